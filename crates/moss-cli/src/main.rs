@@ -1,0 +1,2 @@
+//! Terminal front end.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Native engine for MOSS-moon-003.
