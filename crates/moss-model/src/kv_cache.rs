@@ -1,0 +1,133 @@
+//! The key/value cache in fixed-size blocks: who holds which block. The storage itself is the model's.
+//!
+//! Source: PagedAttention, arXiv 2309.06180. Position `p` of a sequence lives in slot `p % block_size` of block
+//! `table[p / block_size]`, so sequences of any length share one storage without copies.
+
+use crate::ModelError;
+
+/// Extent of a model's cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CacheShape {
+    /// Positions in a block.
+    pub block_size: usize,
+    /// Blocks in all.
+    pub num_blocks: usize,
+}
+
+impl CacheShape {
+    /// Positions that a block is made of by default: fine enough to waste little, coarse enough to read in runs.
+    pub const BLOCK_SIZE: usize = 16;
+
+    /// The smallest shape that holds `positions` in one sequence.
+    pub fn for_positions(positions: usize) -> Self {
+        Self { block_size: Self::BLOCK_SIZE, num_blocks: positions.div_ceil(Self::BLOCK_SIZE) }
+    }
+
+    /// Positions in all.
+    pub fn positions(&self) -> usize {
+        self.block_size * self.num_blocks
+    }
+}
+
+/// The blocks of one sequence, in the order of its positions.
+///
+/// Not `Clone`: a block belongs to one table, and only [`BlockPool`] hands it out or takes it back.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct BlockTable {
+    blocks: Vec<u32>,
+}
+
+impl BlockTable {
+    /// Block numbers, oldest positions first.
+    pub fn blocks(&self) -> &[u32] {
+        &self.blocks
+    }
+}
+
+/// Free blocks of a cache.
+#[derive(Debug)]
+pub struct BlockPool {
+    shape: CacheShape,
+    free: Vec<u32>,
+}
+
+impl BlockPool {
+    /// All blocks free. The lowest numbers are handed out first.
+    pub fn new(shape: CacheShape) -> Self {
+        let free = (0..u32::try_from(shape.num_blocks).unwrap_or(u32::MAX)).rev().collect();
+        Self { shape, free }
+    }
+
+    /// Extent of the cache that this pool shares out.
+    pub fn shape(&self) -> CacheShape {
+        self.shape
+    }
+
+    /// Blocks that no table holds.
+    pub fn free_blocks(&self) -> usize {
+        self.free.len()
+    }
+
+    /// Makes room for `positions` in `table`; takes nothing when that is not possible.
+    ///
+    /// # Errors
+    /// [`ModelError::CacheFull`] when fewer blocks are free than are missing.
+    pub fn grow(&mut self, table: &mut BlockTable, positions: usize) -> Result<(), ModelError> {
+        let missing = positions.div_ceil(self.shape.block_size).saturating_sub(table.blocks.len());
+        if missing > self.free.len() {
+            return Err(ModelError::CacheFull { needed_blocks: missing, free_blocks: self.free.len() });
+        }
+        let taken = self.free.split_off(self.free.len() - missing);
+        table.blocks.extend(taken.into_iter().rev());
+        Ok(())
+    }
+
+    /// Gives back the blocks that `positions` do not need.
+    pub fn truncate(&mut self, table: &mut BlockTable, positions: usize) {
+        let keep = positions.div_ceil(self.shape.block_size).min(table.blocks.len());
+        self.free.extend(table.blocks.drain(keep..).rev());
+    }
+
+    /// Gives back all blocks of `table`.
+    pub fn release(&mut self, mut table: BlockTable) {
+        self.truncate(&mut table, 0);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_grows_by_whole_blocks_and_gives_them_back() {
+        let mut pool = BlockPool::new(CacheShape { block_size: 16, num_blocks: 4 });
+        let mut table = BlockTable::default();
+        pool.grow(&mut table, 17).unwrap();
+        assert_eq!(table.blocks(), [0, 1]);
+        pool.grow(&mut table, 32).unwrap();
+        assert_eq!(pool.free_blocks(), 2);
+        pool.truncate(&mut table, 16);
+        assert_eq!((table.blocks(), pool.free_blocks()), (&[0][..], 3));
+        pool.release(table);
+        assert_eq!(pool.free_blocks(), 4);
+    }
+
+    #[test]
+    fn two_tables_never_share_a_block() {
+        let mut pool = BlockPool::new(CacheShape { block_size: 16, num_blocks: 5 });
+        let (mut one, mut two) = (BlockTable::default(), BlockTable::default());
+        pool.grow(&mut one, 20).unwrap();
+        pool.grow(&mut two, 33).unwrap();
+        assert!(one.blocks().iter().all(|block| !two.blocks().contains(block)));
+    }
+
+    #[test]
+    fn a_full_cache_takes_nothing_and_says_how_much_is_missing() {
+        let mut pool = BlockPool::new(CacheShape { block_size: 16, num_blocks: 2 });
+        let mut table = BlockTable::default();
+        let error = pool.grow(&mut table, 48).unwrap_err();
+        assert!(matches!(error, ModelError::CacheFull { needed_blocks: 3, free_blocks: 2 }));
+        assert_eq!((table.blocks().len(), pool.free_blocks()), (0, 2));
+    }
+}
