@@ -1,0 +1,257 @@
+//! What can be wrong with a checkpoint: which thing, what was found, what was expected.
+
+use std::path::PathBuf;
+
+use crate::{DType, PickleError};
+
+/// Errors of opening a checkpoint or reading its tensors.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CheckpointError {
+    /// The operating system refused.
+    #[error("cannot read `{}`", file.display())]
+    Read {
+        /// File or folder.
+        file: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A folder where a file should be, or the other way round.
+    #[error("`{}` is {found}, expected {expected}", file.display())]
+    WrongKind {
+        /// The path.
+        file: PathBuf,
+        /// "a folder", "an empty file", "a dangling link" …
+        found: &'static str,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// The folder holds no weights.
+    #[error("no weights in `{}`: found {found}", folder.display())]
+    NoWeights {
+        /// The folder.
+        folder: PathBuf,
+        /// What it holds.
+        found: String,
+    },
+    /// A text file stands where weights should be: a git-lfs pointer or a web page.
+    #[error("`{}` holds {found}, expected weights", file.display())]
+    NotWeights {
+        /// The file.
+        file: PathBuf,
+        /// What it looks like.
+        found: &'static str,
+    },
+    /// A JSON file that cannot be read as what it should be.
+    #[error("`{}` is not a readable {what}", file.display())]
+    Json {
+        /// The file.
+        file: PathBuf,
+        /// "config.json" or "shard index".
+        what: &'static str,
+        /// Where and why.
+        source: serde_json::Error,
+    },
+    /// The index names a file that leaves the folder.
+    #[error("the index `{}` names `{shard}` as a shard, expected a plain file name", index.display())]
+    ShardName {
+        /// The index.
+        index: PathBuf,
+        /// The name.
+        shard: String,
+    },
+    /// A shard named by the index is not there.
+    #[error("shard `{shard}` named by `{}` is missing ({tensors} tensors are in it)", index.display())]
+    MissingShard {
+        /// The index.
+        index: PathBuf,
+        /// The shard's file name.
+        shard: String,
+        /// Tensors that it should hold.
+        tensors: usize,
+    },
+    /// A tensor is not in the shard that the index names.
+    #[error("tensor `{name}` is not in `{}`, where the index says it is", file.display())]
+    MisplacedTensor {
+        /// The tensor.
+        name: String,
+        /// The shard.
+        file: PathBuf,
+    },
+    /// Two files hold a tensor of the same name.
+    #[error("tensor `{name}` is in both `{}` and `{}`", first.display(), second.display())]
+    DuplicateTensor {
+        /// The tensor.
+        name: String,
+        /// One file.
+        first: PathBuf,
+        /// The other.
+        second: PathBuf,
+    },
+    /// A PyTorch file whose zip directory cannot be read.
+    #[error("`{}` is not a whole PyTorch file", file.display())]
+    Zip {
+        /// The file.
+        file: PathBuf,
+        /// What the zip reader said.
+        source: zip::result::ZipError,
+    },
+    /// A PyTorch file in the form from before 2020.
+    #[error("`{}` is in PyTorch's form from before version 1.6", file.display())]
+    LegacyTorch {
+        /// The file.
+        file: PathBuf,
+    },
+    /// A zip entry that does not lie in the file as it is.
+    #[error("entry `{entry}` of `{}` is {found}, expected stored bytes within the file", file.display())]
+    ZipEntry {
+        /// The file.
+        file: PathBuf,
+        /// The entry.
+        entry: String,
+        /// "compressed with …", "missing", "past the end" …
+        found: String,
+    },
+    /// The pickle inside a PyTorch file is not a plain state dict.
+    #[error("the pickle in `{}` cannot be read", file.display())]
+    Pickle {
+        /// The file.
+        file: PathBuf,
+        /// Which opcode or name, where.
+        source: PickleError,
+    },
+    /// A safetensors header that does not hold.
+    #[error("`{}` is not a whole safetensors file", file.display())]
+    Safetensors {
+        /// The file.
+        file: PathBuf,
+        /// What the reader said.
+        source: safetensors::SafeTensorError,
+    },
+    /// A tensor reaches past its storage.
+    #[error("tensor `{name}` in `{}` needs {needed} bytes of its storage, which has {found}", file.display())]
+    TensorBounds {
+        /// The tensor.
+        name: String,
+        /// The file.
+        file: PathBuf,
+        /// Bytes it reaches to.
+        needed: u64,
+        /// Bytes there are.
+        found: u64,
+    },
+    /// The network needs a tensor that is not there.
+    #[error("tensor `{name}` is missing from `{}`", folder.display())]
+    MissingTensor {
+        /// The tensor.
+        name: String,
+        /// The checkpoint.
+        folder: PathBuf,
+    },
+    /// A tensor of another shape than the config asks for.
+    #[error("tensor `{name}` in `{}` has shape {found:?}, expected {expected:?}", file.display())]
+    Shape {
+        /// The tensor.
+        name: String,
+        /// The file.
+        file: PathBuf,
+        /// Its shape.
+        found: Vec<usize>,
+        /// The shape it should have.
+        expected: Vec<usize>,
+    },
+    /// A tensor of another type.
+    #[error("tensor `{name}` in `{}` is stored as {found}, expected {expected}", file.display())]
+    Dtype {
+        /// The tensor.
+        name: String,
+        /// The file.
+        file: PathBuf,
+        /// Its type.
+        found: DType,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// inf or NaN where none may be.
+    #[error("tensor `{name}` in `{}` holds {value} at element {at}", file.display())]
+    NonFinite {
+        /// The tensor.
+        name: String,
+        /// The file.
+        file: PathBuf,
+        /// Index of the first one, row-major.
+        at: usize,
+        /// inf, -inf or NaN.
+        value: f32,
+    },
+    /// An input feature that belongs to no group.
+    #[error("`{name}` in `{}` puts input {at} into group {found}, expected 0 to {last}", file.display())]
+    Group {
+        /// The `g_idx` tensor.
+        name: String,
+        /// The file.
+        file: PathBuf,
+        /// Input feature.
+        at: usize,
+        /// Group found.
+        found: i32,
+        /// Last group there is.
+        last: usize,
+    },
+    /// Packed weights of a width that no kernel reads.
+    #[error("`{name}` in `{}` has {rows} packed rows for {in_features} inputs, expected 4 or 8 bits a weight", file.display())]
+    BitWidth {
+        /// The `qweight` tensor.
+        name: String,
+        /// The file.
+        file: PathBuf,
+        /// Rows of 32-bit words.
+        rows: usize,
+        /// Input features.
+        in_features: usize,
+    },
+    /// Group sizes that do not agree.
+    #[error("`{name}` in `{}` has {groups} groups for {in_features} inputs, which no group size gives", file.display())]
+    GroupSize {
+        /// The `scales` tensor.
+        name: String,
+        /// The file.
+        file: PathBuf,
+        /// Rows of scales.
+        groups: usize,
+        /// Input features.
+        in_features: usize,
+    },
+}
+
+impl CheckpointError {
+    /// What the user can do about it, where there is something.
+    pub fn hint(&self) -> Option<String> {
+        let again =
+            "the file looks cut off or damaged: download it again and compare its size with the hub's";
+        Some(match self {
+            Self::NoWeights { .. } => {
+                "a checkpoint folder holds config.json and pytorch_model*.bin or model*.safetensors".into()
+            }
+            Self::NotWeights { found, .. } if found.contains("git-lfs") => {
+                "run `git lfs pull` in the folder, or download the file itself".into()
+            }
+            Self::NotWeights { .. } | Self::Zip { .. } | Self::Safetensors { .. } | Self::TensorBounds { .. } => {
+                again.into()
+            }
+            Self::WrongKind { found: "an empty file", .. } => again.into(),
+            Self::MissingShard { shard, .. } => format!("download `{shard}` into the same folder"),
+            Self::LegacyTorch { .. } => "load it with a current PyTorch and `torch.save` it again".into(),
+            Self::ZipEntry { found, .. } if found.starts_with("compressed") => {
+                "PyTorch stores its entries uncompressed: the file was repacked; use the original".into()
+            }
+            Self::Pickle { .. } => {
+                "only plain state dicts are read, and nothing in a file is ever executed; use the published file".into()
+            }
+            Self::MissingTensor { .. } | Self::Shape { .. } => {
+                "config.json and the weights may be of different models".into()
+            }
+            _ => return None,
+        })
+    }
+}

@@ -1,0 +1,458 @@
+//! A stack machine over an arena: values are small indices, so that no nesting, sharing or cycle in a hostile file costs
+//! recursion or copies.
+
+use std::collections::HashMap;
+
+use super::opcodes as op;
+use crate::DType;
+
+/// Why a pickle is not a plain state dict.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PickleError {
+    /// The bytes end within an instruction, or before STOP.
+    #[error("it ends at byte {at}, in the middle of an instruction")]
+    Truncated {
+        /// Offset in the pickle.
+        at: usize,
+    },
+    /// An opcode that no state dict needs.
+    #[error("opcode {opcode:#04x} at byte {at} is not one that a state dict needs")]
+    Opcode {
+        /// The opcode.
+        opcode: u8,
+        /// Offset in the pickle.
+        at: usize,
+    },
+    /// A name that is not on the list.
+    #[error("it names `{name}` at byte {at}, which is not on the list of what a state dict may name")]
+    Global {
+        /// Module and name.
+        name: String,
+        /// Offset in the pickle.
+        at: usize,
+    },
+    /// A value of another kind than the instruction needs.
+    #[error("at byte {at}: expected {expected}")]
+    Value {
+        /// What the instruction needs.
+        expected: &'static str,
+        /// Offset in the pickle.
+        at: usize,
+    },
+    /// Larger than any state dict.
+    #[error("at byte {at}: more {what} than any state dict has")]
+    Limit {
+        /// What there is too much of.
+        what: &'static str,
+        /// Offset in the pickle.
+        at: usize,
+    },
+}
+
+/// A tensor as the pickle describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PickledTensor {
+    pub(crate) name: String,
+    /// Name of the zip entry that holds the bytes.
+    pub(crate) storage_key: String,
+    pub(crate) dtype: DType,
+    /// First element within the storage.
+    pub(crate) offset: u64,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) strides: Vec<u64>,
+}
+
+const MAX_STACK: usize = 1 << 20;
+const MAX_MEMO: usize = 1 << 20;
+const MAX_STRING: usize = 1 << 16;
+const MAX_AXES: usize = 16;
+
+/// The names that may occur.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Global {
+    OrderedDict,
+    RebuildTensor,
+    RebuildParameter,
+    Storage(DType),
+}
+
+impl Global {
+    fn find(module: &str, name: &str) -> Option<Self> {
+        Some(match (module, name) {
+            ("collections", "OrderedDict") => Self::OrderedDict,
+            ("torch._utils", "_rebuild_tensor_v2") => Self::RebuildTensor,
+            ("torch._utils", "_rebuild_parameter") => Self::RebuildParameter,
+            ("torch", storage) => Self::Storage(match storage.strip_suffix("Storage")? {
+                "Bool" => DType::Bool,
+                "Byte" => DType::U8,
+                "Char" => DType::I8,
+                "Short" => DType::I16,
+                "Int" => DType::I32,
+                "Long" => DType::I64,
+                "Half" => DType::F16,
+                "BFloat16" => DType::BF16,
+                "Float" => DType::F32,
+                "Double" => DType::F64,
+                _ => return None,
+            }),
+            _ => return None,
+        })
+    }
+}
+
+/// Indices point into the machine's arenas.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Value {
+    Mark,
+    /// None, a float, a boolean: things that stand in state dicts and mean nothing here.
+    Other,
+    Int(i64),
+    Text(usize),
+    Sequence(usize),
+    Dict(usize),
+    Global(Global),
+    Storage(usize),
+    Tensor(usize),
+}
+
+struct Storage {
+    key: usize, // of a text
+    dtype: DType,
+}
+
+struct Tensor {
+    storage: usize,
+    offset: u64,
+    shape: Vec<usize>,
+    strides: Vec<u64>,
+}
+
+struct Machine<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    stack: Vec<Value>,
+    memo: HashMap<u32, Value>,
+    texts: Vec<&'a str>,
+    sequences: Vec<Vec<Value>>,
+    dicts: Vec<Vec<(Value, Value)>>,
+    storages: Vec<Storage>,
+    tensors: Vec<Tensor>,
+}
+
+/// The tensors of a state dict, in its order. Entries that are not tensors are passed over.
+pub(crate) fn read_state_dict(bytes: &[u8]) -> Result<Vec<PickledTensor>, PickleError> {
+    let mut machine = Machine {
+        bytes,
+        at: 0,
+        stack: vec![],
+        memo: HashMap::new(),
+        texts: vec![],
+        sequences: vec![],
+        dicts: vec![],
+        storages: vec![],
+        tensors: vec![],
+    };
+    let root = machine.run()?;
+    let Value::Dict(root) = root else { return Err(machine.expected("a state dict")) };
+    let mut found = Vec::new();
+    for (name, value) in &machine.dicts[root] {
+        let (Value::Text(name), Value::Tensor(tensor)) = (name, value) else { continue };
+        let tensor = &machine.tensors[*tensor];
+        let storage = &machine.storages[tensor.storage];
+        found.push(PickledTensor {
+            name: machine.texts[*name].to_owned(),
+            storage_key: machine.texts[storage.key].to_owned(),
+            dtype: storage.dtype,
+            offset: tensor.offset,
+            shape: tensor.shape.clone(),
+            strides: tensor.strides.clone(),
+        });
+    }
+    Ok(found)
+}
+
+impl<'a> Machine<'a> {
+    fn run(&mut self) -> Result<Value, PickleError> {
+        loop {
+            let at = self.at;
+            match self.byte()? {
+                op::PROTO => drop(self.byte()?),
+                op::FRAME => drop(self.take(8)?),
+                op::STOP => return self.pop(),
+                op::MARK => self.push(Value::Mark)?,
+                op::NONE | op::NEWTRUE | op::NEWFALSE => self.push(Value::Other)?,
+                op::BINFLOAT => {
+                    self.take(8)?;
+                    self.push(Value::Other)?;
+                }
+                op::BININT => {
+                    let value = i32::from_le_bytes(self.array()?);
+                    self.push(Value::Int(value.into()))?;
+                }
+                op::BININT1 => {
+                    let value = self.byte()?;
+                    self.push(Value::Int(value.into()))?;
+                }
+                op::BININT2 => {
+                    let value = u16::from_le_bytes(self.array()?);
+                    self.push(Value::Int(value.into()))?;
+                }
+                op::LONG1 => self.long()?,
+                op::BINUNICODE => {
+                    let len = u32::from_le_bytes(self.array()?) as usize;
+                    self.text(len)?;
+                }
+                op::SHORT_BINUNICODE => {
+                    let len = self.byte()?.into();
+                    self.text(len)?;
+                }
+                op::EMPTY_TUPLE | op::EMPTY_LIST => self.sequence(vec![])?,
+                op::TUPLE => {
+                    let items = self.pop_to_mark()?;
+                    self.sequence(items)?;
+                }
+                op::TUPLE1 => self.tuple(1)?,
+                op::TUPLE2 => self.tuple(2)?,
+                op::TUPLE3 => self.tuple(3)?,
+                op::APPEND => {
+                    let item = self.pop()?;
+                    self.append(vec![item])?;
+                }
+                op::APPENDS => {
+                    let items = self.pop_to_mark()?;
+                    self.append(items)?;
+                }
+                op::EMPTY_DICT => self.dict()?,
+                op::SETITEM => {
+                    let (value, key) = (self.pop()?, self.pop()?);
+                    self.set_items(vec![key, value])?;
+                }
+                op::SETITEMS => {
+                    let items = self.pop_to_mark()?;
+                    self.set_items(items)?;
+                }
+                op::GLOBAL => {
+                    let (module, name) = (self.line()?, self.line()?);
+                    self.global(module, name, at)?;
+                }
+                op::STACK_GLOBAL => {
+                    let (name, module) = (self.pop_text()?, self.pop_text()?);
+                    self.global(self.texts[module], self.texts[name], at)?;
+                }
+                op::REDUCE => self.reduce()?,
+                // Attributes of the dict (`_metadata`) say nothing about tensors.
+                op::BUILD => drop(self.pop()?),
+                op::BINPERSID => self.persistent_id()?,
+                op::BINPUT => {
+                    let key = self.byte()?.into();
+                    self.put(key)?;
+                }
+                op::LONG_BINPUT => {
+                    let key = u32::from_le_bytes(self.array()?);
+                    self.put(key)?;
+                }
+                op::MEMOIZE => self.put(self.memo.len() as u32)?,
+                op::BINGET => {
+                    let key = self.byte()?.into();
+                    self.get(key)?;
+                }
+                op::LONG_BINGET => {
+                    let key = u32::from_le_bytes(self.array()?);
+                    self.get(key)?;
+                }
+                op::POP => drop(self.pop()?),
+                opcode => return Err(PickleError::Opcode { opcode, at }),
+            }
+        }
+    }
+
+    fn expected(&self, expected: &'static str) -> PickleError {
+        PickleError::Value { expected, at: self.at }
+    }
+
+    fn byte(&mut self) -> Result<u8, PickleError> {
+        Ok(self.array::<1>()?[0])
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], PickleError> {
+        let at = self.at;
+        self.take(N)?.try_into().map_err(|_| PickleError::Truncated { at })
+    }
+
+    fn take(&mut self, len: usize) -> Result<&'a [u8], PickleError> {
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        let taken = rest.get(..len).ok_or(PickleError::Truncated { at: self.bytes.len() })?;
+        self.at += len;
+        Ok(taken)
+    }
+
+    fn utf8(&self, bytes: &'a [u8]) -> Result<&'a str, PickleError> {
+        std::str::from_utf8(bytes).map_err(|_| self.expected("text in UTF-8"))
+    }
+
+    fn line(&mut self) -> Result<&'a str, PickleError> {
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        let window = &rest[..rest.len().min(MAX_STRING)];
+        let end = window.iter().position(|byte| *byte == b'\n');
+        let line = self.take(end.ok_or(PickleError::Truncated { at: self.bytes.len() })? + 1)?;
+        self.utf8(&line[..line.len() - 1])
+    }
+
+    fn text(&mut self, len: usize) -> Result<(), PickleError> {
+        if len > MAX_STRING {
+            return Err(PickleError::Limit { what: "characters in a string", at: self.at });
+        }
+        let bytes = self.take(len)?;
+        self.texts.push(self.utf8(bytes)?);
+        self.push(Value::Text(self.texts.len() - 1))
+    }
+
+    fn long(&mut self) -> Result<(), PickleError> {
+        let len = self.byte()?.into();
+        let bytes = self.take(len)?;
+        if len > 8 {
+            return Err(PickleError::Limit { what: "digits in a number", at: self.at });
+        }
+        // Two's complement of any length up to eight bytes, little-endian.
+        let fill = if bytes.last().is_some_and(|top| top & 0x80 != 0) { 0xFF } else { 0 };
+        let mut wide = [fill; 8];
+        wide[..len].copy_from_slice(bytes);
+        self.push(Value::Int(i64::from_le_bytes(wide)))
+    }
+
+    fn push(&mut self, value: Value) -> Result<(), PickleError> {
+        if self.stack.len() >= MAX_STACK {
+            return Err(PickleError::Limit { what: "values", at: self.at });
+        }
+        self.stack.push(value);
+        Ok(())
+    }
+
+    fn pop(&mut self) -> Result<Value, PickleError> {
+        self.stack.pop().ok_or_else(|| self.expected("a value on the stack"))
+    }
+
+    fn pop_text(&mut self) -> Result<usize, PickleError> {
+        match self.pop()? {
+            Value::Text(text) => Ok(text),
+            _ => Err(self.expected("a string")),
+        }
+    }
+
+    fn pop_to_mark(&mut self) -> Result<Vec<Value>, PickleError> {
+        let mark = self.stack.iter().rposition(|value| *value == Value::Mark);
+        let mark = mark.ok_or_else(|| self.expected("a mark on the stack"))?;
+        let items = self.stack.split_off(mark + 1);
+        self.stack.pop();
+        Ok(items)
+    }
+
+    fn sequence(&mut self, items: Vec<Value>) -> Result<(), PickleError> {
+        self.sequences.push(items);
+        self.push(Value::Sequence(self.sequences.len() - 1))
+    }
+
+    fn tuple(&mut self, len: usize) -> Result<(), PickleError> {
+        let start = self.stack.len().checked_sub(len).ok_or_else(|| self.expected("values on the stack"))?;
+        let items = self.stack.split_off(start);
+        self.sequence(items)
+    }
+
+    fn append(&mut self, items: Vec<Value>) -> Result<(), PickleError> {
+        let Some(Value::Sequence(list)) = self.stack.last() else { return Err(self.expected("a list")) };
+        self.sequences[*list].extend(items);
+        Ok(())
+    }
+
+    fn dict(&mut self) -> Result<(), PickleError> {
+        self.dicts.push(vec![]);
+        self.push(Value::Dict(self.dicts.len() - 1))
+    }
+
+    fn set_items(&mut self, items: Vec<Value>) -> Result<(), PickleError> {
+        let Some(Value::Dict(dict)) = self.stack.last() else { return Err(self.expected("a dict")) };
+        if !items.len().is_multiple_of(2) {
+            return Err(self.expected("a value for every key"));
+        }
+        self.dicts[*dict].extend(items.chunks_exact(2).map(|pair| (pair[0], pair[1])));
+        Ok(())
+    }
+
+    fn global(&mut self, module: &str, name: &str, at: usize) -> Result<(), PickleError> {
+        match Global::find(module, name) {
+            Some(global) => self.push(Value::Global(global)),
+            None => Err(PickleError::Global { name: format!("{module}.{name}"), at }),
+        }
+    }
+
+    /// Describes what a call to one of the listed names would give.
+    fn reduce(&mut self) -> Result<(), PickleError> {
+        let (args, function) = (self.pop()?, self.pop()?);
+        let Value::Sequence(args) = args else { return Err(self.expected("a tuple of arguments")) };
+        let args = self.sequences[args].clone();
+        match (function, args.as_slice()) {
+            (Value::Global(Global::OrderedDict), []) => self.dict(),
+            (
+                Value::Global(Global::RebuildTensor),
+                &[
+                    Value::Storage(storage),
+                    Value::Int(offset),
+                    Value::Sequence(shape),
+                    Value::Sequence(strides),
+                    ..,
+                ],
+            ) => {
+                let offset = u64::try_from(offset).map_err(|_| self.expected("an offset of 0 or more"))?;
+                let (shape, strides) = (self.extents(shape)?, self.extents(strides)?);
+                if shape.len() != strides.len() || shape.len() > MAX_AXES {
+                    return Err(self.expected("as many strides as axes, 16 at most"));
+                }
+                let shape = shape.iter().map(|n| usize::try_from(*n)).collect::<Result<_, _>>();
+                let shape = shape.map_err(|_| self.expected("extents of this machine's size"))?;
+                self.tensors.push(Tensor { storage, offset, shape, strides });
+                self.push(Value::Tensor(self.tensors.len() - 1))
+            }
+            (Value::Global(Global::RebuildParameter), [tensor @ Value::Tensor(_), ..]) => self.push(*tensor),
+            _ => Err(self.expected("a tensor, a parameter or an empty dict to be built")),
+        }
+    }
+
+    fn extents(&self, sequence: usize) -> Result<Vec<u64>, PickleError> {
+        let extent = |value: &Value| match value {
+            Value::Int(n) => u64::try_from(*n).ok(),
+            _ => None,
+        };
+        let extents = self.sequences[sequence].iter().map(extent).collect::<Option<_>>();
+        extents.ok_or_else(|| self.expected("extents of 0 or more"))
+    }
+
+    /// `('storage', type, key, location, elements)`: the only kind of outside reference that `torch.save` writes.
+    fn persistent_id(&mut self) -> Result<(), PickleError> {
+        let Value::Sequence(id) = self.pop()? else { return Err(self.expected("a storage reference")) };
+        match self.sequences[id].as_slice() {
+            [Value::Text(kind), Value::Global(Global::Storage(dtype)), Value::Text(key), ..]
+                if self.texts[*kind] == "storage" =>
+            {
+                let storage = Storage { key: *key, dtype: *dtype };
+                self.storages.push(storage);
+                self.push(Value::Storage(self.storages.len() - 1))
+            }
+            _ => Err(self.expected("a storage reference")),
+        }
+    }
+
+    fn put(&mut self, key: u32) -> Result<(), PickleError> {
+        let value = *self.stack.last().ok_or_else(|| self.expected("a value on the stack"))?;
+        if self.memo.len() >= MAX_MEMO {
+            return Err(PickleError::Limit { what: "remembered values", at: self.at });
+        }
+        self.memo.insert(key, value);
+        Ok(())
+    }
+
+    fn get(&mut self, key: u32) -> Result<(), PickleError> {
+        let value = self.memo.get(&key).copied();
+        self.push(value.ok_or_else(|| self.expected("a remembered value"))?)
+    }
+}

@@ -1,0 +1,10 @@
+//! The subset of Python's pickle that a state dict needs, read as data. Nothing is imported, called or executed: the few
+//! names that may occur are matched against a list, and what they would build is described, not built.
+//!
+//! Source: the opcode table of Python's `pickletools`, protocols 2 to 5.
+
+mod machine;
+mod opcodes;
+
+pub use machine::PickleError;
+pub(crate) use machine::{PickledTensor, read_state_dict};

@@ -1,0 +1,116 @@
+//! PyTorch's container since version 1.6: a zip of stored entries, `NAME/data.pkl` and one `NAME/data/KEY` a storage.
+
+use std::{collections::HashMap, io::Cursor, path::Path};
+
+use zip::{CompressionMethod, ZipArchive};
+
+use crate::{
+    CheckpointError, TensorInfo, files,
+    pickle::{self, PickledTensor},
+};
+
+/// First bytes of a file that `torch.save` wrote before version 1.6: a pickled magic number.
+const LEGACY_MAGIC: &[u8] = &[0x80, 0x02, 0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9];
+
+/// The published pickles are under 100 KB; this leaves room for names.
+const MAX_PICKLE_BYTES: u64 = 64 << 20;
+
+/// Where an entry's bytes lie in the file.
+#[derive(Clone, Copy)]
+struct Span {
+    start: u64,
+    len: u64,
+}
+
+/// The tensors of a file, in the order of its state dict.
+pub(crate) fn read_header(bytes: &[u8], file: &Path) -> Result<Vec<TensorInfo>, CheckpointError> {
+    if bytes.starts_with(LEGACY_MAGIC) {
+        return Err(CheckpointError::LegacyTorch { file: file.to_owned() });
+    }
+    let entries = entries(bytes, file)?;
+    let entry_error = |entry: &str, found: &str| CheckpointError::ZipEntry {
+        file: file.to_owned(),
+        entry: entry.to_owned(),
+        found: found.to_owned(),
+    };
+    // The folder inside the archive is named after the file as it was saved, and need not match today's name.
+    let pickle_name = entries
+        .keys()
+        .filter(|name| name.as_str() == "data.pkl" || name.ends_with("/data.pkl"))
+        .min_by_key(|name| name.len())
+        .cloned()
+        .ok_or_else(|| entry_error("data.pkl", "missing"))?;
+    let folder = pickle_name.strip_suffix("data.pkl").unwrap_or_default();
+    let read = |name: &str| {
+        entries.get(name).and_then(|span| bytes.get(span.start as usize..(span.start + span.len) as usize))
+    };
+    if read(&format!("{folder}byteorder")).is_some_and(|order| order != b"little") {
+        return Err(entry_error("byteorder", "big-endian"));
+    }
+    let pickle = read(&pickle_name)
+        .filter(|pickle| pickle.len() as u64 <= MAX_PICKLE_BYTES)
+        .ok_or_else(|| entry_error(&pickle_name, "larger than any state dict"))?;
+    let tensors = pickle::read_state_dict(pickle)
+        .map_err(|source| CheckpointError::Pickle { file: file.to_owned(), source })?;
+    let place = |tensor: PickledTensor| {
+        let entry = format!("{folder}data/{}", tensor.storage_key);
+        let span = *entries.get(&entry).ok_or_else(|| entry_error(&entry, "missing"))?;
+        let info = TensorInfo {
+            name: tensor.name,
+            dtype: tensor.dtype,
+            storage_start: span.start,
+            storage_len: span.len,
+            offset: tensor.offset,
+            strides: if row_major(&tensor.shape, &tensor.strides) { None } else { Some(tensor.strides) },
+            shape: tensor.shape,
+            file: file.to_owned(),
+        };
+        info.check_bounds().map(|()| info)
+    };
+    tensors.into_iter().map(place).collect()
+}
+
+fn entries(bytes: &[u8], file: &Path) -> Result<HashMap<String, Span>, CheckpointError> {
+    let zip_error = |source| CheckpointError::Zip { file: file.to_owned(), source };
+    let mut archive = match ZipArchive::new(Cursor::new(bytes)) {
+        Ok(archive) => archive,
+        Err(source) => {
+            return Err(match files::text_in_place_of_weights(bytes) {
+                Some(found) => CheckpointError::NotWeights { file: file.to_owned(), found },
+                None => zip_error(source),
+            });
+        }
+    };
+    let mut spans = HashMap::with_capacity(archive.len().min(1 << 16));
+    for index in 0..archive.len() {
+        let entry = archive.by_index_raw(index).map_err(zip_error)?;
+        let name = String::from_utf8_lossy(entry.name_raw()).into_owned();
+        let refuse =
+            |found: String| CheckpointError::ZipEntry { file: file.to_owned(), entry: name.clone(), found };
+        if entry.compression() != CompressionMethod::Stored {
+            return Err(refuse(format!("compressed with {}", entry.compression())));
+        }
+        if entry.encrypted() {
+            return Err(refuse("encrypted".into()));
+        }
+        let (start, len) = (entry.data_start().unwrap_or(u64::MAX), entry.size());
+        if start.checked_add(len).is_none_or(|end| end > bytes.len() as u64) {
+            return Err(refuse("past the end of the file".into()));
+        }
+        drop(entry);
+        spans.insert(name, Span { start, len });
+    }
+    Ok(spans)
+}
+
+/// Whether these strides are those of a contiguous tensor. Axes of extent 1 may have any.
+fn row_major(shape: &[usize], strides: &[u64]) -> bool {
+    let mut expected = 1u64;
+    for (&n, &stride) in shape.iter().zip(strides).rev() {
+        if n != 1 && stride != expected {
+            return false;
+        }
+        expected = expected.saturating_mul(n as u64);
+    }
+    true
+}
