@@ -39,6 +39,7 @@ pub struct GptqLinear {
 
 /// A linear layer as stored.
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant)] // short-lived, and the larger one is the common one
 pub enum LinearTensors {
     /// One matrix.
     Dense {

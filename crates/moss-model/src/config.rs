@@ -1,5 +1,12 @@
 //! Network sizes, checked once: what comes after trusts them.
 
+use moss_checkpoint::RawConfig;
+
+use crate::ModelError;
+
+/// `qkv_proj` holds this many slabs of [query | value | key] rows, a trace of the four-way sharding it was trained with.
+pub(crate) const TRAINING_SHARDS: usize = 4;
+
 /// Sizes of a CodeGen network, as validated from a checkpoint's `config.json`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MossConfig {
@@ -21,6 +28,91 @@ pub struct MossConfig {
     pub context_length: usize,
     /// Added to the variance in LayerNorm.
     pub layer_norm_epsilon: f64,
+    /// The head is the embedding, where the file has no head of its own.
+    pub tie_word_embeddings: bool,
     /// The token that ends an answer, where the checkpoint names one.
     pub eos_token_id: Option<u32>,
+}
+
+impl MossConfig {
+    /// The published MOSS-moon-003 checkpoints: 16.7 billion parameters.
+    pub fn moon_003() -> Self {
+        Self {
+            vocab_size: 107_008,
+            hidden_size: 6144,
+            num_layers: 34,
+            num_heads: 24,
+            head_dim: 256,
+            inner_size: 24_576,
+            rotary_dim: 64,
+            context_length: 2048,
+            layer_norm_epsilon: 1e-5,
+            tie_word_embeddings: false,
+            eos_token_id: Some(106_068),
+        }
+    }
+
+    /// Bytes of keys and values that one position keeps over all layers, at `bytes_per_value`.
+    pub fn cache_bytes_per_position(&self, bytes_per_value: usize) -> u64 {
+        (self.num_layers * 2 * self.hidden_size * bytes_per_value) as u64
+    }
+}
+
+impl TryFrom<&RawConfig> for MossConfig {
+    type Error = ModelError;
+
+    fn try_from(raw: &RawConfig) -> Result<Self, ModelError> {
+        let positive = |key: &'static str, value: usize| match value {
+            0 => {
+                Err(ModelError::Config { key, found: value.to_string(), expected: "a number above 0".into() })
+            }
+            value => Ok(value),
+        };
+        let hidden_size = positive("n_embd", raw.hidden_size)?;
+        let num_heads = positive("n_head", raw.num_heads)?;
+        if hidden_size % num_heads != 0 || num_heads % TRAINING_SHARDS != 0 {
+            return Err(ModelError::Config {
+                key: "n_head",
+                found: num_heads.to_string(),
+                expected: format!("a multiple of {TRAINING_SHARDS} that divides n_embd = {hidden_size}"),
+            });
+        }
+        let head_dim = hidden_size / num_heads;
+        let rotary_dim = raw.rotary_dim.unwrap_or(head_dim);
+        if rotary_dim == 0 || !rotary_dim.is_multiple_of(2) || rotary_dim > head_dim {
+            return Err(ModelError::Config {
+                key: "rotary_dim",
+                found: rotary_dim.to_string(),
+                expected: format!("an even number up to the head's {head_dim} lanes"),
+            });
+        }
+        if let Some(activation) = raw.activation_function.as_deref().filter(|name| *name != "gelu_new") {
+            return Err(ModelError::Config {
+                key: "activation_function",
+                found: activation.to_owned(),
+                expected: "gelu_new".into(),
+            });
+        }
+        let layer_norm_epsilon = raw.layer_norm_epsilon;
+        if !(layer_norm_epsilon > 0.0 && layer_norm_epsilon < 1.0) {
+            return Err(ModelError::Config {
+                key: "layer_norm_epsilon",
+                found: layer_norm_epsilon.to_string(),
+                expected: "a small positive number".into(),
+            });
+        }
+        Ok(Self {
+            vocab_size: positive("vocab_size", raw.vocab_size)?,
+            hidden_size,
+            num_layers: positive("n_layer", raw.num_layers)?,
+            num_heads,
+            head_dim,
+            inner_size: positive("n_inner", raw.inner_size.unwrap_or(4 * hidden_size))?,
+            rotary_dim,
+            context_length: positive("n_positions", raw.context_length)?,
+            layer_norm_epsilon,
+            tie_word_embeddings: raw.tie_word_embeddings,
+            eos_token_id: raw.eos_token_id,
+        })
+    }
 }

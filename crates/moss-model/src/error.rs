@@ -1,9 +1,35 @@
 //! What can go wrong between token ids and logits.
 
+use moss_checkpoint::CheckpointError;
+use moss_kernels::KernelError;
+
 /// Errors of loading or running a model.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModelError {
+    /// A value of `config.json` that no network can have.
+    #[error("`{key}` in config.json is {found}, expected {expected}")]
+    Config {
+        /// Key as the file spells it.
+        key: &'static str,
+        /// Value found.
+        found: String,
+        /// What it has to be.
+        expected: String,
+    },
+    /// A tensor of the checkpoint could not be read.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// An operation refused its arguments or failed.
+    #[error("layer {layer}: `{op}` failed")]
+    Kernel {
+        /// Layer number from 0; `num_layers` is the final norm and head.
+        layer: usize,
+        /// The operation.
+        op: &'static str,
+        /// What it said.
+        source: KernelError,
+    },
     /// A sequence would pass the positions that the network was trained for.
     #[error("position {end} is past the model's window of {context_length} positions")]
     WindowFull {
@@ -30,6 +56,12 @@ pub enum ModelError {
         /// Blocks that its positions need.
         expected: usize,
     },
+    /// A chunk without tokens.
+    #[error("sequence {sequence} of the batch has no tokens to run")]
+    EmptyChunk {
+        /// Index in the batch.
+        sequence: usize,
+    },
     /// A token id without an embedding row.
     #[error("token id {id} is outside the model's {vocab_size} embedding rows")]
     UnknownToken {
@@ -42,11 +74,13 @@ pub enum ModelError {
     #[error("interrupted")]
     Interrupted,
     /// A layer's output is inf or NaN.
-    #[error("layer {layer} gave {value} at position {position}")]
+    #[error("layer {layer} gave {value} at position {position} of sequence {sequence} of the batch")]
     NonFinite {
         /// Layer number from 0; `num_layers` is the final norm and head.
         layer: usize,
-        /// Position of the first bad row.
+        /// Index in the batch.
+        sequence: usize,
+        /// Position of the first bad row: the step that failed.
         position: usize,
         /// What was found: inf, -inf or NaN.
         value: f32,
@@ -57,8 +91,11 @@ impl ModelError {
     /// What the user can do about it, where there is something.
     pub fn hint(&self) -> Option<String> {
         match self {
+            Self::Checkpoint(error) => error.hint(),
             Self::WindowFull { .. } => Some("shorten the prompt, or start a new conversation".into()),
-            Self::NonFinite { .. } => Some("the weights may be damaged: `moss-cli inspect` checks them; a run with `--dtype f32` rules out overflow".into()),
+            Self::NonFinite { .. } => Some(
+                "the weights may be damaged: `moss-cli inspect` checks them; `--dtype f32` rules out overflow".into(),
+            ),
             _ => None,
         }
     }

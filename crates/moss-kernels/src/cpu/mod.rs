@@ -1,0 +1,20 @@
+//! CPU kernels: written once over [`simd::Simd`], compiled for each instruction set, chosen at run time.
+//!
+//! This module is the one place of the crate with `unsafe`: loads through pointers into mapped weights, and the step from a
+//! detected instruction set to code compiled for it. Plans in [`crate::linear`] and [`crate::ops`] have checked every length.
+#![allow(unsafe_code)]
+
+pub(crate) mod attention;
+mod avx2;
+mod avx512;
+pub(crate) mod dense;
+pub(crate) mod elementwise;
+pub(crate) mod gptq;
+mod isa;
+mod out;
+mod portable;
+mod simd;
+#[cfg(test)]
+mod tests;
+
+pub use isa::{Isa, cpu_features};

@@ -1,0 +1,54 @@
+//! The few vector operations that the kernels are made of.
+
+/// One instruction set's vectors.
+///
+/// # Safety
+/// Every function may be called only where the instruction set is there, which [`super::Isa`] proves; pointers must be valid
+/// for `LANES` elements of what is read or written, and need no alignment.
+pub(crate) trait Simd: Copy + Send + Sync + 'static {
+    /// Values in a vector: 16 or 8.
+    const LANES: usize;
+    /// Rows of `x` in a dense tile: as many as the registers hold.
+    const DENSE_ROWS: usize;
+    /// Rows of `x` in a packed tile.
+    const PACKED_ROWS: usize;
+    /// `LANES` f32 values.
+    type F: Copy;
+    /// `LANES` 32-bit words.
+    type I: Copy;
+
+    unsafe fn splat(value: f32) -> Self::F;
+    unsafe fn load(from: *const f32) -> Self::F;
+    unsafe fn store(to: *mut f32, value: Self::F);
+    unsafe fn load_f16(from: *const u8) -> Self::F;
+    unsafe fn load_bf16(from: *const u8) -> Self::F;
+    unsafe fn load_words(from: *const u8) -> Self::I;
+    unsafe fn add(a: Self::F, b: Self::F) -> Self::F;
+    unsafe fn mul(a: Self::F, b: Self::F) -> Self::F;
+    /// `a * b + c`
+    unsafe fn fma(a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    /// `a * b + c` for one value, rounded as [`Simd::fma`] rounds.
+    unsafe fn fma_one(a: f32, b: f32, c: f32) -> f32;
+    /// The lowest 4 bits of each word, as a number.
+    unsafe fn low_nibble(words: Self::I) -> Self::F;
+    /// The lowest 8 bits of each word, as a number.
+    unsafe fn low_byte(words: Self::I) -> Self::F;
+    unsafe fn shift_right<const BITS: u32>(words: Self::I) -> Self::I;
+    /// `LANES` consecutive 4-bit fields from `LANES / 8` words, as numbers.
+    unsafe fn nibbles(from: *const u8) -> Self::F;
+    /// `LANES` consecutive bytes, as numbers.
+    unsafe fn bytes(from: *const u8) -> Self::F;
+    /// The sum of all lanes, in a fixed order.
+    unsafe fn sum(value: Self::F) -> f32;
+    /// Asks for a cache line that will be read soon; any address will do.
+    unsafe fn prefetch(from: *const u8);
+}
+
+/// Code that is compiled once for each instruction set. Implementations are `#[inline(always)]`, so that they take on the
+/// features of the function they are called from.
+pub(crate) trait Kernel {
+    type Output;
+    /// # Safety
+    /// The instruction set `S` is there.
+    unsafe fn run<S: Simd>(self) -> Self::Output;
+}

@@ -1,0 +1,209 @@
+//! Linear layers: a checked plan over a weight that stays where it lies.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use candle_core::{Device, Tensor};
+
+use crate::{
+    GptqWeight, GroupIndex, Isa, KernelError, LinearWeight,
+    cpu::{
+        cpu_features, dense,
+        gptq::{self, Packed, Segment},
+    },
+    ops::{expect_cpu, with_f32},
+};
+
+const OP: &str = "linear";
+
+/// `y = x W^T + bias`, dense or GPTQ-packed.
+#[derive(Debug)]
+pub struct Linear {
+    weight: LinearWeight,
+    bias: Option<Vec<f32>>,
+    layout: Layout,
+}
+
+/// How the inputs meet the packed rows.
+#[derive(Debug)]
+struct Layout {
+    segments: Vec<Segment>,
+    /// Input of each packed column where they are not in order; [`FILL`] for those that only fill up a word.
+    order: Option<Vec<u32>>,
+    owned: bool,
+}
+
+const FILL: u32 = u32::MAX;
+
+impl Linear {
+    /// Checks every length once; nothing is copied unless the groups are permuted (act-order): such a weight is packed anew,
+    /// sorted by group.
+    ///
+    /// # Errors
+    /// [`KernelError::Argument`] for lengths that do not fit; [`KernelError::NotCompiled`] off the CPU.
+    pub fn new(weight: LinearWeight, bias: Option<Vec<f32>>, device: &Device) -> Result<Self, KernelError> {
+        expect_cpu(OP, device)?;
+        let mut weight = weight;
+        let layout = match &mut weight {
+            LinearWeight::Dense(dense) => {
+                dense.check(OP)?;
+                Layout { segments: vec![], order: None, owned: false }
+            }
+            LinearWeight::Gptq(gptq) => {
+                gptq.check(OP)?;
+                match &gptq.groups {
+                    GroupIndex::Sequential => Layout { segments: in_order(gptq), order: None, owned: false },
+                    GroupIndex::Permuted(groups) => {
+                        let groups = groups.clone();
+                        sort_by_group(gptq, &groups)
+                    }
+                }
+            }
+        };
+        let linear = Self { weight, bias, layout };
+        if let Some(bias) = linear.bias.as_ref().filter(|bias| bias.len() != linear.out_features()) {
+            let rule = linear.out_features().to_string();
+            return Err(KernelError::Argument { op: OP, arg: "bias length", found: bias.len(), rule });
+        }
+        Ok(linear)
+    }
+
+    /// Columns of the weight.
+    pub fn in_features(&self) -> usize {
+        match &self.weight {
+            LinearWeight::Dense(dense) => dense.in_features,
+            LinearWeight::Gptq(gptq) => gptq.in_features,
+        }
+    }
+
+    /// Rows of the weight.
+    pub fn out_features(&self) -> usize {
+        match &self.weight {
+            LinearWeight::Dense(dense) => dense.out_features,
+            LinearWeight::Gptq(gptq) => gptq.out_features,
+        }
+    }
+
+    /// Bytes that one row reads: weights, and scales and zero points where there are.
+    pub fn weight_bytes(&self) -> u64 {
+        let bytes = match &self.weight {
+            LinearWeight::Dense(dense) => dense.data.len(),
+            LinearWeight::Gptq(gptq) => gptq.qweight.len() + gptq.qzeros.len() + gptq.scales.len(),
+        };
+        bytes as u64
+    }
+
+    /// Whether the weight was packed anew, so that the published bytes will not be read again.
+    pub fn owns_weights(&self) -> bool {
+        self.layout.owned
+    }
+
+    /// `x W^T + bias`, with f32 sums.
+    ///
+    /// # Shapes
+    /// - `x`: `[rows, in_features]`, f32, f16 or bf16; the result is `[rows, out_features]` f32
+    ///
+    /// # Errors
+    /// [`KernelError::Shape`] or [`KernelError::Dtype`] for another `x`.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor, KernelError> {
+        self.forward_on(x, cpu_features())
+    }
+
+    pub(crate) fn forward_on(&self, x: &Tensor, isa: Isa) -> Result<Tensor, KernelError> {
+        let &[rows, inputs] = x.dims() else { return Err(self.shape_error(x)) };
+        if inputs != self.in_features() {
+            return Err(self.shape_error(x));
+        }
+        let mut y = vec![0.0f32; rows * self.out_features()];
+        with_f32(OP, "x", x, |x| match &self.weight {
+            LinearWeight::Dense(weight) => {
+                let x = padded(x, rows, inputs);
+                dense::matmul(isa, &x, rows, weight, self.bias.as_deref(), &mut y);
+            }
+            LinearWeight::Gptq(weight) => {
+                let x = self.reordered(x, rows, inputs);
+                let packed = Packed {
+                    bits: weight.bits,
+                    outputs: weight.out_features,
+                    zero_words: weight.zero_words(),
+                    qweight: &weight.qweight,
+                    qzeros: &weight.qzeros,
+                    scales: &weight.scales,
+                    segments: &self.layout.segments,
+                    bias: self.bias.as_deref(),
+                };
+                gptq::matmul(isa, &x, rows, &packed, &mut y);
+            }
+        })?;
+        Ok(Tensor::from_vec(y, (rows, self.out_features()), x.device())?)
+    }
+
+    fn reordered<'x>(&self, x: &'x [f32], rows: usize, inputs: usize) -> Cow<'x, [f32]> {
+        let Some(order) = &self.layout.order else { return Cow::Borrowed(x) };
+        let mut sorted = Vec::with_capacity(rows * order.len());
+        for x in x.chunks_exact(inputs) {
+            sorted.extend(order.iter().map(|input| x.get(*input as usize).copied().unwrap_or(0.0)));
+        }
+        Cow::Owned(sorted)
+    }
+
+    fn shape_error(&self, x: &Tensor) -> KernelError {
+        let expected = format!("[rows, {}]", self.in_features());
+        KernelError::Shape { op: OP, arg: "x", found: x.dims().to_vec(), expected }
+    }
+}
+
+/// Rows with zeros behind them, so that they end in whole vectors.
+fn padded(x: &[f32], rows: usize, inputs: usize) -> Cow<'_, [f32]> {
+    let stride = inputs.next_multiple_of(dense::PAD);
+    if stride == inputs {
+        return Cow::Borrowed(x);
+    }
+    let mut wide = vec![0.0; rows * stride];
+    for (to, from) in wide.chunks_exact_mut(stride).zip(x.chunks_exact(inputs)) {
+        to[..inputs].copy_from_slice(from);
+    }
+    Cow::Owned(wide)
+}
+
+fn in_order(weight: &GptqWeight) -> Vec<Segment> {
+    let rows = weight.in_features / weight.bits.per_word();
+    let rows_per_group = weight.group_size.min(weight.in_features) / weight.bits.per_word();
+    let segment = |group: usize| {
+        let first_row = group * rows_per_group;
+        Segment { first_row, rows: rows_per_group.min(rows - first_row), group }
+    };
+    (0..weight.num_groups()).map(segment).collect()
+}
+
+/// Packs the weight anew with its inputs sorted by group, each group filled up to whole words.
+fn sort_by_group(weight: &mut GptqWeight, groups: &[u32]) -> Layout {
+    let (per_word, bits, outputs) = (weight.bits.per_word(), weight.bits.bits(), weight.out_features);
+    let mut order = Vec::with_capacity(weight.in_features);
+    let mut segments = Vec::new();
+    for group in 0..weight.num_groups() {
+        let first_row = order.len() / per_word;
+        order.extend((0..groups.len() as u32).filter(|input| groups[*input as usize] as usize == group));
+        order.resize(order.len().next_multiple_of(per_word), FILL);
+        segments.push(Segment { first_row, rows: order.len() / per_word - first_row, group });
+    }
+    let mask = u32::MAX >> (32 - bits);
+    let mut packed = vec![0u8; order.len() / per_word * outputs * 4];
+    for (row, inputs) in packed.chunks_exact_mut(outputs * 4).zip(order.chunks_exact(per_word)) {
+        for (field, &input) in inputs.iter().enumerate().filter(|(_, input)| **input != FILL) {
+            let (from_row, from_shift) = (input as usize / per_word, input as usize % per_word * bits);
+            let from = &weight.qweight[from_row * outputs * 4..][..outputs * 4];
+            for (to, from) in row.chunks_exact_mut(4).zip(from.chunks_exact(4)) {
+                let word = u32::from_le_bytes([from[0], from[1], from[2], from[3]]);
+                let bits_there = (word >> from_shift & mask) << (field * bits);
+                let sum = u32::from_le_bytes([to[0], to[1], to[2], to[3]]) | bits_there;
+                to.copy_from_slice(&sum.to_le_bytes());
+            }
+        }
+    }
+    weight.qweight = Bytes::from(packed);
+    // The small matrices too, so that nothing of the published tensors is needed any more.
+    weight.qzeros = Bytes::copy_from_slice(&weight.qzeros);
+    weight.scales = Bytes::copy_from_slice(&weight.scales);
+    Layout { segments, order: Some(order), owned: true }
+}

@@ -1,0 +1,103 @@
+//! Rotary position embedding in GPT-J style: lanes (2i, 2i+1) of a head turn together.
+//! Source: RoFormer, arXiv 2104.09864, section 3.4. Only the first `rotary_dim` lanes rotate.
+
+use candle_core::{Device, Tensor};
+use half::f16;
+
+use super::{expect_cpu, shape_error, with_f32};
+use crate::KernelError;
+
+const OP: &str = "rotary";
+
+/// Precision of the rotary frequencies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RopePrecision {
+    /// What the weights were trained with.
+    #[default]
+    F32,
+    /// Frequencies rounded to f16, as upstream's quantised models compute them; up to 0.76 rad off within 2048 positions.
+    F16,
+}
+
+/// Sines and cosines of every position: `[context_length, rotary_dim / 2]` each.
+#[derive(Debug)]
+pub struct RopeTable {
+    sin: Vec<f32>,
+    cos: Vec<f32>,
+    pairs: usize,
+}
+
+impl RopeTable {
+    /// Builds the table for positions `0..context_length`.
+    ///
+    /// # Errors
+    /// [`KernelError::Argument`] for an odd `rotary_dim`.
+    pub fn new(
+        rotary_dim: usize,
+        context_length: usize,
+        precision: RopePrecision,
+        device: &Device,
+    ) -> Result<Self, KernelError> {
+        expect_cpu(OP, device)?;
+        if !rotary_dim.is_multiple_of(2) {
+            return Err(KernelError::Argument {
+                op: OP,
+                arg: "rotary_dim",
+                found: rotary_dim,
+                rule: "even".into(),
+            });
+        }
+        let pairs = rotary_dim / 2;
+        let frequency = |pair: usize| {
+            let exact = 1.0 / 10_000f32.powf((2 * pair) as f32 / rotary_dim as f32);
+            match precision {
+                RopePrecision::F32 => exact,
+                RopePrecision::F16 => f16::from_f32(exact).to_f32(),
+            }
+        };
+        let frequencies: Vec<f32> = (0..pairs).map(frequency).collect();
+        let angles = || {
+            (0..context_length).flat_map(|at| frequencies.iter().map(move |frequency| at as f32 * frequency))
+        };
+        Ok(Self { sin: angles().map(f32::sin).collect(), cos: angles().map(f32::cos).collect(), pairs })
+    }
+
+    /// Positions there are angles for.
+    fn positions(&self) -> usize {
+        self.sin.len().checked_div(self.pairs).unwrap_or(usize::MAX)
+    }
+}
+
+/// Turns every head of every row by its row's position.
+///
+/// # Shapes
+/// - `x`: `[rows, heads, head_dim]`, f32, f16 or bf16; `positions`: `[rows]`; the result has the shape and type of `x`
+///
+/// # Errors
+/// [`KernelError::Shape`] when the extents do not fit; [`KernelError::Argument`] for a position past the table.
+pub fn rotary(x: &Tensor, table: &RopeTable, positions: &[u32]) -> Result<Tensor, KernelError> {
+    let &[rows, heads, head_dim] = x.dims() else {
+        return Err(shape_error(OP, "x", x, "[rows, heads, head_dim]"));
+    };
+    if rows != positions.len() || 2 * table.pairs > head_dim {
+        let expected = format!("[{}, heads, at least {}]", positions.len(), 2 * table.pairs);
+        return Err(shape_error(OP, "x", x, expected));
+    }
+    if let Some(&position) = positions.iter().find(|position| **position as usize >= table.positions()) {
+        let rule = format!("below {}", table.positions());
+        return Err(KernelError::Argument { op: OP, arg: "position", found: position as usize, rule });
+    }
+    let mut values = with_f32(OP, "x", x, <[f32]>::to_vec)?;
+    for (row, position) in values.chunks_exact_mut((heads * head_dim).max(1)).zip(positions) {
+        let angles = *position as usize * table.pairs;
+        let (sin, cos) = (&table.sin[angles..][..table.pairs], &table.cos[angles..][..table.pairs]);
+        for head in row.chunks_exact_mut(head_dim) {
+            for ((pair, sin), cos) in head.chunks_exact_mut(2).zip(sin).zip(cos) {
+                let (even, odd) = (pair[0], pair[1]);
+                pair[0] = even * cos - odd * sin;
+                pair[1] = odd * cos + even * sin;
+            }
+        }
+    }
+    Ok(Tensor::from_vec(values, x.dims(), x.device())?.to_dtype(x.dtype())?)
+}

@@ -1,0 +1,165 @@
+//! One MossBlock: a single LayerNorm feeds attention and MLP, and both add into the residual stream.
+//!
+//! ```text
+//! h = ln_1(x)
+//! x = x + out_proj(attention(qkv_proj(h))) + fc_out(gelu(fc_in(h)))
+//! ```
+//! Source: CodeGen, arXiv 2203.13474; the parallel form is GPT-J's.
+
+use candle_core::{DType, Device, Tensor};
+use moss_kernels::{
+    KernelError, Linear,
+    ops::{self, KvLayer, RopeTable, SequenceRows},
+};
+
+use crate::{CacheShape, ModelError, MossConfig, WeightSource, config::TRAINING_SHARDS, names::LayerNames};
+
+/// LayerNorm weights, `[hidden_size]` each.
+#[derive(Debug)]
+pub(crate) struct LayerNorm {
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+    epsilon: f64,
+}
+
+impl LayerNorm {
+    pub(crate) fn load(
+        source: &dyn WeightSource,
+        stem: &str,
+        config: &MossConfig,
+    ) -> Result<Self, ModelError> {
+        let vector = |tail: &str| {
+            let name = format!("{stem}.{tail}");
+            source.vector(&name, config.hidden_size)?.ok_or_else(|| source.missing(&name))
+        };
+        Ok(Self { weight: vector("weight")?, bias: vector("bias")?, epsilon: config.layer_norm_epsilon })
+    }
+
+    /// `x` is `[rows, hidden_size]` f32; the result has the same shape, rounded to `out`.
+    pub(crate) fn forward(&self, x: &Tensor, out: DType) -> Result<Tensor, KernelError> {
+        ops::layer_norm(x, &self.weight, &self.bias, self.epsilon, out)
+    }
+}
+
+/// What the rows of one forward pass share, in every layer.
+pub(crate) struct Rows<'a> {
+    /// Position of each row.
+    pub(crate) positions: &'a [u32],
+    /// Cache slot of each row: `block * block_size + offset`.
+    pub(crate) slots: &'a [u32],
+    /// The rows of each sequence, in order.
+    pub(crate) sequences: &'a [SequenceRows<'a>],
+}
+
+/// One layer: weights and its part of the cache.
+#[derive(Debug)]
+pub(crate) struct Block {
+    norm: LayerNorm,
+    qkv_proj: Linear,
+    out_proj: Linear,
+    fc_in: Linear,
+    fc_out: Linear,
+    cache: KvLayer,
+    num_heads: usize,
+    head_dim: usize,
+    dtype: DType,
+}
+
+impl Block {
+    /// Loads layer `layer`; values between ops and in the cache are rounded to `dtype`.
+    pub(crate) fn load(
+        source: &dyn WeightSource,
+        layer: usize,
+        config: &MossConfig,
+        cache: CacheShape,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Self, ModelError> {
+        let names = LayerNames::new(layer);
+        let (hidden, inner) = (config.hidden_size, config.inner_size);
+        let linear = |stem: &str, in_features, out_features, has_bias| {
+            load_linear(source, layer, stem, in_features, out_features, has_bias, device)
+        };
+        let kv = KvLayer::zeros(
+            cache.num_blocks,
+            config.num_heads,
+            cache.block_size,
+            config.head_dim,
+            dtype,
+            device,
+        )
+        .map_err(|source| ModelError::Kernel { layer, op: "kv cache", source })?;
+        Ok(Self {
+            norm: LayerNorm::load(source, &names.norm, config)?,
+            qkv_proj: linear(&names.qkv_proj, hidden, 3 * hidden, false)?,
+            out_proj: linear(&names.out_proj, hidden, hidden, false)?,
+            fc_in: linear(&names.fc_in, hidden, inner, true)?,
+            fc_out: linear(&names.fc_out, inner, hidden, true)?,
+            cache: kv,
+            num_heads: config.num_heads,
+            head_dim: config.head_dim,
+            dtype,
+        })
+    }
+
+    /// Bytes of weights that one row reads.
+    pub(crate) fn weight_bytes(&self) -> u64 {
+        [&self.qkv_proj, &self.out_proj, &self.fc_in, &self.fc_out].map(Linear::weight_bytes).iter().sum()
+    }
+
+    /// `x` is the residual stream `[rows, hidden_size]` f32; so is the result.
+    pub(crate) fn forward(
+        &self,
+        x: &Tensor,
+        rope: &RopeTable,
+        rows: &Rows<'_>,
+    ) -> Result<Tensor, KernelError> {
+        let h = self.norm.forward(x, self.dtype)?; // [rows, hidden]
+        let (q, k, v) = self.split_heads(&self.qkv_proj.forward(&h)?)?; // [rows, heads, head_dim] each
+        let q = ops::rotary(&q, rope, rows.positions)?;
+        let k = ops::rotary(&k, rope, rows.positions)?;
+        ops::kv_write(&self.cache, &k, &v, rows.slots)?;
+        let attended = ops::attention(&q, &self.cache, rows.sequences)?; // [rows, hidden]
+
+        let inner = ops::gelu_tanh(&self.fc_in.forward(&h)?, self.dtype)?; // [rows, inner]
+        Ok(((x + self.out_proj.forward(&attended)?)? + self.fc_out.forward(&inner)?)?)
+    }
+
+    /// Undoes the training shards in the output, where it is a few kilobytes, instead of in the weights: `qkv` is
+    /// `[rows, shards, query | value | key, heads / shards, head_dim]` (value before key).
+    fn split_heads(&self, qkv: &Tensor) -> Result<(Tensor, Tensor, Tensor), KernelError> {
+        let rows = qkv.dim(0)?;
+        let slabs =
+            qkv.reshape((rows, TRAINING_SHARDS, 3, self.num_heads / TRAINING_SHARDS, self.head_dim))?;
+        let part = |index| {
+            slabs
+                .narrow(2, index, 1)?
+                .contiguous()?
+                .reshape((rows, self.num_heads, self.head_dim))?
+                .to_dtype(self.dtype)
+        };
+        Ok((part(0)?, part(2)?, part(1)?))
+    }
+}
+
+/// Places one linear layer, and lets go of the mapped bytes where the layer keeps its own.
+pub(crate) fn load_linear(
+    source: &dyn WeightSource,
+    layer: usize,
+    stem: &str,
+    in_features: usize,
+    out_features: usize,
+    has_bias: bool,
+    device: &Device,
+) -> Result<Linear, ModelError> {
+    let parts = source.linear(stem, in_features, out_features, has_bias)?;
+    let linear = Linear::new(parts.weight, parts.bias, device).map_err(|source| ModelError::Kernel {
+        layer,
+        op: "linear",
+        source,
+    })?;
+    if linear.owns_weights() {
+        source.release(stem);
+    }
+    Ok(linear)
+}

@@ -1,0 +1,127 @@
+//! Weights of the right shapes and sizes, made up: for measuring speed and memory without the files.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use bytes::Bytes;
+use half::f16;
+use moss_kernels::{DenseDtype, DenseWeight, GptqBits, GptqWeight, GroupIndex, LinearWeight};
+use rand::{RngExt, SeedableRng, rngs::SmallRng};
+use rayon::prelude::*;
+
+use crate::{LinearParts, ModelError, MossConfig, WeightSource, names};
+
+/// How the made-up matrices are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WeightFormat {
+    /// Two bytes a weight.
+    F16,
+    /// GPTQ with this many bits, in groups of 128 input features.
+    Gptq(GptqBits),
+}
+
+/// Input features that share a scale, as in the published checkpoints.
+const GROUP_SIZE: usize = 128;
+
+/// Bytes of random bits that one task writes.
+const FILL_BYTES: usize = 1 << 20;
+
+/// A [`WeightSource`] of random numbers: the same bytes for the same name and shape.
+#[derive(Debug)]
+pub struct RandomWeights {
+    config: MossConfig,
+    format: WeightFormat,
+    /// Serves as embedding and as head: two copies of 1.3 GB would tell nothing more.
+    vocabulary: DenseWeight,
+}
+
+impl RandomWeights {
+    /// Weights for a network of these sizes. The gains keep the residual stream near 1.
+    pub fn new(config: MossConfig, format: WeightFormat) -> Self {
+        let vocabulary = dense(names::LM_HEAD, config.vocab_size, config.hidden_size);
+        Self { config, format, vocabulary }
+    }
+}
+
+impl WeightSource for RandomWeights {
+    fn config(&self) -> Result<MossConfig, ModelError> {
+        Ok(self.config.clone())
+    }
+
+    fn linear(
+        &self,
+        stem: &str,
+        in_features: usize,
+        out_features: usize,
+        has_bias: bool,
+    ) -> Result<LinearParts, ModelError> {
+        let weight = match self.format {
+            _ if stem == names::LM_HEAD => LinearWeight::Dense(self.vocabulary.clone()),
+            WeightFormat::F16 => LinearWeight::Dense(dense(stem, out_features, in_features)),
+            WeightFormat::Gptq(bits) => LinearWeight::Gptq(gptq(stem, bits, out_features, in_features)),
+        };
+        Ok(LinearParts { weight, bias: has_bias.then(|| vec![0.01; out_features]) })
+    }
+
+    fn matrix(&self, name: &str, rows: usize, cols: usize) -> Result<Option<DenseWeight>, ModelError> {
+        let is_vocabulary = (rows, cols) == (self.config.vocab_size, self.config.hidden_size);
+        Ok(Some(if is_vocabulary { self.vocabulary.clone() } else { dense(name, rows, cols) }))
+    }
+
+    fn vector(&self, name: &str, len: usize) -> Result<Option<Vec<f32>>, ModelError> {
+        let value = if name.ends_with("weight") { 1.0 } else { 0.01 };
+        Ok(Some(vec![value; len]))
+    }
+
+    fn release(&self, _stem: &str) {}
+
+    fn missing(&self, name: &str) -> ModelError {
+        ModelError::Config {
+            key: "n_layer",
+            found: name.to_owned(),
+            expected: "a tensor that can be made up".into(),
+        }
+    }
+}
+
+/// f16 values of either sign whose spread is about `1 / sqrt(in_features)`: random sign and mantissa under one exponent.
+fn dense(name: &str, out_features: usize, in_features: usize) -> DenseWeight {
+    let magnitude = f16::from_f32(0.66 / (in_features as f32).sqrt()).to_bits() & 0x7C00;
+    let mut data = random_bytes(name, out_features * in_features * 2);
+    data.par_chunks_exact_mut(2).with_min_len(FILL_BYTES).for_each(|pair| {
+        let bits = u16::from_le_bytes([pair[0], pair[1]]) & 0x83FF | magnitude;
+        pair.copy_from_slice(&bits.to_le_bytes());
+    });
+    DenseWeight { dtype: DenseDtype::F16, out_features, in_features, data: Bytes::from(data) }
+}
+
+fn gptq(name: &str, bits: GptqBits, out_features: usize, in_features: usize) -> GptqWeight {
+    let width = match bits {
+        GptqBits::Four => 4,
+        GptqBits::Eight => 8,
+    };
+    let groups = in_features.div_ceil(GROUP_SIZE);
+    // Uniform fields: their spread is 2^bits / sqrt(12).
+    let scale = 12f32.sqrt() / (1 << width) as f32 / (in_features as f32).sqrt();
+    // The stored zero point is one less than the middle of the fields.
+    let zero = if width == 4 { 0x77 } else { 0x7F };
+    GptqWeight {
+        bits,
+        group_size: GROUP_SIZE,
+        in_features,
+        out_features,
+        qweight: Bytes::from(random_bytes(name, in_features * out_features * width / 8)),
+        qzeros: Bytes::from(vec![zero; groups * out_features * width / 8]),
+        scales: Bytes::from(f16::from_f32(scale).to_le_bytes().repeat(groups * out_features)),
+        groups: GroupIndex::Sequential,
+    }
+}
+
+fn random_bytes(name: &str, len: usize) -> Vec<u8> {
+    let mut data = vec![0u8; len];
+    data.par_chunks_mut(FILL_BYTES).enumerate().for_each(|(chunk, bytes)| {
+        let mut hasher = DefaultHasher::new();
+        (name, chunk).hash(&mut hasher);
+        SmallRng::seed_from_u64(hasher.finish()).fill(bytes);
+    });
+    data
+}

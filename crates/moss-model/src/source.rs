@@ -1,0 +1,132 @@
+//! Where weights come from: a checkpoint as published, or random numbers of the same shapes.
+
+use moss_checkpoint::{Checkpoint, CheckpointError, DType, GroupIndex, LinearTensors, Tensor};
+use moss_kernels::{DenseDtype, DenseWeight, GptqBits, GptqWeight, GroupIndex as KernelGroups, LinearWeight};
+
+use crate::{ModelError, MossConfig};
+
+/// A linear layer as it is stored: the weight in place, the bias widened.
+#[derive(Debug)]
+pub struct LinearParts {
+    /// `[out_features, in_features]`, dense or packed.
+    pub weight: LinearWeight,
+    /// `[out_features]`, where the layer has one.
+    pub bias: Option<Vec<f32>>,
+}
+
+/// Tensors by the checkpoint's names, for [`crate::Moss::load`].
+pub trait WeightSource {
+    /// Sizes of the network.
+    ///
+    /// # Errors
+    /// [`ModelError::Config`] for a value that no network can have.
+    fn config(&self) -> Result<MossConfig, ModelError>;
+
+    /// The linear layer called `stem`.
+    ///
+    /// # Errors
+    /// [`ModelError::Checkpoint`] when a tensor is missing, of another shape or type, or a scale or bias is not finite.
+    fn linear(
+        &self,
+        stem: &str,
+        in_features: usize,
+        out_features: usize,
+        has_bias: bool,
+    ) -> Result<LinearParts, ModelError>;
+
+    /// A dense matrix `[rows, cols]`, or `None` when there is no tensor of that name.
+    ///
+    /// # Errors
+    /// As for [`WeightSource::linear`].
+    fn matrix(&self, name: &str, rows: usize, cols: usize) -> Result<Option<DenseWeight>, ModelError>;
+
+    /// A vector of `len` finite values, widened, or `None` when there is no tensor of that name.
+    ///
+    /// # Errors
+    /// As for [`WeightSource::linear`].
+    fn vector(&self, name: &str, len: usize) -> Result<Option<Vec<f32>>, ModelError>;
+
+    /// Says that the bytes of the linear layer called `stem` will not be read again.
+    fn release(&self, stem: &str);
+
+    /// The error for a tensor that the network needs and the source lacks.
+    fn missing(&self, name: &str) -> ModelError;
+}
+
+impl WeightSource for Checkpoint {
+    fn config(&self) -> Result<MossConfig, ModelError> {
+        MossConfig::try_from(Checkpoint::config(self))
+    }
+
+    fn linear(
+        &self,
+        stem: &str,
+        in_features: usize,
+        out_features: usize,
+        has_bias: bool,
+    ) -> Result<LinearParts, ModelError> {
+        let (weight, bias) = match Checkpoint::linear(self, stem, in_features, out_features, has_bias)? {
+            LinearTensors::Dense { weight, bias } => {
+                (LinearWeight::Dense(dense(weight, out_features, in_features)?), bias)
+            }
+            LinearTensors::Gptq(gptq) => {
+                let weight = GptqWeight {
+                    bits: if gptq.bits == 4 { GptqBits::Four } else { GptqBits::Eight },
+                    group_size: gptq.group_size,
+                    in_features,
+                    out_features,
+                    qweight: gptq.qweight.data,
+                    qzeros: gptq.qzeros.data,
+                    scales: gptq.scales.data,
+                    groups: match gptq.g_idx {
+                        GroupIndex::Sequential => KernelGroups::Sequential,
+                        GroupIndex::Permuted(groups) => KernelGroups::Permuted(groups),
+                    },
+                };
+                (LinearWeight::Gptq(weight), gptq.bias)
+            }
+        };
+        let bias = bias.map(|bias| bias.to_f32()).transpose()?;
+        Ok(LinearParts { weight, bias })
+    }
+
+    fn matrix(&self, name: &str, rows: usize, cols: usize) -> Result<Option<DenseWeight>, ModelError> {
+        if !self.contains(name) {
+            return Ok(None);
+        }
+        let tensor = self.tensor(name)?;
+        tensor.expect_shape(&[rows, cols])?;
+        Ok(Some(dense(tensor, rows, cols)?))
+    }
+
+    fn vector(&self, name: &str, len: usize) -> Result<Option<Vec<f32>>, ModelError> {
+        if !self.contains(name) {
+            return Ok(None);
+        }
+        let tensor = self.tensor(name)?;
+        tensor.expect_shape(&[len])?;
+        tensor.check_finite()?;
+        Ok(Some(tensor.to_f32()?))
+    }
+
+    fn release(&self, stem: &str) {
+        for tail in ["weight", "qweight", "qzeros", "scales", "g_idx"] {
+            Checkpoint::release(self, &format!("{stem}.{tail}"));
+        }
+    }
+
+    fn missing(&self, name: &str) -> ModelError {
+        CheckpointError::MissingTensor { name: name.to_owned(), folder: self.folder().to_owned() }.into()
+    }
+}
+
+/// A matrix in place, whatever its alignment.
+fn dense(tensor: Tensor, out_features: usize, in_features: usize) -> Result<DenseWeight, ModelError> {
+    let dtype = match tensor.dtype {
+        DType::F32 => DenseDtype::F32,
+        DType::F16 => DenseDtype::F16,
+        DType::BF16 => DenseDtype::BF16,
+        _ => return Err(tensor.wrong_dtype("f16, bf16 or f32").into()),
+    };
+    Ok(DenseWeight { dtype, out_features, in_features, data: tensor.data })
+}

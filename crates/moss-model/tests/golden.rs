@@ -1,0 +1,248 @@
+//! Every fixture against the oracle's numbers: logits, hidden states, greedy paths, however the prompt is cut up.
+#![allow(clippy::unwrap_used)]
+
+use std::{collections::HashMap, path::PathBuf};
+
+use moss_checkpoint::Checkpoint;
+use moss_kernels::ops::RopePrecision;
+use moss_model::{
+    BlockPool, BlockTable, ComputeDtype, HiddenPoint, LanguageModel, LoadOptions, LogitRows, Moss, SequenceChunk,
+};
+use safetensors::SafeTensors;
+use serde_json::Value;
+
+/// An f32 engine on the same weights: sums in another order.
+const F32_TOL: f32 = 1e-4;
+/// Dequantised weights are products that the oracle rounds to f32 once more.
+const QUANTISED_TOL: f32 = 1e-3;
+/// Activations rounded to 11 bits at other places than the oracle's own fp16 run.
+const F16_MULTIPLE: f32 = 2.0;
+
+fn fixtures() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures")
+}
+
+struct Expected {
+    json: Value,
+    tensors: HashMap<String, Vec<f32>>,
+}
+
+impl Expected {
+    fn read(folder: &str, stem: &str) -> Self {
+        let folder = fixtures().join(folder);
+        let json = serde_json::from_slice(&std::fs::read(folder.join(format!("{stem}.json"))).unwrap()).unwrap();
+        let bytes = std::fs::read(folder.join(format!("{stem}.safetensors"))).unwrap();
+        let read = |(name, view): (String, safetensors::tensor::TensorView)| {
+            let values = view.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap()));
+            (name, values.collect())
+        };
+        let tensors = SafeTensors::deserialize(&bytes).unwrap().tensors().into_iter().map(read).collect();
+        Self { json, tensors }
+    }
+
+    fn prompts(&self) -> Vec<Vec<u32>> {
+        self.json["prompts"].as_array().unwrap().iter().map(|prompt| ids(&prompt["ids"])).collect()
+    }
+}
+
+fn ids(value: &Value) -> Vec<u32> {
+    value.as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect()
+}
+
+fn load(folder: &str, dtype: ComputeDtype, rope_precision: RopePrecision) -> Moss {
+    let checkpoint = Checkpoint::open(fixtures().join(folder)).unwrap();
+    let options = LoadOptions { dtype, rope_precision, ..LoadOptions::cpu(1024) };
+    Moss::load(&checkpoint, &options, &mut |_| {}).unwrap()
+}
+
+fn run(model: &mut Moss, ids: &[u32], chunk: usize) -> Vec<f32> {
+    let mut pool = BlockPool::new(model.cache_shape());
+    let mut blocks = BlockTable::default();
+    pool.grow(&mut blocks, ids.len()).unwrap();
+    let mut logits = Vec::new();
+    for (index, token_ids) in ids.chunks(chunk).enumerate() {
+        let chunk = SequenceChunk { token_ids, start_pos: index * chunk, blocks: &blocks, logits: LogitRows::All };
+        logits.extend_from_slice(model.forward(&[chunk], &|| false).unwrap()[0].values());
+    }
+    logits
+}
+
+fn max_difference(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+fn check_logits(folder: &str, expected: &Expected, dtype: ComputeDtype, rope: RopePrecision, tolerance: f32) {
+    let mut model = load(folder, dtype, rope);
+    let vocab = model.config().vocab_size;
+    let mut worst = 0.0f32;
+    for (index, prompt) in expected.prompts().iter().enumerate() {
+        let logits = run(&mut model, prompt, usize::MAX);
+        let rows = ids(&expected.json["prompts"][index]["logit_rows"]);
+        let found: Vec<f32> =
+            rows.iter().flat_map(|row| &logits[*row as usize * vocab..][..vocab]).copied().collect();
+        worst = worst.max(max_difference(&found, &expected.tensors[&format!("prompt.{index}.logits")]));
+        let maxima: Vec<f32> =
+            logits.chunks(vocab).map(|row| row.iter().copied().fold(f32::NEG_INFINITY, f32::max)).collect();
+        worst = worst.max(max_difference(&maxima, &expected.tensors[&format!("prompt.{index}.max")]));
+    }
+    assert!(worst <= tolerance, "{folder}: logits off by {worst}, allowed {tolerance}");
+}
+
+fn check_hidden(folder: &str, expected: &Expected, tolerance: f32) {
+    let mut model = load(folder, ComputeDtype::F32, RopePrecision::F32);
+    let prompt = &expected.prompts()[expected.json["hidden_prompt"].as_u64().unwrap() as usize];
+    let mut pool = BlockPool::new(model.cache_shape());
+    let mut blocks = BlockTable::default();
+    pool.grow(&mut blocks, prompt.len()).unwrap();
+    let chunk = SequenceChunk { token_ids: prompt, start_pos: 0, blocks: &blocks, logits: LogitRows::All };
+    let mut seen = HashMap::new();
+    let mut tap = |point: HiddenPoint, values: &[f32]| {
+        let name = match point {
+            HiddenPoint::Embedding => "hidden.embedding".to_owned(),
+            HiddenPoint::Block(layer) => format!("hidden.block.{layer}"),
+            HiddenPoint::FinalNorm => "hidden.ln_f".to_owned(),
+        };
+        seen.insert(name, values.to_vec());
+    };
+    model.forward_traced(&[chunk], &|| false, Some(&mut tap)).unwrap();
+    let hidden: Vec<_> = expected.tensors.keys().filter(|name| name.starts_with("hidden.")).collect();
+    assert!(hidden.len() >= 3, "{folder}: the fixture has hidden states");
+    for name in hidden {
+        let off = max_difference(&seen[name], &expected.tensors[name]);
+        assert!(off <= tolerance, "{folder}: {name} off by {off}, allowed {tolerance}");
+    }
+}
+
+/// Greedy with the repetition penalty of the fixtures, written plainly: another pair of eyes on the sampler's.
+fn check_greedy(folder: &str, expected: &Expected, rope: RopePrecision) {
+    let mut model = load(folder, ComputeDtype::F32, rope);
+    let prompts = expected.prompts();
+    for path in expected.json["greedy"].as_array().unwrap() {
+        let mut ids_so_far = prompts[path["prompt"].as_u64().unwrap() as usize].clone();
+        let penalty = path["repetition_penalty"].as_f64().unwrap() as f32;
+        let tokens = ids(&path["tokens"]);
+        let mut pool = BlockPool::new(model.cache_shape());
+        let mut blocks = BlockTable::default();
+        pool.grow(&mut blocks, ids_so_far.len() + tokens.len()).unwrap();
+        let mut start_pos = 0;
+        for expected in &tokens {
+            let token_ids = &ids_so_far[start_pos..];
+            let chunk = SequenceChunk { token_ids, start_pos, blocks: &blocks, logits: LogitRows::Last };
+            let mut logits = model.forward(&[chunk], &|| false).unwrap().remove(0);
+            start_pos = ids_so_far.len();
+            let row = logits.last_mut().unwrap();
+            let mut seen = ids_so_far.clone();
+            seen.sort_unstable();
+            seen.dedup();
+            for id in seen {
+                let score = &mut row[id as usize];
+                *score = if *score < 0.0 { *score * penalty } else { *score / penalty };
+            }
+            let best = (0..row.len()).max_by(|a, b| row[*a].total_cmp(&row[*b])).unwrap() as u32;
+            assert_eq!(best, *expected, "{folder}: prompt {}, penalty {penalty}", path["prompt"]);
+            ids_so_far.push(best);
+        }
+    }
+}
+
+fn check(folder: &str, values_of: &str, tolerance: f32) {
+    let expected = Expected::read(values_of, "expected");
+    check_logits(folder, &expected, ComputeDtype::F32, RopePrecision::F32, tolerance);
+    check_hidden(folder, &expected, tolerance);
+    check_greedy(folder, &expected, RopePrecision::F32);
+    let f16 = expected.json["max_abs_logit_diff_of_fp16_run"].as_f64().unwrap() as f32 * F16_MULTIPLE;
+    check_logits(folder, &expected, ComputeDtype::F16, RopePrecision::F32, f16);
+}
+
+#[test]
+fn sharded_pickles_match_the_oracle() {
+    check("tiny-fp16-bin", "tiny-fp16-bin", F32_TOL);
+}
+
+#[test]
+fn sharded_safetensors_match_the_oracle() {
+    check("tiny-fp16-safetensors", "tiny-fp16-bin", F32_TOL);
+}
+
+#[test]
+fn one_safetensors_file_matches_the_oracle() {
+    check("mini-fp16-safetensors", "mini-fp16-safetensors", F32_TOL);
+}
+
+#[test]
+fn int4_matches_the_oracle() {
+    check("tiny-int4", "tiny-int4", QUANTISED_TOL);
+}
+
+#[test]
+fn int4_in_order_of_activation_matches_the_oracle() {
+    check("mini-int4-act-order", "mini-int4-act-order", QUANTISED_TOL);
+}
+
+#[test]
+fn int8_matches_the_oracle() {
+    check("mini-int8", "mini-int8", QUANTISED_TOL);
+}
+
+#[test]
+fn int8_in_order_of_activation_matches_the_oracle() {
+    check("mini-int8-act-order", "mini-int8-act-order", QUANTISED_TOL);
+}
+
+#[test]
+fn the_true_head_size_matches_the_oracle() {
+    check("wide-int4", "wide-int4", QUANTISED_TOL);
+}
+
+#[test]
+fn rounded_rotary_frequencies_match_upstreams_quantised_models() {
+    let expected = Expected::read("wide-int4", "expected_fp16_rope");
+    check_logits("wide-int4", &expected, ComputeDtype::F32, RopePrecision::F16, QUANTISED_TOL);
+    check_greedy("wide-int4", &expected, RopePrecision::F16);
+}
+
+#[test]
+fn bf16_stays_within_eight_bits_of_the_oracle() {
+    let expected = Expected::read("tiny-fp16-bin", "expected");
+    let f16 = expected.json["max_abs_logit_diff_of_fp16_run"].as_f64().unwrap() as f32;
+    // Three bits fewer than f16.
+    check_logits("tiny-fp16-bin", &expected, ComputeDtype::BF16, RopePrecision::F32, f16 * 8.0 * F16_MULTIPLE);
+}
+
+#[test]
+fn logits_have_the_same_bits_however_the_prompt_is_cut() {
+    for folder in ["tiny-fp16-bin", "tiny-int4", "mini-int8-act-order", "wide-int4"] {
+        let mut model = load(folder, ComputeDtype::F32, RopePrecision::F32);
+        let vocab = model.config().vocab_size as u32;
+        let prompt: Vec<u32> = (0..70).map(|i| i * 7 % vocab.min(150)).collect();
+        let whole = run(&mut model, &prompt, usize::MAX);
+        for chunk in [1, 2, 7, 16, 33] {
+            assert!(run(&mut model, &prompt, chunk) == whole, "{folder}: chunks of {chunk}");
+        }
+    }
+}
+
+#[test]
+fn a_sequence_has_the_same_bits_alone_and_in_a_batch() {
+    let mut model = load("tiny-int4", ComputeDtype::F32, RopePrecision::F32);
+    let prompts: Vec<Vec<u32>> = (1..6u32).map(|n| (0..n * 9).map(|i| (i * n * 31) % 1500).collect()).collect();
+    let alone: Vec<_> = prompts.iter().map(|prompt| run(&mut model, prompt, usize::MAX)).collect();
+    let mut pool = BlockPool::new(model.cache_shape());
+    // Tables grown in turns, so that no sequence has consecutive blocks.
+    let mut tables: Vec<_> = prompts.iter().map(|_| BlockTable::default()).collect();
+    for positions in (1..=48).step_by(16) {
+        for (table, prompt) in tables.iter_mut().zip(&prompts) {
+            pool.grow(table, positions.min(prompt.len())).unwrap();
+        }
+    }
+    let batch: Vec<_> = prompts
+        .iter()
+        .zip(&tables)
+        .map(|(prompt, blocks)| SequenceChunk { token_ids: prompt, start_pos: 0, blocks, logits: LogitRows::All })
+        .collect();
+    let together = model.forward(&batch, &|| false).unwrap();
+    for (together, alone) in together.iter().zip(&alone) {
+        assert!(together.values() == alone);
+    }
+}
