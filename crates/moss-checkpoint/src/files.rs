@@ -28,7 +28,10 @@ pub(crate) fn find(folder: &Path) -> Result<WeightFiles, CheckpointError> {
         (true, true) => match names.iter().find(|name| name.ends_with(".index.json")) {
             Some(index) => return from_index(folder, &folder.join(index)),
             None => {
-                return Err(CheckpointError::NoWeights { folder: folder.to_owned(), found: describe(&names) });
+                return Err(CheckpointError::NoWeights {
+                    folder: folder.to_owned(),
+                    found: describe(&names),
+                });
             }
         },
     };

@@ -6,7 +6,8 @@ use std::{collections::HashMap, path::PathBuf};
 use moss_checkpoint::Checkpoint;
 use moss_kernels::ops::RopePrecision;
 use moss_model::{
-    BlockPool, BlockTable, ComputeDtype, HiddenPoint, LanguageModel, LoadOptions, LogitRows, Moss, SequenceChunk,
+    BlockPool, BlockTable, ComputeDtype, HiddenPoint, LanguageModel, LoadOptions, LogitRows, Moss,
+    SequenceChunk,
 };
 use safetensors::SafeTensors;
 use serde_json::Value;
@@ -30,7 +31,8 @@ struct Expected {
 impl Expected {
     fn read(folder: &str, stem: &str) -> Self {
         let folder = fixtures().join(folder);
-        let json = serde_json::from_slice(&std::fs::read(folder.join(format!("{stem}.json"))).unwrap()).unwrap();
+        let json =
+            serde_json::from_slice(&std::fs::read(folder.join(format!("{stem}.json"))).unwrap()).unwrap();
         let bytes = std::fs::read(folder.join(format!("{stem}.safetensors"))).unwrap();
         let read = |(name, view): (String, safetensors::tensor::TensorView)| {
             let values = view.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap()));
@@ -61,7 +63,8 @@ fn run(model: &mut Moss, ids: &[u32], chunk: usize) -> Vec<f32> {
     pool.grow(&mut blocks, ids.len()).unwrap();
     let mut logits = Vec::new();
     for (index, token_ids) in ids.chunks(chunk).enumerate() {
-        let chunk = SequenceChunk { token_ids, start_pos: index * chunk, blocks: &blocks, logits: LogitRows::All };
+        let chunk =
+            SequenceChunk { token_ids, start_pos: index * chunk, blocks: &blocks, logits: LogitRows::All };
         logits.extend_from_slice(model.forward(&[chunk], &|| false).unwrap()[0].values());
     }
     logits
@@ -207,7 +210,13 @@ fn bf16_stays_within_eight_bits_of_the_oracle() {
     let expected = Expected::read("tiny-fp16-bin", "expected");
     let f16 = expected.json["max_abs_logit_diff_of_fp16_run"].as_f64().unwrap() as f32;
     // Three bits fewer than f16.
-    check_logits("tiny-fp16-bin", &expected, ComputeDtype::BF16, RopePrecision::F32, f16 * 8.0 * F16_MULTIPLE);
+    check_logits(
+        "tiny-fp16-bin",
+        &expected,
+        ComputeDtype::BF16,
+        RopePrecision::F32,
+        f16 * 8.0 * F16_MULTIPLE,
+    );
 }
 
 #[test]
@@ -226,7 +235,8 @@ fn logits_have_the_same_bits_however_the_prompt_is_cut() {
 #[test]
 fn a_sequence_has_the_same_bits_alone_and_in_a_batch() {
     let mut model = load("tiny-int4", ComputeDtype::F32, RopePrecision::F32);
-    let prompts: Vec<Vec<u32>> = (1..6u32).map(|n| (0..n * 9).map(|i| (i * n * 31) % 1500).collect()).collect();
+    let prompts: Vec<Vec<u32>> =
+        (1..6u32).map(|n| (0..n * 9).map(|i| (i * n * 31) % 1500).collect()).collect();
     let alone: Vec<_> = prompts.iter().map(|prompt| run(&mut model, prompt, usize::MAX)).collect();
     let mut pool = BlockPool::new(model.cache_shape());
     // Tables grown in turns, so that no sequence has consecutive blocks.
@@ -239,7 +249,12 @@ fn a_sequence_has_the_same_bits_alone_and_in_a_batch() {
     let batch: Vec<_> = prompts
         .iter()
         .zip(&tables)
-        .map(|(prompt, blocks)| SequenceChunk { token_ids: prompt, start_pos: 0, blocks, logits: LogitRows::All })
+        .map(|(prompt, blocks)| SequenceChunk {
+            token_ids: prompt,
+            start_pos: 0,
+            blocks,
+            logits: LogitRows::All,
+        })
         .collect();
     let together = model.forward(&batch, &|| false).unwrap();
     for (together, alone) in together.iter().zip(&alone) {

@@ -48,12 +48,14 @@ impl RopeTable {
             });
         }
         let pairs = rotary_dim / 2;
+        // Upstream's quantised models are built under a default dtype of f16, which rounds each step on the way.
+        let round = |value: f32| match precision {
+            RopePrecision::F32 => value,
+            RopePrecision::F16 => f16::from_f32(value).to_f32(),
+        };
         let frequency = |pair: usize| {
-            let exact = 1.0 / 10_000f32.powf((2 * pair) as f32 / rotary_dim as f32);
-            match precision {
-                RopePrecision::F32 => exact,
-                RopePrecision::F16 => f16::from_f32(exact).to_f32(),
-            }
+            let exponent = round((2 * pair) as f32 / rotary_dim as f32);
+            round(1.0 / round(10_000f32.powf(exponent)))
         };
         let frequencies: Vec<f32> = (0..pairs).map(frequency).collect();
         let angles = || {
