@@ -1,1 +1,24 @@
-//! Placeholder.
+//! Text to token ids and back: byte-level BPE from the published files, streaming decode, conversations, prompts.
+//!
+//! No tensors here. Token ids are plain `u32`, as in the `tokenizers` crate.
+
+mod conversation;
+mod error;
+mod plugins;
+mod prompt;
+mod segments;
+mod special;
+mod stream;
+mod tokenizer;
+mod vocab;
+mod window;
+
+pub use conversation::{Conversation, SavedTurn};
+pub use error::TextError;
+pub use plugins::{Plugin, PluginSwitches};
+pub use prompt::{PromptBuilder, SystemText, Turn};
+pub use segments::{SegmentKind, SegmentStream, SegmentText};
+pub use special::SpecialTokens;
+pub use stream::TextStream;
+pub use tokenizer::{Specials, Tokenizer};
+pub use window::turns_to_drop;

@@ -1,0 +1,286 @@
+//! GPT-2's byte-level BPE over the published files, through the `tokenizers` crate.
+//!
+//! Added tokens match first, the leftmost longest one, and take no whitespace away around them; what lies between them is split
+//! by GPT-2's pattern and merged. No token is put before a text.
+
+use std::{collections::HashMap, path::Path, sync::Arc};
+
+use ahash::AHashMap;
+use aho_corasick::{AhoCorasick, MatchKind};
+use tokenizers::{
+    Model, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer, models::bpe::BPE,
+    pre_tokenizers::byte_level::ByteLevel,
+};
+
+use crate::{SpecialTokens, TextError, TextStream, vocab::Vocab};
+
+/// Whether special tokens are shown in decoded text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Specials {
+    /// As they are written: `<eom>`.
+    Show,
+    /// Not at all.
+    Skip,
+}
+
+/// What an id stands for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Bytes, perhaps a part of a character.
+    Bytes,
+    /// A whole text that is matched before BPE.
+    Added,
+    /// Structure, not text.
+    Special,
+}
+
+struct Inner {
+    bpe: BPE,
+    split: ByteLevel,
+    /// All added and special tokens, and their ids by pattern.
+    all: Matcher,
+    /// Those that are plain text.
+    plain: Matcher,
+    /// Every id's bytes, one after the other, and where each ends.
+    bytes: Vec<u8>,
+    ends: Vec<u32>,
+    kinds: Vec<Kind>,
+    special: Option<SpecialTokens>,
+    folder: std::path::PathBuf,
+}
+
+struct Matcher {
+    automaton: AhoCorasick,
+    ids: Vec<u32>,
+}
+
+impl Matcher {
+    fn new(tokens: &[(&String, u32)]) -> Result<Self, String> {
+        let automaton = AhoCorasick::builder()
+            .match_kind(MatchKind::LeftmostLongest)
+            .build(tokens.iter().map(|(text, _)| text.as_bytes()))
+            .map_err(|error| error.to_string())?;
+        Ok(Self { automaton, ids: tokens.iter().map(|(_, id)| *id).collect() })
+    }
+}
+
+/// Text to token ids and back. Clones share one vocabulary.
+#[derive(Clone)]
+pub struct Tokenizer {
+    inner: Arc<Inner>,
+}
+
+impl std::fmt::Debug for Tokenizer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Tokenizer({} tokens)", self.vocab_size())
+    }
+}
+
+impl Tokenizer {
+    /// Whether a folder holds tokenizer files.
+    pub fn is_present(folder: &Path) -> bool {
+        folder.join("vocab.json").exists() && folder.join("merges.txt").exists()
+    }
+
+    /// Reads `vocab.json`, `merges.txt`, and where they are there `added_tokens.json` and `special_tokens_map.json`.
+    ///
+    /// # Errors
+    /// A [`TextError`] naming the file and the line or id.
+    pub fn from_folder(folder: impl AsRef<Path>) -> Result<Self, TextError> {
+        let vocab = Vocab::read(folder.as_ref())?;
+        let table = Table::new(&vocab)?;
+        let bpe_error = |reason: String| TextError::Bpe { folder: vocab.folder.clone(), reason };
+        let mut tokens: Vec<(&String, u32)> = vocab.added.iter().map(|(text, id)| (text, *id)).collect();
+        let specials = vocab.special.iter().filter(|text| !vocab.added.contains_key(*text));
+        tokens.extend(specials.filter_map(|text| Some((text, *vocab.base.get(text)?))));
+        tokens.retain(|(text, _)| !text.is_empty());
+        tokens.sort();
+        let plain: Vec<_> =
+            tokens.iter().copied().filter(|(text, _)| !vocab.special.contains(text)).collect();
+        let base: AHashMap<String, u32> = vocab.base.iter().map(|(text, id)| (text.clone(), *id)).collect();
+        let bpe = BPE::builder()
+            .vocab_and_merges(base, vocab.merges.clone())
+            .build()
+            .map_err(|error| bpe_error(error.to_string()))?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                bpe,
+                split: ByteLevel::new(false, false, true),
+                all: Matcher::new(&tokens).map_err(bpe_error)?,
+                plain: Matcher::new(&plain).map_err(bpe_error)?,
+                special: special_tokens(&vocab),
+                bytes: table.bytes,
+                ends: table.ends,
+                kinds: table.kinds,
+                folder: vocab.folder.clone(),
+            }),
+        })
+    }
+
+    /// Real tokens: ids from here on have embedding rows and no text, and are never to be sampled.
+    pub fn vocab_size(&self) -> usize {
+        self.inner.kinds.len()
+    }
+
+    /// Ids of the tokens that structure a conversation.
+    ///
+    /// # Errors
+    /// [`TextError::MissingSpecial`] for a tokenizer without `<eoh>` or `<eom>`.
+    pub fn special(&self) -> Result<SpecialTokens, TextError> {
+        let missing =
+            || TextError::MissingSpecial { folder: self.inner.folder.clone(), name: "<eoh> or <eom>" };
+        self.inner.special.ok_or_else(missing)
+    }
+
+    /// Token ids of a text. Special tokens in it become their ids: for text that is trusted.
+    ///
+    /// # Errors
+    /// [`TextError::Encode`] when the tokenizers crate fails.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>, TextError> {
+        self.encode_with(text, &self.inner.all)
+    }
+
+    /// As [`Tokenizer::encode`], but a special token in the text is spelt out like any other text: a user who types `<eom>`
+    /// cannot end a turn with it.
+    ///
+    /// # Errors
+    /// [`TextError::Encode`] when the tokenizers crate fails.
+    pub fn encode_untrusted(&self, text: &str) -> Result<Vec<u32>, TextError> {
+        self.encode_with(text, &self.inner.plain)
+    }
+
+    fn encode_with(&self, text: &str, matcher: &Matcher) -> Result<Vec<u32>, TextError> {
+        let mut ids = Vec::with_capacity(text.len() / 3);
+        let mut done = 0;
+        for found in matcher.automaton.find_iter(text) {
+            self.encode_run(&text[done..found.start()], &mut ids)?;
+            ids.push(matcher.ids[found.pattern().as_usize()]);
+            done = found.end();
+        }
+        self.encode_run(&text[done..], &mut ids)?;
+        Ok(ids)
+    }
+
+    fn encode_run(&self, text: &str, ids: &mut Vec<u32>) -> Result<(), TextError> {
+        if text.is_empty() {
+            return Ok(());
+        }
+        let run = || -> tokenizers::Result<Vec<u32>> {
+            let mut pieces = PreTokenizedString::from(text);
+            self.inner.split.pre_tokenize(&mut pieces)?;
+            let mut ids = Vec::new();
+            for (piece, ..) in pieces.get_splits(OffsetReferential::Original, OffsetType::Byte) {
+                ids.extend(self.inner.bpe.tokenize(piece)?.into_iter().map(|token| token.id));
+            }
+            Ok(ids)
+        };
+        ids.extend(
+            run().map_err(|error| TextError::Encode { bytes: text.len(), reason: error.to_string() })?,
+        );
+        Ok(())
+    }
+
+    /// The text of some ids. Bytes that are no UTF-8 show as U+FFFD, one for each malformed part; ids beyond the vocabulary show as
+    /// nothing.
+    pub fn decode(&self, ids: &[u32], specials: Specials) -> String {
+        let mut stream = TextStream::new(self.clone(), specials);
+        let mut text = String::new();
+        for id in ids {
+            text.push_str(&stream.push(*id));
+        }
+        text.push_str(&stream.finish());
+        text
+    }
+
+    /// The bytes that `id` adds to a run of text, or the whole text that stands by itself.
+    pub(crate) fn piece(&self, id: u32) -> Piece<'_> {
+        let inner = &self.inner;
+        let Some(kind) = inner.kinds.get(id as usize) else { return Piece::Nothing };
+        let start = match id {
+            0 => 0,
+            id => inner.ends[id as usize - 1] as usize,
+        };
+        let bytes = &inner.bytes[start..inner.ends[id as usize] as usize];
+        match kind {
+            Kind::Bytes => Piece::Bytes(bytes),
+            Kind::Added => Piece::Whole { bytes, special: false },
+            Kind::Special => Piece::Whole { bytes, special: true },
+        }
+    }
+}
+
+/// What an id adds to a text.
+pub(crate) enum Piece<'a> {
+    Bytes(&'a [u8]),
+    Whole { bytes: &'a [u8], special: bool },
+    Nothing,
+}
+
+/// Every id's bytes.
+struct Table {
+    bytes: Vec<u8>,
+    ends: Vec<u32>,
+    kinds: Vec<Kind>,
+}
+
+impl Table {
+    fn new(vocab: &Vocab) -> Result<Self, TextError> {
+        let count =
+            vocab.base.len() + vocab.added.keys().filter(|text| !vocab.base.contains_key(*text)).count();
+        let mut tokens: Vec<Option<(&str, Kind)>> = vec![None; count];
+        let ids_error =
+            |id, found| TextError::Ids { folder: vocab.folder.clone(), id, found, last: count as u32 - 1 };
+        let base = vocab.base.iter().map(|(text, id)| (text, id, Kind::Bytes));
+        let added = vocab.added.iter().map(|(text, id)| (text, id, Kind::Added));
+        for (text, &id, kind) in base.chain(added) {
+            let kind = if vocab.special.contains(text) { Kind::Special } else { kind };
+            match tokens.get_mut(id as usize) {
+                Some(slot @ None) => *slot = Some((text, kind)),
+                Some(Some((there, _))) if *there == text => {}
+                Some(Some(_)) => return Err(ids_error(id, "there twice")),
+                None => return Err(ids_error(id, "beyond the number of tokens")),
+            }
+        }
+        let byte_of = byte_level_alphabet();
+        let mut table = Self { bytes: vec![], ends: vec![], kinds: vec![] };
+        for (id, token) in tokens.into_iter().enumerate() {
+            let (text, kind) = token.ok_or_else(|| ids_error(id as u32, "missing"))?;
+            match kind {
+                Kind::Bytes => {
+                    for char in text.chars() {
+                        table.bytes.push(*byte_of.get(&char).ok_or_else(|| TextError::Token {
+                            folder: vocab.folder.clone(),
+                            id: id as u32,
+                            found: text.to_owned(),
+                        })?);
+                    }
+                }
+                Kind::Added | Kind::Special => table.bytes.extend_from_slice(text.as_bytes()),
+            }
+            table.ends.push(table.bytes.len() as u32);
+            table.kinds.push(kind);
+        }
+        Ok(table)
+    }
+}
+
+/// GPT-2 writes each byte as a printable character: itself where it is one, else the next free one from U+0100 on.
+fn byte_level_alphabet() -> HashMap<char, u8> {
+    let printable = |byte: &u8| matches!(byte, b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF);
+    let own = (0..=255u8).filter(printable).map(|byte| (char::from(byte), byte));
+    let rest = (0..=255u8).filter(|byte| !printable(byte));
+    let moved = (0x100u32..).zip(rest).filter_map(|(code, byte)| Some((char::from_u32(code)?, byte)));
+    own.chain(moved).collect()
+}
+
+fn special_tokens(vocab: &Vocab) -> Option<SpecialTokens> {
+    let id = |name: &str| vocab.added.get(name).or_else(|| vocab.base.get(name)).copied();
+    Some(SpecialTokens {
+        end_of_text: id("<|endoftext|>"),
+        eoh: id("<eoh>")?,
+        eom: id("<eom>")?,
+        eot: id("<eot>"),
+        eoc: id("<eoc>"),
+        eor: id("<eor>"),
+    })
+}

@@ -1,0 +1,34 @@
+//! The window rule: which turns still fit.
+
+use crate::TextError;
+
+/// Room that an answer is given at least, unless fewer tokens are asked for.
+const ANSWER_ROOM: usize = 256;
+
+/// How many of the oldest turns must go so that a prompt fits.
+///
+/// When the prompt and `min(max_new_tokens, 256)` more would pass `context_length`, the oldest whole turns go until the prompt takes
+/// at most three quarters of the window: rarely, and then enough, since every such cut costs a whole prefill. The instruction stays.
+/// `prompt_len(n)` is the prompt's length without its `n` oldest turns, of which there are `turns`.
+///
+/// # Errors
+/// [`TextError::TurnTooLong`] when the newest turn alone does not fit.
+pub fn turns_to_drop(
+    prompt_len: impl Fn(usize) -> Result<usize, TextError>,
+    turns: usize,
+    max_new_tokens: Option<usize>,
+    context_length: usize,
+) -> Result<usize, TextError> {
+    let room = max_new_tokens.unwrap_or(ANSWER_ROOM).min(ANSWER_ROOM);
+    let allowed = context_length.saturating_sub(room);
+    if prompt_len(0)? <= allowed {
+        return Ok(0);
+    }
+    for dropped in 1..=turns {
+        if prompt_len(dropped)? <= (context_length / 4 * 3).min(allowed) {
+            return Ok(dropped);
+        }
+    }
+    let alone = prompt_len(turns)?;
+    if alone <= allowed { Ok(turns) } else { Err(TextError::TurnTooLong { found: alone, allowed }) }
+}
