@@ -1,0 +1,23 @@
+//! Seeded randomness, the same on every machine.
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha12Rng;
+
+/// Uniform numbers from a seed.
+#[derive(Debug, Clone)]
+pub(crate) struct Rng {
+    source: ChaCha12Rng,
+    pub(crate) seed: u64,
+}
+
+impl Rng {
+    pub(crate) fn new(seed: Option<u64>) -> Self {
+        let seed = seed.unwrap_or_else(rand::random);
+        Self { source: ChaCha12Rng::seed_from_u64(seed), seed }
+    }
+
+    /// In `[0, 1)`.
+    pub(crate) fn uniform(&mut self) -> f64 {
+        self.source.random()
+    }
+}
