@@ -122,7 +122,8 @@ impl Sampler {
         self.repetition.apply(logits, history, self.params.repetition_penalty);
         if self.params.temperature == 0.0 {
             top_k::select(logits, 1, &mut self.maxima, &mut self.candidates);
-            self.candidates.truncate(1);
+            // The lowest id among equals stands last.
+            self.candidates.drain(..self.candidates.len() - 1);
             self.weights.clear();
             self.weights.push(1.0);
             return Ok(1);

@@ -181,7 +181,7 @@ fn plain(params: &SamplingParams, logits: &[f32], history: &[u32]) -> Vec<u32> {
             };
         }
     }
-    scores.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+    scores.sort_by(|a, b| b.1.total_cmp(&a.1).then(b.0.cmp(&a.0)));
     if let Some(k) = params.top_k.filter(|k| *k > 0 && *k <= scores.len()) {
         let last = scores[k - 1].1;
         scores.retain(|(_, score)| *score >= last);

@@ -10,7 +10,8 @@ pub(crate) struct Candidate {
     pub(crate) score: f32,
 }
 
-/// Collects into `found`, best first, lower ids first among equals. `-inf` is never collected.
+/// Collects into `found`, best first, higher ids first among equals (transformers sorts upwards and cuts from below). `-inf` is
+/// never collected.
 ///
 /// The `k`-th largest maximum of runs of 64 is a bound that at least `k` logits reach, and few more: two passes over the
 /// vocabulary, then exact work on what is left.
@@ -34,7 +35,7 @@ pub(crate) fn select(logits: &[f32], k: usize, maxima: &mut Vec<f32>, found: &mu
                 .extend(reaching.map(|(at, score)| Candidate { id: (run * RUN + at) as u32, score: *score }));
         }
     }
-    found.sort_unstable_by(|a, b| b.score.total_cmp(&a.score).then(a.id.cmp(&b.id)));
+    found.sort_unstable_by(|a, b| b.score.total_cmp(&a.score).then(b.id.cmp(&a.id)));
     if let Some(last) = found.get(k.saturating_sub(1)).map(|candidate| candidate.score) {
         let kept = found.partition_point(|candidate| candidate.score >= last);
         found.truncate(kept);
