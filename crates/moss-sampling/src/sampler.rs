@@ -123,10 +123,10 @@ impl Sampler {
         if self.params.temperature == 0.0 {
             top_k::select(logits, 1, &mut self.maxima, &mut self.candidates);
             // The lowest id among equals stands last.
-            self.candidates.drain(..self.candidates.len() - 1);
+            self.candidates.drain(..self.candidates.len().saturating_sub(1));
             self.weights.clear();
             self.weights.push(1.0);
-            return Ok(1);
+            return self.not_empty(generated).map(|()| 1);
         }
         let count = match self.params.top_k {
             Some(k) if k > 0 => {
@@ -137,9 +137,15 @@ impl Sampler {
             }
             _ => self.nucleus_of_all(logits),
         };
+        self.not_empty(generated)?;
         let count = self.min_p(count);
         self.stop_penalty(count, generated);
         Ok(count)
+    }
+
+    /// A penalty can push the last finite score to -inf.
+    fn not_empty(&self, step: usize) -> Result<(), SamplingError> {
+        if self.candidates.is_empty() { Err(SamplingError::NothingLeft { step }) } else { Ok(()) }
     }
 
     /// Top-p over the whole vocabulary: looks at more and more of the best tokens until they make up its mass.
