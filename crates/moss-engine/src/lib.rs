@@ -1,1 +1,22 @@
-//! Placeholder.
+//! Requests to events: a worker that owns a model and serves a queue of requests, several sequences at a time.
+//!
+//! An [`Engine`] is fed [`Request`]s and answers each with a [`Run`], an iterator of [`Event`]s. A [`Chat`] keeps a conversation on
+//! top of it. No tensors, no terminal, no network, no async runtime.
+
+mod chat;
+mod error;
+mod event;
+mod handle;
+mod metrics;
+mod request;
+mod scheduler;
+mod sequence;
+mod stop;
+mod worker;
+
+pub use chat::{Chat, ChatEvent, ChatOptions, ChatRun};
+pub use error::EngineError;
+pub use event::{Event, Outcome, StopCause, Timings, Usage};
+pub use handle::{CancelHandle, Engine, EngineOptions, Run};
+pub use metrics::Metrics;
+pub use request::{Request, Session, StopRules, Vocabulary};

@@ -2,8 +2,8 @@
 
 use crate::TextError;
 
-/// Room that an answer is given at least, unless fewer tokens are asked for.
-const ANSWER_ROOM: usize = 256;
+/// An answer is given this part of the window at least, unless fewer tokens are asked for: 256 of MOSS's 2048.
+const ANSWER_SHARE: usize = 8;
 
 /// How many of the oldest turns must go so that a prompt fits.
 ///
@@ -19,7 +19,8 @@ pub fn turns_to_drop(
     max_new_tokens: Option<usize>,
     context_length: usize,
 ) -> Result<usize, TextError> {
-    let room = max_new_tokens.unwrap_or(ANSWER_ROOM).min(ANSWER_ROOM);
+    let share = context_length / ANSWER_SHARE;
+    let room = max_new_tokens.unwrap_or(share).min(share);
     let allowed = context_length.saturating_sub(room);
     if prompt_len(0)? <= allowed {
         return Ok(0);

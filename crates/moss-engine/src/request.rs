@@ -1,0 +1,87 @@
+//! What is asked of the engine.
+
+use std::time::Duration;
+
+use crossbeam_channel::Sender;
+use moss_sampling::{LogitsStep, SamplingParams};
+
+use crate::worker::Command;
+
+/// Which ids may be drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Vocabulary {
+    /// The tokenizer's real tokens; every row where there is no tokenizer.
+    #[default]
+    RealTokens,
+    /// Every row of the embedding.
+    EveryRow,
+}
+
+/// When to stop, besides a full window.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct StopRules {
+    /// Tokens to generate at most; `None` for as many as the window holds.
+    pub max_new_tokens: Option<usize>,
+    /// Tokens that end the answer.
+    pub stop_ids: Vec<u32>,
+    /// Strings that end the answer, also where they are split over tokens.
+    pub stop_strings: Vec<String>,
+    /// Time from when the request begins to run.
+    pub time_limit: Option<Duration>,
+}
+
+/// A prompt and how to go on from it.
+pub struct Request {
+    /// Token ids.
+    pub prompt: Vec<u32>,
+    /// How tokens are chosen.
+    pub sampling: SamplingParams,
+    /// Steps of one's own, before all filters.
+    pub steps: Vec<Box<dyn LogitsStep>>,
+    /// When to stop.
+    pub stop: StopRules,
+    /// Which ids may be drawn.
+    pub vocabulary: Vocabulary,
+    /// Cache to go on from, and to leave behind.
+    pub session: Option<u64>,
+}
+
+impl Request {
+    /// A request without limits, stop tokens or session.
+    pub fn new(prompt: Vec<u32>, sampling: SamplingParams) -> Self {
+        let (stop, vocabulary) = (StopRules::default(), Vocabulary::default());
+        Self { prompt, sampling, steps: Vec::new(), stop, vocabulary, session: None }
+    }
+}
+
+impl std::fmt::Debug for Request {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Request")
+            .field("prompt", &self.prompt.len())
+            .field("sampling", &self.sampling)
+            .field("stop", &self.stop)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A conversation's cache: the longest beginning that a prompt shares with the one before is not run again. Dropping it frees its
+/// blocks.
+#[derive(Debug)]
+pub struct Session {
+    pub(crate) id: u64,
+    pub(crate) commands: Sender<Command>,
+}
+
+impl Session {
+    /// For [`Request::session`].
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // An engine that is gone has freed everything already.
+        let _ = self.commands.send(Command::EndSession(self.id));
+    }
+}

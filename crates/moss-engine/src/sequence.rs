@@ -1,0 +1,214 @@
+//! One running generation: its tokens, its part of the cache, its text so far.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Instant,
+};
+
+use crossbeam_channel::Sender;
+use moss_model::BlockTable;
+use moss_sampling::Sampler;
+use moss_text::{Specials, TextStream, Tokenizer};
+
+use crate::{EngineError, Event, Outcome, Request, StopCause, StopRules, Timings, Usage, stop::StopStrings};
+
+/// A request that waits, and where its events go.
+pub(crate) struct Job {
+    pub(crate) request: Request,
+    pub(crate) sampler: Sampler,
+    pub(crate) events: Sender<Event>,
+    pub(crate) cancelled: Arc<AtomicBool>,
+    pub(crate) submitted: Instant,
+}
+
+impl Job {
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Relaxed)
+    }
+
+    /// The last event of a request that never ran.
+    pub(crate) fn end_before_start(self, error: Option<EngineError>) {
+        let event = error.map_or_else(
+            || {
+                let usage = Usage { prompt_tokens: self.request.prompt.len(), ..Usage::default() };
+                let timings = Timings { queued: self.submitted.elapsed(), ..Timings::default() };
+                Event::Finished(Outcome {
+                    cause: StopCause::Cancelled,
+                    ids: Vec::new(),
+                    text: String::new(),
+                    usage,
+                    timings,
+                })
+            },
+            Event::Failed,
+        );
+        let _ = self.events.send(event); // an owner who is gone needs no event
+    }
+}
+
+/// A running request.
+pub(crate) struct Sequence {
+    /// Prompt and answer.
+    pub(crate) ids: Vec<u32>,
+    /// Positions whose keys and values are in the cache.
+    pub(crate) cached: usize,
+    pub(crate) table: BlockTable,
+    /// Blocks that its longest course needs.
+    pub(crate) promised: usize,
+    pub(crate) session: Option<u64>,
+    pub(crate) cancelled: Arc<AtomicBool>,
+    sampler: Sampler,
+    /// Ids below this may be drawn.
+    allowed: usize,
+    stop: StopRules,
+    /// Positions at which the window is full.
+    window: usize,
+    text: Option<(TextStream, StopStrings)>,
+    shown: String,
+    events: Sender<Event>,
+    usage: Usage,
+    submitted: Instant,
+    started: Instant,
+    first_token: Option<Instant>,
+}
+
+impl Sequence {
+    pub(crate) fn start(
+        job: Job,
+        tokenizer: Option<&Tokenizer>,
+        allowed: usize,
+        window: usize,
+        promised: usize,
+        (table, cached): (BlockTable, usize),
+    ) -> Self {
+        let Job { request, sampler, events, cancelled, submitted } = job;
+        let stops = StopStrings::new(&request.stop.stop_strings);
+        let usage = Usage {
+            prompt_tokens: request.prompt.len(),
+            reused_tokens: cached,
+            prefilled_tokens: 0,
+            generated_tokens: 0,
+        };
+        let sequence = Self {
+            ids: request.prompt,
+            cached,
+            table,
+            promised,
+            session: request.session,
+            cancelled,
+            sampler,
+            allowed,
+            stop: request.stop,
+            window,
+            text: tokenizer.map(|tokenizer| (TextStream::new(tokenizer.clone(), Specials::Skip), stops)),
+            shown: String::new(),
+            events,
+            usage,
+            submitted,
+            started: Instant::now(),
+            first_token: None,
+        };
+        sequence.send(Event::Started { prompt_tokens: usage.prompt_tokens, reused_tokens: cached });
+        sequence
+    }
+
+    /// Tokens that have yet to run.
+    pub(crate) fn pending(&self) -> usize {
+        self.ids.len() - self.cached
+    }
+
+    pub(crate) fn generated(&self) -> usize {
+        self.usage.generated_tokens
+    }
+
+    /// Why it ends now, whatever the next token would be.
+    pub(crate) fn outer_cause(&self) -> Option<StopCause> {
+        let late = self.stop.time_limit.is_some_and(|limit| self.started.elapsed() >= limit);
+        match () {
+            () if self.cancelled.load(Relaxed) => Some(StopCause::Cancelled),
+            () if late => Some(StopCause::TimeLimit),
+            () if self.stop.max_new_tokens == Some(self.generated()) => Some(StopCause::MaxNewTokens),
+            () => None,
+        }
+    }
+
+    /// Counts `tokens` more positions as written.
+    pub(crate) fn ran(&mut self, tokens: usize) {
+        self.cached += tokens;
+        if self.usage.generated_tokens == 0 {
+            self.usage.prefilled_tokens += tokens;
+            self.send(Event::Prefill { done: self.cached, total: self.usage.prompt_tokens });
+        }
+    }
+
+    /// Draws the next token and says why it is the last, if it is.
+    pub(crate) fn draw(&mut self, logits: &mut [f32]) -> Result<Option<StopCause>, EngineError> {
+        let id = self.sampler.sample(logits, &self.ids, self.usage.generated_tokens, self.allowed)?;
+        self.ids.push(id);
+        self.usage.generated_tokens += 1;
+        self.first_token.get_or_insert_with(Instant::now);
+        let mut cause = None;
+        let mut piece = String::new();
+        if let Some((stream, stops)) = &mut self.text {
+            let (shown, found) = stops.push(&stream.push(id));
+            cause = found.map(StopCause::StopString);
+            piece = shown;
+        }
+        self.show(Some(id), piece);
+        Ok(match cause {
+            _ if self.stop.stop_ids.contains(&id) => Some(StopCause::EndOfTurn),
+            Some(cause) => Some(cause),
+            None if self.stop.max_new_tokens == Some(self.generated()) => Some(StopCause::MaxNewTokens),
+            None if self.ids.len() >= self.window => Some(StopCause::WindowFull),
+            None => None,
+        })
+    }
+
+    fn show(&mut self, id: Option<u32>, piece: String) {
+        self.shown.push_str(&piece);
+        self.send(Event::Text { id, piece });
+    }
+
+    /// Sends the last event. The table stays, for the session or the pool.
+    pub(crate) fn finish(&mut self, cause: StopCause) {
+        let by_string = matches!(cause, StopCause::StopString(_));
+        if let Some((stream, stops)) = self.text.as_mut().filter(|_| !by_string) {
+            let (mut rest, found) = stops.push(&stream.finish());
+            if found.is_none() {
+                rest.push_str(&stops.finish());
+            }
+            if !rest.is_empty() {
+                self.show(None, rest);
+            }
+        }
+        let now = Instant::now();
+        let first = self.first_token.unwrap_or(now);
+        let timings = Timings {
+            queued: self.started - self.submitted,
+            prefill: first - self.started,
+            decode: now - first,
+        };
+        let text = std::mem::take(&mut self.shown);
+        self.send(Event::Finished(Outcome {
+            cause,
+            ids: self.ids[self.usage.prompt_tokens..].to_vec(),
+            text,
+            usage: self.usage,
+            timings,
+        }));
+    }
+
+    /// Sends the last event of a sequence that cannot go on.
+    pub(crate) fn fail(&self, error: EngineError) {
+        self.send(Event::Failed(error));
+    }
+
+    fn send(&self, event: Event) {
+        if self.events.send(event).is_err() {
+            self.cancelled.store(true, Relaxed); // nobody listens any more
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! Conversations over a scripted model.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use moss_engine::{Chat, ChatEvent, ChatOptions, ChatRun, EngineError, EngineOptions, Outcome, StopCause};
+use moss_sampling::SamplingParams;
+use moss_text::{Plugin, PluginSwitches, PromptBuilder, SegmentKind, SystemText, TextError};
+use support::{Fake, slow, tokenizer};
+
+/// Answers the n-th question of a conversation with "reply n", counting `<eoh>`s.
+fn counting(history: &[u32]) -> u32 {
+    let tokenizer = tokenizer();
+    let special = tokenizer.special().unwrap();
+    let turn = history.iter().filter(|id| **id == special.eoh).count();
+    let reply = tokenizer.encode(&format!(" 回答 {turn}<eom>")).unwrap();
+    let opening = tokenizer.encode("\n<|MOSS|>:").unwrap().len();
+    let start = history.iter().rposition(|id| *id == special.eoh).unwrap() + 1 + opening;
+    reply.get(history.len() - start).copied().unwrap_or(special.eom)
+}
+
+fn chat_with(fake: Fake, plugins: Option<PluginSwitches>) -> Chat {
+    let engine =
+        fake.start(EngineOptions { threads: Some(1), ..EngineOptions::default() }, Some(tokenizer()));
+    let builder = PromptBuilder::new(tokenizer(), SystemText::Custom("S".into()), plugins).unwrap();
+    Chat::new(engine, builder, ChatOptions { sampling: SamplingParams::greedy(), ..ChatOptions::default() })
+}
+
+fn chat() -> Chat {
+    chat_with(Fake::new(1536, 256, counting), None)
+}
+
+/// The answer's text, its outcome, and how many turns were dropped.
+fn read(run: ChatRun<'_>) -> (String, Outcome, usize) {
+    let (mut text, mut dropped) = (String::new(), 0);
+    for event in run {
+        match event {
+            ChatEvent::Text { piece, .. } => text.push_str(&piece),
+            ChatEvent::TurnsDropped { count } => dropped = count,
+            ChatEvent::Finished(outcome) => return (text, outcome, dropped),
+            ChatEvent::Failed(error) => panic!("{error}"),
+            _ => {}
+        }
+    }
+    unreachable!("a run ends with its last event")
+}
+
+#[test]
+fn a_second_turn_prefills_only_what_is_new() {
+    let mut chat = chat();
+    let (text, outcome, _) = read(chat.ask("你好").unwrap());
+    assert_eq!((text.as_str(), outcome.cause), ("回答 1", StopCause::EndOfTurn));
+    let (text, outcome, _) = read(chat.ask("再来😀").unwrap());
+    assert_eq!(text, "回答 2");
+    let new = tokenizer().encode("\n<|Human|>: 再来😀<eoh>\n<|MOSS|>:").unwrap().len();
+    // One more for the <eom>, which was drawn and never run.
+    assert_eq!(outcome.usage.prefilled_tokens, new + 1);
+}
+
+#[test]
+fn regenerate_and_undo_go_back_one_turn() {
+    let mut chat = chat();
+    read(chat.ask("a").unwrap());
+    read(chat.ask("b").unwrap());
+    let (text, outcome, _) = read(chat.regenerate().unwrap());
+    assert_eq!((text.as_str(), chat.turns().len()), ("回答 2", 2));
+    assert_eq!(
+        outcome.usage.prefilled_tokens, 1,
+        "the prompt is in the cache, but for the token whose logits are needed"
+    );
+    assert_eq!(chat.undo().as_deref(), Some("b"));
+    assert_eq!(read(chat.ask("c").unwrap()).0, "回答 2");
+    chat.clear();
+    assert!(matches!(chat.regenerate(), Err(EngineError::NoTurn(_))));
+    assert_eq!(read(chat.ask("d").unwrap()).0, "回答 1");
+}
+
+#[test]
+fn the_oldest_turns_go_when_the_window_is_full_and_the_user_is_told() {
+    let mut chat = chat();
+    chat.options.max_new_tokens = Some(20);
+    let mut told = 0;
+    for _ in 0..12 {
+        let (text, outcome, dropped) = read(chat.ask("这是一个有点长的问题，用来把窗口填满。").unwrap());
+        assert!(text.starts_with("回答 "), "{text}");
+        assert!(outcome.usage.prompt_tokens + 20 <= 256);
+        told += dropped;
+    }
+    assert!(told > 0);
+    assert_eq!(chat.turns().len(), 12, "nothing is lost for the record");
+    let (used, window) = chat.context().unwrap();
+    assert!(used <= window);
+}
+
+#[test]
+fn a_message_that_alone_does_not_fit_is_refused_and_nothing_is_lost() {
+    let mut chat = chat();
+    chat.options.max_new_tokens = Some(20);
+    read(chat.ask("a").unwrap());
+    let Err(EngineError::Text(error)) = chat.ask(&"很长的话，".repeat(200)) else { panic!() };
+    assert!(matches!(*error, TextError::TurnTooLong { .. }));
+    assert_eq!(chat.turns().len(), 1);
+    assert_eq!(read(chat.ask("b").unwrap()).0, "回答 2");
+}
+
+#[test]
+fn an_answer_that_is_dropped_half_way_stays_as_far_as_it_came() {
+    let mut chat = chat_with(Fake::new(1536, 256, counting).before(slow), None);
+    let mut run = chat.ask("a").unwrap();
+    run.find(|event| matches!(event, ChatEvent::Text { .. })).unwrap();
+    drop(run);
+    assert_eq!(chat.turns().len(), 1);
+    assert!(!chat.turns()[0].reply.is_empty());
+    assert_eq!(read(chat.ask("b").unwrap()).0, "回答 2", "the next prompt closes the turn");
+}
+
+#[test]
+fn a_failed_turn_leaves_the_conversation_as_it_was() {
+    let mut fake = Fake::new(1536, 256, counting);
+    let poison = tokenizer().encode("毒").unwrap()[0];
+    fake.poison = Some(poison);
+    let mut chat = chat_with(fake, None);
+    read(chat.ask("a").unwrap());
+    let last = chat.ask("毒").unwrap().last().unwrap();
+    assert!(matches!(last, ChatEvent::Failed(EngineError::Model { .. })));
+    assert_eq!(chat.turns().len(), 1);
+    assert_eq!(read(chat.ask("b").unwrap()).0, "回答 2");
+}
+
+#[test]
+fn a_saved_conversation_goes_on_where_it_was() {
+    let mut one = chat();
+    read(one.ask("a").unwrap());
+    let saved = one.conversation();
+    let mut two = chat();
+    two.load(&saved).unwrap();
+    assert_eq!(read(two.ask("b").unwrap()).0, "回答 2");
+    assert_eq!(two.turns()[0], one.turns()[0]);
+}
+
+#[test]
+fn plugin_turns_come_in_parts_and_wait_for_results() {
+    let script = |history: &[u32]| {
+        let tokenizer = tokenizer();
+        let special = tokenizer.special().unwrap();
+        let (start, reply) = match history.iter().rposition(|id| Some(*id) == special.eor) {
+            Some(at) => (at + 1 + tokenizer.encode("\n<|MOSS|>:").unwrap().len(), " 答案是 42。<eom>"),
+            None => (
+                history.iter().rposition(|id| *id == special.eoh).unwrap() + 2,
+                "<|Inner Thoughts|>: 要算一下<eot>\n<|Commands|>: Calculate(\"6*7\")<eoc>",
+            ),
+        };
+        let ids = tokenizer.encode(reply).unwrap();
+        ids.get(history.len() - start).copied().unwrap_or(special.eom)
+    };
+    let plugins = PluginSwitches::new([Plugin::Calculator]).unwrap();
+    let mut chat = chat_with(Fake::new(1536, 256, script), Some(plugins));
+    let parts = |run: ChatRun<'_>| {
+        let mut parts: Vec<(SegmentKind, String)> = Vec::new();
+        for event in run {
+            if let ChatEvent::Text { kind, piece } = event {
+                match parts.last_mut() {
+                    Some((last, text)) if *last == kind => text.push_str(&piece),
+                    _ => parts.push((kind, piece)),
+                }
+            }
+        }
+        parts
+    };
+    let first = parts(chat.ask("6*7?").unwrap());
+    assert_eq!(first[0], (SegmentKind::Thoughts, "要算一下".into()));
+    assert_eq!(first[1], (SegmentKind::Commands, "Calculate(\"6*7\")".into()));
+    assert_eq!(first.len(), 2);
+    assert!(chat.awaits_results());
+    let second = parts(chat.results("42").unwrap());
+    assert_eq!(second, [(SegmentKind::Answer, "答案是 42。".into())]);
+    assert!(!chat.awaits_results() && chat.turns().len() == 1);
+    assert!(matches!(chat.results("again"), Err(EngineError::NoTurn(_))));
+}

@@ -1,0 +1,128 @@
+//! Models that need no weights: what comes next is a function of what came before.
+#![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use moss_engine::{Engine, EngineOptions, Request, StopRules};
+use moss_model::{CacheShape, LanguageModel, LogitRows, Logits, ModelError, MossConfig, SequenceChunk};
+use moss_sampling::SamplingParams;
+use moss_text::Tokenizer;
+
+type Next = Box<dyn Fn(&[u32]) -> u32 + Send>;
+
+/// Keeps the ids it was given in its own "cache", block by block, so that a wrong table or position shows in what it says.
+pub struct Fake {
+    config: MossConfig,
+    cache: CacheShape,
+    slots: Vec<u32>,
+    /// The next token, given all before it.
+    next: Next,
+    /// Called before every pass with the number of rows.
+    before: Box<dyn Fn(usize) + Send>,
+    /// Fails the passes in which this id runs.
+    pub poison: Option<u32>,
+}
+
+impl Fake {
+    pub fn new(vocab_size: usize, positions: usize, next: impl Fn(&[u32]) -> u32 + Send + 'static) -> Self {
+        let cache = CacheShape::for_positions(positions);
+        let config =
+            MossConfig { vocab_size, context_length: 256, eos_token_id: None, ..MossConfig::moon_003() };
+        let slots = vec![u32::MAX; cache.positions()];
+        Self { config, cache, slots, next: Box::new(next), before: Box::new(|_| {}), poison: None }
+    }
+
+    pub fn before(mut self, before: impl Fn(usize) + Send + 'static) -> Self {
+        self.before = Box::new(before);
+        self
+    }
+
+    pub fn start(self, options: EngineOptions, tokenizer: Option<Tokenizer>) -> Arc<Engine> {
+        Arc::new(Engine::start(Box::new(self), tokenizer, options).unwrap())
+    }
+}
+
+impl LanguageModel for Fake {
+    fn config(&self) -> &MossConfig {
+        &self.config
+    }
+
+    fn cache_shape(&self) -> CacheShape {
+        self.cache
+    }
+
+    fn forward(
+        &mut self,
+        batch: &[SequenceChunk<'_>],
+        interrupted: &dyn Fn() -> bool,
+    ) -> Result<Vec<Logits>, ModelError> {
+        (self.before)(batch.iter().map(|chunk| chunk.token_ids.len()).sum());
+        if interrupted() {
+            return Err(ModelError::Interrupted);
+        }
+        if let Some(sequence) =
+            batch.iter().position(|chunk| chunk.token_ids.iter().any(|id| Some(*id) == self.poison))
+        {
+            return Err(ModelError::NonFinite { layer: 3, sequence, position: 0, value: f32::NAN });
+        }
+        let mut out = Vec::new();
+        for chunk in batch {
+            let slot = |position: usize| {
+                chunk.blocks.blocks()[position / self.cache.block_size] as usize * self.cache.block_size
+                    + position % self.cache.block_size
+            };
+            for (index, id) in chunk.token_ids.iter().enumerate() {
+                self.slots[slot(chunk.start_pos + index)] = *id;
+            }
+            let end = chunk.start_pos + chunk.token_ids.len();
+            let history: Vec<u32> = (0..end).map(|position| self.slots[slot(position)]).collect();
+            let mut row = vec![0.0; self.config.vocab_size];
+            row[(self.next)(&history) as usize] = 10.0;
+            let values = if chunk.logits == LogitRows::Last { row } else { Vec::new() };
+            out.push(Logits::new(values, self.config.vocab_size));
+        }
+        Ok(out)
+    }
+
+    fn weight_bytes_per_token(&self) -> u64 {
+        0
+    }
+
+    fn cache_bytes_per_position(&self) -> u64 {
+        0
+    }
+}
+
+/// Depends on everything before, so that one wrong position shows.
+pub fn mix(history: &[u32]) -> u32 {
+    history.iter().fold(7u32, |hash, id| hash.wrapping_mul(31).wrapping_add(*id + 1)) % 97
+}
+
+pub fn greedy(prompt: &[u32], max_new_tokens: usize) -> Request {
+    let stop = StopRules { max_new_tokens: Some(max_new_tokens), ..StopRules::default() };
+    Request { stop, ..Request::new(prompt.to_vec(), SamplingParams::greedy()) }
+}
+
+/// What [`mix`] says after `prompt`.
+pub fn expected(prompt: &[u32], count: usize) -> Vec<u32> {
+    let mut ids = prompt.to_vec();
+    for _ in 0..count {
+        ids.push(mix(&ids));
+    }
+    ids.split_off(prompt.len())
+}
+
+pub fn tokenizer() -> Tokenizer {
+    let fixtures = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures");
+    Tokenizer::from_folder(fixtures.join("tokenizer")).unwrap()
+}
+
+/// Says `script` after whatever it is asked, token by token.
+pub fn scripted(prompt_len: usize, script: &str) -> impl Fn(&[u32]) -> u32 + Send + 'static {
+    let ids = tokenizer().encode(script).unwrap();
+    move |history| ids.get(history.len() - prompt_len).copied().unwrap_or(0)
+}
+
+pub fn slow(_: usize) {
+    std::thread::sleep(Duration::from_millis(2));
+}
