@@ -241,7 +241,6 @@ impl Worker {
         Ok(())
     }
 
-    #[allow(clippy::result_large_err)] // once a step, and only when something is wrong
     fn forward(&mut self, turns: &[Turn]) -> Result<Result<Vec<Logits>, ModelError>, String> {
         let (model, running) = (&mut self.model, &self.running);
         let chunk = |turn: &Turn| {

@@ -4,14 +4,29 @@
 //!
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let mut chat = moss::open_chat("fnlp/moss-moon-003-sft-int4")?;
-//! for event in chat.ask("你好")? {
-//!     if let moss::ChatEvent::Text { piece, .. } = event { eprint!("{piece}") }
+//! use moss::{ChatEvent, open_chat};
+//! let mut chat = open_chat("fnlp/moss-moon-003-sft-int4")?;
+//! for event in chat.ask("推荐五部科幻电影")? {
+//!     if let ChatEvent::Text { piece, .. } = event { eprint!("{piece}") }
 //! }
 //! # Ok(()) }
 //! ```
 //!
-//! Each crate of the workspace is re-exported whole under a short name.
+//! The same with the model that comes with the repository, run by the tests:
+//!
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use moss::{ChatEvent, StopCause, open_chat};
+//! let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/demo/moss-demo-int4");
+//! let mut chat = open_chat(demo)?;
+//! let last = chat.ask("What is 3 + 4?")?.last();
+//! let Some(ChatEvent::Finished(outcome)) = last else { return Err("no answer".into()) };
+//! assert_eq!(outcome.text, " 3 + 4 = 7.");
+//! assert_eq!(outcome.cause, StopCause::EndOfTurn);
+//! # Ok(()) }
+//! ```
+//!
+//! Every crate of the workspace is re-exported whole under a short name; the names that most programs need are here.
 
 pub use moss_checkpoint as checkpoint;
 pub use moss_engine as engine;
@@ -20,3 +35,16 @@ pub use moss_kernels as kernels;
 pub use moss_model as model;
 pub use moss_sampling as sampling;
 pub use moss_text as text;
+
+pub use moss_checkpoint::Checkpoint;
+pub use moss_engine::{
+    Chat, ChatEvent, ChatOptions, Engine, EngineError, EngineOptions, Event, Outcome, Request, Run,
+    StopCause, StopRules,
+};
+pub use moss_model::{LoadOptions, Moss};
+pub use moss_sampling::{LogitsStep, SamplingParams};
+pub use moss_text::{PromptBuilder, SystemText, Tokenizer};
+
+mod open;
+
+pub use open::{OpenError, OpenOptions, open_chat, open_engine};

@@ -1,0 +1,85 @@
+//! The demo model: a tiny MOSS that is part of the program, so that one binary anywhere can talk.
+
+use std::{
+    fs,
+    hash::{DefaultHasher, Hash, Hasher},
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use crate::HubError;
+
+/// What the demo model goes by.
+pub const DEMO_NAME: &str = "moss-demo";
+
+/// The two layouts that it comes in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DemoFormat {
+    /// GPTQ 4 bit in one PyTorch file.
+    #[default]
+    Int4,
+    /// fp16 in two PyTorch shards.
+    Fp16,
+}
+
+type Files = &'static [(&'static str, &'static [u8])];
+
+macro_rules! files {
+    ($folder:literal: $($name:literal),+ $(,)?) => {
+        &[$(($name, include_bytes!(concat!("../../../examples/demo/", $folder, "/", $name)))),+]
+    };
+}
+
+const INT4: Files = files!("moss-demo-int4":
+    "config.json", "pytorch_model.bin", "vocab.json", "merges.txt", "added_tokens.json",
+    "special_tokens_map.json", "tokenizer_config.json");
+
+const FP16: Files = files!("moss-demo":
+    "config.json", "pytorch_model.bin.index.json", "pytorch_model-00001-of-00002.bin",
+    "pytorch_model-00002-of-00002.bin", "vocab.json", "merges.txt", "added_tokens.json", "special_tokens_map.json",
+    "tokenizer_config.json");
+
+/// Writes the demo model below `cache` unless it is there already, and returns its folder. A folder appears whole or not at all.
+///
+/// # Errors
+/// [`HubError::Write`].
+pub fn unpack_demo(format: DemoFormat, cache: &Path) -> Result<PathBuf, HubError> {
+    let (name, files) = match format {
+        DemoFormat::Int4 => ("moss-demo-int4", INT4),
+        DemoFormat::Fp16 => ("moss-demo", FP16),
+    };
+    // Another version of the program may carry another model.
+    let mut hasher = DefaultHasher::new();
+    files.hash(&mut hasher);
+    let parent = cache.join("moss-rs").join(format!("demo-{:016x}", hasher.finish()));
+    let folder = parent.join(name);
+    let is_whole = || {
+        files.iter().all(|(name, bytes)| matches!(fs::read(folder.join(name)), Ok(found) if found == *bytes))
+    };
+    if is_whole() {
+        return Ok(folder);
+    }
+    let error = |path: &Path| {
+        let path = path.to_owned();
+        move |source| HubError::Write { path, source }
+    };
+    let staging = parent.join(format!(".{name}.{}", std::process::id()));
+    fs::create_dir_all(&staging).map_err(error(&staging))?;
+    for (name, bytes) in files {
+        let path = staging.join(name);
+        let write = || fs::File::create(&path)?.write_all(bytes);
+        write().map_err(error(&path))?;
+    }
+    if folder.exists() {
+        fs::remove_dir_all(&folder).map_err(error(&folder))?; // damaged: it was not whole
+    }
+    match fs::rename(&staging, &folder) {
+        Ok(()) => Ok(folder),
+        // Another process was quicker with the same files.
+        Err(_) if is_whole() => {
+            let _ = fs::remove_dir_all(&staging);
+            Ok(folder)
+        }
+        Err(source) => Err(error(&folder)(source)),
+    }
+}

@@ -1,0 +1,148 @@
+//! Where a model of a given name lies.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use crate::HubError;
+
+/// What runs when nothing else is asked for.
+pub const DEFAULT_MODEL: &str = "moss-moon-003-sft-int4";
+
+const ORGANISATION: &str = "fnlp";
+
+/// The published checkpoints' short names.
+const KNOWN: [&str; 7] = [
+    "moss-moon-003-base",
+    "moss-moon-003-sft",
+    "moss-moon-003-sft-int4",
+    "moss-moon-003-sft-int8",
+    "moss-moon-003-sft-plugin",
+    "moss-moon-003-sft-plugin-int4",
+    "moss-moon-003-sft-plugin-int8",
+];
+
+/// Where to look. The environment is the caller's affair.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SearchPlaces {
+    /// Holds `fnlp/NAME` or `NAME`.
+    pub current_dir: PathBuf,
+    /// The hub's cache, with its folders `models--ORGANISATION--NAME`.
+    pub hub_cache: Option<PathBuf>,
+}
+
+/// A folder, and the name it goes by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResolvedModel {
+    /// The last part of the name, such as `moss-moon-003-sft-int4`.
+    pub name: String,
+    /// Where it lies.
+    pub folder: PathBuf,
+}
+
+impl ResolvedModel {
+    /// Whether the name is that of a model that was trained with plugins.
+    pub fn has_plugins(&self) -> bool {
+        self.name.contains("-plugin")
+    }
+}
+
+/// Finds a model: a path that exists, else `./fnlp/NAME`, `./NAME`, and the hub's cache, in this order.
+///
+/// # Errors
+/// [`HubError::NotFound`] with every place that was looked in.
+pub fn resolve(name: &str, places: &SearchPlaces) -> Result<ResolvedModel, HubError> {
+    let short = Path::new(name).file_name().and_then(|name| name.to_str()).unwrap_or(name).to_owned();
+    let found = |folder: PathBuf| {
+        // The folder's own name tells more than `.` or a snapshot's hash.
+        let real = folder.canonicalize().ok();
+        let own = real.as_deref().and_then(Path::file_name).and_then(|name| name.to_str());
+        let name =
+            if KNOWN.contains(&short.as_str()) { short.clone() } else { own.unwrap_or(&short).to_owned() };
+        ResolvedModel { name, folder }
+    };
+    let mut looked = Vec::new();
+    let path = places.current_dir.join(name);
+    if path.exists() {
+        return Ok(found(path));
+    }
+    looked.push((path, "is not there"));
+    // A hub id is ORGANISATION/NAME; anything with more or other parts can only have been a path.
+    let (organisation, repository) = match name.split_once('/') {
+        Some((organisation, repository)) if !repository.contains('/') && !organisation.starts_with('.') => {
+            (organisation, repository)
+        }
+        Some(_) => return Err(HubError::NotFound { name: name.to_owned(), looked, similar: None }),
+        None => (ORGANISATION, name),
+    };
+    for folder in
+        [places.current_dir.join(ORGANISATION).join(repository), places.current_dir.join(repository)]
+    {
+        if looked.iter().any(|(path, _)| *path == folder) {
+            continue;
+        }
+        if folder.is_dir() {
+            return Ok(found(folder));
+        }
+        looked.push((folder, "is not there"));
+    }
+    if let Some(cache) = &places.hub_cache {
+        let folder = cache.join(format!("models--{organisation}--{repository}"));
+        match snapshot(&folder) {
+            Ok(snapshot) => return Ok(ResolvedModel { name: short, folder: snapshot }),
+            Err(why) => looked.push((folder, why)),
+        }
+    }
+    let similar = nearest(repository).filter(|near| *near != repository);
+    Err(HubError::NotFound { name: name.to_owned(), looked, similar })
+}
+
+/// The snapshot that `main` points to, else the newest one; of those that are whole.
+fn snapshot(repository: &Path) -> Result<PathBuf, &'static str> {
+    if !repository.is_dir() {
+        return Err("is not there");
+    }
+    let snapshots = repository.join("snapshots");
+    let whole = |folder: &PathBuf| folder.join("config.json").exists() && has_weights(folder);
+    if let Ok(main) = fs::read_to_string(repository.join("refs/main")) {
+        let folder = snapshots.join(main.trim());
+        if whole(&folder) {
+            return Ok(folder);
+        }
+    }
+    let entries = fs::read_dir(&snapshots).map_err(|_| "holds no snapshot")?;
+    let folders = entries.flatten().map(|entry| entry.path()).filter(whole);
+    let age = |folder: &PathBuf| fs::metadata(folder).and_then(|data| data.modified()).ok();
+    folders.max_by_key(age).ok_or("holds no complete snapshot")
+}
+
+fn has_weights(folder: &Path) -> bool {
+    let is_weights = |name: &str| name.ends_with(".bin") || name.ends_with(".safetensors");
+    let names = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    names.into_iter().any(|name| name.to_str().is_some_and(is_weights))
+}
+
+/// A known name at most three edits away.
+fn nearest(name: &str) -> Option<&'static str> {
+    KNOWN
+        .into_iter()
+        .map(|known| (edits(name, known), known))
+        .min()
+        .filter(|(edits, _)| *edits <= 3)
+        .map(|(_, known)| known)
+}
+
+/// Levenshtein's distance.
+fn edits(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
+    for (i, a) in a.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, b) in b.chars().enumerate() {
+            let replaced = diagonal + usize::from(a != b);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row.last().copied().unwrap_or(0)
+}

@@ -1,0 +1,93 @@
+//! Where models are found, and what is said when they are not.
+#![allow(clippy::unwrap_used)]
+
+use std::{fs, path::Path};
+
+use moss_hub::{DemoFormat, HubError, SearchPlaces, resolve, unpack_demo};
+
+fn places(root: &Path) -> SearchPlaces {
+    SearchPlaces { current_dir: root.to_owned(), hub_cache: Some(root.join("hub")) }
+}
+
+fn checkpoint(folder: &Path) {
+    fs::create_dir_all(folder).unwrap();
+    fs::write(folder.join("config.json"), "{}").unwrap();
+    fs::write(folder.join("pytorch_model.bin"), "x").unwrap();
+}
+
+#[test]
+fn places_are_looked_through_in_order() {
+    let root = tempfile::tempdir().unwrap();
+    let (root, name) = (root.path(), "moss-moon-003-sft-int4");
+    let find = |name: &str| resolve(name, &places(root)).map(|model| model.folder);
+    let cached = root.join("hub/models--fnlp--moss-moon-003-sft-int4");
+    checkpoint(&cached.join("snapshots/abc"));
+    fs::create_dir_all(cached.join("refs")).unwrap();
+    fs::write(cached.join("refs/main"), "abc\n").unwrap();
+    assert_eq!(find(name).unwrap(), cached.join("snapshots/abc"));
+    assert_eq!(find("fnlp/moss-moon-003-sft-int4").unwrap(), cached.join("snapshots/abc"));
+    checkpoint(&root.join("fnlp").join(name));
+    assert_eq!(find(name).unwrap(), root.join("fnlp").join(name));
+    checkpoint(&root.join(name));
+    assert_eq!(find(name).unwrap(), root.join(name), "a path that exists comes first");
+    assert_eq!(find("fnlp/moss-moon-003-sft-int4").unwrap(), root.join("fnlp").join(name));
+}
+
+#[test]
+fn half_a_download_is_not_taken_for_a_model() {
+    let root = tempfile::tempdir().unwrap();
+    let snapshot = root.path().join("hub/models--fnlp--moss-moon-003-sft/snapshots/abc");
+    fs::create_dir_all(&snapshot).unwrap();
+    fs::write(snapshot.join("config.json"), "{}").unwrap();
+    let error = resolve("moss-moon-003-sft", &places(root.path())).unwrap_err();
+    assert!(error.to_string().contains("holds no complete snapshot"), "{error}");
+}
+
+#[test]
+fn what_is_not_found_lists_the_places_and_what_to_do() {
+    let root = tempfile::tempdir().unwrap();
+    let error = resolve("moss-moon-003-sft", &places(root.path())).unwrap_err();
+    let text = error.to_string();
+    for place in ["fnlp/moss-moon-003-sft", "models--fnlp--moss-moon-003-sft"] {
+        assert!(text.contains(place), "{text}");
+    }
+    let hint = error.hint().unwrap();
+    assert!(hint.contains("hf download fnlp/moss-moon-003-sft") && hint.contains("--demo"), "{hint}");
+}
+
+#[test]
+fn a_slip_of_the_finger_gets_the_nearest_name() {
+    let root = tempfile::tempdir().unwrap();
+    let error = resolve("moss-mon-003-sft-int4", &places(root.path())).unwrap_err();
+    assert!(matches!(error, HubError::NotFound { similar: Some("moss-moon-003-sft-int4"), .. }));
+}
+
+#[test]
+fn plugin_models_are_known_by_their_name() {
+    let root = tempfile::tempdir().unwrap();
+    for (name, plugins) in [("moss-moon-003-sft-plugin-int4", true), ("moss-moon-003-sft", false)] {
+        checkpoint(&root.path().join(name));
+        assert_eq!(resolve(name, &places(root.path())).unwrap().has_plugins(), plugins);
+    }
+}
+
+#[test]
+fn the_demo_model_unpacks_once_and_mends_itself() {
+    let cache = tempfile::tempdir().unwrap();
+    for format in [DemoFormat::Int4, DemoFormat::Fp16] {
+        let folder = unpack_demo(format, cache.path()).unwrap();
+        assert!(folder.join("config.json").exists() && folder.join("vocab.json").exists());
+        let config = folder.join("config.json");
+        fs::write(&config, "damaged").unwrap();
+        assert_eq!(unpack_demo(format, cache.path()).unwrap(), folder);
+        assert!(fs::read_to_string(&config).unwrap().contains("n_embd"));
+    }
+}
+
+#[test]
+fn a_cache_that_cannot_be_written_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, "").unwrap();
+    assert!(matches!(unpack_demo(DemoFormat::Int4, &file).unwrap_err(), HubError::Write { .. }));
+}
