@@ -7,12 +7,14 @@
 //! CPU kernels are written once over a small vector type and compiled for AVX-512, AVX2 and any machine; the best one is
 //! chosen at run time. Work is split over the current rayon pool: callers `install` the pool they want.
 
+mod bandwidth;
 mod cpu;
 mod error;
 mod linear;
 pub mod ops;
 mod weight;
 
+pub use bandwidth::read_bandwidth;
 pub use cpu::{Isa, cpu_features};
 pub use error::KernelError;
 pub use linear::Linear;

@@ -1,0 +1,148 @@
+//! Flags as typed.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::{commands, messages::Language};
+
+/// Chat with MOSS-moon-003 on your own machine
+///
+/// Without a subcommand this starts a chat. Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+#[derive(Debug, Parser)]
+#[command(name = "moss-cli", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    #[command(flatten)]
+    pub(crate) answer: AnswerArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Chat at the terminal (what happens without a subcommand)
+    Chat,
+    Generate(commands::generate::GenerateArgs),
+    Inspect(commands::inspect::InspectArgs),
+    Bench(commands::bench::BenchArgs),
+    Tokenize(commands::tokenize::TokenizeArgs),
+    Logits(commands::logits::LogitsArgs),
+    Verify(commands::verify::VerifyArgs),
+    Completions(commands::completions::CompletionsArgs),
+    /// Print the manual page
+    Man,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DtypeArg {
+    F32,
+    F16,
+    Bf16,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RopeArg {
+    F32,
+    F16,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DemoArg {
+    Int4,
+    Fp16,
+}
+
+/// Which model, and how it runs.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Model")]
+pub(crate) struct ModelArgs {
+    /// Checkpoint: a folder, a hub id, or a short name such as `moss-moon-003-sft-int8`
+    ///
+    /// A name is looked for in ./fnlp/NAME, ./NAME and the hub's cache, in this order.
+    #[arg(long, global = true, alias = "model_name", env = "MOSS_MODEL", value_name = "PATH|ID", default_value = moss::hub::DEFAULT_MODEL)]
+    pub(crate) model: String,
+    /// Talk with the tiny demo model that comes with this program
+    #[arg(long, global = true, value_name = "FORMAT", num_args = 0..=1, require_equals = true, default_missing_value = "int4")]
+    pub(crate) demo: Option<DemoArg>,
+    /// Threads of the CPU kernels [default: one a core]
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) threads: Option<u16>,
+    /// What values between operations are rounded to; sums are always f32
+    #[arg(long, global = true, value_name = "TYPE", default_value = "f32")]
+    pub(crate) dtype: DtypeArg,
+    /// Rotary frequencies: exact, or rounded as upstream's quantised models have them
+    #[arg(long, global = true, value_name = "TYPE", default_value = "f32")]
+    pub(crate) rope_precision: RopeArg,
+    /// GPU numbers such as `0,1`, or `cpu`; this build knows the CPU alone
+    #[arg(long, global = true, value_name = "LIST")]
+    pub(crate) gpu: Option<String>,
+    /// The hub's cache of models
+    #[arg(long, global = true, env = "HF_HUB_CACHE", value_name = "DIR", hide = true)]
+    pub(crate) hub_cache: Option<PathBuf>,
+    /// The hub's folder, which holds its cache
+    #[arg(long, global = true, env = "HF_HOME", value_name = "DIR", hide = true)]
+    pub(crate) hub_home: Option<PathBuf>,
+}
+
+/// How answers are made.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Answers")]
+pub(crate) struct AnswerArgs {
+    /// 0 takes the best token always
+    #[arg(long, global = true, value_name = "T", default_value_t = 0.7)]
+    pub(crate) temperature: f32,
+    /// Only the best K tokens; 0 for all
+    #[arg(long, global = true, value_name = "K", default_value_t = 40)]
+    pub(crate) top_k: usize,
+    /// Only the likeliest tokens that together reach this probability
+    #[arg(long, global = true, value_name = "P", default_value_t = 0.8)]
+    pub(crate) top_p: f32,
+    /// Only tokens at least this likely, relative to the likeliest
+    #[arg(long, global = true, value_name = "P", default_value_t = 0.0)]
+    pub(crate) min_p: f32,
+    /// Above 1 makes repetitions less likely
+    #[arg(long, global = true, value_name = "X", default_value_t = 1.02)]
+    pub(crate) repetition_penalty: f32,
+    /// From the 512th token of an answer on, makes its end likelier (above 1) or less likely (below 1)
+    #[arg(long, global = true, value_name = "X", default_value_t = 1.0)]
+    pub(crate) length_penalty: f32,
+    /// Tokens of an answer at most [default: as many as the window of 2048 holds]
+    #[arg(long, global = true, value_name = "N")]
+    pub(crate) max_new_tokens: Option<usize>,
+    /// Seconds of an answer at most
+    #[arg(long, global = true, value_name = "SECONDS", value_parser = seconds)]
+    pub(crate) max_time: Option<Duration>,
+    /// The same seed gives the same text on the same build
+    #[arg(long, global = true, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// Stands before the first turn instead of MOSS's published instruction
+    #[arg(long, global = true, value_name = "TEXT")]
+    pub(crate) system: Option<String>,
+    /// Plugins to switch on, for plugin models: web-search, calculator, equation-solver, text-to-image
+    #[arg(long, global = true, value_name = "LIST", value_delimiter = ',')]
+    pub(crate) plugins: Vec<String>,
+}
+
+/// What is said besides answers.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct OutputArgs {
+    /// Nothing but answers and errors
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// More about what happens; twice for everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// Language of messages [default: the locale's]
+    #[arg(long, global = true, value_name = "LANG")]
+    pub(crate) lang: Option<Language>,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "expected a number of seconds".to_owned())?;
+    Duration::try_from_secs_f64(seconds).map_err(|_| "expected a number of seconds above 0".to_owned())
+}

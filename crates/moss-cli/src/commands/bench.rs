@@ -1,0 +1,144 @@
+//! `bench`: how fast this machine runs a model, against what its memory could give.
+
+use std::{process::ExitCode, time::Instant};
+
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+use moss::{
+    Moss,
+    kernels::{GptqBits, cpu_features, read_bandwidth},
+    model::{
+        BlockPool, BlockTable, LanguageModel, LogitRows, MossConfig, RandomWeights, SequenceChunk,
+        WeightFormat,
+    },
+};
+use serde_json::json;
+
+use crate::{args::Cli, open, printer::Printer, progress};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum FormatArg {
+    Fp16,
+    Int8,
+    Int4,
+}
+
+/// Measure prefill and decode, beside this machine's own read bandwidth
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    /// Make up weights of MOSS-moon-003's true sizes: no files needed
+    #[arg(long)]
+    random_weights: bool,
+    /// Format of made-up weights
+    #[arg(long, value_name = "FORMAT", default_value = "int4")]
+    format: FormatArg,
+    /// Layers of a model with made-up weights
+    #[arg(long, value_name = "N", default_value_t = 34)]
+    layers: usize,
+    /// Prompt tokens
+    #[arg(long, value_name = "N", default_value_t = 512)]
+    prompt: usize,
+    /// Tokens to generate after the prompt
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    new: usize,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: &BenchArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
+    let pool = open::pool(&cli.model)?;
+    let bandwidth = pool.install(read_bandwidth);
+    let positions = args.prompt + args.new;
+    let (name, mut model) = if args.random_weights {
+        let format = match args.format {
+            FormatArg::Fp16 => WeightFormat::F16,
+            FormatArg::Int8 => WeightFormat::Gptq(GptqBits::Eight),
+            FormatArg::Int4 => WeightFormat::Gptq(GptqBits::Four),
+        };
+        let config = MossConfig { num_layers: args.layers.max(1), ..MossConfig::moon_003() };
+        let name = format!("random weights, {:?}, {} layers", args.format, config.num_layers).to_lowercase();
+        let load = || {
+            let source = RandomWeights::new(config, format);
+            Moss::load(
+                &source,
+                &open::load_options(&cli.model, positions),
+                &mut progress::bar(printer, &name),
+            )
+        };
+        (name.clone(), pool.install(load)?)
+    } else {
+        let found = open::find(&cli.model)?;
+        let checkpoint = open::checkpoint(&found.folder, printer)?;
+        let options = open::load_options(&cli.model, positions);
+        (found.name.clone(), Moss::load(&checkpoint, &options, &mut progress::bar(printer, &found.name))?)
+    };
+    let measured = pool.install(|| measure(&mut model, args.prompt.max(1), args.new.max(2)))?;
+
+    let weights = model.weight_bytes_per_token() as f64;
+    let per_position = model.cache_bytes_per_position() as f64;
+    let context = args.prompt as f64 + args.new as f64 / 2.0;
+    let bytes = weights + per_position * context;
+    let rate = bytes / measured.token_s;
+    if args.json {
+        let text = json!({
+            "model": name, "threads": pool.current_num_threads(), "isa": cpu_features().to_string(),
+            "read_bandwidth": bandwidth, "weight_bytes_per_token": weights, "cache_bytes_per_position": per_position,
+            "prefill_tokens": args.prompt, "prefill_s": measured.prefill_s,
+            "prefill_tokens_per_s": args.prompt as f64 / measured.prefill_s,
+            "decode_context": [args.prompt, args.prompt + args.new], "decode_s_per_token": measured.token_s,
+            "decode_tokens_per_s": 1.0 / measured.token_s, "decode_bytes_per_s": rate, "share": rate / bandwidth,
+        });
+        printer.answer(&format!("{text}\n"))?;
+    } else {
+        printer.answer(&format!(
+            "{name}: {} threads, {}\n  read bandwidth  {:.1} GB/s (sum over 1 GiB, same threads)\n  \
+             prefill         {:.2} tok/s ({} tokens in {:.2} s)\n  \
+             decode          {:.2} tok/s (context {} to {}, median token)\n                  \
+             {:.1} GB/s of weights and cache, share {:.2}\n",
+            pool.current_num_threads(),
+            cpu_features(),
+            bandwidth / 1e9,
+            args.prompt as f64 / measured.prefill_s,
+            args.prompt,
+            measured.prefill_s,
+            1.0 / measured.token_s,
+            args.prompt,
+            args.prompt + args.new,
+            rate / 1e9,
+            rate / bandwidth,
+        ))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+struct Measured {
+    prefill_s: f64,
+    /// Median over the generated tokens.
+    token_s: f64,
+}
+
+fn measure(model: &mut Moss, prompt: usize, new: usize) -> anyhow::Result<Measured> {
+    let vocab = model.config().vocab_size.min(100_000) as u32;
+    let ids: Vec<u32> = (0..(prompt + new) as u32).map(|i| i.wrapping_mul(2_654_435_761) % vocab).collect();
+    let mut blocks = BlockTable::default();
+    BlockPool::new(model.cache_shape()).grow(&mut blocks, ids.len())?;
+    let pass = |model: &mut Moss, from: usize, to: usize| -> anyhow::Result<f64> {
+        let start = Instant::now();
+        let chunk = SequenceChunk {
+            token_ids: &ids[from..to],
+            start_pos: from,
+            blocks: &blocks,
+            logits: LogitRows::Last,
+        };
+        model.forward(&[chunk], &|| false)?;
+        Ok(start.elapsed().as_secs_f64())
+    };
+    pass(model, 0, 1)?; // brings the weights into memory
+    let prefill_s = pass(model, 0, prompt)?;
+    let mut times =
+        (prompt..prompt + new).map(|at| pass(model, at, at + 1)).collect::<Result<Vec<_>, _>>()?;
+    times.sort_by(f64::total_cmp);
+    let token_s = *times.get(times.len() / 2).context("nothing was measured")?;
+    Ok(Measured { prefill_s, token_s })
+}

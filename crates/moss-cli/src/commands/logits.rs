@@ -1,0 +1,48 @@
+//! `logits`: the model's raw scores, for comparing with the Python model.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::Context;
+use clap::Args;
+use moss::{
+    Moss,
+    model::{BlockPool, BlockTable, LanguageModel, LogitRows, SequenceChunk},
+};
+use safetensors::{Dtype, tensor::TensorView};
+
+use crate::{args::Cli, open, printer::Printer, progress};
+
+/// Write the logits of some token ids to a safetensors file
+#[derive(Debug, Args)]
+pub(crate) struct LogitsArgs {
+    /// Token ids
+    #[arg(long, value_name = "LIST", value_delimiter = ',', required = true)]
+    ids: Vec<u32>,
+    /// Only those of the last position
+    #[arg(long)]
+    last: bool,
+    /// File to write: an f32 tensor `logits` [positions, vocabulary]
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+pub(crate) fn run(args: &LogitsArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
+    let found = open::find(&cli.model)?;
+    let checkpoint = open::checkpoint(&found.folder, printer)?;
+    let options = open::load_options(&cli.model, args.ids.len());
+    let mut model = Moss::load(&checkpoint, &options, &mut progress::bar(printer, &found.name))?;
+    let rows = if args.last { LogitRows::Last } else { LogitRows::All };
+    let logits = open::pool(&cli.model)?.install(|| -> anyhow::Result<_> {
+        let mut blocks = BlockTable::default();
+        BlockPool::new(model.cache_shape()).grow(&mut blocks, args.ids.len())?;
+        let chunk = SequenceChunk { token_ids: &args.ids, start_pos: 0, blocks: &blocks, logits: rows };
+        let mut logits = model.forward(&[chunk], &|| false)?;
+        logits.pop().context("the model gave no logits")
+    })?;
+    let bytes: Vec<u8> = logits.values().iter().flat_map(|value| value.to_le_bytes()).collect();
+    let view = TensorView::new(Dtype::F32, vec![logits.rows(), logits.vocab_size()], &bytes)?;
+    let file = safetensors::serialize([("logits", view)], None)?;
+    std::fs::write(&args.out, file).with_context(|| format!("cannot write `{}`", args.out.display()))?;
+    printer.note(&format!("{}: logits [{}, {}]", args.out.display(), logits.rows(), logits.vocab_size()));
+    Ok(ExitCode::SUCCESS)
+}

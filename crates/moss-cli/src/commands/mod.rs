@@ -1,0 +1,9 @@
+//! One file a subcommand.
+
+pub(crate) mod bench;
+pub(crate) mod completions;
+pub(crate) mod generate;
+pub(crate) mod inspect;
+pub(crate) mod logits;
+pub(crate) mod tokenize;
+pub(crate) mod verify;

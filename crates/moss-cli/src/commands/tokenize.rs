@@ -1,0 +1,56 @@
+//! `tokenize`: JSON lines in, JSON lines out, for comparing with the Python tokenizer.
+
+use std::{
+    io::{BufRead, stdin},
+    process::ExitCode,
+};
+
+use anyhow::Context;
+use clap::Args;
+use moss::{Tokenizer, text::Specials};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::{args::Cli, open, printer::Printer};
+
+/// Turn texts into ids and ids into texts: JSON lines from stdin to stdout
+///
+/// {"text": …} gives {"ids": […]}; {"ids": […]} gives {"text": …, "text_skip_special": …}; a line that is neither gives {"error": …}
+/// and exit status 1 in the end. The folder named by --model may hold tokenizer files alone.
+#[derive(Debug, Args)]
+pub(crate) struct TokenizeArgs {}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Line {
+    Text { text: String },
+    Ids { ids: Vec<u32> },
+}
+
+pub(crate) fn run(_: &TokenizeArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
+    let tokenizer = Tokenizer::from_folder(open::find(&cli.model)?.folder)?;
+    let mut failed = false;
+    for line in stdin().lock().split(b'\n') {
+        let line = line.context("cannot read stdin")?;
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        let answer = answer(&tokenizer, &line).unwrap_or_else(|error| {
+            failed = true;
+            json!({ "error": error.to_string() })
+        });
+        printer.answer(&format!("{answer}\n"))?;
+    }
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn answer(tokenizer: &Tokenizer, line: &[u8]) -> anyhow::Result<Value> {
+    let line = serde_json::from_slice(line).context("expected {\"text\": …} or {\"ids\": […]}")?;
+    Ok(match line {
+        Line::Text { text } => json!({ "ids": tokenizer.encode(&text)? }),
+        Line::Ids { ids } => json!({
+            "text": tokenizer.decode(&ids, Specials::Show),
+            "text_skip_special": tokenizer.decode(&ids, Specials::Skip),
+        }),
+    })
+}

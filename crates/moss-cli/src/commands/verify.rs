@@ -1,0 +1,325 @@
+//! `verify`: a folder that carries expected values against what this engine computes.
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::Context;
+use clap::Args;
+use moss::{
+    Moss, SamplingParams,
+    model::{BlockPool, BlockTable, HiddenPoint, LanguageModel, LogitRows, SequenceChunk},
+    sampling::Sampler,
+};
+use safetensors::SafeTensors;
+use serde::Deserialize;
+
+use crate::{
+    args::{Cli, DtypeArg, RopeArg},
+    hints::Advised,
+    open,
+    printer::Printer,
+};
+
+/// Compare a folder's expected.json and expected.safetensors with what this engine computes
+///
+/// Prints the largest differences; exit status 1 when one is out of tolerance. With --rope-precision f16, expected_fp16_rope.* are
+/// compared.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// The checkpoint's folder
+    dir: PathBuf,
+    /// Folder with the expected values, where it is another one
+    #[arg(long, value_name = "DIR")]
+    expected: Option<PathBuf>,
+    /// Allowed difference of a logit [default: 1e-4, 1e-3 for quantised weights, twice the oracle's own for 16-bit types]
+    #[arg(long, value_name = "X")]
+    tolerance: Option<f32>,
+}
+
+#[derive(Deserialize)]
+struct Expected {
+    prompts: Vec<Prompt>,
+    #[serde(default)]
+    greedy: Vec<Greedy>,
+    #[serde(default)]
+    sampling: Vec<Sampling>,
+    hidden_prompt: Option<usize>,
+    max_abs_logit_diff_of_fp16_run: Option<f32>,
+}
+
+#[derive(Deserialize)]
+struct Prompt {
+    ids: Vec<u32>,
+    logit_rows: Vec<usize>,
+}
+
+#[derive(Deserialize)]
+struct Greedy {
+    prompt: usize,
+    repetition_penalty: f32,
+    tokens: Vec<u32>,
+}
+
+#[derive(Deserialize)]
+struct Sampling {
+    prompt: usize,
+    generated: usize,
+    repetition_penalty: f32,
+    temperature: f32,
+    top_k: Option<usize>,
+    top_p: f32,
+    kept: Vec<(u32, f32)>,
+}
+
+/// f32 values by name.
+type Tensors = HashMap<String, Vec<f32>>;
+
+/// Penalty of the greedy path that the sampling cases go on from.
+const CONTEXT_PENALTY: f32 = 1.02;
+/// Probabilities are compared this closely at f32; their logits are off by up to the tolerance.
+const PROBABILITY_PER_LOGIT: f32 = 2.0;
+
+struct Run<'a> {
+    model: Moss,
+    expected: Expected,
+    tensors: Tensors,
+    tolerance: f32,
+    printer: &'a Printer,
+    failed: usize,
+}
+
+pub(crate) fn run(args: &VerifyArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
+    let checkpoint = open::checkpoint(&args.dir, printer)?;
+    let stem = if cli.model.rope_precision == RopeArg::F16 { "expected_fp16_rope" } else { "expected" };
+    let folder = args.expected.as_deref().unwrap_or(&args.dir);
+    let (expected, tensors) = read(folder, stem)?;
+    let window = checkpoint.config().context_length;
+    let model = Moss::load(&checkpoint, &open::load_options(&cli.model, window), &mut |_| {})?;
+    let exact = if checkpoint.quantization().is_some() { 1e-3 } else { 1e-4 };
+    let by_type = match cli.model.dtype {
+        DtypeArg::F32 => exact,
+        DtypeArg::F16 => 2.0 * expected.max_abs_logit_diff_of_fp16_run.unwrap_or(0.03),
+        DtypeArg::Bf16 => 16.0 * expected.max_abs_logit_diff_of_fp16_run.unwrap_or(0.03),
+    };
+    let tolerance = args.tolerance.unwrap_or(by_type);
+    let mut run = Run { model, expected, tensors, tolerance, printer, failed: 0 };
+    open::pool(&cli.model)?.install(|| -> anyhow::Result<()> {
+        run.logits()?;
+        run.hidden()?;
+        // Rounded activations may leave the oracle's path where two scores are close.
+        if cli.model.dtype == DtypeArg::F32 {
+            run.greedy()?;
+            run.sampling()?;
+        }
+        Ok(())
+    })?;
+    Ok(if run.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn read(folder: &Path, stem: &str) -> anyhow::Result<(Expected, Tensors)> {
+    let json = folder.join(format!("{stem}.json"));
+    let text = std::fs::read(&json).map_err(|error| Advised {
+        message: format!("cannot read `{}`: {error}", json.display()),
+        hint: "`verify` needs expected.json and expected.safetensors beside the weights, or `--expected DIR`"
+            .into(),
+    })?;
+    let expected =
+        serde_json::from_slice(&text).with_context(|| format!("cannot read `{}`", json.display()))?;
+    let file = folder.join(format!("{stem}.safetensors"));
+    let bytes = std::fs::read(&file).with_context(|| format!("cannot read `{}`", file.display()))?;
+    let tensors =
+        SafeTensors::deserialize(&bytes).with_context(|| format!("cannot read `{}`", file.display()))?;
+    let values =
+        |data: &[u8]| data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+    Ok((expected, tensors.tensors().into_iter().map(|(name, view)| (name, values(view.data()))).collect()))
+}
+
+impl Run<'_> {
+    /// Logits of every position, and the hidden states on the way.
+    fn forward(
+        &mut self,
+        ids: &[u32],
+        rows: LogitRows,
+    ) -> anyhow::Result<(Vec<f32>, Tensors)> {
+        let mut blocks = BlockTable::default();
+        BlockPool::new(self.model.cache_shape()).grow(&mut blocks, ids.len())?;
+        let chunk = SequenceChunk { token_ids: ids, start_pos: 0, blocks: &blocks, logits: rows };
+        let mut hidden = HashMap::new();
+        let mut tap = |point: HiddenPoint, values: &[f32]| {
+            let name = match point {
+                HiddenPoint::Embedding => "hidden.embedding".to_owned(),
+                HiddenPoint::Block(layer) => format!("hidden.block.{layer}"),
+                HiddenPoint::FinalNorm => "hidden.ln_f".to_owned(),
+            };
+            hidden.insert(name, values.to_vec());
+        };
+        let logits = self.model.forward_traced(&[chunk], &|| false, Some(&mut tap))?;
+        Ok((logits.into_iter().flat_map(|logits| logits.into_values()).collect(), hidden))
+    }
+
+    fn report(&mut self, what: &str, difference: f32, allowed: f32) -> anyhow::Result<()> {
+        let pass = difference <= allowed; // NaN fails
+        self.verdict(pass, &format!("{what:<28} largest difference {difference:.2e}, allowed {allowed:.0e}"))
+    }
+
+    fn verdict(&mut self, pass: bool, text: &str) -> anyhow::Result<()> {
+        self.failed += usize::from(!pass);
+        Ok(self.printer.answer(&format!("{} {text}\n", if pass { "PASS" } else { "FAIL" }))?)
+    }
+
+    fn tensor(&self, name: &str) -> anyhow::Result<Vec<f32>> {
+        self.tensors
+            .get(name)
+            .cloned()
+            .with_context(|| format!("expected.safetensors has no tensor `{name}`"))
+    }
+
+    fn logits(&mut self) -> anyhow::Result<()> {
+        let vocab = self.model.config().vocab_size;
+        let (mut rows_off, mut max_off, mut sum_off, mut argmax_off) = (0f32, 0f32, 0f32, 0usize);
+        for index in 0..self.expected.prompts.len() {
+            let Prompt { ids, logit_rows } = &self.expected.prompts[index];
+            let (ids, rows) = (ids.clone(), logit_rows.clone());
+            let (logits, _) = self.forward(&ids, LogitRows::All)?;
+            let picked: Vec<f32> = rows
+                .iter()
+                .flat_map(|row| logits.chunks_exact(vocab).nth(*row).unwrap_or(&[]))
+                .copied()
+                .collect();
+            rows_off = rows_off.max(difference(&picked, &self.tensor(&format!("prompt.{index}.logits"))?));
+            let best = |row: &[f32]| (0..row.len()).max_by(|a, b| row[*a].total_cmp(&row[*b])).unwrap_or(0);
+            let each = |f: &dyn Fn(&[f32]) -> f32| logits.chunks_exact(vocab).map(f).collect::<Vec<_>>();
+            max_off = max_off
+                .max(difference(&each(&|row| row[best(row)]), &self.tensor(&format!("prompt.{index}.max"))?));
+            let sum = self.tensor(&format!("prompt.{index}.logsumexp"))?;
+            sum_off = sum_off.max(difference(&each(&log_sum_exp), &sum));
+            // argmax is an integer tensor of 4 or 8 bytes; where two scores are closer than the tolerance either may win.
+            let expected_max = self.tensor(&format!("prompt.{index}.max"))?;
+            argmax_off += each(&|row| row[best(row)])
+                .iter()
+                .zip(&expected_max)
+                .filter(|(a, b)| (*a - *b).abs() > self.tolerance)
+                .count();
+        }
+        self.report("logits", rows_off, self.tolerance)?;
+        self.report("best logit of each position", max_off, self.tolerance)?;
+        self.report("logsumexp of each position", sum_off, self.tolerance)?;
+        self.verdict(argmax_off == 0, &format!("{:<28} {argmax_off} position(s) off", "best token"))
+    }
+
+    fn hidden(&mut self) -> anyhow::Result<()> {
+        let Some(index) = self.expected.hidden_prompt else { return Ok(()) };
+        let prompt = self.expected.prompts.get(index).context("`hidden_prompt` names no prompt")?;
+        let ids = prompt.ids.clone();
+        let (_, found) = self.forward(&ids, LogitRows::All)?;
+        let mut names: Vec<_> =
+            self.tensors.keys().filter(|name| name.starts_with("hidden.")).cloned().collect();
+        names.sort();
+        let mut worst = (0f32, String::from("none"));
+        for name in names {
+            let expected = self.tensor(&name)?;
+            let scale = expected.iter().fold(1f32, |max, value| max.max(value.abs()));
+            let off = difference(found.get(&name).map_or(&[], Vec::as_slice), &expected) / scale;
+            if off >= worst.0 || off.is_nan() {
+                worst = (off, name);
+            }
+        }
+        let what = format!("hidden states ({})", worst.1);
+        self.report(&what, worst.0, self.tolerance)
+    }
+
+    /// The best token after `ids`, with this penalty.
+    fn path(&mut self, prompt: &[u32], penalty: f32, steps: usize) -> anyhow::Result<Vec<u32>> {
+        let params = SamplingParams { repetition_penalty: penalty, ..SamplingParams::greedy() };
+        let mut sampler = Sampler::new(params)?;
+        let mut ids = prompt.to_vec();
+        let mut blocks = BlockTable::default();
+        BlockPool::new(self.model.cache_shape()).grow(&mut blocks, ids.len() + steps)?;
+        let mut start_pos = 0;
+        for step in 0..steps {
+            let chunk = SequenceChunk {
+                token_ids: &ids[start_pos..],
+                start_pos,
+                blocks: &blocks,
+                logits: LogitRows::Last,
+            };
+            let mut logits = self.model.forward(&[chunk], &|| false)?;
+            start_pos = ids.len();
+            let row = logits
+                .first_mut()
+                .and_then(|logits| logits.last_mut())
+                .context("the model gave no logits")?;
+            let id = sampler.sample(row, &ids, step, usize::MAX)?;
+            ids.push(id);
+        }
+        Ok(ids.split_off(prompt.len()))
+    }
+
+    fn greedy(&mut self) -> anyhow::Result<()> {
+        let (mut right, total) = (0, self.expected.greedy.len());
+        for index in 0..total {
+            let Greedy { prompt, repetition_penalty, tokens } = &self.expected.greedy[index];
+            let (prompt, penalty, tokens) = (*prompt, *repetition_penalty, tokens.clone());
+            let ids = self.expected.prompts.get(prompt).context("a greedy path names no prompt")?.ids.clone();
+            right += usize::from(self.path(&ids, penalty, tokens.len())? == tokens);
+        }
+        self.verdict(right == total, &format!("{:<28} {right} of {total} token for token", "greedy paths"))
+    }
+
+    fn sampling(&mut self) -> anyhow::Result<()> {
+        let (mut right, mut worst, total) = (0, 0f32, self.expected.sampling.len());
+        let mut paths: HashMap<usize, Vec<u32>> = HashMap::new();
+        for index in 0..total {
+            let case = &self.expected.sampling[index];
+            let (prompt, generated) = (case.prompt, case.generated);
+            let mut ids =
+                self.expected.prompts.get(prompt).context("a sampling case names no prompt")?.ids.clone();
+            if generated > 0 && paths.get(&prompt).is_none_or(|path| path.len() < generated) {
+                let path = self.path(&ids, CONTEXT_PENALTY, generated)?;
+                paths.insert(prompt, path);
+            }
+            ids.extend(paths.get(&prompt).into_iter().flatten().take(generated));
+            let (mut row, _) = self.forward(&ids, LogitRows::Last)?;
+            let case = &self.expected.sampling[index];
+            let params = SamplingParams {
+                temperature: case.temperature,
+                top_k: case.top_k,
+                top_p: case.top_p,
+                repetition_penalty: case.repetition_penalty,
+                ..SamplingParams::greedy()
+            };
+            let found: HashMap<u32, f32> =
+                Sampler::new(params)?.kept(&mut row, &ids, generated, usize::MAX)?.into_iter().collect();
+            let same =
+                found.len() == case.kept.len() && case.kept.iter().all(|(id, _)| found.contains_key(id));
+            right += usize::from(same);
+            for (id, probability) in &case.kept {
+                worst = worst.max((found.get(id).copied().unwrap_or(0.0) - probability).abs());
+            }
+        }
+        self.verdict(
+            right == total,
+            &format!("{:<28} {right} of {total} with the same tokens", "sampling sets"),
+        )?;
+        self.report("sampling probabilities", worst, PROBABILITY_PER_LOGIT * self.tolerance)
+    }
+}
+
+fn difference(a: &[f32], b: &[f32]) -> f32 {
+    if a.len() != b.len() {
+        return f32::INFINITY;
+    }
+    a.iter()
+        .zip(b)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, |max, off| if off.is_nan() { off } else { max.max(off) })
+}
+
+fn log_sum_exp(row: &[f32]) -> f32 {
+    let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f64 = row.iter().map(|value| f64::from(value - max).exp()).sum();
+    (f64::from(max) + sum.ln()) as f32
+}

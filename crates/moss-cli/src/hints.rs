@@ -1,0 +1,36 @@
+//! Advice that goes with an error, from whichever crate knows it.
+
+use moss::{
+    OpenError, checkpoint::CheckpointError, engine::EngineError, hub::HubError, model::ModelError,
+    sampling::SamplingError, text::TextError,
+};
+
+/// An error of the command line itself, with its own advice.
+#[derive(Debug)]
+pub(crate) struct Advised {
+    pub(crate) message: String,
+    pub(crate) hint: String,
+}
+
+impl std::fmt::Display for Advised {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Advised {}
+
+/// The first advice along the chain of causes.
+pub(crate) fn hint(error: &anyhow::Error) -> Option<String> {
+    error.chain().find_map(|cause| {
+        None.or_else(|| cause.downcast_ref::<Advised>().map(|error| Some(error.hint.clone())))
+            .or_else(|| cause.downcast_ref().map(OpenError::hint))
+            .or_else(|| cause.downcast_ref().map(HubError::hint))
+            .or_else(|| cause.downcast_ref().map(CheckpointError::hint))
+            .or_else(|| cause.downcast_ref().map(ModelError::hint))
+            .or_else(|| cause.downcast_ref().map(TextError::hint))
+            .or_else(|| cause.downcast_ref().map(SamplingError::hint))
+            .or_else(|| cause.downcast_ref().map(EngineError::hint))
+            .flatten()
+    })
+}

@@ -1,0 +1,141 @@
+//! From flags to a model: which folder, how it is placed, how it answers.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use moss::{
+    ChatOptions, Checkpoint, Engine, EngineOptions, LoadOptions, Moss, SamplingParams, Tokenizer,
+    hub::{DemoFormat, ResolvedModel, SearchPlaces, resolve, unpack_demo},
+    kernels::ops::RopePrecision,
+    model::{CacheShape, ComputeDtype, MossConfig},
+    sampling::StopLengthPenalty,
+    text::{Plugin, PluginSwitches},
+};
+
+use crate::{
+    args::{AnswerArgs, Cli, DemoArg, DtypeArg, ModelArgs, RopeArg},
+    hints::Advised,
+    printer::Printer,
+    progress,
+};
+
+/// The folder that the flags name.
+pub(crate) fn find(args: &ModelArgs) -> anyhow::Result<ResolvedModel> {
+    check_gpu(args.gpu.as_deref())?;
+    if let Some(demo) = args.demo {
+        let cache = dirs::cache_dir().unwrap_or_else(std::env::temp_dir);
+        let format = match demo {
+            DemoArg::Int4 => DemoFormat::Int4,
+            DemoArg::Fp16 => DemoFormat::Fp16,
+        };
+        let folder = unpack_demo(format, &cache)?;
+        return Ok(ResolvedModel { name: moss::hub::DEMO_NAME.to_owned(), folder });
+    }
+    Ok(resolve(&args.model, &places(args))?)
+}
+
+fn places(args: &ModelArgs) -> SearchPlaces {
+    let home = || args.hub_home.clone().or_else(|| Some(dirs::home_dir()?.join(".cache/huggingface")));
+    let hub_cache = args.hub_cache.clone().or_else(|| Some(home()?.join("hub")));
+    SearchPlaces { current_dir: PathBuf::from("."), hub_cache }
+}
+
+fn check_gpu(gpu: Option<&str>) -> anyhow::Result<()> {
+    match gpu {
+        None | Some("cpu") => Ok(()),
+        Some(list) => Err(Advised {
+            message: format!("`--gpu {list}`: this build has kernels for the CPU alone"),
+            hint: "CUDA comes in a later version, as `cargo build --release --features cuda`; `--gpu cpu` runs here".into(),
+        }
+        .into()),
+    }
+}
+
+/// Opens a checkpoint and says what is odd about it.
+pub(crate) fn checkpoint(folder: &std::path::Path, printer: &Printer) -> anyhow::Result<Checkpoint> {
+    let checkpoint = Checkpoint::open(folder).context("cannot open the checkpoint")?;
+    for warning in checkpoint.warnings() {
+        printer.warning(&warning.to_string());
+    }
+    Ok(checkpoint)
+}
+
+/// The pool that kernels run in, for commands that drive a model themselves.
+pub(crate) fn pool(args: &ModelArgs) -> anyhow::Result<rayon::ThreadPool> {
+    let threads = args.threads.map_or(0, usize::from);
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build().context("cannot start the kernel threads")
+}
+
+/// How a model is placed, with a cache for `positions`.
+pub(crate) fn load_options(args: &ModelArgs, positions: usize) -> LoadOptions {
+    LoadOptions {
+        dtype: match args.dtype {
+            DtypeArg::F32 => ComputeDtype::F32,
+            DtypeArg::F16 => ComputeDtype::F16,
+            DtypeArg::Bf16 => ComputeDtype::BF16,
+        },
+        rope_precision: match args.rope_precision {
+            RopeArg::F32 => RopePrecision::F32,
+            RopeArg::F16 => RopePrecision::F16,
+        },
+        cache: CacheShape::for_positions(positions),
+        ..LoadOptions::cpu(positions)
+    }
+}
+
+/// A model at work.
+pub(crate) struct Opened {
+    pub(crate) engine: Engine,
+    pub(crate) model: ResolvedModel,
+}
+
+/// Loads the model that the flags name and starts an engine on it.
+pub(crate) fn engine(cli: &Cli, printer: &Printer) -> anyhow::Result<Opened> {
+    let model = find(&cli.model)?;
+    printer.detail(&format!("model: {}", model.folder.display()));
+    let checkpoint = checkpoint(&model.folder, printer)?;
+    let config = MossConfig::try_from(checkpoint.config())?;
+    let options = load_options(&cli.model, config.context_length);
+    let loaded = Moss::load(&checkpoint, &options, &mut progress::bar(printer, &model.name))
+        .context("cannot load the model")?;
+    let tokenizer = match Tokenizer::is_present(&model.folder) {
+        true => Some(Tokenizer::from_folder(&model.folder)?),
+        false => None,
+    };
+    let options = EngineOptions { threads: cli.model.threads.map(usize::from), ..EngineOptions::default() };
+    Ok(Opened { engine: Engine::start(Box::new(loaded), tokenizer, options)?, model })
+}
+
+/// How answers are made.
+pub(crate) fn chat_options(args: &AnswerArgs, stop_ids: Vec<u32>) -> anyhow::Result<ChatOptions> {
+    let sampling = sampling(args, stop_ids);
+    sampling.check()?;
+    Ok(ChatOptions { sampling, max_new_tokens: args.max_new_tokens, time_limit: args.max_time })
+}
+
+pub(crate) fn sampling(args: &AnswerArgs, stop_ids: Vec<u32>) -> SamplingParams {
+    let penalty = StopLengthPenalty { factor: args.length_penalty, after: 512, stop_ids };
+    SamplingParams {
+        temperature: args.temperature,
+        top_k: Some(args.top_k).filter(|k| *k > 0),
+        top_p: args.top_p,
+        min_p: args.min_p,
+        repetition_penalty: args.repetition_penalty,
+        stop_length_penalty: (args.length_penalty != 1.0).then_some(penalty),
+        seed: args.seed,
+    }
+}
+
+/// The plugin switches: none for models that were not trained with plugins.
+pub(crate) fn plugins(args: &AnswerArgs, model: &ResolvedModel) -> anyhow::Result<Option<PluginSwitches>> {
+    let enabled = args.plugins.iter().map(|name| name.parse::<Plugin>()).collect::<Result<Vec<_>, _>>()?;
+    match (enabled.is_empty(), model.has_plugins()) {
+        (true, false) => Ok(None),
+        (_, true) => Ok(Some(PluginSwitches::new(enabled)?)),
+        (false, false) => Err(Advised {
+            message: format!("`--plugins`: `{}` was not trained with plugins", model.name),
+            hint: "use a plugin model, such as `--model moss-moon-003-sft-plugin-int4`".into(),
+        }
+        .into()),
+    }
+}

@@ -1,0 +1,135 @@
+//! Lines of a user: edited at a terminal, or read from a pipe.
+
+use std::{
+    io::{BufRead, IsTerminal, StdinLock, stdin, stdout},
+    path::PathBuf,
+};
+
+use anyhow::Context;
+use rustyline::{
+    CompletionType, Config, Editor, Helper, Highlighter, Hinter, Validator, completion::Completer,
+    error::ReadlineError, history::DefaultHistory,
+};
+
+use super::commands::NAMES;
+use crate::printer::Printer;
+
+/// A line, or the end of input.
+pub(crate) enum Line {
+    Text(String),
+    End,
+}
+
+/// Where lines come from.
+pub(crate) enum Input {
+    Terminal { editor: Box<Editor<Commands, DefaultHistory>>, history: Option<PathBuf> },
+    Pipe { stdin: StdinLock<'static>, line: usize },
+}
+
+/// Completes the names of commands.
+#[derive(Helper, Hinter, Highlighter, Validator)]
+pub(crate) struct Commands;
+
+impl Completer for Commands {
+    type Candidate = String;
+
+    fn complete(
+        &self,
+        line: &str,
+        pos: usize,
+        _: &rustyline::Context<'_>,
+    ) -> rustyline::Result<(usize, Vec<String>)> {
+        let typed = line.get(..pos).unwrap_or(line);
+        let fits = NAMES.iter().filter(|name| !typed.is_empty() && name.starts_with(typed));
+        Ok((0, fits.map(|name| (*name).to_owned()).collect()))
+    }
+}
+
+impl Input {
+    pub(crate) fn new() -> anyhow::Result<Self> {
+        if !stdin().is_terminal() || !stdout().is_terminal() {
+            return Ok(Self::Pipe { stdin: stdin().lock(), line: 0 });
+        }
+        let config = Config::builder().completion_type(CompletionType::List).bracketed_paste(true).build();
+        let mut editor = Editor::with_config(config).context("cannot edit lines at this terminal")?;
+        editor.set_helper(Some(Commands));
+        let history = dirs::data_dir().map(|folder| folder.join("moss-rs").join("history"));
+        if let Some(file) = &history {
+            let _ = editor.load_history(file); // there is none yet
+        }
+        Ok(Self::Terminal { editor: Box::new(editor), history })
+    }
+
+    pub(crate) fn is_terminal(&self) -> bool {
+        matches!(self, Self::Terminal { .. })
+    }
+
+    /// The next line that can be read. Ctrl-C twice is the end.
+    pub(crate) fn line(&mut self, prompt: &str, printer: &Printer) -> anyhow::Result<Line> {
+        match self {
+            Self::Pipe { stdin, line } => piped(stdin, line, printer),
+            Self::Terminal { editor, history } => edited(editor, history.as_ref(), prompt, printer),
+        }
+    }
+}
+
+fn edited(
+    editor: &mut Editor<Commands, DefaultHistory>,
+    history: Option<&PathBuf>,
+    prompt: &str,
+    printer: &Printer,
+) -> anyhow::Result<Line> {
+    let mut interrupted = false;
+    let mut lines = 0;
+    loop {
+        lines += 1;
+        match editor.readline(prompt) {
+            Ok(line) => {
+                if !line.trim().is_empty() && editor.add_history_entry(&line).unwrap_or(false) {
+                    keep(editor, history);
+                }
+                return Ok(Line::Text(line));
+            }
+            Err(ReadlineError::Eof) => return Ok(Line::End),
+            Err(ReadlineError::Interrupted) if interrupted => return Ok(Line::End),
+            Err(ReadlineError::Interrupted) => {
+                interrupted = true;
+                printer.note(printer.language.pick("(Ctrl-C once more leaves)", "（再按一次 Ctrl-C 退出）"));
+            }
+            // The editor does not say which byte it was.
+            Err(ReadlineError::Io(error)) if error.kind() == std::io::ErrorKind::InvalidData => {
+                printer.note(&format!("error: {}", printer.language.not_utf8(lines, 0, None)));
+            }
+            Err(error) => return Err(error).context("cannot read from the terminal"),
+        }
+    }
+}
+
+fn keep(editor: &mut Editor<Commands, DefaultHistory>, history: Option<&PathBuf>) {
+    let Some(file) = history else { return };
+    if let Some(folder) = file.parent() {
+        let _ = std::fs::create_dir_all(folder); // a history that cannot be kept is no reason to stop
+    }
+    let _ = editor.save_history(file);
+}
+
+fn piped(stdin: &mut StdinLock<'static>, number: &mut usize, printer: &Printer) -> anyhow::Result<Line> {
+    loop {
+        let mut bytes = Vec::new();
+        if stdin.read_until(b'\n', &mut bytes).context("cannot read stdin")? == 0 {
+            return Ok(Line::End);
+        }
+        *number += 1;
+        while bytes.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
+            bytes.pop();
+        }
+        match String::from_utf8(bytes) {
+            Ok(line) => return Ok(Line::Text(line)),
+            Err(error) => {
+                let at = error.utf8_error().valid_up_to();
+                let byte = error.as_bytes().get(at).copied();
+                printer.note(&format!("error: {}", printer.language.not_utf8(*number, at, byte)));
+            }
+        }
+    }
+}
