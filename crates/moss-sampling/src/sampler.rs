@@ -2,33 +2,38 @@
 
 use crate::{
     SamplingError, SamplingParams,
+    candidate::{self, Candidate},
+    logits,
     rng::Rng,
-    steps::{
-        repetition::Repetition,
-        top_k::{self, Candidate},
-        top_p,
-    },
+    steps::{min_p, repetition::Repetition, stop_length, temperature, top_k::TopK, top_p::TopP},
 };
 
 /// A step of one's own, before all others.
 pub trait LogitsStep: Send {
-    /// Edits `logits` (one per vocabulary entry) in place; `history` holds token ids, oldest first, the last `generated` of which are the
-    /// answer so far.
+    /// Edits `logits` (one per vocabulary entry) in place; `-inf` rules a token out. `history` holds token ids, oldest first, the last
+    /// `generated` of which are the answer so far.
     fn apply(&mut self, logits: &mut [f32], history: &[u32], generated: usize);
 }
 
-/// Tokens looked at first where top-k does not say how many; eight times as many while they do not make up top-p.
-const FIRST_LOOK: usize = 512;
-
 /// Draws tokens. Scratch space is kept from token to token.
+///
+/// ```
+/// use moss_sampling::{Sampler, SamplingParams};
+///
+/// let mut sampler = Sampler::new(SamplingParams { seed: Some(7), ..SamplingParams::chat() })?;
+/// let mut logits = [0.5, 9.0, -1.0, 99.0];
+/// // The row of id 3 has no token: only ids below 3 are allowed.
+/// assert_eq!(sampler.sample(&mut logits, &[0, 2], 1, 3)?, 1);
+/// # Ok::<(), moss_sampling::SamplingError>(())
+/// ```
 pub struct Sampler {
     params: SamplingParams,
     steps: Vec<Box<dyn LogitsStep>>,
     rng: Rng,
     repetition: Repetition,
-    maxima: Vec<f32>,
+    top_k: TopK,
+    top_p: TopP,
     candidates: Vec<Candidate>,
-    weights: Vec<f64>,
 }
 
 impl std::fmt::Debug for Sampler {
@@ -47,13 +52,13 @@ impl Sampler {
             params,
             steps: Vec::new(),
             repetition: Repetition::default(),
-            maxima: Vec::new(),
+            top_k: TopK::default(),
+            top_p: TopP::default(),
             candidates: Vec::new(),
-            weights: Vec::new(),
         })
     }
 
-    /// Adds a step of one's own.
+    /// Adds a step of one's own, after those added before.
     #[must_use]
     pub fn with_step(mut self, step: Box<dyn LogitsStep>) -> Self {
         self.steps.push(step);
@@ -65,7 +70,8 @@ impl Sampler {
         self.rng.seed
     }
 
-    /// One token below `allowed`. `history` holds prompt and answer so far, the last `generated` ids being the answer.
+    /// One token below `allowed`. `history` holds prompt and answer so far, the last `generated` ids being the answer; ids in it that
+    /// have no logit are passed over. `logits` (one per vocabulary entry) are scratch afterwards.
     ///
     /// # Errors
     /// [`SamplingError::BadLogits`] or [`SamplingError::NothingLeft`] naming the step.
@@ -76,19 +82,19 @@ impl Sampler {
         generated: usize,
         allowed: usize,
     ) -> Result<u32, SamplingError> {
-        let count = self.filter(logits, history, generated, allowed)?;
-        let weights = &self.weights[..count];
-        let mut left = self.rng.uniform() * weights.iter().sum::<f64>();
-        let drawn = weights.iter().position(|weight| {
-            left -= weight;
+        self.filter(logits, history, generated, allowed)?;
+        let mut left = self.rng.uniform() * self.total();
+        let drawn = self.candidates.iter().find(|candidate| {
+            left -= candidate.weight;
             left < 0.0
         });
         // Rounding can leave a crumb past the last weight.
-        let drawn = drawn.unwrap_or_else(|| weights.iter().rposition(|weight| *weight > 0.0).unwrap_or(0));
-        Ok(self.candidates[drawn].id)
+        let drawn = drawn.or_else(|| self.candidates.iter().rfind(|candidate| candidate.weight > 0.0));
+        drawn.map(|candidate| candidate.id).ok_or(SamplingError::NothingLeft { step: generated })
     }
 
-    /// The tokens that [`Sampler::sample`] would draw from, with their probabilities, the likeliest first. Nothing is drawn.
+    /// The tokens that [`Sampler::sample`] would draw from, with their probabilities, the likeliest first and lower ids first among
+    /// equals, as far as an f32 tells the probability from 0. Nothing is drawn; `logits` are scratch afterwards here too.
     ///
     /// # Errors
     /// As for [`Sampler::sample`].
@@ -99,117 +105,48 @@ impl Sampler {
         generated: usize,
         allowed: usize,
     ) -> Result<Vec<(u32, f32)>, SamplingError> {
-        let count = self.filter(logits, history, generated, allowed)?;
-        let total: f64 = self.weights[..count].iter().sum();
-        let kept = self.candidates.iter().zip(&self.weights[..count]);
-        Ok(kept.map(|(candidate, weight)| (candidate.id, (weight / total) as f32)).collect())
+        self.filter(logits, history, generated, allowed)?;
+        let total = self.total();
+        self.candidates.sort_unstable_by(|a, b| b.weight.total_cmp(&a.weight).then(a.id.cmp(&b.id)));
+        let kept = self.candidates.iter().map(|kept| (kept.id, (kept.weight / total) as f32));
+        Ok(kept.take_while(|(_, probability)| *probability > 0.0).collect())
     }
 
-    /// Fills `candidates` and `weights`, best first; returns how many are kept.
+    /// Sum of the weights, in the order in which a draw takes them away.
+    fn total(&self) -> f64 {
+        self.candidates.iter().map(|candidate| candidate.weight).sum()
+    }
+
+    /// Leaves in `candidates` what may be drawn: at least one, in no particular order.
     fn filter(
         &mut self,
         logits: &mut [f32],
         history: &[u32],
         generated: usize,
         allowed: usize,
-    ) -> Result<usize, SamplingError> {
+    ) -> Result<(), SamplingError> {
         for step in &mut self.steps {
             step.apply(logits, history, generated);
         }
         let allowed = allowed.min(logits.len());
         let logits = &mut logits[..allowed];
-        check(logits, generated)?;
+        logits::check(logits, generated)?;
         self.repetition.apply(logits, history, self.params.repetition_penalty);
-        if self.params.temperature == 0.0 {
-            top_k::select(logits, 1, &mut self.maxima, &mut self.candidates);
-            // The lowest id among equals stands last.
-            self.candidates.drain(..self.candidates.len().saturating_sub(1));
-            self.weights.clear();
-            self.weights.push(1.0);
-            return self.not_empty(generated).map(|()| 1);
+        // A step or a large penalty can rule out the last token.
+        let best = logits::best_token(logits).ok_or(SamplingError::NothingLeft { step: generated })?;
+        if temperature::is_greedy(self.params.temperature, logits[best]) {
+            self.candidates.clear();
+            self.candidates.push(Candidate { weight: 1.0, ..Candidate::new(best, logits[best]) });
+            return Ok(());
         }
-        let count = match self.params.top_k {
-            Some(k) if k > 0 => {
-                top_k::select(logits, k, &mut self.maxima, &mut self.candidates);
-                self.weigh();
-                let total = self.weights.iter().sum();
-                top_p::nucleus(&self.weights, total, self.params.top_p.into()).unwrap_or(self.weights.len())
-            }
-            _ => self.nucleus_of_all(logits),
-        };
-        self.not_empty(generated)?;
-        let count = self.min_p(count);
-        self.stop_penalty(count, generated);
-        Ok(count)
-    }
-
-    /// A penalty can push the last finite score to -inf.
-    fn not_empty(&self, step: usize) -> Result<(), SamplingError> {
-        if self.candidates.is_empty() { Err(SamplingError::NothingLeft { step }) } else { Ok(()) }
-    }
-
-    /// Top-p over the whole vocabulary: looks at more and more of the best tokens until they make up its mass.
-    fn nucleus_of_all(&mut self, logits: &[f32]) -> usize {
-        let best = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let temperature = self.params.temperature;
-        let total: f64 = logits.iter().map(|score| weight(*score, best, temperature)).sum();
-        let mut look = if self.params.top_p < 1.0 { FIRST_LOOK } else { logits.len() };
-        loop {
-            top_k::select(logits, look, &mut self.maxima, &mut self.candidates);
-            self.weigh();
-            match top_p::nucleus(&self.weights, total, self.params.top_p.into()) {
-                Some(count) => return count,
-                None if look >= logits.len() => return self.weights.len(),
-                None => look *= 8,
-            }
+        temperature::apply(logits, self.params.temperature);
+        self.top_k.select(logits, self.params.top_k.unwrap_or(0), &mut self.candidates);
+        candidate::weigh(&mut self.candidates);
+        self.top_p.keep(&mut self.candidates, self.params.top_p);
+        min_p::keep(&mut self.candidates, self.params.min_p);
+        if let Some(penalty) = &self.params.stop_length_penalty {
+            stop_length::apply(&mut self.candidates, penalty, generated);
         }
-    }
-
-    fn weigh(&mut self) {
-        let best = self.candidates.first().map_or(0.0, |candidate| candidate.score);
-        let temperature = self.params.temperature;
-        self.weights.clear();
-        self.weights
-            .extend(self.candidates.iter().map(|candidate| weight(candidate.score, best, temperature)));
-    }
-
-    fn min_p(&self, count: usize) -> usize {
-        let least = f64::from(self.params.min_p) * self.weights.first().copied().unwrap_or(0.0);
-        self.weights[..count].partition_point(|weight| *weight >= least).max(1)
-    }
-
-    fn stop_penalty(&mut self, count: usize, generated: usize) {
-        let Some(penalty) = &self.params.stop_length_penalty else { return };
-        let past = generated.saturating_sub(penalty.after).min(10_000) as i32;
-        for (candidate, weight) in self.candidates.iter().zip(&mut self.weights[..count]) {
-            if past > 0 && count > 1 && penalty.stop_ids.contains(&candidate.id) {
-                *weight = (*weight * f64::from(penalty.factor).powi(past)).clamp(f64::MIN_POSITIVE, 1e300);
-            }
-        }
-    }
-}
-
-/// Probability before it is made to sum to one.
-fn weight(score: f32, best: f32, temperature: f32) -> f64 {
-    // Divided in f32, as transformers does, so that what ties there ties here.
-    f64::from(score / temperature - best / temperature).exp()
-}
-
-/// Refuses NaN, +inf, and logits that leave no token.
-fn check(logits: &[f32], step: usize) -> Result<(), SamplingError> {
-    // A sum over a run is finite exactly if all of it is; `-inf` needs the second look.
-    for (run, values) in logits.chunks(256).enumerate() {
-        if values.iter().map(|value| value * 0.0).sum::<f32>() == 0.0 {
-            continue;
-        }
-        for (at, &value) in values.iter().enumerate() {
-            if value.is_nan() || value == f32::INFINITY {
-                return Err(SamplingError::BadLogits { step, id: run * 256 + at, value });
-            }
-        }
-    }
-    match logits.iter().any(|value| *value > f32::NEG_INFINITY) {
-        true => Ok(()),
-        false => Err(SamplingError::NothingLeft { step }),
+        Ok(())
     }
 }

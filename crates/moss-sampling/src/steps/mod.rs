@@ -1,5 +1,8 @@
-//! The chain's links, each a pure function.
+//! The chain's links, one a file: those before top-k edit the row of logits, those after it the candidates.
 
+pub(crate) mod min_p;
 pub(crate) mod repetition;
+pub(crate) mod stop_length;
+pub(crate) mod temperature;
 pub(crate) mod top_k;
 pub(crate) mod top_p;

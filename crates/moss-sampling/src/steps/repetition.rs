@@ -26,7 +26,8 @@ impl Repetition {
             };
             if *seen != self.call {
                 *seen = self.call;
-                *logit = if *logit < 0.0 { *logit * penalty } else { *logit / penalty };
+                // A penalty near 0 must not make +inf of a good score.
+                *logit = if *logit < 0.0 { *logit * penalty } else { (*logit / penalty).min(f32::MAX) };
             }
         }
     }

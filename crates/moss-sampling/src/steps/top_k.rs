@@ -1,43 +1,50 @@
-//! The best `k` logits and all that tie with the last of them, without sorting the vocabulary.
+//! The best `k` scores and all that tie with the last of them, without sorting the vocabulary.
 
-/// Logits whose maximum is taken together.
+use crate::{
+    candidate::{Candidate, best_first},
+    logits::largest,
+};
+
+/// Scores whose maximum is taken together.
 const RUN: usize = 64;
 
-/// A token and its score.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Candidate {
-    pub(crate) id: u32,
-    pub(crate) score: f32,
+/// The selection, with its scratch space.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct TopK {
+    /// Maximum of each run, in the row's order.
+    maxima: Vec<f32>,
+    /// The same, as selection reorders them.
+    ranked: Vec<f32>,
 }
 
-/// Collects into `found`, best first, higher ids first among equals (transformers sorts upwards and cuts from below). `-inf` is
-/// never collected.
-///
-/// The `k`-th largest maximum of runs of 64 is a bound that at least `k` logits reach, and few more: two passes over the
-/// vocabulary, then exact work on what is left.
-pub(crate) fn select(logits: &[f32], k: usize, maxima: &mut Vec<f32>, found: &mut Vec<Candidate>) {
-    found.clear();
-    maxima.clear();
-    maxima.extend(logits.chunks(RUN).map(|run| run.iter().copied().fold(f32::NEG_INFINITY, f32::max)));
-    let bound = if k < maxima.len() {
-        *maxima.select_nth_unstable_by(k - 1, |a, b| b.total_cmp(a)).1
-    } else {
-        f32::NEG_INFINITY
-    };
-    for (run, logits) in logits.chunks(RUN).enumerate() {
-        // Most runs hold nothing: one test for all of them.
-        if logits.iter().any(|score| *score >= bound) {
-            let reaching = logits
-                .iter()
-                .enumerate()
-                .filter(|(_, score)| **score >= bound && **score > f32::NEG_INFINITY);
-            found
-                .extend(reaching.map(|(at, score)| Candidate { id: (run * RUN + at) as u32, score: *score }));
+impl TopK {
+    /// Collects into `found`, in no particular order. `k` = 0 is all of them; `-inf` is never collected. `scores` hold no NaN.
+    ///
+    /// The `k`-th largest maximum of the runs is a bound that at least `k` scores reach, and few more: one pass over the vocabulary
+    /// and a look into the runs that hold something, then exact work on what is left.
+    pub(crate) fn select(&mut self, scores: &[f32], k: usize, found: &mut Vec<Candidate>) {
+        found.clear();
+        let bound = self.bound(scores, k);
+        for (run, (scores, best)) in scores.chunks(RUN).zip(&self.maxima).enumerate() {
+            if *best >= bound {
+                let reaching = scores.iter().enumerate().filter(|(_, score)| **score >= bound);
+                found.extend(reaching.map(|(at, score)| Candidate::new(run * RUN + at, *score)));
+            }
+        }
+        if k > 0 && k < found.len() {
+            let last = found.select_nth_unstable_by(k - 1, best_first).1.score;
+            found.retain(|candidate| candidate.score >= last);
         }
     }
-    found.sort_unstable_by(|a, b| b.score.total_cmp(&a.score).then(b.id.cmp(&a.id)));
-    if let Some(last) = found.get(k.saturating_sub(1)).map(|candidate| candidate.score) {
-        let kept = found.partition_point(|candidate| candidate.score >= last);
-        found.truncate(kept);
+
+    /// A finite score that at least `k` scores reach, or all finite ones if there are not so many.
+    fn bound(&mut self, scores: &[f32], k: usize) -> f32 {
+        self.maxima.clear();
+        self.maxima.extend(scores.chunks(RUN).map(largest));
+        if k == 0 || k >= self.maxima.len() {
+            return f32::MIN;
+        }
+        self.ranked.clone_from(&self.maxima);
+        self.ranked.select_nth_unstable_by(k - 1, |a, b| b.total_cmp(a)).1.max(f32::MIN)
     }
 }
