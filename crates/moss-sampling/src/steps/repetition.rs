@@ -26,8 +26,7 @@ impl Repetition {
             };
             if *seen != self.call {
                 *seen = self.call;
-                // A penalty near 0 must not make +inf of a good score.
-                *logit = if *logit < 0.0 { *logit * penalty } else { (*logit / penalty).min(f32::MAX) };
+                *logit = if *logit < 0.0 { *logit * penalty } else { *logit / penalty };
             }
         }
     }

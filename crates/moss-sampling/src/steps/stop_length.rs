@@ -5,10 +5,10 @@ use crate::{StopLengthPenalty, candidate::Candidate};
 /// Powers grow no further than this, in tokens past the free ones: any factor has long decided by then.
 const LONGEST: usize = 10_000;
 
-/// Multiplies the weights of kept stop tokens by `factor^(generated - after)`. A lone candidate needs none.
+/// Multiplies the weights of kept stop tokens by `factor^(generated - after)`.
 pub(crate) fn apply(candidates: &mut [Candidate], penalty: &StopLengthPenalty, generated: usize) {
     let past = generated.saturating_sub(penalty.after).min(LONGEST) as i32;
-    if past == 0 || candidates.len() < 2 {
+    if past == 0 {
         return;
     }
     let power = f64::from(penalty.factor).powi(past);

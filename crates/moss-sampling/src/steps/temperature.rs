@@ -7,7 +7,8 @@ pub(crate) fn apply(logits: &mut [f32], temperature: f32) {
     }
 }
 
-/// Whether only `best`, the largest score, can be drawn: at 0, and at a temperature so small that dividing by it overflows.
+/// Whether only `best`, the largest score, can be drawn: at 0, and where a temperature or a
+/// repetition penalty is so small that dividing by it overflows.
 pub(crate) fn is_greedy(temperature: f32, best: f32) -> bool {
     temperature == 0.0 || !(best / temperature).is_finite()
 }
