@@ -139,11 +139,7 @@ fn read(folder: &Path, stem: &str) -> anyhow::Result<(Expected, Tensors)> {
 
 impl Run<'_> {
     /// Logits of every position, and the hidden states on the way.
-    fn forward(
-        &mut self,
-        ids: &[u32],
-        rows: LogitRows,
-    ) -> anyhow::Result<(Vec<f32>, Tensors)> {
+    fn forward(&mut self, ids: &[u32], rows: LogitRows) -> anyhow::Result<(Vec<f32>, Tensors)> {
         let mut blocks = BlockTable::default();
         BlockPool::new(self.model.cache_shape()).grow(&mut blocks, ids.len())?;
         let chunk = SequenceChunk { token_ids: ids, start_pos: 0, blocks: &blocks, logits: rows };

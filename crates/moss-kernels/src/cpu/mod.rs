@@ -14,7 +14,9 @@ mod isa;
 mod out;
 mod portable;
 mod simd;
+mod sum;
 #[cfg(test)]
 mod tests;
 
 pub use isa::{Isa, cpu_features};
+pub(crate) use sum::sum_of;

@@ -1,0 +1,104 @@
+//! Every linear layer of MOSS-moon-003 at one row, in every format, against this machine's read bandwidth measured in the same run.
+//!
+//! `cargo bench -p moss --bench linear`; `-- 128` for 128 rows and GFLOP/s instead.
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use candle_core::{DType, Device, Tensor};
+use moss::kernels::{
+    DenseDtype, DenseWeight, GptqBits, GptqWeight, GroupIndex, Linear, LinearWeight, cpu_features,
+    read_bandwidth,
+};
+use rayon::prelude::*;
+
+const SHAPES: &[(&str, usize, usize)] = &[
+    ("qkv_proj", 18_432, 6_144),
+    ("out_proj", 6_144, 6_144),
+    ("fc_in", 24_576, 6_144),
+    ("fc_out", 6_144, 24_576),
+    ("lm_head", 107_008, 6_144),
+];
+const GROUP_SIZE: usize = 128;
+const REPEATS: usize = 7;
+
+fn noise(len: usize) -> Vec<u8> {
+    let mix = |i: usize| {
+        (i as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29).wrapping_mul(0xBF58_476D_1CE4_E5B9)
+    };
+    let mut bytes = vec![0u8; len];
+    bytes
+        .par_chunks_mut(8)
+        .enumerate()
+        .for_each(|(i, chunk)| chunk.copy_from_slice(&mix(i).to_le_bytes()[..chunk.len()]));
+    bytes
+}
+
+fn dense(out_features: usize, in_features: usize) -> LinearWeight {
+    let mut data = noise(out_features * in_features * 2);
+    // Random sign and mantissa under one small exponent.
+    data.par_chunks_exact_mut(2).for_each(|half| half[1] = half[1] & 0x83 | 0x20);
+    LinearWeight::Dense(DenseWeight {
+        dtype: DenseDtype::F16,
+        out_features,
+        in_features,
+        data: Bytes::from(data),
+    })
+}
+
+fn packed(bits: GptqBits, out_features: usize, in_features: usize) -> LinearWeight {
+    let groups = in_features / GROUP_SIZE;
+    LinearWeight::Gptq(GptqWeight {
+        bits,
+        group_size: GROUP_SIZE,
+        in_features,
+        out_features,
+        qweight: Bytes::from(noise(in_features * out_features * bits.bits() / 8)),
+        qzeros: Bytes::from(vec![0x77; groups * out_features * bits.bits() / 8]),
+        scales: Bytes::from(half::f16::from_f32(0.003).to_le_bytes().repeat(groups * out_features)),
+        groups: GroupIndex::Sequential,
+    })
+}
+
+fn main() {
+    let rows: usize = std::env::args().filter_map(|arg| arg.parse().ok()).next().unwrap_or(1);
+    println!("{} threads, {}, {rows} row(s)", rayon::current_num_threads(), cpu_features());
+    for (format, bits) in [("f16", None), ("int8", Some(GptqBits::Eight)), ("int4", Some(GptqBits::Four))] {
+        for &(name, out_features, in_features) in SHAPES {
+            if bits.is_some() && name == "lm_head" {
+                continue; // never quantised
+            }
+            let weight = match bits {
+                None => dense(out_features, in_features),
+                Some(bits) => packed(bits, out_features, in_features),
+            };
+            let linear = Linear::new(weight, None, &Device::Cpu).unwrap();
+            let x = Tensor::rand(-1f32, 1f32, (rows, in_features), &Device::Cpu)
+                .unwrap()
+                .to_dtype(DType::F32)
+                .unwrap();
+            // The yardstick and the kernel in turns, so that both see the same machine.
+            let (mut bandwidth, mut times) = (0f64, Vec::new());
+            for repeat in 0..REPEATS {
+                if repeat % 3 == 0 {
+                    bandwidth = bandwidth.max(read_bandwidth());
+                }
+                let start = Instant::now();
+                linear.forward(&x).unwrap();
+                times.push(start.elapsed().as_secs_f64());
+            }
+            times.sort_by(f64::total_cmp);
+            let median = times[REPEATS / 2];
+            let rate = linear.weight_bytes() as f64 / median;
+            let flops = 2.0 * (rows * out_features * in_features) as f64 / median;
+            println!(
+                "{format:<5} {name:<9} {out_features:>6} x {in_features:<6} {:>8.2} ms {:>6.1} GB/s  share {:.2}  {:>6.1} GFLOP/s",
+                median * 1e3,
+                rate / 1e9,
+                rate / bandwidth,
+                flops / 1e9
+            );
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! A step of one's own before all filters: this one forbids every token with a digit in it.
+//!
+//! `cargo run --release --example custom_logits_step`
+
+use std::io::Write;
+
+use moss::{LogitsStep, Request, SamplingParams, StopRules, open_engine, text::Specials};
+
+struct Forbid {
+    ids: Vec<u32>,
+}
+
+impl LogitsStep for Forbid {
+    fn apply(&mut self, logits: &mut [f32], _history: &[u32], _generated: usize) {
+        for id in &self.ids {
+            if let Some(logit) = logits.get_mut(*id as usize) {
+                *logit = f32::NEG_INFINITY;
+            }
+        }
+    }
+}
+
+fn main() -> anyhow::Result<()> {
+    let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/demo/moss-demo-int4");
+    let engine = open_engine(demo, Default::default())?;
+    let tokenizer = engine.tokenizer().ok_or_else(|| anyhow::anyhow!("the folder holds no tokenizer"))?;
+    let has_digit =
+        |id: &u32| tokenizer.decode(&[*id], Specials::Show).contains(|c: char| c.is_ascii_digit());
+    let ids: Vec<u32> = (0..tokenizer.vocab_size() as u32).filter(has_digit).collect();
+    let prompt = tokenizer.encode("<|Human|>: Recommend five sci-fi films<eoh>\n<|MOSS|>:")?;
+    let stop = StopRules {
+        stop_ids: vec![tokenizer.special()?.eom],
+        max_new_tokens: Some(60),
+        ..StopRules::default()
+    };
+    let steps: Vec<Box<dyn LogitsStep>> = vec![Box::new(Forbid { ids })];
+    let request = Request { stop, steps, ..Request::new(prompt, SamplingParams::greedy()) };
+    let text = engine.submit(request)?.wait()?.text;
+    anyhow::ensure!(!text.contains(|c: char| c.is_ascii_digit()), "a digit slipped through: {text}");
+    writeln!(std::io::stdout(), "{}", text.trim())?;
+    Ok(())
+}
