@@ -1,35 +1,53 @@
 //! What transformers keeps, case by case.
 #![allow(clippy::unwrap_used)]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use moss_sampling::{Sampler, SamplingParams};
+use safetensors::SafeTensors;
 use serde_json::Value;
 
-/// The cases' probabilities are f32 sums of another order.
+/// Theirs are f32 sums, taken in another order.
 const TOLERANCE: f32 = 1e-5;
 
 #[test]
 fn every_sampling_case_keeps_the_same_set() {
-    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/sampling_cases.json");
-    let cases: Vec<Value> = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+    let cases = json(&fixtures().join("sampling_cases.json"));
+    let cases = cases.as_array().unwrap();
     assert!(cases.len() >= 70, "{} cases", cases.len());
     for case in cases {
-        let name = &case["name"];
-        let logits: Vec<f32> = numbers(&case["logits"]).collect();
-        let history: Vec<u32> = numbers(&case["history"]).map(|id| id as u32).collect();
-        let found = kept(&case, logits, &history);
-        let expected = case["kept"].as_array().unwrap();
-        assert_eq!(found.len(), expected.len(), "{name}: {found:?}");
-        for pair in expected {
-            let pair: Vec<f32> = numbers(pair).collect();
-            let (_, probability) = *found.iter().find(|(id, _)| *id == pair[0] as u32).unwrap();
-            assert!((probability - pair[1]).abs() <= TOLERANCE, "{name}: {probability} for {pair:?}");
-        }
+        check(case, numbers(&case["logits"]).collect(), &ids(&case["history"]), &case["name"].to_string());
     }
 }
 
-fn kept(case: &Value, mut logits: Vec<f32>, history: &[u32]) -> Vec<(u32, f32)> {
+/// The oracle's own rows of logits; the cases further on in an answer need a model (`moss-cli verify`).
+#[test]
+fn the_first_token_after_every_fixture_prompt_has_the_same_kept_set() {
+    let mut checked = 0;
+    for folder in std::fs::read_dir(fixtures()).unwrap().map(|entry| entry.unwrap().path()) {
+        let Ok(bytes) = std::fs::read(folder.join("expected.safetensors")) else { continue };
+        let (rows, expected) =
+            (SafeTensors::deserialize(&bytes).unwrap(), json(&folder.join("expected.json")));
+        for case in expected["sampling"].as_array().unwrap().iter().filter(|case| case["generated"] == 0) {
+            let prompt = &expected["prompts"][case["prompt"].as_u64().unwrap() as usize];
+            let history = ids(&prompt["ids"]);
+            let Some(row) =
+                ids(&prompt["logit_rows"]).iter().position(|row| *row as usize + 1 == history.len())
+            else {
+                continue;
+            };
+            let all = rows.tensor(&format!("prompt.{}.logits", case["prompt"])).unwrap();
+            let row_bytes = all.shape()[1] * size_of::<f32>();
+            let logits = all.data()[row * row_bytes..][..row_bytes].as_chunks().0;
+            let logits = logits.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+            check(case, logits, &history, &format!("{} {case}", folder.display()));
+            checked += 1;
+        }
+    }
+    assert!(checked >= 100, "{checked} cases");
+}
+
+fn check(case: &Value, mut logits: Vec<f32>, history: &[u32], name: &str) {
     let number = |key: &str| case[key].as_f64().unwrap() as f32;
     let params = SamplingParams {
         temperature: number("temperature"),
@@ -38,7 +56,26 @@ fn kept(case: &Value, mut logits: Vec<f32>, history: &[u32]) -> Vec<(u32, f32)> 
         repetition_penalty: number("repetition_penalty"),
         ..SamplingParams::chat()
     };
-    Sampler::new(params).unwrap().kept(&mut logits, history, 0, usize::MAX).unwrap()
+    let found = Sampler::new(params).unwrap().kept(&mut logits, history, 0, usize::MAX).unwrap();
+    let expected = case["kept"].as_array().unwrap();
+    assert_eq!(found.len(), expected.len(), "{name}: {found:?}");
+    for pair in expected {
+        let pair: Vec<f32> = numbers(pair).collect();
+        let (_, probability) = *found.iter().find(|(id, _)| *id == pair[0] as u32).unwrap();
+        assert!((probability - pair[1]).abs() <= TOLERANCE, "{name}: {probability} for {pair:?}");
+    }
+}
+
+fn fixtures() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures")
+}
+
+fn json(file: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap()
+}
+
+fn ids(value: &Value) -> Vec<u32> {
+    numbers(value).map(|id| id as u32).collect()
 }
 
 fn numbers(value: &Value) -> impl Iterator<Item = f32> {
