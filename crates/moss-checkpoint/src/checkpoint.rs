@@ -17,7 +17,7 @@ pub struct Quantization {
     pub bits: u32,
     /// Input features that share a scale.
     pub group_size: usize,
-    /// Whether any linear was quantised in order of activation.
+    /// Whether linears were quantised in order of activation.
     pub act_order: bool,
 }
 
@@ -159,10 +159,16 @@ impl Checkpoint {
                 in_features,
             });
         };
-        let act_order = match self.tensor(&format!("{PROBE}.g_idx")) {
-            Ok(g_idx) => g_idx.to_i32()?.iter().enumerate().any(|(i, g)| *g as usize != i / group_size),
-            Err(_) => false,
-        };
+        let mut act_order = false;
+        // The first layer tells for all; where a linear has one group only, its order says nothing.
+        for name in self
+            .tensors
+            .keys()
+            .filter(|name| name.starts_with("transformer.h.0.") && name.ends_with(".g_idx"))
+        {
+            let groups = self.tensor(name)?.to_i32()?;
+            act_order |= groups.iter().enumerate().any(|(i, group)| *group as usize != i / group_size);
+        }
         Ok(Some(Quantization { bits, group_size, act_order }))
     }
 
