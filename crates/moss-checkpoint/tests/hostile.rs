@@ -1,0 +1,329 @@
+//! Files that are damaged, hostile, or not what they are called: each is a typed error that names the file, never a panic.
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use moss_checkpoint::{Checkpoint, CheckpointError, PickleError, Warning, fuzzing};
+use proptest::prelude::*;
+
+fn fixture(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures").join(name)
+}
+
+/// A copy of a fixture's checkpoint files, to be damaged.
+fn copy(name: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(fixture(name)).unwrap() {
+        let path = entry.unwrap().path();
+        if !path.file_name().unwrap().to_str().unwrap().starts_with("expected") {
+            fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
+        }
+    }
+    folder
+}
+
+fn open_error(folder: &Path) -> CheckpointError {
+    let error = Checkpoint::open(folder).unwrap_err();
+    assert!(!error.to_string().is_empty());
+    let _ = error.hint();
+    error
+}
+
+fn edit_config(folder: &Path, from: &str, to: &str) {
+    let file = folder.join("config.json");
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(text.contains(from));
+    fs::write(file, text.replace(from, to)).unwrap();
+}
+
+#[test]
+fn every_fixture_opens_and_says_what_it_is() {
+    let bits = |name: &str| {
+        Checkpoint::open(fixture(name)).unwrap().quantization().map(|q| (q.bits, q.group_size, q.act_order))
+    };
+    assert_eq!(bits("tiny-fp16-bin"), None);
+    assert_eq!(bits("tiny-int4"), Some((4, 128, false)));
+    assert_eq!(bits("mini-int8"), Some((8, 128, false)));
+    assert_eq!(bits("mini-int4-act-order"), Some((4, 128, true)));
+    let checkpoint = Checkpoint::open(fixture("tiny-fp16-bin")).unwrap();
+    assert!(checkpoint.contains("transformer.h.0.attn.causal_mask") && checkpoint.warnings().is_empty());
+    assert_eq!(checkpoint.weight_files().count(), 3);
+}
+
+#[test]
+fn the_same_weights_read_the_same_from_pickles_and_from_safetensors() {
+    let (a, b) = (
+        Checkpoint::open(fixture("tiny-fp16-bin")).unwrap(),
+        Checkpoint::open(fixture("tiny-fp16-safetensors")).unwrap(),
+    );
+    let mut compared = 0;
+    for info in b.tensor_infos() {
+        assert_eq!(a.tensor(&info.name).unwrap().data, b.tensor(&info.name).unwrap().data, "{}", info.name);
+        compared += 1;
+    }
+    assert_eq!(compared, 29);
+}
+
+#[test]
+fn releasing_a_tensor_changes_nothing_of_it() {
+    let checkpoint = Checkpoint::open(fixture("tiny-fp16-bin")).unwrap();
+    let name = "transformer.wte.weight";
+    let before = checkpoint.tensor(name).unwrap().data.to_vec();
+    checkpoint.release(name);
+    assert_eq!(checkpoint.tensor(name).unwrap().data, before);
+}
+
+#[test]
+fn oddities_of_config_json_are_warnings() {
+    let folder = copy("mini-int8");
+    edit_config(folder.path(), "\"wbits\": 8", "\"wbits\": 4");
+    edit_config(folder.path(), "\"torch_dtype\": \"float16\"", "\"torch_dtype\": \"float32\"");
+    let checkpoint = Checkpoint::open(folder.path()).unwrap();
+    assert!(checkpoint.warnings().contains(&Warning::BitWidth { config: 4, tensors: 8 }));
+    assert!(checkpoint.warnings().iter().any(|warning| matches!(warning, Warning::TorchDtype { .. })));
+    assert_eq!(checkpoint.quantization().unwrap().bits, 8, "the tensors are believed");
+}
+
+#[test]
+fn a_config_that_cannot_be_read_is_named_with_its_key() {
+    let folder = copy("mini-int8");
+    edit_config(folder.path(), "\"n_embd\": 128", "\"n_embd\": \"wide\"");
+    let error = open_error(folder.path());
+    assert!(matches!(error, CheckpointError::Json { what: "config.json", .. }));
+    edit_config(folder.path(), "\"n_embd\": \"wide\"", "\"nembd\": 128");
+    let source = std::error::Error::source(&open_error(folder.path())).unwrap().to_string();
+    assert!(source.contains("n_embd"), "{source}");
+    fs::remove_file(folder.path().join("config.json")).unwrap();
+    assert!(matches!(open_error(folder.path()), CheckpointError::Read { .. }));
+}
+
+#[test]
+fn folders_without_weights_say_what_they_hold() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(matches!(open_error(folder.path()), CheckpointError::NoWeights { .. }));
+    fs::write(folder.path().join("README.md"), "x").unwrap();
+    assert!(open_error(folder.path()).to_string().contains("README.md"));
+    assert!(matches!(
+        open_error(&folder.path().join("README.md")),
+        CheckpointError::WrongKind { found: "a file", .. }
+    ));
+    assert!(matches!(open_error(&folder.path().join("nothing")), CheckpointError::Read { .. }));
+}
+
+#[test]
+fn a_file_cut_short_anywhere_is_refused() {
+    for name in ["mini-int4-act-order/pytorch_model.bin", "mini-fp16-safetensors/model.safetensors"] {
+        let (folder_name, file) = name.split_once('/').unwrap();
+        let whole = fs::read(fixture(name)).unwrap();
+        let folder = copy(folder_name);
+        for len in [1, 7, 8, 100, whole.len() / 2, whole.len() - 1] {
+            fs::write(folder.path().join(file), &whole[..len]).unwrap();
+            let error = open_error(folder.path());
+            let known = matches!(
+                error,
+                CheckpointError::Zip { .. }
+                    | CheckpointError::Safetensors { .. }
+                    | CheckpointError::ZipEntry { .. }
+            );
+            assert!(known && error.to_string().contains(file), "{len}: {error}");
+            assert!(error.hint().is_some());
+        }
+    }
+}
+
+#[test]
+fn what_is_no_file_of_weights_is_named() {
+    let folder = copy("mini-int8");
+    let file = folder.path().join("pytorch_model.bin");
+    let with = |bytes: &[u8]| {
+        fs::write(&file, bytes).unwrap();
+        open_error(folder.path())
+    };
+    assert!(matches!(with(b""), CheckpointError::WrongKind { found: "an empty file", .. }));
+    let pointer = with(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n");
+    assert!(matches!(pointer, CheckpointError::NotWeights { found: "a git-lfs pointer", .. }));
+    assert!(pointer.hint().unwrap().contains("git lfs pull"));
+    assert!(matches!(
+        with(b"<!DOCTYPE html><html>"),
+        CheckpointError::NotWeights { found: "a web page", .. }
+    ));
+    let legacy = [0x80, 0x02, 0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19, 0x2e];
+    assert!(matches!(with(&legacy), CheckpointError::LegacyTorch { .. }));
+    fs::remove_file(&file).unwrap();
+    fs::create_dir(&file).unwrap();
+    assert!(matches!(open_error(folder.path()), CheckpointError::WrongKind { found: "a folder", .. }));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_dangling_link_is_named() {
+    let folder = copy("mini-int8");
+    let file = folder.path().join("pytorch_model.bin");
+    fs::remove_file(&file).unwrap();
+    std::os::unix::fs::symlink("nowhere", &file).unwrap();
+    assert!(matches!(open_error(folder.path()), CheckpointError::WrongKind { found: "a dangling link", .. }));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn names_that_are_not_utf8_are_passed_over() {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = copy("mini-int8");
+    fs::write(folder.path().join(std::ffi::OsStr::from_bytes(b"pytorch_\xff.bin")), "x").unwrap();
+    Checkpoint::open(folder.path()).unwrap();
+}
+
+#[test]
+fn an_index_and_its_shards_must_agree() {
+    let folder = copy("tiny-fp16-bin");
+    let shard = folder.path().join("pytorch_model-00002-of-00003.bin");
+    let index = folder.path().join("pytorch_model.bin.index.json");
+    let aside = folder.path().join("aside");
+    fs::rename(&shard, &aside).unwrap();
+    let error = open_error(folder.path());
+    assert!(
+        matches!(error, CheckpointError::MissingShard { ref shard, tensors, .. } if shard.contains("00002") && tensors > 0)
+    );
+    fs::rename(&aside, &shard).unwrap();
+    let text = fs::read_to_string(&index).unwrap();
+    fs::write(&index, text.replacen("00001-of", "00002-of", 1)).unwrap();
+    assert!(matches!(open_error(folder.path()), CheckpointError::MisplacedTensor { .. }));
+    fs::write(&index, text.replacen("pytorch_model-00001-of-00003.bin", "../../etc/passwd", 1)).unwrap();
+    assert!(matches!(open_error(folder.path()), CheckpointError::ShardName { .. }));
+    fs::write(&index, "{\"weight_map\": [1]}").unwrap();
+    assert!(matches!(open_error(folder.path()), CheckpointError::Json { what: "shard index", .. }));
+    fs::remove_file(&index).unwrap();
+    Checkpoint::open(folder.path()).unwrap(); // without an index every shard is read
+    fs::copy(&shard, folder.path().join("pytorch_model-00009.bin")).unwrap();
+    assert!(matches!(open_error(folder.path()), CheckpointError::DuplicateTensor { .. }));
+}
+
+#[test]
+fn missing_and_misshapen_tensors_are_named() {
+    let checkpoint = Checkpoint::open(fixture("mini-int8")).unwrap();
+    let stem = "transformer.h.0.mlp.fc_in";
+    assert!(matches!(
+        checkpoint.linear("transformer.h.9.mlp.fc_in", 128, 384, true),
+        Err(CheckpointError::MissingTensor { .. })
+    ));
+    checkpoint.linear(stem, 128, 384, true).unwrap();
+    let wrong = checkpoint.linear(stem, 128, 385, true).unwrap_err();
+    assert!(matches!(wrong, CheckpointError::Shape { ref expected, .. } if *expected == [385]), "{wrong}");
+    assert!(matches!(checkpoint.linear(stem, 100, 384, false), Err(CheckpointError::BitWidth { .. })));
+    let tensor = checkpoint.tensor(&format!("{stem}.qweight")).unwrap();
+    assert!(matches!(tensor.to_f32(), Err(CheckpointError::Dtype { .. })));
+}
+
+/// A pickle by hand: protocol 2, then these instructions.
+fn pickle(body: &[u8]) -> Vec<u8> {
+    [&[0x80, 2][..], body].concat()
+}
+
+#[test]
+fn a_pickle_that_would_run_code_is_refused_by_name() {
+    // os.system("…"), as the classic attack has it.
+    let folder = tempfile::tempdir().unwrap();
+    fs::copy(fixture("mini-int8/config.json"), folder.path().join("config.json")).unwrap();
+    let write = |pickle: &[u8]| {
+        let file = fs::File::create(folder.path().join("pytorch_model.bin")).unwrap();
+        let mut zip = zip::ZipWriter::new(file);
+        let stored =
+            zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+        zip.start_file("x/data.pkl", stored).unwrap();
+        std::io::Write::write_all(&mut zip, pickle).unwrap();
+        zip.finish().unwrap();
+        open_error(folder.path())
+    };
+    let error = write(&pickle(b"cos\nsystem\nX\x02\x00\x00\x00ls\x85R."));
+    let CheckpointError::Pickle { source: PickleError::Global { name, .. }, .. } = error else {
+        panic!("{error}")
+    };
+    assert_eq!(name, "os.system");
+    // INST, OBJ, NEWOBJ and EXT opcodes are on no list either.
+    for opcode in [b'i', b'o', 0x81, 0x82, 0x92] {
+        let error = write(&pickle(&[b'(', opcode, b'.']));
+        assert!(
+            matches!(error, CheckpointError::Pickle { source: PickleError::Opcode { .. }, .. }),
+            "{error}"
+        );
+    }
+    let error = write(&pickle(b"ctorch._utils\n_rebuild_tensor_v2\n)R."));
+    assert!(matches!(error, CheckpointError::Pickle { source: PickleError::Value { .. }, .. }), "{error}");
+}
+
+#[test]
+fn bombs_and_cycles_cost_nothing() {
+    // A string that says it has four gigabytes.
+    assert!(!fuzzing::pickle(&pickle(b"X\xff\xff\xff\xff.")));
+    // A tuple of tuples of tuples, each twice the one before, through the memo: 2^60 values if they were copied.
+    let mut doubling = b")q\x00".to_vec();
+    for _ in 0..60 {
+        doubling.extend(b"h\x00h\x00\x86q\x00");
+    }
+    doubling.push(b'.');
+    assert!(!fuzzing::pickle(&pickle(&doubling)));
+    // A dict in itself, and a chain of a hundred thousand lists.
+    assert!(fuzzing::pickle(&pickle(b"}q\x00X\x01\x00\x00\x00ah\x00s.")));
+    let mut chain = b"]".repeat(100_000);
+    chain.extend(b"a".repeat(99_999));
+    chain.push(b'.');
+    assert!(!fuzzing::pickle(&pickle(&chain)));
+    // More values than any state dict has.
+    assert!(!fuzzing::pickle(&pickle(&b"N".repeat(3 << 20))));
+    // A safetensors header that says it is as long as all memory.
+    assert!(!fuzzing::safetensors(&[0xff; 64]));
+}
+
+#[test]
+fn compressed_entries_are_refused_with_their_name() {
+    // The local and central headers of the first entry say "deflated".
+    let folder = copy("mini-int8");
+    let file = folder.path().join("pytorch_model.bin");
+    let mut bytes = fs::read(&file).unwrap();
+    let central = bytes.windows(4).position(|w| w == b"PK\x01\x02").unwrap();
+    bytes[8] = 8;
+    bytes[central + 10] = 8;
+    fs::write(&file, bytes).unwrap();
+    let error = open_error(folder.path());
+    let CheckpointError::ZipEntry { entry, found, .. } = &error else { panic!("{error}") };
+    assert!(entry.ends_with("data.pkl") && found.starts_with("compressed"), "{error}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn damaged_files_never_panic(flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8), cut in any::<prop::sample::Index>(), kind in 0usize..5) {
+        let damage = |name: &str| {
+            let mut bytes = fs::read(fixture(name)).unwrap();
+            // Headers are where readers can go wrong: damage the first and the last kilobytes.
+            let len = bytes.len();
+            for (at, value) in &flips {
+                let at = at.index(2 * len.min(8192));
+                let at = if at < len.min(8192) { at } else { len - 1 - (at - len.min(8192)) };
+                bytes[at] ^= value;
+            }
+            if kind % 2 == 1 {
+                bytes.truncate(cut.index(len));
+            }
+            bytes
+        };
+        fuzzing::config(&damage("mini-int8/config.json"));
+        fuzzing::index(&damage("tiny-fp16-bin/pytorch_model.bin.index.json"));
+        fuzzing::torch_zip(&damage("mini-int8/pytorch_model.bin"));
+        fuzzing::safetensors(&damage("mini-int8-act-order/model.safetensors"));
+    }
+
+    #[test]
+    fn any_bytes_are_an_answer_to_the_pickle_machine(body in prop::collection::vec(any::<u8>(), 0..200)) {
+        fuzzing::pickle(&pickle(&body));
+    }
+
+    #[test]
+    fn any_opcodes_are_an_answer_to_the_pickle_machine(ops in prop::collection::vec(prop::sample::select(b"(tqhK.}u]ae)\x85\x86\x87Rb0N\x88\x94JMX\x8cQcs\x93".to_vec()), 0..200)) {
+        fuzzing::pickle(&pickle(&ops));
+    }
+}
