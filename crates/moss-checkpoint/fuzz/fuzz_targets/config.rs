@@ -1,0 +1,6 @@
+//! Any bytes give an answer or a typed error, never a panic: `cargo +nightly fuzz run config`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    moss_checkpoint::fuzzing::config(bytes);
+});
