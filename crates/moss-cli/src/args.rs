@@ -33,8 +33,7 @@ pub(crate) enum Command {
     Logits(commands::logits::LogitsArgs),
     Verify(commands::verify::VerifyArgs),
     Completions(commands::completions::CompletionsArgs),
-    /// Print the manual page
-    Man,
+    Man(commands::man::ManArgs),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

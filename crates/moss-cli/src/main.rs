@@ -3,6 +3,7 @@
 mod args;
 mod commands;
 mod hints;
+mod interrupt;
 mod messages;
 mod open;
 mod printer;
@@ -15,25 +16,30 @@ use clap::Parser;
 
 use crate::{
     args::{Cli, Command},
-    printer::{Printer, is_broken_pipe},
+    printer::{Printer, Surroundings, is_broken_pipe},
 };
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let printer = Printer::new(&cli.output, no_color);
-    start_tracing(printer.verbose);
+    let printer = Printer::new(&cli.output, Surroundings::read());
+    start_tracing(&printer);
     match run(&cli, &printer) {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            printer.error(&error, hints::hint(&error));
+            printer.error(&error);
             ExitCode::FAILURE
         }
     }
 }
 
+/// Ctrl-C ended it.
+pub(crate) fn interrupted() -> ExitCode {
+    ExitCode::from(interrupt::INTERRUPTED)
+}
+
 fn run(cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
+    open::check_gpu(cli.model.gpu.as_deref())?;
     match &cli.command {
         None | Some(Command::Chat) => repl::run(cli, printer),
         Some(Command::Generate(args)) => commands::generate::run(args, cli, printer),
@@ -43,12 +49,13 @@ fn run(cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
         Some(Command::Logits(args)) => commands::logits::run(args, cli, printer),
         Some(Command::Verify(args)) => commands::verify::run(args, cli, printer),
         Some(Command::Completions(args)) => commands::completions::run(args, printer),
-        Some(Command::Man) => commands::completions::man(printer),
+        Some(Command::Man(args)) => commands::man::run(args, printer),
     }
 }
 
-fn start_tracing(verbose: u8) {
-    let level = match verbose {
+/// Spans and events of the libraries, for `-v`.
+fn start_tracing(printer: &Printer) {
+    let level = match printer.verbose {
         0 => return,
         1 => "info",
         2 => "debug",
@@ -57,5 +64,7 @@ fn start_tracing(verbose: u8) {
     tracing_subscriber::fmt()
         .with_env_filter(format!("moss={level},moss_model={level},moss_engine={level}"))
         .with_writer(std::io::stderr)
+        .with_ansi(printer.colors)
+        .log_internal_errors(false) // a closed stderr is no reason to stop
         .init();
 }

@@ -1,6 +1,7 @@
-//! What the chat says, in both languages.
+//! What the chat says, in both languages. Help texts and errors of the libraries are English.
 
 use clap::ValueEnum;
+use moss::{Outcome, StopCause};
 
 /// Language of messages. Answers are in whatever language MOSS chooses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -16,17 +17,190 @@ impl Language {
             _ => Self::En,
         }
     }
+}
 
-    /// One of the two.
-    pub(crate) fn pick<T>(self, en: T, zh: T) -> T {
-        match self {
-            Self::En => en,
-            Self::Zh => zh,
+/// Upstream's own welcome, as its published command-line demo prints it, in every language.
+pub(crate) const WELCOME: &str =
+    "欢迎使用 MOSS 人工智能助手！输入内容即可进行对话。输入 clear 以清空对话历史，输入 stop 以终止对话。";
+
+/// Everything the chat has to say for itself.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Message<'a> {
+    Help,
+    /// The first Ctrl-C at the prompt.
+    InterruptAgain,
+    /// Ctrl-C in a message of several lines.
+    MessageDropped,
+    MultiEnds,
+    TookBack {
+        user: &'a str,
+    },
+    NothingToTakeBack,
+    PublishedSystem,
+    Saved {
+        turns: usize,
+        file: &'a str,
+    },
+    Loaded {
+        turns: usize,
+    },
+    Window {
+        used: usize,
+        window: usize,
+        turns: usize,
+    },
+    LastAnswer(&'a Outcome),
+    TurnsDropped {
+        count: usize,
+    },
+    /// Labels before parts of a plugin model's turn.
+    Thoughts,
+    Commands,
+    GiveResults,
+    /// A line of a pipe, counted from 1, with the first byte that fits nowhere.
+    NotUtf8 {
+        line: usize,
+        offset: usize,
+        byte: u8,
+    },
+    NotUtf8Typed,
+    SetUtf8,
+    NoCommand {
+        name: &'a str,
+    },
+    SlashMessage,
+    NeedsFile {
+        name: &'a str,
+    },
+    NeedsText {
+        name: &'a str,
+    },
+    NeedsNothing {
+        name: &'a str,
+    },
+    SeeHelp,
+    NoParam {
+        key: &'a str,
+    },
+    NoValue {
+        key: &'a str,
+        value: &'a str,
+    },
+    SeeParams,
+    /// Label of the bar while a prompt is read.
+    ReadingPrompt,
+}
+
+impl Message<'_> {
+    pub(crate) fn text(self, language: Language) -> String {
+        let (en, zh) = match self {
+            Self::Help => return help(language).to_owned(),
+            Self::InterruptAgain => ("(Ctrl-C once more leaves)".into(), "（再按一次 Ctrl-C 退出）".into()),
+            Self::MessageDropped => ("(the message was dropped)".into(), "（消息已丢弃）".into()),
+            Self::MultiEnds => (
+                "(a line with a dot alone ends the message, Ctrl-C drops it)".into(),
+                "（以单独一个点的行结束，Ctrl-C 丢弃）".into(),
+            ),
+            Self::TookBack { user } => (format!("(took back: {user})"), format!("（已撤回：{user}）")),
+            Self::NothingToTakeBack => {
+                ("(there is nothing to take back)".into(), "（没有可撤回的内容）".into())
+            }
+            Self::PublishedSystem => ("(the published instruction)".into(), "（发布时的指令）".into()),
+            Self::Saved { turns, file } => {
+                (format!("({turns} turn(s) in `{file}`)"), format!("（{turns} 轮对话已存入 `{file}`）"))
+            }
+            Self::Loaded { turns } => (format!("({turns} turn(s))"), format!("（{turns} 轮对话）")),
+            Self::Window { used, window, turns } => (
+                format!("window: {used} of {window} tokens, {turns} turn(s)"),
+                format!("窗口：{window} 个词元中已用 {used} 个，{turns} 轮对话"),
+            ),
+            Self::LastAnswer(outcome) => last_answer(outcome),
+            Self::TurnsDropped { count } => (
+                format!("(the window is full: the {count} oldest turn(s) are no longer seen by the model)"),
+                format!("（窗口已满：模型不再看到最早的 {count} 轮对话）"),
+            ),
+            Self::Thoughts => ("[thoughts] ".into(), "[思考] ".into()),
+            Self::Commands => ("\n[commands] ".into(), "\n[命令] ".into()),
+            Self::GiveResults => {
+                ("(give the results with `/results TEXT`)".into(), "（请用 `/results 文本` 提供结果）".into())
+            }
+            Self::NotUtf8 { line, offset, byte } => (
+                format!(
+                    "line {line} is not UTF-8 at offset {offset} (byte {byte:#04x}); the line was dropped"
+                ),
+                format!("第 {line} 行在偏移 {offset} 处不是 UTF-8（字节 {byte:#04x}）；该行已忽略"),
+            ),
+            Self::NotUtf8Typed => (
+                "what was typed is not UTF-8; the line was dropped".into(),
+                "输入的内容不是 UTF-8；该行已忽略".into(),
+            ),
+            Self::SetUtf8 => (
+                "set the terminal and the locale to UTF-8 (`export LANG=C.UTF-8`), or convert the input: `iconv -f GBK -t UTF-8`".into(),
+                "请将终端和区域设置设为 UTF-8（`export LANG=zh_CN.UTF-8`），或转换输入：`iconv -f GBK -t UTF-8`".into(),
+            ),
+            Self::NoCommand { name } => (format!("`{name}` is no command"), format!("没有命令 `{name}`")),
+            Self::SlashMessage => (
+                "`/help` lists them; a message may begin with a space".into(),
+                "`/help` 列出所有命令；消息可以空格开头".into(),
+            ),
+            Self::NeedsFile { name } => (format!("`{name}` needs a file"), format!("`{name}` 需要文件名")),
+            Self::NeedsText { name } => (format!("`{name}` needs a text"), format!("`{name}` 需要文本")),
+            Self::NeedsNothing { name } => {
+                (format!("`{name}` takes nothing behind it"), format!("`{name}` 之后不能有内容"))
+            }
+            Self::SeeHelp => ("`/help` lists the commands".into(), "`/help` 列出所有命令".into()),
+            Self::NoParam { key } => (format!("`{key}` is no parameter"), format!("没有参数 `{key}`")),
+            Self::NoValue { key, value } => {
+                (format!("`{value}` is no value for `{key}`"), format!("`{value}` 不能作为 `{key}` 的值"))
+            }
+            Self::SeeParams => (
+                "`/params` alone shows them all; `none` takes a limit away".into(),
+                "`/params` 列出所有参数；`none` 取消限制".into(),
+            ),
+            Self::ReadingPrompt => ("reading the prompt".into(), "正在读取提示".into()),
+        };
+        match language {
+            Language::En => en,
+            Language::Zh => zh,
         }
     }
 
-    pub(crate) fn help(self) -> &'static str {
-        self.pick(
+    /// Why an answer ended, where it did not end by itself.
+    pub(crate) fn of_cause(cause: &StopCause, language: Language) -> Option<&'static str> {
+        let (en, zh) = match cause {
+            StopCause::EndOfTurn | StopCause::StopString(_) => return None,
+            StopCause::Cancelled => ("(stopped)", "（已停止）"),
+            StopCause::TimeLimit => ("(the time limit has passed)", "（已到时间上限）"),
+            StopCause::WindowFull => ("(the window is full)", "（窗口已满）"),
+            StopCause::MaxNewTokens => {
+                ("(as long as --max-new-tokens allows)", "（已到 --max-new-tokens 上限）")
+            }
+        };
+        Some(match language {
+            Language::En => en,
+            Language::Zh => zh,
+        })
+    }
+}
+
+fn last_answer(outcome: &Outcome) -> (String, String) {
+    let Outcome { usage, timings, .. } = outcome;
+    let (prompt, reused, run) = (usage.prompt_tokens, usage.reused_tokens, usage.prefilled_tokens);
+    let (seconds, generated) = (timings.prefill.as_secs_f64(), usage.generated_tokens);
+    let rate = timings.decode_rate(usage);
+    (
+        format!(
+            "last answer: {prompt} prompt tokens ({reused} from the cache, {run} run in {seconds:.2} s), {generated} generated at {rate:.1} tok/s"
+        ),
+        format!(
+            "上次回答：提示 {prompt} 个词元（缓存 {reused} 个，计算 {run} 个，用时 {seconds:.2} 秒），生成 {generated} 个，每秒 {rate:.1} 个"
+        ),
+    )
+}
+
+fn help(language: Language) -> &'static str {
+    match language {
+        Language::En => {
             "\
 clear            forget the conversation, clear the screen
 stop, /quit      leave
@@ -40,7 +214,9 @@ stop, /quit      leave
 /stats           tokens, times, and how full the window is
 /multi           several lines, ended by a line with a dot alone
 /results TEXT    give a plugin model the results of its commands
-Ctrl-C stops an answer; twice at the prompt leaves. Ctrl-D leaves.",
+Ctrl-C stops an answer; twice at the prompt leaves. Ctrl-D leaves."
+        }
+        Language::Zh => {
             "\
 clear            清空对话历史并清屏
 stop, /quit      退出
@@ -54,28 +230,22 @@ stop, /quit      退出
 /stats           词元数、用时和窗口占用
 /multi           多行输入，以单独一个点的行结束
 /results 文本    向插件模型提供命令的结果
-Ctrl-C 停止回答；在提示符处按两次退出。Ctrl-D 退出。",
-        )
-    }
-
-    pub(crate) fn not_utf8(self, line: usize, offset: usize, byte: Option<u8>) -> String {
-        let byte = byte.map_or(String::new(), |byte| {
-            self.pick(format!(" (byte {byte:#04x})"), format!("（字节 {byte:#04x}）"))
-        });
-        self.pick(
-            format!("line {line} is not UTF-8 at offset {offset}{byte}; the line was dropped\nhint: set the terminal to UTF-8, or convert the input: `iconv -f GBK -t UTF-8`"),
-            format!("第 {line} 行在偏移 {offset} 处不是 UTF-8{byte}；该行已忽略\nhint: 请将终端设为 UTF-8，或转换输入：`iconv -f GBK -t UTF-8`"),
-        )
-    }
-
-    pub(crate) fn turns_dropped(self, count: usize) -> String {
-        self.pick(
-            format!("(the window is full: the {count} oldest turn(s) are no longer seen by the model)"),
-            format!("（窗口已满：模型不再看到最早的 {count} 轮对话）"),
-        )
+Ctrl-C 停止回答；在提示符处按两次退出。Ctrl-D 退出。"
+        }
     }
 }
 
-/// Upstream's own welcome, as its published command-line demo prints it.
-pub(crate) const WELCOME: &str =
-    "欢迎使用 MOSS 人工智能助手！输入内容即可进行对话。输入 clear 以清空对话历史，输入 stop 以终止对话。";
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::repl::NAMES;
+
+    #[test]
+    fn the_help_of_both_languages_names_every_command() {
+        for language in [Language::En, Language::Zh] {
+            for name in NAMES {
+                assert!(help(language).contains(name), "{name} in {language:?}");
+            }
+        }
+    }
+}

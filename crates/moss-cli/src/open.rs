@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use moss::{
-    ChatOptions, Checkpoint, Engine, EngineOptions, LoadOptions, Moss, SamplingParams, Tokenizer,
+    ChatOptions, Checkpoint, Engine, EngineOptions, LoadOptions, Moss, PromptBuilder, SamplingParams,
+    SystemText, Tokenizer,
     hub::{DemoFormat, ResolvedModel, SearchPlaces, resolve, unpack_demo},
     kernels::ops::RopePrecision,
     model::{CacheShape, ComputeDtype, MossConfig},
@@ -21,7 +22,6 @@ use crate::{
 
 /// The folder that the flags name.
 pub(crate) fn find(args: &ModelArgs) -> anyhow::Result<ResolvedModel> {
-    check_gpu(args.gpu.as_deref())?;
     if let Some(demo) = args.demo {
         let cache = dirs::cache_dir().unwrap_or_else(std::env::temp_dir);
         let format = match demo {
@@ -40,7 +40,8 @@ fn places(args: &ModelArgs) -> SearchPlaces {
     SearchPlaces { current_dir: PathBuf::from("."), hub_cache }
 }
 
-fn check_gpu(gpu: Option<&str>) -> anyhow::Result<()> {
+/// Fails when GPUs are asked for, which this build knows nothing about.
+pub(crate) fn check_gpu(gpu: Option<&str>) -> anyhow::Result<()> {
     match gpu {
         None | Some("cpu") => Ok(()),
         Some(list) => Err(Advised {
@@ -106,6 +107,26 @@ pub(crate) fn engine(cli: &Cli, printer: &Printer) -> anyhow::Result<Opened> {
     Ok(Opened { engine: Engine::start(Box::new(loaded), tokenizer, options)?, model })
 }
 
+/// The folder's tokenizer, for commands that need text.
+pub(crate) fn tokenizer(opened: &Opened) -> anyhow::Result<Tokenizer> {
+    opened.engine.tokenizer().cloned().ok_or_else(|| {
+        Advised {
+            message: format!(
+                "`{}` holds no tokenizer (vocab.json, merges.txt)",
+                opened.model.folder.display()
+            ),
+            hint: "put the published tokenizer files there, or work with `generate --ids`".into(),
+        }
+        .into()
+    })
+}
+
+/// What makes prompts of conversations.
+pub(crate) fn prompt_builder(cli: &Cli, opened: &Opened) -> anyhow::Result<PromptBuilder> {
+    let system = cli.answer.system.clone().map_or(SystemText::Published, SystemText::Custom);
+    Ok(PromptBuilder::new(tokenizer(opened)?, system, plugins(&cli.answer, &opened.model)?)?)
+}
+
 /// How answers are made.
 pub(crate) fn chat_options(args: &AnswerArgs, stop_ids: Vec<u32>) -> anyhow::Result<ChatOptions> {
     let sampling = sampling(args, stop_ids);
@@ -127,7 +148,7 @@ pub(crate) fn sampling(args: &AnswerArgs, stop_ids: Vec<u32>) -> SamplingParams 
 }
 
 /// The plugin switches: none for models that were not trained with plugins.
-pub(crate) fn plugins(args: &AnswerArgs, model: &ResolvedModel) -> anyhow::Result<Option<PluginSwitches>> {
+fn plugins(args: &AnswerArgs, model: &ResolvedModel) -> anyhow::Result<Option<PluginSwitches>> {
     let enabled = args.plugins.iter().map(|name| name.parse::<Plugin>()).collect::<Result<Vec<_>, _>>()?;
     match (enabled.is_empty(), model.has_plugins()) {
         (true, false) => Ok(None),

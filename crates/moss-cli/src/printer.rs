@@ -1,9 +1,28 @@
 //! The one place that writes: answers to stdout, everything else to stderr.
-#![allow(clippy::print_stderr)]
 
 use std::io::{self, IsTerminal, Write};
 
-use crate::{args::OutputArgs, messages::Language};
+use crate::{
+    args::OutputArgs,
+    hints,
+    messages::{Language, Message},
+};
+
+/// What the environment says about the terminal.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Surroundings {
+    /// NO_COLOR is set, to anything but nothing (no-color.org).
+    pub(crate) no_color: bool,
+    /// TERM is `dumb`: neither colours nor a bar that is drawn over.
+    pub(crate) dumb: bool,
+}
+
+impl Surroundings {
+    pub(crate) fn read() -> Self {
+        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        Self { no_color, dumb: std::env::var_os("TERM").is_some_and(|term| term == "dumb") }
+    }
+}
 
 /// Decides what is shown, and how.
 #[derive(Debug, Clone)]
@@ -11,14 +30,22 @@ pub(crate) struct Printer {
     quiet: bool,
     pub(crate) verbose: u8,
     pub(crate) language: Language,
-    pub(crate) fancy: bool,
+    /// Whether bars may be drawn.
+    pub(crate) draws: bool,
+    pub(crate) colors: bool,
 }
 
 impl Printer {
-    pub(crate) fn new(args: &OutputArgs, no_color: bool) -> Self {
+    pub(crate) fn new(args: &OutputArgs, surroundings: Surroundings) -> Self {
         let language = args.lang.unwrap_or_else(Language::of_locale);
-        let fancy = io::stderr().is_terminal() && !no_color;
-        Self { quiet: args.quiet, verbose: args.verbose, language, fancy }
+        let terminal = io::stderr().is_terminal() && !surroundings.dumb;
+        Self {
+            quiet: args.quiet,
+            verbose: args.verbose,
+            language,
+            draws: terminal && !args.quiet,
+            colors: terminal && !surroundings.no_color,
+        }
     }
 
     /// A piece of an answer, shown at once.
@@ -29,6 +56,16 @@ impl Printer {
         let mut out = io::stdout().lock();
         out.write_all(piece.as_bytes())?;
         out.flush()
+    }
+
+    /// A message in the user's language.
+    pub(crate) fn text(&self, message: Message<'_>) -> String {
+        message.text(self.language)
+    }
+
+    /// Something worth knowing, in the user's language.
+    pub(crate) fn say(&self, message: Message<'_>) {
+        self.note(&self.text(message));
     }
 
     /// Something worth knowing.
@@ -48,7 +85,7 @@ impl Printer {
     /// Text that is not the answer, piece by piece and dim: thoughts and commands of plugin models.
     pub(crate) fn aside(&self, piece: &str) {
         if !self.quiet {
-            let text = if self.fancy { format!("\x1b[2m{piece}\x1b[0m") } else { piece.to_owned() };
+            let text = if self.colors { format!("\x1b[2m{piece}\x1b[0m") } else { piece.to_owned() };
             let _ = write!(io::stderr(), "{text}");
         }
     }
@@ -58,8 +95,8 @@ impl Printer {
         self.note(&format!("{} {text}", self.paint("warning:", "33")));
     }
 
-    /// What failed, why, and what to do about it.
-    pub(crate) fn error(&self, error: &anyhow::Error, hint: Option<String>) {
+    /// What failed, why, and what to do about it: also under `--quiet`.
+    pub(crate) fn error(&self, error: &anyhow::Error) {
         let mut err = io::stderr();
         let _ = writeln!(err, "{} {error}", self.paint("error:", "31"));
         let mut said = error.to_string();
@@ -70,17 +107,13 @@ impl Printer {
             }
             said = cause;
         }
-        if let Some(hint) = hint {
+        if let Some(hint) = hints::hint(error) {
             let _ = writeln!(err, "{} {hint}", self.paint("hint:", "36"));
         }
     }
 
-    pub(crate) fn is_quiet(&self) -> bool {
-        self.quiet
-    }
-
     fn paint(&self, text: &str, code: &str) -> String {
-        if self.fancy { format!("\x1b[1;{code}m{text}\x1b[0m") } else { text.to_owned() }
+        if self.colors { format!("\x1b[1;{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
 }
 

@@ -1,4 +1,4 @@
-//! `completions` and `man`: what shells and `man` read.
+//! `completions`: what shells read.
 
 use std::process::ExitCode;
 
@@ -16,13 +16,6 @@ pub(crate) struct CompletionsArgs {
 pub(crate) fn run(args: &CompletionsArgs, printer: &Printer) -> anyhow::Result<ExitCode> {
     let mut text = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "moss-cli", &mut text);
-    printer.answer(&String::from_utf8_lossy(&text))?;
-    Ok(ExitCode::SUCCESS)
-}
-
-pub(crate) fn man(printer: &Printer) -> anyhow::Result<ExitCode> {
-    let mut text = Vec::new();
-    clap_mangen::Man::new(Cli::command()).render(&mut text)?;
     printer.answer(&String::from_utf8_lossy(&text))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,21 +1,23 @@
 //! `generate`: one answer.
 
-use std::{
-    io::Read,
-    process::ExitCode,
-    sync::{Arc, Mutex},
-};
+use std::{io::Read, process::ExitCode, sync::Arc};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args;
 use moss::{
-    Chat, ChatEvent, Event, Outcome, PromptBuilder, Request, StopRules, SystemText, Tokenizer,
-    engine::{CancelHandle, Vocabulary},
-    text::SegmentKind,
+    Chat, ChatEvent, Event, Outcome, Request, StopCause, StopRules, engine::Vocabulary, text::SegmentKind,
 };
 use serde_json::json;
 
-use crate::{args::Cli, hints::Advised, open, printer::Printer};
+use crate::{
+    args::Cli,
+    hints::Advised,
+    interrupt::Interrupts,
+    messages::Message,
+    open::{self, Opened},
+    printer::Printer,
+    progress::PrefillBar,
+};
 
 /// Answer one message and leave
 #[derive(Debug, Args)]
@@ -40,115 +42,142 @@ pub(crate) struct GenerateArgs {
 }
 
 pub(crate) fn run(args: &GenerateArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
+    // Read before the model is, so that a wrong message does not wait for 10 GB.
+    let message = if args.ids.is_empty() { Some(message(args)?) } else { None };
     let opened = open::engine(cli, printer)?;
-    let cancel: Arc<Mutex<Option<CancelHandle>>> = Arc::default();
-    let handler = cancel.clone();
-    ctrlc::set_handler(move || match handler.lock().ok().and_then(|handle| handle.clone()) {
-        Some(handle) => handle.cancel(),
-        None => std::process::exit(130),
-    })
-    .context("cannot watch for Ctrl-C")?;
-
-    let is_plain = args.raw || !args.ids.is_empty() || args.ignore_eos || !args.stop.is_empty();
-    let outcome = if is_plain {
-        let engine = &opened.engine;
-        let prompt = match args.ids.is_empty() {
-            false => args.ids.clone(),
-            true => {
-                let tokenizer = tokenizer(engine.tokenizer(), &opened.model.folder)?;
-                let text = message(args)?;
-                match args.raw {
-                    true => tokenizer.encode(&text)?,
-                    false => builder(cli, &opened, tokenizer)?.prompt(&[], &text)?,
-                }
-            }
-        };
-        let eos = engine.model_config().eos_token_id;
-        let stop = StopRules {
-            max_new_tokens: cli.answer.max_new_tokens,
-            stop_ids: eos.filter(|_| !args.ignore_eos).into_iter().collect(),
-            stop_strings: args.stop.clone(),
-            time_limit: cli.answer.max_time,
-        };
-        let by_ids = !args.ids.is_empty() || engine.tokenizer().is_none();
-        let vocabulary = if by_ids { Vocabulary::EveryRow } else { Vocabulary::RealTokens };
-        let sampling = open::sampling(&cli.answer, stop.stop_ids.clone());
-        let run = engine.submit(Request { stop, vocabulary, ..Request::new(prompt, sampling) })?;
-        remember(&cancel, run.cancel_handle());
-        let mut last = None;
-        for event in run {
-            match event {
-                Event::Text { piece, .. } if !args.json => printer.answer(&piece)?,
-                Event::Finished(outcome) => last = Some(outcome),
-                Event::Failed(error) => return Err(error).context("cannot generate"),
-                _ => {}
-            }
-        }
-        last
-    } else {
-        let tokenizer = tokenizer(opened.engine.tokenizer(), &opened.model.folder)?;
-        let stop_ids = vec![tokenizer.special()?.eom];
-        let builder = builder(cli, &opened, tokenizer)?;
-        let mut chat =
-            Chat::new(Arc::new(opened.engine), builder, open::chat_options(&cli.answer, stop_ids)?);
-        let run = chat.ask(&message(args)?)?;
-        remember(&cancel, run.cancel_handle());
-        let mut last = None;
-        for event in run {
-            match event {
-                ChatEvent::Text { kind: SegmentKind::Answer, piece } if !args.json => {
-                    printer.answer(&piece)?
-                }
-                ChatEvent::Text { piece, .. } if !args.json => printer.aside(&piece),
-                ChatEvent::Finished(outcome) => last = Some(outcome),
-                ChatEvent::Failed(error) => return Err(error).context("cannot generate"),
-                _ => {}
-            }
-        }
-        last
+    let interrupts = Interrupts::watch()?;
+    let outcome = match message {
+        Some(message) if args.is_turn() => answer(&message, args, cli, printer, opened, &interrupts)?,
+        message => go_on(message.as_deref(), args, cli, printer, &opened, &interrupts)?,
     };
-    let outcome = outcome.context("the engine ended without an answer")?;
     if args.json {
         printer.answer(&format!("{}\n", to_json(&outcome)))?;
     } else {
         printer.answer("\n")?;
     }
-    let interrupted = outcome.cause == moss::StopCause::Cancelled;
-    Ok(if interrupted { ExitCode::from(130) } else { ExitCode::SUCCESS })
+    if let Some(why) = Message::of_cause(&outcome.cause, printer.language) {
+        printer.detail(why);
+    }
+    printer.detail(&printer.text(Message::LastAnswer(&outcome)));
+    Ok(if outcome.cause == StopCause::Cancelled { crate::interrupted() } else { ExitCode::SUCCESS })
 }
 
-fn remember(cancel: &Mutex<Option<CancelHandle>>, handle: CancelHandle) {
-    if let Ok(mut cancel) = cancel.lock() {
-        *cancel = Some(handle);
+impl GenerateArgs {
+    /// Whether this is one turn of a chat, not a text that goes on under rules of its own.
+    fn is_turn(&self) -> bool {
+        !self.raw && !self.ignore_eos && self.stop.is_empty()
     }
 }
 
-fn builder(cli: &Cli, opened: &open::Opened, tokenizer: Tokenizer) -> anyhow::Result<PromptBuilder> {
-    let system = cli.answer.system.clone().map_or(SystemText::Published, SystemText::Custom);
-    Ok(PromptBuilder::new(tokenizer, system, open::plugins(&cli.answer, &opened.model)?)?)
+/// One turn of a chat: the parts of plugin models' turns are told apart.
+fn answer(
+    message: &str,
+    args: &GenerateArgs,
+    cli: &Cli,
+    printer: &Printer,
+    opened: Opened,
+    interrupts: &Interrupts,
+) -> anyhow::Result<Outcome> {
+    let builder = open::prompt_builder(cli, &opened)?;
+    let options = open::chat_options(&cli.answer, vec![builder.tokenizer().special()?.eom])?;
+    let mut chat = Chat::new(Arc::new(opened.engine), builder, options);
+    let run = chat.ask(message)?;
+    let _guard = interrupts.stop_with(run.cancel_handle());
+    let prefill = PrefillBar::new(printer);
+    for event in run {
+        match event {
+            ChatEvent::Started { prompt_tokens, reused_tokens } => {
+                prefill.start(prompt_tokens, reused_tokens);
+            }
+            ChatEvent::Prefill { done, .. } => prefill.advance(done),
+            ChatEvent::Text { .. } if args.json => prefill.clear(),
+            ChatEvent::Text { kind, piece } => {
+                prefill.clear();
+                match kind {
+                    SegmentKind::Answer => printer.answer(&piece)?,
+                    _ => printer.aside(&piece),
+                }
+            }
+            ChatEvent::Finished(outcome) => return Ok(outcome),
+            ChatEvent::Failed(error) => return Err(error).context("cannot generate"),
+            ChatEvent::TurnsDropped { .. } => {}
+        }
+    }
+    bail!("the engine ended without an answer")
 }
 
-pub(crate) fn tokenizer(found: Option<&Tokenizer>, folder: &std::path::Path) -> anyhow::Result<Tokenizer> {
-    found.cloned().ok_or_else(|| {
-        Advised {
-            message: format!("`{}` holds no tokenizer (vocab.json, merges.txt)", folder.display()),
-            hint: "put the published tokenizer files there, or work with `--ids`".into(),
+/// Ids or text that goes on, under the rules that the flags give.
+fn go_on(
+    message: Option<&str>,
+    args: &GenerateArgs,
+    cli: &Cli,
+    printer: &Printer,
+    opened: &Opened,
+    interrupts: &Interrupts,
+) -> anyhow::Result<Outcome> {
+    let engine = &opened.engine;
+    let prompt = match message {
+        None => args.ids.clone(),
+        Some(text) if args.raw => open::tokenizer(opened)?.encode(text)?,
+        Some(text) => open::prompt_builder(cli, opened)?.prompt(&[], text)?,
+    };
+    let eos = engine.model_config().eos_token_id;
+    let stop = StopRules {
+        max_new_tokens: cli.answer.max_new_tokens,
+        stop_ids: eos.filter(|_| !args.ignore_eos).into_iter().collect(),
+        stop_strings: args.stop.clone(),
+        time_limit: cli.answer.max_time,
+    };
+    let by_ids = message.is_none() || engine.tokenizer().is_none();
+    let vocabulary = if by_ids { Vocabulary::EveryRow } else { Vocabulary::RealTokens };
+    let sampling = open::sampling(&cli.answer, stop.stop_ids.clone());
+    let run = engine.submit(Request { stop, vocabulary, ..Request::new(prompt, sampling) })?;
+    let _guard = interrupts.stop_with(run.cancel_handle());
+    let prefill = PrefillBar::new(printer);
+    for event in run {
+        match event {
+            Event::Started { prompt_tokens, reused_tokens } => prefill.start(prompt_tokens, reused_tokens),
+            Event::Prefill { done, .. } => prefill.advance(done),
+            Event::Text { .. } if args.json => prefill.clear(),
+            Event::Text { piece, .. } => {
+                prefill.clear();
+                printer.answer(&piece)?;
+            }
+            Event::Finished(outcome) => return Ok(outcome),
+            Event::Failed(error) => return Err(error).context("cannot generate"),
         }
-        .into()
-    })
+    }
+    bail!("the engine ended without an answer")
 }
 
 fn message(args: &GenerateArgs) -> anyhow::Result<String> {
-    if let Some(message) = &args.message {
-        return Ok(message.clone());
+    let text = match &args.message {
+        Some(message) => message.clone(),
+        None => {
+            let mut bytes = Vec::new();
+            std::io::stdin().read_to_end(&mut bytes).context("cannot read stdin")?;
+            String::from_utf8(bytes).map_err(not_utf8)?
+        }
+    };
+    let text = text.strip_suffix('\n').unwrap_or(&text);
+    if text.is_empty() {
+        return Err(Advised {
+            message: "there is no message".into(),
+            hint: "give one: `moss-cli generate \"你好\"`, or pipe it in".into(),
+        }
+        .into());
     }
-    let mut bytes = Vec::new();
-    std::io::stdin().read_to_end(&mut bytes).context("cannot read stdin")?;
-    let text = String::from_utf8(bytes).map_err(|error| Advised {
-        message: format!("stdin is not UTF-8 at offset {}", error.utf8_error().valid_up_to()),
+    Ok(text.to_owned())
+}
+
+fn not_utf8(error: std::string::FromUtf8Error) -> Advised {
+    let offset = error.utf8_error().valid_up_to();
+    let byte = error.as_bytes().get(offset).copied().unwrap_or_default();
+    let line = error.as_bytes().iter().take(offset).filter(|byte| **byte == b'\n').count() + 1;
+    Advised {
+        message: format!("stdin is not UTF-8 at offset {offset}, in line {line} (byte {byte:#04x})"),
         hint: "convert it: `iconv -f GBK -t UTF-8`".into(),
-    })?;
-    Ok(text.strip_suffix('\n').unwrap_or(&text).to_owned())
+    }
 }
 
 fn to_json(outcome: &Outcome) -> serde_json::Value {

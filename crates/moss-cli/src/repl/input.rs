@@ -1,7 +1,7 @@
 //! Lines of a user: edited at a terminal, or read from a pipe.
 
 use std::{
-    io::{BufRead, IsTerminal, StdinLock, stdin, stdout},
+    io::{BufRead, ErrorKind, IsTerminal, StdinLock, stdin, stdout},
     path::PathBuf,
 };
 
@@ -12,12 +12,14 @@ use rustyline::{
 };
 
 use super::commands::NAMES;
-use crate::printer::Printer;
+use crate::{hints::Advised, messages::Message, printer::Printer};
 
-/// A line, or the end of input.
+/// What a user does at a prompt.
 pub(crate) enum Line {
     Text(String),
     End,
+    /// Ctrl-C; what was typed is gone.
+    Interrupted,
 }
 
 /// Where lines come from.
@@ -64,7 +66,7 @@ impl Input {
         matches!(self, Self::Terminal { .. })
     }
 
-    /// The next line that can be read. Ctrl-C twice is the end.
+    /// The next line that can be read; others are dropped with a word about why.
     pub(crate) fn line(&mut self, prompt: &str, printer: &Printer) -> anyhow::Result<Line> {
         match self {
             Self::Pipe { stdin, line } => piped(stdin, line, printer),
@@ -79,10 +81,7 @@ fn edited(
     prompt: &str,
     printer: &Printer,
 ) -> anyhow::Result<Line> {
-    let mut interrupted = false;
-    let mut lines = 0;
     loop {
-        lines += 1;
         match editor.readline(prompt) {
             Ok(line) => {
                 if !line.trim().is_empty() && editor.add_history_entry(&line).unwrap_or(false) {
@@ -91,18 +90,19 @@ fn edited(
                 return Ok(Line::Text(line));
             }
             Err(ReadlineError::Eof) => return Ok(Line::End),
-            Err(ReadlineError::Interrupted) if interrupted => return Ok(Line::End),
-            Err(ReadlineError::Interrupted) => {
-                interrupted = true;
-                printer.note(printer.language.pick("(Ctrl-C once more leaves)", "（再按一次 Ctrl-C 退出）"));
-            }
+            Err(ReadlineError::Interrupted) => return Ok(Line::Interrupted),
             // The editor does not say which byte it was.
-            Err(ReadlineError::Io(error)) if error.kind() == std::io::ErrorKind::InvalidData => {
-                printer.note(&format!("error: {}", printer.language.not_utf8(lines, 0, None)));
+            Err(ReadlineError::Io(error)) if error.kind() == ErrorKind::InvalidData => {
+                not_utf8(Message::NotUtf8Typed, printer);
             }
             Err(error) => return Err(error).context("cannot read from the terminal"),
         }
     }
+}
+
+fn not_utf8(message: Message<'_>, printer: &Printer) {
+    let hint = printer.text(Message::SetUtf8);
+    printer.error(&Advised { message: printer.text(message), hint }.into());
 }
 
 fn keep(editor: &mut Editor<Commands, DefaultHistory>, history: Option<&PathBuf>) {
@@ -126,9 +126,9 @@ fn piped(stdin: &mut StdinLock<'static>, number: &mut usize, printer: &Printer) 
         match String::from_utf8(bytes) {
             Ok(line) => return Ok(Line::Text(line)),
             Err(error) => {
-                let at = error.utf8_error().valid_up_to();
-                let byte = error.as_bytes().get(at).copied();
-                printer.note(&format!("error: {}", printer.language.not_utf8(*number, at, byte)));
+                let offset = error.utf8_error().valid_up_to();
+                let byte = error.as_bytes().get(offset).copied().unwrap_or_default();
+                not_utf8(Message::NotUtf8 { line: *number, offset, byte }, printer);
             }
         }
     }

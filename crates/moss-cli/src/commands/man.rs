@@ -1,0 +1,29 @@
+//! `man`: manual pages, made of the same words as `--help`.
+
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory};
+
+use crate::{args::Cli, hints::Advised, printer::Printer};
+
+/// Print the manual page, of the program or of one subcommand
+#[derive(Debug, Args)]
+pub(crate) struct ManArgs {
+    /// A subcommand [default: the program]
+    subcommand: Option<String>,
+}
+
+pub(crate) fn run(args: &ManArgs, printer: &Printer) -> anyhow::Result<ExitCode> {
+    let mut command = Cli::command();
+    command.build(); // hands the global flags down and gives subcommands their full names
+    if let Some(name) = &args.subcommand {
+        command = command.find_subcommand(name).cloned().ok_or_else(|| Advised {
+            message: format!("`{name}` is no subcommand"),
+            hint: "`moss-cli --help` lists them".into(),
+        })?;
+    }
+    let mut text = Vec::new();
+    clap_mangen::Man::new(command).render(&mut text)?;
+    printer.answer(&String::from_utf8_lossy(&text))?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,86 @@
+//! Shows an answer while it is made, and stops it on Ctrl-C.
+
+use anyhow::Context;
+use moss::{Chat, ChatEvent, Outcome, engine::ChatRun, text::SegmentKind};
+
+use crate::{interrupt::Interrupts, messages::Message, printer::Printer, progress::PrefillBar};
+
+/// What lasts from line to line, besides the conversation.
+pub(crate) struct Session<'a> {
+    pub(crate) printer: &'a Printer,
+    interrupts: Interrupts,
+    /// The last answer, for /stats.
+    pub(crate) outcome: Option<Outcome>,
+}
+
+impl<'a> Session<'a> {
+    pub(crate) fn new(printer: &'a Printer) -> anyhow::Result<Self> {
+        Ok(Self { printer, interrupts: Interrupts::watch()?, outcome: None })
+    }
+
+    /// Streams an answer to its end, and what a plugin model says after commands that need no results.
+    pub(crate) fn stream(&mut self, run: ChatRun<'_>) -> anyhow::Result<()> {
+        let guard = self.interrupts.stop_with(run.cancel_handle());
+        let shown = self.show(run);
+        drop(guard);
+        shown
+    }
+
+    fn show(&mut self, run: ChatRun<'_>) -> anyhow::Result<()> {
+        let printer = self.printer;
+        let prefill = PrefillBar::new(printer);
+        let mut part = SegmentKind::Answer;
+        for event in run {
+            match event {
+                ChatEvent::TurnsDropped { count } => printer.say(Message::TurnsDropped { count }),
+                ChatEvent::Started { prompt_tokens, reused_tokens } => {
+                    prefill.start(prompt_tokens, reused_tokens);
+                }
+                ChatEvent::Prefill { done, .. } => prefill.advance(done),
+                ChatEvent::Text { kind, piece } => {
+                    prefill.clear();
+                    if part != kind {
+                        printer.aside(&match kind {
+                            SegmentKind::Answer => "\n".into(),
+                            SegmentKind::Commands => printer.text(Message::Commands),
+                            _ => printer.text(Message::Thoughts),
+                        });
+                        part = kind;
+                    }
+                    match kind {
+                        SegmentKind::Answer => printer.answer(&piece)?,
+                        _ => printer.aside(&piece),
+                    }
+                }
+                ChatEvent::Finished(outcome) => {
+                    prefill.clear();
+                    match part {
+                        SegmentKind::Answer => printer.answer("\n")?,
+                        _ => printer.aside("\n"),
+                    }
+                    if let Some(why) = Message::of_cause(&outcome.cause, printer.language) {
+                        printer.note(why);
+                    }
+                    printer.detail(&printer.text(Message::LastAnswer(&outcome)));
+                    self.outcome = Some(outcome);
+                }
+                ChatEvent::Failed(error) => return Err(error).context("cannot answer"),
+            }
+        }
+        Ok(())
+    }
+
+    /// A plugin model that commands nothing is told so at once; otherwise the user gives the results.
+    pub(crate) fn after_commands(&mut self, chat: &mut Chat) -> anyhow::Result<()> {
+        if !chat.awaits_results() {
+            return Ok(());
+        }
+        let text = self.outcome.as_ref().map_or("", |outcome| outcome.text.as_str());
+        if text.trim_end().ends_with("None") {
+            let run = chat.results("None")?;
+            return self.stream(run);
+        }
+        self.printer.say(Message::GiveResults);
+        Ok(())
+    }
+}
