@@ -14,7 +14,7 @@ use moss::{
 };
 use serde_json::json;
 
-use crate::{args::Cli, open, printer::Printer, progress};
+use crate::{args::Cli, hints::Advised, open, printer::Printer, progress};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum FormatArg {
@@ -33,48 +33,31 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "FORMAT", default_value = "int4")]
     format: FormatArg,
     /// Layers of a model with made-up weights
-    #[arg(long, value_name = "N", default_value_t = 34)]
+    #[arg(long, value_name = "N", default_value = "34", value_parser = at_least::<1>)]
     layers: usize,
     /// Prompt tokens
-    #[arg(long, value_name = "N", default_value_t = 512)]
+    #[arg(long, value_name = "N", default_value = "512", value_parser = at_least::<1>)]
     prompt: usize,
     /// Tokens to generate after the prompt
-    #[arg(long, value_name = "N", default_value_t = 16)]
+    #[arg(long, value_name = "N", default_value = "16", value_parser = at_least::<1>)]
     new: usize,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
 }
 
+fn at_least<const MIN: usize>(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|count| *count >= MIN).ok_or(format!("expected a number from {MIN} on"))
+}
+
 pub(crate) fn run(args: &BenchArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
     let pool = open::pool(&cli.model)?;
-    let bandwidth = pool.install(read_bandwidth);
-    let positions = args.prompt + args.new;
-    let (name, mut model) = if args.random_weights {
-        let format = match args.format {
-            FormatArg::Fp16 => WeightFormat::F16,
-            FormatArg::Int8 => WeightFormat::Gptq(GptqBits::Eight),
-            FormatArg::Int4 => WeightFormat::Gptq(GptqBits::Four),
-        };
-        let config = MossConfig { num_layers: args.layers.max(1), ..MossConfig::moon_003() };
-        let name = format!("random weights, {:?}, {} layers", args.format, config.num_layers).to_lowercase();
-        let load = || {
-            let source = RandomWeights::new(config, format);
-            Moss::load(
-                &source,
-                &open::load_options(&cli.model, positions),
-                &mut progress::bar(printer, &name),
-            )
-        };
-        (name.clone(), pool.install(load)?)
-    } else {
-        let found = open::find(&cli.model)?;
-        let checkpoint = open::checkpoint(&found.folder, printer)?;
-        let options = open::load_options(&cli.model, positions);
-        (found.name.clone(), Moss::load(&checkpoint, &options, &mut progress::bar(printer, &found.name))?)
-    };
-    let measured = pool.install(|| measure(&mut model, args.prompt.max(1), args.new.max(2)))?;
-
+    let (name, bandwidth, measured, model) = pool.install(|| -> anyhow::Result<_> {
+        let (name, mut model) = load(args, cli, printer)?;
+        let bandwidth = read_bandwidth();
+        let measured = measure(&mut model, args.prompt, args.new)?;
+        Ok((name, bandwidth, measured, model))
+    })?;
     let weights = model.weight_bytes_per_token() as f64;
     let per_position = model.cache_bytes_per_position() as f64;
     let context = args.prompt as f64 + args.new as f64 / 2.0;
@@ -110,6 +93,40 @@ pub(crate) fn run(args: &BenchArgs, cli: &Cli, printer: &Printer) -> anyhow::Res
         ))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn load(args: &BenchArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<(String, Moss)> {
+    let positions = args.prompt.saturating_add(args.new);
+    let options = open::load_options(&cli.model, positions);
+    let fits = |config: &MossConfig| match positions <= config.context_length {
+        true => Ok(()),
+        false => Err(Advised {
+            message: format!(
+                "{} prompt and {} new tokens do not fit the window of {}",
+                args.prompt, args.new, config.context_length
+            ),
+            hint: "take fewer: `--prompt 512 --new 16`".into(),
+        }),
+    };
+    if !args.random_weights {
+        let found = open::find(&cli.model)?;
+        let checkpoint = open::checkpoint(&found.folder, printer)?;
+        fits(&MossConfig::try_from(checkpoint.config())?)?;
+        let model = Moss::load(&checkpoint, &options, &mut progress::bar(printer, &found.name))
+            .context("cannot load the model")?;
+        return Ok((found.name, model));
+    }
+    let (format, label) = match args.format {
+        FormatArg::Fp16 => (WeightFormat::F16, "fp16"),
+        FormatArg::Int8 => (WeightFormat::Gptq(GptqBits::Eight), "int8"),
+        FormatArg::Int4 => (WeightFormat::Gptq(GptqBits::Four), "int4"),
+    };
+    let config = MossConfig { num_layers: args.layers, ..MossConfig::moon_003() };
+    fits(&config)?;
+    let name = format!("random weights, {label}, {} layers", config.num_layers);
+    let source = RandomWeights::new(config, format);
+    let model = Moss::load(&source, &options, &mut progress::bar(printer, &name))?;
+    Ok((name, model))
 }
 
 struct Measured {

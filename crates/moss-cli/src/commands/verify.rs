@@ -6,14 +6,14 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args;
 use moss::{
     Moss, SamplingParams,
     model::{BlockPool, BlockTable, HiddenPoint, LanguageModel, LogitRows, SequenceChunk},
     sampling::Sampler,
 };
-use safetensors::SafeTensors;
+use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
 use crate::{
@@ -26,7 +26,8 @@ use crate::{
 /// Compare a folder's expected.json and expected.safetensors with what this engine computes
 ///
 /// Prints the largest differences; exit status 1 when one is out of tolerance. With --rope-precision f16, expected_fp16_rope.* are
-/// compared.
+/// compared. An expected.txt beside the weights may name the folder beside it that holds the values. Greedy paths and sampling are
+/// compared with --dtype f32 alone.
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
     /// The checkpoint's folder
@@ -74,8 +75,10 @@ struct Sampling {
     kept: Vec<(u32, f32)>,
 }
 
-/// f32 values by name.
-type Tensors = HashMap<String, Vec<f32>>;
+/// Values by name.
+type Floats = HashMap<String, Vec<f32>>;
+/// Token ids by name.
+type Ids = HashMap<String, Vec<usize>>;
 
 /// Penalty of the greedy path that the sampling cases go on from.
 const CONTEXT_PENALTY: f32 = 1.02;
@@ -85,7 +88,8 @@ const PROBABILITY_PER_LOGIT: f32 = 2.0;
 struct Run<'a> {
     model: Moss,
     expected: Expected,
-    tensors: Tensors,
+    floats: Floats,
+    ids: Ids,
     tolerance: f32,
     printer: &'a Printer,
     failed: usize,
@@ -94,8 +98,9 @@ struct Run<'a> {
 pub(crate) fn run(args: &VerifyArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
     let checkpoint = open::checkpoint(&args.dir, printer)?;
     let stem = if cli.model.rope_precision == RopeArg::F16 { "expected_fp16_rope" } else { "expected" };
-    let folder = args.expected.as_deref().unwrap_or(&args.dir);
-    let (expected, tensors) = read(folder, stem)?;
+    let folder = args.expected.clone().unwrap_or_else(|| values_of(&args.dir, stem));
+    let expected = read_json(&folder, stem)?;
+    let (floats, ids) = read_tensors(&folder, stem)?;
     let window = checkpoint.config().context_length;
     let model = Moss::load(&checkpoint, &open::load_options(&cli.model, window), &mut |_| {})?;
     let exact = if checkpoint.quantization().is_some() { 1e-3 } else { 1e-4 };
@@ -105,7 +110,7 @@ pub(crate) fn run(args: &VerifyArgs, cli: &Cli, printer: &Printer) -> anyhow::Re
         DtypeArg::Bf16 => 16.0 * expected.max_abs_logit_diff_of_fp16_run.unwrap_or(0.03),
     };
     let tolerance = args.tolerance.unwrap_or(by_type);
-    let mut run = Run { model, expected, tensors, tolerance, printer, failed: 0 };
+    let mut run = Run { model, expected, floats, ids, tolerance, printer, failed: 0 };
     open::pool(&cli.model)?.install(|| -> anyhow::Result<()> {
         run.logits()?;
         run.hidden()?;
@@ -119,27 +124,59 @@ pub(crate) fn run(args: &VerifyArgs, cli: &Cli, printer: &Printer) -> anyhow::Re
     Ok(if run.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn read(folder: &Path, stem: &str) -> anyhow::Result<(Expected, Tensors)> {
-    let json = folder.join(format!("{stem}.json"));
-    let text = std::fs::read(&json).map_err(|error| Advised {
-        message: format!("cannot read `{}`: {error}", json.display()),
+/// The folder with the expected values: `folder`, or the one beside it that its expected.txt names.
+fn values_of(folder: &Path, stem: &str) -> PathBuf {
+    let has_values = |folder: &PathBuf| folder.join(format!("{stem}.json")).is_file();
+    let note = std::fs::read_to_string(folder.join("expected.txt")).unwrap_or_default();
+    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let mut beside = note.split(|c| !is_name(c)).filter(|word| !word.trim_matches('.').is_empty());
+    let own = folder.to_owned();
+    if has_values(&own) {
+        return own;
+    }
+    beside.find_map(|name| Some(folder.join("..").join(name)).filter(has_values)).unwrap_or(own)
+}
+
+fn read_json(folder: &Path, stem: &str) -> anyhow::Result<Expected> {
+    let file = folder.join(format!("{stem}.json"));
+    let text = std::fs::read(&file).map_err(|error| Advised {
+        message: format!("cannot read `{}`: {error}", file.display()),
         hint: "`verify` needs expected.json and expected.safetensors beside the weights, or `--expected DIR`"
             .into(),
     })?;
-    let expected =
-        serde_json::from_slice(&text).with_context(|| format!("cannot read `{}`", json.display()))?;
+    serde_json::from_slice(&text).with_context(|| format!("cannot read `{}`", file.display()))
+}
+
+fn read_tensors(folder: &Path, stem: &str) -> anyhow::Result<(Floats, Ids)> {
     let file = folder.join(format!("{stem}.safetensors"));
     let bytes = std::fs::read(&file).with_context(|| format!("cannot read `{}`", file.display()))?;
     let tensors =
         SafeTensors::deserialize(&bytes).with_context(|| format!("cannot read `{}`", file.display()))?;
-    let values =
-        |data: &[u8]| data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-    Ok((expected, tensors.tensors().into_iter().map(|(name, view)| (name, values(view.data()))).collect()))
+    let (mut floats, mut ids) = (Floats::new(), Ids::new());
+    for (name, view) in tensors.tensors() {
+        let data = view.data();
+        match view.dtype() {
+            Dtype::F32 => {
+                let (values, _) = data.as_chunks();
+                floats.insert(name, values.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect());
+            }
+            Dtype::I32 => {
+                let (values, _) = data.as_chunks();
+                ids.insert(name, values.iter().map(|bytes| u32::from_le_bytes(*bytes) as usize).collect());
+            }
+            Dtype::I64 => {
+                let (values, _) = data.as_chunks();
+                ids.insert(name, values.iter().map(|bytes| u64::from_le_bytes(*bytes) as usize).collect());
+            }
+            found => bail!("tensor `{name}` in `{}` is {found:?}, expected F32, I32 or I64", file.display()),
+        }
+    }
+    Ok((floats, ids))
 }
 
 impl Run<'_> {
     /// Logits of every position, and the hidden states on the way.
-    fn forward(&mut self, ids: &[u32], rows: LogitRows) -> anyhow::Result<(Vec<f32>, Tensors)> {
+    fn forward(&mut self, ids: &[u32], rows: LogitRows) -> anyhow::Result<(Vec<f32>, Floats)> {
         let mut blocks = BlockTable::default();
         BlockPool::new(self.model.cache_shape()).grow(&mut blocks, ids.len())?;
         let chunk = SequenceChunk { token_ids: ids, start_pos: 0, blocks: &blocks, logits: rows };
@@ -167,10 +204,7 @@ impl Run<'_> {
     }
 
     fn tensor(&self, name: &str) -> anyhow::Result<Vec<f32>> {
-        self.tensors
-            .get(name)
-            .cloned()
-            .with_context(|| format!("expected.safetensors has no tensor `{name}`"))
+        self.floats.get(name).cloned().with_context(|| missing(name))
     }
 
     fn logits(&mut self) -> anyhow::Result<()> {
@@ -192,13 +226,17 @@ impl Run<'_> {
                 .max(difference(&each(&|row| row[best(row)]), &self.tensor(&format!("prompt.{index}.max"))?));
             let sum = self.tensor(&format!("prompt.{index}.logsumexp"))?;
             sum_off = sum_off.max(difference(&each(&log_sum_exp), &sum));
-            // argmax is an integer tensor of 4 or 8 bytes; where two scores are closer than the tolerance either may win.
-            let expected_max = self.tensor(&format!("prompt.{index}.max"))?;
-            argmax_off += each(&|row| row[best(row)])
-                .iter()
-                .zip(&expected_max)
-                .filter(|(a, b)| (*a - *b).abs() > self.tolerance)
-                .count();
+            let name = format!("prompt.{index}.argmax");
+            let winners = self.ids.get(&name).with_context(|| missing(&name))?;
+            if winners.len() != ids.len() {
+                bail!("tensor `{name}` has {} positions, expected {}", winners.len(), ids.len());
+            }
+            // Where two scores are closer than the tolerance either may win.
+            let is_off = |row: &[f32], winner: usize| {
+                row.get(winner).is_none_or(|score| row[best(row)] - score > self.tolerance)
+            };
+            argmax_off +=
+                logits.chunks_exact(vocab).zip(winners).filter(|(row, id)| is_off(row, **id)).count();
         }
         self.report("logits", rows_off, self.tolerance)?;
         self.report("best logit of each position", max_off, self.tolerance)?;
@@ -212,7 +250,7 @@ impl Run<'_> {
         let ids = prompt.ids.clone();
         let (_, found) = self.forward(&ids, LogitRows::All)?;
         let mut names: Vec<_> =
-            self.tensors.keys().filter(|name| name.starts_with("hidden.")).cloned().collect();
+            self.floats.keys().filter(|name| name.starts_with("hidden.")).cloned().collect();
         names.sort();
         let mut worst = (0f32, String::from("none"));
         for name in names {
@@ -302,6 +340,10 @@ impl Run<'_> {
         )?;
         self.report("sampling probabilities", worst, PROBABILITY_PER_LOGIT * self.tolerance)
     }
+}
+
+fn missing(name: &str) -> String {
+    format!("the expected values have no tensor `{name}`")
 }
 
 fn difference(a: &[f32], b: &[f32]) -> f32 {
