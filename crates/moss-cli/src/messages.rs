@@ -30,7 +30,7 @@ pub(crate) enum Message<'a> {
     /// The first Ctrl-C at the prompt.
     InterruptAgain,
     /// Ctrl-C in a message of several lines.
-    MessageDropped,
+    Discarded,
     MultiEnds,
     TookBack {
         user: &'a str,
@@ -68,7 +68,7 @@ pub(crate) enum Message<'a> {
     NoCommand {
         name: &'a str,
     },
-    SlashMessage,
+    SlashText,
     NeedsFile {
         name: &'a str,
     },
@@ -96,7 +96,7 @@ impl Message<'_> {
         let (en, zh) = match self {
             Self::Help => return help(language).to_owned(),
             Self::InterruptAgain => ("(Ctrl-C once more leaves)".into(), "（再按一次 Ctrl-C 退出）".into()),
-            Self::MessageDropped => ("(the message was dropped)".into(), "（消息已丢弃）".into()),
+            Self::Discarded => ("(the message was dropped)".into(), "（消息已丢弃）".into()),
             Self::MultiEnds => (
                 "(a line with a dot alone ends the message, Ctrl-C drops it)".into(),
                 "（以单独一个点的行结束，Ctrl-C 丢弃）".into(),
@@ -139,7 +139,7 @@ impl Message<'_> {
                 "请将终端和区域设置设为 UTF-8（`export LANG=zh_CN.UTF-8`），或转换输入：`iconv -f GBK -t UTF-8`".into(),
             ),
             Self::NoCommand { name } => (format!("`{name}` is no command"), format!("没有命令 `{name}`")),
-            Self::SlashMessage => (
+            Self::SlashText => (
                 "`/help` lists them; a message may begin with a space".into(),
                 "`/help` 列出所有命令；消息可以空格开头".into(),
             ),

@@ -29,7 +29,7 @@ pub(crate) fn bar(printer: &Printer, name: &str) -> impl FnMut(LoadEvent) + use<
         }
         LoadEvent::Layer { done, bytes } => {
             bar.set_position(done as u64);
-            bar.set_message(format!("{:.1} GB", bytes as f64 / 1e9));
+            bar.set_message(format!("{:.1} GB", bytes as f64 / 1e9)); // checkpoints that take long have gigabytes
         }
         LoadEvent::Finished => bar.finish_and_clear(),
     }

@@ -10,12 +10,16 @@ use moss::{
 };
 use serde_json::json;
 
-use crate::{args::Cli, open, printer::Printer};
+use crate::{
+    args::{Cli, ModelArgs},
+    open,
+    printer::Printer,
+};
 
 /// Say what a checkpoint holds: sizes, format, problems
 #[derive(Debug, Args)]
 pub(crate) struct InspectArgs {
-    /// The checkpoint's folder [default: what --model or --demo names]
+    /// The checkpoint: a folder, a hub id or a short name [default: what --model or --demo names]
     path: Option<PathBuf>,
     /// List every tensor
     #[arg(long)]
@@ -29,74 +33,106 @@ pub(crate) struct InspectArgs {
 }
 
 pub(crate) fn run(args: &InspectArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
-    let folder = match &args.path {
-        Some(path) => path.clone(),
-        None => open::find(&cli.model)?.folder,
-    };
-    let checkpoint = Checkpoint::open(&folder)?;
-    let mut problems: Vec<String> = Vec::new();
-    let config =
-        MossConfig::try_from(checkpoint.config()).map_err(|error| problems.push(error.to_string())).ok();
-    let tokenizer = match Tokenizer::is_present(&folder) {
-        true => Tokenizer::from_folder(&folder).map_err(|error| problems.push(error.to_string())).ok(),
-        false => None,
-    };
-    if let (Some(config), Some(tokenizer)) = (&config, &tokenizer)
-        && tokenizer.vocab_size() > config.vocab_size
-    {
-        problems.push(format!(
-            "the tokenizer has {} tokens, the model {} rows",
-            tokenizer.vocab_size(),
-            config.vocab_size
-        ));
+    let report = Report::of(find(args, cli)?, args)?;
+    let text = if args.json { format!("{}\n", report.to_json()) } else { report.to_text() };
+    printer.answer(&text)?;
+    Ok(if report.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A path as it is; a hub id or a short name as `--model` would find it.
+fn find(args: &InspectArgs, cli: &Cli) -> anyhow::Result<PathBuf> {
+    match &args.path {
+        Some(path) if path.exists() => Ok(path.clone()),
+        Some(name) => {
+            let model = name.display().to_string();
+            Ok(open::find(&ModelArgs { model, demo: None, ..cli.model.clone() })?.folder)
+        }
+        None => Ok(open::find(&cli.model)?.folder),
     }
-    if let Some(config) = &config {
-        problems.extend(layers(&checkpoint, config));
+}
+
+/// What there is to say of a checkpoint.
+struct Report {
+    folder: PathBuf,
+    format: String,
+    files: Vec<String>,
+    tensors: Vec<TensorInfo>,
+    lists_tensors: bool,
+    config: Option<MossConfig>,
+    /// Tokens of the tokenizer, where there is one.
+    tokens: Option<usize>,
+    warnings: Vec<String>,
+    problems: Vec<String>,
+}
+
+impl Report {
+    fn of(folder: PathBuf, args: &InspectArgs) -> anyhow::Result<Self> {
+        let checkpoint = Checkpoint::open(&folder)?;
+        let mut problems = Vec::new();
+        let mut or_problem = |error: String| problems.push(error);
+        let config = MossConfig::try_from(checkpoint.config());
+        let config = config.map_err(|error| or_problem(error.to_string())).ok();
+        let tokenizer = Tokenizer::is_present(&folder).then(|| Tokenizer::from_folder(&folder));
+        let tokenizer = tokenizer.transpose().map_err(|error| or_problem(error.to_string())).ok().flatten();
+        let tokens = tokenizer.as_ref().map(Tokenizer::vocab_size);
+        if let Some(config) = &config {
+            let rows = config.vocab_size;
+            if let Some(tokens) = tokens.filter(|tokens| *tokens > rows) {
+                or_problem(format!("the tokenizer has {tokens} tokens, the model {rows} rows"));
+            }
+            problems.extend(layers(&checkpoint, config));
+        }
+        if args.check {
+            problems.extend(floats(&checkpoint));
+        }
+        Ok(Self {
+            folder,
+            format: format(&checkpoint),
+            files: checkpoint.weight_files().map(|file| file.display().to_string()).collect(),
+            tensors: checkpoint.tensor_infos().cloned().collect(),
+            lists_tensors: args.tensors,
+            config,
+            tokens,
+            warnings: checkpoint.warnings().iter().map(ToString::to_string).collect(),
+            problems,
+        })
     }
-    if args.check {
-        problems.extend(floats(&checkpoint));
+
+    fn bytes(&self) -> u64 {
+        self.tensors.iter().map(TensorInfo::bytes).sum()
     }
-    let infos: Vec<&TensorInfo> = checkpoint.tensor_infos().collect();
-    let bytes: u64 = infos.iter().map(|info| info.bytes()).sum();
-    let format = match checkpoint.quantization() {
-        Some(q) => format!(
-            "GPTQ int{}, group {}{}",
-            q.bits,
-            q.group_size,
-            if q.act_order { ", act-order" } else { "" }
-        ),
-        None => infos
-            .iter()
-            .find(|info| info.name.ends_with("wte.weight"))
-            .map_or("?".into(), |info| info.dtype.to_string()),
-    };
-    let files: Vec<String> = checkpoint.weight_files().map(|file| file.display().to_string()).collect();
-    let warnings: Vec<String> = checkpoint.warnings().iter().map(ToString::to_string).collect();
-    if args.json {
-        let tensors: Vec<_> = infos
-            .iter()
-            .map(|info| json!({"name": info.name, "dtype": info.dtype.to_string(), "shape": info.shape, "bytes": info.bytes()}))
-            .collect();
-        let text = json!({
-            "folder": folder, "format": format, "files": files, "tensors": infos.len(), "bytes": bytes,
-            "layers": config.as_ref().map(|c| c.num_layers), "hidden_size": config.as_ref().map(|c| c.hidden_size),
-            "num_heads": config.as_ref().map(|c| c.num_heads), "vocab_size": config.as_ref().map(|c| c.vocab_size),
-            "context_length": config.as_ref().map(|c| c.context_length),
-            "tokens": tokenizer.as_ref().map(Tokenizer::vocab_size), "warnings": warnings, "problems": problems,
-            "tensor_list": if args.tensors { json!(tensors) } else { json!(null) },
-        });
-        printer.answer(&format!("{text}\n"))?;
-    } else {
-        let mut text = format!("{}\n  format    {format}\n", folder.display());
-        text += &format!(
-            "  weights   {} tensors, {:.3} GB in {} file(s)\n",
-            infos.len(),
-            bytes as f64 / 1e9,
-            files.len()
+
+    fn to_json(&self) -> serde_json::Value {
+        let config = self.config.as_ref();
+        let list = self.tensors.iter().map(
+            |info| json!({"name": info.name, "dtype": info.dtype.to_string(), "shape": info.shape, "bytes": info.bytes()}),
         );
-        if let Some(c) = &config {
-            text += &format!(
-                "  network   {} layers, {} wide, {} heads of {}, rotary {}, inner {}, vocabulary {}, window {}\n",
+        let list: Option<Vec<_>> = self.lists_tensors.then(|| list.collect());
+        json!({
+            "folder": self.folder.display().to_string(), "format": self.format, "files": self.files,
+            "tensors": self.tensors.len(), "bytes": self.bytes(), "tensor_list": list,
+            "layers": config.map(|c| c.num_layers), "hidden_size": config.map(|c| c.hidden_size),
+            "num_heads": config.map(|c| c.num_heads), "vocab_size": config.map(|c| c.vocab_size),
+            "context_length": config.map(|c| c.context_length),
+            "cache_bytes_per_token": config.map(|c| c.cache_bytes_per_position(2)),
+            "tokens": self.tokens, "warnings": self.warnings, "problems": self.problems,
+        })
+    }
+
+    fn to_text(&self) -> String {
+        let mut lines = vec![
+            self.folder.display().to_string(),
+            format!("  format    {}", self.format),
+            format!(
+                "  weights   {} tensors, {} in {} file(s)",
+                self.tensors.len(),
+                size(self.bytes()),
+                self.files.len()
+            ),
+        ];
+        if let Some(c) = &self.config {
+            lines.push(format!(
+                "  network   {} layers, {} wide, {} heads of {}, rotary {}, inner {}, vocabulary {}, window {}",
                 c.num_layers,
                 c.hidden_size,
                 c.num_heads,
@@ -105,28 +141,44 @@ pub(crate) fn run(args: &InspectArgs, cli: &Cli, printer: &Printer) -> anyhow::R
                 c.inner_size,
                 c.vocab_size,
                 c.context_length
-            );
-            text += &format!(
-                "  cache     {:.1} KiB a token in f16\n",
-                c.cache_bytes_per_position(2) as f64 / 1024.0
-            );
+            ));
+            let kib = c.cache_bytes_per_position(2) as f64 / 1024.0;
+            lines.push(format!("  cache     {kib:.1} KiB a token in f16"));
         }
-        text += &match &tokenizer {
-            Some(tokenizer) => format!("  tokenizer {} tokens\n", tokenizer.vocab_size()),
-            None => "  tokenizer none\n".into(),
-        };
-        for info in infos.iter().filter(|_| args.tensors) {
-            text += &format!("  {:<52} {:<5} {:?}\n", info.name, info.dtype.to_string(), info.shape);
+        lines.push(match self.tokens {
+            Some(tokens) => format!("  tokenizer {tokens} tokens"),
+            None => "  tokenizer none".into(),
+        });
+        if self.lists_tensors {
+            let line = |info: &TensorInfo| {
+                format!("  {:<52} {:<5} {:?}", info.name, info.dtype.to_string(), info.shape)
+            };
+            lines.extend(self.tensors.iter().map(line));
         }
-        for warning in &warnings {
-            text += &format!("  warning   {warning}\n");
-        }
-        for problem in &problems {
-            text += &format!("  problem   {problem}\n");
-        }
-        printer.answer(&text)?;
+        lines.extend(self.warnings.iter().map(|warning| format!("  warning   {warning}")));
+        lines.extend(self.problems.iter().map(|problem| format!("  problem   {problem}")));
+        lines.join("\n") + "\n"
     }
-    Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn size(bytes: u64) -> String {
+    match bytes as f64 {
+        bytes if bytes < 1e9 => format!("{:.2} MB", bytes / 1e6),
+        bytes => format!("{:.2} GB", bytes / 1e9),
+    }
+}
+
+fn format(checkpoint: &Checkpoint) -> String {
+    match checkpoint.quantization() {
+        Some(q) => {
+            let order = if q.act_order { ", act-order" } else { "" };
+            format!("GPTQ int{}, group {}{order}", q.bits, q.group_size)
+        }
+        None => {
+            let embedding = checkpoint.tensor_infos().find(|info| info.name.ends_with("wte.weight"));
+            embedding.map_or_else(|| "unknown".into(), |info| info.dtype.to_string())
+        }
+    }
 }
 
 /// What is wrong with the linears, without reading their weights.

@@ -72,7 +72,7 @@ pub(crate) fn act(
         ("/stats", "") => stats(chat, session)?,
         ("/multi", "") => match several(session, input)? {
             Some(text) => answer(text.trim_end(), chat, session)?,
-            None => printer.say(Message::MessageDropped),
+            None => printer.say(Message::Discarded),
         },
         ("/results", "") => return refuse(Message::NeedsText { name }, Message::SeeHelp),
         ("/results", text) => {
@@ -82,7 +82,7 @@ pub(crate) fn act(
         }
         _ if !line.starts_with('/') => answer(line, chat, session)?,
         _ if NAMES.contains(&name) => return refuse(Message::NeedsNothing { name }, Message::SeeHelp),
-        _ if is_slip(name) => return refuse(Message::NoCommand { name }, Message::SlashMessage),
+        _ if is_slip(name) => return refuse(Message::NoCommand { name }, Message::SlashText),
         _ => answer(line, chat, session)?,
     }
     Ok(Action::Continue)

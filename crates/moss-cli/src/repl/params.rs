@@ -42,10 +42,7 @@ pub(crate) fn set(options: &ChatOptions, pair: &str, printer: &Printer) -> anyho
         "repetition_penalty" => parse(value).map(|value| sampling.repetition_penalty = value),
         "seed" => optional(value).map(|value| sampling.seed = value),
         "max_new_tokens" => optional(value).map(|value| changed.max_new_tokens = value),
-        "max_time" => optional(value).and_then(|seconds| {
-            let time = seconds.map(Duration::try_from_secs_f64).transpose().ok()?;
-            Some(changed.time_limit = time)
-        }),
+        "max_time" => time_limit(value).map(|value| changed.time_limit = value),
         _ => {
             let message = printer.text(Message::NoParam { key: &key });
             return Err(Advised { message, hint: printer.text(Message::SeeParams) }.into());
@@ -65,4 +62,10 @@ fn parse<T: FromStr>(value: &str) -> Option<T> {
 
 fn optional<T: FromStr>(value: &str) -> Option<Option<T>> {
     if value == NONE { Some(None) } else { parse(value).map(Some) }
+}
+
+/// Seconds of an answer at most.
+fn time_limit(value: &str) -> Option<Option<Duration>> {
+    let seconds: Option<f64> = optional(value)?;
+    seconds.map(Duration::try_from_secs_f64).transpose().ok()
 }
