@@ -11,14 +11,16 @@ pub(crate) struct Session<'a> {
     interrupts: Interrupts,
     /// The last answer, for /stats.
     pub(crate) outcome: Option<Outcome>,
+    /// How often the last message was answered again.
+    pub(crate) retries: u64,
 }
 
 impl<'a> Session<'a> {
     pub(crate) fn new(printer: &'a Printer) -> anyhow::Result<Self> {
-        Ok(Self { printer, interrupts: Interrupts::watch()?, outcome: None })
+        Ok(Self { printer, interrupts: Interrupts::watch()?, outcome: None, retries: 0 })
     }
 
-    /// Streams an answer to its end, and what a plugin model says after commands that need no results.
+    /// Streams an answer to its end.
     pub(crate) fn stream(&mut self, run: ChatRun<'_>) -> anyhow::Result<()> {
         let guard = self.interrupts.stop_with(run.cancel_handle());
         let shown = self.show(run);

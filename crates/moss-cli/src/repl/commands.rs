@@ -49,11 +49,7 @@ pub(crate) fn act(
             }
         }
         ("/help", _) => printer.say(Message::Help),
-        ("/regen", "") => {
-            let run = chat.regenerate()?;
-            session.stream(run)?;
-            session.after_commands(chat)?;
-        }
+        ("/regen", "") => regenerate(chat, session)?,
         ("/undo", "") => match chat.undo() {
             Some(user) => printer.say(Message::TookBack { user: &user }),
             None => printer.say(Message::NothingToTakeBack),
@@ -99,8 +95,20 @@ fn answer(text: &str, chat: &mut Chat, session: &mut Session<'_>) -> anyhow::Res
     if text.is_empty() {
         return Ok(());
     }
+    session.retries = 0;
     let run = chat.ask(text)?;
     session.stream(run)?;
+    session.after_commands(chat)
+}
+
+/// A fixed seed would give the same answer again: each retry takes the next one.
+fn regenerate(chat: &mut Chat, session: &mut Session<'_>) -> anyhow::Result<()> {
+    let seed = chat.options.sampling.seed;
+    session.retries += 1;
+    chat.options.sampling.seed = seed.map(|seed| seed.wrapping_add(session.retries));
+    let shown = chat.regenerate().map_err(Into::into).and_then(|run| session.stream(run));
+    chat.options.sampling.seed = seed;
+    shown?;
     session.after_commands(chat)
 }
 
