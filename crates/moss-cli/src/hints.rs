@@ -6,19 +6,12 @@ use moss::{
 };
 
 /// An error of the command line itself, with its own advice.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
 pub(crate) struct Advised {
     pub(crate) message: String,
     pub(crate) hint: String,
 }
-
-impl std::fmt::Display for Advised {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for Advised {}
 
 /// The first advice along the chain of causes.
 pub(crate) fn hint(error: &anyhow::Error) -> Option<String> {

@@ -16,7 +16,7 @@ use clap::Parser;
 
 use crate::{
     args::{Cli, Command},
-    printer::{Printer, Surroundings, is_broken_pipe},
+    printer::{Printer, Surroundings, Unwritable},
 };
 
 fn main() -> ExitCode {
@@ -25,7 +25,7 @@ fn main() -> ExitCode {
     start_tracing(&printer);
     match run(&cli, &printer) {
         Ok(code) => code,
-        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if error.downcast_ref().is_some_and(Unwritable::is_broken_pipe) => ExitCode::SUCCESS,
         Err(error) => {
             printer.error(&error);
             ExitCode::FAILURE

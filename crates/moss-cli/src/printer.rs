@@ -8,6 +8,21 @@ use crate::{
     messages::{Language, Message},
 };
 
+/// An answer that nobody can have: the one error that a chat does not survive.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write to stdout")]
+pub(crate) struct Unwritable {
+    #[from]
+    source: io::Error,
+}
+
+impl Unwritable {
+    /// The reader has gone away, as `head` does: no failure of ours.
+    pub(crate) fn is_broken_pipe(&self) -> bool {
+        self.source.kind() == io::ErrorKind::BrokenPipe
+    }
+}
+
 /// What the environment says about the terminal.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Surroundings {
@@ -51,11 +66,11 @@ impl Printer {
     /// A piece of an answer, shown at once.
     ///
     /// # Errors
-    /// Of stdout, a broken pipe among them.
-    pub(crate) fn answer(&self, piece: &str) -> io::Result<()> {
+    /// [`Unwritable`], for a broken pipe too.
+    pub(crate) fn answer(&self, piece: &str) -> Result<(), Unwritable> {
         let mut out = io::stdout().lock();
         out.write_all(piece.as_bytes())?;
-        out.flush()
+        Ok(out.flush()?)
     }
 
     /// A message in the user's language.
@@ -115,11 +130,4 @@ impl Printer {
     fn paint(&self, text: &str, code: &str) -> String {
         if self.colors { format!("\x1b[1;{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
-}
-
-/// Whether an error is a reader of our output that has gone away: no failure of ours.
-pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
-    })
 }

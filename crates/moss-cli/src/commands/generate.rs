@@ -25,6 +25,8 @@ pub(crate) struct GenerateArgs {
     /// The message; read from stdin where it is missing
     message: Option<String>,
     /// Token ids to go on from, as they are: no prompt is built around them
+    ///
+    /// Prints text, or ids where the folder holds no tokenizer.
     #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with = "message")]
     ids: Vec<u32>,
     /// Go on from the message as it is: no prompt is built around it
@@ -139,6 +141,10 @@ fn go_on(
             Event::Started { prompt_tokens, reused_tokens } => prefill.start(prompt_tokens, reused_tokens),
             Event::Prefill { done, .. } => prefill.advance(done),
             Event::Text { .. } if args.json => prefill.clear(),
+            Event::Text { id: Some(id), .. } if engine.tokenizer().is_none() => {
+                prefill.clear();
+                printer.answer(&format!("{id} "))?;
+            }
             Event::Text { piece, .. } => {
                 prefill.clear();
                 printer.answer(&piece)?;

@@ -20,7 +20,7 @@ use crate::{
     args::Cli,
     messages::{Message, WELCOME},
     open,
-    printer::{Printer, is_broken_pipe},
+    printer::{Printer, Unwritable},
 };
 
 const PROMPT: &str = "<|Human|>: ";
@@ -51,7 +51,7 @@ pub(crate) fn run(cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
         match act(&line, &mut chat, &mut session, &mut input) {
             Ok(Action::Continue) => {}
             Ok(Action::Leave) => break,
-            Err(error) if is_broken_pipe(&error) => return Err(error),
+            Err(error) if error.is::<Unwritable>() => return Err(error),
             // Whatever went wrong, the conversation is as it was.
             Err(error) => printer.error(&error),
         }
