@@ -1,5 +1,5 @@
 //! The fixtures' cases, both directions, and real ids of the published tokenizer.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::path::{Path, PathBuf};
 
