@@ -10,18 +10,26 @@ use crate::{messages::Message, printer::Printer};
 /// Prompts with fewer new tokens are read before a bar could be seen.
 const SHORT_PROMPT: usize = 64;
 
-fn new_bar(printer: &Printer, template: &str) -> ProgressBar {
+/// Set up whole before it is drawn for the first time.
+fn new_bar(printer: &Printer, template: &str, prefix: String) -> ProgressBar {
     let bar = if printer.draws { ProgressBar::new(0) } else { ProgressBar::hidden() };
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
+    match ProgressStyle::with_template(template) {
+        Ok(style) => bar.with_style(style).with_prefix(prefix),
+        Err(_) => bar,
     }
-    bar
+}
+
+/// Bytes as people say them.
+pub(crate) fn size(bytes: u64) -> String {
+    match bytes as f64 {
+        bytes if bytes < 1e9 => format!("{:.2} MB", bytes / 1e6),
+        bytes => format!("{:.2} GB", bytes / 1e9),
+    }
 }
 
 /// Draws the loading of a model.
 pub(crate) fn bar(printer: &Printer, name: &str) -> impl FnMut(LoadEvent) + use<> {
-    let bar = new_bar(printer, "{prefix} [{bar:30}] {pos}/{len} {msg}");
-    bar.set_prefix(name.to_owned());
+    let bar = new_bar(printer, "{prefix} [{bar:30}] {pos}/{len} {msg}", name.to_owned());
     move |event| match event {
         LoadEvent::Started { layers } => {
             bar.set_length(layers as u64);
@@ -29,7 +37,7 @@ pub(crate) fn bar(printer: &Printer, name: &str) -> impl FnMut(LoadEvent) + use<
         }
         LoadEvent::Layer { done, bytes } => {
             bar.set_position(done as u64);
-            bar.set_message(format!("{:.1} GB", bytes as f64 / 1e9)); // checkpoints that take long have gigabytes
+            bar.set_message(size(bytes));
         }
         LoadEvent::Finished => bar.finish_and_clear(),
     }
@@ -42,9 +50,8 @@ pub(crate) struct PrefillBar {
 
 impl PrefillBar {
     pub(crate) fn new(printer: &Printer) -> Self {
-        let bar = new_bar(printer, "{prefix} [{bar:30}] {pos}/{len}");
-        bar.set_prefix(printer.text(Message::ReadingPrompt));
-        Self { bar }
+        let prefix = printer.text(Message::ReadingPrompt);
+        Self { bar: new_bar(printer, "{prefix} [{bar:30}] {pos}/{len}", prefix) }
     }
 
     /// The engine begins with a prompt of which `reused` tokens are in the cache.

@@ -14,6 +14,7 @@ use crate::{
     args::{Cli, ModelArgs},
     open,
     printer::Printer,
+    progress::size,
 };
 
 /// Say what a checkpoint holds: sizes, format, problems
@@ -158,13 +159,6 @@ impl Report {
         lines.extend(self.warnings.iter().map(|warning| format!("  warning   {warning}")));
         lines.extend(self.problems.iter().map(|problem| format!("  problem   {problem}")));
         lines.join("\n") + "\n"
-    }
-}
-
-fn size(bytes: u64) -> String {
-    match bytes as f64 {
-        bytes if bytes < 1e9 => format!("{:.2} MB", bytes / 1e6),
-        bytes => format!("{:.2} GB", bytes / 1e9),
     }
 }
 
