@@ -207,3 +207,23 @@ fn a_folder_without_tokenizer_files_cannot_chat_and_says_what_works() {
     assert_eq!(out.status.code(), Some(1));
     assert!(text(&out.stderr).contains("hint: ") && text(&out.stderr).contains("generate --ids"));
 }
+
+#[test]
+fn a_plugin_models_thoughts_are_shown_apart_from_answers() {
+    // The demo model under a plugin model's name: whatever it says first is read as thoughts.
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("moss-demo-plugin");
+    std::fs::create_dir(&model).unwrap();
+    let demo = support::fixtures().join("../../examples/demo/moss-demo-int4");
+    for file in std::fs::read_dir(demo).unwrap().map(Result::unwrap) {
+        std::fs::copy(file.path(), model.join(file.file_name())).unwrap();
+    }
+    let args =
+        ["--model", "moss-demo-plugin", "--plugins", "web-search", "--temperature", "0", "--lang", "en"];
+    let out = moss(folder.path(), &args, "你好\n".as_bytes());
+    let notes = text(&out.stderr);
+    assert!(out.status.success() && notes.contains("[thoughts] ") && out.stdout.is_empty(), "{notes}");
+    let args = ["--model", "moss-demo-plugin", "--plugins", "text-to-speech"];
+    let notes = text(&moss(folder.path(), &args, b"").stderr);
+    assert!(notes.contains("`text-to-speech` cannot be enabled") && notes.contains("hint:"), "{notes}");
+}
