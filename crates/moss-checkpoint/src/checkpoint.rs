@@ -159,15 +159,11 @@ impl Checkpoint {
                 in_features,
             });
         };
+        // The first layer tells for all. Groups in order never fall from one input to the next, whatever their size.
         let mut act_order = false;
-        // The first layer tells for all; where a linear has one group only, its order says nothing.
-        for name in self
-            .tensors
-            .keys()
-            .filter(|name| name.starts_with("transformer.h.0.") && name.ends_with(".g_idx"))
-        {
-            let groups = self.tensor(name)?.to_i32()?;
-            act_order |= groups.iter().enumerate().any(|(i, group)| *group as usize != i / group_size);
+        let first_layer = |name: &&String| name.starts_with("transformer.h.0.") && name.ends_with(".g_idx");
+        for name in self.tensors.keys().filter(first_layer) {
+            act_order |= !self.tensor(name)?.to_i32()?.is_sorted();
         }
         Ok(Some(Quantization { bits, group_size, act_order }))
     }
@@ -179,6 +175,10 @@ impl Checkpoint {
             self.warnings.push(Warning::BitWidth { config: wbits, tensors: found.bits });
         }
         let stored = self.tensors.get("transformer.wte.weight").map(|(_, info)| info.dtype);
+        // An unquantised checkpoint says 16 or 32 there, whatever its weights' type.
+        if let (None, Some(stored), Some(wbits @ 2..=8)) = (self.quantization, stored, self.config.wbits) {
+            self.warnings.push(Warning::BitWidth { config: wbits, tensors: 8 * stored.bytes() as u32 });
+        }
         if let (Some(stored), Some(said)) = (stored, self.config.torch_dtype.as_deref())
             && said != torch_name(stored)
         {

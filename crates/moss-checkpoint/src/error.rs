@@ -172,6 +172,16 @@ pub enum CheckpointError {
         /// What it should be.
         expected: &'static str,
     },
+    /// A tensor of a type that no MOSS checkpoint has.
+    #[error("tensor `{name}` in `{}` is stored as {found}, expected one of bool, u8, i8 to i64, f16, bf16, f32, f64", file.display())]
+    UnsupportedDtype {
+        /// The tensor.
+        name: String,
+        /// The file.
+        file: PathBuf,
+        /// The type, in the file's own word.
+        found: String,
+    },
     /// inf or NaN where none may be.
     #[error("tensor `{name}` in `{}` holds {value} at element {at}", file.display())]
     NonFinite {
@@ -248,9 +258,11 @@ impl CheckpointError {
             Self::Pickle { .. } => {
                 "only plain state dicts are read, and nothing in a file is ever executed; use the published file".into()
             }
-            Self::MissingTensor { .. } | Self::Shape { .. } => {
-                "config.json and the weights may be of different models".into()
+            Self::MissingTensor { .. } => {
+                "a shard may be missing from the folder, or config.json may be another model's".into()
             }
+            Self::Shape { .. } => "config.json and the weights may be of different models".into(),
+            Self::UnsupportedDtype { .. } => "convert the checkpoint to f16, or use the published one".into(),
             _ => return None,
         })
     }

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::Read,
     path::{Path, PathBuf},
 };
 
@@ -60,10 +61,18 @@ fn from_index(folder: &Path, path: &Path) -> Result<WeightFiles, CheckpointError
     Ok(WeightFiles { shards, index: Some((path.to_owned(), index)), warning: None })
 }
 
-/// The whole of a small file.
+/// The whole of a JSON file. The published ones are under 50 KB; far larger ones are something else, and are not read.
 pub(crate) fn read(path: &Path, expected: &'static str) -> Result<Vec<u8>, CheckpointError> {
+    const MAX_BYTES: u64 = 64 << 20;
     expect_file(path, expected)?;
-    fs::read(path).map_err(|source| CheckpointError::Read { file: path.to_owned(), source })
+    let read = |source| CheckpointError::Read { file: path.to_owned(), source };
+    let mut bytes = Vec::new();
+    fs::File::open(path).map_err(read)?.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(read)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        let found = "a file of more than 64 MiB";
+        return Err(CheckpointError::WrongKind { file: path.to_owned(), found, expected });
+    }
+    Ok(bytes)
 }
 
 /// Refuses folders, dangling links, empty files, and text that was downloaded in place of weights.
@@ -84,7 +93,7 @@ pub(crate) fn expect_file(path: &Path, expected: &'static str) -> Result<(), Che
 
 /// What stands where weights should be, if it is a well-known kind of text.
 pub(crate) fn text_in_place_of_weights(head: &[u8]) -> Option<&'static str> {
-    let head = head.trim_ascii_start();
+    let head = head.get(..head.len().min(512)).unwrap_or_default().trim_ascii_start(); // no page of weights beyond the first
     if head.starts_with(b"version https://git-lfs") {
         return Some("a git-lfs pointer");
     }

@@ -143,11 +143,13 @@ pub(crate) fn bits_of(qweight: &Tensor, in_features: usize) -> Result<u32, Check
     }
 }
 
-/// The configured group size where the shapes agree with it, else the one that the shapes give.
+/// The configured group size where the shapes agree with it, then upstream's, then the one that divides the inputs evenly.
 pub(crate) fn group_size(configured: Option<i64>, groups: usize, in_features: usize) -> Option<usize> {
+    const UPSTREAM: usize = 128; // the default of the published quantiser, and every published checkpoint's
     let agrees = |size: &usize| *size > 0 && groups > 0 && in_features.div_ceil(*size) == groups;
-    let configured = configured.and_then(|size| usize::try_from(size).ok()).filter(agrees);
-    configured.or_else(|| Some(in_features.checked_div(groups)?).filter(|size| size * groups == in_features))
+    let configured = configured.and_then(|size| usize::try_from(size).ok());
+    let even = in_features.checked_div(groups).filter(|size| size.checked_mul(groups) == Some(in_features));
+    [configured, (in_features > UPSTREAM).then_some(UPSTREAM), even].into_iter().flatten().find(agrees)
 }
 
 fn group_index(

@@ -14,8 +14,11 @@ pub(crate) fn read_header(bytes: &[u8], file: &Path) -> Result<Vec<TensorInfo>, 
     let mut infos = Vec::new();
     for name in metadata.offset_keys() {
         let Some(info) = metadata.info(&name) else { continue };
-        // Types that MOSS never uses: such a tensor is as good as absent.
-        let Some(dtype) = dtype(info.dtype) else { continue };
+        let dtype = dtype(info.dtype).ok_or_else(|| CheckpointError::UnsupportedDtype {
+            name: name.clone(),
+            file: file.to_owned(),
+            found: info.dtype.to_string(),
+        })?;
         let info = TensorInfo {
             dtype,
             shape: info.shape.clone(),

@@ -13,7 +13,7 @@ use crate::{
 const LEGACY_MAGIC: &[u8] = &[0x80, 0x02, 0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9];
 
 /// The published pickles are under 100 KB; this leaves room for names.
-const MAX_PICKLE_BYTES: u64 = 64 << 20;
+const MAX_PICKLE_BYTES: u64 = 16 << 20;
 
 /// Where an entry's bytes lie in the file.
 #[derive(Clone, Copy)]
@@ -52,11 +52,11 @@ pub(crate) fn read_header(bytes: &[u8], file: &Path) -> Result<Vec<TensorInfo>, 
         .ok_or_else(|| entry_error(&pickle_name, "larger than any state dict"))?;
     let tensors = pickle::read_state_dict(pickle)
         .map_err(|source| CheckpointError::Pickle { file: file.to_owned(), source })?;
-    let place = |tensor: PickledTensor| {
+    let place = |tensor: PickledTensor<'_>| {
         let entry = format!("{folder}data/{}", tensor.storage_key);
         let span = *entries.get(&entry).ok_or_else(|| entry_error(&entry, "missing"))?;
         let info = TensorInfo {
-            name: tensor.name,
+            name: tensor.name.to_owned(),
             dtype: tensor.dtype,
             storage_start: span.start,
             storage_len: span.len,

@@ -6,11 +6,11 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Warning {
-    /// `wbits` in config.json disagrees with the shapes of the packed weights, which are believed.
+    /// `wbits` in config.json disagrees with the weights, which are believed.
     BitWidth {
         /// What config.json says.
         config: i64,
-        /// What the shapes say.
+        /// What the shapes of the packed weights say; 16 or 32 where the weights are not packed.
         tensors: u32,
     },
     /// `torch_dtype` in config.json disagrees with the weights, which are believed.
@@ -40,7 +40,7 @@ impl std::fmt::Display for Warning {
             Self::BitWidth { config, tensors } => {
                 write!(
                     f,
-                    "config.json says `wbits` = {config}, the packed weights are {tensors} bits wide; using {tensors}"
+                    "config.json says `wbits` = {config}, the weights are {tensors} bits wide; using {tensors}"
                 )
             }
             Self::TorchDtype { config, tensors } => {

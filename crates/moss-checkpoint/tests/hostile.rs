@@ -1,29 +1,17 @@
 //! Files that are damaged, hostile, or not what they are called: each is a typed error that names the file, never a panic.
 #![allow(clippy::unwrap_used)]
 
+mod support;
+
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::Path,
+    time::{Duration, Instant},
 };
 
-use moss_checkpoint::{Checkpoint, CheckpointError, PickleError, Warning, fuzzing};
+use moss_checkpoint::{Checkpoint, CheckpointError, PickleError, fuzzing};
 use proptest::prelude::*;
-
-fn fixture(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures").join(name)
-}
-
-/// A copy of a fixture's checkpoint files, to be damaged.
-fn copy(name: &str) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    for entry in fs::read_dir(fixture(name)).unwrap() {
-        let path = entry.unwrap().path();
-        if !path.file_name().unwrap().to_str().unwrap().starts_with("expected") {
-            fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
-        }
-    }
-    folder
-}
+use support::{Saved, copy, fixture, state_dict, torch_folder};
 
 fn open_error(folder: &Path) -> CheckpointError {
     let error = Checkpoint::open(folder).unwrap_err();
@@ -37,54 +25,6 @@ fn edit_config(folder: &Path, from: &str, to: &str) {
     let text = fs::read_to_string(&file).unwrap();
     assert!(text.contains(from));
     fs::write(file, text.replace(from, to)).unwrap();
-}
-
-#[test]
-fn every_fixture_opens_and_says_what_it_is() {
-    let bits = |name: &str| {
-        Checkpoint::open(fixture(name)).unwrap().quantization().map(|q| (q.bits, q.group_size, q.act_order))
-    };
-    assert_eq!(bits("tiny-fp16-bin"), None);
-    assert_eq!(bits("tiny-int4"), Some((4, 128, false)));
-    assert_eq!(bits("mini-int8"), Some((8, 128, false)));
-    assert_eq!(bits("mini-int4-act-order"), Some((4, 128, true)));
-    let checkpoint = Checkpoint::open(fixture("tiny-fp16-bin")).unwrap();
-    assert!(checkpoint.contains("transformer.h.0.attn.causal_mask") && checkpoint.warnings().is_empty());
-    assert_eq!(checkpoint.weight_files().count(), 3);
-}
-
-#[test]
-fn the_same_weights_read_the_same_from_pickles_and_from_safetensors() {
-    let (a, b) = (
-        Checkpoint::open(fixture("tiny-fp16-bin")).unwrap(),
-        Checkpoint::open(fixture("tiny-fp16-safetensors")).unwrap(),
-    );
-    let mut compared = 0;
-    for info in b.tensor_infos() {
-        assert_eq!(a.tensor(&info.name).unwrap().data, b.tensor(&info.name).unwrap().data, "{}", info.name);
-        compared += 1;
-    }
-    assert_eq!(compared, 29);
-}
-
-#[test]
-fn releasing_a_tensor_changes_nothing_of_it() {
-    let checkpoint = Checkpoint::open(fixture("tiny-fp16-bin")).unwrap();
-    let name = "transformer.wte.weight";
-    let before = checkpoint.tensor(name).unwrap().data.to_vec();
-    checkpoint.release(name);
-    assert_eq!(checkpoint.tensor(name).unwrap().data, before);
-}
-
-#[test]
-fn oddities_of_config_json_are_warnings() {
-    let folder = copy("mini-int8");
-    edit_config(folder.path(), "\"wbits\": 8", "\"wbits\": 4");
-    edit_config(folder.path(), "\"torch_dtype\": \"float16\"", "\"torch_dtype\": \"float32\"");
-    let checkpoint = Checkpoint::open(folder.path()).unwrap();
-    assert!(checkpoint.warnings().contains(&Warning::BitWidth { config: 4, tensors: 8 }));
-    assert!(checkpoint.warnings().iter().any(|warning| matches!(warning, Warning::TorchDtype { .. })));
-    assert_eq!(checkpoint.quantization().unwrap().bits, 8, "the tensors are believed");
 }
 
 #[test]
@@ -225,18 +165,7 @@ fn pickle(body: &[u8]) -> Vec<u8> {
 #[test]
 fn a_pickle_that_would_run_code_is_refused_by_name() {
     // os.system("…"), as the classic attack has it.
-    let folder = tempfile::tempdir().unwrap();
-    fs::copy(fixture("mini-int8/config.json"), folder.path().join("config.json")).unwrap();
-    let write = |pickle: &[u8]| {
-        let file = fs::File::create(folder.path().join("pytorch_model.bin")).unwrap();
-        let mut zip = zip::ZipWriter::new(file);
-        let stored =
-            zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
-        zip.start_file("x/data.pkl", stored).unwrap();
-        std::io::Write::write_all(&mut zip, pickle).unwrap();
-        zip.finish().unwrap();
-        open_error(folder.path())
-    };
+    let write = |pickle: &[u8]| open_error(torch_folder(pickle, &[], &[]).path());
     let error = write(&pickle(b"cos\nsystem\nX\x02\x00\x00\x00ls\x85R."));
     let CheckpointError::Pickle { source: PickleError::Global { name, .. }, .. } = error else {
         panic!("{error}")
@@ -278,6 +207,51 @@ fn bombs_and_cycles_cost_nothing() {
 }
 
 #[test]
+fn one_long_tuple_passed_to_many_calls_costs_no_copies() {
+    let tensor = Saved { name: "x", kind: "Int", storage: 0, offset: 0, shape: &[1], strides: &[1] };
+    let dict = state_dict(&[tensor]);
+    let call = dict.windows(7).position(|w| w == b"ctorch.").unwrap();
+    // `_rebuild_parameter` and its arguments (tensor, None, None, …) are remembered, then called again and again: two
+    // terabytes of copies if each call made one.
+    let hostile = [
+        b"\x80\x02ctorch._utils\n_rebuild_parameter\nq\x00(",
+        &dict[call..dict.len() - 2],
+        &b"N".repeat(500_000),
+        b"tq\x01",
+        &b"h\x00h\x01R0".repeat(150_000),
+        b"}.",
+    ];
+    let start = Instant::now();
+    assert!(fuzzing::pickle(&hostile.concat()));
+    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_zip_directory_that_promises_more_than_memory_is_refused() {
+    let file = |entries: u64, size: u64, start: u64| {
+        let mut bytes = vec![0u8; 64];
+        let end = bytes.len() as u64;
+        bytes.extend(b"PK\x06\x06"); // zip64 end of central directory
+        bytes.extend(44u64.to_le_bytes());
+        bytes.extend([45, 0, 45, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        for value in [entries, entries, size, start] {
+            bytes.extend(value.to_le_bytes());
+        }
+        bytes.extend(b"PK\x06\x07\0\0\0\0"); // its locator
+        bytes.extend(end.to_le_bytes());
+        bytes.extend([1, 0, 0, 0]);
+        bytes.extend(b"PK\x05\x06\0\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\0\0");
+        bytes
+    };
+    for huge in [1u64 << 34, 1 << 44, 1 << 62, u64::MAX] {
+        assert!(!fuzzing::torch_zip(&file(huge, huge, huge)));
+        assert!(!fuzzing::torch_zip(&file(huge / 64, huge, 0)));
+        assert!(!fuzzing::torch_zip(&file(60, huge, 64)));
+        assert!(!fuzzing::torch_zip(&file(huge, 0, 64)));
+    }
+}
+
+#[test]
 fn compressed_entries_are_refused_with_their_name() {
     // The local and central headers of the first entry say "deflated".
     let folder = copy("mini-int8");
@@ -315,6 +289,35 @@ proptest! {
         fuzzing::index(&damage("tiny-fp16-bin/pytorch_model.bin.index.json"));
         fuzzing::torch_zip(&damage("mini-int8/pytorch_model.bin"));
         fuzzing::safetensors(&damage("mini-int8-act-order/model.safetensors"));
+    }
+
+    #[test]
+    fn damaged_folders_open_and_read_or_say_why(flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4), which in 0usize..4) {
+        let (name, file) = [
+            ("mini-int8", "pytorch_model.bin"),
+            ("mini-int8-act-order", "model.safetensors"),
+            ("mini-int4-act-order", "config.json"),
+            ("tiny-fp16-bin", "pytorch_model-00001-of-00003.bin"),
+        ][which];
+        let folder = copy(name);
+        let mut bytes = fs::read(folder.path().join(file)).unwrap();
+        let len = bytes.len().min(6000);
+        for (at, value) in &flips {
+            bytes[at.index(len)] ^= value;
+        }
+        fs::write(folder.path().join(file), bytes).unwrap();
+        match Checkpoint::open(folder.path()) {
+            Err(error) => prop_assert!(!error.to_string().is_empty()),
+            Ok(checkpoint) => {
+                for info in checkpoint.tensor_infos() {
+                    let tensor = checkpoint.tensor(&info.name).unwrap();
+                    prop_assert_eq!(tensor.data.len() as u64, info.bytes());
+                    let _ = (tensor.check_finite().is_ok(), tensor.to_i32().is_ok());
+                }
+                let width = checkpoint.config().hidden_size;
+                let _ = checkpoint.linear("transformer.h.0.attn.out_proj", width, width, false);
+            }
+        }
     }
 
     #[test]

@@ -1,61 +1,18 @@
 //! A stack machine over an arena: values are small indices, so that no nesting, sharing or cycle in a hostile file costs
 //! recursion or copies.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use super::opcodes as op;
+use super::{PickleError, globals::Global, opcodes as op};
 use crate::DType;
-
-/// Why a pickle is not a plain state dict.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum PickleError {
-    /// The bytes end within an instruction, or before STOP.
-    #[error("it ends at byte {at}, in the middle of an instruction")]
-    Truncated {
-        /// Offset in the pickle.
-        at: usize,
-    },
-    /// An opcode that no state dict needs.
-    #[error("opcode {opcode:#04x} at byte {at} is not one that a state dict needs")]
-    Opcode {
-        /// The opcode.
-        opcode: u8,
-        /// Offset in the pickle.
-        at: usize,
-    },
-    /// A name that is not on the list.
-    #[error("it names `{name}` at byte {at}, which is not on the list of what a state dict may name")]
-    Global {
-        /// Module and name.
-        name: String,
-        /// Offset in the pickle.
-        at: usize,
-    },
-    /// A value of another kind than the instruction needs.
-    #[error("at byte {at}: expected {expected}")]
-    Value {
-        /// What the instruction needs.
-        expected: &'static str,
-        /// Offset in the pickle.
-        at: usize,
-    },
-    /// Larger than any state dict.
-    #[error("at byte {at}: more {what} than any state dict has")]
-    Limit {
-        /// What there is too much of.
-        what: &'static str,
-        /// Offset in the pickle.
-        at: usize,
-    },
-}
 
 /// A tensor as the pickle describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct PickledTensor {
-    pub(crate) name: String,
+pub(crate) struct PickledTensor<'a> {
+    /// Borrowed, as all text is: a hostile file may use one long string a million times.
+    pub(crate) name: &'a str,
     /// Name of the zip entry that holds the bytes.
-    pub(crate) storage_key: String,
+    pub(crate) storage_key: &'a str,
     pub(crate) dtype: DType,
     /// First element within the storage.
     pub(crate) offset: u64,
@@ -63,43 +20,14 @@ pub(crate) struct PickledTensor {
     pub(crate) strides: Vec<u64>,
 }
 
-const MAX_STACK: usize = 1 << 20;
+/// Values made in all, popped ones included. Every arena grows by a push, so this bounds them together; the published
+/// state dicts make under ten thousand.
+const MAX_VALUES: usize = 1 << 20;
 const MAX_MEMO: usize = 1 << 20;
 const MAX_STRING: usize = 1 << 16;
 const MAX_AXES: usize = 16;
-
-/// The names that may occur.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Global {
-    OrderedDict,
-    RebuildTensor,
-    RebuildParameter,
-    Storage(DType),
-}
-
-impl Global {
-    fn find(module: &str, name: &str) -> Option<Self> {
-        Some(match (module, name) {
-            ("collections", "OrderedDict") => Self::OrderedDict,
-            ("torch._utils", "_rebuild_tensor_v2") => Self::RebuildTensor,
-            ("torch._utils", "_rebuild_parameter") => Self::RebuildParameter,
-            ("torch", storage) => Self::Storage(match storage.strip_suffix("Storage")? {
-                "Bool" => DType::Bool,
-                "Byte" => DType::U8,
-                "Char" => DType::I8,
-                "Short" => DType::I16,
-                "Int" => DType::I32,
-                "Long" => DType::I64,
-                "Half" => DType::F16,
-                "BFloat16" => DType::BF16,
-                "Float" => DType::F32,
-                "Double" => DType::F64,
-                _ => return None,
-            }),
-            _ => return None,
-        })
-    }
-}
+/// `_rebuild_tensor_v2` has seven at most, of which four are looked at.
+const MAX_ARGS: usize = 8;
 
 /// Indices point into the machine's arenas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,6 +60,8 @@ struct Machine<'a> {
     bytes: &'a [u8],
     at: usize,
     stack: Vec<Value>,
+    /// Values pushed so far.
+    pushed: usize,
     memo: HashMap<u32, Value>,
     texts: Vec<&'a str>,
     sequences: Vec<Vec<Value>>,
@@ -141,11 +71,12 @@ struct Machine<'a> {
 }
 
 /// The tensors of a state dict, in its order. Entries that are not tensors are passed over.
-pub(crate) fn read_state_dict(bytes: &[u8]) -> Result<Vec<PickledTensor>, PickleError> {
+pub(crate) fn read_state_dict(bytes: &[u8]) -> Result<Vec<PickledTensor<'_>>, PickleError> {
     let mut machine = Machine {
         bytes,
         at: 0,
         stack: vec![],
+        pushed: 0,
         memo: HashMap::new(),
         texts: vec![],
         sequences: vec![],
@@ -155,14 +86,18 @@ pub(crate) fn read_state_dict(bytes: &[u8]) -> Result<Vec<PickledTensor>, Pickle
     };
     let root = machine.run()?;
     let Value::Dict(root) = root else { return Err(machine.expected("a state dict")) };
-    let mut found = Vec::new();
+    let (mut found, mut names) = (Vec::new(), HashSet::new());
     for (name, value) in &machine.dicts[root] {
         let (Value::Text(name), Value::Tensor(tensor)) = (name, value) else { continue };
+        let name = machine.texts[*name];
+        if !names.insert(name) {
+            return Err(machine.expected("every tensor's name once"));
+        }
         let tensor = &machine.tensors[*tensor];
         let storage = &machine.storages[tensor.storage];
         found.push(PickledTensor {
-            name: machine.texts[*name].to_owned(),
-            storage_key: machine.texts[storage.key].to_owned(),
+            name,
+            storage_key: machine.texts[storage.key],
             dtype: storage.dtype,
             offset: tensor.offset,
             shape: tensor.shape.clone(),
@@ -322,9 +257,10 @@ impl<'a> Machine<'a> {
     }
 
     fn push(&mut self, value: Value) -> Result<(), PickleError> {
-        if self.stack.len() >= MAX_STACK {
+        if self.pushed >= MAX_VALUES {
             return Err(PickleError::Limit { what: "values", at: self.at });
         }
+        self.pushed += 1;
         self.stack.push(value);
         Ok(())
     }
@@ -390,7 +326,8 @@ impl<'a> Machine<'a> {
     fn reduce(&mut self) -> Result<(), PickleError> {
         let (args, function) = (self.pop()?, self.pop()?);
         let Value::Sequence(args) = args else { return Err(self.expected("a tuple of arguments")) };
-        let args = self.sequences[args].clone();
+        // Copies are cut short: a hostile file may pass one long tuple to a million calls.
+        let args: Vec<_> = self.sequences[args].iter().copied().take(MAX_ARGS).collect();
         match (function, args.as_slice()) {
             (Value::Global(Global::OrderedDict), []) => self.dict(),
             (
@@ -405,8 +342,8 @@ impl<'a> Machine<'a> {
             ) => {
                 let offset = u64::try_from(offset).map_err(|_| self.expected("an offset of 0 or more"))?;
                 let (shape, strides) = (self.extents(shape)?, self.extents(strides)?);
-                if shape.len() != strides.len() || shape.len() > MAX_AXES {
-                    return Err(self.expected("as many strides as axes, 16 at most"));
+                if shape.len() != strides.len() {
+                    return Err(self.expected("as many strides as axes"));
                 }
                 let shape = shape.iter().map(|n| usize::try_from(*n)).collect::<Result<_, _>>();
                 let shape = shape.map_err(|_| self.expected("extents of this machine's size"))?;
@@ -423,7 +360,11 @@ impl<'a> Machine<'a> {
             Value::Int(n) => u64::try_from(*n).ok(),
             _ => None,
         };
-        let extents = self.sequences[sequence].iter().map(extent).collect::<Option<_>>();
+        let sequence = &self.sequences[sequence];
+        if sequence.len() > MAX_AXES {
+            return Err(PickleError::Limit { what: "axes", at: self.at });
+        }
+        let extents = sequence.iter().map(extent).collect::<Option<_>>();
         extents.ok_or_else(|| self.expected("extents of 0 or more"))
     }
 

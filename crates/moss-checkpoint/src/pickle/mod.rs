@@ -3,8 +3,10 @@
 //!
 //! Source: the opcode table of Python's `pickletools`, protocols 2 to 5.
 
+mod error;
+mod globals;
 mod machine;
 mod opcodes;
 
-pub use machine::PickleError;
+pub use error::PickleError;
 pub(crate) use machine::{PickledTensor, read_state_dict};
