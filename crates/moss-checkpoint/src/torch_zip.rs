@@ -9,8 +9,8 @@ use crate::{
     pickle::{self, PickledTensor},
 };
 
-/// First bytes of a file that `torch.save` wrote before version 1.6: a pickled magic number.
-const LEGACY_MAGIC: &[u8] = &[0x80, 0x02, 0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9];
+/// What follows the two bytes of pickle's protocol in files that `torch.save` wrote before version 1.6: a magic number.
+const LEGACY_MAGIC: &[u8] = &[0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9];
 
 /// The published pickles are under 100 KB; this leaves room for names.
 const MAX_PICKLE_BYTES: u64 = 16 << 20;
@@ -24,7 +24,7 @@ struct Span {
 
 /// The tensors of a file, in the order of its state dict.
 pub(crate) fn read_header(bytes: &[u8], file: &Path) -> Result<Vec<TensorInfo>, CheckpointError> {
-    if bytes.starts_with(LEGACY_MAGIC) {
+    if bytes.first() == Some(&0x80) && bytes.get(2..).is_some_and(|rest| rest.starts_with(LEGACY_MAGIC)) {
         return Err(CheckpointError::LegacyTorch { file: file.to_owned() });
     }
     let entries = entries(bytes, file)?;

@@ -90,8 +90,10 @@ fn what_is_no_file_of_weights_is_named() {
         with(b"<!DOCTYPE html><html>"),
         CheckpointError::NotWeights { found: "a web page", .. }
     ));
-    let legacy = [0x80, 0x02, 0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19, 0x2e];
-    assert!(matches!(with(&legacy), CheckpointError::LegacyTorch { .. }));
+    for protocol in 2..6 {
+        let legacy = [&[0x80, protocol][..], b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."].concat();
+        assert!(matches!(with(&legacy), CheckpointError::LegacyTorch { .. }));
+    }
     fs::remove_file(&file).unwrap();
     fs::create_dir(&file).unwrap();
     assert!(matches!(open_error(folder.path()), CheckpointError::WrongKind { found: "a folder", .. }));
