@@ -48,7 +48,7 @@ impl ResolvedModel {
     }
 }
 
-/// Finds a model: a path that exists, else `./fnlp/NAME`, `./NAME`, and the hub's cache, in this order.
+/// Finds a model: a path that exists; a bare name in `./fnlp/NAME`, `./NAME`, and the hub's cache, in this order.
 ///
 /// # Errors
 /// [`HubError::NotFound`] with every place that was looked in.
@@ -63,11 +63,14 @@ pub fn resolve(name: &str, places: &SearchPlaces) -> Result<ResolvedModel, HubEr
         ResolvedModel { name, folder }
     };
     let mut looked = Vec::new();
-    let path = places.current_dir.join(name);
-    if path.exists() {
-        return Ok(found(path));
+    // A bare name is looked for below `fnlp` first; anything else may be a path.
+    if Path::new(name).components().count() != 1 || name.starts_with('.') {
+        let path = places.current_dir.join(name);
+        if path.exists() {
+            return Ok(found(path));
+        }
+        looked.push((path, "is not there"));
     }
-    looked.push((path, "is not there"));
     // A hub id is ORGANISATION/NAME; anything with more or other parts can only have been a path.
     let (organisation, repository) = match name.split_once('/') {
         Some((organisation, repository)) if !repository.contains('/') && !organisation.starts_with('.') => {

@@ -21,12 +21,14 @@ use super::{
 };
 use crate::weight::GptqBits;
 
-/// Outputs of one task for a single row: 2 KB runs of the file.
-const ROW_STRIP: usize = 512;
+/// Outputs of one task for a single row, at most: 12 KB runs of the file, with their sums in the first-level cache.
+const ROW_STRIP: usize = 3072;
+/// And at least: below, the prefetchers find nothing to follow.
+const SHORTEST_STRIP: usize = 256;
 /// Outputs of one task for many rows: a widened group stays in the first-level cache.
 const PANEL_STRIP: usize = 64;
-/// Rows of packed words that the prefetch runs ahead.
-const AHEAD: usize = 4;
+/// Rows of packed words that the prefetch runs ahead: the next two.
+const AHEAD: usize = 2;
 
 /// Consecutive packed rows that share a scale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,7 +99,9 @@ fn run<const BITS: u32, const PER: usize>(
         })
         .collect();
     let out = Out::new(y, outputs);
-    let step = if rows == 1 { ROW_STRIP } else { PANEL_STRIP };
+    // As long as they can be while every thread gets one; where they are cut changes no sum.
+    let share = outputs.div_ceil(rayon::current_num_threads()).next_multiple_of(SHORTEST_STRIP);
+    let step = if rows == 1 { share.min(ROW_STRIP) } else { PANEL_STRIP };
     (0..outputs.div_ceil(step)).into_par_iter().for_each(|task| {
         let first = task * step;
         let task = Task::<BITS, PER> {
