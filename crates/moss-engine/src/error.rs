@@ -27,7 +27,22 @@ pub enum EngineError {
         /// Requests that may wait.
         limit: usize,
     },
-    /// The tokenizer has more tokens than the model has rows, or a request asks for text without a tokenizer.
+    /// A token of the prompt has no embedding row.
+    #[error(
+        "token id {id} at position {position} of the prompt is outside the model's {rows} embedding rows"
+    )]
+    UnknownToken {
+        /// Index in the prompt.
+        position: usize,
+        /// The id.
+        id: u32,
+        /// Embedding rows.
+        rows: usize,
+    },
+    /// Stop strings without text to look for them in.
+    #[error("stop strings need text, and the engine was started without a tokenizer")]
+    NoTokenizer,
+    /// The tokenizer has more tokens than the model has rows.
     #[error("the tokenizer has {tokens} tokens, the model has {rows} embedding rows")]
     TokenizerMismatch {
         /// Tokens.
@@ -42,6 +57,24 @@ pub enum EngineError {
         step: usize,
         /// What it said.
         source: Arc<ModelError>,
+    },
+    /// The model broke its contract.
+    #[error("the model gave {found} logits for token {step}, expected {expected}")]
+    LogitsMissing {
+        /// Tokens generated before.
+        step: usize,
+        /// Logits given.
+        found: usize,
+        /// Embedding rows.
+        expected: usize,
+    },
+    /// Choosing a token panicked; only this request is affected.
+    #[error("choosing token {step} panicked: {message}")]
+    StepPanicked {
+        /// Tokens generated before.
+        step: usize,
+        /// The panic's message.
+        message: String,
     },
     /// Nothing could be drawn from the logits, or a parameter is out of its range.
     #[error(transparent)]
@@ -87,7 +120,11 @@ impl EngineError {
             Self::Sampling(error) => error.hint(),
             Self::Text(error) => error.hint(),
             Self::Panicked { .. } => Some("please report it, with the command that led to it".into()),
-            Self::TokenizerMismatch { .. } => Some("the tokenizer files may be of another model".into()),
+            Self::TokenizerMismatch { .. } | Self::UnknownToken { .. } => {
+                Some("the tokenizer or the ids may be of another model".into())
+            }
+            Self::NoTokenizer => Some("give stop tokens by their ids".into()),
+            Self::StepPanicked { .. } => Some("a logits step of the request is the likely cause".into()),
             _ => None,
         }
     }

@@ -1,6 +1,6 @@
 //! What a request's owner gets to see.
 //!
-//! Order: [`Event::Started`], any number of [`Event::Prefill`], any number of [`Event::Text`], then exactly one of
+//! Order, for each request on a channel of its own: [`Event::Started`], any number of [`Event::Prefill`], any number of [`Event::Text`], then exactly one of
 //! [`Event::Finished`] and [`Event::Failed`]. A request that is cancelled or fails while it waits has only the last.
 
 use std::time::Duration;
@@ -97,6 +97,11 @@ pub struct Timings {
 }
 
 impl Timings {
+    /// From submission until the first token.
+    pub fn time_to_first_token(&self) -> Duration {
+        self.queued + self.prefill
+    }
+
     /// Prompt tokens a second.
     pub fn prefill_rate(&self, usage: &Usage) -> f64 {
         usage.prefilled_tokens as f64 / self.prefill.as_secs_f64().max(1e-9)

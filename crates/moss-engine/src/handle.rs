@@ -9,13 +9,13 @@ use std::{
     time::Instant,
 };
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::{Sender, unbounded};
 use moss_model::{LanguageModel, MossConfig};
 use moss_sampling::Sampler;
 use moss_text::Tokenizer;
 
 use crate::{
-    EngineError, Event, Metrics, Request, Session,
+    CancelHandle, EngineError, Metrics, Request, Run, Session,
     metrics::Counters,
     sequence::Job,
     worker::{Command, Worker},
@@ -24,11 +24,11 @@ use crate::{
 /// Limits of an engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineOptions {
-    /// Requests that may wait.
+    /// Requests that may wait; at least one may.
     pub queue_limit: usize,
-    /// Sequences that may run at once.
+    /// Sequences that may run at once, cache permitting: each is let in only once its longest course fits beside the others.
     pub max_sequences: usize,
-    /// Prompt tokens of one step.
+    /// Prompt tokens of one step: more read the weights less often, fewer keep the others' answers flowing.
     pub prefill_chunk: usize,
     /// Threads of the CPU kernels; `None` for one a core.
     pub threads: Option<usize>,
@@ -126,32 +126,53 @@ impl Engine {
     /// Queues a request.
     ///
     /// # Errors
-    /// [`EngineError::EmptyPrompt`], [`EngineError::PromptTooLong`], [`EngineError::QueueFull`], [`EngineError::Sampling`] for a
-    /// parameter out of its range, [`EngineError::ShutDown`].
-    pub fn submit(&self, mut request: Request) -> Result<Run, EngineError> {
-        if request.prompt.is_empty() {
-            return Err(EngineError::EmptyPrompt);
-        }
-        if request.prompt.len() >= self.window {
-            let (found, allowed) = (request.prompt.len(), self.window.saturating_sub(1));
-            return Err(EngineError::PromptTooLong { found, allowed });
-        }
+    /// [`EngineError::EmptyPrompt`], [`EngineError::PromptTooLong`], [`EngineError::UnknownToken`], [`EngineError::NoTokenizer`] for
+    /// stop strings where there is no text, [`EngineError::Sampling`] for a parameter out of its range, [`EngineError::QueueFull`],
+    /// [`EngineError::ShutDown`].
+    pub fn submit(&self, request: Request) -> Result<Run, EngineError> {
+        self.submit_with(request, CancelHandle::default())
+    }
+
+    /// As [`Engine::submit`], to be cancelled by a handle that is in somebody's hands already.
+    pub(crate) fn submit_with(&self, mut request: Request, cancel: CancelHandle) -> Result<Run, EngineError> {
+        self.check(&request)?;
         let mut sampler = Sampler::new(request.sampling.clone())?;
         for step in request.steps.drain(..) {
             sampler = sampler.with_step(step);
         }
-        let limit = self.options.queue_limit;
+        let limit = self.options.queue_limit.max(1);
         let taken = self.counters.waiting.fetch_update(Relaxed, Relaxed, |n| (n < limit).then_some(n + 1));
         if taken.is_err() {
             return Err(EngineError::QueueFull { limit });
         }
         let (events, receiver) = unbounded();
-        let cancelled = Arc::<AtomicBool>::default();
         let seed = sampler.seed();
-        let job = Job { request, sampler, events, cancelled: cancelled.clone(), submitted: Instant::now() };
+        let id = self.counters.requests.fetch_add(1, Relaxed);
+        let cancelled = cancel.0.clone();
+        let job = Job { id, request, sampler, events, cancelled, submitted: Instant::now() };
         self.commands.send(Command::Submit(Box::new(job))).map_err(|_| EngineError::ShutDown)?;
-        self.counters.requests.fetch_add(1, Relaxed);
-        Ok(Run { events: receiver, cancel: CancelHandle(cancelled), seed, over: false })
+        Ok(Run::new(receiver, cancel, seed))
+    }
+
+    /// What would fail in the middle of a batch is refused here, where it harms nobody else.
+    fn check(&self, request: &Request) -> Result<(), EngineError> {
+        let prompt = &request.prompt;
+        if prompt.is_empty() {
+            return Err(EngineError::EmptyPrompt);
+        }
+        if prompt.len() >= self.window {
+            let (found, allowed) = (prompt.len(), self.window.saturating_sub(1));
+            return Err(EngineError::PromptTooLong { found, allowed });
+        }
+        let rows = self.config.vocab_size;
+        let unknown = |(_, id): &(usize, &u32)| usize::try_from(**id).map_or(true, |id| id >= rows);
+        if let Some((position, id)) = prompt.iter().enumerate().find(unknown) {
+            return Err(EngineError::UnknownToken { position, id: *id, rows });
+        }
+        if self.tokenizer.is_none() && !request.stop.stop_strings.is_empty() {
+            return Err(EngineError::NoTokenizer);
+        }
+        Ok(())
     }
 }
 
@@ -162,71 +183,5 @@ impl Drop for Engine {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join(); // its panics were reported as events
         }
-    }
-}
-
-/// Cancels a run from anywhere.
-#[derive(Debug, Clone)]
-pub struct CancelHandle(Arc<AtomicBool>);
-
-impl CancelHandle {
-    /// Asks the run to end; it does within one layer, with [`crate::StopCause::Cancelled`].
-    pub fn cancel(&self) {
-        self.0.store(true, Relaxed);
-    }
-}
-
-/// A request's events. Dropping it cancels the request.
-#[derive(Debug)]
-pub struct Run {
-    events: Receiver<Event>,
-    cancel: CancelHandle,
-    seed: u64,
-    over: bool,
-}
-
-impl Run {
-    /// Cancels this run from another thread, or from a signal handler.
-    pub fn cancel_handle(&self) -> CancelHandle {
-        self.cancel.clone()
-    }
-
-    /// The seed that makes this run again.
-    pub fn seed(&self) -> u64 {
-        self.seed
-    }
-
-    /// Waits for the answer.
-    ///
-    /// # Errors
-    /// The error of [`Event::Failed`].
-    pub fn wait(mut self) -> Result<crate::Outcome, EngineError> {
-        loop {
-            match self.next() {
-                Some(Event::Finished(outcome)) => return Ok(outcome),
-                Some(Event::Failed(error)) => return Err(error),
-                Some(_) => {}
-                None => return Err(EngineError::ShutDown),
-            }
-        }
-    }
-}
-
-impl Iterator for Run {
-    type Item = Event;
-
-    fn next(&mut self) -> Option<Event> {
-        if self.over {
-            return None;
-        }
-        let event = self.events.recv().unwrap_or(Event::Failed(EngineError::ShutDown));
-        self.over = matches!(event, Event::Finished(_) | Event::Failed(_));
-        Some(event)
-    }
-}
-
-impl Drop for Run {
-    fn drop(&mut self) {
-        self.cancel.cancel();
     }
 }

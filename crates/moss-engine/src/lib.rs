@@ -3,12 +3,14 @@
 //! An [`Engine`] is fed [`Request`]s and answers each with a [`Run`], an iterator of [`Event`]s. A [`Chat`] keeps a conversation on
 //! top of it. No tensors, no terminal, no network, no async runtime.
 
+mod cache;
 mod chat;
 mod error;
 mod event;
 mod handle;
 mod metrics;
 mod request;
+mod run;
 mod scheduler;
 mod sequence;
 mod stop;
@@ -17,6 +19,7 @@ mod worker;
 pub use chat::{Chat, ChatEvent, ChatOptions, ChatRun};
 pub use error::EngineError;
 pub use event::{Event, Outcome, StopCause, Timings, Usage};
-pub use handle::{CancelHandle, Engine, EngineOptions, Run};
+pub use handle::{Engine, EngineOptions};
 pub use metrics::Metrics;
 pub use request::{Request, Session, StopRules, Vocabulary};
+pub use run::{CancelHandle, Run};

@@ -20,13 +20,13 @@ pub enum Vocabulary {
 /// When to stop, besides a full window.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct StopRules {
-    /// Tokens to generate at most; `None` for as many as the window holds.
+    /// Tokens to generate at most; `None` for as many as the window holds, 0 to run the prompt and no more (it warms a session).
     pub max_new_tokens: Option<usize>,
-    /// Tokens that end the answer.
+    /// Tokens that end the answer; none by default, so that nothing is ignored in secret. A chat adds its own.
     pub stop_ids: Vec<u32>,
     /// Strings that end the answer, also where they are split over tokens.
     pub stop_strings: Vec<String>,
-    /// Time from when the request begins to run.
+    /// Time from when the request begins to run; it ends prompts too, between layers.
     pub time_limit: Option<Duration>,
 }
 
@@ -42,7 +42,7 @@ pub struct Request {
     pub stop: StopRules,
     /// Which ids may be drawn.
     pub vocabulary: Vocabulary,
-    /// Cache to go on from, and to leave behind.
+    /// [`Session::id`] of the cache to go on from, and to leave behind.
     pub session: Option<u64>,
 }
 

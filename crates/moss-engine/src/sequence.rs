@@ -17,6 +17,8 @@ use crate::{EngineError, Event, Outcome, Request, StopCause, StopRules, Timings,
 
 /// A request that waits, and where its events go.
 pub(crate) struct Job {
+    /// Requests before this one.
+    pub(crate) id: u64,
     pub(crate) request: Request,
     pub(crate) sampler: Sampler,
     pub(crate) events: Sender<Event>,
@@ -51,6 +53,7 @@ impl Job {
 
 /// A running request.
 pub(crate) struct Sequence {
+    id: u64,
     /// Prompt and answer.
     pub(crate) ids: Vec<u32>,
     /// Positions whose keys and values are in the cache.
@@ -84,7 +87,7 @@ impl Sequence {
         promised: usize,
         (table, cached): (BlockTable, usize),
     ) -> Self {
-        let Job { request, sampler, events, cancelled, submitted } = job;
+        let Job { id, request, sampler, events, cancelled, submitted } = job;
         let stops = StopStrings::new(&request.stop.stop_strings);
         let usage = Usage {
             prompt_tokens: request.prompt.len(),
@@ -93,6 +96,7 @@ impl Sequence {
             generated_tokens: 0,
         };
         let sequence = Self {
+            id,
             ids: request.prompt,
             cached,
             table,
@@ -111,6 +115,7 @@ impl Sequence {
             started: Instant::now(),
             first_token: None,
         };
+        tracing::debug!(sequence = id, usage.prompt_tokens, usage.reused_tokens, "request runs");
         sequence.send(Event::Started { prompt_tokens: usage.prompt_tokens, reused_tokens: cached });
         sequence
     }
@@ -124,14 +129,21 @@ impl Sequence {
         self.usage.generated_tokens
     }
 
-    /// Why it ends now, whatever the next token would be.
+    /// Why it ends now, wherever it is.
     pub(crate) fn outer_cause(&self) -> Option<StopCause> {
+        if self.cancelled.load(Relaxed) {
+            return Some(StopCause::Cancelled);
+        }
         let late = self.stop.time_limit.is_some_and(|limit| self.started.elapsed() >= limit);
-        match () {
-            () if self.cancelled.load(Relaxed) => Some(StopCause::Cancelled),
-            () if late => Some(StopCause::TimeLimit),
-            () if self.stop.max_new_tokens == Some(self.generated()) => Some(StopCause::MaxNewTokens),
-            () => None,
+        late.then_some(StopCause::TimeLimit)
+    }
+
+    /// Why it ends before the next token is drawn. A token that is paid for is drawn even if time is up by now.
+    pub(crate) fn cause_before_draw(&self) -> Option<StopCause> {
+        match self.outer_cause() {
+            Some(StopCause::Cancelled) => Some(StopCause::Cancelled),
+            // Nothing was asked for but the prompt's keys and values.
+            _ => (self.stop.max_new_tokens == Some(0)).then_some(StopCause::MaxNewTokens),
         }
     }
 
@@ -192,6 +204,7 @@ impl Sequence {
             decode: now - first,
         };
         let text = std::mem::take(&mut self.shown);
+        tracing::debug!(sequence = self.id, ?cause, self.usage.generated_tokens, ?timings, "request done");
         self.send(Event::Finished(Outcome {
             cause,
             ids: self.ids[self.usage.prompt_tokens..].to_vec(),
@@ -203,6 +216,7 @@ impl Sequence {
 
     /// Sends the last event of a sequence that cannot go on.
     pub(crate) fn fail(&self, error: EngineError) {
+        tracing::debug!(sequence = self.id, %error, "request failed");
         self.send(Event::Failed(error));
     }
 

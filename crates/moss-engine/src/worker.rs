@@ -1,7 +1,7 @@
 //! The thread that owns the model: admits requests, runs steps, hands out tokens.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
@@ -10,11 +10,12 @@ use std::{
 };
 
 use crossbeam_channel::Receiver;
-use moss_model::{BlockPool, BlockTable, LanguageModel, LogitRows, Logits, ModelError, SequenceChunk};
+use moss_model::{LanguageModel, LogitRows, Logits, ModelError, SequenceChunk};
 use moss_text::Tokenizer;
 
 use crate::{
     EngineError, EngineOptions, StopCause, Vocabulary,
+    cache::SharedCache,
     metrics::Counters,
     scheduler::{self, Turn},
     sequence::{Job, Sequence},
@@ -30,13 +31,6 @@ pub(crate) enum Command {
     Stop,
 }
 
-/// What a conversation left in the cache.
-struct Idle {
-    ids: Vec<u32>,
-    table: BlockTable,
-    last_used: u64,
-}
-
 pub(crate) struct Worker {
     model: Box<dyn LanguageModel>,
     tokenizer: Option<Tokenizer>,
@@ -44,11 +38,10 @@ pub(crate) struct Worker {
     inbox: Receiver<Command>,
     counters: Arc<Counters>,
     stopping: Arc<AtomicBool>,
-    pool: BlockPool,
+    cache: SharedCache,
     waiting: VecDeque<Box<Job>>,
+    /// In order of admission.
     running: Vec<Sequence>,
-    idle: HashMap<u64, Idle>,
-    clock: u64,
     /// Set once the model's code has panicked.
     broken: Option<EngineError>,
 }
@@ -62,22 +55,10 @@ impl Worker {
         counters: Arc<Counters>,
         stopping: Arc<AtomicBool>,
     ) -> Self {
-        let pool = BlockPool::new(model.cache_shape());
-        counters.cache_blocks.store(pool.shape().num_blocks, Relaxed);
-        Self {
-            model,
-            tokenizer,
-            options,
-            inbox,
-            counters,
-            stopping,
-            pool,
-            waiting: VecDeque::new(),
-            running: Vec::new(),
-            idle: HashMap::new(),
-            clock: 0,
-            broken: None,
-        }
+        let cache = SharedCache::new(model.cache_shape());
+        counters.cache_blocks.store(cache.shape().num_blocks, Relaxed);
+        let (waiting, running) = (VecDeque::new(), Vec::new());
+        Self { model, tokenizer, options, inbox, counters, stopping, cache, waiting, running, broken: None }
     }
 
     pub(crate) fn run(mut self) {
@@ -115,11 +96,11 @@ impl Worker {
         match command {
             Command::Submit(job) => self.waiting.push_back(job),
             Command::EndSession(id) => {
-                if let Some(idle) = self.idle.remove(&id) {
-                    self.pool.release(idle.table);
-                }
-                for sequence in self.running.iter_mut().filter(|sequence| sequence.session == Some(id)) {
-                    sequence.session = None;
+                self.cache.forget(id);
+                let running = self.running.iter_mut().map(|sequence| &mut sequence.session);
+                let waiting = self.waiting.iter_mut().map(|job| &mut job.request.session);
+                for session in running.chain(waiting).filter(|session| **session == Some(id)) {
+                    *session = None;
                 }
             }
             Command::Stop => {}
@@ -146,14 +127,11 @@ impl Worker {
 
     /// Lets waiting requests in, in order.
     fn admit(&mut self) {
-        let shape = self.pool.shape();
+        let shape = self.cache.shape();
         let window = self.model.config().context_length.min(shape.positions());
         while let Some(job) = self.waiting.front() {
-            let longest = job
-                .request
-                .stop
-                .max_new_tokens
-                .map_or(window, |n| job.request.prompt.len().saturating_add(n));
+            let prompt = job.request.prompt.len();
+            let longest = job.request.stop.max_new_tokens.map_or(window, |n| prompt.saturating_add(n));
             let needed = longest.min(window).div_ceil(shape.block_size);
             let promised = self.running.iter().map(|sequence| sequence.promised).sum();
             let running = self.running.len();
@@ -162,7 +140,7 @@ impl Worker {
             }
             let Some(job) = self.waiting.pop_front() else { return };
             self.counters.waiting.fetch_sub(1, Relaxed);
-            let (table, cached) = self.resume(job.request.session, &job.request.prompt);
+            let (table, cached) = self.cache.resume(job.request.session, &job.request.prompt);
             self.counters.reused_tokens.fetch_add(cached as u64, Relaxed);
             let rows = self.model.config().vocab_size;
             let allowed = match job.request.vocabulary {
@@ -174,28 +152,14 @@ impl Worker {
         }
     }
 
-    /// What a session's cache shares with a prompt: all but the last token at most, whose logits are needed.
-    fn resume(&mut self, session: Option<u64>, prompt: &[u32]) -> (BlockTable, usize) {
-        let Some(mut idle) = session.and_then(|id| self.idle.remove(&id)) else {
-            return (BlockTable::default(), 0);
-        };
-        let shared = idle.ids.iter().zip(prompt).take_while(|(a, b)| a == b).count();
-        let cached = shared.min(prompt.len() - 1);
-        self.pool.truncate(&mut idle.table, cached);
-        (idle.table, cached)
-    }
-
-    /// Takes a sequence out: its cache goes to its session, or back.
+    /// Takes a sequence out: its cache goes to its session, or back. Only what was written and counted is kept, so a session is
+    /// sound however its sequence ended.
     fn retire(&mut self, index: usize) {
-        let sequence = self.running.remove(index);
-        let Sequence { mut ids, mut table, cached, session, .. } = sequence;
-        let Some(session) = session else { return self.pool.release(table) };
+        let Sequence { mut ids, table, cached, session, .. } = self.running.remove(index);
         ids.truncate(cached);
-        self.pool.truncate(&mut table, cached);
-        self.clock += 1;
-        let left = Idle { ids, table, last_used: self.clock };
-        if let Some(older) = self.idle.insert(session, left) {
-            self.pool.release(older.table);
+        match session {
+            Some(session) => self.cache.leave(session, ids, table),
+            None => self.cache.release(table),
         }
     }
 
@@ -203,42 +167,19 @@ impl Worker {
     fn step(&mut self) {
         let pending: Vec<_> = self.running.iter().map(Sequence::pending).collect();
         let turns = scheduler::next_step(&pending, self.options.prefill_chunk);
-        if let Err((index, error)) = self.make_room(&turns) {
-            self.running[index].fail(error);
-            return self.retire(index);
+        for turn in &turns {
+            let sequence = &mut self.running[turn.sequence];
+            if let Err(error) = self.cache.grow(&mut sequence.table, sequence.cached + turn.tokens) {
+                return self.fail(&[turn.sequence], error);
+            }
         }
         match self.forward(&turns) {
             Ok(Ok(logits)) => self.hand_out(&turns, logits),
             // What is over is ended before the next step; the others run this one again.
             Ok(Err(ModelError::Interrupted)) => {}
-            Ok(Err(error)) => self.fail(&turns, error),
-            Err(message) => {
-                let error = EngineError::Panicked { message };
-                for sequence in std::mem::take(&mut self.running) {
-                    sequence.fail(error.clone());
-                }
-                self.broken = Some(error);
-            }
+            Ok(Err(error)) => self.fail(&guilty(&turns, &error), error),
+            Err(message) => self.break_down(EngineError::Panicked { message }),
         }
-    }
-
-    /// Takes the blocks that a step needs, from idle sessions if it must, the longest idle first.
-    fn make_room(&mut self, turns: &[Turn]) -> Result<(), (usize, EngineError)> {
-        for turn in turns {
-            let sequence = &mut self.running[turn.sequence];
-            let positions = sequence.cached + turn.tokens;
-            while let Err(error) = self.pool.grow(&mut sequence.table, positions) {
-                let oldest = self.idle.iter().min_by_key(|(_, idle)| idle.last_used).map(|(id, _)| *id);
-                match oldest.and_then(|id| self.idle.remove(&id)) {
-                    Some(idle) => self.pool.release(idle.table),
-                    None => {
-                        let (step, source) = (sequence.generated(), Arc::new(error));
-                        return Err((turn.sequence, EngineError::Model { step, source }));
-                    }
-                }
-            }
-        }
-        Ok(())
     }
 
     fn forward(&mut self, turns: &[Turn]) -> Result<Result<Vec<Logits>, ModelError>, String> {
@@ -255,75 +196,91 @@ impl Worker {
         };
         let batch: Vec<_> = turns.iter().map(chunk).collect();
         let stopping = &self.stopping;
-        let interrupted = || {
-            stopping.load(Relaxed) || turns.iter().all(|turn| running[turn.sequence].cancelled.load(Relaxed))
-        };
-        catch_unwind(AssertUnwindSafe(|| model.forward(&batch, &interrupted))).map_err(|panic| {
-            let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-            text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "unknown".into())
-        })
+        let is_over = |turn: &Turn| running[turn.sequence].outer_cause().is_some();
+        let interrupted = || stopping.load(Relaxed) || turns.iter().all(is_over);
+        caught(|| model.forward(&batch, &interrupted))
     }
 
     fn hand_out(&mut self, turns: &[Turn], logits: Vec<Logits>) {
+        let rows = self.model.config().vocab_size;
+        // Fewer answers than questions: whose they are nobody knows.
+        let logits = if logits.len() == turns.len() { logits } else { Vec::new() };
+        let mut logits = logits.into_iter();
         let mut over = Vec::new();
-        for (turn, mut logits) in turns.iter().zip(logits) {
+        for turn in turns {
+            let mut logits = logits.next();
             let sequence = &mut self.running[turn.sequence];
             if sequence.generated() == 0 {
                 self.counters.prefilled_tokens.fetch_add(turn.tokens as u64, Relaxed);
             }
             sequence.ran(turn.tokens);
-            let Some(row) = logits.last_mut() else { continue };
-            // Nothing was asked for but the prompt's keys and values.
-            let drawn = match sequence.outer_cause() {
-                Some(StopCause::MaxNewTokens) => Ok(Some(StopCause::MaxNewTokens)),
-                _ => sequence.draw(row).inspect(|_| {
-                    self.counters.generated_tokens.fetch_add(1, Relaxed);
-                }),
-            };
-            match drawn {
-                Ok(None) => {}
-                Ok(Some(cause)) => {
-                    sequence.finish(cause);
-                    over.push(turn.sequence);
-                }
-                Err(error) => {
-                    sequence.fail(error);
-                    over.push(turn.sequence);
-                }
+            if sequence.pending() > 0 {
+                continue; // in the middle of its prompt
             }
+            let step = sequence.generated();
+            let drawn = match (sequence.cause_before_draw(), logits.as_mut().and_then(Logits::last_mut)) {
+                (Some(cause), _) => Ok(Some(cause)),
+                (None, Some(row)) if row.len() == rows => caught(|| sequence.draw(row))
+                    .unwrap_or_else(|message| Err(EngineError::StepPanicked { step, message })),
+                (None, row) => {
+                    let found = row.map_or(0, |row| row.len());
+                    Err(EngineError::LogitsMissing { step, found, expected: rows })
+                }
+            };
+            self.counters.generated_tokens.fetch_add((sequence.generated() - step) as u64, Relaxed);
+            match drawn {
+                Ok(None) => continue,
+                Ok(Some(cause)) => sequence.finish(cause),
+                Err(error) => sequence.fail(error),
+            }
+            over.push(turn.sequence);
         }
-        over.sort_unstable();
         for index in over.into_iter().rev() {
-            self.retire(index);
+            self.retire(index); // turns are in the order of `running`
         }
     }
 
-    /// Fails the sequence that an error names, or all that ran.
-    fn fail(&mut self, turns: &[Turn], error: ModelError) {
-        let guilty = match &error {
-            ModelError::NonFinite { sequence, .. } | ModelError::BlocksMissing { sequence, .. } => {
-                Some(*sequence)
-            }
-            _ => None,
-        };
+    /// Fails the sequences at `indices`, in ascending order; the others run their step again.
+    fn fail(&mut self, indices: &[usize], error: ModelError) {
         let source = Arc::new(error);
-        let named = guilty.and_then(|index| turns.get(index));
-        let mut failed: Vec<_> = match named {
-            Some(turn) => vec![turn.sequence],
-            None => turns.iter().map(|turn| turn.sequence).collect(),
-        };
-        failed.sort_unstable();
-        for index in failed.into_iter().rev() {
-            let step = self.running[index].generated();
-            self.running[index].fail(EngineError::Model { step, source: source.clone() });
-            // What this step wrote is not counted, so what the session keeps is sound.
-            self.retire(index);
+        for index in indices.iter().rev() {
+            let step = self.running[*index].generated();
+            self.running[*index].fail(EngineError::Model { step, source: source.clone() });
+            self.retire(*index);
         }
+    }
+
+    /// Fails everything, now and from now on: a model that panicked may hold anything.
+    fn break_down(&mut self, error: EngineError) {
+        tracing::error!(%error, "the model panicked");
+        for sequence in std::mem::take(&mut self.running) {
+            sequence.fail(error.clone());
+            self.cache.release(sequence.table);
+        }
+        self.broken = Some(error);
     }
 
     fn count(&self) {
         self.counters.running.store(self.running.len(), Relaxed);
-        let used = self.pool.shape().num_blocks - self.pool.free_blocks();
-        self.counters.cache_blocks_used.store(used, Relaxed);
+        self.counters.cache_blocks_used.store(self.cache.used_blocks(), Relaxed);
     }
+}
+
+/// The sequence that an error names, or all that ran; in ascending order.
+fn guilty(turns: &[Turn], error: &ModelError) -> Vec<usize> {
+    let named = match error {
+        ModelError::NonFinite { sequence, .. }
+        | ModelError::BlocksMissing { sequence, .. }
+        | ModelError::EmptyChunk { sequence } => turns.get(*sequence),
+        _ => None,
+    };
+    named.map_or_else(|| turns.iter().map(|turn| turn.sequence).collect(), |turn| vec![turn.sequence])
+}
+
+/// What a panic says, as an error.
+fn caught<T>(code: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(code)).map_err(|panic| {
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "unknown".into())
+    })
 }

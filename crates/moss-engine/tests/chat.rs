@@ -6,7 +6,7 @@ mod support;
 use moss_engine::{Chat, ChatEvent, ChatOptions, ChatRun, EngineError, EngineOptions, Outcome, StopCause};
 use moss_sampling::SamplingParams;
 use moss_text::{Plugin, PluginSwitches, PromptBuilder, SegmentKind, SystemText, TextError};
-use support::{Fake, slow, tokenizer};
+use support::{Fake, Fault, slow, tokenizer};
 
 /// Answers the n-th question of a conversation with "reply n", counting `<eoh>`s.
 fn counting(history: &[u32]) -> u32 {
@@ -176,4 +176,115 @@ fn plugin_turns_come_in_parts_and_wait_for_results() {
     assert_eq!(second, [(SegmentKind::Answer, "答案是 42。".into())]);
     assert!(!chat.awaits_results() && chat.turns().len() == 1);
     assert!(matches!(chat.results("again"), Err(EngineError::NoTurn(_))));
+}
+
+#[test]
+fn an_answer_made_again_but_cancelled_before_it_begins_leaves_the_old_one() {
+    let mut chat = chat_with(Fake::new(1536, 256, counting).before(slow), None);
+    read(chat.ask("你好").unwrap());
+    let old = chat.turns().to_vec();
+    let run = chat.regenerate().unwrap();
+    run.cancel();
+    assert_eq!(read(run).1.cause, StopCause::Cancelled);
+    assert_eq!(chat.turns(), old);
+    drop(chat.regenerate().unwrap());
+    assert_eq!(chat.turns(), old, "dropped at once");
+}
+
+#[test]
+fn an_answer_made_again_that_fails_half_way_leaves_the_old_one() {
+    let mut fake = Fake::new(1536, 256, counting);
+    let passes = tokenizer().encode(" 回答 1<eom>").unwrap().len();
+    fake.fault = Some((passes + 2, Fault::Error));
+    let mut chat = chat_with(fake, None);
+    read(chat.ask("你好").unwrap());
+    let old = chat.turns().to_vec();
+    let events: Vec<_> = chat.regenerate().unwrap().collect();
+    assert!(events.iter().any(|event| matches!(event, ChatEvent::Text { .. })), "it had begun");
+    assert!(matches!(events.last(), Some(ChatEvent::Failed(_))));
+    assert_eq!(chat.turns(), old);
+}
+
+#[test]
+fn a_question_cancelled_before_its_answer_begins_can_be_asked_again() {
+    let mut chat = chat_with(Fake::new(1536, 256, counting).before(slow), None);
+    let run = chat.ask("你好").unwrap();
+    run.cancel_handle().cancel();
+    assert_eq!(read(run).1.cause, StopCause::Cancelled);
+    assert_eq!(read(chat.regenerate().unwrap()).0, "回答 1");
+    assert_eq!(chat.turns().len(), 1);
+}
+
+#[test]
+fn another_system_text_keeps_the_turns() {
+    let mut chat = chat();
+    read(chat.ask("a").unwrap());
+    chat.set_system(SystemText::Custom("你是一只猫。".into()));
+    let (text, outcome, _) = read(chat.ask("b").unwrap());
+    assert_eq!((text.as_str(), chat.turns().len()), ("回答 2", 2));
+    let same = tokenizer().encode("你是一只猫。").unwrap().len();
+    assert!(outcome.usage.reused_tokens < same, "what follows the instruction is run again");
+}
+
+/// Thinks, commands `command`, and answers once it has results.
+fn thinking(command: &'static str) -> impl Fn(&[u32]) -> u32 + Send + 'static {
+    move |history| {
+        let tokenizer = tokenizer();
+        let special = tokenizer.special().unwrap();
+        let (start, reply) = match history.iter().rposition(|id| Some(*id) == special.eor) {
+            Some(at) => {
+                (at + 1 + tokenizer.encode("\n<|MOSS|>:").unwrap().len(), " 你好！😀<eom>".to_owned())
+            }
+            None => (
+                history.iter().rposition(|id| *id == special.eoh).unwrap() + 2,
+                format!("<|Inner Thoughts|>: 打个招呼<eot>\n<|Commands|>: {command}<eoc>"),
+            ),
+        };
+        let ids = tokenizer.encode(&reply).unwrap();
+        ids.get(history.len() - start).copied().unwrap_or(special.eom)
+    }
+}
+
+#[test]
+fn a_model_that_commands_nothing_goes_on_by_itself() {
+    let plugins = PluginSwitches::new([Plugin::Calculator]).unwrap();
+    let mut chat = chat_with(Fake::new(1536, 256, thinking("None")), Some(plugins));
+    let events: Vec<_> = chat.ask("你好").unwrap().collect();
+    let started = events.iter().filter(|event| matches!(event, ChatEvent::Started { .. })).count();
+    assert_eq!(started, 1);
+    let answer: String = events
+        .iter()
+        .filter_map(|event| match event {
+            ChatEvent::Text { kind: SegmentKind::Answer, piece } => Some(piece.as_str()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(answer, "你好！😀");
+    let Some(ChatEvent::Finished(outcome)) = events.last() else { panic!("{events:?}") };
+    assert_eq!(outcome.cause, StopCause::EndOfTurn);
+    let special = tokenizer().special().unwrap();
+    assert!(outcome.ids.contains(&special.eoc.unwrap()) && outcome.ids.last() == Some(&special.eom));
+    assert_eq!(outcome.usage.generated_tokens, outcome.ids.len(), "results are not generated");
+    assert!(!chat.awaits_results());
+    assert_eq!(chat.turns().len(), 1);
+    assert!(chat.turns()[0].reply.contains(&special.eor.unwrap()), "results are part of the turn");
+    assert!(!chat.turns()[0].reply.is_empty() && chat.context().unwrap().0 < 256);
+}
+
+#[test]
+fn a_cancel_handle_taken_at_the_start_ends_the_second_part_too() {
+    let plugins = PluginSwitches::new([Plugin::Calculator]).unwrap();
+    let mut chat = chat_with(Fake::new(1536, 256, thinking("None")).before(slow), Some(plugins));
+    let run = chat.ask("你好").unwrap();
+    let cancel = run.cancel_handle();
+    let mut last = None;
+    for event in run {
+        if matches!(&event, ChatEvent::Text { kind: SegmentKind::Answer, .. }) {
+            cancel.cancel();
+        }
+        last = Some(event);
+    }
+    let Some(ChatEvent::Finished(outcome)) = last else { panic!("{last:?}") };
+    assert_eq!(outcome.cause, StopCause::Cancelled);
+    assert!(outcome.text.contains("None"), "the first part is in it: {}", outcome.text);
 }

@@ -1,7 +1,11 @@
 //! Models that need no weights: what comes next is a function of what came before.
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use moss_engine::{Engine, EngineOptions, Request, StopRules};
 use moss_model::{CacheShape, LanguageModel, LogitRows, Logits, ModelError, MossConfig, SequenceChunk};
@@ -21,6 +25,28 @@ pub struct Fake {
     before: Box<dyn Fn(usize) + Send>,
     /// Fails the passes in which this id runs.
     pub poison: Option<u32>,
+    /// How often a pass asks whether it is interrupted, calling `before` each time.
+    pub layers: usize,
+    /// What goes wrong in which pass, counted from 0.
+    pub fault: Option<(usize, Fault)>,
+    passes: usize,
+}
+
+/// What a model can do wrong.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Fault {
+    /// An error that names no sequence.
+    Error,
+    /// NaN in all logits.
+    NanLogits,
+    /// Only -inf.
+    NothingPossible,
+    /// Rows that are not there.
+    NoRows,
+    /// One row short.
+    ShortRows,
+    /// Fewer answers than chunks.
+    FewerAnswers,
 }
 
 impl Fake {
@@ -29,7 +55,8 @@ impl Fake {
         let config =
             MossConfig { vocab_size, context_length: 256, eos_token_id: None, ..MossConfig::moon_003() };
         let slots = vec![u32::MAX; cache.positions()];
-        Self { config, cache, slots, next: Box::new(next), before: Box::new(|_| {}), poison: None }
+        let (next, before) = (Box::new(next), Box::new(|_| {}));
+        Self { config, cache, slots, next, before, poison: None, layers: 1, fault: None, passes: 0 }
     }
 
     pub fn before(mut self, before: impl Fn(usize) + Send + 'static) -> Self {
@@ -56,9 +83,23 @@ impl LanguageModel for Fake {
         batch: &[SequenceChunk<'_>],
         interrupted: &dyn Fn() -> bool,
     ) -> Result<Vec<Logits>, ModelError> {
-        (self.before)(batch.iter().map(|chunk| chunk.token_ids.len()).sum());
-        if interrupted() {
-            return Err(ModelError::Interrupted);
+        let fault = self.fault.filter(|(pass, _)| *pass == self.passes).map(|(_, fault)| fault);
+        self.passes += 1;
+        let block_size = self.cache.block_size;
+        for _ in 0..self.layers {
+            (self.before)(batch.iter().map(|chunk| chunk.token_ids.len()).sum());
+            if interrupted() {
+                // What an interrupted pass leaves behind is not to be relied on.
+                for chunk in batch {
+                    let last = chunk.start_pos + chunk.token_ids.len() - 1;
+                    self.slots[chunk.blocks.blocks()[last / block_size] as usize * block_size
+                        + last % block_size] = 96;
+                }
+                return Err(ModelError::Interrupted);
+            }
+        }
+        if fault == Some(Fault::Error) {
+            return Err(ModelError::CacheFull { needed_blocks: 1, free_blocks: 0 });
         }
         if let Some(sequence) =
             batch.iter().position(|chunk| chunk.token_ids.iter().any(|id| Some(*id) == self.poison))
@@ -78,8 +119,21 @@ impl LanguageModel for Fake {
             let history: Vec<u32> = (0..end).map(|position| self.slots[slot(position)]).collect();
             let mut row = vec![0.0; self.config.vocab_size];
             row[(self.next)(&history) as usize] = 10.0;
+            match fault {
+                Some(Fault::NanLogits) => row.fill(f32::NAN),
+                Some(Fault::NothingPossible) => row.fill(f32::NEG_INFINITY),
+                Some(Fault::NoRows) => row.clear(),
+                _ => {}
+            }
+            if fault == Some(Fault::ShortRows) {
+                out.push(Logits::new(row[1..].to_vec(), self.config.vocab_size - 1));
+                continue;
+            }
             let values = if chunk.logits == LogitRows::Last { row } else { Vec::new() };
             out.push(Logits::new(values, self.config.vocab_size));
+        }
+        if fault == Some(Fault::FewerAnswers) {
+            out.pop();
         }
         Ok(out)
     }
@@ -112,15 +166,23 @@ pub fn expected(prompt: &[u32], count: usize) -> Vec<u32> {
     ids.split_off(prompt.len())
 }
 
+/// Read once: a clone is cheap.
 pub fn tokenizer() -> Tokenizer {
-    let fixtures = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures");
-    Tokenizer::from_folder(fixtures.join("tokenizer")).unwrap()
+    static TOKENIZER: LazyLock<Tokenizer> = LazyLock::new(|| {
+        let fixtures = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures");
+        Tokenizer::from_folder(fixtures.join("tokenizer")).unwrap()
+    });
+    TOKENIZER.clone()
 }
 
 /// Says `script` after whatever it is asked, token by token.
 pub fn scripted(prompt_len: usize, script: &str) -> impl Fn(&[u32]) -> u32 + Send + 'static {
     let ids = tokenizer().encode(script).unwrap();
     move |history| ids.get(history.len() - prompt_len).copied().unwrap_or(0)
+}
+
+pub fn options() -> EngineOptions {
+    EngineOptions { queue_limit: 64, max_sequences: 4, prefill_chunk: 8, threads: Some(1) }
 }
 
 pub fn slow(_: usize) {

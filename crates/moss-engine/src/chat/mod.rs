@@ -1,13 +1,17 @@
 //! A conversation over an engine: turns as ids, the window rule, plugin turns.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+mod event;
+mod run;
+
+use std::{sync::Arc, time::Duration};
 
 use moss_sampling::SamplingParams;
 use moss_text::{
     Conversation, PromptBuilder, SegmentKind, SegmentStream, SystemText, Tokenizer, Turn, turns_to_drop,
 };
 
-use crate::{CancelHandle, Engine, EngineError, Event, Outcome, Request, Run, Session, StopRules};
+pub use self::{event::ChatEvent, run::ChatRun};
+use crate::{CancelHandle, Engine, EngineError, Request, Run, Session, StopRules};
 
 /// How a chat answers.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,41 +43,6 @@ pub struct Chat {
     pub options: ChatOptions,
 }
 
-/// What the user of a chat gets to see, in this order; exactly one last `Finished` or `Failed`.
-#[derive(Debug, Clone)]
-pub enum ChatEvent {
-    /// So many of the oldest turns no longer fit the window.
-    TurnsDropped {
-        /// How many went just now.
-        count: usize,
-    },
-    /// The answer has begun; see [`Event::Started`].
-    Started {
-        /// Tokens of the prompt.
-        prompt_tokens: usize,
-        /// Those found in the cache.
-        reused_tokens: usize,
-    },
-    /// See [`Event::Prefill`].
-    Prefill {
-        /// Tokens done.
-        done: usize,
-        /// Tokens in all.
-        total: usize,
-    },
-    /// Text of one part of the answer, without labels and without white space at the part's beginning.
-    Text {
-        /// The part.
-        kind: SegmentKind,
-        /// Whole characters.
-        piece: String,
-    },
-    /// The turn is part of the conversation now.
-    Finished(Outcome),
-    /// The conversation is as it was before.
-    Failed(EngineError),
-}
-
 impl Chat {
     /// An empty conversation.
     pub fn new(engine: Arc<Engine>, builder: PromptBuilder, options: ChatOptions) -> Self {
@@ -81,7 +50,8 @@ impl Chat {
         Self { engine, session, builder, turns: Vec::new(), first_shown: 0, options }
     }
 
-    /// Answers `user`.
+    /// Answers `user`. A plugin model that commands nothing is told so and goes on by itself; see [`Chat::awaits_results`] for the
+    /// others.
     ///
     /// # Errors
     /// [`EngineError::Text`] when the message alone does not fit the window; errors of [`Engine::submit`].
@@ -89,7 +59,7 @@ impl Chat {
         self.run(Turn { user: user.to_owned(), reply: Vec::new() }, None)
     }
 
-    /// Answers the last message once more; the old answer comes back if the new one fails.
+    /// Answers the last message once more; the old answer comes back if the new one fails or is cancelled before it begins.
     ///
     /// # Errors
     /// [`EngineError::NoTurn`] in an empty conversation; as [`Chat::ask`].
@@ -114,11 +84,9 @@ impl Chat {
         self.run(turn, Some(old))
     }
 
-    /// Whether the last turn ended in commands.
+    /// Whether the last turn ended in commands whose results are to be given by [`Chat::results`].
     pub fn awaits_results(&self) -> bool {
-        let eoc = self.builder.tokenizer().special().ok().and_then(|special| special.eoc);
-        let last = self.turns.last().and_then(|turn| turn.reply.last());
-        last.is_some() && last == eoc.as_ref()
+        self.turns.last().is_some_and(|turn| self.ends_in_commands(turn))
     }
 
     /// Takes the last turn back and returns what the user had said.
@@ -170,7 +138,7 @@ impl Chat {
     /// # Errors
     /// [`EngineError::Text`] when it cannot be tokenised.
     pub fn context(&self) -> Result<(usize, usize), EngineError> {
-        let used = match self.turns[self.first_shown..].split_last() {
+        let used = match self.turns.get(self.first_shown..).unwrap_or_default().split_last() {
             Some((last, before)) => self.builder.prompt(before, &last.user)?.len() + last.reply.len(),
             None => 0,
         };
@@ -186,13 +154,15 @@ impl Chat {
         self.builder.tokenizer()
     }
 
+    /// Whether a turn waits for results.
+    fn ends_in_commands(&self, turn: &Turn) -> bool {
+        let eoc = self.tokenizer().special().ok().and_then(|special| special.eoc);
+        eoc.is_some() && turn.reply.last() == eoc.as_ref()
+    }
+
     fn run(&mut self, turn: Turn, old: Option<Turn>) -> Result<ChatRun<'_>, EngineError> {
-        match self.submit(&turn) {
-            Ok((run, segments, dropped)) => {
-                let first = (dropped > 0).then_some(ChatEvent::TurnsDropped { count: dropped });
-                let ready = first.into_iter().collect();
-                Ok(ChatRun { chat: self, run, segments, turn: Some(turn), old, ready, shown: None })
-            }
+        match self.submit(&turn, CancelHandle::default(), None) {
+            Ok(submitted) => Ok(ChatRun::new(self, submitted, turn, old)),
             Err(error) => {
                 self.turns.extend(old);
                 Err(error)
@@ -200,14 +170,22 @@ impl Chat {
         }
     }
 
-    fn submit(&mut self, turn: &Turn) -> Result<(Run, SegmentStream, usize), EngineError> {
+    /// Applies the window rule and submits a turn, which may have a reply to go on from. The number is of turns dropped just now.
+    fn submit(
+        &mut self,
+        turn: &Turn,
+        cancel: CancelHandle,
+        seed: Option<u64>,
+    ) -> Result<(Run, SegmentStream, usize), EngineError> {
         let special = self.tokenizer().special()?;
-        let shown = &self.turns[self.first_shown..];
-        let len =
-            |dropped: usize| Ok(self.builder.prompt(&shown[dropped..], &turn.user)?.len() + turn.reply.len());
+        let shown = self.turns.get(self.first_shown..).unwrap_or_default();
+        let prompt = |dropped: usize| {
+            let mut ids = self.builder.prompt(shown.get(dropped..).unwrap_or_default(), &turn.user)?;
+            ids.extend_from_slice(&turn.reply);
+            Ok(ids)
+        };
+        let len = |dropped: usize| Ok(prompt(dropped)?.len());
         let dropped = turns_to_drop(len, shown.len(), self.options.max_new_tokens, self.engine.window())?;
-        let mut prompt = self.builder.prompt(&shown[dropped..], &turn.user)?;
-        prompt.extend_from_slice(&turn.reply);
         let with_plugins = self.builder.plugins().is_some();
         let mut stop_ids = vec![special.eom];
         stop_ids.extend(special.eoc.filter(|_| with_plugins));
@@ -218,99 +196,15 @@ impl Chat {
             stop_strings: Vec::new(),
             time_limit: self.options.time_limit,
         };
+        let mut sampling = self.options.sampling.clone();
+        sampling.seed = seed.or(sampling.seed);
         let session = Some(self.session.id());
-        let request = Request { stop, session, ..Request::new(prompt, self.options.sampling.clone()) };
-        let run = self.engine.submit(request)?;
+        let request = Request { stop, session, ..Request::new(prompt(dropped)?, sampling) };
+        let run = self.engine.submit_with(request, cancel)?;
         self.first_shown += dropped;
         // Fresh from the user a plugin model thinks first and says so; after results the label is part of the prompt.
         let thinks = with_plugins && turn.reply.is_empty();
         let kind = if thinks { SegmentKind::Thoughts } else { SegmentKind::Answer };
         Ok((run, SegmentStream::new(self.tokenizer().clone(), special, kind, thinks), dropped))
-    }
-}
-
-/// An answer in the making. Dropping it cancels it and keeps what there is of it.
-#[derive(Debug)]
-pub struct ChatRun<'a> {
-    chat: &'a mut Chat,
-    run: Run,
-    segments: SegmentStream,
-    /// The turn as it grows; gone once it is part of the conversation.
-    turn: Option<Turn>,
-    /// The turn that this one replaces.
-    old: Option<Turn>,
-    ready: VecDeque<ChatEvent>,
-    /// The part whose text was shown last.
-    shown: Option<SegmentKind>,
-}
-
-impl ChatRun<'_> {
-    /// Cancels this answer from another thread, or from a signal handler.
-    pub fn cancel_handle(&self) -> CancelHandle {
-        self.run.cancel_handle()
-    }
-
-    /// The seed that makes this answer again.
-    pub fn seed(&self) -> u64 {
-        self.run.seed()
-    }
-
-    fn take(&mut self, event: Event) {
-        match event {
-            Event::Started { prompt_tokens, reused_tokens } => {
-                self.ready.push_back(ChatEvent::Started { prompt_tokens, reused_tokens });
-            }
-            Event::Prefill { done, total } => self.ready.push_back(ChatEvent::Prefill { done, total }),
-            Event::Text { id: Some(id), .. } => {
-                if let Some(turn) = &mut self.turn {
-                    turn.reply.push(id);
-                }
-                let texts = self.segments.push(id);
-                self.show(texts);
-            }
-            Event::Text { id: None, .. } => {}
-            Event::Finished(outcome) => {
-                let texts = self.segments.finish();
-                self.show(texts);
-                self.chat.turns.extend(self.turn.take());
-                self.ready.push_back(ChatEvent::Finished(outcome));
-            }
-            Event::Failed(error) => {
-                self.turn = None;
-                self.chat.turns.extend(self.old.take());
-                self.ready.push_back(ChatEvent::Failed(error));
-            }
-        }
-    }
-
-    fn show(&mut self, texts: Vec<moss_text::SegmentText>) {
-        for text in texts {
-            // The space behind a label belongs to the label.
-            let begins = self.shown != Some(text.kind);
-            let piece = if begins { text.piece.trim_start().to_owned() } else { text.piece };
-            if !piece.is_empty() {
-                self.shown = Some(text.kind);
-                self.ready.push_back(ChatEvent::Text { kind: text.kind, piece });
-            }
-        }
-    }
-}
-
-impl Iterator for ChatRun<'_> {
-    type Item = ChatEvent;
-
-    fn next(&mut self) -> Option<ChatEvent> {
-        while self.ready.is_empty() {
-            let event = self.run.next()?;
-            self.take(event);
-        }
-        self.ready.pop_front()
-    }
-}
-
-impl Drop for ChatRun<'_> {
-    fn drop(&mut self) {
-        // Cancelled half-way: what was said stays said.
-        self.chat.turns.extend(self.turn.take());
     }
 }

@@ -1,0 +1,178 @@
+//! Ends that come from outside: cancelled, dropped, out of time. In the queue, in the prompt, in the answer.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::{Duration, Instant},
+};
+
+use moss_engine::{EngineOptions, Event, Request, StopCause};
+use support::{Fake, expected, greedy, mix, options, slow};
+
+#[test]
+fn the_time_limit_ends_an_answer() {
+    let engine = Fake::new(97, 256, mix).before(slow).start(options(), None);
+    let mut request = greedy(&[1], 200);
+    request.stop.time_limit = Some(Duration::from_millis(30));
+    let outcome = engine.submit(request).unwrap().wait().unwrap();
+    assert_eq!(outcome.cause, StopCause::TimeLimit);
+    assert!(!outcome.ids.is_empty() && outcome.ids.len() < 100);
+}
+
+#[test]
+fn an_answer_can_be_cancelled_at_any_token() {
+    let engine = Fake::new(97, 256, mix).before(slow).start(options(), None);
+    let mut run = engine.submit(greedy(&[1], 200)).unwrap();
+    let cancel = run.cancel_handle();
+    let mut tokens = 0;
+    let outcome = loop {
+        match run.next().unwrap() {
+            Event::Text { .. } => {
+                tokens += 1;
+                if tokens == 5 {
+                    cancel.cancel();
+                }
+            }
+            Event::Finished(outcome) => break outcome,
+            _ => {}
+        }
+    };
+    assert_eq!(outcome.cause, StopCause::Cancelled);
+    assert!((5..10).contains(&outcome.ids.len()));
+    assert_eq!(outcome.ids, expected(&[1], outcome.ids.len()));
+}
+
+#[test]
+fn a_prompt_can_be_cancelled_and_what_was_run_of_it_is_kept() {
+    let engine = Fake::new(97, 256, mix).before(slow).start(options(), None);
+    let prompt: Vec<u32> = (0..97).collect();
+    let session = engine.session();
+    let request = || Request { session: Some(session.id()), ..greedy(&prompt, 3) };
+    let mut run = engine.submit(request()).unwrap();
+    let cancel = run.cancel_handle();
+    loop {
+        match run.next().unwrap() {
+            Event::Prefill { done, .. } if done >= 16 => cancel.cancel(),
+            Event::Finished(outcome) => {
+                assert_eq!((outcome.cause, outcome.ids.len()), (StopCause::Cancelled, 0));
+                break;
+            }
+            _ => {}
+        }
+    }
+    let outcome = engine.submit(request()).unwrap().wait().unwrap();
+    assert!(outcome.usage.reused_tokens >= 16 && outcome.usage.reused_tokens < 97);
+    assert_eq!(outcome.ids, expected(&prompt, 3));
+}
+
+#[test]
+fn a_waiting_request_can_be_cancelled_and_a_dropped_one_ends() {
+    let one = EngineOptions { max_sequences: 1, ..options() };
+    let engine = Fake::new(97, 256, mix).before(slow).start(one, None);
+    let first = engine.submit(greedy(&[1], 100)).unwrap();
+    let second = engine.submit(greedy(&[2], 10)).unwrap();
+    second.cancel_handle().cancel();
+    let outcome = second.wait().unwrap();
+    assert_eq!((outcome.cause, outcome.usage.prefilled_tokens), (StopCause::Cancelled, 0));
+    drop(first);
+    // The one that was dropped makes way long before its hundred tokens.
+    assert_eq!(engine.submit(greedy(&[3], 3)).unwrap().wait().unwrap().ids, expected(&[3], 3));
+    assert!(engine.metrics().generated_tokens < 100);
+}
+
+#[test]
+fn an_engine_that_is_dropped_ends_its_runs() {
+    let engine = Fake::new(97, 256, mix).before(slow).start(options(), None);
+    let run = engine.submit(greedy(&[1], 250)).unwrap();
+    drop(engine);
+    let outcome = run.wait().unwrap();
+    assert_eq!(outcome.cause, StopCause::Cancelled);
+}
+
+/// A pass of 500 layers, 2 ms each: a second in all.
+fn deep(mut fake: Fake) -> Fake {
+    fake.layers = 500;
+    fake.before(slow)
+}
+
+#[test]
+fn a_pass_is_left_in_its_middle_once_all_who_wait_for_it_are_cancelled() {
+    let whole = EngineOptions { prefill_chunk: 64, ..options() };
+    let engine = deep(Fake::new(97, 1024, mix)).start(whole, None);
+    let runs = [greedy(&[1; 40], 5), greedy(&[2], 5)].map(|request| engine.submit(request).unwrap());
+    std::thread::sleep(Duration::from_millis(50));
+    let cancelled = Instant::now();
+    runs.iter().for_each(|run| run.cancel());
+    for run in runs {
+        let outcome = run.wait().unwrap();
+        assert_eq!((outcome.cause, outcome.ids.len()), (StopCause::Cancelled, 0));
+    }
+    assert!(cancelled.elapsed() < Duration::from_millis(500), "within a layer, not within a pass");
+}
+
+#[test]
+fn time_runs_out_in_the_middle_of_a_pass_too() {
+    let engine = deep(Fake::new(97, 256, mix)).start(options(), None);
+    let mut request = greedy(&[1; 5], 5);
+    request.stop.time_limit = Some(Duration::from_millis(30));
+    let begun = Instant::now();
+    let outcome = engine.submit(request).unwrap().wait().unwrap();
+    assert_eq!((outcome.cause, outcome.ids.len()), (StopCause::TimeLimit, 0));
+    assert!(begun.elapsed() < Duration::from_millis(700));
+}
+
+#[test]
+fn an_interrupted_pass_does_not_count_as_written() {
+    // The model scribbles into the cache when it is interrupted; the session must not take that for its keys.
+    let passes = Arc::new(AtomicUsize::new(0));
+    let counter = passes.clone();
+    let before = move |_| {
+        counter.fetch_add(1, SeqCst);
+        slow(0);
+    };
+    let mut fake = Fake::new(97, 256, mix).before(before);
+    fake.layers = 20;
+    let engine = fake.start(options(), None);
+    let session = engine.session();
+    let prompt: Vec<u32> = (0..30).collect();
+    let request = || Request { session: Some(session.id()), ..greedy(&prompt, 3) };
+    let run = engine.submit(request()).unwrap();
+    while passes.load(SeqCst) < 30 {
+        std::thread::yield_now(); // the second chunk is half done
+    }
+    run.cancel();
+    assert_eq!(run.wait().unwrap().cause, StopCause::Cancelled);
+    let outcome = engine.submit(request()).unwrap().wait().unwrap();
+    assert_eq!(outcome.usage.reused_tokens % 8, 0, "whole chunks alone are kept");
+    assert!(outcome.usage.reused_tokens > 0);
+    assert_eq!(outcome.ids, expected(&prompt, 3));
+}
+
+#[test]
+fn who_is_cancelled_does_not_disturb_the_neighbours() {
+    let engine = Fake::new(97, 1024, mix).before(slow).start(options(), None);
+    let runs: Vec<_> = (1..5).map(|id| engine.submit(greedy(&[id, id], 40)).unwrap()).collect();
+    let [mut first, second, third, fourth] = <[_; 4]>::try_from(runs).unwrap();
+    first.find(|event| matches!(event, Event::Text { .. })).unwrap();
+    second.cancel();
+    drop(third);
+    assert_eq!(second.wait().unwrap().cause, StopCause::Cancelled);
+    assert_eq!(first.wait().unwrap().ids, expected(&[1, 1], 40));
+    assert_eq!(fourth.wait().unwrap().ids, expected(&[4, 4], 40));
+}
+
+#[test]
+fn cancelling_what_is_over_changes_nothing() {
+    let engine = Fake::new(97, 256, mix).start(options(), None);
+    let mut run = engine.submit(greedy(&[1], 3)).unwrap();
+    let cancel = run.cancel_handle();
+    let last = run.by_ref().last().unwrap();
+    cancel.cancel();
+    assert!(matches!(last, Event::Finished(outcome) if outcome.cause == StopCause::MaxNewTokens));
+    assert!(run.next().is_none(), "exactly one last event");
+}
