@@ -155,7 +155,7 @@ impl Linear {
 
 /// Rows with zeros behind them, so that they end in whole vectors.
 fn padded(x: &[f32], rows: usize, inputs: usize) -> Cow<'_, [f32]> {
-    let stride = inputs.next_multiple_of(dense::PAD);
+    let stride = dense::row_stride(rows, inputs);
     if stride == inputs {
         return Cow::Borrowed(x);
     }

@@ -107,7 +107,7 @@ impl TryFrom<&RawConfig> for MossConfig {
             num_layers: positive("n_layer", raw.num_layers)?,
             num_heads,
             head_dim,
-            inner_size: positive("n_inner", raw.inner_size.unwrap_or(4 * hidden_size))?,
+            inner_size: positive("n_inner", raw.inner_size.unwrap_or(hidden_size.saturating_mul(4)))?,
             rotary_dim,
             context_length: positive("n_positions", raw.context_length)?,
             layer_norm_epsilon,

@@ -27,9 +27,15 @@ const BLOCK: usize = 768;
 /// Rows whose partial sums are kept together.
 const ROW_CHUNK: usize = 256;
 /// Inputs are padded with zeros to a multiple of this, so that `x` is read in whole vectors.
-pub(crate) const PAD: usize = 16;
+const PAD: usize = 16;
 
-/// `x` is `[rows, in_features padded to PAD]`, `y` is `[rows, out_features]`.
+/// Values from one row of `x` to the next. Many rows lie one cache line further apart than they must: at the model's own widths
+/// they would all fall into the same few sets of the first-level cache.
+pub(crate) fn row_stride(rows: usize, inputs: usize) -> usize {
+    inputs.next_multiple_of(PAD) + if rows > DIRECT_ROWS { PAD } else { 0 }
+}
+
+/// `x` is `[rows, row_stride]`, zeros behind `in_features`; `y` is `[rows, out_features]`.
 pub(crate) fn matmul(
     isa: Isa,
     x: &[f32],
@@ -54,7 +60,7 @@ fn run<E: Element>(
     y: &mut [f32],
 ) {
     let outputs = weight.out_features;
-    assert_eq!(x.len(), rows * weight.in_features.next_multiple_of(PAD));
+    assert_eq!(x.len(), rows * row_stride(rows, weight.in_features));
     assert_eq!(y.len(), rows * outputs);
     assert_eq!(weight.data.len(), outputs * weight.in_features * E::BYTES);
     assert!(bias.is_none_or(|bias| bias.len() == outputs));
@@ -130,7 +136,7 @@ struct Task<'a, E> {
 
 impl<E: Element> Task<'_, E> {
     fn stride(&self) -> usize {
-        self.inputs.next_multiple_of(PAD)
+        row_stride(self.rows, self.inputs)
     }
 
     #[inline(always)]
