@@ -46,7 +46,47 @@ pub enum KernelError {
         /// The op.
         op: &'static str,
     },
+    /// There is no GPU of that number.
+    #[error("there is no GPU {ordinal}: {}", match found { 0 => "the driver shows none".to_owned(), 1 => "the driver shows one, GPU 0".to_owned(), n => format!("the driver shows {n}, GPU 0 to {}", n - 1) })]
+    NoSuchGpu {
+        /// The number asked for.
+        ordinal: usize,
+        /// GPUs there are.
+        found: usize,
+    },
+    /// A driver that this build's libraries do not run on. Versions count 1000 x major + 10 x minor.
+    #[error("the NVIDIA driver offers CUDA {}.{}, this build needs {}.{} or newer", found / 1000, found % 1000 / 10, needed / 1000, needed % 1000 / 10)]
+    DriverTooOld {
+        /// What the driver offers.
+        found: u32,
+        /// What the build was made with.
+        needed: u32,
+    },
+    /// A card has no room left.
+    #[error("GPU {gpu} is out of memory: {} more were asked for, {} are free", mebibytes(*needed), mebibytes(*free))]
+    OutOfMemory {
+        /// The card.
+        gpu: usize,
+        /// Bytes asked for.
+        needed: u64,
+        /// Bytes free.
+        free: u64,
+    },
+    /// The driver or a CUDA library said no.
+    #[error("cannot {what}: {message}")]
+    Driver {
+        /// What was being done.
+        what: &'static str,
+        /// The driver's number of the error.
+        code: u32,
+        /// Its words.
+        message: String,
+    },
     /// candle refused a tensor operation.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{:.0} MiB", bytes as f64 / 1_048_576.0)
 }

@@ -9,7 +9,11 @@
 
 mod bandwidth;
 mod cpu;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 mod error;
+#[cfg(any(feature = "cuda", test))]
+mod fragment;
 mod linear;
 pub mod ops;
 mod weight;

@@ -14,6 +14,8 @@ pub use embedding::Embedding;
 pub use finite::{BadValue, first_non_finite};
 pub use kv_cache::{KvLayer, kv_write};
 pub use norm::layer_norm;
+#[cfg(feature = "cuda")]
+pub(crate) use rotary::rope_angles;
 pub use rotary::{RopePrecision, RopeTable, rotary};
 
 use candle_core::{CpuStorage, DType, Device, Storage, Tensor};

@@ -39,35 +39,43 @@ impl RopeTable {
         device: &Device,
     ) -> Result<Self, KernelError> {
         expect_cpu(OP, device)?;
-        if !rotary_dim.is_multiple_of(2) {
-            return Err(KernelError::Argument {
-                op: OP,
-                arg: "rotary_dim",
-                found: rotary_dim,
-                rule: "even".into(),
-            });
-        }
-        let pairs = rotary_dim / 2;
-        // Upstream's quantised models are built under a default dtype of f16, which rounds each step on the way.
-        let round = |value: f32| match precision {
-            RopePrecision::F32 => value,
-            RopePrecision::F16 => f16::from_f32(value).to_f32(),
-        };
-        let frequency = |pair: usize| {
-            let exponent = round((2 * pair) as f32 / rotary_dim as f32);
-            round(1.0 / round(10_000f32.powf(exponent)))
-        };
-        let frequencies: Vec<f32> = (0..pairs).map(frequency).collect();
-        let angles = || {
-            (0..context_length).flat_map(|at| frequencies.iter().map(move |frequency| at as f32 * frequency))
-        };
-        Ok(Self { sin: angles().map(f32::sin).collect(), cos: angles().map(f32::cos).collect(), pairs })
+        let (sin, cos) = rope_angles(rotary_dim, context_length, precision)?;
+        Ok(Self { sin, cos, pairs: rotary_dim / 2 })
     }
 
     /// Positions there are angles for.
     fn positions(&self) -> usize {
         self.sin.len().checked_div(self.pairs).unwrap_or(usize::MAX)
     }
+}
+
+/// Sines and cosines, `[context_length, rotary_dim / 2]` each.
+pub(crate) fn rope_angles(
+    rotary_dim: usize,
+    context_length: usize,
+    precision: RopePrecision,
+) -> Result<(Vec<f32>, Vec<f32>), KernelError> {
+    if !rotary_dim.is_multiple_of(2) {
+        return Err(KernelError::Argument {
+            op: OP,
+            arg: "rotary_dim",
+            found: rotary_dim,
+            rule: "even".into(),
+        });
+    }
+    // Upstream's quantised models are built under a default dtype of f16, which rounds each step on the way.
+    let round = |value: f32| match precision {
+        RopePrecision::F32 => value,
+        RopePrecision::F16 => f16::from_f32(value).to_f32(),
+    };
+    let frequency = |pair: usize| {
+        let exponent = round((2 * pair) as f32 / rotary_dim as f32);
+        round(1.0 / round(10_000f32.powf(exponent)))
+    };
+    let frequencies: Vec<f32> = (0..rotary_dim / 2).map(frequency).collect();
+    let angles =
+        || (0..context_length).flat_map(|at| frequencies.iter().map(move |frequency| at as f32 * frequency));
+    Ok((angles().map(f32::sin).collect(), angles().map(f32::cos).collect()))
 }
 
 /// Turns every head of every row by its row's position.

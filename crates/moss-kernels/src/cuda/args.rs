@@ -1,0 +1,148 @@
+//! The structs that kernels take by value, field for field as in `kernels/`.
+
+use std::ptr::null;
+
+use half::f16;
+
+/// `Segment` of `kernels/common/linear.cuh`.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Segment {
+    pub(crate) weight: *const u8,
+    pub(crate) table: *const u8,
+    pub(crate) x: *const f16,
+    pub(crate) x_stride: u32,
+    pub(crate) blocks: u32,
+    pub(crate) groups: u32,
+    pub(crate) group_magic: u32,
+}
+
+impl Segment {
+    pub(crate) const NONE: Self =
+        Self { weight: null(), table: null(), x: null(), x_stride: 0, blocks: 0, groups: 0, group_magic: 0 };
+}
+
+/// `Epilogue` of `kernels/common/linear.cuh`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Epilogue {
+    Store,
+    Residual,
+    HeadsAndInner,
+}
+
+/// `LinearArgs` of `kernels/common/linear.cuh`.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub(crate) struct LinearArgs {
+    pub(crate) segments: [Segment; 2],
+    pub(crate) first_tiles: u32,
+    pub(crate) tile_offset: u32,
+    pub(crate) rows: u32,
+    pub(crate) n: u32,
+    pub(crate) epilogue: Epilogue,
+    pub(crate) layer: u32,
+    pub(crate) out_stride: u64,
+    pub(crate) out: *mut f32,
+    pub(crate) bias: *const f32,
+    pub(crate) non_finite: *mut u64,
+    pub(crate) heads: Heads,
+}
+
+/// `Heads` of `kernels/common/heads.cuh`.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Heads {
+    pub(crate) q: *mut f16,
+    pub(crate) keys: *mut f16,
+    pub(crate) values: *mut f16,
+    pub(crate) positions: *const u32,
+    pub(crate) slots: *const u32,
+    pub(crate) sin: *const f32,
+    pub(crate) cos: *const f32,
+    pub(crate) inner_bias: *const f32,
+    pub(crate) inner: *mut f16,
+    pub(crate) inner_scatter: *const u32,
+    pub(crate) inner_size: u32,
+    pub(crate) inner_stride: u32,
+    pub(crate) hidden: u32,
+    pub(crate) shards: u32,
+    pub(crate) num_heads: u32,
+    pub(crate) head_dim: u32,
+    pub(crate) head_stride: u32,
+    pub(crate) rotary_pairs: u32,
+}
+
+impl Heads {
+    pub(crate) const NONE: Self = Self {
+        q: std::ptr::null_mut(),
+        keys: std::ptr::null_mut(),
+        values: std::ptr::null_mut(),
+        positions: null(),
+        slots: null(),
+        sin: null(),
+        cos: null(),
+        inner_bias: null(),
+        inner: std::ptr::null_mut(),
+        inner_scatter: null(),
+        inner_size: 0,
+        inner_stride: 0,
+        hidden: 0,
+        shards: 1,
+        num_heads: 1,
+        head_dim: 1,
+        head_stride: 1,
+        rotary_pairs: 0,
+    };
+}
+
+/// `NormTarget` of `kernels/layer_norm.cu`.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub(crate) struct NormTarget {
+    pub(crate) out: *mut f16,
+    pub(crate) scatter: *const u32,
+    pub(crate) stride: u32,
+}
+
+impl NormTarget {
+    pub(crate) const NONE: Self = Self { out: std::ptr::null_mut(), scatter: null(), stride: 0 };
+}
+
+/// `DecodeAttentionArgs` of `kernels/attention_decode.cu`.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub(crate) struct DecodeAttentionArgs {
+    pub(crate) q: *const f16,
+    pub(crate) keys: *const f16,
+    pub(crate) values: *const f16,
+    pub(crate) tables: *const u32,
+    pub(crate) rows: *const u32,
+    pub(crate) positions: *const u32,
+    pub(crate) parts: *mut f32,
+    pub(crate) tickets: *mut u32,
+    pub(crate) out: *mut f16,
+    pub(crate) scatter: *const u32,
+    pub(crate) max_blocks: u32,
+    pub(crate) heads: u32,
+    pub(crate) head_dim: u32,
+    pub(crate) stride: u32,
+    pub(crate) out_stride: u32,
+    pub(crate) scale: f32,
+}
+
+/// `DequantizeArgs` of `kernels/dequantize.cu`.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub(crate) struct DequantizeArgs {
+    pub(crate) weight: *const u8,
+    pub(crate) table: *const u8,
+    pub(crate) out: *mut f16,
+    pub(crate) blocks: u32,
+    pub(crate) groups: u32,
+    pub(crate) group_magic: u32,
+    pub(crate) first_tile: u32,
+    pub(crate) tiles: u32,
+    pub(crate) first_block: u32,
+    pub(crate) panel_blocks: u32,
+}

@@ -1,0 +1,181 @@
+//! Attention over the paged cache on a card.
+
+use half::f16;
+
+use super::{
+    Buffer, Gpu, GpuLinear, HeadLayout,
+    args::DecodeAttentionArgs,
+    buffer::View,
+    count,
+    launch::{Geometry, Kernel, params},
+    linear::LinearInput,
+    rule,
+};
+use crate::KernelError;
+
+/// Positions of a cache block, fixed in the kernels.
+pub(super) const BLOCK_POSITIONS: usize = 16;
+
+/// Positions that one block of threads attends over in decode.
+const SPLIT: usize = 64;
+
+/// One layer's cache: `[num_blocks, heads, 16, stride]` keys, and values.
+#[derive(Debug)]
+pub struct KvBlocks {
+    pub(super) keys: Buffer<f16>,
+    pub(super) values: Buffer<f16>,
+    pub(super) heads: usize,
+    pub(super) stride: usize,
+    num_blocks: usize,
+}
+
+impl KvBlocks {
+    /// # Errors
+    /// [`KernelError::Argument`] for a block size other than 16; [`KernelError::OutOfMemory`].
+    pub fn new(
+        gpu: &Gpu,
+        num_blocks: usize,
+        block_size: usize,
+        layout: HeadLayout,
+    ) -> Result<Self, KernelError> {
+        rule(
+            "kv cache",
+            "block_size",
+            block_size,
+            block_size == BLOCK_POSITIONS,
+            BLOCK_POSITIONS.to_string(),
+        )?;
+        let (heads, stride) = (layout.num_heads, layout.stride());
+        let len = num_blocks * heads * BLOCK_POSITIONS * stride;
+        Ok(Self { keys: gpu.zeros(len)?, values: gpu.zeros(len)?, heads, stride, num_blocks })
+    }
+
+    /// Blocks there are.
+    pub fn num_blocks(&self) -> usize {
+        self.num_blocks
+    }
+
+    /// Bytes on the card.
+    pub fn bytes(&self) -> u64 {
+        self.keys.bytes() + self.values.bytes()
+    }
+}
+
+/// Sequences that bring one row each.
+#[derive(Debug, Clone, Copy)]
+pub struct DecodeRows<'a> {
+    /// `[sequences, max_blocks]`: cache block of each 16 positions.
+    pub tables: View<'a, u32>,
+    /// Entries of a table.
+    pub max_blocks: usize,
+    /// The row of each sequence in the pass; `None` for its own number.
+    pub rows: Option<View<'a, u32>>,
+    /// Position of each row of the pass.
+    pub positions: View<'a, u32>,
+    /// Sequences.
+    pub count: usize,
+}
+
+/// Scratch of decode attention for `sequences` over `positions`.
+#[derive(Debug)]
+pub struct DecodeScratch {
+    parts: Buffer<f32>,
+    tickets: Buffer<u32>,
+}
+
+impl DecodeScratch {
+    /// # Errors
+    /// [`KernelError::OutOfMemory`].
+    pub fn new(
+        gpu: &Gpu,
+        sequences: usize,
+        positions: usize,
+        layout: HeadLayout,
+    ) -> Result<Self, KernelError> {
+        let splits = positions.div_ceil(SPLIT).max(1);
+        let heads = sequences * layout.num_heads;
+        Ok(Self { parts: gpu.zeros(heads * splits * (2 + layout.stride()))?, tickets: gpu.zeros(heads)? })
+    }
+}
+
+impl Gpu {
+    /// `softmax(q k^T / sqrt(head_dim)) v` for one row a sequence, into the inputs of out_proj. Tables, rows and positions are the caller's
+    /// to check; no position reaches past `max_blocks * 16`.
+    ///
+    /// # Errors
+    /// [`KernelError::Argument`] where extents do not fit.
+    pub fn attention_decode(
+        &self,
+        q: &Buffer<f16>,
+        cache: &KvBlocks,
+        rows: DecodeRows<'_>,
+        scratch: &DecodeScratch,
+        (out, out_proj): (LinearInput<'_>, &GpuLinear),
+        layout: HeadLayout,
+    ) -> Result<(), KernelError> {
+        const OP: &str = "attention";
+        let (heads, stride) = (layout.num_heads, layout.stride());
+        let splits = (rows.max_blocks * BLOCK_POSITIONS).div_ceil(SPLIT);
+        let at_least = |arg, found: usize, needed: usize| {
+            rule(OP, arg, found, found >= needed, format!("at least {needed}"))
+        };
+        rule(
+            OP,
+            "cache heads",
+            cache.heads,
+            (cache.heads, cache.stride) == (heads, stride),
+            heads.to_string(),
+        )?;
+        at_least("tables", rows.tables.len, rows.count * rows.max_blocks)?;
+        at_least("q", q.len(), rows.count * heads * stride)?;
+        at_least("parts", scratch.parts.len(), rows.count * heads * splits * (2 + stride))?;
+        at_least("tickets", scratch.tickets.len(), rows.count * heads)?;
+        at_least("output stride", out.stride, out_proj.input_stride())?;
+        at_least("output", out.values.len(), rows.count * out.stride)?;
+        rule(
+            OP,
+            "out_proj inputs",
+            out_proj.in_features,
+            out_proj.in_features == heads * layout.head_dim,
+            (heads * layout.head_dim).to_string(),
+        )?;
+        let kernel = match stride {
+            ..=16 => Kernel::AttentionDecode16,
+            ..=32 => Kernel::AttentionDecode32,
+            ..=64 => Kernel::AttentionDecode64,
+            ..=128 => Kernel::AttentionDecode128,
+            ..=256 => Kernel::AttentionDecode256,
+            found => {
+                return Err(KernelError::Argument {
+                    op: OP,
+                    arg: "head_dim",
+                    found,
+                    rule: "at most 256".into(),
+                });
+            }
+        };
+        let args = DecodeAttentionArgs {
+            q: q.ptr(),
+            keys: cache.keys.ptr(),
+            values: cache.values.ptr(),
+            tables: rows.tables.ptr(),
+            rows: rows.rows.map_or(std::ptr::null(), |rows| rows.ptr()),
+            positions: rows.positions.ptr(),
+            parts: scratch.parts.ptr_mut(),
+            tickets: scratch.tickets.ptr_mut(),
+            out: out.values.ptr_mut(),
+            scatter: out_proj.scatter.as_ref().map_or(std::ptr::null(), Buffer::ptr),
+            max_blocks: count(OP, "max_blocks", rows.max_blocks)?,
+            heads: count(OP, "heads", heads)?,
+            head_dim: count(OP, "head_dim", layout.head_dim)?,
+            stride: count(OP, "stride", stride)?,
+            out_stride: count(OP, "output stride", out.stride)?,
+            scale: 1.0 / (layout.head_dim as f32).sqrt(),
+        };
+        let grid =
+            (count(OP, "splits", splits)?, count(OP, "heads", heads)?, count(OP, "sequences", rows.count)?);
+        // SAFETY: the only argument is `DecodeAttentionArgs`, field for field as in kernels/attention_decode.cu; extents were checked
+        // above, tables, rows and positions by the caller.
+        unsafe { self.launch(kernel, Geometry { grid, block: 128 }, params![args]) }
+    }
+}

@@ -1,0 +1,184 @@
+//! Memory of a card, and memory of the host that a card reads by itself.
+
+use std::sync::Arc;
+
+use candle_core::cuda_backend::cudarc::driver::{
+    CudaEvent, CudaSlice, CudaStream, DevicePtr, DeviceRepr, ValidAsZeroBits, result,
+};
+
+use super::During;
+use crate::KernelError;
+
+/// `len` values on a card. Freed, in the order of its stream, when dropped.
+#[derive(Debug)]
+pub struct Buffer<T> {
+    pub(super) slice: CudaSlice<T>,
+    pub(super) len: usize,
+}
+
+impl<T> Buffer<T> {
+    /// Values.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Bytes.
+    pub fn bytes(&self) -> u64 {
+        (self.len * size_of::<T>()) as u64
+    }
+
+    /// `len` values from `at` on.
+    ///
+    /// # Errors
+    /// [`KernelError::Argument`] where there are fewer.
+    pub fn view(&self, at: usize, len: usize) -> Result<View<'_, T>, KernelError> {
+        let room = self.len.saturating_sub(at);
+        super::rule("view of GPU memory", "length", len, len <= room, format!("at most {room}"))?;
+        Ok(View { buffer: self, at, len })
+    }
+
+    /// All values.
+    pub fn all(&self) -> View<'_, T> {
+        View { buffer: self, at: 0, len: self.len }
+    }
+
+    pub(super) fn address(&self) -> u64 {
+        let stream = self.slice.stream();
+        let (address, _guard) = self.slice.device_ptr(stream);
+        address
+    }
+
+    pub(super) fn ptr(&self) -> *const T {
+        self.address() as *const T
+    }
+
+    pub(super) fn ptr_mut(&self) -> *mut T {
+        self.address() as *mut T
+    }
+}
+
+/// A run of values within a [`Buffer`].
+#[derive(Debug)]
+pub struct View<'a, T> {
+    buffer: &'a Buffer<T>,
+    at: usize,
+    pub(super) len: usize,
+}
+
+impl<T> Clone for View<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for View<'_, T> {}
+
+impl<T> View<'_, T> {
+    pub(super) fn ptr(&self) -> *const T {
+        self.ptr_mut().cast_const()
+    }
+
+    pub(super) fn ptr_mut(&self) -> *mut T {
+        (self.buffer.address() + (self.at * size_of::<T>()) as u64) as *mut T
+    }
+}
+
+/// `len` values of page-locked host memory: copies from and to it do not hold the host up.
+pub struct Pinned<T> {
+    start: *mut T,
+    len: usize,
+    stream: Arc<CudaStream>,
+    /// The last copy that uses the memory.
+    last_use: CudaEvent,
+}
+
+// SAFETY: the memory is owned, and host code reaches it through `&self` and `&mut self` alone.
+unsafe impl<T: Send> Send for Pinned<T> {}
+
+impl<T> std::fmt::Debug for Pinned<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pinned").field("len", &self.len).finish_non_exhaustive()
+    }
+}
+
+impl<T> Drop for Pinned<T> {
+    fn drop(&mut self) {
+        // A card that failed cannot be waited for; its copies are over too.
+        let _ = self.last_use.synchronize();
+        // SAFETY: `malloc_host` gave the memory, and no copy uses it any more.
+        let _ = unsafe { result::free_host(self.start.cast()) };
+    }
+}
+
+impl<T: DeviceRepr + ValidAsZeroBits> Pinned<T> {
+    pub(super) fn new(stream: &Arc<CudaStream>, len: usize) -> Result<Self, KernelError> {
+        const WHAT: &str = "take page-locked host memory";
+        let len = len.max(1);
+        stream.context().bind_to_thread().during(WHAT)?;
+        let last_use = stream.context().new_event(None).during(WHAT)?;
+        // SAFETY: set to zeros, which are values of `T`, before anybody sees it. No flags: write-combined memory would be slow to read.
+        let start = unsafe {
+            let start: *mut T = result::malloc_host(len * size_of::<T>(), 0).during(WHAT)?.cast();
+            start.write_bytes(0, len);
+            start
+        };
+        Ok(Self { start, len, stream: stream.clone(), last_use })
+    }
+
+    /// The values, once the copies that use them are done.
+    ///
+    /// # Errors
+    /// [`KernelError::Driver`].
+    pub fn as_mut_slice(&mut self) -> Result<&mut [T], KernelError> {
+        self.last_use.synchronize().during("wait for the GPU")?;
+        // SAFETY: `len` values lie there, no copy uses them any more, and `self` is borrowed.
+        Ok(unsafe { std::slice::from_raw_parts_mut(self.start, self.len) })
+    }
+
+    /// The values, once the copies that use them are done.
+    ///
+    /// # Errors
+    /// [`KernelError::Driver`].
+    pub fn as_slice(&self) -> Result<&[T], KernelError> {
+        self.last_use.synchronize().during("wait for the GPU")?;
+        // SAFETY: as above.
+        Ok(unsafe { std::slice::from_raw_parts(self.start, self.len) })
+    }
+
+    /// Starts a copy of the first `len` values to `to`, from its value `at` on.
+    ///
+    /// # Errors
+    /// [`KernelError::Argument`] where they do not fit; [`KernelError::Driver`].
+    pub fn copy_to(&mut self, to: &Buffer<T>, at: usize, len: usize) -> Result<(), KernelError> {
+        let room = to.len.saturating_sub(at).min(self.len);
+        super::rule("copy to the GPU", "length", len, len <= room, format!("at most {room}"))?;
+        let address = to.address() + (at * size_of::<T>()) as u64;
+        // SAFETY: both extents were checked, and the host waits for `last_use` before it touches the memory again.
+        unsafe {
+            let from = std::slice::from_raw_parts(self.start, len);
+            result::memcpy_htod_async(address, from, self.stream.cu_stream()).during("copy to the GPU")?;
+        }
+        self.last_use.record(&self.stream).during("copy to the GPU")
+    }
+
+    /// Starts a copy of `len` values of `from`, from its value `at` on, to the front of this.
+    ///
+    /// # Errors
+    /// As for [`Pinned::copy_to`].
+    pub fn copy_from(&mut self, from: &Buffer<T>, at: usize, len: usize) -> Result<(), KernelError> {
+        let room = from.len.saturating_sub(at).min(self.len);
+        super::rule("copy from the GPU", "length", len, len <= room, format!("at most {room}"))?;
+        let address = from.address() + (at * size_of::<T>()) as u64;
+        // SAFETY: as above.
+        unsafe {
+            let to = std::slice::from_raw_parts_mut(self.start, len);
+            result::memcpy_dtoh_async(to, address, self.stream.cu_stream()).during("copy from the GPU")?;
+        }
+        self.last_use.record(&self.stream).during("copy from the GPU")
+    }
+}

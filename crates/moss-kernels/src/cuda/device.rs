@@ -1,0 +1,252 @@
+//! A GPU: its stream, its kernels, what it is.
+
+use std::sync::Arc;
+
+use candle_core::{
+    CudaDevice,
+    cuda_backend::cudarc::driver::{
+        CudaContext, CudaStream, DeviceRepr, ValidAsZeroBits, result,
+        sys::{self, CUdevice_attribute as Attribute},
+    },
+};
+
+use super::{Buffer, During, Pinned, images, launch::Kernels};
+use crate::KernelError;
+
+/// The code that a card runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GpuCode {
+    /// Machine code for this architecture (75, 80, 90).
+    Machine(u32),
+    /// PTX for this architecture, translated by the driver at the first start.
+    Ptx(u32),
+}
+
+impl std::fmt::Display for GpuCode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Machine(architecture) => write!(f, "sm_{architecture}"),
+            Self::Ptx(architecture) => write!(f, "compute_{architecture} PTX"),
+        }
+    }
+}
+
+/// What a card is.
+#[derive(Debug, Clone)]
+pub struct GpuInfo {
+    /// Its number, within what `CUDA_VISIBLE_DEVICES` leaves.
+    pub ordinal: usize,
+    /// Its name.
+    pub name: String,
+    /// 10 x major + minor.
+    pub capability: u32,
+    /// The code it gets.
+    pub code: GpuCode,
+    /// Multiprocessors.
+    pub multiprocessors: u32,
+    /// Bytes of memory in all.
+    pub total_memory: u64,
+    /// Bytes of second-level cache.
+    pub l2_bytes: u64,
+    /// Clock of the multiprocessors in kHz, at most.
+    pub clock_khz: u32,
+    /// Clock of the memory in kHz, at most.
+    pub memory_clock_khz: u32,
+    /// Width of the memory bus in bits.
+    pub memory_bus_bits: u32,
+    /// Whether its memory corrects errors.
+    pub ecc: bool,
+    /// Where it is on the PCI bus: domain, bus, device.
+    pub pci: (u32, u32, u32),
+    /// Version of CUDA that the driver offers: 1000 x major + 10 x minor.
+    pub driver_cuda: u32,
+}
+
+/// One GPU with a stream of its own. Opening the same card twice gives two, each with its own stream.
+pub struct Gpu {
+    pub(super) device: CudaDevice,
+    pub(super) stream: Arc<CudaStream>,
+    pub(super) kernels: Kernels,
+    info: GpuInfo,
+}
+
+impl std::fmt::Debug for Gpu {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gpu").field("info", &self.info).finish_non_exhaustive()
+    }
+}
+
+/// GPUs that the driver shows.
+///
+/// # Errors
+/// [`KernelError::Driver`] where there is no driver, or none that works.
+pub fn gpu_count() -> Result<usize, KernelError> {
+    Ok(usize::try_from(CudaContext::device_count().during("look for GPUs")?).unwrap_or(0))
+}
+
+/// What each GPU is, and its bytes of free memory.
+///
+/// # Errors
+/// As for [`gpu_count`].
+pub fn list_gpus(forced: Option<u32>) -> Result<Vec<(GpuInfo, u64)>, KernelError> {
+    (0..gpu_count()?)
+        .map(|ordinal| {
+            let context = CudaContext::new(ordinal).during("open the GPU")?;
+            let free = context.mem_get_info().during("ask for free memory")?.0;
+            Ok((describe(&context, ordinal, forced)?, free as u64))
+        })
+        .collect()
+}
+
+fn describe(context: &CudaContext, ordinal: usize, forced: Option<u32>) -> Result<GpuInfo, KernelError> {
+    const WHAT: &str = "ask what the GPU is";
+    let ask = |attribute| Ok::<_, KernelError>(context.attribute(attribute).during(WHAT)?.unsigned_abs());
+    let (major, minor) = context.compute_capability().during(WHAT)?;
+    let capability = 10 * major.unsigned_abs() + minor.unsigned_abs();
+    let mut driver_cuda = 0;
+    // SAFETY: the pointer is to a local that outlives the call.
+    unsafe { sys::cuDriverGetVersion(&mut driver_cuda) }.result().during(WHAT)?;
+    Ok(GpuInfo {
+        ordinal,
+        name: context.name().during(WHAT)?,
+        capability,
+        code: images::code_for(capability, forced),
+        multiprocessors: ask(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?,
+        total_memory: context.total_mem().during(WHAT)? as u64,
+        l2_bytes: u64::from(ask(Attribute::CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE)?),
+        clock_khz: ask(Attribute::CU_DEVICE_ATTRIBUTE_CLOCK_RATE)?,
+        memory_clock_khz: ask(Attribute::CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE)?,
+        memory_bus_bits: ask(Attribute::CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH)?,
+        ecc: ask(Attribute::CU_DEVICE_ATTRIBUTE_ECC_ENABLED)? != 0,
+        pci: (
+            ask(Attribute::CU_DEVICE_ATTRIBUTE_PCI_DOMAIN_ID)?,
+            ask(Attribute::CU_DEVICE_ATTRIBUTE_PCI_BUS_ID)?,
+            ask(Attribute::CU_DEVICE_ATTRIBUTE_PCI_DEVICE_ID)?,
+        ),
+        driver_cuda: driver_cuda.unsigned_abs(),
+    })
+}
+
+impl Gpu {
+    /// Opens GPU `ordinal` and loads the kernels. `forced` is the newest architecture whose code may run (75 checks a T4's code on a newer
+    /// card).
+    ///
+    /// # Errors
+    /// [`KernelError::NoSuchGpu`], [`KernelError::DriverTooOld`], or [`KernelError::Driver`] for a card that is busy, full or broken.
+    pub fn open(ordinal: usize, forced: Option<u32>) -> Result<Self, KernelError> {
+        let found = gpu_count()?;
+        if ordinal >= found {
+            return Err(KernelError::NoSuchGpu { ordinal, found });
+        }
+        let context = CudaContext::new(ordinal).during("open the GPU")?;
+        let info = describe(&context, ordinal, forced)?;
+        // Within a major version older drivers run newer libraries.
+        if info.driver_cuda as i32 / 1000 < images::cuda_version() / 1000 {
+            return Err(KernelError::DriverTooOld {
+                found: info.driver_cuda,
+                needed: images::cuda_version().unsigned_abs(),
+            });
+        }
+        // A stream of its own: candle's default is one a thread, so that loading on one thread and running on another has no order.
+        let device = CudaDevice::new_with_stream(ordinal)?;
+        let stream = device.cuda_stream();
+        // SAFETY: every buffer of this module is used on this one stream alone, or synchronised by events of our own; the tracking that
+        // is switched off would wait on events from before a capture, which breaks the capture.
+        unsafe { stream.context().disable_event_tracking() };
+        let kernels = Kernels::load(stream.context(), info.code)?;
+        Ok(Self { device, stream, kernels, info })
+    }
+
+    /// What the card is.
+    pub fn info(&self) -> &GpuInfo {
+        &self.info
+    }
+
+    /// Bytes of memory that are free now.
+    ///
+    /// # Errors
+    /// [`KernelError::Driver`].
+    pub fn free_memory(&self) -> Result<u64, KernelError> {
+        Ok(self.stream.context().mem_get_info().during("ask for free memory")?.0 as u64)
+    }
+
+    /// Waits for everything that was started.
+    ///
+    /// # Errors
+    /// [`KernelError::Driver`] when something that was started failed.
+    pub fn synchronize(&self) -> Result<(), KernelError> {
+        self.stream.synchronize().during("wait for the GPU")
+    }
+
+    /// `len` zeros.
+    ///
+    /// # Errors
+    /// [`KernelError::OutOfMemory`].
+    pub fn zeros<T: DeviceRepr + ValidAsZeroBits>(&self, len: usize) -> Result<Buffer<T>, KernelError> {
+        let slice = self
+            .stream
+            .alloc_zeros(len.max(1))
+            .map_err(|error| self.out_of_memory(error, len * size_of::<T>()))?;
+        Ok(Buffer { slice, len })
+    }
+
+    /// A copy of `values`, which the host waits for.
+    ///
+    /// # Errors
+    /// [`KernelError::OutOfMemory`].
+    pub fn upload<T: DeviceRepr + ValidAsZeroBits>(&self, values: &[T]) -> Result<Buffer<T>, KernelError> {
+        let mut buffer = self.zeros(values.len())?;
+        if !values.is_empty() {
+            let mut view = buffer.slice.slice_mut(..values.len());
+            self.stream.memcpy_htod(values, &mut view).during("copy to the GPU")?;
+            self.synchronize()?; // `values` may go now
+        }
+        Ok(buffer)
+    }
+
+    /// A copy of the first `len` values, which the host waits for.
+    ///
+    /// # Errors
+    /// [`KernelError::Driver`].
+    pub fn download<T: DeviceRepr>(&self, buffer: &Buffer<T>, len: usize) -> Result<Vec<T>, KernelError> {
+        let values =
+            self.stream.clone_dtoh(&buffer.slice.slice(..len.min(buffer.len))).during("copy from the GPU")?;
+        self.synchronize()?;
+        Ok(values)
+    }
+
+    /// Host memory that the card copies from and to by itself.
+    ///
+    /// # Errors
+    /// [`KernelError::Driver`].
+    pub fn pinned<T: DeviceRepr + ValidAsZeroBits>(&self, len: usize) -> Result<Pinned<T>, KernelError> {
+        Pinned::new(&self.stream, len)
+    }
+
+    /// Sets the first `bytes` bytes to zero.
+    ///
+    /// # Errors
+    /// [`KernelError::Driver`].
+    pub fn clear<T>(&self, buffer: &Buffer<T>) -> Result<(), KernelError> {
+        // SAFETY: the extent is that of the allocation.
+        unsafe {
+            result::memset_d8_async(buffer.address(), 0, buffer.len * size_of::<T>(), self.stream.cu_stream())
+        }
+        .during("clear memory")
+    }
+
+    pub(super) fn out_of_memory(
+        &self,
+        error: candle_core::cuda_backend::cudarc::driver::DriverError,
+        needed: usize,
+    ) -> KernelError {
+        if error.0 == sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY {
+            let free = self.free_memory().unwrap_or(0);
+            return KernelError::OutOfMemory { gpu: self.info.ordinal, needed: needed as u64, free };
+        }
+        match Err::<(), _>(error).during("take memory") {
+            Err(error) => error,
+            Ok(()) => KernelError::OutOfMemory { gpu: self.info.ordinal, needed: needed as u64, free: 0 },
+        }
+    }
+}

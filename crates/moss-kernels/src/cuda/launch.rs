@@ -1,0 +1,134 @@
+//! The registry of kernels, and the one way to launch them.
+
+use std::{collections::HashMap, ffi::c_void, sync::Arc};
+
+use candle_core::cuda_backend::cudarc::{
+    driver::{
+        CudaContext, CudaFunction,
+        sys::{self, CUlaunchAttributeID},
+    },
+    nvrtc::Ptx,
+};
+
+use super::{During, Gpu, GpuCode, images};
+use crate::KernelError;
+
+macro_rules! kernels {
+    ($($stem:literal: $($variant:ident = $name:literal),+;)+) => {
+        /// Every `__global__` function.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub(crate) enum Kernel { $($($variant),+),+ }
+
+        impl Kernel {
+            /// `(file, function)` of each.
+            const ALL: &[(Self, &str, &str)] = &[$($((Self::$variant, $stem, $name)),+),+];
+
+            pub(crate) fn name(self) -> &'static str {
+                match self { $($(Self::$variant => $name),+),+ }
+            }
+        }
+    };
+}
+
+kernels! {
+    "attention_decode": AttentionDecode16 = "attention_decode_16", AttentionDecode32 = "attention_decode_32",
+        AttentionDecode64 = "attention_decode_64", AttentionDecode128 = "attention_decode_128",
+        AttentionDecode256 = "attention_decode_256";
+    "dequantize": DequantizeInt4 = "dequantize_int4", DequantizeInt8 = "dequantize_int8";
+    "embedding": Embedding = "embedding";
+    "layer_norm": LayerNorm = "layer_norm";
+    "linear_f16": LinearF16N8 = "linear_f16_n8", LinearF16N16 = "linear_f16_n16", LinearF16N32 = "linear_f16_n32",
+        LinearF16N64 = "linear_f16_n64";
+    "linear_int4": LinearInt4N8 = "linear_int4_n8", LinearInt4N16 = "linear_int4_n16", LinearInt4N32 = "linear_int4_n32",
+        LinearInt4N64 = "linear_int4_n64";
+    "linear_int8": LinearInt8N8 = "linear_int8_n8", LinearInt8N16 = "linear_int8_n16", LinearInt8N32 = "linear_int8_n32",
+        LinearInt8N64 = "linear_int8_n64";
+    "many_rows": HeadsAndInner = "heads_and_inner", AddBias = "add_bias";
+    "repack": RepackInt4 = "repack_int4", RepackInt8 = "repack_int8", RepackTableInt4 = "repack_table_int4",
+        RepackTableInt8 = "repack_table_int8", FillRandom = "fill_random";
+}
+
+/// The kernels of one card, loaded.
+pub(super) struct Kernels {
+    functions: HashMap<Kernel, CudaFunction>,
+    /// Whether a kernel may start while the one before it ends.
+    overlap: bool,
+}
+
+/// The driver that captures overlapping launches into graphs.
+const OVERLAP_DRIVER: i32 = 12_030;
+
+impl Kernels {
+    pub(super) fn load(context: &Arc<CudaContext>, code: GpuCode) -> Result<Self, KernelError> {
+        let mut functions = HashMap::new();
+        for image in images::IMAGES {
+            let module =
+                context.load_module(Ptx::from_binary(image.bytes(code))).during("load the kernels")?;
+            for (kernel, _, name) in Kernel::ALL.iter().filter(|(_, stem, _)| *stem == image.stem) {
+                functions.insert(*kernel, module.load_function(name).during("find a kernel")?);
+            }
+        }
+        let mut driver = 0;
+        // SAFETY: the pointer is to a local that outlives the call.
+        unsafe { sys::cuDriverGetVersion(&mut driver) }.result().during("ask for the driver's version")?;
+        Ok(Self { functions, overlap: code == GpuCode::Machine(90) && driver >= OVERLAP_DRIVER })
+    }
+}
+
+/// How many threads run a kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Geometry {
+    pub(crate) grid: (u32, u32, u32),
+    pub(crate) block: u32,
+}
+
+impl Gpu {
+    /// Puts `kernel` on the stream. An empty grid is nothing to do.
+    ///
+    /// # Safety
+    /// `params` point to values of the types, and in the order, of the kernel's signature; every address in them is device memory of
+    /// this stream, and as large as the kernel reads and writes for `geometry`.
+    pub(super) unsafe fn launch(
+        &self,
+        kernel: Kernel,
+        geometry: Geometry,
+        params: &mut [*mut c_void],
+    ) -> Result<(), KernelError> {
+        let Geometry { grid, block } = geometry;
+        if grid.0 == 0 || grid.1 == 0 || grid.2 == 0 {
+            return Ok(());
+        }
+        let function =
+            self.kernels.functions.get(&kernel).ok_or(KernelError::NotCompiled { op: kernel.name() })?;
+        let mut attribute = sys::CUlaunchAttribute {
+            id: CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
+            pad: [0; 4],
+            value: sys::CUlaunchAttributeValue { programmaticStreamSerializationAllowed: 1 },
+        };
+        let config = sys::CUlaunchConfig {
+            gridDimX: grid.0,
+            gridDimY: grid.1,
+            gridDimZ: grid.2,
+            blockDimX: block,
+            blockDimY: 1,
+            blockDimZ: 1,
+            sharedMemBytes: 0,
+            hStream: self.stream.cu_stream(),
+            attrs: &raw mut attribute,
+            numAttrs: u32::from(self.kernels.overlap),
+        };
+        self.stream.context().bind_to_thread().during(kernel.name())?;
+        // SAFETY: the caller's promise; config, attribute and params are locals that outlive the call, which copies them.
+        unsafe {
+            sys::cuLaunchKernelEx(&config, function.cu_function(), params.as_mut_ptr(), std::ptr::null_mut())
+        }
+        .result()
+        .during(kernel.name())
+    }
+}
+
+/// The addresses of locals, as a launch takes them.
+macro_rules! params {
+    ($($value:expr),+ $(,)?) => { &mut [$((&raw const $value).cast_mut().cast::<std::ffi::c_void>()),+] };
+}
+pub(super) use params;

@@ -1,0 +1,480 @@
+//! Linear layers on a card: weights in the kernels' layouts, and products with few rows.
+
+use bytes::Bytes;
+use half::{bf16, f16, slice::HalfFloatSliceExt};
+
+use super::{
+    Buffer, Gpu, HeadTargets, Uploader,
+    args::{Epilogue, Heads, LinearArgs, Segment},
+    buffer::View,
+    count,
+    launch::{Geometry, Kernel, params},
+    rule,
+};
+use crate::{
+    DenseDtype, DenseWeight, GptqBits, KernelError, LinearWeight,
+    fragment::{BLOCK, Places},
+};
+
+const OP: &str = "linear";
+
+/// Outputs that a block of threads makes.
+pub(super) const TILE: usize = 16;
+
+/// Rows of a product up to which the weight-reading kernels run.
+pub const FEW_ROWS: usize = 64;
+
+/// Warps of a block, which share out the inputs.
+const MAX_WARPS: usize = 8;
+
+/// How a weight lies on the card.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    F16,
+    Int8,
+    Int4,
+}
+
+impl Format {
+    /// Bytes of a tile of 16 outputs and a block of 64 inputs.
+    fn block_bytes(self) -> usize {
+        match self {
+            Self::F16 => TILE * BLOCK * 2,
+            Self::Int8 => TILE * BLOCK,
+            Self::Int4 => TILE * BLOCK / 2,
+        }
+    }
+}
+
+/// A linear layer on a card.
+#[derive(Debug)]
+pub struct GpuLinear {
+    pub(super) format: Format,
+    pub(super) in_features: usize,
+    pub(super) out_features: usize,
+    pub(super) blocks: usize,
+    pub(super) groups: usize,
+    pub(super) group_magic: u32,
+    /// f16: row-major `[tiles * 16, blocks * 64]`; packed: fragment order.
+    pub(super) weight: Buffer<u8>,
+    pub(super) table: Option<Buffer<u8>>,
+    pub(super) bias: Option<Buffer<f32>>,
+    pub(super) scatter: Option<Buffer<u32>>,
+    /// Bytes that a token reads, as published.
+    bytes: u64,
+}
+
+/// Two linear layers that run as one launch where their formats allow.
+#[derive(Debug)]
+pub struct LinearPair {
+    /// qkv_proj or out_proj.
+    pub first: GpuLinear,
+    /// fc_in or fc_out.
+    pub second: GpuLinear,
+}
+
+/// Rows of a product's input: `[rows, stride]`, in the order of the weight's places.
+#[derive(Debug, Clone, Copy)]
+pub struct LinearInput<'a> {
+    /// The values.
+    pub values: &'a Buffer<f16>,
+    /// Values from one row to the next.
+    pub stride: usize,
+}
+
+impl GpuLinear {
+    /// Copies a weight to the card and into the kernels' layout. A dense one becomes f16.
+    ///
+    /// # Errors
+    /// [`KernelError::Argument`] for lengths that do not fit, or a value that f16 cannot hold; [`KernelError::OutOfMemory`].
+    pub fn load(
+        gpu: &Gpu,
+        weight: &LinearWeight,
+        bias: Option<&[f32]>,
+        uploader: &mut Uploader,
+        scratch: &mut Option<Buffer<u8>>,
+    ) -> Result<Self, KernelError> {
+        let mut linear = match weight {
+            LinearWeight::Dense(dense) => Self::load_dense(gpu, dense, uploader)?,
+            LinearWeight::Gptq(gptq) => Self::load_packed(gpu, gptq, uploader, scratch)?,
+        };
+        linear.set_bias(gpu, bias)?;
+        Ok(linear)
+    }
+
+    /// Made-up weights of these sizes, made on the card; groups of 128 inputs.
+    ///
+    /// # Errors
+    /// [`KernelError::OutOfMemory`].
+    pub fn random(
+        gpu: &Gpu,
+        bits: Option<GptqBits>,
+        in_features: usize,
+        out_features: usize,
+        bias: Option<&[f32]>,
+        seed: u32,
+    ) -> Result<Self, KernelError> {
+        let spread = 1.0 / (in_features as f32).sqrt();
+        let format = match bits {
+            None => Format::F16,
+            Some(GptqBits::Eight) => Format::Int8,
+            Some(GptqBits::Four) => Format::Int4,
+        };
+        let blocks = in_features.div_ceil(BLOCK);
+        let mut linear = Self::empty(gpu, format, in_features, out_features, Places::dense(in_features))?;
+        if format == Format::F16 {
+            let magnitude = u32::from(f16::from_f32(0.66 * spread).to_bits() & 0x7C00);
+            let set = magnitude << 16 | magnitude;
+            gpu.fill_random(&linear.weight, seed, 0x83FF_83FF, [set, set])?;
+        } else {
+            let (levels, zero) = if format == Format::Int4 { (16.0, 8.0) } else { (256.0, 128.0) };
+            // Uniform integers: their spread is levels / sqrt(12).
+            let scale = u32::from(f16::from_f32(spread * 12f32.sqrt() / levels).to_bits());
+            let pair = |shift: f32| u32::from(f16::from_f32(shift).to_bits()) << 16 | scale;
+            let lower = if format == Format::Int4 { -(64.0 + zero) } else { 1024.0 + zero };
+            linear.groups = blocks.div_ceil(2);
+            linear.group_magic = 1 << 31;
+            let tiles = out_features.div_ceil(TILE);
+            let table = gpu.zeros(tiles * linear.groups * 64)?;
+            gpu.fill_random(&table, 0, 0, [pair(1024.0 + zero), pair(lower)])?;
+            linear.table = Some(table);
+            gpu.fill_random(&linear.weight, seed, u32::MAX, [0, 0])?;
+            let scales = out_features * in_features.div_ceil(128);
+            linear.bytes += (2 * scales + if format == Format::Int4 { scales / 2 } else { scales }) as u64;
+        }
+        linear.set_bias(gpu, bias)?;
+        Ok(linear)
+    }
+
+    pub(super) fn empty(
+        gpu: &Gpu,
+        format: Format,
+        in_features: usize,
+        out_features: usize,
+        places: Places,
+    ) -> Result<Self, KernelError> {
+        let Places { blocks, groups, group_magic, .. } = places;
+        rule(OP, "in_features", in_features, in_features > 0 && blocks < 1 << 16, "from 1 to 4194240")?;
+        rule(OP, "out_features", out_features, out_features > 0, "at least 1")?;
+        let tiles = out_features.div_ceil(TILE);
+        let scatter = places.scatter(in_features).map(|scatter| gpu.upload(&scatter)).transpose()?;
+        Ok(Self {
+            format,
+            in_features,
+            out_features,
+            blocks,
+            groups,
+            group_magic,
+            weight: gpu.zeros(tiles * blocks * format.block_bytes())?,
+            table: None,
+            bias: None,
+            scatter,
+            bytes: (in_features * out_features * format.block_bytes() / (TILE * BLOCK)) as u64,
+        })
+    }
+
+    fn load_dense(gpu: &Gpu, weight: &DenseWeight, uploader: &mut Uploader) -> Result<Self, KernelError> {
+        weight.check(OP)?;
+        let (rows, cols) = (weight.out_features, weight.in_features);
+        let linear = Self::empty(gpu, Format::F16, cols, rows, Places::dense(cols))?;
+        let data = as_f16(weight)?;
+        let stride = linear.input_stride() * 2;
+        if stride == cols * 2 {
+            uploader.copy(&data, &linear.weight, 0)?;
+        } else {
+            for (row, values) in data.chunks_exact(cols * 2).enumerate() {
+                uploader.copy(values, &linear.weight, row * stride)?;
+            }
+        }
+        Ok(linear)
+    }
+
+    fn load_packed(
+        gpu: &Gpu,
+        weight: &crate::GptqWeight,
+        uploader: &mut Uploader,
+        scratch: &mut Option<Buffer<u8>>,
+    ) -> Result<Self, KernelError> {
+        weight.check(OP)?;
+        let format = match weight.bits {
+            GptqBits::Four => Format::Int4,
+            GptqBits::Eight => Format::Int8,
+        };
+        let places = Places::of(weight);
+        let mut linear = Self::empty(gpu, format, weight.in_features, weight.out_features, places.clone())?;
+        linear.bytes = (weight.qweight.len() + weight.qzeros.len() + weight.scales.len()) as u64;
+        linear.table = Some(gpu.repack(weight, &places, &linear.weight, uploader, scratch)?);
+        Ok(linear)
+    }
+
+    fn set_bias(&mut self, gpu: &Gpu, bias: Option<&[f32]>) -> Result<(), KernelError> {
+        let Some(bias) = bias else { return Ok(()) };
+        rule(OP, "bias length", bias.len(), bias.len() == self.out_features, self.out_features.to_string())?;
+        self.bias = Some(gpu.upload(bias)?);
+        Ok(())
+    }
+
+    /// Columns of the weight.
+    pub fn in_features(&self) -> usize {
+        self.in_features
+    }
+
+    /// Rows of the weight.
+    pub fn out_features(&self) -> usize {
+        self.out_features
+    }
+
+    /// Places of an input row: the inputs, filled up.
+    pub fn input_stride(&self) -> usize {
+        self.blocks * BLOCK
+    }
+
+    /// Place of each input, where it is not its own number (act-order).
+    pub fn scatter(&self) -> Option<&Buffer<u32>> {
+        self.scatter.as_ref()
+    }
+
+    /// Whether a row has places without an input, which must be zero.
+    pub fn has_fillers(&self) -> bool {
+        self.input_stride() != self.in_features
+    }
+
+    /// Whether the inputs of `other` stand at the same places.
+    pub fn shares_input(&self, other: &Self) -> bool {
+        self.scatter.is_none() && other.scatter.is_none() && self.blocks == other.blocks
+    }
+
+    /// Bytes of weights, scales and zero points that a token reads, in the published layout.
+    pub fn weight_bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Bytes on the card.
+    pub fn device_bytes(&self) -> u64 {
+        let table = self.table.as_ref().map_or(0, Buffer::bytes);
+        self.weight.bytes() + table + self.bias.as_ref().map_or(0, Buffer::bytes)
+    }
+
+    pub(super) fn tiles(&self) -> usize {
+        self.out_features.div_ceil(TILE)
+    }
+
+    fn segment(&self, x: LinearInput<'_>, n: usize) -> Result<Segment, KernelError> {
+        rule(
+            OP,
+            "input stride",
+            x.stride,
+            x.stride >= self.input_stride() && x.stride % 8 == 0,
+            format!("a multiple of 8, at least {}", self.input_stride()),
+        )?;
+        rule(
+            OP,
+            "input length",
+            x.values.len(),
+            x.values.len() >= n * x.stride,
+            format!("at least {}", n * x.stride),
+        )?;
+        Ok(Segment {
+            weight: self.weight.ptr(),
+            table: self.table.as_ref().map_or(std::ptr::null(), Buffer::ptr),
+            x: x.values.ptr(),
+            x_stride: count(OP, "input stride", x.stride)?,
+            blocks: count(OP, "blocks", self.blocks)?,
+            groups: count(OP, "groups", self.groups)?,
+            group_magic: self.group_magic,
+        })
+    }
+}
+
+/// The bytes of a dense weight in f16: as they lie, or rounded.
+fn as_f16(weight: &DenseWeight) -> Result<Bytes, KernelError> {
+    let round = |values: Vec<f32>| -> Result<Bytes, KernelError> {
+        let mut halves = vec![f16::ZERO; values.len()];
+        halves.convert_from_f32_slice(&values);
+        let lost =
+            halves.iter().zip(&values).position(|(half, value)| half.is_infinite() && value.is_finite());
+        rule(OP, "weight", lost.unwrap_or(0), lost.is_none(), "a value that f16 holds, at every index")?;
+        Ok(halves.iter().flat_map(|half| half.to_le_bytes()).collect())
+    };
+    match weight.dtype {
+        DenseDtype::F16 => Ok(weight.data.clone()),
+        DenseDtype::BF16 => {
+            round(weight.data.chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect())
+        }
+        DenseDtype::F32 => {
+            round(weight.data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
+        }
+    }
+}
+
+/// Where a non-finite value is reported, and as which layer's.
+#[derive(Debug, Clone, Copy)]
+pub struct Watch<'a> {
+    /// `u64::MAX`, or `layer << 48 | row << 32 | bits`.
+    pub flag: &'a Buffer<u64>,
+    /// The layer that runs.
+    pub layer: usize,
+}
+
+impl Gpu {
+    /// `out[row] = W x[row] + bias`, f32, for up to [`FEW_ROWS`] rows; row `i` goes to row `first_row + i` of `out`.
+    ///
+    /// # Errors
+    /// [`KernelError::Argument`] where extents do not fit; [`KernelError::Driver`].
+    pub fn linear_store(
+        &self,
+        linear: &GpuLinear,
+        x: LinearInput<'_>,
+        n: usize,
+        out: View<'_, f32>,
+        watch: Watch<'_>,
+    ) -> Result<(), KernelError> {
+        let stride = linear.out_features;
+        rule(OP, "output length", out.len, out.len >= n * stride, format!("at least {}", n * stride))?;
+        let args = LinearArgs {
+            segments: [linear.segment(x, n)?, Segment::NONE],
+            out: out.ptr_mut(),
+            bias: linear.bias.as_ref().map_or(std::ptr::null(), Buffer::ptr),
+            ..self.base_args(linear, n, Epilogue::Store, watch)?
+        };
+        self.launch_linear(linear.format, n, linear.tiles(), linear.blocks, args)
+    }
+
+    /// `stream[row] += first x1[row] + second x2[row] + second's bias`, f32.
+    ///
+    /// # Errors
+    /// As for [`Gpu::linear_store`].
+    pub fn linear_residual(
+        &self,
+        pair: &LinearPair,
+        x: [LinearInput<'_>; 2],
+        n: usize,
+        stream: &Buffer<f32>,
+        watch: Watch<'_>,
+    ) -> Result<(), KernelError> {
+        let LinearPair { first, second } = pair;
+        let hidden = first.out_features;
+        rule(OP, "out_features", second.out_features, second.out_features == hidden, hidden.to_string())?;
+        rule(
+            OP,
+            "stream length",
+            stream.len(),
+            stream.len() >= n * hidden,
+            format!("at least {}", n * hidden),
+        )?;
+        let segments = [first.segment(x[0], n)?, second.segment(x[1], n)?];
+        let base =
+            LinearArgs { out: stream.ptr_mut(), ..self.base_args(first, n, Epilogue::Residual, watch)? };
+        let bias = second.bias.as_ref().map_or(std::ptr::null(), Buffer::ptr);
+        let blocks = first.blocks + second.blocks;
+        if first.format == second.format {
+            return self.launch_linear(
+                first.format,
+                n,
+                first.tiles(),
+                blocks,
+                LinearArgs { segments, bias, ..base },
+            );
+        }
+        let alone = |segment, bias| LinearArgs { segments: [segment, Segment::NONE], bias, ..base };
+        self.launch_linear(first.format, n, first.tiles(), blocks, alone(segments[0], std::ptr::null()))?;
+        self.launch_linear(second.format, n, first.tiles(), blocks, alone(segments[1], bias))
+    }
+
+    /// qkv_proj's outputs, rotated, to the queries and the cache; fc_in's, through gelu, to the inputs of fc_out.
+    ///
+    /// # Errors
+    /// As for [`Gpu::linear_store`].
+    pub fn linear_heads(
+        &self,
+        pair: &LinearPair,
+        x: [LinearInput<'_>; 2],
+        n: usize,
+        to: &HeadTargets<'_>,
+        watch: Watch<'_>,
+    ) -> Result<(), KernelError> {
+        let LinearPair { first, second } = pair;
+        let heads = to.args(n, first, second)?;
+        let segments = [first.segment(x[0], n)?, second.segment(x[1], n)?];
+        let first_tiles = count(OP, "tiles", first.tiles())?;
+        let base = LinearArgs {
+            segments,
+            first_tiles,
+            heads,
+            ..self.base_args(first, n, Epilogue::HeadsAndInner, watch)?
+        };
+        let (tiles, blocks) = (first.tiles() + second.tiles(), first.blocks);
+        if first.format == second.format {
+            return self.launch_linear(first.format, n, tiles, blocks, base);
+        }
+        self.launch_linear(first.format, n, first.tiles(), blocks, base)?;
+        self.launch_linear(
+            second.format,
+            n,
+            second.tiles(),
+            blocks,
+            LinearArgs { tile_offset: first_tiles, ..base },
+        )
+    }
+
+    fn base_args(
+        &self,
+        linear: &GpuLinear,
+        n: usize,
+        epilogue: Epilogue,
+        watch: Watch<'_>,
+    ) -> Result<LinearArgs, KernelError> {
+        rule(OP, "rows", n, (1..=FEW_ROWS).contains(&n), format!("from 1 to {FEW_ROWS}"))?;
+        Ok(LinearArgs {
+            segments: [Segment::NONE; 2],
+            first_tiles: 0,
+            tile_offset: 0,
+            rows: count(OP, "outputs", linear.out_features)?,
+            n: count(OP, "rows", n)?,
+            epilogue,
+            layer: count(OP, "layer", watch.layer)?,
+            out_stride: linear.out_features as u64,
+            out: std::ptr::null_mut(),
+            bias: std::ptr::null(),
+            non_finite: watch.flag.ptr_mut(),
+            heads: Heads::NONE,
+        })
+    }
+
+    fn launch_linear(
+        &self,
+        format: Format,
+        n: usize,
+        tiles: usize,
+        blocks: usize,
+        args: LinearArgs,
+    ) -> Result<(), KernelError> {
+        let geometry = Geometry { grid: (count(OP, "tiles", tiles)?, 1, 1), block: 32 * warps(blocks) };
+        // SAFETY: the only argument is `LinearArgs`, field for field as in kernels/common/linear.cuh. `segment` and the callers checked
+        // that the inputs hold `n` rows and the outputs as many; weights and tables were allocated for `tiles` tiles by `empty`.
+        unsafe { self.launch(kernel_for(format, n), geometry, params![args]) }
+    }
+}
+
+/// Warps that share out the inputs: it depends on the weight alone, since it sets the order of sums.
+fn warps(blocks: usize) -> u32 {
+    let wanted = (blocks / 8).clamp(1, MAX_WARPS);
+    1 << wanted.ilog2()
+}
+
+fn kernel_for(format: Format, n: usize) -> Kernel {
+    match (format, n) {
+        (Format::F16, ..=8) => Kernel::LinearF16N8,
+        (Format::F16, ..=16) => Kernel::LinearF16N16,
+        (Format::F16, ..=32) => Kernel::LinearF16N32,
+        (Format::F16, _) => Kernel::LinearF16N64,
+        (Format::Int8, ..=8) => Kernel::LinearInt8N8,
+        (Format::Int8, ..=16) => Kernel::LinearInt8N16,
+        (Format::Int8, ..=32) => Kernel::LinearInt8N32,
+        (Format::Int8, _) => Kernel::LinearInt8N64,
+        (Format::Int4, ..=8) => Kernel::LinearInt4N8,
+        (Format::Int4, ..=16) => Kernel::LinearInt4N16,
+        (Format::Int4, ..=32) => Kernel::LinearInt4N32,
+        (Format::Int4, _) => Kernel::LinearInt4N64,
+    }
+}

@@ -1,0 +1,62 @@
+//! What a card's memory gives, and how long work takes: the yardsticks of every figure.
+
+use candle_core::cuda_backend::cudarc::driver::{result, sys::CUevent_flags};
+
+use super::{During, Gpu};
+use crate::KernelError;
+
+const WHAT: &str = "measure";
+
+impl Gpu {
+    /// Seconds that `run` takes on the card, by its own clock.
+    ///
+    /// # Errors
+    /// What `run` returns; [`KernelError::Driver`].
+    pub fn time<E: From<KernelError>>(&self, run: impl FnOnce() -> Result<(), E>) -> Result<f64, E> {
+        let event = || self.stream.context().new_event(Some(CUevent_flags::CU_EVENT_DEFAULT)).during(WHAT);
+        let (begin, end) = (event()?, event()?);
+        begin.record(&self.stream).during(WHAT)?;
+        run()?;
+        end.record(&self.stream).during(WHAT)?;
+        end.synchronize().during(WHAT)?;
+        Ok(f64::from(begin.elapsed_ms(&end).during(WHAT)?) / 1e3)
+    }
+
+    /// Bytes a second, read and written, of a copy within the card: the best of several, of up to 2 GiB.
+    ///
+    /// # Errors
+    /// [`KernelError::OutOfMemory`]; [`KernelError::Driver`].
+    pub fn copy_bandwidth(&self) -> Result<f64, KernelError> {
+        let bytes = (2usize << 30).min(self.free_memory()? as usize / 4) & !0xFFFF;
+        let (from, to) = (self.zeros::<u8>(bytes)?, self.zeros::<u8>(bytes)?);
+        self.fill_random(&from, 1, u32::MAX, [0, 0])?;
+        let mut best = 0.0f64;
+        for _ in 0..8 {
+            let seconds = self.time(|| {
+                // SAFETY: both buffers hold `bytes` bytes.
+                unsafe {
+                    result::memcpy_dtod_async(to.address(), from.address(), bytes, self.stream.cu_stream())
+                }
+                .during(WHAT)
+            })?;
+            best = best.max(2.0 * bytes as f64 / seconds);
+        }
+        Ok(best)
+    }
+
+    /// Bytes a second from page-locked host memory to the card.
+    ///
+    /// # Errors
+    /// As for [`Gpu::copy_bandwidth`].
+    pub fn upload_bandwidth(&self) -> Result<f64, KernelError> {
+        const BYTES: usize = 256 << 20;
+        let mut from = self.pinned::<u8>(BYTES)?;
+        let to = self.zeros::<u8>(BYTES)?;
+        let mut best = 0.0f64;
+        for _ in 0..4 {
+            let seconds = self.time(|| from.copy_to(&to, 0, BYTES))?;
+            best = best.max(BYTES as f64 / seconds);
+        }
+        Ok(best)
+    }
+}

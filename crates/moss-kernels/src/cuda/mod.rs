@@ -1,0 +1,80 @@
+//! Kernels for NVIDIA GPUs: bindings of `kernels/*.cu`, on one stream a [`Gpu`].
+//!
+//! Three floors: `launch` calls the driver; one file a kernel family checks every extent and proves its launch; `moss-model` strings
+//! them together. Device memory is a [`Buffer`]; a shared reference is enough to write one, since all work on it is in the order of
+//! its stream.
+
+#![allow(unsafe_code)] // launches and addresses; each block carries its proof
+
+mod args;
+mod attention;
+mod buffer;
+mod device;
+mod elementwise;
+mod gemm;
+mod graph;
+mod images;
+mod launch;
+mod linear;
+mod measure;
+mod repack;
+mod upload;
+
+pub use attention::{DecodeRows, DecodeScratch, KvBlocks};
+pub use buffer::{Buffer, Pinned, View};
+pub use device::{Gpu, GpuCode, GpuInfo, gpu_count, list_gpus};
+pub use elementwise::{HeadLayout, HeadTargets, NormWeights, RopeOnGpu};
+pub use gemm::{PANEL_VALUES, Product};
+pub use graph::Graph;
+pub use linear::{FEW_ROWS, GpuLinear, LinearInput, LinearPair, Watch};
+pub use upload::Uploader;
+
+use candle_core::cuda_backend::cudarc::{cublas::result::CublasError, driver::DriverError};
+
+use crate::KernelError;
+
+/// Names what was being done when the driver said no.
+trait During<T> {
+    fn during(self, what: &'static str) -> Result<T, KernelError>;
+}
+
+impl<T> During<T> for Result<T, DriverError> {
+    fn during(self, what: &'static str) -> Result<T, KernelError> {
+        self.map_err(|error| {
+            let message = match (error.error_name(), error.error_string()) {
+                (Ok(name), Ok(text)) => format!("{} ({})", text.to_string_lossy(), name.to_string_lossy()),
+                _ => format!("{error:?}"),
+            };
+            KernelError::Driver { what, code: error.0 as u32, message }
+        })
+    }
+}
+
+impl<T> During<T> for Result<T, CublasError> {
+    fn during(self, what: &'static str) -> Result<T, KernelError> {
+        self.map_err(|error| KernelError::Driver {
+            what,
+            code: error.0 as u32,
+            message: format!("{:?}", error.0),
+        })
+    }
+}
+
+/// Refuses a value outside an op's contract.
+fn rule(
+    op: &'static str,
+    arg: &'static str,
+    found: usize,
+    ok: bool,
+    rule: impl Into<String>,
+) -> Result<(), KernelError> {
+    match ok {
+        true => Ok(()),
+        false => Err(KernelError::Argument { op, arg, found, rule: rule.into() }),
+    }
+}
+
+/// A count as kernels take it.
+fn count(op: &'static str, arg: &'static str, n: usize) -> Result<u32, KernelError> {
+    u32::try_from(n).map_err(|_| KernelError::Argument { op, arg, found: n, rule: "below 2^32".into() })
+}

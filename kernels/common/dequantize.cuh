@@ -1,0 +1,49 @@
+// Packed weights to half pairs, exactly: an integer q below 1024 put into the low bits of the half 1024.0 is 1024 + q.
+//
+// Fragment order, for one tile of 16 output rows and one block of 64 inputs; lane = 4 g + t; step s = 0..3 is one mma:
+//   k(s, p, e) = 32 (s / 2) + 8 t + 4 (s % 2) + 2 p + e           input of half e of the pair a[2 p + (row >= 8)]
+// so that the 16 inputs of a lane are two runs of 8 neighbours: x is read in 16-byte pieces.
+//   int4   16 bytes a lane: word s; nibble i holds a_i's low half, nibble i + 4 its high half
+//   int8   32 bytes a lane: words 2 s (a0, a1) and 2 s + 1 (a2, a3), lowest byte first; the two halves of 16 bytes lie 32 lanes apart
+// A group's table holds, for rows g and g + 8, the scale and what turns 1024 + q into q - zero.
+#pragma once
+#include "types.cuh"
+
+enum class Format { F16, Int8, Int4 };
+
+// Four A fragments.
+struct Fragment {
+    u32 a[4];
+};
+
+__device__ __forceinline__ u32 as_u32(half2 v) { return *reinterpret_cast<u32*>(&v); }
+__device__ __forceinline__ half2 as_half2(u32 v) { return *reinterpret_cast<half2*>(&v); }
+
+// (a & mask) | magic in one instruction
+__device__ __forceinline__ u32 mask_or(u32 a, u32 mask, u32 magic) {
+    u32 out;
+    asm("lop3.b32 %0, %1, %2, %3, 0xea;" : "=r"(out) : "r"(a), "r"(mask), "r"(magic));
+    return out;
+}
+
+// low: 1024 + zero of row g; high: -(64 + zero) of row g + 8, whose nibbles arrive times 16.
+__device__ __forceinline__ Fragment unpack_int4(u32 word, half2 low, half2 high) {
+    const half2 sixteenth = __float2half2_rn(0.0625f);
+    Fragment f;
+    f.a[0] = as_u32(__hsub2(as_half2(mask_or(word, 0x000f000fu, 0x64006400u)), low));
+    f.a[1] = as_u32(__hfma2(as_half2(mask_or(word, 0x00f000f0u, 0x64006400u)), sixteenth, high));
+    word >>= 8;
+    f.a[2] = as_u32(__hsub2(as_half2(mask_or(word, 0x000f000fu, 0x64006400u)), low));
+    f.a[3] = as_u32(__hfma2(as_half2(mask_or(word, 0x00f000f0u, 0x64006400u)), sixteenth, high));
+    return f;
+}
+
+// low, high: 1024 + zero of rows g and g + 8.
+__device__ __forceinline__ Fragment unpack_int8(u32 first, u32 second, half2 low, half2 high) {
+    Fragment f;
+    f.a[0] = as_u32(__hsub2(as_half2(__byte_perm(first, 0x64646464u, 0x4140)), low));
+    f.a[1] = as_u32(__hsub2(as_half2(__byte_perm(first, 0x64646464u, 0x4342)), high));
+    f.a[2] = as_u32(__hsub2(as_half2(__byte_perm(second, 0x64646464u, 0x4140)), low));
+    f.a[3] = as_u32(__hsub2(as_half2(__byte_perm(second, 0x64646464u, 0x4342)), high));
+    return f;
+}

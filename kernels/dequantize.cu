@@ -1,0 +1,51 @@
+// dequantize_{int4,int8}: a panel of a packed matrix as a dense one, for the products of many rows.
+//   weight and table as in LinearArgs' Segment   out f16 [16 tiles, 64 panel_blocks], row-major: (q - zero) * scale, rounded once
+//   the panel is `tiles` tiles from first_tile on, and panel_blocks blocks of inputs from first_block on
+//   grid a warp a tile and block   block 256   sm_75+
+//   cost reads 0.5 or 1 byte a weight and writes 2, into L2 where the panel is small enough
+//   pair crates/moss-kernels/src/cuda/dequantize.rs
+#include "common/dequantize.cuh"
+
+// Mirrored by `DequantizeArgs` in crates/moss-kernels/src/cuda/args.rs.
+struct DequantizeArgs {
+    const uint4* weight;
+    const uint2* table;
+    half* out;
+    u32 blocks, groups, group_magic;   // of the whole matrix
+    u32 first_tile, tiles, first_block, panel_blocks;
+};
+
+__device__ __forceinline__ u32 scaled(u32 pair, half2 scale) { return as_u32(__hmul2(as_half2(pair), scale)); }
+
+template <Format F> __device__ __forceinline__ void dequantize(const DequantizeArgs& a) {
+    const u32 warp = (blockIdx.x * blockDim.x + threadIdx.x) / WARP, lane = threadIdx.x % WARP, g = lane / 4, t = lane % 4;
+    if (warp >= a.tiles * a.panel_blocks) return;
+    const u32 tile = warp / a.panel_blocks, panel_block = warp % a.panel_blocks, block = a.first_block + panel_block;
+    const u64 at = u64(a.first_tile + tile) * a.blocks + block;
+    const u32 group = a.group_magic ? __umulhi(block, a.group_magic) : block;
+    const uint2 entry = __ldg(a.table + (u64(a.first_tile + tile) * a.groups + group) * 8 + g);
+    const half2 upper = as_half2(entry.x), lower = as_half2(entry.y);
+    const half2 low = __high2half2(upper), high = __high2half2(lower);
+    const half2 scales[2] = {__low2half2(upper), __low2half2(lower)};
+    half* out = a.out + (u64(tile) * 16 + g) * a.panel_blocks * K_BLOCK + panel_block * K_BLOCK + 8 * t;
+#pragma unroll
+    for (u32 piece = 0; piece < 2; ++piece) {   // 32 inputs each: two steps
+        Fragment f[2];
+        if constexpr (F == Format::Int4) {
+            const uint2 w = __ldcs(reinterpret_cast<const uint2*>(a.weight + at * WARP + lane) + piece);
+            f[0] = unpack_int4(w.x, low, high), f[1] = unpack_int4(w.y, low, high);
+        } else {
+            const uint4 w = load_once(a.weight + (at * 2 + piece) * WARP + lane);
+            f[0] = unpack_int8(w.x, w.y, low, high), f[1] = unpack_int8(w.z, w.w, low, high);
+        }
+#pragma unroll
+        for (u32 row = 0; row < 2; ++row) {
+            const half2 s = scales[row];
+            const uint4 values = {scaled(f[0].a[row], s), scaled(f[0].a[2 + row], s), scaled(f[1].a[row], s), scaled(f[1].a[2 + row], s)};
+            *reinterpret_cast<uint4*>(out + u64(row) * 8 * a.panel_blocks * K_BLOCK + 32 * piece) = values;
+        }
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(256) dequantize_int4(const __grid_constant__ DequantizeArgs a) { dequantize<Format::Int4>(a); }
+extern "C" __global__ void __launch_bounds__(256) dequantize_int8(const __grid_constant__ DequantizeArgs a) { dequantize<Format::Int8>(a); }

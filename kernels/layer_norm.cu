@@ -1,0 +1,45 @@
+// layer_norm: h = (x - mean) / sqrt(variance + eps) * weight + bias, arXiv 1607.06450.
+//   x f32 [rows of the pass, hidden]   weight, bias f32 [hidden]   h f16, to one or two places, each in an order of its own
+//   grid one block a row   block 512   shared 128 B   sm_75+
+//   cost reads a row of 4 x hidden bytes three times, twice out of L1: microseconds
+//   pair crates/moss-kernels/src/cuda/norm.rs
+#include "common/types.cuh"
+
+// Mirrored by `NormTarget` in crates/moss-kernels/src/cuda/args.rs.
+struct NormTarget {
+    half* out;            // [rows, stride], or null for nowhere
+    const u32* scatter;   // column of each value, or null for its own number
+    u32 stride;
+};
+
+constexpr u32 THREADS = 512;
+
+// The sum of every thread's value, in one order.
+__device__ __forceinline__ float block_sum(float v, float* scratch) {
+    v = warp_sum(v);
+    __syncthreads();   // the scratch may still be read from the sum before
+    if (threadIdx.x % WARP == 0) scratch[threadIdx.x / WARP] = v;
+    __syncthreads();
+    float sum = threadIdx.x % WARP < THREADS / WARP ? scratch[threadIdx.x % WARP] : 0.f;
+    return warp_sum(sum);
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS) layer_norm(
+    const float* __restrict__ x, const u32* __restrict__ source_rows, const float* __restrict__ weight,
+    const float* __restrict__ bias, u32 hidden, float eps, NormTarget first, NormTarget second) {
+    __shared__ float scratch[THREADS / WARP];
+    let_next_start();
+    wait_for_previous();
+    const float* row = x + u64(source_rows ? source_rows[blockIdx.x] : blockIdx.x) * hidden;
+    float sum = 0.f;
+    for (u32 i = threadIdx.x; i < hidden; i += THREADS) sum += row[i];
+    const float mean = block_sum(sum, scratch) / hidden;
+    float squares = 0.f;   // of the differences: the stream has a few lanes hundreds of times larger than the rest
+    for (u32 i = threadIdx.x; i < hidden; i += THREADS) squares += (row[i] - mean) * (row[i] - mean);
+    const float scale = rsqrtf(block_sum(squares, scratch) / hidden + eps);
+    for (u32 i = threadIdx.x; i < hidden; i += THREADS) {
+        const half h = __float2half_rn((row[i] - mean) * scale * weight[i] + bias[i]);
+        first.out[u64(blockIdx.x) * first.stride + (first.scatter ? first.scatter[i] : i)] = h;
+        if (second.out) second.out[u64(blockIdx.x) * second.stride + (second.scatter ? second.scatter[i] : i)] = h;
+    }
+}
