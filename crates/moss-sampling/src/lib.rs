@@ -1,9 +1,10 @@
 //! Logits and history to one token id. Slices in, an id out: no tensors, no text.
 //!
 //! Order, as in transformers and upstream's `moss_inference.py`: steps of one's own, repetition penalty, temperature, top-k, top-p,
-//! min-p, stop-token length penalty, draw.
+//! min-p, stop-token length penalty, draw. Up to top-k, a model may do it where its logits lie: [`CutParams`].
 
 mod candidate;
+mod cut;
 mod error;
 mod logits;
 mod params;
@@ -11,6 +12,7 @@ mod rng;
 mod sampler;
 mod steps;
 
+pub use cut::CutParams;
 pub use error::SamplingError;
 pub use params::{SamplingParams, StopLengthPenalty};
 pub use sampler::{LogitsStep, Sampler};

@@ -1,7 +1,7 @@
 //! The chain of filters, and the draw.
 
 use crate::{
-    SamplingError, SamplingParams,
+    CutParams, SamplingError, SamplingParams,
     candidate::{self, Candidate},
     logits,
     rng::Rng,
@@ -83,14 +83,26 @@ impl Sampler {
         allowed: usize,
     ) -> Result<u32, SamplingError> {
         self.filter(logits, history, generated, allowed)?;
-        let mut left = self.rng.uniform() * self.total();
-        let drawn = self.candidates.iter().find(|candidate| {
-            left -= candidate.weight;
-            left < 0.0
-        });
-        // Rounding can leave a crumb past the last weight.
-        let drawn = drawn.or_else(|| self.candidates.iter().rfind(|candidate| candidate.weight > 0.0));
-        drawn.map(|candidate| candidate.id).ok_or(SamplingError::NothingLeft { step: generated })
+        self.draw(generated)
+    }
+
+    /// What a model may do to its row in place of handing it over; `None` where the whole row is needed: for steps of one's own, and
+    /// for a top-k that is off or large.
+    pub fn cut(&self) -> Option<CutParams> {
+        let SamplingParams { temperature, repetition_penalty, top_k, .. } = self.params;
+        let top_k = if temperature == 0.0 { 1 } else { top_k? };
+        let few = (1..=CutParams::MAX_TOP_K).contains(&top_k);
+        (self.steps.is_empty() && few).then_some(CutParams { repetition_penalty, temperature, top_k })
+    }
+
+    /// The token that [`Sampler::sample`] would have drawn from the row whose cut by [`Sampler::cut`] left `candidates`, `(id, score)` in
+    /// any order.
+    ///
+    /// # Errors
+    /// As for [`Sampler::sample`].
+    pub fn sample_cut(&mut self, candidates: &[(u32, f32)], generated: usize) -> Result<u32, SamplingError> {
+        self.filter_cut(candidates, generated)?;
+        self.draw(generated)
     }
 
     /// The tokens that [`Sampler::sample`] would draw from, with their probabilities, the likeliest first and lower ids first among
@@ -106,10 +118,40 @@ impl Sampler {
         allowed: usize,
     ) -> Result<Vec<(u32, f32)>, SamplingError> {
         self.filter(logits, history, generated, allowed)?;
+        Ok(self.ranked())
+    }
+
+    /// As [`Sampler::kept`], of what [`Sampler::sample_cut`] would draw from.
+    ///
+    /// # Errors
+    /// As for [`Sampler::sample`].
+    pub fn kept_cut(
+        &mut self,
+        candidates: &[(u32, f32)],
+        generated: usize,
+    ) -> Result<Vec<(u32, f32)>, SamplingError> {
+        self.filter_cut(candidates, generated)?;
+        Ok(self.ranked())
+    }
+
+    /// One of `candidates`, by weight.
+    fn draw(&mut self, step: usize) -> Result<u32, SamplingError> {
+        let mut left = self.rng.uniform() * self.total();
+        let drawn = self.candidates.iter().find(|candidate| {
+            left -= candidate.weight;
+            left < 0.0
+        });
+        // Rounding can leave a crumb past the last weight.
+        let drawn = drawn.or_else(|| self.candidates.iter().rfind(|candidate| candidate.weight > 0.0));
+        drawn.map(|candidate| candidate.id).ok_or(SamplingError::NothingLeft { step })
+    }
+
+    /// The likeliest of `candidates` first, with their probabilities.
+    fn ranked(&mut self) -> Vec<(u32, f32)> {
         let total = self.total();
         self.candidates.sort_unstable_by(|a, b| b.weight.total_cmp(&a.weight).then(a.id.cmp(&b.id)));
-        let kept = self.candidates.iter().map(|kept| (kept.id, (kept.weight / total) as f32));
-        Ok(kept.take_while(|(_, probability)| *probability > 0.0).collect())
+        let ranked = self.candidates.iter().map(|kept| (kept.id, (kept.weight / total) as f32));
+        ranked.take_while(|(_, probability)| *probability > 0.0).collect()
     }
 
     /// Sum of the weights, in the order in which a draw takes them away.
@@ -117,7 +159,7 @@ impl Sampler {
         self.candidates.iter().map(|candidate| candidate.weight).sum()
     }
 
-    /// Leaves in `candidates` what may be drawn: at least one, in no particular order.
+    /// Leaves in `candidates` what may be drawn: at least one.
     fn filter(
         &mut self,
         logits: &mut [f32],
@@ -141,12 +183,42 @@ impl Sampler {
         }
         temperature::apply(logits, self.params.temperature);
         self.top_k.select(logits, self.params.top_k.unwrap_or(0), &mut self.candidates);
+        self.filter_candidates(generated);
+        Ok(())
+    }
+
+    /// The same, from where a cut leaves off.
+    fn filter_cut(&mut self, found: &[(u32, f32)], step: usize) -> Result<(), SamplingError> {
+        let bad = found.iter().filter(|(_, score)| score.is_nan() || *score == f32::INFINITY);
+        if let Some(&(id, value)) = bad.min_by_key(|(id, _)| *id) {
+            return Err(SamplingError::BadLogits { step, id: id as usize, value });
+        }
+        self.candidates.clear();
+        let possible = found.iter().filter(|(_, score)| *score > f32::NEG_INFINITY);
+        self.candidates.extend(possible.map(|(id, score)| Candidate::new(*id as usize, *score)));
+        // The order in which weights are summed and taken away is that of a whole row.
+        self.candidates.sort_unstable_by_key(|candidate| candidate.id);
+        let best = self.candidates.iter().fold(f32::NEG_INFINITY, |best, found| best.max(found.score));
+        if best == f32::NEG_INFINITY {
+            return Err(SamplingError::NothingLeft { step });
+        }
+        if self.params.temperature == 0.0 {
+            self.candidates.retain(|candidate| candidate.score == best);
+            self.candidates.truncate(1);
+            self.candidates.iter_mut().for_each(|candidate| candidate.weight = 1.0);
+            return Ok(());
+        }
+        self.filter_candidates(step);
+        Ok(())
+    }
+
+    /// The links that need no row: weights, top-p, min-p, stop-token length penalty.
+    fn filter_candidates(&mut self, generated: usize) {
         candidate::weigh(&mut self.candidates);
         self.top_p.keep(&mut self.candidates, self.params.top_p);
         min_p::keep(&mut self.candidates, self.params.min_p);
         if let Some(penalty) = &self.params.stop_length_penalty {
             stop_length::apply(&mut self.candidates, penalty, generated);
         }
-        Ok(())
     }
 }

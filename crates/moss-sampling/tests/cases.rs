@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use moss_sampling::{Sampler, SamplingParams};
+use moss_sampling::{CutParams, Sampler, SamplingParams};
 use safetensors::SafeTensors;
 use serde_json::Value;
 
@@ -56,7 +56,13 @@ fn check(case: &Value, mut logits: Vec<f32>, history: &[u32], name: &str) {
         repetition_penalty: number("repetition_penalty"),
         ..SamplingParams::chat()
     };
-    let found = Sampler::new(params).unwrap().kept(&mut logits, history, 0, usize::MAX).unwrap();
+    let mut sampler = Sampler::new(params).unwrap();
+    let cut = sampler.cut().map(|cut| cut.candidates(&logits, history, usize::MAX));
+    assert_eq!(cut.is_some(), (1..=CutParams::MAX_TOP_K).contains(&(number("top_k") as usize)), "{name}");
+    let found = sampler.kept(&mut logits, history, 0, usize::MAX).unwrap();
+    if let Some(Some(candidates)) = cut {
+        assert_eq!(sampler.kept_cut(&candidates, 0).unwrap(), found, "{name}: through a cut");
+    }
     let expected = case["kept"].as_array().unwrap();
     assert_eq!(found.len(), expected.len(), "{name}: {found:?}");
     for pair in expected {

@@ -1,9 +1,6 @@
 //! The best `k` scores and all that tie with the last of them, without sorting the vocabulary.
 
-use crate::{
-    candidate::{Candidate, best_first},
-    logits::largest,
-};
+use crate::{candidate::Candidate, logits::largest};
 
 /// Scores whose maximum is taken together.
 const RUN: usize = 64;
@@ -13,12 +10,12 @@ const RUN: usize = 64;
 pub(crate) struct TopK {
     /// Maximum of each run, in the row's order.
     maxima: Vec<f32>,
-    /// The same, as selection reorders them.
+    /// Maxima or scores, as selection reorders them.
     ranked: Vec<f32>,
 }
 
 impl TopK {
-    /// Collects into `found`, in no particular order. `k` = 0 is all of them; `-inf` is never collected. `scores` hold no NaN.
+    /// Collects into `found` by ascending id. `k` = 0 is all of them; `-inf` is never collected. `scores` hold no NaN.
     ///
     /// The `k`-th largest maximum of the runs is a bound that at least `k` scores reach, and few more: one pass over the vocabulary
     /// and a look into the runs that hold something, then exact work on what is left.
@@ -32,7 +29,9 @@ impl TopK {
             }
         }
         if k > 0 && k < found.len() {
-            let last = found.select_nth_unstable_by(k - 1, best_first).1.score;
+            self.ranked.clear();
+            self.ranked.extend(found.iter().map(|candidate| candidate.score));
+            let last = kth_largest(&mut self.ranked, k);
             found.retain(|candidate| candidate.score >= last);
         }
     }
@@ -45,6 +44,11 @@ impl TopK {
             return f32::MIN;
         }
         self.ranked.clone_from(&self.maxima);
-        self.ranked.select_nth_unstable_by(k - 1, |a, b| b.total_cmp(a)).1.max(f32::MIN)
+        kth_largest(&mut self.ranked, k).max(f32::MIN)
     }
+}
+
+/// `k` is 1 to their number. Zeros of either sign rank side by side, and compare equal.
+fn kth_largest(scores: &mut [f32], k: usize) -> f32 {
+    *scores.select_nth_unstable_by(k - 1, |a, b| b.total_cmp(a)).1
 }
