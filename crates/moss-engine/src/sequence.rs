@@ -9,7 +9,7 @@ use std::{
 };
 
 use crossbeam_channel::Sender;
-use moss_model::BlockTable;
+use moss_model::{BlockTable, Cut, LogitRows, Logits};
 use moss_sampling::Sampler;
 use moss_text::{Specials, TextStream, Tokenizer};
 
@@ -156,9 +156,39 @@ impl Sequence {
         }
     }
 
-    /// Draws the next token and says why it is the last, if it is.
-    pub(crate) fn draw(&mut self, logits: &mut [f32]) -> Result<Option<StopCause>, EngineError> {
-        let id = self.sampler.sample(logits, &self.ids, self.usage.generated_tokens, self.allowed)?;
+    /// What the model is asked for at the last position: the best tokens where they are enough.
+    pub(crate) fn wanted(&self) -> LogitRows<'_> {
+        self.sampler.cut().map_or(LogitRows::Last, |cut| {
+            LogitRows::Cut(Cut {
+                history: &self.ids,
+                repetition_penalty: cut.repetition_penalty,
+                temperature: cut.temperature,
+                top_k: cut.top_k,
+                allowed: self.allowed,
+            })
+        })
+    }
+
+    /// Draws the next token from what the model gave, a row of `expected` logits or a cut of one, and says why it is the last, if it is.
+    pub(crate) fn draw(
+        &mut self,
+        answer: Option<&mut Logits>,
+        expected: usize,
+    ) -> Result<Option<StopCause>, EngineError> {
+        let step = self.usage.generated_tokens;
+        let missing = |found| EngineError::LogitsMissing { step, found, expected };
+        let answer = answer.ok_or(missing(0))?;
+        let id = match (answer.candidates(), self.sampler.cut()) {
+            (Some(candidates), Some(_)) => self.sampler.sample_cut(candidates, step)?,
+            (Some(_), None) => return Err(missing(0)), // the row was asked for
+            (None, _) => {
+                let row = answer.last_mut().ok_or(missing(0))?;
+                if row.len() != expected {
+                    return Err(missing(row.len()));
+                }
+                self.sampler.sample(row, &self.ids, step, self.allowed)?
+            }
+        };
         self.ids.push(id);
         self.usage.generated_tokens += 1;
         self.first_token.get_or_insert_with(Instant::now);

@@ -191,7 +191,7 @@ impl Worker {
                 token_ids: &sequence.ids[sequence.cached..][..turn.tokens],
                 start_pos: sequence.cached,
                 blocks: &sequence.table,
-                logits: if is_last { LogitRows::Last } else { LogitRows::None },
+                logits: if is_last { sequence.wanted() } else { LogitRows::None },
             }
         };
         let batch: Vec<_> = turns.iter().map(chunk).collect();
@@ -218,14 +218,10 @@ impl Worker {
                 continue; // in the middle of its prompt
             }
             let step = sequence.generated();
-            let drawn = match (sequence.cause_before_draw(), logits.as_mut().and_then(Logits::last_mut)) {
-                (Some(cause), _) => Ok(Some(cause)),
-                (None, Some(row)) if row.len() == rows => caught(|| sequence.draw(row))
+            let drawn = match sequence.cause_before_draw() {
+                Some(cause) => Ok(Some(cause)),
+                None => caught(|| sequence.draw(logits.as_mut(), rows))
                     .unwrap_or_else(|message| Err(EngineError::StepPanicked { step, message })),
-                (None, row) => {
-                    let found = row.map_or(0, |row| row.len());
-                    Err(EngineError::LogitsMissing { step, found, expected: rows })
-                }
             };
             self.counters.generated_tokens.fetch_add((sequence.generated() - step) as u64, Relaxed);
             match drawn {

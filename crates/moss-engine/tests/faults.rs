@@ -88,6 +88,16 @@ fn a_model_that_gives_too_few_logits_is_told_so() {
 }
 
 #[test]
+fn candidates_where_a_row_was_asked_for_are_no_answer() {
+    let mut fake = Fake::new(97, 256, mix);
+    fake.fault = Some((0, Fault::Candidates));
+    let engine = fake.start(options(), None);
+    let whole = SamplingParams { top_k: None, ..SamplingParams::chat() };
+    let error = engine.submit(Request::new(vec![1], whole)).unwrap().wait().unwrap_err();
+    assert!(matches!(error, EngineError::LogitsMissing { step: 0, found: 0, expected: 97 }), "{error}");
+}
+
+#[test]
 fn an_error_that_names_nobody_fails_all_that_ran_and_the_next_are_served() {
     let mut fake = Fake::new(97, 1024, mix).before(slow);
     fake.fault = Some((6, Fault::Error));

@@ -1,16 +1,40 @@
-//! What an engine may ask of a model: rows in, logits out.
+//! What an engine may ask of a model: rows in, logits or the best of them out.
 
 use crate::{BlockTable, CacheShape, ModelError, MossConfig};
 
 /// Which positions of a chunk need their logits: only those go through `lm_head`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogitRows {
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum LogitRows<'a> {
     /// None: a prompt chunk that is not the last one.
     None,
     /// The last position alone: what generation needs.
     Last,
     /// Every position of the chunk: what comparisons need.
     All,
+    /// The best tokens of the last position: all that sampling needs of it in the end, and a hundredth of its size.
+    Cut(Cut<'a>),
+}
+
+/// Repetition penalty, temperature and top-k, for a model whose logits lie where it costs to fetch them.
+///
+/// Score by score, in f32, each operation rounded once: the logit; of an id in `history`, times `repetition_penalty` where it is below 0
+/// and divided by it elsewhere; divided by `temperature` unless that is 0. Candidates are the ids below `allowed` whose score is at
+/// least the `top_k`-th largest of them, ties included, except for scores of `-inf`.
+///
+/// A model may always answer with the whole row of logits, untouched, and has to where a logit below `allowed` is NaN or `+inf` and
+/// where the best score is not finite.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Cut<'a> {
+    /// Prompt and answer so far. An id may stand in it often, and may have no logit.
+    pub history: &'a [u32],
+    /// Above 0; 1 changes nothing.
+    pub repetition_penalty: f32,
+    /// 0 or more.
+    pub temperature: f32,
+    /// At least 1.
+    pub top_k: usize,
+    /// Ids below this may be drawn; may be more than there are rows.
+    pub allowed: usize,
 }
 
 /// Consecutive tokens of one sequence within a forward pass.
@@ -23,14 +47,15 @@ pub struct SequenceChunk<'a> {
     /// Cache blocks of the sequence, enough for `start_pos + token_ids.len()` positions.
     pub blocks: &'a BlockTable,
     /// The positions whose logits come back.
-    pub logits: LogitRows,
+    pub logits: LogitRows<'a>,
 }
 
-/// Logits of one chunk: `[rows, vocab_size]`, f32, on the host.
+/// Logits of one chunk: `[rows, vocab_size]`, f32, on the host; or the candidates that a [`Cut`] left of a row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Logits {
     values: Vec<f32>,
     vocab_size: usize,
+    candidates: Option<Vec<(u32, f32)>>,
 }
 
 impl Logits {
@@ -38,7 +63,17 @@ impl Logits {
     pub fn new(mut values: Vec<f32>, vocab_size: usize) -> Self {
         let rows = values.len().checked_div(vocab_size).unwrap_or(0);
         values.truncate(rows * vocab_size);
-        Self { values, vocab_size }
+        Self { values, vocab_size, candidates: None }
+    }
+
+    /// What a [`Cut`] left, `(id, score)` in any order, in place of a row.
+    pub fn from_cut(candidates: Vec<(u32, f32)>, vocab_size: usize) -> Self {
+        Self { values: Vec::new(), vocab_size, candidates: Some(candidates) }
+    }
+
+    /// What a [`Cut`] left, `(id, score)` in any order; `None` where there are rows instead.
+    pub fn candidates(&self) -> Option<&[(u32, f32)]> {
+        self.candidates.as_deref()
     }
 
     /// Number of rows: 0, 1 or the chunk's length, as [`LogitRows`] asked.

@@ -19,7 +19,7 @@ mod source;
 pub use config::MossConfig;
 pub use error::ModelError;
 pub use kv_cache::{BlockPool, BlockTable, CacheShape};
-pub use language_model::{LanguageModel, LogitRows, Logits, SequenceChunk};
+pub use language_model::{Cut, LanguageModel, LogitRows, Logits, SequenceChunk};
 pub use model::{ComputeDtype, HiddenPoint, HiddenTap, LoadEvent, LoadOptions, Moss};
 pub use random::{RandomWeights, WeightFormat};
 pub use source::{LinearParts, WeightSource};

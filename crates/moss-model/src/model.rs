@@ -355,7 +355,7 @@ impl<'a> Plan<'a> {
 fn rows_of(chunk: &SequenceChunk<'_>) -> usize {
     match chunk.logits {
         LogitRows::None => 0,
-        LogitRows::Last => 1,
+        LogitRows::Last | LogitRows::Cut(_) => 1, // on the host a whole row is as near as its best
         LogitRows::All => chunk.token_ids.len(),
     }
 }

@@ -8,8 +8,8 @@ use std::{
 };
 
 use moss_engine::{Engine, EngineOptions, Request, StopRules};
-use moss_model::{CacheShape, LanguageModel, LogitRows, Logits, ModelError, MossConfig, SequenceChunk};
-use moss_sampling::SamplingParams;
+use moss_model::{CacheShape, Cut, LanguageModel, LogitRows, Logits, ModelError, MossConfig, SequenceChunk};
+use moss_sampling::{CutParams, SamplingParams};
 use moss_text::Tokenizer;
 
 type Next = Box<dyn Fn(&[u32]) -> u32 + Send>;
@@ -27,6 +27,10 @@ pub struct Fake {
     pub poison: Option<u32>,
     /// How often a pass asks whether it is interrupted, calling `before` each time.
     pub layers: usize,
+    /// Answers cuts with candidates, as a model on another device does, in place of rows.
+    pub cuts: bool,
+    /// What it says beside its best token: logits by history.
+    pub noise: Option<fn(&[u32], u32) -> f32>,
     /// What goes wrong in which pass, counted from 0.
     pub fault: Option<(usize, Fault)>,
     passes: usize,
@@ -45,6 +49,8 @@ pub enum Fault {
     NoRows,
     /// One row short.
     ShortRows,
+    /// Candidates that nobody asked for.
+    Candidates,
     /// Fewer answers than chunks.
     FewerAnswers,
 }
@@ -56,7 +62,19 @@ impl Fake {
             MossConfig { vocab_size, context_length: 256, eos_token_id: None, ..MossConfig::moon_003() };
         let slots = vec![u32::MAX; cache.positions()];
         let (next, before) = (Box::new(next), Box::new(|_| {}));
-        Self { config, cache, slots, next, before, poison: None, layers: 1, fault: None, passes: 0 }
+        Self {
+            config,
+            cache,
+            slots,
+            next,
+            before,
+            poison: None,
+            layers: 1,
+            cuts: false,
+            noise: None,
+            fault: None,
+            passes: 0,
+        }
     }
 
     pub fn before(mut self, before: impl Fn(usize) + Send + 'static) -> Self {
@@ -118,6 +136,9 @@ impl LanguageModel for Fake {
             let end = chunk.start_pos + chunk.token_ids.len();
             let history: Vec<u32> = (0..end).map(|position| self.slots[slot(position)]).collect();
             let mut row = vec![0.0; self.config.vocab_size];
+            if let Some(noise) = self.noise {
+                row = (0..row.len() as u32).map(|id| noise(&history, id)).collect();
+            }
             row[(self.next)(&history) as usize] = 10.0;
             match fault {
                 Some(Fault::NanLogits) => row.fill(f32::NAN),
@@ -129,7 +150,18 @@ impl LanguageModel for Fake {
                 out.push(Logits::new(row[1..].to_vec(), self.config.vocab_size - 1));
                 continue;
             }
-            let values = if chunk.logits == LogitRows::Last { row } else { Vec::new() };
+            if let LogitRows::Cut(cut) = chunk.logits
+                && self.cuts
+                && let Some(candidates) = cut_of(&cut, &row)
+            {
+                out.push(Logits::from_cut(candidates, self.config.vocab_size));
+                continue;
+            }
+            if fault == Some(Fault::Candidates) {
+                out.push(Logits::from_cut(vec![(1, 0.0)], self.config.vocab_size));
+                continue;
+            }
+            let values = if chunk.logits == LogitRows::None { Vec::new() } else { row };
             out.push(Logits::new(values, self.config.vocab_size));
         }
         if fault == Some(Fault::FewerAnswers) {
@@ -145,6 +177,11 @@ impl LanguageModel for Fake {
     fn cache_bytes_per_position(&self) -> u64 {
         0
     }
+}
+
+fn cut_of(cut: &Cut<'_>, row: &[f32]) -> Option<Vec<(u32, f32)>> {
+    let Cut { history, repetition_penalty, temperature, top_k, allowed } = *cut;
+    CutParams { repetition_penalty, temperature, top_k }.candidates(row, history, allowed)
 }
 
 /// Depends on everything before, so that one wrong position shows.
