@@ -1,6 +1,7 @@
 //! Every linear layer of MOSS-moon-003 at one row, in every format, against this machine's read bandwidth measured in the same run.
 //!
-//! `cargo bench -p moss --bench linear`; `-- 128` for 128 rows and GFLOP/s instead.
+//! `cargo bench -p moss --bench linear`; `-- 128` for 128 rows and GFLOP/s instead; `-- f16 fc_in` for some of the lines alone, `-- avx2`
+//! for an instruction set other than the best.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::time::Instant;
@@ -8,12 +9,12 @@ use std::time::Instant;
 use bytes::Bytes;
 use candle_core::{DType, Device, Tensor};
 use moss::kernels::{
-    DenseDtype, DenseWeight, GptqBits, GptqWeight, GroupIndex, Linear, LinearWeight, cpu_features,
+    DenseDtype, DenseWeight, GptqBits, GptqWeight, GroupIndex, Isa, Linear, LinearWeight, cpu_features,
     read_bandwidth,
 };
 use rayon::prelude::*;
 
-const SHAPES: &[(&str, usize, usize)] = &[
+const SHAPES: [(&str, usize, usize); 5] = [
     ("qkv_proj", 18_432, 6_144),
     ("out_proj", 6_144, 6_144),
     ("fc_in", 24_576, 6_144),
@@ -22,6 +23,11 @@ const SHAPES: &[(&str, usize, usize)] = &[
 ];
 const GROUP_SIZE: usize = 128;
 const REPEATS: usize = 7;
+
+/// The first word of an instruction set's name, as an argument: `avx2`.
+fn isa_name(isa: Isa) -> String {
+    isa.to_string().split(' ').next().unwrap_or_default().to_lowercase()
+}
 
 fn noise(len: usize) -> Vec<u8> {
     let mix = |i: usize| {
@@ -62,12 +68,21 @@ fn packed(bits: GptqBits, out_features: usize, in_features: usize) -> LinearWeig
 }
 
 fn main() {
-    let rows: usize = std::env::args().filter_map(|arg| arg.parse().ok()).next().unwrap_or(1);
-    println!("{} threads, {}, {rows} row(s)", rayon::current_num_threads(), cpu_features());
+    let args: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    let rows: usize = args.iter().find_map(|arg| arg.parse().ok()).unwrap_or(1);
+    let isa =
+        Isa::available().into_iter().find(|isa| args.contains(&isa_name(*isa))).unwrap_or(cpu_features());
+    let wanted = |names: &[&str], name: &str| {
+        let mut named = args.iter().filter(|arg| names.contains(&arg.as_str())).peekable();
+        named.peek().is_none() || named.any(|arg| arg == name)
+    };
+    println!("{} threads, {isa}, {rows} row(s)", rayon::current_num_threads());
     for (format, bits) in [("f16", None), ("int8", Some(GptqBits::Eight)), ("int4", Some(GptqBits::Four))] {
-        for &(name, out_features, in_features) in SHAPES {
-            if bits.is_some() && name == "lm_head" {
-                continue; // never quantised
+        for &(name, out_features, in_features) in &SHAPES {
+            let is_wanted =
+                wanted(&["f16", "int8", "int4"], format) && wanted(&SHAPES.map(|shape| shape.0), name);
+            if !is_wanted || bits.is_some() && name == "lm_head" {
+                continue; // the head is never quantised
             }
             let weight = match bits {
                 None => dense(out_features, in_features),
@@ -85,7 +100,7 @@ fn main() {
                     bandwidth = bandwidth.max(read_bandwidth());
                 }
                 let start = Instant::now();
-                linear.forward(&x).unwrap();
+                linear.forward_on(&x, isa).unwrap();
                 times.push(start.elapsed().as_secs_f64());
             }
             times.sort_by(f64::total_cmp);

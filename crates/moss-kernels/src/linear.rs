@@ -8,7 +8,7 @@ use candle_core::{Device, Tensor};
 use crate::{
     GptqWeight, GroupIndex, Isa, KernelError, LinearWeight,
     cpu::{
-        cpu_features, dense,
+        Aligned, cpu_features, dense,
         gptq::{self, Packed, Segment},
     },
     ops::{expect_cpu, with_f32},
@@ -109,7 +109,11 @@ impl Linear {
         self.forward_on(x, cpu_features())
     }
 
-    pub(crate) fn forward_on(&self, x: &Tensor, isa: Isa) -> Result<Tensor, KernelError> {
+    /// As [`Self::forward`], with another instruction set than the best: for tests and measurements.
+    ///
+    /// # Errors
+    /// As for [`Self::forward`].
+    pub fn forward_on(&self, x: &Tensor, isa: Isa) -> Result<Tensor, KernelError> {
         let &[rows, inputs] = x.dims() else { return Err(self.shape_error(x)) };
         if inputs != self.in_features() {
             return Err(self.shape_error(x));
@@ -158,16 +162,13 @@ impl Linear {
 }
 
 /// Rows with zeros behind them, so that they end in whole vectors.
-fn padded(x: &[f32], rows: usize, inputs: usize) -> Cow<'_, [f32]> {
+fn padded(x: &[f32], rows: usize, inputs: usize) -> Aligned {
     let stride = dense::row_stride(rows, inputs);
-    if stride == inputs {
-        return Cow::Borrowed(x);
-    }
-    let mut wide = vec![0.0; rows * stride];
+    let mut wide = Aligned::zeros(rows * stride);
     for (to, from) in wide.chunks_exact_mut(stride).zip(x.chunks_exact(inputs)) {
         to[..inputs].copy_from_slice(from);
     }
-    Cow::Owned(wide)
+    wide
 }
 
 fn in_order(weight: &GptqWeight) -> Vec<Segment> {

@@ -20,7 +20,7 @@ pub(crate) unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
 #[allow(clippy::undocumented_unsafe_blocks)]
 impl Simd for Avx2 {
     const LANES: usize = 8;
-    const DENSE_ROWS: usize = 4;
+    const DENSE_ROWS: usize = 3;
     const PACKED_ROWS: usize = 2;
     type F = __m256;
     type I = __m256i;
@@ -100,8 +100,19 @@ impl Simd for Avx2 {
             _mm_cvtss_f32(_mm_add_ss(quarter, _mm_movehdup_ps(quarter)))
         }
     }
+    /// Pairs of lanes are added as the vectors are interleaved: 7 shuffles for four sums.
     #[inline(always)]
-    unsafe fn prefetch(from: *const u8) {
+    unsafe fn add_sums(to: *mut f32, [a, b, c, d]: [__m256; 4]) {
+        unsafe {
+            let ab = _mm256_add_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+            let cd = _mm256_add_ps(_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
+            let all = _mm256_add_ps(_mm256_shuffle_ps::<0x44>(ab, cd), _mm256_shuffle_ps::<0xEE>(ab, cd));
+            let sums = _mm_add_ps(_mm256_castps256_ps128(all), _mm256_extractf128_ps::<1>(all));
+            _mm_storeu_ps(to, _mm_add_ps(_mm_loadu_ps(to), sums));
+        }
+    }
+    #[inline(always)]
+    fn prefetch(from: *const u8) {
         unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
     }
 }

@@ -20,7 +20,7 @@ pub(crate) unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
 #[allow(clippy::undocumented_unsafe_blocks)]
 impl Simd for Avx512 {
     const LANES: usize = 16;
-    const DENSE_ROWS: usize = 8;
+    const DENSE_ROWS: usize = 6;
     const PACKED_ROWS: usize = 6;
     type F = __m512;
     type I = __m512i;
@@ -104,8 +104,20 @@ impl Simd for Avx512 {
     unsafe fn sum(value: __m512) -> f32 {
         unsafe { _mm512_reduce_add_ps(value) }
     }
+    /// Pairs of lanes are added as the vectors are interleaved: 8 shuffles for four sums.
     #[inline(always)]
-    unsafe fn prefetch(from: *const u8) {
+    unsafe fn add_sums(to: *mut f32, [a, b, c, d]: [__m512; 4]) {
+        unsafe {
+            let ab = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+            let cd = _mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+            let all = _mm512_add_ps(_mm512_shuffle_ps::<0x44>(ab, cd), _mm512_shuffle_ps::<0xEE>(ab, cd));
+            let half = _mm256_add_ps(_mm512_castps512_ps256(all), _mm512_extractf32x8_ps::<1>(all));
+            let sums = _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps::<1>(half));
+            _mm_storeu_ps(to, _mm_add_ps(_mm_loadu_ps(to), sums));
+        }
+    }
+    #[inline(always)]
+    fn prefetch(from: *const u8) {
         unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
     }
 }

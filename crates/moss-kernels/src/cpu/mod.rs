@@ -4,6 +4,7 @@
 //! detected instruction set to code compiled for it. Plans in [`crate::linear`] and [`crate::ops`] have checked every length.
 #![allow(unsafe_code)]
 
+mod aligned;
 pub(crate) mod attention;
 mod avx2;
 mod avx512;
@@ -18,5 +19,6 @@ mod sum;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use aligned::Aligned;
 pub use isa::{Isa, cpu_features};
 pub(crate) use sum::sum_of;

@@ -18,7 +18,7 @@ fn lanes<T: Copy, U>(a: [T; LANES], f: impl Fn(T) -> U) -> [U; LANES] {
 #[allow(clippy::undocumented_unsafe_blocks)]
 impl Simd for Portable {
     const LANES: usize = LANES;
-    const DENSE_ROWS: usize = 4;
+    const DENSE_ROWS: usize = 3;
     const PACKED_ROWS: usize = 2;
     type F = [f32; LANES];
     type I = [u32; LANES];
@@ -93,5 +93,11 @@ impl Simd for Portable {
         (half[0] + half[2]) + (half[1] + half[3])
     }
     #[inline(always)]
-    unsafe fn prefetch(_from: *const u8) {}
+    unsafe fn add_sums(to: *mut f32, vectors: [Self::F; 4]) {
+        for (at, vector) in vectors.into_iter().enumerate() {
+            unsafe { *to.add(at) += Self::sum(vector) };
+        }
+    }
+    #[inline(always)]
+    fn prefetch(_from: *const u8) {}
 }

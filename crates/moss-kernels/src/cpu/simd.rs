@@ -40,8 +40,10 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     unsafe fn bytes(from: *const u8) -> Self::F;
     /// The sum of all lanes, in a fixed order.
     unsafe fn sum(value: Self::F) -> f32;
+    /// Adds the sum of each of four vectors to four consecutive values, every one in the same fixed order.
+    unsafe fn add_sums(to: *mut f32, vectors: [Self::F; 4]);
     /// Asks for a cache line that will be read soon; any address will do.
-    unsafe fn prefetch(from: *const u8);
+    fn prefetch(from: *const u8);
 }
 
 /// Code that is compiled once for each instruction set. Implementations are `#[inline(always)]`, so that they take on the

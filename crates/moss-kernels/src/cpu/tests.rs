@@ -122,8 +122,10 @@ fn dense_products_are_right_where_nothing_is_a_whole_vector() {
 
 #[test]
 fn dense_products_are_right_over_several_blocks_and_chunks_of_rows() {
-    check_dense(DenseDtype::F16, 1, 100, 2000);
-    check_dense(DenseDtype::F16, 259, 50, 800);
+    check_dense(DenseDtype::F16, 1, 100, 2100);
+    check_dense(DenseDtype::BF16, 3, 7, 2048);
+    check_dense(DenseDtype::F32, 11, 203, 2061);
+    check_dense(DenseDtype::F16, 517, 9, 1100);
 }
 
 /// A packed matrix in the published layout, and what it stands for.

@@ -1,0 +1,146 @@
+//! Many rows: a group of the strip is widened once, then multiplied tile by tile (bound by arithmetic).
+
+use super::{PANEL_STRIP, Task};
+use crate::cpu::{
+    Aligned,
+    simd::{Kernel, Simd},
+};
+
+pub(super) struct ManyRows<'a, const BITS: u32, const PER: usize>(pub(super) Task<'a, BITS, PER>);
+
+impl<const BITS: u32, const PER: usize> Kernel for ManyRows<'_, BITS, PER> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let task = self.0;
+        let whole = (task.end - task.first) / S::LANES * S::LANES;
+        let longest = task.weight.segments.iter().map(|segment| segment.rows).max().unwrap_or(0);
+        let mut panel = Aligned::zeros(longest * PER * PANEL_STRIP);
+        // SAFETY: vectors lie below `whole`, within the strip and within the weight's outputs.
+        unsafe {
+            for row in 0..task.rows {
+                for at in (0..whole).step_by(S::LANES) {
+                    S::store(task.out.at(row, task.first + at), S::splat(0.0));
+                }
+            }
+            for index in 0..task.weight.segments.len() {
+                Self::widen::<S>(&task, index, whole, &mut panel);
+                Self::multiply::<S>(&task, index, whole, &panel);
+            }
+            for row in 0..task.rows {
+                for at in (0..whole).step_by(S::LANES) {
+                    let out = task.out.at(row, task.first + at);
+                    S::store(out, task.add_bias::<S>(task.first + at, S::load(out)));
+                }
+            }
+            task.single_outputs::<S>(task.first + whole);
+        }
+    }
+}
+
+impl<const BITS: u32, const PER: usize> ManyRows<'_, BITS, PER> {
+    /// Packed fields as numbers, `[inputs of the group, PANEL_STRIP]`.
+    #[inline(always)]
+    unsafe fn widen<S: Simd>(task: &Task<'_, BITS, PER>, index: usize, whole: usize, panel: &mut [f32]) {
+        let segment = task.weight.segments[index];
+        // SAFETY: the caller's; the panel holds the longest group.
+        unsafe {
+            for row in 0..segment.rows {
+                for at in (0..whole).step_by(S::LANES) {
+                    let mut words = S::load_words(task.words(segment.first_row + row, task.first + at));
+                    for k in 0..PER {
+                        let to = panel.as_mut_ptr().add((row * PER + k) * PANEL_STRIP + at);
+                        S::store(to, Task::<BITS, PER>::field::<S>(words));
+                        words = S::shift_right::<BITS>(words);
+                    }
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn multiply<S: Simd>(task: &Task<'_, BITS, PER>, index: usize, whole: usize, panel: &[f32]) {
+        let mut row = 0;
+        // SAFETY: the caller's; tiles stay within `rows` and `whole`.
+        unsafe {
+            while row + S::PACKED_ROWS <= task.rows {
+                match S::PACKED_ROWS {
+                    6 => Self::tiles::<S, 6>(task, index, row, whole, panel),
+                    _ => Self::tiles::<S, 2>(task, index, row, whole, panel),
+                }
+                row += S::PACKED_ROWS;
+            }
+            while row < task.rows {
+                Self::tiles::<S, 1>(task, index, row, whole, panel);
+                row += 1;
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn tiles<S: Simd, const M: usize>(
+        task: &Task<'_, BITS, PER>,
+        index: usize,
+        row: usize,
+        whole: usize,
+        panel: &[f32],
+    ) {
+        let mut at = 0;
+        // SAFETY: the caller's.
+        unsafe {
+            while at + 4 * S::LANES <= whole {
+                Self::tile::<S, M, 4>(task, index, row, at, panel);
+                at += 4 * S::LANES;
+            }
+            while at < whole {
+                Self::tile::<S, M, 1>(task, index, row, at, panel);
+                at += S::LANES;
+            }
+        }
+    }
+
+    /// One group's share of `M` rows by `N` vectors of outputs.
+    #[inline(always)]
+    unsafe fn tile<S: Simd, const M: usize, const N: usize>(
+        task: &Task<'_, BITS, PER>,
+        index: usize,
+        row: usize,
+        at: usize,
+        panel: &[f32],
+    ) {
+        let segment = task.weight.segments[index];
+        let segments = task.weight.segments.len();
+        // SAFETY: the caller's.
+        unsafe {
+            let mut acc = [[S::splat(0.0); N]; M];
+            for n in 0..N {
+                let zeros = task.zeros::<S>(segment.group, task.first + at + n * S::LANES);
+                for (m, acc) in acc.iter_mut().enumerate() {
+                    acc[n] = S::mul(zeros, S::splat(task.sums[(row + m) * segments + index]));
+                }
+            }
+            let x = task.x.as_ptr().add(row * task.inputs + segment.first_row * PER);
+            let panel = panel.as_ptr().add(at);
+            for k in 0..segment.rows * PER {
+                let mut q = [S::splat(0.0); N];
+                for (n, q) in q.iter_mut().enumerate() {
+                    *q = S::load(panel.add(k * PANEL_STRIP + n * S::LANES));
+                }
+                for (m, acc) in acc.iter_mut().enumerate() {
+                    let x = S::splat(*x.add(m * task.inputs + k));
+                    for n in 0..N {
+                        acc[n] = S::fma(x, q[n], acc[n]);
+                    }
+                }
+            }
+            for n in 0..N {
+                let scales = task.scales::<S>(segment.group, task.first + at + n * S::LANES);
+                for (m, acc) in acc.iter().enumerate() {
+                    let out = task.out.at(row + m, task.first + at + n * S::LANES);
+                    S::store(out, S::fma(scales, acc[n], S::load(out)));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! GPTQ matrix product, `y = x W^T + bias`, straight from the published packing.
+//!
+//! `qweight` rows run along the outputs, so lanes run along them too: each task reads long contiguous runs of the file. Within a
+//! group of inputs, with `z = stored zero + 1`,
+//!
+//! ```text
+//! y[n] += scale[g][n] * (sum_k x[k] * q[k][n]  -  z[g][n] * sum_k x[k])
+//! ```
+//! and the bracket is summed input by input, beginning with its second term. Few rows or many, every output is summed in this
+//! order, so a row's result does not depend on how many rows there are.
+
+mod many_rows;
+mod one_row;
+
+use rayon::prelude::*;
+
+use self::{many_rows::ManyRows, one_row::OneRow};
+use super::{Isa, out::Out, simd::Simd};
+use crate::weight::GptqBits;
+
+/// Outputs of one task for a single row, at most: 12 KB runs of the file, with their sums in the first-level cache.
+const ROW_STRIP: usize = 3072;
+/// And at least: below, the prefetchers find nothing to follow.
+const SHORTEST_STRIP: usize = 256;
+/// Outputs of one task for many rows: a widened group stays in the first-level cache.
+const PANEL_STRIP: usize = 64;
+
+/// Consecutive packed rows that share a scale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Segment {
+    /// First row of words in `qweight`.
+    pub(crate) first_row: usize,
+    /// Rows of words.
+    pub(crate) rows: usize,
+    /// Row of `scales` and `qzeros`.
+    pub(crate) group: usize,
+}
+
+/// A packed matrix whose lengths have been checked.
+pub(crate) struct Packed<'a> {
+    pub(crate) bits: GptqBits,
+    pub(crate) outputs: usize,
+    /// Words of zero points a group.
+    pub(crate) zero_words: usize,
+    /// i32 `[rows of words, outputs]`
+    pub(crate) qweight: &'a [u8],
+    /// i32 `[groups, zero_words]`
+    pub(crate) qzeros: &'a [u8],
+    /// f16 `[groups, outputs]`
+    pub(crate) scales: &'a [u8],
+    pub(crate) segments: &'a [Segment],
+    pub(crate) bias: Option<&'a [f32]>,
+}
+
+impl Packed<'_> {
+    /// Inputs, those included that only fill up a word.
+    fn inputs(&self) -> usize {
+        self.qweight.len() / 4 / self.outputs.max(1) * self.bits.per_word()
+    }
+}
+
+/// `x` is `[rows, inputs]`, in the order of the packed rows; `y` is `[rows, outputs]`.
+pub(crate) fn matmul(isa: Isa, x: &[f32], rows: usize, weight: &Packed<'_>, y: &mut [f32]) {
+    match weight.bits {
+        GptqBits::Four => run::<4, 8>(isa, x, rows, weight, y),
+        GptqBits::Eight => run::<8, 4>(isa, x, rows, weight, y),
+    }
+}
+
+fn run<const BITS: u32, const PER: usize>(
+    isa: Isa,
+    x: &[f32],
+    rows: usize,
+    weight: &Packed<'_>,
+    y: &mut [f32],
+) {
+    let (inputs, outputs) = (weight.inputs(), weight.outputs);
+    let groups = weight.segments.iter().map(|segment| segment.group + 1).max().unwrap_or(0);
+    let last_row = weight.segments.iter().map(|segment| segment.first_row + segment.rows).max().unwrap_or(0);
+    assert!(x.len() == rows * inputs && y.len() == rows * outputs && last_row * PER <= inputs);
+    assert!(
+        weight.scales.len() >= groups * outputs * 2 && weight.qzeros.len() >= groups * weight.zero_words * 4
+    );
+    assert!(weight.zero_words * PER >= outputs && weight.bias.is_none_or(|bias| bias.len() == outputs));
+
+    // The same for all outputs: the sum of each group's inputs, negated.
+    let sums: Vec<f32> = (0..rows)
+        .flat_map(|row| {
+            let x = &x[row * inputs..][..inputs];
+            weight.segments.iter().map(move |segment| {
+                let group = &x[segment.first_row * PER..][..segment.rows * PER];
+                -group.iter().map(|x| f64::from(*x)).sum::<f64>() as f32
+            })
+        })
+        .collect();
+    let out = Out::new(y, outputs);
+    // As long as they can be while every thread gets one; where they are cut changes no sum.
+    let share = outputs.div_ceil(rayon::current_num_threads()).next_multiple_of(SHORTEST_STRIP);
+    let step = if rows == 1 { share.min(ROW_STRIP) } else { PANEL_STRIP };
+    (0..outputs.div_ceil(step)).into_par_iter().for_each(|task| {
+        let first = task * step;
+        let task = Task::<BITS, PER> {
+            x,
+            rows,
+            inputs,
+            sums: &sums,
+            weight,
+            first,
+            end: (first + step).min(outputs),
+            out,
+        };
+        if rows == 1 { isa.run(OneRow(task)) } else { isa.run(ManyRows(task)) }
+    });
+}
+
+/// The outputs `first..end` for all rows. `run` has checked that the slices have these extents.
+#[derive(Clone, Copy)]
+struct Task<'a, const BITS: u32, const PER: usize> {
+    x: &'a [f32],
+    rows: usize,
+    inputs: usize,
+    /// Negated sums of inputs, `[rows, segments]`.
+    sums: &'a [f32],
+    weight: &'a Packed<'a>,
+    first: usize,
+    end: usize,
+    out: Out<'a>,
+}
+
+impl<const BITS: u32, const PER: usize> Task<'_, BITS, PER> {
+    /// Packed words of `row` from output `output` on.
+    #[inline(always)]
+    unsafe fn words(&self, row: usize, output: usize) -> *const u8 {
+        // SAFETY: the caller names a row and an output that exist.
+        unsafe { self.weight.qweight.as_ptr().add((row * self.weight.outputs + output) * 4) }
+    }
+
+    #[inline(always)]
+    unsafe fn scales<S: Simd>(&self, group: usize, output: usize) -> S::F {
+        // SAFETY: the caller leaves a whole vector of outputs.
+        unsafe { S::load_f16(self.weight.scales.as_ptr().add((group * self.weight.outputs + output) * 2)) }
+    }
+
+    /// Zero points of a vector of outputs; `output` is a multiple of the lanes, so that whole words begin there.
+    #[inline(always)]
+    unsafe fn zeros<S: Simd>(&self, group: usize, output: usize) -> S::F {
+        // SAFETY: the caller leaves a whole vector of outputs.
+        unsafe {
+            let from = self.weight.qzeros.as_ptr().add((group * self.weight.zero_words + output / PER) * 4);
+            let stored = if BITS == 4 { S::nibbles(from) } else { S::bytes(from) };
+            S::add(stored, S::splat(1.0))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn field<S: Simd>(words: S::I) -> S::F {
+        // SAFETY: the instruction set is there.
+        unsafe { if BITS == 4 { S::low_nibble(words) } else { S::low_byte(words) } }
+    }
+
+    /// Outputs that fill no vector, one by one, in the same order of sums.
+    #[inline(always)]
+    unsafe fn single_outputs<S: Simd>(&self, from: usize) {
+        let word = |bytes: &[u8], at: usize| {
+            u32::from_le_bytes([bytes[at * 4], bytes[at * 4 + 1], bytes[at * 4 + 2], bytes[at * 4 + 3]])
+        };
+        let mask = (1u32 << BITS) - 1;
+        let weight = self.weight;
+        for output in from..self.end {
+            for row in 0..self.rows {
+                let x = &self.x[row * self.inputs..][..self.inputs];
+                let mut y = 0.0;
+                for (index, segment) in weight.segments.iter().enumerate() {
+                    let zeros = word(weight.qzeros, segment.group * weight.zero_words + output / PER);
+                    let zero = (zeros >> (BITS as usize * (output % PER)) & mask) as f32 + 1.0;
+                    let mut acc = zero * self.sums[row * weight.segments.len() + index];
+                    for packed in segment.first_row..segment.first_row + segment.rows {
+                        let mut fields = word(weight.qweight, packed * weight.outputs + output);
+                        for x in &x[packed * PER..][..PER] {
+                            // SAFETY: the instruction set is there.
+                            acc = unsafe { S::fma_one(*x, (fields & mask) as f32, acc) };
+                            fields = fields.checked_shr(BITS).unwrap_or(0);
+                        }
+                    }
+                    let at = (segment.group * weight.outputs + output) * 2;
+                    let scale = half::f16::from_le_bytes([weight.scales[at], weight.scales[at + 1]]).to_f32();
+                    // SAFETY: the instruction set is there.
+                    y = unsafe { S::fma_one(scale, acc, y) };
+                }
+                let bias = weight.bias.map_or(0.0, |bias| bias[output]);
+                // SAFETY: an output of this task.
+                unsafe { *self.out.at(row, output) = y + bias };
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn add_bias<S: Simd>(&self, output: usize, value: S::F) -> S::F {
+        match self.weight.bias {
+            // SAFETY: the caller leaves a whole vector of outputs.
+            Some(bias) => unsafe { S::add(value, S::load(bias.as_ptr().add(output))) },
+            None => value,
+        }
+    }
+}

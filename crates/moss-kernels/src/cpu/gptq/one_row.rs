@@ -1,0 +1,94 @@
+//! One row: the packed weight is read once (bandwidth-bound, about three instructions for a vector of weights).
+
+use super::{ROW_STRIP, Task};
+use crate::cpu::simd::{Kernel, Simd};
+
+/// Rows of packed words that the prefetch runs ahead: the next two.
+const AHEAD: usize = 2;
+
+/// The brackets of a strip of outputs stay in the first-level cache while the packed rows stream by.
+pub(super) struct OneRow<'a, const BITS: u32, const PER: usize>(pub(super) Task<'a, BITS, PER>);
+
+impl<const BITS: u32, const PER: usize> Kernel for OneRow<'_, BITS, PER> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let task = self.0;
+        let whole = (task.end - task.first) / S::LANES * S::LANES;
+        let mut acc = [0.0f32; ROW_STRIP];
+        let mut y = [0.0f32; ROW_STRIP];
+        // SAFETY: vectors lie below `whole`, within the strip and within the weight's outputs.
+        unsafe {
+            for (index, segment) in task.weight.segments.iter().enumerate() {
+                let sum = S::splat(task.sums[index]);
+                for at in (0..whole).step_by(S::LANES) {
+                    let zeros = task.zeros::<S>(segment.group, task.first + at);
+                    S::store(acc.as_mut_ptr().add(at), S::mul(zeros, sum));
+                }
+                let mut row = segment.first_row;
+                let end = segment.first_row + segment.rows;
+                // Two packed rows at a time where there are two: half the traffic of partial sums.
+                while row + 2 <= end {
+                    Self::rows::<S, 2>(&task, row, whole, &mut acc);
+                    row += 2;
+                }
+                if row < end {
+                    Self::rows::<S, 1>(&task, row, whole, &mut acc);
+                }
+                for at in (0..whole).step_by(S::LANES) {
+                    let scales = task.scales::<S>(segment.group, task.first + at);
+                    let y = y.as_mut_ptr().add(at);
+                    S::store(y, S::fma(scales, S::load(acc.as_ptr().add(at)), S::load(y)));
+                }
+            }
+            for at in (0..whole).step_by(S::LANES) {
+                let value = task.add_bias::<S>(task.first + at, S::load(y.as_ptr().add(at)));
+                S::store(task.out.at(0, task.first + at), value);
+            }
+            task.single_outputs::<S>(task.first + whole);
+        }
+    }
+}
+
+impl<const BITS: u32, const PER: usize> OneRow<'_, BITS, PER> {
+    /// Adds the products of `R` packed rows.
+    #[inline(always)]
+    unsafe fn rows<S: Simd, const R: usize>(
+        task: &Task<'_, BITS, PER>,
+        row: usize,
+        whole: usize,
+        acc: &mut [f32; ROW_STRIP],
+    ) {
+        // SAFETY: the caller's; the prefetch may point anywhere.
+        unsafe {
+            let mut x = [[S::splat(0.0); PER]; R];
+            for (r, x) in x.iter_mut().enumerate() {
+                for (k, x) in x.iter_mut().enumerate() {
+                    *x = S::splat(task.x[(row + r) * PER + k]);
+                }
+            }
+            let from = task.words(row, task.first);
+            let stride = task.weight.outputs * 4;
+            for at in (0..whole).step_by(S::LANES) {
+                let mut sum = S::load(acc.as_ptr().add(at));
+                for (r, x) in x.iter().enumerate() {
+                    let from = from.add(r * stride + at * 4);
+                    S::prefetch(from.wrapping_add(AHEAD * stride));
+                    let mut words = S::load_words(from);
+                    for x in x {
+                        sum = S::fma(*x, Self::field::<S>(words), sum);
+                        words = S::shift_right::<BITS>(words);
+                    }
+                }
+                S::store(acc.as_mut_ptr().add(at), sum);
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn field<S: Simd>(words: S::I) -> S::F {
+        // SAFETY: the caller's.
+        unsafe { Task::<BITS, PER>::field::<S>(words) }
+    }
+}
