@@ -24,6 +24,16 @@ pub struct Linear {
     layout: Layout,
 }
 
+impl LinearWeight {
+    /// `(in_features, out_features)`
+    fn extents(&self) -> (usize, usize) {
+        match self {
+            Self::Dense(dense) => (dense.in_features, dense.out_features),
+            Self::Gptq(gptq) => (gptq.in_features, gptq.out_features),
+        }
+    }
+}
+
 /// How the inputs meet the packed rows.
 #[derive(Debug)]
 struct Layout {
@@ -44,6 +54,12 @@ impl Linear {
     pub fn new(weight: LinearWeight, bias: Option<Vec<f32>>, device: &Device) -> Result<Self, KernelError> {
         expect_cpu(OP, device)?;
         let mut weight = weight;
+        let (inputs, outputs) = weight.extents();
+        if let Some((arg, found)) =
+            [("in_features", inputs), ("out_features", outputs)].into_iter().find(|(_, extent)| *extent == 0)
+        {
+            return Err(KernelError::Argument { op: OP, arg, found, rule: "at least 1".into() });
+        }
         let layout = match &mut weight {
             LinearWeight::Dense(dense) => {
                 dense.check(OP)?;
@@ -70,18 +86,12 @@ impl Linear {
 
     /// Columns of the weight.
     pub fn in_features(&self) -> usize {
-        match &self.weight {
-            LinearWeight::Dense(dense) => dense.in_features,
-            LinearWeight::Gptq(gptq) => gptq.in_features,
-        }
+        self.weight.extents().0
     }
 
     /// Rows of the weight.
     pub fn out_features(&self) -> usize {
-        match &self.weight {
-            LinearWeight::Dense(dense) => dense.out_features,
-            LinearWeight::Gptq(gptq) => gptq.out_features,
-        }
+        self.weight.extents().1
     }
 
     /// Bytes that one row reads: weights, and scales and zero points where there are.

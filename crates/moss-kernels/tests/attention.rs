@@ -133,3 +133,41 @@ fn what_lies_outside_the_cache_is_refused() {
     assert_eq!(attend(0, &[12], 0), "attention: `block` is 12, expected below 12");
     assert_eq!(attend(0, &[1], 1), "attention: `last row` is 2, expected at most 1");
 }
+
+#[test]
+fn an_extent_of_zero_is_refused_and_no_rows_are_no_work() {
+    let refused = |blocks, heads, block, head_dim| {
+        let cache = KvLayer::zeros(blocks, heads, block, head_dim, DType::F16, &Device::Cpu);
+        cache.unwrap_err().to_string()
+    };
+    assert_eq!(refused(0, 1, 1, 1), "kv cache: `num_blocks` is 0, expected at least 1");
+    assert_eq!(refused(1, 0, 1, 1), "kv cache: `num_heads` is 0, expected at least 1");
+    assert_eq!(refused(1, 1, 0, 1), "kv cache: `block_size` is 0, expected at least 1");
+    assert_eq!(refused(1, 1, 1, 0), "kv cache: `head_dim` is 0, expected at least 1");
+    assert!(refused(usize::MAX / 8, 16, 16, 256).contains("num_blocks"));
+
+    let cache = cache(DType::F16);
+    let rows = |shape: (usize, usize, usize)| Tensor::zeros(shape, DType::F16, &Device::Cpu).unwrap();
+    for shape in [(1, 0, HEAD_DIM), (1, HEADS, 0)] {
+        let x = rows(shape);
+        assert!(kv_write(&cache, &x, &x, &[0]).unwrap_err().to_string().contains("expected [1, 3, 32]"));
+        let sequence = SequenceRows { first_row: 0, num_rows: 1, start_pos: 0, blocks: &[0] };
+        let error = attention(&x, &cache, &[sequence]).unwrap_err().to_string();
+        assert!(error.contains("expected [rows, 3, 32]"), "{error}");
+    }
+    let none = rows((0, HEADS, HEAD_DIM));
+    kv_write(&cache, &none, &none, &[]).unwrap();
+    let nothing = SequenceRows { first_row: 0, num_rows: 0, start_pos: 0, blocks: &[] };
+    assert_eq!(attention(&none, &cache, &[nothing]).unwrap().dims(), [0, HEADS * HEAD_DIM]);
+}
+
+#[test]
+fn positions_past_every_number_are_refused() {
+    let x = Tensor::zeros((1, HEADS, HEAD_DIM), DType::F16, &Device::Cpu).unwrap();
+    let attend = |first_row, num_rows, start_pos| {
+        let sequence = SequenceRows { first_row, num_rows, start_pos, blocks: &[0] };
+        attention(&x, &cache(DType::F16), &[sequence]).unwrap_err().to_string()
+    };
+    assert!(attend(0, 1, usize::MAX).contains("`blocks` is 1"));
+    assert!(attend(usize::MAX, 1, 0).contains("`last row`"));
+}

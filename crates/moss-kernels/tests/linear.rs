@@ -56,3 +56,13 @@ fn a_bias_of_another_length_and_integers_are_refused_by_name() {
         "linear: `x` is U32, expected f32, f16 or bf16"
     );
 }
+
+#[test]
+fn a_weight_without_inputs_or_outputs_is_refused() {
+    let refused = |out_features, in_features| {
+        let weight = DenseWeight { dtype: DenseDtype::F16, out_features, in_features, data: Bytes::new() };
+        Linear::new(LinearWeight::Dense(weight), None, &Device::Cpu).unwrap_err().to_string()
+    };
+    assert_eq!(refused(OUTPUTS, 0), "linear: `in_features` is 0, expected at least 1");
+    assert_eq!(refused(0, INPUTS), "linear: `out_features` is 0, expected at least 1");
+}

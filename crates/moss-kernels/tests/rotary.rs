@@ -78,3 +78,16 @@ fn what_does_not_fit_is_refused() {
     let odd = RopeTable::new(15, 8, RopePrecision::F32, &Device::Cpu).unwrap_err();
     assert_eq!(odd.to_string(), "rotary: `rotary_dim` is 15, expected even");
 }
+
+#[test]
+fn an_extent_of_zero_is_refused_and_no_rows_are_no_work() {
+    let zeros = |shape: (usize, usize, usize)| Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
+    for shape in [(1, 0, 16), (1, HEADS, 0), (1, 0, 0)] {
+        let error = rotary(&zeros(shape), &table(0), &[1]).unwrap_err().to_string();
+        assert!(error.contains("expected [1, at least 1, at least 1]"), "{error}");
+    }
+    assert_eq!(rotary(&zeros((0, HEADS, 16)), &table(16), &[]).unwrap().dims(), [0, HEADS, 16]);
+    let no_positions = RopeTable::new(16, 0, RopePrecision::F32, &Device::Cpu).unwrap();
+    let error = rotary(&zeros((1, HEADS, 16)), &no_positions, &[0]).unwrap_err().to_string();
+    assert_eq!(error, "rotary: `position` is 0, expected below 0");
+}

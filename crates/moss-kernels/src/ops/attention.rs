@@ -46,7 +46,8 @@ pub fn attention(q: &Tensor, cache: &KvLayer, sequences: &[SequenceRows<'_>]) ->
     let mut plan = vec![(0usize, &[][..]); rows];
     for sequence in sequences {
         let SequenceRows { first_row, num_rows, start_pos, blocks } = *sequence;
-        let needed = (start_pos + num_rows).div_ceil(block_size);
+        let (end, last_row) = (start_pos.saturating_add(num_rows), first_row.saturating_add(num_rows));
+        let needed = end.div_ceil(block_size);
         let used = blocks
             .get(..needed)
             .ok_or_else(|| argument("blocks", blocks.len(), format!("at least {needed}")))?;
@@ -54,8 +55,8 @@ pub fn attention(q: &Tensor, cache: &KvLayer, sequences: &[SequenceRows<'_>]) ->
             return Err(argument("block", block as usize, format!("below {num_blocks}")));
         }
         let mine = plan
-            .get_mut(first_row..first_row + num_rows)
-            .ok_or_else(|| argument("last row", first_row + num_rows, format!("at most {rows}")))?;
+            .get_mut(first_row..last_row)
+            .ok_or_else(|| argument("last row", last_row, format!("at most {rows}")))?;
         for (row, plan) in mine.iter_mut().enumerate() {
             *plan = (start_pos + row + 1, used);
         }

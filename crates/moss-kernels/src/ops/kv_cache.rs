@@ -20,7 +20,8 @@ impl KvLayer {
     /// Storage that takes memory as it is first written.
     ///
     /// # Errors
-    /// [`KernelError::Dtype`] for a type other than f32, f16 and bf16.
+    /// [`KernelError::Dtype`] for a type other than f32, f16 and bf16; [`KernelError::Argument`] for an extent of zero, or more
+    /// elements than memory has addresses.
     pub fn zeros(
         num_blocks: usize,
         num_heads: usize,
@@ -29,16 +30,30 @@ impl KvLayer {
         dtype: DType,
         device: &Device,
     ) -> Result<Self, KernelError> {
-        expect_cpu("kv cache", device)?;
+        let op = "kv cache";
+        expect_cpu(op, device)?;
+        let extents = [
+            ("num_blocks", num_blocks),
+            ("num_heads", num_heads),
+            ("block_size", block_size),
+            ("head_dim", head_dim),
+        ];
+        if let Some((arg, found)) = extents.into_iter().find(|(_, extent)| *extent == 0) {
+            return Err(KernelError::Argument { op, arg, found, rule: "at least 1".into() });
+        }
+        let len = extents.into_iter().try_fold(1usize, |len, (_, extent)| len.checked_mul(extent));
+        let len = len.filter(|len| *len <= isize::MAX as usize / size_of::<f32>()).ok_or_else(|| {
+            let rule = "few enough for every element to have an address".into();
+            KernelError::Argument { op, arg: "num_blocks", found: num_blocks, rule }
+        })?;
         let shape = (num_blocks, num_heads, block_size, head_dim);
-        let len = num_blocks * num_heads * block_size * head_dim;
         // `vec![0; n]` of a primitive type asks the system for zero pages and touches none of them; of a half type it would
         // write them all.
         let storage = || match dtype {
             DType::F32 => Ok(Tensor::from_vec(vec![0f32; len], shape, device)?),
             DType::F16 => Ok(Tensor::from_vec(vec![0u16; len].reinterpret_into::<f16>(), shape, device)?),
             DType::BF16 => Ok(Tensor::from_vec(vec![0u16; len].reinterpret_into::<bf16>(), shape, device)?),
-            found => Err(KernelError::Dtype { op: "kv cache", arg: "dtype", found }),
+            found => Err(KernelError::Dtype { op, arg: "dtype", found }),
         };
         Ok(Self { keys: storage()?, values: storage()? })
     }

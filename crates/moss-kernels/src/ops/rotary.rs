@@ -89,8 +89,8 @@ pub fn rotary(x: &Tensor, table: &RopeTable, positions: &[u32]) -> Result<Tensor
     let &[rows, heads, head_dim] = x.dims() else {
         return Err(shape_error(OP, "x", x, "[rows, heads, head_dim]"));
     };
-    if rows != positions.len() || 2 * table.pairs > head_dim {
-        let expected = format!("[{}, heads, at least {}]", positions.len(), 2 * table.pairs);
+    if rows != positions.len() || heads == 0 || head_dim < (2 * table.pairs).max(1) {
+        let expected = format!("[{}, at least 1, at least {}]", positions.len(), (2 * table.pairs).max(1));
         return Err(shape_error(OP, "x", x, expected));
     }
     if let Some(&position) = positions.iter().find(|position| **position as usize >= table.positions()) {
@@ -98,7 +98,7 @@ pub fn rotary(x: &Tensor, table: &RopeTable, positions: &[u32]) -> Result<Tensor
         return Err(KernelError::Argument { op: OP, arg: "position", found: position as usize, rule });
     }
     let mut values = with_f32(OP, "x", x, <[f32]>::to_vec)?;
-    for (row, position) in values.chunks_exact_mut((heads * head_dim).max(1)).zip(positions) {
+    for (row, position) in values.chunks_exact_mut(heads * head_dim).zip(positions) {
         let angles = *position as usize * table.pairs;
         let (sin, cos) = (&table.sin[angles..][..table.pairs], &table.cos[angles..][..table.pairs]);
         for head in row.chunks_exact_mut(head_dim) {
