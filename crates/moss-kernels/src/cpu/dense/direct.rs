@@ -4,7 +4,10 @@ use super::{BLOCK, Element, Task};
 use crate::cpu::simd::{Kernel, Simd};
 
 /// How far ahead of its use a weight is asked for, in bytes.
-const AHEAD: usize = 1024;
+const AHEAD: usize = 512;
+/// Outputs of a tile, at most. One row reads as many rows of the weight side by side: one, two and four kept memory less busy, the
+/// more so the larger the weight.
+const MOST_OUTPUTS: usize = 8;
 
 pub(super) struct Direct<'a, E>(pub(super) Task<'a, E>);
 
@@ -16,7 +19,7 @@ impl<E: Element> Kernel for Direct<'_, E> {
         // SAFETY: `rows` is what it is matched with.
         unsafe {
             match self.0.rows {
-                1 => self.outputs::<S, 1, 4>(),
+                1 => self.outputs::<S, 1, MOST_OUTPUTS>(),
                 2 => self.outputs::<S, 2, 2>(),
                 3 => self.outputs::<S, 3, 2>(),
                 _ => self.outputs::<S, 4, 2>(),
@@ -44,7 +47,7 @@ impl<E: Element> Direct<'_, E> {
         }
     }
 
-    /// `M` rows by `N` outputs, `N <= 4`.
+    /// `M` rows by `N` outputs, at most [`MOST_OUTPUTS`].
     ///
     /// # Safety
     /// The instruction set is there, the task has `M` rows and the outputs `output..output + N`.
@@ -53,13 +56,13 @@ impl<E: Element> Direct<'_, E> {
         let task = &self.0;
         let (inputs, stride) = (task.inputs, task.stride());
         let whole = inputs / S::LANES * S::LANES;
-        let mut totals = [[0.0f32; 4]; M];
+        let mut totals = [[0.0f32; MOST_OUTPUTS]; M];
         // SAFETY: rows of `x` have `stride` values, rows of the weight `inputs` elements; vectors start below `whole`. The
         // prefetch may point anywhere.
         unsafe {
             let weight = task.weight.as_ptr().add(output * inputs * E::BYTES);
             for block in (0..inputs).step_by(BLOCK) {
-                let mut sums = [[S::splat(0.0); 4]; M];
+                let mut sums = [[S::splat(0.0); MOST_OUTPUTS]; M];
                 let end = whole.min(block + BLOCK);
                 let mut at = block;
                 while at < end {
@@ -88,7 +91,10 @@ impl<E: Element> Direct<'_, E> {
                     }
                 }
                 for (totals, sums) in totals.iter_mut().zip(sums) {
-                    S::add_sums(totals.as_mut_ptr(), sums);
+                    for n in (0..N).step_by(4) {
+                        let four = [sums[n], sums[n + 1], sums[n + 2], sums[n + 3]];
+                        S::add_sums(totals.as_mut_ptr().add(n), four);
+                    }
                 }
             }
             for (m, totals) in totals.iter().enumerate() {
