@@ -29,7 +29,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let kernels = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("../../kernels").canonicalize()?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    println!("cargo::rerun-if-changed={}", kernels.display());
+    // Relative, so that another checkout on the same target folder asks for its own.
+    println!("cargo::rerun-if-changed=../../kernels");
     for variable in ["CUDA_HOME", "CUDA_PATH", "NVCC", "PATH"] {
         println!("cargo::rerun-if-env-changed={variable}");
     }

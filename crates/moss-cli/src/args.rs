@@ -70,15 +70,18 @@ pub(crate) struct ModelArgs {
     /// Threads of the CPU kernels [default: one a core]
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) threads: Option<u16>,
-    /// What values between operations are rounded to; sums are always f32
-    #[arg(long, global = true, value_name = "TYPE", default_value = "f32")]
-    pub(crate) dtype: DtypeArg,
+    /// What values between operations are rounded to [default: f32 on the CPU, f16 on a GPU]; sums are always f32
+    #[arg(long, global = true, value_name = "TYPE")]
+    pub(crate) dtype: Option<DtypeArg>,
     /// Rotary frequencies: exact, or rounded as upstream's quantised models have them
     #[arg(long, global = true, value_name = "TYPE", default_value = "f32")]
     pub(crate) rope_precision: RopeArg,
-    /// GPU numbers such as `0,1`, or `cpu`; this build knows the CPU alone
-    #[arg(long, global = true, value_name = "LIST")]
+    /// GPU number, or `cpu` [default: 0 in a build with CUDA, `cpu` in one without]
+    #[arg(long, global = true, value_name = "N|cpu")]
     pub(crate) gpu: Option<String>,
+    /// Newest architecture whose GPU code may run: 75 checks a T4's code on a newer card
+    #[arg(long, global = true, value_name = "75|80|90", value_parser = clap::value_parser!(u32).range(75..), hide_short_help = true)]
+    pub(crate) gpu_code: Option<u32>,
     /// The hub's cache of models
     #[arg(long, global = true, env = "HF_HUB_CACHE", value_name = "DIR", hide = true)]
     pub(crate) hub_cache: Option<PathBuf>,

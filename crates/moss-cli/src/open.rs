@@ -8,7 +8,7 @@ use moss::{
     SystemText, Tokenizer,
     hub::{DemoFormat, ResolvedModel, SearchPlaces, resolve, unpack_demo},
     kernels::ops::RopePrecision,
-    model::{CacheShape, ComputeDtype, MossConfig},
+    model::{CUDA, ComputeDtype, DeviceSpec, MossConfig},
     sampling::StopLengthPenalty,
     text::{Plugin, PluginSwitches},
 };
@@ -19,6 +19,9 @@ use crate::{
     printer::Printer,
     progress,
 };
+
+/// Prompt tokens that a GPU takes at a time: enough for its tensor cores.
+const GPU_PREFILL: usize = 512;
 
 /// The folder that the flags name.
 pub(crate) fn find(args: &ModelArgs) -> anyhow::Result<ResolvedModel> {
@@ -40,16 +43,32 @@ fn places(args: &ModelArgs) -> SearchPlaces {
     SearchPlaces { current_dir: PathBuf::from("."), hub_cache }
 }
 
-/// Fails when GPUs are asked for, which this build knows nothing about.
-pub(crate) fn check_gpu(gpu: Option<&str>) -> anyhow::Result<()> {
-    match gpu {
-        None | Some("cpu") => Ok(()),
-        Some(list) => Err(Advised {
+/// Where the flags say that the model runs.
+pub(crate) fn device(args: &ModelArgs) -> anyhow::Result<DeviceSpec> {
+    let gpu = |ordinal| DeviceSpec::Gpu { ordinal, newest_code: args.gpu_code };
+    let list = match args.gpu.as_deref() {
+        None if CUDA => return Ok(gpu(0)),
+        None | Some("cpu") => return Ok(DeviceSpec::Cpu),
+        Some(list) => list,
+    };
+    if !CUDA {
+        return Err(Advised {
             message: format!("`--gpu {list}`: this build has kernels for the CPU alone"),
-            hint: "CUDA comes in a later version, as `cargo build --release --features cuda`; `--gpu cpu` runs here".into(),
+            hint: "build with `cargo build --release --features cuda` for GPUs; `--gpu cpu` runs here".into(),
         }
-        .into()),
+        .into());
     }
+    list.parse().map(gpu).map_err(|_| {
+        let several = list.contains(',');
+        Advised {
+            message: format!(
+                "`--gpu {list}`: expected {}",
+                if several { "one number so far" } else { "a number or `cpu`" }
+            ),
+            hint: "`--gpu 0` is the first card; several cards come in a later version".into(),
+        }
+        .into()
+    })
 }
 
 /// Opens a checkpoint and says what is odd about it.
@@ -67,21 +86,29 @@ pub(crate) fn pool(args: &ModelArgs) -> anyhow::Result<rayon::ThreadPool> {
     rayon::ThreadPoolBuilder::new().num_threads(threads).build().context("cannot start the kernel threads")
 }
 
+/// What values are rounded to, on that device.
+pub(crate) fn dtype(args: &ModelArgs, device: DeviceSpec) -> ComputeDtype {
+    match args.dtype {
+        Some(DtypeArg::F32) => ComputeDtype::F32,
+        Some(DtypeArg::F16) => ComputeDtype::F16,
+        Some(DtypeArg::Bf16) => ComputeDtype::BF16,
+        None if device == DeviceSpec::Cpu => ComputeDtype::F32,
+        None => ComputeDtype::F16,
+    }
+}
+
 /// How a model is placed, with a cache for `positions`.
-pub(crate) fn load_options(args: &ModelArgs, positions: usize) -> LoadOptions {
-    LoadOptions {
-        dtype: match args.dtype {
-            DtypeArg::F32 => ComputeDtype::F32,
-            DtypeArg::F16 => ComputeDtype::F16,
-            DtypeArg::Bf16 => ComputeDtype::BF16,
-        },
+pub(crate) fn load_options(args: &ModelArgs, positions: usize) -> anyhow::Result<LoadOptions> {
+    let device = device(args)?;
+    Ok(LoadOptions {
+        dtype: dtype(args, device),
         rope_precision: match args.rope_precision {
             RopeArg::F32 => RopePrecision::F32,
             RopeArg::F16 => RopePrecision::F16,
         },
-        cache: CacheShape::for_positions(positions),
+        device,
         ..LoadOptions::cpu(positions)
-    }
+    })
 }
 
 /// A model at work.
@@ -96,14 +123,20 @@ pub(crate) fn engine(cli: &Cli, printer: &Printer) -> anyhow::Result<Opened> {
     printer.detail(&format!("model: {}", model.folder.display()));
     let checkpoint = checkpoint(&model.folder, printer)?;
     let config = MossConfig::try_from(checkpoint.config())?;
-    let options = load_options(&cli.model, config.context_length);
+    let options = load_options(&cli.model, config.context_length)?;
     let loaded = Moss::load(&checkpoint, &options, &mut progress::bar(printer, &model.name))
         .context("cannot load the model")?;
     let tokenizer = match Tokenizer::is_present(&model.folder) {
         true => Some(Tokenizer::from_folder(&model.folder)?),
         false => None,
     };
-    let options = EngineOptions { threads: cli.model.threads.map(usize::from), ..EngineOptions::default() };
+    let threads = cli.model.threads.map(usize::from);
+    let options = match options.device {
+        DeviceSpec::Cpu => EngineOptions { threads, ..EngineOptions::default() },
+        DeviceSpec::Gpu { .. } => {
+            EngineOptions { threads, prefill_chunk: GPU_PREFILL, ..EngineOptions::default() }
+        }
+    };
     Ok(Opened { engine: Engine::start(Box::new(loaded), tokenizer, options)?, model })
 }
 

@@ -28,12 +28,21 @@ pub(crate) fn size(bytes: u64) -> String {
 }
 
 /// Draws the loading of a model.
-pub(crate) fn bar(printer: &Printer, name: &str) -> impl FnMut(LoadEvent) + use<> {
+pub(crate) fn bar<'a>(printer: &'a Printer, name: &str) -> impl FnMut(LoadEvent) + use<'a> {
     let bar = new_bar(printer, "{prefix} [{bar:30}] {pos}/{len} {msg}", name.to_owned());
     move |event| match event {
         LoadEvent::Started { layers } => {
             bar.set_length(layers as u64);
             bar.enable_steady_tick(Duration::from_millis(200));
+        }
+        LoadEvent::Planned(plan) => {
+            let parts = [plan.weights, plan.embedding, plan.cache, plan.workspace, plan.needed(), plan.free]
+                .map(size);
+            let [weights, embedding, cache, workspace, needed, free] = parts;
+            let text = format!(
+                "GPU memory: {weights} weights + {embedding} embedding + {cache} cache + {workspace} workspace = {needed}; {free} free"
+            );
+            bar.suspend(|| printer.detail(&text));
         }
         LoadEvent::Layer { done, bytes } => {
             bar.set_position(done as u64);

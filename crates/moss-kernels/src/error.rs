@@ -87,6 +87,28 @@ pub enum KernelError {
     Tensor(#[from] candle_core::Error),
 }
 
+impl KernelError {
+    /// What the user can do about it, where there is something.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NotCompiled { .. } => Some("build with `cargo build --release --features cuda` for GPUs".into()),
+            Self::NoSuchGpu { .. } => {
+                Some("`nvidia-smi` lists the cards, `CUDA_VISIBLE_DEVICES` may hide some; `--gpu cpu` needs none".into())
+            }
+            Self::DriverTooOld { needed, .. } => Some(format!(
+                "install a driver for CUDA {}, or build with the toolkit of the driver's version",
+                needed / 1000
+            )),
+            Self::OutOfMemory { .. } => {
+                Some("close what else uses the card, use a smaller format or a shorter context, or stay on the CPU".into())
+            }
+            Self::Driver { code: 100, .. } => Some("is an NVIDIA driver installed? `nvidia-smi` should list the card; `--gpu cpu` needs none".into()),
+            Self::Driver { .. } => Some("`moss-cli doctor` looks at driver and cards".into()),
+            _ => None,
+        }
+    }
+}
+
 fn mebibytes(bytes: u64) -> String {
     format!("{:.0} MiB", bytes as f64 / 1_048_576.0)
 }

@@ -3,6 +3,8 @@
 use moss_checkpoint::CheckpointError;
 use moss_kernels::KernelError;
 
+use crate::{ComputeDtype, MemoryPlan};
+
 /// Errors of loading or running a model.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -70,6 +72,26 @@ pub enum ModelError {
         /// Embedding rows.
         vocab_size: usize,
     },
+    /// A card that cannot be used.
+    #[error(transparent)]
+    Gpu(KernelError),
+    /// A card without room for the model; nothing was loaded.
+    #[error(
+        "the model does not fit GPU {gpu}: {} of weights, {} of cache and {} of workspace are {}, and {} are free",
+        gib(plan.weights + plan.embedding), gib(plan.cache), gib(plan.workspace), gib(plan.needed()), gib(plan.free)
+    )]
+    DoesNotFit {
+        /// The card.
+        gpu: usize,
+        /// The plan, the embedding in host memory.
+        plan: MemoryPlan,
+    },
+    /// A rounding that a card does not compute in.
+    #[error("GPU kernels round activations to f16, found {found:?}")]
+    GpuDtype {
+        /// What was asked for.
+        found: ComputeDtype,
+    },
     /// The caller asked to stop between two layers.
     #[error("interrupted")]
     Interrupted,
@@ -96,7 +118,16 @@ impl ModelError {
             Self::NonFinite { .. } => Some(
                 "the weights may be damaged: `moss-cli inspect` checks them; `--dtype f32` rules out overflow".into(),
             ),
+            Self::DoesNotFit { .. } => Some(
+                "use a smaller format (int8, int4), close what else uses the card, or stay on the CPU with `--gpu cpu`".into(),
+            ),
+            Self::GpuDtype { .. } => Some("leave `--dtype` out, or say `--dtype f16`; `--gpu cpu` knows f32 and bf16".into()),
+            Self::Gpu(error) | Self::Kernel { source: error, .. } => error.hint(),
             _ => None,
         }
     }
+}
+
+fn gib(bytes: u64) -> String {
+    format!("{:.2} GiB", bytes as f64 / (1u64 << 30) as f64)
 }

@@ -8,18 +8,28 @@
 
 mod block;
 mod config;
+mod cpu;
 mod error;
+#[cfg_attr(feature = "cuda", path = "gpu/enabled.rs")]
+#[cfg_attr(not(feature = "cuda"), path = "gpu/disabled.rs")]
+mod gpu;
 mod kv_cache;
 mod language_model;
 mod model;
 mod names;
+mod options;
+mod plan;
 mod random;
 mod source;
+mod tap;
 
 pub use config::MossConfig;
 pub use error::ModelError;
+pub use gpu::CUDA;
 pub use kv_cache::{BlockPool, BlockTable, CacheShape};
 pub use language_model::{Cut, LanguageModel, LogitRows, Logits, SequenceChunk};
-pub use model::{ComputeDtype, HiddenPoint, HiddenTap, LoadEvent, LoadOptions, Moss};
+pub use model::Moss;
+pub use options::{ComputeDtype, DeviceSpec, LoadEvent, LoadOptions, MemoryPlan};
 pub use random::{RandomWeights, WeightFormat};
 pub use source::{LinearParts, WeightSource};
+pub use tap::{HiddenPoint, HiddenTap};

@@ -4,6 +4,11 @@ pub(crate) const EMBEDDING: &str = "transformer.wte.weight";
 pub(crate) const FINAL_NORM: &str = "transformer.ln_f";
 pub(crate) const LM_HEAD: &str = "lm_head";
 
+/// What the names of one layer begin with.
+pub(crate) fn layer_prefix(layer: usize) -> String {
+    format!("transformer.h.{layer}.")
+}
+
 /// Name stems of one layer.
 pub(crate) struct LayerNames {
     pub(crate) norm: String,
@@ -15,7 +20,7 @@ pub(crate) struct LayerNames {
 
 impl LayerNames {
     pub(crate) fn new(layer: usize) -> Self {
-        let stem = |tail: &str| format!("transformer.h.{layer}.{tail}");
+        let stem = |tail: &str| layer_prefix(layer) + tail;
         Self {
             norm: stem("ln_1"),
             qkv_proj: stem("attn.qkv_proj"),

@@ -1,6 +1,9 @@
 //! Weights of the right shapes and sizes, made up: for measuring speed and memory without the files.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::OnceLock,
+};
 
 use bytes::Bytes;
 use half::f16;
@@ -30,15 +33,31 @@ const FILL_BYTES: usize = 1 << 20;
 pub struct RandomWeights {
     config: MossConfig,
     format: WeightFormat,
-    /// Serves as embedding and as head: two copies of 1.3 GB would tell nothing more.
-    vocabulary: DenseWeight,
+    /// Serves as embedding and as head: two copies of 1.3 GB would tell nothing more. Made when it is first asked for.
+    vocabulary: OnceLock<DenseWeight>,
 }
 
 impl RandomWeights {
     /// Weights for a network of these sizes. The gains keep the residual stream near 1.
     pub fn new(config: MossConfig, format: WeightFormat) -> Self {
-        let vocabulary = dense(names::LM_HEAD, config.vocab_size, config.hidden_size);
-        Self { config, format, vocabulary }
+        Self { config, format, vocabulary: OnceLock::new() }
+    }
+
+    fn vocabulary(&self) -> DenseWeight {
+        let make = || dense(names::LM_HEAD, self.config.vocab_size, self.config.hidden_size);
+        self.vocabulary.get_or_init(make).clone()
+    }
+
+    /// Bytes of a linear layer of the blocks, and of its scales.
+    fn linear_bytes(&self, in_features: usize, out_features: usize) -> (u64, u64) {
+        let scales = (out_features * in_features.div_ceil(GROUP_SIZE)) as u64;
+        match self.format {
+            WeightFormat::F16 => ((2 * in_features * out_features) as u64, 0),
+            WeightFormat::Gptq(bits) => {
+                let packed = (in_features * out_features * bits.bits() / 8) as u64;
+                (packed + scales * 2 + scales * bits.bits() as u64 / 8, scales * 2)
+            }
+        }
     }
 }
 
@@ -55,7 +74,7 @@ impl WeightSource for RandomWeights {
         has_bias: bool,
     ) -> Result<LinearParts, ModelError> {
         let weight = match self.format {
-            _ if stem == names::LM_HEAD => LinearWeight::Dense(self.vocabulary.clone()),
+            _ if stem == names::LM_HEAD => LinearWeight::Dense(self.vocabulary()),
             WeightFormat::F16 => LinearWeight::Dense(dense(stem, out_features, in_features)),
             WeightFormat::Gptq(bits) => LinearWeight::Gptq(gptq(stem, bits, out_features, in_features)),
         };
@@ -64,7 +83,7 @@ impl WeightSource for RandomWeights {
 
     fn matrix(&self, name: &str, rows: usize, cols: usize) -> Result<Option<DenseWeight>, ModelError> {
         let is_vocabulary = (rows, cols) == (self.config.vocab_size, self.config.hidden_size);
-        Ok(Some(if is_vocabulary { self.vocabulary.clone() } else { dense(name, rows, cols) }))
+        Ok(Some(if is_vocabulary { self.vocabulary() } else { dense(name, rows, cols) }))
     }
 
     fn vector(&self, name: &str, len: usize) -> Result<Option<Vec<f32>>, ModelError> {
@@ -73,6 +92,26 @@ impl WeightSource for RandomWeights {
     }
 
     fn release(&self, _stem: &str) {}
+
+    fn stored_bytes(&self, prefix: &str, scales: bool) -> u64 {
+        let MossConfig { hidden_size, inner_size, vocab_size, .. } = self.config;
+        let vocabulary = (2 * vocab_size * hidden_size) as u64;
+        if prefix == names::EMBEDDING || prefix == names::LM_HEAD {
+            return if scales { 0 } else { vocabulary };
+        }
+        let shapes = [
+            (hidden_size, 3 * hidden_size),
+            (hidden_size, hidden_size),
+            (hidden_size, inner_size),
+            (inner_size, hidden_size),
+        ];
+        let linears = shapes.map(|(inputs, outputs)| self.linear_bytes(inputs, outputs));
+        linears.iter().map(|(bytes, of_scales)| if scales { *of_scales } else { *bytes }).sum()
+    }
+
+    fn made_up(&self) -> Option<WeightFormat> {
+        Some(self.format)
+    }
 
     fn missing(&self, name: &str) -> ModelError {
         ModelError::Config {

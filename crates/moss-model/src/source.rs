@@ -1,9 +1,9 @@
 //! Where weights come from: a checkpoint as published, or random numbers of the same shapes.
 
-use moss_checkpoint::{Checkpoint, CheckpointError, DType, GroupIndex, LinearTensors, Tensor};
+use moss_checkpoint::{Checkpoint, CheckpointError, DType, GroupIndex, LinearTensors, Tensor, TensorInfo};
 use moss_kernels::{DenseDtype, DenseWeight, GptqBits, GptqWeight, GroupIndex as KernelGroups, LinearWeight};
 
-use crate::{ModelError, MossConfig};
+use crate::{ModelError, MossConfig, WeightFormat, names};
 
 /// A linear layer as it is stored: the weight in place, the bias widened.
 #[derive(Debug)]
@@ -48,6 +48,14 @@ pub trait WeightSource {
 
     /// Says that the bytes of the linear layer called `stem` will not be read again.
     fn release(&self, stem: &str);
+
+    /// Bytes of the tensors whose names begin with `prefix`, as stored; of scales alone where `scales` says so.
+    fn stored_bytes(&self, prefix: &str, scales: bool) -> u64;
+
+    /// The format of weights that are made up, which a device may then make up by itself.
+    fn made_up(&self) -> Option<WeightFormat> {
+        None
+    }
 
     /// The error for a tensor that the network needs and the source lacks.
     fn missing(&self, name: &str) -> ModelError;
@@ -115,8 +123,34 @@ impl WeightSource for Checkpoint {
         }
     }
 
+    fn stored_bytes(&self, prefix: &str, scales: bool) -> u64 {
+        // Masks are constants of upstream's code, not weights.
+        let counts = |name: &str| {
+            name.starts_with(prefix) && !name.contains("mask") && (!scales || name.ends_with(".scales"))
+        };
+        self.tensor_infos().filter(|info| counts(&info.name)).map(TensorInfo::bytes).sum()
+    }
+
     fn missing(&self, name: &str) -> ModelError {
         CheckpointError::MissingTensor { name: name.to_owned(), folder: self.folder().to_owned() }.into()
+    }
+}
+
+/// The head: its own matrix, or the embedding's where the two are one.
+pub(crate) fn lm_head(
+    source: &dyn WeightSource,
+    config: &MossConfig,
+    embedding: &DenseWeight,
+) -> Result<LinearParts, ModelError> {
+    let (rows, cols) = (config.vocab_size, config.hidden_size);
+    let weight = format!("{}.weight", names::LM_HEAD);
+    if source.matrix(&weight, rows, cols)?.is_some() {
+        let has_bias = source.vector(&format!("{}.bias", names::LM_HEAD), rows)?.is_some();
+        return source.linear(names::LM_HEAD, cols, rows, has_bias);
+    }
+    match config.tie_word_embeddings {
+        true => Ok(LinearParts { weight: LinearWeight::Dense(embedding.clone()), bias: None }),
+        false => Err(source.missing(&weight)),
     }
 }
 

@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use moss::{
     Moss,
-    kernels::{GptqBits, cpu_features, read_bandwidth},
+    kernels::{GptqBits, cpu_features},
     model::{
         BlockPool, BlockTable, LanguageModel, LogitRows, MossConfig, RandomWeights, SequenceChunk,
         WeightFormat,
@@ -54,7 +54,7 @@ pub(crate) fn run(args: &BenchArgs, cli: &Cli, printer: &Printer) -> anyhow::Res
     let pool = open::pool(&cli.model)?;
     let (name, bandwidth, measured, model) = pool.install(|| -> anyhow::Result<_> {
         let (name, mut model) = load(args, cli, printer)?;
-        let bandwidth = read_bandwidth();
+        let bandwidth = model.memory_bandwidth()?;
         let measured = measure(&mut model, args.prompt, args.new)?;
         Ok((name, bandwidth, measured, model))
     })?;
@@ -75,7 +75,7 @@ pub(crate) fn run(args: &BenchArgs, cli: &Cli, printer: &Printer) -> anyhow::Res
         printer.answer(&format!("{text}\n"))?;
     } else {
         printer.answer(&format!(
-            "{name}: {} threads, {}\n  read bandwidth  {:.1} GB/s (sum over 1 GiB, same threads)\n  \
+            "{name}: {} threads, {}\n  bandwidth       {:.1} GB/s (the memory's own, measured in this run)\n  \
              prefill         {:.2} tok/s ({} tokens in {:.2} s)\n  \
              decode          {:.2} tok/s (context {} to {}, median token)\n                  \
              {:.1} GB/s of weights and cache, share {:.2}\n",
@@ -97,7 +97,7 @@ pub(crate) fn run(args: &BenchArgs, cli: &Cli, printer: &Printer) -> anyhow::Res
 
 fn load(args: &BenchArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<(String, Moss)> {
     let positions = args.prompt.saturating_add(args.new);
-    let options = open::load_options(&cli.model, positions);
+    let options = open::load_options(&cli.model, positions)?;
     let fits = |config: &MossConfig| match positions <= config.context_length {
         true => Ok(()),
         false => Err(Advised {

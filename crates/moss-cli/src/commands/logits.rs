@@ -29,7 +29,7 @@ pub(crate) struct LogitsArgs {
 pub(crate) fn run(args: &LogitsArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
     let found = open::find(&cli.model)?;
     let checkpoint = open::checkpoint(&found.folder, printer)?;
-    let options = open::load_options(&cli.model, args.ids.len());
+    let options = open::load_options(&cli.model, args.ids.len())?;
     let mut model = Moss::load(&checkpoint, &options, &mut progress::bar(printer, &found.name))?;
     let rows = if args.last { LogitRows::Last } else { LogitRows::All };
     let logits = open::pool(&cli.model)?.install(|| -> anyhow::Result<_> {

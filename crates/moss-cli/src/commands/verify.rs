@@ -9,15 +9,17 @@ use std::{
 use anyhow::{Context, bail};
 use clap::Args;
 use moss::{
-    Moss, SamplingParams,
-    model::{BlockPool, BlockTable, HiddenPoint, LanguageModel, LogitRows, SequenceChunk},
+    LoadOptions, Moss, SamplingParams,
+    model::{
+        BlockPool, BlockTable, ComputeDtype, DeviceSpec, HiddenPoint, LanguageModel, LogitRows, SequenceChunk,
+    },
     sampling::Sampler,
 };
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
 use crate::{
-    args::{Cli, DtypeArg, RopeArg},
+    args::{Cli, RopeArg},
     hints::Advised,
     open,
     printer::Printer,
@@ -27,7 +29,7 @@ use crate::{
 ///
 /// Prints the largest differences; exit status 1 when one is out of tolerance. With --rope-precision f16, expected_fp16_rope.* are
 /// compared. An expected.txt beside the weights may name the folder beside it that holds the values. Greedy paths and sampling are
-/// compared with --dtype f32 alone.
+/// compared with --dtype f32, greedy paths on GPUs too.
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
     /// The checkpoint's folder
@@ -38,6 +40,9 @@ pub(crate) struct VerifyArgs {
     /// Allowed difference of a logit [default: 1e-4, 1e-3 for quantised weights, twice the oracle's own for 16-bit types]
     #[arg(long, value_name = "X")]
     tolerance: Option<f32>,
+    /// Rows from which a pass on a GPU takes the path of many rows, to check either path
+    #[arg(long, value_name = "N", hide_short_help = true)]
+    many_rows_from: Option<usize>,
 }
 
 #[derive(Deserialize)]
@@ -102,21 +107,25 @@ pub(crate) fn run(args: &VerifyArgs, cli: &Cli, printer: &Printer) -> anyhow::Re
     let expected = read_json(&folder, stem)?;
     let (floats, ids) = read_tensors(&folder, stem)?;
     let window = checkpoint.config().context_length;
-    let model = Moss::load(&checkpoint, &open::load_options(&cli.model, window), &mut |_| {})?;
+    let options =
+        LoadOptions { many_rows_from: args.many_rows_from, ..open::load_options(&cli.model, window)? };
+    let model = Moss::load(&checkpoint, &options, &mut |_| {})?;
     let exact = if checkpoint.quantization().is_some() { 1e-3 } else { 1e-4 };
-    let by_type = match cli.model.dtype {
-        DtypeArg::F32 => exact,
-        DtypeArg::F16 => 2.0 * expected.max_abs_logit_diff_of_fp16_run.unwrap_or(0.03),
-        DtypeArg::Bf16 => 16.0 * expected.max_abs_logit_diff_of_fp16_run.unwrap_or(0.03),
+    let by_type = match options.dtype {
+        ComputeDtype::F32 => exact,
+        ComputeDtype::F16 => 2.0 * expected.max_abs_logit_diff_of_fp16_run.unwrap_or(0.03),
+        ComputeDtype::BF16 => 16.0 * expected.max_abs_logit_diff_of_fp16_run.unwrap_or(0.03),
     };
     let tolerance = args.tolerance.unwrap_or(by_type);
     let mut run = Run { model, expected, floats, ids, tolerance, printer, failed: 0 };
     open::pool(&cli.model)?.install(|| -> anyhow::Result<()> {
         run.logits()?;
         run.hidden()?;
-        // Rounded activations may leave the oracle's path where two scores are close.
-        if cli.model.dtype == DtypeArg::F32 {
+        // Rounded activations may leave the oracle's path where two scores are close; on a GPU there is no other rounding.
+        if options.dtype == ComputeDtype::F32 || options.device != DeviceSpec::Cpu {
             run.greedy()?;
+        }
+        if options.dtype == ComputeDtype::F32 {
             run.sampling()?;
         }
         Ok(())

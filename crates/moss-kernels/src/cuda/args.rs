@@ -131,6 +131,25 @@ pub(crate) struct DecodeAttentionArgs {
     pub(crate) scale: f32,
 }
 
+/// `PrefillAttentionArgs` of `kernels/attention_prefill.cu`.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub(crate) struct PrefillAttentionArgs {
+    pub(crate) q: *const f16,
+    pub(crate) keys: *const f16,
+    pub(crate) values: *const f16,
+    pub(crate) tables: *const u32,
+    pub(crate) tiles: *const u32,
+    pub(crate) out: *mut f16,
+    pub(crate) scatter: *const u32,
+    pub(crate) max_blocks: u32,
+    pub(crate) heads: u32,
+    pub(crate) head_dim: u32,
+    pub(crate) stride: u32,
+    pub(crate) out_stride: u32,
+    pub(crate) scale: f32,
+}
+
 /// `DequantizeArgs` of `kernels/dequantize.cu`.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]

@@ -4,7 +4,7 @@ use half::f16;
 
 use super::{
     Buffer, Gpu, GpuLinear, HeadLayout,
-    args::DecodeAttentionArgs,
+    args::{DecodeAttentionArgs, PrefillAttentionArgs},
     buffer::View,
     count,
     launch::{Geometry, Kernel, params},
@@ -98,7 +98,96 @@ impl DecodeScratch {
     }
 }
 
+/// Sequences that bring several rows.
+#[derive(Debug, Clone, Copy)]
+pub struct PrefillTiles<'a> {
+    /// `[sequences, max_blocks]`: cache block of each 16 positions.
+    pub tables: View<'a, u32>,
+    /// Entries of a table.
+    pub max_blocks: usize,
+    /// `[count, 4]`: table, first row, rows (at most [`PREFILL_TILE`]) and position of the first row.
+    pub tiles: View<'a, u32>,
+    /// Tiles.
+    pub count: usize,
+}
+
+/// Rows that one block of threads attends for in prefill.
+pub const PREFILL_TILE: usize = 64;
+
 impl Gpu {
+    /// As [`Gpu::attention_decode`], for `n` rows in tiles of consecutive positions of one sequence. Tables and tiles are the caller's to
+    /// check.
+    ///
+    /// # Errors
+    /// [`KernelError::Argument`] where extents do not fit.
+    pub fn attention_prefill(
+        &self,
+        q: &Buffer<f16>,
+        cache: &KvBlocks,
+        tiles: PrefillTiles<'_>,
+        n: usize,
+        (out, out_proj): (LinearInput<'_>, &GpuLinear),
+        layout: HeadLayout,
+    ) -> Result<(), KernelError> {
+        const OP: &str = "attention";
+        let (heads, stride) = (layout.num_heads, layout.stride());
+        let at_least = |arg, found: usize, needed: usize| {
+            rule(OP, arg, found, found >= needed, format!("at least {needed}"))
+        };
+        rule(
+            OP,
+            "cache heads",
+            cache.heads,
+            (cache.heads, cache.stride) == (heads, stride),
+            heads.to_string(),
+        )?;
+        at_least("tiles", tiles.tiles.len, tiles.count * 4)?;
+        at_least("q", q.len(), n * heads * stride)?;
+        at_least("output stride", out.stride, out_proj.input_stride())?;
+        at_least("output", out.values.len(), n * out.stride)?;
+        rule(
+            OP,
+            "out_proj inputs",
+            out_proj.in_features,
+            out_proj.in_features == heads * layout.head_dim,
+            (heads * layout.head_dim).to_string(),
+        )?;
+        let kernel = match stride {
+            ..=16 => Kernel::AttentionPrefill16,
+            ..=32 => Kernel::AttentionPrefill32,
+            ..=64 => Kernel::AttentionPrefill64,
+            ..=128 => Kernel::AttentionPrefill128,
+            ..=256 => Kernel::AttentionPrefill256,
+            found => {
+                return Err(KernelError::Argument {
+                    op: OP,
+                    arg: "head_dim",
+                    found,
+                    rule: "at most 256".into(),
+                });
+            }
+        };
+        let args = PrefillAttentionArgs {
+            q: q.ptr(),
+            keys: cache.keys.ptr(),
+            values: cache.values.ptr(),
+            tables: tiles.tables.ptr(),
+            tiles: tiles.tiles.ptr(),
+            out: out.values.ptr_mut(),
+            scatter: out_proj.scatter.as_ref().map_or(std::ptr::null(), Buffer::ptr),
+            max_blocks: count(OP, "max_blocks", tiles.max_blocks)?,
+            heads: count(OP, "heads", heads)?,
+            head_dim: count(OP, "head_dim", layout.head_dim)?,
+            stride: count(OP, "stride", stride)?,
+            out_stride: count(OP, "output stride", out.stride)?,
+            scale: 1.0 / (layout.head_dim as f32).sqrt(),
+        };
+        let grid = (count(OP, "tiles", tiles.count)?, count(OP, "heads", heads)?, 1);
+        // SAFETY: the only argument is `PrefillAttentionArgs`, field for field as in kernels/attention_prefill.cu; extents were checked
+        // above, tables and tiles by the caller.
+        unsafe { self.launch(kernel, Geometry { grid, block: 128 }, params![args]) }
+    }
+
     /// `softmax(q k^T / sqrt(head_dim)) v` for one row a sequence, into the inputs of out_proj. Tables, rows and positions are the caller's
     /// to check; no position reaches past `max_blocks * 16`.
     ///

@@ -1,6 +1,6 @@
 //! Memory of a card, and memory of the host that a card reads by itself.
 
-use std::sync::Arc;
+use std::{marker::PhantomData, sync::Arc};
 
 use candle_core::cuda_backend::cudarc::driver::{
     CudaEvent, CudaSlice, CudaStream, DevicePtr, DeviceRepr, ValidAsZeroBits, result,
@@ -39,12 +39,12 @@ impl<T> Buffer<T> {
     pub fn view(&self, at: usize, len: usize) -> Result<View<'_, T>, KernelError> {
         let room = self.len.saturating_sub(at);
         super::rule("view of GPU memory", "length", len, len <= room, format!("at most {room}"))?;
-        Ok(View { buffer: self, at, len })
+        Ok(View { address: self.address() + (at * size_of::<T>()) as u64, len, buffer: PhantomData })
     }
 
     /// All values.
     pub fn all(&self) -> View<'_, T> {
-        View { buffer: self, at: 0, len: self.len }
+        View { address: self.address(), len: self.len, buffer: PhantomData }
     }
 
     pub(super) fn address(&self) -> u64 {
@@ -65,9 +65,9 @@ impl<T> Buffer<T> {
 /// A run of values within a [`Buffer`].
 #[derive(Debug)]
 pub struct View<'a, T> {
-    buffer: &'a Buffer<T>,
-    at: usize,
+    address: u64,
     pub(super) len: usize,
+    buffer: PhantomData<&'a Buffer<T>>,
 }
 
 impl<T> Clone for View<'_, T> {
@@ -78,13 +78,18 @@ impl<T> Clone for View<'_, T> {
 
 impl<T> Copy for View<'_, T> {}
 
-impl<T> View<'_, T> {
+impl<'a, T> View<'a, T> {
+    /// The values that the bytes of `buffer` are.
+    pub(super) fn of_bytes(buffer: &'a Buffer<u8>) -> Self {
+        Self { address: buffer.address(), len: buffer.len / size_of::<T>(), buffer: PhantomData }
+    }
+
     pub(super) fn ptr(&self) -> *const T {
-        self.ptr_mut().cast_const()
+        self.address as *const T
     }
 
     pub(super) fn ptr_mut(&self) -> *mut T {
-        (self.buffer.address() + (self.at * size_of::<T>()) as u64) as *mut T
+        self.address as *mut T
     }
 }
 

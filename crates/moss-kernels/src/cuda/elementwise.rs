@@ -171,7 +171,7 @@ impl Gpu {
     /// [`KernelError::Argument`] where extents do not fit. Ids are the caller's to check.
     pub fn embedding(
         &self,
-        table: &Buffer<f16>,
+        (table, table_stride): (View<'_, f16>, usize),
         ids: View<'_, u32>,
         hidden: usize,
         n: usize,
@@ -182,11 +182,20 @@ impl Gpu {
         rule(OP, "ids", ids.len, ids.len >= n, format!("at least {n}"))?;
         rule(OP, "stream", stream.len(), stream.len() >= n * hidden, format!("at least {}", n * hidden))?;
         rule(OP, "flag", flag.len(), !flag.is_empty(), "at least 1")?;
+        rule(
+            OP,
+            "table stride",
+            table_stride,
+            table_stride >= hidden && table.len >= table_stride,
+            format!("at least {hidden}"),
+        )?;
         let (table, ids, x, flag) = (table.ptr(), ids.ptr(), stream.ptr_mut(), flag.ptr_mut());
-        let hidden = count(OP, "hidden", hidden)?;
+        let (hidden, table_stride) = (count(OP, "hidden", hidden)?, count(OP, "table stride", table_stride)?);
         let geometry = Geometry { grid: (count(OP, "rows", n)?, 1, 1), block: 256 };
         // SAFETY: arguments as in kernels/embedding.cu; extents were checked above, and the caller checked the ids against the table.
-        unsafe { self.launch(Kernel::Embedding, geometry, params![table, ids, x, hidden, flag]) }
+        unsafe {
+            self.launch(Kernel::Embedding, geometry, params![table, table_stride, ids, x, hidden, flag])
+        }
     }
 
     /// Norms rows `source_rows` of `stream` (or rows 0 to n) into the inputs of one or two linear layers.

@@ -34,6 +34,9 @@ kernels! {
     "attention_decode": AttentionDecode16 = "attention_decode_16", AttentionDecode32 = "attention_decode_32",
         AttentionDecode64 = "attention_decode_64", AttentionDecode128 = "attention_decode_128",
         AttentionDecode256 = "attention_decode_256";
+    "attention_prefill": AttentionPrefill16 = "attention_prefill_16", AttentionPrefill32 = "attention_prefill_32",
+        AttentionPrefill64 = "attention_prefill_64", AttentionPrefill128 = "attention_prefill_128",
+        AttentionPrefill256 = "attention_prefill_256";
     "dequantize": DequantizeInt4 = "dequantize_int4", DequantizeInt8 = "dequantize_int8";
     "embedding": Embedding = "embedding";
     "layer_norm": LayerNorm = "layer_norm";

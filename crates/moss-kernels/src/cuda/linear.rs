@@ -244,6 +244,20 @@ impl GpuLinear {
         self.scatter.is_none() && other.scatter.is_none() && self.blocks == other.blocks
     }
 
+    /// Whether it is int4 or int8.
+    pub fn is_packed(&self) -> bool {
+        self.format != Format::F16
+    }
+
+    /// The rows of a dense weight and their stride: an embedding.
+    ///
+    /// # Errors
+    /// [`KernelError::Argument`] for a packed one.
+    pub fn dense_rows(&self) -> Result<(View<'_, f16>, usize), KernelError> {
+        rule(OP, "table", self.in_features, !self.is_packed(), "dense")?;
+        Ok((View::of_bytes(&self.weight), self.input_stride()))
+    }
+
     /// Bytes of weights, scales and zero points that a token reads, in the published layout.
     pub fn weight_bytes(&self) -> u64 {
         self.bytes

@@ -20,7 +20,7 @@ mod measure;
 mod repack;
 mod upload;
 
-pub use attention::{DecodeRows, DecodeScratch, KvBlocks};
+pub use attention::{DecodeRows, DecodeScratch, KvBlocks, PREFILL_TILE, PrefillTiles};
 pub use buffer::{Buffer, Pinned, View};
 pub use device::{Gpu, GpuCode, GpuInfo, gpu_count, list_gpus};
 pub use elementwise::{HeadLayout, HeadTargets, NormWeights, RopeOnGpu};

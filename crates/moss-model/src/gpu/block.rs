@@ -1,0 +1,124 @@
+//! One MossBlock on a card: norm, [qkv_proj | fc_in], attention, [out_proj | fc_out].
+
+use moss_kernels::{
+    KernelError,
+    cuda::{
+        Gpu, HeadLayout, HeadTargets, KvBlocks, LinearInput, LinearPair, NormWeights, Product, RopeOnGpu,
+        Watch,
+    },
+};
+
+use super::{Loader, workspace::Workspace};
+use crate::{CacheShape, ModelError, MossConfig, config::TRAINING_SHARDS, names::LayerNames};
+
+#[derive(Debug)]
+pub(super) struct GpuBlock {
+    norm: NormWeights,
+    /// qkv_proj and fc_in: from one input.
+    pub(super) inputs: LinearPair,
+    /// out_proj and fc_out: into one stream.
+    pub(super) outputs: LinearPair,
+    cache: KvBlocks,
+    layout: HeadLayout,
+}
+
+/// Sizes of the heads as the kernels want them.
+pub(super) fn head_layout(config: &MossConfig) -> HeadLayout {
+    HeadLayout { num_heads: config.num_heads, head_dim: config.head_dim, shards: TRAINING_SHARDS }
+}
+
+impl GpuBlock {
+    pub(super) fn load(
+        loader: &mut Loader<'_>,
+        layer: usize,
+        config: &MossConfig,
+        cache: CacheShape,
+    ) -> Result<Self, ModelError> {
+        let names = LayerNames::new(layer);
+        let (hidden, inner) = (config.hidden_size, config.inner_size);
+        let layout = head_layout(config);
+        let cache = KvBlocks::new(loader.gpu, cache.num_blocks, cache.block_size, layout)
+            .map_err(|source| ModelError::Kernel { layer, op: "kv cache", source })?;
+        Ok(Self {
+            norm: loader.norm(layer, &names.norm, config)?,
+            inputs: LinearPair {
+                first: loader.linear(layer, &names.qkv_proj, (hidden, 3 * hidden), false)?,
+                second: loader.linear(layer, &names.fc_in, (hidden, inner), true)?,
+            },
+            outputs: LinearPair {
+                first: loader.linear(layer, &names.out_proj, (hidden, hidden), false)?,
+                second: loader.linear(layer, &names.fc_out, (inner, hidden), true)?,
+            },
+            cache,
+            layout,
+        })
+    }
+
+    /// Bytes of weights that one row reads.
+    pub(super) fn weight_bytes(&self) -> u64 {
+        let LinearPair { first: qkv, second: fc_in } = &self.inputs;
+        let LinearPair { first: out, second: fc_out } = &self.outputs;
+        [qkv, fc_in, out, fc_out].map(moss_kernels::cuda::GpuLinear::weight_bytes).iter().sum()
+    }
+
+    /// Adds the block's output to `n` rows of the residual stream. The few-row path reads every weight once.
+    pub(super) fn forward(
+        &self,
+        gpu: &Gpu,
+        w: &Workspace,
+        rope: &RopeOnGpu,
+        n: usize,
+        few: bool,
+        watch: Watch<'_>,
+    ) -> Result<(), KernelError> {
+        let LinearPair { first: qkv, second: fc_in } = &self.inputs;
+        let LinearPair { first: out_proj, second: fc_out } = &self.outputs;
+        let [attended, inner] = [w.attended(out_proj), w.inner(fc_out)];
+        let h = [w.normed(0, qkv), w.normed(usize::from(!qkv.shares_input(fc_in)), fc_in)];
+        for (linear, input) in [(qkv, h[0]), (fc_in, h[1]), (out_proj, attended), (fc_out, inner)] {
+            if linear.has_fillers() {
+                gpu.clear(input.values)?; // another layer may have used these places
+            }
+        }
+        let to = if qkv.shares_input(fc_in) { &[(h[0], qkv)][..] } else { &[(h[0], qkv), (h[1], fc_in)][..] };
+        gpu.layer_norm(&w.stream, None, n, &self.norm, to)?;
+
+        let heads = HeadTargets {
+            q: &w.q,
+            cache: &self.cache,
+            positions: w.positions(n)?,
+            slots: w.slots(n)?,
+            rope,
+            inner,
+            fc_out,
+            layout: self.layout,
+        };
+        if few {
+            gpu.linear_heads(&self.inputs, h, n, &heads, watch)?;
+        } else {
+            let product = |linear, x, inner| {
+                let stride = moss_kernels::cuda::GpuLinear::out_features(linear).next_multiple_of(8);
+                gpu.matmul(linear, x, n, Product::Store(&w.product, stride), &w.panel)?;
+                gpu.heads_and_inner(&w.product, stride, inner, n, (qkv, fc_in), &heads)
+            };
+            product(qkv, h[0], false)?;
+            product(fc_in, h[1], true)?;
+        }
+        self.attention(gpu, w, n, attended)?;
+        if few {
+            return gpu.linear_residual(&self.outputs, [attended, inner], n, &w.stream, watch);
+        }
+        let stride = out_proj.out_features();
+        gpu.matmul(out_proj, attended, n, Product::Add(&w.stream, stride), &w.panel)?;
+        gpu.matmul(fc_out, inner, n, Product::Add(&w.stream, stride), &w.panel)?;
+        gpu.close_layer(&w.stream, fc_out, n, watch)
+    }
+
+    fn attention(&self, gpu: &Gpu, w: &Workspace, n: usize, out: LinearInput<'_>) -> Result<(), KernelError> {
+        let out = (out, &self.outputs.first);
+        match w.is_step(n) {
+            true => gpu.attention_decode(&w.q, &self.cache, w.decode_rows(n)?, &w.scratch, out, self.layout),
+            false => gpu.attention_prefill(&w.q, &self.cache, w.prefill_tiles()?, n, out, self.layout),
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! The buffers of a pass, taken once.
+
+use std::ops::Range;
+
+use half::f16;
+use moss_kernels::{
+    DenseDtype, DenseWeight, KernelError,
+    cuda::{
+        Buffer, DecodeRows, DecodeScratch, FEW_ROWS, Gpu, GpuLinear, LinearInput, PANEL_VALUES, PREFILL_TILE,
+        Pinned, PrefillTiles, View,
+    },
+};
+
+use super::{
+    MAX_ROWS, MAX_STEP_ROWS,
+    block::{GpuBlock, head_layout},
+};
+use crate::{CacheShape, MossConfig, SequenceChunk, plan::Plan};
+
+/// The rows of a pass, and those of them whose logits are wanted, counted from the first.
+pub(super) struct Inputs<'a> {
+    pub(super) plan: &'a Plan<'a>,
+    pub(super) rows: Range<usize>,
+    pub(super) wanted: &'a [u32],
+}
+
+/// Activations of a pass of up to [`MAX_ROWS`] rows.
+#[derive(Debug)]
+pub(super) struct Workspace {
+    /// `[rows, hidden]` f32: the residual stream.
+    pub(super) stream: Buffer<f32>,
+    /// `[rows, heads, stride]`
+    pub(super) q: Buffer<f16>,
+    /// `[rows, outputs]`: a product of many rows.
+    pub(super) product: Buffer<f16>,
+    /// Part of a packed weight, dense.
+    pub(super) panel: Buffer<f16>,
+    /// `[rows that go through the head together, vocab]` f32
+    pub(super) logits: Buffer<f32>,
+    /// See [`moss_kernels::cuda::Watch`].
+    pub(super) flag: Buffer<u64>,
+    pub(super) scratch: DecodeScratch,
+    normed: [Buffer<f16>; 2],
+    attended: Buffer<f16>,
+    inner: Buffer<f16>,
+    final_normed: Buffer<f16>,
+    final_stride: usize,
+    embedding: Option<(Buffer<f16>, Pinned<f16>)>,
+    /// Ids, positions and slots of the rows, wanted rows, tables, tiles; at the end 0, 1, 2, …
+    inputs: Buffer<u32>,
+    staged: Pinned<u32>,
+    fetched: Pinned<f32>,
+    fetched_flag: Pinned<u64>,
+    max_blocks: usize,
+    layout: Layout,
+}
+
+/// Where the numbers of the present pass lie in `inputs`, behind three numbers a row and the wanted rows.
+#[derive(Debug, Clone, Copy, Default)]
+struct Layout {
+    tables_at: usize,
+    tiles_at: usize,
+    sequences: usize,
+    tiles: usize,
+}
+
+impl Workspace {
+    pub(super) fn new(
+        gpu: &Gpu,
+        config: &MossConfig,
+        blocks: &[GpuBlock],
+        lm_head: &GpuLinear,
+        embedding_on_host: bool,
+    ) -> Result<Self, KernelError> {
+        let widest = |pick: &dyn Fn(&GpuBlock) -> usize| blocks.iter().map(pick).max().unwrap_or(0);
+        let halves = |stride: usize| gpu.zeros::<f16>(MAX_ROWS * stride);
+        let hidden = config.hidden_size;
+        let layout = head_layout(config);
+        let max_blocks = config.context_length.div_ceil(CacheShape::BLOCK_SIZE);
+        // Three numbers a row, the wanted rows, a table and a tile a sequence at most.
+        let rows = MAX_ROWS * (4 + max_blocks + 4) + 8;
+        let mut numbers = vec![0u32; rows];
+        numbers.extend(0..MAX_ROWS as u32);
+        let shares = |block: &GpuBlock| block.inputs.first.shares_input(&block.inputs.second);
+        let embedding = match embedding_on_host {
+            true => Some((halves(hidden)?, gpu.pinned(MAX_ROWS * hidden)?)),
+            false => None,
+        };
+        Ok(Self {
+            stream: gpu.zeros(MAX_ROWS * hidden)?,
+            q: halves(layout.num_heads * layout.stride())?,
+            product: halves(config.inner_size.max(3 * hidden).next_multiple_of(8))?,
+            panel: gpu.zeros(panel_values(blocks))?,
+            logits: gpu.zeros(FEW_ROWS * config.vocab_size)?,
+            flag: gpu.upload(&[u64::MAX])?,
+            scratch: DecodeScratch::new(gpu, MAX_STEP_ROWS, config.context_length, layout)?,
+            normed: [
+                halves(widest(&|block| block.inputs.first.input_stride()))?,
+                halves(widest(&|block| if shares(block) { 0 } else { block.inputs.second.input_stride() }))?,
+            ],
+            attended: halves(widest(&|block| block.outputs.first.input_stride()))?,
+            inner: halves(widest(&|block| block.outputs.second.input_stride()))?,
+            final_normed: gpu.zeros(FEW_ROWS * lm_head.input_stride())?,
+            final_stride: lm_head.input_stride(),
+            embedding,
+            inputs: gpu.upload(&numbers)?,
+            staged: gpu.pinned(rows)?,
+            fetched: gpu.pinned(FEW_ROWS * config.vocab_size)?,
+            fetched_flag: gpu.pinned(1)?,
+            max_blocks,
+            layout: Layout::default(),
+        })
+    }
+
+    /// Starts the copy of a pass's numbers to the card.
+    pub(super) fn put(&mut self, inputs: &Inputs<'_>) -> Result<(), KernelError> {
+        let Inputs { plan, rows, wanted } = inputs;
+        let n = rows.len();
+        let overlaps = |(first_row, chunk): &&(usize, SequenceChunk<'_>)| {
+            *first_row < rows.end && first_row + chunk.token_ids.len() > rows.start
+        };
+        let spans: Vec<_> = plan.spans.iter().filter(overlaps).collect();
+        // Every table and tile begins on 16 bytes.
+        let tables_at = (3 * n + wanted.len().max(n)).next_multiple_of(4);
+        let tiles_at = (tables_at + spans.len() * self.max_blocks).next_multiple_of(4);
+        let layout = Layout { tables_at, tiles_at, sequences: spans.len(), tiles: 0 };
+        let staged = self.staged.as_mut_slice()?;
+        let (ids, rest) = staged.split_at_mut(n);
+        let (positions, rest) = rest.split_at_mut(n);
+        let (slots, rest) = rest.split_at_mut(n);
+        ids.copy_from_slice(&plan.token_ids[rows.clone()]);
+        positions.copy_from_slice(&plan.positions[rows.clone()]);
+        slots.copy_from_slice(&plan.slots[rows.clone()]);
+        rest[..wanted.len()].copy_from_slice(wanted);
+        let (wanted_and_fill, rest) = rest.split_at_mut(layout.tables_at - 3 * n);
+        debug_assert!(wanted_and_fill.len() >= wanted.len());
+        let (tables, tiles) = rest.split_at_mut(layout.tiles_at - layout.tables_at);
+        let mut count = 0;
+        for (sequence, (first_row, chunk)) in spans.iter().enumerate() {
+            let blocks = chunk.blocks.blocks();
+            let used = &blocks[..blocks.len().min(self.max_blocks)];
+            tables[sequence * self.max_blocks..][..used.len()].copy_from_slice(used);
+            let span = rows.start.max(*first_row)..rows.end.min(first_row + chunk.token_ids.len());
+            for first in span.clone().step_by(PREFILL_TILE) {
+                let tile_rows = PREFILL_TILE.min(span.end - first);
+                let tile = [sequence, first - rows.start, tile_rows, plan.positions[first] as usize];
+                tiles[4 * count..][..4].copy_from_slice(&tile.map(|number| number as u32));
+                count += 1;
+            }
+        }
+        self.layout = Layout { tiles: count, ..layout };
+        self.staged.copy_to(&self.inputs, 0, layout.tiles_at + 4 * count)
+    }
+
+    /// Starts the copy of embedding rows that lie in host memory.
+    pub(super) fn put_embedding(&mut self, ids: &[u32], table: &DenseWeight) -> Result<(), KernelError> {
+        let Some((device, staged)) = &mut self.embedding else { return Ok(()) };
+        let hidden = table.in_features;
+        let row_bytes = hidden * table.dtype.bytes();
+        for (row, id) in staged.as_mut_slice()?.chunks_exact_mut(hidden).zip(ids) {
+            let from = &table.data[*id as usize * row_bytes..][..row_bytes];
+            let halves = from.chunks_exact(2).map(|b| [b[0], b[1]]);
+            match table.dtype {
+                DenseDtype::F16 => row.iter_mut().zip(halves).for_each(|(to, b)| *to = f16::from_le_bytes(b)),
+                DenseDtype::BF16 => {
+                    let narrow = |b| f16::from_f32(half::bf16::from_le_bytes(b).to_f32());
+                    row.iter_mut().zip(halves).for_each(|(to, b)| *to = narrow(b));
+                }
+                DenseDtype::F32 => {
+                    let words = from.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+                    row.iter_mut().zip(words).for_each(|(to, value)| *to = f16::from_f32(value));
+                }
+            }
+        }
+        staged.copy_to(device, 0, ids.len() * hidden)
+    }
+
+    /// Rows that [`Workspace::put_embedding`] brought.
+    pub(super) fn embedding_rows(&self) -> Result<&Buffer<f16>, KernelError> {
+        let missing =
+            KernelError::Argument { op: "embedding", arg: "table", found: 0, rule: "one on the card".into() };
+        self.embedding.as_ref().map(|(device, _)| device).ok_or(missing)
+    }
+
+    pub(super) fn ids(&self, n: usize) -> Result<View<'_, u32>, KernelError> {
+        self.inputs.view(0, n)
+    }
+
+    pub(super) fn positions(&self, n: usize) -> Result<View<'_, u32>, KernelError> {
+        self.inputs.view(n, n)
+    }
+
+    pub(super) fn slots(&self, n: usize) -> Result<View<'_, u32>, KernelError> {
+        self.inputs.view(2 * n, n)
+    }
+
+    /// 0, 1, 2, …
+    pub(super) fn row_numbers(&self, n: usize) -> Result<View<'_, u32>, KernelError> {
+        self.inputs.view(self.inputs.len() - MAX_ROWS, n)
+    }
+
+    /// Wanted rows `first..first + count` of a pass of `n`.
+    pub(super) fn wanted(&self, n: usize, first: usize, count: usize) -> Result<View<'_, u32>, KernelError> {
+        self.inputs.view(3 * n + first, count)
+    }
+
+    /// Whether every sequence brought one row.
+    pub(super) fn is_step(&self, n: usize) -> bool {
+        self.layout.sequences == n && n <= MAX_STEP_ROWS
+    }
+
+    /// The sequences of a step.
+    pub(super) fn decode_rows(&self, n: usize) -> Result<DecodeRows<'_>, KernelError> {
+        let tables = self.inputs.view(self.layout.tables_at, n * self.max_blocks)?;
+        Ok(DecodeRows {
+            tables,
+            max_blocks: self.max_blocks,
+            rows: None,
+            positions: self.positions(n)?,
+            count: n,
+        })
+    }
+
+    /// The sequences of any pass.
+    pub(super) fn prefill_tiles(&self) -> Result<PrefillTiles<'_>, KernelError> {
+        let Layout { tables_at, tiles_at, sequences, tiles } = self.layout;
+        Ok(PrefillTiles {
+            tables: self.inputs.view(tables_at, sequences * self.max_blocks)?,
+            max_blocks: self.max_blocks,
+            tiles: self.inputs.view(tiles_at, 4 * tiles)?,
+            count: tiles,
+        })
+    }
+
+    pub(super) fn normed(&self, which: usize, linear: &GpuLinear) -> LinearInput<'_> {
+        LinearInput { values: &self.normed[which], stride: linear.input_stride() }
+    }
+
+    pub(super) fn attended(&self, out_proj: &GpuLinear) -> LinearInput<'_> {
+        LinearInput { values: &self.attended, stride: out_proj.input_stride() }
+    }
+
+    pub(super) fn inner(&self, fc_out: &GpuLinear) -> LinearInput<'_> {
+        LinearInput { values: &self.inner, stride: fc_out.input_stride() }
+    }
+
+    pub(super) fn final_input(&self) -> LinearInput<'_> {
+        LinearInput { values: &self.final_normed, stride: self.final_stride }
+    }
+
+    /// The final norm's output, widened, for a tap.
+    pub(super) fn final_rows(
+        &self,
+        gpu: &Gpu,
+        count: usize,
+        lm_head: &GpuLinear,
+    ) -> Result<Vec<f32>, KernelError> {
+        let values = gpu.download(&self.final_normed, count * self.final_stride)?;
+        let rows = values.chunks_exact(self.final_stride);
+        Ok(rows.flat_map(|row| row[..lm_head.in_features()].iter().map(|half| half.to_f32())).collect())
+    }
+
+    /// Adds `len` logits to `values`, once they are there.
+    pub(super) fn fetch_logits(&mut self, len: usize, values: &mut Vec<f32>) -> Result<(), KernelError> {
+        self.fetched_flag.copy_from(&self.flag, 0, 1)?;
+        self.fetched.copy_from(&self.logits, 0, len)?;
+        values.extend_from_slice(&self.fetched.as_slice()?[..len]);
+        Ok(())
+    }
+
+    /// What the pass reported; `fetched` says that it came with the logits.
+    pub(super) fn flag(&mut self, gpu: &Gpu, fetched: bool) -> Result<u64, KernelError> {
+        if !fetched {
+            self.fetched_flag.copy_from(&self.flag, 0, 1)?;
+            gpu.synchronize()?;
+        }
+        Ok(self.fetched_flag.as_slice()?.first().copied().unwrap_or(u64::MAX))
+    }
+}
+
+/// Values of the panel: as many as fit the cache, or the whole of the largest packed weight where that is less, or 16 whole rows where a
+/// row is longer than that.
+fn panel_values(blocks: &[GpuBlock]) -> usize {
+    let pairs = blocks.iter().flat_map(|block| [&block.inputs, &block.outputs]);
+    let linears = pairs.flat_map(|pair| [&pair.first, &pair.second]).filter(|linear| linear.is_packed());
+    let needed = |linear: &GpuLinear| {
+        let outputs = linear.out_features().next_multiple_of(16);
+        let whole = outputs * linear.input_stride();
+        whole.min(PANEL_VALUES).max((16 * linear.input_stride()).max(64 * outputs).min(whole))
+    };
+    linears.map(needed).max().unwrap_or(0)
+}
