@@ -5,7 +5,7 @@
 //   parts f32 [n, heads, splits, 2 + stride] (maximum, sum, weighted values)   tickets u32 [n, heads], zero before and after
 //   out f16 [n, out_stride], column head * head_dim + d, or `scatter` of it
 //   stride is a multiple of 8, at most the kernel's number; lanes of q past head_dim are zero
-//   grid (splits, heads, n), 64 positions a split; splits past the context leave at once   block 128, a warp a cache block   shared 4.2 KB   sm_75+
+//   grid (splits, heads, n), 32 positions a split; splits past the context leave at once   block 128, a warp half a cache block   shared 4.2 KB   sm_75+
 //   cost reads 4 * stride bytes a position and head: bandwidth-bound
 //   pair crates/moss-kernels/src/cuda/attention.rs
 #include "common/types.cuh"
@@ -26,7 +26,7 @@ struct DecodeAttentionArgs {
     float scale;
 };
 
-constexpr u32 WARPS = 4, SPLIT = WARPS * BLOCK_POSITIONS;
+constexpr u32 WARPS = 4, WARP_POSITIONS = BLOCK_POSITIONS / 2, SPLIT = WARPS * WARP_POSITIONS;
 
 // Eight neighbouring lanes of a head.
 struct Eight {
@@ -63,24 +63,33 @@ __device__ __forceinline__ void join_parts(const DecodeAttentionArgs& a, const f
 
 // LANES lanes share a key: 8 of its values each.
 template <u32 LANES> __device__ __forceinline__ void attend(const DecodeAttentionArgs& a) {
-    constexpr u32 KEYS = WARP / LANES, ROUNDS = BLOCK_POSITIONS / KEYS;   // keys at a time; rounds a cache block
+    constexpr u32 KEYS = WARP / LANES, ROUNDS = KEYS < WARP_POSITIONS ? WARP_POSITIONS / KEYS : 1;   // keys at a time; rounds of a warp
     __shared__ float tops[WARPS], totals[WARPS];
     __shared__ float sums[WARPS][LANES * 8];
     __shared__ bool is_last;
     let_next_start();
-    wait_for_previous();
+    // Positions and tables are there before the pass begins, and so is all of the cache but this pass's own positions.
     const u32 split = blockIdx.x, head = blockIdx.y, sequence = blockIdx.z, row = a.rows ? a.rows[sequence] : sequence;
     const u32 position = a.positions[row], used = position / SPLIT + 1;
-    if (split >= used) return;
     const u32 warp = threadIdx.x / WARP, lane = threadIdx.x % WARP, part = lane % LANES, key = lane / LANES;
-    const u32 first = split * SPLIT + warp * BLOCK_POSITIONS;   // first position of this warp's cache block
+    const u32 first = split * SPLIT + warp * WARP_POSITIONS;   // first position of this warp
     const bool in_stride = part * 8 < a.stride;
+    u64 at = 0;
+    if (split < used && first <= position) {
+        const u64 block = a.tables[sequence * a.max_blocks + first / BLOCK_POSITIONS];
+        at = ((block * a.heads + head) * BLOCK_POSITIONS + first % BLOCK_POSITIONS) * a.stride;
+        for (u32 line = lane; line * 64 < WARP_POSITIONS * a.stride; line += WARP) {
+            prefetch(a.keys + at + line * 64);
+            prefetch(a.values + at + line * 64);
+        }
+        at += part * 8;
+    }
+    wait_for_previous();
+    if (split >= used) return;
 
     float top = -INFINITY, total = 0.f;
     Eight sum = {};
     if (first <= position) {
-        const u64 block = a.tables[sequence * a.max_blocks + first / BLOCK_POSITIONS];
-        const u64 at = (block * a.heads + head) * BLOCK_POSITIONS * a.stride + part * 8;
         const Eight q = widen(in_stride ? *reinterpret_cast<const uint4*>(a.q + (u64(row) * a.heads + head) * a.stride + part * 8)
                                         : make_uint4(0, 0, 0, 0));
         float scores[ROUNDS];
@@ -91,7 +100,7 @@ template <u32 LANES> __device__ __forceinline__ void attend(const DecodeAttentio
 #pragma unroll
             for (u32 i = 0; i < BATCH; ++i) {
                 const u32 offset = (from + i) * KEYS + key;
-                const bool there = first + offset <= position && in_stride;
+                const bool there = offset < WARP_POSITIONS && first + offset <= position && in_stride;
                 raw[i] = there ? load_once(reinterpret_cast<const uint4*>(a.keys + at + u64(offset) * a.stride)) : make_uint4(0, 0, 0, 0);
             }
 #pragma unroll
@@ -102,7 +111,8 @@ template <u32 LANES> __device__ __forceinline__ void attend(const DecodeAttentio
                 for (u32 j = 0; j < 8; ++j) dot += q.v[j] * k.v[j];
 #pragma unroll
                 for (u32 step = LANES / 2; step > 0; step /= 2) dot += __shfl_xor_sync(~0u, dot, step);
-                const bool there = first + (from + i) * KEYS + key <= position;
+                const u32 offset = (from + i) * KEYS + key;
+                const bool there = offset < WARP_POSITIONS && first + offset <= position;
                 scores[from + i] = there ? dot * a.scale : -INFINITY;
                 top = fmaxf(top, scores[from + i]);
             }
@@ -114,7 +124,7 @@ template <u32 LANES> __device__ __forceinline__ void attend(const DecodeAttentio
 #pragma unroll
             for (u32 i = 0; i < BATCH; ++i) {
                 const u32 offset = (from + i) * KEYS + key;
-                const bool there = first + offset <= position && in_stride;
+                const bool there = offset < WARP_POSITIONS && first + offset <= position && in_stride;
                 raw[i] = there ? load_once(reinterpret_cast<const uint4*>(a.values + at + u64(offset) * a.stride)) : make_uint4(0, 0, 0, 0);
             }
 #pragma unroll

@@ -6,7 +6,7 @@
 //   pair crates/moss-kernels/src/cuda/linear.rs
 #include "common/linear.cuh"
 
-extern "C" __global__ void __launch_bounds__(256, 4) linear_int4_n8(const __grid_constant__ LinearArgs args) { linear_rows<Format::Int4, 1>(args); }
-extern "C" __global__ void __launch_bounds__(256, 3) linear_int4_n16(const __grid_constant__ LinearArgs args) { linear_rows<Format::Int4, 2>(args); }
+extern "C" __global__ void __launch_bounds__(256, 3) linear_int4_n8(const __grid_constant__ LinearArgs args) { linear_rows<Format::Int4, 1>(args); }
+extern "C" __global__ void __launch_bounds__(256, 2) linear_int4_n16(const __grid_constant__ LinearArgs args) { linear_rows<Format::Int4, 2>(args); }
 extern "C" __global__ void __launch_bounds__(256, 2) linear_int4_n32(const __grid_constant__ LinearArgs args) { linear_rows<Format::Int4, 4>(args); }
 extern "C" __global__ void __launch_bounds__(256, 1) linear_int4_n64(const __grid_constant__ LinearArgs args) { linear_rows<Format::Int4, 8>(args); }

@@ -33,8 +33,8 @@ struct LinearArgs {
     Heads heads;            // HEADS_AND_INNER: segments[0] is qkv_proj, segments[1] fc_in
 };
 
-// Blocks whose loads are in flight together: 64 to 128 bytes a lane.
-template <Format F, int NT> constexpr u32 UNROLL = NT > 2 ? 1 : F == Format::Int4 ? 4 : 2;
+// Blocks that are loaded together, while those before them are worked on: 32 to 64 bytes a lane, twice.
+template <Format F, int NT> constexpr u32 UNROLL = NT > 2 ? 1 : F == Format::Int4 ? 3 : F == Format::Int8 ? 2 : 1;
 template <Format F> constexpr u32 PIECES = F == Format::F16 ? 4 : F == Format::Int8 ? 2 : 1;   // of 16 bytes a lane and block
 
 template <Format F> struct Tile {
@@ -81,6 +81,33 @@ template <Format F> __device__ __forceinline__ Fragment fragment(const uint4 (&w
 
 __device__ __forceinline__ u32 group_of(const Segment& s, u32 block) { return s.group_magic ? __umulhi(block, s.group_magic) : block; }
 
+// What U blocks need of memory.
+template <Format F, u32 U> struct Round {
+    uint4 w[U][PIECES<F>];
+    uint2 table[U];
+
+    __device__ __forceinline__ void load(const Segment& s, const Tile<F>& rows, u32 block, u32 last) {
+#pragma unroll
+        for (u32 u = 0; u < U; ++u) {
+            if (block + u < last) {
+                rows.load(w[u], block + u);
+                if constexpr (F != Format::F16) table[u] = __ldg(rows.table + group_of(s, block + u) * 8);
+            }
+        }
+    }
+};
+
+// The first lines of what a warp will read of a segment: weights wait for nobody.
+template <Format F> __device__ __forceinline__ void prefetch_rows(const Segment& s, u32 tile, u32 warp, u32 warps) {
+    const u32 lane = threadIdx.x % WARP, first = s.blocks * warp / warps, last = s.blocks * (warp + 1) / warps;
+    if constexpr (F == Format::F16) {   // a line of a row is a block: 16 rows, 2 blocks
+        if (first + lane / 16 < last) prefetch(s.weight + (u64(tile) * 16 + lane % 16) * (u64(s.blocks) * 8) + (first + lane / 16) * 8);
+    } else {
+        constexpr u32 LINES = PIECES<F> * 4;   // of a block
+        if (first + lane / LINES < last) prefetch(s.weight + (u64(tile) * s.blocks + first) * PIECES<F> * WARP + lane * 8);
+    }
+}
+
 // acc += W[tile][blocks first..last] x
 template <Format F, int NT>
 __device__ __forceinline__ void accumulate(const Segment& s, u32 tile, u32 first, u32 last, u32 n, float (&acc)[NT][4]) {
@@ -92,22 +119,17 @@ __device__ __forceinline__ void accumulate(const Segment& s, u32 tile, u32 first
         x[i] = reinterpret_cast<const uint4*>(s.x + u64(min(i * 8 + g, n - 1)) * s.x_stride) + t;
     }
     constexpr u32 U = UNROLL<F, NT>;
+    Round<F, U> next;
+    next.load(s, rows, first, last);
     for (u32 block = first; block < last; block += U) {
-        uint4 w[U][PIECES<F>];
-        uint2 table[U];
-#pragma unroll
-        for (u32 u = 0; u < U; ++u) {
-            if (block + u < last) {
-                rows.load(w[u], block + u);
-                if constexpr (F != Format::F16) table[u] = __ldg(rows.table + group_of(s, block + u) * 8);
-            }
-        }
+        const Round<F, U> now = next;
+        next.load(s, rows, block + U, last);
 #pragma unroll
         for (u32 u = 0; u < U; ++u) {
             if (block + u >= last) break;
             half2 scale_low, scale_high, low, high;
             if constexpr (F != Format::F16) {
-                const half2 upper = as_half2(table[u].x), lower = as_half2(table[u].y);
+                const half2 upper = as_half2(now.table[u].x), lower = as_half2(now.table[u].y);
                 scale_low = __low2half2(upper), low = __high2half2(upper);
                 scale_high = __low2half2(lower), high = __high2half2(lower);
             }
@@ -118,7 +140,7 @@ __device__ __forceinline__ void accumulate(const Segment& s, u32 tile, u32 first
             }
 #pragma unroll
             for (u32 half = 0; half < 2; ++half) {
-                const Fragment f0 = fragment<F>(w[u], 2 * half, low, high), f1 = fragment<F>(w[u], 2 * half + 1, low, high);
+                const Fragment f0 = fragment<F>(now.w[u], 2 * half, low, high), f1 = fragment<F>(now.w[u], 2 * half + 1, low, high);
 #pragma unroll
                 for (int i = 0; i < NT; ++i) {
                     const uint4 b = x[i][(block + u) * 8 + half * 4];
@@ -148,6 +170,9 @@ template <Format F, int NT> __device__ __forceinline__ void linear_rows(const Li
     const bool second = args.first_tiles > 0 && tile >= args.first_tiles;   // of two matrices side by side
     float acc[NT][4] = {};
     let_next_start();
+    const Segment& mine_first = args.segments[second];
+    prefetch_rows<F>(mine_first, second ? tile - args.first_tiles : tile, warp, warps);
+    if (args.first_tiles == 0 && args.segments[1].blocks > 0) prefetch_rows<F>(args.segments[1], tile, warp, warps);
     wait_for_previous();
     if (args.first_tiles == 0) {
 #pragma unroll 1

@@ -26,6 +26,9 @@ __device__ __forceinline__ float warp_max(float v) {
 // 16 bytes that are read once: they should not push what is read again out of the caches.
 __device__ __forceinline__ uint4 load_once(const uint4* p) { return __ldcs(p); }
 
+// Asks for a 128-byte line without waiting for it: memory works while the kernel before this one ends.
+__device__ __forceinline__ void prefetch(const void* p) { asm volatile("prefetch.global.L2 [%0];" ::"l"(p)); }
+
 // gelu in its tanh form, arXiv 1606.08415
 __device__ __forceinline__ float gelu_tanh(float x) {
     const float inner = 0.7978845608028654f * (x + 0.044715f * x * x * x);

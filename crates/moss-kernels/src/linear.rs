@@ -156,13 +156,24 @@ impl Linear {
         Ok(Tensor::from_vec(y, (rows, self.out_features()), x.device())?)
     }
 
+    /// Rows in the order of the packed ones, as far apart as the kernel reads them.
     fn reordered<'x>(&self, x: &'x [f32], rows: usize, inputs: usize) -> Cow<'x, [f32]> {
-        let Some(order) = &self.layout.order else { return Cow::Borrowed(x) };
-        let mut sorted = Vec::with_capacity(rows * order.len());
-        for x in x.chunks_exact(inputs) {
-            sorted.extend(order.iter().map(|input| x.get(*input as usize).copied().unwrap_or(0.0)));
+        let order = self.layout.order.as_deref();
+        let stride = gptq::row_stride(rows, order.map_or(inputs, <[u32]>::len));
+        if order.is_none() && stride == inputs {
+            return Cow::Borrowed(x);
         }
-        Cow::Owned(sorted)
+        let mut wide = vec![0.0; rows * stride];
+        for (to, from) in wide.chunks_exact_mut(stride).zip(x.chunks_exact(inputs)) {
+            let Some(order) = order else {
+                to[..inputs].copy_from_slice(from);
+                continue;
+            };
+            for (to, input) in to.iter_mut().zip(order) {
+                *to = from.get(*input as usize).copied().unwrap_or(0.0);
+            }
+        }
+        Cow::Owned(wide)
     }
 
     fn shape_error(&self, x: &Tensor) -> KernelError {

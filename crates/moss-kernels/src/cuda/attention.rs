@@ -17,7 +17,7 @@ use crate::KernelError;
 pub(super) const BLOCK_POSITIONS: usize = 16;
 
 /// Positions that one block of threads attends over in decode.
-const SPLIT: usize = 64;
+const SPLIT: usize = 32;
 
 /// One layer's cache: `[num_blocks, heads, 16, stride]` keys, and values.
 #[derive(Debug)]

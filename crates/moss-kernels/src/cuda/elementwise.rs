@@ -246,7 +246,7 @@ impl Gpu {
         let (x, rows) = (stream.ptr(), source_rows.map_or(std::ptr::null(), |rows| rows.ptr()));
         let (weight, bias, hidden) = (norm.weight.ptr(), norm.bias.ptr(), count(OP, "hidden", hidden)?);
         let epsilon = norm.epsilon as f32;
-        let geometry = Geometry { grid: (count(OP, "rows", n)?, 1, 1), block: 512 };
+        let geometry = Geometry { grid: (count(OP, "rows", n)?, 1, 1), block: 1024 };
         // SAFETY: arguments as in kernels/layer_norm.cu; extents were checked above.
         unsafe {
             self.launch(

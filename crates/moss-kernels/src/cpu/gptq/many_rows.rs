@@ -17,21 +17,18 @@ impl<const BITS: u32, const PER: usize> Kernel for ManyRows<'_, BITS, PER> {
         let whole = (task.end - task.first) / S::LANES * S::LANES;
         let longest = task.weight.segments.iter().map(|segment| segment.rows).max().unwrap_or(0);
         let mut panel = Aligned::zeros(longest * PER * PANEL_STRIP);
+        // Rows of the result lie far apart, in the same few sets of the caches: the sums wait beside each other until they are done.
+        let mut sums = Aligned::zeros(task.rows * PANEL_STRIP);
         // SAFETY: vectors lie below `whole`, within the strip and within the weight's outputs.
         unsafe {
-            for row in 0..task.rows {
-                for at in (0..whole).step_by(S::LANES) {
-                    S::store(task.out.at(row, task.first + at), S::splat(0.0));
-                }
-            }
             for index in 0..task.weight.segments.len() {
                 Self::widen::<S>(&task, index, whole, &mut panel);
-                Self::multiply::<S>(&task, index, whole, &panel);
+                Self::multiply::<S>(&task, index, whole, &panel, &mut sums);
             }
-            for row in 0..task.rows {
+            for (row, sums) in sums.chunks_exact(PANEL_STRIP).enumerate() {
                 for at in (0..whole).step_by(S::LANES) {
-                    let out = task.out.at(row, task.first + at);
-                    S::store(out, task.add_bias::<S>(task.first + at, S::load(out)));
+                    let value = task.add_bias::<S>(task.first + at, S::load(sums.as_ptr().add(at)));
+                    S::store(task.out.at(row, task.first + at), value);
                 }
             }
             task.single_outputs::<S>(task.first + whole);
@@ -60,19 +57,25 @@ impl<const BITS: u32, const PER: usize> ManyRows<'_, BITS, PER> {
     }
 
     #[inline(always)]
-    unsafe fn multiply<S: Simd>(task: &Task<'_, BITS, PER>, index: usize, whole: usize, panel: &[f32]) {
+    unsafe fn multiply<S: Simd>(
+        task: &Task<'_, BITS, PER>,
+        index: usize,
+        whole: usize,
+        panel: &[f32],
+        sums: &mut [f32],
+    ) {
         let mut row = 0;
         // SAFETY: the caller's; tiles stay within `rows` and `whole`.
         unsafe {
             while row + S::PACKED_ROWS <= task.rows {
                 match S::PACKED_ROWS {
-                    6 => Self::tiles::<S, 6>(task, index, row, whole, panel),
-                    _ => Self::tiles::<S, 2>(task, index, row, whole, panel),
+                    6 => Self::tiles::<S, 6>(task, index, row, whole, panel, sums),
+                    _ => Self::tiles::<S, 2>(task, index, row, whole, panel, sums),
                 }
                 row += S::PACKED_ROWS;
             }
             while row < task.rows {
-                Self::tiles::<S, 1>(task, index, row, whole, panel);
+                Self::tiles::<S, 1>(task, index, row, whole, panel, sums);
                 row += 1;
             }
         }
@@ -85,16 +88,25 @@ impl<const BITS: u32, const PER: usize> ManyRows<'_, BITS, PER> {
         row: usize,
         whole: usize,
         panel: &[f32],
+        sums: &mut [f32],
     ) {
+        // The next rows of `x` come from afar.
+        let segment = task.weight.segments[index];
+        for next in row + M..row + 2 * M {
+            let x = task.x.as_ptr().wrapping_add(next * task.stride + segment.first_row * PER);
+            for at in (0..segment.rows * PER).step_by(16) {
+                S::prefetch(x.wrapping_add(at).cast());
+            }
+        }
         let mut at = 0;
         // SAFETY: the caller's.
         unsafe {
             while at + 4 * S::LANES <= whole {
-                Self::tile::<S, M, 4>(task, index, row, at, panel);
+                Self::tile::<S, M, 4>(task, index, row, at, panel, sums);
                 at += 4 * S::LANES;
             }
             while at < whole {
-                Self::tile::<S, M, 1>(task, index, row, at, panel);
+                Self::tile::<S, M, 1>(task, index, row, at, panel, sums);
                 at += S::LANES;
             }
         }
@@ -108,6 +120,7 @@ impl<const BITS: u32, const PER: usize> ManyRows<'_, BITS, PER> {
         row: usize,
         at: usize,
         panel: &[f32],
+        sums: &mut [f32],
     ) {
         let segment = task.weight.segments[index];
         let segments = task.weight.segments.len();
@@ -120,7 +133,7 @@ impl<const BITS: u32, const PER: usize> ManyRows<'_, BITS, PER> {
                     acc[n] = S::mul(zeros, S::splat(task.sums[(row + m) * segments + index]));
                 }
             }
-            let x = task.x.as_ptr().add(row * task.inputs + segment.first_row * PER);
+            let x = task.x.as_ptr().add(row * task.stride + segment.first_row * PER);
             let panel = panel.as_ptr().add(at);
             for k in 0..segment.rows * PER {
                 let mut q = [S::splat(0.0); N];
@@ -128,7 +141,7 @@ impl<const BITS: u32, const PER: usize> ManyRows<'_, BITS, PER> {
                     *q = S::load(panel.add(k * PANEL_STRIP + n * S::LANES));
                 }
                 for (m, acc) in acc.iter_mut().enumerate() {
-                    let x = S::splat(*x.add(m * task.inputs + k));
+                    let x = S::splat(*x.add(m * task.stride + k));
                     for n in 0..N {
                         acc[n] = S::fma(x, q[n], acc[n]);
                     }
@@ -137,8 +150,8 @@ impl<const BITS: u32, const PER: usize> ManyRows<'_, BITS, PER> {
             for n in 0..N {
                 let scales = task.scales::<S>(segment.group, task.first + at + n * S::LANES);
                 for (m, acc) in acc.iter().enumerate() {
-                    let out = task.out.at(row + m, task.first + at + n * S::LANES);
-                    S::store(out, S::fma(scales, acc[n], S::load(out)));
+                    let sum = sums.as_mut_ptr().add((row + m) * PANEL_STRIP + at + n * S::LANES);
+                    S::store(sum, S::fma(scales, acc[n], S::load(sum)));
                 }
             }
         }
