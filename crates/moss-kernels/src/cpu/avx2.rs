@@ -20,8 +20,7 @@ pub(crate) unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
 #[allow(clippy::undocumented_unsafe_blocks)]
 impl Simd for Avx2 {
     const LANES: usize = 8;
-    const DENSE_ROWS: usize = 3;
-    const PACKED_ROWS: usize = 2;
+    const TILE_ROWS: usize = 3;
     type F = __m256;
     type I = __m256i;
 

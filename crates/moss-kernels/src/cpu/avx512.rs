@@ -20,8 +20,7 @@ pub(crate) unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
 #[allow(clippy::undocumented_unsafe_blocks)]
 impl Simd for Avx512 {
     const LANES: usize = 16;
-    const DENSE_ROWS: usize = 6;
-    const PACKED_ROWS: usize = 6;
+    const TILE_ROWS: usize = 6;
     type F = __m512;
     type I = __m512i;
 

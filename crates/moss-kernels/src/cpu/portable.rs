@@ -18,8 +18,7 @@ fn lanes<T: Copy, U>(a: [T; LANES], f: impl Fn(T) -> U) -> [U; LANES] {
 #[allow(clippy::undocumented_unsafe_blocks)]
 impl Simd for Portable {
     const LANES: usize = LANES;
-    const DENSE_ROWS: usize = 3;
-    const PACKED_ROWS: usize = 2;
+    const TILE_ROWS: usize = 3;
     type F = [f32; LANES];
     type I = [u32; LANES];
 

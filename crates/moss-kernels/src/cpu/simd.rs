@@ -8,10 +8,8 @@
 pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// Values in a vector: 16 or 8.
     const LANES: usize;
-    /// Rows of `x` in a dense tile: as many as the registers hold.
-    const DENSE_ROWS: usize;
-    /// Rows of `x` in a packed tile.
-    const PACKED_ROWS: usize;
+    /// Rows of `x` in a tile of four vectors: as many as the registers hold, 6 or 3.
+    const TILE_ROWS: usize;
     /// `LANES` f32 values.
     type F: Copy;
     /// `LANES` 32-bit words.

@@ -1,6 +1,6 @@
 //! Many rows: a panel of the weight is widened block by block and multiplied tile by tile (bound by arithmetic).
 //!
-//! A tile of `DENSE_ROWS x 4` dot products loads 10 vectors for 24 multiply-adds. Its rows of `x` stay in the first-level cache
+//! A tile of `TILE_ROWS x 4` dot products loads 10 vectors for 24 multiply-adds. Its rows of `x` stay in the first-level cache
 //! while the panel passes by in the second; each block ends in one sum an output, so little waits in memory between blocks.
 
 use super::{BLOCK, Element, PANEL, Task};
@@ -99,13 +99,13 @@ impl<E: Element> Blocked<'_, E> {
         unsafe {
             let x = self.0.x.as_ptr().add(first_row * stride + block);
             let sums = sums.as_mut_ptr();
-            while row + S::DENSE_ROWS <= rows {
+            while row + S::TILE_ROWS <= rows {
                 let (x, sums) = (x.add(row * stride), sums.add(row * outputs));
-                match S::DENSE_ROWS {
+                match S::TILE_ROWS {
                     6 => tiles::<S, 6>(x, stride, panel, len, sums, outputs),
                     _ => tiles::<S, 3>(x, stride, panel, len, sums, outputs),
                 }
-                row += S::DENSE_ROWS;
+                row += S::TILE_ROWS;
             }
             while row + 2 <= rows {
                 tiles::<S, 2>(x.add(row * stride), stride, panel, len, sums.add(row * outputs), outputs);

@@ -67,12 +67,12 @@ impl<const BITS: u32, const PER: usize> ManyRows<'_, BITS, PER> {
         let mut row = 0;
         // SAFETY: the caller's; tiles stay within `rows` and `whole`.
         unsafe {
-            while row + S::PACKED_ROWS <= task.rows {
-                match S::PACKED_ROWS {
+            while row + S::TILE_ROWS <= task.rows {
+                match S::TILE_ROWS {
                     6 => Self::tiles::<S, 6>(task, index, row, whole, panel, sums),
-                    _ => Self::tiles::<S, 2>(task, index, row, whole, panel, sums),
+                    _ => Self::tiles::<S, 3>(task, index, row, whole, panel, sums),
                 }
-                row += S::PACKED_ROWS;
+                row += S::TILE_ROWS;
             }
             while row < task.rows {
                 Self::tiles::<S, 1>(task, index, row, whole, panel, sums);
@@ -136,14 +136,15 @@ impl<const BITS: u32, const PER: usize> ManyRows<'_, BITS, PER> {
             let x = task.x.as_ptr().add(row * task.stride + segment.first_row * PER);
             let panel = panel.as_ptr().add(at);
             for k in 0..segment.rows * PER {
-                let mut q = [S::splat(0.0); N];
-                for (n, q) in q.iter_mut().enumerate() {
-                    *q = S::load(panel.add(k * PANEL_STRIP + n * S::LANES));
+                // No closures here: they would not take on the instruction set of the function around them.
+                let mut rows = [S::splat(0.0); M];
+                for (m, row) in rows.iter_mut().enumerate() {
+                    *row = S::splat(*x.add(m * task.stride + k));
                 }
-                for (m, acc) in acc.iter_mut().enumerate() {
-                    let x = S::splat(*x.add(m * task.stride + k));
-                    for n in 0..N {
-                        acc[n] = S::fma(x, q[n], acc[n]);
+                for n in 0..N {
+                    let q = S::load(panel.add(k * PANEL_STRIP + n * S::LANES));
+                    for (acc, row) in acc.iter_mut().zip(rows) {
+                        acc[n] = S::fma(row, q, acc[n]);
                     }
                 }
             }
