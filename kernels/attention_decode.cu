@@ -5,7 +5,7 @@
 //   parts f32 [n, heads, splits, 2 + stride] (maximum, sum, weighted values)   tickets u32 [n, heads], zero before and after
 //   out f16 [n, out_stride], column head * head_dim + d, or `scatter` of it
 //   stride is a multiple of 8, at most the kernel's number; lanes of q past head_dim are zero
-//   grid (splits, heads, n), 32 positions a split; splits past the context leave at once   block 128, a warp half a cache block   shared 4.2 KB   sm_75+
+//   grid (splits, heads, n), 32 positions a split; splits past the context leave at once   block 128, a warp half a cache block   shared 5.2 KB   sm_75+
 //   cost reads 4 * stride bytes a position and head: bandwidth-bound
 //   pair crates/moss-kernels/src/cuda/attention.rs
 #include "common/types.cuh"
@@ -27,6 +27,7 @@ struct DecodeAttentionArgs {
 };
 
 constexpr u32 WARPS = 4, WARP_POSITIONS = BLOCK_POSITIONS / 2, SPLIT = WARPS * WARP_POSITIONS;
+constexpr u32 JOINED = WARPS * WARP;   // parts that are joined together; a thread each
 
 // Eight neighbouring lanes of a head.
 struct Eight {
@@ -44,20 +45,35 @@ __device__ __forceinline__ Eight widen(uint4 raw) {
     return e;
 }
 
-// Joins the parts of one head: the threads run over its lanes.
+// Joins the parts of one head, 128 at a time: first their weights, then a thread each for the head's lanes.
 __device__ __forceinline__ void join_parts(const DecodeAttentionArgs& a, const float* parts, u32 used, u32 row, u32 head) {
+    __shared__ float weights[JOINED], joined_totals[JOINED];
+    const u32 part_size = 2 + a.stride, thread = threadIdx.x;
     float top = -INFINITY;
-    for (u32 s = 0; s < used; ++s) top = fmaxf(top, __ldcg(parts + s * (2 + a.stride)));
-    for (u32 d = threadIdx.x; d < a.head_dim; d += blockDim.x) {
-        float total = 0.f, sum = 0.f;
-        for (u32 s = 0; s < used; ++s) {
-            const float* part = parts + s * (2 + a.stride);
-            const float weight = expf(__ldcg(part) - top);
-            total += weight * __ldcg(part + 1);
-            sum += weight * __ldcg(part + 2 + d);
+    for (u32 s = thread % WARP; s < used; s += WARP) top = fmaxf(top, __ldcg(parts + s * part_size));
+    top = warp_max(top);   // every warp finds the same
+    float total = 0.f, sums[2] = {};   // lanes of the head: at most 256
+    for (u32 first = 0; first < used; first += JOINED) {
+        const u32 count = min(JOINED, used - first);
+        __syncthreads();
+        if (thread < count) {
+            const float* part = parts + (first + thread) * part_size;
+            weights[thread] = expf(__ldcg(part) - top);
+            joined_totals[thread] = __ldcg(part + 1);
         }
-        const u32 column = head * a.head_dim + d;
-        a.out[u64(row) * a.out_stride + (a.scatter ? a.scatter[column] : column)] = __float2half_rn(sum / total);
+        __syncthreads();
+        const float* values = parts + first * part_size + 2 + thread;
+#pragma unroll 8
+        for (u32 s = 0; s < count; ++s) {
+            total += weights[s] * joined_totals[s];
+            if (thread < a.head_dim) sums[0] += weights[s] * __ldcg(values + s * part_size);
+            if (thread + JOINED < a.head_dim) sums[1] += weights[s] * __ldcg(values + s * part_size + JOINED);
+        }
+    }
+#pragma unroll
+    for (u32 i = 0; i < 2; ++i) {
+        const u32 d = thread + i * JOINED, column = head * a.head_dim + d;
+        if (d < a.head_dim) a.out[u64(row) * a.out_stride + (a.scatter ? a.scatter[column] : column)] = __float2half_rn(sums[i] / total);
     }
 }
 
