@@ -2,6 +2,10 @@
 #pragma once
 #include <cuda_fp16.h>
 
+#ifndef INFINITY   // NVRTC has no math.h
+#define INFINITY __int_as_float(0x7f800000)
+#endif
+
 using u8 = unsigned char;
 using u16 = unsigned short;
 using u32 = unsigned int;

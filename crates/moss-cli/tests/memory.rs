@@ -186,9 +186,6 @@ fn check(act_order: bool) {
         peak <= allowed,
         "{peak} bytes at the peak, expected at most {allowed} for {file_bytes} of weights"
     );
-    eprintln!(
-        "{peak} bytes at the peak for {file_bytes} of weights and {CACHE_BYTES} of cache, {allowed} allowed"
-    );
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use candle_core::{Device, Tensor};
+use rayon::prelude::*;
 
 use crate::{
     GptqWeight, GroupIndex, Isa, KernelError, LinearWeight,
@@ -164,15 +165,16 @@ impl Linear {
             return Cow::Borrowed(x);
         }
         let mut wide = vec![0.0; rows * stride];
-        for (to, from) in wide.chunks_exact_mut(stride).zip(x.chunks_exact(inputs)) {
-            let Some(order) = order else {
-                to[..inputs].copy_from_slice(from);
-                continue;
-            };
-            for (to, input) in to.iter_mut().zip(order) {
-                *to = from.get(*input as usize).copied().unwrap_or(0.0);
-            }
-        }
+        wide.par_chunks_exact_mut(stride).zip(x.par_chunks_exact(inputs)).for_each(
+            |(to, from)| match order {
+                None => to[..inputs].copy_from_slice(from),
+                Some(order) => {
+                    for (to, input) in to.iter_mut().zip(order) {
+                        *to = from.get(*input as usize).copied().unwrap_or(0.0);
+                    }
+                }
+            },
+        );
         Cow::Owned(wide)
     }
 
@@ -186,9 +188,9 @@ impl Linear {
 fn padded(x: &[f32], rows: usize, inputs: usize) -> Aligned {
     let stride = dense::row_stride(rows, inputs);
     let mut wide = Aligned::zeros(rows * stride);
-    for (to, from) in wide.chunks_exact_mut(stride).zip(x.chunks_exact(inputs)) {
-        to[..inputs].copy_from_slice(from);
-    }
+    // By all threads: the pages of many rows are first touched here.
+    let pairs = wide.par_chunks_exact_mut(stride).zip(x.par_chunks_exact(inputs));
+    pairs.for_each(|(to, from)| to[..inputs].copy_from_slice(from));
     wide
 }
 

@@ -8,8 +8,8 @@ use moss::{
     Moss,
     kernels::{GptqBits, cpu_features},
     model::{
-        BlockPool, BlockTable, DeviceSpec, LanguageModel, LogitRows, MossConfig, RandomWeights, SequenceChunk,
-        WeightFormat,
+        BlockPool, BlockTable, DeviceSpec, LanguageModel, LogitRows, MossConfig, RandomWeights,
+        SequenceChunk, WeightFormat,
     },
 };
 use serde_json::json;
@@ -55,7 +55,8 @@ pub(crate) fn run(args: &BenchArgs, cli: &Cli, printer: &Printer) -> anyhow::Res
     let (name, bandwidth, measured, model) = pool.install(|| -> anyhow::Result<_> {
         let (name, mut model) = load(args, cli, printer)?;
         let bandwidth = model.memory_bandwidth()?;
-        let measured = measure(&mut model, args.prompt, args.new, open::device(&cli.model)? != DeviceSpec::Cpu)?;
+        let measured =
+            measure(&mut model, args.prompt, args.new, open::device(&cli.model)? != DeviceSpec::Cpu)?;
         Ok((name, bandwidth, measured, model))
     })?;
     let weights = model.weight_bytes_per_token() as f64;
@@ -159,7 +160,8 @@ fn measure(model: &mut Moss, prompt: usize, new: usize, on_gpu: bool) -> anyhow:
         }
         false => pass(model, 0, prompt)?,
     };
-    let token_s = median((prompt..prompt + new).map(|at| pass(model, at, at + 1)).collect::<Result<_, _>>()?)?;
+    let token_s =
+        median((prompt..prompt + new).map(|at| pass(model, at, at + 1)).collect::<Result<_, _>>()?)?;
     Ok(Measured { prefill_s, token_s })
 }
 

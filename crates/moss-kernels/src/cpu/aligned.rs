@@ -2,21 +2,24 @@
 
 use std::ops::{Deref, DerefMut};
 
-/// A cache line, and the widest vector.
-#[repr(C, align(64))]
-#[derive(Clone, Copy)]
-struct Line([f32; 16]);
+/// Bytes of a cache line, and of the widest vector.
+const LINE: usize = 64;
 
 /// f32 values, zero at first, of which no aligned vector lies across two cache lines. The allocator begins large blocks 16 bytes
 /// past a page: there, every 64-byte load would touch two lines and take the time of two.
 pub(crate) struct Aligned {
-    lines: Vec<Line>,
+    /// Pages of zeros, which the system hands out as they are first touched.
+    room: Vec<f32>,
+    start: usize,
     len: usize,
 }
 
 impl Aligned {
     pub(crate) fn zeros(len: usize) -> Self {
-        Self { lines: vec![Line([0.0; 16]); len.div_ceil(16)], len }
+        let room = vec![0.0; len + LINE / size_of::<f32>()];
+        // Where the line is cannot be known, in theory; then the values are where they are.
+        let start = room.as_ptr().align_offset(LINE).min(room.len() - len);
+        Self { room, start, len }
     }
 }
 
@@ -24,14 +27,12 @@ impl Deref for Aligned {
     type Target = [f32];
 
     fn deref(&self) -> &[f32] {
-        // SAFETY: `lines` holds at least `len` initialised f32 values without gaps (`repr(C)`, 16 values in 64 bytes).
-        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.len) }
+        &self.room[self.start..][..self.len]
     }
 }
 
 impl DerefMut for Aligned {
     fn deref_mut(&mut self) -> &mut [f32] {
-        // SAFETY: as above, and borrowed exclusively.
-        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.len) }
+        &mut self.room[self.start..][..self.len]
     }
 }

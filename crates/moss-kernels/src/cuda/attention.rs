@@ -154,10 +154,10 @@ impl Gpu {
         )?;
         let kernel = match stride {
             ..=16 => Kernel::AttentionPrefill16,
-            ..=32 => Kernel::AttentionPrefill32,
-            ..=64 => Kernel::AttentionPrefill64,
-            ..=128 => Kernel::AttentionPrefill128,
-            ..=256 => Kernel::AttentionPrefill256,
+            17..=32 => Kernel::AttentionPrefill32,
+            33..=64 => Kernel::AttentionPrefill64,
+            65..=128 => Kernel::AttentionPrefill128,
+            129..=256 => Kernel::AttentionPrefill256,
             found => {
                 return Err(KernelError::Argument {
                     op: OP,
@@ -230,10 +230,10 @@ impl Gpu {
         )?;
         let kernel = match stride {
             ..=16 => Kernel::AttentionDecode16,
-            ..=32 => Kernel::AttentionDecode32,
-            ..=64 => Kernel::AttentionDecode64,
-            ..=128 => Kernel::AttentionDecode128,
-            ..=256 => Kernel::AttentionDecode256,
+            17..=32 => Kernel::AttentionDecode32,
+            33..=64 => Kernel::AttentionDecode64,
+            65..=128 => Kernel::AttentionDecode128,
+            129..=256 => Kernel::AttentionDecode256,
             found => {
                 return Err(KernelError::Argument {
                     op: OP,

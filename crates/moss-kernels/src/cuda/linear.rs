@@ -278,7 +278,7 @@ impl GpuLinear {
             OP,
             "input stride",
             x.stride,
-            x.stride >= self.input_stride() && x.stride % 8 == 0,
+            x.stride >= self.input_stride() && x.stride.is_multiple_of(8),
             format!("a multiple of 8, at least {}", self.input_stride()),
         )?;
         rule(

@@ -34,7 +34,7 @@ const MAX_STEP_ROWS: usize = 16;
 /// Where the embedding's rows lie.
 #[derive(Debug)]
 enum EmbeddingTable {
-    Device(GpuLinear),
+    Device(Box<GpuLinear>),
     Host(DenseWeight),
 }
 
@@ -342,7 +342,7 @@ impl Loader<'_> {
             let bias = vec![0.01; config.vocab_size];
             let head = self.made_up(layers, names::LM_HEAD, None, shape, Some(&bias)).map_err(kernel)?;
             let table = self.made_up(layers, names::EMBEDDING, None, shape, None).map_err(kernel)?;
-            return Ok((EmbeddingTable::Device(table), head));
+            return Ok((EmbeddingTable::Device(Box::new(table)), head));
         }
         let missing = || self.source.missing(names::EMBEDDING);
         let wte = self
@@ -359,6 +359,6 @@ impl Loader<'_> {
         let weight = moss_kernels::LinearWeight::Dense(wte);
         let table = GpuLinear::load(self.gpu, &weight, None, &mut self.uploader, &mut self.scratch)
             .map_err(kernel)?;
-        Ok((EmbeddingTable::Device(table), head))
+        Ok((EmbeddingTable::Device(Box::new(table)), head))
     }
 }
