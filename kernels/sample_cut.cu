@@ -145,7 +145,7 @@ __device__ __forceinline__ void conclude(SampleAnswer& answer, u32 kept) {
 
 // sample_cut: answer = {(id, score): score >= the top_k-th largest score, score finite}.
 //   If top_k maxima of runs reach a bound, so do top_k scores, and what does not reach it is no candidate. Every block finds such a
-//   bound from all maxima, bit by bit, to 20 bits (more would let a few scores fewer through), and collects those of its tile that
+//   bound from all maxima, bit by bit, to 20 bits (the other 12 would spare it hardly a score), and collects those of its tile that
 //   reach it. The last block to finish keeps a score if fewer than top_k of those collected are larger: top-k and its ties.
 //   args SampleCutArgs, after sample_score; writes found, states and answers
 //   grid, block as sample_score's   shared 8.3 KB   sm_75+
