@@ -108,49 +108,40 @@ template <u32 LANES> __device__ __forceinline__ void attend(const DecodeAttentio
     if (first <= position) {
         const Eight q = widen(in_stride ? *reinterpret_cast<const uint4*>(a.q + (u64(row) * a.heads + head) * a.stride + part * 8)
                                         : make_uint4(0, 0, 0, 0));
+        const auto is_seen = [&](u32 round) {
+            const u32 offset = round * KEYS + key;
+            return offset < WARP_POSITIONS && first + offset <= position;
+        };
+        uint4 raw[ROUNDS];   // all loads in flight before the first is used; zeros for what is not seen, which may be unwritten
+        const auto load = [&](const half* from) {
+#pragma unroll
+            for (u32 i = 0; i < ROUNDS; ++i) {
+                const half* line = from + at + u64(i * KEYS + key) * a.stride;
+                raw[i] = is_seen(i) && in_stride ? load_once(reinterpret_cast<const uint4*>(line)) : make_uint4(0, 0, 0, 0);
+            }
+        };
         float scores[ROUNDS];
-        constexpr u32 BATCH = ROUNDS < 8 ? ROUNDS : 8;   // loads in flight
+        load(a.keys);
 #pragma unroll
-        for (u32 from = 0; from < ROUNDS; from += BATCH) {
-            uint4 raw[BATCH];
+        for (u32 i = 0; i < ROUNDS; ++i) {
+            const Eight k = widen(raw[i]);
+            float dot = 0.f;
 #pragma unroll
-            for (u32 i = 0; i < BATCH; ++i) {
-                const u32 offset = (from + i) * KEYS + key;
-                const bool there = offset < WARP_POSITIONS && first + offset <= position && in_stride;
-                raw[i] = there ? load_once(reinterpret_cast<const uint4*>(a.keys + at + u64(offset) * a.stride)) : make_uint4(0, 0, 0, 0);
-            }
+            for (u32 j = 0; j < 8; ++j) dot += q.v[j] * k.v[j];
 #pragma unroll
-            for (u32 i = 0; i < BATCH; ++i) {
-                const Eight k = widen(raw[i]);
-                float dot = 0.f;
-#pragma unroll
-                for (u32 j = 0; j < 8; ++j) dot += q.v[j] * k.v[j];
-#pragma unroll
-                for (u32 step = LANES / 2; step > 0; step /= 2) dot += __shfl_xor_sync(~0u, dot, step);
-                const u32 offset = (from + i) * KEYS + key;
-                const bool there = offset < WARP_POSITIONS && first + offset <= position;
-                scores[from + i] = there ? dot * a.scale : -INFINITY;
-                top = fmaxf(top, scores[from + i]);
-            }
+            for (u32 step = LANES / 2; step > 0; step /= 2) dot += __shfl_xor_sync(~0u, dot, step);
+            scores[i] = is_seen(i) ? dot * a.scale : -INFINITY;
+            top = fmaxf(top, scores[i]);
         }
         top = warp_max(top);
+        load(a.values);
 #pragma unroll
-        for (u32 from = 0; from < ROUNDS; from += BATCH) {
-            uint4 raw[BATCH];
+        for (u32 i = 0; i < ROUNDS; ++i) {
+            const float weight = expf(scores[i] - top);
+            const Eight v = widen(raw[i]);
+            total += weight;
 #pragma unroll
-            for (u32 i = 0; i < BATCH; ++i) {
-                const u32 offset = (from + i) * KEYS + key;
-                const bool there = offset < WARP_POSITIONS && first + offset <= position && in_stride;
-                raw[i] = there ? load_once(reinterpret_cast<const uint4*>(a.values + at + u64(offset) * a.stride)) : make_uint4(0, 0, 0, 0);
-            }
-#pragma unroll
-            for (u32 i = 0; i < BATCH; ++i) {
-                const float weight = expf(scores[from + i] - top);
-                const Eight v = widen(raw[i]);
-                total += weight;
-#pragma unroll
-                for (u32 j = 0; j < 8; ++j) sum.v[j] += weight * v.v[j];
-            }
+            for (u32 j = 0; j < 8; ++j) sum.v[j] += weight * v.v[j];
         }
 #pragma unroll
         for (u32 step = LANES; step < WARP; step *= 2) {   // over the keys of a round

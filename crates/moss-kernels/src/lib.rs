@@ -2,7 +2,8 @@
 //! they lie ([`bytes::Bytes`] views of a mapped file, or owned memory).
 //!
 //! **A row's result depends on that row alone**: the same bits for one row or many, on one thread or several. The one-row and
-//! many-row paths of an op share one order of sums, and no path is chosen that would change it.
+//! many-row paths of an op share one order of sums, and no path is chosen that would change it. (`cuda`, behind the feature of that
+//! name, keeps to it up to 64 rows.)
 //!
 //! CPU kernels are written once over a small vector type and compiled for AVX-512, AVX2 and any machine; the best one is
 //! chosen at run time. Work is split over the current rayon pool: callers `install` the pool they want.

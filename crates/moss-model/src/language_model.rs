@@ -110,7 +110,7 @@ impl Logits {
 /// A model that owns its weights and the storage of its key/value cache.
 ///
 /// A row's logits depend on its own sequence alone: the same bits whether it runs alone, in a batch, or in another
-/// chunking of its prompt.
+/// chunking of its prompt. On a GPU its bits also depend on the chunking, which is why that depends on the request alone.
 pub trait LanguageModel: Send {
     /// Sizes of the network.
     fn config(&self) -> &MossConfig;

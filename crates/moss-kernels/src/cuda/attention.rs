@@ -13,6 +13,8 @@ use super::{
 };
 use crate::KernelError;
 
+const OP: &str = "attention";
+
 /// Positions of a cache block, fixed in the kernels.
 pub(super) const BLOCK_POSITIONS: usize = 16;
 
@@ -114,6 +116,68 @@ pub struct PrefillTiles<'a> {
 /// Rows that one block of threads attends for in prefill.
 pub const PREFILL_TILE: usize = 64;
 
+/// What both kinds of attention check and pass on.
+struct Shared {
+    heads: u32,
+    head_dim: u32,
+    stride: u32,
+    out_stride: u32,
+    out: *mut f16,
+    scatter: *const u32,
+    scale: f32,
+}
+
+impl Shared {
+    /// Checks that `n` rows of queries and outputs fit, and the cache to the heads.
+    fn new(
+        q: &Buffer<f16>,
+        cache: &KvBlocks,
+        n: usize,
+        (out, out_proj): (LinearInput<'_>, &GpuLinear),
+        layout: HeadLayout,
+    ) -> Result<Self, KernelError> {
+        let HeadLayout { num_heads, head_dim, .. } = layout;
+        let (stride, hidden) = (layout.stride(), num_heads * head_dim);
+        let fits = (cache.heads, cache.stride) == (num_heads, stride);
+        rule(OP, "cache heads", cache.heads, fits, format!("{num_heads} of stride {stride}"))?;
+        at_least("q", q.len(), n * num_heads * stride)?;
+        at_least("output stride", out.stride, out_proj.input_stride())?;
+        at_least("output", out.values.len(), n * out.stride)?;
+        rule(
+            OP,
+            "out_proj inputs",
+            out_proj.in_features,
+            out_proj.in_features == hidden,
+            hidden.to_string(),
+        )?;
+        Ok(Self {
+            heads: count(OP, "heads", num_heads)?,
+            head_dim: count(OP, "head_dim", head_dim)?,
+            stride: count(OP, "stride", stride)?,
+            out_stride: count(OP, "output stride", out.stride)?,
+            out: out.values.ptr_mut(),
+            scatter: out_proj.scatter.as_ref().map_or(std::ptr::null(), Buffer::ptr),
+            scale: 1.0 / (head_dim as f32).sqrt(),
+        })
+    }
+
+    /// The kernel for the heads' stride, of those for strides up to 16, 32, 64, 128 and 256.
+    fn kernel(&self, kernels: [Kernel; 5]) -> Result<Kernel, KernelError> {
+        let sizes = [16, 32, 64, 128, 256];
+        let fitting = sizes.into_iter().zip(kernels).find(|(size, _)| self.stride <= *size);
+        fitting.map(|(_, kernel)| kernel).ok_or_else(|| KernelError::Argument {
+            op: OP,
+            arg: "head_dim",
+            found: self.head_dim as usize,
+            rule: "at most 256".into(),
+        })
+    }
+}
+
+fn at_least(arg: &'static str, found: usize, needed: usize) -> Result<(), KernelError> {
+    rule(OP, arg, found, found >= needed, format!("at least {needed}"))
+}
+
 impl Gpu {
     /// As [`Gpu::attention_decode`], for `n` rows in tiles of consecutive positions of one sequence. Tables and tiles are the caller's to
     /// check.
@@ -126,63 +190,35 @@ impl Gpu {
         cache: &KvBlocks,
         tiles: PrefillTiles<'_>,
         n: usize,
-        (out, out_proj): (LinearInput<'_>, &GpuLinear),
+        out: (LinearInput<'_>, &GpuLinear),
         layout: HeadLayout,
     ) -> Result<(), KernelError> {
-        const OP: &str = "attention";
-        let (heads, stride) = (layout.num_heads, layout.stride());
-        let at_least = |arg, found: usize, needed: usize| {
-            rule(OP, arg, found, found >= needed, format!("at least {needed}"))
-        };
-        rule(
-            OP,
-            "cache heads",
-            cache.heads,
-            (cache.heads, cache.stride) == (heads, stride),
-            heads.to_string(),
-        )?;
+        let shared = Shared::new(q, cache, n, out, layout)?;
         at_least("tiles", tiles.tiles.len, tiles.count * 4)?;
-        at_least("q", q.len(), n * heads * stride)?;
-        at_least("output stride", out.stride, out_proj.input_stride())?;
-        at_least("output", out.values.len(), n * out.stride)?;
-        rule(
-            OP,
-            "out_proj inputs",
-            out_proj.in_features,
-            out_proj.in_features == heads * layout.head_dim,
-            (heads * layout.head_dim).to_string(),
-        )?;
-        let kernel = match stride {
-            ..=16 => Kernel::AttentionPrefill16,
-            17..=32 => Kernel::AttentionPrefill32,
-            33..=64 => Kernel::AttentionPrefill64,
-            65..=128 => Kernel::AttentionPrefill128,
-            129..=256 => Kernel::AttentionPrefill256,
-            found => {
-                return Err(KernelError::Argument {
-                    op: OP,
-                    arg: "head_dim",
-                    found,
-                    rule: "at most 256".into(),
-                });
-            }
-        };
+        let kernel = shared.kernel([
+            Kernel::AttentionPrefill16,
+            Kernel::AttentionPrefill32,
+            Kernel::AttentionPrefill64,
+            Kernel::AttentionPrefill128,
+            Kernel::AttentionPrefill256,
+        ])?;
+        let Shared { heads, head_dim, stride, out_stride, out, scatter, scale } = shared;
         let args = PrefillAttentionArgs {
             q: q.ptr(),
             keys: cache.keys.ptr(),
             values: cache.values.ptr(),
             tables: tiles.tables.ptr(),
             tiles: tiles.tiles.ptr(),
-            out: out.values.ptr_mut(),
-            scatter: out_proj.scatter.as_ref().map_or(std::ptr::null(), Buffer::ptr),
+            out,
+            scatter,
             max_blocks: count(OP, "max_blocks", tiles.max_blocks)?,
-            heads: count(OP, "heads", heads)?,
-            head_dim: count(OP, "head_dim", layout.head_dim)?,
-            stride: count(OP, "stride", stride)?,
-            out_stride: count(OP, "output stride", out.stride)?,
-            scale: 1.0 / (layout.head_dim as f32).sqrt(),
+            heads,
+            head_dim,
+            stride,
+            out_stride,
+            scale,
         };
-        let grid = (count(OP, "tiles", tiles.count)?, count(OP, "heads", heads)?, 1);
+        let grid = (count(OP, "tiles", tiles.count)?, heads, 1);
         // SAFETY: the only argument is `PrefillAttentionArgs`, field for field as in kernels/attention_prefill.cu; extents were checked
         // above, tables and tiles by the caller.
         unsafe { self.launch(kernel, Geometry { grid, block: 128 }, params![args]) }
@@ -199,50 +235,23 @@ impl Gpu {
         cache: &KvBlocks,
         rows: DecodeRows<'_>,
         scratch: &DecodeScratch,
-        (out, out_proj): (LinearInput<'_>, &GpuLinear),
+        out: (LinearInput<'_>, &GpuLinear),
         layout: HeadLayout,
     ) -> Result<(), KernelError> {
-        const OP: &str = "attention";
-        let (heads, stride) = (layout.num_heads, layout.stride());
+        let shared = Shared::new(q, cache, rows.count, out, layout)?;
         let splits = (rows.max_blocks * BLOCK_POSITIONS).div_ceil(SPLIT);
-        let at_least = |arg, found: usize, needed: usize| {
-            rule(OP, arg, found, found >= needed, format!("at least {needed}"))
-        };
-        rule(
-            OP,
-            "cache heads",
-            cache.heads,
-            (cache.heads, cache.stride) == (heads, stride),
-            heads.to_string(),
-        )?;
+        let head_rows = rows.count * layout.num_heads;
         at_least("tables", rows.tables.len, rows.count * rows.max_blocks)?;
-        at_least("q", q.len(), rows.count * heads * stride)?;
-        at_least("parts", scratch.parts.len(), rows.count * heads * splits * (2 + stride))?;
-        at_least("tickets", scratch.tickets.len(), rows.count * heads)?;
-        at_least("output stride", out.stride, out_proj.input_stride())?;
-        at_least("output", out.values.len(), rows.count * out.stride)?;
-        rule(
-            OP,
-            "out_proj inputs",
-            out_proj.in_features,
-            out_proj.in_features == heads * layout.head_dim,
-            (heads * layout.head_dim).to_string(),
-        )?;
-        let kernel = match stride {
-            ..=16 => Kernel::AttentionDecode16,
-            17..=32 => Kernel::AttentionDecode32,
-            33..=64 => Kernel::AttentionDecode64,
-            65..=128 => Kernel::AttentionDecode128,
-            129..=256 => Kernel::AttentionDecode256,
-            found => {
-                return Err(KernelError::Argument {
-                    op: OP,
-                    arg: "head_dim",
-                    found,
-                    rule: "at most 256".into(),
-                });
-            }
-        };
+        at_least("parts", scratch.parts.len(), head_rows * splits * (2 + layout.stride()))?;
+        at_least("tickets", scratch.tickets.len(), head_rows)?;
+        let kernel = shared.kernel([
+            Kernel::AttentionDecode16,
+            Kernel::AttentionDecode32,
+            Kernel::AttentionDecode64,
+            Kernel::AttentionDecode128,
+            Kernel::AttentionDecode256,
+        ])?;
+        let Shared { heads, head_dim, stride, out_stride, out, scatter, scale } = shared;
         let args = DecodeAttentionArgs {
             q: q.ptr(),
             keys: cache.keys.ptr(),
@@ -252,17 +261,16 @@ impl Gpu {
             positions: rows.positions.ptr(),
             parts: scratch.parts.ptr_mut(),
             tickets: scratch.tickets.ptr_mut(),
-            out: out.values.ptr_mut(),
-            scatter: out_proj.scatter.as_ref().map_or(std::ptr::null(), Buffer::ptr),
+            out,
+            scatter,
             max_blocks: count(OP, "max_blocks", rows.max_blocks)?,
-            heads: count(OP, "heads", heads)?,
-            head_dim: count(OP, "head_dim", layout.head_dim)?,
-            stride: count(OP, "stride", stride)?,
-            out_stride: count(OP, "output stride", out.stride)?,
-            scale: 1.0 / (layout.head_dim as f32).sqrt(),
+            heads,
+            head_dim,
+            stride,
+            out_stride,
+            scale,
         };
-        let grid =
-            (count(OP, "splits", splits)?, count(OP, "heads", heads)?, count(OP, "sequences", rows.count)?);
+        let grid = (count(OP, "splits", splits)?, heads, count(OP, "sequences", rows.count)?);
         // SAFETY: the only argument is `DecodeAttentionArgs`, field for field as in kernels/attention_decode.cu; extents were checked
         // above, tables, rows and positions by the caller.
         unsafe { self.launch(kernel, Geometry { grid, block: 128 }, params![args]) }

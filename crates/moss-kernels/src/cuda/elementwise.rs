@@ -8,8 +8,9 @@ use super::{
     buffer::View,
     count,
     launch::{Geometry, Kernel, params},
-    linear::{LinearInput, TILE},
+    linear::LinearInput,
     rule,
+    weights::TILE,
 };
 use crate::{KernelError, ops::RopePrecision};
 

@@ -7,8 +7,9 @@ use half::f16;
 
 use super::{
     Buffer, During, Gpu, GpuLinear,
-    linear::{Format, LinearInput, TILE},
+    linear::LinearInput,
     rule,
+    weights::{Format, TILE},
 };
 use crate::{KernelError, fragment::BLOCK};
 

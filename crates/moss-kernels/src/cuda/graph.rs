@@ -33,7 +33,9 @@ impl Graph {
             .stream
             .end_capture(sys::CUgraphInstantiate_flags::CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH);
         ran?;
-        graph.during(WHAT)?.map(Self).ok_or(KernelError::NotCompiled { op: WHAT })
+        let nothing =
+            KernelError::Driver { what: WHAT, code: 0, message: "there was nothing to record".into() };
+        graph.during(WHAT)?.map(Self).ok_or(nothing)
     }
 
     /// Puts the recorded kernels on the stream.

@@ -101,8 +101,11 @@ impl Gpu {
         if grid.0 == 0 || grid.1 == 0 || grid.2 == 0 {
             return Ok(());
         }
-        let function =
-            self.kernels.functions.get(&kernel).ok_or(KernelError::NotCompiled { op: kernel.name() })?;
+        let function = self.kernels.functions.get(&kernel).ok_or_else(|| KernelError::Driver {
+            what: kernel.name(),
+            code: 0,
+            message: "this binary has no such kernel: its build is incomplete".into(),
+        })?;
         let mut attribute = sys::CUlaunchAttribute {
             id: CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
             pad: [0; 4],

@@ -19,6 +19,7 @@ mod linear;
 mod measure;
 mod repack;
 mod upload;
+mod weights;
 
 pub use attention::{DecodeRows, DecodeScratch, KvBlocks, PREFILL_TILE, PrefillTiles};
 pub use buffer::{Buffer, Pinned, View};
@@ -26,8 +27,9 @@ pub use device::{Gpu, GpuCode, GpuInfo, gpu_count, list_gpus};
 pub use elementwise::{HeadLayout, HeadTargets, NormWeights, RopeOnGpu};
 pub use gemm::{PANEL_VALUES, Product};
 pub use graph::Graph;
-pub use linear::{FEW_ROWS, GpuLinear, LinearInput, LinearPair, Watch};
+pub use linear::{FEW_ROWS, LinearInput, LinearPair, Watch};
 pub use upload::Uploader;
+pub use weights::GpuLinear;
 
 use candle_core::cuda_backend::cudarc::{cublas::result::CublasError, driver::DriverError};
 

@@ -5,8 +5,8 @@ use super::{
     args::DequantizeArgs,
     count,
     launch::{Geometry, Kernel, params},
-    linear::{Format, GpuLinear, TILE},
     rule,
+    weights::{Format, GpuLinear, TILE},
 };
 use crate::{
     GptqBits, GptqWeight, KernelError,
@@ -126,7 +126,9 @@ impl Gpu {
         let kernel = match linear.format {
             Format::Int4 => Kernel::DequantizeInt4,
             Format::Int8 => Kernel::DequantizeInt8,
-            Format::F16 => return Err(KernelError::NotCompiled { op: OP }),
+            Format::F16 => {
+                return Err(KernelError::Argument { op: OP, arg: "bits", found: 16, rule: "4 or 8".into() });
+            }
         };
         let args = DequantizeArgs {
             weight: linear.weight.ptr(),
