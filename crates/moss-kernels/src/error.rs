@@ -103,7 +103,7 @@ impl KernelError {
                 Some("close what else uses the card, use a smaller format or a shorter context, or stay on the CPU".into())
             }
             Self::Driver { code: 100, .. } => Some("is an NVIDIA driver installed? `nvidia-smi` should list the card; `--gpu cpu` needs none".into()),
-            Self::Driver { .. } => Some("`moss-cli doctor` looks at driver and cards".into()),
+            Self::Driver { .. } => Some("`nvidia-smi` shows driver and cards; `--gpu cpu` needs neither".into()),
             _ => None,
         }
     }
