@@ -39,7 +39,7 @@ pub(crate) fn interrupted() -> ExitCode {
 }
 
 fn run(cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
-    open::device(&cli.model)?;
+    open::devices(&cli.model)?;
     match &cli.command {
         None | Some(Command::Chat) => repl::run(cli, printer),
         Some(Command::Generate(args)) => commands::generate::run(args, cli, printer),

@@ -11,7 +11,7 @@ use clap::Args;
 use moss::{
     LoadOptions, Moss, SamplingParams,
     model::{
-        BlockPool, BlockTable, ComputeDtype, DeviceSpec, HiddenPoint, LanguageModel, LogitRows, SequenceChunk,
+        BlockPool, BlockTable, ComputeDtype, HiddenPoint, LanguageModel, LogitRows, SequenceChunk,
     },
     sampling::Sampler,
 };
@@ -122,7 +122,7 @@ pub(crate) fn run(args: &VerifyArgs, cli: &Cli, printer: &Printer) -> anyhow::Re
         run.logits()?;
         run.hidden()?;
         // Rounded activations may leave the oracle's path where two scores are close; on a GPU there is no other rounding.
-        if options.dtype == ComputeDtype::F32 || options.device != DeviceSpec::Cpu {
+        if options.dtype == ComputeDtype::F32 || open::any_gpu(&options.devices) {
             run.greedy()?;
         }
         if options.dtype == ComputeDtype::F32 {

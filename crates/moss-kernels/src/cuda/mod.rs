@@ -16,8 +16,10 @@ mod graph;
 mod images;
 mod launch;
 mod linear;
+mod link;
 mod measure;
 mod repack;
+mod sample_cut;
 mod upload;
 mod weights;
 
@@ -28,6 +30,8 @@ pub use elementwise::{HeadLayout, HeadTargets, NormWeights, RopeOnGpu};
 pub use gemm::{PANEL_VALUES, Product};
 pub use graph::Graph;
 pub use linear::{FEW_ROWS, LinearInput, LinearPair, Watch};
+pub use link::{Link, LinkWay};
+pub use sample_cut::{CutRow, SampleCut};
 pub use upload::Uploader;
 pub use weights::GpuLinear;
 
