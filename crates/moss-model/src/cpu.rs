@@ -98,8 +98,7 @@ impl CpuStage {
         interrupted: &dyn Fn() -> bool,
         tap: &mut Tap<'_, '_>,
     ) -> Result<(), ModelError> {
-        let rows =
-            Rows { positions: pass.positions(), slots: pass.slots(), sequences: &pass.sequences };
+        let rows = Rows { positions: pass.positions(), slots: pass.slots(), sequences: &pass.sequences };
         let mut x = match (&self.embedding, before) {
             (Some(embedding), _) => {
                 let x = embedding.lookup(pass.token_ids(), &Device::Cpu);

@@ -72,12 +72,9 @@ fn sites(
 ) -> Result<Vec<Site>, ModelError> {
     let mut sites = Vec::new();
     let mut first = 0;
-    let devices = options.devices.len();
-    for (stage, device) in options.devices.iter().enumerate() {
-        let end = match &options.layers_per_device {
-            Some(layers) => first + layers[stage],
-            None => config.num_layers * (stage + 1) / devices,
-        };
+    let counts = layers_per_device(config.num_layers, options)?;
+    for (stage, (device, count)) in options.devices.iter().zip(counts).enumerate() {
+        let end = first + count;
         let layers = first..end;
         first = end;
         if layers.is_empty() {
@@ -96,4 +93,27 @@ fn sites(
         sites.push(Site { device: *device, layers, gpu });
     }
     Ok(sites)
+}
+
+/// As asked for, or alike for all; devices beyond the number of layers get none.
+fn layers_per_device(layers: usize, options: &LoadOptions) -> Result<Vec<usize>, ModelError> {
+    let devices = options.devices.len();
+    let Some(counts) = &options.layers_per_device else {
+        let used = devices.min(layers);
+        return Ok((0..used).map(|stage| layers * (stage + 1) / used - layers * stage / used).collect());
+    };
+    let refuse = |rule| {
+        let found = counts.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
+        Err(ModelError::Layers { found, rule })
+    };
+    if counts.len() != devices {
+        return refuse(format!("one number for each of {devices} devices"));
+    }
+    if counts.contains(&0) {
+        return refuse("at least 1 for each device".into());
+    }
+    match counts.iter().sum::<usize>() == layers {
+        true => Ok(counts.clone()),
+        false => refuse(format!("{layers} layers in all")),
+    }
 }

@@ -65,7 +65,12 @@ impl Moss {
                 Stage::Cpu(_) => None,
                 Stage::Gpu(stage) => Some(stage.card()?),
             };
-            Ok(StageInfo { device: *device, layers: stage.layers(), weight_bytes: stage.weight_bytes(), card })
+            Ok(StageInfo {
+                device: *device,
+                layers: stage.layers(),
+                weight_bytes: stage.weight_bytes(),
+                card,
+            })
         };
         self.pipeline.stages.iter().map(info).collect()
     }

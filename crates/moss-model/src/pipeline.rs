@@ -107,12 +107,10 @@ impl Pipeline {
                 before.and_then(|before| stage.run(pass, before, interrupted, tap))
             }
             (Stage::Gpu(stage), None) => stage.run(pass, number, Before::Tokens, tap),
-            (Stage::Gpu(stage), Some(Stage::Gpu(front))) => {
-                stage.run(pass, number, Before::Gpu(front), tap)
-            }
-            (Stage::Gpu(stage), Some(front)) => front.take_hidden(pass).and_then(|before| {
-                stage.run(pass, number, before.map_or(Before::Tokens, Before::Host), tap)
-            }),
+            (Stage::Gpu(stage), Some(Stage::Gpu(front))) => stage.run(pass, number, Before::Gpu(front), tap),
+            (Stage::Gpu(stage), Some(front)) => front
+                .take_hidden(pass)
+                .and_then(|before| stage.run(pass, number, before.map_or(Before::Tokens, Before::Host), tap)),
         };
         ran.map_err(|error| self.blame(index, error))
     }

@@ -10,9 +10,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use moss::{
     LoadOptions, Moss, SamplingParams,
-    model::{
-        BlockPool, BlockTable, ComputeDtype, HiddenPoint, LanguageModel, LogitRows, SequenceChunk,
-    },
+    model::{BlockPool, BlockTable, ComputeDtype, HiddenPoint, LanguageModel, LogitRows, SequenceChunk},
     sampling::Sampler,
 };
 use safetensors::{Dtype, SafeTensors};

@@ -240,7 +240,8 @@ impl Gpu {
         self.stream.context().bind_to_thread().during(WHAT)?;
         let bytes = buffer.len * size_of::<T>();
         // SAFETY: the extent is that of the allocation.
-        unsafe { result::memset_d8_async(buffer.address(), byte, bytes, self.stream.cu_stream()) }.during(WHAT)
+        unsafe { result::memset_d8_async(buffer.address(), byte, bytes, self.stream.cu_stream()) }
+            .during(WHAT)
     }
 
     pub(super) fn out_of_memory(

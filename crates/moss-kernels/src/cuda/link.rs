@@ -73,8 +73,7 @@ impl Link {
             }
             _ => None,
         };
-        let (ready, taken) =
-            (sender.new_event(None).during(WHAT)?, receiver.new_event(None).during(WHAT)?);
+        let (ready, taken) = (sender.new_event(None).during(WHAT)?, receiver.new_event(None).during(WHAT)?);
         Ok(Self { way, staging, ready, taken, sender: sender.clone() })
     }
 

@@ -99,7 +99,8 @@ impl SampleCut {
         let params = self.staged_params.as_mut_slice()?;
         let histories = self.staged_history.as_mut_slice()?.chunks_exact_mut(stride.max(1));
         let mut longest = 0;
-        for ((params, staged), (row, wish)) in params.iter_mut().zip(histories).zip(wishes.iter().enumerate()) {
+        for ((params, staged), (row, wish)) in params.iter_mut().zip(histories).zip(wishes.iter().enumerate())
+        {
             *params = SampleParams::default();
             let Some(wish) = wish else { continue };
             let (greedy, len) = (wish.temperature == 0.0, wish.history.len());

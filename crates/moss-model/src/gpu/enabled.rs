@@ -20,8 +20,8 @@ use moss_kernels::{
 };
 
 use crate::{
-    CacheShape, CardInfo, ComputeDtype, HiddenPoint, LoadEvent, LoadOptions, MemoryPlan, ModelError, MossConfig,
-    WeightSource,
+    CacheShape, CardInfo, ComputeDtype, HiddenPoint, LoadEvent, LoadOptions, MemoryPlan, ModelError,
+    MossConfig, WeightSource,
     pipeline::Before,
     plan::{Answers, MAX_ROWS, Pass},
     tap::Tap,
@@ -126,8 +126,8 @@ impl GpuStage {
         let rope = RopeOnGpu::new(&gpu, config.rotary_dim, config.context_length, options.rope_precision)
             .map_err(at(layers.start, "rotary table"))?;
         let rows_from_host = matches!(embedding, Some(EmbeddingTable::Host(_)));
-        let workspace = Workspace::new(&gpu, config, &blocks, rows_from_host)
-            .map_err(at(layers.start, "workspace"))?;
+        let workspace =
+            Workspace::new(&gpu, config, &blocks, rows_from_host).map_err(at(layers.start, "workspace"))?;
         gpu.synchronize().map_err(at(layers.start, "workspace"))?;
         let info = gpu.info();
         tracing::info!(?layers, gpu = info.ordinal, code = %info.code, "stage placed");
@@ -214,12 +214,7 @@ impl GpuStage {
     }
 
     /// Brings the hidden states of `pass` into the residual stream, and clears the report of non-finite values in the first pass.
-    fn receive(
-        &mut self,
-        pass: &Pass<'_, '_>,
-        number: usize,
-        before: Before<'_>,
-    ) -> Result<(), ModelError> {
+    fn receive(&mut self, pass: &Pass<'_, '_>, number: usize, before: Before<'_>) -> Result<(), ModelError> {
         let (n, layer) = (pass.len(), self.layers.start);
         let hand_over = |source| ModelError::Kernel { layer, op: "hand-over", source };
         if let Some(embedding) = &self.embedding {
@@ -277,7 +272,8 @@ impl GpuStage {
                     false => Some(self.workspace.wanted(n, first, cuts.len()).map_err(kernel("head"))?),
                 };
                 head.wish(cuts).map_err(kernel("sampling"))?;
-                head.run(&self.gpu, &self.workspace.stream, rows, cuts.len(), watch).map_err(kernel("head"))?;
+                head.run(&self.gpu, &self.workspace.stream, rows, cuts.len(), watch)
+                    .map_err(kernel("head"))?;
             }
             head.collect(cuts, answers).map_err(kernel("logits"))?;
             if tap.0.is_some() {

@@ -72,7 +72,14 @@ pub(crate) fn run(args: &BenchArgs, cli: &Cli, printer: &Printer) -> anyhow::Res
         let mut run = Run { model: &mut model, sampler: Sampler::new(sampling)?, on_gpu };
         let measured =
             prompts.iter().map(|prompt| run.measure(*prompt, new)).collect::<anyhow::Result<_>>()?;
-        Ok(Report { name, threads: pool.current_num_threads(), load_s, bandwidth, measured, stages: model.stages()? })
+        Ok(Report {
+            name,
+            threads: pool.current_num_threads(),
+            load_s,
+            bandwidth,
+            measured,
+            stages: model.stages()?,
+        })
     })?;
     let text = if args.json { format!("{}\n", report.json()) } else { report.text() };
     printer.answer(&text)?;

@@ -30,11 +30,13 @@ impl Report {
             };
             let weights = size(stage.weight_bytes);
             let device = stage.device;
-            text += &format!("  stage {index}  {device}, layers {first} to {last}, {weights} a token; {what}\n");
+            text +=
+                &format!("  stage {index}  {device}, layers {first} to {last}, {weights} a token; {what}\n");
         }
         let gb = |rate: f64| rate / 1e9;
         text += &format!("  loaded in {:.2} s\n", self.load_s);
-        text += &format!("  bandwidth {:.1} GB/s (the memory's own, measured in this run)\n", gb(self.bandwidth));
+        text +=
+            &format!("  bandwidth {:.1} GB/s (the memory's own, measured in this run)\n", gb(self.bandwidth));
         text += "  prompt  prefill ms  tok/s    decode ms   tok/s     GB/s   share\n";
         for m in &self.measured {
             let rate = m.token_bytes / m.token_s;
