@@ -15,12 +15,22 @@ pub(crate) struct Segment {
     pub(crate) x_stride: u32,
     pub(crate) blocks: u32,
     pub(crate) groups: u32,
-    pub(crate) group_magic: u32,
+    pub(crate) group_blocks: u32,
+    pub(crate) unit_blocks: u32,
 }
 
 impl Segment {
     pub(crate) const NONE: Self =
-        Self { weight: null(), table: null(), x: null(), x_stride: 0, blocks: 0, groups: 0, group_magic: 0 };
+        Self {
+            weight: null(),
+            table: null(),
+            x: null(),
+            x_stride: 0,
+            blocks: 0,
+            groups: 0,
+            group_blocks: 1,
+            unit_blocks: 1,
+        };
 }
 
 /// `Epilogue` of `kernels/common/linear.cuh`.

@@ -40,6 +40,15 @@ pub struct LinearInput<'a> {
 }
 
 impl GpuLinear {
+    /// Blocks that share their scales.
+    fn group_blocks(&self) -> usize {
+        match self.group_magic {
+            _ if self.groups <= 1 => self.blocks,
+            0 => 1,
+            magic => (((1u64 << 32) + u64::from(magic) / 2) / u64::from(magic)) as usize, // the magic is rounded up
+        }
+    }
+
     fn segment(&self, x: LinearInput<'_>, n: usize) -> Result<Segment, KernelError> {
         rule(
             OP,
@@ -55,6 +64,8 @@ impl GpuLinear {
             x.values.len() >= n * x.stride,
             format!("at least {}", n * x.stride),
         )?;
+        let group_blocks = self.group_blocks();
+        let pairs = self.format == Format::Int4 && [self.blocks, group_blocks].iter().all(|n| n.is_multiple_of(2));
         Ok(Segment {
             weight: self.weight.ptr(),
             table: self.table.as_ref().map_or(std::ptr::null(), Buffer::ptr),
@@ -62,7 +73,8 @@ impl GpuLinear {
             x_stride: count(OP, "input stride", x.stride)?,
             blocks: count(OP, "blocks", self.blocks)?,
             groups: count(OP, "groups", self.groups)?,
-            group_magic: self.group_magic,
+            group_blocks: count(OP, "blocks of a group", group_blocks)?,
+            unit_blocks: if pairs { 2 } else { 1 },
         })
     }
 }
