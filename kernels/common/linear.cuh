@@ -95,7 +95,7 @@ template <Format F, u32 B> struct Unit {
 // sum += one block of W, less its zero points, times x, whose 16-byte pieces of block 0 begin at x[i]
 template <Format F, int NT>
 __device__ __forceinline__ void add_block(const uint4 (&w)[PIECES<F>], half2 low, half2 high, const uint4* const (&x)[NT], u32 block, float (&sum)[NT][4]) {
-#pragma unroll
+#pragma unroll(NT == 8 ? 1 : 2)   // eight columns of sums leave no room for both
     for (u32 half = 0; half < 2; ++half) {
         const Fragment f0 = fragment<F>(w, 2 * half, low, high), f1 = fragment<F>(w, 2 * half + 1, low, high);
 #pragma unroll
@@ -144,7 +144,7 @@ __device__ __forceinline__ void accumulate(const Segment& s, u32 tile, u32 n, bo
     for (int i = 0; i < NT; ++i) {   // columns past n repeat the last one, and are not looked at
         x[i] = reinterpret_cast<const uint4*>(s.x + u64(min(i * 8 + g, n - 1)) * s.x_stride) + first * B * 8 + t;
     }
-    if constexpr (F == Format::Int4 && NT > 2) {   // too many sums for two units
+    if constexpr (F == Format::Int4 && NT == 4) {   // too many sums for two units and for two blocks of threads
         for (; left > 0; --left) {
             add_unit<F, NT, B>(even, x, acc);
             if (left > 1) even.load(rows);

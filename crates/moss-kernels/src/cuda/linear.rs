@@ -221,16 +221,18 @@ impl Gpu {
         blocks: usize,
         args: LinearArgs,
     ) -> Result<(), KernelError> {
-        let geometry = Geometry { grid: (count(OP, "tiles", tiles)?, 1, 1), block: 32 * warps(blocks) };
+        let geometry = Geometry { grid: (count(OP, "tiles", tiles)?, 1, 1), block: 32 * warps(format, blocks) };
         // SAFETY: the only argument is `LinearArgs`, field for field as in kernels/common/linear.cuh. `segment` and the callers checked
         // that the inputs hold `n` rows and the outputs as many; weights and tables were allocated for `tiles` tiles by `empty`.
         unsafe { self.launch(kernel_for(format, n), geometry, params![args]) }
     }
 }
 
-/// Warps that share out the inputs: it depends on the weight alone, since it sets the order of sums.
-fn warps(blocks: usize) -> u32 {
-    let wanted = (blocks / 8).clamp(1, MAX_WARPS);
+/// Warps that share out the inputs: it depends on the weight alone, since it sets the order of sums. Packed weights leave a warp that
+/// much less to wait for that it should have twice the blocks.
+fn warps(format: Format, blocks: usize) -> u32 {
+    let share = if format == Format::F16 { 8 } else { 16 };
+    let wanted = (blocks / share).clamp(1, MAX_WARPS);
     1 << wanted.ilog2()
 }
 

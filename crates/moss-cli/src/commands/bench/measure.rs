@@ -92,7 +92,7 @@ impl Run<'_> {
             Some(candidates) => self.sampler.sample_cut(candidates, 0)?,
             None => {
                 let row = answer.last_mut().context("the model gave no logits")?;
-                self.sampler.sample(row, &ids[..rows.end], allowed, 0)?
+                self.sampler.sample(row, &ids[..rows.end], 0, allowed)?
             }
         };
         Ok((start.elapsed().as_secs_f64(), id))
