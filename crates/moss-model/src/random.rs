@@ -22,6 +22,15 @@ pub enum WeightFormat {
     Gptq(GptqBits),
 }
 
+impl std::fmt::Display for WeightFormat {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::F16 => f.write_str("fp16"),
+            Self::Gptq(bits) => write!(f, "int{}", bits.bits()),
+        }
+    }
+}
+
 /// Input features that share a scale, as in the published checkpoints.
 const GROUP_SIZE: usize = 128;
 
