@@ -108,6 +108,9 @@ impl WeightSource for RandomWeights {
         if prefix == names::EMBEDDING || prefix == names::LM_HEAD {
             return if scales { 0 } else { vocabulary };
         }
+        if prefix.starts_with(names::FINAL_NORM) {
+            return if scales { 0 } else { 4 * hidden_size as u64 }; // f16 weight and bias
+        }
         let shapes = [
             (hidden_size, 3 * hidden_size),
             (hidden_size, hidden_size),
