@@ -369,6 +369,25 @@ fn requests_that_make_no_sense_are_errors() {
 }
 
 #[test]
+fn cards_that_take_turns_share_their_memory() {
+    let layers: Vec<u64> = (0..34).map(|layer| 1000 + layer * layer % 7).collect();
+    let model = model(&layers, 0, 1450, 3, 10);
+    let cards = |free| -> Vec<Card> { (0..8).map(|index| gpu(index % 2, free, 1.0)).collect() };
+    assert_eq!(place(&request(&model, &cards(25_000))).unwrap().stages.len(), 8);
+    assert!(place(&request(&model, &cards(18_600))).is_ok(), "18 layers, and 16 with the head");
+    assert!(place(&request(&model, &cards(18_000))).is_err(), "17 layers, and no room for 17 with the head");
+}
+
+#[test]
+fn layers_of_many_sizes_on_cards_that_take_turns_are_no_trouble() {
+    let layers: Vec<u64> = (0..34u64).map(|layer| 1000 + layer * 2_654_435_761 % 700).collect();
+    let model = model(&layers, 0, 1450, 3, 10);
+    let cards: Vec<Card> = (0..16).map(|index| gpu(index % 4, 13_500, 1.0)).collect();
+    let placement = place(&request(&model, &cards)).unwrap();
+    assert!(placement.stages.len() > 8);
+}
+
+#[test]
 fn sixty_four_cards_and_hundreds_of_layers_are_no_trouble() {
     let model = model(&[1000; 300], 0, 1450, 3, 10);
     let cards: Vec<Card> = (0..64).map(|ordinal| gpu(ordinal, 10_000, 1.0)).collect();

@@ -1,11 +1,15 @@
-//! The division itself: dynamic programming over cards and layers, exact.
+//! The division itself: dynamic programming over cards and layers.
 //!
 //! A partial division of the first layers over the first cards is worth keeping unless another one of the same layers is at least as good
-//! and has used no more of any device that is still to come. Where no device is listed twice, one survives for each number of layers.
+//! and has used no more of any device that is still to come. Where no device comes again after others, few survive and the result is
+//! exact; where devices take turns and layers are of many sizes, no more than [`MOST_LABELS`] are kept, and it may be not quite the best.
 
 use std::ops::Range;
 
 use super::{Card, CardKind, LeftOut, Note, Placement, PlacementError, Request, Shortfall, Stage};
+
+/// Partial divisions of the same layers over the same cards that are kept at most.
+const MOST_LABELS: usize = 64;
 
 /// Layers of each card, and what is wrong with that.
 pub(super) struct Division {
@@ -45,8 +49,13 @@ pub(super) fn divide(request: &Request<'_>) -> Division {
     let counts = match request.layers_per_card {
         Some(counts) => counts.to_vec(),
         None => {
-            let slowest = problem.slowest(&problem.search(Goal::Fast));
-            problem.search(Goal::Even { slowest })
+            let (fast, cost) = problem.search(Goal::Fast);
+            let slowest = problem.slowest(&fast);
+            // Where not all could be kept, the second search may have lost what the first one found.
+            match problem.search(Goal::Even { slowest }) {
+                (even, [over, on_cpu, _]) if [over, on_cpu] == cost[..2] => even,
+                _ => fast,
+            }
         }
     };
     Division { shortfalls: problem.shortfalls(&counts), counts }
@@ -120,6 +129,11 @@ struct Label {
 }
 
 impl Label {
+    /// Bytes in use of the devices that come again.
+    fn memory(&self) -> u128 {
+        self.used.iter().map(|bytes| u128::from(*bytes)).sum()
+    }
+
     fn is_as_good_as(&self, other: &Self) -> bool {
         self.cost <= other.cost && self.used.iter().zip(&other.used).all(|(mine, theirs)| mine <= theirs)
     }
@@ -195,8 +209,8 @@ impl<'a> Problem<'a> {
         self.request.cards[card].kind == CardKind::Cpu
     }
 
-    /// Layers of each card in the best division.
-    fn search(&self, goal: Goal) -> Vec<usize> {
+    /// Layers of each card in the best division, and its cost; one beyond all others where there is none.
+    fn search(&self, goal: Goal) -> (Vec<usize>, [u128; 3]) {
         let (cards, layers) = (self.request.cards.len(), self.request.model.layers.len());
         let slots = self.slot.iter().flatten().count();
         let nothing = Label { cost: [0; 3], used: vec![0; slots], from: (0, 0) };
@@ -209,14 +223,15 @@ impl<'a> Problem<'a> {
         }
         let mut counts = vec![0; cards];
         let best = steps[cards][layers].iter().enumerate().min_by_key(|(_, label)| label.cost);
-        let (mut end, mut index) = (layers, best.map_or(0, |(index, _)| index));
+        let Some((mut index, Label { cost, .. })) = best else { return (counts, [u128::MAX; 3]) };
+        let mut end = layers;
         for card in (0..cards).rev() {
             let Some(label) = steps[card + 1][end].get(index) else { break };
             let (start, before) = label.from;
             counts[card] = end - start;
             (end, index) = (start, before);
         }
-        counts
+        (counts, *cost)
     }
 
     /// Divisions of the first `end` layers worth keeping after `card`. Of equals, the one with the shortest last stage.
@@ -229,6 +244,12 @@ impl<'a> Problem<'a> {
                 if !kept.iter().any(|label| label.is_as_good_as(&next)) {
                     kept.retain(|label| !next.is_as_good_as(label));
                     kept.push(next);
+                }
+                if kept.len() > MOST_LABELS {
+                    // Half of them for what they cost, half for the memory that they leave.
+                    kept.sort_by_key(|label| label.cost);
+                    kept[MOST_LABELS / 2..].sort_by_key(|label| (label.cost[0], label.memory()));
+                    kept.truncate(MOST_LABELS);
                 }
             }
         }

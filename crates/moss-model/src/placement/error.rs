@@ -136,6 +136,9 @@ impl PlacementError {
             Self::DoesNotFit { changes, .. } if changes.is_empty() => Some(
                 "no other format, context or single device more makes it fit: it needs other cards".into(),
             ),
+            Self::DoesNotFit { changes, .. } if changes.len() == 1 => {
+                Some(format!("this would fit: {}", list(changes, "")))
+            }
             Self::DoesNotFit { changes, .. } => {
                 Some(format!("any one of these would fit: {}", list(changes, "; ")))
             }

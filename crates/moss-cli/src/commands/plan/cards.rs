@@ -1,6 +1,5 @@
 //! Cards: those that one may not have, by name, and those of this machine.
 
-use anyhow::Context;
 use moss::model::{
     DeviceSpec,
     placement::{Card, CardKind},
@@ -129,12 +128,10 @@ fn this_cpu(args: &PlanArgs, model: &ModelArgs) -> anyhow::Result<Card> {
     };
     let free = match args.cpu_memory {
         Some(gigabytes) => (gigabytes * 1e9) as u64,
-        None => available_memory().context("the system does not say how much memory is available").map_err(
-            |_| Advised {
-                message: "this system does not say how much memory is available".into(),
-                hint: "say it: `--cpu-memory 64` for 64 GB".into(),
-            },
-        )?,
+        None => available_memory().ok_or_else(|| Advised {
+            message: "this system does not say how much memory is available".into(),
+            hint: "say it: `--cpu-memory 64` for 64 GB".into(),
+        })?,
     };
     Ok(Card { name: "cpu".into(), kind: CardKind::Cpu, free, bandwidth })
 }

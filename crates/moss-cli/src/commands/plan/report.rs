@@ -34,7 +34,7 @@ impl Report<'_> {
     fn row(&self, index: usize, stage: &Stage) -> [String; 8] {
         let layers = format!("{}–{}", stage.layers.start, stage.layers.end - 1);
         let [weights, embedding, cache, workspace, free] =
-            [stage.weights, stage.embedding, stage.cache, stage.workspace, stage.free_after].map(size);
+            [stage.weights, stage.embedding, stage.cache, stage.workspace, stage.free_after].map(bytes);
         let device = self.cards.get(stage.card).map_or_else(String::new, label);
         [index.to_string(), device, layers, weights, embedding, cache, workspace, free]
     }
@@ -65,6 +65,10 @@ impl Report<'_> {
             },
         })
     }
+}
+
+fn bytes(bytes: u64) -> String {
+    if bytes == 0 { "-".into() } else { size(bytes) }
 }
 
 fn label(card: &Card) -> String {
