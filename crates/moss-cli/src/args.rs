@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use moss::{kernels::GptqBits, model::WeightFormat};
 
 use crate::{commands, messages::Language};
 
@@ -29,6 +30,7 @@ pub(crate) enum Command {
     Generate(commands::generate::GenerateArgs),
     Inspect(commands::inspect::InspectArgs),
     Bench(commands::bench::BenchArgs),
+    Plan(commands::plan::PlanArgs),
     Tokenize(commands::tokenize::TokenizeArgs),
     Logits(commands::logits::LogitsArgs),
     Verify(commands::verify::VerifyArgs),
@@ -53,6 +55,24 @@ pub(crate) enum RopeArg {
 pub(crate) enum DemoArg {
     Int4,
     Fp16,
+}
+
+/// Format of weights that need no files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FormatArg {
+    Fp16,
+    Int8,
+    Int4,
+}
+
+impl FormatArg {
+    pub(crate) fn format(self) -> WeightFormat {
+        match self {
+            Self::Fp16 => WeightFormat::F16,
+            Self::Int8 => WeightFormat::Gptq(GptqBits::Eight),
+            Self::Int4 => WeightFormat::Gptq(GptqBits::Four),
+        }
+    }
 }
 
 /// Which model, and how it runs.

@@ -45,6 +45,7 @@ fn run(cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
         Some(Command::Generate(args)) => commands::generate::run(args, cli, printer),
         Some(Command::Inspect(args)) => commands::inspect::run(args, cli, printer),
         Some(Command::Bench(args)) => commands::bench::run(args, cli, printer),
+        Some(Command::Plan(args)) => commands::plan::run(args, cli, printer),
         Some(Command::Tokenize(args)) => commands::tokenize::run(args, cli, printer),
         Some(Command::Logits(args)) => commands::logits::run(args, cli, printer),
         Some(Command::Verify(args)) => commands::verify::run(args, cli, printer),

@@ -20,6 +20,7 @@ mod model;
 mod names;
 mod options;
 mod pipeline;
+pub mod placement;
 mod plan;
 mod random;
 mod source;

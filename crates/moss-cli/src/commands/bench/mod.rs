@@ -6,25 +6,23 @@ mod report;
 use std::{process::ExitCode, time::Instant};
 
 use anyhow::Context;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use moss::{
     Moss,
-    kernels::GptqBits,
-    model::{MossConfig, RandomWeights, WeightFormat},
+    model::{MossConfig, RandomWeights},
     sampling::Sampler,
 };
 
-use crate::{args::Cli, hints::Advised, open, printer::Printer, progress};
+use crate::{
+    args::{Cli, FormatArg},
+    hints::Advised,
+    open,
+    printer::Printer,
+    progress,
+};
 
 use measure::Run;
 use report::Report;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum FormatArg {
-    Fp16,
-    Int8,
-    Int4,
-}
 
 /// Measure prefill and decode, beside what this machine's memory gives
 #[derive(Debug, Args)]
@@ -112,14 +110,10 @@ fn load(
             .context("cannot load the model")?;
         return Ok((found.name, model));
     }
-    let (format, label) = match args.format {
-        FormatArg::Fp16 => (WeightFormat::F16, "fp16"),
-        FormatArg::Int8 => (WeightFormat::Gptq(GptqBits::Eight), "int8"),
-        FormatArg::Int4 => (WeightFormat::Gptq(GptqBits::Four), "int4"),
-    };
+    let format = args.format.format();
     let config = MossConfig { num_layers: args.layers, ..MossConfig::moon_003() };
     fits(&config)?;
-    let name = format!("random weights, {label}, {} layers", config.num_layers);
+    let name = format!("random weights, {format}, {} layers", config.num_layers);
     let source = RandomWeights::new(config, format);
     let model = Moss::load(&source, &options, &mut progress::bar(printer, &name))?;
     Ok((name, model))
