@@ -20,17 +20,16 @@ pub(crate) struct Segment {
 }
 
 impl Segment {
-    pub(crate) const NONE: Self =
-        Self {
-            weight: null(),
-            table: null(),
-            x: null(),
-            x_stride: 0,
-            blocks: 0,
-            groups: 0,
-            group_blocks: 1,
-            unit_blocks: 1,
-        };
+    pub(crate) const NONE: Self = Self {
+        weight: null(),
+        table: null(),
+        x: null(),
+        x_stride: 0,
+        blocks: 0,
+        groups: 0,
+        group_blocks: 1,
+        unit_blocks: 1,
+    };
 }
 
 /// `Epilogue` of `kernels/common/linear.cuh`.

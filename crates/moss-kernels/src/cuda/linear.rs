@@ -65,7 +65,8 @@ impl GpuLinear {
             format!("at least {}", n * x.stride),
         )?;
         let group_blocks = self.group_blocks();
-        let pairs = self.format == Format::Int4 && [self.blocks, group_blocks].iter().all(|n| n.is_multiple_of(2));
+        let pairs =
+            self.format == Format::Int4 && [self.blocks, group_blocks].iter().all(|n| n.is_multiple_of(2));
         Ok(Segment {
             weight: self.weight.ptr(),
             table: self.table.as_ref().map_or(std::ptr::null(), Buffer::ptr),
@@ -221,7 +222,8 @@ impl Gpu {
         blocks: usize,
         args: LinearArgs,
     ) -> Result<(), KernelError> {
-        let geometry = Geometry { grid: (count(OP, "tiles", tiles)?, 1, 1), block: 32 * warps(format, blocks) };
+        let geometry =
+            Geometry { grid: (count(OP, "tiles", tiles)?, 1, 1), block: 32 * warps(format, blocks) };
         // SAFETY: the only argument is `LinearArgs`, field for field as in kernels/common/linear.cuh. `segment` and the callers checked
         // that the inputs hold `n` rows and the outputs as many; weights and tables were allocated for `tiles` tiles by `empty`.
         unsafe { self.launch(kernel_for(format, n), geometry, params![args]) }
