@@ -17,7 +17,9 @@ mod images;
 mod launch;
 mod linear;
 mod measure;
+pub mod parity;
 mod repack;
+mod rig;
 mod upload;
 mod weights;
 
