@@ -3,7 +3,7 @@
 use moss_checkpoint::CheckpointError;
 use moss_kernels::KernelError;
 
-use crate::{ComputeDtype, MemoryPlan};
+use crate::{ComputeDtype, DeviceSpec, MemoryPlan};
 
 /// Errors of loading or running a model.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +86,30 @@ pub enum ModelError {
         /// The plan, the embedding in host memory.
         plan: MemoryPlan,
     },
+    /// A stage of the pipeline failed, of several.
+    #[error("stage {stage} on {device} failed")]
+    Stage {
+        /// Stage, from 0.
+        stage: usize,
+        /// Where it runs.
+        device: DeviceSpec,
+        /// What it said.
+        source: Box<ModelError>,
+    },
+    /// Layers without anything in front of them to run on: no device, or an order of stages that cannot be.
+    #[error("layer {layer} got nothing to run on: the stages do not follow each other")]
+    NothingHandedOver {
+        /// The first layer that got nothing.
+        layer: usize,
+    },
+    /// Devices that cannot share the layers out.
+    #[error("`{found}` layers per device: {rule}")]
+    Layers {
+        /// What was asked for.
+        found: String,
+        /// What it has to be.
+        rule: String,
+    },
     /// A rounding that a card does not compute in.
     #[error("GPU kernels round activations to f16, found {found:?}")]
     GpuDtype {
@@ -114,6 +138,7 @@ impl ModelError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Checkpoint(error) => error.hint(),
+            Self::Stage { source, .. } => source.hint(),
             Self::WindowFull { .. } => Some("shorten the prompt, or start a new conversation".into()),
             Self::NonFinite { .. } => Some(
                 "the weights may be damaged: `moss-cli inspect` checks them; `--dtype f32` rules out overflow".into(),

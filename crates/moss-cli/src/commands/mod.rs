@@ -6,5 +6,6 @@ pub(crate) mod generate;
 pub(crate) mod inspect;
 pub(crate) mod logits;
 pub(crate) mod man;
+pub(crate) mod plan;
 pub(crate) mod tokenize;
 pub(crate) mod verify;

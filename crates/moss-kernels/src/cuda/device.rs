@@ -223,16 +223,25 @@ impl Gpu {
         Pinned::new(&self.stream, len)
     }
 
-    /// Sets the first `bytes` bytes to zero.
+    /// Sets every byte to zero.
     ///
     /// # Errors
     /// [`KernelError::Driver`].
     pub fn clear<T>(&self, buffer: &Buffer<T>) -> Result<(), KernelError> {
+        self.set_bytes(buffer, 0)
+    }
+
+    /// Sets every byte to `byte`.
+    ///
+    /// # Errors
+    /// [`KernelError::Driver`].
+    pub fn set_bytes<T>(&self, buffer: &Buffer<T>, byte: u8) -> Result<(), KernelError> {
+        const WHAT: &str = "set memory";
+        self.stream.context().bind_to_thread().during(WHAT)?;
+        let bytes = buffer.len * size_of::<T>();
         // SAFETY: the extent is that of the allocation.
-        unsafe {
-            result::memset_d8_async(buffer.address(), 0, buffer.len * size_of::<T>(), self.stream.cu_stream())
-        }
-        .during("clear memory")
+        unsafe { result::memset_d8_async(buffer.address(), byte, bytes, self.stream.cu_stream()) }
+            .during(WHAT)
     }
 
     pub(super) fn out_of_memory(

@@ -110,7 +110,7 @@ fn embedding(hidden: usize, n: usize) -> Case {
         let table = lab.load(&LinearWeight::Dense(table), None)?;
         let run = move || {
             let (stream, flag) = (gpu.upload(&vec![f32::NAN; n * hidden])?, gpu.upload(&[5u64])?);
-            gpu.embedding(table.dense_rows()?, ids.all(), hidden, n, &stream, &flag)?;
+            gpu.embedding(table.dense_rows()?, ids.all(), hidden, n, &stream, Some(&flag))?;
             let mut found = gpu.download(&stream, n * hidden)?;
             found.push(f32::from(u8::from(gpu.download(&flag, 1)? == [u64::MAX])));
             Ok(found)
