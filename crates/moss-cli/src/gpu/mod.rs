@@ -44,6 +44,7 @@ pub(crate) struct Comparison {
 
 /// What is to be timed.
 #[derive(Debug, Clone, Copy)]
+#[cfg_attr(not(feature = "cuda"), allow(dead_code))] // nobody times it there
 pub(crate) struct Timed {
     /// `None` for f16.
     pub(crate) bits: Option<GptqBits>,
