@@ -16,6 +16,9 @@ fn every_kernel_gives_what_the_cpu_gives_and_the_same_bits_every_time() {
     let gpu = Gpu::open(0, None).unwrap();
     let lab = Lab::new(&gpu).unwrap();
     let findings: Vec<_> = cases().iter().map(|case| lab.check(case).unwrap()).collect();
+    for finding in &findings {
+        eprintln!("{finding:?}"); // with --nocapture
+    }
     let failed: Vec<_> = findings.iter().filter(|finding| !finding.passed()).collect();
     assert!(failed.is_empty(), "{} of {} cases: {failed:#?}", failed.len(), findings.len());
 }

@@ -3,7 +3,7 @@
 use moss_checkpoint::CheckpointError;
 use moss_kernels::KernelError;
 
-use crate::{ComputeDtype, DeviceSpec, MemoryPlan};
+use crate::{ComputeDtype, DeviceSpec, placement::PlacementError};
 
 /// Errors of loading or running a model.
 #[derive(Debug, thiserror::Error)]
@@ -75,17 +75,9 @@ pub enum ModelError {
     /// A card that cannot be used.
     #[error(transparent)]
     Gpu(KernelError),
-    /// A card without room for the model; nothing was loaded.
-    #[error(
-        "the model does not fit GPU {gpu}: {} of weights, {} of cache and {} of workspace are {}, and {} are free",
-        gib(plan.weights + plan.embedding), gib(plan.cache), gib(plan.workspace), gib(plan.needed()), gib(plan.free)
-    )]
-    DoesNotFit {
-        /// The card.
-        gpu: usize,
-        /// The plan, the embedding in host memory.
-        plan: MemoryPlan,
-    },
+    /// Layers that cannot be shared out so; nothing was loaded.
+    #[error(transparent)]
+    Placement(#[from] PlacementError),
     /// A stage of the pipeline failed, of several.
     #[error("stage {stage} on {device} failed")]
     Stage {
@@ -101,14 +93,6 @@ pub enum ModelError {
     NothingHandedOver {
         /// The first layer that got nothing.
         layer: usize,
-    },
-    /// Devices that cannot share the layers out.
-    #[error("`{found}` layers per device: {rule}")]
-    Layers {
-        /// What was asked for.
-        found: String,
-        /// What it has to be.
-        rule: String,
     },
     /// A rounding that a card does not compute in.
     #[error("GPU kernels round activations to f16, found {found:?}")]
@@ -143,16 +127,10 @@ impl ModelError {
             Self::NonFinite { .. } => Some(
                 "the weights may be damaged: `moss-cli inspect` checks them; `--dtype f32` rules out overflow".into(),
             ),
-            Self::DoesNotFit { .. } => Some(
-                "use a smaller format (int8, int4), close what else uses the card, or stay on the CPU with `--gpu cpu`".into(),
-            ),
+            Self::Placement(error) => error.hint(),
             Self::GpuDtype { .. } => Some("leave `--dtype` out, or say `--dtype f16`; `--gpu cpu` knows f32 and bf16".into()),
             Self::Gpu(error) | Self::Kernel { source: error, .. } => error.hint(),
             _ => None,
         }
     }
-}
-
-fn gib(bytes: u64) -> String {
-    format!("{:.2} GiB", bytes as f64 / (1u64 << 30) as f64)
 }

@@ -28,7 +28,7 @@ mod tap;
 
 pub use config::MossConfig;
 pub use error::ModelError;
-pub use gpu::CUDA;
+pub use gpu::{CUDA, machine_gpus};
 pub use kv_cache::{BlockPool, BlockTable, CacheShape};
 pub use language_model::{Cut, LanguageModel, LogitRows, Logits, SequenceChunk};
 pub use model::Moss;

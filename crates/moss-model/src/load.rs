@@ -2,11 +2,14 @@
 
 use std::{ops::Range, sync::mpsc, thread};
 
+use moss_kernels::GptqBits;
+
 use crate::{
-    DeviceSpec, LoadEvent, LoadOptions, ModelError, MossConfig, WeightSource,
+    DeviceSpec, LoadEvent, LoadOptions, MemoryPlan, ModelError, MossConfig, WeightFormat, WeightSource,
     cpu::CpuStage,
     gpu::{GpuStage, OpenGpu},
     pipeline::Stage,
+    placement::{Card, CardKind, ModelBytes, Request, place},
 };
 
 /// A stage that is planned, its card open, and nothing on it.
@@ -63,57 +66,63 @@ pub(crate) fn stages(
     })
 }
 
-/// Divides the layers, opens the cards and checks their memory, before anything is read.
+/// What the placement takes the CPU to read a second: it matters beside other devices alone, which are all much faster.
+const CPU_BANDWIDTH: f64 = 20e9;
+
+/// Opens the cards, divides the layers and checks their memory, before anything is read.
 fn sites(
     source: &dyn WeightSource,
     config: &MossConfig,
     options: &LoadOptions,
     progress: &mut dyn FnMut(LoadEvent),
 ) -> Result<Vec<Site>, ModelError> {
-    let mut sites = Vec::new();
-    let mut first = 0;
-    let counts = layers_per_device(config.num_layers, options)?;
-    for (stage, (device, count)) in options.devices.iter().zip(counts).enumerate() {
-        let end = first + count;
-        let layers = first..end;
-        first = end;
-        if layers.is_empty() {
-            continue;
-        }
-        let gpu = match *device {
-            DeviceSpec::Cpu => None,
+    let mut gpus = Vec::with_capacity(options.devices.len());
+    let mut cards = Vec::with_capacity(options.devices.len());
+    for device in &options.devices {
+        let (gpu, card) = match *device {
+            DeviceSpec::Cpu => {
+                // Mapped weights need no memory of their own, so nothing is refused here.
+                let (kind, free) = (CardKind::Cpu, u64::MAX);
+                (None, Card { name: device.to_string(), kind, free, bandwidth: CPU_BANDWIDTH })
+            }
             DeviceSpec::Gpu { ordinal, newest_code } => {
                 let gpu = OpenGpu::new(ordinal, newest_code)?;
-                let memory = gpu.plan(source, config, options.cache, layers.clone())?;
-                progress(LoadEvent::Planned { stage, device: *device, layers: layers.clone(), memory });
-                let embedding_on_host = layers.start == 0 && memory.embedding == 0;
-                Some((gpu, embedding_on_host))
+                let card = gpu.card();
+                (Some(gpu), card)
             }
         };
-        sites.push(Site { device: *device, layers, gpu });
+        gpus.push(gpu);
+        cards.push(card);
+    }
+    let model = ModelBytes::of(source, config, options.cache, options.dtype);
+    let smaller = [WeightFormat::Gptq(GptqBits::Eight), WeightFormat::Gptq(GptqBits::Four)];
+    let other_formats = smaller
+        .map(|format| (format, ModelBytes::in_format(config, format, options.cache, options.dtype)))
+        .into_iter()
+        .filter(|(_, bytes)| bytes.layers.iter().sum::<u64>() < model.layers.iter().sum())
+        .collect::<Vec<_>>();
+    let placement = place(&Request {
+        model: &model,
+        cards: &cards,
+        layers_per_card: options.layers_per_device.as_deref(),
+        other_formats: &other_formats,
+    })?;
+    for note in &placement.notes {
+        tracing::info!(?note, "placement");
+    }
+    let embedding_on_host = placement.embedding_on_host();
+    let mut sites = Vec::with_capacity(placement.stages.len());
+    for (index, stage) in placement.stages.into_iter().enumerate() {
+        let device = options.devices[stage.card];
+        let gpu = gpus[stage.card].take();
+        if gpu.is_some() {
+            let free = cards[stage.card].free;
+            let (weights, embedding, cache) = (stage.weights, stage.embedding, stage.cache);
+            let memory = MemoryPlan { weights, embedding, cache, workspace: stage.workspace, free };
+            progress(LoadEvent::Planned { stage: index, device, layers: stage.layers.clone(), memory });
+        }
+        let gpu = gpu.map(|gpu| (gpu, embedding_on_host && stage.has_embedding));
+        sites.push(Site { device, layers: stage.layers, gpu });
     }
     Ok(sites)
-}
-
-/// As asked for, or alike for all; devices beyond the number of layers get none.
-fn layers_per_device(layers: usize, options: &LoadOptions) -> Result<Vec<usize>, ModelError> {
-    let devices = options.devices.len();
-    let Some(counts) = &options.layers_per_device else {
-        let used = devices.min(layers);
-        return Ok((0..used).map(|stage| layers * (stage + 1) / used - layers * stage / used).collect());
-    };
-    let refuse = |rule| {
-        let found = counts.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
-        Err(ModelError::Layers { found, rule })
-    };
-    if counts.len() != devices {
-        return refuse(format!("one number for each of {devices} devices"));
-    }
-    if counts.contains(&0) {
-        return refuse("at least 1 for each device".into());
-    }
-    match counts.iter().sum::<usize>() == layers {
-        true => Ok(counts.clone()),
-        false => refuse(format!("{layers} layers in all")),
-    }
 }

@@ -22,7 +22,7 @@ impl Moss {
     ///
     /// # Errors
     /// [`ModelError::Config`] and [`ModelError::Checkpoint`] for what the files lack; [`ModelError::Kernel`] for what an op refuses;
-    /// [`ModelError::Gpu`] and [`ModelError::DoesNotFit`] for a card that cannot take it, in a [`ModelError::Stage`] where there are
+    /// [`ModelError::Gpu`] and [`ModelError::Placement`] for a card that cannot take it, in a [`ModelError::Stage`] where there are
     /// several.
     pub fn load(
         source: &dyn WeightSource,

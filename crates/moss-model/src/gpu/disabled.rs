@@ -6,14 +6,23 @@ use candle_core::Tensor;
 use moss_kernels::KernelError;
 
 use crate::{
-    CacheShape, CardInfo, LoadEvent, LoadOptions, MemoryPlan, ModelError, MossConfig, WeightSource,
+    CardInfo, LoadEvent, LoadOptions, ModelError, MossConfig, WeightSource,
     pipeline::Before,
+    placement::Card,
     plan::{Answers, Pass},
     tap::Tap,
 };
 
 /// Whether this build has kernels for NVIDIA GPUs.
 pub const CUDA: bool = false;
+
+/// There are none for a build without kernels.
+///
+/// # Errors
+/// [`ModelError::Gpu`], always.
+pub fn machine_gpus() -> Result<Vec<Card>, ModelError> {
+    Err(ModelError::Gpu(KernelError::NotCompiled { op: "GPU" }))
+}
 
 /// Never made.
 #[derive(Debug)]
@@ -24,13 +33,7 @@ impl OpenGpu {
         Err(ModelError::Gpu(KernelError::NotCompiled { op: "GPU" }))
     }
 
-    pub(crate) fn plan(
-        &self,
-        _source: &dyn WeightSource,
-        _config: &MossConfig,
-        _cache: CacheShape,
-        _layers: Range<usize>,
-    ) -> Result<MemoryPlan, ModelError> {
+    pub(crate) fn card(&self) -> Card {
         match *self {}
     }
 }

@@ -8,7 +8,6 @@
 mod block;
 mod head;
 mod loader;
-mod memory;
 mod workspace;
 
 use std::{collections::HashMap, ops::Range};
@@ -16,13 +15,13 @@ use std::{collections::HashMap, ops::Range};
 use candle_core::{Device, Tensor};
 use moss_kernels::{
     KernelError,
-    cuda::{FEW_ROWS, Gpu, Graph, Link, RopeOnGpu, Watch},
+    cuda::{FEW_ROWS, Gpu, GpuInfo, Graph, Link, RopeOnGpu, Watch, list_gpus},
 };
 
 use crate::{
-    CacheShape, CardInfo, ComputeDtype, HiddenPoint, LoadEvent, LoadOptions, MemoryPlan, ModelError,
-    MossConfig, WeightSource,
+    CardInfo, ComputeDtype, HiddenPoint, LoadEvent, LoadOptions, ModelError, MossConfig, WeightSource,
     pipeline::Before,
+    placement::{Card, CardKind, HEAD_ROWS, PANEL_VALUES},
     plan::{Answers, MAX_ROWS, Pass},
     tap::Tap,
 };
@@ -41,6 +40,18 @@ const MAX_STEP_ROWS: usize = 16;
 /// Layers that a report of non-finite values can name, the head being one.
 const MAX_LAYERS: usize = 254;
 
+/// The GPUs of this machine, as a placement has to know them.
+///
+/// # Errors
+/// [`ModelError::Gpu`] where there is no driver, or a build without kernels for GPUs.
+pub fn machine_gpus() -> Result<Vec<Card>, ModelError> {
+    let card = |(info, free): (GpuInfo, u64)| {
+        let kind = CardKind::Gpu { ordinal: info.ordinal };
+        Card { bandwidth: info.bandwidth(), name: info.name, kind, free }
+    };
+    Ok(list_gpus(None).map_err(ModelError::Gpu)?.into_iter().map(card).collect())
+}
+
 /// A card that is open, before anything is on it.
 #[derive(Debug)]
 pub(crate) struct OpenGpu {
@@ -55,17 +66,15 @@ impl OpenGpu {
         Ok(Self { gpu, free })
     }
 
-    /// What layers `layers` would take here, beside a cache of `cache`.
-    pub(crate) fn plan(
-        &self,
-        source: &dyn WeightSource,
-        config: &MossConfig,
-        cache: CacheShape,
-        layers: Range<usize>,
-    ) -> Result<MemoryPlan, ModelError> {
-        memory::plan(source, config, cache, layers, &self.gpu)
+    /// What a placement has to know of it.
+    pub(crate) fn card(&self) -> Card {
+        let info = self.gpu.info();
+        let kind = CardKind::Gpu { ordinal: info.ordinal };
+        Card { name: info.name.clone(), kind, free: self.free, bandwidth: info.bandwidth() }
     }
 }
+
+const _: () = assert!(HEAD_ROWS == FEW_ROWS && PANEL_VALUES == moss_kernels::cuda::PANEL_VALUES);
 
 /// Consecutive layers with their cache and buffers; the embedding too where they are the first, the head where they are the last.
 #[derive(Debug)]

@@ -8,10 +8,10 @@ use crate::{
 const MARGIN: u64 = 192 << 20;
 
 /// Rows that go through the head together.
-const HEAD_ROWS: usize = 64;
+pub(crate) const HEAD_ROWS: usize = 64;
 
 /// Values of the panel that a packed weight is unpacked into for a product of many rows.
-const PANEL_VALUES: usize = 12_000_000;
+pub(crate) const PANEL_VALUES: usize = 12_000_000;
 
 /// Bytes of a network's parts, as a device keeps them.
 #[derive(Debug, Clone, PartialEq, Eq)]

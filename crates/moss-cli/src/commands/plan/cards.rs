@@ -1,7 +1,7 @@
 //! Cards: those that one may not have, by name, and those of this machine.
 
 use moss::model::{
-    DeviceSpec,
+    DeviceSpec, machine_gpus,
     placement::{Card, CardKind},
 };
 
@@ -111,13 +111,16 @@ fn known(name: &str, ordinal: usize) -> Result<PlannedCard, Advised> {
     })
 }
 
-/// GPU `ordinal` of this machine.
+/// GPU `ordinal` of this machine, with what it has free now. No driver says what its tensor cores do.
 fn this_gpu(ordinal: usize) -> anyhow::Result<PlannedCard> {
-    Err(Advised {
-        message: format!("`plan` cannot look at GPU {ordinal} of this machine yet"),
-        hint: "name its kind, such as `--cards t4,t4`".into(),
-    }
-    .into())
+    let gpus = machine_gpus()?;
+    let found = gpus.len();
+    let card = gpus.into_iter().nth(ordinal).ok_or_else(|| Advised {
+        message: format!("there is no GPU {ordinal}, {found} found"),
+        hint: "`nvidia-smi -L` lists those there are; `--cards t4,t4` plans for cards that are elsewhere"
+            .into(),
+    })?;
+    Ok(PlannedCard { card, tensor_flops: None })
 }
 
 /// The CPU with the memory that is available now and its own bandwidth, where the flags do not say otherwise.
