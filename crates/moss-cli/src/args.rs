@@ -30,6 +30,7 @@ pub(crate) enum Command {
     Generate(commands::generate::GenerateArgs),
     Inspect(commands::inspect::InspectArgs),
     Bench(commands::bench::BenchArgs),
+    Doctor(commands::doctor::DoctorArgs),
     Plan(commands::plan::PlanArgs),
     Tokenize(commands::tokenize::TokenizeArgs),
     Logits(commands::logits::LogitsArgs),

@@ -2,6 +2,7 @@
 
 mod args;
 mod commands;
+mod gpu;
 mod hints;
 mod interrupt;
 mod messages;
@@ -45,6 +46,7 @@ fn run(cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
         Some(Command::Generate(args)) => commands::generate::run(args, cli, printer),
         Some(Command::Inspect(args)) => commands::inspect::run(args, cli, printer),
         Some(Command::Bench(args)) => commands::bench::run(args, cli, printer),
+        Some(Command::Doctor(args)) => commands::doctor::run(args, cli, printer),
         Some(Command::Plan(args)) => commands::plan::run(args, cli, printer),
         Some(Command::Tokenize(args)) => commands::tokenize::run(args, cli, printer),
         Some(Command::Logits(args)) => commands::logits::run(args, cli, printer),

@@ -230,6 +230,13 @@ mod tests {
     }
 
     #[test]
+    fn halves_are_the_noise_that_f16_holds() {
+        let rounded: Vec<f32> = noise(1000, 4.0, 3).iter().map(|v| f16::from_f32(*v).to_f32()).collect();
+        assert_eq!(halves(1000, 4.0, 3), rounded);
+        assert!(rounded.iter().any(|value| *value > 3.9) && rounded.iter().any(|value| *value < -3.9));
+    }
+
+    #[test]
     fn products_of_made_up_values_stay_near_one() {
         let largest = |weight| {
             let linear = Linear::new(weight, None, &Device::Cpu).unwrap();

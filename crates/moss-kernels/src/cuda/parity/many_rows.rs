@@ -128,10 +128,10 @@ impl Panel {
         let rows = self.first_tile * TILE..outputs.min((self.first_tile + self.tiles) * TILE);
         let columns = self.first_block * BLOCK..(self.first_block + self.blocks) * BLOCK;
         rows.flat_map(move |output| {
-            let (row, columns) = ((output - self.first_tile * TILE) * self.blocks * BLOCK, columns.clone());
-            self.place.iter().enumerate().filter_map(move |(input, place)| {
-                columns.contains(place).then(|| (output, input, row + place - columns.start))
-            })
+            let (row, first) = ((output - self.first_tile * TILE) * self.blocks * BLOCK, columns.start);
+            let columns = columns.clone();
+            let there = self.place.iter().enumerate().filter(move |(_, place)| columns.contains(place));
+            there.map(move |(input, place)| (output, input, row + place - first))
         })
     }
 }
