@@ -34,6 +34,6 @@ fn main() -> anyhow::Result<()> {
     let stop = StopRules { stop_ids: vec![tokenizer.special()?.eom], ..StopRules::default() };
     let outcome =
         engine.submit(Request { stop, ..Request::new(prompt, SamplingParams::greedy()) })?.wait()?;
-    writeln!(out, "{}", outcome.text)?;
+    writeln!(out, "{}", outcome.text.trim_start())?;
     Ok(())
 }
