@@ -15,35 +15,28 @@ struct DequantizeArgs {
     u32 first_tile, tiles, first_block, panel_blocks;
 };
 
-__device__ __forceinline__ u32 scaled(u32 pair, half2 scale) { return as_u32(__hmul2(as_half2(pair), scale)); }
-
 template <Format F> __device__ __forceinline__ void dequantize(const DequantizeArgs& a) {
+    wait_for_previous();
     const u32 warp = (blockIdx.x * blockDim.x + threadIdx.x) / WARP, lane = threadIdx.x % WARP, g = lane / 4, t = lane % 4;
     if (warp >= a.tiles * a.panel_blocks) return;
     const u32 tile = warp / a.panel_blocks, panel_block = warp % a.panel_blocks, block = a.first_block + panel_block;
     const u64 at = u64(a.first_tile + tile) * a.blocks + block;
     const u32 group = a.group_magic ? __umulhi(block, a.group_magic) : block;
     const uint2 entry = __ldg(a.table + (u64(a.first_tile + tile) * a.groups + group) * 8 + g);
-    const half2 upper = as_half2(entry.x), lower = as_half2(entry.y);
-    const half2 low = __high2half2(upper), high = __high2half2(lower);
-    const half2 scales[2] = {__low2half2(upper), __low2half2(lower)};
     half* out = a.out + (u64(tile) * 16 + g) * a.panel_blocks * K_BLOCK + panel_block * K_BLOCK + 8 * t;
 #pragma unroll
     for (u32 piece = 0; piece < 2; ++piece) {   // 32 inputs each: two steps
-        Fragment f[2];
+        DenseRows dense;
         if constexpr (F == Format::Int4) {
             const uint2 w = __ldcs(reinterpret_cast<const uint2*>(a.weight + at * WARP + lane) + piece);
-            f[0] = unpack_int4(w.x, low, high), f[1] = unpack_int4(w.y, low, high);
+            dense = dense_rows<F>(&w.x, entry);
         } else {
             const uint4 w = load_once(a.weight + (at * 2 + piece) * WARP + lane);
-            f[0] = unpack_int8(w.x, w.y, low, high), f[1] = unpack_int8(w.z, w.w, low, high);
+            dense = dense_rows<F>(&w.x, entry);
         }
 #pragma unroll
-        for (u32 row = 0; row < 2; ++row) {
-            const half2 s = scales[row];
-            const uint4 values = {scaled(f[0].a[row], s), scaled(f[0].a[2 + row], s), scaled(f[1].a[row], s), scaled(f[1].a[2 + row], s)};
-            *reinterpret_cast<uint4*>(out + u64(row) * 8 * a.panel_blocks * K_BLOCK + 32 * piece) = values;
-        }
+        for (u32 row = 0; row < 2; ++row)
+            *reinterpret_cast<uint4*>(out + u64(row) * 8 * a.panel_blocks * K_BLOCK + 32 * piece) = dense.row[row];
     }
 }
 

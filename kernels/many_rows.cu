@@ -9,6 +9,7 @@
 
 extern "C" __global__ void __launch_bounds__(256) heads_and_inner(
     const half* __restrict__ y, u32 y_stride, u32 inner_start, const __grid_constant__ Heads heads) {
+    wait_for_previous();
     const u32 row = blockIdx.y, column = 2 * (blockIdx.x * blockDim.x + threadIdx.x);
     const bool is_inner = column >= inner_start;
     const u32 r = is_inner ? column - inner_start : column;
@@ -24,6 +25,7 @@ extern "C" __global__ void __launch_bounds__(256) heads_and_inner(
 
 extern "C" __global__ void __launch_bounds__(256) add_bias(
     float* __restrict__ x, const float* __restrict__ bias, u32 hidden, u32 layer, u64* non_finite) {
+    wait_for_previous();
     const u32 row = blockIdx.y;
     for (u32 i = blockIdx.x * blockDim.x + threadIdx.x; i < hidden; i += gridDim.x * blockDim.x) {
         const float v = x[u64(row) * hidden + i] + (bias ? bias[i] : 0.f);

@@ -22,6 +22,7 @@ __device__ __forceinline__ u32 place_of(u32 block, u32 t, u32 step, u32 p, u32 e
 
 extern "C" __global__ void __launch_bounds__(256) repack_int4(
     const u32* __restrict__ qweight, const u32* __restrict__ order, u32* __restrict__ out, u32 inputs, u32 outputs, u32 blocks, u64 words) {
+    wait_for_previous();
     const u64 index = u64(blockIdx.x) * blockDim.x + threadIdx.x;
     if (index >= words) return;
     const u32 step = index % 4, lane = index / 4 % WARP, g = lane / 4, t = lane % 4;
@@ -37,6 +38,7 @@ extern "C" __global__ void __launch_bounds__(256) repack_int4(
 
 extern "C" __global__ void __launch_bounds__(256) repack_int8(
     const u32* __restrict__ qweight, const u32* __restrict__ order, u32* __restrict__ out, u32 inputs, u32 outputs, u32 blocks, u64 words) {
+    wait_for_previous();
     const u64 index = u64(blockIdx.x) * blockDim.x + threadIdx.x;
     if (index >= words) return;
     const u32 word_of_piece = index % 4, lane = index / 4 % WARP, g = lane / 4, t = lane % 4, piece = index / 128 % 2;
@@ -52,6 +54,7 @@ extern "C" __global__ void __launch_bounds__(256) repack_int8(
 
 template <u32 BITS>
 __device__ __forceinline__ void table(const u32* qzeros, const half* scales, const u32* group_of, uint2* out, u32 outputs, u32 places, u32 entries) {
+    wait_for_previous();
     const u32 index = blockIdx.x * blockDim.x + threadIdx.x;
     if (index >= entries) return;
     const u32 g = index % 8, place = index / 8 % places, tile = index / 8 / places;
@@ -85,6 +88,7 @@ extern "C" __global__ void __launch_bounds__(256) repack_table_int8(
 
 // fill_random: words of random bits, `word & keep | set[i % 2]`: made-up weights for measuring.
 extern "C" __global__ void __launch_bounds__(256) fill_random(u32* __restrict__ out, u64 words, u32 seed, u32 keep, u32 set_even, u32 set_odd) {
+    wait_for_previous();
     for (u64 i = u64(blockIdx.x) * blockDim.x + threadIdx.x; i < words; i += u64(gridDim.x) * blockDim.x) {
         u64 z = (i + 1) * 0x9e3779b97f4a7c15ull + u64(seed) * 0xd1342543de82ef95ull;   // splitmix64
         z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;

@@ -16,7 +16,7 @@ use std::{
 const TARGETS: [(&str, &str); 4] = [
     ("-arch=sm_75 -cubin", "sm_75.cubin"),
     ("-arch=sm_80 -cubin", "sm_80.cubin"),
-    ("-arch=sm_90 -cubin", "sm_90.cubin"),
+    ("-arch=sm_90a -cubin", "sm_90.cubin"), // with what this generation alone has,
     ("-arch=compute_75 -ptx", "compute_75.ptx"),
 ];
 

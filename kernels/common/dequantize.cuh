@@ -47,3 +47,25 @@ __device__ __forceinline__ Fragment unpack_int8(u32 first, u32 second, half2 low
     f.a[3] = as_u32(__hsub2(as_half2(__byte_perm(second, 0x64646464u, 0x4342)), high));
     return f;
 }
+
+// 32 inputs of one lane of a packed tile and block, dense: inputs 8 t.. of row g in [0], of row g + 8 in [1], each (q - zero) * scale
+// rounded once. `w` holds two words for int4, four for int8; `entry` is the group's of rows g and g + 8.
+struct DenseRows {
+    uint4 row[2];
+};
+
+template <Format F> __device__ __forceinline__ DenseRows dense_rows(const u32* w, uint2 entry) {
+    const half2 upper = as_half2(entry.x), lower = as_half2(entry.y);
+    const half2 low = __high2half2(upper), high = __high2half2(lower);
+    const half2 scales[2] = {__low2half2(upper), __low2half2(lower)};
+    Fragment f[2];
+    if constexpr (F == Format::Int4) f[0] = unpack_int4(w[0], low, high), f[1] = unpack_int4(w[1], low, high);
+    else f[0] = unpack_int8(w[0], w[1], low, high), f[1] = unpack_int8(w[2], w[3], low, high);
+    DenseRows out;
+#pragma unroll
+    for (u32 row = 0; row < 2; ++row) {
+        const auto scaled = [&](u32 pair) { return as_u32(__hmul2(as_half2(pair), scales[row])); };
+        out.row[row] = {scaled(f[0].a[row]), scaled(f[0].a[2 + row]), scaled(f[1].a[row]), scaled(f[1].a[2 + row])};
+    }
+    return out;
+}

@@ -47,7 +47,7 @@ __device__ __forceinline__ void report_non_finite(u64* flag, u32 layer, u32 row,
 __device__ __forceinline__ bool is_finite(float v) { return (__float_as_uint(v) & 0x7f800000u) != 0x7f800000u; }
 
 // Programmatic dependent launch (sm_90): a kernel may start while the one before it ends. Everything that the one before
-// wrote may be read only after `wait_for_previous`.
+// wrote may be read, and what it reads written, only after `wait_for_previous`: every kernel calls it, whatever precedes it today.
 __device__ __forceinline__ void wait_for_previous() {
 #if __CUDA_ARCH__ >= 900
     asm volatile("griddepcontrol.wait;" ::: "memory");

@@ -77,9 +77,11 @@ impl Pipeline {
                 if interrupted() {
                     return Err(ModelError::Interrupted);
                 }
-                self.run(stage, &pass, number, interrupted, tap)?;
+                let ran = self.run(stage, &pass, number, interrupted, tap);
+                ran.or_else(|error| self.explain(plan, error))?;
             }
             let last = self.stages.len() - 1;
+            self.fetch_flags(last)?;
             let answered = match self.stages.last_mut() {
                 Some((_, Stage::Cpu(stage))) => stage.answer(&pass, &mut answers, tap),
                 Some((_, Stage::Gpu(stage))) => stage.answer(&pass, number, &mut answers, tap),
@@ -115,14 +117,26 @@ impl Pipeline {
         ran.map_err(|error| self.blame(index, error))
     }
 
+    /// A stage that meets a value that is not finite may have been handed it: then the card's report names where it came from.
+    fn explain(&mut self, plan: &Plan<'_>, error: ModelError) -> Result<(), ModelError> {
+        if let ModelError::NonFinite { .. } = error {
+            self.fetch_flags(self.stages.len())?;
+            self.check_flags(plan)?;
+        }
+        Err(error)
+    }
+
+    /// Starts fetching what the cards of the first `count` stages reported.
+    fn fetch_flags(&mut self, count: usize) -> Result<(), ModelError> {
+        self.stages[..count].iter_mut().try_for_each(|(_, stage)| match stage {
+            Stage::Cpu(_) => Ok(()),
+            Stage::Gpu(stage) => stage.fetch_flag(),
+        })
+    }
+
     /// Looks at what the cards reported, which may be passes ago.
     fn check_flags(&mut self, plan: &Plan<'_>) -> Result<(), ModelError> {
         let mut first: Option<(usize, usize, usize, f32)> = None;
-        for (_, stage) in &mut self.stages {
-            if let Stage::Gpu(stage) = stage {
-                stage.fetch_flag()?;
-            }
-        }
         for (_, stage) in &self.stages {
             if let Stage::Gpu(stage) = stage
                 && let Some(found) = stage.flag()?

@@ -1,6 +1,6 @@
 //! The structs that kernels take by value, field for field as in `kernels/`.
 
-use std::ptr::null;
+use std::{ffi::c_void, ptr::null};
 
 use candle_core::cuda_backend::cudarc::driver::{DeviceRepr, ValidAsZeroBits};
 use half::f16;
@@ -174,6 +174,26 @@ pub(crate) struct DequantizeArgs {
     pub(crate) tiles: u32,
     pub(crate) first_block: u32,
     pub(crate) panel_blocks: u32,
+}
+
+/// `MatmulArgs` of `kernels/matmul_packed.cu`.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub(crate) struct MatmulArgs {
+    pub(crate) weight: *const u8,
+    pub(crate) table: *const u8,
+    pub(crate) x: *const f16,
+    pub(crate) y: *mut c_void,
+    pub(crate) turns: *mut u32,
+    pub(crate) tiles: u32,
+    pub(crate) blocks: u32,
+    pub(crate) groups: u32,
+    pub(crate) group_magic: u32,
+    pub(crate) outputs: u32,
+    pub(crate) n: u32,
+    pub(crate) x_stride: u32,
+    pub(crate) y_stride: u32,
+    pub(crate) splits: u32,
 }
 
 /// `SampleParams` of `kernels/sample_cut.cu`.

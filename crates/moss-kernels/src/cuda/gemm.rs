@@ -1,4 +1,5 @@
-//! Products of many rows: cuBLAS on the tensor cores, over the dense weight or over panels of a packed one.
+//! Products of many rows: a packed weight by a kernel of our own where the card has it; all else by cuBLAS, over the dense weight or over
+//! panels of a packed one.
 
 use std::ffi::c_void;
 
@@ -15,6 +16,29 @@ use crate::{KernelError, fragment::BLOCK};
 
 /// Values of a dequantised panel: 24 MB, which stay in a large card's second-level cache between being made and being read.
 pub const PANEL_VALUES: usize = 12_000_000;
+
+/// Output tiles of an added product whose parts can wait for each other.
+pub(super) const MAX_TURNS: usize = 4096;
+
+/// What products of many rows need on the way.
+#[derive(Debug)]
+pub struct ProductScratch {
+    /// Part of a packed weight, dense.
+    panel: Buffer<f16>,
+    /// Zero between products.
+    pub(super) turns: Buffer<u32>,
+}
+
+impl ProductScratch {
+    /// `panel_values` is what the largest packed weight needs, [`PANEL_VALUES`] at most; none is taken where the card needs none.
+    ///
+    /// # Errors
+    /// [`KernelError::Driver`], out of memory for one.
+    pub fn new(gpu: &Gpu, panel_values: usize) -> Result<Self, KernelError> {
+        let (panel, turns) = if gpu.multiplies_packed() { (0, MAX_TURNS) } else { (panel_values, 0) };
+        Ok(Self { panel: gpu.zeros(panel)?, turns: gpu.zeros(turns)? })
+    }
+}
 
 /// Where a product goes.
 #[derive(Debug, Clone, Copy)]
@@ -34,7 +58,7 @@ struct Dense {
 }
 
 impl Gpu {
-    /// `x W^T` for `n` rows, f16 products summed in f32. `panel` is scratch for packed weights.
+    /// `x W^T` for `n` rows, f16 products summed in f32.
     ///
     /// # Errors
     /// [`KernelError::Argument`] where extents do not fit; [`KernelError::Driver`].
@@ -44,7 +68,7 @@ impl Gpu {
         x: LinearInput<'_>,
         n: usize,
         product: Product<'_>,
-        panel: &Buffer<f16>,
+        scratch: &ProductScratch,
     ) -> Result<(), KernelError> {
         const OP: &str = "matmul";
         let outputs = linear.out_features;
@@ -71,6 +95,10 @@ impl Gpu {
             let (inputs, start) = (linear.input_stride(), linear.weight.ptr().cast());
             return self.gemm(Dense { start, outputs, inputs, stride: inputs }, x, 0, n, product, 0);
         }
+        if self.multiplies_packed() {
+            return self.matmul_packed(linear, x, n, product, scratch);
+        }
+        let panel = &scratch.panel;
         // A product that is added up can take its inputs in parts, and then has all outputs at once to share out over the card; one
         // that is stored, and rounded, takes them whole.
         let (tiles, blocks) = match product {

@@ -5,12 +5,12 @@ use std::{collections::HashMap, ffi::c_void, sync::Arc};
 use candle_core::cuda_backend::cudarc::{
     driver::{
         CudaContext, CudaFunction,
-        sys::{self, CUlaunchAttributeID},
+        sys::{self, CUfunction_attribute, CUlaunchAttributeID},
     },
     nvrtc::Ptx,
 };
 
-use super::{During, Gpu, GpuCode, images};
+use super::{During, Gpu, GpuCode, images, matmul_packed};
 use crate::KernelError;
 
 macro_rules! kernels {
@@ -47,9 +47,23 @@ kernels! {
     "linear_int8": LinearInt8N8 = "linear_int8_n8", LinearInt8N16 = "linear_int8_n16", LinearInt8N32 = "linear_int8_n32",
         LinearInt8N64 = "linear_int8_n64";
     "many_rows": HeadsAndInner = "heads_and_inner", AddBias = "add_bias";
+    "matmul_packed": MatmulInt4Store = "matmul_int4_store", MatmulInt4Add = "matmul_int4_add",
+        MatmulInt8Store = "matmul_int8_store", MatmulInt8Add = "matmul_int8_add";
     "repack": RepackInt4 = "repack_int4", RepackInt8 = "repack_int8", RepackTableInt4 = "repack_table_int4",
         RepackTableInt8 = "repack_table_int8", FillRandom = "fill_random";
     "sample_cut": SampleScore = "sample_score", SampleCut = "sample_cut";
+}
+
+impl Kernel {
+    /// Bytes of shared memory that a block gets at its launch.
+    fn shared_memory(self) -> u32 {
+        match self {
+            Self::MatmulInt4Store | Self::MatmulInt4Add | Self::MatmulInt8Store | Self::MatmulInt8Add => {
+                matmul_packed::SHARED_MEMORY
+            }
+            _ => 0,
+        }
+    }
 }
 
 /// The kernels of one card, loaded.
@@ -69,7 +83,12 @@ impl Kernels {
             let module =
                 context.load_module(Ptx::from_binary(image.bytes(code))).during("load the kernels")?;
             for (kernel, _, name) in Kernel::ALL.iter().filter(|(_, stem, _)| *stem == image.stem) {
-                functions.insert(*kernel, module.load_function(name).during("find a kernel")?);
+                let function = module.load_function(name).during("find a kernel")?;
+                if code == GpuCode::Machine(90) && kernel.shared_memory() > 0 {
+                    let most = CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+                    function.set_attribute(most, kernel.shared_memory() as i32).during(name)?;
+                }
+                functions.insert(*kernel, function);
             }
         }
         let mut driver = 0;
@@ -119,7 +138,7 @@ impl Gpu {
             blockDimX: block,
             blockDimY: 1,
             blockDimZ: 1,
-            sharedMemBytes: 0,
+            sharedMemBytes: kernel.shared_memory(),
             hStream: self.stream.cu_stream(),
             attrs: &raw mut attribute,
             numAttrs: u32::from(self.kernels.overlap),

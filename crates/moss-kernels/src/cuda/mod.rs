@@ -17,6 +17,7 @@ mod images;
 mod launch;
 mod linear;
 mod link;
+mod matmul_packed;
 mod measure;
 pub mod parity;
 mod repack;
@@ -30,7 +31,7 @@ pub use attention::{DecodeRows, DecodeScratch, KvBlocks, PREFILL_TILE, PrefillTi
 pub use buffer::{Buffer, Pinned, View};
 pub use device::{Gpu, GpuCode, GpuInfo, gpu_count, list_gpus};
 pub use elementwise::{HeadLayout, HeadTargets, NormWeights, RopeOnGpu};
-pub use gemm::{PANEL_VALUES, Product};
+pub use gemm::{PANEL_VALUES, Product, ProductScratch};
 pub use graph::Graph;
 pub use linear::{FEW_ROWS, LinearInput, LinearPair, Watch};
 pub use link::{Link, LinkWay};

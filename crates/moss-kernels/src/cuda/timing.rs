@@ -7,7 +7,7 @@ use half::f16;
 
 use super::{
     Buffer, DecodeRows, DecodeScratch, Gpu, GpuLinear, Graph, LinearPair, NormWeights, PANEL_VALUES,
-    PREFILL_TILE, PrefillTiles, Product, Watch,
+    PREFILL_TILE, PrefillTiles, Product, ProductScratch, Watch,
     attention::BLOCK_POSITIONS,
     rig::{Layer, LayerShape, Pass, norm},
 };
@@ -110,7 +110,7 @@ struct Buffers {
     tiles: Buffer<u32>,
     scratch: DecodeScratch,
     product: Buffer<f16>,
-    panel: Buffer<f16>,
+    products: ProductScratch,
     final_normed: Buffer<f16>,
     last_row: Buffer<u32>,
     logits: Buffer<f32>,
@@ -227,7 +227,7 @@ impl<'a> Timing<'a> {
             tiles: gpu.upload(&tiles)?,
             scratch: DecodeScratch::new(gpu, 1, held, SHAPE.heads())?,
             product: gpu.zeros(if rows > 1 { rows * SHAPE.inner_size.max(3 * hidden) } else { 0 })?,
-            panel: gpu.zeros(if rows > 1 { PANEL_VALUES } else { 0 })?,
+            products: ProductScratch::new(gpu, if rows > 1 { PANEL_VALUES } else { 0 })?,
             final_normed: gpu.zeros(hidden)?,
             last_row: gpu.upload(&[rows as u32 - 1])?,
             logits: gpu.zeros(VOCABULARY)?,
@@ -258,7 +258,7 @@ impl<'a> Timing<'a> {
         let [h, _] = pass.normed(layer);
         let [attended, inner] = pass.ready(layer);
         let last = super::LinearInput { values: &b.final_normed, stride: self.lm_head.input_stride() };
-        let product = |linear: &GpuLinear, x, to: Product<'_>| gpu.matmul(linear, x, n, to, &b.panel);
+        let product = |linear: &GpuLinear, x, to: Product<'_>| gpu.matmul(linear, x, n, to, &b.products);
         let sum = Product::Add(&pass.stream, SHAPE.hidden());
         let place = |linear: &GpuLinear, is_inner| {
             let to = pass.targets(layer);

@@ -98,7 +98,7 @@ impl GpuBlock {
         } else {
             let product = |linear, x, inner| {
                 let stride = moss_kernels::cuda::GpuLinear::out_features(linear).next_multiple_of(8);
-                gpu.matmul(linear, x, n, Product::Store(&w.product, stride), &w.panel)?;
+                gpu.matmul(linear, x, n, Product::Store(&w.product, stride), &w.products)?;
                 gpu.heads_and_inner(&w.product, stride, inner, n, (qkv, fc_in), &heads)
             };
             product(qkv, h[0], false)?;
@@ -109,8 +109,8 @@ impl GpuBlock {
             return gpu.linear_residual(&self.outputs, [attended, inner], n, &w.stream, watch);
         }
         let stride = out_proj.out_features();
-        gpu.matmul(out_proj, attended, n, Product::Add(&w.stream, stride), &w.panel)?;
-        gpu.matmul(fc_out, inner, n, Product::Add(&w.stream, stride), &w.panel)?;
+        gpu.matmul(out_proj, attended, n, Product::Add(&w.stream, stride), &w.products)?;
+        gpu.matmul(fc_out, inner, n, Product::Add(&w.stream, stride), &w.products)?;
         gpu.close_layer(&w.stream, fc_out, n, watch)
     }
 

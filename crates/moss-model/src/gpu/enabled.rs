@@ -259,7 +259,8 @@ impl GpuStage {
         .map_err(hand_over)
     }
 
-    /// Adds what the head says of the wanted rows of `pass` to `answers`, after [`GpuStage::run`]. The host waits where there are any.
+    /// Adds what the head says of the wanted rows of `pass` to `answers`, after [`GpuStage::run`], and fetches what was reported. The
+    /// host waits where any row is wanted.
     pub(crate) fn answer(
         &mut self,
         pass: &Pass<'_, '_>,
@@ -272,7 +273,9 @@ impl GpuStage {
         let in_order = n <= FEW_ROWS && pass.wanted.len() == n;
         let kernel = |op| move |source| ModelError::Kernel { layer, op, source };
         let Some(head) = &mut self.head else { return Err(ModelError::NothingHandedOver { layer }) };
-        let watch = Watch { flag: &self.workspace.flag, layer: watched(number, layer) };
+        if pass.cuts.is_empty() {
+            return self.fetch_flag();
+        }
         let mut first = 0;
         for cuts in pass.cuts.chunks(FEW_ROWS) {
             if !is_recorded {
@@ -281,9 +284,12 @@ impl GpuStage {
                     false => Some(self.workspace.wanted(n, first, cuts.len()).map_err(kernel("head"))?),
                 };
                 head.wish(cuts).map_err(kernel("sampling"))?;
+                let watch = Watch { flag: &self.workspace.flag, layer: watched(number, layer) };
                 head.run(&self.gpu, &self.workspace.stream, rows, cuts.len(), watch)
                     .map_err(kernel("head"))?;
             }
+            // On its way before the wait for the answers, so that there is one wait.
+            self.workspace.fetch_flag().map_err(kernel("finite check"))?;
             head.collect(cuts, answers).map_err(kernel("logits"))?;
             if tap.0.is_some() {
                 let normed = head.normed(&self.gpu, cuts.len()).map_err(kernel("head"))?;
@@ -302,7 +308,7 @@ impl GpuStage {
         Tensor::from_vec(values, (n, hidden), &Device::Cpu).map_err(|error| kernel(error.into()))
     }
 
-    /// Starts fetching what the passes so far reported.
+    /// Starts fetching what the passes so far reported; [`GpuStage::answer`] has done so.
     pub(crate) fn fetch_flag(&mut self) -> Result<(), ModelError> {
         let kernel = |source| ModelError::Kernel { layer: self.layers.end, op: "finite check", source };
         self.workspace.fetch_flag().map_err(kernel)

@@ -6,7 +6,7 @@ use moss_kernels::{
     DenseDtype, DenseWeight, KernelError,
     cuda::{
         Buffer, DecodeRows, DecodeScratch, Gpu, GpuLinear, LinearInput, PANEL_VALUES, PREFILL_TILE, Pinned,
-        PrefillTiles, View,
+        PrefillTiles, ProductScratch, View,
     },
 };
 
@@ -31,8 +31,7 @@ pub(super) struct Workspace {
     pub(super) q: Buffer<f16>,
     /// `[rows, outputs]`: a product of many rows.
     pub(super) product: Buffer<f16>,
-    /// Part of a packed weight, dense.
-    pub(super) panel: Buffer<f16>,
+    pub(super) products: ProductScratch,
     /// See [`moss_kernels::cuda::Watch`].
     pub(super) flag: Buffer<u64>,
     pub(super) scratch: DecodeScratch,
@@ -85,7 +84,7 @@ impl Workspace {
             stream: gpu.zeros(MAX_ROWS * hidden)?,
             q: halves(layout.num_heads * layout.stride())?,
             product: halves(config.inner_size.max(3 * hidden).next_multiple_of(8))?,
-            panel: gpu.zeros(panel_values(blocks))?,
+            products: ProductScratch::new(gpu, panel_values(blocks))?,
             flag: gpu.upload(&[u64::MAX])?,
             scratch: DecodeScratch::new(gpu, MAX_STEP_ROWS, config.context_length, layout)?,
             normed: [

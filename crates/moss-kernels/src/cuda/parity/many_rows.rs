@@ -5,7 +5,7 @@ use super::{Case, HALF_STEP, Lab, Prepared, Stored, Tolerance, f16, on_cpu, plac
 use crate::{
     DenseDtype, DenseWeight, GptqWeight, KernelError, LinearWeight,
     cuda::{
-        Buffer, Gpu, GpuLinear, LinearInput, PANEL_VALUES, Product,
+        Buffer, Gpu, GpuLinear, LinearInput, PANEL_VALUES, Product, ProductScratch,
         parity::fused::{Weights, clear_heads, found_heads, placed_heads, rows},
         rig::{LayerShape, Pass},
         weights::TILE,
@@ -163,7 +163,7 @@ fn product(stored: Stored, inputs: usize, outputs: usize, n: usize, added: bool)
             gpu: lab.gpu,
             linear: lab.load(&weight, None)?,
             x: lab.halves(&placed(&weight, &x))?,
-            panel: lab.gpu.zeros(PANEL_VALUES.max(TILE * inputs.next_multiple_of(BLOCK)))?,
+            scratch: ProductScratch::new(lab.gpu, PANEL_VALUES.max(TILE * inputs.next_multiple_of(BLOCK)))?,
             n,
         };
         let run = move || if added { job.add(&before) } else { job.store() };
@@ -175,14 +175,14 @@ struct Job<'a> {
     gpu: &'a Gpu,
     linear: GpuLinear,
     x: Buffer<f16>,
-    panel: Buffer<f16>,
+    scratch: ProductScratch,
     n: usize,
 }
 
 impl Job<'_> {
     fn run(&self, product: Product<'_>) -> Result<(), KernelError> {
         let x = LinearInput { values: &self.x, stride: self.linear.input_stride() };
-        self.gpu.matmul(&self.linear, x, self.n, product, &self.panel)
+        self.gpu.matmul(&self.linear, x, self.n, product, &self.scratch)
     }
 
     fn store(&self) -> Result<Vec<f32>, KernelError> {
