@@ -25,6 +25,7 @@ mod plan;
 mod random;
 mod source;
 mod tap;
+mod timeline;
 
 pub use config::MossConfig;
 pub use error::ModelError;
@@ -36,3 +37,4 @@ pub use options::{CardInfo, ComputeDtype, DeviceSpec, LoadEvent, LoadOptions, Me
 pub use random::{RandomWeights, WeightFormat};
 pub use source::{LinearParts, WeightSource};
 pub use tap::{HiddenPoint, HiddenTap};
+pub use timeline::StageSpan;

@@ -2,10 +2,11 @@
 
 use crate::{
     CacheShape, ComputeDtype, DeviceSpec, HiddenTap, LanguageModel, LoadEvent, LoadOptions, Logits,
-    ModelError, MossConfig, SequenceChunk, StageInfo, WeightSource, load,
+    ModelError, MossConfig, SequenceChunk, StageInfo, StageSpan, WeightSource, load,
     pipeline::{Pipeline, Stage},
     plan::Plan,
     tap::Tap,
+    timeline::Clock,
 };
 
 /// MOSS-moon-003 or any CodeGen network of its form, on one device or layer by layer over several.
@@ -33,7 +34,7 @@ impl Moss {
         progress(LoadEvent::Started { layers: config.num_layers });
         let stages = load::stages(source, &config, options, progress)?;
         progress(LoadEvent::Finished);
-        let pipeline = Pipeline { stages, vocab_size: config.vocab_size };
+        let pipeline = Pipeline { stages, vocab_size: config.vocab_size, clock: None };
         Ok(Self { config, cache: options.cache, dtype: options.dtype, pipeline })
     }
 
@@ -88,6 +89,20 @@ impl Moss {
         let plan = Plan::new(&self.config, self.cache, batch)?;
         let mut tap = Tap(tap);
         self.pipeline.forward(&plan, interrupted, &mut tap)
+    }
+
+    /// As [`LanguageModel::forward`], with the times at which each stage worked on each pass.
+    ///
+    /// # Errors
+    /// As for [`LanguageModel::forward`].
+    pub fn forward_timed(
+        &mut self,
+        batch: &[SequenceChunk<'_>],
+    ) -> Result<(Vec<Logits>, Vec<StageSpan>), ModelError> {
+        self.pipeline.clock = Some(Clock::new());
+        let answers = self.forward(batch, &|| false);
+        let clock = self.pipeline.clock.take();
+        Ok((answers?, clock.map_or_else(Vec::new, |clock| clock.spans())))
     }
 }
 

@@ -13,6 +13,7 @@ use crate::{
     gpu::GpuStage,
     plan::{Answers, Pass, Plan},
     tap::Tap,
+    timeline::{Clock, note},
 };
 
 /// What a stage on a card finds of the stage in front of it.
@@ -62,6 +63,8 @@ impl Stage {
 pub(crate) struct Pipeline {
     pub(crate) stages: Vec<(DeviceSpec, Stage)>,
     pub(crate) vocab_size: usize,
+    /// Where the stages' work is to be noted.
+    pub(crate) clock: Option<Clock>,
 }
 
 impl Pipeline {
@@ -103,10 +106,19 @@ impl Pipeline {
     ) -> Result<(), ModelError> {
         let (done, rest) = self.stages.split_at_mut(index);
         let front = done.last_mut().map(|(_, stage)| stage);
+        let moments = self.clock.as_mut().map(|clock| clock.span(index, number, pass.len()));
+        if let (Stage::Gpu(stage), Some(moments)) = (&mut rest[0].1, &moments) {
+            stage.note_next(moments.clone());
+        }
         let ran = match (&mut rest[0].1, front) {
             (Stage::Cpu(stage), front) => {
                 let before = front.map_or(Ok(None), |front| front.take_hidden(pass));
-                before.and_then(|before| stage.run(pass, before, interrupted, tap))
+                before.and_then(|before| {
+                    moments.iter().for_each(|[begin, _]| note(begin));
+                    stage.run(pass, before, interrupted, tap)?;
+                    moments.iter().for_each(|[_, end]| note(end));
+                    Ok(())
+                })
             }
             (Stage::Gpu(stage), None) => stage.run(pass, number, Before::Tokens, tap),
             (Stage::Gpu(stage), Some(Stage::Gpu(front))) => stage.run(pass, number, Before::Gpu(front), tap),

@@ -32,6 +32,8 @@ pub struct KvBlocks {
 }
 
 impl KvBlocks {
+    /// Room for `num_blocks`; memory comes with [`KvBlocks::hold`].
+    ///
     /// # Errors
     /// [`KernelError::Argument`] for a block size other than 16; [`KernelError::OutOfMemory`].
     pub fn new(
@@ -49,7 +51,17 @@ impl KvBlocks {
         )?;
         let (heads, stride) = (layout.num_heads, layout.stride());
         let len = num_blocks * heads * BLOCK_POSITIONS * stride;
-        Ok(Self { keys: gpu.zeros(len)?, values: gpu.zeros(len)?, heads, stride, num_blocks })
+        Ok(Self { keys: gpu.reserve(len)?, values: gpu.reserve(len)?, heads, stride, num_blocks })
+    }
+
+    /// Takes memory for the first `blocks`.
+    ///
+    /// # Errors
+    /// As for [`Gpu::hold`].
+    pub fn hold(&mut self, gpu: &Gpu, blocks: usize) -> Result<(), KernelError> {
+        let len = blocks * self.heads * BLOCK_POSITIONS * self.stride;
+        gpu.hold(&mut self.keys, len)?;
+        gpu.hold(&mut self.values, len)
     }
 
     /// Blocks there are.

@@ -6,14 +6,22 @@ use candle_core::cuda_backend::cudarc::driver::{
     CudaEvent, CudaSlice, CudaStream, DevicePtr, DeviceRepr, ValidAsZeroBits, result,
 };
 
-use super::During;
+use super::{During, reserved::Reserved};
 use crate::KernelError;
 
 /// `len` values on a card. Freed, in the order of its stream, when dropped.
 #[derive(Debug)]
 pub struct Buffer<T> {
-    pub(super) slice: CudaSlice<T>,
+    pub(super) memory: Memory<T>,
     pub(super) len: usize,
+}
+
+/// Where the values of a [`Buffer`] lie.
+#[derive(Debug)]
+pub(super) enum Memory<T> {
+    Taken(CudaSlice<T>),
+    /// There is memory for the first of them alone.
+    Reserved(Reserved),
 }
 
 impl<T> Buffer<T> {
@@ -48,9 +56,10 @@ impl<T> Buffer<T> {
     }
 
     pub(super) fn address(&self) -> u64 {
-        let stream = self.slice.stream();
-        let (address, _guard) = self.slice.device_ptr(stream);
-        address
+        match &self.memory {
+            Memory::Taken(slice) => slice.device_ptr(slice.stream()).0,
+            Memory::Reserved(reserved) => reserved.address,
+        }
     }
 
     pub(super) fn ptr(&self) -> *const T {

@@ -10,7 +10,7 @@ use candle_core::{
     },
 };
 
-use super::{Buffer, During, Pinned, images, launch::Kernels};
+use super::{Buffer, During, Pinned, buffer::Memory, images, launch::Kernels, reserved::Reserved};
 use crate::KernelError;
 
 /// The code that a card runs.
@@ -218,7 +218,34 @@ impl Gpu {
             .stream
             .alloc_zeros(len.max(1))
             .map_err(|error| self.out_of_memory(error, len * size_of::<T>()))?;
-        Ok(Buffer { slice, len })
+        Ok(Buffer { memory: Memory::Taken(slice), len })
+    }
+
+    /// Room for `len` zeros, for which [`Gpu::hold`] takes memory; all of it at once where the card cannot do that by and by.
+    ///
+    /// # Errors
+    /// [`KernelError::OutOfMemory`].
+    pub fn reserve<T: DeviceRepr + ValidAsZeroBits>(&self, len: usize) -> Result<Buffer<T>, KernelError> {
+        let bytes = len * size_of::<T>();
+        match Reserved::new(&self.stream, bytes).map_err(|error| self.out_of_memory(error, bytes))? {
+            Some(reserved) => Ok(Buffer { memory: Memory::Reserved(reserved), len }),
+            None => self.zeros(len),
+        }
+    }
+
+    /// Takes memory for the first `len` values of a buffer; those that were there stay, at their addresses.
+    ///
+    /// # Errors
+    /// [`KernelError::OutOfMemory`], which takes nothing; [`KernelError::Argument`] for more than the buffer's values.
+    pub fn hold<T>(&self, buffer: &mut Buffer<T>, len: usize) -> Result<(), KernelError> {
+        super::rule("hold memory", "length", len, len <= buffer.len, format!("at most {}", buffer.len))?;
+        let bytes = len * size_of::<T>();
+        match &mut buffer.memory {
+            Memory::Taken(_) => Ok(()),
+            Memory::Reserved(reserved) => {
+                reserved.hold(bytes).map_err(|error| self.out_of_memory(error, bytes))
+            }
+        }
     }
 
     /// A copy of `values`, which the host waits for.
@@ -226,10 +253,13 @@ impl Gpu {
     /// # Errors
     /// [`KernelError::OutOfMemory`].
     pub fn upload<T: DeviceRepr + ValidAsZeroBits>(&self, values: &[T]) -> Result<Buffer<T>, KernelError> {
-        let mut buffer = self.zeros(values.len())?;
+        const WHAT: &str = "copy to the GPU";
+        let buffer = self.zeros(values.len())?;
         if !values.is_empty() {
-            let mut view = buffer.slice.slice_mut(..values.len());
-            self.stream.memcpy_htod(values, &mut view).during("copy to the GPU")?;
+            self.stream.context().bind_to_thread().during(WHAT)?;
+            // SAFETY: the buffer holds as many values.
+            unsafe { result::memcpy_htod_async(buffer.address(), values, self.stream.cu_stream()) }
+                .during(WHAT)?;
             self.synchronize()?; // `values` may go now
         }
         Ok(buffer)
@@ -239,10 +269,20 @@ impl Gpu {
     ///
     /// # Errors
     /// [`KernelError::Driver`].
-    pub fn download<T: DeviceRepr>(&self, buffer: &Buffer<T>, len: usize) -> Result<Vec<T>, KernelError> {
-        let values =
-            self.stream.clone_dtoh(&buffer.slice.slice(..len.min(buffer.len))).during("copy from the GPU")?;
-        self.synchronize()?;
+    pub fn download<T: DeviceRepr + ValidAsZeroBits + Default + Clone>(
+        &self,
+        buffer: &Buffer<T>,
+        len: usize,
+    ) -> Result<Vec<T>, KernelError> {
+        const WHAT: &str = "copy from the GPU";
+        let mut values = vec![T::default(); len.min(buffer.len)];
+        if !values.is_empty() {
+            self.stream.context().bind_to_thread().during(WHAT)?;
+            // SAFETY: the buffer holds as many values; the host waits before it looks at them.
+            unsafe { result::memcpy_dtoh_async(&mut values, buffer.address(), self.stream.cu_stream()) }
+                .during(WHAT)?;
+            self.synchronize()?;
+        }
         Ok(values)
     }
 

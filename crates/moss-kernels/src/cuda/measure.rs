@@ -1,6 +1,15 @@
 //! What a card's memory gives, and how long work takes: the yardsticks of every figure.
 
-use candle_core::cuda_backend::cudarc::driver::{result, sys::CUevent_flags};
+use std::{
+    ffi::c_void,
+    sync::{Arc, OnceLock},
+    time::Instant,
+};
+
+use candle_core::cuda_backend::cudarc::driver::{
+    result,
+    sys::{self, CUevent_flags},
+};
 
 use super::{During, Gpu};
 use crate::KernelError;
@@ -20,6 +29,17 @@ impl Gpu {
         end.record(&self.stream).during(WHAT)?;
         end.synchronize().during(WHAT)?;
         Ok(f64::from(begin.elapsed_ms(&end).during(WHAT)?) / 1e3)
+    }
+
+    /// Has the host note the time when the stream comes by.
+    ///
+    /// # Errors
+    /// [`KernelError::Driver`].
+    pub fn note(&self, moment: &Arc<OnceLock<Instant>>) -> Result<(), KernelError> {
+        self.stream.context().bind_to_thread().during(WHAT)?;
+        let data = Arc::into_raw(moment.clone()).cast_mut().cast::<c_void>();
+        // SAFETY: `note_now` takes what `into_raw` gave, and is called once.
+        unsafe { sys::cuLaunchHostFunc(self.stream.cu_stream(), Some(note_now), data) }.result().during(WHAT)
     }
 
     /// Bytes a second, read and written, of a copy within the card: the best of several, of up to 2 GiB.
@@ -59,4 +79,12 @@ impl Gpu {
         }
         Ok(best)
     }
+}
+
+/// # Safety
+/// `data` is an `Arc<OnceLock<Instant>>` given away.
+unsafe extern "C" fn note_now(data: *mut c_void) {
+    // SAFETY: the caller's.
+    let moment = unsafe { Arc::from_raw(data.cast_const().cast::<OnceLock<Instant>>()) };
+    let _ = moment.set(Instant::now()); // the first time counts
 }

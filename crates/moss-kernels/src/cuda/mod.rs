@@ -21,6 +21,7 @@ mod matmul_packed;
 mod measure;
 pub mod parity;
 mod repack;
+mod reserved;
 mod rig;
 mod sample_cut;
 pub mod timing;

@@ -53,7 +53,8 @@ impl Layer {
         outputs: LinearPair,
         cache_blocks: usize,
     ) -> Result<Self, KernelError> {
-        let cache = KvBlocks::new(gpu, cache_blocks, BLOCK_POSITIONS, shape.heads())?;
+        let mut cache = KvBlocks::new(gpu, cache_blocks, BLOCK_POSITIONS, shape.heads())?;
+        cache.hold(gpu, cache_blocks)?;
         Ok(Self { norm: norm(gpu, shape.hidden())?, inputs, outputs, cache })
     }
 }

@@ -54,6 +54,11 @@ impl GpuBlock {
         })
     }
 
+    /// Takes memory for the first `blocks` of the cache.
+    pub(super) fn hold(&mut self, gpu: &Gpu, blocks: usize) -> Result<(), KernelError> {
+        self.cache.hold(gpu, blocks)
+    }
+
     /// Bytes of weights that one row reads.
     pub(super) fn weight_bytes(&self) -> u64 {
         let LinearPair { first: qkv, second: fc_in } = &self.inputs;

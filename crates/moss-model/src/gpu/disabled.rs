@@ -11,6 +11,7 @@ use crate::{
     placement::Card,
     plan::{Answers, Pass},
     tap::Tap,
+    timeline::Moment,
 };
 
 /// Whether this build has kernels for NVIDIA GPUs.
@@ -68,6 +69,10 @@ impl GpuStage {
     }
 
     pub(crate) fn copy_bandwidth(&self) -> Result<f64, ModelError> {
+        match *self {}
+    }
+
+    pub(crate) fn note_next(&mut self, _moments: [Moment; 2]) {
         match *self {}
     }
 

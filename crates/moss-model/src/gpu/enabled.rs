@@ -24,6 +24,7 @@ use crate::{
     placement::{Card, CardKind, HEAD_ROWS, PANEL_VALUES},
     plan::{Answers, MAX_ROWS, Pass},
     tap::Tap,
+    timeline::Moment,
 };
 
 use block::GpuBlock;
@@ -88,6 +89,10 @@ pub(crate) struct GpuStage {
     workspace: Workspace,
     graphs: HashMap<usize, Graph>,
     many_rows_from: usize,
+    /// Blocks of the cache that have memory.
+    held_blocks: usize,
+    /// To be noted at the beginning and the end of the next pass.
+    moments: Option<[Moment; 2]>,
     /// From the stage in front, once it has handed something over.
     link: Option<Link>,
     peer_copies: bool,
@@ -150,6 +155,8 @@ impl GpuStage {
             workspace,
             graphs: HashMap::new(),
             many_rows_from: options.many_rows_from.unwrap_or(FEW_ROWS + 1).clamp(1, FEW_ROWS + 1),
+            held_blocks: 0,
+            moments: None,
             link: None,
             peer_copies: options.peer_copies,
             free_before,
@@ -184,6 +191,11 @@ impl GpuStage {
         self.layers.clone()
     }
 
+    /// Has the next pass note when it begins and ends.
+    pub(crate) fn note_next(&mut self, moments: [Moment; 2]) {
+        self.moments = Some(moments);
+    }
+
     /// Starts the rows of pass `number` of a forward.
     pub(crate) fn run(
         &mut self,
@@ -192,10 +204,30 @@ impl GpuStage {
         before: Before<'_>,
         tap: &mut Tap<'_, '_>,
     ) -> Result<(), ModelError> {
+        self.hold(pass)?;
+        self.workspace.put(pass).map_err(|source| ModelError::Kernel {
+            layer: self.layers.start,
+            op: "inputs",
+            source,
+        })?;
+        self.receive(pass, number, before)?;
+        let Some([begin, end]) = self.moments.take() else { return self.compute(pass, number, tap) };
+        let failed = |source| ModelError::Kernel { layer: self.layers.start, op: "timeline", source };
+        self.gpu.note(&begin).map_err(failed)?;
+        self.compute(pass, number, tap)?;
+        let failed = |source| ModelError::Kernel { layer: self.layers.end, op: "timeline", source };
+        self.gpu.note(&end).map_err(failed)
+    }
+
+    /// Starts the layers, on what [`GpuStage::receive`] brought.
+    fn compute(
+        &mut self,
+        pass: &Pass<'_, '_>,
+        number: usize,
+        tap: &mut Tap<'_, '_>,
+    ) -> Result<(), ModelError> {
         let n = pass.len();
         let at = |layer, op| move |source| ModelError::Kernel { layer, op, source };
-        self.workspace.put(pass).map_err(at(self.layers.start, "inputs"))?;
-        self.receive(pass, number, before)?;
         // A step of single tokens is always the same work at other positions.
         if tap.0.is_none() && self.is_step(pass) {
             if let Some(head) = &mut self.head {
@@ -218,6 +250,23 @@ impl GpuStage {
             let _span = tracing::trace_span!("block", layer, rows = n).entered();
             self.layer(layer, number, n).map_err(at(layer, "block"))?;
             self.show(HiddenPoint::Block(layer), n, tap)?;
+        }
+        Ok(())
+    }
+
+    /// Takes memory for the cache as the conversations grow.
+    fn hold(&mut self, pass: &Pass<'_, '_>) -> Result<(), ModelError> {
+        let blocks = pass.sequences.iter().flat_map(|rows| rows.blocks);
+        let wanted = blocks.max().map_or(0, |last| *last as usize + 1);
+        if wanted > self.held_blocks {
+            for (layer, block) in self.layers.clone().zip(&mut self.blocks) {
+                block.hold(&self.gpu, wanted).map_err(|source| ModelError::Kernel {
+                    layer,
+                    op: "kv cache",
+                    source,
+                })?;
+            }
+            self.held_blocks = wanted;
         }
         Ok(())
     }

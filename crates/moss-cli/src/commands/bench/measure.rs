@@ -9,6 +9,8 @@ use moss::{
     sampling::Sampler,
 };
 
+use super::timeline::Timeline;
+
 /// Prefills on a GPU, of which the median counts; on a CPU there is time for one.
 const GPU_PREFILLS: usize = 5;
 
@@ -31,8 +33,7 @@ pub(super) struct Run<'a> {
 
 impl Run<'_> {
     pub(super) fn measure(&mut self, prompt: usize, new: usize) -> anyhow::Result<Measured> {
-        let vocab = self.model.config().vocab_size.min(100_000) as u32;
-        let mut ids: Vec<u32> = (0..prompt as u32).map(|i| i.wrapping_mul(2_654_435_761) % vocab).collect();
+        let mut ids = made_up_ids(self.model, prompt);
         let mut blocks = BlockTable::default();
         BlockPool::new(self.model.cache_shape()).grow(&mut blocks, prompt + new)?;
         self.step(&ids, 0..1, &blocks)?; // brings the weights into memory
@@ -67,6 +68,25 @@ impl Run<'_> {
         })
     }
 
+    /// When the stages worked on a prompt, and on a token after it.
+    pub(super) fn timelines(&mut self, prompt: usize) -> anyhow::Result<Vec<Timeline>> {
+        let ids: Vec<u32> = made_up_ids(self.model, prompt + 1);
+        let mut blocks = BlockTable::default();
+        BlockPool::new(self.model.cache_shape()).grow(&mut blocks, prompt + 1)?;
+        let mut forward = |rows: std::ops::Range<usize>| {
+            let (token_ids, start_pos) = (&ids[rows.clone()], rows.start);
+            let chunk = SequenceChunk { token_ids, start_pos, blocks: &blocks, logits: LogitRows::Last };
+            self.model.forward_timed(&[chunk])
+        };
+        let of_prompt = forward(0..prompt)?.1;
+        forward(prompt..prompt + 1)?; // the first token's work is recorded on the way
+        let of_token = forward(prompt..prompt + 1)?.1;
+        Ok(vec![
+            Timeline { what: format!("a prompt of {prompt} tokens"), spans: of_prompt },
+            Timeline { what: format!("a token after {prompt}"), spans: of_token },
+        ])
+    }
+
     /// Runs `ids[rows]` and draws the next token: seconds, and the token.
     fn step(
         &mut self,
@@ -97,6 +117,11 @@ impl Run<'_> {
         };
         Ok((start.elapsed().as_secs_f64(), id))
     }
+}
+
+fn made_up_ids(model: &Moss, count: usize) -> Vec<u32> {
+    let vocab = model.config().vocab_size.min(100_000) as u32;
+    (0..count as u32).map(|i| i.wrapping_mul(2_654_435_761) % vocab).collect()
 }
 
 fn median(mut times: Vec<f64>) -> anyhow::Result<f64> {

@@ -3,6 +3,7 @@
 mod kernels;
 mod measure;
 mod report;
+mod timeline;
 
 use std::{process::ExitCode, time::Instant};
 
@@ -46,6 +47,9 @@ pub(crate) struct BenchArgs {
     /// Time each kernel of one GPU by itself, with made-up weights: at the context, and for the prompt, of --prompt [default: 512]
     #[arg(long)]
     kernels: bool,
+    /// Draw when each stage works, for the last prompt and a token after it
+    #[arg(long, conflicts_with = "kernels")]
+    timeline: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -78,12 +82,17 @@ pub(crate) fn run(args: &BenchArgs, cli: &Cli, printer: &Printer) -> anyhow::Res
         let mut run = Run { model: &mut model, sampler: Sampler::new(sampling)?, on_gpu };
         let measured =
             prompts.iter().map(|prompt| run.measure(*prompt, new)).collect::<anyhow::Result<_>>()?;
+        let timelines = match (args.timeline, prompts.last()) {
+            (true, Some(prompt)) => run.timelines(*prompt)?,
+            _ => Vec::new(),
+        };
         Ok(Report {
             name,
             threads: pool.current_num_threads(),
             load_s,
             bandwidth,
             measured,
+            timelines,
             stages: model.stages()?,
         })
     })?;

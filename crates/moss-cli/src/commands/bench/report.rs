@@ -6,7 +6,7 @@ use moss::{
 };
 use serde_json::{Value, json};
 
-use super::measure::Measured;
+use super::{measure::Measured, timeline::Timeline};
 use crate::progress::size;
 
 pub(super) struct Report {
@@ -16,6 +16,7 @@ pub(super) struct Report {
     /// Bytes a second, measured in this run.
     pub(super) bandwidth: f64,
     pub(super) measured: Vec<Measured>,
+    pub(super) timelines: Vec<Timeline>,
     pub(super) stages: Vec<StageInfo>,
 }
 
@@ -51,7 +52,7 @@ impl Report {
                 rate / self.bandwidth,
             );
         }
-        text
+        text + &self.timelines.iter().map(Timeline::text).collect::<String>()
     }
 
     pub(super) fn json(&self) -> Value {
@@ -74,6 +75,7 @@ impl Report {
         json!({
             "model": self.name, "threads": self.threads, "isa": cpu_features().to_string(), "load_s": self.load_s,
             "bandwidth": self.bandwidth, "contexts": contexts.collect::<Vec<_>>(), "stages": stages.collect::<Vec<_>>(),
+            "timelines": self.timelines.iter().map(Timeline::json).collect::<Vec<_>>(),
         })
     }
 }

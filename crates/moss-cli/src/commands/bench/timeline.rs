@@ -1,0 +1,81 @@
+//! Which stage worked when: a line a stage, from left to right, a digit for the pass it worked on.
+
+use std::time::Duration;
+
+use moss::model::StageSpan;
+use serde_json::{Value, json};
+
+/// Columns that the whole time takes.
+const COLUMNS: usize = 72;
+
+/// The stages' work during one forward.
+pub(super) struct Timeline {
+    /// What the forward was.
+    pub(super) what: String,
+    pub(super) spans: Vec<StageSpan>,
+}
+
+impl Timeline {
+    pub(super) fn text(&self) -> String {
+        let end = self.end().as_secs_f64();
+        let mut text = format!("  {}, {:.2} ms; the digit is the pass\n", self.what, end * 1e3);
+        let stages = self.spans.iter().map(|span| span.stage + 1).max().unwrap_or(0);
+        for stage in 0..stages {
+            let of_stage = || self.spans.iter().filter(|span| span.stage == stage);
+            let busy: f64 = of_stage().map(|span| (span.end - span.begin).as_secs_f64()).sum();
+            let mut line = [' '; COLUMNS];
+            for span in of_stage() {
+                let column = |at: Duration| (at.as_secs_f64() / end * COLUMNS as f64) as usize;
+                let first = column(span.begin).min(COLUMNS - 1);
+                let digit = char::from_digit(span.pass as u32 % 10, 10).unwrap_or('#');
+                line[first..column(span.end).clamp(first + 1, COLUMNS)].fill(digit);
+            }
+            let line: String = line.iter().collect();
+            text += &format!("  stage {stage} |{line}| {:>3.0} % busy\n", busy / end * 100.0);
+        }
+        text
+    }
+
+    pub(super) fn json(&self) -> Value {
+        let span = |span: &StageSpan| {
+            json!({
+                "stage": span.stage, "pass": span.pass, "rows": span.rows,
+                "begin_s": span.begin.as_secs_f64(), "end_s": span.end.as_secs_f64(),
+            })
+        };
+        json!({ "what": self.what, "spans": self.spans.iter().map(span).collect::<Vec<_>>() })
+    }
+
+    fn end(&self) -> Duration {
+        self.spans.iter().map(|span| span.end).max().unwrap_or_default().max(Duration::from_nanos(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stages_that_overlap_are_drawn_below_each_other() {
+        let ms = Duration::from_millis;
+        let span =
+            |stage, pass, begin, end| StageSpan { stage, pass, rows: 512, begin: ms(begin), end: ms(end) };
+        let spans = vec![span(0, 0, 0, 24), span(0, 1, 24, 48), span(1, 0, 24, 48), span(1, 1, 48, 72)];
+        let text = Timeline { what: "a prompt".into(), spans }.text();
+        let (zeros, ones, idle) = ("0".repeat(24), "1".repeat(24), " ".repeat(24));
+        let expected = [
+            "  a prompt, 72.00 ms; the digit is the pass".to_owned(),
+            format!("  stage 0 |{zeros}{ones}{idle}|  67 % busy"),
+            format!("  stage 1 |{idle}{zeros}{ones}|  67 % busy"),
+        ];
+        assert_eq!(text.lines().collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn nothing_and_moments_without_length_are_drawn_too() {
+        assert_eq!(Timeline { what: "nothing".into(), spans: Vec::new() }.text().lines().count(), 1);
+        let at = Duration::from_millis(3);
+        let spans = vec![StageSpan { stage: 0, pass: 0, rows: 1, begin: at, end: at }];
+        assert!(Timeline { what: "a moment".into(), spans }.text().contains('0'));
+    }
+}
