@@ -56,7 +56,7 @@ fn what_is_not_found_lists_the_places_and_what_to_do() {
         assert!(text.contains(place), "{text}");
     }
     let hint = error.hint().unwrap();
-    assert!(hint.contains("hf download fnlp/moss-moon-003-sft") && hint.contains("--demo"), "{hint}");
+    assert!(hint.contains("moss-cli download fnlp/moss-moon-003-sft --yes") && hint.contains("--demo"), "{hint}");
 }
 
 #[test]
