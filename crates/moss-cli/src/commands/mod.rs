@@ -2,9 +2,11 @@
 
 pub(crate) mod bench;
 pub(crate) mod completions;
+pub(crate) mod doctor;
 pub(crate) mod generate;
 pub(crate) mod inspect;
 pub(crate) mod logits;
 pub(crate) mod man;
+pub(crate) mod plan;
 pub(crate) mod tokenize;
 pub(crate) mod verify;
