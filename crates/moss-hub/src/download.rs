@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    DownloadEvent, HubError, HubFile, HubSettings, ModelId, Report,
+    DownloadEvent, HubError, HubFile, HubSettings, ModelId, Patience, Report,
     cache::ModelCache,
     endpoint::Source,
     fault::shown,
@@ -19,6 +19,8 @@ use crate::{
     space,
     transfer::Transfer,
 };
+
+const LISTING_ATTEMPTS: u32 = 4;
 
 /// A hub, ready to be asked.
 pub struct Hub {
@@ -100,7 +102,8 @@ impl Hub {
     /// Fetches what is missing and returns the folder. What is interrupted goes on the next time.
     ///
     /// # Errors
-    /// [`HubError::Space`] before the first byte; [`HubError::Transfer`], [`HubError::Hash`], [`HubError::Disk`].
+    /// [`HubError::Space`] before the first byte; [`HubError::Transfer`], [`HubError::Hash`], [`HubError::Disk`]; [`HubError::Incomplete`] where the
+    /// index of the weights, once here, names a file that the listing does not have.
     pub fn download(&self, plan: &DownloadPlan, report: Report<'_>) -> Result<PathBuf, HubError> {
         space::check(&self.settings.cache, plan.bytes_missing())?;
         let cache = ModelCache::new(&self.settings.cache, &plan.id);
@@ -116,6 +119,14 @@ impl Hub {
             }
             drop(lock);
             cache.link(&plan.commit, &file.name, hash).map_err(disk)?;
+        }
+        if !files::is_whole(&plan.folder) {
+            let missing = "weight file that its index speaks of".to_owned();
+            return Err(HubError::Incomplete {
+                id: plan.id.to_string(),
+                endpoint: plan.endpoint.clone(),
+                missing,
+            });
         }
         // The other hub has no commits that the Python tools could look up.
         let reference = match self.settings.source {
@@ -133,7 +144,10 @@ impl Hub {
         let (source, base) = (self.settings.source, self.http.base());
         let bad = |reason| HubError::Listing { url: shown(base), id: id.to_string(), reason };
         let url = listing::address(source, base, id).map_err(|error| bad(error.to_string()))?;
-        let mut retries = Retries::new(&self.settings.patience);
+        // Somebody waits for this answer, and nothing would be lost: shorter than for bytes.
+        let patience = self.settings.patience;
+        let patience = Patience { attempts: patience.attempts.min(LISTING_ATTEMPTS), ..patience };
+        let mut retries = Retries::new(&patience);
         let text = loop {
             let failure = match self.http.text(&url) {
                 Ok(text) => break text,

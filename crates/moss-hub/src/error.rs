@@ -137,7 +137,7 @@ impl HubError {
             Self::NotFound { name, .. } => {
                 let id = if name.contains('/') { name.clone() } else { format!("fnlp/{name}") };
                 format!(
-                    "`moss-cli download {id} --yes` fetches it, or put config.json, vocab.json, merges.txt, added_tokens.json and \
+                    "`moss-cli download {id}` fetches it, or put config.json, vocab.json, merges.txt, added_tokens.json and \
                      pytorch_model*.bin by hand into ./{id}; `--demo` talks at once, with a tiny model that comes with this program"
                 )
             }

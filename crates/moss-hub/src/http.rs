@@ -130,8 +130,11 @@ fn proxy(settings: &HubSettings) -> Result<Option<Proxy>, HubError> {
     if let Some(password) = plain.password() {
         builder = builder.password(password);
     }
-    for host in settings.no_proxy.iter().flat_map(|list| list.split(',')) {
-        builder = builder.no_proxy(host.trim());
+    let hosts = settings.no_proxy.iter().flat_map(|list| list.split(','));
+    for host in hosts.map(str::trim).filter(|host| !host.is_empty()) {
+        // As curl and Python have it: a name, with or without a dot before it, stands for the names below it too.
+        let bare = host.trim_start_matches('.');
+        builder = builder.no_proxy(bare).no_proxy(&format!(".{bare}"));
     }
     builder.build().map(Some).map_err(bad)
 }

@@ -4,8 +4,11 @@ use std::fmt;
 
 use crate::{HubError, endpoint::Source};
 
-/// The organisation that published the checkpoints. It was renamed on the hub; the old name redirects.
+/// The organisation that published the checkpoints.
 pub(crate) const ORGANISATION: &str = "fnlp";
+
+/// What the hub calls it today; the old name redirects. The Python tools keep a download under the name that was typed.
+pub(crate) const RENAMED: &str = "OpenMOSS-Team";
 
 /// The published checkpoints' short names.
 pub(crate) const KNOWN: [&str; 7] = [

@@ -27,7 +27,7 @@ impl Part {
     /// Goes on with what is beside `whole`, or begins.
     pub(crate) fn open(whole: &Path, size: u64) -> io::Result<Self> {
         let (data, journal) = paths(whole);
-        if fs::metadata(&data).map_or(0, |found| found.len()) != size {
+        if length(&data) != Some(size) {
             remove(&journal)?; // before there is a file that it does not speak of
             OpenOptions::new().write(true).create(true).truncate(true).open(&data)?.set_len(size)?;
         }
@@ -97,7 +97,7 @@ impl PartWriter<'_> {
 /// Bytes that an interrupted download left beside `whole`.
 pub(crate) fn bytes_done(whole: &Path, size: u64) -> u64 {
     let (data, journal) = paths(whole);
-    if fs::metadata(data).map_or(0, |found| found.len()) != size {
+    if length(&data) != Some(size) {
         return 0;
     }
     recorded(&journal, size).iter().map(|done| done.end - done.start).sum()
@@ -128,6 +128,11 @@ fn recorded(journal: &Path, size: u64) -> Vec<Range<u64>> {
         }
     }
     merged
+}
+
+/// Of a file that is there.
+fn length(path: &Path) -> Option<u64> {
+    fs::metadata(path).ok().map(|found| found.len())
 }
 
 fn remove(path: &Path) -> io::Result<()> {

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     HubError, files,
-    id::{KNOWN, ORGANISATION},
+    id::{KNOWN, ORGANISATION, RENAMED},
 };
 
 /// What runs when nothing else is asked for.
@@ -81,10 +81,13 @@ pub fn resolve(name: &str, places: &SearchPlaces) -> Result<ResolvedModel, HubEr
         looked.push((folder, "is not there"));
     }
     if let Some(cache) = &places.hub_cache {
-        let folder = cache.join(format!("models--{organisation}--{repository}"));
-        match snapshot(&folder) {
-            Ok(snapshot) => return Ok(ResolvedModel { name: short, folder: snapshot }),
-            Err(why) => looked.push((folder, why)),
+        let renamed = Some(RENAMED).filter(|_| organisation == ORGANISATION);
+        for organisation in [Some(organisation), renamed].into_iter().flatten() {
+            let folder = cache.join(format!("models--{organisation}--{repository}"));
+            match snapshot(&folder) {
+                Ok(snapshot) => return Ok(ResolvedModel { name: short, folder: snapshot }),
+                Err(why) => looked.push((folder, why)),
+            }
         }
     }
     let similar = nearest(repository).filter(|near| *near != repository);

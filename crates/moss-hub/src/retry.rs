@@ -30,10 +30,7 @@ impl<'a> Retries<'a> {
         self.failures = 0;
     }
 
-    /// How long to wait before the next try.
-    ///
-    /// # Errors
-    /// The failure, where another try is not worth it.
+    /// How long to wait before the next try; nothing where another one is not worth it.
     pub(crate) fn pause(&mut self, failure: &Failure) -> Option<Duration> {
         self.failures += 1;
         if !failure.is_transient() || self.failures >= self.patience.attempts {

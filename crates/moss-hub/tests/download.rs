@@ -343,9 +343,11 @@ fn a_proxy_is_asked_in_the_hubs_place() {
     };
     let error = download(through.clone()).unwrap_err();
     assert!(!proxy.take_requests().is_empty(), "{error}");
-    let around = HubSettings { no_proxy: Some("other.invalid,hub.invalid".into()), ..through };
-    download(around).unwrap_err();
-    assert!(proxy.take_requests().is_empty());
+    for list in ["other.invalid, hub.invalid", "invalid", ".invalid", "*"] {
+        let around = HubSettings { no_proxy: Some(list.into()), ..through.clone() };
+        download(around).unwrap_err();
+        assert!(proxy.take_requests().is_empty(), "{list}");
+    }
 }
 
 #[test]
@@ -398,6 +400,66 @@ fn a_disk_that_is_too_small_is_said_before_the_first_byte() {
     let error = client.download(&plan, &|_| ()).unwrap_err();
     assert!(matches!(error, HubError::Space { needed, .. } if needed >= 1 << 59), "{error}");
     assert!(error.hint().unwrap().contains("HF_HUB_CACHE") && hub.take_requests().is_empty());
+}
+
+/// A model in two shards, with whatever else the listing has.
+fn sharded(others: &[(&str, &str)]) -> StandIn {
+    let index = r#"{"weight_map": {"a": "pytorch_model-00001-of-00002.bin", "b": "pytorch_model-00002-of-00002.bin"}}"#;
+    let own = [
+        ("config.json", "{}"),
+        ("vocab.json", "{}"),
+        ("merges.txt", ""),
+        ("pytorch_model.bin.index.json", index),
+        ("pytorch_model-00001-of-00002.bin", "first"),
+    ];
+    let file = |(name, text): &(&str, &str)| ((*name).to_owned(), text.as_bytes().to_vec());
+    StandIn::serve(own.iter().chain(others).map(file).collect())
+}
+
+#[test]
+fn names_in_a_listing_cannot_leave_the_cache() {
+    let root = tempfile::tempdir().unwrap();
+    let cache = root.path().join("a/b/c");
+    let hub = sharded(&[
+        ("pytorch_model-00002-of-00002.bin", "second"),
+        ("../config.json", "x"),
+        ("../../../escaped.json", "x"),
+        ("/tmp/config.json", "x"),
+        ("C:\\config.json", "x"),
+        ("pytorch_model-/../../../escaped.bin", "x"),
+        ("pytorch_model-..\\escaped.bin", "x"),
+        ("pytorch_model-\0.bin", "x"),
+        ("config.json\0", "x"),
+        ("sub/vocab.json", "x"),
+    ]);
+    let folder = download(settings(&cache, &hub)).unwrap();
+    let mut names: Vec<_> = fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    let expected = [
+        "config.json",
+        "merges.txt",
+        "pytorch_model-00001-of-00002.bin",
+        "pytorch_model-00002-of-00002.bin",
+        "pytorch_model.bin.index.json",
+        "vocab.json",
+    ];
+    assert_eq!(names, expected);
+    assert_eq!(fs::read(folder.join("config.json")).unwrap(), b"{}");
+    let beside: Vec<_> = fs::read_dir(cache).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(beside.len(), 2, "the model's folder and the locks': {beside:?}");
+}
+
+#[test]
+fn a_listing_without_a_shard_that_the_index_names_is_incomplete() {
+    let (cache, hub) = (tempfile::tempdir().unwrap(), sharded(&[]));
+    let error = download(settings(cache.path(), &hub)).unwrap_err();
+    assert!(matches!(error, HubError::Incomplete { .. }), "{error}");
+    let places =
+        SearchPlaces { current_dir: cache.path().join("none"), hub_cache: Some(cache.path().to_owned()) };
+    assert!(resolve(ID, &places).is_err());
 }
 
 #[test]
