@@ -16,6 +16,9 @@ use crate::{
 /// Prompts with fewer new tokens are read before a bar could be seen.
 const SHORT_PROMPT: usize = 64;
 
+/// Takes long enough to verify to be told.
+const LONG_FILE: u64 = 1 << 20;
+
 /// Between two lines of a download that no terminal shows.
 const STATUS_EVERY: Duration = Duration::from_secs(30);
 
@@ -31,6 +34,7 @@ fn new_bar(printer: &Printer, template: &str, prefix: String) -> ProgressBar {
 /// Bytes as people say them.
 pub(crate) fn size(bytes: u64) -> String {
     match bytes as f64 {
+        bytes if bytes < 1e5 => format!("{:.2} kB", bytes / 1e3),
         bytes if bytes < 1e9 => format!("{:.2} MB", bytes / 1e6),
         bytes => format!("{:.2} GB", bytes / 1e9),
     }
@@ -129,7 +133,7 @@ impl<'a> DownloadProgress<'a> {
             DownloadEvent::Retrying { file, fault, wait } => {
                 self.tell(DownloadMessage::Retrying { file, fault, wait });
             }
-            DownloadEvent::Verifying { file } => self.tell(DownloadMessage::Verifying { file }),
+            DownloadEvent::Verifying { file, bytes } if bytes >= LONG_FILE => self.tell(DownloadMessage::Verifying { file }),
             _ => {}
         }
     }

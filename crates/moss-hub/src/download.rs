@@ -171,7 +171,7 @@ impl Hub {
         report(DownloadEvent::Started { file: &file.name, bytes: file.bytes, done });
         let (http, settings, stop) = (&self.http, &self.settings, AtomicBool::new(false));
         Transfer { http, settings, file, part: &part, report, stop }.run()?;
-        report(DownloadEvent::Verifying { file: &file.name });
+        report(DownloadEvent::Verifying { file: &file.name, bytes: file.bytes });
         let found = file.digest.of_file(part.data(), file.bytes).map_err(disk)?;
         if found != file.digest.hex() {
             part.discard().map_err(disk)?;

@@ -40,6 +40,8 @@ pub enum DownloadEvent<'a> {
     Verifying {
         /// The file.
         file: &'a str,
+        /// Its length.
+        bytes: u64,
     },
     /// The file is whole and in its place.
     Finished {

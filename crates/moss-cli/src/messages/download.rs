@@ -156,8 +156,8 @@ mod tests {
     #[test]
     fn a_status_says_share_rate_and_time_left_and_survives_standing_still() {
         let status = |rate| DownloadMessage::Status { done: 1_000_000, total: 4_000_000, rate }.texts().0;
-        assert_eq!(status(1000), "25%, 1.00 MB / 4.00 MB, 0.00 MB/s, 50:00 left");
-        assert_eq!(status(100), "25%, 1.00 MB / 4.00 MB, 0.00 MB/s, 8:20:00 left");
+        assert_eq!(status(1000), "25%, 1.00 MB / 4.00 MB, 1.00 kB/s, 50:00 left");
+        assert_eq!(status(100), "25%, 1.00 MB / 4.00 MB, 0.10 kB/s, 8:20:00 left");
         assert_eq!(status(0), "25%, 1.00 MB / 4.00 MB, nothing comes at the moment");
     }
 }
