@@ -133,7 +133,9 @@ impl<'a> DownloadProgress<'a> {
             DownloadEvent::Retrying { file, fault, wait } => {
                 self.tell(DownloadMessage::Retrying { file, fault, wait });
             }
-            DownloadEvent::Verifying { file, bytes } if bytes >= LONG_FILE => self.tell(DownloadMessage::Verifying { file }),
+            DownloadEvent::Verifying { file, bytes } if bytes >= LONG_FILE => {
+                self.tell(DownloadMessage::Verifying { file })
+            }
             _ => {}
         }
     }
