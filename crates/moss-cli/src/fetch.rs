@@ -69,24 +69,27 @@ pub(crate) fn download(
         }
     }
     progress.start(plan.bytes_done, plan.bytes());
-    let folder = hub.download(&plan, &report)?;
-    progress.finish();
-    Ok(Some(folder))
-}
-
-/// The folder of the hub's tools.
-fn hub_home(args: &ModelArgs) -> Option<PathBuf> {
-    let is_set = |path: &PathBuf| !path.as_os_str().is_empty();
-    let cache = || {
-        variable(&["XDG_CACHE_HOME"]).map(PathBuf::from).or_else(|| Some(dirs::home_dir()?.join(".cache")))
-    };
-    args.hub_home.clone().filter(is_set).or_else(|| Some(cache()?.join("huggingface")))
+    let folder = hub.download(&plan, &report);
+    progress.finish(); // before an error is shown
+    Ok(Some(folder?))
 }
 
 /// Where the hub's tools keep models.
 pub(crate) fn hub_cache(args: &ModelArgs) -> Option<PathBuf> {
-    let is_set = |path: &PathBuf| !path.as_os_str().is_empty();
-    args.hub_cache.clone().filter(is_set).or_else(|| Some(hub_home(args)?.join("hub")))
+    set(&args.hub_cache).or_else(|| Some(hub_home(args)?.join("hub")))
+}
+
+/// The folder of the hub's tools.
+fn hub_home(args: &ModelArgs) -> Option<PathBuf> {
+    let cache = || {
+        variable(&["XDG_CACHE_HOME"]).map(PathBuf::from).or_else(|| Some(dirs::home_dir()?.join(".cache")))
+    };
+    set(&args.hub_home).or_else(|| Some(cache()?.join("huggingface")))
+}
+
+/// A variable that is set to nothing is not set.
+fn set(path: &Option<PathBuf>) -> Option<PathBuf> {
+    path.clone().filter(|path| !path.as_os_str().is_empty())
 }
 
 /// What the flags and the environment say of hubs.

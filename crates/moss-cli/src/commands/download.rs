@@ -10,7 +10,7 @@ use crate::{args::Cli, fetch, printer::Printer};
 /// Download a model into the hub's cache, or what is missing of it, and print its folder
 ///
 /// Only the files that the engine needs, over several connections, checked against the hub's hashes. What was interrupted goes on where it stopped.
-/// Nothing is asked. Environment: HF_ENDPOINT (a mirror, such as https://hf-mirror.com), HF_HOME or HF_HUB_CACHE (where to), HF_TOKEN,
+/// Nothing is asked. Environment: HF_ENDPOINT (a mirror, such as `https://hf-mirror.com`), HF_HOME or HF_HUB_CACHE (where to), HF_TOKEN,
 /// HF_HUB_OFFLINE, HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY.
 #[derive(Debug, Args)]
 pub(crate) struct DownloadArgs {
