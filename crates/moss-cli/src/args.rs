@@ -28,6 +28,7 @@ pub(crate) enum Command {
     /// Chat at the terminal (what happens without a subcommand)
     Chat,
     Generate(commands::generate::GenerateArgs),
+    Download(commands::download::DownloadArgs),
     Inspect(commands::inspect::InspectArgs),
     Bench(commands::bench::BenchArgs),
     Doctor(commands::doctor::DoctorArgs),
@@ -76,18 +77,37 @@ impl FormatArg {
     }
 }
 
+/// A hub that models come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SourceArg {
+    /// huggingface.co, or the mirror that HF_ENDPOINT names
+    Huggingface,
+    /// modelscope.cn
+    Modelscope,
+}
+
 /// Which model, and how it runs.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Model")]
 pub(crate) struct ModelArgs {
     /// Checkpoint: a folder, a hub id, or a short name such as `moss-moon-003-sft-int8`
     ///
-    /// A name is looked for in ./fnlp/NAME, ./NAME and the hub's cache, in this order.
+    /// A name is looked for in ./fnlp/NAME, ./NAME and the hub's cache, in this order. To chat, or where a command needs weights, a published model that is
+    /// in none of them is downloaded, after a question.
     #[arg(long, global = true, alias = "model_name", env = "MOSS_MODEL", value_name = "PATH|ID", default_value = moss::hub::DEFAULT_MODEL)]
     pub(crate) model: String,
     /// Talk with the tiny demo model that comes with this program
     #[arg(long, global = true, value_name = "FORMAT", num_args = 0..=1, require_equals = true, default_missing_value = "int4")]
     pub(crate) demo: Option<DemoArg>,
+    /// Download without asking
+    #[arg(long, global = true)]
+    pub(crate) yes: bool,
+    /// Open no connection
+    #[arg(long, global = true, env = "HF_HUB_OFFLINE", value_parser = clap::builder::FalseyValueParser::new())]
+    pub(crate) offline: bool,
+    /// Where downloads come from
+    #[arg(long, global = true, value_name = "HUB", default_value = "huggingface")]
+    pub(crate) source: SourceArg,
     /// Threads of the CPU kernels [default: one a core]
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) threads: Option<u16>,

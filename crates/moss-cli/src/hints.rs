@@ -21,6 +21,13 @@ pub(crate) struct Advised {
 
 /// The first advice along the chain of causes.
 pub(crate) fn hint(error: &anyhow::Error) -> Option<String> {
+    // A context is no link of the chain: the error as a whole knows it.
+    let advised = error.downcast_ref().map(|Advised { hint, .. }| hint.clone());
+    let context = advised.or_else(|| error.downcast_ref().and_then(HubError::hint));
+    context.or_else(|| hint_of_causes(error))
+}
+
+fn hint_of_causes(error: &anyhow::Error) -> Option<String> {
     error.chain().find_map(|cause| {
         None.or_else(|| cause.downcast_ref::<Advised>().map(|error| Some(error.hint.clone())))
             .or_else(|| cause.downcast_ref().map(OpenError::hint))

@@ -2,6 +2,7 @@
 
 mod args;
 mod commands;
+mod fetch;
 mod gpu;
 mod hints;
 mod interrupt;
@@ -44,6 +45,7 @@ fn run(cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
     match &cli.command {
         None | Some(Command::Chat) => repl::run(cli, printer),
         Some(Command::Generate(args)) => commands::generate::run(args, cli, printer),
+        Some(Command::Download(args)) => commands::download::run(args, cli, printer),
         Some(Command::Inspect(args)) => commands::inspect::run(args, cli, printer),
         Some(Command::Bench(args)) => commands::bench::run(args, cli, printer),
         Some(Command::Doctor(args)) => commands::doctor::run(args, cli, printer),

@@ -1,7 +1,11 @@
 //! What the chat says, in both languages. Help texts and errors of the libraries are English.
 
+mod download;
+
 use clap::ValueEnum;
 use moss::{Outcome, StopCause};
+
+pub(crate) use self::download::DownloadMessage;
 
 /// Language of messages. Answers are in whatever language MOSS chooses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -89,6 +93,7 @@ pub(crate) enum Message<'a> {
     SeeParams,
     /// Label of the bar while a prompt is read.
     ReadingPrompt,
+    Download(DownloadMessage<'a>),
 }
 
 impl Message<'_> {
@@ -158,6 +163,7 @@ impl Message<'_> {
                 "`/params` 列出所有参数；`none` 取消限制".into(),
             ),
             Self::ReadingPrompt => ("reading the prompt".into(), "正在读取提示".into()),
+            Self::Download(message) => message.texts(),
         };
         match language {
             Language::En => en,

@@ -15,6 +15,7 @@ use moss::{
 
 use crate::{
     args::{AnswerArgs, Cli, DemoArg, DtypeArg, ModelArgs, RopeArg},
+    fetch,
     hints::Advised,
     printer::Printer,
     progress,
@@ -39,9 +40,7 @@ pub(crate) fn find(args: &ModelArgs) -> anyhow::Result<ResolvedModel> {
 
 /// Where models are looked for.
 pub(crate) fn places(args: &ModelArgs) -> SearchPlaces {
-    let home = || args.hub_home.clone().or_else(|| Some(dirs::home_dir()?.join(".cache/huggingface")));
-    let hub_cache = args.hub_cache.clone().or_else(|| Some(home()?.join("hub")));
-    SearchPlaces { current_dir: PathBuf::from("."), hub_cache }
+    SearchPlaces { current_dir: PathBuf::from("."), hub_cache: fetch::hub_cache(args) }
 }
 
 /// Where the flags say that the model runs: a stage on each.
@@ -124,7 +123,7 @@ pub(crate) struct Opened {
 
 /// Loads the model that the flags name and starts an engine on it.
 pub(crate) fn engine(cli: &Cli, printer: &Printer) -> anyhow::Result<Opened> {
-    let model = find(&cli.model)?;
+    let model = fetch::find_or_fetch(&cli.model, printer)?;
     printer.detail(&format!("model: {}", model.folder.display()));
     let checkpoint = checkpoint(&model.folder, printer)?;
     let config = MossConfig::try_from(checkpoint.config())?;

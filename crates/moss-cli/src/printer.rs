@@ -78,6 +78,19 @@ impl Printer {
         message.text(self.language)
     }
 
+    /// Whether somebody is there to answer a question.
+    pub(crate) fn can_ask(&self) -> bool {
+        !self.quiet && io::stdin().is_terminal() && io::stderr().is_terminal()
+    }
+
+    /// A question, which anything but a yes answers with no.
+    pub(crate) fn ask(&self, question: Message<'_>) -> bool {
+        let mut line = String::new();
+        let _ = write!(io::stderr(), "{}", self.text(question));
+        let read = io::stdin().read_line(&mut line);
+        read.is_ok() && ["y", "yes", "是"].contains(&line.trim().to_lowercase().as_str())
+    }
+
     /// Something worth knowing, in the user's language.
     pub(crate) fn say(&self, message: Message<'_>) {
         self.note(&self.text(message));

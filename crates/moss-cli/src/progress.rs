@@ -1,14 +1,26 @@
 //! Bars while the user waits: on a terminal only, on stderr.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Mutex,
+    time::{Duration, Instant},
+};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use moss::model::LoadEvent;
+use moss::{hub::DownloadEvent, model::LoadEvent};
 
-use crate::{messages::Message, printer::Printer};
+use crate::{
+    messages::{DownloadMessage, Message},
+    printer::Printer,
+};
 
 /// Prompts with fewer new tokens are read before a bar could be seen.
 const SHORT_PROMPT: usize = 64;
+
+/// Takes long enough to verify to be told.
+const LONG_FILE: u64 = 1 << 20;
+
+/// Between two lines of a download that no terminal shows.
+const STATUS_EVERY: Duration = Duration::from_secs(30);
 
 /// Set up whole before it is drawn for the first time.
 fn new_bar(printer: &Printer, template: &str, prefix: String) -> ProgressBar {
@@ -22,6 +34,7 @@ fn new_bar(printer: &Printer, template: &str, prefix: String) -> ProgressBar {
 /// Bytes as people say them.
 pub(crate) fn size(bytes: u64) -> String {
     match bytes as f64 {
+        bytes if bytes < 1e5 => format!("{:.2} kB", bytes / 1e3),
         bytes if bytes < 1e9 => format!("{:.2} MB", bytes / 1e6),
         bytes => format!("{:.2} GB", bytes / 1e9),
     }
@@ -60,6 +73,115 @@ pub(crate) fn bar<'a>(printer: &'a Printer, name: &str) -> impl FnMut(LoadEvent)
             bar.set_message(format!("{} ({}/s)", size(placed), size(rate as u64)));
         }
         LoadEvent::Finished => bar.finish_and_clear(),
+    }
+}
+
+/// Draws a download; without a terminal, a line now and then.
+pub(crate) struct DownloadProgress<'a> {
+    printer: &'a Printer,
+    bar: ProgressBar,
+    lines: Mutex<Lines>,
+}
+
+/// What the next line will tell.
+struct Lines {
+    /// What comes at the moment, and whether the bar says something else.
+    file: String,
+    troubled: bool,
+    done: u64,
+    total: u64,
+    /// When the last one was written, and how many bytes were there.
+    last: (Instant, u64),
+}
+
+impl<'a> DownloadProgress<'a> {
+    pub(crate) fn new(printer: &'a Printer) -> Self {
+        let template =
+            "[{bar:30}] {decimal_bytes} / {decimal_total_bytes}, {decimal_bytes_per_sec}, {eta} {wide_msg}";
+        let lines = Mutex::new(Lines {
+            file: String::new(),
+            troubled: false,
+            done: 0,
+            total: 0,
+            last: (Instant::now(), 0),
+        });
+        Self { printer, bar: new_bar(printer, template, String::new()), lines }
+    }
+
+    /// So many bytes are here, and so many there will be.
+    pub(crate) fn start(&self, done: u64, total: u64) {
+        self.bar.set_length(total);
+        self.bar.set_position(done);
+        self.bar.reset_eta(); // what was here already is no measure of speed
+        self.bar.enable_steady_tick(Duration::from_millis(200));
+        if let Ok(mut lines) = self.lines.lock() {
+            (lines.done, lines.total, lines.last) = (done, total, (Instant::now(), done));
+        }
+    }
+
+    /// Takes the bar off the screen.
+    pub(crate) fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+
+    /// From any thread.
+    pub(crate) fn report(&self, event: DownloadEvent<'_>) {
+        match event {
+            DownloadEvent::Started { file, bytes, done } => self.begin(file, bytes, done),
+            DownloadEvent::Advanced { bytes } => self.advance(bytes),
+            DownloadEvent::Waiting { file } => self.tell(DownloadMessage::Waiting { file }),
+            DownloadEvent::Retrying { file, fault, wait } => {
+                self.tell(DownloadMessage::Retrying { file, fault, wait });
+            }
+            DownloadEvent::Verifying { file, bytes } if bytes >= LONG_FILE => {
+                self.tell(DownloadMessage::Verifying { file })
+            }
+            _ => {}
+        }
+    }
+
+    fn begin(&self, file: &str, bytes: u64, done: u64) {
+        if self.draws() {
+            self.bar.set_message(file.to_owned());
+        } else {
+            self.printer.say(Message::Download(DownloadMessage::File { file, bytes, done }));
+        }
+        if let Ok(mut lines) = self.lines.lock() {
+            file.clone_into(&mut lines.file);
+        }
+    }
+
+    fn advance(&self, bytes: u64) {
+        self.bar.inc(bytes);
+        let Ok(mut lines) = self.lines.lock() else { return };
+        lines.done += bytes;
+        if std::mem::take(&mut lines.troubled) {
+            self.bar.set_message(lines.file.clone());
+        }
+        let Lines { done, total, last: (when, before), .. } = *lines;
+        let elapsed = when.elapsed();
+        if !self.draws() && elapsed >= STATUS_EVERY {
+            let rate = ((done - before) as f64 / elapsed.as_secs_f64()) as u64;
+            self.printer.say(Message::Download(DownloadMessage::Status { done, total, rate }));
+            lines.last = (Instant::now(), done);
+        }
+    }
+
+    /// Beside the bar until bytes come again, or as a line.
+    fn tell(&self, message: DownloadMessage<'_>) {
+        let message = Message::Download(message);
+        if !self.draws() {
+            return self.printer.say(message);
+        }
+        self.bar.set_message(self.printer.text(message));
+        if let Ok(mut lines) = self.lines.lock() {
+            lines.troubled = true;
+        }
+    }
+
+    /// Whether there is a bar: not before it is known how much will come.
+    fn draws(&self) -> bool {
+        self.printer.draws && self.bar.length() > Some(0)
     }
 }
 

@@ -16,7 +16,8 @@ fn a_model_that_is_not_there_lists_where_it_was_looked_for() {
         "models--fnlp--moss-moon-003-sft-int4",
         "hint:",
         "--demo",
-        "does not download",
+        "no terminal",
+        "--yes",
     ] {
         assert!(notes.contains(part), "{part}: {notes}");
     }

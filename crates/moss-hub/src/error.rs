@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::{Fault, fault::Failure};
+
 /// Errors of this crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -24,26 +26,154 @@ pub enum HubError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A name that no hub has.
+    #[error("`{id}` is no model's name, expected ORGANISATION/NAME or a published short name")]
+    BadId {
+        /// As given.
+        id: String,
+    },
+    /// The caller wants no connection.
+    #[error("`{id}` is not downloaded: offline was asked for")]
+    Offline {
+        /// The model.
+        id: String,
+    },
+    /// An address that is none.
+    #[error("the hub's address `{endpoint}` will not do: {reason}")]
+    BadEndpoint {
+        /// As given.
+        endpoint: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A proxy's address that is none; not shown, it may hold a password.
+    #[error("the proxy's address will not do: {reason}")]
+    BadProxy {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The hub's answer is no list of files.
+    #[error("{url} lists `{id}` in a way that is not understood: {reason}")]
+    Listing {
+        /// The hub.
+        url: String,
+        /// The model.
+        id: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A repository that the engine cannot run.
+    #[error("`{id}` at {endpoint} has no {missing}")]
+    Incomplete {
+        /// The model.
+        id: String,
+        /// The hub.
+        endpoint: String,
+        /// The first file that is needed and not there.
+        missing: String,
+    },
+    /// A file that did not come.
+    #[error("cannot fetch {file} from {url} ({attempts} attempt(s))")]
+    Transfer {
+        /// Its name.
+        file: String,
+        /// Where the last attempt ended, after redirects.
+        url: String,
+        /// Attempts in vain.
+        attempts: u32,
+        /// The last one's.
+        #[source]
+        fault: Fault,
+    },
+    /// All bytes came, and they are not the file's.
+    #[error("{file} from {url} has the hash {found}, expected {expected}")]
+    Hash {
+        /// Its name.
+        file: String,
+        /// Where it came from.
+        url: String,
+        /// Of what came.
+        found: String,
+        /// Of the hub's listing.
+        expected: String,
+    },
+    /// The disk is too small.
+    #[error("`{}` has {free} bytes free, the download needs {needed}", path.display())]
+    Space {
+        /// A folder on that disk.
+        path: PathBuf,
+        /// What is to be fetched.
+        needed: u64,
+        /// What is free.
+        free: u64,
+    },
+    /// The cache cannot be used.
+    #[error("cannot use `{}`", path.display())]
+    Disk {
+        /// File or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
 }
 
 fn list(looked: &[(PathBuf, &'static str)]) -> String {
     looked.iter().map(|(path, why)| format!("\n  {} ({why})", path.display())).collect()
 }
 
+const MIRROR: &str = "set a mirror (HF_ENDPOINT=https://hf-mirror.com) or `--source modelscope`";
+const BY_HAND: &str = "put config.json, vocab.json, merges.txt, added_tokens.json and the weight files by hand into \
+                       ./fnlp/NAME, where they are found";
+
 impl HubError {
+    pub(crate) fn transfer(file: &str, failure: Failure, attempts: u32) -> Self {
+        Self::Transfer { file: file.to_owned(), url: failure.url, attempts, fault: failure.fault }
+    }
+
     /// What the user can do about it, where there is something.
     pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::NotFound { similar: Some(similar), .. } => Some(format!("did you mean `{similar}`?")),
+        Some(match self {
+            Self::NotFound { similar: Some(similar), .. } => format!("did you mean `{similar}`?"),
             Self::NotFound { name, .. } => {
                 let id = if name.contains('/') { name.clone() } else { format!("fnlp/{name}") };
-                Some(format!(
-                    "this version does not download. Fetch it with the hub's own tool, `hf download {id}`, or put config.json, \
-                     vocab.json, merges.txt, added_tokens.json and pytorch_model*.bin by hand into ./{id}; \
-                     `--demo` talks at once, with a tiny model that comes with this program"
-                ))
+                format!(
+                    "`moss-cli download {id}` fetches it, or put config.json, vocab.json, merges.txt, added_tokens.json and \
+                     pytorch_model*.bin by hand into ./{id}; `--demo` talks at once, with a tiny model that comes with this program"
+                )
             }
-            Self::Write { .. } => Some("set XDG_CACHE_HOME to a folder that can be written".into()),
-        }
+            Self::Write { .. } => "set XDG_CACHE_HOME to a folder that can be written".into(),
+            Self::BadId { .. } => {
+                "such as `fnlp/moss-moon-003-sft-int4`, or `moss-moon-003-sft-int4` for short".into()
+            }
+            Self::Offline { .. } => format!("leave out `--offline` (HF_HUB_OFFLINE), or {BY_HAND}"),
+            Self::BadEndpoint { .. } => "such as HF_ENDPOINT=https://hf-mirror.com".into(),
+            Self::BadProxy { .. } => {
+                "such as HTTPS_PROXY=http://127.0.0.1:7890 or ALL_PROXY=socks5://127.0.0.1:1080".into()
+            }
+            Self::Listing { .. } | Self::Incomplete { .. } => format!("{MIRROR}; or {BY_HAND}"),
+            Self::Transfer { fault, .. } => transfer_hint(fault),
+            Self::Hash { .. } => {
+                format!(
+                    "what came was thrown away; run it again, and where that does not help {MIRROR}, or {BY_HAND}"
+                )
+            }
+            Self::Space { .. } => "make room, or set HF_HUB_CACHE to a folder on a larger disk".into(),
+            Self::Disk { .. } => {
+                "set HF_HUB_CACHE to a folder that can be written, on a disk with room".into()
+            }
+        })
     }
+}
+
+fn transfer_hint(fault: &Fault) -> String {
+    let first = match fault {
+        Fault::Status { status: 401 | 403, .. } => {
+            "the hub refuses: check the name, set HF_TOKEN where it needs one, "
+        }
+        Fault::Status { status: 404, .. } => "check the name; ",
+        Fault::Status { status: 429, .. } => "the hub wants fewer requests: wait, then run it again; ",
+        Fault::Html => "a login page of the network may stand in the way: open the address in a browser; ",
+        _ => "run it again, it goes on where it stopped; ",
+    };
+    format!("{first}{MIRROR}; HTTPS_PROXY sets a proxy; or {BY_HAND}")
 }

@@ -5,23 +5,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::HubError;
+use crate::{
+    HubError, files,
+    id::{KNOWN, ORGANISATION, RENAMED},
+};
 
 /// What runs when nothing else is asked for.
 pub const DEFAULT_MODEL: &str = "moss-moon-003-sft-int4";
-
-const ORGANISATION: &str = "fnlp";
-
-/// The published checkpoints' short names.
-const KNOWN: [&str; 7] = [
-    "moss-moon-003-base",
-    "moss-moon-003-sft",
-    "moss-moon-003-sft-int4",
-    "moss-moon-003-sft-int8",
-    "moss-moon-003-sft-plugin",
-    "moss-moon-003-sft-plugin-int4",
-    "moss-moon-003-sft-plugin-int8",
-];
 
 /// Where to look. The environment is the caller's affair.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,10 +81,13 @@ pub fn resolve(name: &str, places: &SearchPlaces) -> Result<ResolvedModel, HubEr
         looked.push((folder, "is not there"));
     }
     if let Some(cache) = &places.hub_cache {
-        let folder = cache.join(format!("models--{organisation}--{repository}"));
-        match snapshot(&folder) {
-            Ok(snapshot) => return Ok(ResolvedModel { name: short, folder: snapshot }),
-            Err(why) => looked.push((folder, why)),
+        let renamed = Some(RENAMED).filter(|_| organisation == ORGANISATION);
+        for organisation in [Some(organisation), renamed].into_iter().flatten() {
+            let folder = cache.join(format!("models--{organisation}--{repository}"));
+            match snapshot(&folder) {
+                Ok(snapshot) => return Ok(ResolvedModel { name: short, folder: snapshot }),
+                Err(why) => looked.push((folder, why)),
+            }
         }
     }
     let similar = nearest(repository).filter(|near| *near != repository);
@@ -107,7 +100,7 @@ fn snapshot(repository: &Path) -> Result<PathBuf, &'static str> {
         return Err("is not there");
     }
     let snapshots = repository.join("snapshots");
-    let whole = |folder: &PathBuf| folder.join("config.json").exists() && has_weights(folder);
+    let whole = |folder: &PathBuf| files::is_whole(folder);
     if let Ok(main) = fs::read_to_string(repository.join("refs/main")) {
         let folder = snapshots.join(main.trim());
         if whole(&folder) {
@@ -118,12 +111,6 @@ fn snapshot(repository: &Path) -> Result<PathBuf, &'static str> {
     let folders = entries.flatten().map(|entry| entry.path()).filter(whole);
     let age = |folder: &PathBuf| fs::metadata(folder).and_then(|data| data.modified()).ok();
     folders.max_by_key(age).ok_or("holds no complete snapshot")
-}
-
-fn has_weights(folder: &Path) -> bool {
-    let is_weights = |name: &str| name.ends_with(".bin") || name.ends_with(".safetensors");
-    let names = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.file_name());
-    names.into_iter().any(|name| name.to_str().is_some_and(is_weights))
 }
 
 /// A known name at most three edits away.

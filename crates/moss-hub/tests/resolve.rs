@@ -38,6 +38,17 @@ fn places_are_looked_through_in_order() {
 }
 
 #[test]
+fn a_python_users_download_under_the_organisations_new_name_is_found_by_the_old_one() {
+    let root = tempfile::tempdir().unwrap();
+    let snapshot = root.path().join("hub/models--OpenMOSS-Team--moss-moon-003-sft/snapshots/abc");
+    checkpoint(&snapshot);
+    for name in ["moss-moon-003-sft", "fnlp/moss-moon-003-sft", "OpenMOSS-Team/moss-moon-003-sft"] {
+        assert_eq!(resolve(name, &places(root.path())).unwrap().folder, snapshot, "{name}");
+    }
+    assert!(resolve("somebody/moss-moon-003-sft", &places(root.path())).is_err());
+}
+
+#[test]
 fn half_a_download_is_not_taken_for_a_model() {
     let root = tempfile::tempdir().unwrap();
     let snapshot = root.path().join("hub/models--fnlp--moss-moon-003-sft/snapshots/abc");
@@ -56,7 +67,7 @@ fn what_is_not_found_lists_the_places_and_what_to_do() {
         assert!(text.contains(place), "{text}");
     }
     let hint = error.hint().unwrap();
-    assert!(hint.contains("hf download fnlp/moss-moon-003-sft") && hint.contains("--demo"), "{hint}");
+    assert!(hint.contains("moss-cli download fnlp/moss-moon-003-sft`") && hint.contains("--demo"), "{hint}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use moss::{
 };
 use safetensors::{Dtype, tensor::TensorView};
 
-use crate::{args::Cli, open, printer::Printer, progress};
+use crate::{args::Cli, fetch, open, printer::Printer, progress};
 
 /// Write the logits of some token ids to a safetensors file
 #[derive(Debug, Args)]
@@ -27,7 +27,7 @@ pub(crate) struct LogitsArgs {
 }
 
 pub(crate) fn run(args: &LogitsArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
-    let found = open::find(&cli.model)?;
+    let found = fetch::find_or_fetch(&cli.model, printer)?;
     let checkpoint = open::checkpoint(&found.folder, printer)?;
     let options = open::load_options(&cli.model, args.ids.len())?;
     let mut model = Moss::load(&checkpoint, &options, &mut progress::bar(printer, &found.name))?;

@@ -17,6 +17,7 @@ use moss::{
 
 use crate::{
     args::{Cli, FormatArg},
+    fetch,
     hints::Advised,
     open,
     printer::Printer,
@@ -120,7 +121,7 @@ fn load(
         }),
     };
     if !args.random_weights {
-        let found = open::find(&cli.model)?;
+        let found = fetch::find_or_fetch(&cli.model, printer)?;
         let checkpoint = open::checkpoint(&found.folder, printer)?;
         fits(&MossConfig::try_from(checkpoint.config())?)?;
         let model = Moss::load(&checkpoint, &options, &mut progress::bar(printer, &found.name))

@@ -1,0 +1,132 @@
+//! From the environment to a hub, and from a model that is missing to one that is here.
+
+use std::{
+    env, fs, io,
+    path::{Path, PathBuf},
+};
+
+use moss::hub::{Hub, HubError, HubSettings, ModelId, ResolvedModel, Source};
+
+use crate::{
+    args::{ModelArgs, SourceArg},
+    hints::Advised,
+    messages::{DownloadMessage, Message},
+    open,
+    printer::Printer,
+    progress::DownloadProgress,
+};
+
+/// The folder that the flags name; a published model that is nowhere is downloaded, after a question.
+pub(crate) fn find_or_fetch(args: &ModelArgs, printer: &Printer) -> anyhow::Result<ResolvedModel> {
+    let error = match open::find(args) {
+        Ok(found) => return Ok(found),
+        Err(error) => error,
+    };
+    let Some(HubError::NotFound { similar: None, .. }) = error.downcast_ref() else { return Err(error) };
+    // What was typed may have been a path: other models are fetched on demand alone.
+    let Some(id) = ModelId::parse(&args.model).ok().filter(|id| args.yes || id.is_known()) else {
+        return Err(error);
+    };
+    if args.offline {
+        return Err(error.context(HubError::Offline { id: id.to_string() }));
+    }
+    let advised = |message, hint| Advised {
+        message: printer.text(Message::Download(message)),
+        hint: printer.text(Message::Download(hint)),
+    };
+    let model = args.model.as_str();
+    if !args.yes && !printer.can_ask() {
+        let refusal =
+            advised(DownloadMessage::NobodyToAsk { model }, DownloadMessage::NobodyToAskHint { model });
+        return Err(error.context(refusal));
+    }
+    let agreed = || args.yes || printer.ask(Message::Download(DownloadMessage::Ask));
+    match download(&id, args, printer, agreed)? {
+        Some(_) => open::find(args),
+        None => {
+            let refusal =
+                advised(DownloadMessage::Declined { model }, DownloadMessage::DeclinedHint { model });
+            Err(refusal.into())
+        }
+    }
+}
+
+/// Says what would come, and fetches it where `agreed`; its folder.
+pub(crate) fn download(
+    id: &ModelId,
+    args: &ModelArgs,
+    printer: &Printer,
+    agreed: impl FnOnce() -> bool,
+) -> anyhow::Result<Option<PathBuf>> {
+    let hub = Hub::new(settings(args)?)?;
+    let progress = DownloadProgress::new(printer);
+    let report = |event: moss::hub::DownloadEvent<'_>| progress.report(event);
+    let plan = hub.plan(id, &report)?;
+    if plan.bytes_missing() > 0 {
+        printer.say(Message::Download(DownloadMessage::Plan(&plan)));
+        if !agreed() {
+            return Ok(None);
+        }
+    }
+    progress.start(plan.bytes_done, plan.bytes());
+    let folder = hub.download(&plan, &report);
+    progress.finish(); // before an error is shown
+    Ok(Some(folder?))
+}
+
+/// Where the hub's tools keep models.
+pub(crate) fn hub_cache(args: &ModelArgs) -> Option<PathBuf> {
+    set(&args.hub_cache).or_else(|| Some(hub_home(args)?.join("hub")))
+}
+
+/// The folder of the hub's tools.
+fn hub_home(args: &ModelArgs) -> Option<PathBuf> {
+    let cache = || {
+        variable(&["XDG_CACHE_HOME"]).map(PathBuf::from).or_else(|| Some(dirs::home_dir()?.join(".cache")))
+    };
+    set(&args.hub_home).or_else(|| Some(cache()?.join("huggingface")))
+}
+
+/// A variable that is set to nothing is not set.
+fn set(path: &Option<PathBuf>) -> Option<PathBuf> {
+    path.clone().filter(|path| !path.as_os_str().is_empty())
+}
+
+/// What the flags and the environment say of hubs.
+fn settings(args: &ModelArgs) -> Result<HubSettings, HubError> {
+    let (source, endpoint, token) = match args.source {
+        // The environment's address and token are the first hub's.
+        SourceArg::Modelscope => (Source::ModelScope, None, None),
+        SourceArg::Huggingface => {
+            let endpoint = variable(&["HF_ENDPOINT"]);
+            // A login on this machine was made for the hub itself, not for a mirror of it.
+            let login = || fs::read_to_string(hub_home(args)?.join("token")).ok();
+            let login = || login().filter(|_| endpoint.is_none());
+            let token = variable(&["HF_TOKEN"]).or_else(login);
+            (Source::HuggingFace, endpoint, token.map(|token| token.trim().to_owned()))
+        }
+    };
+    let is_plain = endpoint.as_deref().is_some_and(|endpoint| endpoint.starts_with("http://"));
+    let proxy: [&str; 4] = match is_plain {
+        true => ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"],
+        false => ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"],
+    };
+    let cache = hub_cache(args).ok_or_else(|| HubError::Disk {
+        path: Path::new("~").to_owned(),
+        source: io::Error::new(io::ErrorKind::NotFound, "there is no home folder"),
+    })?;
+    Ok(HubSettings {
+        source,
+        endpoint,
+        token: token.filter(|token| !token.is_empty()),
+        proxy: variable(&proxy),
+        no_proxy: variable(&["no_proxy", "NO_PROXY"]),
+        offline: args.offline,
+        ..HubSettings::new(cache)
+    })
+}
+
+/// The first of these variables that is set to anything but nothing.
+fn variable(names: &[&str]) -> Option<String> {
+    names.iter().filter_map(|name| env::var(name).ok()).find(|value| !value.trim().is_empty())
+}

@@ -1,0 +1,163 @@
+//! What is said around a download.
+
+use std::time::Duration;
+
+use moss::hub::{DownloadPlan, Fault};
+
+use crate::progress::size;
+
+/// From the question to the last byte.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum DownloadMessage<'a> {
+    /// What will come, before the first byte.
+    Plan(&'a DownloadPlan),
+    /// Answered with a line.
+    Ask,
+    /// Nobody could answer.
+    NobodyToAsk {
+        model: &'a str,
+    },
+    NobodyToAskHint {
+        model: &'a str,
+    },
+    Declined {
+        model: &'a str,
+    },
+    DeclinedHint {
+        model: &'a str,
+    },
+    /// Another process has the file.
+    Waiting {
+        file: &'a str,
+    },
+    File {
+        file: &'a str,
+        bytes: u64,
+        done: u64,
+    },
+    /// A line now and then where no bar is drawn.
+    Status {
+        done: u64,
+        total: u64,
+        /// Bytes a second.
+        rate: u64,
+    },
+    Retrying {
+        file: &'a str,
+        fault: &'a Fault,
+        wait: Duration,
+    },
+    Verifying {
+        file: &'a str,
+    },
+}
+
+impl DownloadMessage<'_> {
+    /// In English and in Chinese.
+    pub(super) fn texts(self) -> (String, String) {
+        match self {
+            Self::Plan(plan) => texts_of_plan(plan),
+            Self::Ask => ("Download it? [y/N] ".into(), "现在下载吗？[y/N] ".into()),
+            Self::NobodyToAsk { model } => (
+                format!(
+                    "`{model}` is not on this machine, and there is no terminal to ask whether to download it"
+                ),
+                format!("本机没有 `{model}`，且没有终端可以询问是否下载"),
+            ),
+            Self::NobodyToAskHint { model } => (
+                format!(
+                    "`--yes` downloads without asking, and so does `moss-cli download {model}`; files may be put by hand into ./fnlp/NAME; `--demo` talks at once, with a tiny model"
+                ),
+                format!(
+                    "加 `--yes` 则不询问直接下载；`moss-cli download {model}` 亦可；也可手动把文件放入 ./fnlp/NAME；`--demo` 可立即试用小型演示模型"
+                ),
+            ),
+            Self::Declined { model } => (
+                format!("`{model}` is not on this machine, and was not downloaded"),
+                format!("本机没有 `{model}`，且未下载"),
+            ),
+            Self::DeclinedHint { model } => (
+                format!(
+                    "`moss-cli download {model}` fetches it at any time; `--demo` talks at once, with a tiny model"
+                ),
+                format!("随时可用 `moss-cli download {model}` 下载；`--demo` 可立即试用小型演示模型"),
+            ),
+            Self::Waiting { file } => (
+                format!("another process is downloading {file}; waiting for it"),
+                format!("另一进程正在下载 {file}，等待其完成"),
+            ),
+            Self::File { file, bytes, done: 0 } => {
+                (format!("{file}: {}", size(bytes)), format!("{file}：{}", size(bytes)))
+            }
+            Self::File { file, bytes, done } => (
+                format!("{file}: {}, of which {} are here already", size(bytes), size(done)),
+                format!("{file}：{}，其中 {} 已在本机", size(bytes), size(done)),
+            ),
+            Self::Status { done, total, rate } => {
+                let percent = done.saturating_mul(100) / total.max(1);
+                let (done_of, rate_text) = (format!("{} / {}", size(done), size(total)), size(rate));
+                match total.saturating_sub(done).checked_div(rate) {
+                    Some(seconds) => (
+                        format!("{percent}%, {done_of}, {rate_text}/s, {} left", clock(seconds)),
+                        format!("{percent}%，{done_of}，{rate_text}/秒，剩余 {}", clock(seconds)),
+                    ),
+                    None => (
+                        format!("{percent}%, {done_of}, nothing comes at the moment"),
+                        format!("{percent}%，{done_of}，暂无数据"),
+                    ),
+                }
+            }
+            Self::Retrying { file, fault, wait } => {
+                let seconds = wait.as_secs_f64();
+                (
+                    format!("{file}: {fault}; again in {seconds:.0} s"),
+                    format!("{file}：{fault}；{seconds:.0} 秒后重试"),
+                )
+            }
+            Self::Verifying { file } => (format!("{file}: verifying"), format!("{file}：正在校验")),
+        }
+    }
+}
+
+fn texts_of_plan(plan: &DownloadPlan) -> (String, String) {
+    let DownloadPlan { id, endpoint, folder, bytes_done, files, .. } = plan;
+    let (bytes, count, folder) = (size(plan.bytes()), files.len(), folder.display());
+    let (here, here_zh) = match bytes_done {
+        0 => Default::default(),
+        done => {
+            (format!(", {} of them here already", size(*done)), format!("，其中 {} 已在本机", size(*done)))
+        }
+    };
+    let license = plan.license.as_deref();
+    let license = license.or(id.is_known().then_some("agpl-3.0")).unwrap_or("?").to_uppercase();
+    (
+        format!(
+            "{id}\n  size     {bytes} in {count} files{here}\n  licence  {license} (of the weights)\n  from     {endpoint}\n  to       {folder}\nCtrl-C keeps what has come; the same command goes on from there."
+        ),
+        format!(
+            "{id}\n  大小    {bytes}，{count} 个文件{here_zh}\n  许可证  {license}（权重）\n  来源    {endpoint}\n  存放于  {folder}\nCtrl-C 中断后已下载的部分会保留；再次运行同一命令即可继续。"
+        ),
+    )
+}
+
+/// Such as `1:02:03`, `2:03`.
+fn clock(seconds: u64) -> String {
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    match hours {
+        0 => format!("{minutes}:{seconds:02}"),
+        hours => format!("{hours}:{minutes:02}:{seconds:02}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_says_share_rate_and_time_left_and_survives_standing_still() {
+        let status = |rate| DownloadMessage::Status { done: 1_000_000, total: 4_000_000, rate }.texts().0;
+        assert_eq!(status(1000), "25%, 1.00 MB / 4.00 MB, 1.00 kB/s, 50:00 left");
+        assert_eq!(status(100), "25%, 1.00 MB / 4.00 MB, 0.10 kB/s, 8:20:00 left");
+        assert_eq!(status(0), "25%, 1.00 MB / 4.00 MB, nothing comes at the moment");
+    }
+}

@@ -1,0 +1,101 @@
+//! What can be wrong with one request, and whether another try may help.
+
+use std::time::Duration;
+
+use url::Url;
+
+/// One request's failure.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Fault {
+    /// An answer other than the file.
+    #[error("HTTP status {status}")]
+    Status {
+        /// As in the answer.
+        status: u16,
+        /// How long the server asks us to wait.
+        retry_after: Option<Duration>,
+    },
+    /// No answer, or one that broke off.
+    #[error("{0}")]
+    Connection(String),
+    /// Bytes came too slowly.
+    #[error("stalled: {bytes} bytes in {seconds:.1} s")]
+    Stalled {
+        /// What came within the window.
+        bytes: u64,
+        /// The window.
+        seconds: f64,
+    },
+    /// A page in place of a file: a login page of the network, or a mirror's notice.
+    #[error("an HTML page came in place of the file")]
+    Html,
+    /// Another length than the hub's listing says.
+    #[error("the file has {found} bytes there, expected {expected}")]
+    Length {
+        /// What was announced.
+        found: u64,
+        /// What the listing says.
+        expected: u64,
+    },
+    /// Another stretch of the file than was asked for.
+    #[error("asked for bytes {expected}, was sent `{found}`")]
+    Range {
+        /// The stretch with the file's length, as Content-Range has it.
+        expected: String,
+        /// The header that came.
+        found: String,
+    },
+    /// The server sends whole files alone, so that nothing could be resumed.
+    #[error("the server ignores Range")]
+    NoRanges,
+    /// Another file than the listing named.
+    #[error("the file there has the hash {found}, expected {expected}")]
+    Changed {
+        /// Of the answer.
+        found: String,
+        /// Of the listing.
+        expected: String,
+    },
+    /// A circle, or an address that is none.
+    #[error("redirected {0}")]
+    Redirect(String),
+}
+
+/// A fault, and the address that it came from.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// After redirects; without its query, which may carry a signature.
+    pub(crate) url: String,
+    pub(crate) fault: Fault,
+    /// Whether the hub itself answered, and not a host that it sent us to.
+    pub(crate) from_hub: bool,
+}
+
+impl Failure {
+    /// Whether the same request may do better.
+    pub(crate) fn is_transient(&self) -> bool {
+        match &self.fault {
+            Fault::Status { status: 408 | 425 | 429 | 500..=599, .. } => true,
+            // Signed addresses expire: the hub gives new ones.
+            Fault::Status { status: 401 | 403, .. } => !self.from_hub,
+            Fault::Connection(_) | Fault::Stalled { .. } | Fault::Html => true,
+            Fault::Status { .. }
+            | Fault::Length { .. }
+            | Fault::Range { .. }
+            | Fault::NoRanges
+            | Fault::Changed { .. }
+            | Fault::Redirect(_) => false,
+        }
+    }
+}
+
+/// An address fit to be shown.
+pub(crate) fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    url.set_query(None);
+    url.set_fragment(None);
+    let _ = url.set_password(None);
+    let _ = url.set_username("");
+    url.to_string()
+}

@@ -1,0 +1,75 @@
+//! Names of models on a hub.
+
+use std::fmt;
+
+use crate::{HubError, endpoint::Source};
+
+/// The organisation that published the checkpoints.
+pub(crate) const ORGANISATION: &str = "fnlp";
+
+/// What the hub calls it today; the old name redirects. The Python tools keep a download under the name that was typed.
+pub(crate) const RENAMED: &str = "OpenMOSS-Team";
+
+/// The published checkpoints' short names.
+pub(crate) const KNOWN: [&str; 7] = [
+    "moss-moon-003-base",
+    "moss-moon-003-sft",
+    "moss-moon-003-sft-int4",
+    "moss-moon-003-sft-int8",
+    "moss-moon-003-sft-plugin",
+    "moss-moon-003-sft-plugin-int4",
+    "moss-moon-003-sft-plugin-int8",
+];
+
+/// `ORGANISATION/NAME`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelId {
+    organisation: String,
+    name: String,
+}
+
+impl ModelId {
+    /// Reads `ORGANISATION/NAME`, or a published checkpoint's short name.
+    ///
+    /// # Errors
+    /// [`HubError::BadId`] for anything else: what comes out is safe as a part of a path and of an address.
+    pub fn parse(text: &str) -> Result<Self, HubError> {
+        let is_part = |part: &str| {
+            let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+            !part.is_empty() && !part.starts_with('.') && !part.contains("..") && part.bytes().all(legal)
+        };
+        let (organisation, name) = match text.split_once('/') {
+            Some(parts) => parts,
+            None if KNOWN.contains(&text) => (ORGANISATION, text),
+            None => return Err(HubError::BadId { id: text.to_owned() }),
+        };
+        if !is_part(organisation) || !is_part(name) {
+            return Err(HubError::BadId { id: text.to_owned() });
+        }
+        Ok(Self { organisation: organisation.to_owned(), name: name.to_owned() })
+    }
+
+    /// Whether this is one of the published checkpoints.
+    pub fn is_known(&self) -> bool {
+        self.organisation == ORGANISATION && KNOWN.contains(&self.name.as_str())
+    }
+
+    /// What a hub calls it. ModelScope keeps its copies of the published checkpoints under a name of its own.
+    pub(crate) fn on(&self, source: Source) -> String {
+        match source {
+            Source::ModelScope if self.is_known() => format!("AI-ModelScope/{}", self.name),
+            _ => self.to_string(),
+        }
+    }
+
+    /// Its folder in the hub's cache.
+    pub(crate) fn cache_folder(&self) -> String {
+        format!("models--{}--{}", self.organisation, self.name)
+    }
+}
+
+impl fmt::Display for ModelId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.organisation, self.name)
+    }
+}

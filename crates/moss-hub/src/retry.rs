@@ -1,0 +1,61 @@
+//! How often, and after which pause, a request is made again.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    Patience,
+    fault::{Failure, Fault},
+};
+
+const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(600);
+
+/// Counts failures in a row.
+pub(crate) struct Retries<'a> {
+    patience: &'a Patience,
+    failures: u32,
+}
+
+impl<'a> Retries<'a> {
+    pub(crate) fn new(patience: &'a Patience) -> Self {
+        Self { patience, failures: 0 }
+    }
+
+    /// Useful bytes came: what failed before is forgotten.
+    pub(crate) fn reset(&mut self) {
+        self.failures = 0;
+    }
+
+    /// How long to wait before the next try; nothing where another one is not worth it.
+    pub(crate) fn pause(&mut self, failure: &Failure) -> Option<Duration> {
+        self.failures += 1;
+        if !failure.is_transient() || self.failures >= self.patience.attempts {
+            return None;
+        }
+        if let Fault::Status { retry_after: Some(wait), .. } = failure.fault {
+            return Some(wait.min(LONGEST_RETRY_AFTER));
+        }
+        let doubled = self.patience.backoff.saturating_mul(1 << (self.failures - 1).min(16));
+        Some(doubled.min(LONGEST_BACKOFF))
+    }
+
+    /// Tries made in vain since the last useful byte.
+    pub(crate) fn failures(&self) -> u32 {
+        self.failures
+    }
+}
+
+/// Waits, unless `stop` is set before the time is over.
+pub(crate) fn sleep(wait: Duration, stop: &AtomicBool) {
+    let end = Instant::now() + wait;
+    while !stop.load(Ordering::Relaxed) {
+        match end.checked_duration_since(Instant::now()) {
+            Some(left) if !left.is_zero() => thread::sleep(left.min(Duration::from_millis(50))),
+            _ => return,
+        }
+    }
+}
