@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use moss::{hub::DownloadEvent, model::LoadEvent};
 
 use crate::{
+    commands::plan,
     messages::{DownloadMessage, Message},
     printer::Printer,
 };
@@ -48,6 +49,10 @@ pub(crate) fn bar<'a>(printer: &'a Printer, name: &str) -> impl FnMut(LoadEvent)
         LoadEvent::Started { layers } => {
             bar.set_length(layers as u64);
             bar.enable_steady_tick(Duration::from_millis(200));
+        }
+        LoadEvent::Noted { note, devices } => {
+            let names: Vec<_> = devices.iter().map(ToString::to_string).collect();
+            bar.suspend(|| printer.note(&plan::note(printer.language, &note, &names)));
         }
         LoadEvent::Planned { stage, device, layers, memory } => {
             let parts = [

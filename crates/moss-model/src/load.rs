@@ -108,7 +108,7 @@ fn sites(
         other_formats: &other_formats,
     })?;
     for note in &placement.notes {
-        tracing::info!(?note, "placement");
+        progress(LoadEvent::Noted { note: note.clone(), devices: options.devices.clone() });
     }
     let embedding_on_host = placement.embedding_on_host();
     let mut sites = Vec::with_capacity(placement.stages.len());

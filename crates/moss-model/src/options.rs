@@ -5,7 +5,7 @@ use std::ops::Range;
 use candle_core::DType;
 use moss_kernels::ops::RopePrecision;
 
-use crate::CacheShape;
+use crate::{CacheShape, placement::Note};
 
 /// What the values between two ops are rounded to, the cache included. Sums and the residual stream are always f32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -106,7 +106,7 @@ impl LoadOptions {
     }
 }
 
-/// Progress of loading. `Started`, one `Planned` a GPU stage, then one `Layer` a layer, in any order, then `Finished` unless an error is
+/// Progress of loading. `Started`, what is worth knowing of the placement, one `Planned` a GPU stage, then one `Layer` a layer, in any order, then `Finished` unless an error is
 /// returned.
 #[derive(Debug, Clone, PartialEq)]
 pub enum LoadEvent {
@@ -114,6 +114,13 @@ pub enum LoadEvent {
     Started {
         /// Layers to come.
         layers: usize,
+    },
+    /// Something that the user should know of the placement.
+    Noted {
+        /// What.
+        note: Note,
+        /// The devices, as they were asked for.
+        devices: Vec<DeviceSpec>,
     },
     /// What a card's memory will hold.
     Planned {

@@ -5,6 +5,8 @@ mod predict;
 mod report;
 mod words;
 
+pub(crate) use words::note;
+
 use std::process::ExitCode;
 
 use clap::Args;

@@ -33,7 +33,7 @@ pub(super) fn columns(language: Language) -> [&'static str; 8] {
 }
 
 /// `devices` are the names of all cards.
-pub(super) fn note(language: Language, note: &Note, devices: &[String]) -> String {
+pub(crate) fn note(language: Language, note: &Note, devices: &[String]) -> String {
     let (en, zh) = match note {
         Note::LeftOut { card, why } => {
             let device = devices.get(*card).map_or("", String::as_str);
