@@ -85,11 +85,9 @@ impl CpuNetwork {
                 return Err(ModelError::Interrupted);
             }
             let _span = tracing::trace_span!("block", layer, rows = plan.positions.len()).entered();
-            x = block.forward(&x, &self.rope, &rows).map_err(|source| ModelError::Kernel {
-                layer,
-                op: "block",
-                source,
-            })?;
+            x = block
+                .forward(&x, &self.rope, &rows, &mut |_, _| Ok(()))
+                .map_err(|source| ModelError::Kernel { layer, op: "block", source })?;
             check_finite(plan, &x, layer, &plan.all_rows())?;
             tap.show(HiddenPoint::Block(layer), &x)?;
         }
