@@ -2,7 +2,7 @@
 
 use moss::{
     OpenError, checkpoint::CheckpointError, engine::EngineError, hub::HubError, model::ModelError,
-    sampling::SamplingError, text::TextError,
+    quantize::QuantizeError, sampling::SamplingError, text::TextError,
 };
 
 /// An error of the command line itself, with its own advice.
@@ -22,6 +22,7 @@ pub(crate) fn hint(error: &anyhow::Error) -> Option<String> {
             .or_else(|| cause.downcast_ref().map(CheckpointError::hint))
             .or_else(|| cause.downcast_ref().map(ModelError::hint))
             .or_else(|| cause.downcast_ref().map(TextError::hint))
+            .or_else(|| cause.downcast_ref().map(QuantizeError::hint))
             .or_else(|| cause.downcast_ref().map(SamplingError::hint))
             .or_else(|| cause.downcast_ref().map(EngineError::hint))
             .flatten()

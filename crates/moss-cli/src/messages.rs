@@ -87,6 +87,20 @@ pub(crate) enum Message<'a> {
         value: &'a str,
     },
     SeeParams,
+    /// A shard that an earlier run finished.
+    KeptShard {
+        file: &'a str,
+    },
+    /// Label of the bar while a checkpoint is converted.
+    Converting,
+    /// Label of the bar while a checkpoint is quantised.
+    Quantizing {
+        tokens: usize,
+    },
+    /// A new checkpoint is whole.
+    Wrote {
+        folder: &'a str,
+    },
     /// Label of the bar while a prompt is read.
     ReadingPrompt,
 }
@@ -157,6 +171,16 @@ impl Message<'_> {
                 "`/params` alone shows them all; `none` takes a limit away".into(),
                 "`/params` 列出所有参数；`none` 取消限制".into(),
             ),
+            Self::KeptShard { file } => {
+                (format!("kept `{file}` of an earlier run"), format!("保留上次已完成的 `{file}`"))
+            }
+            Self::Converting => ("converting".into(), "正在转换".into()),
+            Self::Quantizing { tokens: 0 } => ("quantising".into(), "正在量化".into()),
+            Self::Quantizing { tokens } => (
+                format!("quantising with {tokens} calibration tokens"),
+                format!("正在用 {tokens} 个校准词元量化"),
+            ),
+            Self::Wrote { folder } => (format!("wrote `{folder}`"), format!("已写入 `{folder}`")),
             Self::ReadingPrompt => ("reading the prompt".into(), "正在读取提示".into()),
         };
         match language {

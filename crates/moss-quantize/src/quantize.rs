@@ -155,6 +155,10 @@ fn check_group_size(options: &QuantizeOptions, in_features: usize) -> Result<(),
     Ok(())
 }
 
+/// Linears with the same input share its Hessian; those of the second stage see what the first one's give.
+const STAGES: [&[&[LinearKind]]; 2] =
+    [&[&[LinearKind::QkvProj, LinearKind::FcIn]], &[&[LinearKind::OutProj], &[LinearKind::FcOut]]];
+
 /// A quantisation on its way through the layers.
 struct Run<'a> {
     config: &'a MossConfig,
@@ -187,39 +191,54 @@ impl Run<'_> {
         layer: usize,
         report: &mut dyn FnMut(LinearReport),
     ) -> Result<(), QuantizeError> {
-        // Those with the same input share its Hessian.
-        for same_input in
-            [&[LinearKind::QkvProj, LinearKind::FcIn][..], &[LinearKind::OutProj], &[LinearKind::FcOut]]
-        {
-            let factor = self.factor(layer, same_input[0])?;
-            for kind in same_input {
-                let stem = kind.stem(layer);
-                let packed = self.quantize_linear(*kind, &stem, factor.as_ref())?;
-                report(LinearReport {
-                    linear: stem.clone(),
-                    weight_error: packed.weight_error,
-                    output_error: packed.output_error,
-                });
-                self.source.made.insert(stem, (self.group_size(*kind), packed));
+        for stage in STAGES {
+            let hessians = self.hessians(layer, stage)?;
+            for (same_input, hessian) in stage.iter().zip(hessians) {
+                let factor = hessian.map(|hessian| self.factor(layer, same_input[0], hessian)).transpose()?;
+                for kind in *same_input {
+                    let stem = kind.stem(layer);
+                    let packed = self.quantize_linear(*kind, &stem, factor.as_ref())?;
+                    report(LinearReport {
+                        linear: stem.clone(),
+                        weight_error: packed.weight_error,
+                        output_error: packed.output_error,
+                    });
+                    self.source.made.insert(stem, (self.group_size(*kind), packed));
+                }
             }
         }
-        if !self.hidden.is_empty() {
+        if layer + 1 < self.config.num_layers {
             self.pass(layer, true, &mut |_, _| {})?;
         }
         Ok(())
     }
 
-    /// The factor of what enters linear `kind`, where there is calibration.
-    fn factor(&mut self, layer: usize, kind: LinearKind) -> Result<Option<Factor>, QuantizeError> {
-        let Method::Gptq { act_order, dampening, .. } = self.options.method else { return Ok(None) };
-        let mut hessian = Hessian::new(kind.extents(self.config).0);
+    /// The Hessian of each input of a stage, where there is calibration.
+    fn hessians(
+        &mut self,
+        layer: usize,
+        stage: &[&[LinearKind]],
+    ) -> Result<Vec<Option<Hessian>>, QuantizeError> {
+        if self.hidden.is_empty() {
+            return Ok(stage.iter().map(|_| None).collect());
+        }
+        let new = |same_input: &&[LinearKind]| Hessian::new(same_input[0].extents(self.config).0);
+        let mut hessians: Vec<Hessian> = stage.iter().map(new).collect();
         self.pass(layer, false, &mut |found, inputs| {
-            if found == kind {
-                hessian.add(inputs);
+            if let Some(at) = stage.iter().position(|same_input| same_input[0] == found) {
+                hessians[at].add(inputs);
             }
         })?;
+        Ok(hessians.into_iter().map(Some).collect())
+    }
+
+    fn factor(&self, layer: usize, kind: LinearKind, hessian: Hessian) -> Result<Factor, QuantizeError> {
+        let (act_order, dampening) = match self.options.method {
+            Method::Gptq { act_order, dampening, .. } => (act_order, dampening),
+            Method::Nearest => (false, 0.0),
+        };
         let refused = || QuantizeError::NotPositive { linear: kind.stem(layer), dampening };
-        Factor::new(hessian, act_order, dampening).ok_or_else(refused).map(Some)
+        Factor::new(hessian, act_order, dampening).ok_or_else(refused)
     }
 
     /// Runs every sample through the layer as it is by now; `keep` makes its output the next layer's input.
@@ -229,6 +248,9 @@ impl Run<'_> {
         keep: bool,
         see: &mut dyn FnMut(LinearKind, &[f32]),
     ) -> Result<(), QuantizeError> {
+        if self.hidden.is_empty() {
+            return Ok(());
+        }
         let block = Layer::load(&self.source, self.config, layer, self.positions)?;
         for hidden in &mut self.hidden {
             if (self.interrupted)() {

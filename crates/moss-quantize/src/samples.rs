@@ -67,6 +67,12 @@ impl Sample {
         Ok(Self { scored: vec![true; ids.len()], ids })
     }
 
+    /// This sample in pieces of at most `length` tokens.
+    pub fn windows(&self, length: usize) -> impl Iterator<Item = Self> {
+        let pieces = self.ids.chunks(length).zip(self.scored.chunks(length));
+        pieces.map(|(ids, scored)| Self { ids: ids.to_vec(), scored: scored.to_vec() })
+    }
+
     /// A dialogue in the form that the model is trained on, behind the builder's instruction.
     ///
     /// # Errors
