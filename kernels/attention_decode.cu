@@ -83,7 +83,6 @@ template <u32 LANES> __device__ __forceinline__ void attend(const DecodeAttentio
     __shared__ float tops[WARPS], totals[WARPS];
     __shared__ float sums[WARPS][LANES * 8];
     __shared__ bool is_last;
-    let_next_start();
     // Positions and tables are there before the pass begins, and so is all of the cache but this pass's own positions.
     const u32 split = blockIdx.x, head = blockIdx.y, sequence = blockIdx.z, row = a.rows ? a.rows[sequence] : sequence;
     const u32 position = a.positions[row], used = position / SPLIT + 1;
@@ -101,6 +100,7 @@ template <u32 LANES> __device__ __forceinline__ void attend(const DecodeAttentio
         at += part * 8;
     }
     wait_for_previous();
+    let_next_start();   // not earlier: the next kernel begins with what the one before this one left
     if (split >= used) return;
 
     float top = -INFINITY, total = 0.f;

@@ -318,8 +318,8 @@ template <u32 D> struct Rows {
 
 template <u32 D> __device__ __forceinline__ void attend(const PrefillAttentionArgs& a) {
     __shared__ __align__(128) uint4 ring[STAGES][KEYS * Layout<D>::PIECES];
-    let_next_start();
     wait_for_previous();
+    let_next_start();   // not earlier: the next kernel may begin with what the one before this one left
     const Work work = find_work(a);
     const u32 last = work.tile.w + work.tile.z - 1, row = threadIdx.x / WARP * WARP_ROWS, position = work.tile.w + row;   // of the warp's first row
     const Source<D> source{work.tile.x * a.max_blocks, work.head, last};

@@ -6,7 +6,7 @@
 //   pair crates/moss-kernels/src/cuda/linear.rs
 #include "common/linear.cuh"
 
-extern "C" __global__ void __launch_bounds__(256, 3) linear_f16_n8(const __grid_constant__ LinearArgs args) { linear_rows<Format::F16, 1>(args); }
+extern "C" __global__ void __launch_bounds__(256, 4) linear_f16_n8(const __grid_constant__ LinearArgs args) { linear_rows<Format::F16, 1>(args); }
 extern "C" __global__ void __launch_bounds__(256, 2) linear_f16_n16(const __grid_constant__ LinearArgs args) { linear_rows<Format::F16, 2>(args); }
 extern "C" __global__ void __launch_bounds__(256, 2) linear_f16_n32(const __grid_constant__ LinearArgs args) { linear_rows<Format::F16, 4>(args); }
 extern "C" __global__ void __launch_bounds__(256, 1) linear_f16_n64(const __grid_constant__ LinearArgs args) { linear_rows<Format::F16, 8>(args); }

@@ -6,7 +6,7 @@
 //   pair crates/moss-kernels/src/cuda/linear.rs
 #include "common/linear.cuh"
 
-extern "C" __global__ void __launch_bounds__(256, 3) linear_int8_n8(const __grid_constant__ LinearArgs args) { linear_rows<Format::Int8, 1>(args); }
+extern "C" __global__ void __launch_bounds__(256, 4) linear_int8_n8(const __grid_constant__ LinearArgs args) { linear_rows<Format::Int8, 1>(args); }
 extern "C" __global__ void __launch_bounds__(256, 2) linear_int8_n16(const __grid_constant__ LinearArgs args) { linear_rows<Format::Int8, 2>(args); }
 extern "C" __global__ void __launch_bounds__(256, 2) linear_int8_n32(const __grid_constant__ LinearArgs args) { linear_rows<Format::Int8, 4>(args); }
 extern "C" __global__ void __launch_bounds__(256, 1) linear_int8_n64(const __grid_constant__ LinearArgs args) { linear_rows<Format::Int8, 8>(args); }

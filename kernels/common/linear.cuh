@@ -12,7 +12,8 @@ struct Segment {
     u32 x_stride;
     u32 blocks;             // inputs, in blocks of 64
     u32 groups;             // groups of inputs
-    u32 group_magic;        // ceil(2^32 / blocks of a group), 0 where every block is its own group: a division in one instruction
+    u32 group_blocks;       // blocks of a group
+    u32 unit_blocks;        // blocks that are summed before they are scaled: int4: 2 where all groups are made of pairs; else 1
 };
 
 enum Epilogue : u32 { STORE, RESIDUAL, HEADS_AND_INNER };
@@ -33,35 +34,24 @@ struct LinearArgs {
     Heads heads;            // HEADS_AND_INNER: segments[0] is qkv_proj, segments[1] fc_in
 };
 
-// Blocks that are loaded together, while those before them are worked on: 32 to 64 bytes a lane, twice.
-template <Format F, int NT> constexpr u32 UNROLL = NT > 2 ? 1 : F == Format::Int4 ? 3 : F == Format::Int8 ? 2 : 1;
 template <Format F> constexpr u32 PIECES = F == Format::F16 ? 4 : F == Format::Int8 ? 2 : 1;   // of 16 bytes a lane and block
 
-template <Format F> struct Tile {
+// What a lane reads of one tile, from one unit to the next.
+template <Format F, u32 B> struct Tile {
     const uint4* weight;
     const uint2* table;
-    u64 row_pieces;   // f16: 16-byte pieces from one row to the next
+    u32 row_pieces;   // f16: 16-byte pieces from one row to the next
+    u32 group_units, units_left;   // units of a group, and of the present one
 
-    __device__ Tile(const Segment& s, u32 tile, u32 lane) {
-        const u32 g = lane / 4, t = lane % 4;
+    __device__ Tile(const Segment& s, u32 tile, u32 unit) {
+        const u32 lane = threadIdx.x % WARP, g = lane / 4, t = lane % 4, block = unit * B;
         if constexpr (F == Format::F16) {
-            row_pieces = u64(s.blocks) * 8;
-            weight = s.weight + (u64(tile) * 16 + g) * row_pieces + t;
+            row_pieces = s.blocks * 8;
+            weight = s.weight + u64(tile * 16 + g) * row_pieces + block * 8 + t;
         } else {
-            weight = s.weight + u64(tile) * s.blocks * PIECES<F> * WARP + lane;
-            table = s.table + u64(tile) * s.groups * 8 + g;
-        }
-    }
-    __device__ void load(uint4 (&w)[PIECES<F>], u32 block) const {
-        if constexpr (F == Format::F16) {
-            const uint4* p = weight + block * 8;
-            w[0] = load_once(p);
-            w[1] = load_once(p + 4);
-            w[2] = load_once(p + 8 * row_pieces);
-            w[3] = load_once(p + 8 * row_pieces + 4);
-        } else {
-#pragma unroll
-            for (u32 i = 0; i < PIECES<F>; ++i) w[i] = load_once(weight + (u64(block) * PIECES<F> + i) * WARP);
+            weight = s.weight + (u64(tile) * s.blocks + block) * PIECES<F> * WARP + lane;
+            table = s.table + (u64(tile) * s.groups + block / s.group_blocks) * 8 + g;
+            group_units = s.group_blocks / B, units_left = group_units - unit % group_units;
         }
     }
 };
@@ -79,84 +69,94 @@ template <Format F> __device__ __forceinline__ Fragment fragment(const uint4 (&w
     }
 }
 
-__device__ __forceinline__ u32 group_of(const Segment& s, u32 block) { return s.group_magic ? __umulhi(block, s.group_magic) : block; }
+// What a unit of B blocks needs of memory.
+template <Format F, u32 B> struct Unit {
+    uint4 w[B][PIECES<F>];
+    uint2 table;
 
-// What U blocks need of memory.
-template <Format F, u32 U> struct Round {
-    uint4 w[U][PIECES<F>];
-    uint2 table[U];
-
-    __device__ __forceinline__ void load(const Segment& s, const Tile<F>& rows, u32 block, u32 last) {
+    __device__ __forceinline__ void load(Tile<F, B>& from) {
 #pragma unroll
-        for (u32 u = 0; u < U; ++u) {
-            if (block + u < last) {
-                rows.load(w[u], block + u);
-                if constexpr (F != Format::F16) table[u] = __ldg(rows.table + group_of(s, block + u) * 8);
+        for (u32 b = 0; b < B; ++b) {
+#pragma unroll
+            for (u32 i = 0; i < PIECES<F>; ++i) {
+                // f16: rows g and g + 8, inputs 8 t.. and 8 t + 32.. of each
+                const u32 at = F == Format::F16 ? b * 8 + (i % 2) * 4 + (i / 2) * 8 * from.row_pieces : (b * PIECES<F> + i) * WARP;
+                w[b][i] = load_once(from.weight + at);
             }
+        }
+        from.weight += F == Format::F16 ? B * 8 : B * PIECES<F> * WARP;
+        if constexpr (F != Format::F16) {
+            table = __ldg(from.table);
+            if (--from.units_left == 0) from.units_left = from.group_units, from.table += 8;
         }
     }
 };
 
-// The first lines of what a warp will read of a segment: weights wait for nobody.
-template <Format F> __device__ __forceinline__ void prefetch_rows(const Segment& s, u32 tile, u32 warp, u32 warps) {
-    const u32 lane = threadIdx.x % WARP, first = s.blocks * warp / warps, last = s.blocks * (warp + 1) / warps;
-    if constexpr (F == Format::F16) {   // a line of a row is a block: 16 rows, 2 blocks
-        if (first + lane / 16 < last) prefetch(s.weight + (u64(tile) * 16 + lane % 16) * (u64(s.blocks) * 8) + (first + lane / 16) * 8);
-    } else {
-        constexpr u32 LINES = PIECES<F> * 4;   // of a block
-        if (first + lane / LINES < last) prefetch(s.weight + (u64(tile) * s.blocks + first) * PIECES<F> * WARP + lane * 8);
+// sum += one block of W, less its zero points, times x, whose 16-byte pieces of block 0 begin at x[i]
+template <Format F, int NT>
+__device__ __forceinline__ void add_block(const uint4 (&w)[PIECES<F>], half2 low, half2 high, const uint4* const (&x)[NT], u32 block, float (&sum)[NT][4]) {
+#pragma unroll(NT == 8 ? 1 : 2)   // eight columns of sums leave no room for both
+    for (u32 half = 0; half < 2; ++half) {
+        const Fragment f0 = fragment<F>(w, 2 * half, low, high), f1 = fragment<F>(w, 2 * half + 1, low, high);
+#pragma unroll
+        for (int i = 0; i < NT; ++i) {
+            const uint4 b = x[i][block * 8 + half * 4];
+            mma_f16(sum[i], f0.a[0], f0.a[1], f0.a[2], f0.a[3], b.x, b.y);
+            mma_f16(sum[i], f1.a[0], f1.a[1], f1.a[2], f1.a[3], b.z, b.w);
+        }
     }
 }
 
-// acc += W[tile][blocks first..last] x
-template <Format F, int NT>
-__device__ __forceinline__ void accumulate(const Segment& s, u32 tile, u32 first, u32 last, u32 n, float (&acc)[NT][4]) {
-    const u32 lane = threadIdx.x % WARP, g = lane / 4, t = lane % 4;
-    const Tile<F> rows(s, tile, lane);
+// acc += one unit of W times x
+template <Format F, int NT, u32 B>
+__device__ __forceinline__ void add_unit(const Unit<F, B>& unit, const uint4* (&x)[NT], float (&acc)[NT][4]) {
+    if constexpr (F == Format::F16) {
+        add_block<F, NT>(unit.w[0], half2(), half2(), x, 0, acc);
+    } else {
+        const half2 upper = as_half2(unit.table.x), lower = as_half2(unit.table.y);
+        float sum[NT][4] = {};
+#pragma unroll
+        for (u32 b = 0; b < B; ++b) add_block<F, NT>(unit.w[b], __high2half2(upper), __high2half2(lower), x, b, sum);
+        const float upper_scale = __low2float(upper), lower_scale = __low2float(lower);
+#pragma unroll
+        for (int i = 0; i < NT; ++i) {
+            acc[i][0] += upper_scale * sum[i][0], acc[i][1] += upper_scale * sum[i][1];
+            acc[i][2] += lower_scale * sum[i][2], acc[i][3] += lower_scale * sum[i][3];
+        }
+    }
+#pragma unroll
+    for (int i = 0; i < NT; ++i) x[i] += B * 8;
+}
+
+// acc += W[tile] x, this warp's share of the inputs. Weights wait for nobody; where `wait`, x waits for the kernel before this one.
+template <Format F, int NT, u32 B>
+__device__ __forceinline__ void accumulate(const Segment& s, u32 tile, u32 n, bool wait, float (&acc)[NT][4]) {
+    const u32 warp = threadIdx.x / WARP, warps = blockDim.x / WARP, g = threadIdx.x % WARP / 4, t = threadIdx.x % 4;
+    const u32 units = s.blocks / B, first = units * warp / warps;
+    u32 left = units * (warp + 1) / warps - first;
+    Tile<F, B> rows(s, tile, first);
+    Unit<F, B> even, odd;   // one is worked on while the other is on its way
+    if (left > 0) even.load(rows);
+    if (wait) wait_for_previous();
+    if (left == 0) return;
     const uint4* x[NT];
 #pragma unroll
     for (int i = 0; i < NT; ++i) {   // columns past n repeat the last one, and are not looked at
-        x[i] = reinterpret_cast<const uint4*>(s.x + u64(min(i * 8 + g, n - 1)) * s.x_stride) + t;
+        x[i] = reinterpret_cast<const uint4*>(s.x + u64(min(i * 8 + g, n - 1)) * s.x_stride) + first * B * 8 + t;
     }
-    constexpr u32 U = UNROLL<F, NT>;
-    Round<F, U> next;
-    next.load(s, rows, first, last);
-    for (u32 block = first; block < last; block += U) {
-        const Round<F, U> now = next;
-        next.load(s, rows, block + U, last);
-#pragma unroll
-        for (u32 u = 0; u < U; ++u) {
-            if (block + u >= last) break;
-            half2 scale_low, scale_high, low, high;
-            if constexpr (F != Format::F16) {
-                const half2 upper = as_half2(now.table[u].x), lower = as_half2(now.table[u].y);
-                scale_low = __low2half2(upper), low = __high2half2(upper);
-                scale_high = __low2half2(lower), high = __high2half2(lower);
-            }
-            float sum[NT][4];
-            if constexpr (F != Format::F16) {
-#pragma unroll
-                for (int i = 0; i < NT; ++i) sum[i][0] = sum[i][1] = sum[i][2] = sum[i][3] = 0.f;
-            }
-#pragma unroll
-            for (u32 half = 0; half < 2; ++half) {
-                const Fragment f0 = fragment<F>(now.w[u], 2 * half, low, high), f1 = fragment<F>(now.w[u], 2 * half + 1, low, high);
-#pragma unroll
-                for (int i = 0; i < NT; ++i) {
-                    const uint4 b = x[i][(block + u) * 8 + half * 4];
-                    float(&c)[4] = F == Format::F16 ? acc[i] : sum[i];
-                    mma_f16(c, f0.a[0], f0.a[1], f0.a[2], f0.a[3], b.x, b.y);
-                    mma_f16(c, f1.a[0], f1.a[1], f1.a[2], f1.a[3], b.z, b.w);
-                }
-            }
-            if constexpr (F != Format::F16) {
-                const float upper = __low2float(scale_low), lower = __low2float(scale_high);
-#pragma unroll
-                for (int i = 0; i < NT; ++i) {
-                    acc[i][0] += upper * sum[i][0], acc[i][1] += upper * sum[i][1];
-                    acc[i][2] += lower * sum[i][2], acc[i][3] += lower * sum[i][3];
-                }
-            }
+    if constexpr (F == Format::Int4 && NT == 4) {   // too many sums for two units and for two blocks of threads
+        for (; left > 0; --left) {
+            add_unit<F, NT, B>(even, x, acc);
+            if (left > 1) even.load(rows);
+        }
+    } else {
+        for (;;) {
+            if (left > 1) odd.load(rows);
+            add_unit<F, NT, B>(even, x, acc);
+            if (--left == 0) return;
+            if (left > 1) even.load(rows);
+            add_unit<F, NT, B>(odd, x, acc);
+            if (--left == 0) return;
         }
     }
 }
@@ -170,19 +170,14 @@ template <Format F, int NT> __device__ __forceinline__ void linear_rows(const Li
     const bool second = args.first_tiles > 0 && tile >= args.first_tiles;   // of two matrices side by side
     float acc[NT][4] = {};
     let_next_start();
-    const Segment& mine_first = args.segments[second];
-    prefetch_rows<F>(mine_first, second ? tile - args.first_tiles : tile, warp, warps);
-    if (args.first_tiles == 0 && args.segments[1].blocks > 0) prefetch_rows<F>(args.segments[1], tile, warp, warps);
-    wait_for_previous();
-    if (args.first_tiles == 0) {
+    // Of two matrices that add up, the inputs of the second are there before the kernel before this one begins (see attention_decode).
+    const bool both = args.first_tiles == 0 && args.segments[1].blocks > 0;
+    const u32 own_tile = second ? tile - args.first_tiles : tile;
 #pragma unroll 1
-        for (u32 i = 0; i < 2; ++i) {
-            const Segment& s = args.segments[i];
-            accumulate<F, NT>(s, tile, s.blocks * warp / warps, s.blocks * (warp + 1) / warps, args.n, acc);
-        }
-    } else {
-        const Segment& s = args.segments[second];
-        accumulate<F, NT>(s, second ? tile - args.first_tiles : tile, s.blocks * warp / warps, s.blocks * (warp + 1) / warps, args.n, acc);
+    for (u32 i = both ? 2 : 1; i-- > 0;) {
+        const Segment& s = args.segments[both ? i : second];
+        if (F == Format::Int4 && s.unit_blocks == 2) accumulate<F, NT, F == Format::Int4 ? 2 : 1>(s, own_tile, args.n, i == 0, acc);
+        else accumulate<F, NT, 1>(s, own_tile, args.n, i == 0, acc);
     }
     float* mine = sums + warp * 16 * STRIDE;
 #pragma unroll

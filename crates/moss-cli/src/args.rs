@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use moss::{kernels::GptqBits, model::WeightFormat};
 
 use crate::{commands, messages::Language};
 
@@ -29,6 +30,8 @@ pub(crate) enum Command {
     Generate(commands::generate::GenerateArgs),
     Inspect(commands::inspect::InspectArgs),
     Bench(commands::bench::BenchArgs),
+    Doctor(commands::doctor::DoctorArgs),
+    Plan(commands::plan::PlanArgs),
     Tokenize(commands::tokenize::TokenizeArgs),
     Logits(commands::logits::LogitsArgs),
     Verify(commands::verify::VerifyArgs),
@@ -58,6 +61,24 @@ pub(crate) enum DemoArg {
     Fp16,
 }
 
+/// Format of weights that need no files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FormatArg {
+    Fp16,
+    Int8,
+    Int4,
+}
+
+impl FormatArg {
+    pub(crate) fn format(self) -> WeightFormat {
+        match self {
+            Self::Fp16 => WeightFormat::F16,
+            Self::Int8 => WeightFormat::Gptq(GptqBits::Eight),
+            Self::Int4 => WeightFormat::Gptq(GptqBits::Four),
+        }
+    }
+}
+
 /// Which model, and how it runs.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Model")]
@@ -79,9 +100,17 @@ pub(crate) struct ModelArgs {
     /// Rotary frequencies: exact, or rounded as upstream's quantised models have them
     #[arg(long, global = true, value_name = "TYPE", default_value = "f32")]
     pub(crate) rope_precision: RopeArg,
-    /// GPU number, or `cpu` [default: 0 in a build with CUDA, `cpu` in one without]
-    #[arg(long, global = true, value_name = "N|cpu")]
+    /// GPU number, or several that share the layers out, or `cpu` [default: 0 in a build with CUDA, `cpu` in one without]
+    ///
+    /// `--gpu 0,1,2,3` runs a quarter of the layers on each card, in this order; `cpu` may be one of them, and a card may stand there twice.
+    #[arg(long, global = true, value_name = "N[,N…]|cpu")]
     pub(crate) gpu: Option<String>,
+    /// Layers of each device of `--gpu` [default: what balances them]
+    #[arg(long, global = true, value_name = "N,N…", value_delimiter = ',', hide_short_help = true)]
+    pub(crate) layers_per_gpu: Option<Vec<usize>>,
+    /// Let cards hand over to each other through host memory alone
+    #[arg(long, global = true, hide_short_help = true)]
+    pub(crate) no_peer_copies: bool,
     /// Newest architecture whose GPU code may run: 75 checks a T4's code on a newer card
     #[arg(long, global = true, value_name = "75|80|90", value_parser = clap::value_parser!(u32).range(75..), hide_short_help = true)]
     pub(crate) gpu_code: Option<u32>,

@@ -1,8 +1,15 @@
 //! Advice that goes with an error, from whichever crate knows it.
 
 use moss::{
-    OpenError, checkpoint::CheckpointError, engine::EngineError, hub::HubError, model::ModelError,
-    quantize::QuantizeError, sampling::SamplingError, text::TextError,
+    OpenError,
+    checkpoint::CheckpointError,
+    engine::EngineError,
+    hub::HubError,
+    kernels::KernelError,
+    model::{ModelError, placement::PlacementError},
+    quantize::QuantizeError,
+    sampling::SamplingError,
+    text::TextError,
 };
 
 /// An error of the command line itself, with its own advice.
@@ -20,7 +27,9 @@ pub(crate) fn hint(error: &anyhow::Error) -> Option<String> {
             .or_else(|| cause.downcast_ref().map(OpenError::hint))
             .or_else(|| cause.downcast_ref().map(HubError::hint))
             .or_else(|| cause.downcast_ref().map(CheckpointError::hint))
+            .or_else(|| cause.downcast_ref().map(KernelError::hint))
             .or_else(|| cause.downcast_ref().map(ModelError::hint))
+            .or_else(|| cause.downcast_ref().map(PlacementError::hint))
             .or_else(|| cause.downcast_ref().map(TextError::hint))
             .or_else(|| cause.downcast_ref().map(QuantizeError::hint))
             .or_else(|| cause.downcast_ref().map(SamplingError::hint))

@@ -2,6 +2,7 @@
 
 mod args;
 mod commands;
+mod gpu;
 mod hints;
 mod interrupt;
 mod messages;
@@ -39,12 +40,14 @@ pub(crate) fn interrupted() -> ExitCode {
 }
 
 fn run(cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
-    open::device(&cli.model)?;
+    open::devices(&cli.model)?;
     match &cli.command {
         None | Some(Command::Chat) => repl::run(cli, printer),
         Some(Command::Generate(args)) => commands::generate::run(args, cli, printer),
         Some(Command::Inspect(args)) => commands::inspect::run(args, cli, printer),
         Some(Command::Bench(args)) => commands::bench::run(args, cli, printer),
+        Some(Command::Doctor(args)) => commands::doctor::run(args, cli, printer),
+        Some(Command::Plan(args)) => commands::plan::run(args, cli, printer),
         Some(Command::Tokenize(args)) => commands::tokenize::run(args, cli, printer),
         Some(Command::Logits(args)) => commands::logits::run(args, cli, printer),
         Some(Command::Verify(args)) => commands::verify::run(args, cli, printer),

@@ -46,38 +46,41 @@ pub(crate) fn folder(name: &Path, args: &ModelArgs) -> anyhow::Result<PathBuf> {
     Ok(find(&ModelArgs { model, demo: None, ..args.clone() })?.folder)
 }
 
-fn places(args: &ModelArgs) -> SearchPlaces {
+/// Where models are looked for.
+pub(crate) fn places(args: &ModelArgs) -> SearchPlaces {
     let home = || args.hub_home.clone().or_else(|| Some(dirs::home_dir()?.join(".cache/huggingface")));
     let hub_cache = args.hub_cache.clone().or_else(|| Some(home()?.join("hub")));
     SearchPlaces { current_dir: PathBuf::from("."), hub_cache }
 }
 
-/// Where the flags say that the model runs.
-pub(crate) fn device(args: &ModelArgs) -> anyhow::Result<DeviceSpec> {
+/// Where the flags say that the model runs: a stage on each.
+pub(crate) fn devices(args: &ModelArgs) -> anyhow::Result<Vec<DeviceSpec>> {
     let gpu = |ordinal| DeviceSpec::Gpu { ordinal, newest_code: args.gpu_code };
-    let list = match args.gpu.as_deref() {
-        None if CUDA => return Ok(gpu(0)),
-        None | Some("cpu") => return Ok(DeviceSpec::Cpu),
-        Some(list) => list,
+    let Some(list) = args.gpu.as_deref() else {
+        return Ok(vec![if CUDA { gpu(0) } else { DeviceSpec::Cpu }]);
     };
-    if !CUDA {
+    let device = |name: &str| match name.trim() {
+        "cpu" => Some(DeviceSpec::Cpu),
+        number => number.parse().ok().map(gpu),
+    };
+    let devices: Option<Vec<_>> = list.split(',').map(device).collect();
+    let devices = devices.ok_or_else(|| Advised {
+        message: format!("`--gpu {list}`: expected numbers or `cpu`, with commas between"),
+        hint: "`--gpu 0` is the first card, `--gpu 0,1,2,3` shares the layers out over four".into(),
+    })?;
+    if !CUDA && devices.iter().any(|device| *device != DeviceSpec::Cpu) {
         return Err(Advised {
             message: format!("`--gpu {list}`: this build has kernels for the CPU alone"),
             hint: "build with `cargo build --release --features cuda` for GPUs; `--gpu cpu` runs here".into(),
         }
         .into());
     }
-    list.parse().map(gpu).map_err(|_| {
-        let several = list.contains(',');
-        Advised {
-            message: format!(
-                "`--gpu {list}`: expected {}",
-                if several { "one number so far" } else { "a number or `cpu`" }
-            ),
-            hint: "`--gpu 0` is the first card; several cards come in a later version".into(),
-        }
-        .into()
-    })
+    Ok(devices)
+}
+
+/// Whether a stage of them runs on a card.
+pub(crate) fn any_gpu(devices: &[DeviceSpec]) -> bool {
+    devices.iter().any(|device| *device != DeviceSpec::Cpu)
 }
 
 /// Opens a checkpoint and says what is odd about it.
@@ -95,27 +98,29 @@ pub(crate) fn pool(args: &ModelArgs) -> anyhow::Result<rayon::ThreadPool> {
     rayon::ThreadPoolBuilder::new().num_threads(threads).build().context("cannot start the kernel threads")
 }
 
-/// What values are rounded to, on that device.
-pub(crate) fn dtype(args: &ModelArgs, device: DeviceSpec) -> ComputeDtype {
+/// What values are rounded to, on these devices.
+pub(crate) fn dtype(args: &ModelArgs, devices: &[DeviceSpec]) -> ComputeDtype {
     match args.dtype {
         Some(DtypeArg::F32) => ComputeDtype::F32,
         Some(DtypeArg::F16) => ComputeDtype::F16,
         Some(DtypeArg::Bf16) => ComputeDtype::BF16,
-        None if device == DeviceSpec::Cpu => ComputeDtype::F32,
-        None => ComputeDtype::F16,
+        None if any_gpu(devices) => ComputeDtype::F16,
+        None => ComputeDtype::F32,
     }
 }
 
 /// How a model is placed, with a cache for `positions`.
 pub(crate) fn load_options(args: &ModelArgs, positions: usize) -> anyhow::Result<LoadOptions> {
-    let device = device(args)?;
+    let devices = devices(args)?;
     Ok(LoadOptions {
-        dtype: dtype(args, device),
+        dtype: dtype(args, &devices),
         rope_precision: match args.rope_precision {
             RopeArg::F32 => RopePrecision::F32,
             RopeArg::F16 => RopePrecision::F16,
         },
-        device,
+        devices,
+        layers_per_device: args.layers_per_gpu.clone(),
+        peer_copies: !args.no_peer_copies,
         ..LoadOptions::cpu(positions)
     })
 }
@@ -140,12 +145,14 @@ pub(crate) fn engine(cli: &Cli, printer: &Printer) -> anyhow::Result<Opened> {
         false => None,
     };
     let threads = cli.model.threads.map(usize::from);
-    let options = match options.device {
-        DeviceSpec::Cpu => EngineOptions { threads, ..EngineOptions::default() },
-        DeviceSpec::Gpu { .. } => {
-            EngineOptions { threads, prefill_chunk: GPU_PREFILL, ..EngineOptions::default() }
-        }
+    let default = EngineOptions::default();
+    let prefill_chunk = match (any_gpu(&options.devices), options.devices.len()) {
+        (false, _) => default.prefill_chunk,
+        (true, 1) => GPU_PREFILL,
+        // Stages overlap within what they are given at once.
+        (true, stages) => GPU_PREFILL * stages.min(4),
     };
+    let options = EngineOptions { threads, prefill_chunk, ..default };
     Ok(Opened { engine: Engine::start(Box::new(loaded), tokenizer, options)?, model })
 }
 

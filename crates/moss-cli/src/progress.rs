@@ -1,6 +1,6 @@
 //! Bars while the user waits: on a terminal only, on stderr.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use moss::{
@@ -33,23 +33,34 @@ pub(crate) fn size(bytes: u64) -> String {
 /// Draws the loading of a model.
 pub(crate) fn bar<'a>(printer: &'a Printer, name: &str) -> impl FnMut(LoadEvent) + use<'a> {
     let bar = new_bar(printer, "{prefix} [{bar:30}] {pos}/{len} {msg}", name.to_owned());
+    let (mut placed, start) = (0, Instant::now());
     move |event| match event {
         LoadEvent::Started { layers } => {
             bar.set_length(layers as u64);
             bar.enable_steady_tick(Duration::from_millis(200));
         }
-        LoadEvent::Planned(plan) => {
-            let parts = [plan.weights, plan.embedding, plan.cache, plan.workspace, plan.needed(), plan.free]
-                .map(size);
-            let [weights, embedding, cache, workspace, needed, free] = parts;
+        LoadEvent::Planned { stage, device, layers, memory } => {
+            let parts = [
+                memory.weights,
+                memory.embedding,
+                memory.cache,
+                memory.workspace,
+                memory.needed(),
+                memory.free,
+            ];
+            let [weights, embedding, cache, workspace, needed, free] = parts.map(size);
             let text = format!(
-                "GPU memory: {weights} weights + {embedding} embedding + {cache} cache + {workspace} workspace = {needed}; {free} free"
+                "stage {stage}, {device}, layers {} to {}: {weights} weights + {embedding} embedding + {cache} cache + {workspace} workspace = {needed}; {free} free",
+                layers.start,
+                layers.end - 1,
             );
             bar.suspend(|| printer.detail(&text));
         }
-        LoadEvent::Layer { done, bytes } => {
-            bar.set_position(done as u64);
-            bar.set_message(size(bytes));
+        LoadEvent::Layer { bytes } => {
+            placed += bytes;
+            bar.inc(1);
+            let rate = placed as f64 / start.elapsed().as_secs_f64();
+            bar.set_message(format!("{} ({}/s)", size(placed), size(rate as u64)));
         }
         LoadEvent::Finished => bar.finish_and_clear(),
     }

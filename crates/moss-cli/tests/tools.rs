@@ -125,7 +125,25 @@ fn inspect_says_what_a_checkpoint_holds() {
 fn bench_measures_against_the_machines_own_bandwidth() {
     let out = ok(&["bench", "--demo", "--prompt", "32", "--new", "4", "--json", "--threads", "1"], "");
     let found: Value = serde_json::from_str(&out).unwrap();
-    assert!(found["share"].as_f64().unwrap() > 0.0 && found["read_bandwidth"].as_f64().unwrap() > 1e8);
+    assert!(
+        found["contexts"][0]["share"].as_f64().unwrap() > 0.0 && found["bandwidth"].as_f64().unwrap() > 1e8
+    );
+    let out = ok(
+        &[
+            "bench",
+            "--demo",
+            "--gpu",
+            "cpu,cpu",
+            "--layers-per-gpu",
+            "4,4",
+            "--prompt",
+            "16,32",
+            "--new",
+            "2",
+        ],
+        "",
+    );
+    assert!(out.contains("stage 1  CPU, layers 4 to 7"), "{out}");
 }
 
 #[test]

@@ -1,4 +1,6 @@
-//! The network on the CPU: candle tensors, one op at a time, weights read where they lie.
+//! Layers on the CPU: candle tensors, one op at a time, weights read where they lie.
+
+use std::ops::Range;
 
 use candle_core::{Device, Tensor};
 use moss_kernels::{
@@ -7,119 +9,160 @@ use moss_kernels::{
 };
 
 use crate::{
-    ComputeDtype, HiddenPoint, LoadEvent, LoadOptions, Logits, ModelError, MossConfig, WeightSource,
+    ComputeDtype, HiddenPoint, LoadEvent, LoadOptions, ModelError, MossConfig, WeightSource,
     block::{Block, LayerNorm, Rows},
     names,
-    plan::Plan,
+    plan::{Answers, Pass},
     source::lm_head,
     tap::{Tap, to_host},
 };
 
-/// Weights, cache and angles.
+/// Consecutive layers with their cache; the embedding too where they are the first, the head where they are the last.
 #[derive(Debug)]
-pub(crate) struct CpuNetwork {
-    embedding: Embedding,
+pub(crate) struct CpuStage {
+    embedding: Option<Embedding>,
     rope: RopeTable,
     blocks: Vec<Block>,
-    final_norm: LayerNorm,
-    lm_head: Linear,
-    vocab_size: usize,
+    layers: Range<usize>,
+    head: Option<Head>,
     dtype: ComputeDtype,
+    /// What the last pass left, `[rows, hidden]` f32.
+    hidden: Option<Tensor>,
 }
 
-impl CpuNetwork {
+#[derive(Debug)]
+struct Head {
+    norm: LayerNorm,
+    linear: Linear,
+}
+
+impl CpuStage {
     pub(crate) fn load(
         source: &dyn WeightSource,
         config: &MossConfig,
         options: &LoadOptions,
+        layers: Range<usize>,
         progress: &mut dyn FnMut(LoadEvent),
     ) -> Result<Self, ModelError> {
-        let (layers, device) = (config.num_layers, &Device::Cpu);
-        progress(LoadEvent::Started { layers });
-        let at_head = |op, source| ModelError::Kernel { layer: layers, op, source };
-
-        let wte = source
-            .matrix(names::EMBEDDING, config.vocab_size, config.hidden_size)?
-            .ok_or_else(|| source.missing(names::EMBEDDING))?;
-        let lm_head = lm_head(source, config, &wte)?;
-        let lm_head =
-            Linear::new(lm_head.weight, lm_head.bias, device).map_err(|error| at_head("linear", error))?;
-        let embedding = Embedding::new(wte).map_err(|error| at_head("embedding", error))?;
+        let device = &Device::Cpu;
+        let at_head = |op, source| ModelError::Kernel { layer: config.num_layers, op, source };
+        let (is_first, is_last) = (layers.start == 0, layers.end == config.num_layers);
+        let wte = match is_first || is_last {
+            true => source.matrix(names::EMBEDDING, config.vocab_size, config.hidden_size)?,
+            false => None,
+        };
+        let wte = || wte.clone().ok_or_else(|| source.missing(names::EMBEDDING));
+        let embedding = match is_first {
+            true => Some(Embedding::new(wte()?).map_err(|error| at_head("embedding", error))?),
+            false => None,
+        };
+        let head = match is_last {
+            true => {
+                let parts = lm_head(source, config, &wte()?)?;
+                let linear = Linear::new(parts.weight, parts.bias, device);
+                let linear = linear.map_err(|error| at_head("linear", error))?;
+                Some(Head { norm: LayerNorm::load(source, names::FINAL_NORM, config)?, linear })
+            }
+            false => None,
+        };
         let rope = RopeTable::new(config.rotary_dim, config.context_length, options.rope_precision, device)
             .map_err(|error| at_head("rotary table", error))?;
-
-        let mut bytes = lm_head.weight_bytes();
-        let mut blocks = Vec::with_capacity(layers);
-        for layer in 0..layers {
+        let mut blocks = Vec::with_capacity(layers.len());
+        for layer in layers.clone() {
             let block = Block::load(source, layer, config, options.cache, options.dtype.candle(), device)?;
-            bytes += block.weight_bytes();
+            progress(LoadEvent::Layer { bytes: block.weight_bytes() });
             blocks.push(block);
-            progress(LoadEvent::Layer { done: layer + 1, bytes });
         }
-        let final_norm = LayerNorm::load(source, names::FINAL_NORM, config)?;
-        progress(LoadEvent::Finished);
-        tracing::info!(layers, weight_bytes = bytes, "model placed");
-        let (vocab_size, dtype) = (config.vocab_size, options.dtype);
-        Ok(Self { embedding, rope, blocks, final_norm, lm_head, vocab_size, dtype })
+        Ok(Self { embedding, rope, blocks, layers, head, dtype: options.dtype, hidden: None })
+    }
+
+    pub(crate) fn layers(&self) -> Range<usize> {
+        self.layers.clone()
     }
 
     pub(crate) fn weight_bytes(&self) -> u64 {
-        self.lm_head.weight_bytes() + self.blocks.iter().map(Block::weight_bytes).sum::<u64>()
+        let head = self.head.as_ref().map_or(0, |head| head.linear.weight_bytes());
+        head + self.blocks.iter().map(Block::weight_bytes).sum::<u64>()
     }
 
-    pub(crate) fn forward(
+    /// What the last pass left for the stage behind this one.
+    pub(crate) fn take_hidden(&mut self) -> Option<Tensor> {
+        self.hidden.take()
+    }
+
+    /// Runs the rows of `pass`; `before` is what the stage in front of this one left of them, `[rows, hidden]` f32.
+    pub(crate) fn run(
         &mut self,
-        plan: &Plan<'_>,
+        pass: &Pass<'_, '_>,
+        before: Option<Tensor>,
         interrupted: &dyn Fn() -> bool,
         tap: &mut Tap<'_, '_>,
-    ) -> Result<Vec<Logits>, ModelError> {
-        let sequences = plan.sequences();
-        let rows = Rows { positions: &plan.positions, slots: &plan.slots, sequences: &sequences };
-        let mut x = self
-            .embedding
-            .lookup(&plan.token_ids, &Device::Cpu)
-            .map_err(|source| ModelError::Kernel { layer: 0, op: "embedding", source })?;
-        tap.show(HiddenPoint::Embedding, &x)?;
-        for (layer, block) in self.blocks.iter().enumerate() {
+    ) -> Result<(), ModelError> {
+        let rows = Rows { positions: pass.positions(), slots: pass.slots(), sequences: &pass.sequences };
+        let mut x = match (&self.embedding, before) {
+            (Some(embedding), _) => {
+                let x = embedding.lookup(pass.token_ids(), &Device::Cpu);
+                let x = x.map_err(|source| ModelError::Kernel { layer: 0, op: "embedding", source })?;
+                tap.show(HiddenPoint::Embedding, &x)?;
+                x
+            }
+            (None, Some(x)) => x,
+            (None, None) => return Err(ModelError::NothingHandedOver { layer: self.layers.start }),
+        };
+        for (layer, block) in self.layers.clone().zip(&self.blocks) {
             if interrupted() {
                 return Err(ModelError::Interrupted);
             }
-            let _span = tracing::trace_span!("block", layer, rows = plan.positions.len()).entered();
+            let _span = tracing::trace_span!("block", layer, rows = pass.len()).entered();
             x = block
                 .forward(&x, &self.rope, &rows, &mut |_, _| Ok(()))
                 .map_err(|source| ModelError::Kernel { layer, op: "block", source })?;
-            check_finite(plan, &x, layer, &plan.all_rows())?;
+            check_finite(pass, &x, layer, |row| row)?;
             tap.show(HiddenPoint::Block(layer), &x)?;
         }
-        self.head(&x, plan, tap)
+        self.hidden = Some(x);
+        Ok(())
     }
 
-    /// Final norm and `lm_head` over the rows that were asked for.
-    fn head(&self, x: &Tensor, plan: &Plan<'_>, tap: &mut Tap<'_, '_>) -> Result<Vec<Logits>, ModelError> {
-        let layer = self.blocks.len();
-        let wanted = plan.logit_rows();
+    /// Final norm and `lm_head` over the rows that were asked for, after [`CpuStage::run`].
+    pub(crate) fn answer(
+        &mut self,
+        pass: &Pass<'_, '_>,
+        answers: &mut Answers,
+        tap: &mut Tap<'_, '_>,
+    ) -> Result<(), ModelError> {
+        let layer = self.layers.end;
+        let (Some(head), Some(x)) = (&self.head, self.hidden.take()) else {
+            return Err(ModelError::NothingHandedOver { layer });
+        };
+        let wanted = &pass.wanted;
         if wanted.is_empty() {
-            return Ok(plan.share_out(Vec::new(), self.vocab_size));
+            return Ok(());
         }
         let run = || -> Result<(Tensor, Tensor), KernelError> {
-            let index = Tensor::from_slice(&wanted, wanted.len(), &Device::Cpu)?;
+            let index = Tensor::from_slice(wanted, wanted.len(), &Device::Cpu)?;
             let x = if wanted.len() == x.dim(0)? { x.clone() } else { x.index_select(&index, 0)? };
-            let normed = self.final_norm.forward(&x, self.dtype.candle())?; // [wanted, hidden]
-            let logits = self.lm_head.forward(&normed)?; // [wanted, vocab]
+            let normed = head.norm.forward(&x, self.dtype.candle())?; // [wanted, hidden]
+            let logits = head.linear.forward(&normed)?; // [wanted, vocab]
             Ok((normed, logits))
         };
         let (normed, logits) = run().map_err(|source| ModelError::Kernel { layer, op: "head", source })?;
         tap.show(HiddenPoint::FinalNorm, &normed)?;
-        check_finite(plan, &logits, layer, &wanted)?;
+        check_finite(pass, &logits, layer, |row| wanted.get(row).map_or(0, |row| *row as usize))?;
         let values = to_host(&logits).map_err(|source| ModelError::Kernel { layer, op: "logits", source })?;
-        Ok(plan.share_out(values, self.vocab_size))
+        answers.extend(wanted.len(), values);
+        Ok(())
     }
 }
 
-/// `rows[i]` says which row of the pass row `i` of `x` is.
-fn check_finite(plan: &Plan<'_>, x: &Tensor, layer: usize, rows: &[u32]) -> Result<(), ModelError> {
+/// `row_of` says which row of the pass a row of `x` is.
+fn check_finite(
+    pass: &Pass<'_, '_>,
+    x: &Tensor,
+    layer: usize,
+    row_of: impl Fn(usize) -> usize,
+) -> Result<(), ModelError> {
     let kernel = |source| ModelError::Kernel { layer, op: "finite check", source };
     let Some(bad) = ops::first_non_finite(x).map_err(kernel)? else { return Ok(()) };
-    let row = rows.get(bad.row).map_or(0, |row| *row as usize);
-    Err(plan.non_finite(layer, row, bad.value))
+    Err(pass.non_finite(layer, row_of(bad.row), bad.value))
 }

@@ -3,7 +3,7 @@
 use moss_checkpoint::CheckpointError;
 use moss_kernels::KernelError;
 
-use crate::{ComputeDtype, MemoryPlan};
+use crate::{ComputeDtype, DeviceSpec, placement::PlacementError};
 
 /// Errors of loading or running a model.
 #[derive(Debug, thiserror::Error)]
@@ -75,16 +75,24 @@ pub enum ModelError {
     /// A card that cannot be used.
     #[error(transparent)]
     Gpu(KernelError),
-    /// A card without room for the model; nothing was loaded.
-    #[error(
-        "the model does not fit GPU {gpu}: {} of weights, {} of cache and {} of workspace are {}, and {} are free",
-        gib(plan.weights + plan.embedding), gib(plan.cache), gib(plan.workspace), gib(plan.needed()), gib(plan.free)
-    )]
-    DoesNotFit {
-        /// The card.
-        gpu: usize,
-        /// The plan, the embedding in host memory.
-        plan: MemoryPlan,
+    /// Layers that cannot be shared out so; nothing was loaded.
+    #[error(transparent)]
+    Placement(#[from] PlacementError),
+    /// A stage of the pipeline failed, of several.
+    #[error("stage {stage} on {device} failed")]
+    Stage {
+        /// Stage, from 0.
+        stage: usize,
+        /// Where it runs.
+        device: DeviceSpec,
+        /// What it said.
+        source: Box<ModelError>,
+    },
+    /// Layers without anything in front of them to run on: no device, or an order of stages that cannot be.
+    #[error("layer {layer} got nothing to run on: the stages do not follow each other")]
+    NothingHandedOver {
+        /// The first layer that got nothing.
+        layer: usize,
     },
     /// A rounding that a card does not compute in.
     #[error("GPU kernels round activations to f16, found {found:?}")]
@@ -114,20 +122,15 @@ impl ModelError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Checkpoint(error) => error.hint(),
+            Self::Stage { source, .. } => source.hint(),
             Self::WindowFull { .. } => Some("shorten the prompt, or start a new conversation".into()),
             Self::NonFinite { .. } => Some(
                 "the weights may be damaged: `moss-cli inspect` checks them; `--dtype f32` rules out overflow".into(),
             ),
-            Self::DoesNotFit { .. } => Some(
-                "use a smaller format (int8, int4), close what else uses the card, or stay on the CPU with `--gpu cpu`".into(),
-            ),
+            Self::Placement(error) => error.hint(),
             Self::GpuDtype { .. } => Some("leave `--dtype` out, or say `--dtype f16`; `--gpu cpu` knows f32 and bf16".into()),
             Self::Gpu(error) | Self::Kernel { source: error, .. } => error.hint(),
             _ => None,
         }
     }
-}
-
-fn gib(bytes: u64) -> String {
-    format!("{:.2} GiB", bytes as f64 / (1u64 << 30) as f64)
 }

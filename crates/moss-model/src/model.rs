@@ -2,57 +2,77 @@
 
 use crate::{
     CacheShape, ComputeDtype, DeviceSpec, HiddenTap, LanguageModel, LoadEvent, LoadOptions, Logits,
-    ModelError, MossConfig, SequenceChunk, WeightSource, cpu::CpuNetwork, gpu::GpuNetwork, plan::Plan,
+    ModelError, MossConfig, SequenceChunk, StageInfo, WeightSource, load,
+    pipeline::{Pipeline, Stage},
+    plan::Plan,
     tap::Tap,
 };
 
-/// MOSS-moon-003 or any CodeGen network of its form, on one device.
+/// MOSS-moon-003 or any CodeGen network of its form, on one device or layer by layer over several.
 #[derive(Debug)]
 pub struct Moss {
     config: MossConfig,
     cache: CacheShape,
     dtype: ComputeDtype,
-    network: Network,
-}
-
-#[derive(Debug)]
-enum Network {
-    Cpu(Box<CpuNetwork>),
-    Gpu(Box<GpuNetwork>),
+    pipeline: Pipeline,
 }
 
 impl Moss {
-    /// Places the weights of `source`. On the CPU mapped weights are used where they lie.
+    /// Places the weights of `source`, all devices at the same time. On the CPU mapped weights are used where they lie.
     ///
     /// # Errors
     /// [`ModelError::Config`] and [`ModelError::Checkpoint`] for what the files lack; [`ModelError::Kernel`] for what an op refuses;
-    /// [`ModelError::Gpu`] and [`ModelError::DoesNotFit`] for a card that cannot take it.
+    /// [`ModelError::Gpu`] and [`ModelError::Placement`] for a card that cannot take it, in a [`ModelError::Stage`] where there are
+    /// several.
     pub fn load(
         source: &dyn WeightSource,
         options: &LoadOptions,
         progress: &mut dyn FnMut(LoadEvent),
     ) -> Result<Self, ModelError> {
         let config = source.config()?;
-        let network = match options.device {
-            DeviceSpec::Cpu => Network::Cpu(Box::new(CpuNetwork::load(source, &config, options, progress)?)),
-            DeviceSpec::Gpu { ordinal, newest_code } => {
-                let gpu = (ordinal, newest_code);
-                Network::Gpu(Box::new(GpuNetwork::load(source, &config, options, gpu, progress)?))
-            }
-        };
-        Ok(Self { config, cache: options.cache, dtype: options.dtype, network })
+        progress(LoadEvent::Started { layers: config.num_layers });
+        let stages = load::stages(source, &config, options, progress)?;
+        progress(LoadEvent::Finished);
+        let pipeline = Pipeline { stages, vocab_size: config.vocab_size };
+        Ok(Self { config, cache: options.cache, dtype: options.dtype, pipeline })
     }
 
     /// Bytes a second that the memory of the model's device gives, measured now: read by the current rayon pool on the CPU, read and
-    /// written by a copy on a GPU.
+    /// written by a copy on a GPU. Over several devices, the mean that a token sees: each weighs as much as the bytes that lie there.
     ///
     /// # Errors
     /// [`ModelError::Gpu`] for a card without room for the measurement.
     pub fn memory_bandwidth(&self) -> Result<f64, ModelError> {
-        match &self.network {
-            Network::Cpu(_) => Ok(moss_kernels::read_bandwidth()),
-            Network::Gpu(network) => network.copy_bandwidth(),
+        let (mut bytes, mut seconds) = (0.0, 0.0);
+        for (_, stage) in &self.pipeline.stages {
+            let rate = match stage {
+                Stage::Cpu(_) => moss_kernels::read_bandwidth(),
+                Stage::Gpu(stage) => stage.copy_bandwidth()?,
+            };
+            bytes += stage.weight_bytes() as f64;
+            seconds += stage.weight_bytes() as f64 / rate;
         }
+        Ok(bytes / seconds)
+    }
+
+    /// The stages, in order.
+    ///
+    /// # Errors
+    /// [`ModelError::Gpu`] for a card that does not answer.
+    pub fn stages(&self) -> Result<Vec<StageInfo>, ModelError> {
+        let info = |(device, stage): &(DeviceSpec, Stage)| {
+            let card = match stage {
+                Stage::Cpu(_) => None,
+                Stage::Gpu(stage) => Some(stage.card()?),
+            };
+            Ok(StageInfo {
+                device: *device,
+                layers: stage.layers(),
+                weight_bytes: stage.weight_bytes(),
+                card,
+            })
+        };
+        self.pipeline.stages.iter().map(info).collect()
     }
 
     /// As [`LanguageModel::forward`], and shows `tap` the hidden states on the way.
@@ -67,10 +87,7 @@ impl Moss {
     ) -> Result<Vec<Logits>, ModelError> {
         let plan = Plan::new(&self.config, self.cache, batch)?;
         let mut tap = Tap(tap);
-        match &mut self.network {
-            Network::Cpu(network) => network.forward(&plan, interrupted, &mut tap),
-            Network::Gpu(network) => network.forward(&plan, interrupted, &mut tap),
-        }
+        self.pipeline.forward(&plan, interrupted, &mut tap)
     }
 }
 
@@ -92,10 +109,7 @@ impl LanguageModel for Moss {
     }
 
     fn weight_bytes_per_token(&self) -> u64 {
-        match &self.network {
-            Network::Cpu(network) => network.weight_bytes(),
-            Network::Gpu(network) => network.weight_bytes(),
-        }
+        self.pipeline.stages.iter().map(|(_, stage)| stage.weight_bytes()).sum()
     }
 
     fn cache_bytes_per_position(&self) -> u64 {

@@ -1,5 +1,7 @@
 //! How a model is placed, and what is said on the way.
 
+use std::ops::Range;
+
 use candle_core::DType;
 use moss_kernels::ops::RopePrecision;
 
@@ -49,6 +51,15 @@ pub enum DeviceSpec {
     },
 }
 
+impl std::fmt::Display for DeviceSpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Cpu => f.write_str("CPU"),
+            Self::Gpu { ordinal, .. } => write!(f, "GPU {ordinal}"),
+        }
+    }
+}
+
 /// How to place a model.
 #[derive(Debug, Clone)]
 pub struct LoadOptions {
@@ -58,8 +69,12 @@ pub struct LoadOptions {
     pub rope_precision: RopePrecision,
     /// Extent of the key/value cache; on the CPU pages are committed as they are first used.
     pub cache: CacheShape,
-    /// Where it runs.
-    pub device: DeviceSpec,
+    /// Where it runs: one stage of consecutive layers on each, in this order. A device may stand here several times.
+    pub devices: Vec<DeviceSpec>,
+    /// Layers of each stage; `None` for a division that suits the devices.
+    pub layers_per_device: Option<Vec<usize>>,
+    /// Whether cards may hand hidden states over without the host, where they can.
+    pub peer_copies: bool,
     /// Rows from which a pass on a GPU takes the path of many rows; `None` for the path that is fastest. For tests of either path.
     pub many_rows_from: Option<usize>,
 }
@@ -71,20 +86,29 @@ impl LoadOptions {
             dtype: ComputeDtype::F32,
             rope_precision: RopePrecision::F32,
             cache: CacheShape::for_positions(positions),
-            device: DeviceSpec::Cpu,
+            devices: vec![DeviceSpec::Cpu],
+            layers_per_device: None,
+            peer_copies: true,
             many_rows_from: None,
         }
     }
 
     /// f16 on GPU `ordinal` with a cache of `positions`.
     pub fn gpu(ordinal: usize, positions: usize) -> Self {
-        let device = DeviceSpec::Gpu { ordinal, newest_code: None };
-        Self { dtype: ComputeDtype::F16, device, ..Self::cpu(positions) }
+        Self::gpus(&[ordinal], positions)
+    }
+
+    /// f16 over several GPUs, layer by layer in this order, with a cache of `positions`.
+    pub fn gpus(ordinals: &[usize], positions: usize) -> Self {
+        let gpu = |ordinal: &usize| DeviceSpec::Gpu { ordinal: *ordinal, newest_code: None };
+        let devices = ordinals.iter().map(gpu).collect();
+        Self { dtype: ComputeDtype::F16, devices, ..Self::cpu(positions) }
     }
 }
 
-/// Progress of loading. `Started`, then `Planned` on a GPU, then one `Layer` a layer, then `Finished` unless an error is returned.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// Progress of loading. `Started`, one `Planned` a GPU stage, then one `Layer` a layer, in any order, then `Finished` unless an error is
+/// returned.
+#[derive(Debug, Clone, PartialEq)]
 pub enum LoadEvent {
     /// Sizes are known.
     Started {
@@ -92,12 +116,19 @@ pub enum LoadEvent {
         layers: usize,
     },
     /// What a card's memory will hold.
-    Planned(MemoryPlan),
+    Planned {
+        /// Stage, from 0.
+        stage: usize,
+        /// The card.
+        device: DeviceSpec,
+        /// Its layers.
+        layers: Range<usize>,
+        /// Its memory.
+        memory: MemoryPlan,
+    },
     /// A layer is in place.
     Layer {
-        /// Layers in place.
-        done: usize,
-        /// Bytes of weights in place.
+        /// Bytes of its weights.
         bytes: u64,
     },
     /// Everything is in place.
@@ -124,4 +155,38 @@ impl MemoryPlan {
     pub fn needed(&self) -> u64 {
         self.weights + self.embedding + self.cache + self.workspace
     }
+}
+
+/// A stage at work.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StageInfo {
+    /// Where it runs.
+    pub device: DeviceSpec,
+    /// Its layers.
+    pub layers: Range<usize>,
+    /// Bytes of weights that a token reads there.
+    pub weight_bytes: u64,
+    /// The card, where it is one.
+    pub card: Option<CardInfo>,
+}
+
+/// A card, and what a stage took of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CardInfo {
+    /// Its name.
+    pub name: String,
+    /// The code that runs, such as `sm_90`.
+    pub code: String,
+    /// Version of CUDA that the driver offers: 1000 x major + 10 x minor.
+    pub driver_cuda: u32,
+    /// Clock of the multiprocessors in kHz, at most.
+    pub clock_khz: u32,
+    /// Clock of the memory in kHz, at most.
+    pub memory_clock_khz: u32,
+    /// Bytes of memory in all.
+    pub total_memory: u64,
+    /// Bytes that were free when the stage opened the card: all but its idle context and other programs.
+    pub free_before: u64,
+    /// Bytes that are free now.
+    pub free_now: u64,
 }

@@ -1,16 +1,21 @@
 //! The rows of one forward pass, checked before any work.
 
+use std::ops::Range;
+
 use moss_kernels::ops::SequenceRows;
 
-use crate::{BlockTable, CacheShape, LogitRows, Logits, ModelError, MossConfig, SequenceChunk};
+use crate::{BlockTable, CacheShape, Cut, LogitRows, Logits, ModelError, MossConfig, SequenceChunk};
+
+/// Rows of a pass at most.
+pub(crate) const MAX_ROWS: usize = 512;
 
 /// The rows of one forward pass: everything that can be wrong with a batch is found here, before any work.
 pub(crate) struct Plan<'a> {
-    pub(crate) token_ids: Vec<u32>,
-    pub(crate) positions: Vec<u32>,
-    pub(crate) slots: Vec<u32>,
+    token_ids: Vec<u32>,
+    positions: Vec<u32>,
+    slots: Vec<u32>,
     /// First row and chunk of each sequence.
-    pub(crate) spans: Vec<(usize, SequenceChunk<'a>)>,
+    spans: Vec<(usize, SequenceChunk<'a>)>,
 }
 
 impl<'a> Plan<'a> {
@@ -47,52 +52,120 @@ impl<'a> Plan<'a> {
         Ok(plan)
     }
 
-    pub(crate) fn sequences(&self) -> Vec<SequenceRows<'a>> {
-        let rows = |(first_row, chunk): &(usize, SequenceChunk<'a>)| SequenceRows {
-            first_row: *first_row,
-            num_rows: chunk.token_ids.len(),
-            start_pos: chunk.start_pos,
-            blocks: BlockTable::blocks(chunk.blocks),
-        };
-        self.spans.iter().map(rows).collect()
-    }
-
-    pub(crate) fn all_rows(&self) -> Vec<u32> {
-        (0..self.positions.len() as u32).collect()
-    }
-
-    /// Rows that go through the head, in the order of the batch.
-    pub(crate) fn logit_rows(&self) -> Vec<u32> {
-        let rows = |(first_row, chunk): &(usize, SequenceChunk<'_>)| {
-            let end = first_row + chunk.token_ids.len();
-            (end - rows_of(chunk)..end).map(|row| row as u32)
-        };
-        self.spans.iter().flat_map(rows).collect()
+    /// The rows in runs of at most [`MAX_ROWS`]. How a prompt is cut up depends on the plan alone, never on where the layers lie.
+    pub(crate) fn passes(&self) -> impl Iterator<Item = Pass<'_, 'a>> {
+        let rows = self.token_ids.len();
+        (0..rows).step_by(MAX_ROWS).map(move |first| Pass::new(self, first..rows.min(first + MAX_ROWS)))
     }
 
     /// The error for a bad value in `row`.
-    pub(crate) fn non_finite(&self, layer: usize, row: usize, value: f32) -> ModelError {
+    fn non_finite(&self, layer: usize, row: usize, value: f32) -> ModelError {
         let sequence = self.spans.iter().rposition(|(first_row, _)| *first_row <= row).unwrap_or(0);
         let position = self.positions.get(row).map_or(0, |position| *position as usize);
         ModelError::NonFinite { layer, sequence, position, value }
     }
 
-    /// Shares `values`, the logits of [`Plan::logit_rows`], out among the chunks.
-    pub(crate) fn share_out(&self, values: Vec<f32>, vocab_size: usize) -> Vec<Logits> {
-        let mut rest = values;
+    /// Shares `answers`, one for every wanted row of every pass, out among the chunks.
+    pub(crate) fn share_out(&self, answers: Answers, vocab_size: usize) -> Vec<Logits> {
+        let (mut rest, mut cuts) = (answers.values, answers.cuts.into_iter());
         let mut take = |(_, chunk): &(usize, SequenceChunk<'_>)| {
-            let tail = rest.split_off((rows_of(chunk) * vocab_size).min(rest.len()));
+            let rows = rows_of(chunk);
+            if let Some(Some(candidates)) = cuts.by_ref().take(rows).last() {
+                return Logits::from_cut(candidates, vocab_size);
+            }
+            let tail = rest.split_off((rows * vocab_size).min(rest.len()));
             Logits::new(std::mem::replace(&mut rest, tail), vocab_size)
         };
         self.spans.iter().map(&mut take).collect()
     }
 }
 
+/// A run of a plan's rows that goes through the layers together.
+pub(crate) struct Pass<'p, 'a> {
+    plan: &'p Plan<'a>,
+    /// Of the plan.
+    pub(crate) rows: Range<usize>,
+    /// The rows of each sequence, counted from the pass's first.
+    pub(crate) sequences: Vec<SequenceRows<'a>>,
+    /// Rows that go through the head, counted likewise, in the order of the batch.
+    pub(crate) wanted: Vec<u32>,
+    /// What may come back in place of each wanted row; on the host a whole row is as near.
+    #[cfg_attr(not(feature = "cuda"), allow(dead_code))]
+    pub(crate) cuts: Vec<Option<Cut<'a>>>,
+}
+
+impl<'p, 'a> Pass<'p, 'a> {
+    fn new(plan: &'p Plan<'a>, rows: Range<usize>) -> Self {
+        let (mut sequences, mut wanted, mut cuts) = (vec![], vec![], vec![]);
+        for (first_row, chunk) in &plan.spans {
+            let end = first_row + chunk.token_ids.len();
+            let own = rows.start.max(*first_row)..rows.end.min(end);
+            if own.is_empty() {
+                continue;
+            }
+            sequences.push(SequenceRows {
+                first_row: own.start - rows.start,
+                num_rows: own.len(),
+                start_pos: chunk.start_pos + own.start - first_row,
+                blocks: BlockTable::blocks(chunk.blocks),
+            });
+            let cut = if let LogitRows::Cut(cut) = chunk.logits { Some(cut) } else { None };
+            for row in own.start.max(end - rows_of(chunk))..own.end {
+                wanted.push((row - rows.start) as u32);
+                cuts.push(cut);
+            }
+        }
+        Self { plan, rows, sequences, wanted, cuts }
+    }
+
+    /// Rows.
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    pub(crate) fn token_ids(&self) -> &[u32] {
+        &self.plan.token_ids[self.rows.clone()]
+    }
+
+    pub(crate) fn positions(&self) -> &[u32] {
+        &self.plan.positions[self.rows.clone()]
+    }
+
+    pub(crate) fn slots(&self) -> &[u32] {
+        &self.plan.slots[self.rows.clone()]
+    }
+
+    /// The error for a bad value in `row` of the pass.
+    pub(crate) fn non_finite(&self, layer: usize, row: usize, value: f32) -> ModelError {
+        self.plan.non_finite(layer, self.rows.start + row, value)
+    }
+}
+
+/// What the head said of the wanted rows, in their order.
+#[derive(Debug, Default)]
+pub(crate) struct Answers {
+    /// The logits of the rows that were not cut.
+    pub(crate) values: Vec<f32>,
+    /// A row's candidates, or `None` where its logits are in `values`.
+    pub(crate) cuts: Vec<Option<Vec<(u32, f32)>>>,
+}
+
+impl Answers {
+    /// Adds the logits of `rows` rows.
+    pub(crate) fn extend(&mut self, rows: usize, values: Vec<f32>) {
+        match self.values.is_empty() {
+            true => self.values = values,
+            false => self.values.extend(values),
+        }
+        self.cuts.extend((0..rows).map(|_| None));
+    }
+}
+
 /// Rows of a chunk that go through the head.
-pub(crate) fn rows_of(chunk: &SequenceChunk<'_>) -> usize {
+fn rows_of(chunk: &SequenceChunk<'_>) -> usize {
     match chunk.logits {
         LogitRows::None => 0,
-        LogitRows::Last | LogitRows::Cut(_) => 1, // on the host a whole row is as near as its best
+        LogitRows::Last | LogitRows::Cut(_) => 1,
         LogitRows::All => chunk.token_ids.len(),
     }
 }

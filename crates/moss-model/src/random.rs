@@ -22,6 +22,15 @@ pub enum WeightFormat {
     Gptq(GptqBits),
 }
 
+impl std::fmt::Display for WeightFormat {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::F16 => f.write_str("fp16"),
+            Self::Gptq(bits) => write!(f, "int{}", bits.bits()),
+        }
+    }
+}
+
 /// Input features that share a scale, as in the published checkpoints.
 const GROUP_SIZE: usize = 128;
 
@@ -98,6 +107,9 @@ impl WeightSource for RandomWeights {
         let vocabulary = (2 * vocab_size * hidden_size) as u64;
         if prefix == names::EMBEDDING || prefix == names::LM_HEAD {
             return if scales { 0 } else { vocabulary };
+        }
+        if prefix.starts_with(names::FINAL_NORM) {
+            return if scales { 0 } else { 4 * hidden_size as u64 }; // f16 weight and bias
         }
         let shapes = [
             (hidden_size, 3 * hidden_size),

@@ -14,8 +14,8 @@ pub struct LinearParts {
     pub bias: Option<Vec<f32>>,
 }
 
-/// Tensors by the checkpoint's names, for [`crate::Moss::load`].
-pub trait WeightSource {
+/// Tensors by the checkpoint's names, for [`crate::Moss::load`], which reads from several threads where there are several devices.
+pub trait WeightSource: Sync {
     /// Sizes of the network.
     ///
     /// # Errors

@@ -10,9 +10,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use moss::{
     LoadOptions, Moss, SamplingParams,
-    model::{
-        BlockPool, BlockTable, ComputeDtype, DeviceSpec, HiddenPoint, LanguageModel, LogitRows, SequenceChunk,
-    },
+    model::{BlockPool, BlockTable, ComputeDtype, HiddenPoint, LanguageModel, LogitRows, SequenceChunk},
     sampling::Sampler,
 };
 use safetensors::{Dtype, SafeTensors};
@@ -122,7 +120,7 @@ pub(crate) fn run(args: &VerifyArgs, cli: &Cli, printer: &Printer) -> anyhow::Re
         run.logits()?;
         run.hidden()?;
         // Rounded activations may leave the oracle's path where two scores are close; on a GPU there is no other rounding.
-        if options.dtype == ComputeDtype::F32 || options.device != DeviceSpec::Cpu {
+        if options.dtype == ComputeDtype::F32 || open::any_gpu(&options.devices) {
             run.greedy()?;
         }
         if options.dtype == ComputeDtype::F32 {

@@ -2,6 +2,7 @@
 
 use std::ptr::null;
 
+use candle_core::cuda_backend::cudarc::driver::{DeviceRepr, ValidAsZeroBits};
 use half::f16;
 
 /// `Segment` of `kernels/common/linear.cuh`.
@@ -14,12 +15,21 @@ pub(crate) struct Segment {
     pub(crate) x_stride: u32,
     pub(crate) blocks: u32,
     pub(crate) groups: u32,
-    pub(crate) group_magic: u32,
+    pub(crate) group_blocks: u32,
+    pub(crate) unit_blocks: u32,
 }
 
 impl Segment {
-    pub(crate) const NONE: Self =
-        Self { weight: null(), table: null(), x: null(), x_stride: 0, blocks: 0, groups: 0, group_magic: 0 };
+    pub(crate) const NONE: Self = Self {
+        weight: null(),
+        table: null(),
+        x: null(),
+        x_stride: 0,
+        blocks: 0,
+        groups: 0,
+        group_blocks: 1,
+        unit_blocks: 1,
+    };
 }
 
 /// `Epilogue` of `kernels/common/linear.cuh`.
@@ -165,3 +175,54 @@ pub(crate) struct DequantizeArgs {
     pub(crate) first_block: u32,
     pub(crate) panel_blocks: u32,
 }
+
+/// `SampleParams` of `kernels/sample_cut.cu`.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(C)]
+pub(crate) struct SampleParams {
+    pub(crate) repetition_penalty: f32,
+    pub(crate) temperature: f32,
+    pub(crate) top_k: u32,
+    pub(crate) allowed: u32,
+    pub(crate) history_len: u32,
+}
+
+/// `SampleAnswer` of `kernels/sample_cut.cu`.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub(crate) struct SampleAnswer {
+    pub(crate) status: u32,
+    pub(crate) kept: u32,
+    unused: [u32; 6],
+    /// Id and bits of the score.
+    pub(crate) candidates: [[u32; 2]; 508],
+}
+
+/// `SampleCutArgs` of `kernels/sample_cut.cu`.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub(crate) struct SampleCutArgs {
+    pub(crate) logits: *const f32,
+    pub(crate) params: *const SampleParams,
+    pub(crate) history: *const u32,
+    pub(crate) keys: *mut u32,
+    pub(crate) maxima: *mut u32,
+    pub(crate) found: *mut u64,
+    pub(crate) states: *mut u64,
+    pub(crate) answers: *mut SampleAnswer,
+    pub(crate) logits_stride: u32,
+    pub(crate) history_stride: u32,
+    pub(crate) vocab: u32,
+}
+
+// SAFETY: plain numbers without padding, of which zero is a value.
+unsafe impl DeviceRepr for SampleParams {}
+// SAFETY: as above.
+unsafe impl ValidAsZeroBits for SampleParams {}
+// SAFETY: as above.
+unsafe impl DeviceRepr for SampleAnswer {}
+// SAFETY: as above.
+unsafe impl ValidAsZeroBits for SampleAnswer {}
+
+const _: () = assert!(size_of::<SampleParams>() == 20 && size_of::<SampleAnswer>() == 4096);
+const _: () = assert!(size_of::<SampleCutArgs>() == 80);

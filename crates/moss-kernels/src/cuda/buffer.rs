@@ -163,6 +163,7 @@ impl<T: DeviceRepr + ValidAsZeroBits> Pinned<T> {
         let room = to.len.saturating_sub(at).min(self.len);
         super::rule("copy to the GPU", "length", len, len <= room, format!("at most {room}"))?;
         let address = to.address() + (at * size_of::<T>()) as u64;
+        self.stream.context().bind_to_thread().during("copy to the GPU")?;
         // SAFETY: both extents were checked, and the host waits for `last_use` before it touches the memory again.
         unsafe {
             let from = std::slice::from_raw_parts(self.start, len);
@@ -179,6 +180,7 @@ impl<T: DeviceRepr + ValidAsZeroBits> Pinned<T> {
         let room = from.len.saturating_sub(at).min(self.len);
         super::rule("copy from the GPU", "length", len, len <= room, format!("at most {room}"))?;
         let address = from.address() + (at * size_of::<T>()) as u64;
+        self.stream.context().bind_to_thread().during("copy from the GPU")?;
         // SAFETY: as above.
         unsafe {
             let to = std::slice::from_raw_parts_mut(self.start, len);

@@ -34,7 +34,7 @@ impl std::fmt::Display for GpuCode {
 /// What a card is.
 #[derive(Debug, Clone)]
 pub struct GpuInfo {
-    /// Its number, within what `CUDA_VISIBLE_DEVICES` leaves.
+    /// Its number, by its place on the bus, within what `CUDA_VISIBLE_DEVICES` leaves.
     pub ordinal: usize,
     /// Its name.
     pub name: String,
@@ -60,6 +60,14 @@ pub struct GpuInfo {
     pub pci: (u32, u32, u32),
     /// Version of CUDA that the driver offers: 1000 x major + 10 x minor.
     pub driver_cuda: u32,
+}
+
+impl GpuInfo {
+    /// Bytes a second that its memory gives at its highest clock: twice a clock, over the whole bus.
+    pub fn bandwidth(&self) -> f64 {
+        let rate = f64::from(self.memory_clock_khz) * 1e3 * 2.0 * f64::from(self.memory_bus_bits) / 8.0;
+        if rate > 0.0 { rate } else { 300e9 } // a card that does not say is taken for a slow one
+    }
 }
 
 /// One GPU with a stream of its own. Opening the same card twice gives two, each with its own stream.
@@ -89,13 +97,37 @@ pub fn gpu_count() -> Result<usize, KernelError> {
 /// # Errors
 /// As for [`gpu_count`].
 pub fn list_gpus(forced: Option<u32>) -> Result<Vec<(GpuInfo, u64)>, KernelError> {
-    (0..gpu_count()?)
-        .map(|ordinal| {
-            let context = CudaContext::new(ordinal).during("open the GPU")?;
+    by_bus()?
+        .into_iter()
+        .enumerate()
+        .map(|(ordinal, driver_ordinal)| {
+            let context = CudaContext::new(driver_ordinal).during("open the GPU")?;
             let free = context.mem_get_info().during("ask for free memory")?.0;
             Ok((describe(&context, ordinal, forced)?, free as u64))
         })
         .collect()
+}
+
+/// The driver's number of each GPU, in the order of their places on the bus: that of nvidia-smi, while the driver's own begins with the
+/// fastest.
+fn by_bus() -> Result<Vec<usize>, KernelError> {
+    const WHAT: &str = "look for GPUs";
+    let place = |ordinal: usize| {
+        let device = result::device::get(ordinal as i32).during(WHAT)?;
+        let ask = |attribute| {
+            // SAFETY: `device` is one of the driver's.
+            unsafe { result::device::get_attribute(device, attribute) }.during(WHAT)
+        };
+        Ok::<_, KernelError>((
+            ask(Attribute::CU_DEVICE_ATTRIBUTE_PCI_DOMAIN_ID)?,
+            ask(Attribute::CU_DEVICE_ATTRIBUTE_PCI_BUS_ID)?,
+            ask(Attribute::CU_DEVICE_ATTRIBUTE_PCI_DEVICE_ID)?,
+            ordinal,
+        ))
+    };
+    let mut places = (0..gpu_count()?).map(place).collect::<Result<Vec<_>, _>>()?;
+    places.sort_unstable();
+    Ok(places.into_iter().map(|(.., ordinal)| ordinal).collect())
 }
 
 fn describe(context: &CudaContext, ordinal: usize, forced: Option<u32>) -> Result<GpuInfo, KernelError> {
@@ -134,11 +166,10 @@ impl Gpu {
     /// # Errors
     /// [`KernelError::NoSuchGpu`], [`KernelError::DriverTooOld`], or [`KernelError::Driver`] for a card that is busy, full or broken.
     pub fn open(ordinal: usize, forced: Option<u32>) -> Result<Self, KernelError> {
-        let found = gpu_count()?;
-        if ordinal >= found {
-            return Err(KernelError::NoSuchGpu { ordinal, found });
-        }
-        let context = CudaContext::new(ordinal).during("open the GPU")?;
+        let gpus = by_bus()?;
+        let missing = KernelError::NoSuchGpu { ordinal, found: gpus.len() };
+        let driver_ordinal = gpus.get(ordinal).copied().ok_or(missing)?;
+        let context = CudaContext::new(driver_ordinal).during("open the GPU")?;
         let info = describe(&context, ordinal, forced)?;
         // Within a major version older drivers run newer libraries.
         if info.driver_cuda as i32 / 1000 < images::cuda_version() / 1000 {
@@ -148,7 +179,7 @@ impl Gpu {
             });
         }
         // A stream of its own: candle's default is one a thread, so that loading on one thread and running on another has no order.
-        let device = CudaDevice::new_with_stream(ordinal)?;
+        let device = CudaDevice::new_with_stream(driver_ordinal)?;
         let stream = device.cuda_stream();
         // SAFETY: every buffer of this module is used on this one stream alone, or synchronised by events of our own; the tracking that
         // is switched off would wait on events from before a capture, which breaks the capture.
@@ -223,16 +254,25 @@ impl Gpu {
         Pinned::new(&self.stream, len)
     }
 
-    /// Sets the first `bytes` bytes to zero.
+    /// Sets every byte to zero.
     ///
     /// # Errors
     /// [`KernelError::Driver`].
     pub fn clear<T>(&self, buffer: &Buffer<T>) -> Result<(), KernelError> {
+        self.set_bytes(buffer, 0)
+    }
+
+    /// Sets every byte to `byte`.
+    ///
+    /// # Errors
+    /// [`KernelError::Driver`].
+    pub fn set_bytes<T>(&self, buffer: &Buffer<T>, byte: u8) -> Result<(), KernelError> {
+        const WHAT: &str = "set memory";
+        self.stream.context().bind_to_thread().during(WHAT)?;
+        let bytes = buffer.len * size_of::<T>();
         // SAFETY: the extent is that of the allocation.
-        unsafe {
-            result::memset_d8_async(buffer.address(), 0, buffer.len * size_of::<T>(), self.stream.cu_stream())
-        }
-        .during("clear memory")
+        unsafe { result::memset_d8_async(buffer.address(), byte, bytes, self.stream.cu_stream()) }
+            .during(WHAT)
     }
 
     pub(super) fn out_of_memory(

@@ -166,7 +166,7 @@ impl HeadTargets<'_> {
 }
 
 impl Gpu {
-    /// `stream[row] = table[ids[row]]`, widened; sets `flag` to "nothing seen".
+    /// `stream[row] = table[ids[row]]`, widened; sets `flag`, where there is one, to "nothing seen".
     ///
     /// # Errors
     /// [`KernelError::Argument`] where extents do not fit. Ids are the caller's to check.
@@ -177,12 +177,12 @@ impl Gpu {
         hidden: usize,
         n: usize,
         stream: &Buffer<f32>,
-        flag: &Buffer<u64>,
+        flag: Option<&Buffer<u64>>,
     ) -> Result<(), KernelError> {
         const OP: &str = "embedding";
         rule(OP, "ids", ids.len, ids.len >= n, format!("at least {n}"))?;
         rule(OP, "stream", stream.len(), stream.len() >= n * hidden, format!("at least {}", n * hidden))?;
-        rule(OP, "flag", flag.len(), !flag.is_empty(), "at least 1")?;
+        rule(OP, "flag", 0, flag.is_none_or(|flag| !flag.is_empty()), "at least 1")?;
         rule(
             OP,
             "table stride",
@@ -190,7 +190,8 @@ impl Gpu {
             table_stride >= hidden && table.len >= table_stride,
             format!("at least {hidden}"),
         )?;
-        let (table, ids, x, flag) = (table.ptr(), ids.ptr(), stream.ptr_mut(), flag.ptr_mut());
+        let (table, ids, x) = (table.ptr(), ids.ptr(), stream.ptr_mut());
+        let flag = flag.map_or(std::ptr::null_mut(), Buffer::ptr_mut);
         let (hidden, table_stride) = (count(OP, "hidden", hidden)?, count(OP, "table stride", table_stride)?);
         let geometry = Geometry { grid: (count(OP, "rows", n)?, 1, 1), block: 256 };
         // SAFETY: arguments as in kernels/embedding.cu; extents were checked above, and the caller checked the ids against the table.

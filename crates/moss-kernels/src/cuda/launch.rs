@@ -49,6 +49,7 @@ kernels! {
     "many_rows": HeadsAndInner = "heads_and_inner", AddBias = "add_bias";
     "repack": RepackInt4 = "repack_int4", RepackInt8 = "repack_int8", RepackTableInt4 = "repack_table_int4",
         RepackTableInt8 = "repack_table_int8", FillRandom = "fill_random";
+    "sample_cut": SampleScore = "sample_score", SampleCut = "sample_cut";
 }
 
 /// The kernels of one card, loaded.

@@ -40,6 +40,15 @@ pub struct LinearInput<'a> {
 }
 
 impl GpuLinear {
+    /// Blocks that share their scales.
+    fn group_blocks(&self) -> usize {
+        match self.group_magic {
+            _ if self.groups <= 1 => self.blocks,
+            0 => 1,
+            magic => (((1u64 << 32) + u64::from(magic) / 2) / u64::from(magic)) as usize, // the magic is rounded up
+        }
+    }
+
     fn segment(&self, x: LinearInput<'_>, n: usize) -> Result<Segment, KernelError> {
         rule(
             OP,
@@ -55,6 +64,9 @@ impl GpuLinear {
             x.values.len() >= n * x.stride,
             format!("at least {}", n * x.stride),
         )?;
+        let group_blocks = self.group_blocks();
+        let pairs =
+            self.format == Format::Int4 && [self.blocks, group_blocks].iter().all(|n| n.is_multiple_of(2));
         Ok(Segment {
             weight: self.weight.ptr(),
             table: self.table.as_ref().map_or(std::ptr::null(), Buffer::ptr),
@@ -62,7 +74,8 @@ impl GpuLinear {
             x_stride: count(OP, "input stride", x.stride)?,
             blocks: count(OP, "blocks", self.blocks)?,
             groups: count(OP, "groups", self.groups)?,
-            group_magic: self.group_magic,
+            group_blocks: count(OP, "blocks of a group", group_blocks)?,
+            unit_blocks: if pairs { 2 } else { 1 },
         })
     }
 }
@@ -101,6 +114,9 @@ impl Gpu {
     }
 
     /// `stream[row] += first x1[row] + second x2[row] + second's bias`, f32.
+    ///
+    /// `x2` is read before the launch in front of this one is over: nothing in flight may write it but what that launch waited for, as
+    /// [`Gpu::linear_heads`] is for attention's.
     ///
     /// # Errors
     /// As for [`Gpu::linear_store`].
@@ -209,16 +225,19 @@ impl Gpu {
         blocks: usize,
         args: LinearArgs,
     ) -> Result<(), KernelError> {
-        let geometry = Geometry { grid: (count(OP, "tiles", tiles)?, 1, 1), block: 32 * warps(blocks) };
+        let geometry =
+            Geometry { grid: (count(OP, "tiles", tiles)?, 1, 1), block: 32 * warps(format, blocks) };
         // SAFETY: the only argument is `LinearArgs`, field for field as in kernels/common/linear.cuh. `segment` and the callers checked
         // that the inputs hold `n` rows and the outputs as many; weights and tables were allocated for `tiles` tiles by `empty`.
         unsafe { self.launch(kernel_for(format, n), geometry, params![args]) }
     }
 }
 
-/// Warps that share out the inputs: it depends on the weight alone, since it sets the order of sums.
-fn warps(blocks: usize) -> u32 {
-    let wanted = (blocks / 8).clamp(1, MAX_WARPS);
+/// Warps that share out the inputs: it depends on the weight alone, since it sets the order of sums. Packed weights leave a warp that
+/// much less to wait for that it should have twice the blocks.
+fn warps(format: Format, blocks: usize) -> u32 {
+    let share = if format == Format::F16 { 8 } else { 16 };
+    let wanted = (blocks / share).clamp(1, MAX_WARPS);
     1 << wanted.ilog2()
 }
 

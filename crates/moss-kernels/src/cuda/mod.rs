@@ -16,8 +16,13 @@ mod graph;
 mod images;
 mod launch;
 mod linear;
+mod link;
 mod measure;
+pub mod parity;
 mod repack;
+mod rig;
+mod sample_cut;
+pub mod timing;
 mod upload;
 mod weights;
 
@@ -28,6 +33,8 @@ pub use elementwise::{HeadLayout, HeadTargets, NormWeights, RopeOnGpu};
 pub use gemm::{PANEL_VALUES, Product};
 pub use graph::Graph;
 pub use linear::{FEW_ROWS, LinearInput, LinearPair, Watch};
+pub use link::{Link, LinkWay};
+pub use sample_cut::{CutRow, SampleCut};
 pub use upload::Uploader;
 pub use weights::GpuLinear;
 

@@ -8,7 +8,7 @@ use moss_kernels::{
     },
 };
 
-use super::{Loader, workspace::Workspace};
+use super::{loader::Loader, workspace::Workspace};
 use crate::{CacheShape, ModelError, MossConfig, config::TRAINING_SHARDS, names::LayerNames};
 
 #[derive(Debug)]

@@ -1,28 +1,69 @@
 //! A build without CUDA: GPUs are asked for, and there are no kernels.
 
+use std::ops::Range;
+
+use candle_core::Tensor;
 use moss_kernels::KernelError;
 
-use crate::{LoadEvent, LoadOptions, Logits, ModelError, MossConfig, WeightSource, plan::Plan, tap::Tap};
+use crate::{
+    CardInfo, LoadEvent, LoadOptions, ModelError, MossConfig, WeightSource,
+    pipeline::Before,
+    placement::Card,
+    plan::{Answers, Pass},
+    tap::Tap,
+};
 
 /// Whether this build has kernels for NVIDIA GPUs.
 pub const CUDA: bool = false;
 
+/// There are none for a build without kernels.
+///
+/// # Errors
+/// [`ModelError::Gpu`], always.
+pub fn machine_gpus() -> Result<Vec<Card>, ModelError> {
+    Err(ModelError::Gpu(KernelError::NotCompiled { op: "GPU" }))
+}
+
 /// Never made.
 #[derive(Debug)]
-pub(crate) enum GpuNetwork {}
+pub(crate) enum OpenGpu {}
 
-impl GpuNetwork {
-    pub(crate) fn load(
-        _source: &dyn WeightSource,
-        _config: &MossConfig,
-        _options: &LoadOptions,
-        _gpu: (usize, Option<u32>),
-        _progress: &mut dyn FnMut(LoadEvent),
-    ) -> Result<Self, ModelError> {
+impl OpenGpu {
+    pub(crate) fn new(_ordinal: usize, _newest_code: Option<u32>) -> Result<Self, ModelError> {
         Err(ModelError::Gpu(KernelError::NotCompiled { op: "GPU" }))
     }
 
+    pub(crate) fn card(&self) -> Card {
+        match *self {}
+    }
+}
+
+/// Never made.
+#[derive(Debug)]
+pub(crate) enum GpuStage {}
+
+impl GpuStage {
+    pub(crate) fn load(
+        open: OpenGpu,
+        _source: &dyn WeightSource,
+        _config: &MossConfig,
+        _options: &LoadOptions,
+        _layers: Range<usize>,
+        _embedding_on_host: bool,
+        _progress: &mut dyn FnMut(LoadEvent),
+    ) -> Result<Self, ModelError> {
+        match open {}
+    }
+
+    pub(crate) fn layers(&self) -> Range<usize> {
+        match *self {}
+    }
+
     pub(crate) fn weight_bytes(&self) -> u64 {
+        match *self {}
+    }
+
+    pub(crate) fn card(&self) -> Result<CardInfo, ModelError> {
         match *self {}
     }
 
@@ -30,12 +71,35 @@ impl GpuNetwork {
         match *self {}
     }
 
-    pub(crate) fn forward(
+    pub(crate) fn run(
         &mut self,
-        _plan: &Plan<'_>,
-        _interrupted: &dyn Fn() -> bool,
+        _pass: &Pass<'_, '_>,
+        _number: usize,
+        _before: Before<'_>,
         _tap: &mut Tap<'_, '_>,
-    ) -> Result<Vec<Logits>, ModelError> {
+    ) -> Result<(), ModelError> {
+        match *self {}
+    }
+
+    pub(crate) fn answer(
+        &mut self,
+        _pass: &Pass<'_, '_>,
+        _number: usize,
+        _answers: &mut Answers,
+        _tap: &mut Tap<'_, '_>,
+    ) -> Result<(), ModelError> {
+        match *self {}
+    }
+
+    pub(crate) fn take_hidden(&mut self, _n: usize) -> Result<Tensor, ModelError> {
+        match *self {}
+    }
+
+    pub(crate) fn fetch_flag(&mut self) -> Result<(), ModelError> {
+        match *self {}
+    }
+
+    pub(crate) fn flag(&self) -> Result<Option<(usize, usize, usize, f32)>, ModelError> {
         match *self {}
     }
 }

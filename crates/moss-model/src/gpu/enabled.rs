@@ -1,318 +1,360 @@
-//! The network on one NVIDIA GPU: a handful of launches a layer over buffers that were all taken before the first pass.
+//! Layers on one NVIDIA GPU: a handful of launches a layer over buffers that were all taken before the first pass.
 //!
 //! Up to [`FEW_ROWS`] rows the weights are read once, by kernels that do what comes before and after in the same launch; a step in which
 //! every sequence brings one row is recorded and then started as one graph. More rows go through cuBLAS.
+//!
+//! Nothing here waits for the card but [`GpuStage::answer`], [`GpuStage::flag`] and [`GpuStage::take_hidden`].
 
 mod block;
-mod memory;
+mod head;
+mod loader;
 mod workspace;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, ops::Range};
 
+use candle_core::{Device, Tensor};
 use moss_kernels::{
-    DenseWeight, GptqBits, KernelError,
-    cuda::{FEW_ROWS, Gpu, GpuLinear, Graph, NormWeights, RopeOnGpu, Uploader, Watch},
+    KernelError,
+    cuda::{FEW_ROWS, Gpu, GpuInfo, Graph, Link, RopeOnGpu, Watch, list_gpus},
 };
 
 use crate::{
-    ComputeDtype, HiddenPoint, LoadEvent, LoadOptions, Logits, ModelError, MossConfig, WeightFormat,
-    WeightSource, names, plan::Plan, source::lm_head, tap::Tap,
+    CardInfo, ComputeDtype, HiddenPoint, LoadEvent, LoadOptions, ModelError, MossConfig, WeightSource,
+    pipeline::Before,
+    placement::{Card, CardKind, HEAD_ROWS, PANEL_VALUES},
+    plan::{Answers, MAX_ROWS, Pass},
+    tap::Tap,
 };
 
 use block::GpuBlock;
-use workspace::{Inputs, Workspace};
+use head::Head;
+use loader::{EmbeddingTable, Loader};
+use workspace::Workspace;
 
 /// Whether this build has kernels for NVIDIA GPUs.
 pub const CUDA: bool = true;
 
-/// Rows of a pass at most; longer ones are cut up.
-const MAX_ROWS: usize = 512;
-
 /// Sequences of a recorded step at most.
 const MAX_STEP_ROWS: usize = 16;
 
-/// Where the embedding's rows lie.
-#[derive(Debug)]
-enum EmbeddingTable {
-    Device(Box<GpuLinear>),
-    Host(DenseWeight),
+/// Layers that a report of non-finite values can name, the head being one.
+const MAX_LAYERS: usize = 254;
+
+/// The GPUs of this machine, as a placement has to know them.
+///
+/// # Errors
+/// [`ModelError::Gpu`] where there is no driver, or a build without kernels for GPUs.
+pub fn machine_gpus() -> Result<Vec<Card>, ModelError> {
+    let card = |(info, free): (GpuInfo, u64)| {
+        let kind = CardKind::Gpu { ordinal: info.ordinal };
+        Card { bandwidth: info.bandwidth(), name: info.name, kind, free }
+    };
+    Ok(list_gpus(None).map_err(ModelError::Gpu)?.into_iter().map(card).collect())
 }
 
-/// Weights, cache and buffers on one card.
+/// A card that is open, before anything is on it.
 #[derive(Debug)]
-pub(crate) struct GpuNetwork {
+pub(crate) struct OpenGpu {
+    gpu: Gpu,
+    free: u64,
+}
+
+impl OpenGpu {
+    pub(crate) fn new(ordinal: usize, newest_code: Option<u32>) -> Result<Self, ModelError> {
+        let gpu = Gpu::open(ordinal, newest_code).map_err(ModelError::Gpu)?;
+        let free = gpu.free_memory().map_err(ModelError::Gpu)?;
+        Ok(Self { gpu, free })
+    }
+
+    /// What a placement has to know of it.
+    pub(crate) fn card(&self) -> Card {
+        let info = self.gpu.info();
+        let kind = CardKind::Gpu { ordinal: info.ordinal };
+        Card { name: info.name.clone(), kind, free: self.free, bandwidth: info.bandwidth() }
+    }
+}
+
+const _: () = assert!(HEAD_ROWS == FEW_ROWS && PANEL_VALUES == moss_kernels::cuda::PANEL_VALUES);
+
+/// Consecutive layers with their cache and buffers; the embedding too where they are the first, the head where they are the last.
+#[derive(Debug)]
+pub(crate) struct GpuStage {
     config: MossConfig,
+    layers: Range<usize>,
     blocks: Vec<GpuBlock>,
-    embedding: EmbeddingTable,
-    final_norm: NormWeights,
-    lm_head: GpuLinear,
+    embedding: Option<EmbeddingTable>,
+    head: Option<Head>,
     rope: RopeOnGpu,
     workspace: Workspace,
     graphs: HashMap<usize, Graph>,
     many_rows_from: usize,
+    /// From the stage in front, once it has handed something over.
+    link: Option<Link>,
+    peer_copies: bool,
+    free_before: u64,
     /// After everything that lives on it.
     gpu: Gpu,
 }
 
-/// How weights get to a card.
-struct Loader<'a> {
-    gpu: &'a Gpu,
-    source: &'a dyn WeightSource,
-    uploader: Uploader,
-    scratch: Option<moss_kernels::cuda::Buffer<u8>>,
-}
-
-impl Loader<'_> {
-    fn linear(
-        &mut self,
-        layer: usize,
-        stem: &str,
-        shape: (usize, usize),
-        has_bias: bool,
-    ) -> Result<GpuLinear, ModelError> {
-        let (in_features, out_features) = shape;
-        let kernel = |source| ModelError::Kernel { layer, op: "load", source };
-        if let Some(format) = self.source.made_up() {
-            let bits = match format {
-                WeightFormat::Gptq(bits) if stem != names::LM_HEAD => Some(bits),
-                _ => None,
-            };
-            let bias = has_bias.then(|| vec![0.01; out_features]);
-            return self.made_up(layer, stem, bits, shape, bias.as_deref()).map_err(kernel);
-        }
-        let parts = self.source.linear(stem, in_features, out_features, has_bias)?;
-        let linear = GpuLinear::load(
-            self.gpu,
-            &parts.weight,
-            parts.bias.as_deref(),
-            &mut self.uploader,
-            &mut self.scratch,
-        )
-        .map_err(kernel)?;
-        self.source.release(stem);
-        Ok(linear)
-    }
-
-    fn made_up(
-        &self,
-        layer: usize,
-        stem: &str,
-        bits: Option<GptqBits>,
-        (in_features, out_features): (usize, usize),
-        bias: Option<&[f32]>,
-    ) -> Result<GpuLinear, KernelError> {
-        let seed =
-            stem.bytes().fold(layer as u32, |seed, byte| seed.wrapping_mul(31).wrapping_add(u32::from(byte)));
-        GpuLinear::random(self.gpu, bits, in_features, out_features, bias, seed)
-    }
-
-    fn norm(&self, layer: usize, stem: &str, config: &MossConfig) -> Result<NormWeights, ModelError> {
-        let vector = |tail: &str| {
-            let name = format!("{stem}.{tail}");
-            let values =
-                self.source.vector(&name, config.hidden_size)?.ok_or_else(|| self.source.missing(&name))?;
-            self.gpu.upload(&values).map_err(|source| ModelError::Kernel { layer, op: "load", source })
-        };
-        Ok(NormWeights {
-            weight: vector("weight")?,
-            bias: vector("bias")?,
-            epsilon: config.layer_norm_epsilon,
-        })
-    }
-}
-
-impl GpuNetwork {
+impl GpuStage {
     pub(crate) fn load(
+        open: OpenGpu,
         source: &dyn WeightSource,
         config: &MossConfig,
         options: &LoadOptions,
-        (ordinal, newest_code): (usize, Option<u32>),
+        layers: Range<usize>,
+        embedding_on_host: bool,
         progress: &mut dyn FnMut(LoadEvent),
     ) -> Result<Self, ModelError> {
         if options.dtype != ComputeDtype::F16 {
             return Err(ModelError::GpuDtype { found: options.dtype });
         }
-        let layers = config.num_layers;
-        progress(LoadEvent::Started { layers });
-        let gpu = Gpu::open(ordinal, newest_code).map_err(ModelError::Gpu)?;
-        let (memory, embedding_on_host) = memory::plan(source, config, options.cache, &gpu)?;
-        progress(LoadEvent::Planned(memory));
-
-        let at_head = |op| move |source| ModelError::Kernel { layer: layers, op, source };
-        let uploader = Uploader::new(&gpu).map_err(at_head("load"))?;
-        let mut loader = Loader { gpu: &gpu, source, uploader, scratch: None };
-        let vocabulary = (config.hidden_size, config.vocab_size);
-        let (embedding, lm_head) = loader.vocabulary(config, vocabulary, embedding_on_host)?;
-        let mut bytes = lm_head.weight_bytes();
-        let mut blocks = Vec::with_capacity(layers);
-        for layer in 0..layers {
-            let block = GpuBlock::load(&mut loader, layer, config, options.cache)?;
-            bytes += block.weight_bytes();
-            blocks.push(block);
-            progress(LoadEvent::Layer { done: layer + 1, bytes });
+        if config.num_layers > MAX_LAYERS {
+            let (found, expected) = (config.num_layers.to_string(), format!("at most {MAX_LAYERS} on a GPU"));
+            return Err(ModelError::Config { key: "n_layer", found, expected });
         }
-        let final_norm = loader.norm(layers, names::FINAL_NORM, config)?;
-        gpu.synchronize().map_err(at_head("load"))?;
+        let OpenGpu { gpu, free: free_before } = open;
+        let at = |layer, op| move |source| ModelError::Kernel { layer, op, source };
+        let mut loader = Loader::new(&gpu, source).map_err(at(layers.start, "load"))?;
+        let embedding = match layers.start {
+            0 => Some(loader.embedding(config, embedding_on_host)?),
+            _ => None,
+        };
+        let head = match layers.end == config.num_layers {
+            true => Some(Head::load(&mut loader, config)?),
+            false => None,
+        };
+        let mut blocks = Vec::with_capacity(layers.len());
+        for layer in layers.clone() {
+            let block = GpuBlock::load(&mut loader, layer, config, options.cache)?;
+            progress(LoadEvent::Layer { bytes: block.weight_bytes() });
+            blocks.push(block);
+        }
+        gpu.synchronize().map_err(at(layers.start, "load"))?;
         drop(loader);
         let rope = RopeOnGpu::new(&gpu, config.rotary_dim, config.context_length, options.rope_precision)
-            .map_err(at_head("rotary table"))?;
-        let workspace = Workspace::new(&gpu, config, &blocks, &lm_head, embedding_on_host)
-            .map_err(at_head("workspace"))?;
-        gpu.synchronize().map_err(at_head("workspace"))?;
-        progress(LoadEvent::Finished);
-        tracing::info!(layers, weight_bytes = bytes, gpu = ordinal, code = %gpu.info().code, "model placed");
+            .map_err(at(layers.start, "rotary table"))?;
+        let rows_from_host = matches!(embedding, Some(EmbeddingTable::Host(_)));
+        let workspace =
+            Workspace::new(&gpu, config, &blocks, rows_from_host).map_err(at(layers.start, "workspace"))?;
+        gpu.synchronize().map_err(at(layers.start, "workspace"))?;
+        let info = gpu.info();
+        tracing::info!(?layers, gpu = info.ordinal, code = %info.code, "stage placed");
         Ok(Self {
             config: config.clone(),
+            layers,
             blocks,
             embedding,
-            final_norm,
-            lm_head,
+            head,
             rope,
             workspace,
             graphs: HashMap::new(),
             many_rows_from: options.many_rows_from.unwrap_or(FEW_ROWS + 1).clamp(1, FEW_ROWS + 1),
+            link: None,
+            peer_copies: options.peer_copies,
+            free_before,
             gpu,
         })
     }
 
     pub(crate) fn weight_bytes(&self) -> u64 {
-        self.lm_head.weight_bytes() + self.blocks.iter().map(GpuBlock::weight_bytes).sum::<u64>()
+        let head = self.head.as_ref().map_or(0, Head::weight_bytes);
+        head + self.blocks.iter().map(GpuBlock::weight_bytes).sum::<u64>()
+    }
+
+    pub(crate) fn card(&self) -> Result<CardInfo, ModelError> {
+        let info = self.gpu.info();
+        Ok(CardInfo {
+            name: info.name.clone(),
+            code: info.code.to_string(),
+            driver_cuda: info.driver_cuda,
+            clock_khz: info.clock_khz,
+            memory_clock_khz: info.memory_clock_khz,
+            total_memory: info.total_memory,
+            free_before: self.free_before,
+            free_now: self.gpu.free_memory().map_err(ModelError::Gpu)?,
+        })
     }
 
     pub(crate) fn copy_bandwidth(&self) -> Result<f64, ModelError> {
         self.gpu.copy_bandwidth().map_err(ModelError::Gpu)
     }
 
-    pub(crate) fn forward(
-        &mut self,
-        plan: &Plan<'_>,
-        interrupted: &dyn Fn() -> bool,
-        tap: &mut Tap<'_, '_>,
-    ) -> Result<Vec<Logits>, ModelError> {
-        let wanted = plan.logit_rows();
-        let mut values = Vec::with_capacity(wanted.len() * self.config.vocab_size);
-        let rows = plan.token_ids.len();
-        for first in (0..rows).step_by(MAX_ROWS) {
-            if interrupted() {
-                return Err(ModelError::Interrupted);
-            }
-            let last = rows.min(first + MAX_ROWS);
-            let wanted: Vec<u32> = wanted
-                .iter()
-                .filter(|row| (first..last).contains(&(**row as usize)))
-                .map(|row| row - first as u32)
-                .collect();
-            self.pass(plan, first, last, &wanted, &mut values, tap)?;
-        }
-        Ok(plan.share_out(values, self.config.vocab_size))
+    pub(crate) fn layers(&self) -> Range<usize> {
+        self.layers.clone()
     }
 
-    /// Rows `first..last` of the plan through all layers; the logits of `wanted`, counted from `first`, are added to `values`.
-    fn pass(
+    /// Starts the rows of pass `number` of a forward.
+    pub(crate) fn run(
         &mut self,
-        plan: &Plan<'_>,
-        first: usize,
-        last: usize,
-        wanted: &[u32],
-        values: &mut Vec<f32>,
+        pass: &Pass<'_, '_>,
+        number: usize,
+        before: Before<'_>,
         tap: &mut Tap<'_, '_>,
     ) -> Result<(), ModelError> {
-        let (layers, n) = (self.config.num_layers, last - first);
+        let n = pass.len();
         let at = |layer, op| move |source| ModelError::Kernel { layer, op, source };
-        let inputs = Inputs { plan, rows: first..last, wanted };
-        self.workspace.put(&inputs).map_err(at(0, "inputs"))?;
-        if let EmbeddingTable::Host(table) = &self.embedding {
-            self.workspace.put_embedding(&plan.token_ids[first..last], table).map_err(at(0, "embedding"))?;
-        }
-        let every_row_wanted = wanted.len() == n;
+        self.workspace.put(pass).map_err(at(self.layers.start, "inputs"))?;
+        self.receive(pass, number, before)?;
         // A step of single tokens is always the same work at other positions.
-        let is_step =
-            tap.0.is_none() && every_row_wanted && self.workspace.is_step(n) && n < self.many_rows_from;
-        if is_step {
+        if tap.0.is_none() && self.is_step(pass) {
+            if let Some(head) = &mut self.head {
+                head.wish(&pass.cuts).map_err(at(self.layers.end, "sampling"))?;
+            }
             if !self.graphs.contains_key(&n) {
-                let graph = Graph::record(&self.gpu, || self.step(n)).map_err(at(0, "record a step"))?;
-                self.graphs.insert(n, graph);
+                let graph = Graph::record(&self.gpu, || self.step(n));
+                self.graphs.insert(n, graph.map_err(at(self.layers.start, "record a step"))?);
             }
             if let Some(graph) = self.graphs.get_mut(&n) {
-                graph.launch().map_err(at(0, "start a step"))?;
+                graph.launch().map_err(at(self.layers.start, "start a step"))?;
             }
-            self.collect(n, values).map_err(at(layers, "logits"))?;
-        } else {
-            self.embed(n).map_err(at(0, "embedding"))?;
+            return Ok(());
+        }
+        if self.embedding.is_some() {
+            self.embed(n, number).map_err(at(0, "embedding"))?;
             self.show(HiddenPoint::Embedding, n, tap)?;
-            for layer in 0..layers {
-                let _span = tracing::trace_span!("block", layer, rows = n).entered();
-                self.layer(layer, n).map_err(at(layer, "block"))?;
-                self.show(HiddenPoint::Block(layer), n, tap)?;
-            }
-            let mut done = 0;
-            for part in wanted.chunks(FEW_ROWS) {
-                self.head(n, done, part.len(), every_row_wanted && n <= FEW_ROWS)
-                    .map_err(at(layers, "head"))?;
-                self.collect(part.len(), values).map_err(at(layers, "logits"))?;
-                if tap.0.is_some() {
-                    let normed = self
-                        .workspace
-                        .final_rows(&self.gpu, part.len(), &self.lm_head)
-                        .map_err(at(layers, "head"))?;
-                    tap.show_values(HiddenPoint::FinalNorm, &normed);
-                }
-                done += part.len();
+        }
+        for layer in self.layers.clone() {
+            let _span = tracing::trace_span!("block", layer, rows = n).entered();
+            self.layer(layer, number, n).map_err(at(layer, "block"))?;
+            self.show(HiddenPoint::Block(layer), n, tap)?;
+        }
+        Ok(())
+    }
+
+    /// Brings the hidden states of `pass` into the residual stream, and clears the report of non-finite values in the first pass.
+    fn receive(&mut self, pass: &Pass<'_, '_>, number: usize, before: Before<'_>) -> Result<(), ModelError> {
+        let (n, layer) = (pass.len(), self.layers.start);
+        let hand_over = |source| ModelError::Kernel { layer, op: "hand-over", source };
+        if let Some(embedding) = &self.embedding {
+            return match embedding {
+                EmbeddingTable::Host(table) => self
+                    .workspace
+                    .put_embedding(pass.token_ids(), table)
+                    .map_err(|source| ModelError::Kernel { layer, op: "embedding", source }),
+                EmbeddingTable::Device(_) => Ok(()),
+            };
+        }
+        if number == 0 {
+            self.gpu.set_bytes(&self.workspace.flag, 0xFF).map_err(hand_over)?;
+        }
+        let len = n * self.config.hidden_size;
+        match before {
+            Before::Tokens => return Err(ModelError::NothingHandedOver { layer }),
+            Before::Host(x) => self.workspace.put_stream(&x),
+            Before::Gpu(from) => {
+                let link = match self.link.take() {
+                    Some(link) => Ok(link),
+                    None => {
+                        let bytes = MAX_ROWS * self.config.hidden_size * size_of::<f32>();
+                        let link = Link::new(&from.gpu, &self.gpu, bytes, self.peer_copies);
+                        link.inspect(|link| tracing::info!(layer, way = ?link.way(), "hand-over"))
+                    }
+                };
+                let to = (&self.gpu, &self.workspace.stream);
+                let link = self.link.insert(link.map_err(hand_over)?);
+                link.copy((&from.gpu, &from.workspace.stream), to, len)
             }
         }
-        let flag = self.workspace.flag(&self.gpu, !wanted.is_empty()).map_err(at(layers, "finite check"))?;
-        match flag {
-            u64::MAX => Ok(()),
-            flag => {
-                let (layer, row) = ((flag >> 48) as usize, (flag >> 32 & 0xFFFF) as usize);
-                let row = if layer == layers { wanted.get(row).map_or(0, |row| *row as usize) } else { row };
-                Err(plan.non_finite(layer, first + row, f32::from_bits(flag as u32)))
+        .map_err(hand_over)
+    }
+
+    /// Adds what the head says of the wanted rows of `pass` to `answers`, after [`GpuStage::run`]. The host waits where there are any.
+    pub(crate) fn answer(
+        &mut self,
+        pass: &Pass<'_, '_>,
+        number: usize,
+        answers: &mut Answers,
+        tap: &mut Tap<'_, '_>,
+    ) -> Result<(), ModelError> {
+        let (n, layer) = (pass.len(), self.layers.end);
+        let is_recorded = tap.0.is_none() && self.is_step(pass);
+        let in_order = n <= FEW_ROWS && pass.wanted.len() == n;
+        let kernel = |op| move |source| ModelError::Kernel { layer, op, source };
+        let Some(head) = &mut self.head else { return Err(ModelError::NothingHandedOver { layer }) };
+        let watch = Watch { flag: &self.workspace.flag, layer: watched(number, layer) };
+        let mut first = 0;
+        for cuts in pass.cuts.chunks(FEW_ROWS) {
+            if !is_recorded {
+                let rows = match in_order {
+                    true => None,
+                    false => Some(self.workspace.wanted(n, first, cuts.len()).map_err(kernel("head"))?),
+                };
+                head.wish(cuts).map_err(kernel("sampling"))?;
+                head.run(&self.gpu, &self.workspace.stream, rows, cuts.len(), watch)
+                    .map_err(kernel("head"))?;
             }
+            head.collect(cuts, answers).map_err(kernel("logits"))?;
+            if tap.0.is_some() {
+                let normed = head.normed(&self.gpu, cuts.len()).map_err(kernel("head"))?;
+                tap.show_values(HiddenPoint::FinalNorm, &normed);
+            }
+            first += cuts.len();
         }
+        Ok(())
+    }
+
+    /// The hidden states that the last pass of `n` rows left, `[n, hidden]` f32, which the host waits for.
+    pub(crate) fn take_hidden(&mut self, n: usize) -> Result<Tensor, ModelError> {
+        let kernel = |source| ModelError::Kernel { layer: self.layers.end, op: "hand-over", source };
+        let hidden = self.config.hidden_size;
+        let values = self.gpu.download(&self.workspace.stream, n * hidden).map_err(kernel)?;
+        Tensor::from_vec(values, (n, hidden), &Device::Cpu).map_err(|error| kernel(error.into()))
+    }
+
+    /// Starts fetching what the passes so far reported.
+    pub(crate) fn fetch_flag(&mut self) -> Result<(), ModelError> {
+        let kernel = |source| ModelError::Kernel { layer: self.layers.end, op: "finite check", source };
+        self.workspace.fetch_flag().map_err(kernel)
+    }
+
+    /// The first non-finite value, as the number of its pass, layer, row and value, once [`GpuStage::fetch_flag`] has it. A row of the head is
+    /// counted among the wanted ones.
+    pub(crate) fn flag(&self) -> Result<Option<(usize, usize, usize, f32)>, ModelError> {
+        let kernel = |source| ModelError::Kernel { layer: self.layers.end, op: "finite check", source };
+        let flag = self.workspace.fetched_flag().map_err(kernel)?;
+        let (pass, layer) = ((flag >> 56) as usize, (flag >> 48 & 0xFF) as usize);
+        let row = (flag >> 32 & 0xFFFF) as usize;
+        Ok((flag != u64::MAX).then_some((pass, layer, row, f32::from_bits(flag as u32))))
+    }
+
+    fn is_step(&self, pass: &Pass<'_, '_>) -> bool {
+        let n = pass.len();
+        pass.wanted.len() == n && self.workspace.is_step(n) && n < self.many_rows_from
     }
 
     /// Everything of a step of `n` sequences with a token each.
     fn step(&self, n: usize) -> Result<(), KernelError> {
-        self.embed(n)?;
-        for layer in 0..self.config.num_layers {
-            self.layer(layer, n)?;
+        if self.embedding.is_some() {
+            self.embed(n, 0)?;
         }
-        self.head(n, 0, n, true)
+        for layer in self.layers.clone() {
+            self.layer(layer, 0, n)?;
+        }
+        match &self.head {
+            Some(head) => {
+                let watch = Watch { flag: &self.workspace.flag, layer: self.layers.end };
+                head.run(&self.gpu, &self.workspace.stream, None, n, watch)
+            }
+            None => Ok(()),
+        }
     }
 
-    fn embed(&self, n: usize) -> Result<(), KernelError> {
+    fn embed(&self, n: usize, number: usize) -> Result<(), KernelError> {
         let w = &self.workspace;
         let (table, ids) = match &self.embedding {
-            EmbeddingTable::Device(table) => (table.dense_rows()?, w.ids(n)?),
-            EmbeddingTable::Host(_) => {
-                ((w.embedding_rows()?.all(), self.config.hidden_size), w.row_numbers(n)?)
-            }
+            Some(EmbeddingTable::Device(table)) => (table.dense_rows()?, w.ids(n)?),
+            _ => ((w.embedding_rows()?.all(), self.config.hidden_size), w.row_numbers(n)?),
         };
-        self.gpu.embedding(table, ids, self.config.hidden_size, n, &w.stream, &w.flag)
+        let flag = (number == 0).then_some(&w.flag);
+        self.gpu.embedding(table, ids, self.config.hidden_size, n, &w.stream, flag)
     }
 
-    fn layer(&self, layer: usize, n: usize) -> Result<(), KernelError> {
-        let watch = Watch { flag: &self.workspace.flag, layer };
+    fn layer(&self, layer: usize, number: usize, n: usize) -> Result<(), KernelError> {
+        let watch = Watch { flag: &self.workspace.flag, layer: watched(number, layer) };
         let few = n < self.many_rows_from;
-        self.blocks[layer].forward(&self.gpu, &self.workspace, &self.rope, n, few, watch)
-    }
-
-    /// Final norm and lm_head for `count` rows: those from `first` on in the list of wanted rows, or all rows of the pass in order.
-    fn head(&self, n: usize, first: usize, count: usize, in_order: bool) -> Result<(), KernelError> {
-        let (gpu, w) = (&self.gpu, &self.workspace);
-        let rows = if in_order { None } else { Some(w.wanted(n, first, count)?) };
-        let input = w.final_input();
-        if self.lm_head.has_fillers() {
-            gpu.clear(input.values)?;
-        }
-        gpu.layer_norm(&w.stream, rows, count, &self.final_norm, &[(input, &self.lm_head)])?;
-        let watch = Watch { flag: &w.flag, layer: self.config.num_layers };
-        gpu.linear_store(&self.lm_head, input, count, w.logits.all(), watch)
-    }
-
-    /// Fetches the logits of `count` rows.
-    fn collect(&mut self, count: usize, values: &mut Vec<f32>) -> Result<(), KernelError> {
-        self.workspace.fetch_logits(count * self.config.vocab_size, values)
+        let block = &self.blocks[layer - self.layers.start];
+        block.forward(&self.gpu, &self.workspace, &self.rope, n, few, watch)
     }
 
     fn show(&self, point: HiddenPoint, n: usize, tap: &mut Tap<'_, '_>) -> Result<(), ModelError> {
@@ -328,37 +370,7 @@ impl GpuNetwork {
     }
 }
 
-impl Loader<'_> {
-    /// The embedding, and the head.
-    fn vocabulary(
-        &mut self,
-        config: &MossConfig,
-        shape: (usize, usize),
-        on_host: bool,
-    ) -> Result<(EmbeddingTable, GpuLinear), ModelError> {
-        let layers = config.num_layers;
-        let kernel = |source| ModelError::Kernel { layer: layers, op: "load", source };
-        if self.source.made_up().is_some() && !on_host {
-            let bias = vec![0.01; config.vocab_size];
-            let head = self.made_up(layers, names::LM_HEAD, None, shape, Some(&bias)).map_err(kernel)?;
-            let table = self.made_up(layers, names::EMBEDDING, None, shape, None).map_err(kernel)?;
-            return Ok((EmbeddingTable::Device(Box::new(table)), head));
-        }
-        let missing = || self.source.missing(names::EMBEDDING);
-        let wte = self
-            .source
-            .matrix(names::EMBEDDING, config.vocab_size, config.hidden_size)?
-            .ok_or_else(missing)?;
-        let parts = lm_head(self.source, config, &wte)?;
-        let bias = parts.bias.as_deref();
-        let head = GpuLinear::load(self.gpu, &parts.weight, bias, &mut self.uploader, &mut self.scratch)
-            .map_err(kernel)?;
-        if on_host {
-            return Ok((EmbeddingTable::Host(wte), head));
-        }
-        let weight = moss_kernels::LinearWeight::Dense(wte);
-        let table = GpuLinear::load(self.gpu, &weight, None, &mut self.uploader, &mut self.scratch)
-            .map_err(kernel)?;
-        Ok((EmbeddingTable::Device(Box::new(table)), head))
-    }
+/// Pass and layer in the sixteen bits that a report has for them: the earliest pass is reported first.
+fn watched(number: usize, layer: usize) -> usize {
+    (number & 0xFF) << 8 | layer & 0xFF
 }

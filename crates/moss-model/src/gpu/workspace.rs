@@ -1,28 +1,26 @@
 //! The buffers of a pass, taken once.
 
-use std::ops::Range;
-
+use candle_core::Tensor;
 use half::f16;
 use moss_kernels::{
     DenseDtype, DenseWeight, KernelError,
     cuda::{
-        Buffer, DecodeRows, DecodeScratch, FEW_ROWS, Gpu, GpuLinear, LinearInput, PANEL_VALUES, PREFILL_TILE,
-        Pinned, PrefillTiles, View,
+        Buffer, DecodeRows, DecodeScratch, Gpu, GpuLinear, LinearInput, PANEL_VALUES, PREFILL_TILE, Pinned,
+        PrefillTiles, View,
     },
 };
 
 use super::{
-    MAX_ROWS, MAX_STEP_ROWS,
+    MAX_STEP_ROWS,
     block::{GpuBlock, head_layout},
 };
-use crate::{CacheShape, MossConfig, SequenceChunk, plan::Plan};
+use crate::{
+    CacheShape, MossConfig,
+    plan::{MAX_ROWS, Pass},
+};
 
-/// The rows of a pass, and those of them whose logits are wanted, counted from the first.
-pub(super) struct Inputs<'a> {
-    pub(super) plan: &'a Plan<'a>,
-    pub(super) rows: Range<usize>,
-    pub(super) wanted: &'a [u32],
-}
+/// Passes whose numbers may be on their way to the card at the same time.
+const PASSES_AHEAD: usize = 8;
 
 /// Activations of a pass of up to [`MAX_ROWS`] rows.
 #[derive(Debug)]
@@ -35,21 +33,19 @@ pub(super) struct Workspace {
     pub(super) product: Buffer<f16>,
     /// Part of a packed weight, dense.
     pub(super) panel: Buffer<f16>,
-    /// `[rows that go through the head together, vocab]` f32
-    pub(super) logits: Buffer<f32>,
     /// See [`moss_kernels::cuda::Watch`].
     pub(super) flag: Buffer<u64>,
     pub(super) scratch: DecodeScratch,
     normed: [Buffer<f16>; 2],
     attended: Buffer<f16>,
     inner: Buffer<f16>,
-    final_normed: Buffer<f16>,
-    final_stride: usize,
     embedding: Option<(Buffer<f16>, Pinned<f16>)>,
     /// Ids, positions and slots of the rows, wanted rows, tables, tiles; at the end 0, 1, 2, …
     inputs: Buffer<u32>,
-    staged: Pinned<u32>,
-    fetched: Pinned<f32>,
+    staged: Vec<Pinned<u32>>,
+    turn: usize,
+    /// Hidden states from the host.
+    staged_stream: Pinned<f32>,
     fetched_flag: Pinned<u64>,
     max_blocks: usize,
     layout: Layout,
@@ -69,7 +65,6 @@ impl Workspace {
         gpu: &Gpu,
         config: &MossConfig,
         blocks: &[GpuBlock],
-        lm_head: &GpuLinear,
         embedding_on_host: bool,
     ) -> Result<Self, KernelError> {
         let widest = |pick: &dyn Fn(&GpuBlock) -> usize| blocks.iter().map(pick).max().unwrap_or(0);
@@ -91,7 +86,6 @@ impl Workspace {
             q: halves(layout.num_heads * layout.stride())?,
             product: halves(config.inner_size.max(3 * hidden).next_multiple_of(8))?,
             panel: gpu.zeros(panel_values(blocks))?,
-            logits: gpu.zeros(FEW_ROWS * config.vocab_size)?,
             flag: gpu.upload(&[u64::MAX])?,
             scratch: DecodeScratch::new(gpu, MAX_STEP_ROWS, config.context_length, layout)?,
             normed: [
@@ -100,12 +94,11 @@ impl Workspace {
             ],
             attended: halves(widest(&|block| block.outputs.first.input_stride()))?,
             inner: halves(widest(&|block| block.outputs.second.input_stride()))?,
-            final_normed: gpu.zeros(FEW_ROWS * lm_head.input_stride())?,
-            final_stride: lm_head.input_stride(),
             embedding,
             inputs: gpu.upload(&numbers)?,
-            staged: gpu.pinned(rows)?,
-            fetched: gpu.pinned(FEW_ROWS * config.vocab_size)?,
+            staged: (0..PASSES_AHEAD).map(|_| gpu.pinned(rows)).collect::<Result<_, _>>()?,
+            turn: 0,
+            staged_stream: gpu.pinned(MAX_ROWS * hidden)?,
             fetched_flag: gpu.pinned(1)?,
             max_blocks,
             layout: Layout::default(),
@@ -113,43 +106,47 @@ impl Workspace {
     }
 
     /// Starts the copy of a pass's numbers to the card.
-    pub(super) fn put(&mut self, inputs: &Inputs<'_>) -> Result<(), KernelError> {
-        let Inputs { plan, rows, wanted } = inputs;
-        let n = rows.len();
-        let overlaps = |(first_row, chunk): &&(usize, SequenceChunk<'_>)| {
-            *first_row < rows.end && first_row + chunk.token_ids.len() > rows.start
-        };
-        let spans: Vec<_> = plan.spans.iter().filter(overlaps).collect();
+    pub(super) fn put(&mut self, pass: &Pass<'_, '_>) -> Result<(), KernelError> {
+        let n = pass.len();
         // Every table and tile begins on 16 bytes.
-        let tables_at = (3 * n + wanted.len().max(n)).next_multiple_of(4);
-        let tiles_at = (tables_at + spans.len() * self.max_blocks).next_multiple_of(4);
-        let layout = Layout { tables_at, tiles_at, sequences: spans.len(), tiles: 0 };
-        let staged = self.staged.as_mut_slice()?;
-        let (ids, rest) = staged.split_at_mut(n);
-        let (positions, rest) = rest.split_at_mut(n);
-        let (slots, rest) = rest.split_at_mut(n);
-        ids.copy_from_slice(&plan.token_ids[rows.clone()]);
-        positions.copy_from_slice(&plan.positions[rows.clone()]);
-        slots.copy_from_slice(&plan.slots[rows.clone()]);
-        rest[..wanted.len()].copy_from_slice(wanted);
-        let (wanted_and_fill, rest) = rest.split_at_mut(layout.tables_at - 3 * n);
-        debug_assert!(wanted_and_fill.len() >= wanted.len());
-        let (tables, tiles) = rest.split_at_mut(layout.tiles_at - layout.tables_at);
+        let tables_at = (3 * n + pass.wanted.len().max(n)).next_multiple_of(4);
+        let tiles_at = (tables_at + pass.sequences.len() * self.max_blocks).next_multiple_of(4);
+        let staged = &mut self.staged[self.turn];
+        self.turn = (self.turn + 1) % PASSES_AHEAD;
+        let numbers = staged.as_mut_slice()?;
+        let parts = [pass.token_ids(), pass.positions(), pass.slots(), &pass.wanted];
+        for (place, part) in numbers.chunks_mut(n).zip(parts) {
+            place[..part.len()].copy_from_slice(part);
+        }
+        let (tables, tiles) = numbers[tables_at..].split_at_mut(tiles_at - tables_at);
         let mut count = 0;
-        for (sequence, (first_row, chunk)) in spans.iter().enumerate() {
-            let blocks = chunk.blocks.blocks();
-            let used = &blocks[..blocks.len().min(self.max_blocks)];
+        for (sequence, rows) in pass.sequences.iter().enumerate() {
+            let used = &rows.blocks[..rows.blocks.len().min(self.max_blocks)];
             tables[sequence * self.max_blocks..][..used.len()].copy_from_slice(used);
-            let span = rows.start.max(*first_row)..rows.end.min(first_row + chunk.token_ids.len());
-            for first in span.clone().step_by(PREFILL_TILE) {
-                let tile_rows = PREFILL_TILE.min(span.end - first);
-                let tile = [sequence, first - rows.start, tile_rows, plan.positions[first] as usize];
+            for done in (0..rows.num_rows).step_by(PREFILL_TILE) {
+                let tile_rows = PREFILL_TILE.min(rows.num_rows - done);
+                let tile = [sequence, rows.first_row + done, tile_rows, rows.start_pos + done];
                 tiles[4 * count..][..4].copy_from_slice(&tile.map(|number| number as u32));
                 count += 1;
             }
         }
-        self.layout = Layout { tiles: count, ..layout };
-        self.staged.copy_to(&self.inputs, 0, layout.tiles_at + 4 * count)
+        self.layout = Layout { tables_at, tiles_at, sequences: pass.sequences.len(), tiles: count };
+        staged.copy_to(&self.inputs, 0, tiles_at + 4 * count)
+    }
+
+    /// Starts the copy of hidden states, `[rows, hidden]` f32, from the host.
+    pub(super) fn put_stream(&mut self, x: &Tensor) -> Result<(), KernelError> {
+        let values = x.flatten_all()?.to_vec1::<f32>()?;
+        let staged = self.staged_stream.as_mut_slice()?;
+        let room = staged.len();
+        let place = staged.get_mut(..values.len()).ok_or_else(|| KernelError::Argument {
+            op: "hand-over",
+            arg: "values",
+            found: values.len(),
+            rule: format!("at most {room}"),
+        })?;
+        place.copy_from_slice(&values);
+        self.staged_stream.copy_to(&self.stream, 0, values.len())
     }
 
     /// Starts the copy of embedding rows that lie in host memory.
@@ -244,36 +241,13 @@ impl Workspace {
         LinearInput { values: &self.inner, stride: fc_out.input_stride() }
     }
 
-    pub(super) fn final_input(&self) -> LinearInput<'_> {
-        LinearInput { values: &self.final_normed, stride: self.final_stride }
+    /// Starts the copy of the report of non-finite values to the host.
+    pub(super) fn fetch_flag(&mut self) -> Result<(), KernelError> {
+        self.fetched_flag.copy_from(&self.flag, 0, 1)
     }
 
-    /// The final norm's output, widened, for a tap.
-    pub(super) fn final_rows(
-        &self,
-        gpu: &Gpu,
-        count: usize,
-        lm_head: &GpuLinear,
-    ) -> Result<Vec<f32>, KernelError> {
-        let values = gpu.download(&self.final_normed, count * self.final_stride)?;
-        let rows = values.chunks_exact(self.final_stride);
-        Ok(rows.flat_map(|row| row[..lm_head.in_features()].iter().map(|half| half.to_f32())).collect())
-    }
-
-    /// Adds `len` logits to `values`, once they are there.
-    pub(super) fn fetch_logits(&mut self, len: usize, values: &mut Vec<f32>) -> Result<(), KernelError> {
-        self.fetched_flag.copy_from(&self.flag, 0, 1)?;
-        self.fetched.copy_from(&self.logits, 0, len)?;
-        values.extend_from_slice(&self.fetched.as_slice()?[..len]);
-        Ok(())
-    }
-
-    /// What the pass reported; `fetched` says that it came with the logits.
-    pub(super) fn flag(&mut self, gpu: &Gpu, fetched: bool) -> Result<u64, KernelError> {
-        if !fetched {
-            self.fetched_flag.copy_from(&self.flag, 0, 1)?;
-            gpu.synchronize()?;
-        }
+    /// The report, once it is there.
+    pub(super) fn fetched_flag(&self) -> Result<u64, KernelError> {
         Ok(self.fetched_flag.as_slice()?.first().copied().unwrap_or(u64::MAX))
     }
 }

@@ -1,0 +1,105 @@
+//! One conversation at the model itself, without an engine, and its times.
+
+use std::time::Instant;
+
+use anyhow::Context;
+use moss::{
+    Moss,
+    model::{BlockPool, BlockTable, Cut, LanguageModel, LogitRows, SequenceChunk},
+    sampling::Sampler,
+};
+
+/// Prefills on a GPU, of which the median counts; on a CPU there is time for one.
+const GPU_PREFILLS: usize = 5;
+
+/// Times of one prompt and what follows.
+pub(super) struct Measured {
+    pub(super) prompt: usize,
+    pub(super) new: usize,
+    pub(super) prefill_s: f64,
+    /// Median over the generated tokens, drawing them included.
+    pub(super) token_s: f64,
+    /// Bytes of weights, keys and values that such a token reads.
+    pub(super) token_bytes: f64,
+}
+
+pub(super) struct Run<'a> {
+    pub(super) model: &'a mut Moss,
+    pub(super) sampler: Sampler,
+    pub(super) on_gpu: bool,
+}
+
+impl Run<'_> {
+    pub(super) fn measure(&mut self, prompt: usize, new: usize) -> anyhow::Result<Measured> {
+        let vocab = self.model.config().vocab_size.min(100_000) as u32;
+        let mut ids: Vec<u32> = (0..prompt as u32).map(|i| i.wrapping_mul(2_654_435_761) % vocab).collect();
+        let mut blocks = BlockTable::default();
+        BlockPool::new(self.model.cache_shape()).grow(&mut blocks, prompt + new)?;
+        self.step(&ids, 0..1, &blocks)?; // brings the weights into memory
+        let times = if self.on_gpu {
+            self.step(&ids, 0..prompt, &blocks)?; // libraries choose and load their kernels
+            GPU_PREFILLS
+        } else {
+            1
+        };
+        let mut prefills = Vec::with_capacity(times);
+        let mut first = 0;
+        for _ in 0..times {
+            let (seconds, id) = self.step(&ids, 0..prompt, &blocks)?;
+            prefills.push(seconds);
+            first = id;
+        }
+        let mut tokens = Vec::with_capacity(new);
+        ids.push(first);
+        for at in prompt..prompt + new {
+            let (seconds, id) = self.step(&ids, at..at + 1, &blocks)?;
+            tokens.push(seconds);
+            ids.push(id);
+        }
+        let context = prompt as f64 + new as f64 / 2.0;
+        let cache = self.model.cache_bytes_per_position() as f64 * context;
+        Ok(Measured {
+            prompt,
+            new,
+            prefill_s: median(prefills)?,
+            token_s: median(tokens)?,
+            token_bytes: self.model.weight_bytes_per_token() as f64 + cache,
+        })
+    }
+
+    /// Runs `ids[rows]` and draws the next token: seconds, and the token.
+    fn step(
+        &mut self,
+        ids: &[u32],
+        rows: std::ops::Range<usize>,
+        blocks: &BlockTable,
+    ) -> anyhow::Result<(f64, u32)> {
+        let start = Instant::now();
+        let allowed = self.model.config().vocab_size;
+        let logits = self.sampler.cut().map_or(LogitRows::Last, |cut| {
+            LogitRows::Cut(Cut {
+                history: &ids[..rows.end],
+                repetition_penalty: cut.repetition_penalty,
+                temperature: cut.temperature,
+                top_k: cut.top_k,
+                allowed,
+            })
+        });
+        let chunk = SequenceChunk { token_ids: &ids[rows.clone()], start_pos: rows.start, blocks, logits };
+        let mut answers = self.model.forward(&[chunk], &|| false)?;
+        let answer = answers.first_mut().context("the model gave no answer")?;
+        let id = match answer.candidates() {
+            Some(candidates) => self.sampler.sample_cut(candidates, 0)?,
+            None => {
+                let row = answer.last_mut().context("the model gave no logits")?;
+                self.sampler.sample(row, &ids[..rows.end], 0, allowed)?
+            }
+        };
+        Ok((start.elapsed().as_secs_f64(), id))
+    }
+}
+
+fn median(mut times: Vec<f64>) -> anyhow::Result<f64> {
+    times.sort_by(f64::total_cmp);
+    times.get(times.len() / 2).copied().context("nothing was measured")
+}

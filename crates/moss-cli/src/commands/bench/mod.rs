@@ -1,0 +1,128 @@
+//! `bench`: how fast this machine runs a model, against what its memory could give.
+
+mod kernels;
+mod measure;
+mod report;
+
+use std::{process::ExitCode, time::Instant};
+
+use anyhow::Context;
+use clap::Args;
+use moss::{
+    Moss,
+    model::{MossConfig, RandomWeights},
+    sampling::Sampler,
+};
+
+use crate::{
+    args::{Cli, FormatArg},
+    hints::Advised,
+    open,
+    printer::Printer,
+    progress,
+};
+
+use measure::Run;
+use report::Report;
+
+/// Measure prefill and decode, beside what this machine's memory gives
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    /// Make up weights of MOSS-moon-003's true sizes: no files needed
+    #[arg(long)]
+    random_weights: bool,
+    /// Format of made-up weights
+    #[arg(long, value_name = "FORMAT", default_value = "int4")]
+    format: FormatArg,
+    /// Layers of a model with made-up weights
+    #[arg(long, value_name = "N", default_value = "34", value_parser = at_least::<1>)]
+    layers: usize,
+    /// Prompt tokens, several to be measured one after the other [default: 512; on a GPU 64,512,1900]
+    #[arg(long, value_name = "N[,N…]", value_delimiter = ',', value_parser = at_least::<1>)]
+    prompt: Vec<usize>,
+    /// Tokens to generate after each prompt [default: 16; on a GPU 128]
+    #[arg(long, value_name = "N", value_parser = at_least::<1>)]
+    new: Option<usize>,
+    /// Time each kernel of one GPU by itself, with made-up weights: at the context, and for the prompt, of --prompt [default: 512]
+    #[arg(long)]
+    kernels: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+fn at_least<const MIN: usize>(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|count| *count >= MIN).ok_or(format!("expected a number from {MIN} on"))
+}
+
+pub(crate) fn run(args: &BenchArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
+    if args.kernels {
+        let rows = args.prompt.first().copied().unwrap_or(512);
+        return kernels::run(args.format.format(), (args.layers, rows, rows), args.json, cli, printer);
+    }
+    let on_gpu = open::any_gpu(&open::devices(&cli.model)?);
+    let prompts = match (args.prompt.is_empty(), on_gpu) {
+        (false, _) => args.prompt.clone(),
+        (true, true) => vec![64, 512, 1900],
+        (true, false) => vec![512],
+    };
+    let new = args.new.unwrap_or(if on_gpu { 128 } else { 16 });
+    let sampling = open::sampling(&cli.answer, Vec::new());
+    let pool = open::pool(&cli.model)?;
+    let report = pool.install(|| -> anyhow::Result<_> {
+        let start = Instant::now();
+        let longest = prompts.iter().max().copied().unwrap_or(1);
+        let (name, mut model) = load(args, (longest, new), cli, printer)?;
+        let load_s = start.elapsed().as_secs_f64();
+        let bandwidth = model.memory_bandwidth()?;
+        let mut run = Run { model: &mut model, sampler: Sampler::new(sampling)?, on_gpu };
+        let measured =
+            prompts.iter().map(|prompt| run.measure(*prompt, new)).collect::<anyhow::Result<_>>()?;
+        Ok(Report {
+            name,
+            threads: pool.current_num_threads(),
+            load_s,
+            bandwidth,
+            measured,
+            stages: model.stages()?,
+        })
+    })?;
+    let text = if args.json { format!("{}\n", report.json()) } else { report.text() };
+    printer.answer(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn load(
+    args: &BenchArgs,
+    (prompt, new): (usize, usize),
+    cli: &Cli,
+    printer: &Printer,
+) -> anyhow::Result<(String, Moss)> {
+    let positions = prompt.saturating_add(new);
+    let options = open::load_options(&cli.model, positions)?;
+    let fits = |config: &MossConfig| match positions <= config.context_length {
+        true => Ok(()),
+        false => Err(Advised {
+            message: format!(
+                "{prompt} prompt and {new} new tokens do not fit the window of {}",
+                config.context_length
+            ),
+            hint: "take fewer: `--prompt 512 --new 16`".into(),
+        }),
+    };
+    if !args.random_weights {
+        let found = open::find(&cli.model)?;
+        let checkpoint = open::checkpoint(&found.folder, printer)?;
+        fits(&MossConfig::try_from(checkpoint.config())?)?;
+        let model = Moss::load(&checkpoint, &options, &mut progress::bar(printer, &found.name))
+            .context("cannot load the model")?;
+        return Ok((found.name, model));
+    }
+    let format = args.format.format();
+    let config = MossConfig { num_layers: args.layers, ..MossConfig::moon_003() };
+    fits(&config)?;
+    let name = format!("random weights, {format}, {} layers", config.num_layers);
+    let source = RandomWeights::new(config, format);
+    let model = Moss::load(&source, &options, &mut progress::bar(printer, &name))?;
+    Ok((name, model))
+}

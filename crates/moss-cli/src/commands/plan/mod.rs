@@ -1,0 +1,178 @@
+//! `plan`: which layers would go where, and how fast that could be at best, before anything is loaded.
+
+mod cards;
+mod predict;
+mod report;
+mod words;
+
+use std::process::ExitCode;
+
+use clap::Args;
+use moss::{
+    hub::HubError,
+    kernels::GptqBits,
+    model::{
+        CacheShape, ComputeDtype, MossConfig, WeightFormat,
+        placement::{Card, CardKind, ModelBytes, Request, place},
+    },
+};
+
+use crate::{
+    args::{Cli, FormatArg},
+    hints::Advised,
+    open,
+    printer::Printer,
+};
+
+use predict::Prediction;
+use report::Report;
+
+/// Every format that is published, largest first.
+const FORMATS: [FormatArg; 3] = [FormatArg::Fp16, FormatArg::Int8, FormatArg::Int4];
+
+/// Say which layers would go to which card, and how fast that could be at best
+///
+/// Nothing is loaded, and no files are needed for the published models. `--cards` takes cards that this machine need not have; without
+/// it, `--gpu` says which of this machine's are meant.
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    /// Cards by name, in the order of the layers: t4, a10, l4, l40s, a100-40, a100-80, h100, h200, rtx2080ti, rtx3090, rtx4090, cpu
+    #[arg(long, value_name = "CARD,CARD…", value_delimiter = ',')]
+    cards: Vec<String>,
+    /// Format of the weights [default: the checkpoint's, or what the model's name says]
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<FormatArg>,
+    /// Tokens that the cache has room for [default: the model's window]
+    #[arg(long, value_name = "N")]
+    context: Option<usize>,
+    /// GB a second that the CPU reads [default: measured now]
+    #[arg(long, value_name = "GB/s", value_parser = above_zero)]
+    cpu_bandwidth: Option<f64>,
+    /// GB of host memory that may be used [default: what is available now]
+    #[arg(long, value_name = "GB", value_parser = above_zero)]
+    cpu_memory: Option<f64>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+fn above_zero(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number: &f64| *number > 0.0 && number.is_finite());
+    number.ok_or_else(|| "expected a number above 0".into())
+}
+
+pub(crate) fn run(args: &PlanArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
+    if !args.cards.is_empty() && cli.model.gpu.is_some() {
+        return Err(Advised {
+            message: "`--cards` and `--gpu` both say where the layers go".into(),
+            hint: "`--cards` is for cards by name, `--gpu` for those of this machine".into(),
+        }
+        .into());
+    }
+    let planned = cards::cards(args, &cli.model)?;
+    let cards: Vec<Card> = planned.iter().map(|planned| planned.card.clone()).collect();
+    let any_gpu = cards.iter().any(|card| card.kind != CardKind::Cpu);
+    let dtype = match any_gpu {
+        true => ComputeDtype::F16,
+        false => open::dtype(&cli.model, &[]),
+    };
+    let subject = Subject::find(args, cli, printer, dtype)?;
+    let request = Request {
+        model: &subject.bytes,
+        cards: &cards,
+        layers_per_card: cli.model.layers_per_gpu.as_deref(),
+        other_formats: &subject.smaller(dtype),
+    };
+    let placement = place(&request)?;
+    let prediction = Prediction::of(&placement, &planned, &subject);
+    let report = Report { subject: &subject, cards: &cards, placement: &placement, prediction: &prediction };
+    let text = match args.json {
+        true => format!("{}\n", report.json()),
+        false => report.text(printer.language, !args.cards.is_empty() && any_gpu),
+    };
+    printer.answer(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The model that is planned for.
+struct Subject {
+    name: String,
+    /// What the weights are, for people.
+    format: String,
+    is_packed: bool,
+    config: MossConfig,
+    cache: CacheShape,
+    bytes: ModelBytes,
+}
+
+impl Subject {
+    /// A checkpoint's own tensors where there is one, the published sizes where there is none.
+    fn find(args: &PlanArgs, cli: &Cli, printer: &Printer, dtype: ComputeDtype) -> anyhow::Result<Self> {
+        let named = |config: MossConfig, name: String, format: WeightFormat| -> anyhow::Result<Self> {
+            let cache = cache(args, &config)?;
+            let bytes = ModelBytes::in_format(&config, format, cache, dtype);
+            let is_packed = format != WeightFormat::F16;
+            Ok(Self { name, format: format.to_string(), is_packed, config, cache, bytes })
+        };
+        let found = match open::find(&cli.model) {
+            Ok(found) => found,
+            Err(error) => {
+                let absent = matches!(error.downcast_ref(), Some(HubError::NotFound { .. }));
+                return match published(&cli.model.model).filter(|_| absent) {
+                    Some(by_name) => {
+                        let format = args.format.map_or(by_name, FormatArg::format);
+                        named(MossConfig::moon_003(), "MOSS-moon-003".into(), format)
+                    }
+                    None => Err(error),
+                };
+            }
+        };
+        let checkpoint = open::checkpoint(&found.folder, printer)?;
+        let config = MossConfig::try_from(checkpoint.config())?;
+        if let Some(format) = args.format {
+            return named(config, found.name, format.format());
+        }
+        let cache = cache(args, &config)?;
+        let bits = checkpoint.quantization().map(|quantization| quantization.bits);
+        Ok(Self {
+            name: found.name,
+            format: bits.map_or_else(|| "fp16".into(), |bits| format!("int{bits}")),
+            is_packed: bits.is_some(),
+            bytes: ModelBytes::of(&checkpoint, &config, cache, dtype),
+            config,
+            cache,
+        })
+    }
+
+    /// The same network in the formats that take less.
+    fn smaller(&self, dtype: ComputeDtype) -> Vec<(WeightFormat, ModelBytes)> {
+        let total = |bytes: &ModelBytes| bytes.layers.iter().sum::<u64>();
+        FORMATS
+            .map(|format| format.format())
+            .map(|format| (format, ModelBytes::in_format(&self.config, format, self.cache, dtype)))
+            .into_iter()
+            .filter(|(_, bytes)| total(bytes) < total(&self.bytes))
+            .collect()
+    }
+}
+
+/// The format of a published checkpoint, by its name.
+fn published(name: &str) -> Option<WeightFormat> {
+    let name = name.rsplit('/').next().filter(|name| name.starts_with("moss-moon-003"))?;
+    Some(match name {
+        _ if name.ends_with("-int4") => WeightFormat::Gptq(GptqBits::Four),
+        _ if name.ends_with("-int8") => WeightFormat::Gptq(GptqBits::Eight),
+        _ => WeightFormat::F16,
+    })
+}
+
+fn cache(args: &PlanArgs, config: &MossConfig) -> Result<CacheShape, Advised> {
+    let window = config.context_length;
+    match args.context.unwrap_or(window) {
+        positions if (1..=window).contains(&positions) => Ok(CacheShape::for_positions(positions)),
+        positions => Err(Advised {
+            message: format!("`--context {positions}`: expected 1 to the model's window of {window}"),
+            hint: "leave it out for the whole window".into(),
+        }),
+    }
+}

@@ -1,0 +1,109 @@
+//! What a plan says, in both languages.
+
+use moss::model::placement::{LeftOut, Note};
+
+use super::{
+    cards::{FOR_DISPLAY, FOR_DRIVER},
+    predict::Prediction,
+};
+use crate::messages::Language;
+
+fn pick(language: Language, en: String, zh: String) -> String {
+    match language {
+        Language::En => en,
+        Language::Zh => zh,
+    }
+}
+
+pub(super) fn title(language: Language, name: &str, format: &str, layers: usize, positions: usize) -> String {
+    pick(
+        language,
+        format!("{name}, {format}, {layers} layers, context {positions}"),
+        format!("{name}，{format}，{layers} 层，上下文 {positions}"),
+    )
+}
+
+pub(super) fn columns(language: Language) -> [&'static str; 8] {
+    match language {
+        Language::En => {
+            ["stage", "device", "layers", "weights", "embedding", "cache", "workspace", "free after"]
+        }
+        Language::Zh => ["阶段", "设备", "层", "权重", "嵌入", "缓存", "工作区", "剩余"],
+    }
+}
+
+/// `devices` are the names of all cards.
+pub(super) fn note(language: Language, note: &Note, devices: &[String]) -> String {
+    let (en, zh) = match note {
+        Note::LeftOut { card, why } => {
+            let device = devices.get(*card).map_or("", String::as_str);
+            let (en, zh) = match why {
+                LeftOut::NotNeeded => ("everything fits on the GPUs", "GPU 已能放下全部"),
+                LeftOut::TooSmall => ("it has no room for a layer", "放不下一层"),
+                LeftOut::NoLayersLeft => ("there are fewer layers than devices", "层数少于设备数"),
+                LeftOut::NoFaster => {
+                    ("with it the slowest stage would be no faster", "加入它并不能加快最慢的阶段")
+                }
+            };
+            (format!("note: {device} is left out: {en}"), format!("注意：不使用 {device}：{zh}"))
+        }
+        Note::EmbeddingOnHost => (
+            "note: the embedding stays in host memory, to make the first stage fit".into(),
+            "注意：为放下第一阶段，嵌入留在主机内存".into(),
+        ),
+        Note::OnCpu { layers, seconds, of_seconds } => {
+            let [ms, of_ms] = [seconds, of_seconds].map(|seconds| seconds * 1e3);
+            (
+                format!(
+                    "note: the {layers} layer(s) on the CPU take {ms:.0} of a token's {of_ms:.0} ms (predicted)"
+                ),
+                format!("注意：CPU 上的 {layers} 层占每词元 {of_ms:.0} 毫秒中的 {ms:.0} 毫秒（预测）"),
+            )
+        }
+    };
+    pick(language, en, zh)
+}
+
+pub(super) fn ceiling(language: Language, prediction: &Prediction) -> String {
+    let Prediction { rate_empty, rate_full, .. } = prediction;
+    pick(
+        language,
+        format!(
+            "predicted: at most {rate_empty:.1} tok/s, {rate_full:.1} with a full cache (bytes read, by the memory's bandwidth)"
+        ),
+        format!("预测：最多 {rate_empty:.1} tok/s，缓存满时 {rate_full:.1}（读取字节数除以内存带宽）"),
+    )
+}
+
+pub(super) fn first_token(language: Language, prediction: &Prediction) -> String {
+    let Prediction { prompt, share, first_token, .. } = prediction;
+    match first_token {
+        Some(seconds) => pick(
+            language,
+            format!(
+                "predicted: first token of a {prompt}-token prompt after {seconds:.2} s (at {share} of the tensor cores' f16 peak, as an H100 reaches)"
+            ),
+            format!(
+                "预测：{prompt} 词元的提示，首个词元约需 {seconds:.2} 秒（按张量核心 f16 峰值的 {share}，即 H100 实测比例）"
+            ),
+        ),
+        None => pick(
+            language,
+            format!(
+                "first token of a {prompt}-token prompt: not predicted, a device's arithmetic is not known"
+            ),
+            format!("{prompt} 词元提示的首个词元：无法预测，设备的计算能力未知"),
+        ),
+    }
+}
+
+pub(super) fn data_sheets(language: Language) -> String {
+    let [driver, display] = [FOR_DRIVER, FOR_DISPLAY].map(|bytes| bytes as f64 / (1u64 << 30) as f64);
+    pick(
+        language,
+        format!(
+            "nominal figures of the cards, less {driver} GiB for the driver and {display} GiB for a display on RTX cards"
+        ),
+        format!("显卡按标称值计算，扣除驱动占用 {driver} GiB，RTX 卡另扣显示占用 {display} GiB"),
+    )
+}

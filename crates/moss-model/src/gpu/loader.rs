@@ -1,0 +1,124 @@
+//! How weights get to a card.
+
+use moss_kernels::{
+    DenseWeight, GptqBits, KernelError, LinearWeight,
+    cuda::{Buffer, Gpu, GpuLinear, NormWeights, Uploader},
+};
+
+use crate::{ModelError, MossConfig, WeightFormat, WeightSource, names, source::lm_head};
+
+/// Where the embedding's rows lie.
+#[derive(Debug)]
+pub(super) enum EmbeddingTable {
+    Device(Box<GpuLinear>),
+    Host(DenseWeight),
+}
+
+pub(super) struct Loader<'a> {
+    pub(super) gpu: &'a Gpu,
+    source: &'a dyn WeightSource,
+    uploader: Uploader,
+    scratch: Option<Buffer<u8>>,
+}
+
+impl<'a> Loader<'a> {
+    pub(super) fn new(gpu: &'a Gpu, source: &'a dyn WeightSource) -> Result<Self, KernelError> {
+        Ok(Self { gpu, source, uploader: Uploader::new(gpu)?, scratch: None })
+    }
+
+    pub(super) fn linear(
+        &mut self,
+        layer: usize,
+        stem: &str,
+        shape: (usize, usize),
+        has_bias: bool,
+    ) -> Result<GpuLinear, ModelError> {
+        let (in_features, out_features) = shape;
+        let kernel = |source| ModelError::Kernel { layer, op: "load", source };
+        if let Some(format) = self.source.made_up() {
+            let bits = match format {
+                WeightFormat::Gptq(bits) if stem != names::LM_HEAD => Some(bits),
+                _ => None,
+            };
+            let bias = has_bias.then(|| vec![0.01; out_features]);
+            return self.made_up(layer, stem, bits, shape, bias.as_deref()).map_err(kernel);
+        }
+        let parts = self.source.linear(stem, in_features, out_features, has_bias)?;
+        let linear = self.place(&parts.weight, parts.bias.as_deref()).map_err(kernel)?;
+        self.source.release(stem);
+        Ok(linear)
+    }
+
+    pub(super) fn norm(
+        &self,
+        layer: usize,
+        stem: &str,
+        config: &MossConfig,
+    ) -> Result<NormWeights, ModelError> {
+        let vector = |tail: &str| {
+            let name = format!("{stem}.{tail}");
+            let values =
+                self.source.vector(&name, config.hidden_size)?.ok_or_else(|| self.source.missing(&name))?;
+            self.gpu.upload(&values).map_err(|source| ModelError::Kernel { layer, op: "load", source })
+        };
+        Ok(NormWeights {
+            weight: vector("weight")?,
+            bias: vector("bias")?,
+            epsilon: config.layer_norm_epsilon,
+        })
+    }
+
+    /// The embedding's rows, on the card or where they are.
+    pub(super) fn embedding(
+        &mut self,
+        config: &MossConfig,
+        on_host: bool,
+    ) -> Result<EmbeddingTable, ModelError> {
+        let kernel = |source| ModelError::Kernel { layer: 0, op: "load", source };
+        let table = match self.source.made_up() {
+            Some(_) if !on_host => self.made_up(0, names::EMBEDDING, None, vocabulary(config), None),
+            _ => match self.wte(config)? {
+                wte if on_host => return Ok(EmbeddingTable::Host(wte)),
+                wte => self.place(&LinearWeight::Dense(wte), None),
+            },
+        };
+        Ok(EmbeddingTable::Device(Box::new(table.map_err(kernel)?)))
+    }
+
+    pub(super) fn lm_head(&mut self, config: &MossConfig) -> Result<GpuLinear, ModelError> {
+        let layer = config.num_layers;
+        let kernel = |source| ModelError::Kernel { layer, op: "load", source };
+        if self.source.made_up().is_some() {
+            return self.linear(layer, names::LM_HEAD, vocabulary(config), true);
+        }
+        let parts = lm_head(self.source, config, &self.wte(config)?)?;
+        self.place(&parts.weight, parts.bias.as_deref()).map_err(kernel)
+    }
+
+    fn wte(&self, config: &MossConfig) -> Result<DenseWeight, ModelError> {
+        let wte = self.source.matrix(names::EMBEDDING, config.vocab_size, config.hidden_size)?;
+        wte.ok_or_else(|| self.source.missing(names::EMBEDDING))
+    }
+
+    fn place(&mut self, weight: &LinearWeight, bias: Option<&[f32]>) -> Result<GpuLinear, KernelError> {
+        GpuLinear::load(self.gpu, weight, bias, &mut self.uploader, &mut self.scratch)
+    }
+
+    fn made_up(
+        &self,
+        layer: usize,
+        stem: &str,
+        bits: Option<GptqBits>,
+        (in_features, out_features): (usize, usize),
+        bias: Option<&[f32]>,
+    ) -> Result<GpuLinear, KernelError> {
+        let seed =
+            stem.bytes().fold(layer as u32, |seed, byte| seed.wrapping_mul(31).wrapping_add(u32::from(byte)));
+        GpuLinear::random(self.gpu, bits, in_features, out_features, bias, seed)
+    }
+}
+
+/// Inputs and outputs of embedding and head.
+fn vocabulary(config: &MossConfig) -> (usize, usize) {
+    (config.hidden_size, config.vocab_size)
+}

@@ -1,0 +1,82 @@
+//! What a network weighs, part by part: the one count behind every plan.
+
+use crate::{
+    CacheShape, ComputeDtype, MossConfig, RandomWeights, WeightFormat, WeightSource, names, plan::MAX_ROWS,
+};
+
+/// What libraries and page rounding take beside the buffers that are counted here.
+const MARGIN: u64 = 192 << 20;
+
+/// Rows that go through the head together.
+pub(crate) const HEAD_ROWS: usize = 64;
+
+/// Values of the panel that a packed weight is unpacked into for a product of many rows.
+pub(crate) const PANEL_VALUES: usize = 12_000_000;
+
+/// Bytes of a network's parts, as a device keeps them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelBytes {
+    /// Weights of each layer.
+    pub layers: Vec<u64>,
+    /// The embedding. A token reads one row of it, so that it may stay in host memory.
+    pub embedding: u64,
+    /// Final norm and `lm_head`.
+    pub head: u64,
+    /// Keys and values of one position in one layer.
+    pub cache_per_position: u64,
+    /// Positions that the cache holds.
+    pub positions: usize,
+    /// Activations, scratch and libraries of one stage, with a margin.
+    pub workspace: u64,
+}
+
+impl ModelBytes {
+    /// Counts the tensors of `source`, with a cache of values of `dtype`.
+    pub fn of(
+        source: &dyn WeightSource,
+        config: &MossConfig,
+        cache: CacheShape,
+        dtype: ComputeDtype,
+    ) -> Self {
+        // Scales grow from two bytes to a table's four; zero points go into the same four.
+        let kept = |prefix: &str| source.stored_bytes(prefix, false) + source.stored_bytes(prefix, true);
+        let embedding = source.stored_bytes(names::EMBEDDING, false);
+        let head = match kept(names::LM_HEAD) {
+            0 => embedding, // the head is the embedding, of which the last stage has a copy
+            head => head,
+        };
+        let stride = config.head_dim.next_multiple_of(8) * config.num_heads;
+        Self {
+            layers: (0..config.num_layers).map(|layer| kept(&names::layer_prefix(layer))).collect(),
+            embedding,
+            head: head + source.stored_bytes(&format!("{}.", names::FINAL_NORM), false),
+            cache_per_position: (2 * stride * dtype.bytes()) as u64,
+            positions: cache.positions(),
+            workspace: workspace(config) + MARGIN,
+        }
+    }
+
+    /// The same network as it would be in `format`, without any files.
+    pub fn in_format(
+        config: &MossConfig,
+        format: WeightFormat,
+        cache: CacheShape,
+        dtype: ComputeDtype,
+    ) -> Self {
+        Self::of(&RandomWeights::new(config.clone(), format), config, cache, dtype)
+    }
+
+    /// Keys and values of a layer.
+    pub fn cache_per_layer(&self) -> u64 {
+        self.cache_per_position.saturating_mul(self.positions as u64)
+    }
+}
+
+/// Activations of a pass, the logits of the rows that go through the head together, and the panel.
+fn workspace(config: &MossConfig) -> u64 {
+    let MossConfig { hidden_size, inner_size, vocab_size, .. } = *config;
+    let row = 4 * hidden_size
+        + 2 * (2 * hidden_size + 2 * hidden_size + inner_size)
+        + 2 * inner_size.max(3 * hidden_size);
+    (MAX_ROWS * row + 4 * HEAD_ROWS * vocab_size + 2 * PANEL_VALUES) as u64
+}
