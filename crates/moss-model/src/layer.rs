@@ -13,7 +13,7 @@ use crate::{
     tap::to_host,
 };
 
-/// Layer `layer` of a network, which runs whole sequences in f32.
+/// Layer `layer` of a network, which runs sequences one after the other, in f32.
 #[derive(Debug)]
 pub struct Layer {
     layer: usize,
@@ -54,23 +54,25 @@ impl Layer {
         Ok(Self { layer, hidden_size: config.hidden_size, block, rope, cache })
     }
 
-    /// Runs one sequence, at most as long as [`Self::load`] was told: hidden states `[positions, hidden_size]` in and out, row-major. `see` is
-    /// shown the input `[positions, in_features]` of each linear layer.
+    /// Runs a sequence from `start_pos` on: hidden states `[rows, hidden_size]` in and out, row-major. What stands before is what earlier calls
+    /// left at those positions. `see` is shown the input `[rows, in_features]` of each linear layer.
     ///
     /// # Errors
-    /// [`ModelError::WindowFull`] for a longer sequence; [`ModelError::Kernel`] for values that are not whole rows.
+    /// [`ModelError::WindowFull`] past the positions that [`Self::load`] was told of; [`ModelError::Kernel`] for values that are not whole rows.
     pub fn forward(
         &self,
         hidden: Vec<f32>,
+        start_pos: usize,
         see: &mut dyn FnMut(LinearKind, &[f32]),
     ) -> Result<Vec<f32>, ModelError> {
         let num_rows = hidden.len() / self.hidden_size;
-        if num_rows > self.cache.positions() {
-            return Err(ModelError::WindowFull { end: num_rows, context_length: self.cache.positions() });
+        let end = start_pos + num_rows;
+        if end > self.cache.positions() {
+            return Err(ModelError::WindowFull { end, context_length: self.cache.positions() });
         }
         let blocks: Vec<u32> = (0..self.cache.num_blocks as u32).collect();
-        let positions: Vec<u32> = (0..num_rows as u32).collect(); // slots too: the blocks are in order
-        let sequences = [SequenceRows { first_row: 0, num_rows, start_pos: 0, blocks: &blocks }];
+        let positions: Vec<u32> = (start_pos as u32..end as u32).collect(); // slots too: the blocks are in order
+        let sequences = [SequenceRows { first_row: 0, num_rows, start_pos, blocks: &blocks }];
         let rows = Rows { positions: &positions, slots: &positions, sequences: &sequences };
         let run = || -> Result<Vec<f32>, KernelError> {
             let x = Tensor::from_vec(hidden, (num_rows, self.hidden_size), &Device::Cpu)?;

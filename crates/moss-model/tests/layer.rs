@@ -31,13 +31,15 @@ fn layers_run_one_by_one_give_the_bits_of_the_whole_network() {
             let one = Layer::load(&checkpoint, &config, layer, ids.len()).unwrap();
             let mut inputs = Vec::new();
             let mut see = |kind: LinearKind, x: &[f32]| inputs.push((kind, x.len()));
-            hidden = one.forward(hidden, &mut see).unwrap();
+            let rest = hidden.split_off(20 * config.hidden_size);
+            let first = one.forward(hidden, 0, &mut |_, _| {}).unwrap();
+            hidden = [first, one.forward(rest, 20, &mut see).unwrap()].concat();
             assert_eq!(seen[layer + 1], (HiddenPoint::Block(layer), hidden.clone()), "{name}");
             assert_eq!(inputs.len(), 4);
-            assert!(inputs.iter().all(|(kind, len)| *len == ids.len() * kind.extents(&config).0));
+            assert!(inputs.iter().all(|(kind, len)| *len == 30 * kind.extents(&config).0));
         }
         let short = Layer::load(&checkpoint, &config, 0, 16).unwrap();
-        let error = short.forward(hidden, &mut |_, _| {}).unwrap_err();
+        let error = short.forward(hidden, 0, &mut |_, _| {}).unwrap_err();
         assert!(matches!(error, ModelError::WindowFull { end: 50, context_length: 16 }), "{error}");
     }
 }

@@ -140,38 +140,42 @@ fn read(
     interrupted: &dyn Fn() -> bool,
     see: &mut dyn FnMut(&[&[f32]], u32),
 ) -> Result<(), QuantizeError> {
-    for model in models.iter() {
+    let mut tables: Vec<BlockTable> = models.iter().map(|_| BlockTable::default()).collect();
+    for (model, table) in models.iter().zip(&mut tables) {
         windows.check(model.config().context_length)?;
+        BlockPool::new(model.cache_shape()).grow(table, windows.window)?;
     }
+    let mut cached: &[u32] = &[]; // what the tables hold
     for Sample { ids, scored } in samples {
         let (mut begin, mut predicted) = (0, 1);
         while predicted < ids.len() {
             let end = ids.len().min(begin + windows.window);
-            let last = (predicted..end).rfind(|at| scored[*at]).unwrap_or(begin);
-            let mut tables: Vec<BlockTable> = models.iter().map(|_| BlockTable::default()).collect();
-            for (model, table) in models.iter().zip(&mut tables) {
-                BlockPool::new(model.cache_shape()).grow(table, end - begin)?;
-            }
             // Row `at - 1` predicts token `at`; rows behind the last token that counts are not needed.
-            for start in (begin..last).step_by(CHUNK) {
-                let stop = last.min(start + CHUNK);
-                let counts = |row: &usize| *row + 1 >= predicted && scored[*row + 1];
-                let wanted: Vec<usize> = (start..stop).filter(counts).collect();
-                let mut logits = Vec::with_capacity(models.len());
-                for (model, blocks) in models.iter_mut().zip(&tables) {
-                    let chunk = SequenceChunk {
-                        token_ids: &ids[start..stop],
-                        start_pos: start - begin,
-                        blocks,
-                        logits: if wanted.is_empty() { LogitRows::None } else { LogitRows::All },
-                    };
-                    logits.extend(model.forward(&[chunk], interrupted)?);
+            let counts = |row: &usize| *row + 1 >= predicted && scored[*row + 1];
+            if let Some(last) = (begin..end - 1).rfind(counts) {
+                // An instruction that all dialogues begin with is run once.
+                let first = (begin..=last).find(counts).unwrap_or(begin);
+                let same = ids[begin..first].iter().zip(cached).take_while(|(id, held)| id == held).count();
+                for start in (begin + same..=last).step_by(CHUNK) {
+                    let stop = (last + 1).min(start + CHUNK);
+                    let wanted: Vec<usize> = (start..stop).filter(counts).collect();
+                    let mut logits = Vec::with_capacity(models.len());
+                    for (model, blocks) in models.iter_mut().zip(&tables) {
+                        let chunk = SequenceChunk {
+                            token_ids: &ids[start..stop],
+                            start_pos: start - begin,
+                            blocks,
+                            logits: if wanted.is_empty() { LogitRows::None } else { LogitRows::All },
+                        };
+                        logits.extend(model.forward(&[chunk], interrupted)?);
+                    }
+                    for row in wanted {
+                        let rows: Vec<&[f32]> =
+                            logits.iter().map(|logits| logits.row(row - start).unwrap_or_default()).collect();
+                        see(&rows, ids[row + 1]);
+                    }
                 }
-                for row in wanted {
-                    let rows: Vec<&[f32]> =
-                        logits.iter().map(|logits| logits.row(row - start).unwrap_or_default()).collect();
-                    see(&rows, ids[row + 1]);
-                }
+                cached = &ids[begin..=last];
             }
             predicted = end;
             begin += windows.stride;

@@ -117,7 +117,7 @@ pub fn quantize(
         positions: 0,
     };
     run.embed()?;
-    let tokens = run.hidden.iter().map(|states| states.len() / config.hidden_size).sum();
+    let tokens = run.hidden.iter().map(|states| states.values.len() / config.hidden_size).sum();
 
     let mut folder = NewFolder::begin(target, "quantize".into())?;
     let mut out = Shards::begin(&mut folder, options.container, &shards)?;
@@ -165,19 +165,29 @@ struct Run<'a> {
     options: &'a QuantizeOptions,
     interrupted: &'a dyn Fn() -> bool,
     source: Overlay<'a>,
-    /// What enters the next layer, `[positions, hidden_size]` a calibration sample.
-    hidden: Vec<Vec<f32>>,
+    /// What enters the next layer, for each calibration sample.
+    hidden: Vec<States>,
     /// Of the longest sample.
     positions: usize,
+}
+
+/// Hidden states of one sample, `[positions, hidden_size]`, from `start_pos` on. Before that it is the same as the sample before, as behind a
+/// common instruction: those positions are run and count once, since the hundredth copy would only drown what differs.
+struct States {
+    values: Vec<f32>,
+    start_pos: usize,
 }
 
 impl Run<'_> {
     fn embed(&mut self) -> Result<(), QuantizeError> {
         let Method::Gptq { samples, .. } = &self.options.method else { return Ok(()) };
-        for sample in samples {
-            for ids in sample.ids.chunks(self.config.context_length) {
-                self.hidden.push(embed(&self.source, ids)?);
+        let mut before: &[u32] = &[];
+        for ids in samples.iter().flat_map(|sample| sample.ids.chunks(self.config.context_length)) {
+            let start_pos = ids.iter().zip(before).take_while(|(id, before)| id == before).count();
+            if start_pos < ids.len() {
+                self.hidden.push(States { values: embed(&self.source, &ids[start_pos..])?, start_pos });
                 self.positions = self.positions.max(ids.len());
+                before = ids;
             }
         }
         match self.hidden.is_empty() {
@@ -252,14 +262,14 @@ impl Run<'_> {
             return Ok(());
         }
         let block = Layer::load(&self.source, self.config, layer, self.positions)?;
-        for hidden in &mut self.hidden {
+        for States { values, start_pos } in &mut self.hidden {
             if (self.interrupted)() {
                 return Err(QuantizeError::Interrupted);
             }
-            let entering = if keep { std::mem::take(hidden) } else { hidden.clone() };
-            let leaving = block.forward(entering, see)?;
+            let entering = if keep { std::mem::take(values) } else { values.clone() };
+            let leaving = block.forward(entering, *start_pos, see)?;
             if keep {
-                *hidden = leaving;
+                *values = leaving;
             }
         }
         Ok(())
