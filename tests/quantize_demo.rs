@@ -74,14 +74,14 @@ fn gptq_is_nearer_to_fp16_than_rounding_to_the_nearest() {
     let nearest = measured("nearest", Method::Nearest);
     let in_order = measured("gptq", gptq(&builder, false));
     let act_order = measured("act-order", gptq(&builder, true));
-    // What it must be. Measured: 0.59 and 0.48 of 2.6e-4 nats; the demo model was trained to bear rounding to the nearest.
+    // What it must be. Measured: 0.59 and 0.49 of 2.6e-4 nats; the demo model was trained to bear rounding to the nearest.
     for found in [in_order, act_order] {
         assert!(found.mean_kl <= 0.9 * nearest.mean_kl, "{found:?} against {nearest:?}");
         assert!(found.top_1 >= 0.999, "{found:?}");
     }
 }
 
-/// Greedy answers to the first question of every 40th dialogue of the corpus, which the fp16 model gives word for word.
+/// Greedy answers to the first question of every 100th dialogue of the corpus, which the fp16 model gives word for word.
 #[test]
 fn the_quantised_demo_keeps_its_answers() {
     let (builder, folder) = (builder(), tempfile::tempdir().unwrap());
@@ -93,7 +93,7 @@ fn the_quantised_demo_keeps_its_answers() {
         quantise(&target, bits, gptq(&builder, false));
         let engine = open_engine(target.to_str().unwrap(), Default::default()).unwrap();
         let mut runs = Vec::new();
-        for dialogue in dialogues.iter().step_by(40) {
+        for dialogue in dialogues.iter().step_by(100) {
             let turn = &dialogue["turns"][0];
             let prompt = builder.prompt(&[], turn["user"].as_str().unwrap()).unwrap();
             let sampling = SamplingParams { repetition_penalty: 1.02, ..SamplingParams::greedy() };
@@ -102,7 +102,7 @@ fn the_quantised_demo_keeps_its_answers() {
             let request = Request { stop, ..Request::new(prompt, sampling) };
             runs.push((turn, engine.submit(request).unwrap()));
         }
-        assert_eq!(runs.len(), 80);
+        assert_eq!(runs.len(), 32);
         for (turn, run) in runs {
             assert_eq!(run.wait().unwrap().text.trim(), turn["moss"].as_str().unwrap(), "{name}: {turn}");
         }
