@@ -23,13 +23,13 @@ impl Grid {
             values.fold((0.0f32, 0.0f32), |(low, high), value| (low.min(value), high.max(value)));
         // The smallest f16 stands in for a group of zeros.
         let scale = f16::from_f32((high - low) / top).to_f32().max(f16::from_bits(1).to_f32());
-        let zero = (-low / scale).round().clamp(1.0, top + 1.0);
+        let zero = (-low / scale).round_ties_even().clamp(1.0, top + 1.0);
         scale.is_finite().then_some(Self { scale, zero, top })
     }
 
-    /// The nearest point's number.
+    /// The number of the nearest point; of two, the even step, as PyTorch rounds.
     pub(crate) fn round(&self, value: f32) -> u8 {
-        ((value / self.scale).round() + self.zero).clamp(0.0, self.top) as u8
+        ((value / self.scale).round_ties_even() + self.zero).clamp(0.0, self.top) as u8
     }
 
     /// The value of point `q`.
