@@ -2,7 +2,7 @@
 //!
 //! GPTQ needs each layer's inputs. Hidden states of the calibration texts go through the network one block at a time, and every block
 //! sees what the quantised ones before it give; within a block `out_proj` and `fc_out` see what the quantised `qkv_proj` and `fc_in` give.
-//! Memory: one block, the hidden states (`tokens * hidden_size` f32), and of the widest layer twice its Hessian (`8 * in_features^2` bytes each).
+//! Memory: one block, the hidden states (`tokens * hidden_size` f32), and of the widest layer twice its Hessian (`4 * in_features^2` bytes each).
 
 use std::{collections::HashMap, path::Path};
 
