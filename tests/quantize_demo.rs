@@ -97,8 +97,7 @@ fn the_quantised_demo_keeps_its_answers() {
             let turn = &dialogue["turns"][0];
             let prompt = builder.prompt(&[], turn["user"].as_str().unwrap()).unwrap();
             let sampling = SamplingParams { repetition_penalty: 1.02, ..SamplingParams::greedy() };
-            let stop =
-                StopRules { stop_ids: vec![eom], max_new_tokens: Some(200), ..StopRules::default() };
+            let stop = StopRules { stop_ids: vec![eom], max_new_tokens: Some(200), ..StopRules::default() };
             let request = Request { stop, ..Request::new(prompt, sampling) };
             runs.push((turn, engine.submit(request).unwrap()));
         }

@@ -57,7 +57,7 @@ pub enum ConvertEvent {
 /// `interrupted` is asked often; once it says true the conversion ends, to be gone on with another time.
 ///
 /// # Errors
-/// [`QuantizeError::Exists`] where `target` is anything but an empty folder; [`QuantizeError::Busy`]; [`QuantizeError::Damaged`] for a
+/// [`QuantizeError::Exists`] where `target` is anything but an empty folder; [`QuantizeError::Busy`]; [`QuantizeError::DiskSpace`]; [`QuantizeError::Damaged`] for a
 /// shard that reads back otherwise; [`QuantizeError::Checkpoint`] for files that cannot be read or written; [`QuantizeError::Interrupted`].
 pub fn convert(
     source: &Path,
@@ -68,7 +68,8 @@ pub fn convert(
 ) -> Result<(), QuantizeError> {
     let checkpoint = Checkpoint::open(source)?;
     let shards = plan_shards(in_file_order(&checkpoint), options.max_shard_bytes);
-    let mut folder = NewFolder::begin(target, job(&checkpoint, options)?)?;
+    let job = job(&checkpoint, options)?;
+    let mut folder = NewFolder::begin(target, Some(job), options.container, &shards)?;
     let bytes = shards.iter().flatten().map(Outline::bytes).sum();
     progress(ConvertEvent::Started { bytes, shards: shards.len() });
     for (number, tensors) in shards.iter().enumerate() {

@@ -41,6 +41,19 @@ pub enum QuantizeError {
         /// The unfinished folder.
         path: PathBuf,
     },
+    /// The disk cannot hold the new folder.
+    #[error(
+        "`{}` needs {:.1} GB of disk, found {:.1} GB free",
+        path.display(), *needed as f64 / 1e9, *free as f64 / 1e9
+    )]
+    DiskSpace {
+        /// The unfinished folder.
+        path: PathBuf,
+        /// Bytes still to be written, and a little to spare.
+        needed: u64,
+        /// Bytes that the disk has.
+        free: u64,
+    },
     /// A file reads back with other bytes than were written.
     #[error("`{}` reads back as {found}, expected {expected} (SHA-256 of its tensors)", file.display())]
     Damaged {
@@ -135,6 +148,9 @@ impl QuantizeError {
             Self::Text(error) => return error.hint(),
             Self::Exists { .. } => "name another folder, or remove that one".into(),
             Self::Busy { .. } => "wait for it, or name another folder".into(),
+            Self::DiskSpace { .. } => {
+                "make room, or name a folder on another disk; what is written so far is kept".into()
+            }
             Self::Damaged { .. } => "the disk or the memory may be failing; write to another disk".into(),
             Self::AlreadyQuantized { .. } => {
                 "quantise the fp16 checkpoint; `moss-cli convert` changes the container alone".into()

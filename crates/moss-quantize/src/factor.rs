@@ -112,9 +112,7 @@ impl Factor {
         let mut energy = 0.0;
         for first in (0..outputs).step_by(CHUNK) {
             let width = CHUNK.min(outputs - first);
-            let part = Mat::from_fn(width, n, |output, input| {
-                w[(n - 1 - input) * outputs + first + output]
-            });
+            let part = Mat::from_fn(width, n, |output, input| w[(n - 1 - input) * outputs + first + output]);
             let mut product = Mat::zeros(width, n);
             triangular::matmul(
                 &mut product,

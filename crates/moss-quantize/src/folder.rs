@@ -18,11 +18,14 @@ const LOCK: &str = "unfinished.lock";
 /// Files beside the weights are small: configuration, tokenizer, code, licence.
 const MAX_SIDE_FILE: u64 = 64 << 20;
 
+/// What is left free on the disk, for headers and files beside the weights too.
+const RESERVE: u64 = 64 << 20;
+
 /// What was being made, and how far it came.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Journal {
-    /// The job: an unfinished folder of another job is begun anew.
-    job: String,
+    /// The job, where it can be gone on with: an unfinished folder of another job is begun anew.
+    job: Option<String>,
     /// Finished shards and the digest of their tensors.
     finished: BTreeMap<String, String>,
 }
@@ -36,13 +39,18 @@ pub(crate) struct NewFolder {
 }
 
 impl NewFolder {
-    /// Begins `target`, or goes on with it where an earlier run of the same `job` was cut off.
-    pub(crate) fn begin(target: &Path, job: String) -> Result<Self, QuantizeError> {
+    /// Begins `target`, or goes on with it where an earlier run of the same `job` was cut off. `shards` must fit the disk.
+    pub(crate) fn begin(
+        target: &Path,
+        job: Option<String>,
+        container: Container,
+        shards: &[Vec<Outline>],
+    ) -> Result<Self, QuantizeError> {
         let is_free = fs::read_dir(target).map_or(!target.exists(), |mut entries| entries.next().is_none());
-        if !is_free {
+        let (true, Some(name)) = (is_free, target.file_name()) else {
             return Err(QuantizeError::Exists { path: target.to_owned() });
-        }
-        let mut name = target.file_name().unwrap_or_default().to_owned();
+        };
+        let mut name = name.to_owned();
         name.push(".unfinished");
         let folder = target.with_file_name(name);
         if folder.exists() && !folder.join(JOURNAL).exists() && !folder.join(LOCK).exists() {
@@ -57,13 +65,29 @@ impl NewFolder {
         let journal = fs::read(folder.join(JOURNAL)).ok();
         let journal = journal.and_then(|bytes| serde_json::from_slice::<Journal>(&bytes).ok());
         let journal = match journal {
-            Some(journal) if journal.job == job => journal,
+            Some(journal) if job.is_some() && journal.job == job => journal,
             _ => Journal { job, ..Journal::default() },
         };
         let new = Self { target: target.to_owned(), folder, journal, lock };
         new.save()?;
         new.clear()?;
+        new.check_room(container, shards)?;
         Ok(new)
+    }
+
+    /// Refuses what the disk cannot hold, before hours are spent on it.
+    fn check_room(&self, container: Container, shards: &[Vec<Outline>]) -> Result<(), QuantizeError> {
+        let is_missing = |number: &usize| {
+            !self.journal.finished.contains_key(&container.file_name(number + 1, shards.len()))
+        };
+        let missing = (0..shards.len()).filter(is_missing).flat_map(|number| &shards[number]);
+        let needed = missing.map(Outline::bytes).sum::<u64>().saturating_add(RESERVE);
+        let free =
+            fs4::available_space(&self.folder).map_err(|source| io("measure", &self.folder, source))?;
+        match needed <= free {
+            true => Ok(()),
+            false => Err(QuantizeError::DiskSpace { path: self.folder.clone(), needed, free }),
+        }
     }
 
     /// Where a file goes.

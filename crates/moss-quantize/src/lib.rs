@@ -15,8 +15,10 @@ mod grid;
 mod measure;
 mod overlay;
 mod pack;
+mod published;
 mod quantize;
 mod samples;
+mod shards;
 
 pub use convert::{ConvertEvent, ConvertOptions, convert};
 pub use error::QuantizeError;

@@ -6,16 +6,18 @@
 
 use std::{collections::HashMap, path::Path};
 
-use moss_checkpoint::{Checkpoint, Container, DType, Outline, ShardWriter, plan_shards};
+use moss_checkpoint::{Checkpoint, Container, Outline, plan_shards};
 use moss_kernels::GptqBits;
 use moss_model::{Layer, LinearKind, MossConfig, embed};
 
 use crate::{
     QuantizeError, Sample,
     factor::{Factor, Hessian},
-    folder::{NewFolder, io},
+    folder::NewFolder,
     gptq::{Layout, Packed, quantize_linear},
     overlay::Overlay,
+    published::{config_json, layer_outlines, outside_layers},
+    shards::Shards,
 };
 
 /// How weights are rounded.
@@ -119,8 +121,8 @@ pub fn quantize(
     run.embed()?;
     let tokens = run.hidden.iter().map(|states| states.values.len() / config.hidden_size).sum();
 
-    let mut folder = NewFolder::begin(target, "quantize".into())?;
-    let mut out = Shards::begin(&mut folder, options.container, &shards)?;
+    let mut folder = NewFolder::begin(target, None, options.container, &shards)?;
+    let mut out = Shards::new(&mut folder, options.container, &shards);
     progress(QuantizeEvent::Started { layers: config.num_layers, tokens });
     first.iter().try_for_each(|tensor| out.copy(&checkpoint, tensor))?;
     let mut reports = Vec::new();
@@ -206,6 +208,9 @@ impl Run<'_> {
             for (same_input, hessian) in stage.iter().zip(hessians) {
                 let factor = hessian.map(|hessian| self.factor(layer, same_input[0], hessian)).transpose()?;
                 for kind in *same_input {
+                    if (self.interrupted)() {
+                        return Err(QuantizeError::Interrupted);
+                    }
                     let stem = kind.stem(layer);
                     let packed = self.quantize_linear(*kind, &stem, factor.as_ref())?;
                     report(LinearReport {
@@ -306,110 +311,5 @@ impl Run<'_> {
             "g_idx" => packed.g_idx.iter().flat_map(|group| group.to_le_bytes()).collect(),
             _ => return None,
         })
-    }
-}
-
-/// Tensors of one layer as they will be: four in place of each linear's weight.
-fn layer_outlines(
-    checkpoint: &Checkpoint,
-    config: &MossConfig,
-    layer: usize,
-    options: &QuantizeOptions,
-) -> Vec<Outline> {
-    let per_word = options.bits.per_word();
-    let prefix = format!("transformer.h.{layer}.");
-    let mut outlines = Vec::new();
-    for info in checkpoint.tensor_infos().filter(|info| info.name.starts_with(&prefix)) {
-        let stem = info.name.strip_suffix(".weight");
-        let kind = LinearKind::ALL.into_iter().find(|kind| Some(kind.stem(layer).as_str()) == stem);
-        let (Some(kind), Some(stem)) = (kind, stem) else {
-            outlines.push(Outline::from(info));
-            continue;
-        };
-        let (inputs, outputs, _) = kind.extents(config);
-        let groups = inputs.div_ceil(options.group_size.unwrap_or(inputs));
-        let outline = |tail: &str, dtype, shape: &[usize]| {
-            let name = format!("{stem}.{tail}");
-            Outline { name, dtype, shape: shape.to_vec() }
-        };
-        outlines.extend([
-            outline("qweight", DType::I32, &[inputs / per_word, outputs]),
-            outline("qzeros", DType::I32, &[groups, outputs.div_ceil(per_word)]),
-            outline("scales", DType::F16, &[groups, outputs]),
-            outline("g_idx", DType::I32, &[inputs]),
-        ]);
-    }
-    outlines
-}
-
-/// Tensors before the first layer and after the last.
-fn outside_layers(checkpoint: &Checkpoint) -> (Vec<Outline>, Vec<Outline>) {
-    let outside = checkpoint.tensor_infos().filter(|info| !info.name.starts_with("transformer.h."));
-    outside.map(Outline::from).partition(|outline| outline.name.starts_with("transformer.wte."))
-}
-
-/// `config.json` with the keys that the published quantised checkpoints have besides.
-fn config_json(checkpoint: &Checkpoint, options: &QuantizeOptions) -> Result<Vec<u8>, QuantizeError> {
-    let path = checkpoint.folder().join("config.json");
-    let bytes = std::fs::read(&path).map_err(|source| io("read", &path, source))?;
-    let mut config: serde_json::Value = serde_json::from_slice(&bytes).unwrap_or_default(); // it was read before
-    config["wbits"] = options.bits.bits().into();
-    config["groupsize"] = options.group_size.map_or((-1).into(), Into::into);
-    Ok(format!("{config:#}\n").into_bytes())
-}
-
-/// The shards of a folder, written one after the other.
-struct Shards<'a> {
-    folder: &'a mut NewFolder,
-    container: Container,
-    shards: &'a [Vec<Outline>],
-    /// The current shard, and bytes that it still lacks.
-    number: usize,
-    missing: u64,
-    writer: Option<ShardWriter>,
-}
-
-impl<'a> Shards<'a> {
-    fn begin(
-        folder: &'a mut NewFolder,
-        container: Container,
-        shards: &'a [Vec<Outline>],
-    ) -> Result<Self, QuantizeError> {
-        Ok(Self { folder, container, shards, number: 0, missing: 0, writer: None })
-    }
-
-    fn copy(&mut self, from: &Checkpoint, tensor: &Outline) -> Result<(), QuantizeError> {
-        from.for_each_piece(&tensor.name, &mut |piece| self.append(piece))
-    }
-
-    /// The next bytes; those of one tensor never lie in two shards.
-    fn append(&mut self, bytes: &[u8]) -> Result<(), QuantizeError> {
-        if self.missing == 0 {
-            self.close()?;
-            if let Some(tensors) = self.shards.get(self.number) {
-                let path = self.folder.path(&self.container.file_name(self.number + 1, self.shards.len()));
-                self.writer = Some(ShardWriter::create(&path, self.container, tensors)?);
-                self.missing = tensors.iter().map(Outline::bytes).sum();
-            }
-        }
-        if let Some(writer) = &mut self.writer {
-            writer.append(bytes)?;
-        }
-        self.missing = self.missing.saturating_sub(bytes.len() as u64);
-        Ok(())
-    }
-
-    /// Ends the current shard and reads it back.
-    fn close(&mut self) -> Result<(), QuantizeError> {
-        if let (Some(writer), Some(tensors)) = (self.writer.take(), self.shards.get(self.number)) {
-            let name = self.container.file_name(self.number + 1, self.shards.len());
-            self.folder.verify(&name, tensors, writer.finish()?)?;
-            self.number += 1;
-        }
-        Ok(())
-    }
-
-    fn finish(mut self) -> Result<(), QuantizeError> {
-        self.close()
     }
 }

@@ -7,7 +7,7 @@ use std::{cell::Cell, fs, path::Path};
 
 use moss_checkpoint::{Checkpoint, CheckpointError};
 use moss_quantize::{Container, ConvertEvent, ConvertOptions, QuantizeError, convert};
-use support::{ALL, fixture, logits};
+use support::{ALL, contents, fixture, logits};
 
 fn options(container: Container) -> ConvertOptions {
     ConvertOptions { container, max_shard_bytes: 300_000 }
@@ -44,17 +44,6 @@ fn every_fixture_goes_to_either_container_and_back_bit_for_bit() {
         assert!(there.join("config.json").exists() && !there.join("pytorch_model.bin.index.json").exists());
         assert!(!folder.path().join("there.unfinished").exists());
     }
-}
-
-/// Every file's name and bytes.
-fn contents(folder: &Path) -> Vec<(String, Vec<u8>)> {
-    let mut files: Vec<_> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), fs::read(path).unwrap()))
-        .collect();
-    files.sort();
-    files
 }
 
 #[test]
@@ -151,4 +140,23 @@ fn two_processes_do_not_write_one_folder() {
     })
     .unwrap();
     assert!(matches!(second, Some(Err(QuantizeError::Busy { .. }))));
+}
+
+#[test]
+fn what_the_disk_cannot_hold_is_refused_before_anything_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let (source, target) = (folder.path().join("source"), folder.path().join("target"));
+    fs::create_dir(&source).unwrap();
+    fs::copy(fixture("mini-fp16-safetensors").join("config.json"), source.join("config.json")).unwrap();
+    // Four tebibytes of nothing, which take no room themselves.
+    let bytes = 1u64 << 42;
+    let header = format!(r#"{{"a":{{"dtype":"U8","shape":[{bytes}],"data_offsets":[0,{bytes}]}}}}"#);
+    let mut start = (header.len() as u64).to_le_bytes().to_vec();
+    start.extend(header.as_bytes());
+    let file = fs::File::create(source.join("model.safetensors")).unwrap();
+    std::io::Write::write_all(&mut &file, &start).unwrap();
+    file.set_len(start.len() as u64 + bytes).unwrap();
+    let refused = convert(&source, &target, options(Container::Torch), &|| false, &mut |_| {});
+    assert!(matches!(refused, Err(QuantizeError::DiskSpace { needed, .. }) if needed > bytes), "{refused:?}");
+    assert!(!target.exists() && !folder.path().join("target.unfinished/pytorch_model.bin").exists());
 }

@@ -1,7 +1,10 @@
 //! Fixtures, and what a folder computes.
 #![allow(dead_code)] // each test file uses a part
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use moss_checkpoint::Checkpoint;
 use moss_model::{BlockPool, BlockTable, LanguageModel, LoadOptions, LogitRows, Moss, SequenceChunk};
@@ -32,4 +35,15 @@ pub(crate) fn logits(folder: &Path) -> Vec<u32> {
     let chunk = SequenceChunk { token_ids: &ids, start_pos: 0, blocks: &blocks, logits: LogitRows::All };
     let logits = model.forward(&[chunk], &|| false).unwrap();
     logits[0].values().iter().map(|value| value.to_bits()).collect()
+}
+
+/// Every file's name and bytes.
+pub(crate) fn contents(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut files: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), fs::read(path).unwrap()))
+        .collect();
+    files.sort();
+    files
 }
