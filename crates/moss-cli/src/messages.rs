@@ -97,6 +97,12 @@ pub(crate) enum Message<'a> {
     Quantizing {
         tokens: usize,
     },
+    /// `quantize` was given no texts.
+    BuiltInCalibration {
+        texts: usize,
+    },
+    /// `quantize` rounds without texts.
+    RoundingToNearest,
     /// A new checkpoint is whole.
     Wrote {
         folder: &'a str,
@@ -180,6 +186,13 @@ impl Message<'_> {
                 format!("quantising with {tokens} calibration tokens"),
                 format!("正在用 {tokens} 个校准词元量化"),
             ),
+            Self::BuiltInCalibration { texts } => (
+                format!("calibrating with {texts} short dialogues that come with this program; `--calibration FILE` takes text of your model's kind"),
+                format!("使用本程序自带的 {texts} 段简短对话校准；可用 `--calibration 文件` 提供适合您的模型的文本"),
+            ),
+            Self::RoundingToNearest => {
+                ("rounding to the nearest, without calibration".into(), "就近舍入，不做校准".into())
+            }
             Self::Wrote { folder } => (format!("wrote `{folder}`"), format!("已写入 `{folder}`")),
             Self::ReadingPrompt => ("reading the prompt".into(), "正在读取提示".into()),
         };

@@ -86,8 +86,14 @@ pub(crate) fn run(args: &QuantizeArgs, cli: &Cli, printer: &Printer) -> anyhow::
     open::pool(&cli.model)?.install(|| {
         let (calibration, measured) = texts(args, cli, &source)?;
         let method = match args.method {
-            MethodArg::Rtn => Method::Nearest,
+            MethodArg::Rtn => {
+                printer.say(Message::RoundingToNearest);
+                Method::Nearest
+            }
             MethodArg::Gptq => {
+                if args.calibration.is_none() {
+                    printer.say(Message::BuiltInCalibration { texts: calibration.len() });
+                }
                 Method::Gptq { samples: calibration, act_order: args.act_order, dampening: args.dampening }
             }
         };
