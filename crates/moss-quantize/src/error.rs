@@ -149,7 +149,7 @@ impl QuantizeError {
             Self::Exists { .. } => "name another folder, or remove that one".into(),
             Self::Busy { .. } => "wait for it, or name another folder".into(),
             Self::DiskSpace { .. } => {
-                "make room, or name a folder on another disk; what is written so far is kept".into()
+                "make room, or name a folder on another disk".into()
             }
             Self::Damaged { .. } => "the disk or the memory may be failing; write to another disk".into(),
             Self::AlreadyQuantized { .. } => {
