@@ -148,6 +148,10 @@ def load(folder):
     stored = {}
     for path in sorted(folder.glob("pytorch_model*.bin")):
         stored |= torch.load(path, map_location="cpu", weights_only=True)
+    for path in sorted(folder.glob("model*.safetensors")):
+        from safetensors.torch import load_file
+
+        stored |= load_file(path)
     state = {}
     for name, tensor in stored.items():
         stem, kind = name.rsplit(".", 1)

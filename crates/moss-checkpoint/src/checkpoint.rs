@@ -141,6 +141,22 @@ impl Checkpoint {
         }
     }
 
+    /// Shows the bytes of a tensor, row-major, some megabytes at a time, and lets go of the mapped pages behind: memory does not grow with
+    /// the tensor, unless it is stored strided.
+    ///
+    /// # Errors
+    /// [`CheckpointError::MissingTensor`], and what `piece` returns.
+    pub fn for_each_piece<E: From<CheckpointError>>(
+        &self,
+        name: &str,
+        piece: &mut dyn FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let missing =
+            || CheckpointError::MissingTensor { name: name.to_owned(), folder: self.folder.clone() };
+        let (file, info) = self.tensors.get(name).ok_or_else(missing)?;
+        info.for_each_piece(self.files.get(*file).ok_or_else(missing)?, piece)
+    }
+
     fn probe_quantization(&self) -> Result<Option<Quantization>, CheckpointError> {
         let (Ok(qweight), Ok(scales)) =
             (self.tensor(&format!("{PROBE}.qweight")), self.tensor(&format!("{PROBE}.scales")))
@@ -192,7 +208,7 @@ impl Checkpoint {
     }
 }
 
-fn read_header(file: &MappedFile) -> Result<Vec<TensorInfo>, CheckpointError> {
+pub(crate) fn read_header(file: &MappedFile) -> Result<Vec<TensorInfo>, CheckpointError> {
     if let Some(found) = files::text_in_place_of_weights(file.bytes()) {
         return Err(CheckpointError::NotWeights { file: file.path().to_owned(), found });
     }

@@ -140,6 +140,30 @@ pub enum CheckpointError {
         /// Bytes there are.
         found: u64,
     },
+    /// A weight file cannot be written.
+    #[error("cannot write `{}`", file.display())]
+    Write {
+        /// The file.
+        file: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A writer was given more or fewer bytes than its tensors have.
+    #[error("`{}` was given {excess:+} bytes beyond what its tensors have", file.display())]
+    WrongLength {
+        /// The file.
+        file: PathBuf,
+        /// Bytes too many, or too few if negative.
+        excess: i64,
+    },
+    /// A file that was written holds something else.
+    #[error("`{}` does not hold the tensors that were written to it: `{name}` differs", file.display())]
+    NotAsPlanned {
+        /// The file.
+        file: PathBuf,
+        /// The first tensor that differs.
+        name: String,
+    },
     /// The network needs a tensor that is not there.
     #[error("tensor `{name}` is missing from `{}`", folder.display())]
     MissingTensor {
@@ -262,6 +286,10 @@ impl CheckpointError {
                 "a shard may be missing from the folder, or config.json may be another model's".into()
             }
             Self::Shape { .. } => "config.json and the weights may be of different models".into(),
+            Self::Write { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+                "make room on the disk and run the same command again".into()
+            }
+            Self::NotAsPlanned { .. } => "the disk or its memory may be failing: write it again, elsewhere".into(),
             Self::UnsupportedDtype { .. } => "convert the checkpoint to f16, or use the published one".into(),
             _ => return None,
         })

@@ -2,7 +2,7 @@
 //! and the GPTQ layout of quantised linears.
 //!
 //! Files are mapped, never copied whole; pickles are read as data by a small machine that knows the few opcodes and
-//! names a state dict needs, and nothing is ever executed. What the network makes of the tensors is not known here.
+//! names a state dict needs, and nothing is ever executed. The same containers are written, from front to back. What the network makes of the tensors is not known here.
 
 mod checkpoint;
 mod config;
@@ -16,6 +16,7 @@ mod safetensors;
 mod tensor;
 mod torch_zip;
 mod warning;
+mod write;
 
 pub use checkpoint::{Checkpoint, Quantization};
 pub use config::RawConfig;
@@ -24,6 +25,7 @@ pub use linear::{GptqLinear, GroupIndex, LinearTensors};
 pub use pickle::PickleError;
 pub use tensor::{DType, Tensor, TensorInfo};
 pub use warning::Warning;
+pub use write::{Container, Outline, ShardDigest, ShardWriter, plan_shards, shard_digest, write_index};
 
 /// Entry points of the readers for fuzzing: any bytes give `Ok` or a typed error.
 #[doc(hidden)]

@@ -19,6 +19,9 @@ pub(crate) struct MappedFile {
     bytes: Bytes,
 }
 
+/// The smallest page there is. Larger ones are refused by the system, which is harmless.
+pub(crate) const PAGE: usize = 4096;
+
 /// Lets [`Bytes`] keep the mapping alive.
 struct Owner(Arc<Mmap>);
 
@@ -48,7 +51,6 @@ impl MappedFile {
 
     /// Drops the pages that lie wholly within `start..start + len` from this process; a later read maps them again.
     pub(crate) fn release(&self, start: usize, len: usize) {
-        const PAGE: usize = 4096; // the smallest page there is; larger ones are refused by the system, which is harmless
         let first = start.next_multiple_of(PAGE);
         let end = (start + len) / PAGE * PAGE;
         if end > first {

@@ -5,7 +5,11 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use half::{bf16, f16};
 
-use crate::CheckpointError;
+use crate::{
+    CheckpointError,
+    map::{MappedFile, PAGE},
+    write::PIECE,
+};
 
 /// Element types that checkpoints use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -84,6 +88,11 @@ impl TensorInfo {
         self.elements() as u64 * self.dtype.bytes() as u64
     }
 
+    /// The file and the byte of it where the tensor's storage begins: sorting by it puts tensors into the order of the files.
+    pub fn place(&self) -> (&Path, u64) {
+        (&self.file, self.storage_start)
+    }
+
     /// Refuses a tensor that reaches past its storage, or whose size overflows. After this, sums of its offsets are safe.
     pub(crate) fn check_bounds(&self) -> Result<(), CheckpointError> {
         let width = self.dtype.bytes() as u64;
@@ -113,6 +122,24 @@ impl TensorInfo {
                 found: self.storage_len,
             }),
         }
+    }
+
+    /// The tensor's bytes, a piece at a time, each let go of before the next.
+    pub(crate) fn for_each_piece<E>(
+        &self,
+        file: &MappedFile,
+        piece: &mut dyn FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let data = self.view(file.bytes()).data;
+        let start = self.storage_start as usize + self.offset as usize * self.dtype.bytes();
+        for (index, bytes) in data.chunks(PIECE).enumerate() {
+            piece(bytes)?;
+            if self.strides.is_none() {
+                let first = (start + index * PIECE).saturating_sub(PAGE); // the page that the last piece ended in
+                file.release(first, start + index * PIECE + bytes.len() - first);
+            }
+        }
+        Ok(())
     }
 
     /// The tensor's bytes within those of its file: a view, or a copy where the tensor is strided.

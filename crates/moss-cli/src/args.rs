@@ -36,6 +36,9 @@ pub(crate) enum Command {
     Tokenize(commands::tokenize::TokenizeArgs),
     Logits(commands::logits::LogitsArgs),
     Verify(commands::verify::VerifyArgs),
+    Convert(commands::convert::ConvertArgs),
+    Quantize(commands::quantize::QuantizeArgs),
+    Eval(commands::eval::EvalArgs),
     Completions(commands::completions::CompletionsArgs),
     Man(commands::man::ManArgs),
 }

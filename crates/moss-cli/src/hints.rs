@@ -7,6 +7,7 @@ use moss::{
     hub::HubError,
     kernels::KernelError,
     model::{ModelError, placement::PlacementError},
+    quantize::QuantizeError,
     sampling::SamplingError,
     text::TextError,
 };
@@ -37,6 +38,7 @@ fn hint_of_causes(error: &anyhow::Error) -> Option<String> {
             .or_else(|| cause.downcast_ref().map(ModelError::hint))
             .or_else(|| cause.downcast_ref().map(PlacementError::hint))
             .or_else(|| cause.downcast_ref().map(TextError::hint))
+            .or_else(|| cause.downcast_ref().map(QuantizeError::hint))
             .or_else(|| cause.downcast_ref().map(SamplingError::hint))
             .or_else(|| cause.downcast_ref().map(EngineError::hint))
             .flatten()

@@ -53,6 +53,9 @@ fn run(cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
         Some(Command::Tokenize(args)) => commands::tokenize::run(args, cli, printer),
         Some(Command::Logits(args)) => commands::logits::run(args, cli, printer),
         Some(Command::Verify(args)) => commands::verify::run(args, cli, printer),
+        Some(Command::Convert(args)) => commands::convert::run(args, cli, printer),
+        Some(Command::Quantize(args)) => commands::quantize::run(args, cli, printer),
+        Some(Command::Eval(args)) => commands::eval::run(args, cli, printer),
         Some(Command::Completions(args)) => commands::completions::run(args, printer),
         Some(Command::Man(args)) => commands::man::run(args, printer),
     }

@@ -91,6 +91,26 @@ pub(crate) enum Message<'a> {
         value: &'a str,
     },
     SeeParams,
+    /// A shard that an earlier run finished.
+    KeptShard {
+        file: &'a str,
+    },
+    /// Label of the bar while a checkpoint is converted.
+    Converting,
+    /// Label of the bar while a checkpoint is quantised.
+    Quantizing {
+        tokens: usize,
+    },
+    /// `quantize` was given no texts.
+    BuiltInCalibration {
+        texts: usize,
+    },
+    /// `quantize` rounds without texts.
+    RoundingToNearest,
+    /// A new checkpoint is whole.
+    Wrote {
+        folder: &'a str,
+    },
     /// Label of the bar while a prompt is read.
     ReadingPrompt,
     Download(DownloadMessage<'a>),
@@ -162,6 +182,23 @@ impl Message<'_> {
                 "`/params` alone shows them all; `none` takes a limit away".into(),
                 "`/params` 列出所有参数；`none` 取消限制".into(),
             ),
+            Self::KeptShard { file } => {
+                (format!("kept `{file}` of an earlier run"), format!("保留上次已完成的 `{file}`"))
+            }
+            Self::Converting => ("converting".into(), "正在转换".into()),
+            Self::Quantizing { tokens: 0 } => ("quantising".into(), "正在量化".into()),
+            Self::Quantizing { tokens } => (
+                format!("quantising with {tokens} calibration tokens"),
+                format!("正在用 {tokens} 个校准词元量化"),
+            ),
+            Self::BuiltInCalibration { texts } => (
+                format!("calibrating with {texts} short dialogues that come with this program; `--calibration FILE` takes text of your model's kind"),
+                format!("使用本程序自带的 {texts} 段简短对话校准；可用 `--calibration 文件` 提供适合您的模型的文本"),
+            ),
+            Self::RoundingToNearest => {
+                ("rounding to the nearest, without calibration".into(), "就近舍入，不做校准".into())
+            }
+            Self::Wrote { folder } => (format!("wrote `{folder}`"), format!("已写入 `{folder}`")),
             Self::ReadingPrompt => ("reading the prompt".into(), "正在读取提示".into()),
             Self::Download(message) => message.texts(),
         };

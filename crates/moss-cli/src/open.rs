@@ -1,6 +1,6 @@
 //! From flags to a model: which folder, how it is placed, how it answers.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use moss::{
@@ -36,6 +36,15 @@ pub(crate) fn find(args: &ModelArgs) -> anyhow::Result<ResolvedModel> {
         return Ok(ResolvedModel { name: moss::hub::DEMO_NAME.to_owned(), folder });
     }
     Ok(resolve(&args.model, &places(args))?)
+}
+
+/// A path as it is; a hub id or a short name as `--model` would find it.
+pub(crate) fn folder(name: &Path, args: &ModelArgs) -> anyhow::Result<PathBuf> {
+    if name.exists() {
+        return Ok(name.to_owned());
+    }
+    let model = name.display().to_string();
+    Ok(find(&ModelArgs { model, demo: None, ..args.clone() })?.folder)
 }
 
 /// Where models are looked for.
@@ -74,7 +83,7 @@ pub(crate) fn any_gpu(devices: &[DeviceSpec]) -> bool {
 }
 
 /// Opens a checkpoint and says what is odd about it.
-pub(crate) fn checkpoint(folder: &std::path::Path, printer: &Printer) -> anyhow::Result<Checkpoint> {
+pub(crate) fn checkpoint(folder: &Path, printer: &Printer) -> anyhow::Result<Checkpoint> {
     let checkpoint = Checkpoint::open(folder).context("cannot open the checkpoint")?;
     for warning in checkpoint.warnings() {
         printer.warning(&warning.to_string());

@@ -6,7 +6,11 @@ use std::{
 };
 
 use indicatif::{ProgressBar, ProgressStyle};
-use moss::{hub::DownloadEvent, model::LoadEvent};
+use moss::{
+    hub::DownloadEvent,
+    model::LoadEvent,
+    quantize::{ConvertEvent, QuantizeEvent},
+};
 
 use crate::{
     commands::plan,
@@ -187,6 +191,37 @@ impl<'a> DownloadProgress<'a> {
     /// Whether there is a bar: not before it is known how much will come.
     fn draws(&self) -> bool {
         self.printer.draws && self.bar.length() > Some(0)
+    }
+}
+
+/// Draws a conversion.
+pub(crate) fn conversion(printer: &Printer) -> impl FnMut(ConvertEvent) {
+    let template = "{prefix} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {eta}";
+    let bar = new_bar(printer, template, printer.text(Message::Converting));
+    move |event| match event {
+        ConvertEvent::Started { bytes, .. } => bar.set_length(bytes),
+        ConvertEvent::Kept { file, bytes } => {
+            bar.suspend(|| printer.say(Message::KeptShard { file: &file }));
+            bar.inc(bytes);
+        }
+        ConvertEvent::Advanced { bytes } => bar.inc(bytes),
+        ConvertEvent::Verified { file } => bar.suspend(|| printer.detail(&file)),
+        ConvertEvent::Finished => bar.finish_and_clear(),
+    }
+}
+
+/// Draws a quantisation.
+pub(crate) fn quantization(printer: &Printer) -> impl FnMut(QuantizeEvent) {
+    let bar = new_bar(printer, "{prefix} [{bar:30}] {pos}/{len} {msg} {eta}", String::new());
+    move |event| match event {
+        QuantizeEvent::Started { layers, tokens } => {
+            bar.set_prefix(printer.text(Message::Quantizing { tokens }));
+            bar.set_length(layers as u64);
+            bar.enable_steady_tick(Duration::from_millis(200));
+        }
+        QuantizeEvent::Linear(report) => bar.set_message(report.linear),
+        QuantizeEvent::Layer { done } => bar.set_position(done as u64),
+        QuantizeEvent::Finished => bar.finish_and_clear(),
     }
 }
 

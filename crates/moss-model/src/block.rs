@@ -41,6 +41,22 @@ impl LayerNorm {
     }
 }
 
+/// The linear layers of a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum LinearKind {
+    /// Queries, values and keys; sees the normed input.
+    QkvProj,
+    /// Sees what attention gathered.
+    OutProj,
+    /// Sees the normed input.
+    FcIn,
+    /// Sees what the activation left.
+    FcOut,
+}
+
+/// Sees the input `[rows, in_features]` of a linear layer, in the type that values between ops have.
+pub(crate) type InputTap<'a> = dyn FnMut(LinearKind, &Tensor) -> Result<(), KernelError> + 'a;
+
 /// What the rows of one forward pass share, in every layer.
 pub(crate) struct Rows<'a> {
     /// Position of each row.
@@ -107,21 +123,26 @@ impl Block {
         [&self.qkv_proj, &self.out_proj, &self.fc_in, &self.fc_out].map(Linear::weight_bytes).iter().sum()
     }
 
-    /// `x` is the residual stream `[rows, hidden_size]` f32; so is the result.
+    /// `x` is the residual stream `[rows, hidden_size]` f32; so is the result. `see` is shown the input of each linear layer.
     pub(crate) fn forward(
         &self,
         x: &Tensor,
         rope: &RopeTable,
         rows: &Rows<'_>,
+        see: &mut InputTap<'_>,
     ) -> Result<Tensor, KernelError> {
         let h = self.norm.forward(x, self.dtype)?; // [rows, hidden]
+        see(LinearKind::QkvProj, &h)?;
+        see(LinearKind::FcIn, &h)?;
         let (q, k, v) = self.split_heads(&self.qkv_proj.forward(&h)?)?; // [rows, heads, head_dim] each
         let q = ops::rotary(&q, rope, rows.positions)?;
         let k = ops::rotary(&k, rope, rows.positions)?;
         ops::kv_write(&self.cache, &k, &v, rows.slots)?;
         let attended = ops::attention(&q, &self.cache, rows.sequences)?; // [rows, hidden]
+        see(LinearKind::OutProj, &attended)?;
 
         let inner = ops::gelu_tanh(&self.fc_in.forward(&h)?, self.dtype)?; // [rows, inner]
+        see(LinearKind::FcOut, &inner)?;
         Ok(((x + self.out_proj.forward(&attended)?)? + self.fc_out.forward(&inner)?)?)
     }
 

@@ -56,6 +56,18 @@ impl Moss {
         Ok(bytes / seconds)
     }
 
+    /// Bytes a second from page-locked host memory to the first card, measured now: what no loading can pass. `None` without a card.
+    ///
+    /// # Errors
+    /// [`ModelError::Gpu`] for a card without room for the measurement.
+    pub fn upload_bandwidth(&self) -> Result<Option<f64>, ModelError> {
+        let card = self.pipeline.stages.iter().find_map(|(_, stage)| match stage {
+            Stage::Cpu(_) => None,
+            Stage::Gpu(stage) => Some(stage),
+        });
+        card.map(|stage| stage.upload_bandwidth()).transpose()
+    }
+
     /// The stages, in order.
     ///
     /// # Errors

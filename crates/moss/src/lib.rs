@@ -33,6 +33,7 @@ pub use moss_engine as engine;
 pub use moss_hub as hub;
 pub use moss_kernels as kernels;
 pub use moss_model as model;
+pub use moss_quantize as quantize;
 pub use moss_sampling as sampling;
 pub use moss_text as text;
 

@@ -11,6 +11,23 @@ pub(super) enum Global {
     Storage(DType),
 }
 
+/// PyTorch's name for a storage of these elements.
+pub(super) fn storage_name(dtype: DType) -> String {
+    let kind = match dtype {
+        DType::Bool => "Bool",
+        DType::U8 => "Byte",
+        DType::I8 => "Char",
+        DType::I16 => "Short",
+        DType::I32 => "Int",
+        DType::I64 => "Long",
+        DType::F16 => "Half",
+        DType::BF16 => "BFloat16",
+        DType::F32 => "Float",
+        DType::F64 => "Double",
+    };
+    format!("{kind}Storage")
+}
+
 impl Global {
     /// What `module.name` means here; `None` for every name that is not listed.
     pub(super) fn find(module: &str, name: &str) -> Option<Self> {

@@ -10,12 +10,7 @@ use moss::{
 };
 use serde_json::json;
 
-use crate::{
-    args::{Cli, ModelArgs},
-    open,
-    printer::Printer,
-    progress::size,
-};
+use crate::{args::Cli, open, printer::Printer, progress::size};
 
 /// Say what a checkpoint holds: sizes, format, problems
 #[derive(Debug, Args)]
@@ -34,22 +29,14 @@ pub(crate) struct InspectArgs {
 }
 
 pub(crate) fn run(args: &InspectArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
-    let report = Report::of(find(args, cli)?, args)?;
+    let folder = match &args.path {
+        Some(path) => open::folder(path, &cli.model)?,
+        None => open::find(&cli.model)?.folder,
+    };
+    let report = Report::of(folder, args)?;
     let text = if args.json { format!("{}\n", report.to_json()) } else { report.to_text() };
     printer.answer(&text)?;
     Ok(if report.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// A path as it is; a hub id or a short name as `--model` would find it.
-fn find(args: &InspectArgs, cli: &Cli) -> anyhow::Result<PathBuf> {
-    match &args.path {
-        Some(path) if path.exists() => Ok(path.clone()),
-        Some(name) => {
-            let model = name.display().to_string();
-            Ok(open::find(&ModelArgs { model, demo: None, ..cli.model.clone() })?.folder)
-        }
-        None => Ok(open::find(&cli.model)?.folder),
-    }
 }
 
 /// What there is to say of a checkpoint.

@@ -72,6 +72,10 @@ impl GpuStage {
         match *self {}
     }
 
+    pub(crate) fn upload_bandwidth(&self) -> Result<f64, ModelError> {
+        match *self {}
+    }
+
     pub(crate) fn note_next(&mut self, _moments: [Moment; 2]) {
         match *self {}
     }

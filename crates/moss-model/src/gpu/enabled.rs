@@ -187,6 +187,10 @@ impl GpuStage {
         self.gpu.copy_bandwidth().map_err(ModelError::Gpu)
     }
 
+    pub(crate) fn upload_bandwidth(&self) -> Result<f64, ModelError> {
+        self.gpu.upload_bandwidth().map_err(ModelError::Gpu)
+    }
+
     pub(crate) fn layers(&self) -> Range<usize> {
         self.layers.clone()
     }

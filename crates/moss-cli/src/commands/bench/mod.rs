@@ -87,8 +87,10 @@ pub(crate) fn run(args: &BenchArgs, cli: &Cli, printer: &Printer) -> anyhow::Res
             (true, Some(prompt)) => run.timelines(*prompt)?,
             _ => Vec::new(),
         };
+        let upload = model.upload_bandwidth()?;
         Ok(Report {
             name,
+            upload,
             threads: pool.current_num_threads(),
             load_s,
             bandwidth,

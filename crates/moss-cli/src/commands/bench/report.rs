@@ -13,6 +13,8 @@ pub(super) struct Report {
     pub(super) name: String,
     pub(super) threads: usize,
     pub(super) load_s: f64,
+    /// Bytes a second from page-locked host memory to a card.
+    pub(super) upload: Option<f64>,
     /// Bytes a second, measured in this run.
     pub(super) bandwidth: f64,
     pub(super) measured: Vec<Measured>,
@@ -35,7 +37,10 @@ impl Report {
                 &format!("  stage {index}  {device}, layers {first} to {last}, {weights} a token; {what}\n");
         }
         let gb = |rate: f64| rate / 1e9;
-        text += &format!("  loaded in {:.2} s\n", self.load_s);
+        let upload = self.upload.map_or(String::new(), |rate| {
+            format!("; host memory to the card {:.1} GB/s (page-locked, measured in this run)", gb(rate))
+        });
+        text += &format!("  loaded in {:.2} s{upload}\n", self.load_s);
         text +=
             &format!("  bandwidth {:.1} GB/s (the memory's own, measured in this run)\n", gb(self.bandwidth));
         text += "  prompt  prefill ms  tok/s    decode ms   tok/s     GB/s   share\n";
@@ -74,6 +79,7 @@ impl Report {
         });
         json!({
             "model": self.name, "threads": self.threads, "isa": cpu_features().to_string(), "load_s": self.load_s,
+            "upload_bandwidth": self.upload,
             "bandwidth": self.bandwidth, "contexts": contexts.collect::<Vec<_>>(), "stages": stages.collect::<Vec<_>>(),
             "timelines": self.timelines.iter().map(Timeline::json).collect::<Vec<_>>(),
         })

@@ -1,0 +1,170 @@
+//! `quantize`: linear layers to 4 or 8 bits, and what that does to the model.
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::{Args, ValueEnum};
+use moss::{
+    kernels::GptqBits,
+    quantize::{
+        LinearReport, Method, Perplexity, QuantizeOptions, Sample, built_in_samples, perplexity, quantize,
+        read_samples,
+    },
+};
+use serde_json::json;
+
+use super::{convert::ContainerArg, eval};
+use crate::{args::Cli, messages::Message, open, printer::Printer, progress};
+
+/// Of so many texts one is kept out of calibration, to measure with.
+const MEASURED: usize = 10;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum MethodArg {
+    /// Errors are made up for, on calibration text
+    Gptq,
+    /// Round to nearest: fast, less exact
+    Rtn,
+}
+
+/// Quantise the linear layers of an fp16 checkpoint, in the published layout
+///
+/// GPTQ runs calibration text through the network layer by layer, on the CPU. Prints the error of every layer, and the perplexity before
+/// and after on texts that were kept out of calibration.
+#[derive(Debug, Args)]
+pub(crate) struct QuantizeArgs {
+    /// The checkpoint: a folder, a hub id or a short name
+    #[arg(value_name = "SRC")]
+    source: PathBuf,
+    /// The folder to write
+    #[arg(value_name = "DST")]
+    target: PathBuf,
+    /// Bits of a weight
+    #[arg(long, value_name = "4|8", default_value = "4", value_parser = bits)]
+    bits: GptqBits,
+    /// Inputs that share a scale; -1 for all of a layer
+    #[arg(long, value_name = "N", default_value_t = 128, allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-1..))]
+    group_size: i32,
+    /// How weights are rounded
+    #[arg(long, value_name = "METHOD", default_value = "gptq")]
+    method: MethodArg,
+    /// Round the weights of the strongest inputs first: nearer to fp16, but groups no longer follow each other
+    #[arg(long)]
+    act_order: bool,
+    /// Share of the mean diagonal that is added to the Hessian's diagonal
+    #[arg(long, value_name = "X", default_value_t = 0.01)]
+    dampening: f64,
+    /// Calibration: a text, or .jsonl with {"turns": [{"user", "moss"}]} or {"text"} a line [default: short dialogues that come with this program]
+    #[arg(long, value_name = "FILE")]
+    calibration: Option<PathBuf>,
+    /// Windows of calibration at most
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    samples: usize,
+    /// The container to write
+    #[arg(long, value_name = "CONTAINER", default_value = "bin")]
+    container: ContainerArg,
+    /// Do not measure perplexity
+    #[arg(long)]
+    no_perplexity: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+fn bits(text: &str) -> Result<GptqBits, String> {
+    match text {
+        "4" => Ok(GptqBits::Four),
+        "8" => Ok(GptqBits::Eight),
+        _ => Err("expected 4 or 8".into()),
+    }
+}
+
+pub(crate) fn run(args: &QuantizeArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
+    let source = open::folder(&args.source, &cli.model)?;
+    open::pool(&cli.model)?.install(|| {
+        let (calibration, measured) = texts(args, cli, &source)?;
+        let method = match args.method {
+            MethodArg::Rtn => {
+                printer.say(Message::RoundingToNearest);
+                Method::Nearest
+            }
+            MethodArg::Gptq => {
+                if args.calibration.is_none() {
+                    printer.say(Message::BuiltInCalibration { texts: calibration.len() });
+                }
+                Method::Gptq { samples: calibration, act_order: args.act_order, dampening: args.dampening }
+            }
+        };
+        let options = QuantizeOptions {
+            bits: args.bits,
+            group_size: usize::try_from(args.group_size).ok(),
+            method,
+            container: args.container.into(),
+            max_shard_bytes: match args.container {
+                ContainerArg::Bin => u64::MAX, // the published ones are one file, whatever its size
+                ContainerArg::Safetensors => 5_000_000_000,
+            },
+        };
+        let mut bar = progress::quantization(printer);
+        let reports = quantize(&source, &args.target, &options, &|| false, &mut bar)?;
+        let measure = |folder: &Path| -> anyhow::Result<Option<Perplexity>> {
+            if args.no_perplexity || measured.is_empty() {
+                return Ok(None);
+            }
+            let (mut model, windows) = eval::load(folder, cli, printer, None, None)?;
+            Ok(Some(perplexity(&mut model, &measured, windows, &|| false)?))
+        };
+        let (before, after) = (measure(&source)?, measure(&args.target)?);
+        printer.answer(&if args.json {
+            let value = |found: Option<Perplexity>| found.map(|found| found.value());
+            let tokens = before.map(|found| found.tokens);
+            let perplexity = json!({ "before": value(before), "after": value(after), "tokens": tokens });
+            format!("{}\n", json!({ "linears": reports, "perplexity": perplexity }))
+        } else {
+            table(&reports, before.zip(after))
+        })?;
+        printer.say(Message::Wrote { folder: &args.target.display().to_string() });
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// What to calibrate with, and what to measure on: every tenth text. A single text is cut into windows first. Without a tokenizer there is
+/// nothing to measure on.
+fn texts(args: &QuantizeArgs, cli: &Cli, source: &Path) -> anyhow::Result<(Vec<Sample>, Vec<Sample>)> {
+    let needs_text = args.method == MethodArg::Gptq || args.calibration.is_some();
+    if !needs_text && !moss::Tokenizer::is_present(source) {
+        return Ok((vec![], vec![]));
+    }
+    let builder = eval::prompt_builder(source, cli)?;
+    let samples = match &args.calibration {
+        Some(file) => read_samples(file, &builder)?,
+        None => built_in_samples(&builder)?,
+    };
+    let window = eval::context_length(source)?;
+    let samples: Vec<Sample> = samples.iter().flat_map(|sample| sample.windows(window)).collect();
+    if samples.len() < MEASURED {
+        return Ok((samples.clone(), samples));
+    }
+    let (mut calibration, mut measured) = (vec![], vec![]);
+    for (index, sample) in samples.into_iter().enumerate() {
+        if index % MEASURED == MEASURED - 1 { &mut measured } else { &mut calibration }.push(sample);
+    }
+    // Spread over the whole file, which may go topic by topic.
+    let step = calibration.len().div_ceil(args.samples.max(1)).max(1);
+    Ok((calibration.into_iter().step_by(step).collect(), measured))
+}
+
+fn table(reports: &[LinearReport], perplexity: Option<(Perplexity, Perplexity)>) -> String {
+    let mut text = format!("{:<40} {:>14} {:>14}\n", "squared error, share of", "weights", "outputs");
+    for report in reports {
+        let output = report.output_error.map_or("-".into(), |error| format!("{error:.3e}"));
+        text += &format!("{:<40} {:>14.3e} {output:>14}\n", report.linear, report.weight_error);
+    }
+    if let Some((before, after)) = perplexity {
+        let (before, after, tokens) = (before.value(), after.value(), before.tokens);
+        text += &format!("perplexity {before:.4} before, {after:.4} after ({tokens} tokens)\n");
+    }
+    text
+}

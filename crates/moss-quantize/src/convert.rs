@@ -1,0 +1,117 @@
+//! The same tensors in another container, bit for bit.
+
+use std::{fs, path::Path, time::UNIX_EPOCH};
+
+use moss_checkpoint::{Checkpoint, Container, Outline, ShardWriter, plan_shards};
+
+use crate::{
+    QuantizeError,
+    folder::{NewFolder, io},
+};
+
+/// How to convert.
+#[derive(Debug, Clone, Copy)]
+pub struct ConvertOptions {
+    /// The container to write.
+    pub container: Container,
+    /// Bytes of tensors in a shard at most.
+    pub max_shard_bytes: u64,
+}
+
+/// Progress. `Started`, then for each shard either `Kept`, or any number of `Advanced` and `Verified`; then `Finished` unless an error is
+/// returned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConvertEvent {
+    /// Sizes are known.
+    Started {
+        /// Bytes of all tensors.
+        bytes: u64,
+        /// Files to come.
+        shards: usize,
+    },
+    /// An earlier run wrote this shard, and it still holds what it should.
+    Kept {
+        /// File name.
+        file: String,
+        /// Bytes of its tensors.
+        bytes: u64,
+    },
+    /// Bytes were written.
+    Advanced {
+        /// So many more.
+        bytes: u64,
+    },
+    /// A shard was read back and is right.
+    Verified {
+        /// File name.
+        file: String,
+    },
+    /// The folder has its name.
+    Finished,
+}
+
+/// Writes the checkpoint in folder `source` into the new folder `target`, in another container. Memory does not grow with the files, but
+/// for tensors stored strided. Files beside the weights are copied. A run that was cut off is gone on with: finished shards are checked
+/// and kept.
+///
+/// `interrupted` is asked often; once it says true the conversion ends, to be gone on with another time.
+///
+/// # Errors
+/// [`QuantizeError::Exists`] where `target` is anything but an empty folder; [`QuantizeError::Busy`]; [`QuantizeError::DiskSpace`]; [`QuantizeError::Damaged`] for a
+/// shard that reads back otherwise; [`QuantizeError::Checkpoint`] for files that cannot be read or written; [`QuantizeError::Interrupted`].
+pub fn convert(
+    source: &Path,
+    target: &Path,
+    options: ConvertOptions,
+    interrupted: &dyn Fn() -> bool,
+    progress: &mut dyn FnMut(ConvertEvent),
+) -> Result<(), QuantizeError> {
+    let checkpoint = Checkpoint::open(source)?;
+    let shards = plan_shards(in_file_order(&checkpoint), options.max_shard_bytes);
+    let job = job(&checkpoint, options)?;
+    let mut folder = NewFolder::begin(target, Some(job), options.container, &shards)?;
+    let bytes = shards.iter().flatten().map(Outline::bytes).sum();
+    progress(ConvertEvent::Started { bytes, shards: shards.len() });
+    for (number, tensors) in shards.iter().enumerate() {
+        let file = options.container.file_name(number + 1, shards.len());
+        if folder.has_kept(&file, tensors) {
+            progress(ConvertEvent::Kept { file, bytes: tensors.iter().map(Outline::bytes).sum() });
+            continue;
+        }
+        let mut writer = ShardWriter::create(&folder.path(&file), options.container, tensors)?;
+        for tensor in tensors {
+            checkpoint.for_each_piece(&tensor.name, &mut |piece| {
+                if interrupted() {
+                    return Err(QuantizeError::Interrupted);
+                }
+                writer.append(piece)?;
+                progress(ConvertEvent::Advanced { bytes: piece.len() as u64 });
+                Ok(())
+            })?;
+        }
+        folder.verify(&file, tensors, writer.finish()?)?;
+        progress(ConvertEvent::Verified { file });
+    }
+    folder.finish(&checkpoint, options.container, &shards, None)?;
+    progress(ConvertEvent::Finished);
+    Ok(())
+}
+
+/// Tensors as they lie in the files, so that those are read from front to back.
+fn in_file_order(checkpoint: &Checkpoint) -> Vec<Outline> {
+    let mut infos: Vec<_> = checkpoint.tensor_infos().collect();
+    infos.sort_by(|a, b| a.place().cmp(&b.place()));
+    infos.into_iter().map(Outline::from).collect()
+}
+
+/// What tells this conversion from another: options, and names, sizes and times of the files it reads.
+fn job(checkpoint: &Checkpoint, options: ConvertOptions) -> Result<String, QuantizeError> {
+    let mut job = format!("convert {:?} {}", options.container, options.max_shard_bytes);
+    for file in checkpoint.weight_files() {
+        let data = fs::metadata(file).map_err(|source| io("read", file, source))?;
+        let time = data.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        let nanos = time.unwrap_or_default().as_nanos();
+        job += &format!(" {} {} {nanos}", file.display(), data.len());
+    }
+    Ok(job)
+}

@@ -1,0 +1,196 @@
+//! A checkpoint folder that appears whole: it is written under another name, which says that it is unfinished, and renamed in the end.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File, TryLockError},
+    path::{Path, PathBuf},
+};
+
+use moss_checkpoint::{Checkpoint, Container, Outline, ShardDigest, shard_digest, write_index};
+use serde::{Deserialize, Serialize};
+
+use crate::QuantizeError;
+
+/// What an unfinished folder keeps its records in.
+const JOURNAL: &str = "unfinished.json";
+const LOCK: &str = "unfinished.lock";
+
+/// Files beside the weights are small: configuration, tokenizer, code, licence.
+const MAX_SIDE_FILE: u64 = 64 << 20;
+
+/// What is left free on the disk, for headers and files beside the weights too.
+const RESERVE: u64 = 64 << 20;
+
+/// What was being made, and how far it came.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Journal {
+    /// The job, where it can be gone on with: an unfinished folder of another job is begun anew.
+    job: Option<String>,
+    /// Finished shards and the digest of their tensors.
+    finished: BTreeMap<String, String>,
+}
+
+/// The folder in the making.
+pub(crate) struct NewFolder {
+    target: PathBuf,
+    folder: PathBuf,
+    journal: Journal,
+    lock: File,
+}
+
+impl NewFolder {
+    /// Begins `target`, or goes on with it where an earlier run of the same `job` was cut off. `shards` must fit the disk.
+    pub(crate) fn begin(
+        target: &Path,
+        job: Option<String>,
+        container: Container,
+        shards: &[Vec<Outline>],
+    ) -> Result<Self, QuantizeError> {
+        let is_free = fs::read_dir(target).map_or(!target.exists(), |mut entries| entries.next().is_none());
+        let (true, Some(name)) = (is_free, target.file_name()) else {
+            return Err(QuantizeError::Exists { path: target.to_owned() });
+        };
+        let mut name = name.to_owned();
+        name.push(".unfinished");
+        let folder = target.with_file_name(name);
+        if folder.exists() && !folder.join(JOURNAL).exists() && !folder.join(LOCK).exists() {
+            return Err(QuantizeError::Exists { path: folder }); // not ours
+        }
+        fs::create_dir_all(&folder).map_err(|source| io("create", &folder, source))?;
+        let path = folder.join(LOCK);
+        let lock = File::create(&path).map_err(|source| io("create", &path, source))?;
+        if let Err(TryLockError::WouldBlock) = lock.try_lock() {
+            return Err(QuantizeError::Busy { path: folder }); // a system without locks has nobody to ask
+        }
+        let journal = fs::read(folder.join(JOURNAL)).ok();
+        let journal = journal.and_then(|bytes| serde_json::from_slice::<Journal>(&bytes).ok());
+        let journal = match journal {
+            Some(journal) if job.is_some() && journal.job == job => journal,
+            _ => Journal { job, ..Journal::default() },
+        };
+        let new = Self { target: target.to_owned(), folder, journal, lock };
+        new.save()?;
+        new.clear()?;
+        new.check_room(container, shards)?;
+        Ok(new)
+    }
+
+    /// Refuses what the disk cannot hold, before hours are spent on it.
+    fn check_room(&self, container: Container, shards: &[Vec<Outline>]) -> Result<(), QuantizeError> {
+        let is_missing = |number: &usize| {
+            !self.journal.finished.contains_key(&container.file_name(number + 1, shards.len()))
+        };
+        let missing = (0..shards.len()).filter(is_missing).flat_map(|number| &shards[number]);
+        let needed = missing.map(Outline::bytes).sum::<u64>().saturating_add(RESERVE);
+        let free =
+            fs4::available_space(&self.folder).map_err(|source| io("measure", &self.folder, source))?;
+        match needed <= free {
+            true => Ok(()),
+            false => Err(QuantizeError::DiskSpace { path: self.folder.clone(), needed, free }),
+        }
+    }
+
+    /// Where a file goes.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// Whether an earlier run finished this shard, and it still holds what was written then.
+    pub(crate) fn has_kept(&self, name: &str, tensors: &[Outline]) -> bool {
+        let digest = || shard_digest(&self.path(name), tensors).ok();
+        let noted = self.journal.finished.get(name);
+        noted.is_some_and(|noted| digest().is_some_and(|found| found.to_string() == *noted))
+    }
+
+    /// Reads a shard back, and notes it as finished.
+    pub(crate) fn verify(
+        &mut self,
+        name: &str,
+        tensors: &[Outline],
+        written: ShardDigest,
+    ) -> Result<(), QuantizeError> {
+        let file = self.path(name);
+        let found = shard_digest(&file, tensors)?;
+        if found != written {
+            let (found, expected) = (found.to_string(), written.to_string());
+            return Err(QuantizeError::Damaged { file, found, expected });
+        }
+        self.journal.finished.insert(name.to_owned(), written.to_string());
+        self.save()
+    }
+
+    /// Adds the index and what stands beside the weights, checks that the whole opens, and gives it its name.
+    pub(crate) fn finish(
+        self,
+        source: &Checkpoint,
+        container: Container,
+        shards: &[Vec<Outline>],
+        config: Option<Vec<u8>>,
+    ) -> Result<(), QuantizeError> {
+        if shards.len() > 1 {
+            write_index(&self.folder, container, shards)?;
+        }
+        self.copy_side_files(source.folder())?;
+        if let Some(config) = config {
+            let path = self.path("config.json");
+            fs::write(&path, config).map_err(|source| io("write", &path, source))?;
+        }
+        Checkpoint::open(&self.folder)?;
+        for name in [JOURNAL, LOCK] {
+            let path = self.path(name);
+            fs::remove_file(&path).map_err(|source| io("remove", &path, source))?;
+        }
+        drop(self.lock);
+        if self.target.exists() {
+            fs::remove_dir(&self.target).map_err(|source| io("replace", &self.target, source))?; // empty, as it was
+        }
+        fs::rename(&self.folder, &self.target).map_err(|source| io("rename", &self.folder, source))
+    }
+
+    /// Everything that the source folder holds besides weights.
+    fn copy_side_files(&self, source: &Path) -> Result<(), QuantizeError> {
+        for entry in fs::read_dir(source).map_err(|error| io("read", source, error))? {
+            let path = entry.map_err(|error| io("read", source, error))?.path();
+            let (Some(name), Ok(data)) =
+                (path.file_name().and_then(|name| name.to_str()), fs::metadata(&path))
+            else {
+                continue;
+            };
+            if is_weight_file(name) || name.starts_with('.') || !data.is_file() || data.len() > MAX_SIDE_FILE
+            {
+                continue;
+            }
+            fs::copy(&path, self.path(name)).map_err(|source| io("copy", &path, source))?;
+        }
+        Ok(())
+    }
+
+    fn save(&self) -> Result<(), QuantizeError> {
+        let (path, new) = (self.path(JOURNAL), self.path("unfinished.json.new"));
+        let text = serde_json::json!(self.journal).to_string();
+        fs::write(&new, text).map_err(|source| io("write", &new, source))?;
+        fs::rename(&new, &path).map_err(|source| io("rename", &new, source))
+    }
+
+    /// Removes what an earlier run left and this one does not go on with.
+    fn clear(&self) -> Result<(), QuantizeError> {
+        for entry in fs::read_dir(&self.folder).map_err(|source| io("read", &self.folder, source))? {
+            let path = entry.map_err(|source| io("read", &self.folder, source))?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if ![JOURNAL, LOCK].contains(&name.as_str()) && !self.journal.finished.contains_key(&name) {
+                fs::remove_file(&path).map_err(|source| io("remove", &path, source))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_weight_file(name: &str) -> bool {
+    name.ends_with(".index.json")
+        || (name.starts_with("model") && name.ends_with(".safetensors"))
+        || (name.starts_with("pytorch_model") && name.ends_with(".bin"))
+}
+
+pub(crate) fn io(what: &'static str, path: &Path, source: std::io::Error) -> QuantizeError {
+    QuantizeError::Io { what, path: path.to_owned(), source }
+}

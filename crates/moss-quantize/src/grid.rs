@@ -1,0 +1,73 @@
+//! Where the values of a group lie once it is quantised: `scale * (q - zero)` for `q` from 0 to `2^bits - 1`.
+
+use half::f16;
+
+/// Scale and zero point of the weights that share them.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Grid {
+    /// A value of f16, as it will be stored.
+    pub(crate) scale: f32,
+    /// 1 to `2^bits`: what is stored is one less, and may not be negative.
+    pub(crate) zero: f32,
+    top: f32,
+}
+
+impl Grid {
+    /// The grid that covers the values and zero. `None` where its scale is past f16's range, or a value is no number.
+    pub(crate) fn covering(values: impl Iterator<Item = f32> + Clone, bits: u32) -> Option<Self> {
+        let top = ((1u32 << bits) - 1) as f32;
+        if values.clone().any(|value| !value.is_finite()) {
+            return None;
+        }
+        let (low, high) =
+            values.fold((0.0f32, 0.0f32), |(low, high), value| (low.min(value), high.max(value)));
+        // The smallest f16 stands in for a group of zeros.
+        let scale = f16::from_f32((high - low) / top).to_f32().max(f16::from_bits(1).to_f32());
+        let zero = (-low / scale).round_ties_even().clamp(1.0, top + 1.0);
+        scale.is_finite().then_some(Self { scale, zero, top })
+    }
+
+    /// The number of the nearest point; of two, the even step, as PyTorch rounds.
+    pub(crate) fn round(&self, value: f32) -> u8 {
+        ((value / self.scale).round_ties_even() + self.zero).clamp(0.0, self.top) as u8
+    }
+
+    /// The value of point `q`.
+    pub(crate) fn value(&self, q: u8) -> f32 {
+        self.scale * (f32::from(q) - self.zero)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn no_weight_is_further_than_a_step_from_its_point(
+            values in prop::collection::vec(-3.0f32..3.0, 1..64),
+            shift in -4.0f32..4.0,
+            bits in prop::sample::select(vec![4u32, 8]),
+        ) {
+            let values: Vec<f32> = values.iter().map(|value| value + shift).collect();
+            let grid = Grid::covering(values.iter().copied(), bits).unwrap();
+            prop_assert_eq!(f16::from_f32(grid.scale).to_f32(), grid.scale);
+            prop_assert!(grid.zero >= 1.0 && grid.zero <= (1 << bits) as f32);
+            for value in values {
+                // Half a step for rounding, half for the zero point, which is a whole number; f16 rounds the scale by 2^-11 of each step.
+                let allowed = grid.scale * (1.0 + (1 << bits) as f32 / 2048.0);
+                prop_assert!((grid.value(grid.round(value)) - value).abs() <= allowed);
+            }
+        }
+    }
+
+    #[test]
+    fn zeros_stay_zeros_and_wild_values_are_refused() {
+        let zeros = Grid::covering([0.0f32; 4].into_iter(), 4).unwrap();
+        assert_eq!(zeros.value(zeros.round(0.0)), 0.0);
+        assert_eq!(Grid::covering([1.0, f32::NAN].into_iter(), 4), None);
+        assert_eq!(Grid::covering([1e30f32].into_iter(), 4), None);
+    }
+}

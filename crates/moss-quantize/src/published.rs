@@ -1,0 +1,58 @@
+//! What a quantised checkpoint consists of: tensors and `config.json`, as the published ones have them.
+
+use moss_checkpoint::{Checkpoint, DType, Outline};
+use moss_model::{LinearKind, MossConfig};
+
+use crate::{QuantizeError, QuantizeOptions, folder::io};
+
+/// Tensors of one layer as they will be: four in place of each linear's weight.
+pub(crate) fn layer_outlines(
+    checkpoint: &Checkpoint,
+    config: &MossConfig,
+    layer: usize,
+    options: &QuantizeOptions,
+) -> Vec<Outline> {
+    let per_word = options.bits.per_word();
+    let prefix = format!("transformer.h.{layer}.");
+    let mut outlines = Vec::new();
+    for info in checkpoint.tensor_infos().filter(|info| info.name.starts_with(&prefix)) {
+        let stem = info.name.strip_suffix(".weight");
+        let kind = LinearKind::ALL.into_iter().find(|kind| Some(kind.stem(layer).as_str()) == stem);
+        let (Some(kind), Some(stem)) = (kind, stem) else {
+            outlines.push(Outline::from(info));
+            continue;
+        };
+        let (inputs, outputs, _) = kind.extents(config);
+        let groups = inputs.div_ceil(options.group_size.unwrap_or(inputs));
+        let outline = |tail: &str, dtype, shape: &[usize]| {
+            let name = format!("{stem}.{tail}");
+            Outline { name, dtype, shape: shape.to_vec() }
+        };
+        outlines.extend([
+            outline("qweight", DType::I32, &[inputs / per_word, outputs]),
+            outline("qzeros", DType::I32, &[groups, outputs.div_ceil(per_word)]),
+            outline("scales", DType::F16, &[groups, outputs]),
+            outline("g_idx", DType::I32, &[inputs]),
+        ]);
+    }
+    outlines
+}
+
+/// Tensors before the first layer and after the last.
+pub(crate) fn outside_layers(checkpoint: &Checkpoint) -> (Vec<Outline>, Vec<Outline>) {
+    let outside = checkpoint.tensor_infos().filter(|info| !info.name.starts_with("transformer.h."));
+    outside.map(Outline::from).partition(|outline| outline.name.starts_with("transformer.wte."))
+}
+
+/// `config.json` with the keys that the published quantised checkpoints have besides.
+pub(crate) fn config_json(
+    checkpoint: &Checkpoint,
+    options: &QuantizeOptions,
+) -> Result<Vec<u8>, QuantizeError> {
+    let path = checkpoint.folder().join("config.json");
+    let bytes = std::fs::read(&path).map_err(|source| io("read", &path, source))?;
+    let mut config: serde_json::Value = serde_json::from_slice(&bytes).unwrap_or_default(); // it was read before
+    config["wbits"] = options.bits.bits().into();
+    config["groupsize"] = options.group_size.map_or((-1).into(), Into::into);
+    Ok(format!("{config:#}\n").into_bytes())
+}

@@ -1,0 +1,93 @@
+//! Texts as token ids: what calibration runs through the network, and what measures are taken on.
+
+use std::{fs, path::Path};
+
+use moss_text::{Conversation, PromptBuilder, SavedTurn, SystemText, TextError, Turn};
+use serde::Deserialize;
+
+use crate::{QuantizeError, folder::io};
+
+/// Short dialogues in English and Chinese that come with the program, written for its demo model.
+const BUILT_IN: &str = include_str!("../../../examples/demo/corpus/dialogues.jsonl");
+
+/// A text or a dialogue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sample {
+    /// Token ids.
+    pub ids: Vec<u32>,
+    /// Which of them a measure counts: all of a text, the replies of a dialogue.
+    pub scored: Vec<bool>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Line {
+    Dialogue { turns: Vec<SavedTurn> },
+    Text { text: String },
+}
+
+/// Reads a file: dialogues `{"turns": [{"user", "moss"}]}` or texts `{"text"}`, one a line, where it ends in `.jsonl`; one text otherwise.
+///
+/// # Errors
+/// [`QuantizeError::Io`]; [`QuantizeError::Sample`] for a line of another form; [`QuantizeError::Text`].
+pub fn read_samples(file: &Path, builder: &PromptBuilder) -> Result<Vec<Sample>, QuantizeError> {
+    let text = fs::read_to_string(file).map_err(|source| io("read", file, source))?;
+    if file.extension().is_some_and(|extension| extension == "jsonl") {
+        return from_lines(&text, file, builder);
+    }
+    Ok(vec![Sample::text(&text, builder)?])
+}
+
+/// The dialogues that come with the program: on the topics of its demo model, and enough for that. A model of the world deserves text of
+/// its own kind.
+///
+/// # Errors
+/// [`QuantizeError::Text`] for a tokenizer that cannot make a dialogue.
+pub fn built_in_samples(builder: &PromptBuilder) -> Result<Vec<Sample>, QuantizeError> {
+    from_lines(BUILT_IN, Path::new("dialogues.jsonl"), builder)
+}
+
+fn from_lines(text: &str, file: &Path, builder: &PromptBuilder) -> Result<Vec<Sample>, QuantizeError> {
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let sample = |(number, line)| match serde_json::from_str(line) {
+        Ok(Line::Dialogue { turns }) => Ok(Sample::dialogue(turns, builder)?),
+        Ok(Line::Text { text }) => Ok(Sample::text(&text, builder)?),
+        Err(source) => Err(QuantizeError::Sample { file: file.to_owned(), line: number + 1, source }),
+    };
+    lines.map(sample).collect()
+}
+
+impl Sample {
+    /// A text, every token of which counts.
+    ///
+    /// # Errors
+    /// [`TextError::Encode`].
+    pub fn text(text: &str, builder: &PromptBuilder) -> Result<Self, TextError> {
+        let ids = builder.tokenizer().encode_untrusted(text)?;
+        Ok(Self { scored: vec![true; ids.len()], ids })
+    }
+
+    /// This sample in pieces of at most `length` tokens.
+    pub fn windows(&self, length: usize) -> impl Iterator<Item = Self> {
+        let pieces = self.ids.chunks(length).zip(self.scored.chunks(length));
+        pieces.map(|(ids, scored)| Self { ids: ids.to_vec(), scored: scored.to_vec() })
+    }
+
+    /// A dialogue in the form that the model is trained on, behind the builder's instruction.
+    ///
+    /// # Errors
+    /// [`TextError::Encode`]; [`TextError::MissingSpecial`] for a tokenizer without the tokens of a dialogue.
+    pub fn dialogue(turns: Vec<SavedTurn>, builder: &PromptBuilder) -> Result<Self, TextError> {
+        let saved =
+            Conversation { turns, ..Conversation::new(&SystemText::Published, &[], builder.tokenizer()) };
+        let turns: Vec<Turn> = saved.turns(builder.tokenizer())?;
+        let mut sample = Self { ids: vec![], scored: vec![] };
+        for (index, turn) in turns.iter().enumerate() {
+            sample.ids = builder.prompt(&turns[..index], &turn.user)?;
+            sample.scored.resize(sample.ids.len(), false);
+            sample.ids.extend_from_slice(&turn.reply);
+            sample.scored.resize(sample.ids.len(), true);
+        }
+        Ok(sample)
+    }
+}

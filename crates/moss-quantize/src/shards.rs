@@ -1,0 +1,57 @@
+//! Shards whose bytes come as one stream, tensor after tensor.
+
+use moss_checkpoint::{Checkpoint, Container, Outline, ShardWriter};
+
+use crate::{QuantizeError, folder::NewFolder};
+
+/// The shards of a folder, written one after the other.
+pub(crate) struct Shards<'a> {
+    folder: &'a mut NewFolder,
+    container: Container,
+    shards: &'a [Vec<Outline>],
+    /// The current shard, and bytes that it still lacks.
+    number: usize,
+    missing: u64,
+    writer: Option<ShardWriter>,
+}
+
+impl<'a> Shards<'a> {
+    pub(crate) fn new(folder: &'a mut NewFolder, container: Container, shards: &'a [Vec<Outline>]) -> Self {
+        Self { folder, container, shards, number: 0, missing: 0, writer: None }
+    }
+
+    pub(crate) fn copy(&mut self, from: &Checkpoint, tensor: &Outline) -> Result<(), QuantizeError> {
+        from.for_each_piece(&tensor.name, &mut |piece| self.append(piece))
+    }
+
+    /// The next bytes; those of one tensor never lie in two shards.
+    pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<(), QuantizeError> {
+        if self.missing == 0 {
+            self.close()?;
+            if let Some(tensors) = self.shards.get(self.number) {
+                let path = self.folder.path(&self.container.file_name(self.number + 1, self.shards.len()));
+                self.writer = Some(ShardWriter::create(&path, self.container, tensors)?);
+                self.missing = tensors.iter().map(Outline::bytes).sum();
+            }
+        }
+        if let Some(writer) = &mut self.writer {
+            writer.append(bytes)?;
+        }
+        self.missing = self.missing.saturating_sub(bytes.len() as u64);
+        Ok(())
+    }
+
+    /// Ends the current shard and reads it back.
+    fn close(&mut self) -> Result<(), QuantizeError> {
+        if let (Some(writer), Some(tensors)) = (self.writer.take(), self.shards.get(self.number)) {
+            let name = self.container.file_name(self.number + 1, self.shards.len());
+            self.folder.verify(&name, tensors, writer.finish()?)?;
+            self.number += 1;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn finish(mut self) -> Result<(), QuantizeError> {
+        self.close()
+    }
+}

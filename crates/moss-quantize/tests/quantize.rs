@@ -1,0 +1,135 @@
+//! Quantised folders: what is in them, what is refused, and what a run that was cut off leaves.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::{cell::Cell, fs, path::Path};
+
+use moss_checkpoint::{Checkpoint, Container, LinearTensors};
+use moss_kernels::GptqBits;
+use moss_quantize::{
+    ConvertOptions, Method, QuantizeError, QuantizeEvent, QuantizeOptions, Sample, convert, quantize,
+};
+use support::{fixture, logits};
+
+const SOURCE: &str = "tiny-fp16-bin";
+
+fn nearest(bits: GptqBits) -> QuantizeOptions {
+    QuantizeOptions {
+        bits,
+        group_size: Some(32),
+        method: Method::Nearest,
+        container: Container::Safetensors,
+        max_shard_bytes: u64::MAX,
+    }
+}
+
+fn gptq(act_order: bool) -> QuantizeOptions {
+    let sample = |seed: u32| {
+        let ids: Vec<u32> = (0..100).map(|at| (at * at * 31 + seed * 97) % 1500).collect();
+        Sample { scored: vec![true; ids.len()], ids }
+    };
+    let samples = (0..8).map(sample).collect();
+    QuantizeOptions {
+        method: Method::Gptq { samples, act_order, dampening: 0.01 },
+        ..nearest(GptqBits::Four)
+    }
+}
+
+fn refusal(source: &Path, target: &Path, options: &QuantizeOptions) -> QuantizeError {
+    quantize(source, target, options, &|| false, &mut |_| {}).unwrap_err()
+}
+
+fn read(folder: &Path, name: &str) -> Vec<u8> {
+    fs::read(folder.join(name)).unwrap()
+}
+
+#[test]
+fn a_quantised_folder_is_published_in_form_and_names_its_bits() {
+    for (bits, wide) in [(GptqBits::Four, 4), (GptqBits::Eight, 8)] {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("target");
+        let events = Cell::new(0);
+        let options = QuantizeOptions { container: Container::Torch, ..nearest(bits) };
+        let reports = quantize(&fixture(SOURCE), &target, &options, &|| false, &mut |event| {
+            events.set(events.get() + usize::from(matches!(event, QuantizeEvent::Linear(_))));
+        })
+        .unwrap();
+        assert_eq!((reports.len(), events.get()), (12, 12));
+        assert!(reports.iter().all(|report| report.weight_error > 0.0 && report.weight_error < 0.03));
+        let (before, after) =
+            (Checkpoint::open(fixture(SOURCE)).unwrap(), Checkpoint::open(&target).unwrap());
+        assert!(after.warnings().is_empty(), "{:?}", after.warnings());
+        let found = after.quantization().unwrap();
+        assert_eq!((found.bits, found.group_size), (wide, 32));
+        let config: serde_json::Value = serde_json::from_slice(&read(&target, "config.json")).unwrap();
+        assert_eq!((&config["wbits"], &config["groupsize"]), (&wide.into(), &32.into()));
+        let linear = after.linear("transformer.h.1.mlp.fc_in", 128, 512, true).unwrap();
+        assert!(matches!(linear, LinearTensors::Gptq(_)));
+        for info in before.tensor_infos().filter(|info| after.contains(&info.name)) {
+            assert_eq!(before.tensor(&info.name).unwrap().data, after.tensor(&info.name).unwrap().data);
+        }
+        assert_eq!(logits(&target).len(), logits(&fixture(SOURCE)).len());
+    }
+}
+
+#[test]
+fn a_quantised_folder_converts_without_a_change_to_what_it_computes() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, other) = (folder.path().join("one"), folder.path().join("other"));
+    quantize(&fixture(SOURCE), &one, &gptq(true), &|| false, &mut |_| {}).unwrap();
+    let options = ConvertOptions { container: Container::Torch, max_shard_bytes: 200_000 };
+    convert(&one, &other, options, &|| false, &mut |_| {}).unwrap();
+    assert_eq!(logits(&one), logits(&other));
+}
+
+#[test]
+fn any_number_of_threads_writes_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let on = |threads: usize| {
+        let target = folder.path().join(threads.to_string());
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| quantize(&fixture(SOURCE), &target, &gptq(false), &|| false, &mut |_| {})).unwrap();
+        read(&target, "model.safetensors")
+    };
+    assert!(on(1) == on(3));
+}
+
+#[test]
+fn what_cannot_be_quantised_is_refused_before_anything_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let target = folder.path().join("target");
+    let four = nearest(GptqBits::Four);
+    let error = refusal(&fixture("mini-int8"), &target, &four);
+    assert!(matches!(error, QuantizeError::AlreadyQuantized { bits: 8, .. }), "{error}");
+    for size in [0, 7, 100] {
+        let options = QuantizeOptions { group_size: Some(size), ..four.clone() };
+        let error = refusal(&fixture(SOURCE), &target, &options);
+        assert!(matches!(error, QuantizeError::GroupSize { found, .. } if found == size), "{error}");
+    }
+    let method = Method::Gptq { samples: vec![], act_order: false, dampening: 0.01 };
+    let error = refusal(&fixture(SOURCE), &target, &QuantizeOptions { method, ..four.clone() });
+    assert!(matches!(error, QuantizeError::NoSamples { .. }), "{error}");
+    for taken in [fixture(SOURCE), folder.path().join("..")] {
+        let error = refusal(&fixture(SOURCE), &taken, &four);
+        assert!(matches!(error, QuantizeError::Exists { .. }), "{error}");
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_run_that_was_cut_off_leaves_no_name_and_nothing_to_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, target) = (folder.path().join("whole"), folder.path().join("target"));
+    quantize(&fixture(SOURCE), &whole, &nearest(GptqBits::Four), &|| false, &mut |_| {}).unwrap();
+    let small = QuantizeOptions { max_shard_bytes: 100_000, ..nearest(GptqBits::Eight) };
+    let layers = Cell::new(0);
+    let cut = quantize(&fixture(SOURCE), &target, &small, &|| layers.get() == 2, &mut |event| {
+        layers.set(layers.get() + usize::from(matches!(event, QuantizeEvent::Layer { .. })));
+    });
+    assert!(matches!(cut, Err(QuantizeError::Interrupted)));
+    assert!(!target.exists());
+    assert!(fs::read_dir(folder.path().join("target.unfinished")).unwrap().count() > 3);
+    quantize(&fixture(SOURCE), &target, &nearest(GptqBits::Four), &|| false, &mut |_| {}).unwrap();
+    assert!(support::contents(&target) == support::contents(&whole));
+}
