@@ -30,7 +30,7 @@ impl From<ContainerArg> for Container {
 #[derive(Debug, Args)]
 pub(crate) struct ConvertArgs {
     /// The checkpoint: a folder, a hub id or a short name
-    #[arg(value_name = "SRC")]
+    #[arg(id = "src", value_name = "SRC")]
     source: PathBuf,
     /// The folder to write
     #[arg(value_name = "DST")]

@@ -36,7 +36,7 @@ enum MethodArg {
 #[derive(Debug, Args)]
 pub(crate) struct QuantizeArgs {
     /// The checkpoint: a folder, a hub id or a short name
-    #[arg(value_name = "SRC")]
+    #[arg(id = "src", value_name = "SRC")]
     source: PathBuf,
     /// The folder to write
     #[arg(value_name = "DST")]
