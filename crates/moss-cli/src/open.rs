@@ -183,6 +183,7 @@ pub(crate) fn sampling(args: &AnswerArgs, stop_ids: Vec<u32>) -> SamplingParams 
         repetition_penalty: args.repetition_penalty,
         stop_length_penalty: (args.length_penalty != 1.0).then_some(penalty),
         seed: args.seed,
+        ..SamplingParams::chat()
     }
 }
 

@@ -20,6 +20,10 @@ impl CancelHandle {
     }
 }
 
+/// Where a request's events go; it is called from the engine's own thread and must not block. False says that nobody listens any more,
+/// which cancels the request.
+pub type EventSink = Box<dyn Fn(Event) -> bool + Send>;
+
 /// A request's events. Dropping it cancels the request.
 #[derive(Debug)]
 pub struct Run {
