@@ -29,6 +29,7 @@ pub(crate) enum Command {
     Chat,
     Generate(commands::generate::GenerateArgs),
     Inspect(commands::inspect::InspectArgs),
+    Serve(commands::serve::ServeArgs),
     Bench(commands::bench::BenchArgs),
     Plan(commands::plan::PlanArgs),
     Tokenize(commands::tokenize::TokenizeArgs),

@@ -44,6 +44,7 @@ fn run(cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
         None | Some(Command::Chat) => repl::run(cli, printer),
         Some(Command::Generate(args)) => commands::generate::run(args, cli, printer),
         Some(Command::Inspect(args)) => commands::inspect::run(args, cli, printer),
+        Some(Command::Serve(args)) => commands::serve::run(args, cli, printer),
         Some(Command::Bench(args)) => commands::bench::run(args, cli, printer),
         Some(Command::Plan(args)) => commands::plan::run(args, cli, printer),
         Some(Command::Tokenize(args)) => commands::tokenize::run(args, cli, printer),

@@ -7,5 +7,6 @@ pub(crate) mod inspect;
 pub(crate) mod logits;
 pub(crate) mod man;
 pub(crate) mod plan;
+pub(crate) mod serve;
 pub(crate) mod tokenize;
 pub(crate) mod verify;
