@@ -7,6 +7,7 @@ use moss::{
     hub::HubError,
     model::{ModelError, placement::PlacementError},
     sampling::SamplingError,
+    server::ServerError,
     text::TextError,
 };
 
@@ -30,6 +31,7 @@ pub(crate) fn hint(error: &anyhow::Error) -> Option<String> {
             .or_else(|| cause.downcast_ref().map(TextError::hint))
             .or_else(|| cause.downcast_ref().map(SamplingError::hint))
             .or_else(|| cause.downcast_ref().map(EngineError::hint))
+            .or_else(|| cause.downcast_ref().map(ServerError::hint))
             .flatten()
     })
 }
