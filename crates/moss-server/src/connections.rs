@@ -32,6 +32,9 @@ pub(crate) async fn serve(
     stop: impl Future<Output = ()>,
 ) {
     let places = Arc::new(Semaphore::new(state.options.limits.connections));
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!(%address, "listening");
+    }
     let (mut open, closing) = (JoinSet::new(), CancellationToken::new());
     let mut stop = pin!(stop);
     loop {
