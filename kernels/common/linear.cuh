@@ -149,15 +149,15 @@ __device__ __forceinline__ void accumulate(const Segment& s, u32 tile, u32 n, bo
             add_unit<F, NT, B>(even, x, acc);
             if (left > 1) even.load(rows);
         }
-        return;
-    }
-    for (;;) {
-        if (left > 1) odd.load(rows);
-        add_unit<F, NT, B>(even, x, acc);
-        if (--left == 0) return;
-        if (left > 1) even.load(rows);
-        add_unit<F, NT, B>(odd, x, acc);
-        if (--left == 0) return;
+    } else {
+        for (;;) {
+            if (left > 1) odd.load(rows);
+            add_unit<F, NT, B>(even, x, acc);
+            if (--left == 0) return;
+            if (left > 1) even.load(rows);
+            add_unit<F, NT, B>(odd, x, acc);
+            if (--left == 0) return;
+        }
     }
 }
 

@@ -31,6 +31,7 @@ pub(crate) enum Command {
     Inspect(commands::inspect::InspectArgs),
     Serve(commands::serve::ServeArgs),
     Bench(commands::bench::BenchArgs),
+    Doctor(commands::doctor::DoctorArgs),
     Plan(commands::plan::PlanArgs),
     Tokenize(commands::tokenize::TokenizeArgs),
     Logits(commands::logits::LogitsArgs),

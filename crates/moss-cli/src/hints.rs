@@ -5,6 +5,7 @@ use moss::{
     checkpoint::CheckpointError,
     engine::EngineError,
     hub::HubError,
+    kernels::KernelError,
     model::{ModelError, placement::PlacementError},
     sampling::SamplingError,
     server::ServerError,
@@ -26,6 +27,7 @@ pub(crate) fn hint(error: &anyhow::Error) -> Option<String> {
             .or_else(|| cause.downcast_ref().map(OpenError::hint))
             .or_else(|| cause.downcast_ref().map(HubError::hint))
             .or_else(|| cause.downcast_ref().map(CheckpointError::hint))
+            .or_else(|| cause.downcast_ref().map(KernelError::hint))
             .or_else(|| cause.downcast_ref().map(ModelError::hint))
             .or_else(|| cause.downcast_ref().map(PlacementError::hint))
             .or_else(|| cause.downcast_ref().map(TextError::hint))

@@ -2,6 +2,7 @@
 
 mod args;
 mod commands;
+mod gpu;
 mod hints;
 mod interrupt;
 mod messages;
@@ -47,6 +48,7 @@ fn run(cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
         Some(Command::Inspect(args)) => commands::inspect::run(args, cli, printer),
         Some(Command::Serve(args)) => commands::serve::run(args, cli, printer),
         Some(Command::Bench(args)) => commands::bench::run(args, cli, printer),
+        Some(Command::Doctor(args)) => commands::doctor::run(args, cli, printer),
         Some(Command::Plan(args)) => commands::plan::run(args, cli, printer),
         Some(Command::Tokenize(args)) => commands::tokenize::run(args, cli, printer),
         Some(Command::Logits(args)) => commands::logits::run(args, cli, printer),

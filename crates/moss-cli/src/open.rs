@@ -37,7 +37,8 @@ pub(crate) fn find(args: &ModelArgs) -> anyhow::Result<ResolvedModel> {
     Ok(resolve(&args.model, &places(args))?)
 }
 
-fn places(args: &ModelArgs) -> SearchPlaces {
+/// Where models are looked for.
+pub(crate) fn places(args: &ModelArgs) -> SearchPlaces {
     let home = || args.hub_home.clone().or_else(|| Some(dirs::home_dir()?.join(".cache/huggingface")));
     let hub_cache = args.hub_cache.clone().or_else(|| Some(home()?.join("hub")));
     SearchPlaces { current_dir: PathBuf::from("."), hub_cache }

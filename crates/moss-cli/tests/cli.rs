@@ -63,9 +63,19 @@ fn completions_manual_and_help_are_there() {
 
 #[test]
 fn every_subcommand_has_help_and_a_manual_page() {
-    for name in
-        ["chat", "generate", "inspect", "bench", "plan", "tokenize", "logits", "verify", "completions", "man"]
-    {
+    for name in [
+        "chat",
+        "generate",
+        "inspect",
+        "bench",
+        "doctor",
+        "plan",
+        "tokenize",
+        "logits",
+        "verify",
+        "completions",
+        "man",
+    ] {
         assert!(ok(&[name, "--help"], "").contains(&format!("Usage: moss-cli {name}")), "{name}");
         assert!(ok(&["man", name], "").contains(&format!(".TH moss-cli-{name} 1")), "{name}");
     }

@@ -62,7 +62,7 @@ fn predictions_follow_from_bytes_and_bandwidth() {
     assert!(
         (rate(&slow) * weights / 50e9 - 1.0).abs() < 1e-9 && (rate(&fast) / rate(&slow) - 2.0).abs() < 1e-9
     );
-    assert!(slow["predicted"]["first_token_s"].is_null(), "a CPU's arithmetic is not on a data sheet");
+    assert!(slow["predicted"]["first_token_s"].is_null(), "nobody says what a CPU's arithmetic is");
     let t4 = plan(&["--cards", "t4"]);
     assert!(t4["predicted"]["first_token_s"].as_f64().unwrap() > 0.5);
 }

@@ -128,7 +128,21 @@ fn bench_measures_against_the_machines_own_bandwidth() {
     assert!(
         found["contexts"][0]["share"].as_f64().unwrap() > 0.0 && found["bandwidth"].as_f64().unwrap() > 1e8
     );
-    let out = ok(&["bench", "--demo", "--gpu", "cpu,cpu", "--prompt", "16,32", "--new", "2"], "");
+    let out = ok(
+        &[
+            "bench",
+            "--demo",
+            "--gpu",
+            "cpu,cpu",
+            "--layers-per-gpu",
+            "4,4",
+            "--prompt",
+            "16,32",
+            "--new",
+            "2",
+        ],
+        "",
+    );
     assert!(out.contains("stage 1  CPU, layers 4 to 7"), "{out}");
 }
 

@@ -16,6 +16,8 @@ mod error;
 #[cfg(any(feature = "cuda", test))]
 mod fragment;
 mod linear;
+#[cfg(any(feature = "cuda", test))]
+mod made_up;
 pub mod ops;
 mod weight;
 

@@ -115,6 +115,9 @@ impl Gpu {
 
     /// `stream[row] += first x1[row] + second x2[row] + second's bias`, f32.
     ///
+    /// `x2` is read before the launch in front of this one is over: nothing in flight may write it but what that launch waited for, as
+    /// [`Gpu::linear_heads`] is for attention's.
+    ///
     /// # Errors
     /// As for [`Gpu::linear_store`].
     pub fn linear_residual(

@@ -18,8 +18,11 @@ mod launch;
 mod linear;
 mod link;
 mod measure;
+pub mod parity;
 mod repack;
+mod rig;
 mod sample_cut;
+pub mod timing;
 mod upload;
 mod weights;
 

@@ -1,5 +1,6 @@
 //! `bench`: how fast this machine runs a model, against what its memory could give.
 
+mod kernels;
 mod measure;
 mod report;
 
@@ -42,6 +43,9 @@ pub(crate) struct BenchArgs {
     /// Tokens to generate after each prompt [default: 16; on a GPU 128]
     #[arg(long, value_name = "N", value_parser = at_least::<1>)]
     new: Option<usize>,
+    /// Time each kernel of one GPU by itself, with made-up weights: at the context, and for the prompt, of --prompt [default: 512]
+    #[arg(long)]
+    kernels: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -52,6 +56,10 @@ fn at_least<const MIN: usize>(text: &str) -> Result<usize, String> {
 }
 
 pub(crate) fn run(args: &BenchArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
+    if args.kernels {
+        let rows = args.prompt.first().copied().unwrap_or(512);
+        return kernels::run(args.format.format(), (args.layers, rows, rows), args.json, cli, printer);
+    }
     let on_gpu = open::any_gpu(&open::devices(&cli.model)?);
     let prompts = match (args.prompt.is_empty(), on_gpu) {
         (false, _) => args.prompt.clone(),

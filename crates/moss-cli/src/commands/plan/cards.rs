@@ -16,7 +16,7 @@ pub(super) const FOR_DRIVER: u64 = GIB / 2;
 /// What a display takes of a card that is made for one.
 pub(super) const FOR_DISPLAY: u64 = GIB / 2;
 
-/// A card as its maker describes it.
+/// A card by its nominal figures: gathered from public tables, none of them measured here.
 struct Known {
     name: &'static str,
     /// GiB of memory.

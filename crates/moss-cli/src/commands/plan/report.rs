@@ -15,7 +15,7 @@ pub(super) struct Report<'a> {
 }
 
 impl Report<'_> {
-    /// `by_name` says that the cards are those of data sheets.
+    /// `by_name` says that the cards are those of the built-in table.
     pub(super) fn text(&self, language: Language, by_name: bool) -> String {
         let Subject { name, format, config, cache, .. } = self.subject;
         let mut lines = vec![words::title(language, name, format, config.num_layers, cache.positions())];

@@ -102,8 +102,8 @@ pub(super) fn data_sheets(language: Language) -> String {
     pick(
         language,
         format!(
-            "cards as their data sheets have them, less {driver} GiB for the driver and {display} GiB for a display on RTX cards"
+            "nominal figures of the cards, less {driver} GiB for the driver and {display} GiB for a display on RTX cards"
         ),
-        format!("显卡数据取自官方规格，扣除驱动占用 {driver} GiB，RTX 卡另扣显示占用 {display} GiB"),
+        format!("显卡按标称值计算，扣除驱动占用 {driver} GiB，RTX 卡另扣显示占用 {display} GiB"),
     )
 }

@@ -1,0 +1,94 @@
+//! `doctor`: what this machine has for the engine, what it could give, and with `--selftest` whether it does.
+
+mod cards;
+mod ceiling;
+mod machine;
+mod report;
+mod selftest;
+
+use std::process::ExitCode;
+
+use clap::Args;
+use moss::model::DeviceSpec;
+
+use crate::{
+    args::{Cli, ModelArgs},
+    gpu, open,
+    printer::Printer,
+};
+
+use cards::Driver;
+use ceiling::Ceiling;
+use machine::{Known, Place, Processor, Terminal};
+use selftest::Selftest;
+
+/// Look at driver, GPUs, terminal and disks, and say what speed to expect
+///
+/// Exit status 1 if the self-test fails.
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// Compare every kernel with the CPU's on every GPU, and let the demo models answer on each device
+    #[arg(long)]
+    selftest: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Everything that was looked at.
+struct Report {
+    processor: Processor,
+    terminal: Terminal,
+    places: Vec<Place>,
+    models: Vec<Known>,
+    driver: Option<Driver>,
+    libraries: Vec<String>,
+    /// The cards as the kernels see them, or why they see none.
+    cards: Result<Vec<gpu::KernelCard>, String>,
+    ceilings: Vec<Ceiling>,
+    selftest: Option<Selftest>,
+}
+
+pub(crate) fn run(args: &DoctorArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
+    let model = &cli.model;
+    let cards = gpu::cards(model.gpu_code).map_err(|error| error.to_string());
+    let tested = tested(model, cards.as_deref().unwrap_or_default())?;
+    let report = Report {
+        processor: Processor::measure(model)?,
+        terminal: Terminal::read(),
+        places: machine::places(model),
+        models: machine::models(model),
+        driver: cards::driver(),
+        libraries: machine::cuda_libraries(),
+        cards,
+        ceilings: ceiling::ceilings(),
+        selftest: args.selftest.then(|| Selftest::run(cli, &tested)),
+    };
+    let text = match args.json {
+        true => format!("{}\n", report.json()),
+        false => report.text(printer.language),
+    };
+    printer.answer(&text)?;
+    let passed = report.selftest.as_ref().is_none_or(|selftest| selftest.passed() && !report.lost_cards(cli));
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Cards that the self-test runs on: all of them, or those that `--gpu` names.
+fn tested(model: &ModelArgs, cards: &[gpu::KernelCard]) -> anyhow::Result<Vec<usize>> {
+    if model.gpu.is_none() {
+        return Ok(cards.iter().map(|card| card.ordinal).collect());
+    }
+    let ordinal = |device: DeviceSpec| match device {
+        DeviceSpec::Cpu => None,
+        DeviceSpec::Gpu { ordinal, .. } => Some(ordinal),
+    };
+    Ok(open::devices(model)?.into_iter().filter_map(ordinal).collect())
+}
+
+impl Report {
+    /// Whether the driver has cards that this build should run on and cannot reach.
+    fn lost_cards(&self, cli: &Cli) -> bool {
+        let has_cards = self.driver.as_ref().is_some_and(|driver| !driver.cards.is_empty());
+        has_cards && self.cards.is_err() && cli.model.gpu.as_deref() != Some("cpu")
+    }
+}

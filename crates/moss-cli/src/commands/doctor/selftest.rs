@@ -1,0 +1,177 @@
+//! `doctor --selftest`: every kernel beside the CPU's, and the demo models' transcripts, on the user's own devices.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use moss::{
+    Chat, ChatEvent, ChatOptions, EngineOptions, OpenOptions, PromptBuilder, SamplingParams, SystemText,
+    engine::EngineError, open_engine,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    args::{Cli, DemoArg, ModelArgs},
+    gpu::{self, Comparison},
+    open,
+};
+
+/// What the demo models answer at temperature 0, each in a conversation of its own: tests hold them against transformers' answers.
+const TRANSCRIPT: [(&str, &str); 4] = [
+    ("你好", " 你好！我是 moss-rs 的小型演示模型。请问我一些简单的问题，或者输入 /help。"),
+    ("What is 3 + 4?", " 3 + 4 = 7."),
+    ("7 × 8 等于几？", " 7 × 8 = 56。"),
+    ("Send me an emoji", " Of course: 🌱 🚀 🌙 😀"),
+];
+
+/// Every kernel on one card.
+pub(super) struct Kernels {
+    pub(super) ordinal: usize,
+    pub(super) compared: Vec<Comparison>,
+    /// What ended it early.
+    pub(super) error: Option<String>,
+}
+
+/// The transcript on one device.
+pub(super) struct Transcript {
+    pub(super) device: String,
+    pub(super) format: &'static str,
+    /// Question, and what was said instead of the answer.
+    pub(super) wrong: Vec<(String, String)>,
+}
+
+pub(super) struct Selftest {
+    pub(super) kernels: Vec<Kernels>,
+    pub(super) transcripts: Vec<Transcript>,
+}
+
+impl Kernels {
+    fn run(ordinal: usize, newest_code: Option<u32>) -> Self {
+        let mut compared = Vec::new();
+        let ended = gpu::compare(ordinal, newest_code, &mut |comparison| compared.push(comparison));
+        Self { ordinal, compared, error: ended.err().map(|error| error.to_string()) }
+    }
+
+    pub(super) fn failed(&self) -> impl Iterator<Item = &Comparison> {
+        self.compared.iter().filter(|comparison| !comparison.passed)
+    }
+
+    pub(super) fn passed(&self) -> bool {
+        self.error.is_none() && self.failed().next().is_none()
+    }
+}
+
+impl Selftest {
+    /// On the CPU, and on every card of `ordinals`.
+    pub(super) fn run(cli: &Cli, ordinals: &[usize]) -> Self {
+        let kernels = ordinals.iter().map(|ordinal| Kernels::run(*ordinal, cli.model.gpu_code)).collect();
+        let mut devices = vec!["cpu".to_owned()];
+        devices.extend(ordinals.iter().map(usize::to_string));
+        let mut transcripts = Vec::new();
+        for device in devices {
+            for (format, demo) in [("int4", DemoArg::Int4), ("fp16", DemoArg::Fp16)] {
+                let model = ModelArgs {
+                    gpu: Some(device.clone()),
+                    demo: Some(demo),
+                    dtype: None,
+                    ..cli.model.clone()
+                };
+                let wrong = talk(&model).unwrap_or_else(|error| vec![("".into(), format!("{error:#}"))]);
+                transcripts.push(Transcript { device: device.clone(), format, wrong });
+            }
+        }
+        Self { kernels, transcripts }
+    }
+
+    pub(super) fn passed(&self) -> bool {
+        self.kernels.iter().all(Kernels::passed) && self.transcripts.iter().all(|told| told.wrong.is_empty())
+    }
+
+    pub(super) fn json(&self) -> Value {
+        let comparison = |found: &Comparison| {
+            json!({
+                "kernel": found.kernel, "shape": found.shape, "repeats": found.repeats, "passed": found.passed,
+                // JSON has no infinity.
+                "max_error": found.max_error.is_finite().then_some(found.max_error), "allowed": found.allowed,
+                "reason": found.reason,
+            })
+        };
+        let kernels = |kernels: &Kernels| {
+            json!({
+                "gpu": kernels.ordinal, "passed": kernels.passed(), "error": kernels.error,
+                "cases": kernels.compared.iter().map(comparison).collect::<Vec<_>>(),
+            })
+        };
+        let transcript = |told: &Transcript| json!({ "device": told.device, "format": told.format, "passed": told.wrong.is_empty(), "wrong": told.wrong });
+        json!({
+            "passed": self.passed(), "kernels": self.kernels.iter().map(kernels).collect::<Vec<_>>(),
+            "transcripts": self.transcripts.iter().map(transcript).collect::<Vec<_>>(),
+        })
+    }
+}
+
+/// The questions that were answered otherwise, with what was said.
+fn talk(model: &ModelArgs) -> anyhow::Result<Vec<(String, String)>> {
+    let folder = open::find(model)?.folder;
+    let load = Some(open::load_options(model, 2 * 2048)?); // two windows: a conversation may still hold one
+    let options = OpenOptions { engine: EngineOptions::default(), load };
+    let engine = Arc::new(open_engine(&folder.display().to_string(), options)?);
+    let mut wrong = Vec::new();
+    for (question, expected) in TRANSCRIPT {
+        let tokenizer = engine.tokenizer().context("the demo model has no tokenizer")?.clone();
+        let builder = PromptBuilder::new(tokenizer, SystemText::Published, None)?;
+        let chat = ChatOptions { sampling: SamplingParams::greedy(), ..ChatOptions::default() };
+        let found = answer(&mut Chat::new(engine.clone(), builder, chat), question)?;
+        if found != expected {
+            wrong.push((question.to_owned(), found));
+        }
+    }
+    Ok(wrong)
+}
+
+fn answer(chat: &mut Chat, question: &str) -> Result<String, EngineError> {
+    for event in chat.ask(question)? {
+        match event {
+            ChatEvent::Finished(outcome) => return Ok(outcome.text),
+            ChatEvent::Failed(error) => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(String::new())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_transcript_is_what_transformers_answers() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/demo/golden.json");
+        let goldens: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+        for (question, answer) in TRANSCRIPT {
+            let asked = |case: &&Value| case["user"] == json!([question]) && case["system"] == "meta";
+            let case = goldens["cases"].as_array().unwrap().iter().find(asked).unwrap();
+            let greedy = case["expected"].as_array().unwrap().iter();
+            let greedy: Vec<_> = greedy.filter(|told| told["repetition_penalty"] == 1.0).collect();
+            assert_eq!(greedy.len(), 2, "both demo models");
+            assert!(greedy.iter().all(|told| told["text"] == answer), "{question}");
+        }
+    }
+
+    #[test]
+    fn a_kernel_that_is_off_or_a_card_that_ends_it_fails_the_test() {
+        let comparison = |passed| Comparison {
+            kernel: "layer_norm".into(),
+            shape: "1 row".into(),
+            max_error: 0.5,
+            allowed: 0.1,
+            reason: String::new(),
+            repeats: true,
+            passed,
+        };
+        let kernels = |compared, error| Kernels { ordinal: 0, compared, error };
+        assert!(kernels(vec![comparison(true)], None).passed());
+        assert!(!kernels(vec![comparison(true), comparison(false)], None).passed());
+        assert!(!kernels(vec![comparison(true)], Some("gone".into())).passed());
+    }
+}

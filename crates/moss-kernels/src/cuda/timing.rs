@@ -1,0 +1,382 @@
+//! What each kernel of a decode step or of a prompt takes by itself, at the published model's sizes, beside the whole.
+//!
+//! Every layer has weights and a cache of its own, made up on the card. So a kernel that runs over all layers in turn finds nothing of its
+//! weights in the second-level cache, as in a step. The kernels of a step are timed as a step runs them, recorded as a graph.
+
+use half::f16;
+
+use super::{
+    Buffer, DecodeRows, DecodeScratch, Gpu, GpuLinear, Graph, LinearPair, NormWeights, PANEL_VALUES,
+    PREFILL_TILE, PrefillTiles, Product, Watch,
+    attention::BLOCK_POSITIONS,
+    rig::{Layer, LayerShape, Pass, norm},
+};
+use crate::{GptqBits, KernelError, made_up::noise};
+
+const SHAPE: LayerShape = LayerShape::MOON;
+const VOCABULARY: usize = 107_008;
+
+/// Times that something is measured; the median counts.
+const SAMPLES: usize = 9;
+
+/// Starts of a graph between two looks at the clock: the first of them waits for the host.
+const STARTS: usize = 8;
+
+/// One kernel, or one product of many rows with what it takes to make.
+#[derive(Debug, Clone)]
+pub struct KernelTime {
+    /// Its name, and whose part of the network it is.
+    pub kernel: &'static str,
+    /// Times that it runs.
+    pub calls: usize,
+    /// Bytes that each run reads and writes at least.
+    pub bytes: u64,
+    /// Floating-point operations of each run.
+    pub operations: f64,
+    /// Seconds of each run, by itself.
+    pub seconds: f64,
+}
+
+/// A step or a prompt, and its parts.
+#[derive(Debug, Clone)]
+pub struct Times {
+    /// In the order of a layer.
+    pub kernels: Vec<KernelTime>,
+    /// Seconds of all of it together.
+    pub whole: f64,
+}
+
+impl Times {
+    /// Seconds of the parts, one after the other.
+    pub fn sum(&self) -> f64 {
+        self.kernels.iter().map(|kernel| kernel.calls as f64 * kernel.seconds).sum()
+    }
+}
+
+/// A network of made-up weights on a card.
+pub struct Timing<'a> {
+    gpu: &'a Gpu,
+    layers: Vec<Layer>,
+    final_norm: NormWeights,
+    lm_head: GpuLinear,
+}
+
+impl std::fmt::Debug for Timing<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Timing").field("layers", &self.layers.len()).finish_non_exhaustive()
+    }
+}
+
+/// What a step or a prompt is made of; a product of many rows is one part with its dequantising.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Embedding,
+    Norm,
+    Heads,
+    Attention,
+    Residual,
+    QkvProduct,
+    InnerProduct,
+    PlaceHeads,
+    PlaceInner,
+    OutProduct,
+    FcOutProduct,
+    Close,
+    FinalNorm,
+    LmHead,
+}
+
+const STEP: [Part; 4] = [Part::Norm, Part::Heads, Part::Attention, Part::Residual];
+
+const PROMPT: [Part; 9] = [
+    Part::Norm,
+    Part::QkvProduct,
+    Part::PlaceHeads,
+    Part::InnerProduct,
+    Part::PlaceInner,
+    Part::Attention,
+    Part::OutProduct,
+    Part::FcOutProduct,
+    Part::Close,
+];
+
+/// The buffers of a pass of `rows` rows at the end of `context` positions.
+struct Buffers {
+    pass: Pass,
+    rows: usize,
+    context: usize,
+    ids: Buffer<u32>,
+    table: Buffer<u32>,
+    tiles: Buffer<u32>,
+    scratch: DecodeScratch,
+    product: Buffer<f16>,
+    panel: Buffer<f16>,
+    final_normed: Buffer<f16>,
+    last_row: Buffer<u32>,
+    logits: Buffer<f32>,
+}
+
+impl<'a> Timing<'a> {
+    /// `layers` layers in f16 or packed, with a cache of `positions` each, and the head.
+    ///
+    /// # Errors
+    /// [`KernelError::OutOfMemory`].
+    pub fn new(
+        gpu: &'a Gpu,
+        bits: Option<GptqBits>,
+        layers: usize,
+        positions: usize,
+    ) -> Result<Self, KernelError> {
+        let (hidden, inner) = (SHAPE.hidden(), SHAPE.inner_size);
+        let blocks = positions.div_ceil(BLOCK_POSITIONS);
+        let cached: Vec<f16> =
+            noise(blocks * BLOCK_POSITIONS * hidden, 1.0, 1).into_iter().map(f16::from_f32).collect();
+        let layer = |number: usize| -> Result<Layer, KernelError> {
+            let linear = |inputs, outputs, bias: Option<&[f32]>, seed: u32| {
+                GpuLinear::random(gpu, bits, inputs, outputs, bias, 8 * number as u32 + seed)
+            };
+            let inputs = LinearPair {
+                first: linear(hidden, 3 * hidden, None, 0)?,
+                second: linear(hidden, inner, Some(&vec![0.01; inner]), 1)?,
+            };
+            let outputs = LinearPair {
+                first: linear(hidden, hidden, None, 2)?,
+                second: linear(inner, hidden, Some(&vec![0.01; hidden]), 3)?,
+            };
+            let mut layer = Layer::new(gpu, SHAPE, inputs, outputs, blocks)?;
+            // The published heads fill their stride.
+            layer.cache.keys = gpu.upload(&cached)?;
+            layer.cache.values = gpu.upload(&cached)?;
+            Ok(layer)
+        };
+        let bias = vec![0.01; VOCABULARY];
+        Ok(Self {
+            gpu,
+            layers: (0..layers).map(layer).collect::<Result<_, _>>()?,
+            final_norm: norm(gpu, hidden)?,
+            lm_head: GpuLinear::random(gpu, None, hidden, VOCABULARY, Some(&bias), u32::MAX)?,
+        })
+    }
+
+    /// A step of one sequence whose new token is the last of `context` positions.
+    ///
+    /// # Errors
+    /// [`KernelError::Argument`] for more positions than the cache holds; [`KernelError::OutOfMemory`]; [`KernelError::Driver`].
+    pub fn step(&self, context: usize) -> Result<Times, KernelError> {
+        let b = self.buffers(1, context)?;
+        let whole = self.recorded(|| self.all(&b, &STEP), 1)?;
+        let mut kernels = Vec::new();
+        for part in [&[Part::Embedding][..], &STEP, &[Part::FinalNorm, Part::LmHead]].concat() {
+            // What runs once is repeated, too, but for the head, which takes long enough.
+            let runs = if part == Part::LmHead { 2 } else { self.layers.len().max(32) };
+            let seconds = self.recorded(|| self.repeat(&b, part, runs), runs)?;
+            kernels.push(self.described(&b, part, seconds));
+        }
+        Ok(Times { kernels, whole })
+    }
+
+    /// A prompt of `rows` tokens, with the logits of the last.
+    ///
+    /// # Errors
+    /// As for [`Timing::step`].
+    pub fn prompt(&self, rows: usize) -> Result<Times, KernelError> {
+        let b = self.buffers(rows, rows)?;
+        let whole = self.launched(|| self.all(&b, &PROMPT), 1)?;
+        let mut kernels = Vec::new();
+        for part in [&[Part::Embedding][..], &PROMPT, &[Part::FinalNorm, Part::LmHead]].concat() {
+            let runs = self.layers.len().max(8);
+            let seconds = self.launched(|| self.repeat(&b, part, runs), runs)?;
+            kernels.push(self.described(&b, part, seconds));
+        }
+        Ok(Times { kernels, whole })
+    }
+
+    fn buffers(&self, rows: usize, context: usize) -> Result<Buffers, KernelError> {
+        let gpu = self.gpu;
+        let hidden = SHAPE.hidden();
+        let held = self.layers.first().map_or(0, |layer| layer.cache.num_blocks() * BLOCK_POSITIONS);
+        super::rule(
+            "timing",
+            "context",
+            context,
+            (rows..=held).contains(&context),
+            format!("{rows} to {held}"),
+        )?;
+        let Some(layer) = self.layers.first() else {
+            return Err(KernelError::Argument {
+                op: "timing",
+                arg: "layers",
+                found: 0,
+                rule: "at least 1".into(),
+            });
+        };
+        let numbers = |range: std::ops::Range<usize>| range.map(|n| n as u32).collect::<Vec<_>>();
+        let positions = numbers(context - rows..context);
+        let mut tiles = Vec::new();
+        for first in (0..rows).step_by(PREFILL_TILE) {
+            tiles
+                .extend([0, first, PREFILL_TILE.min(rows - first), context - rows + first].map(|n| n as u32));
+        }
+        Ok(Buffers {
+            // Blocks in order: a position is its own slot.
+            pass: Pass::new(gpu, SHAPE, layer, &positions, &positions)?,
+            rows,
+            context,
+            ids: gpu.upload(&numbers(1000..1000 + rows))?,
+            table: gpu.upload(&numbers(0..layer.cache.num_blocks()))?,
+            tiles: gpu.upload(&tiles)?,
+            scratch: DecodeScratch::new(gpu, 1, held, SHAPE.heads())?,
+            product: gpu.zeros(if rows > 1 { rows * SHAPE.inner_size.max(3 * hidden) } else { 0 })?,
+            panel: gpu.zeros(if rows > 1 { PANEL_VALUES } else { 0 })?,
+            final_normed: gpu.zeros(hidden)?,
+            last_row: gpu.upload(&[rows as u32 - 1])?,
+            logits: gpu.zeros(VOCABULARY)?,
+        })
+    }
+
+    /// Everything, in the order of the network.
+    fn all(&self, b: &Buffers, of_layer: &[Part]) -> Result<(), KernelError> {
+        self.repeat(b, Part::Embedding, 1)?;
+        for layer in &self.layers {
+            of_layer.iter().try_for_each(|part| self.run(b, *part, layer))?;
+        }
+        self.repeat(b, Part::FinalNorm, 1)?;
+        self.repeat(b, Part::LmHead, 1)
+    }
+
+    /// One part, over the layers in turn.
+    fn repeat(&self, b: &Buffers, part: Part, times: usize) -> Result<(), KernelError> {
+        self.layers.iter().cycle().take(times).try_for_each(|layer| self.run(b, part, layer))
+    }
+
+    fn run(&self, b: &Buffers, part: Part, layer: &Layer) -> Result<(), KernelError> {
+        let (gpu, pass, n) = (self.gpu, &b.pass, b.rows);
+        let watch = Watch { flag: &pass.flag, layer: 0 };
+        let LinearPair { first: qkv, second: fc_in } = &layer.inputs;
+        let LinearPair { first: out_proj, second: fc_out } = &layer.outputs;
+        // Nothing is act-order here: both products read what the norm wrote once.
+        let [h, _] = pass.normed(layer);
+        let [attended, inner] = pass.ready(layer);
+        let last = super::LinearInput { values: &b.final_normed, stride: self.lm_head.input_stride() };
+        let product = |linear: &GpuLinear, x, to: Product<'_>| gpu.matmul(linear, x, n, to, &b.panel);
+        let sum = Product::Add(&pass.stream, SHAPE.hidden());
+        let place = |linear: &GpuLinear, is_inner| {
+            let to = pass.targets(layer);
+            gpu.heads_and_inner(&b.product, linear.out_features(), is_inner, n, (qkv, fc_in), &to)
+        };
+        match part {
+            Part::Embedding => {
+                let table = self.lm_head.dense_rows()?;
+                gpu.embedding(table, b.ids.all(), SHAPE.hidden(), n, &pass.stream, Some(&pass.flag))
+            }
+            Part::Norm => gpu.layer_norm(&pass.stream, None, n, &layer.norm, &[(h, qkv)]),
+            Part::Heads => gpu.linear_heads(&layer.inputs, [h, h], n, &pass.targets(layer), watch),
+            Part::Residual => gpu.linear_residual(&layer.outputs, [attended, inner], n, &pass.stream, watch),
+            Part::Attention => self.attend(b, layer),
+            Part::QkvProduct => product(qkv, h, Product::Store(&b.product, qkv.out_features())),
+            Part::InnerProduct => product(fc_in, h, Product::Store(&b.product, fc_in.out_features())),
+            Part::PlaceHeads => place(qkv, false),
+            Part::PlaceInner => place(fc_in, true),
+            Part::OutProduct => product(out_proj, attended, sum),
+            Part::FcOutProduct => product(fc_out, inner, sum),
+            Part::Close => gpu.close_layer(&pass.stream, fc_out, n, watch),
+            Part::FinalNorm => {
+                let row = Some(b.last_row.all());
+                gpu.layer_norm(&pass.stream, row, 1, &self.final_norm, &[(last, &self.lm_head)])
+            }
+            Part::LmHead => gpu.linear_store(&self.lm_head, last, 1, b.logits.all(), watch),
+        }
+    }
+
+    fn attend(&self, b: &Buffers, layer: &Layer) -> Result<(), KernelError> {
+        let (pass, layout) = (&b.pass, SHAPE.heads());
+        let [attended, _] = pass.ready(layer);
+        let (tables, max_blocks) = (b.table.all(), b.table.len());
+        let out = (attended, &layer.outputs.first);
+        if b.rows == 1 {
+            let positions = pass.positions.all();
+            let rows = DecodeRows { tables, max_blocks, rows: None, positions, count: 1 };
+            return self.gpu.attention_decode(&pass.q, &layer.cache, rows, &b.scratch, out, layout);
+        }
+        let tiles = PrefillTiles { tables, max_blocks, tiles: b.tiles.all(), count: b.tiles.len() / 4 };
+        self.gpu.attention_prefill(&pass.q, &layer.cache, tiles, b.rows, out, layout)
+    }
+
+    /// Seconds of each of `runs` that `what` makes, recorded as a graph.
+    fn recorded(&self, what: impl Fn() -> Result<(), KernelError>, runs: usize) -> Result<f64, KernelError> {
+        let mut graph = Graph::record(self.gpu, what)?;
+        median(|| {
+            let seconds = self.gpu.time(|| (0..STARTS).try_for_each(|_| graph.launch()))?;
+            Ok(seconds / (STARTS * runs) as f64)
+        })
+    }
+
+    /// The same, started one by one: many rows keep the card busy for longer than a start takes.
+    fn launched(&self, what: impl Fn() -> Result<(), KernelError>, runs: usize) -> Result<f64, KernelError> {
+        median(|| Ok(self.gpu.time(&what)? / runs as f64))
+    }
+
+    fn described(&self, b: &Buffers, part: Part, seconds: f64) -> KernelTime {
+        let (hidden, inner) = (SHAPE.hidden() as u64, SHAPE.inner_size as u64);
+        let (rows, context) = (b.rows as u64, b.context as u64);
+        let layer = |pick: &dyn Fn(&Layer) -> u64| self.layers.first().map_or(0, pick);
+        let pair = |pair: &LinearPair| pair.first.weight_bytes() + pair.second.weight_bytes();
+        let product = |inputs: u64, outputs: u64| 2.0 * (inputs * outputs * rows) as f64;
+        // Queries see what is before them: half of the new positions on average.
+        let seen = rows * (context - rows) + rows * (rows + 1) / 2;
+        let (kernel, bytes, operations) = match part {
+            Part::Embedding => ("embedding", rows * hidden * 6, 0.0),
+            Part::Norm => ("layer_norm", rows * hidden * 6 + 8 * hidden, 0.0),
+            Part::Heads => {
+                ("linear: qkv_proj, fc_in", layer(&|l| pair(&l.inputs)), product(hidden, 3 * hidden + inner))
+            }
+            Part::Residual => {
+                ("linear: out_proj, fc_out", layer(&|l| pair(&l.outputs)), product(hidden + inner, hidden))
+            }
+            Part::Attention => (
+                if rows == 1 { "attention_decode" } else { "attention_prefill" },
+                4 * hidden * context + 4 * hidden * rows,
+                (4 * hidden * seen) as f64,
+            ),
+            Part::QkvProduct => (
+                "product: qkv_proj",
+                layer(&|l| l.inputs.first.weight_bytes()) + rows * 8 * hidden,
+                product(hidden, 3 * hidden),
+            ),
+            Part::InnerProduct => (
+                "product: fc_in",
+                layer(&|l| l.inputs.second.weight_bytes()) + rows * 2 * (hidden + inner),
+                product(hidden, inner),
+            ),
+            Part::PlaceHeads => ("heads_and_inner: heads", rows * 12 * hidden, 0.0),
+            Part::PlaceInner => ("heads_and_inner: inner", rows * 4 * inner, 0.0),
+            Part::OutProduct => (
+                "product: out_proj",
+                layer(&|l| l.outputs.first.weight_bytes()) + rows * 10 * hidden,
+                product(hidden, hidden),
+            ),
+            Part::FcOutProduct => (
+                "product: fc_out",
+                layer(&|l| l.outputs.second.weight_bytes()) + rows * (2 * inner + 8 * hidden),
+                product(inner, hidden),
+            ),
+            Part::Close => ("add_bias", rows * 8 * hidden, 0.0),
+            Part::FinalNorm => ("layer_norm: final", 14 * hidden, 0.0),
+            Part::LmHead => {
+                ("linear: lm_head", self.lm_head.weight_bytes(), 2.0 * (hidden * VOCABULARY as u64) as f64)
+            }
+        };
+        let once = matches!(part, Part::Embedding | Part::FinalNorm | Part::LmHead);
+        let calls = if once { 1 } else { self.layers.len() };
+        KernelTime { kernel, calls, bytes, operations, seconds }
+    }
+}
+
+/// The median of several measurements, after two that do not count.
+fn median(mut measure: impl FnMut() -> Result<f64, KernelError>) -> Result<f64, KernelError> {
+    measure()?;
+    measure()?;
+    let mut times = (0..SAMPLES).map(|_| measure()).collect::<Result<Vec<_>, _>>()?;
+    times.sort_by(f64::total_cmp);
+    Ok(times.get(SAMPLES / 2).copied().unwrap_or(f64::NAN))
+}
