@@ -39,9 +39,9 @@ function conversation(raw, where) {
   check(Array.isArray(raw.nodes), `${where}.nodes`, raw.nodes, "a list");
   const byId = new Map();
   const nodes = raw.nodes.map((rawNode, index) => {
-    const read = node(rawNode, byId, `${where}.nodes[${index}]`);
-    byId.set(read.id, read);
-    return read;
+    const checked = node(rawNode, byId, `${where}.nodes[${index}]`);
+    byId.set(checked.id, checked);
+    return checked;
   });
   return {
     id: id(raw.id, `${where}.id`),
@@ -59,7 +59,7 @@ function conversation(raw, where) {
 
 function node(raw, earlier, where) {
   check(isObject(raw), where, raw, "an object");
-  const read = {
+  const checked = {
     id: id(raw.id, `${where}.id`),
     parent: raw.parent === null ? null : id(raw.parent, `${where}.parent`),
     role: raw.role,
@@ -68,19 +68,19 @@ function node(raw, earlier, where) {
     // What was being written when the file was made has ended since.
     state: raw.state === "streaming" ? "stopped" : raw.state,
   };
-  check(!earlier.has(read.id) && read.id !== ROOT, `${where}.id`, read.id, "one of its own");
+  check(!earlier.has(checked.id) && checked.id !== ROOT, `${where}.id`, checked.id, "one of its own");
   // A parent stands before its children: that alone rules out circles.
-  check(read.parent === null || earlier.has(read.parent), `${where}.parent`, read.parent, "an earlier message");
-  const expected = read.parent === null || earlier.get(read.parent).role === "assistant" ? "user" : "assistant";
-  check(read.role === expected, `${where}.role`, read.role, expected);
-  check(["done", "stopped", "failed"].includes(read.state), `${where}.state`, read.state, "done, stopped or failed");
-  if (typeof raw.finish === "string") read.finish = raw.finish;
+  check(checked.parent === null || earlier.has(checked.parent), `${where}.parent`, checked.parent, "an earlier message");
+  const expected = checked.parent === null || earlier.get(checked.parent).role === "assistant" ? "user" : "assistant";
+  check(checked.role === expected, `${where}.role`, checked.role, expected);
+  check(["done", "stopped", "failed"].includes(checked.state), `${where}.state`, checked.state, "done, stopped or failed");
+  if (typeof raw.finish === "string") checked.finish = raw.finish;
   if (isObject(raw.problem)) {
     const { kind, message, status, param } = raw.problem;
-    read.problem = { kind: String(kind), message: String(message ?? ""), status: status ?? null, param: param ?? null, retryAfter: null };
+    checked.problem = { kind: String(kind), message: String(message ?? ""), status: status ?? null, param: param ?? null, retryAfter: null };
   }
-  if (isObject(raw.stats)) read.stats = Object.fromEntries(Object.entries(raw.stats).filter(([, value]) => Number.isFinite(value)));
-  return read;
+  if (isObject(raw.stats)) checked.stats = Object.fromEntries(Object.entries(raw.stats).filter(([, value]) => Number.isFinite(value)));
+  return checked;
 }
 
 function chosen(raw, byId, where) {
