@@ -3,6 +3,7 @@
 
 const PREFERENCES = "moss.settings";
 const KEY = "moss.key";
+const PLACE = "moss.place";
 
 /** A null language or theme follows the browser; `sampling` holds only what was moved. */
 const DEFAULTS = { language: null, theme: null, sampling: {}, system: "", plugins: {}, list: true };
@@ -23,6 +24,15 @@ export class Settings extends EventTarget {
       // Full or forbidden: the setting holds for as long as the page is open.
     }
     this.dispatchEvent(new CustomEvent("change", { detail: name }));
+  }
+
+  /** The conversation that is open in this tab. */
+  get place() {
+    return session((storage) => storage.getItem(PLACE));
+  }
+
+  set place(id) {
+    session((storage) => storage.setItem(PLACE, id));
   }
 
   get key() {
