@@ -1,5 +1,5 @@
 // All conversations, the one that is open, and the answers being written. The views listen:
-// "list" (titles, order, who is answering), "open" (another conversation), "thread" (its messages), "node" (one of them has
+// "list" (titles, order, who is answering), "open" (another conversation), "thread" (its messages), "amend" (its system text, plugins or draft), "node" (one of them has
 // grown; detail: node), "trouble" (saving failed; detail: the browser's error).
 
 import { newId } from "./dom.js";
@@ -116,6 +116,7 @@ export class Chats extends EventTarget {
     Object.assign(this.current, changes);
     for (const name of ["system", "plugins"]) if (name in changes) this.settings.set(name, changes[name]);
     if (this.#all.has(this.current.id)) this.#save(this.current);
+    this.#tell("amend");
   }
 
   // Messages

@@ -28,7 +28,7 @@ export class ComposerView {
     });
     this.area.addEventListener("keydown", (event) => this.#key(event));
     this.area.addEventListener("input", () => this.#typed());
-    for (const event of ["open", "thread", "list", "node"]) chats.addEventListener(event, () => this.refresh(event));
+    for (const event of ["open", "thread", "list", "node", "amend"]) chats.addEventListener(event, () => this.refresh(event));
     this.refresh("open");
   }
 
