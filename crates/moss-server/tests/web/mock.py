@@ -123,7 +123,7 @@ class Handler(BaseHTTPRequestHandler):
             text, pause = " ".join(f"word{n}" for n in range(400)), 0.05
         elif "[html]" in last:
             text = HTML
-        elif "[rich]" in last:
+        elif "[rich]" in last or "快速排序" in last:
             text = RICH
         elif "[length]" in last:
             finish = "length"

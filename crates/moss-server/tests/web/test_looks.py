@@ -144,3 +144,13 @@ def test_reduced_motion_stops_all_animation(open_page):
     page = open_page(reduced_motion="reduce")
     send(page, "hello", done=False)
     assert page.evaluate("document.getAnimations().length") == 0
+
+
+def test_on_a_wide_screen_the_list_and_the_conversation_share_the_window(page):
+    send(page, "a title that is far too long for the list at the side")
+    boxes = {name: page.locator(f"#{name}").bounding_box() for name in ("sidebar", "main", "composer")}
+    assert boxes["sidebar"]["width"] == 272
+    assert boxes["main"] == {"x": boxes["sidebar"]["width"], "y": 0, "width": 1280 - boxes["sidebar"]["width"], "height": 800}
+    assert boxes["sidebar"]["height"] == 800 and boxes["composer"]["y"] + boxes["composer"]["height"] < 800
+    press(page, "Hide conversations")
+    assert page.locator("#main").bounding_box()["width"] == 1280

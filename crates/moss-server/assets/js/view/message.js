@@ -106,9 +106,9 @@ export class MessageView {
     const versions = siblings(chats.current, node);
     const parts = [];
     if (versions.length > 1) parts.push(this.#switcher(versions));
-    parts.push(copyButton("copy", () => node.text));
+    if (node.text) parts.push(copyButton("copy", () => node.text));
     if (node.role === "user") parts.push(button("edit", "edit", () => this.edit()));
-    else parts.push(button("regenerate", "retry", () => this.actions.regenerate(node)));
+    else if (node.state !== "failed") parts.push(button("regenerate", "retry", () => this.actions.regenerate(node)));
     if (node.stats?.tokens_per_s) parts.push(h("span", { class: "stats" }, statsText(node.stats)));
     const key = JSON.stringify([document.documentElement.lang, versions.map((version) => version.id), node.stats]);
     if (this.bar.dataset.key === key && this.bar.childElementCount) return;
