@@ -87,7 +87,7 @@ class Handler(BaseHTTPRequestHandler):
         path = self.path.split("?")[0]
         if path == "/api/info":
             if self.allowed():
-                self.json(200, {"model": "moss-moon-003-sft-int4", "version": "0.1.0", "context_length": CONTEXT_LENGTH, "limits": {},
+                self.json(200, {"model": "stand-in", "version": "0.1.0", "context_length": CONTEXT_LENGTH, "limits": {},
                                 "defaults": {"temperature": 0.7, "top_p": 0.8, "top_k": 40, "repetition_penalty": 1.02, "max_tokens": 512}})
         elif path == "/mock/log":
             self.json(200, {"bodies": self.log.bodies, "left": self.log.left})

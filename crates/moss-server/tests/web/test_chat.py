@@ -135,4 +135,4 @@ def test_settings_travel_with_the_request(page, log):
     assert body["messages"][0] == {"role": "system", "content": "You are brief."}
     assert body["temperature"] == 0.3 and body["top_p"] == 0.8 and body["repetition_penalty"] == 1.02 and body["max_tokens"] == 512
     assert body["moss"] == {"max_time_s": 30, "plugins": {"web_search": False, "calculator": True, "equation_solver": False, "text_to_image": False}}
-    assert body["stream"] is True and body["stream_options"] == {"include_usage": True} and body["model"] == "moss-moon-003-sft-int4"
+    assert body["stream"] is True and body["stream_options"] == {"include_usage": True} and body["model"] == "stand-in"
