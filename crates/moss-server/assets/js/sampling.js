@@ -20,11 +20,17 @@ export function slidersFor(info) {
   });
 }
 
+/** Whether the model was trained with plugins; unknown counts as yes. */
+export function hasPlugins(info) {
+  return info?.plugins !== false;
+}
+
 /** A request's fields: what the user moved, else the slider's own value. */
 export function requestFields(info, own, plugins) {
   const values = Object.fromEntries(slidersFor(info).map(({ name, value, min, max }) => [name, Math.min(Math.max(own[name] ?? value, min), max)]));
   const { max_time_s, ...fields } = values;
-  return { ...fields, moss: { max_time_s, plugins: Object.fromEntries(PLUGINS.map((name) => [name, plugins[name] === true])) } };
+  const on = (name) => hasPlugins(info) && plugins[name] === true;
+  return { ...fields, moss: { max_time_s, plugins: Object.fromEntries(PLUGINS.map((name) => [name, on(name)])) } };
 }
 
 function number(value) {

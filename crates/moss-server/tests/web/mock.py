@@ -87,7 +87,7 @@ class Handler(BaseHTTPRequestHandler):
         path = self.path.split("?")[0]
         if path == "/api/info":
             if self.allowed():
-                self.json(200, {"model": "stand-in", "version": "0.1.0", "context_length": CONTEXT_LENGTH, "limits": {},
+                self.json(200, {"model": "stand-in", "version": "0.1.0", "context_length": CONTEXT_LENGTH, "plugins": True, "limits": {"max_time_s": 600.0},
                                 "defaults": {"temperature": 0.7, "top_p": 0.8, "top_k": 40, "repetition_penalty": 1.02, "max_tokens": 512}})
         elif path == "/mock/log":
             self.json(200, {"bodies": self.log.bodies, "left": self.log.left})
@@ -152,7 +152,7 @@ class Handler(BaseHTTPRequestHandler):
         self.event({"choices": [{"index": 0, "delta": {}, "finish_reason": finish}]})
         prompt = sum(len(message["content"]) for message in body["messages"]) // 2 + 379
         self.event({"choices": [], "usage": {"prompt_tokens": prompt, "completion_tokens": len(pieces), "total_tokens": prompt + len(pieces)},
-                    "moss": {"time_to_first_token_s": 0.07, "tokens_per_s": len(pieces) / (time.monotonic() - begin), "stop_reason": "end_of_turn" if finish == "stop" else "max_new_tokens"}})
+                    "moss": {"time_to_first_token_s": 0.07, "tokens_per_s": len(pieces) / (time.monotonic() - begin), "stop_reason": "end_of_turn" if finish == "stop" else "max_tokens"}})
         self.raw("data: [DONE]\n\n")
 
     def stall(self):

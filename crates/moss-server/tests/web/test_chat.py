@@ -136,3 +136,18 @@ def test_settings_travel_with_the_request(page, log):
     assert body["temperature"] == 0.3 and body["top_p"] == 0.8 and body["repetition_penalty"] == 1.02 and body["max_tokens"] == 512
     assert body["moss"] == {"max_time_s": 30, "plugins": {"web_search": False, "calculator": True, "equation_solver": False, "text_to_image": False}}
     assert body["stream"] is True and body["stream_options"] == {"include_usage": True} and body["model"] == "stand-in"
+
+
+@pytest.mark.mock_only
+def test_a_model_without_plugins_is_offered_none(page, log):
+    press(page, "Settings")
+    page.get_by_role("switch", name="Calculator").check()
+    page.route("**/api/info", lambda route: route.fulfill(json={**route.fetch().json(), "plugins": False}))
+    page.reload()
+    expect(page.locator("#server")).to_have_text("stand-in")
+    expect(page.locator("#plugins-on")).to_be_hidden()
+    press(page, "Settings")
+    expect(page.get_by_role("switch")).to_have_count(0)
+    press(page, "Close", page.locator("#settings"))
+    send(page, "hello")
+    assert not any(log.bodies()[-1]["moss"]["plugins"].values())

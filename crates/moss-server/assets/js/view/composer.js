@@ -3,7 +3,7 @@
 import { icon } from "../dom.js";
 import { t } from "../i18n.js";
 import { contextTokens } from "../meter.js";
-import { PLUGINS } from "../sampling.js";
+import { PLUGINS, hasPlugins } from "../sampling.js";
 
 const SAVE_DRAFT_MS = 500;
 /** The share of the window from which on the meter warns. */
@@ -64,7 +64,7 @@ export class ComposerView {
     this.rate.textContent = rate ? t("rate", { n: rate.toFixed(rate < 100 ? 1 : 0) }) : "";
     this.#drawMeter();
     const on = PLUGINS.filter((name) => this.chats.current.plugins[name]).length;
-    this.plugins.hidden = on === 0;
+    this.plugins.hidden = on === 0 || !hasPlugins(this.chats.info);
     this.plugins.textContent = on === 1 ? t("plugins_on_one") : t("plugins_on", { n: on });
   }
 

@@ -6,7 +6,7 @@ import { languageOf, t } from "../i18n.js";
 import { Markdown, copyButton } from "../markdown.js";
 import { siblings } from "../tree.js";
 
-const FINISHES = { length: "finish_length", max_new_tokens: "finish_length", time_limit: "finish_time", window_full: "finish_window" };
+const FINISHES = { length: "finish_length", max_tokens: "finish_length", time_limit: "finish_time", window_full: "finish_window" };
 const PATIENCE_S = 5;
 
 export class MessageView {

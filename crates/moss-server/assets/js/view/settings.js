@@ -3,7 +3,7 @@
 import * as archive from "../archive.js";
 import { download, h } from "../dom.js";
 import { t } from "../i18n.js";
-import { PLUGINS, slidersFor } from "../sampling.js";
+import { PLUGINS, hasPlugins, slidersFor } from "../sampling.js";
 import { fileName } from "./sidebar.js";
 import { toast } from "./toast.js";
 
@@ -45,6 +45,7 @@ export class SettingsView {
   redraw() {
     this.system.value = this.chats.current.system;
     this.key.value = this.settings.key;
+    document.getElementById("plugin-switches").hidden = !hasPlugins(this.chats.info);
     document.getElementById("plugins").replaceChildren(...PLUGINS.map((name) => this.#plugin(name)));
     document.getElementById("sliders").replaceChildren(...slidersFor(this.chats.info).map((slider) => this.#slider(slider)));
     const remove = document.getElementById("delete-all");

@@ -92,7 +92,7 @@ export default {
   system: "System text",
   system_hint: "Tells MOSS who it is. Left empty, MOSS's own instruction is used.",
   plugins: "Plugins",
-  plugins_hint: "For the plugin models: MOSS may write calls to these.",
+  plugins_hint: "MOSS may write calls to these.",
   plugins_on: "{n} plugins on",
   plugins_on_one: "1 plugin on",
   plugin_web_search: "Web search",

@@ -92,7 +92,7 @@ export default {
   system: "系统指令",
   system_hint: "告诉 MOSS 它是谁。留空则使用 MOSS 自带的指令。",
   plugins: "插件",
-  plugins_hint: "适用于插件模型：MOSS 可以写出对它们的调用。",
+  plugins_hint: "MOSS 可以写出对它们的调用。",
   plugins_on: "已启用 {n} 个插件",
   plugins_on_one: "已启用 1 个插件",
   plugin_web_search: "网页搜索",
