@@ -39,10 +39,6 @@ def texts(page):
     return [message.inner_text() for message in page.locator("article .prose, article .bubble").all()]
 
 
-def set_slider(page, label, value):
-    page.get_by_role("slider", name=label, exact=True).evaluate("(e, v) => { e.value = v; e.dispatchEvent(new Event('input')) }", str(value))
-
-
 def rows(page):
     return page.locator("#conversation-list .open")
 
