@@ -90,7 +90,7 @@ pub(crate) async fn ask(
 ) -> Result<Json<Answered>, ApiError> {
     let model = state.model()?.clone();
     let known = asked.uid.and_then(|uid| Some((state.conversations.find(&uid)?, uid)));
-    let (mut conversation, uid) = known.unwrap_or_else(|| Default::default());
+    let (mut conversation, uid) = known.unwrap_or_else(Default::default);
     let uid = if uid.is_empty() { uuid::Uuid::new_v4().to_string() } else { uid };
     let fields = shared::Shared { top_p: asked.top_p, temperature: asked.temperature, ..Default::default() };
     let mut plan = Plan::new(fields, &state.options)?;
