@@ -46,6 +46,7 @@ def main(folder):
         shoot("desktop-talk-end", talk)
         shoot("desktop-dark", talk, to_top, color_scheme="dark")
         shoot("desktop-settings", settings)
+        shoot("readme", lambda page: [send(page, text) for text in ("你好", "推荐五部科幻电影", "What is 3 + 4?")])
         shoot("chinese-empty", locale="zh-CN")
         shoot("chinese-settings-dark", settings, locale="zh-CN", color_scheme="dark")
         shoot("phone-empty", **PHONE)
