@@ -17,7 +17,7 @@ fn main() -> anyhow::Result<()> {
     writeln!(out, "seed {}", run.seed())?;
     for event in run {
         match event {
-            Event::Text { id: Some(id), piece } => writeln!(out, "{id:>6} {piece:?}")?,
+            Event::Text { id: Some(id), piece, .. } => writeln!(out, "{id:>6} {piece:?}")?,
             Event::Failed(error) => return Err(error.into()),
             event => writeln!(out, "{event:?}")?,
         }

@@ -30,6 +30,7 @@ pub(crate) enum Command {
     Generate(commands::generate::GenerateArgs),
     Download(commands::download::DownloadArgs),
     Inspect(commands::inspect::InspectArgs),
+    Serve(commands::serve::ServeArgs),
     Bench(commands::bench::BenchArgs),
     Doctor(commands::doctor::DoctorArgs),
     Plan(commands::plan::PlanArgs),

@@ -9,6 +9,7 @@ use moss::{
     model::{ModelError, placement::PlacementError},
     quantize::QuantizeError,
     sampling::SamplingError,
+    server::ServerError,
     text::TextError,
 };
 
@@ -41,6 +42,7 @@ fn hint_of_causes(error: &anyhow::Error) -> Option<String> {
             .or_else(|| cause.downcast_ref().map(QuantizeError::hint))
             .or_else(|| cause.downcast_ref().map(SamplingError::hint))
             .or_else(|| cause.downcast_ref().map(EngineError::hint))
+            .or_else(|| cause.downcast_ref().map(ServerError::hint))
             .flatten()
     })
 }

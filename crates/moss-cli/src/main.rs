@@ -18,13 +18,14 @@ use clap::Parser;
 
 use crate::{
     args::{Cli, Command},
+    commands::serve::LogFormat,
     printer::{Printer, Surroundings, Unwritable},
 };
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let printer = Printer::new(&cli.output, Surroundings::read());
-    start_tracing(&printer);
+    start_tracing(&cli, &printer);
     match run(&cli, &printer) {
         Ok(code) => code,
         Err(error) if error.downcast_ref().is_some_and(Unwritable::is_broken_pipe) => ExitCode::SUCCESS,
@@ -47,6 +48,7 @@ fn run(cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
         Some(Command::Generate(args)) => commands::generate::run(args, cli, printer),
         Some(Command::Download(args)) => commands::download::run(args, cli, printer),
         Some(Command::Inspect(args)) => commands::inspect::run(args, cli, printer),
+        Some(Command::Serve(args)) => commands::serve::run(args, cli, printer),
         Some(Command::Bench(args)) => commands::bench::run(args, cli, printer),
         Some(Command::Doctor(args)) => commands::doctor::run(args, cli, printer),
         Some(Command::Plan(args)) => commands::plan::run(args, cli, printer),
@@ -61,18 +63,26 @@ fn run(cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Spans and events of the libraries, for `-v`.
-fn start_tracing(printer: &Printer) {
+/// Spans and events of the libraries, for `-v`; a server's log.
+fn start_tracing(cli: &Cli, printer: &Printer) {
+    let serves = match &cli.command {
+        Some(Command::Serve(args)) => Some(args.log_format),
+        _ => None,
+    };
     let level = match printer.verbose {
+        0 if serves.is_some() && !cli.output.quiet => "info",
         0 => return,
         1 => "info",
         2 => "debug",
         _ => "trace",
     };
-    tracing_subscriber::fmt()
-        .with_env_filter(format!("moss={level},moss_model={level},moss_engine={level}"))
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(format!("moss={level},moss_model={level},moss_engine={level},moss_server={level}"))
         .with_writer(std::io::stderr)
         .with_ansi(printer.colors)
-        .log_internal_errors(false) // a closed stderr is no reason to stop
-        .init();
+        .log_internal_errors(false); // a closed stderr is no reason to stop
+    match serves {
+        Some(LogFormat::Json) => log.json().init(),
+        _ => log.init(),
+    }
 }

@@ -111,6 +111,14 @@ pub(crate) enum Message<'a> {
     Wrote {
         folder: &'a str,
     },
+    Listening {
+        address: std::net::SocketAddr,
+    },
+    Ready {
+        name: &'a str,
+    },
+    /// A server has been told to stop.
+    Draining,
     /// Label of the bar while a prompt is read.
     ReadingPrompt,
     Download(DownloadMessage<'a>),
@@ -199,6 +207,15 @@ impl Message<'_> {
                 ("rounding to the nearest, without calibration".into(), "就近舍入，不做校准".into())
             }
             Self::Wrote { folder } => (format!("wrote `{folder}`"), format!("已写入 `{folder}`")),
+            Self::Listening { address } => (
+                format!("listening on http://{address} (the page; the API is under /v1, its description under /docs)"),
+                format!("正在监听 http://{address} （网页；API 在 /v1 下，说明见 /docs）"),
+            ),
+            Self::Ready { name } => (format!("ready: {name}"), format!("已就绪：{name}")),
+            Self::Draining => (
+                "stopping: running answers are finished first (once more ends them)".into(),
+                "正在停止：先完成进行中的回答（再按一次立即结束）".into(),
+            ),
             Self::ReadingPrompt => ("reading the prompt".into(), "正在读取提示".into()),
             Self::Download(message) => message.texts(),
         };

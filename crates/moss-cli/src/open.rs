@@ -130,13 +130,31 @@ pub(crate) struct Opened {
     pub(crate) model: ResolvedModel,
 }
 
-/// Loads the model that the flags name and starts an engine on it.
+/// How much an engine takes on.
+pub(crate) struct Capacity {
+    /// Tokens that the cache holds.
+    pub(crate) positions: usize,
+    pub(crate) max_sequences: usize,
+    pub(crate) queue_limit: usize,
+}
+
+/// Loads the model that the flags name and starts an engine on it, for one conversation.
 pub(crate) fn engine(cli: &Cli, printer: &Printer) -> anyhow::Result<Opened> {
+    start(cli, printer, None)
+}
+
+/// The same, for many at once.
+pub(crate) fn engine_for(cli: &Cli, printer: &Printer, capacity: Capacity) -> anyhow::Result<Opened> {
+    start(cli, printer, Some(capacity))
+}
+
+fn start(cli: &Cli, printer: &Printer, capacity: Option<Capacity>) -> anyhow::Result<Opened> {
     let model = fetch::find_or_fetch(&cli.model, printer)?;
     printer.detail(&format!("model: {}", model.folder.display()));
     let checkpoint = checkpoint(&model.folder, printer)?;
     let config = MossConfig::try_from(checkpoint.config())?;
-    let options = load_options(&cli.model, config.context_length)?;
+    let positions = capacity.as_ref().map_or(config.context_length, |capacity| capacity.positions);
+    let options = load_options(&cli.model, positions)?;
     let loaded = Moss::load(&checkpoint, &options, &mut progress::bar(printer, &model.name))
         .context("cannot load the model")?;
     let tokenizer = match Tokenizer::is_present(&model.folder) {
@@ -144,7 +162,10 @@ pub(crate) fn engine(cli: &Cli, printer: &Printer) -> anyhow::Result<Opened> {
         false => None,
     };
     let threads = cli.model.threads.map(usize::from);
-    let default = EngineOptions::default();
+    let mut default = EngineOptions::default();
+    if let Some(capacity) = capacity {
+        (default.max_sequences, default.queue_limit) = (capacity.max_sequences, capacity.queue_limit);
+    }
     let prefill_chunk = match (any_gpu(&options.devices), options.devices.len()) {
         (false, _) => default.prefill_chunk,
         (true, 1) => GPU_PREFILL,
@@ -192,6 +213,7 @@ pub(crate) fn sampling(args: &AnswerArgs, stop_ids: Vec<u32>) -> SamplingParams 
         repetition_penalty: args.repetition_penalty,
         stop_length_penalty: (args.length_penalty != 1.0).then_some(penalty),
         seed: args.seed,
+        ..SamplingParams::chat()
     }
 }
 

@@ -32,11 +32,22 @@ pub enum Event {
         id: Option<u32>,
         /// Whole characters that the token completes; may be empty.
         piece: String,
+        /// How likely the model held the token to be, where the request asks for it.
+        logprobs: Option<Box<TokenLogprobs>>,
     },
     /// The answer is complete.
     Finished(Outcome),
     /// There is no answer.
     Failed(EngineError),
+}
+
+/// How likely the model held a token to be: natural logarithms of probabilities over the ids that may be drawn, before any filter.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TokenLogprobs {
+    /// Of the token that was drawn.
+    pub logprob: f32,
+    /// The likeliest tokens, as many as the request asks for, the likeliest first.
+    pub top: Vec<(u32, f32)>,
 }
 
 /// Why generation stopped.

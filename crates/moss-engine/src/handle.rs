@@ -15,7 +15,7 @@ use moss_sampling::Sampler;
 use moss_text::Tokenizer;
 
 use crate::{
-    CancelHandle, EngineError, Metrics, Request, Run, Session,
+    CancelHandle, EngineError, EventSink, Metrics, Request, Run, Session,
     metrics::Counters,
     sequence::Job,
     worker::{Command, Worker},
@@ -134,7 +134,24 @@ impl Engine {
     }
 
     /// As [`Engine::submit`], to be cancelled by a handle that is in somebody's hands already.
-    pub(crate) fn submit_with(&self, mut request: Request, cancel: CancelHandle) -> Result<Run, EngineError> {
+    pub(crate) fn submit_with(&self, request: Request, cancel: CancelHandle) -> Result<Run, EngineError> {
+        let (events, receiver) = unbounded();
+        let sink = Box::new(move |event| events.send(event).is_ok());
+        let seed = self.submit_to(request, cancel.clone(), sink)?;
+        Ok(Run::new(receiver, cancel, seed))
+    }
+
+    /// As [`Engine::submit`], for those who cannot wait on a thread: events go to `events` as they come, and `cancel` ends the request.
+    /// A sink that is dropped without a last event tells that the engine is gone. Gives the seed that makes the run again.
+    ///
+    /// # Errors
+    /// As [`Engine::submit`].
+    pub fn submit_to(
+        &self,
+        mut request: Request,
+        cancel: CancelHandle,
+        events: EventSink,
+    ) -> Result<u64, EngineError> {
         self.check(&request)?;
         let mut sampler = Sampler::new(request.sampling.clone())?;
         for step in request.steps.drain(..) {
@@ -145,13 +162,12 @@ impl Engine {
         if taken.is_err() {
             return Err(EngineError::QueueFull { limit });
         }
-        let (events, receiver) = unbounded();
         let seed = sampler.seed();
         let id = self.counters.requests.fetch_add(1, Relaxed);
-        let cancelled = cancel.0.clone();
+        let cancelled = cancel.0;
         let job = Job { id, request, sampler, events, cancelled, submitted: Instant::now() };
         self.commands.send(Command::Submit(Box::new(job))).map_err(|_| EngineError::ShutDown)?;
-        Ok(Run::new(receiver, cancel, seed))
+        Ok(seed)
     }
 
     /// What would fail in the middle of a batch is refused here, where it harms nobody else.

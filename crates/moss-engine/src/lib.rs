@@ -18,8 +18,8 @@ mod worker;
 
 pub use chat::{Chat, ChatEvent, ChatOptions, ChatRun};
 pub use error::EngineError;
-pub use event::{Event, Outcome, StopCause, Timings, Usage};
+pub use event::{Event, Outcome, StopCause, Timings, TokenLogprobs, Usage};
 pub use handle::{Engine, EngineOptions};
 pub use metrics::Metrics;
 pub use request::{Request, Session, StopRules, Vocabulary};
-pub use run::{CancelHandle, Run};
+pub use run::{CancelHandle, EventSink, Run};

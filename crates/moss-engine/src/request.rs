@@ -42,6 +42,8 @@ pub struct Request {
     pub stop: StopRules,
     /// Which ids may be drawn.
     pub vocabulary: Vocabulary,
+    /// Tells with each token how likely it was, and this many of the likeliest; `None` for no such thing. It costs a pass over the row.
+    pub logprobs: Option<usize>,
     /// [`Session::id`] of the cache to go on from, and to leave behind.
     pub session: Option<u64>,
 }
@@ -50,7 +52,7 @@ impl Request {
     /// A request without limits, stop tokens or session.
     pub fn new(prompt: Vec<u32>, sampling: SamplingParams) -> Self {
         let (stop, vocabulary) = (StopRules::default(), Vocabulary::default());
-        Self { prompt, sampling, steps: Vec::new(), stop, vocabulary, session: None }
+        Self { prompt, sampling, steps: Vec::new(), stop, vocabulary, logprobs: None, session: None }
     }
 }
 

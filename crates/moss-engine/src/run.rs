@@ -18,7 +18,16 @@ impl CancelHandle {
     pub fn cancel(&self) {
         self.0.store(true, Relaxed);
     }
+
+    /// Whether somebody has asked already.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Relaxed)
+    }
 }
+
+/// Where a request's events go; it is called from the engine's own thread and must not block. False says that nobody listens any more,
+/// which cancels the request.
+pub type EventSink = Box<dyn Fn(Event) -> bool + Send>;
 
 /// A request's events. Dropping it cancels the request.
 #[derive(Debug)]

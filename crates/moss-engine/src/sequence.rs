@@ -8,12 +8,14 @@ use std::{
     time::Instant,
 };
 
-use crossbeam_channel::Sender;
 use moss_model::{BlockTable, Cut, LogitRows, Logits};
-use moss_sampling::Sampler;
+use moss_sampling::{CutParams, Logprobs, Sampler};
 use moss_text::{Specials, TextStream, Tokenizer};
 
-use crate::{EngineError, Event, Outcome, Request, StopCause, StopRules, Timings, Usage, stop::StopStrings};
+use crate::{
+    EngineError, Event, EventSink, Outcome, Request, StopCause, StopRules, Timings, TokenLogprobs, Usage,
+    stop::StopStrings,
+};
 
 /// A request that waits, and where its events go.
 pub(crate) struct Job {
@@ -21,7 +23,7 @@ pub(crate) struct Job {
     pub(crate) id: u64,
     pub(crate) request: Request,
     pub(crate) sampler: Sampler,
-    pub(crate) events: Sender<Event>,
+    pub(crate) events: EventSink,
     pub(crate) cancelled: Arc<AtomicBool>,
     pub(crate) submitted: Instant,
 }
@@ -47,7 +49,7 @@ impl Job {
             },
             Event::Failed,
         );
-        let _ = self.events.send(event); // an owner who is gone needs no event
+        (self.events)(event); // an owner who is gone needs no event
     }
 }
 
@@ -71,7 +73,9 @@ pub(crate) struct Sequence {
     window: usize,
     text: Option<(TextStream, StopStrings)>,
     shown: String,
-    events: Sender<Event>,
+    /// See [`Request::logprobs`].
+    logprobs: Option<usize>,
+    events: EventSink,
     usage: Usage,
     submitted: Instant,
     started: Instant,
@@ -109,6 +113,7 @@ impl Sequence {
             window,
             text: tokenizer.map(|tokenizer| (TextStream::new(tokenizer.clone(), Specials::Skip), stops)),
             shown: String::new(),
+            logprobs: request.logprobs,
             events,
             usage,
             submitted,
@@ -156,9 +161,14 @@ impl Sequence {
         }
     }
 
+    /// What the model may cut its row down to; the likelihood of a token takes the whole row.
+    fn cut(&self) -> Option<CutParams> {
+        self.sampler.cut().filter(|_| self.logprobs.is_none())
+    }
+
     /// What the model is asked for at the last position: the best tokens where they are enough.
     pub(crate) fn wanted(&self) -> LogitRows<'_> {
-        self.sampler.cut().map_or(LogitRows::Last, |cut| {
+        self.cut().map_or(LogitRows::Last, |cut| {
             LogitRows::Cut(Cut {
                 history: &self.ids,
                 repetition_penalty: cut.repetition_penalty,
@@ -178,7 +188,8 @@ impl Sequence {
         let step = self.usage.generated_tokens;
         let missing = |found| EngineError::LogitsMissing { step, found, expected };
         let answer = answer.ok_or(missing(0))?;
-        let id = match (answer.candidates(), self.sampler.cut()) {
+        let mut logprobs = None;
+        let id = match (answer.candidates(), self.cut()) {
             (Some(candidates), Some(_)) => self.sampler.sample_cut(candidates, step)?,
             (Some(_), None) => return Err(missing(0)), // the row was asked for
             (None, _) => {
@@ -186,7 +197,12 @@ impl Sequence {
                 if row.len() != expected {
                     return Err(missing(row.len()));
                 }
-                self.sampler.sample(row, &self.ids, step, self.allowed)?
+                let wanted = self.logprobs.map(|count| (count, Logprobs::of(row, self.allowed)));
+                let id = self.sampler.sample(row, &self.ids, step, self.allowed)?;
+                logprobs = wanted.map(|(count, all)| {
+                    Box::new(TokenLogprobs { logprob: all.get(id), top: all.top(count) })
+                });
+                id
             }
         };
         self.ids.push(id);
@@ -199,7 +215,7 @@ impl Sequence {
             cause = found.map(StopCause::StopString);
             piece = shown;
         }
-        self.show(Some(id), piece);
+        self.show(Some(id), piece, logprobs);
         Ok(match cause {
             _ if self.stop.stop_ids.contains(&id) => Some(StopCause::EndOfTurn),
             Some(cause) => Some(cause),
@@ -209,9 +225,9 @@ impl Sequence {
         })
     }
 
-    fn show(&mut self, id: Option<u32>, piece: String) {
+    fn show(&mut self, id: Option<u32>, piece: String, logprobs: Option<Box<TokenLogprobs>>) {
         self.shown.push_str(&piece);
-        self.send(Event::Text { id, piece });
+        self.send(Event::Text { id, piece, logprobs });
     }
 
     /// Sends the last event. The table stays, for the session or the pool.
@@ -223,7 +239,7 @@ impl Sequence {
                 rest.push_str(&stops.finish());
             }
             if !rest.is_empty() {
-                self.show(None, rest);
+                self.show(None, rest, None);
             }
         }
         let now = Instant::now();
@@ -251,7 +267,7 @@ impl Sequence {
     }
 
     fn send(&self, event: Event) {
-        if self.events.send(event).is_err() {
+        if !(self.events)(event) {
             self.cancelled.store(true, Relaxed); // nobody listens any more
         }
     }

@@ -158,3 +158,38 @@ fn an_engine_stops_with_its_queue_full() {
         assert_eq!(run.wait().unwrap().cause, StopCause::Cancelled);
     }
 }
+
+#[test]
+fn the_likelihood_of_tokens_comes_with_them_when_asked_for() {
+    let mut fake = Fake::new(97, 256, mix);
+    fake.cuts = true; // a cut would leave nothing to tell the likelihood from
+    let engine = fake.start(options(), None);
+    let request = Request { logprobs: Some(2), ..greedy(&[1, 2], 3) };
+    let events: Vec<_> = engine.submit(request).unwrap().collect();
+    let told = events.iter().filter_map(|event| match event {
+        Event::Text { id: Some(id), logprobs, .. } => Some((*id, logprobs.clone().unwrap())),
+        _ => None,
+    });
+    let told: Vec<_> = told.collect();
+    // One logit of 10 and 96 of 0.
+    let best = 10.0 - (10f32.exp() + 96.0).ln();
+    assert_eq!(told.len(), 3);
+    for (id, logprobs) in told {
+        assert!((logprobs.logprob - best).abs() < 1e-5 && logprobs.top[0].0 == id && logprobs.top.len() == 2);
+    }
+    let plain: Vec<_> = engine.submit(greedy(&[1], 1)).unwrap().collect();
+    assert!(plain.iter().all(|event| !matches!(event, Event::Text { logprobs: Some(_), .. })));
+}
+
+#[test]
+fn events_go_to_a_sink_and_one_that_is_gone_cancels_its_request() {
+    let engine = Fake::new(97, 256, mix).before(slow).start(options(), None);
+    let (seen, events) = std::sync::mpsc::channel();
+    let sink = Box::new(move |event| seen.send(event).is_ok());
+    engine.submit_to(greedy(&[1], 5), Default::default(), sink).unwrap();
+    let last = events.iter().last();
+    assert!(matches!(last, Some(Event::Finished(outcome)) if outcome.ids == expected(&[1], 5)));
+    engine.submit_to(greedy(&[1], 200), Default::default(), Box::new(|_| false)).unwrap();
+    engine.submit(greedy(&[2], 3)).unwrap().wait().unwrap();
+    assert!(engine.metrics().generated_tokens < 20);
+}

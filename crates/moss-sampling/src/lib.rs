@@ -1,12 +1,14 @@
 //! Logits and history to one token id. Slices in, an id out: no tensors, no text.
 //!
-//! Order, as in transformers and upstream's `moss_inference.py`: steps of one's own, repetition penalty, temperature, top-k, top-p,
+//! Order, as in transformers and upstream's `moss_inference.py`: steps of one's own, logit bias, repetition
+//! penalty, presence and frequency penalty, temperature, top-k, top-p,
 //! min-p, stop-token length penalty, draw. Up to top-k, a model may do it where its logits lie: [`CutParams`].
 
 mod candidate;
 mod cut;
 mod error;
 mod logits;
+mod logprobs;
 mod params;
 mod rng;
 mod sampler;
@@ -14,5 +16,6 @@ mod steps;
 
 pub use cut::CutParams;
 pub use error::SamplingError;
+pub use logprobs::Logprobs;
 pub use params::{SamplingParams, StopLengthPenalty};
 pub use sampler::{LogitsStep, Sampler};

@@ -15,6 +15,12 @@ pub struct SamplingParams {
     pub min_p: f32,
     /// Scores of tokens seen before, in prompt or answer, are divided by this if positive and multiplied if negative; 1 for none.
     pub repetition_penalty: f32,
+    /// Subtracted from the scores of tokens that the answer holds already, once; 0 for none.
+    pub presence_penalty: f32,
+    /// The same, once an occurrence; 0 for none.
+    pub frequency_penalty: f32,
+    /// Added to the scores of these tokens; `-inf` rules one out.
+    pub logit_bias: Vec<(u32, f32)>,
     /// Makes long answers end sooner or later.
     pub stop_length_penalty: Option<StopLengthPenalty>,
     /// The same seed gives the same text on the same build; `None` takes one from the system.
@@ -42,6 +48,9 @@ impl SamplingParams {
             top_p: 0.8,
             min_p: 0.0,
             repetition_penalty: 1.02,
+            presence_penalty: 0.0,
+            frequency_penalty: 0.0,
+            logit_bias: Vec::new(),
             stop_length_penalty: None,
             seed: None,
         }
@@ -66,6 +75,11 @@ impl SamplingParams {
         within("top_p", self.top_p, (0.0..=1.0).contains(&self.top_p), "0 to 1")?;
         within("min_p", self.min_p, (0.0..=1.0).contains(&self.min_p), "0 to 1")?;
         within("repetition_penalty", penalty, penalty.is_finite() && penalty > 0.0, "above 0")?;
+        within("presence_penalty", self.presence_penalty, self.presence_penalty.is_finite(), "a number")?;
+        within("frequency_penalty", self.frequency_penalty, self.frequency_penalty.is_finite(), "a number")?;
+        let added = |bias: &f32| !bias.is_nan() && *bias < f32::INFINITY;
+        let bad = self.logit_bias.iter().map(|(_, bias)| *bias).find(|bias| !added(bias));
+        within("logit_bias", bad.unwrap_or(0.0), bad.is_none(), "a number or -inf")?;
         let factor = self.stop_length_penalty.as_ref().map_or(1.0, |penalty| penalty.factor);
         within("length_penalty", factor, factor.is_finite() && factor > 0.0, "above 0")
     }

@@ -5,7 +5,9 @@ use crate::{
     candidate::{self, Candidate},
     logits,
     rng::Rng,
-    steps::{min_p, repetition::Repetition, stop_length, temperature, top_k::TopK, top_p::TopP},
+    steps::{
+        bias, min_p, presence, repetition::Repetition, stop_length, temperature, top_k::TopK, top_p::TopP,
+    },
 };
 
 /// A step of one's own, before all others.
@@ -86,13 +88,20 @@ impl Sampler {
         self.draw(generated)
     }
 
-    /// What a model may do to its row in place of handing it over; `None` where the whole row is needed: for steps of one's own, and
-    /// for a top-k that is off or large.
+    /// What a model may do to its row in place of handing it over; `None` where the whole row is needed: for steps of one's own, for a
+    /// bias, for penalties that count, and for a top-k that is off or large.
     pub fn cut(&self) -> Option<CutParams> {
         let SamplingParams { temperature, repetition_penalty, top_k, .. } = self.params;
         let top_k = if temperature == 0.0 { 1 } else { top_k? };
         let few = (1..=CutParams::MAX_TOP_K).contains(&top_k);
-        (self.steps.is_empty() && few).then_some(CutParams { repetition_penalty, temperature, top_k })
+        let plain = self.params.presence_penalty == 0.0
+            && self.params.frequency_penalty == 0.0
+            && self.params.logit_bias.is_empty();
+        (self.steps.is_empty() && plain && few).then_some(CutParams {
+            repetition_penalty,
+            temperature,
+            top_k,
+        })
     }
 
     /// The token that [`Sampler::sample`] would have drawn from the row whose cut by [`Sampler::cut`] left `candidates`, `(id, score)` in
@@ -173,7 +182,10 @@ impl Sampler {
         let allowed = allowed.min(logits.len());
         let logits = &mut logits[..allowed];
         logits::check(logits, generated)?;
+        bias::apply(logits, &self.params.logit_bias);
         self.repetition.apply(logits, history, self.params.repetition_penalty);
+        let answer = &history[history.len().saturating_sub(generated)..];
+        presence::apply(logits, answer, self.params.presence_penalty, self.params.frequency_penalty);
         // A step or a large penalty can rule out the last token.
         let best = logits::best_token(logits).ok_or(SamplingError::NothingLeft { step: generated })?;
         if temperature::is_greedy(self.params.temperature, logits[best]) {

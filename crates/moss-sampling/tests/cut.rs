@@ -65,6 +65,7 @@ fn any_params() -> impl Strategy<Value = SamplingParams> {
             repetition_penalty,
             stop_length_penalty,
             seed: Some(seed),
+            ..SamplingParams::chat()
         },
     )
 }

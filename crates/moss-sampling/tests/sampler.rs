@@ -222,3 +222,23 @@ fn steps_of_ones_own_come_first_and_can_rule_tokens_out() {
     let error = sampler.sample(&mut [1.0, 9.0, 8.0], &[1, 2], 1, 3).unwrap_err();
     assert_eq!(error, SamplingError::NothingLeft { step: 1 });
 }
+
+#[test]
+fn presence_counts_once_and_frequency_each_time_and_the_prompt_not_at_all() {
+    let params = SamplingParams { presence_penalty: 1.0, frequency_penalty: 0.5, ..SamplingParams::greedy() };
+    let best = |logits: [f32; 3], generated| {
+        Sampler::new(params.clone()).unwrap().sample(&mut logits.clone(), &[2, 0, 0], generated, 3).unwrap()
+    };
+    assert_eq!(best([3.0, 1.1, 1.0], 2), 1, "3 - 1 - 2 * 0.5 is 1");
+    assert_eq!(best([3.0, 0.9, 0.8], 2), 0);
+    assert_eq!(best([1.0, 1.0, 1.4], 2), 2, "it stands in the prompt alone");
+}
+
+#[test]
+fn a_bias_makes_a_token_certain_or_impossible_and_takes_the_whole_row() {
+    let biased = |bias: f32| SamplingParams { logit_bias: vec![(1, bias)], ..SamplingParams::greedy() };
+    let sample = |bias| Sampler::new(biased(bias))?.sample(&mut [5.0, 4.0, 3.0], &[], 0, 3);
+    assert_eq!((sample(100.0), sample(-100.0)), (Ok(1), Ok(0)));
+    assert_eq!(Sampler::new(biased(1.0)).unwrap().cut(), None);
+    assert!(matches!(sample(f32::NAN), Err(SamplingError::Parameter { name: "logit_bias", .. })));
+}

@@ -192,6 +192,14 @@ impl Tokenizer {
         text
     }
 
+    /// The bytes of `id`, perhaps a part of a character; those of a special token as it is written, none beyond the vocabulary.
+    pub fn token_bytes(&self, id: u32) -> &[u8] {
+        match self.piece(id) {
+            Piece::Bytes(bytes) | Piece::Whole { bytes, .. } => bytes,
+            Piece::Nothing => &[],
+        }
+    }
+
     /// The bytes that `id` adds to a run of text, or the whole text that stands by itself.
     pub(crate) fn piece(&self, id: u32) -> Piece<'_> {
         let inner = &self.inner;

@@ -35,6 +35,7 @@ pub use moss_kernels as kernels;
 pub use moss_model as model;
 pub use moss_quantize as quantize;
 pub use moss_sampling as sampling;
+pub use moss_server as server;
 pub use moss_text as text;
 
 pub use moss_checkpoint::Checkpoint;

@@ -12,5 +12,6 @@ pub(crate) mod logits;
 pub(crate) mod man;
 pub(crate) mod plan;
 pub(crate) mod quantize;
+pub(crate) mod serve;
 pub(crate) mod tokenize;
 pub(crate) mod verify;

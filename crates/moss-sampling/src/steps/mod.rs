@@ -1,6 +1,8 @@
 //! The chain's links, one a file: those before top-k edit the row of logits, those after it the candidates.
 
+pub(crate) mod bias;
 pub(crate) mod min_p;
+pub(crate) mod presence;
 pub(crate) mod repetition;
 pub(crate) mod stop_length;
 pub(crate) mod temperature;

@@ -1,0 +1,209 @@
+//! `serve`: an OpenAI-compatible API and a web page, for many at once.
+
+use std::{
+    fs,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+use moss::server::{Defaults, Limits, ServedModel, Server, ServerOptions};
+use moss::{SystemText, model::MossConfig};
+use tokio::{net::TcpListener, sync::oneshot};
+
+use crate::{
+    args::Cli,
+    hints::Advised,
+    messages::Message,
+    open::{self, Capacity},
+    printer::Printer,
+};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Serve an OpenAI-compatible API and a web page
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Port to listen on; 0 for any that is free
+    #[arg(long, value_name = "N", default_value_t = 8888)]
+    port: u16,
+    /// Address to listen on; 0.0.0.0 for every network, which takes a key
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    host: IpAddr,
+    /// A key that clients must send; several with commas, or by giving it again
+    #[arg(long, env = "MOSS_API_KEY", value_name = "KEY", value_delimiter = ',', hide_env_values = true)]
+    api_key: Vec<String>,
+    /// A file of such keys, one a line
+    #[arg(long, env = "MOSS_API_KEY_FILE", value_name = "FILE")]
+    api_key_file: Option<PathBuf>,
+    /// Listen beyond this machine without a key
+    #[arg(long)]
+    no_key: bool,
+    /// A host name that clients may call this server by [default: names of this machine, any beyond it]
+    #[arg(long, value_name = "NAME")]
+    allow_host: Vec<String>,
+    /// Origin of another web page that may call the API from a browser, or `*`
+    #[arg(long, value_name = "ORIGIN")]
+    cors_origin: Vec<String>,
+    /// Answers made at once
+    #[arg(long, value_name = "N", default_value_t = 32)]
+    parallel: usize,
+    /// Requests that may wait; one more is told to come back later
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    queue: usize,
+    /// Tokens of all answers at once that the cache holds [default: four windows]
+    #[arg(long, value_name = "N")]
+    cache_tokens: Option<usize>,
+    /// Seconds that a request may wait for its turn
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    queue_time: u64,
+    /// Seconds that running answers are given after SIGTERM
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    drain_time: u64,
+    /// Form of the log on stderr
+    #[arg(long, value_name = "FORM", default_value = "text")]
+    pub(crate) log_format: LogFormat,
+    /// Write prompts into the log
+    #[arg(long)]
+    log_prompts: bool,
+}
+
+pub(crate) fn run(args: &ServeArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
+    let model = open::find(&cli.model)?;
+    let options = options(args, cli, model.name.clone())?;
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the server's threads")?;
+    let address = SocketAddr::new(args.host, args.port);
+    let listener = runtime.block_on(TcpListener::bind(address)).map_err(|source| {
+        let hint = "another program may have the port: choose one with `--port`".to_owned();
+        anyhow::Error::from(source).context(Advised { message: format!("cannot listen on {address}"), hint })
+    })?;
+    let address = listener.local_addr().context("cannot listen")?;
+    let server = Server::new(options);
+    let (failed, failure) = oneshot::channel::<()>();
+    let serving = {
+        let (server, printer) = (server.clone(), printer.clone());
+        runtime.spawn(async move {
+            let stop = async {
+                tokio::select! {
+                    () = told_to_stop() => printer.say(Message::Draining),
+                    // The sender is dropped when the model is loaded; then nothing is to be heard from it.
+                    () = async { if failure.await.is_err() { std::future::pending().await } } => {}
+                }
+            };
+            server.serve(listener, stop).await;
+        })
+    };
+    // Alive from here on, and ready once the model is loaded.
+    printer.say(Message::Listening { address });
+    let (loaded, signalled) = (load(args, cli, printer), &serving);
+    match loaded {
+        Ok(loaded) if !signalled.is_finished() => {
+            server.open(loaded)?;
+            printer.say(Message::Ready { name: &model.name });
+            drop(failed);
+        }
+        Ok(_) => {}
+        Err(error) => {
+            let _ = failed.send(());
+            runtime.block_on(serving).context("the server failed")?;
+            return Err(error);
+        }
+    }
+    runtime.block_on(serving).context("the server failed")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn load(args: &ServeArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ServedModel> {
+    let folder = open::find(&cli.model)?.folder;
+    let window = MossConfig::try_from(open::checkpoint(&folder, printer)?.config())?.context_length;
+    let capacity = Capacity {
+        positions: args.cache_tokens.unwrap_or(4 * window).max(window),
+        max_sequences: args.parallel.max(1),
+        queue_limit: args.queue,
+    };
+    let opened = open::engine_for(cli, printer, capacity)?;
+    open::tokenizer(&opened)?; // says what is missing, and where
+    let system = cli.answer.system.clone().map_or(SystemText::Published, SystemText::Custom);
+    let has_plugins = opened.model.has_plugins();
+    Ok(ServedModel::new(Arc::new(opened.engine), system, has_plugins)?)
+}
+
+fn options(args: &ServeArgs, cli: &Cli, model: String) -> anyhow::Result<ServerOptions> {
+    let api_keys = keys(args)?;
+    let is_local = args.host.is_loopback();
+    if !is_local && api_keys.is_empty() && !args.no_key {
+        return Err(Advised {
+            message: format!("`--host {}` lets other machines in, and there is no key", args.host),
+            hint: "give one with `--api-key-file` or MOSS_API_KEY, or say `--no-key`".into(),
+        }
+        .into());
+    }
+    let sampling = open::sampling(&cli.answer, Vec::new());
+    sampling.check()?;
+    let local = ServerOptions::local(model);
+    let defaults = Defaults::default();
+    let max_tokens = cli.answer.max_new_tokens.unwrap_or(defaults.max_tokens).max(1);
+    let limits = Limits { queue_time: Duration::from_secs(args.queue_time), ..Limits::default() };
+    let answer_time = cli.answer.max_time.unwrap_or(limits.answer_time);
+    let mut allowed_hosts = local.allowed_hosts.clone().filter(|_| is_local || !args.allow_host.is_empty());
+    if let Some(hosts) = &mut allowed_hosts {
+        hosts.extend(args.allow_host.iter().cloned());
+    }
+    Ok(ServerOptions {
+        api_keys,
+        allowed_hosts,
+        cors_origins: args.cors_origin.clone(),
+        defaults: Defaults { sampling, max_tokens },
+        limits: Limits { answer_time, ..limits },
+        drain_time: Duration::from_secs(args.drain_time),
+        log_prompts: args.log_prompts,
+        ..local
+    })
+}
+
+/// Keys of the command line, the environment and the file.
+fn keys(args: &ServeArgs) -> anyhow::Result<Vec<String>> {
+    let mut keys = args.api_key.clone();
+    if let Some(file) = &args.api_key_file {
+        let text = fs::read_to_string(file).with_context(|| format!("cannot read `{}`", file.display()))?;
+        keys.extend(text.lines().map(|line| line.trim().to_owned()));
+        if keys.iter().all(String::is_empty) {
+            let message = format!("`{}` holds no key", file.display());
+            return Err(Advised { message, hint: "write one a line".into() }.into());
+        }
+    }
+    keys.retain(|key| !key.is_empty());
+    Ok(keys)
+}
+
+/// Waits for Ctrl-C or SIGTERM. The next one ends the program at once.
+async fn told_to_stop() {
+    interrupted().await;
+    tokio::spawn(async {
+        interrupted().await;
+        std::process::exit(i32::from(crate::interrupt::INTERRUPTED));
+    });
+}
+
+#[cfg(unix)]
+async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+#[cfg(not(unix))]
+async fn interrupted() {
+    let _ = tokio::signal::ctrl_c().await; // where it cannot be watched for, it ends the program
+}

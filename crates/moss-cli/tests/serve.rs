@@ -1,0 +1,98 @@
+//! `serve`: what it refuses to do, and how it ends.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    process::{Child, Command},
+};
+
+use support::{command, run, text};
+
+/// A server on any port, and that port once it is ready.
+fn serve(args: &[&str]) -> (Child, u16) {
+    let args = [&["serve", "--demo", "--port", "0", "--lang", "en"], args].concat();
+    let mut child = command(&std::env::temp_dir(), &args).spawn().unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap());
+    let (mut port, mut line) = (0, String::new());
+    while !line.starts_with("ready: moss-demo") {
+        if let Some(address) = line.strip_prefix("listening on http://127.0.0.1:") {
+            port = address.split(' ').next().unwrap().parse().unwrap();
+        }
+        line.clear();
+        assert!(log.read_line(&mut line).unwrap() > 0, "it ended");
+    }
+    std::thread::spawn(move || log.lines().for_each(drop)); // a full pipe would stop the server
+    (child, port)
+}
+
+fn ask(port: u16, key: &str, body: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let head = "POST /v1/completions HTTP/1.0\r\nhost: localhost\r\ncontent-type: application/json";
+    write!(stream, "{head}\r\nauthorization: Bearer {key}\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+        .unwrap();
+    stream
+}
+
+#[test]
+fn sigterm_lets_a_running_answer_finish_and_is_a_success() {
+    let (mut child, port) = serve(&[]);
+    let mut stream = ask(
+        port,
+        "",
+        r#"{"prompt": [300, 301], "max_tokens": 800, "logit_bias": {"2740": -100}, "stream": true}"#,
+    );
+    let mut first = [0; 400];
+    stream.read_exact(&mut first).unwrap();
+    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+    let mut rest = String::new();
+    stream.read_to_string(&mut rest).unwrap();
+    assert!(rest.trim_end().ends_with("data: [DONE]"), "{rest}");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn listening_beyond_this_machine_without_a_key_is_refused() {
+    let out = run(&["serve", "--demo", "--host", "0.0.0.0", "--port", "0"], "");
+    let said = text(&out.stderr);
+    assert_eq!(out.status.code(), Some(1));
+    assert!(
+        said.contains("there is no key") && said.contains("hint: ") && said.contains("--no-key"),
+        "{said}"
+    );
+}
+
+#[test]
+fn keys_come_from_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("keys");
+    std::fs::write(&file, "\nsecret-one\nsecret-two\n").unwrap();
+    let (mut child, port) = serve(&["--api-key-file", file.to_str().unwrap()]);
+    let status = |key: &str| {
+        let mut answer = String::new();
+        ask(port, key, r#"{"prompt": "Hello", "max_tokens": 1}"#).read_to_string(&mut answer).unwrap();
+        answer[9..12].to_owned()
+    };
+    assert_eq!(["secret-one", "secret-two", "secret", ""].map(status), ["200", "200", "401", "401"]);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    std::fs::write(&file, "\n").unwrap();
+    let out = run(&["serve", "--demo", "--api-key-file", file.to_str().unwrap()], "");
+    assert!(text(&out.stderr).contains("holds no key"));
+}
+
+#[test]
+fn a_port_that_is_taken_is_told() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let out = run(&["serve", "--demo", "--port", &port], "");
+    assert!(
+        text(&out.stderr).contains(&format!("cannot listen on 127.0.0.1:{port}")),
+        "{}",
+        text(&out.stderr)
+    );
+    assert_eq!(out.status.code(), Some(1));
+}

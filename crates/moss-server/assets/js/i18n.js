@@ -1,0 +1,32 @@
+// The page's two languages. Fixed texts carry `data-t` (content), `data-t-label`, `data-t-title` or `data-t-hint` (placeholder).
+
+import en from "./words/en.js";
+import zh from "./words/zh.js";
+
+export const CATALOGUES = { en, zh };
+let words = en;
+
+/** `wanted`: "en", "zh", or anything else for the browser's own. */
+export function speak(wanted) {
+  const language = CATALOGUES[wanted] ? wanted : /^zh/i.test(navigator.language) ? "zh" : "en";
+  words = CATALOGUES[language];
+  document.documentElement.lang = language === "zh" ? "zh-Hans" : "en";
+  translate(document);
+}
+
+export function t(key, values = {}) {
+  return words[key].replace(/\{(\w+)\}/g, (_, name) => values[name]);
+}
+
+export function translate(root) {
+  for (const element of root.querySelectorAll("[data-t]")) element.textContent = t(element.dataset.t);
+  for (const element of root.querySelectorAll("[data-t-label]")) element.setAttribute("aria-label", t(element.dataset.tLabel));
+  for (const element of root.querySelectorAll("[data-t-title]")) element.title = t(element.dataset.tTitle);
+  for (const element of root.querySelectorAll("[data-t-hint]")) element.placeholder = t(element.dataset.tHint);
+}
+
+/** The language of a text, for glyphs, line breaks and voices: Chinese as soon as a tenth of it is. */
+export function languageOf(text) {
+  const chinese = text.match(/\p{Script=Han}/gu)?.length ?? 0;
+  return chinese * 10 > text.length ? "zh-Hans" : "en";
+}

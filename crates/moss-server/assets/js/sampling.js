@@ -1,0 +1,38 @@
+// The sliders of the published web demo, with its ranges and values; the server's own defaults go first where it names them.
+
+export const SLIDERS = [
+  { name: "temperature", min: 0, max: 1, step: 0.05, value: 0.7, digits: 2 },
+  { name: "max_tokens", min: 256, max: 1024, step: 32, value: 512, digits: 0 },
+  { name: "repetition_penalty", min: 1, max: 1.1, step: 0.01, value: 1.02, digits: 2 },
+  { name: "top_p", min: 0.05, max: 1, step: 0.05, value: 0.8, digits: 2 },
+  { name: "max_time_s", min: 10, max: 120, step: 5, value: 60, digits: 0 },
+];
+
+export const PLUGINS = ["web_search", "calculator", "equation_solver", "text_to_image"];
+
+/** The sliders as this server has them: its default, and a range that holds the default and respects its limit. */
+export function slidersFor(info) {
+  return SLIDERS.map((slider) => {
+    const value = number(info?.defaults?.[slider.name]) ?? slider.value;
+    const limit = number(info?.limits?.[slider.name]) ?? Infinity;
+    const max = Math.min(Math.max(slider.max, value), limit);
+    return { ...slider, value: Math.min(value, max), min: Math.min(slider.min, value, max), max };
+  });
+}
+
+/** Whether the model was trained with plugins; unknown counts as yes. */
+export function hasPlugins(info) {
+  return info?.plugins !== false;
+}
+
+/** A request's fields: what the user moved, else the slider's own value. */
+export function requestFields(info, own, plugins) {
+  const values = Object.fromEntries(slidersFor(info).map(({ name, value, min, max }) => [name, Math.min(Math.max(own[name] ?? value, min), max)]));
+  const { max_time_s, ...fields } = values;
+  const on = (name) => hasPlugins(info) && plugins[name] === true;
+  return { ...fields, moss: { max_time_s, plugins: Object.fromEntries(PLUGINS.map((name) => [name, on(name)])) } };
+}
+
+function number(value) {
+  return Number.isFinite(value) ? value : null;
+}

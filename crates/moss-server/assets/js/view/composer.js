@@ -1,0 +1,116 @@
+// Where messages are written, with the one button that sends or stops, and the meter below.
+
+import { icon } from "../dom.js";
+import { t } from "../i18n.js";
+import { contextTokens } from "../meter.js";
+import { PLUGINS, hasPlugins } from "../sampling.js";
+
+const SAVE_DRAFT_MS = 500;
+/** The share of the window from which on the meter warns. */
+const NEARLY_FULL = 0.85;
+
+export class ComposerView {
+  #draftTimer = null;
+
+  constructor(chats, { editLast, openSettings }) {
+    Object.assign(this, { chats, editLast });
+    this.area = document.getElementById("message");
+    this.button = document.getElementById("send");
+    this.meter = document.getElementById("meter");
+    this.meterText = document.getElementById("meter-text");
+    this.rate = document.getElementById("rate");
+    this.plugins = document.getElementById("plugins-on");
+    this.plugins.addEventListener("click", openSettings);
+    document.getElementById("composer").addEventListener("submit", (event) => {
+      event.preventDefault();
+      if (chats.run()) chats.stop();
+      else this.submit();
+    });
+    this.area.addEventListener("keydown", (event) => this.#key(event));
+    this.area.addEventListener("input", () => this.#typed());
+    for (const event of ["open", "thread", "list", "node", "amend"]) chats.addEventListener(event, () => this.refresh(event));
+    this.refresh("open");
+  }
+
+  focus() {
+    this.area.focus({ preventScroll: true });
+  }
+
+  submit(text = this.area.value) {
+    if (this.chats.run() || !text.trim()) return;
+    clearTimeout(this.#draftTimer);
+    this.area.value = "";
+    this.chats.amend({ draft: "" });
+    this.chats.send(text.trim());
+    this.focus();
+    this.#grow();
+  }
+
+  refresh(event) {
+    if (event === "open") {
+      this.area.value = this.chats.current.draft;
+      this.#grow();
+    }
+    const run = this.chats.run();
+    const label = t(run ? "stop" : "send");
+    if (this.button.dataset.mode !== (run ? "stop" : "send")) {
+      this.button.dataset.mode = run ? "stop" : "send";
+      this.button.replaceChildren(run ? stopSign() : icon("send"));
+    }
+    this.button.setAttribute("aria-label", label);
+    this.button.title = label;
+    this.button.disabled = !run && !this.area.value.trim();
+    const rate = run?.liveRate();
+    this.rate.textContent = rate ? t("rate", { n: rate.toFixed(rate < 100 ? 1 : 0) }) : "";
+    this.#drawMeter();
+    const on = PLUGINS.filter((name) => this.chats.current.plugins[name]).length;
+    this.plugins.hidden = on === 0 || !hasPlugins(this.chats.info);
+    this.plugins.textContent = on === 1 ? t("plugins_on_one") : t("plugins_on", { n: on });
+  }
+
+  #drawMeter() {
+    const of = this.chats.info?.context_length;
+    this.meter.parentElement.hidden = !of;
+    if (!of) return;
+    const { tokens, exact } = contextTokens(this.chats.path(), this.chats.current.system, this.area.value);
+    const text = t(exact ? "context" : "context_about", { n: tokens, of });
+    this.meter.max = of;
+    this.meter.value = Math.min(tokens, of);
+    this.meter.classList.toggle("nearly-full", tokens > of * NEARLY_FULL);
+    this.meter.setAttribute("aria-valuetext", text);
+    this.meterText.textContent = text;
+  }
+
+  #key(event) {
+    // The Enter that picks a word in a Chinese input method is no wish to send; Safari reports it as key 229 only.
+    if (event.isComposing || event.keyCode === 229) return;
+    if (event.key === "Enter" && !event.shiftKey) {
+      event.preventDefault();
+      this.submit();
+    } else if (event.key === "ArrowUp" && !this.area.value) {
+      event.preventDefault();
+      this.editLast();
+    }
+  }
+
+  #typed() {
+    this.#grow();
+    this.refresh();
+    this.chats.current.draft = this.area.value;
+    clearTimeout(this.#draftTimer);
+    this.#draftTimer = setTimeout(() => this.chats.amend({}), SAVE_DRAFT_MS);
+  }
+
+  /** Where the browser can't size the field by its content itself. */
+  #grow() {
+    if (CSS.supports("field-sizing", "content")) return;
+    this.area.style.height = "auto";
+    this.area.style.height = `${this.area.scrollHeight}px`;
+  }
+}
+
+function stopSign() {
+  const sign = document.createElement("span");
+  sign.className = "stop-sign";
+  return sign;
+}

@@ -1,0 +1,21 @@
+// A short message at the foot of the page, with at most one thing to do about it.
+
+import { h, icon } from "../dom.js";
+import { t } from "../i18n.js";
+
+const host = document.getElementById("toasts");
+const STAYS_MS = 8000;
+
+/** `stays`: until it is closed. A message that stands already is not repeated. */
+export function toast(text, { action = null, stays = false } = {}) {
+  if ([...host.children].some((shown) => shown.firstElementChild.textContent === text)) return;
+  const close = () => box.remove();
+  const box = h("div", { class: "toast" }, h("p", {}, text));
+  if (action) box.append(h("button", { type: "button", class: "button", onclick: () => (close(), action.run()) }, action.label));
+  box.append(h("button", { type: "button", class: "icon-button", "aria-label": t("close"), onclick: close }, icon("close")));
+  host.append(box);
+  if (stays) return;
+  // Time stands still while the pointer or the focus is on it.
+  const leave = () => (box.matches(":hover, :focus-within") ? setTimeout(leave, 1000) : close());
+  setTimeout(leave, STAYS_MS);
+}

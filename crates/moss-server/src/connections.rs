@@ -1,0 +1,117 @@
+//! Connections: how many, how slow, and how they end.
+
+use std::{future::poll_fn, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+
+use axum::{Router, body::Body};
+use hyper::{body::Incoming, server::conn::http1};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use socket2::{SockRef, TcpKeepalive};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use crate::{Limits, state::Shared};
+
+/// Pause after the system could not give a connection, most likely for want of file handles.
+const BREATH: Duration = Duration::from_millis(50);
+/// For last words to reach the other end once answers have been broken off.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// Serves connections until `stop`, then lets running answers end within the drain time, then ends them.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    state: Shared,
+    stop: impl Future<Output = ()>,
+) {
+    let places = Arc::new(Semaphore::new(state.options.limits.connections));
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!(%address, "listening");
+    }
+    let (mut open, closing) = (JoinSet::new(), CancellationToken::new());
+    let mut stop = pin!(stop);
+    loop {
+        let place = tokio::select! {
+            () = &mut stop => break,
+            place = places.clone().acquire_owned() => place,
+        };
+        let Ok(place) = place else { break }; // the semaphore is never closed
+        let accepted = tokio::select! {
+            () = &mut stop => break,
+            accepted = listener.accept() => accepted,
+        };
+        while open.try_join_next().is_some() {}
+        match accepted {
+            Ok(accepted) => {
+                open.spawn(connection(accepted, router.clone(), state.clone(), closing.clone(), place));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(BREATH).await;
+            }
+        }
+    }
+    drop(listener);
+    state.drain();
+    closing.cancel();
+    let seconds = state.options.drain_time.as_secs();
+    tracing::info!(connections = open.len(), seconds, "waiting for running answers");
+    let mut all_closed = async |within| {
+        tokio::time::timeout(within, async { while open.join_next().await.is_some() {} }).await
+    };
+    if all_closed(state.options.drain_time).await.is_err() {
+        tracing::warn!("running answers are broken off");
+        state.abandon.cancel();
+        let _ = all_closed(LAST_WORDS).await; // who has not read them by now is cut off
+    }
+}
+
+async fn connection(
+    (stream, peer): (TcpStream, SocketAddr),
+    router: Router,
+    state: Shared,
+    closing: CancellationToken,
+    _place: OwnedSemaphorePermit,
+) {
+    state.meters.connections.inc();
+    let limits = &state.options.limits;
+    if let Err(error) = prepare(&stream, limits) {
+        tracing::debug!(%error, %peer, "socket options are not to be had");
+    }
+    let service = TowerToHyperService::new(
+        router.map_request(|request: hyper::Request<Incoming>| request.map(Body::new)),
+    );
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(limits.header_time)
+        .max_buf_size(limits.header_bytes.max(8192));
+    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
+    let ended = tokio::select! {
+        ended = poll_fn(|context| connection.as_mut().poll(context)) => ended,
+        () = closing.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, %peer, "connection ended");
+    }
+    state.meters.connections.dec();
+}
+
+/// Small events go out at once; who vanishes without a word, or reads nothing any more, is noticed.
+fn prepare(stream: &TcpStream, limits: &Limits) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(limits.stall_time))?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(limits.stall_time))?;
+    Ok(())
+}

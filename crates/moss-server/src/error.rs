@@ -1,0 +1,193 @@
+//! What can go wrong, and the one table that says which status it is.
+
+use axum::{
+    Json,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use moss_engine::EngineError;
+use moss_text::TextError;
+
+use crate::wire::error::{ErrorBody, ErrorDetail};
+
+/// Why a server does not start or does not stop in order.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServerError {
+    /// A model without a tokenizer, or one without the tokens of a conversation.
+    #[error("the model cannot be served without a tokenizer for conversations")]
+    Tokenizer(#[source] Option<TextError>),
+    /// A model was given already.
+    #[error("the server has a model already")]
+    AlreadyOpen,
+    /// The socket failed.
+    #[error("cannot take connections")]
+    Listen(#[from] std::io::Error),
+}
+
+impl ServerError {
+    /// What the user can do about it, where there is something.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Tokenizer(Some(error)) => error.hint(),
+            Self::Tokenizer(None) => Some("put the published tokenizer files beside the weights".into()),
+            _ => None,
+        }
+    }
+}
+
+/// Why a request is not answered. The message names the thing, what was found and what was expected.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum ApiError {
+    #[error("the body is not the JSON expected: {reason}")]
+    Json { param: Option<String>, reason: String },
+    #[error("`{param}` is not supported{expected}")]
+    Unsupported { param: String, expected: String },
+    #[error("`{param}` is {found}, expected {expected}")]
+    OutOfRange { param: String, found: String, expected: String },
+    #[error("the content type is `{found}`, expected `application/json`")]
+    ContentType { found: String },
+    #[error("the body is larger than {limit} bytes")]
+    BodyTooLarge { limit: usize },
+    #[error("the body did not arrive within {seconds} seconds")]
+    BodyTooSlow { seconds: u64 },
+    #[error("the body was cut off")]
+    BodyCutOff,
+    #[error("the key is missing or wrong, expected `Authorization: Bearer KEY`")]
+    Key,
+    #[error("this server does not answer for the host `{found}`")]
+    Host { found: String },
+    #[error("there is no `{method} {path}` here")]
+    NoRoute { method: String, path: String },
+    #[error("`{path}` does not take {method}")]
+    Method { method: String, path: String, allow: &'static str },
+    #[error("there is no model `{found}` here, only `{expected}`")]
+    NoModel { found: String, expected: String },
+    #[error("the model is still being loaded")]
+    Loading,
+    #[error("the server is shutting down")]
+    Draining,
+    #[error("the request did not get its turn within {seconds} seconds")]
+    QueueTime { seconds: u64 },
+    #[error("an internal error ended this request")]
+    Internal,
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+impl From<TextError> for ApiError {
+    fn from(error: TextError) -> Self {
+        Self::Engine(error.into())
+    }
+}
+
+impl ApiError {
+    pub(crate) fn out_of_range(param: &str, found: impl ToString, expected: impl ToString) -> Self {
+        Self::OutOfRange { param: param.to_owned(), found: found.to_string(), expected: expected.to_string() }
+    }
+
+    /// The table: status, OpenAI's `type`, and `code`.
+    #[rustfmt::skip]
+    fn kind(&self) -> (StatusCode, &'static str, &'static str) {
+        const INVALID: &str = "invalid_request_error";
+        const SERVER: &str = "server_error";
+        match self {
+            Self::Json { .. } => (StatusCode::BAD_REQUEST, INVALID, "invalid_json"),
+            Self::Unsupported { .. } => (StatusCode::BAD_REQUEST, INVALID, "unsupported_parameter"),
+            Self::OutOfRange { .. } => (StatusCode::UNPROCESSABLE_ENTITY, INVALID, "invalid_value"),
+            Self::ContentType { .. } => (StatusCode::UNSUPPORTED_MEDIA_TYPE, INVALID, "invalid_content_type"),
+            Self::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, INVALID, "body_too_large"),
+            Self::BodyTooSlow { .. } => (StatusCode::REQUEST_TIMEOUT, INVALID, "body_too_slow"),
+            Self::BodyCutOff => (StatusCode::BAD_REQUEST, INVALID, "body_cut_off"),
+            Self::Key => (StatusCode::UNAUTHORIZED, "authentication_error", "invalid_api_key"),
+            Self::Host { .. } => (StatusCode::MISDIRECTED_REQUEST, INVALID, "unknown_host"),
+            Self::NoRoute { .. } => (StatusCode::NOT_FOUND, INVALID, "unknown_url"),
+            Self::Method { .. } => (StatusCode::METHOD_NOT_ALLOWED, INVALID, "method_not_allowed"),
+            Self::NoModel { .. } => (StatusCode::NOT_FOUND, INVALID, "model_not_found"),
+            Self::Loading => (StatusCode::SERVICE_UNAVAILABLE, SERVER, "loading"),
+            Self::Draining => (StatusCode::SERVICE_UNAVAILABLE, SERVER, "shutting_down"),
+            Self::QueueTime { .. } => (StatusCode::SERVICE_UNAVAILABLE, SERVER, "queue_timeout"),
+            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, SERVER, "internal_error"),
+            Self::Engine(error) => engine_kind(error),
+        }
+    }
+
+    /// The field at fault.
+    fn param(&self) -> Option<String> {
+        match self {
+            Self::Json { param, .. } => param.clone(),
+            Self::Unsupported { param, .. } | Self::OutOfRange { param, .. } => Some(param.clone()),
+            Self::NoModel { .. } => Some("model".into()),
+            Self::Engine(EngineError::Sampling(moss_sampling::SamplingError::Parameter { name, .. })) => {
+                Some((*name).to_owned())
+            }
+            _ => None,
+        }
+    }
+
+    /// Seconds after which it may be worth another try.
+    fn retry_after(&self) -> Option<u32> {
+        match self {
+            Self::Engine(EngineError::QueueFull { .. }) => Some(1),
+            Self::Loading | Self::Draining | Self::QueueTime { .. } => Some(5),
+            Self::Engine(EngineError::ShutDown) => Some(5),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        self.kind().0
+    }
+
+    /// What is told to the other end. Faults of this side are told in general words; their causes are logged.
+    pub(crate) fn body(&self) -> ErrorBody {
+        let (status, kind, code) = self.kind();
+        let told = !status.is_server_error() || status == StatusCode::SERVICE_UNAVAILABLE;
+        let message = if told { self.to_string() } else { Self::Internal.to_string() };
+        ErrorBody { error: ErrorDetail { message, kind, param: self.param(), code } }
+    }
+}
+
+/// The engine's part of the table.
+#[rustfmt::skip]
+fn engine_kind(error: &EngineError) -> (StatusCode, &'static str, &'static str) {
+    const INVALID: &str = "invalid_request_error";
+    const SERVER: &str = "server_error";
+    match error {
+        EngineError::PromptTooLong { .. } => (StatusCode::BAD_REQUEST, INVALID, "context_length_exceeded"),
+        EngineError::Text(error) => match **error {
+            TextError::TurnTooLong { .. } => (StatusCode::BAD_REQUEST, INVALID, "context_length_exceeded"),
+            _ => (StatusCode::INTERNAL_SERVER_ERROR, SERVER, "tokenizer_error"),
+        },
+        EngineError::EmptyPrompt | EngineError::UnknownToken { .. } => (StatusCode::UNPROCESSABLE_ENTITY, INVALID, "invalid_prompt"),
+        EngineError::Sampling(moss_sampling::SamplingError::Parameter { .. }) => (StatusCode::UNPROCESSABLE_ENTITY, INVALID, "invalid_value"),
+        // Biases of the request can rule out every token.
+        EngineError::Sampling(moss_sampling::SamplingError::NothingLeft { .. }) => (StatusCode::UNPROCESSABLE_ENTITY, INVALID, "nothing_left"),
+        EngineError::QueueFull { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", "queue_full"),
+        EngineError::ShutDown => (StatusCode::SERVICE_UNAVAILABLE, SERVER, "shutting_down"),
+        _ => (StatusCode::INTERNAL_SERVER_ERROR, SERVER, "engine_error"),
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        match status {
+            StatusCode::INTERNAL_SERVER_ERROR => tracing::error!(error = %self, "request failed"),
+            _ => tracing::debug!(error = %self, %status, "request refused"),
+        }
+        let mut response = (status, Json(self.body())).into_response();
+        let headers = response.headers_mut();
+        if let Some(seconds) = self.retry_after() {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        match self {
+            Self::Key => drop(headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
+            Self::Method { allow, .. } => {
+                drop(headers.insert(header::ALLOW, HeaderValue::from_static(allow)))
+            }
+            _ => {}
+        }
+        response
+    }
+}

@@ -1,0 +1,78 @@
+//! A model as it is served: an engine, and what makes prompts for it.
+
+use std::sync::Arc;
+
+use moss_engine::Engine;
+use moss_text::{
+    Conversation, Plugin, PluginSwitches, PromptBuilder, SavedTurn, SpecialTokens, SystemText, Tokenizer,
+    Turn,
+};
+
+use crate::{ServerError, error::ApiError};
+
+/// An engine with a tokenizer, and whether its model was trained with plugins.
+#[derive(Debug, Clone)]
+pub struct ServedModel {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) tokenizer: Tokenizer,
+    pub(crate) special: SpecialTokens,
+    pub(crate) has_plugins: bool,
+    system: SystemText,
+}
+
+impl ServedModel {
+    /// # Errors
+    /// [`ServerError::Tokenizer`] for an engine without a tokenizer, and for a tokenizer without the tokens of a conversation.
+    pub fn new(engine: Arc<Engine>, system: SystemText, has_plugins: bool) -> Result<Self, ServerError> {
+        let tokenizer = engine.tokenizer().cloned().ok_or(ServerError::Tokenizer(None))?;
+        let special = tokenizer.special().map_err(|error| ServerError::Tokenizer(Some(error)))?;
+        Ok(Self { engine, tokenizer, special, has_plugins, system })
+    }
+
+    /// What makes prompts of conversations with that system text, or the server's own.
+    pub(crate) fn prompts(
+        &self,
+        system: Option<SystemText>,
+        on: &[Plugin],
+    ) -> Result<PromptBuilder, ApiError> {
+        let plugins = match self.has_plugins {
+            true => Some(PluginSwitches::new(on.iter().copied())?),
+            false => None,
+        };
+        let system = system.unwrap_or_else(|| self.system.clone());
+        Ok(PromptBuilder::new(self.tokenizer.clone(), system, plugins)?)
+    }
+
+    /// An exchange that comes as text, with the ids that the model would have been trained on.
+    pub(crate) fn turn(&self, user: String, moss: String) -> Result<Turn, ApiError> {
+        let turns = vec![SavedTurn { user, moss, ids: Vec::new() }];
+        let told = Conversation { version: 1, system: None, turns };
+        let mut turn = told.turns(&self.tokenizer)?.pop().unwrap_or_default();
+        if let (true, Some(eot), Some(eoc), Some(eor)) =
+            (self.has_plugins, self.special.eot, self.special.eoc, self.special.eor)
+        {
+            // A plugin model thinks and commands before it speaks; of a turn that comes as text, nothing of it is known.
+            let mut ids = Vec::new();
+            for (text, end) in [
+                ("<|Inner Thoughts|>: None", eot),
+                ("\n<|Commands|>: None", eoc),
+                ("\n<|Results|>:\nNone", eor),
+            ] {
+                ids.extend(self.tokenizer.encode_untrusted(text)?);
+                ids.push(end);
+            }
+            ids.extend(self.tokenizer.encode_untrusted("\n<|MOSS|>:")?);
+            ids.append(&mut turn.reply);
+            turn.reply = ids;
+        }
+        Ok(turn)
+    }
+
+    /// Tokens that end an answer in a conversation.
+    pub(crate) fn stop_ids(&self) -> Vec<u32> {
+        let mut ids = vec![self.special.eom];
+        ids.extend(self.special.eoc.filter(|_| self.has_plugins));
+        ids.extend(self.engine.model_config().eos_token_id);
+        ids
+    }
+}

@@ -1,0 +1,131 @@
+//! A request's fields, checked and put beside the server's defaults: what the engine is asked for.
+
+use std::time::Duration;
+
+use moss_engine::{Request, StopRules};
+use moss_sampling::SamplingParams;
+
+use crate::{Limits, ServerOptions, error::ApiError, wire::shared::Shared};
+
+/// What every answer of a request has in common.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    pub(crate) sampling: SamplingParams,
+    pub(crate) max_tokens: usize,
+    pub(crate) stop_strings: Vec<String>,
+    pub(crate) time_limit: Duration,
+    /// Answers to each prompt.
+    pub(crate) n: usize,
+    pub(crate) stream: bool,
+    pub(crate) include_usage: bool,
+    /// Tells with each token how likely it was, and this many of the likeliest.
+    pub(crate) logprobs: Option<usize>,
+}
+
+impl Plan {
+    /// # Errors
+    /// [`ApiError::OutOfRange`] naming the field, [`ApiError::NoModel`], [`ApiError::Unsupported`].
+    pub(crate) fn new(fields: Shared, options: &ServerOptions) -> Result<Self, ApiError> {
+        let (limits, defaults) = (&options.limits, &options.defaults);
+        if let Some(found) = fields.model.filter(|model| *model != options.model) {
+            return Err(ApiError::NoModel { found, expected: options.model.clone() });
+        }
+        if fields.stream_options.is_some() && !fields.stream {
+            let expected = ": it needs `stream`".to_owned();
+            return Err(ApiError::Unsupported { param: "stream_options".into(), expected });
+        }
+        let mut sampling = defaults.sampling.clone();
+        within("temperature", fields.temperature, 0.0, 2.0, &mut sampling.temperature)?;
+        within("top_p", fields.top_p, 0.0, 1.0, &mut sampling.top_p)?;
+        within("min_p", fields.min_p, 0.0, 1.0, &mut sampling.min_p)?;
+        within("repetition_penalty", fields.repetition_penalty, 0.1, 10.0, &mut sampling.repetition_penalty)?;
+        within("presence_penalty", fields.presence_penalty, -2.0, 2.0, &mut sampling.presence_penalty)?;
+        within("frequency_penalty", fields.frequency_penalty, -2.0, 2.0, &mut sampling.frequency_penalty)?;
+        if let Some(top_k) = fields.top_k {
+            sampling.top_k = Some(top_k).filter(|k| *k > 0);
+        }
+        let count = fields.logit_bias.len();
+        at_most("logit_bias", count, 0, limits.biases, "tokens")?;
+        for (id, bias) in fields.logit_bias {
+            let param = format!("logit_bias.{id}");
+            let mut checked = 0.0;
+            within(&param, Some(bias), -100.0, 100.0, &mut checked)?;
+            let id = id.parse().map_err(|_| ApiError::out_of_range(&param, "no number", "a token id"))?;
+            sampling.logit_bias.push((id, checked));
+        }
+        // Any 64 bits are a seed.
+        sampling.seed = fields.seed.map(i64::cast_unsigned).or(sampling.seed);
+        let n = fields.n.unwrap_or(1);
+        at_most("n", n, 1, limits.choices, "answers")?;
+        let max_tokens = fields.max_tokens.unwrap_or(defaults.max_tokens);
+        at_most("max_tokens", max_tokens, 1, usize::MAX, "tokens")?;
+        Ok(Self {
+            sampling,
+            max_tokens,
+            stop_strings: stop_strings(fields.stop.map(|stop| stop.into_strings()), limits)?,
+            time_limit: time_limit(fields.moss.max_time_s, limits)?,
+            n,
+            stream: fields.stream,
+            include_usage: fields.stream_options.and_then(|options| options.include_usage).unwrap_or(false),
+            logprobs: None,
+        })
+    }
+
+    /// What the engine is asked for, for answer `index` to a prompt.
+    pub(crate) fn request(&self, prompt: Vec<u32>, stop_ids: Vec<u32>, index: usize) -> Request {
+        let mut sampling = self.sampling.clone();
+        sampling.seed = sampling.seed.map(|seed| seed.wrapping_add(index as u64));
+        let stop = StopRules {
+            max_new_tokens: Some(self.max_tokens),
+            stop_ids,
+            stop_strings: self.stop_strings.clone(),
+            time_limit: Some(self.time_limit),
+        };
+        Request { stop, logprobs: self.logprobs, ..Request::new(prompt, sampling) }
+    }
+}
+
+fn within(param: &str, found: Option<f32>, least: f32, most: f32, place: &mut f32) -> Result<(), ApiError> {
+    let Some(found) = found else { return Ok(()) };
+    if !(least..=most).contains(&found) {
+        return Err(ApiError::out_of_range(param, found, format!("{least} to {most}")));
+    }
+    *place = found;
+    Ok(())
+}
+
+/// Passes counts within their range.
+pub(crate) fn at_most(
+    param: &str,
+    found: usize,
+    least: usize,
+    most: usize,
+    what: &str,
+) -> Result<(), ApiError> {
+    if (least..=most).contains(&found) {
+        return Ok(());
+    }
+    let expected = match most {
+        usize::MAX => format!("{least} or more {what}"),
+        _ => format!("{least} to {most} {what}"),
+    };
+    Err(ApiError::out_of_range(param, found, expected))
+}
+
+fn stop_strings(strings: Option<Vec<String>>, limits: &Limits) -> Result<Vec<String>, ApiError> {
+    let strings = strings.unwrap_or_default();
+    at_most("stop", strings.len(), 0, limits.stop_strings, "strings")?;
+    for string in &strings {
+        at_most("stop", string.len(), 1, limits.stop_bytes, "bytes each")?;
+    }
+    Ok(strings)
+}
+
+fn time_limit(seconds: Option<f64>, limits: &Limits) -> Result<Duration, ApiError> {
+    let Some(seconds) = seconds else { return Ok(limits.answer_time) };
+    let most = limits.answer_time.as_secs_f64();
+    if !(seconds > 0.0 && seconds <= most) {
+        return Err(ApiError::out_of_range("moss.max_time_s", seconds, format!("above 0 and up to {most}")));
+    }
+    Ok(Duration::from_secs_f64(seconds))
+}

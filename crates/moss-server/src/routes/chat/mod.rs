@@ -1,0 +1,137 @@
+//! `POST /v1/chat/completions`.
+
+mod prompt;
+mod speaker;
+mod stream;
+
+use axum::{
+    Json,
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use futures_util::future::try_join_all;
+use moss_engine::TokenLogprobs;
+use moss_text::Tokenizer;
+
+use self::speaker::{Part, Speaker};
+use crate::{
+    ServedModel,
+    body::JsonBody,
+    error::ApiError,
+    plan::{Plan, at_most},
+    state::{Shared, now},
+    wire::{
+        answer::{
+            Aside, Chat, ChatChoice, ChatLogprob, ChatLogprobs, ChatMessage, Report, TokenLogprob, Usage,
+            finish_reason,
+        },
+        chat::ChatRequest,
+    },
+};
+
+pub(crate) async fn chat(
+    State(state): State<Shared>,
+    JsonBody(request): JsonBody<ChatRequest>,
+) -> Result<Response, ApiError> {
+    let model = state.model()?.clone();
+    let plan = plan(&request, &state)?;
+    let plugins = request.moss.as_ref().and_then(|moss| moss.plugins.as_ref());
+    let plugins = plugins.map(|plugins| plugins.on()).unwrap_or_default();
+    if !model.has_plugins && !plugins.is_empty() {
+        let expected = format!(": `{}` was not trained with plugins", state.options.model);
+        return Err(ApiError::Unsupported { param: "moss.plugins".into(), expected });
+    }
+    if model.has_plugins && !plan.stop_strings.is_empty() {
+        let expected = " by plugin models".to_owned();
+        return Err(ApiError::Unsupported { param: "stop".into(), expected });
+    }
+    if state.options.log_prompts {
+        tracing::info!(messages = ?request.messages, "chat");
+    }
+    let (builder, ids) = {
+        // A long text takes a while to tokenise, and other streams run on this thread.
+        let model = model.clone();
+        let built = tokio::task::spawn_blocking(move || prompt::build(&model, request.messages, &plugins));
+        built.await.map_err(|_| ApiError::Internal)??
+    };
+    let start = |index| Speaker::start(&state, &model, &plan, &builder, ids.clone(), index);
+    // All or none: what was queued before one that finds the queue full is cancelled as it is dropped.
+    let speakers = (0..plan.n).map(start).collect::<Result<Vec<_>, _>>()?;
+    let id = format!("chatcmpl-{}", uuid::Uuid::new_v4().simple());
+    if plan.stream {
+        return Ok(stream::respond(&state, &model, &plan, id, speakers));
+    }
+    let wholes = try_join_all(speakers.into_iter().map(|speaker| whole(speaker, &model))).await?;
+    let mut usage = Usage::default();
+    let mut choices = Vec::new();
+    let mut report = None;
+    for (index, (message, logprobs, outcome)) in wholes.into_iter().enumerate() {
+        usage.add(&outcome, index == 0);
+        report.get_or_insert_with(|| Report::of(&outcome));
+        let logprobs = plan.logprobs.map(|_| logprobs);
+        choices.push(ChatChoice { index, message, logprobs, finish_reason: finish_reason(&outcome.cause) });
+    }
+    let (object, model) = ("chat.completion", state.options.model.clone());
+    let usage = Some(usage);
+    Ok(Json(Chat { id, object, created: now(), model, choices, usage, moss: report }).into_response())
+}
+
+fn plan(request: &ChatRequest, state: &Shared) -> Result<Plan, ApiError> {
+    let limits = &state.options.limits;
+    at_most("messages", request.messages.len(), 1, limits.messages, "messages")?;
+    if let Some(format) = request.response_format.as_ref().filter(|format| format.kind != "text") {
+        let expected = format!(" as `{}`, expected `text`", format.kind);
+        return Err(ApiError::Unsupported { param: "response_format.type".into(), expected });
+    }
+    let mut fields = request.shared();
+    fields.max_tokens = match (fields.max_tokens, request.max_completion_tokens) {
+        (Some(_), Some(_)) => {
+            let expected = " beside `max_tokens`, which it replaces".to_owned();
+            return Err(ApiError::Unsupported { param: "max_completion_tokens".into(), expected });
+        }
+        (old, new) => new.or(old),
+    };
+    let mut plan = Plan::new(fields, &state.options)?;
+    let top = request.top_logprobs.unwrap_or(0);
+    at_most("top_logprobs", top, 0, limits.top_logprobs, "tokens")?;
+    plan.logprobs = (request.logprobs == Some(true)).then_some(top);
+    if request.top_logprobs.is_some() && plan.logprobs.is_none() {
+        let expected = ": it needs `logprobs`".to_owned();
+        return Err(ApiError::Unsupported { param: "top_logprobs".into(), expected });
+    }
+    Ok(plan)
+}
+
+/// Waits for an answer.
+async fn whole(
+    mut speaker: Speaker,
+    model: &ServedModel,
+) -> Result<(ChatMessage, ChatLogprobs, moss_engine::Outcome), ApiError> {
+    let (mut text, mut beside, mut likely) = (String::new(), Aside::default(), ChatLogprobs::default());
+    loop {
+        match speaker.next().await? {
+            Part::Said { content, aside, logprobs } => {
+                text.push_str(&content);
+                beside.thoughts.push_str(&aside.thoughts);
+                beside.commands.push_str(&aside.commands);
+                likely.content.extend(logprobs.map(|(id, token)| likelihood(&model.tokenizer, id, &token)));
+            }
+            Part::Done(outcome) => {
+                let moss = Some(beside).filter(|aside| *aside != Aside::default());
+                let message = ChatMessage { role: "assistant", content: text, refusal: None, moss };
+                return Ok((message, likely, outcome));
+            }
+        }
+    }
+}
+
+fn likelihood(tokenizer: &Tokenizer, id: u32, likely: &TokenLogprobs) -> ChatLogprob {
+    let token = |id: u32, logprob: f32| {
+        let bytes = tokenizer.token_bytes(id).to_vec();
+        // JSON has no -inf; this is what OpenAI's API says of tokens that are out of the question.
+        let logprob = logprob.max(-9999.0);
+        TokenLogprob { token: String::from_utf8_lossy(&bytes).into_owned(), logprob, bytes }
+    };
+    let top_logprobs = likely.top.iter().map(|(id, logprob)| token(*id, *logprob)).collect();
+    ChatLogprob { token: token(id, likely.logprob), top_logprobs }
+}

@@ -1,0 +1,40 @@
+//! `GET /v1/models` and `GET /v1/models/{name}`.
+
+use axum::{
+    Json,
+    extract::{Path, State},
+};
+use serde::Serialize;
+
+use crate::{error::ApiError, state::Shared};
+
+#[derive(Serialize)]
+pub(crate) struct Model {
+    id: String,
+    object: &'static str,
+    created: u64,
+    owned_by: &'static str,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Models {
+    object: &'static str,
+    data: Vec<Model>,
+}
+
+pub(crate) async fn list(State(state): State<Shared>) -> Json<Models> {
+    Json(Models { object: "list", data: vec![model(&state)] })
+}
+
+pub(crate) async fn one(
+    State(state): State<Shared>,
+    Path(name): Path<String>,
+) -> Result<Json<Model>, ApiError> {
+    let expected = state.options.model.clone();
+    // The names of hub ids have a slash in them.
+    if name == expected { Ok(Json(model(&state))) } else { Err(ApiError::NoModel { found: name, expected }) }
+}
+
+fn model(state: &Shared) -> Model {
+    Model { id: state.options.model.clone(), object: "model", created: state.created, owned_by: "moss-rs" }
+}

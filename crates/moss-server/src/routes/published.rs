@@ -1,0 +1,174 @@
+//! `POST /`: the published API demo. It keeps conversations by their `uid`; here they are bounded in number and in time.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use axum::{Json, extract::State};
+use moss_engine::{Event, Session};
+use moss_text::{Specials, Turn, turns_to_drop};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Limits, ServedModel,
+    body::JsonBody,
+    error::ApiError,
+    generation::Generation,
+    plan::Plan,
+    state::{Shared, now},
+    wire::shared,
+};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Asked {
+    prompt: String,
+    /// A conversation to go on with; one that is not known begins anew, under a new name.
+    uid: Option<String>,
+    /// Tokens of prompt and answer together.
+    max_length: Option<usize>,
+    top_p: Option<f32>,
+    temperature: Option<f32>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Answered {
+    response: String,
+    /// Every exchange so far: what the user said, and the answer.
+    history: Vec<(String, String)>,
+    status: u16,
+    time: String,
+    uid: String,
+}
+
+/// Conversations by name. The engine keeps the cache of each between its turns.
+pub(crate) struct Conversations {
+    kept: Mutex<HashMap<String, Kept>>,
+    limit: usize,
+    time: Duration,
+}
+
+struct Kept {
+    conversation: Conversation,
+    used: Instant,
+}
+
+#[derive(Clone, Default)]
+struct Conversation {
+    turns: Vec<Turn>,
+    session: Option<Arc<Session>>,
+}
+
+impl Conversations {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self { kept: Mutex::default(), limit: limits.conversations, time: limits.conversation_time }
+    }
+
+    /// A copy: two who go on with one conversation at once do not disturb each other, and the later one is kept.
+    fn find(&self, uid: &str) -> Option<Conversation> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|_, kept| kept.used.elapsed() < self.time);
+        kept.get(uid).map(|kept| kept.conversation.clone())
+    }
+
+    fn keep(&self, uid: String, conversation: Conversation) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|_, kept| kept.used.elapsed() < self.time);
+        if kept.len() >= self.limit && !kept.contains_key(&uid) {
+            let oldest = kept.iter().min_by_key(|(_, kept)| kept.used).map(|(uid, _)| uid.clone());
+            oldest.and_then(|uid| kept.remove(&uid));
+        }
+        kept.insert(uid, Kept { conversation, used: Instant::now() });
+    }
+}
+
+pub(crate) async fn ask(
+    State(state): State<Shared>,
+    JsonBody(asked): JsonBody<Asked>,
+) -> Result<Json<Answered>, ApiError> {
+    let model = state.model()?.clone();
+    let known = asked.uid.and_then(|uid| Some((state.conversations.find(&uid)?, uid)));
+    let (mut conversation, uid) = known.unwrap_or_else(Default::default);
+    let uid = if uid.is_empty() { uuid::Uuid::new_v4().to_string() } else { uid };
+    let fields = shared::Shared { top_p: asked.top_p, temperature: asked.temperature, ..Default::default() };
+    let mut plan = Plan::new(fields, &state.options)?;
+    let window = model.engine.window();
+    let longest = asked.max_length.unwrap_or(window).min(window);
+    let (prompt, dropped) = {
+        let (model, turns, user) = (model.clone(), conversation.turns.clone(), asked.prompt.clone());
+        let built = tokio::task::spawn_blocking(move || fit(&model, &turns, &user, longest));
+        built.await.map_err(|_| ApiError::Internal)??
+    };
+    conversation.turns.drain(..dropped);
+    plan.max_tokens = longest.saturating_sub(prompt.len()).max(1);
+    let session = conversation.session.get_or_insert_with(|| Arc::new(model.engine.session())).clone();
+    let mut request = plan.request(prompt, model.stop_ids(), 0);
+    request.session = Some(session.id());
+    let mut generation = Generation::start(&state, &model, request)?;
+    let outcome = loop {
+        if let Event::Finished(outcome) = generation.next().await? {
+            break outcome;
+        }
+    };
+    conversation.turns.push(Turn { user: asked.prompt, reply: outcome.ids });
+    let text = |turn: &Turn| model.tokenizer.decode(&turn.reply, Specials::Skip).trim_start().to_owned();
+    let history: Vec<_> = conversation.turns.iter().map(|turn| (turn.user.clone(), text(turn))).collect();
+    let response = history.last().map(|(_, answer)| answer.clone()).unwrap_or_default();
+    state.conversations.keep(uid.clone(), conversation);
+    Ok(Json(Answered { response, history, status: 200, time: clock(now()), uid }))
+}
+
+/// A prompt within `longest` tokens, and how many of the oldest turns had to go for it.
+fn fit(
+    model: &ServedModel,
+    turns: &[Turn],
+    user: &str,
+    longest: usize,
+) -> Result<(Vec<u32>, usize), ApiError> {
+    let builder = model.prompts(None, &[])?;
+    let len = |dropped: usize| Ok(builder.prompt(&turns[dropped..], user)?.len());
+    let dropped = turns_to_drop(len, turns.len(), None, longest)?;
+    Ok((builder.prompt(&turns[dropped..], user)?, dropped))
+}
+
+/// `2023-04-21 12:00:00`, in UTC. Days to dates as in Howard Hinnant's "chrono-Compatible Low-Level Date Algorithms".
+fn clock(seconds: u64) -> String {
+    let (days, rest) = (seconds / 86_400 + 719_468, seconds % 86_400);
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    format!("{year}-{month:02}-{day:02} {:02}:{:02}:{:02}", rest / 3600, rest / 60 % 60, rest % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_become_dates_through_leap_years() {
+        assert_eq!(clock(0), "1970-01-01 00:00:00");
+        assert_eq!(clock(951_782_399), "2000-02-28 23:59:59");
+        assert_eq!(clock(951_782_400), "2000-02-29 00:00:00");
+        assert_eq!(clock(1_709_251_200), "2024-03-01 00:00:00");
+    }
+
+    #[test]
+    fn the_store_is_bounded_and_forgets_who_was_away_longest() {
+        let limits = Limits { conversations: 2, ..Limits::default() };
+        let store = Conversations::new(&limits);
+        for uid in ["a", "b", "a", "c"] {
+            store.keep(uid.into(), Conversation::default());
+        }
+        assert!(store.find("a").is_some() && store.find("c").is_some() && store.find("b").is_none());
+        let none = Limits { conversation_time: Duration::ZERO, ..Limits::default() };
+        let store = Conversations::new(&none);
+        store.keep("a".into(), Conversation::default());
+        assert!(store.find("a").is_none());
+    }
+}

@@ -1,0 +1,128 @@
+//! Server-sent events: one `data:` line an event, comments as signs of life, `[DONE]` at the end, as OpenAI's clients read them.
+//!
+//! Whoever writes the events runs inside the response's body, not in a task of its own: once the other end is gone the body is
+//! dropped, and everything that worked for it with it, whatever it was waiting for.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use axum::{
+    body::Body,
+    http::{HeaderValue, header},
+    response::Response,
+};
+use bytes::Bytes;
+use futures_util::Stream;
+use serde::Serialize;
+use tokio::{
+    sync::mpsc::{Receiver, Sender, channel},
+    time::{Instant, Sleep, sleep},
+};
+
+use crate::error::ApiError;
+
+/// Events that may wait for the connection; then their writer waits.
+const AHEAD: usize = 16;
+
+/// Where events are written.
+pub(crate) struct Events(Sender<Bytes>);
+
+impl Events {
+    pub(crate) async fn send(&self, event: &impl Serialize) -> Result<(), ApiError> {
+        self.put(data(event)).await
+    }
+
+    /// Says that nothing follows.
+    pub(crate) async fn done(&self) -> Result<(), ApiError> {
+        self.put(Bytes::from_static(b"data: [DONE]\n\n")).await
+    }
+
+    async fn put(&self, event: Bytes) -> Result<(), ApiError> {
+        self.0.send(event).await.map_err(|_| ApiError::Internal)
+    }
+}
+
+fn data(event: &impl Serialize) -> Bytes {
+    let mut line = b"data: ".to_vec();
+    // What is sent are strings and numbers, which always have a JSON form.
+    let _ = serde_json::to_writer(&mut line, event);
+    line.extend_from_slice(b"\n\n");
+    line.into()
+}
+
+/// A response whose events `write` writes; an error of it becomes the last event.
+pub(crate) fn respond<F>(keep_alive: Duration, write: impl FnOnce(Events) -> F) -> Response
+where
+    F: Future<Output = Result<(), ApiError>> + Send + 'static,
+{
+    let (sender, events) = channel(AHEAD);
+    let writer: Writer = Box::pin(write(Events(sender)));
+    let body = EventBody { writer: Some(writer), events, keep_alive, silence: Box::pin(sleep(keep_alive)) };
+    let mut response = Response::new(Body::from_stream(body));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    // nginx would collect the events otherwise.
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
+}
+
+type Writer = Pin<Box<dyn Future<Output = Result<(), ApiError>> + Send>>;
+
+struct EventBody {
+    /// Gone once everything is written.
+    writer: Option<Writer>,
+    events: Receiver<Bytes>,
+    keep_alive: Duration,
+    silence: Pin<Box<Sleep>>,
+}
+
+impl EventBody {
+    /// All events that are ready, as one.
+    fn ready(&mut self) -> Option<Bytes> {
+        let first = self.events.try_recv().ok()?;
+        let Ok(second) = self.events.try_recv() else { return Some(first) };
+        let mut all = [first, second].concat();
+        while let Ok(next) = self.events.try_recv() {
+            all.extend_from_slice(&next);
+        }
+        Some(all.into())
+    }
+
+    fn show(&mut self, event: Bytes) -> Poll<Option<Result<Bytes, std::convert::Infallible>>> {
+        let until = Instant::now() + self.keep_alive;
+        self.silence.as_mut().reset(until);
+        Poll::Ready(Some(Ok(event)))
+    }
+}
+
+impl Stream for EventBody {
+    type Item = Result<Bytes, std::convert::Infallible>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let mut failed = None;
+        if let Some(writer) = &mut self.writer
+            && let Poll::Ready(result) = writer.as_mut().poll(context)
+        {
+            self.writer = None;
+            failed = result.err();
+        }
+        if let Some(mut event) = self.ready() {
+            if let Some(error) = failed {
+                event = [event, data(&error.body())].concat().into();
+            }
+            return self.show(event);
+        }
+        if let Some(error) = failed {
+            return self.show(data(&error.body()));
+        }
+        if self.writer.is_none() {
+            return Poll::Ready(None);
+        }
+        ready!(self.silence.as_mut().poll(context));
+        self.show(Bytes::from_static(b": still here\n\n"))
+    }
+}

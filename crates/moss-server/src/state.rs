@@ -1,0 +1,62 @@
+//! What all routes share.
+
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::{ServedModel, ServerOptions, error::ApiError, meters::Meters, routes::published::Conversations};
+
+pub(crate) type Shared = Arc<State>;
+
+pub(crate) struct State {
+    pub(crate) options: ServerOptions,
+    pub(crate) meters: Meters,
+    pub(crate) conversations: Conversations,
+    /// When the server was made, in seconds of the Unix era.
+    pub(crate) created: u64,
+    model: OnceLock<ServedModel>,
+    draining: AtomicBool,
+    /// Ends every answer, once draining has taken too long.
+    pub(crate) abandon: CancellationToken,
+}
+
+impl State {
+    pub(crate) fn new(options: ServerOptions) -> Self {
+        let conversations = Conversations::new(&options.limits);
+        let (meters, model, draining) = (Meters::default(), OnceLock::new(), AtomicBool::new(false));
+        let abandon = CancellationToken::new();
+        Self { options, meters, conversations, created: now(), model, draining, abandon }
+    }
+
+    pub(crate) fn open(&self, model: ServedModel) -> Result<(), ServedModel> {
+        self.model.set(model)
+    }
+
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Relaxed);
+    }
+
+    /// The model, if there is one and new work is welcome.
+    pub(crate) fn model(&self) -> Result<&ServedModel, ApiError> {
+        if self.draining.load(Relaxed) {
+            return Err(ApiError::Draining);
+        }
+        self.model.get().ok_or(ApiError::Loading)
+    }
+
+    /// The model, welcome or not.
+    pub(crate) fn loaded(&self) -> Option<&ServedModel> {
+        self.model.get()
+    }
+}
+
+/// Seconds of the Unix era.
+pub(crate) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

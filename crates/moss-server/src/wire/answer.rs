@@ -1,0 +1,166 @@
+//! What goes: answers whole and in chunks, and what they count.
+
+use moss_engine::{Outcome, StopCause};
+use serde::Serialize;
+
+/// Tokens counted.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub(crate) struct Usage {
+    prompt_tokens: usize,
+    completion_tokens: usize,
+    total_tokens: usize,
+    prompt_tokens_details: PromptDetails,
+}
+
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+struct PromptDetails {
+    cached_tokens: usize,
+}
+
+impl Usage {
+    /// Adds an answer; a prompt that several answers share is counted once.
+    pub(crate) fn add(&mut self, outcome: &Outcome, count_prompt: bool) {
+        if count_prompt {
+            self.prompt_tokens += outcome.usage.prompt_tokens;
+            self.prompt_tokens_details.cached_tokens += outcome.usage.reused_tokens;
+        }
+        self.completion_tokens += outcome.usage.generated_tokens;
+        self.total_tokens = self.prompt_tokens + self.completion_tokens;
+    }
+}
+
+/// What MOSS tells of an answer beyond OpenAI's fields.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Report {
+    time_to_first_token_s: f64,
+    /// After the first.
+    tokens_per_s: f64,
+    stop_reason: &'static str,
+}
+
+impl Report {
+    pub(crate) fn of(outcome: &Outcome) -> Self {
+        Self {
+            time_to_first_token_s: outcome.timings.time_to_first_token().as_secs_f64(),
+            tokens_per_s: match outcome.usage.generated_tokens {
+                0 | 1 => 0.0,
+                _ => outcome.timings.decode_rate(&outcome.usage),
+            },
+            stop_reason: stop_reason(&outcome.cause),
+        }
+    }
+}
+
+/// Why an answer ended, in more words than OpenAI has.
+pub(crate) fn stop_reason(cause: &StopCause) -> &'static str {
+    match cause {
+        StopCause::EndOfTurn => "end_of_turn",
+        StopCause::StopString(_) => "stop_string",
+        StopCause::MaxNewTokens => "max_tokens",
+        StopCause::TimeLimit => "time_limit",
+        StopCause::WindowFull => "window_full",
+        StopCause::Cancelled => "cancelled",
+    }
+}
+
+/// OpenAI's word for why an answer ended.
+pub(crate) fn finish_reason(cause: &StopCause) -> &'static str {
+    match cause {
+        StopCause::EndOfTurn | StopCause::StopString(_) => "stop",
+        _ => "length",
+    }
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Chat<C> {
+    pub(crate) id: String,
+    pub(crate) object: &'static str,
+    pub(crate) created: u64,
+    pub(crate) model: String,
+    pub(crate) choices: Vec<C>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) usage: Option<Usage>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) moss: Option<Report>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct ChatChoice {
+    pub(crate) index: usize,
+    pub(crate) message: ChatMessage,
+    pub(crate) logprobs: Option<ChatLogprobs>,
+    pub(crate) finish_reason: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct ChatMessage {
+    pub(crate) role: &'static str,
+    pub(crate) content: String,
+    pub(crate) refusal: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) moss: Option<Aside>,
+}
+
+/// What a plugin model writes beside its answer.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub(crate) struct Aside {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) thoughts: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) commands: String,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct ChatDeltaChoice {
+    pub(crate) index: usize,
+    pub(crate) delta: ChatDelta,
+    pub(crate) logprobs: Option<ChatLogprobs>,
+    pub(crate) finish_reason: Option<&'static str>,
+}
+
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct ChatDelta {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) role: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) content: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) moss: Option<Aside>,
+}
+
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct ChatLogprobs {
+    pub(crate) content: Vec<ChatLogprob>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct ChatLogprob {
+    #[serde(flatten)]
+    pub(crate) token: TokenLogprob,
+    pub(crate) top_logprobs: Vec<TokenLogprob>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct TokenLogprob {
+    pub(crate) token: String,
+    pub(crate) logprob: f32,
+    pub(crate) bytes: Vec<u8>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct TextChoice {
+    pub(crate) index: usize,
+    pub(crate) text: String,
+    pub(crate) logprobs: Option<TextLogprobs>,
+    pub(crate) finish_reason: Option<&'static str>,
+}
+
+/// The older form: lists side by side.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct TextLogprobs {
+    pub(crate) tokens: Vec<String>,
+    pub(crate) token_logprobs: Vec<f32>,
+    pub(crate) top_logprobs: Vec<std::collections::BTreeMap<String, f32>>,
+    /// Characters before each token, of the answer's text.
+    pub(crate) text_offset: Vec<usize>,
+}

@@ -1,0 +1,206 @@
+//! What is answered, whole and streamed.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use serde_json::{Value, json};
+use support::{Running, sum, with};
+
+const CHAT: &str = "/v1/chat/completions";
+const TEXT: &str = "/v1/completions";
+
+/// The text of choice `index` of a stream.
+fn streamed(events: &[Value], index: u64) -> String {
+    let choices = events.iter().flat_map(|event| event["choices"].as_array().unwrap());
+    let own = choices.filter(|choice| choice["index"] == index);
+    own.filter_map(|choice| choice["delta"]["content"].as_str().or(choice["text"].as_str())).collect()
+}
+
+#[test]
+fn a_chat_is_answered_whole_and_streamed_alike() {
+    let server = Running::start();
+    let whole = server.post(CHAT, &sum()).json();
+    let choice = &whole["choices"][0];
+    assert_eq!(choice["message"]["content"], "3 + 4 = 7.");
+    assert_eq!(
+        (choice["finish_reason"].as_str(), whole["object"].as_str()),
+        (Some("stop"), Some("chat.completion"))
+    );
+    let usage = &whole["usage"];
+    assert_eq!(usage["completion_tokens"], 7);
+    assert_eq!(
+        usage["total_tokens"].as_u64().unwrap(),
+        usage["prompt_tokens"].as_u64().unwrap() + usage["completion_tokens"].as_u64().unwrap()
+    );
+    let fields = json!({"stream": true, "stream_options": {"include_usage": true}});
+    let events = server.post(CHAT, &with(sum(), fields)).events();
+    assert_eq!(streamed(&events, 0), "3 + 4 = 7.");
+    assert_eq!(events[0]["choices"][0]["delta"]["role"], "assistant");
+    let [.., end, last] = &events[..] else { panic!("{events:?}") };
+    assert_eq!(end["choices"][0]["finish_reason"], "stop");
+    assert_eq!((&last["choices"], &last["usage"]), (&json!([]), usage));
+    assert_eq!(last["moss"]["stop_reason"], "end_of_turn");
+    assert!(last["moss"]["tokens_per_s"].as_f64().unwrap() > 0.0);
+    assert!(last["moss"]["time_to_first_token_s"].as_f64().unwrap() > 0.0);
+    assert!(events.iter().all(|event| event["id"] == events[0]["id"]));
+}
+
+#[test]
+fn usage_is_told_in_a_stream_only_when_asked_for() {
+    let events = Running::start().post(CHAT, &with(sum(), json!({"stream": true}))).events();
+    assert!(events.iter().all(|event| event.get("usage").is_none() && event.get("moss").is_none()));
+}
+
+#[test]
+fn a_stop_string_split_over_tokens_ends_the_answer_before_it() {
+    let server = Running::start();
+    // The tokens are ` 3`, ` +`, ` 4`, ` =`, ` 7`, `.`: the string begins in one and ends in another.
+    let stop = with(sum(), json!({"stop": ["4 = 7", "never"]}));
+    let whole = server.post(CHAT, &stop).json();
+    assert_eq!(whole["choices"][0]["message"]["content"], "3 + ");
+    assert_eq!(
+        (&whole["choices"][0]["finish_reason"], &whole["moss"]["stop_reason"]),
+        (&json!("stop"), &json!("stop_string"))
+    );
+    let events = server.post(CHAT, &with(stop, json!({"stream": true}))).events();
+    assert_eq!(streamed(&events, 0), "3 + ");
+}
+
+#[test]
+fn likelihoods_come_with_each_token_in_both_forms() {
+    let server = Running::start();
+    let asked = with(sum(), json!({"logprobs": true, "top_logprobs": 3}));
+    let whole = server.post(CHAT, &asked).json();
+    let tokens = whole["choices"][0]["logprobs"]["content"].as_array().unwrap().clone();
+    assert_eq!(tokens.len(), 7);
+    let bytes = tokens.iter().flat_map(|token| token["bytes"].as_array().unwrap());
+    let bytes: Vec<u8> = bytes.map(|byte| byte.as_u64().unwrap() as u8).collect();
+    assert_eq!(String::from_utf8(bytes).unwrap(), " 3 + 4 = 7.<eom>");
+    for token in &tokens {
+        let top = token["top_logprobs"].as_array().unwrap();
+        assert_eq!((top.len(), &top[0]["token"]), (3, &token["token"]), "greedy takes the likeliest");
+        assert!(token["logprob"].as_f64().unwrap() <= 0.0);
+    }
+    let events = server.post(CHAT, &with(asked, json!({"stream": true}))).events();
+    let choices = events.iter().flat_map(|event| event["choices"].as_array().unwrap());
+    let streamed: Vec<_> =
+        choices.filter_map(|choice| choice["logprobs"]["content"].as_array()).flatten().cloned().collect();
+    assert_eq!(streamed, tokens);
+    let older = server
+        .post(TEXT, &json!({"prompt": "Hello", "max_tokens": 4, "logprobs": 2, "temperature": 0}))
+        .json();
+    let logprobs = &older["choices"][0]["logprobs"];
+    let count = older["usage"]["completion_tokens"].as_u64().unwrap() as usize;
+    for list in ["tokens", "token_logprobs", "top_logprobs", "text_offset"] {
+        assert_eq!(logprobs[list].as_array().unwrap().len(), count, "{list}");
+    }
+    assert_eq!(logprobs["text_offset"][0], 0);
+}
+
+#[test]
+fn n_answers_share_a_prompt_and_differ_by_seed_alone() {
+    let server = Running::start();
+    let warm = json!({"temperature": 2, "top_p": 1, "top_k": 0, "n": 3, "seed": 5});
+    let asked = with(support::endless(20, 12), warm);
+    let whole = server.post(TEXT, &asked).json();
+    let text = |index: usize| whole["choices"][index]["text"].as_str().unwrap().to_owned();
+    assert!(text(0) != text(1) && text(1) != text(2));
+    let one = server.post(TEXT, &with(asked.clone(), json!({"n": 1, "seed": 6}))).json();
+    assert_eq!(one["choices"][0]["text"], text(1).as_str());
+    assert_eq!(whole["usage"]["prompt_tokens"], 20, "the prompt is counted once");
+    let events = server.post(TEXT, &with(asked, json!({"stream": true}))).events();
+    assert!((0..3).all(|index| streamed(&events, index) == text(index as usize)));
+}
+
+#[test]
+fn a_conversation_goes_on_from_what_was_said() {
+    let server = Running::start();
+    let messages = json!([
+        {"role": "system", "content": "You are a small model.\n"},
+        {"role": "user", "content": [{"type": "text", "text": "What is "}, {"type": "text", "text": "3 + 4?"}]},
+        {"role": "assistant", "content": "3 + 4 = 7."},
+        {"role": "user", "content": "你好"},
+    ]);
+    let whole = server
+        .post(CHAT, &json!({"messages": messages, "temperature": 0, "max_completion_tokens": 3}))
+        .json();
+    assert_eq!(
+        (&whole["usage"]["completion_tokens"], &whole["choices"][0]["finish_reason"]),
+        (&json!(3), &json!("length"))
+    );
+}
+
+#[test]
+fn completions_take_text_and_ids_one_and_several() {
+    let server = Running::start();
+    let ask = |prompt: Value| {
+        server.post(TEXT, &json!({"prompt": prompt, "max_tokens": 5, "temperature": 0})).json()
+    };
+    let text = ask(json!("Hello"));
+    let ids = server.engine.tokenizer().unwrap().encode("Hello").unwrap();
+    assert_eq!(ask(json!(ids))["choices"], text["choices"]);
+    let both = ask(json!(["Hello", "Hello"]));
+    assert_eq!(both["choices"].as_array().unwrap().len(), 2);
+    assert_eq!(both["choices"][1]["text"], text["choices"][0]["text"]);
+    assert_eq!(ask(json!([ids, ids]))["choices"], both["choices"]);
+}
+
+#[test]
+fn a_bias_changes_what_is_said() {
+    let server = Running::start();
+    let ids = server.engine.tokenizer().unwrap().encode(" 3").unwrap();
+    let banned = with(sum(), json!({"logit_bias": {ids[0].to_string(): -100}, "max_tokens": 1}));
+    assert_ne!(server.post(CHAT, &banned).json()["choices"][0]["message"]["content"], "3");
+}
+
+#[test]
+fn time_runs_out_and_is_told() {
+    let setup = support::Setup { pause: std::time::Duration::from_millis(20), ..Default::default() };
+    let server = setup.start();
+    let long = with(support::endless(4, 1000), json!({"moss": {"max_time_s": 0.3}}));
+    let whole = server.post(TEXT, &long).json();
+    assert_eq!(
+        (&whole["moss"]["stop_reason"], &whole["choices"][0]["finish_reason"]),
+        (&json!("time_limit"), &json!("length"))
+    );
+    assert!(whole["usage"]["completion_tokens"].as_u64().unwrap() < 20);
+}
+
+#[test]
+fn the_published_api_keeps_conversations() {
+    let server = Running::start();
+    let first = server.post("/", &json!({"prompt": "What is 3 + 4?", "temperature": 0.0})).json();
+    assert_eq!((&first["response"], &first["status"]), (&json!("3 + 4 = 7."), &json!(200)));
+    assert_eq!(first["time"].as_str().unwrap().len(), "2023-04-21 12:00:00".len());
+    let uid = &first["uid"];
+    let second =
+        server.post("/", &json!({"prompt": "你好", "uid": uid, "max_length": 2048, "top_p": 0.8})).json();
+    assert_eq!(second["history"].as_array().unwrap().len(), 2);
+    assert_eq!((&second["history"][0], &second["uid"]), (&json!(["What is 3 + 4?", "3 + 4 = 7."]), uid));
+    assert!(server.engine.metrics().reused_tokens > 300, "what was said is not read again");
+    let other = server.post("/", &json!({"prompt": "你好", "uid": "made up"})).json();
+    assert_eq!(other["history"].as_array().unwrap().len(), 1);
+    assert_ne!(&other["uid"], "made up");
+}
+
+#[test]
+fn models_info_health_and_metrics_are_told() {
+    let server = Running::start();
+    server.post(CHAT, &sum()).json();
+    assert_eq!(server.get("/v1/models").json()["data"][0]["id"], "moss-demo");
+    assert_eq!(server.get("/v1/models/moss-demo").json()["object"], "model");
+    let info = server.get("/api/info").json();
+    assert_eq!((&info["context_length"], &info["defaults"]["temperature"]), (&json!(2048), &json!(0.7)));
+    assert_eq!((server.get("/health").status, server.get("/ready").status), (200, 200));
+    let metrics = server.get("/metrics").body;
+    for line in [
+        "moss_generated_tokens_total 7",
+        "moss_time_to_first_token_seconds_count 1",
+        "moss_time_between_tokens_seconds_count 6",
+        "moss_answers_total{reason=\"end_of_turn\"} 1",
+        "moss_queue_length 0",
+        "moss_requests_total{route=\"/v1/chat/completions\",status=\"200\"} 1",
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line} is not in\n{metrics}");
+    }
+}
