@@ -87,6 +87,7 @@ pub(crate) fn run(args: &BenchArgs, cli: &Cli, printer: &Printer) -> anyhow::Res
             (true, Some(prompt)) => run.timelines(*prompt)?,
             _ => Vec::new(),
         };
+        let stages = model.stages()?; // before the next measurement takes memory
         let upload = model.upload_bandwidth()?;
         Ok(Report {
             name,
@@ -96,7 +97,7 @@ pub(crate) fn run(args: &BenchArgs, cli: &Cli, printer: &Printer) -> anyhow::Res
             bandwidth,
             measured,
             timelines,
-            stages: model.stages()?,
+            stages,
         })
     })?;
     let text = if args.json { format!("{}\n", report.json()) } else { report.text() };
