@@ -9,6 +9,7 @@ mod elementwise;
 mod fused;
 mod linear;
 mod many_rows;
+mod sample_cut;
 
 use std::cell::RefCell;
 
@@ -130,10 +131,17 @@ impl Case {
 
 /// Every case, family by family.
 pub fn cases() -> Vec<Case> {
-    [elementwise::cases(), linear::cases(), fused::cases(), attention::cases(), many_rows::cases()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        elementwise::cases(),
+        linear::cases(),
+        fused::cases(),
+        attention::cases(),
+        many_rows::cases(),
+        sample_cut::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// A card to compare on.
