@@ -7,13 +7,7 @@ use axum::{
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 
-use crate::{
-    ServerOptions,
-    error::ApiError,
-    plan::Plan,
-    state::Shared,
-    wire::{chat::ChatRequest, completion::CompletionRequest},
-};
+use crate::{error::ApiError, state::Shared};
 
 /// A body of that form.
 pub(crate) struct JsonBody<T>(pub(crate) T);
@@ -45,7 +39,7 @@ impl<T: DeserializeOwned> FromRequest<Shared> for JsonBody<T> {
 
 /// # Errors
 /// [`ApiError::Unsupported`] for a field that `T` does not have, [`ApiError::Json`] naming the field for anything else.
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = Some(error.path().to_string()).filter(|path| path != ".");
@@ -74,19 +68,5 @@ fn with_field(path: Option<String>, field: &str) -> String {
         None => field.to_owned(),
         Some(path) if path == field || path.ends_with(&format!(".{field}")) => path,
         Some(path) => format!("{path}.{field}"),
-    }
-}
-
-/// Parses and checks a body as `/v1/chat/completions` does.
-pub fn fuzz_chat(bytes: &[u8]) {
-    if let Ok(request) = parse::<ChatRequest>(bytes) {
-        let _ = Plan::new(request.shared(), &ServerOptions::local("moss"));
-    }
-}
-
-/// Parses and checks a body as `/v1/completions` does.
-pub fn fuzz_completion(bytes: &[u8]) {
-    if let Ok(request) = parse::<CompletionRequest>(bytes) {
-        let _ = Plan::new(request.shared(), &ServerOptions::local("moss"));
     }
 }

@@ -7,6 +7,8 @@
 mod body;
 mod connections;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod generation;
 mod guard;
 mod limits;
@@ -25,10 +27,3 @@ pub use limits::Limits;
 pub use model::ServedModel;
 pub use options::{Defaults, ServerOptions};
 pub use server::Server;
-
-/// What the fuzz targets call: any bytes give a request or a typed error, never a panic.
-#[doc(hidden)]
-pub mod fuzzing {
-    pub use crate::body::fuzz_chat as chat;
-    pub use crate::body::fuzz_completion as completion;
-}

@@ -12,7 +12,7 @@ use moss_engine::{Event, Outcome, TokenLogprobs};
 use moss_text::Tokenizer;
 
 use crate::{
-    ServedModel,
+    ServedModel, ServerOptions,
     body::JsonBody,
     error::ApiError,
     generation::Generation,
@@ -30,13 +30,7 @@ pub(crate) async fn complete(
     JsonBody(request): JsonBody<CompletionRequest>,
 ) -> Result<Response, ApiError> {
     let model = state.model()?.clone();
-    let mut plan = Plan::new(request.shared(), &state.options)?;
-    at_most("logprobs", request.logprobs.unwrap_or(0), 0, state.options.limits.top_logprobs, "tokens")?;
-    plan.logprobs = request.logprobs;
-    if request.moss.is_some_and(|moss| moss.plugins.is_some()) {
-        let expected = ": plugins belong to chats".to_owned();
-        return Err(ApiError::Unsupported { param: "moss.plugins".into(), expected });
-    }
+    let plan = plan(&request, &state.options)?;
     if state.options.log_prompts {
         tracing::info!(prompt = ?request.prompt, "completion");
     }
@@ -70,6 +64,18 @@ pub(crate) async fn complete(
     }
     let (object, model, usage) = ("text_completion", state.options.model.clone(), Some(usage));
     Ok(Json(Chat { id, object, created: now(), model, choices, usage, moss: report }).into_response())
+}
+
+/// What every answer to a text has in common.
+pub(crate) fn plan(request: &CompletionRequest, options: &ServerOptions) -> Result<Plan, ApiError> {
+    let mut plan = Plan::new(request.shared(), options)?;
+    at_most("logprobs", request.logprobs.unwrap_or(0), 0, options.limits.top_logprobs, "tokens")?;
+    plan.logprobs = request.logprobs;
+    if request.moss.as_ref().is_some_and(|moss| moss.plugins.is_some()) {
+        let expected = ": plugins belong to chats".to_owned();
+        return Err(ApiError::Unsupported { param: "moss.plugins".into(), expected });
+    }
+    Ok(plan)
 }
 
 /// Prompts as ids.

@@ -1,7 +1,7 @@
 //! One file a route, and here the list of them.
 
-mod chat;
-mod completions;
+pub(crate) mod chat;
+pub(crate) mod completions;
 mod docs;
 mod health;
 mod info;

@@ -15,7 +15,7 @@ use moss_text::Tokenizer;
 
 use self::speaker::{Part, Speaker};
 use crate::{
-    ServedModel,
+    ServedModel, ServerOptions,
     body::JsonBody,
     error::ApiError,
     plan::{Plan, at_most},
@@ -34,7 +34,7 @@ pub(crate) async fn chat(
     JsonBody(request): JsonBody<ChatRequest>,
 ) -> Result<Response, ApiError> {
     let model = state.model()?.clone();
-    let plan = plan(&request, &state)?;
+    let plan = plan(&request, &state.options)?;
     let plugins = request.moss.as_ref().and_then(|moss| moss.plugins.as_ref());
     let plugins = plugins.map(|plugins| plugins.on()).unwrap_or_default();
     if !model.has_plugins && !plugins.is_empty() {
@@ -76,8 +76,9 @@ pub(crate) async fn chat(
     Ok(Json(Chat { id, object, created: now(), model, choices, usage, moss: report }).into_response())
 }
 
-fn plan(request: &ChatRequest, state: &Shared) -> Result<Plan, ApiError> {
-    let limits = &state.options.limits;
+/// What every answer to a conversation has in common.
+pub(crate) fn plan(request: &ChatRequest, options: &ServerOptions) -> Result<Plan, ApiError> {
+    let limits = &options.limits;
     at_most("messages", request.messages.len(), 1, limits.messages, "messages")?;
     if let Some(format) = request.response_format.as_ref().filter(|format| format.kind != "text") {
         let expected = format!(" as `{}`, expected `text`", format.kind);
@@ -91,7 +92,7 @@ fn plan(request: &ChatRequest, state: &Shared) -> Result<Plan, ApiError> {
         }
         (old, new) => new.or(old),
     };
-    let mut plan = Plan::new(fields, &state.options)?;
+    let mut plan = Plan::new(fields, options)?;
     let top = request.top_logprobs.unwrap_or(0);
     at_most("top_logprobs", top, 0, limits.top_logprobs, "tokens")?;
     plan.logprobs = (request.logprobs == Some(true)).then_some(top);
