@@ -108,7 +108,7 @@ fn one(server: &Running, alone: &[String], counts: &Counts, turn: usize) {
         count.fetch_add(n, Relaxed);
     };
     let number = (turn >> 8) % alone.len();
-    let stream = turn % 3 != 0;
+    let stream = !turn.is_multiple_of(3);
     let asked = with(question(number), json!({"stream": stream}));
     match (turn >> 16) % 10 {
         0 => {

@@ -78,7 +78,7 @@ def open_page(browser, url):
             context.add_init_script(script)
         page = context.new_page()
         page.goto(url)
-        expect(page.locator("html.ready")).to_be_attached()
+        expect(page.locator("html.works")).to_be_attached()
         return page
 
     yield open_page

@@ -32,7 +32,7 @@ def main(folder):
             context = browser.new_context(**{"locale": "en-GB", **DESKTOP, **options})
             page = context.new_page()
             page.goto(url)
-            page.wait_for_selector("html.ready")
+            page.wait_for_selector("html.works")
             for step in steps:
                 step(page)
             page.wait_for_timeout(400)

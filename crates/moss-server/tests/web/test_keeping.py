@@ -108,6 +108,6 @@ def test_a_bad_file_is_refused_whole_with_the_place_that_is_wrong(page, text, wh
 def test_two_tabs_show_the_same_conversations(page, url):
     second = page.context.new_page()
     second.goto(url)
-    expect(second.locator("html.ready")).to_be_attached()
+    expect(second.locator("html.works")).to_be_attached()
     send(page, "from the first tab")
     expect(rows(second)).to_have_text("from the first tab")
