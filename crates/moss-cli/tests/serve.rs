@@ -8,12 +8,13 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
     process::{Child, Command},
+    thread::JoinHandle,
 };
 
 use support::{command, run, text};
 
-/// A server on any port, and that port once it is ready.
-fn serve(args: &[&str]) -> (Child, u16) {
+/// A server on any port, that port once it is ready, and what it writes to stderr from then on.
+fn serve(args: &[&str]) -> (Child, u16, JoinHandle<String>) {
     let args = [&["serve", "--demo", "--port", "0", "--lang", "en"], args].concat();
     let mut child = command(&std::env::temp_dir(), &args).spawn().unwrap();
     let mut log = BufReader::new(child.stderr.take().unwrap());
@@ -25,8 +26,13 @@ fn serve(args: &[&str]) -> (Child, u16) {
         line.clear();
         assert!(log.read_line(&mut line).unwrap() > 0, "it ended");
     }
-    std::thread::spawn(move || log.lines().for_each(drop)); // a full pipe would stop the server
-    (child, port)
+    // A full pipe would stop the server.
+    let rest = std::thread::spawn(move || {
+        let mut rest = String::new();
+        log.read_to_string(&mut rest).unwrap();
+        rest
+    });
+    (child, port, rest)
 }
 
 fn ask(port: u16, key: &str, body: &str) -> TcpStream {
@@ -39,7 +45,7 @@ fn ask(port: u16, key: &str, body: &str) -> TcpStream {
 
 #[test]
 fn sigterm_lets_a_running_answer_finish_and_is_a_success() {
-    let (mut child, port) = serve(&[]);
+    let (mut child, port, _) = serve(&[]);
     let mut stream = ask(
         port,
         "",
@@ -70,7 +76,7 @@ fn keys_come_from_a_file() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("keys");
     std::fs::write(&file, "\nsecret-one\nsecret-two\n").unwrap();
-    let (mut child, port) = serve(&["--api-key-file", file.to_str().unwrap()]);
+    let (mut child, port, _) = serve(&["--api-key-file", file.to_str().unwrap()]);
     let status = |key: &str| {
         let mut answer = String::new();
         ask(port, key, r#"{"prompt": "Hello", "max_tokens": 1}"#).read_to_string(&mut answer).unwrap();
@@ -82,6 +88,22 @@ fn keys_come_from_a_file() {
     std::fs::write(&file, "\n").unwrap();
     let out = run(&["serve", "--demo", "--api-key-file", file.to_str().unwrap()], "");
     assert!(text(&out.stderr).contains("holds no key"));
+}
+
+#[test]
+fn prompts_are_in_the_log_only_where_asked_for() {
+    for (args, expected) in [(vec!["-vv"], false), (vec!["-vv", "--log-prompts"], true)] {
+        let (mut child, port, log) = serve(&args);
+        let mut answer = String::new();
+        let body = r#"{"prompt": "zebrafish", "max_tokens": 2}"#;
+        ask(port, "", body).read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.0 200"), "{answer}");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let log = log.join().unwrap();
+        assert!(log.contains("answered"), "{log}");
+        assert_eq!(log.contains("zebrafish"), expected, "{log}");
+    }
 }
 
 #[test]
