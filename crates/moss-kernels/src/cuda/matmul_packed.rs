@@ -52,7 +52,7 @@ impl Gpu {
         let tiles = row_tiles * (linear.tiles() * TILE).div_ceil(OUTPUTS);
         let (kernel, y, y_stride, splits) = match product {
             Product::Store(y, stride) => {
-                rule(OP, "output stride", stride, stride.is_multiple_of(8), String::from("a multiple of 8"))?;
+                rule(OP, "output stride", stride, stride.is_multiple_of(8), "a multiple of 8")?;
                 let kernel = kernel_for(linear.format, Kernel::MatmulInt4Store, Kernel::MatmulInt8Store)?;
                 (kernel, y.ptr_mut().cast(), stride, 1)
             }
@@ -63,7 +63,7 @@ impl Gpu {
                 (kernel, y.ptr_mut().cast(), stride, splits)
             }
         };
-        rule(OP, "input stride", x.stride, x.stride.is_multiple_of(8), String::from("a multiple of 8"))?;
+        rule(OP, "input stride", x.stride, x.stride.is_multiple_of(8), "a multiple of 8")?;
         let args = MatmulArgs {
             weight: linear.weight.ptr(),
             table: linear.table.as_ref().map_or(std::ptr::null(), super::Buffer::ptr),
