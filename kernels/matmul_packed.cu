@@ -30,7 +30,7 @@ constexpr u32 THREADS = (FILLERS + MULTIPLIERS) * WARP;
 
 constexpr u32 MANY = 128;   // rows of a block: 6144 outputs and 512 rows are 128 blocks, for 132 multiprocessors
 constexpr u32 TILES = OUTPUTS / 16 / TEAM;   // tiles of the weight that a warp makes dense, 16 outputs each
-constexpr u32 STAGES = 5, WEIGHT_BYTES = OUTPUTS * SWIZZLED_ROW, STAGE_BYTES = WEIGHT_BYTES + MANY * SWIZZLED_ROW;
+constexpr u32 STAGES = 4, WEIGHT_BYTES = OUTPUTS * SWIZZLED_ROW, STAGE_BYTES = WEIGHT_BYTES + MANY * SWIZZLED_ROW;
 constexpr u32 AHEAD = 4;   // blocks beyond the next that the weight is asked for
 
 // What one block of the grid has to do.

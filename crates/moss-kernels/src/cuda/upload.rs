@@ -1,17 +1,14 @@
 //! From host memory, mapped files above all, to a card: through two page-locked buffers, so that reading and copying overlap.
 
-use rayon::prelude::*;
-
 use super::{Buffer, Gpu, Pinned};
 use crate::KernelError;
 
-/// Bytes of one buffer: large enough for the copy engine's full rate.
-const BUFFER_BYTES: usize = 32 << 20;
+/// Bytes of one buffer: large enough for nearly the copy engine's full rate, small enough to stay in a core's cache between being
+/// written and being fetched. Page-locking takes a millisecond a MiB or so, and there is an uploader a core.
+const BUFFER_BYTES: usize = 1 << 20;
 
-/// Bytes that one thread copies at a time.
-const PART_BYTES: usize = 1 << 20;
-
-/// Two page-locked buffers that take turns.
+/// Two page-locked buffers that take turns. One thread fills them at a fraction of what a card takes in: several uploaders, each on a
+/// thread of its own, share a card.
 #[derive(Debug)]
 pub struct Uploader {
     buffers: [Pinned<u8>; 2],
@@ -33,9 +30,7 @@ impl Uploader {
         for (part, bytes) in bytes.chunks(BUFFER_BYTES).enumerate() {
             let buffer = &mut self.buffers[self.turn];
             self.turn = 1 - self.turn;
-            let staged = &mut buffer.as_mut_slice()?[..bytes.len()];
-            let parts = staged.par_chunks_mut(PART_BYTES).zip(bytes.par_chunks(PART_BYTES));
-            parts.for_each(|(to, from)| to.copy_from_slice(from));
+            buffer.as_mut_slice()?[..bytes.len()].copy_from_slice(bytes);
             buffer.copy_to(to, at + part * BUFFER_BYTES, bytes.len())?;
         }
         Ok(())

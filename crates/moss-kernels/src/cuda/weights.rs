@@ -1,6 +1,7 @@
 //! Linear layers on a card: weights in the kernels' layouts.
 
-use bytes::Bytes;
+use std::borrow::Cow;
+
 use half::{bf16, f16, slice::HalfFloatSliceExt};
 
 use super::{Buffer, Gpu, Uploader, buffer::View, rule};
@@ -13,6 +14,9 @@ const OP: &str = "linear";
 
 /// Outputs that a block of threads makes.
 pub(super) const TILE: usize = 16;
+
+/// Values of a dense weight that are rounded at a time.
+const PIECE_VALUES: usize = 1 << 22;
 
 /// How a weight lies on the card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,13 +150,19 @@ impl GpuLinear {
         weight.check(OP)?;
         let (rows, cols) = (weight.out_features, weight.in_features);
         let linear = Self::empty(gpu, Format::F16, cols, rows, Places::dense(cols))?;
-        let data = as_f16(weight)?;
         let stride = linear.input_stride() * 2;
-        if stride == cols * 2 {
-            uploader.copy(&data, &linear.weight, 0)?;
-        } else {
-            for (row, values) in data.chunks_exact(cols * 2).enumerate() {
-                uploader.copy(values, &linear.weight, row * stride)?;
+        // A few rows at a time, so that widths other than f16's cost little memory.
+        let rows_at_once = (PIECE_VALUES / cols).max(1);
+        let row_bytes = cols * weight.dtype.bytes();
+        for (piece, values) in weight.data.chunks(rows_at_once * row_bytes).enumerate() {
+            let first = piece * rows_at_once;
+            let halves = as_f16(weight.dtype, values, first * cols)?;
+            if stride == cols * 2 {
+                uploader.copy(&halves, &linear.weight, first * stride)?;
+                continue;
+            }
+            for (row, values) in halves.chunks_exact(cols * 2).enumerate() {
+                uploader.copy(values, &linear.weight, (first + row) * stride)?;
             }
         }
         Ok(linear)
@@ -243,23 +253,21 @@ impl GpuLinear {
     }
 }
 
-/// The bytes of a dense weight in f16: as they lie, or rounded.
-fn as_f16(weight: &DenseWeight) -> Result<Bytes, KernelError> {
-    let round = |values: Vec<f32>| -> Result<Bytes, KernelError> {
-        let mut halves = vec![f16::ZERO; values.len()];
-        halves.convert_from_f32_slice(&values);
-        let lost =
-            halves.iter().zip(&values).position(|(half, value)| half.is_infinite() && value.is_finite());
-        rule(OP, "weight", lost.unwrap_or(0), lost.is_none(), "a value that f16 holds, at every index")?;
-        Ok(halves.iter().flat_map(|half| half.to_le_bytes()).collect())
-    };
-    match weight.dtype {
-        DenseDtype::F16 => Ok(weight.data.clone()),
+/// Values of dense weights in f16, as they lie or rounded; the first is value `first` of the weight.
+fn as_f16(dtype: DenseDtype, values: &[u8], first: usize) -> Result<Cow<'_, [u8]>, KernelError> {
+    let wide: Vec<f32> = match dtype {
+        DenseDtype::F16 => return Ok(Cow::Borrowed(values)),
         DenseDtype::BF16 => {
-            round(weight.data.chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect())
+            values.chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect()
         }
         DenseDtype::F32 => {
-            round(weight.data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
+            values.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
         }
-    }
+    };
+    let mut halves = vec![f16::ZERO; wide.len()];
+    halves.convert_from_f32_slice(&wide);
+    let lost = halves.iter().zip(&wide).position(|(half, value)| half.is_infinite() && value.is_finite());
+    let found = first + lost.unwrap_or(0);
+    rule(OP, "weight", found, lost.is_none(), "a value that f16 holds, at every index")?;
+    Ok(Cow::Owned(halves.iter().flat_map(|half| half.to_le_bytes()).collect()))
 }

@@ -8,6 +8,7 @@
 mod block;
 mod head;
 mod loader;
+mod parts;
 mod workspace;
 
 use std::{collections::HashMap, ops::Range};
@@ -29,7 +30,8 @@ use crate::{
 
 use block::GpuBlock;
 use head::Head;
-use loader::{EmbeddingTable, Loader};
+use loader::EmbeddingTable;
+use parts::{Parts, Wanted};
 use workspace::Workspace;
 
 /// Whether this build has kernels for NVIDIA GPUs.
@@ -120,23 +122,9 @@ impl GpuStage {
         }
         let OpenGpu { gpu, free: free_before } = open;
         let at = |layer, op| move |source| ModelError::Kernel { layer, op, source };
-        let mut loader = Loader::new(&gpu, source).map_err(at(layers.start, "load"))?;
-        let embedding = match layers.start {
-            0 => Some(loader.embedding(config, embedding_on_host)?),
-            _ => None,
-        };
-        let head = match layers.end == config.num_layers {
-            true => Some(Head::load(&mut loader, config)?),
-            false => None,
-        };
-        let mut blocks = Vec::with_capacity(layers.len());
-        for layer in layers.clone() {
-            let block = GpuBlock::load(&mut loader, layer, config, options.cache)?;
-            progress(LoadEvent::Layer { bytes: block.weight_bytes() });
-            blocks.push(block);
-        }
+        let wanted = Wanted { gpu: &gpu, source, config, options, layers: layers.clone(), embedding_on_host };
+        let Parts { embedding, head, blocks } = wanted.load(progress)?;
         gpu.synchronize().map_err(at(layers.start, "load"))?;
-        drop(loader);
         let rope = RopeOnGpu::new(&gpu, config.rotary_dim, config.context_length, options.rope_precision)
             .map_err(at(layers.start, "rotary table"))?;
         let rows_from_host = matches!(embedding, Some(EmbeddingTable::Host(_)));
