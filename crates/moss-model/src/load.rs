@@ -12,12 +12,23 @@ use crate::{
     placement::{Card, CardKind, ModelBytes, Request, place},
 };
 
+/// What a card is to load, and from where.
+#[cfg_attr(not(feature = "cuda"), allow(dead_code))]
+pub(crate) struct Wanted<'a> {
+    pub(crate) source: &'a dyn WeightSource,
+    pub(crate) config: &'a MossConfig,
+    pub(crate) options: &'a LoadOptions,
+    pub(crate) layers: Range<usize>,
+    pub(crate) memory: MemoryPlan,
+    pub(crate) embedding_on_host: bool,
+}
+
 /// A stage that is planned, its card open, and nothing on it.
 struct Site {
     device: DeviceSpec,
     layers: Range<usize>,
-    /// The open card, and whether the embedding stays in host memory.
-    gpu: Option<(OpenGpu, bool)>,
+    /// The open card, what will be on it, and whether the embedding stays in host memory.
+    gpu: Option<(OpenGpu, MemoryPlan, bool)>,
 }
 
 /// Loads every stage that `options` ask for, on a thread of its own where there are several.
@@ -32,10 +43,9 @@ pub(crate) fn stages(
         let layers = site.layers;
         Ok(match site.gpu {
             None => Stage::Cpu(Box::new(CpuStage::load(source, config, options, layers, progress)?)),
-            Some((gpu, embedding_on_host)) => {
-                let stage =
-                    GpuStage::load(gpu, source, config, options, layers, embedding_on_host, progress)?;
-                Stage::Gpu(Box::new(stage))
+            Some((gpu, memory, embedding_on_host)) => {
+                let wanted = Wanted { source, config, options, layers, memory, embedding_on_host };
+                Stage::Gpu(Box::new(GpuStage::load(gpu, wanted, progress)?))
             }
         })
     };
@@ -114,14 +124,14 @@ fn sites(
     let mut sites = Vec::with_capacity(placement.stages.len());
     for (index, stage) in placement.stages.into_iter().enumerate() {
         let device = options.devices[stage.card];
+        let free = cards[stage.card].free;
+        let (weights, embedding, cache) = (stage.weights, stage.embedding, stage.cache);
+        let memory = MemoryPlan { weights, embedding, cache, workspace: stage.workspace, free };
         let gpu = gpus[stage.card].take();
         if gpu.is_some() {
-            let free = cards[stage.card].free;
-            let (weights, embedding, cache) = (stage.weights, stage.embedding, stage.cache);
-            let memory = MemoryPlan { weights, embedding, cache, workspace: stage.workspace, free };
             progress(LoadEvent::Planned { stage: index, device, layers: stage.layers.clone(), memory });
         }
-        let gpu = gpu.map(|gpu| (gpu, embedding_on_host && stage.has_embedding));
+        let gpu = gpu.map(|gpu| (gpu, memory, embedding_on_host && stage.has_embedding));
         sites.push(Site { device, layers: stage.layers, gpu });
     }
     Ok(sites)

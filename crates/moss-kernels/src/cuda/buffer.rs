@@ -3,7 +3,7 @@
 use std::{marker::PhantomData, sync::Arc};
 
 use candle_core::cuda_backend::cudarc::driver::{
-    CudaEvent, CudaSlice, CudaStream, DevicePtr, DeviceRepr, ValidAsZeroBits, result,
+    CudaEvent, CudaSlice, CudaStream, DevicePtr, DeviceRepr, ValidAsZeroBits, result, sys,
 };
 
 use super::{During, reserved::Reserved};
@@ -108,7 +108,8 @@ pub struct Pinned<T> {
     len: usize,
     stream: Arc<CudaStream>,
     /// The last copy that uses the memory.
-    last_use: CudaEvent,
+    last_use: Arc<CudaEvent>,
+    for_steps: bool,
 }
 
 // SAFETY: the memory is owned, and host code reaches it through `&self` and `&mut self` alone.
@@ -130,18 +131,40 @@ impl<T> Drop for Pinned<T> {
 }
 
 impl<T: DeviceRepr + ValidAsZeroBits> Pinned<T> {
-    pub(super) fn new(stream: &Arc<CudaStream>, len: usize) -> Result<Self, KernelError> {
+    /// Copies can be recorded where the memory is for `steps`, the event of the stream's graphs.
+    pub(super) fn new(
+        stream: &Arc<CudaStream>,
+        len: usize,
+        steps: Option<&Arc<CudaEvent>>,
+    ) -> Result<Self, KernelError> {
         const WHAT: &str = "take page-locked host memory";
         let len = len.max(1);
         stream.context().bind_to_thread().during(WHAT)?;
-        let last_use = stream.context().new_event(None).during(WHAT)?;
+        let last_use = match steps {
+            Some(steps) => steps.clone(),
+            None => Arc::new(stream.context().new_event(None).during(WHAT)?),
+        };
         // SAFETY: set to zeros, which are values of `T`, before anybody sees it. No flags: write-combined memory would be slow to read.
         let start = unsafe {
             let start: *mut T = result::malloc_host(len * size_of::<T>(), 0).during(WHAT)?.cast();
             start.write_bytes(0, len);
             start
         };
-        Ok(Self { start, len, stream: stream.clone(), last_use })
+        Ok(Self { start, len, stream: stream.clone(), last_use, for_steps: steps.is_some() })
+    }
+
+    /// Notes that a copy was put on the stream. One that is being recorded will be over when its graph is, which `Graph::launch` notes.
+    fn used(&self, what: &'static str) -> Result<(), KernelError> {
+        match self.stream.capture_status().during(what)? {
+            sys::CUstreamCaptureStatus::CU_STREAM_CAPTURE_STATUS_NONE => {
+                self.last_use.record(&self.stream).during(what)
+            }
+            _ if self.for_steps => Ok(()),
+            _ => {
+                let message = "a copy was recorded of host memory that is not for that".into();
+                Err(KernelError::Driver { what, code: 0, message })
+            }
+        }
     }
 
     /// The values, once the copies that use them are done.
@@ -173,12 +196,12 @@ impl<T: DeviceRepr + ValidAsZeroBits> Pinned<T> {
         super::rule("copy to the GPU", "length", len, len <= room, format!("at most {room}"))?;
         let address = to.address() + (at * size_of::<T>()) as u64;
         self.stream.context().bind_to_thread().during("copy to the GPU")?;
-        // SAFETY: both extents were checked, and the host waits for `last_use` before it touches the memory again.
+        // SAFETY: both extents were checked, and the host waits for `last_use` before it touches the memory again; see `used`.
         unsafe {
             let from = std::slice::from_raw_parts(self.start, len);
             result::memcpy_htod_async(address, from, self.stream.cu_stream()).during("copy to the GPU")?;
         }
-        self.last_use.record(&self.stream).during("copy to the GPU")
+        self.used("copy to the GPU")
     }
 
     /// Starts a copy of `len` values of `from`, from its value `at` on, to the front of this.
@@ -195,6 +218,6 @@ impl<T: DeviceRepr + ValidAsZeroBits> Pinned<T> {
             let to = std::slice::from_raw_parts_mut(self.start, len);
             result::memcpy_dtoh_async(to, address, self.stream.cu_stream()).during("copy from the GPU")?;
         }
-        self.last_use.record(&self.stream).during("copy from the GPU")
+        self.used("copy from the GPU")
     }
 }

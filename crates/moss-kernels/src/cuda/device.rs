@@ -5,12 +5,14 @@ use std::sync::Arc;
 use candle_core::{
     CudaDevice,
     cuda_backend::cudarc::driver::{
-        CudaContext, CudaStream, DeviceRepr, ValidAsZeroBits, result,
+        CudaContext, CudaEvent, CudaStream, DeviceRepr, ValidAsZeroBits, result,
         sys::{self, CUdevice_attribute as Attribute},
     },
 };
 
-use super::{Buffer, During, Pinned, buffer::Memory, images, launch::Kernels, reserved::Reserved};
+#[cfg(doc)]
+use super::Graph;
+use super::{Buffer, During, Pinned, Recorder, buffer::Memory, images, launch::Kernels, reserved::Reserved};
 use crate::KernelError;
 
 /// The code that a card runs.
@@ -74,6 +76,8 @@ impl GpuInfo {
 pub struct Gpu {
     pub(super) device: CudaDevice,
     pub(super) stream: Arc<CudaStream>,
+    /// When the last recorded step, or the last copy of its kind of host memory, is over.
+    steps: Arc<CudaEvent>,
     pub(super) kernels: Kernels,
     info: GpuInfo,
 }
@@ -185,7 +189,8 @@ impl Gpu {
         // is switched off would wait on events from before a capture, which breaks the capture.
         unsafe { stream.context().disable_event_tracking() };
         let kernels = Kernels::load(stream.context(), info.code)?;
-        Ok(Self { device, stream, kernels, info })
+        let steps = Arc::new(stream.context().new_event(None).during("open the GPU")?);
+        Ok(Self { device, stream, steps, kernels, info })
     }
 
     /// What the card is.
@@ -291,7 +296,23 @@ impl Gpu {
     /// # Errors
     /// [`KernelError::Driver`].
     pub fn pinned<T: DeviceRepr + ValidAsZeroBits>(&self, len: usize) -> Result<Pinned<T>, KernelError> {
-        Pinned::new(&self.stream, len)
+        Pinned::new(&self.stream, len, None)
+    }
+
+    /// As [`Gpu::pinned`]; copies from and to it can be part of a [`Graph`]. All such memory of a card is waited for together.
+    ///
+    /// # Errors
+    /// [`KernelError::Driver`].
+    pub fn pinned_for_steps<T: DeviceRepr + ValidAsZeroBits>(
+        &self,
+        len: usize,
+    ) -> Result<Pinned<T>, KernelError> {
+        Pinned::new(&self.stream, len, Some(&self.steps))
+    }
+
+    /// For [`Graph::record`].
+    pub fn recorder(&self) -> Recorder {
+        Recorder { stream: self.stream.clone(), steps: self.steps.clone() }
     }
 
     /// Sets every byte to zero.

@@ -1,12 +1,26 @@
 //! Launches recorded once and started together.
 
-use candle_core::cuda_backend::cudarc::driver::{CudaGraph, sys};
+use std::sync::Arc;
 
-use super::{During, Gpu};
+use candle_core::cuda_backend::cudarc::driver::{CudaEvent, CudaGraph, CudaStream, sys};
+
+use super::During;
+#[cfg(doc)]
+use super::Gpu;
 use crate::KernelError;
 
-/// A recorded run of kernels. They read and write the memory they were recorded with, which must live as long.
-pub struct Graph(CudaGraph);
+/// A recorded run of kernels and copies. They read and write the memory they were recorded with, which must live as long.
+pub struct Graph {
+    graph: CudaGraph,
+    stream: Arc<CudaStream>,
+    steps: Arc<CudaEvent>,
+}
+
+/// What a recording needs of a [`Gpu`].
+pub struct Recorder {
+    pub(super) stream: Arc<CudaStream>,
+    pub(super) steps: Arc<CudaEvent>,
+}
 
 // SAFETY: the driver asks that calls on one graph do not overlap; every method takes `&mut self`.
 unsafe impl Send for Graph {}
@@ -18,31 +32,36 @@ impl std::fmt::Debug for Graph {
 }
 
 impl Graph {
-    /// Records what `run` puts on the stream, without running it. `run` may launch kernels and nothing else.
+    /// Records what `run` puts on the stream, without running it. `run` may launch kernels, and copy to and from
+    /// [`Gpu::pinned_for_steps`].
     ///
     /// # Errors
     /// What `run` returns; [`KernelError::Driver`] where something cannot be recorded.
-    pub fn record(gpu: &Gpu, run: impl FnOnce() -> Result<(), KernelError>) -> Result<Self, KernelError> {
+    pub fn record(
+        recorder: Recorder,
+        run: impl FnOnce() -> Result<(), KernelError>,
+    ) -> Result<Self, KernelError> {
         const WHAT: &str = "record a step";
-        gpu.stream
-            .begin_capture(sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL)
-            .during(WHAT)?;
+        let Recorder { stream, steps } = recorder;
+        stream.begin_capture(sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL).during(WHAT)?;
         let ran = run();
         // The capture ends whatever happened, or the stream would stay unusable.
-        let graph = gpu
-            .stream
+        let graph = stream
             .end_capture(sys::CUgraphInstantiate_flags::CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH);
         ran?;
         let nothing =
             KernelError::Driver { what: WHAT, code: 0, message: "there was nothing to record".into() };
-        graph.during(WHAT)?.map(Self).ok_or(nothing)
+        let graph = graph.during(WHAT)?.ok_or(nothing)?;
+        Ok(Self { graph, stream, steps })
     }
 
-    /// Puts the recorded kernels on the stream.
+    /// Puts what was recorded on the stream.
     ///
     /// # Errors
     /// [`KernelError::Driver`].
     pub fn launch(&mut self) -> Result<(), KernelError> {
-        self.0.launch().during("start a step")
+        const WHAT: &str = "start a step";
+        self.graph.launch().during(WHAT)?;
+        self.steps.record(&self.stream).during(WHAT)
     }
 }

@@ -33,7 +33,7 @@ pub use buffer::{Buffer, Pinned, View};
 pub use device::{Gpu, GpuCode, GpuInfo, gpu_count, list_gpus};
 pub use elementwise::{HeadLayout, HeadTargets, NormWeights, RopeOnGpu};
 pub use gemm::{PANEL_VALUES, Product, ProductScratch};
-pub use graph::Graph;
+pub use graph::{Graph, Recorder};
 pub use linear::{FEW_ROWS, LinearInput, LinearPair, Watch};
 pub use link::{Link, LinkWay};
 pub use sample_cut::{CutRow, SampleCut};

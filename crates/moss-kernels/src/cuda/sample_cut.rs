@@ -74,9 +74,9 @@ impl SampleCut {
             found: gpu.zeros(rows * MAX_FOUND)?,
             states: gpu.zeros(rows)?,
             answers: gpu.zeros(rows)?,
-            staged_params: gpu.pinned(rows)?,
-            staged_history: gpu.pinned(rows * history)?,
-            fetched: gpu.pinned(rows)?,
+            staged_params: gpu.pinned_for_steps(rows)?,
+            staged_history: gpu.pinned_for_steps(rows * history)?,
+            fetched: gpu.pinned_for_steps(rows)?,
             rows,
             vocab,
             history_stride: history,
@@ -88,8 +88,8 @@ impl SampleCut {
         self.rows
     }
 
-    /// Starts the copy of the wishes for the coming rows to the card; `None` leaves a row alone, and so does a wish that the kernels
-    /// cannot take.
+    /// Writes down the wishes for the coming rows, for [`SampleCut::send`]; `None` leaves a row alone, and so does a wish that the
+    /// kernels cannot take.
     ///
     /// # Errors
     /// [`KernelError::Argument`] for too many rows; [`KernelError::Driver`].
@@ -98,9 +98,7 @@ impl SampleCut {
         let stride = self.history_stride;
         let params = self.staged_params.as_mut_slice()?;
         let histories = self.staged_history.as_mut_slice()?.chunks_exact_mut(stride.max(1));
-        let mut longest = 0;
-        for ((params, staged), (row, wish)) in params.iter_mut().zip(histories).zip(wishes.iter().enumerate())
-        {
+        for ((params, staged), wish) in params.iter_mut().zip(histories).zip(wishes) {
             *params = SampleParams::default();
             let Some(wish) = wish else { continue };
             let (greedy, len) = (wish.temperature == 0.0, wish.history.len());
@@ -116,17 +114,21 @@ impl SampleCut {
             };
             if wish.repetition_penalty != 1.0 {
                 staged[..len].copy_from_slice(wish.history);
-                longest = row * stride + len;
             }
         }
-        self.staged_params.copy_to(&self.params, 0, wishes.len())?;
-        match longest {
-            0 => Ok(()),
-            len => self.staged_history.copy_to(&self.history, 0, len),
-        }
+        Ok(())
     }
 
-    /// Starts the copy of `rows` answers to the host.
+    /// Starts the copy of the wishes for `rows` rows to the card. Can be recorded.
+    ///
+    /// # Errors
+    /// [`KernelError::Driver`].
+    pub fn send(&mut self, rows: usize) -> Result<(), KernelError> {
+        self.staged_params.copy_to(&self.params, 0, rows)?;
+        self.staged_history.copy_to(&self.history, 0, rows * self.history_stride)
+    }
+
+    /// Starts the copy of `rows` answers to the host. Can be recorded.
     ///
     /// # Errors
     /// [`KernelError::Driver`].
@@ -149,7 +151,7 @@ impl SampleCut {
 }
 
 impl Gpu {
-    /// Cuts the first `n` rows of `logits`, `[n, vocab]`, as [`SampleCut::put`] said. Can be recorded.
+    /// Cuts the first `n` rows of `logits`, `[n, vocab]`, as [`SampleCut::put`] and [`SampleCut::send`] said. Can be recorded.
     ///
     /// # Errors
     /// [`KernelError::Argument`] where extents do not fit.

@@ -304,7 +304,7 @@ impl<'a> Timing<'a> {
 
     /// Seconds of each of `runs` that `what` makes, recorded as a graph.
     fn recorded(&self, what: impl Fn() -> Result<(), KernelError>, runs: usize) -> Result<f64, KernelError> {
-        let mut graph = Graph::record(self.gpu, what)?;
+        let mut graph = Graph::record(self.gpu.recorder(), what)?;
         median(|| {
             let seconds = self.gpu.time(|| (0..STARTS).try_for_each(|_| graph.launch()))?;
             Ok(seconds / (STARTS * runs) as f64)

@@ -6,7 +6,8 @@ use candle_core::Tensor;
 use moss_kernels::KernelError;
 
 use crate::{
-    CardInfo, LoadEvent, LoadOptions, ModelError, MossConfig, WeightSource,
+    CardInfo, LoadEvent, ModelError,
+    load::Wanted,
     pipeline::Before,
     placement::Card,
     plan::{Answers, Pass},
@@ -46,11 +47,7 @@ pub(crate) enum GpuStage {}
 impl GpuStage {
     pub(crate) fn load(
         open: OpenGpu,
-        _source: &dyn WeightSource,
-        _config: &MossConfig,
-        _options: &LoadOptions,
-        _layers: Range<usize>,
-        _embedding_on_host: bool,
+        _wanted: Wanted<'_>,
         _progress: &mut dyn FnMut(LoadEvent),
     ) -> Result<Self, ModelError> {
         match open {}

@@ -20,7 +20,8 @@ use moss_kernels::{
 };
 
 use crate::{
-    CardInfo, ComputeDtype, HiddenPoint, LoadEvent, LoadOptions, ModelError, MossConfig, WeightSource,
+    CardInfo, ComputeDtype, HiddenPoint, LoadEvent, ModelError, MossConfig,
+    load::Wanted,
     pipeline::Before,
     placement::{Card, CardKind, HEAD_ROWS, PANEL_VALUES},
     plan::{Answers, MAX_ROWS, Pass},
@@ -31,7 +32,7 @@ use crate::{
 use block::GpuBlock;
 use head::Head;
 use loader::EmbeddingTable;
-use parts::{Parts, Wanted};
+use parts::Parts;
 use workspace::Workspace;
 
 /// Whether this build has kernels for NVIDIA GPUs.
@@ -93,6 +94,8 @@ pub(crate) struct GpuStage {
     many_rows_from: usize,
     /// Blocks of the cache that have memory.
     held_blocks: usize,
+    /// Whether what the last pass reported comes by itself.
+    flag_on_its_way: bool,
     /// To be noted at the beginning and the end of the next pass.
     moments: Option<[Moment; 2]>,
     /// From the stage in front, once it has handed something over.
@@ -106,13 +109,10 @@ pub(crate) struct GpuStage {
 impl GpuStage {
     pub(crate) fn load(
         open: OpenGpu,
-        source: &dyn WeightSource,
-        config: &MossConfig,
-        options: &LoadOptions,
-        layers: Range<usize>,
-        embedding_on_host: bool,
+        wanted: Wanted<'_>,
         progress: &mut dyn FnMut(LoadEvent),
     ) -> Result<Self, ModelError> {
+        let (config, options, layers) = (wanted.config, wanted.options, wanted.layers.clone());
         if options.dtype != ComputeDtype::F16 {
             return Err(ModelError::GpuDtype { found: options.dtype });
         }
@@ -122,8 +122,7 @@ impl GpuStage {
         }
         let OpenGpu { gpu, free: free_before } = open;
         let at = |layer, op| move |source| ModelError::Kernel { layer, op, source };
-        let wanted = Wanted { gpu: &gpu, source, config, options, layers: layers.clone(), embedding_on_host };
-        let Parts { embedding, head, blocks } = wanted.load(progress)?;
+        let Parts { embedding, head, blocks } = wanted.load(&gpu, progress)?;
         gpu.synchronize().map_err(at(layers.start, "load"))?;
         let rope = RopeOnGpu::new(&gpu, config.rotary_dim, config.context_length, options.rope_precision)
             .map_err(at(layers.start, "rotary table"))?;
@@ -144,6 +143,7 @@ impl GpuStage {
             graphs: HashMap::new(),
             many_rows_from: options.many_rows_from.unwrap_or(FEW_ROWS + 1).clamp(1, FEW_ROWS + 1),
             held_blocks: 0,
+            flag_on_its_way: false,
             moments: None,
             link: None,
             peer_copies: options.peer_copies,
@@ -197,7 +197,10 @@ impl GpuStage {
         tap: &mut Tap<'_, '_>,
     ) -> Result<(), ModelError> {
         self.hold(pass)?;
-        self.workspace.put(pass).map_err(|source| ModelError::Kernel {
+        let is_recorded = self.is_recorded(pass, tap);
+        // A recorded step fetches its report by itself.
+        self.flag_on_its_way = is_recorded;
+        self.workspace.put(pass, is_recorded).map_err(|source| ModelError::Kernel {
             layer: self.layers.start,
             op: "inputs",
             source,
@@ -221,12 +224,12 @@ impl GpuStage {
         let n = pass.len();
         let at = |layer, op| move |source| ModelError::Kernel { layer, op, source };
         // A step of single tokens is always the same work at other positions.
-        if tap.0.is_none() && self.is_step(pass) {
+        if self.is_recorded(pass, tap) {
             if let Some(head) = &mut self.head {
                 head.wish(&pass.cuts).map_err(at(self.layers.end, "sampling"))?;
             }
             if !self.graphs.contains_key(&n) {
-                let graph = Graph::record(&self.gpu, || self.step(n));
+                let graph = Graph::record(self.gpu.recorder(), || self.step(n));
                 self.graphs.insert(n, graph.map_err(at(self.layers.start, "record a step"))?);
             }
             if let Some(graph) = self.graphs.get_mut(&n) {
@@ -310,7 +313,7 @@ impl GpuStage {
         tap: &mut Tap<'_, '_>,
     ) -> Result<(), ModelError> {
         let (n, layer) = (pass.len(), self.layers.end);
-        let is_recorded = tap.0.is_none() && self.is_step(pass);
+        let is_recorded = self.is_recorded(pass, tap);
         let in_order = n <= FEW_ROWS && pass.wanted.len() == n;
         let kernel = |op| move |source| ModelError::Kernel { layer, op, source };
         let Some(head) = &mut self.head else { return Err(ModelError::NothingHandedOver { layer }) };
@@ -325,12 +328,14 @@ impl GpuStage {
                     false => Some(self.workspace.wanted(n, first, cuts.len()).map_err(kernel("head"))?),
                 };
                 head.wish(cuts).map_err(kernel("sampling"))?;
+                head.send(cuts.len()).map_err(kernel("sampling"))?;
                 let watch = Watch { flag: &self.workspace.flag, layer: watched(number, layer) };
                 head.run(&self.gpu, &self.workspace.stream, rows, cuts.len(), watch)
                     .map_err(kernel("head"))?;
+                // Both are on their way before the wait, so that there is one wait.
+                head.fetch(cuts.len()).map_err(kernel("sampling"))?;
+                self.workspace.fetch_flag().map_err(kernel("finite check"))?;
             }
-            // On its way before the wait for the answers, so that there is one wait.
-            self.workspace.fetch_flag().map_err(kernel("finite check"))?;
             head.collect(cuts, answers).map_err(kernel("logits"))?;
             if tap.0.is_some() {
                 let normed = head.normed(&self.gpu, cuts.len()).map_err(kernel("head"))?;
@@ -351,6 +356,9 @@ impl GpuStage {
 
     /// Starts fetching what the passes so far reported; [`GpuStage::answer`] has done so.
     pub(crate) fn fetch_flag(&mut self) -> Result<(), ModelError> {
+        if self.flag_on_its_way {
+            return Ok(());
+        }
         let kernel = |source| ModelError::Kernel { layer: self.layers.end, op: "finite check", source };
         self.workspace.fetch_flag().map_err(kernel)
     }
@@ -365,26 +373,31 @@ impl GpuStage {
         Ok((flag != u64::MAX).then_some((pass, layer, row, f32::from_bits(flag as u32))))
     }
 
-    fn is_step(&self, pass: &Pass<'_, '_>) -> bool {
+    /// Whether `pass` is a step in which every sequence brings one row and wants an answer, with nobody looking in between.
+    fn is_recorded(&self, pass: &Pass<'_, '_>, tap: &Tap<'_, '_>) -> bool {
         let n = pass.len();
-        pass.wanted.len() == n && self.workspace.is_step(n) && n < self.many_rows_from
+        let is_step = pass.wanted.len() == n && pass.sequences.len() == n && n <= MAX_STEP_ROWS;
+        is_step && n < self.many_rows_from && tap.0.is_none()
     }
 
-    /// Everything of a step of `n` sequences with a token each.
-    fn step(&self, n: usize) -> Result<(), KernelError> {
+    /// Everything of a step of `n` sequences with a token each, from numbers in host memory to answers in host memory.
+    fn step(&mut self, n: usize) -> Result<(), KernelError> {
+        self.workspace.send_step()?;
+        if let Some(head) = &mut self.head {
+            head.send(n)?;
+        }
         if self.embedding.is_some() {
             self.embed(n, 0)?;
         }
         for layer in self.layers.clone() {
             self.layer(layer, 0, n)?;
         }
-        match &self.head {
-            Some(head) => {
-                let watch = Watch { flag: &self.workspace.flag, layer: self.layers.end };
-                head.run(&self.gpu, &self.workspace.stream, None, n, watch)
-            }
-            None => Ok(()),
+        if let Some(head) = &mut self.head {
+            let watch = Watch { flag: &self.workspace.flag, layer: self.layers.end };
+            head.run(&self.gpu, &self.workspace.stream, None, n, watch)?;
+            head.fetch(n)?;
         }
+        self.workspace.fetch_flag()
     }
 
     fn embed(&self, n: usize, number: usize) -> Result<(), KernelError> {

@@ -45,13 +45,25 @@ impl Head {
         self.linear.weight_bytes()
     }
 
-    /// Says how the rows to come are to be cut. More than [`MAX_STEP_ROWS`] come back whole.
+    /// Writes down how the rows to come are to be cut, for [`Head::send`]. More than [`MAX_STEP_ROWS`] come back whole.
     pub(super) fn wish(&mut self, cuts: &[Option<Cut<'_>>]) -> Result<(), KernelError> {
         let Some(sample) = self.sample.as_mut().filter(|sample| cuts.len() <= sample.rows()) else {
             return Ok(());
         };
         let wishes: Vec<_> = cuts.iter().map(|cut| cut.as_ref().map(wish)).collect();
         sample.put(&wishes)
+    }
+
+    /// Starts the copy of what was wished for `count` rows. Can be recorded.
+    pub(super) fn send(&mut self, count: usize) -> Result<(), KernelError> {
+        let sample = self.sample.as_mut().filter(|sample| count <= sample.rows());
+        sample.map_or(Ok(()), |sample| sample.send(count))
+    }
+
+    /// Starts fetching the candidates of `count` rows. Can be recorded.
+    pub(super) fn fetch(&mut self, count: usize) -> Result<(), KernelError> {
+        let sample = self.sample.as_mut().filter(|sample| count <= sample.rows());
+        sample.map_or(Ok(()), |sample| sample.fetch(count))
     }
 
     /// Logits of `count` rows of `stream`: of `rows`, or of the first ones. Can be recorded.
@@ -75,7 +87,7 @@ impl Head {
         }
     }
 
-    /// Fetches what [`Head::run`] left of the rows that were to be cut so.
+    /// Waits for what [`Head::fetch`] brings, and fetches the rows that were not to be cut so.
     pub(super) fn collect(
         &mut self,
         cuts: &[Option<Cut<'_>>],
@@ -88,7 +100,6 @@ impl Head {
             answers.extend(cuts.len(), self.fetched.as_slice()?[..cuts.len() * vocab].to_vec());
             return Ok(());
         };
-        sample.fetch(cuts.len())?;
         for (row, cut) in cuts.iter().enumerate() {
             match cut.as_ref().map_or(Ok(None), |_| sample.candidates(row))? {
                 Some(candidates) => answers.cuts.push(Some(candidates)),

@@ -1,7 +1,6 @@
 //! A stage's weights, read by several threads at once: one core cannot copy out of mapped files as fast as a card takes them in.
 
 use std::{
-    ops::Range,
     sync::{
         atomic::{AtomicUsize, Ordering},
         mpsc,
@@ -16,7 +15,7 @@ use super::{
     head::Head,
     loader::{EmbeddingTable, Loader},
 };
-use crate::{LoadEvent, LoadOptions, ModelError, MossConfig, WeightSource, names::LayerNames};
+use crate::{LoadEvent, ModelError, load::Wanted, names::LayerNames};
 
 /// What of the network lies on one card.
 #[derive(Debug)]
@@ -24,16 +23,6 @@ pub(super) struct Parts {
     pub(super) embedding: Option<EmbeddingTable>,
     pub(super) head: Option<Head>,
     pub(super) blocks: Vec<GpuBlock>,
-}
-
-/// Where the parts of a stage come from, and which they are.
-pub(super) struct Wanted<'a> {
-    pub(super) gpu: &'a Gpu,
-    pub(super) source: &'a dyn WeightSource,
-    pub(super) config: &'a MossConfig,
-    pub(super) options: &'a LoadOptions,
-    pub(super) layers: Range<usize>,
-    pub(super) embedding_on_host: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -54,7 +43,7 @@ impl Wanted<'_> {
     ///
     /// # Errors
     /// As for [`crate::Moss::load`]; the first of them where several threads fail.
-    pub(super) fn load(&self, progress: &mut dyn FnMut(LoadEvent)) -> Result<Parts, ModelError> {
+    pub(super) fn load(&self, gpu: &Gpu, progress: &mut dyn FnMut(LoadEvent)) -> Result<Parts, ModelError> {
         let (first, end) = (self.layers.start, self.layers.end);
         // The largest first, so that no thread is left alone with one at the end.
         let mut todo = Vec::with_capacity(self.layers.len() + 2);
@@ -67,7 +56,7 @@ impl Wanted<'_> {
         let next = AtomicUsize::new(0);
         let work = |sender: mpsc::SyncSender<Result<Loaded, ModelError>>| {
             let failed = |source| ModelError::Kernel { layer: first, op: "load", source };
-            let mut loader = match Loader::new(self.gpu, self.source).map_err(failed) {
+            let mut loader = match Loader::new(gpu, self.source).map_err(failed) {
                 Ok(loader) => loader,
                 Err(error) => return drop(sender.send(Err(error))),
             };
@@ -111,13 +100,9 @@ impl Wanted<'_> {
         })
     }
 
-    /// As many as there are cores. Each has a packed weight as published on the card beside the model: all of them together take no more
-    /// than the cache will, whose memory is still free.
+    /// As many as there are cores. Each has a packed weight as published on the card beside the model, for which there has to be room.
     fn threads(&self, parts: usize) -> usize {
-        let (config, cache) = (self.config, self.options.cache);
-        let positions = (cache.num_blocks * cache.block_size) as u64;
-        let whole = config.cache_bytes_per_position(self.options.dtype.bytes()) * positions;
-        let room = whole * self.layers.len() as u64 / config.num_layers.max(1) as u64;
+        let room = self.memory.free.saturating_sub(self.memory.weights + self.memory.embedding);
         let published = self.source.stored_bytes(&LayerNames::new(self.layers.start).fc_in, false).max(1);
         let fitting = usize::try_from(room / published).unwrap_or(usize::MAX);
         parts.min(rayon::current_num_threads()).min(fitting).max(1)

@@ -42,6 +42,8 @@ pub(super) struct Workspace {
     /// Ids, positions and slots of the rows, wanted rows, tables, tiles; at the end 0, 1, 2, …
     inputs: Buffer<u32>,
     staged: Vec<Pinned<u32>>,
+    /// The same of a recorded step.
+    staged_step: Pinned<u32>,
     turn: usize,
     /// Hidden states from the host.
     staged_stream: Pinned<f32>,
@@ -55,6 +57,7 @@ pub(super) struct Workspace {
 struct Layout {
     tables_at: usize,
     tiles_at: usize,
+    end: usize,
     sequences: usize,
     tiles: usize,
 }
@@ -96,22 +99,28 @@ impl Workspace {
             embedding,
             inputs: gpu.upload(&numbers)?,
             staged: (0..PASSES_AHEAD).map(|_| gpu.pinned(rows)).collect::<Result<_, _>>()?,
+            staged_step: gpu.pinned_for_steps(rows)?,
             turn: 0,
             staged_stream: gpu.pinned(MAX_ROWS * hidden)?,
-            fetched_flag: gpu.pinned(1)?,
+            fetched_flag: gpu.pinned_for_steps(1)?,
             max_blocks,
             layout: Layout::default(),
         })
     }
 
-    /// Starts the copy of a pass's numbers to the card.
-    pub(super) fn put(&mut self, pass: &Pass<'_, '_>) -> Result<(), KernelError> {
+    /// Starts the copy of a pass's numbers to the card; of a recorded step, [`Workspace::send_step`] is to copy them.
+    pub(super) fn put(&mut self, pass: &Pass<'_, '_>, is_recorded: bool) -> Result<(), KernelError> {
         let n = pass.len();
         // Every table and tile begins on 16 bytes.
         let tables_at = (3 * n + pass.wanted.len().max(n)).next_multiple_of(4);
         let tiles_at = (tables_at + pass.sequences.len() * self.max_blocks).next_multiple_of(4);
-        let staged = &mut self.staged[self.turn];
-        self.turn = (self.turn + 1) % PASSES_AHEAD;
+        let staged = match is_recorded {
+            true => &mut self.staged_step,
+            false => {
+                self.turn = (self.turn + 1) % PASSES_AHEAD;
+                &mut self.staged[self.turn]
+            }
+        };
         let numbers = staged.as_mut_slice()?;
         let parts = [pass.token_ids(), pass.positions(), pass.slots(), &pass.wanted];
         for (place, part) in numbers.chunks_mut(n).zip(parts) {
@@ -129,8 +138,17 @@ impl Workspace {
                 count += 1;
             }
         }
-        self.layout = Layout { tables_at, tiles_at, sequences: pass.sequences.len(), tiles: count };
-        staged.copy_to(&self.inputs, 0, tiles_at + 4 * count)
+        let end = tiles_at + 4 * count;
+        self.layout = Layout { tables_at, tiles_at, end, sequences: pass.sequences.len(), tiles: count };
+        match is_recorded {
+            true => Ok(()),
+            false => staged.copy_to(&self.inputs, 0, end),
+        }
+    }
+
+    /// Copies the numbers of a step to the card. To be recorded: they lie in the same places in every step of as many sequences.
+    pub(super) fn send_step(&mut self) -> Result<(), KernelError> {
+        self.staged_step.copy_to(&self.inputs, 0, self.layout.end)
     }
 
     /// Starts the copy of hidden states, `[rows, hidden]` f32, from the host.
@@ -219,7 +237,7 @@ impl Workspace {
 
     /// The sequences of any pass.
     pub(super) fn prefill_tiles(&self) -> Result<PrefillTiles<'_>, KernelError> {
-        let Layout { tables_at, tiles_at, sequences, tiles } = self.layout;
+        let Layout { tables_at, tiles_at, sequences, tiles, .. } = self.layout;
         Ok(PrefillTiles {
             tables: self.inputs.view(tables_at, sequences * self.max_blocks)?,
             max_blocks: self.max_blocks,
