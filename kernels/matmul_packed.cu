@@ -106,13 +106,6 @@ template <Format F> __device__ __forceinline__ void store_dense(u32 stage, const
     }
 }
 
-// The two teams meet here over the stages they hand to each other: the block five before this one lay where this one will. Whoever
-// multiplied it has let go of it long ago, so nobody ever waits; but only these barriers show racecheck that one team's stores are
-// before the other's. Ten in turn: by the tenth, the first was met.
-__device__ __forceinline__ u32 meeting(u32 block) { return 2 + block % (2 * STAGES); }
-__device__ __forceinline__ void hand_over(u32 block) { asm volatile("bar.arrive %0, %1;" ::"r"(meeting(block)), "n"(FILLERS * WARP) : "memory"); }
-__device__ __forceinline__ void take_over(u32 block) { asm volatile("bar.sync %0, %1;" ::"r"(meeting(block)), "n"(FILLERS * WARP) : "memory"); }
-
 // One team's stages. While it makes the weight of one dense, x of its next and the words of that weight are on their way.
 template <Format F> __device__ __forceinline__ void fill(const MatmulArgs& a, const Part& part, u32 stages, u32 full, u32 empty) {
     constexpr u32 ROWS_AT_ONCE = TEAM * WARP / 8, COPIES = MANY / ROWS_AT_ONCE;
@@ -125,7 +118,6 @@ template <Format F> __device__ __forceinline__ void fill(const MatmulArgs& a, co
     Turn turn;
     const auto copy_x = [&](u32 block) {
         barrier_wait(empty + 8 * turn.stage, turn.parity ^ 1);
-        if (block >= part.first_block + STAGES) take_over(block - part.first_block - STAGES);
         const u32 to = stages + turn.stage * STAGE_BYTES + WEIGHT_BYTES + swizzled(first_row, piece);
 #pragma unroll
         for (u32 i = 0; i < COPIES; ++i) copy_async(to + i * ROWS_AT_ONCE * SWIZZLED_ROW, x + rows[i] + block * K_BLOCK);
@@ -150,7 +142,6 @@ template <Format F> __device__ __forceinline__ void fill(const MatmulArgs& a, co
         fence_for_wgmma();
         __syncwarp();
         if (threadIdx.x % WARP == 0) barrier_arrive(full + 8 * stage);
-        if (block + STAGES < part.end_block) hand_over(block - part.first_block);
     }
 }
 
@@ -242,15 +233,11 @@ template <Format F, bool ADD> __device__ __forceinline__ void matmul(const Matmu
     __syncthreads();
     let_next_start();
     const Part part = part_of(a);
-    if (threadIdx.x < FILLERS * WARP) {
-        fill<F>(a, part, stages, full, empty);
-        __syncthreads();
-        return;
-    }
+    if (threadIdx.x < FILLERS * WARP) return fill<F>(a, part, stages, full, empty);
     wait_for_previous();
     float c[64];
     multiply(c, part, stages, full, empty);
-    __syncthreads();   // all stages have been read, and nobody writes to one any more
+    multipliers_meet();   // all stages have been read
     if constexpr (ADD) add(a, part, c, stages);
     else store(a, part, c, stages);
 }
