@@ -4,6 +4,7 @@ mod args;
 mod commands;
 mod fetch;
 mod gpu;
+mod help;
 mod hints;
 mod interrupt;
 mod messages;
@@ -14,7 +15,7 @@ mod repl;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 
 use crate::{
     args::{Cli, Command},
@@ -23,7 +24,9 @@ use crate::{
 };
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let language = help::language(std::env::args_os());
+    let parsed = help::translated(Cli::command(), language).get_matches();
+    let cli = Cli::from_arg_matches(&parsed).unwrap_or_else(|error| error.exit());
     let printer = Printer::new(&cli.output, Surroundings::read());
     start_tracing(&cli, &printer);
     match run(&cli, &printer) {

@@ -1,4 +1,4 @@
-//! What the chat says, in both languages. Help texts and errors of the libraries are English.
+//! What the chat says, in both languages. Help texts are in `help`; errors of the libraries are English.
 
 mod download;
 
