@@ -46,6 +46,21 @@ fn fields_that_are_not_supported_are_named() {
 }
 
 #[test]
+fn an_answer_is_taken_back_as_it_came() {
+    let server = Running::start();
+    let reply = server.post(CHAT, &sum());
+    let answer: Value = serde_json::from_str(&reply.body).unwrap();
+    let message = answer["choices"][0]["message"].clone();
+    assert!(message.as_object().unwrap().contains_key("refusal"), "{message}");
+    let question = sum()["messages"][0].clone();
+    let messages = |answer: Value| json!({"messages": [question, answer, question]});
+    let again = server.post(CHAT, &with(sum(), messages(message.clone())));
+    assert_eq!(again.status, 200, "{}", again.body);
+    let refusing = with(message, json!({"refusal": "no"}));
+    refused(&server, CHAT, with(sum(), messages(refusing)), (400, "messages[1].refusal", "invalid_json"));
+}
+
+#[test]
 fn what_is_no_request_says_where() {
     let server = Running::start();
     let no = |fields: Value, param| refused(&server, CHAT, with(sum(), fields), (400, param, "invalid_json"));

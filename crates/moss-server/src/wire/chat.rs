@@ -21,6 +21,10 @@ text_request! {
 pub(crate) struct Message {
     pub(crate) role: Role,
     pub(crate) content: Content,
+    /// Nothing but null, which answers carry: clients hand them back as they came.
+    #[serde(default)]
+    #[expect(dead_code, reason = "serde refuses everything else")]
+    refusal: Option<()>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

@@ -25,7 +25,7 @@ pub(super) fn build(
     let (mut system, mut turns, mut user): (Option<String>, _, Option<String>) = (None, Vec::new(), None);
     let mut moss: Option<String> = None;
     let count = messages.len();
-    for (index, Message { role, content }) in messages.into_iter().enumerate() {
+    for (index, Message { role, content, .. }) in messages.into_iter().enumerate() {
         let text = content.into_text();
         match role {
             Role::System if user.is_some() => {
