@@ -197,7 +197,7 @@ impl GpuStage {
         tap: &mut Tap<'_, '_>,
     ) -> Result<(), ModelError> {
         self.hold(pass)?;
-        let is_recorded = self.is_recorded(pass, tap);
+        let is_recorded = self.is_recorded(pass, number, tap);
         // A recorded step fetches its report by itself.
         self.flag_on_its_way = is_recorded;
         self.workspace.put(pass, is_recorded).map_err(|source| ModelError::Kernel {
@@ -224,7 +224,7 @@ impl GpuStage {
         let n = pass.len();
         let at = |layer, op| move |source| ModelError::Kernel { layer, op, source };
         // A step of single tokens is always the same work at other positions.
-        if self.is_recorded(pass, tap) {
+        if self.is_recorded(pass, number, tap) {
             if let Some(head) = &mut self.head {
                 head.wish(&pass.cuts).map_err(at(self.layers.end, "sampling"))?;
             }
@@ -313,7 +313,7 @@ impl GpuStage {
         tap: &mut Tap<'_, '_>,
     ) -> Result<(), ModelError> {
         let (n, layer) = (pass.len(), self.layers.end);
-        let is_recorded = self.is_recorded(pass, tap);
+        let is_recorded = self.is_recorded(pass, number, tap);
         let in_order = n <= FEW_ROWS && pass.wanted.len() == n;
         let kernel = |op| move |source| ModelError::Kernel { layer, op, source };
         let Some(head) = &mut self.head else { return Err(ModelError::NothingHandedOver { layer }) };
@@ -373,11 +373,12 @@ impl GpuStage {
         Ok((flag != u64::MAX).then_some((pass, layer, row, f32::from_bits(flag as u32))))
     }
 
-    /// Whether `pass` is a step in which every sequence brings one row and wants an answer, with nobody looking in between.
-    fn is_recorded(&self, pass: &Pass<'_, '_>, tap: &Tap<'_, '_>) -> bool {
+    /// Whether `pass` is a step in which every sequence brings one row and wants an answer, with nobody looking in between. Only the
+    /// first of a forward: a step begins by clearing the report, which may be of a pass before it.
+    fn is_recorded(&self, pass: &Pass<'_, '_>, number: usize, tap: &Tap<'_, '_>) -> bool {
         let n = pass.len();
         let is_step = pass.wanted.len() == n && pass.sequences.len() == n && n <= MAX_STEP_ROWS;
-        is_step && n < self.many_rows_from && tap.0.is_none()
+        is_step && number == 0 && n < self.many_rows_from && tap.0.is_none()
     }
 
     /// Everything of a step of `n` sequences with a token each, from numbers in host memory to answers in host memory.
