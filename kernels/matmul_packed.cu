@@ -2,9 +2,9 @@
 //   weight and table as in LinearArgs' Segment   x f16 [n, x_stride], zeros in places that are filled up
 //   store  y f16 [n, y_stride]: rounded once, from an f32 sum   add  y f32 [n, y_stride]: added to, `splits` times in turn
 //   turns  u32, one a tile of y, zero before and after: whose turn it is to add, so that the order of sums is always the same
-//   grid (rows / 128) x (outputs / 256) x splits, rows fastest, so that neighbours share what they read of the weight   block 384
+//   grid (rows / 128) x (outputs / 192) x splits, rows fastest, so that neighbours share what they read of the weight   block 640   shared 226 KB
 //   a row's sums depend on neither n nor the rows beside it
-//   four warps fill the stages: x as it is, the weight through (q - zero) * scale; eight multiply, 128 outputs a warpgroup
+//   eight warps fill the stages: x as it is, the weight through (q - zero) * scale; twelve multiply, 64 outputs a warpgroup
 //   sm_90a alone: other cards multiply dense panels (dequantize.cu)
 //   cost 2 n flops a weight; reads 0.5 or 1 byte a weight and 128 rows, from L2 mostly
 //   pair crates/moss-kernels/src/cuda/matmul_packed.rs
@@ -30,8 +30,11 @@ constexpr u32 THREADS = (FILLERS + MULTIPLIERS) * WARP;
 
 constexpr u32 MANY = 128;   // rows of a block: 6144 outputs and 512 rows are 128 blocks, for 132 multiprocessors
 constexpr u32 TILES = OUTPUTS / 16 / TEAM;   // tiles of the weight that a warp makes dense, 16 outputs each
-constexpr u32 STAGES = 5, WEIGHT_BYTES = OUTPUTS * SWIZZLED_ROW, STAGE_BYTES = WEIGHT_BYTES + MANY * SWIZZLED_ROW;
-constexpr u32 AHEAD = 4;   // blocks beyond the next that the weight is asked for
+// Stages of the weight and of x. A multiple of TEAMS each, so that a stage is one team's for good; more of x, which comes from afar.
+constexpr u32 WEIGHT_STAGES = 4, WEIGHT_BYTES = OUTPUTS * SWIZZLED_ROW, X_STAGES = 8, X_BYTES = MANY * SWIZZLED_ROW, X_AT = WEIGHT_STAGES * WEIGHT_BYTES;
+static_assert(WEIGHT_STAGES % TEAMS == 0 && X_STAGES % TEAMS == 0);
+constexpr u32 X_AHEAD = 3;   // blocks of a team whose x is on its way while it makes a weight dense
+constexpr u32 AHEAD = 4;     // blocks beyond the next that the weight is asked for
 
 // What one block of the grid has to do.
 struct Part {
@@ -44,11 +47,16 @@ __device__ __forceinline__ Part part_of(const MatmulArgs& a) {
     return {tile % row_tiles * MANY, tile / row_tiles * (OUTPUTS / 16), split * a.blocks / a.splits, (split + 1) * a.blocks / a.splits, tile, split};
 }
 
-// The stages in turn, and which half of their barriers' time it is.
+// The stages in turn, and which half of their barriers' time it is; barriers are those of x.
 struct Turn {
-    u32 stage = 0, parity = 0;
+    u32 weight = 0, x = 0, parity = 0;
     __device__ __forceinline__ void next() {
-        if (++stage == STAGES) stage = 0, parity ^= 1;
+        if (++weight == WEIGHT_STAGES) weight = 0;
+        if (++x == X_STAGES) x = 0, parity ^= 1;
+    }
+    __device__ __forceinline__ void next_of_team() {
+#pragma unroll
+        for (u32 i = 0; i < TEAMS; ++i) next();
     }
 };
 
@@ -115,33 +123,34 @@ template <Format F> __device__ __forceinline__ void fill(const MatmulArgs& a, co
 #pragma unroll
     for (u32 i = 0; i < COPIES; ++i) rows[i] = min(part.first_row + first_row + i * ROWS_AT_ONCE, a.n - 1) * a.x_stride;
 
-    Turn turn;
-    const auto copy_x = [&](u32 block) {
-        barrier_wait(empty + 8 * turn.stage, turn.parity ^ 1);
-        const u32 to = stages + turn.stage * STAGE_BYTES + WEIGHT_BYTES + swizzled(first_row, piece);
-#pragma unroll
-        for (u32 i = 0; i < COPIES; ++i) copy_async(to + i * ROWS_AT_ONCE * SWIZZLED_ROW, x + rows[i] + block * K_BLOCK);
-    };
     u32 block = part.first_block + team;
+    Turn turn, x_turn;   // of the weight's next block, and of x's
+    for (u32 i = 0; i < team; ++i) turn.next(), x_turn.next();
+    const auto copy_x = [&](u32 of_block) {
+        barrier_wait(empty + 8 * x_turn.x, x_turn.parity ^ 1);   // past the end too: the weight's stages rely on it
+        if (of_block < part.end_block) {
+            const u32 to = stages + X_AT + x_turn.x * X_BYTES + swizzled(first_row, piece);
+#pragma unroll
+            for (u32 i = 0; i < COPIES; ++i) copy_async(to + i * ROWS_AT_ONCE * SWIZZLED_ROW, x + rows[i] + of_block * K_BLOCK);
+        }
+        x_turn.next_of_team();
+        asm volatile("cp.async.commit_group;" ::: "memory");
+    };
     if (block >= part.end_block) return;
     Packed<F> packed;
     load<F>(packed, a, part, block);
     wait_for_previous();
-    for (u32 i = 0; i < team; ++i) turn.next();
-    copy_x(block);
-    asm volatile("cp.async.commit_group;" ::: "memory");
-    for (; block < part.end_block; block += TEAMS) {
-        const u32 stage = turn.stage, next = block + TEAMS;
-        for (u32 i = 0; i < TEAMS; ++i) turn.next();
-        if (next < part.end_block) copy_x(next);
-        asm volatile("cp.async.commit_group;" ::: "memory");
-        store_dense<F>(stages + stage * STAGE_BYTES, packed);
-        if (next < part.end_block) load<F>(packed, a, part, next);
-        ask_for<F>(a, part, next + AHEAD);
-        asm volatile("cp.async.wait_group 1;" ::: "memory");
+#pragma unroll
+    for (u32 i = 0; i < X_AHEAD; ++i) copy_x(block + i * TEAMS);
+    for (; block < part.end_block; block += TEAMS, turn.next_of_team()) {
+        store_dense<F>(stages + turn.weight * WEIGHT_BYTES, packed);
+        if (block + TEAMS < part.end_block) load<F>(packed, a, part, block + TEAMS);
+        ask_for<F>(a, part, block + TEAMS + AHEAD);
+        asm volatile("cp.async.wait_group %0;" ::"n"(X_AHEAD - 1) : "memory");
         fence_for_wgmma();
         __syncwarp();
-        if (threadIdx.x % WARP == 0) barrier_arrive(full + 8 * stage);
+        if (threadIdx.x % WARP == 0) barrier_arrive(full + 8 * turn.x);
+        copy_x(block + X_AHEAD * TEAMS);   // waits for the block that frees the weight's next stage, too
     }
 }
 
@@ -150,16 +159,15 @@ __device__ __forceinline__ void multiply(float (&c)[64], const Part& part, u32 s
     Turn turn;
     u32 read = 0;
     for (u32 block = part.first_block; block < part.end_block; ++block) {
-        const u32 stage = stages + turn.stage * STAGE_BYTES;
-        const u64 w = matrix_at(stage + group * 64 * SWIZZLED_ROW), x = matrix_at(stage + WEIGHT_BYTES);
-        barrier_wait(full + 8 * turn.stage, turn.parity);
+        const u64 w = matrix_at(stages + turn.weight * WEIGHT_BYTES + group * 64 * SWIZZLED_ROW), x = matrix_at(stages + X_AT + turn.x * X_BYTES);
+        barrier_wait(full + 8 * turn.x, turn.parity);
         wgmma_begin();
 #pragma unroll
         for (u32 k = 0; k < 4; ++k) wgmma_64x128(c, w + 2 * k, x + 2 * k, block > part.first_block || k > 0);
         wgmma_commit();
         wgmma_wait<1>();
         if (block > part.first_block && threadIdx.x % WARP == 0) barrier_arrive(empty + 8 * read);
-        read = turn.stage;
+        read = turn.x;
         turn.next();
     }
     wgmma_wait<0>();
@@ -225,10 +233,10 @@ __device__ __forceinline__ void add(const MatmulArgs& a, const Part& part, const
 
 template <Format F, bool ADD> __device__ __forceinline__ void matmul(const MatmulArgs& a) {
     extern __shared__ char memory[];
-    __shared__ u64 barriers[2 * STAGES];
-    const u32 stages = (shared_address(memory) + 1023) & ~1023u, full = shared_address(barriers), empty = full + 8 * STAGES;
+    __shared__ u64 barriers[2 * X_STAGES];
+    const u32 stages = (shared_address(memory) + 1023) & ~1023u, full = shared_address(barriers), empty = full + 8 * X_STAGES;
     if (threadIdx.x == 0) {
-        for (u32 i = 0; i < STAGES; ++i) barrier_init(full + 8 * i, TEAM), barrier_init(empty + 8 * i, MULTIPLIERS);
+        for (u32 i = 0; i < X_STAGES; ++i) barrier_init(full + 8 * i, TEAM), barrier_init(empty + 8 * i, MULTIPLIERS);
     }
     __syncthreads();
     let_next_start();

@@ -196,6 +196,28 @@ pub(crate) struct MatmulArgs {
     pub(crate) splits: u32,
 }
 
+/// `CopyRun` of `kernels/copy_runs.cu`.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub(crate) struct CopyRun {
+    pub(crate) from: *const u32,
+    pub(crate) to: *mut u32,
+    pub(crate) words: u64,
+}
+
+/// `CopyRunsArgs` of `kernels/copy_runs.cu`.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub(crate) struct CopyRunsArgs {
+    pub(crate) runs: [CopyRun; 4],
+}
+
+impl Default for CopyRunsArgs {
+    fn default() -> Self {
+        Self { runs: [CopyRun { from: std::ptr::null(), to: std::ptr::null_mut(), words: 0 }; 4] }
+    }
+}
+
 /// `SampleParams` of `kernels/sample_cut.cu`.
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(C)]
@@ -245,4 +267,4 @@ unsafe impl DeviceRepr for SampleAnswer {}
 unsafe impl ValidAsZeroBits for SampleAnswer {}
 
 const _: () = assert!(size_of::<SampleParams>() == 20 && size_of::<SampleAnswer>() == 4096);
-const _: () = assert!(size_of::<SampleCutArgs>() == 80);
+const _: () = assert!(size_of::<SampleCutArgs>() == 80 && size_of::<CopyRunsArgs>() == 96);

@@ -37,6 +37,7 @@ kernels! {
     "attention_prefill": AttentionPrefill16 = "attention_prefill_16", AttentionPrefill32 = "attention_prefill_32",
         AttentionPrefill64 = "attention_prefill_64", AttentionPrefill128 = "attention_prefill_128",
         AttentionPrefill256 = "attention_prefill_256";
+    "copy_runs": CopyRuns = "copy_runs";
     "dequantize": DequantizeInt4 = "dequantize_int4", DequantizeInt8 = "dequantize_int8";
     "embedding": Embedding = "embedding";
     "layer_norm": LayerNorm = "layer_norm";

@@ -23,8 +23,8 @@ const OUTPUTS: usize = 192;
 /// Its threads.
 const THREADS: u32 = 640;
 
-/// Five stages of the weight's and the rows' next inputs, from a multiple of 1024 bytes on.
-pub(super) const SHARED_MEMORY: u32 = (5 * (OUTPUTS + ROWS) * BLOCK * size_of::<f16>() + 1024) as u32;
+/// Four stages of the weight's next inputs and eight of the rows', from a multiple of 1024 bytes on.
+pub(super) const SHARED_MEMORY: u32 = ((4 * OUTPUTS + 8 * ROWS) * BLOCK * size_of::<f16>() + 1024) as u32;
 
 /// Blocks of threads that should share an added product among them: one a tile is too few where rows are few.
 const ROW_TILES_TO_FILL_A_CARD: usize = 4;

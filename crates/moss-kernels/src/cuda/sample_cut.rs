@@ -1,7 +1,7 @@
 //! The cut of logits to the candidates of sampling, on the card.
 
 use super::{
-    Buffer, Gpu, Pinned,
+    Buffer, CopyRun, Gpu, Pinned,
     args::{SampleAnswer, SampleCutArgs, SampleParams},
     buffer::View,
     count,
@@ -88,7 +88,7 @@ impl SampleCut {
         self.rows
     }
 
-    /// Writes down the wishes for the coming rows, for [`SampleCut::send`]; `None` leaves a row alone, and so does a wish that the
+    /// Writes down the wishes for the coming rows, for [`SampleCut::wishes`]; `None` leaves a row alone, and so does a wish that the
     /// kernels cannot take.
     ///
     /// # Errors
@@ -119,21 +119,23 @@ impl SampleCut {
         Ok(())
     }
 
-    /// Starts the copy of the wishes for `rows` rows to the card. Can be recorded.
+    /// The copies that take the wishes for `rows` rows to the card.
     ///
     /// # Errors
-    /// [`KernelError::Driver`].
-    pub fn send(&mut self, rows: usize) -> Result<(), KernelError> {
-        self.staged_params.copy_to(&self.params, 0, rows)?;
-        self.staged_history.copy_to(&self.history, 0, rows * self.history_stride)
+    /// [`KernelError::Argument`] for too many rows.
+    pub fn wishes(&mut self, rows: usize) -> Result<[CopyRun<'_>; 2], KernelError> {
+        Ok([
+            self.staged_params.run_to(&self.params, 0, rows)?,
+            self.staged_history.run_to(&self.history, 0, rows * self.history_stride)?,
+        ])
     }
 
-    /// Starts the copy of `rows` answers to the host. Can be recorded.
+    /// The copy that brings `rows` answers to the host.
     ///
     /// # Errors
-    /// [`KernelError::Driver`].
-    pub fn fetch(&mut self, rows: usize) -> Result<(), KernelError> {
-        self.fetched.copy_from(&self.answers, 0, rows)
+    /// [`KernelError::Argument`] for too many rows.
+    pub fn answers(&mut self, rows: usize) -> Result<CopyRun<'_>, KernelError> {
+        self.fetched.run_from(&self.answers, 0, rows)
     }
 
     /// The candidates `(id, score)` of row `row`, in no order, once they are there; `None` where the row itself is needed.
@@ -151,7 +153,7 @@ impl SampleCut {
 }
 
 impl Gpu {
-    /// Cuts the first `n` rows of `logits`, `[n, vocab]`, as [`SampleCut::put`] and [`SampleCut::send`] said. Can be recorded.
+    /// Cuts the first `n` rows of `logits`, `[n, vocab]`, as [`SampleCut::put`] said, once [`SampleCut::wishes`] are there. Can be recorded.
     ///
     /// # Errors
     /// [`KernelError::Argument`] where extents do not fit.

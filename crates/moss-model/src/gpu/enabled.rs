@@ -328,13 +328,15 @@ impl GpuStage {
                     false => Some(self.workspace.wanted(n, first, cuts.len()).map_err(kernel("head"))?),
                 };
                 head.wish(cuts).map_err(kernel("sampling"))?;
-                head.send(cuts.len()).map_err(kernel("sampling"))?;
+                head.wishes(cuts.len())
+                    .and_then(|runs| self.gpu.copy_runs(&runs))
+                    .map_err(kernel("sampling"))?;
                 let watch = Watch { flag: &self.workspace.flag, layer: watched(number, layer) };
                 head.run(&self.gpu, &self.workspace.stream, rows, cuts.len(), watch)
                     .map_err(kernel("head"))?;
                 // Both are on their way before the wait, so that there is one wait.
-                head.fetch(cuts.len()).map_err(kernel("sampling"))?;
-                self.workspace.fetch_flag().map_err(kernel("finite check"))?;
+                send_back(&self.gpu, &mut self.workspace, Some(head), cuts.len())
+                    .map_err(kernel("sampling"))?;
             }
             head.collect(cuts, answers).map_err(kernel("logits"))?;
             if tap.0.is_some() {
@@ -360,7 +362,7 @@ impl GpuStage {
             return Ok(());
         }
         let kernel = |source| ModelError::Kernel { layer: self.layers.end, op: "finite check", source };
-        self.workspace.fetch_flag().map_err(kernel)
+        self.workspace.report().and_then(|run| self.gpu.copy_runs(&[run])).map_err(kernel)
     }
 
     /// The first non-finite value, as the number of its pass, layer, row and value, once [`GpuStage::fetch_flag`] has it. A row of the head is
@@ -383,10 +385,11 @@ impl GpuStage {
 
     /// Everything of a step of `n` sequences with a token each, from numbers in host memory to answers in host memory.
     fn step(&mut self, n: usize) -> Result<(), KernelError> {
-        self.workspace.send_step()?;
+        let mut runs = vec![self.workspace.step_numbers()?];
         if let Some(head) = &mut self.head {
-            head.send(n)?;
+            runs.extend(head.wishes(n)?);
         }
+        self.gpu.copy_runs(&runs)?;
         if self.embedding.is_some() {
             self.embed(n, 0)?;
         }
@@ -396,9 +399,8 @@ impl GpuStage {
         if let Some(head) = &mut self.head {
             let watch = Watch { flag: &self.workspace.flag, layer: self.layers.end };
             head.run(&self.gpu, &self.workspace.stream, None, n, watch)?;
-            head.fetch(n)?;
         }
-        self.workspace.fetch_flag()
+        send_back(&self.gpu, &mut self.workspace, self.head.as_mut(), n)
     }
 
     fn embed(&self, n: usize, number: usize) -> Result<(), KernelError> {
@@ -429,6 +431,18 @@ impl GpuStage {
         tap.show_values(point, &values);
         Ok(())
     }
+}
+
+/// Starts fetching the report of non-finite values and, of a head, the candidates of `n` rows, in one launch. Can be recorded.
+fn send_back(
+    gpu: &Gpu,
+    workspace: &mut Workspace,
+    head: Option<&mut Head>,
+    n: usize,
+) -> Result<(), KernelError> {
+    let candidates = head.map_or(Ok(None), |head| head.candidates(n))?;
+    let runs: Vec<_> = candidates.into_iter().chain([workspace.report()?]).collect();
+    gpu.copy_runs(&runs)
 }
 
 /// Pass and layer in the sixteen bits that a report has for them: the earliest pass is reported first.

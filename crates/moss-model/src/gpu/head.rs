@@ -4,7 +4,8 @@ use half::f16;
 use moss_kernels::{
     KernelError,
     cuda::{
-        Buffer, CutRow, FEW_ROWS, Gpu, GpuLinear, LinearInput, NormWeights, Pinned, SampleCut, View, Watch,
+        Buffer, CopyRun, CutRow, FEW_ROWS, Gpu, GpuLinear, LinearInput, NormWeights, Pinned, SampleCut, View,
+        Watch,
     },
 };
 
@@ -45,7 +46,7 @@ impl Head {
         self.linear.weight_bytes()
     }
 
-    /// Writes down how the rows to come are to be cut, for [`Head::send`]. More than [`MAX_STEP_ROWS`] come back whole.
+    /// Writes down how the rows to come are to be cut, for [`Head::wishes`]. More than [`MAX_STEP_ROWS`] come back whole.
     pub(super) fn wish(&mut self, cuts: &[Option<Cut<'_>>]) -> Result<(), KernelError> {
         let Some(sample) = self.sample.as_mut().filter(|sample| cuts.len() <= sample.rows()) else {
             return Ok(());
@@ -54,16 +55,16 @@ impl Head {
         sample.put(&wishes)
     }
 
-    /// Starts the copy of what was wished for `count` rows. Can be recorded.
-    pub(super) fn send(&mut self, count: usize) -> Result<(), KernelError> {
+    /// The copies that take to the card what was wished for `count` rows.
+    pub(super) fn wishes(&mut self, count: usize) -> Result<Vec<CopyRun<'_>>, KernelError> {
         let sample = self.sample.as_mut().filter(|sample| count <= sample.rows());
-        sample.map_or(Ok(()), |sample| sample.send(count))
+        sample.map_or(Ok(vec![]), |sample| Ok(sample.wishes(count)?.into()))
     }
 
-    /// Starts fetching the candidates of `count` rows. Can be recorded.
-    pub(super) fn fetch(&mut self, count: usize) -> Result<(), KernelError> {
+    /// The copy that brings the candidates of `count` rows to the host.
+    pub(super) fn candidates(&mut self, count: usize) -> Result<Option<CopyRun<'_>>, KernelError> {
         let sample = self.sample.as_mut().filter(|sample| count <= sample.rows());
-        sample.map_or(Ok(()), |sample| sample.fetch(count))
+        sample.map(|sample| sample.answers(count)).transpose()
     }
 
     /// Logits of `count` rows of `stream`: of `rows`, or of the first ones. Can be recorded.
@@ -87,7 +88,7 @@ impl Head {
         }
     }
 
-    /// Waits for what [`Head::fetch`] brings, and fetches the rows that were not to be cut so.
+    /// Waits for what [`Head::candidates`] brings, and fetches the rows that were not to be cut so.
     pub(super) fn collect(
         &mut self,
         cuts: &[Option<Cut<'_>>],

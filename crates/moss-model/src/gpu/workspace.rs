@@ -5,8 +5,8 @@ use half::f16;
 use moss_kernels::{
     DenseDtype, DenseWeight, KernelError,
     cuda::{
-        Buffer, DecodeRows, DecodeScratch, Gpu, GpuLinear, LinearInput, PANEL_VALUES, PREFILL_TILE, Pinned,
-        PrefillTiles, ProductScratch, View,
+        Buffer, CopyRun, DecodeRows, DecodeScratch, Gpu, GpuLinear, LinearInput, PANEL_VALUES, PREFILL_TILE,
+        Pinned, PrefillTiles, ProductScratch, View,
     },
 };
 
@@ -108,7 +108,7 @@ impl Workspace {
         })
     }
 
-    /// Starts the copy of a pass's numbers to the card; of a recorded step, [`Workspace::send_step`] is to copy them.
+    /// Starts the copy of a pass's numbers to the card; of a recorded step, [`Workspace::step_numbers`] is to copy them.
     pub(super) fn put(&mut self, pass: &Pass<'_, '_>, is_recorded: bool) -> Result<(), KernelError> {
         let n = pass.len();
         // Every table and tile begins on 16 bytes.
@@ -146,9 +146,9 @@ impl Workspace {
         }
     }
 
-    /// Copies the numbers of a step to the card. To be recorded: they lie in the same places in every step of as many sequences.
-    pub(super) fn send_step(&mut self) -> Result<(), KernelError> {
-        self.staged_step.copy_to(&self.inputs, 0, self.layout.end)
+    /// The copy that takes the numbers of a step to the card. They lie in the same places in every step of as many sequences.
+    pub(super) fn step_numbers(&mut self) -> Result<CopyRun<'_>, KernelError> {
+        self.staged_step.run_to(&self.inputs, 0, self.layout.end)
     }
 
     /// Starts the copy of hidden states, `[rows, hidden]` f32, from the host.
@@ -258,9 +258,9 @@ impl Workspace {
         LinearInput { values: &self.inner, stride: fc_out.input_stride() }
     }
 
-    /// Starts the copy of the report of non-finite values to the host.
-    pub(super) fn fetch_flag(&mut self) -> Result<(), KernelError> {
-        self.fetched_flag.copy_from(&self.flag, 0, 1)
+    /// The copy that brings the report of non-finite values to the host.
+    pub(super) fn report(&mut self) -> Result<CopyRun<'_>, KernelError> {
+        self.fetched_flag.run_from(&self.flag, 0, 1)
     }
 
     /// The report, once it is there.

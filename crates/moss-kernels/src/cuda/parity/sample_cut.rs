@@ -74,9 +74,9 @@ fn cut(vocab: usize, wishes: Vec<Wish>, what: &str, change: fn(&mut [f32])) -> C
                 })
             };
             sample.put(&wishes.iter().map(wish).collect::<Vec<_>>())?;
-            sample.send(wishes.len())?;
+            gpu.copy_runs(&sample.wishes(wishes.len())?)?;
             gpu.sample_cut(on_card.all(), wishes.len(), &sample)?;
-            sample.fetch(wishes.len())?;
+            gpu.copy_runs(&[sample.answers(wishes.len())?])?;
             let rows = (0..wishes.len()).map(|row| Ok(listed(sample.candidates(row)?)));
             Ok(rows.collect::<Result<Vec<_>, KernelError>>()?.concat())
         };
