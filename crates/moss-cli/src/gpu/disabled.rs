@@ -14,6 +14,7 @@ pub(crate) fn cards(_newest_code: Option<u32>) -> Answer<Vec<KernelCard>> {
 pub(crate) fn compare(
     _ordinal: usize,
     _newest_code: Option<u32>,
+    _only: &str,
     _each: &mut dyn FnMut(Comparison),
 ) -> Answer<()> {
     Err(KernelError::NotCompiled { op: "parity of kernels" })

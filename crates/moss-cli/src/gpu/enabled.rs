@@ -28,16 +28,17 @@ pub(crate) fn cards(newest_code: Option<u32>) -> Answer<Vec<KernelCard>> {
     Ok(list_gpus(newest_code)?.into_iter().map(card).collect())
 }
 
-/// Every parity case on one card, told one by one.
+/// Every parity case on one card whose kernel's name contains `only`, told one by one.
 pub(crate) fn compare(
     ordinal: usize,
     newest_code: Option<u32>,
+    only: &str,
     each: &mut dyn FnMut(Comparison),
 ) -> Answer<()> {
     let gpu = Gpu::open(ordinal, newest_code)?;
     let lab = Lab::new(&gpu)?;
-    for case in cases() {
-        let found = lab.check(&case)?;
+    for case in cases().iter().filter(|case| case.kernel().contains(only)) {
+        let found = lab.check(case)?;
         each(Comparison {
             passed: found.passed(),
             kernel: found.kernel.to_owned(),

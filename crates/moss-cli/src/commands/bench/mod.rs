@@ -1,11 +1,12 @@
 //! `bench`: how fast this machine runs a model, against what its memory could give.
 
 mod kernels;
+mod loading;
 mod measure;
 mod report;
 mod timeline;
 
-use std::{process::ExitCode, time::Instant};
+use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Args;
@@ -24,6 +25,7 @@ use crate::{
     progress,
 };
 
+use loading::Loading;
 use measure::Run;
 use report::Report;
 
@@ -75,10 +77,10 @@ pub(crate) fn run(args: &BenchArgs, cli: &Cli, printer: &Printer) -> anyhow::Res
     let sampling = open::sampling(&cli.answer, Vec::new());
     let pool = open::pool(&cli.model)?;
     let report = pool.install(|| -> anyhow::Result<_> {
-        let start = Instant::now();
+        let mut loading = Loading::start();
         let longest = prompts.iter().max().copied().unwrap_or(1);
-        let (name, mut model) = load(args, (longest, new), cli, printer)?;
-        let load_s = start.elapsed().as_secs_f64();
+        let (name, mut model) = load(args, (longest, new), cli, printer, &mut loading)?;
+        loading.finish();
         let bandwidth = model.memory_bandwidth()?;
         let mut run = Run { model: &mut model, sampler: Sampler::new(sampling)?, on_gpu };
         let measured =
@@ -93,7 +95,7 @@ pub(crate) fn run(args: &BenchArgs, cli: &Cli, printer: &Printer) -> anyhow::Res
             name,
             upload,
             threads: pool.current_num_threads(),
-            load_s,
+            loading,
             bandwidth,
             measured,
             timelines,
@@ -110,6 +112,7 @@ fn load(
     (prompt, new): (usize, usize),
     cli: &Cli,
     printer: &Printer,
+    loading: &mut Loading,
 ) -> anyhow::Result<(String, Moss)> {
     let positions = prompt.saturating_add(new);
     let options = open::load_options(&cli.model, positions)?;
@@ -127,8 +130,9 @@ fn load(
         let found = fetch::find_or_fetch(&cli.model, printer)?;
         let checkpoint = open::checkpoint(&found.folder, printer)?;
         fits(&MossConfig::try_from(checkpoint.config())?)?;
-        let model = Moss::load(&checkpoint, &options, &mut progress::bar(printer, &found.name))
-            .context("cannot load the model")?;
+        let model =
+            Moss::load(&checkpoint, &options, &mut loading.watch(progress::bar(printer, &found.name)))
+                .context("cannot load the model")?;
         return Ok((found.name, model));
     }
     let format = args.format.format();
@@ -136,6 +140,6 @@ fn load(
     fits(&config)?;
     let name = format!("random weights, {format}, {} layers", config.num_layers);
     let source = RandomWeights::new(config, format);
-    let model = Moss::load(&source, &options, &mut progress::bar(printer, &name))?;
+    let model = Moss::load(&source, &options, &mut loading.watch(progress::bar(printer, &name)))?;
     Ok((name, model))
 }

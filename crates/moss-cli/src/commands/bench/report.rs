@@ -6,13 +6,13 @@ use moss::{
 };
 use serde_json::{Value, json};
 
-use super::{measure::Measured, timeline::Timeline};
+use super::{loading::Loading, measure::Measured, timeline::Timeline};
 use crate::progress::size;
 
 pub(super) struct Report {
     pub(super) name: String,
     pub(super) threads: usize,
-    pub(super) load_s: f64,
+    pub(super) loading: Loading,
     /// Bytes a second from page-locked host memory to a card.
     pub(super) upload: Option<f64>,
     /// Bytes a second, measured in this run.
@@ -37,10 +37,13 @@ impl Report {
                 &format!("  stage {index}  {device}, layers {first} to {last}, {weights} a token; {what}\n");
         }
         let gb = |rate: f64| rate / 1e9;
+        let weights = self.loading.of_cards().map_or(String::new(), |(seconds, rate)| {
+            format!(", the weights of the cards in {seconds:.2} s, {:.1} GB/s", gb(rate))
+        });
         let upload = self.upload.map_or(String::new(), |rate| {
             format!("; host memory to the card {:.1} GB/s (page-locked, measured in this run)", gb(rate))
         });
-        text += &format!("  loaded in {:.2} s{upload}\n", self.load_s);
+        text += &format!("  loaded in {:.2} s{weights}{upload}\n", self.loading.seconds);
         text +=
             &format!("  bandwidth {:.1} GB/s (the memory's own, measured in this run)\n", gb(self.bandwidth));
         text += "  prompt  prefill ms  tok/s    decode ms   tok/s     GB/s   share\n";
@@ -78,8 +81,9 @@ impl Report {
             })
         });
         json!({
-            "model": self.name, "threads": self.threads, "isa": cpu_features().to_string(), "load_s": self.load_s,
-            "upload_bandwidth": self.upload,
+            "model": self.name, "threads": self.threads, "isa": cpu_features().to_string(), "load_s": self.loading.seconds,
+            "card_weights_s": self.loading.of_cards().map(|(seconds, _)| seconds),
+            "card_weights_bytes_per_s": self.loading.of_cards().map(|(_, rate)| rate), "upload_bandwidth": self.upload,
             "bandwidth": self.bandwidth, "contexts": contexts.collect::<Vec<_>>(), "stages": stages.collect::<Vec<_>>(),
             "timelines": self.timelines.iter().map(Timeline::json).collect::<Vec<_>>(),
         })

@@ -30,6 +30,9 @@ pub(crate) struct DoctorArgs {
     /// Compare every kernel with the CPU's on every GPU, and let the demo models answer on each device
     #[arg(long)]
     selftest: bool,
+    /// Of the self-test, only kernels whose name contains this, and no demo models
+    #[arg(long, value_name = "KERNEL", requires = "selftest")]
+    only: Option<String>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -62,7 +65,7 @@ pub(crate) fn run(args: &DoctorArgs, cli: &Cli, printer: &Printer) -> anyhow::Re
         libraries: machine::cuda_libraries(),
         cards,
         ceilings: ceiling::ceilings(),
-        selftest: args.selftest.then(|| Selftest::run(cli, &tested)),
+        selftest: args.selftest.then(|| Selftest::run(cli, &tested, args.only.as_deref())),
     };
     let text = match args.json {
         true => format!("{}\n", report.json()),

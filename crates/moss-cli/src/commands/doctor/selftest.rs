@@ -45,9 +45,9 @@ pub(super) struct Selftest {
 }
 
 impl Kernels {
-    fn run(ordinal: usize, newest_code: Option<u32>) -> Self {
+    fn run(ordinal: usize, newest_code: Option<u32>, only: &str) -> Self {
         let mut compared = Vec::new();
-        let ended = gpu::compare(ordinal, newest_code, &mut |comparison| compared.push(comparison));
+        let ended = gpu::compare(ordinal, newest_code, only, &mut |comparison| compared.push(comparison));
         Self { ordinal, compared, error: ended.err().map(|error| error.to_string()) }
     }
 
@@ -56,16 +56,20 @@ impl Kernels {
     }
 
     pub(super) fn passed(&self) -> bool {
-        self.error.is_none() && self.failed().next().is_none()
+        self.error.is_none() && !self.compared.is_empty() && self.failed().next().is_none()
     }
 }
 
 impl Selftest {
-    /// On the CPU, and on every card of `ordinals`.
-    pub(super) fn run(cli: &Cli, ordinals: &[usize]) -> Self {
-        let kernels = ordinals.iter().map(|ordinal| Kernels::run(*ordinal, cli.model.gpu_code)).collect();
-        let mut devices = vec!["cpu".to_owned()];
-        devices.extend(ordinals.iter().map(usize::to_string));
+    /// On the CPU, and on every card of `ordinals`; `only` kernels whose name contains it, and nothing else.
+    pub(super) fn run(cli: &Cli, ordinals: &[usize], only: Option<&str>) -> Self {
+        let kernels = |ordinal: &usize| Kernels::run(*ordinal, cli.model.gpu_code, only.unwrap_or_default());
+        let kernels = ordinals.iter().map(kernels).collect();
+        let mut devices = Vec::new();
+        if only.is_none() {
+            devices.push("cpu".to_owned());
+            devices.extend(ordinals.iter().map(usize::to_string));
+        }
         let mut transcripts = Vec::new();
         for device in devices {
             for (format, demo) in [("int4", DemoArg::Int4), ("fp16", DemoArg::Fp16)] {
@@ -82,8 +86,11 @@ impl Selftest {
         Self { kernels, transcripts }
     }
 
+    /// Not where there was nothing to do.
     pub(super) fn passed(&self) -> bool {
-        self.kernels.iter().all(Kernels::passed) && self.transcripts.iter().all(|told| told.wrong.is_empty())
+        (!self.kernels.is_empty() || !self.transcripts.is_empty())
+            && self.kernels.iter().all(Kernels::passed)
+            && self.transcripts.iter().all(|told| told.wrong.is_empty())
     }
 
     pub(super) fn json(&self) -> Value {
@@ -173,5 +180,7 @@ mod tests {
         assert!(kernels(vec![comparison(true)], None).passed());
         assert!(!kernels(vec![comparison(true), comparison(false)], None).passed());
         assert!(!kernels(vec![comparison(true)], Some("gone".into())).passed());
+        assert!(!kernels(vec![], None).passed(), "nothing was compared");
+        assert!(!Selftest { kernels: vec![], transcripts: vec![] }.passed());
     }
 }

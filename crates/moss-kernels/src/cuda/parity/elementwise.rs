@@ -1,4 +1,6 @@
-//! `layer_norm`, `embedding` and `add_bias`.
+//! `layer_norm`, `embedding`, `add_bias` and `copy_runs`.
+
+use std::cell::RefCell;
 
 use candle_core::{DType, Device, Tensor};
 
@@ -35,6 +37,7 @@ pub(super) fn cases() -> Vec<Case> {
         cases.push(add_bias(hidden, n));
     }
     cases.push(reports());
+    cases.extend([1, 5, 1024, 70_001].map(copy_runs));
     cases
 }
 
@@ -158,4 +161,24 @@ fn closed<'a>(
         Ok(found)
     };
     Ok(Prepared { expected, run: Box::new(run) })
+}
+
+/// There and back, with something left alone beside what is copied.
+fn copy_runs(len: usize) -> Case {
+    Case::new("copy_runs", format!("{len} and 3 values"), Tolerance::NONE, move |lab| {
+        let (values, few) = (noise(len, 1.0, 5), noise(3, 1.0, 6));
+        let (on_card, few_on_card) = (lab.gpu.zeros::<f32>(len + 2)?, lab.gpu.zeros::<f32>(3)?);
+        let mut pinned = [lab.gpu.pinned::<f32>(len + 2)?, lab.gpu.pinned(3)?, lab.gpu.pinned(3)?];
+        pinned[0].as_mut_slice()?[..len].copy_from_slice(&values);
+        pinned[1].as_mut_slice()?.copy_from_slice(&few);
+        let expected = [0.0].iter().chain(&values).chain(&[0.0]).chain(&few).copied().collect();
+        let (gpu, pinned) = (lab.gpu, RefCell::new(pinned));
+        let run = move || {
+            let [long, short, back] = &mut *pinned.borrow_mut();
+            gpu.copy_runs(&[long.run_to(&on_card, 1, len)?, short.run_to(&few_on_card, 0, 3)?])?;
+            gpu.copy_runs(&[back.run_from(&few_on_card, 0, 3)?])?;
+            Ok([gpu.download(&on_card, len + 2)?, back.as_slice()?.to_vec()].concat())
+        };
+        Ok(Prepared { expected, run: Box::new(run) })
+    })
 }
