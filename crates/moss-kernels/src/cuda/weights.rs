@@ -1,6 +1,6 @@
 //! Linear layers on a card: weights in the kernels' layouts.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::Range};
 
 use half::{bf16, f16, slice::HalfFloatSliceExt};
 
@@ -147,25 +147,52 @@ impl GpuLinear {
     }
 
     fn load_dense(gpu: &Gpu, weight: &DenseWeight, uploader: &mut Uploader) -> Result<Self, KernelError> {
+        let linear = Self::for_rows(gpu, weight, None)?;
+        linear.load_rows(weight, 0..weight.out_features, uploader)?;
+        Ok(linear)
+    }
+
+    /// Room for `weight`, zeros yet: [`GpuLinear::load_rows`] brings its rows, on several threads where it is large.
+    ///
+    /// # Errors
+    /// As for [`GpuLinear::load`].
+    pub fn for_rows(gpu: &Gpu, weight: &DenseWeight, bias: Option<&[f32]>) -> Result<Self, KernelError> {
         weight.check(OP)?;
         let (rows, cols) = (weight.out_features, weight.in_features);
-        let linear = Self::empty(gpu, Format::F16, cols, rows, Places::dense(cols))?;
-        let stride = linear.input_stride() * 2;
-        // A few rows at a time, so that widths other than f16's cost little memory.
+        let mut linear = Self::empty(gpu, Format::F16, cols, rows, Places::dense(cols))?;
+        linear.set_bias(gpu, bias)?;
+        Ok(linear)
+    }
+
+    /// Copies some rows of `weight`, for which [`GpuLinear::for_rows`] made the room, to the card.
+    ///
+    /// # Errors
+    /// As for [`GpuLinear::load`].
+    pub fn load_rows(
+        &self,
+        weight: &DenseWeight,
+        rows: Range<usize>,
+        uploader: &mut Uploader,
+    ) -> Result<(), KernelError> {
+        let (cols, stride, row_bytes) =
+            (weight.in_features, self.input_stride() * 2, weight.in_features * weight.dtype.bytes());
+        let fits = cols == self.in_features && rows.end <= self.out_features && weight.check(OP).is_ok();
+        rule(OP, "rows", rows.end, fits, format!("at most {}, of {}", self.out_features, self.in_features))?;
+        // A few at a time, so that widths other than f16's cost little memory.
         let rows_at_once = (PIECE_VALUES / cols).max(1);
-        let row_bytes = cols * weight.dtype.bytes();
-        for (piece, values) in weight.data.chunks(rows_at_once * row_bytes).enumerate() {
-            let first = piece * rows_at_once;
-            let halves = as_f16(weight.dtype, values, first * cols)?;
+        for first in rows.clone().step_by(rows_at_once) {
+            let end = rows.end.min(first + rows_at_once);
+            let halves =
+                as_f16(weight.dtype, &weight.data[first * row_bytes..end * row_bytes], first * cols)?;
             if stride == cols * 2 {
-                uploader.copy(&halves, &linear.weight, first * stride)?;
+                uploader.copy(&halves, &self.weight, first * stride)?;
                 continue;
             }
             for (row, values) in halves.chunks_exact(cols * 2).enumerate() {
-                uploader.copy(values, &linear.weight, (first + row) * stride)?;
+                uploader.copy(values, &self.weight, (first + row) * stride)?;
             }
         }
-        Ok(linear)
+        Ok(())
     }
 
     fn load_packed(

@@ -2,7 +2,7 @@
 
 use half::f16;
 use moss_kernels::{
-    KernelError,
+    DenseWeight, KernelError,
     cuda::{
         Buffer, CopyRun, CutRow, FEW_ROWS, Gpu, GpuLinear, LinearInput, NormWeights, Pinned, SampleCut, View,
         Watch,
@@ -26,20 +26,30 @@ pub(super) struct Head {
 }
 
 impl Head {
-    pub(super) fn load(loader: &mut Loader<'_>, config: &MossConfig) -> Result<Self, ModelError> {
+    /// With the rows of lm_head that are still to come.
+    pub(super) fn load(
+        loader: &mut Loader<'_>,
+        config: &MossConfig,
+    ) -> Result<(Self, Option<DenseWeight>), ModelError> {
         let (layer, vocab) = (config.num_layers, config.vocab_size);
         let kernel = |source| ModelError::Kernel { layer, op: "load", source };
-        let linear = loader.lm_head(config)?;
+        let (linear, rows) = loader.lm_head(config)?;
         let norm = loader.norm(layer, names::FINAL_NORM, config)?;
         let gpu = loader.gpu;
-        Ok(Self {
+        let head = Self {
             norm,
             normed: gpu.zeros(FEW_ROWS * linear.input_stride()).map_err(kernel)?,
             logits: gpu.zeros(FEW_ROWS * vocab).map_err(kernel)?,
             fetched: gpu.pinned(FEW_ROWS * vocab).map_err(kernel)?,
             sample: SampleCut::new(gpu, MAX_STEP_ROWS, vocab, config.context_length).map_err(kernel)?,
             linear,
-        })
+        };
+        Ok((head, rows))
+    }
+
+    /// lm_head.
+    pub(super) fn linear(&self) -> &GpuLinear {
+        &self.linear
     }
 
     pub(super) fn weight_bytes(&self) -> u64 {

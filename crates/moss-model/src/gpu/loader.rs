@@ -1,11 +1,13 @@
 //! How weights get to a card.
 
+use std::ops::Range;
+
 use moss_kernels::{
     DenseWeight, GptqBits, KernelError, LinearWeight,
     cuda::{Buffer, Gpu, GpuLinear, NormWeights, Uploader},
 };
 
-use crate::{ModelError, MossConfig, WeightFormat, WeightSource, names, source::lm_head};
+use crate::{LinearParts, ModelError, MossConfig, WeightFormat, WeightSource, names, source::lm_head};
 
 /// Where the embedding's rows lie.
 #[derive(Debug)]
@@ -68,31 +70,51 @@ impl<'a> Loader<'a> {
         })
     }
 
-    /// The embedding's rows, on the card or where they are.
+    /// The embedding, where its rows are to lie; with the rows that are still to come there.
     pub(super) fn embedding(
         &mut self,
         config: &MossConfig,
         on_host: bool,
-    ) -> Result<EmbeddingTable, ModelError> {
+    ) -> Result<(EmbeddingTable, Option<DenseWeight>), ModelError> {
         let kernel = |source| ModelError::Kernel { layer: 0, op: "load", source };
-        let table = match self.source.made_up() {
-            Some(_) if !on_host => self.made_up(0, names::EMBEDDING, None, vocabulary(config), None),
+        let (table, rows) = match self.source.made_up() {
+            Some(_) if !on_host => (self.made_up(0, names::EMBEDDING, None, vocabulary(config), None), None),
             _ => match self.wte(config)? {
-                wte if on_host => return Ok(EmbeddingTable::Host(wte)),
-                wte => self.place(&LinearWeight::Dense(wte), None),
+                wte if on_host => return Ok((EmbeddingTable::Host(wte), None)),
+                wte => (GpuLinear::for_rows(self.gpu, &wte, None), Some(wte)),
             },
         };
-        Ok(EmbeddingTable::Device(Box::new(table.map_err(kernel)?)))
+        Ok((EmbeddingTable::Device(Box::new(table.map_err(kernel)?)), rows))
     }
 
-    pub(super) fn lm_head(&mut self, config: &MossConfig) -> Result<GpuLinear, ModelError> {
+    /// The head, with the rows that are still to come there.
+    pub(super) fn lm_head(
+        &mut self,
+        config: &MossConfig,
+    ) -> Result<(GpuLinear, Option<DenseWeight>), ModelError> {
         let layer = config.num_layers;
         let kernel = |source| ModelError::Kernel { layer, op: "load", source };
         if self.source.made_up().is_some() {
-            return self.linear(layer, names::LM_HEAD, vocabulary(config), true);
+            return Ok((self.linear(layer, names::LM_HEAD, vocabulary(config), true)?, None));
         }
-        let parts = lm_head(self.source, config, &self.wte(config)?)?;
-        self.place(&parts.weight, parts.bias.as_deref()).map_err(kernel)
+        let LinearParts { weight, bias } = lm_head(self.source, config, &self.wte(config)?)?;
+        match weight {
+            LinearWeight::Dense(rows) => {
+                let linear = GpuLinear::for_rows(self.gpu, &rows, bias.as_deref()).map_err(kernel)?;
+                Ok((linear, Some(rows)))
+            }
+            packed => Ok((self.place(&packed, bias.as_deref()).map_err(kernel)?, None)),
+        }
+    }
+
+    /// Brings some rows of an embedding or head to their places.
+    pub(super) fn rows(
+        &mut self,
+        to: &GpuLinear,
+        from: &DenseWeight,
+        rows: Range<usize>,
+    ) -> Result<(), KernelError> {
+        to.load_rows(from, rows, &mut self.uploader)
     }
 
     fn wte(&self, config: &MossConfig) -> Result<DenseWeight, ModelError> {

@@ -1,6 +1,7 @@
 //! A stage's weights, read by several threads at once: one core cannot copy out of mapped files as fast as a card takes them in.
 
 use std::{
+    ops::Range,
     sync::{
         atomic::{AtomicUsize, Ordering},
         mpsc,
@@ -8,7 +9,10 @@ use std::{
     thread,
 };
 
-use moss_kernels::cuda::Gpu;
+use moss_kernels::{
+    DenseWeight,
+    cuda::{Gpu, GpuLinear},
+};
 
 use super::{
     block::GpuBlock,
@@ -25,18 +29,18 @@ pub(super) struct Parts {
     pub(super) blocks: Vec<GpuBlock>,
 }
 
-#[derive(Debug, Clone, Copy)]
+/// Bytes of a table that a thread takes at a time: less than a layer, so that the threads end together.
+const PIECE_BYTES: usize = 64 << 20;
+
+#[derive(Debug, Clone)]
 enum Part {
-    Embedding,
-    Head,
     Layer(usize),
+    /// Some rows of a table.
+    Rows(usize, Range<usize>),
 }
 
-enum Loaded {
-    Embedding(EmbeddingTable),
-    Head(Box<Head>),
-    Layer(usize, Box<GpuBlock>),
-}
+/// An embedding or a head whose rows are to come, with the layer that an error names.
+type Table<'a> = (usize, &'a GpuLinear, &'a DenseWeight);
 
 impl Wanted<'_> {
     /// Loads all of them. After an error nothing more is begun.
@@ -44,60 +48,88 @@ impl Wanted<'_> {
     /// # Errors
     /// As for [`crate::Moss::load`]; the first of them where several threads fail.
     pub(super) fn load(&self, gpu: &Gpu, progress: &mut dyn FnMut(LoadEvent)) -> Result<Parts, ModelError> {
-        let (first, end) = (self.layers.start, self.layers.end);
-        // The largest first, so that no thread is left alone with one at the end.
-        let mut todo = Vec::with_capacity(self.layers.len() + 2);
-        todo.extend((first == 0).then_some(Part::Embedding));
-        todo.extend((end == self.config.num_layers).then_some(Part::Head));
-        todo.extend(self.layers.clone().map(Part::Layer));
+        let (first, end) = (self.layers.start, self.config.num_layers);
+        let failed = |source| ModelError::Kernel { layer: first, op: "load", source };
+        let mut loader = Loader::new(gpu, self.source).map_err(failed)?;
+        let embedding =
+            (first == 0).then(|| loader.embedding(self.config, self.embedding_on_host)).transpose()?;
+        let head = (self.layers.end == end).then(|| Head::load(&mut loader, self.config)).transpose()?;
+        let mut tables: Vec<Table<'_>> = Vec::with_capacity(2);
+        if let Some((EmbeddingTable::Device(to), Some(from))) = &embedding {
+            tables.push((0, to, from));
+        }
+        if let Some((to, Some(from))) = &head {
+            tables.push((end, to.linear(), from));
+        }
+        let blocks = self.load_parts(loader, &tables, progress)?;
+        let (embedding, head) = (embedding.map(|(table, _)| table), head.map(|(head, _)| head));
+        Ok(Parts { embedding, head, blocks })
+    }
 
-        let mut parts = Parts { embedding: None, head: None, blocks: Vec::with_capacity(self.layers.len()) };
+    fn load_parts(
+        &self,
+        loader: Loader<'_>,
+        tables: &[Table<'_>],
+        progress: &mut dyn FnMut(LoadEvent),
+    ) -> Result<Vec<GpuBlock>, ModelError> {
+        let (first, gpu) = (self.layers.start, loader.gpu);
+        let mut todo: Vec<_> = self.layers.clone().map(Part::Layer).collect();
+        for (index, (_, _, from)) in tables.iter().enumerate() {
+            let rows = (PIECE_BYTES * from.out_features / from.data.len().max(1)).max(1);
+            let pieces = (0..from.out_features).step_by(rows);
+            todo.extend(pieces.map(|at| Part::Rows(index, at..from.out_features.min(at + rows))));
+        }
         let mut blocks = Vec::with_capacity(self.layers.len());
         let next = AtomicUsize::new(0);
-        let work = |sender: mpsc::SyncSender<Result<Loaded, ModelError>>| {
+        let work = |loader: Option<Loader<'_>>, sender: mpsc::SyncSender<_>| {
             let failed = |source| ModelError::Kernel { layer: first, op: "load", source };
-            let mut loader = match Loader::new(gpu, self.source).map_err(failed) {
+            let mut loader = match loader.map_or_else(|| Loader::new(gpu, self.source), Ok) {
                 Ok(loader) => loader,
-                Err(error) => return drop(sender.send(Err(error))),
+                Err(error) => return drop(sender.send(Err(failed(error)))),
             };
             // Nobody listens any more once a part has failed.
             while let Some(part) = todo.get(next.fetch_add(1, Ordering::Relaxed))
-                && sender.send(self.part(*part, &mut loader)).is_ok()
+                && sender.send(self.part(part, tables, &mut loader)).is_ok()
             {}
         };
         thread::scope(|scope| {
             let (sender, loaded) = mpsc::sync_channel(0);
+            let (mut first_loader, work) = (Some(loader), &work);
             for _ in 0..self.threads(todo.len()) {
-                let sender = sender.clone();
-                scope.spawn(|| work(sender));
+                let (loader, sender) = (first_loader.take(), sender.clone());
+                scope.spawn(move || work(loader, sender));
             }
             drop(sender);
             for part in loaded {
-                match part? {
-                    Loaded::Embedding(table) => parts.embedding = Some(table),
-                    Loaded::Head(head) => parts.head = Some(*head),
-                    Loaded::Layer(layer, block) => {
-                        progress(LoadEvent::Layer { bytes: block.weight_bytes() });
-                        blocks.push((layer, *block));
-                    }
+                if let Some((layer, block)) = part? {
+                    progress(LoadEvent::Layer { bytes: block.weight_bytes() });
+                    blocks.push((layer, block));
                 }
             }
             Ok::<_, ModelError>(())
         })?;
         blocks.sort_unstable_by_key(|(layer, _)| *layer);
-        parts.blocks.extend(blocks.into_iter().map(|(_, block)| block));
-        Ok(parts)
+        Ok(blocks.into_iter().map(|(_, block)| block).collect())
     }
 
-    fn part(&self, part: Part, loader: &mut Loader<'_>) -> Result<Loaded, ModelError> {
-        Ok(match part {
-            Part::Embedding => Loaded::Embedding(loader.embedding(self.config, self.embedding_on_host)?),
-            Part::Head => Loaded::Head(Box::new(Head::load(loader, self.config)?)),
+    /// A layer, or nothing more than rows in place.
+    fn part(
+        &self,
+        part: &Part,
+        tables: &[Table<'_>],
+        loader: &mut Loader<'_>,
+    ) -> Result<Option<(usize, GpuBlock)>, ModelError> {
+        match part {
             Part::Layer(layer) => {
-                let block = GpuBlock::load(loader, layer, self.config, self.options.cache)?;
-                Loaded::Layer(layer, Box::new(block))
+                let block = GpuBlock::load(loader, *layer, self.config, self.options.cache)?;
+                Ok(Some((*layer, block)))
             }
-        })
+            Part::Rows(table, rows) => {
+                let (layer, to, from) = tables[*table];
+                let failed = |source| ModelError::Kernel { layer, op: "load", source };
+                loader.rows(to, from, rows.clone()).map(|()| None).map_err(failed)
+            }
+        }
     }
 
     /// As many as there are cores. Each has a packed weight as published on the card beside the model, for which there has to be room.
