@@ -132,6 +132,20 @@ impl Checkpoint {
         Ok(info.view(file.bytes()))
     }
 
+    /// Reads `part`, bytes of a tensor, into `to`, which is as long: from the file where they are a view of it, else by copying.
+    ///
+    /// # Errors
+    /// The system's, with the file's name; [`std::io::ErrorKind::UnexpectedEof`] for a file that has become shorter.
+    ///
+    /// # Panics
+    /// Where the lengths differ.
+    pub fn read(&self, part: &[u8], to: &mut [u8]) -> std::io::Result<()> {
+        self.files.iter().find_map(|file| file.read(part, to)).unwrap_or_else(|| {
+            to.copy_from_slice(part);
+            Ok(())
+        })
+    }
+
     /// Says that a tensor's mapped pages will not be read again, so that they stop counting as this process's memory.
     pub fn release(&self, name: &str) {
         if let Some((file, info)) = self.tensors.get(name)

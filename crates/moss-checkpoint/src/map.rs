@@ -15,6 +15,7 @@ use crate::{CheckpointError, files};
 #[derive(Debug, Clone)]
 pub(crate) struct MappedFile {
     path: PathBuf,
+    file: Arc<File>,
     map: Arc<Mmap>,
     bytes: Bytes,
 }
@@ -38,7 +39,7 @@ impl MappedFile {
         let file = File::open(path).map_err(read)?;
         let map = Arc::new(map_file(&file).map_err(read)?);
         let bytes = Bytes::from_owner(Owner(map.clone()));
-        Ok(Self { path: path.to_owned(), map, bytes })
+        Ok(Self { path: path.to_owned(), file: Arc::new(file), map, bytes })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -49,6 +50,17 @@ impl MappedFile {
         &self.bytes
     }
 
+    /// Reads `part`, a view of this mapping, into `to`, as long, with a system call: where several threads read, faster than their
+    /// page faults, and a file that was cut short is an error. `None` for what is no view.
+    pub(crate) fn read(&self, part: &[u8], to: &mut [u8]) -> Option<std::io::Result<()>> {
+        let offset = (part.as_ptr() as usize).checked_sub(self.bytes.as_ptr() as usize)?;
+        let is_view = offset + part.len() <= self.bytes.len() && to.len() == part.len();
+        let named = |error: std::io::Error| {
+            std::io::Error::new(error.kind(), format!("`{}`: {error}", self.path.display()))
+        };
+        is_view.then(|| read_exact_at(&self.file, part, offset as u64, to).map_err(named))
+    }
+
     /// Drops the pages that lie wholly within `start..start + len` from this process; a later read maps them again.
     pub(crate) fn release(&self, start: usize, len: usize) {
         let first = start.next_multiple_of(PAGE);
@@ -57,6 +69,17 @@ impl MappedFile {
             drop_pages(&self.map, first, end - first);
         }
     }
+}
+
+#[cfg(unix)]
+fn read_exact_at(file: &File, _part: &[u8], offset: u64, to: &mut [u8]) -> std::io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, to, offset)
+}
+
+#[cfg(not(unix))]
+fn read_exact_at(_file: &File, part: &[u8], _offset: u64, to: &mut [u8]) -> std::io::Result<()> {
+    to.copy_from_slice(part);
+    Ok(())
 }
 
 #[allow(unsafe_code)]

@@ -72,6 +72,12 @@ pub enum KernelError {
         /// Bytes free.
         free: u64,
     },
+    /// Weights that were to go to a card could not be read.
+    #[error("cannot read weights")]
+    Read {
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The driver or a CUDA library said no.
     #[error("cannot {what}: {message}")]
     Driver {

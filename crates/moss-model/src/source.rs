@@ -46,6 +46,15 @@ pub trait WeightSource: Sync {
     /// As for [`WeightSource::linear`].
     fn vector(&self, name: &str, len: usize) -> Result<Option<Vec<f32>>, ModelError>;
 
+    /// Reads `part`, bytes of a weight of this source, into `to`, which is as long: what goes to a card passes through here.
+    ///
+    /// # Errors
+    /// The system's.
+    fn read(&self, part: &[u8], to: &mut [u8]) -> std::io::Result<()> {
+        to.copy_from_slice(part);
+        Ok(())
+    }
+
     /// Says that the bytes of the linear layer called `stem` will not be read again.
     fn release(&self, stem: &str);
 
@@ -115,6 +124,10 @@ impl WeightSource for Checkpoint {
         tensor.expect_shape(&[len])?;
         tensor.check_finite()?;
         Ok(Some(tensor.to_f32()?))
+    }
+
+    fn read(&self, part: &[u8], to: &mut [u8]) -> std::io::Result<()> {
+        Checkpoint::read(self, part, to)
     }
 
     fn release(&self, stem: &str) {

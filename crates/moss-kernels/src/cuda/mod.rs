@@ -41,7 +41,7 @@ pub use linear::{FEW_ROWS, LinearInput, LinearPair, Watch};
 pub use link::{Link, LinkWay};
 pub use pinned::Pinned;
 pub use sample_cut::{CutRow, SampleCut};
-pub use upload::Uploader;
+pub use upload::{Read, Uploader};
 pub use weights::GpuLinear;
 
 use candle_core::cuda_backend::cudarc::{cublas::result::CublasError, driver::DriverError};

@@ -27,7 +27,7 @@ impl Gpu {
         weight: &GptqWeight,
         places: &Places,
         out: &Buffer<u8>,
-        uploader: &mut Uploader,
+        uploader: &mut Uploader<'_>,
         scratch: &mut Option<Buffer<u8>>,
     ) -> Result<Buffer<u8>, KernelError> {
         let (packed, zeros, scales) = (weight.qweight.len(), weight.qzeros.len(), weight.scales.len());

@@ -64,7 +64,7 @@ impl GpuLinear {
         gpu: &Gpu,
         weight: &LinearWeight,
         bias: Option<&[f32]>,
-        uploader: &mut Uploader,
+        uploader: &mut Uploader<'_>,
         scratch: &mut Option<Buffer<u8>>,
     ) -> Result<Self, KernelError> {
         let mut linear = match weight {
@@ -146,7 +146,7 @@ impl GpuLinear {
         })
     }
 
-    fn load_dense(gpu: &Gpu, weight: &DenseWeight, uploader: &mut Uploader) -> Result<Self, KernelError> {
+    fn load_dense(gpu: &Gpu, weight: &DenseWeight, uploader: &mut Uploader<'_>) -> Result<Self, KernelError> {
         let linear = Self::for_rows(gpu, weight, None)?;
         linear.load_rows(weight, 0..weight.out_features, uploader)?;
         Ok(linear)
@@ -172,7 +172,7 @@ impl GpuLinear {
         &self,
         weight: &DenseWeight,
         rows: Range<usize>,
-        uploader: &mut Uploader,
+        uploader: &mut Uploader<'_>,
     ) -> Result<(), KernelError> {
         let (cols, stride, row_bytes) =
             (weight.in_features, self.input_stride() * 2, weight.in_features * weight.dtype.bytes());
@@ -198,7 +198,7 @@ impl GpuLinear {
     fn load_packed(
         gpu: &Gpu,
         weight: &GptqWeight,
-        uploader: &mut Uploader,
+        uploader: &mut Uploader<'_>,
         scratch: &mut Option<Buffer<u8>>,
     ) -> Result<Self, KernelError> {
         weight.check(OP)?;

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use moss_kernels::{
     DenseWeight, GptqBits, KernelError, LinearWeight,
-    cuda::{Buffer, Gpu, GpuLinear, NormWeights, Uploader},
+    cuda::{Buffer, Gpu, GpuLinear, NormWeights, Read, Uploader},
 };
 
 use crate::{LinearParts, ModelError, MossConfig, WeightFormat, WeightSource, names, source::lm_head};
@@ -19,13 +19,18 @@ pub(super) enum EmbeddingTable {
 pub(super) struct Loader<'a> {
     pub(super) gpu: &'a Gpu,
     source: &'a dyn WeightSource,
-    uploader: Uploader,
+    uploader: Uploader<'a>,
     scratch: Option<Buffer<u8>>,
 }
 
 impl<'a> Loader<'a> {
-    pub(super) fn new(gpu: &'a Gpu, source: &'a dyn WeightSource) -> Result<Self, KernelError> {
-        Ok(Self { gpu, source, uploader: Uploader::new(gpu)?, scratch: None })
+    /// `read` is the source's.
+    pub(super) fn new(
+        gpu: &'a Gpu,
+        source: &'a dyn WeightSource,
+        read: &'a Read<'a>,
+    ) -> Result<Self, KernelError> {
+        Ok(Self { gpu, source, uploader: Uploader::new(gpu, read)?, scratch: None })
     }
 
     pub(super) fn linear(

@@ -11,7 +11,7 @@ use std::{
 
 use moss_kernels::{
     DenseWeight,
-    cuda::{Gpu, GpuLinear},
+    cuda::{Gpu, GpuLinear, Read},
 };
 
 use super::{
@@ -50,7 +50,8 @@ impl Wanted<'_> {
     pub(super) fn load(&self, gpu: &Gpu, progress: &mut dyn FnMut(LoadEvent)) -> Result<Parts, ModelError> {
         let (first, end) = (self.layers.start, self.config.num_layers);
         let failed = |source| ModelError::Kernel { layer: first, op: "load", source };
-        let mut loader = Loader::new(gpu, self.source).map_err(failed)?;
+        let read = |part: &[u8], to: &mut [u8]| self.source.read(part, to);
+        let mut loader = Loader::new(gpu, self.source, &read).map_err(failed)?;
         let embedding =
             (first == 0).then(|| loader.embedding(self.config, self.embedding_on_host)).transpose()?;
         let head = (self.layers.end == end).then(|| Head::load(&mut loader, self.config)).transpose()?;
@@ -61,7 +62,7 @@ impl Wanted<'_> {
         if let Some((to, Some(from))) = &head {
             tables.push((end, to.linear(), from));
         }
-        let blocks = self.load_parts(loader, &tables, progress)?;
+        let blocks = self.load_parts(loader, &read, &tables, progress)?;
         let (embedding, head) = (embedding.map(|(table, _)| table), head.map(|(head, _)| head));
         Ok(Parts { embedding, head, blocks })
     }
@@ -69,6 +70,7 @@ impl Wanted<'_> {
     fn load_parts(
         &self,
         loader: Loader<'_>,
+        read: &Read<'_>,
         tables: &[Table<'_>],
         progress: &mut dyn FnMut(LoadEvent),
     ) -> Result<Vec<GpuBlock>, ModelError> {
@@ -83,7 +85,7 @@ impl Wanted<'_> {
         let next = AtomicUsize::new(0);
         let work = |loader: Option<Loader<'_>>, sender: mpsc::SyncSender<_>| {
             let failed = |source| ModelError::Kernel { layer: first, op: "load", source };
-            let mut loader = match loader.map_or_else(|| Loader::new(gpu, self.source), Ok) {
+            let mut loader = match loader.map_or_else(|| Loader::new(gpu, self.source, read), Ok) {
                 Ok(loader) => loader,
                 Err(error) => return drop(sender.send(Err(failed(error)))),
             };

@@ -148,14 +148,20 @@ pub fn cases() -> Vec<Case> {
 #[derive(Debug)]
 pub struct Lab<'a> {
     gpu: &'a Gpu,
-    uploader: RefCell<Uploader>,
+    uploader: RefCell<Uploader<'static>>,
 }
 
 impl<'a> Lab<'a> {
     /// # Errors
     /// [`KernelError::Driver`] where there is no page-locked memory left.
     pub fn new(gpu: &'a Gpu) -> Result<Self, KernelError> {
-        Ok(Self { gpu, uploader: RefCell::new(Uploader::new(gpu)?) })
+        Ok(Self {
+            gpu,
+            uploader: RefCell::new(Uploader::new(gpu, &|from, to| {
+                to.copy_from_slice(from);
+                Ok(())
+            })?),
+        })
     }
 
     /// Runs a case.
