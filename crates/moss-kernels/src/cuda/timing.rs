@@ -3,11 +3,13 @@
 //! Every layer has weights and a cache of its own, made up on the card. So a kernel that runs over all layers in turn finds nothing of its
 //! weights in the second-level cache, as in a step. The kernels of a step are timed as a step runs them, recorded as a graph.
 
+use std::cell::RefCell;
+
 use half::f16;
 
 use super::{
-    Buffer, DecodeRows, DecodeScratch, Gpu, GpuLinear, Graph, LinearPair, NormWeights, PANEL_VALUES,
-    PREFILL_TILE, PrefillTiles, Product, ProductScratch, Watch,
+    Buffer, CutRow, DecodeRows, DecodeScratch, Gpu, GpuLinear, Graph, LinearPair, NormWeights, PANEL_VALUES,
+    PREFILL_TILE, PrefillTiles, Product, ProductScratch, SampleCut, Watch,
     attention::BLOCK_POSITIONS,
     rig::{Layer, LayerShape, Pass, norm},
 };
@@ -15,6 +17,9 @@ use crate::{GptqBits, KernelError, made_up::noise};
 
 const SHAPE: LayerShape = LayerShape::MOON;
 const VOCABULARY: usize = 107_008;
+
+/// Ids that a history may have: the window's.
+const HISTORY: usize = 2048;
 
 /// Times that something is measured; the median counts.
 const SAMPLES: usize = 9;
@@ -70,6 +75,7 @@ impl std::fmt::Debug for Timing<'_> {
 /// What a step or a prompt is made of; a product of many rows is one part with its dequantising.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
+    SendWishes,
     Embedding,
     Norm,
     Heads,
@@ -84,7 +90,13 @@ enum Part {
     Close,
     FinalNorm,
     LmHead,
+    Cut,
+    SendBack,
 }
+
+/// What comes before all layers, and after.
+const BEFORE: [Part; 2] = [Part::SendWishes, Part::Embedding];
+const AFTER: [Part; 4] = [Part::FinalNorm, Part::LmHead, Part::Cut, Part::SendBack];
 
 const STEP: [Part; 4] = [Part::Norm, Part::Heads, Part::Attention, Part::Residual];
 
@@ -114,6 +126,7 @@ struct Buffers {
     final_normed: Buffer<f16>,
     last_row: Buffer<u32>,
     logits: Buffer<f32>,
+    sample: RefCell<SampleCut>,
 }
 
 impl<'a> Timing<'a> {
@@ -166,7 +179,7 @@ impl<'a> Timing<'a> {
         let b = self.buffers(1, context)?;
         let whole = self.recorded(|| self.all(&b, &STEP), 1)?;
         let mut kernels = Vec::new();
-        for part in [&[Part::Embedding][..], &STEP, &[Part::FinalNorm, Part::LmHead]].concat() {
+        for part in [&BEFORE[..], &STEP, &AFTER].concat() {
             // What runs once is repeated, too, but for the head, which takes long enough.
             let runs = if part == Part::LmHead { 2 } else { self.layers.len().max(32) };
             let seconds = self.recorded(|| self.repeat(&b, part, runs), runs)?;
@@ -183,7 +196,7 @@ impl<'a> Timing<'a> {
         let b = self.buffers(rows, rows)?;
         let whole = self.launched(|| self.all(&b, &PROMPT), 1)?;
         let mut kernels = Vec::new();
-        for part in [&[Part::Embedding][..], &PROMPT, &[Part::FinalNorm, Part::LmHead]].concat() {
+        for part in [&BEFORE[..], &PROMPT, &AFTER].concat() {
             let runs = self.layers.len().max(8);
             let seconds = self.launched(|| self.repeat(&b, part, runs), runs)?;
             kernels.push(self.described(&b, part, seconds));
@@ -230,18 +243,18 @@ impl<'a> Timing<'a> {
             products: ProductScratch::new(gpu, if rows > 1 { PANEL_VALUES } else { 0 })?,
             final_normed: gpu.zeros(hidden)?,
             last_row: gpu.upload(&[rows as u32 - 1])?,
-            logits: gpu.zeros(VOCABULARY)?,
+            logits: gpu.upload(&noise(VOCABULARY, 6.0, 2))?,
+            sample: RefCell::new(sample(gpu)?),
         })
     }
 
     /// Everything, in the order of the network.
     fn all(&self, b: &Buffers, of_layer: &[Part]) -> Result<(), KernelError> {
-        self.repeat(b, Part::Embedding, 1)?;
+        BEFORE.iter().try_for_each(|part| self.repeat(b, *part, 1))?;
         for layer in &self.layers {
             of_layer.iter().try_for_each(|part| self.run(b, *part, layer))?;
         }
-        self.repeat(b, Part::FinalNorm, 1)?;
-        self.repeat(b, Part::LmHead, 1)
+        AFTER.iter().try_for_each(|part| self.repeat(b, *part, 1))
     }
 
     /// One part, over the layers in turn.
@@ -265,6 +278,7 @@ impl<'a> Timing<'a> {
             gpu.heads_and_inner(&b.product, linear.out_features(), is_inner, n, (qkv, fc_in), &to)
         };
         match part {
+            Part::SendWishes => gpu.copy_runs(&b.sample.borrow_mut().wishes(1)?),
             Part::Embedding => {
                 let table = self.lm_head.dense_rows()?;
                 gpu.embedding(table, b.ids.all(), SHAPE.hidden(), n, &pass.stream, Some(&pass.flag))
@@ -285,6 +299,8 @@ impl<'a> Timing<'a> {
                 gpu.layer_norm(&pass.stream, row, 1, &self.final_norm, &[(last, &self.lm_head)])
             }
             Part::LmHead => gpu.linear_store(&self.lm_head, last, 1, b.logits.all(), watch),
+            Part::Cut => gpu.sample_cut(b.logits.all(), 1, &b.sample.borrow()),
+            Part::SendBack => gpu.copy_runs(&[b.sample.borrow_mut().answers(1)?]),
         }
     }
 
@@ -324,7 +340,11 @@ impl<'a> Timing<'a> {
         let product = |inputs: u64, outputs: u64| 2.0 * (inputs * outputs * rows) as f64;
         // Queries see what is before them: half of the new positions on average.
         let seen = rows * (context - rows) + rows * (rows + 1) / 2;
+        let vocabulary = VOCABULARY as u64;
         let (kernel, bytes, operations) = match part {
+            Part::SendWishes => ("copy_runs: to the card", 8 * HISTORY as u64, 0.0),
+            Part::Cut => ("sample_score, sample_cut", 8 * vocabulary, 0.0),
+            Part::SendBack => ("copy_runs: to the host", 2 * 4096, 0.0),
             Part::Embedding => ("embedding", rows * hidden * 6, 0.0),
             Part::Norm => ("layer_norm", rows * hidden * 6 + 8 * hidden, 0.0),
             Part::Heads => {
@@ -363,13 +383,24 @@ impl<'a> Timing<'a> {
             Part::Close => ("add_bias", rows * 8 * hidden, 0.0),
             Part::FinalNorm => ("layer_norm: final", 14 * hidden, 0.0),
             Part::LmHead => {
-                ("linear: lm_head", self.lm_head.weight_bytes(), 2.0 * (hidden * VOCABULARY as u64) as f64)
+                ("linear: lm_head", self.lm_head.weight_bytes(), 2.0 * (hidden * vocabulary) as f64)
             }
         };
-        let once = matches!(part, Part::Embedding | Part::FinalNorm | Part::LmHead);
+        let once = BEFORE.contains(&part) || AFTER.contains(&part);
         let calls = if once { 1 } else { self.layers.len() };
         KernelTime { kernel, calls, bytes, operations, seconds }
     }
+}
+
+/// A row with the chat's wishes.
+fn sample(gpu: &Gpu) -> Result<SampleCut, KernelError> {
+    let none = KernelError::Argument { op: "timing", arg: "vocab", found: VOCABULARY, rule: "fewer".into() };
+    let mut sample = SampleCut::new(gpu, 1, VOCABULARY, HISTORY)?.ok_or(none)?;
+    let history: Vec<u32> = (0..600).collect();
+    let (repetition_penalty, temperature, top_k) = (1.02, 0.7, 40);
+    let allowed = VOCABULARY;
+    sample.put(&[Some(CutRow { history: &history, repetition_penalty, temperature, top_k, allowed })])?;
+    Ok(sample)
 }
 
 /// The median of several measurements, after two that do not count.
