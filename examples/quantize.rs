@@ -9,7 +9,7 @@ use moss::{
     kernels::GptqBits,
     model::LanguageModel,
     quantize::{
-        Container, Method, QuantizeEvent, QuantizeOptions, Windows, agreement, built_in_samples, quantize,
+        Container, DeviceSpec, Method, QuantizeEvent, QuantizeOptions, Windows, agreement, built_in_samples, quantize,
         read_samples,
     },
 };
@@ -30,6 +30,7 @@ fn main() -> anyhow::Result<()> {
         bits: GptqBits::Four,
         group_size: Some(128),
         method: Method::Gptq { samples: samples.clone(), act_order: false, dampening: 0.01 },
+        device: DeviceSpec::Cpu,
         container: Container::Torch,
         max_shard_bytes: u64::MAX,
     };

@@ -9,7 +9,7 @@ use moss::{
     model::LanguageModel,
     open_engine,
     quantize::{
-        Agreement, Container, Method, QuantizeOptions, Sample, Windows, agreement, built_in_samples, quantize,
+        Agreement, Container, DeviceSpec, Method, QuantizeOptions, Sample, Windows, agreement, built_in_samples, quantize,
     },
     text::SavedTurn,
 };
@@ -45,6 +45,7 @@ fn quantise(target: &Path, bits: GptqBits, method: Method) {
         bits,
         group_size: Some(128),
         method,
+        device: DeviceSpec::Cpu,
         container: Container::Torch,
         max_shard_bytes: u64::MAX,
     };

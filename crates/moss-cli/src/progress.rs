@@ -213,13 +213,18 @@ pub(crate) fn conversion(printer: &Printer) -> impl FnMut(ConvertEvent) {
 /// Draws a quantisation.
 pub(crate) fn quantization(printer: &Printer) -> impl FnMut(QuantizeEvent) {
     let bar = new_bar(printer, "{prefix} [{bar:30}] {pos}/{len} {msg} {eta}", String::new());
+    let begun = Instant::now();
     move |event| match event {
         QuantizeEvent::Started { layers, tokens } => {
             bar.set_prefix(printer.text(Message::Quantizing { tokens }));
             bar.set_length(layers as u64);
             bar.enable_steady_tick(Duration::from_millis(200));
         }
-        QuantizeEvent::Linear(report) => bar.set_message(report.linear),
+        QuantizeEvent::Linear(report) => {
+            let seconds = begun.elapsed().as_secs_f64();
+            bar.suspend(|| printer.detail(&format!("{seconds:8.1} s  {}", report.linear)));
+            bar.set_message(report.linear);
+        }
         QuantizeEvent::Layer { done } => bar.set_position(done as u64),
         QuantizeEvent::Finished => bar.finish_and_clear(),
     }

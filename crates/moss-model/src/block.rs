@@ -54,9 +54,6 @@ pub enum LinearKind {
     FcOut,
 }
 
-/// Sees the input `[rows, in_features]` of a linear layer, in the type that values between ops have.
-pub(crate) type InputTap<'a> = dyn FnMut(LinearKind, &Tensor) -> Result<(), KernelError> + 'a;
-
 /// What the rows of one forward pass share, in every layer.
 pub(crate) struct Rows<'a> {
     /// Position of each row.
@@ -123,44 +120,37 @@ impl Block {
         [&self.qkv_proj, &self.out_proj, &self.fc_in, &self.fc_out].map(Linear::weight_bytes).iter().sum()
     }
 
-    /// `x` is the residual stream `[rows, hidden_size]` f32; so is the result. `see` is shown the input of each linear layer.
+    /// `x` is the residual stream `[rows, hidden_size]` f32; so is the result.
     pub(crate) fn forward(
         &self,
         x: &Tensor,
         rope: &RopeTable,
         rows: &Rows<'_>,
-        see: &mut InputTap<'_>,
     ) -> Result<Tensor, KernelError> {
         let h = self.norm.forward(x, self.dtype)?; // [rows, hidden]
-        see(LinearKind::QkvProj, &h)?;
-        see(LinearKind::FcIn, &h)?;
-        let (q, k, v) = self.split_heads(&self.qkv_proj.forward(&h)?)?; // [rows, heads, head_dim] each
+        let qkv = self.qkv_proj.forward(&h)?.to_dtype(self.dtype)?;
+        let (q, k, v) = split_heads(&qkv, self.num_heads, self.head_dim)?; // [rows, heads, head_dim] each
         let q = ops::rotary(&q, rope, rows.positions)?;
         let k = ops::rotary(&k, rope, rows.positions)?;
         ops::kv_write(&self.cache, &k, &v, rows.slots)?;
         let attended = ops::attention(&q, &self.cache, rows.sequences)?; // [rows, hidden]
-        see(LinearKind::OutProj, &attended)?;
 
         let inner = ops::gelu_tanh(&self.fc_in.forward(&h)?, self.dtype)?; // [rows, inner]
-        see(LinearKind::FcOut, &inner)?;
         Ok(((x + self.out_proj.forward(&attended)?)? + self.fc_out.forward(&inner)?)?)
     }
+}
 
-    /// Undoes the training shards in the output, where it is a few kilobytes, instead of in the weights: `qkv` is
-    /// `[rows, shards, query | value | key, heads / shards, head_dim]` (value before key).
-    fn split_heads(&self, qkv: &Tensor) -> Result<(Tensor, Tensor, Tensor), KernelError> {
-        let rows = qkv.dim(0)?;
-        let slabs =
-            qkv.reshape((rows, TRAINING_SHARDS, 3, self.num_heads / TRAINING_SHARDS, self.head_dim))?;
-        let part = |index| {
-            slabs
-                .narrow(2, index, 1)?
-                .contiguous()?
-                .reshape((rows, self.num_heads, self.head_dim))?
-                .to_dtype(self.dtype)
-        };
-        Ok((part(0)?, part(2)?, part(1)?))
-    }
+/// Queries, keys and values, `[rows, heads, head_dim]` each. Undoes the training shards in the output, where it is a few kilobytes, instead of
+/// in the weights: `qkv` is `[rows, shards, query | value | key, heads / shards, head_dim]` (value before key).
+pub(crate) fn split_heads(
+    qkv: &Tensor,
+    num_heads: usize,
+    head_dim: usize,
+) -> Result<(Tensor, Tensor, Tensor), KernelError> {
+    let rows = qkv.dim(0)?;
+    let slabs = qkv.reshape((rows, TRAINING_SHARDS, 3, num_heads / TRAINING_SHARDS, head_dim))?;
+    let part = |index| slabs.narrow(2, index, 1)?.contiguous()?.reshape((rows, num_heads, head_dim));
+    Ok((part(0)?, part(2)?, part(1)?))
 }
 
 /// Places one linear layer, and lets go of the mapped bytes where the layer keeps its own.

@@ -115,7 +115,7 @@ impl CpuStage {
             }
             let _span = tracing::trace_span!("block", layer, rows = pass.len()).entered();
             x = block
-                .forward(&x, &self.rope, &rows, &mut |_, _| Ok(()))
+                .forward(&x, &self.rope, &rows)
                 .map_err(|source| ModelError::Kernel { layer, op: "block", source })?;
             check_finite(pass, &x, layer, |row| row)?;
             tap.show(HiddenPoint::Block(layer), &x)?;

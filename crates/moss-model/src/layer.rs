@@ -1,26 +1,49 @@
-//! One block by itself, on the CPU: for those who work through a network layer by layer and never hold it whole.
+//! One block by itself, in f32 over candle's tensors: for those who work through a network layer by layer and never hold it whole.
+//!
+//! Every step is handed the weights it multiplies with, `[in_features, out_features]` f32 on the layer's device, so that they may come from
+//! anywhere and go as soon as they are used. The same code runs on the CPU and on a card.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{D, Device, Tensor};
 use moss_kernels::{
     KernelError,
-    ops::{Embedding, RopePrecision, RopeTable, SequenceRows},
+    ops::{Embedding, RopePrecision, RopeTable},
 };
 
 use crate::{
-    CacheShape, LinearKind, ModelError, MossConfig, WeightSource,
-    block::{Block, Rows},
-    names,
+    LinearKind, ModelError, MossConfig, WeightSource,
+    block::split_heads,
+    names::{self, LayerNames},
     tap::to_host,
 };
 
-/// Layer `layer` of a network, which runs sequences one after the other, in f32.
+/// Rows of queries that are scored at a time: 100 MB of scores for 24 heads and 2048 positions.
+const QUERIES: usize = 512;
+
+/// Consecutive rows of a batch that are one sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SequenceSpan {
+    /// Rows.
+    pub rows: usize,
+    /// Position of the first; those before it are the first of the sequence before.
+    pub start_pos: usize,
+}
+
+/// Layer `layer` of a network without its matrices, which runs sequences one after the other.
 #[derive(Debug)]
 pub struct Layer {
     layer: usize,
-    hidden_size: usize,
-    block: Block,
-    rope: RopeTable,
-    cache: CacheShape,
+    /// `[hidden_size]` each.
+    norm: [Tensor; 2],
+    epsilon: f64,
+    fc_in_bias: Tensor,
+    fc_out_bias: Tensor,
+    /// Sines and cosines, `[positions, 1, rotary_dim / 2, 1]` each.
+    angles: [Tensor; 2],
+    rotary_dim: usize,
+    num_heads: usize,
+    head_dim: usize,
+    /// Keys and values of the last sequence, `[heads, positions, head_dim]` each.
+    last: Option<[Tensor; 2]>,
 }
 
 /// The hidden states that enter layer 0, `[ids, hidden_size]` row-major.
@@ -37,7 +60,7 @@ pub fn embed(source: &dyn WeightSource, ids: &[u32]) -> Result<Vec<f32>, ModelEr
 }
 
 impl Layer {
-    /// Places the weights of one layer, with a cache for sequences of up to `positions`.
+    /// Reads norm and biases of one layer, for sequences of up to `positions`.
     ///
     /// # Errors
     /// As for [`crate::Moss::load`].
@@ -46,42 +69,169 @@ impl Layer {
         config: &MossConfig,
         layer: usize,
         positions: usize,
+        device: &Device,
     ) -> Result<Self, ModelError> {
-        let cache = CacheShape::for_positions(positions);
-        let rope = RopeTable::new(config.rotary_dim, positions, RopePrecision::F32, &Device::Cpu)
-            .map_err(|source| ModelError::Kernel { layer, op: "rotary table", source })?;
-        let block = Block::load(source, layer, config, cache, DType::F32, &Device::Cpu)?;
-        Ok(Self { layer, hidden_size: config.hidden_size, block, rope, cache })
+        let at = |source| ModelError::Kernel { layer, op: "load", source };
+        let vector = |name: String, len| -> Result<Tensor, ModelError> {
+            let values = source.vector(&name, len)?.ok_or_else(|| source.missing(&name))?;
+            Tensor::from_vec(values, len, device).map_err(|error| at(error.into()))
+        };
+        let bias = |kind: LinearKind| vector(kind.stem(layer) + ".bias", kind.extents(config).1);
+        let norm = LayerNames::new(layer).norm;
+        let pairs = config.rotary_dim / 2;
+        let angles = |values: &[f32]| {
+            Tensor::from_slice(values, (positions, 1, pairs, 1), device).map_err(|error| at(error.into()))
+        };
+        let table = RopeTable::new(config.rotary_dim, positions, RopePrecision::F32, &Device::Cpu);
+        let table = table.map_err(at)?;
+        Ok(Self {
+            layer,
+            norm: [
+                vector(format!("{norm}.weight"), config.hidden_size)?,
+                vector(format!("{norm}.bias"), config.hidden_size)?,
+            ],
+            epsilon: config.layer_norm_epsilon,
+            fc_in_bias: bias(LinearKind::FcIn)?,
+            fc_out_bias: bias(LinearKind::FcOut)?,
+            angles: [angles(table.sin())?, angles(table.cos())?],
+            rotary_dim: config.rotary_dim,
+            num_heads: config.num_heads,
+            head_dim: config.head_dim,
+            last: None,
+        })
     }
 
-    /// Runs a sequence from `start_pos` on: hidden states `[rows, hidden_size]` in and out, row-major. What stands before is what earlier calls
-    /// left at those positions. `see` is shown the input `[rows, in_features]` of each linear layer.
+    /// Where its tensors are.
+    pub fn device(&self) -> &Device {
+        self.fc_in_bias.device()
+    }
+
+    /// The input of `qkv_proj` and `fc_in`: `x` is the residual stream `[rows, hidden_size]`, and so is the result.
     ///
     /// # Errors
-    /// [`ModelError::WindowFull`] past the positions that [`Self::load`] was told of; [`ModelError::Kernel`] for values that are not whole rows.
-    pub fn forward(
-        &self,
-        hidden: Vec<f32>,
-        start_pos: usize,
-        see: &mut dyn FnMut(LinearKind, &[f32]),
-    ) -> Result<Vec<f32>, ModelError> {
-        let num_rows = hidden.len() / self.hidden_size;
-        let end = start_pos + num_rows;
-        if end > self.cache.positions() {
-            return Err(ModelError::WindowFull { end, context_length: self.cache.positions() });
-        }
-        let blocks: Vec<u32> = (0..self.cache.num_blocks as u32).collect();
-        let positions: Vec<u32> = (start_pos as u32..end as u32).collect(); // slots too: the blocks are in order
-        let sequences = [SequenceRows { first_row: 0, num_rows, start_pos, blocks: &blocks }];
-        let rows = Rows { positions: &positions, slots: &positions, sequences: &sequences };
-        let run = || -> Result<Vec<f32>, KernelError> {
-            let x = Tensor::from_vec(hidden, (num_rows, self.hidden_size), &Device::Cpu)?;
-            let mut show = |kind, x: &Tensor| {
-                see(kind, &to_host(x)?);
-                Ok(())
-            };
-            to_host(&self.block.forward(&x, &self.rope, &rows, &mut show)?)
-        };
-        run().map_err(|source| ModelError::Kernel { layer: self.layer, op: "block", source })
+    /// [`ModelError::Kernel`] here and below: for tensors of other shapes, or a device that is full.
+    pub fn normed(&self, x: &Tensor) -> Result<Tensor, ModelError> {
+        self.run("layer_norm", || {
+            let [weight, bias] = &self.norm;
+            let x = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
+            let deviation = (x.sqr()?.mean_keepdim(D::Minus1)? + self.epsilon)?.sqrt()?;
+            Ok(x.broadcast_div(&deviation)?.broadcast_mul(weight)?.broadcast_add(bias)?)
+        })
     }
+
+    /// The input of `out_proj`: what each row of `h`, the normed input `[rows, hidden_size]`, gathers from its sequence.
+    ///
+    /// # Errors
+    /// [`ModelError::Kernel`], for positions past those of [`Self::load`] too.
+    pub fn attended(
+        &mut self,
+        h: &Tensor,
+        qkv_proj: &Tensor,
+        sequences: &[SequenceSpan],
+    ) -> Result<Tensor, ModelError> {
+        let mut last = self.last.take();
+        let attended = self.run("attention", || {
+            // [rows, heads, head_dim] each
+            let (q, k, v) = split_heads(&h.matmul(qkv_proj)?, self.num_heads, self.head_dim)?;
+            let (mut first, mut parts) = (0, Vec::with_capacity(sequences.len()));
+            for SequenceSpan { rows, start_pos } in sequences.iter().copied() {
+                let own = |all: &Tensor| all.narrow(0, first, rows);
+                let heads_first = |x: &Tensor| x.transpose(0, 1)?.contiguous(); // [heads, rows, head_dim]
+                let q = heads_first(&self.rotated(&own(&q)?, start_pos)?)?;
+                let mut k = heads_first(&self.rotated(&own(&k)?, start_pos)?)?;
+                let mut v = heads_first(&own(&v)?)?;
+                if let (Some([keys, values]), true) = (&last, start_pos > 0) {
+                    k = Tensor::cat(&[&keys.narrow(1, 0, start_pos)?, &k], 1)?;
+                    v = Tensor::cat(&[&values.narrow(1, 0, start_pos)?, &v], 1)?;
+                }
+                parts.push(self.gathered(&q, &k, &v)?);
+                last = Some([k, v]);
+                first += rows;
+            }
+            Ok(Tensor::cat(&parts, 0)?)
+        });
+        self.last = last;
+        attended
+    }
+
+    /// The input of `fc_out`: `gelu(fc_in(h))`, `[rows, inner_size]`.
+    ///
+    /// # Errors
+    /// [`ModelError::Kernel`].
+    pub fn activated(&self, h: &Tensor, fc_in: &Tensor) -> Result<Tensor, ModelError> {
+        self.run("fc_in", || Ok(h.matmul(fc_in)?.broadcast_add(&self.fc_in_bias)?.gelu()?))
+    }
+
+    /// The residual stream behind the block: `x` with what both branches add, `[rows, hidden_size]`.
+    ///
+    /// # Errors
+    /// [`ModelError::Kernel`].
+    pub fn added(
+        &self,
+        x: &Tensor,
+        (attended, out_proj): (&Tensor, &Tensor),
+        (activated, fc_out): (&Tensor, &Tensor),
+    ) -> Result<Tensor, ModelError> {
+        self.run("out_proj and fc_out", || {
+            let x = (x + attended.matmul(out_proj)?)?;
+            Ok((x + activated.matmul(fc_out)?)?.broadcast_add(&self.fc_out_bias)?)
+        })
+    }
+
+    /// Turns the lanes (2i, 2i + 1) of every head together: `x` is `[rows, heads, head_dim]`, of positions from `start_pos` on.
+    fn rotated(&self, x: &Tensor, start_pos: usize) -> Result<Tensor, KernelError> {
+        if self.rotary_dim == 0 {
+            return Ok(x.clone());
+        }
+        let (rows, heads, head_dim) = x.dims3()?;
+        let [sin, cos] = &self.angles;
+        let (sin, cos) = (sin.narrow(0, start_pos, rows)?, cos.narrow(0, start_pos, rows)?);
+        let turning = x.narrow(2, 0, self.rotary_dim)?.contiguous()?;
+        let pairs = turning.reshape((rows, heads, self.rotary_dim / 2, 2))?;
+        let (even, odd) = (pairs.narrow(3, 0, 1)?, pairs.narrow(3, 1, 1)?);
+        let first = (even.broadcast_mul(&cos)? - odd.broadcast_mul(&sin)?)?;
+        let second = (odd.broadcast_mul(&cos)? + even.broadcast_mul(&sin)?)?;
+        let turned = Tensor::cat(&[first, second], 3)?.reshape((rows, heads, self.rotary_dim))?;
+        if self.rotary_dim == head_dim {
+            return Ok(turned);
+        }
+        Ok(Tensor::cat(&[turned, x.narrow(2, self.rotary_dim, head_dim - self.rotary_dim)?], 2)?)
+    }
+
+    /// Causal attention of one sequence: `q` `[heads, rows, head_dim]` are its last rows, `k` and `v` `[heads, positions, head_dim]` all of it;
+    /// the result is `[rows, heads * head_dim]`.
+    fn gathered(&self, q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Tensor, KernelError> {
+        let (heads, rows, head_dim) = q.dims3()?;
+        let start_pos = k.dim(1)? - rows;
+        let q = (q / (head_dim as f64).sqrt())?;
+        let mut parts = Vec::with_capacity(rows.div_ceil(QUERIES));
+        for first in (0..rows).step_by(QUERIES) {
+            let count = QUERIES.min(rows - first);
+            let end = start_pos + first + count;
+            let seen = |all: &Tensor| all.narrow(1, 0, end)?.contiguous();
+            let scores = q.narrow(1, first, count)?.contiguous()?.matmul(&seen(k)?.transpose(1, 2)?)?;
+            let scores = scores.broadcast_add(&future_masked(count, end, q.device())?)?; // [heads, count, end]
+            let weights = scores.broadcast_sub(&scores.max_keepdim(D::Minus1)?)?.exp()?;
+            let weights = weights.broadcast_div(&weights.sum_keepdim(D::Minus1)?)?;
+            parts.push(weights.matmul(&seen(v)?)?.transpose(0, 1)?.reshape((count, heads * head_dim))?);
+        }
+        Ok(Tensor::cat(&parts, 0)?)
+    }
+
+    fn run(
+        &self,
+        op: &'static str,
+        work: impl FnOnce() -> Result<Tensor, KernelError>,
+    ) -> Result<Tensor, ModelError> {
+        work().map_err(|source| ModelError::Kernel { layer: self.layer, op, source })
+    }
+}
+
+/// What is added to the scores of the last `rows` of `end` positions, `[rows, end]`: nothing, or minus infinity for positions to come.
+fn future_masked(rows: usize, end: usize, device: &Device) -> Result<Tensor, KernelError> {
+    let row = |row: usize| {
+        let own = end - rows + row;
+        (0..end).map(move |position| if position <= own { 0.0 } else { f32::NEG_INFINITY })
+    };
+    Ok(Tensor::from_iter((0..rows).flat_map(row), device)?.reshape((rows, end))?)
 }

@@ -3,15 +3,32 @@
 
 use std::path::PathBuf;
 
+use candle_core::{DType, Device, Tensor};
 use moss_checkpoint::Checkpoint;
+use moss_kernels::Linear;
 use moss_model::{
-    BlockPool, BlockTable, HiddenPoint, LanguageModel, Layer, LinearKind, LoadOptions, LogitRows, ModelError,
-    Moss, MossConfig, SequenceChunk, embed,
+    BlockPool, BlockTable, DeviceSpec, HiddenPoint, LanguageModel, Layer, LinearKind, LoadOptions, LogitRows,
+    ModelError, Moss, MossConfig, SequenceChunk, SequenceSpan, TensorDevice, WeightSource, embed,
 };
 
+/// Heads of 16 to 256 lanes, rotated in part or whole; an inner width of its own; packed and permuted weights.
+const FIXTURES: [&str; 6] =
+    ["tiny-fp16-bin", "mini-fp16-safetensors", "mini-int4-act-order", "mini-int8", "wide-int4", "tiny-int4"];
+
+/// Sums of up to some thousand terms in f32, in two orders, over the layers so far; relative to the largest value.
+const TOLERANCE: f32 = 3e-5;
+
+/// A linear layer as [`Layer`] takes it: what it makes of the unit vectors.
+fn widened(source: &dyn WeightSource, config: &MossConfig, layer: usize, kind: LinearKind) -> Tensor {
+    let (inputs, outputs, has_bias) = kind.extents(config);
+    let weight = source.linear(&kind.stem(layer), inputs, outputs, has_bias).unwrap().weight;
+    let units = Tensor::eye(inputs, DType::F32, &Device::Cpu).unwrap();
+    Linear::new(weight, None, &Device::Cpu).unwrap().forward(&units).unwrap()
+}
+
 #[test]
-fn layers_run_one_by_one_give_the_bits_of_the_whole_network() {
-    for name in ["tiny-fp16-bin", "mini-int4-act-order"] {
+fn layers_run_one_by_one_give_what_the_whole_network_gives() {
+    for name in FIXTURES {
         let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures").join(name);
         let checkpoint = Checkpoint::open(folder).unwrap();
         let config = MossConfig::try_from(checkpoint.config()).unwrap();
@@ -25,21 +42,40 @@ fn layers_run_one_by_one_give_the_bits_of_the_whole_network() {
         let mut tap = |point, values: &[f32]| seen.push((point, values.to_vec()));
         model.forward_traced(&[chunk], &|| false, Some(&mut tap)).unwrap();
 
-        let mut hidden = embed(&checkpoint, &ids).unwrap();
+        let device = TensorDevice::open(DeviceSpec::Cpu).unwrap();
+        let hidden = embed(&checkpoint, &ids).unwrap();
         assert_eq!(seen[0], (HiddenPoint::Embedding, hidden.clone()));
+        let mut x = Tensor::from_vec(hidden, (50, config.hidden_size), device.device()).unwrap();
         for layer in 0..config.num_layers {
-            let one = Layer::load(&checkpoint, &config, layer, ids.len()).unwrap();
-            let mut inputs = Vec::new();
-            let mut see = |kind: LinearKind, x: &[f32]| inputs.push((kind, x.len()));
-            let rest = hidden.split_off(20 * config.hidden_size);
-            let first = one.forward(hidden, 0, &mut |_, _| {}).unwrap();
-            hidden = [first, one.forward(rest, 20, &mut see).unwrap()].concat();
-            assert_eq!(seen[layer + 1], (HiddenPoint::Block(layer), hidden.clone()), "{name}");
-            assert_eq!(inputs.len(), 4);
-            assert!(inputs.iter().all(|(kind, len)| *len == 30 * kind.extents(&config).0));
+            let mut one = Layer::load(&checkpoint, &config, layer, ids.len(), device.device()).unwrap();
+            let weight = |kind| widened(&checkpoint, &config, layer, kind);
+            // Fifty rows as two sequences, the second of which goes on behind the first twenty positions of the first.
+            let again = Tensor::cat(&[&x.narrow(0, 0, 33).unwrap(), &x.narrow(0, 20, 30).unwrap()], 0).unwrap();
+            let spans =
+                [SequenceSpan { rows: 33, start_pos: 0 }, SequenceSpan { rows: 30, start_pos: 20 }];
+            let h = one.normed(&again).unwrap();
+            let attended = one.attended(&h, &weight(LinearKind::QkvProj), &spans).unwrap();
+            let activated = one.activated(&h, &weight(LinearKind::FcIn)).unwrap();
+            let y = one
+                .added(
+                    &again,
+                    (&attended, &weight(LinearKind::OutProj)),
+                    (&activated, &weight(LinearKind::FcOut)),
+                )
+                .unwrap();
+            x = Tensor::cat(&[&y.narrow(0, 0, 20).unwrap(), &y.narrow(0, 33, 30).unwrap()], 0).unwrap();
+            let (point, expected) = &seen[layer + 1];
+            assert_eq!(*point, HiddenPoint::Block(layer));
+            let found: Vec<f32> = x.flatten_all().unwrap().to_vec1().unwrap();
+            let largest = expected.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+            let error = found.iter().zip(expected).fold(0.0f32, |error, (a, b)| error.max((a - b).abs()));
+            assert!(error <= TOLERANCE * largest, "{name}, layer {layer}: {error} of {largest}");
         }
-        let short = Layer::load(&checkpoint, &config, 0, 16).unwrap();
-        let error = short.forward(hidden, 0, &mut |_, _| {}).unwrap_err();
-        assert!(matches!(error, ModelError::WindowFull { end: 50, context_length: 16 }), "{error}");
+        let mut short = Layer::load(&checkpoint, &config, 0, 16, device.device()).unwrap();
+        let spans = [SequenceSpan { rows: 50, start_pos: 0 }];
+        let h = short.normed(&x).unwrap();
+        let error =
+            short.attended(&h, &widened(&checkpoint, &config, 0, LinearKind::QkvProj), &spans).unwrap_err();
+        assert!(matches!(error, ModelError::Kernel { op: "attention", .. }), "{error}");
     }
 }

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use moss_checkpoint::CheckpointError;
-use moss_model::ModelError;
+use moss_kernels::KernelError;
+use moss_model::{DeviceSpec, ModelError};
 use moss_text::TextError;
 
 /// Errors of this crate.
@@ -98,6 +99,29 @@ pub enum QuantizeError {
         /// Share of the mean diagonal that was added.
         dampening: f64,
     },
+    /// An operation on the way from weights to packed weights failed.
+    #[error("layer {layer} could not be quantised")]
+    Kernel {
+        /// Layer number from 0.
+        layer: usize,
+        /// What failed.
+        source: KernelError,
+    },
+    /// A card has no room for a layer, its calibration and its Hessians.
+    #[error(
+        "layer {layer} needs more memory than {device} has: {:.1} GiB were free, of {:.1}",
+        gibibytes(*free), gibibytes(*total)
+    )]
+    OutOfMemory {
+        /// Layer number from 0.
+        layer: usize,
+        /// The card.
+        device: DeviceSpec,
+        /// Bytes that were free at the beginning.
+        free: u64,
+        /// Bytes of the card.
+        total: u64,
+    },
     /// A line that is neither a dialogue nor a text.
     #[error("line {line} of `{}` is neither a dialogue nor a text", file.display())]
     Sample {
@@ -146,6 +170,10 @@ impl QuantizeError {
             Self::Checkpoint(error) => return error.hint(),
             Self::Model(error) => return error.hint(),
             Self::Text(error) => return error.hint(),
+            Self::Kernel { source, .. } => return source.hint(),
+            Self::OutOfMemory { .. } => {
+                "close what else uses the card, name another with `--gpu`, or work on the CPU: `--gpu cpu`".into()
+            }
             Self::Exists { .. } => "name another folder, or remove that one".into(),
             Self::Busy { .. } => "wait for it, or name another folder".into(),
             Self::DiskSpace { .. } => {
@@ -164,4 +192,8 @@ impl QuantizeError {
             _ => return None,
         })
     }
+}
+
+fn gibibytes(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 30)
 }

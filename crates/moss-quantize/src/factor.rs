@@ -1,143 +1,156 @@
-//! The linear algebra of GPTQ: the Hessian of a layer's inputs, and the triangular factor of its inverse.
+//! The linear algebra of GPTQ: the triangular factor of a Hessian, and the corrections that it gives.
 //!
-//! In f32, as the paper's own code has it: dampening bounds the condition number, and the widest matrix is 2.4 GB instead of twice that.
+//! In f32, as the paper's own code has it: dampening bounds the condition number. Products are candle's, on the device of the Hessian;
+//! diagonal blocks, few operations in many steps, are factored on the host.
 
+use candle_core::{Device, Tensor};
 use faer::{
-    Accum, Mat, MatRef, Par,
+    Mat, Par,
     dyn_stack::{MemBuffer, MemStack},
     linalg::{
         cholesky::llt::factor::{cholesky_in_place, cholesky_in_place_scratch},
-        matmul::{
-            matmul,
-            triangular::{self, BlockStructure},
-        },
         triangular_inverse::invert_lower_triangular,
     },
 };
+use moss_kernels::KernelError;
 
-/// Columns of a product that are made at a time.
-const CHUNK: usize = 512;
+use crate::hessian::{Hessian, Panels};
 
-/// `H = 2 / N * sum of x x^T` over the `N` inputs `x` of a layer: how much an error in one weight costs, beside an error in another.
-pub(crate) struct Hessian {
-    /// The lower triangle of the sum.
-    sum: Mat<f32>,
-    rows: usize,
-}
-
-impl Hessian {
-    pub(crate) fn new(in_features: usize) -> Self {
-        Self { sum: Mat::zeros(in_features, in_features), rows: 0 }
-    }
-
-    /// Adds inputs `[rows, in_features]`, row-major.
-    pub(crate) fn add(&mut self, inputs: &[f32]) {
-        let n = self.sum.nrows();
-        let x = MatRef::from_row_major_slice(inputs, inputs.len() / n, n);
-        triangular::matmul(
-            &mut self.sum,
-            BlockStructure::TriangularLower,
-            Accum::Add,
-            x.transpose(),
-            BlockStructure::Rectangular,
-            x,
-            BlockStructure::Rectangular,
-            1.0,
-            par(),
-        );
-        self.rows += inputs.len() / n;
-    }
-
-    /// `H[i][i]`
-    pub(crate) fn diagonal(&self) -> Vec<f64> {
-        (0..self.sum.nrows()).map(|at| f64::from(self.sum[(at, at)]) * self.scale()).collect()
-    }
-
-    fn scale(&self) -> f64 {
-        2.0 / self.rows.max(1) as f64
-    }
-}
-
-/// `L` of `J H J = L L^T` and its inverse, where `J` turns the order of the inputs around.
+/// `R`, upper triangular, of `H = R R^T`.
 ///
-/// GPTQ needs the upper `U` of `H^-1 = U^T U`. `J L J` is upper triangular and `H = (J L J) (J L J)^T`, so `U` is the inverse of `J L J`: one
-/// factorisation and one triangular inverse, and the inverse of `H` itself is never formed.
+/// Let `D` be what rounding did to the weights `[outputs, inputs]` so far. The outputs err by `|D R|^2` in all, and column `j` of `D R` is up to
+/// inputs `0..=j`: once those before `j` are rounded, the weight of `j` that makes up for them best is `w[j] + (D R)[j] / R[j][j]`. For a block `J`
+/// of inputs that is `W[J] + (D R)[J] U`, where `U` is the inverse of the block `R[J][J]`. The usual form of GPTQ has `U` of all inputs, the
+/// inverse of `R`, and corrects all weights to come; this one corrects those whose turn it is, and never makes an inverse but of blocks.
 pub(crate) struct Factor {
     /// Inputs in the order in which they are rounded.
     pub(crate) order: Vec<usize>,
     /// Inputs that were always zero, whose weights have no effect.
     pub(crate) dead: Vec<bool>,
-    lower: Mat<f32>,
-    inverse: Mat<f32>,
+    /// `R`
+    panels: Panels,
+    /// The inverses of its diagonal blocks, each `[width, width]` row-major and upper triangular.
+    inverses: Vec<Vec<f32>>,
 }
 
 impl Factor {
     /// Factors `H` with `dampening` times its mean diagonal added to the diagonal; inputs as they come, or those of the largest diagonal first.
-    /// `None` where that is not positive definite. At most twice the memory of `H` is taken.
-    pub(crate) fn new(hessian: Hessian, act_order: bool, dampening: f64) -> Option<Self> {
-        let diagonal = hessian.diagonal();
+    /// `None` where that is not positive definite.
+    pub(crate) fn new(
+        hessian: Hessian,
+        act_order: bool,
+        dampening: f64,
+    ) -> Result<Option<Self>, KernelError> {
+        let (diagonal, scale) = (hessian.diagonal()?, hessian.scale());
         let n = diagonal.len();
         let mut order: Vec<usize> = (0..n).collect();
+        let mut panels = hessian.sum;
         if act_order {
             order.sort_by(|a, b| diagonal[*b].total_cmp(&diagonal[*a])); // equals stay as they are
+            panels = panels.reordered(&order)?;
         }
         let dead: Vec<bool> = diagonal.iter().map(|value| *value == 0.0).collect();
-        let scale = hessian.scale() as f32;
-        let damp = (dampening * diagonal.iter().sum::<f64>() / n as f64) as f32;
-        let mut lower = Mat::from_fn(n, n, |row, column| {
-            let (row, column) = (order[n - 1 - row], order[n - 1 - column]);
-            let value = hessian.sum[(row.max(column), row.min(column))] * scale;
-            if row == column { damp + if dead[row] { 1.0 } else { value } } else { value }
-        });
-        drop(hessian);
-        let scratch = cholesky_in_place_scratch::<f32>(n, par(), Default::default());
-        let mut memory = MemBuffer::try_new(scratch).ok()?;
-        let stack = MemStack::new(&mut memory);
-        cholesky_in_place(lower.as_mut(), Default::default(), par(), stack, Default::default()).ok()?;
-        let mut inverse = Mat::zeros(n, n);
-        invert_lower_triangular(inverse.as_mut(), lower.as_ref(), par());
-        Some(Self { order, dead, lower, inverse })
-    }
+        let dampening = dampening * diagonal.iter().sum::<f64>() / n as f64;
+        let added: Vec<f64> =
+            order.iter().map(|input| dampening + f64::from(u8::from(dead[*input]))).collect();
 
-    /// `U[row][column]`, places in the order.
-    pub(crate) fn upper(&self, row: usize, column: usize) -> f32 {
-        let last = self.inverse.nrows() - 1;
-        self.inverse[(last - row, last - column)]
-    }
-
-    /// `trace(W H W^T)` for `w`, the columns of `W` in the factor's order, `[in_features, out_features]` row-major: the sum of squares of the
-    /// layer's outputs, but for a constant.
-    pub(crate) fn energy(&self, w: &[f32], outputs: usize) -> f64 {
-        let n = self.lower.nrows();
-        let mut energy = 0.0;
-        for first in (0..outputs).step_by(CHUNK) {
-            let width = CHUNK.min(outputs - first);
-            let part = Mat::from_fn(width, n, |output, input| w[(n - 1 - input) * outputs + first + output]);
-            let mut product = Mat::zeros(width, n);
-            triangular::matmul(
-                &mut product,
-                BlockStructure::Rectangular,
-                Accum::Replace,
-                &part,
-                BlockStructure::Rectangular,
-                &self.lower,
-                BlockStructure::TriangularLower,
-                1.0,
-                par(),
-            );
-            energy += f64::from(product.squared_norm_l2());
+        // From the last panel to the first: H[.., k] = sum of R[.., j] R[k, j]^T over the panels j from k on.
+        let mut inverses = vec![vec![]; panels.columns.len()];
+        for k in (0..panels.columns.len()).rev() {
+            let (end, width) = panels.columns[k].dims2()?;
+            let start = end - width;
+            let mut panel = (&panels.columns[k] * scale)?;
+            for later in &panels.columns[k + 1..] {
+                let rows = later.narrow(0, 0, end)?;
+                panel = (panel - rows.matmul(&later.narrow(0, start, width)?.t()?)?)?;
+            }
+            let block = to_host(&panel.narrow(0, start, width)?)?;
+            let Some((block, inverse)) = factor_block(&block, &added[start..end]) else { return Ok(None) };
+            let device = panel.device();
+            let block = Tensor::from_vec(block, (width, width), device)?;
+            panels.columns[k] = match start {
+                0 => block,
+                _ => {
+                    let inverse = Tensor::from_slice(&inverse, (width, width), device)?;
+                    Tensor::cat(&[panel.narrow(0, 0, start)?.matmul(&inverse.t()?)?, block], 0)?
+                }
+            };
+            inverses[k] = inverse;
         }
-        energy
+        Ok(Some(Self { order, dead, panels, inverses }))
+    }
+
+    /// Where its products are made.
+    pub(crate) fn device(&self) -> &Device {
+        self.panels.columns.first().map_or(&Device::Cpu, Tensor::device)
+    }
+
+    /// `U` of the inputs `first..first + count`, which lie in one panel: `[count, count]` row-major. Places in the order.
+    pub(crate) fn inverse(&self, first: usize, count: usize) -> Vec<f32> {
+        let (panel, local) = (first / self.panels.width, first % self.panels.width);
+        let inverse = &self.inverses[panel];
+        let width = inverse.len().isqrt();
+        (0..count).flat_map(|row| &inverse[(local + row) * width + local..][..count]).copied().collect()
+    }
+
+    /// What the weights of the inputs `first..first + count` are to be changed by, `[count, outputs]`, for `errors` `[in_features, outputs]`, `D`
+    /// transposed; its rows from `first` on do not matter. `inverse` is [`Self::inverse`] of these inputs.
+    pub(crate) fn correction(
+        &self,
+        first: usize,
+        inverse: &[f32],
+        errors: &Tensor,
+    ) -> Result<Tensor, KernelError> {
+        let count = inverse.len().isqrt();
+        let (panel, local) = (first / self.panels.width, first % self.panels.width);
+        let above = self.panels.columns[panel].narrow(0, 0, first)?.narrow(1, local, count)?.contiguous()?;
+        let errors = above.t()?.matmul(&errors.narrow(0, 0, first)?)?;
+        let inverse = Tensor::from_slice(inverse, (count, count), errors.device())?;
+        Ok(inverse.t()?.matmul(&errors)?)
+    }
+
+    /// `trace(W H W^T)` for `w`, `W` transposed, `[in_features, outputs]` in the factor's order: the sum of squares of the layer's outputs, but for
+    /// a constant.
+    pub(crate) fn energy(&self, w: &Tensor) -> Result<f64, KernelError> {
+        let mut energy = 0.0;
+        for panel in &self.panels.columns {
+            let product = panel.t()?.matmul(&w.narrow(0, 0, panel.dim(0)?)?)?;
+            energy += f64::from(product.sqr()?.sum_all()?.to_scalar::<f32>()?);
+        }
+        Ok(energy)
     }
 }
 
-/// `c -= a^T b` for `a` `[depth, rows]`, `b` `[depth, columns]`, `c` `[rows, columns]`, row-major.
-pub(crate) fn subtract_product(c: &mut [f32], a: &[f32], b: &[f32], depth: usize, columns: usize) {
-    let rows = a.len() / depth;
-    let a = MatRef::from_row_major_slice(a, depth, rows);
-    let b = MatRef::from_row_major_slice(b, depth, columns);
-    let c = faer::MatMut::from_row_major_slice_mut(c, rows, columns);
-    matmul(c, Accum::Add, a.transpose(), b, -1.0, par());
+/// `R` and its inverse for a block `[n, n]` with `added` on its diagonal, all row-major; `None` where it is not positive definite.
+///
+/// With `J` turning the order around and `J H J = L L^T`, `R = J L J`.
+fn factor_block(block: &[f32], added: &[f64]) -> Option<(Vec<f32>, Vec<f32>)> {
+    let n = added.len();
+    let mut lower = Mat::from_fn(n, n, |row, column| {
+        let (row, column) = (n - 1 - row, n - 1 - column);
+        let value = block[row * n + column];
+        if row == column { (f64::from(value) + added[row]) as f32 } else { value }
+    });
+    let scratch = cholesky_in_place_scratch::<f32>(n, par(), Default::default());
+    let mut memory = MemBuffer::try_new(scratch).ok()?;
+    let stack = MemStack::new(&mut memory);
+    cholesky_in_place(lower.as_mut(), Default::default(), par(), stack, Default::default()).ok()?;
+    if !(0..n).all(|at| lower[(at, at)].is_finite()) {
+        return None;
+    }
+    let mut inverse = Mat::zeros(n, n);
+    invert_lower_triangular(inverse.as_mut(), lower.as_ref(), par());
+    let turned = |lower: &Mat<f32>| {
+        let at = |at: usize| (at / n, at % n);
+        let value = |(row, column)| if row <= column { lower[(n - 1 - row, n - 1 - column)] } else { 0.0 };
+        (0..n * n).map(at).map(value).collect()
+    };
+    Some((turned(&lower), turned(&inverse)))
+}
+
+/// Values of a tensor, row-major.
+pub(crate) fn to_host(x: &Tensor) -> Result<Vec<f32>, KernelError> {
+    Ok(x.flatten_all()?.to_vec1()?)
 }
 
 /// The current rayon pool.

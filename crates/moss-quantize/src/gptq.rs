@@ -1,34 +1,25 @@
 //! One linear layer, quantised: to the nearest, or by GPTQ (Frantar et al., arXiv 2210.17323).
 //!
 //! GPTQ rounds the weights input by input. What rounding one input's weights does to the outputs is made up for, as far as it can be, by
-//! the weights of the inputs still to come: with `U` the upper factor of the inverse Hessian, `w[j] -= (w[i] - rounded) / U[i][i] * U[i][j]`.
-//! Inputs are taken in blocks: within one the correction is immediate, for all that come after it is one matrix product.
+//! the weights of the inputs still to come. Inputs are taken in blocks: within one the correction is immediate and on the host; what all blocks
+//! before it call for is one matrix product on the device ([`Factor`] has the algebra).
 
-use half::f16;
+use candle_core::Tensor;
+use moss_kernels::KernelError;
 use rayon::prelude::*;
 
 use crate::{
-    factor::{Factor, subtract_product},
-    grid::Grid,
-    pack::{pack_columns, pack_rows},
+    factor::{Factor, to_host},
+    hessian::index,
+    round::{Layout, Rounded},
 };
 
-/// Inputs of a block, at least.
-const BLOCK: usize = 128;
-/// Outputs that one task takes: a block of them stays in its core's cache.
-const STRIP: usize = 64;
+/// Inputs that a task puts in order at a time.
+const INPUTS: usize = 64;
 
-/// What may be chosen.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Layout {
-    pub(crate) bits: u32,
-    /// Inputs that share a scale.
-    pub(crate) group_size: usize,
-}
-
-/// A quantised layer: the bytes of the published tensors.
-#[derive(Debug, Clone)]
-pub(crate) struct Packed {
+/// A quantised layer: the bytes of the published tensors, and what that cost.
+#[derive(Debug)]
+pub(crate) struct Quantized {
     pub(crate) qweight: Vec<u8>,
     pub(crate) qzeros: Vec<u8>,
     pub(crate) scales: Vec<u8>,
@@ -40,181 +31,135 @@ pub(crate) struct Packed {
     pub(crate) output_error: Option<f64>,
 }
 
-/// Quantises `weight` `[outputs, inputs]`, row-major; to the nearest where there is no factor. `None` for weights that no f16 scale covers.
-pub(crate) fn quantize_linear(
-    weight: &[f32],
-    inputs: usize,
-    factor: Option<&Factor>,
-    layout: Layout,
-) -> Option<Packed> {
+/// Rounds each of `weight` `[outputs, inputs]`, row-major, to the nearest. `None` for weights that no f16 scale covers.
+pub(crate) fn nearest(weight: Vec<f32>, inputs: usize, layout: Layout) -> Option<Quantized> {
     let outputs = weight.len() / inputs;
-    let order = factor.map_or_else(|| (0..inputs).collect(), |factor| factor.order.clone());
-    // [inputs in order, outputs]: what belongs to one input is one run.
+    let w = by_input(weight, &(0..inputs).collect::<Vec<_>>());
+    let mut rounded = Rounded::new(&w, outputs, layout)?;
+    let mut loss = 0.0;
+    for own in w.chunks(layout.block(inputs) * outputs) {
+        loss += distance(own, &rounded.round(own, None)?, outputs);
+    }
+    let place: Vec<usize> = (0..inputs).collect();
+    Some(rounded.packed(&place, ratio(loss, squares(&w, outputs)), None))
+}
+
+/// Rounds `weight` `[outputs, inputs]`, row-major, so that the outputs change least. What it has become comes besides, `[inputs, outputs]` f32 on
+/// the factor's device. `None` as for [`nearest`].
+pub(crate) fn gptq(
+    weight: Vec<f32>,
+    factor: &Factor,
+    layout: Layout,
+) -> Result<Option<(Quantized, Tensor)>, KernelError> {
+    let (inputs, outputs) = (factor.order.len(), weight.len() / factor.order.len());
+    let mut w = by_input(weight, &factor.order);
+    let (norm, mut loss) = (squares(&w, outputs), 0.0);
+    for (row, input) in w.chunks_exact_mut(outputs).zip(&factor.order) {
+        if factor.dead[*input] {
+            // An input that is always zero needs no weights.
+            loss += squares(row, outputs);
+            row.fill(0.0);
+        }
+    }
+    let Some(mut rounded) = Rounded::new(&w, outputs, layout) else { return Ok(None) };
+    let mut course = Course::new(factor, &w, outputs)?;
+    let block = layout.block(inputs);
+    for (first, own) in (0..inputs).step_by(block).zip(w.chunks(block * outputs)) {
+        let inverse = factor.inverse(first, own.len() / outputs);
+        let Some(values) = rounded.round(&course.corrected(first, &inverse)?, Some(&inverse)) else {
+            return Ok(None);
+        };
+        loss += distance(own, &values, outputs);
+        course.rounded(first, values)?;
+    }
+    let mut place = vec![0; inputs];
+    factor.order.iter().enumerate().for_each(|(at, input)| place[*input] = at);
+    let output_error = ratio(rounded.output_loss, course.energy);
+    let quantized = rounded.packed(&place, ratio(loss, norm), Some(output_error));
+    Ok(Some((quantized, course.in_place(&place)?)))
+}
+
+/// `weight` `[outputs, inputs]` as `[inputs in order, outputs]`: what belongs to one input is one run.
+fn by_input(weight: Vec<f32>, order: &[usize]) -> Vec<f32> {
+    let (inputs, outputs) = (order.len(), weight.len() / order.len());
     let mut w = vec![0.0f32; weight.len()];
-    w.par_chunks_exact_mut(outputs).zip(&order).for_each(|(row, input)| {
-        // An input that is always zero needs no weights.
-        if factor.is_none_or(|factor| !factor.dead[*input]) {
-            let column = weight.iter().skip(*input).step_by(inputs);
-            row.iter_mut().zip(column).for_each(|(to, from)| *to = *from);
+    w.par_chunks_mut(INPUTS * outputs).zip(order.par_chunks(INPUTS)).for_each(|(rows, order)| {
+        for (output, weight) in weight.chunks_exact(inputs).enumerate() {
+            order.iter().enumerate().for_each(|(at, input)| rows[at * outputs + output] = weight[*input]);
         }
     });
-    let energy = factor.map(|factor| factor.energy(&w, outputs));
-    let mut rounded = Rounded::new(inputs, outputs, layout);
-    rounded.run(&mut w, factor)?;
+    w
+}
 
-    let mut place = vec![0; inputs];
-    order.iter().enumerate().for_each(|(at, input)| place[*input] = at);
-    let square = |value: f32| f64::from(value).powi(2);
-    let loss = |input: usize| {
-        let column = weight.iter().skip(input).step_by(inputs);
-        column.zip(rounded.values(place[input])).map(|(a, b)| square(a - b)).sum::<f64>()
-    };
-    // Sums in a fixed order: the same report from any number of threads.
-    let weight_loss: f64 = (0..inputs).into_par_iter().map(loss).collect::<Vec<_>>().iter().sum();
-    Some(Packed {
-        qweight: pack_rows(inputs, outputs, layout.bits, |input| rounded.fields(place[input])),
-        qzeros: pack_columns(&rounded.zeros(), outputs, layout.bits),
-        scales: rounded.grids.iter().flat_map(|grid| f16::from_f32(grid.scale).to_le_bytes()).collect(),
-        g_idx: place.iter().map(|at| (at / layout.group_size) as u32).collect(),
-        weight_error: ratio(weight_loss, weight.iter().map(|value| square(*value)).sum()),
-        output_error: energy.map(|energy| ratio(rounded.output_loss, energy)),
-    })
+/// `|a|^2` of rows of `width`. Sums in a fixed order: the same report from any number of threads.
+fn squares(a: &[f32], width: usize) -> f64 {
+    let of = |a: &[f32]| a.iter().map(|a| f64::from(*a).powi(2)).sum::<f64>();
+    a.par_chunks(width).map(of).collect::<Vec<_>>().iter().sum()
+}
+
+/// `|a - b|^2`, likewise.
+fn distance(a: &[f32], b: &[f32], width: usize) -> f64 {
+    let of = |(a, b): (&[f32], &[f32])| a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>();
+    a.par_chunks(width).zip(b.par_chunks(width)).map(of).collect::<Vec<_>>().iter().sum()
 }
 
 fn ratio(part: f64, whole: f64) -> f64 {
     if whole > 0.0 { part / whole } else { 0.0 }
 }
 
-/// Fields and grids, as far as they are known.
-struct Rounded {
-    layout: Layout,
-    outputs: usize,
-    /// `[inputs in order, outputs]`
-    fields: Vec<u8>,
-    /// `[groups, outputs]`
-    grids: Vec<Grid>,
-    /// `trace(D H D^T)`
-    output_loss: f64,
+/// A layer on its way through GPTQ, on the device.
+struct Course<'a> {
+    factor: &'a Factor,
+    /// `[inputs in order, outputs]`: what rounding did to the weights whose turn it was, the others themselves.
+    errors: Tensor,
+    /// The same extents: what weights became.
+    values: Tensor,
+    /// `trace(W H W^T)`
+    energy: f64,
 }
 
-/// One block of one strip of outputs.
-struct Strip {
-    /// `[block, strip]`
-    fields: Vec<u8>,
-    /// What rounding left over, `[block, strip]`, over `U[i][i]`.
-    errors: Vec<f32>,
-    /// `[groups of the block, strip]`
-    grids: Vec<Grid>,
-}
-
-impl Rounded {
-    fn new(inputs: usize, outputs: usize, layout: Layout) -> Self {
-        let fields = Vec::with_capacity(inputs * outputs);
-        Self { layout, outputs, fields, grids: vec![], output_loss: 0.0 }
+impl<'a> Course<'a> {
+    fn new(factor: &'a Factor, w: &[f32], outputs: usize) -> Result<Self, KernelError> {
+        let errors = Tensor::from_slice(w, (w.len() / outputs, outputs), factor.device())?;
+        let energy = factor.energy(&errors)?;
+        Ok(Self { factor, values: errors.zeros_like()?, errors, energy })
     }
 
-    fn run(&mut self, w: &mut [f32], factor: Option<&Factor>) -> Option<()> {
-        let (outputs, inputs) = (self.outputs, w.len() / self.outputs);
-        let block = BLOCK.next_multiple_of(self.layout.group_size); // groups begin and end within a block
-        for first in (0..inputs).step_by(block) {
-            let count = block.min(inputs - first);
-            let (now, later) = w[first * outputs..].split_at_mut(count * outputs);
-            let upper: Option<Vec<f32>> = factor.map(|u| {
-                (0..count * count).map(|at| u.upper(first + at / count, first + at % count)).collect()
-            });
-            let strips: Vec<Strip> = (0..outputs)
-                .step_by(STRIP)
-                .collect::<Vec<_>>()
-                .into_par_iter()
-                .map(|start| {
-                    let width = STRIP.min(outputs - start);
-                    let strip = now.chunks_exact(outputs).flat_map(|row| &row[start..start + width]);
-                    round_strip(strip.copied().collect(), width, upper.as_deref(), self.layout)
-                })
-                .collect::<Option<_>>()?;
-            for input in 0..count {
-                let rows = strips.iter().flat_map(|strip| row(&strip.fields, input, count));
-                self.fields.extend(rows);
-            }
-            let groups = count.div_ceil(self.layout.group_size);
-            for group in 0..groups {
-                self.grids.extend(strips.iter().flat_map(|strip| row(&strip.grids, group, groups)));
-            }
-            let Some(factor) = factor else { continue };
-            let errors: Vec<f32> = (0..count)
-                .flat_map(|input| strips.iter().flat_map(move |strip| row(&strip.errors, input, count)))
-                .copied()
-                .collect();
-            self.output_loss += errors.iter().map(|error| f64::from(*error).powi(2)).sum::<f64>();
-            let rest = inputs - first - count;
-            if rest > 0 {
-                let ahead: Vec<f32> = (0..count * rest)
-                    .map(|at| factor.upper(first + at / rest, first + count + at % rest))
-                    .collect();
-                subtract_product(later, &ahead, &errors, count, outputs);
-            }
-        }
-        Some(())
-    }
-
-    /// Numbers of the points that input `at`'s weights became, `[outputs]`.
-    fn fields(&self, at: usize) -> &[u8] {
-        row(&self.fields, at, self.fields.len() / self.outputs)
-    }
-
-    /// The weights that input `at`'s weights became.
-    fn values(&self, at: usize) -> impl Iterator<Item = f32> {
-        let grids = &self.grids[at / self.layout.group_size * self.outputs..];
-        self.fields(at).iter().zip(grids).map(|(field, grid)| grid.value(*field))
-    }
-
-    /// Zero points as they are stored: less one.
-    fn zeros(&self) -> Vec<u8> {
-        self.grids.iter().map(|grid| (grid.zero - 1.0) as u8).collect()
-    }
-}
-
-/// Rounds `w` `[block, width]`; `upper` is the block's part of `U`, `[block, block]`.
-fn round_strip(mut w: Vec<f32>, width: usize, upper: Option<&[f32]>, layout: Layout) -> Option<Strip> {
-    let count = w.len() / width;
-    let mut strip = Strip { fields: vec![0; w.len()], errors: vec![0.0; w.len()], grids: vec![] };
-    for input in 0..count {
-        if input % layout.group_size == 0 {
-            let group = &w[input * width..count.min(input + layout.group_size) * width];
-            for output in 0..width {
-                let values = group.iter().skip(output).step_by(width).copied();
-                strip.grids.push(Grid::covering(values, layout.bits)?);
-            }
-        }
-        let grids = &strip.grids[strip.grids.len() - width..];
-        let (now, later) = w[input * width..].split_at_mut(width);
-        let errors = &mut strip.errors[input * width..][..width];
-        let fields = &mut strip.fields[input * width..][..width];
-        for (((value, grid), field), error) in now.iter().zip(grids).zip(fields).zip(errors.iter_mut()) {
-            *field = grid.round(*value);
-            *error = value - grid.value(*field);
-        }
-        let Some(upper) = upper else { continue };
-        let upper = &upper[input * count..][input..count];
-        errors.iter_mut().for_each(|error| *error /= upper[0]);
-        for (row, factor) in later.chunks_exact_mut(width).zip(&upper[1..]) {
-            row.iter_mut().zip(errors.iter()).for_each(|(value, error)| *value -= error * factor);
+    /// The weights of a block `[count, outputs]`, after what was done to those before it.
+    fn corrected(&self, first: usize, inverse: &[f32]) -> Result<Vec<f32>, KernelError> {
+        let own = self.errors.narrow(0, first, inverse.len().isqrt())?;
+        match first {
+            0 => to_host(&own),
+            _ => to_host(&(own + self.factor.correction(first, inverse, &self.errors)?)?),
         }
     }
-    Some(strip)
-}
 
-/// Row `at` of `rows`.
-fn row<T>(values: &[T], at: usize, rows: usize) -> &[T] {
-    let width = values.len() / rows.max(1);
-    &values[at * width..][..width]
+    /// Notes what the weights of a block have become, `[count, outputs]`.
+    fn rounded(&mut self, first: usize, values: Vec<f32>) -> Result<(), KernelError> {
+        let outputs = self.errors.dim(1)?;
+        let values = Tensor::from_vec(values, ((), outputs), self.errors.device())?;
+        let own = self.errors.narrow(0, first, values.dim(0)?)?;
+        self.errors.slice_set(&(own - &values)?, 0, first)?;
+        Ok(self.values.slice_set(&values, 0, first)?)
+    }
+
+    /// What weights became, `[inputs, outputs]`; `place` says where each input was in the order.
+    fn in_place(self, place: &[usize]) -> Result<Tensor, KernelError> {
+        match place.is_sorted() {
+            true => Ok(self.values),
+            false => Ok(self.values.index_select(&index(place, self.values.device())?, 0)?),
+        }
+    }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::factor::Hessian;
+    use candle_core::Device;
+    use half::f16;
+
+    use crate::{grid::Grid, hessian::Hessian};
 
     const INPUTS: usize = 160;
     const OUTPUTS: usize = 70;
@@ -242,6 +187,14 @@ mod tests {
             row[5] = 0.0;
         }
         x
+    }
+
+    fn factor(x: &[f32], width: usize, act_order: bool, dampening: f64) -> Factor {
+        let mut hessian = Hessian::new(INPUTS, width, &Device::Cpu).unwrap();
+        for rows in x.chunks(INPUTS * 123) {
+            hessian.add(&Tensor::from_slice(rows, ((), INPUTS), &Device::Cpu).unwrap()).unwrap();
+        }
+        Factor::new(hessian, act_order, dampening).unwrap().unwrap()
     }
 
     /// The method as the papers before GPTQ have it: after each input the inverse Hessian of those left is made by one step of elimination.
@@ -272,7 +225,8 @@ mod tests {
                 let group = &order[at..INPUTS.min(at + LAYOUT.group_size)];
                 grids = w
                     .iter()
-                    .map(|row| Grid::covering(group.iter().map(|j| row[*j] as f32), LAYOUT.bits).unwrap())
+                    .map(|row| group.iter().map(|j| row[*j] as f32).collect::<Vec<_>>())
+                    .map(|values| Grid::of_columns(&values, 1, LAYOUT.bits).unwrap()[0])
                     .collect();
             }
             for (output, row) in w.iter_mut().enumerate() {
@@ -307,7 +261,7 @@ mod tests {
         a.into_iter().map(|row| row[n..].to_vec()).collect()
     }
 
-    fn fields_of(packed: &Packed) -> Vec<u8> {
+    fn fields_of(packed: &Quantized) -> Vec<u8> {
         let words: Vec<u32> =
             packed.qweight.chunks_exact(4).map(|word| u32::from_le_bytes(word.try_into().unwrap())).collect();
         (0..INPUTS * OUTPUTS)
@@ -318,12 +272,11 @@ mod tests {
     #[test]
     fn blocks_and_factors_round_as_elimination_input_by_input_does() {
         let (weight, x) = (noise(INPUTS * OUTPUTS, 7), inputs(500));
-        for act_order in [false, true] {
-            let mut hessian = Hessian::new(INPUTS);
-            x.chunks(INPUTS * 123).for_each(|rows| hessian.add(rows));
-            let factor = Factor::new(hessian, act_order, 0.01).unwrap();
+        // A panel of one block, the last shorter; and one panel of both.
+        for (width, act_order) in [(128, false), (128, true), (1024, false)] {
+            let factor = factor(&x, width, act_order, 0.01);
             assert_eq!(factor.order.is_sorted(), !act_order);
-            let packed = quantize_linear(&weight, INPUTS, Some(&factor), LAYOUT).unwrap();
+            let packed = gptq(weight.clone(), &factor, LAYOUT).unwrap().unwrap().0;
             let expected = by_elimination(&weight, &x, &factor.order);
             let same = fields_of(&packed).iter().zip(&expected).filter(|(a, b)| a == b).count();
             // f32 against f64: a weight half-way between two points may fall to either, and those behind it follow.
@@ -334,12 +287,10 @@ mod tests {
     #[test]
     fn errors_are_those_of_the_outputs_and_less_than_rounding_to_the_nearest_makes() {
         let (weight, x) = (noise(INPUTS * OUTPUTS, 7), inputs(500));
-        let mut hessian = Hessian::new(INPUTS);
-        hessian.add(&x);
-        let factor = Factor::new(hessian, false, 1e-6).unwrap();
-        let gptq = quantize_linear(&weight, INPUTS, Some(&factor), LAYOUT).unwrap();
-        let nearest = quantize_linear(&weight, INPUTS, None, LAYOUT).unwrap();
-        let output_error = |packed: &Packed| {
+        let factor = factor(&x, 128, false, 1e-6);
+        let gptq = gptq(weight.clone(), &factor, LAYOUT).unwrap().unwrap().0;
+        let nearest = nearest(weight.clone(), INPUTS, LAYOUT).unwrap();
+        let output_error = |packed: &Quantized| {
             let fields = fields_of(packed);
             let (mut error, mut energy) = (0.0, 0.0);
             for row in x.chunks_exact(INPUTS) {

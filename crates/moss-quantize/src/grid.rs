@@ -13,14 +13,22 @@ pub(crate) struct Grid {
 }
 
 impl Grid {
-    /// The grid that covers the values and zero. `None` where its scale is past f16's range, or a value is no number.
-    pub(crate) fn covering(values: impl Iterator<Item = f32> + Clone, bits: u32) -> Option<Self> {
-        let top = ((1u32 << bits) - 1) as f32;
-        if values.clone().any(|value| !value.is_finite()) {
+    /// The grids that cover each column of `values`, `[rows, width]`, and zero. `None` where a scale is past f16's range, or a value is no number.
+    pub(crate) fn of_columns(values: &[f32], width: usize, bits: u32) -> Option<Vec<Self>> {
+        if !values.iter().all(|value| value.is_finite()) {
             return None;
         }
-        let (low, high) =
-            values.fold((0.0f32, 0.0f32), |(low, high), value| (low.min(value), high.max(value)));
+        let (mut low, mut high) = (vec![0.0f32; width], vec![0.0f32; width]);
+        for row in values.chunks_exact(width) {
+            low.iter_mut().zip(row).for_each(|(low, value)| *low = low.min(*value));
+            high.iter_mut().zip(row).for_each(|(high, value)| *high = high.max(*value));
+        }
+        low.iter().zip(&high).map(|(low, high)| Self::spanning(*low, *high, bits)).collect()
+    }
+
+    /// `low` is at most 0, `high` at least.
+    fn spanning(low: f32, high: f32, bits: u32) -> Option<Self> {
+        let top = ((1u32 << bits) - 1) as f32;
         // The smallest f16 stands in for a group of zeros.
         let scale = f16::from_f32((high - low) / top).to_f32().max(f16::from_bits(1).to_f32());
         let zero = (-low / scale).round_ties_even().clamp(1.0, top + 1.0);
@@ -52,7 +60,7 @@ mod tests {
             bits in prop::sample::select(vec![4u32, 8]),
         ) {
             let values: Vec<f32> = values.iter().map(|value| value + shift).collect();
-            let grid = Grid::covering(values.iter().copied(), bits).unwrap();
+            let grid = Grid::of_columns(&values, 1, bits).unwrap()[0];
             prop_assert_eq!(f16::from_f32(grid.scale).to_f32(), grid.scale);
             prop_assert!(grid.zero >= 1.0 && grid.zero <= (1 << bits) as f32);
             for value in values {
@@ -65,9 +73,9 @@ mod tests {
 
     #[test]
     fn zeros_stay_zeros_and_wild_values_are_refused() {
-        let zeros = Grid::covering([0.0f32; 4].into_iter(), 4).unwrap();
+        let zeros = Grid::of_columns(&[0.0; 4], 1, 4).unwrap()[0];
         assert_eq!(zeros.value(zeros.round(0.0)), 0.0);
-        assert_eq!(Grid::covering([1.0, f32::NAN].into_iter(), 4), None);
-        assert_eq!(Grid::covering([1e30f32].into_iter(), 4), None);
+        assert_eq!(Grid::of_columns(&[1.0, f32::NAN], 1, 4), None);
+        assert_eq!(Grid::of_columns(&[1e30], 1, 4), None);
     }
 }

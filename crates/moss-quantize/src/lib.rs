@@ -4,19 +4,21 @@
 //! published layout: by GPTQ (arXiv 2210.17323) with calibration text, or to the nearest. [`perplexity()`] and [`agreement()`] say what a
 //! checkpoint is worth. A folder that is written appears whole, under its own name, or not at all.
 //!
-//! Everything here runs on the CPU, in the current rayon pool.
+//! GPTQ runs on the CPU or on one card; what is done on the CPU is done in the current rayon pool.
 
+mod calibration;
 mod convert;
 mod error;
 mod factor;
 mod folder;
 mod gptq;
 mod grid;
+mod hessian;
 mod measure;
-mod overlay;
 mod pack;
 mod published;
 mod quantize;
+mod round;
 mod samples;
 mod shards;
 
@@ -27,3 +29,4 @@ pub use quantize::{LinearReport, Method, QuantizeEvent, QuantizeOptions, quantiz
 pub use samples::{Sample, built_in_samples, read_samples};
 
 pub use moss_checkpoint::Container;
+pub use moss_model::DeviceSpec;

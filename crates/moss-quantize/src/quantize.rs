@@ -2,23 +2,32 @@
 //!
 //! GPTQ needs each layer's inputs. Hidden states of the calibration texts go through the network one block at a time, and every block
 //! sees what the quantised ones before it give; within a block `out_proj` and `fc_out` see what the quantised `qkv_proj` and `fc_in` give.
-//! Memory: one block, the hidden states (`tokens * hidden_size` f32), and of the widest layer twice its Hessian (`4 * in_features^2` bytes each).
+//!
+//! Memory on the device: the block's rounded weights in f32, half of the widest layer's Hessian (`2 * in_features^2` bytes; with `act_order` as
+//! much again as three halves, for a moment), twice its weights in f32. On the host: the hidden states (`4 * tokens * hidden_size` bytes), and twice
+//! the widest weights in f32.
 
 use std::{collections::HashMap, path::Path};
 
+use candle_core::Tensor;
 use moss_checkpoint::{Checkpoint, Container, Outline, plan_shards};
-use moss_kernels::GptqBits;
-use moss_model::{Layer, LinearKind, MossConfig, embed};
+use moss_kernels::{GptqBits, KernelError};
+use moss_model::{DeviceSpec, Layer, LinearKind, ModelError, MossConfig, TensorDevice};
 
 use crate::{
     QuantizeError, Sample,
-    factor::{Factor, Hessian},
+    calibration::{Calibration, Weights},
+    factor::Factor,
     folder::NewFolder,
-    gptq::{Layout, Packed, quantize_linear},
-    overlay::Overlay,
+    gptq::{Quantized, gptq, nearest},
+    hessian::Hessian,
     published::{config_json, layer_outlines, outside_layers},
+    round::Layout,
     shards::Shards,
 };
+
+/// Columns of a Hessian that are factored together.
+const PANEL: usize = 1024;
 
 /// How weights are rounded.
 #[derive(Debug, Clone)]
@@ -45,6 +54,8 @@ pub struct QuantizeOptions {
     pub group_size: Option<usize>,
     /// How weights are rounded.
     pub method: Method,
+    /// Where GPTQ multiplies; rounding, of either method, is the CPU's.
+    pub device: DeviceSpec,
     /// The container to write.
     pub container: Container,
     /// Bytes of tensors in a shard at most; the published checkpoints are one file each.
@@ -89,7 +100,8 @@ pub enum QuantizeEvent {
 ///
 /// # Errors
 /// [`QuantizeError::AlreadyQuantized`]; [`QuantizeError::GroupSize`]; [`QuantizeError::NoSamples`]; [`QuantizeError::TooWide`];
-/// [`QuantizeError::NotPositive`]; and as for [`crate::convert()`].
+/// [`QuantizeError::NotPositive`]; [`QuantizeError::OutOfMemory`]; [`ModelError::Gpu`] for a card that is not there; and as for
+/// [`crate::convert()`].
 pub fn quantize(
     source: &Path,
     target: &Path,
@@ -110,34 +122,36 @@ pub fn quantize(
     let (first, last) = outside_layers(&checkpoint);
     let all = first.iter().chain(layers.iter().flatten()).chain(&last).cloned().collect();
     let shards = plan_shards(all, options.max_shard_bytes);
-    let mut run = Run {
-        config: &config,
-        options,
-        interrupted,
-        source: Overlay { base: &checkpoint, bits: options.bits, made: HashMap::new() },
-        hidden: vec![],
-        positions: 0,
+    let (device, mut calibration) = match &options.method {
+        Method::Nearest => (TensorDevice::open(DeviceSpec::Cpu)?, None),
+        Method::Gptq { samples, .. } => {
+            let calibration = Calibration::embed(&checkpoint, &config, samples, interrupted)?;
+            (TensorDevice::open(options.device)?, Some(calibration))
+        }
     };
-    run.embed()?;
-    let tokens = run.hidden.iter().map(|states| states.values.len() / config.hidden_size).sum();
 
     let mut folder = NewFolder::begin(target, None, options.container, &shards)?;
     let mut out = Shards::new(&mut folder, options.container, &shards);
+    let tokens = calibration.as_ref().map_or(0, Calibration::tokens);
     progress(QuantizeEvent::Started { layers: config.num_layers, tokens });
     first.iter().try_for_each(|tensor| out.copy(&checkpoint, tensor))?;
     let mut reports = Vec::new();
     for (layer, tensors) in layers.iter().enumerate() {
-        run.quantize_layer(layer, &mut |report: LinearReport| {
+        let mut report = |report: LinearReport| {
             progress(QuantizeEvent::Linear(report.clone()));
             reports.push(report);
-        })?;
+        };
+        let (checkpoint, config, device) = (&checkpoint, &config, &device);
+        let mut work =
+            LayerWork { layer, checkpoint, config, options, device, interrupted, report: &mut report, made: HashMap::new() };
+        work.run(calibration.as_mut())?;
+        let made = work.made;
         for tensor in tensors {
-            match run.made(&tensor.name) {
+            match made_tensor(&made, &tensor.name) {
                 Some(bytes) => out.append(&bytes)?,
-                None => out.copy(&checkpoint, tensor)?,
+                None => out.copy(checkpoint, tensor)?,
             }
         }
-        run.source.made.clear();
         progress(QuantizeEvent::Layer { done: layer + 1 });
     }
     last.iter().try_for_each(|tensor| out.copy(&checkpoint, tensor))?;
@@ -157,159 +171,143 @@ fn check_group_size(options: &QuantizeOptions, in_features: usize) -> Result<(),
     Ok(())
 }
 
-/// Linears with the same input share its Hessian; those of the second stage see what the first one's give.
-const STAGES: [&[&[LinearKind]]; 2] =
-    [&[&[LinearKind::QkvProj, LinearKind::FcIn]], &[&[LinearKind::OutProj], &[LinearKind::FcOut]]];
+/// The bytes of a tensor that a layer's quantisation made.
+fn made_tensor(made: &HashMap<String, Quantized>, name: &str) -> Option<Vec<u8>> {
+    let (stem, tail) = name.rsplit_once('.')?;
+    let made = made.get(stem)?;
+    Some(match tail {
+        "qweight" => made.qweight.clone(),
+        "qzeros" => made.qzeros.clone(),
+        "scales" => made.scales.clone(),
+        "g_idx" => made.g_idx.iter().flat_map(|group| group.to_le_bytes()).collect(),
+        _ => return None,
+    })
+}
 
-/// A quantisation on its way through the layers.
-struct Run<'a> {
+/// One layer's quantisation.
+struct LayerWork<'a> {
+    layer: usize,
+    checkpoint: &'a Checkpoint,
     config: &'a MossConfig,
     options: &'a QuantizeOptions,
+    device: &'a TensorDevice,
     interrupted: &'a dyn Fn() -> bool,
-    source: Overlay<'a>,
-    /// What enters the next layer, for each calibration sample.
-    hidden: Vec<States>,
-    /// Of the longest sample.
-    positions: usize,
+    report: &'a mut dyn FnMut(LinearReport),
+    /// By stem.
+    made: HashMap<String, Quantized>,
 }
 
-/// Hidden states of one sample, `[positions, hidden_size]`, from `start_pos` on. Before that it is the same as the sample before, as behind a
-/// common instruction: those positions are run and count once, since the hundredth copy would only drown what differs.
-struct States {
-    values: Vec<f32>,
-    start_pos: usize,
-}
-
-impl Run<'_> {
-    fn embed(&mut self) -> Result<(), QuantizeError> {
-        let Method::Gptq { samples, .. } = &self.options.method else { return Ok(()) };
-        let mut before: &[u32] = &[];
-        for ids in samples.iter().flat_map(|sample| sample.ids.chunks(self.config.context_length)) {
-            let start_pos = ids.iter().zip(before).take_while(|(id, before)| id == before).count();
-            if start_pos < ids.len() {
-                self.hidden.push(States { values: embed(&self.source, &ids[start_pos..])?, start_pos });
-                self.positions = self.positions.max(ids.len());
-                before = ids;
-            }
-        }
-        match self.hidden.is_empty() {
-            true => Err(QuantizeError::NoSamples { what: "the calibration texts" }),
-            false => Ok(()),
+impl LayerWork<'_> {
+    /// Makes all four linear layers, and brings the calibration to the next layer.
+    fn run(&mut self, calibration: Option<&mut Calibration<'_>>) -> Result<(), QuantizeError> {
+        match calibration {
+            None => LinearKind::ALL.into_iter().try_for_each(|kind| self.nearest(kind)),
+            Some(calibration) => self.gptq(calibration).map_err(|error| self.explained(error)),
         }
     }
 
-    fn quantize_layer(
-        &mut self,
-        layer: usize,
-        report: &mut dyn FnMut(LinearReport),
-    ) -> Result<(), QuantizeError> {
-        for stage in STAGES {
-            let hessians = self.hessians(layer, stage)?;
-            for (same_input, hessian) in stage.iter().zip(hessians) {
-                let factor = hessian.map(|hessian| self.factor(layer, same_input[0], hessian)).transpose()?;
-                for kind in *same_input {
-                    if (self.interrupted)() {
-                        return Err(QuantizeError::Interrupted);
-                    }
-                    let stem = kind.stem(layer);
-                    let packed = self.quantize_linear(*kind, &stem, factor.as_ref())?;
-                    report(LinearReport {
-                        linear: stem.clone(),
-                        weight_error: packed.weight_error,
-                        output_error: packed.output_error,
-                    });
-                    self.source.made.insert(stem, (self.group_size(*kind), packed));
-                }
-            }
-        }
-        if layer + 1 < self.config.num_layers {
-            self.pass(layer, true, &mut |_, _| {})?;
+    fn nearest(&mut self, kind: LinearKind) -> Result<(), QuantizeError> {
+        let (weight, layout) = (self.weight(kind)?, self.layout(kind));
+        let made = nearest(weight, kind.extents(self.config).0, layout);
+        let made = made.ok_or_else(|| QuantizeError::TooWide { linear: kind.stem(self.layer) })?;
+        self.note(kind, made);
+        Ok(())
+    }
+
+    /// Linears with the same input share its Hessian.
+    fn gptq(&mut self, calibration: &mut Calibration<'_>) -> Result<(), QuantizeError> {
+        use LinearKind::{FcIn, FcOut, OutProj, QkvProj};
+        let device = self.device.device();
+        let mut layer =
+            Layer::load(self.checkpoint, self.config, self.layer, calibration.positions, device)?;
+        let mut normed = self.hessian(QkvProj)?;
+        calibration.add_normed(&layer, &mut normed)?;
+        let factor = self.factor(QkvProj, normed)?;
+        let qkv_proj = self.rounded(QkvProj, &factor)?;
+        let fc_in = self.rounded(FcIn, &factor)?;
+        drop(factor);
+        let [mut attended, mut activated] = [self.hessian(OutProj)?, self.hessian(FcOut)?];
+        calibration.add_branches(&mut layer, [&qkv_proj, &fc_in], [&mut attended, &mut activated])?;
+        let factor = self.factor(OutProj, attended)?;
+        let out_proj = self.rounded(OutProj, &factor)?;
+        let factor = self.factor(FcOut, activated)?;
+        let fc_out = self.rounded(FcOut, &factor)?;
+        drop(factor);
+        if self.layer + 1 < self.config.num_layers {
+            calibration.advance(&mut layer, &Weights { qkv_proj, fc_in, out_proj, fc_out })?;
         }
         Ok(())
     }
 
-    /// The Hessian of each input of a stage, where there is calibration.
-    fn hessians(
-        &mut self,
-        layer: usize,
-        stage: &[&[LinearKind]],
-    ) -> Result<Vec<Option<Hessian>>, QuantizeError> {
-        if self.hidden.is_empty() {
-            return Ok(stage.iter().map(|_| None).collect());
-        }
-        let new = |same_input: &&[LinearKind]| Hessian::new(same_input[0].extents(self.config).0);
-        let mut hessians: Vec<Hessian> = stage.iter().map(new).collect();
-        self.pass(layer, false, &mut |found, inputs| {
-            if let Some(at) = stage.iter().position(|same_input| same_input[0] == found) {
-                hessians[at].add(inputs);
-            }
-        })?;
-        Ok(hessians.into_iter().map(Some).collect())
+    fn hessian(&self, kind: LinearKind) -> Result<Hessian, QuantizeError> {
+        let inputs = kind.extents(self.config).0;
+        let block = self.layout(kind).block(inputs);
+        let width = (PANEL / block).max(1) * block; // panels hold whole blocks
+        Hessian::new(inputs, width, self.device.device()).map_err(|source| self.failed(source))
     }
 
-    fn factor(&self, layer: usize, kind: LinearKind, hessian: Hessian) -> Result<Factor, QuantizeError> {
+    fn factor(&self, kind: LinearKind, hessian: Hessian) -> Result<Factor, QuantizeError> {
         let (act_order, dampening) = match self.options.method {
             Method::Gptq { act_order, dampening, .. } => (act_order, dampening),
             Method::Nearest => (false, 0.0),
         };
-        let refused = || QuantizeError::NotPositive { linear: kind.stem(layer), dampening };
-        Factor::new(hessian, act_order, dampening).ok_or_else(refused)
+        let refused = || QuantizeError::NotPositive { linear: kind.stem(self.layer), dampening };
+        let factor = Factor::new(hessian, act_order, dampening).map_err(|source| self.failed(source))?;
+        factor.ok_or_else(refused)
     }
 
-    /// Runs every sample through the layer as it is by now; `keep` makes its output the next layer's input.
-    fn pass(
-        &mut self,
-        layer: usize,
-        keep: bool,
-        see: &mut dyn FnMut(LinearKind, &[f32]),
-    ) -> Result<(), QuantizeError> {
-        if self.hidden.is_empty() {
-            return Ok(());
-        }
-        let block = Layer::load(&self.source, self.config, layer, self.positions)?;
-        for States { values, start_pos } in &mut self.hidden {
-            if (self.interrupted)() {
-                return Err(QuantizeError::Interrupted);
-            }
-            let entering = if keep { std::mem::take(values) } else { values.clone() };
-            let leaving = block.forward(entering, *start_pos, see)?;
-            if keep {
-                *values = leaving;
-            }
-        }
-        Ok(())
+    /// Rounds a layer, and returns what it has become, `[inputs, outputs]`.
+    fn rounded(&mut self, kind: LinearKind, factor: &Factor) -> Result<Tensor, QuantizeError> {
+        let (weight, layout) = (self.weight(kind)?, self.layout(kind));
+        let rounded = gptq(weight, factor, layout).map_err(|source| self.failed(source))?;
+        let (made, weight) =
+            rounded.ok_or_else(|| QuantizeError::TooWide { linear: kind.stem(self.layer) })?;
+        self.note(kind, made);
+        Ok(weight)
     }
 
-    fn quantize_linear(
-        &self,
-        kind: LinearKind,
-        stem: &str,
-        factor: Option<&Factor>,
-    ) -> Result<Packed, QuantizeError> {
+    fn note(&mut self, kind: LinearKind, made: Quantized) {
+        let linear = kind.stem(self.layer);
+        let (weight_error, output_error) = (made.weight_error, made.output_error);
+        self.made.insert(linear.clone(), made);
+        (self.report)(LinearReport { linear, weight_error, output_error });
+    }
+
+    /// The weights as they were, `[outputs, inputs]` row-major.
+    fn weight(&self, kind: LinearKind) -> Result<Vec<f32>, QuantizeError> {
+        if (self.interrupted)() {
+            return Err(QuantizeError::Interrupted);
+        }
         let (inputs, outputs, _) = kind.extents(self.config);
-        let weight = self.source.base.tensor(&format!("{stem}.weight"))?;
+        let weight = self.checkpoint.tensor(&(kind.stem(self.layer) + ".weight"))?;
         let wide = weight.expect_shape(&[outputs, inputs])?.to_f32()?;
-        self.source.base.release(&weight.name);
-        let layout = Layout { bits: self.options.bits.bits() as u32, group_size: self.group_size(kind) };
-        let refused = || QuantizeError::TooWide { linear: stem.to_owned() };
-        quantize_linear(&wide, inputs, factor, layout).ok_or_else(refused)
+        self.checkpoint.release(&weight.name);
+        Ok(wide)
     }
 
-    fn group_size(&self, kind: LinearKind) -> usize {
+    fn layout(&self, kind: LinearKind) -> Layout {
         let inputs = kind.extents(self.config).0;
-        self.options.group_size.map_or(inputs, |size| size.min(inputs))
+        let group_size = self.options.group_size.map_or(inputs, |size| size.min(inputs));
+        Layout { bits: self.options.bits.bits() as u32, group_size }
     }
 
-    /// The bytes of a tensor that this layer's quantisation made.
-    fn made(&self, name: &str) -> Option<Vec<u8>> {
-        let (stem, tail) = name.rsplit_once('.')?;
-        let (_, packed) = self.source.made.get(stem)?;
-        Some(match tail {
-            "qweight" => packed.qweight.clone(),
-            "qzeros" => packed.qzeros.clone(),
-            "scales" => packed.scales.clone(),
-            "g_idx" => packed.g_idx.iter().flat_map(|group| group.to_le_bytes()).collect(),
-            _ => return None,
-        })
+    fn failed(&self, source: KernelError) -> QuantizeError {
+        QuantizeError::Kernel { layer: self.layer, source }
+    }
+
+    /// Says so where a card is full.
+    fn explained(&self, error: QuantizeError) -> QuantizeError {
+        let full = match &error {
+            QuantizeError::Kernel { source, .. } | QuantizeError::Model(ModelError::Kernel { source, .. }) => {
+                self.device.out_of_memory(source)
+            }
+            _ => None,
+        };
+        match full {
+            None => error,
+            Some((free, total)) => {
+                QuantizeError::OutOfMemory { layer: self.layer, device: self.device.spec(), free, total }
+            }
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::{cell::Cell, fs, path::Path};
 use moss_checkpoint::{Checkpoint, Container, LinearTensors};
 use moss_kernels::GptqBits;
 use moss_quantize::{
-    ConvertOptions, Method, QuantizeError, QuantizeEvent, QuantizeOptions, Sample, convert, quantize,
+    ConvertOptions, DeviceSpec, Method, QuantizeError, QuantizeEvent, QuantizeOptions, Sample, convert, quantize,
 };
 use support::{fixture, logits};
 
@@ -19,6 +19,7 @@ fn nearest(bits: GptqBits) -> QuantizeOptions {
         bits,
         group_size: Some(32),
         method: Method::Nearest,
+        device: DeviceSpec::Cpu,
         container: Container::Safetensors,
         max_shard_bytes: u64::MAX,
     }

@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use moss::{
     kernels::GptqBits,
     quantize::{
-        LinearReport, Method, Perplexity, QuantizeOptions, Sample, built_in_samples, perplexity, quantize,
+        DeviceSpec, LinearReport, Method, Perplexity, QuantizeOptions, Sample, built_in_samples, perplexity, quantize,
         read_samples,
     },
 };
@@ -31,8 +31,8 @@ enum MethodArg {
 
 /// Quantise the linear layers of an fp16 checkpoint, in the published layout
 ///
-/// GPTQ runs calibration text through the network layer by layer, on the CPU. Prints the error of every layer, and the perplexity before
-/// and after on texts that were kept out of calibration.
+/// GPTQ runs calibration text through the network layer by layer, on the first device of `--gpu`. Prints the error of every layer, and the
+/// perplexity before and after on texts that were kept out of calibration.
 #[derive(Debug, Args)]
 pub(crate) struct QuantizeArgs {
     /// The checkpoint: a folder, a hub id or a short name
@@ -101,6 +101,7 @@ pub(crate) fn run(args: &QuantizeArgs, cli: &Cli, printer: &Printer) -> anyhow::
             bits: args.bits,
             group_size: usize::try_from(args.group_size).ok(),
             method,
+            device: open::devices(&cli.model)?.first().copied().unwrap_or(DeviceSpec::Cpu),
             container: args.container.into(),
             max_shard_bytes: match args.container {
                 ContainerArg::Bin => u64::MAX, // the published ones are one file, whatever its size

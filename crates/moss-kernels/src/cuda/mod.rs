@@ -26,6 +26,7 @@ mod repack;
 mod reserved;
 mod rig;
 mod sample_cut;
+mod tensors;
 pub mod timing;
 mod upload;
 mod weights;

@@ -43,6 +43,16 @@ impl RopeTable {
         Ok(Self { sin, cos, pairs: rotary_dim / 2 })
     }
 
+    /// Sines, `[context_length, rotary_dim / 2]` row-major.
+    pub fn sin(&self) -> &[f32] {
+        &self.sin
+    }
+
+    /// Cosines, likewise.
+    pub fn cos(&self) -> &[f32] {
+        &self.cos
+    }
+
     /// Positions there are angles for.
     fn positions(&self) -> usize {
         self.sin.len().checked_div(self.pairs).unwrap_or(usize::MAX)

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 use moss_kernels::KernelError;
 
 use crate::{
@@ -36,6 +36,14 @@ impl OpenGpu {
     }
 
     pub(crate) fn card(&self) -> Card {
+        match *self {}
+    }
+
+    pub(crate) fn tensors(&self) -> Device {
+        match *self {}
+    }
+
+    pub(crate) fn out_of_memory(&self, _error: &KernelError) -> Option<(u64, u64)> {
         match *self {}
     }
 }

@@ -76,6 +76,15 @@ impl OpenGpu {
         let kind = CardKind::Gpu { ordinal: info.ordinal };
         Card { name: info.name.clone(), kind, free: self.free, bandwidth: info.bandwidth() }
     }
+
+    pub(crate) fn tensors(&self) -> Device {
+        self.gpu.tensors()
+    }
+
+    /// Where `error` says that the card is full: bytes that were free at first, and bytes in all.
+    pub(crate) fn out_of_memory(&self, error: &KernelError) -> Option<(u64, u64)> {
+        Gpu::is_out_of_memory(error).then(|| (self.free, self.gpu.info().total_memory))
+    }
 }
 
 const _: () = assert!(HEAD_ROWS == FEW_ROWS && PANEL_VALUES == moss_kernels::cuda::PANEL_VALUES);

@@ -1,0 +1,139 @@
+//! The hidden states of the calibration texts on their way through the network.
+
+use candle_core::{Device, Tensor};
+use moss_kernels::KernelError;
+use moss_model::{Layer, MossConfig, SequenceSpan, WeightSource, embed};
+
+use crate::{QuantizeError, Sample, factor::to_host, hessian::Hessian};
+
+/// Rows of a batch at most, unless one text has more: enough for a card, and some hundred megabytes of activations.
+const ROWS: usize = 2048;
+
+/// The calibration texts as the next layer sees them.
+pub(crate) struct Calibration<'a> {
+    batches: Vec<Batch>,
+    /// Of the longest text.
+    pub(crate) positions: usize,
+    /// The layer that they enter.
+    layer: usize,
+    hidden_size: usize,
+    interrupted: &'a dyn Fn() -> bool,
+}
+
+/// Texts that run together.
+struct Batch {
+    /// `[rows, hidden_size]`; on the host, whatever the device, which many texts would fill.
+    hidden: Vec<f32>,
+    /// Texts from where they differ from the text before. What they share, as a common instruction, is run and counts once, since the
+    /// hundredth copy would only drown what differs.
+    spans: Vec<SequenceSpan>,
+}
+
+/// The linear layers of a quantised block, `[inputs, outputs]` f32.
+pub(crate) struct Weights {
+    pub(crate) qkv_proj: Tensor,
+    pub(crate) fc_in: Tensor,
+    pub(crate) out_proj: Tensor,
+    pub(crate) fc_out: Tensor,
+}
+
+impl<'a> Calibration<'a> {
+    /// What enters layer 0.
+    pub(crate) fn embed(
+        source: &dyn WeightSource,
+        config: &MossConfig,
+        samples: &[Sample],
+        interrupted: &'a dyn Fn() -> bool,
+    ) -> Result<Self, QuantizeError> {
+        let (mut batches, mut positions, mut before): (Vec<Batch>, _, &[u32]) = (vec![], 0, &[]);
+        for ids in samples.iter().flat_map(|sample| sample.ids.chunks(config.context_length)) {
+            let start_pos = ids.iter().zip(before).take_while(|(id, before)| id == before).count();
+            if start_pos == ids.len() {
+                continue;
+            }
+            before = ids;
+            positions = positions.max(ids.len());
+            let span = SequenceSpan { rows: ids.len() - start_pos, start_pos };
+            let hidden = embed(source, &ids[start_pos..])?;
+            match batches.last_mut() {
+                Some(batch) if batch.rows() + span.rows <= ROWS => {
+                    batch.hidden.extend(hidden);
+                    batch.spans.push(span);
+                }
+                _ => batches.push(Batch { hidden, spans: vec![span] }),
+            }
+        }
+        match batches.is_empty() {
+            true => Err(QuantizeError::NoSamples { what: "the calibration texts" }),
+            false => {
+                let hidden_size = config.hidden_size;
+                Ok(Self { batches, positions, layer: 0, hidden_size, interrupted })
+            }
+        }
+    }
+
+    /// Tokens that count.
+    pub(crate) fn tokens(&self) -> usize {
+        self.batches.iter().map(Batch::rows).sum()
+    }
+
+    /// Adds up the inputs of `qkv_proj` and `fc_in`.
+    pub(crate) fn add_normed(&self, layer: &Layer, hessian: &mut Hessian) -> Result<(), QuantizeError> {
+        for batch in &self.batches {
+            let h = layer.normed(&self.entering(batch, layer.device())?)?;
+            hessian.add(&h).map_err(|source| self.failed(source))?;
+        }
+        Ok(())
+    }
+
+    /// Adds up the inputs of `out_proj` and of `fc_out`, as the quantised `qkv_proj` and `fc_in` give them.
+    pub(crate) fn add_branches(
+        &self,
+        layer: &mut Layer,
+        [qkv_proj, fc_in]: [&Tensor; 2],
+        [attended, activated]: [&mut Hessian; 2],
+    ) -> Result<(), QuantizeError> {
+        for batch in &self.batches {
+            let h = layer.normed(&self.entering(batch, layer.device())?)?;
+            let gathered = layer.attended(&h, qkv_proj, &batch.spans)?;
+            attended.add(&gathered).map_err(|source| self.failed(source))?;
+            let inner = layer.activated(&h, fc_in)?;
+            activated.add(&inner).map_err(|source| self.failed(source))?;
+        }
+        Ok(())
+    }
+
+    /// Makes what leaves the quantised layer the next one's input.
+    pub(crate) fn advance(&mut self, layer: &mut Layer, weights: &Weights) -> Result<(), QuantizeError> {
+        for at in 0..self.batches.len() {
+            let x = self.entering(&self.batches[at], layer.device())?;
+            let batch = &mut self.batches[at];
+            let h = layer.normed(&x)?;
+            let attended = layer.attended(&h, &weights.qkv_proj, &batch.spans)?;
+            let activated = layer.activated(&h, &weights.fc_in)?;
+            let x = layer.added(&x, (&attended, &weights.out_proj), (&activated, &weights.fc_out))?;
+            batch.hidden = to_host(&x).map_err(|source| QuantizeError::Kernel { layer: self.layer, source })?;
+        }
+        self.layer += 1;
+        Ok(())
+    }
+
+    /// A batch on the device, `[rows, hidden_size]`.
+    fn entering(&self, batch: &Batch, device: &Device) -> Result<Tensor, QuantizeError> {
+        if (self.interrupted)() {
+            return Err(QuantizeError::Interrupted);
+        }
+        let extents = (batch.rows(), self.hidden_size);
+        Tensor::from_slice(&batch.hidden, extents, device).map_err(|error| self.failed(error.into()))
+    }
+
+    fn failed(&self, source: KernelError) -> QuantizeError {
+        QuantizeError::Kernel { layer: self.layer, source }
+    }
+}
+
+impl Batch {
+    fn rows(&self) -> usize {
+        self.spans.iter().map(|span| span.rows).sum()
+    }
+}
