@@ -119,12 +119,12 @@ impl Run<'_> {
     }
 }
 
-fn made_up_ids(model: &Moss, count: usize) -> Vec<u32> {
+pub(super) fn made_up_ids(model: &Moss, count: usize) -> Vec<u32> {
     let vocab = model.config().vocab_size.min(100_000) as u32;
     (0..count as u32).map(|i| i.wrapping_mul(2_654_435_761) % vocab).collect()
 }
 
-fn median(mut times: Vec<f64>) -> anyhow::Result<f64> {
+pub(super) fn median(mut times: Vec<f64>) -> anyhow::Result<f64> {
     times.sort_by(f64::total_cmp);
     times.get(times.len() / 2).copied().context("nothing was measured")
 }

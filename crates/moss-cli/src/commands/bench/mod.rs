@@ -1,5 +1,6 @@
 //! `bench`: how fast this machine runs a model, against what its memory could give.
 
+mod clients;
 mod kernels;
 mod loading;
 mod measure;
@@ -25,6 +26,7 @@ use crate::{
     progress,
 };
 
+use clients::{cache_positions, serve};
 use loading::Loading;
 use measure::Run;
 use report::Report;
@@ -50,6 +52,9 @@ pub(crate) struct BenchArgs {
     /// Time each kernel of one GPU by itself, with made-up weights: at the context, and for the prompt, of --prompt [default: 512]
     #[arg(long)]
     kernels: bool,
+    /// Then let so many conversations ask at the same time, each with the first prompt [default prompt: 128]
+    #[arg(long, value_name = "N[,N…]", value_delimiter = ',', value_parser = at_least::<1>, conflicts_with = "kernels")]
+    clients: Vec<usize>,
     /// Draw when each stage works, for the last prompt and a token after it
     #[arg(long, conflicts_with = "kernels")]
     timeline: bool,
@@ -70,6 +75,7 @@ pub(crate) fn run(args: &BenchArgs, cli: &Cli, printer: &Printer) -> anyhow::Res
     let on_gpu = open::any_gpu(&open::devices(&cli.model)?);
     let prompts = match (args.prompt.is_empty(), on_gpu) {
         (false, _) => args.prompt.clone(),
+        _ if !args.clients.is_empty() => vec![128],
         (true, true) => vec![64, 512, 1900],
         (true, false) => vec![512],
     };
@@ -78,11 +84,13 @@ pub(crate) fn run(args: &BenchArgs, cli: &Cli, printer: &Printer) -> anyhow::Res
     let pool = open::pool(&cli.model)?;
     let report = pool.install(|| -> anyhow::Result<_> {
         let mut loading = Loading::start();
-        let longest = prompts.iter().max().copied().unwrap_or(1);
-        let (name, mut model) = load(args, (longest, new), cli, printer, &mut loading)?;
+        let (first, longest) =
+            (prompts.first().copied().unwrap_or(1), prompts.iter().max().copied().unwrap_or(1));
+        let together = cache_positions(args.clients.iter().max().copied().unwrap_or(0), first + new);
+        let (name, mut model) = load(args, (longest, new), together, cli, printer, &mut loading)?;
         loading.finish();
         let bandwidth = model.memory_bandwidth()?;
-        let mut run = Run { model: &mut model, sampler: Sampler::new(sampling)?, on_gpu };
+        let mut run = Run { model: &mut model, sampler: Sampler::new(sampling.clone())?, on_gpu };
         let measured =
             prompts.iter().map(|prompt| run.measure(*prompt, new)).collect::<anyhow::Result<_>>()?;
         let timelines = match (args.timeline, prompts.last()) {
@@ -91,7 +99,12 @@ pub(crate) fn run(args: &BenchArgs, cli: &Cli, printer: &Printer) -> anyhow::Res
         };
         let stages = model.stages()?; // before the next measurement takes memory
         let upload = model.upload_bandwidth().ok().flatten(); // a full card has no room for it
+        let served = match args.clients.is_empty() {
+            true => Vec::new(),
+            false => serve(model, &args.clients, (first, new), &sampling, pool.current_num_threads())?,
+        };
         Ok(Report {
+            served,
             name,
             upload,
             threads: pool.current_num_threads(),
@@ -110,12 +123,13 @@ pub(crate) fn run(args: &BenchArgs, cli: &Cli, printer: &Printer) -> anyhow::Res
 fn load(
     args: &BenchArgs,
     (prompt, new): (usize, usize),
+    together: usize,
     cli: &Cli,
     printer: &Printer,
     loading: &mut Loading,
 ) -> anyhow::Result<(String, Moss)> {
     let positions = prompt.saturating_add(new);
-    let options = open::load_options(&cli.model, positions)?;
+    let options = open::load_options(&cli.model, positions.max(together))?;
     let fits = |config: &MossConfig| match positions <= config.context_length {
         true => Ok(()),
         false => Err(Advised {

@@ -6,7 +6,7 @@ use moss::{
 };
 use serde_json::{Value, json};
 
-use super::{loading::Loading, measure::Measured, timeline::Timeline};
+use super::{clients::Served, loading::Loading, measure::Measured, timeline::Timeline};
 use crate::progress::size;
 
 pub(super) struct Report {
@@ -18,6 +18,8 @@ pub(super) struct Report {
     /// Bytes a second, measured in this run.
     pub(super) bandwidth: f64,
     pub(super) measured: Vec<Measured>,
+    /// What several clients got at once.
+    pub(super) served: Vec<Served>,
     pub(super) timelines: Vec<Timeline>,
     pub(super) stages: Vec<StageInfo>,
 }
@@ -60,6 +62,7 @@ impl Report {
                 rate / self.bandwidth,
             );
         }
+        text += &self.served.iter().map(Served::text).collect::<String>();
         text + &self.timelines.iter().map(Timeline::text).collect::<String>()
     }
 
@@ -85,6 +88,7 @@ impl Report {
             "card_weights_s": self.loading.of_cards().map(|(seconds, _)| seconds),
             "card_weights_bytes_per_s": self.loading.of_cards().map(|(_, rate)| rate), "upload_bandwidth": self.upload,
             "bandwidth": self.bandwidth, "contexts": contexts.collect::<Vec<_>>(), "stages": stages.collect::<Vec<_>>(),
+            "clients": self.served.iter().map(Served::json).collect::<Vec<_>>(),
             "timelines": self.timelines.iter().map(Timeline::json).collect::<Vec<_>>(),
         })
     }
