@@ -18,8 +18,7 @@ struct CopyRunsArgs {
 constexpr u32 THREADS = 256, EACH = 4;
 
 extern "C" __global__ void __launch_bounds__(THREADS) copy_runs(const __grid_constant__ CopyRunsArgs a) {
-    let_next_start();
-    wait_for_previous();
+    wait_for_previous();   // the next one waits for this whole grid
     const CopyRun run = a.runs[blockIdx.y];
     const u64 first = u64(blockIdx.x) * THREADS * EACH + threadIdx.x;
     u32 words[EACH];   // all under way before the first is stored

@@ -48,6 +48,7 @@ __device__ __forceinline__ bool is_finite(float v) { return (__float_as_uint(v) 
 
 // Programmatic dependent launch (sm_90): a kernel may start while the one before it ends. Everything that the one before
 // wrote may be read, and what it reads written, only after `wait_for_previous`: every kernel calls it, whatever precedes it today.
+// What may be read sooner: what copy_runs brought, since nothing behind it starts before it is over.
 __device__ __forceinline__ void wait_for_previous() {
 #if __CUDA_ARCH__ >= 900
     asm volatile("griddepcontrol.wait;" ::: "memory");

@@ -35,7 +35,7 @@ impl<'a> CopyRun<'a> {
 }
 
 impl Gpu {
-    /// Starts up to four copies. Can be recorded, where their host memory can.
+    /// Starts up to four copies, and has what comes next wait for them. Can be recorded, where their host memory can.
     ///
     /// # Errors
     /// [`KernelError::Argument`] for more; [`KernelError::Driver`].
@@ -49,6 +49,7 @@ impl Gpu {
         // SAFETY: the only argument is `CopyRunsArgs`, as in kernels/copy_runs.cu; `Pinned` checked both ends of every run, page-locked
         // memory has one address for host and cards, and the host waits for `Uses` before it touches the memory again.
         unsafe { self.launch(Kernel::CopyRuns, Geometry { grid, block: 256 }, params![args]) }?;
+        self.kernels.settle(); // attention, for one, reads positions and tables before it waits
         runs.iter().try_for_each(|run| run.uses.used(OP))
     }
 }

@@ -1,6 +1,13 @@
 //! The registry of kernels, and the one way to launch them.
 
-use std::{collections::HashMap, ffi::c_void, sync::Arc};
+use std::{
+    collections::HashMap,
+    ffi::c_void,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use candle_core::cuda_backend::cudarc::{
     driver::{
@@ -72,6 +79,8 @@ pub(super) struct Kernels {
     functions: HashMap<Kernel, CudaFunction>,
     /// Whether a kernel may start while the one before it ends.
     overlap: bool,
+    /// Not the next one, though: see [`Kernels::settle`].
+    settles: AtomicBool,
 }
 
 /// The driver that captures overlapping launches into graphs.
@@ -95,7 +104,14 @@ impl Kernels {
         let mut driver = 0;
         // SAFETY: the pointer is to a local that outlives the call.
         unsafe { sys::cuDriverGetVersion(&mut driver) }.result().during("ask for the driver's version")?;
-        Ok(Self { functions, overlap: code == GpuCode::Machine(90) && driver >= OVERLAP_DRIVER })
+        let overlap = code == GpuCode::Machine(90) && driver >= OVERLAP_DRIVER;
+        Ok(Self { functions, overlap, settles: AtomicBool::new(false) })
+    }
+
+    /// Has the next kernel start only once the last one is over, so that those after it may read what that one wrote before they have
+    /// waited for anything.
+    pub(super) fn settle(&self) {
+        self.settles.store(true, Ordering::Relaxed);
     }
 }
 
@@ -127,6 +143,7 @@ impl Gpu {
             code: 0,
             message: "this binary has no such kernel: its build is incomplete".into(),
         })?;
+        let overlap = self.kernels.overlap && !self.kernels.settles.swap(false, Ordering::Relaxed);
         let mut attribute = sys::CUlaunchAttribute {
             id: CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
             pad: [0; 4],
@@ -142,7 +159,7 @@ impl Gpu {
             sharedMemBytes: kernel.shared_memory(),
             hStream: self.stream.cu_stream(),
             attrs: &raw mut attribute,
-            numAttrs: u32::from(self.kernels.overlap),
+            numAttrs: u32::from(overlap),
         };
         self.stream.context().bind_to_thread().during(kernel.name())?;
         // SAFETY: the caller's promise; config, attribute and params are locals that outlive the call, which copies them.

@@ -61,14 +61,15 @@ impl Kernels {
 }
 
 impl Selftest {
-    /// On the CPU, and on every card of `ordinals`; `only` kernels whose name contains it, and nothing else.
+    /// On the CPU, and on every card of `ordinals`, in one stage and in two; `only` kernels whose name contains it, and nothing else.
     pub(super) fn run(cli: &Cli, ordinals: &[usize], only: Option<&str>) -> Self {
         let kernels = |ordinal: &usize| Kernels::run(*ordinal, cli.model.gpu_code, only.unwrap_or_default());
         let kernels = ordinals.iter().map(kernels).collect();
         let mut devices = Vec::new();
         if only.is_none() {
             devices.push("cpu".to_owned());
-            devices.extend(ordinals.iter().map(usize::to_string));
+            // On two stages, too: they hand over to each other, on one card as between two.
+            devices.extend(ordinals.iter().flat_map(|card| [format!("{card}"), format!("{card},{card}")]));
         }
         let mut transcripts = Vec::new();
         for device in devices {
