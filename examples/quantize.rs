@@ -9,8 +9,8 @@ use moss::{
     kernels::GptqBits,
     model::LanguageModel,
     quantize::{
-        Container, DeviceSpec, Method, QuantizeEvent, QuantizeOptions, Windows, agreement, built_in_samples, quantize,
-        read_samples,
+        Container, DeviceSpec, Method, QuantizeEvent, QuantizeOptions, Windows, agreement, built_in_samples,
+        quantize, read_samples,
     },
 };
 

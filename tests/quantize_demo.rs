@@ -9,7 +9,8 @@ use moss::{
     model::LanguageModel,
     open_engine,
     quantize::{
-        Agreement, Container, DeviceSpec, Method, QuantizeOptions, Sample, Windows, agreement, built_in_samples, quantize,
+        Agreement, Container, DeviceSpec, Method, QuantizeOptions, Sample, Windows, agreement,
+        built_in_samples, quantize,
     },
     text::SavedTurn,
 };

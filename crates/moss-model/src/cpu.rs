@@ -114,9 +114,11 @@ impl CpuStage {
                 return Err(ModelError::Interrupted);
             }
             let _span = tracing::trace_span!("block", layer, rows = pass.len()).entered();
-            x = block
-                .forward(&x, &self.rope, &rows)
-                .map_err(|source| ModelError::Kernel { layer, op: "block", source })?;
+            x = block.forward(&x, &self.rope, &rows).map_err(|source| ModelError::Kernel {
+                layer,
+                op: "block",
+                source,
+            })?;
             check_finite(pass, &x, layer, |row| row)?;
             tap.show(HiddenPoint::Block(layer), &x)?;
         }

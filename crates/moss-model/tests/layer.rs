@@ -50,9 +50,9 @@ fn layers_run_one_by_one_give_what_the_whole_network_gives() {
             let mut one = Layer::load(&checkpoint, &config, layer, ids.len(), device.device()).unwrap();
             let weight = |kind| widened(&checkpoint, &config, layer, kind);
             // Fifty rows as two sequences, the second of which goes on behind the first twenty positions of the first.
-            let again = Tensor::cat(&[&x.narrow(0, 0, 33).unwrap(), &x.narrow(0, 20, 30).unwrap()], 0).unwrap();
-            let spans =
-                [SequenceSpan { rows: 33, start_pos: 0 }, SequenceSpan { rows: 30, start_pos: 20 }];
+            let again =
+                Tensor::cat(&[&x.narrow(0, 0, 33).unwrap(), &x.narrow(0, 20, 30).unwrap()], 0).unwrap();
+            let spans = [SequenceSpan { rows: 33, start_pos: 0 }, SequenceSpan { rows: 30, start_pos: 20 }];
             let h = one.normed(&again).unwrap();
             let attended = one.attended(&h, &weight(LinearKind::QkvProj), &spans).unwrap();
             let activated = one.activated(&h, &weight(LinearKind::FcIn)).unwrap();

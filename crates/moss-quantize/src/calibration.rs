@@ -112,7 +112,8 @@ impl<'a> Calibration<'a> {
             let attended = layer.attended(&h, &weights.qkv_proj, &batch.spans)?;
             let activated = layer.activated(&h, &weights.fc_in)?;
             let x = layer.added(&x, (&attended, &weights.out_proj), (&activated, &weights.fc_out))?;
-            batch.hidden = to_host(&x).map_err(|source| QuantizeError::Kernel { layer: self.layer, source })?;
+            batch.hidden =
+                to_host(&x).map_err(|source| QuantizeError::Kernel { layer: self.layer, source })?;
         }
         self.layer += 1;
         Ok(())

@@ -142,8 +142,16 @@ pub fn quantize(
             reports.push(report);
         };
         let (checkpoint, config, device) = (&checkpoint, &config, &device);
-        let mut work =
-            LayerWork { layer, checkpoint, config, options, device, interrupted, report: &mut report, made: HashMap::new() };
+        let mut work = LayerWork {
+            layer,
+            checkpoint,
+            config,
+            options,
+            device,
+            interrupted,
+            report: &mut report,
+            made: HashMap::new(),
+        };
         work.run(calibration.as_mut())?;
         let made = work.made;
         for tensor in tensors {
@@ -218,8 +226,7 @@ impl LayerWork<'_> {
     fn gptq(&mut self, calibration: &mut Calibration<'_>) -> Result<(), QuantizeError> {
         use LinearKind::{FcIn, FcOut, OutProj, QkvProj};
         let device = self.device.device();
-        let mut layer =
-            Layer::load(self.checkpoint, self.config, self.layer, calibration.positions, device)?;
+        let mut layer = Layer::load(self.checkpoint, self.config, self.layer, calibration.positions, device)?;
         let mut normed = self.hessian(QkvProj)?;
         calibration.add_normed(&layer, &mut normed)?;
         let factor = self.factor(QkvProj, normed)?;
@@ -298,9 +305,8 @@ impl LayerWork<'_> {
     /// Says so where a card is full.
     fn explained(&self, error: QuantizeError) -> QuantizeError {
         let full = match &error {
-            QuantizeError::Kernel { source, .. } | QuantizeError::Model(ModelError::Kernel { source, .. }) => {
-                self.device.out_of_memory(source)
-            }
+            QuantizeError::Kernel { source, .. }
+            | QuantizeError::Model(ModelError::Kernel { source, .. }) => self.device.out_of_memory(source),
             _ => None,
         };
         match full {

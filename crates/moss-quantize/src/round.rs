@@ -85,12 +85,7 @@ impl Rounded {
     }
 
     /// The published tensors, once every block is rounded. `place` says where each input was in the order.
-    pub(crate) fn packed(
-        &self,
-        place: &[usize],
-        weight_error: f64,
-        output_error: Option<f64>,
-    ) -> Quantized {
+    pub(crate) fn packed(&self, place: &[usize], weight_error: f64, output_error: Option<f64>) -> Quantized {
         let (bits, outputs) = (self.layout.bits, self.outputs);
         let fields = |input: usize| &self.fields[place[input] * outputs..][..outputs];
         // Stored less one.

@@ -8,7 +8,8 @@ use std::{cell::Cell, fs, path::Path};
 use moss_checkpoint::{Checkpoint, Container, LinearTensors};
 use moss_kernels::GptqBits;
 use moss_quantize::{
-    ConvertOptions, DeviceSpec, Method, QuantizeError, QuantizeEvent, QuantizeOptions, Sample, convert, quantize,
+    ConvertOptions, DeviceSpec, Method, QuantizeError, QuantizeEvent, QuantizeOptions, Sample, convert,
+    quantize,
 };
 use support::{fixture, logits};
 

@@ -9,8 +9,8 @@ use clap::{Args, ValueEnum};
 use moss::{
     kernels::GptqBits,
     quantize::{
-        DeviceSpec, LinearReport, Method, Perplexity, QuantizeOptions, Sample, built_in_samples, perplexity, quantize,
-        read_samples,
+        DeviceSpec, LinearReport, Method, Perplexity, QuantizeOptions, Sample, built_in_samples, perplexity,
+        quantize, read_samples,
     },
 };
 use serde_json::json;
