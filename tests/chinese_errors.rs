@@ -1,4 +1,5 @@
 //! Every error that a library can give has a Chinese text with the same data, and every word that it is made with.
+#![allow(clippy::unwrap_used)]
 
 use std::{
     collections::HashSet, error::Error, fs, io, mem::discriminant, path::Path, sync::Arc, time::Duration,

@@ -8,9 +8,17 @@ const CLOSING: &str = "，。；：、！？）】」』》”’…—,.;:!?)]}
 /// Punctuation that no line ends with.
 const OPENING: &str = "（【「『《“‘([{<";
 
+/// Text in lines as wide as the terminal, `most` places at most; of that width where there is no terminal.
+pub(crate) fn to_terminal(text: &str, most: usize) -> String {
+    let terminal = terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
+    let width = terminal.filter(|width| *width > 0).map_or(most, |width| width.min(most));
+    let lines: Vec<_> = text.split('\n').map(|line| fold(line, width)).collect();
+    lines.join("\n")
+}
+
 /// The line in pieces of `width` places, the further ones below the text of the first: behind the gap of a table, or at the margin.
 /// Escapes of colours take no place. What cannot be broken sticks out.
-pub(crate) fn fold(line: &str, width: usize) -> String {
+fn fold(line: &str, width: usize) -> String {
     let margin = line.len() - line.trim_start().len();
     let gap = line[margin..].find("  ").map_or(margin, |gap| margin + gap);
     let text = line.len() - line[gap..].trim_start().len();
@@ -60,6 +68,7 @@ fn places(text: &str) -> usize {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

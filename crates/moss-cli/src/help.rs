@@ -8,7 +8,7 @@ use std::{
 
 use clap::{Arg, Command, CommandFactory, ValueEnum};
 
-use crate::{args::Cli, fold::fold, messages::Language, printer::Surroundings};
+use crate::{args::Cli, fold::to_terminal, messages::Language, printer::Surroundings};
 
 /// A line each: what is meant (`COMMAND --flag`, `COMMAND PLACE`, `--flag VALUE`, `=` for the program), its text, and more for `--help`.
 const CHINESE: &str = include_str!("help_zh.txt");
@@ -97,8 +97,7 @@ pub(crate) fn told(told: &clap::Error, surroundings: Surroundings) -> String {
     let colors = stdout().is_terminal() && !surroundings.no_color && !surroundings.dumb;
     let text = told.render();
     let text = if colors { text.ansi().to_string() } else { text.to_string() };
-    let width = terminal_size::terminal_size().map_or(MAX_WIDTH, |(width, _)| usize::from(width.0));
-    localized(&text).lines().map(|line| fold(line, width.min(MAX_WIDTH)) + "\n").collect()
+    to_terminal(&localized(&text), MAX_WIDTH)
 }
 
 /// The parser's own words in Chinese, those of values included.
@@ -122,6 +121,7 @@ fn described_values(command: &Command, path: &str) -> Vec<(String, String)> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

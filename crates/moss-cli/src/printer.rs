@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal, Write};
 
 use crate::{
     args::OutputArgs,
-    errors,
+    errors, fold,
     messages::{Language, Message, Words},
 };
 
@@ -139,11 +139,16 @@ impl Printer {
 
     /// The same, in words of the user's language.
     pub(crate) fn failure(&self, what: &str, hint: Option<&str>) {
-        let mut err = io::stderr();
-        let _ = writeln!(err, "{}", self.labelled(("error: ", "错误："), "31", what));
+        let mut text = self.labelled(("error: ", "错误："), "31", what);
         if let Some(hint) = hint {
-            let _ = writeln!(err, "{}", self.labelled(("hint: ", "建议："), "36", hint));
+            text += "\n";
+            text += &self.labelled(("hint: ", "建议："), "36", hint);
         }
+        // A terminal breaks lines anywhere, in Chinese text most often within a name: it has few spaces.
+        if self.language == Language::Zh && io::stderr().is_terminal() {
+            text = fold::to_terminal(&text, usize::MAX);
+        }
+        let _ = writeln!(io::stderr(), "{text}");
     }
 
     fn labelled(&self, (en, zh): (&str, &str), color: &str, text: &str) -> String {

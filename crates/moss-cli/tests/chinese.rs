@@ -13,7 +13,9 @@ fn told(folder: &Path, args: &[&str]) -> (Option<i32>, String) {
     (out.status.code(), text(&out.stderr))
 }
 
-/// Each line with what it says in Chinese and in English.
+/// A line, its status, and what it says in Chinese and in English.
+type Case<'a> = (&'a [&'a str], i32, &'a [&'a str], &'a [&'a str]);
+
 #[test]
 fn errors_are_chinese_with_lang_zh_and_english_without() {
     let folder = tempfile::tempdir().unwrap();
@@ -24,7 +26,7 @@ fn errors_are_chinese_with_lang_zh_and_english_without() {
     let weights = fs::read(fixture("tiny-int4/pytorch_model.bin")).unwrap();
     fs::write(at("cut/pytorch_model.bin"), &weights[..weights.len() / 2]).unwrap();
     fs::write(at("talk.json"), "{\"version\": ").unwrap();
-    let cases: [(&[&str], i32, &[&str], &[&str]); 9] = [
+    let cases: [Case<'_>; 9] = [
         (
             &["--model", "./nowhere"],
             1,

@@ -11,11 +11,9 @@ impl HubError {
     pub fn zh(&self) -> String {
         match self {
             Self::NotFound { name, looked, .. } => {
-                let place = |(path, why): &(std::path::PathBuf, &str)| {
-                    format!("\n  {}（{}）", path.display(), phrase(why))
-                };
-                let places: String = looked.iter().map(place).collect();
-                format!("找不到模型 `{name}`，已查找：{places}")
+                let places = looked.iter();
+                let places = places.map(|(path, why)| format!("\n  {}（{}）", path.display(), phrase(why)));
+                format!("找不到模型 `{name}`，已查找：{}", places.collect::<String>())
             }
             Self::Write { path, .. } => format!("无法将演示模型写入 `{}`", path.display()),
             Self::BadId { id } => format!("`{id}` 不是模型名称，应为“组织/名称”或已发布模型的短名称"),
