@@ -2,6 +2,7 @@
 
 use std::{
     error::Error,
+    net::AddrParseError,
     num::{IntErrorKind, ParseFloatError, ParseIntError},
     process::ExitCode,
 };
@@ -99,11 +100,12 @@ fn reason(source: &(dyn Error + 'static)) -> String {
     if source.is::<ParseFloatError>() {
         return "应为数字".into();
     }
-    let text = errors::text(source, Language::Zh);
-    match text.split_once(" is not in ") {
-        Some((_, range)) => format!("应在 {range} 范围内"),
-        None => text,
+    if source.is::<AddrParseError>() {
+        return "不是有效的 IP 地址".into();
     }
+    let text = errors::text(source, Language::Zh);
+    let range = text.split_once(" is not in ").and_then(|(_, range)| range.split_once("..="));
+    range.map_or(text.clone(), |(least, most)| format!("应为 {least} 至 {most} 的整数"))
 }
 
 /// What may have been meant.
@@ -155,7 +157,8 @@ mod tests {
             ("moss-cli --dtype", "`--dtype <TYPE>` 需要一个值，可选值为 `f32`、`f16`、`bf16`"),
             ("moss-cli --dtype f64", "`--dtype <TYPE>` 的值 `f64` 无效，可选值为 `f32`、`f16`、`bf16`"),
             ("moss-cli genrate", "没有子命令 `genrate`"),
-            ("moss-cli --threads 0", "`--threads <N>` 的值 `0` 无效：应在 1..=1024 范围内"),
+            ("moss-cli --threads 0", "`--threads <N>` 的值 `0` 无效：应为 1 至 1024 的整数"),
+            ("moss-cli serve --host here", "`--host <ADDRESS>` 的值 `here` 无效：不是有效的 IP 地址"),
             ("moss-cli --threads many", "`--threads <N>` 的值 `many` 无效：应为整数，且不能超出允许的范围"),
             ("moss-cli --temperature hot", "`--temperature <T>` 的值 `hot` 无效：应为数字"),
             ("moss-cli --max-time soon", "`--max-time <SECONDS>` 的值 `soon` 无效：应为秒数"),

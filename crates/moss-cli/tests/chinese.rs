@@ -88,7 +88,7 @@ fn errors_are_chinese_with_lang_zh_and_english_without() {
         (
             &["--threads", "0"],
             2,
-            &["错误：`--threads <N>` 的值 `0` 无效：应在 1..=1024 范围内\n"],
+            &["错误：`--threads <N>` 的值 `0` 无效：应为 1 至 1024 的整数\n"],
             &["error: invalid value '0' for '--threads <N>': 0 is not in 1..=1024"],
         ),
         (
