@@ -5,7 +5,11 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use moss::{kernels::GptqBits, model::WeightFormat};
 
-use crate::{commands, messages::Language};
+use crate::{
+    commands,
+    errors::{Failed, OrFail},
+    messages::Language,
+};
 
 /// Chat with MOSS-moon-003 on your own machine
 ///
@@ -197,7 +201,13 @@ pub(crate) struct OutputArgs {
     pub(crate) lang: Option<Language>,
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "expected a number of seconds".to_owned())?;
-    Duration::try_from_secs_f64(seconds).map_err(|_| "expected a number of seconds above 0".to_owned())
+fn seconds(text: &str) -> Result<Duration, Failed> {
+    let seconds: f64 = text.parse().map_err(|_| Failed::new(("expected a number of seconds", "应为秒数")))?;
+    let not_negative = ("expected a number of seconds above 0", "应为大于 0 的秒数");
+    Duration::try_from_secs_f64(seconds).map_err(|_| Failed::new(not_negative))
+}
+
+pub(crate) fn above_zero(text: &str) -> Result<f64, Failed> {
+    let number = text.parse().ok().filter(|number: &f64| *number > 0.0 && number.is_finite());
+    number.or_fail("expected a number above 0", "应为大于 0 的数")
 }

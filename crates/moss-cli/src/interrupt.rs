@@ -2,8 +2,9 @@
 
 use std::sync::{Arc, Mutex};
 
-use anyhow::Context;
 use moss::engine::CancelHandle;
+
+use crate::errors::OrFail;
 
 /// Exit status of a program that Ctrl-C ended: 128 and SIGINT's number, as shells have it.
 pub(crate) const INTERRUPTED: u8 = 130;
@@ -28,7 +29,7 @@ impl Interrupts {
             // Nothing runs, or what runs was told to stop already and the user is out of patience.
             None => std::process::exit(i32::from(INTERRUPTED)),
         })
-        .context("cannot watch for Ctrl-C")?;
+        .or_fail("cannot watch for Ctrl-C", "无法监听 Ctrl-C")?;
         Ok(Self { answering })
     }
 

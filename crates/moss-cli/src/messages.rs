@@ -1,4 +1,4 @@
-//! What the chat says, in both languages. Help texts are in `help`; errors of the libraries are English.
+//! What the chat says, in both languages. Help texts are in `help`, errors in `errors` and `usage`.
 
 mod download;
 
@@ -20,6 +20,34 @@ impl Language {
             Some(locale) if locale.to_lowercase().starts_with("zh") => Self::Zh,
             _ => Self::En,
         }
+    }
+}
+
+/// The same said in both languages.
+#[derive(Debug, Clone)]
+pub(crate) struct Words {
+    pub(crate) en: String,
+    pub(crate) zh: String,
+}
+
+impl Words {
+    pub(crate) fn of(&self, language: Language) -> &str {
+        match language {
+            Language::En => &self.en,
+            Language::Zh => &self.zh,
+        }
+    }
+}
+
+impl<E: Into<String>, Z: Into<String>> From<(E, Z)> for Words {
+    fn from((en, zh): (E, Z)) -> Self {
+        Self { en: en.into(), zh: zh.into() }
+    }
+}
+
+impl From<Message<'_>> for Words {
+    fn from(message: Message<'_>) -> Self {
+        message.words()
     }
 }
 
@@ -126,8 +154,12 @@ pub(crate) enum Message<'a> {
 
 impl Message<'_> {
     pub(crate) fn text(self, language: Language) -> String {
-        let (en, zh) = match self {
-            Self::Help => return help(language).to_owned(),
+        self.words().of(language).to_owned()
+    }
+
+    fn words(self) -> Words {
+        Words::from(match self {
+            Self::Help => (help(Language::En).into(), help(Language::Zh).into()),
             Self::InterruptAgain => ("(Ctrl-C once more leaves)".into(), "（再按一次 Ctrl-C 退出）".into()),
             Self::Discarded => ("(the message was dropped)".into(), "（消息已丢弃）".into()),
             Self::MultiEnds => (
@@ -218,11 +250,7 @@ impl Message<'_> {
             ),
             Self::ReadingPrompt => ("reading the prompt".into(), "正在读取提示".into()),
             Self::Download(message) => message.texts(),
-        };
-        match language {
-            Language::En => en,
-            Language::Zh => zh,
-        }
+        })
     }
 
     /// Why an answer ended, where it did not end by itself.

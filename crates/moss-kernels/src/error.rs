@@ -1,5 +1,7 @@
 //! What an op refuses: which argument, what was found, what the rule is.
 
+mod zh;
+
 use candle_core::DType;
 
 /// Errors of planning or running an op.

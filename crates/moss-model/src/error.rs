@@ -1,5 +1,7 @@
 //! What can go wrong between token ids and logits.
 
+mod zh;
+
 use moss_checkpoint::CheckpointError;
 use moss_kernels::KernelError;
 

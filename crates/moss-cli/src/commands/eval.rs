@@ -5,7 +5,6 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::Context;
 use clap::Args;
 use moss::{
     Checkpoint, Moss, PromptBuilder, SystemText, Tokenizer,
@@ -15,7 +14,7 @@ use moss::{
 };
 use serde_json::json;
 
-use crate::{args::Cli, open, printer::Printer, progress};
+use crate::{args::Cli, errors::OrFail, open, printer::Printer, progress};
 
 /// Measure perplexity on a text, and agreement with another checkpoint
 ///
@@ -101,7 +100,7 @@ pub(super) fn load(
     let options = open::load_options(&cli.model, windows.window.min(longest))?;
     let name = folder.file_name().unwrap_or_default().to_string_lossy();
     let model = Moss::load(&checkpoint, &options, &mut progress::bar(printer, &name));
-    Ok((model.context("cannot load the model")?, windows))
+    Ok((model.or_fail("cannot load the model", "无法加载模型")?, windows))
 }
 
 pub(super) fn context_length(folder: &Path) -> anyhow::Result<usize> {

@@ -16,7 +16,7 @@ use moss::{
 use serde_json::json;
 
 use super::{convert::ContainerArg, eval};
-use crate::{args::Cli, messages::Message, open, printer::Printer, progress};
+use crate::{args::Cli, errors::Failed, messages::Message, open, printer::Printer, progress};
 
 /// Of so many texts one is kept out of calibration, to measure with.
 const MEASURED: usize = 10;
@@ -73,11 +73,11 @@ pub(crate) struct QuantizeArgs {
     json: bool,
 }
 
-fn bits(text: &str) -> Result<GptqBits, String> {
+fn bits(text: &str) -> Result<GptqBits, Failed> {
     match text {
         "4" => Ok(GptqBits::Four),
         "8" => Ok(GptqBits::Eight),
-        _ => Err("expected 4 or 8".into()),
+        _ => Err(Failed::new(("expected 4 or 8", "应为 4 或 8"))),
     }
 }
 

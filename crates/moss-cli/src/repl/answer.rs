@@ -1,9 +1,10 @@
 //! Shows an answer while it is made, and stops it on Ctrl-C.
 
-use anyhow::Context;
 use moss::{Chat, ChatEvent, Outcome, engine::ChatRun, text::SegmentKind};
 
-use crate::{interrupt::Interrupts, messages::Message, printer::Printer, progress::PrefillBar};
+use crate::{
+    errors::Failed, interrupt::Interrupts, messages::Message, printer::Printer, progress::PrefillBar,
+};
 
 /// What lasts from line to line, besides the conversation.
 pub(crate) struct Session<'a> {
@@ -66,7 +67,9 @@ impl<'a> Session<'a> {
                     printer.detail(&printer.text(Message::LastAnswer(&outcome)));
                     self.outcome = Some(outcome);
                 }
-                ChatEvent::Failed(error) => return Err(error).context("cannot answer"),
+                ChatEvent::Failed(error) => {
+                    return Err(Failed::new(("cannot answer", "无法回答")).because(error).into());
+                }
             }
         }
         Ok(())
