@@ -10,7 +10,7 @@ use crate::{
     GptqWeight, GroupIndex, Isa, KernelError, LinearWeight,
     cpu::{
         Aligned, cpu_features, dense,
-        gptq::{self, Packed, Segment},
+        gptq::{self, Packed, Segment, rounded},
     },
     ops::{expect_cpu, with_f32},
 };
@@ -23,6 +23,18 @@ pub struct Linear {
     weight: LinearWeight,
     bias: Option<Vec<f32>>,
     layout: Layout,
+    activations: Activations,
+}
+
+/// What a packed weight is multiplied with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Activations {
+    /// The inputs as they are: results are those of the dequantised weight.
+    #[default]
+    Exact,
+    /// The inputs rounded to bytes: 127 steps up and down to the largest of each group of a row, of 512 inputs at most. Sums within a
+    /// group are exact.
+    Int8,
 }
 
 impl LinearWeight {
@@ -77,12 +89,24 @@ impl Linear {
                 }
             }
         };
-        let linear = Self { weight, bias, layout };
+        let linear = Self { weight, bias, layout, activations: Activations::Exact };
         if let Some(bias) = linear.bias.as_ref().filter(|bias| bias.len() != linear.out_features()) {
             let rule = linear.out_features().to_string();
             return Err(KernelError::Argument { op: OP, arg: "bias length", found: bias.len(), rule });
         }
         Ok(linear)
+    }
+
+    /// The same weight, multiplied with other activations.
+    ///
+    /// # Errors
+    /// [`KernelError::NotPacked`] for bytes beside a dense weight.
+    pub fn with_activations(mut self, activations: Activations) -> Result<Self, KernelError> {
+        if let (LinearWeight::Dense(dense), Activations::Int8) = (&self.weight, activations) {
+            return Err(KernelError::NotPacked { op: OP, found: dense.dtype });
+        }
+        self.activations = activations;
+        Ok(self)
     }
 
     /// Columns of the weight.
@@ -140,7 +164,6 @@ impl Linear {
                 dense::matmul(isa, &x, rows, weight, self.bias.as_deref(), &mut y);
             }
             LinearWeight::Gptq(weight) => {
-                let x = self.reordered(x, rows, inputs);
                 let packed = Packed {
                     bits: weight.bits,
                     outputs: weight.out_features,
@@ -151,7 +174,15 @@ impl Linear {
                     segments: &self.layout.segments,
                     bias: self.bias.as_deref(),
                 };
-                gptq::matmul(isa, &x, rows, &packed, &mut y);
+                match self.activations {
+                    Activations::Exact => {
+                        gptq::matmul(isa, &self.reordered(x, rows, inputs), rows, &packed, &mut y);
+                    }
+                    Activations::Int8 => {
+                        let order = self.layout.order.as_deref();
+                        rounded::matmul(isa, rounded::Inputs { x, rows, order }, &packed, &mut y);
+                    }
+                }
             }
         })?;
         Ok(Tensor::from_vec(y, (rows, self.out_features()), x.device())?)

@@ -8,7 +8,7 @@
 
 use candle_core::{DType, Device, Tensor};
 use moss_kernels::{
-    KernelError, Linear,
+    Activations, KernelError, Linear,
     ops::{self, KvLayer, RopeTable, SequenceRows},
 };
 
@@ -82,19 +82,19 @@ pub(crate) struct Block {
 }
 
 impl Block {
-    /// Loads layer `layer`; values between ops and in the cache are rounded to `dtype`.
+    /// Loads layer `layer`; values between ops and in the cache are rounded to `dtype`, and inputs of packed weights as `activations` says.
     pub(crate) fn load(
         source: &dyn WeightSource,
         layer: usize,
         config: &MossConfig,
         cache: CacheShape,
-        dtype: DType,
+        (dtype, activations): (DType, Activations),
         device: &Device,
     ) -> Result<Self, ModelError> {
         let names = LayerNames::new(layer);
         let (hidden, inner) = (config.hidden_size, config.inner_size);
         let linear = |stem: &str, in_features, out_features, has_bias| {
-            load_linear(source, layer, stem, in_features, out_features, has_bias, device)
+            load_linear(source, layer, stem, (in_features, out_features), has_bias, activations, device)
         };
         let kv = KvLayer::zeros(
             cache.num_blocks,
@@ -168,17 +168,15 @@ pub(crate) fn load_linear(
     source: &dyn WeightSource,
     layer: usize,
     stem: &str,
-    in_features: usize,
-    out_features: usize,
+    (in_features, out_features): (usize, usize),
     has_bias: bool,
+    activations: Activations,
     device: &Device,
 ) -> Result<Linear, ModelError> {
     let parts = source.linear(stem, in_features, out_features, has_bias)?;
-    let linear = Linear::new(parts.weight, parts.bias, device).map_err(|source| ModelError::Kernel {
-        layer,
-        op: "linear",
-        source,
-    })?;
+    let linear = Linear::new(parts.weight, parts.bias, device)
+        .and_then(|linear| linear.with_activations(activations))
+        .map_err(|source| ModelError::Kernel { layer, op: "linear", source })?;
     if linear.owns_weights() {
         source.release(stem);
     }

@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Device, Tensor};
 use moss_kernels::{
-    KernelError,
+    Activations, KernelError,
     ops::{Embedding, RopePrecision, RopeTable, SequenceRows},
 };
 
@@ -50,7 +50,8 @@ impl Layer {
         let cache = CacheShape::for_positions(positions);
         let rope = RopeTable::new(config.rotary_dim, positions, RopePrecision::F32, &Device::Cpu)
             .map_err(|source| ModelError::Kernel { layer, op: "rotary table", source })?;
-        let block = Block::load(source, layer, config, cache, DType::F32, &Device::Cpu)?;
+        let rounding = (DType::F32, Activations::Exact);
+        let block = Block::load(source, layer, config, cache, rounding, &Device::Cpu)?;
         Ok(Self { layer, hidden_size: config.hidden_size, block, rope, cache })
     }
 

@@ -9,6 +9,7 @@ pub(crate) mod attention;
 mod avx2;
 mod avx512;
 pub(crate) mod dense;
+mod dot;
 pub(crate) mod elementwise;
 pub(crate) mod gptq;
 mod isa;

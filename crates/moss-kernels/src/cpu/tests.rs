@@ -1,6 +1,8 @@
 //! Every kernel on every instruction set that this machine has, against plain f64 arithmetic; and bit for bit against itself.
 #![allow(clippy::unwrap_used)]
 
+mod rounded;
+
 use bytes::Bytes;
 use candle_core::{Device, Tensor};
 use half::{bf16, f16};
