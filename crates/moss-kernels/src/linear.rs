@@ -12,7 +12,7 @@ use crate::{
         Aligned, cpu_features, dense,
         gptq::{self, Packed, Segment, rounded},
     },
-    ops::{expect_cpu, with_f32},
+    ops::{expect_cpu, with_f32, with_floats},
 };
 
 const OP: &str = "linear";
@@ -158,34 +158,34 @@ impl Linear {
             // The kernels take one row at least.
             return Ok(Tensor::from_vec(y, (rows, self.out_features()), x.device())?);
         }
-        with_f32(OP, "x", x, |x| match &self.weight {
-            LinearWeight::Dense(weight) => {
+        match (&self.weight, self.activations) {
+            (LinearWeight::Dense(weight), _) => with_f32(OP, "x", x, |x| {
                 let x = padded(x, rows, inputs);
                 dense::matmul(isa, &x, rows, weight, self.bias.as_deref(), &mut y);
-            }
-            LinearWeight::Gptq(weight) => {
-                let packed = Packed {
-                    bits: weight.bits,
-                    outputs: weight.out_features,
-                    zero_words: weight.zero_words(),
-                    qweight: &weight.qweight,
-                    qzeros: &weight.qzeros,
-                    scales: &weight.scales,
-                    segments: &self.layout.segments,
-                    bias: self.bias.as_deref(),
-                };
-                match self.activations {
-                    Activations::Exact => {
-                        gptq::matmul(isa, &self.reordered(x, rows, inputs), rows, &packed, &mut y);
-                    }
-                    Activations::Int8 => {
-                        let order = self.layout.order.as_deref();
-                        rounded::matmul(isa, rounded::Inputs { x, rows, order }, &packed, &mut y);
-                    }
-                }
-            }
-        })?;
+            })?,
+            (LinearWeight::Gptq(weight), Activations::Exact) => with_f32(OP, "x", x, |x| {
+                let x = self.reordered(x, rows, inputs);
+                gptq::matmul(isa, &x, rows, &self.packed(weight), &mut y);
+            })?,
+            (LinearWeight::Gptq(weight), Activations::Int8) => with_floats(OP, "x", x, |x| {
+                let order = self.layout.order.as_deref();
+                rounded::matmul(isa, rounded::Inputs { x, rows, order }, &self.packed(weight), &mut y);
+            })?,
+        }
         Ok(Tensor::from_vec(y, (rows, self.out_features()), x.device())?)
+    }
+
+    fn packed<'w>(&'w self, weight: &'w GptqWeight) -> Packed<'w> {
+        Packed {
+            bits: weight.bits,
+            outputs: weight.out_features,
+            zero_words: weight.zero_words(),
+            qweight: &weight.qweight,
+            qzeros: &weight.qzeros,
+            scales: &weight.scales,
+            segments: &self.layout.segments,
+            bias: self.bias.as_deref(),
+        }
     }
 
     /// Rows in the order of the packed ones, as far apart as the kernel reads them.

@@ -149,15 +149,10 @@ impl Block {
     /// Undoes the training shards in the output, where it is a few kilobytes, instead of in the weights: `qkv` is
     /// `[rows, shards, query | value | key, heads / shards, head_dim]` (value before key).
     fn split_heads(&self, qkv: &Tensor) -> Result<(Tensor, Tensor, Tensor), KernelError> {
-        let rows = qkv.dim(0)?;
-        let slabs =
-            qkv.reshape((rows, TRAINING_SHARDS, 3, self.num_heads / TRAINING_SHARDS, self.head_dim))?;
-        let part = |index| {
-            slabs
-                .narrow(2, index, 1)?
-                .contiguous()?
-                .reshape((rows, self.num_heads, self.head_dim))?
-                .to_dtype(self.dtype)
+        let run = self.num_heads / TRAINING_SHARDS * self.head_dim;
+        let part = |index: usize| {
+            let part = ops::runs(qkv, index * run, run, 3 * run, self.dtype)?;
+            Ok::<_, KernelError>(part.reshape((qkv.dim(0)?, self.num_heads, self.head_dim))?)
         };
         Ok((part(0)?, part(2)?, part(1)?))
     }

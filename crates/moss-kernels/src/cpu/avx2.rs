@@ -142,6 +142,10 @@ impl Simd for Avx2 {
         unsafe { _mm256_fmadd_ps(a, b, c) }
     }
     #[inline(always)]
+    unsafe fn fused(a: __m256, b: __m256, c: __m256) -> __m256 {
+        unsafe { Self::fma(a, b, c) }
+    }
+    #[inline(always)]
     unsafe fn fma_one(a: f32, b: f32, c: f32) -> f32 {
         a.mul_add(b, c)
     }

@@ -22,4 +22,5 @@ mod tests;
 
 pub(crate) use aligned::Aligned;
 pub use isa::{Isa, cpu_features};
+pub(crate) use out::Out;
 pub(crate) use sum::sum_of;

@@ -76,6 +76,10 @@ impl Simd for Portable {
     unsafe fn fma(a: Self::F, b: Self::F, c: Self::F) -> Self::F {
         std::array::from_fn(|i| a[i] * b[i] + c[i])
     }
+    #[inline(always)]
+    unsafe fn fused(a: Self::F, b: Self::F, c: Self::F) -> Self::F {
+        std::array::from_fn(|i| a[i].mul_add(b[i], c[i]))
+    }
     /// Two roundings: a fused multiply-add without the instruction is a slow library call.
     #[inline(always)]
     unsafe fn fma_one(a: f32, b: f32, c: f32) -> f32 {

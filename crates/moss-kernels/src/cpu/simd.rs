@@ -31,6 +31,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     unsafe fn mul(a: Self::F, b: Self::F) -> Self::F;
     /// `a * b + c`
     unsafe fn fma(a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    /// `a * b + c`, rounded once on every instruction set: slow where none does it.
+    unsafe fn fused(a: Self::F, b: Self::F, c: Self::F) -> Self::F;
     /// `a * b + c` for one value, rounded as [`Simd::fma`] rounds.
     unsafe fn fma_one(a: f32, b: f32, c: f32) -> f32;
     /// The lowest 4 bits of each word, as a number.

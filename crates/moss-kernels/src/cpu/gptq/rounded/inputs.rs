@@ -2,10 +2,13 @@
 
 use rayon::prelude::*;
 
-use crate::cpu::{
-    Isa,
-    gptq::Segment,
-    simd::{Kernel, Simd},
+use crate::{
+    cpu::{
+        Isa,
+        gptq::Segment,
+        simd::{Kernel, Simd},
+    },
+    ops::Floats,
 };
 
 /// Inputs of a piece, at most: sums of their products with 8-bit weights stay below 2^24.
@@ -20,7 +23,7 @@ pub(super) const ROW_BLOCK: usize = 48;
 #[derive(Clone, Copy)]
 pub(crate) struct Inputs<'a> {
     /// `[rows, inputs]`
-    pub(crate) x: &'a [f32],
+    pub(crate) x: Floats<'a>,
     pub(crate) rows: usize,
     /// Input of each column of the weight, where they are not in order; what is no input counts as 0.
     pub(crate) order: Option<&'a [u32]>,
@@ -115,20 +118,21 @@ impl<const PER: usize> Kernel for Block<'_, PER> {
         let Inputs { x, rows, order } = self.x;
         let inputs = x.len() / rows;
         let rows = self.steps.len() / self.pieces.len();
-        let mut gathered = [0.0f32; LONGEST];
+        let mut values = [0.0f32; LONGEST];
         for row in 0..rows {
-            let x = &x[(self.first_row + row) * inputs..][..inputs];
+            let start = (self.first_row + row) * inputs;
             for (index, piece) in self.pieces.iter().enumerate() {
                 let (first, columns) = (piece.first_row * PER, piece.rows * PER);
-                let values = match order {
-                    None => &x[first..][..columns],
+                let values = &mut values[..columns];
+                match order {
+                    None => x.widen(start + first, values),
                     Some(order) => {
-                        for (value, input) in gathered.iter_mut().zip(&order[first..][..columns]) {
-                            *value = x.get(*input as usize).copied().unwrap_or(0.0);
+                        for (value, input) in values.iter_mut().zip(&order[first..]) {
+                            let input = *input as usize;
+                            *value = if input < inputs { x.get(start + input) } else { 0.0 };
                         }
-                        &gathered[..columns]
                     }
-                };
+                }
                 let bytes = &mut self.bytes[first * rows + columns * row..][..columns];
                 let at = index * rows + row;
                 (self.steps[at], self.sums[at]) = round::<PER>(values, bytes);

@@ -7,12 +7,14 @@
 //! ```text
 //! y[n] += scale[g][n] * step * (sum_k r[k] * q[k][n]  -  z[g][n] * sum_k r[k])
 //! ```
-//! The bracket is exact, since it and both its terms are whole numbers below 2^24. What follows is one product, one product and one
-//! sum in f32, rounded each time: every instruction set gives the same bits, for few rows or many.
+//! The bracket is exact, since it and both its terms are whole numbers below 2^24. Its product with the step is rounded once, and the sum with
+//! the product with the scale once: every instruction set gives the same bits, for few rows or many.
 
 mod inputs;
 mod many_rows;
 mod one_row;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
@@ -20,7 +22,7 @@ use self::{
     many_rows::{ManyRows, Room},
     one_row::OneRow,
 };
-use super::{PANEL_STRIP, Packed, strip::Strip};
+use super::{Packed, strip::Strip};
 use crate::{
     cpu::{Isa, out::Out, simd::Simd},
     weight::GptqBits,
@@ -42,15 +44,29 @@ fn run<const BITS: u32, const PER: usize>(isa: Isa, x: Inputs<'_>, weight: &Pack
     weight.check();
     let x = &Rounded::new::<PER>(isa, x, weight.segments);
     let out = Out::new(y, outputs);
-    let step = if rows == 1 { weight.row_strip() } else { PANEL_STRIP };
+    let step = if rows == 1 { weight.row_strip() } else { many_rows::STRIP };
     let task = |task: usize| {
         let first = task * step;
         Task { x, strip: Strip::<BITS, PER> { weight, first, end: (first + step).min(outputs), out } }
     };
-    let tasks = (0..outputs.div_ceil(step)).into_par_iter().map(task);
+    let tasks = outputs.div_ceil(step);
     match rows {
-        1 => tasks.for_each(|task| isa.run_dots(OneRow(task))),
-        _ => tasks.for_each_init(|| Room::new(x), |room, task| isa.run_dots(ManyRows { task, room })),
+        1 => (0..tasks).into_par_iter().with_max_len(1).for_each(|at| isa.run_dots(OneRow(task(at)))),
+        // One after the other to whoever is free, and each thread its own room: halves of a range leave the faster thread idle.
+        _ => {
+            let next = AtomicUsize::new(0);
+            rayon::broadcast(|_| {
+                let mut room = None;
+                loop {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    if at >= tasks {
+                        break;
+                    }
+                    let room = room.get_or_insert_with(|| Room::new(x));
+                    isa.run_dots(ManyRows { task: task(at), room });
+                }
+            });
+        }
     }
 }
 
@@ -89,7 +105,7 @@ impl<const BITS: u32, const PER: usize> Task<'_, BITS, PER> {
         // SAFETY: the instruction set is there.
         unsafe {
             let bracket = S::fma(zeros, S::splat(-sum), S::signed(sums));
-            S::add(y, S::mul(S::mul(bracket, S::splat(step)), scales))
+            S::fused(S::mul(bracket, S::splat(step)), scales, y)
         }
     }
 
@@ -108,7 +124,7 @@ impl<const BITS: u32, const PER: usize> Task<'_, BITS, PER> {
                     }
                     let (step, inputs) = (self.x.steps(index, row)[0], self.x.sums(index, row)[0]);
                     let bracket = sum as f32 - self.strip.zero(piece.group, output) * inputs;
-                    y += bracket * step * self.strip.scale(piece.group, output);
+                    y = (bracket * step).mul_add(self.strip.scale(piece.group, output), y);
                 }
                 // SAFETY: an output of this task.
                 unsafe { *self.strip.out.at(row, output) = y + self.strip.bias(output) };
