@@ -56,6 +56,12 @@ pub(crate) enum DtypeArg {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ActivationsArg {
+    Exact,
+    Int8,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum RopeArg {
     F32,
     F16,
@@ -122,6 +128,10 @@ pub(crate) struct ModelArgs {
     /// What values between operations are rounded to [default: f32 on the CPU, f16 on a GPU]; sums are always f32
     #[arg(long, global = true, value_name = "TYPE")]
     pub(crate) dtype: Option<DtypeArg>,
+    /// What int4 and int8 weights are multiplied with: values as they are, or rounded to 8 bits, which is faster, less exact, on the CPU alone, and
+    /// makes f16 the default of --dtype
+    #[arg(long, global = true, value_name = "TYPE", default_value = "exact")]
+    pub(crate) activations: ActivationsArg,
     /// Rotary frequencies: exact, or rounded as upstream's quantised models have them
     #[arg(long, global = true, value_name = "TYPE", default_value = "f32")]
     pub(crate) rope_precision: RopeArg,

@@ -6,14 +6,14 @@ use moss::{
     ChatOptions, Checkpoint, Engine, EngineOptions, LoadOptions, Moss, PromptBuilder, SamplingParams,
     SystemText, Tokenizer,
     hub::{DemoFormat, ResolvedModel, SearchPlaces, resolve, unpack_demo},
-    kernels::ops::RopePrecision,
+    kernels::{Activations, ops::RopePrecision},
     model::{CUDA, ComputeDtype, DeviceSpec, MossConfig},
     sampling::StopLengthPenalty,
     text::{Plugin, PluginSwitches},
 };
 
 use crate::{
-    args::{AnswerArgs, Cli, DemoArg, DtypeArg, ModelArgs, RopeArg},
+    args::{ActivationsArg, AnswerArgs, Cli, DemoArg, DtypeArg, ModelArgs, RopeArg},
     errors::{Failed, OrFail},
     fetch,
     messages::Words,
@@ -114,8 +114,16 @@ pub(crate) fn dtype(args: &ModelArgs, devices: &[DeviceSpec]) -> ComputeDtype {
         Some(DtypeArg::F32) => ComputeDtype::F32,
         Some(DtypeArg::F16) => ComputeDtype::F16,
         Some(DtypeArg::Bf16) => ComputeDtype::BF16,
-        None if any_gpu(devices) => ComputeDtype::F16,
+        None if any_gpu(devices) || args.activations == ActivationsArg::Int8 => ComputeDtype::F16,
         None => ComputeDtype::F32,
+    }
+}
+
+/// What packed weights are multiplied with.
+pub(crate) fn activations(args: &ModelArgs) -> Activations {
+    match args.activations {
+        ActivationsArg::Exact => Activations::Exact,
+        ActivationsArg::Int8 => Activations::Int8,
     }
 }
 
@@ -124,6 +132,7 @@ pub(crate) fn load_options(args: &ModelArgs, positions: usize) -> anyhow::Result
     let devices = devices(args)?;
     Ok(LoadOptions {
         dtype: dtype(args, &devices),
+        activations: activations(args),
         rope_precision: match args.rope_precision {
             RopeArg::F32 => RopePrecision::F32,
             RopeArg::F16 => RopePrecision::F16,

@@ -4,6 +4,8 @@ mod zh;
 
 use candle_core::DType;
 
+use crate::DenseDtype;
+
 /// Errors of planning or running an op.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -41,6 +43,14 @@ pub enum KernelError {
         arg: &'static str,
         /// Its type.
         found: DType,
+    },
+    /// Activations of 8 bits beside a weight that has no kernel for them.
+    #[error("{op}: 8-bit activations are multiplied with int4 and int8 weights, found {found:?}")]
+    NotPacked {
+        /// The op.
+        op: &'static str,
+        /// Type of the weight.
+        found: DenseDtype,
     },
     /// The op has no kernel for the device in this build.
     #[error("{op}: this build has kernels for the CPU alone")]
@@ -100,6 +110,7 @@ impl KernelError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NotCompiled { .. } => Some("build with `cargo build --release --features cuda` for GPUs".into()),
+            Self::NotPacked { .. } => Some("leave `--activations` out, or take an int4 or int8 checkpoint".into()),
             Self::NoSuchGpu { .. } => {
                 Some("`nvidia-smi` lists the cards, `CUDA_VISIBLE_DEVICES` may hide some; `--gpu cpu` needs none".into())
             }

@@ -114,7 +114,7 @@ pub(crate) fn run(args: &QuantizeArgs, cli: &Cli, printer: &Printer) -> anyhow::
             if args.no_perplexity || measured.is_empty() {
                 return Ok(None);
             }
-            let (mut model, windows) = eval::load(folder, cli, printer, None, None)?;
+            let (mut model, windows) = eval::load(folder, &cli.model, printer, None, None)?;
             Ok(Some(perplexity(&mut model, &measured, windows, &|| false)?))
         };
         let (before, after) = (measure(&source)?, measure(&args.target)?);

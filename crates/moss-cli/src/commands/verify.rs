@@ -9,6 +9,7 @@ use std::{
 use clap::Args;
 use moss::{
     LoadOptions, Moss, SamplingParams,
+    kernels::Activations,
     model::{BlockPool, BlockTable, ComputeDtype, HiddenPoint, LanguageModel, LogitRows, SequenceChunk},
     sampling::Sampler,
 };
@@ -34,7 +35,7 @@ pub(crate) struct VerifyArgs {
     /// Folder with the expected values, where it is another one
     #[arg(long, value_name = "DIR")]
     expected: Option<PathBuf>,
-    /// Allowed difference of a logit [default: 1e-4, 1e-3 for quantised weights, twice the oracle's own for 16-bit types]
+    /// Allowed difference of a logit [default: 1e-4, 1e-3 for quantised weights, twice the oracle's own for 16-bit types, 32 times for 8-bit activations]
     #[arg(long, value_name = "X")]
     tolerance: Option<f32>,
     /// Rows from which a pass on a GPU takes the path of many rows, to check either path
@@ -109,6 +110,10 @@ pub(crate) fn run(args: &VerifyArgs, cli: &Cli, printer: &Printer) -> anyhow::Re
     let model = Moss::load(&checkpoint, &options, &mut |_| {})?;
     let exact = if checkpoint.quantization().is_some() { 1e-3 } else { 1e-4 };
     let by_type = match options.dtype {
+        // Four bits fewer than f16, of the largest input of each group.
+        _ if options.activations == Activations::Int8 => {
+            32.0 * expected.max_abs_logit_diff_of_fp16_run.unwrap_or(0.03)
+        }
         ComputeDtype::F32 => exact,
         ComputeDtype::F16 => 2.0 * expected.max_abs_logit_diff_of_fp16_run.unwrap_or(0.03),
         ComputeDtype::BF16 => 16.0 * expected.max_abs_logit_diff_of_fp16_run.unwrap_or(0.03),

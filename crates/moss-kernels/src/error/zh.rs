@@ -15,6 +15,9 @@ impl KernelError {
             Self::Dtype { op, arg, found } => {
                 format!("{op}：`{arg}` 的类型为 {found:?}，应为 f32、f16 或 bf16")
             }
+            Self::NotPacked { op, found } => {
+                format!("{op}：8 位激活值只能与 int4、int8 权重相乘，实为 {found:?}")
+            }
             Self::NotCompiled { op } => format!("{op}：此构建只含 CPU 内核"),
             Self::NoSuchGpu { ordinal, found } => match found {
                 0 => format!("没有 GPU {ordinal}：驱动未报告任何 GPU"),
@@ -42,6 +45,7 @@ impl KernelError {
             Self::NotCompiled { .. } => {
                 Some("使用 GPU 请以 `cargo build --release --features cuda` 构建".into())
             }
+            Self::NotPacked { .. } => Some("请去掉 `--activations`，或改用 int4 或 int8 检查点".into()),
             Self::NoSuchGpu { .. } => Some(
                 "`nvidia-smi` 可列出显卡，`CUDA_VISIBLE_DEVICES` 可能隐藏了一些；`--gpu cpu` 不需要显卡"
                     .into(),

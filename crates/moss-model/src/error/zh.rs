@@ -31,6 +31,8 @@ impl ModelError {
                 format!("第 {layer} 层没有得到输入：各阶段前后不衔接")
             }
             Self::GpuDtype { found } => format!("GPU 内核将激活舍入到 f16，而要求的是 {found:?}"),
+            Self::ActivationsNotExact => "8 位激活值是舍入的，而运算之间的数值要求为 F32".into(),
+            Self::ActivationsOffCpu { device } => format!("8 位激活值只有 CPU 内核，实为 {device}"),
             Self::Interrupted => "已中断".into(),
             Self::NonFinite { layer, sequence, position, value } => {
                 format!("第 {layer} 层在批次中序列 {sequence} 的位置 {position} 得出 {value}")
@@ -51,6 +53,10 @@ impl ModelError {
             Self::GpuDtype { .. } => {
                 Some("请去掉 `--dtype`，或用 `--dtype f16`；`--gpu cpu` 支持 f32 和 bf16".into())
             }
+            Self::ActivationsNotExact => {
+                Some("使用 `--activations int8` 时请去掉 `--dtype`，或用 `--dtype f16`、`bf16`".into())
+            }
+            Self::ActivationsOffCpu { .. } => Some("请去掉 `--activations`，或用 `--gpu cpu`".into()),
             Self::Gpu(error) | Self::Kernel { source: error, .. } => error.hint_zh(),
             _ => None,
         }

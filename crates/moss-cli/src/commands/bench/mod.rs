@@ -107,6 +107,7 @@ pub(crate) fn run(args: &BenchArgs, cli: &Cli, printer: &Printer) -> anyhow::Res
             name,
             upload,
             threads: pool.current_num_threads(),
+            activations: open::activations(&cli.model),
             loading,
             bandwidth,
             measured,

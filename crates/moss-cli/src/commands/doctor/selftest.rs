@@ -9,7 +9,7 @@ use moss::{
 use serde_json::{Value, json};
 
 use crate::{
-    args::{Cli, DemoArg, ModelArgs},
+    args::{ActivationsArg, Cli, DemoArg, ModelArgs},
     errors::OrFail,
     gpu::{self, Comparison},
     open,
@@ -78,6 +78,7 @@ impl Selftest {
                     gpu: Some(device.clone()),
                     demo: Some(demo),
                     dtype: None,
+                    activations: ActivationsArg::Exact,
                     ..cli.model.clone()
                 };
                 let wrong = talk(&model).unwrap_or_else(|error| vec![("".into(), format!("{error:#}"))]);
