@@ -18,6 +18,7 @@ use tokio::{net::TcpListener, sync::oneshot};
 use crate::{
     args::Cli,
     hints::Advised,
+    interrupt::StopSignals,
     messages::Message,
     open::{self, Capacity},
     printer::Printer,
@@ -87,13 +88,14 @@ pub(crate) fn run(args: &ServeArgs, cli: &Cli, printer: &Printer) -> anyhow::Res
     })?;
     let address = listener.local_addr().context("cannot listen")?;
     let server = Server::new(options);
+    let mut signals = runtime.block_on(async { StopSignals::watch() }).context("cannot watch for signals")?;
     let (failed, failure) = oneshot::channel::<()>();
     let serving = {
         let (server, printer) = (server.clone(), printer.clone());
         runtime.spawn(async move {
             let stop = async {
                 tokio::select! {
-                    () = told_to_stop() => printer.say(Message::Draining),
+                    () = signals.first() => printer.say(Message::Draining),
                     // The sender is dropped when the model is loaded; then nothing is to be heard from it.
                     () = async { if failure.await.is_err() { std::future::pending().await } } => {}
                 }
@@ -182,28 +184,4 @@ fn keys(args: &ServeArgs) -> anyhow::Result<Vec<String>> {
     }
     keys.retain(|key| !key.is_empty());
     Ok(keys)
-}
-
-/// Waits for Ctrl-C or SIGTERM. The next one ends the program at once.
-async fn told_to_stop() {
-    interrupted().await;
-    tokio::spawn(async {
-        interrupted().await;
-        std::process::exit(i32::from(crate::interrupt::INTERRUPTED));
-    });
-}
-
-#[cfg(unix)]
-async fn interrupted() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
-    }
-}
-
-#[cfg(not(unix))]
-async fn interrupted() {
-    let _ = tokio::signal::ctrl_c().await; // where it cannot be watched for, it ends the program
 }
