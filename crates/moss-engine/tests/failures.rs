@@ -21,7 +21,8 @@ fn counting(history: &[u32]) -> u32 {
     let reply = tokenizer.encode(&format!(" 这是第 {shown} 个回答。<eom>")).unwrap();
     let opening = tokenizer.encode("\n<|MOSS|>:").unwrap().len();
     let start = history.iter().rposition(|id| *id == special.eoh).unwrap() + 1 + opening;
-    reply.get(history.len() - start).copied().unwrap_or(special.eom)
+    // In the middle of a prompt there is nothing to say yet, and nobody asks.
+    history.len().checked_sub(start).and_then(|at| reply.get(at).copied()).unwrap_or(special.eom)
 }
 
 /// Commands a sum, and answers once it has the result.
