@@ -19,6 +19,7 @@ use serde_json::error::Category;
 use crate::{
     messages::{Language, Words},
     printer::Unwritable,
+    repl::Unanswered,
 };
 
 /// A failure of the command line itself; advice and cause go along.
@@ -80,6 +81,7 @@ fn zh(error: &(dyn Error + 'static)) -> Option<String> {
         .or_else(|| error.downcast_ref().map(PickleError::zh))
         .or_else(|| error.downcast_ref().map(Fault::zh))
         .or_else(|| error.downcast_ref().map(|_: &Unwritable| "无法写入标准输出".to_owned()))
+        .or_else(|| error.downcast_ref().map(|_: &Unanswered| "无法回答".to_owned()))
         .or_else(|| error.downcast_ref().and_then(system))
         .or_else(|| error.downcast_ref().map(json))
 }

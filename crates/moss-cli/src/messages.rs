@@ -68,6 +68,8 @@ pub(crate) enum Message<'a> {
         user: &'a str,
     },
     NothingToTakeBack,
+    /// An answer failed.
+    Kept,
     PublishedSystem,
     Saved {
         turns: usize,
@@ -170,6 +172,10 @@ impl Message<'_> {
             Self::NothingToTakeBack => {
                 ("(there is nothing to take back)".into(), "（没有可撤回的内容）".into())
             }
+            Self::Kept => (
+                "(the conversation is kept: `/regen` answers once more, `/undo` takes the last turn back)".into(),
+                "（对话已保留：`/regen` 重新回答，`/undo` 撤回上一轮）".into(),
+            ),
             Self::PublishedSystem => ("(the published instruction)".into(), "（发布时的指令）".into()),
             Self::Saved { turns, file } => {
                 (format!("({turns} turn(s) in `{file}`)"), format!("（{turns} 轮对话已存入 `{file}`）"))

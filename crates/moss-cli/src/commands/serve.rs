@@ -17,6 +17,7 @@ use tokio::{net::TcpListener, sync::oneshot};
 use crate::{
     args::Cli,
     errors::{Failed, OrFail},
+    interrupt::StopSignals,
     messages::Message,
     open::{self, Capacity},
     printer::Printer,
@@ -91,13 +92,16 @@ pub(crate) fn run(args: &ServeArgs, cli: &Cli, printer: &Printer) -> anyhow::Res
     })?;
     let address = listener.local_addr().or_fail("cannot listen", "无法监听")?;
     let server = Server::new(options);
+    let mut signals = runtime
+        .block_on(async { StopSignals::watch() })
+        .or_fail("cannot watch for signals", "无法监听信号")?;
     let (failed, failure) = oneshot::channel::<()>();
     let serving = {
         let (server, printer) = (server.clone(), printer.clone());
         runtime.spawn(async move {
             let stop = async {
                 tokio::select! {
-                    () = told_to_stop() => printer.say(Message::Draining),
+                    () = signals.first() => printer.say(Message::Draining),
                     // The sender is dropped when the model is loaded; then nothing is to be heard from it.
                     () = async { if failure.await.is_err() { std::future::pending().await } } => {}
                 }
@@ -192,28 +196,4 @@ fn keys(args: &ServeArgs) -> anyhow::Result<Vec<String>> {
     }
     keys.retain(|key| !key.is_empty());
     Ok(keys)
-}
-
-/// Waits for Ctrl-C or SIGTERM. The next one ends the program at once.
-async fn told_to_stop() {
-    interrupted().await;
-    tokio::spawn(async {
-        interrupted().await;
-        std::process::exit(i32::from(crate::interrupt::INTERRUPTED));
-    });
-}
-
-#[cfg(unix)]
-async fn interrupted() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
-    }
-}
-
-#[cfg(not(unix))]
-async fn interrupted() {
-    let _ = tokio::signal::ctrl_c().await; // where it cannot be watched for, it ends the program
 }

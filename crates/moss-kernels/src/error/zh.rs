@@ -34,6 +34,7 @@ impl KernelError {
                 format!("GPU {gpu} 显存不足：还需要 {needed}，可用 {free}")
             }
             Self::Read { .. } => "无法读取权重".into(),
+            Self::NotOpened { gpu, message, .. } => format!("无法打开 GPU {gpu}：{message}"),
             Self::Driver { what, message, .. } => format!("无法{}：{message}", phrase(what)),
             Self::Tensor(error) => format!("张量运算失败：{error}"),
         }
@@ -51,7 +52,7 @@ impl KernelError {
                     .into(),
             ),
             Self::DriverTooOld { needed, .. } => {
-                Some(format!("请安装支持 CUDA {} 的驱动，或用与驱动版本相符的工具包构建", needed / 1000))
+                Some(format!("请安装支持 CUDA {} 的驱动，或用与驱动版本相符的工具包构建；`--gpu cpu` 不需要驱动", needed / 1000))
             }
             Self::OutOfMemory { .. } => {
                 Some("请关闭占用显卡的其他程序，改用更小的格式或更短的上下文，或使用 CPU".into())
@@ -59,7 +60,19 @@ impl KernelError {
             Self::Driver { code: 100, .. } => {
                 Some("是否已安装 NVIDIA 驱动？`nvidia-smi` 应能列出显卡；`--gpu cpu` 不需要显卡".into())
             }
-            Self::Driver { .. } => Some("`nvidia-smi` 可查看驱动和显卡；`--gpu cpu` 两者都不需要".into()),
+            Self::Driver { code: 803, .. } => Some(
+                "驱动不完整：更新后需重启机器，容器内须使用本机驱动的库；`--gpu cpu` 不需要驱动".into(),
+            ),
+            Self::NotOpened { code: 46, .. } => Some(
+                "显卡可能被其他程序独占（计算模式“独占”）：`nvidia-smi` 可查看两者；请另选一张，或用 `--gpu cpu`"
+                    .into(),
+            ),
+            Self::NotOpened { code: 2, .. } => Some(
+                "显存已被占用：`nvidia-smi` 可查看是哪些程序；请另选一张，或用 `--gpu cpu`".into(),
+            ),
+            Self::Driver { .. } | Self::NotOpened { .. } => {
+                Some("`nvidia-smi` 可查看驱动和显卡；`--gpu cpu` 两者都不需要".into())
+            }
             _ => None,
         }
     }
