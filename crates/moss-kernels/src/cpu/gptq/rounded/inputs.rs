@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Inputs of a piece, at most: sums of their products with 8-bit weights stay below 2^24.
-const LONGEST: usize = 512;
+pub(super) const LONGEST: usize = 512;
 /// The largest byte in use; its negative is the smallest.
 const TOP: f32 = 127.0;
 /// Rows that are multiplied with a piece of the weight one after the other: their bytes and results stay in the first-level cache.

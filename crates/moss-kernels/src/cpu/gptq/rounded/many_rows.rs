@@ -10,10 +10,19 @@ use crate::cpu::{
     simd::Simd,
 };
 
-/// Outputs of one task.
-pub(super) const STRIP: usize = 64;
-/// Inputs whose weights are unpacked at a time: they stay in the second-level cache.
-const PANEL_INPUTS: usize = 1024;
+/// Outputs of one task, at most: packed rows lie pages apart, and a page is looked up once for all outputs of a task.
+const STRIP: usize = 256;
+/// And at least.
+const SHORTEST_STRIP: usize = 64;
+/// Inputs whose weights are unpacked at a time, which is the longest piece: two such panels and the results of hundreds of rows stay in the
+/// second-level cache.
+const PANEL_INPUTS: usize = inputs::LONGEST;
+
+/// Outputs of one task, so that every thread gets several: where they are cut changes no sum.
+pub(super) fn strip(outputs: usize) -> usize {
+    let share = outputs.div_ceil(4 * rayon::current_num_threads());
+    share.next_multiple_of(SHORTEST_STRIP).min(STRIP)
+}
 
 pub(super) struct ManyRows<'a, const BITS: u32, const PER: usize> {
     pub(super) task: Task<'a, BITS, PER>,
