@@ -49,7 +49,7 @@ impl Room {
     pub(super) fn new(x: &Rounded) -> Self {
         let panel = || Panel {
             words: Aligned::zeros(PANEL_INPUTS / 4 * STRIP),
-            groups: Aligned::zeros(x.pieces.len() * 2 * STRIP),
+            groups: Aligned::zeros(x.pieces.len().min(PANEL_INPUTS / 4) * 2 * STRIP),
         };
         Self { panels: [panel(), panel()], y: Aligned::zeros(x.rows * STRIP) }
     }
@@ -116,7 +116,7 @@ impl<const BITS: u32, const PER: usize> Task<'_, BITS, PER> {
         let Some(last) = x.pieces[pieces.clone()].last() else { return };
         let first_row = x.pieces[pieces.start].first_row;
         let rows = last.first_row + last.rows - first_row;
-        // SAFETY: the caller's; there is room for PANEL_INPUTS, and for every piece's group.
+        // SAFETY: the caller's; there is room for PANEL_INPUTS, in pieces of a word at least.
         unsafe {
             if part == 0 {
                 for (piece, groups) in
@@ -217,7 +217,7 @@ impl<const BITS: u32, const PER: usize> Task<'_, BITS, PER> {
         let words_a_row = x.pieces[index].rows * Self::WORDS;
         // SAFETY: the caller's; rows of a piece follow each other.
         unsafe {
-            let from = x.row(index, row).as_ptr().cast::<u32>();
+            let from = x.rows_from(index, row).as_ptr().cast::<u32>();
             let words = words.as_ptr().add(at);
             let mut sums = [[S::splat_word(0); M]; N];
             let mut k = 0;
