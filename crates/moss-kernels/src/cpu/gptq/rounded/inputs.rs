@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Inputs of a piece, at most: sums of their products with 8-bit weights stay below 2^24.
-const LONGEST: usize = 512;
+pub(super) const LONGEST: usize = 512;
 /// The largest byte in use; its negative is the smallest.
 const TOP: f32 = 127.0;
 /// Rows that are multiplied with a piece of the weight one after the other: their bytes and results stay in the first-level cache.
@@ -69,9 +69,14 @@ impl Rounded {
         (byte, first * self.pieces.len() + piece * rows + row)
     }
 
-    /// The bytes of a row of a piece; behind them lie those of the next row of the block.
+    /// The bytes of a row of a piece.
     pub(super) fn row(&self, piece: usize, row: usize) -> &[i8] {
-        &self.bytes[self.place(piece, row).0..][..self.pieces[piece].rows * self.per_word]
+        &self.rows_from(piece, row)[..self.pieces[piece].rows * self.per_word]
+    }
+
+    /// The same, and behind them those of the next rows of the block.
+    pub(super) fn rows_from(&self, piece: usize, row: usize) -> &[i8] {
+        &self.bytes[self.place(piece, row).0..]
     }
 
     /// What a byte of 1 stands for in a row of a piece, and in the next ones of the block.

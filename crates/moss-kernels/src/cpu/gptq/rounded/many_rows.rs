@@ -10,10 +10,19 @@ use crate::cpu::{
     simd::Simd,
 };
 
-/// Outputs of one task.
-pub(super) const STRIP: usize = 64;
-/// Inputs whose weights are unpacked at a time: they stay in the second-level cache.
-const PANEL_INPUTS: usize = 1024;
+/// Outputs of one task, at most: packed rows lie pages apart, and a page is looked up once for all outputs of a task.
+const STRIP: usize = 256;
+/// And at least.
+const SHORTEST_STRIP: usize = 64;
+/// Inputs whose weights are unpacked at a time, which is the longest piece: two such panels and the results of hundreds of rows stay in the
+/// second-level cache.
+const PANEL_INPUTS: usize = inputs::LONGEST;
+
+/// Outputs of one task, so that every thread gets several: where they are cut changes no sum.
+pub(super) fn strip(outputs: usize) -> usize {
+    let share = outputs.div_ceil(4 * rayon::current_num_threads());
+    share.next_multiple_of(SHORTEST_STRIP).min(STRIP)
+}
 
 pub(super) struct ManyRows<'a, const BITS: u32, const PER: usize> {
     pub(super) task: Task<'a, BITS, PER>,
@@ -40,7 +49,7 @@ impl Room {
     pub(super) fn new(x: &Rounded) -> Self {
         let panel = || Panel {
             words: Aligned::zeros(PANEL_INPUTS / 4 * STRIP),
-            groups: Aligned::zeros(x.pieces.len() * 2 * STRIP),
+            groups: Aligned::zeros(x.pieces.len().min(PANEL_INPUTS / 4) * 2 * STRIP),
         };
         Self { panels: [panel(), panel()], y: Aligned::zeros(x.rows * STRIP) }
     }
@@ -107,7 +116,7 @@ impl<const BITS: u32, const PER: usize> Task<'_, BITS, PER> {
         let Some(last) = x.pieces[pieces.clone()].last() else { return };
         let first_row = x.pieces[pieces.start].first_row;
         let rows = last.first_row + last.rows - first_row;
-        // SAFETY: the caller's; there is room for PANEL_INPUTS, and for every piece's group.
+        // SAFETY: the caller's; there is room for PANEL_INPUTS, in pieces of a word at least.
         unsafe {
             if part == 0 {
                 for (piece, groups) in
@@ -208,7 +217,7 @@ impl<const BITS: u32, const PER: usize> Task<'_, BITS, PER> {
         let words_a_row = x.pieces[index].rows * Self::WORDS;
         // SAFETY: the caller's; rows of a piece follow each other.
         unsafe {
-            let from = x.row(index, row).as_ptr().cast::<u32>();
+            let from = x.rows_from(index, row).as_ptr().cast::<u32>();
             let words = words.as_ptr().add(at);
             let mut sums = [[S::splat_word(0); M]; N];
             let mut k = 0;

@@ -44,7 +44,7 @@ fn run<const BITS: u32, const PER: usize>(isa: Isa, x: Inputs<'_>, weight: &Pack
     weight.check();
     let x = &Rounded::new::<PER>(isa, x, weight.segments);
     let out = Out::new(y, outputs);
-    let step = if rows == 1 { weight.row_strip() } else { many_rows::STRIP };
+    let step = if rows == 1 { weight.row_strip() } else { many_rows::strip(outputs) };
     let task = |task: usize| {
         let first = task * step;
         Task { x, strip: Strip::<BITS, PER> { weight, first, end: (first + step).min(outputs), out } }
