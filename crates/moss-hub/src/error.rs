@@ -4,7 +4,7 @@ mod zh;
 
 use std::path::PathBuf;
 
-use crate::{Fault, fault::Failure};
+use crate::{Fault, ModelId, fault::Failure, id::ORGANISATION};
 
 /// Errors of this crate.
 #[derive(Debug, thiserror::Error)]
@@ -136,13 +136,16 @@ impl HubError {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::NotFound { similar: Some(similar), .. } => format!("did you mean `{similar}`?"),
-            Self::NotFound { name, .. } => {
-                let id = if name.contains('/') { name.clone() } else { format!("fnlp/{name}") };
-                format!(
+            Self::NotFound { name, .. } => match id_of(name) {
+                Some(id) => format!(
                     "`moss-cli download {id}` fetches it, or put config.json, vocab.json, merges.txt, added_tokens.json and \
                      pytorch_model*.bin by hand into ./{id}; `--demo` talks at once, with a tiny model that comes with this program"
-                )
-            }
+                ),
+                None => {
+                    "check the path; `--demo` talks at once, with a tiny model that comes with this program"
+                        .into()
+                }
+            },
             Self::Write { .. } => "set XDG_CACHE_HOME to a folder that can be written".into(),
             Self::BadId { .. } => {
                 "such as `fnlp/moss-moon-003-sft-int4`, or `moss-moon-003-sft-int4` for short".into()
@@ -178,4 +181,10 @@ fn transfer_hint(fault: &Fault) -> String {
         _ => "run it again, it goes on where it stopped; ",
     };
     format!("{first}{MIRROR}; HTTPS_PROXY sets a proxy; or {BY_HAND}")
+}
+
+/// What a hub would call the model of this name; a path is none.
+fn id_of(name: &str) -> Option<ModelId> {
+    let known = || ModelId::parse(&format!("{ORGANISATION}/{name}"));
+    ModelId::parse(name).or_else(|_| known()).ok()
 }

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     HubError, files,
-    id::{KNOWN, ORGANISATION, RENAMED},
+    id::{KNOWN, ModelId, ORGANISATION, RENAMED},
 };
 
 /// What runs when nothing else is asked for.
@@ -63,9 +63,7 @@ pub fn resolve(name: &str, places: &SearchPlaces) -> Result<ResolvedModel, HubEr
     }
     // A hub id is ORGANISATION/NAME; anything with more or other parts can only have been a path.
     let (organisation, repository) = match name.split_once('/') {
-        Some((organisation, repository)) if !repository.contains('/') && !organisation.starts_with('.') => {
-            (organisation, repository)
-        }
+        Some((organisation, repository)) if ModelId::parse(name).is_ok() => (organisation, repository),
         Some(_) => return Err(HubError::NotFound { name: name.to_owned(), looked, similar: None }),
         None => (ORGANISATION, name),
     };

@@ -71,6 +71,17 @@ fn what_is_not_found_lists_the_places_and_what_to_do() {
 }
 
 #[test]
+fn a_path_is_looked_for_where_it_leads_and_nowhere_else() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("nowhere");
+    for name in [path.to_str().unwrap(), "./nowhere", "a/b/c", "/nowhere"] {
+        let error = resolve(name, &places(root.path())).unwrap_err();
+        assert!(matches!(&error, HubError::NotFound { looked, .. } if looked.len() == 1), "{error}");
+        assert!(!error.hint().unwrap().contains("moss-cli download"), "{name}");
+    }
+}
+
+#[test]
 fn a_slip_of_the_finger_gets_the_nearest_name() {
     let root = tempfile::tempdir().unwrap();
     let error = resolve("moss-mon-003-sft-int4", &places(root.path())).unwrap_err();

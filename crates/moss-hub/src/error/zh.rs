@@ -45,13 +45,13 @@ impl HubError {
     pub fn hint_zh(&self) -> Option<String> {
         Some(match self {
             Self::NotFound { similar: Some(similar), .. } => format!("是否想输入 `{similar}`？"),
-            Self::NotFound { name, .. } => {
-                let id = if name.contains('/') { name.clone() } else { format!("fnlp/{name}") };
-                format!(
+            Self::NotFound { name, .. } => match super::id_of(name) {
+                Some(id) => format!(
                     "可用 `moss-cli download {id}` 下载，或手动将 config.json、vocab.json、merges.txt、added_tokens.json \
                      和 pytorch_model*.bin 放入 ./{id}；`--demo` 可立即试用本程序自带的微型模型"
-                )
-            }
+                ),
+                None => "请检查路径；`--demo` 可立即试用本程序自带的微型模型".into(),
+            },
             Self::Write { .. } => "请将 XDG_CACHE_HOME 设为可写的文件夹".into(),
             Self::BadId { .. } => {
                 "例如 `fnlp/moss-moon-003-sft-int4`，或短名称 `moss-moon-003-sft-int4`".into()
