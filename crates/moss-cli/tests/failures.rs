@@ -55,6 +55,9 @@ fn what_was_shown_of_a_failed_answer_is_kept_and_the_chat_goes_on() {
         (&"Who are you?".into(), &answers[1].into())
     );
     assert_eq!(saved["turns"][1]["ids"].as_array().unwrap().len(), at + 1);
+    let once = moss(folder.path(), &[&["generate", "Who are you?"], &args[..]].concat(), b"");
+    assert!(!once.status.success() && text(&once.stdout).ends_with('\n'), "the error has a line of its own");
+    assert_eq!(text(&once.stdout).trim(), answers[1]);
     for part in [
         "error: cannot answer",
         &format!("step {} failed", at + 1),

@@ -86,7 +86,7 @@ fn answer(
     let mut chat = Chat::new(Arc::new(opened.engine), builder, options);
     let run = chat.ask(message)?;
     let _guard = interrupts.stop_with(run.cancel_handle());
-    let prefill = PrefillBar::new(printer);
+    let (prefill, mut spoken) = (PrefillBar::new(printer), false);
     for event in run {
         match event {
             ChatEvent::Started { prompt_tokens, reused_tokens } => {
@@ -96,13 +96,14 @@ fn answer(
             ChatEvent::Text { .. } if args.json => prefill.clear(),
             ChatEvent::Text { kind, piece } => {
                 prefill.clear();
+                spoken = true;
                 match kind {
                     SegmentKind::Answer => printer.answer(&piece)?,
                     _ => printer.aside(&piece),
                 }
             }
             ChatEvent::Finished(outcome) => return Ok(outcome),
-            ChatEvent::Failed(error) => return Err(failed(error)),
+            ChatEvent::Failed(error) => return Err(failed(error, spoken, printer)),
             ChatEvent::TurnsDropped { .. } => {}
         }
     }
@@ -136,7 +137,7 @@ fn go_on(
     let sampling = open::sampling(&cli.answer, stop.stop_ids.clone());
     let run = engine.submit(Request { stop, vocabulary, ..Request::new(prompt, sampling) })?;
     let _guard = interrupts.stop_with(run.cancel_handle());
-    let prefill = PrefillBar::new(printer);
+    let (prefill, mut spoken) = (PrefillBar::new(printer), false);
     for event in run {
         match event {
             Event::Started { prompt_tokens, reused_tokens } => prefill.start(prompt_tokens, reused_tokens),
@@ -144,20 +145,26 @@ fn go_on(
             Event::Text { .. } if args.json => prefill.clear(),
             Event::Text { id: Some(id), .. } if engine.tokenizer().is_none() => {
                 prefill.clear();
+                spoken = true;
                 printer.answer(&format!("{id} "))?;
             }
             Event::Text { piece, .. } => {
                 prefill.clear();
+                spoken = true;
                 printer.answer(&piece)?;
             }
             Event::Finished(outcome) => return Ok(outcome),
-            Event::Failed(error) => return Err(failed(error)),
+            Event::Failed(error) => return Err(failed(error, spoken, printer)),
         }
     }
     Err(no_answer())
 }
 
-fn failed(error: EngineError) -> anyhow::Error {
+/// The error, on a line of its own where a part of the answer stands.
+fn failed(error: EngineError, spoken: bool, printer: &Printer) -> anyhow::Error {
+    if spoken && let Err(error) = printer.answer("\n") {
+        return error.into();
+    }
     Failed::new(("cannot generate", "无法生成")).because(error).into()
 }
 
