@@ -90,7 +90,7 @@ pub enum QuantizeEvent {
 
 /// Quantises the linear layers of the checkpoint in `source` into the new folder `target`; every other tensor and file is copied.
 ///
-/// `interrupted` is asked often; once it says true nothing is kept.
+/// `interrupted` is asked often. Once it says true, as after any other error, the unfinished folder is removed.
 ///
 /// # Errors
 /// [`QuantizeError::AlreadyQuantized`]; [`QuantizeError::GroupSize`]; [`QuantizeError::NoSamples`]; [`QuantizeError::TooWide`];
