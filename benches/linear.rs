@@ -1,7 +1,7 @@
 //! Every linear layer of MOSS-moon-003 at one row, in every format, against this machine's read bandwidth measured in the same run.
 //!
 //! `cargo bench -p moss --bench linear`; `-- 128` for 128 rows and GFLOP/s instead; `-- f16 fc_in` for some of the lines alone, `-- avx2`
-//! for an instruction set other than the best.
+//! for an instruction set other than the best, `-- rounded` for 8-bit activations.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::time::Instant;
@@ -9,8 +9,8 @@ use std::time::Instant;
 use bytes::Bytes;
 use candle_core::{DType, Device, Tensor};
 use moss::kernels::{
-    DenseDtype, DenseWeight, GptqBits, GptqWeight, GroupIndex, Isa, Linear, LinearWeight, cpu_features,
-    read_bandwidth,
+    Activations, DenseDtype, DenseWeight, GptqBits, GptqWeight, GroupIndex, Isa, Linear, LinearWeight,
+    cpu_features, read_bandwidth,
 };
 use rayon::prelude::*;
 
@@ -76,19 +76,28 @@ fn main() {
         let mut named = args.iter().filter(|arg| names.contains(&arg.as_str())).peekable();
         named.peek().is_none() || named.any(|arg| arg == name)
     };
-    println!("{} threads, {isa}, {rows} row(s)", rayon::current_num_threads());
+    let activations = match args.iter().any(|arg| arg == "rounded") {
+        true => Activations::Int8,
+        false => Activations::Exact,
+    };
+    println!("{} threads, {isa}, {rows} row(s), activations {activations:?}", rayon::current_num_threads());
     for (format, bits) in [("f16", None), ("int8", Some(GptqBits::Eight)), ("int4", Some(GptqBits::Four))] {
         for &(name, out_features, in_features) in &SHAPES {
             let is_wanted =
                 wanted(&["f16", "int8", "int4"], format) && wanted(&SHAPES.map(|shape| shape.0), name);
-            if !is_wanted || bits.is_some() && name == "lm_head" {
-                continue; // the head is never quantised
+            // The head is never quantised, and rounded inputs have no kernel for dense weights.
+            if !is_wanted
+                || bits.is_some() && name == "lm_head"
+                || bits.is_none() && activations == Activations::Int8
+            {
+                continue;
             }
             let weight = match bits {
                 None => dense(out_features, in_features),
                 Some(bits) => packed(bits, out_features, in_features),
             };
-            let linear = Linear::new(weight, None, &Device::Cpu).unwrap();
+            let linear =
+                Linear::new(weight, None, &Device::Cpu).unwrap().with_activations(activations).unwrap();
             let x = Tensor::rand(-1f32, 1f32, (rows, in_features), &Device::Cpu)
                 .unwrap()
                 .to_dtype(DType::F32)

@@ -1,7 +1,10 @@
 //! The demo models answer exactly as transformers' CodeGenForCausalLM.generate does, in both layouts, through the whole stack.
 #![allow(clippy::unwrap_used)]
 
-use moss::{Engine, Request, SamplingParams, StopRules, open_engine, text::Specials};
+use moss::{
+    Engine, LoadOptions, OpenOptions, Request, SamplingParams, StopRules, kernels::Activations,
+    model::ComputeDtype, open_engine, text::Specials,
+};
 use serde_json::Value;
 
 fn repository(path: &str) -> String {
@@ -16,9 +19,9 @@ fn goldens() -> Value {
     serde_json::from_slice(&std::fs::read(repository("tests/fixtures/demo/golden.json")).unwrap()).unwrap()
 }
 
-fn check(model: &str) {
-    let engine: Engine =
-        open_engine(&repository(&format!("examples/demo/{model}")), Default::default()).unwrap();
+fn check(model: &str, load: Option<LoadOptions>) {
+    let options = OpenOptions { load, ..OpenOptions::default() };
+    let engine: Engine = open_engine(&repository(&format!("examples/demo/{model}")), options).unwrap();
     let (goldens, mut checked) = (goldens(), 0);
     let mut runs = Vec::new();
     for case in goldens["cases"].as_array().unwrap() {
@@ -44,12 +47,22 @@ fn check(model: &str) {
 
 #[test]
 fn the_fp16_demo_answers_token_for_token_as_transformers() {
-    check("moss-demo");
+    check("moss-demo", None);
 }
 
 #[test]
 fn the_int4_demo_answers_token_for_token_as_transformers() {
-    check("moss-demo-int4");
+    check("moss-demo-int4", None);
+}
+
+#[test]
+fn the_int4_demo_keeps_its_answers_with_8_bit_activations() {
+    let rounded = LoadOptions {
+        dtype: ComputeDtype::F16,
+        activations: Activations::Int8,
+        ..LoadOptions::cpu(2 * 2048)
+    };
+    check("moss-demo-int4", Some(rounded));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What can be wrong with a checkpoint: which thing, what was found, what was expected.
 
+mod zh;
+
 use std::path::PathBuf;
 
 use crate::{DType, PickleError};

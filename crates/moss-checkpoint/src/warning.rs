@@ -1,5 +1,7 @@
 //! What is odd about a checkpoint, yet no reason to refuse it.
 
+mod zh;
+
 use std::path::PathBuf;
 
 /// Oddities that were found and handled.

@@ -5,7 +5,11 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use moss::{kernels::GptqBits, model::WeightFormat};
 
-use crate::{commands, messages::Language};
+use crate::{
+    commands,
+    errors::{Failed, OrFail},
+    messages::Language,
+};
 
 /// Chat with MOSS-moon-003 on your own machine
 ///
@@ -49,6 +53,12 @@ pub(crate) enum DtypeArg {
     F32,
     F16,
     Bf16,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ActivationsArg {
+    Exact,
+    Int8,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -118,6 +128,10 @@ pub(crate) struct ModelArgs {
     /// What values between operations are rounded to [default: f32 on the CPU, f16 on a GPU]; sums are always f32
     #[arg(long, global = true, value_name = "TYPE")]
     pub(crate) dtype: Option<DtypeArg>,
+    /// What int4 and int8 weights are multiplied with: values as they are, or rounded to 8 bits, which is faster, less exact, on the CPU alone, and
+    /// makes f16 the default of --dtype
+    #[arg(long, global = true, value_name = "TYPE", default_value = "exact")]
+    pub(crate) activations: ActivationsArg,
     /// Rotary frequencies: exact, or rounded as upstream's quantised models have them
     #[arg(long, global = true, value_name = "TYPE", default_value = "f32")]
     pub(crate) rope_precision: RopeArg,
@@ -197,7 +211,13 @@ pub(crate) struct OutputArgs {
     pub(crate) lang: Option<Language>,
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "expected a number of seconds".to_owned())?;
-    Duration::try_from_secs_f64(seconds).map_err(|_| "expected a number of seconds above 0".to_owned())
+fn seconds(text: &str) -> Result<Duration, Failed> {
+    let seconds: f64 = text.parse().map_err(|_| Failed::new(("expected a number of seconds", "应为秒数")))?;
+    let not_negative = ("expected a number of seconds above 0", "应为大于 0 的秒数");
+    Duration::try_from_secs_f64(seconds).map_err(|_| Failed::new(not_negative))
+}
+
+pub(crate) fn above_zero(text: &str) -> Result<f64, Failed> {
+    let number = text.parse().ok().filter(|number: &f64| *number > 0.0 && number.is_finite());
+    number.or_fail("expected a number above 0", "应为大于 0 的数")
 }

@@ -9,7 +9,7 @@ use moss::hub::{Hub, HubError, HubSettings, ModelId, ResolvedModel, Source};
 
 use crate::{
     args::{ModelArgs, SourceArg},
-    hints::Advised,
+    errors::Failed,
     messages::{DownloadMessage, Message},
     open,
     printer::Printer,
@@ -28,25 +28,25 @@ pub(crate) fn find_or_fetch(args: &ModelArgs, printer: &Printer) -> anyhow::Resu
         return Err(error);
     };
     if args.offline {
-        return Err(error.context(HubError::Offline { id: id.to_string() }));
+        let offline = HubError::Offline { id: id.to_string() };
+        let failed = Failed::new((offline.to_string(), offline.zh()));
+        return Err(match offline.hint().zip(offline.hint_zh()) {
+            Some(hint) => failed.hint(hint).because(error).into(),
+            None => failed.because(error).into(),
+        });
     }
-    let advised = |message, hint| Advised {
-        message: printer.text(Message::Download(message)),
-        hint: printer.text(Message::Download(hint)),
-    };
+    let refusal = |what, hint| Failed::new(Message::Download(what)).hint(Message::Download(hint));
     let model = args.model.as_str();
     if !args.yes && !printer.can_ask() {
         let refusal =
-            advised(DownloadMessage::NobodyToAsk { model }, DownloadMessage::NobodyToAskHint { model });
-        return Err(error.context(refusal));
+            refusal(DownloadMessage::NobodyToAsk { model }, DownloadMessage::NobodyToAskHint { model });
+        return Err(refusal.because(error).into());
     }
     let agreed = || args.yes || printer.ask(Message::Download(DownloadMessage::Ask));
     match download(&id, args, printer, agreed)? {
         Some(_) => open::find(args),
         None => {
-            let refusal =
-                advised(DownloadMessage::Declined { model }, DownloadMessage::DeclinedHint { model });
-            Err(refusal.into())
+            Err(refusal(DownloadMessage::Declined { model }, DownloadMessage::DeclinedHint { model }).into())
         }
     }
 }

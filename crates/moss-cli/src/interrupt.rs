@@ -1,9 +1,10 @@
-//! Ctrl-C: it stops an answer; where there is none, the program.
+//! Ctrl-C: it stops an answer; where there is none, the program. A server finishes its answers first.
 
 use std::sync::{Arc, Mutex};
 
-use anyhow::Context;
 use moss::engine::CancelHandle;
+
+use crate::errors::OrFail;
 
 /// Exit status of a program that Ctrl-C ended: 128 and SIGINT's number, as shells have it.
 pub(crate) const INTERRUPTED: u8 = 130;
@@ -28,7 +29,7 @@ impl Interrupts {
             // Nothing runs, or what runs was told to stop already and the user is out of patience.
             None => std::process::exit(i32::from(INTERRUPTED)),
         })
-        .context("cannot watch for Ctrl-C")?;
+        .or_fail("cannot watch for Ctrl-C", "无法监听 Ctrl-C")?;
         Ok(Self { answering })
     }
 
@@ -48,5 +49,54 @@ impl Drop for Stopping {
 fn set(answering: &Mutex<Option<CancelHandle>>, handle: Option<CancelHandle>) {
     if let Ok(mut answering) = answering.lock() {
         *answering = handle;
+    }
+}
+
+/// Ctrl-C and SIGTERM of a server: the first asks it to stop, the next ends the program.
+pub(crate) struct StopSignals {
+    #[cfg(unix)]
+    watched: [tokio::signal::unix::Signal; 2],
+}
+
+#[cfg(unix)]
+impl StopSignals {
+    /// Watches from now on; to be called in tokio's runtime.
+    pub(crate) fn watch() -> std::io::Result<Self> {
+        use std::sync::atomic::AtomicBool;
+
+        use signal_hook::{consts, flag};
+        use tokio::signal::unix::{SignalKind, signal};
+        let watched = [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?];
+        let told = Arc::<AtomicBool>::default();
+        for number in [consts::SIGINT, consts::SIGTERM] {
+            // Within the handler, before it notes the first: one that comes before a thread has heard of the first is not lost.
+            flag::register_conditional_shutdown(number, i32::from(INTERRUPTED), told.clone())?;
+            flag::register(number, told.clone())?;
+        }
+        Ok(Self { watched })
+    }
+
+    /// Waits for the first one.
+    pub(crate) async fn first(&mut self) {
+        let [interrupt, terminate] = &mut self.watched;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    }
+}
+
+#[cfg(not(unix))]
+impl StopSignals {
+    pub(crate) fn watch() -> std::io::Result<Self> {
+        Ok(Self {})
+    }
+
+    pub(crate) async fn first(&mut self) {
+        let _ = tokio::signal::ctrl_c().await; // where it cannot be watched for, it ends the program
+        tokio::spawn(async {
+            let _ = tokio::signal::ctrl_c().await;
+            std::process::exit(i32::from(INTERRUPTED));
+        });
     }
 }

@@ -2,16 +2,18 @@
 
 mod args;
 mod commands;
+mod errors;
 mod fetch;
+mod fold;
 mod gpu;
 mod help;
-mod hints;
 mod interrupt;
 mod messages;
 mod open;
 mod printer;
 mod progress;
 mod repl;
+mod usage;
 
 use std::process::ExitCode;
 
@@ -24,10 +26,14 @@ use crate::{
 };
 
 fn main() -> ExitCode {
-    let language = help::language(std::env::args_os());
-    let parsed = help::translated(Cli::command(), language).get_matches();
-    let cli = Cli::from_arg_matches(&parsed).unwrap_or_else(|error| error.exit());
-    let printer = Printer::new(&cli.output, Surroundings::read());
+    let (language, surroundings) = (help::language(std::env::args_os()), Surroundings::read());
+    let mut command = help::translated(Cli::command(), language);
+    let parsed = command.try_get_matches_from_mut(std::env::args_os());
+    let cli = match parsed.and_then(|parsed| Cli::from_arg_matches(&parsed)) {
+        Ok(cli) => cli,
+        Err(told) => return usage::show(&told, language, surroundings),
+    };
+    let printer = Printer::new(&cli.output, surroundings);
     start_tracing(&cli, &printer);
     match run(&cli, &printer) {
         Ok(code) => code,

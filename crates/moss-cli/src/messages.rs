@@ -1,4 +1,4 @@
-//! What the chat says, in both languages. Help texts are in `help`; errors of the libraries are English.
+//! What the chat says, in both languages. Help texts are in `help`, errors in `errors` and `usage`.
 
 mod download;
 
@@ -23,6 +23,34 @@ impl Language {
     }
 }
 
+/// The same said in both languages.
+#[derive(Debug, Clone)]
+pub(crate) struct Words {
+    pub(crate) en: String,
+    pub(crate) zh: String,
+}
+
+impl Words {
+    pub(crate) fn of(&self, language: Language) -> &str {
+        match language {
+            Language::En => &self.en,
+            Language::Zh => &self.zh,
+        }
+    }
+}
+
+impl<E: Into<String>, Z: Into<String>> From<(E, Z)> for Words {
+    fn from((en, zh): (E, Z)) -> Self {
+        Self { en: en.into(), zh: zh.into() }
+    }
+}
+
+impl From<Message<'_>> for Words {
+    fn from(message: Message<'_>) -> Self {
+        message.words()
+    }
+}
+
 /// Upstream's own welcome, as its published command-line demo prints it, in every language.
 pub(crate) const WELCOME: &str =
     "欢迎使用 MOSS 人工智能助手！输入内容即可进行对话。输入 clear 以清空对话历史，输入 stop 以终止对话。";
@@ -40,6 +68,8 @@ pub(crate) enum Message<'a> {
         user: &'a str,
     },
     NothingToTakeBack,
+    /// An answer failed.
+    Kept,
     PublishedSystem,
     Saved {
         turns: usize,
@@ -110,7 +140,7 @@ pub(crate) enum Message<'a> {
     /// `quantize` wrote its folder and cannot say what a model is worth.
     NotMeasured {
         folder: &'a str,
-        error: &'a str,
+        causes: &'a str,
     },
     /// A new checkpoint is whole.
     Wrote {
@@ -131,8 +161,12 @@ pub(crate) enum Message<'a> {
 
 impl Message<'_> {
     pub(crate) fn text(self, language: Language) -> String {
-        let (en, zh) = match self {
-            Self::Help => return help(language).to_owned(),
+        self.words().of(language).to_owned()
+    }
+
+    fn words(self) -> Words {
+        Words::from(match self {
+            Self::Help => (help(Language::En).into(), help(Language::Zh).into()),
             Self::InterruptAgain => ("(Ctrl-C once more leaves)".into(), "（再按一次 Ctrl-C 退出）".into()),
             Self::Discarded => ("(the message was dropped)".into(), "（消息已丢弃）".into()),
             Self::MultiEnds => (
@@ -143,6 +177,10 @@ impl Message<'_> {
             Self::NothingToTakeBack => {
                 ("(there is nothing to take back)".into(), "（没有可撤回的内容）".into())
             }
+            Self::Kept => (
+                "(the conversation is kept: `/regen` answers once more, `/undo` takes the last turn back)".into(),
+                "（对话已保留：`/regen` 重新回答，`/undo` 撤回上一轮）".into(),
+            ),
             Self::PublishedSystem => ("(the published instruction)".into(), "（发布时的指令）".into()),
             Self::Saved { turns, file } => {
                 (format!("({turns} turn(s) in `{file}`)"), format!("（{turns} 轮对话已存入 `{file}`）"))
@@ -211,9 +249,9 @@ impl Message<'_> {
             Self::RoundingToNearest => {
                 ("rounding to the nearest, without calibration".into(), "就近舍入，不做校准".into())
             }
-            Self::NotMeasured { folder, error } => (
-                format!("the perplexity of `{folder}` was not measured: {error}; `moss-cli eval --gpu cpu` needs no card"),
-                format!("未能测量 `{folder}` 的困惑度：{error}；`moss-cli eval --gpu cpu` 不需要显卡"),
+            Self::NotMeasured { folder, causes } => (
+                format!("the perplexity of `{folder}` was not measured (`moss-cli eval --gpu cpu` needs no card): {causes}"),
+                format!("未测量 `{folder}` 的困惑度（`moss-cli eval --gpu cpu` 不需要显卡）：{causes}"),
             ),
             Self::Wrote { folder } => (format!("wrote `{folder}`"), format!("已写入 `{folder}`")),
             Self::Listening { address } => (
@@ -227,11 +265,7 @@ impl Message<'_> {
             ),
             Self::ReadingPrompt => ("reading the prompt".into(), "正在读取提示".into()),
             Self::Download(message) => message.texts(),
-        };
-        match language {
-            Language::En => en,
-            Language::Zh => zh,
-        }
+        })
     }
 
     /// Why an answer ended, where it did not end by itself.

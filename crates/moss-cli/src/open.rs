@@ -2,21 +2,21 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use moss::{
     ChatOptions, Checkpoint, Engine, EngineOptions, LoadOptions, Moss, PromptBuilder, SamplingParams,
     SystemText, Tokenizer,
     hub::{DemoFormat, ResolvedModel, SearchPlaces, resolve, unpack_demo},
-    kernels::ops::RopePrecision,
+    kernels::{Activations, ops::RopePrecision},
     model::{CUDA, ComputeDtype, DeviceSpec, MossConfig},
     sampling::StopLengthPenalty,
     text::{Plugin, PluginSwitches},
 };
 
 use crate::{
-    args::{AnswerArgs, Cli, DemoArg, DtypeArg, ModelArgs, RopeArg},
+    args::{ActivationsArg, AnswerArgs, Cli, DemoArg, DtypeArg, ModelArgs, RopeArg},
+    errors::{Failed, OrFail},
     fetch,
-    hints::Advised,
+    messages::Words,
     printer::Printer,
     progress,
 };
@@ -63,16 +63,26 @@ pub(crate) fn devices(args: &ModelArgs) -> anyhow::Result<Vec<DeviceSpec>> {
         number => number.parse().ok().map(gpu),
     };
     let devices: Option<Vec<_>> = list.split(',').map(device).collect();
-    let devices = devices.ok_or_else(|| Advised {
-        message: format!("`--gpu {list}`: expected numbers or `cpu`, with commas between"),
-        hint: "`--gpu 0` is the first card, `--gpu 0,1,2,3` shares the layers out over four".into(),
+    let devices = devices.ok_or_else(|| {
+        Failed::new((
+            format!("`--gpu {list}`: expected numbers or `cpu`, with commas between"),
+            format!("`--gpu {list}`：应为编号或 `cpu`，以逗号分隔"),
+        ))
+        .hint((
+            "`--gpu 0` is the first card, `--gpu 0,1,2,3` shares the layers out over four",
+            "`--gpu 0` 为第一张卡，`--gpu 0,1,2,3` 由四张卡分摊各层",
+        ))
     })?;
     if !CUDA && devices.iter().any(|device| *device != DeviceSpec::Cpu) {
-        return Err(Advised {
-            message: format!("`--gpu {list}`: this build has kernels for the CPU alone"),
-            hint: "build with `cargo build --release --features cuda` for GPUs; `--gpu cpu` runs here".into(),
-        }
-        .into());
+        let what = (
+            format!("`--gpu {list}`: this build has kernels for the CPU alone"),
+            format!("`--gpu {list}`：此构建只含 CPU 内核"),
+        );
+        let hint = (
+            "build with `cargo build --release --features cuda` for GPUs; `--gpu cpu` runs here",
+            "使用 GPU 请以 `cargo build --release --features cuda` 构建；`--gpu cpu` 可在此运行",
+        );
+        return Err(Failed::new(what).hint(hint).into());
     }
     Ok(devices)
 }
@@ -84,9 +94,9 @@ pub(crate) fn any_gpu(devices: &[DeviceSpec]) -> bool {
 
 /// Opens a checkpoint and says what is odd about it.
 pub(crate) fn checkpoint(folder: &Path, printer: &Printer) -> anyhow::Result<Checkpoint> {
-    let checkpoint = Checkpoint::open(folder).context("cannot open the checkpoint")?;
+    let checkpoint = Checkpoint::open(folder).or_fail("cannot open the checkpoint", "无法打开检查点")?;
     for warning in checkpoint.warnings() {
-        printer.warning(&warning.to_string());
+        printer.warning(&Words::from((warning.to_string(), warning.zh())));
     }
     Ok(checkpoint)
 }
@@ -94,7 +104,8 @@ pub(crate) fn checkpoint(folder: &Path, printer: &Printer) -> anyhow::Result<Che
 /// The pool that kernels run in, for commands that drive a model themselves.
 pub(crate) fn pool(args: &ModelArgs) -> anyhow::Result<rayon::ThreadPool> {
     let threads = args.threads.map_or(0, usize::from);
-    rayon::ThreadPoolBuilder::new().num_threads(threads).build().context("cannot start the kernel threads")
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    Ok(pool.or_fail("cannot start the kernel threads", "无法启动内核线程")?)
 }
 
 /// What values are rounded to, on these devices.
@@ -103,8 +114,16 @@ pub(crate) fn dtype(args: &ModelArgs, devices: &[DeviceSpec]) -> ComputeDtype {
         Some(DtypeArg::F32) => ComputeDtype::F32,
         Some(DtypeArg::F16) => ComputeDtype::F16,
         Some(DtypeArg::Bf16) => ComputeDtype::BF16,
-        None if any_gpu(devices) => ComputeDtype::F16,
+        None if any_gpu(devices) || args.activations == ActivationsArg::Int8 => ComputeDtype::F16,
         None => ComputeDtype::F32,
+    }
+}
+
+/// What packed weights are multiplied with.
+pub(crate) fn activations(args: &ModelArgs) -> Activations {
+    match args.activations {
+        ActivationsArg::Exact => Activations::Exact,
+        ActivationsArg::Int8 => Activations::Int8,
     }
 }
 
@@ -113,6 +132,7 @@ pub(crate) fn load_options(args: &ModelArgs, positions: usize) -> anyhow::Result
     let devices = devices(args)?;
     Ok(LoadOptions {
         dtype: dtype(args, &devices),
+        activations: activations(args),
         rope_precision: match args.rope_precision {
             RopeArg::F32 => RopePrecision::F32,
             RopeArg::F16 => RopePrecision::F16,
@@ -156,7 +176,7 @@ fn start(cli: &Cli, printer: &Printer, capacity: Option<Capacity>) -> anyhow::Re
     let positions = capacity.as_ref().map_or(config.context_length, |capacity| capacity.positions);
     let options = load_options(&cli.model, positions)?;
     let loaded = Moss::load(&checkpoint, &options, &mut progress::bar(printer, &model.name))
-        .context("cannot load the model")?;
+        .or_fail("cannot load the model", "无法加载模型")?;
     let tokenizer = match Tokenizer::is_present(&model.folder) {
         true => Some(Tokenizer::from_folder(&model.folder)?),
         false => None,
@@ -179,14 +199,16 @@ fn start(cli: &Cli, printer: &Printer, capacity: Option<Capacity>) -> anyhow::Re
 /// The folder's tokenizer, for commands that need text.
 pub(crate) fn tokenizer(opened: &Opened) -> anyhow::Result<Tokenizer> {
     opened.engine.tokenizer().cloned().ok_or_else(|| {
-        Advised {
-            message: format!(
-                "`{}` holds no tokenizer (vocab.json, merges.txt)",
-                opened.model.folder.display()
-            ),
-            hint: "put the published tokenizer files there, or work with `generate --ids`".into(),
-        }
-        .into()
+        let folder = opened.model.folder.display();
+        let what = (
+            format!("`{folder}` holds no tokenizer (vocab.json, merges.txt)"),
+            format!("`{folder}` 中没有分词器（vocab.json、merges.txt）"),
+        );
+        let hint = (
+            "put the published tokenizer files there, or work with `generate --ids`",
+            "请将发布的分词器文件放入其中，或改用 `generate --ids`",
+        );
+        Failed::new(what).hint(hint).into()
     })
 }
 
@@ -223,10 +245,16 @@ fn plugins(args: &AnswerArgs, model: &ResolvedModel) -> anyhow::Result<Option<Pl
     match (enabled.is_empty(), model.has_plugins()) {
         (true, false) => Ok(None),
         (_, true) => Ok(Some(PluginSwitches::new(enabled)?)),
-        (false, false) => Err(Advised {
-            message: format!("`--plugins`: `{}` was not trained with plugins", model.name),
-            hint: "use a plugin model, such as `--model moss-moon-003-sft-plugin-int4`".into(),
+        (false, false) => {
+            let what = (
+                format!("`--plugins`: `{}` was not trained with plugins", model.name),
+                format!("`--plugins`：`{}` 未经插件训练", model.name),
+            );
+            let hint = (
+                "use a plugin model, such as `--model moss-moon-003-sft-plugin-int4`",
+                "请使用插件模型，例如 `--model moss-moon-003-sft-plugin-int4`",
+            );
+            Err(Failed::new(what).hint(hint).into())
         }
-        .into()),
     }
 }

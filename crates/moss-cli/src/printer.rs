@@ -4,8 +4,8 @@ use std::io::{self, IsTerminal, Write};
 
 use crate::{
     args::OutputArgs,
-    hints,
-    messages::{Language, Message},
+    errors, fold,
+    messages::{Language, Message, Words},
 };
 
 /// An answer that nobody can have: the one error that a chat does not survive.
@@ -119,28 +119,48 @@ impl Printer {
     }
 
     /// An odd thing that was handled.
-    pub(crate) fn warning(&self, text: &str) {
-        self.note(&format!("{} {text}", self.paint("warning:", "33")));
+    pub(crate) fn warning(&self, warning: &Words) {
+        self.note(&self.labelled(("warning: ", "警告："), "33", warning.of(self.language)));
     }
 
     /// What failed, why, and what to do about it: also under `--quiet`.
     pub(crate) fn error(&self, error: &anyhow::Error) {
-        let mut err = io::stderr();
-        let _ = writeln!(err, "{} {error}", self.paint("error:", "31"));
-        let mut said = error.to_string();
-        for cause in error.chain().skip(1) {
-            let cause = cause.to_string();
+        self.failure(&self.causes(error), errors::hint(error, self.language).as_deref());
+    }
+
+    /// An error and what caused it, a line each, in the user's language.
+    pub(crate) fn causes(&self, error: &anyhow::Error) -> String {
+        let mut causes = error.chain().map(|cause| errors::text(cause, self.language));
+        let mut said = causes.next().unwrap_or_default();
+        let mut what = said.clone();
+        for cause in causes {
             if !said.ends_with(&cause) {
-                let _ = writeln!(err, "  {cause}");
+                what += &format!("\n  {cause}");
             }
             said = cause;
         }
-        if let Some(hint) = hints::hint(error) {
-            let _ = writeln!(err, "{} {hint}", self.paint("hint:", "36"));
-        }
+        what
     }
 
-    fn paint(&self, text: &str, code: &str) -> String {
-        if self.colors { format!("\x1b[1;{code}m{text}\x1b[0m") } else { text.to_owned() }
+    /// The same, in words of the user's language.
+    pub(crate) fn failure(&self, what: &str, hint: Option<&str>) {
+        let mut text = self.labelled(("error: ", "错误："), "31", what);
+        if let Some(hint) = hint {
+            text += "\n";
+            text += &self.labelled(("hint: ", "建议："), "36", hint);
+        }
+        // A terminal breaks lines anywhere, in Chinese text most often within a name: it has few spaces.
+        if self.language == Language::Zh && io::stderr().is_terminal() {
+            text = fold::to_terminal(&text, usize::MAX);
+        }
+        let _ = writeln!(io::stderr(), "{text}");
+    }
+
+    fn labelled(&self, (en, zh): (&str, &str), color: &str, text: &str) -> String {
+        let label = match self.language {
+            Language::En => en,
+            Language::Zh => zh,
+        };
+        if self.colors { format!("\x1b[1;{color}m{label}\x1b[0m{text}") } else { format!("{label}{text}") }
     }
 }

@@ -49,6 +49,7 @@ fn completions_manual_and_help_are_there() {
         "--demo",
         "--threads",
         "--dtype",
+        "--activations",
         "--seed",
         "--top-k",
         "--plugins",

@@ -60,6 +60,43 @@ fn sigterm_lets_a_running_answer_finish_and_is_a_success() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
+/// Waits until a signal that was sent has come to a thread: until then the kernel would take a second one for the same.
+#[cfg(target_os = "linux")]
+fn wait_for_delivery(process: u32) {
+    let is_pending = || {
+        let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+        let pending = status.lines().find_map(|line| line.strip_prefix("ShdPnd:"));
+        pending.is_some_and(|mask| mask.trim().bytes().any(|digit| digit != b'0'))
+    };
+    while is_pending() {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_second_sigterm_right_behind_the_first_ends_the_server_in_the_middle_of_an_answer() {
+    for _ in 0..3 {
+        let (mut child, port, _) = serve(&[]);
+        let mut stream = ask(
+            port,
+            "",
+            r#"{"prompt": [300, 301], "max_tokens": 1900, "logit_bias": {"2740": -100, "2700": -100}, "stream": true}"#,
+        );
+        stream.read_exact(&mut [0; 400]).unwrap();
+        for _ in 0..2 {
+            assert!(
+                Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success()
+            );
+            wait_for_delivery(child.id());
+        }
+        let mut rest = Vec::new();
+        let _ = stream.read_to_end(&mut rest);
+        assert_eq!(child.wait().unwrap().code(), Some(130));
+        assert!(!String::from_utf8_lossy(&rest).contains("[DONE]"), "the answer was not waited for");
+    }
+}
+
 #[test]
 fn listening_beyond_this_machine_without_a_key_is_refused() {
     let out = run(&["serve", "--demo", "--host", "0.0.0.0", "--port", "0"], "");

@@ -114,6 +114,20 @@ fn verify_passes_every_fixture_and_fails_a_wrong_one() {
 }
 
 #[test]
+fn activations_of_8_bits_are_measured_and_refused_by_name() {
+    let out = ok(&["verify", &fixture("tiny-int4"), "--activations", "int8"], "");
+    assert!(!out.contains("FAIL") && !out.contains("greedy paths"), "{out}");
+    for (args, says) in
+        [(["tiny-int4", "--dtype", "f32"], "F32"), (["tiny-fp16-bin", "--dtype", "f16"], "F16")]
+    {
+        let [name, dtype, value] = args;
+        let refused = run(&["verify", &fixture(name), dtype, value, "--activations", "int8"], "");
+        let error = text(&refused.stderr);
+        assert!(!refused.status.success() && error.contains(says) && error.contains("hint:"), "{error}");
+    }
+}
+
+#[test]
 fn inspect_says_what_a_checkpoint_holds() {
     let out = ok(&["inspect", &fixture("mini-int4-act-order")], "");
     assert!(out.contains("GPTQ int4, group 128, act-order") && out.contains("tokenizer none"), "{out}");

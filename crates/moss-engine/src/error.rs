@@ -1,5 +1,7 @@
 //! What can go wrong between a request and its last event.
 
+mod zh;
+
 use std::sync::Arc;
 
 use moss_model::ModelError;

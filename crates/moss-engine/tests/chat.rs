@@ -115,19 +115,6 @@ fn an_answer_that_is_dropped_half_way_stays_as_far_as_it_came() {
 }
 
 #[test]
-fn a_failed_turn_leaves_the_conversation_as_it_was() {
-    let mut fake = Fake::new(1536, 256, counting);
-    let poison = tokenizer().encode("毒").unwrap()[0];
-    fake.poison = Some(poison);
-    let mut chat = chat_with(fake, None);
-    read(chat.ask("a").unwrap());
-    let last = chat.ask("毒").unwrap().last().unwrap();
-    assert!(matches!(last, ChatEvent::Failed(EngineError::Model { .. })));
-    assert_eq!(chat.turns().len(), 1);
-    assert_eq!(read(chat.ask("b").unwrap()).0, "回答 2");
-}
-
-#[test]
 fn a_saved_conversation_goes_on_where_it_was() {
     let mut one = chat();
     read(one.ask("a").unwrap());
@@ -193,9 +180,9 @@ fn an_answer_made_again_but_cancelled_before_it_begins_leaves_the_old_one() {
 
 #[test]
 fn an_answer_made_again_that_fails_half_way_leaves_the_old_one() {
-    let mut fake = Fake::new(1536, 256, counting);
+    let fake = Fake::new(1536, 256, counting);
     let passes = tokenizer().encode(" 回答 1<eom>").unwrap().len();
-    fake.fault = Some((passes + 2, Fault::Error));
+    fake.faults.after(passes + 2, Fault::Error);
     let mut chat = chat_with(fake, None);
     read(chat.ask("你好").unwrap());
     let old = chat.turns().to_vec();

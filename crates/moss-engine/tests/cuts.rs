@@ -62,8 +62,8 @@ fn a_greedy_answer_is_what_the_model_says_best() {
 #[test]
 fn logits_that_cannot_be_cut_come_as_a_row_and_fail_as_ever() {
     for fault in [Fault::NanLogits, Fault::NothingPossible] {
-        let mut fake = fake(true);
-        fake.fault = Some((4, fault));
+        let fake = fake(true);
+        fake.faults.after(4, fault);
         let error = fake.start(options(), None).submit(greedy(&[1, 2, 3], 20)).unwrap().wait().unwrap_err();
         let EngineError::Sampling(
             SamplingError::BadLogits { step, .. } | SamplingError::NothingLeft { step },

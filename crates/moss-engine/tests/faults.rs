@@ -54,8 +54,8 @@ fn parameters_out_of_range_are_refused_before_they_are_queued() {
 }
 
 fn error_of(fault: Fault) -> EngineError {
-    let mut fake = Fake::new(97, 256, mix);
-    fake.fault = Some((4, fault));
+    let fake = Fake::new(97, 256, mix);
+    fake.faults.after(4, fault);
     let engine = fake.start(options(), None);
     let error = engine.submit(greedy(&[1, 2, 3], 20)).unwrap().wait().unwrap_err();
     // Whatever it was, the next request is served.
@@ -89,8 +89,8 @@ fn a_model_that_gives_too_few_logits_is_told_so() {
 
 #[test]
 fn candidates_where_a_row_was_asked_for_are_no_answer() {
-    let mut fake = Fake::new(97, 256, mix);
-    fake.fault = Some((0, Fault::Candidates));
+    let fake = Fake::new(97, 256, mix);
+    fake.faults.after(0, Fault::Candidates);
     let engine = fake.start(options(), None);
     let whole = SamplingParams { top_k: None, ..SamplingParams::chat() };
     let error = engine.submit(Request::new(vec![1], whole)).unwrap().wait().unwrap_err();
@@ -99,8 +99,8 @@ fn candidates_where_a_row_was_asked_for_are_no_answer() {
 
 #[test]
 fn an_error_that_names_nobody_fails_all_that_ran_and_the_next_are_served() {
-    let mut fake = Fake::new(97, 1024, mix).before(slow);
-    fake.fault = Some((6, Fault::Error));
+    let fake = Fake::new(97, 1024, mix).before(slow);
+    fake.faults.after(6, Fault::Error);
     let engine = fake.start(options(), None);
     let runs: Vec<_> = (1..4).map(|id| engine.submit(greedy(&[id], 20)).unwrap()).collect();
     for run in runs {

@@ -1,5 +1,7 @@
 //! What can go wrong between a name and a folder.
 
+mod zh;
+
 use std::path::PathBuf;
 
 use crate::{Fault, fault::Failure};

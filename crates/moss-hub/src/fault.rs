@@ -1,5 +1,7 @@
 //! What can be wrong with one request, and whether another try may help.
 
+mod zh;
+
 use std::time::Duration;
 
 use url::Url;

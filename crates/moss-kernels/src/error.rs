@@ -1,6 +1,10 @@
 //! What an op refuses: which argument, what was found, what the rule is.
 
+mod zh;
+
 use candle_core::DType;
+
+use crate::DenseDtype;
 
 /// Errors of planning or running an op.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +44,14 @@ pub enum KernelError {
         /// Its type.
         found: DType,
     },
+    /// Activations of 8 bits beside a weight that has no kernel for them.
+    #[error("{op}: 8-bit activations are multiplied with int4 and int8 weights, found {found:?}")]
+    NotPacked {
+        /// The op.
+        op: &'static str,
+        /// Type of the weight.
+        found: DenseDtype,
+    },
     /// The op has no kernel for the device in this build.
     #[error("{op}: this build has kernels for the CPU alone")]
     NotCompiled {
@@ -61,6 +73,16 @@ pub enum KernelError {
         found: u32,
         /// What the build was made with.
         needed: u32,
+    },
+    /// A card that another program has for itself, whose memory is taken, or that is broken.
+    #[error("cannot open GPU {gpu}: {message}")]
+    NotOpened {
+        /// The card.
+        gpu: usize,
+        /// The driver's number of the error.
+        code: u32,
+        /// Its words.
+        message: String,
     },
     /// A card has no room left.
     #[error("GPU {gpu} is out of memory: {} more were asked for, {} are free", mebibytes(*needed), mebibytes(*free))]
@@ -98,18 +120,28 @@ impl KernelError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NotCompiled { .. } => Some("build with `cargo build --release --features cuda` for GPUs".into()),
+            Self::NotPacked { .. } => Some("leave `--activations` out, or take an int4 or int8 checkpoint".into()),
             Self::NoSuchGpu { .. } => {
                 Some("`nvidia-smi` lists the cards, `CUDA_VISIBLE_DEVICES` may hide some; `--gpu cpu` needs none".into())
             }
             Self::DriverTooOld { needed, .. } => Some(format!(
-                "install a driver for CUDA {}, or build with the toolkit of the driver's version",
+                "install a driver for CUDA {}, or build with the toolkit of the driver's version; `--gpu cpu` needs none",
                 needed / 1000
             )),
             Self::OutOfMemory { .. } => {
                 Some("close what else uses the card, use a smaller format or a shorter context, or stay on the CPU".into())
             }
+            Self::NotOpened { code: 46, .. } => {
+                Some("another program may have the card for itself (compute mode \"exclusive\"): `nvidia-smi` shows both; name another card, or stay on the CPU with `--gpu cpu`".into())
+            }
+            Self::NotOpened { code: 2, .. } => {
+                Some("its memory is taken: `nvidia-smi` shows by which programs; name another card, or stay on the CPU with `--gpu cpu`".into())
+            }
+            Self::Driver { code: 803, .. } => {
+                Some("the driver is not whole: after an update of it the machine must be restarted, and a container must have the libraries of the machine's driver; `--gpu cpu` needs none".into())
+            }
             Self::Driver { code: 100, .. } => Some("is an NVIDIA driver installed? `nvidia-smi` should list the card; `--gpu cpu` needs none".into()),
-            Self::Driver { .. } => Some("`nvidia-smi` shows driver and cards; `--gpu cpu` needs neither".into()),
+            Self::Driver { .. } | Self::NotOpened { .. } => Some("`nvidia-smi` shows driver and cards; `--gpu cpu` needs neither".into()),
             _ => None,
         }
     }

@@ -24,5 +24,5 @@ mod weight;
 pub use bandwidth::read_bandwidth;
 pub use cpu::{Isa, cpu_features};
 pub use error::KernelError;
-pub use linear::Linear;
+pub use linear::{Activations, Linear};
 pub use weight::{DenseDtype, DenseWeight, GptqBits, GptqWeight, GroupIndex, LinearWeight};

@@ -10,9 +10,9 @@ use crate::{
     GptqWeight, GroupIndex, Isa, KernelError, LinearWeight,
     cpu::{
         Aligned, cpu_features, dense,
-        gptq::{self, Packed, Segment},
+        gptq::{self, Packed, Segment, rounded},
     },
-    ops::{expect_cpu, with_f32},
+    ops::{expect_cpu, with_f32, with_floats},
 };
 
 const OP: &str = "linear";
@@ -23,6 +23,18 @@ pub struct Linear {
     weight: LinearWeight,
     bias: Option<Vec<f32>>,
     layout: Layout,
+    activations: Activations,
+}
+
+/// What a packed weight is multiplied with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Activations {
+    /// The inputs as they are: results are those of the dequantised weight.
+    #[default]
+    Exact,
+    /// The inputs rounded to bytes: 127 steps up and down to the largest of each group of a row, of 512 inputs at most. Sums within a
+    /// group are exact.
+    Int8,
 }
 
 impl LinearWeight {
@@ -77,12 +89,24 @@ impl Linear {
                 }
             }
         };
-        let linear = Self { weight, bias, layout };
+        let linear = Self { weight, bias, layout, activations: Activations::Exact };
         if let Some(bias) = linear.bias.as_ref().filter(|bias| bias.len() != linear.out_features()) {
             let rule = linear.out_features().to_string();
             return Err(KernelError::Argument { op: OP, arg: "bias length", found: bias.len(), rule });
         }
         Ok(linear)
+    }
+
+    /// The same weight, multiplied with other activations.
+    ///
+    /// # Errors
+    /// [`KernelError::NotPacked`] for bytes beside a dense weight.
+    pub fn with_activations(mut self, activations: Activations) -> Result<Self, KernelError> {
+        if let (LinearWeight::Dense(dense), Activations::Int8) = (&self.weight, activations) {
+            return Err(KernelError::NotPacked { op: OP, found: dense.dtype });
+        }
+        self.activations = activations;
+        Ok(self)
     }
 
     /// Columns of the weight.
@@ -134,27 +158,34 @@ impl Linear {
             // The kernels take one row at least.
             return Ok(Tensor::from_vec(y, (rows, self.out_features()), x.device())?);
         }
-        with_f32(OP, "x", x, |x| match &self.weight {
-            LinearWeight::Dense(weight) => {
+        match (&self.weight, self.activations) {
+            (LinearWeight::Dense(weight), _) => with_f32(OP, "x", x, |x| {
                 let x = padded(x, rows, inputs);
                 dense::matmul(isa, &x, rows, weight, self.bias.as_deref(), &mut y);
-            }
-            LinearWeight::Gptq(weight) => {
+            })?,
+            (LinearWeight::Gptq(weight), Activations::Exact) => with_f32(OP, "x", x, |x| {
                 let x = self.reordered(x, rows, inputs);
-                let packed = Packed {
-                    bits: weight.bits,
-                    outputs: weight.out_features,
-                    zero_words: weight.zero_words(),
-                    qweight: &weight.qweight,
-                    qzeros: &weight.qzeros,
-                    scales: &weight.scales,
-                    segments: &self.layout.segments,
-                    bias: self.bias.as_deref(),
-                };
-                gptq::matmul(isa, &x, rows, &packed, &mut y);
-            }
-        })?;
+                gptq::matmul(isa, &x, rows, &self.packed(weight), &mut y);
+            })?,
+            (LinearWeight::Gptq(weight), Activations::Int8) => with_floats(OP, "x", x, |x| {
+                let order = self.layout.order.as_deref();
+                rounded::matmul(isa, rounded::Inputs { x, rows, order }, &self.packed(weight), &mut y);
+            })?,
+        }
         Ok(Tensor::from_vec(y, (rows, self.out_features()), x.device())?)
+    }
+
+    fn packed<'w>(&'w self, weight: &'w GptqWeight) -> Packed<'w> {
+        Packed {
+            bits: weight.bits,
+            outputs: weight.out_features,
+            zero_words: weight.zero_words(),
+            qweight: &weight.qweight,
+            qzeros: &weight.qzeros,
+            scales: &weight.scales,
+            segments: &self.layout.segments,
+            bias: self.bias.as_deref(),
+        }
     }
 
     /// Rows in the order of the packed ones, as far apart as the kernel reads them.

@@ -8,7 +8,7 @@
 
 use candle_core::{DType, Device, Tensor};
 use moss_kernels::{
-    KernelError, Linear,
+    Activations, KernelError, Linear,
     ops::{self, KvLayer, RopeTable, SequenceRows},
 };
 
@@ -79,19 +79,19 @@ pub(crate) struct Block {
 }
 
 impl Block {
-    /// Loads layer `layer`; values between ops and in the cache are rounded to `dtype`.
+    /// Loads layer `layer`; values between ops and in the cache are rounded to `dtype`, and inputs of packed weights as `activations` says.
     pub(crate) fn load(
         source: &dyn WeightSource,
         layer: usize,
         config: &MossConfig,
         cache: CacheShape,
-        dtype: DType,
+        (dtype, activations): (DType, Activations),
         device: &Device,
     ) -> Result<Self, ModelError> {
         let names = LayerNames::new(layer);
         let (hidden, inner) = (config.hidden_size, config.inner_size);
         let linear = |stem: &str, in_features, out_features, has_bias| {
-            load_linear(source, layer, stem, in_features, out_features, has_bias, device)
+            load_linear(source, layer, stem, (in_features, out_features), has_bias, activations, device)
         };
         let kv = KvLayer::zeros(
             cache.num_blocks,
@@ -129,7 +129,7 @@ impl Block {
     ) -> Result<Tensor, KernelError> {
         let h = self.norm.forward(x, self.dtype)?; // [rows, hidden]
         let qkv = self.qkv_proj.forward(&h)?.to_dtype(self.dtype)?;
-        let (q, k, v) = split_heads(&qkv, self.num_heads, self.head_dim)?; // [rows, heads, head_dim] each
+        let (q, k, v) = self.split_heads(&qkv)?; // [rows, heads, head_dim] each
         let q = ops::rotary(&q, rope, rows.positions)?;
         let k = ops::rotary(&k, rope, rows.positions)?;
         ops::kv_write(&self.cache, &k, &v, rows.slots)?;
@@ -138,19 +138,17 @@ impl Block {
         let inner = ops::gelu_tanh(&self.fc_in.forward(&h)?, self.dtype)?; // [rows, inner]
         Ok(((x + self.out_proj.forward(&attended)?)? + self.fc_out.forward(&inner)?)?)
     }
-}
 
-/// Queries, keys and values, `[rows, heads, head_dim]` each. Undoes the training shards in the output, where it is a few kilobytes, instead of
-/// in the weights: `qkv` is `[rows, shards, query | value | key, heads / shards, head_dim]` (value before key).
-pub(crate) fn split_heads(
-    qkv: &Tensor,
-    num_heads: usize,
-    head_dim: usize,
-) -> Result<(Tensor, Tensor, Tensor), KernelError> {
-    let rows = qkv.dim(0)?;
-    let slabs = qkv.reshape((rows, TRAINING_SHARDS, 3, num_heads / TRAINING_SHARDS, head_dim))?;
-    let part = |index| slabs.narrow(2, index, 1)?.contiguous()?.reshape((rows, num_heads, head_dim));
-    Ok((part(0)?, part(2)?, part(1)?))
+    /// Undoes the training shards in the output, where it is a few kilobytes, instead of in the weights: `qkv` is
+    /// `[rows, shards, query | value | key, heads / shards, head_dim]` (value before key).
+    fn split_heads(&self, qkv: &Tensor) -> Result<(Tensor, Tensor, Tensor), KernelError> {
+        let run = self.num_heads / TRAINING_SHARDS * self.head_dim;
+        let part = |index: usize| {
+            let part = ops::runs(qkv, index * run, run, 3 * run, self.dtype)?;
+            Ok::<_, KernelError>(part.reshape((qkv.dim(0)?, self.num_heads, self.head_dim))?)
+        };
+        Ok((part(0)?, part(2)?, part(1)?))
+    }
 }
 
 /// Places one linear layer, and lets go of the mapped bytes where the layer keeps its own.
@@ -158,17 +156,15 @@ pub(crate) fn load_linear(
     source: &dyn WeightSource,
     layer: usize,
     stem: &str,
-    in_features: usize,
-    out_features: usize,
+    (in_features, out_features): (usize, usize),
     has_bias: bool,
+    activations: Activations,
     device: &Device,
 ) -> Result<Linear, ModelError> {
     let parts = source.linear(stem, in_features, out_features, has_bias)?;
-    let linear = Linear::new(parts.weight, parts.bias, device).map_err(|source| ModelError::Kernel {
-        layer,
-        op: "linear",
-        source,
-    })?;
+    let linear = Linear::new(parts.weight, parts.bias, device)
+        .and_then(|linear| linear.with_activations(activations))
+        .map_err(|source| ModelError::Kernel { layer, op: "linear", source })?;
     if linear.owns_weights() {
         source.release(stem);
     }

@@ -67,9 +67,10 @@ impl CpuStage {
         };
         let rope = RopeTable::new(config.rotary_dim, config.context_length, options.rope_precision, device)
             .map_err(|error| at_head("rotary table", error))?;
+        let rounding = (options.dtype.candle(), options.activations);
         let mut blocks = Vec::with_capacity(layers.len());
         for layer in layers.clone() {
-            let block = Block::load(source, layer, config, options.cache, options.dtype.candle(), device)?;
+            let block = Block::load(source, layer, config, options.cache, rounding, device)?;
             progress(LoadEvent::Layer { bytes: block.weight_bytes() });
             blocks.push(block);
         }

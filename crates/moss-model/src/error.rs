@@ -1,5 +1,7 @@
 //! What can go wrong between token ids and logits.
 
+mod zh;
+
 use moss_checkpoint::CheckpointError;
 use moss_kernels::KernelError;
 
@@ -100,6 +102,15 @@ pub enum ModelError {
         /// What was asked for.
         found: ComputeDtype,
     },
+    /// 8-bit activations where exact values were asked for.
+    #[error("8-bit activations are rounded, found F32 for the values between operations")]
+    ActivationsNotExact,
+    /// 8-bit activations on a card.
+    #[error("8-bit activations have kernels for the CPU alone, found {device}")]
+    ActivationsOffCpu {
+        /// Where they were to run.
+        device: DeviceSpec,
+    },
     /// The caller asked to stop between two layers.
     #[error("interrupted")]
     Interrupted,
@@ -129,6 +140,8 @@ impl ModelError {
             ),
             Self::Placement(error) => error.hint(),
             Self::GpuDtype { .. } => Some("leave `--dtype` out, or say `--dtype f16`; `--gpu cpu` knows f32 and bf16".into()),
+            Self::ActivationsNotExact => Some("leave `--dtype` out with `--activations int8`, or say `--dtype f16` or `bf16`".into()),
+            Self::ActivationsOffCpu { .. } => Some("leave `--activations` out, or say `--gpu cpu`".into()),
             Self::Gpu(error) | Self::Kernel { source: error, .. } => error.hint(),
             _ => None,
         }

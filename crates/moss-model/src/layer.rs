@@ -11,7 +11,7 @@ use moss_kernels::{
 
 use crate::{
     LinearKind, ModelError, MossConfig, WeightSource,
-    block::split_heads,
+    config::TRAINING_SHARDS,
     names::{self, LayerNames},
     tap::to_host,
 };
@@ -234,4 +234,16 @@ fn future_masked(rows: usize, end: usize, device: &Device) -> Result<Tensor, Ker
         (0..end).map(move |position| if position <= own { 0.0 } else { f32::NEG_INFINITY })
     };
     Ok(Tensor::from_iter((0..rows).flat_map(row), device)?.reshape((rows, end))?)
+}
+
+/// Queries, keys and values, `[rows, heads, head_dim]` each, of `[rows, shards, query | value | key, heads / shards, head_dim]`.
+fn split_heads(
+    qkv: &Tensor,
+    num_heads: usize,
+    head_dim: usize,
+) -> Result<(Tensor, Tensor, Tensor), KernelError> {
+    let rows = qkv.dim(0)?;
+    let slabs = qkv.reshape((rows, TRAINING_SHARDS, 3, num_heads / TRAINING_SHARDS, head_dim))?;
+    let part = |index| slabs.narrow(2, index, 1)?.contiguous()?.reshape((rows, num_heads, head_dim));
+    Ok((part(0)?, part(2)?, part(1)?))
 }

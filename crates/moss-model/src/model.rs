@@ -24,12 +24,13 @@ impl Moss {
     /// # Errors
     /// [`ModelError::Config`] and [`ModelError::Checkpoint`] for what the files lack; [`ModelError::Kernel`] for what an op refuses;
     /// [`ModelError::Gpu`] and [`ModelError::Placement`] for a card that cannot take it, in a [`ModelError::Stage`] where there are
-    /// several.
+    /// several; [`ModelError::ActivationsNotExact`] and [`ModelError::ActivationsOffCpu`] for options that exclude each other.
     pub fn load(
         source: &dyn WeightSource,
         options: &LoadOptions,
         progress: &mut dyn FnMut(LoadEvent),
     ) -> Result<Self, ModelError> {
+        options.check()?;
         let config = source.config()?;
         progress(LoadEvent::Started { layers: config.num_layers });
         let stages = load::stages(source, &config, options, progress)?;

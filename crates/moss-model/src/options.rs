@@ -3,9 +3,9 @@
 use std::ops::Range;
 
 use candle_core::DType;
-use moss_kernels::ops::RopePrecision;
+use moss_kernels::{Activations, ops::RopePrecision};
 
-use crate::{CacheShape, placement::Note};
+use crate::{CacheShape, ModelError, placement::Note};
 
 /// What the values between two ops are rounded to, the cache included. Sums and the residual stream are always f32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -65,6 +65,9 @@ impl std::fmt::Display for DeviceSpec {
 pub struct LoadOptions {
     /// Rounding of activations and cache; on a GPU [`ComputeDtype::F16`].
     pub dtype: ComputeDtype,
+    /// What the packed weights of the blocks are multiplied with. [`Activations::Int8`] on the CPU alone, with packed weights and a
+    /// [`ComputeDtype`] that rounds too.
+    pub activations: Activations,
     /// Exact rotary frequencies, or rounded to f16 as upstream's quantised models have them.
     pub rope_precision: RopePrecision,
     /// Extent of the key/value cache; on the CPU pages are committed as they are first used.
@@ -84,6 +87,7 @@ impl LoadOptions {
     pub fn cpu(positions: usize) -> Self {
         Self {
             dtype: ComputeDtype::F32,
+            activations: Activations::Exact,
             rope_precision: RopePrecision::F32,
             cache: CacheShape::for_positions(positions),
             devices: vec![DeviceSpec::Cpu],
@@ -103,6 +107,20 @@ impl LoadOptions {
         let gpu = |ordinal: &usize| DeviceSpec::Gpu { ordinal: *ordinal, newest_code: None };
         let devices = ordinals.iter().map(gpu).collect();
         Self { dtype: ComputeDtype::F16, devices, ..Self::cpu(positions) }
+    }
+
+    /// Refuses what excludes each other, before anything is opened.
+    pub(crate) fn check(&self) -> Result<(), ModelError> {
+        if self.activations == Activations::Exact {
+            return Ok(());
+        }
+        if self.dtype == ComputeDtype::F32 {
+            return Err(ModelError::ActivationsNotExact);
+        }
+        match self.devices.iter().find(|device| **device != DeviceSpec::Cpu) {
+            Some(&device) => Err(ModelError::ActivationsOffCpu { device }),
+            None => Ok(()),
+        }
     }
 }
 

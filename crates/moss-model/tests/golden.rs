@@ -4,10 +4,10 @@
 use std::{collections::HashMap, path::PathBuf};
 
 use moss_checkpoint::Checkpoint;
-use moss_kernels::ops::RopePrecision;
+use moss_kernels::{Activations, ops::RopePrecision};
 use moss_model::{
-    BlockPool, BlockTable, ComputeDtype, HiddenPoint, LanguageModel, LoadOptions, LogitRows, Moss,
-    SequenceChunk,
+    BlockPool, BlockTable, ComputeDtype, DeviceSpec, HiddenPoint, LanguageModel, LoadOptions, LogitRows,
+    ModelError, Moss, SequenceChunk,
 };
 use safetensors::SafeTensors;
 use serde_json::Value;
@@ -51,10 +51,21 @@ fn ids(value: &Value) -> Vec<u32> {
     value.as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect()
 }
 
+/// Four bits fewer than f16, of the largest input of each group.
+const INT8_MULTIPLE: f32 = F16_MULTIPLE * 16.0;
+
 fn load(folder: &str, dtype: ComputeDtype, rope_precision: RopePrecision) -> Moss {
-    let checkpoint = Checkpoint::open(fixtures().join(folder)).unwrap();
     let options = LoadOptions { dtype, rope_precision, ..LoadOptions::cpu(1024) };
-    Moss::load(&checkpoint, &options, &mut |_| {}).unwrap()
+    open(folder, &options).unwrap()
+}
+
+fn rounded() -> LoadOptions {
+    LoadOptions { dtype: ComputeDtype::F16, activations: Activations::Int8, ..LoadOptions::cpu(1024) }
+}
+
+fn open(folder: &str, options: &LoadOptions) -> Result<Moss, ModelError> {
+    let checkpoint = Checkpoint::open(fixtures().join(folder)).unwrap();
+    Moss::load(&checkpoint, options, &mut |_| {})
 }
 
 fn run(model: &mut Moss, ids: &[u32], chunk: usize) -> Vec<f32> {
@@ -76,11 +87,14 @@ fn max_difference(a: &[f32], b: &[f32]) -> f32 {
 }
 
 fn check_logits(folder: &str, expected: &Expected, dtype: ComputeDtype, rope: RopePrecision, tolerance: f32) {
-    let mut model = load(folder, dtype, rope);
+    check_logits_of(&mut load(folder, dtype, rope), folder, expected, tolerance);
+}
+
+fn check_logits_of(model: &mut Moss, folder: &str, expected: &Expected, tolerance: f32) {
     let vocab = model.config().vocab_size;
     let mut worst = 0.0f32;
     for (index, prompt) in expected.prompts().iter().enumerate() {
-        let logits = run(&mut model, prompt, usize::MAX);
+        let logits = run(model, prompt, usize::MAX);
         let rows = ids(&expected.json["prompts"][index]["logit_rows"]);
         let found: Vec<f32> =
             rows.iter().flat_map(|row| &logits[*row as usize * vocab..][..vocab]).copied().collect();
@@ -220,9 +234,34 @@ fn bf16_stays_within_eight_bits_of_the_oracle() {
 }
 
 #[test]
+fn activations_of_8_bits_stay_within_seven_bits_of_the_oracle() {
+    for folder in ["tiny-int4", "mini-int4-act-order", "mini-int8", "mini-int8-act-order", "wide-int4"] {
+        let expected = Expected::read(folder, "expected");
+        let f16 = expected.json["max_abs_logit_diff_of_fp16_run"].as_f64().unwrap() as f32;
+        let mut model = open(folder, &rounded()).unwrap();
+        check_logits_of(&mut model, folder, &expected, f16 * INT8_MULTIPLE);
+    }
+}
+
+#[test]
+fn activations_of_8_bits_are_refused_in_f32_on_a_card_and_for_dense_weights() {
+    let refused = |folder: &str, options: LoadOptions| open(folder, &options).unwrap_err();
+    let exact = refused("tiny-int4", LoadOptions { dtype: ComputeDtype::F32, ..rounded() });
+    assert!(matches!(exact, ModelError::ActivationsNotExact) && exact.hint().is_some(), "{exact}");
+    let gpu = DeviceSpec::Gpu { ordinal: 0, newest_code: None };
+    let card = refused("tiny-int4", LoadOptions { devices: vec![DeviceSpec::Cpu, gpu], ..rounded() });
+    assert!(matches!(card, ModelError::ActivationsOffCpu { device } if device == gpu), "{card}");
+    let dense = refused("tiny-fp16-bin", rounded());
+    assert!(matches!(dense, ModelError::Kernel { .. }) && dense.hint().is_some(), "{dense}");
+}
+
+#[test]
 fn logits_have_the_same_bits_however_the_prompt_is_cut() {
-    for folder in ["tiny-fp16-bin", "tiny-int4", "mini-int8-act-order", "wide-int4"] {
-        let mut model = load(folder, ComputeDtype::F32, RopePrecision::F32);
+    let exact = |folder| (folder, load(folder, ComputeDtype::F32, RopePrecision::F32));
+    let models = ["tiny-fp16-bin", "tiny-int4", "mini-int8-act-order", "wide-int4"].map(exact);
+    let with_bytes =
+        ["tiny-int4", "mini-int8-act-order"].map(|folder| (folder, open(folder, &rounded()).unwrap()));
+    for (folder, mut model) in models.into_iter().chain(with_bytes) {
         let vocab = model.config().vocab_size as u32;
         let prompt: Vec<u32> = (0..70).map(|i| i * 7 % vocab.min(150)).collect();
         let whole = run(&mut model, &prompt, usize::MAX);

@@ -1,5 +1,7 @@
 //! What can go wrong between two checkpoints.
 
+mod zh;
+
 use std::path::PathBuf;
 
 use moss_checkpoint::CheckpointError;

@@ -219,7 +219,7 @@ mod tests {
     fn inverse_of(r: &[Vec<f64>]) -> Vec<Vec<f64>> {
         let n = r.len();
         let mut u = vec![vec![0.0; n]; n];
-        for column in 0..n {
+        for column in (0..n).rev() {
             for row in (0..=column).rev() {
                 let known: f64 = (row + 1..=column).map(|k| r[row][k] * u[k][column]).sum();
                 u[row][column] = (f64::from(u8::from(row == column)) - known) / r[row][row];

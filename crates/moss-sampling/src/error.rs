@@ -1,5 +1,7 @@
 //! What can be wrong with sampling parameters and logits.
 
+mod zh;
+
 /// Errors of this crate.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]

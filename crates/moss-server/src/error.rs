@@ -1,5 +1,7 @@
 //! What can go wrong, and the one table that says which status it is.
 
+mod zh;
+
 use axum::{
     Json,
     http::{HeaderValue, StatusCode, header},

@@ -3,12 +3,9 @@
 use std::sync::Arc;
 
 use moss_engine::Engine;
-use moss_text::{
-    Conversation, Plugin, PluginSwitches, PromptBuilder, SavedTurn, SpecialTokens, SystemText, Tokenizer,
-    Turn,
-};
+use moss_text::{Plugin, PluginSwitches, PromptBuilder, SpecialTokens, SystemText, Tokenizer};
 
-use crate::{ServerError, error::ApiError};
+use crate::{ServerError, error::ApiError, wire::chat::Beside};
 
 /// An engine with a tokenizer, and whether its model was trained with plugins.
 #[derive(Debug, Clone)]
@@ -43,29 +40,42 @@ impl ServedModel {
         Ok(PromptBuilder::new(self.tokenizer.clone(), system, plugins)?)
     }
 
-    /// An exchange that comes as text, with the ids that the model would have been trained on.
-    pub(crate) fn turn(&self, user: String, moss: String) -> Result<Turn, ApiError> {
-        let turns = vec![SavedTurn { user, moss, ids: Vec::new() }];
-        let told = Conversation { version: 1, system: None, turns };
-        let mut turn = told.turns(&self.tokenizer)?.pop().unwrap_or_default();
-        if let (true, Some(eot), Some(eoc), Some(eor)) =
-            (self.has_plugins, self.special.eot, self.special.eoc, self.special.eor)
-        {
-            // A plugin model thinks and commands before it speaks; of a turn that comes as text, nothing of it is known.
-            let mut ids = Vec::new();
-            for (text, end) in [
-                ("<|Inner Thoughts|>: None", eot),
-                ("\n<|Commands|>: None", eoc),
-                ("\n<|Results|>:\nNone", eor),
-            ] {
-                ids.extend(self.tokenizer.encode_untrusted(text)?);
-                ids.push(end);
+    /// What followed a question, which comes as text, with the ids that the model would have written and been given:
+    ///
+    /// ```text
+    /// <|Inner Thoughts|>: …<eot>\n<|Commands|>: …<eoc>\n<|Results|>:\n…<eor>\n<|MOSS|>: …<eom>
+    /// ```
+    /// A part that a plugin model must have written, and that is not known, is `None`. Where it said nothing the reply ends in front of
+    /// that: after its commands, or at `<|MOSS|>:` if their results are there.
+    pub(crate) fn reply(&self, said: &str, beside: Option<&Beside>) -> Result<Vec<u32>, ApiError> {
+        let has_answered = beside.is_none() || !said.is_empty();
+        let mut ids = Vec::new();
+        let special = (self.special.eot, self.special.eoc, self.special.eor);
+        if let (true, (Some(eot), Some(eoc), Some(eor))) = (self.has_plugins, special) {
+            let none = Beside::default();
+            let Beside { thoughts, commands, results } = beside.unwrap_or(&none);
+            // The space behind a label belongs to the label.
+            let parts = [
+                ("<|Inner Thoughts|>: ", thoughts.as_deref().map(str::trim_start), eot),
+                ("\n<|Commands|>: ", commands.as_deref().map(str::trim_start), eoc),
+                ("\n<|Results|>:\n", results.as_deref(), eor),
+            ];
+            let last = parts.iter().rposition(|(_, text, _)| text.is_some());
+            let written = if has_answered { parts.len() } else { last.map_or(0, |last| last + 1) };
+            for (label, text, end) in &parts[..written] {
+                let text = text.unwrap_or("None");
+                ids.extend(self.tokenizer.encode_untrusted(&format!("{label}{text}"))?);
+                ids.push(*end);
             }
-            ids.extend(self.tokenizer.encode_untrusted("\n<|MOSS|>:")?);
-            ids.append(&mut turn.reply);
-            turn.reply = ids;
+            if written == parts.len() {
+                ids.extend(self.tokenizer.encode_untrusted("\n<|MOSS|>:")?);
+            }
         }
-        Ok(turn)
+        if has_answered {
+            ids.extend(self.tokenizer.encode_untrusted(&format!(" {}", said.trim_start()))?);
+            ids.push(self.special.eom);
+        }
+        Ok(ids)
     }
 
     /// Tokens that end an answer in a conversation.

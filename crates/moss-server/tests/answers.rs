@@ -167,6 +167,37 @@ fn time_runs_out_and_is_told() {
 }
 
 #[test]
+fn an_answer_that_fails_ends_in_an_error_and_the_next_is_made() {
+    let server = Running::start();
+    let streaming = with(sum(), json!({"stream": true}));
+    for passes in [0, 3] {
+        server.fail_after(passes);
+        assert_eq!(server.post(CHAT, &sum()).error(), (500, String::new(), "engine_error".into()));
+        server.fail_after(passes);
+        let events = server.post(CHAT, &streaming).body;
+        let last = events.lines().rfind(|line| line.starts_with("data: ")).unwrap();
+        assert!(last.contains("\"code\":\"engine_error\"") && !events.contains("[DONE]"), "{events}");
+        assert_eq!(events.contains("\"content\":\"3\""), passes > 0, "what had come was sent: {events}");
+        assert_eq!(server.post(CHAT, &sum()).json()["choices"][0]["message"]["content"], "3 + 4 = 7.");
+    }
+    server.passes_until_rest();
+    assert_eq!(server.engine.metrics().cache_blocks_used, 0);
+}
+
+#[test]
+fn a_published_conversation_outlives_an_answer_that_fails() {
+    let server = Running::start();
+    let first = server.post("/", &json!({"prompt": "你好", "temperature": 0})).json();
+    let asked = json!({"prompt": "What is 3 + 4?", "uid": first["uid"], "temperature": 0});
+    for passes in [0, 3] {
+        server.fail_after(passes);
+        assert_eq!(server.post("/", &asked).error().0, 500);
+    }
+    let second = server.post("/", &asked).json();
+    assert_eq!(second["history"], json!([first["history"][0], ["What is 3 + 4?", "3 + 4 = 7."]]));
+}
+
+#[test]
 fn the_published_api_keeps_conversations() {
     let server = Running::start();
     let first = server.post("/", &json!({"prompt": "What is 3 + 4?", "temperature": 0.0})).json();

@@ -34,6 +34,12 @@ fn fields_that_are_not_supported_are_named() {
     no(json!({"max_tokens": 2, "max_completion_tokens": 2}), "max_completion_tokens");
     no(json!({"messages": [{"role": "user", "content": "a", "name": "b"}]}), "messages[0].name");
     no(
+        json!({"messages": [{"role": "user", "content": [{"type": "text", "text": "a", "detail": "b"}]}]}),
+        "messages[0].content[0].detail",
+    );
+    let answer = json!({"role": "assistant", "content": "b", "moss": {"thoughts": "c"}});
+    no(json!({"messages": [sum()["messages"][0], answer, sum()["messages"][0]]}), "messages[1].moss");
+    no(
         json!({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}),
         "messages[1].role",
     );
@@ -67,7 +73,12 @@ fn what_is_no_request_says_where() {
     no(json!({"temperature": "hot"}), "temperature");
     no(json!({"messages": "hello"}), "messages");
     no(json!({"messages": [{"role": "tool", "content": "a"}]}), "messages[0].role");
-    no(json!({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}), "messages[0].content");
+    no(json!({"messages": [{"role": "user", "content": 7}]}), "messages[0].content");
+    let parts = |part: Value| json!({"messages": [sum()["messages"][0], {"role": "user", "content": [{"type": "text", "text": "a"}, part]}]});
+    no(parts(json!({"type": "image_url"})), "messages[1].content[1].type");
+    no(parts(json!({"type": "text", "text": null})), "messages[1].content[1].text");
+    no(parts(json!({"type": "text"})), "messages[1].content[1]");
+    no(parts(json!("a")), "messages[1].content[1]");
     no(json!({"n": -1}), "n");
     for body in ["", "{", "[]", "null", "{\"messages\":[]} x", "\u{feff}{}"] {
         let reply = server.send("POST", CHAT, &[JSON], body.as_bytes());
@@ -113,6 +124,28 @@ fn prompts_longer_than_the_window_are_told_so() {
     refused(&server, CHAT, long.clone(), (400, "", "context_length_exceeded"));
     refused(&server, TEXT, endless(2048, 1), (400, "", "context_length_exceeded"));
     refused(&server, "/", json!({"prompt": "word ".repeat(5000)}), (400, "", "context_length_exceeded"));
+}
+
+#[test]
+fn a_length_that_the_prompt_alone_fills_is_named_and_the_window_is_not() {
+    let server = Running::start();
+    let asked = |prompt: &str, max_length: usize| json!({"prompt": prompt, "max_length": max_length, "temperature": 0});
+    let reply = server.post("/", &asked("你好", 3));
+    assert_eq!(reply.error(), (422, "max_length".into(), "invalid_value".into()));
+    let told: Value = serde_json::from_str(&reply.body).unwrap();
+    let tokens =
+        told["error"]["message"].as_str().unwrap().split(' ').find_map(|word| word.parse::<usize>().ok());
+    assert!(
+        told["error"]["message"].as_str().unwrap().starts_with("`max_length` is 3, expected more than the ")
+    );
+    let tokens = tokens.unwrap();
+    // What is told is what it takes: one more than it is enough, for one token.
+    refused(&server, "/", asked("你好", tokens), (422, "max_length", "invalid_value"));
+    assert_eq!(server.post("/", &asked("你好", tokens + 1)).status, 200);
+    assert_eq!(server.engine.metrics().generated_tokens, 1);
+    for max_length in [1000, 4000] {
+        refused(&server, "/", asked(&"word ".repeat(5000), max_length), (400, "", "context_length_exceeded"));
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! {"version": 1, "system": null, "turns": [{"user": "你好", "moss": "你好！", "ids": [1, 2, 3]}]}
 //! ```
 //! `system` is null for the published instruction. `ids` are the reply's own token ids: where they give `moss` again they are used as
-//! they are, otherwise (another tokenizer, an edited text) `moss` is tokenised.
+//! they are, otherwise (another tokenizer, an edited text) `moss` is tokenised. A question that was never answered has an empty `moss`.
 
 use serde::{Deserialize, Serialize};
 
@@ -82,7 +82,8 @@ impl Conversation {
     pub fn turns(&self, tokenizer: &Tokenizer) -> Result<Vec<Turn>, TextError> {
         let turn = |saved: &SavedTurn| {
             let decoded = tokenizer.decode(&saved.ids, Specials::Skip);
-            let reply = if !saved.ids.is_empty() && decoded.trim_start() == saved.moss.trim_start() {
+            // A question without an answer has neither, and stays one.
+            let reply = if decoded.trim_start() == saved.moss.trim_start() {
                 saved.ids.clone()
             } else {
                 let mut ids = tokenizer.encode_untrusted(&format!(" {}", saved.moss.trim_start()))?;

@@ -1,5 +1,7 @@
 //! What can be wrong with tokenizer files, conversations and prompts.
 
+mod zh;
+
 use std::path::PathBuf;
 
 /// Errors of this crate.

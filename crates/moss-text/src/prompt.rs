@@ -29,7 +29,8 @@ pub enum SystemText {
 pub struct Turn {
     /// The user's words.
     pub user: String,
-    /// Everything after the turn's opening: generated ids, and for plugin models the results put between them.
+    /// Everything after the turn's opening: generated ids, and for plugin models the results put between them. Empty for a question
+    /// that was never answered.
     pub reply: Vec<u32>,
 }
 
@@ -88,21 +89,22 @@ impl PromptBuilder {
         }
     }
 
-    /// Ids of a whole prompt: the instruction, `turns`, and the opening of a turn in which `user` speaks.
+    /// Ids of a whole prompt: the instruction, `turns`, and the opening of a turn in which `user` speaks. Turns without an answer are
+    /// left out: an empty one would be an example of how to answer, and what made an answer fail would do so again.
     ///
     /// # Errors
     /// [`TextError::Encode`] when the tokenizers crate fails.
     pub fn prompt(&self, turns: &[Turn], user: &str) -> Result<Vec<u32>, TextError> {
         let special = self.tokenizer.special()?;
         let mut ids = Vec::new();
-        for (index, turn) in turns.iter().enumerate() {
-            ids.extend(self.opening(index == 0, &turn.user)?);
+        for turn in turns.iter().filter(|turn| !turn.reply.is_empty()) {
+            ids.extend(self.opening(ids.is_empty(), &turn.user)?);
             ids.extend_from_slice(&turn.reply);
             if turn.reply.last() != Some(&special.eom) {
                 ids.push(special.eom); // a reply that was cut off
             }
         }
-        ids.extend(self.opening(turns.is_empty(), user)?);
+        ids.extend(self.opening(ids.is_empty(), user)?);
         Ok(ids)
     }
 

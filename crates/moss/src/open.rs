@@ -40,6 +40,28 @@ impl OpenError {
             Self::Engine(error) => error.hint(),
         }
     }
+
+    /// The error in Chinese, with the same names and numbers.
+    pub fn zh(&self) -> String {
+        match self {
+            Self::Hub(error) => error.zh(),
+            Self::Checkpoint(error) => error.zh(),
+            Self::Model(error) => error.zh(),
+            Self::Text(error) => error.zh(),
+            Self::Engine(error) => error.zh(),
+        }
+    }
+
+    /// [`OpenError::hint`] in Chinese.
+    pub fn hint_zh(&self) -> Option<String> {
+        match self {
+            Self::Hub(error) => error.hint_zh(),
+            Self::Checkpoint(error) => error.hint_zh(),
+            Self::Model(error) => error.hint_zh(),
+            Self::Text(error) => error.hint_zh(),
+            Self::Engine(error) => error.hint_zh(),
+        }
+    }
 }
 
 /// How to open a model; the default is one conversation in f32 on the CPU.

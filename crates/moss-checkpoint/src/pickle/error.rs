@@ -1,5 +1,7 @@
 //! Why a pickle is not a plain state dict: which opcode or name, and where.
 
+mod zh;
+
 /// Why a pickle is not a plain state dict.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

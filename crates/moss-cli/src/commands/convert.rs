@@ -5,7 +5,13 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::{Args, ValueEnum};
 use moss::quantize::{Container, ConvertOptions, convert};
 
-use crate::{args::Cli, messages::Message, open, printer::Printer, progress};
+use crate::{
+    args::{Cli, above_zero},
+    messages::Message,
+    open,
+    printer::Printer,
+    progress,
+};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ContainerArg {
@@ -39,12 +45,8 @@ pub(crate) struct ConvertArgs {
     #[arg(long, value_name = "CONTAINER")]
     to: ContainerArg,
     /// Largest file in GB (10^9 bytes); a larger tensor has a file of its own
-    #[arg(long, value_name = "GB", default_value_t = 5.0, value_parser = gigabytes)]
+    #[arg(long, value_name = "GB", default_value_t = 5.0, value_parser = above_zero)]
     max_shard_size: f64,
-}
-
-fn gigabytes(text: &str) -> Result<f64, String> {
-    text.parse().ok().filter(|size: &f64| *size > 0.0).ok_or("expected a number above 0".into())
 }
 
 pub(crate) fn run(args: &ConvertArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {

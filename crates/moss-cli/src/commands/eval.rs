@@ -5,7 +5,6 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::Context;
 use clap::Args;
 use moss::{
     Checkpoint, Moss, PromptBuilder, SystemText, Tokenizer,
@@ -15,7 +14,13 @@ use moss::{
 };
 use serde_json::json;
 
-use crate::{args::Cli, open, printer::Printer, progress};
+use crate::{
+    args::{ActivationsArg, Cli, ModelArgs},
+    errors::OrFail,
+    open,
+    printer::Printer,
+    progress,
+};
 
 /// Measure perplexity on a text, and agreement with another checkpoint
 ///
@@ -25,7 +30,7 @@ pub(crate) struct EvalArgs {
     /// A text, or .jsonl with {"turns": [{"user", "moss"}]} or {"text"} a line
     #[arg(long, value_name = "FILE", required = true)]
     perplexity: PathBuf,
-    /// The reference: KL(OTHER || model) and how often the likeliest tokens agree
+    /// The reference: KL(OTHER || model) and how often the likeliest tokens agree. Its activations are exact
     #[arg(long, value_name = "OTHER")]
     against: Option<PathBuf>,
     /// Tokens of a window [default: the model's]
@@ -44,7 +49,7 @@ pub(crate) fn run(args: &EvalArgs, cli: &Cli, printer: &Printer) -> anyhow::Resu
     let other = args.against.as_ref().map(|name| open::folder(name, &cli.model)).transpose()?;
     let samples = read_samples(&args.perplexity, &prompt_builder(&folder, cli)?)?;
     open::pool(&cli.model)?.install(|| {
-        let (mut model, windows) = load(&folder, cli, printer, args.window, args.stride)?;
+        let (mut model, windows) = load(&folder, &cli.model, printer, args.window, args.stride)?;
         let Windows { window, stride } = windows;
         let Some(other) = other else {
             let found = perplexity(&mut model, &samples, windows, &|| false)?;
@@ -54,7 +59,8 @@ pub(crate) fn run(args: &EvalArgs, cli: &Cli, printer: &Printer) -> anyhow::Resu
             })?;
             return Ok(ExitCode::SUCCESS);
         };
-        let (mut reference, _) = load(&other, cli, printer, Some(window), Some(stride))?;
+        let exact = ModelArgs { activations: ActivationsArg::Exact, ..cli.model.clone() };
+        let (mut reference, _) = load(&other, &exact, printer, Some(window), Some(stride))?;
         let found = agreement(&mut reference, &mut model, &samples, windows, &|| false)?;
         let (kl, top_1) = (found.mean_kl, found.top_1);
         printer.answer(&if args.json {
@@ -89,7 +95,7 @@ fn line(what: &str, found: Perplexity, windows: Windows) -> String {
 /// The model of a folder with a cache for one window, where and how the flags say.
 pub(super) fn load(
     folder: &Path,
-    cli: &Cli,
+    args: &ModelArgs,
     printer: &Printer,
     window: Option<usize>,
     stride: Option<usize>,
@@ -98,10 +104,10 @@ pub(super) fn load(
     let longest = MossConfig::try_from(checkpoint.config())?.context_length;
     let whole = Windows::of(window.unwrap_or(longest));
     let windows = Windows { stride: stride.unwrap_or(whole.stride), ..whole };
-    let options = open::load_options(&cli.model, windows.window.min(longest))?;
+    let options = open::load_options(args, windows.window.min(longest))?;
     let name = folder.file_name().unwrap_or_default().to_string_lossy();
     let model = Moss::load(&checkpoint, &options, &mut progress::bar(printer, &name));
-    Ok((model.context("cannot load the model")?, windows))
+    Ok((model.or_fail("cannot load the model", "无法加载模型")?, windows))
 }
 
 pub(super) fn context_length(folder: &Path) -> anyhow::Result<usize> {

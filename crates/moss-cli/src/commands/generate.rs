@@ -2,16 +2,17 @@
 
 use std::{io::Read, process::ExitCode, sync::Arc};
 
-use anyhow::{Context, bail};
 use clap::Args;
 use moss::{
-    Chat, ChatEvent, Event, Outcome, Request, StopCause, StopRules, engine::Vocabulary, text::SegmentKind,
+    Chat, ChatEvent, Event, Outcome, Request, StopCause, StopRules,
+    engine::{EngineError, Vocabulary},
+    text::SegmentKind,
 };
 use serde_json::json;
 
 use crate::{
     args::Cli,
-    hints::Advised,
+    errors::{Failed, OrFail},
     interrupt::Interrupts,
     messages::Message,
     open::{self, Opened},
@@ -101,11 +102,11 @@ fn answer(
                 }
             }
             ChatEvent::Finished(outcome) => return Ok(outcome),
-            ChatEvent::Failed(error) => return Err(error).context("cannot generate"),
+            ChatEvent::Failed(error) => return Err(failed(error)),
             ChatEvent::TurnsDropped { .. } => {}
         }
     }
-    bail!("the engine ended without an answer")
+    Err(no_answer())
 }
 
 /// Ids or text that goes on, under the rules that the flags give.
@@ -150,10 +151,18 @@ fn go_on(
                 printer.answer(&piece)?;
             }
             Event::Finished(outcome) => return Ok(outcome),
-            Event::Failed(error) => return Err(error).context("cannot generate"),
+            Event::Failed(error) => return Err(failed(error)),
         }
     }
-    bail!("the engine ended without an answer")
+    Err(no_answer())
+}
+
+fn failed(error: EngineError) -> anyhow::Error {
+    Failed::new(("cannot generate", "无法生成")).because(error).into()
+}
+
+fn no_answer() -> anyhow::Error {
+    Failed::new(("the engine ended without an answer", "引擎没有给出回答就结束了")).into()
 }
 
 fn message(args: &GenerateArgs) -> anyhow::Result<String> {
@@ -161,29 +170,30 @@ fn message(args: &GenerateArgs) -> anyhow::Result<String> {
         Some(message) => message.clone(),
         None => {
             let mut bytes = Vec::new();
-            std::io::stdin().read_to_end(&mut bytes).context("cannot read stdin")?;
+            std::io::stdin().read_to_end(&mut bytes).or_fail("cannot read stdin", "无法读取标准输入")?;
             String::from_utf8(bytes).map_err(not_utf8)?
         }
     };
     let text = text.strip_suffix('\n').unwrap_or(&text);
     if text.is_empty() {
-        return Err(Advised {
-            message: "there is no message".into(),
-            hint: "give one: `moss-cli generate \"你好\"`, or pipe it in".into(),
-        }
-        .into());
+        let hint = (
+            "give one: `moss-cli generate \"你好\"`, or pipe it in",
+            "请给出消息：`moss-cli generate \"你好\"`，或由管道输入",
+        );
+        return Err(Failed::new(("there is no message", "没有消息")).hint(hint).into());
     }
     Ok(text.to_owned())
 }
 
-fn not_utf8(error: std::string::FromUtf8Error) -> Advised {
+fn not_utf8(error: std::string::FromUtf8Error) -> Failed {
     let offset = error.utf8_error().valid_up_to();
     let byte = error.as_bytes().get(offset).copied().unwrap_or_default();
     let line = error.as_bytes().iter().take(offset).filter(|byte| **byte == b'\n').count() + 1;
-    Advised {
-        message: format!("stdin is not UTF-8 at offset {offset}, in line {line} (byte {byte:#04x})"),
-        hint: "convert it: `iconv -f GBK -t UTF-8`".into(),
-    }
+    Failed::new((
+        format!("stdin is not UTF-8 at offset {offset}, in line {line} (byte {byte:#04x})"),
+        format!("标准输入第 {line} 行、偏移 {offset} 处不是 UTF-8（字节 {byte:#04x}）"),
+    ))
+    .hint(("convert it: `iconv -f GBK -t UTF-8`", "请转换编码：`iconv -f GBK -t UTF-8`"))
 }
 
 fn to_json(outcome: &Outcome) -> serde_json::Value {

@@ -10,7 +10,13 @@ use moss::{
 };
 use serde_json::json;
 
-use crate::{args::Cli, open, printer::Printer, progress::size};
+use crate::{
+    args::Cli,
+    messages::{Language, Words},
+    open,
+    printer::Printer,
+    progress::size,
+};
 
 /// Say what a checkpoint holds: sizes, format, problems
 #[derive(Debug, Args)]
@@ -34,7 +40,7 @@ pub(crate) fn run(args: &InspectArgs, cli: &Cli, printer: &Printer) -> anyhow::R
         None => open::find(&cli.model)?.folder,
     };
     let report = Report::of(folder, args)?;
-    let text = if args.json { format!("{}\n", report.to_json()) } else { report.to_text() };
+    let text = if args.json { format!("{}\n", report.to_json()) } else { report.to_text(printer.language) };
     printer.answer(&text)?;
     Ok(if report.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -49,24 +55,29 @@ struct Report {
     config: Option<MossConfig>,
     /// Tokens of the tokenizer, where there is one.
     tokens: Option<usize>,
-    warnings: Vec<String>,
-    problems: Vec<String>,
+    warnings: Vec<Words>,
+    problems: Vec<Words>,
 }
 
 impl Report {
     fn of(folder: PathBuf, args: &InspectArgs) -> anyhow::Result<Self> {
         let checkpoint = Checkpoint::open(&folder)?;
         let mut problems = Vec::new();
-        let mut or_problem = |error: String| problems.push(error);
+        let mut or_problem = |problem: Words| problems.push(problem);
         let config = MossConfig::try_from(checkpoint.config());
-        let config = config.map_err(|error| or_problem(error.to_string())).ok();
+        let config = config.map_err(|error| or_problem((error.to_string(), error.zh()).into())).ok();
         let tokenizer = Tokenizer::is_present(&folder).then(|| Tokenizer::from_folder(&folder));
-        let tokenizer = tokenizer.transpose().map_err(|error| or_problem(error.to_string())).ok().flatten();
+        let tokenizer =
+            tokenizer.transpose().map_err(|error| or_problem((error.to_string(), error.zh()).into()));
+        let tokenizer = tokenizer.ok().flatten();
         let tokens = tokenizer.as_ref().map(Tokenizer::vocab_size);
         if let Some(config) = &config {
             let rows = config.vocab_size;
             if let Some(tokens) = tokens.filter(|tokens| *tokens > rows) {
-                or_problem(format!("the tokenizer has {tokens} tokens, the model {rows} rows"));
+                or_problem(Words::from((
+                    format!("the tokenizer has {tokens} tokens, the model {rows} rows"),
+                    format!("分词器有 {tokens} 个词元，模型只有 {rows} 行"),
+                )));
             }
             problems.extend(layers(&checkpoint, config));
         }
@@ -81,7 +92,11 @@ impl Report {
             lists_tensors: args.tensors,
             config,
             tokens,
-            warnings: checkpoint.warnings().iter().map(ToString::to_string).collect(),
+            warnings: checkpoint
+                .warnings()
+                .iter()
+                .map(|found| (found.to_string(), found.zh()).into())
+                .collect(),
             problems,
         })
     }
@@ -103,50 +118,68 @@ impl Report {
             "num_heads": config.map(|c| c.num_heads), "vocab_size": config.map(|c| c.vocab_size),
             "context_length": config.map(|c| c.context_length),
             "cache_bytes_per_token": config.map(|c| c.cache_bytes_per_position(2)),
-            "tokens": self.tokens, "warnings": self.warnings, "problems": self.problems,
+            "tokens": self.tokens, "warnings": english(&self.warnings), "problems": english(&self.problems),
         })
     }
 
-    fn to_text(&self) -> String {
+    fn to_text(&self, language: Language) -> String {
+        let (bytes, tensors, files) = (size(self.bytes()), self.tensors.len(), self.files.len());
         let mut lines = vec![
-            self.folder.display().to_string(),
-            format!("  format    {}", self.format),
-            format!(
-                "  weights   {} tensors, {} in {} file(s)",
-                self.tensors.len(),
-                size(self.bytes()),
-                self.files.len()
-            ),
+            Words::from((format!("  format    {}", self.format), format!("  格式    {}", self.format))),
+            Words::from((
+                format!("  weights   {tensors} tensors, {bytes} in {files} file(s)"),
+                format!("  权重    {tensors} 个张量，{bytes}，{files} 个文件"),
+            )),
         ];
-        if let Some(c) = &self.config {
-            lines.push(format!(
-                "  network   {} layers, {} wide, {} heads of {}, rotary {}, inner {}, vocabulary {}, window {}",
-                c.num_layers,
-                c.hidden_size,
-                c.num_heads,
-                c.head_dim,
-                c.rotary_dim,
-                c.inner_size,
-                c.vocab_size,
-                c.context_length
-            ));
-            let kib = c.cache_bytes_per_position(2) as f64 / 1024.0;
-            lines.push(format!("  cache     {kib:.1} KiB a token in f16"));
+        if let Some(config) = &self.config {
+            lines.extend(network(config));
         }
         lines.push(match self.tokens {
-            Some(tokens) => format!("  tokenizer {tokens} tokens"),
-            None => "  tokenizer none".into(),
+            Some(tokens) => {
+                (format!("  tokenizer {tokens} tokens"), format!("  分词器  {tokens} 个词元")).into()
+            }
+            None => ("  tokenizer none", "  分词器  无").into(),
         });
         if self.lists_tensors {
-            let line = |info: &TensorInfo| {
-                format!("  {:<52} {:<5} {:?}", info.name, info.dtype.to_string(), info.shape)
-            };
-            lines.extend(self.tensors.iter().map(line));
+            lines.extend(self.tensors.iter().map(|info| {
+                let line = format!("  {:<52} {:<5} {:?}", info.name, info.dtype.to_string(), info.shape);
+                Words::from((line.clone(), line))
+            }));
         }
-        lines.extend(self.warnings.iter().map(|warning| format!("  warning   {warning}")));
-        lines.extend(self.problems.iter().map(|problem| format!("  problem   {problem}")));
-        lines.join("\n") + "\n"
+        let found = |label: &str, zh_label: &str, found: &Words| {
+            Words::from((format!("  {label}   {}", found.en), format!("  {zh_label}    {}", found.zh)))
+        };
+        lines.extend(self.warnings.iter().map(|warning| found("warning", "警告", warning)));
+        lines.extend(self.problems.iter().map(|problem| found("problem", "问题", problem)));
+        let lines: String = lines.iter().map(|line| format!("{}\n", line.of(language))).collect();
+        format!("{}\n{lines}", self.folder.display())
     }
+}
+
+fn english(found: &[Words]) -> Vec<&str> {
+    found.iter().map(|found| found.en.as_str()).collect()
+}
+
+fn network(config: &MossConfig) -> [Words; 2] {
+    let MossConfig { num_layers, hidden_size, num_heads, head_dim, rotary_dim, .. } = config;
+    let MossConfig { inner_size, vocab_size, context_length, .. } = config;
+    let kib = config.cache_bytes_per_position(2) as f64 / 1024.0;
+    [
+        Words::from((
+            format!(
+                "  network   {num_layers} layers, {hidden_size} wide, {num_heads} heads of {head_dim}, rotary {rotary_dim}, \
+                 inner {inner_size}, vocabulary {vocab_size}, window {context_length}"
+            ),
+            format!(
+                "  网络    {num_layers} 层，宽 {hidden_size}，{num_heads} 个头、每头 {head_dim} 维，旋转 {rotary_dim} 维，\
+                 内层 {inner_size}，词表 {vocab_size}，上下文窗口 {context_length}"
+            ),
+        )),
+        Words::from((
+            format!("  cache     {kib:.1} KiB a token in f16"),
+            format!("  缓存    每词元 {kib:.1} KiB（f16）"),
+        )),
+    ]
 }
 
 fn format(checkpoint: &Checkpoint) -> String {
@@ -163,7 +196,7 @@ fn format(checkpoint: &Checkpoint) -> String {
 }
 
 /// What is wrong with the linears, without reading their weights.
-fn layers(checkpoint: &Checkpoint, config: &MossConfig) -> Vec<String> {
+fn layers(checkpoint: &Checkpoint, config: &MossConfig) -> Vec<Words> {
     let (hidden, inner) = (config.hidden_size, config.inner_size);
     let kinds = [
         ("attn.qkv_proj", hidden, 3 * hidden, false),
@@ -176,16 +209,16 @@ fn layers(checkpoint: &Checkpoint, config: &MossConfig) -> Vec<String> {
     });
     stems
         .filter_map(|(stem, inputs, outputs, bias)| checkpoint.linear(&stem, inputs, outputs, bias).err())
-        .map(|error| error.to_string())
+        .map(|error| (error.to_string(), error.zh()).into())
         .collect()
 }
 
-fn floats(checkpoint: &Checkpoint) -> Vec<String> {
+fn floats(checkpoint: &Checkpoint) -> Vec<Words> {
     let is_float = |info: &&TensorInfo| matches!(info.dtype, DType::F16 | DType::BF16 | DType::F32);
     let check = |info: &TensorInfo| {
         let found = checkpoint.tensor(&info.name).and_then(|tensor| tensor.check_finite().map(|_| ()));
         checkpoint.release(&info.name);
-        found.err().map(|error| error.to_string())
+        found.err().map(|error| Words::from((error.to_string(), error.zh())))
     };
     checkpoint.tensor_infos().filter(is_float).filter_map(check).collect()
 }

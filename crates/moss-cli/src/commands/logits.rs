@@ -2,7 +2,6 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use anyhow::Context;
 use clap::Args;
 use moss::{
     Moss,
@@ -10,7 +9,7 @@ use moss::{
 };
 use safetensors::{Dtype, tensor::TensorView};
 
-use crate::{args::Cli, fetch, open, printer::Printer, progress};
+use crate::{args::Cli, errors::OrFail, fetch, open, printer::Printer, progress};
 
 /// Write the logits of some token ids to a safetensors file
 #[derive(Debug, Args)]
@@ -37,12 +36,13 @@ pub(crate) fn run(args: &LogitsArgs, cli: &Cli, printer: &Printer) -> anyhow::Re
         BlockPool::new(model.cache_shape()).grow(&mut blocks, args.ids.len())?;
         let chunk = SequenceChunk { token_ids: &args.ids, start_pos: 0, blocks: &blocks, logits: rows };
         let mut logits = model.forward(&[chunk], &|| false)?;
-        logits.pop().context("the model gave no logits")
+        Ok(logits.pop().or_fail("the model gave no logits", "模型没有给出 logits")?)
     })?;
     let bytes: Vec<u8> = logits.values().iter().flat_map(|value| value.to_le_bytes()).collect();
     let view = TensorView::new(Dtype::F32, vec![logits.rows(), logits.vocab_size()], &bytes)?;
     let file = safetensors::serialize([("logits", view)], None)?;
-    std::fs::write(&args.out, file).with_context(|| format!("cannot write `{}`", args.out.display()))?;
-    printer.note(&format!("{}: logits [{}, {}]", args.out.display(), logits.rows(), logits.vocab_size()));
+    let out = args.out.display();
+    std::fs::write(&args.out, file).or_fail(format!("cannot write `{out}`"), format!("无法写入 `{out}`"))?;
+    printer.note(&format!("{out}: logits [{}, {}]", logits.rows(), logits.vocab_size()));
     Ok(ExitCode::SUCCESS)
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory};
 
-use crate::{args::Cli, hints::Advised, printer::Printer};
+use crate::{args::Cli, errors::Failed, printer::Printer};
 
 /// Print the manual page, of the program or of one subcommand
 #[derive(Debug, Args)]
@@ -17,9 +17,9 @@ pub(crate) fn run(args: &ManArgs, printer: &Printer) -> anyhow::Result<ExitCode>
     let mut command = Cli::command();
     command.build(); // hands the global flags down and gives subcommands their full names
     if let Some(name) = &args.subcommand {
-        command = command.find_subcommand(name).cloned().ok_or_else(|| Advised {
-            message: format!("`{name}` is no subcommand"),
-            hint: "`moss-cli --help` lists them".into(),
+        command = command.find_subcommand(name).cloned().ok_or_else(|| {
+            Failed::new((format!("`{name}` is no subcommand"), format!("没有子命令 `{name}`")))
+                .hint(("`moss-cli --help` lists them", "`moss-cli --help` 可列出子命令"))
         })?;
     }
     let mut text = Vec::new();

@@ -16,7 +16,7 @@ use moss::{
 use serde_json::json;
 
 use super::{convert::ContainerArg, eval};
-use crate::{args::Cli, messages::Message, open, printer::Printer, progress};
+use crate::{args::Cli, errors::Failed, messages::Message, open, printer::Printer, progress};
 
 /// Of so many texts one is kept out of calibration, to measure with.
 const MEASURED: usize = 10;
@@ -73,11 +73,11 @@ pub(crate) struct QuantizeArgs {
     json: bool,
 }
 
-fn bits(text: &str) -> Result<GptqBits, String> {
+fn bits(text: &str) -> Result<GptqBits, Failed> {
     match text {
         "4" => Ok(GptqBits::Four),
         "8" => Ok(GptqBits::Eight),
-        _ => Err("expected 4 or 8".into()),
+        _ => Err(Failed::new(("expected 4 or 8", "应为 4 或 8"))),
     }
 }
 
@@ -114,13 +114,13 @@ pub(crate) fn run(args: &QuantizeArgs, cli: &Cli, printer: &Printer) -> anyhow::
             if args.no_perplexity || measured.is_empty() {
                 return None;
             }
-            let loaded = eval::load(folder, cli, printer, None, None);
+            let loaded = eval::load(folder, &cli.model, printer, None, None);
             let found = loaded
                 .and_then(|(mut model, windows)| Ok(perplexity(&mut model, &measured, windows, &|| false)?));
             // The folder is whole: what cannot be measured here, as fp16 where int4 alone fits, can be elsewhere.
             let failed = |error| {
-                let folder = &folder.display().to_string();
-                printer.warning(&printer.text(Message::NotMeasured { folder, error: &format!("{error:#}") }));
+                let (folder, causes) = (&folder.display().to_string(), &printer.causes(&error));
+                printer.warning(&Message::NotMeasured { folder, causes }.into());
             };
             found.map_err(failed).ok()
         };

@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context;
 use clap::{Args, ValueEnum};
 use moss::server::{Defaults, Limits, ServedModel, Server, ServerOptions};
 use moss::{SystemText, model::MossConfig};
@@ -17,7 +16,8 @@ use tokio::{net::TcpListener, sync::oneshot};
 
 use crate::{
     args::Cli,
-    hints::Advised,
+    errors::{Failed, OrFail},
+    interrupt::StopSignals,
     messages::Message,
     open::{self, Capacity},
     printer::Printer,
@@ -79,21 +79,29 @@ pub(crate) struct ServeArgs {
 pub(crate) fn run(args: &ServeArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
     let model = open::find(&cli.model)?;
     let options = options(args, cli, model.name.clone())?;
-    let runtime = tokio::runtime::Runtime::new().context("cannot start the server's threads")?;
+    let runtime = tokio::runtime::Runtime::new()
+        .or_fail("cannot start the server's threads", "无法启动服务器的线程")?;
     let address = SocketAddr::new(args.host, args.port);
     let listener = runtime.block_on(TcpListener::bind(address)).map_err(|source| {
-        let hint = "another program may have the port: choose one with `--port`".to_owned();
-        anyhow::Error::from(source).context(Advised { message: format!("cannot listen on {address}"), hint })
+        let hint = (
+            "another program may have the port: choose one with `--port`",
+            "端口可能被其他程序占用：请用 `--port` 另选",
+        );
+        let what = (format!("cannot listen on {address}"), format!("无法监听 {address}"));
+        Failed::new(what).hint(hint).because(source)
     })?;
-    let address = listener.local_addr().context("cannot listen")?;
+    let address = listener.local_addr().or_fail("cannot listen", "无法监听")?;
     let server = Server::new(options);
+    let mut signals = runtime
+        .block_on(async { StopSignals::watch() })
+        .or_fail("cannot watch for signals", "无法监听信号")?;
     let (failed, failure) = oneshot::channel::<()>();
     let serving = {
         let (server, printer) = (server.clone(), printer.clone());
         runtime.spawn(async move {
             let stop = async {
                 tokio::select! {
-                    () = told_to_stop() => printer.say(Message::Draining),
+                    () = signals.first() => printer.say(Message::Draining),
                     // The sender is dropped when the model is loaded; then nothing is to be heard from it.
                     () = async { if failure.await.is_err() { std::future::pending().await } } => {}
                 }
@@ -113,11 +121,11 @@ pub(crate) fn run(args: &ServeArgs, cli: &Cli, printer: &Printer) -> anyhow::Res
         Ok(_) => {}
         Err(error) => {
             let _ = failed.send(());
-            runtime.block_on(serving).context("the server failed")?;
+            runtime.block_on(serving).or_fail("the server failed", "服务器出错")?;
             return Err(error);
         }
     }
-    runtime.block_on(serving).context("the server failed")?;
+    runtime.block_on(serving).or_fail("the server failed", "服务器出错")?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -140,11 +148,15 @@ fn options(args: &ServeArgs, cli: &Cli, model: String) -> anyhow::Result<ServerO
     let api_keys = keys(args)?;
     let is_local = args.host.is_loopback();
     if !is_local && api_keys.is_empty() && !args.no_key {
-        return Err(Advised {
-            message: format!("`--host {}` lets other machines in, and there is no key", args.host),
-            hint: "give one with `--api-key-file` or MOSS_API_KEY, or say `--no-key`".into(),
-        }
-        .into());
+        let what = (
+            format!("`--host {}` lets other machines in, and there is no key", args.host),
+            format!("`--host {}` 向其他机器开放，却没有密钥", args.host),
+        );
+        let hint = (
+            "give one with `--api-key-file` or MOSS_API_KEY, or say `--no-key`",
+            "请用 `--api-key-file` 或 MOSS_API_KEY 给出密钥，或指明 `--no-key`",
+        );
+        return Err(Failed::new(what).hint(hint).into());
     }
     let sampling = open::sampling(&cli.answer, Vec::new());
     sampling.check()?;
@@ -173,37 +185,15 @@ fn options(args: &ServeArgs, cli: &Cli, model: String) -> anyhow::Result<ServerO
 fn keys(args: &ServeArgs) -> anyhow::Result<Vec<String>> {
     let mut keys = args.api_key.clone();
     if let Some(file) = &args.api_key_file {
-        let text = fs::read_to_string(file).with_context(|| format!("cannot read `{}`", file.display()))?;
+        let shown = file.display();
+        let text = fs::read_to_string(file)
+            .or_fail(format!("cannot read `{shown}`"), format!("无法读取 `{shown}`"))?;
         keys.extend(text.lines().map(|line| line.trim().to_owned()));
         if keys.iter().all(String::is_empty) {
-            let message = format!("`{}` holds no key", file.display());
-            return Err(Advised { message, hint: "write one a line".into() }.into());
+            let what = (format!("`{shown}` holds no key"), format!("`{shown}` 中没有密钥"));
+            return Err(Failed::new(what).hint(("write one a line", "请每行写一个")).into());
         }
     }
     keys.retain(|key| !key.is_empty());
     Ok(keys)
-}
-
-/// Waits for Ctrl-C or SIGTERM. The next one ends the program at once.
-async fn told_to_stop() {
-    interrupted().await;
-    tokio::spawn(async {
-        interrupted().await;
-        std::process::exit(i32::from(crate::interrupt::INTERRUPTED));
-    });
-}
-
-#[cfg(unix)]
-async fn interrupted() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
-    }
-}
-
-#[cfg(not(unix))]
-async fn interrupted() {
-    let _ = tokio::signal::ctrl_c().await; // where it cannot be watched for, it ends the program
 }

@@ -5,13 +5,12 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::Context;
 use clap::Args;
 use moss::{Tokenizer, text::Specials};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::{args::Cli, open, printer::Printer};
+use crate::{args::Cli, errors::OrFail, open, printer::Printer};
 
 /// Turn texts into ids and ids into texts: JSON lines from stdin to stdout
 ///
@@ -31,7 +30,7 @@ pub(crate) fn run(_: &TokenizeArgs, cli: &Cli, printer: &Printer) -> anyhow::Res
     let tokenizer = Tokenizer::from_folder(open::find(&cli.model)?.folder)?;
     let mut failed = false;
     for line in stdin().lock().split(b'\n') {
-        let line = line.context("cannot read stdin")?;
+        let line = line.or_fail("cannot read stdin", "无法读取标准输入")?;
         if line.trim_ascii().is_empty() {
             continue;
         }
@@ -45,7 +44,8 @@ pub(crate) fn run(_: &TokenizeArgs, cli: &Cli, printer: &Printer) -> anyhow::Res
 }
 
 fn answer(tokenizer: &Tokenizer, line: &[u8]) -> anyhow::Result<Value> {
-    let line = serde_json::from_slice(line).context("expected {\"text\": …} or {\"ids\": […]}")?;
+    let line = serde_json::from_slice(line)
+        .or_fail("expected {\"text\": …} or {\"ids\": […]}", "应为 {\"text\": …} 或 {\"ids\": […]}")?;
     Ok(match line {
         Line::Text { text } => json!({ "ids": tokenizer.encode(&text)? }),
         Line::Ids { ids } => json!({

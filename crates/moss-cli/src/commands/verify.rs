@@ -6,10 +6,10 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::{Context, bail};
 use clap::Args;
 use moss::{
     LoadOptions, Moss, SamplingParams,
+    kernels::Activations,
     model::{BlockPool, BlockTable, ComputeDtype, HiddenPoint, LanguageModel, LogitRows, SequenceChunk},
     sampling::Sampler,
 };
@@ -18,7 +18,7 @@ use serde::Deserialize;
 
 use crate::{
     args::{Cli, RopeArg},
-    hints::Advised,
+    errors::{Failed, OrFail},
     open,
     printer::Printer,
 };
@@ -35,7 +35,7 @@ pub(crate) struct VerifyArgs {
     /// Folder with the expected values, where it is another one
     #[arg(long, value_name = "DIR")]
     expected: Option<PathBuf>,
-    /// Allowed difference of a logit [default: 1e-4, 1e-3 for quantised weights, twice the oracle's own for 16-bit types]
+    /// Allowed difference of a logit [default: 1e-4, 1e-3 for quantised weights, twice the oracle's own for 16-bit types, 32 times for 8-bit activations]
     #[arg(long, value_name = "X")]
     tolerance: Option<f32>,
     /// Rows from which a pass on a GPU takes the path of many rows, to check either path
@@ -110,6 +110,10 @@ pub(crate) fn run(args: &VerifyArgs, cli: &Cli, printer: &Printer) -> anyhow::Re
     let model = Moss::load(&checkpoint, &options, &mut |_| {})?;
     let exact = if checkpoint.quantization().is_some() { 1e-3 } else { 1e-4 };
     let by_type = match options.dtype {
+        // Four bits fewer than f16, of the largest input of each group.
+        _ if options.activations == Activations::Int8 => {
+            32.0 * expected.max_abs_logit_diff_of_fp16_run.unwrap_or(0.03)
+        }
         ComputeDtype::F32 => exact,
         ComputeDtype::F16 => 2.0 * expected.max_abs_logit_diff_of_fp16_run.unwrap_or(0.03),
         ComputeDtype::BF16 => 16.0 * expected.max_abs_logit_diff_of_fp16_run.unwrap_or(0.03),
@@ -146,19 +150,25 @@ fn values_of(folder: &Path, stem: &str) -> PathBuf {
 
 fn read_json(folder: &Path, stem: &str) -> anyhow::Result<Expected> {
     let file = folder.join(format!("{stem}.json"));
-    let text = std::fs::read(&file).map_err(|error| Advised {
-        message: format!("cannot read `{}`: {error}", file.display()),
-        hint: "`verify` needs expected.json and expected.safetensors beside the weights, or `--expected DIR`"
-            .into(),
+    let text = std::fs::read(&file).map_err(|error| {
+        let hint = (
+            "`verify` needs expected.json and expected.safetensors beside the weights, or `--expected DIR`",
+            "`verify` 需要权重旁的 expected.json 和 expected.safetensors，或 `--expected DIR`",
+        );
+        Failed::new(cannot_read(&file)).hint(hint).because(error)
     })?;
-    serde_json::from_slice(&text).with_context(|| format!("cannot read `{}`", file.display()))
+    serde_json::from_slice(&text).map_err(|error| Failed::new(cannot_read(&file)).because(error).into())
+}
+
+fn cannot_read(file: &Path) -> (String, String) {
+    (format!("cannot read `{}`", file.display()), format!("无法读取 `{}`", file.display()))
 }
 
 fn read_tensors(folder: &Path, stem: &str) -> anyhow::Result<(Floats, Ids)> {
     let file = folder.join(format!("{stem}.safetensors"));
-    let bytes = std::fs::read(&file).with_context(|| format!("cannot read `{}`", file.display()))?;
+    let bytes = std::fs::read(&file).map_err(|error| Failed::new(cannot_read(&file)).because(error))?;
     let tensors =
-        SafeTensors::deserialize(&bytes).with_context(|| format!("cannot read `{}`", file.display()))?;
+        SafeTensors::deserialize(&bytes).map_err(|error| Failed::new(cannot_read(&file)).because(error))?;
     let (mut floats, mut ids) = (Floats::new(), Ids::new());
     for (name, view) in tensors.tensors() {
         let data = view.data();
@@ -175,7 +185,14 @@ fn read_tensors(folder: &Path, stem: &str) -> anyhow::Result<(Floats, Ids)> {
                 let (values, _) = data.as_chunks();
                 ids.insert(name, values.iter().map(|bytes| u64::from_le_bytes(*bytes) as usize).collect());
             }
-            found => bail!("tensor `{name}` in `{}` is {found:?}, expected F32, I32 or I64", file.display()),
+            found => {
+                let file = file.display();
+                return Err(Failed::new((
+                    format!("tensor `{name}` in `{file}` is {found:?}, expected F32, I32 or I64"),
+                    format!("`{file}` 中的张量 `{name}` 为 {found:?}，应为 F32、I32 或 I64"),
+                ))
+                .into());
+            }
         }
     }
     Ok((floats, ids))
@@ -211,7 +228,16 @@ impl Run<'_> {
     }
 
     fn tensor(&self, name: &str) -> anyhow::Result<Vec<f32>> {
-        self.floats.get(name).cloned().with_context(|| missing(name))
+        Ok(self.floats.get(name).cloned().ok_or_else(|| missing(name))?)
+    }
+
+    fn prompt(&self, index: usize) -> Result<Vec<u32>, Failed> {
+        let prompt = self.expected.prompts.get(index);
+        let prompt = prompt.or_fail(
+            format!("the expected values name prompt {index}, which is not there"),
+            format!("期望值引用了提示 {index}，但没有这个提示"),
+        )?;
+        Ok(prompt.ids.clone())
     }
 
     fn logits(&mut self) -> anyhow::Result<()> {
@@ -234,9 +260,14 @@ impl Run<'_> {
             let sum = self.tensor(&format!("prompt.{index}.logsumexp"))?;
             sum_off = sum_off.max(difference(&each(&log_sum_exp), &sum));
             let name = format!("prompt.{index}.argmax");
-            let winners = self.ids.get(&name).with_context(|| missing(&name))?;
+            let winners = self.ids.get(&name).ok_or_else(|| missing(&name))?;
             if winners.len() != ids.len() {
-                bail!("tensor `{name}` has {} positions, expected {}", winners.len(), ids.len());
+                let (found, expected) = (winners.len(), ids.len());
+                return Err(Failed::new((
+                    format!("tensor `{name}` has {found} positions, expected {expected}"),
+                    format!("张量 `{name}` 有 {found} 个位置，应为 {expected} 个"),
+                ))
+                .into());
             }
             // Where two scores are closer than the tolerance either may win.
             let is_off = |row: &[f32], winner: usize| {
@@ -253,8 +284,7 @@ impl Run<'_> {
 
     fn hidden(&mut self) -> anyhow::Result<()> {
         let Some(index) = self.expected.hidden_prompt else { return Ok(()) };
-        let prompt = self.expected.prompts.get(index).context("`hidden_prompt` names no prompt")?;
-        let ids = prompt.ids.clone();
+        let ids = self.prompt(index)?;
         let (_, found) = self.forward(&ids, LogitRows::All)?;
         let mut names: Vec<_> =
             self.floats.keys().filter(|name| name.starts_with("hidden.")).cloned().collect();
@@ -292,7 +322,7 @@ impl Run<'_> {
             let row = logits
                 .first_mut()
                 .and_then(|logits| logits.last_mut())
-                .context("the model gave no logits")?;
+                .or_fail("the model gave no logits", "模型没有给出 logits")?;
             let id = sampler.sample(row, &ids, step, usize::MAX)?;
             ids.push(id);
         }
@@ -304,7 +334,7 @@ impl Run<'_> {
         for index in 0..total {
             let Greedy { prompt, repetition_penalty, tokens } = &self.expected.greedy[index];
             let (prompt, penalty, tokens) = (*prompt, *repetition_penalty, tokens.clone());
-            let ids = self.expected.prompts.get(prompt).context("a greedy path names no prompt")?.ids.clone();
+            let ids = self.prompt(prompt)?;
             right += usize::from(self.path(&ids, penalty, tokens.len())? == tokens);
         }
         self.verdict(right == total, &format!("{:<28} {right} of {total} token for token", "greedy paths"))
@@ -316,8 +346,7 @@ impl Run<'_> {
         for index in 0..total {
             let case = &self.expected.sampling[index];
             let (prompt, generated) = (case.prompt, case.generated);
-            let mut ids =
-                self.expected.prompts.get(prompt).context("a sampling case names no prompt")?.ids.clone();
+            let mut ids = self.prompt(prompt)?;
             if generated > 0 && paths.get(&prompt).is_none_or(|path| path.len() < generated) {
                 let path = self.path(&ids, CONTEXT_PENALTY, generated)?;
                 paths.insert(prompt, path);
@@ -349,8 +378,11 @@ impl Run<'_> {
     }
 }
 
-fn missing(name: &str) -> String {
-    format!("the expected values have no tensor `{name}`")
+fn missing(name: &str) -> Failed {
+    Failed::new((
+        format!("the expected values have no tensor `{name}`"),
+        format!("期望值中没有张量 `{name}`"),
+    ))
 }
 
 fn difference(a: &[f32], b: &[f32]) -> f32 {

@@ -21,7 +21,7 @@ pub(crate) fn cards(newest_code: Option<u32>) -> Answer<Vec<KernelCard>> {
             free,
             ecc: info.ecc,
             clocks: [info.clock_khz / 1000, info.memory_clock_khz / 1000],
-            bandwidth: bandwidth.map_err(|error| error.to_string()),
+            bandwidth,
             name: info.name,
         }
     };

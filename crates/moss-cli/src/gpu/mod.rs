@@ -9,7 +9,7 @@ use moss::kernels::{GptqBits, KernelError};
 pub(crate) use kernels::{cards, compare, times};
 
 /// A card as the kernels see it.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct KernelCard {
     pub(crate) ordinal: usize,
     pub(crate) name: String,
@@ -26,7 +26,7 @@ pub(crate) struct KernelCard {
     /// Clocks at most, in MHz: multiprocessors, memory.
     pub(crate) clocks: [u32; 2],
     /// Bytes a second of a copy within the card, or why it could not be measured.
-    pub(crate) bandwidth: Result<f64, String>,
+    pub(crate) bandwidth: Result<f64, KernelError>,
 }
 
 /// A kernel beside the CPU's, at one shape.

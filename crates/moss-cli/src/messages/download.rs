@@ -111,7 +111,7 @@ impl DownloadMessage<'_> {
                 let seconds = wait.as_secs_f64();
                 (
                     format!("{file}: {fault}; again in {seconds:.0} s"),
-                    format!("{file}：{fault}；{seconds:.0} 秒后重试"),
+                    format!("{file}：{}；{seconds:.0} 秒后重试", fault.zh()),
                 )
             }
             Self::Verifying { file } => (format!("{file}: verifying"), format!("{file}：正在校验")),

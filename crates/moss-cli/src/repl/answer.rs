@@ -1,9 +1,19 @@
 //! Shows an answer while it is made, and stops it on Ctrl-C.
 
-use anyhow::Context;
-use moss::{Chat, ChatEvent, Outcome, engine::ChatRun, text::SegmentKind};
+use moss::{
+    Chat, ChatEvent, Outcome,
+    engine::{ChatRun, EngineError},
+    text::SegmentKind,
+};
 
 use crate::{interrupt::Interrupts, messages::Message, printer::Printer, progress::PrefillBar};
+
+/// An answer that ended before its end. What there is of it is part of the conversation.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot answer")]
+pub(crate) struct Unanswered {
+    source: EngineError,
+}
 
 /// What lasts from line to line, besides the conversation.
 pub(crate) struct Session<'a> {
@@ -31,7 +41,14 @@ impl<'a> Session<'a> {
     fn show(&mut self, run: ChatRun<'_>) -> anyhow::Result<()> {
         let printer = self.printer;
         let prefill = PrefillBar::new(printer);
-        let mut part = SegmentKind::Answer;
+        let (mut part, mut has_spoken) = (SegmentKind::Answer, false);
+        let end_line = |part| match part {
+            SegmentKind::Answer => printer.answer("\n"),
+            _ => {
+                printer.aside("\n");
+                Ok(())
+            }
+        };
         for event in run {
             match event {
                 ChatEvent::TurnsDropped { count } => printer.say(Message::TurnsDropped { count }),
@@ -41,6 +58,7 @@ impl<'a> Session<'a> {
                 ChatEvent::Prefill { done, .. } => prefill.advance(done),
                 ChatEvent::Text { kind, piece } => {
                     prefill.clear();
+                    has_spoken = true;
                     if part != kind {
                         printer.aside(&match kind {
                             SegmentKind::Answer => "\n".into(),
@@ -56,17 +74,20 @@ impl<'a> Session<'a> {
                 }
                 ChatEvent::Finished(outcome) => {
                     prefill.clear();
-                    match part {
-                        SegmentKind::Answer => printer.answer("\n")?,
-                        _ => printer.aside("\n"),
-                    }
+                    end_line(part)?;
                     if let Some(why) = Message::of_cause(&outcome.cause, printer.language) {
                         printer.note(why);
                     }
                     printer.detail(&printer.text(Message::LastAnswer(&outcome)));
                     self.outcome = Some(outcome);
                 }
-                ChatEvent::Failed(error) => return Err(error).context("cannot answer"),
+                ChatEvent::Failed(source) => {
+                    prefill.clear();
+                    if has_spoken {
+                        end_line(part)?;
+                    }
+                    return Err(Unanswered { source }.into());
+                }
             }
         }
         Ok(())

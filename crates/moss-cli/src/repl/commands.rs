@@ -1,6 +1,5 @@
 //! What can be typed besides messages.
 
-use anyhow::Context;
 use moss::{Chat, SystemText, text::Conversation};
 
 use super::{
@@ -8,7 +7,10 @@ use super::{
     input::{Input, Line},
     params,
 };
-use crate::{hints::Advised, messages::Message};
+use crate::{
+    errors::{Failed, OrFail},
+    messages::Message,
+};
 
 /// Every command, for completion and for telling slips from messages.
 pub(crate) const NAMES: [&str; 13] = [
@@ -33,8 +35,8 @@ pub(crate) fn act(
     input: &mut Input,
 ) -> anyhow::Result<Action> {
     let printer = session.printer;
-    let refuse = |message, hint| -> anyhow::Result<Action> {
-        Err(Advised { message: printer.text(message), hint: printer.text(hint) }.into())
+    let refuse = |what: Message<'_>, hint: Message<'_>| -> anyhow::Result<Action> {
+        Err(Failed::new(what).hint(hint).into())
     };
     let (name, rest) = line.trim().split_once(char::is_whitespace).unwrap_or((line.trim(), ""));
     let rest = rest.trim();
@@ -61,7 +63,7 @@ pub(crate) fn act(
         ("/system", "-") => chat.set_system(SystemText::Published),
         ("/system", text) => chat.set_system(SystemText::Custom(text.to_owned())),
         ("/params", "") => printer.note(&params::show(&chat.options)),
-        ("/params", pair) => chat.options = params::set(&chat.options, pair, printer)?,
+        ("/params", pair) => chat.options = params::set(&chat.options, pair)?,
         ("/save" | "/load", "") => return refuse(Message::NeedsFile { name }, Message::SeeHelp),
         ("/save", file) => save(file, chat, session)?,
         ("/load", file) => load(file, chat, session)?,
@@ -131,13 +133,13 @@ fn several(session: &Session<'_>, input: &mut Input) -> anyhow::Result<Option<St
 
 fn save(file: &str, chat: &Chat, session: &Session<'_>) -> anyhow::Result<()> {
     let json = chat.conversation().to_json()?;
-    std::fs::write(file, json).with_context(|| format!("cannot write `{file}`"))?;
+    std::fs::write(file, json).or_fail(format!("cannot write `{file}`"), format!("无法写入 `{file}`"))?;
     session.printer.say(Message::Saved { turns: chat.turns().len(), file });
     Ok(())
 }
 
 fn load(file: &str, chat: &mut Chat, session: &mut Session<'_>) -> anyhow::Result<()> {
-    let bytes = std::fs::read(file).with_context(|| format!("cannot read `{file}`"))?;
+    let bytes = std::fs::read(file).or_fail(format!("cannot read `{file}`"), format!("无法读取 `{file}`"))?;
     chat.load(&Conversation::from_json(&bytes)?)?;
     session.outcome = None;
     session.printer.say(Message::Loaded { turns: chat.turns().len() });

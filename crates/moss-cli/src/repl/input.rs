@@ -5,14 +5,17 @@ use std::{
     path::PathBuf,
 };
 
-use anyhow::Context;
 use rustyline::{
     CompletionType, Config, Editor, Helper, Highlighter, Hinter, Validator, completion::Completer,
     error::ReadlineError, history::DefaultHistory,
 };
 
 use super::commands::NAMES;
-use crate::{hints::Advised, messages::Message, printer::Printer};
+use crate::{
+    errors::{Failed, OrFail},
+    messages::Message,
+    printer::Printer,
+};
 
 /// What a user does at a prompt.
 pub(crate) enum Line {
@@ -53,7 +56,8 @@ impl Input {
             return Ok(Self::Pipe { stdin: stdin().lock(), line: 0 });
         }
         let config = Config::builder().completion_type(CompletionType::List).bracketed_paste(true).build();
-        let mut editor = Editor::with_config(config).context("cannot edit lines at this terminal")?;
+        let mut editor = Editor::with_config(config)
+            .or_fail("cannot edit lines at this terminal", "无法在此终端上编辑输入")?;
         editor.set_helper(Some(Commands));
         let history = dirs::data_dir().map(|folder| folder.join("moss-rs").join("history"));
         if let Some(file) = &history {
@@ -95,14 +99,16 @@ fn edited(
             Err(ReadlineError::Io(error)) if error.kind() == ErrorKind::InvalidData => {
                 not_utf8(Message::NotUtf8Typed, printer);
             }
-            Err(error) => return Err(error).context("cannot read from the terminal"),
+            Err(error) => {
+                let what = ("cannot read from the terminal", "无法从终端读取");
+                return Err(Failed::new(what).because(error).into());
+            }
         }
     }
 }
 
 fn not_utf8(message: Message<'_>, printer: &Printer) {
-    let hint = printer.text(Message::SetUtf8);
-    printer.error(&Advised { message: printer.text(message), hint }.into());
+    printer.error(&Failed::new(message).hint(Message::SetUtf8).into());
 }
 
 fn keep(editor: &mut Editor<Commands, DefaultHistory>, history: Option<&PathBuf>) {
@@ -116,7 +122,8 @@ fn keep(editor: &mut Editor<Commands, DefaultHistory>, history: Option<&PathBuf>
 fn piped(stdin: &mut StdinLock<'static>, number: &mut usize, printer: &Printer) -> anyhow::Result<Line> {
     loop {
         let mut bytes = Vec::new();
-        if stdin.read_until(b'\n', &mut bytes).context("cannot read stdin")? == 0 {
+        if stdin.read_until(b'\n', &mut bytes).or_fail("cannot read stdin", "无法读取标准输入")? == 0
+        {
             return Ok(Line::End);
         }
         *number += 1;

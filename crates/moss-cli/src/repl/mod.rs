@@ -9,6 +9,7 @@ use std::{process::ExitCode, sync::Arc};
 
 use moss::Chat;
 
+pub(crate) use self::answer::Unanswered;
 #[cfg(test)]
 pub(crate) use self::commands::NAMES;
 use self::{
@@ -52,8 +53,13 @@ pub(crate) fn run(cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
             Ok(Action::Continue) => {}
             Ok(Action::Leave) => break,
             Err(error) if error.is::<Unwritable>() => return Err(error),
-            // Whatever went wrong, the conversation is as it was.
-            Err(error) => printer.error(&error),
+            Err(error) => {
+                printer.error(&error);
+                if error.is::<Unanswered>() {
+                    let waits = chat.awaits_results();
+                    printer.say(if waits { Message::GiveResults } else { Message::Kept });
+                }
+            }
         }
     }
     Ok(ExitCode::SUCCESS)

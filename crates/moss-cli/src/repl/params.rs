@@ -4,7 +4,7 @@ use std::{str::FromStr, time::Duration};
 
 use moss::ChatOptions;
 
-use crate::{hints::Advised, messages::Message, printer::Printer};
+use crate::{errors::Failed, messages::Message};
 
 const NONE: &str = "none";
 
@@ -28,8 +28,8 @@ pub(crate) fn show(options: &ChatOptions) -> String {
 /// The options with `pair` changed, such as `top_p 0.9` or `top_p=0.9`; `-` and `_` are the same in names.
 ///
 /// # Errors
-/// [`Advised`] for an unknown name or a value that is no number; `SamplingError` for one out of range.
-pub(crate) fn set(options: &ChatOptions, pair: &str, printer: &Printer) -> anyhow::Result<ChatOptions> {
+/// [`Failed`] for an unknown name or a value that is no number; `SamplingError` for one out of range.
+pub(crate) fn set(options: &ChatOptions, pair: &str) -> anyhow::Result<ChatOptions> {
     let (key, value) = pair.split_once([' ', '=']).unwrap_or((pair, ""));
     let (key, value) = (key.trim().trim_start_matches("--").replace('-', "_"), value.trim());
     let mut changed = options.clone();
@@ -43,15 +43,9 @@ pub(crate) fn set(options: &ChatOptions, pair: &str, printer: &Printer) -> anyho
         "seed" => optional(value).map(|value| sampling.seed = value),
         "max_new_tokens" => optional(value).map(|value| changed.max_new_tokens = value),
         "max_time" => time_limit(value).map(|value| changed.time_limit = value),
-        _ => {
-            let message = printer.text(Message::NoParam { key: &key });
-            return Err(Advised { message, hint: printer.text(Message::SeeParams) }.into());
-        }
+        _ => return Err(Failed::new(Message::NoParam { key: &key }).hint(Message::SeeParams).into()),
     };
-    parsed.ok_or_else(|| Advised {
-        message: printer.text(Message::NoValue { key: &key, value }),
-        hint: printer.text(Message::SeeParams),
-    })?;
+    parsed.ok_or_else(|| Failed::new(Message::NoValue { key: &key, value }).hint(Message::SeeParams))?;
     changed.sampling.check()?;
     Ok(changed)
 }

@@ -36,6 +36,7 @@ pub enum ChatEvent {
     /// The turn is part of the conversation now. Where the model went on by itself after commanding nothing, usage and timings
     /// are those of both parts together.
     Finished(Outcome),
-    /// The conversation is as it was before.
+    /// The answer ends here. What was said of it is part of the conversation, or the question alone, which the model is not shown again;
+    /// [`crate::Chat::regenerate`] asks once more. An answer that this one was to replace stays, as do commands that wait for results.
     Failed(EngineError),
 }

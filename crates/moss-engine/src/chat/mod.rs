@@ -51,7 +51,7 @@ impl Chat {
     }
 
     /// Answers `user`. A plugin model that commands nothing is told so and goes on by itself; see [`Chat::awaits_results`] for the
-    /// others.
+    /// others. Whatever becomes of the answer, the question is part of the conversation from now on.
     ///
     /// # Errors
     /// [`EngineError::Text`] when the message alone does not fit the window; errors of [`Engine::submit`].
@@ -59,7 +59,8 @@ impl Chat {
         self.run(Turn { user: user.to_owned(), reply: Vec::new() }, None)
     }
 
-    /// Answers the last message once more; the old answer comes back if the new one fails or is cancelled before it begins.
+    /// Answers the last message once more. The old answer comes back if the new one is cancelled before it begins, or fails before it holds
+    /// all that the old one did.
     ///
     /// # Errors
     /// [`EngineError::NoTurn`] in an empty conversation; as [`Chat::ask`].

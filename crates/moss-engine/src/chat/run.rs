@@ -84,7 +84,9 @@ impl<'a> ChatRun<'a> {
                 }
             }
             Event::Failed(error) => {
-                self.turn = None;
+                let texts = self.segments.finish();
+                self.show(texts);
+                self.keep_the_longer();
                 self.commit();
                 self.ready.push_back(ChatEvent::Failed(error));
             }
@@ -124,6 +126,15 @@ impl<'a> ChatRun<'a> {
         self.ready.extend(turns_dropped(dropped));
         (self.run, self.segments, self.turn, self.before) = (run, segments, Some(next), Some(outcome));
         None
+    }
+
+    /// Half an answer replaces a whole one only if it goes on from it.
+    fn keep_the_longer(&mut self) {
+        if let (Some(turn), Some(old)) = (&self.turn, &self.old)
+            && !turn.reply.starts_with(&old.reply)
+        {
+            self.turn = None;
+        }
     }
 
     /// Makes the turn part of the conversation, or the one that it was to replace if there is nothing of it.

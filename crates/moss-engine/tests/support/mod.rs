@@ -3,7 +3,7 @@
 
 use std::{
     path::PathBuf,
-    sync::{Arc, LazyLock},
+    sync::{Arc, LazyLock, Mutex},
     time::Duration,
 };
 
@@ -31,16 +31,38 @@ pub struct Fake {
     pub cuts: bool,
     /// What it says beside its best token: logits by history.
     pub noise: Option<fn(&[u32], u32) -> f32>,
-    /// What goes wrong in which pass, counted from 0.
-    pub fault: Option<(usize, Fault)>,
-    passes: usize,
+    pub faults: Faults,
+}
+
+/// Makes a later pass go wrong, also from outside while nothing runs.
+#[derive(Clone, Default)]
+pub struct Faults(Arc<Mutex<Option<(usize, Fault)>>>);
+
+impl Faults {
+    /// What goes wrong once `passes` more have gone well.
+    pub fn after(&self, passes: usize, fault: Fault) {
+        *self.0.lock().unwrap() = Some((passes, fault));
+    }
+
+    fn now(&self) -> Option<Fault> {
+        let mut planned = self.0.lock().unwrap();
+        match planned.as_mut()? {
+            (0, _) => planned.take().map(|(_, fault)| fault),
+            (passes, _) => {
+                *passes -= 1;
+                None
+            }
+        }
+    }
 }
 
 /// What a model can do wrong.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Fault {
-    /// An error that names no sequence.
+    /// An error that names no sequence, such as memory that is not to be had.
     Error,
+    /// An error that names the last sequence.
+    NonFinite,
     /// NaN in all logits.
     NanLogits,
     /// Only -inf.
@@ -72,8 +94,7 @@ impl Fake {
             layers: 1,
             cuts: false,
             noise: None,
-            fault: None,
-            passes: 0,
+            faults: Faults::default(),
         }
     }
 
@@ -84,6 +105,18 @@ impl Fake {
 
     pub fn start(self, options: EngineOptions, tokenizer: Option<Tokenizer>) -> Arc<Engine> {
         Arc::new(Engine::start(Box::new(self), tokenizer, options).unwrap())
+    }
+}
+
+impl Fake {
+    /// What a pass that did not end leaves behind is not to be relied on.
+    fn spoil(&mut self, batch: &[SequenceChunk<'_>]) {
+        let block_size = self.cache.block_size;
+        for chunk in batch {
+            let last = chunk.start_pos + chunk.token_ids.len() - 1;
+            let block = chunk.blocks.blocks()[last / block_size] as usize;
+            self.slots[block * block_size + last % block_size] = 96;
+        }
     }
 }
 
@@ -101,23 +134,25 @@ impl LanguageModel for Fake {
         batch: &[SequenceChunk<'_>],
         interrupted: &dyn Fn() -> bool,
     ) -> Result<Vec<Logits>, ModelError> {
-        let fault = self.fault.filter(|(pass, _)| *pass == self.passes).map(|(_, fault)| fault);
-        self.passes += 1;
-        let block_size = self.cache.block_size;
+        let fault = self.faults.now();
         for _ in 0..self.layers {
             (self.before)(batch.iter().map(|chunk| chunk.token_ids.len()).sum());
             if interrupted() {
-                // What an interrupted pass leaves behind is not to be relied on.
-                for chunk in batch {
-                    let last = chunk.start_pos + chunk.token_ids.len() - 1;
-                    self.slots[chunk.blocks.blocks()[last / block_size] as usize * block_size
-                        + last % block_size] = 96;
-                }
+                self.spoil(batch);
                 return Err(ModelError::Interrupted);
             }
         }
-        if fault == Some(Fault::Error) {
-            return Err(ModelError::CacheFull { needed_blocks: 1, free_blocks: 0 });
+        match fault {
+            Some(Fault::Error) => {
+                self.spoil(batch);
+                return Err(ModelError::CacheFull { needed_blocks: 1, free_blocks: 0 });
+            }
+            Some(Fault::NonFinite) => {
+                self.spoil(batch);
+                let (layer, sequence, position, value) = (3, batch.len() - 1, 0, f32::INFINITY);
+                return Err(ModelError::NonFinite { layer, sequence, position, value });
+            }
+            _ => {}
         }
         if let Some(sequence) =
             batch.iter().position(|chunk| chunk.token_ids.iter().any(|id| Some(*id) == self.poison))

@@ -1,13 +1,13 @@
-//! Attention of one query over the cached keys and values of its sequence, for one head.
+//! Attention of queries over the cached keys and values of their sequence, for one head.
 //!
 //! Scores, softmax and sums are f32; probabilities are rounded to the type of the values, as upstream rounds them. Nothing
 //! depends on the other queries of a pass.
 
-use half::{bf16, f16};
+use half::{bf16, f16, slice::HalfFloatSliceExt};
 
 use super::{
-    Isa,
     elementwise::exp_of_difference,
+    out::Out,
     simd::{Kernel, Simd},
 };
 
@@ -17,8 +17,8 @@ pub(crate) trait CacheElement: Copy + Send + Sync + 'static {
     /// As for [`Simd`].
     unsafe fn load<S: Simd>(from: *const Self) -> S::F;
     fn widen(self) -> f32;
-    /// Nearest value of this type.
-    fn round(value: f32) -> f32;
+    /// Rounds every value to the nearest of this type.
+    fn round(values: &mut [f32]);
 }
 
 impl CacheElement for f32 {
@@ -31,10 +31,7 @@ impl CacheElement for f32 {
     fn widen(self) -> f32 {
         self
     }
-    #[inline(always)]
-    fn round(value: f32) -> f32 {
-        value
-    }
+    fn round(_values: &mut [f32]) {}
 }
 impl CacheElement for f16 {
     #[inline(always)]
@@ -46,9 +43,8 @@ impl CacheElement for f16 {
     fn widen(self) -> f32 {
         self.to_f32()
     }
-    #[inline(always)]
-    fn round(value: f32) -> f32 {
-        f16::from_f32(value).to_f32()
+    fn round(values: &mut [f32]) {
+        round_by_way_of::<f16>(values);
     }
 }
 impl CacheElement for bf16 {
@@ -61,118 +57,215 @@ impl CacheElement for bf16 {
     fn widen(self) -> f32 {
         self.to_f32()
     }
-    #[inline(always)]
-    fn round(value: f32) -> f32 {
-        bf16::from_f32(value).to_f32()
+    fn round(values: &mut [f32]) {
+        round_by_way_of::<bf16>(values);
     }
 }
 
-/// One query of one head.
-pub(crate) struct Query<'a, T> {
-    /// `[head_dim]`
+fn round_by_way_of<T: Copy + Default>(values: &mut [f32])
+where
+    [T]: HalfFloatSliceExt,
+{
+    let mut halves = [T::default(); 64];
+    for values in values.chunks_mut(halves.len()) {
+        let halves = &mut halves[..values.len()];
+        halves.convert_from_f32_slice(values);
+        halves.convert_to_f32_slice(values);
+    }
+}
+
+/// Queries of one head, in consecutive rows of a sequence: row `i` sees `len + i` positions. What a row gives does not depend on how
+/// many there are.
+pub(crate) struct Queries<'a, T> {
+    pub(crate) rows: usize,
+    /// `[rows, num_heads, head_dim]`, from the first query on.
     pub(crate) q: &'a [f32],
     /// Storage of a layer's keys, `[num_blocks, num_heads, block_size, head_dim]`.
     pub(crate) keys: &'a [T],
     /// Values, likewise.
     pub(crate) values: &'a [T],
-    /// Blocks of the sequence; enough for `len` positions, all within the storage.
+    /// Blocks of the sequence; enough for the positions, all within the storage.
     pub(crate) blocks: &'a [u32],
-    /// Positions to attend to.
+    /// Positions that the first row attends to.
     pub(crate) len: usize,
     pub(crate) head: usize,
     pub(crate) num_heads: usize,
     pub(crate) block_size: usize,
-    /// Room for `len` scores.
+    pub(crate) head_dim: usize,
+    /// Room for the scores of one row after the other.
     pub(crate) scores: &'a mut [f32],
-    /// `[head_dim]`, overwritten.
-    pub(crate) out: &'a mut [f32],
+    /// `[rows of the pass, num_heads * head_dim]`, of which this head's part of these rows is overwritten.
+    pub(crate) out: Out<'a>,
+    /// The first row's number in `out`.
+    pub(crate) first_row: usize,
 }
 
-impl<T: CacheElement> Query<'_, T> {
-    pub(crate) fn attend(self, isa: Isa) {
-        isa.run(self);
-    }
+/// Rows that read a key together, at most.
+pub(crate) const ROWS: usize = 4;
+/// Keys at a time: one sum would wait for its own last addition.
+const KEYS: usize = 4;
 
-    /// Where this head's rows of a block begin, and how many positions of the block are used.
-    #[inline(always)]
-    fn run_of(&self, index: usize) -> (usize, usize) {
-        let used = (self.len - index * self.block_size).min(self.block_size);
-        let block = self.blocks[index] as usize;
-        ((block * self.num_heads + self.head) * self.block_size * self.q.len(), used)
-    }
-}
-
-impl<T: CacheElement> Kernel for Query<'_, T> {
+impl<T: CacheElement> Kernel for Queries<'_, T> {
     type Output = ();
 
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
-        let head_dim = self.q.len();
+    unsafe fn run<S: Simd>(mut self) {
+        // SAFETY: the instruction set is there.
+        unsafe {
+            match self.rows {
+                ROWS if S::LANES == 16 => self.attend::<S, ROWS, 4>(0),
+                rows => (0..rows).for_each(|row| self.attend::<S, 1, 8>(row)),
+            }
+        }
+    }
+}
+
+impl<T: CacheElement> Queries<'_, T> {
+    /// Where this head's rows of a block begin, and how many of its positions are below `len`.
+    #[inline(always)]
+    fn run_of(&self, index: usize, len: usize) -> (usize, usize) {
+        let used = (len - index * self.block_size).min(self.block_size);
+        let block = self.blocks[index] as usize;
+        ((block * self.num_heads + self.head) * self.block_size * self.head_dim, used)
+    }
+
+    /// Of `Q` rows from `row` on; `N` vectors of values have their sums in registers.
+    ///
+    /// # Safety
+    /// The instruction set is there.
+    #[inline(always)]
+    unsafe fn attend<S: Simd, const Q: usize, const N: usize>(&mut self, row: usize) {
+        let (head_dim, len) = (self.head_dim, self.len + row);
+        let end = len + Q - 1;
         let root = (head_dim as f32).sqrt();
-        let num_blocks = self.len.div_ceil(self.block_size);
         let mut at = 0;
-        let mut max = f32::NEG_INFINITY;
-        for index in 0..num_blocks {
-            let (first, used) = self.run_of(index);
-            for slot in 0..used {
-                let key = &self.keys[first + slot * head_dim..][..head_dim];
-                // SAFETY: the instruction set is there, and both have `head_dim` values.
-                let score = unsafe { dot::<S, T>(self.q, key) } / root;
-                max = max.max(score);
-                self.scores[at] = score;
-                at += 1;
+        for index in 0..end.div_ceil(self.block_size) {
+            let (first, used) = self.run_of(index, end);
+            for slot in (0..used).step_by(KEYS) {
+                let there = KEYS.min(used - slot);
+                // Where fewer are left, the last one several times: a score does not depend on its neighbours.
+                let key = |k: usize| &self.keys[first + (slot + k.min(there - 1)) * head_dim..][..head_dim];
+                let keys = [key(0), key(1), key(2), key(3)];
+                let q = &self.q[row * self.num_heads * head_dim..];
+                // SAFETY: the instruction set is there, and all have `head_dim` values.
+                let dots = unsafe { dots::<S, T, Q>(q, self.num_heads * head_dim, keys) };
+                for (i, dots) in dots.iter().enumerate() {
+                    self.scores[i * end + at..][..there].copy_from_slice(&dots[..there]);
+                }
+                at += there;
             }
         }
-        let sum = exp_of_difference(&mut self.scores[..at], max);
-        self.out.fill(0.0);
-        let mut at = 0;
-        for index in 0..num_blocks {
-            let (first, used) = self.run_of(index);
-            for slot in 0..used {
-                let value = &self.values[first + slot * head_dim..][..head_dim];
-                // SAFETY: the instruction set is there, and both have `head_dim` values.
-                unsafe { add_scaled::<S, T>(self.out, T::round(self.scores[at] / sum), value) };
-                at += 1;
+        for i in 0..Q {
+            // What lies behind its own position is no business of a row.
+            let scores = &mut self.scores[i * end..][..len + i];
+            scores.iter_mut().for_each(|score| *score /= root);
+            let max = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            let sum = exp_of_difference(scores, max);
+            scores.iter_mut().for_each(|probability| *probability /= sum);
+            T::round(scores);
+        }
+        let mut lane = 0;
+        // SAFETY: the instruction set is there, and vectors end within the head.
+        unsafe {
+            while lane + N * S::LANES <= head_dim {
+                self.add_values::<S, Q, N>(row, lane);
+                lane += N * S::LANES;
+            }
+            while lane + S::LANES <= head_dim {
+                self.add_values::<S, Q, 1>(row, lane);
+                lane += S::LANES;
+            }
+        }
+        for (i, lane) in (0..Q).flat_map(|i| (lane..head_dim).map(move |lane| (i, lane))) {
+            let mut sum = 0.0;
+            for at in 0..len + i {
+                let (first, _) = self.run_of(at / self.block_size, end);
+                let value = self.values[first + at % self.block_size * head_dim + lane].widen();
+                // SAFETY: the instruction set is there.
+                sum = unsafe { S::fma_one(self.scores[i * end + at], value, sum) };
+            }
+            // SAFETY: a lane of this head, in one of these rows.
+            unsafe { *self.out.at(self.first_row + row + i, self.head * head_dim + lane) = sum };
+        }
+    }
+
+    /// The sums of `N` vectors of lanes, position after position.
+    ///
+    /// # Safety
+    /// The instruction set is there, and the vectors end within the head.
+    #[inline(always)]
+    unsafe fn add_values<S: Simd, const Q: usize, const N: usize>(&mut self, row: usize, lane: usize) {
+        let (head_dim, len) = (self.head_dim, self.len + row);
+        let end = len + Q - 1;
+        // SAFETY: the caller's; `run_of` names positions within the storage.
+        unsafe {
+            let mut sums = [[S::splat(0.0); N]; Q];
+            for index in 0..end.div_ceil(self.block_size) {
+                let (first, used) = self.run_of(index, end);
+                let values = &self.values[first..][..used * head_dim];
+                for (slot, value) in values.chunks_exact(head_dim).enumerate() {
+                    let at = index * self.block_size + slot;
+                    let mut vectors = [S::splat(0.0); N];
+                    for (n, vector) in vectors.iter_mut().enumerate() {
+                        *vector = T::load::<S>(value.as_ptr().add(lane + n * S::LANES));
+                    }
+                    for (i, sums) in sums.iter_mut().enumerate() {
+                        if at < len + i {
+                            let probability = S::splat(self.scores[i * end + at]);
+                            for (sum, vector) in sums.iter_mut().zip(vectors) {
+                                *sum = S::fma(probability, vector, *sum);
+                            }
+                        }
+                    }
+                }
+            }
+            for (i, sums) in sums.iter().enumerate() {
+                let out = self.out.at(self.first_row + row + i, self.head * head_dim + lane);
+                for (n, sum) in sums.iter().enumerate() {
+                    S::store(out.add(n * S::LANES), *sum);
+                }
             }
         }
     }
 }
 
-/// # Safety
-/// The instruction set is there, and both slices are equally long.
-#[inline(always)]
-unsafe fn dot<S: Simd, T: CacheElement>(a: &[f32], b: &[T]) -> f32 {
-    let whole = a.len() / S::LANES * S::LANES;
-    // SAFETY: vectors lie below `whole`.
-    unsafe {
-        let mut sum = S::splat(0.0);
-        for at in (0..whole).step_by(S::LANES) {
-            sum = S::fma(S::load(a.as_ptr().add(at)), T::load::<S>(b.as_ptr().add(at)), sum);
-        }
-        let mut total = S::sum(sum);
-        for at in whole..a.len() {
-            total = S::fma_one(a[at], b[at].widen(), total);
-        }
-        total
-    }
-}
-
-/// `out += scale * values`
+/// Products of `Q` queries, `stride` values apart, with some keys.
 ///
 /// # Safety
-/// The instruction set is there, and both slices are equally long.
+/// The instruction set is there; the queries are as long as the keys.
 #[inline(always)]
-unsafe fn add_scaled<S: Simd, T: CacheElement>(out: &mut [f32], scale: f32, values: &[T]) {
-    let whole = out.len() / S::LANES * S::LANES;
+unsafe fn dots<S: Simd, T: CacheElement, const Q: usize>(
+    q: &[f32],
+    stride: usize,
+    keys: [&[T]; KEYS],
+) -> [[f32; KEYS]; Q] {
+    let head_dim = keys[0].len();
+    let whole = head_dim / S::LANES * S::LANES;
+    debug_assert!(q.len() >= (Q - 1) * stride + head_dim);
     // SAFETY: vectors lie below `whole`.
     unsafe {
-        let scales = S::splat(scale);
+        let mut sums = [[S::splat(0.0); KEYS]; Q];
         for at in (0..whole).step_by(S::LANES) {
-            let to = out.as_mut_ptr().add(at);
-            S::store(to, S::fma(scales, T::load::<S>(values.as_ptr().add(at)), S::load(to)));
+            let mut vectors = [S::splat(0.0); KEYS];
+            for (vector, key) in vectors.iter_mut().zip(keys) {
+                *vector = T::load::<S>(key.as_ptr().add(at));
+            }
+            for (i, sums) in sums.iter_mut().enumerate() {
+                let q = S::load(q.as_ptr().add(i * stride + at));
+                for (sum, vector) in sums.iter_mut().zip(vectors) {
+                    *sum = S::fma(q, vector, *sum);
+                }
+            }
         }
-        for at in whole..out.len() {
-            out[at] = S::fma_one(scale, values[at].widen(), out[at]);
+        let mut totals = [[0.0; KEYS]; Q];
+        for (i, (totals, sums)) in totals.iter_mut().zip(sums).enumerate() {
+            S::add_sums(totals.as_mut_ptr(), sums);
+            for (total, key) in totals.iter_mut().zip(keys) {
+                for at in whole..head_dim {
+                    *total = S::fma_one(q[i * stride + at], key[at].widen(), *total);
+                }
+            }
         }
+        totals
     }
 }

@@ -3,7 +3,10 @@
 
 use std::arch::x86_64::*;
 
-use super::simd::{Kernel, Simd};
+use super::{
+    dot::{Dot, DotKernel},
+    simd::{Kernel, Simd},
+};
 
 #[derive(Clone, Copy)]
 pub(crate) struct Avx2;
@@ -14,6 +17,65 @@ pub(crate) struct Avx2;
 pub(crate) unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
     // SAFETY: this function's own contract.
     unsafe { kernel.run::<Avx2>() }
+}
+
+/// As [`run`], for a kernel that multiplies bytes.
+///
+/// # Safety
+/// The machine has the features listed.
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(crate) unsafe fn run_dots<K: DotKernel>(kernel: K) -> K::Output {
+    // SAFETY: this function's own contract.
+    unsafe { kernel.run::<Avx2, Avx2>() }
+}
+
+/// The same with the instruction made for it.
+///
+/// # Safety
+/// The machine has the features listed.
+#[target_feature(enable = "avx2,avxvnni,fma,f16c")]
+pub(crate) unsafe fn run_vnni<K: DotKernel>(kernel: K) -> K::Output {
+    // SAFETY: this function's own contract.
+    unsafe { kernel.run::<Avx2, Vnni>() }
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct Vnni;
+
+#[allow(clippy::undocumented_unsafe_blocks)]
+impl Dot<Avx2> for Vnni {
+    const TILE_ROWS: usize = 3;
+    #[inline(always)]
+    unsafe fn add_dot<const BITS: u32>(sums: __m256i, unsigned: __m256i, signed: __m256i) -> __m256i {
+        unsafe { _mm256_dpbusd_avx_epi32(sums, unsigned, signed) }
+    }
+}
+
+/// The four products of each word, whose pairs must fit 16 bits.
+///
+/// # Safety
+/// As for [`Simd`].
+#[inline(always)]
+unsafe fn pairs(unsigned: __m256i, signed: __m256i) -> __m256i {
+    // SAFETY: the caller's.
+    unsafe { _mm256_madd_epi16(_mm256_maddubs_epi16(unsigned, signed), _mm256_set1_epi16(1)) }
+}
+
+#[allow(clippy::undocumented_unsafe_blocks)]
+impl Dot<Avx2> for Avx2 {
+    const TILE_ROWS: usize = 2;
+    /// Two products of bytes are added in 16 bits, which two of eight bits would pass: their highest bit goes its own way.
+    #[inline(always)]
+    unsafe fn add_dot<const BITS: u32>(sums: __m256i, unsigned: __m256i, signed: __m256i) -> __m256i {
+        unsafe {
+            if BITS == 4 {
+                return _mm256_add_epi32(sums, pairs(unsigned, signed));
+            }
+            let top = _mm256_set1_epi8(-128);
+            let (low, high) = (_mm256_andnot_si256(top, unsigned), _mm256_and_si256(top, unsigned));
+            _mm256_add_epi32(_mm256_add_epi32(sums, pairs(low, signed)), pairs(high, signed))
+        }
+    }
 }
 
 // SAFETY (of every body): the trait's contract gives the features and the pointers.
@@ -52,6 +114,22 @@ impl Simd for Avx2 {
         unsafe { _mm256_loadu_si256(from.cast()) }
     }
     #[inline(always)]
+    unsafe fn splat_word(word: u32) -> __m256i {
+        unsafe { _mm256_set1_epi32(word as i32) }
+    }
+    #[inline(always)]
+    unsafe fn store_words(to: *mut u32, words: __m256i) {
+        unsafe { _mm256_storeu_si256(to.cast(), words) }
+    }
+    #[inline(always)]
+    unsafe fn even_nibbles(words: __m256i) -> __m256i {
+        unsafe { _mm256_and_si256(words, _mm256_set1_epi8(15)) }
+    }
+    #[inline(always)]
+    unsafe fn signed(words: __m256i) -> __m256 {
+        unsafe { _mm256_cvtepi32_ps(words) }
+    }
+    #[inline(always)]
     unsafe fn add(a: __m256, b: __m256) -> __m256 {
         unsafe { _mm256_add_ps(a, b) }
     }
@@ -62,6 +140,10 @@ impl Simd for Avx2 {
     #[inline(always)]
     unsafe fn fma(a: __m256, b: __m256, c: __m256) -> __m256 {
         unsafe { _mm256_fmadd_ps(a, b, c) }
+    }
+    #[inline(always)]
+    unsafe fn fused(a: __m256, b: __m256, c: __m256) -> __m256 {
+        unsafe { Self::fma(a, b, c) }
     }
     #[inline(always)]
     unsafe fn fma_one(a: f32, b: f32, c: f32) -> f32 {

@@ -3,7 +3,10 @@
 
 use std::arch::x86_64::*;
 
-use super::simd::{Kernel, Simd};
+use super::{
+    dot::{Dot, DotKernel},
+    simd::{Kernel, Simd},
+};
 
 #[derive(Clone, Copy)]
 pub(crate) struct Avx512;
@@ -14,6 +17,65 @@ pub(crate) struct Avx512;
 pub(crate) unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
     // SAFETY: this function's own contract.
     unsafe { kernel.run::<Avx512>() }
+}
+
+/// As [`run`], for a kernel that multiplies bytes.
+///
+/// # Safety
+/// The machine has the features listed.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c")]
+pub(crate) unsafe fn run_dots<K: DotKernel>(kernel: K) -> K::Output {
+    // SAFETY: this function's own contract.
+    unsafe { kernel.run::<Avx512, Avx512>() }
+}
+
+/// The same with the instruction made for it.
+///
+/// # Safety
+/// The machine has the features listed.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c")]
+pub(crate) unsafe fn run_vnni<K: DotKernel>(kernel: K) -> K::Output {
+    // SAFETY: this function's own contract.
+    unsafe { kernel.run::<Avx512, Vnni>() }
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct Vnni;
+
+#[allow(clippy::undocumented_unsafe_blocks)]
+impl Dot<Avx512> for Vnni {
+    const TILE_ROWS: usize = 6;
+    #[inline(always)]
+    unsafe fn add_dot<const BITS: u32>(sums: __m512i, unsigned: __m512i, signed: __m512i) -> __m512i {
+        unsafe { _mm512_dpbusd_epi32(sums, unsigned, signed) }
+    }
+}
+
+/// The four products of each word, whose pairs must fit 16 bits.
+///
+/// # Safety
+/// As for [`Simd`].
+#[inline(always)]
+unsafe fn pairs(unsigned: __m512i, signed: __m512i) -> __m512i {
+    // SAFETY: the caller's.
+    unsafe { _mm512_madd_epi16(_mm512_maddubs_epi16(unsigned, signed), _mm512_set1_epi16(1)) }
+}
+
+#[allow(clippy::undocumented_unsafe_blocks)]
+impl Dot<Avx512> for Avx512 {
+    const TILE_ROWS: usize = 6;
+    /// Two products of bytes are added in 16 bits, which two of eight bits would pass: their highest bit goes its own way.
+    #[inline(always)]
+    unsafe fn add_dot<const BITS: u32>(sums: __m512i, unsigned: __m512i, signed: __m512i) -> __m512i {
+        unsafe {
+            if BITS == 4 {
+                return _mm512_add_epi32(sums, pairs(unsigned, signed));
+            }
+            let top = _mm512_set1_epi8(-128);
+            let (low, high) = (_mm512_andnot_si512(top, unsigned), _mm512_and_si512(top, unsigned));
+            _mm512_add_epi32(_mm512_add_epi32(sums, pairs(low, signed)), pairs(high, signed))
+        }
+    }
 }
 
 // SAFETY (of every body): the trait's contract gives the features and the pointers.
@@ -52,6 +114,22 @@ impl Simd for Avx512 {
         unsafe { _mm512_loadu_si512(from.cast()) }
     }
     #[inline(always)]
+    unsafe fn splat_word(word: u32) -> __m512i {
+        unsafe { _mm512_set1_epi32(word as i32) }
+    }
+    #[inline(always)]
+    unsafe fn store_words(to: *mut u32, words: __m512i) {
+        unsafe { _mm512_storeu_si512(to.cast(), words) }
+    }
+    #[inline(always)]
+    unsafe fn even_nibbles(words: __m512i) -> __m512i {
+        unsafe { _mm512_and_si512(words, _mm512_set1_epi8(15)) }
+    }
+    #[inline(always)]
+    unsafe fn signed(words: __m512i) -> __m512 {
+        unsafe { _mm512_cvtepi32_ps(words) }
+    }
+    #[inline(always)]
     unsafe fn add(a: __m512, b: __m512) -> __m512 {
         unsafe { _mm512_add_ps(a, b) }
     }
@@ -62,6 +140,10 @@ impl Simd for Avx512 {
     #[inline(always)]
     unsafe fn fma(a: __m512, b: __m512, c: __m512) -> __m512 {
         unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+    #[inline(always)]
+    unsafe fn fused(a: __m512, b: __m512, c: __m512) -> __m512 {
+        unsafe { Self::fma(a, b, c) }
     }
     #[inline(always)]
     unsafe fn fma_one(a: f32, b: f32, c: f32) -> f32 {

@@ -12,6 +12,7 @@ use super::{
 pub(crate) fn exp(x: f32) -> f32 {
     const LN2_HIGH: f32 = 0.693_359_4; // 355/512: its product with an exponent is exact
     const LN2_LOW: f32 = -2.121_944_4e-4;
+    const WHOLE: f32 = 12_582_912.0; // 1.5 * 2^23: a whole number added to it stands in its lowest bits
     let clamped = x.clamp(-104.0, 89.0); // NaN passes
     let n = (clamped * std::f32::consts::LOG2_E).round_ties_even();
     let r = (clamped - n * LN2_HIGH) - n * LN2_LOW;
@@ -24,7 +25,8 @@ pub(crate) fn exp(x: f32) -> f32 {
     p = p * r + 1.0;
     p = p * r + 1.0;
     // Two factors, so that neither leaves the range of normal numbers.
-    let n = n as i32;
+    // A cast would keep NaN apart from numbers, one by one; here NaN is in `p` already.
+    let n = (n + WHOLE).to_bits().wrapping_sub(WHOLE.to_bits()) as i32;
     let half = n >> 1;
     let power = |n: i32| f32::from_bits(((n + 127) as u32) << 23);
     p * power(half) * power(n - half)

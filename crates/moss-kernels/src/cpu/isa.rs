@@ -1,11 +1,15 @@
 //! Which instruction set the kernels run with.
 
-use super::{portable::Portable, simd::Kernel};
+use super::{dot::DotKernel, portable::Portable, simd::Kernel};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     #[cfg(target_arch = "x86_64")]
+    Avx512Vnni,
+    #[cfg(target_arch = "x86_64")]
     Avx512,
+    #[cfg(target_arch = "x86_64")]
+    AvxVnni,
     #[cfg(target_arch = "x86_64")]
     Avx2,
     Portable,
@@ -29,7 +33,13 @@ impl Isa {
             use std::arch::is_x86_feature_detected as has;
             let avx2 = has!("avx2") && has!("fma") && has!("f16c");
             if avx2 && has!("avx512f") && has!("avx512bw") && has!("avx512vl") && has!("avx512dq") {
+                if has!("avx512vnni") {
+                    found.push(Self(Kind::Avx512Vnni));
+                }
                 found.push(Self(Kind::Avx512));
+            }
+            if avx2 && has!("avxvnni") {
+                found.push(Self(Kind::AvxVnni));
             }
             if avx2 {
                 found.push(Self(Kind::Avx2));
@@ -44,12 +54,29 @@ impl Isa {
         match self.0 {
             // SAFETY: `available` made this value after finding every feature that the function is compiled for.
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512 => unsafe { super::avx512::run(kernel) },
+            Kind::Avx512Vnni | Kind::Avx512 => unsafe { super::avx512::run(kernel) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx2 => unsafe { super::avx2::run(kernel) },
+            Kind::AvxVnni | Kind::Avx2 => unsafe { super::avx2::run(kernel) },
             // SAFETY: the portable set needs nothing of the machine.
             Kind::Portable => unsafe { kernel.run::<Portable>() },
+        }
+    }
+
+    /// Runs a kernel that multiplies bytes, compiled for this instruction set.
+    pub(crate) fn run_dots<K: DotKernel>(self, kernel: K) -> K::Output {
+        // SAFETY (of each arm): as above.
+        #[allow(clippy::undocumented_unsafe_blocks)]
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512Vnni => unsafe { super::avx512::run_vnni(kernel) },
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512 => unsafe { super::avx512::run_dots(kernel) },
+            #[cfg(target_arch = "x86_64")]
+            Kind::AvxVnni => unsafe { super::avx2::run_vnni(kernel) },
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2 => unsafe { super::avx2::run_dots(kernel) },
+            Kind::Portable => unsafe { kernel.run::<Portable, Portable>() },
         }
     }
 }
@@ -58,7 +85,11 @@ impl std::fmt::Display for Isa {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self.0 {
             #[cfg(target_arch = "x86_64")]
+            Kind::Avx512Vnni => "AVX-512-VNNI",
+            #[cfg(target_arch = "x86_64")]
             Kind::Avx512 => "AVX-512",
+            #[cfg(target_arch = "x86_64")]
+            Kind::AvxVnni => "AVX-VNNI + FMA + F16C",
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2 => "AVX2 + FMA + F16C",
             Kind::Portable => "portable",

@@ -9,6 +9,7 @@ pub(crate) mod attention;
 mod avx2;
 mod avx512;
 pub(crate) mod dense;
+mod dot;
 pub(crate) mod elementwise;
 pub(crate) mod gptq;
 mod isa;
@@ -21,4 +22,5 @@ mod tests;
 
 pub(crate) use aligned::Aligned;
 pub use isa::{Isa, cpu_features};
+pub(crate) use out::Out;
 pub(crate) use sum::sum_of;

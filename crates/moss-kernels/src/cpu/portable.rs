@@ -2,7 +2,7 @@
 
 use half::{bf16, f16};
 
-use super::simd::Simd;
+use super::{dot::Dot, simd::Simd};
 
 const LANES: usize = 8;
 
@@ -49,6 +49,22 @@ impl Simd for Portable {
         lanes(unsafe { from.cast::<[[u8; 4]; LANES]>().read_unaligned() }, u32::from_le_bytes)
     }
     #[inline(always)]
+    unsafe fn splat_word(word: u32) -> Self::I {
+        [word; LANES]
+    }
+    #[inline(always)]
+    unsafe fn store_words(to: *mut u32, words: Self::I) {
+        unsafe { to.cast::<[[u8; 4]; LANES]>().write_unaligned(lanes(words, u32::to_le_bytes)) }
+    }
+    #[inline(always)]
+    unsafe fn even_nibbles(words: Self::I) -> Self::I {
+        lanes(words, |word| word & 0x0F0F_0F0F)
+    }
+    #[inline(always)]
+    unsafe fn signed(words: Self::I) -> Self::F {
+        lanes(words, |word| word as i32 as f32)
+    }
+    #[inline(always)]
     unsafe fn add(a: Self::F, b: Self::F) -> Self::F {
         std::array::from_fn(|i| a[i] + b[i])
     }
@@ -59,6 +75,10 @@ impl Simd for Portable {
     #[inline(always)]
     unsafe fn fma(a: Self::F, b: Self::F, c: Self::F) -> Self::F {
         std::array::from_fn(|i| a[i] * b[i] + c[i])
+    }
+    #[inline(always)]
+    unsafe fn fused(a: Self::F, b: Self::F, c: Self::F) -> Self::F {
+        std::array::from_fn(|i| a[i].mul_add(b[i], c[i]))
     }
     /// Two roundings: a fused multiply-add without the instruction is a slow library call.
     #[inline(always)]
@@ -99,4 +119,20 @@ impl Simd for Portable {
     }
     #[inline(always)]
     fn prefetch(_from: *const u8) {}
+}
+
+impl Dot<Portable> for Portable {
+    const TILE_ROWS: usize = 2;
+    #[inline(always)]
+    unsafe fn add_dot<const BITS: u32>(
+        sums: [u32; LANES],
+        unsigned: [u32; LANES],
+        signed: [u32; LANES],
+    ) -> [u32; LANES] {
+        std::array::from_fn(|i| {
+            let pairs = unsigned[i].to_le_bytes().into_iter().zip(signed[i].to_le_bytes());
+            let products = pairs.map(|(a, b)| i32::from(a) * i32::from(b as i8));
+            sums[i].wrapping_add_signed(products.sum())
+        })
+    }
 }

@@ -21,10 +21,18 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     unsafe fn load_f16(from: *const u8) -> Self::F;
     unsafe fn load_bf16(from: *const u8) -> Self::F;
     unsafe fn load_words(from: *const u8) -> Self::I;
+    unsafe fn splat_word(word: u32) -> Self::I;
+    unsafe fn store_words(to: *mut u32, words: Self::I);
+    /// The lower 4 bits of each byte, as bytes.
+    unsafe fn even_nibbles(words: Self::I) -> Self::I;
+    /// Each word as a signed number.
+    unsafe fn signed(words: Self::I) -> Self::F;
     unsafe fn add(a: Self::F, b: Self::F) -> Self::F;
     unsafe fn mul(a: Self::F, b: Self::F) -> Self::F;
     /// `a * b + c`
     unsafe fn fma(a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    /// `a * b + c`, rounded once on every instruction set: slow where none does it.
+    unsafe fn fused(a: Self::F, b: Self::F, c: Self::F) -> Self::F;
     /// `a * b + c` for one value, rounded as [`Simd::fma`] rounds.
     unsafe fn fma_one(a: f32, b: f32, c: f32) -> f32;
     /// The lowest 4 bits of each word, as a number.

@@ -1,14 +1,16 @@
 //! Every kernel on every instruction set that this machine has, against plain f64 arithmetic; and bit for bit against itself.
 #![allow(clippy::unwrap_used)]
 
+mod rounded;
+
 use bytes::Bytes;
 use candle_core::{Device, Tensor};
 use half::{bf16, f16};
 use proptest::prelude::*;
 
 use super::{
-    Isa,
-    attention::{CacheElement, Query},
+    Isa, Out,
+    attention::{CacheElement, Queries, ROWS},
     elementwise,
 };
 use crate::{DenseDtype, DenseWeight, GptqBits, GptqWeight, GroupIndex, Linear, LinearWeight};
@@ -256,13 +258,13 @@ fn the_number_of_threads_changes_no_bit() {
 fn check_attention<T: CacheElement>(convert: impl Fn(f32) -> T, head_dim: usize, len: usize) {
     const HEADS: usize = 3;
     const BLOCK: usize = 4;
-    let num_blocks = len.div_ceil(BLOCK) + 2;
+    let num_blocks = (len + ROWS).div_ceil(BLOCK) + 2;
     let cache = |seed| -> Vec<T> {
         noise(num_blocks * HEADS * BLOCK * head_dim, seed).into_iter().map(&convert).collect()
     };
-    let (keys, values, q) = (cache(1), cache(2), noise(head_dim, 3));
+    let (keys, values, q) = (cache(1), cache(2), noise(ROWS * HEADS * head_dim, 3));
     // Blocks out of order.
-    let blocks: Vec<u32> = (0..len.div_ceil(BLOCK) as u32).rev().collect();
+    let blocks: Vec<u32> = (0..(len + ROWS).div_ceil(BLOCK) as u32).rev().collect();
     for head in 0..HEADS {
         let row = |storage: &[T], position: usize| -> Vec<f64> {
             let block = blocks[position / BLOCK] as usize;
@@ -271,7 +273,7 @@ fn check_attention<T: CacheElement>(convert: impl Fn(f32) -> T, head_dim: usize,
         };
         let scores: Vec<f64> = (0..len)
             .map(|at| {
-                row(&keys, at).iter().zip(&q).map(|(k, q)| k * f64::from(*q)).sum::<f64>()
+                row(&keys, at).iter().zip(&q[head * head_dim..]).map(|(k, q)| k * f64::from(*q)).sum::<f64>()
                     / (head_dim as f64).sqrt()
             })
             .collect();
@@ -279,27 +281,39 @@ fn check_attention<T: CacheElement>(convert: impl Fn(f32) -> T, head_dim: usize,
         let total: f64 = scores.iter().map(|score| (score - max).exp()).sum();
         let mut expected = vec![0.0; head_dim];
         for (at, score) in scores.iter().enumerate() {
-            let probability = f64::from(T::round(((score - max).exp() / total) as f32));
+            let mut probability = [((score - max).exp() / total) as f32];
+            T::round(&mut probability);
+            let probability = f64::from(probability[0]);
             for (sum, value) in expected.iter_mut().zip(row(&values, at)) {
                 *sum += probability * value;
             }
         }
         for isa in Isa::available() {
-            let (mut out, mut room) = (vec![f32::NAN; head_dim], vec![0.0; len]);
-            let (num_heads, block_size) = (HEADS, BLOCK);
-            Query {
-                q: &q,
-                keys: &keys,
-                values: &values,
-                blocks: &blocks,
-                len,
-                head,
-                num_heads,
-                block_size,
-                scores: &mut room,
-                out: &mut out,
+            let attend = |first: usize, rows: usize| {
+                let mut out = vec![f32::NAN; rows * HEADS * head_dim];
+                let mut scores = vec![0.0; rows * (len + ROWS)];
+                isa.run(Queries {
+                    rows,
+                    q: &q[(first * HEADS + head) * head_dim..],
+                    keys: &keys,
+                    values: &values,
+                    blocks: &blocks,
+                    len: len + first,
+                    head,
+                    num_heads: HEADS,
+                    block_size: BLOCK,
+                    head_dim,
+                    scores: &mut scores,
+                    out: Out::new(&mut out, HEADS * head_dim),
+                    first_row: 0,
+                });
+                out.chunks(head_dim).skip(head).step_by(HEADS).map(<[f32]>::to_vec).collect::<Vec<_>>()
+            };
+            let together = attend(0, ROWS);
+            for (row, together) in together.iter().enumerate() {
+                assert!(attend(row, 1)[0] == *together, "{isa}: row {row} differs alone");
             }
-            .attend(isa);
+            let out = &together[0];
             for (out, expected) in out.iter().zip(&expected) {
                 // A probability may be rounded to the other neighbour of a half type.
                 assert!(

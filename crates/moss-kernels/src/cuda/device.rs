@@ -5,7 +5,7 @@ use std::sync::Arc;
 use candle_core::{
     CudaDevice,
     cuda_backend::cudarc::driver::{
-        CudaContext, CudaEvent, CudaStream, DeviceRepr, ValidAsZeroBits, result,
+        CudaContext, CudaEvent, CudaStream, DeviceRepr, DriverError, ValidAsZeroBits, result,
         sys::{self, CUdevice_attribute as Attribute},
     },
 };
@@ -91,9 +91,33 @@ impl std::fmt::Debug for Gpu {
 /// GPUs that the driver shows.
 ///
 /// # Errors
-/// [`KernelError::Driver`] where there is no driver, or none that works.
+/// [`KernelError::DriverTooOld`]; [`KernelError::Driver`] where there is no driver, or none that works.
 pub fn gpu_count() -> Result<usize, KernelError> {
-    Ok(usize::try_from(CudaContext::device_count().during("look for GPUs")?).unwrap_or(0))
+    let (found, needed) = (driver_cuda()?, images::cuda_version().unsigned_abs());
+    // Within a major version older drivers run newer libraries.
+    if found / 1000 < needed / 1000 {
+        return Err(KernelError::DriverTooOld { found, needed });
+    }
+    match CudaContext::device_count() {
+        Err(DriverError(sys::CUresult::CUDA_ERROR_NO_DEVICE)) => Ok(0),
+        count => Ok(usize::try_from(count.during("look for GPUs")?).unwrap_or(0)),
+    }
+}
+
+/// Version of CUDA that the driver offers: 1000 x major + 10 x minor. The one question that even a driver that does not start answers.
+fn driver_cuda() -> Result<u32, KernelError> {
+    let mut version = 0;
+    // SAFETY: the pointer is to a local that outlives the call.
+    unsafe { sys::cuDriverGetVersion(&mut version) }.result().during("ask for the driver's version")?;
+    Ok(version.unsigned_abs())
+}
+
+/// Says which card it is that does not open.
+fn opened<T>(gpu: usize, result: impl During<T>) -> Result<T, KernelError> {
+    result.during("open the GPU").map_err(|error| match error {
+        KernelError::Driver { code, message, .. } => KernelError::NotOpened { gpu, code, message },
+        error => error,
+    })
 }
 
 /// What each GPU is, and its bytes of free memory.
@@ -105,7 +129,7 @@ pub fn list_gpus(forced: Option<u32>) -> Result<Vec<(GpuInfo, u64)>, KernelError
         .into_iter()
         .enumerate()
         .map(|(ordinal, driver_ordinal)| {
-            let context = CudaContext::new(driver_ordinal).during("open the GPU")?;
+            let context = opened(ordinal, CudaContext::new(driver_ordinal))?;
             let free = context.mem_get_info().during("ask for free memory")?.0;
             Ok((describe(&context, ordinal, forced)?, free as u64))
         })
@@ -139,9 +163,6 @@ fn describe(context: &CudaContext, ordinal: usize, forced: Option<u32>) -> Resul
     let ask = |attribute| Ok::<_, KernelError>(context.attribute(attribute).during(WHAT)?.unsigned_abs());
     let (major, minor) = context.compute_capability().during(WHAT)?;
     let capability = 10 * major.unsigned_abs() + minor.unsigned_abs();
-    let mut driver_cuda = 0;
-    // SAFETY: the pointer is to a local that outlives the call.
-    unsafe { sys::cuDriverGetVersion(&mut driver_cuda) }.result().during(WHAT)?;
     Ok(GpuInfo {
         ordinal,
         name: context.name().during(WHAT)?,
@@ -159,7 +180,7 @@ fn describe(context: &CudaContext, ordinal: usize, forced: Option<u32>) -> Resul
             ask(Attribute::CU_DEVICE_ATTRIBUTE_PCI_BUS_ID)?,
             ask(Attribute::CU_DEVICE_ATTRIBUTE_PCI_DEVICE_ID)?,
         ),
-        driver_cuda: driver_cuda.unsigned_abs(),
+        driver_cuda: driver_cuda()?,
     })
 }
 
@@ -168,22 +189,15 @@ impl Gpu {
     /// card).
     ///
     /// # Errors
-    /// [`KernelError::NoSuchGpu`], [`KernelError::DriverTooOld`], or [`KernelError::Driver`] for a card that is busy, full or broken.
+    /// [`KernelError::NoSuchGpu`], [`KernelError::DriverTooOld`], [`KernelError::NotOpened`], [`KernelError::Driver`].
     pub fn open(ordinal: usize, forced: Option<u32>) -> Result<Self, KernelError> {
         let gpus = by_bus()?;
         let missing = KernelError::NoSuchGpu { ordinal, found: gpus.len() };
         let driver_ordinal = gpus.get(ordinal).copied().ok_or(missing)?;
-        let context = CudaContext::new(driver_ordinal).during("open the GPU")?;
+        let context = opened(ordinal, CudaContext::new(driver_ordinal))?;
         let info = describe(&context, ordinal, forced)?;
-        // Within a major version older drivers run newer libraries.
-        if info.driver_cuda as i32 / 1000 < images::cuda_version() / 1000 {
-            return Err(KernelError::DriverTooOld {
-                found: info.driver_cuda,
-                needed: images::cuda_version().unsigned_abs(),
-            });
-        }
         // A stream of its own: candle's default is one a thread, so that loading on one thread and running on another has no order.
-        let device = CudaDevice::new_with_stream(driver_ordinal)?;
+        let device = opened(ordinal, CudaDevice::new_with_stream(driver_ordinal))?;
         let stream = device.cuda_stream();
         // SAFETY: every buffer of this module is used on this one stream alone, or synchronised by events of our own; the tracking that
         // is switched off would wait on events from before a capture, which breaks the capture.
@@ -336,11 +350,7 @@ impl Gpu {
             .during(WHAT)
     }
 
-    pub(super) fn out_of_memory(
-        &self,
-        error: candle_core::cuda_backend::cudarc::driver::DriverError,
-        needed: usize,
-    ) -> KernelError {
+    pub(super) fn out_of_memory(&self, error: DriverError, needed: usize) -> KernelError {
         if error.0 == sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY {
             let free = self.free_memory().unwrap_or(0);
             return KernelError::OutOfMemory { gpu: self.info.ordinal, needed: needed as u64, free };

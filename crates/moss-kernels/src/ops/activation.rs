@@ -1,16 +1,15 @@
 //! The activation of the MLP.
 
 use candle_core::{DType, Tensor};
-use rayon::prelude::*;
 
-use super::with_f32;
+use super::floats::map_chunks;
 use crate::{
     KernelError,
     cpu::{cpu_features, elementwise},
 };
 
-/// Values of one task.
-const CHUNK: usize = 16_384;
+/// Values of one task: they stay in the first-level cache.
+const CHUNK: usize = 4096;
 
 /// `gelu_new`, value by value: `0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))`. Source: arXiv 1606.08415, the tanh form.
 ///
@@ -20,8 +19,6 @@ const CHUNK: usize = 16_384;
 /// # Errors
 /// [`KernelError::Dtype`] for an `x` that holds no floats.
 pub fn gelu_tanh(x: &Tensor, out: DType) -> Result<Tensor, KernelError> {
-    let mut values = with_f32("gelu", "x", x, <[f32]>::to_vec)?;
     let isa = cpu_features();
-    values.par_chunks_mut(CHUNK).for_each(|chunk| elementwise::gelu(isa, chunk));
-    Ok(Tensor::from_vec(values, x.dims(), x.device())?.to_dtype(out)?)
+    map_chunks("gelu", x, CHUNK, out, |_, values| elementwise::gelu(isa, values))
 }

@@ -3,11 +3,12 @@
 use candle_core::{CpuStorage, Storage, Tensor};
 use rayon::prelude::*;
 
-use super::{KvLayer, shape_error, with_f32};
+use super::{KvLayer, floats::rounded, shape_error, with_f32};
 use crate::{
     KernelError,
     cpu::{
-        attention::{CacheElement, Query},
+        Out,
+        attention::{self, CacheElement, Queries},
         cpu_features,
     },
 };
@@ -42,8 +43,7 @@ pub fn attention(q: &Tensor, cache: &KvLayer, sequences: &[SequenceRows<'_>]) ->
         return Err(shape_error(OP, "q", q, format!("[rows, {num_heads}, {head_dim}]")));
     }
     let argument = |arg, found, rule| KernelError::Argument { op: OP, arg, found, rule };
-    // The positions that each row sees, and through which blocks.
-    let mut plan = vec![(0usize, &[][..]); rows];
+    let (mut groups, mut next_row) = (Vec::new(), 0);
     for sequence in sequences {
         let SequenceRows { first_row, num_rows, start_pos, blocks } = *sequence;
         let (end, last_row) = (start_pos.saturating_add(num_rows), first_row.saturating_add(num_rows));
@@ -54,12 +54,20 @@ pub fn attention(q: &Tensor, cache: &KvLayer, sequences: &[SequenceRows<'_>]) ->
         if let Some(&block) = used.iter().find(|block| **block as usize >= num_blocks) {
             return Err(argument("block", block as usize, format!("below {num_blocks}")));
         }
-        let mine = plan
-            .get_mut(first_row..last_row)
-            .ok_or_else(|| argument("last row", last_row, format!("at most {rows}")))?;
-        for (row, plan) in mine.iter_mut().enumerate() {
-            *plan = (start_pos + row + 1, used);
+        if last_row > rows {
+            return Err(argument("last row", last_row, format!("at most {rows}")));
         }
+        // Each row is written by one task.
+        if first_row < next_row {
+            return Err(argument("first row", first_row, format!("at least {next_row}")));
+        }
+        next_row = last_row;
+        groups.extend((0..num_rows).step_by(attention::ROWS).map(|row| Group {
+            first_row: first_row + row,
+            rows: attention::ROWS.min(num_rows - row),
+            len: start_pos + row + 1,
+            blocks: used,
+        }));
     }
     let mut out = vec![0.0f32; rows * num_heads * head_dim];
     with_f32(OP, "q", q, |q| -> Result<(), KernelError> {
@@ -68,19 +76,20 @@ pub fn attention(q: &Tensor, cache: &KvLayer, sequences: &[SequenceRows<'_>]) ->
         let shape = Shape { num_heads, block_size, head_dim };
         match (&*keys, &*values) {
             (Storage::Cpu(CpuStorage::F32(k)), Storage::Cpu(CpuStorage::F32(v))) => {
-                run(q, k, v, &plan, shape, &mut out)
+                run(q, k, v, &groups, shape, &mut out)
             }
             (Storage::Cpu(CpuStorage::F16(k)), Storage::Cpu(CpuStorage::F16(v))) => {
-                run(q, k, v, &plan, shape, &mut out)
+                run(q, k, v, &groups, shape, &mut out)
             }
             (Storage::Cpu(CpuStorage::BF16(k)), Storage::Cpu(CpuStorage::BF16(v))) => {
-                run(q, k, v, &plan, shape, &mut out);
+                run(q, k, v, &groups, shape, &mut out);
             }
             _ => return Err(KernelError::NotCompiled { op: OP }),
         }
         Ok(())
     })??;
-    Ok(Tensor::from_vec(out, (rows, num_heads * head_dim), q.device())?.to_dtype(q.dtype())?)
+    let out = Tensor::from_vec(out, (rows, num_heads * head_dim), q.device())?;
+    rounded(OP, out, q.dtype())
 }
 
 #[derive(Clone, Copy)]
@@ -90,24 +99,48 @@ struct Shape {
     head_dim: usize,
 }
 
+/// Consecutive rows of a sequence, and what the first of them sees.
+struct Group<'a> {
+    first_row: usize,
+    rows: usize,
+    len: usize,
+    blocks: &'a [u32],
+}
+
 fn run<T: CacheElement>(
     q: &[f32],
     keys: &[T],
     values: &[T],
-    plan: &[(usize, &[u32])],
+    groups: &[Group<'_>],
     shape: Shape,
     out: &mut [f32],
 ) {
     let isa = cpu_features();
     let Shape { num_heads, block_size, head_dim } = shape;
-    let longest = plan.iter().map(|(len, _)| *len).max().unwrap_or(0);
-    let tasks = out.par_chunks_exact_mut(head_dim).zip(q.par_chunks_exact(head_dim)).enumerate();
-    tasks.for_each_init(
-        || vec![0.0f32; longest],
-        |scores, (index, (out, q))| {
-            let (len, blocks) = plan[index / num_heads];
-            let head = index % num_heads;
-            Query { q, keys, values, blocks, len, head, num_heads, block_size, scores, out }.attend(isa);
+    let longest = groups.iter().map(|group| group.len + group.rows).max().unwrap_or(0);
+    let out = Out::new(out, num_heads * head_dim);
+    (0..groups.len() * num_heads).into_par_iter().for_each_init(
+        || vec![0.0f32; longest * attention::ROWS],
+        |scores, index| {
+            let (Group { first_row, rows, len, blocks }, head) =
+                (&groups[index / num_heads], index % num_heads);
+            let (first_row, rows, len) = (*first_row, *rows, *len);
+            let q = &q[(first_row * num_heads + head) * head_dim..];
+            isa.run(Queries {
+                rows,
+                q,
+                keys,
+                values,
+                blocks,
+                len,
+                head,
+                num_heads,
+                block_size,
+                head_dim,
+                scores,
+                out,
+                first_row,
+            });
         },
     );
 }

@@ -1,9 +1,9 @@
 //! Token ids to rows of the embedding.
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use half::{bf16, f16};
 
-use super::expect_cpu;
+use super::{expect_cpu, floats::fill};
 use crate::{DenseDtype, DenseWeight, KernelError};
 
 const OP: &str = "embedding";
@@ -30,22 +30,25 @@ impl Embedding {
         expect_cpu(OP, device)?;
         let (rows, hidden) = (self.table.out_features, self.table.in_features);
         let row_bytes = hidden * self.table.dtype.bytes();
-        let mut values = Vec::with_capacity(ids.len() * hidden);
-        for &id in ids {
-            let start = id as usize * row_bytes;
-            let row = self.table.data.get(start..start + row_bytes).ok_or_else(|| {
-                let rule = format!("below {rows}");
-                KernelError::Argument { op: OP, arg: "id", found: id as usize, rule }
-            })?;
+        if let Some(&id) = ids.iter().find(|id| **id as usize >= rows) {
+            let rule = format!("below {rows}");
+            return Err(KernelError::Argument { op: OP, arg: "id", found: id as usize, rule });
+        }
+        fill(ids.len() * hidden, hidden, (ids.len(), hidden), DType::F32, |at, values| {
+            let row = &self.table.data[ids[at] as usize * row_bytes..][..row_bytes];
             let halves = row.chunks_exact(2).map(|b| [b[0], b[1]]);
             match self.table.dtype {
                 DenseDtype::F32 => {
-                    values.extend(row.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])));
+                    let words = row.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+                    values.iter_mut().zip(words).for_each(|(to, value)| *to = value);
                 }
-                DenseDtype::F16 => values.extend(halves.map(|b| f16::from_le_bytes(b).to_f32())),
-                DenseDtype::BF16 => values.extend(halves.map(|b| bf16::from_le_bytes(b).to_f32())),
+                DenseDtype::F16 => {
+                    values.iter_mut().zip(halves).for_each(|(to, b)| *to = f16::from_le_bytes(b).to_f32());
+                }
+                DenseDtype::BF16 => {
+                    values.iter_mut().zip(halves).for_each(|(to, b)| *to = bf16::from_le_bytes(b).to_f32());
+                }
             }
-        }
-        Ok(Tensor::from_vec(values, (ids.len(), hidden), device)?)
+        })
     }
 }

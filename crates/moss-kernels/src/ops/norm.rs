@@ -1,9 +1,8 @@
 //! LayerNorm.
 
 use candle_core::{DType, Tensor};
-use rayon::prelude::*;
 
-use super::{shape_error, with_f32};
+use super::{floats::map_chunks, shape_error};
 use crate::KernelError;
 
 /// `(x - mean) / sqrt(variance + eps) * weight + bias`, row by row. Source: arXiv 1607.06450.
@@ -24,8 +23,7 @@ pub fn layer_norm(
     if x.rank() != 2 || x.dims().last() != Some(&hidden) || bias.len() != hidden || hidden == 0 {
         return Err(shape_error("layer_norm", "x", x, format!("[rows, {hidden}]")));
     }
-    let mut values = with_f32("layer_norm", "x", x, <[f32]>::to_vec)?;
-    values.par_chunks_exact_mut(hidden).for_each(|row| {
+    map_chunks("layer_norm", x, hidden, out, |_, row| {
         // f64 sums: the residual stream has a few lanes hundreds of times larger than the rest.
         let mean = row.iter().map(|x| f64::from(*x)).sum::<f64>() / hidden as f64;
         let variance = row.iter().map(|x| (f64::from(*x) - mean).powi(2)).sum::<f64>() / hidden as f64;
@@ -33,6 +31,5 @@ pub fn layer_norm(
         for ((x, weight), bias) in row.iter_mut().zip(weight).zip(bias) {
             *x = ((f64::from(*x) - mean) * scale) as f32 * weight + bias;
         }
-    });
-    Ok(Tensor::from_vec(values, x.dims(), x.device())?.to_dtype(out)?)
+    })
 }

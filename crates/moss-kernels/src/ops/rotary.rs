@@ -4,7 +4,7 @@
 use candle_core::{Device, Tensor};
 use half::f16;
 
-use super::{expect_cpu, shape_error, with_f32};
+use super::{expect_cpu, floats::map_chunks, shape_error};
 use crate::KernelError;
 
 const OP: &str = "rotary";
@@ -107,17 +107,15 @@ pub fn rotary(x: &Tensor, table: &RopeTable, positions: &[u32]) -> Result<Tensor
         let rule = format!("below {}", table.positions());
         return Err(KernelError::Argument { op: OP, arg: "position", found: position as usize, rule });
     }
-    let mut values = with_f32(OP, "x", x, <[f32]>::to_vec)?;
-    for (row, position) in values.chunks_exact_mut(heads * head_dim).zip(positions) {
-        let angles = *position as usize * table.pairs;
+    map_chunks(OP, x, heads * head_dim, x.dtype(), |row, values| {
+        let angles = positions[row] as usize * table.pairs;
         let (sin, cos) = (&table.sin[angles..][..table.pairs], &table.cos[angles..][..table.pairs]);
-        for head in row.chunks_exact_mut(head_dim) {
+        for head in values.chunks_exact_mut(head_dim) {
             for ((pair, sin), cos) in head.chunks_exact_mut(2).zip(sin).zip(cos) {
                 let (even, odd) = (pair[0], pair[1]);
                 pair[0] = even * cos - odd * sin;
                 pair[1] = odd * cos + even * sin;
             }
         }
-    }
-    Ok(Tensor::from_vec(values, x.dims(), x.device())?.to_dtype(x.dtype())?)
+    })
 }

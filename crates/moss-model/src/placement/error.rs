@@ -1,5 +1,7 @@
 //! Why layers cannot be shared out, and what would help.
 
+mod zh;
+
 use std::fmt;
 
 use crate::WeightFormat;

@@ -71,7 +71,7 @@ function blocksOf(text) {
 function furnish(fragment) {
   for (const link of fragment.querySelectorAll("a[href]")) Object.assign(link, { target: "_blank", rel: "noopener noreferrer" });
   for (const table of fragment.querySelectorAll("table")) {
-    const frame = h("div", { class: "table-frame", tabindex: "0", role: "group" });
+    const frame = h("div", { class: "table-frame", tabindex: "0", role: "group", "aria-label": t("table") });
     table.replaceWith(frame);
     frame.append(table);
   }
@@ -82,7 +82,8 @@ function codeBlock(pre) {
   const language = pre.querySelector("code")?.className.match(/language-([\w+#-]+)/)?.[1] ?? "";
   const copy = copyButton("copy_code", () => pre.textContent.replace(/\n$/, ""));
   const figure = h("figure", { class: "code" }, h("figcaption", {}, h("span", {}, language || t("code")), copy));
-  pre.tabIndex = 0;
+  // It can be scrolled from the keyboard.
+  for (const [name, value] of [["tabindex", "0"], ["role", "group"], ["aria-label", language || t("code")]]) pre.setAttribute(name, value);
   figure.append(pre.cloneNode(true));
   return figure;
 }

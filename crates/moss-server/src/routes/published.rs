@@ -8,7 +8,7 @@ use std::{
 
 use axum::{Json, extract::State};
 use moss_engine::{Event, Session};
-use moss_text::{Specials, Turn, turns_to_drop};
+use moss_text::{Specials, TextError, Turn, turns_to_drop};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -121,6 +121,9 @@ pub(crate) async fn ask(
 }
 
 /// A prompt within `longest` tokens, and how many of the oldest turns had to go for it.
+///
+/// # Errors
+/// [`ApiError::OutOfRange`] naming `max_length` where that, and not the window, leaves no room for an answer; [`TextError::TurnTooLong`].
 fn fit(
     model: &ServedModel,
     turns: &[Turn],
@@ -129,7 +132,16 @@ fn fit(
 ) -> Result<(Vec<u32>, usize), ApiError> {
     let builder = model.prompts(None, &[])?;
     let len = |dropped: usize| Ok(builder.prompt(&turns[dropped..], user)?.len());
-    let dropped = turns_to_drop(len, turns.len(), None, longest)?;
+    let window = model.engine.window();
+    let dropped = match turns_to_drop(len, turns.len(), None, longest) {
+        // Room for a few tokens is all that the client wants.
+        Err(TextError::TurnTooLong { found, .. }) if found < longest && longest < window => turns.len(),
+        Err(TextError::TurnTooLong { found, .. }) if found < window && longest < window => {
+            let expected = format!("more than the {found} tokens of the prompt");
+            return Err(ApiError::out_of_range("max_length", longest, expected));
+        }
+        dropped => dropped?,
+    };
     Ok((builder.prompt(&turns[dropped..], user)?, dropped))
 }
 

@@ -1,6 +1,11 @@
 //! `POST /v1/chat/completions`: what comes.
 
-use serde::Deserialize;
+use std::fmt::{self, Formatter};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{SeqAccess, Visitor, value::SeqAccessDeserializer},
+};
 
 use super::text_request;
 
@@ -25,6 +30,17 @@ pub(crate) struct Message {
     #[serde(default)]
     #[expect(dead_code, reason = "serde refuses everything else")]
     refusal: Option<()>,
+    /// What a plugin model's answer carries.
+    pub(crate) moss: Option<Beside>,
+}
+
+/// What a plugin model wrote beside its answer, as [`super::answer::Aside`] tells it, and what its commands gave.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Beside {
+    pub(crate) thoughts: Option<String>,
+    pub(crate) commands: Option<String>,
+    pub(crate) results: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -38,11 +54,33 @@ pub(crate) enum Role {
 }
 
 /// Text, whole or in parts.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(untagged, expecting = "expected a string or a list of parts of the type `text`")]
+#[derive(Debug, Clone)]
 pub(crate) enum Content {
     Text(String),
     Parts(Vec<Part>),
+}
+
+/// By its form: serde's `untagged` would forget which part it is that is wrong.
+impl<'de> Deserialize<'de> for Content {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Forms;
+        impl<'de> Visitor<'de> for Forms {
+            type Value = Content;
+
+            fn expecting(&self, f: &mut Formatter<'_>) -> fmt::Result {
+                f.write_str("a string or a list of parts of the type `text`")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Content, E> {
+                Ok(Content::Text(text.to_owned()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, parts: A) -> Result<Content, A::Error> {
+                Deserialize::deserialize(SeqAccessDeserializer::new(parts)).map(Content::Parts)
+            }
+        }
+        deserializer.deserialize_any(Forms)
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]

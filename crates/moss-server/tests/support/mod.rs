@@ -21,11 +21,12 @@ use moss_text::{SystemText, Tokenizer};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-/// The demo model, which takes its time if told to, and counts its passes.
+/// The demo model, which takes its time if told to, counts its passes, and fails when one is asked to.
 struct Paced {
     model: Moss,
     pause: Duration,
     passes: Arc<AtomicUsize>,
+    fails_at: Arc<AtomicUsize>,
 }
 
 impl LanguageModel for Paced {
@@ -43,7 +44,9 @@ impl LanguageModel for Paced {
         interrupted: &dyn Fn() -> bool,
     ) -> Result<Vec<Logits>, ModelError> {
         std::thread::sleep(self.pause);
-        self.passes.fetch_add(1, SeqCst);
+        if self.passes.fetch_add(1, SeqCst) == self.fails_at.load(SeqCst) {
+            return Err(ModelError::CacheFull { needed_blocks: 1, free_blocks: 0 });
+        }
         self.model.forward(batch, interrupted)
     }
 
@@ -76,28 +79,31 @@ pub struct Running {
     pub address: SocketAddr,
     pub engine: Arc<Engine>,
     pub passes: Arc<AtomicUsize>,
+    /// The pass that fails, counted as in `passes`.
+    pub fails_at: Arc<AtomicUsize>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Setup {
-    pub fn engine(&self) -> (Arc<Engine>, Arc<AtomicUsize>) {
+    pub fn engine(&self) -> (Arc<Engine>, Arc<AtomicUsize>, Arc<AtomicUsize>) {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/demo/moss-demo-int4");
         let checkpoint = Checkpoint::open(folder).unwrap();
         let model = Moss::load(&checkpoint, &LoadOptions::cpu(2048 * self.windows), &mut |_| {}).unwrap();
-        let passes = Arc::<AtomicUsize>::default();
-        let paced = Paced { model, pause: self.pause, passes: passes.clone() };
+        let (passes, fails_at) = (Arc::<AtomicUsize>::default(), Arc::new(AtomicUsize::new(usize::MAX)));
+        let paced = Paced { model, pause: self.pause, passes: passes.clone(), fails_at: fails_at.clone() };
         let tokenizer = Tokenizer::from_folder(folder).unwrap();
         let engine = Engine::start(Box::new(paced), Some(tokenizer), self.engine.clone()).unwrap();
-        (Arc::new(engine), passes)
+        (Arc::new(engine), passes, fails_at)
     }
 
     pub fn start(self) -> Running {
-        let (engine, passes) = self.engine();
+        let (engine, passes, fails_at) = self.engine();
         let server = Server::new(self.options);
         server.open(ServedModel::new(engine.clone(), SystemText::Published, false).unwrap()).unwrap();
-        let (address, stop, thread) = serve(server);
-        Running { address, engine, passes, stop: Some(stop), thread: Some(thread) }
+        let mut running = Running::of(server, engine);
+        (running.passes, running.fails_at) = (passes, fails_at);
+        running
     }
 }
 
@@ -118,6 +124,13 @@ pub fn serve(server: Server) -> (SocketAddr, oneshot::Sender<()>, std::thread::J
 }
 
 impl Running {
+    /// A server that has its model.
+    pub fn of(server: Server, engine: Arc<Engine>) -> Self {
+        let (address, stop, thread) = serve(server);
+        let (passes, fails_at) = (Arc::default(), Arc::default());
+        Self { address, engine, passes, fails_at, stop: Some(stop), thread: Some(thread) }
+    }
+
     pub fn start() -> Self {
         Setup::default().start()
     }
@@ -164,6 +177,11 @@ impl Running {
     /// A streaming request, and its lines as they come.
     pub fn lines(&self, path: &str, body: &Value) -> BufReader<TcpStream> {
         BufReader::new(self.open("POST", path, &[JSON], body.to_string().as_bytes()))
+    }
+
+    /// Makes a later pass fail, once so many more have gone well.
+    pub fn fail_after(&self, passes: usize) {
+        self.fails_at.store(self.passes.load(SeqCst) + passes, SeqCst);
     }
 
     /// Passes of the model that follow, until it has rested for a while.

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::{
     args::Cli,
+    errors::Failed,
     gpu::{self, KernelTime, Measured, Timed, Whole},
-    hints::Advised,
     open,
     printer::Printer,
 };
@@ -23,19 +23,21 @@ pub(crate) fn run(
 ) -> anyhow::Result<ExitCode> {
     let devices = open::devices(&cli.model)?;
     let [DeviceSpec::Gpu { ordinal, newest_code }] = devices[..] else {
-        return Err(Advised {
-            message: "`--kernels` times the kernels of one GPU".into(),
-            hint: "name one: `--gpu 0`, in a build with `--features cuda`".into(),
-        }
-        .into());
+        let what = ("`--kernels` times the kernels of one GPU", "`--kernels` 测量一张 GPU 的内核");
+        let hint = (
+            "name one: `--gpu 0`, in a build with `--features cuda`",
+            "请在含 `--features cuda` 的构建中指明一张：`--gpu 0`",
+        );
+        return Err(Failed::new(what).hint(hint).into());
     };
     let window = MossConfig::moon_003().context_length;
     if let Some(found) = [context, prompt].into_iter().find(|n| !(2..=window).contains(n)) {
-        return Err(Advised {
-            message: format!("`--kernels` takes 2 to {window} positions, found {found}"),
-            hint: "leave `--prompt` out, or take `--prompt 512`".into(),
-        }
-        .into());
+        let what = (
+            format!("`--kernels` takes 2 to {window} positions, found {found}"),
+            format!("`--kernels` 接受 2 至 {window} 个位置，给出的是 {found}"),
+        );
+        let hint = ("leave `--prompt` out, or take `--prompt 512`", "请去掉 `--prompt`，或用 `--prompt 512`");
+        return Err(Failed::new(what).hint(hint).into());
     }
     let bits = match format {
         WeightFormat::F16 => None,

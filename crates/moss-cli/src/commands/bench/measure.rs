@@ -2,7 +2,6 @@
 
 use std::time::Instant;
 
-use anyhow::Context;
 use moss::{
     Moss,
     model::{BlockPool, BlockTable, Cut, LanguageModel, LogitRows, SequenceChunk},
@@ -10,6 +9,7 @@ use moss::{
 };
 
 use super::timeline::Timeline;
+use crate::errors::OrFail;
 
 /// Prefills on a GPU, of which the median counts; on a CPU there is time for one.
 const GPU_PREFILLS: usize = 5;
@@ -107,11 +107,11 @@ impl Run<'_> {
         });
         let chunk = SequenceChunk { token_ids: &ids[rows.clone()], start_pos: rows.start, blocks, logits };
         let mut answers = self.model.forward(&[chunk], &|| false)?;
-        let answer = answers.first_mut().context("the model gave no answer")?;
+        let answer = answers.first_mut().or_fail("the model gave no answer", "模型没有给出结果")?;
         let id = match answer.candidates() {
             Some(candidates) => self.sampler.sample_cut(candidates, 0)?,
             None => {
-                let row = answer.last_mut().context("the model gave no logits")?;
+                let row = answer.last_mut().or_fail("the model gave no logits", "模型没有给出 logits")?;
                 self.sampler.sample(row, &ids[..rows.end], 0, allowed)?
             }
         };
@@ -126,5 +126,5 @@ pub(super) fn made_up_ids(model: &Moss, count: usize) -> Vec<u32> {
 
 pub(super) fn median(mut times: Vec<f64>) -> anyhow::Result<f64> {
     times.sort_by(f64::total_cmp);
-    times.get(times.len() / 2).copied().context("nothing was measured")
+    Ok(times.get(times.len() / 2).copied().or_fail("nothing was measured", "没有测量到任何结果")?)
 }

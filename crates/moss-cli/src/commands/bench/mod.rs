@@ -9,7 +9,6 @@ mod timeline;
 
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::Args;
 use moss::{
     Moss,
@@ -19,9 +18,8 @@ use moss::{
 
 use crate::{
     args::{Cli, FormatArg},
-    fetch,
-    hints::Advised,
-    open,
+    errors::{Failed, OrFail},
+    fetch, open,
     printer::Printer,
     progress,
 };
@@ -63,8 +61,9 @@ pub(crate) struct BenchArgs {
     json: bool,
 }
 
-fn at_least<const MIN: usize>(text: &str) -> Result<usize, String> {
-    text.parse().ok().filter(|count| *count >= MIN).ok_or(format!("expected a number from {MIN} on"))
+fn at_least<const MIN: usize>(text: &str) -> Result<usize, Failed> {
+    let count = text.parse().ok().filter(|count| *count >= MIN);
+    count.or_fail(format!("expected a number from {MIN} on"), format!("应为不小于 {MIN} 的整数"))
 }
 
 pub(crate) fn run(args: &BenchArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
@@ -108,6 +107,7 @@ pub(crate) fn run(args: &BenchArgs, cli: &Cli, printer: &Printer) -> anyhow::Res
             name,
             upload,
             threads: pool.current_num_threads(),
+            activations: open::activations(&cli.model),
             loading,
             bandwidth,
             measured,
@@ -132,13 +132,15 @@ fn load(
     let options = open::load_options(&cli.model, positions.max(together))?;
     let fits = |config: &MossConfig| match positions <= config.context_length {
         true => Ok(()),
-        false => Err(Advised {
-            message: format!(
-                "{prompt} prompt and {new} new tokens do not fit the window of {}",
-                config.context_length
-            ),
-            hint: "take fewer: `--prompt 512 --new 16`".into(),
-        }),
+        false => {
+            let window = config.context_length;
+            let what = (
+                format!("{prompt} prompt and {new} new tokens do not fit the window of {window}"),
+                format!("{prompt} 个提示词元加 {new} 个新词元超出 {window} 的上下文窗口"),
+            );
+            let hint = ("take fewer: `--prompt 512 --new 16`", "请减少：`--prompt 512 --new 16`");
+            Err(Failed::new(what).hint(hint))
+        }
     };
     if !args.random_weights {
         let found = fetch::find_or_fetch(&cli.model, printer)?;
@@ -146,7 +148,7 @@ fn load(
         fits(&MossConfig::try_from(checkpoint.config())?)?;
         let model =
             Moss::load(&checkpoint, &options, &mut loading.watch(progress::bar(printer, &found.name)))
-                .context("cannot load the model")?;
+                .or_fail("cannot load the model", "无法加载模型")?;
         return Ok((found.name, model));
     }
     let format = args.format.format();

@@ -1,7 +1,7 @@
 //! What was measured, for people and for programs.
 
 use moss::{
-    kernels::cpu_features,
+    kernels::{Activations, cpu_features},
     model::{CardInfo, StageInfo},
 };
 use serde_json::{Value, json};
@@ -12,6 +12,7 @@ use crate::progress::size;
 pub(super) struct Report {
     pub(super) name: String,
     pub(super) threads: usize,
+    pub(super) activations: Activations,
     pub(super) loading: Loading,
     /// Bytes a second from page-locked host memory to a card.
     pub(super) upload: Option<f64>,
@@ -31,7 +32,13 @@ impl Report {
             let (first, last) = (stage.layers.start, stage.layers.end - 1);
             let what = match &stage.card {
                 Some(card) => card_text(card),
-                None => format!("{} threads, {}", self.threads, cpu_features()),
+                None => {
+                    let rounded = match self.activations {
+                        Activations::Exact => "",
+                        Activations::Int8 => ", 8-bit activations",
+                    };
+                    format!("{} threads, {}{rounded}", self.threads, cpu_features())
+                }
             };
             let weights = size(stage.weight_bytes);
             let device = stage.device;
@@ -84,8 +91,9 @@ impl Report {
             })
         });
         json!({
-            "model": self.name, "threads": self.threads, "isa": cpu_features().to_string(), "load_s": self.loading.seconds,
-            "card_weights_s": self.loading.of_cards().map(|(seconds, _)| seconds),
+            "model": self.name, "threads": self.threads, "isa": cpu_features().to_string(),
+            "activations": match self.activations { Activations::Exact => "exact", Activations::Int8 => "int8" },
+            "load_s": self.loading.seconds, "card_weights_s": self.loading.of_cards().map(|(seconds, _)| seconds),
             "card_weights_bytes_per_s": self.loading.of_cards().map(|(_, rate)| rate), "upload_bandwidth": self.upload,
             "bandwidth": self.bandwidth, "contexts": contexts.collect::<Vec<_>>(), "stages": stages.collect::<Vec<_>>(),
             "clients": self.served.iter().map(Served::json).collect::<Vec<_>>(),

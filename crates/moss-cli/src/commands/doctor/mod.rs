@@ -9,7 +9,7 @@ mod selftest;
 use std::process::ExitCode;
 
 use clap::Args;
-use moss::model::DeviceSpec;
+use moss::{kernels::KernelError, model::DeviceSpec};
 
 use crate::{
     args::{Cli, ModelArgs},
@@ -47,14 +47,14 @@ struct Report {
     driver: Option<Driver>,
     libraries: Vec<String>,
     /// The cards as the kernels see them, or why they see none.
-    cards: Result<Vec<gpu::KernelCard>, String>,
+    cards: Result<Vec<gpu::KernelCard>, KernelError>,
     ceilings: Vec<Ceiling>,
     selftest: Option<Selftest>,
 }
 
 pub(crate) fn run(args: &DoctorArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
     let model = &cli.model;
-    let cards = gpu::cards(model.gpu_code).map_err(|error| error.to_string());
+    let cards = gpu::cards(model.gpu_code);
     let tested = tested(model, cards.as_deref().unwrap_or_default())?;
     let report = Report {
         processor: Processor::measure(model)?,

@@ -136,7 +136,7 @@ impl Report {
             Err(error) => lines.line(
                 ("kernels", "内核"),
                 format!("no card to run on: {error}"),
-                format!("没有可用的显卡：{error}"),
+                format!("没有可用的显卡：{}", error.zh()),
             ),
         }
     }
@@ -174,7 +174,7 @@ impl Report {
                 "gpu": card.ordinal, "name": card.name, "compute_capability": card.capability, "code": card.code,
                 "driver_cuda": card.driver_cuda, "total": card.total, "free": card.free, "ecc": card.ecc,
                 "clock_mhz": card.clocks[0], "memory_clock_mhz": card.clocks[1],
-                "copy_bandwidth": card.bandwidth.as_ref().ok(), "error": card.bandwidth.as_ref().err(),
+                "copy_bandwidth": card.bandwidth.as_ref().ok(), "error": card.bandwidth.as_ref().err().map(ToString::to_string),
                 "tokens_per_s_at_most": ceilings.collect::<serde_json::Map<_, _>>(),
             })
         };
@@ -200,7 +200,7 @@ impl Report {
             }),
             "libraries": self.libraries,
             "kernels": self.cards.as_ref().ok().map(|cards| cards.iter().map(card).collect::<Vec<_>>()),
-            "kernels_error": self.cards.as_ref().err(),
+            "kernels_error": self.cards.as_ref().err().map(ToString::to_string),
             "bytes_per_token": self.ceilings.iter().map(|ceiling| (ceiling.format.clone(), json!(ceiling.bytes))).collect::<serde_json::Map<_, _>>(),
             "selftest": self.selftest.as_ref().map(Selftest::json),
         })
@@ -258,7 +258,7 @@ fn kernels_of(lines: &mut Lines, card: &KernelCard) {
             format!("copies {:.1} GB/s (measured)", rate / 1e9),
             format!("拷贝 {:.1} GB/s（实测）", rate / 1e9),
         ),
-        Err(error) => (format!("cannot run: {error}"), format!("无法运行：{error}")),
+        Err(error) => (format!("cannot run: {error}"), format!("无法运行：{}", error.zh())),
     };
     lines.line(
         ("kernels", "内核"),
@@ -290,7 +290,7 @@ fn tested(lines: &mut Lines, selftest: &Selftest) {
             );
         }
         if let Some(error) = error {
-            lines.same(GO_ON, format!("  {error}"));
+            lines.line(GO_ON, format!("  {error}"), format!("  {}", error.zh()));
         }
     }
     for Transcript { device, format, wrong } in &selftest.transcripts {

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use anyhow::Context;
 use moss::{
     Chat, ChatEvent, ChatOptions, EngineOptions, OpenOptions, PromptBuilder, SamplingParams, SystemText,
-    engine::EngineError, open_engine,
+    engine::EngineError, kernels::KernelError, open_engine,
 };
 use serde_json::{Value, json};
 
 use crate::{
-    args::{Cli, DemoArg, ModelArgs},
+    args::{ActivationsArg, Cli, DemoArg, ModelArgs},
+    errors::OrFail,
     gpu::{self, Comparison},
     open,
 };
@@ -28,7 +28,7 @@ pub(super) struct Kernels {
     pub(super) ordinal: usize,
     pub(super) compared: Vec<Comparison>,
     /// What ended it early.
-    pub(super) error: Option<String>,
+    pub(super) error: Option<KernelError>,
 }
 
 /// The transcript on one device.
@@ -48,7 +48,7 @@ impl Kernels {
     fn run(ordinal: usize, newest_code: Option<u32>, only: &str) -> Self {
         let mut compared = Vec::new();
         let ended = gpu::compare(ordinal, newest_code, only, &mut |comparison| compared.push(comparison));
-        Self { ordinal, compared, error: ended.err().map(|error| error.to_string()) }
+        Self { ordinal, compared, error: ended.err() }
     }
 
     pub(super) fn failed(&self) -> impl Iterator<Item = &Comparison> {
@@ -78,6 +78,7 @@ impl Selftest {
                     gpu: Some(device.clone()),
                     demo: Some(demo),
                     dtype: None,
+                    activations: ActivationsArg::Exact,
                     ..cli.model.clone()
                 };
                 let wrong = talk(&model).unwrap_or_else(|error| vec![("".into(), format!("{error:#}"))]);
@@ -105,7 +106,7 @@ impl Selftest {
         };
         let kernels = |kernels: &Kernels| {
             json!({
-                "gpu": kernels.ordinal, "passed": kernels.passed(), "error": kernels.error,
+                "gpu": kernels.ordinal, "passed": kernels.passed(), "error": kernels.error.as_ref().map(ToString::to_string),
                 "cases": kernels.compared.iter().map(comparison).collect::<Vec<_>>(),
             })
         };
@@ -125,7 +126,8 @@ fn talk(model: &ModelArgs) -> anyhow::Result<Vec<(String, String)>> {
     let engine = Arc::new(open_engine(&folder.display().to_string(), options)?);
     let mut wrong = Vec::new();
     for (question, expected) in TRANSCRIPT {
-        let tokenizer = engine.tokenizer().context("the demo model has no tokenizer")?.clone();
+        let tokenizer =
+            engine.tokenizer().or_fail("the demo model has no tokenizer", "演示模型没有分词器")?.clone();
         let builder = PromptBuilder::new(tokenizer, SystemText::Published, None)?;
         let chat = ChatOptions { sampling: SamplingParams::greedy(), ..ChatOptions::default() };
         let found = answer(&mut Chat::new(engine.clone(), builder, chat), question)?;
@@ -180,7 +182,8 @@ mod tests {
         let kernels = |compared, error| Kernels { ordinal: 0, compared, error };
         assert!(kernels(vec![comparison(true)], None).passed());
         assert!(!kernels(vec![comparison(true), comparison(false)], None).passed());
-        assert!(!kernels(vec![comparison(true)], Some("gone".into())).passed());
+        let gone = KernelError::NotCompiled { op: "parity of kernels" };
+        assert!(!kernels(vec![comparison(true)], Some(gone)).passed());
         assert!(!kernels(vec![], None).passed(), "nothing was compared");
         assert!(!Selftest { kernels: vec![], transcripts: vec![] }.passed());
     }

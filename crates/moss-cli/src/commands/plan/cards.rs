@@ -6,7 +6,11 @@ use moss::model::{
 };
 
 use super::PlanArgs;
-use crate::{args::ModelArgs, hints::Advised, open};
+use crate::{
+    args::ModelArgs,
+    errors::{Failed, OrFail},
+    open,
+};
 
 const GIB: u64 = 1 << 30;
 
@@ -89,16 +93,24 @@ pub(super) fn cards(args: &PlanArgs, model: &ModelArgs) -> anyhow::Result<Vec<Pl
     args.cards.iter().enumerate().map(named).collect()
 }
 
-fn known(name: &str, ordinal: usize) -> Result<PlannedCard, Advised> {
+fn known(name: &str, ordinal: usize) -> Result<PlannedCard, Failed> {
     if let Some((_, capability)) = TOO_OLD.iter().find(|(old, _)| name.starts_with(old)) {
-        return Err(Advised {
-            message: format!("`{name}` has compute capability {capability}, the kernels need 7.5 or more"),
-            hint: "cards from the T4 and the RTX 20 series on will do".into(),
-        });
+        let what = (
+            format!("`{name}` has compute capability {capability}, the kernels need 7.5 or more"),
+            format!("`{name}` 的计算能力为 {capability}，内核需要 7.5 或更高"),
+        );
+        let hint =
+            ("cards from the T4 and the RTX 20 series on will do", "T4 和 RTX 20 系列及更新的显卡均可");
+        return Err(Failed::new(what).hint(hint));
     }
-    let known = KNOWN.iter().find(|known| known.name == name).ok_or_else(|| Advised {
-        message: format!("`{name}` is no card of the list"),
-        hint: format!("`--cards` knows {} and cpu", KNOWN.map(|known| known.name).join(", ")),
+    let known = KNOWN.iter().find(|known| known.name == name).ok_or_else(|| {
+        let names = KNOWN.map(|known| known.name);
+        Failed::new((format!("`{name}` is no card of the list"), format!("列表中没有 `{name}` 这种卡"))).hint(
+            (
+                format!("`--cards` knows {} and cpu", names.join(", ")),
+                format!("`--cards` 可用的有 {}、cpu", names.join("、")),
+            ),
+        )
     })?;
     Ok(PlannedCard {
         card: Card {
@@ -115,10 +127,15 @@ fn known(name: &str, ordinal: usize) -> Result<PlannedCard, Advised> {
 fn this_gpu(ordinal: usize) -> anyhow::Result<PlannedCard> {
     let gpus = machine_gpus()?;
     let found = gpus.len();
-    let card = gpus.into_iter().nth(ordinal).ok_or_else(|| Advised {
-        message: format!("there is no GPU {ordinal}, {found} found"),
-        hint: "`nvidia-smi -L` lists those there are; `--cards t4,t4` plans for cards that are elsewhere"
-            .into(),
+    let card = gpus.into_iter().nth(ordinal).ok_or_else(|| {
+        let what = (
+            format!("there is no GPU {ordinal}, {found} found"),
+            format!("没有 GPU {ordinal}，共找到 {found} 张"),
+        );
+        Failed::new(what).hint((
+            "`nvidia-smi -L` lists those there are; `--cards t4,t4` plans for cards that are elsewhere",
+            "`nvidia-smi -L` 可列出本机的卡；`--cards t4,t4` 可为别处的卡做规划",
+        ))
     })?;
     Ok(PlannedCard { card, tensor_flops: None })
 }
@@ -131,10 +148,11 @@ fn this_cpu(args: &PlanArgs, model: &ModelArgs) -> anyhow::Result<Card> {
     };
     let free = match args.cpu_memory {
         Some(gigabytes) => (gigabytes * 1e9) as u64,
-        None => available_memory().ok_or_else(|| Advised {
-            message: "this system does not say how much memory is available".into(),
-            hint: "say it: `--cpu-memory 64` for 64 GB".into(),
-        })?,
+        None => available_memory()
+            .or_fail("this system does not say how much memory is available", "系统没有报告可用内存")
+            .map_err(|error| {
+                error.hint(("say it: `--cpu-memory 64` for 64 GB", "请指明：`--cpu-memory 64` 表示 64 GB"))
+            })?,
     };
     Ok(Card { name: "cpu".into(), kind: CardKind::Cpu, free, bandwidth })
 }
@@ -151,6 +169,7 @@ fn available_memory() -> Option<u64> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::{errors, messages::Language};
 
     #[test]
     fn a_cards_free_memory_is_what_is_left_of_its_data_sheet() {
@@ -162,7 +181,8 @@ mod tests {
 
     #[test]
     fn old_and_unknown_cards_are_told_apart() {
-        assert!(known("v100-32", 0).unwrap_err().message.contains("7.0"));
-        assert!(known("t5", 0).unwrap_err().hint.contains("t4, a10"));
+        assert!(known("v100-32", 0).unwrap_err().to_string().contains("7.0"));
+        let unknown = known("t5", 0).unwrap_err().into();
+        assert!(errors::hint(&unknown, Language::En).is_some_and(|hint| hint.contains("t4, a10")));
     }
 }

@@ -20,8 +20,8 @@ use moss::{
 };
 
 use crate::{
-    args::{Cli, FormatArg},
-    hints::Advised,
+    args::{Cli, FormatArg, above_zero},
+    errors::Failed,
     open,
     printer::Printer,
 };
@@ -58,18 +58,15 @@ pub(crate) struct PlanArgs {
     json: bool,
 }
 
-fn above_zero(text: &str) -> Result<f64, String> {
-    let number = text.parse().ok().filter(|number: &f64| *number > 0.0 && number.is_finite());
-    number.ok_or_else(|| "expected a number above 0".into())
-}
-
 pub(crate) fn run(args: &PlanArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
     if !args.cards.is_empty() && cli.model.gpu.is_some() {
-        return Err(Advised {
-            message: "`--cards` and `--gpu` both say where the layers go".into(),
-            hint: "`--cards` is for cards by name, `--gpu` for those of this machine".into(),
-        }
-        .into());
+        let what =
+            ("`--cards` and `--gpu` both say where the layers go", "`--cards` 和 `--gpu` 都指定了各层的位置");
+        let hint = (
+            "`--cards` is for cards by name, `--gpu` for those of this machine",
+            "`--cards` 按名称给出显卡，`--gpu` 指本机的显卡：请只用其一",
+        );
+        return Err(Failed::new(what).hint(hint).into());
     }
     let planned = cards::cards(args, &cli.model)?;
     let cards: Vec<Card> = planned.iter().map(|planned| planned.card.clone()).collect();
@@ -168,13 +165,17 @@ fn published(name: &str) -> Option<WeightFormat> {
     })
 }
 
-fn cache(args: &PlanArgs, config: &MossConfig) -> Result<CacheShape, Advised> {
+fn cache(args: &PlanArgs, config: &MossConfig) -> Result<CacheShape, Failed> {
     let window = config.context_length;
     match args.context.unwrap_or(window) {
         positions if (1..=window).contains(&positions) => Ok(CacheShape::for_positions(positions)),
-        positions => Err(Advised {
-            message: format!("`--context {positions}`: expected 1 to the model's window of {window}"),
-            hint: "leave it out for the whole window".into(),
-        }),
+        positions => {
+            let what = (
+                format!("`--context {positions}`: expected 1 to the model's window of {window}"),
+                format!("`--context {positions}`：应为 1 至模型的上下文窗口 {window}"),
+            );
+            let hint = ("leave it out for the whole window", "不给此参数即为整个窗口");
+            Err(Failed::new(what).hint(hint))
+        }
     }
 }

@@ -14,24 +14,25 @@ impl<const BITS: u32, const PER: usize> Kernel for ManyRows<'_, BITS, PER> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let task = self.0;
-        let whole = (task.end - task.first) / S::LANES * S::LANES;
-        let longest = task.weight.segments.iter().map(|segment| segment.rows).max().unwrap_or(0);
+        let whole = (task.strip.end - task.strip.first) / S::LANES * S::LANES;
+        let longest = task.strip.weight.segments.iter().map(|segment| segment.rows).max().unwrap_or(0);
         let mut panel = Aligned::zeros(longest * PER * PANEL_STRIP);
         // Rows of the result lie far apart, in the same few sets of the caches: the sums wait beside each other until they are done.
         let mut sums = Aligned::zeros(task.rows * PANEL_STRIP);
         // SAFETY: vectors lie below `whole`, within the strip and within the weight's outputs.
         unsafe {
-            for index in 0..task.weight.segments.len() {
+            for index in 0..task.strip.weight.segments.len() {
                 Self::widen::<S>(&task, index, whole, &mut panel);
                 Self::multiply::<S>(&task, index, whole, &panel, &mut sums);
             }
             for (row, sums) in sums.chunks_exact(PANEL_STRIP).enumerate() {
                 for at in (0..whole).step_by(S::LANES) {
-                    let value = task.add_bias::<S>(task.first + at, S::load(sums.as_ptr().add(at)));
-                    S::store(task.out.at(row, task.first + at), value);
+                    let value =
+                        task.strip.add_bias::<S>(task.strip.first + at, S::load(sums.as_ptr().add(at)));
+                    S::store(task.strip.out.at(row, task.strip.first + at), value);
                 }
             }
-            task.single_outputs::<S>(task.first + whole);
+            task.single_outputs::<S>(task.strip.first + whole);
         }
     }
 }
@@ -40,12 +41,13 @@ impl<const BITS: u32, const PER: usize> ManyRows<'_, BITS, PER> {
     /// Packed fields as numbers, `[inputs of the group, PANEL_STRIP]`.
     #[inline(always)]
     unsafe fn widen<S: Simd>(task: &Task<'_, BITS, PER>, index: usize, whole: usize, panel: &mut [f32]) {
-        let segment = task.weight.segments[index];
+        let segment = task.strip.weight.segments[index];
         // SAFETY: the caller's; the panel holds the longest group.
         unsafe {
             for row in 0..segment.rows {
                 for at in (0..whole).step_by(S::LANES) {
-                    let mut words = S::load_words(task.words(segment.first_row + row, task.first + at));
+                    let mut words =
+                        S::load_words(task.strip.words(segment.first_row + row, task.strip.first + at));
                     for k in 0..PER {
                         let to = panel.as_mut_ptr().add((row * PER + k) * PANEL_STRIP + at);
                         S::store(to, Task::<BITS, PER>::field::<S>(words));
@@ -91,7 +93,7 @@ impl<const BITS: u32, const PER: usize> ManyRows<'_, BITS, PER> {
         sums: &mut [f32],
     ) {
         // The next rows of `x` come from afar.
-        let segment = task.weight.segments[index];
+        let segment = task.strip.weight.segments[index];
         for next in row + M..row + 2 * M {
             let x = task.x.as_ptr().wrapping_add(next * task.stride + segment.first_row * PER);
             for at in (0..segment.rows * PER).step_by(16) {
@@ -122,13 +124,13 @@ impl<const BITS: u32, const PER: usize> ManyRows<'_, BITS, PER> {
         panel: &[f32],
         sums: &mut [f32],
     ) {
-        let segment = task.weight.segments[index];
-        let segments = task.weight.segments.len();
+        let segment = task.strip.weight.segments[index];
+        let segments = task.strip.weight.segments.len();
         // SAFETY: the caller's.
         unsafe {
             let mut acc = [[S::splat(0.0); N]; M];
             for n in 0..N {
-                let zeros = task.zeros::<S>(segment.group, task.first + at + n * S::LANES);
+                let zeros = task.strip.zeros::<S>(segment.group, task.strip.first + at + n * S::LANES);
                 for (m, acc) in acc.iter_mut().enumerate() {
                     acc[n] = S::mul(zeros, S::splat(task.sums[(row + m) * segments + index]));
                 }
@@ -149,7 +151,7 @@ impl<const BITS: u32, const PER: usize> ManyRows<'_, BITS, PER> {
                 }
             }
             for n in 0..N {
-                let scales = task.scales::<S>(segment.group, task.first + at + n * S::LANES);
+                let scales = task.strip.scales::<S>(segment.group, task.strip.first + at + n * S::LANES);
                 for (m, acc) in acc.iter().enumerate() {
                     let sum = sums.as_mut_ptr().add((row + m) * PANEL_STRIP + at + n * S::LANES);
                     S::store(sum, S::fma(scales, acc[n], S::load(sum)));

@@ -11,10 +11,12 @@
 
 mod many_rows;
 mod one_row;
+pub(crate) mod rounded;
+mod strip;
 
 use rayon::prelude::*;
 
-use self::{many_rows::ManyRows, one_row::OneRow};
+use self::{many_rows::ManyRows, one_row::OneRow, strip::Strip};
 use super::{Isa, out::Out, simd::Simd};
 use crate::weight::GptqBits;
 
@@ -57,6 +59,27 @@ impl Packed<'_> {
     fn inputs(&self) -> usize {
         self.qweight.len() / 4 / self.outputs.max(1) * self.bits.per_word()
     }
+
+    /// Every segment, group and output lies within the matrices: what kernels rely on.
+    fn check(&self) {
+        let per_word = self.bits.per_word();
+        let groups = self.segments.iter().map(|segment| segment.group + 1).max().unwrap_or(0);
+        let last_row =
+            self.segments.iter().map(|segment| segment.first_row + segment.rows).max().unwrap_or(0);
+        assert!(last_row * per_word <= self.inputs());
+        assert!(
+            self.scales.len() >= groups * self.outputs * 2
+                && self.qzeros.len() >= groups * self.zero_words * 4
+        );
+        assert!(self.zero_words * per_word >= self.outputs);
+        assert!(self.bias.is_none_or(|bias| bias.len() == self.outputs));
+    }
+
+    /// Outputs of one task for a single row: as many as they can be while every thread gets some; where they are cut changes no sum.
+    fn row_strip(&self) -> usize {
+        let share = self.outputs.div_ceil(rayon::current_num_threads()).next_multiple_of(SHORTEST_STRIP);
+        share.min(ROW_STRIP)
+    }
 }
 
 /// Values from one row of `x` to the next. Many rows lie one cache line further apart than they must: at the model's own widths
@@ -81,13 +104,8 @@ fn run<const BITS: u32, const PER: usize>(
     y: &mut [f32],
 ) {
     let (stride, outputs) = (row_stride(rows, weight.inputs()), weight.outputs);
-    let groups = weight.segments.iter().map(|segment| segment.group + 1).max().unwrap_or(0);
-    let last_row = weight.segments.iter().map(|segment| segment.first_row + segment.rows).max().unwrap_or(0);
-    assert!(x.len() == rows * stride && y.len() == rows * outputs && last_row * PER <= weight.inputs());
-    assert!(
-        weight.scales.len() >= groups * outputs * 2 && weight.qzeros.len() >= groups * weight.zero_words * 4
-    );
-    assert!(weight.zero_words * PER >= outputs && weight.bias.is_none_or(|bias| bias.len() == outputs));
+    assert!(x.len() == rows * stride && y.len() == rows * outputs);
+    weight.check();
 
     // The same for all outputs: the sum of each group's inputs, negated.
     let sums: Vec<f32> = (0..rows)
@@ -100,26 +118,16 @@ fn run<const BITS: u32, const PER: usize>(
         })
         .collect();
     let out = Out::new(y, outputs);
-    // As long as they can be while every thread gets one; where they are cut changes no sum.
-    let share = outputs.div_ceil(rayon::current_num_threads()).next_multiple_of(SHORTEST_STRIP);
-    let step = if rows == 1 { share.min(ROW_STRIP) } else { PANEL_STRIP };
+    let step = if rows == 1 { weight.row_strip() } else { PANEL_STRIP };
     (0..outputs.div_ceil(step)).into_par_iter().for_each(|task| {
         let first = task * step;
-        let task = Task::<BITS, PER> {
-            x,
-            rows,
-            stride,
-            sums: &sums,
-            weight,
-            first,
-            end: (first + step).min(outputs),
-            out,
-        };
+        let strip = Strip::<BITS, PER> { weight, first, end: (first + step).min(outputs), out };
+        let task = Task { x, rows, stride, sums: &sums, strip };
         if rows == 1 { isa.run(OneRow(task)) } else { isa.run(ManyRows(task)) }
     });
 }
 
-/// The outputs `first..end` for all rows. `run` has checked that the slices have these extents.
+/// A strip of outputs for all rows. `run` has checked that the slices have these extents.
 #[derive(Clone, Copy)]
 struct Task<'a, const BITS: u32, const PER: usize> {
     x: &'a [f32],
@@ -128,37 +136,10 @@ struct Task<'a, const BITS: u32, const PER: usize> {
     stride: usize,
     /// Negated sums of inputs, `[rows, segments]`.
     sums: &'a [f32],
-    weight: &'a Packed<'a>,
-    first: usize,
-    end: usize,
-    out: Out<'a>,
+    strip: Strip<'a, BITS, PER>,
 }
 
 impl<const BITS: u32, const PER: usize> Task<'_, BITS, PER> {
-    /// Packed words of `row` from output `output` on.
-    #[inline(always)]
-    unsafe fn words(&self, row: usize, output: usize) -> *const u8 {
-        // SAFETY: the caller names a row and an output that exist.
-        unsafe { self.weight.qweight.as_ptr().add((row * self.weight.outputs + output) * 4) }
-    }
-
-    #[inline(always)]
-    unsafe fn scales<S: Simd>(&self, group: usize, output: usize) -> S::F {
-        // SAFETY: the caller leaves a whole vector of outputs.
-        unsafe { S::load_f16(self.weight.scales.as_ptr().add((group * self.weight.outputs + output) * 2)) }
-    }
-
-    /// Zero points of a vector of outputs; `output` is a multiple of the lanes, so that whole words begin there.
-    #[inline(always)]
-    unsafe fn zeros<S: Simd>(&self, group: usize, output: usize) -> S::F {
-        // SAFETY: the caller leaves a whole vector of outputs.
-        unsafe {
-            let from = self.weight.qzeros.as_ptr().add((group * self.weight.zero_words + output / PER) * 4);
-            let stored = if BITS == 4 { S::nibbles(from) } else { S::bytes(from) };
-            S::add(stored, S::splat(1.0))
-        }
-    }
-
     #[inline(always)]
     unsafe fn field<S: Simd>(words: S::I) -> S::F {
         // SAFETY: the instruction set is there.
@@ -168,45 +149,25 @@ impl<const BITS: u32, const PER: usize> Task<'_, BITS, PER> {
     /// Outputs that fill no vector, one by one, in the same order of sums.
     #[inline(always)]
     unsafe fn single_outputs<S: Simd>(&self, from: usize) {
-        let word = |bytes: &[u8], at: usize| {
-            u32::from_le_bytes([bytes[at * 4], bytes[at * 4 + 1], bytes[at * 4 + 2], bytes[at * 4 + 3]])
-        };
-        let mask = (1u32 << BITS) - 1;
-        let weight = self.weight;
-        for output in from..self.end {
+        let (strip, segments) = (self.strip, self.strip.weight.segments);
+        for output in from..strip.end {
             for row in 0..self.rows {
                 let x = &self.x[row * self.stride..][..self.stride];
                 let mut y = 0.0;
-                for (index, segment) in weight.segments.iter().enumerate() {
-                    let zeros = word(weight.qzeros, segment.group * weight.zero_words + output / PER);
-                    let zero = (zeros >> (BITS as usize * (output % PER)) & mask) as f32 + 1.0;
-                    let mut acc = zero * self.sums[row * weight.segments.len() + index];
+                for (index, segment) in segments.iter().enumerate() {
+                    let mut acc = strip.zero(segment.group, output) * self.sums[row * segments.len() + index];
                     for packed in segment.first_row..segment.first_row + segment.rows {
-                        let mut fields = word(weight.qweight, packed * weight.outputs + output);
-                        for x in &x[packed * PER..][..PER] {
+                        for (x, field) in x[packed * PER..].iter().zip(strip.fields(packed, output)) {
                             // SAFETY: the instruction set is there.
-                            acc = unsafe { S::fma_one(*x, (fields & mask) as f32, acc) };
-                            fields = fields.checked_shr(BITS).unwrap_or(0);
+                            acc = unsafe { S::fma_one(*x, field as f32, acc) };
                         }
                     }
-                    let at = (segment.group * weight.outputs + output) * 2;
-                    let scale = half::f16::from_le_bytes([weight.scales[at], weight.scales[at + 1]]).to_f32();
                     // SAFETY: the instruction set is there.
-                    y = unsafe { S::fma_one(scale, acc, y) };
+                    y = unsafe { S::fma_one(strip.scale(segment.group, output), acc, y) };
                 }
-                let bias = weight.bias.map_or(0.0, |bias| bias[output]);
                 // SAFETY: an output of this task.
-                unsafe { *self.out.at(row, output) = y + bias };
+                unsafe { *strip.out.at(row, output) = y + strip.bias(output) };
             }
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn add_bias<S: Simd>(&self, output: usize, value: S::F) -> S::F {
-        match self.weight.bias {
-            // SAFETY: the caller leaves a whole vector of outputs.
-            Some(bias) => unsafe { S::add(value, S::load(bias.as_ptr().add(output))) },
-            None => value,
         }
     }
 }

@@ -15,15 +15,15 @@ impl<const BITS: u32, const PER: usize> Kernel for OneRow<'_, BITS, PER> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let task = self.0;
-        let whole = (task.end - task.first) / S::LANES * S::LANES;
+        let whole = (task.strip.end - task.strip.first) / S::LANES * S::LANES;
         let mut acc = [0.0f32; ROW_STRIP];
         let mut y = [0.0f32; ROW_STRIP];
         // SAFETY: vectors lie below `whole`, within the strip and within the weight's outputs.
         unsafe {
-            for (index, segment) in task.weight.segments.iter().enumerate() {
+            for (index, segment) in task.strip.weight.segments.iter().enumerate() {
                 let sum = S::splat(task.sums[index]);
                 for at in (0..whole).step_by(S::LANES) {
-                    let zeros = task.zeros::<S>(segment.group, task.first + at);
+                    let zeros = task.strip.zeros::<S>(segment.group, task.strip.first + at);
                     S::store(acc.as_mut_ptr().add(at), S::mul(zeros, sum));
                 }
                 let mut row = segment.first_row;
@@ -37,16 +37,16 @@ impl<const BITS: u32, const PER: usize> Kernel for OneRow<'_, BITS, PER> {
                     Self::rows::<S, 1>(&task, row, whole, &mut acc);
                 }
                 for at in (0..whole).step_by(S::LANES) {
-                    let scales = task.scales::<S>(segment.group, task.first + at);
+                    let scales = task.strip.scales::<S>(segment.group, task.strip.first + at);
                     let y = y.as_mut_ptr().add(at);
                     S::store(y, S::fma(scales, S::load(acc.as_ptr().add(at)), S::load(y)));
                 }
             }
             for at in (0..whole).step_by(S::LANES) {
-                let value = task.add_bias::<S>(task.first + at, S::load(y.as_ptr().add(at)));
-                S::store(task.out.at(0, task.first + at), value);
+                let value = task.strip.add_bias::<S>(task.strip.first + at, S::load(y.as_ptr().add(at)));
+                S::store(task.strip.out.at(0, task.strip.first + at), value);
             }
-            task.single_outputs::<S>(task.first + whole);
+            task.single_outputs::<S>(task.strip.first + whole);
         }
     }
 }
@@ -68,8 +68,8 @@ impl<const BITS: u32, const PER: usize> OneRow<'_, BITS, PER> {
                     *x = S::splat(task.x[(row + r) * PER + k]);
                 }
             }
-            let from = task.words(row, task.first);
-            let stride = task.weight.outputs * 4;
+            let from = task.strip.words(row, task.strip.first);
+            let stride = task.strip.weight.outputs * 4;
             for at in (0..whole).step_by(S::LANES) {
                 let mut sum = S::load(acc.as_ptr().add(at));
                 for (r, x) in x.iter().enumerate() {

@@ -59,7 +59,10 @@ export class ComposerView {
     }
     this.button.setAttribute("aria-label", label);
     this.button.title = label;
-    this.button.disabled = !run && !this.area.value.trim();
+    const idle = !run && !this.area.value.trim();
+    // A button that is switched off would drop the focus: Stop becomes Send as the answer ends.
+    if (idle && document.activeElement === this.button) this.focus();
+    this.button.disabled = idle;
     const rate = run?.liveRate();
     this.rate.textContent = rate ? t("rate", { n: rate.toFixed(rate < 100 ? 1 : 0) }) : "";
     this.#drawMeter();

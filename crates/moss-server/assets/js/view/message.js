@@ -57,7 +57,9 @@ export class MessageView {
     else if (this.#reader) {
       this.#reader.finish(this.node.text);
       this.#reader = null;
-      announce(t(this.node.state === "stopped" ? "announce_stopped" : "announce_done"));
+      const { state, finish } = this.node;
+      // What went wrong is an alert of its own.
+      if (state !== "failed") announce(t(state === "stopped" ? "announce_stopped" : (FINISHES[finish] ?? "announce_done")));
     }
   }
 
@@ -124,8 +126,8 @@ export class MessageView {
       element.dataset.step = label;
       return element;
     };
-    const where = h("span", { class: "version" }, h("span", { "aria-hidden": "true" }, `${at + 1}/${versions.length}`), h("span", { class: "offscreen" }, t("version", { n: at + 1, of: versions.length })));
-    return h("span", { class: "switcher", role: "group" }, step(-1, "previous_version", "left"), where, step(1, "next_version", "right"));
+    const where = h("span", { class: "version", "aria-hidden": "true" }, `${at + 1}/${versions.length}`);
+    return h("span", { class: "switcher", role: "group", "aria-label": t("version", { n: at + 1, of: versions.length }) }, step(-1, "previous_version", "left"), where, step(1, "next_version", "right"));
   }
 
   edit() {

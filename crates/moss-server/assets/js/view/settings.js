@@ -65,7 +65,8 @@ export class SettingsView {
     const show = (number) => Number(number).toFixed(digits);
     const range = h("input", { type: "range", id: name, min, max, step, "aria-describedby": `${name}-hint` });
     range.value = own()[name] ?? value;
-    const output = h("output", { for: name }, show(range.value));
+    // For the eye: the slider tells its value by itself.
+    const output = h("output", { for: name, "aria-hidden": "true" }, show(range.value));
     const fill = () => range.style.setProperty("--filled", `${max > min ? ((range.value - min) / (max - min)) * 100 : 100}%`);
     fill();
     range.addEventListener("input", () => {

@@ -80,13 +80,16 @@ export class SidebarView {
     const title = titleOf(conversation);
     const open = h("button", { type: "button", class: "open", "aria-current": here && "true", title, onclick: () => (this.chats.open(conversation), this.#leave()) }, h("span", { class: "title" }, title));
     if (this.chats.run(conversation)) open.append(h("span", { class: "pulse", role: "img", "aria-label": t("answering_mark") }));
-    const more = h("button", { type: "button", class: "icon-button more", "aria-label": t("actions_for", { title }), "aria-haspopup": "true", onclick: () => this.#openMenu(conversation, more) }, icon("more"));
+    const more = h("button", { type: "button", class: "icon-button more", "aria-label": t("actions_for", { title }), "aria-expanded": "false", "aria-controls": this.menu.id, onclick: () => this.#openMenu(conversation, more) }, icon("more"));
     return h("li", { "data-conversation": conversation.id, class: here && "here" }, open, more);
   }
 
   #openMenu(conversation, anchor) {
     this.#menuFor = conversation;
+    this.menu.setAttribute("aria-label", anchor.getAttribute("aria-label"));
     this.menu.showPopover();
+    anchor.setAttribute("aria-expanded", "true");
+    this.menu.addEventListener("beforetoggle", () => anchor.setAttribute("aria-expanded", "false"), { once: true });
     const { right, bottom } = anchor.getBoundingClientRect();
     this.menu.style.left = `${Math.max(8, Math.min(right - this.menu.offsetWidth, innerWidth - this.menu.offsetWidth - 8))}px`;
     this.menu.style.top = `${Math.min(bottom + 4, innerHeight - this.menu.offsetHeight - 8)}px`;

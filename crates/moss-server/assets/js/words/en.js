@@ -47,6 +47,7 @@ export default {
   copy_failed: "The browser refused to copy.",
   copy_code: "Copy code",
   code: "code",
+  table: "table",
   regenerate: "Answer again",
   edit: "Edit",
   edit_label: "Edit your message",

@@ -47,6 +47,7 @@ export default {
   copy_failed: "浏览器拒绝了复制。",
   copy_code: "复制代码",
   code: "代码",
+  table: "表格",
   regenerate: "重新回答",
   edit: "编辑",
   edit_label: "编辑你的消息",

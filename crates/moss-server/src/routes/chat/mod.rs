@@ -48,13 +48,13 @@ pub(crate) async fn chat(
     if state.options.log_prompts {
         tracing::info!(messages = ?request.messages, "chat");
     }
-    let (builder, ids) = {
+    let prompt = {
         // A long text takes a while to tokenise, and other streams run on this thread.
         let model = model.clone();
         let built = tokio::task::spawn_blocking(move || prompt::build(&model, request.messages, &plugins));
         built.await.map_err(|_| ApiError::Internal)??
     };
-    let start = |index| Speaker::start(&state, &model, &plan, &builder, ids.clone(), index);
+    let start = |index| Speaker::start(&state, &model, &plan, &prompt, index);
     // All or none: what was queued before one that finds the queue full is cancelled as it is dropped.
     let speakers = (0..plan.n).map(start).collect::<Result<Vec<_>, _>>()?;
     let id = format!("chatcmpl-{}", uuid::Uuid::new_v4().simple());

@@ -3,6 +3,7 @@
 use moss_engine::{Event, Outcome, TokenLogprobs};
 use moss_text::{PromptBuilder, SegmentKind, SegmentStream};
 
+use super::prompt::Prompt;
 use crate::{
     ServedModel, error::ApiError, generation::Generation, plan::Plan, state::Shared, wire::answer::Aside,
 };
@@ -33,18 +34,19 @@ pub(super) struct Speaker {
 }
 
 impl Speaker {
-    /// Queues answer `index` to a prompt that `builder` made.
+    /// Queues answer `index` to a prompt.
     pub(super) fn start(
         state: &Shared,
         model: &ServedModel,
         plan: &Plan,
-        builder: &PromptBuilder,
-        prompt: Vec<u32>,
+        prompt: &Prompt,
         index: usize,
     ) -> Result<Self, ApiError> {
-        let plugins = model.has_plugins.then(|| (builder.clone(), segments(model, SegmentKind::Thoughts)));
-        let ids = if model.has_plugins { prompt.clone() } else { Vec::new() };
-        let generation = Generation::start(state, model, plan.request(prompt, model.stop_ids(), index))?;
+        let Prompt { builder, ids, next } = prompt;
+        let plugins = model.has_plugins.then(|| (builder.clone(), segments(model, *next)));
+        let request = plan.request(ids.clone(), model.stop_ids(), index);
+        let ids = if model.has_plugins { ids.clone() } else { Vec::new() };
+        let generation = Generation::start(state, model, request)?;
         let (state, model, plan) = (state.clone(), model.clone(), plan.clone());
         let (commands, has_spoken, before) = (String::new(), false, None);
         Ok(Self { state, model, plan, index, generation, ids, plugins, commands, has_spoken, before })

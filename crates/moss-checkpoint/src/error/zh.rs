@@ -1,0 +1,165 @@
+//! The same in Chinese.
+
+use super::CheckpointError;
+
+impl CheckpointError {
+    /// The error in Chinese, with the same names and numbers.
+    pub fn zh(&self) -> String {
+        match self {
+            Self::Read { file, .. } => format!("无法读取 `{}`", file.display()),
+            Self::WrongKind { file, found, expected } => {
+                format!("`{}` 是{}，应为{}", file.display(), phrase(found), phrase(expected))
+            }
+            Self::NoWeights { folder, found } => {
+                format!("`{}` 中没有权重文件（{}）", folder.display(), listing(found))
+            }
+            Self::NotWeights { file, found } => {
+                format!("`{}` 的内容是{}，应为权重", file.display(), phrase(found))
+            }
+            Self::Json { file, what, .. } => {
+                format!("`{}` 不是可读的{}", file.display(), phrase(what))
+            }
+            Self::ShardName { index, shard } => {
+                format!("索引 `{}` 将 `{shard}` 列为分片，应为不带路径的文件名", index.display())
+            }
+            Self::MissingShard { index, shard, tensors } => {
+                format!("缺少 `{}` 所列的分片 `{shard}`（其中有 {tensors} 个张量）", index.display())
+            }
+            Self::MisplacedTensor { name, file } => {
+                format!("索引称张量 `{name}` 在 `{}` 中，但其中没有", file.display())
+            }
+            Self::DuplicateTensor { name, first, second } => {
+                format!("张量 `{name}` 同时存在于 `{}` 和 `{}`", first.display(), second.display())
+            }
+            Self::Zip { file, .. } => format!("`{}` 不是完整的 PyTorch 文件", file.display()),
+            Self::LegacyTorch { file } => format!("`{}` 是 PyTorch 1.6 之前的旧格式", file.display()),
+            Self::ZipEntry { file, entry, found } => {
+                let (file, found) = (file.display(), entry_state(found));
+                format!("`{file}` 中的条目 `{entry}` {found}，应为文件内未压缩的数据")
+            }
+            Self::Pickle { file, .. } => format!("无法解析 `{}` 中的 pickle", file.display()),
+            Self::Safetensors { file, .. } => {
+                format!("`{}` 不是完整的 safetensors 文件", file.display())
+            }
+            Self::TensorBounds { name, file, needed, found } => format!(
+                "`{}` 中的张量 `{name}` 需要其存储区的 {needed} 字节，而存储区只有 {found} 字节",
+                file.display()
+            ),
+            Self::Write { file, .. } => format!("无法写入 `{}`", file.display()),
+            Self::WrongLength { file, excess } => {
+                format!("写入 `{}` 的数据比其张量多出 {excess:+} 字节", file.display())
+            }
+            Self::NotAsPlanned { file, name } => {
+                format!("`{}` 中的张量与写入的不符：`{name}` 不同", file.display())
+            }
+            Self::MissingTensor { name, folder } => {
+                format!("`{}` 中缺少张量 `{name}`", folder.display())
+            }
+            Self::Shape { name, file, found, expected } => {
+                format!("`{}` 中张量 `{name}` 的形状为 {found:?}，应为 {expected:?}", file.display())
+            }
+            Self::Dtype { name, file, found, expected } => {
+                let expected = phrase(expected);
+                format!("`{}` 中的张量 `{name}` 以 {found} 存储，应为 {expected}", file.display())
+            }
+            Self::UnsupportedDtype { name, file, found } => format!(
+                "`{}` 中的张量 `{name}` 以 {found} 存储，应为 bool、u8、i8 至 i64、f16、bf16、f32、f64 之一",
+                file.display()
+            ),
+            Self::NonFinite { name, file, at, value } => {
+                format!("`{}` 中张量 `{name}` 的第 {at} 个元素为 {value}", file.display())
+            }
+            Self::Group { name, file, at, found, last } => {
+                format!("`{}` 中的 `{name}` 将输入 {at} 归入第 {found} 组，应为 0 至 {last}", file.display())
+            }
+            Self::BitWidth { name, file, rows, in_features } => format!(
+                "`{}` 中的 `{name}` 对 {in_features} 个输入有 {rows} 行打包数据，应为每个权重 4 或 8 位",
+                file.display()
+            ),
+            Self::GroupSize { name, file, groups, in_features } => format!(
+                "`{}` 中的 `{name}` 对 {in_features} 个输入有 {groups} 组，没有与之相符的组大小",
+                file.display()
+            ),
+        }
+    }
+
+    /// [`CheckpointError::hint`] in Chinese.
+    pub fn hint_zh(&self) -> Option<String> {
+        let again = "文件似乎不完整或已损坏：请重新下载，并与模型库上的大小核对";
+        Some(match self {
+            Self::NoWeights { .. } => {
+                "检查点文件夹应有 config.json，以及 pytorch_model*.bin 或 model*.safetensors".into()
+            }
+            Self::NotWeights { found, .. } if found.contains("git-lfs") => {
+                "请在该文件夹中运行 `git lfs pull`，或单独下载该文件".into()
+            }
+            Self::NotWeights { .. }
+            | Self::Zip { .. }
+            | Self::Safetensors { .. }
+            | Self::TensorBounds { .. } => again.into(),
+            Self::WrongKind { found: "an empty file", .. } => again.into(),
+            Self::MissingShard { shard, .. } => format!("请将 `{shard}` 下载到同一文件夹"),
+            Self::LegacyTorch { .. } => "请用当前版本的 PyTorch 加载，再用 `torch.save` 保存".into(),
+            Self::ZipEntry { found, .. } if found.starts_with("compressed") => {
+                "PyTorch 存储条目时不压缩，此文件被重新打包过：请使用原始文件".into()
+            }
+            Self::Pickle { .. } => {
+                "只读取纯粹的 state dict，绝不执行文件中的任何内容：请使用发布的原始文件".into()
+            }
+            Self::MissingTensor { .. } => "文件夹中可能缺少某个分片，或 config.json 属于另一个模型".into(),
+            Self::Shape { .. } => "config.json 与权重可能不属于同一个模型".into(),
+            Self::Write { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+                "请腾出磁盘空间，再运行同一命令".into()
+            }
+            Self::NotAsPlanned { .. } => "磁盘或内存可能有故障：请换一处重新写入".into(),
+            Self::UnsupportedDtype { .. } => "请将检查点转换为 f16，或使用发布的检查点".into(),
+            _ => return None,
+        })
+    }
+}
+
+/// Words that errors are made with; with a space before Latin letters, where the sentence has none.
+fn phrase(en: &str) -> &str {
+    match en {
+        "a file" => "文件",
+        "a file of more than 64 MiB" => "超过 64 MiB 的文件",
+        "a folder" => "文件夹",
+        "a dangling link" => "失效的链接",
+        "an empty file" => "空文件",
+        "neither a file nor a folder" => "既非文件也非文件夹的东西",
+        "a checkpoint's folder" => "检查点文件夹",
+        "a config.json" | "config.json" => " config.json",
+        "a shard index" | "shard index" => "分片索引",
+        "a weight file" => "权重文件",
+        "a git-lfs pointer" => " git-lfs 指针",
+        "a web page" => "网页",
+        "f16, bf16 or f32" => "f16、bf16 或 f32",
+        "i32, or i64 within its range" => "i32，或不超出其范围的 i64",
+        other => other,
+    }
+}
+
+/// What a folder holds, as `files` lists it.
+fn listing(en: &str) -> String {
+    let more = en.strip_suffix(" more").and_then(|en| en.rsplit_once(" and "));
+    match (en, more) {
+        ("an empty folder", _) => "空文件夹".into(),
+        (_, Some((names, more))) => format!("现有 {names}，及另外 {more} 个文件"),
+        _ => format!("现有 {en}"),
+    }
+}
+
+/// What is wrong with a zip entry.
+fn entry_state(en: &str) -> String {
+    match en {
+        "missing" => "缺失".into(),
+        "big-endian" => "为大端序".into(),
+        "larger than any state dict" => "大于任何 state dict".into(),
+        "encrypted" => "已加密".into(),
+        "past the end of the file" => "超出文件末尾".into(),
+        _ => match en.strip_prefix("compressed with ") {
+            Some(method) => format!("以 {method} 压缩"),
+            None => en.to_owned(),
+        },
+    }
+}

@@ -1,0 +1,206 @@
+//! What failed, in either language: errors of the command line itself, of the libraries, and of the system.
+
+use std::{error::Error, io, sync::Arc};
+
+use moss::{
+    OpenError,
+    checkpoint::{CheckpointError, PickleError},
+    engine::EngineError,
+    hub::{Fault, HubError},
+    kernels::KernelError,
+    model::{ModelError, placement::PlacementError},
+    quantize::QuantizeError,
+    sampling::SamplingError,
+    server::ServerError,
+    text::TextError,
+};
+use serde_json::error::Category;
+
+use crate::{
+    messages::{Language, Words},
+    printer::Unwritable,
+    repl::Unanswered,
+};
+
+/// A failure of the command line itself; advice and cause go along.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", what.en)]
+pub(crate) struct Failed {
+    what: Words,
+    hint: Option<Words>,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl Failed {
+    pub(crate) fn new(what: impl Into<Words>) -> Self {
+        Self { what: what.into(), hint: None, source: None }
+    }
+
+    pub(crate) fn hint(self, hint: impl Into<Words>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+
+    pub(crate) fn because(self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { source: Some(source.into()), ..self }
+    }
+}
+
+/// Says what was being done when something failed, in English and in Chinese.
+pub(crate) trait OrFail<T> {
+    fn or_fail(self, en: impl Into<String>, zh: impl Into<String>) -> Result<T, Failed>;
+}
+
+impl<T, E: Into<Box<dyn Error + Send + Sync>>> OrFail<T> for Result<T, E> {
+    fn or_fail(self, en: impl Into<String>, zh: impl Into<String>) -> Result<T, Failed> {
+        self.map_err(|source| Failed::new((en, zh)).because(source))
+    }
+}
+
+impl<T> OrFail<T> for Option<T> {
+    fn or_fail(self, en: impl Into<String>, zh: impl Into<String>) -> Result<T, Failed> {
+        self.ok_or_else(|| Failed::new((en, zh)))
+    }
+}
+
+/// One error of a chain, without its causes. Other crates' errors are told in their own words.
+pub(crate) fn text(error: &(dyn Error + 'static), language: Language) -> String {
+    match language {
+        Language::En => error.to_string(),
+        Language::Zh => zh(error).unwrap_or_else(|| error.to_string()),
+    }
+}
+
+/// The first advice along a chain.
+pub(crate) fn hint(error: &anyhow::Error, language: Language) -> Option<String> {
+    let hint = error.chain().find_map(|cause| ours(cause)?.hint)?;
+    Some(hint.of(language).to_owned())
+}
+
+fn zh(error: &(dyn Error + 'static)) -> Option<String> {
+    None.or_else(|| ours(error).map(|ours| ours.zh))
+        .or_else(|| error.downcast_ref().map(PickleError::zh))
+        .or_else(|| error.downcast_ref().map(Fault::zh))
+        .or_else(|| error.downcast_ref().map(|_: &Unwritable| "无法写入标准输出".to_owned()))
+        .or_else(|| error.downcast_ref().map(|_: &Unanswered| "无法回答".to_owned()))
+        .or_else(|| error.downcast_ref().and_then(system))
+        .or_else(|| error.downcast_ref().map(json))
+}
+
+/// An error of this project that may have advice.
+struct Ours {
+    zh: String,
+    hint: Option<Words>,
+}
+
+fn ours(error: &(dyn Error + 'static)) -> Option<Ours> {
+    macro_rules! first_of {
+        ($($kind:ty),* $(,)?) => {
+            None$(.or_else(|| error.downcast_ref::<$kind>().map(|error| Ours {
+                zh: error.zh(),
+                hint: error.hint().zip(error.hint_zh()).map(Words::from),
+            })))*
+        };
+    }
+    let failed = error
+        .downcast_ref()
+        .map(|failed: &Failed| Ours { zh: failed.what.zh.clone(), hint: failed.hint.clone() });
+    failed.or_else(|| {
+        first_of!(
+            OpenError,
+            HubError,
+            CheckpointError,
+            KernelError,
+            ModelError,
+            Arc<ModelError>,
+            Box<ModelError>,
+            PlacementError,
+            TextError,
+            QuantizeError,
+            SamplingError,
+            EngineError,
+            ServerError,
+        )
+    })
+}
+
+/// What the operating system says, where it is something that users meet.
+fn system(error: &io::Error) -> Option<String> {
+    let Some(code) = error.raw_os_error() else {
+        return error.get_ref().and_then(|inner| zh(inner));
+    };
+    let what = match error.kind() {
+        io::ErrorKind::NotFound => "没有这个文件或文件夹",
+        io::ErrorKind::PermissionDenied => "权限不足",
+        io::ErrorKind::AlreadyExists => "已存在",
+        io::ErrorKind::StorageFull => "磁盘空间不足",
+        io::ErrorKind::QuotaExceeded => "超出磁盘配额",
+        io::ErrorKind::ReadOnlyFilesystem => "文件系统是只读的",
+        io::ErrorKind::IsADirectory => "这是文件夹，不是文件",
+        io::ErrorKind::NotADirectory => "这不是文件夹",
+        io::ErrorKind::DirectoryNotEmpty => "文件夹不为空",
+        io::ErrorKind::InvalidFilename => "文件名无效或过长",
+        io::ErrorKind::OutOfMemory => "内存不足",
+        io::ErrorKind::AddrInUse => "地址已被占用",
+        io::ErrorKind::AddrNotAvailable => "本机没有这个地址",
+        io::ErrorKind::ConnectionRefused => "连接被拒绝",
+        io::ErrorKind::ConnectionReset => "连接被重置",
+        io::ErrorKind::NetworkUnreachable => "网络不可达",
+        io::ErrorKind::HostUnreachable => "主机不可达",
+        io::ErrorKind::TimedOut => "超时",
+        _ => return None,
+    };
+    Some(format!("{what}（系统错误 {code}）"))
+}
+
+/// Where JSON stops making sense; why, in the parser's own words.
+fn json(error: &serde_json::Error) -> String {
+    let what = match error.classify() {
+        Category::Io => "无法读取",
+        Category::Syntax => "不是有效的 JSON",
+        Category::Data => "JSON 内容不符合要求",
+        Category::Eof => "JSON 不完整",
+    };
+    format!("{what}：{error}")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chain_is_told_in_chinese_to_its_last_link_through_arcs_and_boxes() {
+        let kernel = KernelError::NotCompiled { op: "attention" };
+        let stage = ModelError::Stage {
+            stage: 1,
+            device: moss::model::DeviceSpec::Cpu,
+            source: Box::new(ModelError::Kernel { layer: 3, op: "attention", source: kernel }),
+        };
+        let engine = EngineError::Model { step: 7, source: Arc::new(stage) };
+        let error =
+            anyhow::Error::from(Err::<(), _>(engine).or_fail("cannot generate", "无法生成").unwrap_err());
+        let told: Vec<_> = error.chain().map(|cause| text(cause, Language::Zh)).collect();
+        let expected = [
+            "无法生成",
+            "第 7 步失败",
+            "CPU 上的阶段 1 失败",
+            "第 3 层：`attention` 失败",
+            "attention：此构建只含 CPU 内核",
+        ];
+        assert_eq!(told, expected);
+        assert!(hint(&error, Language::Zh).is_some_and(|hint| hint.contains("构建")));
+        assert!(hint(&error, Language::En).is_some_and(|hint| hint.starts_with("build with")));
+    }
+
+    #[test]
+    fn the_systems_and_the_parsers_words_keep_their_numbers() {
+        let missing = io::Error::from_raw_os_error(2);
+        assert_eq!(text(&missing, Language::Zh), "没有这个文件或文件夹（系统错误 2）");
+        let wrapped = io::Error::other(PickleError::Truncated { at: 9 });
+        assert_eq!(text(&wrapped, Language::Zh), PickleError::Truncated { at: 9 }.zh());
+        let own = io::Error::other("something of its own");
+        assert_eq!(text(&own, Language::Zh), "something of its own");
+        let json = serde_json::from_str::<Vec<u8>>("[1,").unwrap_err();
+        assert_eq!(text(&json, Language::Zh), format!("JSON 不完整：{json}"));
+    }
+}

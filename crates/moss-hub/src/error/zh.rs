@@ -1,0 +1,102 @@
+//! The same in Chinese.
+
+use super::HubError;
+use crate::Fault;
+
+const MIRROR: &str = "设置镜像（HF_ENDPOINT=https://hf-mirror.com）或使用 `--source modelscope`";
+const BY_HAND: &str = "手动将 config.json、vocab.json、merges.txt、added_tokens.json 和权重文件放入 ./fnlp/名称，程序会在那里查找";
+
+impl HubError {
+    /// The error in Chinese, with the same names and numbers.
+    pub fn zh(&self) -> String {
+        match self {
+            Self::NotFound { name, looked, .. } => {
+                let places = looked.iter();
+                let places = places.map(|(path, why)| format!("\n  {}（{}）", path.display(), phrase(why)));
+                format!("找不到模型 `{name}`，已查找：{}", places.collect::<String>())
+            }
+            Self::Write { path, .. } => format!("无法将演示模型写入 `{}`", path.display()),
+            Self::BadId { id } => format!("`{id}` 不是模型名称，应为“组织/名称”或已发布模型的短名称"),
+            Self::Offline { id } => format!("未下载 `{id}`：已要求离线"),
+            Self::BadEndpoint { endpoint, reason } => {
+                format!("模型库地址 `{endpoint}` 不可用：{}", scheme(reason))
+            }
+            Self::BadProxy { reason } => format!("代理地址不可用：{reason}"),
+            Self::Listing { url, id, reason } => {
+                format!("无法理解 {url} 给出的 `{id}` 的文件列表：{reason}")
+            }
+            Self::Incomplete { id, endpoint, missing } => {
+                format!("{endpoint} 上的 `{id}` 缺少 {}", phrase(missing))
+            }
+            Self::Transfer { file, url, attempts, .. } => {
+                format!("无法从 {url} 下载 {file}（已尝试 {attempts} 次）")
+            }
+            Self::Hash { file, url, found, expected } => {
+                format!("来自 {url} 的 {file} 的哈希为 {found}，应为 {expected}")
+            }
+            Self::Space { path, needed, free } => {
+                format!("`{}` 剩余 {free} 字节，下载需要 {needed} 字节", path.display())
+            }
+            Self::Disk { path, .. } => format!("无法使用 `{}`", path.display()),
+        }
+    }
+
+    /// [`HubError::hint`] in Chinese.
+    pub fn hint_zh(&self) -> Option<String> {
+        Some(match self {
+            Self::NotFound { similar: Some(similar), .. } => format!("是否想输入 `{similar}`？"),
+            Self::NotFound { name, .. } => {
+                let id = if name.contains('/') { name.clone() } else { format!("fnlp/{name}") };
+                format!(
+                    "可用 `moss-cli download {id}` 下载，或手动将 config.json、vocab.json、merges.txt、added_tokens.json \
+                     和 pytorch_model*.bin 放入 ./{id}；`--demo` 可立即试用本程序自带的微型模型"
+                )
+            }
+            Self::Write { .. } => "请将 XDG_CACHE_HOME 设为可写的文件夹".into(),
+            Self::BadId { .. } => {
+                "例如 `fnlp/moss-moon-003-sft-int4`，或短名称 `moss-moon-003-sft-int4`".into()
+            }
+            Self::Offline { .. } => format!("请去掉 `--offline`（HF_HUB_OFFLINE），或{BY_HAND}"),
+            Self::BadEndpoint { .. } => "例如 HF_ENDPOINT=https://hf-mirror.com".into(),
+            Self::BadProxy { .. } => {
+                "例如 HTTPS_PROXY=http://127.0.0.1:7890 或 ALL_PROXY=socks5://127.0.0.1:1080".into()
+            }
+            Self::Listing { .. } | Self::Incomplete { .. } => format!("请{MIRROR}；或{BY_HAND}"),
+            Self::Transfer { fault, .. } => transfer_hint(fault),
+            Self::Hash { .. } => {
+                format!("收到的内容已丢弃；请重新运行，若仍不行，请{MIRROR}，或{BY_HAND}")
+            }
+            Self::Space { .. } => "请腾出空间，或将 HF_HUB_CACHE 设为更大磁盘上的文件夹".into(),
+            Self::Disk { .. } => "请将 HF_HUB_CACHE 设为有空间的磁盘上可写的文件夹".into(),
+        })
+    }
+}
+
+fn transfer_hint(fault: &Fault) -> String {
+    let first = match fault {
+        Fault::Status { status: 401 | 403, .. } => "模型库拒绝访问：请核对名称，需要时设置 HF_TOKEN；也可",
+        Fault::Status { status: 404, .. } => "请核对名称；也可",
+        Fault::Status { status: 429, .. } => "模型库要求减少请求：请稍候再运行；也可",
+        Fault::Html => "可能被网络的登录页拦截：请用浏览器打开该地址；也可",
+        _ => "请重新运行，会从中断处继续；也可",
+    };
+    format!("{first}{MIRROR}；HTTPS_PROXY 可设置代理；或{BY_HAND}")
+}
+
+/// Words that errors are made with.
+fn phrase(en: &str) -> &str {
+    match en {
+        "is not there" => "不存在",
+        "holds no snapshot" => "没有快照",
+        "holds no complete snapshot" => "没有完整的快照",
+        "weight file that its index speaks of" => "其索引所列的权重文件",
+        "model*.safetensors or pytorch_model*.bin" => "model*.safetensors 或 pytorch_model*.bin",
+        other => other,
+    }
+}
+
+/// What is wrong with an address.
+fn scheme(en: &str) -> String {
+    let scheme = en.strip_prefix("scheme ").and_then(|en| en.strip_suffix(", expected http or https"));
+    scheme.map_or_else(|| en.to_owned(), |scheme| format!("协议为 {scheme}，应为 http 或 https"))
+}

@@ -1,0 +1,165 @@
+//! Answers of a plugin model that clients hand back, over a scripted one.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::sync::{Arc, Mutex};
+
+use moss_engine::{Engine, EngineOptions};
+use moss_model::{CacheShape, LanguageModel, Logits, ModelError, MossConfig, SequenceChunk};
+use moss_server::{ServedModel, Server, ServerOptions};
+use moss_text::{Specials, SystemText, Tokenizer};
+use serde_json::{Value, json};
+use support::Running;
+
+const CHAT: &str = "/v1/chat/completions";
+const SEARCHING: &str = "<|Inner Thoughts|>: 要查一下<eot>\n<|Commands|>: Search(\"天气\")<eoc>";
+const IDLE: &str = "<|Inner Thoughts|>: 打个招呼<eot>\n<|Commands|>: None<eoc>";
+const ANSWER: &str = " 今天晴。<eom>";
+
+/// Thinks and commands `turn` after a question, and answers once it has results. Shows all that it was given and wrote.
+struct Scripted {
+    config: MossConfig,
+    tokenizer: Tokenizer,
+    turn: &'static str,
+    seen: Arc<Mutex<Vec<u32>>>,
+}
+
+impl LanguageModel for Scripted {
+    fn config(&self) -> &MossConfig {
+        &self.config
+    }
+
+    fn cache_shape(&self) -> CacheShape {
+        CacheShape::for_positions(2048)
+    }
+
+    fn forward(
+        &mut self,
+        batch: &[SequenceChunk<'_>],
+        _: &dyn Fn() -> bool,
+    ) -> Result<Vec<Logits>, ModelError> {
+        let [chunk] = batch else { panic!("one at a time") };
+        let mut seen = self.seen.lock().unwrap();
+        seen.truncate(chunk.start_pos);
+        seen.extend_from_slice(chunk.token_ids);
+        let special = self.tokenizer.special().unwrap();
+        let ids = |text: &str| self.tokenizer.encode(text).unwrap();
+        let asked = seen.iter().rposition(|id| *id == special.eoh).unwrap();
+        let (start, script) = match seen.iter().rposition(|id| Some(*id) == special.eor) {
+            Some(at) if at > asked => (at + 1 + ids("\n<|MOSS|>:").len(), ANSWER),
+            _ => (asked + 1 + ids("\n").len(), self.turn),
+        };
+        let mut row = vec![0.0; self.config.vocab_size];
+        let next = seen.len().checked_sub(start).and_then(|at| ids(script).get(at).copied());
+        row[next.unwrap_or(special.eom) as usize] = 9.0;
+        Ok(vec![Logits::new(row, self.config.vocab_size)])
+    }
+
+    fn weight_bytes_per_token(&self) -> u64 {
+        0
+    }
+
+    fn cache_bytes_per_position(&self) -> u64 {
+        0
+    }
+}
+
+/// A server of a model that commands `turn`, and a function that shows what the model has before it, special tokens included.
+fn serving(turn: &'static str) -> (Running, impl Fn() -> String) {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/demo/moss-demo-int4");
+    let tokenizer = Tokenizer::from_folder(folder).unwrap();
+    let seen = Arc::<Mutex<Vec<u32>>>::default();
+    let config =
+        MossConfig { vocab_size: tokenizer.vocab_size(), eos_token_id: None, ..MossConfig::moon_003() };
+    let model = Scripted { config, tokenizer: tokenizer.clone(), turn, seen: seen.clone() };
+    let engine = Engine::start(Box::new(model), Some(tokenizer.clone()), EngineOptions::default()).unwrap();
+    let server = Server::new(ServerOptions::local("moss-plugin"));
+    let system = SystemText::Custom("S".into());
+    let engine = Arc::new(engine);
+    server.open(ServedModel::new(engine.clone(), system, true).unwrap()).unwrap();
+    let show = move || tokenizer.decode(&seen.lock().unwrap(), Specials::Show);
+    (Running::of(server, engine), show)
+}
+
+fn user(text: &str) -> Value {
+    json!({"role": "user", "content": text})
+}
+
+fn ask(server: &Running, messages: &[Value]) -> Value {
+    let answer = server.post(CHAT, &json!({"messages": messages, "temperature": 0})).json();
+    answer["choices"][0]["message"].clone()
+}
+
+#[test]
+fn an_answer_handed_back_as_it_came_is_what_the_model_wrote() {
+    let (server, seen) = serving(IDLE);
+    let answer = ask(&server, &[user("你好")]);
+    assert_eq!((&answer["content"], &answer["moss"]["commands"]), (&json!("今天晴。"), &json!(" None")));
+    let first = format!("S\n<|Human|>: 你好<eoh>\n{IDLE}\n<|Results|>:\nNone<eor>\n<|MOSS|>:{ANSWER}");
+    assert_eq!(format!("{}<eom>", seen()), first, "the last token is drawn and never run");
+    ask(&server, &[user("你好"), answer, user("再见")]);
+    assert!(seen().starts_with(&format!("{first}\n<|Human|>: 再见<eoh>\n{IDLE}")), "{}", seen());
+}
+
+#[test]
+fn results_are_handed_in_beside_the_commands_that_asked_for_them() {
+    let (server, seen) = serving(SEARCHING);
+    let mut commands = ask(&server, &[user("天气?")]);
+    assert_eq!(
+        (&commands["content"], &commands["moss"]["commands"]),
+        (&json!(""), &json!(" Search(\"天气\")"))
+    );
+    commands["moss"]["results"] = json!("晴<eom>");
+    let answer = ask(&server, &[user("天气?"), commands.clone()]);
+    assert_eq!((&answer["content"], &answer["moss"]), (&json!("今天晴。"), &Value::Null));
+    let first =
+        format!("S\n<|Human|>: 天气?<eoh>\n{SEARCHING}\n<|Results|>:\n晴<eom><eor>\n<|MOSS|>:{ANSWER}");
+    assert_eq!(format!("{}<eom>", seen()), first);
+    ask(&server, &[user("天气?"), commands, answer, user("谢谢")]);
+    assert!(seen().starts_with(&format!("{first}\n<|Human|>: 谢谢<eoh>\n")), "{}", seen());
+}
+
+#[test]
+fn what_is_not_known_of_a_turn_is_none_and_what_did_not_follow_is_left_out() {
+    let (server, seen) = serving(IDLE);
+    let prompt_of = |answer: Value| {
+        ask(&server, &[user("a"), answer, user("b")]);
+        let seen = seen();
+        let (turn, _) = seen.split_once("\n<|Human|>: b").unwrap();
+        turn.split_once("<eoh>\n").map(|(_, reply)| reply.to_owned()).unwrap_or_default()
+    };
+    let none =
+        "<|Inner Thoughts|>: None<eot>\n<|Commands|>: None<eoc>\n<|Results|>:\nNone<eor>\n<|MOSS|>: c<eom>";
+    assert_eq!(prompt_of(json!({"role": "assistant", "content": "c"})), none);
+    assert_eq!(prompt_of(json!({"role": "assistant", "content": "c", "moss": {}})), none);
+    assert_eq!(prompt_of(json!({"role": "assistant", "content": "c", "moss": null})), none);
+    // Cut off after its commands: the next question closes the turn.
+    let commands = json!({"role": "assistant", "content": "", "moss": {"commands": "Search(\"x\")"}});
+    let cut = "<|Inner Thoughts|>: None<eot>\n<|Commands|>: Search(\"x\")<eoc><eom>";
+    assert_eq!(prompt_of(commands), cut);
+}
+
+#[test]
+fn what_no_answer_can_have_is_named() {
+    let (server, _) = serving(IDLE);
+    let no = |messages: Value, param: &str, code: &str| {
+        let (status, found, kind) = server.post(CHAT, &json!({"messages": messages})).error();
+        assert_eq!((status, found.as_str(), kind.as_str()), (400, param, code));
+    };
+    let (question, unsupported) = (user("a"), "unsupported_parameter");
+    let answer = |moss: Value| json!({"role": "assistant", "content": "c", "moss": moss});
+    no(json!([{"role": "user", "content": "a", "moss": {}}]), "messages[0].moss", unsupported);
+    no(json!([question, answer(json!({"results": "r"})), question]), "messages[1].moss", unsupported);
+    let both = json!([question, answer(json!({})), answer(json!({"thoughts": "t"})), question]);
+    no(both, "messages[2].moss", unsupported);
+    no(json!([question, answer(json!({"plans": "p"})), question]), "messages[1].moss.plans", unsupported);
+    no(
+        json!([question, answer(json!({"thoughts": 1})), question]),
+        "messages[1].moss.thoughts",
+        "invalid_json",
+    );
+    // Only results have the model go on from an answer of its own.
+    let last = json!({"role": "assistant", "content": "", "moss": {"commands": "x"}});
+    no(json!([question, last]), "messages[1].role", unsupported);
+}
