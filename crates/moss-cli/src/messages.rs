@@ -137,6 +137,11 @@ pub(crate) enum Message<'a> {
     },
     /// `quantize` rounds without texts.
     RoundingToNearest,
+    /// `quantize` wrote its folder and cannot say what a model is worth.
+    NotMeasured {
+        folder: &'a str,
+        causes: &'a str,
+    },
     /// A new checkpoint is whole.
     Wrote {
         folder: &'a str,
@@ -244,6 +249,10 @@ impl Message<'_> {
             Self::RoundingToNearest => {
                 ("rounding to the nearest, without calibration".into(), "就近舍入，不做校准".into())
             }
+            Self::NotMeasured { folder, causes } => (
+                format!("the perplexity of `{folder}` was not measured (`moss-cli eval --gpu cpu` needs no card): {causes}"),
+                format!("未测量 `{folder}` 的困惑度（`moss-cli eval --gpu cpu` 不需要显卡）：{causes}"),
+            ),
             Self::Wrote { folder } => (format!("wrote `{folder}`"), format!("已写入 `{folder}`")),
             Self::Listening { address } => (
                 format!("listening on http://{address} (the page; the API is under /v1, its description under /docs)"),

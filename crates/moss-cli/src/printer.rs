@@ -125,6 +125,11 @@ impl Printer {
 
     /// What failed, why, and what to do about it: also under `--quiet`.
     pub(crate) fn error(&self, error: &anyhow::Error) {
+        self.failure(&self.causes(error), errors::hint(error, self.language).as_deref());
+    }
+
+    /// An error and what caused it, a line each, in the user's language.
+    pub(crate) fn causes(&self, error: &anyhow::Error) -> String {
         let mut causes = error.chain().map(|cause| errors::text(cause, self.language));
         let mut said = causes.next().unwrap_or_default();
         let mut what = said.clone();
@@ -134,7 +139,7 @@ impl Printer {
             }
             said = cause;
         }
-        self.failure(&what, errors::hint(error, self.language).as_deref());
+        what
     }
 
     /// The same, in words of the user's language.

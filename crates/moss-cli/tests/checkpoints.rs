@@ -99,3 +99,23 @@ fn rounding_to_the_nearest_needs_no_tokenizer() {
     let usage = run(&["quantize", &source, &at(folder.path(), "x"), "--bits", "3"], "");
     assert_eq!(usage.status.code(), Some(2));
 }
+
+#[test]
+fn a_model_that_cannot_be_measured_is_quantised_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let target = at(folder.path(), "int8");
+    // The demo has eight layers: nobody can load it so, as nobody can whose card is too small.
+    let impossible = ["--layers-per-gpu", "1"];
+    let args = ["quantize", &demo(), &target, "--method", "rtn", "--bits", "8", "--json"];
+    let out = run(&[&args[..], &impossible].concat(), "");
+    let told = text(&out.stderr);
+    assert!(out.status.success(), "{told}");
+    assert_eq!(told.matches("was not measured (`moss-cli eval --gpu cpu`").count(), 2, "{told}");
+    assert!(told.contains("cannot load the model\n") && told.contains("wrote `"), "{told}");
+    let report: Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert!(report["perplexity"]["before"].is_null() && report["perplexity"]["after"].is_null(), "{report}");
+    ok(&["generate", "--model", &target, "Who are you?", "--max-new-tokens", "4"], "");
+    let out =
+        run(&[&["eval", "--model", &target, "--perplexity", "Cargo.toml"], &impossible[..]].concat(), "");
+    assert_eq!(out.status.code(), Some(1), "{}", text(&out.stderr));
+}

@@ -157,3 +157,155 @@ pub(crate) fn to_host(x: &Tensor) -> Result<Vec<f32>, KernelError> {
 fn par() -> Par {
     Par::rayon(0)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::gptq::tests::noise;
+
+    const DAMPENING: f64 = 0.01;
+    const OUTPUTS: usize = 3;
+
+    /// Sums of some hundred products in f32, over what dampening leaves of the condition number: a few parts in 10^5 were seen.
+    const TOLERANCE: f64 = 2e-4;
+
+    /// Inputs that depend on each other and are of different strengths, `[200, n]`; input 5 is always zero.
+    fn inputs(n: usize) -> Vec<f32> {
+        let mut x = noise(200 * n, 11);
+        for row in x.chunks_exact_mut(n) {
+            (1..n).for_each(|at| row[at] = (row[at] + 0.6 * row[at - 1]) * [1.0, 1.0, 1.6][at % 3]);
+            row[5] = 0.0;
+        }
+        x
+    }
+
+    fn hessian(x: &[f32], n: usize, width: usize) -> Hessian {
+        let mut hessian = Hessian::new(n, width, &Device::Cpu).unwrap();
+        for rows in x.chunks(77 * n) {
+            hessian.add(&Tensor::from_slice(rows, ((), n), &Device::Cpu).unwrap()).unwrap();
+        }
+        hessian
+    }
+
+    /// The dampened Hessian by its definition, rows and columns in `order`.
+    fn reference(x: &[f32], order: &[usize]) -> Vec<Vec<f64>> {
+        let n = order.len();
+        let sum = |i: usize, j: usize| -> f64 {
+            x.chunks_exact(n).map(|row| f64::from(row[i]) * f64::from(row[j])).sum()
+        };
+        let scale = 2.0 * n as f64 / x.len() as f64;
+        let added = DAMPENING * scale * (0..n).map(|i| sum(i, i)).sum::<f64>() / n as f64;
+        let on_diagonal = |i: usize| added + f64::from(u8::from(i == 5));
+        let value = |i: usize, j: usize| scale * sum(i, j) + if i == j { on_diagonal(i) } else { 0.0 };
+        order.iter().map(|i| order.iter().map(|j| value(*i, *j)).collect()).collect()
+    }
+
+    /// `R`, upper triangular, of `h = R R^T`: column by column from the last, the textbook's way.
+    fn upper_factor(h: &[Vec<f64>]) -> Vec<Vec<f64>> {
+        let n = h.len();
+        let mut r = vec![vec![0.0; n]; n];
+        for column in (0..n).rev() {
+            for row in (0..=column).rev() {
+                let known: f64 = (column + 1..n).map(|k| r[row][k] * r[column][k]).sum();
+                let left = h[row][column] - known;
+                r[row][column] = if row == column { left.sqrt() } else { left / r[column][column] };
+            }
+        }
+        r
+    }
+
+    /// `U` of an upper triangular `r`, by substitution.
+    fn inverse_of(r: &[Vec<f64>]) -> Vec<Vec<f64>> {
+        let n = r.len();
+        let mut u = vec![vec![0.0; n]; n];
+        for column in (0..n).rev() {
+            for row in (0..=column).rev() {
+                let known: f64 = (row + 1..=column).map(|k| r[row][k] * u[k][column]).sum();
+                u[row][column] = (f64::from(u8::from(row == column)) - known) / r[row][row];
+            }
+        }
+        u
+    }
+
+    /// As far as the largest of them goes.
+    fn assert_near(what: &str, found: &[f32], expected: &[f64]) {
+        assert_eq!(found.len(), expected.len(), "{what}");
+        let largest = expected.iter().fold(0.0f64, |largest, value| largest.max(value.abs()));
+        for (at, (found, expected)) in found.iter().zip(expected).enumerate() {
+            let off = (f64::from(*found) - expected).abs();
+            assert!(off <= TOLERANCE * largest, "{what}: {found} at {at}, expected {expected}");
+        }
+    }
+
+    #[test]
+    fn a_factor_by_panels_is_that_of_the_definition_whatever_their_width() {
+        // One panel with room to spare, one that fits, whole panels, a shorter last one, one of a single column, columns.
+        for (n, width) in [(40, 64), (48, 48), (96, 32), (100, 32), (65, 32), (30, 1)] {
+            for act_order in [false, true] {
+                let x = inputs(n);
+                let factor = Factor::new(hessian(&x, n, width), act_order, DAMPENING).unwrap().unwrap();
+                let (order, what) = (&factor.order, format!("{n} by {width}, act-order {act_order}"));
+                assert_eq!(order.is_sorted(), !act_order, "{what}");
+                assert!((0..n).all(|input| factor.dead[input] == (input == 5)), "{what}");
+                let h = reference(&x, order);
+                let strength = |at: usize| h[at][at] - f64::from(u8::from(order[at] == 5));
+                let falls = (1..n).all(|at| strength(at - 1) >= strength(at) - 1e-4); // sums of f32
+                assert!(!act_order || falls, "{what}");
+                let r = upper_factor(&h);
+                for (panel, start) in factor.panels.columns.iter().zip((0..n).step_by(width)) {
+                    let end = n.min(start + width);
+                    let expected: Vec<f64> =
+                        r[..end].iter().flat_map(|row| &row[start..end]).copied().collect();
+                    assert_near(&format!("R, {what}"), &to_host(panel).unwrap(), &expected);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn corrections_and_energy_are_those_of_the_definition_in_any_block_of_a_panel() {
+        let (n, width) = (100, 32);
+        let x = inputs(n);
+        let factor = Factor::new(hessian(&x, n, width), false, DAMPENING).unwrap().unwrap();
+        let h = reference(&x, &factor.order);
+        let r = upper_factor(&h);
+        let d = noise(n * OUTPUTS, 5);
+        let errors = Tensor::from_slice(&d, (n, OUTPUTS), &Device::Cpu).unwrap();
+        let d = |input: usize, output: usize| f64::from(d[input * OUTPUTS + output]);
+        for (first, count) in [(0, 16), (16, 16), (32, 32), (72, 8), (96, 4)] {
+            let block: Vec<Vec<f64>> =
+                r[first..first + count].iter().map(|row| row[first..first + count].to_vec()).collect();
+            let u = inverse_of(&block);
+            let inverse = factor.inverse(first, count);
+            assert_near(&format!("U of {first}"), &inverse, &u.concat());
+            let product = |output: usize, column: usize| -> f64 {
+                (0..first).map(|input| d(input, output) * r[input][column]).sum()
+            };
+            let expected = (0..count).flat_map(|at| (0..OUTPUTS).map(move |output| (at, output)));
+            let expected: Vec<f64> = expected
+                .map(|(at, output)| (0..count).map(|k| product(output, first + k) * u[k][at]).sum())
+                .collect();
+            if first > 0 {
+                let found = to_host(&factor.correction(first, &inverse, &errors).unwrap()).unwrap();
+                assert_near(&format!("correction of {first}"), &found, &expected);
+            }
+        }
+        let of = |output: usize| -> f64 {
+            (0..n)
+                .flat_map(|i| (0..n).map(move |j| (i, j)))
+                .map(|(i, j)| d(i, output) * h[i][j] * d(j, output))
+                .sum()
+        };
+        let (found, expected) = (factor.energy(&errors).unwrap(), (0..OUTPUTS).map(of).sum::<f64>());
+        assert!((found - expected).abs() <= TOLERANCE * expected, "{found}, expected {expected}");
+    }
+
+    #[test]
+    fn what_is_not_positive_definite_has_no_factor() {
+        let x = inputs(40);
+        for width in [16, 64] {
+            assert!(Factor::new(hessian(&x, 40, width), false, -1.0).unwrap().is_none());
+        }
+    }
+}

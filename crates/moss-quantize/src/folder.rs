@@ -69,10 +69,23 @@ impl NewFolder {
             _ => Journal { job, ..Journal::default() },
         };
         let new = Self { target: target.to_owned(), folder, journal, lock };
-        new.save()?;
-        new.clear()?;
-        new.check_room(container, shards)?;
-        Ok(new)
+        let ready = new.save().and_then(|()| new.clear()).and_then(|()| new.check_room(container, shards));
+        match ready {
+            Ok(()) => Ok(new),
+            Err(error) => Err(new.given_up(error)),
+        }
+    }
+
+    /// Removes what no later run goes on with, for a run that ends in `error`.
+    pub(crate) fn given_up(mut self, error: QuantizeError) -> QuantizeError {
+        if self.journal.job.is_none() {
+            self.journal.finished.clear();
+            // What cannot be removed is cleared away by the next run; why this one ended matters more.
+            let _ = self.clear();
+            let _ = [JOURNAL, LOCK].map(|name| fs::remove_file(self.path(name)));
+            let _ = fs::remove_dir(&self.folder);
+        }
+        error
     }
 
     /// Refuses what the disk cannot hold, before hours are spent on it.

@@ -154,19 +154,19 @@ impl<'a> Course<'a> {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use candle_core::Device;
     use half::f16;
 
     use crate::{grid::Grid, hessian::Hessian};
 
-    const INPUTS: usize = 160;
-    const OUTPUTS: usize = 70;
+    const INPUTS: usize = 280;
+    const OUTPUTS: usize = 70; // one strip and a part of one
     const LAYOUT: Layout = Layout { bits: 4, group_size: 32 };
 
     /// Numbers in -1..1 that look random.
-    fn noise(len: usize, seed: u32) -> Vec<f32> {
+    pub(crate) fn noise(len: usize, seed: u32) -> Vec<f32> {
         let mut state = seed.wrapping_mul(2_654_435_761) | 1;
         let mut next = || {
             state ^= state << 13;
@@ -198,7 +198,7 @@ mod tests {
     }
 
     /// The method as the papers before GPTQ have it: after each input the inverse Hessian of those left is made by one step of elimination.
-    fn by_elimination(weight: &[f32], x: &[f32], order: &[usize]) -> Vec<u8> {
+    fn by_elimination(weight: &[f32], x: &[f32], order: &[usize], layout: Layout) -> Vec<u8> {
         let mut h = vec![vec![0.0f64; INPUTS]; INPUTS];
         for row in x.chunks_exact(INPUTS) {
             for (i, a) in row.iter().enumerate() {
@@ -221,12 +221,12 @@ mod tests {
         let mut fields = vec![0; INPUTS * OUTPUTS];
         let mut grids = Vec::new();
         for (at, i) in order.iter().copied().enumerate() {
-            if at % LAYOUT.group_size == 0 {
-                let group = &order[at..INPUTS.min(at + LAYOUT.group_size)];
+            if at % layout.group_size == 0 {
+                let group = &order[at..INPUTS.min(at + layout.group_size)];
                 grids = w
                     .iter()
                     .map(|row| group.iter().map(|j| row[*j] as f32).collect::<Vec<_>>())
-                    .map(|values| Grid::of_columns(&values, 1, LAYOUT.bits).unwrap()[0])
+                    .map(|values| Grid::of_columns(&values, 1, layout.bits).unwrap()[0])
                     .collect();
             }
             for (output, row) in w.iter_mut().enumerate() {
@@ -272,15 +272,30 @@ mod tests {
     #[test]
     fn blocks_and_factors_round_as_elimination_input_by_input_does() {
         let (weight, x) = (noise(INPUTS * OUTPUTS, 7), inputs(500));
-        // A panel of one block, the last shorter; and one panel of both.
-        for (width, act_order) in [(128, false), (128, true), (1024, false)] {
-            let factor = factor(&x, width, act_order, 0.01);
+        // Groups that divide a block of 128 and that do not, larger ones, and all inputs; panels of a block and of more, one that holds all. The
+        // last group, block and panel are shorter.
+        for (group_size, blocks, act_order) in [
+            (32, 1, false),
+            (32, 1, true),
+            (32, 8, false),
+            (96, 1, false),
+            (40, 1, true),
+            (136, 1, false),
+            (INPUTS, 1, false),
+            (INPUTS, 2, true),
+        ] {
+            let layout = Layout { bits: 4, group_size };
+            let factor = factor(&x, blocks * layout.block(INPUTS), act_order, 0.01);
             assert_eq!(factor.order.is_sorted(), !act_order);
-            let packed = gptq(weight.clone(), &factor, LAYOUT).unwrap().unwrap().0;
-            let expected = by_elimination(&weight, &x, &factor.order);
+            let packed = gptq(weight.clone(), &factor, layout).unwrap().unwrap().0;
+            let expected = by_elimination(&weight, &x, &factor.order, layout);
             let same = fields_of(&packed).iter().zip(&expected).filter(|(a, b)| a == b).count();
             // f32 against f64: a weight half-way between two points may fall to either, and those behind it follow.
-            assert!(same as f64 >= 0.99 * expected.len() as f64, "{same} of {}", expected.len());
+            let what = format!("groups of {group_size}, act-order {act_order}");
+            assert!(same as f64 >= 0.99 * expected.len() as f64, "{what}: {same} of {}", expected.len());
+            for (at, input) in factor.order.iter().enumerate() {
+                assert_eq!(packed.g_idx[*input] as usize, at / group_size, "{what}");
+            }
         }
     }
 

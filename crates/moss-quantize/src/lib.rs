@@ -14,6 +14,7 @@ mod folder;
 mod gptq;
 mod grid;
 mod hessian;
+mod layer_work;
 mod measure;
 mod pack;
 mod published;

@@ -9,25 +9,19 @@
 
 use std::{collections::HashMap, path::Path};
 
-use candle_core::Tensor;
 use moss_checkpoint::{Checkpoint, Container, Outline, plan_shards};
-use moss_kernels::{GptqBits, KernelError};
-use moss_model::{DeviceSpec, Layer, LinearKind, ModelError, MossConfig, TensorDevice};
+use moss_kernels::GptqBits;
+use moss_model::{DeviceSpec, LinearKind, MossConfig, TensorDevice};
 
 use crate::{
     QuantizeError, Sample,
-    calibration::{Calibration, Weights},
-    factor::Factor,
+    calibration::Calibration,
     folder::NewFolder,
-    gptq::{Quantized, gptq, nearest},
-    hessian::Hessian,
+    gptq::Quantized,
+    layer_work::LayerWork,
     published::{config_json, layer_outlines, outside_layers},
-    round::Layout,
     shards::Shards,
 };
-
-/// Columns of a Hessian that are factored together.
-const PANEL: usize = 1024;
 
 /// How weights are rounded.
 #[derive(Debug, Clone)]
@@ -96,11 +90,11 @@ pub enum QuantizeEvent {
 
 /// Quantises the linear layers of the checkpoint in `source` into the new folder `target`; every other tensor and file is copied.
 ///
-/// `interrupted` is asked often; once it says true nothing is kept.
+/// `interrupted` is asked often. Once it says true, as after any other error, the unfinished folder is removed.
 ///
 /// # Errors
 /// [`QuantizeError::AlreadyQuantized`]; [`QuantizeError::GroupSize`]; [`QuantizeError::NoSamples`]; [`QuantizeError::TooWide`];
-/// [`QuantizeError::NotPositive`]; [`QuantizeError::OutOfMemory`]; [`ModelError::Gpu`] for a card that is not there; and as for
+/// [`QuantizeError::NotPositive`]; [`QuantizeError::OutOfMemory`]; [`moss_model::ModelError::Gpu`] for a card that is not there; and as for
 /// [`crate::convert()`].
 pub fn quantize(
     source: &Path,
@@ -131,42 +125,60 @@ pub fn quantize(
     };
 
     let mut folder = NewFolder::begin(target, None, options.container, &shards)?;
-    let mut out = Shards::new(&mut folder, options.container, &shards);
     let tokens = calibration.as_ref().map_or(0, Calibration::tokens);
     progress(QuantizeEvent::Started { layers: config.num_layers, tokens });
-    first.iter().try_for_each(|tensor| out.copy(&checkpoint, tensor))?;
-    let mut reports = Vec::new();
-    for (layer, tensors) in layers.iter().enumerate() {
-        let mut report = |report: LinearReport| {
-            progress(QuantizeEvent::Linear(report.clone()));
-            reports.push(report);
-        };
-        let (checkpoint, config, device) = (&checkpoint, &config, &device);
-        let mut work = LayerWork {
-            layer,
-            checkpoint,
-            config,
-            options,
-            device,
-            interrupted,
-            report: &mut report,
-            made: HashMap::new(),
-        };
-        work.run(calibration.as_mut())?;
-        let made = work.made;
-        for tensor in tensors {
-            match made_tensor(&made, &tensor.name) {
-                Some(bytes) => out.append(&bytes)?,
-                None => out.copy(checkpoint, tensor)?,
-            }
+    let job = Job { checkpoint: &checkpoint, config: &config, options, device: &device, interrupted };
+    let out = Shards::new(&mut folder, options.container, &shards);
+    let written = job.write(out, [&first, &last], &layers, calibration.as_mut(), progress);
+    match written.and_then(|reports| Ok((reports, config_json(&checkpoint, options)?))) {
+        Err(error) => Err(folder.given_up(error)),
+        Ok((reports, config)) => {
+            folder.finish(&checkpoint, options.container, &shards, Some(config))?;
+            progress(QuantizeEvent::Finished);
+            Ok(reports)
         }
-        progress(QuantizeEvent::Layer { done: layer + 1 });
     }
-    last.iter().try_for_each(|tensor| out.copy(&checkpoint, tensor))?;
-    out.finish()?;
-    folder.finish(&checkpoint, options.container, &shards, Some(config_json(&checkpoint, options)?))?;
-    progress(QuantizeEvent::Finished);
-    Ok(reports)
+}
+
+/// What all layers' work has in common.
+pub(crate) struct Job<'a> {
+    pub(crate) checkpoint: &'a Checkpoint,
+    pub(crate) config: &'a MossConfig,
+    pub(crate) options: &'a QuantizeOptions,
+    pub(crate) device: &'a TensorDevice,
+    pub(crate) interrupted: &'a dyn Fn() -> bool,
+}
+
+impl Job<'_> {
+    /// Writes every tensor: those before and behind the layers as they are, and layer after layer as it is made.
+    fn write(
+        &self,
+        mut out: Shards<'_>,
+        [first, last]: [&[Outline]; 2],
+        layers: &[Vec<Outline>],
+        mut calibration: Option<&mut Calibration<'_>>,
+        progress: &mut dyn FnMut(QuantizeEvent),
+    ) -> Result<Vec<LinearReport>, QuantizeError> {
+        let mut reports = Vec::new();
+        first.iter().try_for_each(|tensor| out.copy(self.checkpoint, tensor))?;
+        for (layer, tensors) in layers.iter().enumerate() {
+            let mut report = |report: LinearReport| {
+                progress(QuantizeEvent::Linear(report.clone()));
+                reports.push(report);
+            };
+            let made = LayerWork::new(self, layer, &mut report).run(calibration.as_deref_mut())?;
+            for tensor in tensors {
+                match made_tensor(&made, &tensor.name) {
+                    Some(bytes) => out.append(&bytes)?,
+                    None => out.copy(self.checkpoint, tensor)?,
+                }
+            }
+            progress(QuantizeEvent::Layer { done: layer + 1 });
+        }
+        last.iter().try_for_each(|tensor| out.copy(self.checkpoint, tensor))?;
+        out.finish()?;
+        Ok(reports)
+    }
 }
 
 fn check_group_size(options: &QuantizeOptions, in_features: usize) -> Result<(), QuantizeError> {
@@ -190,130 +202,4 @@ fn made_tensor(made: &HashMap<String, Quantized>, name: &str) -> Option<Vec<u8>>
         "g_idx" => made.g_idx.iter().flat_map(|group| group.to_le_bytes()).collect(),
         _ => return None,
     })
-}
-
-/// One layer's quantisation.
-struct LayerWork<'a> {
-    layer: usize,
-    checkpoint: &'a Checkpoint,
-    config: &'a MossConfig,
-    options: &'a QuantizeOptions,
-    device: &'a TensorDevice,
-    interrupted: &'a dyn Fn() -> bool,
-    report: &'a mut dyn FnMut(LinearReport),
-    /// By stem.
-    made: HashMap<String, Quantized>,
-}
-
-impl LayerWork<'_> {
-    /// Makes all four linear layers, and brings the calibration to the next layer.
-    fn run(&mut self, calibration: Option<&mut Calibration<'_>>) -> Result<(), QuantizeError> {
-        match calibration {
-            None => LinearKind::ALL.into_iter().try_for_each(|kind| self.nearest(kind)),
-            Some(calibration) => self.gptq(calibration).map_err(|error| self.explained(error)),
-        }
-    }
-
-    fn nearest(&mut self, kind: LinearKind) -> Result<(), QuantizeError> {
-        let (weight, layout) = (self.weight(kind)?, self.layout(kind));
-        let made = nearest(weight, kind.extents(self.config).0, layout);
-        let made = made.ok_or_else(|| QuantizeError::TooWide { linear: kind.stem(self.layer) })?;
-        self.note(kind, made);
-        Ok(())
-    }
-
-    /// Linears with the same input share its Hessian.
-    fn gptq(&mut self, calibration: &mut Calibration<'_>) -> Result<(), QuantizeError> {
-        use LinearKind::{FcIn, FcOut, OutProj, QkvProj};
-        let device = self.device.device();
-        let mut layer = Layer::load(self.checkpoint, self.config, self.layer, calibration.positions, device)?;
-        let mut normed = self.hessian(QkvProj)?;
-        calibration.add_normed(&layer, &mut normed)?;
-        let factor = self.factor(QkvProj, normed)?;
-        let qkv_proj = self.rounded(QkvProj, &factor)?;
-        let fc_in = self.rounded(FcIn, &factor)?;
-        drop(factor);
-        let [mut attended, mut activated] = [self.hessian(OutProj)?, self.hessian(FcOut)?];
-        calibration.add_branches(&mut layer, [&qkv_proj, &fc_in], [&mut attended, &mut activated])?;
-        let factor = self.factor(OutProj, attended)?;
-        let out_proj = self.rounded(OutProj, &factor)?;
-        let factor = self.factor(FcOut, activated)?;
-        let fc_out = self.rounded(FcOut, &factor)?;
-        drop(factor);
-        if self.layer + 1 < self.config.num_layers {
-            calibration.advance(&mut layer, &Weights { qkv_proj, fc_in, out_proj, fc_out })?;
-        }
-        Ok(())
-    }
-
-    fn hessian(&self, kind: LinearKind) -> Result<Hessian, QuantizeError> {
-        let inputs = kind.extents(self.config).0;
-        let block = self.layout(kind).block(inputs);
-        let width = (PANEL / block).max(1) * block; // panels hold whole blocks
-        Hessian::new(inputs, width, self.device.device()).map_err(|source| self.failed(source))
-    }
-
-    fn factor(&self, kind: LinearKind, hessian: Hessian) -> Result<Factor, QuantizeError> {
-        let (act_order, dampening) = match self.options.method {
-            Method::Gptq { act_order, dampening, .. } => (act_order, dampening),
-            Method::Nearest => (false, 0.0),
-        };
-        let refused = || QuantizeError::NotPositive { linear: kind.stem(self.layer), dampening };
-        let factor = Factor::new(hessian, act_order, dampening).map_err(|source| self.failed(source))?;
-        factor.ok_or_else(refused)
-    }
-
-    /// Rounds a layer, and returns what it has become, `[inputs, outputs]`.
-    fn rounded(&mut self, kind: LinearKind, factor: &Factor) -> Result<Tensor, QuantizeError> {
-        let (weight, layout) = (self.weight(kind)?, self.layout(kind));
-        let rounded = gptq(weight, factor, layout).map_err(|source| self.failed(source))?;
-        let (made, weight) =
-            rounded.ok_or_else(|| QuantizeError::TooWide { linear: kind.stem(self.layer) })?;
-        self.note(kind, made);
-        Ok(weight)
-    }
-
-    fn note(&mut self, kind: LinearKind, made: Quantized) {
-        let linear = kind.stem(self.layer);
-        let (weight_error, output_error) = (made.weight_error, made.output_error);
-        self.made.insert(linear.clone(), made);
-        (self.report)(LinearReport { linear, weight_error, output_error });
-    }
-
-    /// The weights as they were, `[outputs, inputs]` row-major.
-    fn weight(&self, kind: LinearKind) -> Result<Vec<f32>, QuantizeError> {
-        if (self.interrupted)() {
-            return Err(QuantizeError::Interrupted);
-        }
-        let (inputs, outputs, _) = kind.extents(self.config);
-        let weight = self.checkpoint.tensor(&(kind.stem(self.layer) + ".weight"))?;
-        let wide = weight.expect_shape(&[outputs, inputs])?.to_f32()?;
-        self.checkpoint.release(&weight.name);
-        Ok(wide)
-    }
-
-    fn layout(&self, kind: LinearKind) -> Layout {
-        let inputs = kind.extents(self.config).0;
-        let group_size = self.options.group_size.map_or(inputs, |size| size.min(inputs));
-        Layout { bits: self.options.bits.bits() as u32, group_size }
-    }
-
-    fn failed(&self, source: KernelError) -> QuantizeError {
-        QuantizeError::Kernel { layer: self.layer, source }
-    }
-
-    /// Says so where a card is full.
-    fn explained(&self, error: QuantizeError) -> QuantizeError {
-        let full = match &error {
-            QuantizeError::Kernel { source, .. }
-            | QuantizeError::Model(ModelError::Kernel { source, .. }) => self.device.out_of_memory(source),
-            _ => None,
-        };
-        match full {
-            None => error,
-            Some((free, total)) => {
-                QuantizeError::OutOfMemory { layer: self.layer, device: self.device.spec(), free, total }
-            }
-        }
-    }
 }

@@ -125,13 +125,55 @@ fn a_run_that_was_cut_off_leaves_no_name_and_nothing_to_the_next() {
     let (whole, target) = (folder.path().join("whole"), folder.path().join("target"));
     quantize(&fixture(SOURCE), &whole, &nearest(GptqBits::Four), &|| false, &mut |_| {}).unwrap();
     let small = QuantizeOptions { max_shard_bytes: 100_000, ..nearest(GptqBits::Eight) };
+    let (unfinished, saved) = (folder.path().join("target.unfinished"), folder.path().join("saved"));
     let layers = Cell::new(0);
     let cut = quantize(&fixture(SOURCE), &target, &small, &|| layers.get() == 2, &mut |event| {
         layers.set(layers.get() + usize::from(matches!(event, QuantizeEvent::Layer { .. })));
+        if layers.get() == 2 {
+            // What a process that is killed here would leave.
+            fs::create_dir(&saved).unwrap();
+            for (name, bytes) in support::contents(&unfinished) {
+                fs::write(saved.join(name), bytes).unwrap();
+            }
+        }
     });
     assert!(matches!(cut, Err(QuantizeError::Interrupted)));
-    assert!(!target.exists());
-    assert!(fs::read_dir(folder.path().join("target.unfinished")).unwrap().count() > 3);
+    assert!(!target.exists() && !unfinished.exists());
+    assert!(fs::read_dir(&saved).unwrap().count() > 3);
+    fs::rename(&saved, &unfinished).unwrap();
     quantize(&fixture(SOURCE), &target, &nearest(GptqBits::Four), &|| false, &mut |_| {}).unwrap();
     assert!(support::contents(&target) == support::contents(&whole));
+}
+
+#[test]
+fn a_run_that_fails_in_a_layer_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let target = folder.path().join("target");
+    let mut options = gptq(false);
+    if let Method::Gptq { dampening, .. } = &mut options.method {
+        *dampening = -1.0;
+    }
+    let error = refusal(&fixture(SOURCE), &target, &options);
+    assert!(matches!(error, QuantizeError::NotPositive { .. }), "{error}");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn groups_of_any_size_compute_what_the_original_does_within_their_rounding() {
+    let expected: Vec<f32> = logits(&fixture(SOURCE)).into_iter().map(f32::from_bits).collect();
+    let squares = |values: &[f32]| values.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>();
+    // Neither divides the other's block; larger than a block and than a layer; all of a layer.
+    for group_size in [Some(96), Some(40), Some(136), Some(1000), None] {
+        for act_order in [false, true] {
+            let folder = tempfile::tempdir().unwrap();
+            let target = folder.path().join("target");
+            let options = QuantizeOptions { group_size, bits: GptqBits::Eight, ..gptq(act_order) };
+            quantize(&fixture(SOURCE), &target, &options, &|| false, &mut |_| {}).unwrap();
+            let found: Vec<f32> = logits(&target).into_iter().map(f32::from_bits).collect();
+            let errors: Vec<f32> = found.iter().zip(&expected).map(|(a, b)| a - b).collect();
+            // A weight is off by 1 in 256 of its group's span at most; a group, scale or zero point that is mistaken for another is not near.
+            let error = (squares(&errors) / squares(&expected)).sqrt();
+            assert!(error < 0.02, "groups of {group_size:?}, act-order {act_order}: {error}");
+        }
+    }
 }

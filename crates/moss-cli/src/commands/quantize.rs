@@ -110,21 +110,28 @@ pub(crate) fn run(args: &QuantizeArgs, cli: &Cli, printer: &Printer) -> anyhow::
         };
         let mut bar = progress::quantization(printer);
         let reports = quantize(&source, &args.target, &options, &|| false, &mut bar)?;
-        let measure = |folder: &Path| -> anyhow::Result<Option<Perplexity>> {
+        let measure = |folder: &Path| {
             if args.no_perplexity || measured.is_empty() {
-                return Ok(None);
+                return None;
             }
-            let (mut model, windows) = eval::load(folder, &cli.model, printer, None, None)?;
-            Ok(Some(perplexity(&mut model, &measured, windows, &|| false)?))
+            let loaded = eval::load(folder, &cli.model, printer, None, None);
+            let found = loaded
+                .and_then(|(mut model, windows)| Ok(perplexity(&mut model, &measured, windows, &|| false)?));
+            // The folder is whole: what cannot be measured here, as fp16 where int4 alone fits, can be elsewhere.
+            let failed = |error| {
+                let (folder, causes) = (&folder.display().to_string(), &printer.causes(&error));
+                printer.warning(&Message::NotMeasured { folder, causes }.into());
+            };
+            found.map_err(failed).ok()
         };
-        let (before, after) = (measure(&source)?, measure(&args.target)?);
+        let (before, after) = (measure(&source), measure(&args.target));
         printer.answer(&if args.json {
             let value = |found: Option<Perplexity>| found.map(|found| found.value());
-            let tokens = before.map(|found| found.tokens);
+            let tokens = before.or(after).map(|found| found.tokens);
             let perplexity = json!({ "before": value(before), "after": value(after), "tokens": tokens });
             format!("{}\n", json!({ "linears": reports, "perplexity": perplexity }))
         } else {
-            table(&reports, before.zip(after))
+            table(&reports, before, after)
         })?;
         printer.say(Message::Wrote { folder: &args.target.display().to_string() });
         Ok(ExitCode::SUCCESS)
@@ -157,15 +164,17 @@ fn texts(args: &QuantizeArgs, cli: &Cli, source: &Path) -> anyhow::Result<(Vec<S
     Ok((calibration.into_iter().step_by(step).collect(), measured))
 }
 
-fn table(reports: &[LinearReport], perplexity: Option<(Perplexity, Perplexity)>) -> String {
+fn table(reports: &[LinearReport], before: Option<Perplexity>, after: Option<Perplexity>) -> String {
     let mut text = format!("{:<40} {:>14} {:>14}\n", "squared error, share of", "weights", "outputs");
     for report in reports {
         let output = report.output_error.map_or("-".into(), |error| format!("{error:.3e}"));
         text += &format!("{:<40} {:>14.3e} {output:>14}\n", report.linear, report.weight_error);
     }
-    if let Some((before, after)) = perplexity {
-        let (before, after, tokens) = (before.value(), after.value(), before.tokens);
-        text += &format!("perplexity {before:.4} before, {after:.4} after ({tokens} tokens)\n");
+    if let Some(Perplexity { tokens, .. }) = before.or(after) {
+        let value = |found: Option<Perplexity>| {
+            found.map_or("not measured".into(), |found| format!("{:.4}", found.value()))
+        };
+        text += &format!("perplexity {} before, {} after ({tokens} tokens)\n", value(before), value(after));
     }
     text
 }

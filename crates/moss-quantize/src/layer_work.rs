@@ -1,0 +1,153 @@
+//! The quantisation of one layer: its four linear layers in the order in which they need each other.
+
+use std::collections::HashMap;
+
+use candle_core::Tensor;
+use moss_kernels::KernelError;
+use moss_model::{Layer, LinearKind, ModelError};
+
+use crate::{
+    LinearReport, Method, QuantizeError,
+    calibration::{Calibration, Weights},
+    factor::Factor,
+    gptq::{Quantized, gptq, nearest},
+    hessian::Hessian,
+    quantize::Job,
+    round::Layout,
+};
+
+/// Columns of a Hessian that are factored together, at most, unless a block has more.
+const PANEL: usize = 1024;
+
+/// One layer at work.
+pub(crate) struct LayerWork<'a> {
+    job: &'a Job<'a>,
+    layer: usize,
+    report: &'a mut dyn FnMut(LinearReport),
+    /// By stem.
+    made: HashMap<String, Quantized>,
+}
+
+impl<'a> LayerWork<'a> {
+    pub(crate) fn new(job: &'a Job<'a>, layer: usize, report: &'a mut dyn FnMut(LinearReport)) -> Self {
+        Self { job, layer, report, made: HashMap::new() }
+    }
+
+    /// Makes all four linear layers, which are returned by stem, and brings the calibration to the next layer.
+    pub(crate) fn run(
+        mut self,
+        calibration: Option<&mut Calibration<'_>>,
+    ) -> Result<HashMap<String, Quantized>, QuantizeError> {
+        match calibration {
+            None => LinearKind::ALL.into_iter().try_for_each(|kind| self.nearest(kind))?,
+            Some(calibration) => self.gptq(calibration).map_err(|error| self.explained(error))?,
+        }
+        Ok(self.made)
+    }
+
+    fn nearest(&mut self, kind: LinearKind) -> Result<(), QuantizeError> {
+        let (weight, layout) = (self.weight(kind)?, self.layout(kind));
+        let made = nearest(weight, kind.extents(self.job.config).0, layout);
+        let made = made.ok_or_else(|| QuantizeError::TooWide { linear: kind.stem(self.layer) })?;
+        self.note(kind, made);
+        Ok(())
+    }
+
+    /// Linears with the same input share its Hessian.
+    fn gptq(&mut self, calibration: &mut Calibration<'_>) -> Result<(), QuantizeError> {
+        use LinearKind::{FcIn, FcOut, OutProj, QkvProj};
+        let device = self.job.device.device();
+        let mut layer =
+            Layer::load(self.job.checkpoint, self.job.config, self.layer, calibration.positions, device)?;
+        let mut normed = self.hessian(QkvProj)?;
+        calibration.add_normed(&layer, &mut normed)?;
+        let factor = self.factor(QkvProj, normed)?;
+        let qkv_proj = self.rounded(QkvProj, &factor)?;
+        let fc_in = self.rounded(FcIn, &factor)?;
+        drop(factor);
+        let [mut attended, mut activated] = [self.hessian(OutProj)?, self.hessian(FcOut)?];
+        calibration.add_branches(&mut layer, [&qkv_proj, &fc_in], [&mut attended, &mut activated])?;
+        let factor = self.factor(OutProj, attended)?;
+        let out_proj = self.rounded(OutProj, &factor)?;
+        let factor = self.factor(FcOut, activated)?;
+        let fc_out = self.rounded(FcOut, &factor)?;
+        drop(factor);
+        if self.layer + 1 < self.job.config.num_layers {
+            calibration.advance(&mut layer, &Weights { qkv_proj, fc_in, out_proj, fc_out })?;
+        }
+        Ok(())
+    }
+
+    fn hessian(&self, kind: LinearKind) -> Result<Hessian, QuantizeError> {
+        let inputs = kind.extents(self.job.config).0;
+        let block = self.layout(kind).block(inputs);
+        let width = (PANEL / block).max(1) * block; // panels hold whole blocks
+        Hessian::new(inputs, width, self.job.device.device()).map_err(|source| self.failed(source))
+    }
+
+    fn factor(&self, kind: LinearKind, hessian: Hessian) -> Result<Factor, QuantizeError> {
+        let (act_order, dampening) = match self.job.options.method {
+            Method::Gptq { act_order, dampening, .. } => (act_order, dampening),
+            Method::Nearest => (false, 0.0),
+        };
+        let refused = || QuantizeError::NotPositive { linear: kind.stem(self.layer), dampening };
+        let factor = Factor::new(hessian, act_order, dampening).map_err(|source| self.failed(source))?;
+        factor.ok_or_else(refused)
+    }
+
+    /// Rounds a layer, and returns what it has become, `[inputs, outputs]`.
+    fn rounded(&mut self, kind: LinearKind, factor: &Factor) -> Result<Tensor, QuantizeError> {
+        let (weight, layout) = (self.weight(kind)?, self.layout(kind));
+        let rounded = gptq(weight, factor, layout).map_err(|source| self.failed(source))?;
+        let (made, weight) =
+            rounded.ok_or_else(|| QuantizeError::TooWide { linear: kind.stem(self.layer) })?;
+        self.note(kind, made);
+        Ok(weight)
+    }
+
+    fn note(&mut self, kind: LinearKind, made: Quantized) {
+        let linear = kind.stem(self.layer);
+        let (weight_error, output_error) = (made.weight_error, made.output_error);
+        self.made.insert(linear.clone(), made);
+        (self.report)(LinearReport { linear, weight_error, output_error });
+    }
+
+    /// The weights as they were, `[outputs, inputs]` row-major.
+    fn weight(&self, kind: LinearKind) -> Result<Vec<f32>, QuantizeError> {
+        if (self.job.interrupted)() {
+            return Err(QuantizeError::Interrupted);
+        }
+        let (inputs, outputs, _) = kind.extents(self.job.config);
+        let weight = self.job.checkpoint.tensor(&(kind.stem(self.layer) + ".weight"))?;
+        let wide = weight.expect_shape(&[outputs, inputs])?.to_f32()?;
+        self.job.checkpoint.release(&weight.name);
+        Ok(wide)
+    }
+
+    fn layout(&self, kind: LinearKind) -> Layout {
+        let inputs = kind.extents(self.job.config).0;
+        let group_size = self.job.options.group_size.map_or(inputs, |size| size.min(inputs));
+        Layout { bits: self.job.options.bits.bits() as u32, group_size }
+    }
+
+    fn failed(&self, source: KernelError) -> QuantizeError {
+        QuantizeError::Kernel { layer: self.layer, source }
+    }
+
+    /// Says so where a card is full.
+    fn explained(&self, error: QuantizeError) -> QuantizeError {
+        let full = match &error {
+            QuantizeError::Kernel { source, .. }
+            | QuantizeError::Model(ModelError::Kernel { source, .. }) => {
+                self.job.device.out_of_memory(source)
+            }
+            _ => None,
+        };
+        match full {
+            None => error,
+            Some((free, total)) => {
+                QuantizeError::OutOfMemory { layer: self.layer, device: self.job.device.spec(), free, total }
+            }
+        }
+    }
+}
