@@ -135,6 +135,18 @@ fn what_lies_outside_the_cache_is_refused() {
 }
 
 #[test]
+fn a_row_belongs_to_one_sequence() {
+    let x = Tensor::zeros((4, HEADS, HEAD_DIM), DType::F16, &Device::Cpu).unwrap();
+    let rows = |first_row, num_rows| SequenceRows { first_row, num_rows, start_pos: 0, blocks: &[1] };
+    let attend = |second| attention(&x, &cache(DType::F16), &[rows(0, 2), second]);
+    assert!(attend(rows(2, 2)).is_ok());
+    for first_row in [0, 1] {
+        let error = attend(rows(first_row, 2)).unwrap_err().to_string();
+        assert_eq!(error, format!("attention: `first row` is {first_row}, expected at least 2"));
+    }
+}
+
+#[test]
 fn an_extent_of_zero_is_refused_and_no_rows_are_no_work() {
     let refused = |blocks, heads, block, head_dim| {
         let cache = KvLayer::zeros(blocks, heads, block, head_dim, DType::F16, &Device::Cpu);

@@ -65,8 +65,8 @@ impl LanguageModel for Scripted {
     }
 }
 
-/// A server of a model that commands `turn`, and a function that shows what the model has before it, special tokens included.
-fn serving(turn: &'static str) -> (Running, impl Fn() -> String) {
+/// A server of a model that commands `turn`, and a function that shows what the model has before it.
+fn serving(turn: &'static str) -> (Running, impl Fn(Specials) -> String) {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/demo/moss-demo-int4");
     let tokenizer = Tokenizer::from_folder(folder).unwrap();
     let seen = Arc::<Mutex<Vec<u32>>>::default();
@@ -78,7 +78,7 @@ fn serving(turn: &'static str) -> (Running, impl Fn() -> String) {
     let system = SystemText::Custom("S".into());
     let engine = Arc::new(engine);
     server.open(ServedModel::new(engine.clone(), system, true).unwrap()).unwrap();
-    let show = move || tokenizer.decode(&seen.lock().unwrap(), Specials::Show);
+    let show = move |specials| tokenizer.decode(&seen.lock().unwrap(), specials);
     (Running::of(server, engine), show)
 }
 
@@ -97,9 +97,13 @@ fn an_answer_handed_back_as_it_came_is_what_the_model_wrote() {
     let answer = ask(&server, &[user("你好")]);
     assert_eq!((&answer["content"], &answer["moss"]["commands"]), (&json!("今天晴。"), &json!(" None")));
     let first = format!("S\n<|Human|>: 你好<eoh>\n{IDLE}\n<|Results|>:\nNone<eor>\n<|MOSS|>:{ANSWER}");
-    assert_eq!(format!("{}<eom>", seen()), first, "the last token is drawn and never run");
+    assert_eq!(format!("{}<eom>", seen(Specials::Show)), first, "the last token is drawn and never run");
     ask(&server, &[user("你好"), answer, user("再见")]);
-    assert!(seen().starts_with(&format!("{first}\n<|Human|>: 再见<eoh>\n{IDLE}")), "{}", seen());
+    assert!(
+        seen(Specials::Show).starts_with(&format!("{first}\n<|Human|>: 再见<eoh>\n{IDLE}")),
+        "{}",
+        seen(Specials::Show)
+    );
 }
 
 #[test]
@@ -115,9 +119,14 @@ fn results_are_handed_in_beside_the_commands_that_asked_for_them() {
     assert_eq!((&answer["content"], &answer["moss"]), (&json!("今天晴。"), &Value::Null));
     let first =
         format!("S\n<|Human|>: 天气?<eoh>\n{SEARCHING}\n<|Results|>:\n晴<eom><eor>\n<|MOSS|>:{ANSWER}");
-    assert_eq!(format!("{}<eom>", seen()), first);
+    assert_eq!(format!("{}<eom>", seen(Specials::Show)), first);
+    assert!(seen(Specials::Skip).contains("晴<eom>"), "what a client writes is text, and no token");
     ask(&server, &[user("天气?"), commands, answer, user("谢谢")]);
-    assert!(seen().starts_with(&format!("{first}\n<|Human|>: 谢谢<eoh>\n")), "{}", seen());
+    assert!(
+        seen(Specials::Show).starts_with(&format!("{first}\n<|Human|>: 谢谢<eoh>\n")),
+        "{}",
+        seen(Specials::Show)
+    );
 }
 
 #[test]
@@ -125,7 +134,7 @@ fn what_is_not_known_of_a_turn_is_none_and_what_did_not_follow_is_left_out() {
     let (server, seen) = serving(IDLE);
     let prompt_of = |answer: Value| {
         ask(&server, &[user("a"), answer, user("b")]);
-        let seen = seen();
+        let seen = seen(Specials::Show);
         let (turn, _) = seen.split_once("\n<|Human|>: b").unwrap();
         turn.split_once("<eoh>\n").map(|(_, reply)| reply.to_owned()).unwrap_or_default()
     };

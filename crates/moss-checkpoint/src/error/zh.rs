@@ -144,8 +144,8 @@ fn listing(en: &str) -> String {
     let more = en.strip_suffix(" more").and_then(|en| en.rsplit_once(" and "));
     match (en, more) {
         ("an empty folder", _) => "空文件夹".into(),
-        (_, Some((names, more))) => format!("现有 {names}，及另外 {more} 个文件"),
-        _ => format!("现有 {en}"),
+        (_, Some((names, more))) => format!("现有 {}，另有 {more} 个", names.replace(", ", "、")),
+        _ => format!("现有 {}", en.replace(", ", "、")),
     }
 }
 

@@ -132,7 +132,7 @@ impl<T: CacheElement> Queries<'_, T> {
     /// Of `Q` rows from `row` on; `N` vectors of values have their sums in registers.
     ///
     /// # Safety
-    /// The instruction set is there.
+    /// The instruction set is there, and so many rows are.
     #[inline(always)]
     unsafe fn attend<S: Simd, const Q: usize, const N: usize>(&mut self, row: usize) {
         let (head_dim, len) = (self.head_dim, self.len + row);
@@ -192,7 +192,7 @@ impl<T: CacheElement> Queries<'_, T> {
     /// The sums of `N` vectors of lanes, position after position.
     ///
     /// # Safety
-    /// The instruction set is there, and the vectors end within the head.
+    /// The instruction set is there, so many rows are, and the vectors end within the head.
     #[inline(always)]
     unsafe fn add_values<S: Simd, const Q: usize, const N: usize>(&mut self, row: usize, lane: usize) {
         let (head_dim, len) = (self.head_dim, self.len + row);
@@ -232,7 +232,7 @@ impl<T: CacheElement> Queries<'_, T> {
 /// Products of `Q` queries, `stride` values apart, with some keys.
 ///
 /// # Safety
-/// The instruction set is there; the queries are as long as the keys.
+/// The instruction set is there; `q` holds so many queries, as long as the keys.
 #[inline(always)]
 unsafe fn dots<S: Simd, T: CacheElement, const Q: usize>(
     q: &[f32],

@@ -1,4 +1,4 @@
-//! A result that several tasks write at once, each its own columns.
+//! A result that several tasks write at once, each its own elements.
 
 /// `[rows, cols]` f32, row-major. Tasks share it by value.
 #[derive(Clone, Copy)]
@@ -9,7 +9,7 @@ pub(crate) struct Out<'a> {
     borrow: std::marker::PhantomData<&'a mut [f32]>,
 }
 
-// SAFETY: the pointer stands for an exclusive borrow that lives as long as 'a; tasks write disjoint columns (the contract of
+// SAFETY: the pointer stands for an exclusive borrow that lives as long as 'a; tasks write disjoint elements (the contract of
 // `at`), so sharing it between threads races nowhere.
 unsafe impl Send for Out<'_> {}
 // SAFETY: as above.
@@ -25,7 +25,7 @@ impl<'a> Out<'a> {
     /// Where element `[row, col]` lies; the rest of the row follows it.
     ///
     /// # Safety
-    /// `row` and `col` are within the matrix, and no other task touches the columns that are written through the pointer.
+    /// `row` and `col` are within the matrix, and no other task touches the elements that are written through the pointer.
     #[inline(always)]
     pub(crate) unsafe fn at(self, row: usize, col: usize) -> *mut f32 {
         debug_assert!(row < self.rows && col < self.cols);

@@ -7,7 +7,7 @@ impl KernelError {
     pub fn zh(&self) -> String {
         match self {
             Self::Argument { op, arg, found, rule } => {
-                format!("{op}：`{arg}` 为 {found}，应为 {}", phrase(rule))
+                format!("{op}：`{arg}` 为 {found}，应为{}", phrase(rule))
             }
             Self::Shape { op, arg, found, expected } => {
                 format!("{op}：`{arg}` 的形状为 {found:?}，应为 {expected}")
@@ -78,7 +78,8 @@ impl KernelError {
     }
 }
 
-/// Words that errors are made with: what was being done, and rules of arguments. Names of kernels stay.
+/// Words that errors are made with: what was being done, and rules of arguments; with a space before Latin letters, where the sentence has
+/// none. Names of kernels stay.
 fn phrase(en: &str) -> String {
     let whole = match en {
         "ask for free memory" => "查询可用显存",
@@ -114,8 +115,9 @@ fn phrase(en: &str) -> String {
     let rule = rules.iter().find_map(|(words, before, after)| {
         en.strip_prefix(words).map(|n| format!("{before}{}{after}", n.replace(" to ", " 至 ")))
     });
-    match whole {
+    let text = match whole {
         "" => rule.unwrap_or_else(|| en.to_owned()),
         whole => whole.to_owned(),
-    }
+    };
+    if text.starts_with(|c: char| c.is_ascii()) { format!(" {text}") } else { text }
 }

@@ -32,7 +32,7 @@ impl ModelError {
             }
             Self::GpuDtype { found } => format!("GPU 内核将激活舍入到 f16，而要求的是 {found:?}"),
             Self::ActivationsNotExact => "8 位激活值是舍入的，而运算之间的数值要求为 F32".into(),
-            Self::ActivationsOffCpu { device } => format!("8 位激活值只有 CPU 内核，实为 {device}"),
+            Self::ActivationsOffCpu { device } => format!("8 位激活值只有 CPU 内核，而设备为 {device}"),
             Self::Interrupted => "已中断".into(),
             Self::NonFinite { layer, sequence, position, value } => {
                 format!("第 {layer} 层在批次中序列 {sequence} 的位置 {position} 得出 {value}")

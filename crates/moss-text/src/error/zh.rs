@@ -11,7 +11,7 @@ impl TextError {
                 format!("`{}` 不是可读的{}", file.display(), phrase(what))
             }
             Self::Merge { file, line, found } => {
-                format!("`{}` 第 {line} 行为 `{found}`，应为两个词元，中间一个空格", file.display())
+                format!("`{}` 第 {line} 行是 `{found}`，应为两个词元，中间一个空格", file.display())
             }
             Self::Bpe { folder, reason } => {
                 format!("`{}` 中的 vocab.json 与 merges.txt 不相配：{reason}", folder.display())
@@ -32,7 +32,7 @@ impl TextError {
                 format!("无法启用插件 `{plugin}`：从未公布过它的 API")
             }
             Self::UnknownPlugin { found, expected } => {
-                format!("没有插件 `{found}`，应为以下之一：{expected}")
+                format!("没有插件 `{found}`，应为以下之一：{}", expected.replace(", ", "、"))
             }
             Self::TurnTooLong { found, allowed } => {
                 format!("指令加上这一条消息共 {found} 个词元，除回答外最多容纳 {allowed} 个")

@@ -20,7 +20,8 @@ pub(super) struct Served {
 
 /// Cache positions that `clients` conversations of `positions` take.
 pub(super) fn cache_positions(clients: usize, positions: usize) -> usize {
-    clients.saturating_mul(positions.next_multiple_of(CacheShape::BLOCK_SIZE))
+    let blocks = clients.saturating_mul(positions.div_ceil(CacheShape::BLOCK_SIZE));
+    blocks.saturating_mul(CacheShape::BLOCK_SIZE)
 }
 
 /// Lets each number of clients ask at once, each with a prompt of `prompt` tokens of its own and for `new` more. The first of all
