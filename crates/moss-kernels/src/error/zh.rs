@@ -111,9 +111,11 @@ fn phrase(en: &str) -> String {
         ("at most ", "至多 ", ""),
         ("below ", "小于 ", ""),
         ("from ", "", ""),
+        ("as few as memory holds: ", "内存可容纳的数量：需要 ", ""),
     ];
     let rule = rules.iter().find_map(|(words, before, after)| {
-        en.strip_prefix(words).map(|n| format!("{before}{}{after}", n.replace(" to ", " 至 ")))
+        en.strip_prefix(words)
+            .map(|n| format!("{before}{}{after}", n.replace(" to ", " 至 ").replace(" were asked for", "")))
     });
     let text = match whole {
         "" => rule.unwrap_or_else(|| en.to_owned()),

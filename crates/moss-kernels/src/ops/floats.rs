@@ -128,11 +128,12 @@ pub(crate) fn fill(
             let values = halves(zeros().reinterpret_into::<bf16>(), chunk, f);
             Tensor::from_vec(values, shape, &Device::Cpu)?
         }
-        _ => {
+        DType::F32 => {
             let mut values = vec![0.0f32; len];
             values.par_chunks_mut(chunk).enumerate().for_each(|(index, values)| f(index, values));
             Tensor::from_vec(values, shape, &Device::Cpu)?
         }
+        found => return Err(KernelError::Dtype { op: "convert", arg: "out", found }),
     })
 }
 

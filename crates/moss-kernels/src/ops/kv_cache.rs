@@ -46,6 +46,12 @@ impl KvLayer {
             let rule = "few enough for every element to have an address".into();
             KernelError::Argument { op, arg: "num_blocks", found: num_blocks, rule }
         })?;
+        let wide = if dtype == DType::F32 { size_of::<f32>() } else { size_of::<f16>() };
+        if !is_to_be_had(2 * len * wide) {
+            let rule =
+                format!("as few as memory holds: {} GB were asked for", 2 * len * wide / 1_000_000_000);
+            return Err(KernelError::Argument { op, arg: "num_blocks", found: num_blocks, rule });
+        }
         let shape = (num_blocks, num_heads, block_size, head_dim);
         // `vec![0; n]` of a primitive type asks the system for zero pages and touches none of them; of a half type it would
         // write them all.
@@ -62,6 +68,14 @@ impl KvLayer {
     pub(crate) fn extents(&self) -> Result<(usize, usize, usize, usize), KernelError> {
         Ok(self.keys.dims4()?)
     }
+}
+
+/// Whether the system would give so many bytes at all: an allocation that fails ends the program.
+fn is_to_be_had(bytes: usize) -> bool {
+    let mut room = Vec::<u8>::new();
+    let given = room.try_reserve_exact(bytes).is_ok();
+    std::hint::black_box(room); // or the compiler would not ask
+    given
 }
 
 /// Writes the keys and values of each row into the slot of its position.
