@@ -122,7 +122,7 @@ impl Layer {
     /// The input of `out_proj`: what each row of `h`, the normed input `[rows, hidden_size]`, gathers from its sequence.
     ///
     /// # Errors
-    /// [`ModelError::Kernel`], for positions past those of [`Self::load`] too.
+    /// [`ModelError::Kernel`], also for positions past those of [`Self::load`], or behind a sequence that was not there or is shorter.
     pub fn attended(
         &mut self,
         h: &Tensor,
@@ -140,7 +140,8 @@ impl Layer {
                 let q = heads_first(&self.rotated(&own(&q)?, start_pos)?)?;
                 let mut k = heads_first(&self.rotated(&own(&k)?, start_pos)?)?;
                 let mut v = heads_first(&own(&v)?)?;
-                if let (Some([keys, values]), true) = (&last, start_pos > 0) {
+                if start_pos > 0 {
+                    let [keys, values] = last.as_ref().ok_or_else(|| nothing_before(start_pos))?;
                     k = Tensor::cat(&[&keys.narrow(1, 0, start_pos)?, &k], 1)?;
                     v = Tensor::cat(&[&values.narrow(1, 0, start_pos)?, &v], 1)?;
                 }
@@ -225,6 +226,11 @@ impl Layer {
     ) -> Result<Tensor, ModelError> {
         work().map_err(|source| ModelError::Kernel { layer: self.layer, op, source })
     }
+}
+
+fn nothing_before(start_pos: usize) -> KernelError {
+    let rule = "0 for the first sequence".into();
+    KernelError::Argument { op: "attention", arg: "start_pos", found: start_pos, rule }
 }
 
 /// What is added to the scores of the last `rows` of `end` positions, `[rows, end]`: nothing, or minus infinity for positions to come.
