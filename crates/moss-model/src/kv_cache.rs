@@ -25,7 +25,7 @@ impl CacheShape {
 
     /// Positions in all.
     pub fn positions(&self) -> usize {
-        self.block_size * self.num_blocks
+        self.block_size.saturating_mul(self.num_blocks)
     }
 }
 

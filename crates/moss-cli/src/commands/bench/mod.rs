@@ -85,7 +85,8 @@ pub(crate) fn run(args: &BenchArgs, cli: &Cli, printer: &Printer) -> anyhow::Res
         let mut loading = Loading::start();
         let (first, longest) =
             (prompts.first().copied().unwrap_or(1), prompts.iter().max().copied().unwrap_or(1));
-        let together = cache_positions(args.clients.iter().max().copied().unwrap_or(0), first + new);
+        let together =
+            cache_positions(args.clients.iter().max().copied().unwrap_or(0), first.saturating_add(new));
         let (name, mut model) = load(args, (longest, new), together, cli, printer, &mut loading)?;
         loading.finish();
         let bandwidth = model.memory_bandwidth()?;
