@@ -126,8 +126,8 @@ impl Gpu {
     /// Puts `kernel` on the stream. An empty grid is nothing to do.
     ///
     /// # Safety
-    /// `params` point to values of the types, and in the order, of the kernel's signature; every address in them is device memory of
-    /// this stream, and as large as the kernel reads and writes for `geometry`.
+    /// `params` point to values of the types, and in the order, of the kernel's signature; every address in them is memory that the
+    /// card reaches, whose users keep to this stream's order, and as large as the kernel reads and writes for `geometry`.
     pub(super) unsafe fn launch(
         &self,
         kernel: Kernel,
