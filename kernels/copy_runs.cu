@@ -1,7 +1,7 @@
 // copy_runs: up to four runs of words between page-locked memory of the host and the card, in one launch.
 //   from, to  4-byte aligned addresses that the card reaches, host memory over the bus; runs do not overlap
 //   grid (ceil(words of the longest run / 1024), runs)   block 256   shared 0 B   sm_75+
-//   cost two ways over the bus, about 2 us: what a graph's own copy nodes take for each run
+//   cost two ways over the bus, about 2 us in all; a graph's own copy nodes take 3 to 4 us for each run
 //   pair crates/moss-kernels/src/cuda/copy_runs.rs
 #include "common/types.cuh"
 

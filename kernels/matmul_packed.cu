@@ -114,7 +114,7 @@ template <Format F> __device__ __forceinline__ void store_dense(u32 stage, const
     }
 }
 
-// One team's stages. While it makes the weight of one dense, x of its next and the words of that weight are on their way.
+// One team's stages. While it makes the weight of one dense, x of its next two is on its way.
 template <Format F> __device__ __forceinline__ void fill(const MatmulArgs& a, const Part& part, u32 stages, u32 full, u32 empty) {
     constexpr u32 ROWS_AT_ONCE = TEAM * WARP / 8, COPIES = MANY / ROWS_AT_ONCE;
     const u32 team = threadIdx.x / WARP / TEAM, piece = threadIdx.x % 8, first_row = threadIdx.x % (TEAM * WARP) / 8;

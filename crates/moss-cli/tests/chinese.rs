@@ -33,7 +33,7 @@ fn errors_are_chinese_with_lang_zh_and_english_without() {
             &[
                 "错误：找不到模型 `./nowhere`，已查找：\n",
                 "nowhere（不存在）",
-                "\n建议：可用 `moss-cli download",
+                "\n建议：请检查路径；",
                 "`--demo`",
             ],
             &["error: model `./nowhere` was not found; looked in:\n", "nowhere (is not there)", "\nhint: "],

@@ -42,6 +42,8 @@ pub struct Layer {
     rotary_dim: usize,
     num_heads: usize,
     head_dim: usize,
+    /// See [`future`]; of as many positions as are scored at a time.
+    future: Tensor,
     /// Keys and values of the last sequence, `[heads, positions, head_dim]` each.
     last: Option<[Tensor; 2]>,
 }
@@ -97,6 +99,7 @@ impl Layer {
             rotary_dim: config.rotary_dim,
             num_heads: config.num_heads,
             head_dim: config.head_dim,
+            future: future(QUERIES.min(positions), device).map_err(at)?,
             last: None,
         })
     }
@@ -122,7 +125,7 @@ impl Layer {
     /// The input of `out_proj`: what each row of `h`, the normed input `[rows, hidden_size]`, gathers from its sequence.
     ///
     /// # Errors
-    /// [`ModelError::Kernel`], for positions past those of [`Self::load`] too.
+    /// [`ModelError::Kernel`], also for positions past those of [`Self::load`], or behind a sequence that was not there or is shorter.
     pub fn attended(
         &mut self,
         h: &Tensor,
@@ -140,7 +143,8 @@ impl Layer {
                 let q = heads_first(&self.rotated(&own(&q)?, start_pos)?)?;
                 let mut k = heads_first(&self.rotated(&own(&k)?, start_pos)?)?;
                 let mut v = heads_first(&own(&v)?)?;
-                if let (Some([keys, values]), true) = (&last, start_pos > 0) {
+                if start_pos > 0 {
+                    let [keys, values] = last.as_ref().ok_or_else(|| nothing_before(start_pos))?;
                     k = Tensor::cat(&[&keys.narrow(1, 0, start_pos)?, &k], 1)?;
                     v = Tensor::cat(&[&values.narrow(1, 0, start_pos)?, &v], 1)?;
                 }
@@ -210,7 +214,9 @@ impl Layer {
             let end = start_pos + first + count;
             let seen = |all: &Tensor| all.narrow(1, 0, end)?.contiguous();
             let scores = q.narrow(1, first, count)?.contiguous()?.matmul(&seen(k)?.transpose(1, 2)?)?;
-            let scores = scores.broadcast_add(&future_masked(count, end, q.device())?)?; // [heads, count, end]
+            // Only the chunk's own positions may lie ahead.
+            let future = self.future.narrow(0, 0, count)?.narrow(1, 0, count)?;
+            let scores = scores.broadcast_add(&future.pad_with_zeros(1, end - count, 0)?)?; // [heads, count, end]
             let weights = scores.broadcast_sub(&scores.max_keepdim(D::Minus1)?)?.exp()?;
             let weights = weights.broadcast_div(&weights.sum_keepdim(D::Minus1)?)?;
             parts.push(weights.matmul(&seen(v)?)?.transpose(0, 1)?.reshape((count, heads * head_dim))?);
@@ -227,13 +233,16 @@ impl Layer {
     }
 }
 
-/// What is added to the scores of the last `rows` of `end` positions, `[rows, end]`: nothing, or minus infinity for positions to come.
-fn future_masked(rows: usize, end: usize, device: &Device) -> Result<Tensor, KernelError> {
-    let row = |row: usize| {
-        let own = end - rows + row;
-        (0..end).map(move |position| if position <= own { 0.0 } else { f32::NEG_INFINITY })
-    };
-    Ok(Tensor::from_iter((0..rows).flat_map(row), device)?.reshape((rows, end))?)
+fn nothing_before(start_pos: usize) -> KernelError {
+    let rule = "0 for the first sequence".into();
+    KernelError::Argument { op: "attention", arg: "start_pos", found: start_pos, rule }
+}
+
+/// What is added to the scores of positions among themselves, `[positions, positions]`: nothing, or minus infinity for those to come.
+fn future(positions: usize, device: &Device) -> Result<Tensor, KernelError> {
+    let row = |own: usize| (0..positions).map(move |at| if at <= own { 0.0 } else { f32::NEG_INFINITY });
+    let values: Vec<f32> = (0..positions).flat_map(row).collect();
+    Ok(Tensor::from_vec(values, (positions, positions), device)?)
 }
 
 /// Queries, keys and values, `[rows, heads, head_dim]` each, of `[rows, shards, query | value | key, heads / shards, head_dim]`.

@@ -21,6 +21,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) layers: Range<usize>,
     pub(crate) memory: MemoryPlan,
     pub(crate) embedding_on_host: bool,
+    /// That may read at the same time.
+    pub(crate) threads: usize,
 }
 
 /// A stage that is planned, its card open, and nothing on it.
@@ -39,12 +41,13 @@ pub(crate) fn stages(
     progress: &mut dyn FnMut(LoadEvent),
 ) -> Result<Vec<(DeviceSpec, Stage)>, ModelError> {
     let mut sites = sites(source, config, options, progress)?;
+    let threads = rayon::current_num_threads(); // the caller's: stages load on threads of their own
     let load = |site: Site, progress: &mut dyn FnMut(LoadEvent)| -> Result<Stage, ModelError> {
         let layers = site.layers;
         Ok(match site.gpu {
             None => Stage::Cpu(Box::new(CpuStage::load(source, config, options, layers, progress)?)),
             Some((gpu, memory, embedding_on_host)) => {
-                let wanted = Wanted { source, config, options, layers, memory, embedding_on_host };
+                let wanted = Wanted { source, config, options, layers, memory, embedding_on_host, threads };
                 Stage::Gpu(Box::new(GpuStage::load(gpu, wanted, progress)?))
             }
         })

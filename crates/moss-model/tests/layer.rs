@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use candle_core::{DType, Device, Tensor};
 use moss_checkpoint::Checkpoint;
-use moss_kernels::Linear;
+use moss_kernels::{KernelError, Linear};
 use moss_model::{
     BlockPool, BlockTable, DeviceSpec, HiddenPoint, LanguageModel, Layer, LinearKind, LoadOptions, LogitRows,
     ModelError, Moss, MossConfig, SequenceChunk, SequenceSpan, TensorDevice, WeightSource, embed,
@@ -18,6 +18,13 @@ const FIXTURES: [&str; 6] =
 /// Sums of up to some thousand terms in f32, in two orders, over the layers so far; relative to the largest value.
 const TOLERANCE: f32 = 3e-5;
 
+fn fixture(name: &str) -> (Checkpoint, MossConfig) {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures").join(name);
+    let checkpoint = Checkpoint::open(folder).unwrap();
+    let config = MossConfig::try_from(checkpoint.config()).unwrap();
+    (checkpoint, config)
+}
+
 /// A linear layer as [`Layer`] takes it: what it makes of the unit vectors.
 fn widened(source: &dyn WeightSource, config: &MossConfig, layer: usize, kind: LinearKind) -> Tensor {
     let (inputs, outputs, has_bias) = kind.extents(config);
@@ -29,9 +36,7 @@ fn widened(source: &dyn WeightSource, config: &MossConfig, layer: usize, kind: L
 #[test]
 fn layers_run_one_by_one_give_what_the_whole_network_gives() {
     for name in FIXTURES {
-        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures").join(name);
-        let checkpoint = Checkpoint::open(folder).unwrap();
-        let config = MossConfig::try_from(checkpoint.config()).unwrap();
+        let (checkpoint, config) = fixture(name);
         let ids: Vec<u32> = (0..50).map(|at| at * 37 % config.vocab_size as u32).collect();
 
         let mut model = Moss::load(&checkpoint, &LoadOptions::cpu(64), &mut |_| {}).unwrap();
@@ -78,4 +83,19 @@ fn layers_run_one_by_one_give_what_the_whole_network_gives() {
             short.attended(&h, &widened(&checkpoint, &config, 0, LinearKind::QkvProj), &spans).unwrap_err();
         assert!(matches!(error, ModelError::Kernel { op: "attention", .. }), "{error}");
     }
+}
+
+#[test]
+fn rows_that_go_on_from_a_sequence_that_was_not_there_are_refused() {
+    let (checkpoint, config) = fixture(FIXTURES[0]);
+    let mut layer = Layer::load(&checkpoint, &config, 0, 8, &Device::Cpu).unwrap();
+    let weight = widened(&checkpoint, &config, 0, LinearKind::QkvProj);
+    let h = Tensor::zeros((4, config.hidden_size), DType::F32, &Device::Cpu).unwrap();
+    let mut run = |spans: &[SequenceSpan]| layer.attended(&h, &weight, spans);
+    let (whole, after_two) = (SequenceSpan { rows: 2, start_pos: 0 }, SequenceSpan { rows: 2, start_pos: 2 });
+    let error = run(&[after_two, whole]).unwrap_err();
+    let ModelError::Kernel { source, .. } = &error else { panic!("{error}") };
+    assert!(matches!(source, KernelError::Argument { arg: "start_pos", found: 2, .. }), "{source}");
+    assert!(run(&[whole, SequenceSpan { rows: 2, start_pos: 3 }]).is_err(), "the one before has two");
+    assert!(run(&[whole, after_two]).is_ok());
 }

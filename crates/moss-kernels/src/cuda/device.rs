@@ -202,7 +202,7 @@ impl Gpu {
         // SAFETY: every buffer of this module is used on this one stream alone, or synchronised by events of our own; the tracking that
         // is switched off would wait on events from before a capture, which breaks the capture.
         unsafe { stream.context().disable_event_tracking() };
-        let kernels = Kernels::load(stream.context(), info.code)?;
+        let kernels = Kernels::load(stream.context(), &info)?;
         let steps = Arc::new(stream.context().new_event(None).during("open the GPU")?);
         Ok(Self { device, stream, steps, kernels, info })
     }

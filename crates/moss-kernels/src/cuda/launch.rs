@@ -17,7 +17,7 @@ use candle_core::cuda_backend::cudarc::{
     nvrtc::Ptx,
 };
 
-use super::{During, Gpu, GpuCode, images, matmul_packed};
+use super::{During, Gpu, GpuCode, GpuInfo, images, matmul_packed};
 use crate::KernelError;
 
 macro_rules! kernels {
@@ -84,10 +84,11 @@ pub(super) struct Kernels {
 }
 
 /// The driver that captures overlapping launches into graphs.
-const OVERLAP_DRIVER: i32 = 12_030;
+const OVERLAP_DRIVER: u32 = 12_030;
 
 impl Kernels {
-    pub(super) fn load(context: &Arc<CudaContext>, code: GpuCode) -> Result<Self, KernelError> {
+    pub(super) fn load(context: &Arc<CudaContext>, info: &GpuInfo) -> Result<Self, KernelError> {
+        let code = info.code;
         let mut functions = HashMap::new();
         for image in images::IMAGES {
             let module =
@@ -101,10 +102,7 @@ impl Kernels {
                 functions.insert(*kernel, function);
             }
         }
-        let mut driver = 0;
-        // SAFETY: the pointer is to a local that outlives the call.
-        unsafe { sys::cuDriverGetVersion(&mut driver) }.result().during("ask for the driver's version")?;
-        let overlap = code == GpuCode::Machine(90) && driver >= OVERLAP_DRIVER;
+        let overlap = code == GpuCode::Machine(90) && info.driver_cuda >= OVERLAP_DRIVER;
         Ok(Self { functions, overlap, settles: AtomicBool::new(false) })
     }
 
@@ -126,8 +124,8 @@ impl Gpu {
     /// Puts `kernel` on the stream. An empty grid is nothing to do.
     ///
     /// # Safety
-    /// `params` point to values of the types, and in the order, of the kernel's signature; every address in them is device memory of
-    /// this stream, and as large as the kernel reads and writes for `geometry`.
+    /// `params` point to values of the types, and in the order, of the kernel's signature; every address in them is memory that the
+    /// card reaches, whose users keep to this stream's order, and as large as the kernel reads and writes for `geometry`.
     pub(super) unsafe fn launch(
         &self,
         kernel: Kernel,

@@ -176,8 +176,10 @@ impl GpuLinear {
     ) -> Result<(), KernelError> {
         let (cols, stride, row_bytes) =
             (weight.in_features, self.input_stride() * 2, weight.in_features * weight.dtype.bytes());
-        let fits = cols == self.in_features && rows.end <= self.out_features && weight.check(OP).is_ok();
-        rule(OP, "rows", rows.end, fits, format!("at most {}, of {}", self.out_features, self.in_features))?;
+        weight.check(OP)?;
+        let most = self.out_features.min(weight.out_features);
+        let fits = !self.is_packed() && cols == self.in_features && rows.end <= most;
+        rule(OP, "rows", rows.end, fits, format!("at most {most}, dense, of {}", self.in_features))?;
         // A few at a time, so that widths other than f16's cost little memory.
         let rows_at_once = (PIECE_VALUES / cols).max(1);
         for first in rows.clone().step_by(rows_at_once) {

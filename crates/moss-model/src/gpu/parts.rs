@@ -19,7 +19,7 @@ use super::{
     head::Head,
     loader::{EmbeddingTable, Loader},
 };
-use crate::{LoadEvent, ModelError, load::Wanted, names::LayerNames};
+use crate::{LoadEvent, MemoryPlan, ModelError, load::Wanted, names::LayerNames};
 
 /// What of the network lies on one card.
 #[derive(Debug)]
@@ -136,9 +136,11 @@ impl Wanted<'_> {
 
     /// As many as there are cores. Each has a packed weight as published on the card beside the model, for which there has to be room.
     fn threads(&self, parts: usize) -> usize {
-        let room = self.memory.free.saturating_sub(self.memory.weights + self.memory.embedding);
+        // Some cards take the whole cache with the layers.
+        let MemoryPlan { weights, embedding, cache, free, .. } = self.memory;
+        let room = free.saturating_sub(weights + embedding + cache);
         let published = self.source.stored_bytes(&LayerNames::new(self.layers.start).fc_in, false).max(1);
         let fitting = usize::try_from(room / published).unwrap_or(usize::MAX);
-        parts.min(rayon::current_num_threads()).min(fitting).max(1)
+        parts.min(self.threads).min(fitting).max(1)
     }
 }
