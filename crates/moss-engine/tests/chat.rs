@@ -6,17 +6,11 @@ mod support;
 use moss_engine::{Chat, ChatEvent, ChatOptions, ChatRun, EngineError, EngineOptions, Outcome, StopCause};
 use moss_sampling::SamplingParams;
 use moss_text::{Plugin, PluginSwitches, PromptBuilder, SegmentKind, SystemText, TextError};
-use support::{Fake, Fault, slow, tokenizer};
+use support::{Fake, Fault, numbered, slow, tokenizer};
 
-/// Answers the n-th question of a conversation with "reply n", counting `<eoh>`s.
+/// Answers the n-th question of a conversation with "reply n".
 fn counting(history: &[u32]) -> u32 {
-    let tokenizer = tokenizer();
-    let special = tokenizer.special().unwrap();
-    let turn = history.iter().filter(|id| **id == special.eoh).count();
-    let reply = tokenizer.encode(&format!(" 回答 {turn}<eom>")).unwrap();
-    let opening = tokenizer.encode("\n<|MOSS|>:").unwrap().len();
-    let start = history.iter().rposition(|id| *id == special.eoh).unwrap() + 1 + opening;
-    reply.get(history.len() - start).copied().unwrap_or(special.eom)
+    numbered(history, |shown| format!(" 回答 {shown}"))
 }
 
 fn chat_with(fake: Fake, plugins: Option<PluginSwitches>) -> Chat {

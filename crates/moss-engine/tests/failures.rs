@@ -11,18 +11,11 @@ use std::{
 use moss_engine::{Chat, ChatEvent, ChatOptions, ChatRun, Engine, EngineError, EngineOptions};
 use moss_sampling::SamplingParams;
 use moss_text::{Conversation, Plugin, PluginSwitches, PromptBuilder, Specials, SystemText};
-use support::{Fake, Fault, Faults, expected, greedy, mix, options, tokenizer};
+use support::{Fake, Fault, Faults, expected, greedy, mix, numbered, options, tokenizer};
 
 /// Says which question it answers, by the number of those that it is shown.
 fn counting(history: &[u32]) -> u32 {
-    let tokenizer = tokenizer();
-    let special = tokenizer.special().unwrap();
-    let shown = history.iter().filter(|id| **id == special.eoh).count();
-    let reply = tokenizer.encode(&format!(" 这是第 {shown} 个回答。<eom>")).unwrap();
-    let opening = tokenizer.encode("\n<|MOSS|>:").unwrap().len();
-    let start = history.iter().rposition(|id| *id == special.eoh).unwrap() + 1 + opening;
-    // In the middle of a prompt there is nothing to say yet, and nobody asks.
-    history.len().checked_sub(start).and_then(|at| reply.get(at).copied()).unwrap_or(special.eom)
+    numbered(history, |shown| format!(" 这是第 {shown} 个回答。"))
 }
 
 /// Commands a sum, and answers once it has the result.

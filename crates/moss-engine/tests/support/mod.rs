@@ -260,3 +260,15 @@ pub fn options() -> EngineOptions {
 pub fn slow(_: usize) {
     std::thread::sleep(Duration::from_millis(2));
 }
+
+/// Answers the n-th question that it is shown, counting `<eoh>`s, with `reply(n)`.
+pub fn numbered(history: &[u32], reply: impl Fn(usize) -> String) -> u32 {
+    let tokenizer = tokenizer();
+    let special = tokenizer.special().unwrap();
+    let shown = history.iter().filter(|id| **id == special.eoh).count();
+    let reply = tokenizer.encode(&(reply(shown) + "<eom>")).unwrap();
+    let opening = tokenizer.encode("\n<|MOSS|>:").unwrap().len();
+    let start = history.iter().rposition(|id| *id == special.eoh).unwrap() + 1 + opening;
+    // In the middle of a prompt there is nothing to say yet, and nobody asks.
+    history.len().checked_sub(start).and_then(|at| reply.get(at).copied()).unwrap_or(special.eom)
+}
