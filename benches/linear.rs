@@ -22,7 +22,15 @@ const SHAPES: [(&str, usize, usize); 5] = [
     ("lm_head", 107_008, 6_144),
 ];
 const GROUP_SIZE: usize = 128;
-const REPEATS: usize = 7;
+/// Rounds of the yardstick and then the kernel, so that both see the same machine, whose speed may change from round to round.
+const ROUNDS: usize = 5;
+/// Runs of a kernel in a round, of which the median counts.
+const RUNS: usize = 5;
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
 
 /// The first word of an instruction set's name, as an argument: `avx2`.
 fn isa_name(isa: Isa) -> String {
@@ -41,6 +49,15 @@ fn noise(len: usize) -> Vec<u8> {
     bytes
 }
 
+/// The bytes at a multiple of 64, as the published pickles keep their storages.
+fn aligned(mut bytes: Vec<u8>) -> Bytes {
+    let len = bytes.len();
+    bytes.resize(len + 64, 0);
+    let skip = bytes.as_ptr().align_offset(64);
+    bytes.copy_within(..len, skip);
+    Bytes::from(bytes).slice(skip..skip + len)
+}
+
 fn dense(out_features: usize, in_features: usize) -> LinearWeight {
     let mut data = noise(out_features * in_features * 2);
     // Random sign and mantissa under one small exponent.
@@ -49,7 +66,7 @@ fn dense(out_features: usize, in_features: usize) -> LinearWeight {
         dtype: DenseDtype::F16,
         out_features,
         in_features,
-        data: Bytes::from(data),
+        data: aligned(data),
     })
 }
 
@@ -60,7 +77,7 @@ fn packed(bits: GptqBits, out_features: usize, in_features: usize) -> LinearWeig
         group_size: GROUP_SIZE,
         in_features,
         out_features,
-        qweight: Bytes::from(noise(in_features * out_features * bits.bits() / 8)),
+        qweight: aligned(noise(in_features * out_features * bits.bits() / 8)),
         qzeros: Bytes::from(vec![0x77; groups * out_features * bits.bits() / 8]),
         scales: Bytes::from(half::f16::from_f32(0.003).to_le_bytes().repeat(groups * out_features)),
         groups: GroupIndex::Sequential,
@@ -102,25 +119,29 @@ fn main() {
                 .unwrap()
                 .to_dtype(DType::F32)
                 .unwrap();
-            // The yardstick and the kernel in turns, so that both see the same machine.
-            let (mut bandwidth, mut times) = (0f64, Vec::new());
-            for repeat in 0..REPEATS {
-                if repeat % 3 == 0 {
-                    bandwidth = bandwidth.max(read_bandwidth());
-                }
-                let start = Instant::now();
-                linear.forward_on(&x, isa).unwrap();
-                times.push(start.elapsed().as_secs_f64());
+            let (mut times, mut shares) = (Vec::new(), Vec::new());
+            for _ in 0..ROUNDS {
+                let bandwidth = read_bandwidth();
+                let run = || {
+                    let start = Instant::now();
+                    linear.forward_on(&x, isa).unwrap();
+                    start.elapsed().as_secs_f64()
+                };
+                let time = median((0..RUNS).map(|_| run()).collect());
+                times.push(time);
+                shares.push(linear.weight_bytes() as f64 / time / bandwidth);
             }
-            times.sort_by(f64::total_cmp);
-            let median = times[REPEATS / 2];
-            let rate = linear.weight_bytes() as f64 / median;
-            let flops = 2.0 * (rows * out_features * in_features) as f64 / median;
+            shares.sort_by(f64::total_cmp);
+            let time = median(times);
+            let rate = linear.weight_bytes() as f64 / time;
+            let flops = 2.0 * (rows * out_features * in_features) as f64 / time;
             println!(
-                "{format:<5} {name:<9} {out_features:>6} x {in_features:<6} {:>8.2} ms {:>6.1} GB/s  share {:.2}  {:>6.1} GFLOP/s",
-                median * 1e3,
+                "{format:<5} {name:<9} {out_features:>6} x {in_features:<6} {:>8.2} ms {:>6.1} GB/s  share {:.2} ({:.2} to {:.2})  {:>6.1} GFLOP/s",
+                time * 1e3,
                 rate / 1e9,
-                rate / bandwidth,
+                shares[ROUNDS / 2],
+                shares[0],
+                shares[ROUNDS - 1],
                 flops / 1e9
             );
         }

@@ -196,4 +196,8 @@ impl Simd for Avx2 {
     fn prefetch(from: *const u8) {
         unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
     }
+    #[inline(always)]
+    fn prefetch_once(from: *const u8) {
+        unsafe { _mm_prefetch::<_MM_HINT_NTA>(from.cast()) }
+    }
 }

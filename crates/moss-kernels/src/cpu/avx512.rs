@@ -201,4 +201,8 @@ impl Simd for Avx512 {
     fn prefetch(from: *const u8) {
         unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
     }
+    #[inline(always)]
+    fn prefetch_once(from: *const u8) {
+        unsafe { _mm_prefetch::<_MM_HINT_NTA>(from.cast()) }
+    }
 }

@@ -119,6 +119,7 @@ impl Simd for Portable {
     }
     #[inline(always)]
     fn prefetch(_from: *const u8) {}
+    fn prefetch_once(_from: *const u8) {}
 }
 
 impl Dot<Portable> for Portable {

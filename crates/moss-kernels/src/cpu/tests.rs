@@ -130,6 +130,15 @@ fn dense_products_are_right_over_several_blocks_and_chunks_of_rows() {
     check_dense(DenseDtype::F16, 517, 9, 1100);
 }
 
+#[test]
+fn dense_products_are_right_where_x_is_wider_than_the_first_level_cache() {
+    for rows in 1..=5 {
+        check_dense(DenseDtype::F16, rows, 1, 9 * 1024 + 33);
+        check_dense(DenseDtype::BF16, rows, 19, 9 * 1024);
+        check_dense(DenseDtype::F32, rows, 10, 8 * 1024 + 16);
+    }
+}
+
 /// A packed matrix in the published layout, and what it stands for.
 fn packed(
     bits: GptqBits,
