@@ -122,6 +122,10 @@ impl Simd for Avx2 {
         unsafe { _mm256_storeu_si256(to.cast(), words) }
     }
     #[inline(always)]
+    unsafe fn and(words: __m256i, mask: __m256i) -> __m256i {
+        unsafe { _mm256_and_si256(words, mask) }
+    }
+    #[inline(always)]
     unsafe fn even_nibbles(words: __m256i) -> __m256i {
         unsafe { _mm256_and_si256(words, _mm256_set1_epi8(15)) }
     }

@@ -122,6 +122,10 @@ impl Simd for Avx512 {
         unsafe { _mm512_storeu_si512(to.cast(), words) }
     }
     #[inline(always)]
+    unsafe fn and(words: __m512i, mask: __m512i) -> __m512i {
+        unsafe { _mm512_and_si512(words, mask) }
+    }
+    #[inline(always)]
     unsafe fn even_nibbles(words: __m512i) -> __m512i {
         unsafe { _mm512_and_si512(words, _mm512_set1_epi8(15)) }
     }

@@ -57,6 +57,10 @@ impl Simd for Portable {
         unsafe { to.cast::<[[u8; 4]; LANES]>().write_unaligned(lanes(words, u32::to_le_bytes)) }
     }
     #[inline(always)]
+    unsafe fn and(words: Self::I, mask: Self::I) -> Self::I {
+        std::array::from_fn(|i| words[i] & mask[i])
+    }
+    #[inline(always)]
     unsafe fn even_nibbles(words: Self::I) -> Self::I {
         lanes(words, |word| word & 0x0F0F_0F0F)
     }

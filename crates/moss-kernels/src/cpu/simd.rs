@@ -23,6 +23,7 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     unsafe fn load_words(from: *const u8) -> Self::I;
     unsafe fn splat_word(word: u32) -> Self::I;
     unsafe fn store_words(to: *mut u32, words: Self::I);
+    unsafe fn and(words: Self::I, mask: Self::I) -> Self::I;
     /// The lower 4 bits of each byte, as bytes.
     unsafe fn even_nibbles(words: Self::I) -> Self::I;
     /// Each word as a signed number.

@@ -20,8 +20,8 @@ use self::{many_rows::ManyRows, one_row::OneRow, strip::Strip};
 use super::{Isa, out::Out, simd::Simd};
 use crate::weight::GptqBits;
 
-/// Outputs of one task for a single row, at most: 12 KB runs of the file, with their sums in the first-level cache.
-const ROW_STRIP: usize = 3072;
+/// Outputs of one task for a single row, at most: 6 KB runs of the file, with their sums in the first-level cache.
+const ROW_STRIP: usize = 1536;
 /// And at least: below, the prefetchers find nothing to follow.
 const SHORTEST_STRIP: usize = 256;
 /// Outputs of one task for many rows: a widened group stays in the first-level cache.
