@@ -162,9 +162,8 @@ impl Simd for Avx2 {
         unsafe { _mm256_cvtepi32_ps(_mm256_and_si256(words, _mm256_set1_epi32(255))) }
     }
     #[inline(always)]
-    unsafe fn shift_right<const BITS: u32>(words: __m256i) -> __m256i {
-        // The count of this instruction set is an i32 in a register or an immediate alike.
-        unsafe { _mm256_srlv_epi32(words, _mm256_set1_epi32(BITS as i32)) }
+    unsafe fn shift_right(words: __m256i, bits: u32) -> __m256i {
+        unsafe { _mm256_srl_epi32(words, _mm_cvtsi32_si128(bits as i32)) }
     }
     #[inline(always)]
     unsafe fn nibbles(from: *const u8) -> __m256 {

@@ -98,8 +98,8 @@ impl Simd for Portable {
         lanes(words, |word| (word & 255) as f32)
     }
     #[inline(always)]
-    unsafe fn shift_right<const BITS: u32>(words: Self::I) -> Self::I {
-        lanes(words, |word| word >> BITS)
+    unsafe fn shift_right(words: Self::I, bits: u32) -> Self::I {
+        lanes(words, |word| word >> bits)
     }
     #[inline(always)]
     unsafe fn nibbles(from: *const u8) -> Self::F {

@@ -40,7 +40,26 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     unsafe fn low_nibble(words: Self::I) -> Self::F;
     /// The lowest 8 bits of each word, as a number.
     unsafe fn low_byte(words: Self::I) -> Self::F;
-    unsafe fn shift_right<const BITS: u32>(words: Self::I) -> Self::I;
+    unsafe fn shift_right(words: Self::I, bits: u32) -> Self::I;
+    /// Field `k` of each word, of `BITS` bits, times what [`Simd::unit`] undoes: it is read where it lies, which saves a shift. In the
+    /// highest place it would be taken for a sign.
+    #[inline(always)]
+    unsafe fn field<const BITS: u32>(words: Self::I, k: usize) -> Self::F {
+        let (place, mask) = (BITS * k as u32, u32::MAX >> (32 - BITS));
+        // SAFETY: the caller's.
+        unsafe {
+            Self::signed(match place + BITS {
+                32 => Self::shift_right(words, place),
+                _ => Self::and(words, Self::splat_word(mask << place)),
+            })
+        }
+    }
+    /// What an input is multiplied by before it meets [`Simd::field`] `k`: no product changes by a power of two and back.
+    #[inline(always)]
+    fn unit<const BITS: u32>(k: usize) -> f32 {
+        let place = BITS * k as u32;
+        if place + BITS < 32 { 1.0 / (1u32 << place) as f32 } else { 1.0 }
+    }
     /// `LANES` consecutive 4-bit fields from `LANES / 8` words, as numbers.
     unsafe fn nibbles(from: *const u8) -> Self::F;
     /// `LANES` consecutive bytes, as numbers.

@@ -51,7 +51,7 @@ impl<const BITS: u32, const PER: usize> ManyRows<'_, BITS, PER> {
                     for k in 0..PER {
                         let to = panel.as_mut_ptr().add((row * PER + k) * PANEL_STRIP + at);
                         S::store(to, Task::<BITS, PER>::field::<S>(words));
-                        words = S::shift_right::<BITS>(words);
+                        words = S::shift_right(words, BITS);
                     }
                 }
             }

@@ -89,7 +89,7 @@ impl<const BITS: u32, const PER: usize> Task<'_, BITS, PER> {
             match (BITS, part) {
                 (8, _) => words,
                 (_, 0) => S::even_nibbles(words),
-                _ => S::even_nibbles(S::shift_right::<4>(words)),
+                _ => S::even_nibbles(S::shift_right(words, 4)),
             }
         }
     }
