@@ -27,6 +27,11 @@ const SHORTEST_STRIP: usize = 256;
 /// Outputs of one task for many rows: a widened group stays in the first-level cache.
 const PANEL_STRIP: usize = 64;
 
+/// Something for each output of a strip, on cache lines: every packed row reads and writes all of it, and a vector across two lines
+/// takes the time of two.
+#[repr(align(64))]
+struct StripOf<T>([T; ROW_STRIP]);
+
 /// Consecutive packed rows that share a scale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Segment {

@@ -1,14 +1,10 @@
 //! One row: the packed weight is read once (bandwidth-bound, about three instructions for a vector of weights).
 
-use super::{ROW_STRIP, Task};
+use super::{ROW_STRIP, StripOf, Task};
 use crate::cpu::simd::{Kernel, Simd};
 
 /// The brackets of a strip of outputs stay in the first-level cache while the packed rows stream by.
 pub(super) struct OneRow<'a, const BITS: u32, const PER: usize>(pub(super) Task<'a, BITS, PER>);
-
-/// On a cache line: every packed row reads and writes all of them, and a vector across two lines takes the time of two.
-#[repr(align(64))]
-struct Sums([f32; ROW_STRIP]);
 
 impl<const BITS: u32, const PER: usize> Kernel for OneRow<'_, BITS, PER> {
     type Output = ();
@@ -17,7 +13,7 @@ impl<const BITS: u32, const PER: usize> Kernel for OneRow<'_, BITS, PER> {
     unsafe fn run<S: Simd>(self) {
         let task = self.0;
         let whole = (task.strip.end - task.strip.first) / S::LANES * S::LANES;
-        let (mut acc, mut y) = (Sums([0.0; ROW_STRIP]), Sums([0.0; ROW_STRIP]));
+        let (mut acc, mut y) = (StripOf([0.0; ROW_STRIP]), StripOf([0.0; ROW_STRIP]));
         let (acc, y) = (&mut acc.0, &mut y.0);
         // SAFETY: vectors lie below `whole`, within the strip and within the weight's outputs.
         unsafe {

@@ -3,7 +3,7 @@
 use super::Task;
 use crate::cpu::{
     dot::{Dot, DotKernel},
-    gptq::ROW_STRIP,
+    gptq::{ROW_STRIP, StripOf},
     simd::Simd,
 };
 
@@ -20,8 +20,8 @@ impl<const BITS: u32, const PER: usize> DotKernel for OneRow<'_, BITS, PER> {
     unsafe fn run<S: Simd, D: Dot<S>>(self) {
         let Task { x, strip } = self.0;
         let whole = (strip.end - strip.first) / S::LANES * S::LANES;
-        let mut sums = [0u32; ROW_STRIP];
-        let mut y = [0.0f32; ROW_STRIP];
+        let (mut sums, mut y) = (StripOf([0; ROW_STRIP]), StripOf([0.0; ROW_STRIP]));
+        let (sums, y) = (&mut sums.0, &mut y.0);
         // SAFETY: vectors lie below `whole`, within the strip and within the weight's outputs.
         unsafe {
             for (index, piece) in x.pieces.iter().enumerate() {
@@ -30,11 +30,11 @@ impl<const BITS: u32, const PER: usize> DotKernel for OneRow<'_, BITS, PER> {
                 let mut row = 0;
                 // Several packed rows at a time where there are: less traffic of partial sums.
                 while row + 4 <= piece.rows {
-                    self.rows::<S, D, 4>(piece.first_row + row, &bytes[row * PER..], whole, &mut sums);
+                    self.rows::<S, D, 4>(piece.first_row + row, &bytes[row * PER..], whole, sums);
                     row += 4;
                 }
                 while row < piece.rows {
-                    self.rows::<S, D, 1>(piece.first_row + row, &bytes[row * PER..], whole, &mut sums);
+                    self.rows::<S, D, 1>(piece.first_row + row, &bytes[row * PER..], whole, sums);
                     row += 1;
                 }
                 let step_and_sum = (x.steps(index, 0)[0], x.sums(index, 0)[0]);
@@ -82,7 +82,7 @@ impl<const BITS: u32, const PER: usize> OneRow<'_, BITS, PER> {
                 let mut sum = S::load_words(to.cast());
                 for (r, x) in x.iter().enumerate() {
                     let from = from.add(r * stride + at * 4);
-                    S::prefetch(from.wrapping_add(AHEAD * stride));
+                    S::prefetch_once(from.wrapping_add(AHEAD * stride));
                     let words = S::load_words(from);
                     for (part, x) in x.iter().enumerate().take(Task::<BITS, PER>::WORDS) {
                         sum = D::add_dot::<BITS>(sum, Task::<BITS, PER>::bytes::<S>(words, part), *x);
