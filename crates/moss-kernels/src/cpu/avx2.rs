@@ -200,7 +200,13 @@ impl Simd for Avx2 {
         unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
     }
     #[inline(always)]
-    fn prefetch_once(from: *const u8) {
-        unsafe { _mm_prefetch::<_MM_HINT_NTA>(from.cast()) }
+    fn prefetch_once<const PAST: bool>(from: *const u8) {
+        unsafe {
+            if PAST {
+                _mm_prefetch::<_MM_HINT_NTA>(from.cast())
+            } else {
+                _mm_prefetch::<_MM_HINT_T1>(from.cast())
+            }
+        }
     }
 }

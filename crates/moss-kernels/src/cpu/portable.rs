@@ -123,7 +123,8 @@ impl Simd for Portable {
     }
     #[inline(always)]
     fn prefetch(_from: *const u8) {}
-    fn prefetch_once(_from: *const u8) {}
+    #[inline(always)]
+    fn prefetch_once<const PAST: bool>(_from: *const u8) {}
 }
 
 impl Dot<Portable> for Portable {

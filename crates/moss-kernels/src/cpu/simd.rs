@@ -70,8 +70,9 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     unsafe fn add_sums(to: *mut f32, vectors: [Self::F; 4]);
     /// Asks for a cache line that will be read soon; any address will do.
     fn prefetch(from: *const u8);
-    /// The same for a line that is read once and need not stay in the caches behind the first.
-    fn prefetch_once(from: *const u8);
+    /// The same for a line that is read once, `PAST` the other caches into the first or only into the second: see
+    /// [`super::isa::reads_past_caches`].
+    fn prefetch_once<const PAST: bool>(from: *const u8);
 }
 
 /// Code that is compiled once for each instruction set. Implementations are `#[inline(always)]`, so that they take on the

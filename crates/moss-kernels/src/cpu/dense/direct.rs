@@ -1,7 +1,10 @@
 //! Few rows: dot products straight from the file, which is read once (bandwidth-bound).
 
 use super::{BLOCK, Element, Task};
-use crate::cpu::simd::{Kernel, Simd};
+use crate::cpu::{
+    isa::reads_past_caches,
+    simd::{Kernel, Simd},
+};
 
 /// Inputs of a block that are read before those of the block beside it: 128 halves are four cache lines.
 const BURST: usize = 128;
@@ -21,27 +24,35 @@ impl<E: Element> Kernel for Direct<'_, E> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        // SAFETY: `rows` is what it is matched with.
-        unsafe {
-            match self.0.rows {
-                // A chain of additions waits for itself: with rows and blocks, at least three are under way.
-                1 => self.outputs::<S, 1, 3>(),
-                2 => self.outputs::<S, 2, 3>(),
-                3 => self.outputs::<S, 3, 2>(),
-                _ => self.outputs::<S, 4, 2>(),
-            }
-        }
+        // SAFETY: the caller's.
+        unsafe { if reads_past_caches() { self.few_rows::<S, true>() } else { self.few_rows::<S, false>() } }
     }
 }
 
 impl<E: Element> Direct<'_, E> {
+    /// # Safety
+    /// The instruction set is there.
+    #[inline(always)]
+    unsafe fn few_rows<S: Simd, const PAST: bool>(&self) {
+        // SAFETY: `rows` is what it is matched with.
+        unsafe {
+            match self.0.rows {
+                // A chain of additions waits for itself: with rows and blocks, at least three are under way.
+                1 => self.outputs::<S, 1, 3, PAST>(),
+                2 => self.outputs::<S, 2, 3, PAST>(),
+                3 => self.outputs::<S, 3, 2, PAST>(),
+                _ => self.outputs::<S, 4, 2, PAST>(),
+            }
+        }
+    }
+
     /// Pieces of `K` blocks, one output after the other: where one output takes all of `x` at once, the weight is read from its
     /// beginning to its end.
     ///
     /// # Safety
     /// The instruction set is there, and there are `M` rows.
     #[inline(always)]
-    unsafe fn outputs<S: Simd, const M: usize, const K: usize>(&self) {
+    unsafe fn outputs<S: Simd, const M: usize, const K: usize, const PAST: bool>(&self) {
         let inputs = self.0.inputs;
         let ahead = AHEAD.div_ceil(K);
         let turns = if M * inputs <= NEAR { 1 } else { TURNS };
@@ -65,9 +76,9 @@ impl<E: Element> Direct<'_, E> {
                     // SAFETY: the blocks lie within the row, and there are `M` rows.
                     unsafe {
                         if many {
-                            self.whole_blocks::<S, M, K>(output, block, next, totals);
+                            self.whole_blocks::<S, M, K, PAST>(output, block, next, totals);
                         } else if behind <= inputs {
-                            self.whole_blocks::<S, M, 1>(output, block, next, totals);
+                            self.whole_blocks::<S, M, 1, PAST>(output, block, next, totals);
                         } else {
                             self.last_block::<S, M>(output, block, totals);
                         }
@@ -95,7 +106,7 @@ impl<E: Element> Direct<'_, E> {
     /// # Safety
     /// The instruction set is there, the task has `M` rows, the output and these inputs.
     #[inline(always)]
-    unsafe fn whole_blocks<S: Simd, const M: usize, const K: usize>(
+    unsafe fn whole_blocks<S: Simd, const M: usize, const K: usize, const PAST: bool>(
         &self,
         output: usize,
         block: usize,
@@ -115,7 +126,7 @@ impl<E: Element> Direct<'_, E> {
                         let at = k * BLOCK + burst + at;
                         let from = weight.add(at * E::BYTES);
                         if (at * E::BYTES).is_multiple_of(64) {
-                            S::prefetch_once(next.wrapping_add(at * E::BYTES));
+                            S::prefetch_once::<PAST>(next.wrapping_add(at * E::BYTES));
                         }
                         let w = E::load::<S>(from);
                         for (m, sums) in sums.iter_mut().enumerate() {

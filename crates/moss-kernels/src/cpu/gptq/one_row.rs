@@ -1,7 +1,10 @@
 //! One row: the packed weight is read once (bandwidth-bound, about three instructions for a vector of weights).
 
 use super::{ROW_STRIP, StripOf, Task};
-use crate::cpu::simd::{Kernel, Simd};
+use crate::cpu::{
+    isa::reads_past_caches,
+    simd::{Kernel, Simd},
+};
 
 /// The brackets of a strip of outputs stay in the first-level cache while the packed rows stream by.
 pub(super) struct OneRow<'a, const BITS: u32, const PER: usize>(pub(super) Task<'a, BITS, PER>);
@@ -11,6 +14,14 @@ impl<const BITS: u32, const PER: usize> Kernel for OneRow<'_, BITS, PER> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
+        // SAFETY: the caller's.
+        unsafe { if reads_past_caches() { self.strip::<S, true>() } else { self.strip::<S, false>() } }
+    }
+}
+
+impl<const BITS: u32, const PER: usize> OneRow<'_, BITS, PER> {
+    #[inline(always)]
+    unsafe fn strip<S: Simd, const PAST: bool>(self) {
         let task = self.0;
         let whole = (task.strip.end - task.strip.first) / S::LANES * S::LANES;
         let (mut acc, mut y) = (StripOf([0.0; ROW_STRIP]), StripOf([0.0; ROW_STRIP]));
@@ -27,15 +38,15 @@ impl<const BITS: u32, const PER: usize> Kernel for OneRow<'_, BITS, PER> {
                 let end = segment.first_row + segment.rows;
                 // Several packed rows at a time, sixteen fields: less traffic of partial sums.
                 while BITS == 8 && row + 4 <= end {
-                    Self::rows::<S, 4>(&task, row, whole, acc);
+                    Self::rows::<S, 4, PAST>(&task, row, whole, acc);
                     row += 4;
                 }
                 while row + 2 <= end {
-                    Self::rows::<S, 2>(&task, row, whole, acc);
+                    Self::rows::<S, 2, PAST>(&task, row, whole, acc);
                     row += 2;
                 }
                 if row < end {
-                    Self::rows::<S, 1>(&task, row, whole, acc);
+                    Self::rows::<S, 1, PAST>(&task, row, whole, acc);
                 }
                 for at in (0..whole).step_by(S::LANES) {
                     let scales = task.strip.scales::<S>(segment.group, task.strip.first + at);
@@ -50,12 +61,10 @@ impl<const BITS: u32, const PER: usize> Kernel for OneRow<'_, BITS, PER> {
             task.single_outputs::<S>(task.strip.first + whole);
         }
     }
-}
 
-impl<const BITS: u32, const PER: usize> OneRow<'_, BITS, PER> {
     /// Adds the products of `R` packed rows, and asks for the next `R`.
     #[inline(always)]
-    unsafe fn rows<S: Simd, const R: usize>(
+    unsafe fn rows<S: Simd, const R: usize, const PAST: bool>(
         task: &Task<'_, BITS, PER>,
         row: usize,
         whole: usize,
@@ -75,7 +84,7 @@ impl<const BITS: u32, const PER: usize> OneRow<'_, BITS, PER> {
                 let mut sum = S::load(acc.as_ptr().add(at));
                 for (r, x) in x.iter().enumerate() {
                     let from = from.add(r * stride + at * 4);
-                    S::prefetch_once(from.wrapping_add(R * stride));
+                    S::prefetch_once::<PAST>(from.wrapping_add(R * stride));
                     let words = S::load_words(from);
                     for (k, x) in x.iter().enumerate() {
                         sum = S::fma(*x, S::field::<BITS>(words, k), sum);

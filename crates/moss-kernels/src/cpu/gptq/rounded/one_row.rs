@@ -4,6 +4,7 @@ use super::Task;
 use crate::cpu::{
     dot::{Dot, DotKernel},
     gptq::{ROW_STRIP, StripOf},
+    isa::reads_past_caches,
     simd::Simd,
 };
 
@@ -18,6 +19,14 @@ impl<const BITS: u32, const PER: usize> DotKernel for OneRow<'_, BITS, PER> {
 
     #[inline(always)]
     unsafe fn run<S: Simd, D: Dot<S>>(self) {
+        // SAFETY: the caller's.
+        unsafe { if reads_past_caches() { self.strip::<S, D, true>() } else { self.strip::<S, D, false>() } }
+    }
+}
+
+impl<const BITS: u32, const PER: usize> OneRow<'_, BITS, PER> {
+    #[inline(always)]
+    unsafe fn strip<S: Simd, D: Dot<S>, const PAST: bool>(self) {
         let Task { x, strip } = self.0;
         let whole = (strip.end - strip.first) / S::LANES * S::LANES;
         let (mut sums, mut y) = (StripOf([0; ROW_STRIP]), StripOf([0.0; ROW_STRIP]));
@@ -30,11 +39,11 @@ impl<const BITS: u32, const PER: usize> DotKernel for OneRow<'_, BITS, PER> {
                 let mut row = 0;
                 // Several packed rows at a time where there are: less traffic of partial sums.
                 while row + 4 <= piece.rows {
-                    self.rows::<S, D, 4>(piece.first_row + row, &bytes[row * PER..], whole, sums);
+                    self.rows::<S, D, 4, PAST>(piece.first_row + row, &bytes[row * PER..], whole, sums);
                     row += 4;
                 }
                 while row < piece.rows {
-                    self.rows::<S, D, 1>(piece.first_row + row, &bytes[row * PER..], whole, sums);
+                    self.rows::<S, D, 1, PAST>(piece.first_row + row, &bytes[row * PER..], whole, sums);
                     row += 1;
                 }
                 let step_and_sum = (x.steps(index, 0)[0], x.sums(index, 0)[0]);
@@ -54,12 +63,10 @@ impl<const BITS: u32, const PER: usize> DotKernel for OneRow<'_, BITS, PER> {
         }
         self.0.single_outputs(strip.first + whole);
     }
-}
 
-impl<const BITS: u32, const PER: usize> OneRow<'_, BITS, PER> {
     /// Adds the products of `R` packed rows with the first of `bytes`.
     #[inline(always)]
-    unsafe fn rows<S: Simd, D: Dot<S>, const R: usize>(
+    unsafe fn rows<S: Simd, D: Dot<S>, const R: usize, const PAST: bool>(
         &self,
         row: usize,
         bytes: &[i8],
@@ -82,7 +89,7 @@ impl<const BITS: u32, const PER: usize> OneRow<'_, BITS, PER> {
                 let mut sum = S::load_words(to.cast());
                 for (r, x) in x.iter().enumerate() {
                     let from = from.add(r * stride + at * 4);
-                    S::prefetch_once(from.wrapping_add(AHEAD * stride));
+                    S::prefetch_once::<PAST>(from.wrapping_add(AHEAD * stride));
                     let words = S::load_words(from);
                     for (part, x) in x.iter().enumerate().take(Task::<BITS, PER>::WORDS) {
                         sum = D::add_dot::<BITS>(sum, Task::<BITS, PER>::bytes::<S>(words, part), *x);
