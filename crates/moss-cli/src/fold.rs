@@ -1,6 +1,6 @@
-//! Lines of Chinese and Latin text that fit a terminal, where a Chinese character takes two places.
+//! Lines and columns of Chinese and Latin text on a terminal, where a Chinese character takes two places.
 
-use unicode_width::UnicodeWidthChar;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// Punctuation that no line begins with.
 const CLOSING: &str = "，。；：、！？）】」』》”’…—,.;:!?)]}>";
@@ -14,6 +14,16 @@ pub(crate) fn to_terminal(text: &str, most: usize) -> String {
     let width = terminal.filter(|width| *width > 0).map_or(most, |width| width.min(most));
     let lines: Vec<_> = text.split('\n').map(|line| fold(line, width)).collect();
     lines.join("\n")
+}
+
+/// A cell of a table: `text` and spaces to `width` places.
+pub(crate) fn left(text: &str, width: usize) -> String {
+    format!("{text}{}", " ".repeat(width.saturating_sub(text.width())))
+}
+
+/// The same with the spaces in front, as numbers have them.
+pub(crate) fn right(text: &str, width: usize) -> String {
+    format!("{}{text}", " ".repeat(width.saturating_sub(text.width())))
 }
 
 /// The line in pieces of `width` places, the further ones below the text of the first: behind the gap of a table, or at the margin.
@@ -93,6 +103,15 @@ mod tests {
             assert!(folded.contains("`--gpu 0,1`"), "{width}: {folded}");
         }
         assert_eq!(fold(&table, 72), table);
+    }
+
+    #[test]
+    fn cells_are_as_wide_as_asked_in_either_alphabet_and_longer_ones_stick_out() {
+        assert_eq!((left("占比", 6).as_str(), right("占比", 6).as_str()), ("占比  ", "  占比"));
+        for text in ["", "share", "占比", "解码 ms"] {
+            assert!(places(&left(text, 8)) == 8 && places(&right(text, 8)) == 8, "{text}");
+        }
+        assert_eq!(left("平方误差", 3) + &right("输出", 3), "平方误差输出");
     }
 
     #[test]

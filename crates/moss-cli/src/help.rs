@@ -1,5 +1,5 @@
-//! Help in Chinese: texts laid over the English ones of the flags, and the labels that the parser adds. English stay the manual page and
-//! completions.
+//! Help and manual pages in Chinese: texts laid over the English ones of the flags, and the labels that the parser and the page's writer
+//! add. Completions stay English.
 
 use std::{
     ffi::OsString,
@@ -34,6 +34,14 @@ const LABELS: [(&str, &str); 18] = [
     ("Print help", "显示帮助"),
     ("Print version", "显示版本"),
     ("Print this message or the help of the given subcommand(s)", "显示本帮助，或某个子命令的帮助"),
+];
+
+/// What the writer of manual pages adds, in its notation. Headings of its own stay English: tools look for them.
+const PAGE_LABELS: [(&str, &str); 4] = [
+    (".SH MODEL\n", ".SH 模型\n"),
+    (".SH ANSWERS\n", ".SH 回答\n"),
+    (".SH OUTPUT\n", ".SH 输出\n"),
+    ("\\fIsubcommands\\fR", "\\fI子命令\\fR"),
 ];
 
 /// Longer lines are hard to read; as for the English help.
@@ -102,9 +110,21 @@ pub(crate) fn told(told: &clap::Error, surroundings: Surroundings) -> String {
 
 /// The parser's own words in Chinese, those of values included.
 pub(crate) fn localized(text: &str) -> String {
+    replaced(text, str::to_owned)
+}
+
+/// A manual page with its writer's words in Chinese.
+pub(crate) fn localized_page(page: &str) -> String {
+    let page = replaced(page, |text| text.replace('-', "\\-").replace('\'', "\\*(Aq"));
+    PAGE_LABELS.into_iter().fold(page, |page, (en, zh)| page.replace(en, zh))
+}
+
+/// Labels and values of `text`, which has them as `notation` gives them.
+fn replaced(text: &str, notation: impl Fn(&str) -> String) -> String {
     let values = described_values(&Cli::command(), "");
     let values = values.iter().filter_map(|(key, english)| Some((english.as_str(), texts(key)?.0)));
-    LABELS.into_iter().chain(values).fold(text.to_owned(), |text, (en, zh)| text.replace(en, zh))
+    let words = LABELS.into_iter().chain(values);
+    words.fold(text.to_owned(), |text, (en, zh)| text.replace(&notation(en), &notation(zh)))
 }
 
 /// Keys and English texts of the values that have one.

@@ -21,6 +21,14 @@ impl Language {
             _ => Self::En,
         }
     }
+
+    /// What this language has of the two.
+    pub(crate) fn pick<T>(self, en: T, zh: T) -> T {
+        match self {
+            Self::En => en,
+            Self::Zh => zh,
+        }
+    }
 }
 
 /// The same said in both languages.
@@ -31,11 +39,14 @@ pub(crate) struct Words {
 }
 
 impl Words {
+    /// A name, which is the same in every language.
+    pub(crate) fn same(name: impl Into<String>) -> Self {
+        let en = name.into();
+        Self { zh: en.clone(), en }
+    }
+
     pub(crate) fn of(&self, language: Language) -> &str {
-        match language {
-            Language::En => &self.en,
-            Language::Zh => &self.zh,
-        }
+        language.pick(&self.en, &self.zh)
     }
 }
 
@@ -279,10 +290,7 @@ impl Message<'_> {
                 ("(as long as --max-new-tokens allows)", "（已到 --max-new-tokens 上限）")
             }
         };
-        Some(match language {
-            Language::En => en,
-            Language::Zh => zh,
-        })
+        Some(language.pick(en, zh))
     }
 }
 

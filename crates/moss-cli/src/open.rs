@@ -170,7 +170,8 @@ pub(crate) fn engine_for(cli: &Cli, printer: &Printer, capacity: Capacity) -> an
 
 fn start(cli: &Cli, printer: &Printer, capacity: Option<Capacity>) -> anyhow::Result<Opened> {
     let model = fetch::find_or_fetch(&cli.model, printer)?;
-    printer.detail(&format!("model: {}", model.folder.display()));
+    let folder = model.folder.display();
+    printer.detail(&printer.language.pick(format!("model: {folder}"), format!("模型：{folder}")));
     let checkpoint = checkpoint(&model.folder, printer)?;
     let config = MossConfig::try_from(checkpoint.config())?;
     let positions = capacity.as_ref().map_or(config.context_length, |capacity| capacity.positions);

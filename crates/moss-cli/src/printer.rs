@@ -157,10 +157,7 @@ impl Printer {
     }
 
     fn labelled(&self, (en, zh): (&str, &str), color: &str, text: &str) -> String {
-        let label = match self.language {
-            Language::En => en,
-            Language::Zh => zh,
-        };
+        let label = self.language.pick(en, zh);
         if self.colors { format!("\x1b[1;{color}m{label}\x1b[0m{text}") } else { format!("{label}{text}") }
     }
 }

@@ -68,10 +68,14 @@ pub(crate) fn bar<'a>(printer: &'a Printer, name: &str) -> impl FnMut(LoadEvent)
                 memory.free,
             ];
             let [weights, embedding, cache, workspace, needed, free] = parts.map(size);
-            let text = format!(
-                "stage {stage}, {device}, layers {} to {}: {weights} weights + {embedding} embedding + {cache} cache + {workspace} workspace = {needed}; {free} free",
-                layers.start,
-                layers.end - 1,
+            let (first, last) = (layers.start, layers.end - 1);
+            let text = printer.language.pick(
+                format!(
+                    "stage {stage}, {device}, layers {first} to {last}: {weights} weights + {embedding} embedding + {cache} cache + {workspace} workspace = {needed}; {free} free"
+                ),
+                format!(
+                    "阶段 {stage}，{device}，第 {first} 至 {last} 层：权重 {weights} + 嵌入 {embedding} + 缓存 {cache} + 工作区 {workspace} = {needed}；可用 {free}"
+                ),
             );
             bar.suspend(|| printer.detail(&text));
         }

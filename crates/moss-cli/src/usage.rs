@@ -162,7 +162,12 @@ mod tests {
             ("moss-cli --threads many", "`--threads <N>` 的值 `many` 无效：应为整数，且不能超出允许的范围"),
             ("moss-cli --temperature hot", "`--temperature <T>` 的值 `hot` 无效：应为数字"),
             ("moss-cli --max-time soon", "`--max-time <SECONDS>` 的值 `soon` 无效：应为秒数"),
-            ("moss-cli bench --layers 0", "`--layers <N>` 的值 `0` 无效：应为不小于 1 的整数"),
+            ("moss-cli bench --layers 0", "`--layers <N>` 的值 `0` 无效：应为 1 至 1000 的整数"),
+            (
+                "moss-cli bench --layers 99999999999",
+                "`--layers <N>` 的值 `99999999999` 无效：应为 1 至 1000 的整数",
+            ),
+            ("moss-cli bench --new 0", "`--new <N>` 的值 `0` 无效：应为不小于 1 的整数"),
             ("moss-cli quantize a b --bits 5", "`--bits <4|8>` 的值 `5` 无效：应为 4 或 8"),
             ("moss-cli convert a", "缺少必需的参数：`--to <CONTAINER>`、`<DST>`"),
             ("moss-cli generate hello --ids 1", "`[MESSAGE]` 不能与 `--ids <LIST>` 同时使用"),

@@ -225,3 +225,15 @@ fn bench_refuses_what_the_window_cannot_hold() {
     let out = run(&["bench", "--demo", "--prompt", "2040", "--new", "9"], "");
     assert!(out.status.code() == Some(1) && text(&out.stderr).contains("window of 2048"));
 }
+
+#[test]
+fn bench_refuses_layers_that_no_memory_holds_before_it_makes_them() {
+    for layers in ["0", "1001", "99999999999", "99999999999999999999"] {
+        let out = run(&["bench", "--random-weights", "--layers", layers], "");
+        let error = text(&out.stderr);
+        assert!(
+            out.status.code() == Some(2) && error.contains("expected a number from 1 to 1000"),
+            "{error}"
+        );
+    }
+}

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use moss_engine::Engine;
-use moss_text::{Plugin, PluginSwitches, PromptBuilder, SpecialTokens, SystemText, Tokenizer};
+use moss_text::{EMPTY_PART, Plugin, PluginSwitches, PromptBuilder, SpecialTokens, SystemText, Tokenizer};
 
 use crate::{ServerError, error::ApiError, wire::chat::Beside};
 
@@ -45,7 +45,7 @@ impl ServedModel {
     /// ```text
     /// <|Inner Thoughts|>: …<eot>\n<|Commands|>: …<eoc>\n<|Results|>:\n…<eor>\n<|MOSS|>: …<eom>
     /// ```
-    /// A part that a plugin model must have written, and that is not known, is `None`. Where it said nothing the reply ends in front of
+    /// A part that a plugin model must have written, and that is not known, is [`EMPTY_PART`]. Where it said nothing the reply ends in front of
     /// that: after its commands, or at `<|MOSS|>:` if their results are there.
     pub(crate) fn reply(&self, said: &str, beside: Option<&Beside>) -> Result<Vec<u32>, ApiError> {
         let has_answered = beside.is_none() || !said.is_empty();
@@ -63,7 +63,7 @@ impl ServedModel {
             let last = parts.iter().rposition(|(_, text, _)| text.is_some());
             let written = if has_answered { parts.len() } else { last.map_or(0, |last| last + 1) };
             for (label, text, end) in &parts[..written] {
-                let text = text.unwrap_or("None");
+                let text = text.unwrap_or(EMPTY_PART);
                 ids.extend(self.tokenizer.encode_untrusted(&format!("{label}{text}"))?);
                 ids.push(*end);
             }

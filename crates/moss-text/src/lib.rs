@@ -17,7 +17,7 @@ pub use conversation::{Conversation, SavedTurn};
 pub use error::TextError;
 pub use plugins::{Plugin, PluginSwitches};
 pub use prompt::{PromptBuilder, SystemText, Turn};
-pub use segments::{SegmentKind, SegmentStream, SegmentText};
+pub use segments::{EMPTY_PART, SegmentKind, SegmentStream, SegmentText};
 pub use special::SpecialTokens;
 pub use stream::TextStream;
 pub use tokenizer::{Specials, Tokenizer};

@@ -6,6 +6,9 @@
 
 use crate::{SpecialTokens, Specials, TextStream, Tokenizer};
 
+/// What stands in a part that has nothing to say. Commands that are this command nothing, and the model expects the same as results.
+pub const EMPTY_PART: &str = "None";
+
 /// Parts of a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SegmentKind {

@@ -17,10 +17,17 @@ use serde_json::json;
 use crate::{
     args::{ActivationsArg, Cli, ModelArgs},
     errors::OrFail,
+    fold::left,
+    messages::{Language, Words},
     open,
     printer::Printer,
     progress,
 };
+
+const PERPLEXITY: (&str, &str) = ("perplexity", "困惑度");
+
+/// Places of a label on a terminal.
+const LABEL: usize = 17;
 
 /// Measure perplexity on a text, and agreement with another checkpoint
 ///
@@ -55,7 +62,7 @@ pub(crate) fn run(args: &EvalArgs, cli: &Cli, printer: &Printer) -> anyhow::Resu
             let found = perplexity(&mut model, &samples, windows, &|| false)?;
             printer.answer(&match args.json {
                 true => format!("{}\n", json!({ "model": of(found), "window": window, "stride": stride })),
-                false => line("perplexity", found, windows),
+                false => Lines(printer.language).perplexity(PERPLEXITY, found, windows),
             })?;
             return Ok(ExitCode::SUCCESS);
         };
@@ -70,13 +77,13 @@ pub(crate) fn run(args: &EvalArgs, cli: &Cli, printer: &Printer) -> anyhow::Resu
             });
             format!("{text}\n")
         } else {
-            line("perplexity", found.other, windows)
-                + &line("of the reference", found.reference, windows)
-                + &format!(
-                    "{:<17} {kl:.3e} nats a token\n{:<17} {:.2} %\n",
-                    "KL",
-                    "same best token",
-                    100.0 * top_1
+            let lines = Lines(printer.language);
+            lines.perplexity(PERPLEXITY, found.other, windows)
+                + &lines.perplexity(("of the reference", "参照的困惑度"), found.reference, windows)
+                + &lines.line(("KL", "KL"), (format!("{kl:.3e} nats a token"), format!("{kl:.3e} nats/词元")))
+                + &lines.line(
+                    ("same best token", "首选词元一致率"),
+                    Words::same(format!("{:.2} %", 100.0 * top_1)),
                 )
         })?;
         Ok(ExitCode::SUCCESS)
@@ -87,9 +94,22 @@ fn of(found: Perplexity) -> serde_json::Value {
     json!({ "perplexity": found.value(), "mean_loss": found.mean_loss, "tokens": found.tokens })
 }
 
-fn line(what: &str, found: Perplexity, windows: Windows) -> String {
-    let (value, tokens, Windows { window, stride }) = (found.value(), found.tokens, windows);
-    format!("{what:<17} {value:.4} ({tokens} tokens, windows of {window} every {stride})\n")
+/// Lines of one language: a label, and what was measured.
+struct Lines(Language);
+
+impl Lines {
+    fn line(&self, (en, zh): (&str, &str), found: impl Into<Words>) -> String {
+        format!("{} {}\n", left(self.0.pick(en, zh), LABEL), found.into().of(self.0))
+    }
+
+    fn perplexity(&self, label: (&str, &str), found: Perplexity, windows: Windows) -> String {
+        let (value, tokens, Windows { window, stride }) = (found.value(), found.tokens, windows);
+        let found = (
+            format!("{value:.4} ({tokens} tokens, windows of {window} every {stride})"),
+            format!("{value:.4}（{tokens} 个词元，窗口 {window}，间隔 {stride}）"),
+        );
+        self.line(label, found)
+    }
 }
 
 /// The model of a folder with a cache for one window, where and how the flags say.

@@ -48,7 +48,7 @@ pub(crate) fn run(args: &InspectArgs, cli: &Cli, printer: &Printer) -> anyhow::R
 /// What there is to say of a checkpoint.
 struct Report {
     folder: PathBuf,
-    format: String,
+    format: Words,
     files: Vec<String>,
     tensors: Vec<TensorInfo>,
     lists_tensors: bool,
@@ -112,7 +112,7 @@ impl Report {
         );
         let list: Option<Vec<_>> = self.lists_tensors.then(|| list.collect());
         json!({
-            "folder": self.folder.display().to_string(), "format": self.format, "files": self.files,
+            "folder": self.folder.display().to_string(), "format": self.format.en, "files": self.files,
             "tensors": self.tensors.len(), "bytes": self.bytes(), "tensor_list": list,
             "layers": config.map(|c| c.num_layers), "hidden_size": config.map(|c| c.hidden_size),
             "num_heads": config.map(|c| c.num_heads), "vocab_size": config.map(|c| c.vocab_size),
@@ -125,7 +125,7 @@ impl Report {
     fn to_text(&self, language: Language) -> String {
         let (bytes, tensors, files) = (size(self.bytes()), self.tensors.len(), self.files.len());
         let mut lines = vec![
-            Words::from((format!("  format    {}", self.format), format!("  格式    {}", self.format))),
+            Words::from((format!("  format    {}", self.format.en), format!("  格式    {}", self.format.zh))),
             Words::from((
                 format!("  weights   {tensors} tensors, {bytes} in {files} file(s)"),
                 format!("  权重    {tensors} 个张量，{bytes}，{files} 个文件"),
@@ -142,8 +142,7 @@ impl Report {
         });
         if self.lists_tensors {
             lines.extend(self.tensors.iter().map(|info| {
-                let line = format!("  {:<52} {:<5} {:?}", info.name, info.dtype.to_string(), info.shape);
-                Words::from((line.clone(), line))
+                Words::same(format!("  {:<52} {:<5} {:?}", info.name, info.dtype.to_string(), info.shape))
             }));
         }
         let found = |label: &str, zh_label: &str, found: &Words| {
@@ -182,15 +181,18 @@ fn network(config: &MossConfig) -> [Words; 2] {
     ]
 }
 
-fn format(checkpoint: &Checkpoint) -> String {
+fn format(checkpoint: &Checkpoint) -> Words {
     match checkpoint.quantization() {
         Some(q) => {
-            let order = if q.act_order { ", act-order" } else { "" };
-            format!("GPTQ int{}, group {}{order}", q.bits, q.group_size)
+            let (bits, group) = (q.bits, q.group_size);
+            let (order, order_zh) = if q.act_order { (", act-order", "，act-order") } else { ("", "") };
+            let zh = format!("GPTQ int{bits}，每组 {group}{order_zh}");
+            Words::from((format!("GPTQ int{bits}, group {group}{order}"), zh))
         }
         None => {
             let embedding = checkpoint.tensor_infos().find(|info| info.name.ends_with("wte.weight"));
-            embedding.map_or_else(|| "unknown".into(), |info| info.dtype.to_string())
+            embedding
+                .map_or_else(|| Words::from(("unknown", "未知")), |info| Words::same(info.dtype.to_string()))
         }
     }
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory};
 
-use crate::{args::Cli, errors::Failed, printer::Printer};
+use crate::{args::Cli, errors::Failed, help, messages::Language, printer::Printer};
 
 /// Print the manual page, of the program or of one subcommand
 #[derive(Debug, Args)]
@@ -14,7 +14,7 @@ pub(crate) struct ManArgs {
 }
 
 pub(crate) fn run(args: &ManArgs, printer: &Printer) -> anyhow::Result<ExitCode> {
-    let mut command = Cli::command();
+    let mut command = help::translated(Cli::command(), printer.language);
     command.build(); // hands the global flags down and gives subcommands their full names
     if let Some(name) = &args.subcommand {
         command = command.find_subcommand(name).cloned().ok_or_else(|| {
@@ -24,6 +24,10 @@ pub(crate) fn run(args: &ManArgs, printer: &Printer) -> anyhow::Result<ExitCode>
     }
     let mut text = Vec::new();
     clap_mangen::Man::new(command).render(&mut text)?;
-    printer.answer(&String::from_utf8_lossy(&text))?;
+    let page = String::from_utf8_lossy(&text);
+    match printer.language {
+        Language::En => printer.answer(&page)?,
+        Language::Zh => printer.answer(&help::localized_page(&page))?,
+    }
     Ok(ExitCode::SUCCESS)
 }

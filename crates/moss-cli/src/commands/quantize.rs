@@ -16,7 +16,15 @@ use moss::{
 use serde_json::json;
 
 use super::{convert::ContainerArg, eval};
-use crate::{args::Cli, errors::Failed, messages::Message, open, printer::Printer, progress};
+use crate::{
+    args::Cli,
+    errors::Failed,
+    fold::{left, right},
+    messages::{Language, Message},
+    open,
+    printer::Printer,
+    progress,
+};
 
 /// Of so many texts one is kept out of calibration, to measure with.
 const MEASURED: usize = 10;
@@ -131,7 +139,7 @@ pub(crate) fn run(args: &QuantizeArgs, cli: &Cli, printer: &Printer) -> anyhow::
             let perplexity = json!({ "before": value(before), "after": value(after), "tokens": tokens });
             format!("{}\n", json!({ "linears": reports, "perplexity": perplexity }))
         } else {
-            table(&reports, before, after)
+            table(&reports, before, after, printer.language)
         })?;
         printer.say(Message::Wrote { folder: &args.target.display().to_string() });
         Ok(ExitCode::SUCCESS)
@@ -164,17 +172,29 @@ fn texts(args: &QuantizeArgs, cli: &Cli, source: &Path) -> anyhow::Result<(Vec<S
     Ok((calibration.into_iter().step_by(step).collect(), measured))
 }
 
-fn table(reports: &[LinearReport], before: Option<Perplexity>, after: Option<Perplexity>) -> String {
-    let mut text = format!("{:<40} {:>14} {:>14}\n", "squared error, share of", "weights", "outputs");
+fn table(
+    reports: &[LinearReport],
+    before: Option<Perplexity>,
+    after: Option<Perplexity>,
+    language: Language,
+) -> String {
+    let [error, weights, outputs] =
+        language.pick(["squared error, share of", "weights", "outputs"], ["平方误差，占比", "权重", "输出"]);
+    let mut text = format!("{} {} {}\n", left(error, 40), right(weights, 14), right(outputs, 14));
     for report in reports {
         let output = report.output_error.map_or("-".into(), |error| format!("{error:.3e}"));
         text += &format!("{:<40} {:>14.3e} {output:>14}\n", report.linear, report.weight_error);
     }
     if let Some(Perplexity { tokens, .. }) = before.or(after) {
         let value = |found: Option<Perplexity>| {
-            found.map_or("not measured".into(), |found| format!("{:.4}", found.value()))
+            let unknown = || language.pick("not measured", "未测量").into();
+            found.map_or_else(unknown, |found| format!("{:.4}", found.value()))
         };
-        text += &format!("perplexity {} before, {} after ({tokens} tokens)\n", value(before), value(after));
+        let (before, after) = (value(before), value(after));
+        text += &language.pick(
+            format!("perplexity {before} before, {after} after ({tokens} tokens)\n"),
+            format!("困惑度：量化前 {before}，量化后 {after}（{tokens} 个词元）\n"),
+        );
     }
     text
 }

@@ -3,7 +3,7 @@
 use moss::{
     Chat, ChatEvent, Outcome,
     engine::{ChatRun, EngineError},
-    text::SegmentKind,
+    text::{EMPTY_PART, SegmentKind},
 };
 
 use crate::{interrupt::Interrupts, messages::Message, printer::Printer, progress::PrefillBar};
@@ -99,8 +99,8 @@ impl<'a> Session<'a> {
             return Ok(());
         }
         let text = self.outcome.as_ref().map_or("", |outcome| outcome.text.as_str());
-        if text.trim_end().ends_with("None") {
-            let run = chat.results("None")?;
+        if text.trim_end().ends_with(EMPTY_PART) {
+            let run = chat.results(EMPTY_PART)?;
             return self.stream(run);
         }
         self.printer.say(Message::GiveResults);

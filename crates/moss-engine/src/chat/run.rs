@@ -2,13 +2,10 @@
 
 use std::collections::VecDeque;
 
-use moss_text::{SegmentKind, SegmentStream, SegmentText, Turn};
+use moss_text::{EMPTY_PART, SegmentKind, SegmentStream, SegmentText, Turn};
 
 use super::{Chat, ChatEvent};
 use crate::{CancelHandle, Event, Outcome, Run};
-
-/// What a plugin model commands when it needs no plugin, and the results it expects then.
-const NO_COMMAND: &str = "None";
 
 /// An answer in the making. Dropping it cancels it and keeps what there is of it.
 #[derive(Debug)]
@@ -116,8 +113,8 @@ impl<'a> ChatRun<'a> {
 
     fn tell_no_results(&mut self, outcome: Outcome) -> Option<Outcome> {
         let turn = self.turn.as_ref().filter(|turn| self.chat.ends_in_commands(turn));
-        let (Some(turn), NO_COMMAND) = (turn, self.commands.trim()) else { return Some(outcome) };
-        let Ok(results) = self.chat.builder.results(NO_COMMAND) else { return Some(outcome) };
+        let (Some(turn), EMPTY_PART) = (turn, self.commands.trim()) else { return Some(outcome) };
+        let Ok(results) = self.chat.builder.results(EMPTY_PART) else { return Some(outcome) };
         let mut next = turn.clone();
         next.reply.extend(results);
         // Somebody else may have filled the queue; the turn then waits for its results as one with commands does.

@@ -6,6 +6,7 @@ use moss::{Engine, EngineOptions, Moss, Request, SamplingParams, StopRules, mode
 use serde_json::{Value, json};
 
 use super::measure::{made_up_ids, median};
+use crate::messages::Language;
 
 /// What so many clients got.
 pub(super) struct Served {
@@ -63,13 +64,16 @@ impl Served {
         (self.clients * self.new) as f64 / self.seconds
     }
 
-    pub(super) fn text(&self) -> String {
-        let Self { clients, prompt, new, first_s: [median, longest], .. } = self;
-        format!(
-            "  {clients:>4} at once, {prompt} prompt and {new} new tokens each: {:.1} tok/s in all, first token after {:.0} ms, at most {:.0} ms\n",
-            self.tokens_per_s(),
-            median * 1e3,
-            longest * 1e3,
+    pub(super) fn text(&self, language: Language) -> String {
+        let Self { clients, prompt, new, first_s, .. } = self;
+        let (rate, [median, longest]) = (self.tokens_per_s(), first_s.map(|seconds| seconds * 1e3));
+        language.pick(
+            format!(
+                "  {clients:>4} at once, {prompt} prompt and {new} new tokens each: {rate:.1} tok/s in all, first token after {median:.0} ms, at most {longest:.0} ms\n"
+            ),
+            format!(
+                "  {clients:>4} 个同时提问，各 {prompt} 个提示词元和 {new} 个新词元：合计 {rate:.1} tok/s，首个词元需 {median:.0} ms，最长 {longest:.0} ms\n"
+            ),
         )
     }
 

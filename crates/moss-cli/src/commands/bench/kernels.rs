@@ -8,10 +8,15 @@ use serde_json::{Value, json};
 use crate::{
     args::Cli,
     errors::Failed,
+    fold::{left, right},
     gpu::{self, KernelTime, Measured, Timed, Whole},
+    messages::{Language, Words},
     open,
     printer::Printer,
 };
+
+/// Columns behind the kernel's name.
+const WIDTHS: [usize; 6] = [6, 14, 12, 9, 9, 8];
 
 /// Times the kernels at the published sizes, with weights that are made up on the card.
 pub(crate) fn run(
@@ -45,8 +50,19 @@ pub(crate) fn run(
     };
     let measured = gpu::times(ordinal, newest_code, Timed { bits, layers, context, prompt })?;
     let parts = [
-        ("step", format!("one token at context {context}"), &measured.step),
-        ("prompt", format!("a prompt of {prompt} tokens"), &measured.prompt),
+        (
+            "step",
+            Words::from((
+                format!("one token at context {context}"),
+                format!("上下文 {context} 处的一个词元"),
+            )),
+            &measured.step,
+        ),
+        (
+            "prompt",
+            Words::from((format!("a prompt of {prompt} tokens"), format!("{prompt} 个词元的提示"))),
+            &measured.prompt,
+        ),
     ];
     if as_json {
         let mut report = json!({
@@ -60,12 +76,13 @@ pub(crate) fn run(
         return Ok(ExitCode::SUCCESS);
     }
     let Measured { card, bandwidth, .. } = &measured;
-    printer.answer(&format!(
-        "{card}: {format}, {layers} layers; copy {:.1} GB/s, measured in this run\n",
-        bandwidth / 1e9
+    let rate = bandwidth / 1e9;
+    printer.answer(&printer.language.pick(
+        format!("{card}: {format}, {layers} layers; copy {rate:.1} GB/s, measured in this run\n"),
+        format!("{card}：{format}，{layers} 层；拷贝 {rate:.1} GB/s，本次实测\n"),
     ))?;
     for (_, title, whole) in parts {
-        printer.answer(&table(&title, whole, *bandwidth))?;
+        printer.answer(&table(&title, whole, *bandwidth, printer.language))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -79,18 +96,14 @@ fn rest(whole: &Whole) -> f64 {
     1.0 - sum(whole) / whole.seconds
 }
 
-fn table(title: &str, whole: &Whole, bandwidth: f64) -> String {
-    let mut text = format!(
-        "{title}: {:.1} us\n  {:<26}{:>6}{:>14}{:>12}{:>9}{:>9}{:>8}\n",
-        whole.seconds * 1e6,
-        "kernel",
-        "runs",
-        "bytes",
-        "us alone",
-        "GB/s",
-        "TFLOP/s",
-        "share"
+fn table(title: &Words, whole: &Whole, bandwidth: f64, language: Language) -> String {
+    let (kernel, columns) = language.pick(
+        ("kernel", ["runs", "bytes", "us alone", "GB/s", "TFLOP/s", "share"]),
+        ("内核", ["次数", "字节", "单独 us", "GB/s", "TFLOP/s", "占比"]),
     );
+    let (title, colon) = (title.of(language), language.pick(": ", "："));
+    let columns: String = columns.iter().zip(WIDTHS).map(|(name, width)| right(name, width)).collect();
+    let mut text = format!("{title}{colon}{:.1} us\n  {}{columns}\n", whole.seconds * 1e6, left(kernel, 26));
     for KernelTime { kernel, calls, bytes, operations, seconds } in &whole.kernels {
         let rate = *bytes as f64 / seconds;
         let arithmetic = match *operations > 0.0 {
@@ -104,7 +117,11 @@ fn table(title: &str, whole: &Whole, bandwidth: f64) -> String {
             rate / bandwidth,
         );
     }
-    text + &format!("  sum of runs {:.1} us; 1 - sum / whole = {:.3}\n", sum(whole) * 1e6, rest(whole))
+    let (sum, rest) = (sum(whole) * 1e6, rest(whole));
+    text + &language.pick(
+        format!("  sum of runs {sum:.1} us; 1 - sum / whole = {rest:.3}\n"),
+        format!("  各次之和 {sum:.1} us；1 - 和 / 整体 = {rest:.3}\n"),
+    )
 }
 
 fn whole_json(whole: &Whole, bandwidth: f64) -> Value {
@@ -123,6 +140,8 @@ fn whole_json(whole: &Whole, bandwidth: f64) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use unicode_width::UnicodeWidthStr;
+
     use super::*;
 
     fn whole() -> Whole {
@@ -145,7 +164,7 @@ mod tests {
     #[test]
     fn what_the_kernels_do_not_explain_is_a_part_of_the_whole() {
         assert!((rest(&whole()) - 0.2).abs() < 1e-9);
-        let text = table("one token", &whole(), 1e12);
+        let text = table(&Words::same("one token"), &whole(), 1e12, Language::En);
         assert!(text.contains("sum of runs 40.0 us; 1 - sum / whole = 0.200"), "{text}");
     }
 
@@ -154,6 +173,18 @@ mod tests {
         let report = whole_json(&whole(), 1e12);
         let share = report["kernels"][1]["share"].as_f64().unwrap_or(0.0);
         assert!((share - 1.0 / 6.0).abs() < 1e-9, "{report}");
-        assert!(table("one token", &whole(), 1e12).contains("0.167"));
+        assert!(table(&Words::same("one token"), &whole(), 1e12, Language::En).contains("0.167"));
+    }
+
+    #[test]
+    fn columns_of_either_language_end_where_their_numbers_do() {
+        for (language, sum) in [(Language::En, "  sum of runs 40.0 us"), (Language::Zh, "  各次之和 40.0 us")]
+        {
+            let text = table(&Words::from(("one token", "一个词元")), &whole(), 1e12, language);
+            let lines: Vec<_> = text.lines().collect();
+            assert!(lines[1..4].iter().all(|line| line.width() == lines[1].width()), "{text}");
+            assert!(lines[4].starts_with(sum), "{text}");
+            assert_eq!(text.contains("kernel"), language == Language::En, "{text}");
+        }
     }
 }

@@ -81,9 +81,11 @@ impl Run<'_> {
         let of_prompt = forward(0..prompt)?.1;
         forward(prompt..prompt + 1)?; // the first token's work is recorded on the way
         let of_token = forward(prompt..prompt + 1)?.1;
+        let whole = (format!("a prompt of {prompt} tokens"), format!("{prompt} 个词元的提示"));
+        let token = (format!("a token after {prompt}"), format!("{prompt} 个词元之后的一个词元"));
         Ok(vec![
-            Timeline { what: format!("a prompt of {prompt} tokens"), spans: of_prompt },
-            Timeline { what: format!("a token after {prompt}"), spans: of_token },
+            Timeline { what: whole.into(), spans: of_prompt },
+            Timeline { what: token.into(), spans: of_token },
         ])
     }
 

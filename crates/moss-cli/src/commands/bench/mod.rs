@@ -19,7 +19,9 @@ use moss::{
 use crate::{
     args::{Cli, FormatArg},
     errors::{Failed, OrFail},
-    fetch, open,
+    fetch,
+    messages::Words,
+    open,
     printer::Printer,
     progress,
 };
@@ -39,7 +41,7 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "FORMAT", default_value = "int4")]
     format: FormatArg,
     /// Layers of a model with made-up weights
-    #[arg(long, value_name = "N", default_value = "34", value_parser = at_least::<1>)]
+    #[arg(long, value_name = "N", default_value = "34", value_parser = layers)]
     layers: usize,
     /// Prompt tokens, several to be measured one after the other [default: 512; on a GPU 64,512,1900]
     #[arg(long, value_name = "N[,N…]", value_delimiter = ',', value_parser = at_least::<1>)]
@@ -64,6 +66,15 @@ pub(crate) struct BenchArgs {
 fn at_least<const MIN: usize>(text: &str) -> Result<usize, Failed> {
     let count = text.parse().ok().filter(|count| *count >= MIN);
     count.or_fail(format!("expected a number from {MIN} on"), format!("应为不小于 {MIN} 的整数"))
+}
+
+/// Thirty times those of the published model: more would tell nothing else.
+const MOST_LAYERS: usize = 1000;
+
+fn layers(text: &str) -> Result<usize, Failed> {
+    let count = text.parse().ok().filter(|count| (1..=MOST_LAYERS).contains(count));
+    let en = format!("expected a number from 1 to {MOST_LAYERS}");
+    count.or_fail(en, format!("应为 1 至 {MOST_LAYERS} 的整数"))
 }
 
 pub(crate) fn run(args: &BenchArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
@@ -116,7 +127,7 @@ pub(crate) fn run(args: &BenchArgs, cli: &Cli, printer: &Printer) -> anyhow::Res
             stages,
         })
     })?;
-    let text = if args.json { format!("{}\n", report.json()) } else { report.text() };
+    let text = if args.json { format!("{}\n", report.json()) } else { report.text(printer.language) };
     printer.answer(&text)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -128,7 +139,7 @@ fn load(
     cli: &Cli,
     printer: &Printer,
     loading: &mut Loading,
-) -> anyhow::Result<(String, Moss)> {
+) -> anyhow::Result<(Words, Moss)> {
     let positions = prompt.saturating_add(new);
     let options = open::load_options(&cli.model, positions.max(together))?;
     let fits = |config: &MossConfig| match positions <= config.context_length {
@@ -150,13 +161,16 @@ fn load(
         let model =
             Moss::load(&checkpoint, &options, &mut loading.watch(progress::bar(printer, &found.name)))
                 .or_fail("cannot load the model", "无法加载模型")?;
-        return Ok((found.name, model));
+        return Ok((Words::same(found.name), model));
     }
     let format = args.format.format();
     let config = MossConfig { num_layers: args.layers, ..MossConfig::moon_003() };
     fits(&config)?;
-    let name = format!("random weights, {format}, {} layers", config.num_layers);
+    let layers = config.num_layers;
+    let zh = format!("随机权重，{format}，{layers} 层");
+    let name = Words::from((format!("random weights, {format}, {layers} layers"), zh));
     let source = RandomWeights::new(config, format);
-    let model = Moss::load(&source, &options, &mut loading.watch(progress::bar(printer, &name)))?;
+    let bar = progress::bar(printer, name.of(printer.language));
+    let model = Moss::load(&source, &options, &mut loading.watch(bar))?;
     Ok((name, model))
 }

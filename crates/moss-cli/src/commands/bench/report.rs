@@ -7,10 +7,19 @@ use moss::{
 use serde_json::{Value, json};
 
 use super::{clients::Served, loading::Loading, measure::Measured, timeline::Timeline};
-use crate::progress::size;
+use crate::{
+    messages::{Language, Words},
+    progress::size,
+};
+
+/// Heads of the table, in English and in Chinese.
+const COLUMNS: (&str, &str) = (
+    "  prompt  prefill ms  tok/s    decode ms   tok/s     GB/s   share\n",
+    "    提示   预填充 ms   tok/s     解码 ms   tok/s     GB/s    占比\n",
+);
 
 pub(super) struct Report {
-    pub(super) name: String,
+    pub(super) name: Words,
     pub(super) threads: usize,
     pub(super) activations: Activations,
     pub(super) loading: Loading,
@@ -26,36 +35,27 @@ pub(super) struct Report {
 }
 
 impl Report {
-    pub(super) fn text(&self) -> String {
-        let mut text = format!("{}\n", self.name);
+    pub(super) fn text(&self, language: Language) -> String {
+        let mut text = format!("{}\n", self.name.of(language));
         for (index, stage) in self.stages.iter().enumerate() {
             let (first, last) = (stage.layers.start, stage.layers.end - 1);
             let what = match &stage.card {
                 Some(card) => card_text(card),
-                None => {
-                    let rounded = match self.activations {
-                        Activations::Exact => "",
-                        Activations::Int8 => ", 8-bit activations",
-                    };
-                    format!("{} threads, {}{rounded}", self.threads, cpu_features())
-                }
+                None => self.cpu_text(),
             };
-            let weights = size(stage.weight_bytes);
-            let device = stage.device;
-            text +=
-                &format!("  stage {index}  {device}, layers {first} to {last}, {weights} a token; {what}\n");
+            let (device, weights, what) = (stage.device, size(stage.weight_bytes), what.of(language));
+            text += &language.pick(
+                format!("  stage {index}  {device}, layers {first} to {last}, {weights} a token; {what}\n"),
+                format!("  阶段 {index}  {device}，第 {first} 至 {last} 层，每词元 {weights}；{what}\n"),
+            );
         }
-        let gb = |rate: f64| rate / 1e9;
-        let weights = self.loading.of_cards().map_or(String::new(), |(seconds, rate)| {
-            format!(", the weights of the cards in {seconds:.2} s, {:.1} GB/s", gb(rate))
-        });
-        let upload = self.upload.map_or(String::new(), |rate| {
-            format!("; host memory to the card {:.1} GB/s (page-locked, measured in this run)", gb(rate))
-        });
-        text += &format!("  loaded in {:.2} s{weights}{upload}\n", self.loading.seconds);
-        text +=
-            &format!("  bandwidth {:.1} GB/s (the memory's own, measured in this run)\n", gb(self.bandwidth));
-        text += "  prompt  prefill ms  tok/s    decode ms   tok/s     GB/s   share\n";
+        text += self.loading_text().of(language);
+        let bandwidth = gb(self.bandwidth);
+        text += &language.pick(
+            format!("  bandwidth {bandwidth:.1} GB/s (the memory's own, measured in this run)\n"),
+            format!("  带宽 {bandwidth:.1} GB/s（内存自身的，本次实测）\n"),
+        );
+        text += language.pick(COLUMNS.0, COLUMNS.1);
         for m in &self.measured {
             let rate = m.token_bytes / m.token_s;
             text += &format!(
@@ -69,8 +69,36 @@ impl Report {
                 rate / self.bandwidth,
             );
         }
-        text += &self.served.iter().map(Served::text).collect::<String>();
-        text + &self.timelines.iter().map(Timeline::text).collect::<String>()
+        text.extend(self.served.iter().map(|served| served.text(language)));
+        text.extend(self.timelines.iter().map(|timeline| timeline.text(language)));
+        text
+    }
+
+    fn cpu_text(&self) -> Words {
+        let (threads, isa) = (self.threads, cpu_features());
+        let (rounded, rounded_zh) = match self.activations {
+            Activations::Exact => ("", ""),
+            Activations::Int8 => (", 8-bit activations", "，8 位激活值"),
+        };
+        Words::from((
+            format!("{threads} threads, {isa}{rounded}"),
+            format!("{threads} 线程，{isa}{rounded_zh}"),
+        ))
+    }
+
+    fn loading_text(&self) -> Words {
+        let seconds = self.loading.seconds;
+        let (mut en, mut zh) = (format!("  loaded in {seconds:.2} s"), format!("  加载用时 {seconds:.2} s"));
+        if let Some((seconds, rate)) = self.loading.of_cards() {
+            let rate = gb(rate);
+            en += &format!(", the weights of the cards in {seconds:.2} s, {rate:.1} GB/s");
+            zh += &format!("，其中显卡权重 {seconds:.2} s，{rate:.1} GB/s");
+        }
+        if let Some(rate) = self.upload.map(gb) {
+            en += &format!("; host memory to the card {rate:.1} GB/s (page-locked, measured in this run)");
+            zh += &format!("；主机内存到显卡 {rate:.1} GB/s（页锁定，本次实测）");
+        }
+        Words::from((en + "\n", zh + "\n"))
     }
 
     pub(super) fn json(&self) -> Value {
@@ -91,7 +119,7 @@ impl Report {
             })
         });
         json!({
-            "model": self.name, "threads": self.threads, "isa": cpu_features().to_string(),
+            "model": self.name.en, "threads": self.threads, "isa": cpu_features().to_string(),
             "activations": match self.activations { Activations::Exact => "exact", Activations::Int8 => "int8" },
             "load_s": self.loading.seconds, "card_weights_s": self.loading.of_cards().map(|(seconds, _)| seconds),
             "card_weights_bytes_per_s": self.loading.of_cards().map(|(_, rate)| rate), "upload_bandwidth": self.upload,
@@ -102,19 +130,25 @@ impl Report {
     }
 }
 
-fn card_text(card: &CardInfo) -> String {
-    format!(
-        "{}, {} code, driver for CUDA {}.{}, clocks up to {} and {} MHz; {} taken of {} free, {} by others and the idle context",
-        card.name,
-        card.code,
-        card.driver_cuda / 1000,
-        card.driver_cuda % 1000 / 10,
-        card.clock_khz / 1000,
-        card.memory_clock_khz / 1000,
-        size(card.free_before.saturating_sub(card.free_now)),
-        size(card.free_before),
-        size(card.total_memory.saturating_sub(card.free_before)),
-    )
+fn gb(rate: f64) -> f64 {
+    rate / 1e9
+}
+
+fn card_text(card: &CardInfo) -> Words {
+    let CardInfo { name, code, .. } = card;
+    let cuda = format!("{}.{}", card.driver_cuda / 1000, card.driver_cuda % 1000 / 10);
+    let [clock, memory_clock] = [card.clock_khz, card.memory_clock_khz].map(|khz| khz / 1000);
+    let taken = size(card.free_before.saturating_sub(card.free_now));
+    let free = size(card.free_before);
+    let others = size(card.total_memory.saturating_sub(card.free_before));
+    Words::from((
+        format!(
+            "{name}, {code} code, driver for CUDA {cuda}, clocks up to {clock} and {memory_clock} MHz; {taken} taken of {free} free, {others} by others and the idle context"
+        ),
+        format!(
+            "{name}，{code} 代码，驱动支持 CUDA {cuda}，时钟最高 {clock} 和 {memory_clock} MHz；可用 {free}，占用其中 {taken}，其他程序和空闲上下文占 {others}"
+        ),
+    ))
 }
 
 fn card_json(card: &CardInfo) -> Value {
@@ -124,4 +158,49 @@ fn card_json(card: &CardInfo) -> Value {
         "free_before": card.free_before, "free_now": card.free_now,
         "taken": card.free_before.saturating_sub(card.free_now),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use unicode_width::UnicodeWidthStr;
+
+    use super::*;
+
+    /// Of the English ones one ends a place early.
+    #[test]
+    fn the_chinese_heads_end_where_their_numbers_do() {
+        let numbers = format!("  {0:>6}  {0:>10}  {0:>6}  {0:>10}  {0:>6}  {0:>7}  {0:>6}\n", "#");
+        let ends = |line: &str| -> Vec<usize> {
+            let cells = line.split("  ").filter(|cell| !cell.is_empty());
+            let end = |cell: &str| {
+                line[..cell.as_ptr() as usize - line.as_ptr() as usize + cell.trim_end().len()].width()
+            };
+            cells.map(end).collect()
+        };
+        assert_eq!(ends(COLUMNS.1), ends(&numbers));
+    }
+
+    #[test]
+    fn a_card_is_told_in_chinese_with_the_same_names_and_numbers() {
+        let card = CardInfo {
+            name: "T4".into(),
+            code: "sm_75".into(),
+            driver_cuda: 12_080,
+            clock_khz: 1_590_000,
+            memory_clock_khz: 5_001_000,
+            total_memory: 16_000_000_000,
+            free_before: 15_000_000_000,
+            free_now: 4_000_000_000,
+        };
+        let Words { zh, .. } = card_text(&card);
+        for part in [
+            "T4，sm_75 代码",
+            "CUDA 12.8，",
+            "1590 和 5001 MHz",
+            "可用 15.00 GB，占用其中 11.00 GB，",
+            "占 1.00 GB",
+        ] {
+            assert!(zh.contains(part), "{part}: {zh}");
+        }
+    }
 }

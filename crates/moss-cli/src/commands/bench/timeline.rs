@@ -5,20 +5,26 @@ use std::time::Duration;
 use moss::model::StageSpan;
 use serde_json::{Value, json};
 
+use crate::messages::{Language, Words};
+
 /// Columns that the whole time takes.
 const COLUMNS: usize = 72;
 
 /// The stages' work during one forward.
 pub(super) struct Timeline {
     /// What the forward was.
-    pub(super) what: String,
+    pub(super) what: Words,
     pub(super) spans: Vec<StageSpan>,
 }
 
 impl Timeline {
-    pub(super) fn text(&self) -> String {
+    pub(super) fn text(&self, language: Language) -> String {
         let end = self.end().as_secs_f64();
-        let mut text = format!("  {}, {:.2} ms; the digit is the pass\n", self.what, end * 1e3);
+        let (what, ms) = (self.what.of(language), end * 1e3);
+        let mut text = language.pick(
+            format!("  {what}, {ms:.2} ms; the digit is the pass\n"),
+            format!("  {what}，{ms:.2} ms；数字表示第几次前向\n"),
+        );
         let stages = self.spans.iter().map(|span| span.stage + 1).max().unwrap_or(0);
         for stage in 0..stages {
             let of_stage = || self.spans.iter().filter(|span| span.stage == stage);
@@ -31,7 +37,11 @@ impl Timeline {
                 line[first..column(span.end).clamp(first + 1, COLUMNS)].fill(digit);
             }
             let line: String = line.iter().collect();
-            text += &format!("  stage {stage} |{line}| {:>3.0} % busy\n", busy / end * 100.0);
+            let share = busy / end * 100.0;
+            text += &language.pick(
+                format!("  stage {stage} |{line}| {share:>3.0} % busy\n"),
+                format!("  阶段 {stage} |{line}| 忙碌 {share:>3.0} %\n"),
+            );
         }
         text
     }
@@ -43,7 +53,7 @@ impl Timeline {
                 "begin_s": span.begin.as_secs_f64(), "end_s": span.end.as_secs_f64(),
             })
         };
-        json!({ "what": self.what, "spans": self.spans.iter().map(span).collect::<Vec<_>>() })
+        json!({ "what": self.what.en, "spans": self.spans.iter().map(span).collect::<Vec<_>>() })
     }
 
     fn end(&self) -> Duration {
@@ -61,7 +71,8 @@ mod tests {
         let span =
             |stage, pass, begin, end| StageSpan { stage, pass, rows: 512, begin: ms(begin), end: ms(end) };
         let spans = vec![span(0, 0, 0, 24), span(0, 1, 24, 48), span(1, 0, 24, 48), span(1, 1, 48, 72)];
-        let text = Timeline { what: "a prompt".into(), spans }.text();
+        let timeline = Timeline { what: ("a prompt", "提示").into(), spans };
+        let text = timeline.text(Language::En);
         let (zeros, ones, idle) = ("0".repeat(24), "1".repeat(24), " ".repeat(24));
         let expected = [
             "  a prompt, 72.00 ms; the digit is the pass".to_owned(),
@@ -69,13 +80,16 @@ mod tests {
             format!("  stage 1 |{idle}{zeros}{ones}|  67 % busy"),
         ];
         assert_eq!(text.lines().collect::<Vec<_>>(), expected);
+        let chinese = timeline.text(Language::Zh);
+        assert!(chinese.contains(&format!("\n  阶段 1 |{idle}{zeros}{ones}| 忙碌  67 %\n")), "{chinese}");
     }
 
     #[test]
     fn nothing_and_moments_without_length_are_drawn_too() {
-        assert_eq!(Timeline { what: "nothing".into(), spans: Vec::new() }.text().lines().count(), 1);
+        let text = |what: &str, spans| Timeline { what: Words::same(what), spans }.text(Language::En);
+        assert_eq!(text("nothing", Vec::new()).lines().count(), 1);
         let at = Duration::from_millis(3);
         let spans = vec![StageSpan { stage: 0, pass: 0, rows: 1, begin: at, end: at }];
-        assert!(Timeline { what: "a moment".into(), spans }.text().contains('0'));
+        assert!(text("a moment", spans).contains('0'));
     }
 }

@@ -2,7 +2,6 @@
 
 use moss::model::CUDA;
 use serde_json::{Value, json};
-use unicode_width::UnicodeWidthStr;
 
 use super::{
     Report,
@@ -10,7 +9,12 @@ use super::{
     machine::Place,
     selftest::{Kernels, Selftest, Transcript},
 };
-use crate::{gpu::KernelCard, messages::Language, progress::size};
+use crate::{
+    fold::left,
+    gpu::{Comparison, KernelCard},
+    messages::Language,
+    progress::size,
+};
 
 /// Places of a label on a terminal.
 const LABEL: usize = 12;
@@ -25,18 +29,10 @@ struct Lines {
 }
 
 impl Lines {
-    fn pick<T>(&self, en: T, zh: T) -> T {
-        match self.language {
-            Language::En => en,
-            Language::Zh => zh,
-        }
-    }
-
     /// A label, empty in the second line of a part, and what there is to say.
     fn line(&mut self, label: (&str, &str), en: String, zh: String) {
-        let (label, value) = (self.pick(label.0, label.1), self.pick(en, zh));
-        let fill = " ".repeat(LABEL.saturating_sub(label.width()));
-        self.text += &format!("{label}{fill}{value}\n");
+        let (label, value) = (self.language.pick(label.0, label.1), self.language.pick(en, zh));
+        self.text += &format!("{}{value}\n", left(label, LABEL));
     }
 
     fn same(&mut self, label: (&str, &str), value: String) {
@@ -280,13 +276,13 @@ fn tested(lines: &mut Lines, selftest: &Selftest) {
         );
         label = GO_ON;
         for found in kernels.failed().take(LISTED) {
-            let repeats = if found.repeats { "" } else { ", other bits every time" };
-            lines.same(
+            let Comparison { kernel, shape, max_error, allowed, reason, repeats, .. } = found;
+            let (en, zh) =
+                if *repeats { ("", "") } else { (", other bits every time", "，每次结果不同") };
+            lines.line(
                 GO_ON,
-                format!(
-                    "  {} ({}): {:.1e}, allowed {:.1e} ({}){repeats}",
-                    found.kernel, found.shape, found.max_error, found.allowed, found.reason
-                ),
+                format!("  {kernel} ({shape}): {max_error:.1e}, allowed {allowed:.1e} ({reason}){en}"),
+                format!("  {kernel}（{shape}）：{max_error:.1e}，允许 {allowed:.1e}（{reason}）{zh}"),
             );
         }
         if let Some(error) = error {

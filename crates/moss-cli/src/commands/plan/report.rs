@@ -5,7 +5,11 @@ use serde_json::{Value, json};
 use unicode_width::UnicodeWidthStr;
 
 use super::{Subject, predict::Prediction, words};
-use crate::{messages::Language, progress::size};
+use crate::{
+    fold::{left, right},
+    messages::Language,
+    progress::size,
+};
 
 pub(super) struct Report<'a> {
     pub(super) subject: &'a Subject,
@@ -81,9 +85,9 @@ fn label(card: &Card) -> String {
 /// Columns as wide as their widest cell on a terminal, where a Chinese character takes two places; numbers to the right.
 fn table<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
     let width = |column: usize| rows.iter().map(|row| row[column].width()).max().unwrap_or(0);
-    let cell = |column: usize, text: &str| {
-        let fill = " ".repeat(width(column) - text.width());
-        if column < 2 { format!("{text}{fill}") } else { format!("{fill}{text}") }
+    let cell = |column: usize, text: &str| match column < 2 {
+        true => left(text, width(column)),
+        false => right(text, width(column)),
     };
     let line = |row: &[String; N]| {
         let cells: Vec<String> = row.iter().enumerate().map(|(column, text)| cell(column, text)).collect();

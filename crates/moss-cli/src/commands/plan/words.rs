@@ -8,28 +8,18 @@ use super::{
 };
 use crate::messages::Language;
 
-fn pick(language: Language, en: String, zh: String) -> String {
-    match language {
-        Language::En => en,
-        Language::Zh => zh,
-    }
-}
-
 pub(super) fn title(language: Language, name: &str, format: &str, layers: usize, positions: usize) -> String {
-    pick(
-        language,
+    language.pick(
         format!("{name}, {format}, {layers} layers, context {positions}"),
         format!("{name}，{format}，{layers} 层，上下文 {positions}"),
     )
 }
 
 pub(super) fn columns(language: Language) -> [&'static str; 8] {
-    match language {
-        Language::En => {
-            ["stage", "device", "layers", "weights", "embedding", "cache", "workspace", "free after"]
-        }
-        Language::Zh => ["阶段", "设备", "层", "权重", "嵌入", "缓存", "工作区", "剩余"],
-    }
+    language.pick(
+        ["stage", "device", "layers", "weights", "embedding", "cache", "workspace", "free after"],
+        ["阶段", "设备", "层", "权重", "嵌入", "缓存", "工作区", "剩余"],
+    )
 }
 
 /// `devices` are the names of all cards.
@@ -61,13 +51,12 @@ pub(crate) fn note(language: Language, note: &Note, devices: &[String]) -> Strin
             )
         }
     };
-    pick(language, en, zh)
+    language.pick(en, zh)
 }
 
 pub(super) fn ceiling(language: Language, prediction: &Prediction) -> String {
     let Prediction { rate_empty, rate_full, .. } = prediction;
-    pick(
-        language,
+    language.pick(
         format!(
             "predicted: at most {rate_empty:.1} tok/s, {rate_full:.1} with a full cache (bytes read, by the memory's bandwidth)"
         ),
@@ -78,8 +67,7 @@ pub(super) fn ceiling(language: Language, prediction: &Prediction) -> String {
 pub(super) fn first_token(language: Language, prediction: &Prediction) -> String {
     let Prediction { prompt, share, first_token, .. } = prediction;
     match first_token {
-        Some(seconds) => pick(
-            language,
+        Some(seconds) => language.pick(
             format!(
                 "predicted: first token of a {prompt}-token prompt after {seconds:.2} s (at {share} of the tensor cores' f16 peak, as an H100 reaches)"
             ),
@@ -87,8 +75,7 @@ pub(super) fn first_token(language: Language, prediction: &Prediction) -> String
                 "预测：{prompt} 词元的提示，首个词元约需 {seconds:.2} 秒（按张量核心 f16 峰值的 {share}，即 H100 实测比例）"
             ),
         ),
-        None => pick(
-            language,
+        None => language.pick(
             format!(
                 "first token of a {prompt}-token prompt: not predicted, a device's arithmetic is not known"
             ),
@@ -99,8 +86,7 @@ pub(super) fn first_token(language: Language, prediction: &Prediction) -> String
 
 pub(super) fn data_sheets(language: Language) -> String {
     let [driver, display] = [FOR_DRIVER, FOR_DISPLAY].map(|bytes| bytes as f64 / (1u64 << 30) as f64);
-    pick(
-        language,
+    language.pick(
         format!(
             "nominal figures of the cards, less {driver} GiB for the driver and {display} GiB for a display on RTX cards"
         ),

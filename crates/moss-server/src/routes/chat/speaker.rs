@@ -1,15 +1,12 @@
 //! One answer in a conversation, in parts as they come: what MOSS says, and what a plugin model thinks and commands besides.
 
 use moss_engine::{Event, Outcome, TokenLogprobs};
-use moss_text::{PromptBuilder, SegmentKind, SegmentStream};
+use moss_text::{EMPTY_PART, PromptBuilder, SegmentKind, SegmentStream};
 
 use super::prompt::Prompt;
 use crate::{
     ServedModel, error::ApiError, generation::Generation, plan::Plan, state::Shared, wire::answer::Aside,
 };
-
-/// What a plugin model commands when it needs no plugin, and the results it expects then.
-const NO_COMMAND: &str = "None";
 
 /// A part of an answer.
 pub(super) enum Part {
@@ -107,12 +104,12 @@ impl Speaker {
         }
         let left = self.plan.max_tokens.saturating_sub(outcome.usage.generated_tokens);
         let commands_nothing =
-            self.ids.last().copied() == self.model.special.eoc && self.commands.trim() == NO_COMMAND;
+            self.ids.last().copied() == self.model.special.eoc && self.commands.trim() == EMPTY_PART;
         let Some((builder, segments_now)) = self.plugins.as_mut().filter(|_| commands_nothing && left > 0)
         else {
             return Ok(Some(outcome));
         };
-        self.ids.extend(builder.results(NO_COMMAND)?);
+        self.ids.extend(builder.results(EMPTY_PART)?);
         *segments_now = segments(&self.model, SegmentKind::Answer);
         let plan = Plan { max_tokens: left, ..self.plan.clone() };
         let request = plan.request(self.ids.clone(), self.model.stop_ids(), self.index);

@@ -1,11 +1,17 @@
 //! `verify`: a folder that carries expected values against what this engine computes.
 
-use std::{
-    collections::HashMap,
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+mod expected;
 
+use std::{collections::HashMap, path::PathBuf, process::ExitCode};
+
+use crate::{
+    args::{Cli, RopeArg},
+    errors::{Failed, OrFail},
+    fold::left,
+    messages::Words,
+    open,
+    printer::Printer,
+};
 use clap::Args;
 use moss::{
     LoadOptions, Moss, SamplingParams,
@@ -13,15 +19,8 @@ use moss::{
     model::{BlockPool, BlockTable, ComputeDtype, HiddenPoint, LanguageModel, LogitRows, SequenceChunk},
     sampling::Sampler,
 };
-use safetensors::{Dtype, SafeTensors};
-use serde::Deserialize;
 
-use crate::{
-    args::{Cli, RopeArg},
-    errors::{Failed, OrFail},
-    open,
-    printer::Printer,
-};
+use expected::{Expected, Floats, Greedy, Ids, Prompt, missing, read_json, read_tensors, values_of};
 
 /// Compare a folder's expected.json and expected.safetensors with what this engine computes
 ///
@@ -43,46 +42,8 @@ pub(crate) struct VerifyArgs {
     many_rows_from: Option<usize>,
 }
 
-#[derive(Deserialize)]
-struct Expected {
-    prompts: Vec<Prompt>,
-    #[serde(default)]
-    greedy: Vec<Greedy>,
-    #[serde(default)]
-    sampling: Vec<Sampling>,
-    hidden_prompt: Option<usize>,
-    max_abs_logit_diff_of_fp16_run: Option<f32>,
-}
-
-#[derive(Deserialize)]
-struct Prompt {
-    ids: Vec<u32>,
-    logit_rows: Vec<usize>,
-}
-
-#[derive(Deserialize)]
-struct Greedy {
-    prompt: usize,
-    repetition_penalty: f32,
-    tokens: Vec<u32>,
-}
-
-#[derive(Deserialize)]
-struct Sampling {
-    prompt: usize,
-    generated: usize,
-    repetition_penalty: f32,
-    temperature: f32,
-    top_k: Option<usize>,
-    top_p: f32,
-    kept: Vec<(u32, f32)>,
-}
-
-/// Values by name.
-type Floats = HashMap<String, Vec<f32>>;
-/// Token ids by name.
-type Ids = HashMap<String, Vec<usize>>;
-
+/// Places of what is compared, on a terminal.
+const LABEL: usize = 28;
 /// Penalty of the greedy path that the sampling cases go on from.
 const CONTEXT_PENALTY: f32 = 1.02;
 /// Probabilities are compared this closely at f32; their logits are off by up to the tolerance.
@@ -135,69 +96,6 @@ pub(crate) fn run(args: &VerifyArgs, cli: &Cli, printer: &Printer) -> anyhow::Re
     Ok(if run.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The folder with the expected values: `folder`, or the one beside it that its expected.txt names.
-fn values_of(folder: &Path, stem: &str) -> PathBuf {
-    let has_values = |folder: &PathBuf| folder.join(format!("{stem}.json")).is_file();
-    let note = std::fs::read_to_string(folder.join("expected.txt")).unwrap_or_default();
-    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    let mut beside = note.split(|c| !is_name(c)).filter(|word| !word.trim_matches('.').is_empty());
-    let own = folder.to_owned();
-    if has_values(&own) {
-        return own;
-    }
-    beside.find_map(|name| Some(folder.join("..").join(name)).filter(has_values)).unwrap_or(own)
-}
-
-fn read_json(folder: &Path, stem: &str) -> anyhow::Result<Expected> {
-    let file = folder.join(format!("{stem}.json"));
-    let text = std::fs::read(&file).map_err(|error| {
-        let hint = (
-            "`verify` needs expected.json and expected.safetensors beside the weights, or `--expected DIR`",
-            "`verify` 需要权重旁的 expected.json 和 expected.safetensors，或 `--expected DIR`",
-        );
-        Failed::new(cannot_read(&file)).hint(hint).because(error)
-    })?;
-    serde_json::from_slice(&text).map_err(|error| Failed::new(cannot_read(&file)).because(error).into())
-}
-
-fn cannot_read(file: &Path) -> (String, String) {
-    (format!("cannot read `{}`", file.display()), format!("无法读取 `{}`", file.display()))
-}
-
-fn read_tensors(folder: &Path, stem: &str) -> anyhow::Result<(Floats, Ids)> {
-    let file = folder.join(format!("{stem}.safetensors"));
-    let bytes = std::fs::read(&file).map_err(|error| Failed::new(cannot_read(&file)).because(error))?;
-    let tensors =
-        SafeTensors::deserialize(&bytes).map_err(|error| Failed::new(cannot_read(&file)).because(error))?;
-    let (mut floats, mut ids) = (Floats::new(), Ids::new());
-    for (name, view) in tensors.tensors() {
-        let data = view.data();
-        match view.dtype() {
-            Dtype::F32 => {
-                let (values, _) = data.as_chunks();
-                floats.insert(name, values.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect());
-            }
-            Dtype::I32 => {
-                let (values, _) = data.as_chunks();
-                ids.insert(name, values.iter().map(|bytes| u32::from_le_bytes(*bytes) as usize).collect());
-            }
-            Dtype::I64 => {
-                let (values, _) = data.as_chunks();
-                ids.insert(name, values.iter().map(|bytes| u64::from_le_bytes(*bytes) as usize).collect());
-            }
-            found => {
-                let file = file.display();
-                return Err(Failed::new((
-                    format!("tensor `{name}` in `{file}` is {found:?}, expected F32, I32 or I64"),
-                    format!("`{file}` 中的张量 `{name}` 为 {found:?}，应为 F32、I32 或 I64"),
-                ))
-                .into());
-            }
-        }
-    }
-    Ok((floats, ids))
-}
-
 impl Run<'_> {
     /// Logits of every position, and the hidden states on the way.
     fn forward(&mut self, ids: &[u32], rows: LogitRows) -> anyhow::Result<(Vec<f32>, Floats)> {
@@ -217,14 +115,21 @@ impl Run<'_> {
         Ok((logits.into_iter().flat_map(|logits| logits.into_values()).collect(), hidden))
     }
 
-    fn report(&mut self, what: &str, difference: f32, allowed: f32) -> anyhow::Result<()> {
+    fn report(&mut self, what: impl Into<Words>, difference: f32, allowed: f32) -> anyhow::Result<()> {
         let pass = difference <= allowed; // NaN fails
-        self.verdict(pass, &format!("{what:<28} largest difference {difference:.2e}, allowed {allowed:.0e}"))
+        let found = (
+            format!("largest difference {difference:.2e}, allowed {allowed:.0e}"),
+            format!("最大差异 {difference:.2e}，允许 {allowed:.0e}"),
+        );
+        self.verdict(pass, what, found)
     }
 
-    fn verdict(&mut self, pass: bool, text: &str) -> anyhow::Result<()> {
+    fn verdict(&mut self, pass: bool, what: impl Into<Words>, found: impl Into<Words>) -> anyhow::Result<()> {
         self.failed += usize::from(!pass);
-        Ok(self.printer.answer(&format!("{} {text}\n", if pass { "PASS" } else { "FAIL" }))?)
+        let (what, found, language) = (what.into(), found.into(), self.printer.language);
+        let (what, found) = (left(what.of(language), LABEL), found.of(language));
+        let verdict = if pass { "PASS" } else { "FAIL" };
+        Ok(self.printer.answer(&format!("{verdict} {what} {found}\n"))?)
     }
 
     fn tensor(&self, name: &str) -> anyhow::Result<Vec<f32>> {
@@ -276,10 +181,11 @@ impl Run<'_> {
             argmax_off +=
                 logits.chunks_exact(vocab).zip(winners).filter(|(row, id)| is_off(row, **id)).count();
         }
-        self.report("logits", rows_off, self.tolerance)?;
-        self.report("best logit of each position", max_off, self.tolerance)?;
-        self.report("logsumexp of each position", sum_off, self.tolerance)?;
-        self.verdict(argmax_off == 0, &format!("{:<28} {argmax_off} position(s) off", "best token"))
+        self.report(("logits", "logits"), rows_off, self.tolerance)?;
+        self.report(("best logit of each position", "各位置最高的 logit"), max_off, self.tolerance)?;
+        self.report(("logsumexp of each position", "各位置的 logsumexp"), sum_off, self.tolerance)?;
+        let found = (format!("{argmax_off} position(s) off"), format!("{argmax_off} 个位置不符"));
+        self.verdict(argmax_off == 0, ("best token", "首选词元"), found)
     }
 
     fn hidden(&mut self) -> anyhow::Result<()> {
@@ -289,17 +195,17 @@ impl Run<'_> {
         let mut names: Vec<_> =
             self.floats.keys().filter(|name| name.starts_with("hidden.")).cloned().collect();
         names.sort();
-        let mut worst = (0f32, String::from("none"));
+        let mut worst = (0f32, Words::from(("none", "无")));
         for name in names {
             let expected = self.tensor(&name)?;
             let scale = expected.iter().fold(1f32, |max, value| max.max(value.abs()));
             let off = difference(found.get(&name).map_or(&[], Vec::as_slice), &expected) / scale;
             if off >= worst.0 || off.is_nan() {
-                worst = (off, name);
+                worst = (off, Words::same(name));
             }
         }
-        let what = format!("hidden states ({})", worst.1);
-        self.report(&what, worst.0, self.tolerance)
+        let (off, Words { en, zh }) = worst;
+        self.report((format!("hidden states ({en})"), format!("隐藏状态（{zh}）")), off, self.tolerance)
     }
 
     /// The best token after `ids`, with this penalty.
@@ -337,7 +243,9 @@ impl Run<'_> {
             let ids = self.prompt(prompt)?;
             right += usize::from(self.path(&ids, penalty, tokens.len())? == tokens);
         }
-        self.verdict(right == total, &format!("{:<28} {right} of {total} token for token", "greedy paths"))
+        let found =
+            (format!("{right} of {total} token for token"), format!("{total} 条中 {right} 条逐词元一致"));
+        self.verdict(right == total, ("greedy paths", "贪心路径"), found)
     }
 
     fn sampling(&mut self) -> anyhow::Result<()> {
@@ -370,19 +278,12 @@ impl Run<'_> {
                 worst = worst.max((found.get(id).copied().unwrap_or(0.0) - probability).abs());
             }
         }
-        self.verdict(
-            right == total,
-            &format!("{:<28} {right} of {total} with the same tokens", "sampling sets"),
-        )?;
-        self.report("sampling probabilities", worst, PROBABILITY_PER_LOGIT * self.tolerance)
+        let found =
+            (format!("{right} of {total} with the same tokens"), format!("{total} 个中 {right} 个词元相同"));
+        self.verdict(right == total, ("sampling sets", "采样候选集"), found)?;
+        let allowed = PROBABILITY_PER_LOGIT * self.tolerance;
+        self.report(("sampling probabilities", "采样概率"), worst, allowed)
     }
-}
-
-fn missing(name: &str) -> Failed {
-    Failed::new((
-        format!("the expected values have no tensor `{name}`"),
-        format!("期望值中没有张量 `{name}`"),
-    ))
 }
 
 fn difference(a: &[f32], b: &[f32]) -> f32 {
