@@ -128,7 +128,7 @@ impl Block {
         rows: &Rows<'_>,
     ) -> Result<Tensor, KernelError> {
         let h = self.norm.forward(x, self.dtype)?; // [rows, hidden]
-        let qkv = self.qkv_proj.forward(&h)?.to_dtype(self.dtype)?;
+        let qkv = self.qkv_proj.forward(&h)?;
         let (q, k, v) = self.split_heads(&qkv)?; // [rows, heads, head_dim] each
         let q = ops::rotary(&q, rope, rows.positions)?;
         let k = ops::rotary(&k, rope, rows.positions)?;
