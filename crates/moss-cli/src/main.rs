@@ -8,6 +8,7 @@ mod fold;
 mod gpu;
 mod help;
 mod interrupt;
+mod memory;
 mod messages;
 mod open;
 mod printer;

@@ -237,3 +237,11 @@ fn bench_refuses_layers_that_no_memory_holds_before_it_makes_them() {
         );
     }
 }
+
+#[test]
+fn bench_refuses_weights_that_this_machine_cannot_hold_and_says_how_many_layers_it_can() {
+    let out = run(&["bench", "--random-weights", "--format", "fp16", "--layers", "1000", "--gpu", "cpu"], "");
+    let error = text(&out.stderr);
+    assert!(out.status.code() == Some(1) && error.contains("weights of 1000 layers take 90"), "{error}");
+    assert!(error.contains("take fewer: `--layers "), "{error}");
+}

@@ -1,7 +1,5 @@
 //! Linear layers: a checked plan over a weight that stays where it lies.
 
-use std::borrow::Cow;
-
 use bytes::Bytes;
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
@@ -188,25 +186,23 @@ impl Linear {
         }
     }
 
-    /// Rows in the order of the packed ones, as far apart as the kernel reads them.
-    fn reordered<'x>(&self, x: &'x [f32], rows: usize, inputs: usize) -> Cow<'x, [f32]> {
+    /// Rows in the order of the packed ones, as far apart as the kernel reads them, and next to nothing as nothing.
+    fn reordered(&self, x: &[f32], rows: usize, inputs: usize) -> Vec<f32> {
         let order = self.layout.order.as_deref();
         let stride = gptq::row_stride(rows, order.map_or(inputs, <[u32]>::len));
-        if order.is_none() && stride == inputs {
-            return Cow::Borrowed(x);
-        }
+        let kept = |x: f32| if x.abs() < gptq::SMALLEST_INPUT { 0.0 } else { x };
         let mut wide = vec![0.0; rows * stride];
         wide.par_chunks_exact_mut(stride).zip(x.par_chunks_exact(inputs)).for_each(
             |(to, from)| match order {
-                None => to[..inputs].copy_from_slice(from),
+                None => to.iter_mut().zip(from).for_each(|(to, from)| *to = kept(*from)),
                 Some(order) => {
                     for (to, input) in to.iter_mut().zip(order) {
-                        *to = from.get(*input as usize).copied().unwrap_or(0.0);
+                        *to = from.get(*input as usize).copied().map_or(0.0, kept);
                     }
                 }
             },
         );
-        Cow::Owned(wide)
+        wide
     }
 
     fn shape_error(&self, x: &Tensor) -> KernelError {

@@ -54,7 +54,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
             })
         }
     }
-    /// What an input is multiplied by before it meets [`Simd::field`] `k`: no product changes by a power of two and back.
+    /// What an input is multiplied by before it meets [`Simd::field`] `k`. No product changes by a power of two and back, as long as the
+    /// input is zero or [`super::gptq::SMALLEST_INPUT`] at least.
     #[inline(always)]
     fn unit<const BITS: u32>(k: usize) -> f32 {
         let place = BITS * k as u32;
@@ -70,8 +71,7 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     unsafe fn add_sums(to: *mut f32, vectors: [Self::F; 4]);
     /// Asks for a cache line that will be read soon; any address will do.
     fn prefetch(from: *const u8);
-    /// The same for a line that is read once, `PAST` the other caches into the first or only into the second: see
-    /// [`super::isa::reads_past_caches`].
+    /// The same for a line that is read once: `PAST` the caches, or into the second level. See [`super::isa::reads_past_caches`].
     fn prefetch_once<const PAST: bool>(from: *const u8);
 }
 

@@ -137,6 +137,7 @@ fn dense_products_are_right_where_x_is_wider_than_the_first_level_cache() {
         check_dense(DenseDtype::BF16, rows, 19, 9 * 1024);
         check_dense(DenseDtype::F32, rows, 10, 8 * 1024 + 16);
     }
+    check_dense(DenseDtype::F16, 1, 67, 4 * 1024 + 33); // one that fits, in several blocks
 }
 
 /// A packed matrix in the published layout, and what it stands for.
@@ -230,6 +231,23 @@ fn packed_products_are_right_in_order_of_activation_also_with_uneven_groups() {
             let groups = (0..256u32).map(|input| input * 37 % 256 / 128).collect();
             let (weight, w) = packed(bits, 64, 256, 128, GroupIndex::Permuted(groups));
             check(weight, &w, 5);
+        }
+    }
+}
+
+#[test]
+fn inputs_next_to_nothing_give_the_same_bits_alone_and_beside_others() {
+    for bits in [GptqBits::Four, GptqBits::Eight] {
+        let (weight, _) = packed(bits, 24, 64, 32, GroupIndex::Sequential);
+        let linear = Linear::new(weight, None, &Device::Cpu).unwrap();
+        // From the smallest numbers there are, with all their digits, to 2^-103 and 2^-86.
+        for exponents in [24, 41] {
+            let x: Vec<f32> =
+                (0..64).map(|input| f32::from_bits((input % exponents) << 23 | 0x2A_AAAB)).collect();
+            let two = [&x[..], &noise(64, 9)].concat();
+            for isa in Isa::available() {
+                assert_eq!(run(&linear, &x, isa), run(&linear, &two, isa)[..24], "{isa}, {exponents}");
+            }
         }
     }
 }

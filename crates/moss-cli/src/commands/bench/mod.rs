@@ -12,14 +12,14 @@ use std::process::ExitCode;
 use clap::Args;
 use moss::{
     Moss,
-    model::{MossConfig, RandomWeights},
+    model::{LoadOptions, MossConfig, RandomWeights, WeightFormat, placement::ModelBytes},
     sampling::Sampler,
 };
 
 use crate::{
     args::{Cli, FormatArg},
     errors::{Failed, OrFail},
-    fetch,
+    fetch, memory,
     messages::Words,
     open,
     printer::Printer,
@@ -166,6 +166,9 @@ fn load(
     let format = args.format.format();
     let config = MossConfig { num_layers: args.layers, ..MossConfig::moon_003() };
     fits(&config)?;
+    if !open::any_gpu(&options.devices) {
+        fit_memory(&config, format, &options)?;
+    }
     let layers = config.num_layers;
     let zh = format!("随机权重，{format}，{layers} 层");
     let name = Words::from((format!("random weights, {format}, {layers} layers"), zh));
@@ -173,4 +176,24 @@ fn load(
     let bar = progress::bar(printer, name.of(printer.language));
     let model = Moss::load(&source, &options, &mut loading.watch(bar))?;
     Ok((name, model))
+}
+
+/// Made-up weights lie in this machine's memory, where no file stands behind them: too many would end the program, or another.
+fn fit_memory(config: &MossConfig, format: WeightFormat, options: &LoadOptions) -> Result<(), Failed> {
+    let bytes = ModelBytes::in_format(config, format, options.cache, options.dtype);
+    let layer = bytes.layers.iter().max().copied().unwrap_or(0);
+    let others = bytes.embedding + bytes.head;
+    let needed = others + bytes.layers.iter().sum::<u64>();
+    let Some(free) = memory::available().filter(|free| *free < needed) else { return Ok(()) };
+    let [needed, found] = [needed, free].map(|bytes| bytes as f64 / 1e9);
+    let what = (
+        format!(
+            "weights of {} layers take {needed:.1} GB of memory, {found:.1} GB are available",
+            config.num_layers
+        ),
+        format!("{} 层的权重需要 {needed:.1} GB 内存，可用 {found:.1} GB", config.num_layers),
+    );
+    let fewer = free.saturating_sub(others).checked_div(layer).unwrap_or(0).max(1);
+    let hint = (format!("take fewer: `--layers {fewer}`"), format!("请减少：`--layers {fewer}`"));
+    Err(Failed::new(what).hint(hint))
 }

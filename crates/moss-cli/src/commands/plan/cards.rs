@@ -9,7 +9,7 @@ use super::PlanArgs;
 use crate::{
     args::ModelArgs,
     errors::{Failed, OrFail},
-    open,
+    memory, open,
 };
 
 const GIB: u64 = 1 << 30;
@@ -148,21 +148,13 @@ fn this_cpu(args: &PlanArgs, model: &ModelArgs) -> anyhow::Result<Card> {
     };
     let free = match args.cpu_memory {
         Some(gigabytes) => (gigabytes * 1e9) as u64,
-        None => available_memory()
+        None => memory::available()
             .or_fail("this system does not say how much memory is available", "系统没有报告可用内存")
             .map_err(|error| {
                 error.hint(("say it: `--cpu-memory 64` for 64 GB", "请指明：`--cpu-memory 64` 表示 64 GB"))
             })?,
     };
     Ok(Card { name: "cpu".into(), kind: CardKind::Cpu, free, bandwidth })
-}
-
-/// Bytes that programs may still take, within what a container is allowed.
-fn available_memory() -> Option<u64> {
-    let mut system = sysinfo::System::new();
-    system.refresh_memory();
-    let allowed = system.cgroup_limits().map_or(u64::MAX, |limits| limits.free_memory);
-    Some(system.available_memory().min(allowed)).filter(|bytes| *bytes > 0)
 }
 
 #[cfg(test)]

@@ -34,10 +34,10 @@ impl<E: Element> Direct<'_, E> {
     /// The instruction set is there.
     #[inline(always)]
     unsafe fn few_rows<S: Simd, const PAST: bool>(&self) {
-        // SAFETY: `rows` is what it is matched with.
+        // SAFETY: the caller's; `rows`, one to four, is what it is matched with.
         unsafe {
             match self.0.rows {
-                // A chain of additions waits for itself: with rows and blocks, at least three are under way.
+                // A chain of additions waits for itself: with rows and blocks, three at least are under way in whole pieces.
                 1 => self.outputs::<S, 1, 3, PAST>(),
                 2 => self.outputs::<S, 2, 3, PAST>(),
                 3 => self.outputs::<S, 3, 2, PAST>(),
@@ -73,7 +73,7 @@ impl<E: Element> Direct<'_, E> {
                     } else {
                         self.weight(output + ahead, 0)
                     };
-                    // SAFETY: the blocks lie within the row, and there are `M` rows.
+                    // SAFETY: the caller's; the blocks lie within the row.
                     unsafe {
                         if many {
                             self.whole_blocks::<S, M, K, PAST>(output, block, next, totals);
@@ -139,7 +139,9 @@ impl<E: Element> Direct<'_, E> {
                 let mut blocks = [0.0; 4];
                 S::add_sums(blocks.as_mut_ptr(), sums);
                 // One after the other, as many rows have them.
-                blocks[..K].iter().for_each(|block| *total += block);
+                for block in &blocks[..K] {
+                    *total += block;
+                }
             }
         }
     }

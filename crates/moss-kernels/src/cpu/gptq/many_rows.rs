@@ -50,7 +50,7 @@ impl<const BITS: u32, const PER: usize> ManyRows<'_, BITS, PER> {
                         S::load_words(task.strip.words(segment.first_row + row, task.strip.first + at));
                     for k in 0..PER {
                         let to = panel.as_mut_ptr().add((row * PER + k) * PANEL_STRIP + at);
-                        S::store(to, Task::<BITS, PER>::field::<S>(words));
+                        S::store(to, if BITS == 4 { S::low_nibble(words) } else { S::low_byte(words) });
                         words = S::shift_right(words, BITS);
                     }
                 }

@@ -32,6 +32,9 @@ const PANEL_STRIP: usize = 64;
 #[repr(align(64))]
 struct StripOf<T>([T; ROW_STRIP]);
 
+/// Inputs below this count as zero, in every path alike: fields are read where they lie, which takes an input up to 2^24 times smaller.
+pub(crate) const SMALLEST_INPUT: f32 = 1.0 / (1u128 << 102) as f32;
+
 /// Consecutive packed rows that share a scale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Segment {
@@ -93,7 +96,7 @@ pub(crate) fn row_stride(rows: usize, inputs: usize) -> usize {
     inputs + if rows > 1 { 16 } else { 0 }
 }
 
-/// `x` is `[rows, row_stride]`, in the order of the packed rows; `y` is `[rows, outputs]`.
+/// `x` is `[rows, row_stride]`, in the order of the packed rows, with nothing between zero and [`SMALLEST_INPUT`]; `y` is `[rows, outputs]`.
 pub(crate) fn matmul(isa: Isa, x: &[f32], rows: usize, weight: &Packed<'_>, y: &mut [f32]) {
     match weight.bits {
         GptqBits::Four => run::<4, 8>(isa, x, rows, weight, y),
@@ -145,12 +148,6 @@ struct Task<'a, const BITS: u32, const PER: usize> {
 }
 
 impl<const BITS: u32, const PER: usize> Task<'_, BITS, PER> {
-    #[inline(always)]
-    unsafe fn field<S: Simd>(words: S::I) -> S::F {
-        // SAFETY: the instruction set is there.
-        unsafe { if BITS == 4 { S::low_nibble(words) } else { S::low_byte(words) } }
-    }
-
     /// Outputs that fill no vector, one by one, in the same order of sums.
     #[inline(always)]
     unsafe fn single_outputs<S: Simd>(&self, from: usize) {
