@@ -63,7 +63,8 @@ fn run<E: Element>(
     // Where outputs are cut changes no sum: a few tasks for every thread, however many there are.
     let share = outputs.div_ceil(4 * rayon::current_num_threads()).next_multiple_of(blocked::OUTPUTS);
     let step = if rows <= DIRECT_ROWS { DIRECT_OUTPUTS } else { PANEL.min(share) };
-    (0..outputs.div_ceil(step)).into_par_iter().for_each(|task| {
+    // One by one: a thread that the system holds up must not keep a large piece to itself.
+    (0..outputs.div_ceil(step)).into_par_iter().with_max_len(1).for_each(|task| {
         let first = task * step;
         let task = Task::<E> {
             x,

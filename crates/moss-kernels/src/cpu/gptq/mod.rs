@@ -127,7 +127,7 @@ fn run<const BITS: u32, const PER: usize>(
         .collect();
     let out = Out::new(y, outputs);
     let step = if rows == 1 { weight.row_strip() } else { PANEL_STRIP };
-    (0..outputs.div_ceil(step)).into_par_iter().for_each(|task| {
+    (0..outputs.div_ceil(step)).into_par_iter().with_max_len(1).for_each(|task| {
         let first = task * step;
         let strip = Strip::<BITS, PER> { weight, first, end: (first + step).min(outputs), out };
         let task = Task { x, rows, stride, sums: &sums, strip };
