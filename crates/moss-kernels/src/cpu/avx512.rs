@@ -213,18 +213,4 @@ impl Simd for Avx512 {
             _mm_storeu_ps(to, _mm_add_ps(_mm_loadu_ps(to), sums));
         }
     }
-    #[inline(always)]
-    fn prefetch(from: *const u8) {
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
-    }
-    #[inline(always)]
-    fn prefetch_once<const PAST: bool>(from: *const u8) {
-        unsafe {
-            if PAST {
-                _mm_prefetch::<_MM_HINT_NTA>(from.cast())
-            } else {
-                _mm_prefetch::<_MM_HINT_T1>(from.cast())
-            }
-        }
-    }
 }

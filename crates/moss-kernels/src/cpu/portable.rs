@@ -121,10 +121,6 @@ impl Simd for Portable {
             unsafe { *to.add(at) += Self::sum(vector) };
         }
     }
-    #[inline(always)]
-    fn prefetch(_from: *const u8) {}
-    #[inline(always)]
-    fn prefetch_once<const PAST: bool>(_from: *const u8) {}
 }
 
 impl Dot<Portable> for Portable {

@@ -1,5 +1,8 @@
 //! The few vector operations that the kernels are made of.
 
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::{_MM_HINT_NTA, _MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
+
 /// One instruction set's vectors.
 ///
 /// # Safety
@@ -70,9 +73,31 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// Adds the sum of each of four vectors to four consecutive values, every one in the same fixed order.
     unsafe fn add_sums(to: *mut f32, vectors: [Self::F; 4]);
     /// Asks for a cache line that will be read soon; any address will do.
-    fn prefetch(from: *const u8);
+    #[inline(always)]
+    fn prefetch(from: *const u8) {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: every processor of this architecture has the instruction, which touches nothing.
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T0>(from.cast())
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = from;
+    }
     /// The same for a line that is read once: `PAST` the caches, or into the second level. See [`super::isa::reads_past_caches`].
-    fn prefetch_once<const PAST: bool>(from: *const u8);
+    #[inline(always)]
+    fn prefetch_once<const PAST: bool>(from: *const u8) {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        unsafe {
+            if PAST {
+                _mm_prefetch::<_MM_HINT_NTA>(from.cast())
+            } else {
+                _mm_prefetch::<_MM_HINT_T1>(from.cast())
+            }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = from;
+    }
 }
 
 /// Code that is compiled once for each instruction set. Implementations are `#[inline(always)]`, so that they take on the
