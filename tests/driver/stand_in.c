@@ -5,13 +5,18 @@
 //   STAND_IN_INIT      what cuInit answers                                (0)
 //   STAND_IN_DEVICES   cards that it shows                                (1)
 //   STAND_IN_CONTEXT   what taking a card's context answers               (0)
-//   STAND_IN_STREAM    and making a stream in it                          (999)
+//   STAND_IN_STREAM    and making a stream in it                          (0)
+//   STAND_IN_CAPABILITY  compute capability, 10 x major + minor           (75)
+//
+// It takes kernels as such a driver does: machine code that is an ELF file, and PTX that is not newer than the CUDA that it offers. Whoever goes
+// on to use the GPU is told 999.
 //
 // Source: the driver's API reference; numbers of errors and attributes as in cuda.h.
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { OK = 0, INVALID_VALUE = 1, INVALID_DEVICE = 101 };
+enum { OK = 0, INVALID_VALUE = 1, INVALID_DEVICE = 101, INVALID_IMAGE = 200, UNSUPPORTED_PTX = 222 };
 
 static int set(const char *name, int otherwise) {
     const char *value = getenv(name);
@@ -28,6 +33,8 @@ static const struct {
     {101, "CUDA_ERROR_INVALID_DEVICE", "invalid device ordinal"},
     {802, "CUDA_ERROR_SYSTEM_NOT_READY", "system not yet initialized"},
     {803, "CUDA_ERROR_SYSTEM_DRIVER_MISMATCH", "system has unsupported display driver / cuda driver combination"},
+    {200, "CUDA_ERROR_INVALID_IMAGE", "device kernel image is invalid"},
+    {222, "CUDA_ERROR_UNSUPPORTED_PTX_VERSION", "the provided PTX was compiled with an unsupported toolchain"},
     {999, "CUDA_ERROR_UNKNOWN", "unknown error"},
 };
 
@@ -61,8 +68,8 @@ int cuDeviceTotalMem_v2(size_t *bytes, int device) { return (void)device, *bytes
 int cuDeviceGetAttribute(int *value, int attribute, int device) {
     switch (attribute) {
     case 33: *value = device + 1; break; // place on the bus
-    case 75: *value = 7; break;          // compute capability, major
-    case 76: *value = 5; break;          // and minor
+    case 75: *value = set("STAND_IN_CAPABILITY", 75) / 10; break; // major
+    case 76: *value = set("STAND_IN_CAPABILITY", 75) % 10; break; // and minor
     default: *value = 0;
     }
     return OK;
@@ -77,4 +84,17 @@ int cuDevicePrimaryCtxRelease_v2(int device) { return (void)device, OK; }
 int cuCtxGetCurrent(void **context) { return *context = NULL, OK; }
 int cuCtxSetCurrent(void *context) { return (void)context, OK; }
 int cuCtxSynchronize(void) { return OK; }
-int cuStreamCreate(void **stream, unsigned flags) { return (void)flags, *stream = NULL, set("STAND_IN_STREAM", 999); }
+int cuStreamCreate(void **stream, unsigned flags) { return (void)flags, *stream = NULL, set("STAND_IN_STREAM", OK); }
+
+int cuModuleLoadData(void **module, const void *image) {
+    int major, minor, offered = set("STAND_IN_VERSION", 13000);
+    *module = (void *)image;
+    if (!memcmp(image, "\177ELF", 4)) return OK;
+    const char *version = strstr(image, "\n.version ");
+    if (!version || sscanf(version, "\n.version %d.%d", &major, &minor) != 2) return INVALID_IMAGE;
+    return 1000 * (major + 4) + 10 * minor <= offered ? OK : UNSUPPORTED_PTX; // PTX 8.2 came with CUDA 12.2
+}
+
+int cuModuleUnload(void *module) { return (void)module, OK; }
+int cuModuleGetFunction(void **function, void *module, const char *name) { return (void)name, *function = module, OK; }
+int cuFuncSetAttribute(void *function, int attribute, int value) { return (void)function, (void)attribute, (void)value, OK; }

@@ -135,7 +135,7 @@ pub(crate) struct ModelArgs {
     /// Rotary frequencies: exact, or rounded as upstream's quantised models have them
     #[arg(long, global = true, value_name = "TYPE", default_value = "f32")]
     pub(crate) rope_precision: RopeArg,
-    /// GPU number, or several that share the layers out, or `cpu` [default: 0 in a build with CUDA, `cpu` in one without]
+    /// GPU number, or several that share the layers out, or `cpu` [default: 0, or `cpu` on a machine without a GPU or in a build without CUDA]
     ///
     /// `--gpu 0,1,2,3` runs a quarter of the layers on each card, in this order; `cpu` may be one of them, and a card may stand there twice.
     #[arg(long, global = true, value_name = "N[,N…]|cpu")]

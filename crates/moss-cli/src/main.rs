@@ -2,6 +2,7 @@
 
 mod args;
 mod commands;
+mod cuda_libraries;
 mod errors;
 mod fetch;
 mod fold;
@@ -36,6 +37,8 @@ fn main() -> ExitCode {
     };
     let printer = Printer::new(&cli.output, surroundings);
     start_tracing(&cli, &printer);
+    #[cfg(feature = "cuda")]
+    cuda_libraries::register();
     match run(&cli, &printer) {
         Ok(code) => code,
         Err(error) if error.downcast_ref().is_some_and(Unwritable::is_broken_pipe) => ExitCode::SUCCESS,
@@ -52,7 +55,7 @@ pub(crate) fn interrupted() -> ExitCode {
 }
 
 fn run(cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
-    open::devices(&cli.model)?;
+    open::named_devices(&cli.model)?; // refused before anything is looked at
     match &cli.command {
         None | Some(Command::Chat) => repl::run(cli, printer),
         Some(Command::Generate(args)) => commands::generate::run(args, cli, printer),

@@ -7,7 +7,7 @@ use moss::{
     SystemText, Tokenizer,
     hub::{DemoFormat, ResolvedModel, SearchPlaces, resolve, unpack_demo},
     kernels::{Activations, ops::RopePrecision},
-    model::{CUDA, ComputeDtype, DeviceSpec, MossConfig},
+    model::{CUDA, ComputeDtype, DeviceSpec, MossConfig, has_gpu},
     sampling::StopLengthPenalty,
     text::{Plugin, PluginSwitches},
 };
@@ -52,12 +52,20 @@ pub(crate) fn places(args: &ModelArgs) -> SearchPlaces {
     SearchPlaces { current_dir: PathBuf::from("."), hub_cache: fetch::hub_cache(args) }
 }
 
-/// Where the flags say that the model runs: a stage on each.
+/// Returns the devices that the model runs on, a stage on each: those of `--gpu`, or else the first GPU, or the CPU of a machine without
+/// one.
 pub(crate) fn devices(args: &ModelArgs) -> anyhow::Result<Vec<DeviceSpec>> {
+    if let Some(devices) = named_devices(args)? {
+        return Ok(devices);
+    }
+    let first = DeviceSpec::Gpu { ordinal: 0, newest_code: args.gpu_code };
+    Ok(vec![if has_gpu()? { first } else { DeviceSpec::Cpu }])
+}
+
+/// Returns the devices that `--gpu` names. Does not look at the machine.
+pub(crate) fn named_devices(args: &ModelArgs) -> anyhow::Result<Option<Vec<DeviceSpec>>> {
     let gpu = |ordinal| DeviceSpec::Gpu { ordinal, newest_code: args.gpu_code };
-    let Some(list) = args.gpu.as_deref() else {
-        return Ok(vec![if CUDA { gpu(0) } else { DeviceSpec::Cpu }]);
-    };
+    let Some(list) = args.gpu.as_deref() else { return Ok(None) };
     let device = |name: &str| match name.trim() {
         "cpu" => Some(DeviceSpec::Cpu),
         number => number.parse().ok().map(gpu),
@@ -84,7 +92,7 @@ pub(crate) fn devices(args: &ModelArgs) -> anyhow::Result<Vec<DeviceSpec>> {
         );
         return Err(Failed::new(what).hint(hint).into());
     }
-    Ok(devices)
+    Ok(Some(devices))
 }
 
 /// Whether a stage of them runs on a card.

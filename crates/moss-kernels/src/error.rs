@@ -66,12 +66,25 @@ pub enum KernelError {
         /// GPUs there are.
         found: usize,
     },
-    /// A driver that this build's libraries do not run on. Versions count 1000 x major + 10 x minor.
+    /// The machine has no NVIDIA driver.
+    #[error("no NVIDIA driver found: the dynamic loader does not find libcuda.so.1")]
+    NoDriver,
+    /// A library that is loaded at run time and was not found, or does not load.
+    #[error("{library} is needed for this and cannot be loaded: {reason}")]
+    LibraryMissing {
+        /// Its name.
+        library: &'static str,
+        /// Its newest major version that runs on the driver.
+        version: u32,
+        /// The dynamic loader's words.
+        reason: String,
+    },
+    /// A driver that this build's kernels do not run on. Versions count 1000 x major + 10 x minor.
     #[error("the NVIDIA driver offers CUDA {}.{}, this build needs {}.{} or newer", found / 1000, found % 1000 / 10, needed / 1000, needed % 1000 / 10)]
     DriverTooOld {
         /// What the driver offers.
         found: u32,
-        /// What the build was made with.
+        /// The oldest that runs this build's kernels.
         needed: u32,
     },
     /// A card that another program has for itself, whose memory is taken, or that is broken.
@@ -116,6 +129,16 @@ pub enum KernelError {
 }
 
 impl KernelError {
+    /// Whether a GPU has no memory left, by whichever library said so.
+    pub fn is_out_of_memory(&self) -> bool {
+        const CUDA_ERROR_OUT_OF_MEMORY: u32 = 2;
+        match self {
+            Self::OutOfMemory { .. } => true,
+            Self::Driver { code, .. } => *code == CUDA_ERROR_OUT_OF_MEMORY,
+            _ => false,
+        }
+    }
+
     /// What the user can do about it, where there is something.
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -124,9 +147,15 @@ impl KernelError {
             Self::NoSuchGpu { .. } => {
                 Some("`nvidia-smi` lists the cards, `CUDA_VISIBLE_DEVICES` may hide some; `--gpu cpu` needs none".into())
             }
+            Self::NoDriver => Some("install the NVIDIA driver (`nvidia-smi` then lists the GPUs), or leave `--gpu` out to run on the CPU".into()),
+            Self::LibraryMissing { version, .. } => Some(format!(
+                "install it with `pip install {}`, or install the CUDA toolkit {version}; `LD_LIBRARY_PATH` can name a folder that has it",
+                cublas_package(*version)
+            )),
             Self::DriverTooOld { needed, .. } => Some(format!(
-                "install a driver for CUDA {}, or build with the toolkit of the driver's version; `--gpu cpu` needs none",
-                needed / 1000
+                "install a driver for CUDA {}.{} or newer, or build with an older toolkit; `--gpu cpu` needs none",
+                needed / 1000,
+                needed % 1000 / 10
             )),
             Self::OutOfMemory { .. } => {
                 Some("close what else uses the card, use a smaller format or a shorter context, or stay on the CPU".into())
@@ -145,6 +174,11 @@ impl KernelError {
             _ => None,
         }
     }
+}
+
+/// The package of the Python registry that has this version of cuBLAS.
+fn cublas_package(version: u32) -> &'static str {
+    if version >= 13 { "nvidia-cublas" } else { "nvidia-cublas-cu12" }
 }
 
 fn mebibytes(bytes: u64) -> String {

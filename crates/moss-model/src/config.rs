@@ -5,7 +5,7 @@ use moss_checkpoint::RawConfig;
 use crate::ModelError;
 
 /// `qkv_proj` holds this many slabs of [query | value | key] rows, a trace of the four-way sharding it was trained with.
-pub(crate) const TRAINING_SHARDS: usize = 4;
+pub const TRAINING_SHARDS: usize = 4;
 
 /// Sizes of a CodeGen network, as validated from a checkpoint's `config.json`.
 #[derive(Debug, Clone, PartialEq)]

@@ -2,7 +2,8 @@
 
 use crate::{LinearKind, MossConfig};
 
-pub(crate) const EMBEDDING: &str = "transformer.wte.weight";
+/// The embedding, `[vocab_size, hidden_size]`.
+pub const EMBEDDING: &str = "transformer.wte.weight";
 pub(crate) const FINAL_NORM: &str = "transformer.ln_f";
 pub(crate) const LM_HEAD: &str = "lm_head";
 
@@ -38,17 +39,24 @@ impl LinearKind {
     }
 }
 
-/// Name stems of one layer.
-pub(crate) struct LayerNames {
-    pub(crate) norm: String,
-    pub(crate) qkv_proj: String,
-    pub(crate) out_proj: String,
-    pub(crate) fc_in: String,
-    pub(crate) fc_out: String,
+/// Name stems of one layer, such as `transformer.h.3.ln_1`.
+#[derive(Debug)]
+pub struct LayerNames {
+    /// LayerNorm.
+    pub norm: String,
+    /// Queries, values and keys.
+    pub qkv_proj: String,
+    /// The output projection of attention.
+    pub out_proj: String,
+    /// The first layer of the MLP.
+    pub fc_in: String,
+    /// The second layer of the MLP.
+    pub fc_out: String,
 }
 
 impl LayerNames {
-    pub(crate) fn new(layer: usize) -> Self {
+    /// The names of layer `layer`, from 0.
+    pub fn new(layer: usize) -> Self {
         let stem = |tail: &str| layer_prefix(layer) + tail;
         Self {
             norm: stem("ln_1"),

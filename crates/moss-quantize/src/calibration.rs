@@ -1,10 +1,15 @@
 //! The hidden states of the calibration texts on their way through the network.
 
-use candle_core::{Device, Tensor};
 use moss_kernels::KernelError;
-use moss_model::{Layer, MossConfig, SequenceSpan, WeightSource, embed};
+use moss_model::{MossConfig, WeightSource};
 
-use crate::{QuantizeError, Sample, factor::to_host, hessian::Hessian};
+use crate::{
+    QuantizeError, Sample,
+    device::Device,
+    hessian::Hessian,
+    layer::{Layer, SequenceSpan, embed},
+    matrix::Matrix,
+};
 
 /// Rows of a batch at most, unless one text has more: enough for a card, and some hundred megabytes of activations.
 const ROWS: usize = 2048;
@@ -31,10 +36,10 @@ struct Batch {
 
 /// The linear layers of a quantised block, `[inputs, outputs]` f32.
 pub(crate) struct Weights {
-    pub(crate) qkv_proj: Tensor,
-    pub(crate) fc_in: Tensor,
-    pub(crate) out_proj: Tensor,
-    pub(crate) fc_out: Tensor,
+    pub(crate) qkv_proj: Matrix,
+    pub(crate) fc_in: Matrix,
+    pub(crate) out_proj: Matrix,
+    pub(crate) fc_out: Matrix,
 }
 
 impl<'a> Calibration<'a> {
@@ -90,7 +95,7 @@ impl<'a> Calibration<'a> {
     pub(crate) fn add_branches(
         &self,
         layer: &mut Layer,
-        [qkv_proj, fc_in]: [&Tensor; 2],
+        [qkv_proj, fc_in]: [&Matrix; 2],
         [attended, activated]: [&mut Hessian; 2],
     ) -> Result<(), QuantizeError> {
         for batch in &self.batches {
@@ -106,26 +111,25 @@ impl<'a> Calibration<'a> {
     /// Makes what leaves the quantised layer the next one's input.
     pub(crate) fn advance(&mut self, layer: &mut Layer, weights: &Weights) -> Result<(), QuantizeError> {
         for at in 0..self.batches.len() {
-            let x = self.entering(&self.batches[at], layer.device())?;
+            let mut x = self.entering(&self.batches[at], layer.device())?;
             let batch = &mut self.batches[at];
             let h = layer.normed(&x)?;
             let attended = layer.attended(&h, &weights.qkv_proj, &batch.spans)?;
             let activated = layer.activated(&h, &weights.fc_in)?;
-            let x = layer.added(&x, (&attended, &weights.out_proj), (&activated, &weights.fc_out))?;
-            batch.hidden =
-                to_host(&x).map_err(|source| QuantizeError::Kernel { layer: self.layer, source })?;
+            layer.add(&mut x, (&attended, &weights.out_proj), (&activated, &weights.fc_out))?;
+            let hidden = x.to_host(0..x.rows());
+            batch.hidden = hidden.map_err(|source| QuantizeError::Kernel { layer: self.layer, source })?;
         }
         self.layer += 1;
         Ok(())
     }
 
     /// A batch on the device, `[rows, hidden_size]`.
-    fn entering(&self, batch: &Batch, device: &Device) -> Result<Tensor, QuantizeError> {
+    fn entering(&self, batch: &Batch, device: &Device) -> Result<Matrix, QuantizeError> {
         if (self.interrupted)() {
             return Err(QuantizeError::Interrupted);
         }
-        let extents = (batch.rows(), self.hidden_size);
-        Tensor::from_slice(&batch.hidden, extents, device).map_err(|error| self.failed(error.into()))
+        Matrix::new(device, &batch.hidden, self.hidden_size).map_err(|source| self.failed(source))
     }
 
     fn failed(&self, source: KernelError) -> QuantizeError {

@@ -1,20 +1,20 @@
 //! The linear algebra of GPTQ: the triangular factor of a Hessian, and the corrections that it gives.
 //!
-//! In f32, as the paper's own code has it: dampening bounds the condition number. Products are candle's, on the device of the Hessian;
-//! diagonal blocks, few operations in many steps, are factored on the host.
+//! In f32, as the paper's own code has it: dampening bounds the condition number. Products run on the device of the Hessian; diagonal blocks,
+//! few operations in many steps, are factored on the host.
 
-use candle_core::{Device, Tensor};
-use faer::{
-    Mat, Par,
-    dyn_stack::{MemBuffer, MemStack},
-    linalg::{
-        cholesky::llt::factor::{cholesky_in_place, cholesky_in_place_scratch},
-        triangular_inverse::invert_lower_triangular,
-    },
-};
+use candle_core::Tensor;
 use moss_kernels::KernelError;
+use rayon::prelude::*;
 
-use crate::hessian::{Hessian, Panels};
+use crate::{
+    device::Device,
+    hessian::{Hessian, Panels},
+    matrix::{Matrix, Store},
+};
+
+/// Rows of a block that is factored element by element; larger ones are split in two.
+const LEAF: usize = 64;
 
 /// `R`, upper triangular, of `H = R R^T`.
 ///
@@ -41,10 +41,10 @@ impl Factor {
         act_order: bool,
         dampening: f64,
     ) -> Result<Option<Self>, KernelError> {
-        let (diagonal, scale) = (hessian.diagonal()?, hessian.scale());
+        let mut panels = hessian.into_panels();
+        let diagonal = panels.diagonal()?;
         let n = diagonal.len();
         let mut order: Vec<usize> = (0..n).collect();
-        let mut panels = hessian.sum;
         if act_order {
             order.sort_by(|a, b| diagonal[*b].total_cmp(&diagonal[*a])); // equals stay as they are
             panels = panels.reordered(&order)?;
@@ -57,24 +57,27 @@ impl Factor {
         // From the last panel to the first: H[.., k] = sum of R[.., j] R[k, j]^T over the panels j from k on.
         let mut inverses = vec![vec![]; panels.columns.len()];
         for k in (0..panels.columns.len()).rev() {
-            let (end, width) = panels.columns[k].dims2()?;
+            let (before, later) = panels.columns.split_at_mut(k + 1);
+            let panel = &mut before[k];
+            let (end, width) = (panel.rows(), panel.columns());
             let start = end - width;
-            let mut panel = (&panels.columns[k] * scale)?;
-            for later in &panels.columns[k + 1..] {
-                let rows = later.narrow(0, 0, end)?;
-                panel = (panel - rows.matmul(&later.narrow(0, start, width)?.t()?)?)?;
+            for later in later.iter() {
+                panel.gemm(
+                    0..end,
+                    -1.0,
+                    &later.part(0..end),
+                    &later.part(start..end).transposed(),
+                    Store::Add,
+                )?;
             }
-            let block = to_host(&panel.narrow(0, start, width)?)?;
-            let Some((block, inverse)) = factor_block(&block, &added[start..end]) else { return Ok(None) };
-            let device = panel.device();
-            let block = Tensor::from_vec(block, (width, width), device)?;
-            panels.columns[k] = match start {
-                0 => block,
-                _ => {
-                    let inverse = Tensor::from_slice(&inverse, (width, width), device)?;
-                    Tensor::cat(&[panel.narrow(0, 0, start)?.matmul(&inverse.t()?)?, block], 0)?
-                }
-            };
+            let block = panel.to_host(start..end)?;
+            let Some((block, inverse)) = factor_block(&block, &added[start..end])? else { return Ok(None) };
+            if start > 0 {
+                let inverse = Matrix::new(panel.device(), &inverse, width)?;
+                let above = Matrix::product(&panel.part(0..start), &inverse.all().transposed())?;
+                panel.copy(0, &above, 0..start)?;
+            }
+            panel.write(start, &block)?;
             inverses[k] = inverse;
         }
         Ok(Some(Self { order, dead, panels, inverses }))
@@ -82,7 +85,7 @@ impl Factor {
 
     /// Where its products are made.
     pub(crate) fn device(&self) -> &Device {
-        self.panels.columns.first().map_or(&Device::Cpu, Tensor::device)
+        self.panels.columns.first().map_or(&Device::Cpu, Matrix::device)
     }
 
     /// `U` of the inputs `first..first + count`, which lie in one panel: `[count, count]` row-major. Places in the order.
@@ -93,69 +96,113 @@ impl Factor {
         (0..count).flat_map(|row| &inverse[(local + row) * width + local..][..count]).copied().collect()
     }
 
-    /// What the weights of the inputs `first..first + count` are to be changed by, `[count, outputs]`, for `errors` `[in_features, outputs]`, `D`
-    /// transposed; its rows from `first` on do not matter. `inverse` is [`Self::inverse`] of these inputs.
-    pub(crate) fn correction(
+    /// Corrects the weights of the inputs from `first` on, `own` `[count, outputs]`, for `errors` `[in_features, outputs]`, `D` transposed, whose rows
+    /// from `first` on do not matter. `inverse` is [`Self::inverse`] of these inputs.
+    pub(crate) fn correct(
         &self,
+        own: &mut Matrix,
         first: usize,
         inverse: &[f32],
-        errors: &Tensor,
-    ) -> Result<Tensor, KernelError> {
+        errors: &Matrix,
+    ) -> Result<(), KernelError> {
         let count = inverse.len().isqrt();
         let (panel, local) = (first / self.panels.width, first % self.panels.width);
-        let above = self.panels.columns[panel].narrow(0, 0, first)?.narrow(1, local, count)?.contiguous()?;
-        let errors = above.t()?.matmul(&errors.narrow(0, 0, first)?)?;
-        let inverse = Tensor::from_slice(inverse, (count, count), errors.device())?;
-        Ok(inverse.t()?.matmul(&errors)?)
+        let above = self.panels.columns[panel].part(0..first).columns(local..local + count);
+        let sums = Matrix::product(&above.transposed(), &errors.part(0..first))?;
+        let inverse = Matrix::new(errors.device(), inverse, count)?;
+        own.gemm(0..count, 1.0, &inverse.all().transposed(), &sums.all(), Store::Add)
     }
 
     /// `trace(W H W^T)` for `w`, `W` transposed, `[in_features, outputs]` in the factor's order: the sum of squares of the layer's outputs, but for
     /// a constant.
-    pub(crate) fn energy(&self, w: &Tensor) -> Result<f64, KernelError> {
+    pub(crate) fn energy(&self, w: &Matrix) -> Result<f64, KernelError> {
         let mut energy = 0.0;
         for panel in &self.panels.columns {
-            let product = panel.t()?.matmul(&w.narrow(0, 0, panel.dim(0)?)?)?;
-            energy += f64::from(product.sqr()?.sum_all()?.to_scalar::<f32>()?);
+            let rows = panel.rows();
+            let product = Matrix::product(&panel.all().transposed(), &w.part(0..rows))?;
+            let values = product.to_host(0..product.rows())?;
+            // Sums in a fixed order: the same report from any number of threads.
+            let squares = |row: &[f32]| row.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>();
+            energy +=
+                values.par_chunks(w.columns().max(1)).map(squares).collect::<Vec<_>>().iter().sum::<f64>();
         }
         Ok(energy)
     }
 }
 
-/// `R` and its inverse for a block `[n, n]` with `added` on its diagonal, all row-major; `None` where it is not positive definite.
+/// `R` and its inverse for a block `[n, n]` with `added` on its diagonal, all row-major; `None` where it is not positive definite. Of the block only
+/// the upper triangle is read.
 ///
 /// With `J` turning the order around and `J H J = L L^T`, `R = J L J`.
-fn factor_block(block: &[f32], added: &[f64]) -> Option<(Vec<f32>, Vec<f32>)> {
+fn factor_block(block: &[f32], added: &[f64]) -> Result<Option<(Vec<f32>, Vec<f32>)>, KernelError> {
     let n = added.len();
-    let mut lower = Mat::from_fn(n, n, |row, column| {
+    let turned = |row: usize, column: usize| {
         let (row, column) = (n - 1 - row, n - 1 - column);
-        let value = block[row * n + column];
+        let value = block[row.min(column) * n + row.max(column)];
         if row == column { (f64::from(value) + added[row]) as f32 } else { value }
-    });
-    let scratch = cholesky_in_place_scratch::<f32>(n, par(), Default::default());
-    let mut memory = MemBuffer::try_new(scratch).ok()?;
-    let stack = MemStack::new(&mut memory);
-    cholesky_in_place(lower.as_mut(), Default::default(), par(), stack, Default::default()).ok()?;
-    if !(0..n).all(|at| lower[(at, at)].is_finite()) {
-        return None;
-    }
-    let mut inverse = Mat::zeros(n, n);
-    invert_lower_triangular(inverse.as_mut(), lower.as_ref(), par());
-    let turned = |lower: &Mat<f32>| {
-        let at = |at: usize| (at / n, at % n);
-        let value = |(row, column)| if row <= column { lower[(n - 1 - row, n - 1 - column)] } else { 0.0 };
-        (0..n * n).map(at).map(value).collect()
     };
-    Some((turned(&lower), turned(&inverse)))
+    let square: Vec<f32> = (0..n * n).map(|at| turned(at / n, at % n)).collect();
+    let square = Tensor::from_vec(square, (n, n), &candle_core::Device::Cpu)?;
+    let Some((lower, inverse)) = factor_lower(&square)? else { return Ok(None) };
+    let back = |lower: &Tensor| -> Result<Vec<f32>, KernelError> {
+        let mut values: Vec<f32> = lower.flatten_all()?.to_vec1()?;
+        values.reverse(); // element [i][j] to [n - 1 - i][n - 1 - j]
+        Ok(values)
+    };
+    Ok(Some((back(&lower)?, back(&inverse)?)))
 }
 
-/// Values of a tensor, row-major.
-pub(crate) fn to_host(x: &Tensor) -> Result<Vec<f32>, KernelError> {
-    Ok(x.flatten_all()?.to_vec1()?)
+/// `L`, lower triangular, of `square = L L^T`, and its inverse; `None` where `square` is not positive definite.
+///
+/// A large block is split in two: `L = [A 0; B C]` has the inverse `[A' 0; -C' B A', C']`, where `B = S A'^T` for the part `S` below the first half,
+/// and `C C^T` is what `B B^T` leaves of the second half. So that nearly all of it is matrix products.
+fn factor_lower(square: &Tensor) -> Result<Option<(Tensor, Tensor)>, KernelError> {
+    let n = square.dim(0)?;
+    if n <= LEAF {
+        return factor_leaf(square);
+    }
+    let half = (n / 2).next_multiple_of(LEAF.min(n / 2)).min(n - 1);
+    let part = |row: usize, rows: usize, column: usize, columns: usize| {
+        square.narrow(0, row, rows)?.narrow(1, column, columns)?.contiguous()
+    };
+    let Some((a, a_inverse)) = factor_lower(&part(0, half, 0, half)?)? else { return Ok(None) };
+    let b = part(half, n - half, 0, half)?.matmul(&a_inverse.t()?)?;
+    let rest = (part(half, n - half, half, n - half)? - b.matmul(&b.t()?)?)?;
+    let Some((c, c_inverse)) = factor_lower(&rest)? else { return Ok(None) };
+    let below = c_inverse.matmul(&b)?.matmul(&a_inverse)?.neg()?;
+    let whole = |first: &Tensor, below: &Tensor, last: &Tensor| -> Result<Tensor, KernelError> {
+        let upper = first.pad_with_zeros(1, 0, n - half)?;
+        Ok(Tensor::cat(&[upper, Tensor::cat(&[below, last], 1)?], 0)?)
+    };
+    Ok(Some((whole(&a, &b, &c)?, whole(&a_inverse, &below, &c_inverse)?)))
 }
 
-/// The current rayon pool.
-fn par() -> Par {
-    Par::rayon(0)
+/// As [`factor_lower`], element by element, in f64.
+fn factor_leaf(square: &Tensor) -> Result<Option<(Tensor, Tensor)>, KernelError> {
+    let n = square.dim(0)?;
+    let mut l: Vec<f64> = square.flatten_all()?.to_vec1::<f32>()?.into_iter().map(f64::from).collect();
+    let mut inverse = vec![0.0f64; n * n];
+    for row in 0..n {
+        for column in 0..=row {
+            let known: f64 = (0..column).map(|k| l[row * n + k] * l[column * n + k]).sum();
+            let left = l[row * n + column] - known;
+            l[row * n + column] = if row > column { left / l[column * n + column] } else { left.sqrt() };
+        }
+        // The square root of a negative number is no number, and zero divides nothing.
+        if !(l[row * n + row] > 0.0 && l[row * n + row].is_finite()) {
+            return Ok(None);
+        }
+        l[row * n + row + 1..(row + 1) * n].fill(0.0);
+        for column in 0..=row {
+            let known: f64 = (column..row).map(|k| l[row * n + k] * inverse[k * n + column]).sum();
+            inverse[row * n + column] = (f64::from(u8::from(row == column)) - known) / l[row * n + row];
+        }
+    }
+    let tensor = |values: Vec<f64>| {
+        let values: Vec<f32> = values.into_iter().map(|value| value as f32).collect();
+        Tensor::from_vec(values, (n, n), &candle_core::Device::Cpu)
+    };
+    Ok(Some((tensor(l)?, tensor(inverse)?)))
 }
 
 #[cfg(test)]
@@ -181,9 +228,9 @@ mod tests {
     }
 
     fn hessian(x: &[f32], n: usize, width: usize) -> Hessian {
-        let mut hessian = Hessian::new(n, width, &Device::Cpu).unwrap();
+        let mut hessian = Hessian::new(n, width, x.len() / n, &Device::Cpu).unwrap();
         for rows in x.chunks(77 * n) {
-            hessian.add(&Tensor::from_slice(rows, ((), n), &Device::Cpu).unwrap()).unwrap();
+            hessian.add(&Matrix::new(&Device::Cpu, rows, n).unwrap()).unwrap();
         }
         hessian
     }
@@ -241,7 +288,8 @@ mod tests {
     #[test]
     fn a_factor_by_panels_is_that_of_the_definition_whatever_their_width() {
         // One panel with room to spare, one that fits, whole panels, a shorter last one, one of a single column, columns.
-        for (n, width) in [(40, 64), (48, 48), (96, 32), (100, 32), (65, 32), (30, 1)] {
+        for (n, width) in [(40, 64), (48, 48), (96, 32), (100, 32), (65, 32), (30, 1), (129, 129), (150, 200)]
+        {
             for act_order in [false, true] {
                 let x = inputs(n);
                 let factor = Factor::new(hessian(&x, n, width), act_order, DAMPENING).unwrap().unwrap();
@@ -257,7 +305,7 @@ mod tests {
                     let end = n.min(start + width);
                     let expected: Vec<f64> =
                         r[..end].iter().flat_map(|row| &row[start..end]).copied().collect();
-                    assert_near(&format!("R, {what}"), &to_host(panel).unwrap(), &expected);
+                    assert_near(&format!("R, {what}"), &panel.to_host(0..end).unwrap(), &expected);
                 }
             }
         }
@@ -271,7 +319,7 @@ mod tests {
         let h = reference(&x, &factor.order);
         let r = upper_factor(&h);
         let d = noise(n * OUTPUTS, 5);
-        let errors = Tensor::from_slice(&d, (n, OUTPUTS), &Device::Cpu).unwrap();
+        let errors = Matrix::new(&Device::Cpu, &d, OUTPUTS).unwrap();
         let d = |input: usize, output: usize| f64::from(d[input * OUTPUTS + output]);
         for (first, count) in [(0, 16), (16, 16), (32, 32), (72, 8), (96, 4)] {
             let block: Vec<Vec<f64>> =
@@ -287,7 +335,9 @@ mod tests {
                 .map(|(at, output)| (0..count).map(|k| product(output, first + k) * u[k][at]).sum())
                 .collect();
             if first > 0 {
-                let found = to_host(&factor.correction(first, &inverse, &errors).unwrap()).unwrap();
+                let mut own = Matrix::zeros(&Device::Cpu, count, OUTPUTS).unwrap();
+                factor.correct(&mut own, first, &inverse, &errors).unwrap();
+                let found = own.to_host(0..count).unwrap();
                 assert_near(&format!("correction of {first}"), &found, &expected);
             }
         }
@@ -307,5 +357,7 @@ mod tests {
         for width in [16, 64] {
             assert!(Factor::new(hessian(&x, 40, width), false, -1.0).unwrap().is_none());
         }
+        let x = inputs(130);
+        assert!(Factor::new(hessian(&x, 130, 130), false, -1.0).unwrap().is_none());
     }
 }

@@ -4,13 +4,12 @@
 //! the weights of the inputs still to come. Inputs are taken in blocks: within one the correction is immediate and on the host; what all blocks
 //! before it call for is one matrix product on the device ([`Factor`] has the algebra).
 
-use candle_core::Tensor;
 use moss_kernels::KernelError;
 use rayon::prelude::*;
 
 use crate::{
-    factor::{Factor, to_host},
-    hessian::index,
+    factor::Factor,
+    matrix::Matrix,
     round::{Layout, Rounded},
 };
 
@@ -50,7 +49,7 @@ pub(crate) fn gptq(
     weight: Vec<f32>,
     factor: &Factor,
     layout: Layout,
-) -> Result<Option<(Quantized, Tensor)>, KernelError> {
+) -> Result<Option<(Quantized, Matrix)>, KernelError> {
     let (inputs, outputs) = (factor.order.len(), weight.len() / factor.order.len());
     let mut w = by_input(weight, &factor.order);
     let (norm, mut loss) = (squares(&w, outputs), 0.0);
@@ -70,13 +69,13 @@ pub(crate) fn gptq(
             return Ok(None);
         };
         loss += distance(own, &values, outputs);
-        course.rounded(first, values)?;
+        course.rounded(first, own, &values)?;
     }
     let mut place = vec![0; inputs];
     factor.order.iter().enumerate().for_each(|(at, input)| place[*input] = at);
     let output_error = ratio(rounded.output_loss, course.energy);
     let quantized = rounded.packed(&place, ratio(loss, norm), Some(output_error));
-    Ok(Some((quantized, course.in_place(&place)?)))
+    Ok(Some((quantized, course.finish()?)))
 }
 
 /// `weight` `[outputs, inputs]` as `[inputs in order, outputs]`: what belongs to one input is one run.
@@ -107,48 +106,51 @@ fn ratio(part: f64, whole: f64) -> f64 {
     if whole > 0.0 { part / whole } else { 0.0 }
 }
 
-/// A layer on its way through GPTQ, on the device.
+/// A layer on its way through GPTQ.
 struct Course<'a> {
     factor: &'a Factor,
-    /// `[inputs in order, outputs]`: what rounding did to the weights whose turn it was, the others themselves.
-    errors: Tensor,
-    /// The same extents: what weights became.
-    values: Tensor,
+    /// `[inputs in order, outputs]` on the device: what rounding did to the weights whose turn it was, the others themselves.
+    errors: Matrix,
+    /// `[inputs, outputs]` on the host: what weights became.
+    values: Vec<f32>,
+    outputs: usize,
     /// `trace(W H W^T)`
     energy: f64,
 }
 
 impl<'a> Course<'a> {
     fn new(factor: &'a Factor, w: &[f32], outputs: usize) -> Result<Self, KernelError> {
-        let errors = Tensor::from_slice(w, (w.len() / outputs, outputs), factor.device())?;
+        let errors = Matrix::new(factor.device(), w, outputs)?;
         let energy = factor.energy(&errors)?;
-        Ok(Self { factor, values: errors.zeros_like()?, errors, energy })
+        Ok(Self { factor, errors, values: vec![0.0; w.len()], outputs, energy })
     }
 
     /// The weights of a block `[count, outputs]`, after what was done to those before it.
     fn corrected(&self, first: usize, inverse: &[f32]) -> Result<Vec<f32>, KernelError> {
-        let own = self.errors.narrow(0, first, inverse.len().isqrt())?;
-        match first {
-            0 => to_host(&own),
-            _ => to_host(&(own + self.factor.correction(first, inverse, &self.errors)?)?),
+        let rows = first..first + inverse.len().isqrt();
+        if first == 0 {
+            return self.errors.to_host(rows);
         }
+        let mut own = Matrix::zeros(self.errors.device(), rows.len(), self.outputs)?;
+        own.copy(0, &self.errors, rows.clone())?;
+        self.factor.correct(&mut own, first, inverse, &self.errors)?;
+        own.to_host(0..rows.len())
     }
 
-    /// Notes what the weights of a block have become, `[count, outputs]`.
-    fn rounded(&mut self, first: usize, values: Vec<f32>) -> Result<(), KernelError> {
-        let outputs = self.errors.dim(1)?;
-        let values = Tensor::from_vec(values, ((), outputs), self.errors.device())?;
-        let own = self.errors.narrow(0, first, values.dim(0)?)?;
-        self.errors.slice_set(&(own - &values)?, 0, first)?;
-        Ok(self.values.slice_set(&values, 0, first)?)
+    /// Notes what the weights `own` of a block have become, `[count, outputs]` each.
+    fn rounded(&mut self, first: usize, own: &[f32], values: &[f32]) -> Result<(), KernelError> {
+        let errors: Vec<f32> = own.par_iter().zip(values).map(|(own, value)| own - value).collect();
+        for (row, input) in values.chunks_exact(self.outputs).zip(&self.factor.order[first..]) {
+            self.values[input * self.outputs..][..self.outputs].copy_from_slice(row);
+        }
+        self.errors.write(first, &errors)
     }
 
-    /// What weights became, `[inputs, outputs]`; `place` says where each input was in the order.
-    fn in_place(self, place: &[usize]) -> Result<Tensor, KernelError> {
-        match place.is_sorted() {
-            true => Ok(self.values),
-            false => Ok(self.values.index_select(&index(place, self.values.device())?, 0)?),
-        }
+    /// What weights became, `[inputs, outputs]` on the device.
+    fn finish(self) -> Result<Matrix, KernelError> {
+        let Self { factor, errors, values, outputs, .. } = self;
+        drop(errors); // the device need not hold both
+        Matrix::new(factor.device(), &values, outputs)
     }
 }
 
@@ -156,10 +158,9 @@ impl<'a> Course<'a> {
 #[allow(clippy::unwrap_used)]
 pub(crate) mod tests {
     use super::*;
-    use candle_core::Device;
     use half::f16;
 
-    use crate::{grid::Grid, hessian::Hessian};
+    use crate::{device::Device, grid::Grid, hessian::Hessian};
 
     const INPUTS: usize = 280;
     const OUTPUTS: usize = 70; // one strip and a part of one
@@ -190,9 +191,9 @@ pub(crate) mod tests {
     }
 
     fn factor(x: &[f32], width: usize, act_order: bool, dampening: f64) -> Factor {
-        let mut hessian = Hessian::new(INPUTS, width, &Device::Cpu).unwrap();
+        let mut hessian = Hessian::new(INPUTS, width, x.len() / INPUTS, &Device::Cpu).unwrap();
         for rows in x.chunks(INPUTS * 123) {
-            hessian.add(&Tensor::from_slice(rows, ((), INPUTS), &Device::Cpu).unwrap()).unwrap();
+            hessian.add(&Matrix::new(&Device::Cpu, rows, INPUTS).unwrap()).unwrap();
         }
         Factor::new(hessian, act_order, dampening).unwrap().unwrap()
     }

@@ -2,9 +2,8 @@
 
 use std::collections::HashMap;
 
-use candle_core::Tensor;
 use moss_kernels::KernelError;
-use moss_model::{Layer, LinearKind, ModelError};
+use moss_model::{LinearKind, ModelError};
 
 use crate::{
     LinearReport, Method, QuantizeError,
@@ -12,6 +11,8 @@ use crate::{
     factor::Factor,
     gptq::{Quantized, gptq, nearest},
     hessian::Hessian,
+    layer::Layer,
+    matrix::Matrix,
     quantize::Job,
     round::Layout,
 };
@@ -56,16 +57,17 @@ impl<'a> LayerWork<'a> {
     /// Linears with the same input share its Hessian.
     fn gptq(&mut self, calibration: &mut Calibration<'_>) -> Result<(), QuantizeError> {
         use LinearKind::{FcIn, FcOut, OutProj, QkvProj};
-        let device = self.job.device.device();
+        let device = &self.job.device;
         let mut layer =
             Layer::load(self.job.checkpoint, self.job.config, self.layer, calibration.positions, device)?;
-        let mut normed = self.hessian(QkvProj)?;
+        let tokens = calibration.tokens();
+        let mut normed = self.hessian(QkvProj, tokens)?;
         calibration.add_normed(&layer, &mut normed)?;
         let factor = self.factor(QkvProj, normed)?;
         let qkv_proj = self.rounded(QkvProj, &factor)?;
         let fc_in = self.rounded(FcIn, &factor)?;
         drop(factor);
-        let [mut attended, mut activated] = [self.hessian(OutProj)?, self.hessian(FcOut)?];
+        let [mut attended, mut activated] = [self.hessian(OutProj, tokens)?, self.hessian(FcOut, tokens)?];
         calibration.add_branches(&mut layer, [&qkv_proj, &fc_in], [&mut attended, &mut activated])?;
         let factor = self.factor(OutProj, attended)?;
         let out_proj = self.rounded(OutProj, &factor)?;
@@ -78,11 +80,11 @@ impl<'a> LayerWork<'a> {
         Ok(())
     }
 
-    fn hessian(&self, kind: LinearKind) -> Result<Hessian, QuantizeError> {
+    fn hessian(&self, kind: LinearKind, tokens: usize) -> Result<Hessian, QuantizeError> {
         let inputs = kind.extents(self.job.config).0;
         let block = self.layout(kind).block(inputs);
         let width = (PANEL / block).max(1) * block; // panels hold whole blocks
-        Hessian::new(inputs, width, self.job.device.device()).map_err(|source| self.failed(source))
+        Hessian::new(inputs, width, tokens, &self.job.device).map_err(|source| self.failed(source))
     }
 
     fn factor(&self, kind: LinearKind, hessian: Hessian) -> Result<Factor, QuantizeError> {
@@ -96,7 +98,7 @@ impl<'a> LayerWork<'a> {
     }
 
     /// Rounds a layer, and returns what it has become, `[inputs, outputs]`.
-    fn rounded(&mut self, kind: LinearKind, factor: &Factor) -> Result<Tensor, QuantizeError> {
+    fn rounded(&mut self, kind: LinearKind, factor: &Factor) -> Result<Matrix, QuantizeError> {
         let (weight, layout) = (self.weight(kind)?, self.layout(kind));
         let rounded = gptq(weight, factor, layout).map_err(|source| self.failed(source))?;
         let (made, weight) =
@@ -146,7 +148,7 @@ impl<'a> LayerWork<'a> {
         match full {
             None => error,
             Some((free, total)) => {
-                QuantizeError::OutOfMemory { layer: self.layer, device: self.job.device.spec(), free, total }
+                QuantizeError::OutOfMemory { layer: self.layer, device: self.job.options.device, free, total }
             }
         }
     }

@@ -8,13 +8,16 @@
 
 mod calibration;
 mod convert;
+mod device;
 mod error;
 mod factor;
 mod folder;
 mod gptq;
 mod grid;
 mod hessian;
+mod layer;
 mod layer_work;
+mod matrix;
 mod measure;
 mod pack;
 mod published;

@@ -11,11 +11,12 @@ use std::{collections::HashMap, path::Path};
 
 use moss_checkpoint::{Checkpoint, Container, Outline, plan_shards};
 use moss_kernels::GptqBits;
-use moss_model::{DeviceSpec, LinearKind, MossConfig, TensorDevice};
+use moss_model::{DeviceSpec, LinearKind, MossConfig};
 
 use crate::{
     QuantizeError, Sample,
     calibration::Calibration,
+    device::Device,
     folder::NewFolder,
     gptq::Quantized,
     layer_work::LayerWork,
@@ -117,17 +118,17 @@ pub fn quantize(
     let all = first.iter().chain(layers.iter().flatten()).chain(&last).cloned().collect();
     let shards = plan_shards(all, options.max_shard_bytes);
     let (device, mut calibration) = match &options.method {
-        Method::Nearest => (TensorDevice::open(DeviceSpec::Cpu)?, None),
+        Method::Nearest => (Device::Cpu, None),
         Method::Gptq { samples, .. } => {
             let calibration = Calibration::embed(&checkpoint, &config, samples, interrupted)?;
-            (TensorDevice::open(options.device)?, Some(calibration))
+            (Device::open(options.device)?, Some(calibration))
         }
     };
 
     let mut folder = NewFolder::begin(target, None, options.container, &shards)?;
     let tokens = calibration.as_ref().map_or(0, Calibration::tokens);
     progress(QuantizeEvent::Started { layers: config.num_layers, tokens });
-    let job = Job { checkpoint: &checkpoint, config: &config, options, device: &device, interrupted };
+    let job = Job { checkpoint: &checkpoint, config: &config, options, device, interrupted };
     let out = Shards::new(&mut folder, options.container, &shards);
     let written = job.write(out, [&first, &last], &layers, calibration.as_mut(), progress);
     match written.and_then(|reports| Ok((reports, config_json(&checkpoint, options)?))) {
@@ -145,7 +146,7 @@ pub(crate) struct Job<'a> {
     pub(crate) checkpoint: &'a Checkpoint,
     pub(crate) config: &'a MossConfig,
     pub(crate) options: &'a QuantizeOptions,
-    pub(crate) device: &'a TensorDevice,
+    pub(crate) device: Device,
     pub(crate) interrupted: &'a dyn Fn() -> bool,
 }
 

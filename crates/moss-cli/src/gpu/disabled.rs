@@ -11,6 +11,12 @@ pub(crate) fn cards(_newest_code: Option<u32>) -> Answer<Vec<KernelCard>> {
 
 /// # Errors
 /// [`KernelError::NotCompiled`], always.
+pub(crate) fn load_cublas() -> Answer<()> {
+    Err(KernelError::NotCompiled { op: "cuBLAS" })
+}
+
+/// # Errors
+/// [`KernelError::NotCompiled`], always.
 pub(crate) fn compare(
     _ordinal: usize,
     _newest_code: Option<u32>,

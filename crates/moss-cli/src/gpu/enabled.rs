@@ -28,6 +28,11 @@ pub(crate) fn cards(newest_code: Option<u32>) -> Answer<Vec<KernelCard>> {
     Ok(list_gpus(newest_code)?.into_iter().map(card).collect())
 }
 
+/// Loads cuBLAS, as the first product that needs it would.
+pub(crate) fn load_cublas() -> Answer<()> {
+    moss::kernels::cuda::load_cublas()
+}
+
 /// Every parity case on one card whose kernel's name contains `only`, told one by one.
 pub(crate) fn compare(
     ordinal: usize,

@@ -6,7 +6,7 @@ mod kernels;
 
 use moss::kernels::{GptqBits, KernelError};
 
-pub(crate) use kernels::{cards, compare, times};
+pub(crate) use kernels::{cards, compare, load_cublas, times};
 
 /// A card as the kernels see it.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use std::{ffi::c_void, ptr::null};
 
-use candle_core::cuda_backend::cudarc::driver::{DeviceRepr, ValidAsZeroBits};
+use cudarc::driver::{DeviceRepr, ValidAsZeroBits};
 use half::f16;
 
 /// `Segment` of `kernels/common/linear.cuh`.

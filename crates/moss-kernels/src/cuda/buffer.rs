@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use candle_core::cuda_backend::cudarc::driver::{CudaSlice, DevicePtr};
+use cudarc::driver::{CudaSlice, DevicePtr};
 
 use super::reserved::Reserved;
 use crate::KernelError;

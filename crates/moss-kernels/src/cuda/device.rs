@@ -1,18 +1,18 @@
 //! A GPU: its stream, its kernels, what it is.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use candle_core::{
-    CudaDevice,
-    cuda_backend::cudarc::driver::{
-        CudaContext, CudaEvent, CudaStream, DeviceRepr, DriverError, ValidAsZeroBits, result,
-        sys::{self, CUdevice_attribute as Attribute},
-    },
+use cudarc::driver::{
+    CudaContext, CudaEvent, CudaStream, DeviceRepr, DriverError, ValidAsZeroBits, result,
+    sys::{self, CUdevice_attribute as Attribute},
 };
 
 #[cfg(doc)]
 use super::Graph;
-use super::{Buffer, During, Pinned, Recorder, buffer::Memory, images, launch::Kernels, reserved::Reserved};
+use super::{
+    Buffer, During, Pinned, Recorder, buffer::Memory, cublas::Cublas, images, launch::Kernels,
+    reserved::Reserved,
+};
 use crate::KernelError;
 
 /// The code that a card runs.
@@ -74,7 +74,7 @@ impl GpuInfo {
 
 /// One GPU with a stream of its own. Opening the same card twice gives two, each with its own stream.
 pub struct Gpu {
-    pub(super) device: CudaDevice,
+    pub(super) cublas: Cublas,
     pub(super) stream: Arc<CudaStream>,
     /// When the last recorded step, or the last copy of its kind of host memory, is over.
     steps: Arc<CudaEvent>,
@@ -88,14 +88,21 @@ impl std::fmt::Debug for Gpu {
     }
 }
 
+/// Returns whether this machine has an NVIDIA driver. Without one every other call of this module returns [`KernelError::NoDriver`].
+pub fn has_driver() -> bool {
+    static PRESENT: OnceLock<bool> = OnceLock::new();
+    // SAFETY: loads libcuda.so.1, whose initialisers may run on any thread at any time, and lets it go again.
+    *PRESENT.get_or_init(|| unsafe { sys::is_culib_present() })
+}
+
 /// GPUs that the driver shows.
 ///
 /// # Errors
-/// [`KernelError::DriverTooOld`]; [`KernelError::Driver`] where there is no driver, or none that works.
+/// [`KernelError::NoDriver`]; [`KernelError::DriverTooOld`]; [`KernelError::Driver`] for a driver that does not start.
 pub fn gpu_count() -> Result<usize, KernelError> {
-    let (found, needed) = (driver_cuda()?, images::cuda_version().unsigned_abs());
-    // Within a major version older drivers run newer libraries.
-    if found / 1000 < needed / 1000 {
+    // Before any other call: cudarc panics for a function that the driver lacks.
+    let (found, needed) = (driver_cuda()?, images::oldest_driver(GpuCode::Machine(75)));
+    if found < needed {
         return Err(KernelError::DriverTooOld { found, needed });
     }
     match CudaContext::device_count() {
@@ -105,7 +112,10 @@ pub fn gpu_count() -> Result<usize, KernelError> {
 }
 
 /// Version of CUDA that the driver offers: 1000 x major + 10 x minor. The one question that even a driver that does not start answers.
-fn driver_cuda() -> Result<u32, KernelError> {
+pub(super) fn driver_cuda() -> Result<u32, KernelError> {
+    if !has_driver() {
+        return Err(KernelError::NoDriver);
+    }
     let mut version = 0;
     // SAFETY: the pointer is to a local that outlives the call.
     unsafe { sys::cuDriverGetVersion(&mut version) }.result().during("ask for the driver's version")?;
@@ -189,22 +199,35 @@ impl Gpu {
     /// card).
     ///
     /// # Errors
-    /// [`KernelError::NoSuchGpu`], [`KernelError::DriverTooOld`], [`KernelError::NotOpened`], [`KernelError::Driver`].
+    /// [`KernelError::NoDriver`], [`KernelError::DriverTooOld`], [`KernelError::NoSuchGpu`], [`KernelError::NotOpened`],
+    /// [`KernelError::Driver`].
     pub fn open(ordinal: usize, forced: Option<u32>) -> Result<Self, KernelError> {
         let gpus = by_bus()?;
         let missing = KernelError::NoSuchGpu { ordinal, found: gpus.len() };
         let driver_ordinal = gpus.get(ordinal).copied().ok_or(missing)?;
         let context = opened(ordinal, CudaContext::new(driver_ordinal))?;
         let info = describe(&context, ordinal, forced)?;
-        // A stream of its own: candle's default is one a thread, so that loading on one thread and running on another has no order.
-        let device = opened(ordinal, CudaDevice::new_with_stream(driver_ordinal))?;
-        let stream = device.cuda_stream();
+        let needed = images::oldest_driver(info.code);
+        if info.driver_cuda < needed {
+            return Err(KernelError::DriverTooOld { found: info.driver_cuda, needed });
+        }
         // SAFETY: every buffer of this module is used on this one stream alone, or synchronised by events of our own; the tracking that
         // is switched off would wait on events from before a capture, which breaks the capture.
-        unsafe { stream.context().disable_event_tracking() };
+        unsafe { context.disable_event_tracking() };
+        let stream = opened(ordinal, context.new_stream())?;
         let kernels = Kernels::load(stream.context(), &info)?;
         let steps = Arc::new(stream.context().new_event(None).during("open the GPU")?);
-        Ok(Self { device, stream, steps, kernels, info })
+        let cublas = Cublas::new(stream.clone(), info.driver_cuda);
+        Ok(Self { cublas, stream, steps, kernels, info })
+    }
+
+    /// Loads the library that products of many rows need, unless the kernels of this binary do without it: `dense` says whether any weight
+    /// is not packed.
+    ///
+    /// # Errors
+    /// [`KernelError::LibraryMissing`]; [`KernelError::Driver`].
+    pub fn prepare_matmul(&self, dense: bool) -> Result<(), KernelError> {
+        if dense || !self.multiplies_packed() { self.cublas.prepare() } else { Ok(()) }
     }
 
     /// What the card is.

@@ -3,11 +3,11 @@
 
 use std::ffi::c_void;
 
-use candle_core::cuda_backend::cudarc::cublas::{result::gemm_ex, sys};
 use half::f16;
 
 use super::{
-    Buffer, During, Gpu, GpuLinear,
+    Buffer, Gpu, GpuLinear,
+    cublas::{DataType, Gemm, Operand},
     linear::LinearInput,
     rule,
     weights::{Format, TILE},
@@ -129,51 +129,25 @@ impl Gpu {
         product: Product<'_>,
         first_output: usize,
     ) -> Result<(), KernelError> {
-        use sys::{cublasOperation_t as Op, cudaDataType_t as Type};
-        const OP: &str = "matmul";
-        let int = |arg, n: usize| {
-            i32::try_from(n).map_err(|_| KernelError::Argument {
-                op: OP,
-                arg,
-                found: n,
-                rule: "below 2^31".into(),
-            })
+        let x = Operand {
+            start: x.values.ptr().wrapping_add(first_input).cast(),
+            dtype: DataType::F16,
+            stride: x.stride,
+            transposed: false,
         };
-        let b = x.values.ptr().wrapping_add(first_input);
-        let (c, c_type, stride, beta) = match product {
+        let (start, dtype) = (weight.start, DataType::F16);
+        let weight_operand = Operand { start, dtype, stride: weight.stride, transposed: true };
+        let (y, y_dtype, y_stride, beta) = match product {
             Product::Store(y, stride) => {
-                (y.ptr_mut().wrapping_add(first_output).cast::<c_void>(), Type::CUDA_R_16F, stride, 0.0f32)
+                (y.ptr_mut().wrapping_add(first_output).cast::<c_void>(), DataType::F16, stride, 0.0)
             }
             Product::Add(y, stride) => {
-                (y.ptr_mut().wrapping_add(first_output).cast(), Type::CUDA_R_32F, stride, 1.0)
+                (y.ptr_mut().wrapping_add(first_output).cast(), DataType::F32, stride, 1.0)
             }
         };
-        let alpha = 1.0f32;
-        // cuBLAS counts in columns: its A is the weight, transposed; its C is y, `[outputs, rows]`.
-        // SAFETY: `matmul` checked every extent; alpha and beta are locals that outlive the call, which copies them.
-        unsafe {
-            gemm_ex(
-                *self.device.cublas_handle().handle(),
-                Op::CUBLAS_OP_T,
-                Op::CUBLAS_OP_N,
-                int("outputs", weight.outputs)?,
-                int("rows", n)?,
-                int("inputs", weight.inputs)?,
-                (&raw const alpha).cast(),
-                weight.start,
-                Type::CUDA_R_16F,
-                int("weight stride", weight.stride)?,
-                b.cast(),
-                Type::CUDA_R_16F,
-                int("input stride", x.stride)?,
-                (&raw const beta).cast(),
-                c,
-                c_type,
-                int("output stride", stride)?,
-                sys::cublasComputeType_t::CUBLAS_COMPUTE_32F,
-                sys::cublasGemmAlgo_t::CUBLAS_GEMM_DEFAULT,
-            )
-        }
-        .during(OP)
+        let (m, n, k) = (n, weight.outputs, weight.inputs);
+        let gemm = Gemm { m, n, k, alpha: 1.0, a: x, b: weight_operand, beta, y, y_dtype, y_stride };
+        // SAFETY: `matmul` checked every extent against the buffers, which are of this stream.
+        unsafe { self.cublas.gemm("matmul", &gemm) }
     }
 }

@@ -1,22 +1,38 @@
-//! What nvcc made of `kernels/*.cu`, and which of it a card gets.
+//! The compiled kernels in this binary, and which of them a GPU gets.
 
-use super::GpuCode;
+use super::{
+    GpuCode,
+    fatbin::{self, FatbinImage},
+};
+use crate::KernelError;
 
 /// One source file, compiled.
 pub(super) struct Image {
     pub(super) stem: &'static str,
-    cubins: &'static [(u32, &'static [u8])],
-    ptx: &'static str,
+    /// A fat binary; the build script checked that it has every image.
+    fatbin: &'static [u8],
 }
 
 include!(concat!(env!("OUT_DIR"), "/images.rs"));
 
-/// The CUDA version of the compiler, as the driver counts: 1000 x major + 10 x minor.
-pub(super) fn cuda_version() -> i32 {
-    env!("MOSS_CUDA_VERSION").parse().unwrap_or(0)
+/// The CUDA version of the compiler, as drivers count: 1000 x major + 10 x minor.
+pub(super) fn compiler_version() -> u32 {
+    COMPILER_VERSION
 }
 
-/// Which code a card of compute capability `capability` (75, 80, 86, …) runs: the newest machine code of its own generation, or else PTX
+/// The oldest driver that runs `code`, by the CUDA version that it offers. Machine code runs on every driver of the compiler's major version from
+/// the first minor version whose functions are called here; PTX needs a driver as new as the compiler.
+pub(super) fn oldest_driver(code: GpuCode) -> u32 {
+    match code {
+        GpuCode::Machine(_) => (compiler_version() / 1000 * 1000).max(OLDEST_BINDINGS),
+        GpuCode::Ptx(_) => compiler_version().max(OLDEST_BINDINGS),
+    }
+}
+
+/// Every function that is called here is in this version of the driver; scripts/check-driver runs the binary against its names alone.
+pub(super) const OLDEST_BINDINGS: u32 = 12_000;
+
+/// Returns which code a GPU of compute capability `capability` (75, 80, 86, …) runs: the newest machine code of its own generation, or else PTX
 /// for the oldest, which its driver translates.
 pub(super) fn code_for(capability: u32, forced: Option<u32>) -> GpuCode {
     let newest = forced.map_or(capability, |forced| forced.min(capability));
@@ -28,17 +44,27 @@ pub(super) fn code_for(capability: u32, forced: Option<u32>) -> GpuCode {
 }
 
 impl Image {
-    /// The bytes of `code`; PTX ends with a zero.
-    pub(super) fn bytes(&self, code: GpuCode) -> Vec<u8> {
-        let cubin = match code {
-            GpuCode::Machine(architecture) => self.cubins.iter().find(|(other, _)| *other == architecture),
-            GpuCode::Ptx(_) => None,
-        };
-        cubin.map_or_else(|| [self.ptx.as_bytes(), &[0]].concat(), |(_, bytes)| bytes.to_vec())
+    /// The bytes of `code`, as the driver takes them: PTX ends with a zero.
+    pub(super) fn bytes(&self, code: GpuCode) -> Result<Vec<u8>, KernelError> {
+        let incomplete = |message| KernelError::Driver { what: "load the kernels", code: 0, message };
+        let images = fatbin::read(self.fatbin).map_err(incomplete)?;
+        let found = images.into_iter().find_map(|image| match (image, code) {
+            (FatbinImage::Machine { architecture, code }, GpuCode::Machine(wanted))
+                if architecture == wanted =>
+            {
+                Some(code.to_vec())
+            }
+            (FatbinImage::Ptx { architecture, text, .. }, GpuCode::Ptx(wanted)) if architecture == wanted => {
+                Some([text, &[0]].concat())
+            }
+            _ => None,
+        });
+        found.ok_or_else(|| incomplete(format!("this binary has no {code} for `{}`", self.stem)))
     }
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -55,5 +81,17 @@ mod tests {
         assert_eq!(code_for(90, Some(75)), GpuCode::Ptx(75));
         assert_eq!(code_for(75, Some(90)), GpuCode::Machine(75));
         assert_eq!(code_for(86, Some(80)), GpuCode::Machine(80));
+    }
+
+    #[test]
+    fn every_kernel_has_code_for_every_target() {
+        for image in IMAGES {
+            for code in [GpuCode::Machine(75), GpuCode::Machine(80), GpuCode::Machine(90)] {
+                assert!(image.bytes(code).unwrap().starts_with(b"\x7fELF"), "{}, {code}", image.stem);
+            }
+            let ptx = image.bytes(GpuCode::Ptx(75)).unwrap();
+            assert!(ptx.windows(9).any(|text| text == b".version ") && ptx.ends_with(&[0]), "{}", image.stem);
+        }
+        assert!(compiler_version() >= 12_020, "{}", compiler_version());
     }
 }

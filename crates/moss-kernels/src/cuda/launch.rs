@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use candle_core::cuda_backend::cudarc::{
+use cudarc::{
     driver::{
         CudaContext, CudaFunction,
         sys::{self, CUfunction_attribute, CUlaunchAttributeID},
@@ -47,6 +47,8 @@ kernels! {
     "copy_runs": CopyRuns = "copy_runs";
     "dequantize": DequantizeInt4 = "dequantize_int4", DequantizeInt8 = "dequantize_int8";
     "embedding": Embedding = "embedding";
+    "f32_ops": LayerNormF32 = "layer_norm_f32", AddBiasF32 = "add_bias_f32", SplitHeadsF32 = "split_heads_f32",
+        MergeHeadsF32 = "merge_heads_f32", CausalSoftmaxF32 = "causal_softmax_f32", PermuteUpperF32 = "permute_upper_f32";
     "layer_norm": LayerNorm = "layer_norm";
     "linear_f16": LinearF16N8 = "linear_f16_n8", LinearF16N16 = "linear_f16_n16", LinearF16N32 = "linear_f16_n32",
         LinearF16N64 = "linear_f16_n64";
@@ -92,7 +94,7 @@ impl Kernels {
         let mut functions = HashMap::new();
         for image in images::IMAGES {
             let module =
-                context.load_module(Ptx::from_binary(image.bytes(code))).during("load the kernels")?;
+                context.load_module(Ptx::from_binary(image.bytes(code)?)).during("load the kernels")?;
             for (kernel, _, name) in Kernel::ALL.iter().filter(|(_, stem, _)| *stem == image.stem) {
                 let function = module.load_function(name).during("find a kernel")?;
                 if code == GpuCode::Machine(90) && kernel.shared_memory() > 0 {

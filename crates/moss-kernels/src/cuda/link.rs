@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use candle_core::cuda_backend::cudarc::driver::{CudaContext, CudaEvent, DeviceRepr, result, sys};
+use cudarc::driver::{CudaContext, CudaEvent, DeviceRepr, result, sys};
 
 use super::{Buffer, During, Gpu};
 use crate::KernelError;

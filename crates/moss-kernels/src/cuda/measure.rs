@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use candle_core::cuda_backend::cudarc::driver::{
+use cudarc::driver::{
     result,
     sys::{self, CUevent_flags},
 };
@@ -15,13 +15,6 @@ use super::{During, Gpu};
 use crate::KernelError;
 
 const WHAT: &str = "measure";
-
-// SAFETY: the declaration of cuda.h of CUDA 12.
-unsafe extern "C" {
-    /// The first form of it, which every driver has. cudarc takes the second, and a driver older than CUDA 12.8 would not even let the program
-    /// start: names are looked up before its first line.
-    fn cuEventElapsedTime(milliseconds: *mut f32, begin: sys::CUevent, end: sys::CUevent) -> sys::CUresult;
-}
 
 impl Gpu {
     /// Seconds that `run` takes on the card, by its own clock.
@@ -35,11 +28,9 @@ impl Gpu {
         run()?;
         end.record(&self.stream).during(WHAT)?;
         end.synchronize().during(WHAT)?;
-        let mut milliseconds = 0.0;
-        // SAFETY: the pointer is to a local that outlives the call; both events are over, and of one stream.
-        unsafe { cuEventElapsedTime(&mut milliseconds, begin.cu_event(), end.cu_event()) }
-            .result()
-            .during(WHAT)?;
+        // SAFETY: both events are complete, and of one stream.
+        let milliseconds =
+            unsafe { result::event::elapsed(begin.cu_event(), end.cu_event()) }.during(WHAT)?;
         Ok(f64::from(milliseconds) / 1e3)
     }
 

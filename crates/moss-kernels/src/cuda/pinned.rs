@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use candle_core::cuda_backend::cudarc::driver::{
-    CudaEvent, CudaStream, DeviceRepr, ValidAsZeroBits, result, sys,
-};
+use cudarc::driver::{CudaEvent, CudaStream, DeviceRepr, ValidAsZeroBits, result, sys};
 
 use super::{Buffer, During, copy_runs::CopyRun};
 use crate::KernelError;

@@ -4,7 +4,7 @@
 
 use std::{ffi::c_int, mem::zeroed, sync::Arc};
 
-use candle_core::cuda_backend::cudarc::driver::{
+use cudarc::driver::{
     CudaStream, DriverError, result,
     sys::{
         self, CUdevice_attribute, CUmemAccess_flags, CUmemAccessDesc, CUmemAllocationGranularity_flags,

@@ -1,6 +1,6 @@
 //! The same in Chinese.
 
-use super::{KernelError, mebibytes};
+use super::{KernelError, cublas_package, mebibytes};
 
 impl KernelError {
     /// The error in Chinese, with the same names and numbers.
@@ -29,6 +29,10 @@ impl KernelError {
                 let (found, needed) = (version(*found), version(*needed));
                 format!("NVIDIA 驱动支持到 CUDA {found}，此构建需要 {needed} 或更新")
             }
+            Self::NoDriver => "未找到 NVIDIA 驱动：动态加载器找不到 libcuda.so.1".into(),
+            Self::LibraryMissing { library, reason, .. } => {
+                format!("此处需要 {library}，但无法加载：{reason}")
+            }
             Self::OutOfMemory { gpu, needed, free } => {
                 let (needed, free) = (mebibytes(*needed), mebibytes(*free));
                 format!("GPU {gpu} 显存不足：还需要 {needed}，可用 {free}")
@@ -51,9 +55,16 @@ impl KernelError {
                 "`nvidia-smi` 可列出显卡，`CUDA_VISIBLE_DEVICES` 可能隐藏了一些；`--gpu cpu` 不需要显卡"
                     .into(),
             ),
-            Self::DriverTooOld { needed, .. } => {
-                Some(format!("请安装支持 CUDA {} 的驱动，或用与驱动版本相符的工具包构建；`--gpu cpu` 不需要驱动", needed / 1000))
-            }
+            Self::NoDriver => Some("请安装 NVIDIA 驱动（之后 `nvidia-smi` 可列出显卡），或去掉 `--gpu` 在 CPU 上运行".into()),
+            Self::LibraryMissing { version, .. } => Some(format!(
+                "请用 `pip install {}` 安装，或安装 CUDA {version} 工具包；也可用 `LD_LIBRARY_PATH` 指定它所在的目录",
+                cublas_package(*version)
+            )),
+            Self::DriverTooOld { needed, .. } => Some(format!(
+                "请安装支持 CUDA {}.{} 或更新版本的驱动，或用较旧的工具包构建；`--gpu cpu` 不需要驱动",
+                needed / 1000,
+                needed % 1000 / 10
+            )),
             Self::OutOfMemory { .. } => {
                 Some("请关闭占用显卡的其他程序，改用更小的格式或更短的上下文，或使用 CPU".into())
             }
@@ -87,12 +98,14 @@ fn phrase(en: &str) -> String {
         "ask what the GPU is" => "查询 GPU 的型号",
         "copy from the GPU" => "从 GPU 复制数据",
         "copy to the GPU" => "向 GPU 复制数据",
+        "copy within the GPU" => "在 GPU 内复制数据",
         "find a kernel" => "找到内核",
         "hand over to the next stage" => "将数据交给下一阶段",
         "load the kernels" => "加载内核",
         "look for GPUs" => "查找 GPU",
         "measure" => "测量",
         "open the GPU" => "打开 GPU",
+        "prepare cuBLAS" => "初始化 cuBLAS",
         "record a step" => "录制一步",
         "set memory" => "写显存",
         "start a step" => "启动一步",

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 use moss_kernels::KernelError;
 
 use crate::{
@@ -17,6 +17,14 @@ use crate::{
 
 /// Whether this build has kernels for NVIDIA GPUs.
 pub const CUDA: bool = false;
+
+/// Returns whether this machine has a GPU to run on: never, in a build without kernels for GPUs.
+///
+/// # Errors
+/// None in such a build.
+pub fn has_gpu() -> Result<bool, ModelError> {
+    Ok(false)
+}
 
 /// There are none for a build without kernels.
 ///
@@ -36,14 +44,6 @@ impl OpenGpu {
     }
 
     pub(crate) fn card(&self) -> Card {
-        match *self {}
-    }
-
-    pub(crate) fn tensors(&self) -> Device {
-        match *self {}
-    }
-
-    pub(crate) fn out_of_memory(&self, _error: &KernelError) -> Option<(u64, u64)> {
         match *self {}
     }
 }

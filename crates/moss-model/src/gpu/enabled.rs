@@ -16,12 +16,13 @@ use std::{collections::HashMap, ops::Range};
 use candle_core::{Device, Tensor};
 use moss_kernels::{
     KernelError,
-    cuda::{FEW_ROWS, Gpu, GpuInfo, Graph, Link, RopeOnGpu, Watch, list_gpus},
+    cuda::{FEW_ROWS, Gpu, GpuInfo, Graph, Link, RopeOnGpu, Watch, gpu_count, list_gpus},
 };
 
 use crate::{
     CardInfo, ComputeDtype, HiddenPoint, LoadEvent, ModelError, MossConfig,
     load::Wanted,
+    names,
     pipeline::Before,
     placement::{Card, CardKind, HEAD_ROWS, PANEL_VALUES},
     plan::{Answers, MAX_ROWS, Pass},
@@ -43,6 +44,17 @@ const MAX_STEP_ROWS: usize = 16;
 
 /// Layers that a report of non-finite values can name, the head being one.
 const MAX_LAYERS: usize = 254;
+
+/// Returns whether this machine has a GPU to run on. A machine without an NVIDIA driver has none.
+///
+/// # Errors
+/// [`ModelError::Gpu`] for a driver that does not start or is too old: a GPU may be there that it does not show.
+pub fn has_gpu() -> Result<bool, ModelError> {
+    match gpu_count() {
+        Err(KernelError::NoDriver) => Ok(false),
+        count => Ok(count.map_err(ModelError::Gpu)? > 0),
+    }
+}
 
 /// The GPUs of this machine, as a placement has to know them.
 ///
@@ -75,15 +87,6 @@ impl OpenGpu {
         let info = self.gpu.info();
         let kind = CardKind::Gpu { ordinal: info.ordinal };
         Card { name: info.name.clone(), kind, free: self.free, bandwidth: info.bandwidth() }
-    }
-
-    pub(crate) fn tensors(&self) -> Device {
-        self.gpu.tensors()
-    }
-
-    /// Where `error` says that the card is full: bytes that were free at first, and bytes in all.
-    pub(crate) fn out_of_memory(&self, error: &KernelError) -> Option<(u64, u64)> {
-        Gpu::is_out_of_memory(error).then(|| (self.free, self.gpu.info().total_memory))
     }
 }
 
@@ -131,6 +134,9 @@ impl GpuStage {
         }
         let OpenGpu { gpu, free: free_before } = open;
         let at = |layer, op| move |source| ModelError::Kernel { layer, op, source };
+        // Before the weights are read: a missing library should not take minutes to report.
+        let is_dense = |layer| wanted.source.stored_bytes(&names::layer_prefix(layer), true) == 0;
+        gpu.prepare_matmul(layers.clone().any(is_dense)).map_err(ModelError::Gpu)?;
         let Parts { embedding, head, blocks } = wanted.load(&gpu, progress)?;
         gpu.synchronize().map_err(at(layers.start, "load"))?;
         let rope = RopeOnGpu::new(&gpu, config.rotary_dim, config.context_length, options.rope_precision)

@@ -102,7 +102,7 @@ fn free_below(disks: &[(&Path, u64)], folder: &Path) -> Option<u64> {
     above.max_by_key(|(mount, _)| mount.components().count()).map(|(_, free)| *free)
 }
 
-/// Files of the CUDA libraries that this process has loaded. A build with CUDA does not start without them; another needs none.
+/// Files of the CUDA libraries that this process has loaded: the driver's, and cuBLAS once it was needed.
 pub(super) fn cuda_libraries() -> Vec<String> {
     libraries_in(&std::fs::read_to_string("/proc/self/maps").unwrap_or_default())
 }

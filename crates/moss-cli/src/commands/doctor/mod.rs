@@ -46,6 +46,8 @@ struct Report {
     models: Vec<Known>,
     driver: Option<Driver>,
     libraries: Vec<String>,
+    /// Why cuBLAS does not load, where there is a card that may need it.
+    cublas_missing: Option<String>,
     /// The cards as the kernels see them, or why they see none.
     cards: Result<Vec<gpu::KernelCard>, KernelError>,
     ceilings: Vec<Ceiling>,
@@ -56,12 +58,15 @@ pub(crate) fn run(args: &DoctorArgs, cli: &Cli, printer: &Printer) -> anyhow::Re
     let model = &cli.model;
     let cards = gpu::cards(model.gpu_code);
     let tested = tested(model, cards.as_deref().unwrap_or_default())?;
+    let has_cards = cards.as_ref().is_ok_and(|cards| !cards.is_empty());
+    let cublas_missing = has_cards.then(|| gpu::load_cublas().err()).flatten().map(|error| error.to_string());
     let report = Report {
         processor: Processor::measure(model)?,
         terminal: Terminal::read(),
         places: machine::places(model),
         models: machine::models(model),
         driver: cards::driver(),
+        cublas_missing,
         libraries: machine::cuda_libraries(),
         cards,
         ceilings: ceiling::ceilings(),

@@ -110,11 +110,9 @@ impl Report {
     fn cards(&self, lines: &mut Lines) {
         match &self.driver {
             Some(driver) => lines.same(("driver", "驱动"), driver.version.clone()),
-            None => lines.line(
-                ("driver", "驱动"),
-                "none that shows cards of NVIDIA".into(),
-                "未发现 NVIDIA 驱动".into(),
-            ),
+            None => {
+                lines.line(("driver", "驱动"), "no NVIDIA driver found".into(), "未发现 NVIDIA 驱动".into())
+            }
         }
         for card in self.driver.iter().flat_map(|driver| &driver.cards) {
             card.lines(lines);
@@ -126,6 +124,13 @@ impl Report {
         for library in &self.libraries {
             lines.same(label, library.clone());
             label = GO_ON;
+        }
+        if let Some(reason) = &self.cublas_missing {
+            lines.line(
+                ("cuBLAS", "cuBLAS"),
+                format!("not found, and needed for prompts of fp16 models, and of all models on GPUs before sm_90: {reason}"),
+                format!("未找到；fp16 模型以及 sm_90 之前的 GPU 处理输入时需要它：{reason}"),
+            );
         }
         match &self.cards {
             Ok(cards) => cards.iter().for_each(|card| kernels_of(lines, card)),

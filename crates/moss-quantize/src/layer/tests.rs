@@ -1,15 +1,16 @@
-//! Layers run one at a time.
+//! Layers that are run one at a time, beside the network.
 #![allow(clippy::unwrap_used)]
 
 use std::path::PathBuf;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 use moss_checkpoint::Checkpoint;
-use moss_kernels::{KernelError, Linear};
+use moss_kernels::Linear;
 use moss_model::{
-    BlockPool, BlockTable, DeviceSpec, HiddenPoint, LanguageModel, Layer, LinearKind, LoadOptions, LogitRows,
-    ModelError, Moss, MossConfig, SequenceChunk, SequenceSpan, TensorDevice, WeightSource, embed,
+    BlockPool, BlockTable, HiddenPoint, LanguageModel, LoadOptions, LogitRows, Moss, SequenceChunk,
 };
+
+use super::*;
 
 /// Heads of 16 to 256 lanes, rotated in part or whole; an inner width of its own; packed and permuted weights.
 const FIXTURES: [&str; 6] =
@@ -26,11 +27,13 @@ fn fixture(name: &str) -> (Checkpoint, MossConfig) {
 }
 
 /// A linear layer as [`Layer`] takes it: what it makes of the unit vectors.
-fn widened(source: &dyn WeightSource, config: &MossConfig, layer: usize, kind: LinearKind) -> Tensor {
+fn widened(source: &dyn WeightSource, config: &MossConfig, layer: usize, kind: LinearKind) -> Matrix {
     let (inputs, outputs, has_bias) = kind.extents(config);
     let weight = source.linear(&kind.stem(layer), inputs, outputs, has_bias).unwrap().weight;
-    let units = Tensor::eye(inputs, DType::F32, &Device::Cpu).unwrap();
-    Linear::new(weight, None, &Device::Cpu).unwrap().forward(&units).unwrap()
+    let cpu = candle_core::Device::Cpu;
+    let units = Tensor::eye(inputs, DType::F32, &cpu).unwrap();
+    let weight = Linear::new(weight, None, &cpu).unwrap().forward(&units).unwrap();
+    Matrix::new(&Device::Cpu, &weight.flatten_all().unwrap().to_vec1().unwrap(), outputs).unwrap()
 }
 
 #[test]
@@ -47,38 +50,32 @@ fn layers_run_one_by_one_give_what_the_whole_network_gives() {
         let mut tap = |point, values: &[f32]| seen.push((point, values.to_vec()));
         model.forward_traced(&[chunk], &|| false, Some(&mut tap)).unwrap();
 
-        let device = TensorDevice::open(DeviceSpec::Cpu).unwrap();
         let hidden = embed(&checkpoint, &ids).unwrap();
         assert_eq!(seen[0], (HiddenPoint::Embedding, hidden.clone()));
-        let mut x = Tensor::from_vec(hidden, (50, config.hidden_size), device.device()).unwrap();
+        let width = config.hidden_size;
+        let mut x = hidden;
         for layer in 0..config.num_layers {
-            let mut one = Layer::load(&checkpoint, &config, layer, ids.len(), device.device()).unwrap();
+            let mut one = Layer::load(&checkpoint, &config, layer, ids.len(), &Device::Cpu).unwrap();
             let weight = |kind| widened(&checkpoint, &config, layer, kind);
             // Fifty rows as two sequences, the second of which goes on behind the first twenty positions of the first.
-            let again =
-                Tensor::cat(&[&x.narrow(0, 0, 33).unwrap(), &x.narrow(0, 20, 30).unwrap()], 0).unwrap();
+            let again = [&x[..33 * width], &x[20 * width..]].concat();
+            let mut y = Matrix::new(&Device::Cpu, &again, width).unwrap();
             let spans = [SequenceSpan { rows: 33, start_pos: 0 }, SequenceSpan { rows: 30, start_pos: 20 }];
-            let h = one.normed(&again).unwrap();
+            let h = one.normed(&y).unwrap();
             let attended = one.attended(&h, &weight(LinearKind::QkvProj), &spans).unwrap();
             let activated = one.activated(&h, &weight(LinearKind::FcIn)).unwrap();
-            let y = one
-                .added(
-                    &again,
-                    (&attended, &weight(LinearKind::OutProj)),
-                    (&activated, &weight(LinearKind::FcOut)),
-                )
-                .unwrap();
-            x = Tensor::cat(&[&y.narrow(0, 0, 20).unwrap(), &y.narrow(0, 33, 30).unwrap()], 0).unwrap();
+            let (out_proj, fc_out) = (weight(LinearKind::OutProj), weight(LinearKind::FcOut));
+            one.add(&mut y, (&attended, &out_proj), (&activated, &fc_out)).unwrap();
+            x = [y.to_host(0..20).unwrap(), y.to_host(33..63).unwrap()].concat();
             let (point, expected) = &seen[layer + 1];
             assert_eq!(*point, HiddenPoint::Block(layer));
-            let found: Vec<f32> = x.flatten_all().unwrap().to_vec1().unwrap();
             let largest = expected.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
-            let error = found.iter().zip(expected).fold(0.0f32, |error, (a, b)| error.max((a - b).abs()));
+            let error = x.iter().zip(expected).fold(0.0f32, |error, (a, b)| error.max((a - b).abs()));
             assert!(error <= TOLERANCE * largest, "{name}, layer {layer}: {error} of {largest}");
         }
-        let mut short = Layer::load(&checkpoint, &config, 0, 16, device.device()).unwrap();
+        let mut short = Layer::load(&checkpoint, &config, 0, 16, &Device::Cpu).unwrap();
         let spans = [SequenceSpan { rows: 50, start_pos: 0 }];
-        let h = short.normed(&x).unwrap();
+        let h = short.normed(&Matrix::new(&Device::Cpu, &x, width).unwrap()).unwrap();
         let error =
             short.attended(&h, &widened(&checkpoint, &config, 0, LinearKind::QkvProj), &spans).unwrap_err();
         assert!(matches!(error, ModelError::Kernel { op: "attention", .. }), "{error}");
@@ -90,7 +87,7 @@ fn rows_that_go_on_from_a_sequence_that_was_not_there_are_refused() {
     let (checkpoint, config) = fixture(FIXTURES[0]);
     let mut layer = Layer::load(&checkpoint, &config, 0, 8, &Device::Cpu).unwrap();
     let weight = widened(&checkpoint, &config, 0, LinearKind::QkvProj);
-    let h = Tensor::zeros((4, config.hidden_size), DType::F32, &Device::Cpu).unwrap();
+    let h = Matrix::zeros(&Device::Cpu, 4, config.hidden_size).unwrap();
     let mut run = |spans: &[SequenceSpan]| layer.attended(&h, &weight, spans);
     let (whole, after_two) = (SequenceSpan { rows: 2, start_pos: 0 }, SequenceSpan { rows: 2, start_pos: 2 });
     let error = run(&[after_two, whole]).unwrap_err();
