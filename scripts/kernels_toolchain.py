@@ -48,19 +48,19 @@ class Nvcc:
         return (folder / f"{source.stem}.ptx").read_text(), output.read_bytes(), report
 
 
-class Oldest:
-    """CUDA 12.2. Its nvcc is not among the packages: NVRTC, the same compiler as a library, makes PTX, and its ptxas machine code."""
+class Nvrtc:
+    """CUDA 12.2 or 12.9. Their nvcc is not among the packages: NVRTC, the same compiler as a library, makes PTX, and ptxas machine code."""
 
-    version = "12.2"
-
-    def __init__(self):
-        printed = subprocess.run([ROOT / "scripts/cuda-toolkit", "--oldest"], stdout=subprocess.PIPE, text=True)
+    def __init__(self, version):
+        self.version = version
+        printed = subprocess.run([ROOT / "scripts/cuda-toolkit", "--nvrtc", version], stdout=subprocess.PIPE, text=True)
         if printed.returncode != 0:
             sys.exit(printed.returncode)
         packages = Path(printed.stdout.strip())
         self.include = packages / "cuda_runtime/include"
         self.ptxas = packages / "cuda_nvcc/bin/ptxas"
-        ctypes.CDLL(packages / "cuda_nvrtc/lib/libnvrtc-builtins.so.12.2", ctypes.RTLD_GLOBAL)
+        # By its path: two versions may be loaded, and the loader would find the first one's builtins by name.
+        ctypes.CDLL(packages / f"cuda_nvrtc/lib/libnvrtc-builtins.so.{version}", ctypes.RTLD_GLOBAL)
         self.nvrtc = ctypes.CDLL(packages / "cuda_nvrtc/lib/libnvrtc.so.12")
 
     def text_of(self, program, what):

@@ -114,7 +114,7 @@ fn heads_and_scores_are_those_of_the_cpu() {
 #[test]
 #[ignore = "needs a GPU"]
 fn a_reordered_triangle_and_copies_are_those_of_the_cpu() {
-    for (n, width) in [(10, 3), (64, 64), (300, 128)] {
+    for (n, width) in [(10usize, 3), (64, 64), (300, 128)] {
         let place: Vec<u32> = (0..n as u32).map(|at| (at * 7 + 3) % n as u32).collect();
         for wanted in 0..n.div_ceil(width) {
             // Only the upper triangle counts: the rest of a diagonal block is cleared before the two are compared.
