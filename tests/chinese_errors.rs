@@ -275,6 +275,9 @@ fn errors_of_downloads_keep_their_data() {
         status(403), status(404), status(429), status(500),
         Fault::Connection("refused by 10.0.0.1".into()),
         Fault::Connection("cut off 812 bytes before the end".into()),
+        Fault::Unreachable { host: "host9".into(), reason: "connection refused".into() },
+        Fault::Unreachable { host: "host9 (through the proxy)".into(), reason: "no answer".into() },
+        Fault::Tls { host: "host9".into(), reason: "UnknownIssuer7".into() },
         Fault::Stalled { bytes: 5, seconds: 30.5 },
         Fault::Html,
         Fault::Length { found: 7, expected: 8 },
@@ -299,7 +302,8 @@ fn errors_of_downloads_keep_their_data() {
         HubError::Listing { url: url(), id: id(), reason: "revision `x7`".into() },
         HubError::Incomplete { id: id(), endpoint: url(), missing: "config.json".into() },
         HubError::Hash { file: "f8".into(), url: url(), found: "ab12".into(), expected: "cd34".into() },
-        HubError::Space { path: "c4".into(), needed: 900, free: 800 },
+        HubError::Space { path: "c4".into(), needed: 900, free: 800, copies: 0 },
+        HubError::Space { path: "c4".into(), needed: 900, free: 800, copies: 450 },
         HubError::Disk { path: "c4".into(), source: full() },
     ];
     errors.extend(faults().into_iter().map(|fault| HubError::Transfer { file: "f8".into(), url: url(), attempts: 6, fault }));
@@ -382,6 +386,9 @@ fn words_that_errors_are_made_with_are_translated_wherever_they_stand() {
         &["(path, \"", "(folder, \"", "Err(\"", "|_| \"", "ok_or(\""],
         &|word| HubError::NotFound { name: "m".into(), looked: vec![(file(), word)], similar: None }.zh(),
     );
+    check("moss-hub/src/http.rs", &["unreachable(\""], &|word| {
+        Fault::Unreachable { host: "h".into(), reason: word.into() }.zh()
+    });
     check("moss-quantize/src", &["io(\""], &|word| {
         QuantizeError::Io { what: word, path: file(), source: full() }.zh()
     });

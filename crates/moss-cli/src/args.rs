@@ -96,7 +96,7 @@ impl FormatArg {
 pub(crate) enum SourceArg {
     /// huggingface.co, or the mirror that HF_ENDPOINT names
     Huggingface,
-    /// modelscope.cn
+    /// modelscope.cn, or the address that MODELSCOPE_ENDPOINT names
     Modelscope,
 }
 
@@ -122,6 +122,9 @@ pub(crate) struct ModelArgs {
     /// Where downloads come from
     #[arg(long, global = true, value_name = "HUB", default_value = "huggingface")]
     pub(crate) source: SourceArg,
+    /// Address of the hub, for a mirror or a server of your own [default: HF_ENDPOINT, with `--source modelscope` MODELSCOPE_ENDPOINT]
+    #[arg(long, global = true, value_name = "URL", hide_short_help = true)]
+    pub(crate) endpoint: Option<String>,
     /// Threads of the CPU kernels [default: one a core]
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) threads: Option<u16>,

@@ -16,10 +16,11 @@ use crate::{
     progress::DownloadProgress,
 };
 
-/// The folder that the flags name; a published model that is nowhere is downloaded, after a question.
+/// The folder that the flags name; a published model that is nowhere is downloaded, after a question, and one that another
+/// tool downloaded in part is completed.
 pub(crate) fn find_or_fetch(args: &ModelArgs, printer: &Printer) -> anyhow::Result<ResolvedModel> {
     let error = match open::find(args) {
-        Ok(found) => return Ok(found),
+        Ok(found) => return complete(found, args, printer),
         Err(error) => error,
     };
     let Some(HubError::NotFound { similar: None, .. }) = error.downcast_ref() else { return Err(error) };
@@ -48,6 +49,23 @@ pub(crate) fn find_or_fetch(args: &ModelArgs, printer: &Printer) -> anyhow::Resu
         None => {
             Err(refusal(DownloadMessage::Declined { model }, DownloadMessage::DeclinedHint { model }).into())
         }
+    }
+}
+
+/// Brings the tokenizer's files to a snapshot of the cache that has the weights alone. Without leave to do so, it is used as
+/// it is: token ids need no tokenizer.
+fn complete(found: ResolvedModel, args: &ModelArgs, printer: &Printer) -> anyhow::Result<ResolvedModel> {
+    let is_cached = hub_cache(args).is_some_and(|cache| found.folder.starts_with(cache));
+    let (true, Some(missing)) = (is_cached, found.missing_file()) else { return Ok(found) };
+    let Ok(id) = ModelId::parse(&args.model) else { return Ok(found) };
+    if args.offline || !(args.yes || printer.can_ask()) {
+        return Ok(found);
+    }
+    printer.say(Message::Download(DownloadMessage::Partial { model: &args.model, missing }));
+    let agreed = || args.yes || printer.ask(Message::Download(DownloadMessage::Ask));
+    match download(&id, args, printer, agreed)? {
+        Some(_) => open::find(args),
+        None => Ok(found),
     }
 }
 
@@ -93,12 +111,17 @@ fn set(path: &Option<PathBuf>) -> Option<PathBuf> {
 }
 
 /// What the flags and the environment say of hubs.
-fn settings(args: &ModelArgs) -> Result<HubSettings, HubError> {
+pub(crate) fn settings(args: &ModelArgs) -> Result<HubSettings, HubError> {
     let (source, endpoint, token) = match args.source {
-        // The environment's address and token are the first hub's.
-        SourceArg::Modelscope => (Source::ModelScope, None, None),
+        // HF_ENDPOINT and HF_TOKEN are the first hub's.
+        SourceArg::Modelscope => {
+            let endpoint = args.endpoint.clone().or_else(|| variable(&["MODELSCOPE_ENDPOINT"]));
+            // The variable of ModelScope's own tools, which is a host name.
+            let domain = || variable(&["MODELSCOPE_DOMAIN"]).map(with_scheme);
+            (Source::ModelScope, endpoint.or_else(domain), None)
+        }
         SourceArg::Huggingface => {
-            let endpoint = variable(&["HF_ENDPOINT"]);
+            let endpoint = args.endpoint.clone().or_else(|| variable(&["HF_ENDPOINT"]));
             // A login on this machine was made for the hub itself, not for a mirror of it.
             let login = || fs::read_to_string(hub_home(args)?.join("token")).ok();
             let login = || login().filter(|_| endpoint.is_none());
@@ -124,6 +147,10 @@ fn settings(args: &ModelArgs) -> Result<HubSettings, HubError> {
         offline: args.offline,
         ..HubSettings::new(cache)
     })
+}
+
+fn with_scheme(domain: String) -> String {
+    if domain.contains("://") { domain } else { format!("https://{}", domain.trim()) }
 }
 
 /// The first of these variables that is set to anything but nothing.

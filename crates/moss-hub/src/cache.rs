@@ -1,12 +1,11 @@
 //! The hub's standard cache, shared with the Python tools: `blobs/HASH`, `snapshots/COMMIT/NAME` that lead there, `refs/main`.
 
 use std::{
-    fs::{self, File, TryLockError},
-    io,
+    fs, io,
     path::{Path, PathBuf},
-    thread,
-    time::Duration,
 };
+
+use moss_lock::FileLock;
 
 use crate::ModelId;
 
@@ -17,16 +16,18 @@ pub(crate) struct ModelCache {
     folder: PathBuf,
 }
 
-/// While it lives, no other process works on the file.
-#[derive(Debug)]
-pub(crate) struct BlobLock {
-    _file: File,
-}
-
 impl ModelCache {
+    /// The folder of this name, or the one under the organisation's new name where only that exists.
     pub(crate) fn new(cache: &Path, id: &ModelId) -> Self {
-        let folder = id.cache_folder();
-        Self { locks: cache.join(".locks").join(&folder), folder: cache.join(folder) }
+        let folders = id.cache_folders();
+        let existing = folders.iter().find(|folder| cache.join(folder).is_dir());
+        let folder = existing.unwrap_or(&folders[0]);
+        Self { locks: cache.join(".locks").join(folder), folder: cache.join(folder) }
+    }
+
+    /// The folder of all that belongs to the model.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     pub(crate) fn blob(&self, hash: &str) -> PathBuf {
@@ -46,36 +47,73 @@ impl ModelCache {
     }
 
     /// The lock on one file, which the Python tools take too; `waiting` is called once where another process has it.
-    pub(crate) fn lock(&self, hash: &str, waiting: impl FnOnce()) -> io::Result<BlobLock> {
-        let file = File::create(self.locks.join(format!("{hash}.lock")))?;
-        let mut waiting = Some(waiting);
-        loop {
-            match file.try_lock() {
-                Ok(()) => return Ok(BlobLock { _file: file }),
-                Err(TryLockError::WouldBlock) => {
-                    if let Some(waiting) = waiting.take() {
-                        waiting();
-                    }
-                    thread::sleep(Duration::from_millis(200));
-                }
-                Err(TryLockError::Error(error)) => return Err(error),
-            }
+    pub(crate) fn lock(&self, hash: &str, waiting: impl FnOnce()) -> io::Result<FileLock> {
+        FileLock::acquire(&self.lock_path(hash), waiting)
+    }
+
+    fn lock_path(&self, hash: &str) -> PathBuf {
+        self.locks.join(format!("{hash}.lock"))
+    }
+
+    /// Returns `true` if no Python tool can be at work on the file while this process has `lock`. Without `flock` those tools
+    /// create the lock's path instead, and remove it when they are done.
+    pub(crate) fn excludes_others(&self, hash: &str, lock: &FileLock) -> bool {
+        lock.is_flock() || !self.lock_path(hash).exists()
+    }
+
+    /// Returns `true` if a snapshot can lead to a blob by a symbolic or a hard link. Tries it out: FAT, exFAT and some
+    /// network shares have neither.
+    pub(crate) fn has_links(&self, commit: &str) -> io::Result<bool> {
+        let name = format!(".moss-links.{}", std::process::id());
+        let (target, link) = (self.blob(&name), self.snapshot(commit).join(&name));
+        let _ = fs::remove_file(&link);
+        fs::write(&target, "")?;
+        let relative = Path::new("..").join("..").join("blobs").join(&name);
+        let linked = symlink(&relative, &link).or_else(|_| fs::hard_link(&target, &link));
+        if linked.is_ok() {
+            fs::remove_file(&link)?;
         }
+        fs::remove_file(&target)?;
+        Ok(linked.is_ok())
+    }
+
+    /// Returns `true` if the snapshot's name leads to the blob, or to a copy of its length.
+    pub(crate) fn is_linked(&self, commit: &str, name: &str, hash: &str) -> bool {
+        let (link, blob) = (self.snapshot(commit).join(name), self.blob(hash));
+        match fs::symlink_metadata(&link) {
+            Ok(found) if found.is_symlink() => {
+                matches!((fs::canonicalize(&link), fs::canonicalize(&blob)), (Ok(link), Ok(blob)) if link == blob)
+            }
+            Ok(found) => found.is_file() && fs::metadata(&blob).is_ok_and(|blob| blob.len() == found.len()),
+            Err(_) => false,
+        }
+    }
+
+    /// Returns the snapshot's own file where it is one of this length and no link: without links the Python tools move a
+    /// download there, and keep no blob.
+    pub(crate) fn own_file(&self, commit: &str, name: &str, bytes: u64) -> Option<PathBuf> {
+        let path = self.snapshot(commit).join(name);
+        let found = fs::symlink_metadata(&path).ok()?;
+        (found.is_file() && found.len() == bytes).then_some(path)
     }
 
     /// Makes a snapshot's name lead to a whole blob: a symbolic link, else a hard one, else a copy.
     pub(crate) fn link(&self, commit: &str, name: &str, hash: &str) -> io::Result<()> {
-        let (link, blob) = (self.snapshot(commit).join(name), self.blob(hash));
-        if link.exists() && same_length(&link, &blob) {
+        if self.is_linked(commit, name, hash) {
             return Ok(());
         }
+        let (link, blob) = (self.snapshot(commit).join(name), self.blob(hash));
         let staged = self.snapshot(commit).join(format!(".{name}.{}", std::process::id()));
         let _ = fs::remove_file(&staged);
         let relative = Path::new("..").join("..").join("blobs").join(hash);
-        symlink(&relative, &staged)
+        let staging = symlink(&relative, &staged)
             .or_else(|_| fs::hard_link(&blob, &staged))
-            .or_else(|_| fs::copy(&blob, &staged).map(|_| ()))?;
-        fs::rename(&staged, &link)
+            .or_else(|_| fs::copy(&blob, &staged).map(|_| ()));
+        let placed = staging.and_then(|()| fs::rename(&staged, &link));
+        if placed.is_err() {
+            let _ = fs::remove_file(&staged); // half a copy, of gigabytes
+        }
+        placed
     }
 
     /// Lets a name such as `main` stand for a commit.
@@ -85,10 +123,6 @@ impl ModelCache {
         fs::write(&staged, commit)?;
         fs::rename(staged, refs.join(name))
     }
-}
-
-fn same_length(a: &Path, b: &Path) -> bool {
-    matches!((fs::metadata(a), fs::metadata(b)), (Ok(a), Ok(b)) if a.len() == b.len())
 }
 
 #[cfg(unix)]

@@ -9,22 +9,25 @@ use std::{
 use crate::{
     DownloadEvent, HubError, HubFile, HubSettings, ModelId, Patience, Report,
     cache::ModelCache,
-    endpoint::Source,
     fault::shown,
     files,
     http::Http,
     listing::{self, Listing},
     part::{self, Part},
     retry::{self, Retries},
-    space,
+    space::{self, Demand},
     transfer::Transfer,
 };
 
+/// Somebody waits for the listing, and nothing is lost if it is asked for again later: fewer attempts than for bytes.
 const LISTING_ATTEMPTS: u32 = 4;
+
+/// What errors and events call it in the place of a file's name.
+const LISTING: &str = "list of files";
 
 /// A hub, ready to be asked.
 pub struct Hub {
-    settings: HubSettings,
+    pub(crate) settings: HubSettings,
     http: Http,
 }
 
@@ -43,7 +46,7 @@ pub struct DownloadPlan {
     pub files: Vec<HubFile>,
     /// Bytes of them that are on the disk already.
     pub bytes_done: u64,
-    commit: String,
+    pub(crate) commit: String,
 }
 
 impl DownloadPlan {
@@ -86,7 +89,10 @@ impl Hub {
         let cache = ModelCache::new(&self.settings.cache, id);
         let done = |file: &HubFile| {
             let blob = cache.blob(file.digest.hex());
-            if is_there(&blob, file) { file.bytes } else { part::bytes_done(&blob, file.bytes) }
+            match is_there(&blob, file) || cache.own_file(&commit, &file.name, file.bytes).is_some() {
+                true => file.bytes,
+                false => part::bytes_done(&blob, file.bytes).max(part::foreign_bytes(&blob, file.bytes)),
+            }
         };
         Ok(DownloadPlan {
             id: id.clone(),
@@ -105,17 +111,21 @@ impl Hub {
     /// [`HubError::Space`] before the first byte; [`HubError::Transfer`], [`HubError::Hash`], [`HubError::Disk`]; [`HubError::Incomplete`] where the
     /// index of the weights, once here, names a file that the listing does not have.
     pub fn download(&self, plan: &DownloadPlan, report: Report<'_>) -> Result<PathBuf, HubError> {
-        space::check(&self.settings.cache, plan.bytes_missing())?;
         let cache = ModelCache::new(&self.settings.cache, &plan.id);
         let disk = |source| HubError::Disk { path: plan.folder.clone(), source };
         cache.create(&plan.commit).map_err(disk)?;
+        let demand = demand(&cache, plan).map_err(disk)?;
+        space::check(&self.settings.cache, demand)?;
         for file in &plan.files {
             let hash = file.digest.hex();
             let lock = cache.lock(hash, || report(DownloadEvent::Waiting { file: &file.name }));
             let lock = lock.map_err(disk)?;
             let blob = cache.blob(hash);
             if !is_there(&blob, file) {
-                self.fetch(file, &blob, report)?;
+                if keep_own_file(&cache, plan, file, report).map_err(disk)? {
+                    continue;
+                }
+                self.fetch(file, &blob, cache.excludes_others(hash, &lock), report)?;
             }
             drop(lock);
             cache.link(&plan.commit, &file.name, hash).map_err(disk)?;
@@ -128,12 +138,7 @@ impl Hub {
                 missing,
             });
         }
-        // The other hub has no commits that the Python tools could look up.
-        let reference = match self.settings.source {
-            Source::HuggingFace => "main",
-            Source::ModelScope => "modelscope",
-        };
-        cache.refer(reference, &plan.commit).map_err(disk)?;
+        cache.refer(self.settings.source.reference(), &plan.commit).map_err(disk)?;
         Ok(plan.folder.clone())
     }
 
@@ -144,7 +149,6 @@ impl Hub {
         let (source, base) = (self.settings.source, self.http.base());
         let bad = |reason| HubError::Listing { url: shown(base), id: id.to_string(), reason };
         let url = listing::address(source, base, id).map_err(|error| bad(error.to_string()))?;
-        // Somebody waits for this answer, and nothing would be lost: shorter than for bytes.
         let patience = self.settings.patience;
         let patience = Patience { attempts: patience.attempts.min(LISTING_ATTEMPTS), ..patience };
         let mut retries = Retries::new(&patience);
@@ -153,8 +157,8 @@ impl Hub {
                 Ok(text) => break text,
                 Err(failure) => failure,
             };
-            let file = "list of files";
-            let Some(wait) = retries.pause(&failure) else {
+            let file = LISTING;
+            let Some(wait) = retries.pause(&failure, false) else {
                 return Err(HubError::transfer(file, failure, retries.failures()));
             };
             report(DownloadEvent::Retrying { file, fault: &failure.fault, wait });
@@ -163,28 +167,81 @@ impl Hub {
         listing::read(source, base, id, &text).map_err(bad)
     }
 
-    /// Fetches one file; `blob` appears whole or not at all.
-    fn fetch(&self, file: &HubFile, blob: &Path, report: Report<'_>) -> Result<(), HubError> {
+    /// Fetches one file; `blob` appears whole or not at all. `may_adopt` says that no other tool can be writing its own
+    /// unfinished file at the same time.
+    fn fetch(
+        &self,
+        file: &HubFile,
+        blob: &Path,
+        may_adopt: bool,
+        report: Report<'_>,
+    ) -> Result<(), HubError> {
         let disk = |source: io::Error| HubError::Disk { path: blob.to_owned(), source };
-        let part = Part::open(blob, file.bytes).map_err(disk)?;
-        let done = part::bytes_done(blob, file.bytes);
-        report(DownloadEvent::Started { file: &file.name, bytes: file.bytes, done });
-        let (http, settings, stop) = (&self.http, &self.settings, AtomicBool::new(false));
-        Transfer { http, settings, file, part: &part, report, stop }.run()?;
-        report(DownloadEvent::Verifying { file: &file.name, bytes: file.bytes });
-        let found = file.digest.of_file(part.data(), file.bytes).map_err(disk)?;
-        if found != file.digest.hex() {
+        let mut adopted = may_adopt && part::adopt(blob, file.bytes).map_err(disk)?;
+        loop {
+            let part = Part::open(blob, file.bytes).map_err(disk)?;
+            let done = part::bytes_done(blob, file.bytes);
+            report(DownloadEvent::Started { file: &file.name, bytes: file.bytes, done });
+            let (http, settings) = (&self.http, &self.settings);
+            let (stop, established) = Default::default();
+            Transfer { http, settings, file, part: &part, report, stop, established }.run()?;
+            report(DownloadEvent::Verifying { file: &file.name, bytes: file.bytes });
+            let found = file.digest.of_file(part.data(), file.bytes).map_err(disk)?;
+            if found == file.digest.hex() {
+                part.finish(blob).map_err(disk)?;
+                report(DownloadEvent::Finished { file: &file.name, bytes: file.bytes });
+                return Ok(());
+            }
             part.discard().map_err(disk)?;
-            let (name, expected) = (file.name.clone(), file.digest.hex().to_owned());
-            return Err(HubError::Hash { file: name, url: shown(&file.url), found, expected });
+            // Another tool's bytes may have been the wrong ones.
+            if !std::mem::take(&mut adopted) {
+                let (name, expected) = (file.name.clone(), file.digest.hex().to_owned());
+                return Err(HubError::Hash { file: name, url: shown(&file.url), found, expected });
+            }
         }
-        part.finish(blob).map_err(disk)?;
-        report(DownloadEvent::Finished { file: &file.name, bytes: file.bytes });
-        Ok(())
     }
 }
 
+/// Adds up what the disk must hold.
+fn demand(cache: &ModelCache, plan: &DownloadPlan) -> io::Result<Demand> {
+    let missing = |file: &&HubFile| {
+        !is_there(&cache.blob(file.digest.hex()), file)
+            && cache.own_file(&plan.commit, &file.name, file.bytes).is_none()
+    };
+    let missing: Vec<_> = plan.files.iter().filter(missing).collect();
+    let rest = |file: &&HubFile| part::bytes_to_allocate(&cache.blob(file.digest.hex()), file.bytes);
+    let blobs = missing.iter().map(rest).fold(0, u64::saturating_add);
+    let is_kept = |file: &&HubFile| {
+        cache.is_linked(&plan.commit, &file.name, file.digest.hex())
+            || cache.own_file(&plan.commit, &file.name, file.bytes).is_some()
+    };
+    let unlinked: Vec<_> = plan.files.iter().filter(|file| !is_kept(file)).collect();
+    let copies = match unlinked.is_empty() || cache.has_links(&plan.commit)? {
+        true => 0,
+        false => unlinked.iter().map(|file| file.bytes).fold(0, u64::saturating_add),
+    };
+    Ok(Demand { blobs, copies })
+}
+
+/// Keeps a file that another tool put into the snapshot itself, if it is the right one. Returns `false` if there is none.
+fn keep_own_file(
+    cache: &ModelCache,
+    plan: &DownloadPlan,
+    file: &HubFile,
+    report: Report<'_>,
+) -> io::Result<bool> {
+    let Some(path) = cache.own_file(&plan.commit, &file.name, file.bytes) else { return Ok(false) };
+    report(DownloadEvent::Verifying { file: &file.name, bytes: file.bytes });
+    if file.digest.of_file(&path, file.bytes)? == file.digest.hex() {
+        // With a blob of the same bytes, where that costs nothing, the next run need not read the file again.
+        let _ = fs::hard_link(&path, cache.blob(file.digest.hex()));
+        return Ok(true);
+    }
+    fs::remove_file(&path)?;
+    Ok(false)
+}
+
 /// A blob gets its name only when it is whole; its length is looked at for what others may have put there.
-fn is_there(blob: &Path, file: &HubFile) -> bool {
+pub(crate) fn is_there(blob: &Path, file: &HubFile) -> bool {
     fs::metadata(blob).is_ok_and(|found| found.is_file() && found.len() == file.bytes)
 }

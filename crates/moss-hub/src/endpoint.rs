@@ -17,6 +17,15 @@ pub enum Source {
 }
 
 impl Source {
+    /// The name that the cache's `refs` folder gives to the newest commit. ModelScope has no commits that the Python tools
+    /// could look up under `main`.
+    pub(crate) fn reference(self) -> &'static str {
+        match self {
+            Self::HuggingFace => "main",
+            Self::ModelScope => "modelscope",
+        }
+    }
+
     /// Where it answers.
     pub fn address(self) -> &'static str {
         match self {
@@ -91,7 +100,8 @@ impl HubSettings {
     pub(crate) fn base(&self) -> Result<Url, HubError> {
         let text = self.endpoint.as_deref().unwrap_or_else(|| self.source.address());
         let bad = |reason: String| HubError::BadEndpoint { endpoint: text.to_owned(), reason };
-        let url = Url::parse(&format!("{}/", text.trim_end_matches('/'))).map_err(|e| bad(e.to_string()))?;
+        let url =
+            Url::parse(&format!("{}/", text.trim().trim_end_matches('/'))).map_err(|e| bad(e.to_string()))?;
         match url.scheme() {
             "http" | "https" => Ok(url),
             scheme => Err(bad(format!("scheme `{scheme}`, expected http or https"))),

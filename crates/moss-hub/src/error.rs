@@ -108,6 +108,8 @@ pub enum HubError {
         needed: u64,
         /// What is free.
         free: u64,
+        /// Part of `needed` that goes to copies, because the file system has no links.
+        copies: u64,
     },
     /// The cache cannot be used.
     #[error("cannot use `{}`", path.display())]
@@ -124,6 +126,7 @@ fn list(looked: &[(PathBuf, &'static str)]) -> String {
 }
 
 const MIRROR: &str = "set a mirror (HF_ENDPOINT=https://hf-mirror.com) or `--source modelscope`";
+const DEMO: &str = "`--demo` needs no network: a tiny model that comes with this program";
 const BY_HAND: &str = "put config.json, vocab.json, merges.txt, added_tokens.json and the weight files by hand into \
                        ./fnlp/NAME, where they are found";
 
@@ -150,17 +153,27 @@ impl HubError {
             Self::BadId { .. } => {
                 "such as `fnlp/moss-moon-003-sft-int4`, or `moss-moon-003-sft-int4` for short".into()
             }
-            Self::Offline { .. } => format!("leave out `--offline` (HF_HUB_OFFLINE), or {BY_HAND}"),
-            Self::BadEndpoint { .. } => "such as HF_ENDPOINT=https://hf-mirror.com".into(),
+            Self::Offline { .. } => {
+                format!("leave out `--offline` (HF_HUB_OFFLINE), or {BY_HAND}; {DEMO}")
+            },
+            Self::BadEndpoint { .. } => {
+                "such as HF_ENDPOINT=https://hf-mirror.com, or MODELSCOPE_ENDPOINT=https://www.modelscope.cn with `--source modelscope`".into()
+            },
             Self::BadProxy { .. } => {
                 "such as HTTPS_PROXY=http://127.0.0.1:7890 or ALL_PROXY=socks5://127.0.0.1:1080".into()
             }
-            Self::Listing { .. } | Self::Incomplete { .. } => format!("{MIRROR}; or {BY_HAND}"),
+            Self::Listing { .. } => format!(
+                "check the address; a login page or a proxy of the network may have answered in the hub's place; {MIRROR}; or {BY_HAND}"
+            ),
+            Self::Incomplete { .. } => format!("{MIRROR}; or {BY_HAND}"),
             Self::Transfer { fault, .. } => transfer_hint(fault),
             Self::Hash { .. } => {
                 format!(
                     "what came was thrown away; run it again, and where that does not help {MIRROR}, or {BY_HAND}"
                 )
+            }
+            Self::Space { copies: 1.., .. } => {
+                "this file system has neither symbolic nor hard links, so that the cache holds every file twice: set HF_HUB_CACHE to a folder on another file system, or make room".into()
             }
             Self::Space { .. } => "make room, or set HF_HUB_CACHE to a folder on a larger disk".into(),
             Self::Disk { .. } => {
@@ -177,7 +190,14 @@ fn transfer_hint(fault: &Fault) -> String {
         }
         Fault::Status { status: 404, .. } => "check the name; ",
         Fault::Status { status: 429, .. } => "the hub wants fewer requests: wait, then run it again; ",
-        Fault::Html => "a login page of the network may stand in the way: open the address in a browser; ",
+        Fault::Html | Fault::Tls { .. } | Fault::Status { status: 511, .. } => {
+            "the network seems to ask for a login first: open any web page in a browser and log in, then run it again; "
+        }
+        Fault::Unreachable { .. } => {
+            return format!(
+                "check this machine's network connection; HTTPS_PROXY sets a proxy; {MIRROR}; or {BY_HAND}; {DEMO}"
+            );
+        }
         _ => "run it again, it goes on where it stopped; ",
     };
     format!("{first}{MIRROR}; HTTPS_PROXY sets a proxy; or {BY_HAND}")

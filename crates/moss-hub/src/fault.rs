@@ -21,6 +21,22 @@ pub enum Fault {
     /// No answer, or one that broke off.
     #[error("{0}")]
     Connection(String),
+    /// No connection could be made: no address for the name, or nobody who accepts connections there.
+    #[error("cannot connect to {host}: {reason}")]
+    Unreachable {
+        /// The host, and the proxy if there is one.
+        host: String,
+        /// Such as `connection refused`.
+        reason: String,
+    },
+    /// The other end does not prove to be the host: a login page, a proxy that inspects traffic, or a wrong clock.
+    #[error("no secure connection to {host}: {reason}")]
+    Tls {
+        /// The host.
+        host: String,
+        /// What the TLS library says.
+        reason: String,
+    },
     /// Bytes came too slowly.
     #[error("stalled: {bytes} bytes in {seconds:.1} s")]
     Stalled {
@@ -78,16 +94,31 @@ impl Failure {
     /// Whether the same request may do better.
     pub(crate) fn is_transient(&self) -> bool {
         match &self.fault {
+            // The network wants a login first.
+            Fault::Status { status: 511, .. } => false,
             Fault::Status { status: 408 | 425 | 429 | 500..=599, .. } => true,
             // Signed addresses expire: the hub gives new ones.
             Fault::Status { status: 401 | 403, .. } => !self.from_hub,
-            Fault::Connection(_) | Fault::Stalled { .. } | Fault::Html => true,
-            Fault::Status { .. }
+            Fault::Connection(_) | Fault::Unreachable { .. } | Fault::Stalled { .. } => true,
+            // Somebody has to log in; the same request would be answered with the same page.
+            Fault::Html
+            | Fault::Tls { .. }
+            | Fault::Status { .. }
             | Fault::Length { .. }
             | Fault::Range { .. }
             | Fault::NoRanges
             | Fault::Changed { .. }
             | Fault::Redirect(_) => false,
+        }
+    }
+
+    /// Number of attempts that are worth it while no byte of the file has come: without a network, or with a host that is
+    /// blocked, more of them only delay the message.
+    pub(crate) fn first_attempts(&self) -> Option<u32> {
+        match self.fault {
+            Fault::Unreachable { .. } => Some(2),
+            Fault::Status { status: 401 | 403, .. } => Some(3),
+            _ => None,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-const NEEDED: [&str; 3] = ["config.json", "vocab.json", "merges.txt"];
+pub(crate) const NEEDED: [&str; 3] = ["config.json", "vocab.json", "merges.txt"];
 const WELCOME: [&str; 3] = ["added_tokens.json", "special_tokens_map.json", "tokenizer_config.json"];
 /// As the engine prefers them.
 const WEIGHTS: [(&str, &str); 2] = [("model", ".safetensors"), ("pytorch_model", ".bin")];
@@ -21,8 +21,11 @@ pub(crate) fn choose<'a>(names: &[&'a str]) -> Result<Vec<&'a str>, String> {
     Ok(small.copied().chain(weights).collect())
 }
 
-/// The shards with their index, or the one file.
+/// The one file, or the shards with their index: transformers' order.
 fn weights<'a>(names: &[&'a str], stem: &str, suffix: &str) -> Option<Vec<&'a str>> {
+    if let Some(single) = names.iter().find(|name| name.strip_prefix(stem) == Some(suffix)) {
+        return Some(vec![*single]);
+    }
     let index = format!("{stem}{suffix}.index.json");
     if let Some(index) = names.iter().find(|name| **name == index) {
         let is_shard = |name: &&&str| {
@@ -34,19 +37,19 @@ fn weights<'a>(names: &[&'a str], stem: &str, suffix: &str) -> Option<Vec<&'a st
         let shards: Vec<_> = names.iter().filter(is_shard).copied().collect();
         return (!shards.is_empty()).then(|| [vec![*index], shards].concat());
     }
-    names.iter().find(|name| name.strip_prefix(stem) == Some(suffix)).map(|name| vec![*name])
+    None
 }
 
 /// Whether a folder holds a configuration, and every weight file that it speaks of.
 pub(crate) fn is_whole(folder: &Path) -> bool {
     folder.join("config.json").exists()
         && WEIGHTS.iter().any(|(stem, suffix)| {
-            match fs::read(folder.join(format!("{stem}{suffix}.index.json"))) {
-                Ok(index) => {
-                    shards(&index).is_some_and(|names| names.iter().all(|name| folder.join(name).exists()))
-                }
-                Err(_) => folder.join(format!("{stem}{suffix}")).exists(),
-            }
+            let is_there = |name: &String| folder.join(name).exists();
+            let shards = || {
+                let index = fs::read(folder.join(format!("{stem}{suffix}.index.json"))).ok()?;
+                Some(shards(&index)?.iter().all(is_there))
+            };
+            is_there(&format!("{stem}{suffix}")) || shards() == Some(true)
         })
 }
 

@@ -1,8 +1,12 @@
 //! Requests: redirects are followed here, so that the token stays with the host it is for.
 
-use std::{io::Read, ops::Range, time::Duration};
+use std::{
+    io::{ErrorKind, Read},
+    ops::Range,
+    time::Duration,
+};
 
-use ureq::{Agent, Body, Proxy, http::Response};
+use ureq::{Agent, Body, Proxy, Timeout, http::Response};
 use url::Url;
 
 use crate::{
@@ -13,12 +17,18 @@ use crate::{
 const MAX_REDIRECTS: usize = 10;
 /// A listing of files is some kilobytes.
 const MAX_LISTING: u64 = 16 << 20;
+/// A name is resolved and a connection accepted within seconds, or a firewall drops the packets.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A hub makes a listing within a few seconds.
+const LISTING_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// One pool of connections to a hub and to wherever it redirects.
 pub(crate) struct Http {
     agent: Agent,
     base: Url,
     token: Option<String>,
+    proxied: bool,
+    listing_timeout: Duration,
 }
 
 /// What a request for a file must be answered with.
@@ -34,19 +44,25 @@ pub(crate) struct Expected<'a> {
 impl Http {
     pub(crate) fn new(settings: &HubSettings) -> Result<Self, HubError> {
         let timeout = Some(settings.patience.window);
+        let connect_timeout = timeout.map(|timeout| timeout.min(CONNECT_TIMEOUT));
+        let proxy = proxy(settings)?;
+        let proxied = proxy.is_some();
         let config = Agent::config_builder()
-            .proxy(proxy(settings)?) // never the environment's
+            .proxy(proxy) // never the environment's
             .max_redirects(0)
             .max_redirects_will_error(false)
             .http_status_as_error(false)
             .user_agent(concat!("moss-rs/", env!("CARGO_PKG_VERSION")))
-            .timeout_connect(timeout)
+            .timeout_resolve(connect_timeout)
+            .timeout_connect(connect_timeout)
             .timeout_send_request(timeout)
             .timeout_recv_response(timeout)
             .timeout_recv_body(timeout)
             .max_idle_connections_per_host(settings.connections)
             .build();
-        Ok(Self { agent: config.new_agent(), base: settings.base()?, token: settings.token.clone() })
+        let (base, token) = (settings.base()?, settings.token.clone());
+        let listing_timeout = settings.patience.window.min(LISTING_TIMEOUT);
+        Ok(Self { agent: config.new_agent(), base, token, proxied, listing_timeout })
     }
 
     /// The hub's address.
@@ -58,7 +74,9 @@ impl Http {
     pub(crate) fn text(&self, url: &Url) -> Result<String, Failure> {
         let (mut response, url) = self.get(url, None)?;
         let body = response.body_mut().with_config().limit(MAX_LISTING).read_to_string();
-        body.map_err(|error| self.failure(&url, Fault::Connection(error.to_string())))
+        let text = body.map_err(|error| self.failure(&url, Fault::Connection(error.to_string())))?;
+        // Whatever its headers call it.
+        if is_page(text.as_bytes()) { Err(self.failure(&url, Fault::Html)) } else { Ok(text) }
     }
 
     /// A stretch of a file, whose headers were checked, and the address it comes from.
@@ -87,12 +105,16 @@ impl Http {
             let mut request = self.agent.get(url.as_str());
             if let Some(Expected { range, .. }) = expected {
                 request = request.header("range", format!("bytes={}-{}", range.start, range.end - 1));
+            } else {
+                let config = request.config();
+                request = config.timeout_recv_response(Some(self.listing_timeout)).build();
             }
             if let Some(token) = self.token.as_ref().filter(|_| self.is_hub(&url)) {
                 request = request.header("authorization", format!("Bearer {token}"));
             }
-            let response =
-                request.call().map_err(|error| self.failure(&url, Fault::Connection(error.to_string())))?;
+            let response = request
+                .call()
+                .map_err(|error| self.failure(&url, self.unanswered(&url, error, expected.is_none())))?;
             if let Some(expected) = expected {
                 check_etag(&response, expected.etag).map_err(|fault| self.failure(&url, fault))?;
             }
@@ -115,6 +137,39 @@ impl Http {
             }
         }
         Err(self.failure(&url, Fault::Redirect(format!("more than {MAX_REDIRECTS} times"))))
+    }
+
+    /// Why no answer came. A host that accepts connections and never answers is as good as none for a listing; for a file it
+    /// may be busy.
+    fn unanswered(&self, url: &Url, error: ureq::Error, is_listing: bool) -> Fault {
+        let name = url.host_str().unwrap_or_default();
+        let unreachable = |reason: &str| {
+            let through = if self.proxied { " (through the proxy)" } else { "" };
+            Fault::Unreachable { host: format!("{name}{through}"), reason: reason.to_owned() }
+        };
+        let tls = |reason: String| Fault::Tls { host: name.to_owned(), reason };
+        let text = error.to_string();
+        match &error {
+            ureq::Error::HostNotFound => unreachable("the name cannot be resolved"),
+            ureq::Error::Timeout(Timeout::Resolve) => unreachable("the name cannot be resolved"),
+            ureq::Error::Timeout(Timeout::Connect) => unreachable("no answer"),
+            ureq::Error::Timeout(_) if is_listing => unreachable("no answer"),
+            ureq::Error::ConnectProxyFailed(reason) => unreachable(reason),
+            ureq::Error::Tls(_) | ureq::Error::Rustls(_) => tls(text),
+            ureq::Error::Io(io) => match io.kind() {
+                ErrorKind::ConnectionRefused => unreachable("connection refused"),
+                ErrorKind::NetworkUnreachable
+                | ErrorKind::HostUnreachable
+                | ErrorKind::NetworkDown
+                | ErrorKind::AddrNotAvailable => unreachable("the network is unreachable"),
+                // How the TLS library's own errors come through a stream.
+                ErrorKind::InvalidData => tls(text),
+                // The standard library has no kind for a failed look-up.
+                _ if text.contains("failed to lookup address") => unreachable("the name cannot be resolved"),
+                _ => Fault::Connection(text),
+            },
+            _ => Fault::Connection(text),
+        }
     }
 }
 
@@ -144,14 +199,27 @@ fn header<'a>(response: &'a Response<Body>, name: &str) -> Option<&'a str> {
 }
 
 fn is_html(response: &Response<Body>) -> bool {
-    header(response, "content-type").is_some_and(|kind| kind.trim_start().starts_with("text/html"))
+    let kind = header(response, "content-type").unwrap_or_default().trim().to_ascii_lowercase();
+    kind.starts_with("text/html") || kind.starts_with("application/xhtml")
+}
+
+/// Returns `true` for the beginning of an HTML page. No file of a checkpoint starts like one.
+pub(crate) fn is_page(beginning: &[u8]) -> bool {
+    let text = beginning.trim_ascii_start();
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text).trim_ascii_start();
+    let starts_with =
+        |tag: &str| text.get(..tag.len()).is_some_and(|start| start.eq_ignore_ascii_case(tag.as_bytes()));
+    ["<!doctype html", "<html", "<head", "<script", "<meta", "<!--", "<?xml"].into_iter().any(starts_with)
 }
 
 /// The hub names the file that it redirects to; storage behind it has hashes of its own kind.
 fn check_etag(response: &Response<Body>, expected: &str) -> Result<(), Fault> {
-    let found = header(response, "x-linked-etag").map(|tag| tag.trim_start_matches("W/").trim_matches('"'));
+    let found = header(response, "x-linked-etag").map(str::trim).map(|tag| {
+        let strong = tag.strip_prefix("W/").or_else(|| tag.strip_prefix("w/")).unwrap_or(tag);
+        strong.trim_matches('"')
+    });
     match found {
-        Some(found) if found != expected => {
+        Some(found) if !found.eq_ignore_ascii_case(expected) => {
             Err(Fault::Changed { found: found.to_owned(), expected: expected.to_owned() })
         }
         _ => Ok(()),
@@ -161,18 +229,75 @@ fn check_etag(response: &Response<Body>, expected: &str) -> Result<(), Fault> {
 fn check_stretch(response: &Response<Body>, expected: &Expected<'_>) -> Result<(), Fault> {
     let Expected { range, size, .. } = expected;
     if response.status() == 206 {
-        let wanted = format!("bytes {}-{}/{size}", range.start, range.end - 1);
         let found = header(response, "content-range").unwrap_or_default();
-        return if found == wanted {
-            Ok(())
-        } else {
-            Err(Fault::Range { expected: wanted, found: found.to_owned() })
+        return match content_range(found) {
+            Some((stretch, total)) if stretch == *range && total.is_none_or(|total| total == *size) => Ok(()),
+            _ => Err(Fault::Range {
+                expected: format!("bytes {}-{}/{size}", range.start, range.end - 1),
+                found: found.to_owned(),
+            }),
         };
     }
-    let length = header(response, "content-length").and_then(|text| text.parse().ok());
+    let length = header(response, "content-length").and_then(|text| text.trim().parse().ok());
     match length {
         Some(found) if found != *size => Err(Fault::Length { found, expected: *size }),
         _ if *range != (0..*size) => Err(Fault::NoRanges),
         _ => Ok(()),
+    }
+}
+
+/// Reads `bytes FIRST-LAST/TOTAL`; servers that do not know the total send `*` (RFC 9110, 14.4).
+fn content_range(text: &str) -> Option<(Range<u64>, Option<u64>)> {
+    let number = |text: &str| {
+        let text = text.trim();
+        text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<u64>().ok())?
+    };
+    let (unit, rest) = text.trim().split_at_checked(5)?;
+    if !unit.eq_ignore_ascii_case("bytes") || !rest.starts_with([' ', '\t', '=']) {
+        return None;
+    }
+    let (stretch, total) = rest[1..].split_once('/')?;
+    let (first, last) = stretch.split_once('-')?;
+    let total = match total.trim() {
+        "*" => None,
+        total => Some(number(total)?),
+    };
+    Some((number(first)?..number(last)?.checked_add(1)?, total))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_range_is_read_in_any_case_and_with_an_unknown_total() {
+        assert_eq!(content_range("bytes 0-9/10"), Some((0..10, Some(10))));
+        assert_eq!(content_range("BYTES 5-9/*"), Some((5..10, None)));
+        assert_eq!(content_range(" Bytes  5 - 9 / 10 "), Some((5..10, Some(10))));
+        let wrong = [
+            "",
+            "bytes",
+            "bytes */10",
+            "bytes 5-/10",
+            "items 0-9/10",
+            "bytes0-9/10",
+            "bytes 0-9",
+            "bytes +0-9/*",
+        ];
+        for text in [&wrong[..], &["bytes 0-18446744073709551615/*", "字节 0-9/10", "byt字 0-9/10"]].concat()
+        {
+            assert_eq!(content_range(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn pages_are_told_from_files() {
+        for page in ["<html>", "\n <!DOCTYPE HTML PUBLIC", "\u{feff}<!doctype html>", "<HEAD>", "<script>"] {
+            assert!(is_page(page.as_bytes()), "{page}");
+        }
+        for file in ["", "<", "{}", "#version: 0.2", "<unk> 0", "PK\u{3}\u{4}"] {
+            assert!(!is_page(file.as_bytes()), "{file}");
+        }
     }
 }

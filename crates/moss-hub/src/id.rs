@@ -49,9 +49,9 @@ impl ModelId {
         Ok(Self { organisation: organisation.to_owned(), name: name.to_owned() })
     }
 
-    /// Whether this is one of the published checkpoints.
+    /// Returns `true` for the published checkpoints, under the organisation's old or new name.
     pub fn is_known(&self) -> bool {
-        self.organisation == ORGANISATION && KNOWN.contains(&self.name.as_str())
+        [ORGANISATION, RENAMED].contains(&self.organisation.as_str()) && KNOWN.contains(&self.name.as_str())
     }
 
     /// What a hub calls it. ModelScope keeps its copies of the published checkpoints under a name of its own.
@@ -62,9 +62,11 @@ impl ModelId {
         }
     }
 
-    /// Its folder in the hub's cache.
-    pub(crate) fn cache_folder(&self) -> String {
-        format!("models--{}--{}", self.organisation, self.name)
+    /// Its folder in the hub's cache, and the one that the Python tools use under the organisation's new name.
+    pub(crate) fn cache_folders(&self) -> Vec<String> {
+        let renamed = Some(RENAMED).filter(|_| self.organisation == ORGANISATION);
+        let organisations = [Some(self.organisation.as_str()), renamed].into_iter().flatten();
+        organisations.map(|organisation| format!("models--{organisation}--{}", self.name)).collect()
     }
 }
 

@@ -23,6 +23,7 @@ mod resolve;
 mod retry;
 mod space;
 mod transfer;
+mod verify;
 
 pub use demo::{DEMO_NAME, DemoFormat, unpack_demo};
 pub use digest::Digest;
@@ -34,3 +35,4 @@ pub use id::ModelId;
 pub use listing::HubFile;
 pub use progress::{DownloadEvent, Report};
 pub use resolve::{DEFAULT_MODEL, ResolvedModel, SearchPlaces, resolve};
+pub use verify::{Damage, DamagedFile, Verification};

@@ -97,7 +97,8 @@ fn read_model_scope(base: &Url, id: &ModelId, text: &str) -> Result<Listing, Str
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Answer {
-        data: Data,
+        data: Option<Data>,
+        message: Option<String>,
     }
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
@@ -112,13 +113,15 @@ fn read_model_scope(base: &Url, id: &ModelId, text: &str) -> Result<Listing, Str
         sha256: Option<String>,
     }
     let answer: Answer = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let reason = || format!("no list of files, message `{}`", answer.message.unwrap_or_default());
+    let data = answer.data.ok_or_else(reason)?;
     let id = id.on(Source::ModelScope);
     let file = |found: File| {
         let url = base.join(&format!("models/{id}/resolve/master/{}", found.path)).ok()?;
         let digest = Digest::parse(&found.sha256?)?;
         Some(HubFile { name: found.path, bytes: found.size, digest, url })
     };
-    let files: Vec<_> = answer.data.files.into_iter().filter_map(file).collect();
+    let files: Vec<_> = data.files.into_iter().filter_map(file).collect();
     // This hub's listing has no revision of the whole: the files' hashes stand for it.
     let all: String = files.iter().map(|file| format!("{} {}\n", file.name, file.digest.hex())).collect();
     let mut commit = of_text(&all);

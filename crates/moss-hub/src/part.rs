@@ -86,9 +86,7 @@ impl PartWriter<'_> {
     pub(crate) fn write(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.file.seek(SeekFrom::Start(offset))?;
         self.file.write_all(bytes)?;
-        let mut record = [0; RECORD];
-        record[..8].copy_from_slice(&offset.to_le_bytes());
-        record[8..].copy_from_slice(&(offset + bytes.len() as u64).to_le_bytes());
+        let record = record(offset..offset + bytes.len() as u64);
         let mut records = self.part.records.lock().unwrap_or_else(PoisonError::into_inner);
         records.write_all(&record)
     }
@@ -101,6 +99,59 @@ pub(crate) fn bytes_done(whole: &Path, size: u64) -> u64 {
         return 0;
     }
     recorded(&journal, size).iter().map(|done| done.end - done.start).sum()
+}
+
+/// Bytes of disk that the rest of an unfinished file still takes. On a file system without sparse files the whole file has
+/// its room from the beginning.
+pub(crate) fn bytes_to_allocate(whole: &Path, size: u64) -> u64 {
+    let (data, _) = paths(whole);
+    let allocated = fs::metadata(data).map_or(0, |found| allocated(&found));
+    size - bytes_done(whole, size).max(allocated).max(foreign_bytes(whole, size)).min(size)
+}
+
+#[cfg(unix)]
+fn allocated(found: &fs::Metadata) -> u64 {
+    std::os::unix::fs::MetadataExt::blocks(found) * 512
+}
+
+#[cfg(not(unix))]
+fn allocated(_: &fs::Metadata) -> u64 {
+    0
+}
+
+/// The unfinished file of the Python tools: the first bytes of the whole one.
+fn foreign(whole: &Path) -> PathBuf {
+    let mut name = whole.as_os_str().to_owned();
+    name.push(".incomplete");
+    PathBuf::from(name)
+}
+
+/// Bytes that the Python tools left beside `whole`, where there are none of ours.
+pub(crate) fn foreign_bytes(whole: &Path, size: u64) -> u64 {
+    let ours = paths(whole).0.exists();
+    length(&foreign(whole)).filter(|length| !ours && *length <= size).unwrap_or(0)
+}
+
+/// Takes over what the Python tools left; nobody else may be writing it. Returns `true` if there was something. Whether its
+/// bytes are right is for the hash of the whole file to say: some versions fill it from several places at once.
+pub(crate) fn adopt(whole: &Path, size: u64) -> io::Result<bool> {
+    let done = foreign_bytes(whole, size);
+    if done == 0 {
+        return Ok(false);
+    }
+    let (data, journal) = paths(whole);
+    remove(&journal)?;
+    fs::rename(foreign(whole), &data)?;
+    OpenOptions::new().write(true).open(&data)?.set_len(size)?;
+    fs::write(&journal, record(0..done))?;
+    Ok(true)
+}
+
+fn record(stretch: Range<u64>) -> [u8; RECORD] {
+    let mut record = [0; RECORD];
+    record[..8].copy_from_slice(&stretch.start.to_le_bytes());
+    record[8..].copy_from_slice(&stretch.end.to_le_bytes());
+    record
 }
 
 /// Names of our own: under `.incomplete` the hub's Python tools would take our file with its holes for the head of one.

@@ -32,6 +32,11 @@ pub struct ResolvedModel {
 }
 
 impl ResolvedModel {
+    /// Returns the first file missing that conversations need and a checkpoint's weights do not: the tokenizer's.
+    pub fn missing_file(&self) -> Option<&'static str> {
+        files::NEEDED.into_iter().find(|name| !self.folder.join(name).exists())
+    }
+
     /// Whether the name is that of a model that was trained with plugins.
     pub fn has_plugins(&self) -> bool {
         self.name.contains("-plugin")
@@ -93,7 +98,7 @@ pub fn resolve(name: &str, places: &SearchPlaces) -> Result<ResolvedModel, HubEr
 }
 
 /// The snapshot that `main` points to, else the newest one; of those that are whole.
-fn snapshot(repository: &Path) -> Result<PathBuf, &'static str> {
+pub(crate) fn snapshot(repository: &Path) -> Result<PathBuf, &'static str> {
     if !repository.is_dir() {
         return Err("is not there");
     }

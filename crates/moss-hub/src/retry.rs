@@ -30,10 +30,12 @@ impl<'a> Retries<'a> {
         self.failures = 0;
     }
 
-    /// How long to wait before the next try; nothing where another one is not worth it.
-    pub(crate) fn pause(&mut self, failure: &Failure) -> Option<Duration> {
+    /// Returns the pause before the next try, or `None` if another one is not worth it. `established` says that bytes of
+    /// this file have come before: then a lost network may come back.
+    pub(crate) fn pause(&mut self, failure: &Failure, established: bool) -> Option<Duration> {
         self.failures += 1;
-        if !failure.is_transient() || self.failures >= self.patience.attempts {
+        let first = failure.first_attempts().filter(|_| !established).unwrap_or(u32::MAX);
+        if !failure.is_transient() || self.failures >= self.patience.attempts.min(first) {
             return None;
         }
         if let Fault::Status { retry_after: Some(wait), .. } = failure.fault {

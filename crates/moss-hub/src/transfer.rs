@@ -14,7 +14,7 @@ use std::{
 use crate::{
     DownloadEvent, HubError, HubFile, HubSettings, Report,
     fault::{Failure, Fault},
-    http::{Expected, Http},
+    http::{Expected, Http, is_page},
     part::{Part, PartWriter},
     retry::{self, Retries},
 };
@@ -30,6 +30,8 @@ pub(crate) struct Transfer<'a> {
     pub(crate) report: Report<'a>,
     /// One connection has failed for good: the others need not go on.
     pub(crate) stop: AtomicBool,
+    /// Bytes have come, on any connection.
+    pub(crate) established: AtomicBool,
 }
 
 /// How a stretch ended before its last byte.
@@ -89,7 +91,7 @@ impl Transfer<'_> {
             }
             let fault = if timed_out { Fault::Stalled { bytes, seconds } } else { broken.fault };
             let failure = Failure { fault, ..broken };
-            let Some(wait) = retries.pause(&failure) else {
+            let Some(wait) = retries.pause(&failure, self.established.load(Ordering::Relaxed)) else {
                 return Err(HubError::transfer(&self.file.name, failure, retries.failures()));
             };
             let Failure { fault, .. } = &failure;
@@ -115,6 +117,10 @@ impl Transfer<'_> {
             if count == 0 {
                 return Err(lost(format!("cut off {} bytes before the end", piece.end - piece.start)));
             }
+            if piece.start == 0 && is_page(&buffer[..count]) {
+                return Err(Broken::Network(self.http.failure(&url, Fault::Html)));
+            }
+            self.established.store(true, Ordering::Relaxed);
             writer.write(piece.start, &buffer[..count]).map_err(|source| Broken::Disk(self.disk(source)))?;
             piece.start += count as u64;
             (self.report)(DownloadEvent::Advanced { bytes: count as u64 });

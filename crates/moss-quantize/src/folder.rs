@@ -2,11 +2,12 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File, TryLockError},
+    fs,
     path::{Path, PathBuf},
 };
 
 use moss_checkpoint::{Checkpoint, Container, Outline, ShardDigest, shard_digest, write_index};
+use moss_lock::{FileLock, holder_path};
 use serde::{Deserialize, Serialize};
 
 use crate::QuantizeError;
@@ -35,7 +36,8 @@ pub(crate) struct NewFolder {
     target: PathBuf,
     folder: PathBuf,
     journal: Journal,
-    lock: File,
+    /// Taken out when the folder is finished or given up: on some file systems it is a file within the folder.
+    lock: Option<FileLock>,
 }
 
 impl NewFolder {
@@ -53,14 +55,15 @@ impl NewFolder {
         let mut name = name.to_owned();
         name.push(".unfinished");
         let folder = target.with_file_name(name);
-        if folder.exists() && !folder.join(JOURNAL).exists() && !folder.join(LOCK).exists() {
+        let path = folder.join(LOCK);
+        let records = [folder.join(JOURNAL), path.clone(), holder_path(&path)];
+        if folder.exists() && !records.iter().any(|record| record.exists()) {
             return Err(QuantizeError::Exists { path: folder }); // not ours
         }
         fs::create_dir_all(&folder).map_err(|source| io("create", &folder, source))?;
-        let path = folder.join(LOCK);
-        let lock = File::create(&path).map_err(|source| io("create", &path, source))?;
-        if let Err(TryLockError::WouldBlock) = lock.try_lock() {
-            return Err(QuantizeError::Busy { path: folder }); // a system without locks has nobody to ask
+        let lock = FileLock::try_acquire(&path).map_err(|source| io("create", &path, source))?;
+        if lock.is_none() {
+            return Err(QuantizeError::Busy { path: folder });
         }
         let journal = fs::read(folder.join(JOURNAL)).ok();
         let journal = journal.and_then(|bytes| serde_json::from_slice::<Journal>(&bytes).ok());
@@ -83,6 +86,7 @@ impl NewFolder {
             // What cannot be removed is cleared away by the next run; why this one ended matters more.
             let _ = self.clear();
             let _ = [JOURNAL, LOCK].map(|name| fs::remove_file(self.path(name)));
+            self.lock = None;
             let _ = fs::remove_dir(&self.folder);
         }
         error
@@ -134,7 +138,7 @@ impl NewFolder {
 
     /// Adds the index and what stands beside the weights, checks that the whole opens, and gives it its name.
     pub(crate) fn finish(
-        self,
+        mut self,
         source: &Checkpoint,
         container: Container,
         shards: &[Vec<Outline>],
@@ -151,9 +155,14 @@ impl NewFolder {
         Checkpoint::open(&self.folder)?;
         for name in [JOURNAL, LOCK] {
             let path = self.path(name);
-            fs::remove_file(&path).map_err(|source| io("remove", &path, source))?;
+            match fs::remove_file(&path) {
+                Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(io("remove", &path, source));
+                }
+                _ => {}
+            }
         }
-        drop(self.lock);
+        self.lock = None;
         if self.target.exists() {
             fs::remove_dir(&self.target).map_err(|source| io("replace", &self.target, source))?; // empty, as it was
         }
@@ -187,10 +196,11 @@ impl NewFolder {
 
     /// Removes what an earlier run left and this one does not go on with.
     fn clear(&self) -> Result<(), QuantizeError> {
+        let records = [self.path(JOURNAL), self.path(LOCK), holder_path(&self.path(LOCK))];
         for entry in fs::read_dir(&self.folder).map_err(|source| io("read", &self.folder, source))? {
             let path = entry.map_err(|source| io("read", &self.folder, source))?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if ![JOURNAL, LOCK].contains(&name.as_str()) && !self.journal.finished.contains_key(&name) {
+            if !records.contains(&path) && !self.journal.finished.contains_key(&name) {
                 fs::remove_file(&path).map_err(|source| io("remove", &path, source))?;
             }
         }

@@ -17,6 +17,7 @@ use tokio::{net::TcpListener, sync::oneshot};
 use crate::{
     args::Cli,
     errors::{Failed, OrFail},
+    fetch,
     interrupt::StopSignals,
     messages::Message,
     open::{self, Capacity},
@@ -77,7 +78,8 @@ pub(crate) struct ServeArgs {
 }
 
 pub(crate) fn run(args: &ServeArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
-    let model = open::find(&cli.model)?;
+    options(args, cli, String::new())?; // wrong flags, before a download of gigabytes
+    let model = fetch::find_or_fetch(&cli.model, printer)?;
     let options = options(args, cli, model.name.clone())?;
     let runtime = tokio::runtime::Runtime::new()
         .or_fail("cannot start the server's threads", "无法启动服务器的线程")?;

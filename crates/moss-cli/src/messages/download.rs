@@ -1,9 +1,10 @@
 //! What is said around a download.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use moss::hub::{DownloadPlan, Fault};
 
+use super::Words;
 use crate::progress::size;
 
 /// From the question to the last byte.
@@ -49,6 +50,35 @@ pub(crate) enum DownloadMessage<'a> {
     },
     Verifying {
         file: &'a str,
+    },
+    /// Every file has its hash: the hub's, or the one that the cache records.
+    Verified {
+        files: usize,
+        bytes: u64,
+        listed: bool,
+    },
+    /// A file of which no hash is known.
+    Unchecked {
+        path: &'a Path,
+    },
+    NoListing {
+        why: &'a str,
+    },
+    /// A line for each damaged file.
+    Damaged {
+        id: &'a str,
+        list: &'a Words,
+    },
+    DamagedHint {
+        id: &'a str,
+    },
+    Repairing {
+        list: &'a Words,
+    },
+    /// A download of another tool that has no tokenizer yet.
+    Partial {
+        model: &'a str,
+        missing: &'a str,
     },
 }
 
@@ -109,12 +139,49 @@ impl DownloadMessage<'_> {
             }
             Self::Retrying { file, fault, wait } => {
                 let seconds = wait.as_secs_f64();
+                let file_zh = if file == "list of files" { "文件列表" } else { file };
                 (
                     format!("{file}: {fault}; again in {seconds:.0} s"),
-                    format!("{file}：{}；{seconds:.0} 秒后重试", fault.zh()),
+                    format!("{file_zh}：{}；{seconds:.0} 秒后重试", fault.zh()),
                 )
             }
             Self::Verifying { file } => (format!("{file}: verifying"), format!("{file}：正在校验")),
+            Self::Verified { files, bytes, listed } => {
+                let (as_what, as_what_zh) = match listed {
+                    true => ("the hub's listing", "模型库的文件列表"),
+                    false => ("the hashes that the cache records", "缓存中记录的哈希"),
+                };
+                let bytes = size(bytes);
+                (
+                    format!("{files} files, {bytes}: all match {as_what}"),
+                    format!("{files} 个文件，{bytes}：均与{as_what_zh}一致"),
+                )
+            }
+            Self::Unchecked { path } => (
+                format!("not checked, the hub's hash is needed: {}", path.display()),
+                format!("未校验（需要模型库给出的哈希）：{}", path.display()),
+            ),
+            Self::NoListing { why } => (
+                format!(
+                    "the hub gives no list of files: checking against the hashes that the cache records\n  {why}"
+                ),
+                format!("无法取得模型库的文件列表，改为与缓存中记录的哈希核对\n  {why}"),
+            ),
+            Self::Damaged { id, list } => (
+                format!("files of `{id}` in the cache are damaged or missing:{}", list.en),
+                format!("缓存中 `{id}` 的文件已损坏或缺失：{}", list.zh),
+            ),
+            Self::DamagedHint { id } => (
+                format!("`moss-cli download {id} --verify --yes` downloads these files again"),
+                format!("`moss-cli download {id} --verify --yes` 可重新下载这些文件"),
+            ),
+            Self::Repairing { list } => {
+                (format!("downloading again:{}", list.en), format!("重新下载：{}", list.zh))
+            }
+            Self::Partial { model, missing } => (
+                format!("the download of `{model}` in the cache is incomplete: {missing} is missing"),
+                format!("缓存中的 `{model}` 尚未下载完整：缺少 {missing}"),
+            ),
         }
     }
 }

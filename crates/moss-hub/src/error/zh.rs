@@ -4,6 +4,7 @@ use super::HubError;
 use crate::Fault;
 
 const MIRROR: &str = "设置镜像（HF_ENDPOINT=https://hf-mirror.com）或使用 `--source modelscope`";
+const DEMO: &str = "`--demo` 无需网络，可立即试用本程序自带的微型模型";
 const BY_HAND: &str = "手动将 config.json、vocab.json、merges.txt、added_tokens.json 和权重文件放入 ./fnlp/名称，程序会在那里查找";
 
 impl HubError {
@@ -29,12 +30,13 @@ impl HubError {
                 format!("{endpoint} 上的 `{id}` 缺少 {}", phrase(missing))
             }
             Self::Transfer { file, url, attempts, .. } => {
+                let file = if file == "list of files" { "文件列表" } else { file };
                 format!("无法从 {url} 下载 {file}（已尝试 {attempts} 次）")
             }
             Self::Hash { file, url, found, expected } => {
                 format!("来自 {url} 的 {file} 的哈希为 {found}，应为 {expected}")
             }
-            Self::Space { path, needed, free } => {
+            Self::Space { path, needed, free, .. } => {
                 format!("`{}` 剩余 {free} 字节，下载需要 {needed} 字节", path.display())
             }
             Self::Disk { path, .. } => format!("无法使用 `{}`", path.display()),
@@ -56,15 +58,25 @@ impl HubError {
             Self::BadId { .. } => {
                 "例如 `fnlp/moss-moon-003-sft-int4`，或短名称 `moss-moon-003-sft-int4`".into()
             }
-            Self::Offline { .. } => format!("请去掉 `--offline`（HF_HUB_OFFLINE），或{BY_HAND}"),
-            Self::BadEndpoint { .. } => "例如 HF_ENDPOINT=https://hf-mirror.com".into(),
+            Self::Offline { .. } => {
+                format!("请去掉 `--offline`（HF_HUB_OFFLINE），或{BY_HAND}；{DEMO}")
+            },
+            Self::BadEndpoint { .. } => {
+                "例如 HF_ENDPOINT=https://hf-mirror.com；使用 `--source modelscope` 时为 MODELSCOPE_ENDPOINT=https://www.modelscope.cn".into()
+            },
             Self::BadProxy { .. } => {
                 "例如 HTTPS_PROXY=http://127.0.0.1:7890 或 ALL_PROXY=socks5://127.0.0.1:1080".into()
             }
-            Self::Listing { .. } | Self::Incomplete { .. } => format!("请{MIRROR}；或{BY_HAND}"),
+            Self::Listing { .. } => {
+                format!("请核对地址；也可能是网络的登录页或代理代替模型库作了应答；请{MIRROR}；或{BY_HAND}")
+            }
+            Self::Incomplete { .. } => format!("请{MIRROR}；或{BY_HAND}"),
             Self::Transfer { fault, .. } => transfer_hint(fault),
             Self::Hash { .. } => {
                 format!("收到的内容已丢弃；请重新运行，若仍不行，请{MIRROR}，或{BY_HAND}")
+            }
+            Self::Space { copies: 1.., .. } => {
+                "该文件系统不支持符号链接和硬链接，缓存中每个文件需存两份：请将 HF_HUB_CACHE 设为其他文件系统上的文件夹，或腾出空间".into()
             }
             Self::Space { .. } => "请腾出空间，或将 HF_HUB_CACHE 设为更大磁盘上的文件夹".into(),
             Self::Disk { .. } => "请将 HF_HUB_CACHE 设为有空间的磁盘上可写的文件夹".into(),
@@ -77,7 +89,14 @@ fn transfer_hint(fault: &Fault) -> String {
         Fault::Status { status: 401 | 403, .. } => "模型库拒绝访问：请核对名称，需要时设置 HF_TOKEN；也可",
         Fault::Status { status: 404, .. } => "请核对名称；也可",
         Fault::Status { status: 429, .. } => "模型库要求减少请求：请稍候再运行；也可",
-        Fault::Html => "可能被网络的登录页拦截：请用浏览器打开该地址；也可",
+        Fault::Html | Fault::Tls { .. } | Fault::Status { status: 511, .. } => {
+            "当前网络可能要求先登录：请用浏览器打开任一网页完成登录，然后重新运行；也可"
+        }
+        Fault::Unreachable { .. } => {
+            return format!(
+                "请检查本机的网络连接；HTTPS_PROXY 可设置代理；也可{MIRROR}；或{BY_HAND}；{DEMO}"
+            );
+        }
         _ => "请重新运行，会从中断处继续；也可",
     };
     format!("{first}{MIRROR}；HTTPS_PROXY 可设置代理；或{BY_HAND}")

@@ -11,6 +11,14 @@ impl Fault {
                 Some(bytes) => format!("在结束前 {bytes} 字节处断开"),
                 None => format!("连接失败：{why}"),
             },
+            Self::Unreachable { host, reason } => {
+                let (host, proxy) = match host.split_once(" (through the proxy)") {
+                    Some((host, _)) => (host, "（经由代理）"),
+                    None => (host.as_str(), ""),
+                };
+                format!("无法连接 {host}{proxy}：{}", unreachable(reason))
+            }
+            Self::Tls { host, reason } => format!("无法与 {host} 建立安全连接：{reason}"),
             Self::Stalled { bytes, seconds } => format!("停滞：{seconds:.1} 秒内只收到 {bytes} 字节"),
             Self::Html => "收到的是 HTML 网页，而不是文件".into(),
             Self::Length { found, expected } => {
@@ -35,4 +43,15 @@ impl Fault {
 
 fn cut_off(why: &str) -> Option<&str> {
     why.strip_prefix("cut off ")?.strip_suffix(" bytes before the end")
+}
+
+/// Why no connection could be made.
+fn unreachable(why: &str) -> &str {
+    match why {
+        "the name cannot be resolved" => "无法解析该域名",
+        "connection refused" => "连接被拒绝",
+        "the network is unreachable" => "网络不可达",
+        "no answer" => "没有应答",
+        other => other,
+    }
 }

@@ -57,6 +57,12 @@ pub(crate) enum Manner {
     Redirect(String),
     /// The hub's name for the file's bytes has changed.
     OtherEtag,
+    /// Content-Range without a total, and in capitals; the file's hash in capitals too.
+    Capitals,
+    /// A page with this type, or with none.
+    Page(Option<&'static str>),
+    /// The listing says that the weights have so many bytes.
+    ListedBytes(u64),
 }
 
 type Mood = Box<dyn FnMut(&Request) -> Manner + Send>;
@@ -162,15 +168,24 @@ impl StandIn {
             Manner::Redirect(to) => {
                 return head("302", &[format!("Location: {to}"), "Content-Length: 0".into()], b"");
             }
-            Manner::Html => {
-                let page = b"<html>log in first</html>";
-                let headers = ["Content-Type: text/html; charset=utf-8".into(), length(page.len())];
+            Manner::Html | Manner::Page(_) => {
+                let page = b"\n<!DOCTYPE html><html>log in first</html>";
+                let kind = match &manner {
+                    Manner::Page(kind) => *kind,
+                    _ => Some("text/html; charset=utf-8"),
+                };
+                let kind = kind.map(|kind| format!("Content-Type: {kind}"));
+                let headers: Vec<_> = kind.into_iter().chain([length(page.len())]).collect();
                 return head("200", &headers, page);
             }
             _ => (),
         }
         if request.path.starts_with("/api/") {
-            let listing = self.listing(request.path.starts_with("/api/v1/"));
+            let bytes = match manner {
+                Manner::ListedBytes(bytes) => Some(bytes),
+                _ => None,
+            };
+            let listing = self.listing(request.path.starts_with("/api/v1/"), bytes);
             return head(
                 "200",
                 &["Content-Type: application/json".into(), length(listing.len())],
@@ -194,7 +209,14 @@ impl StandIn {
             range = 0..file.len();
             "200"
         } else {
-            headers.push(format!("Content-Range: bytes {}-{}/{total}", range.start, range.end - 1));
+            headers.push(match manner {
+                Manner::Capitals => format!("CONTENT-RANGE: BYTES {}-{}/*", range.start, range.end - 1),
+                _ => format!("Content-Range: bytes {}-{}/{total}", range.start, range.end - 1),
+            });
+            if matches!(manner, Manner::Capitals) && name == WEIGHTS {
+                let hash = hex(&sha2::Sha256::digest(file)).to_uppercase();
+                headers.push(format!("X-LINKED-ETAG: \"{hash}\""));
+            }
             "206"
         };
         headers.push(length(range.len()));
@@ -221,7 +243,7 @@ impl StandIn {
         Some(())
     }
 
-    fn listing(&self, model_scope: bool) -> String {
+    fn listing(&self, model_scope: bool, weights: Option<u64>) -> String {
         let sha256 = |bytes: &[u8]| hex(&sha2::Sha256::digest(bytes));
         if model_scope {
             let file = |(name, bytes): (&String, &Vec<u8>)| serde_json::json!({"Path": name, "Size": bytes.len(), "Sha256": sha256(bytes), "Type": "blob"});
@@ -230,7 +252,7 @@ impl StandIn {
         }
         let file = |(name, bytes): (&String, &Vec<u8>)| match name.ends_with(".bin") {
             true => serde_json::json!({"rfilename": name, "size": bytes.len(), "blobId": "0".repeat(40),
-                "lfs": {"sha256": sha256(bytes), "size": bytes.len(), "pointerSize": 134}}),
+                "lfs": {"sha256": sha256(bytes), "size": weights.unwrap_or(bytes.len() as u64), "pointerSize": 134}}),
             false => serde_json::json!({"rfilename": name, "size": bytes.len(), "blobId": git_blob(bytes)}),
         };
         let files: Vec<_> = self.files.iter().map(file).collect();
