@@ -89,3 +89,27 @@ fn settings_out_of_range_name_the_setting_and_the_range() {
         assert!(out.status.code() == Some(1) && text(&out.stderr).contains(part), "{}", text(&out.stderr));
     }
 }
+
+#[test]
+#[cfg(debug_assertions)]
+fn the_time_limit_of_an_answer_starts_at_its_first_token() {
+    // The prompt of the demo takes a second and more.
+    let args = ["generate", "--demo", "--temperature", "0", "--max-time", "0.2", "Who are you?"];
+    let mut slow = support::command(&std::env::temp_dir(), &args);
+    let out = slow.env("MOSS_INJECT_FAULT", "slow:10").stdin(std::process::Stdio::null()).output().unwrap();
+    assert!(out.status.success());
+    assert!(!support::text(&out.stdout).trim().is_empty());
+}
+
+#[test]
+fn an_answer_without_text_says_why() {
+    let args = ["generate", "--demo", "--temperature", "0", "--raw", "--lang", "en", "Who are you?"];
+    let first = support::text(&support::run(&args, "").stdout).chars().next().unwrap().to_string();
+    let out = support::run(&[&args[..], &["--stop", &first]].concat(), "");
+    assert!(out.stdout.trim_ascii().is_empty());
+    assert!(
+        support::text(&out.stderr).contains("(a stop string came before any text)"),
+        "{}",
+        support::text(&out.stderr)
+    );
+}

@@ -58,8 +58,15 @@ pub(crate) fn run(args: &GenerateArgs, cli: &Cli, printer: &Printer) -> anyhow::
     } else {
         printer.answer("\n")?;
     }
-    if let Some(why) = Message::of_cause(&outcome.cause, printer.language) {
-        printer.detail(why);
+    let by_itself = usize::from(outcome.cause == StopCause::EndOfTurn); // the token that ends an answer is none of it
+    let has_ids = !args.ids.is_empty() && outcome.ids.len() > by_itself;
+    let has_text = has_ids || !outcome.text.trim().is_empty();
+    if let Some(why) = Message::of_end(&outcome, has_text, printer.language) {
+        // An answer that is there speaks for itself; an empty one does not.
+        match has_text {
+            true => printer.detail(why),
+            false => printer.note(why),
+        }
     }
     printer.detail(&printer.text(Message::LastAnswer(&outcome)));
     Ok(if outcome.cause == StopCause::Cancelled { crate::interrupted() } else { ExitCode::SUCCESS })
@@ -131,6 +138,7 @@ fn go_on(
         stop_ids: eos.filter(|_| !args.ignore_eos).into_iter().collect(),
         stop_strings: args.stop.clone(),
         time_limit: cli.answer.max_time,
+        prompt_limit: None,
     };
     let by_ids = message.is_none() || engine.tokenizer().is_none();
     let vocabulary = if by_ids { Vocabulary::EveryRow } else { Vocabulary::RealTokens };
