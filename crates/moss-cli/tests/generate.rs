@@ -98,18 +98,19 @@ fn the_time_limit_of_an_answer_starts_at_its_first_token() {
     let mut slow = support::command(&std::env::temp_dir(), &args);
     let out = slow.env("MOSS_INJECT_FAULT", "slow:10").stdin(std::process::Stdio::null()).output().unwrap();
     assert!(out.status.success());
-    assert!(!support::text(&out.stdout).trim().is_empty());
+    assert!(!text(&out.stdout).trim().is_empty());
 }
 
 #[test]
 fn an_answer_without_text_says_why() {
-    let args = ["generate", "--demo", "--temperature", "0", "--raw", "--lang", "en", "Who are you?"];
-    let first = support::text(&support::run(&args, "").stdout).chars().next().unwrap().to_string();
-    let out = support::run(&[&args[..], &["--stop", &first]].concat(), "");
-    assert!(out.stdout.trim_ascii().is_empty());
-    assert!(
-        support::text(&out.stderr).contains("(a stop string came before any text)"),
-        "{}",
-        support::text(&out.stderr)
-    );
+    let says_why = |args: &[&str], why: &str| {
+        let out = run(&[&["generate", "--demo", "--temperature", "0", "--lang", "en"], args].concat(), "");
+        assert!(out.status.success() && out.stdout.trim_ascii().is_empty(), "{}", text(&out.stdout));
+        assert!(text(&out.stderr).contains(why), "{}", text(&out.stderr));
+    };
+    says_why(&["--raw", "Who are you?"], "(the model ended its answer without text)");
+    let answer = ok(&["generate", "--demo", "--temperature", "0", "Who are you?"], "");
+    let first = answer.trim().chars().next().unwrap().to_string();
+    says_why(&["--stop", &first, "Who are you?"], "(a stop string came before any text)");
+    says_why(&["--max-new-tokens", "0", "Who are you?"], "(as long as --max-new-tokens allows)");
 }

@@ -161,17 +161,20 @@ fn a_fixed_prompt_limit_ends_the_prompt_in_the_middle_of_a_pass_and_says_so() {
 fn a_measured_prompt_limit_lets_slow_prompts_end_and_stops_those_that_got_slower() {
     let pause = Arc::new(AtomicUsize::new(5)); // a token, in ms
     let ms = pause.clone();
-    let by_row =
-        move |rows: usize| std::thread::sleep(Duration::from_millis((ms.load(SeqCst) * rows) as u64));
-    let stall_time = Duration::from_millis(50);
-    let engine =
-        Fake::new(97, 1024, mix).before(by_row).start(EngineOptions { stall_time, ..options() }, None);
+    let layers = 20;
+    let by_row = move |rows: usize| {
+        std::thread::sleep(Duration::from_millis((ms.load(SeqCst) * rows) as u64) / layers as u32);
+    };
+    let stall_time = Duration::from_millis(100);
+    let mut fake = Fake::new(97, 1024, mix).before(by_row);
+    fake.layers = layers;
+    let engine = fake.start(EngineOptions { stall_time, ..options() }, None);
     let measured = |prompt: &[u32]| {
         let mut request = greedy(prompt, 2);
         request.stop.prompt_limit = Some(PromptLimit::Measured);
         engine.submit(request).unwrap()
     };
-    // Nothing is measured before the first one, and each of these takes several times the least limit of 50 ms.
+    // Nothing is measured before the first one, and each of these takes several times the least limit of 100 ms.
     let long: Vec<u32> = (0..60).collect();
     assert_eq!(measured(&long).wait().unwrap().ids, expected(&long, 2));
     // Several at once wait for each other, which their limits allow for.

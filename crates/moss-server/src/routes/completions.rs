@@ -20,7 +20,10 @@ use crate::{
     sse,
     state::{Shared, now},
     wire::{
-        answer::{Chat, Report, TextChoice, TextLogprobs, Usage, end_error, finish_reason, reply_error},
+        answer::{
+            Chat, Report, TextChoice, TextLogprobs, Usage, early_report, end_error, finish_reason,
+            reply_error,
+        },
         completion::{CompletionRequest, Prompt},
     },
 };
@@ -149,11 +152,10 @@ fn respond(
                         return Err(error);
                     }
                     usage.add(&outcome, index % n == 0);
-                    let moss = Report::of(&outcome);
-                    report.get_or_insert_with(|| moss.clone());
+                    report.get_or_insert_with(|| Report::of(&outcome));
                     let finish_reason = Some(finish_reason(&outcome.cause));
                     let last = TextChoice { index, text: String::new(), logprobs: None, finish_reason };
-                    out.send(&Chat { moss: Some(moss), ..chunk(vec![last]) }).await?;
+                    out.send(&Chat { moss: early_report(&outcome), ..chunk(vec![last]) }).await?;
                 }
                 _ => {}
             }

@@ -90,6 +90,13 @@ pub(crate) fn reply_error<'a>(
     Some(error)
 }
 
+/// What the last chunk of a streamed answer tells where OpenAI's word says too little: an answer that was cut off, or that has no text. A stream
+/// of any other answer tells it beside its usage, if it is asked for that.
+pub(crate) fn early_report(outcome: &Outcome) -> Option<Report> {
+    let was_cut_off = finish_reason(&outcome.cause) == "length";
+    (was_cut_off || outcome.text.trim().is_empty()).then(|| Report::of(outcome))
+}
+
 /// OpenAI's word for why an answer ended.
 pub(crate) fn finish_reason(cause: &StopCause) -> &'static str {
     match cause {

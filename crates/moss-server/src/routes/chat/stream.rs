@@ -11,7 +11,8 @@ use crate::{
     sse,
     state::{Shared, now},
     wire::answer::{
-        Aside, Chat, ChatDelta, ChatDeltaChoice, ChatLogprobs, Report, Usage, end_error, finish_reason,
+        Aside, Chat, ChatDelta, ChatDeltaChoice, ChatLogprobs, Report, Usage, early_report, end_error,
+        finish_reason,
     },
 };
 
@@ -53,11 +54,10 @@ pub(super) fn respond(
                         return Err(error);
                     }
                     usage.add(&outcome, !std::mem::replace(&mut counted, true));
-                    let moss = Report::of(&outcome);
-                    report.get_or_insert_with(|| moss.clone());
+                    report.get_or_insert_with(|| Report::of(&outcome));
                     let reason = Some(finish_reason(&outcome.cause));
                     let last = choice(index, ChatDelta::default(), None, reason);
-                    events.send(&Chat { moss: Some(moss), ..chunk(vec![last]) }).await?;
+                    events.send(&Chat { moss: early_report(&outcome), ..chunk(vec![last]) }).await?;
                 }
             }
         }
