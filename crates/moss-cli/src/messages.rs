@@ -279,21 +279,15 @@ impl Message<'_> {
         })
     }
 
-    /// Why an answer ended, where it did not end by itself, or has no text.
-    pub(crate) fn of_end(outcome: &Outcome, has_text: bool, language: Language) -> Option<&'static str> {
-        let (en, zh) = match &outcome.cause {
-            StopCause::EndOfTurn | StopCause::StopString(_) if has_text => return None,
-            StopCause::EndOfTurn => {
-                ("(the model ended its answer without text)", "（模型未输出文本就结束了回答）")
-            }
-            StopCause::StopString(_) => {
-                ("(a stop string came before any text)", "（尚无文本即遇到停止字符串）")
-            }
+    /// Why an answer ended, where it did not end by itself.
+    pub(crate) fn of_cause(cause: &StopCause, language: Language) -> Option<&'static str> {
+        let (en, zh) = match cause {
+            StopCause::EndOfTurn | StopCause::StopString(_) => return None,
+            StopCause::Cancelled => ("(stopped)", "（已停止）"),
+            StopCause::TimeLimit => ("(the time limit has passed)", "（已到时间上限）"),
             StopCause::PromptTimeLimit => {
                 ("(the prompt was not processed within its time limit)", "（处理提示已超过时间上限）")
             }
-            StopCause::Cancelled => ("(stopped)", "（已停止）"),
-            StopCause::TimeLimit => ("(the time limit has passed)", "（已到时间上限）"),
             StopCause::WindowFull => ("(the window is full)", "（窗口已满）"),
             StopCause::MaxNewTokens => {
                 ("(as long as --max-new-tokens allows)", "（已到 --max-new-tokens 上限）")

@@ -100,17 +100,3 @@ fn the_time_limit_of_an_answer_starts_at_its_first_token() {
     assert!(out.status.success());
     assert!(!text(&out.stdout).trim().is_empty());
 }
-
-#[test]
-fn an_answer_without_text_says_why() {
-    let says_why = |args: &[&str], why: &str| {
-        let out = run(&[&["generate", "--demo", "--temperature", "0", "--lang", "en"], args].concat(), "");
-        assert!(out.status.success() && out.stdout.trim_ascii().is_empty(), "{}", text(&out.stdout));
-        assert!(text(&out.stderr).contains(why), "{}", text(&out.stderr));
-    };
-    says_why(&["--raw", "Who are you?"], "(the model ended its answer without text)");
-    let answer = ok(&["generate", "--demo", "--temperature", "0", "Who are you?"], "");
-    let first = answer.trim().chars().next().unwrap().to_string();
-    says_why(&["--stop", &first, "Who are you?"], "(a stop string came before any text)");
-    says_why(&["--max-new-tokens", "0", "Who are you?"], "(as long as --max-new-tokens allows)");
-}

@@ -58,15 +58,8 @@ pub(crate) fn run(args: &GenerateArgs, cli: &Cli, printer: &Printer) -> anyhow::
     } else {
         printer.answer("\n")?;
     }
-    let by_itself = usize::from(outcome.cause == StopCause::EndOfTurn); // the token that ends an answer is none of it
-    let has_ids = !args.ids.is_empty() && outcome.ids.len() > by_itself;
-    let has_text = has_ids || !outcome.text.trim().is_empty();
-    if let Some(why) = Message::of_end(&outcome, has_text, printer.language) {
-        // An answer that is there speaks for itself; an empty one does not.
-        match has_text {
-            true => printer.detail(why),
-            false => printer.note(why),
-        }
+    if let Some(why) = Message::of_cause(&outcome.cause, printer.language) {
+        printer.detail(why);
     }
     printer.detail(&printer.text(Message::LastAnswer(&outcome)));
     Ok(if outcome.cause == StopCause::Cancelled { crate::interrupted() } else { ExitCode::SUCCESS })

@@ -75,7 +75,7 @@ impl<'a> Session<'a> {
                 ChatEvent::Finished(outcome) => {
                     prefill.clear();
                     end_line(part)?;
-                    if let Some(why) = Message::of_end(&outcome, has_spoken, printer.language) {
+                    if let Some(why) = Message::of_cause(&outcome.cause, printer.language) {
                         printer.note(why);
                     }
                     printer.detail(&printer.text(Message::LastAnswer(&outcome)));
