@@ -254,6 +254,8 @@ fn errors_of_running_keep_their_data() {
         SamplingError::NothingLeft { step: 5 }.into(),
         TextError::TurnTooLong { found: 2049, allowed: 1800 }.into(),
         EngineError::Panicked { message: "index 10".into() },
+        EngineError::DeviceLost { source: Arc::new(ModelError::WindowFull { end: 9, context_length: 8 }) },
+        EngineError::Stalled { seconds: 300, tokens: 256 },
         EngineError::Threads { threads: 16, reason: "error 11".into() },
         EngineError::ShutDown,
         EngineError::NoTurn("no answer to make again"),

@@ -185,7 +185,7 @@ pub(crate) struct AnswerArgs {
     /// Tokens of an answer at most [default: as many as the window of 2048 holds]
     #[arg(long, global = true, value_name = "N")]
     pub(crate) max_new_tokens: Option<usize>,
-    /// Seconds of an answer at most
+    /// Seconds of an answer at most, from its first token
     #[arg(long, global = true, allow_negative_numbers = true, value_name = "SECONDS", value_parser = seconds)]
     pub(crate) max_time: Option<Duration>,
     /// The same seed gives the same text on the same build

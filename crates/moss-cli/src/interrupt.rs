@@ -9,6 +9,9 @@ use crate::errors::OrFail;
 /// Exit status of a program that Ctrl-C ended: 128 and SIGINT's number, as shells have it.
 pub(crate) const INTERRUPTED: u8 = 130;
 
+/// Exit status of a server whose engine failed for good, as sysexits.h has it for an internal error (`EX_SOFTWARE`).
+pub(crate) const ENGINE_FAILED: u8 = 70;
+
 /// Knows the answer that Ctrl-C would stop.
 pub(crate) struct Interrupts {
     answering: Arc<Mutex<Option<CancelHandle>>>,
@@ -56,6 +59,9 @@ fn set(answering: &Mutex<Option<CancelHandle>>, handle: Option<CancelHandle>) {
 pub(crate) struct StopSignals {
     #[cfg(unix)]
     watched: [tokio::signal::unix::Signal; 2],
+    /// Set within the handler of the first one.
+    #[cfg(unix)]
+    told: Arc<std::sync::atomic::AtomicBool>,
 }
 
 #[cfg(unix)]
@@ -66,18 +72,23 @@ impl StopSignals {
 
         use signal_hook::{consts, flag};
         use tokio::signal::unix::{SignalKind, signal};
-        let watched = [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?];
         let told = Arc::<AtomicBool>::default();
         for number in [consts::SIGINT, consts::SIGTERM] {
             // Within the handler, before it notes the first: one that comes before a thread has heard of the first is not lost.
             flag::register_conditional_shutdown(number, i32::from(INTERRUPTED), told.clone())?;
             flag::register(number, told.clone())?;
         }
-        Ok(Self { watched })
+        // After the flags: a signal that only tokio had heard of would not count, and the second would pass for the first. One that comes in
+        // between is in `told`.
+        let watched = [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?];
+        Ok(Self { watched, told })
     }
 
     /// Waits for the first one.
     pub(crate) async fn first(&mut self) {
+        if self.told.load(std::sync::atomic::Ordering::SeqCst) {
+            return;
+        }
         let [interrupt, terminate] = &mut self.watched;
         tokio::select! {
             _ = interrupt.recv() => {}

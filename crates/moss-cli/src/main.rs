@@ -8,6 +8,8 @@ mod fetch;
 mod fold;
 mod gpu;
 mod help;
+#[cfg(debug_assertions)]
+mod inject;
 mod interrupt;
 mod memory;
 mod messages;

@@ -285,6 +285,9 @@ impl Message<'_> {
             StopCause::EndOfTurn | StopCause::StopString(_) => return None,
             StopCause::Cancelled => ("(stopped)", "（已停止）"),
             StopCause::TimeLimit => ("(the time limit has passed)", "（已到时间上限）"),
+            StopCause::PromptTimeLimit => {
+                ("(the prompt was not processed within its time limit)", "（处理提示已超过时间上限）")
+            }
             StopCause::WindowFull => ("(the window is full)", "（窗口已满）"),
             StopCause::MaxNewTokens => {
                 ("(as long as --max-new-tokens allows)", "（已到 --max-new-tokens 上限）")

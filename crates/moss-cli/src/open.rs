@@ -7,7 +7,7 @@ use moss::{
     SystemText, Tokenizer,
     hub::{DemoFormat, ResolvedModel, SearchPlaces, resolve, unpack_demo},
     kernels::{Activations, ops::RopePrecision},
-    model::{CUDA, ComputeDtype, DeviceSpec, MossConfig, has_gpu},
+    model::{CUDA, ComputeDtype, DeviceSpec, LanguageModel, MossConfig, has_gpu},
     sampling::StopLengthPenalty,
     text::{Plugin, PluginSwitches},
 };
@@ -201,8 +201,35 @@ fn start(cli: &Cli, printer: &Printer, capacity: Option<Capacity>) -> anyhow::Re
         // Stages overlap within what they are given at once.
         (true, stages) => GPU_PREFILL * stages.min(4),
     };
-    let options = EngineOptions { threads, prefill_chunk, ..default };
-    Ok(Opened { engine: Engine::start(Box::new(loaded), tokenizer, options)?, model })
+    // A device that is slow may take long; one CPU stage makes the whole pipeline slow.
+    let stall_time = match options.devices.contains(&DeviceSpec::Cpu) {
+        true => EngineOptions::CPU_STALL_TIME,
+        false => EngineOptions::GPU_STALL_TIME,
+    };
+    let options = EngineOptions { threads, prefill_chunk, stall_time, ..default };
+    let loaded: Box<dyn LanguageModel> = Box::new(loaded);
+    #[cfg(debug_assertions)]
+    let (loaded, options) = with_injected_fault(loaded, options);
+    Ok(Opened { engine: Engine::start(loaded, tokenizer, options)?, model })
+}
+
+/// The same model, in which something goes wrong if a test asks for it.
+#[cfg(debug_assertions)]
+fn with_injected_fault(
+    model: Box<dyn LanguageModel>,
+    options: EngineOptions,
+) -> (Box<dyn LanguageModel>, EngineOptions) {
+    use crate::inject::{Faulty, Injected, STALL_TIME};
+    match Injected::read() {
+        None => (model, options),
+        Some(fault) => {
+            let stall_time = match fault {
+                Injected::Stall(_) => STALL_TIME,
+                _ => options.stall_time,
+            };
+            (Box::new(Faulty { model, fault, passes: 0 }), EngineOptions { stall_time, ..options })
+        }
+    }
 }
 
 /// The folder's tokenizer, for commands that need text.

@@ -89,3 +89,14 @@ fn settings_out_of_range_name_the_setting_and_the_range() {
         assert!(out.status.code() == Some(1) && text(&out.stderr).contains(part), "{}", text(&out.stderr));
     }
 }
+
+#[test]
+#[cfg(debug_assertions)]
+fn the_time_limit_of_an_answer_starts_at_its_first_token() {
+    // The prompt of the demo takes a second and more.
+    let args = ["generate", "--demo", "--temperature", "0", "--max-time", "0.2", "Who are you?"];
+    let mut slow = support::command(&std::env::temp_dir(), &args);
+    let out = slow.env("MOSS_INJECT_FAULT", "slow:10").stdin(std::process::Stdio::null()).output().unwrap();
+    assert!(out.status.success());
+    assert!(!text(&out.stdout).trim().is_empty());
+}

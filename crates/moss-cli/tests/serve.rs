@@ -15,8 +15,13 @@ use support::{command, run, text};
 
 /// A server on any port, that port once it is ready, and what it writes to stderr from then on.
 fn serve(args: &[&str]) -> (Child, u16, JoinHandle<String>) {
+    serve_with_fault(args, "")
+}
+
+/// The same with a model in which something goes wrong, in builds with debug assertions.
+fn serve_with_fault(args: &[&str], fault: &str) -> (Child, u16, JoinHandle<String>) {
     let args = [&["serve", "--demo", "--port", "0", "--lang", "en"], args].concat();
-    let mut child = command(&std::env::temp_dir(), &args).spawn().unwrap();
+    let mut child = command(&std::env::temp_dir(), &args).env("MOSS_INJECT_FAULT", fault).spawn().unwrap();
     let mut log = BufReader::new(child.stderr.take().unwrap());
     let (mut port, mut line) = (0, String::new());
     while !line.starts_with("ready: moss-demo") {
@@ -75,8 +80,8 @@ fn wait_for_delivery(process: u32) {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn a_second_sigterm_right_behind_the_first_ends_the_server_in_the_middle_of_an_answer() {
-    for _ in 0..3 {
+fn a_second_signal_right_behind_the_first_ends_the_server_in_the_middle_of_an_answer() {
+    for signals in [["-TERM", "-TERM"], ["-INT", "-TERM"], ["-TERM", "-INT"]] {
         let (mut child, port, _) = serve(&[]);
         let mut stream = ask(
             port,
@@ -84,10 +89,8 @@ fn a_second_sigterm_right_behind_the_first_ends_the_server_in_the_middle_of_an_a
             r#"{"prompt": [300, 301], "max_tokens": 1900, "logit_bias": {"2740": -100, "2700": -100}, "stream": true}"#,
         );
         stream.read_exact(&mut [0; 400]).unwrap();
-        for _ in 0..2 {
-            assert!(
-                Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success()
-            );
+        for signal in signals {
+            assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
             wait_for_delivery(child.id());
         }
         let mut rest = Vec::new();
@@ -154,4 +157,35 @@ fn a_port_that_is_taken_is_told() {
         text(&out.stderr)
     );
     assert_eq!(out.status.code(), Some(1));
+}
+
+/// Status of a probe.
+fn probe(port: u16, path: &str) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    write!(stream, "GET {path} HTTP/1.0\r\nhost: localhost\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer[9..12].to_owned()
+}
+
+#[test]
+#[cfg(debug_assertions)]
+fn a_fault_that_ends_the_engine_is_told_on_health_and_ready_and_ends_serve_with_status_70() {
+    for (fault, reason) in [
+        ("panic:3", "the engine stopped after an internal error: injected panic"),
+        ("lost:3", "CUDA_ERROR_ILLEGAL_ADDRESS"),
+        ("stall:3", "the model made no progress"),
+    ] {
+        let (mut child, port, log) = serve_with_fault(&[], fault);
+        assert_eq!(["/health", "/ready"].map(|path| probe(port, path)), ["200", "200"], "{fault}");
+        let mut answer = String::new();
+        let body =
+            r#"{"prompt": [300, 301], "max_tokens": 900, "logit_bias": {"2740": -100}, "stream": true}"#;
+        ask(port, "", body).read_to_string(&mut answer).unwrap();
+        assert!(answer.contains("engine_failed") && !answer.contains("[DONE]"), "{fault}: {answer}");
+        assert_eq!(["/health", "/ready"].map(|path| probe(port, path)), ["503", "503"], "{fault}");
+        assert_eq!(child.wait().unwrap().code(), Some(70), "{fault}");
+        let log = log.join().unwrap();
+        assert!(log.contains("error: the engine has failed") && log.contains(reason), "{fault}: {log}");
+    }
 }

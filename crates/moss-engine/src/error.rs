@@ -90,6 +90,20 @@ pub enum EngineError {
         /// The panic's message.
         message: String,
     },
+    /// The model's device, or the driver's context on it, cannot be used any more by this process.
+    #[error("the device failed and cannot be used again by this process")]
+    DeviceLost {
+        /// The error that told.
+        source: Arc<ModelError>,
+    },
+    /// The model made no progress within the watchdog's limit.
+    #[error("the model made no progress for {seconds} seconds in a step of {tokens} tokens")]
+    Stalled {
+        /// Seconds without progress.
+        seconds: u64,
+        /// Tokens of the step that does not end.
+        tokens: usize,
+    },
     /// The worker thread could not be started.
     #[error("cannot start {threads} worker threads: {reason}")]
     Threads {
@@ -113,6 +127,11 @@ impl From<TextError> for EngineError {
 }
 
 impl EngineError {
+    /// Returns true if the engine has stopped for good: every later request fails with the same error.
+    pub fn is_fatal(&self) -> bool {
+        matches!(self, Self::Panicked { .. } | Self::DeviceLost { .. } | Self::Stalled { .. })
+    }
+
     /// What the user can do about it, where there is something.
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -122,6 +141,12 @@ impl EngineError {
             Self::Sampling(error) => error.hint(),
             Self::Text(error) => error.hint(),
             Self::Panicked { .. } => Some("please report it, with the command that led to it".into()),
+            Self::DeviceLost { .. } => Some(
+                "start the program again; if it happens again, `nvidia-smi -q` and the system log tell about faults of the GPU".into(),
+            ),
+            Self::Stalled { .. } => {
+                Some("start the program again; a machine out of memory or a hanging GPU is the likely cause".into())
+            }
             Self::TokenizerMismatch { .. } | Self::UnknownToken { .. } => {
                 Some("the tokenizer or the ids may be of another model".into())
             }

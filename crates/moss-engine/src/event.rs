@@ -60,8 +60,10 @@ pub enum StopCause {
     StopString(String),
     /// As many tokens as asked for.
     MaxNewTokens,
-    /// The time limit has passed.
+    /// The answer's time limit has passed; it starts at the first token, so there is at least one.
     TimeLimit,
+    /// The prompt was not processed within its time limit: there is no answer.
+    PromptTimeLimit,
     /// The model's window is full.
     WindowFull,
     /// The owner does not want any more.

@@ -6,19 +6,21 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     thread::JoinHandle,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Sender, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use moss_model::{LanguageModel, MossConfig};
 use moss_sampling::Sampler;
 use moss_text::Tokenizer;
 
 use crate::{
-    CancelHandle, EngineError, EventSink, Metrics, Request, Run, Session,
+    CancelHandle, EngineError, Event, EventSink, FaultListener, Metrics, Request, Run, Session,
+    health::Health,
     metrics::Counters,
     sequence::Job,
-    worker::{Command, Worker},
+    watchdog,
+    worker::{Command, Worker, caught},
 };
 
 /// Limits of an engine.
@@ -32,15 +34,34 @@ pub struct EngineOptions {
     pub prefill_chunk: usize,
     /// Threads of the CPU kernels; `None` for one a core.
     pub threads: Option<usize>,
+    /// Least time without progress after which the engine counts as stalled: long for devices on which a layer of a prompt may take many
+    /// seconds. It grows with the measured speed of the model, see [`EngineError::Stalled`].
+    pub stall_time: Duration,
+}
+
+impl EngineOptions {
+    /// [`EngineOptions::stall_time`] of a model that runs on a CPU, in part or in whole.
+    pub const CPU_STALL_TIME: Duration = Duration::from_secs(300);
+    /// [`EngineOptions::stall_time`] of a model that runs on GPUs alone.
+    pub const GPU_STALL_TIME: Duration = Duration::from_secs(60);
 }
 
 impl Default for EngineOptions {
     fn default() -> Self {
-        Self { queue_limit: 256, max_sequences: 16, prefill_chunk: 256, threads: None }
+        Self {
+            queue_limit: 256,
+            max_sequences: 16,
+            prefill_chunk: 256,
+            threads: None,
+            stall_time: Self::CPU_STALL_TIME,
+        }
     }
 }
 
-/// A model at work on a thread of its own. Dropping it cancels what runs and waits for the thread.
+/// How often a dropped engine that waits for its thread looks whether the thread is stalled.
+const JOIN_POLL: Duration = Duration::from_millis(100);
+
+/// A model at work on a thread of its own. Dropping it cancels what runs and waits for the thread, unless that is stalled.
 #[derive(Debug)]
 pub struct Engine {
     commands: Sender<Command>,
@@ -51,7 +72,12 @@ pub struct Engine {
     options: EngineOptions,
     next_session: AtomicU64,
     stopping: Arc<AtomicBool>,
+    health: Arc<Health>,
     thread: Option<JoinHandle<()>>,
+    /// Disconnected once the thread has ended.
+    ended: Receiver<()>,
+    /// Dropping it ends the watchdog.
+    watchdog: Option<Sender<()>>,
 }
 
 impl Engine {
@@ -79,11 +105,32 @@ impl Engine {
         let window = config.context_length.min(model.cache_shape().positions());
         let (commands, inbox) = unbounded();
         let (counters, stopping) = (Arc::<Counters>::default(), Arc::<AtomicBool>::default());
-        let worker =
-            Worker::new(model, tokenizer.clone(), options.clone(), inbox, counters.clone(), stopping.clone());
+        let health = Arc::<Health>::default();
+        let mut worker = Worker::new(
+            model,
+            tokenizer.clone(),
+            options.clone(),
+            inbox,
+            counters.clone(),
+            stopping.clone(),
+            health.clone(),
+        );
+        let watchdog = watchdog::start(health.clone(), options.stall_time)
+            .map_err(|source| error(source.to_string()))?;
+        let (at_end, ended) = bounded(0);
         let thread = std::thread::Builder::new()
             .name("moss-engine".into())
-            .spawn(move || pool.install(|| worker.run()))
+            .spawn({
+                let health = health.clone();
+                move || {
+                    // Panics of the model are caught where it is called; any other is a fault of the engine itself.
+                    if let Err(message) = caught(|| pool.install(|| worker.run())) {
+                        health.fail(&EngineError::Panicked { message });
+                    }
+                    drop(worker);
+                    drop(at_end);
+                }
+            })
             .map_err(|source| error(source.to_string()))?;
         Ok(Self {
             commands,
@@ -94,7 +141,10 @@ impl Engine {
             options,
             next_session: AtomicU64::new(0),
             stopping,
+            health,
             thread: Some(thread),
+            ended,
+            watchdog: Some(watchdog),
         })
     }
 
@@ -116,6 +166,27 @@ impl Engine {
     /// What the engine has done and is doing.
     pub fn metrics(&self) -> Metrics {
         self.counters.snapshot()
+    }
+
+    /// Returns the error that stopped the engine for good: a panic of the model, a lost device, or a step that does not end.
+    pub fn fault(&self) -> Option<EngineError> {
+        self.health.fault()
+    }
+
+    /// Calls `listener` once when the engine stops for good, from any thread; at once if it has stopped already.
+    pub fn on_fault(&self, listener: FaultListener) {
+        self.health.listen(listener);
+    }
+
+    /// Returns the prompt tokens of all requests, waiting and running, that have yet to be processed.
+    pub fn prompt_backlog(&self) -> usize {
+        self.health.prompt_backlog()
+    }
+
+    /// Predicts from measured speed how long `prompt_tokens` and then the `generated_tokens` of one answer take. `None` until a speed has
+    /// been measured.
+    pub fn predict(&self, prompt_tokens: usize, generated_tokens: usize) -> Option<Duration> {
+        self.health.speed.predict(prompt_tokens, generated_tokens)
     }
 
     /// A new conversation's cache.
@@ -157,14 +228,19 @@ impl Engine {
         for step in request.steps.drain(..) {
             sampler = sampler.with_step(step);
         }
+        let seed = sampler.seed();
+        if let Some(fault) = self.fault() {
+            events(Event::Failed(fault)); // an owner who is gone needs no event
+            return Ok(seed);
+        }
         let limit = self.options.queue_limit.max(1);
         let taken = self.counters.waiting.fetch_update(Relaxed, Relaxed, |n| (n < limit).then_some(n + 1));
         if taken.is_err() {
             return Err(EngineError::QueueFull { limit });
         }
-        let seed = sampler.seed();
         let id = self.counters.requests.fetch_add(1, Relaxed);
         let cancelled = cancel.0;
+        let events = self.health.open(id, request.prompt.len(), events);
         let job = Job { id, request, sampler, events, cancelled, submitted: Instant::now() };
         self.commands.send(Command::Submit(Box::new(job))).map_err(|_| EngineError::ShutDown)?;
         Ok(seed)
@@ -196,6 +272,12 @@ impl Drop for Engine {
     fn drop(&mut self) {
         self.stopping.store(true, Relaxed);
         let _ = self.commands.send(Command::Stop); // a worker that is gone has stopped
+        while self.ended.recv_timeout(JOIN_POLL) == Err(RecvTimeoutError::Timeout) {
+            if matches!(self.fault(), Some(EngineError::Stalled { .. })) {
+                return; // the thread may never end; the process ends it
+            }
+        }
+        self.watchdog = None;
         if let Some(thread) = self.thread.take() {
             let _ = thread.join(); // its panics were reported as events
         }

@@ -26,8 +26,20 @@ pub struct StopRules {
     pub stop_ids: Vec<u32>,
     /// Strings that end the answer, also where they are split over tokens.
     pub stop_strings: Vec<String>,
-    /// Time from when the request begins to run; it ends prompts too, between layers.
+    /// Time of the answer, from its first token; a running step is interrupted between layers.
     pub time_limit: Option<Duration>,
+    /// Time of the prompt, from when the request leaves the queue until its first token; none by default.
+    pub prompt_limit: Option<PromptLimit>,
+}
+
+/// How long a prompt may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PromptLimit {
+    /// Exactly this long.
+    Fixed(Duration),
+    /// Several times what the engine's measured speed predicts for this prompt and those ahead of it, and at least
+    /// [`crate::EngineOptions::stall_time`]. There is no limit until a speed has been measured.
+    Measured,
 }
 
 /// A prompt and how to go on from it.

@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use moss_model::{BlockTable, Cut, LogitRows, Logits};
@@ -13,9 +13,12 @@ use moss_sampling::{CutParams, Logprobs, Sampler};
 use moss_text::{Specials, TextStream, Tokenizer};
 
 use crate::{
-    EngineError, Event, EventSink, Outcome, Request, StopCause, StopRules, Timings, TokenLogprobs, Usage,
-    stop::StopStrings,
+    EngineError, Event, Outcome, PromptLimit, Request, StopCause, StopRules, Timings, TokenLogprobs, Usage,
+    health::Outlet, speed::Speed, stop::StopStrings,
 };
+
+/// Times the predicted duration of a prompt that [`PromptLimit::Measured`] allows: other answers and a throttled machine take their share.
+const PROMPT_FACTOR: u32 = 4;
 
 /// A request that waits, and where its events go.
 pub(crate) struct Job {
@@ -23,7 +26,7 @@ pub(crate) struct Job {
     pub(crate) id: u64,
     pub(crate) request: Request,
     pub(crate) sampler: Sampler,
-    pub(crate) events: EventSink,
+    pub(crate) events: Arc<Outlet>,
     pub(crate) cancelled: Arc<AtomicBool>,
     pub(crate) submitted: Instant,
 }
@@ -49,7 +52,7 @@ impl Job {
             },
             Event::Failed,
         );
-        (self.events)(event); // an owner who is gone needs no event
+        self.events.send(event); // an owner who is gone needs no event
     }
 }
 
@@ -75,11 +78,15 @@ pub(crate) struct Sequence {
     shown: String,
     /// See [`Request::logprobs`].
     logprobs: Option<usize>,
-    events: EventSink,
+    events: Arc<Outlet>,
     usage: Usage,
     submitted: Instant,
     started: Instant,
     first_token: Option<Instant>,
+    /// Prompt tokens to process until its first token: its own, and those of the sequences before it.
+    work: usize,
+    /// When its prompt has taken too long.
+    prompt_deadline: Option<Instant>,
 }
 
 impl Sequence {
@@ -90,6 +97,7 @@ impl Sequence {
         window: usize,
         promised: usize,
         (table, cached): (BlockTable, usize),
+        ahead: usize,
     ) -> Self {
         let Job { id, request, sampler, events, cancelled, submitted } = job;
         let stops = StopStrings::new(&request.stop.stop_strings);
@@ -99,6 +107,8 @@ impl Sequence {
             prefilled_tokens: 0,
             generated_tokens: 0,
         };
+        let work = ahead + request.prompt.len() - cached;
+        events.set_pending(request.prompt.len() - cached);
         let sequence = Self {
             id,
             ids: request.prompt,
@@ -119,6 +129,8 @@ impl Sequence {
             submitted,
             started: Instant::now(),
             first_token: None,
+            work,
+            prompt_deadline: None,
         };
         tracing::debug!(sequence = id, usage.prompt_tokens, usage.reused_tokens, "request runs");
         sequence.send(Event::Started { prompt_tokens: usage.prompt_tokens, reused_tokens: cached });
@@ -139,8 +151,32 @@ impl Sequence {
         if self.cancelled.load(Relaxed) {
             return Some(StopCause::Cancelled);
         }
-        let late = self.stop.time_limit.is_some_and(|limit| self.started.elapsed() >= limit);
-        late.then_some(StopCause::TimeLimit)
+        match self.first_token {
+            Some(first) => {
+                let late = self.stop.time_limit.is_some_and(|limit| first.elapsed() >= limit);
+                late.then_some(StopCause::TimeLimit)
+            }
+            None => {
+                let late = self.prompt_deadline.is_some_and(|deadline| Instant::now() >= deadline);
+                late.then_some(StopCause::PromptTimeLimit)
+            }
+        }
+    }
+
+    /// Brings the prompt's deadline up to date with the measured speed.
+    pub(crate) fn set_deadline(&mut self, speed: &Speed, floor: Duration) {
+        if self.first_token.is_some() {
+            return;
+        }
+        let limit = match self.stop.prompt_limit {
+            None => None,
+            Some(PromptLimit::Fixed(limit)) => Some(limit),
+            Some(PromptLimit::Measured) => {
+                let predicted = speed.predict(self.work, 0);
+                predicted.map(|time| time.saturating_mul(PROMPT_FACTOR).max(floor))
+            }
+        };
+        self.prompt_deadline = limit.and_then(|limit| self.started.checked_add(limit));
     }
 
     /// Why it ends before the next token is drawn. A token that is paid for is drawn even if time is up by now.
@@ -157,6 +193,7 @@ impl Sequence {
         self.cached += tokens;
         if self.usage.generated_tokens == 0 {
             self.usage.prefilled_tokens += tokens;
+            self.events.set_pending(self.pending());
             self.send(Event::Prefill { done: self.cached, total: self.usage.prompt_tokens });
         }
     }
@@ -267,7 +304,7 @@ impl Sequence {
     }
 
     fn send(&self, event: Event) {
-        if !(self.events)(event) {
+        if !self.events.send(event) {
             self.cancelled.store(true, Relaxed); // nobody listens any more
         }
     }

@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
+    time::Instant,
 };
 
 use crossbeam_channel::Receiver;
@@ -16,6 +17,7 @@ use moss_text::Tokenizer;
 use crate::{
     EngineError, EngineOptions, StopCause, Vocabulary,
     cache::SharedCache,
+    health::Health,
     metrics::Counters,
     scheduler::{self, Turn},
     sequence::{Job, Sequence},
@@ -42,7 +44,8 @@ pub(crate) struct Worker {
     waiting: VecDeque<Box<Job>>,
     /// In order of admission.
     running: Vec<Sequence>,
-    /// Set once the model's code has panicked.
+    health: Arc<Health>,
+    /// Set once the model cannot be used any more.
     broken: Option<EngineError>,
 }
 
@@ -54,19 +57,37 @@ impl Worker {
         inbox: Receiver<Command>,
         counters: Arc<Counters>,
         stopping: Arc<AtomicBool>,
+        health: Arc<Health>,
     ) -> Self {
         let cache = SharedCache::new(model.cache_shape());
         counters.cache_blocks.store(cache.shape().num_blocks, Relaxed);
         let (waiting, running) = (VecDeque::new(), Vec::new());
-        Self { model, tokenizer, options, inbox, counters, stopping, cache, waiting, running, broken: None }
+        Self {
+            model,
+            tokenizer,
+            options,
+            inbox,
+            counters,
+            stopping,
+            cache,
+            waiting,
+            running,
+            health,
+            broken: None,
+        }
     }
 
-    pub(crate) fn run(mut self) {
+    pub(crate) fn run(&mut self) {
         while self.take_commands() {
             self.end_what_is_over();
             self.admit();
             if !self.running.is_empty() {
                 self.step();
+                self.health.step(0);
+            }
+            // The watchdog may have given this thread up while it was stuck.
+            if let Some(fault) = self.health.fault().filter(|_| self.broken.is_none()) {
+                self.break_down(fault);
             }
             self.count();
         }
@@ -148,7 +169,9 @@ impl Worker {
                 Vocabulary::EveryRow => rows,
             };
             let tokenizer = self.tokenizer.as_ref();
-            self.running.push(Sequence::start(*job, tokenizer, allowed, window, needed, (table, cached)));
+            let ahead = self.running.iter().map(Sequence::pending).sum();
+            let resumed = (table, cached);
+            self.running.push(Sequence::start(*job, tokenizer, allowed, window, needed, resumed, ahead));
         }
     }
 
@@ -165,6 +188,9 @@ impl Worker {
 
     /// One pass over the model.
     fn step(&mut self) {
+        for sequence in &mut self.running {
+            sequence.set_deadline(&self.health.speed, self.options.stall_time);
+        }
         let pending: Vec<_> = self.running.iter().map(Sequence::pending).collect();
         let turns = scheduler::next_step(&pending, self.options.prefill_chunk);
         for turn in &turns {
@@ -173,10 +199,19 @@ impl Worker {
                 return self.fail(&[turn.sequence], error);
             }
         }
+        self.health.step(turns.iter().map(|turn| turn.tokens).sum());
+        let began = Instant::now();
         match self.forward(&turns) {
-            Ok(Ok(logits)) => self.hand_out(&turns, logits),
+            Ok(Ok(logits)) => {
+                let prompts = turns.iter().filter(|turn| self.running[turn.sequence].generated() == 0);
+                self.health.speed.record(prompts.map(|turn| turn.tokens).sum(), began.elapsed());
+                self.hand_out(&turns, logits);
+            }
             // What is over is ended before the next step; the others run this one again.
             Ok(Err(ModelError::Interrupted)) => {}
+            Ok(Err(error)) if error.is_fatal() => {
+                self.break_down(EngineError::DeviceLost { source: Arc::new(error) });
+            }
             Ok(Err(error)) => self.fail(&guilty(&turns, &error), error),
             Err(message) => self.break_down(EngineError::Panicked { message }),
         }
@@ -195,9 +230,12 @@ impl Worker {
             }
         };
         let batch: Vec<_> = turns.iter().map(chunk).collect();
-        let stopping = &self.stopping;
+        let (stopping, health) = (&self.stopping, &self.health);
         let is_over = |turn: &Turn| running[turn.sequence].outer_cause().is_some();
-        let interrupted = || stopping.load(Relaxed) || turns.iter().all(is_over);
+        let interrupted = || {
+            health.beat();
+            stopping.load(Relaxed) || turns.iter().all(is_over)
+        };
         caught(|| model.forward(&batch, &interrupted))
     }
 
@@ -246,11 +284,10 @@ impl Worker {
         }
     }
 
-    /// Fails everything, now and from now on: a model that panicked may hold anything.
+    /// Fails everything, now and from now on: a model that panicked may hold anything, and a lost device answers nothing.
     fn break_down(&mut self, error: EngineError) {
-        tracing::error!(%error, "the model panicked");
+        self.health.fail(&error);
         for sequence in std::mem::take(&mut self.running) {
-            sequence.fail(error.clone());
             self.cache.release(sequence.table);
         }
         self.broken = Some(error);
@@ -274,7 +311,7 @@ fn guilty(turns: &[Turn], error: &ModelError) -> Vec<usize> {
 }
 
 /// What a panic says, as an error.
-fn caught<T>(code: impl FnOnce() -> T) -> Result<T, String> {
+pub(crate) fn caught<T>(code: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(code)).map_err(|panic| {
         let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
         text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "unknown".into())

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use moss_engine::{EngineOptions, Event, Request, StopCause};
+use moss_engine::{EngineOptions, Event, PromptLimit, Request, StopCause};
 use support::{Fake, expected, greedy, mix, options, slow};
 
 #[test]
@@ -117,13 +117,74 @@ fn a_pass_is_left_in_its_middle_once_all_who_wait_for_it_are_cancelled() {
 
 #[test]
 fn time_runs_out_in_the_middle_of_a_pass_too() {
-    let engine = deep(Fake::new(97, 256, mix)).start(options(), None);
+    // The answer's passes are slow, the prompt's is not.
+    let mut fake = Fake::new(97, 256, mix).before(|rows| {
+        if rows == 1 {
+            slow(rows)
+        }
+    });
+    fake.layers = 500;
+    let engine = fake.start(options(), None);
     let mut request = greedy(&[1; 5], 5);
     request.stop.time_limit = Some(Duration::from_millis(30));
     let begun = Instant::now();
     let outcome = engine.submit(request).unwrap().wait().unwrap();
-    assert_eq!((outcome.cause, outcome.ids.len()), (StopCause::TimeLimit, 0));
+    assert_eq!((outcome.cause, outcome.ids.len()), (StopCause::TimeLimit, 1));
     assert!(begun.elapsed() < Duration::from_millis(700));
+}
+
+#[test]
+fn the_limit_of_an_answer_starts_at_its_first_token() {
+    // A prompt of 40 tokens takes 400 ms and more, ten times the answer's limit.
+    let by_row = |rows| std::thread::sleep(Duration::from_millis(10) * rows as u32);
+    let engine = Fake::new(97, 256, mix).before(by_row).start(options(), None);
+    let mut request = greedy(&[1; 40], 200);
+    request.stop.time_limit = Some(Duration::from_millis(40));
+    let outcome = engine.submit(request).unwrap().wait().unwrap();
+    assert_eq!(outcome.cause, StopCause::TimeLimit);
+    assert!((1..10).contains(&outcome.ids.len()), "{}", outcome.ids.len());
+    assert!(outcome.timings.prefill >= Duration::from_millis(400));
+}
+
+#[test]
+fn a_fixed_prompt_limit_ends_the_prompt_in_the_middle_of_a_pass_and_says_so() {
+    let engine = deep(Fake::new(97, 256, mix)).start(options(), None);
+    let mut request = greedy(&[1; 5], 5);
+    request.stop.prompt_limit = Some(PromptLimit::Fixed(Duration::from_millis(30)));
+    let begun = Instant::now();
+    let outcome = engine.submit(request).unwrap().wait().unwrap();
+    assert_eq!((outcome.cause, outcome.ids.len()), (StopCause::PromptTimeLimit, 0));
+    assert!(begun.elapsed() < Duration::from_millis(700));
+}
+
+#[test]
+fn a_measured_prompt_limit_lets_slow_prompts_end_and_stops_those_that_got_slower() {
+    let pause = Arc::new(AtomicUsize::new(5)); // a token, in ms
+    let ms = pause.clone();
+    let layers = 20;
+    let by_row = move |rows: usize| {
+        std::thread::sleep(Duration::from_millis((ms.load(SeqCst) * rows) as u64) / layers as u32);
+    };
+    let stall_time = Duration::from_millis(100);
+    let mut fake = Fake::new(97, 1024, mix).before(by_row);
+    fake.layers = layers;
+    let engine = fake.start(EngineOptions { stall_time, ..options() }, None);
+    let measured = |prompt: &[u32]| {
+        let mut request = greedy(prompt, 2);
+        request.stop.prompt_limit = Some(PromptLimit::Measured);
+        engine.submit(request).unwrap()
+    };
+    // Nothing is measured before the first one, and each of these takes several times the least limit of 100 ms.
+    let long: Vec<u32> = (0..60).collect();
+    assert_eq!(measured(&long).wait().unwrap().ids, expected(&long, 2));
+    // Several at once wait for each other, which their limits allow for.
+    let runs: Vec<_> = (0..4).map(|id| measured(&[id; 40])).collect();
+    for run in runs {
+        assert_eq!(run.wait().unwrap().cause, StopCause::MaxNewTokens);
+    }
+    pause.store(300, SeqCst);
+    let outcome = measured(&[7; 60]).wait().unwrap();
+    assert_eq!((outcome.cause, outcome.ids.len()), (StopCause::PromptTimeLimit, 0));
 }
 
 #[test]

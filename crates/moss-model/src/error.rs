@@ -129,6 +129,15 @@ pub enum ModelError {
 }
 
 impl ModelError {
+    /// Returns true if the model's device is lost for this process; see [`KernelError::is_fatal`].
+    pub fn is_fatal(&self) -> bool {
+        match self {
+            Self::Kernel { source, .. } | Self::Gpu(source) => source.is_fatal(),
+            Self::Stage { source, .. } => source.is_fatal(),
+            _ => false,
+        }
+    }
+
     /// What the user can do about it, where there is something.
     pub fn hint(&self) -> Option<String> {
         match self {

@@ -24,7 +24,7 @@ const BREATH: Duration = Duration::from_millis(50);
 /// For last words to reach the other end once answers have been broken off.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// Serves connections until `stop`, then lets running answers end within the drain time, then ends them.
+/// Serves connections until `stop`, or until a while after the engine has failed, then lets running answers end within the drain time, then ends them.
 pub(crate) async fn serve(
     listener: TcpListener,
     router: Router,
@@ -36,6 +36,17 @@ pub(crate) async fn serve(
         tracing::info!(%address, "listening");
     }
     let (mut open, closing) = (JoinSet::new(), CancellationToken::new());
+    let failed = async {
+        state.failed.cancelled().await;
+        // Whoever watches this server is told that it has failed before its port is closed.
+        tokio::time::sleep(state.options.failure_time).await;
+    };
+    let stop = async {
+        tokio::select! {
+            () = stop => {}
+            () = failed => {}
+        }
+    };
     let mut stop = pin!(stop);
     loop {
         let place = tokio::select! {

@@ -10,7 +10,10 @@ use axum::{
 use moss_engine::EngineError;
 use moss_text::TextError;
 
-use crate::wire::error::{ErrorBody, ErrorDetail};
+use crate::wire::error::{ErrorBody, ErrorDetail, Unfinished};
+
+/// What clients are told of a fault that stopped the engine; its cause is logged.
+const ENGINE_FAILED: &str = "the engine has failed, and the server is about to stop";
 
 /// Why a server does not start or does not stop in order.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +74,10 @@ pub(crate) enum ApiError {
     Draining,
     #[error("the request did not get its turn within {seconds} seconds")]
     QueueTime { seconds: u64 },
+    #[error("the prompt of {tokens} tokens was not processed within {seconds} seconds")]
+    PromptTime { tokens: usize, seconds: u64 },
+    #[error("the server was shut down before the answer was complete")]
+    Interrupted { partial: Vec<String> },
     #[error("an internal error ended this request")]
     Internal,
     #[error(transparent)]
@@ -109,6 +116,8 @@ impl ApiError {
             Self::Loading => (StatusCode::SERVICE_UNAVAILABLE, SERVER, "loading"),
             Self::Draining => (StatusCode::SERVICE_UNAVAILABLE, SERVER, "shutting_down"),
             Self::QueueTime { .. } => (StatusCode::SERVICE_UNAVAILABLE, SERVER, "queue_timeout"),
+            Self::PromptTime { .. } => (StatusCode::SERVICE_UNAVAILABLE, SERVER, "prompt_timeout"),
+            Self::Interrupted { .. } => (StatusCode::SERVICE_UNAVAILABLE, SERVER, "shutting_down"),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, SERVER, "internal_error"),
             Self::Engine(error) => engine_kind(error),
         }
@@ -132,7 +141,9 @@ impl ApiError {
         match self {
             Self::Engine(EngineError::QueueFull { .. }) => Some(1),
             Self::Loading | Self::Draining | Self::QueueTime { .. } => Some(5),
+            Self::PromptTime { .. } | Self::Interrupted { .. } => Some(5),
             Self::Engine(EngineError::ShutDown) => Some(5),
+            Self::Engine(error) if error.is_fatal() => Some(5),
             _ => None,
         }
     }
@@ -145,8 +156,26 @@ impl ApiError {
     pub(crate) fn body(&self) -> ErrorBody {
         let (status, kind, code) = self.kind();
         let told = !status.is_server_error() || status == StatusCode::SERVICE_UNAVAILABLE;
-        let message = if told { self.to_string() } else { Self::Internal.to_string() };
-        ErrorBody { error: ErrorDetail { message, kind, param: self.param(), code } }
+        let message = match self {
+            Self::Engine(error) if error.is_fatal() => ENGINE_FAILED.to_owned(),
+            _ if told => self.to_string(),
+            _ => Self::Internal.to_string(),
+        };
+        ErrorBody { error: ErrorDetail { message, kind, param: self.param(), code, moss: self.unfinished() } }
+    }
+
+    /// Why there is no whole answer, where that is no fault of the request.
+    fn unfinished(&self) -> Option<Unfinished> {
+        let unfinished = |stop_reason| Unfinished { stop_reason, partial: Vec::new() };
+        match self {
+            Self::QueueTime { .. } => Some(unfinished("queue_time_limit")),
+            Self::PromptTime { .. } => Some(unfinished("prompt_time_limit")),
+            Self::Interrupted { partial } => {
+                Some(Unfinished { partial: partial.clone(), ..unfinished("shutdown") })
+            }
+            Self::Engine(error) if error.is_fatal() => Some(unfinished("engine_failed")),
+            _ => None,
+        }
     }
 }
 
@@ -166,6 +195,7 @@ fn engine_kind(error: &EngineError) -> (StatusCode, &'static str, &'static str) 
         // Biases of the request can rule out every token.
         EngineError::Sampling(moss_sampling::SamplingError::NothingLeft { .. }) => (StatusCode::UNPROCESSABLE_ENTITY, INVALID, "nothing_left"),
         EngineError::QueueFull { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", "queue_full"),
+        error if error.is_fatal() => (StatusCode::SERVICE_UNAVAILABLE, SERVER, "engine_failed"),
         EngineError::ShutDown => (StatusCode::SERVICE_UNAVAILABLE, SERVER, "shutting_down"),
         _ => (StatusCode::INTERNAL_SERVER_ERROR, SERVER, "engine_error"),
     }

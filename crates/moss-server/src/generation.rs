@@ -1,18 +1,43 @@
 //! A request at work in the engine, for async code. Dropping it cancels it, wherever it is.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
 
-use moss_engine::{CancelHandle, EngineError, Event, Request};
+use futures_util::future::select_all;
+use moss_engine::{CancelHandle, Engine, EngineError, Event, Outcome, Request, StopCause, Timings, Usage};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use crate::{ServedModel, error::ApiError, state::Shared};
+use crate::{Limits, ServedModel, error::ApiError, state::Shared, wire::answer::end_error};
+
+/// Times the predicted wait that a request may spend in the queue.
+const QUEUE_FACTOR: u32 = 2;
+/// Longest limit of the queue that is derived from measured speed.
+const LONGEST_QUEUE_TIME: Duration = Duration::from_secs(3600);
+/// How often a request that waits before any speed has been measured looks again.
+const UNMEASURED: Duration = Duration::from_secs(1);
+
+/// Shared by all generations of one HTTP request: whether one of them has left the queue. From then on the request is being answered, and the
+/// limit of the queue is no more.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Admission(Arc<AtomicBool>);
 
 pub(crate) struct Generation {
     state: Shared,
+    engine: Arc<Engine>,
     /// Never more than a few a token: a request is bounded by the window, and so are its events.
     events: UnboundedReceiver<Event>,
     cancel: CancelHandle,
     submitted: Instant,
+    /// Prompt tokens of this request and of those before it, when it was submitted.
+    backlog: usize,
+    admission: Admission,
+    /// Taken by [`Generation::admitted`], to be given by [`Generation::next`].
+    first: Option<Event>,
     has_started: bool,
     last_token: Option<Instant>,
     over: bool,
@@ -21,33 +46,78 @@ pub(crate) struct Generation {
 impl Generation {
     /// # Errors
     /// Those of [`moss_engine::Engine::submit`].
-    pub(crate) fn start(state: &Shared, model: &ServedModel, request: Request) -> Result<Self, ApiError> {
+    pub(crate) fn start(
+        state: &Shared,
+        model: &ServedModel,
+        request: Request,
+        admission: &Admission,
+    ) -> Result<Self, ApiError> {
         let (sender, events) = unbounded_channel();
         let cancel = CancelHandle::default();
         let sink = Box::new(move |event| sender.send(event).is_ok());
-        model.engine.submit_to(request, cancel.clone(), sink)?;
-        let (submitted, state) = (Instant::now(), state.clone());
-        Ok(Self { state, events, cancel, submitted, has_started: false, last_token: None, over: false })
+        let engine = model.engine.clone();
+        engine.submit_to(request, cancel.clone(), sink)?;
+        Ok(Self {
+            state: state.clone(),
+            backlog: engine.prompt_backlog(),
+            engine,
+            events,
+            cancel,
+            submitted: Instant::now(),
+            admission: admission.clone(),
+            first: None,
+            has_started: false,
+            last_token: None,
+            over: false,
+        })
     }
 
-    /// The next event; the last one is [`Event::Finished`].
+    /// Waits until it has left the queue.
+    ///
+    /// # Errors
+    /// As [`Generation::next`]; the error that an answer ends in where it ends at once.
+    pub(crate) async fn admitted(&mut self) -> Result<(), ApiError> {
+        if self.first.is_none() {
+            let event = self.receive().await?;
+            if let Event::Finished(outcome) = &event
+                && let Some(error) = end_error(outcome)
+            {
+                return Err(error);
+            }
+            self.first = Some(event);
+        }
+        Ok(())
+    }
+
+    /// The next event; the last one is [`Event::Finished`]. A server that is shut down and has waited long enough ends it as
+    /// [`StopCause::Cancelled`].
     ///
     /// # Errors
     /// The error of [`Event::Failed`]; [`ApiError::QueueTime`].
     pub(crate) async fn next(&mut self) -> Result<Event, ApiError> {
+        match self.first.take() {
+            Some(event) => Ok(event),
+            None => self.receive().await,
+        }
+    }
+
+    /// Loses no event when it is dropped half-way.
+    async fn receive(&mut self) -> Result<Event, ApiError> {
         let event = loop {
+            if self.cancel.is_cancelled() {
+                // Abandoned: what is there already is still given. The step that runs is not waited for: a layer may take seconds.
+                break self.events.try_recv().ok().or_else(|| Some(Event::Finished(cut_off())));
+            }
             let patience = self.patience();
             tokio::select! {
                 event = self.events.recv() => break event,
-                () = tokio::time::sleep(patience), if !self.has_started => {
-                    let seconds = self.state.options.limits.queue_time.as_secs();
-                    return Err(ApiError::QueueTime { seconds });
-                }
-                () = self.state.abandon.cancelled(), if !self.cancel.is_cancelled() => self.cancel.cancel(),
+                () = tokio::time::sleep(patience), if self.is_queued() => self.check_patience()?,
+                () = self.state.abandon.cancelled() => self.cancel.cancel(),
             }
         };
         let event = event.unwrap_or(Event::Failed(EngineError::ShutDown));
         self.has_started = true;
+        self.admission.0.store(true, Relaxed);
         self.measure(&event);
         match event {
             Event::Failed(error) => {
@@ -58,9 +128,36 @@ impl Generation {
         }
     }
 
+    fn is_queued(&self) -> bool {
+        !self.has_started && !self.admission.0.load(Relaxed)
+    }
+
+    /// Limit of the queue for this request; none before any speed has been measured.
+    fn queue_time(&self) -> Option<Duration> {
+        let predicted = || {
+            // A place becomes free when those ahead have been answered.
+            let answer = self.state.options.defaults.max_tokens;
+            let ahead = self.engine.predict(self.backlog, answer)?.saturating_mul(QUEUE_FACTOR);
+            Some(ahead.min(LONGEST_QUEUE_TIME).max(Limits::QUEUE_TIME))
+        };
+        self.state.options.limits.queue_time.or_else(predicted)
+    }
+
     /// How much longer it may wait for its turn.
     fn patience(&self) -> Duration {
-        self.state.options.limits.queue_time.saturating_sub(self.submitted.elapsed())
+        match self.queue_time() {
+            Some(limit) => limit.saturating_sub(self.submitted.elapsed()),
+            None => UNMEASURED,
+        }
+    }
+
+    fn check_patience(&self) -> Result<(), ApiError> {
+        match self.queue_time() {
+            Some(limit) if self.is_queued() && self.submitted.elapsed() >= limit => {
+                Err(ApiError::QueueTime { seconds: limit.as_secs() })
+            }
+            _ => Ok(()),
+        }
     }
 
     fn measure(&mut self, event: &Event) {
@@ -86,6 +183,31 @@ impl Generation {
             _ => {}
         }
     }
+}
+
+/// The end of an answer that nobody waits for any longer.
+fn cut_off() -> Outcome {
+    Outcome {
+        cause: StopCause::Cancelled,
+        ids: Vec::new(),
+        text: String::new(),
+        usage: Usage::default(),
+        timings: Timings::default(),
+    }
+}
+
+/// Waits until one of a request's generations has left the queue: until then its answer has no status yet.
+///
+/// # Errors
+/// As [`Generation::admitted`].
+pub(crate) async fn one_admitted<'a>(
+    generations: impl Iterator<Item = &'a mut Generation>,
+) -> Result<(), ApiError> {
+    let waits: Vec<_> = generations.map(|generation| Box::pin(generation.admitted())).collect();
+    if waits.is_empty() {
+        return Ok(());
+    }
+    select_all(waits).await.0
 }
 
 impl Drop for Generation {

@@ -27,9 +27,13 @@ pub struct Limits {
     pub header_time: Duration,
     /// From the head to the last byte of the body.
     pub body_time: Duration,
-    /// From its arrival until a request runs; then it is a 503.
-    pub queue_time: Duration,
-    /// Of an answer, from when it runs; the most that a request may ask for.
+    /// From its arrival until a request runs; then it is a 503. `None` for [`Limits::QUEUE_TIME`], or longer where the measured speed of the
+    /// model says that the requests ahead need longer.
+    pub queue_time: Option<Duration>,
+    /// From when a request runs until its first token; then it is a 503. `None` for a limit derived from the measured speed of the model, see
+    /// [`moss_engine::PromptLimit::Measured`].
+    pub prompt_time: Option<Duration>,
+    /// Of an answer, from its first token; the most that a request may ask for.
     pub answer_time: Duration,
     /// That the other end may leave bytes unread.
     pub stall_time: Duration,
@@ -37,6 +41,11 @@ pub struct Limits {
     pub conversations: usize,
     /// How long it keeps one that nobody goes on with.
     pub conversation_time: Duration,
+}
+
+impl Limits {
+    /// Least limit of the queue where [`Limits::queue_time`] is `None`.
+    pub const QUEUE_TIME: Duration = Duration::from_secs(120);
 }
 
 impl Default for Limits {
@@ -53,7 +62,8 @@ impl Default for Limits {
             top_logprobs: 20,
             header_time: Duration::from_secs(15),
             body_time: Duration::from_secs(30),
-            queue_time: Duration::from_secs(120),
+            queue_time: None,
+            prompt_time: None,
             answer_time: Duration::from_secs(600),
             stall_time: Duration::from_secs(60),
             conversations: 1024,

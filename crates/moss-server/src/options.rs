@@ -40,6 +40,8 @@ pub struct ServerOptions {
     pub limits: Limits,
     /// How long running answers may take once the server is told to stop.
     pub drain_time: Duration,
+    /// How long a server whose engine has failed goes on telling so on `/health` and `/ready` before it stops.
+    pub failure_time: Duration,
     /// Between two signs of life on a stream that has nothing to say.
     pub keep_alive: Duration,
     /// Prompts and answers are logged.
@@ -58,6 +60,7 @@ impl ServerOptions {
             defaults: Defaults::default(),
             limits: Limits::default(),
             drain_time: Duration::from_secs(30),
+            failure_time: Duration::from_secs(5),
             keep_alive: Duration::from_secs(10),
             log_prompts: false,
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use moss_engine::{Request, StopRules};
+use moss_engine::{PromptLimit, Request, StopRules};
 use moss_sampling::SamplingParams;
 
 use crate::{Limits, ServerOptions, error::ApiError, wire::shared::Shared};
@@ -14,6 +14,7 @@ pub(crate) struct Plan {
     pub(crate) max_tokens: usize,
     pub(crate) stop_strings: Vec<String>,
     pub(crate) time_limit: Duration,
+    pub(crate) prompt_limit: PromptLimit,
     /// Answers to each prompt.
     pub(crate) n: usize,
     pub(crate) stream: bool,
@@ -64,6 +65,7 @@ impl Plan {
             max_tokens,
             stop_strings: stop_strings(fields.stop.map(|stop| stop.into_strings()), limits)?,
             time_limit: time_limit(fields.moss.max_time_s, limits)?,
+            prompt_limit: limits.prompt_time.map_or(PromptLimit::Measured, PromptLimit::Fixed),
             n,
             stream: fields.stream,
             include_usage: fields.stream_options.and_then(|options| options.include_usage).unwrap_or(false),
@@ -80,6 +82,7 @@ impl Plan {
             stop_ids,
             stop_strings: self.stop_strings.clone(),
             time_limit: Some(self.time_limit),
+            prompt_limit: Some(self.prompt_limit),
         };
         Request { stop, logprobs: self.logprobs, ..Request::new(prompt, sampling) }
     }

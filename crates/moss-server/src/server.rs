@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::Router;
+use moss_engine::EngineError;
 use tokio::net::TcpListener;
 
 use crate::{
@@ -35,7 +36,14 @@ impl Server {
         routes::router(&self.state)
     }
 
-    /// Answers until `stop`, then finishes what runs, within the drain time. To be run in tokio's runtime.
+    /// Returns the error that stopped the engine for good, which ends [`Server::serve`] too: a panic of the model, a lost device, or a step
+    /// that does not end.
+    pub fn fault(&self) -> Option<EngineError> {
+        self.state.fault()
+    }
+
+    /// Answers until `stop`, or until the engine fails (see [`Server::fault`]), then finishes what runs, within the drain time. To be run in
+    /// tokio's runtime.
     pub async fn serve(&self, listener: TcpListener, stop: impl Future<Output = ()>) {
         connections::serve(listener, self.router(), self.state.clone(), stop).await;
     }

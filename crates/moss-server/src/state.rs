@@ -8,6 +8,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use moss_engine::EngineError;
 use tokio_util::sync::CancellationToken;
 
 use crate::{ServedModel, ServerOptions, error::ApiError, meters::Meters, routes::published::Conversations};
@@ -24,18 +25,29 @@ pub(crate) struct State {
     draining: AtomicBool,
     /// Ends every answer, once draining has taken too long.
     pub(crate) abandon: CancellationToken,
+    /// Cancelled once the engine has failed for good.
+    pub(crate) failed: CancellationToken,
 }
 
 impl State {
     pub(crate) fn new(options: ServerOptions) -> Self {
         let conversations = Conversations::new(&options.limits);
         let (meters, model, draining) = (Meters::default(), OnceLock::new(), AtomicBool::new(false));
-        let abandon = CancellationToken::new();
-        Self { options, meters, conversations, created: now(), model, draining, abandon }
+        let (abandon, failed) = (CancellationToken::new(), CancellationToken::new());
+        Self { options, meters, conversations, created: now(), model, draining, abandon, failed }
     }
 
     pub(crate) fn open(&self, model: ServedModel) -> Result<(), ServedModel> {
-        self.model.set(model)
+        let engine = model.engine.clone();
+        self.model.set(model)?;
+        let failed = self.failed.clone();
+        engine.on_fault(Box::new(move |_| failed.cancel()));
+        Ok(())
+    }
+
+    /// The error that stopped the engine for good.
+    pub(crate) fn fault(&self) -> Option<EngineError> {
+        self.model.get().and_then(|model| model.engine.fault())
     }
 
     pub(crate) fn drain(&self) {
@@ -44,6 +56,9 @@ impl State {
 
     /// The model, if there is one and new work is welcome.
     pub(crate) fn model(&self) -> Result<&ServedModel, ApiError> {
+        if let Some(fault) = self.fault() {
+            return Err(fault.into());
+        }
         if self.draining.load(Relaxed) {
             return Err(ApiError::Draining);
         }

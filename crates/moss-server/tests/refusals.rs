@@ -197,7 +197,7 @@ fn heads_are_bounded_in_size_and_time() {
 fn a_full_queue_is_a_429_and_waiting_too_long_a_503() {
     let mut setup = Setup { pause: Duration::from_millis(20), ..Setup::default() };
     setup.engine = EngineOptions { max_sequences: 1, queue_limit: 1, ..setup.engine };
-    setup.options.limits.queue_time = Duration::from_millis(300);
+    setup.options.limits.queue_time = Some(Duration::from_millis(300));
     let server = setup.start();
     let mut running = server.lines(TEXT, &with(endless(4, 1000), json!({"stream": true})));
     first_text(&mut running);

@@ -73,13 +73,11 @@ fn a_long_prompt_does_not_hold_up_those_who_are_being_answered() {
 }
 
 #[test]
-fn a_stream_that_waits_shows_signs_of_life() {
-    let mut setup = Setup { pause: Duration::from_millis(20), ..Setup::default() };
-    setup.engine = EngineOptions { max_sequences: 1, ..setup.engine };
+fn a_stream_whose_prompt_is_processed_shows_signs_of_life() {
+    // A prompt of 5 tokens or more, 60 ms each.
+    let mut setup = Setup { by_token: Duration::from_millis(60), ..Setup::default() };
     setup.options.keep_alive = Duration::from_millis(50);
     let server = setup.start();
-    let mut first = server.lines(TEXT, &with(question(1), json!({"stream": true, "max_tokens": 40})));
-    first_text(&mut first);
     let mut waited = String::new();
     let asked = with(question(2), json!({"stream": true, "max_tokens": 2}));
     server.lines(TEXT, &asked).read_to_string(&mut waited).unwrap();

@@ -40,8 +40,8 @@ pub use moss_text as text;
 
 pub use moss_checkpoint::Checkpoint;
 pub use moss_engine::{
-    Chat, ChatEvent, ChatOptions, Engine, EngineError, EngineOptions, Event, Outcome, Request, Run,
-    StopCause, StopRules,
+    Chat, ChatEvent, ChatOptions, Engine, EngineError, EngineOptions, Event, Outcome, PromptLimit, Request,
+    Run, StopCause, StopRules,
 };
 pub use moss_model::{LoadOptions, Moss};
 pub use moss_sampling::{LogitsStep, SamplingParams};

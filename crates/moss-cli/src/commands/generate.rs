@@ -131,6 +131,7 @@ fn go_on(
         stop_ids: eos.filter(|_| !args.ignore_eos).into_iter().collect(),
         stop_strings: args.stop.clone(),
         time_limit: cli.answer.max_time,
+        prompt_limit: None,
     };
     let by_ids = message.is_none() || engine.tokenizer().is_none();
     let vocabulary = if by_ids { Vocabulary::EveryRow } else { Vocabulary::RealTokens };

@@ -5,7 +5,10 @@ use std::{
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     process::ExitCode,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
     time::Duration,
 };
 
@@ -18,7 +21,7 @@ use crate::{
     args::Cli,
     errors::{Failed, OrFail},
     fetch,
-    interrupt::StopSignals,
+    interrupt::{ENGINE_FAILED, StopSignals},
     messages::Message,
     open::{self, Capacity},
     printer::Printer,
@@ -30,7 +33,13 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+/// For a process whose engine has failed to end by itself, before it is aborted.
+const LAST_RESORT: Duration = Duration::from_secs(10);
+
 /// Serve an OpenAI-compatible API and a web page
+///
+/// Exit status: 0 stopped as asked, 1 could not start, 70 the engine failed (a panic of the model, a lost GPU, or a step without progress;
+/// /health and /ready return 503 before), 130 ended at once by a second signal.
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
     /// Port to listen on; 0 for any that is free
@@ -63,9 +72,12 @@ pub(crate) struct ServeArgs {
     /// Tokens of all answers at once that the cache holds [default: four windows]
     #[arg(long, value_name = "N")]
     cache_tokens: Option<usize>,
-    /// Seconds that a request may wait for its turn
-    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
-    queue_time: u64,
+    /// Seconds that a request may wait in the queue [default: 120, or longer where measured speed says that the requests ahead need longer]
+    #[arg(long, value_name = "SECONDS")]
+    queue_time: Option<u64>,
+    /// Seconds that a prompt may take [default: four times what measured speed predicts, at least 300, or 60 on GPUs alone]
+    #[arg(long, value_name = "SECONDS")]
+    prompt_time: Option<u64>,
     /// Seconds that running answers are given after SIGTERM
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     drain_time: u64,
@@ -98,8 +110,9 @@ pub(crate) fn run(args: &ServeArgs, cli: &Cli, printer: &Printer) -> anyhow::Res
         .block_on(async { StopSignals::watch() })
         .or_fail("cannot watch for signals", "无法监听信号")?;
     let (failed, failure) = oneshot::channel::<()>();
+    let loading = Arc::new(AtomicBool::new(true));
     let serving = {
-        let (server, printer) = (server.clone(), printer.clone());
+        let (server, printer, loading) = (server.clone(), printer.clone(), loading.clone());
         runtime.spawn(async move {
             let stop = async {
                 tokio::select! {
@@ -108,14 +121,22 @@ pub(crate) fn run(args: &ServeArgs, cli: &Cli, printer: &Printer) -> anyhow::Res
                     () = async { if failure.await.is_err() { std::future::pending().await } } => {}
                 }
             };
-            server.serve(listener, stop).await;
+            let told_to_stop = async {
+                stop.await;
+                if loading.load(SeqCst) {
+                    // Nothing can be running yet, and reading 10 GB to the end would serve nobody.
+                    std::process::exit(0);
+                }
+            };
+            server.serve(listener, told_to_stop).await;
         })
     };
     // Alive from here on, and ready once the model is loaded.
     printer.say(Message::Listening { address });
-    let (loaded, signalled) = (load(args, cli, printer), &serving);
+    let loaded = load(args, cli, printer);
+    loading.store(false, SeqCst);
     match loaded {
-        Ok(loaded) if !signalled.is_finished() => {
+        Ok(loaded) if !serving.is_finished() => {
             server.open(loaded)?;
             printer.say(Message::Ready { name: &model.name });
             drop(failed);
@@ -128,7 +149,15 @@ pub(crate) fn run(args: &ServeArgs, cli: &Cli, printer: &Printer) -> anyhow::Res
         }
     }
     runtime.block_on(serving).or_fail("the server failed", "服务器出错")?;
-    Ok(ExitCode::SUCCESS)
+    let Some(fault) = server.fault() else { return Ok(ExitCode::SUCCESS) };
+    let what = ("the engine has failed", "引擎出现故障");
+    printer.error(&Failed::new(what).because(fault).into());
+    // A driver that hangs may hang at the end of the process too.
+    std::thread::spawn(|| {
+        std::thread::sleep(LAST_RESORT);
+        std::process::abort();
+    });
+    Ok(ExitCode::from(ENGINE_FAILED))
 }
 
 fn load(args: &ServeArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ServedModel> {
@@ -165,7 +194,11 @@ fn options(args: &ServeArgs, cli: &Cli, model: String) -> anyhow::Result<ServerO
     let local = ServerOptions::local(model);
     let defaults = Defaults::default();
     let max_tokens = cli.answer.max_new_tokens.unwrap_or(defaults.max_tokens).max(1);
-    let limits = Limits { queue_time: Duration::from_secs(args.queue_time), ..Limits::default() };
+    let limits = Limits {
+        queue_time: args.queue_time.map(Duration::from_secs),
+        prompt_time: args.prompt_time.map(Duration::from_secs),
+        ..Limits::default()
+    };
     let answer_time = cli.answer.max_time.unwrap_or(limits.answer_time);
     let mut allowed_hosts = local.allowed_hosts.clone().filter(|_| is_local || !args.allow_host.is_empty());
     if let Some(hosts) = &mut allowed_hosts {

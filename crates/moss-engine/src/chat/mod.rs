@@ -20,7 +20,7 @@ pub struct ChatOptions {
     pub sampling: SamplingParams,
     /// Tokens of an answer at most; `None` for as many as the window holds.
     pub max_new_tokens: Option<usize>,
-    /// Time of an answer at most.
+    /// Time of an answer at most, from its first token.
     pub time_limit: Option<Duration>,
 }
 
@@ -196,6 +196,7 @@ impl Chat {
             stop_ids,
             stop_strings: Vec::new(),
             time_limit: self.options.time_limit,
+            prompt_limit: None,
         };
         let mut sampling = self.options.sampling.clone();
         sampling.seed = seed.or(sampling.seed);

@@ -28,6 +28,10 @@ impl EngineError {
             Self::Sampling(error) => error.zh(),
             Self::Text(error) => error.zh(),
             Self::Panicked { message } => format!("引擎因内部错误停止：{message}"),
+            Self::DeviceLost { .. } => "设备出现故障，本进程无法再使用它".into(),
+            Self::Stalled { seconds, tokens } => {
+                format!("模型在处理 {tokens} 个词元的一步中已有 {seconds} 秒没有进展")
+            }
             Self::Threads { threads, reason } => format!("无法启动 {threads} 个工作线程：{reason}"),
             Self::ShutDown => "引擎已关闭".into(),
             Self::NoTurn(what) => match *what {
@@ -47,6 +51,10 @@ impl EngineError {
             Self::Sampling(error) => error.hint_zh(),
             Self::Text(error) => error.hint_zh(),
             Self::Panicked { .. } => Some("请报告此问题，并附上所用的命令".into()),
+            Self::DeviceLost { .. } => {
+                Some("请重新启动程序；若再次发生，请用 `nvidia-smi -q` 和系统日志查看 GPU 故障".into())
+            }
+            Self::Stalled { .. } => Some("请重新启动程序；最可能的原因是内存不足或 GPU 无响应".into()),
             Self::TokenizerMismatch { .. } | Self::UnknownToken { .. } => {
                 Some("分词器或词元 ID 可能属于另一个模型".into())
             }

@@ -8,7 +8,10 @@ use std::{
 };
 
 use moss_engine::{Engine, EngineOptions, Request, StopRules};
-use moss_model::{CacheShape, Cut, LanguageModel, LogitRows, Logits, ModelError, MossConfig, SequenceChunk};
+use moss_kernels::KernelError;
+use moss_model::{
+    CacheShape, Cut, DeviceSpec, LanguageModel, LogitRows, Logits, ModelError, MossConfig, SequenceChunk,
+};
 use moss_sampling::{CutParams, SamplingParams};
 use moss_text::Tokenizer;
 
@@ -75,6 +78,12 @@ pub enum Fault {
     Candidates,
     /// Fewer answers than chunks.
     FewerAnswers,
+    /// The driver's context is gone: an illegal address, say.
+    DeviceLost,
+    /// The same of one stage of several.
+    StageLost,
+    /// A driver call that never returns.
+    Hangs,
 }
 
 impl Fake {
@@ -147,6 +156,14 @@ impl LanguageModel for Fake {
                 self.spoil(batch);
                 return Err(ModelError::CacheFull { needed_blocks: 1, free_blocks: 0 });
             }
+            Some(Fault::DeviceLost) => return Err(lost()),
+            Some(Fault::StageLost) => {
+                let source = Box::new(lost());
+                return Err(ModelError::Stage { stage: 1, device: DeviceSpec::Cpu, source });
+            }
+            Some(Fault::Hangs) => loop {
+                std::thread::park();
+            },
             Some(Fault::NonFinite) => {
                 self.spoil(batch);
                 let (layer, sequence, position, value) = (3, batch.len() - 1, 0, f32::INFINITY);
@@ -214,6 +231,12 @@ impl LanguageModel for Fake {
     }
 }
 
+fn lost() -> ModelError {
+    let message = "an illegal memory access was encountered".to_owned();
+    let source = KernelError::Driver { what: "wait for the GPU", code: 700, message };
+    ModelError::Kernel { layer: 3, op: "attention", source }
+}
+
 fn cut_of(cut: &Cut<'_>, row: &[f32]) -> Option<Vec<(u32, f32)>> {
     let Cut { history, repetition_penalty, temperature, top_k, allowed } = *cut;
     CutParams { repetition_penalty, temperature, top_k }.candidates(row, history, allowed)
@@ -254,7 +277,13 @@ pub fn scripted(prompt_len: usize, script: &str) -> impl Fn(&[u32]) -> u32 + Sen
 }
 
 pub fn options() -> EngineOptions {
-    EngineOptions { queue_limit: 64, max_sequences: 4, prefill_chunk: 8, threads: Some(1) }
+    EngineOptions {
+        queue_limit: 64,
+        max_sequences: 4,
+        prefill_chunk: 8,
+        threads: Some(1),
+        ..EngineOptions::default()
+    }
 }
 
 pub fn slow(_: usize) {

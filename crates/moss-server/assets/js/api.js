@@ -5,9 +5,19 @@ import { events } from "./sse.js";
 /** Silence, without even a comment, after which a server counts as gone. */
 const SILENCE_MS = 60_000;
 
+/** Error codes that the page has words for, whatever their status is; in the middle of a stream there is none. */
+const KINDS = {
+  context_length_exceeded: "window",
+  queue_timeout: "queue",
+  prompt_timeout: "prompt",
+  shutting_down: "stopping",
+  engine_failed: "engine",
+};
+
 /**
  * kind: "offline" (no connection) · "cut" (lost in mid-answer) · "silent" (no sign of life) · "key" (401) · "busy" (429) ·
- * "starting" (503) · "window" (the conversation does not fit) · "refused" (any other 4xx) · "broken" (5xx, or nonsense)
+ * "starting" (503) · "queue", "prompt" (out of time before the first token) · "stopping" (shut down) · "engine" (failed for good) ·
+ * "window" (the conversation does not fit) · "refused" (any other 4xx) · "broken" (5xx, or nonsense)
  */
 export class Problem extends Error {
   constructor(kind, message = "", { status = null, param = null, retryAfter = null } = {}) {
@@ -45,7 +55,6 @@ export class Api {
       clearTimeout(timer);
       timer = setTimeout(() => silence.abort(new Problem("silent")), SILENCE_MS);
     };
-    alive();
     let begun = false;
     let finished = false;
     try {
@@ -55,6 +64,8 @@ export class Api {
         body: JSON.stringify({ ...body, stream: true, stream_options: { include_usage: true } }),
         signal: AbortSignal.any([signal, silence.signal]),
       });
+      // Only now: a request that waits in the server's queue has no status yet, and the queue has a limit of its own.
+      alive();
       for await (const data of events(response.body)) {
         alive();
         if (data === "[DONE]") return;
@@ -119,7 +130,7 @@ async function problemOf(response) {
 }
 
 function kindOf(status, error) {
-  if (error.code === "context_length_exceeded") return "window";
+  if (Object.hasOwn(KINDS, error.code ?? "")) return KINDS[error.code];
   if (status === 401 || status === 403) return "key";
   if (status === 429) return "busy";
   if (status === 503) return "starting";

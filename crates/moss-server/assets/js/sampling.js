@@ -5,7 +5,8 @@ export const SLIDERS = [
   { name: "max_tokens", min: 256, max: 1024, step: 32, value: 512, digits: 0 },
   { name: "repetition_penalty", min: 1, max: 1.1, step: 0.01, value: 1.02, digits: 2 },
   { name: "top_p", min: 0.05, max: 1, step: 0.05, value: 0.8, digits: 2 },
-  { name: "max_time_s", min: 10, max: 120, step: 5, value: 60, digits: 0 },
+  // From an answer's first token; the server's own limit unless the user moves it: a CPU may need minutes for an answer.
+  { name: "max_time_s", min: 10, max: 600, step: 5, value: 600, digits: 0 },
 ];
 
 export const PLUGINS = ["web_search", "calculator", "equation_solver", "text_to_image"];
@@ -29,8 +30,10 @@ export function hasPlugins(info) {
 export function requestFields(info, own, plugins) {
   const values = Object.fromEntries(slidersFor(info).map(({ name, value, min, max }) => [name, Math.min(Math.max(own[name] ?? value, min), max)]));
   const { max_time_s, ...fields } = values;
+  // Left to the server where the user has not moved it.
+  const time = own.max_time_s === undefined || own.max_time_s === null ? {} : { max_time_s };
   const on = (name) => hasPlugins(info) && plugins[name] === true;
-  return { ...fields, moss: { max_time_s, plugins: Object.fromEntries(PLUGINS.map((name) => [name, on(name)])) } };
+  return { ...fields, moss: { ...time, plugins: Object.fromEntries(PLUGINS.map((name) => [name, on(name)])) } };
 }
 
 function number(value) {

@@ -15,12 +15,15 @@ use crate::{
     ServedModel, ServerOptions,
     body::JsonBody,
     error::ApiError,
-    generation::Generation,
+    generation::{Admission, Generation, one_admitted},
     plan::{Plan, at_most},
     sse,
     state::{Shared, now},
     wire::{
-        answer::{Chat, Report, TextChoice, TextLogprobs, Usage, finish_reason},
+        answer::{
+            Chat, Report, TextChoice, TextLogprobs, Usage, early_report, end_error, finish_reason,
+            reply_error,
+        },
         completion::{CompletionRequest, Prompt},
     },
 };
@@ -44,23 +47,28 @@ pub(crate) async fn complete(
     at_most("n", count.saturating_mul(plan.n), 1, most, "answers to all prompts together")?;
     let eos = Vec::from_iter(model.engine.model_config().eos_token_id);
     let answers = prompts.iter().flat_map(|prompt| (0..plan.n).map(move |index| (prompt, index)));
+    let admission = Admission::default();
     let start = |(prompt, index): (&Vec<u32>, usize)| {
-        Generation::start(&state, &model, plan.request(prompt.clone(), eos.clone(), index))
+        Generation::start(&state, &model, plan.request(prompt.clone(), eos.clone(), index), &admission)
     };
-    let generations = answers.map(start).collect::<Result<Vec<_>, _>>()?;
+    let mut generations = answers.map(start).collect::<Result<Vec<_>, _>>()?;
     let id = format!("cmpl-{}", uuid::Uuid::new_v4().simple());
     if plan.stream {
+        one_admitted(generations.iter_mut()).await?;
         return Ok(respond(&state, &model, &plan, id, generations));
     }
     let whole =
         try_join_all(generations.into_iter().map(|generation| whole(generation, &model.tokenizer))).await?;
+    if let Some(error) = reply_error(whole.iter().map(|(text, outcome, _)| (outcome, text.as_str()))) {
+        return Err(error);
+    }
     let (mut usage, mut report, mut choices) = (Usage::default(), None, Vec::new());
-    for (index, (outcome, logprobs)) in whole.into_iter().enumerate() {
+    for (index, (text, outcome, logprobs)) in whole.into_iter().enumerate() {
         usage.add(&outcome, index % plan.n == 0);
         report.get_or_insert_with(|| Report::of(&outcome));
         let finish_reason = Some(finish_reason(&outcome.cause));
         let logprobs = plan.logprobs.map(|_| logprobs);
-        choices.push(TextChoice { index, text: outcome.text, logprobs, finish_reason });
+        choices.push(TextChoice { index, text, logprobs, finish_reason });
     }
     let (object, model, usage) = ("text_completion", state.options.model.clone(), Some(usage));
     Ok(Json(Chat { id, object, created: now(), model, choices, usage, moss: report }).into_response())
@@ -92,14 +100,17 @@ fn read(tokenizer: &Tokenizer, prompt: Prompt) -> Result<Vec<Vec<u32>>, ApiError
 async fn whole(
     mut generation: Generation,
     tokenizer: &Tokenizer,
-) -> Result<(Outcome, TextLogprobs), ApiError> {
-    let mut likely = Likelihoods::default();
+) -> Result<(String, Outcome, TextLogprobs), ApiError> {
+    let (mut text, mut likely) = (String::new(), Likelihoods::default());
     loop {
         match generation.next().await? {
-            Event::Text { id: Some(id), logprobs: Some(logprobs), .. } => {
-                likely.add(tokenizer, id, &logprobs)
+            Event::Text { id, piece, logprobs } => {
+                text.push_str(&piece);
+                if let Some((id, logprobs)) = id.zip(logprobs) {
+                    likely.add(tokenizer, id, &logprobs);
+                }
             }
-            Event::Finished(outcome) => return Ok((outcome, likely.so_far)),
+            Event::Finished(outcome) => return Ok((text, outcome, likely.so_far)),
             _ => {}
         }
     }
@@ -137,11 +148,14 @@ fn respond(
                     }
                 }
                 Event::Finished(outcome) => {
+                    if let Some(error) = end_error(&outcome) {
+                        return Err(error);
+                    }
                     usage.add(&outcome, index % n == 0);
                     report.get_or_insert_with(|| Report::of(&outcome));
                     let finish_reason = Some(finish_reason(&outcome.cause));
                     let last = TextChoice { index, text: String::new(), logprobs: None, finish_reason };
-                    out.send(&chunk(vec![last])).await?;
+                    out.send(&Chat { moss: early_report(&outcome), ..chunk(vec![last]) }).await?;
                 }
                 _ => {}
             }

@@ -4,9 +4,12 @@ use axum::{extract::State, http::header, response::IntoResponse};
 
 use crate::{error::ApiError, state::Shared};
 
-/// The process answers.
-pub(crate) async fn health() -> &'static str {
-    "alive\n"
+/// The process answers, and its engine has not failed for good: a supervisor should restart a server that says otherwise.
+pub(crate) async fn health(State(state): State<Shared>) -> Result<&'static str, ApiError> {
+    match state.fault() {
+        Some(fault) => Err(fault.into()),
+        None => Ok("alive\n"),
+    }
 }
 
 /// A model is loaded, and its queue is open.

@@ -15,10 +15,10 @@ use crate::{
     Limits, ServedModel,
     body::JsonBody,
     error::ApiError,
-    generation::Generation,
+    generation::{Admission, Generation},
     plan::Plan,
     state::{Shared, now},
-    wire::shared,
+    wire::{answer::reply_error, shared},
 };
 
 #[derive(Debug, Deserialize)]
@@ -106,12 +106,18 @@ pub(crate) async fn ask(
     let session = conversation.session.get_or_insert_with(|| Arc::new(model.engine.session())).clone();
     let mut request = plan.request(prompt, model.stop_ids(), 0);
     request.session = Some(session.id());
-    let mut generation = Generation::start(&state, &model, request)?;
+    let mut generation = Generation::start(&state, &model, request, &Admission::default())?;
+    let mut partial = String::new();
     let outcome = loop {
-        if let Event::Finished(outcome) = generation.next().await? {
-            break outcome;
+        match generation.next().await? {
+            Event::Text { piece, .. } => partial.push_str(&piece),
+            Event::Finished(outcome) => break outcome,
+            _ => {}
         }
     };
+    if let Some(error) = reply_error(std::iter::once((&outcome, partial.trim_start()))) {
+        return Err(error);
+    }
     conversation.turns.push(Turn { user: asked.prompt, reply: outcome.ids });
     let text = |turn: &Turn| model.tokenizer.decode(&turn.reply, Specials::Skip).trim_start().to_owned();
     let history: Vec<_> = conversation.turns.iter().map(|turn| (turn.user.clone(), text(turn))).collect();

@@ -3,6 +3,8 @@
 use moss_engine::{Outcome, StopCause};
 use serde::Serialize;
 
+use crate::error::ApiError;
+
 /// Tokens counted.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub(crate) struct Usage {
@@ -58,9 +60,41 @@ pub(crate) fn stop_reason(cause: &StopCause) -> &'static str {
         StopCause::StopString(_) => "stop_string",
         StopCause::MaxNewTokens => "max_tokens",
         StopCause::TimeLimit => "time_limit",
+        StopCause::PromptTimeLimit => "prompt_time_limit",
         StopCause::WindowFull => "window_full",
         StopCause::Cancelled => "cancelled",
     }
+}
+
+/// The error that an answer ends in, if its end is not one that a client may take for an answer: nothing was generated in time, or the server
+/// is shutting down. Clients that are gone are not told anything, so nobody else cancels what is still listened to.
+pub(crate) fn end_error(outcome: &Outcome) -> Option<ApiError> {
+    let seconds = outcome.timings.prefill.as_secs();
+    match outcome.cause {
+        StopCause::Cancelled => Some(ApiError::Interrupted { partial: Vec::new() }),
+        StopCause::TimeLimit | StopCause::PromptTimeLimit if outcome.usage.generated_tokens == 0 => {
+            Some(ApiError::PromptTime { tokens: outcome.usage.prompt_tokens, seconds })
+        }
+        _ => None,
+    }
+}
+
+/// The error of a whole reply whose answers, with their texts so far, ended so: the first that is no answer decides.
+pub(crate) fn reply_error<'a>(
+    answers: impl Iterator<Item = (&'a Outcome, &'a str)> + Clone,
+) -> Option<ApiError> {
+    let mut error = answers.clone().find_map(|(outcome, _)| end_error(outcome))?;
+    if let ApiError::Interrupted { partial } = &mut error {
+        *partial = answers.map(|(_, text)| text.to_owned()).collect();
+    }
+    Some(error)
+}
+
+/// What the last chunk of a streamed answer tells where OpenAI's word says too little: an answer that was cut off, or that has no text. A stream
+/// of any other answer tells it beside its usage, if it is asked for that.
+pub(crate) fn early_report(outcome: &Outcome) -> Option<Report> {
+    let was_cut_off = finish_reason(&outcome.cause) == "length";
+    (was_cut_off || outcome.text.trim().is_empty()).then(|| Report::of(outcome))
 }
 
 /// OpenAI's word for why an answer ended.

@@ -55,7 +55,7 @@ impl Stop {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct MossFields {
-    /// Seconds of an answer at most.
+    /// Seconds of an answer at most, from its first token.
     pub(crate) max_time_s: Option<f64>,
     pub(crate) plugins: Option<PluginFields>,
 }

@@ -13,6 +13,7 @@ use std::{
 
 use moss_checkpoint::Checkpoint;
 use moss_engine::{Engine, EngineOptions};
+use moss_kernels::KernelError;
 use moss_model::{
     CacheShape, LanguageModel, LoadOptions, Logits, ModelError, Moss, MossConfig, SequenceChunk,
 };
@@ -25,8 +26,23 @@ use tokio::sync::oneshot;
 struct Paced {
     model: Moss,
     pause: Duration,
+    /// For each token of a pass, besides.
+    by_token: Duration,
+    fault: Fault,
     passes: Arc<AtomicUsize>,
     fails_at: Arc<AtomicUsize>,
+}
+
+/// What goes wrong in the pass that fails.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Fault {
+    /// An error of that step alone.
+    Error,
+    Panic,
+    /// A driver error after which the GPU's context is gone.
+    DeviceLost,
+    /// The pass never ends.
+    Hangs,
 }
 
 impl LanguageModel for Paced {
@@ -44,8 +60,30 @@ impl LanguageModel for Paced {
         interrupted: &dyn Fn() -> bool,
     ) -> Result<Vec<Logits>, ModelError> {
         std::thread::sleep(self.pause);
+        if !self.by_token.is_zero() {
+            for _ in batch.iter().flat_map(|chunk| chunk.token_ids) {
+                std::thread::sleep(self.by_token);
+                if interrupted() {
+                    return Err(ModelError::Interrupted);
+                }
+            }
+        }
         if self.passes.fetch_add(1, SeqCst) == self.fails_at.load(SeqCst) {
-            return Err(ModelError::CacheFull { needed_blocks: 1, free_blocks: 0 });
+            return Err(match self.fault {
+                Fault::Error => ModelError::CacheFull { needed_blocks: 1, free_blocks: 0 },
+                Fault::Panic => panic!("injected panic"),
+                Fault::DeviceLost => {
+                    let source = KernelError::Driver {
+                        what: "wait for the GPU",
+                        code: 700,
+                        message: "an illegal memory access was encountered".into(),
+                    };
+                    ModelError::Kernel { layer: 0, op: "attention", source }
+                }
+                Fault::Hangs => loop {
+                    std::thread::park();
+                },
+            });
         }
         self.model.forward(batch, interrupted)
     }
@@ -66,12 +104,18 @@ pub struct Setup {
     pub windows: usize,
     /// Of each pass.
     pub pause: Duration,
+    /// Of each token of a pass, besides.
+    pub by_token: Duration,
+    /// What goes wrong in the pass that fails.
+    pub fault: Fault,
 }
 
 impl Default for Setup {
     fn default() -> Self {
         let engine = EngineOptions { threads: Some(1), ..EngineOptions::default() };
-        Self { options: ServerOptions::local("moss-demo"), engine, windows: 4, pause: Duration::ZERO }
+        let options = ServerOptions::local("moss-demo");
+        let (pause, by_token, fault) = (Duration::ZERO, Duration::ZERO, Fault::Error);
+        Self { options, engine, windows: 4, pause, by_token, fault }
     }
 }
 
@@ -91,7 +135,14 @@ impl Setup {
         let checkpoint = Checkpoint::open(folder).unwrap();
         let model = Moss::load(&checkpoint, &LoadOptions::cpu(2048 * self.windows), &mut |_| {}).unwrap();
         let (passes, fails_at) = (Arc::<AtomicUsize>::default(), Arc::new(AtomicUsize::new(usize::MAX)));
-        let paced = Paced { model, pause: self.pause, passes: passes.clone(), fails_at: fails_at.clone() };
+        let paced = Paced {
+            model,
+            pause: self.pause,
+            by_token: self.by_token,
+            fault: self.fault,
+            passes: passes.clone(),
+            fails_at: fails_at.clone(),
+        };
         let tokenizer = Tokenizer::from_folder(folder).unwrap();
         let engine = Engine::start(Box::new(paced), Some(tokenizer), self.engine.clone()).unwrap();
         (Arc::new(engine), passes, fails_at)
@@ -220,7 +271,7 @@ pub struct Reply {
 }
 
 impl Reply {
-    fn parse(bytes: &[u8]) -> Self {
+    pub fn parse(bytes: &[u8]) -> Self {
         let text = String::from_utf8(bytes.to_vec()).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no head in {text:?}"));
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();

@@ -113,6 +113,10 @@ class Handler(BaseHTTPRequestHandler):
             "[window]": (400, "this conversation is too long", "context_length_exceeded", {}),
             "[busy]": (429, "the queue is full", "rate_limit", {"retry-after": "1"}),
             "[starting]": (503, "loading", "unavailable", {}),
+            "[queue]": (503, "no turn in time", "queue_timeout", {"retry-after": "5"}),
+            "[prompt]": (503, "not processed in time", "prompt_timeout", {"retry-after": "5"}),
+            "[stopping]": (503, "shut down", "shutting_down", {}),
+            "[failed]": (503, "the engine has failed", "engine_failed", {}),
             "[broken]": (500, "a kernel failed", "internal", {}),
         }
         for word, (status, message, code, headers) in refusals.items():
@@ -127,6 +131,8 @@ class Handler(BaseHTTPRequestHandler):
             text = RICH
         elif "[length]" in last:
             finish = "length"
+        elif "[empty]" in last:
+            text = ""
         try:
             self.stream(text, pause, finish, last, body)
         except (BrokenPipeError, ConnectionResetError):

@@ -127,7 +127,7 @@ def test_settings_travel_with_the_request(page, log):
     page.get_by_label("System text").fill("You are brief.")
     page.get_by_role("switch", name="Calculator").check()
     page.get_by_role("slider", name="Temperature").fill("0.3")
-    page.get_by_role("slider", name="Waiting time").fill("30")
+    page.get_by_role("slider", name="Answer time").fill("30")
     press(page, "Close", page.locator("#settings"))
     expect(page.get_by_role("button", name="1 plugin on")).to_be_visible()
     send(page, "hello")

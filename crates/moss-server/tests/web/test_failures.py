@@ -10,7 +10,8 @@ pytestmark = pytest.mark.mock_only
 
 @pytest.mark.parametrize(
     ("word", "message"),
-    [("[starting]", "The server isn't ready yet."), ("[broken]", "The server failed: a kernel failed"), ("[window]", "no longer fits MOSS's memory")],
+    [("[queue]", "waited too long for its turn"), ("[prompt]", "did not get through the conversation in time"), ("[stopping]", "The server was shut down."),
+     ("[failed]", "The server has failed"), ("[starting]", "The server isn't ready yet."), ("[broken]", "The server failed: a kernel failed"), ("[window]", "no longer fits MOSS's memory")],
 )
 def test_a_refusal_is_told_in_place(page, log, word, message):
     send(page, word)
@@ -107,3 +108,8 @@ def test_without_any_storage_the_page_still_talks(open_page, log):
     expect(page.locator(".toast")).to_contain_text("keeps no data")
     send(page, "hello")
     assert answer_text(page).startswith("Answer 1")
+
+
+def test_an_answer_without_text_says_why(page, log):
+    send(page, "[empty]")
+    expect(answers(page).last).to_contain_text("MOSS ended its answer without any text.")

@@ -6,8 +6,14 @@ import { languageOf, t } from "../i18n.js";
 import { Markdown, copyButton } from "../markdown.js";
 import { siblings } from "../tree.js";
 
-const FINISHES = { length: "finish_length", max_tokens: "finish_length", time_limit: "finish_time", window_full: "finish_window" };
+const FINISHES = { length: "finish_length", max_tokens: "finish_length", time_limit: "finish_time", prompt_time_limit: "finish_prompt_time", window_full: "finish_window" };
 const PATIENCE_S = 5;
+
+/** Why an answer is shorter than the model would have made it, or has no text at all; null for one that speaks for itself. */
+function endOf(node) {
+  if (node.role !== "assistant" || node.state !== "done") return null;
+  return FINISHES[node.finish] ?? (node.text.trim() ? null : "finish_empty");
+}
 
 export class MessageView {
   #drawn = false;
@@ -57,9 +63,9 @@ export class MessageView {
     else if (this.#reader) {
       this.#reader.finish(this.node.text);
       this.#reader = null;
-      const { state, finish } = this.node;
+      const { state } = this.node;
       // What went wrong is an alert of its own.
-      if (state !== "failed") announce(t(state === "stopped" ? "announce_stopped" : (FINISHES[finish] ?? "announce_done")));
+      if (state !== "failed") announce(t(state === "stopped" ? "announce_stopped" : (endOf(this.node) ?? "announce_done")));
     }
   }
 
@@ -75,7 +81,7 @@ export class MessageView {
       }
     } else if (node.state === "failed") this.#drawProblem(node.problem ?? { kind: "broken" });
     else if (node.state === "stopped") this.note.replaceChildren(t("was_stopped"));
-    else if (FINISHES[node.finish]) this.note.replaceChildren(t(FINISHES[node.finish]));
+    else if (endOf(node)) this.note.replaceChildren(t(endOf(node)));
     else this.note.replaceChildren();
   }
 

@@ -18,12 +18,13 @@ use crate::{
     ServedModel, ServerOptions,
     body::JsonBody,
     error::ApiError,
+    generation::{Admission, one_admitted},
     plan::{Plan, at_most},
     state::{Shared, now},
     wire::{
         answer::{
             Aside, Chat, ChatChoice, ChatLogprob, ChatLogprobs, ChatMessage, Report, TokenLogprob, Usage,
-            finish_reason,
+            finish_reason, reply_error,
         },
         chat::ChatRequest,
     },
@@ -54,14 +55,21 @@ pub(crate) async fn chat(
         let built = tokio::task::spawn_blocking(move || prompt::build(&model, request.messages, &plugins));
         built.await.map_err(|_| ApiError::Internal)??
     };
-    let start = |index| Speaker::start(&state, &model, &plan, &prompt, index);
+    let admission = Admission::default();
+    let start = |index| Speaker::start(&state, &model, &plan, &prompt, index, &admission);
     // All or none: what was queued before one that finds the queue full is cancelled as it is dropped.
-    let speakers = (0..plan.n).map(start).collect::<Result<Vec<_>, _>>()?;
+    let mut speakers = (0..plan.n).map(start).collect::<Result<Vec<_>, _>>()?;
     let id = format!("chatcmpl-{}", uuid::Uuid::new_v4().simple());
     if plan.stream {
+        one_admitted(speakers.iter_mut().map(Speaker::generation)).await?;
         return Ok(stream::respond(&state, &model, &plan, id, speakers));
     }
     let wholes = try_join_all(speakers.into_iter().map(|speaker| whole(speaker, &model))).await?;
+    if let Some(error) =
+        reply_error(wholes.iter().map(|(message, _, outcome)| (outcome, message.content.as_str())))
+    {
+        return Err(error);
+    }
     let mut usage = Usage::default();
     let mut choices = Vec::new();
     let mut report = None;

@@ -5,7 +5,12 @@ use moss_text::{EMPTY_PART, PromptBuilder, SegmentKind, SegmentStream};
 
 use super::prompt::Prompt;
 use crate::{
-    ServedModel, error::ApiError, generation::Generation, plan::Plan, state::Shared, wire::answer::Aside,
+    ServedModel,
+    error::ApiError,
+    generation::{Admission, Generation},
+    plan::Plan,
+    state::Shared,
+    wire::answer::Aside,
 };
 
 /// A part of an answer.
@@ -20,6 +25,7 @@ pub(super) struct Speaker {
     plan: Plan,
     index: usize,
     generation: Generation,
+    admission: Admission,
     /// Prompt and answer; kept for plugin models alone, which may have to go on from there.
     ids: Vec<u32>,
     plugins: Option<(PromptBuilder, SegmentStream)>,
@@ -38,15 +44,34 @@ impl Speaker {
         plan: &Plan,
         prompt: &Prompt,
         index: usize,
+        admission: &Admission,
     ) -> Result<Self, ApiError> {
         let Prompt { builder, ids, next } = prompt;
         let plugins = model.has_plugins.then(|| (builder.clone(), segments(model, *next)));
         let request = plan.request(ids.clone(), model.stop_ids(), index);
         let ids = if model.has_plugins { ids.clone() } else { Vec::new() };
-        let generation = Generation::start(state, model, request)?;
+        let generation = Generation::start(state, model, request, admission)?;
         let (state, model, plan) = (state.clone(), model.clone(), plan.clone());
+        let admission = admission.clone();
         let (commands, has_spoken, before) = (String::new(), false, None);
-        Ok(Self { state, model, plan, index, generation, ids, plugins, commands, has_spoken, before })
+        Ok(Self {
+            state,
+            model,
+            plan,
+            index,
+            generation,
+            admission,
+            ids,
+            plugins,
+            commands,
+            has_spoken,
+            before,
+        })
+    }
+
+    /// What it waits for.
+    pub(super) fn generation(&mut self) -> &mut Generation {
+        &mut self.generation
     }
 
     /// The next part; [`Part::Done`] is the last.
@@ -113,7 +138,7 @@ impl Speaker {
         *segments_now = segments(&self.model, SegmentKind::Answer);
         let plan = Plan { max_tokens: left, ..self.plan.clone() };
         let request = plan.request(self.ids.clone(), self.model.stop_ids(), self.index);
-        self.generation = Generation::start(&self.state, &self.model, request)?;
+        self.generation = Generation::start(&self.state, &self.model, request, &self.admission)?;
         self.before = Some(outcome);
         Ok(None)
     }

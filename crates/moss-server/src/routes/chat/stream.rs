@@ -10,7 +10,10 @@ use crate::{
     plan::Plan,
     sse,
     state::{Shared, now},
-    wire::answer::{Aside, Chat, ChatDelta, ChatDeltaChoice, ChatLogprobs, Report, Usage, finish_reason},
+    wire::answer::{
+        Aside, Chat, ChatDelta, ChatDeltaChoice, ChatLogprobs, Report, Usage, early_report, end_error,
+        finish_reason,
+    },
 };
 
 pub(super) fn respond(
@@ -47,10 +50,14 @@ pub(super) fn respond(
                     events.send(&chunk(vec![choice(index, delta, logprobs, None)])).await?;
                 }
                 Part::Done(outcome) => {
+                    if let Some(error) = end_error(&outcome) {
+                        return Err(error);
+                    }
                     usage.add(&outcome, !std::mem::replace(&mut counted, true));
                     report.get_or_insert_with(|| Report::of(&outcome));
                     let reason = Some(finish_reason(&outcome.cause));
-                    events.send(&chunk(vec![choice(index, ChatDelta::default(), None, reason)])).await?;
+                    let last = choice(index, ChatDelta::default(), None, reason);
+                    events.send(&Chat { moss: early_report(&outcome), ..chunk(vec![last]) }).await?;
                 }
             }
         }

@@ -1,0 +1,95 @@
+//! Fault injection for tests of `serve`, in builds with debug assertions alone.
+//!
+//! `MOSS_INJECT_FAULT` is `panic:N`, `lost:N` or `stall:N`: what goes wrong in pass N of the model, counted from 0; or `slow:MS`, the
+//! milliseconds that each token of a pass takes.
+
+use std::time::Duration;
+
+use moss::{
+    kernels::KernelError,
+    model::{CacheShape, LanguageModel, Logits, ModelError, MossConfig, SequenceChunk},
+};
+
+/// Watchdog limit of a model that is to stall, which no test would wait minutes for.
+pub(crate) const STALL_TIME: Duration = Duration::from_millis(1500);
+
+/// What goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Injected {
+    Panic(u64),
+    Lost(u64),
+    Stall(u64),
+    Slow(u64),
+}
+
+impl Injected {
+    /// Reads the environment; nothing for a value of another form.
+    pub(crate) fn read() -> Option<Self> {
+        let value = std::env::var("MOSS_INJECT_FAULT").ok()?;
+        let (kind, number) = value.split_once(':')?;
+        let kind = match kind {
+            "panic" => Self::Panic,
+            "lost" => Self::Lost,
+            "stall" => Self::Stall,
+            "slow" => Self::Slow,
+            _ => return None,
+        };
+        number.parse().ok().map(kind)
+    }
+}
+
+/// A model in which something goes wrong.
+pub(crate) struct Faulty {
+    pub(crate) model: Box<dyn LanguageModel>,
+    pub(crate) fault: Injected,
+    pub(crate) passes: u64,
+}
+
+impl LanguageModel for Faulty {
+    fn config(&self) -> &MossConfig {
+        self.model.config()
+    }
+
+    fn cache_shape(&self) -> CacheShape {
+        self.model.cache_shape()
+    }
+
+    fn forward(
+        &mut self,
+        batch: &[SequenceChunk<'_>],
+        interrupted: &dyn Fn() -> bool,
+    ) -> Result<Vec<Logits>, ModelError> {
+        let pass = self.passes;
+        self.passes += 1;
+        match self.fault {
+            Injected::Panic(at) => assert!(pass != at, "injected panic"),
+            Injected::Lost(at) if pass == at => {
+                let message =
+                    "an illegal memory access was encountered (CUDA_ERROR_ILLEGAL_ADDRESS)".to_owned();
+                let source = KernelError::Driver { what: "wait for the GPU", code: 700, message };
+                return Err(ModelError::Kernel { layer: 0, op: "attention", source });
+            }
+            Injected::Stall(at) if pass == at => loop {
+                std::thread::park();
+            },
+            Injected::Slow(ms) => {
+                for _ in batch.iter().flat_map(|chunk| chunk.token_ids) {
+                    std::thread::sleep(Duration::from_millis(ms));
+                    if interrupted() {
+                        return Err(ModelError::Interrupted);
+                    }
+                }
+            }
+            _ => {}
+        }
+        self.model.forward(batch, interrupted)
+    }
+
+    fn weight_bytes_per_token(&self) -> u64 {
+        self.model.weight_bytes_per_token()
+    }
+
+    fn cache_bytes_per_position(&self) -> u64 {
+        self.model.cache_bytes_per_position()
+    }
+}
