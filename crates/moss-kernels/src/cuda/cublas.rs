@@ -4,6 +4,7 @@
 //! their signatures and enum values are the same in versions 12 and 13 (cublas_api.h).
 
 use std::{
+    error::Error as _,
     ffi::{c_int, c_void},
     path::{Path, PathBuf},
     ptr::null_mut,
@@ -143,7 +144,8 @@ impl Api {
 
     /// Loads the libraries in order; the last is cuBLAS itself.
     fn open(paths: &[PathBuf]) -> Result<Self, String> {
-        let text = |error: libloading::Error| error.to_string();
+        // Its own words are "dlopen failed"; the loader's reason is the source.
+        let text = |error: libloading::Error| error.source().map_or_else(|| error.to_string(), ToString::to_string);
         let mut libraries = Vec::with_capacity(paths.len());
         for path in paths {
             // SAFETY: initialisers of NVIDIA's libraries may run on any thread at any time; the names are theirs, in folders of the system or the
