@@ -51,6 +51,10 @@ mod unix {
     }
 
     fn set(mode: &Termios, markers: Option<&[u8]>) {
+        // The kernel stops a background process that sets the mode, even in the middle of ending.
+        if tcgetpgrp(stdin()).is_ok_and(|foreground| foreground != getpgrp()) {
+            return;
+        }
         // TCSANOW: neither discards input nor waits for output. A terminal that is gone is no reason to stop.
         let _ = tcsetattr(stdin(), SetArg::TCSANOW, mode);
         if let Some(markers) = markers {
@@ -126,9 +130,7 @@ mod unix {
 
     /// Holds input again where the process was stopped (Ctrl-Z) and continued in the foreground.
     pub(crate) fn reapply_after_stop() {
-        let continued = modes().as_ref().is_some_and(|modes| modes.continued.swap(false, Ordering::Relaxed));
-        // A background process that sets the mode is stopped by the kernel.
-        if continued && tcgetpgrp(stdin()) == Ok(getpgrp()) {
+        if modes().as_ref().is_some_and(|modes| modes.continued.swap(false, Ordering::Relaxed)) {
             hold();
         }
     }

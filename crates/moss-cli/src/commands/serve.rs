@@ -141,7 +141,7 @@ fn announce(
     has_keys: bool,
     printer: &Printer,
 ) {
-    let say = |message| printer.say(Message::Serve(message));
+    let say = |message: ServeMessage<'_>| printer.say(Message::Serve(message));
     for url in addresses::urls(address, dual_stack, &addresses::interfaces(), hosts) {
         say(ServeMessage::Listening(&url));
     }
