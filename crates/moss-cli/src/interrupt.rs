@@ -1,10 +1,10 @@
 //! Ctrl-C: it stops an answer; where there is none, the program. A server finishes its answers first.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use moss::engine::CancelHandle;
 
-use crate::errors::OrFail;
+use crate::{errors::OrFail, messages::Message, printer::Printer, terminal};
 
 /// Exit status of a program that Ctrl-C ended: 128 and SIGINT's number, as shells have it.
 pub(crate) const INTERRUPTED: u8 = 130;
@@ -12,47 +12,109 @@ pub(crate) const INTERRUPTED: u8 = 130;
 /// Exit status of a server whose engine failed for good, as sysexits.h has it for an internal error (`EX_SOFTWARE`).
 pub(crate) const ENGINE_FAILED: u8 = 70;
 
-/// Knows the answer that Ctrl-C would stop.
+/// Handles SIGINT: it stops the current answer; without one, `WhenIdle` decides.
 pub(crate) struct Interrupts {
-    answering: Arc<Mutex<Option<CancelHandle>>>,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The answer that Ctrl-C would stop.
+    answering: Option<CancelHandle>,
+    /// An answer was told to stop and has not ended yet.
+    stopping: bool,
+    /// Ctrl-C came after a line was read and before its answer began.
+    pending: bool,
+    idle: WhenIdle,
+}
+
+/// The effect of SIGINT while no answer is generated.
+#[derive(Default)]
+enum WhenIdle {
+    /// Ends the program.
+    #[default]
+    Exit,
+    /// Nothing: a chat at a terminal is left by Ctrl-C at its prompt alone, which the line editor reads as a key.
+    Stay,
+    /// The prompt of a terminal without line editing: the first one shows it again, the second ends the program.
+    ShowPrompt { prompt: String, shown: bool },
 }
 
 /// While it lives, Ctrl-C stops one answer.
 pub(crate) struct Stopping {
-    answering: Arc<Mutex<Option<CancelHandle>>>,
+    state: Arc<Mutex<State>>,
 }
 
 impl Interrupts {
-    /// Takes Ctrl-C over for the rest of the program; once.
-    pub(crate) fn watch() -> anyhow::Result<Self> {
-        let answering: Arc<Mutex<Option<CancelHandle>>> = Arc::default();
-        let current = answering.clone();
-        ctrlc::set_handler(move || match current.lock().ok().and_then(|mut handle| handle.take()) {
-            Some(handle) => handle.cancel(),
-            // Nothing runs, or what runs was told to stop already and the user is out of patience.
-            None => std::process::exit(i32::from(INTERRUPTED)),
-        })
-        .or_fail("cannot watch for Ctrl-C", "无法监听 Ctrl-C")?;
-        Ok(Self { answering })
+    /// Handles SIGINT for the rest of the program. Call it once.
+    pub(crate) fn watch(printer: &Printer) -> anyhow::Result<Self> {
+        let state: Arc<Mutex<State>> = Arc::default();
+        let (current, printer) = (state.clone(), printer.clone());
+        ctrlc::set_handler(move || lock(&current).interrupt(&printer))
+            .or_fail("cannot watch for Ctrl-C", "无法监听 Ctrl-C")?;
+        Ok(Self { state })
     }
 
     /// Ctrl-C stops this answer until the guard is dropped.
     pub(crate) fn stop_with(&self, handle: CancelHandle) -> Stopping {
-        set(&self.answering, Some(handle));
-        Stopping { answering: self.answering.clone() }
+        let mut state = lock(&self.state);
+        if std::mem::take(&mut state.pending) {
+            state.stopping = true;
+            handle.cancel();
+        } else {
+            state.answering = Some(handle);
+        }
+        Stopping { state: self.state.clone() }
+    }
+
+    /// A terminal's prompt is about to be shown. `unedited`: the kernel edits the line, and Ctrl-C is a signal.
+    pub(crate) fn before_prompt(&self, prompt: &str, unedited: bool) {
+        let mut state = lock(&self.state);
+        state.pending = false; // meant for an answer that has ended
+        state.idle = match unedited {
+            true => WhenIdle::ShowPrompt { prompt: prompt.to_owned(), shown: false },
+            false => WhenIdle::Stay,
+        };
+    }
+
+    /// A terminal's prompt has been answered.
+    pub(crate) fn after_prompt(&self) {
+        lock(&self.state).idle = WhenIdle::Stay;
+    }
+}
+
+impl State {
+    fn interrupt(&mut self, printer: &Printer) {
+        if let Some(handle) = self.answering.take() {
+            self.stopping = true;
+            return handle.cancel();
+        }
+        match &mut self.idle {
+            WhenIdle::Stay if self.stopping => printer.say(Message::StillStopping),
+            WhenIdle::Stay => self.pending = true,
+            WhenIdle::ShowPrompt { prompt, shown: shown @ false } => {
+                *shown = true;
+                let _ = printer.answer("\n");
+                printer.say(Message::InterruptAgain);
+                let _ = printer.answer(prompt); // the read that waits for a line reports a closed terminal
+            }
+            WhenIdle::Exit | WhenIdle::ShowPrompt { .. } => {
+                terminal::restore();
+                std::process::exit(i32::from(INTERRUPTED));
+            }
+        }
     }
 }
 
 impl Drop for Stopping {
     fn drop(&mut self) {
-        set(&self.answering, None);
+        let mut state = lock(&self.state);
+        (state.answering, state.stopping) = (None, false);
     }
 }
 
-fn set(answering: &Mutex<Option<CancelHandle>>, handle: Option<CancelHandle>) {
-    if let Ok(mut answering) = answering.lock() {
-        *answering = handle;
-    }
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Ctrl-C and SIGTERM of a server: the first asks it to stop, the next ends the program.

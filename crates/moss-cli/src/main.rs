@@ -1,5 +1,6 @@
 //! Chat with MOSS-moon-003 at a terminal. The one crate that reads the environment, prints, and exits.
 
+mod addresses;
 mod args;
 mod commands;
 mod cuda_libraries;
@@ -17,6 +18,7 @@ mod open;
 mod printer;
 mod progress;
 mod repl;
+mod terminal;
 mod usage;
 
 use std::process::ExitCode;

@@ -1,11 +1,13 @@
 //! What the chat says, in both languages. Help texts are in `help`, errors in `errors` and `usage`.
 
 mod download;
+mod ending;
+mod serve;
 
 use clap::ValueEnum;
-use moss::{Outcome, StopCause};
+use moss::Outcome;
 
-pub(crate) use self::download::DownloadMessage;
+pub(crate) use self::{download::DownloadMessage, ending::Ending, serve::ServeMessage};
 
 /// Language of messages. Answers are in whatever language MOSS chooses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -70,8 +72,12 @@ pub(crate) const WELCOME: &str =
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Message<'a> {
     Help,
-    /// The first Ctrl-C at the prompt.
+    /// The first Ctrl-C at an empty prompt.
     InterruptAgain,
+    /// Ctrl-C for an answer that was told to stop already.
+    StillStopping,
+    /// Why an answer ended.
+    Ended(Ending<'a>),
     /// Ctrl-C in a message of several lines.
     Discarded,
     MultiEnds,
@@ -157,9 +163,7 @@ pub(crate) enum Message<'a> {
     Wrote {
         folder: &'a str,
     },
-    Listening {
-        address: std::net::SocketAddr,
-    },
+    Serve(ServeMessage<'a>),
     Ready {
         name: &'a str,
     },
@@ -178,7 +182,15 @@ impl Message<'_> {
     fn words(self) -> Words {
         Words::from(match self {
             Self::Help => (help(Language::En).into(), help(Language::Zh).into()),
-            Self::InterruptAgain => ("(Ctrl-C once more leaves)".into(), "（再按一次 Ctrl-C 退出）".into()),
+            Self::InterruptAgain => (
+                "(press Ctrl-C again to exit, or Ctrl-D)".into(),
+                "（再按一次 Ctrl-C 退出，也可按 Ctrl-D）".into(),
+            ),
+            Self::StillStopping => (
+                "(stopping after the current step of the model; Ctrl-\\ ends the program)".into(),
+                "（模型完成当前一步后停止；按 Ctrl-\\ 强制结束程序）".into(),
+            ),
+            Self::Ended(ending) => ending.texts(),
             Self::Discarded => ("(the message was dropped)".into(), "（消息已丢弃）".into()),
             Self::MultiEnds => (
                 "(a line with a dot alone ends the message, Ctrl-C drops it)".into(),
@@ -265,10 +277,7 @@ impl Message<'_> {
                 format!("未测量 `{folder}` 的困惑度（`moss-cli eval --gpu cpu` 不需要显卡）：{causes}"),
             ),
             Self::Wrote { folder } => (format!("wrote `{folder}`"), format!("已写入 `{folder}`")),
-            Self::Listening { address } => (
-                format!("listening on http://{address} (the page; the API is under /v1, its description under /docs)"),
-                format!("正在监听 http://{address} （网页；API 在 /v1 下，说明见 /docs）"),
-            ),
+            Self::Serve(message) => message.texts(),
             Self::Ready { name } => (format!("ready: {name}"), format!("已就绪：{name}")),
             Self::Draining => (
                 "stopping: running answers are finished first (once more ends them)".into(),
@@ -277,23 +286,6 @@ impl Message<'_> {
             Self::ReadingPrompt => ("reading the prompt".into(), "正在读取提示".into()),
             Self::Download(message) => message.texts(),
         })
-    }
-
-    /// Why an answer ended, where it did not end by itself.
-    pub(crate) fn of_cause(cause: &StopCause, language: Language) -> Option<&'static str> {
-        let (en, zh) = match cause {
-            StopCause::EndOfTurn | StopCause::StopString(_) => return None,
-            StopCause::Cancelled => ("(stopped)", "（已停止）"),
-            StopCause::TimeLimit => ("(the time limit has passed)", "（已到时间上限）"),
-            StopCause::PromptTimeLimit => {
-                ("(the prompt was not processed within its time limit)", "（处理提示已超过时间上限）")
-            }
-            StopCause::WindowFull => ("(the window is full)", "（窗口已满）"),
-            StopCause::MaxNewTokens => {
-                ("(as long as --max-new-tokens allows)", "（已到 --max-new-tokens 上限）")
-            }
-        };
-        Some(language.pick(en, zh))
     }
 }
 
@@ -328,7 +320,9 @@ stop, /quit      leave
 /stats           tokens, times, and how full the window is
 /multi           several lines, ended by a line with a dot alone
 /results TEXT    give a plugin model the results of its commands
-Ctrl-C stops an answer; twice at the prompt leaves. Ctrl-D leaves."
+Ctrl-C           stop an answer, or clear the line (Ctrl-Y brings it back); twice on an empty line: leave
+Ctrl-D           on an empty line: leave, or end a message of several lines
+Text typed during an answer is not shown until the next prompt."
         }
         Language::Zh => {
             "\
@@ -344,7 +338,9 @@ stop, /quit      退出
 /stats           词元数、用时和窗口占用
 /multi           多行输入，以单独一个点的行结束
 /results 文本    向插件模型提供命令的结果
-Ctrl-C 停止回答；在提示符处按两次退出。Ctrl-D 退出。"
+Ctrl-C           停止回答，或清除当前行（Ctrl-Y 可恢复）；在空行按两次退出
+Ctrl-D           在空行：退出，或结束多行输入
+回答期间输入的内容在下一个提示符处显示。"
         }
     }
 }

@@ -168,16 +168,27 @@ pub(crate) struct Capacity {
 
 /// Loads the model that the flags name and starts an engine on it, for one conversation.
 pub(crate) fn engine(cli: &Cli, printer: &Printer) -> anyhow::Result<Opened> {
-    start(cli, printer, None)
+    let model = fetch::find_or_fetch(&cli.model, printer)?;
+    start(model, cli, printer, None)
+}
+
+/// The same for a model that has been found.
+pub(crate) fn engine_on(model: ResolvedModel, cli: &Cli, printer: &Printer) -> anyhow::Result<Opened> {
+    start(model, cli, printer, None)
 }
 
 /// The same, for many at once.
 pub(crate) fn engine_for(cli: &Cli, printer: &Printer, capacity: Capacity) -> anyhow::Result<Opened> {
-    start(cli, printer, Some(capacity))
+    let model = fetch::find_or_fetch(&cli.model, printer)?;
+    start(model, cli, printer, Some(capacity))
 }
 
-fn start(cli: &Cli, printer: &Printer, capacity: Option<Capacity>) -> anyhow::Result<Opened> {
-    let model = fetch::find_or_fetch(&cli.model, printer)?;
+fn start(
+    model: ResolvedModel,
+    cli: &Cli,
+    printer: &Printer,
+    capacity: Option<Capacity>,
+) -> anyhow::Result<Opened> {
     let folder = model.folder.display();
     printer.detail(&printer.language.pick(format!("model: {folder}"), format!("模型：{folder}")));
     let checkpoint = checkpoint(&model.folder, printer)?;

@@ -100,3 +100,26 @@ fn the_time_limit_of_an_answer_starts_at_its_first_token() {
     assert!(out.status.success());
     assert!(!text(&out.stdout).trim().is_empty());
 }
+
+#[test]
+fn an_answer_without_text_says_why_in_both_languages() {
+    let answer = ok(&["--demo", "--temperature", "0", "generate", "Who are you?"], "");
+    let first: String = answer.chars().take(1).collect();
+    for (language, why) in [("en", "no answer: the stop text"), ("zh", "没有回答：最先出现的是停止文本")]
+    {
+        let args = [
+            "--demo",
+            "--temperature",
+            "0",
+            "--lang",
+            language,
+            "generate",
+            "--stop",
+            &first,
+            "Who are you?",
+        ];
+        let out = run(&args, "");
+        assert!(out.status.success() && text(&out.stdout).trim().is_empty(), "{out:?}");
+        assert!(text(&out.stderr).contains(why), "{}", text(&out.stderr));
+    }
+}

@@ -189,3 +189,74 @@ fn a_fault_that_ends_the_engine_is_told_on_health_and_ready_and_ends_serve_with_
         assert!(log.contains("error: the engine has failed") && log.contains(reason), "{fault}: {log}");
     }
 }
+
+/// What a server says until it is ready, and the server.
+fn announced(args: &[&str], environment: &[(&str, &str)]) -> (Child, Vec<String>) {
+    let args = [&["serve", "--demo", "--port", "0"], args].concat();
+    let mut child = command(&std::env::temp_dir(), &args).envs(environment.iter().copied()).spawn().unwrap();
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let lines =
+        lines.take_while(|line| !line.starts_with("ready: ") && !line.starts_with("已就绪")).collect();
+    (child, lines)
+}
+
+/// The status of a request to `url`, as a browser would send it.
+fn status_of(url: &str) -> String {
+    let authority = url.strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(authority).unwrap();
+    write!(stream, "GET /health HTTP/1.0\r\nhost: {authority}\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer[9..12].to_owned()
+}
+
+#[test]
+fn every_url_that_serve_prints_answers() {
+    let has_ipv6 = std::net::TcpListener::bind("[::1]:0").is_ok();
+    let mut hosts = vec![("127.0.0.1", false), ("127.0.0.1", true), ("0.0.0.0", true), ("0.0.0.0", false)];
+    if cfg!(target_os = "linux") {
+        hosts.push(("127.0.0.2", false)); // the whole network is loopback
+    }
+    if has_ipv6 {
+        hosts.extend([("::1", false), ("::", true)]);
+    }
+    for (host, has_name) in hosts {
+        let name: &[&str] = if has_name { &["--allow-host", "localhost"] } else { &[] };
+        let (mut child, lines) =
+            announced(&[&["--host", host, "--no-key", "--lang", "en"], name].concat(), &[]);
+        let urls = lines.iter().filter_map(|line| line.strip_prefix("listening on "));
+        let urls: Vec<_> = urls.map(|line| line.split(' ').next().unwrap()).collect();
+        assert!(!urls.is_empty(), "{lines:?}");
+        for url in urls {
+            assert!(!url.contains("//0.0.0.0") && !url.contains("[::]"), "{lines:?}");
+            assert_eq!(status_of(url), "200", "{url} of {lines:?}");
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}
+
+#[test]
+fn serve_prints_the_ssh_command_on_loopback_and_the_state_of_the_key_in_both_languages() {
+    let session = [("USER", "me"), ("SSH_CONNECTION", "192.0.2.1 5000 192.0.2.7 2222")];
+    for (language, needed, not_needed) in
+        [("en", "API key: required", "API key: not required"), ("zh", "API 密钥：需要", "API 密钥：不需要")]
+    {
+        let cases: [(&[&str], &str, bool); 3] = [
+            (&[], not_needed, true),
+            (&["--api-key", "secret"], needed, true),
+            (&["--host", "0.0.0.0", "--api-key", "secret"], needed, false),
+        ];
+        for (args, key, has_tunnel) in cases {
+            let (mut child, lines) = announced(&[args, &["--lang", language]].concat(), &session);
+            child.kill().unwrap();
+            child.wait().unwrap();
+            let said = lines.join("\n");
+            let port = said.split_once("http://127.0.0.1:").unwrap().1;
+            let port: String = port.chars().take_while(char::is_ascii_digit).collect();
+            let command = format!("`ssh -L {port}:127.0.0.1:{port} -p 2222 me@192.0.2.7`");
+            assert!(said.contains(key) && !said.contains("secret"), "{said}");
+            assert_eq!(said.contains(&command), has_tunnel, "{said}");
+        }
+    }
+}

@@ -4,54 +4,7 @@
 
 mod support;
 
-use std::{path::Path, process::Command};
-
-use rexpect::session::{PtySession, spawn_command};
-
-const WELCOME: &str =
-    "欢迎使用 MOSS 人工智能助手！输入内容即可进行对话。输入 clear 以清空对话历史，输入 stop 以终止对话。";
-const PROMPT: &str = "<|Human|>: ";
-/// For an answer of the demo model, on a busy machine.
-const TIMEOUT_MS: u64 = 60_000;
-
-/// A chat at a terminal of its own, at its first prompt.
-fn chat(home: &Path, args: &[&str]) -> PtySession {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_moss-cli"));
-    command
-        .args(["--demo", "--lang", "en"])
-        .args(args)
-        .current_dir(home)
-        .env_clear()
-        .env("HOME", home)
-        .env("LANG", "C.UTF-8")
-        .env("TERM", "xterm")
-        .env("XDG_CACHE_HOME", std::env::temp_dir().join("moss-cli-tests"));
-    let mut session = spawn_command(command, Some(TIMEOUT_MS)).unwrap();
-    see(&mut session, WELCOME);
-    see(&mut session, PROMPT);
-    session
-}
-
-/// Waits until the screen shows `text`.
-fn see(session: &mut PtySession, text: &str) {
-    let bytes: String = text.bytes().map(char::from).collect(); // the session reads bytes, not UTF-8
-    if let Err(error) = session.exp_string(&bytes) {
-        panic!("`{text}` was not seen: {error}");
-    }
-}
-
-/// The keys of a whole line: Enter is a carriage return.
-fn line(session: &mut PtySession, text: &str) {
-    session.send(&format!("{text}\r")).unwrap();
-    session.flush().unwrap();
-}
-
-/// The end of the session, which must be an exit with this status.
-fn assert_exits(session: &mut PtySession, status: u8) {
-    session.exp_eof().unwrap();
-    let found = format!("{:?}", session.process_mut().wait().unwrap()); // its type has no public path
-    assert!(found.starts_with("Exited(") && found.ends_with(&format!(", {status})")), "{found}");
-}
+use support::terminal::{PROMPT, assert_exits, chat, keys, line, see};
 
 #[test]
 fn chinese_is_typed_corrected_and_answered_and_stop_leaves() {
@@ -98,7 +51,7 @@ fn ctrl_c_stops_an_answer_and_twice_at_the_prompt_leaves() {
     see(&mut session, "1 turn(s)");
     see(&mut session, PROMPT);
     session.send_control('c').unwrap();
-    see(&mut session, "Ctrl-C once more leaves");
+    see(&mut session, "press Ctrl-C again to exit");
     see(&mut session, PROMPT);
     session.send_control('c').unwrap();
     assert_exits(&mut session, 130);
@@ -118,4 +71,94 @@ fn tab_completes_commands_and_ctrl_c_drops_a_message_of_several_lines() {
     see(&mut session, PROMPT);
     line(&mut session, "/st\t");
     see(&mut session, "0 turn(s)");
+}
+
+#[test]
+fn ctrl_c_clears_a_line_with_text_and_only_two_in_a_row_on_an_empty_line_leave() {
+    let home = tempfile::tempdir().unwrap();
+    let mut session = chat(home.path(), &["--temperature", "0"]);
+    // Text is cleared, and was not the first of two.
+    for text in ["half a question", "一半的问题", "/help", "  "] {
+        session.send(text).unwrap();
+        session.send_control('c').unwrap();
+    }
+    line(&mut session, "/stats");
+    see(&mut session, "0 turn(s)");
+    see(&mut session, PROMPT);
+    // The first on an empty line says what the next would do.
+    session.send_control('c').unwrap();
+    see(&mut session, "press Ctrl-C again to exit");
+    see(&mut session, PROMPT);
+    // A line in between starts over, a cleared one too.
+    line(&mut session, "/stats");
+    see(&mut session, "0 turn(s)");
+    see(&mut session, PROMPT);
+    session.send_control('c').unwrap();
+    see(&mut session, "press Ctrl-C again to exit");
+    see(&mut session, PROMPT);
+    session.send("text").unwrap();
+    session.send_control('c').unwrap();
+    session.send_control('c').unwrap();
+    see(&mut session, "press Ctrl-C again to exit");
+    see(&mut session, PROMPT);
+    session.send_control('c').unwrap();
+    assert_exits(&mut session, 130);
+}
+
+#[test]
+fn a_cleared_line_comes_back_with_ctrl_y() {
+    let home = tempfile::tempdir().unwrap();
+    let mut session = chat(home.path(), &["--temperature", "0"]);
+    session.send("/stats").unwrap();
+    session.send_control('c').unwrap();
+    session.send_control('y').unwrap();
+    line(&mut session, "");
+    see(&mut session, "0 turn(s)");
+}
+
+#[test]
+fn ctrl_c_during_an_answer_never_leaves_however_often() {
+    let home = tempfile::tempdir().unwrap();
+    let mut session =
+        chat(home.path(), &["--seed", "1", "--temperature", "1000", "--top-k", "0", "--top-p", "1"]);
+    for turns in 1..4 {
+        line(&mut session, "讲个故事");
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        for _ in 0..3 {
+            session.send_control('c').unwrap();
+        }
+        see(&mut session, "(stopped)");
+        // A late one is the first at the prompt at most.
+        line(&mut session, "/stats");
+        see(&mut session, &format!("{turns} turn(s)"));
+        see(&mut session, PROMPT);
+    }
+}
+
+#[test]
+fn ctrl_c_in_the_same_read_as_a_question_does_not_leave_after_its_answer() {
+    let home = tempfile::tempdir().unwrap();
+    let mut session = chat(home.path(), &["--temperature", "0"]);
+    keys(&mut session, "Who are you?\r\u{3}\u{3}\u{3}/stats\r");
+    see(&mut session, "1 turn(s)");
+}
+
+#[test]
+fn ctrl_d_ends_a_message_of_several_lines_and_leaves_on_an_empty_line_alone() {
+    let home = tempfile::tempdir().unwrap();
+    let mut session = chat(home.path(), &["--temperature", "0"]);
+    session.send("Who are you?").unwrap();
+    session.send_control('d').unwrap(); // deletes the character behind the cursor: there is none
+    line(&mut session, "");
+    see(&mut session, "demo model");
+    see(&mut session, PROMPT);
+    line(&mut session, "/multi");
+    see(&mut session, "... ");
+    line(&mut session, "Who are you?");
+    see(&mut session, "... ");
+    session.send_control('d').unwrap();
+    see(&mut session, "demo model");
+    see(&mut session, PROMPT);
+    session.send_control('d').unwrap();
+    assert_exits(&mut session, 0);
 }

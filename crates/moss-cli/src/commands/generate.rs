@@ -14,7 +14,7 @@ use crate::{
     args::Cli,
     errors::{Failed, OrFail},
     interrupt::Interrupts,
-    messages::Message,
+    messages::{Ending, Message},
     open::{self, Opened},
     printer::Printer,
     progress::PrefillBar,
@@ -48,7 +48,8 @@ pub(crate) fn run(args: &GenerateArgs, cli: &Cli, printer: &Printer) -> anyhow::
     // Read before the model is, so that a wrong message does not wait for 10 GB.
     let message = if args.ids.is_empty() { Some(message(args)?) } else { None };
     let opened = open::engine(cli, printer)?;
-    let interrupts = Interrupts::watch()?;
+    let prints_ids = opened.engine.tokenizer().is_none();
+    let interrupts = Interrupts::watch(printer)?;
     let outcome = match message {
         Some(message) if args.is_turn() => answer(&message, args, cli, printer, opened, &interrupts)?,
         message => go_on(message.as_deref(), args, cli, printer, &opened, &interrupts)?,
@@ -58,8 +59,11 @@ pub(crate) fn run(args: &GenerateArgs, cli: &Cli, printer: &Printer) -> anyhow::
     } else {
         printer.answer("\n")?;
     }
-    if let Some(why) = Message::of_cause(&outcome.cause, printer.language) {
-        printer.detail(why);
+    match Ending::of_generate(&outcome, prints_ids) {
+        // An empty answer looks like a failure: its reason is always shown.
+        Some(why @ Ending::NoText(_)) => printer.say(Message::Ended(why)),
+        Some(why) => printer.detail(&printer.text(Message::Ended(why))),
+        None => {}
     }
     printer.detail(&printer.text(Message::LastAnswer(&outcome)));
     Ok(if outcome.cause == StopCause::Cancelled { crate::interrupted() } else { ExitCode::SUCCESS })

@@ -15,14 +15,16 @@ use std::{
 use clap::{Args, ValueEnum};
 use moss::server::{Defaults, Limits, ServedModel, Server, ServerOptions};
 use moss::{SystemText, model::MossConfig};
+use socket2::SockRef;
 use tokio::{net::TcpListener, sync::oneshot};
 
 use crate::{
+    addresses::{self, Login, Tunnel, url_host},
     args::Cli,
     errors::{Failed, OrFail},
     fetch,
     interrupt::{ENGINE_FAILED, StopSignals},
-    messages::Message,
+    messages::{Message, ServeMessage},
     open::{self, Capacity},
     printer::Printer,
 };
@@ -105,6 +107,8 @@ pub(crate) fn run(args: &ServeArgs, cli: &Cli, printer: &Printer) -> anyhow::Res
         Failed::new(what).hint(hint).because(source)
     })?;
     let address = listener.local_addr().or_fail("cannot listen", "无法监听")?;
+    let dual_stack = SockRef::from(&listener).only_v6().is_ok_and(|only_v6| !only_v6);
+    let (hosts, has_keys) = (options.allowed_hosts.clone(), !options.api_keys.is_empty());
     let server = Server::new(options);
     let mut signals = runtime
         .block_on(async { StopSignals::watch() })
@@ -132,7 +136,7 @@ pub(crate) fn run(args: &ServeArgs, cli: &Cli, printer: &Printer) -> anyhow::Res
         })
     };
     // Alive from here on, and ready once the model is loaded.
-    printer.say(Message::Listening { address });
+    announce(address, dual_stack, hosts.as_deref(), has_keys, printer);
     let loaded = load(args, cli, printer);
     loading.store(false, SeqCst);
     match loaded {
@@ -158,6 +162,39 @@ pub(crate) fn run(args: &ServeArgs, cli: &Cli, printer: &Printer) -> anyhow::Res
         std::process::abort();
     });
     Ok(ExitCode::from(ENGINE_FAILED))
+}
+
+/// Says where the server can be reached, and by whom.
+fn announce(
+    address: SocketAddr,
+    dual_stack: bool,
+    hosts: Option<&[String]>,
+    has_keys: bool,
+    printer: &Printer,
+) {
+    let say = |message: ServeMessage<'_>| printer.say(Message::Serve(message));
+    for url in addresses::urls(address, dual_stack, &addresses::interfaces(), hosts) {
+        say(ServeMessage::Listening(&url));
+    }
+    say(ServeMessage::Paths);
+    let tunnel = Tunnel::to(address, &login());
+    say(match has_keys {
+        true => ServeMessage::KeyRequired,
+        false => ServeMessage::NoKey { beyond: tunnel.is_none() },
+    });
+    if let Some(tunnel) = tunnel {
+        say(ServeMessage::Tunnel(&tunnel));
+    }
+}
+
+/// Who would log in to this machine, as far as the environment says.
+fn login() -> Login {
+    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    Login {
+        user: variable("USER").or_else(|| variable("LOGNAME")),
+        host: sysinfo::System::host_name(),
+        connection: variable("SSH_CONNECTION"),
+    }
 }
 
 fn load(args: &ServeArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ServedModel> {
@@ -203,6 +240,10 @@ fn options(args: &ServeArgs, cli: &Cli, model: String) -> anyhow::Result<ServerO
     let mut allowed_hosts = local.allowed_hosts.clone().filter(|_| is_local || !args.allow_host.is_empty());
     if let Some(hosts) = &mut allowed_hosts {
         hosts.extend(args.allow_host.iter().cloned());
+        // An address that was asked for by name: no page can make it its own (DNS rebinding needs a host name).
+        if !args.host.to_canonical().is_unspecified() {
+            hosts.push(url_host(args.host));
+        }
     }
     Ok(ServerOptions {
         api_keys,

@@ -6,7 +6,13 @@ use moss::{
     text::{EMPTY_PART, SegmentKind},
 };
 
-use crate::{interrupt::Interrupts, messages::Message, printer::Printer, progress::PrefillBar};
+use crate::{
+    interrupt::Interrupts,
+    messages::{Ending, Message},
+    printer::Printer,
+    progress::PrefillBar,
+    terminal,
+};
 
 /// An answer that ended before its end. What there is of it is part of the conversation.
 #[derive(Debug, thiserror::Error)]
@@ -18,16 +24,18 @@ pub(crate) struct Unanswered {
 /// What lasts from line to line, besides the conversation.
 pub(crate) struct Session<'a> {
     pub(crate) printer: &'a Printer,
-    interrupts: Interrupts,
+    pub(crate) interrupts: Interrupts,
     /// The last answer, for /stats.
     pub(crate) outcome: Option<Outcome>,
+    /// The last line was answered.
+    pub(crate) answered: bool,
     /// How often the last message was answered again.
     pub(crate) retries: u64,
 }
 
 impl<'a> Session<'a> {
-    pub(crate) fn new(printer: &'a Printer) -> anyhow::Result<Self> {
-        Ok(Self { printer, interrupts: Interrupts::watch()?, outcome: None, retries: 0 })
+    pub(crate) fn new(printer: &'a Printer, interrupts: Interrupts) -> Self {
+        Self { printer, interrupts, outcome: None, answered: false, retries: 0 }
     }
 
     /// Streams an answer to its end.
@@ -35,6 +43,7 @@ impl<'a> Session<'a> {
         let guard = self.interrupts.stop_with(run.cancel_handle());
         let shown = self.show(run);
         drop(guard);
+        self.answered = true;
         shown
     }
 
@@ -50,6 +59,7 @@ impl<'a> Session<'a> {
             }
         };
         for event in run {
+            terminal::reapply_after_stop();
             match event {
                 ChatEvent::TurnsDropped { count } => printer.say(Message::TurnsDropped { count }),
                 ChatEvent::Started { prompt_tokens, reused_tokens } => {
@@ -75,8 +85,8 @@ impl<'a> Session<'a> {
                 ChatEvent::Finished(outcome) => {
                     prefill.clear();
                     end_line(part)?;
-                    if let Some(why) = Message::of_cause(&outcome.cause, printer.language) {
-                        printer.note(why);
+                    if let Some(why) = Ending::of_chat(&outcome) {
+                        printer.say(Message::Ended(why));
                     }
                     printer.detail(&printer.text(Message::LastAnswer(&outcome)));
                     self.outcome = Some(outcome);

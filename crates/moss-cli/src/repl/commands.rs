@@ -119,8 +119,8 @@ fn several(session: &Session<'_>, input: &mut Input) -> anyhow::Result<Option<St
     session.printer.say(Message::MultiEnds);
     let mut text = String::new();
     loop {
-        match input.line("... ", session.printer)? {
-            Line::Interrupted => return Ok(None),
+        match input.line("... ", session)? {
+            Line::Interrupted { .. } => return Ok(None),
             Line::End => return Ok(Some(text)),
             Line::Text(line) if line == "." => return Ok(Some(text)),
             Line::Text(line) => {

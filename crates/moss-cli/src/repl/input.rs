@@ -10,25 +10,39 @@ use rustyline::{
     error::ReadlineError, history::DefaultHistory,
 };
 
-use super::commands::NAMES;
+use super::{answer::Session, commands::NAMES, keys::Keys};
 use crate::{
     errors::{Failed, OrFail},
     messages::Message,
     printer::Printer,
+    terminal,
 };
 
 /// What a user does at a prompt.
 pub(crate) enum Line {
     Text(String),
     End,
-    /// Ctrl-C; what was typed is gone.
-    Interrupted,
+    /// Ctrl-C on an empty line. `starts_over`: it is not the second in a row.
+    Interrupted {
+        starts_over: bool,
+    },
 }
 
 /// Where lines come from.
 pub(crate) enum Input {
-    Terminal { editor: Box<Editor<Commands, DefaultHistory>>, history: Option<PathBuf> },
+    Terminal(Terminal),
     Pipe { stdin: StdinLock<'static>, line: usize },
+}
+
+/// A line editor that loses nothing that is typed ahead. It keeps what it has read beyond a line (rustyline's
+/// `buffer-redux`), but only if that line is accepted: Ctrl-C and Ctrl-D are therefore bound to accept an empty one.
+pub(crate) struct Terminal {
+    editor: Box<Editor<Commands, DefaultHistory>>,
+    history: Option<PathBuf>,
+    keys: Keys,
+    /// The terminal is too simple for editing: the kernel edits lines.
+    unedited: bool,
+    _held: terminal::Held,
 }
 
 /// Completes the names of commands.
@@ -59,64 +73,84 @@ impl Input {
         let mut editor = Editor::with_config(config)
             .or_fail("cannot edit lines at this terminal", "无法在此终端上编辑输入")?;
         editor.set_helper(Some(Commands));
+        let keys = Keys::bind(&mut editor);
         let history = dirs::data_dir().map(|folder| folder.join("moss-rs").join("history"));
         if let Some(file) = &history {
             let _ = editor.load_history(file); // there is none yet
         }
-        Ok(Self::Terminal { editor: Box::new(editor), history })
+        let unedited = is_simple_terminal();
+        let _held = terminal::Held::new(!unedited);
+        Ok(Self::Terminal(Terminal { editor: Box::new(editor), history, keys, unedited, _held }))
     }
 
     pub(crate) fn is_terminal(&self) -> bool {
-        matches!(self, Self::Terminal { .. })
+        matches!(self, Self::Terminal(_))
     }
 
     /// The next line that can be read; others are dropped with a word about why.
-    pub(crate) fn line(&mut self, prompt: &str, printer: &Printer) -> anyhow::Result<Line> {
+    pub(crate) fn line(&mut self, prompt: &str, session: &Session<'_>) -> anyhow::Result<Line> {
         match self {
-            Self::Pipe { stdin, line } => piped(stdin, line, printer),
-            Self::Terminal { editor, history } => edited(editor, history.as_ref(), prompt, printer),
+            Self::Pipe { stdin, line } => piped(stdin, line, session.printer),
+            Self::Terminal(terminal) => terminal.line(prompt, session),
         }
     }
 }
 
-fn edited(
-    editor: &mut Editor<Commands, DefaultHistory>,
-    history: Option<&PathBuf>,
-    prompt: &str,
-    printer: &Printer,
-) -> anyhow::Result<Line> {
-    loop {
-        match editor.readline(prompt) {
-            Ok(line) => {
-                if !line.trim().is_empty() && editor.add_history_entry(&line).unwrap_or(false) {
-                    keep(editor, history);
+impl Terminal {
+    fn line(&mut self, prompt: &str, session: &Session<'_>) -> anyhow::Result<Line> {
+        session.interrupts.before_prompt(prompt, self.unedited);
+        self.keys.reset(session.answered);
+        terminal::release();
+        let line = self.edited(prompt, session.printer);
+        terminal::hold();
+        session.interrupts.after_prompt();
+        line
+    }
+
+    fn edited(&mut self, prompt: &str, printer: &Printer) -> anyhow::Result<Line> {
+        loop {
+            match self.editor.readline(prompt) {
+                Ok(_) if self.keys.ended() => return Ok(Line::End),
+                Ok(_) if self.keys.interrupted() => {
+                    return Ok(Line::Interrupted { starts_over: self.keys.starts_over() });
                 }
-                return Ok(Line::Text(line));
-            }
-            Err(ReadlineError::Eof) => return Ok(Line::End),
-            Err(ReadlineError::Interrupted) => return Ok(Line::Interrupted),
-            // The editor does not say which byte it was.
-            Err(ReadlineError::Io(error)) if error.kind() == ErrorKind::InvalidData => {
-                not_utf8(Message::NotUtf8Typed, printer);
-            }
-            Err(error) => {
-                let what = ("cannot read from the terminal", "无法从终端读取");
-                return Err(Failed::new(what).because(error).into());
+                Ok(line) => {
+                    if !line.trim().is_empty() && self.editor.add_history_entry(&line).unwrap_or(false) {
+                        self.keep_history();
+                    }
+                    return Ok(Line::Text(line));
+                }
+                Err(ReadlineError::Eof) => return Ok(Line::End),
+                Err(ReadlineError::Interrupted) => return Ok(Line::Interrupted { starts_over: false }),
+                // The editor does not say which byte it was.
+                Err(ReadlineError::Io(error)) if error.kind() == ErrorKind::InvalidData => {
+                    not_utf8(Message::NotUtf8Typed, printer);
+                }
+                Err(error) => {
+                    let what = ("cannot read from the terminal", "无法从终端读取");
+                    return Err(Failed::new(what).because(error).into());
+                }
             }
         }
     }
+
+    fn keep_history(&mut self) {
+        let Some(file) = &self.history else { return };
+        if let Some(folder) = file.parent() {
+            let _ = std::fs::create_dir_all(folder); // a history that cannot be kept is no reason to stop
+        }
+        let _ = self.editor.save_history(file);
+    }
+}
+
+/// Terminals at which rustyline reads lines without editing them.
+fn is_simple_terminal() -> bool {
+    let term = std::env::var("TERM").unwrap_or_default();
+    ["dumb", "cons25", "emacs"].iter().any(|name| term.eq_ignore_ascii_case(name))
 }
 
 fn not_utf8(message: Message<'_>, printer: &Printer) {
     printer.error(&Failed::new(message).hint(Message::SetUtf8).into());
-}
-
-fn keep(editor: &mut Editor<Commands, DefaultHistory>, history: Option<&PathBuf>) {
-    let Some(file) = history else { return };
-    if let Some(folder) = file.parent() {
-        let _ = std::fs::create_dir_all(folder); // a history that cannot be kept is no reason to stop
-    }
-    let _ = editor.save_history(file);
 }
 
 fn piped(stdin: &mut StdinLock<'static>, number: &mut usize, printer: &Printer) -> anyhow::Result<Line> {

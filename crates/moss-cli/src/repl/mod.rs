@@ -3,6 +3,7 @@
 mod answer;
 mod commands;
 mod input;
+mod keys;
 mod params;
 
 use std::{process::ExitCode, sync::Arc};
@@ -19,6 +20,8 @@ use self::{
 };
 use crate::{
     args::Cli,
+    fetch,
+    interrupt::Interrupts,
     messages::{Message, WELCOME},
     open,
     printer::{Printer, Unwritable},
@@ -27,28 +30,31 @@ use crate::{
 const PROMPT: &str = "<|Human|>: ";
 
 pub(crate) fn run(cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
-    let opened = open::engine(cli, printer)?;
+    let model = fetch::find_or_fetch(&cli.model, printer)?;
+    let interrupts = Interrupts::watch(printer)?;
+    // Before the model loads: what is typed meanwhile is the first message.
+    let mut input = Input::new()?;
+    let opened = open::engine_on(model, cli, printer)?;
     let builder = open::prompt_builder(cli, &opened)?;
     let options = open::chat_options(&cli.answer, vec![builder.tokenizer().special()?.eom])?;
     let mut chat = Chat::new(Arc::new(opened.engine), builder, options);
-    let mut session = Session::new(printer)?;
-    let mut input = Input::new()?;
+    let mut session = Session::new(printer, interrupts);
     if input.is_terminal() {
         printer.note(WELCOME);
     }
     let mut interrupted = false;
     loop {
-        let line = match input.line(PROMPT, printer)? {
+        let line = match input.line(PROMPT, &session)? {
             Line::Text(line) => line,
             Line::End => break,
-            Line::Interrupted if interrupted => return Ok(crate::interrupted()),
-            Line::Interrupted => {
+            Line::Interrupted { starts_over: false } if interrupted => return Ok(crate::interrupted()),
+            Line::Interrupted { .. } => {
                 interrupted = true;
                 printer.say(Message::InterruptAgain);
                 continue;
             }
         };
-        interrupted = false;
+        (interrupted, session.answered) = (false, false);
         match act(&line, &mut chat, &mut session, &mut input) {
             Ok(Action::Continue) => {}
             Ok(Action::Leave) => break,

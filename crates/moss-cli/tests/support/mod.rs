@@ -1,6 +1,9 @@
 //! Runs the built binary, as its users do.
 #![allow(dead_code)] // each test file uses a part
 
+#[cfg(unix)]
+pub(crate) mod terminal;
+
 use std::{
     io::Write,
     path::{Path, PathBuf},

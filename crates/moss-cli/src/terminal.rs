@@ -1,0 +1,167 @@
+//! The mode of the terminal while a chat is not reading from it.
+//!
+//! In a terminal's usual mode the kernel edits lines by itself: it echoes typed text into the answer, truncates lines at
+//! 4095 bytes, and discards everything typed ahead on Ctrl-C. A chat holds its input instead: typed text waits in the
+//! kernel's queue, unchanged and not echoed, until the next prompt reads it.
+
+#[cfg(unix)]
+pub(crate) use self::unix::{Held, hold, reapply_after_stop, release, restore};
+
+#[cfg(unix)]
+mod unix {
+    use std::{
+        io::{stdin, stdout},
+        sync::{
+            Arc, Mutex, MutexGuard, PoisonError,
+            atomic::{AtomicBool, Ordering},
+        },
+    };
+
+    use nix::{
+        sys::termios::{
+            InputFlags, LocalFlags, SetArg, SpecialCharacterIndices, Termios, tcgetattr, tcsetattr,
+        },
+        unistd::{getpgrp, tcgetpgrp, write},
+    };
+    use signal_hook::{
+        consts::{SIGCONT, SIGHUP, SIGQUIT, SIGTERM},
+        flag,
+        iterator::Signals,
+        low_level::emulate_default_handler,
+    };
+
+    /// Pastes arrive between markers, so that their lines stay one message: also those made during an answer.
+    const PASTE_MARKERS_ON: &[u8] = b"\x1b[?2004h";
+    const PASTE_MARKERS_OFF: &[u8] = b"\x1b[?2004l";
+
+    /// Set while a chat holds its input. Signal handling needs it, so it is global.
+    static MODES: Mutex<Option<Modes>> = Mutex::new(None);
+
+    struct Modes {
+        original: Termios,
+        held: Termios,
+        /// Lines are edited by this program, which understands paste markers.
+        edits: bool,
+        /// Set by SIGCONT: the shell has changed the mode meanwhile.
+        continued: Arc<AtomicBool>,
+    }
+
+    fn modes() -> MutexGuard<'static, Option<Modes>> {
+        MODES.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(mode: &Termios, markers: Option<&[u8]>) {
+        // The kernel stops a background process that sets the mode, even in the middle of ending.
+        if tcgetpgrp(stdin()).is_ok_and(|foreground| foreground != getpgrp()) {
+            return;
+        }
+        // TCSANOW: neither discards input nor waits for output. A terminal that is gone is no reason to stop.
+        let _ = tcsetattr(stdin(), SetArg::TCSANOW, mode);
+        if let Some(markers) = markers {
+            let _ = write(stdout(), markers); // not through stdout's lock, which another thread may hold
+        }
+    }
+
+    /// Holds the terminal's input until it is dropped.
+    pub(crate) struct Held {
+        _private: (),
+    }
+
+    impl Held {
+        /// Starts to hold input. `edits`: this program edits lines; otherwise the kernel does, at a simple terminal.
+        pub(crate) fn new(edits: bool) -> Self {
+            if let Ok(original) = tcgetattr(stdin()) {
+                let held = held(&original, edits);
+                let continued = Arc::<AtomicBool>::default();
+                let _ = flag::register(SIGCONT, continued.clone());
+                *modes() = Some(Modes { original, held, edits, continued });
+                restore_when_killed();
+                hold();
+            }
+            Self { _private: () }
+        }
+    }
+
+    impl Drop for Held {
+        fn drop(&mut self) {
+            restore();
+        }
+    }
+
+    /// `original` without what changes, shows or discards typed text. Ctrl-C, Ctrl-\ and Ctrl-Z send signals as before.
+    fn held(original: &Termios, edits: bool) -> Termios {
+        let mut held = original.clone();
+        held.local_flags |= LocalFlags::NOFLSH;
+        if edits {
+            held.local_flags &= !(LocalFlags::ECHO | LocalFlags::ICANON | LocalFlags::IEXTEN);
+            // The rest as the line editor has it, or bytes would change between the two modes.
+            held.input_flags &=
+                !(InputFlags::ICRNL | InputFlags::INLCR | InputFlags::IGNCR | InputFlags::ISTRIP);
+            held.control_chars[SpecialCharacterIndices::VMIN as usize] = 1;
+            held.control_chars[SpecialCharacterIndices::VTIME as usize] = 0;
+        }
+        held
+    }
+
+    /// The default action of these signals ends the process without running destructors.
+    fn restore_when_killed() {
+        let Ok(mut signals) = Signals::new([SIGTERM, SIGHUP, SIGQUIT]) else { return };
+        std::thread::spawn(move || {
+            for signal in signals.forever() {
+                restore();
+                let _ = emulate_default_handler(signal);
+            }
+        });
+    }
+
+    /// Holds input again after a prompt.
+    pub(crate) fn hold() {
+        if let Some(modes) = &*modes() {
+            set(&modes.held, modes.edits.then_some(PASTE_MARKERS_ON));
+        }
+    }
+
+    /// Lets the kernel edit a line, for a prompt at a simple terminal; the line editor sets its own mode.
+    pub(crate) fn release() {
+        if let Some(modes) = modes().as_ref().filter(|modes| !modes.edits) {
+            set(&modes.original, None);
+        }
+    }
+
+    /// Holds input again where the process was stopped (Ctrl-Z) and continued in the foreground.
+    pub(crate) fn reapply_after_stop() {
+        if modes().as_ref().is_some_and(|modes| modes.continued.swap(false, Ordering::Relaxed)) {
+            hold();
+        }
+    }
+
+    /// Gives the terminal back as it was, for good: before the process ends.
+    pub(crate) fn restore() {
+        if let Some(modes) = modes().take() {
+            set(&modes.original, modes.edits.then_some(PASTE_MARKERS_OFF));
+        }
+    }
+}
+
+/// Windows keeps key presses of a console until they are read, whatever its mode.
+#[cfg(not(unix))]
+mod other {
+    pub(crate) struct Held;
+
+    impl Held {
+        pub(crate) fn new(_edits: bool) -> Self {
+            Self
+        }
+    }
+
+    pub(crate) fn hold() {}
+
+    pub(crate) fn release() {}
+
+    pub(crate) fn reapply_after_stop() {}
+
+    pub(crate) fn restore() {}
+}
+
+#[cfg(not(unix))]
+pub(crate) use self::other::{Held, hold, reapply_after_stop, release, restore};
