@@ -21,8 +21,11 @@ pub(crate) fn choose<'a>(names: &[&'a str]) -> Result<Vec<&'a str>, String> {
     Ok(small.copied().chain(weights).collect())
 }
 
-/// The shards with their index, or the one file.
+/// The one file, which goes first as in transformers, or the shards with their index.
 fn weights<'a>(names: &[&'a str], stem: &str, suffix: &str) -> Option<Vec<&'a str>> {
+    if let Some(single) = names.iter().find(|name| name.strip_prefix(stem) == Some(suffix)) {
+        return Some(vec![*single]);
+    }
     let index = format!("{stem}{suffix}.index.json");
     if let Some(index) = names.iter().find(|name| **name == index) {
         let is_shard = |name: &&&str| {
@@ -34,19 +37,18 @@ fn weights<'a>(names: &[&'a str], stem: &str, suffix: &str) -> Option<Vec<&'a st
         let shards: Vec<_> = names.iter().filter(is_shard).copied().collect();
         return (!shards.is_empty()).then(|| [vec![*index], shards].concat());
     }
-    names.iter().find(|name| name.strip_prefix(stem) == Some(suffix)).map(|name| vec![*name])
+    None
 }
 
-/// Whether a folder holds a configuration, and every weight file that it speaks of.
+/// Whether a folder holds a configuration, and a set of weight files that is complete.
 pub(crate) fn is_whole(folder: &Path) -> bool {
+    let has_shards = |index: Vec<u8>| {
+        shards(&index).is_some_and(|names| names.iter().all(|name| folder.join(name).exists()))
+    };
     folder.join("config.json").exists()
         && WEIGHTS.iter().any(|(stem, suffix)| {
-            match fs::read(folder.join(format!("{stem}{suffix}.index.json"))) {
-                Ok(index) => {
-                    shards(&index).is_some_and(|names| names.iter().all(|name| folder.join(name).exists()))
-                }
-                Err(_) => folder.join(format!("{stem}{suffix}")).exists(),
-            }
+            folder.join(format!("{stem}{suffix}")).exists()
+                || fs::read(folder.join(format!("{stem}{suffix}.index.json"))).is_ok_and(has_shards)
         })
 }
 
