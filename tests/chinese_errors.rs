@@ -101,6 +101,14 @@ fn errors_of_files_keep_their_data() {
         CheckpointError::NotWeights { file: file(), found: "a git-lfs pointer" },
         CheckpointError::NotWeights { file: file(), found: "a web page" },
         CheckpointError::Json { file: file(), what: "shard index", source: json() },
+        CheckpointError::ConfigValue { file: file(), key: "n_embd".into(), found: "missing".into(), expected: "a whole number of 0 or more" },
+        CheckpointError::ConfigValue { file: file(), key: "quantization_config.quant_method".into(), found: "\"awq7\"".into(), expected: "gptq" },
+        CheckpointError::ConfigConflict { key: "bits", first: file(), first_value: "4".into(), second: folder(), second_value: "8".into() },
+        CheckpointError::ConfigMismatch { key: "n_layer", config_file: file(), config: "34".into(), name: name(), file: folder(), tensors: "33".into() },
+        CheckpointError::ConfigMismatch { key: "group_size", config_file: file(), config: "64".into(), name: name(), file: folder(), tensors: "3 groups of 384 inputs".into() },
+        CheckpointError::StaleIndex { index: file(), shard: "s-1.bin".into(), missing: 5, complete: "model.safetensors".into() },
+        CheckpointError::UnexpectedBias { name: name(), file: file(), at: 17, value: 0.25 },
+        CheckpointError::GroupAlignment { name: name(), file: file(), group_size: 100, multiple: 8 },
         CheckpointError::ShardName { index: file(), shard: "../up".into() },
         CheckpointError::MissingShard { index: file(), shard: "s-2.bin".into(), tensors: 41 },
         CheckpointError::MisplacedTensor { name: name(), file: file() },
@@ -130,11 +138,17 @@ fn errors_of_files_keep_their_data() {
         PickleError::Global { name: "os.system".into(), at: 19 },
         PickleError::Value { expected: "a list", at: 20 },
         PickleError::Limit { what: "values", at: 21 },
+        PickleError::Attached { name: "h.7.w".into(), what: "tensor metadata" },
     ]);
     for warning in [
         Warning::BitWidth { config: 4, tensors: 8 },
         Warning::TorchDtype { config: "float32".into(), tensors: "float16".into() },
-        Warning::TwoContainers { ignored: vec![file(), file(), file()] },
+        Warning::SeveralSets { used: "model.safetensors".into(), ignored: vec![file(), file(), file()] },
+        Warning::StaleIndex { index: file(), missing: 3, used: "model.safetensors".into() },
+        Warning::GroupSize { config: 64, tensors: 128 },
+        Warning::UnusedGroups { name: name(), unused: 3, groups: 48, linears: 136 },
+        Warning::Symmetry { name: name(), format: "gptq_v2", expected: 8, found: 5 },
+        Warning::OwnHead,
         Warning::UnknownTensors { count: 5, first: name() },
     ] {
         same_data(&warning.to_string(), &warning.zh());
@@ -206,7 +220,7 @@ fn errors_of_running_keep_their_data() {
     let config = |found: &str, expected: &str| ModelError::Config { key: "n_head", found: found.into(), expected: expected.into() };
     check!(ModelError of "moss-model/src/error.rs", vec![
         config("0", "a number above 0"), config("7", "a multiple of 4 that divides n_embd = 96"),
-        config("9", "an even number up to the head's 64 lanes"), config("65", "at most 64 on a GPU"), config("relu", "gelu_new"),
+        config("9", "an even number up to the head's 64 lanes"), config("65", "at most 64 on a GPU"), config("1025", "at most 1024"), config("400", "below vocab_size = 320"), config("relu", "gelu_new"),
         CheckpointError::LegacyTorch { file: "a.bin".into() }.into(),
         ModelError::Kernel { layer: 33, op: "fc_in", source: argument("even") },
         ModelError::WindowFull { end: 2049, context_length: 2048 },
@@ -228,6 +242,7 @@ fn errors_of_running_keep_their_data() {
     check!(PlacementError of "moss-model/src/placement/error.rs", vec![
         PlacementError::NoCards,
         PlacementError::NoLayers,
+        PlacementError::TooManyCards { found: 300, expected: 128 },
         PlacementError::Bandwidth { card: "T4".into(), found: 0.5 },
         PlacementError::Counts { found: 3, expected: 4 },
         PlacementError::Empty { card: 6 },
@@ -365,6 +380,16 @@ fn words_that_errors_are_made_with_are_translated_wherever_they_stand() {
         CheckpointError::WrongKind { file: file(), found: word, expected: word }.zh()
     });
     check("moss-checkpoint/src/checkpoint.rs", &["read(&config_file, \""], &|word| {
+        CheckpointError::WrongKind { file: file(), found: word, expected: word }.zh()
+    });
+    check("moss-checkpoint/src/pickle/machine.rs", &["HOOKS: &str = \"", "METADATA: &str = \""], &|word| {
+        PickleError::Attached { name: "w".into(), what: word }.zh()
+    });
+    let values = ["SIZE: &str = \"", "NUMBER: &str = \"", "Some(found), \"", "typed(key, \""];
+    check("moss-checkpoint/src/config.rs", &values, &|word| {
+        CheckpointError::ConfigValue { file: file(), key: "k".into(), found: "1".into(), expected: word }.zh()
+    });
+    check("moss-checkpoint/src/declared.rs", &["read(&file, \""], &|word| {
         CheckpointError::WrongKind { file: file(), found: word, expected: word }.zh()
     });
     check("moss-checkpoint/src/map.rs", &["expect_file(path, \""], &|word| {

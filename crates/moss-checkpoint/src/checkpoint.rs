@@ -6,23 +6,9 @@ use std::{
 };
 
 use crate::{
-    CheckpointError, DType, RawConfig, Tensor, TensorInfo, Warning, files, linear, map::MappedFile,
-    safetensors, torch_zip,
+    CheckpointError, DType, LinearFormat, Quantization, RawConfig, Tensor, TensorInfo, Warning, contents,
+    declared::Declared, files, formats, map::MappedFile, safetensors, torch_zip,
 };
-
-/// How a checkpoint's linears are quantised, as its tensors show.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Quantization {
-    /// Bits of a weight.
-    pub bits: u32,
-    /// Input features that share a scale.
-    pub group_size: usize,
-    /// Whether linears were quantised in order of activation.
-    pub act_order: bool,
-}
-
-/// Name of the packed matrix whose shape tells the bit width.
-const PROBE: &str = "transformer.h.0.attn.qkv_proj";
 
 /// A checkpoint as published, mapped and indexed. Opening reads headers only.
 #[derive(Debug)]
@@ -32,7 +18,9 @@ pub struct Checkpoint {
     files: Vec<MappedFile>,
     /// Name to file number and place.
     tensors: BTreeMap<String, (usize, TensorInfo)>,
-    quantization: Option<Quantization>,
+    /// What `quantization_config` and `quantize_config.json` say.
+    declared: Option<Declared>,
+    formats: Vec<(LinearFormat, usize)>,
     warnings: Vec<Warning>,
 }
 
@@ -46,6 +34,7 @@ impl Checkpoint {
         let found = files::find(&folder)?;
         let config_file = folder.join("config.json");
         let config = RawConfig::from_json(&files::read(&config_file, "a config.json")?, &config_file)?;
+        let declared = Declared::merge(config.quantization.clone(), Declared::from_folder(&folder)?)?;
 
         let mut mapped = Vec::new();
         let mut tensors = BTreeMap::new();
@@ -77,10 +66,14 @@ impl Checkpoint {
             config,
             files: mapped,
             tensors,
-            quantization: None,
-            warnings: found.warning.into_iter().collect(),
+            declared,
+            formats: vec![],
+            warnings: found.warnings,
         };
-        checkpoint.quantization = checkpoint.probe_quantization()?;
+        contents::check_config(&checkpoint)?;
+        let found = formats::scan(&checkpoint)?;
+        (checkpoint.formats, checkpoint.warnings) =
+            (found.found, [checkpoint.warnings, found.warnings].concat());
         checkpoint.collect_warnings();
         Ok(checkpoint)
     }
@@ -95,9 +88,22 @@ impl Checkpoint {
         &self.config
     }
 
-    /// How the linears are quantised; `None` for a dense checkpoint.
+    /// How the linears are quantised, most of them where they differ; `None` for a dense checkpoint.
     pub fn quantization(&self) -> Option<Quantization> {
-        self.quantization
+        self.formats.iter().find_map(|(format, _)| match format {
+            LinearFormat::Gptq(found) => Some(*found),
+            LinearFormat::Dense(_) => None,
+        })
+    }
+
+    /// Every way in which linear layers of the blocks are stored, with the number of layers, most first: more than one in a mixed
+    /// checkpoint.
+    pub fn linear_formats(&self) -> &[(LinearFormat, usize)] {
+        &self.formats
+    }
+
+    pub(crate) fn declared(&self) -> Option<&Declared> {
+        self.declared.as_ref()
     }
 
     /// Oddities that were found and handled.
@@ -113,6 +119,14 @@ impl Checkpoint {
     /// The weight files.
     pub fn weight_files(&self) -> impl Iterator<Item = &Path> {
         self.files.iter().map(MappedFile::path)
+    }
+
+    /// Type, shape and place of a tensor.
+    pub(crate) fn info(&self, name: &str) -> Result<&TensorInfo, CheckpointError> {
+        self.tensors.get(name).map(|(_, info)| info).ok_or_else(|| CheckpointError::MissingTensor {
+            name: name.to_owned(),
+            folder: self.folder.clone(),
+        })
     }
 
     /// Whether there is a tensor of this name.
@@ -171,42 +185,18 @@ impl Checkpoint {
         info.for_each_piece(self.files.get(*file).ok_or_else(missing)?, piece)
     }
 
-    fn probe_quantization(&self) -> Result<Option<Quantization>, CheckpointError> {
-        let (Ok(qweight), Ok(scales)) =
-            (self.tensor(&format!("{PROBE}.qweight")), self.tensor(&format!("{PROBE}.scales")))
-        else {
-            return Ok(None);
-        };
-        let in_features = self.config.hidden_size;
-        let bits = linear::bits_of(&qweight, in_features)?;
-        let groups = scales.shape.first().copied().unwrap_or(0);
-        let group_size = linear::group_size(self.config.groupsize, groups, in_features);
-        let Some(group_size) = group_size else {
-            return Err(CheckpointError::GroupSize {
-                name: scales.name,
-                file: scales.file,
-                groups,
-                in_features,
-            });
-        };
-        // The first layer tells for all. Groups in order never fall from one input to the next, whatever their size.
-        let mut act_order = false;
-        let first_layer = |name: &&String| name.starts_with("transformer.h.0.") && name.ends_with(".g_idx");
-        for name in self.tensors.keys().filter(first_layer) {
-            act_order |= !self.tensor(name)?.to_i32()?.is_sorted();
-        }
-        Ok(Some(Quantization { bits, group_size, act_order }))
-    }
-
     fn collect_warnings(&mut self) {
-        if let (Some(found), Some(wbits)) = (self.quantization, self.config.wbits)
+        let packed = self.quantization();
+        // Where today's keys say how the weights are packed, an unquantised model's default of 32 beside them means nothing.
+        let wbits = self.config.wbits.filter(|wbits| self.declared.is_none() || (2..=8).contains(wbits));
+        if let (Some(found), Some(wbits)) = (packed, wbits)
             && i64::from(found.bits) != wbits
         {
             self.warnings.push(Warning::BitWidth { config: wbits, tensors: found.bits });
         }
-        let stored = self.tensors.get("transformer.wte.weight").map(|(_, info)| info.dtype);
+        let stored = self.tensors.get(contents::EMBEDDING).map(|(_, info)| info.dtype);
         // An unquantised checkpoint says 16 or 32 there, whatever its weights' type.
-        if let (None, Some(stored), Some(wbits @ 2..=8)) = (self.quantization, stored, self.config.wbits) {
+        if let (None, Some(stored), Some(wbits @ 2..=8)) = (packed, stored, wbits) {
             self.warnings.push(Warning::BitWidth { config: wbits, tensors: 8 * stored.bytes() as u32 });
         }
         if let (Some(stored), Some(said)) = (stored, self.config.torch_dtype.as_deref())
@@ -215,9 +205,16 @@ impl Checkpoint {
             let (config, tensors) = (said.to_owned(), torch_name(stored).to_owned());
             self.warnings.push(Warning::TorchDtype { config, tensors });
         }
-        let unknown: Vec<_> = self.tensors.keys().filter(|name| !is_known(name)).collect();
-        if let Some(first) = unknown.first() {
-            self.warnings.push(Warning::UnknownTensors { count: unknown.len(), first: first.to_string() });
+        if self.config.tie_word_embeddings
+            && let (Ok(head), Ok(embedding)) = (self.info("lm_head.weight"), self.info(contents::EMBEDDING))
+            && head.place() != embedding.place()
+        {
+            self.warnings.push(Warning::OwnHead);
+        }
+        let unused = contents::unused(self);
+        if let Some(first) = unused.first() {
+            let (count, first) = (unused.len(), (*first).to_owned());
+            self.warnings.push(Warning::UnknownTensors { count, first });
         }
     }
 }
@@ -239,36 +236,4 @@ fn torch_name(dtype: DType) -> &'static str {
         DType::F32 => "float32",
         _ => "another type",
     }
-}
-
-/// Names that MOSS checkpoints have, buffers that are not read included.
-fn is_known(name: &str) -> bool {
-    let in_layer = |rest: &str| {
-        let Some((layer, tail)) = rest.split_once('.') else { return false };
-        let Some((part, tail)) = tail.split_once('.') else { return false };
-        layer.bytes().all(|byte| byte.is_ascii_digit())
-            && match part {
-                "ln_1" => matches!(tail, "weight" | "bias"),
-                "attn" => {
-                    matches!(tail, "causal_mask" | "bias" | "masked_bias")
-                        || is_linear(tail, &["qkv_proj", "out_proj"])
-                }
-                "mlp" => is_linear(tail, &["fc_in", "fc_out"]),
-                _ => false,
-            }
-    };
-    matches!(
-        name,
-        "transformer.wte.weight"
-            | "transformer.ln_f.weight"
-            | "transformer.ln_f.bias"
-            | "lm_head.weight"
-            | "lm_head.bias"
-    ) || name.strip_prefix("transformer.h.").is_some_and(in_layer)
-}
-
-fn is_linear(tail: &str, stems: &[&str]) -> bool {
-    tail.split_once('.').is_some_and(|(stem, kind)| {
-        stems.contains(&stem) && matches!(kind, "weight" | "bias" | "qweight" | "qzeros" | "scales" | "g_idx")
-    })
 }

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use serde::Deserialize;
+use serde_json::{Map, Value};
 
-use crate::CheckpointError;
+use crate::{CheckpointError, declared::Declared};
 
 /// Network shape, as written in the checkpoint's `config.json`. Sizes have no defaults: upstream's class defaults are not
 /// the published checkpoints'.
@@ -40,57 +40,141 @@ pub struct RawConfig {
     pub wbits: Option<i64>,
     /// Input features that share a scale; -1 for all.
     pub groupsize: Option<i64>,
-}
-
-#[derive(Deserialize)]
-struct ConfigJson {
-    vocab_size: usize,
-    n_embd: usize,
-    n_layer: usize,
-    n_head: usize,
-    n_inner: Option<usize>,
-    rotary_dim: Option<usize>,
-    n_positions: Option<usize>,
-    n_ctx: Option<usize>,
-    layer_norm_epsilon: f64,
-    activation_function: Option<String>,
-    #[serde(default)]
-    tie_word_embeddings: bool,
-    bos_token_id: Option<u32>,
-    eos_token_id: Option<u32>,
-    torch_dtype: Option<String>,
-    wbits: Option<i64>,
-    groupsize: Option<i64>,
+    /// `quantization_config`, as today's quantisers write it.
+    pub(crate) quantization: Option<Declared>,
 }
 
 impl RawConfig {
     /// Reads the bytes of a `config.json`; `file` is named in errors. Unknown keys are ignored.
     ///
     /// # Errors
-    /// [`CheckpointError::Json`] with line and key.
+    /// [`CheckpointError::Json`] with line and column; [`CheckpointError::ConfigValue`] with the key.
     pub fn from_json(bytes: &[u8], file: &Path) -> Result<Self, CheckpointError> {
-        let error = |source| CheckpointError::Json { file: file.to_owned(), what: "config.json", source };
-        let json: ConfigJson = serde_json::from_slice(bytes).map_err(error)?;
-        let context_length = json
-            .n_positions
-            .or(json.n_ctx)
-            .ok_or_else(|| error(<serde_json::Error as serde::de::Error>::missing_field("n_positions")))?;
+        let map = object(bytes, file, "config.json")?;
+        let keys = Keys { map: &map, file, prefix: "" };
+        let context_length = keys.size("n_positions")?;
+        // `n_ctx` stands in for a missing `n_positions`, and has to be a size in either case.
+        let n_ctx = keys.size("n_ctx")?;
+        let quantization = match map.get("quantization_config") {
+            None | Some(Value::Null) => None,
+            Some(Value::Object(map)) => {
+                Some(Declared::read(&Keys { map, file, prefix: "quantization_config." })?)
+            }
+            Some(found) => return Err(keys.wrong("quantization_config", Some(found), "a JSON object")),
+        };
         Ok(Self {
-            vocab_size: json.vocab_size,
-            hidden_size: json.n_embd,
-            num_layers: json.n_layer,
-            num_heads: json.n_head,
-            inner_size: json.n_inner,
-            rotary_dim: json.rotary_dim,
-            context_length,
-            layer_norm_epsilon: json.layer_norm_epsilon,
-            activation_function: json.activation_function,
-            tie_word_embeddings: json.tie_word_embeddings,
-            bos_token_id: json.bos_token_id,
-            eos_token_id: json.eos_token_id,
-            torch_dtype: json.torch_dtype,
-            wbits: json.wbits,
-            groupsize: json.groupsize,
+            vocab_size: keys.needed("vocab_size", keys.size("vocab_size")?, SIZE)?,
+            hidden_size: keys.needed("n_embd", keys.size("n_embd")?, SIZE)?,
+            num_layers: keys.needed("n_layer", keys.size("n_layer")?, SIZE)?,
+            num_heads: keys.needed("n_head", keys.size("n_head")?, SIZE)?,
+            inner_size: keys.size("n_inner")?,
+            rotary_dim: keys.size("rotary_dim")?,
+            context_length: keys.needed("n_positions", context_length.or(n_ctx), SIZE)?,
+            layer_norm_epsilon: keys.needed(
+                "layer_norm_epsilon",
+                keys.number("layer_norm_epsilon")?,
+                NUMBER,
+            )?,
+            activation_function: keys.text("activation_function")?,
+            tie_word_embeddings: keys.flag("tie_word_embeddings")?.unwrap_or(false),
+            bos_token_id: keys.token("bos_token_id")?,
+            eos_token_id: keys.token("eos_token_id")?,
+            torch_dtype: keys.text("torch_dtype")?,
+            wbits: keys.integer("wbits")?,
+            groupsize: keys.integer("groupsize")?,
+            quantization,
         })
     }
+
+    /// `n_inner`, or four times `n_embd`; `None` where that overflows.
+    pub(crate) fn inner(&self) -> Option<usize> {
+        self.inner_size.or(self.hidden_size.checked_mul(4))
+    }
+}
+
+const SIZE: &str = "a whole number of 0 or more";
+const NUMBER: &str = "a number";
+
+/// The object that a JSON file holds.
+pub(crate) fn object(
+    bytes: &[u8],
+    file: &Path,
+    what: &'static str,
+) -> Result<Map<String, Value>, CheckpointError> {
+    serde_json::from_slice(bytes).map_err(|source| CheckpointError::Json {
+        file: file.to_owned(),
+        what,
+        source,
+    })
+}
+
+/// Values of a JSON object by key; null counts as missing. Values of another type are errors that name the key.
+pub(crate) struct Keys<'a> {
+    pub(crate) map: &'a Map<String, Value>,
+    pub(crate) file: &'a Path,
+    /// What stands in front of the keys in errors.
+    pub(crate) prefix: &'static str,
+}
+
+impl Keys<'_> {
+    fn typed<T>(
+        &self,
+        key: &str,
+        expected: &'static str,
+        read: impl FnOnce(&Value) -> Option<T>,
+    ) -> Result<Option<T>, CheckpointError> {
+        match self.map.get(key).filter(|value| !value.is_null()) {
+            None => Ok(None),
+            Some(value) => read(value).map(Some).ok_or_else(|| self.wrong(key, Some(value), expected)),
+        }
+    }
+
+    fn size(&self, key: &str) -> Result<Option<usize>, CheckpointError> {
+        self.typed(key, SIZE, |value| value.as_u64().and_then(|value| usize::try_from(value).ok()))
+    }
+
+    fn token(&self, key: &str) -> Result<Option<u32>, CheckpointError> {
+        self.typed(key, "a token id", |value| value.as_u64().and_then(|value| u32::try_from(value).ok()))
+    }
+
+    pub(crate) fn integer(&self, key: &str) -> Result<Option<i64>, CheckpointError> {
+        self.typed(key, "a whole number", Value::as_i64)
+    }
+
+    fn number(&self, key: &str) -> Result<Option<f64>, CheckpointError> {
+        self.typed(key, NUMBER, Value::as_f64)
+    }
+
+    pub(crate) fn flag(&self, key: &str) -> Result<Option<bool>, CheckpointError> {
+        self.typed(key, "true or false", Value::as_bool)
+    }
+
+    pub(crate) fn text(&self, key: &str) -> Result<Option<String>, CheckpointError> {
+        self.typed(key, "a string", |value| value.as_str().map(str::to_owned))
+    }
+
+    fn needed<T>(&self, key: &str, value: Option<T>, expected: &'static str) -> Result<T, CheckpointError> {
+        value.ok_or_else(|| self.wrong(key, self.map.get(key), expected))
+    }
+
+    /// The error for a value that is not `expected`.
+    pub(crate) fn wrong(&self, key: &str, found: Option<&Value>, expected: &'static str) -> CheckpointError {
+        CheckpointError::ConfigValue {
+            file: self.file.to_owned(),
+            key: format!("{}{key}", self.prefix),
+            found: found.map_or_else(|| "missing".into(), brief),
+            expected,
+        }
+    }
+}
+
+/// A value as JSON, cut short, on one line.
+fn brief(value: &Value) -> String {
+    const SHOWN: usize = 40;
+    let text = value.to_string();
+    let mut shown: String = text.chars().take(SHOWN).filter(|c| !c.is_control()).collect();
+    if text.chars().nth(SHOWN).is_some() {
+        shown.push('…');
+    }
+    shown
 }

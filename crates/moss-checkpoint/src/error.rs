@@ -54,6 +54,48 @@ pub enum CheckpointError {
         /// Where and why.
         source: serde_json::Error,
     },
+    /// A value of a configuration file that is missing, or of another kind than it should be.
+    #[error("`{key}` in `{}` is {found}, expected {expected}", file.display())]
+    ConfigValue {
+        /// The file.
+        file: PathBuf,
+        /// The key, with those of the objects around it.
+        key: String,
+        /// The value as JSON, or "missing".
+        found: String,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// Two configuration files contradict each other.
+    #[error("`{key}` is {first_value} in `{}` and {second_value} in `{}`", first.display(), second.display())]
+    ConfigConflict {
+        /// The key.
+        key: &'static str,
+        /// One file.
+        first: PathBuf,
+        /// Its value.
+        first_value: String,
+        /// The other file.
+        second: PathBuf,
+        /// Its value.
+        second_value: String,
+    },
+    /// A configuration file and a tensor contradict each other.
+    #[error("`{key}` in `{}` is {config}, but `{name}` in `{}` shows {tensors}", config_file.display(), file.display())]
+    ConfigMismatch {
+        /// The key.
+        key: &'static str,
+        /// The configuration file.
+        config_file: PathBuf,
+        /// Its value.
+        config: String,
+        /// The tensor.
+        name: String,
+        /// The weight file.
+        file: PathBuf,
+        /// What the tensor shows.
+        tensors: String,
+    },
     /// The index names a file that leaves the folder.
     #[error("the index `{}` names `{shard}` as a shard, expected a plain file name", index.display())]
     ShardName {
@@ -71,6 +113,18 @@ pub enum CheckpointError {
         shard: String,
         /// Tensors that it should hold.
         tensors: usize,
+    },
+    /// An index whose shards are gone, beside weights that are complete.
+    #[error("the index `{}` is stale: {missing} file(s) that it names are missing, `{shard}` the first, while `{complete}` is complete", index.display())]
+    StaleIndex {
+        /// The index.
+        index: PathBuf,
+        /// The first missing shard.
+        shard: String,
+        /// Missing shards.
+        missing: usize,
+        /// First file of the weights that are complete.
+        complete: String,
     },
     /// A tensor is not in the shard that the index names.
     #[error("tensor `{name}` is not in `{}`, where the index says it is", file.display())]
@@ -220,6 +274,30 @@ pub enum CheckpointError {
         /// inf, -inf or NaN.
         value: f32,
     },
+    /// A bias of a layer that has none in this network.
+    #[error("`{name}` in `{}` holds {value} at element {at}, but this layer has no bias", file.display())]
+    UnexpectedBias {
+        /// The bias.
+        name: String,
+        /// The file.
+        file: PathBuf,
+        /// Index of the first element that is not zero.
+        at: usize,
+        /// Its value.
+        value: f32,
+    },
+    /// Groups that begin in the middle of a packed word.
+    #[error("`{name}` in `{}` has groups of {group_size} inputs, expected a multiple of {multiple}", file.display())]
+    GroupAlignment {
+        /// The `scales` tensor.
+        name: String,
+        /// The file.
+        file: PathBuf,
+        /// Inputs of a group.
+        group_size: usize,
+        /// Weights of a packed word.
+        multiple: usize,
+    },
     /// An input feature that belongs to no group.
     #[error("`{name}` in `{}` puts input {at} into group {found}, expected 0 to {last}", file.display())]
     Group {
@@ -276,6 +354,23 @@ impl CheckpointError {
                 again.into()
             }
             Self::WrongKind { found: "an empty file", .. } => again.into(),
+            Self::StaleIndex { index, complete, .. } => format!(
+                "delete `{}` to use `{complete}`; if the index is the newer one, download the files that it names",
+                index.file_name().unwrap_or_default().display()
+            ),
+            Self::ConfigValue { expected: "gptq" | "gptq or gptq_v2", .. } => {
+                "of quantised weights only GPTQ's with 4 or 8 bits can be run: use the published int4 or int8 model, or quantise the fp16 model with `moss-cli quantize`".into()
+            }
+            Self::ConfigValue { .. } => "compare the file with the one published beside the weights".into(),
+            Self::ConfigConflict { .. } => {
+                "the files are of different models: keep the one that was written with the weights".into()
+            }
+            Self::ConfigMismatch { .. } => {
+                "the file was edited or is another model's, or a shard is missing: take both from the same place".into()
+            }
+            Self::UnexpectedBias { .. } => {
+                "the weights are of a network with another architecture; MOSS's attention has no biases".into()
+            }
             Self::MissingShard { shard, .. } => format!("download `{shard}` into the same folder"),
             Self::LegacyTorch { .. } => "load it with a current PyTorch and `torch.save` it again".into(),
             Self::ZipEntry { found, .. } if found.starts_with("compressed") => {

@@ -12,53 +12,134 @@ use crate::{CheckpointError, Warning, index::Index};
 pub(crate) struct WeightFiles {
     pub(crate) shards: Vec<PathBuf>,
     pub(crate) index: Option<(PathBuf, Index)>,
-    pub(crate) warning: Option<Warning>,
+    pub(crate) warnings: Vec<Warning>,
 }
 
-/// Finds the weights: safetensors before pickles, an index before single files.
+/// Stems and endings of weight files, in the order in which transformers looks for them.
+const KINDS: [(&str, &str); 2] = [("model", ".safetensors"), ("pytorch_model", ".bin")];
+
+/// Finds the weights as transformers does: `model.safetensors`, its index, `pytorch_model.bin`, its index. Shards without an index
+/// come last.
 pub(crate) fn find(folder: &Path) -> Result<WeightFiles, CheckpointError> {
     let names = list(folder)?;
-    let with = |ending: &str, stem: &str| -> Vec<PathBuf> {
-        let matches = names.iter().filter(|name| name.ends_with(ending) && name.starts_with(stem));
-        matches.map(|name| folder.join(name)).collect()
-    };
-    let (safetensors, pickles) = (with(".safetensors", "model"), with(".bin", "pytorch_model"));
-    let (index_name, shards) = match (safetensors.is_empty(), pickles.is_empty()) {
-        (false, _) => ("model.safetensors.index.json", safetensors),
-        (true, false) => ("pytorch_model.bin.index.json", pickles.clone()),
-        (true, true) => match names.iter().find(|name| name.ends_with(".index.json")) {
-            Some(index) => return from_index(folder, &folder.join(index)),
-            None => {
-                return Err(CheckpointError::NoWeights {
-                    folder: folder.to_owned(),
-                    found: describe(&names),
-                });
+    let single = KINDS.map(|(stem, ending)| format!("{stem}{ending}"));
+    let index = KINDS.map(|(stem, ending)| format!("{stem}{ending}.index.json"));
+    let is_there = |name: &&String| names.contains(*name);
+    let mut in_order = single.iter().zip(&index).flat_map(|(single, index)| [single, index]);
+    let found = match in_order.find(is_there) {
+        Some(name) if single.contains(name) => {
+            let (shards, index) = (vec![folder.join(name)], None);
+            WeightFiles { shards, index, warnings: vec![] }
+        }
+        Some(name) => from_index(folder, name, &names)?,
+        None => match KINDS.into_iter().map(|kind| shards_of(&names, kind)).find(|shards| !shards.is_empty())
+        {
+            Some(shards) => {
+                let shards = shards.into_iter().map(|name| folder.join(name)).collect();
+                WeightFiles { shards, index: None, warnings: vec![] }
             }
+            None => match names.iter().find(|name| name.ends_with(".index.json")) {
+                Some(name) => from_index(folder, name, &names)?,
+                None => {
+                    let (folder, found) = (folder.to_owned(), describe(&names));
+                    return Err(CheckpointError::NoWeights { folder, found });
+                }
+            },
         },
     };
-    let two = index_name.starts_with("model") && !pickles.is_empty();
-    let warning = two.then_some(Warning::TwoContainers { ignored: pickles });
-    if names.iter().any(|name| name == index_name) {
-        return Ok(WeightFiles { warning, ..from_index(folder, &folder.join(index_name))? });
-    }
-    Ok(WeightFiles { shards, index: None, warning })
+    Ok(with_warnings(folder, found, &names, &index))
 }
 
-fn from_index(folder: &Path, path: &Path) -> Result<WeightFiles, CheckpointError> {
-    let index = Index::from_json(&read(path, "a shard index")?, path)?;
-    let mut shards = Vec::new();
-    for (shard, tensors) in index.shards() {
-        let file = folder.join(shard);
-        if fs::symlink_metadata(&file).is_err() {
-            return Err(CheckpointError::MissingShard {
-                index: path.to_owned(),
-                shard: shard.to_owned(),
-                tensors,
-            });
+/// Says which weight files and indices are there besides those in use.
+fn with_warnings(folder: &Path, mut found: WeightFiles, names: &[String], indices: &[String]) -> WeightFiles {
+    let in_use = match (&found.index, found.shards.first()) {
+        (Some((index, _)), _) => index.clone(),
+        (None, Some(first)) => first.clone(),
+        (None, None) => return found,
+    };
+    let used = in_use.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut ignored = Vec::new();
+    for name in names {
+        let path = folder.join(name);
+        if path == in_use || found.shards.contains(&path) {
+            continue;
         }
-        shards.push(file);
+        if indices.contains(name) {
+            let missing = read_index(&path).map_or(0, |index| missing(&index, names).len());
+            if missing > 0 {
+                found.warnings.push(Warning::StaleIndex { index: path, missing, used: used.clone() });
+                continue;
+            }
+        }
+        if indices.contains(name) || KINDS.iter().any(|kind| is_of(name, *kind)) {
+            ignored.push(path);
+        }
     }
-    Ok(WeightFiles { shards, index: Some((path.to_owned(), index)), warning: None })
+    if !ignored.is_empty() {
+        found.warnings.push(Warning::SeveralSets { used, ignored });
+    }
+    found
+}
+
+fn is_of(name: &str, (stem, ending): (&str, &str)) -> bool {
+    name.starts_with(stem) && name.ends_with(ending)
+}
+
+fn shards_of<'a>(names: &'a [String], kind: (&str, &str)) -> Vec<&'a str> {
+    names.iter().map(String::as_str).filter(|name| is_of(name, kind)).collect()
+}
+
+fn from_index(folder: &Path, name: &str, names: &[String]) -> Result<WeightFiles, CheckpointError> {
+    let path = folder.join(name);
+    let index = read_index(&path)?;
+    if let Some((shard, tensors)) = missing(&index, names).first() {
+        let (index_path, shard) = (path, (*shard).to_owned());
+        return Err(match complete_set(names, &index) {
+            Some(complete) => {
+                let missing = missing(&index, names).len();
+                CheckpointError::StaleIndex { index: index_path, shard, missing, complete }
+            }
+            None => CheckpointError::MissingShard { index: index_path, shard, tensors: *tensors },
+        });
+    }
+    let shards = index.shards().keys().map(|shard| folder.join(shard)).collect();
+    Ok(WeightFiles { shards, index: Some((path, index)), warnings: vec![] })
+}
+
+fn read_index(path: &Path) -> Result<Index, CheckpointError> {
+    Index::from_json(&read(path, "a shard index")?, path)
+}
+
+/// Shards that the index names and the folder lacks, each with its number of tensors.
+fn missing<'a>(index: &'a Index, names: &[String]) -> Vec<(&'a str, usize)> {
+    index.shards().into_iter().filter(|(shard, _)| !names.iter().any(|name| name == shard)).collect()
+}
+
+/// A whole set of weights besides those of `stale`: one file, or every shard of a series.
+fn complete_set(names: &[String], stale: &Index) -> Option<String> {
+    let stale = stale.shards();
+    for (stem, ending) in KINDS {
+        let single = format!("{stem}{ending}");
+        let mut others = names.iter().filter(|name| is_of(name, (stem, ending)));
+        if let Some(name) = others.clone().find(|name| **name == single) {
+            return Some(name.clone());
+        }
+        // `model-00001-of-00004.safetensors`: complete where the others up to 4 are there.
+        let whole = others.find(|first| {
+            let series = first.strip_prefix(stem).and_then(|rest| rest.strip_prefix("-00001-of-"));
+            let count = series.and_then(|rest| rest.strip_suffix(ending)?.parse::<usize>().ok());
+            let shard = |number: usize, count: usize| format!("{stem}-{number:05}-of-{count:05}{ending}");
+            count.is_some_and(|count| {
+                count <= names.len()
+                    && (1..=count).all(|number| names.contains(&shard(number, count)))
+                    && !(1..=count).all(|number| stale.contains_key(shard(number, count).as_str()))
+            })
+        });
+        if let Some(name) = whole {
+            return Some(name.clone());
+        }
+    }
+    None
 }
 
 /// The whole of a JSON file. The published ones are under 50 KB; far larger ones are something else, and are not read.

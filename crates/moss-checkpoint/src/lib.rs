@@ -6,8 +6,12 @@
 
 mod checkpoint;
 mod config;
+mod contents;
+mod declared;
 mod error;
 mod files;
+mod formats;
+mod groups;
 mod index;
 mod linear;
 mod map;
@@ -17,10 +21,13 @@ mod tensor;
 mod torch_zip;
 mod warning;
 mod write;
+mod zero_points;
 
-pub use checkpoint::{Checkpoint, Quantization};
+pub use checkpoint::Checkpoint;
 pub use config::RawConfig;
+pub use declared::ZeroPoints;
 pub use error::CheckpointError;
+pub use formats::{LinearFormat, Quantization};
 pub use linear::{GptqLinear, GroupIndex, LinearTensors};
 pub use pickle::PickleError;
 pub use tensor::{DType, Tensor, TensorInfo};

@@ -1,9 +1,18 @@
 //! The tensors of one linear layer: a dense matrix, or GPTQ's four.
 //!
 //! GPTQ (arXiv 2210.17323) as AutoGPTQ and the published MOSS checkpoints lay it out:
-//! `w[out][in] = scales[g][out] * (q[in][out] - (stored_zero[g][out] + 1))` with `g = g_idx[in]`.
+//! `w[out][in] = scales[g][out] * (q[in][out] - (stored_zero[g][out] + 1))` with `g = g_idx[in]`. Checkpoints in the `gptq_v2`
+//! convention, which stores the zero point itself, are brought into this form.
 
-use crate::{Checkpoint, CheckpointError, DType, Tensor};
+use bytes::Bytes;
+use half::f16;
+
+use crate::{
+    Checkpoint, CheckpointError, DType, Tensor, TensorInfo,
+    declared::{Declared, ZeroPoints},
+    groups::resolve,
+    zero_points::{Packed, less_one},
+};
 
 /// Group of each input feature.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +38,7 @@ pub struct GptqLinear {
     pub qweight: Tensor,
     /// `[groups, out_features * bits / 32]` i32, zero points less one, lowest bits first along the outputs.
     pub qzeros: Tensor,
-    /// `[groups, out_features]` f16, finite.
+    /// `[groups, out_features]` f16, finite; bf16 and f32 are rounded to it.
     pub scales: Tensor,
     /// Which group each input belongs to.
     pub g_idx: GroupIndex,
@@ -56,7 +65,8 @@ impl Checkpoint {
     /// The linear layer called `stem`, such as `transformer.h.3.attn.qkv_proj`, with every shape and type checked.
     ///
     /// # Errors
-    /// Typed errors naming the tensor and its file for whatever is missing, of another shape or type, or not finite.
+    /// Typed errors naming the tensor and its file for whatever is missing, of another shape or type, or not finite, and for a
+    /// bias that is not zero where the layer has none.
     pub fn linear(
         &self,
         stem: &str,
@@ -64,13 +74,7 @@ impl Checkpoint {
         out_features: usize,
         has_bias: bool,
     ) -> Result<LinearTensors, CheckpointError> {
-        let bias = if has_bias {
-            let bias = self.tensor(&format!("{stem}.bias"))?;
-            bias.expect_shape(&[out_features])?.check_finite()?;
-            Some(bias)
-        } else {
-            None
-        };
+        let bias = self.bias(stem, out_features, has_bias)?;
         if self.contains(&format!("{stem}.qweight")) {
             let linear = self.gptq(stem, in_features, out_features, bias)?;
             return Ok(LinearTensors::Gptq(Box::new(linear)));
@@ -83,6 +87,28 @@ impl Checkpoint {
         }
     }
 
+    /// The bias of a layer that has one. Quantisers write zeros for the others too, which mean nothing.
+    fn bias(
+        &self,
+        stem: &str,
+        out_features: usize,
+        has_bias: bool,
+    ) -> Result<Option<Tensor>, CheckpointError> {
+        let name = format!("{stem}.bias");
+        if has_bias {
+            let bias = self.tensor(&name)?;
+            bias.expect_shape(&[out_features])?.check_finite()?;
+            return Ok(Some(bias));
+        }
+        if self.contains(&name) {
+            let bias = self.tensor(&name)?;
+            if let Some((at, &value)) = bias.to_f32()?.iter().enumerate().find(|(_, value)| **value != 0.0) {
+                return Err(CheckpointError::UnexpectedBias { name, file: bias.file, at, value });
+            }
+        }
+        Ok(None)
+    }
+
     fn gptq(
         &self,
         stem: &str,
@@ -90,36 +116,38 @@ impl Checkpoint {
         out_features: usize,
         bias: Option<Tensor>,
     ) -> Result<GptqLinear, CheckpointError> {
-        let qweight = self.words(&format!("{stem}.qweight"))?;
-        let bits = bits_of(&qweight, in_features)?;
+        let mut qweight = self.words(&format!("{stem}.qweight"))?;
+        let bits = bits_of(self.info(&qweight.name)?, in_features)?;
         let per_word = 32 / bits as usize;
         qweight.expect_shape(&[in_features / per_word, out_features])?;
 
         let scales = self.tensor(&format!("{stem}.scales"))?;
         let groups = scales.shape.first().copied().unwrap_or(0);
         scales.expect_shape(&[groups, out_features])?;
-        if scales.dtype != DType::F16 {
-            return Err(scales.wrong_dtype("f16"));
+        let mut scales = to_f16(scales)?;
+        let found = resolve(self, stem, in_features, groups)?;
+        // Packed words belong to one group each, unless there is one group alone.
+        if groups > 1 && !found.size.is_multiple_of(per_word) {
+            return Err(CheckpointError::GroupAlignment {
+                name: scales.name,
+                file: scales.file,
+                group_size: found.size,
+                multiple: per_word,
+            });
         }
-        scales.check_finite()?;
-        let group_size = group_size(self.config().groupsize, groups, in_features).ok_or_else(|| {
-            CheckpointError::GroupSize {
-                name: scales.name.clone(),
-                file: scales.file.clone(),
-                groups,
-                in_features,
-            }
-        })?;
-        let qzeros = self.words(&format!("{stem}.qzeros"))?;
+        let mut qzeros = self.words(&format!("{stem}.qzeros"))?;
         qzeros.expect_shape(&[groups, out_features.div_ceil(per_word)])?;
-
-        let name = format!("{stem}.g_idx");
-        let g_idx = if self.contains(&name) {
-            group_index(&self.tensor(&name)?, in_features, groups, group_size)?
-        } else {
-            GroupIndex::Sequential
-        };
+        if self.zero_points() == ZeroPoints::Plain {
+            let packed = Packed { bits, qweight: &mut qweight, qzeros: &mut qzeros, scales: &mut scales };
+            less_one(packed, &found.index, found.size, out_features);
+        }
+        let (group_size, g_idx) = (found.size, found.index);
         Ok(GptqLinear { bits, group_size, in_features, out_features, qweight, qzeros, scales, g_idx, bias })
+    }
+
+    /// How the file stores zero points, as its configuration says.
+    pub(crate) fn zero_points(&self) -> ZeroPoints {
+        self.declared().and_then(|declared: &Declared| declared.zero_points).unwrap_or_default()
     }
 
     fn words(&self, name: &str) -> Result<Tensor, CheckpointError> {
@@ -128,8 +156,24 @@ impl Checkpoint {
     }
 }
 
+/// Scales in the type that kernels read. Upstream rounds them to f16, too.
+fn to_f16(scales: Tensor) -> Result<Tensor, CheckpointError> {
+    if !matches!(scales.dtype, DType::F16 | DType::BF16 | DType::F32) {
+        return Err(scales.wrong_dtype("f16, bf16 or f32"));
+    }
+    scales.check_finite()?;
+    if scales.dtype == DType::F16 {
+        return Ok(scales);
+    }
+    let rounded: Vec<u8> =
+        scales.to_f32()?.into_iter().flat_map(|scale| f16::from_f32(scale).to_le_bytes()).collect();
+    let scales = Tensor { dtype: DType::F16, data: Bytes::from(rounded), ..scales };
+    scales.check_finite()?; // what f16 cannot hold has become infinite
+    Ok(scales)
+}
+
 /// Bit width from the rows of a packed matrix.
-pub(crate) fn bits_of(qweight: &Tensor, in_features: usize) -> Result<u32, CheckpointError> {
+pub(crate) fn bits_of(qweight: &TensorInfo, in_features: usize) -> Result<u32, CheckpointError> {
     let rows = qweight.shape.first().copied().unwrap_or(0);
     match () {
         () if rows.checked_mul(8) == Some(in_features) => Ok(4),
@@ -141,38 +185,4 @@ pub(crate) fn bits_of(qweight: &Tensor, in_features: usize) -> Result<u32, Check
             in_features,
         }),
     }
-}
-
-/// The configured group size where the shapes agree with it, then upstream's, then the one that divides the inputs evenly.
-pub(crate) fn group_size(configured: Option<i64>, groups: usize, in_features: usize) -> Option<usize> {
-    const UPSTREAM: usize = 128; // the default of the published quantiser, and every published checkpoint's
-    let agrees = |size: &usize| *size > 0 && groups > 0 && in_features.div_ceil(*size) == groups;
-    let configured = configured.and_then(|size| usize::try_from(size).ok());
-    let even = in_features.checked_div(groups).filter(|size| size.checked_mul(groups) == Some(in_features));
-    [configured, (in_features > UPSTREAM).then_some(UPSTREAM), even].into_iter().flatten().find(agrees)
-}
-
-fn group_index(
-    tensor: &Tensor,
-    in_features: usize,
-    groups: usize,
-    group_size: usize,
-) -> Result<GroupIndex, CheckpointError> {
-    let found = tensor.expect_shape(&[in_features])?.to_i32()?;
-    if let Some((at, &group)) =
-        found.iter().enumerate().find(|(_, group)| !(0..groups as i64).contains(&i64::from(**group)))
-    {
-        return Err(CheckpointError::Group {
-            name: tensor.name.clone(),
-            file: tensor.file.clone(),
-            at,
-            found: group,
-            last: groups - 1,
-        });
-    }
-    let sequential = found.iter().enumerate().all(|(i, group)| i / group_size == *group as usize);
-    if sequential {
-        return Ok(GroupIndex::Sequential);
-    }
-    Ok(GroupIndex::Permuted(found.iter().map(|group| *group as u32).collect()))
 }

@@ -22,12 +22,54 @@ pub enum Warning {
         /// What the embedding is stored as.
         tensors: String,
     },
-    /// Both safetensors and PyTorch files are there; the former are used.
-    TwoContainers {
-        /// The PyTorch files that are not read.
+    /// Several sets of weight files are there; one is used.
+    SeveralSets {
+        /// The file or index in use.
+        used: String,
+        /// Weight files and indices that are not read.
         ignored: Vec<PathBuf>,
     },
-    /// Tensors that no MOSS network has.
+    /// An index whose shards are gone, beside the weights in use.
+    StaleIndex {
+        /// The index.
+        index: PathBuf,
+        /// Files that it names and the folder lacks.
+        missing: usize,
+        /// The file or index in use.
+        used: String,
+    },
+    /// `groupsize` in config.json disagrees with the weights, which are believed.
+    GroupSize {
+        /// What config.json says.
+        config: i64,
+        /// What the scales and the index show.
+        tensors: usize,
+    },
+    /// An index of groups that leaves some out: their scales are never used.
+    UnusedGroups {
+        /// The first such index.
+        name: String,
+        /// Groups that no input belongs to.
+        unused: usize,
+        /// Groups in all.
+        groups: usize,
+        /// Linear layers with such an index.
+        linears: usize,
+    },
+    /// The configuration says that the weights are symmetric, the zero points are not in the middle.
+    Symmetry {
+        /// The zero points.
+        name: String,
+        /// The convention in use: `gptq` or `gptq_v2`.
+        format: &'static str,
+        /// What symmetric weights have stored.
+        expected: u32,
+        /// The first other value.
+        found: u32,
+    },
+    /// `tie_word_embeddings` is true, and the file has a head of its own, which is used.
+    OwnHead,
+    /// Tensors that the network has no use for.
     UnknownTensors {
         /// How many.
         count: usize,
@@ -51,16 +93,47 @@ impl std::fmt::Display for Warning {
                     "config.json says `torch_dtype` = {config}, the weights are stored as {tensors}; using {tensors}"
                 )
             }
-            Self::TwoContainers { ignored } => {
+            Self::SeveralSets { used, ignored } => {
+                let first = name_of(ignored.first());
                 write!(
                     f,
-                    "safetensors and PyTorch files side by side; {} PyTorch file(s) not read",
+                    "several sets of weights: using `{used}`; {} other file(s) are not read, `{first}` the first",
                     ignored.len()
                 )
             }
+            Self::StaleIndex { index, missing, used } => {
+                let index = name_of(Some(index));
+                write!(f, "`{index}` is stale: {missing} file(s) that it names are missing; using `{used}`")
+            }
+            Self::GroupSize { config, tensors } => {
+                write!(
+                    f,
+                    "config.json says `groupsize` = {config}, the weights have groups of {tensors}; using {tensors}"
+                )
+            }
+            Self::UnusedGroups { name, unused, groups, linears } => {
+                write!(
+                    f,
+                    "`{name}` leaves {unused} of {groups} groups unused, as in {linears} linear layer(s): the weights may be damaged"
+                )
+            }
+            Self::Symmetry { name, format, expected, found } => {
+                write!(
+                    f,
+                    "the configuration says `sym`, but `{name}` stores {found} where symmetric weights in the `{format}` format have {expected}: `sym` or `checkpoint_format` may be wrong"
+                )
+            }
+            Self::OwnHead => f.write_str(
+                "config.json says `tie_word_embeddings`, but there is an `lm_head.weight` besides the embedding; using it",
+            ),
             Self::UnknownTensors { count, first } => {
-                write!(f, "{count} tensor(s) that MOSS does not have, `{first}` the first; ignored")
+                write!(f, "{count} tensor(s) that this model has no use for, `{first}` the first; ignored")
             }
         }
     }
+}
+
+/// A file's name without its folder.
+fn name_of(file: Option<&PathBuf>) -> String {
+    file.and_then(|file| file.file_name()).unwrap_or_default().to_string_lossy().into_owned()
 }

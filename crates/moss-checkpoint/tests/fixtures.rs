@@ -179,7 +179,7 @@ fn safetensors_are_preferred_to_pickles_beside_them_with_a_warning() {
     let folder = copy("mini-fp16-safetensors");
     fs::write(folder.path().join("pytorch_model.bin"), "not read").unwrap();
     let checkpoint = Checkpoint::open(folder.path()).unwrap();
-    let [Warning::TwoContainers { ignored }] = checkpoint.warnings() else {
+    let [Warning::SeveralSets { ignored, .. }] = checkpoint.warnings() else {
         panic!("{:?}", checkpoint.warnings())
     };
     assert!(ignored[0].ends_with("pytorch_model.bin"));

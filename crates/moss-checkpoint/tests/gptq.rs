@@ -3,16 +3,13 @@
 
 mod support;
 
-use std::{collections::BTreeMap, fs};
+use std::fs;
 
 use moss_checkpoint::{Checkpoint, CheckpointError, GptqLinear, GroupIndex, LinearTensors, Warning};
-use safetensors::{Dtype, tensor::TensorView};
-use support::fixture;
+use safetensors::Dtype;
+use support::{Tensors, fixture, write_safetensors};
 
 const STEM: &str = "transformer.h.0.attn.qkv_proj";
-
-/// Tensors by name, in safetensors' own types.
-type Tensors = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>;
 
 fn i32s(values: impl IntoIterator<Item = i32>) -> Vec<u8> {
     values.into_iter().flat_map(i32::to_le_bytes).collect()
@@ -35,11 +32,7 @@ fn quartet(in_features: usize) -> Tensors {
 fn open(tensors: &Tensors, config: &str) -> Result<Checkpoint, CheckpointError> {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("config.json"), config).unwrap();
-    let views = tensors.iter().map(|(name, (dtype, shape, bytes))| {
-        (name.clone(), TensorView::new(*dtype, shape.clone(), bytes).unwrap())
-    });
-    let file = safetensors::serialize(views, None).unwrap();
-    fs::write(folder.path().join("model.safetensors"), file).unwrap();
+    write_safetensors(&folder.path().join("model.safetensors"), tensors);
     Checkpoint::open(folder.path())
 }
 
@@ -80,6 +73,30 @@ fn groups_in_order_are_sequential_with_and_without_an_index_and_a_configured_siz
 }
 
 #[test]
+fn group_sizes_that_do_not_divide_the_inputs_come_from_the_index_or_are_refused() {
+    // 200 inputs in two groups: of 128 and 72 as the default has it, or of 104 and 96, as the index shows.
+    let mut tensors = quartet(200);
+    let index = |size: i32| (Dtype::I32, vec![200], i32s((0..200).map(|i| i / size)));
+    tensors.insert(format!("{STEM}.g_idx"), index(104));
+    for more in ["", r#", "groupsize": 128"#, r#", "quantization_config": {"group_size": 104}"#] {
+        let linear = read(&tensors, 200, more).unwrap();
+        assert_eq!((linear.group_size, linear.g_idx), (104, GroupIndex::Sequential), "{more}");
+    }
+    let error = read(&tensors, 200, r#", "quantization_config": {"group_size": 128}"#).unwrap_err();
+    assert!(matches!(error, CheckpointError::ConfigMismatch { key: "group_size", .. }), "{error}");
+    // Groups of 100 begin in the middle of a word.
+    tensors.insert(format!("{STEM}.g_idx"), index(100));
+    let error = read(&tensors, 200, "").unwrap_err();
+    assert!(matches!(error, CheckpointError::GroupAlignment { group_size: 100, multiple: 8, .. }), "{error}");
+    tensors.remove(&format!("{STEM}.g_idx"));
+    for more in [r#", "quantization_config": {"group_size": 64}"#, r#", "groupsize": 64"#] {
+        assert!(matches!(read(&tensors, 200, more), Err(CheckpointError::ConfigMismatch { .. })), "{more}");
+    }
+    let linear = read(&tensors, 200, r#", "quantization_config": {"group_size": 104}"#).unwrap();
+    assert_eq!(linear.group_size, 104);
+}
+
+#[test]
 fn one_group_for_all_inputs_is_no_act_order() {
     let mut tensors = quartet(256);
     let rows = |name: &str| format!("{STEM}.{name}");
@@ -113,8 +130,8 @@ fn every_damaged_tensor_of_a_quartet_is_named_with_what_is_wrong() {
     assert!(matches!(error, CheckpointError::Shape { .. }), "{error}");
     let error = damaged("scales", |(.., bytes)| bytes[6..8].copy_from_slice(&0x7e00u16.to_le_bytes()));
     assert!(matches!(error, CheckpointError::NonFinite { at: 3, .. }), "{error}");
-    let error = damaged("scales", |(dtype, ..)| *dtype = Dtype::BF16);
-    assert!(matches!(error, CheckpointError::Dtype { expected: "f16", .. }), "{error}");
+    let error = damaged("scales", |(dtype, ..)| *dtype = Dtype::I16);
+    assert!(matches!(error, CheckpointError::Dtype { expected: "f16, bf16 or f32", .. }), "{error}");
     let error = damaged("scales", |(_, shape, _)| *shape = vec![32]);
     assert!(matches!(error, CheckpointError::GroupSize { .. } | CheckpointError::Shape { .. }), "{error}");
     let error = damaged("qzeros", |(_, shape, _)| *shape = vec![1, 4]);

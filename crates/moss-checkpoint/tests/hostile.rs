@@ -11,7 +11,7 @@ use std::{
 
 use moss_checkpoint::{Checkpoint, CheckpointError, PickleError, fuzzing};
 use proptest::prelude::*;
-use support::{Saved, copy, fixture, state_dict, torch_folder};
+use support::{copy, fixture, torch_folder};
 
 fn open_error(folder: &Path) -> CheckpointError {
     let error = Checkpoint::open(folder).unwrap_err();
@@ -32,10 +32,12 @@ fn a_config_that_cannot_be_read_is_named_with_its_key() {
     let folder = copy("mini-int8");
     edit_config(folder.path(), "\"n_embd\": 128", "\"n_embd\": \"wide\"");
     let error = open_error(folder.path());
-    assert!(matches!(error, CheckpointError::Json { what: "config.json", .. }));
+    assert!(matches!(&error, CheckpointError::ConfigValue { key, .. } if key == "n_embd"), "{error}");
     edit_config(folder.path(), "\"n_embd\": \"wide\"", "\"nembd\": 128");
-    let source = std::error::Error::source(&open_error(folder.path())).unwrap().to_string();
-    assert!(source.contains("n_embd"), "{source}");
+    let error = open_error(folder.path()).to_string();
+    assert!(error.contains("n_embd") && error.contains("missing"), "{error}");
+    edit_config(folder.path(), "\"nembd\": 128", "\"n_embd\": NaN");
+    assert!(matches!(open_error(folder.path()), CheckpointError::Json { what: "config.json", .. }));
     fs::remove_file(folder.path().join("config.json")).unwrap();
     assert!(matches!(open_error(folder.path()), CheckpointError::Read { .. }));
 }
@@ -210,21 +212,16 @@ fn bombs_and_cycles_cost_nothing() {
 
 #[test]
 fn one_long_tuple_passed_to_many_calls_costs_no_copies() {
-    let tensor = Saved { name: "x", kind: "Int", storage: 0, offset: 0, shape: &[1], strides: &[1] };
-    let dict = state_dict(&[tensor]);
-    let call = dict.windows(7).position(|w| w == b"ctorch.").unwrap();
-    // `_rebuild_parameter` and its arguments (tensor, None, None, …) are remembered, then called again and again: two
-    // terabytes of copies if each call made one.
+    // A tuple of half a million values, handed to 150 000 calls: the first one is refused, however long its arguments.
     let hostile = [
         b"\x80\x02ctorch._utils\n_rebuild_parameter\nq\x00(",
-        &dict[call..dict.len() - 2],
-        &b"N".repeat(500_000),
+        &b"N".repeat(500_000)[..],
         b"tq\x01",
         &b"h\x00h\x01R0".repeat(150_000),
         b"}.",
     ];
     let start = Instant::now();
-    assert!(fuzzing::pickle(&hostile.concat()));
+    assert!(!fuzzing::pickle(&hostile.concat()));
     assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
 }
 

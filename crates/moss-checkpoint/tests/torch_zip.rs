@@ -113,6 +113,65 @@ fn parameters_read_as_the_tensors_they_wrap() {
     let folder = torch_folder(&wrapped, &[&i32s([7, -8])], &[]);
     let checkpoint = Checkpoint::open(folder.path()).unwrap();
     assert_eq!(checkpoint.tensor("x").unwrap().to_i32().unwrap(), [7, -8]);
+    let hooked =
+        [wrapped.strip_suffix(b"ccollections\nOrderedDict\n)RtRu.").unwrap(), b"}K\x01NstRu."].concat();
+    assert!(matches!(attached(&hooked), Err(PickleError::Attached { what: "backward hooks", .. })));
+}
+
+/// A state dict of one tensor, whose last arguments are these instructions.
+fn with_arguments(rest: &[u8]) -> Vec<u8> {
+    let pickle = state_dict(&[saved("x", 0, &[2], &[1])]);
+    let usual = b"\x89ccollections\nOrderedDict\n)RtRu.";
+    [pickle.strip_suffix(usual).unwrap(), rest].concat()
+}
+
+fn attached(pickle: &[u8]) -> Result<Vec<i32>, PickleError> {
+    let folder = torch_folder(pickle, &[&i32s([7, -8])], &[]);
+    match Checkpoint::open(folder.path()) {
+        Ok(checkpoint) => Ok(checkpoint.tensor("x").unwrap().to_i32().unwrap()),
+        Err(CheckpointError::Pickle { source, .. }) => Err(source),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn hooks_and_metadata_of_tensors_must_be_empty() {
+    const EMPTY: &[u8] = b"ccollections\nOrderedDict\n)R";
+    // `{"neg": True}`, as PyTorch saves a tensor whose elements are to be negated; a hook; a dict that is filled after the call.
+    let negated: &[u8] = b"}X\x03\x00\x00\x00neg\x88s";
+    let hook: &[u8] = b"}K\x01Ns";
+    let later: &[u8] = b"}q\x07";
+    for rest in
+        [[b"\x89", EMPTY, b"tRu."].concat(), [b"\x89", EMPTY, b"}tRu."].concat(), b"\x89NNtRu.".to_vec()]
+    {
+        assert_eq!(attached(&with_arguments(&rest)), Ok(vec![7, -8]));
+    }
+    let named = |rest: &[u8], expected: &str| match attached(&with_arguments(rest)) {
+        Err(PickleError::Attached { name, what }) => assert_eq!((name.as_str(), what), ("x", expected)),
+        other => panic!("{other:?}"),
+    };
+    named(&[b"\x89", EMPTY, negated, b"tRu."].concat(), "tensor metadata");
+    named(&[b"\x89", hook, b"tRu."].concat(), "backward hooks");
+    named(&[b"\x89", later, b"tRh\x07K\x01Ns0u."].concat(), "backward hooks");
+}
+
+#[test]
+fn arguments_that_rebuilding_a_tensor_does_not_have_are_refused() {
+    let hooks = b"\x89}";
+    for rest in [&b"tRu."[..], b"\x89tRu.", b"\x89K\x01tRu.", b"\x89X\x01\x00\x00\x00atRu."] {
+        assert!(matches!(attached(&with_arguments(rest)), Err(PickleError::Value { .. })), "{rest:?}");
+    }
+    for more in [&b"}}tRu."[..], b"K\x01tRu."] {
+        let rest = [hooks, more].concat();
+        assert!(matches!(attached(&with_arguments(&rest)), Err(PickleError::Value { .. })), "{rest:?}");
+    }
+    // A state set upon a tensor, in place of attributes of the dict.
+    let state = [hooks, &b"tR}bu."[..]].concat();
+    assert!(matches!(attached(&with_arguments(&state)), Err(PickleError::Value { .. })));
+    // `_metadata`, which every state dict of a module has.
+    let metadata =
+        b"\x89}tRu}X\x09\x00\x00\x00_metadata}X\x00\x00\x00\x00}X\x07\x00\x00\x00versionK\x01sssb.";
+    assert_eq!(attached(&with_arguments(metadata)), Ok(vec![7, -8]));
 }
 
 #[test]

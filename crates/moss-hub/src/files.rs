@@ -21,7 +21,7 @@ pub(crate) fn choose<'a>(names: &[&'a str]) -> Result<Vec<&'a str>, String> {
     Ok(small.copied().chain(weights).collect())
 }
 
-/// The one file, or the shards with their index: transformers' order.
+/// The one file, which goes first as in transformers, or the shards with their index.
 fn weights<'a>(names: &[&'a str], stem: &str, suffix: &str) -> Option<Vec<&'a str>> {
     if let Some(single) = names.iter().find(|name| name.strip_prefix(stem) == Some(suffix)) {
         return Some(vec![*single]);
@@ -40,16 +40,15 @@ fn weights<'a>(names: &[&'a str], stem: &str, suffix: &str) -> Option<Vec<&'a st
     None
 }
 
-/// Whether a folder holds a configuration, and every weight file that it speaks of.
+/// Whether a folder holds a configuration, and a set of weight files that is complete.
 pub(crate) fn is_whole(folder: &Path) -> bool {
+    let has_shards = |index: Vec<u8>| {
+        shards(&index).is_some_and(|names| names.iter().all(|name| folder.join(name).exists()))
+    };
     folder.join("config.json").exists()
         && WEIGHTS.iter().any(|(stem, suffix)| {
-            let is_there = |name: &String| folder.join(name).exists();
-            let shards = || {
-                let index = fs::read(folder.join(format!("{stem}{suffix}.index.json"))).ok()?;
-                Some(shards(&index)?.iter().all(is_there))
-            };
-            is_there(&format!("{stem}{suffix}")) || shards() == Some(true)
+            folder.join(format!("{stem}{suffix}")).exists()
+                || fs::read(folder.join(format!("{stem}{suffix}.index.json"))).is_ok_and(has_shards)
         })
 }
 

@@ -34,6 +34,14 @@ pub struct MossConfig {
     pub eos_token_id: Option<u32>,
 }
 
+/// Sizes beyond these are no network of this form: products of them all fit into 64 bits. Sixteen times the published ones, and more.
+const MOST_LAYERS: usize = 1024;
+const MOST_WIDE: usize = 1 << 17;
+const MOST_INNER: usize = 1 << 19;
+const MOST_TOKENS: usize = 1 << 22;
+/// 64 times the published window. No tensor says how many positions there were in training.
+const MOST_POSITIONS: usize = 1 << 17;
+
 impl MossConfig {
     /// The published MOSS-moon-003 checkpoints: 16.7 billion parameters.
     pub fn moon_003() -> Self {
@@ -54,7 +62,8 @@ impl MossConfig {
 
     /// Bytes of keys and values that one position keeps over all layers, at `bytes_per_value`.
     pub fn cache_bytes_per_position(&self, bytes_per_value: usize) -> u64 {
-        (self.num_layers * 2 * self.hidden_size * bytes_per_value) as u64
+        let sizes = [self.num_layers, self.hidden_size, bytes_per_value];
+        sizes.iter().fold(2, |bytes: u64, size| bytes.saturating_mul(*size as u64))
     }
 }
 
@@ -62,14 +71,16 @@ impl TryFrom<&RawConfig> for MossConfig {
     type Error = ModelError;
 
     fn try_from(raw: &RawConfig) -> Result<Self, ModelError> {
-        let positive = |key: &'static str, value: usize| match value {
-            0 => {
-                Err(ModelError::Config { key, found: value.to_string(), expected: "a number above 0".into() })
-            }
-            value => Ok(value),
+        let positive = |key: &'static str, value: usize, most: usize| {
+            let expected = match value {
+                0 => "a number above 0".into(),
+                value if value > most => format!("at most {most}"),
+                value => return Ok(value),
+            };
+            Err(ModelError::Config { key, found: value.to_string(), expected })
         };
-        let hidden_size = positive("n_embd", raw.hidden_size)?;
-        let num_heads = positive("n_head", raw.num_heads)?;
+        let hidden_size = positive("n_embd", raw.hidden_size, MOST_WIDE)?;
+        let num_heads = positive("n_head", raw.num_heads, MOST_WIDE)?;
         if hidden_size % num_heads != 0 || num_heads % TRAINING_SHARDS != 0 {
             return Err(ModelError::Config {
                 key: "n_head",
@@ -94,22 +105,31 @@ impl TryFrom<&RawConfig> for MossConfig {
             });
         }
         let layer_norm_epsilon = raw.layer_norm_epsilon;
-        if !(layer_norm_epsilon > 0.0 && layer_norm_epsilon < 1.0) {
+        if !(1e-12..=1e-2).contains(&layer_norm_epsilon) {
             return Err(ModelError::Config {
                 key: "layer_norm_epsilon",
                 found: layer_norm_epsilon.to_string(),
                 expected: "a small positive number".into(),
             });
         }
+        let vocab_size = positive("vocab_size", raw.vocab_size, MOST_TOKENS)?;
+        let tokens = [("eos_token_id", raw.eos_token_id), ("bos_token_id", raw.bos_token_id)];
+        for (key, id) in tokens.into_iter().filter_map(|(key, id)| Some((key, id?))) {
+            if id as usize >= vocab_size {
+                let (found, expected) = (id.to_string(), format!("below vocab_size = {vocab_size}"));
+                return Err(ModelError::Config { key, found, expected });
+            }
+        }
+        let inner_size = raw.inner_size.unwrap_or(hidden_size.saturating_mul(4));
         Ok(Self {
-            vocab_size: positive("vocab_size", raw.vocab_size)?,
+            vocab_size,
             hidden_size,
-            num_layers: positive("n_layer", raw.num_layers)?,
+            num_layers: positive("n_layer", raw.num_layers, MOST_LAYERS)?,
             num_heads,
             head_dim,
-            inner_size: positive("n_inner", raw.inner_size.unwrap_or(hidden_size.saturating_mul(4)))?,
+            inner_size: positive("n_inner", inner_size, MOST_INNER)?,
             rotary_dim,
-            context_length: positive("n_positions", raw.context_length)?,
+            context_length: positive("n_positions", raw.context_length, MOST_POSITIONS)?,
             layer_norm_epsilon,
             tie_word_embeddings: raw.tie_word_embeddings,
             eos_token_id: raw.eos_token_id,

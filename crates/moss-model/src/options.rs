@@ -178,7 +178,8 @@ pub struct MemoryPlan {
 impl MemoryPlan {
     /// Bytes in all.
     pub fn needed(&self) -> u64 {
-        self.weights + self.embedding + self.cache + self.workspace
+        let parts = [self.weights, self.embedding, self.cache, self.workspace];
+        parts.into_iter().fold(0, u64::saturating_add)
     }
 }
 

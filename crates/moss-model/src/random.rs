@@ -11,7 +11,7 @@ use moss_kernels::{DenseDtype, DenseWeight, GptqBits, GptqWeight, GroupIndex, Li
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use rayon::prelude::*;
 
-use crate::{LinearParts, ModelError, MossConfig, WeightSource, names};
+use crate::{LinearParts, ModelError, MossConfig, WeightSource, names, placement::product};
 
 /// How the made-up matrices are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,12 +59,15 @@ impl RandomWeights {
 
     /// Bytes of a linear layer of the blocks, and of its scales.
     fn linear_bytes(&self, in_features: usize, out_features: usize) -> (u64, u64) {
-        let scales = (out_features * in_features.div_ceil(GROUP_SIZE)) as u64;
+        let scales = product([out_features, in_features.div_ceil(GROUP_SIZE)]);
+        let weights = product([in_features, out_features]);
         match self.format {
-            WeightFormat::F16 => ((2 * in_features * out_features) as u64, 0),
+            WeightFormat::F16 => (weights.saturating_mul(2), 0),
             WeightFormat::Gptq(bits) => {
-                let packed = (in_features * out_features * bits.bits() / 8) as u64;
-                (packed + scales * 2 + scales * bits.bits() as u64 / 8, scales * 2)
+                let bits = bits.bits() as u64;
+                let of_scales = scales.saturating_mul(2);
+                let packed = weights.saturating_mul(bits) / 8;
+                (packed.saturating_add(of_scales).saturating_add(scales.saturating_mul(bits) / 8), of_scales)
             }
         }
     }
@@ -104,7 +107,7 @@ impl WeightSource for RandomWeights {
 
     fn stored_bytes(&self, prefix: &str, scales: bool) -> u64 {
         let MossConfig { hidden_size, inner_size, vocab_size, .. } = self.config;
-        let vocabulary = (2 * vocab_size * hidden_size) as u64;
+        let vocabulary = product([2, vocab_size, hidden_size]);
         if prefix == names::EMBEDDING || prefix == names::LM_HEAD {
             return if scales { 0 } else { vocabulary };
         }
@@ -112,13 +115,14 @@ impl WeightSource for RandomWeights {
             return if scales { 0 } else { 4 * hidden_size as u64 }; // f16 weight and bias
         }
         let shapes = [
-            (hidden_size, 3 * hidden_size),
+            (hidden_size, hidden_size.saturating_mul(3)),
             (hidden_size, hidden_size),
             (hidden_size, inner_size),
             (inner_size, hidden_size),
         ];
         let linears = shapes.map(|(inputs, outputs)| self.linear_bytes(inputs, outputs));
-        linears.iter().map(|(bytes, of_scales)| if scales { *of_scales } else { *bytes }).sum()
+        let counted = linears.iter().map(|(bytes, of_scales)| if scales { *of_scales } else { *bytes });
+        counted.fold(0, u64::saturating_add)
     }
 
     fn made_up(&self) -> Option<WeightFormat> {

@@ -72,7 +72,13 @@ pub trait WeightSource: Sync {
 
 impl WeightSource for Checkpoint {
     fn config(&self) -> Result<MossConfig, ModelError> {
-        MossConfig::try_from(Checkpoint::config(self))
+        let config = MossConfig::try_from(Checkpoint::config(self))?;
+        // Layers that are not there cost nothing but this.
+        let last = format!("{}.weight", names::LayerNames::new(config.num_layers - 1).norm);
+        match self.contains(&last) {
+            true => Ok(config),
+            false => Err(self.missing(&last)),
+        }
     }
 
     fn linear(
@@ -141,7 +147,8 @@ impl WeightSource for Checkpoint {
         let counts = |name: &str| {
             name.starts_with(prefix) && !name.contains("mask") && (!scales || name.ends_with(".scales"))
         };
-        self.tensor_infos().filter(|info| counts(&info.name)).map(TensorInfo::bytes).sum()
+        let bytes = self.tensor_infos().filter(|info| counts(&info.name)).map(TensorInfo::bytes);
+        bytes.fold(0, u64::saturating_add) // tensors may share a storage
     }
 
     fn missing(&self, name: &str) -> ModelError {
@@ -149,7 +156,7 @@ impl WeightSource for Checkpoint {
     }
 }
 
-/// The head: its own matrix, or the embedding's where the two are one.
+/// The head: its own matrix, or the embedding's where the two are one; its own bias in both cases, where there is one.
 pub(crate) fn lm_head(
     source: &dyn WeightSource,
     config: &MossConfig,
@@ -157,12 +164,13 @@ pub(crate) fn lm_head(
 ) -> Result<LinearParts, ModelError> {
     let (rows, cols) = (config.vocab_size, config.hidden_size);
     let weight = format!("{}.weight", names::LM_HEAD);
-    if source.matrix(&weight, rows, cols)?.is_some() {
-        let has_bias = source.vector(&format!("{}.bias", names::LM_HEAD), rows)?.is_some();
-        return source.linear(names::LM_HEAD, cols, rows, has_bias);
+    let bias = source.vector(&format!("{}.bias", names::LM_HEAD), rows)?;
+    let is_packed = || source.stored_bytes(&format!("{}.qweight", names::LM_HEAD), false) > 0;
+    if source.matrix(&weight, rows, cols)?.is_some() || is_packed() {
+        return source.linear(names::LM_HEAD, cols, rows, bias.is_some());
     }
     match config.tie_word_embeddings {
-        true => Ok(LinearParts { weight: LinearWeight::Dense(embedding.clone()), bias: None }),
+        true => Ok(LinearParts { weight: LinearWeight::Dense(embedding.clone()), bias }),
         false => Err(source.missing(&weight)),
     }
 }

@@ -112,6 +112,11 @@ pub fn quantize(
     for kind in LinearKind::ALL {
         check_group_size(options, kind.extents(&config).0)?;
     }
+    // Before hours are spent: every linear layer is there, and none has a bias that would be lost.
+    for (layer, kind) in (0..config.num_layers).flat_map(|layer| LinearKind::ALL.map(|kind| (layer, kind))) {
+        let (inputs, outputs, has_bias) = kind.extents(&config);
+        checkpoint.linear(&kind.stem(layer), inputs, outputs, has_bias)?;
+    }
     let layers: Vec<Vec<Outline>> =
         (0..config.num_layers).map(|layer| layer_outlines(&checkpoint, &config, layer, options)).collect();
     let (first, last) = outside_layers(&checkpoint);

@@ -19,6 +19,25 @@ impl CheckpointError {
             Self::Json { file, what, .. } => {
                 format!("`{}` 不是可读的{}", file.display(), phrase(what))
             }
+            Self::ConfigValue { file, key, found, expected } => {
+                let found = if found == "missing" { "缺失" } else { found };
+                format!("`{}` 中的 `{key}` 为 {found}，应为{}", file.display(), phrase(expected))
+            }
+            Self::ConfigConflict { key, first, first_value, second, second_value } => format!(
+                "`{key}` 在 `{}` 中为 {first_value}，在 `{}` 中为 {second_value}",
+                first.display(),
+                second.display()
+            ),
+            Self::ConfigMismatch { key, config_file, config, name, file, tensors } => format!(
+                "`{}` 中的 `{key}` 为 {config}，但 `{}` 中的 `{name}` 表明应为 {}",
+                config_file.display(),
+                file.display(),
+                shown(tensors)
+            ),
+            Self::StaleIndex { index, shard, missing, complete } => format!(
+                "索引 `{}` 已过时：其中列出的 {missing} 个文件缺失（第一个是 `{shard}`），而 `{complete}` 是完整的",
+                index.display()
+            ),
             Self::ShardName { index, shard } => {
                 format!("索引 `{}` 将 `{shard}` 列为分片，应为不带路径的文件名", index.display())
             }
@@ -69,6 +88,12 @@ impl CheckpointError {
             Self::NonFinite { name, file, at, value } => {
                 format!("`{}` 中张量 `{name}` 的第 {at} 个元素为 {value}", file.display())
             }
+            Self::UnexpectedBias { name, file, at, value } => {
+                format!("`{}` 中 `{name}` 的第 {at} 个元素为 {value}，但该层没有偏置", file.display())
+            }
+            Self::GroupAlignment { name, file, group_size, multiple } => {
+                format!("`{}` 中的 `{name}` 每组 {group_size} 个输入，应为 {multiple} 的倍数", file.display())
+            }
             Self::Group { name, file, at, found, last } => {
                 format!("`{}` 中的 `{name}` 将输入 {at} 归入第 {found} 组，应为 0 至 {last}", file.display())
             }
@@ -98,6 +123,19 @@ impl CheckpointError {
             | Self::Safetensors { .. }
             | Self::TensorBounds { .. } => again.into(),
             Self::WrongKind { found: "an empty file", .. } => again.into(),
+            Self::StaleIndex { index, complete, .. } => format!(
+                "请删除 `{}` 以使用 `{complete}`；若索引才是较新的，请下载其中列出的文件",
+                index.file_name().unwrap_or_default().display()
+            ),
+            Self::ConfigValue { expected: "gptq" | "gptq or gptq_v2", .. } => {
+                "量化权重只支持 4 或 8 位的 GPTQ：请使用发布的 int4 或 int8 模型，或用 `moss-cli quantize` 量化 fp16 模型".into()
+            }
+            Self::ConfigValue { .. } => "请与权重一同发布的文件核对".into(),
+            Self::ConfigConflict { .. } => "这些文件属于不同的模型：请保留与权重一同生成的那个".into(),
+            Self::ConfigMismatch { .. } => {
+                "该文件被修改过、属于另一个模型，或缺少某个分片：请从同一处取得两者".into()
+            }
+            Self::UnexpectedBias { .. } => "权重属于另一种结构的网络；MOSS 的注意力层没有偏置".into(),
             Self::MissingShard { shard, .. } => format!("请将 `{shard}` 下载到同一文件夹"),
             Self::LegacyTorch { .. } => "请用当前版本的 PyTorch 加载，再用 `torch.save` 保存".into(),
             Self::ZipEntry { found, .. } if found.starts_with("compressed") => {
@@ -135,7 +173,29 @@ fn phrase(en: &str) -> &str {
         "a web page" => "网页",
         "f16, bf16 or f32" => "f16、bf16 或 f32",
         "i32, or i64 within its range" => "i32，或不超出其范围的 i64",
+        "a quantize_config.json" | "quantize_config.json" => " quantize_config.json",
+        "a whole number of 0 or more" => "不小于 0 的整数",
+        "a whole number" => "整数",
+        "a number" => "数",
+        "a number above 0, or -1" => "大于 0 的数或 -1",
+        "a token id" => "词元 ID",
+        "a string" => "字符串",
+        "a JSON object" => " JSON 对象",
+        "true or false" => " true 或 false",
+        "4 or 8 bits a weight" => "每个权重 4 或 8 位",
+        "gptq" => " gptq",
+        "gptq or gptq_v2" => " gptq 或 gptq_v2",
         other => other,
+    }
+}
+
+/// What tensors show, where it is no number.
+fn shown(en: &str) -> String {
+    let groups = en.strip_suffix(" inputs").and_then(|en| en.split_once(" groups of "));
+    match (en, groups) {
+        (_, Some((groups, inputs))) => format!("{inputs} 个输入分 {groups} 组"),
+        ("inputs that are not in the order of their groups", _) => "输入不按组的次序排列".into(),
+        _ => en.to_owned(),
     }
 }
 

@@ -44,4 +44,12 @@ pub enum PickleError {
         /// Offset in the pickle.
         at: usize,
     },
+    /// A tensor that comes with more than its elements.
+    #[error("tensor `{name}` has {what}, expected none")]
+    Attached {
+        /// The tensor.
+        name: String,
+        /// "backward hooks" or "tensor metadata".
+        what: &'static str,
+    },
 }

@@ -26,14 +26,18 @@ const MAX_VALUES: usize = 1 << 20;
 const MAX_MEMO: usize = 1 << 20;
 const MAX_STRING: usize = 1 << 16;
 const MAX_AXES: usize = 16;
-/// `_rebuild_tensor_v2` has seven at most, of which four are looked at.
+/// `_rebuild_tensor_v2` has seven at most.
 const MAX_ARGS: usize = 8;
+
+const HOOKS: &str = "backward hooks";
+const METADATA: &str = "tensor metadata";
 
 /// Indices point into the machine's arenas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Value {
     Mark,
-    /// None, a float, a boolean: things that stand in state dicts and mean nothing here.
+    None,
+    /// A float, a boolean: things that stand in state dicts and mean nothing here.
     Other,
     Int(i64),
     Text(usize),
@@ -54,6 +58,8 @@ struct Tensor {
     offset: u64,
     shape: Vec<usize>,
     strides: Vec<u64>,
+    /// Dicts that came with it and must be empty in the end: backward hooks and metadata. Python keeps the dicts themselves.
+    attached: Vec<(usize, &'static str)>,
 }
 
 struct Machine<'a> {
@@ -94,6 +100,9 @@ pub(crate) fn read_state_dict(bytes: &[u8]) -> Result<Vec<PickledTensor<'_>>, Pi
             return Err(machine.expected("every tensor's name once"));
         }
         let tensor = &machine.tensors[*tensor];
+        if let Some((_, what)) = tensor.attached.iter().find(|(dict, _)| !machine.dicts[*dict].is_empty()) {
+            return Err(PickleError::Attached { name: name.to_owned(), what });
+        }
         let storage = &machine.storages[tensor.storage];
         found.push(PickledTensor {
             name,
@@ -116,7 +125,8 @@ impl<'a> Machine<'a> {
                 op::FRAME => drop(self.take(8)?),
                 op::STOP => return self.pop(),
                 op::MARK => self.push(Value::Mark)?,
-                op::NONE | op::NEWTRUE | op::NEWFALSE => self.push(Value::Other)?,
+                op::NONE => self.push(Value::None)?,
+                op::NEWTRUE | op::NEWFALSE => self.push(Value::Other)?,
                 op::BINFLOAT => {
                     self.take(8)?;
                     self.push(Value::Other)?;
@@ -176,8 +186,7 @@ impl<'a> Machine<'a> {
                     self.global(self.texts[module], self.texts[name], at)?;
                 }
                 op::REDUCE => self.reduce()?,
-                // Attributes of the dict (`_metadata`) say nothing about tensors.
-                op::BUILD => drop(self.pop()?),
+                op::BUILD => self.build()?,
                 op::BINPERSID => self.persistent_id()?,
                 op::BINPUT => {
                     let key = self.byte()?.into();
@@ -337,9 +346,16 @@ impl<'a> Machine<'a> {
                     Value::Int(offset),
                     Value::Sequence(shape),
                     Value::Sequence(strides),
-                    ..,
+                    _requires_grad,
+                    ref rest @ ..,
                 ],
             ) => {
+                // Metadata marks a tensor whose elements are to be negated or conjugated.
+                let attached = match *rest {
+                    [hooks] => self.attached([(hooks, HOOKS), (Value::None, METADATA)]),
+                    [hooks, metadata] => self.attached([(hooks, HOOKS), (metadata, METADATA)]),
+                    _ => Err(self.expected("six or seven arguments of a tensor")),
+                }?;
                 let offset = u64::try_from(offset).map_err(|_| self.expected("an offset of 0 or more"))?;
                 let (shape, strides) = (self.extents(shape)?, self.extents(strides)?);
                 if shape.len() != strides.len() {
@@ -347,11 +363,37 @@ impl<'a> Machine<'a> {
                 }
                 let shape = shape.iter().map(|n| usize::try_from(*n)).collect::<Result<_, _>>();
                 let shape = shape.map_err(|_| self.expected("extents of this machine's size"))?;
-                self.tensors.push(Tensor { storage, offset, shape, strides });
+                self.tensors.push(Tensor { storage, offset, shape, strides, attached });
                 self.push(Value::Tensor(self.tensors.len() - 1))
             }
-            (Value::Global(Global::RebuildParameter), [tensor @ Value::Tensor(_), ..]) => self.push(*tensor),
+            (Value::Global(Global::RebuildParameter), &[Value::Tensor(tensor), _requires_grad, hooks]) => {
+                let attached = self.attached([(hooks, HOOKS)])?;
+                self.tensors[tensor].attached.extend(attached);
+                self.push(Value::Tensor(tensor))
+            }
             _ => Err(self.expected("a tensor, a parameter or an empty dict to be built")),
+        }
+    }
+
+    /// The dicts among what comes with a tensor; None stands for an empty one.
+    fn attached<const N: usize>(
+        &self,
+        values: [(Value, &'static str); N],
+    ) -> Result<Vec<(usize, &'static str)>, PickleError> {
+        let dict = |(value, what)| match value {
+            Value::None => Ok(None),
+            Value::Dict(dict) => Ok(Some((dict, what))),
+            _ => Err(self.expected("a dict of hooks or metadata")),
+        };
+        values.into_iter().filter_map(|value| dict(value).transpose()).collect()
+    }
+
+    /// Attributes of a dict (`_metadata`, the versions of modules) say nothing about tensors. On a tensor they would be a state that
+    /// replaces it.
+    fn build(&mut self) -> Result<(), PickleError> {
+        match (self.pop()?, self.stack.last()) {
+            (Value::Dict(_) | Value::None, Some(Value::Dict(_))) => Ok(()),
+            _ => Err(self.expected("attributes of a dict")),
         }
     }
 
@@ -372,9 +414,13 @@ impl<'a> Machine<'a> {
     fn persistent_id(&mut self) -> Result<(), PickleError> {
         let Value::Sequence(id) = self.pop()? else { return Err(self.expected("a storage reference")) };
         match self.sequences[id].as_slice() {
-            [Value::Text(kind), Value::Global(Global::Storage(dtype)), Value::Text(key), ..]
-                if self.texts[*kind] == "storage" =>
-            {
+            [
+                Value::Text(kind),
+                Value::Global(Global::Storage(dtype)),
+                Value::Text(key),
+                Value::Text(_location),
+                Value::Int(_elements),
+            ] if self.texts[*kind] == "storage" => {
                 let storage = Storage { key: *key, dtype: *dtype };
                 self.storages.push(storage);
                 self.push(Value::Storage(self.storages.len() - 1))

@@ -1,6 +1,6 @@
 //! The same in Chinese.
 
-use super::Warning;
+use super::{Warning, name_of};
 
 impl Warning {
     /// The warning in Chinese, with the same names and numbers.
@@ -12,11 +12,28 @@ impl Warning {
             Self::TorchDtype { config, tensors } => {
                 format!("config.json 称 `torch_dtype` = {config}，而权重以 {tensors} 存储；按 {tensors} 处理")
             }
-            Self::TwoContainers { ignored } => {
-                format!("safetensors 与 PyTorch 文件并存；未读取 {} 个 PyTorch 文件", ignored.len())
+            Self::SeveralSets { used, ignored } => format!(
+                "有多套权重：使用 `{used}`；其余 {} 个文件未读取，第一个是 `{}`",
+                ignored.len(),
+                name_of(ignored.first())
+            ),
+            Self::StaleIndex { index, missing, used } => {
+                format!("`{}` 已过时：其中列出的 {missing} 个文件缺失；使用 `{used}`", name_of(Some(index)))
+            }
+            Self::GroupSize { config, tensors } => format!(
+                "config.json 称 `groupsize` = {config}，而权重每组 {tensors} 个输入；按 {tensors} 处理"
+            ),
+            Self::UnusedGroups { name, unused, groups, linears } => format!(
+                "`{name}` 的 {groups} 组中有 {unused} 组未被使用，共有 {linears} 个线性层如此：权重可能已损坏"
+            ),
+            Self::Symmetry { name, format, expected, found } => format!(
+                "配置称 `sym`，但 `{name}` 存储的是 {found}，而 `{format}` 格式的对称权重应为 {expected}：`sym` 或 `checkpoint_format` 可能有误"
+            ),
+            Self::OwnHead => {
+                "config.json 称 `tie_word_embeddings`，但嵌入之外另有 `lm_head.weight`；使用后者".into()
             }
             Self::UnknownTensors { count, first } => {
-                format!("有 {count} 个 MOSS 没有的张量，第一个是 `{first}`；已忽略")
+                format!("有 {count} 个此模型用不到的张量，第一个是 `{first}`；已忽略")
             }
         }
     }

@@ -2,11 +2,14 @@
 #![allow(dead_code)] // every test file uses its own part
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::Write,
     path::{Path, PathBuf},
 };
 
+use moss_checkpoint::{Checkpoint, DType};
+use safetensors::{Dtype, tensor::TensorView};
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
 /// A folder of `tests/fixtures`.
@@ -98,4 +101,49 @@ pub(crate) fn write_torch(file: &Path, pickle: &[u8], storages: &[&[u8]], extra:
     }
     extra.iter().for_each(|(name, bytes)| entry(name, bytes));
     zip.finish().unwrap();
+}
+
+/// Tensors by name, in safetensors' own types.
+pub(crate) type Tensors = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>;
+
+/// Every tensor of a checkpoint, whatever its container.
+pub(crate) fn tensors_of(folder: &Path) -> Tensors {
+    let checkpoint = Checkpoint::open(folder).unwrap();
+    let dtype = |dtype| match dtype {
+        DType::Bool => Dtype::BOOL,
+        DType::U8 => Dtype::U8,
+        DType::I32 => Dtype::I32,
+        DType::F16 => Dtype::F16,
+        DType::F32 => Dtype::F32,
+        other => panic!("{other}"),
+    };
+    let read = |info: &moss_checkpoint::TensorInfo| {
+        let tensor = checkpoint.tensor(&info.name).unwrap();
+        (info.name.clone(), (dtype(info.dtype), info.shape.clone(), tensor.data.to_vec()))
+    };
+    checkpoint.tensor_infos().map(read).collect()
+}
+
+/// Writes one safetensors file.
+pub(crate) fn write_safetensors(file: &Path, tensors: &Tensors) {
+    let views = tensors.iter().map(|(name, (dtype, shape, bytes))| {
+        (name.clone(), TensorView::new(*dtype, shape.clone(), bytes).unwrap())
+    });
+    fs::write(file, safetensors::serialize(views, None).unwrap()).unwrap();
+}
+
+/// A fixture as one safetensors file, with its tensors and its config.json changed.
+pub(crate) fn changed(
+    name: &str,
+    tensors: impl FnOnce(&mut Tensors),
+    config: impl FnOnce(&mut serde_json::Value),
+) -> tempfile::TempDir {
+    let (folder, source) = (tempfile::tempdir().unwrap(), fixture(name));
+    let mut all = tensors_of(&source);
+    tensors(&mut all);
+    write_safetensors(&folder.path().join("model.safetensors"), &all);
+    let mut json = serde_json::from_slice(&fs::read(source.join("config.json")).unwrap()).unwrap();
+    config(&mut json);
+    fs::write(folder.path().join("config.json"), json.to_string()).unwrap();
+    folder
 }

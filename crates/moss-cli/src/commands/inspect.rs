@@ -5,8 +5,8 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::Args;
 use moss::{
     Checkpoint, Tokenizer,
-    checkpoint::{DType, TensorInfo},
-    model::MossConfig,
+    checkpoint::{DType, LinearFormat, TensorInfo, ZeroPoints},
+    model::{LinearKind, MossConfig},
 };
 use serde_json::json;
 
@@ -79,7 +79,7 @@ impl Report {
                     format!("分词器有 {tokens} 个词元，模型只有 {rows} 行"),
                 )));
             }
-            problems.extend(layers(&checkpoint, config));
+            problems.extend(needed(&checkpoint, config));
         }
         if args.check {
             problems.extend(floats(&checkpoint));
@@ -182,37 +182,77 @@ fn network(config: &MossConfig) -> [Words; 2] {
 }
 
 fn format(checkpoint: &Checkpoint) -> Words {
-    match checkpoint.quantization() {
-        Some(q) => {
-            let (bits, group) = (q.bits, q.group_size);
-            let (order, order_zh) = if q.act_order { (", act-order", "，act-order") } else { ("", "") };
-            let zh = format!("GPTQ int{bits}，每组 {group}{order_zh}");
-            Words::from((format!("GPTQ int{bits}, group {group}{order}"), zh))
-        }
-        None => {
+    let formats = checkpoint.linear_formats();
+    match formats {
+        [] => {
             let embedding = checkpoint.tensor_infos().find(|info| info.name.ends_with("wte.weight"));
             embedding
                 .map_or_else(|| Words::from(("unknown", "未知")), |info| Words::same(info.dtype.to_string()))
         }
+        [(format, _)] => linears(format),
+        _ => {
+            let parts = formats.iter().map(|(format, count)| (linears(format), count));
+            let (en, zh): (Vec<_>, Vec<_>) = parts
+                .map(|(format, count)| {
+                    (
+                        format!("{} ({count} linear layers)", format.en),
+                        format!("{}（{count} 个线性层）", format.zh),
+                    )
+                })
+                .unzip();
+            Words::from((format!("mixed: {}", en.join("; ")), format!("混合：{}", zh.join("；"))))
+        }
     }
 }
 
-/// What is wrong with the linears, without reading their weights.
-fn layers(checkpoint: &Checkpoint, config: &MossConfig) -> Vec<Words> {
-    let (hidden, inner) = (config.hidden_size, config.inner_size);
-    let kinds = [
-        ("attn.qkv_proj", hidden, 3 * hidden, false),
-        ("attn.out_proj", hidden, hidden, false),
-        ("mlp.fc_in", hidden, inner, true),
-        ("mlp.fc_out", inner, hidden, true),
+/// How linear layers are stored.
+fn linears(format: &LinearFormat) -> Words {
+    match format {
+        LinearFormat::Dense(dtype) => Words::same(dtype.to_string()),
+        LinearFormat::Gptq(q) => {
+            let (bits, group) = (q.bits, q.group_size);
+            let (order, order_zh) = if q.act_order { (", act-order", "，act-order") } else { ("", "") };
+            let (zeros, zeros_zh) = match q.zero_points {
+                ZeroPoints::LessOne => ("", ""),
+                ZeroPoints::Plain => (", gptq_v2 zero points", "，gptq_v2 零点"),
+            };
+            Words::from((
+                format!("GPTQ int{bits}, group {group}{order}{zeros}"),
+                format!("GPTQ int{bits}，每组 {group}{order_zh}{zeros_zh}"),
+            ))
+        }
+    }
+}
+
+/// What is wrong with the tensors that the network needs, without reading its matrices.
+fn needed(checkpoint: &Checkpoint, config: &MossConfig) -> Vec<Words> {
+    let (hidden, vocab) = (config.hidden_size, config.vocab_size);
+    let mut shapes = vec![
+        ("transformer.wte.weight".to_owned(), vec![vocab, hidden]),
+        ("transformer.ln_f.weight".to_owned(), vec![hidden]),
+        ("transformer.ln_f.bias".to_owned(), vec![hidden]),
     ];
-    let stems = (0..config.num_layers).flat_map(|layer| {
-        kinds.map(|(stem, rows, cols, bias)| (format!("transformer.h.{layer}.{stem}"), rows, cols, bias))
+    if checkpoint.contains("lm_head.bias") {
+        shapes.push(("lm_head.bias".to_owned(), vec![vocab]));
+    }
+    let is_packed = checkpoint.contains("lm_head.qweight");
+    if checkpoint.contains("lm_head.weight") || !(config.tie_word_embeddings || is_packed) {
+        shapes.push(("lm_head.weight".to_owned(), vec![vocab, hidden]));
+    }
+    let norms = (0..config.num_layers).flat_map(|layer| {
+        ["weight", "bias"].map(|kind| (format!("transformer.h.{layer}.ln_1.{kind}"), vec![hidden]))
     });
-    stems
-        .filter_map(|(stem, inputs, outputs, bias)| checkpoint.linear(&stem, inputs, outputs, bias).err())
-        .map(|error| (error.to_string(), error.zh()).into())
-        .collect()
+    shapes.extend(norms);
+    let shape = |(name, shape): (String, Vec<usize>)| {
+        checkpoint.tensor(&name).and_then(|tensor| tensor.expect_shape(&shape).map(|_| ())).err()
+    };
+    let linears = (0..config.num_layers).flat_map(|layer| LinearKind::ALL.map(|kind| (layer, kind)));
+    let linear = |(layer, kind): (usize, LinearKind)| {
+        let (inputs, outputs, bias) = kind.extents(config);
+        checkpoint.linear(&kind.stem(layer), inputs, outputs, bias).err()
+    };
+    let errors = shapes.into_iter().filter_map(shape).chain(linears.filter_map(linear));
+    errors.map(|error| (error.to_string(), error.zh()).into()).collect()
 }
 
 fn floats(checkpoint: &Checkpoint) -> Vec<Words> {

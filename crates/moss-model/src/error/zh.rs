@@ -68,7 +68,9 @@ fn phrase(en: &str) -> String {
     let multiple =
         en.strip_prefix("a multiple of ").and_then(|rest| rest.split_once(" that divides n_embd = "));
     let lanes = en.strip_prefix("an even number up to the head's ").and_then(|n| n.strip_suffix(" lanes"));
-    let most = en.strip_prefix("at most ").and_then(|n| n.strip_suffix(" on a GPU"));
+    let at_most = en.strip_prefix("at most ");
+    let most = at_most.and_then(|n| n.strip_suffix(" on a GPU"));
+    let vocabulary = en.strip_prefix("below vocab_size = ");
     match (en, multiple, lanes, most) {
         ("a number above 0", ..) => "大于 0 的数".into(),
         ("a small positive number", ..) => "小的正数".into(),
@@ -76,6 +78,10 @@ fn phrase(en: &str) -> String {
         (_, Some((n, width)), ..) => format!(" {n} 的倍数，且能整除 n_embd = {width}"),
         (_, _, Some(n), _) => format!("不超过每个头 {n} 维的偶数"),
         (_, _, _, Some(n)) => format!("至多 {n}（在 GPU 上）"),
-        _ => format!(" {en}"),
+        _ => match (at_most, vocabulary) {
+            (Some(n), _) => format!("至多 {n}"),
+            (_, Some(n)) => format!("小于 vocab_size = {n}"),
+            _ => format!(" {en}"),
+        },
     }
 }

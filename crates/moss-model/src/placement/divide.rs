@@ -11,6 +11,9 @@ use super::{Card, CardKind, LeftOut, Note, Placement, PlacementError, Request, S
 /// Partial divisions of the same layers over the same cards that are kept at most.
 const MOST_LABELS: usize = 64;
 
+/// Devices that are listed at most: more than any host has, and few enough to be searched at once.
+const MOST_CARDS: usize = 128;
+
 /// Layers of each card, and what is wrong with that.
 pub(super) struct Division {
     pub(super) counts: Vec<usize>,
@@ -23,6 +26,9 @@ pub(super) fn check(request: &Request<'_>) -> Result<(), PlacementError> {
     let (cards, layers) = (request.cards, request.model.layers.len());
     if cards.is_empty() {
         return Err(PlacementError::NoCards);
+    }
+    if cards.len() > MOST_CARDS {
+        return Err(PlacementError::TooManyCards { found: cards.len(), expected: MOST_CARDS });
     }
     if layers == 0 {
         return Err(PlacementError::NoLayers);
@@ -73,7 +79,8 @@ impl Division {
             if request.model.embedding <= left { request.model.embedding } else { 0 }
         });
         if let Some(card) = first {
-            used[problem.device[card]] += embedding;
+            let used = &mut used[problem.device[card]];
+            *used = used.saturating_add(embedding);
         }
         let model = request.model;
         let stage = |(card, layers): &(usize, Range<usize>)| {
@@ -272,9 +279,9 @@ impl<'a> Problem<'a> {
             let used = slot.map_or(0, |slot| label.used[slot]);
             let more = used.saturating_add(self.needed(&layers));
             let over = |used: u64| used.saturating_sub(self.free[device]);
-            next.cost[0] += u128::from(over(more) - over(used));
+            next.cost[0] = next.cost[0].saturating_add(u128::from(over(more) - over(used)));
             if self.has_gpu && self.is_cpu(card) {
-                next.cost[1] += u128::from(self.read(&layers));
+                next.cost[1] = next.cost[1].saturating_add(u128::from(self.read(&layers)));
             }
             if let Some(slot) = slot {
                 next.used[slot] = more;

@@ -13,6 +13,14 @@ pub enum PlacementError {
     /// Nothing to place anything on.
     #[error("no device to place the model on, expected at least one")]
     NoCards,
+    /// More places than can be divided over.
+    #[error("{found} devices are listed, expected at most {expected}")]
+    TooManyCards {
+        /// Cards.
+        found: usize,
+        /// The most that are taken.
+        expected: usize,
+    },
     /// A network without layers.
     #[error("the model has no layers, expected at least one")]
     NoLayers,

@@ -14,6 +14,7 @@ impl PickleError {
                 format!("第 {at} 字节处引用了 `{name}`，它不在 state dict 可引用的名单上")
             }
             Self::Value { expected, at } => format!("第 {at} 字节处：应为{}", phrase(expected)),
+            Self::Attached { name, what } => format!("张量 `{name}` 带有{}，应没有", phrase(what)),
             Self::Limit { what, at } => {
                 format!("第 {at} 字节处：{}比任何 state dict 都多", phrase(what))
             }
@@ -40,6 +41,11 @@ fn phrase(en: &str) -> &str {
         "extents of 0 or more" => "不小于 0 的各轴长度",
         "extents of this machine's size" => "本机可表示的各轴长度",
         "a tensor, a parameter or an empty dict to be built" => "待构建的张量、参数或空字典",
+        "six or seven arguments of a tensor" => "张量的六个或七个参数",
+        "a dict of hooks or metadata" => "钩子或元数据的字典",
+        "attributes of a dict" => "字典的属性",
+        "backward hooks" => "反向传播钩子",
+        "tensor metadata" => "张量元数据",
         "a storage reference" => "存储区引用",
         "a remembered value" => "已记住的值",
         "characters in a string" => "字符串的字符",

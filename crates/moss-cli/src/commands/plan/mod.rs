@@ -11,6 +11,8 @@ use std::process::ExitCode;
 
 use clap::Args;
 use moss::{
+    Checkpoint,
+    checkpoint::{DType, LinearFormat},
     hub::HubError,
     kernels::GptqBits,
     model::{
@@ -132,11 +134,10 @@ impl Subject {
             return named(config, found.name, format.format());
         }
         let cache = cache(args, &config)?;
-        let bits = checkpoint.quantization().map(|quantization| quantization.bits);
         Ok(Self {
             name: found.name,
-            format: bits.map_or_else(|| "fp16".into(), |bits| format!("int{bits}")),
-            is_packed: bits.is_some(),
+            format: stored_format(&checkpoint),
+            is_packed: checkpoint.quantization().is_some(),
             bytes: ModelBytes::of(&checkpoint, &config, cache, dtype),
             config,
             cache,
@@ -152,6 +153,26 @@ impl Subject {
             .into_iter()
             .filter(|(_, bytes)| total(bytes) < total(&self.bytes))
             .collect()
+    }
+}
+
+/// How the linear layers are stored, and how many in which way where they differ.
+fn stored_format(checkpoint: &Checkpoint) -> String {
+    let name = |format: &LinearFormat| match format {
+        LinearFormat::Gptq(found) => format!("int{}", found.bits),
+        LinearFormat::Dense(DType::F16) => "fp16".into(),
+        LinearFormat::Dense(dtype) => dtype.to_string(),
+    };
+    match checkpoint.linear_formats() {
+        [] => "fp16".into(),
+        [(format, _)] => name(format),
+        formats => {
+            let part = |(format, count): &(LinearFormat, usize)| match format {
+                LinearFormat::Gptq(found) => format!("{} group {} x {count}", name(format), found.group_size),
+                LinearFormat::Dense(_) => format!("{} x {count}", name(format)),
+            };
+            format!("mixed ({})", formats.iter().map(part).collect::<Vec<_>>().join(", "))
+        }
     }
 }
 

@@ -9,9 +9,10 @@ use super::{
 use crate::messages::Language;
 
 pub(super) fn title(language: Language, name: &str, format: &str, layers: usize, positions: usize) -> String {
+    let zh_format = format.replacen("mixed", "混合", 1);
     language.pick(
         format!("{name}, {format}, {layers} layers, context {positions}"),
-        format!("{name}，{format}，{layers} 层，上下文 {positions}"),
+        format!("{name}，{zh_format}，{layers} 层，上下文 {positions}"),
     )
 }
 

@@ -7,6 +7,9 @@ impl PlacementError {
     pub fn zh(&self) -> String {
         match self {
             Self::NoCards => "没有可放置模型的设备，至少应有一个".into(),
+            Self::TooManyCards { found, expected } => {
+                format!("列出了 {found} 个设备，最多 {expected} 个")
+            }
             Self::NoLayers => "模型没有任何层，至少应有一层".into(),
             Self::Bandwidth { card, found } => {
                 format!("`{card}` 每秒读取 {found} 字节，应为大于 0 的数")
