@@ -9,7 +9,7 @@ use moss::{
     kernels::{Activations, ops::RopePrecision},
     model::{CUDA, ComputeDtype, DeviceSpec, MossConfig},
     sampling::StopLengthPenalty,
-    text::{Plugin, PluginSwitches},
+    text::{Plugin, PluginSwitches, TextError},
 };
 
 use crate::{
@@ -200,6 +200,10 @@ fn start(cli: &Cli, printer: &Printer, capacity: Option<Capacity>) -> anyhow::Re
 /// The folder's tokenizer, for commands that need text.
 pub(crate) fn tokenizer(opened: &Opened) -> anyhow::Result<Tokenizer> {
     opened.engine.tokenizer().cloned().ok_or_else(|| {
+        // A folder may hold a tokenizer in a form that is not read; that error says more.
+        if let Err(error @ TextError::TokenizerJson { .. }) = Tokenizer::from_folder(&opened.model.folder) {
+            return error.into();
+        }
         let folder = opened.model.folder.display();
         let what = (
             format!("`{folder}` holds no tokenizer (vocab.json, merges.txt)"),

@@ -41,6 +41,14 @@ pub enum EngineError {
         /// Embedding rows.
         rows: usize,
     },
+    /// A stop token that can never be generated.
+    #[error("stop token id {id} is unknown, there are {tokens} tokens, counted from 0")]
+    UnknownStop {
+        /// The id.
+        id: u32,
+        /// Number of tokens that may be drawn.
+        tokens: usize,
+    },
     /// Stop strings without text to look for them in.
     #[error("stop strings need text, and the engine was started without a tokenizer")]
     NoTokenizer,
@@ -122,7 +130,7 @@ impl EngineError {
             Self::Sampling(error) => error.hint(),
             Self::Text(error) => error.hint(),
             Self::Panicked { .. } => Some("please report it, with the command that led to it".into()),
-            Self::TokenizerMismatch { .. } | Self::UnknownToken { .. } => {
+            Self::TokenizerMismatch { .. } | Self::UnknownToken { .. } | Self::UnknownStop { .. } => {
                 Some("the tokenizer or the ids may be of another model".into())
             }
             Self::NoTokenizer => Some("give stop tokens by their ids".into()),

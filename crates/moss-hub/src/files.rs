@@ -1,6 +1,6 @@
 //! Which files of a checkpoint the engine needs.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeSet, path::Path};
 
 const NEEDED: [&str; 3] = ["config.json", "vocab.json", "merges.txt"];
 const WELCOME: [&str; 3] = ["added_tokens.json", "special_tokens_map.json", "tokenizer_config.json"];
@@ -41,7 +41,7 @@ fn weights<'a>(names: &[&'a str], stem: &str, suffix: &str) -> Option<Vec<&'a st
 pub(crate) fn is_whole(folder: &Path) -> bool {
     folder.join("config.json").exists()
         && WEIGHTS.iter().any(|(stem, suffix)| {
-            match fs::read(folder.join(format!("{stem}{suffix}.index.json"))) {
+            match moss_files::read(&folder.join(format!("{stem}{suffix}.index.json")), moss_files::MAX_BYTES) {
                 Ok(index) => {
                     shards(&index).is_some_and(|names| names.iter().all(|name| folder.join(name).exists()))
                 }

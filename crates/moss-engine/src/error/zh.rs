@@ -14,6 +14,9 @@ impl EngineError {
             Self::UnknownToken { position, id, rows } => {
                 format!("提示中位置 {position} 的词元 ID {id} 超出模型的 {rows} 个嵌入行")
             }
+            Self::UnknownStop { id, tokens } => {
+                format!("停止词元 ID {id} 未知，从 0 起只有 {tokens} 个词元")
+            }
             Self::NoTokenizer => "停止字符串需要文本，而引擎启动时没有分词器".into(),
             Self::TokenizerMismatch { tokens, rows } => {
                 format!("分词器有 {tokens} 个词元，而模型只有 {rows} 个嵌入行")
@@ -47,7 +50,7 @@ impl EngineError {
             Self::Sampling(error) => error.hint_zh(),
             Self::Text(error) => error.hint_zh(),
             Self::Panicked { .. } => Some("请报告此问题，并附上所用的命令".into()),
-            Self::TokenizerMismatch { .. } | Self::UnknownToken { .. } => {
+            Self::TokenizerMismatch { .. } | Self::UnknownToken { .. } | Self::UnknownStop { .. } => {
                 Some("分词器或词元 ID 可能属于另一个模型".into())
             }
             Self::NoTokenizer => Some("请用词元 ID 给出停止词元".into()),
