@@ -390,7 +390,9 @@ fn words_that_errors_are_made_with_are_translated_wherever_they_stand() {
     check("moss-checkpoint/src/torch_zip.rs", &states, &|word| {
         CheckpointError::ZipEntry { file: file(), entry: "e".into(), found: word.into() }.zh()
     });
-    check("moss-files/src/lib.rs", &["return \"", "Kind { found: \"", "{ \""], &|word| FileError::Kind { found: word }.zh());
+    check("moss-files/src/lib.rs", &["return \"", "Kind { found: \"", "{ \""], &|word| {
+        FileError::Kind { found: word }.zh()
+    });
     check("moss-text/src/vocab.rs", &[".json\"), \""], &|word| {
         TextError::Json { file: file(), what: word, source: json() }.zh()
     });

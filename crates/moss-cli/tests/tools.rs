@@ -45,7 +45,10 @@ fn tokenize_answers_an_unknown_id_with_an_error_that_names_it() {
     let answers: Vec<Value> =
         text(&out.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let error = |index: usize| answers[index]["error"].as_str().unwrap_or_default();
-    assert!(error(0).contains("token id 1506 at position 1") && error(1).contains("4294967295"), "{answers:?}");
+    assert!(
+        error(0).contains("token id 1506 at position 1") && error(1).contains("4294967295"),
+        "{answers:?}"
+    );
     assert_eq!((&answers[2]["text"], &answers[2]["text_skip_special"]), (&json!("<eor>"), &json!("")));
     assert!(!error(3).is_empty() && !error(4).is_empty(), "{answers:?}");
 }

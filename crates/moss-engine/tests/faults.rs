@@ -134,7 +134,9 @@ fn ids_without_a_token_are_refused_wherever_a_request_names_them() {
             "{error}"
         );
         let error = refused(&|request| request.stop.stop_ids = vec![id]);
-        assert!(matches!(error, EngineError::UnknownStop { id: found, tokens: all } if found == id && all == tokens));
+        assert!(
+            matches!(error, EngineError::UnknownStop { id: found, tokens: all } if found == id && all == tokens)
+        );
         let error = refused(&|request| request.prompt.push(id));
         assert!(matches!(error, EngineError::Text(_) | EngineError::UnknownToken { .. }), "{error}");
         assert!(error.hint().is_some() && error.to_string().contains(&id.to_string()));

@@ -25,7 +25,7 @@ pub enum FileError {
         found: &'static str,
     },
     /// Bytes that are no text.
-    #[error("byte {at} of the file is not UTF-8")]
+    #[error("the byte at offset {at} of the file is not UTF-8")]
     NotUtf8 {
         /// Index of the first malformed byte.
         at: usize,
@@ -53,14 +53,16 @@ impl FileError {
             Self::Kind { found } => format!("这是{}，应为普通文件", phrase(found)),
             Self::TooLarge { limit } => format!("文件超过 {limit} 字节，即读取的上限"),
             Self::Encoding { found } => format!("文件是 {found} 文本，应为 UTF-8"),
-            Self::NotUtf8 { at } => format!("文件的第 {at} 个字节不是 UTF-8"),
+            Self::NotUtf8 { at } => format!("文件中偏移 {at} 处的字节不是 UTF-8"),
         }
     }
 
     /// [`FileError::hint`] in Chinese.
     pub fn hint_zh(&self) -> Option<String> {
         Some(match self {
-            Self::Kind { found: "a dangling link" } => "链接的目标已被移动或删除：请重新下载或复制该文件".into(),
+            Self::Kind { found: "a dangling link" } => {
+                "链接的目标已被移动或删除：请重新下载或复制该文件".into()
+            }
             Self::Kind { .. } => "请给出磁盘上文件的路径；不读取管道和设备".into(),
             Self::Encoding { .. } | Self::NotUtf8 { .. } => {
                 "请将文件另存为 UTF-8，例如使用 `iconv -t UTF-8`".into()

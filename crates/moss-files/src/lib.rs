@@ -55,7 +55,8 @@ pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
 /// As [`read`], and [`FileError::NotUtf8`].
 pub fn read_text(path: &Path, limit: u64) -> io::Result<String> {
     let bytes = read(path, limit)?;
-    String::from_utf8(bytes).map_err(|error| FileError::NotUtf8 { at: error.utf8_error().valid_up_to() }.into())
+    String::from_utf8(bytes)
+        .map_err(|error| FileError::NotUtf8 { at: error.utf8_error().valid_up_to() }.into())
 }
 
 /// The text behind a UTF-8 byte-order mark, or all of it where there is none.
@@ -79,7 +80,9 @@ pub fn without_mark(bytes: &[u8]) -> Result<&[u8], FileError> {
 
 fn metadata(path: &Path) -> io::Result<Metadata> {
     fs::metadata(path).map_err(|error| match fs::symlink_metadata(path) {
-        Ok(_) if error.kind() == io::ErrorKind::NotFound => FileError::Kind { found: "a dangling link" }.into(),
+        Ok(_) if error.kind() == io::ErrorKind::NotFound => {
+            FileError::Kind { found: "a dangling link" }.into()
+        }
         _ => error,
     })
 }

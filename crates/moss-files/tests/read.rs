@@ -31,7 +31,10 @@ fn a_byte_order_mark_is_skipped_and_other_encodings_are_named() {
             found(&wide("{\"a\": 1}", mark, u16::to_le_bytes)),
             Err(FileError::Encoding { found: little })
         );
-        assert_eq!(found(&wide("{\"a\": 1}", mark, u16::to_be_bytes)), Err(FileError::Encoding { found: big }));
+        assert_eq!(
+            found(&wide("{\"a\": 1}", mark, u16::to_be_bytes)),
+            Err(FileError::Encoding { found: big })
+        );
     }
     assert_eq!(without_mark(b"\xFF\xFE\0\0a\0\0\0"), Err(FileError::Encoding { found: "UTF-32" }));
     assert_eq!(without_mark(b"\xEF\xBB"), Ok(&b"\xEF\xBB"[..]));

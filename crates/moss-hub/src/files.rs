@@ -41,7 +41,8 @@ fn weights<'a>(names: &[&'a str], stem: &str, suffix: &str) -> Option<Vec<&'a st
 pub(crate) fn is_whole(folder: &Path) -> bool {
     folder.join("config.json").exists()
         && WEIGHTS.iter().any(|(stem, suffix)| {
-            match moss_files::read(&folder.join(format!("{stem}{suffix}.index.json")), moss_files::MAX_BYTES) {
+            match moss_files::read(&folder.join(format!("{stem}{suffix}.index.json")), moss_files::MAX_BYTES)
+            {
                 Ok(index) => {
                     shards(&index).is_some_and(|names| names.iter().all(|name| folder.join(name).exists()))
                 }

@@ -272,8 +272,11 @@ fn logprobs_match_the_content_whole_and_streamed_with_stop_strings_and_split_cha
     let text = |words: &str| json!({"prompt": words, "logprobs": 2});
     let (mut cut, mut wide, mut replaced) = (0, 0, 0);
     for seed in 0..6 {
-        for (path, base) in [(CHAT, chat("你好")), (TEXT, text("你")), (CHAT, chat("What is 3 + 4?")), (TEXT, text("Hello"))] {
-            for stop in [json!([]), json!(["a", "的", "e", "，"]), json!(["7.", " = 7", "never to be seen"])] {
+        for (path, base) in
+            [(CHAT, chat("你好")), (TEXT, text("你")), (CHAT, chat("What is 3 + 4?")), (TEXT, text("Hello"))]
+        {
+            for stop in [json!([]), json!(["a", "的", "e", "，"]), json!(["7.", " = 7", "never to be seen"])]
+            {
                 let mut asked = with(base.clone(), json!({"seed": seed, "stop": stop}));
                 if seed > 0 {
                     asked = with(asked, wild.clone());
@@ -302,7 +305,9 @@ fn an_unknown_id_of_logit_bias_or_of_a_prompt_is_named() {
     assert!(tokens < rows, "there are rows without a token");
     for id in [tokens, rows - 1, rows, u32::MAX as usize] {
         let bias = json!({"logit_bias": {"5": 1, id.to_string(): -1}});
-        for (path, asked) in [(CHAT, sum()), (TEXT, json!({"prompt": "a"})), (TEXT, json!({"prompt": "a", "stream": true}))] {
+        for (path, asked) in
+            [(CHAT, sum()), (TEXT, json!({"prompt": "a"})), (TEXT, json!({"prompt": "a", "stream": true}))]
+        {
             let reply = server.post(path, &with(asked, bias.clone()));
             assert_eq!(reply.error(), (400, format!("logit_bias.{id}"), "invalid_value".into()));
             assert!(reply.body.contains(&format!("token id {id}")), "{}", reply.body);

@@ -103,9 +103,7 @@ pub(crate) fn check(
         return Err(TextError::NoMerge { file: file.to_owned(), id: id as u32, found, count });
     }
     match first_descent.filter(|_| descents <= lines.len() / OUT_OF_ORDER) {
-        Some((line, id, before)) => {
-            Err(TextError::MergeOrder { file: file.to_owned(), line, id, before })
-        }
+        Some((line, id, before)) => Err(TextError::MergeOrder { file: file.to_owned(), line, id, before }),
         None => Ok(made),
     }
 }

@@ -102,8 +102,9 @@ impl Tokenizer {
         tokens.retain(|(text, _)| !text.is_empty());
         tokens.sort();
         let plain: Vec<_> =
-            tokens.iter().copied().filter(|(text, _)| !vocab.special.contains(text)).collect();
-        let (all, plain) = (Matcher::new(&tokens).map_err(bpe_error)?, Matcher::new(&plain).map_err(bpe_error)?);
+            tokens.iter().copied().filter(|(text, _)| !vocab.special.contains(text.as_str())).collect();
+        let (all, plain) =
+            (Matcher::new(&tokens).map_err(bpe_error)?, Matcher::new(&plain).map_err(bpe_error)?);
         let special = special_tokens(&vocab);
         let bpe = BPE::builder()
             .vocab_and_merges(vocab.base, vocab.merges)

@@ -67,7 +67,9 @@ impl Vocab {
         let tokens = by_id(&base, &added, folder)?;
         let needs_merge = |text: &str| !(added.contains_key(text) || declared.contains(text));
         let made = merges::check(&base, &tokens, &lines, &file("merges.txt"), needs_merge)?;
-        if let Some(byte) = byte_level_alphabet().into_iter().find(|(c, _)| !base.contains_key(c.to_string().as_str())) {
+        if let Some(byte) =
+            byte_level_alphabet().into_iter().find(|(c, _)| !base.contains_key(c.to_string().as_str()))
+        {
             return Err(TextError::MissingByte { folder: folder.to_owned(), byte: byte.1 });
         }
         // A map can hide neither ordinary text nor white space from those who read an answer.

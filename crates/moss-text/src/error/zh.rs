@@ -33,10 +33,9 @@ impl TextError {
                 "`{}` 中没有一行生成词元 {id}（`{found}`）；vocab.json 中有 {count} 个词元没有合并规则",
                 file.display()
             ),
-            Self::MissingByte { folder, byte } => format!(
-                "`{}` 中的 vocab.json 没有字节 {byte} 的词元，0 至 255 应各有一个",
-                folder.display()
-            ),
+            Self::MissingByte { folder, byte } => {
+                format!("`{}` 中的 vocab.json 没有字节 {byte} 的词元，0 至 255 应各有一个", folder.display())
+            }
             Self::AddedTokens { folder, decoder, listed } => format!(
                 "`{}`：tokenizer_config.json 中的词元 {} 为 `{}`，而 added_tokens.json 或 vocab.json 中的词元 {} 为 `{}`",
                 folder.display(),

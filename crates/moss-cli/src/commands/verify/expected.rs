@@ -85,7 +85,8 @@ fn cannot_read(file: &Path) -> (String, String) {
 
 pub(super) fn read_tensors(folder: &Path, stem: &str) -> anyhow::Result<(Floats, Ids)> {
     let file = folder.join(format!("{stem}.safetensors"));
-    let bytes = moss::files::read_bytes(&file, MAX_TENSOR_BYTES).map_err(|error| Failed::new(cannot_read(&file)).because(error))?;
+    let bytes = moss::files::read_bytes(&file, MAX_TENSOR_BYTES)
+        .map_err(|error| Failed::new(cannot_read(&file)).because(error))?;
     let tensors =
         SafeTensors::deserialize(&bytes).map_err(|error| Failed::new(cannot_read(&file)).because(error))?;
     let (mut floats, mut ids) = (Floats::new(), Ids::new());

@@ -11,7 +11,11 @@ use crate::{
 /// A part of an answer.
 pub(super) enum Part {
     /// `tokens` are those of `content`, where their likelihoods were asked for.
-    Said { content: String, aside: Aside, tokens: Vec<LikelyToken> },
+    Said {
+        content: String,
+        aside: Aside,
+        tokens: Vec<LikelyToken>,
+    },
     Done(Outcome),
 }
 
