@@ -9,6 +9,7 @@ use moss::{
     OpenError,
     checkpoint::{CheckpointError, DType, PickleError, Warning},
     engine::EngineError,
+    files::FileError,
     hub::{Fault, HubError},
     kernels::{DenseDtype, GptqBits, KernelError},
     model::{
@@ -95,7 +96,7 @@ fn errors_of_files_keep_their_data() {
     let wrong = |found| CheckpointError::WrongKind { file: file(), found, expected: "a weight file" };
     check!(CheckpointError of "moss-checkpoint/src/error.rs", vec![
         CheckpointError::Read { file: file(), source: full() },
-        wrong("a folder"), wrong("an empty file"), wrong("a file of more than 64 MiB"),
+        wrong("a folder"), wrong("an empty file"),
         CheckpointError::NoWeights { folder: folder(), found: "an empty folder".into() },
         CheckpointError::NoWeights { folder: folder(), found: "a1, b2 and 17 more".into() },
         CheckpointError::NotWeights { file: file(), found: "a git-lfs pointer" },
@@ -153,11 +154,27 @@ fn errors_of_files_keep_their_data() {
     ] {
         same_data(&warning.to_string(), &warning.zh());
     }
+    check!(FileError of "moss-files/src/error.rs", vec![
+        FileError::Kind { found: "a named pipe" }, FileError::Kind { found: "a dangling link" },
+        FileError::TooLarge { limit: 4096 },
+        FileError::Encoding { found: "UTF-16 (little-endian)" },
+        FileError::NotUtf8 { at: 17 },
+    ]);
     check!(TextError of "moss-text/src/error.rs", vec![
         TextError::Read { file: file(), source: full() },
         TextError::Json { file: file(), what: "vocabulary", source: json() },
         TextError::Merge { file: file(), line: 31, found: "a b c".into() },
         TextError::Bpe { folder: folder(), reason: "token 77 is out".into() },
+        TextError::Read { file: file(), source: io::ErrorKind::NotFound.into() },
+        TextError::LineEnd { file: file(), line: 31 },
+        TextError::MergePart { file: file(), line: 31, found: "a bc".into(), part: "bc".into() },
+        TextError::MergeTwice { file: file(), line: 31, found: "a b".into() },
+        TextError::MergeOrder { file: file(), line: 31, id: 290, before: 2600 },
+        TextError::NoMerge { file: file(), id: 256, found: "Ġt".into(), count: 2444 },
+        TextError::MissingByte { folder: folder(), byte: 228 },
+        TextError::AddedTokens { folder: folder(), decoder: ("<eom>".into(), 2740), listed: ("<eoh>".into(), 2739) },
+        TextError::TokenizerJson { file: file() },
+        TextError::UnknownId { position: 3, id: 200_000, tokens: 106_072 },
         TextError::Ids { folder: folder(), id: 71, found: "there twice", last: 73 },
         TextError::Token { folder: folder(), id: 12, found: "\u{1}3".into() },
         TextError::MissingSpecial { folder: folder(), name: "<eom>" },
@@ -253,6 +270,7 @@ fn errors_of_running_keep_their_data() {
     ]);
     check!(SamplingError of "moss-sampling/src/error.rs", vec![
         SamplingError::Parameter { name: "top_p", found: 1.5, expected: "0 to 1" },
+        SamplingError::UnknownBias { id: 200_000, tokens: 106_072 },
         SamplingError::BadLogits { step: 3, id: 44, value: f32::INFINITY },
         SamplingError::NothingLeft { step: 5 },
     ]);
@@ -261,6 +279,7 @@ fn errors_of_running_keep_their_data() {
         EngineError::PromptTooLong { found: 3000, allowed: 2047 },
         EngineError::QueueFull { limit: 64 },
         EngineError::UnknownToken { position: 3, id: 200_000, rows: 107_008 },
+        EngineError::UnknownStop { id: 200_000, tokens: 106_072 },
         EngineError::NoTokenizer,
         EngineError::TokenizerMismatch { tokens: 106_068, rows: 512 },
         EngineError::Model { step: 4, source: Arc::new(ModelError::WindowFull { end: 9, context_length: 8 }) },
@@ -402,10 +421,13 @@ fn words_that_errors_are_made_with_are_translated_wherever_they_stand() {
     check("moss-checkpoint/src/torch_zip.rs", &states, &|word| {
         CheckpointError::ZipEntry { file: file(), entry: "e".into(), found: word.into() }.zh()
     });
+    check("moss-files/src/lib.rs", &["return \"", "Kind { found: \"", "{ \""], &|word| {
+        FileError::Kind { found: word }.zh()
+    });
     check("moss-text/src/vocab.rs", &[".json\"), \""], &|word| {
         TextError::Json { file: file(), what: word, source: json() }.zh()
     });
-    check("moss-text/src/tokenizer.rs", &["ids_error(id, \"", "ids_error(id as u32, \""], &|word| {
+    check("moss-text/src/vocab.rs", &["ids_error(id, \"", "ids_error(id as u32, \""], &|word| {
         TextError::Ids { folder: file(), id: 1, found: word, last: 2 }.zh()
     });
     check(

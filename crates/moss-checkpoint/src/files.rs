@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    io::Read,
     path::{Path, PathBuf},
 };
 
@@ -144,16 +143,9 @@ fn complete_set(names: &[String], stale: &Index) -> Option<String> {
 
 /// The whole of a JSON file. The published ones are under 50 KB; far larger ones are something else, and are not read.
 pub(crate) fn read(path: &Path, expected: &'static str) -> Result<Vec<u8>, CheckpointError> {
-    const MAX_BYTES: u64 = 64 << 20;
     expect_file(path, expected)?;
     let read = |source| CheckpointError::Read { file: path.to_owned(), source };
-    let mut bytes = Vec::new();
-    fs::File::open(path).map_err(read)?.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(read)?;
-    if bytes.len() as u64 > MAX_BYTES {
-        let found = "a file of more than 64 MiB";
-        return Err(CheckpointError::WrongKind { file: path.to_owned(), found, expected });
-    }
-    Ok(bytes)
+    moss_files::read(path, moss_files::MAX_BYTES).map_err(read)
 }
 
 /// Refuses folders, dangling links, empty files, and text that was downloaded in place of weights.

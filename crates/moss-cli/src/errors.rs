@@ -6,6 +6,7 @@ use moss::{
     OpenError,
     checkpoint::{CheckpointError, PickleError},
     engine::EngineError,
+    files::FileError,
     hub::{Fault, HubError},
     kernels::KernelError,
     model::{ModelError, placement::PlacementError},
@@ -104,7 +105,13 @@ fn ours(error: &(dyn Error + 'static)) -> Option<Ours> {
     let failed = error
         .downcast_ref()
         .map(|failed: &Failed| Ours { zh: failed.what.zh.clone(), hint: failed.hint.clone() });
-    failed.or_else(|| {
+    // What checks files wraps its errors as the system's.
+    let file = error.downcast_ref::<io::Error>().and_then(|error| error.get_ref()?.downcast_ref());
+    let file = file.map(|file: &FileError| Ours {
+        zh: file.zh(),
+        hint: file.hint().zip(file.hint_zh()).map(Words::from),
+    });
+    failed.or(file).or_else(|| {
         first_of!(
             OpenError,
             HubError,

@@ -1,7 +1,7 @@
 //! From the environment to a hub, and from a model that is missing to one that is here.
 
 use std::{
-    env, fs, io,
+    env, io,
     path::{Path, PathBuf},
 };
 
@@ -123,7 +123,7 @@ pub(crate) fn settings(args: &ModelArgs) -> Result<HubSettings, HubError> {
         SourceArg::Huggingface => {
             let endpoint = args.endpoint.clone().or_else(|| variable(&["HF_ENDPOINT"]));
             // A login on this machine was made for the hub itself, not for a mirror of it.
-            let login = || fs::read_to_string(hub_home(args)?.join("token")).ok();
+            let login = || moss::files::read_text(&hub_home(args)?.join("token"), 64 << 10).ok();
             let login = || login().filter(|_| endpoint.is_none());
             let token = variable(&["HF_TOKEN"]).or_else(login);
             (Source::HuggingFace, endpoint, token.map(|token| token.trim().to_owned()))

@@ -9,7 +9,7 @@ use moss::{
     kernels::{Activations, ops::RopePrecision},
     model::{CUDA, ComputeDtype, DeviceSpec, LanguageModel, MossConfig, has_gpu},
     sampling::StopLengthPenalty,
-    text::{Plugin, PluginSwitches},
+    text::{Plugin, PluginSwitches, TextError},
 };
 
 use crate::{
@@ -246,6 +246,10 @@ fn with_injected_fault(
 /// The folder's tokenizer, for commands that need text.
 pub(crate) fn tokenizer(opened: &Opened) -> anyhow::Result<Tokenizer> {
     opened.engine.tokenizer().cloned().ok_or_else(|| {
+        // A folder may hold a tokenizer in a form that is not read; that error says more.
+        if let Err(error @ TextError::TokenizerJson { .. }) = Tokenizer::from_folder(&opened.model.folder) {
+            return error.into();
+        }
         let folder = opened.model.folder.display();
         let what = (
             format!("`{folder}` holds no tokenizer (vocab.json, merges.txt)"),

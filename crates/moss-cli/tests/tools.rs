@@ -38,6 +38,59 @@ fn tokenize_answers_json_lines_in_both_directions() {
 }
 
 #[test]
+fn tokenize_answers_an_unknown_id_with_an_error_that_names_it() {
+    let input = "{\"ids\":[5,1506]}\n{\"ids\":[4294967295]}\n{\"ids\":[1505]}\n{\"ids\":[4294967296]}\n{\"ids\":[-1]}\n";
+    let out = run(&["tokenize", "--model", &fixture("tokenizer")], input);
+    assert_eq!(out.status.code(), Some(1));
+    let answers: Vec<Value> =
+        text(&out.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let error = |index: usize| answers[index]["error"].as_str().unwrap_or_default();
+    assert!(
+        error(0).contains("token id 1506 at position 1") && error(1).contains("4294967295"),
+        "{answers:?}"
+    );
+    assert_eq!((&answers[2]["text"], &answers[2]["text_skip_special"]), (&json!("<eor>"), &json!("")));
+    assert!(!error(3).is_empty() && !error(4).is_empty(), "{answers:?}");
+}
+
+#[test]
+fn logits_of_an_unknown_id_are_an_error_before_the_model_is_loaded() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("logits.safetensors").display().to_string();
+    let refused = |model: &[&str], ids: &str, id: &str| {
+        let out = run(&[&["logits", "--ids", ids, "--out", &file], model].concat(), "");
+        let error = text(&out.stderr);
+        assert!(out.status.code() == Some(1) && error.contains(&format!("token id {id} ")), "{error}");
+        assert!(!std::path::Path::new(&file).exists());
+    };
+    // 2744 tokens, 2752 rows.
+    refused(&["--demo"], "5,2744", "2744");
+    refused(&["--demo"], "5,2752", "2752");
+    refused(&["--model", &fixture("mini-int8")], "320", "320");
+}
+
+#[test]
+fn a_pipe_or_a_device_among_the_files_of_a_model_ends_in_an_error_and_not_in_waiting() {
+    let demo = fixtures().join("../../examples/demo/moss-demo-int4");
+    let names = ["config.json", "vocab.json", "merges.txt", "added_tokens.json", "tokenizer_config.json"];
+    for (name, device) in names.into_iter().flat_map(|name| [(name, true), (name, false)]) {
+        let folder = tempfile::tempdir().unwrap();
+        for entry in std::fs::read_dir(&demo).unwrap().flatten() {
+            std::fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
+        }
+        let file = folder.path().join(name);
+        std::fs::remove_file(&file).unwrap();
+        match device {
+            true => std::os::unix::fs::symlink("/dev/zero", &file).unwrap(),
+            false => assert!(std::process::Command::new("mkfifo").arg(&file).status().unwrap().success()),
+        }
+        let out = run(&["generate", "--model", &folder.path().display().to_string(), "hello"], "");
+        let error = text(&out.stderr);
+        assert!(out.status.code() == Some(1) && error.contains(name), "{error}");
+    }
+}
+
+#[test]
 fn logits_are_written_as_safetensors() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("logits.safetensors").display().to_string();

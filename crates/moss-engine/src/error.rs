@@ -41,6 +41,14 @@ pub enum EngineError {
         /// Embedding rows.
         rows: usize,
     },
+    /// A stop token that can never be generated.
+    #[error("stop token id {id} is unknown, there are {tokens} tokens, counted from 0")]
+    UnknownStop {
+        /// The id.
+        id: u32,
+        /// Number of tokens that may be drawn.
+        tokens: usize,
+    },
     /// Stop strings without text to look for them in.
     #[error("stop strings need text, and the engine was started without a tokenizer")]
     NoTokenizer,
@@ -147,7 +155,7 @@ impl EngineError {
             Self::Stalled { .. } => {
                 Some("start the program again; a machine out of memory or a hanging GPU is the likely cause".into())
             }
-            Self::TokenizerMismatch { .. } | Self::UnknownToken { .. } => {
+            Self::TokenizerMismatch { .. } | Self::UnknownToken { .. } | Self::UnknownStop { .. } => {
                 Some("the tokenizer or the ids may be of another model".into())
             }
             Self::NoTokenizer => Some("give stop tokens by their ids".into()),

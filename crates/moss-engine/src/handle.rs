@@ -11,11 +11,11 @@ use std::{
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use moss_model::{LanguageModel, MossConfig};
-use moss_sampling::Sampler;
+use moss_sampling::{Sampler, SamplingError};
 use moss_text::Tokenizer;
 
 use crate::{
-    CancelHandle, EngineError, Event, EventSink, FaultListener, Metrics, Request, Run, Session,
+    CancelHandle, EngineError, Event, EventSink, FaultListener, Metrics, Request, Run, Session, Vocabulary,
     health::Health,
     metrics::Counters,
     sequence::Job,
@@ -197,8 +197,9 @@ impl Engine {
     /// Queues a request.
     ///
     /// # Errors
-    /// [`EngineError::EmptyPrompt`], [`EngineError::PromptTooLong`], [`EngineError::UnknownToken`], [`EngineError::NoTokenizer`] for
-    /// stop strings where there is no text, [`EngineError::Sampling`] for a parameter out of its range, [`EngineError::QueueFull`],
+    /// [`EngineError::EmptyPrompt`], [`EngineError::PromptTooLong`], [`EngineError::UnknownToken`], [`EngineError::Text`] for an id of the
+    /// prompt without a token, [`EngineError::UnknownStop`], [`EngineError::NoTokenizer`] for stop strings where there is no text,
+    /// [`EngineError::Sampling`] for a parameter out of its range or a bias of an unknown id, [`EngineError::QueueFull`],
     /// [`EngineError::ShutDown`].
     pub fn submit(&self, request: Request) -> Result<Run, EngineError> {
         self.submit_with(request, CancelHandle::default())
@@ -260,6 +261,21 @@ impl Engine {
         let unknown = |(_, id): &(usize, &u32)| usize::try_from(**id).map_or(true, |id| id >= rows);
         if let Some((position, id)) = prompt.iter().enumerate().find(unknown) {
             return Err(EngineError::UnknownToken { position, id: *id, rows });
+        }
+        let tokenizer = self.tokenizer.as_ref().filter(|_| request.vocabulary == Vocabulary::RealTokens);
+        let tokens = match tokenizer {
+            Some(tokenizer) => {
+                tokenizer.check_ids(prompt)?;
+                tokenizer.vocab_size()
+            }
+            None => rows,
+        };
+        let is_unknown = |id: &u32| *id as usize >= tokens;
+        if let Some(id) = request.sampling.logit_bias.iter().map(|(id, _)| *id).find(is_unknown) {
+            return Err(SamplingError::UnknownBias { id, tokens }.into());
+        }
+        if let Some(id) = request.stop.stop_ids.iter().copied().find(is_unknown) {
+            return Err(EngineError::UnknownStop { id, tokens });
         }
         if self.tokenizer.is_none() && !request.stop.stop_strings.is_empty() {
             return Err(EngineError::NoTokenizer);

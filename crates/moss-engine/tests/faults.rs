@@ -8,9 +8,9 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering::SeqCst},
 };
 
-use moss_engine::{EngineError, Request, StopRules};
+use moss_engine::{EngineError, Request, StopRules, Vocabulary};
 use moss_sampling::{LogitsStep, SamplingError, SamplingParams};
-use support::{Fake, Fault, expected, greedy, mix, options, slow};
+use support::{Fake, Fault, expected, greedy, mix, options, slow, tokenizer};
 
 #[test]
 fn bad_numbers_fail_the_one_request_and_name_layer_and_step() {
@@ -115,6 +115,36 @@ fn an_id_without_an_embedding_row_is_refused_before_it_harms_the_batch() {
     let error = engine.submit(greedy(&[3, 97], 5)).unwrap_err();
     assert!(matches!(error, EngineError::UnknownToken { position: 1, id: 97, rows: 97 }));
     assert!(error.hint().is_some());
+    assert_eq!(engine.metrics().waiting, 0);
+}
+
+#[test]
+fn ids_without_a_token_are_refused_wherever_a_request_names_them() {
+    let engine = Fake::new(1536, 256, mix).start(options(), Some(tokenizer()));
+    let refused = |change: &dyn Fn(&mut Request)| {
+        let mut request = greedy(&[3], 5);
+        change(&mut request);
+        engine.submit(request).unwrap_err()
+    };
+    let tokens = 1506;
+    for id in [1506, 1535, 1536, u32::MAX] {
+        let error = refused(&|request| request.sampling.logit_bias = vec![(7, 1.0), (id, 1.0)]);
+        assert!(
+            matches!(error, EngineError::Sampling(SamplingError::UnknownBias { id: found, tokens: all }) if found == id && all == tokens),
+            "{error}"
+        );
+        let error = refused(&|request| request.stop.stop_ids = vec![id]);
+        assert!(
+            matches!(error, EngineError::UnknownStop { id: found, tokens: all } if found == id && all == tokens)
+        );
+        let error = refused(&|request| request.prompt.push(id));
+        assert!(matches!(error, EngineError::Text(_) | EngineError::UnknownToken { .. }), "{error}");
+        assert!(error.hint().is_some() && error.to_string().contains(&id.to_string()));
+    }
+    // Every row may be asked for, where that is said.
+    let mut every = greedy(&[3, 1530], 1);
+    (every.vocabulary, every.sampling.logit_bias) = (Vocabulary::EveryRow, vec![(1535, 1.0)]);
+    engine.submit(every).unwrap().wait().unwrap();
     assert_eq!(engine.metrics().waiting, 0);
 }
 

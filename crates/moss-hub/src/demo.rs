@@ -54,7 +54,7 @@ pub fn unpack_demo(format: DemoFormat, cache: &Path) -> Result<PathBuf, HubError
     let parent = cache.join("moss-rs").join(format!("demo-{:016x}", hasher.finish()));
     let folder = parent.join(name);
     let is_whole = || {
-        files.iter().all(|(name, bytes)| matches!(fs::read(folder.join(name)), Ok(found) if found == *bytes))
+        files.iter().all(|(name, bytes)| matches!(moss_files::read_bytes(&folder.join(name), bytes.len() as u64), Ok(found) if found == *bytes))
     };
     if is_whole() {
         return Ok(folder);

@@ -1,6 +1,6 @@
 //! Which files of a checkpoint the engine needs.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeSet, path::Path};
 
 pub(crate) const NEEDED: [&str; 3] = ["config.json", "vocab.json", "merges.txt"];
 const WELCOME: [&str; 3] = ["added_tokens.json", "special_tokens_map.json", "tokenizer_config.json"];
@@ -48,7 +48,8 @@ pub(crate) fn is_whole(folder: &Path) -> bool {
     folder.join("config.json").exists()
         && WEIGHTS.iter().any(|(stem, suffix)| {
             folder.join(format!("{stem}{suffix}")).exists()
-                || fs::read(folder.join(format!("{stem}{suffix}.index.json"))).is_ok_and(has_shards)
+                || moss_files::read(&folder.join(format!("{stem}{suffix}.index.json")), moss_files::MAX_BYTES)
+                    .is_ok_and(has_shards)
         })
 }
 

@@ -166,7 +166,7 @@ fn paths(whole: &Path) -> (PathBuf, PathBuf) {
 
 /// What a journal says is there: in order, without overlaps, each as long as can be. Records that make no sense are passed over.
 fn recorded(journal: &Path, size: u64) -> Vec<Range<u64>> {
-    let bytes = fs::read(journal).unwrap_or_default();
+    let bytes = moss_files::read_bytes(journal, moss_files::MAX_BYTES).unwrap_or_default();
     let number = |bytes: &[u8]| bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte));
     let records = bytes.chunks_exact(RECORD).map(|record| number(&record[..8])..number(&record[8..]));
     let mut ranges: Vec<_> = records.filter(|range| range.start < range.end && range.end <= size).collect();

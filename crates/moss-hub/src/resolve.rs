@@ -104,7 +104,7 @@ pub(crate) fn snapshot(repository: &Path) -> Result<PathBuf, &'static str> {
     }
     let snapshots = repository.join("snapshots");
     let whole = |folder: &PathBuf| files::is_whole(folder);
-    if let Ok(main) = fs::read_to_string(repository.join("refs/main")) {
+    if let Ok(main) = moss_files::read_text(&repository.join("refs/main"), 4096) {
         let folder = snapshots.join(main.trim());
         if whole(&folder) {
             return Ok(folder);

@@ -50,7 +50,7 @@ pub(crate) fn config_json(
     options: &QuantizeOptions,
 ) -> Result<Vec<u8>, QuantizeError> {
     let path = checkpoint.folder().join("config.json");
-    let bytes = std::fs::read(&path).map_err(|source| io("read", &path, source))?;
+    let bytes = moss_files::read(&path, moss_files::MAX_BYTES).map_err(|source| io("read", &path, source))?;
     let mut config: serde_json::Value = serde_json::from_slice(&bytes).unwrap_or_default(); // it was read before
     config["wbits"] = options.bits.bits().into();
     config["groupsize"] = options.group_size.map_or((-1).into(), Into::into);

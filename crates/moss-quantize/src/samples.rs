@@ -1,11 +1,14 @@
 //! Texts as token ids: what calibration runs through the network, and what measures are taken on.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use moss_text::{Conversation, PromptBuilder, SavedTurn, SystemText, TextError, Turn};
 use serde::Deserialize;
 
 use crate::{QuantizeError, folder::io};
+
+/// Largest file of samples; all of it is held in memory.
+const MAX_BYTES: u64 = 1 << 30;
 
 /// Short dialogues in English and Chinese that come with the program, written for its demo model.
 const BUILT_IN: &str = include_str!("../../../examples/demo/corpus/dialogues.jsonl");
@@ -31,7 +34,7 @@ enum Line {
 /// # Errors
 /// [`QuantizeError::Io`]; [`QuantizeError::Sample`] for a line of another form; [`QuantizeError::Text`].
 pub fn read_samples(file: &Path, builder: &PromptBuilder) -> Result<Vec<Sample>, QuantizeError> {
-    let text = fs::read_to_string(file).map_err(|source| io("read", file, source))?;
+    let text = moss_files::read_text(file, MAX_BYTES).map_err(|source| io("read", file, source))?;
     if file.extension().is_some_and(|extension| extension == "jsonl") {
         return from_lines(&text, file, builder);
     }

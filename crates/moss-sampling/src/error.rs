@@ -16,6 +16,14 @@ pub enum SamplingError {
         /// Its range.
         expected: &'static str,
     },
+    /// A bias for something that is no token.
+    #[error("`logit_bias` names token id {id}, but there are {tokens} tokens, counted from 0")]
+    UnknownBias {
+        /// The id.
+        id: u32,
+        /// Number of tokens that may be drawn.
+        tokens: usize,
+    },
     /// Logits that no token can be drawn from.
     #[error("at step {step} the logit of token {id} is {value}, expected a finite number")]
     BadLogits {
@@ -41,6 +49,7 @@ impl SamplingError {
             Self::BadLogits { .. } => {
                 Some("the weights may be damaged; `--dtype f32` rules out overflow".into())
             }
+            Self::UnknownBias { .. } => Some("the id may be of another model's tokenizer".into()),
             _ => None,
         }
     }

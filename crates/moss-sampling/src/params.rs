@@ -19,7 +19,7 @@ pub struct SamplingParams {
     pub presence_penalty: f32,
     /// The same, once an occurrence; 0 for none.
     pub frequency_penalty: f32,
-    /// Added to the scores of these tokens; `-inf` rules one out.
+    /// Added to the scores of these tokens; `-inf` rules one out. An id that may not be drawn is an error.
     pub logit_bias: Vec<(u32, f32)>,
     /// Makes long answers end sooner or later.
     pub stop_length_penalty: Option<StopLengthPenalty>,

@@ -76,7 +76,8 @@ impl Sampler {
     /// have no logit are passed over. `logits` (one per vocabulary entry) are scratch afterwards.
     ///
     /// # Errors
-    /// [`SamplingError::BadLogits`] or [`SamplingError::NothingLeft`] naming the step.
+    /// [`SamplingError::BadLogits`] or [`SamplingError::NothingLeft`] naming the step; [`SamplingError::UnknownBias`] for a bias of an id
+    /// that may not be drawn.
     pub fn sample(
         &mut self,
         logits: &mut [f32],
@@ -182,7 +183,7 @@ impl Sampler {
         let allowed = allowed.min(logits.len());
         let logits = &mut logits[..allowed];
         logits::check(logits, generated)?;
-        bias::apply(logits, &self.params.logit_bias);
+        bias::apply(logits, &self.params.logit_bias)?;
         self.repetition.apply(logits, history, self.params.repetition_penalty);
         let answer = &history[history.len().saturating_sub(generated)..];
         presence::apply(logits, answer, self.params.presence_penalty, self.params.frequency_penalty);

@@ -242,3 +242,12 @@ fn a_bias_makes_a_token_certain_or_impossible_and_takes_the_whole_row() {
     assert_eq!(Sampler::new(biased(1.0)).unwrap().cut(), None);
     assert!(matches!(sample(f32::NAN), Err(SamplingError::Parameter { name: "logit_bias", .. })));
 }
+
+#[test]
+fn a_bias_of_an_id_that_may_not_be_drawn_is_an_error() {
+    for id in [2, 3, u32::MAX] {
+        let params = SamplingParams { logit_bias: vec![(0, 1.0), (id, -1.0)], ..SamplingParams::greedy() };
+        let found = Sampler::new(params).unwrap().sample(&mut [5.0, 4.0, 3.0], &[], 0, 2);
+        assert_eq!(found, Err(SamplingError::UnknownBias { id, tokens: 2 }));
+    }
+}

@@ -132,6 +132,9 @@ impl ApiError {
             Self::Engine(EngineError::Sampling(moss_sampling::SamplingError::Parameter { name, .. })) => {
                 Some((*name).to_owned())
             }
+            Self::Engine(EngineError::Sampling(moss_sampling::SamplingError::UnknownBias { id, .. })) => {
+                Some(format!("logit_bias.{id}"))
+            }
             _ => None,
         }
     }
@@ -188,10 +191,12 @@ fn engine_kind(error: &EngineError) -> (StatusCode, &'static str, &'static str) 
         EngineError::PromptTooLong { .. } => (StatusCode::BAD_REQUEST, INVALID, "context_length_exceeded"),
         EngineError::Text(error) => match **error {
             TextError::TurnTooLong { .. } => (StatusCode::BAD_REQUEST, INVALID, "context_length_exceeded"),
+            TextError::UnknownId { .. } => (StatusCode::UNPROCESSABLE_ENTITY, INVALID, "invalid_prompt"),
             _ => (StatusCode::INTERNAL_SERVER_ERROR, SERVER, "tokenizer_error"),
         },
         EngineError::EmptyPrompt | EngineError::UnknownToken { .. } => (StatusCode::UNPROCESSABLE_ENTITY, INVALID, "invalid_prompt"),
         EngineError::Sampling(moss_sampling::SamplingError::Parameter { .. }) => (StatusCode::UNPROCESSABLE_ENTITY, INVALID, "invalid_value"),
+        EngineError::Sampling(moss_sampling::SamplingError::UnknownBias { .. }) => (StatusCode::BAD_REQUEST, INVALID, "invalid_value"),
         // Biases of the request can rule out every token.
         EngineError::Sampling(moss_sampling::SamplingError::NothingLeft { .. }) => (StatusCode::UNPROCESSABLE_ENTITY, INVALID, "nothing_left"),
         EngineError::QueueFull { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", "queue_full"),

@@ -72,10 +72,10 @@ fn likelihoods_come_with_each_token_in_both_forms() {
     let asked = with(sum(), json!({"logprobs": true, "top_logprobs": 3}));
     let whole = server.post(CHAT, &asked).json();
     let tokens = whole["choices"][0]["logprobs"]["content"].as_array().unwrap().clone();
-    assert_eq!(tokens.len(), 7);
+    assert_eq!(tokens.len(), 6, "the token that ends the answer is no part of it");
     let bytes = tokens.iter().flat_map(|token| token["bytes"].as_array().unwrap());
     let bytes: Vec<u8> = bytes.map(|byte| byte.as_u64().unwrap() as u8).collect();
-    assert_eq!(String::from_utf8(bytes).unwrap(), " 3 + 4 = 7.<eom>");
+    assert_eq!(String::from_utf8(bytes).unwrap(), "3 + 4 = 7.");
     for token in &tokens {
         let top = token["top_logprobs"].as_array().unwrap();
         assert_eq!((top.len(), &top[0]["token"]), (3, &token["token"]), "greedy takes the likeliest");
@@ -233,5 +233,89 @@ fn models_info_health_and_metrics_are_told() {
         "moss_requests_total{route=\"/v1/chat/completions\",status=\"200\"} 1",
     ] {
         assert!(metrics.lines().any(|found| found == line), "{line} is not in\n{metrics}");
+    }
+}
+
+/// The strings and the bytes of a chat's tokens, the latter only there.
+fn told(choice: &Value) -> (String, Option<Vec<u8>>) {
+    let logprobs = &choice["logprobs"];
+    if let Some(tokens) = logprobs["tokens"].as_array() {
+        let mut characters = 0;
+        for (token, offset) in tokens.iter().zip(logprobs["text_offset"].as_array().unwrap()) {
+            characters += token.as_str().unwrap().chars().count();
+            assert!(offset.as_u64().unwrap() as usize <= characters);
+        }
+        return (tokens.iter().map(|token| token.as_str().unwrap()).collect(), None);
+    }
+    let Some(tokens) = logprobs["content"].as_array() else { return Default::default() };
+    let text = tokens.iter().map(|token| token["token"].as_str().unwrap()).collect();
+    let bytes = tokens.iter().flat_map(|token| token["bytes"].as_array().unwrap());
+    (text, Some(bytes.map(|byte| byte.as_u64().unwrap() as u8).collect()))
+}
+
+/// Checks that the logprobs of a choice, or of a chunk of one, are those of its text, and returns the text.
+fn matched(choice: &Value) -> String {
+    let texts = [&choice["message"]["content"], &choice["delta"]["content"], &choice["text"]];
+    let text = texts.iter().find_map(|text| text.as_str()).unwrap_or_default().to_owned();
+    let (tokens, bytes) = told(choice);
+    assert_eq!(tokens, text, "{choice}");
+    assert!(bytes.is_none_or(|bytes| bytes == text.as_bytes()), "{choice}");
+    text
+}
+
+#[test]
+fn logprobs_match_the_content_whole_and_streamed_with_stop_strings_and_split_characters() {
+    let server = Running::start();
+    // Flat sampling gives parts of characters, malformed ones, Chinese, and tokens that a stop string cuts.
+    let wild = json!({"temperature": 2, "top_p": 1, "top_k": 0, "max_tokens": 40});
+    let chat = |words: &str| json!({"messages": [{"role": "user", "content": words}], "logprobs": true, "top_logprobs": 2});
+    let text = |words: &str| json!({"prompt": words, "logprobs": 2});
+    let (mut cut, mut wide, mut replaced) = (0, 0, 0);
+    for seed in 0..6 {
+        for (path, base) in
+            [(CHAT, chat("你好")), (TEXT, text("你")), (CHAT, chat("What is 3 + 4?")), (TEXT, text("Hello"))]
+        {
+            for stop in [json!([]), json!(["a", "的", "e", "，"]), json!(["7.", " = 7", "never to be seen"])]
+            {
+                let mut asked = with(base.clone(), json!({"seed": seed, "stop": stop}));
+                if seed > 0 {
+                    asked = with(asked, wild.clone());
+                } else {
+                    asked = with(asked, json!({"temperature": 0, "max_tokens": 40}));
+                }
+                let whole = server.post(path, &asked).json();
+                let content = matched(&whole["choices"][0]);
+                cut += usize::from(whole["moss"]["stop_reason"] == "stop_string");
+                wide += usize::from(content.chars().any(|c| ('一'..='龥').contains(&c)));
+                replaced += usize::from(content.contains('\u{FFFD}'));
+                let events = server.post(path, &with(asked, json!({"stream": true}))).events();
+                let pieces = events.iter().map(|event| matched(&event["choices"][0]));
+                assert_eq!(pieces.collect::<String>(), content);
+            }
+        }
+    }
+    assert!(cut > 5 && wide > 5 && replaced > 5, "{cut} cut, {wide} with Chinese, {replaced} malformed");
+}
+
+#[test]
+fn an_unknown_id_of_logit_bias_or_of_a_prompt_is_named() {
+    let server = Running::start();
+    let tokens = server.engine.tokenizer().unwrap().vocab_size();
+    let rows = server.engine.model_config().vocab_size;
+    assert!(tokens < rows, "there are rows without a token");
+    for id in [tokens, rows - 1, rows, u32::MAX as usize] {
+        let bias = json!({"logit_bias": {"5": 1, id.to_string(): -1}});
+        for (path, asked) in
+            [(CHAT, sum()), (TEXT, json!({"prompt": "a"})), (TEXT, json!({"prompt": "a", "stream": true}))]
+        {
+            let reply = server.post(path, &with(asked, bias.clone()));
+            assert_eq!(reply.error(), (400, format!("logit_bias.{id}"), "invalid_value".into()));
+            assert!(reply.body.contains(&format!("token id {id}")), "{}", reply.body);
+        }
+        for prompt in [json!([5, id]), json!([[5], [5, id]])] {
+            let reply = server.post(TEXT, &json!({"prompt": prompt}));
+            assert_eq!((reply.error().0, reply.error().2.as_str()), (422, "invalid_prompt"));
+            assert!(reply.body.contains(&id.to_string()), "{}", reply.body);
+        }
     }
 }

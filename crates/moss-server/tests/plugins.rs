@@ -107,6 +107,27 @@ fn an_answer_handed_back_as_it_came_is_what_the_model_wrote() {
 }
 
 #[test]
+fn logprobs_of_a_plugin_model_are_those_of_what_it_says_alone() {
+    for turn in [IDLE, SEARCHING] {
+        let (server, _) = serving(turn);
+        let asked = json!({"messages": [user("你好")], "temperature": 0, "logprobs": true});
+        let matched = |choice: &Value, message: &str| {
+            let content = choice[message]["content"].as_str().unwrap_or_default().to_owned();
+            let tokens = choice["logprobs"]["content"].as_array().cloned().unwrap_or_default();
+            let told: String = tokens.iter().map(|token| token["token"].as_str().unwrap()).collect();
+            assert_eq!(told, content, "{choice}");
+            content
+        };
+        let whole = server.post(CHAT, &asked).json();
+        let content = matched(&whole["choices"][0], "message");
+        assert_eq!(content, if turn == IDLE { "今天晴。" } else { "" });
+        let events = server.post(CHAT, &support::with(asked, json!({"stream": true}))).events();
+        let pieces = events.iter().map(|event| matched(&event["choices"][0], "delta"));
+        assert_eq!(pieces.collect::<String>(), content);
+    }
+}
+
+#[test]
 fn results_are_handed_in_beside_the_commands_that_asked_for_them() {
     let (server, seen) = serving(SEARCHING);
     let mut commands = ask(&server, &[user("天气?")]);

@@ -83,7 +83,8 @@ impl Conversation {
         let turn = |saved: &SavedTurn| {
             let decoded = tokenizer.decode(&saved.ids, Specials::Skip);
             // A question without an answer has neither, and stays one.
-            let reply = if decoded.trim_start() == saved.moss.trim_start() {
+            let is_known = tokenizer.check_ids(&saved.ids).is_ok();
+            let reply = if is_known && decoded.trim_start() == saved.moss.trim_start() {
                 saved.ids.clone()
             } else {
                 let mut ids = tokenizer.encode_untrusted(&format!(" {}", saved.moss.trim_start()))?;

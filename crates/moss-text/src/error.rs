@@ -44,6 +44,100 @@ pub enum TextError {
         /// What the tokenizers crate says.
         reason: String,
     },
+    /// A carriage return that does not belong to a line's end, as in files whose lines end in it alone.
+    #[error("line {line} of `{}` holds a carriage return, expected lines that end in LF or CRLF", file.display())]
+    LineEnd {
+        /// The file.
+        file: PathBuf,
+        /// Line, from 1.
+        line: usize,
+    },
+    /// A merge of something that no earlier merge makes: lines are missing or in another order.
+    #[error("line {line} of `{}` merges `{found}`, but no earlier line makes `{part}`", file.display())]
+    MergePart {
+        /// The file.
+        file: PathBuf,
+        /// Line, from 1.
+        line: usize,
+        /// The two tokens.
+        found: String,
+        /// The one that is not made yet.
+        part: String,
+    },
+    /// A pair that is merged by two lines.
+    #[error("line {line} of `{}` repeats the merge `{found}`", file.display())]
+    MergeTwice {
+        /// The file.
+        file: PathBuf,
+        /// The second line, from 1.
+        line: usize,
+        /// The two tokens.
+        found: String,
+    },
+    /// A merge that stands behind one of a higher token id, in a vocabulary that is numbered in the order of its merges.
+    #[error(
+        "line {line} of `{}` makes token {id} after an earlier line made token {before}, expected ascending ids",
+        file.display()
+    )]
+    MergeOrder {
+        /// The file.
+        file: PathBuf,
+        /// Line, from 1.
+        line: usize,
+        /// The token it makes.
+        id: u32,
+        /// The token of the merge before.
+        before: u32,
+    },
+    /// A token of several bytes that no merge makes, so that it could never be used.
+    #[error("no line of `{}` makes token {id} (`{found}`); {count} tokens of vocab.json have no merge", file.display())]
+    NoMerge {
+        /// merges.txt.
+        file: PathBuf,
+        /// The first such token.
+        id: u32,
+        /// Its text.
+        found: String,
+        /// How many there are.
+        count: usize,
+    },
+    /// A byte without a token: texts that hold it would lose it.
+    #[error("vocab.json in `{}` has no token for byte {byte}, expected one for each of 0 to 255", folder.display())]
+    MissingByte {
+        /// The folder.
+        folder: PathBuf,
+        /// The byte.
+        byte: u8,
+    },
+    /// The two lists of added tokens differ.
+    #[error(
+        "`{}`: tokenizer_config.json has token {} as `{}`, but added_tokens.json or vocab.json has token {} as `{}`",
+        folder.display(), decoder.1, decoder.0, listed.1, listed.0
+    )]
+    AddedTokens {
+        /// The folder.
+        folder: PathBuf,
+        /// Text and id in `added_tokens_decoder`.
+        decoder: (String, u32),
+        /// Text and id in the other file.
+        listed: (String, u32),
+    },
+    /// A folder with a tokenizer of the form that this program does not read.
+    #[error("`{}` is there without vocab.json and merges.txt, which are the files that are read", file.display())]
+    TokenizerJson {
+        /// tokenizer.json.
+        file: PathBuf,
+    },
+    /// A token id without a token.
+    #[error("token id {id} at position {position} is unknown, the tokenizer has {tokens} tokens")]
+    UnknownId {
+        /// Index in the list.
+        position: usize,
+        /// The id.
+        id: u32,
+        /// Number of tokens, whose ids begin at 0.
+        tokens: usize,
+    },
     /// Ids that are not 0, 1, 2 and so on, each once.
     #[error("token id {id} in `{}` is {found}, expected every id from 0 to {last} once", folder.display())]
     Ids {
@@ -126,6 +220,7 @@ impl TextError {
     /// What the user can do about it, where there is something.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
+            Self::Read { source, .. } if source.kind() != std::io::ErrorKind::NotFound => return None,
             Self::Read { .. } => {
                 "a published tokenizer is vocab.json, merges.txt and added_tokens.json, beside the weights"
                     .into()
@@ -134,7 +229,31 @@ impl TextError {
             | Self::Merge { .. }
             | Self::Bpe { .. }
             | Self::Ids { .. }
+            | Self::MissingByte { .. }
             | Self::Token { .. } => "use the tokenizer files of the checkpoint as published".into(),
+            Self::LineEnd { .. } => {
+                "convert its line ends, for example with `tr '\\r' '\\n'`, or use merges.txt as published".into()
+            }
+            Self::MergePart { .. }
+            | Self::MergeTwice { .. }
+            | Self::MergeOrder { .. }
+            | Self::NoMerge { .. } => {
+                "merges.txt is cut off, reordered or of another model: use the one published with the checkpoint"
+                    .into()
+            }
+            Self::AddedTokens { .. } => {
+                "keep the file that belongs to the checkpoint and remove the other one".into()
+            }
+            Self::TokenizerJson { .. } => {
+                "save the slow tokenizer with transformers (`AutoTokenizer.from_pretrained(FOLDER, use_fast=False)\
+                 .save_pretrained(FOLDER)`), or copy vocab.json, merges.txt and added_tokens.json of the published checkpoint"
+                    .into()
+            }
+            Self::MissingSpecial { .. } => {
+                "added_tokens.json, or `added_tokens_decoder` in tokenizer_config.json, lists it: copy the published file"
+                    .into()
+            }
+            Self::UnknownId { .. } => "the ids may be of another model's tokenizer".into(),
             Self::NoPluginApi { .. } => {
                 "those with a published API are web-search, calculator, equation-solver and text-to-image"
                     .into()

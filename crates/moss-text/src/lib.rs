@@ -2,8 +2,10 @@
 //!
 //! No tensors here. Token ids are plain `u32`, as in the `tokenizers` crate.
 
+mod alignment;
 mod conversation;
 mod error;
+mod merges;
 mod plugins;
 mod prompt;
 mod segments;
@@ -13,6 +15,7 @@ mod tokenizer;
 mod vocab;
 mod window;
 
+pub use alignment::{AlignedToken, TokenAlignment};
 pub use conversation::{Conversation, SavedTurn};
 pub use error::TextError;
 pub use plugins::{Plugin, PluginSwitches};

@@ -47,13 +47,21 @@ pub struct SegmentStream {
     kind: SegmentKind,
     /// Text that may still turn out to be a label; `None` once the label is past.
     head: Option<String>,
+    /// Bytes of the label that the last call took away.
+    removed: usize,
 }
 
 impl SegmentStream {
     /// A reply that begins with `kind`. `labelled` says that the model writes the label itself.
     pub fn new(tokenizer: Tokenizer, special: SpecialTokens, kind: SegmentKind, labelled: bool) -> Self {
         let head = labelled.then(String::new);
-        Self { stream: TextStream::new(tokenizer, Specials::Skip), special, kind, head }
+        Self { stream: TextStream::new(tokenizer, Specials::Skip), special, kind, head, removed: 0 }
+    }
+
+    /// Bytes of text that the last [`SegmentStream::push`] or [`SegmentStream::finish`] took away, in front of what it returned: a label and
+    /// the line breaks before it.
+    pub fn removed(&self) -> usize {
+        self.removed
     }
 
     /// The part that text belongs to now.
@@ -63,6 +71,7 @@ impl SegmentStream {
 
     /// The text that `id` completes.
     pub fn push(&mut self, id: u32) -> Vec<SegmentText> {
+        self.removed = 0;
         let ends = [
             (self.special.eot, SegmentKind::Commands),
             (self.special.eoc, SegmentKind::Answer),
@@ -81,6 +90,7 @@ impl SegmentStream {
 
     /// What is left at the end.
     pub fn finish(&mut self) -> Vec<SegmentText> {
+        self.removed = 0;
         let rest = self.stream.finish();
         let mut texts = self.pass(rest);
         if let Some(head) = self.head.take() {
@@ -102,6 +112,7 @@ impl SegmentStream {
         // The label says what the part is, whatever was expected.
         if let Some(kind) = kinds.into_iter().find(|kind| start.starts_with(kind.label())) {
             let rest = start[kind.label().len()..].to_owned();
+            self.removed = head.len() - rest.len();
             self.kind = kind;
             self.head = None;
             return self.text(rest).into_iter().collect();

@@ -3,16 +3,18 @@
 //! Added tokens match first, the leftmost longest one, and take no whitespace away around them; what lies between them is split
 //! by GPT-2's pattern and merged. No token is put before a text.
 
-use std::{collections::HashMap, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
-use ahash::AHashMap;
 use aho_corasick::{AhoCorasick, MatchKind};
 use tokenizers::{
     Model, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer, models::bpe::BPE,
     pre_tokenizers::byte_level::ByteLevel,
 };
 
-use crate::{SpecialTokens, TextError, TextStream, vocab::Vocab};
+use crate::{
+    SpecialTokens, TextError, TextStream,
+    vocab::{self, Vocab, byte_level_alphabet},
+};
 
 /// Whether special tokens are shown in decoded text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,15 +79,19 @@ impl std::fmt::Debug for Tokenizer {
 }
 
 impl Tokenizer {
-    /// Whether a folder holds tokenizer files.
+    /// Whether a folder holds a tokenizer's `vocab.json` or `merges.txt`. [`Tokenizer::from_folder`] tells what is missing or wrong.
     pub fn is_present(folder: &Path) -> bool {
-        folder.join("vocab.json").exists() && folder.join("merges.txt").exists()
+        ["vocab.json", "merges.txt"].iter().any(|name| vocab::exists(&folder.join(name)))
     }
 
-    /// Reads `vocab.json`, `merges.txt`, and where they are there `added_tokens.json` and `special_tokens_map.json`.
+    /// Reads `vocab.json`, `merges.txt`, and where they are there `added_tokens.json`, `special_tokens_map.json` and
+    /// `tokenizer_config.json`.
+    ///
+    /// Added tokens are those of `added_tokens.json` and of `added_tokens_decoder` in `tokenizer_config.json`. The tokens of
+    /// [`SpecialTokens`] are special whatever the files say; others are where the files declare them.
     ///
     /// # Errors
-    /// A [`TextError`] naming the file and the line or id.
+    /// A [`TextError`] naming the file and the line or id: also for merges that are not those that made the vocabulary.
     pub fn from_folder(folder: impl AsRef<Path>) -> Result<Self, TextError> {
         let vocab = Vocab::read(folder.as_ref())?;
         let table = Table::new(&vocab)?;
@@ -96,23 +102,25 @@ impl Tokenizer {
         tokens.retain(|(text, _)| !text.is_empty());
         tokens.sort();
         let plain: Vec<_> =
-            tokens.iter().copied().filter(|(text, _)| !vocab.special.contains(text)).collect();
-        let base: AHashMap<String, u32> = vocab.base.iter().map(|(text, id)| (text.clone(), *id)).collect();
+            tokens.iter().copied().filter(|(text, _)| !vocab.special.contains(text.as_str())).collect();
+        let (all, plain) =
+            (Matcher::new(&tokens).map_err(bpe_error)?, Matcher::new(&plain).map_err(bpe_error)?);
+        let special = special_tokens(&vocab);
         let bpe = BPE::builder()
-            .vocab_and_merges(base, vocab.merges.clone())
+            .vocab_and_merges(vocab.base, vocab.merges)
             .build()
-            .map_err(|error| bpe_error(error.to_string()))?;
+            .map_err(|error| TextError::Bpe { folder: vocab.folder.clone(), reason: error.to_string() })?;
         Ok(Self {
             inner: Arc::new(Inner {
                 bpe,
                 split: ByteLevel::new(false, false, true),
-                all: Matcher::new(&tokens).map_err(bpe_error)?,
-                plain: Matcher::new(&plain).map_err(bpe_error)?,
-                special: special_tokens(&vocab),
+                all,
+                plain,
+                special,
                 bytes: table.bytes,
                 ends: table.ends,
                 kinds: table.kinds,
-                folder: vocab.folder.clone(),
+                folder: vocab.folder,
             }),
         })
     }
@@ -120,6 +128,18 @@ impl Tokenizer {
     /// Real tokens: ids from here on have embedding rows and no text, and are never to be sampled.
     pub fn vocab_size(&self) -> usize {
         self.inner.kinds.len()
+    }
+
+    /// Passes ids that stand for tokens.
+    ///
+    /// # Errors
+    /// [`TextError::UnknownId`] naming the first that does not.
+    pub fn check_ids(&self, ids: &[u32]) -> Result<(), TextError> {
+        let tokens = self.vocab_size();
+        match ids.iter().position(|id| *id as usize >= tokens) {
+            Some(position) => Err(TextError::UnknownId { position, id: ids[position], tokens }),
+            None => Ok(()),
+        }
     }
 
     /// Ids of the tokens that structure a conversation.
@@ -233,26 +253,14 @@ struct Table {
 
 impl Table {
     fn new(vocab: &Vocab) -> Result<Self, TextError> {
-        let count =
-            vocab.base.len() + vocab.added.keys().filter(|text| !vocab.base.contains_key(*text)).count();
-        let mut tokens: Vec<Option<(&str, Kind)>> = vec![None; count];
-        let ids_error =
-            |id, found| TextError::Ids { folder: vocab.folder.clone(), id, found, last: count as u32 - 1 };
-        let base = vocab.base.iter().map(|(text, id)| (text, id, Kind::Bytes));
-        let added = vocab.added.iter().map(|(text, id)| (text, id, Kind::Added));
-        for (text, &id, kind) in base.chain(added) {
-            let kind = if vocab.special.contains(text) { Kind::Special } else { kind };
-            match tokens.get_mut(id as usize) {
-                Some(slot @ None) => *slot = Some((text, kind)),
-                Some(Some((there, _))) if *there == text => {}
-                Some(Some(_)) => return Err(ids_error(id, "there twice")),
-                None => return Err(ids_error(id, "beyond the number of tokens")),
-            }
-        }
         let byte_of = byte_level_alphabet();
         let mut table = Self { bytes: vec![], ends: vec![], kinds: vec![] };
-        for (id, token) in tokens.into_iter().enumerate() {
-            let (text, kind) = token.ok_or_else(|| ids_error(id as u32, "missing"))?;
+        for (id, text) in vocab::by_id(&vocab.base, &vocab.added, &vocab.folder)?.into_iter().enumerate() {
+            let kind = match () {
+                _ if vocab.special.contains(text) => Kind::Special,
+                _ if vocab.base.contains_key(text) => Kind::Bytes,
+                _ => Kind::Added,
+            };
             match kind {
                 Kind::Bytes => {
                     for char in text.chars() {
@@ -270,15 +278,6 @@ impl Table {
         }
         Ok(table)
     }
-}
-
-/// GPT-2 writes each byte as a printable character: itself where it is one, else the next free one from U+0100 on.
-fn byte_level_alphabet() -> HashMap<char, u8> {
-    let printable = |byte: &u8| matches!(byte, b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF);
-    let own = (0..=255u8).filter(printable).map(|byte| (char::from(byte), byte));
-    let rest = (0..=255u8).filter(|byte| !printable(byte));
-    let moved = (0x100u32..).zip(rest).filter_map(|(code, byte)| Some((char::from_u32(code)?, byte)));
-    own.chain(moved).collect()
 }
 
 fn special_tokens(vocab: &Vocab) -> Option<SpecialTokens> {

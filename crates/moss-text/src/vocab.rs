@@ -1,90 +1,172 @@
-//! The published tokenizer files: `vocab.json`, `merges.txt`, `added_tokens.json`, `special_tokens_map.json`.
+//! The tokenizer files: `vocab.json`, `merges.txt`, `added_tokens.json`, `special_tokens_map.json`, `tokenizer_config.json`.
 
 use std::{
-    collections::HashMap,
-    fs,
+    collections::{BTreeMap, HashSet},
     path::{Path, PathBuf},
 };
 
-use serde::Deserialize;
+use ahash::AHashMap;
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
 
-use crate::TextError;
+use crate::{TextError, merges, special};
 
-/// What the files say.
+/// What the files say, checked.
 pub(crate) struct Vocab {
     pub(crate) folder: PathBuf,
     /// Byte-level tokens.
-    pub(crate) base: HashMap<String, u32>,
+    pub(crate) base: AHashMap<String, u32>,
     pub(crate) merges: Vec<(String, String)>,
     /// Tokens that are matched as they are, before BPE.
-    pub(crate) added: HashMap<String, u32>,
+    pub(crate) added: BTreeMap<String, u32>,
     /// Those of them, and of `base`, that are never part of a text.
-    pub(crate) special: Vec<String>,
+    pub(crate) special: HashSet<String>,
 }
 
-/// A special token, as the two generations of `special_tokens_map.json` write it.
+/// An entry of `added_tokens_decoder` in `tokenizer_config.json`.
 #[derive(Deserialize)]
-#[serde(untagged)]
-enum SpecialEntry {
-    Plain(String),
-    Detailed { content: String },
-    Several(Vec<SpecialEntry>),
-    Absent(()),
+struct DecoderEntry {
+    content: String,
+    #[serde(default)]
+    special: bool,
 }
 
-impl SpecialEntry {
-    fn collect(self, into: &mut Vec<String>) {
-        match self {
-            Self::Plain(content) | Self::Detailed { content } => into.push(content),
-            Self::Several(entries) => entries.into_iter().for_each(|entry| entry.collect(into)),
-            Self::Absent(()) => {}
-        }
-    }
+/// The part of `tokenizer_config.json` that is used.
+#[derive(Default, Deserialize)]
+struct TokenizerConfig {
+    #[serde(default)]
+    added_tokens_decoder: Option<BTreeMap<u32, DecoderEntry>>,
 }
 
 impl Vocab {
     pub(crate) fn read(folder: &Path) -> Result<Self, TextError> {
-        let base = json(&folder.join("vocab.json"), "vocabulary")?;
-        let merges = merges(&folder.join("merges.txt"))?;
-        let added = optional(&folder.join("added_tokens.json"), "list of added tokens")?.unwrap_or_default();
-        let entries: Option<HashMap<String, SpecialEntry>> =
-            optional(&folder.join("special_tokens_map.json"), "map of special tokens")?;
-        let mut special = Vec::new();
-        for entry in entries.into_iter().flat_map(HashMap::into_values) {
-            entry.collect(&mut special);
+        let file = |name: &str| folder.join(name);
+        let only_json = ["vocab.json", "merges.txt"].iter().all(|name| !exists(&file(name)));
+        if only_json && exists(&file("tokenizer.json")) {
+            return Err(TextError::TokenizerJson { file: file("tokenizer.json") });
         }
-        special.sort();
-        special.dedup();
-        Ok(Self { folder: folder.to_owned(), base, merges, added, special })
+        let base: AHashMap<String, u32> = json(&file("vocab.json"), "vocabulary")?;
+        let lines = merges::read(&file("merges.txt"))?;
+        let listed: Option<BTreeMap<String, u32>> =
+            optional(&file("added_tokens.json"), "list of added tokens")?;
+        let config: Option<TokenizerConfig> =
+            optional(&file("tokenizer_config.json"), "tokenizer configuration")?;
+        let map: Option<serde_json::Map<String, Value>> =
+            optional(&file("special_tokens_map.json"), "map of special tokens")?;
+
+        let mut added = listed.unwrap_or_default();
+        let mut declared = HashSet::new();
+        let decoder = config.unwrap_or_default().added_tokens_decoder.unwrap_or_default();
+        merge_decoder(&decoder, &base, &mut added, folder)?;
+        declared.extend(decoder.into_values().filter(|entry| entry.special).map(|entry| entry.content));
+        for entry in map.into_iter().flat_map(|map| map.into_iter().map(|(_, entry)| entry)) {
+            collect(entry, &mut declared);
+        }
+        declared.extend(special::NAMES.map(str::to_owned));
+
+        let tokens = by_id(&base, &added, folder)?;
+        let needs_merge = |text: &str| !(added.contains_key(text) || declared.contains(text));
+        let made = merges::check(&base, &tokens, &lines, &file("merges.txt"), needs_merge)?;
+        if let Some(byte) =
+            byte_level_alphabet().into_iter().find(|(c, _)| !base.contains_key(c.to_string().as_str()))
+        {
+            return Err(TextError::MissingByte { folder: folder.to_owned(), byte: byte.1 });
+        }
+        // A map can hide neither ordinary text nor white space from those who read an answer.
+        declared.retain(|text| {
+            let is_ordinary = base.get(text).is_some_and(|id| made[*id as usize]);
+            special::NAMES.contains(&text.as_str()) || !(is_ordinary || text.trim().is_empty())
+        });
+        let merges = lines.into_iter().map(|line| (line.first, line.second)).collect();
+        Ok(Self { folder: folder.to_owned(), base, merges, added, special: declared })
     }
 }
 
-fn json<T: for<'de> Deserialize<'de>>(file: &Path, what: &'static str) -> Result<T, TextError> {
-    let bytes = fs::read(file).map_err(|source| TextError::Read { file: file.to_owned(), source })?;
+/// The text of every id, each of which must be there once.
+pub(crate) fn by_id<'a>(
+    base: &'a AHashMap<String, u32>,
+    added: &'a BTreeMap<String, u32>,
+    folder: &Path,
+) -> Result<Vec<&'a str>, TextError> {
+    let count = base.len() + added.keys().filter(|text| !base.contains_key(*text)).count();
+    let ids_error = |id, found| TextError::Ids {
+        folder: folder.to_owned(),
+        id,
+        found,
+        last: (count as u32).saturating_sub(1),
+    };
+    let mut tokens: Vec<Option<&str>> = vec![None; count];
+    for (text, &id) in base.iter().chain(added) {
+        match tokens.get_mut(id as usize) {
+            Some(slot @ None) => *slot = Some(text),
+            Some(Some(there)) if there == text => {}
+            Some(Some(_)) => return Err(ids_error(id, "there twice")),
+            None => return Err(ids_error(id, "beyond the number of tokens")),
+        }
+    }
+    let found = |(id, token): (usize, Option<&'a str>)| token.ok_or_else(|| ids_error(id as u32, "missing"));
+    tokens.into_iter().enumerate().map(found).collect()
+}
+
+/// GPT-2 writes each byte as a printable character: itself where it is one, else the next free one from U+0100 on.
+pub(crate) fn byte_level_alphabet() -> BTreeMap<char, u8> {
+    let printable = |byte: &u8| matches!(byte, b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF);
+    let own = (0..=255u8).filter(printable).map(|byte| (char::from(byte), byte));
+    let rest = (0..=255u8).filter(|byte| !printable(byte));
+    let moved = (0x100u32..).zip(rest).filter_map(|(code, byte)| Some((char::from_u32(code)?, byte)));
+    own.chain(moved).collect()
+}
+
+/// Adds what `added_tokens_decoder` lists to what `added_tokens.json` lists; current transformers versions write the former alone.
+fn merge_decoder(
+    decoder: &BTreeMap<u32, DecoderEntry>,
+    base: &AHashMap<String, u32>,
+    added: &mut BTreeMap<String, u32>,
+    folder: &Path,
+) -> Result<(), TextError> {
+    let texts: AHashMap<u32, String> = added.iter().map(|(text, id)| (*id, text.clone())).collect();
+    for (&id, DecoderEntry { content, .. }) in decoder {
+        let conflict = |other: &str, other_id| TextError::AddedTokens {
+            folder: folder.to_owned(),
+            decoder: (content.clone(), id),
+            listed: (other.to_owned(), other_id),
+        };
+        if let Some(text) = texts.get(&id).filter(|text| *text != content) {
+            return Err(conflict(text, id));
+        }
+        match added.get(content).or_else(|| base.get(content)) {
+            Some(listed) if *listed != id => return Err(conflict(content, *listed)),
+            Some(_) => {}
+            None => drop(added.insert(content.clone(), id)),
+        }
+    }
+    Ok(())
+}
+
+/// The tokens of an entry of `special_tokens_map.json`: a text, an object with `content`, or several of them.
+fn collect(entry: Value, into: &mut HashSet<String>) {
+    match entry {
+        Value::String(content) => drop(into.insert(content)),
+        Value::Array(entries) => entries.into_iter().for_each(|entry| collect(entry, into)),
+        Value::Object(mut entry) => match entry.remove("content") {
+            Some(content) => collect(content, into),
+            None => entry.into_iter().for_each(|(_, entry)| collect(entry, into)),
+        },
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// Whether there is something of that name, be it a dangling link: that one is reported when it is read.
+pub(crate) fn exists(file: &Path) -> bool {
+    file.symlink_metadata().is_ok()
+}
+
+fn json<T: DeserializeOwned>(file: &Path, what: &'static str) -> Result<T, TextError> {
+    let read = moss_files::read(file, moss_files::MAX_BYTES);
+    let bytes = read.map_err(|source| TextError::Read { file: file.to_owned(), source })?;
     serde_json::from_slice(&bytes).map_err(|source| TextError::Json { file: file.to_owned(), what, source })
 }
 
-fn optional<T: for<'de> Deserialize<'de>>(file: &Path, what: &'static str) -> Result<Option<T>, TextError> {
-    if file.exists() { json(file, what).map(Some) } else { Ok(None) }
-}
-
-fn merges(file: &Path) -> Result<Vec<(String, String)>, TextError> {
-    let text =
-        fs::read_to_string(file).map_err(|source| TextError::Read { file: file.to_owned(), source })?;
-    let lines = text
-        .lines()
-        .enumerate()
-        .filter(|(line, text)| !(text.is_empty() || *line == 0 && text.starts_with("#version")));
-    lines
-        .map(|(line, text)| match text.split_once(' ') {
-            Some((a, b)) if !a.is_empty() && !b.is_empty() && !b.contains(' ') => {
-                Ok((a.to_owned(), b.to_owned()))
-            }
-            _ => Err(TextError::Merge {
-                file: file.to_owned(),
-                line: line + 1,
-                found: text.chars().take(40).collect(),
-            }),
-        })
-        .collect()
+fn optional<T: DeserializeOwned>(file: &Path, what: &'static str) -> Result<Option<T>, TextError> {
+    if exists(file) { json(file, what).map(Some) } else { Ok(None) }
 }

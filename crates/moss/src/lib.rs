@@ -30,6 +30,7 @@
 
 pub use moss_checkpoint as checkpoint;
 pub use moss_engine as engine;
+pub use moss_files as files;
 pub use moss_hub as hub;
 pub use moss_kernels as kernels;
 pub use moss_model as model;

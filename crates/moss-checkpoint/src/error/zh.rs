@@ -160,7 +160,6 @@ impl CheckpointError {
 fn phrase(en: &str) -> &str {
     match en {
         "a file" => "文件",
-        "a file of more than 64 MiB" => "超过 64 MiB 的文件",
         "a folder" => "文件夹",
         "a dangling link" => "失效的链接",
         "an empty file" => "空文件",

@@ -1,11 +1,14 @@
 //! `logits`: the model's raw scores, for comparing with the Python model.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::Args;
 use moss::{
-    Moss,
-    model::{BlockPool, BlockTable, LanguageModel, LogitRows, SequenceChunk},
+    Checkpoint, Moss, Tokenizer,
+    model::{BlockPool, BlockTable, LanguageModel, LogitRows, ModelError, MossConfig, SequenceChunk},
 };
 use safetensors::{Dtype, tensor::TensorView};
 
@@ -28,6 +31,7 @@ pub(crate) struct LogitsArgs {
 pub(crate) fn run(args: &LogitsArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
     let found = fetch::find_or_fetch(&cli.model, printer)?;
     let checkpoint = open::checkpoint(&found.folder, printer)?;
+    check_ids(&args.ids, &found.folder, &checkpoint)?;
     let options = open::load_options(&cli.model, args.ids.len())?;
     let mut model = Moss::load(&checkpoint, &options, &mut progress::bar(printer, &found.name))?;
     let rows = if args.last { LogitRows::Last } else { LogitRows::All };
@@ -45,4 +49,16 @@ pub(crate) fn run(args: &LogitsArgs, cli: &Cli, printer: &Printer) -> anyhow::Re
     std::fs::write(&args.out, file).or_fail(format!("cannot write `{out}`"), format!("无法写入 `{out}`"))?;
     printer.note(&format!("{out}: logits [{}, {}]", logits.rows(), logits.vocab_size()));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Refuses ids that are no tokens before the model is loaded. Rows of the embedding that the tokenizer does not reach are untrained.
+fn check_ids(ids: &[u32], folder: &Path, checkpoint: &Checkpoint) -> anyhow::Result<()> {
+    if Tokenizer::is_present(folder) {
+        Tokenizer::from_folder(folder)?.check_ids(ids)?;
+    }
+    let vocab_size = MossConfig::try_from(checkpoint.config())?.vocab_size;
+    match ids.iter().find(|id| **id as usize >= vocab_size) {
+        Some(&id) => Err(ModelError::UnknownToken { id, vocab_size }.into()),
+        None => Ok(()),
+    }
 }

@@ -1,7 +1,6 @@
 //! `serve`: an OpenAI-compatible API and a web page, for many at once.
 
 use std::{
-    fs,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     process::ExitCode,
@@ -262,7 +261,7 @@ fn keys(args: &ServeArgs) -> anyhow::Result<Vec<String>> {
     let mut keys = args.api_key.clone();
     if let Some(file) = &args.api_key_file {
         let shown = file.display();
-        let text = fs::read_to_string(file)
+        let text = moss::files::read_text(file, moss::files::MAX_BYTES)
             .or_fail(format!("cannot read `{shown}`"), format!("无法读取 `{shown}`"))?;
         keys.extend(text.lines().map(|line| line.trim().to_owned()));
         if keys.iter().all(String::is_empty) {

@@ -14,8 +14,8 @@ use crate::{args::Cli, errors::OrFail, open, printer::Printer};
 
 /// Turn texts into ids and ids into texts: JSON lines from stdin to stdout
 ///
-/// {"text": …} gives {"ids": […]}; {"ids": […]} gives {"text": …, "text_skip_special": …}; a line that is neither gives {"error": …}
-/// and exit status 1 in the end. The folder named by --model may hold tokenizer files alone.
+/// {"text": …} gives {"ids": […]}; {"ids": […]} gives {"text": …, "text_skip_special": …}; a line that is neither, or has an unknown
+/// id, gives {"error": …} and exit status 1 in the end. The folder named by --model may hold tokenizer files alone.
 #[derive(Debug, Args)]
 pub(crate) struct TokenizeArgs {}
 
@@ -48,9 +48,12 @@ fn answer(tokenizer: &Tokenizer, line: &[u8]) -> anyhow::Result<Value> {
         .or_fail("expected {\"text\": …} or {\"ids\": […]}", "应为 {\"text\": …} 或 {\"ids\": […]}")?;
     Ok(match line {
         Line::Text { text } => json!({ "ids": tokenizer.encode(&text)? }),
-        Line::Ids { ids } => json!({
-            "text": tokenizer.decode(&ids, Specials::Show),
-            "text_skip_special": tokenizer.decode(&ids, Specials::Skip),
-        }),
+        Line::Ids { ids } => {
+            tokenizer.check_ids(&ids)?;
+            json!({
+                "text": tokenizer.decode(&ids, Specials::Show),
+                "text_skip_special": tokenizer.decode(&ids, Specials::Skip),
+            })
+        }
     })
 }

@@ -1,5 +1,7 @@
 //! What can be typed besides messages.
 
+use std::path::Path;
+
 use moss::{Chat, SystemText, text::Conversation};
 
 use super::{
@@ -139,7 +141,8 @@ fn save(file: &str, chat: &Chat, session: &Session<'_>) -> anyhow::Result<()> {
 }
 
 fn load(file: &str, chat: &mut Chat, session: &mut Session<'_>) -> anyhow::Result<()> {
-    let bytes = std::fs::read(file).or_fail(format!("cannot read `{file}`"), format!("无法读取 `{file}`"))?;
+    let bytes = moss::files::read(Path::new(file), moss::files::MAX_BYTES)
+        .or_fail(format!("cannot read `{file}`"), format!("无法读取 `{file}`"))?;
     chat.load(&Conversation::from_json(&bytes)?)?;
     session.outcome = None;
     session.printer.say(Message::Loaded { turns: chat.turns().len() });

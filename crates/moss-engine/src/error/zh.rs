@@ -14,6 +14,9 @@ impl EngineError {
             Self::UnknownToken { position, id, rows } => {
                 format!("提示中位置 {position} 的词元 ID {id} 超出模型的 {rows} 个嵌入行")
             }
+            Self::UnknownStop { id, tokens } => {
+                format!("停止词元 ID {id} 未知，从 0 起只有 {tokens} 个词元")
+            }
             Self::NoTokenizer => "停止字符串需要文本，而引擎启动时没有分词器".into(),
             Self::TokenizerMismatch { tokens, rows } => {
                 format!("分词器有 {tokens} 个词元，而模型只有 {rows} 个嵌入行")
@@ -55,7 +58,7 @@ impl EngineError {
                 Some("请重新启动程序；若再次发生，请用 `nvidia-smi -q` 和系统日志查看 GPU 故障".into())
             }
             Self::Stalled { .. } => Some("请重新启动程序；最可能的原因是内存不足或 GPU 无响应".into()),
-            Self::TokenizerMismatch { .. } | Self::UnknownToken { .. } => {
+            Self::TokenizerMismatch { .. } | Self::UnknownToken { .. } | Self::UnknownStop { .. } => {
                 Some("分词器或词元 ID 可能属于另一个模型".into())
             }
             Self::NoTokenizer => Some("请用词元 ID 给出停止词元".into()),

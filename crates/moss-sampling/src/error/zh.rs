@@ -9,6 +9,9 @@ impl SamplingError {
             Self::Parameter { name, found, expected } => {
                 format!("`{name}` 为 {found}，应为{}", phrase(expected))
             }
+            Self::UnknownBias { id, tokens } => {
+                format!("`logit_bias` 指定了词元 ID {id}，但从 0 起只有 {tokens} 个词元")
+            }
             Self::BadLogits { step, id, value } => {
                 format!("第 {step} 步，词元 {id} 的 logit 为 {value}，应为有限的数")
             }
@@ -20,6 +23,7 @@ impl SamplingError {
     pub fn hint_zh(&self) -> Option<String> {
         match self {
             Self::BadLogits { .. } => Some("权重可能已损坏；`--dtype f32` 可排除溢出".into()),
+            Self::UnknownBias { .. } => Some("该 ID 可能来自另一个模型的分词器".into()),
             _ => None,
         }
     }

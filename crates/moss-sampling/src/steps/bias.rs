@@ -1,10 +1,14 @@
 //! Logit bias: numbers added to the scores of single tokens, before everything else of the chain.
 
-/// Ids without a logit are passed over.
-pub(crate) fn apply(logits: &mut [f32], bias: &[(u32, f32)]) {
+use crate::SamplingError;
+
+/// # Errors
+/// [`SamplingError::UnknownBias`] for an id without a logit.
+pub(crate) fn apply(logits: &mut [f32], bias: &[(u32, f32)]) -> Result<(), SamplingError> {
+    let tokens = logits.len();
     for (id, bias) in bias {
-        if let Some(logit) = logits.get_mut(*id as usize) {
-            *logit += bias;
-        }
+        let logit = logits.get_mut(*id as usize).ok_or(SamplingError::UnknownBias { id: *id, tokens })?;
+        *logit += bias;
     }
+    Ok(())
 }

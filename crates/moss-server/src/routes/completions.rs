@@ -9,7 +9,7 @@ use axum::{
 };
 use futures_util::{StreamExt, future::try_join_all, stream};
 use moss_engine::{Event, Outcome, TokenLogprobs};
-use moss_text::Tokenizer;
+use moss_text::{AlignedToken, TokenAlignment, Tokenizer};
 
 use crate::{
     ServedModel, ServerOptions,
@@ -101,16 +101,14 @@ async fn whole(
     mut generation: Generation,
     tokenizer: &Tokenizer,
 ) -> Result<(String, Outcome, TextLogprobs), ApiError> {
-    let (mut text, mut likely) = (String::new(), Likelihoods::default());
+    let (mut text, mut likely) = (String::new(), Likelihoods::new(tokenizer));
     loop {
         match generation.next().await? {
             Event::Text { id, piece, logprobs } => {
                 text.push_str(&piece);
-                if let Some((id, logprobs)) = id.zip(logprobs) {
-                    likely.add(tokenizer, id, &logprobs);
-                }
+                likely.add(&piece, id.zip(logprobs));
             }
-            Event::Finished(outcome) => return Ok((text, outcome, likely.so_far)),
+            Event::Finished(outcome) => return Ok((text, outcome, likely.finish().1)),
             _ => {}
         }
     }
@@ -128,7 +126,8 @@ fn respond(
     let mut merged = stream::select_all(events);
     let (name, created, tokenizer) = (state.options.model.clone(), now(), model.tokenizer.clone());
     let (include_usage, n) = (plan.include_usage, plan.n);
-    let mut likely = vec![Likelihoods::default(); merged.len()];
+    let likely = || plan.logprobs.map(|_| Likelihoods::new(&tokenizer));
+    let mut likely: Vec<_> = (0..merged.len()).map(|_| likely()).collect();
     sse::respond(state.options.keep_alive, move |out| async move {
         let chunk = |choices| {
             let (id, model) = (id.clone(), name.clone());
@@ -137,12 +136,17 @@ fn respond(
         let (mut usage, mut report) = (Usage::default(), None);
         while let Some((index, event)) = merged.next().await {
             match event? {
-                Event::Text { id, piece: text, logprobs } => {
-                    let logprobs = id.zip(logprobs).map(|(id, found)| {
-                        likely[index].add(&tokenizer, id, &found);
-                        std::mem::take(&mut likely[index].so_far)
-                    });
-                    if !text.is_empty() || logprobs.is_some() {
+                Event::Text { id, piece, logprobs } => {
+                    let (text, logprobs) = match &mut likely[index] {
+                        // Text comes with its tokens, which may be later than the text alone.
+                        Some(likely) => {
+                            likely.add(&piece, id.zip(logprobs));
+                            let (text, logprobs) = likely.complete();
+                            (text, Some(logprobs))
+                        }
+                        None => (piece, None),
+                    };
+                    if !text.is_empty() {
                         out.send(&chunk(vec![TextChoice { index, text, logprobs, finish_reason: None }]))
                             .await?;
                     }
@@ -150,6 +154,13 @@ fn respond(
                 Event::Finished(outcome) => {
                     if let Some(error) = end_error(&outcome) {
                         return Err(error);
+                    }
+                    if let Some((text, logprobs)) = likely[index].as_mut().map(Likelihoods::finish)
+                        && !text.is_empty()
+                    {
+                        let logprobs = Some(logprobs);
+                        out.send(&chunk(vec![TextChoice { index, text, logprobs, finish_reason: None }]))
+                            .await?;
                     }
                     usage.add(&outcome, index % n == 0);
                     report.get_or_insert_with(|| Report::of(&outcome));
@@ -181,24 +192,58 @@ fn events(
 }
 
 /// The older form of likelihoods, as it grows.
-#[derive(Clone, Default)]
 struct Likelihoods {
-    so_far: TextLogprobs,
+    tokenizer: Tokenizer,
+    alignment: TokenAlignment<(u32, Box<TokenLogprobs>)>,
+    /// Characters of the text that was told.
     characters: usize,
 }
 
 impl Likelihoods {
-    fn add(&mut self, tokenizer: &Tokenizer, id: u32, likely: &TokenLogprobs) {
-        let text = |id: u32| String::from_utf8_lossy(tokenizer.token_bytes(id)).into_owned();
-        // JSON has no -inf; this is what OpenAI's API says of tokens that are out of the question.
-        let finite = |logprob: f32| logprob.max(-9999.0);
-        let top: BTreeMap<_, _> =
-            likely.top.iter().map(|(id, logprob)| (text(*id), finite(*logprob))).collect();
-        let token = text(id);
-        self.so_far.text_offset.push(self.characters);
-        self.characters += token.chars().count();
-        self.so_far.tokens.push(token);
-        self.so_far.token_logprobs.push(finite(likely.logprob));
-        self.so_far.top_logprobs.push(top);
+    fn new(tokenizer: &Tokenizer) -> Self {
+        let (tokenizer, alignment) = (tokenizer.clone(), TokenAlignment::new(tokenizer.clone()));
+        Self { tokenizer, alignment, characters: 0 }
+    }
+
+    fn add(&mut self, piece: &str, token: Option<(u32, Box<TokenLogprobs>)>) {
+        if let Some(token) = token {
+            self.alignment.push(token.0, token);
+        }
+        self.alignment.release(piece);
+    }
+
+    /// Text whose tokens are complete, and these.
+    fn complete(&mut self) -> (String, TextLogprobs) {
+        let (text, tokens) = self.alignment.complete();
+        (text, self.tell(tokens))
+    }
+
+    /// The rest.
+    fn finish(&mut self) -> (String, TextLogprobs) {
+        let (text, tokens) = self.alignment.finish();
+        (text, self.tell(tokens))
+    }
+
+    fn tell(&mut self, tokens: Vec<AlignedToken<(u32, Box<TokenLogprobs>)>>) -> TextLogprobs {
+        let mut told = TextLogprobs::default();
+        for AlignedToken { value: (id, likely), text: token, .. } in tokens {
+            // JSON has no -inf; this is what OpenAI's API says of tokens that are out of the question.
+            let finite = |logprob: f32| logprob.max(-9999.0);
+            let mut top = BTreeMap::new();
+            for (other, logprob) in &likely.top {
+                let text = match *other == id {
+                    true => token.clone(),
+                    false => String::from_utf8_lossy(self.tokenizer.token_bytes(*other)).into_owned(),
+                };
+                // Parts of characters look alike; the likeliest comes first.
+                top.entry(text).or_insert(finite(*logprob));
+            }
+            told.text_offset.push(self.characters);
+            self.characters += token.chars().count();
+            told.tokens.push(token);
+            told.token_logprobs.push(finite(likely.logprob));
+            told.top_logprobs.push(top);
+        }
+        told
     }
 }

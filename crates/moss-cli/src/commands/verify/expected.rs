@@ -5,10 +5,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use moss::files::MAX_BYTES;
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
 use crate::errors::Failed;
+
+/// Largest file of expected tensors; all of it is held in memory.
+const MAX_TENSOR_BYTES: u64 = 1 << 30;
 
 #[derive(Deserialize)]
 pub(super) struct Expected {
@@ -53,7 +57,7 @@ pub(super) type Ids = HashMap<String, Vec<usize>>;
 /// The folder with the expected values: `folder`, or the one beside it that its expected.txt names.
 pub(super) fn values_of(folder: &Path, stem: &str) -> PathBuf {
     let has_values = |folder: &PathBuf| folder.join(format!("{stem}.json")).is_file();
-    let note = std::fs::read_to_string(folder.join("expected.txt")).unwrap_or_default();
+    let note = moss::files::read_text(&folder.join("expected.txt"), MAX_BYTES).unwrap_or_default();
     let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let mut beside = note.split(|c| !is_name(c)).filter(|word| !word.trim_matches('.').is_empty());
     let own = folder.to_owned();
@@ -65,7 +69,7 @@ pub(super) fn values_of(folder: &Path, stem: &str) -> PathBuf {
 
 pub(super) fn read_json(folder: &Path, stem: &str) -> anyhow::Result<Expected> {
     let file = folder.join(format!("{stem}.json"));
-    let text = std::fs::read(&file).map_err(|error| {
+    let text = moss::files::read(&file, MAX_BYTES).map_err(|error| {
         let hint = (
             "`verify` needs expected.json and expected.safetensors beside the weights, or `--expected DIR`",
             "`verify` 需要权重旁的 expected.json 和 expected.safetensors，或 `--expected DIR`",
@@ -81,7 +85,8 @@ fn cannot_read(file: &Path) -> (String, String) {
 
 pub(super) fn read_tensors(folder: &Path, stem: &str) -> anyhow::Result<(Floats, Ids)> {
     let file = folder.join(format!("{stem}.safetensors"));
-    let bytes = std::fs::read(&file).map_err(|error| Failed::new(cannot_read(&file)).because(error))?;
+    let bytes = moss::files::read_bytes(&file, MAX_TENSOR_BYTES)
+        .map_err(|error| Failed::new(cannot_read(&file)).because(error))?;
     let tensors =
         SafeTensors::deserialize(&bytes).map_err(|error| Failed::new(cannot_read(&file)).because(error))?;
     let (mut floats, mut ids) = (Floats::new(), Ids::new());

@@ -10,10 +10,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::future::try_join_all;
-use moss_engine::TokenLogprobs;
 use moss_text::Tokenizer;
 
-use self::speaker::{Part, Speaker};
+use self::speaker::{LikelyToken, Part, Speaker};
 use crate::{
     ServedModel, ServerOptions,
     body::JsonBody,
@@ -119,11 +118,11 @@ async fn whole(
     let (mut text, mut beside, mut likely) = (String::new(), Aside::default(), ChatLogprobs::default());
     loop {
         match speaker.next().await? {
-            Part::Said { content, aside, logprobs } => {
+            Part::Said { content, aside, tokens } => {
                 text.push_str(&content);
                 beside.thoughts.push_str(&aside.thoughts);
                 beside.commands.push_str(&aside.commands);
-                likely.content.extend(logprobs.map(|(id, token)| likelihood(&model.tokenizer, id, &token)));
+                likely.content.extend(tokens.into_iter().map(|token| likelihood(&model.tokenizer, token)));
             }
             Part::Done(outcome) => {
                 let moss = Some(beside).filter(|aside| *aside != Aside::default());
@@ -134,13 +133,20 @@ async fn whole(
     }
 }
 
-fn likelihood(tokenizer: &Tokenizer, id: u32, likely: &TokenLogprobs) -> ChatLogprob {
-    let token = |id: u32, logprob: f32| {
-        let bytes = tokenizer.token_bytes(id).to_vec();
-        // JSON has no -inf; this is what OpenAI's API says of tokens that are out of the question.
-        let logprob = logprob.max(-9999.0);
-        TokenLogprob { token: String::from_utf8_lossy(&bytes).into_owned(), logprob, bytes }
+/// A token of the content as OpenAI's API tells it. The token itself is told by its share of the content: it may complete a character, lose
+/// white space at the beginning, or be cut off by a stop string. The other likely tokens are told as they are.
+fn likelihood(tokenizer: &Tokenizer, token: LikelyToken) -> ChatLogprob {
+    // JSON has no -inf; this is what OpenAI's API says of tokens that are out of the question.
+    let finite = |logprob: f32| logprob.max(-9999.0);
+    let LikelyToken { value: (id, likely), text, bytes } = token;
+    let token = TokenLogprob { token: text, logprob: finite(likely.logprob), bytes };
+    let other = |&(other, logprob): &(u32, f32)| {
+        if other == id {
+            return token.clone();
+        }
+        let bytes = tokenizer.token_bytes(other).to_vec();
+        let token = String::from_utf8_lossy(&bytes).into_owned();
+        TokenLogprob { token, logprob: finite(logprob), bytes }
     };
-    let top_logprobs = likely.top.iter().map(|(id, logprob)| token(*id, *logprob)).collect();
-    ChatLogprob { token: token(id, likely.logprob), top_logprobs }
+    ChatLogprob { top_logprobs: likely.top.iter().map(other).collect(), token }
 }

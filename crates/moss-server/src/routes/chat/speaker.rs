@@ -1,7 +1,7 @@
 //! One answer in a conversation, in parts as they come: what MOSS says, and what a plugin model thinks and commands besides.
 
 use moss_engine::{Event, Outcome, TokenLogprobs};
-use moss_text::{EMPTY_PART, PromptBuilder, SegmentKind, SegmentStream};
+use moss_text::{AlignedToken, EMPTY_PART, PromptBuilder, SegmentKind, SegmentStream, TokenAlignment};
 
 use super::prompt::Prompt;
 use crate::{
@@ -15,9 +15,17 @@ use crate::{
 
 /// A part of an answer.
 pub(super) enum Part {
-    Said { content: String, aside: Aside, logprobs: Option<(u32, Box<TokenLogprobs>)> },
+    /// `tokens` are those of `content`, where their likelihoods were asked for.
+    Said {
+        content: String,
+        aside: Aside,
+        tokens: Vec<LikelyToken>,
+    },
     Done(Outcome),
 }
+
+/// A token of the content: its id, and how likely it and others were.
+pub(super) type LikelyToken = AlignedToken<(u32, Box<TokenLogprobs>)>;
 
 pub(super) struct Speaker {
     state: Shared,
@@ -34,6 +42,10 @@ pub(super) struct Speaker {
     has_spoken: bool,
     /// The part that ended in no command, where the model has gone on since.
     before: Option<Outcome>,
+    /// Which tokens the content comes from, where their likelihoods were asked for.
+    alignment: Option<TokenAlignment<(u32, Box<TokenLogprobs>)>>,
+    /// Told once the last of the content is.
+    done: Option<Outcome>,
 }
 
 impl Speaker {
@@ -53,7 +65,8 @@ impl Speaker {
         let generation = Generation::start(state, model, request, admission)?;
         let (state, model, plan) = (state.clone(), model.clone(), plan.clone());
         let admission = admission.clone();
-        let (commands, has_spoken, before) = (String::new(), false, None);
+        let (commands, has_spoken, before, done) = (String::new(), false, None, None);
+        let alignment = plan.logprobs.map(|_| TokenAlignment::new(model.tokenizer.clone()));
         Ok(Self {
             state,
             model,
@@ -66,6 +79,8 @@ impl Speaker {
             commands,
             has_spoken,
             before,
+            alignment,
+            done,
         })
     }
 
@@ -76,18 +91,35 @@ impl Speaker {
 
     /// The next part; [`Part::Done`] is the last.
     pub(super) async fn next(&mut self) -> Result<Part, ApiError> {
+        if let Some(outcome) = self.done.take() {
+            return Ok(Part::Done(outcome));
+        }
         loop {
             match self.generation.next().await? {
                 Event::Text { id, piece, logprobs } => {
-                    let logprobs = id.zip(logprobs);
+                    if let (Some(alignment), Some(token)) = (&mut self.alignment, id.zip(logprobs)) {
+                        alignment.push(token.0, token);
+                    }
                     let (content, aside) = self.sort(id, piece);
-                    if !content.is_empty() || aside != Aside::default() || logprobs.is_some() {
-                        return Ok(Part::Said { content, aside, logprobs });
+                    let (content, tokens) = match &mut self.alignment {
+                        // Content comes with its tokens, which may be later than the content alone.
+                        Some(alignment) => alignment.complete(),
+                        None => (content, Vec::new()),
+                    };
+                    if !content.is_empty() || aside != Aside::default() {
+                        return Ok(Part::Said { content, aside, tokens });
                     }
                 }
                 Event::Finished(outcome) => {
-                    if let Some(outcome) = self.go_on(outcome)? {
-                        return Ok(Part::Done(outcome));
+                    let over = self.go_on(outcome)?;
+                    let rest = self.alignment.as_mut().map(TokenAlignment::finish);
+                    match (rest, over) {
+                        (Some((content, tokens)), over) if !content.is_empty() => {
+                            self.done = over;
+                            return Ok(Part::Said { content, aside: Aside::default(), tokens });
+                        }
+                        (_, Some(outcome)) => return Ok(Part::Done(outcome)),
+                        (_, None) => {} // the model goes on
                     }
                 }
                 _ => {}
@@ -99,13 +131,19 @@ impl Speaker {
     fn sort(&mut self, id: Option<u32>, piece: String) -> (String, Aside) {
         let (mut content, mut aside) = (String::new(), Aside::default());
         match (&mut self.plugins, id) {
-            (None, _) => content = piece,
+            (None, _) => content.push_str(&self.said(&piece)),
             (Some(_), None) => {} // the segments have it
             (Some((_, segments)), Some(id)) => {
                 self.ids.push(id);
-                for part in segments.push(id) {
+                let parts = segments.push(id);
+                let removed = segments.removed();
+                self.skip(removed);
+                for part in parts {
+                    if part.kind != SegmentKind::Answer {
+                        self.skip(part.piece.len());
+                    }
                     match part.kind {
-                        SegmentKind::Answer => content.push_str(&part.piece),
+                        SegmentKind::Answer => content.push_str(&self.said(&part.piece)),
                         SegmentKind::Thoughts => aside.thoughts.push_str(&part.piece),
                         SegmentKind::Commands => {
                             self.commands.push_str(&part.piece);
@@ -115,11 +153,25 @@ impl Speaker {
                 }
             }
         }
-        if !self.has_spoken {
-            content = content.trim_start().to_owned();
-            self.has_spoken = !content.is_empty();
-        }
         (content, aside)
+    }
+
+    /// Content without the white space that belongs to the label before it.
+    fn said(&mut self, text: &str) -> String {
+        let kept = if self.has_spoken { text } else { text.trim_start() };
+        self.has_spoken |= !kept.is_empty();
+        self.skip(text.len() - kept.len());
+        if let Some(alignment) = &mut self.alignment {
+            alignment.release(kept);
+        }
+        kept.to_owned()
+    }
+
+    /// Text of tokens that is no content.
+    fn skip(&mut self, bytes: usize) {
+        if let Some(alignment) = &mut self.alignment {
+            alignment.skip(bytes);
+        }
     }
 
     /// A model that commands nothing is told so and goes on, once. Gives the outcome back if the answer is over instead.

@@ -41,11 +41,12 @@ pub(super) fn respond(
         let (mut usage, mut counted, mut report) = (Usage::default(), false, None);
         while let Some((index, part)) = merged.next().await {
             match part? {
-                Part::Said { content, aside, logprobs } => {
+                Part::Said { content, aside, tokens } => {
                     let content = Some(content).filter(|content| !content.is_empty());
                     let moss = Some(aside).filter(|aside| *aside != Aside::default());
-                    let logprobs = logprobs.map(|(id, token)| likelihood(&tokenizer, id, &token));
-                    let logprobs = logprobs.map(|token| ChatLogprobs { content: vec![token] });
+                    let tokens: Vec<_> =
+                        tokens.into_iter().map(|token| likelihood(&tokenizer, token)).collect();
+                    let logprobs = (!tokens.is_empty()).then_some(ChatLogprobs { content: tokens });
                     let delta = ChatDelta { role: None, content, moss };
                     events.send(&chunk(vec![choice(index, delta, logprobs, None)])).await?;
                 }

@@ -1,0 +1,113 @@
+//! Reads small files that users and checkpoints provide, such as `config.json`, tokenizer files and key files.
+//!
+//! The type and the size of a file are checked before its first byte is read: a named pipe would block forever, and a device such as
+//! `/dev/zero` never ends. A UTF-8 byte-order mark is removed; UTF-16 is recognised and reported.
+
+mod error;
+
+use std::{
+    fs::{self, File, FileType, Metadata},
+    io::{self, Read},
+    path::Path,
+};
+
+pub use error::FileError;
+
+/// Largest configuration, index or tokenizer file that is read. The published ones are below 4 MB.
+pub const MAX_BYTES: u64 = 64 << 20;
+
+/// Reads a whole regular file of at most `limit` bytes.
+///
+/// # Errors
+/// The system's error, or one that holds a [`FileError`] for anything but a regular file and for a file that is too large.
+pub fn read_bytes(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let too_large = || io::Error::from(FileError::TooLarge { limit });
+    let size = expect_regular(&metadata(path)?)?;
+    if size > limit {
+        return Err(too_large());
+    }
+    let file = File::open(path)?;
+    expect_regular(&file.metadata()?)?; // the path may name another file by now
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
+    // A file can grow meanwhile, and those of /proc claim to be empty.
+    file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        return Err(too_large());
+    }
+    Ok(bytes)
+}
+
+/// Reads a whole text file of at most `limit` bytes, without its UTF-8 byte-order mark. The bytes need not be valid UTF-8: a JSON parser
+/// reports the place itself.
+///
+/// # Errors
+/// As [`read_bytes`], and [`FileError::Encoding`] for UTF-16 and UTF-32.
+pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = read_bytes(path, limit)?;
+    let text = without_mark(&bytes)?.len();
+    bytes.drain(..bytes.len() - text);
+    Ok(bytes)
+}
+
+/// As [`read`], for files that have to be UTF-8.
+///
+/// # Errors
+/// As [`read`], and [`FileError::NotUtf8`].
+pub fn read_text(path: &Path, limit: u64) -> io::Result<String> {
+    let bytes = read(path, limit)?;
+    String::from_utf8(bytes)
+        .map_err(|error| FileError::NotUtf8 { at: error.utf8_error().valid_up_to() }.into())
+}
+
+/// The text behind a UTF-8 byte-order mark, or all of it where there is none.
+///
+/// # Errors
+/// [`FileError::Encoding`] for UTF-16 and UTF-32, with or without a byte-order mark.
+pub fn without_mark(bytes: &[u8]) -> Result<&[u8], FileError> {
+    let found = match bytes {
+        [0xEF, 0xBB, 0xBF, text @ ..] => return Ok(text),
+        [0xFF, 0xFE, 0, 0, ..] | [0, 0, 0xFE, 0xFF, ..] => "UTF-32",
+        [0xFF, 0xFE, ..] => "UTF-16 (little-endian)",
+        [0xFE, 0xFF, ..] => "UTF-16 (big-endian)",
+        // Without a mark: text files begin with an ASCII character, and hold no byte 0.
+        [1..=0x7F, 0, 0, 0, ..] | [0, 0, 0, 1..=0x7F, ..] => "UTF-32",
+        [1..=0x7F, 0, 1..=0x7F, 0, ..] | [1..=0x7F, 0] => "UTF-16 (little-endian)",
+        [0, 1..=0x7F, 0, 1..=0x7F, ..] | [0, 1..=0x7F] => "UTF-16 (big-endian)",
+        _ => return Ok(bytes),
+    };
+    Err(FileError::Encoding { found })
+}
+
+fn metadata(path: &Path) -> io::Result<Metadata> {
+    fs::metadata(path).map_err(|error| match fs::symlink_metadata(path) {
+        Ok(_) if error.kind() == io::ErrorKind::NotFound => {
+            FileError::Kind { found: "a dangling link" }.into()
+        }
+        _ => error,
+    })
+}
+
+/// The size of a regular file.
+fn expect_regular(data: &Metadata) -> Result<u64, FileError> {
+    match data.is_file() {
+        true => Ok(data.len()),
+        false => Err(FileError::Kind { found: kind(data.file_type()) }),
+    }
+}
+
+fn kind(kind: FileType) -> &'static str {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::FileTypeExt;
+        if kind.is_fifo() {
+            return "a named pipe";
+        }
+        if kind.is_char_device() || kind.is_block_device() {
+            return "a device";
+        }
+        if kind.is_socket() {
+            return "a socket";
+        }
+    }
+    if kind.is_dir() { "a folder" } else { "no regular file" }
+}

@@ -1,0 +1,79 @@
+//! What is read and what is not, without blocking and without filling the memory.
+#![allow(clippy::unwrap_used)]
+
+use std::{fs, io, path::Path};
+
+use moss_files::{FileError, MAX_BYTES, read, read_bytes, read_text, without_mark};
+
+fn fault(error: &io::Error) -> FileError {
+    error.get_ref().and_then(|inner| inner.downcast_ref::<FileError>()).unwrap().clone()
+}
+
+#[test]
+fn a_byte_order_mark_is_skipped_and_other_encodings_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    let found = |bytes: &[u8]| {
+        fs::write(&file, bytes).unwrap();
+        read_text(&file, 100).map_err(|error| fault(&error))
+    };
+    assert_eq!(found("\u{FEFF}{\"a\": 1}".as_bytes()).unwrap(), "{\"a\": 1}");
+    assert_eq!(found("你好".as_bytes()).unwrap(), "你好");
+    assert_eq!(found(b"").unwrap(), "");
+    assert_eq!(found(b"ab\xFFc"), Err(FileError::NotUtf8 { at: 2 }));
+    let wide = |text: &str, mark: bool, order: fn(u16) -> [u8; 2]| -> Vec<u8> {
+        let mark = mark.then_some(0xFEFF);
+        mark.into_iter().chain(text.encode_utf16()).flat_map(order).collect()
+    };
+    for mark in [true, false] {
+        let (little, big) = ("UTF-16 (little-endian)", "UTF-16 (big-endian)");
+        assert_eq!(
+            found(&wide("{\"a\": 1}", mark, u16::to_le_bytes)),
+            Err(FileError::Encoding { found: little })
+        );
+        assert_eq!(
+            found(&wide("{\"a\": 1}", mark, u16::to_be_bytes)),
+            Err(FileError::Encoding { found: big })
+        );
+    }
+    assert_eq!(without_mark(b"\xFF\xFE\0\0a\0\0\0"), Err(FileError::Encoding { found: "UTF-32" }));
+    assert_eq!(without_mark(b"\xEF\xBB"), Ok(&b"\xEF\xBB"[..]));
+}
+
+#[test]
+fn a_file_beyond_the_limit_is_refused_before_it_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, [b' '; 11]).unwrap();
+    assert_eq!(fault(&read(&file, 10).unwrap_err()), FileError::TooLarge { limit: 10 });
+    assert_eq!(read(&file, 11).unwrap().len(), 11);
+    // Eight terabytes of nothing.
+    fs::File::create(&file).unwrap().set_len(8 << 40).unwrap();
+    assert_eq!(fault(&read_bytes(&file, MAX_BYTES).unwrap_err()), FileError::TooLarge { limit: MAX_BYTES });
+}
+
+#[cfg(unix)]
+#[test]
+fn pipes_devices_folders_and_dangling_links_are_named_and_never_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let kind = |path: &Path| match fault(&read(path, MAX_BYTES).unwrap_err()) {
+        FileError::Kind { found } => found,
+        other => panic!("{other:?}"),
+    };
+    let pipe = folder.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    assert_eq!(kind(&pipe), "a named pipe");
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink(&pipe, &link).unwrap();
+    assert_eq!(kind(&link), "a named pipe");
+    assert_eq!(kind(Path::new("/dev/zero")), "a device");
+    assert_eq!(kind(folder.path()), "a folder");
+    let socket = folder.path().join("socket");
+    let _socket = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    assert_eq!(kind(&socket), "a socket");
+    let dangling = folder.path().join("dangling");
+    std::os::unix::fs::symlink("nowhere", &dangling).unwrap();
+    assert_eq!(kind(&dangling), "a dangling link");
+    let missing = read(&folder.path().join("missing"), 1).unwrap_err();
+    assert_eq!(missing.kind(), io::ErrorKind::NotFound);
+}
