@@ -29,7 +29,7 @@ assert.equal(await helper.finalContent(), expected);
 const older = await client.completions.create({ model, prompt: "Hello", max_tokens: 4, temperature: 0 });
 assert.equal(older.usage.completion_tokens > 0, true);
 
-await assert.rejects(client.chat.completions.create({ ...question, tools: [] }), (error) => {
+await assert.rejects(client.chat.completions.create({ ...question, tools: [{ type: "function", function: { name: "f" } }] }), (error) => {
   assert.equal(error.status, 400);
   assert.equal(error.param, "tools");
   return true;

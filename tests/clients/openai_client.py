@@ -28,7 +28,7 @@ several = client.chat.completions.create(**question, n=2, stop=["4 = 7"], extra_
 assert [choice.message.content for choice in several.choices] == ["3 + "] * 2, several
 
 for error, fields in [
-    (openai.BadRequestError, {"tools": []}),
+    (openai.BadRequestError, {"tools": [{"type": "function", "function": {"name": "f"}}]}),
     (openai.UnprocessableEntityError, {"temperature": 2.5}),
     (openai.NotFoundError, {"model": "gpt-4"}),
 ]:
