@@ -44,6 +44,8 @@ pub struct ServerOptions {
     pub keep_alive: Duration,
     /// Prompts and answers are logged.
     pub log_prompts: bool,
+    /// Rejects requests with unknown fields instead of ignoring these fields.
+    pub strict: bool,
 }
 
 impl ServerOptions {
@@ -60,6 +62,7 @@ impl ServerOptions {
             drain_time: Duration::from_secs(30),
             keep_alive: Duration::from_secs(10),
             log_prompts: false,
+            strict: false,
         }
     }
 }

@@ -10,7 +10,10 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-use crate::{ServedModel, ServerOptions, error::ApiError, meters::Meters, routes::published::Conversations};
+use crate::{
+    ServedModel, ServerOptions, body::IgnoredFields, error::ApiError, meters::Meters,
+    routes::published::Conversations,
+};
 
 pub(crate) type Shared = Arc<State>;
 
@@ -18,6 +21,7 @@ pub(crate) struct State {
     pub(crate) options: ServerOptions,
     pub(crate) meters: Meters,
     pub(crate) conversations: Conversations,
+    pub(crate) ignored: IgnoredFields,
     /// When the server was made, in seconds of the Unix era.
     pub(crate) created: u64,
     model: OnceLock<ServedModel>,
@@ -31,7 +35,8 @@ impl State {
         let conversations = Conversations::new(&options.limits);
         let (meters, model, draining) = (Meters::default(), OnceLock::new(), AtomicBool::new(false));
         let abandon = CancellationToken::new();
-        Self { options, meters, conversations, created: now(), model, draining, abandon }
+        let ignored = IgnoredFields::default();
+        Self { options, meters, conversations, ignored, created: now(), model, draining, abandon }
     }
 
     pub(crate) fn open(&self, model: ServedModel) -> Result<(), ServedModel> {

@@ -30,7 +30,7 @@ export function requestFields(info, own, plugins) {
   const values = Object.fromEntries(slidersFor(info).map(({ name, value, min, max }) => [name, Math.min(Math.max(own[name] ?? value, min), max)]));
   const { max_time_s, ...fields } = values;
   const on = (name) => hasPlugins(info) && plugins[name] === true;
-  return { ...fields, moss: { max_time_s, plugins: Object.fromEntries(PLUGINS.map((name) => [name, on(name)])) } };
+  return { ...fields, moss: { max_time_s, truncation: "auto", plugins: Object.fromEntries(PLUGINS.map((name) => [name, on(name)])) } };
 }
 
 function number(value) {

@@ -39,13 +39,13 @@ impl Speaker {
         prompt: &Prompt,
         index: usize,
     ) -> Result<Self, ApiError> {
-        let Prompt { builder, ids, next } = prompt;
+        let Prompt { builder, ids, next, continues, .. } = prompt;
         let plugins = model.has_plugins.then(|| (builder.clone(), segments(model, *next)));
         let request = plan.request(ids.clone(), model.stop_ids(), index);
         let ids = if model.has_plugins { ids.clone() } else { Vec::new() };
         let generation = Generation::start(state, model, request)?;
         let (state, model, plan) = (state.clone(), model.clone(), plan.clone());
-        let (commands, has_spoken, before) = (String::new(), false, None);
+        let (commands, has_spoken, before) = (String::new(), *continues, None);
         Ok(Self { state, model, plan, index, generation, ids, plugins, commands, has_spoken, before })
     }
 
