@@ -260,3 +260,21 @@ fn serve_prints_the_ssh_command_on_loopback_and_the_state_of_the_key_in_both_lan
         }
     }
 }
+
+#[test]
+fn an_unknown_field_is_told_once_in_the_log_and_refused_by_a_strict_server() {
+    for (args, expected, told) in [(vec![], "HTTP/1.0 200", 1), (vec!["--strict"], "HTTP/1.0 400", 0)] {
+        let (mut child, port, log) = serve(&args);
+        for _ in 0..2 {
+            let mut answer = String::new();
+            let body = r#"{"prompt": "Hello", "max_tokens": 1, "zebrafish\u001b[31m": true}"#;
+            ask(port, "", body).read_to_string(&mut answer).unwrap();
+            assert!(answer.starts_with(expected) && answer.contains("zebrafish"), "{answer}");
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let log = log.join().unwrap();
+        assert_eq!(log.matches("zebrafish").count(), told, "{log}");
+        assert!(!log.contains("zebrafish\u{1b}"), "control characters are escaped: {log}");
+    }
+}

@@ -15,8 +15,13 @@ pub enum EngineError {
     /// A prompt without tokens.
     #[error("the prompt is empty, expected at least one token")]
     EmptyPrompt,
-    /// A prompt that leaves no room for an answer.
-    #[error("the prompt has {found} tokens, at most {allowed} fit the window")]
+    /// A prompt that leaves no room for an answer. Client libraries recognize it by the words "prompt is too
+    /// long" (LangChain) and "this model's maximum context length is" (litellm).
+    #[error(
+        "the prompt is too long: it has {found} tokens, and this model's maximum context length is {} tokens, \
+         including the answer",
+        allowed + 1
+    )]
     PromptTooLong {
         /// Its tokens.
         found: usize,

@@ -58,6 +58,14 @@ fn a_full_window_ends_the_answer() {
 }
 
 #[test]
+fn a_prompt_that_is_too_long_is_told_in_the_words_that_client_libraries_look_for() {
+    let error = EngineError::PromptTooLong { found: 3000, allowed: 2047 }.to_string();
+    // LangChain, and litellm in lower case. litellm does not read `code`; neither does LangChain with openai 3.
+    assert!(error.contains("prompt is too long"), "{error}");
+    assert!(error.contains("this model's maximum context length is 2048 tokens"), "{error}");
+}
+
+#[test]
 fn a_stop_token_is_the_last_id_and_no_text() {
     let tokenizer = tokenizer();
     let special = tokenizer.special().unwrap();

@@ -1,4 +1,9 @@
-//! Bodies: of bounded size, in bounded time, JSON, and without a field that nobody would mind.
+//! Bodies: of bounded size, in bounded time, JSON. Fields that are not known are ignored, and told.
+
+use std::{
+    collections::HashSet,
+    sync::{Mutex, PoisonError},
+};
 
 use axum::{
     extract::{FromRequest, Request},
@@ -6,11 +11,17 @@ use axum::{
 };
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
+use serde_ignored::Path;
 
 use crate::{error::ApiError, state::Shared};
 
-/// A body of that form.
-pub(crate) struct JsonBody<T>(pub(crate) T);
+/// Ignored fields that an answer tells at most, and characters of each.
+const MOST_IGNORED: usize = 32;
+const LONGEST_PATH: usize = 96;
+
+/// A body of that form, and the paths of fields that it has beyond.
+#[derive(Debug)]
+pub(crate) struct JsonBody<T>(pub(crate) T, pub(crate) Vec<String>);
 
 impl<T: DeserializeOwned> FromRequest<Shared> for JsonBody<T> {
     type Rejection = ApiError;
@@ -33,40 +44,78 @@ impl<T: DeserializeOwned> FromRequest<Shared> for JsonBody<T> {
                 true => ApiError::BodyTooLarge { limit },
                 false => ApiError::BodyCutOff,
             })?;
-        parse(&body.to_bytes()).map(Self)
+        let parsed: Self = parse(&body.to_bytes())?;
+        match parsed.1.first() {
+            Some(field) if state.options.strict => {
+                let expected = ": there is no such field, and this server runs with `--strict`".to_owned();
+                Err(ApiError::Unsupported { param: field.clone(), expected })
+            }
+            _ => {
+                state.ignored.log(&parsed.1);
+                Ok(parsed)
+            }
+        }
     }
 }
 
 /// # Errors
-/// [`ApiError::Unsupported`] for a field that `T` does not have, [`ApiError::Json`] naming the field for anything else.
-pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+/// [`ApiError::Json`] naming the field.
+pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<JsonBody<T>, ApiError> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        let path = Some(error.path().to_string()).filter(|path| path != ".");
-        let reason = error.inner().to_string();
-        // Serde has one kind of error for all that is wrong with data; what it says of unknown fields has this form.
-        match reason.strip_prefix("unknown field `").and_then(|rest| rest.split_once('`')) {
-            Some((field, rest)) => {
-                let known = rest.trim_start_matches(", expected ").split(" at line ").next();
-                let expected = known.filter(|known| !known.is_empty());
-                let expected = expected.map(|known| format!(", expected {known}")).unwrap_or_default();
-                ApiError::Unsupported { param: with_field(path, field), expected }
-            }
-            None => ApiError::Json {
-                reason: path.iter().map(|path| format!("`{path}`: ")).chain([reason]).collect(),
-                param: path,
-            },
-        }
+    let mut track = serde_path_to_error::Track::new();
+    let mut ignored = Vec::new();
+    let tracked = serde_path_to_error::Deserializer::new(&mut reader, &mut track);
+    let value = serde_ignored::deserialize(tracked, |path| note(&mut ignored, &path));
+    let value = value.map_err(|error: serde_json::Error| {
+        let path = Some(track.path().to_string()).filter(|path| path != ".");
+        let reason = path.iter().map(|path| format!("`{path}`: ")).chain([error.to_string()]).collect();
+        ApiError::Json { param: path, reason }
     })?;
     reader.end().map_err(|error| ApiError::Json { param: None, reason: error.to_string() })?;
-    Ok(value)
+    Ok(JsonBody(value, ignored))
 }
 
-/// The path of a field, which may end in it already.
-fn with_field(path: Option<String>, field: &str) -> String {
+/// Notes an ignored field, once, as long as there are few.
+fn note(ignored: &mut Vec<String>, path: &Path<'_>) {
+    if ignored.len() < MOST_IGNORED {
+        let path: String = dotted(path).chars().take(LONGEST_PATH).collect();
+        if !ignored.contains(&path) {
+            ignored.push(path);
+        }
+    }
+}
+
+/// A path as errors tell it: `messages[0].content`.
+fn dotted(path: &Path<'_>) -> String {
     match path {
-        None => field.to_owned(),
-        Some(path) if path == field || path.ends_with(&format!(".{field}")) => path,
-        Some(path) => format!("{path}.{field}"),
+        Path::Root => String::new(),
+        Path::Seq { parent, index } => format!("{}[{index}]", dotted(parent)),
+        Path::Map { parent, key } => match dotted(parent) {
+            parent if parent.is_empty() => key.clone(),
+            parent => format!("{parent}.{key}"),
+        },
+        Path::Some { parent } | Path::NewtypeStruct { parent } | Path::NewtypeVariant { parent } => {
+            dotted(parent)
+        }
+    }
+}
+
+/// Names of ignored fields that the log has told: each is told once, and those of clients who make up ever new ones are not.
+#[derive(Debug, Default)]
+pub(crate) struct IgnoredFields(Mutex<HashSet<String>>);
+
+impl IgnoredFields {
+    const MOST: usize = 256;
+
+    fn log(&self, fields: &[String]) {
+        for field in fields {
+            // Places in lists are not told apart: a name that every message has is one name.
+            let name: String =
+                field.split('[').map(|part| part.trim_start_matches(|c: char| c.is_ascii_digit())).collect();
+            let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if told.len() < Self::MOST && told.insert(name) {
+                tracing::warn!(?field, "a request field that is not known is ignored; this is told once");
+            }
+        }
     }
 }

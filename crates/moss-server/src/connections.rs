@@ -1,13 +1,18 @@
 //! Connections: how many, how slow, and how they end.
 
-use std::{future::poll_fn, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible, future::poll_fn, net::SocketAddr, pin::pin, sync::Arc, task::Poll, time::Duration,
+};
 
 use axum::{Router, body::Body};
-use hyper::{body::Incoming, server::conn::http1};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use hyper::{
+    body::{Body as _, Incoming},
+    server::conn::http1,
+    service::service_fn,
 };
+use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -17,7 +22,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use crate::{Limits, state::Shared};
+use crate::{Limits, socket::Socket, sse::SIGN_OF_LIFE, state::Shared};
 
 /// Pause after the system could not give a connection, most likely for want of file handles.
 const BREATH: Duration = Duration::from_millis(50);
@@ -96,25 +101,64 @@ async fn connection(
     if let Err(error) = prepare(&stream, limits) {
         tracing::debug!(%error, %peer, "socket options are not to be had");
     }
-    let service = TowerToHyperService::new(
-        router.map_request(|request: hyper::Request<Incoming>| request.map(Body::new)),
-    );
+    let socket = Socket::new(stream);
+    let service = service_fn(|request: hyper::Request<Incoming>| {
+        socket.begin();
+        let (socket, answer) = (socket.clone(), router.clone().oneshot(request.map(Body::new)));
+        async move {
+            let answer = answer.await?;
+            socket.answered();
+            Ok::<_, Infallible>(answer.map(|body| watched(body, socket.half_closed())))
+        }
+    });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(limits.header_time)
+        .half_close(true)
         .max_buf_size(limits.header_bytes.max(8192));
-    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
-    let ended = tokio::select! {
-        ended = poll_fn(|context| connection.as_mut().poll(context)) => ended,
-        () = closing.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let mut connection = pin!(http.serve_connection(TokioIo::new(socket.clone()), service));
+    let served = async {
+        tokio::select! {
+            ended = poll_fn(|context| connection.as_mut().poll(context)) => ended,
+            () = closing.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
         }
     };
-    if let Err(error) = ended {
-        tracing::debug!(%error, %peer, "connection ended");
+    tokio::select! {
+        biased; // what has arrived is read before anyone counts as gone
+        ended = served => {
+            if let Err(error) = ended {
+                tracing::debug!(%error, %peer, "connection ended");
+            }
+            tokio::select! {
+                () = socket.linger() => {}
+                () = closing.cancelled() => {}
+            }
+        }
+        () = socket.gone() => tracing::debug!(%peer, "the client has gone"),
     }
     state.meters.connections.dec();
+}
+
+/// A stream of events shows a sign of life once the client has closed its sending side, which tells whether it is still there.
+fn watched(body: Body, half_closed: CancellationToken) -> Body {
+    if body.size_hint().exact().is_some() {
+        return body; // it is all there
+    }
+    let mut events = body.into_data_stream();
+    let mut half_closed = Some(Box::pin(half_closed.cancelled_owned()));
+    Body::from_stream(stream::poll_fn(move |context| {
+        if let Poll::Ready(event) = events.poll_next_unpin(context) {
+            return Poll::Ready(event);
+        }
+        if half_closed.as_mut().is_some_and(|closed| closed.as_mut().poll(context).is_ready()) {
+            half_closed = None;
+            return Poll::Ready(Some(Ok(Bytes::from_static(SIGN_OF_LIFE))));
+        }
+        Poll::Pending
+    }))
 }
 
 /// Small events go out at once; who vanishes without a word, or reads nothing any more, is noticed.

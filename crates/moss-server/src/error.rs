@@ -58,10 +58,20 @@ pub(crate) enum ApiError {
     BodyTooSlow { seconds: u64 },
     #[error("the body was cut off")]
     BodyCutOff,
+    #[error("the request is not valid HTTP/1.1")]
+    NotHttp,
+    #[error("the request's URI is too long")]
+    UriTooLong,
+    #[error("the head of the request is too large")]
+    HeadTooLarge,
     #[error("the key is missing or wrong, expected `Authorization: Bearer KEY`")]
     Key,
-    #[error("this server does not answer for the host `{found}`")]
-    Host { found: String },
+    #[error(
+        "this server does not answer for the host `{found}`; to allow it, start the server with `--allow-host {name}`"
+    )]
+    Host { found: String, name: String },
+    #[error("the request has {found}, expected one `Host` header with one name")]
+    HostHeader { found: &'static str },
     #[error("there is no `{method} {path}` here")]
     NoRoute { method: String, path: String },
     #[error("`{path}` does not take {method}")]
@@ -108,7 +118,11 @@ impl ApiError {
             Self::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, INVALID, "body_too_large"),
             Self::BodyTooSlow { .. } => (StatusCode::REQUEST_TIMEOUT, INVALID, "body_too_slow"),
             Self::BodyCutOff => (StatusCode::BAD_REQUEST, INVALID, "body_cut_off"),
+            Self::NotHttp => (StatusCode::BAD_REQUEST, INVALID, "invalid_http"),
+            Self::UriTooLong => (StatusCode::URI_TOO_LONG, INVALID, "uri_too_long"),
+            Self::HeadTooLarge => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, INVALID, "head_too_large"),
             Self::Key => (StatusCode::UNAUTHORIZED, "authentication_error", "invalid_api_key"),
+            Self::HostHeader { .. } => (StatusCode::BAD_REQUEST, INVALID, "invalid_host"),
             Self::Host { .. } => (StatusCode::MISDIRECTED_REQUEST, INVALID, "unknown_host"),
             Self::NoRoute { .. } => (StatusCode::NOT_FOUND, INVALID, "unknown_url"),
             Self::Method { .. } => (StatusCode::METHOD_NOT_ALLOWED, INVALID, "method_not_allowed"),
@@ -211,7 +225,8 @@ impl IntoResponse for ApiError {
         let status = self.status();
         match status {
             StatusCode::INTERNAL_SERVER_ERROR => tracing::error!(error = %self, "request failed"),
-            _ => tracing::debug!(error = %self, %status, "request refused"),
+            // With control characters escaped: the message may hold parts of the request.
+            _ => tracing::debug!(error = ?self.to_string(), %status, "request refused"),
         }
         let mut response = (status, Json(self.body())).into_response();
         let headers = response.headers_mut();

@@ -18,6 +18,7 @@ mod options;
 mod plan;
 mod routes;
 mod server;
+mod socket;
 mod sse;
 mod state;
 mod wire;

@@ -46,8 +46,14 @@ impl ServedModel {
     /// <|Inner Thoughts|>: …<eot>\n<|Commands|>: …<eoc>\n<|Results|>:\n…<eor>\n<|MOSS|>: …<eom>
     /// ```
     /// A part that a plugin model must have written, and that is not known, is [`EMPTY_PART`]. Where it said nothing the reply ends in front of
-    /// that: after its commands, or at `<|MOSS|>:` if their results are there.
-    pub(crate) fn reply(&self, said: &str, beside: Option<&Beside>) -> Result<Vec<u32>, ApiError> {
+    /// that: after its commands, or at `<|MOSS|>:` if their results are there. `is_open` leaves the end of what was said open, for the
+    /// model to continue it.
+    pub(crate) fn reply(
+        &self,
+        said: &str,
+        beside: Option<&Beside>,
+        is_open: bool,
+    ) -> Result<Vec<u32>, ApiError> {
         let has_answered = beside.is_none() || !said.is_empty();
         let mut ids = Vec::new();
         let special = (self.special.eot, self.special.eoc, self.special.eor);
@@ -73,7 +79,9 @@ impl ServedModel {
         }
         if has_answered {
             ids.extend(self.tokenizer.encode_untrusted(&format!(" {}", said.trim_start()))?);
-            ids.push(self.special.eom);
+            if !is_open {
+                ids.push(self.special.eom);
+            }
         }
         Ok(ids)
     }

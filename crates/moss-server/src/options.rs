@@ -46,6 +46,8 @@ pub struct ServerOptions {
     pub keep_alive: Duration,
     /// Prompts and answers are logged.
     pub log_prompts: bool,
+    /// Rejects requests with unknown fields instead of ignoring these fields.
+    pub strict: bool,
 }
 
 impl ServerOptions {
@@ -63,6 +65,7 @@ impl ServerOptions {
             failure_time: Duration::from_secs(5),
             keep_alive: Duration::from_secs(10),
             log_prompts: false,
+            strict: false,
         }
     }
 }

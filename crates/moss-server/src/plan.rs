@@ -5,7 +5,14 @@ use std::time::Duration;
 use moss_engine::{PromptLimit, Request, StopRules};
 use moss_sampling::SamplingParams;
 
-use crate::{Limits, ServerOptions, error::ApiError, wire::shared::Shared};
+use crate::{
+    Limits, ServerOptions,
+    error::ApiError,
+    wire::{
+        number::{Count, Limit, Seed},
+        shared::Shared,
+    },
+};
 
 /// What every answer of a request has in common.
 #[derive(Debug, Clone)]
@@ -28,10 +35,11 @@ impl Plan {
     /// [`ApiError::OutOfRange`] naming the field, [`ApiError::NoModel`], [`ApiError::Unsupported`].
     pub(crate) fn new(fields: Shared, options: &ServerOptions) -> Result<Self, ApiError> {
         let (limits, defaults) = (&options.limits, &options.defaults);
-        if let Some(found) = fields.model.filter(|model| *model != options.model) {
+        if let Some(found) = fields.model.filter(|model| !model.is_empty() && *model != options.model) {
             return Err(ApiError::NoModel { found, expected: options.model.clone() });
         }
-        if fields.stream_options.is_some() && !fields.stream {
+        let include_usage = fields.stream_options.and_then(|options| options.include_usage).unwrap_or(false);
+        if include_usage && !fields.stream {
             let expected = ": it needs `stream`".to_owned();
             return Err(ApiError::Unsupported { param: "stream_options".into(), expected });
         }
@@ -42,8 +50,8 @@ impl Plan {
         within("repetition_penalty", fields.repetition_penalty, 0.1, 10.0, &mut sampling.repetition_penalty)?;
         within("presence_penalty", fields.presence_penalty, -2.0, 2.0, &mut sampling.presence_penalty)?;
         within("frequency_penalty", fields.frequency_penalty, -2.0, 2.0, &mut sampling.frequency_penalty)?;
-        if let Some(top_k) = fields.top_k {
-            sampling.top_k = Some(top_k).filter(|k| *k > 0);
+        if let Some(Limit(top_k)) = fields.top_k {
+            sampling.top_k = top_k.filter(|k| *k > 0);
         }
         let count = fields.logit_bias.len();
         at_most("logit_bias", count, 0, limits.biases, "tokens")?;
@@ -54,11 +62,12 @@ impl Plan {
             let id = id.parse().map_err(|_| ApiError::out_of_range(&param, "no number", "a token id"))?;
             sampling.logit_bias.push((id, checked));
         }
-        // Any 64 bits are a seed.
-        sampling.seed = fields.seed.map(i64::cast_unsigned).or(sampling.seed);
-        let n = fields.n.unwrap_or(1);
+        sampling.seed = fields.seed.map(|Seed(seed)| seed).or(sampling.seed);
+        let Count(n) = fields.n.unwrap_or(Count(1));
         at_most("n", n, 1, limits.choices, "answers")?;
-        let max_tokens = fields.max_tokens.unwrap_or(defaults.max_tokens);
+        // Without a limit it is the context window that ends the answer.
+        let max_tokens =
+            fields.max_tokens.map_or(defaults.max_tokens, |Limit(limit)| limit.unwrap_or(usize::MAX));
         at_most("max_tokens", max_tokens, 1, usize::MAX, "tokens")?;
         Ok(Self {
             sampling,
@@ -68,7 +77,7 @@ impl Plan {
             prompt_limit: limits.prompt_time.map_or(PromptLimit::Measured, PromptLimit::Fixed),
             n,
             stream: fields.stream,
-            include_usage: fields.stream_options.and_then(|options| options.include_usage).unwrap_or(false),
+            include_usage,
             logprobs: None,
         })
     }

@@ -4,6 +4,7 @@
 //! dropped, and everything that worked for it with it, whatever it was waiting for.
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -24,6 +25,10 @@ use tokio::{
 
 use crate::error::ApiError;
 
+/// Events are UTF-8 by definition; Python's requests takes a text without a charset for Latin-1 all the same.
+const CONTENT_TYPE: &str = "text/event-stream; charset=utf-8";
+/// Says that the server is still there.
+pub(crate) const SIGN_OF_LIFE: &[u8] = b": still here\n\n";
 /// Events that may wait for the connection; then their writer waits.
 const AHEAD: usize = 16;
 
@@ -63,7 +68,7 @@ where
     let body = EventBody { writer: Some(writer), events, keep_alive, silence: Box::pin(sleep(keep_alive)) };
     let mut response = Response::new(Body::from_stream(body));
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     // nginx would collect the events otherwise.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
@@ -104,8 +109,10 @@ impl Stream for EventBody {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let mut failed = None;
+        // A panic ends the stream in an error event, as it ends other requests in an error.
         if let Some(writer) = &mut self.writer
-            && let Poll::Ready(result) = writer.as_mut().poll(context)
+            && let Poll::Ready(result) = catch_unwind(AssertUnwindSafe(|| writer.as_mut().poll(context)))
+                .unwrap_or(Poll::Ready(Err(ApiError::Internal)))
         {
             self.writer = None;
             failed = result.err();
@@ -123,6 +130,6 @@ impl Stream for EventBody {
             return Poll::Ready(None);
         }
         ready!(self.silence.as_mut().poll(context));
-        self.show(Bytes::from_static(b": still here\n\n"))
+        self.show(Bytes::from_static(SIGN_OF_LIFE))
     }
 }

@@ -11,7 +11,10 @@ use std::{
 use moss_engine::EngineError;
 use tokio_util::sync::CancellationToken;
 
-use crate::{ServedModel, ServerOptions, error::ApiError, meters::Meters, routes::published::Conversations};
+use crate::{
+    ServedModel, ServerOptions, body::IgnoredFields, error::ApiError, meters::Meters,
+    routes::published::Conversations,
+};
 
 pub(crate) type Shared = Arc<State>;
 
@@ -19,6 +22,7 @@ pub(crate) struct State {
     pub(crate) options: ServerOptions,
     pub(crate) meters: Meters,
     pub(crate) conversations: Conversations,
+    pub(crate) ignored: IgnoredFields,
     /// When the server was made, in seconds of the Unix era.
     pub(crate) created: u64,
     model: OnceLock<ServedModel>,
@@ -34,7 +38,8 @@ impl State {
         let conversations = Conversations::new(&options.limits);
         let (meters, model, draining) = (Meters::default(), OnceLock::new(), AtomicBool::new(false));
         let (abandon, failed) = (CancellationToken::new(), CancellationToken::new());
-        Self { options, meters, conversations, created: now(), model, draining, abandon, failed }
+        let ignored = IgnoredFields::default();
+        Self { options, meters, conversations, ignored, created: now(), model, draining, abandon, failed }
     }
 
     pub(crate) fn open(&self, model: ServedModel) -> Result<(), ServedModel> {

@@ -179,11 +179,10 @@ fn what_no_answer_can_have_is_named() {
     };
     let (question, unsupported) = (user("a"), "unsupported_parameter");
     let answer = |moss: Value| json!({"role": "assistant", "content": "c", "moss": moss});
-    no(json!([{"role": "user", "content": "a", "moss": {}}]), "messages[0].moss", unsupported);
+    no(json!([{"role": "user", "content": "a", "moss": {"thoughts": "t"}}]), "messages[0].moss", unsupported);
     no(json!([question, answer(json!({"results": "r"})), question]), "messages[1].moss", unsupported);
     let both = json!([question, answer(json!({})), answer(json!({"thoughts": "t"})), question]);
     no(both, "messages[2].moss", unsupported);
-    no(json!([question, answer(json!({"plans": "p"})), question]), "messages[1].moss.plans", unsupported);
     no(
         json!([question, answer(json!({"thoughts": 1})), question]),
         "messages[1].moss.thoughts",
@@ -192,4 +191,13 @@ fn what_no_answer_can_have_is_named() {
     // Only results have the model go on from an answer of its own.
     let last = json!({"role": "assistant", "content": "", "moss": {"commands": "x"}});
     no(json!([question, last]), "messages[1].role", unsupported);
+}
+
+#[test]
+fn an_answer_of_a_plugin_model_is_continued_behind_its_label() {
+    let (server, seen) = serving(IDLE);
+    ask(&server, &[user("a"), json!({"role": "assistant", "content": "今天"})]);
+    let expected = "S\n<|Human|>: a<eoh>\n<|Inner Thoughts|>: None<eot>\n<|Commands|>: None<eoc>\n<|Results|>:\nNone<eor>\n<|MOSS|>: 今天";
+    assert!(seen(Specials::Show).starts_with(expected), "{}", seen(Specials::Show));
+    assert!(!seen(Specials::Show)[expected.len()..].starts_with("<eom>"), "{}", seen(Specials::Show));
 }

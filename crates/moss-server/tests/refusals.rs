@@ -24,31 +24,15 @@ fn fields_that_are_not_supported_are_named() {
     let no = |fields: Value, param| {
         refused(&server, CHAT, with(sum(), fields), (400, param, "unsupported_parameter"))
     };
-    no(json!({"tools": []}), "tools");
+    no(json!({"tools": [{}]}), "tools");
     no(json!({"stream_options": {"include_usage": true}}), "stream_options");
-    no(json!({"stream": true, "stream_options": {"extra": 1}}), "stream_options.extra");
-    no(json!({"moss": {"plugins": {"juggling": true}}}), "moss.plugins.juggling");
     no(json!({"moss": {"plugins": {"web_search": true}}}), "moss.plugins");
     no(json!({"response_format": {"type": "json_object"}}), "response_format.type");
     no(json!({"top_logprobs": 2}), "top_logprobs");
-    no(json!({"max_tokens": 2, "max_completion_tokens": 2}), "max_completion_tokens");
-    no(json!({"messages": [{"role": "user", "content": "a", "name": "b"}]}), "messages[0].name");
-    no(
-        json!({"messages": [{"role": "user", "content": [{"type": "text", "text": "a", "detail": "b"}]}]}),
-        "messages[0].content[0].detail",
-    );
+    no(json!({"max_tokens": 2, "max_completion_tokens": 3}), "max_completion_tokens");
     let answer = json!({"role": "assistant", "content": "b", "moss": {"thoughts": "c"}});
     no(json!({"messages": [sum()["messages"][0], answer, sum()["messages"][0]]}), "messages[1].moss");
-    no(
-        json!({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}),
-        "messages[1].role",
-    );
-    no(
-        json!({"messages": [{"role": "user", "content": "a"}, {"role": "system", "content": "b"}]}),
-        "messages[1].role",
-    );
     refused(&server, TEXT, json!({"prompt": "a", "echo": true}), (400, "echo", "unsupported_parameter"));
-    refused(&server, "/", json!({"prompt": "a", "top_k": 4}), (400, "top_k", "unsupported_parameter"));
 }
 
 #[test]
@@ -63,7 +47,12 @@ fn an_answer_is_taken_back_as_it_came() {
     let again = server.post(CHAT, &with(sum(), messages(message.clone())));
     assert_eq!(again.status, 200, "{}", again.body);
     let refusing = with(message, json!({"refusal": "no"}));
-    refused(&server, CHAT, with(sum(), messages(refusing)), (400, "messages[1].refusal", "invalid_json"));
+    refused(
+        &server,
+        CHAT,
+        with(sum(), messages(refusing)),
+        (400, "messages[1].refusal", "unsupported_parameter"),
+    );
 }
 
 #[test]

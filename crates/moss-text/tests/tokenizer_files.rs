@@ -185,8 +185,12 @@ fn a_vocabulary_entry_that_no_merge_makes_is_reported_as_the_first_one() {
         rules.iter().any(|other| other.split(' ').any(|part| part == token))
     };
     let unused = rules.iter().position(|line| !used(line)).unwrap();
-    let others: Vec<&str> =
-        rules.iter().enumerate().filter(|(index, _)| *index != unused).map(|(_, line)| line.as_str()).collect();
+    let others: Vec<&str> = rules
+        .iter()
+        .enumerate()
+        .filter(|(index, _)| *index != unused)
+        .map(|(_, line)| line.as_str())
+        .collect();
     missing(&others.join("\n"), 256 + unused as u32, 1);
     // Cut off in the middle of a line.
     let cut: String = joined.chars().take(joined.chars().count() * 2 / 3).collect();

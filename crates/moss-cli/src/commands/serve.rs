@@ -88,6 +88,9 @@ pub(crate) struct ServeArgs {
     /// Write prompts into the log
     #[arg(long)]
     log_prompts: bool,
+    /// Reject requests with unknown fields instead of ignoring these fields
+    #[arg(long)]
+    strict: bool,
 }
 
 pub(crate) fn run(args: &ServeArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
@@ -252,6 +255,7 @@ fn options(args: &ServeArgs, cli: &Cli, model: String) -> anyhow::Result<ServerO
         limits: Limits { answer_time, ..limits },
         drain_time: Duration::from_secs(args.drain_time),
         log_prompts: args.log_prompts,
+        strict: args.strict,
         ..local
     })
 }

@@ -8,7 +8,7 @@ impl EngineError {
         match self {
             Self::EmptyPrompt => "提示为空，至少应有一个词元".into(),
             Self::PromptTooLong { found, allowed } => {
-                format!("提示有 {found} 个词元，上下文窗口最多容纳 {allowed} 个")
+                format!("提示过长：共 {found} 个词元，而模型的上下文长度（含回答）为 {} 个词元", allowed + 1)
             }
             Self::QueueFull { limit } => format!("已有 {limit} 个请求在排队"),
             Self::UnknownToken { position, id, rows } => {

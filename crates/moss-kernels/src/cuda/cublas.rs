@@ -145,7 +145,8 @@ impl Api {
     /// Loads the libraries in order; the last is cuBLAS itself.
     fn open(paths: &[PathBuf]) -> Result<Self, String> {
         // Its own words are "dlopen failed"; the loader's reason is the source.
-        let text = |error: libloading::Error| error.source().map_or_else(|| error.to_string(), ToString::to_string);
+        let text =
+            |error: libloading::Error| error.source().map_or_else(|| error.to_string(), ToString::to_string);
         let mut libraries = Vec::with_capacity(paths.len());
         for path in paths {
             // SAFETY: initialisers of NVIDIA's libraries may run on any thread at any time; the names are theirs, in folders of the system or the

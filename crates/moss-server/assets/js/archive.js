@@ -79,6 +79,7 @@ function node(raw, earlier, where) {
     const { kind, message, status, param } = raw.problem;
     checked.problem = { kind: String(kind), message: String(message ?? ""), status: status ?? null, param: param ?? null, retryAfter: null };
   }
+  if (Number.isSafeInteger(raw.dropped) && raw.dropped > 0) checked.dropped = raw.dropped;
   if (isObject(raw.stats)) checked.stats = Object.fromEntries(Object.entries(raw.stats).filter(([, value]) => Number.isFinite(value)));
   return checked;
 }

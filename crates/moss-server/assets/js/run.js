@@ -58,7 +58,8 @@ export class Run {
     }
     if (choice?.finish_reason) node.finish = choice.finish_reason;
     if (chunk.moss?.stop_reason) node.finish = chunk.moss.stop_reason;
-    if (chunk.usage || chunk.moss) {
+    if (chunk.moss?.dropped_messages) node.dropped = chunk.moss.dropped_messages;
+    if (chunk.usage || chunk.moss?.stop_reason) {
       node.stats = {
         prompt_tokens: chunk.usage?.prompt_tokens,
         completion_tokens: chunk.usage?.completion_tokens,

@@ -33,7 +33,7 @@ export function requestFields(info, own, plugins) {
   // Left to the server where the user has not moved it.
   const time = own.max_time_s === undefined || own.max_time_s === null ? {} : { max_time_s };
   const on = (name) => hasPlugins(info) && plugins[name] === true;
-  return { ...fields, moss: { ...time, plugins: Object.fromEntries(PLUGINS.map((name) => [name, on(name)])) } };
+  return { ...fields, moss: { ...time, truncation: "auto", plugins: Object.fromEntries(PLUGINS.map((name) => [name, on(name)])) } };
 }
 
 function number(value) {

@@ -4,7 +4,7 @@
 //   nodes   in order of birth, so that a parent always stands before its children
 //   chosen  parent id (ROOT for the first message) -> id of the child that is shown
 //   named   the user gave the title; else it is the start of the first message
-// node: { id, parent, role: "user" | "assistant", text, created, state, problem?, finish?, stats? }
+// node: { id, parent, role: "user" | "assistant", text, created, state, problem?, finish?, stats?, dropped? }
 //   state   "done" | "streaming" | "stopped" | "failed"
 
 import { newId } from "./dom.js";

@@ -4,7 +4,7 @@ use axum::{
     Router,
     http::{HeaderValue, Method, header},
 };
-use tower_http::cors::{AllowOrigin, CorsLayer};
+use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 use crate::state::Shared;
 
@@ -19,7 +19,8 @@ pub(crate) fn allow(router: Router<Shared>, origins: &[String]) -> Router<Shared
     let cors = CorsLayer::new()
         .allow_origin(origins)
         .allow_methods([Method::GET, Method::POST])
-        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE])
+        // Clients send more than a server can list (`x-stainless-…`), and none of their headers has an effect beyond its own request.
+        .allow_headers(AllowHeaders::mirror_request())
         .expose_headers([header::HeaderName::from_static("x-request-id"), header::RETRY_AFTER]);
     router.layer(cors)
 }

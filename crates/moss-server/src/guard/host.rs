@@ -1,9 +1,9 @@
 //! DNS rebinding: a page on the Internet can point a name of its own at this machine and let a browser talk to it. The header `Host`
-//! then holds that name.
+//! then holds that name. And requests with no such header, or several, which servers behind one another read differently.
 
 use axum::{
     extract::{Request, State},
-    http::header,
+    http::{Version, header, uri::Authority},
     middleware::Next,
     response::Response,
 };
@@ -20,10 +20,25 @@ pub(crate) async fn check(
         let host = host.or_else(|| Some(request.headers().get(header::HOST)?.as_bytes())).unwrap_or_default();
         let found = String::from_utf8_lossy(host).into_owned();
         if !allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(without_port(&found))) {
-            return Err(ApiError::Host { found });
+            let name = without_port(&found).to_owned();
+            return Err(ApiError::Host { found, name });
         }
     }
     Ok(next.run(request).await)
+}
+
+/// HTTP wants exactly one header `Host`, and a 400 otherwise (RFC 9112, section 3.2).
+pub(crate) async fn require_one(request: Request, next: Next) -> Result<Response, ApiError> {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let found = match (hosts.next(), hosts.next()) {
+        (None, _) if request.version() == Version::HTTP_11 => "no `Host` header",
+        (_, Some(_)) => "several `Host` headers",
+        (Some(host), None) if !host.is_empty() && Authority::try_from(host.as_bytes()).is_err() => {
+            "a `Host` header that is no host"
+        }
+        _ => return Ok(next.run(request).await),
+    };
+    Err(ApiError::HostHeader { found })
 }
 
 fn without_port(host: &str) -> &str {

@@ -21,16 +21,18 @@ use crate::{
     state::{Shared, now},
     wire::{
         answer::{
-            Chat, Report, TextChoice, TextLogprobs, Usage, early_report, end_error, finish_reason,
-            reply_error,
+            Chat, Extra, Notes, Report, TextChoice, TextLogprobs, Usage, early_report, end_error,
+            finish_reason, reply_error,
         },
         completion::{CompletionRequest, Prompt},
+        number::Count,
+        shared::Truncation,
     },
 };
 
 pub(crate) async fn complete(
     State(state): State<Shared>,
-    JsonBody(request): JsonBody<CompletionRequest>,
+    JsonBody(request, ignored): JsonBody<CompletionRequest>,
 ) -> Result<Response, ApiError> {
     let model = state.model()?.clone();
     let plan = plan(&request, &state.options)?;
@@ -52,10 +54,11 @@ pub(crate) async fn complete(
         Generation::start(&state, &model, plan.request(prompt.clone(), eos.clone(), index), &admission)
     };
     let mut generations = answers.map(start).collect::<Result<Vec<_>, _>>()?;
+    let notes = Notes { ignored, ..Notes::default() };
     let id = format!("cmpl-{}", uuid::Uuid::new_v4().simple());
     if plan.stream {
         one_admitted(generations.iter_mut()).await?;
-        return Ok(respond(&state, &model, &plan, id, generations));
+        return Ok(respond(&state, &model, &plan, id, notes, generations));
     }
     let whole =
         try_join_all(generations.into_iter().map(|generation| whole(generation, &model.tokenizer))).await?;
@@ -70,18 +73,25 @@ pub(crate) async fn complete(
         let logprobs = plan.logprobs.map(|_| logprobs);
         choices.push(TextChoice { index, text, logprobs, finish_reason });
     }
-    let (object, model, usage) = ("text_completion", state.options.model.clone(), Some(usage));
-    Ok(Json(Chat { id, object, created: now(), model, choices, usage, moss: report }).into_response())
+    let (object, model) = ("text_completion", state.options.model.clone());
+    let (usage, moss) = (Some(Some(usage)), Some(Extra { report, notes }));
+    Ok(Json(Chat { id, object, created: now(), model, choices, usage, moss }).into_response())
 }
 
 /// What every answer to a text has in common.
 pub(crate) fn plan(request: &CompletionRequest, options: &ServerOptions) -> Result<Plan, ApiError> {
+    request.check()?;
     let mut plan = Plan::new(request.shared(), options)?;
-    at_most("logprobs", request.logprobs.unwrap_or(0), 0, options.limits.top_logprobs, "tokens")?;
-    plan.logprobs = request.logprobs;
-    if request.moss.as_ref().is_some_and(|moss| moss.plugins.is_some()) {
+    plan.logprobs = request.logprobs.map(|Count(top)| top);
+    at_most("logprobs", plan.logprobs.unwrap_or(0), 0, options.limits.top_logprobs, "tokens")?;
+    let moss = request.moss.clone().unwrap_or_default();
+    if moss.plugins.is_some_and(|plugins| !plugins.on().is_empty()) {
         let expected = ": plugins belong to chats".to_owned();
         return Err(ApiError::Unsupported { param: "moss.plugins".into(), expected });
+    }
+    if moss.truncation == Some(Truncation::Auto) {
+        let expected = " as `auto`: a text has no turns that could be dropped".to_owned();
+        return Err(ApiError::Unsupported { param: "moss.truncation".into(), expected });
     }
     Ok(plan)
 }
@@ -119,6 +129,7 @@ fn respond(
     model: &ServedModel,
     plan: &Plan,
     id: String,
+    notes: Notes,
     generations: Vec<Generation>,
 ) -> Response {
     let events =
@@ -129,9 +140,12 @@ fn respond(
     let likely = || plan.logprobs.map(|_| Likelihoods::new(&tokenizer));
     let mut likely: Vec<_> = (0..merged.len()).map(|_| likely()).collect();
     sse::respond(state.options.keep_alive, move |out| async move {
-        let chunk = |choices| {
+        let mut first = notes.clone().unless_empty();
+        let mut chunk = |choices| {
             let (id, model) = (id.clone(), name.clone());
-            Chat { id, object: "text_completion", created, model, choices, usage: None, moss: None }
+            // With `include_usage`, every chunk but the last one has it as null.
+            let usage = include_usage.then_some(None);
+            Chat { id, object: "text_completion", created, model, choices, usage, moss: first.take() }
         };
         let (mut usage, mut report) = (Usage::default(), None);
         while let Some((index, event)) = merged.next().await {
@@ -166,13 +180,14 @@ fn respond(
                     report.get_or_insert_with(|| Report::of(&outcome));
                     let finish_reason = Some(finish_reason(&outcome.cause));
                     let last = TextChoice { index, text: String::new(), logprobs: None, finish_reason };
-                    out.send(&Chat { moss: early_report(&outcome), ..chunk(vec![last]) }).await?;
+                    out.send(&chunk(vec![last]).with_report(early_report(&outcome))).await?;
                 }
                 _ => {}
             }
         }
         if include_usage {
-            out.send(&Chat { usage: Some(usage), moss: report, ..chunk(Vec::new()) }).await?;
+            let (usage, moss) = (Some(Some(usage)), Some(Extra { report, notes }));
+            out.send(&Chat { usage, moss, ..chunk(Vec::new()) }).await?;
         }
         out.done().await
     })

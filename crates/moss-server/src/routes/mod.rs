@@ -14,7 +14,7 @@ use std::any::Any;
 use axum::{
     Router,
     http::{Method, Uri},
-    middleware::{from_fn_with_state, map_response},
+    middleware::{from_fn, from_fn_with_state, map_response},
     response::{IntoResponse, Response},
     routing::{MethodRouter, get, post},
 };
@@ -44,6 +44,7 @@ pub(crate) fn router(state: &Shared) -> Router {
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(state.clone(), guard::host::check));
     guard::cors::allow(router, &state.options.cors_origins)
+        .layer(from_fn(guard::host::require_one))
         .layer(map_response(guard::headers::add))
         .layer(from_fn_with_state(state.clone(), guard::log::write))
         .with_state(state.clone())

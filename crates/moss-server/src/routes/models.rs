@@ -2,7 +2,8 @@
 
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::{Path, State, rejection::PathRejection},
+    http::Uri,
 };
 use serde::Serialize;
 
@@ -28,9 +29,12 @@ pub(crate) async fn list(State(state): State<Shared>) -> Json<Models> {
 
 pub(crate) async fn one(
     State(state): State<Shared>,
-    Path(name): Path<String>,
+    name: Result<Path<String>, PathRejection>,
+    uri: Uri,
 ) -> Result<Json<Model>, ApiError> {
     let expected = state.options.model.clone();
+    // A name whose escapes are no UTF-8 is told as it came.
+    let name = name.map_or_else(|_| uri.path().to_owned(), |Path(name)| name);
     // The names of hub ids have a slash in them.
     if name == expected { Ok(Json(model(&state))) } else { Err(ApiError::NoModel { found: name, expected }) }
 }

@@ -18,17 +18,20 @@ use crate::{
     generation::{Admission, Generation},
     plan::Plan,
     state::{Shared, now},
-    wire::{answer::reply_error, shared},
+    wire::{
+        answer::{Extra, Notes, reply_error},
+        number::Count,
+        shared,
+    },
 };
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct Asked {
     prompt: String,
     /// A conversation to go on with; one that is not known begins anew, under a new name.
     uid: Option<String>,
     /// Tokens of prompt and answer together.
-    max_length: Option<usize>,
+    max_length: Option<Count>,
     top_p: Option<f32>,
     temperature: Option<f32>,
 }
@@ -41,6 +44,14 @@ pub(crate) struct Answered {
     status: u16,
     time: String,
     uid: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    moss: Option<Extra>,
+}
+
+impl Asked {
+    /// Names of all fields that are known.
+    pub(crate) const FIELDS: &'static [&'static str] =
+        &["prompt", "uid", "max_length", "top_p", "temperature"];
 }
 
 /// Conversations by name. The engine keeps the cache of each between its turns.
@@ -86,7 +97,7 @@ impl Conversations {
 
 pub(crate) async fn ask(
     State(state): State<Shared>,
-    JsonBody(asked): JsonBody<Asked>,
+    JsonBody(asked, ignored): JsonBody<Asked>,
 ) -> Result<Json<Answered>, ApiError> {
     let model = state.model()?.clone();
     let known = asked.uid.and_then(|uid| Some((state.conversations.find(&uid)?, uid)));
@@ -95,7 +106,7 @@ pub(crate) async fn ask(
     let fields = shared::Shared { top_p: asked.top_p, temperature: asked.temperature, ..Default::default() };
     let mut plan = Plan::new(fields, &state.options)?;
     let window = model.engine.window();
-    let longest = asked.max_length.unwrap_or(window).min(window);
+    let longest = asked.max_length.map_or(window, |Count(longest)| longest).min(window);
     let (prompt, dropped) = {
         let (model, turns, user) = (model.clone(), conversation.turns.clone(), asked.prompt.clone());
         let built = tokio::task::spawn_blocking(move || fit(&model, &turns, &user, longest));
@@ -123,7 +134,8 @@ pub(crate) async fn ask(
     let history: Vec<_> = conversation.turns.iter().map(|turn| (turn.user.clone(), text(turn))).collect();
     let response = history.last().map(|(_, answer)| answer.clone()).unwrap_or_default();
     state.conversations.keep(uid.clone(), conversation);
-    Ok(Json(Answered { response, history, status: 200, time: clock(now()), uid }))
+    let moss = Notes { ignored, ..Notes::default() }.unless_empty();
+    Ok(Json(Answered { response, history, status: 200, time: clock(now()), uid, moss }))
 }
 
 /// A prompt within `longest` tokens, and how many of the oldest turns had to go for it.

@@ -105,6 +105,37 @@ pub(crate) fn finish_reason(cause: &StopCause) -> &'static str {
     }
 }
 
+/// What the server did with a request on its own account: an answer, or the first chunk of a stream, tells it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub(crate) struct Notes {
+    /// Paths of fields that were ignored.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) ignored: Vec<String>,
+    /// Messages that were left out because the conversation is longer than the context window.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) dropped_messages: usize,
+}
+
+impl Notes {
+    /// `None` where there is nothing to tell.
+    pub(crate) fn unless_empty(self) -> Option<Extra> {
+        (self != Self::default()).then_some(Extra { report: None, notes: self })
+    }
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
+}
+
+/// The field `moss` of an answer.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct Extra {
+    #[serde(flatten)]
+    pub(crate) report: Option<Report>,
+    #[serde(flatten)]
+    pub(crate) notes: Notes,
+}
+
 #[derive(Debug, Serialize)]
 pub(crate) struct Chat<C> {
     pub(crate) id: String,
@@ -112,10 +143,21 @@ pub(crate) struct Chat<C> {
     pub(crate) created: u64,
     pub(crate) model: String,
     pub(crate) choices: Vec<C>,
+    /// `Some(None)` is told as null, which is what OpenAI's chunks have until the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) usage: Option<Usage>,
+    pub(crate) usage: Option<Option<Usage>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) moss: Option<Report>,
+    pub(crate) moss: Option<Extra>,
+}
+
+impl<C> Chat<C> {
+    /// Adds a report to the field `moss`, whatever else it has.
+    pub(crate) fn with_report(mut self, report: Option<Report>) -> Self {
+        if report.is_some() {
+            self.moss.get_or_insert_default().report = report;
+        }
+        self
+    }
 }
 
 #[derive(Debug, Serialize)]

@@ -6,41 +6,139 @@ use serde::{
     Deserialize, Deserializer,
     de::{SeqAccess, Visitor, value::SeqAccessDeserializer},
 };
+use serde_json::Value;
 
-use super::text_request;
+use super::{
+    neutral,
+    number::{Count, Limit},
+    text_request,
+};
+use crate::error::ApiError;
 
 text_request! {
     /// A conversation to go on with.
     ChatRequest {
         messages: Vec<Message>,
         /// The newer name of `max_tokens`.
-        max_completion_tokens: Option<usize>,
+        max_completion_tokens: Option<Limit>,
         logprobs: Option<bool>,
-        top_logprobs: Option<usize>,
-        response_format: Option<ResponseFormat>,
+        top_logprobs: Option<Count>,
+        response_format: Option<Value>,
+        tools: Option<Value>,
+        tool_choice: Option<Value>,
+        functions: Option<Value>,
+        function_call: Option<Value>,
+        audio: Option<Value>,
+        modalities: Option<Value>,
+        reasoning_effort: Option<Value>,
+        verbosity: Option<Value>,
+        web_search_options: Option<Value>,
+    }
+    // There are no tools to call in parallel, and a prediction is about speed alone.
+    without effect { parallel_tool_calls, prediction, }
+}
+
+impl ChatRequest {
+    /// Refuses values of known fields that would change the answer and are not supported. Gives the names of fields that the request
+    /// itself switches off.
+    ///
+    /// # Errors
+    /// [`ApiError::Unsupported`] naming the field.
+    pub(crate) fn check(&self) -> Result<Vec<&'static str>, ApiError> {
+        let mut switched_off = Vec::new();
+        let tools = ("tools", self.tools.as_ref());
+        if neutral::check_tools(tools, ("tool_choice", self.tool_choice.as_ref()))? {
+            switched_off.push("tools");
+        }
+        let functions = ("functions", self.functions.as_ref());
+        if neutral::check_tools(functions, ("function_call", self.function_call.as_ref()))? {
+            switched_off.push("functions");
+        }
+        neutral::check("audio", self.audio.as_ref(), &[])?;
+        // The default of OpenAI's API, and what a model without reasoning does anyway.
+        neutral::check("reasoning_effort", self.reasoning_effort.as_ref(), &["none", "medium"])?;
+        neutral::check("verbosity", self.verbosity.as_ref(), &["medium"])?;
+        if let Some(modalities) = self.modalities.as_ref().filter(|found| !neutral::is_empty(found)) {
+            let are_text = modalities.as_array().is_some_and(|found| found.iter().all(|kind| kind == "text"));
+            if !are_text {
+                return Err(neutral::refused("modalities", modalities, "`[\"text\"]`"));
+            }
+        }
+        // An empty object switches the search on.
+        if let Some(found) = self.web_search_options.as_ref().filter(|found| **found != false) {
+            return Err(neutral::refused("web_search_options", found, "null"));
+        }
+        if let Some(format) = self.response_format.as_ref().filter(|format| !neutral::is_empty(format)) {
+            match format.get("type") {
+                Some(kind) if kind == "text" => {}
+                Some(kind) => return Err(neutral::refused("response_format.type", kind, "`text`")),
+                None => return Err(neutral::refused("response_format", format, "`{\"type\": \"text\"}`")),
+            }
+        }
+        for (index, message) in self.messages.iter().enumerate() {
+            message.check(index)?;
+        }
+        Ok(switched_off)
     }
 }
 
+/// A message, with every field that clients hand back of an answer as it came.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct Message {
     pub(crate) role: Role,
-    pub(crate) content: Content,
-    /// Nothing but null, which answers carry: clients hand them back as they came.
     #[serde(default)]
-    #[expect(dead_code, reason = "serde refuses everything else")]
-    refusal: Option<()>,
+    pub(crate) content: Content,
     /// What a plugin model's answer carries.
     pub(crate) moss: Option<Beside>,
+    refusal: Option<Value>,
+    audio: Option<Value>,
+    function_call: Option<Value>,
+    tool_calls: Option<Value>,
+    tool_call_id: Option<Value>,
+    /// MOSS knows one user and one assistant.
+    #[expect(dead_code, reason = "accepted, and without effect on the answer")]
+    name: Option<Value>,
+    #[expect(dead_code, reason = "accepted, and without effect on the answer")]
+    annotations: Option<Value>,
+    /// The content once more, as the client's library has parsed it.
+    #[expect(dead_code, reason = "accepted, and without effect on the answer")]
+    parsed: Option<Value>,
+}
+
+impl Message {
+    fn check(&self, index: usize) -> Result<(), ApiError> {
+        let of = |field: &str| format!("messages[{index}].{field}");
+        for (field, value) in [
+            ("refusal", &self.refusal),
+            ("audio", &self.audio),
+            ("function_call", &self.function_call),
+            ("tool_calls", &self.tool_calls),
+            ("tool_call_id", &self.tool_call_id),
+        ] {
+            neutral::check(&of(field), value.as_ref(), &[])?;
+        }
+        if matches!(self.content, Content::Missing) && self.role != Role::Assistant {
+            let reason = format!("`{}`: missing field `content`", of("content"));
+            return Err(ApiError::Json { param: Some(of("content")), reason });
+        }
+        Ok(())
+    }
 }
 
 /// What a plugin model wrote beside its answer, as [`super::answer::Aside`] tells it, and what its commands gave.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub(crate) struct Beside {
     pub(crate) thoughts: Option<String>,
     pub(crate) commands: Option<String>,
     pub(crate) results: Option<String>,
+}
+
+impl Beside {
+    /// Whether it says nothing, as null and `{}` do.
+    pub(crate) fn is_empty(&self) -> bool {
+        let parts = [&self.thoughts, &self.commands, &self.results];
+        parts.iter().all(|part| part.as_ref().is_none_or(String::is_empty))
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -53,9 +151,11 @@ pub(crate) enum Role {
     Assistant,
 }
 
-/// Text, whole or in parts.
-#[derive(Debug, Clone)]
+/// Text, whole or in parts; null counts as an empty text.
+#[derive(Debug, Clone, Default)]
 pub(crate) enum Content {
+    #[default]
+    Missing,
     Text(String),
     Parts(Vec<Part>),
 }
@@ -71,6 +171,10 @@ impl<'de> Deserialize<'de> for Content {
                 f.write_str("a string or a list of parts of the type `text`")
             }
 
+            fn visit_unit<E>(self) -> Result<Content, E> {
+                Ok(Content::Text(String::new()))
+            }
+
             fn visit_str<E>(self, text: &str) -> Result<Content, E> {
                 Ok(Content::Text(text.to_owned()))
             }
@@ -84,7 +188,6 @@ impl<'de> Deserialize<'de> for Content {
 }
 
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct Part {
     #[serde(rename = "type")]
     #[expect(dead_code, reason = "there is one type, and serde refuses the others")]
@@ -101,15 +204,9 @@ enum TextType {
 impl Content {
     pub(crate) fn into_text(self) -> String {
         match self {
+            Self::Missing => String::new(),
             Self::Text(text) => text,
             Self::Parts(parts) => parts.into_iter().map(|part| part.text).collect(),
         }
     }
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ResponseFormat {
-    #[serde(rename = "type")]
-    pub(crate) kind: String,
 }

@@ -1,15 +1,38 @@
 //! `POST /v1/completions`: what comes.
 
 use serde::Deserialize;
+use serde_json::Value;
 
-use super::text_request;
+use super::{neutral, number::Count, text_request};
+use crate::error::ApiError;
 
 text_request! {
     /// Text to go on with, without any turns put around it.
     CompletionRequest {
         prompt: Prompt,
         /// How many of the likeliest tokens are told with each token.
-        logprobs: Option<usize>,
+        logprobs: Option<Count>,
+        best_of: Option<Count>,
+        echo: Option<Value>,
+        suffix: Option<Value>,
+    }
+    without effect {}
+}
+
+impl CompletionRequest {
+    /// Refuses values of known fields that would change the answer and are not supported.
+    ///
+    /// # Errors
+    /// [`ApiError::Unsupported`] naming the field.
+    pub(crate) fn check(&self) -> Result<(), ApiError> {
+        neutral::check("echo", self.echo.as_ref(), &[])?;
+        neutral::check("suffix", self.suffix.as_ref(), &[])?;
+        let n = self.n.unwrap_or(Count(1));
+        if self.best_of.is_some_and(|best_of| best_of != n) {
+            let expected = ": every answer that is made is returned; leave it out, or set it to `n`";
+            return Err(ApiError::Unsupported { param: "best_of".into(), expected: expected.into() });
+        }
+        Ok(())
     }
 }
 

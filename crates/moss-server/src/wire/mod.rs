@@ -4,36 +4,42 @@ pub(crate) mod answer;
 pub(crate) mod chat;
 pub(crate) mod completion;
 pub(crate) mod error;
+pub(crate) mod neutral;
+pub(crate) mod number;
 pub(crate) mod shared;
 
-/// A request for text: its own fields, and those that all such requests have. Serde's `flatten` would be shorter and would forget the
-/// path of a bad value.
+/// A request for text: its own fields, those that all such requests have, and those that are known and have no effect. Serde's `flatten`
+/// would be shorter and would forget the path of a bad value.
 macro_rules! text_request {
-    ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, serde::Deserialize)]
-        #[serde(deny_unknown_fields)]
-        pub(crate) struct $name {
-            /// The model's name; there is one.
-            pub(crate) model: Option<String>,
-            $($(#[$field_doc])* pub(crate) $field: $type,)*
-            pub(crate) stream: Option<bool>,
-            pub(crate) stream_options: Option<$crate::wire::shared::StreamOptions>,
-            pub(crate) temperature: Option<f32>,
-            pub(crate) top_p: Option<f32>,
-            pub(crate) top_k: Option<usize>,
-            pub(crate) min_p: Option<f32>,
-            pub(crate) repetition_penalty: Option<f32>,
-            pub(crate) presence_penalty: Option<f32>,
-            pub(crate) frequency_penalty: Option<f32>,
-            pub(crate) logit_bias: Option<std::collections::BTreeMap<String, f32>>,
-            pub(crate) seed: Option<i64>,
-            pub(crate) stop: Option<$crate::wire::shared::Stop>,
-            pub(crate) n: Option<usize>,
-            pub(crate) max_tokens: Option<usize>,
-            #[expect(dead_code, reason = "a name in the client's own system: nothing is done with it")]
-            pub(crate) user: Option<String>,
-            pub(crate) moss: Option<$crate::wire::shared::MossFields>,
+    (
+        $(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* }
+        without effect { $($inert:ident,)* }
+    ) => {
+        $crate::wire::text_request! {
+            @all $(#[$doc])* $name {
+                /// The model's name; there is one.
+                model: Option<String>,
+                stream: Option<bool>,
+                stream_options: Option<$crate::wire::shared::StreamOptions>,
+                temperature: Option<f32>,
+                top_p: Option<f32>,
+                top_k: Option<$crate::wire::number::Limit>,
+                min_p: Option<f32>,
+                repetition_penalty: Option<f32>,
+                presence_penalty: Option<f32>,
+                frequency_penalty: Option<f32>,
+                logit_bias: Option<$crate::wire::shared::Biases>,
+                seed: Option<$crate::wire::number::Seed>,
+                stop: Option<$crate::wire::shared::Stop>,
+                n: Option<$crate::wire::number::Count>,
+                max_tokens: Option<$crate::wire::number::Limit>,
+                moss: Option<$crate::wire::shared::MossFields>,
+                $($(#[$field_doc])* $field: $type,)*
+            }
+            // Accounting, caching and names in the client's own system: no value of these changes an answer.
+            without effect {
+                user, metadata, store, service_tier, prompt_cache_key, prompt_cache_retention, safety_identifier, $($inert,)*
+            }
         }
 
         impl $name {
@@ -50,7 +56,7 @@ macro_rules! text_request {
                     repetition_penalty: self.repetition_penalty,
                     presence_penalty: self.presence_penalty,
                     frequency_penalty: self.frequency_penalty,
-                    logit_bias: self.logit_bias.clone().unwrap_or_default(),
+                    logit_bias: self.logit_bias.clone().unwrap_or_default().0,
                     seed: self.seed,
                     stop: self.stop.clone(),
                     n: self.n,
@@ -58,6 +64,22 @@ macro_rules! text_request {
                     moss: self.moss.clone().unwrap_or_default(),
                 }
             }
+        }
+    };
+    (
+        @all $(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* }
+        without effect { $($inert:ident,)* }
+    ) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, serde::Deserialize)]
+        pub(crate) struct $name {
+            $($(#[$field_doc])* pub(crate) $field: $type,)*
+            $(#[expect(dead_code, reason = "accepted, and without effect on the answer")] $inert: Option<serde_json::Value>,)*
+        }
+
+        impl $name {
+            /// Names of all fields that are known.
+            pub(crate) const FIELDS: &'static [&'static str] = &[$(stringify!($field),)* $(stringify!($inert),)*];
         }
     };
 }

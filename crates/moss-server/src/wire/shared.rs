@@ -1,9 +1,17 @@
 //! Fields that requests for chats and for completions have in common.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Formatter},
+};
 
 use moss_text::Plugin;
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, MapAccess, SeqAccess, Visitor},
+};
+
+use super::number::{Count, Limit, Seed};
 
 /// They, as [`text_request`](super::text_request) collects them.
 #[derive(Debug, Clone, Default)]
@@ -13,25 +21,62 @@ pub(crate) struct Shared {
     pub(crate) stream_options: Option<StreamOptions>,
     pub(crate) temperature: Option<f32>,
     pub(crate) top_p: Option<f32>,
-    pub(crate) top_k: Option<usize>,
+    /// No limit, and 0, for all tokens.
+    pub(crate) top_k: Option<Limit>,
     pub(crate) min_p: Option<f32>,
     pub(crate) repetition_penalty: Option<f32>,
     pub(crate) presence_penalty: Option<f32>,
     pub(crate) frequency_penalty: Option<f32>,
     /// By token id, in decimal.
     pub(crate) logit_bias: BTreeMap<String, f32>,
-    pub(crate) seed: Option<i64>,
+    pub(crate) seed: Option<Seed>,
     pub(crate) stop: Option<Stop>,
-    pub(crate) n: Option<usize>,
-    pub(crate) max_tokens: Option<usize>,
+    pub(crate) n: Option<Count>,
+    /// No limit for as many as the context window holds.
+    pub(crate) max_tokens: Option<Limit>,
     pub(crate) moss: MossFields,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct StreamOptions {
     /// A last chunk tells the tokens counted.
     pub(crate) include_usage: Option<bool>,
+    /// Padding of chunks against eavesdroppers who look at their sizes; chunks are never padded here.
+    #[expect(dead_code, reason = "accepted, and without effect on the answer")]
+    include_obfuscation: Option<bool>,
+}
+
+/// Biases by token id, in decimal. An empty list counts as an empty map: some languages write it so.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Biases(pub(crate) BTreeMap<String, f32>);
+
+impl<'de> Deserialize<'de> for Biases {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Map;
+        impl<'de> Visitor<'de> for Map {
+            type Value = Biases;
+
+            fn expecting(&self, f: &mut Formatter<'_>) -> fmt::Result {
+                f.write_str("a map from token ids to numbers")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Biases, A::Error> {
+                let mut biases = BTreeMap::new();
+                while let Some((id, bias)) = map.next_entry()? {
+                    biases.insert(id, bias);
+                }
+                Ok(Biases(biases))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Biases, A::Error> {
+                match list.next_element::<serde_json::Value>()? {
+                    None => Ok(Biases::default()),
+                    Some(_) => Err(A::Error::invalid_type(serde::de::Unexpected::Seq, &self)),
+                }
+            }
+        }
+        deserializer.deserialize_any(Map)
+    }
 }
 
 /// One string or several.
@@ -53,16 +98,26 @@ impl Stop {
 
 /// What MOSS has and OpenAI's API has no field for.
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct MossFields {
     /// Seconds of an answer at most, from its first token.
     pub(crate) max_time_s: Option<f64>,
     pub(crate) plugins: Option<PluginFields>,
+    pub(crate) truncation: Option<Truncation>,
+}
+
+/// What becomes of a conversation that is longer than the context window.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Truncation {
+    /// The request is refused.
+    #[default]
+    Disabled,
+    /// The oldest turns are dropped until the rest fits.
+    Auto,
 }
 
 /// Switches of a plugin model.
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct PluginFields {
     web_search: Option<bool>,
     calculator: Option<bool>,

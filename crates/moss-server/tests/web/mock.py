@@ -1,6 +1,6 @@
 """A stand-in for the server: the page's files under the real policy, and canned answers.
 
-A word in square brackets within the last message picks what happens: [slow], [stall], [cut], [html], [rich], [length], [window],
+A word in square brackets within the last message picks what happens: [slow], [stall], [cut], [html], [rich], [length], [window], [dropped],
 [busy], [starting], [broken], [late-error]. Anything else is answered with a numbered sentence. `GET /mock/log` gives the bodies received
 and how many streams the client left.
 
@@ -141,11 +141,13 @@ class Handler(BaseHTTPRequestHandler):
         self.close_connection = True
 
     def stream(self, text, pause, finish, last, body):
-        self.head(200, "text/event-stream", {"connection": "close"})
+        self.head(200, "text/event-stream; charset=utf-8", {"connection": "close"})
         self.raw(": here\n\n")
         # Uneven pieces, so that words, marks of Markdown and Chinese characters arrive apart.
         pieces = [text[at:at + 3] for at in range(0, len(text), 3)]
         begin = time.monotonic()
+        if "[dropped]" in last:
+            self.event({"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}], "moss": {"dropped_messages": 4}})
         for number, piece in enumerate(pieces):
             if number == 4 and "[cut]" in last:
                 return

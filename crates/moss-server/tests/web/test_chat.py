@@ -134,8 +134,21 @@ def test_settings_travel_with_the_request(page, log):
     body = log.bodies()[-1]
     assert body["messages"][0] == {"role": "system", "content": "You are brief."}
     assert body["temperature"] == 0.3 and body["top_p"] == 0.8 and body["repetition_penalty"] == 1.02 and body["max_tokens"] == 512
-    assert body["moss"] == {"max_time_s": 30, "plugins": {"web_search": False, "calculator": True, "equation_solver": False, "text_to_image": False}}
+    assert body["moss"] == {"max_time_s": 30, "truncation": "auto", "plugins": {"web_search": False, "calculator": True, "equation_solver": False, "text_to_image": False}}
     assert body["stream"] is True and body["stream_options"] == {"include_usage": True} and body["model"] == "stand-in"
+
+
+@pytest.mark.mock_only
+def test_messages_that_no_longer_fit_are_told_in_front_of_the_answer(page, log):
+    send(page, "[dropped]")
+    notice = answers(page).last.locator(".notice")
+    expect(notice).to_have_text("This conversation is longer than MOSS's memory: the 4 oldest messages were left out.")
+    assert answer_text(page).startswith("Answer 1")
+    page.reload()
+    expect(notice).to_contain_text("4 oldest messages")
+    press(page, "New chat")
+    send(page, "hello")
+    expect(answers(page).last.locator(".notice")).to_be_hidden()
 
 
 @pytest.mark.mock_only

@@ -23,9 +23,10 @@ export class MessageView {
   constructor(node, chats, actions) {
     Object.assign(this, { node, chats, actions });
     this.body = h("div", { class: node.role === "user" ? "bubble" : "prose" });
+    this.notice = h("p", { class: "note notice", role: "status" });
     this.note = h("div", { class: "note" });
     this.bar = h("div", { class: "message-bar" });
-    this.element = h("article", { class: `message ${node.role}`, tabindex: "-1", "data-id": node.id }, this.body, this.note, this.bar);
+    this.element = h("article", { class: `message ${node.role}`, tabindex: "-1", "data-id": node.id }, this.notice, this.body, this.note, this.bar);
     if (node.role === "assistant") this.markdown = new Markdown(this.body);
     this.refresh();
   }
@@ -50,6 +51,7 @@ export class MessageView {
     if (this.markdown) this.markdown.show(node.text);
     else if (!this.editing) this.body.textContent = node.text;
     this.#read(streaming);
+    this.#drawNotice();
     this.#drawNote(streaming);
     if (!this.editing) this.#drawBar(streaming);
   }
@@ -67,6 +69,13 @@ export class MessageView {
       // What went wrong is an alert of its own.
       if (state !== "failed") announce(t(state === "stopped" ? "announce_stopped" : (endOf(this.node) ?? "announce_done")));
     }
+  }
+
+  /** Says in front of an answer what MOSS could not take into account. */
+  #drawNotice() {
+    const { dropped } = this.node;
+    const text = dropped ? t(dropped === 1 ? "dropped_one" : "dropped", { n: dropped }) : "";
+    if (this.notice.textContent !== text) this.notice.textContent = text;
   }
 
   #drawNote(streaming) {

@@ -3,6 +3,7 @@
 mod prompt;
 mod speaker;
 mod stream;
+mod truncation;
 
 use axum::{
     Json,
@@ -22,18 +23,21 @@ use crate::{
     state::{Shared, now},
     wire::{
         answer::{
-            Aside, Chat, ChatChoice, ChatLogprob, ChatLogprobs, ChatMessage, Report, TokenLogprob, Usage,
-            finish_reason, reply_error,
+            Aside, Chat, ChatChoice, ChatLogprob, ChatLogprobs, ChatMessage, Extra, Notes, Report,
+            TokenLogprob, Usage, finish_reason, reply_error,
         },
         chat::ChatRequest,
+        number::Count,
+        shared::Truncation,
     },
 };
 
 pub(crate) async fn chat(
     State(state): State<Shared>,
-    JsonBody(request): JsonBody<ChatRequest>,
+    JsonBody(request, mut ignored): JsonBody<ChatRequest>,
 ) -> Result<Response, ApiError> {
     let model = state.model()?.clone();
+    ignored.extend(request.check()?.into_iter().map(String::from));
     let plan = plan(&request, &state.options)?;
     let plugins = request.moss.as_ref().and_then(|moss| moss.plugins.as_ref());
     let plugins = plugins.map(|plugins| plugins.on()).unwrap_or_default();
@@ -48,12 +52,16 @@ pub(crate) async fn chat(
     if state.options.log_prompts {
         tracing::info!(messages = ?request.messages, "chat");
     }
+    let truncation = request.moss.as_ref().and_then(|moss| moss.truncation).unwrap_or_default();
+    let truncate_for = (truncation == Truncation::Auto).then_some(plan.max_tokens);
     let prompt = {
         // A long text takes a while to tokenise, and other streams run on this thread.
         let model = model.clone();
-        let built = tokio::task::spawn_blocking(move || prompt::build(&model, request.messages, &plugins));
+        let build = move || prompt::build(&model, request.messages, &plugins, truncate_for);
+        let built = tokio::task::spawn_blocking(build);
         built.await.map_err(|_| ApiError::Internal)??
     };
+    let notes = Notes { ignored, dropped_messages: prompt.dropped_messages };
     let admission = Admission::default();
     let start = |index| Speaker::start(&state, &model, &plan, &prompt, index, &admission);
     // All or none: what was queued before one that finds the queue full is cancelled as it is dropped.
@@ -61,7 +69,7 @@ pub(crate) async fn chat(
     let id = format!("chatcmpl-{}", uuid::Uuid::new_v4().simple());
     if plan.stream {
         one_admitted(speakers.iter_mut().map(Speaker::generation)).await?;
-        return Ok(stream::respond(&state, &model, &plan, id, speakers));
+        return Ok(stream::respond(&state, &model, &plan, id, notes, speakers));
     }
     let wholes = try_join_all(speakers.into_iter().map(|speaker| whole(speaker, &model))).await?;
     if let Some(error) =
@@ -79,31 +87,27 @@ pub(crate) async fn chat(
         choices.push(ChatChoice { index, message, logprobs, finish_reason: finish_reason(&outcome.cause) });
     }
     let (object, model) = ("chat.completion", state.options.model.clone());
-    let usage = Some(usage);
-    Ok(Json(Chat { id, object, created: now(), model, choices, usage, moss: report }).into_response())
+    let (usage, moss) = (Some(Some(usage)), Some(Extra { report, notes }));
+    Ok(Json(Chat { id, object, created: now(), model, choices, usage, moss }).into_response())
 }
 
 /// What every answer to a conversation has in common.
 pub(crate) fn plan(request: &ChatRequest, options: &ServerOptions) -> Result<Plan, ApiError> {
     let limits = &options.limits;
     at_most("messages", request.messages.len(), 1, limits.messages, "messages")?;
-    if let Some(format) = request.response_format.as_ref().filter(|format| format.kind != "text") {
-        let expected = format!(" as `{}`, expected `text`", format.kind);
-        return Err(ApiError::Unsupported { param: "response_format.type".into(), expected });
-    }
     let mut fields = request.shared();
     fields.max_tokens = match (fields.max_tokens, request.max_completion_tokens) {
-        (Some(_), Some(_)) => {
-            let expected = " beside `max_tokens`, which it replaces".to_owned();
+        (Some(old), Some(new)) if old != new => {
+            let expected = " beside another `max_tokens`, which it replaces".to_owned();
             return Err(ApiError::Unsupported { param: "max_completion_tokens".into(), expected });
         }
         (old, new) => new.or(old),
     };
     let mut plan = Plan::new(fields, options)?;
-    let top = request.top_logprobs.unwrap_or(0);
+    let Count(top) = request.top_logprobs.unwrap_or(Count(0));
     at_most("top_logprobs", top, 0, limits.top_logprobs, "tokens")?;
     plan.logprobs = (request.logprobs == Some(true)).then_some(top);
-    if request.top_logprobs.is_some() && plan.logprobs.is_none() {
+    if top > 0 && plan.logprobs.is_none() {
         let expected = ": it needs `logprobs`".to_owned();
         return Err(ApiError::Unsupported { param: "top_logprobs".into(), expected });
     }

@@ -2,6 +2,7 @@
 
 use moss_text::{Plugin, PromptBuilder, SegmentKind, SystemText, Turn};
 
+use super::truncation::{TurnLengths, oldest_to_drop};
 use crate::{
     ServedModel,
     error::ApiError,
@@ -14,88 +15,184 @@ pub(super) struct Prompt {
     pub(super) ids: Vec<u32>,
     /// What the model writes next.
     pub(super) next: SegmentKind,
+    /// The answer continues text of the last message, so that white space at its beginning is part of it.
+    pub(super) continues: bool,
+    /// Messages that were left out because the conversation is longer than the context window.
+    pub(super) dropped_messages: usize,
 }
 
-/// The exchange that the messages are at.
+/// What the user said, and what was said to that.
 #[derive(Default)]
 struct Exchange {
     user: Option<String>,
-    /// What was said to that, and beside it.
     moss: Option<(String, Option<Beside>)>,
+    /// Messages that it was put together of.
+    messages: usize,
+    /// The message that `moss` begins with.
+    answered_by: usize,
 }
 
-/// Puts messages together. Neighbours of one role become one, with an empty line between them.
+/// A conversation in order.
+#[derive(Default)]
+struct Exchanges {
+    instruction: Option<String>,
+    all: Vec<Exchange>,
+    /// Messages without text in front of the first exchange.
+    skipped: usize,
+}
+
+/// Puts messages together, by one rule:
+///
+/// 1. System messages at the beginning are the instruction. A later one is read where it stands, as part of what the user says.
+/// 2. Assistant messages without text, such as placeholders for the answer, are skipped.
+/// 3. Neighbours of one side become one message, with an empty line between them.
+/// 4. An answer in front of everything that the user says answers an empty message.
+/// 5. If the assistant has the last word, the answer continues it.
+///
+/// `truncate_for` drops the oldest exchanges of a conversation that is longer than the context window, with room for an answer of so many
+/// tokens.
 ///
 /// # Errors
-/// [`ApiError::Unsupported`] naming a message that stands where none of its role can, or what stands beside one that cannot have it.
+/// [`ApiError::Unsupported`] naming what stands beside a message that cannot have it; [`ApiError::OutOfRange`] for a conversation that
+/// asks nothing.
 pub(super) fn build(
     model: &ServedModel,
     messages: Vec<Message>,
     plugins: &[Plugin],
+    truncate_for: Option<usize>,
 ) -> Result<Prompt, ApiError> {
-    let unsupported = |index: usize, field: &str, expected: &str| ApiError::Unsupported {
-        param: format!("messages[{index}].{field}"),
-        expected: expected.to_owned(),
+    let Exchanges { instruction, all: mut exchanges, .. } = arrange(model, messages)?;
+    let last = exchanges.pop().ok_or_else(|| {
+        ApiError::out_of_range(
+            "messages",
+            "without a message of the user",
+            "one, or text of an answer to continue",
+        )
+    })?;
+    let builder = model.prompts(instruction.map(SystemText::Custom), plugins)?;
+    let mut turns = Vec::with_capacity(exchanges.len());
+    let mut counts = Vec::with_capacity(exchanges.len());
+    for Exchange { user, moss, messages, .. } in exchanges {
+        let (said, beside) = moss.unwrap_or_default();
+        turns.push(Turn {
+            user: user.unwrap_or_default(),
+            reply: model.reply(&said, beside.as_ref(), false)?,
+        });
+        counts.push(messages);
+    }
+    let user = last.user.unwrap_or_default();
+    let (mut begun, mut continues) = (Vec::new(), false);
+    let mut next = if model.has_plugins { SegmentKind::Thoughts } else { SegmentKind::Answer };
+    if let Some((said, beside)) = last.moss {
+        if said.is_empty() && beside.as_ref().is_none_or(|beside| beside.results.is_none()) {
+            let expected = " here, expected words of the answer or `moss.results` to go on from";
+            return Err(unsupported(last.answered_by, "role", expected));
+        }
+        begun = model.reply(&said, beside.as_ref(), true)?;
+        continues = !said.is_empty();
+        next = SegmentKind::Answer;
+    }
+    let dropped = match truncate_for {
+        Some(answer) => {
+            let lengths = TurnLengths::new(&builder, &turns, &user, begun.len())?;
+            oldest_to_drop(&lengths, answer, model.engine.window())
+        }
+        None => 0,
     };
-    let (mut system, mut turns, mut now): (Option<String>, _, _) = (None, Vec::new(), Exchange::default());
-    let count = messages.len();
+    let mut ids = builder.prompt(&turns[dropped..], &user)?;
+    ids.extend(begun);
+    let dropped_messages = counts[..dropped].iter().sum();
+    Ok(Prompt { builder, ids, next, continues, dropped_messages })
+}
+
+/// Exchanges of a conversation; see [`build`] for the rule.
+fn arrange(model: &ServedModel, messages: Vec<Message>) -> Result<Exchanges, ApiError> {
+    let mut conversation = Exchanges::default();
     for (index, Message { role, content, moss: beside, .. }) in messages.into_iter().enumerate() {
         let text = content.into_text();
-        if let Some(beside) = &beside {
-            let fault = match role {
-                _ if !model.has_plugins => Some(": the model was not trained with plugins"),
-                Role::System | Role::User => Some(": it belongs to answers"),
-                Role::Assistant if now.moss.is_some() => Some(": this message goes on from another one"),
-                Role::Assistant if beside.results.is_some() && beside.commands.is_none() => {
-                    Some(": `results` need `commands`")
-                }
-                Role::Assistant => None,
-            };
-            if let Some(expected) = fault {
-                return Err(unsupported(index, "moss", expected));
-            }
-        }
+        let beside = beside.filter(|beside| model.has_plugins || !beside.is_empty());
+        check_beside(model, &conversation, role, beside.as_ref())
+            .map_err(|expected| unsupported(index, "moss", expected))?;
         match role {
-            Role::System if now.user.is_some() => {
-                return Err(unsupported(index, "role", " here, expected `system` before all others alone"));
-            }
-            Role::System => append(&mut system, text),
-            Role::User => {
-                if let Exchange { user: Some(user), moss: Some((said, beside)) } = &now {
-                    let reply = model.reply(said, beside.as_ref())?;
-                    turns.push(Turn { user: user.clone(), reply });
-                    now = Exchange::default();
-                }
-                append(&mut now.user, text);
-            }
-            Role::Assistant if now.user.is_none() => {
-                return Err(unsupported(index, "role", " here, expected `user` first"));
-            }
+            Role::System if conversation.all.is_empty() => append(&mut conversation.instruction, text),
+            Role::System | Role::User => append(&mut conversation.asking().user, text),
+            Role::Assistant if text.trim().is_empty() && beside.is_none() => conversation.skip(),
             Role::Assistant => {
-                let is_last = index + 1 == count;
-                let waits = text.is_empty() && beside.as_ref().is_some_and(|beside| beside.results.is_some());
-                if is_last && !waits {
-                    return Err(unsupported(index, "role", " here, expected `user` as the last one"));
-                }
-                match &mut now.moss {
+                let exchange = conversation.answering();
+                match &mut exchange.moss {
                     // What was said to results comes as a message of its own.
                     Some((said, _)) if said.is_empty() => *said = text,
                     Some((said, _)) => said.push_str(&format!("\n\n{text}")),
-                    None => now.moss = Some((text, beside)),
+                    None => {
+                        exchange.answered_by = index;
+                        exchange.moss = Some((text, beside));
+                    }
                 }
             }
         }
     }
-    let user =
-        now.user.ok_or_else(|| ApiError::out_of_range("messages", "without a message of the user", "one"))?;
-    let builder = model.prompts(system.map(SystemText::Custom), plugins)?;
-    let mut ids = builder.prompt(&turns, &user)?;
-    let mut next = if model.has_plugins { SegmentKind::Thoughts } else { SegmentKind::Answer };
-    if let Some((said, beside)) = now.moss {
-        ids.extend(model.reply(&said, beside.as_ref())?);
-        next = SegmentKind::Answer;
+    Ok(conversation)
+}
+
+impl Exchanges {
+    /// The exchange that words of the user belong to: a new one, if the last one is answered.
+    fn asking(&mut self) -> &mut Exchange {
+        if self.all.last().is_none_or(|last| last.moss.is_some()) {
+            self.begin();
+        }
+        self.counted()
     }
-    Ok(Prompt { builder, ids, next })
+
+    /// The exchange that words of the assistant belong to.
+    fn answering(&mut self) -> &mut Exchange {
+        if self.all.is_empty() {
+            self.begin();
+        }
+        self.counted()
+    }
+
+    fn begin(&mut self) {
+        let messages = std::mem::take(&mut self.skipped);
+        self.all.push(Exchange { messages, ..Exchange::default() });
+    }
+
+    fn counted(&mut self) -> &mut Exchange {
+        let last = self.all.len() - 1;
+        self.all[last].messages += 1;
+        &mut self.all[last]
+    }
+
+    fn skip(&mut self) {
+        match self.all.last_mut() {
+            Some(last) => last.messages += 1,
+            None => self.skipped += 1,
+        }
+    }
+}
+
+/// Why a message cannot have the field `moss` that it has.
+fn check_beside(
+    model: &ServedModel,
+    conversation: &Exchanges,
+    role: Role,
+    beside: Option<&Beside>,
+) -> Result<(), &'static str> {
+    let Some(beside) = beside else { return Ok(()) };
+    match role {
+        _ if !model.has_plugins => Err(": the model was not trained with plugins"),
+        Role::System | Role::User => Err(": it belongs to answers"),
+        Role::Assistant if conversation.all.last().is_some_and(|last| last.moss.is_some()) => {
+            Err(": this message goes on from another one")
+        }
+        Role::Assistant if beside.results.is_some() && beside.commands.is_none() => {
+            Err(": `results` need `commands`")
+        }
+        Role::Assistant => Ok(()),
+    }
+}
+
+fn unsupported(index: usize, field: &str, expected: &str) -> ApiError {
+    ApiError::Unsupported { param: format!("messages[{index}].{field}"), expected: expected.to_owned() }
 }
 
 fn append(place: &mut Option<String>, text: String) {

@@ -58,14 +58,14 @@ impl Speaker {
         index: usize,
         admission: &Admission,
     ) -> Result<Self, ApiError> {
-        let Prompt { builder, ids, next } = prompt;
+        let Prompt { builder, ids, next, continues, .. } = prompt;
         let plugins = model.has_plugins.then(|| (builder.clone(), segments(model, *next)));
         let request = plan.request(ids.clone(), model.stop_ids(), index);
         let ids = if model.has_plugins { ids.clone() } else { Vec::new() };
         let generation = Generation::start(state, model, request, admission)?;
         let (state, model, plan) = (state.clone(), model.clone(), plan.clone());
         let admission = admission.clone();
-        let (commands, has_spoken, before, done) = (String::new(), false, None, None);
+        let (commands, has_spoken, before, done) = (String::new(), *continues, None, None);
         let alignment = plan.logprobs.map(|_| TokenAlignment::new(model.tokenizer.clone()));
         Ok(Self {
             state,

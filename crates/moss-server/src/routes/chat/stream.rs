@@ -11,8 +11,8 @@ use crate::{
     sse,
     state::{Shared, now},
     wire::answer::{
-        Aside, Chat, ChatDelta, ChatDeltaChoice, ChatLogprobs, Report, Usage, early_report, end_error,
-        finish_reason,
+        Aside, Chat, ChatDelta, ChatDeltaChoice, ChatLogprobs, Extra, Notes, Report, Usage, early_report,
+        end_error, finish_reason,
     },
 };
 
@@ -21,6 +21,7 @@ pub(super) fn respond(
     model: &ServedModel,
     plan: &Plan,
     id: String,
+    notes: Notes,
     speakers: Vec<Speaker>,
 ) -> Response {
     let parts = speakers.into_iter().enumerate().map(|(index, speaker)| Box::pin(parts(index, speaker)));
@@ -32,11 +33,14 @@ pub(super) fn respond(
         let object = "chat.completion.chunk";
         let chunk = |choices| {
             let (id, model) = (id.clone(), name.clone());
-            Chat { id, object, created, model, choices, usage: None, moss: None }
+            // With `include_usage`, every chunk but the last one has it as null.
+            let usage = include_usage.then_some(None);
+            Chat { id, object, created, model, choices, usage, moss: None }
         };
         for index in 0..count {
             let delta = ChatDelta { role: Some("assistant"), content: Some(String::new()), moss: None };
-            events.send(&chunk(vec![choice(index, delta, None, None)])).await?;
+            let moss = if index == 0 { notes.clone().unless_empty() } else { None };
+            events.send(&Chat { moss, ..chunk(vec![choice(index, delta, None, None)]) }).await?;
         }
         let (mut usage, mut counted, mut report) = (Usage::default(), false, None);
         while let Some((index, part)) = merged.next().await {
@@ -58,13 +62,13 @@ pub(super) fn respond(
                     report.get_or_insert_with(|| Report::of(&outcome));
                     let reason = Some(finish_reason(&outcome.cause));
                     let last = choice(index, ChatDelta::default(), None, reason);
-                    events.send(&Chat { moss: early_report(&outcome), ..chunk(vec![last]) }).await?;
+                    events.send(&chunk(vec![last]).with_report(early_report(&outcome))).await?;
                 }
             }
         }
         if include_usage {
-            let last = Chat { usage: Some(usage), moss: report, ..chunk(Vec::new()) };
-            events.send(&last).await?;
+            let (usage, moss) = (Some(Some(usage)), Some(Extra { report, notes }));
+            events.send(&Chat { usage, moss, ..chunk(Vec::new()) }).await?;
         }
         events.done().await
     })

@@ -1,0 +1,106 @@
+//! Whole numbers as clients send them: languages with one number type write `512.0`, and some clients write -1 for "no limit".
+
+use std::fmt::{self, Formatter};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, Unexpected, Visitor},
+};
+
+/// A count: a whole number from 0 up, in integer or float notation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Count(pub(crate) usize);
+
+/// A limit: a [`Count`], or `None` for -1, which means "no limit".
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limit(pub(crate) Option<usize>);
+
+/// A seed: any whole number of 64 bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Seed(pub(crate) u64);
+
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let found = deserializer.deserialize_any(Whole("a whole number, 0 or more"))?;
+        count(found).map(Self).ok_or_else(|| unexpected(found, "a whole number, 0 or more"))
+    }
+}
+
+impl<'de> Deserialize<'de> for Limit {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match deserializer.deserialize_any(Whole("a whole number, or -1 for no limit"))? {
+            -1 => Ok(Self(None)),
+            found => count(found)
+                .map(|count| Self(Some(count)))
+                .ok_or_else(|| unexpected(found, "a whole number, or -1 for no limit")),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Seed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let found = deserializer.deserialize_any(Whole("a whole number of 64 bits"))?;
+        let bits = u64::try_from(found).ok().or_else(|| i64::try_from(found).ok().map(i64::cast_unsigned));
+        bits.map(Self).ok_or_else(|| unexpected(found, "a whole number of 64 bits"))
+    }
+}
+
+/// Counts beyond the address space are as good as the largest one that fits.
+fn count(found: i128) -> Option<usize> {
+    u64::try_from(found).ok().map(|found| usize::try_from(found).unwrap_or(usize::MAX))
+}
+
+fn unexpected<E: Error>(found: i128, expected: &str) -> E {
+    E::invalid_value(Unexpected::Other(&format!("integer `{found}`")), &expected)
+}
+
+/// Reads a whole number in either notation; holds what was expected, for the error.
+struct Whole(&'static str);
+
+impl Visitor<'_> for Whole {
+    type Value = i128;
+
+    fn expecting(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+
+    fn visit_i64<E>(self, found: i64) -> Result<i128, E> {
+        Ok(found.into())
+    }
+
+    fn visit_u64<E>(self, found: u64) -> Result<i128, E> {
+        Ok(found.into())
+    }
+
+    fn visit_f64<E: Error>(self, found: f64) -> Result<i128, E> {
+        // Up to here every whole number has an exact 64-bit float, give or take the last one.
+        if found.fract() == 0.0 && found.abs() <= 2f64.powi(64) {
+            return Ok(found as i128);
+        }
+        Err(E::invalid_value(Unexpected::Float(found), &self))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_numbers_are_read_in_either_notation_and_nothing_else_is() {
+        let count = |text| serde_json::from_str(text).map(|Count(found)| found).ok();
+        assert_eq!(
+            ["512", "512.0", "5.12e2", "0.0", "-0.0"].map(count),
+            [Some(512), Some(512), Some(512), Some(0), Some(0)]
+        );
+        assert_eq!(["0.5", "-1", "-1.0", "1e300", "\"512\"", "true", "[]"].map(count), [None; 7]);
+        let limit = |text| serde_json::from_str(text).map(|Limit(found)| found).ok();
+        assert_eq!(["-1", "-1.0", "40", "-2"].map(limit), [Some(None), Some(None), Some(Some(40)), None]);
+        let seed = |text| serde_json::from_str(text).map(|Seed(found)| found).ok();
+        assert_eq!(
+            ["-1", "42.0", "18446744073709551615"].map(seed),
+            [Some(u64::MAX), Some(42), Some(u64::MAX)]
+        );
+        assert_eq!(seed("18446744073709551616000"), None);
+    }
+}

@@ -1,0 +1,299 @@
+//! What clients send by default is accepted; what would change the answer is refused by name.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use moss_server::fuzzing;
+use serde_json::{Value, json};
+use support::{JSON, Running, Setup, sum, with};
+
+const CHAT: &str = "/v1/chat/completions";
+const TEXT: &str = "/v1/completions";
+const EXPECTED: &str = "3 + 4 = 7.";
+
+fn text() -> Value {
+    json!({"prompt": "Hello", "max_tokens": 2, "temperature": 0})
+}
+
+fn content(answer: &Value) -> &str {
+    answer["choices"][0]["message"]["content"].as_str().unwrap()
+}
+
+/// A conversation that ends in the sum, after an answer with these fields.
+fn after_answer(fields: Value) -> Value {
+    let answer = with(json!({"role": "assistant", "content": "你好！"}), fields);
+    with(sum(), json!({"messages": [{"role": "user", "content": "你好"}, answer, sum()["messages"][0]]}))
+}
+
+fn accepted(server: &Running, path: &str, body: Value) {
+    let reply = server.post(path, &body);
+    assert_eq!(reply.status, 200, "{body}\n{}", reply.body);
+    let answer = reply.json();
+    assert!(answer["moss"].get("ignored").is_none(), "{body}\n{answer}");
+    if path == CHAT {
+        assert_eq!(content(&answer), EXPECTED, "{body}");
+    }
+}
+
+fn refused(server: &Running, path: &str, body: Value, param: &str) {
+    let (status, found, code) = server.post(path, &body).error();
+    assert_eq!((status, found.as_str(), code.as_str()), (400, param, "unsupported_parameter"), "{body}");
+}
+
+#[test]
+fn bodies_of_clients_that_were_refused_once_are_answered() {
+    let server = Running::start();
+    for name in ["autogen-name", "sdk-model_dump", "system-in-the-middle", "tools-null"] {
+        let file = format!("{}/tests/bodies/chat/{name}.json", env!("CARGO_MANIFEST_DIR"));
+        let reply = server.send("POST", CHAT, &[JSON], &std::fs::read(file).unwrap());
+        assert_eq!(content(&reply.json()), EXPECTED, "{name}");
+    }
+}
+
+#[test]
+fn null_is_accepted_in_every_known_field() {
+    let server = Running::start();
+    for (path, body) in [(CHAT, sum()), (TEXT, text())] {
+        let fields = fuzzing::fields(path).iter().filter(|field| !["messages", "prompt"].contains(field));
+        let nulls: serde_json::Map<_, _> = fields.map(|field| (field.to_string(), Value::Null)).collect();
+        assert!(nulls.len() > 20);
+        accepted(&server, path, with(Value::Object(nulls), body));
+    }
+    for field in [
+        "refusal",
+        "audio",
+        "function_call",
+        "tool_calls",
+        "tool_call_id",
+        "name",
+        "annotations",
+        "parsed",
+        "moss",
+    ] {
+        accepted(&server, CHAT, after_answer(json!({field: null})));
+    }
+}
+
+#[test]
+fn values_that_change_nothing_are_accepted() {
+    let server = Running::start();
+    for fields in [
+        json!({"tools": []}),
+        json!({"tools": [], "tool_choice": "auto", "parallel_tool_calls": true}),
+        json!({"tool_choice": "none", "functions": [], "function_call": "none", "parallel_tool_calls": false}),
+        json!({"store": false, "metadata": {"a": "b"}, "service_tier": "auto", "user": "u"}),
+        json!({"metadata": [], "logit_bias": [], "modalities": []}), // PHP's empty maps
+        json!({"prompt_cache_key": "k", "prompt_cache_retention": "24h", "safety_identifier": "s"}),
+        json!({"stream_options": {"include_obfuscation": false}}),
+        json!({"stream_options": {}}),
+        json!({"logprobs": false, "top_logprobs": 0}),
+        json!({"max_tokens": -1}),
+        json!({"max_tokens": 512.0, "n": 1.0, "seed": 42.0, "top_k": 40.0, "top_logprobs": 0.0}),
+        json!({"max_completion_tokens": -1, "max_tokens": -1}),
+        json!({"max_completion_tokens": 512, "max_tokens": 512.0}),
+        json!({"top_k": -1, "seed": 18446744073709551615_u64}),
+        json!({"modalities": ["text"], "audio": {}, "response_format": {"type": "text"}}),
+        json!({"response_format": {}, "reasoning_effort": "none", "verbosity": "medium", "model": ""}),
+        json!({"presence_penalty": 0, "frequency_penalty": 0.0, "stop": [], "logit_bias": {}}),
+        json!({"prediction": {"type": "content", "content": "3 + 4"}, "web_search_options": null}),
+        json!({"moss": {"truncation": "disabled", "plugins": {"calculator": false}}}),
+    ] {
+        accepted(&server, CHAT, with(sum(), fields));
+    }
+    for fields in [
+        json!({"best_of": 1, "echo": false, "suffix": ""}),
+        json!({"n": 2, "best_of": 2.0}),
+        json!({"max_tokens": 2.0, "logprobs": 0.0}),
+        json!({"moss": {"plugins": {}}}),
+    ] {
+        accepted(&server, TEXT, with(text(), fields));
+    }
+    assert_eq!(server.post("/", &json!({"prompt": "你好", "max_length": 2000.0, "uid": null})).status, 200);
+}
+
+#[test]
+fn fields_of_answers_are_taken_back_as_clients_dump_them() {
+    let server = Running::start();
+    for fields in [
+        json!({"refusal": null, "annotations": [], "audio": null, "function_call": null, "tool_calls": []}),
+        json!({"refusal": "", "tool_calls": null, "parsed": null, "name": "moss", "moss": {}}),
+        json!({"parsed": {"a": 1}, "annotations": [{"type": "url_citation"}]}),
+        json!({"moss": {"thoughts": null, "commands": ""}}),
+        json!({"content": [{"type": "text", "text": "你好！"}]}),
+    ] {
+        accepted(&server, CHAT, after_answer(fields));
+    }
+    let question =
+        json!([{"role": "user", "name": "Planner", "tool_calls": null, "content": "What is 3 + 4?"}]);
+    accepted(&server, CHAT, with(sum(), json!({"messages": question})));
+}
+
+#[test]
+fn values_that_would_change_the_answer_are_refused_by_name() {
+    let server = Running::start();
+    let tool = json!([{"type": "function", "function": {"name": "f"}}]);
+    for (fields, param) in [
+        (json!({"tools": tool}), "tools"),
+        (json!({"tools": tool, "tool_choice": "auto"}), "tools"),
+        (json!({"tools": 7}), "tools"),
+        (json!({"tool_choice": "required"}), "tool_choice"),
+        (json!({"tool_choice": {"type": "function", "function": {"name": "f"}}}), "tool_choice"),
+        (json!({"functions": [{"name": "f"}]}), "functions"),
+        (json!({"function_call": {"name": "f"}}), "function_call"),
+        (json!({"modalities": ["text", "audio"]}), "modalities"),
+        (json!({"audio": {"voice": "alloy"}}), "audio"),
+        (json!({"response_format": {"type": "json_object"}}), "response_format.type"),
+        (json!({"response_format": {"type": "json_schema", "json_schema": {}}}), "response_format.type"),
+        (json!({"reasoning_effort": "high"}), "reasoning_effort"),
+        (json!({"verbosity": "low"}), "verbosity"),
+        (json!({"web_search_options": {}}), "web_search_options"),
+        (json!({"top_logprobs": 2}), "top_logprobs"),
+        (json!({"max_tokens": 2, "max_completion_tokens": 3}), "max_completion_tokens"),
+        (json!({"stream_options": {"include_usage": true}}), "stream_options"),
+        (json!({"moss": {"plugins": {"web_search": true}}}), "moss.plugins"),
+    ] {
+        refused(&server, CHAT, with(sum(), fields), param);
+    }
+    for (fields, param) in [
+        (json!({"refusal": "no"}), "messages[1].refusal"),
+        (json!({"audio": {"id": "a"}}), "messages[1].audio"),
+        (json!({"function_call": {"name": "f"}}), "messages[1].function_call"),
+        (json!({"tool_calls": [{"id": "call_1"}]}), "messages[1].tool_calls"),
+        (json!({"tool_call_id": "call_1"}), "messages[1].tool_call_id"),
+        (json!({"moss": {"thoughts": "t"}}), "messages[1].moss"),
+    ] {
+        refused(&server, CHAT, after_answer(fields), param);
+    }
+    for (fields, param) in [
+        (json!({"echo": true}), "echo"),
+        (json!({"suffix": "s"}), "suffix"),
+        (json!({"best_of": 3}), "best_of"),
+        (json!({"moss": {"plugins": {"web_search": true}}}), "moss.plugins"),
+        (json!({"moss": {"truncation": "auto"}}), "moss.truncation"),
+    ] {
+        refused(&server, TEXT, with(text(), fields), param);
+    }
+}
+
+#[test]
+fn tools_that_the_request_switches_off_are_accepted_and_told() {
+    let server = Running::start();
+    let fields = json!({"tools": [{"type": "function", "function": {"name": "f"}}], "tool_choice": "none"});
+    let answer = server.post(CHAT, &with(sum(), fields)).json();
+    assert_eq!((content(&answer), &answer["moss"]["ignored"]), (EXPECTED, &json!(["tools"])));
+}
+
+#[test]
+fn unknown_fields_are_ignored_and_told_in_answers_and_first_chunks() {
+    let server = Running::start();
+    let fields = json!({
+        "chat_template_kwargs": {"a": [1]}, "think": null,
+        "messages": [with(sum()["messages"][0].clone(), json!({"weight": 1, "content": [{"type": "text", "text": "What is 3 + 4?", "cache_control": {}}]}))],
+        "moss": {"plugins": {"juggling": true}},
+    });
+    let ignored = json!([
+        "chat_template_kwargs",
+        "messages[0].content[0].cache_control",
+        "messages[0].weight",
+        "moss.plugins.juggling",
+        "think",
+    ]);
+    let told = |moss: &Value| {
+        let mut told = moss["ignored"].as_array().unwrap().clone();
+        told.sort_by_key(Value::to_string);
+        Value::Array(told)
+    };
+    let answer = server.post(CHAT, &with(sum(), fields.clone())).json();
+    assert_eq!((content(&answer), told(&answer["moss"])), (EXPECTED, ignored.clone()));
+    let events = server.post(CHAT, &with(with(sum(), fields), json!({"stream": true}))).events();
+    assert_eq!(told(&events[0]["moss"]), ignored);
+    assert!(events[1..].iter().all(|event| event.get("moss").is_none()));
+    let events = server.post(TEXT, &with(text(), json!({"stream": true, "guided_json": {}}))).events();
+    assert_eq!(events[0]["moss"], json!({"ignored": ["guided_json"]}));
+    assert!(events[1..].iter().all(|event| event.get("moss").is_none()));
+    let answer = server.post("/", &json!({"prompt": "你好", "top_k": 4})).json();
+    assert_eq!(answer["moss"], json!({"ignored": ["top_k"]}));
+}
+
+#[test]
+fn many_unknown_fields_make_no_large_answer() {
+    let server = Running::start();
+    let fields: serde_json::Map<_, _> =
+        (0..1000).map(|index| (format!("{index}{}", "x".repeat(300)), json!(1))).collect();
+    let answer = server.post(CHAT, &with(sum(), Value::Object(fields))).json();
+    let ignored = answer["moss"]["ignored"].as_array().unwrap();
+    assert!(ignored.len() <= 32 && ignored.iter().all(|path| path.as_str().unwrap().len() <= 96));
+}
+
+#[test]
+fn a_strict_server_refuses_unknown_fields_by_name() {
+    let mut setup = Setup::default();
+    setup.options.strict = true;
+    let server = setup.start();
+    accepted(&server, CHAT, with(sum(), json!({"tools": null, "store": true})));
+    refused(&server, CHAT, with(sum(), json!({"think": true})), "think");
+    refused(&server, CHAT, after_answer(json!({"reasoning_content": null})), "messages[1].reasoning_content");
+    refused(
+        &server,
+        CHAT,
+        with(sum(), json!({"moss": {"plugins": {"juggling": true}}})),
+        "moss.plugins.juggling",
+    );
+    refused(&server, TEXT, with(text(), json!({"guided_json": {}})), "guided_json");
+    refused(&server, "/", json!({"prompt": "a", "top_k": 4}), "top_k");
+}
+
+#[test]
+fn a_conversation_longer_than_the_window_is_refused_unless_truncation_is_auto() {
+    let server = Running::start();
+    let mut messages = vec![json!({"role": "system", "content": "Be brief."})];
+    for turn in 0..60 {
+        messages.push(json!({"role": "user", "content": format!("Question {turn}: {}", "word ".repeat(20))}));
+        messages.push(json!({"role": "assistant", "content": "word ".repeat(20)}));
+    }
+    messages.push(sum()["messages"][0].clone());
+    let long = with(sum(), json!({"messages": messages}));
+    assert_eq!(server.post(CHAT, &long).error(), (400, String::new(), "context_length_exceeded".into()));
+    let disabled = with(long.clone(), json!({"moss": {"truncation": "disabled"}}));
+    assert_eq!(server.post(CHAT, &disabled).error().2, "context_length_exceeded");
+    let auto = with(long.clone(), json!({"moss": {"truncation": "auto"}}));
+    let answer = server.post(CHAT, &auto).json();
+    assert_eq!(content(&answer), EXPECTED);
+    let dropped = answer["moss"]["dropped_messages"].as_u64().unwrap() as usize;
+    assert!(dropped > 0 && dropped % 2 == 0, "whole turns: {dropped}");
+    // What is left is what a client would send that drops the same messages itself, the instruction kept.
+    let mut kept = vec![messages[0].clone()];
+    kept.extend_from_slice(&messages[1 + dropped..]);
+    let by_hand = server.post(CHAT, &with(sum(), json!({"messages": kept}))).json();
+    assert_eq!(answer["usage"]["prompt_tokens"], by_hand["usage"]["prompt_tokens"]);
+    let events = server.post(CHAT, &with(auto, json!({"stream": true}))).events();
+    assert_eq!(events[0]["moss"], json!({"dropped_messages": dropped}));
+    // A conversation that fits is left alone, and a message that is too long by itself is refused all the same.
+    let short = server.post(CHAT, &with(sum(), json!({"moss": {"truncation": "auto"}}))).json();
+    assert!(short["moss"].get("dropped_messages").is_none());
+    let huge = json!({"messages": [{"role": "user", "content": "word ".repeat(5000)}], "moss": {"truncation": "auto"}});
+    assert_eq!(server.post(CHAT, &huge).error().2, "context_length_exceeded");
+    let wrong = with(sum(), json!({"moss": {"truncation": "middle"}}));
+    assert_eq!(server.post(CHAT, &wrong).error(), (400, "moss.truncation".into(), "invalid_json".into()));
+}
+
+#[test]
+fn with_include_usage_every_chunk_but_the_last_has_usage_null() {
+    let server = Running::start();
+    let fields = json!({"stream": true, "stream_options": {"include_usage": true}, "n": 2});
+    for (path, body) in [(CHAT, sum()), (TEXT, text())] {
+        let events = server.post(path, &with(body, fields.clone())).events();
+        let (last, others) = events.split_last().unwrap();
+        assert!(last["usage"]["total_tokens"].as_u64().unwrap() > 0 && last["choices"] == json!([]));
+        assert!(others.iter().all(|event| event.get("usage") == Some(&Value::Null)), "{others:?}");
+    }
+}
+
+#[test]
+fn streams_name_their_charset() {
+    let server = Running::start();
+    for (path, body) in [(CHAT, sum()), (TEXT, text())] {
+        let reply = server.post(path, &with(body, json!({"stream": true})));
+        assert_eq!(reply.header("content-type"), Some("text/event-stream; charset=utf-8"), "{path}");
+    }
+}

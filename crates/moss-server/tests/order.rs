@@ -1,0 +1,169 @@
+//! One rule for the order of messages, by the prompts that they become.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::sync::{Arc, Mutex};
+
+use moss_engine::{Engine, EngineOptions};
+use moss_model::{CacheShape, LanguageModel, Logits, ModelError, MossConfig, SequenceChunk};
+use moss_server::{ServedModel, Server, ServerOptions};
+use moss_text::{Specials, SystemText, Tokenizer};
+use serde_json::{Value, json};
+use support::Running;
+
+const CHAT: &str = "/v1/chat/completions";
+
+/// Says nothing, and shows the prompt that it was given.
+struct Silent {
+    config: MossConfig,
+    eom: u32,
+    seen: Arc<Mutex<Vec<u32>>>,
+}
+
+impl LanguageModel for Silent {
+    fn config(&self) -> &MossConfig {
+        &self.config
+    }
+
+    fn cache_shape(&self) -> CacheShape {
+        CacheShape::for_positions(2048)
+    }
+
+    fn forward(
+        &mut self,
+        batch: &[SequenceChunk<'_>],
+        _: &dyn Fn() -> bool,
+    ) -> Result<Vec<Logits>, ModelError> {
+        let [chunk] = batch else { panic!("one at a time") };
+        let mut seen = self.seen.lock().unwrap();
+        seen.truncate(chunk.start_pos);
+        seen.extend_from_slice(chunk.token_ids);
+        let mut row = vec![0.0; self.config.vocab_size];
+        row[self.eom as usize] = 9.0;
+        Ok(vec![Logits::new(row, self.config.vocab_size)])
+    }
+
+    fn weight_bytes_per_token(&self) -> u64 {
+        0
+    }
+
+    fn cache_bytes_per_position(&self) -> u64 {
+        0
+    }
+}
+
+/// A server, and a function that gives the prompt that messages become. `S` is the server's own instruction.
+fn serving() -> (Running, impl Fn(&Running, Value) -> String) {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/demo/moss-demo-int4");
+    let tokenizer = Tokenizer::from_folder(folder).unwrap();
+    let seen = Arc::<Mutex<Vec<u32>>>::default();
+    let config =
+        MossConfig { vocab_size: tokenizer.vocab_size(), eos_token_id: None, ..MossConfig::moon_003() };
+    let model = Silent { config, eom: tokenizer.special().unwrap().eom, seen: seen.clone() };
+    let engine = Engine::start(Box::new(model), Some(tokenizer.clone()), EngineOptions::default()).unwrap();
+    let engine = Arc::new(engine);
+    let server = Server::new(ServerOptions::local("moss"));
+    server.open(ServedModel::new(engine.clone(), SystemText::Custom("S".into()), false).unwrap()).unwrap();
+    let prompt = move |server: &Running, messages: Value| {
+        server.post(CHAT, &json!({"messages": messages, "temperature": 0})).json();
+        tokenizer.decode(&seen.lock().unwrap(), Specials::Show)
+    };
+    (Running::of(server, engine), prompt)
+}
+
+fn says(role: &str, content: impl Into<Value>) -> Value {
+    json!({"role": role, "content": content.into()})
+}
+
+#[test]
+fn system_messages_at_the_beginning_are_the_instruction_together() {
+    let (server, prompt) = serving();
+    assert_eq!(prompt(&server, json!([says("user", "a")])), "S\n<|Human|>: a<eoh>\n<|MOSS|>:");
+    let several = json!([says("system", "X"), says("developer", "Y"), says("user", "a")]);
+    assert_eq!(prompt(&server, several), "X\n\nY\n<|Human|>: a<eoh>\n<|MOSS|>:");
+}
+
+#[test]
+fn a_later_system_message_is_read_where_it_stands() {
+    let (server, prompt) = serving();
+    let middle = json!([says("user", "a"), says("assistant", "b"), says("system", "X"), says("user", "c")]);
+    let expected = "S\n<|Human|>: a<eoh>\n<|MOSS|>: b<eom>\n<|Human|>: X\n\nc<eoh>\n<|MOSS|>:";
+    assert_eq!(prompt(&server, middle), expected);
+    let last = json!([says("user", "a"), says("assistant", "b"), says("system", "X")]);
+    let expected = "S\n<|Human|>: a<eoh>\n<|MOSS|>: b<eom>\n<|Human|>: X<eoh>\n<|MOSS|>:";
+    assert_eq!(prompt(&server, last), expected);
+    let behind = json!([says("system", "I"), says("user", "a"), says("system", "X")]);
+    assert_eq!(prompt(&server, behind), "I\n<|Human|>: a\n\nX<eoh>\n<|MOSS|>:");
+}
+
+#[test]
+fn neighbours_of_one_side_become_one_message() {
+    let (server, prompt) = serving();
+    let messages = json!([
+        says("user", "a"),
+        says("user", "b"),
+        says("assistant", "c"),
+        says("assistant", "d"),
+        says("user", "e")
+    ]);
+    let expected = "S\n<|Human|>: a\n\nb<eoh>\n<|MOSS|>: c\n\nd<eom>\n<|Human|>: e<eoh>\n<|MOSS|>:";
+    assert_eq!(prompt(&server, messages), expected);
+}
+
+#[test]
+fn an_answer_in_front_of_everything_answers_an_empty_message() {
+    let (server, prompt) = serving();
+    let expected = "S\n<|Human|>: <eoh>\n<|MOSS|>: Welcome<eom>\n<|Human|>: a<eoh>\n<|MOSS|>:";
+    assert_eq!(prompt(&server, json!([says("assistant", "Welcome"), says("user", "a")])), expected);
+}
+
+#[test]
+fn an_answer_at_the_end_is_continued_where_it_stops() {
+    let (server, prompt) = serving();
+    let messages = json!([says("user", "a"), says("assistant", "Sure, ")]);
+    assert_eq!(prompt(&server, messages), "S\n<|Human|>: a<eoh>\n<|MOSS|>: Sure, ");
+    let alone = json!([says("system", "X"), says("assistant", "Once")]);
+    assert_eq!(prompt(&server, alone), "X\n<|Human|>: <eoh>\n<|MOSS|>: Once");
+}
+
+#[test]
+fn answers_without_text_are_skipped_wherever_they_stand() {
+    let (server, prompt) = serving();
+    let expected = "S\n<|Human|>: a<eoh>\n<|MOSS|>:";
+    for empty in [
+        says("assistant", ""),
+        says("assistant", Value::Null),
+        says("assistant", json!([])),
+        says("assistant", " \n"),
+        json!({"role": "assistant"}),
+    ] {
+        assert_eq!(prompt(&server, json!([says("user", "a"), empty])), expected, "{empty}");
+        assert_eq!(prompt(&server, json!([empty, says("user", "a")])), expected, "{empty}");
+        let middle = json!([says("user", "a"), empty, says("user", "b")]);
+        assert_eq!(prompt(&server, middle), "S\n<|Human|>: a\n\nb<eoh>\n<|MOSS|>:", "{empty}");
+    }
+}
+
+#[test]
+fn a_conversation_that_asks_nothing_is_refused() {
+    let (server, _) = serving();
+    for messages in [
+        json!([says("system", "X")]),
+        json!([says("assistant", "")]),
+        json!([says("system", "X"), says("assistant", Value::Null)]),
+    ] {
+        let (status, param, code) = server.post(CHAT, &json!({"messages": messages})).error();
+        assert_eq!((status, param.as_str(), code.as_str()), (422, "messages", "invalid_value"), "{messages}");
+    }
+    let missing = server.post(CHAT, &json!({"messages": [{"role": "user"}]})).error();
+    assert_eq!(missing, (400, "messages[0].content".into(), "invalid_json".into()));
+}
+
+#[test]
+fn what_is_continued_keeps_the_white_space_at_its_beginning() {
+    let server = Running::start();
+    let messages = json!([says("user", "What is 3 + 4?"), says("assistant", "3 + 4 =")]);
+    let asked = json!({"messages": messages, "temperature": 0});
+    assert_eq!(server.post(CHAT, &asked).json()["choices"][0]["message"]["content"], " 7.");
+}
