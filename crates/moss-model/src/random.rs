@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use half::f16;
 use moss_kernels::{DenseDtype, DenseWeight, GptqBits, GptqWeight, GroupIndex, LinearWeight};
-use rand::{RngExt, SeedableRng, rngs::SmallRng};
+use rand::{Rng as _, SeedableRng, rngs::SmallRng};
 use rayon::prelude::*;
 
 use crate::{LinearParts, ModelError, MossConfig, WeightSource, names, placement::product};

@@ -1,6 +1,6 @@
 //! Seeded randomness, the same on every machine.
 
-use rand::{RngExt, SeedableRng};
+use rand::{Rng as _, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 
 /// Uniform numbers from a seed.
