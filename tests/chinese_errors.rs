@@ -101,6 +101,10 @@ fn errors_of_files_keep_their_data() {
         CheckpointError::NotWeights { file: file(), found: "a git-lfs pointer" },
         CheckpointError::NotWeights { file: file(), found: "a web page" },
         CheckpointError::Json { file: file(), what: "shard index", source: json() },
+        CheckpointError::Encoding { file: file(), source: moss::unicode::DecodeError::Wide { encoding: "UTF-16LE" } },
+        CheckpointError::Encoding { file: file(), source: moss::unicode::DecodeError::NotUtf8 { offset: 6, line: 2, byte: 0xc4 } },
+        CheckpointError::Checksum { file: file(), record: "x/data/4".into(), tensors: vec![name(), "b".into()], found: 7, expected: 8 },
+        CheckpointError::Checksum { file: file(), record: "x/data/4".into(), tensors: vec![], found: 7, expected: 8 },
         CheckpointError::ShardName { index: file(), shard: "../up".into() },
         CheckpointError::MissingShard { index: file(), shard: "s-2.bin".into(), tensors: 41 },
         CheckpointError::MisplacedTensor { name: name(), file: file() },
@@ -160,6 +164,9 @@ fn errors_of_files_keep_their_data() {
         TextError::TurnTooLong { found: 2049, allowed: 1800 }.into(),
         QuantizeError::Io { what: "rename", path: file(), source: full() },
         QuantizeError::Exists { path: folder() },
+        QuantizeError::NotReplaced { path: folder(), why: "is not a checkpoint folder" },
+        QuantizeError::NotReplaced { path: folder(), why: "holds the checkpoint to read" },
+        QuantizeError::Decode { file: file(), source: moss::unicode::DecodeError::Wide { encoding: "UTF-16LE" } },
         QuantizeError::Busy { path: folder() },
         QuantizeError::DiskSpace { path: folder(), needed: 17_240_000_000, free: 3_160_000_000 },
         QuantizeError::Damaged { file: file(), found: "ab12".into(), expected: "cd34".into() },
@@ -358,7 +365,7 @@ fn words_that_errors_are_made_with_are_translated_wherever_they_stand() {
     check("moss-checkpoint/src/files.rs", &kinds, &|word| {
         CheckpointError::WrongKind { file: file(), found: word, expected: word }.zh()
     });
-    check("moss-checkpoint/src/checkpoint.rs", &["read(&config_file, \""], &|word| {
+    check("moss-checkpoint/src/config.rs", &["files::read(&file, \""], &|word| {
         CheckpointError::WrongKind { file: file(), found: word, expected: word }.zh()
     });
     check("moss-checkpoint/src/map.rs", &["expect_file(path, \""], &|word| {

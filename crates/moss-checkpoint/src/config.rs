@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::CheckpointError;
+use crate::{CheckpointError, files};
 
 /// Network shape, as written in the checkpoint's `config.json`. Sizes have no defaults: upstream's class defaults are not
 /// the published checkpoints'.
@@ -64,13 +64,22 @@ struct ConfigJson {
 }
 
 impl RawConfig {
+    /// Reads the `config.json` of a folder.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Read`]; [`CheckpointError::WrongKind`]; and those of [`RawConfig::from_json`].
+    pub fn read(folder: impl AsRef<Path>) -> Result<Self, CheckpointError> {
+        let file = folder.as_ref().join("config.json");
+        Self::from_json(&files::read(&file, "a config.json")?, &file)
+    }
+
     /// Reads the bytes of a `config.json`; `file` is named in errors. Unknown keys are ignored.
     ///
     /// # Errors
-    /// [`CheckpointError::Json`] with line and key.
+    /// [`CheckpointError::Json`] with line and key; [`CheckpointError::Encoding`] for text that is not UTF-8.
     pub fn from_json(bytes: &[u8], file: &Path) -> Result<Self, CheckpointError> {
         let error = |source| CheckpointError::Json { file: file.to_owned(), what: "config.json", source };
-        let json: ConfigJson = serde_json::from_slice(bytes).map_err(error)?;
+        let json: ConfigJson = serde_json::from_str(files::text(bytes, file)?).map_err(error)?;
         let context_length = json
             .n_positions
             .or(json.n_ctx)

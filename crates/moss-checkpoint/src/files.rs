@@ -75,6 +75,11 @@ pub(crate) fn read(path: &Path, expected: &'static str) -> Result<Vec<u8>, Check
     Ok(bytes)
 }
 
+/// The text of a JSON file, which a user may have edited: a byte order mark is skipped.
+pub(crate) fn text<'a>(bytes: &'a [u8], path: &Path) -> Result<&'a str, CheckpointError> {
+    moss_unicode::decode(bytes).map_err(|source| CheckpointError::Encoding { file: path.to_owned(), source })
+}
+
 /// Refuses folders, dangling links, empty files, and text that was downloaded in place of weights.
 pub(crate) fn expect_file(path: &Path, expected: &'static str) -> Result<(), CheckpointError> {
     let wrong = |found| CheckpointError::WrongKind { file: path.to_owned(), found, expected };

@@ -4,6 +4,7 @@
 //! Files are mapped, never copied whole; pickles are read as data by a small machine that knows the few opcodes and
 //! names a state dict needs, and nothing is ever executed. The same containers are written, from front to back. What the network makes of the tensors is not known here.
 
+mod check;
 mod checkpoint;
 mod config;
 mod error;
@@ -18,10 +19,12 @@ mod torch_zip;
 mod warning;
 mod write;
 
+pub use check::{FileCheck, check_files};
 pub use checkpoint::{Checkpoint, Quantization};
 pub use config::RawConfig;
 pub use error::CheckpointError;
 pub use linear::{GptqLinear, GroupIndex, LinearTensors};
+pub use map::{WeightStorage, exit_on_truncation};
 pub use pickle::PickleError;
 pub use tensor::{DType, Tensor, TensorInfo};
 pub use warning::Warning;

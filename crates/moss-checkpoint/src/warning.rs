@@ -27,6 +27,11 @@ pub enum Warning {
         /// The PyTorch files that are not read.
         ignored: Vec<PathBuf>,
     },
+    /// A PyTorch file that was written without checksums.
+    NoChecksums {
+        /// The file.
+        file: PathBuf,
+    },
     /// Tensors that no MOSS network has.
     UnknownTensors {
         /// How many.
@@ -57,6 +62,9 @@ impl std::fmt::Display for Warning {
                     "safetensors and PyTorch files side by side; {} PyTorch file(s) not read",
                     ignored.len()
                 )
+            }
+            Self::NoChecksums { file } => {
+                write!(f, "`{}` was written without checksums; damage to it may go unseen", file.display())
             }
             Self::UnknownTensors { count, first } => {
                 write!(f, "{count} tensor(s) that MOSS does not have, `{first}` the first; ignored")

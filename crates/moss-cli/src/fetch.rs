@@ -5,7 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use moss::hub::{Hub, HubError, HubSettings, ModelId, ResolvedModel, Source};
+use moss::{
+    hub::{Hub, HubError, HubSettings, ModelId, ResolvedModel, Source},
+    unicode,
+};
 
 use crate::{
     args::{ModelArgs, SourceArg},
@@ -100,7 +103,10 @@ fn settings(args: &ModelArgs) -> Result<HubSettings, HubError> {
         SourceArg::Huggingface => {
             let endpoint = variable(&["HF_ENDPOINT"]);
             // A login on this machine was made for the hub itself, not for a mirror of it.
-            let login = || fs::read_to_string(hub_home(args)?.join("token")).ok();
+            let login = || {
+                let bytes = fs::read(hub_home(args)?.join("token")).ok()?;
+                Some(unicode::decode(&bytes).ok()?.to_owned())
+            };
             let login = || login().filter(|_| endpoint.is_none());
             let token = variable(&["HF_TOKEN"]).or_else(login);
             (Source::HuggingFace, endpoint, token.map(|token| token.trim().to_owned()))

@@ -8,12 +8,15 @@ mod fold;
 mod gpu;
 mod help;
 mod interrupt;
+mod log;
 mod memory;
 mod messages;
 mod open;
+mod output;
 mod printer;
 mod progress;
 mod repl;
+mod truncation;
 mod usage;
 
 use std::process::ExitCode;
@@ -22,7 +25,6 @@ use clap::{CommandFactory, FromArgMatches};
 
 use crate::{
     args::{Cli, Command},
-    commands::serve::LogFormat,
     printer::{Printer, Surroundings, Unwritable},
 };
 
@@ -35,7 +37,8 @@ fn main() -> ExitCode {
         Err(told) => return usage::show(&told, language, surroundings),
     };
     let printer = Printer::new(&cli.output, surroundings);
-    start_tracing(&cli, &printer);
+    log::start(&cli, &printer);
+    truncation::watch(&printer);
     match run(&cli, &printer) {
         Ok(code) => code,
         Err(error) if error.downcast_ref().is_some_and(Unwritable::is_broken_pipe) => ExitCode::SUCCESS,
@@ -70,29 +73,5 @@ fn run(cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
         Some(Command::Eval(args)) => commands::eval::run(args, cli, printer),
         Some(Command::Completions(args)) => commands::completions::run(args, printer),
         Some(Command::Man(args)) => commands::man::run(args, printer),
-    }
-}
-
-/// Spans and events of the libraries, for `-v`; a server's log.
-fn start_tracing(cli: &Cli, printer: &Printer) {
-    let serves = match &cli.command {
-        Some(Command::Serve(args)) => Some(args.log_format),
-        _ => None,
-    };
-    let level = match printer.verbose {
-        0 if serves.is_some() && !cli.output.quiet => "info",
-        0 => return,
-        1 => "info",
-        2 => "debug",
-        _ => "trace",
-    };
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(format!("moss={level},moss_model={level},moss_engine={level},moss_server={level}"))
-        .with_writer(std::io::stderr)
-        .with_ansi(printer.colors)
-        .log_internal_errors(false); // a closed stderr is no reason to stop
-    match serves {
-        Some(LogFormat::Json) => log.json().init(),
-        _ => log.init(),
     }
 }

@@ -51,7 +51,8 @@ pub(crate) fn config_json(
 ) -> Result<Vec<u8>, QuantizeError> {
     let path = checkpoint.folder().join("config.json");
     let bytes = std::fs::read(&path).map_err(|source| io("read", &path, source))?;
-    let mut config: serde_json::Value = serde_json::from_slice(&bytes).unwrap_or_default(); // it was read before
+    let text = moss_unicode::decode(&bytes).unwrap_or_default(); // it was read before
+    let mut config: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
     config["wbits"] = options.bits.bits().into();
     config["groupsize"] = options.group_size.map_or((-1).into(), Into::into);
     Ok(format!("{config:#}\n").into_bytes())

@@ -40,7 +40,10 @@ impl<T: DeserializeOwned> FromRequest<Shared> for JsonBody<T> {
 /// # Errors
 /// [`ApiError::Unsupported`] for a field that `T` does not have, [`ApiError::Json`] naming the field for anything else.
 pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
-    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    // Windows programs put a byte order mark in front of the files that are sent.
+    let text = moss_unicode::decode_start(bytes)
+        .map_err(|error| ApiError::Json { param: None, reason: error.to_string() })?;
+    let mut reader = serde_json::Deserializer::from_slice(text);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = Some(error.path().to_string()).filter(|path| path != ".");
         let reason = error.inner().to_string();

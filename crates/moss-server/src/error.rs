@@ -9,6 +9,7 @@ use axum::{
 };
 use moss_engine::EngineError;
 use moss_text::TextError;
+use moss_unicode::{Context, escape};
 
 use crate::wire::error::{ErrorBody, ErrorDetail};
 
@@ -146,6 +147,7 @@ impl ApiError {
         let (status, kind, code) = self.kind();
         let told = !status.is_server_error() || status == StatusCode::SERVICE_UNAVAILABLE;
         let message = if told { self.to_string() } else { Self::Internal.to_string() };
+        let message = escape(&message, Context::Line).into_owned();
         ErrorBody { error: ErrorDetail { message, kind, param: self.param(), code } }
     }
 }
@@ -174,9 +176,11 @@ fn engine_kind(error: &EngineError) -> (StatusCode, &'static str, &'static str) 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status = self.status();
+        let text = self.to_string();
+        let shown = escape(&text, Context::Line); // it may quote the request, which a log viewer must not obey
         match status {
-            StatusCode::INTERNAL_SERVER_ERROR => tracing::error!(error = %self, "request failed"),
-            _ => tracing::debug!(error = %self, %status, "request refused"),
+            StatusCode::INTERNAL_SERVER_ERROR => tracing::error!(error = %shown, "request failed"),
+            _ => tracing::debug!(error = %shown, %status, "request refused"),
         }
         let mut response = (status, Json(self.body())).into_response();
         let headers = response.headers_mut();

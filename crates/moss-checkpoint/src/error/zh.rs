@@ -19,6 +19,7 @@ impl CheckpointError {
             Self::Json { file, what, .. } => {
                 format!("`{}` 不是可读的{}", file.display(), phrase(what))
             }
+            Self::Encoding { file, .. } => format!("无法将 `{}` 作为文本读取", file.display()),
             Self::ShardName { index, shard } => {
                 format!("索引 `{}` 将 `{shard}` 列为分片，应为不带路径的文件名", index.display())
             }
@@ -36,6 +37,17 @@ impl CheckpointError {
             Self::ZipEntry { file, entry, found } => {
                 let (file, found) = (file.display(), entry_state(found));
                 format!("`{file}` 中的条目 `{entry}` {found}，应为文件内未压缩的数据")
+            }
+            Self::Checksum { file, record, tensors, found, expected } => {
+                let names: Vec<_> = tensors.iter().map(|name| format!("`{name}`")).collect();
+                let held = match names.is_empty() {
+                    true => String::new(),
+                    false => format!("（其中有 {}）", names.join("、")),
+                };
+                format!(
+                    "`{}` 中的记录 `{record}` 已损坏：CRC-32 为 {found:#010x}，应为 {expected:#010x}{held}",
+                    file.display()
+                )
             }
             Self::Pickle { file, .. } => format!("无法解析 `{}` 中的 pickle", file.display()),
             Self::Safetensors { file, .. } => {
@@ -96,7 +108,9 @@ impl CheckpointError {
             Self::NotWeights { .. }
             | Self::Zip { .. }
             | Self::Safetensors { .. }
-            | Self::TensorBounds { .. } => again.into(),
+            | Self::TensorBounds { .. }
+            | Self::Checksum { .. } => again.into(),
+            Self::Encoding { source, .. } => return source.hint_zh(),
             Self::WrongKind { found: "an empty file", .. } => again.into(),
             Self::MissingShard { shard, .. } => format!("请将 `{shard}` 下载到同一文件夹"),
             Self::LegacyTorch { .. } => "请用当前版本的 PyTorch 加载，再用 `torch.save` 保存".into(),

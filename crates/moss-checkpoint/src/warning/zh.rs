@@ -15,6 +15,9 @@ impl Warning {
             Self::TwoContainers { ignored } => {
                 format!("safetensors 与 PyTorch 文件并存；未读取 {} 个 PyTorch 文件", ignored.len())
             }
+            Self::NoChecksums { file } => {
+                format!("`{}` 写入时未带校验和，其损坏可能无法发现", file.display())
+            }
             Self::UnknownTensors { count, first } => {
                 format!("有 {count} 个 MOSS 没有的张量，第一个是 `{first}`；已忽略")
             }

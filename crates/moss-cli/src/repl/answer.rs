@@ -6,7 +6,9 @@ use moss::{
     text::{EMPTY_PART, SegmentKind},
 };
 
-use crate::{interrupt::Interrupts, messages::Message, printer::Printer, progress::PrefillBar};
+use crate::{
+    interrupt::Interrupts, messages::Message, output::Created, printer::Printer, progress::PrefillBar,
+};
 
 /// An answer that ended before its end. What there is of it is part of the conversation.
 #[derive(Debug, thiserror::Error)]
@@ -23,11 +25,19 @@ pub(crate) struct Session<'a> {
     pub(crate) outcome: Option<Outcome>,
     /// How often the last message was answered again.
     pub(crate) retries: u64,
+    /// Files that `/save` wrote.
+    pub(crate) created: Created,
 }
 
 impl<'a> Session<'a> {
     pub(crate) fn new(printer: &'a Printer) -> anyhow::Result<Self> {
-        Ok(Self { printer, interrupts: Interrupts::watch()?, outcome: None, retries: 0 })
+        Ok(Self {
+            printer,
+            interrupts: Interrupts::watch()?,
+            outcome: None,
+            retries: 0,
+            created: Created::default(),
+        })
     }
 
     /// Streams an answer to its end.

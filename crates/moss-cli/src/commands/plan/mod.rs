@@ -85,11 +85,10 @@ pub(crate) fn run(args: &PlanArgs, cli: &Cli, printer: &Printer) -> anyhow::Resu
     let placement = place(&request)?;
     let prediction = Prediction::of(&placement, &planned, &subject);
     let report = Report { subject: &subject, cards: &cards, placement: &placement, prediction: &prediction };
-    let text = match args.json {
-        true => format!("{}\n", report.json()),
-        false => report.text(printer.language, !args.cards.is_empty() && any_gpu),
-    };
-    printer.answer(&text)?;
+    match args.json {
+        true => printer.json(&report.json())?,
+        false => printer.report(&report.text(printer.language, !args.cards.is_empty() && any_gpu))?,
+    }
     Ok(ExitCode::SUCCESS)
 }
 

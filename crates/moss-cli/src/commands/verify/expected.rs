@@ -53,7 +53,8 @@ pub(super) type Ids = HashMap<String, Vec<usize>>;
 /// The folder with the expected values: `folder`, or the one beside it that its expected.txt names.
 pub(super) fn values_of(folder: &Path, stem: &str) -> PathBuf {
     let has_values = |folder: &PathBuf| folder.join(format!("{stem}.json")).is_file();
-    let note = std::fs::read_to_string(folder.join("expected.txt")).unwrap_or_default();
+    let note = std::fs::read(folder.join("expected.txt")).unwrap_or_default();
+    let note = unicode::decode(&note).unwrap_or_default();
     let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let mut beside = note.split(|c| !is_name(c)).filter(|word| !word.trim_matches('.').is_empty());
     let own = folder.to_owned();
@@ -72,7 +73,8 @@ pub(super) fn read_json(folder: &Path, stem: &str) -> anyhow::Result<Expected> {
         );
         Failed::new(cannot_read(&file)).hint(hint).because(error)
     })?;
-    serde_json::from_slice(&text).map_err(|error| Failed::new(cannot_read(&file)).because(error).into())
+    let text = unicode::decode(&text).map_err(|error| Failed::new(cannot_read(&file)).because(error))?;
+    serde_json::from_str(text).map_err(|error| Failed::new(cannot_read(&file)).because(error).into())
 }
 
 fn cannot_read(file: &Path) -> (String, String) {
