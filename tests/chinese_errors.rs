@@ -19,6 +19,7 @@ use moss::{
     sampling::SamplingError,
     server::ServerError,
     text::TextError,
+    unicode::DecodeError,
 };
 
 fn has_chinese(text: &str) -> bool {
@@ -101,8 +102,8 @@ fn errors_of_files_keep_their_data() {
         CheckpointError::NotWeights { file: file(), found: "a git-lfs pointer" },
         CheckpointError::NotWeights { file: file(), found: "a web page" },
         CheckpointError::Json { file: file(), what: "shard index", source: json() },
-        CheckpointError::Encoding { file: file(), source: moss::unicode::DecodeError::Wide { encoding: "UTF-16LE" } },
-        CheckpointError::Encoding { file: file(), source: moss::unicode::DecodeError::NotUtf8 { offset: 6, line: 2, byte: 0xc4 } },
+        CheckpointError::Encoding { file: file(), source: DecodeError::Wide { encoding: "UTF-16LE" } },
+        CheckpointError::Encoding { file: file(), source: DecodeError::NotUtf8 { offset: 6, line: 2, byte: 0xc4 } },
         CheckpointError::Checksum { file: file(), record: "x/data/4".into(), tensors: vec![name(), "b".into()], found: 7, expected: 8 },
         CheckpointError::Checksum { file: file(), record: "x/data/4".into(), tensors: vec![], found: 7, expected: 8 },
         CheckpointError::ShardName { index: file(), shard: "../up".into() },
@@ -158,6 +159,10 @@ fn errors_of_files_keep_their_data() {
         TextError::Conversation { source: json() },
         TextError::ConversationVersion { found: 9, expected: 1 },
     ]);
+    check!(DecodeError of "moss-unicode/src/decode.rs", vec![
+        DecodeError::Wide { encoding: "UTF-16BE" },
+        DecodeError::NotUtf8 { offset: 6, line: 2, byte: 0xc4 },
+    ]);
     check!(QuantizeError of "moss-quantize/src/error.rs", vec![
         CheckpointError::LegacyTorch { file: file() }.into(),
         ModelError::UnknownToken { id: 5, vocab_size: 4 }.into(),
@@ -166,7 +171,7 @@ fn errors_of_files_keep_their_data() {
         QuantizeError::Exists { path: folder() },
         QuantizeError::NotReplaced { path: folder(), why: "is not a checkpoint folder" },
         QuantizeError::NotReplaced { path: folder(), why: "holds the checkpoint to read" },
-        QuantizeError::Decode { file: file(), source: moss::unicode::DecodeError::Wide { encoding: "UTF-16LE" } },
+        QuantizeError::Decode { file: file(), source: DecodeError::Wide { encoding: "UTF-16LE" } },
         QuantizeError::Busy { path: folder() },
         QuantizeError::DiskSpace { path: folder(), needed: 17_240_000_000, free: 3_160_000_000 },
         QuantizeError::Damaged { file: file(), found: "ab12".into(), expected: "cd34".into() },

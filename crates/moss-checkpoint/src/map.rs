@@ -162,7 +162,9 @@ fn drop_pages(_map: &Mmap, _start: usize, _len: usize) {}
 /// [`std::io::ErrorKind::AlreadyExists`] for a second call; what the system says when it refuses the handler.
 pub fn exit_on_truncation(status: u8, message: &str) -> std::io::Result<()> {
     #[cfg(unix)]
-    return truncation::install(status, message);
+    {
+        truncation::install(status, message)
+    }
     #[cfg(not(unix))]
     {
         let _ = (status, message);
@@ -202,7 +204,7 @@ mod truncation {
         }
         // SAFETY: as above.
         let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-        action.sa_sigaction = on_bus_error as extern "C" fn(_, _, _) as libc::sighandler_t;
+        action.sa_sigaction = on_bus_error as *const () as libc::sighandler_t;
         action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
         // SAFETY: the handler has the signature that SA_SIGINFO asks for, and calls only async-signal-safe functions.
         match unsafe { libc::sigaction(libc::SIGBUS, &action, ptr::null_mut()) } {

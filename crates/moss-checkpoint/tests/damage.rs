@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::{fs, io::Read, path::Path};
+use std::{fs, path::Path};
 
 use moss_checkpoint::{Checkpoint, CheckpointError, Warning, WeightStorage, check_files};
 use support::{Saved, copy, fixture, state_dict, torch_folder};
@@ -50,7 +50,7 @@ fn damage_to_the_directory_of_a_file_is_told_too() {
     let folder = copy("mini-int8");
     let file = folder.path().join("pytorch_model.bin");
     let mut bytes = fs::read(&file).unwrap();
-    let end = bytes.len() - 10;
+    let end = bytes.len() - 22; // the signature of the last structure
     bytes[end] ^= 0xff;
     fs::write(&file, bytes).unwrap();
     assert_eq!(damage(folder.path()).len(), 1);
@@ -135,9 +135,6 @@ fn reading_by_pieces_from_a_truncated_file_is_an_error() {
     let read = checkpoint.for_each_piece(&name, &mut |_| Ok::<_, CheckpointError>(()));
     let error = read.unwrap_err();
     assert!(matches!(error, CheckpointError::Read { .. }) && error.to_string().contains("model.safetensors"));
-    let mut rest = Vec::new();
-    fs::File::open(&file).unwrap().read_to_end(&mut rest).unwrap();
-    assert!(rest.is_empty());
 }
 
 #[test]

@@ -54,7 +54,7 @@ impl Entry {
                 end: AtomicUsize::new(0),
                 next: OnceLock::new(),
             };
-            link.get_or_init(|| Box::leak(Box::new(slot)))
+            *link.get_or_init(|| &*Box::leak(Box::new(slot)))
         });
         slot.set(start, end);
         Self(slot)

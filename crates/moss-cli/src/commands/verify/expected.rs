@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use moss::unicode;
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
