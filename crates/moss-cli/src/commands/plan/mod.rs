@@ -125,7 +125,7 @@ impl Subject {
                 };
             }
         };
-        let checkpoint = open::checkpoint(&found.folder, printer)?;
+        let checkpoint = open::checkpoint(&found.folder, &cli.model, printer)?;
         let config = MossConfig::try_from(checkpoint.config())?;
         if let Some(format) = args.format {
             return named(config, found.name, format.format());
