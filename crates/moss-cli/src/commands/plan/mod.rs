@@ -125,7 +125,8 @@ impl Subject {
                 };
             }
         };
-        let checkpoint = open::checkpoint(&found.folder, &cli.model, printer)?;
+        let mapped = ModelArgs { no_mmap: false, ..cli.model.clone() }; // only headers are read
+        let checkpoint = open::checkpoint(&found.folder, &mapped, printer)?;
         let config = MossConfig::try_from(checkpoint.config())?;
         if let Some(format) = args.format {
             return named(config, found.name, format.format());
