@@ -20,7 +20,7 @@ use moss::{
 };
 
 use crate::{
-    args::{Cli, FormatArg, above_zero},
+    args::{Cli, FormatArg, ModelArgs, above_zero},
     errors::Failed,
     open,
     printer::Printer,
