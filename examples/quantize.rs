@@ -6,6 +6,7 @@ use std::{io::Write, path::PathBuf, time::Instant};
 
 use moss::{
     Checkpoint, LoadOptions, Moss, PromptBuilder, SystemText, Tokenizer,
+    checkpoint::WeightStorage,
     kernels::GptqBits,
     model::LanguageModel,
     quantize::{
@@ -33,6 +34,8 @@ fn main() -> anyhow::Result<()> {
         device: DeviceSpec::Cpu,
         container: Container::Torch,
         max_shard_bytes: u64::MAX,
+        storage: WeightStorage::Mapped,
+        replace: false,
     };
     let (mut out, begun) = (std::io::stdout(), Instant::now());
     let reports = quantize(&source, &target, &options, &|| false, &mut |event| {

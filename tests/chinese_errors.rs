@@ -20,6 +20,7 @@ use moss::{
     sampling::SamplingError,
     server::ServerError,
     text::TextError,
+    unicode::DecodeError,
 };
 
 fn has_chinese(text: &str) -> bool {
@@ -110,6 +111,10 @@ fn errors_of_files_keep_their_data() {
         CheckpointError::StaleIndex { index: file(), shard: "s-1.bin".into(), missing: 5, complete: "model.safetensors".into() },
         CheckpointError::UnexpectedBias { name: name(), file: file(), at: 17, value: 0.25 },
         CheckpointError::GroupAlignment { name: name(), file: file(), group_size: 100, multiple: 8 },
+        CheckpointError::Encoding { file: file(), source: DecodeError::Wide { encoding: "UTF-16LE" } },
+        CheckpointError::Encoding { file: file(), source: DecodeError::NotUtf8 { offset: 6, line: 2, byte: 0xc4 } },
+        CheckpointError::Checksum { file: file(), record: "x/data/4".into(), tensors: vec![name(), "b".into()], found: 7, expected: 8 },
+        CheckpointError::Checksum { file: file(), record: "x/data/4".into(), tensors: vec![], found: 7, expected: 8 },
         CheckpointError::ShardName { index: file(), shard: "../up".into() },
         CheckpointError::MissingShard { index: file(), shard: "s-2.bin".into(), tensors: 41 },
         CheckpointError::MisplacedTensor { name: name(), file: file() },
@@ -185,12 +190,19 @@ fn errors_of_files_keep_their_data() {
         TextError::Conversation { source: json() },
         TextError::ConversationVersion { found: 9, expected: 1 },
     ]);
+    check!(DecodeError of "moss-unicode/src/decode.rs", vec![
+        DecodeError::Wide { encoding: "UTF-16BE" },
+        DecodeError::NotUtf8 { offset: 6, line: 2, byte: 0xc4 },
+    ]);
     check!(QuantizeError of "moss-quantize/src/error.rs", vec![
         CheckpointError::LegacyTorch { file: file() }.into(),
         ModelError::UnknownToken { id: 5, vocab_size: 4 }.into(),
         TextError::TurnTooLong { found: 2049, allowed: 1800 }.into(),
         QuantizeError::Io { what: "rename", path: file(), source: full() },
         QuantizeError::Exists { path: folder() },
+        QuantizeError::NotReplaced { path: folder(), why: "is not a checkpoint folder" },
+        QuantizeError::NotReplaced { path: folder(), why: "holds the checkpoint to read" },
+        QuantizeError::Decode { file: file(), source: DecodeError::Wide { encoding: "UTF-16LE" } },
         QuantizeError::Busy { path: folder() },
         QuantizeError::DiskSpace { path: folder(), needed: 17_240_000_000, free: 3_160_000_000 },
         QuantizeError::Damaged { file: file(), found: "ab12".into(), expected: "cd34".into() },
@@ -398,7 +410,7 @@ fn words_that_errors_are_made_with_are_translated_wherever_they_stand() {
     check("moss-checkpoint/src/files.rs", &kinds, &|word| {
         CheckpointError::WrongKind { file: file(), found: word, expected: word }.zh()
     });
-    check("moss-checkpoint/src/checkpoint.rs", &["read(&config_file, \""], &|word| {
+    check("moss-checkpoint/src/config.rs", &["files::read(&file, \""], &|word| {
         CheckpointError::WrongKind { file: file(), found: word, expected: word }.zh()
     });
     check("moss-checkpoint/src/pickle/machine.rs", &["HOOKS: &str = \"", "METADATA: &str = \""], &|word| {

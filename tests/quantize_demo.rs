@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use moss::{
     Checkpoint, LoadOptions, Moss, PromptBuilder, Request, SamplingParams, StopRules, SystemText, Tokenizer,
+    checkpoint::WeightStorage,
     kernels::GptqBits,
     model::LanguageModel,
     open_engine,
@@ -49,6 +50,8 @@ fn quantise(target: &Path, bits: GptqBits, method: Method) {
         device: DeviceSpec::Cpu,
         container: Container::Torch,
         max_shard_bytes: u64::MAX,
+        storage: WeightStorage::Mapped,
+        replace: false,
     };
     quantize(&repository("examples/demo/moss-demo"), target, &options, &|| false, &mut |_| {}).unwrap();
 }

@@ -5,9 +5,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use bytes::Bytes;
+
 use crate::{
     CheckpointError, DType, LinearFormat, Quantization, RawConfig, Tensor, TensorInfo, Warning, contents,
-    declared::Declared, files, formats, map::MappedFile, safetensors, torch_zip,
+    declared::Declared,
+    files, formats,
+    map::{MappedFile, WeightStorage},
+    safetensors, torch_zip,
 };
 
 /// A checkpoint as published, mapped and indexed. Opening reads headers only.
@@ -30,16 +35,23 @@ impl Checkpoint {
     /// # Errors
     /// A [`CheckpointError`] naming the file, what was found and what was expected.
     pub fn open(folder: impl AsRef<Path>) -> Result<Self, CheckpointError> {
+        Self::open_with(folder, WeightStorage::Mapped)
+    }
+
+    /// The same, with the weight files mapped or read into memory.
+    ///
+    /// # Errors
+    /// Those of [`Checkpoint::open`].
+    pub fn open_with(folder: impl AsRef<Path>, storage: WeightStorage) -> Result<Self, CheckpointError> {
         let folder = folder.as_ref().to_owned();
         let found = files::find(&folder)?;
-        let config_file = folder.join("config.json");
-        let config = RawConfig::from_json(&files::read(&config_file, "a config.json")?, &config_file)?;
+        let config = RawConfig::read(&folder)?;
         let declared = Declared::merge(config.quantization.clone(), Declared::from_folder(&folder)?)?;
 
         let mut mapped = Vec::new();
         let mut tensors = BTreeMap::new();
         for (number, path) in found.shards.iter().enumerate() {
-            let file = MappedFile::open(path)?;
+            let file = MappedFile::open(path, storage)?;
             for info in read_header(&file)? {
                 let name = info.name.clone();
                 if let Some((first, _)) = tensors.insert(name.clone(), (number, info)) {
@@ -129,6 +141,46 @@ impl Checkpoint {
         })
     }
 
+    /// Bytes of the weight files of a folder, which [`WeightStorage::InMemory`] takes of memory.
+    ///
+    /// # Errors
+    /// A [`CheckpointError`] for a folder whose weight files cannot be found.
+    pub fn weight_file_bytes(folder: impl AsRef<Path>) -> Result<u64, CheckpointError> {
+        let length = |file: &PathBuf| -> Result<u64, CheckpointError> {
+            let data = std::fs::metadata(file);
+            Ok(data.map_err(|source| CheckpointError::Read { file: file.clone(), source })?.len())
+        };
+        files::find(folder.as_ref())?.shards.iter().map(length).sum()
+    }
+
+    /// Reads a tensor of floats a piece at a time and refuses inf and NaN. Tensors of other types pass.
+    ///
+    /// # Errors
+    /// [`CheckpointError::NonFinite`] naming the first such element; [`CheckpointError::MissingTensor`];
+    /// [`CheckpointError::Read`].
+    pub fn check_finite(&self, name: &str) -> Result<(), CheckpointError> {
+        let Some((_, info)) = self.tensors.get(name) else { return self.tensor(name).map(|_| ()) };
+        if !matches!(info.dtype, DType::F16 | DType::BF16 | DType::F32) {
+            return Ok(());
+        }
+        let mut before = 0;
+        self.for_each_piece(name, &mut |piece| {
+            let elements = piece.len() / info.dtype.bytes();
+            let (data, shape) = (Bytes::copy_from_slice(piece), vec![elements]);
+            let tensor =
+                Tensor { name: name.into(), dtype: info.dtype, shape, data, file: info.file.clone() };
+            match tensor.check_finite() {
+                Err(CheckpointError::NonFinite { name, file, at, value }) => {
+                    Err(CheckpointError::NonFinite { name, file, at: before + at, value })
+                }
+                checked => {
+                    before += elements;
+                    checked.map(|_| ())
+                }
+            }
+        })
+    }
+
     /// Whether there is a tensor of this name.
     pub fn contains(&self, name: &str) -> bool {
         self.tensors.contains_key(name)
@@ -169,11 +221,11 @@ impl Checkpoint {
         }
     }
 
-    /// Shows the bytes of a tensor, row-major, some megabytes at a time, and lets go of the mapped pages behind: memory does not grow with
-    /// the tensor, unless it is stored strided.
+    /// Shows the bytes of a tensor, row-major, some megabytes at a time, read by system calls: memory does not grow with the tensor,
+    /// unless it is stored strided, and a file that was truncated is an error.
     ///
     /// # Errors
-    /// [`CheckpointError::MissingTensor`], and what `piece` returns.
+    /// [`CheckpointError::MissingTensor`]; [`CheckpointError::Read`]; and what `piece` returns.
     pub fn for_each_piece<E: From<CheckpointError>>(
         &self,
         name: &str,

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use crate::{CheckpointError, declared::Declared};
+use crate::{CheckpointError, declared::Declared, files};
 
 /// Network shape, as written in the checkpoint's `config.json`. Sizes have no defaults: upstream's class defaults are not
 /// the published checkpoints'.
@@ -45,10 +45,20 @@ pub struct RawConfig {
 }
 
 impl RawConfig {
+    /// Reads the `config.json` of a folder.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Read`]; [`CheckpointError::WrongKind`]; and those of [`RawConfig::from_json`].
+    pub fn read(folder: impl AsRef<Path>) -> Result<Self, CheckpointError> {
+        let file = folder.as_ref().join("config.json");
+        Self::from_json(&files::read(&file, "a config.json")?, &file)
+    }
+
     /// Reads the bytes of a `config.json`; `file` is named in errors. Unknown keys are ignored.
     ///
     /// # Errors
-    /// [`CheckpointError::Json`] with line and column; [`CheckpointError::ConfigValue`] with the key.
+    /// [`CheckpointError::Json`] with line and column; [`CheckpointError::ConfigValue`] with the key; [`CheckpointError::Encoding`] for
+    /// text that is not UTF-8.
     pub fn from_json(bytes: &[u8], file: &Path) -> Result<Self, CheckpointError> {
         let map = object(bytes, file, "config.json")?;
         let keys = Keys { map: &map, file, prefix: "" };
@@ -101,7 +111,7 @@ pub(crate) fn object(
     file: &Path,
     what: &'static str,
 ) -> Result<Map<String, Value>, CheckpointError> {
-    serde_json::from_slice(bytes).map_err(|source| CheckpointError::Json {
+    serde_json::from_str(files::text(bytes, file)?).map_err(|source| CheckpointError::Json {
         file: file.to_owned(),
         what,
         source,

@@ -96,6 +96,14 @@ pub enum CheckpointError {
         /// What the tensor shows.
         tensors: String,
     },
+    /// A JSON file in another encoding than UTF-8.
+    #[error("cannot read `{}` as text", file.display())]
+    Encoding {
+        /// The file.
+        file: PathBuf,
+        /// Which encoding, or where it is no text.
+        source: moss_unicode::DecodeError,
+    },
     /// The index names a file that leaves the folder.
     #[error("the index `{}` names `{shard}` as a shard, expected a plain file name", index.display())]
     ShardName {
@@ -167,6 +175,23 @@ pub enum CheckpointError {
         entry: String,
         /// "compressed with …", "missing", "past the end" …
         found: String,
+    },
+    /// A record of a PyTorch file whose bytes are not those that were written.
+    #[error(
+        "record `{record}` of `{}` is damaged: its CRC-32 is {found:#010x}, expected {expected:#010x}{}",
+        file.display(), holding(tensors)
+    )]
+    Checksum {
+        /// The file.
+        file: PathBuf,
+        /// Name of the zip entry.
+        record: String,
+        /// The first tensors that it holds.
+        tensors: Vec<String>,
+        /// Checksum of the bytes.
+        found: u32,
+        /// Checksum in the zip directory.
+        expected: u32,
     },
     /// The pickle inside a PyTorch file is not a plain state dict.
     #[error("the pickle in `{}` cannot be read", file.display())]
@@ -338,6 +363,12 @@ pub enum CheckpointError {
     },
 }
 
+/// The tensors of a record, as a part of a sentence.
+fn holding(tensors: &[String]) -> String {
+    let names: Vec<_> = tensors.iter().map(|name| format!("`{name}`")).collect();
+    if names.is_empty() { String::new() } else { format!(" (it holds {})", names.join(", ")) }
+}
+
 impl CheckpointError {
     /// What the user can do about it, where there is something.
     pub fn hint(&self) -> Option<String> {
@@ -350,9 +381,12 @@ impl CheckpointError {
             Self::NotWeights { found, .. } if found.contains("git-lfs") => {
                 "run `git lfs pull` in the folder, or download the file itself".into()
             }
-            Self::NotWeights { .. } | Self::Zip { .. } | Self::Safetensors { .. } | Self::TensorBounds { .. } => {
-                again.into()
-            }
+            Self::NotWeights { .. }
+            | Self::Zip { .. }
+            | Self::Safetensors { .. }
+            | Self::TensorBounds { .. }
+            | Self::Checksum { .. } => again.into(),
+            Self::Encoding { source, .. } => return source.hint(),
             Self::WrongKind { found: "an empty file", .. } => again.into(),
             Self::StaleIndex { index, complete, .. } => format!(
                 "delete `{}` to use `{complete}`; if the index is the newer one, download the files that it names",

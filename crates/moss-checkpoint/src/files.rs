@@ -145,7 +145,12 @@ fn complete_set(names: &[String], stale: &Index) -> Option<String> {
 pub(crate) fn read(path: &Path, expected: &'static str) -> Result<Vec<u8>, CheckpointError> {
     expect_file(path, expected)?;
     let read = |source| CheckpointError::Read { file: path.to_owned(), source };
-    moss_files::read(path, moss_files::MAX_BYTES).map_err(read)
+    moss_files::read_bytes(path, moss_files::MAX_BYTES).map_err(read)
+}
+
+/// The text of a JSON file, which a user may have edited: a byte order mark is skipped.
+pub(crate) fn text<'a>(bytes: &'a [u8], path: &Path) -> Result<&'a str, CheckpointError> {
+    moss_unicode::decode(bytes).map_err(|source| CheckpointError::Encoding { file: path.to_owned(), source })
 }
 
 /// Refuses folders, dangling links, empty files, and text that was downloaded in place of weights.

@@ -7,7 +7,7 @@ use std::{
 
 use serde::Deserialize;
 
-use crate::CheckpointError;
+use crate::{CheckpointError, files};
 
 /// `pytorch_model.bin.index.json` or `model.safetensors.index.json`.
 #[derive(Debug, Deserialize)]
@@ -18,11 +18,8 @@ pub(crate) struct Index {
 
 impl Index {
     pub(crate) fn from_json(bytes: &[u8], file: &Path) -> Result<Self, CheckpointError> {
-        let index: Self = serde_json::from_slice(bytes).map_err(|source| CheckpointError::Json {
-            file: file.to_owned(),
-            what: "shard index",
-            source,
-        })?;
+        let index: Self = serde_json::from_str(files::text(bytes, file)?)
+            .map_err(|source| CheckpointError::Json { file: file.to_owned(), what: "shard index", source })?;
         for shard in index.weight_map.values() {
             let mut parts = Path::new(shard).components();
             // A name with folders in it could point anywhere on the disk.

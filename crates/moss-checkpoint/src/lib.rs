@@ -4,6 +4,7 @@
 //! Files are mapped, never copied whole; pickles are read as data by a small machine that knows the few opcodes and
 //! names a state dict needs, and nothing is ever executed. The same containers are written, from front to back. What the network makes of the tensors is not known here.
 
+mod check;
 mod checkpoint;
 mod config;
 mod contents;
@@ -23,12 +24,14 @@ mod warning;
 mod write;
 mod zero_points;
 
+pub use check::{FileCheck, check_files};
 pub use checkpoint::Checkpoint;
 pub use config::RawConfig;
 pub use declared::ZeroPoints;
 pub use error::CheckpointError;
 pub use formats::{LinearFormat, Quantization};
 pub use linear::{GptqLinear, GroupIndex, LinearTensors};
+pub use map::{WeightStorage, exit_on_truncation};
 pub use pickle::PickleError;
 pub use tensor::{DType, Tensor, TensorInfo};
 pub use warning::Warning;

@@ -5,11 +5,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use half::{bf16, f16};
 
-use crate::{
-    CheckpointError,
-    map::{MappedFile, PAGE},
-    write::PIECE,
-};
+use crate::{CheckpointError, map::MappedFile, write::PIECE};
 
 /// Element types that checkpoints use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -124,19 +120,22 @@ impl TensorInfo {
         }
     }
 
-    /// The tensor's bytes, a piece at a time, each let go of before the next.
-    pub(crate) fn for_each_piece<E>(
+    /// The tensor's bytes, a piece at a time. Pieces of a mapped file are read by system calls, into one buffer.
+    pub(crate) fn for_each_piece<E: From<CheckpointError>>(
         &self,
         file: &MappedFile,
         piece: &mut dyn FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
         let data = self.view(file.bytes()).data;
-        let start = self.storage_start as usize + self.offset as usize * self.dtype.bytes();
-        for (index, bytes) in data.chunks(PIECE).enumerate() {
-            piece(bytes)?;
-            if self.strides.is_none() {
-                let first = (start + index * PIECE).saturating_sub(PAGE); // the page that the last piece ended in
-                file.release(first, start + index * PIECE + bytes.len() - first);
+        let mut buffer = Vec::new();
+        for bytes in data.chunks(PIECE) {
+            buffer.resize(bytes.len(), 0);
+            match file.read(bytes, &mut buffer) {
+                Some(Ok(())) => piece(&buffer)?,
+                Some(Err(source)) => {
+                    return Err(CheckpointError::Read { file: self.file.clone(), source }.into());
+                }
+                None => piece(bytes)?, // stored strided, and gathered
             }
         }
         Ok(())

@@ -20,6 +20,23 @@ const MAX_PICKLE_BYTES: u64 = 16 << 20;
 struct Span {
     start: u64,
     len: u64,
+    crc32: u32,
+}
+
+/// A record of the archive, for checking its bytes.
+pub(crate) struct Record {
+    pub(crate) name: String,
+    pub(crate) start: u64,
+    pub(crate) length: u64,
+    pub(crate) crc32: u32,
+}
+
+/// Every record, in file order.
+pub(crate) fn records(bytes: &[u8], file: &Path) -> Result<Vec<Record>, CheckpointError> {
+    let record = |(name, Span { start, len, crc32 })| Record { name, start, length: len, crc32 };
+    let mut records: Vec<_> = entries(bytes, file)?.into_iter().map(record).collect();
+    records.sort_by_key(|record| record.start);
+    Ok(records)
 }
 
 /// The tensors of a file, in the order of its state dict.
@@ -93,12 +110,12 @@ fn entries(bytes: &[u8], file: &Path) -> Result<HashMap<String, Span>, Checkpoin
         if entry.encrypted() {
             return Err(refuse("encrypted".into()));
         }
-        let (start, len) = (entry.data_start().unwrap_or(u64::MAX), entry.size());
+        let (start, len, crc32) = (entry.data_start().unwrap_or(u64::MAX), entry.size(), entry.crc32());
         if start.checked_add(len).is_none_or(|end| end > bytes.len() as u64) {
             return Err(refuse("past the end of the file".into()));
         }
         drop(entry);
-        spans.insert(name, Span { start, len });
+        spans.insert(name, Span { start, len, crc32 });
     }
     Ok(spans)
 }

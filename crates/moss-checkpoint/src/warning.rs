@@ -69,6 +69,11 @@ pub enum Warning {
     },
     /// `tie_word_embeddings` is true, and the file has a head of its own, which is used.
     OwnHead,
+    /// A PyTorch file that was written without checksums.
+    NoChecksums {
+        /// The file.
+        file: PathBuf,
+    },
     /// Tensors that the network has no use for.
     UnknownTensors {
         /// How many.
@@ -126,6 +131,9 @@ impl std::fmt::Display for Warning {
             Self::OwnHead => f.write_str(
                 "config.json says `tie_word_embeddings`, but there is an `lm_head.weight` besides the embedding; using it",
             ),
+            Self::NoChecksums { file } => {
+                write!(f, "`{}` was written without checksums; damage to it may go unseen", file.display())
+            }
             Self::UnknownTensors { count, first } => {
                 write!(f, "{count} tensor(s) that this model has no use for, `{first}` the first; ignored")
             }

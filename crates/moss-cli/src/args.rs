@@ -13,7 +13,8 @@ use crate::{
 
 /// Chat with MOSS-moon-003 on your own machine
 ///
-/// Without a subcommand this starts a chat. Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+/// Without a subcommand this starts a chat. Exit status: 0 done, 1 failed, 2 wrong usage, 74 a weight file was truncated
+/// while in use, 130 interrupted.
 #[derive(Debug, Parser)]
 #[command(name = "moss-cli", version, max_term_width = 100)]
 pub(crate) struct Cli {
@@ -110,6 +111,12 @@ pub(crate) struct ModelArgs {
     /// in none of them is downloaded, after a question.
     #[arg(long, global = true, alias = "model_name", env = "MOSS_MODEL", value_name = "PATH|ID", default_value = moss::hub::DEFAULT_MODEL)]
     pub(crate) model: String,
+    /// Read weight files into memory instead of mapping them
+    ///
+    /// Takes as much free memory as the files have bytes, and starts slower. Mapped files must not be changed in place while the program runs: replace
+    /// them by rename. A file that is truncated nevertheless ends the program with status 74.
+    #[arg(long, global = true)]
+    pub(crate) no_mmap: bool,
     /// Talk with the tiny demo model that comes with this program
     #[arg(long, global = true, value_name = "FORMAT", num_args = 0..=1, require_equals = true, default_missing_value = "int4")]
     pub(crate) demo: Option<DemoArg>,

@@ -14,6 +14,7 @@ use moss::{
     sampling::SamplingError,
     server::ServerError,
     text::TextError,
+    unicode::{Context, DecodeError, escape},
 };
 use serde_json::error::Category;
 
@@ -63,12 +64,15 @@ impl<T> OrFail<T> for Option<T> {
     }
 }
 
-/// One error of a chain, without its causes. Other crates' errors are told in their own words.
+/// One error of a chain, without its causes, in one line. Other crates' errors are told in their own words.
 pub(crate) fn text(error: &(dyn Error + 'static), language: Language) -> String {
-    match language {
+    let text = match language {
         Language::En => error.to_string(),
         Language::Zh => zh(error).unwrap_or_else(|| error.to_string()),
-    }
+    };
+    // Errors quote what is wrong, which must not look like lines of ours. One of them is a list.
+    let is_list = matches!(error.downcast_ref(), Some(HubError::NotFound { .. }));
+    escape(&text, if is_list { Context::Text } else { Context::Line }).into_owned()
 }
 
 /// The first advice along a chain.
@@ -126,6 +130,7 @@ fn ours(error: &(dyn Error + 'static)) -> Option<Ours> {
             SamplingError,
             EngineError,
             ServerError,
+            DecodeError,
         )
     })
 }
@@ -197,6 +202,23 @@ mod tests {
         assert_eq!(told, expected);
         assert!(hint(&error, Language::Zh).is_some_and(|hint| hint.contains("构建")));
         assert!(hint(&error, Language::En).is_some_and(|hint| hint.starts_with("build with")));
+    }
+
+    #[test]
+    fn what_errors_quote_is_one_line_without_control_characters() {
+        let hostile = "x\x1b]0;t\x07\r\nerror: \u{9b}31m\u{202e}\u{7f}";
+        let faults: [Box<dyn Error>; 4] = [
+            Box::new(CheckpointError::MissingTensor { name: hostile.into(), folder: hostile.into() }),
+            Box::new(Fault::Redirect(format!("to `{hostile}`"))),
+            Box::new(HubError::BadId { id: hostile.into() }),
+            Box::new(io::Error::other(hostile)),
+        ];
+        for fault in &faults {
+            for language in [Language::En, Language::Zh] {
+                let text = text(fault.as_ref(), language);
+                assert!(!text.chars().any(|c| c.is_control() || c == '\u{202e}'), "{text:?}");
+            }
+        }
     }
 
     #[test]

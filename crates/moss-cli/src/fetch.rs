@@ -5,7 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use moss::hub::{Hub, HubError, HubSettings, ModelId, ResolvedModel, Source};
+use moss::{
+    hub::{Hub, HubError, HubSettings, ModelId, ResolvedModel, Source},
+    unicode,
+};
 
 use crate::{
     args::{ModelArgs, SourceArg},
@@ -123,7 +126,10 @@ pub(crate) fn settings(args: &ModelArgs) -> Result<HubSettings, HubError> {
         SourceArg::Huggingface => {
             let endpoint = args.endpoint.clone().or_else(|| variable(&["HF_ENDPOINT"]));
             // A login on this machine was made for the hub itself, not for a mirror of it.
-            let login = || moss::files::read_text(&hub_home(args)?.join("token"), 64 << 10).ok();
+            let login = || {
+                let bytes = moss::files::read_bytes(&hub_home(args)?.join("token"), 64 << 10).ok()?;
+                Some(unicode::decode(&bytes).ok()?.to_owned())
+            };
             let login = || login().filter(|_| endpoint.is_none());
             let token = variable(&["HF_TOKEN"]).or_else(login);
             (Source::HuggingFace, endpoint, token.map(|token| token.trim().to_owned()))

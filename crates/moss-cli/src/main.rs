@@ -12,13 +12,16 @@ mod help;
 #[cfg(debug_assertions)]
 mod inject;
 mod interrupt;
+mod log;
 mod memory;
 mod messages;
 mod open;
+mod output;
 mod printer;
 mod progress;
 mod repl;
 mod terminal;
+mod truncation;
 mod usage;
 
 use std::process::ExitCode;
@@ -27,7 +30,6 @@ use clap::{CommandFactory, FromArgMatches};
 
 use crate::{
     args::{Cli, Command},
-    commands::serve::LogFormat,
     printer::{Printer, Surroundings, Unwritable},
 };
 
@@ -40,7 +42,8 @@ fn main() -> ExitCode {
         Err(told) => return usage::show(&told, language, surroundings),
     };
     let printer = Printer::new(&cli.output, surroundings);
-    start_tracing(&cli, &printer);
+    log::start(&cli, &printer);
+    truncation::watch(&printer);
     #[cfg(feature = "cuda")]
     cuda_libraries::register();
     match run(&cli, &printer) {
@@ -77,29 +80,5 @@ fn run(cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
         Some(Command::Eval(args)) => commands::eval::run(args, cli, printer),
         Some(Command::Completions(args)) => commands::completions::run(args, printer),
         Some(Command::Man(args)) => commands::man::run(args, printer),
-    }
-}
-
-/// Spans and events of the libraries, for `-v`; a server's log.
-fn start_tracing(cli: &Cli, printer: &Printer) {
-    let serves = match &cli.command {
-        Some(Command::Serve(args)) => Some(args.log_format),
-        _ => None,
-    };
-    let level = match printer.verbose {
-        0 if serves.is_some() && !cli.output.quiet => "info",
-        0 => return,
-        1 => "info",
-        2 => "debug",
-        _ => "trace",
-    };
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(format!("moss={level},moss_model={level},moss_engine={level},moss_server={level}"))
-        .with_writer(std::io::stderr)
-        .with_ansi(printer.colors)
-        .log_internal_errors(false); // a closed stderr is no reason to stop
-    match serves {
-        Some(LogFormat::Json) => log.json().init(),
-        _ => log.init(),
     }
 }

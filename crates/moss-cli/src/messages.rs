@@ -142,6 +142,8 @@ pub(crate) enum Message<'a> {
     KeptShard {
         file: &'a str,
     },
+    /// Label of the bar while weight files are read to find damage.
+    Checking,
     /// Label of the bar while a checkpoint is converted.
     Converting,
     /// Label of the bar while a checkpoint is quantised.
@@ -259,6 +261,7 @@ impl Message<'_> {
             Self::KeptShard { file } => {
                 (format!("kept `{file}` of an earlier run"), format!("保留上次已完成的 `{file}`"))
             }
+            Self::Checking => ("checking".into(), "正在校验".into()),
             Self::Converting => ("converting".into(), "正在转换".into()),
             Self::Quantizing { tokens: 0 } => ("quantising".into(), "正在量化".into()),
             Self::Quantizing { tokens } => (
@@ -315,7 +318,7 @@ stop, /quit      leave
 /undo            take the last turn back
 /system [TEXT]   show or set what stands before the first turn; `/system -` for the published instruction
 /params [K V]    show or set how answers are made, such as `/params temperature 0.5`
-/save FILE       keep the conversation as JSON
+/save FILE       keep the conversation as JSON; `/save --force FILE` replaces a file
 /load FILE       go on with a saved conversation
 /stats           tokens, times, and how full the window is
 /multi           several lines, ended by a line with a dot alone
@@ -333,7 +336,7 @@ stop, /quit      退出
 /undo            撤回上一轮
 /system [文本]   查看或设置首轮之前的系统文本；`/system -` 恢复发布时的指令
 /params [项 值]  查看或设置生成参数，例如 `/params temperature 0.5`
-/save 文件       将对话存为 JSON
+/save 文件       将对话存为 JSON；`/save --force 文件` 替换已有文件
 /load 文件       继续已保存的对话
 /stats           词元数、用时和窗口占用
 /multi           多行输入，以单独一个点的行结束

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use moss::{
     ChatOptions, Checkpoint, Engine, EngineOptions, LoadOptions, Moss, PromptBuilder, SamplingParams,
     SystemText, Tokenizer,
+    checkpoint::WeightStorage,
     hub::{DemoFormat, ResolvedModel, SearchPlaces, resolve, unpack_demo},
     kernels::{Activations, ops::RopePrecision},
     model::{CUDA, ComputeDtype, DeviceSpec, LanguageModel, MossConfig, has_gpu},
@@ -15,7 +16,7 @@ use moss::{
 use crate::{
     args::{ActivationsArg, AnswerArgs, Cli, DemoArg, DtypeArg, ModelArgs, RopeArg},
     errors::{Failed, OrFail},
-    fetch,
+    fetch, memory,
     messages::Words,
     printer::Printer,
     progress,
@@ -100,9 +101,29 @@ pub(crate) fn any_gpu(devices: &[DeviceSpec]) -> bool {
     devices.iter().any(|device| *device != DeviceSpec::Cpu)
 }
 
+/// Where the flags say that weights are.
+pub(crate) fn storage(args: &ModelArgs) -> WeightStorage {
+    if args.no_mmap { WeightStorage::InMemory } else { WeightStorage::Mapped }
+}
+
+/// Refuses to read more weights into memory than it has room for: the system would end this program, or another.
+pub(crate) fn check_room(folder: &Path, args: &ModelArgs) -> Result<(), Failed> {
+    // A folder without weights is told of when it is opened.
+    let (true, Ok(needed)) = (args.no_mmap, Checkpoint::weight_file_bytes(folder)) else { return Ok(()) };
+    let Some(free) = memory::available().filter(|free| *free < needed) else { return Ok(()) };
+    let [needed, free] = [needed, free].map(|bytes| bytes as f64 / 1e9);
+    let what = (
+        format!("`--no-mmap`: the weight files have {needed:.1} GB, {free:.1} GB of memory are available"),
+        format!("`--no-mmap`：权重文件共 {needed:.1} GB，可用内存 {free:.1} GB"),
+    );
+    Err(Failed::new(what).hint(("leave out `--no-mmap`", "请去掉 `--no-mmap`")))
+}
+
 /// Opens a checkpoint and says what is odd about it.
-pub(crate) fn checkpoint(folder: &Path, printer: &Printer) -> anyhow::Result<Checkpoint> {
-    let checkpoint = Checkpoint::open(folder).or_fail("cannot open the checkpoint", "无法打开检查点")?;
+pub(crate) fn checkpoint(folder: &Path, args: &ModelArgs, printer: &Printer) -> anyhow::Result<Checkpoint> {
+    check_room(folder, args)?;
+    let checkpoint = Checkpoint::open_with(folder, storage(args))
+        .or_fail("cannot open the checkpoint", "无法打开检查点")?;
     for warning in checkpoint.warnings() {
         printer.warning(&Words::from((warning.to_string(), warning.zh())));
     }
@@ -191,7 +212,7 @@ fn start(
 ) -> anyhow::Result<Opened> {
     let folder = model.folder.display();
     printer.detail(&printer.language.pick(format!("model: {folder}"), format!("模型：{folder}")));
-    let checkpoint = checkpoint(&model.folder, printer)?;
+    let checkpoint = checkpoint(&model.folder, &cli.model, printer)?;
     let config = MossConfig::try_from(checkpoint.config())?;
     let positions = capacity.as_ref().map_or(config.context_length, |capacity| capacity.positions);
     let options = load_options(&cli.model, positions)?;

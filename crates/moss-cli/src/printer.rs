@@ -1,6 +1,9 @@
-//! The one place that writes: answers to stdout, everything else to stderr.
+//! The one place that writes: answers and reports to stdout, everything else to stderr. Text that this program did not write
+//! itself may hold anything: whatever a terminal would obey is escaped on the way out.
 
 use std::io::{self, IsTerminal, Write};
+
+use moss::unicode::{Context, escape};
 
 use crate::{
     args::OutputArgs,
@@ -48,6 +51,8 @@ pub(crate) struct Printer {
     /// Whether bars may be drawn.
     pub(crate) draws: bool,
     pub(crate) colors: bool,
+    /// Whether stdout is a terminal.
+    screen: bool,
 }
 
 impl Printer {
@@ -60,14 +65,39 @@ impl Printer {
             language,
             draws: terminal && !args.quiet,
             colors: terminal && !surroundings.no_color,
+            screen: io::stdout().is_terminal(),
         }
     }
 
-    /// A piece of an answer, shown at once.
+    /// A piece of an answer, shown at once. Programs get it as it is.
     ///
     /// # Errors
     /// [`Unwritable`], for a broken pipe too.
     pub(crate) fn answer(&self, piece: &str) -> Result<(), Unwritable> {
+        if self.screen { self.report(piece) } else { self.raw(piece) }
+    }
+
+    /// Lines for people. Names within them are escaped by whoever puts them there, since they may hold line ends.
+    ///
+    /// # Errors
+    /// [`Unwritable`], for a broken pipe too.
+    pub(crate) fn report(&self, text: &str) -> Result<(), Unwritable> {
+        self.raw(&escape(text, Context::Text))
+    }
+
+    /// A JSON document and a line end.
+    ///
+    /// # Errors
+    /// [`Unwritable`], for a broken pipe too.
+    pub(crate) fn json(&self, value: &serde_json::Value) -> Result<(), Unwritable> {
+        self.raw(&escape(&format!("{value}\n"), Context::Json))
+    }
+
+    /// Text of this program's own with sequences that the terminal is to obey.
+    ///
+    /// # Errors
+    /// [`Unwritable`], for a broken pipe too.
+    pub(crate) fn raw(&self, piece: &str) -> Result<(), Unwritable> {
         let mut out = io::stdout().lock();
         out.write_all(piece.as_bytes())?;
         Ok(out.flush()?)
@@ -86,7 +116,7 @@ impl Printer {
     /// A question, which anything but a yes answers with no.
     pub(crate) fn ask(&self, question: Message<'_>) -> bool {
         let mut line = String::new();
-        let _ = write!(io::stderr(), "{}", self.text(question));
+        let _ = write!(io::stderr(), "{}", escape(&self.text(question), Context::Text));
         let read = io::stdin().read_line(&mut line);
         read.is_ok() && ["y", "yes", "是"].contains(&line.trim().to_lowercase().as_str())
     }
@@ -98,6 +128,11 @@ impl Printer {
 
     /// Something worth knowing.
     pub(crate) fn note(&self, text: &str) {
+        self.line(&escape(text, Context::Text));
+    }
+
+    /// A line with colours of our own.
+    fn line(&self, text: &str) {
         if !self.quiet {
             let _ = writeln!(io::stderr(), "{text}"); // a closed stderr is no reason to stop
         }
@@ -113,14 +148,16 @@ impl Printer {
     /// Text that is not the answer, piece by piece and dim: thoughts and commands of plugin models.
     pub(crate) fn aside(&self, piece: &str) {
         if !self.quiet {
-            let text = if self.colors { format!("\x1b[2m{piece}\x1b[0m") } else { piece.to_owned() };
+            let piece = escape(piece, Context::Text);
+            let text = if self.colors { format!("\x1b[2m{piece}\x1b[0m") } else { piece.into_owned() };
             let _ = write!(io::stderr(), "{text}");
         }
     }
 
     /// An odd thing that was handled.
     pub(crate) fn warning(&self, warning: &Words) {
-        self.note(&self.labelled(("warning: ", "警告："), "33", warning.of(self.language)));
+        let text = escape(warning.of(self.language), Context::Line);
+        self.line(&self.labelled(("warning: ", "警告："), "33", &text));
     }
 
     /// What failed, why, and what to do about it: also under `--quiet`.
@@ -144,10 +181,10 @@ impl Printer {
 
     /// The same, in words of the user's language.
     pub(crate) fn failure(&self, what: &str, hint: Option<&str>) {
-        let mut text = self.labelled(("error: ", "错误："), "31", what);
+        let mut text = self.labelled(("error: ", "错误："), "31", &escape(what, Context::Text));
         if let Some(hint) = hint {
             text += "\n";
-            text += &self.labelled(("hint: ", "建议："), "36", hint);
+            text += &self.labelled(("hint: ", "建议："), "36", &escape(hint, Context::Line));
         }
         // A terminal breaks lines anywhere, in Chinese text most often within a name: it has few spaces.
         if self.language == Language::Zh && io::stderr().is_terminal() {

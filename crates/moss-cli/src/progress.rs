@@ -10,6 +10,7 @@ use moss::{
     hub::DownloadEvent,
     model::LoadEvent,
     quantize::{ConvertEvent, QuantizeEvent},
+    unicode::{Context, escape},
 };
 
 use crate::{
@@ -31,7 +32,7 @@ const STATUS_EVERY: Duration = Duration::from_secs(30);
 fn new_bar(printer: &Printer, template: &str, prefix: String) -> ProgressBar {
     let bar = if printer.draws { ProgressBar::new(0) } else { ProgressBar::hidden() };
     match ProgressStyle::with_template(template) {
-        Ok(style) => bar.with_style(style).with_prefix(prefix),
+        Ok(style) => bar.with_style(style).with_prefix(escape(&prefix, Context::Line).into_owned()),
         Err(_) => bar,
     }
 }
@@ -155,7 +156,7 @@ impl<'a> DownloadProgress<'a> {
 
     fn begin(&self, file: &str, bytes: u64, done: u64) {
         if self.draws() {
-            self.bar.set_message(file.to_owned());
+            self.bar.set_message(escape(file, Context::Line).into_owned());
         } else {
             self.printer.say(Message::Download(DownloadMessage::File { file, bytes, done }));
         }
@@ -186,7 +187,7 @@ impl<'a> DownloadProgress<'a> {
         if !self.draws() {
             return self.printer.say(message);
         }
-        self.bar.set_message(self.printer.text(message));
+        self.bar.set_message(escape(&self.printer.text(message), Context::Line).into_owned());
         if let Ok(mut lines) = self.lines.lock() {
             lines.troubled = true;
         }
@@ -195,6 +196,19 @@ impl<'a> DownloadProgress<'a> {
     /// Whether there is a bar: not before it is known how much will come.
     fn draws(&self) -> bool {
         self.printer.draws && self.bar.length() > Some(0)
+    }
+}
+
+/// Draws the reading of whole weight files: bytes read, and bytes in all.
+pub(crate) fn checking(printer: &Printer) -> impl FnMut(u64, u64) {
+    let template = "{prefix} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {eta}";
+    let bar = new_bar(printer, template, printer.text(Message::Checking));
+    move |done, total| {
+        bar.set_length(total);
+        bar.set_position(done);
+        if done == total {
+            bar.finish_and_clear();
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Wrong usage in Chinese: what was typed, and what would do. The parser's rarer errors stay English.
 
 use std::{
+    borrow::Cow,
     error::Error,
     net::AddrParseError,
     num::{IntErrorKind, ParseFloatError, ParseIntError},
@@ -8,6 +9,8 @@ use std::{
 };
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+use moss::unicode::{Context, escape};
 
 use crate::{
     args::OutputArgs,
@@ -20,7 +23,7 @@ use crate::{
 pub(crate) fn show(told: &clap::Error, language: Language, surroundings: Surroundings) -> ExitCode {
     let printer = Printer::new(&OutputArgs { quiet: false, verbose: 0, lang: Some(language) }, surroundings);
     match (language, told.use_stderr(), wrong(told)) {
-        (Language::Zh, false, _) => drop(printer.answer(&help::told(told, surroundings))), // as under `head`
+        (Language::Zh, false, _) => drop(printer.raw(&help::told(told, surroundings))), // as under `head`
         (Language::Zh, true, Some(what)) => {
             printer.failure(&what, tip(told).as_deref());
             if let Some(ContextValue::StyledStr(usage)) = told.get(ContextKind::Usage) {
@@ -28,7 +31,14 @@ pub(crate) fn show(told: &clap::Error, language: Language, surroundings: Surroun
             }
             printer.note("详见 `--help`");
         }
-        _ => drop(told.print()),
+        _ => {
+            // What was typed is quoted among the parser's colours; those are given up where it holds anything to escape.
+            let text = told.render().to_string();
+            match escape(&text, Context::Text) {
+                Cow::Borrowed(_) => drop(told.print()),
+                Cow::Owned(_) => printer.note(&text),
+            }
+        }
     }
     ExitCode::from(u8::try_from(told.exit_code()).unwrap_or(u8::MAX))
 }

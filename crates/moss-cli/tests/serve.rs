@@ -125,6 +125,19 @@ fn keys_come_from_a_file() {
     assert_eq!(["secret-one", "secret-two", "secret", ""].map(status), ["200", "200", "401", "401"]);
     child.kill().unwrap();
     child.wait().unwrap();
+    // As a Windows editor writes it.
+    let file = support::fixture("encodings/api-key-file-bom-crlf.txt");
+    let (mut child, port, _) = serve(&["--api-key-file", &file]);
+    let status = |key: &str| {
+        let mut answer = String::new();
+        let body = "\u{feff}{\"prompt\": \"Hello\", \"max_tokens\": 1}";
+        ask(port, key, body).read_to_string(&mut answer).unwrap();
+        answer[9..12].to_owned()
+    };
+    assert_eq!(["secret-one", "secret-two", "secret-one\r"].map(status), ["200", "200", "401"]);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let file = folder.path().join("keys");
     std::fs::write(&file, "\n").unwrap();
     let out = run(&["serve", "--demo", "--api-key-file", file.to_str().unwrap()], "");
     assert!(text(&out.stderr).contains("holds no key"));

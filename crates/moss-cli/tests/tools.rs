@@ -274,6 +274,34 @@ fn inspect_lists_tensors_and_fails_on_a_broken_checkpoint() {
 }
 
 #[test]
+fn inspect_check_names_the_damaged_record_and_its_tensor() {
+    for (name, expected) in [("data.pkl", "data.pkl` of"), ("data/3", "data/3` of")] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("pytorch_model.bin");
+        std::fs::copy(fixtures().join("mini-int8/config.json"), folder.path().join("config.json")).unwrap();
+        let mut bytes = std::fs::read(fixtures().join("mini-int8/pytorch_model.bin")).unwrap();
+        // The local header: a name, then fields that the header's own lengths bound, then the bytes.
+        let name = name.as_bytes();
+        let at = bytes.windows(name.len()).position(|window| window == name).unwrap();
+        let header = bytes[..at].windows(4).rposition(|magic| magic == b"PK\x03\x04").unwrap();
+        let length = |offset: usize| {
+            usize::from(u16::from_le_bytes(bytes[header + offset..header + offset + 2].try_into().unwrap()))
+        };
+        let data = header + 30 + length(26) + length(28);
+        bytes[data + 1] ^= 1;
+        std::fs::write(&file, bytes).unwrap();
+        let path = folder.path().display().to_string();
+        let out = run(&["inspect", &path, "--check", "--lang", "en"], "");
+        let said = text(&out.stdout) + &text(&out.stderr);
+        assert_eq!(out.status.code(), Some(1), "{said}");
+        assert!(said.contains(expected) && said.contains("is damaged: its CRC-32 is 0x"), "{said}");
+        assert_eq!(name != b"data.pkl", said.contains("(it holds `transformer.h."), "{said}");
+    }
+    let whole = ok(&["inspect", &fixture("mini-int8"), "--check", "--lang", "en"], "");
+    assert!(!whole.contains("problem"), "{whole}");
+}
+
+#[test]
 fn bench_refuses_what_the_window_cannot_hold() {
     let out = run(&["bench", "--demo", "--prompt", "2040", "--new", "9"], "");
     assert!(out.status.code() == Some(1) && text(&out.stderr).contains("window of 2048"));

@@ -59,6 +59,6 @@ fn shards(index: &[u8]) -> Option<BTreeSet<String>> {
     struct Index {
         weight_map: std::collections::HashMap<String, String>,
     }
-    let index: Index = serde_json::from_slice(index).ok()?;
+    let index: Index = serde_json::from_str(moss_unicode::decode(index).ok()?).ok()?;
     Some(index.weight_map.into_values().collect())
 }

@@ -16,6 +16,8 @@ pub struct ConvertOptions {
     pub container: Container,
     /// Bytes of tensors in a shard at most.
     pub max_shard_bytes: u64,
+    /// Replace a checkpoint that is in the target folder, once the new one is whole.
+    pub replace: bool,
 }
 
 /// Progress. `Started`, then for each shard either `Kept`, or any number of `Advanced` and `Verified`; then `Finished` unless an error is
@@ -57,7 +59,8 @@ pub enum ConvertEvent {
 /// `interrupted` is asked often; once it says true the conversion ends, to be gone on with another time.
 ///
 /// # Errors
-/// [`QuantizeError::Exists`] where `target` is anything but an empty folder; [`QuantizeError::Busy`]; [`QuantizeError::DiskSpace`]; [`QuantizeError::Damaged`] for a
+/// [`QuantizeError::Exists`] where `target` is anything but an empty folder, unless it is to be replaced;
+/// [`QuantizeError::NotReplaced`]; [`QuantizeError::Busy`]; [`QuantizeError::DiskSpace`]; [`QuantizeError::Damaged`] for a
 /// shard that reads back otherwise; [`QuantizeError::Checkpoint`] for files that cannot be read or written; [`QuantizeError::Interrupted`].
 pub fn convert(
     source: &Path,
@@ -69,7 +72,8 @@ pub fn convert(
     let checkpoint = Checkpoint::open(source)?;
     let shards = plan_shards(in_file_order(&checkpoint), options.max_shard_bytes);
     let job = job(&checkpoint, options)?;
-    let mut folder = NewFolder::begin(target, Some(job), options.container, &shards)?;
+    let mut folder =
+        NewFolder::begin(target, source, options.replace, Some(job), options.container, &shards)?;
     let bytes = shards.iter().flatten().map(Outline::bytes).sum();
     progress(ConvertEvent::Started { bytes, shards: shards.len() });
     for (number, tensors) in shards.iter().enumerate() {

@@ -38,6 +38,14 @@ pub enum QuantizeError {
         /// The path.
         path: PathBuf,
     },
+    /// A folder that is not replaced, not even by a caller who asked for it.
+    #[error("`{}` {why}, so it is not replaced", path.display())]
+    NotReplaced {
+        /// The folder.
+        path: PathBuf,
+        /// "is not a checkpoint folder" or "holds the checkpoint to read".
+        why: &'static str,
+    },
     /// Another process writes the same folder.
     #[error("another process is writing `{}`", path.display())]
     Busy {
@@ -124,6 +132,14 @@ pub enum QuantizeError {
         /// Bytes of the card.
         total: u64,
     },
+    /// A text in another encoding than UTF-8.
+    #[error("cannot read `{}` as text", file.display())]
+    Decode {
+        /// The file.
+        file: PathBuf,
+        /// Which encoding, or where it is no text.
+        source: moss_unicode::DecodeError,
+    },
     /// A line that is neither a dialogue nor a text.
     #[error("line {line} of `{}` is neither a dialogue nor a text", file.display())]
     Sample {
@@ -176,7 +192,9 @@ impl QuantizeError {
             Self::OutOfMemory { .. } => {
                 "close what else uses the card, name another with `--gpu`, or work on the CPU: `--gpu cpu`".into()
             }
-            Self::Exists { .. } => "name another folder, or remove that one".into(),
+            Self::Exists { .. } => "name another folder, remove that one, or replace it with `--force`".into(),
+            Self::NotReplaced { .. } => "name another folder".into(),
+            Self::Decode { source, .. } => return source.hint(),
             Self::Busy { .. } => "wait for it, or name another folder".into(),
             Self::DiskSpace { .. } => {
                 "make room, or name a folder on another disk".into()

@@ -35,6 +35,8 @@ struct Journal {
 pub(crate) struct NewFolder {
     target: PathBuf,
     folder: PathBuf,
+    /// Whether a checkpoint at `target` is to be replaced.
+    replace: bool,
     journal: Journal,
     /// Taken out when the folder is finished or given up: on some file systems it is a file within the folder.
     lock: Option<FileLock>,
@@ -42,19 +44,22 @@ pub(crate) struct NewFolder {
 
 impl NewFolder {
     /// Begins `target`, or goes on with it where an earlier run of the same `job` was cut off. `shards` must fit the disk.
+    ///
+    /// With `replace`, a checkpoint that is there already is replaced in the end, unless it is `source`.
     pub(crate) fn begin(
         target: &Path,
+        source: &Path,
+        replace: bool,
         job: Option<String>,
         container: Container,
         shards: &[Vec<Outline>],
     ) -> Result<Self, QuantizeError> {
-        let is_free = fs::read_dir(target).map_or(!target.exists(), |mut entries| entries.next().is_none());
-        let (true, Some(name)) = (is_free, target.file_name()) else {
-            return Err(QuantizeError::Exists { path: target.to_owned() });
-        };
-        let mut name = name.to_owned();
-        name.push(".unfinished");
-        let folder = target.with_file_name(name);
+        match (is_free(target), replace) {
+            (true, _) => {}
+            (false, true) => check_replaceable(target, source)?,
+            (false, false) => return Err(QuantizeError::Exists { path: target.to_owned() }),
+        }
+        let folder = beside(target, ".unfinished")?;
         let path = folder.join(LOCK);
         let records = [folder.join(JOURNAL), path.clone(), holder_path(&path)];
         if folder.exists() && !records.iter().any(|record| record.exists()) {
@@ -71,7 +76,7 @@ impl NewFolder {
             Some(journal) if job.is_some() && journal.job == job => journal,
             _ => Journal { job, ..Journal::default() },
         };
-        let new = Self { target: target.to_owned(), folder, journal, lock };
+        let new = Self { target: target.to_owned(), folder, replace, journal, lock };
         let ready = new.save().and_then(|()| new.clear()).and_then(|()| new.check_room(container, shards));
         match ready {
             Ok(()) => Ok(new),
@@ -163,10 +168,22 @@ impl NewFolder {
             }
         }
         self.lock = None;
+        let rename =
+            || fs::rename(&self.folder, &self.target).map_err(|source| io("rename", &self.folder, source));
+        if self.replace && !is_free(&self.target) {
+            // Who has the old files open keeps them: they are moved and removed, never written to.
+            let old = beside(&self.target, ".replaced")?;
+            fs::rename(&self.target, &old).map_err(|source| io("replace", &self.target, source))?;
+            if let Err(error) = rename() {
+                let _ = fs::rename(&old, &self.target); // the error matters more
+                return Err(error);
+            }
+            return fs::remove_dir_all(&old).map_err(|source| io("remove", &old, source));
+        }
         if self.target.exists() {
             fs::remove_dir(&self.target).map_err(|source| io("replace", &self.target, source))?; // empty, as it was
         }
-        fs::rename(&self.folder, &self.target).map_err(|source| io("rename", &self.folder, source))
+        rename()
     }
 
     /// Everything that the source folder holds besides weights.
@@ -206,6 +223,37 @@ impl NewFolder {
         }
         Ok(())
     }
+}
+
+/// Whether there is nothing at this path, or an empty folder.
+fn is_free(target: &Path) -> bool {
+    fs::read_dir(target).map_or(fs::symlink_metadata(target).is_err(), |mut entries| entries.next().is_none())
+}
+
+/// A path beside `target`, named after it.
+fn beside(target: &Path, ending: &str) -> Result<PathBuf, QuantizeError> {
+    let Some(name) = target.file_name() else {
+        return Err(QuantizeError::Exists { path: target.to_owned() });
+    };
+    let mut name = name.to_owned();
+    name.push(ending);
+    Ok(target.with_file_name(name))
+}
+
+/// Refuses to replace what is not a checkpoint, and the checkpoint that is being read.
+fn check_replaceable(target: &Path, source: &Path) -> Result<(), QuantizeError> {
+    let refused = |why| Err(QuantizeError::NotReplaced { path: target.to_owned(), why });
+    let real = |path: &Path| fs::canonicalize(path).map_err(|error| io("read", path, error));
+    let weights = |entry: fs::DirEntry| entry.file_name().to_str().is_some_and(is_weight_file);
+    let is_checkpoint = target.join("config.json").is_file()
+        && fs::read_dir(target).is_ok_and(|entries| entries.flatten().any(weights));
+    if !is_checkpoint {
+        return refused("is not a checkpoint folder");
+    }
+    if real(source)?.starts_with(real(target)?) {
+        return refused("holds the checkpoint to read");
+    }
+    Ok(())
 }
 
 fn is_weight_file(name: &str) -> bool {

@@ -50,8 +50,10 @@ pub(crate) fn config_json(
     options: &QuantizeOptions,
 ) -> Result<Vec<u8>, QuantizeError> {
     let path = checkpoint.folder().join("config.json");
-    let bytes = moss_files::read(&path, moss_files::MAX_BYTES).map_err(|source| io("read", &path, source))?;
-    let mut config: serde_json::Value = serde_json::from_slice(&bytes).unwrap_or_default(); // it was read before
+    let bytes =
+        moss_files::read_bytes(&path, moss_files::MAX_BYTES).map_err(|source| io("read", &path, source))?;
+    let text = moss_unicode::decode(&bytes).unwrap_or_default(); // it was read before
+    let mut config: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
     config["wbits"] = options.bits.bits().into();
     config["groupsize"] = options.group_size.map_or((-1).into(), Into::into);
     Ok(format!("{config:#}\n").into_bytes())

@@ -9,7 +9,7 @@
 
 use std::{collections::HashMap, path::Path};
 
-use moss_checkpoint::{Checkpoint, Container, Outline, plan_shards};
+use moss_checkpoint::{Checkpoint, Container, Outline, WeightStorage, plan_shards};
 use moss_kernels::GptqBits;
 use moss_model::{DeviceSpec, LinearKind, MossConfig};
 
@@ -55,6 +55,10 @@ pub struct QuantizeOptions {
     pub container: Container,
     /// Bytes of tensors in a shard at most; the published checkpoints are one file each.
     pub max_shard_bytes: u64,
+    /// Where the weights of the source are while it runs.
+    pub storage: WeightStorage,
+    /// Replace a checkpoint that is in the target folder, once the new one is whole.
+    pub replace: bool,
 }
 
 /// What rounding did to one linear layer.
@@ -104,7 +108,7 @@ pub fn quantize(
     interrupted: &dyn Fn() -> bool,
     progress: &mut dyn FnMut(QuantizeEvent),
 ) -> Result<Vec<LinearReport>, QuantizeError> {
-    let checkpoint = Checkpoint::open(source)?;
+    let checkpoint = Checkpoint::open_with(source, options.storage)?;
     if let Some(found) = checkpoint.quantization() {
         return Err(QuantizeError::AlreadyQuantized { folder: source.to_owned(), bits: found.bits });
     }
@@ -130,7 +134,7 @@ pub fn quantize(
         }
     };
 
-    let mut folder = NewFolder::begin(target, None, options.container, &shards)?;
+    let mut folder = NewFolder::begin(target, source, options.replace, None, options.container, &shards)?;
     let tokens = calibration.as_ref().map_or(0, Calibration::tokens);
     progress(QuantizeEvent::Started { layers: config.num_layers, tokens });
     let job = Job { checkpoint: &checkpoint, config: &config, options, device, interrupted };

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use moss_text::{Conversation, PromptBuilder, SavedTurn, SystemText, TextError, Turn};
+use moss_unicode::decode_text;
 use serde::Deserialize;
 
 use crate::{QuantizeError, folder::io};
@@ -31,10 +32,14 @@ enum Line {
 
 /// Reads a file: dialogues `{"turns": [{"user", "moss"}]}` or texts `{"text"}`, one a line, where it ends in `.jsonl`; one text otherwise.
 ///
+/// A byte order mark is skipped, and line ends CRLF are read as LF.
+///
 /// # Errors
-/// [`QuantizeError::Io`]; [`QuantizeError::Sample`] for a line of another form; [`QuantizeError::Text`].
+/// [`QuantizeError::Io`]; [`QuantizeError::Decode`] for text that is not UTF-8; [`QuantizeError::Sample`] for a line of another form; [`QuantizeError::Text`].
 pub fn read_samples(file: &Path, builder: &PromptBuilder) -> Result<Vec<Sample>, QuantizeError> {
-    let text = moss_files::read_text(file, MAX_BYTES).map_err(|source| io("read", file, source))?;
+    let bytes = moss_files::read_bytes(file, MAX_BYTES).map_err(|source| io("read", file, source))?;
+    let text =
+        decode_text(&bytes).map_err(|source| QuantizeError::Decode { file: file.to_owned(), source })?;
     if file.extension().is_some_and(|extension| extension == "jsonl") {
         return from_lines(&text, file, builder);
     }

@@ -10,7 +10,7 @@ use moss_quantize::{Container, ConvertEvent, ConvertOptions, QuantizeError, conv
 use support::{ALL, contents, fixture, logits};
 
 fn options(container: Container) -> ConvertOptions {
-    ConvertOptions { container, max_shard_bytes: 300_000 }
+    ConvertOptions { container, max_shard_bytes: 300_000, replace: false }
 }
 
 fn run(source: &Path, target: &Path, container: Container) -> Vec<ConvertEvent> {

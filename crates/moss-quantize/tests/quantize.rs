@@ -5,7 +5,7 @@ mod support;
 
 use std::{cell::Cell, fs, path::Path};
 
-use moss_checkpoint::{Checkpoint, Container, LinearTensors};
+use moss_checkpoint::{Checkpoint, Container, LinearTensors, WeightStorage};
 use moss_kernels::GptqBits;
 use moss_quantize::{
     ConvertOptions, DeviceSpec, Method, QuantizeError, QuantizeEvent, QuantizeOptions, Sample, convert,
@@ -23,6 +23,8 @@ fn nearest(bits: GptqBits) -> QuantizeOptions {
         device: DeviceSpec::Cpu,
         container: Container::Safetensors,
         max_shard_bytes: u64::MAX,
+        storage: WeightStorage::Mapped,
+        replace: false,
     }
 }
 
@@ -80,7 +82,7 @@ fn a_quantised_folder_converts_without_a_change_to_what_it_computes() {
     let folder = tempfile::tempdir().unwrap();
     let (one, other) = (folder.path().join("one"), folder.path().join("other"));
     quantize(&fixture(SOURCE), &one, &gptq(true), &|| false, &mut |_| {}).unwrap();
-    let options = ConvertOptions { container: Container::Torch, max_shard_bytes: 200_000 };
+    let options = ConvertOptions { container: Container::Torch, max_shard_bytes: 200_000, replace: false };
     convert(&one, &other, options, &|| false, &mut |_| {}).unwrap();
     assert_eq!(logits(&one), logits(&other));
 }

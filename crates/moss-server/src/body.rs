@@ -61,7 +61,10 @@ impl<T: DeserializeOwned> FromRequest<Shared> for JsonBody<T> {
 /// # Errors
 /// [`ApiError::Json`] naming the field.
 pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<JsonBody<T>, ApiError> {
-    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    // Windows programs put a byte order mark in front of the files that are sent.
+    let text = moss_unicode::decode_start(bytes)
+        .map_err(|error| ApiError::Json { param: None, reason: error.to_string() })?;
+    let mut reader = serde_json::Deserializer::from_slice(text);
     let mut track = serde_path_to_error::Track::new();
     let mut ignored = Vec::new();
     let tracked = serde_path_to_error::Deserializer::new(&mut reader, &mut track);

@@ -9,6 +9,7 @@ use axum::{
 };
 use moss_engine::EngineError;
 use moss_text::TextError;
+use moss_unicode::{Context, escape};
 
 use crate::wire::error::{ErrorBody, ErrorDetail, Unfinished};
 
@@ -178,6 +179,7 @@ impl ApiError {
             _ if told => self.to_string(),
             _ => Self::Internal.to_string(),
         };
+        let message = escape(&message, Context::Line).into_owned();
         ErrorBody { error: ErrorDetail { message, kind, param: self.param(), code, moss: self.unfinished() } }
     }
 
@@ -223,10 +225,11 @@ fn engine_kind(error: &EngineError) -> (StatusCode, &'static str, &'static str) 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status = self.status();
+        let text = self.to_string();
+        let shown = escape(&text, Context::Line); // it may quote the request, which a log viewer must not obey
         match status {
-            StatusCode::INTERNAL_SERVER_ERROR => tracing::error!(error = %self, "request failed"),
-            // With control characters escaped: the message may hold parts of the request.
-            _ => tracing::debug!(error = ?self.to_string(), %status, "request refused"),
+            StatusCode::INTERNAL_SERVER_ERROR => tracing::error!(error = %shown, "request failed"),
+            _ => tracing::debug!(error = %shown, %status, "request refused"),
         }
         let mut response = (status, Json(self.body())).into_response();
         let headers = response.headers_mut();

@@ -38,6 +38,7 @@ pub use moss_quantize as quantize;
 pub use moss_sampling as sampling;
 pub use moss_server as server;
 pub use moss_text as text;
+pub use moss_unicode as unicode;
 
 pub use moss_checkpoint::Checkpoint;
 pub use moss_engine::{

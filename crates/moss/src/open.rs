@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use moss_checkpoint::{Checkpoint, CheckpointError};
+use moss_checkpoint::{Checkpoint, CheckpointError, WeightStorage};
 use moss_engine::{Chat, ChatOptions, Engine, EngineError, EngineOptions};
 use moss_hub::{HubError, SearchPlaces, resolve};
 use moss_model::{CacheShape, LoadOptions, ModelError, Moss, MossConfig};
@@ -71,6 +71,8 @@ pub struct OpenOptions {
     pub engine: EngineOptions,
     /// How the model is placed; `None` for f32 on the CPU with a cache of two windows.
     pub load: Option<LoadOptions>,
+    /// Whether weight files are mapped or read into memory.
+    pub storage: WeightStorage,
 }
 
 /// Opens the checkpoint of a path, a hub id or a short name, and starts an engine on it. A folder without tokenizer files gives an
@@ -81,7 +83,7 @@ pub struct OpenOptions {
 pub fn open_engine(name: &str, options: OpenOptions) -> Result<Engine, OpenError> {
     let current_dir = std::path::PathBuf::from(".");
     let folder = resolve(name, &SearchPlaces { current_dir, hub_cache: None })?.folder;
-    let checkpoint = Checkpoint::open(&folder)?;
+    let checkpoint = Checkpoint::open_with(&folder, options.storage)?;
     let window = MossConfig::try_from(checkpoint.config())?.context_length;
     let load = options.load.unwrap_or_else(|| LoadOptions {
         cache: CacheShape::for_positions(2 * window),

@@ -38,6 +38,7 @@ impl CheckpointError {
                 "索引 `{}` 已过时：其中列出的 {missing} 个文件缺失（第一个是 `{shard}`），而 `{complete}` 是完整的",
                 index.display()
             ),
+            Self::Encoding { file, .. } => format!("无法将 `{}` 作为文本读取", file.display()),
             Self::ShardName { index, shard } => {
                 format!("索引 `{}` 将 `{shard}` 列为分片，应为不带路径的文件名", index.display())
             }
@@ -55,6 +56,17 @@ impl CheckpointError {
             Self::ZipEntry { file, entry, found } => {
                 let (file, found) = (file.display(), entry_state(found));
                 format!("`{file}` 中的条目 `{entry}` {found}，应为文件内未压缩的数据")
+            }
+            Self::Checksum { file, record, tensors, found, expected } => {
+                let names: Vec<_> = tensors.iter().map(|name| format!("`{name}`")).collect();
+                let held = match names.is_empty() {
+                    true => String::new(),
+                    false => format!("（其中有 {}）", names.join("、")),
+                };
+                format!(
+                    "`{}` 中的记录 `{record}` 已损坏：CRC-32 为 {found:#010x}，应为 {expected:#010x}{held}",
+                    file.display()
+                )
             }
             Self::Pickle { file, .. } => format!("无法解析 `{}` 中的 pickle", file.display()),
             Self::Safetensors { file, .. } => {
@@ -121,7 +133,9 @@ impl CheckpointError {
             Self::NotWeights { .. }
             | Self::Zip { .. }
             | Self::Safetensors { .. }
-            | Self::TensorBounds { .. } => again.into(),
+            | Self::TensorBounds { .. }
+            | Self::Checksum { .. } => again.into(),
+            Self::Encoding { source, .. } => return source.hint_zh(),
             Self::WrongKind { found: "an empty file", .. } => again.into(),
             Self::StaleIndex { index, complete, .. } => format!(
                 "请删除 `{}` 以使用 `{complete}`；若索引才是较新的，请下载其中列出的文件",

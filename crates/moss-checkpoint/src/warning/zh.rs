@@ -32,6 +32,9 @@ impl Warning {
             Self::OwnHead => {
                 "config.json 称 `tie_word_embeddings`，但嵌入之外另有 `lm_head.weight`；使用后者".into()
             }
+            Self::NoChecksums { file } => {
+                format!("`{}` 写入时未带校验和，其损坏可能无法发现", file.display())
+            }
             Self::UnknownTensors { count, first } => {
                 format!("有 {count} 个此模型用不到的张量，第一个是 `{first}`；已忽略")
             }

@@ -17,7 +17,11 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use self::{safetensors::SafetensorsFile, torch::TorchFile};
-use crate::{CheckpointError, DType, TensorInfo, checkpoint::read_header, map::MappedFile};
+use crate::{
+    CheckpointError, DType, TensorInfo,
+    checkpoint::read_header,
+    map::{MappedFile, WeightStorage},
+};
 
 /// Bytes that are read, hashed or copied at a time.
 pub(crate) const PIECE: usize = 16 << 20;
@@ -204,12 +208,12 @@ impl ShardWriter {
     }
 }
 
-/// The digest of a file that is there, read as every reader reads it; its pages are let go of on the way.
+/// The digest of a file that is there, read as every reader reads it.
 ///
 /// # Errors
 /// As for opening a checkpoint; [`CheckpointError::NotAsPlanned`] when the file holds other tensors than `tensors`, or in another order of bytes.
 pub fn shard_digest(file: &Path, tensors: &[Outline]) -> Result<ShardDigest, CheckpointError> {
-    let map = MappedFile::open(file)?;
+    let map = MappedFile::open(file, WeightStorage::Mapped)?;
     let found: BTreeMap<_, _> =
         read_header(&map)?.into_iter().map(|info| (info.name.clone(), info)).collect();
     let mut digest = Sha256::new();

@@ -16,6 +16,6 @@ pub(crate) struct CompletionsArgs {
 pub(crate) fn run(args: &CompletionsArgs, printer: &Printer) -> anyhow::Result<ExitCode> {
     let mut text = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "moss-cli", &mut text);
-    printer.answer(&String::from_utf8_lossy(&text))?;
+    printer.raw(&String::from_utf8_lossy(&text))?;
     Ok(ExitCode::SUCCESS)
 }

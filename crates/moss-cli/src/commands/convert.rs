@@ -47,12 +47,18 @@ pub(crate) struct ConvertArgs {
     /// Largest file in GB (10^9 bytes); a larger tensor has a file of its own
     #[arg(long, value_name = "GB", default_value_t = 5.0, value_parser = above_zero)]
     max_shard_size: f64,
+    /// Replace a checkpoint that is in DST already
+    #[arg(long)]
+    force: bool,
 }
 
 pub(crate) fn run(args: &ConvertArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
     let source = open::folder(&args.source, &cli.model)?;
-    let options =
-        ConvertOptions { container: args.to.into(), max_shard_bytes: (args.max_shard_size * 1e9) as u64 };
+    let options = ConvertOptions {
+        container: args.to.into(),
+        max_shard_bytes: (args.max_shard_size * 1e9) as u64,
+        replace: args.force,
+    };
     convert(&source, &args.target, options, &|| false, &mut progress::conversion(printer))?;
     printer.say(Message::Wrote { folder: &args.target.display().to_string() });
     Ok(ExitCode::SUCCESS)

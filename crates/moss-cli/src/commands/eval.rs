@@ -7,7 +7,8 @@ use std::{
 
 use clap::Args;
 use moss::{
-    Checkpoint, Moss, PromptBuilder, SystemText, Tokenizer,
+    Moss, PromptBuilder, SystemText, Tokenizer,
+    checkpoint::RawConfig,
     model::MossConfig,
     quantize::{Perplexity, Windows, agreement, perplexity, read_samples},
     text::PluginSwitches,
@@ -60,32 +61,35 @@ pub(crate) fn run(args: &EvalArgs, cli: &Cli, printer: &Printer) -> anyhow::Resu
         let Windows { window, stride } = windows;
         let Some(other) = other else {
             let found = perplexity(&mut model, &samples, windows, &|| false)?;
-            printer.answer(&match args.json {
-                true => format!("{}\n", json!({ "model": of(found), "window": window, "stride": stride })),
-                false => Lines(printer.language).perplexity(PERPLEXITY, found, windows),
-            })?;
+            match args.json {
+                true => {
+                    printer.json(&json!({ "model": of(found), "window": window, "stride": stride }))?;
+                }
+                false => printer.report(&Lines(printer.language).perplexity(PERPLEXITY, found, windows))?,
+            }
             return Ok(ExitCode::SUCCESS);
         };
         let exact = ModelArgs { activations: ActivationsArg::Exact, ..cli.model.clone() };
         let (mut reference, _) = load(&other, &exact, printer, Some(window), Some(stride))?;
         let found = agreement(&mut reference, &mut model, &samples, windows, &|| false)?;
         let (kl, top_1) = (found.mean_kl, found.top_1);
-        printer.answer(&if args.json {
-            let text = json!({
+        if args.json {
+            printer.json(&json!({
                 "model": of(found.other), "reference": of(found.reference), "mean_kl": kl, "top_1": top_1,
                 "window": window, "stride": stride,
-            });
-            format!("{text}\n")
+            }))?;
         } else {
             let lines = Lines(printer.language);
-            lines.perplexity(PERPLEXITY, found.other, windows)
+            let text = lines.perplexity(PERPLEXITY, found.other, windows)
                 + &lines.perplexity(("of the reference", "参照的困惑度"), found.reference, windows)
-                + &lines.line(("KL", "KL"), (format!("{kl:.3e} nats a token"), format!("{kl:.3e} nats/词元")))
+                + &lines
+                    .line(("KL", "KL"), (format!("{kl:.3e} nats a token"), format!("{kl:.3e} nats/词元")))
                 + &lines.line(
                     ("same best token", "首选词元一致率"),
                     Words::same(format!("{:.2} %", 100.0 * top_1)),
-                )
-        })?;
+                );
+            printer.report(&text)?;
+        }
         Ok(ExitCode::SUCCESS)
     })
 }
@@ -120,7 +124,7 @@ pub(super) fn load(
     window: Option<usize>,
     stride: Option<usize>,
 ) -> anyhow::Result<(Moss, Windows)> {
-    let checkpoint = open::checkpoint(folder, printer)?;
+    let checkpoint = open::checkpoint(folder, args, printer)?;
     let longest = MossConfig::try_from(checkpoint.config())?.context_length;
     let whole = Windows::of(window.unwrap_or(longest));
     let windows = Windows { stride: stride.unwrap_or(whole.stride), ..whole };
@@ -131,7 +135,7 @@ pub(super) fn load(
 }
 
 pub(super) fn context_length(folder: &Path) -> anyhow::Result<usize> {
-    Ok(MossConfig::try_from(Checkpoint::open(folder)?.config())?.context_length)
+    Ok(MossConfig::try_from(&RawConfig::read(folder)?)?.context_length)
 }
 
 /// What makes token ids of texts and dialogues.

@@ -7,6 +7,7 @@ use moss::{
     Chat, ChatEvent, Event, Outcome, Request, StopCause, StopRules,
     engine::{EngineError, Vocabulary},
     text::SegmentKind,
+    unicode,
 };
 use serde_json::json;
 
@@ -55,7 +56,7 @@ pub(crate) fn run(args: &GenerateArgs, cli: &Cli, printer: &Printer) -> anyhow::
         message => go_on(message.as_deref(), args, cli, printer, &opened, &interrupts)?,
     };
     if args.json {
-        printer.answer(&format!("{}\n", to_json(&outcome)))?;
+        printer.json(&to_json(&outcome))?;
     } else {
         printer.answer("\n")?;
     }
@@ -183,7 +184,7 @@ fn message(args: &GenerateArgs) -> anyhow::Result<String> {
         None => {
             let mut bytes = Vec::new();
             std::io::stdin().read_to_end(&mut bytes).or_fail("cannot read stdin", "无法读取标准输入")?;
-            String::from_utf8(bytes).map_err(not_utf8)?
+            unicode::decode_text(&bytes).or_fail("cannot read stdin as text", "无法将标准输入作为文本读取")?
         }
     };
     let text = text.strip_suffix('\n').unwrap_or(&text);
@@ -195,17 +196,6 @@ fn message(args: &GenerateArgs) -> anyhow::Result<String> {
         return Err(Failed::new(("there is no message", "没有消息")).hint(hint).into());
     }
     Ok(text.to_owned())
-}
-
-fn not_utf8(error: std::string::FromUtf8Error) -> Failed {
-    let offset = error.utf8_error().valid_up_to();
-    let byte = error.as_bytes().get(offset).copied().unwrap_or_default();
-    let line = error.as_bytes().iter().take(offset).filter(|byte| **byte == b'\n').count() + 1;
-    Failed::new((
-        format!("stdin is not UTF-8 at offset {offset}, in line {line} (byte {byte:#04x})"),
-        format!("标准输入第 {line} 行、偏移 {offset} 处不是 UTF-8（字节 {byte:#04x}）"),
-    ))
-    .hint(("convert it: `iconv -f GBK -t UTF-8`", "请转换编码：`iconv -f GBK -t UTF-8`"))
 }
 
 fn to_json(outcome: &Outcome) -> serde_json::Value {

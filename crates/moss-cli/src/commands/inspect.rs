@@ -5,17 +5,19 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::Args;
 use moss::{
     Checkpoint, Tokenizer,
-    checkpoint::{DType, LinearFormat, TensorInfo, ZeroPoints},
+    checkpoint::{CheckpointError, FileCheck, LinearFormat, TensorInfo, ZeroPoints, check_files},
     model::{LinearKind, MossConfig},
+    unicode::{Context, escape},
 };
 use serde_json::json;
 
 use crate::{
     args::Cli,
+    errors::Failed,
     messages::{Language, Words},
     open,
     printer::Printer,
-    progress::size,
+    progress::{self, size},
 };
 
 /// Say what a checkpoint holds: sizes, format, problems
@@ -26,7 +28,7 @@ pub(crate) struct InspectArgs {
     /// List every tensor
     #[arg(long)]
     tensors: bool,
-    /// Read every float and look for inf and NaN
+    /// Read everything: checksums of PyTorch files, inf and NaN among the floats
     #[arg(long)]
     check: bool,
     /// Print one JSON object
@@ -39,9 +41,11 @@ pub(crate) fn run(args: &InspectArgs, cli: &Cli, printer: &Printer) -> anyhow::R
         Some(path) => open::folder(path, &cli.model)?,
         None => open::find(&cli.model)?.folder,
     };
-    let report = Report::of(folder, args)?;
-    let text = if args.json { format!("{}\n", report.to_json()) } else { report.to_text(printer.language) };
-    printer.answer(&text)?;
+    let report = Report::of(folder, args, cli, printer)?;
+    match args.json {
+        true => printer.json(&report.to_json())?,
+        false => printer.report(&report.to_text(printer.language))?,
+    }
     Ok(if report.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -60,9 +64,19 @@ struct Report {
 }
 
 impl Report {
-    fn of(folder: PathBuf, args: &InspectArgs) -> anyhow::Result<Self> {
-        let checkpoint = Checkpoint::open(&folder)?;
-        let mut problems = Vec::new();
+    fn of(folder: PathBuf, args: &InspectArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<Self> {
+        let files = match args.check {
+            true => check_files(&folder, &mut progress::checking(printer))?,
+            false => FileCheck::default(),
+        };
+        open::check_room(&folder, &cli.model)?;
+        let checkpoint = match Checkpoint::open_with(&folder, open::storage(&cli.model)) {
+            Ok(checkpoint) => checkpoint,
+            // Damage explains best why a checkpoint cannot be opened.
+            Err(error) => return Err(damaged(files.damage, error)),
+        };
+        let mut problems: Vec<Words> =
+            files.damage.iter().map(|error| (error.to_string(), error.zh()).into()).collect();
         let mut or_problem = |problem: Words| problems.push(problem);
         let config = MossConfig::try_from(checkpoint.config());
         let config = config.map_err(|error| or_problem((error.to_string(), error.zh()).into())).ok();
@@ -95,6 +109,7 @@ impl Report {
             warnings: checkpoint
                 .warnings()
                 .iter()
+                .chain(&files.warnings)
                 .map(|found| (found.to_string(), found.zh()).into())
                 .collect(),
             problems,
@@ -150,8 +165,10 @@ impl Report {
         };
         lines.extend(self.warnings.iter().map(|warning| found("warning", "警告", warning)));
         lines.extend(self.problems.iter().map(|problem| found("problem", "问题", problem)));
-        let lines: String = lines.iter().map(|line| format!("{}\n", line.of(language))).collect();
-        format!("{}\n{lines}", self.folder.display())
+        // Names of tensors and files may hold anything.
+        let shown = |line: &str| format!("{}\n", escape(line, Context::Line));
+        let lines: String = lines.iter().map(|line| shown(line.of(language))).collect();
+        format!("{}{lines}", shown(&self.folder.display().to_string()))
     }
 }
 
@@ -256,11 +273,24 @@ fn needed(checkpoint: &Checkpoint, config: &MossConfig) -> Vec<Words> {
 }
 
 fn floats(checkpoint: &Checkpoint) -> Vec<Words> {
-    let is_float = |info: &&TensorInfo| matches!(info.dtype, DType::F16 | DType::BF16 | DType::F32);
-    let check = |info: &TensorInfo| {
-        let found = checkpoint.tensor(&info.name).and_then(|tensor| tensor.check_finite().map(|_| ()));
-        checkpoint.release(&info.name);
-        found.err().map(|error| Words::from((error.to_string(), error.zh())))
-    };
-    checkpoint.tensor_infos().filter(is_float).filter_map(check).collect()
+    let check = |info: &TensorInfo| checkpoint.check_finite(&info.name).err();
+    let words = |error: CheckpointError| Words::from((error.to_string(), error.zh()));
+    checkpoint.tensor_infos().filter_map(check).map(words).collect()
+}
+
+/// Why a checkpoint cannot be opened: the damage that was found, where there is some, and then the error of opening it.
+fn damaged(damage: Vec<CheckpointError>, error: CheckpointError) -> anyhow::Error {
+    let told = error.to_string();
+    let mut chain: Result<Failed, CheckpointError> = Err(error);
+    for found in damage.into_iter().rev().filter(|found| found.to_string() != told) {
+        let mut failed = Failed::new((found.to_string(), found.zh()));
+        if let Some(hint) = found.hint().zip(found.hint_zh()) {
+            failed = failed.hint(hint);
+        }
+        chain = Ok(match chain {
+            Ok(next) => failed.because(next),
+            Err(error) => failed.because(error),
+        });
+    }
+    chain.map_or_else(Into::into, Into::into)
 }

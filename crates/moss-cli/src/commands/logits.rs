@@ -12,7 +12,7 @@ use moss::{
 };
 use safetensors::{Dtype, tensor::TensorView};
 
-use crate::{args::Cli, errors::OrFail, fetch, open, printer::Printer, progress};
+use crate::{args::Cli, errors::OrFail, fetch, open, output, printer::Printer, progress};
 
 /// Write the logits of some token ids to a safetensors file
 #[derive(Debug, Args)]
@@ -26,11 +26,15 @@ pub(crate) struct LogitsArgs {
     /// File to write: an f32 tensor `logits` [positions, vocabulary]
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// Replace the file if it is there already
+    #[arg(long)]
+    force: bool,
 }
 
 pub(crate) fn run(args: &LogitsArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
+    output::check(&args.out, args.force)?; // before the model is loaded
     let found = fetch::find_or_fetch(&cli.model, printer)?;
-    let checkpoint = open::checkpoint(&found.folder, printer)?;
+    let checkpoint = open::checkpoint(&found.folder, &cli.model, printer)?;
     check_ids(&args.ids, &found.folder, &checkpoint)?;
     let options = open::load_options(&cli.model, args.ids.len())?;
     let mut model = Moss::load(&checkpoint, &options, &mut progress::bar(printer, &found.name))?;
@@ -46,7 +50,7 @@ pub(crate) fn run(args: &LogitsArgs, cli: &Cli, printer: &Printer) -> anyhow::Re
     let view = TensorView::new(Dtype::F32, vec![logits.rows(), logits.vocab_size()], &bytes)?;
     let file = safetensors::serialize([("logits", view)], None)?;
     let out = args.out.display();
-    std::fs::write(&args.out, file).or_fail(format!("cannot write `{out}`"), format!("无法写入 `{out}`"))?;
+    output::write(&args.out, &file, args.force)?;
     printer.note(&format!("{out}: logits [{}, {}]", logits.rows(), logits.vocab_size()));
     Ok(ExitCode::SUCCESS)
 }

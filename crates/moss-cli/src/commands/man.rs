@@ -26,8 +26,8 @@ pub(crate) fn run(args: &ManArgs, printer: &Printer) -> anyhow::Result<ExitCode>
     clap_mangen::Man::new(command).render(&mut text)?;
     let page = String::from_utf8_lossy(&text);
     match printer.language {
-        Language::En => printer.answer(&page)?,
-        Language::Zh => printer.answer(&help::localized_page(&page))?,
+        Language::En => printer.raw(&page)?,
+        Language::Zh => printer.raw(&help::localized_page(&page))?,
     }
     Ok(ExitCode::SUCCESS)
 }

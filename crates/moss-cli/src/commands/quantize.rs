@@ -73,6 +73,9 @@ pub(crate) struct QuantizeArgs {
     /// The container to write
     #[arg(long, value_name = "CONTAINER", default_value = "bin")]
     container: ContainerArg,
+    /// Replace a checkpoint that is in DST already
+    #[arg(long)]
+    force: bool,
     /// Do not measure perplexity
     #[arg(long)]
     no_perplexity: bool,
@@ -91,6 +94,7 @@ fn bits(text: &str) -> Result<GptqBits, Failed> {
 
 pub(crate) fn run(args: &QuantizeArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
     let source = open::folder(&args.source, &cli.model)?;
+    open::check_room(&source, &cli.model)?;
     open::pool(&cli.model)?.install(|| {
         let (calibration, measured) = texts(args, cli, &source)?;
         let method = match args.method {
@@ -115,6 +119,8 @@ pub(crate) fn run(args: &QuantizeArgs, cli: &Cli, printer: &Printer) -> anyhow::
                 ContainerArg::Bin => u64::MAX, // the published ones are one file, whatever its size
                 ContainerArg::Safetensors => 5_000_000_000,
             },
+            storage: open::storage(&cli.model),
+            replace: args.force,
         };
         let mut bar = progress::quantization(printer);
         let reports = quantize(&source, &args.target, &options, &|| false, &mut bar)?;
@@ -127,20 +133,21 @@ pub(crate) fn run(args: &QuantizeArgs, cli: &Cli, printer: &Printer) -> anyhow::
                 .and_then(|(mut model, windows)| Ok(perplexity(&mut model, &measured, windows, &|| false)?));
             // The folder is whole: what cannot be measured here, as fp16 where int4 alone fits, can be elsewhere.
             let failed = |error| {
-                let (folder, causes) = (&folder.display().to_string(), &printer.causes(&error));
+                let (folder, causes) =
+                    (&folder.display().to_string(), &printer.causes(&error).replace("\n  ", ": "));
                 printer.warning(&Message::NotMeasured { folder, causes }.into());
             };
             found.map_err(failed).ok()
         };
         let (before, after) = (measure(&source), measure(&args.target));
-        printer.answer(&if args.json {
+        if args.json {
             let value = |found: Option<Perplexity>| found.map(|found| found.value());
             let tokens = before.or(after).map(|found| found.tokens);
             let perplexity = json!({ "before": value(before), "after": value(after), "tokens": tokens });
-            format!("{}\n", json!({ "linears": reports, "perplexity": perplexity }))
+            printer.json(&json!({ "linears": reports, "perplexity": perplexity }))?;
         } else {
-            table(&reports, before, after, printer.language)
-        })?;
+            printer.report(&table(&reports, before, after, printer.language))?;
+        }
         printer.say(Message::Wrote { folder: &args.target.display().to_string() });
         Ok(ExitCode::SUCCESS)
     })

@@ -13,7 +13,7 @@ use std::{
 
 use clap::{Args, ValueEnum};
 use moss::server::{Defaults, Limits, ServedModel, Server, ServerOptions};
-use moss::{SystemText, model::MossConfig};
+use moss::{SystemText, unicode};
 use socket2::SockRef;
 use tokio::{net::TcpListener, sync::oneshot};
 
@@ -201,7 +201,7 @@ fn login() -> Login {
 
 fn load(args: &ServeArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ServedModel> {
     let folder = open::find(&cli.model)?.folder;
-    let window = MossConfig::try_from(open::checkpoint(&folder, printer)?.config())?.context_length;
+    let window = super::eval::context_length(&folder)?;
     let capacity = Capacity {
         positions: args.cache_tokens.unwrap_or(4 * window).max(window),
         max_sequences: args.parallel.max(1),
@@ -265,8 +265,10 @@ fn keys(args: &ServeArgs) -> anyhow::Result<Vec<String>> {
     let mut keys = args.api_key.clone();
     if let Some(file) = &args.api_key_file {
         let shown = file.display();
-        let text = moss::files::read_text(file, moss::files::MAX_BYTES)
-            .or_fail(format!("cannot read `{shown}`"), format!("无法读取 `{shown}`"))?;
+        let cannot = || (format!("cannot read `{shown}`"), format!("无法读取 `{shown}`"));
+        let bytes = moss::files::read_bytes(file, moss::files::MAX_BYTES)
+            .map_err(|error| Failed::new(cannot()).because(error))?;
+        let text = unicode::decode(&bytes).map_err(|error| Failed::new(cannot()).because(error))?;
         keys.extend(text.lines().map(|line| line.trim().to_owned()));
         if keys.iter().all(String::is_empty) {
             let what = (format!("`{shown}` holds no key"), format!("`{shown}` 中没有密钥"));

@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::Args;
-use moss::{Tokenizer, text::Specials};
+use moss::{Tokenizer, text::Specials, unicode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -29,8 +29,12 @@ enum Line {
 pub(crate) fn run(_: &TokenizeArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
     let tokenizer = Tokenizer::from_folder(open::find(&cli.model)?.folder)?;
     let mut failed = false;
-    for line in stdin().lock().split(b'\n') {
-        let line = line.or_fail("cannot read stdin", "无法读取标准输入")?;
+    for (number, line) in stdin().lock().split(b'\n').enumerate() {
+        let mut line = line.or_fail("cannot read stdin", "无法读取标准输入")?;
+        if number == 0 {
+            let text = unicode::decode_start(&line);
+            line = text.or_fail("cannot read stdin as text", "无法将标准输入作为文本读取")?.to_vec();
+        }
         if line.trim_ascii().is_empty() {
             continue;
         }
@@ -38,7 +42,7 @@ pub(crate) fn run(_: &TokenizeArgs, cli: &Cli, printer: &Printer) -> anyhow::Res
             failed = true;
             json!({ "error": error.to_string() })
         });
-        printer.answer(&format!("{answer}\n"))?;
+        printer.json(&answer)?;
     }
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

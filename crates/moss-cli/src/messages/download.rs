@@ -2,10 +2,16 @@
 
 use std::{path::Path, time::Duration};
 
-use moss::hub::{DownloadPlan, Fault};
+use moss::{
+    hub::{DownloadPlan, Fault},
+    unicode::{Context, escape},
+};
 
 use super::Words;
 use crate::progress::size;
+
+/// Characters of a licence that are shown.
+const LONGEST_LICENSE: usize = 100;
 
 /// From the question to the last byte.
 #[derive(Debug, Clone, Copy)]
@@ -140,9 +146,11 @@ impl DownloadMessage<'_> {
             Self::Retrying { file, fault, wait } => {
                 let seconds = wait.as_secs_f64();
                 let file_zh = if file == "list of files" { "文件列表" } else { file };
+                let [fault, fault_zh] =
+                    [fault.to_string(), fault.zh()].map(|text| escape(&text, Context::Line).into_owned());
                 (
                     format!("{file}: {fault}; again in {seconds:.0} s"),
-                    format!("{file_zh}：{}；{seconds:.0} 秒后重试", fault.zh()),
+                    format!("{file_zh}：{fault_zh}；{seconds:.0} 秒后重试"),
                 )
             }
             Self::Verifying { file } => (format!("{file}: verifying"), format!("{file}：正在校验")),
@@ -195,8 +203,8 @@ fn texts_of_plan(plan: &DownloadPlan) -> (String, String) {
             (format!(", {} of them here already", size(*done)), format!("，其中 {} 已在本机", size(*done)))
         }
     };
-    let license = plan.license.as_deref();
-    let license = license.or(id.is_known().then_some("agpl-3.0")).unwrap_or("?").to_uppercase();
+    let license = license_text(plan.license.as_deref(), id.is_known());
+    let endpoint = escape(endpoint, Context::Line);
     (
         format!(
             "{id}\n  size     {bytes} in {count} files{here}\n  licence  {license} (of the weights)\n  from     {endpoint}\n  to       {folder}\nCtrl-C keeps what has come; the same command goes on from there."
@@ -205,6 +213,12 @@ fn texts_of_plan(plan: &DownloadPlan) -> (String, String) {
             "{id}\n  大小    {bytes}，{count} 个文件{here_zh}\n  许可证  {license}（权重）\n  来源    {endpoint}\n  存放于  {folder}\nCtrl-C 中断后已下载的部分会保留；再次运行同一命令即可继续。"
         ),
     )
+}
+
+/// The licence in the hub's words, which stand in a line of ours.
+fn license_text(license: Option<&str>, is_known: bool) -> String {
+    let license = license.or(is_known.then_some("agpl-3.0")).unwrap_or("?").to_uppercase();
+    escape(&license, Context::Line).chars().take(LONGEST_LICENSE).collect()
 }
 
 /// Such as `1:02:03`, `2:03`.
@@ -219,6 +233,14 @@ fn clock(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_licence_is_one_line_without_control_characters_and_of_bounded_length() {
+        assert_eq!(license_text(None, true), "AGPL-3.0");
+        let hostile = "mit\x1b[2J\nerror: \u{9b}\u{202e}";
+        assert_eq!(license_text(Some(hostile), true), "MIT\\u{1b}[2J\\nERROR: \\u{9b}\\u{202e}");
+        assert_eq!(license_text(Some(&"x".repeat(5000)), false).len(), LONGEST_LICENSE);
+    }
 
     #[test]
     fn a_status_says_share_rate_and_time_left_and_survives_standing_still() {

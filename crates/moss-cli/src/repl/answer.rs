@@ -9,6 +9,7 @@ use moss::{
 use crate::{
     interrupt::Interrupts,
     messages::{Ending, Message},
+    output::Created,
     printer::Printer,
     progress::PrefillBar,
     terminal,
@@ -31,11 +32,13 @@ pub(crate) struct Session<'a> {
     pub(crate) answered: bool,
     /// How often the last message was answered again.
     pub(crate) retries: u64,
+    /// Files that `/save` wrote.
+    pub(crate) created: Created,
 }
 
 impl<'a> Session<'a> {
     pub(crate) fn new(printer: &'a Printer, interrupts: Interrupts) -> Self {
-        Self { printer, interrupts, outcome: None, answered: false, retries: 0 }
+        Self { printer, interrupts, outcome: None, answered: false, retries: 0, created: Created::default() }
     }
 
     /// Streams an answer to its end.

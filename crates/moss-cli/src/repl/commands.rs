@@ -2,17 +2,14 @@
 
 use std::path::Path;
 
-use moss::{Chat, SystemText, text::Conversation};
+use moss::{Chat, SystemText, text::Conversation, unicode};
 
 use super::{
     answer::Session,
     input::{Input, Line},
     params,
 };
-use crate::{
-    errors::{Failed, OrFail},
-    messages::Message,
-};
+use crate::{errors::Failed, messages::Message, output};
 
 /// Every command, for completion and for telling slips from messages.
 pub(crate) const NAMES: [&str; 13] = [
@@ -49,7 +46,7 @@ pub(crate) fn act(
             chat.clear();
             session.outcome = None;
             if input.is_terminal() {
-                printer.answer(CLEAR_SCREEN)?;
+                printer.raw(CLEAR_SCREEN)?;
             }
         }
         ("/help", _) => printer.say(Message::Help),
@@ -67,7 +64,11 @@ pub(crate) fn act(
         ("/params", "") => printer.note(&params::show(&chat.options)),
         ("/params", pair) => chat.options = params::set(&chat.options, pair)?,
         ("/save" | "/load", "") => return refuse(Message::NeedsFile { name }, Message::SeeHelp),
-        ("/save", file) => save(file, chat, session)?,
+        ("/save", file) => match file.strip_prefix("--force") {
+            Some("") => return refuse(Message::NeedsFile { name }, Message::SeeHelp),
+            Some(file) if file.starts_with(char::is_whitespace) => save(file.trim(), true, chat, session)?,
+            _ => save(file, false, chat, session)?,
+        },
         ("/load", file) => load(file, chat, session)?,
         ("/stats", "") => stats(chat, session)?,
         ("/multi", "") => match several(session, input)? {
@@ -133,17 +134,20 @@ fn several(session: &Session<'_>, input: &mut Input) -> anyhow::Result<Option<St
     }
 }
 
-fn save(file: &str, chat: &Chat, session: &Session<'_>) -> anyhow::Result<()> {
-    let json = chat.conversation().to_json()?;
-    std::fs::write(file, json).or_fail(format!("cannot write `{file}`"), format!("无法写入 `{file}`"))?;
+fn save(file: &str, force: bool, chat: &Chat, session: &mut Session<'_>) -> anyhow::Result<()> {
+    let (path, json) = (Path::new(file), chat.conversation().to_json()?);
+    output::write(path, json.as_bytes(), force || session.created.owns(path))?;
+    session.created.note(path);
     session.printer.say(Message::Saved { turns: chat.turns().len(), file });
     Ok(())
 }
 
 fn load(file: &str, chat: &mut Chat, session: &mut Session<'_>) -> anyhow::Result<()> {
-    let bytes = moss::files::read(Path::new(file), moss::files::MAX_BYTES)
-        .or_fail(format!("cannot read `{file}`"), format!("无法读取 `{file}`"))?;
-    chat.load(&Conversation::from_json(&bytes)?)?;
+    let cannot = || (format!("cannot read `{file}`"), format!("无法读取 `{file}`"));
+    let bytes = moss::files::read_bytes(Path::new(file), moss::files::MAX_BYTES)
+        .map_err(|error| Failed::new(cannot()).because(error))?;
+    let text = unicode::decode(&bytes).map_err(|error| Failed::new(cannot()).because(error))?;
+    chat.load(&Conversation::from_json(text.as_bytes())?)?;
     session.outcome = None;
     session.printer.say(Message::Loaded { turns: chat.turns().len() });
     Ok(())

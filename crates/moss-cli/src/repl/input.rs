@@ -5,6 +5,7 @@ use std::{
     path::PathBuf,
 };
 
+use moss::unicode;
 use rustyline::{
     CompletionType, Config, Editor, Helper, Highlighter, Hinter, Validator, completion::Completer,
     error::ReadlineError, history::DefaultHistory,
@@ -161,6 +162,10 @@ fn piped(stdin: &mut StdinLock<'static>, number: &mut usize, printer: &Printer) 
             return Ok(Line::End);
         }
         *number += 1;
+        if *number == 1 {
+            let text = unicode::decode_start(&bytes);
+            bytes = text.or_fail("cannot read stdin as text", "无法将标准输入作为文本读取")?.to_vec();
+        }
         while bytes.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
             bytes.pop();
         }

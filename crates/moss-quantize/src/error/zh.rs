@@ -11,6 +11,7 @@ impl QuantizeError {
             Self::Text(error) => error.zh(),
             Self::Io { what, path, .. } => format!("无法{} `{}`", phrase(what), path.display()),
             Self::Exists { path } => format!("`{}` 已存在，应为新名称或空文件夹", path.display()),
+            Self::NotReplaced { path, why } => format!("`{}` {}，不会被替换", path.display(), phrase(why)),
             Self::Busy { path } => format!("另一进程正在写入 `{}`", path.display()),
             Self::DiskSpace { path, needed, free } => {
                 let [needed, free] = [needed, free].map(|bytes| *bytes as f64 / 1e9);
@@ -37,6 +38,7 @@ impl QuantizeError {
                 let [free, total] = [free, total].map(|bytes| super::gibibytes(*bytes));
                 format!("第 {layer} 层所需的显存超出 {device}：共 {total:.1} GiB，开始时可用 {free:.1} GiB")
             }
+            Self::Decode { file, .. } => format!("无法将 `{}` 作为文本读取", file.display()),
             Self::Sample { file, line, .. } => {
                 format!("`{}` 第 {line} 行既不是对话也不是文本", file.display())
             }
@@ -61,7 +63,9 @@ impl QuantizeError {
             Self::OutOfMemory { .. } => {
                 "请关闭占用显卡的其他程序，用 `--gpu` 另选一张，或使用 CPU：`--gpu cpu`".into()
             }
-            Self::Exists { .. } => "请另取文件夹名，或删除已有的".into(),
+            Self::Exists { .. } => "请另取文件夹名、删除已有的，或用 `--force` 替换".into(),
+            Self::NotReplaced { .. } => "请另取文件夹名".into(),
+            Self::Decode { source, .. } => return source.hint_zh(),
             Self::Busy { .. } => "请等待其完成，或另取文件夹名".into(),
             Self::DiskSpace { .. } => "请腾出空间，或写到另一块磁盘的文件夹".into(),
             Self::Damaged { .. } => "磁盘或内存可能有故障：请写到另一块磁盘".into(),
@@ -83,6 +87,8 @@ impl QuantizeError {
 fn phrase(en: &str) -> &str {
     match en {
         "copy" => "复制",
+        "is not a checkpoint folder" => "不是检查点文件夹",
+        "holds the checkpoint to read" => "含有要读取的检查点",
         "create" => "创建",
         "measure" => "测量剩余空间",
         "read" => "读取",

@@ -72,17 +72,17 @@ pub(crate) fn run(
         for (key, _, whole) in parts {
             report[key] = whole_json(whole, measured.bandwidth);
         }
-        printer.answer(&format!("{report}\n"))?;
+        printer.json(&report)?;
         return Ok(ExitCode::SUCCESS);
     }
     let Measured { card, bandwidth, .. } = &measured;
     let rate = bandwidth / 1e9;
-    printer.answer(&printer.language.pick(
+    printer.report(&printer.language.pick(
         format!("{card}: {format}, {layers} layers; copy {rate:.1} GB/s, measured in this run\n"),
         format!("{card}：{format}，{layers} 层；拷贝 {rate:.1} GB/s，本次实测\n"),
     ))?;
     for (_, title, whole) in parts {
-        printer.answer(&table(&title, whole, *bandwidth, printer.language))?;
+        printer.report(&table(&title, whole, *bandwidth, printer.language))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -127,8 +127,10 @@ pub(crate) fn run(args: &BenchArgs, cli: &Cli, printer: &Printer) -> anyhow::Res
             stages,
         })
     })?;
-    let text = if args.json { format!("{}\n", report.json()) } else { report.text(printer.language) };
-    printer.answer(&text)?;
+    match args.json {
+        true => printer.json(&report.json())?,
+        false => printer.report(&report.text(printer.language))?,
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -156,7 +158,7 @@ fn load(
     };
     if !args.random_weights {
         let found = fetch::find_or_fetch(&cli.model, printer)?;
-        let checkpoint = open::checkpoint(&found.folder, printer)?;
+        let checkpoint = open::checkpoint(&found.folder, &cli.model, printer)?;
         fits(&MossConfig::try_from(checkpoint.config())?)?;
         let model =
             Moss::load(&checkpoint, &options, &mut loading.watch(progress::bar(printer, &found.name)))

@@ -72,11 +72,10 @@ pub(crate) fn run(args: &DoctorArgs, cli: &Cli, printer: &Printer) -> anyhow::Re
         ceilings: ceiling::ceilings(),
         selftest: args.selftest.then(|| Selftest::run(cli, &tested, args.only.as_deref())),
     };
-    let text = match args.json {
-        true => format!("{}\n", report.json()),
-        false => report.text(printer.language),
-    };
-    printer.answer(&text)?;
+    match args.json {
+        true => printer.json(&report.json())?,
+        false => printer.report(&report.text(printer.language))?,
+    }
     let passed = report.selftest.as_ref().is_none_or(|selftest| selftest.passed() && !report.lost_cards(cli));
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use moss::{
-    Chat, ChatEvent, ChatOptions, EngineOptions, OpenOptions, PromptBuilder, SamplingParams, SystemText,
+    Chat, ChatEvent, ChatOptions, OpenOptions, PromptBuilder, SamplingParams, SystemText,
     engine::EngineError, kernels::KernelError, open_engine,
 };
 use serde_json::{Value, json};
@@ -122,7 +122,7 @@ impl Selftest {
 fn talk(model: &ModelArgs) -> anyhow::Result<Vec<(String, String)>> {
     let folder = open::find(model)?.folder;
     let load = Some(open::load_options(model, 2 * 2048)?); // two windows: a conversation may still hold one
-    let options = OpenOptions { engine: EngineOptions::default(), load };
+    let options = OpenOptions { load, ..OpenOptions::default() };
     let engine = Arc::new(open_engine(&folder.display().to_string(), options)?);
     let mut wrong = Vec::new();
     for (question, expected) in TRANSCRIPT {

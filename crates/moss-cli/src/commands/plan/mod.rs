@@ -22,7 +22,7 @@ use moss::{
 };
 
 use crate::{
-    args::{Cli, FormatArg, above_zero},
+    args::{Cli, FormatArg, ModelArgs, above_zero},
     errors::Failed,
     open,
     printer::Printer,
@@ -87,11 +87,10 @@ pub(crate) fn run(args: &PlanArgs, cli: &Cli, printer: &Printer) -> anyhow::Resu
     let placement = place(&request)?;
     let prediction = Prediction::of(&placement, &planned, &subject);
     let report = Report { subject: &subject, cards: &cards, placement: &placement, prediction: &prediction };
-    let text = match args.json {
-        true => format!("{}\n", report.json()),
-        false => report.text(printer.language, !args.cards.is_empty() && any_gpu),
-    };
-    printer.answer(&text)?;
+    match args.json {
+        true => printer.json(&report.json())?,
+        false => printer.report(&report.text(printer.language, !args.cards.is_empty() && any_gpu))?,
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -128,7 +127,8 @@ impl Subject {
                 };
             }
         };
-        let checkpoint = open::checkpoint(&found.folder, printer)?;
+        let mapped = ModelArgs { no_mmap: false, ..cli.model.clone() }; // only headers are read
+        let checkpoint = open::checkpoint(&found.folder, &mapped, printer)?;
         let config = MossConfig::try_from(checkpoint.config())?;
         if let Some(format) = args.format {
             return named(config, found.name, format.format());

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use moss::files::MAX_BYTES;
+use moss::{files::MAX_BYTES, unicode};
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
@@ -57,7 +57,8 @@ pub(super) type Ids = HashMap<String, Vec<usize>>;
 /// The folder with the expected values: `folder`, or the one beside it that its expected.txt names.
 pub(super) fn values_of(folder: &Path, stem: &str) -> PathBuf {
     let has_values = |folder: &PathBuf| folder.join(format!("{stem}.json")).is_file();
-    let note = moss::files::read_text(&folder.join("expected.txt"), MAX_BYTES).unwrap_or_default();
+    let note = moss::files::read_bytes(&folder.join("expected.txt"), MAX_BYTES).unwrap_or_default();
+    let note = unicode::decode(&note).unwrap_or_default();
     let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let mut beside = note.split(|c| !is_name(c)).filter(|word| !word.trim_matches('.').is_empty());
     let own = folder.to_owned();
@@ -69,14 +70,15 @@ pub(super) fn values_of(folder: &Path, stem: &str) -> PathBuf {
 
 pub(super) fn read_json(folder: &Path, stem: &str) -> anyhow::Result<Expected> {
     let file = folder.join(format!("{stem}.json"));
-    let text = moss::files::read(&file, MAX_BYTES).map_err(|error| {
+    let text = moss::files::read_bytes(&file, MAX_BYTES).map_err(|error| {
         let hint = (
             "`verify` needs expected.json and expected.safetensors beside the weights, or `--expected DIR`",
             "`verify` 需要权重旁的 expected.json 和 expected.safetensors，或 `--expected DIR`",
         );
         Failed::new(cannot_read(&file)).hint(hint).because(error)
     })?;
-    serde_json::from_slice(&text).map_err(|error| Failed::new(cannot_read(&file)).because(error).into())
+    let text = unicode::decode(&text).map_err(|error| Failed::new(cannot_read(&file)).because(error))?;
+    serde_json::from_str(text).map_err(|error| Failed::new(cannot_read(&file)).because(error).into())
 }
 
 fn cannot_read(file: &Path) -> (String, String) {

@@ -60,7 +60,7 @@ struct Run<'a> {
 }
 
 pub(crate) fn run(args: &VerifyArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
-    let checkpoint = open::checkpoint(&args.dir, printer)?;
+    let checkpoint = open::checkpoint(&args.dir, &cli.model, printer)?;
     let stem = if cli.model.rope_precision == RopeArg::F16 { "expected_fp16_rope" } else { "expected" };
     let folder = args.expected.clone().unwrap_or_else(|| values_of(&args.dir, stem));
     let expected = read_json(&folder, stem)?;
@@ -129,7 +129,7 @@ impl Run<'_> {
         let (what, found, language) = (what.into(), found.into(), self.printer.language);
         let (what, found) = (left(what.of(language), LABEL), found.of(language));
         let verdict = if pass { "PASS" } else { "FAIL" };
-        Ok(self.printer.answer(&format!("{verdict} {what} {found}\n"))?)
+        Ok(self.printer.report(&format!("{verdict} {what} {found}\n"))?)
     }
 
     fn tensor(&self, name: &str) -> anyhow::Result<Vec<f32>> {

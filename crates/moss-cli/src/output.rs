@@ -1,0 +1,92 @@
+//! Files that commands write. A file that is there already is replaced only if this process created it, or with `--force`.
+
+use std::{
+    collections::HashMap,
+    fs::{self, OpenOptions},
+    io::{self, Write},
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use crate::errors::{Failed, OrFail};
+
+/// Refuses a file that is there already, so that nobody waits for a result that cannot be written. Devices and pipes may be
+/// written to.
+pub(crate) fn check(path: &Path, force: bool) -> Result<(), Failed> {
+    if !force && fs::metadata(path).is_ok_and(|data| data.is_file()) {
+        return Err(exists(path));
+    }
+    Ok(())
+}
+
+/// Writes a whole file: a new one, or with `force` in place of one that is there, by rename.
+pub(crate) fn write(path: &Path, bytes: &[u8], force: bool) -> Result<(), Failed> {
+    let written = match fs::metadata(path) {
+        Ok(data) if !data.is_file() => fs::write(path, bytes),
+        Ok(_) if force => replace(path, bytes),
+        Ok(_) => return Err(exists(path)),
+        Err(_) => create(path, bytes),
+    };
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(exists(path)),
+        written => {
+            let shown = path.display();
+            written.or_fail(format!("cannot write `{shown}`"), format!("无法写入 `{shown}`"))
+        }
+    }
+}
+
+/// Creates a file that must not be there yet. What cannot be written whole is removed.
+fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
+    let written = file.write_all(bytes).and_then(|()| file.flush());
+    if written.is_err() {
+        let _ = fs::remove_file(path); // the first error matters more
+    }
+    written
+}
+
+/// Others may have the old file open, or mapped: it keeps its bytes, and the name goes to the new one.
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let path = fs::canonicalize(path)?; // the file behind a link
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(format!(".{}.new", std::process::id()));
+    let new = path.with_file_name(name);
+    create(&new, bytes)?;
+    let named = fs::metadata(&path)
+        .and_then(|old| fs::set_permissions(&new, old.permissions()))
+        .and_then(|()| fs::rename(&new, &path));
+    if named.is_err() {
+        let _ = fs::remove_file(&new);
+    }
+    named
+}
+
+fn exists(path: &Path) -> Failed {
+    let shown = path.display();
+    let what = (format!("`{shown}` exists already"), format!("`{shown}` 已存在"));
+    Failed::new(what)
+        .hint(("name another file, or replace that one with `--force`", "请另取文件名，或用 `--force` 替换"))
+}
+
+/// Files that this process created, as it left them.
+#[derive(Debug, Default)]
+pub(crate) struct Created(HashMap<PathBuf, (u64, SystemTime)>);
+
+impl Created {
+    /// Notes a file that was written.
+    pub(crate) fn note(&mut self, path: &Path) {
+        self.0.extend(state(path));
+    }
+
+    /// Whether this process created the file, and nobody has changed it since.
+    pub(crate) fn owns(&self, path: &Path) -> bool {
+        state(path).is_some_and(|(path, found)| self.0.get(&path) == Some(&found))
+    }
+}
+
+fn state(path: &Path) -> Option<(PathBuf, (u64, SystemTime))> {
+    let data = fs::metadata(path).ok()?;
+    Some((fs::canonicalize(path).ok()?, (data.len(), data.modified().ok()?)))
+}

@@ -1,0 +1,110 @@
+//! Decoding of files and streams that a user may have written.
+
+/// The UTF-8 byte order mark, which Windows programs put in front of text.
+const BOM: &[u8] = b"\xef\xbb\xbf";
+
+/// Bytes that are examined for UTF-16 without a byte order mark.
+const EXAMINED: usize = 512;
+
+/// Why bytes are not UTF-8 text.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// Another Unicode encoding, such as PowerShell 5 and Notepad's "Unicode" write.
+    #[error("the text is encoded as {encoding}, expected UTF-8")]
+    Wide {
+        /// The name as iconv knows it: `UTF-16LE`, `UTF-16BE`, `UTF-32LE` or `UTF-32BE`.
+        encoding: &'static str,
+    },
+    /// A byte that is not part of a UTF-8 sequence.
+    #[error("the text is not UTF-8 at offset {offset}, in line {line} (byte {byte:#04x})")]
+    NotUtf8 {
+        /// Bytes before it.
+        offset: usize,
+        /// Line, from 1.
+        line: usize,
+        /// The byte.
+        byte: u8,
+    },
+}
+
+impl DecodeError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Wide { encoding } => format!("convert it: `iconv -f {encoding} -t UTF-8`"),
+            Self::NotUtf8 { .. } => "convert it: `iconv -f GBK -t UTF-8`".into(),
+        })
+    }
+
+    /// The error in Chinese, with the same names and numbers.
+    pub fn zh(&self) -> String {
+        match self {
+            Self::Wide { encoding } => format!("文本的编码为 {encoding}，应为 UTF-8"),
+            Self::NotUtf8 { offset, line, byte } => {
+                format!("文本在第 {line} 行、偏移 {offset} 处不是 UTF-8（字节 {byte:#04x}）")
+            }
+        }
+    }
+
+    /// [`DecodeError::hint`] in Chinese.
+    pub fn hint_zh(&self) -> Option<String> {
+        Some(match self {
+            Self::Wide { encoding } => format!("请转换编码：`iconv -f {encoding} -t UTF-8`"),
+            Self::NotUtf8 { .. } => "请转换编码：`iconv -f GBK -t UTF-8`".into(),
+        })
+    }
+}
+
+/// Decodes a whole file, such as JSON: skips a UTF-8 byte order mark, keeps everything else.
+///
+/// # Errors
+/// [`DecodeError::Wide`] for UTF-16 and UTF-32, with or without a byte order mark; [`DecodeError::NotUtf8`] for anything else
+/// that is not UTF-8. Offsets count the byte order mark.
+pub fn decode(bytes: &[u8]) -> Result<&str, DecodeError> {
+    let text = decode_start(bytes)?;
+    std::str::from_utf8(text).map_err(|error| {
+        let offset = bytes.len() - text.len() + error.valid_up_to();
+        let line = bytes.iter().take(offset).filter(|byte| **byte == b'\n').count() + 1;
+        DecodeError::NotUtf8 { offset, line, byte: bytes.get(offset).copied().unwrap_or_default() }
+    })
+}
+
+/// Decodes a whole file of prose as a text editor would: like [`decode`], with line ends CRLF read as LF.
+///
+/// # Errors
+/// Those of [`decode`].
+pub fn decode_text(bytes: &[u8]) -> Result<String, DecodeError> {
+    decode(bytes).map(|text| text.replace("\r\n", "\n"))
+}
+
+/// Skips a UTF-8 byte order mark in the first bytes of a stream. The rest need not be UTF-8.
+///
+/// # Errors
+/// [`DecodeError::Wide`] for a stream that begins as UTF-16 or UTF-32.
+pub fn decode_start(bytes: &[u8]) -> Result<&[u8], DecodeError> {
+    match wide_encoding(bytes) {
+        Some(encoding) => Err(DecodeError::Wide { encoding }),
+        None => Ok(bytes.strip_prefix(BOM).unwrap_or(bytes)),
+    }
+}
+
+fn wide_encoding(bytes: &[u8]) -> Option<&'static str> {
+    match bytes {
+        [0xff, 0xfe, 0, 0, ..] => return Some("UTF-32LE"),
+        [0, 0, 0xfe, 0xff, ..] => return Some("UTF-32BE"),
+        [0xff, 0xfe, ..] => return Some("UTF-16LE"),
+        [0xfe, 0xff, ..] => return Some("UTF-16BE"),
+        _ => {}
+    }
+    // Without a mark, ASCII characters of UTF-16 show as NUL bytes, all in the same half of their pairs.
+    let (pairs, _) = bytes.get(..bytes.len().min(EXAMINED)).unwrap_or_default().as_chunks::<2>();
+    let nuls = |half: usize| pairs.iter().filter(|pair| pair[half] == 0).count();
+    // A few other characters have a NUL in the other half, such as U+4E00, the Chinese one.
+    let is_half = |many: usize, few: usize| many >= 2 && 4 * many >= pairs.len() && 4 * few <= many;
+    match (nuls(0), nuls(1)) {
+        (first, second) if is_half(second, first) => Some("UTF-16LE"),
+        (first, second) if is_half(first, second) => Some("UTF-16BE"),
+        _ => None,
+    }
+}
