@@ -42,7 +42,7 @@ def published(folder):
 
 
 def ours(folder, work):
-    moss("logits", "--model", folder, "--ids", ",".join(map(str, IDS)), "--out", work / "logits.safetensors")
+    moss("logits", "--model", folder, "--ids", ",".join(map(str, IDS)), "--out", work / "logits.safetensors", "--force")
     return load_file(work / "logits.safetensors")["logits"]
 
 

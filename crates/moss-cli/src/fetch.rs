@@ -24,12 +24,14 @@ use crate::{
 pub(crate) fn find_or_fetch(args: &ModelArgs, printer: &Printer) -> anyhow::Result<ResolvedModel> {
     let error = match open::find(args) {
         Ok(found) => return complete(found, args, printer),
-        Err(error) => error,
+        Err(error) => error.downcast::<HubError>()?,
     };
-    let Some(HubError::NotFound { similar: None, .. }) = error.downcast_ref() else { return Err(error) };
+    if !matches!(error, HubError::NotFound { similar: None, .. }) {
+        return Err(error.into());
+    }
     // What was typed may have been a path: other models are fetched on demand alone.
     let Some(id) = ModelId::parse(&args.model).ok().filter(|id| args.yes || id.is_known()) else {
-        return Err(error);
+        return Err(error.into());
     };
     if args.offline {
         let offline = HubError::Offline { id: id.to_string() };

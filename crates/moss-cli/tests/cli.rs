@@ -14,6 +14,7 @@ fn a_model_that_is_not_there_lists_where_it_was_looked_for() {
     for part in [
         "fnlp/moss-moon-003-sft-int4",
         "models--fnlp--moss-moon-003-sft-int4",
+        "looked in:\n  ./fnlp/",
         "hint:",
         "--demo",
         "no terminal",

@@ -134,7 +134,7 @@ fn keys_come_from_a_file() {
         ask(port, key, body).read_to_string(&mut answer).unwrap();
         answer[9..12].to_owned()
     };
-    assert_eq!(["secret-one", "secret-two", "secret-one\r"].map(status), ["200", "200", "401"]);
+    assert_eq!(["secret-one", "secret-two", "\u{feff}secret-one"].map(status), ["200", "200", "401"]);
     child.kill().unwrap();
     child.wait().unwrap();
     let file = folder.path().join("keys");

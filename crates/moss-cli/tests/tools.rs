@@ -96,7 +96,7 @@ fn logits_are_written_as_safetensors() {
     let file = folder.path().join("logits.safetensors").display().to_string();
     for (extra, rows) in [(&[][..], 3), (&["--last"][..], 1)] {
         let model = fixture("mini-int8");
-        let mut args = vec!["logits", "--model", &model, "--ids", "5,6,7", "--out", &file];
+        let mut args = vec!["logits", "--model", &model, "--ids", "5,6,7", "--out", &file, "--force"];
         args.extend(extra);
         ok(&args, "");
         let bytes = std::fs::read(&file).unwrap();
@@ -232,6 +232,7 @@ fn logits_are_those_of_the_oracle() {
                     &ids.join(","),
                     "--out",
                     &file,
+                    "--force",
                     "--dtype",
                     "f32",
                 ],
