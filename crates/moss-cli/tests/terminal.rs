@@ -4,7 +4,7 @@
 
 mod support;
 
-use support::terminal::{PROMPT, assert_exits, chat, keys, line, see};
+use support::terminal::{PROMPT, assert_exits, chat, keys, line, see, see_line_taken};
 
 #[test]
 fn chinese_is_typed_corrected_and_answered_and_stop_leaves() {
@@ -123,7 +123,7 @@ fn ctrl_c_during_an_answer_never_leaves_however_often() {
         chat(home.path(), &["--seed", "1", "--temperature", "1000", "--top-k", "0", "--top-p", "1"]);
     for turns in 1..4 {
         line(&mut session, "讲个故事");
-        std::thread::sleep(std::time::Duration::from_millis(300));
+        see_line_taken(&mut session);
         for _ in 0..3 {
             session.send_control('c').unwrap();
         }

@@ -178,7 +178,6 @@ fn announce(
     for url in addresses::urls(address, dual_stack, &addresses::interfaces(), hosts) {
         say(ServeMessage::Listening(&url));
     }
-    say(ServeMessage::Paths);
     let tunnel = Tunnel::to(address, &login());
     say(match has_keys {
         true => ServeMessage::KeyRequired,

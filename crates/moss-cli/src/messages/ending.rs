@@ -57,10 +57,8 @@ fn cut(cause: &StopCause) -> (String, String) {
 fn no_text(outcome: &Outcome) -> (String, String) {
     let generated = outcome.usage.generated_tokens;
     let (en, zh) = match &outcome.cause {
-        StopCause::Cancelled if generated == 0 => {
-            ("(stopped before the first token)", "（在第一个词元之前停止）")
-        }
-        StopCause::Cancelled => ("(stopped before any text)", "（在产生文本之前停止）"),
+        // Whoever pressed Ctrl-C knows why.
+        StopCause::Cancelled => return cut(&outcome.cause),
         StopCause::TimeLimit if generated == 0 => (
             "(no answer: the time limit passed before the first token; `--max-time`, or `/params max_time` in a chat, raises it)",
             "（没有回答：在第一个词元之前已到时间上限；可用 `--max-time` 或对话中的 `/params max_time` 提高）",
@@ -128,7 +126,7 @@ mod tests {
             (StopCause::MaxNewTokens, 1, "after 1 token(s)", "--max-new-tokens"),
             (StopCause::EndOfTurn, 1, "at once, without text", "立即结束"),
             (StopCause::StopString("\u{1b}x".into()), 1, "\"\\u{1b}x\"", "停止文本"),
-            (StopCause::Cancelled, 0, "stopped before the first token", "第一个词元之前停止"),
+            (StopCause::Cancelled, 0, "(stopped)", "（已停止）"),
         ];
         for (cause, tokens, en, zh) in cases {
             for text in ["", " \n"] {

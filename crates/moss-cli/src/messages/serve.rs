@@ -5,8 +5,6 @@ use crate::addresses::{Tunnel, Url};
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum ServeMessage<'a> {
     Listening(&'a Url),
-    /// Where the page and the API are, below each address.
-    Paths,
     KeyRequired,
     /// `beyond`: other machines can connect.
     NoKey {
@@ -18,16 +16,13 @@ pub(crate) enum ServeMessage<'a> {
 impl ServeMessage<'_> {
     pub(super) fn texts(self) -> (String, String) {
         match self {
-            Self::Listening(Url { url, interface: None }) => {
-                (format!("listening on {url}"), format!("正在监听 {url}"))
-            }
+            Self::Listening(Url { url, interface: None }) => (
+                format!("listening on {url} (the page; the API is under /v1, its description under /docs)"),
+                format!("正在监听 {url} （网页；API 在 /v1 下，说明见 /docs）"),
+            ),
             Self::Listening(Url { url, interface: Some(interface) }) => {
                 (format!("listening on {url} ({interface})"), format!("正在监听 {url} （{interface}）"))
             }
-            Self::Paths => (
-                "paths: / web page, /v1 API, /docs API description".into(),
-                "路径：/ 网页，/v1 API，/docs API 说明".into(),
-            ),
             Self::KeyRequired => (
                 "API key: required (`Authorization: Bearer KEY`; the page asks for it)".into(),
                 "API 密钥：需要（`Authorization: Bearer 密钥`；网页会询问）".into(),

@@ -49,8 +49,19 @@ pub(crate) fn see(session: &mut PtySession, text: &str) {
 
 /// Keys as they are, in one write.
 pub(crate) fn keys(session: &mut PtySession, text: &str) {
-    session.send(text).unwrap();
+    let mut rest = text;
+    while !rest.is_empty() {
+        let written = session.send(rest).unwrap();
+        rest = &rest[written..];
+    }
     session.flush().unwrap();
+}
+
+/// Waits until a line has been read: from here on Ctrl-C is a signal, and the answer is about to begin.
+pub(crate) fn see_line_taken(session: &mut PtySession) {
+    // The line editor takes the paste markers back, and the chat asks for them again once it holds the input.
+    see(session, "\u{1b}[?2004l");
+    see(session, "\u{1b}[?2004h");
 }
 
 /// The keys of a whole line: Enter is a carriage return.
