@@ -232,6 +232,8 @@ fn errors_of_running_keep_their_data() {
         KernelError::Dtype { op: "norm", arg: "x", found: candle_core::DType::U8 },
         KernelError::NotPacked { op: "linear", found: DenseDtype::F16 },
         KernelError::NotCompiled { op: "norm" },
+        KernelError::NoDriver,
+        KernelError::LibraryMissing { library: "cuBLAS", version: 12, reason: "libcublas.so.12: no such file".into() },
         KernelError::NoSuchGpu { ordinal: 4, found: 0 },
         KernelError::NoSuchGpu { ordinal: 4, found: 1 },
         KernelError::NoSuchGpu { ordinal: 4, found: 3 },
@@ -406,7 +408,7 @@ fn words_that_errors_are_made_with_are_translated_wherever_they_stand() {
     check("moss-checkpoint/src/pickle/machine.rs", &["expected(\"", "what: \""], &|word| {
         PickleError::Value { expected: word, at: 1 }.zh()
     });
-    let kinds = ["wrong(\"", "found = \"", "found: \"", "expected: \"", "read(path, \""];
+    let kinds = ["wrong(\"", "found: \"", "expected: \"", "read(path, \""];
     check("moss-checkpoint/src/files.rs", &kinds, &|word| {
         CheckpointError::WrongKind { file: file(), found: word, expected: word }.zh()
     });
