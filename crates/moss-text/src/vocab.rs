@@ -98,8 +98,8 @@ pub(crate) fn by_id<'a>(
     let mut tokens: Vec<Option<&str>> = vec![None; count];
     for (text, &id) in base.iter().chain(added) {
         match tokens.get_mut(id as usize) {
-            Some(slot @ None) => *slot = Some(text),
-            Some(Some(there)) if there == text => {}
+            Some(slot @ None) => *slot = Some(text.as_str()),
+            Some(Some(there)) if *there == text.as_str() => {}
             Some(Some(_)) => return Err(ids_error(id, "there twice")),
             None => return Err(ids_error(id, "beyond the number of tokens")),
         }
@@ -137,7 +137,9 @@ fn merge_decoder(
         match added.get(content).or_else(|| base.get(content)) {
             Some(listed) if *listed != id => return Err(conflict(content, *listed)),
             Some(_) => {}
-            None => drop(added.insert(content.clone(), id)),
+            None => {
+                added.insert(content.clone(), id);
+            }
         }
     }
     Ok(())
@@ -146,7 +148,9 @@ fn merge_decoder(
 /// The tokens of an entry of `special_tokens_map.json`: a text, an object with `content`, or several of them.
 fn collect(entry: Value, into: &mut HashSet<String>) {
     match entry {
-        Value::String(content) => drop(into.insert(content)),
+        Value::String(content) => {
+            into.insert(content);
+        }
         Value::Array(entries) => entries.into_iter().for_each(|entry| collect(entry, into)),
         Value::Object(mut entry) => match entry.remove("content") {
             Some(content) => collect(content, into),
