@@ -156,7 +156,7 @@ fn missing_and_misshapen_tensors_are_named() {
     checkpoint.linear(stem, 128, 384, true).unwrap();
     let wrong = checkpoint.linear(stem, 128, 385, true).unwrap_err();
     assert!(matches!(wrong, CheckpointError::Shape { ref expected, .. } if *expected == [385]), "{wrong}");
-    assert!(matches!(checkpoint.linear(stem, 100, 384, false), Err(CheckpointError::BitWidth { .. })));
+    assert!(matches!(checkpoint.linear(stem, 100, 384, true), Err(CheckpointError::BitWidth { .. })));
     let tensor = checkpoint.tensor(&format!("{stem}.qweight")).unwrap();
     assert!(matches!(tensor.to_f32(), Err(CheckpointError::Dtype { .. })));
 }
