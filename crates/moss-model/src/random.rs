@@ -112,7 +112,7 @@ impl WeightSource for RandomWeights {
             return if scales { 0 } else { vocabulary };
         }
         if prefix.starts_with(names::FINAL_NORM) {
-            return if scales { 0 } else { 4 * hidden_size as u64 }; // f16 weight and bias
+            return if scales { 0 } else { (hidden_size as u64).saturating_mul(4) }; // f16 weight and bias
         }
         let shapes = [
             (hidden_size, hidden_size.saturating_mul(3)),

@@ -113,7 +113,7 @@ fn answers_and_chunks_of_streams_are_as_described() {
         for options in [json!({}), json!({"include_usage": true})] {
             let asked = with(body.clone(), json!({"stream": true, "stream_options": options}));
             let events = server.post(path, &asked).events();
-            assert!(events.len() > 3);
+            assert!(events.len() > 1);
             for event in &events {
                 conforms(&description, schema, event).unwrap();
             }
