@@ -22,7 +22,7 @@ const CTRL_C: &str = "\u{3}";
 
 /// Lines with spaces and Chinese, more than a screen has; few enough tokens for the context window.
 fn lines(count: usize) -> Vec<String> {
-    let line = |n| match n % 10 {
+    let line = |n: usize| match n % 10 {
         1 => format!("第{n}行"),
         2 => format!("  l {n}"),
         _ => n.to_string(),

@@ -172,5 +172,6 @@ fn json<T: DeserializeOwned>(file: &Path, what: &'static str) -> Result<T, TextE
 }
 
 fn optional<T: DeserializeOwned>(file: &Path, what: &'static str) -> Result<Option<T>, TextError> {
-    if exists(file) { json(file, what).map(Some) } else { Ok(None) }
+    // A file that is there may hold a JSON null, which says as little as no file.
+    if exists(file) { json(file, what) } else { Ok(None) }
 }
