@@ -113,6 +113,7 @@ impl ConditionalEventHandler for Tab {
     fn handle(&self, _: &Event, n: RepeatCount, _: bool, context: &EventContext<'_>) -> Option<Cmd> {
         let typed = context.line().get(..context.pos()).unwrap_or_default();
         let completes = !typed.is_empty() && NAMES.iter().any(|name| name.starts_with(typed));
-        (!completes).then_some(Cmd::SelfInsert(n, '\t'))
+        // Not `SelfInsert`: rustyline takes that for a repetition, and inserts the last text once more.
+        (!completes).then(|| Cmd::Insert(n, "\t".into()))
     }
 }
