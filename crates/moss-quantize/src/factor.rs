@@ -130,11 +130,14 @@ impl Factor {
     }
 }
 
+/// A triangular factor and its inverse.
+type Factored<T> = (T, T);
+
 /// `R` and its inverse for a block `[n, n]` with `added` on its diagonal, all row-major; `None` where it is not positive definite. Of the block only
 /// the upper triangle is read.
 ///
 /// With `J` turning the order around and `J H J = L L^T`, `R = J L J`.
-fn factor_block(block: &[f32], added: &[f64]) -> Result<Option<(Vec<f32>, Vec<f32>)>, KernelError> {
+fn factor_block(block: &[f32], added: &[f64]) -> Result<Option<Factored<Vec<f32>>>, KernelError> {
     let n = added.len();
     let turned = |row: usize, column: usize| {
         let (row, column) = (n - 1 - row, n - 1 - column);
@@ -156,7 +159,7 @@ fn factor_block(block: &[f32], added: &[f64]) -> Result<Option<(Vec<f32>, Vec<f3
 ///
 /// A large block is split in two: `L = [A 0; B C]` has the inverse `[A' 0; -C' B A', C']`, where `B = S A'^T` for the part `S` below the first half,
 /// and `C C^T` is what `B B^T` leaves of the second half. So that nearly all of it is matrix products.
-fn factor_lower(square: &Tensor) -> Result<Option<(Tensor, Tensor)>, KernelError> {
+fn factor_lower(square: &Tensor) -> Result<Option<Factored<Tensor>>, KernelError> {
     let n = square.dim(0)?;
     if n <= LEAF {
         return factor_leaf(square);
@@ -178,7 +181,7 @@ fn factor_lower(square: &Tensor) -> Result<Option<(Tensor, Tensor)>, KernelError
 }
 
 /// As [`factor_lower`], element by element, in f64.
-fn factor_leaf(square: &Tensor) -> Result<Option<(Tensor, Tensor)>, KernelError> {
+fn factor_leaf(square: &Tensor) -> Result<Option<Factored<Tensor>>, KernelError> {
     let n = square.dim(0)?;
     let mut l: Vec<f64> = square.flatten_all()?.to_vec1::<f32>()?.into_iter().map(f64::from).collect();
     let mut inverse = vec![0.0f64; n * n];
