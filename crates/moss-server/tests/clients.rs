@@ -25,14 +25,24 @@ fn after_answer(fields: Value) -> Value {
     with(sum(), json!({"messages": [{"role": "user", "content": "你好"}, answer, sum()["messages"][0]]}))
 }
 
-fn accepted(server: &Running, path: &str, body: Value) {
-    let reply = server.post(path, &body);
+/// A body that is answered as `plain` is.
+fn accepted_as(server: &Running, path: &str, body: &Value, plain: &Value) {
+    let reply = server.post(path, body);
     assert_eq!(reply.status, 200, "{body}\n{}", reply.body);
     let answer = reply.json();
     assert!(answer["moss"].get("ignored").is_none(), "{body}\n{answer}");
     if path == CHAT {
-        assert_eq!(content(&answer), EXPECTED, "{body}");
+        assert_eq!(content(&answer), content(&server.post(path, plain).json()), "{body}");
     }
+}
+
+fn accepted(server: &Running, path: &str, body: Value) {
+    accepted_as(server, path, &body, &sum());
+}
+
+/// An answer handed back with these fields reads as one without them.
+fn accepted_of_answer(server: &Running, fields: Value) {
+    accepted_as(server, CHAT, &after_answer(fields), &after_answer(json!({})));
 }
 
 fn refused(server: &Running, path: &str, body: Value, param: &str) {
@@ -43,16 +53,22 @@ fn refused(server: &Running, path: &str, body: Value, param: &str) {
 #[test]
 fn bodies_of_clients_that_were_refused_once_are_answered() {
     let server = Running::start();
-    for name in ["autogen-name", "sdk-model_dump", "system-in-the-middle", "tools-null"] {
+    let says = |role: &str, content: &str| json!({"role": role, "content": content});
+    let question = says("user", "What is 3 + 4?");
+    let hello = [says("user", "你好"), says("assistant", "你好！")];
+    let english = says("user", "From here on, English.\n\nWhat is 3 + 4?");
+    for (name, plain) in [
+        ("autogen-name", json!([says("system", "Pick a speaker."), question])),
+        ("sdk-model_dump", json!([hello[0], hello[1], question])),
+        ("system-in-the-middle", json!([says("system", "Be brief."), hello[0], hello[1], english])),
+        ("tools-null", json!([question])),
+    ] {
         let file = format!("{}/tests/bodies/chat/{name}.json", env!("CARGO_MANIFEST_DIR"));
         let reply = server.send("POST", CHAT, &[JSON], &std::fs::read(file).unwrap());
+        let plain = server.post(CHAT, &json!({"messages": plain, "temperature": 0})).json();
         let answer = reply.json();
-        if name == "system-in-the-middle" {
-            // The demo was not trained on such a message, and answers anything.
-            assert!(!content(&answer).is_empty(), "{answer}");
-        } else {
-            assert_eq!(content(&answer), EXPECTED, "{name}");
-        }
+        assert_eq!(content(&answer), content(&plain), "{name}");
+        assert_eq!(answer["usage"]["prompt_tokens"], plain["usage"]["prompt_tokens"], "{name}");
     }
 }
 
@@ -76,7 +92,7 @@ fn null_is_accepted_in_every_known_field() {
         "parsed",
         "moss",
     ] {
-        accepted(&server, CHAT, after_answer(json!({field: null})));
+        accepted_of_answer(&server, json!({field: null}));
     }
 }
 
@@ -127,7 +143,7 @@ fn fields_of_answers_are_taken_back_as_clients_dump_them() {
         json!({"moss": {"thoughts": null, "commands": ""}}),
         json!({"content": [{"type": "text", "text": "你好！"}]}),
     ] {
-        accepted(&server, CHAT, after_answer(fields));
+        accepted_of_answer(&server, fields);
     }
     let question =
         json!([{"role": "user", "name": "Planner", "tool_calls": null, "content": "What is 3 + 4?"}]);
@@ -265,7 +281,7 @@ fn a_conversation_longer_than_the_window_is_refused_unless_truncation_is_auto() 
     let auto = with(long.clone(), json!({"moss": {"truncation": "auto"}}));
     let answer = server.post(CHAT, &auto).json();
     let dropped = answer["moss"]["dropped_messages"].as_u64().unwrap() as usize;
-    assert!(dropped > 0 && dropped % 2 == 0, "whole turns: {dropped}");
+    assert!(dropped > 0 && dropped.is_multiple_of(2), "whole turns: {dropped}");
     // What is left is what a client would send that drops the same messages itself, the instruction kept.
     let mut kept = vec![messages[0].clone()];
     kept.extend_from_slice(&messages[1 + dropped..]);
