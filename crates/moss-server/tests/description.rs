@@ -53,10 +53,10 @@ fn conforms(description: &Value, schema: &Value, value: &Value) -> Result<(), St
     if let Some(reference) = schema["$ref"].as_str() {
         return conforms(description, description.pointer(&reference[1..]).unwrap(), value);
     }
-    if let Some(forms) = schema["anyOf"].as_array() {
-        if !forms.iter().any(|form| conforms(description, form, value).is_ok()) {
-            return wrong("anyOf");
-        }
+    if let Some(forms) = schema["anyOf"].as_array()
+        && !forms.iter().any(|form| conforms(description, form, value).is_ok())
+    {
+        return wrong("anyOf");
     }
     if schema.get("const").is_some_and(|expected| expected != value) {
         return wrong("const");
@@ -77,7 +77,8 @@ fn conforms(description: &Value, schema: &Value, value: &Value) -> Result<(), St
         Value::Array(kinds) => kinds.iter().filter_map(Value::as_str).collect(),
         kind => kind.as_str().into_iter().collect(),
     };
-    if !kinds.is_empty() && !kinds.contains(&kind) && !(kind == "integer" && kinds.contains(&"number")) {
+    let fits = kinds.contains(&kind) || (kind == "integer" && kinds.contains(&"number"));
+    if !kinds.is_empty() && !fits {
         return wrong("type");
     }
     for field in schema["required"].as_array().into_iter().flatten().filter(|_| value.is_object()) {
