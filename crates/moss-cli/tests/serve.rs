@@ -173,6 +173,7 @@ fn a_port_that_is_taken_is_told() {
 }
 
 /// Status of a probe.
+#[cfg(debug_assertions)]
 fn probe(port: u16, path: &str) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     write!(stream, "GET {path} HTTP/1.0\r\nhost: localhost\r\n\r\n").unwrap();
