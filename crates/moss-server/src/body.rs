@@ -12,6 +12,7 @@ use axum::{
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use serde_ignored::Path;
+use serde_json::Value;
 
 use crate::{error::ApiError, state::Shared};
 
@@ -64,6 +65,12 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<JsonBody<T>, Ap
     // Windows programs put a byte order mark in front of the files that are sent.
     let text = moss_unicode::decode_start(bytes)
         .map_err(|error| ApiError::Json { param: None, reason: error.to_string() })?;
+    if let Ok(value) = serde_json::from_slice(text)
+        && let Some(param) = list_for_object(&value)
+    {
+        let reason = format!("`{param}`: invalid type: sequence, expected an object");
+        return Err(ApiError::Json { param: Some(param), reason });
+    }
     let mut reader = serde_json::Deserializer::from_slice(text);
     let mut track = serde_path_to_error::Track::new();
     let mut ignored = Vec::new();
@@ -76,6 +83,28 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<JsonBody<T>, Ap
     })?;
     reader.end().map_err(|error| ApiError::Json { param: None, reason: error.to_string() })?;
     Ok(JsonBody(value, ignored))
+}
+
+/// Returns the path of an array that stands where an object is expected. Serde would take its elements for the object's fields, in order.
+fn list_for_object(body: &Value) -> Option<String> {
+    let field =
+        |value: &Value, at: &str, name: &str| value.get(name)?.is_array().then(|| format!("{at}{name}"));
+    if body.is_array() {
+        return Some("body".into());
+    }
+    let outer = ["stream_options", "moss"].iter().find_map(|name| field(body, "", name));
+    let plugins = || field(body.get("moss")?, "moss.", "plugins");
+    let in_message = |(index, message): (usize, &Value)| {
+        let at = format!("messages[{index}]");
+        let parts = || message.get("content")?.as_array()?.iter().position(Value::is_array);
+        match message.is_array() {
+            true => Some(at),
+            false => field(message, &format!("{at}."), "moss")
+                .or_else(|| parts().map(|part| format!("{at}.content[{part}]"))),
+        }
+    };
+    let messages = || body.get("messages")?.as_array()?.iter().enumerate().find_map(in_message);
+    outer.or_else(plugins).or_else(messages)
 }
 
 /// Notes an ignored field, once, as long as there are few.

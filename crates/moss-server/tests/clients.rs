@@ -73,6 +73,26 @@ fn bodies_of_clients_that_were_refused_once_are_answered() {
 }
 
 #[test]
+fn a_list_where_an_object_belongs_is_refused_by_name() {
+    let server = Running::start();
+    for (path, param, body) in [
+        (CHAT, "stream_options", with(sum(), json!({"stream_options": [null, null]}))),
+        (TEXT, "stream_options", with(text(), json!({"stream_options": [true]}))),
+        (CHAT, "moss", with(sum(), json!({"moss": []}))),
+        (CHAT, "messages[0]", with(sum(), json!({"messages": [["user", "What is 3 + 4?"]]}))),
+        (
+            CHAT,
+            "messages[0].content[0]",
+            with(sum(), json!({"messages": [{"role": "user", "content": [["text", "a"]]}]})),
+        ),
+        (TEXT, "body", json!(["Hello"])),
+    ] {
+        let (status, found, _) = server.post(path, &body).error();
+        assert_eq!((status / 100, found.as_str()), (4, param), "{body}");
+    }
+}
+
+#[test]
 fn null_is_accepted_in_every_known_field() {
     let server = Running::start();
     for (path, body) in [(CHAT, sum()), (TEXT, text())] {
