@@ -111,7 +111,7 @@ fn answers_and_chunks_of_streams_are_as_described() {
         let whole = server.post(path, &body).json();
         conforms(&description, &content["application/json"]["schema"], &whole).unwrap();
         let event = &content["text/event-stream; charset=utf-8"]["schema"];
-        let schema = &event["properties"]["data"]["contentSchema"];
+        let schema = &event["properties"]["data"]["anyOf"][1]["contentSchema"];
         for options in [json!({}), json!({"include_usage": true})] {
             let asked = with(body.clone(), json!({"stream": true, "stream_options": options}));
             let events = server.post(path, &asked).events();
