@@ -162,8 +162,7 @@ fn errors_of_files_keep_their_data() {
     check!(FileError of "moss-files/src/error.rs", vec![
         FileError::Kind { found: "a named pipe" }, FileError::Kind { found: "a dangling link" },
         FileError::TooLarge { limit: 4096 },
-        FileError::Encoding { found: "UTF-16 (little-endian)" },
-        FileError::NotUtf8 { at: 17 },
+        FileError::Text(DecodeError::NotUtf8 { offset: 17, line: 2, byte: 0xff }),
     ]);
     check!(TextError of "moss-text/src/error.rs", vec![
         TextError::Read { file: file(), source: full() },

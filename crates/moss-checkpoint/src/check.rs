@@ -22,7 +22,7 @@ pub struct FileCheck {
 /// Checks the weight files of a folder without opening it as a checkpoint, so that damage is found where it is: headers and
 /// extents of every file, and the CRC-32 of every record in PyTorch files. safetensors files carry no checksums.
 ///
-/// `progress` is told bytes read and bytes in all.
+/// `progress` receives the bytes read so far and the total.
 ///
 /// # Errors
 /// A [`CheckpointError`] for a folder whose weight files cannot be found.
@@ -75,7 +75,7 @@ fn check_file(
         }
         found.push(hasher.finalize());
     }
-    // `torch.save` can be told to compute no checksums; it writes zeros then.
+    // `torch.save` can be configured to compute no checksums; it writes zeros then.
     if records.iter().all(|record| record.crc32 == 0) && found.iter().any(|found| *found != 0) {
         check.warnings.push(Warning::NoChecksums { file: file.path().to_owned() });
         return header.map(|_| ());

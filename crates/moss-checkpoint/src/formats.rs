@@ -43,7 +43,7 @@ pub(crate) struct Formats {
 struct Packed {
     bits: u32,
     group_size: usize,
-    /// Which a group size cannot be told from.
+    /// From which no group size can be derived.
     is_one_group: bool,
     act_order: bool,
     in_features: usize,
@@ -57,7 +57,7 @@ pub(crate) fn scan(checkpoint: &Checkpoint) -> Result<Formats, CheckpointError> 
     let mut unused: Option<(String, usize, usize, usize)> = None;
     let mut first = None;
     let mut first_dense: Option<&TensorInfo> = None;
-    // Names are looked up, not counted up to `n_layer`, which nobody has checked where there are no layers.
+    // Names are looked up, not counted up to `n_layer`, which is unchecked where there are no layers.
     let stems = checkpoint.tensor_infos().filter_map(|info| {
         let (stem, kind) = info.name.rsplit_once('.')?;
         let linear = LINEARS.iter().find(|(linear, _)| stem.ends_with(linear))?.0;

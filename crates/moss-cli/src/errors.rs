@@ -64,7 +64,7 @@ impl<T> OrFail<T> for Option<T> {
     }
 }
 
-/// One error of a chain, without its causes, in one line. Other crates' errors are told in their own words.
+/// One error of a chain, without its causes, in one line. Errors of other crates keep their own words.
 pub(crate) fn text(error: &(dyn Error + 'static), language: Language) -> String {
     let text = match language {
         Language::En => error.to_string(),

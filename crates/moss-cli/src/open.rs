@@ -108,7 +108,7 @@ pub(crate) fn storage(args: &ModelArgs) -> WeightStorage {
 
 /// Refuses to read more weights into memory than it has room for: the system would end this program, or another.
 pub(crate) fn check_room(folder: &Path, args: &ModelArgs) -> Result<(), Failed> {
-    // A folder without weights is told of when it is opened.
+    // A folder without weights is reported when it is opened.
     let (true, Ok(needed)) = (args.no_mmap, Checkpoint::weight_file_bytes(folder)) else { return Ok(()) };
     let Some(free) = memory::available().filter(|free| *free < needed) else { return Ok(()) };
     let [needed, free] = [needed, free].map(|bytes| bytes as f64 / 1e9);

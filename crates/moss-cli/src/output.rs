@@ -10,7 +10,7 @@ use std::{
 
 use crate::errors::{Failed, OrFail};
 
-/// Refuses a file that is there already, so that nobody waits for a result that cannot be written. Devices and pipes may be
+/// Refuses a file that is there already, before a long computation whose result could not be written. Devices and pipes may be
 /// written to.
 pub(crate) fn check(path: &Path, force: bool) -> Result<(), Failed> {
     if !force && fs::metadata(path).is_ok_and(|data| data.is_file()) {
@@ -80,7 +80,7 @@ impl Created {
         self.0.extend(state(path));
     }
 
-    /// Whether this process created the file, and nobody has changed it since.
+    /// Whether this process created the file, and it was not changed since.
     pub(crate) fn owns(&self, path: &Path) -> bool {
         state(path).is_some_and(|(path, found)| self.0.get(&path) == Some(&found))
     }

@@ -77,7 +77,7 @@ impl Printer {
         if self.screen { self.report(piece) } else { self.raw(piece) }
     }
 
-    /// Lines for people. Names within them are escaped by whoever puts them there, since they may hold line ends.
+    /// Lines for people. Names within them are escaped by the caller, since they may hold line ends.
     ///
     /// # Errors
     /// [`Unwritable`], for a broken pipe too.

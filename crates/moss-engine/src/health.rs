@@ -130,7 +130,7 @@ pub(crate) struct Outlet {
 }
 
 impl Outlet {
-    /// False once nobody listens any more.
+    /// False once the receiver is gone.
     pub(crate) fn send(&self, event: Event) -> bool {
         send(&mut lock(&self.sink), event)
     }

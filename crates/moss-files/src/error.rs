@@ -2,6 +2,8 @@
 
 use std::io;
 
+use moss_unicode::DecodeError;
+
 /// What is wrong with a file that the operating system would let a program read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -19,17 +21,8 @@ pub enum FileError {
         limit: u64,
     },
     /// Text in another encoding.
-    #[error("the file is {found} text, expected UTF-8")]
-    Encoding {
-        /// "UTF-16 (little-endian)", "UTF-16 (big-endian)", "UTF-32".
-        found: &'static str,
-    },
-    /// Bytes that are no text.
-    #[error("the byte at offset {at} of the file is not UTF-8")]
-    NotUtf8 {
-        /// Index of the first malformed byte.
-        at: usize,
-    },
+    #[error(transparent)]
+    Text(#[from] DecodeError),
 }
 
 impl FileError {
@@ -40,9 +33,7 @@ impl FileError {
                 "the link's target was moved or deleted: download or copy the file again".into()
             }
             Self::Kind { .. } => "give the path of a file on a disk; pipes and devices are not read".into(),
-            Self::Encoding { .. } | Self::NotUtf8 { .. } => {
-                "save the file as UTF-8, for example with `iconv -t UTF-8`".into()
-            }
+            Self::Text(error) => return error.hint(),
             Self::TooLarge { .. } => return None,
         })
     }
@@ -52,8 +43,7 @@ impl FileError {
         match self {
             Self::Kind { found } => format!("这是{}，应为普通文件", phrase(found)),
             Self::TooLarge { limit } => format!("文件超过 {limit} 字节，即读取的上限"),
-            Self::Encoding { found } => format!("文件是 {found} 文本，应为 UTF-8"),
-            Self::NotUtf8 { at } => format!("文件中偏移 {at} 处的字节不是 UTF-8"),
+            Self::Text(error) => error.zh(),
         }
     }
 
@@ -64,9 +54,7 @@ impl FileError {
                 "链接的目标已被移动或删除：请重新下载或复制该文件".into()
             }
             Self::Kind { .. } => "请给出磁盘上文件的路径；不读取管道和设备".into(),
-            Self::Encoding { .. } | Self::NotUtf8 { .. } => {
-                "请将文件另存为 UTF-8，例如使用 `iconv -t UTF-8`".into()
-            }
+            Self::Text(error) => return error.hint_zh(),
             Self::TooLarge { .. } => return None,
         })
     }

@@ -12,6 +12,7 @@ use std::{
 };
 
 pub use error::FileError;
+use moss_unicode::{decode, decode_start};
 
 /// Largest configuration, index or tokenizer file that is read. The published ones are below 4 MB.
 pub const MAX_BYTES: u64 = 64 << 20;
@@ -41,10 +42,10 @@ pub fn read_bytes(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
 /// reports the place itself.
 ///
 /// # Errors
-/// As [`read_bytes`], and [`FileError::Encoding`] for UTF-16 and UTF-32.
+/// As [`read_bytes`], and [`FileError::Text`] for UTF-16 and UTF-32.
 pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = read_bytes(path, limit)?;
-    let text = without_mark(&bytes)?.len();
+    let text = decode_start(&bytes).map_err(FileError::from)?.len();
     bytes.drain(..bytes.len() - text);
     Ok(bytes)
 }
@@ -52,30 +53,10 @@ pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
 /// As [`read`], for files that have to be UTF-8.
 ///
 /// # Errors
-/// As [`read`], and [`FileError::NotUtf8`].
+/// As [`read_bytes`], and [`FileError::Text`].
 pub fn read_text(path: &Path, limit: u64) -> io::Result<String> {
-    let bytes = read(path, limit)?;
-    String::from_utf8(bytes)
-        .map_err(|error| FileError::NotUtf8 { at: error.utf8_error().valid_up_to() }.into())
-}
-
-/// The text behind a UTF-8 byte-order mark, or all of it where there is none.
-///
-/// # Errors
-/// [`FileError::Encoding`] for UTF-16 and UTF-32, with or without a byte-order mark.
-pub fn without_mark(bytes: &[u8]) -> Result<&[u8], FileError> {
-    let found = match bytes {
-        [0xEF, 0xBB, 0xBF, text @ ..] => return Ok(text),
-        [0xFF, 0xFE, 0, 0, ..] | [0, 0, 0xFE, 0xFF, ..] => "UTF-32",
-        [0xFF, 0xFE, ..] => "UTF-16 (little-endian)",
-        [0xFE, 0xFF, ..] => "UTF-16 (big-endian)",
-        // Without a mark: text files begin with an ASCII character, and hold no byte 0.
-        [1..=0x7F, 0, 0, 0, ..] | [0, 0, 0, 1..=0x7F, ..] => "UTF-32",
-        [1..=0x7F, 0, 1..=0x7F, 0, ..] | [1..=0x7F, 0] => "UTF-16 (little-endian)",
-        [0, 1..=0x7F, 0, 1..=0x7F, ..] | [0, 1..=0x7F] => "UTF-16 (big-endian)",
-        _ => return Ok(bytes),
-    };
-    Err(FileError::Encoding { found })
+    let bytes = read_bytes(path, limit)?;
+    Ok(decode(&bytes).map_err(FileError::from)?.to_owned())
 }
 
 fn metadata(path: &Path) -> io::Result<Metadata> {

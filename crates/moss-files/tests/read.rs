@@ -3,7 +3,8 @@
 
 use std::{fs, io, path::Path};
 
-use moss_files::{FileError, MAX_BYTES, read, read_bytes, read_text, without_mark};
+use moss_files::{FileError, MAX_BYTES, read, read_bytes, read_text};
+use moss_unicode::DecodeError;
 
 fn fault(error: &io::Error) -> FileError {
     error.get_ref().and_then(|inner| inner.downcast_ref::<FileError>()).unwrap().clone()
@@ -20,24 +21,19 @@ fn a_byte_order_mark_is_skipped_and_other_encodings_are_named() {
     assert_eq!(found("\u{FEFF}{\"a\": 1}".as_bytes()).unwrap(), "{\"a\": 1}");
     assert_eq!(found("你好".as_bytes()).unwrap(), "你好");
     assert_eq!(found(b"").unwrap(), "");
-    assert_eq!(found(b"ab\xFFc"), Err(FileError::NotUtf8 { at: 2 }));
+    assert_eq!(
+        found(b"ab\xFFc"),
+        Err(FileError::Text(DecodeError::NotUtf8 { offset: 2, line: 1, byte: 0xFF }))
+    );
     let wide = |text: &str, mark: bool, order: fn(u16) -> [u8; 2]| -> Vec<u8> {
         let mark = mark.then_some(0xFEFF);
         mark.into_iter().chain(text.encode_utf16()).flat_map(order).collect()
     };
     for mark in [true, false] {
-        let (little, big) = ("UTF-16 (little-endian)", "UTF-16 (big-endian)");
-        assert_eq!(
-            found(&wide("{\"a\": 1}", mark, u16::to_le_bytes)),
-            Err(FileError::Encoding { found: little })
-        );
-        assert_eq!(
-            found(&wide("{\"a\": 1}", mark, u16::to_be_bytes)),
-            Err(FileError::Encoding { found: big })
-        );
+        let wide_error = |encoding| Err(FileError::Text(DecodeError::Wide { encoding }));
+        assert_eq!(found(&wide("{\"a\": 1}", mark, u16::to_le_bytes)), wide_error("UTF-16LE"));
+        assert_eq!(found(&wide("{\"a\": 1}", mark, u16::to_be_bytes)), wide_error("UTF-16BE"));
     }
-    assert_eq!(without_mark(b"\xFF\xFE\0\0a\0\0\0"), Err(FileError::Encoding { found: "UTF-32" }));
-    assert_eq!(without_mark(b"\xEF\xBB"), Ok(&b"\xEF\xBB"[..]));
 }
 
 #[test]

@@ -21,7 +21,7 @@ pub enum Fault {
     /// No answer, or one that broke off.
     #[error("{0}")]
     Connection(String),
-    /// No connection could be made: no address for the name, or nobody who accepts connections there.
+    /// No connection could be made: the name does not resolve, or the connection is refused.
     #[error("cannot connect to {host}: {reason}")]
     Unreachable {
         /// The host, and the proxy if there is one.

@@ -132,7 +132,7 @@ pub(crate) fn foreign_bytes(whole: &Path, size: u64) -> u64 {
     length(&foreign(whole)).filter(|length| !ours && *length <= size).unwrap_or(0)
 }
 
-/// Takes over what the Python tools left; nobody else may be writing it. Returns `true` if there was something. Whether its
+/// Takes over what the Python tools left; no other process may be writing it. Returns `true` if there was something. Whether its
 /// bytes are right is for the hash of the whole file to say: some versions fill it from several places at once.
 pub(crate) fn adopt(whole: &Path, size: u64) -> io::Result<bool> {
     let done = foreign_bytes(whole, size);

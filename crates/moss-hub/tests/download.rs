@@ -2,100 +2,21 @@
 #![allow(clippy::unwrap_used)]
 
 mod stand_in;
+mod support;
 
 use std::{
     fs,
     net::TcpListener,
-    path::{Path, PathBuf},
+    path::Path,
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
 
-use moss_hub::{
-    DownloadEvent, Fault, Hub, HubError, HubSettings, ModelId, Patience, SearchPlaces, Source, resolve,
+use moss_hub::{DownloadEvent, Fault, Hub, HubError, HubSettings, ModelId, SearchPlaces, Source, resolve};
+use stand_in::{COMMIT, ID, Manner, StandIn, WEIGHTS};
+use support::{
+    SIZE, assert_nothing_half_is_taken_for_whole, assert_whole, download, fault, fault_of, settings,
 };
-use stand_in::{COMMIT, ID, Manner, StandIn, WEIGHTS, git_blob};
-
-const SIZE: usize = 1_000_003;
-
-fn settings(cache: &Path, hub: &StandIn) -> HubSettings {
-    let patience = Patience {
-        window: Duration::from_millis(500),
-        min_rate: 1024,
-        attempts: 3,
-        backoff: Duration::from_millis(5),
-    };
-    HubSettings {
-        endpoint: Some(hub.address.clone()),
-        piece_bytes: 100_000,
-        patience,
-        ..HubSettings::new(cache.to_owned())
-    }
-}
-
-fn download(settings: HubSettings) -> Result<PathBuf, HubError> {
-    let hub = Hub::new(settings)?;
-    let plan = hub.plan(&ModelId::parse(ID)?, &|_| ())?;
-    hub.download(&plan, &|_| ())
-}
-
-/// Whatever goes by a final name in the cache is whole: blobs, and what snapshots lead to.
-fn assert_nothing_half_is_taken_for_whole(cache: &Path, hub: &StandIn) {
-    let model = cache.join("models--fnlp--moss-moon-003-sft-int4");
-    for entry in fs::read_dir(model.join("blobs")).into_iter().flatten().flatten() {
-        let name = entry.file_name().into_string().unwrap();
-        if !name.contains(".moss-") {
-            let found = fs::read(entry.path()).unwrap();
-            let is_right =
-                if name.len() == 40 { git_blob(&found) == name } else { found == hub.file(WEIGHTS) };
-            assert!(is_right, "{name}");
-        }
-    }
-    for entry in fs::read_dir(model.join("snapshots").join(COMMIT)).into_iter().flatten().flatten() {
-        let name = entry.file_name().into_string().unwrap();
-        assert_eq!(fs::read(entry.path()).unwrap(), hub.file(&name), "{name}");
-    }
-    let places = SearchPlaces { current_dir: cache.join("none"), hub_cache: Some(cache.to_owned()) };
-    if let Ok(found) = resolve(ID, &places) {
-        assert_eq!(fs::read(found.folder.join(WEIGHTS)).unwrap(), hub.file(WEIGHTS));
-    }
-}
-
-fn assert_whole(cache: &Path, hub: &StandIn) {
-    assert_nothing_half_is_taken_for_whole(cache, hub);
-    let places = SearchPlaces { current_dir: cache.join("none"), hub_cache: Some(cache.to_owned()) };
-    let folder = resolve(ID, &places).unwrap().folder;
-    for name in ["config.json", "vocab.json", "merges.txt", "added_tokens.json", WEIGHTS] {
-        assert_eq!(fs::read(folder.join(name)).unwrap(), hub.file(name), "{name}");
-    }
-    let left = fs::read_dir(folder.join("../../blobs")).unwrap().flatten();
-    let left: Vec<_> =
-        left.map(|e| e.file_name()).filter(|n| n.to_string_lossy().contains(".moss-")).collect();
-    assert!(left.is_empty(), "{left:?}");
-}
-
-/// A failure of the weights, after the hub has behaved like this for them.
-fn fault_of(manner: Manner) -> (HubError, usize) {
-    let (cache, hub) = (tempfile::tempdir().unwrap(), StandIn::with_weights(SIZE));
-    hub.behave(move |request| if request.is_for(WEIGHTS) { manner.clone() } else { Manner::Honest });
-    let error = download(HubSettings { connections: 1, ..settings(cache.path(), &hub) }).unwrap_err();
-    assert_nothing_half_is_taken_for_whole(cache.path(), &hub);
-    let tries = hub.take_requests().iter().filter(|request| request.is_for(WEIGHTS)).count();
-    (error, tries)
-}
-
-fn fault(error: &HubError) -> &Fault {
-    match error {
-        HubError::Transfer { fault, url, file, .. } => {
-            assert!(url.contains("127.0.0.1") && error.to_string().contains(url.as_str()), "{error}");
-            assert!(error.to_string().contains(file.as_str()), "{error}");
-            let hint = error.hint().unwrap();
-            assert!(hint.contains("HF_ENDPOINT") && hint.contains("./fnlp/NAME"), "{hint}");
-            fault
-        }
-        other => panic!("{other}"),
-    }
-}
 
 #[test]
 fn only_what_the_engine_needs_comes_in_the_hubs_own_layout() {
@@ -251,167 +172,6 @@ fn content_range_with_an_unknown_total_and_headers_in_any_case_are_accepted() {
     download(settings(cache.path(), &hub)).unwrap();
     assert_whole(cache.path(), &hub);
     assert_eq!(hub.sent(WEIGHTS), SIZE, "no byte comes twice");
-}
-
-/// With the time limits of the program itself.
-fn patient(cache: &Path, hub: &StandIn) -> HubSettings {
-    HubSettings { patience: Patience::default(), ..settings(cache, hub) }
-}
-
-#[test]
-fn a_captive_portal_ends_a_download_within_seconds_and_is_told_as_one() {
-    let portal = StandIn::with_weights(10);
-    portal.behave(|_| Manner::Html);
-    let pages = [
-        Manner::Html,
-        Manner::Page(None),
-        Manner::Page(Some("TEXT/HTML")),
-        Manner::Page(Some("text/plain")),
-        Manner::Redirect(format!("{}/login", portal.address)),
-        Manner::Status(511, None),
-    ];
-    for page in pages {
-        for victim in ["main", "config.json", WEIGHTS] {
-            let (cache, hub) = (tempfile::tempdir().unwrap(), StandIn::with_weights(40));
-            let shown = page.clone();
-            hub.behave(move |request| {
-                let path = request.path.split('?').next().unwrap();
-                if path.ends_with(victim) { shown.clone() } else { Manner::Honest }
-            });
-            let began = std::time::Instant::now();
-            let error = download(patient(cache.path(), &hub)).unwrap_err();
-            assert!(began.elapsed() < Duration::from_secs(5), "{page:?}: {error}");
-            // A file's page of another length than the file may be told by its length.
-            let is_portal = match fault(&error) {
-                Fault::Html | Fault::Status { status: 511, .. } => error.hint().unwrap().contains("log in"),
-                Fault::Length { .. } => victim != "main" && matches!(page, Manner::Page(_)),
-                _ => false,
-            };
-            assert!(is_portal, "{page:?} {victim}: {error:?}");
-            assert_nothing_half_is_taken_for_whole(cache.path(), &hub);
-        }
-    }
-}
-
-#[test]
-fn without_a_network_the_failure_comes_within_seconds_and_mentions_the_demo() {
-    let cache = tempfile::tempdir().unwrap();
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    for address in [format!("http://{closed}"), format!("https://{closed}"), "https://hub.invalid".into()] {
-        let settings =
-            HubSettings { endpoint: Some(address.clone()), ..HubSettings::new(cache.path().to_owned()) };
-        let began = std::time::Instant::now();
-        let error = download(settings).unwrap_err();
-        assert!(began.elapsed() < Duration::from_secs(8), "{error}");
-        let HubError::Transfer { fault: Fault::Unreachable { host, .. }, .. } = &error else {
-            panic!("{error:?}")
-        };
-        assert!(address.contains(host.as_str()), "{host}");
-        let (hint, zh) = (error.hint().unwrap(), error.hint_zh().unwrap());
-        assert!(hint.contains("--demo") && hint.contains("HTTPS_PROXY") && zh.contains("--demo"), "{hint}");
-    }
-}
-
-#[test]
-fn a_hub_that_accepts_connections_and_never_answers_is_asked_twice() {
-    let cache = tempfile::tempdir().unwrap();
-    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let hub = StandIn::with_weights(10);
-    let endpoint = Some(format!("http://{}", silent.local_addr().unwrap()));
-    let error = download(HubSettings { endpoint, ..settings(cache.path(), &hub) }).unwrap_err();
-    let HubError::Transfer { fault: Fault::Unreachable { reason, .. }, attempts: 2, .. } = &error else {
-        panic!("{error:?}")
-    };
-    assert_eq!(reason, "no answer");
-}
-
-#[test]
-fn storage_that_the_hub_names_and_nobody_can_reach_is_given_up_within_seconds() {
-    let (cache, hub) = (tempfile::tempdir().unwrap(), StandIn::with_weights(SIZE));
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    hub.behave(move |request| match request.is_for(WEIGHTS) {
-        true => Manner::Redirect(format!("http://{closed}/x")),
-        false => Manner::Honest,
-    });
-    let began = std::time::Instant::now();
-    let error = download(patient(cache.path(), &hub)).unwrap_err();
-    assert!(began.elapsed() < Duration::from_secs(8), "{error}");
-    assert!(matches!(fault(&error), Fault::Unreachable { .. }), "{error:?}");
-}
-
-/// The folder of the model in the cache, made as the Python tools make it.
-fn python_cache(cache: &Path, organisation: &str) -> PathBuf {
-    let model = cache.join(format!("models--{organisation}--moss-moon-003-sft-int4"));
-    for folder in ["blobs", "refs", "snapshots"] {
-        fs::create_dir_all(model.join(folder)).unwrap();
-    }
-    fs::create_dir(model.join("snapshots").join(COMMIT)).unwrap();
-    fs::write(model.join("refs/main"), COMMIT).unwrap();
-    model
-}
-
-fn weights_hash(hub: &StandIn) -> String {
-    use sha2::Digest;
-    sha2::Sha256::digest(hub.file(WEIGHTS)).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-#[cfg(unix)]
-#[test]
-fn a_partial_snapshot_of_another_tool_is_completed_from_where_it_stopped() {
-    for organisation in ["fnlp", "OpenMOSS-Team"] {
-        for right in [true, false] {
-            let (cache, hub) = (tempfile::tempdir().unwrap(), StandIn::with_weights(SIZE));
-            let model = python_cache(cache.path(), organisation);
-            let (snapshot, blobs) = (model.join("snapshots").join(COMMIT), model.join("blobs"));
-            let link = |name: &str, hash: &str| {
-                std::os::unix::fs::symlink(format!("../../blobs/{hash}"), snapshot.join(name)).unwrap();
-            };
-            // One file is whole, one link dangles, the weights have come to their half.
-            fs::write(blobs.join(git_blob(hub.file("config.json"))), hub.file("config.json")).unwrap();
-            link("config.json", &git_blob(hub.file("config.json")));
-            link("vocab.json", &git_blob(hub.file("vocab.json")));
-            let mut half = hub.file(WEIGHTS)[..SIZE / 2].to_vec();
-            half[7] ^= u8::from(!right);
-            fs::write(blobs.join(format!("{}.incomplete", weights_hash(&hub))), half).unwrap();
-
-            let client = Hub::new(settings(cache.path(), &hub)).unwrap();
-            let plan = client.plan(&ModelId::parse(ID).unwrap(), &|_| ()).unwrap();
-            assert_eq!(plan.folder, snapshot);
-            let small: usize =
-                ["vocab.json", "merges.txt", "added_tokens.json"].map(|n| hub.file(n).len()).iter().sum();
-            assert_eq!(plan.bytes_missing() as usize, SIZE - SIZE / 2 + small);
-            client.download(&plan, &|_| ()).unwrap();
-
-            let expected = if right { SIZE - SIZE / 2 } else { SIZE - SIZE / 2 + SIZE };
-            assert_eq!(hub.sent(WEIGHTS), expected, "{organisation} {right}");
-            assert_eq!(hub.sent("config.json"), 0);
-            for name in ["config.json", "vocab.json", "merges.txt", WEIGHTS] {
-                assert_eq!(fs::read(snapshot.join(name)).unwrap(), hub.file(name), "{name}");
-            }
-            let left: Vec<_> =
-                fs::read_dir(&blobs).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-            assert_eq!(left.len(), 5, "{left:?}");
-            let places = SearchPlaces {
-                current_dir: cache.path().join("none"),
-                hub_cache: Some(cache.path().to_owned()),
-            };
-            assert_eq!(resolve(ID, &places).unwrap().folder, snapshot);
-        }
-    }
-}
-
-#[test]
-fn files_that_another_tool_put_into_a_snapshot_itself_are_kept_if_they_are_right() {
-    for right in [true, false] {
-        let (cache, hub) = (tempfile::tempdir().unwrap(), StandIn::with_weights(SIZE));
-        let snapshot = python_cache(cache.path(), "fnlp").join("snapshots").join(COMMIT);
-        let mut weights = hub.file(WEIGHTS).to_vec();
-        weights[SIZE / 3] ^= u8::from(!right);
-        fs::write(snapshot.join(WEIGHTS), weights).unwrap();
-        download(settings(cache.path(), &hub)).unwrap();
-        assert_eq!(hub.sent(WEIGHTS), if right { 0 } else { SIZE });
-        assert_eq!(fs::read(snapshot.join(WEIGHTS)).unwrap(), hub.file(WEIGHTS));
-    }
 }
 
 #[test]

@@ -193,7 +193,7 @@ fn cuda_version(isa: u32) -> u32 {
     1000 * (isa / 10 + 4) + 10 * (isa % 10)
 }
 
-/// `(stem, fat binary)` of each as Rust source, and the version of the compiler, which the PTX tells.
+/// `(stem, fat binary)` of each as Rust source, and the version of the compiler, read from the PTX.
 fn table(folder: &Path, stems: &[String]) -> Result<String, Box<dyn Error>> {
     let mut text = String::from("pub(super) static IMAGES: &[Image] = &[\n");
     let mut version = 0;

@@ -37,7 +37,7 @@ pub(crate) struct Attempt {
 struct Seen {
     content: String,
     since: Instant,
-    /// The content has changed meanwhile: somebody writes it.
+    /// The content has changed meanwhile: another process writes it.
     beats: bool,
 }
 
@@ -213,7 +213,7 @@ mod tests {
     fn a_holder_whose_heart_beats_keeps_its_lock_for_longer_than_a_stale_one() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lock");
-        let Created::Yes(first) = attempt(&path).try_create().unwrap() else { panic!("nobody has it") };
+        let Created::Yes(first) = attempt(&path).try_create().unwrap() else { panic!("the lock is free") };
         let (mut second, began) = (attempt(&path), Instant::now());
         while began.elapsed() < TIMING.stale_after * 3 {
             assert!(!matches!(second.try_create().unwrap(), Created::Yes(_)));
@@ -281,7 +281,7 @@ mod tests {
     fn a_holder_that_lost_its_lock_leaves_the_new_holders_file_alone() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lock");
-        let Created::Yes(first) = attempt(&path).try_create().unwrap() else { panic!("nobody has it") };
+        let Created::Yes(first) = attempt(&path).try_create().unwrap() else { panic!("the lock is free") };
         fs::write(&path, "another").unwrap();
         thread::sleep(TIMING.beat * 3);
         drop(first);

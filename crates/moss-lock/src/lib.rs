@@ -34,7 +34,7 @@ enum Outcome {
     Acquired(FileLock),
     /// Another process holds the lock.
     Held,
-    /// A lock file exists, and its holder may be alive or dead: only waiting for its heartbeat tells.
+    /// A lock file exists, and its holder may be alive or dead: only waiting for its heartbeat shows which.
     Undecided,
 }
 

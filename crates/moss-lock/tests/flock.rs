@@ -30,7 +30,7 @@ fn waiting_is_told_once_and_only_if_somebody_has_the_lock() {
     let tell = || {
         told.fetch_add(1, Ordering::SeqCst);
     };
-    let first = FileLock::acquire(&path, || panic!("nobody has it")).unwrap();
+    let first = FileLock::acquire(&path, || panic!("the lock is free")).unwrap();
     thread::scope(|scope| {
         scope.spawn(|| FileLock::acquire(&path, tell).unwrap());
         thread::sleep(Duration::from_millis(500));

@@ -1,4 +1,4 @@
-//! Bodies: of bounded size, in bounded time, JSON. Fields that are not known are ignored, and told.
+//! Bodies: of bounded size, in bounded time, JSON. Unknown fields are ignored and reported.
 
 use std::{
     collections::HashSet,
@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::{error::ApiError, state::Shared};
 
-/// Ignored fields that an answer tells at most, and characters of each.
+/// Maximum number of ignored fields in an answer, and of characters of each.
 const MOST_IGNORED: usize = 32;
 const LONGEST_PATH: usize = 96;
 
@@ -132,7 +132,7 @@ fn dotted(path: &Path<'_>) -> String {
     }
 }
 
-/// Names of ignored fields that the log has told: each is told once, and those of clients who make up ever new ones are not.
+/// Names of ignored fields that were logged. Each is logged once, up to a maximum, so that clients cannot fill the log.
 #[derive(Debug, Default)]
 pub(crate) struct IgnoredFields(Mutex<HashSet<String>>);
 
@@ -141,12 +141,12 @@ impl IgnoredFields {
 
     fn log(&self, fields: &[String]) {
         for field in fields {
-            // Places in lists are not told apart: a name that every message has is one name.
+            // Indices are left out: a field of every message is one name.
             let name: String =
                 field.split('[').map(|part| part.trim_start_matches(|c: char| c.is_ascii_digit())).collect();
             let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             if told.len() < Self::MOST && told.insert(name) {
-                tracing::warn!(?field, "a request field that is not known is ignored; this is told once");
+                tracing::warn!(?field, "unknown request field ignored; logged once");
             }
         }
     }

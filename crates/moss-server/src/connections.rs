@@ -43,7 +43,7 @@ pub(crate) async fn serve(
     let (mut open, closing) = (JoinSet::new(), CancellationToken::new());
     let failed = async {
         state.failed.cancelled().await;
-        // Whoever watches this server is told that it has failed before its port is closed.
+        // Probes learn of the failure before the port is closed.
         tokio::time::sleep(state.options.failure_time).await;
     };
     let stop = async {

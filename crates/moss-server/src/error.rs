@@ -13,7 +13,7 @@ use moss_unicode::{Context, escape};
 
 use crate::wire::error::{ErrorBody, ErrorDetail, Unfinished};
 
-/// What clients are told of a fault that stopped the engine; its cause is logged.
+/// The message to clients after a fault that stopped the engine; the cause is logged.
 const ENGINE_FAILED: &str = "the engine has failed, and the server is about to stop";
 
 /// Why a server does not start or does not stop in order.

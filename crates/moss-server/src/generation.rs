@@ -185,7 +185,7 @@ impl Generation {
     }
 }
 
-/// The end of an answer that nobody waits for any longer.
+/// The end of an answer whose client has gone.
 fn cut_off() -> Outcome {
     Outcome {
         cause: StopCause::Cancelled,

@@ -79,7 +79,7 @@ impl std::fmt::Debug for Tokenizer {
 }
 
 impl Tokenizer {
-    /// Whether a folder holds a tokenizer's `vocab.json` or `merges.txt`. [`Tokenizer::from_folder`] tells what is missing or wrong.
+    /// Whether a folder holds a tokenizer's `vocab.json` or `merges.txt`. [`Tokenizer::from_folder`] reports what is missing or wrong.
     pub fn is_present(folder: &Path) -> bool {
         ["vocab.json", "merges.txt"].iter().any(|name| vocab::exists(&folder.join(name)))
     }

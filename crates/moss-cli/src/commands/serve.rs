@@ -130,7 +130,7 @@ pub(crate) fn run(args: &ServeArgs, cli: &Cli, printer: &Printer) -> anyhow::Res
             let told_to_stop = async {
                 stop.await;
                 if loading.load(SeqCst) {
-                    // Nothing can be running yet, and reading 10 GB to the end would serve nobody.
+                    // Nothing can be running yet, and reading 10 GB to the end would be useless.
                     std::process::exit(0);
                 }
             };

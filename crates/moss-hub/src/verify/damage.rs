@@ -7,7 +7,7 @@ use std::{io, path::PathBuf};
 pub struct DamagedFile {
     /// Its name in the model, such as `pytorch_model.bin`; its hash if no snapshot names it.
     pub name: String,
-    /// Where it lies: a blob, or a name in a snapshot.
+    /// Its path: a blob, or a name in a snapshot.
     pub path: PathBuf,
     /// What is wrong.
     pub damage: Damage,

@@ -216,7 +216,7 @@ impl Cublas {
     /// Puts a product on the stream.
     ///
     /// # Safety
-    /// Every element of the three matrices lies in device memory whose users keep to this stream's order.
+    /// Every element of the three matrices is in device memory that is only used in the order of this stream's order.
     pub(super) unsafe fn gemm(&self, op: &'static str, gemm: &Gemm) -> Result<(), KernelError> {
         let int = |arg, n: usize| {
             i32::try_from(n).map_err(|_| KernelError::Argument {

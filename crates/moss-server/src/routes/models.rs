@@ -33,7 +33,7 @@ pub(crate) async fn one(
     uri: Uri,
 ) -> Result<Json<Model>, ApiError> {
     let expected = state.options.model.clone();
-    // A name whose escapes are no UTF-8 is told as it came.
+    // A name whose escapes are no UTF-8 is reported as received.
     let name = name.map_or_else(|_| uri.path().to_owned(), |Path(name)| name);
     // The names of hub ids have a slash in them.
     if name == expected { Ok(Json(model(&state))) } else { Err(ApiError::NoModel { found: name, expected }) }

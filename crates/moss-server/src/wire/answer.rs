@@ -67,7 +67,7 @@ pub(crate) fn stop_reason(cause: &StopCause) -> &'static str {
 }
 
 /// The error that an answer ends in, if its end is not one that a client may take for an answer: nothing was generated in time, or the server
-/// is shutting down. Clients that are gone are not told anything, so nobody else cancels what is still listened to.
+/// is shutting down. A client that has gone gets no error.
 pub(crate) fn end_error(outcome: &Outcome) -> Option<ApiError> {
     let seconds = outcome.timings.prefill.as_secs();
     match outcome.cause {
@@ -90,8 +90,8 @@ pub(crate) fn reply_error<'a>(
     Some(error)
 }
 
-/// What the last chunk of a streamed answer tells where OpenAI's word says too little: an answer that was cut off, or that has no text. A stream
-/// of any other answer tells it beside its usage, if it is asked for that.
+/// The report in the last chunk of a streamed answer that was cut off or has no text, where `finish_reason` says too little. Other streams
+/// carry it beside their usage, if that is requested.
 pub(crate) fn early_report(outcome: &Outcome) -> Option<Report> {
     let was_cut_off = finish_reason(&outcome.cause) == "length";
     (was_cut_off || outcome.text.trim().is_empty()).then(|| Report::of(outcome))
@@ -105,7 +105,7 @@ pub(crate) fn finish_reason(cause: &StopCause) -> &'static str {
     }
 }
 
-/// What the server did with a request on its own account: an answer, or the first chunk of a stream, tells it.
+/// What the server changed in a request. An answer, or the first chunk of a stream, carries it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub(crate) struct Notes {
     /// Paths of fields that were ignored.
@@ -143,7 +143,7 @@ pub(crate) struct Chat<C> {
     pub(crate) created: u64,
     pub(crate) model: String,
     pub(crate) choices: Vec<C>,
-    /// `Some(None)` is told as null, which is what OpenAI's chunks have until the last one.
+    /// `Some(None)` is serialized as null, which is what OpenAI's chunks have until the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) usage: Option<Option<Usage>>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -20,7 +20,7 @@ pub(crate) fn check(param: &str, value: Option<&Value>, neutral: &[&str]) -> Res
     }
 }
 
-/// A refusal that tells what was found where only `expected` would do.
+/// An error that names what was found and what was `expected`.
 pub(crate) fn refused(param: &str, found: &Value, expected: &str) -> ApiError {
     let found = match found {
         Value::Array(_) => "a list".to_owned(),
@@ -33,7 +33,7 @@ pub(crate) fn refused(param: &str, found: &Value, expected: &str) -> ApiError {
 }
 
 /// Checks a list of tools, or its older form `functions`, and the field that chooses among them. A list that the request itself switches
-/// off with `none` is accepted; the result tells whether that is so.
+/// off with `none` is accepted; the result says whether that is so.
 ///
 /// # Errors
 /// [`ApiError::Unsupported`] naming the list or the choice.

@@ -73,7 +73,7 @@ impl Visitor<'_> for Whole {
     }
 
     fn visit_f64<E: Error>(self, found: f64) -> Result<i128, E> {
-        // Beyond 2^53 a float no longer tells which whole number was meant.
+        // Beyond 2^53 several whole numbers share one float.
         if found.fract() == 0.0 && found.abs() <= 2f64.powi(53) {
             return Ok(found as i128);
         }

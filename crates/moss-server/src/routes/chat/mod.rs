@@ -137,8 +137,8 @@ async fn whole(
     }
 }
 
-/// A token of the content as OpenAI's API tells it. The token itself is told by its share of the content: it may complete a character, lose
-/// white space at the beginning, or be cut off by a stop string. The other likely tokens are told as they are.
+/// A token of the content in the form of OpenAI's API. Its text is its share of the content: it may complete a character, lose
+/// white space at the beginning, or be cut off by a stop string. The other likely tokens are given as they are.
 fn likelihood(tokenizer: &Tokenizer, token: LikelyToken) -> ChatLogprob {
     // JSON has no -inf; this is what OpenAI's API says of tokens that are out of the question.
     let finite = |logprob: f32| logprob.max(-9999.0);
