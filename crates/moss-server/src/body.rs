@@ -85,7 +85,8 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<JsonBody<T>, Ap
     Ok(JsonBody(value, ignored))
 }
 
-/// Returns the path of an array that stands where an object is expected. Serde would take its elements for the object's fields, in order.
+/// Returns the path of an array that stands where an object is expected. Serde would take its elements for the object's fields, in order. This
+/// parses the body a second time, which is little beside tokenizing the text in it.
 fn list_for_object(body: &Value) -> Option<String> {
     let field =
         |value: &Value, at: &str, name: &str| value.get(name)?.is_array().then(|| format!("{at}{name}"));

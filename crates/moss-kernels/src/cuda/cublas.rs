@@ -183,9 +183,9 @@ fn candidates(driver_major: u32, folders: &[PathBuf]) -> Vec<Vec<PathBuf>> {
 
 /// A handle of one stream, made when it is first needed.
 pub(super) struct Cublas {
+    handle: Mutex<Option<Open>>, // dropped before the stream that it uses
     stream: Arc<CudaStream>,
     driver_cuda: u32,
-    handle: Mutex<Option<Open>>,
 }
 
 struct Open {
@@ -200,6 +200,13 @@ impl Drop for Open {
     fn drop(&mut self) {
         // SAFETY: the library gave the handle, and nothing uses it after this.
         let _ = unsafe { (self.api.destroy)(self.handle) };
+    }
+}
+
+impl Drop for Cublas {
+    fn drop(&mut self) {
+        // The handle, which is dropped next, is destroyed in its own context. A context that is lost has nothing to free.
+        let _ = self.stream.context().bind_to_thread();
     }
 }
 
