@@ -34,7 +34,7 @@ pub struct F32Part<'a> {
     pub transposed: bool,
 }
 
-/// Sizes of the heads that [`Gpu::split_heads_f32`] takes apart.
+/// Sizes of the heads that [`Gpu::f32_split_heads`] takes apart.
 #[derive(Debug, Clone, Copy)]
 pub struct SplitHeads {
     /// Heads.
