@@ -1,7 +1,9 @@
-//! Every linear layer of MOSS-moon-003 at one row, in every format, against this machine's read bandwidth measured in the same run.
+//! Every linear layer of MOSS-moon-003 at one row, in every format, against this machine's read
+//! bandwidth measured in the same run.
 //!
-//! `cargo bench -p moss --bench linear`; `-- 128` for 128 rows and GFLOP/s instead; `-- f16 fc_in` for some of the lines alone, `-- avx2`
-//! for an instruction set other than the best, `-- rounded` for 8-bit activations.
+//! `cargo bench -p moss --bench linear`; `-- 128` for 128 rows and GFLOP/s instead; `-- f16 fc_in`
+//! for some of the lines alone, `-- avx2` for an instruction set other than the best, `-- rounded`
+//! for 8-bit activations.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::time::Instant;
@@ -9,8 +11,8 @@ use std::time::Instant;
 use bytes::Bytes;
 use candle_core::{DType, Device, Tensor};
 use moss::kernels::{
-    Activations, DenseDtype, DenseWeight, GptqBits, GptqWeight, GroupIndex, Isa, Linear, LinearWeight,
-    cpu_features, read_bandwidth,
+    Activations, DenseDtype, DenseWeight, GptqBits, GptqWeight, GroupIndex, Isa, Linear,
+    LinearWeight, cpu_features, read_bandwidth,
 };
 use rayon::prelude::*;
 
@@ -22,7 +24,8 @@ const SHAPES: [(&str, usize, usize); 5] = [
     ("lm_head", 107_008, 6_144),
 ];
 const GROUP_SIZE: usize = 128;
-/// Rounds of the yardstick and then the kernel, so that both see the same machine, whose speed may change from round to round.
+/// Rounds of the yardstick and then the kernel, so that both see the same machine, whose speed may
+/// change from round to round.
 const ROUNDS: usize = 5;
 /// Runs of a kernel in a round, of which the median counts.
 const RUNS: usize = 5;
@@ -34,12 +37,19 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 /// The first word of an instruction set's name, as an argument: `avx2`.
 fn isa_name(isa: Isa) -> String {
-    isa.to_string().split(' ').next().unwrap_or_default().to_lowercase()
+    isa.to_string()
+        .split(' ')
+        .next()
+        .unwrap_or_default()
+        .to_lowercase()
 }
 
 fn noise(len: usize) -> Vec<u8> {
     let mix = |i: usize| {
-        (i as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29).wrapping_mul(0xBF58_476D_1CE4_E5B9)
+        (i as u64)
+            .wrapping_mul(0x9E37_79B9_7F4A_7C15)
+            .rotate_left(29)
+            .wrapping_mul(0xBF58_476D_1CE4_E5B9)
     };
     let mut bytes = vec![0u8; len];
     bytes
@@ -61,7 +71,8 @@ fn aligned(mut bytes: Vec<u8>) -> Bytes {
 fn dense(out_features: usize, in_features: usize) -> LinearWeight {
     let mut data = noise(out_features * in_features * 2);
     // Random sign and mantissa under one small exponent.
-    data.par_chunks_exact_mut(2).for_each(|half| half[1] = half[1] & 0x83 | 0x20);
+    data.par_chunks_exact_mut(2)
+        .for_each(|half| half[1] = half[1] & 0x83 | 0x20);
     LinearWeight::Dense(DenseWeight {
         dtype: DenseDtype::F16,
         out_features,
@@ -79,34 +90,57 @@ fn packed(bits: GptqBits, out_features: usize, in_features: usize) -> LinearWeig
         out_features,
         qweight: aligned(noise(in_features * out_features * bits.bits() / 8)),
         qzeros: Bytes::from(vec![0x77; groups * out_features * bits.bits() / 8]),
-        scales: Bytes::from(half::f16::from_f32(0.003).to_le_bytes().repeat(groups * out_features)),
+        scales: Bytes::from(
+            half::f16::from_f32(0.003)
+                .to_le_bytes()
+                .repeat(groups * out_features),
+        ),
         groups: GroupIndex::Sequential,
     })
 }
 
 fn main() {
-    // In a worker, as the engine runs its steps: from another thread, two workers may be woken on one core.
-    rayon::ThreadPoolBuilder::new().build().unwrap().install(run);
+    // In a worker, as the engine runs its steps: from another thread, two workers may be woken on
+    // one core.
+    rayon::ThreadPoolBuilder::new()
+        .build()
+        .unwrap()
+        .install(run);
 }
 
 fn run() {
-    let args: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    let args: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|arg| !arg.starts_with('-'))
+        .collect();
     let rows: usize = args.iter().find_map(|arg| arg.parse().ok()).unwrap_or(1);
-    let isa =
-        Isa::available().into_iter().find(|isa| args.contains(&isa_name(*isa))).unwrap_or(cpu_features());
+    let isa = Isa::available()
+        .into_iter()
+        .find(|isa| args.contains(&isa_name(*isa)))
+        .unwrap_or(cpu_features());
     let wanted = |names: &[&str], name: &str| {
-        let mut named = args.iter().filter(|arg| names.contains(&arg.as_str())).peekable();
+        let mut named = args
+            .iter()
+            .filter(|arg| names.contains(&arg.as_str()))
+            .peekable();
         named.peek().is_none() || named.any(|arg| arg == name)
     };
     let activations = match args.iter().any(|arg| arg == "rounded") {
         true => Activations::Int8,
         false => Activations::Exact,
     };
-    println!("{} threads, {isa}, {rows} row(s), activations {activations:?}", rayon::current_num_threads());
-    for (format, bits) in [("f16", None), ("int8", Some(GptqBits::Eight)), ("int4", Some(GptqBits::Four))] {
+    println!(
+        "{} threads, {isa}, {rows} row(s), activations {activations:?}",
+        rayon::current_num_threads()
+    );
+    for (format, bits) in [
+        ("f16", None),
+        ("int8", Some(GptqBits::Eight)),
+        ("int4", Some(GptqBits::Four)),
+    ] {
         for &(name, out_features, in_features) in &SHAPES {
-            let is_wanted =
-                wanted(&["f16", "int8", "int4"], format) && wanted(&SHAPES.map(|shape| shape.0), name);
+            let is_wanted = wanted(&["f16", "int8", "int4"], format)
+                && wanted(&SHAPES.map(|shape| shape.0), name);
             // The head is never quantised, and rounded inputs have no kernel for dense weights.
             if !is_wanted
                 || bits.is_some() && name == "lm_head"
@@ -118,8 +152,10 @@ fn run() {
                 None => dense(out_features, in_features),
                 Some(bits) => packed(bits, out_features, in_features),
             };
-            let linear =
-                Linear::new(weight, None, &Device::Cpu).unwrap().with_activations(activations).unwrap();
+            let linear = Linear::new(weight, None, &Device::Cpu)
+                .unwrap()
+                .with_activations(activations)
+                .unwrap();
             let x = Tensor::rand(-1f32, 1f32, (rows, in_features), &Device::Cpu)
                 .unwrap()
                 .to_dtype(DType::F32)

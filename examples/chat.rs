@@ -1,20 +1,27 @@
 //! A conversation of two turns; the second one runs only what is new.
 //!
-//! `cargo run --release --example chat` talks with the demo model; give a path or a hub id for another one.
+//! `cargo run --release --example chat` talks with the demo model; give a path or a hub id for
+//! another one.
 
 use std::io::Write;
 
 use moss::ChatEvent;
 
 fn main() -> anyhow::Result<()> {
-    let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/demo/moss-demo-int4").to_owned();
+    let demo = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../examples/demo/moss-demo-int4"
+    )
+    .to_owned();
     let mut chat = moss::open_chat(&std::env::args().nth(1).unwrap_or(demo))?;
     let mut out = std::io::stdout();
     for message in ["你好", "推荐五部科幻电影"] {
         writeln!(out, "> {message}")?;
         for event in chat.ask(message)? {
             match event {
-                ChatEvent::Text { piece, .. } => write!(out, "{piece}").and_then(|()| out.flush())?,
+                ChatEvent::Text { piece, .. } => {
+                    write!(out, "{piece}").and_then(|()| out.flush())?
+                }
                 ChatEvent::Finished(outcome) => {
                     writeln!(
                         out,

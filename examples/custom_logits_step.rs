@@ -21,12 +21,22 @@ impl LogitsStep for Forbid {
 }
 
 fn main() -> anyhow::Result<()> {
-    let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/demo/moss-demo-int4");
+    let demo = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../examples/demo/moss-demo-int4"
+    );
     let engine = open_engine(demo, Default::default())?;
-    let tokenizer = engine.tokenizer().ok_or_else(|| anyhow::anyhow!("the folder holds no tokenizer"))?;
-    let has_digit =
-        |id: &u32| tokenizer.decode(&[*id], Specials::Show).contains(|c: char| c.is_ascii_digit());
-    let ids: Vec<u32> = (0..tokenizer.vocab_size() as u32).filter(has_digit).collect();
+    let tokenizer = engine
+        .tokenizer()
+        .ok_or_else(|| anyhow::anyhow!("the folder holds no tokenizer"))?;
+    let has_digit = |id: &u32| {
+        tokenizer
+            .decode(&[*id], Specials::Show)
+            .contains(|c: char| c.is_ascii_digit())
+    };
+    let ids: Vec<u32> = (0..tokenizer.vocab_size() as u32)
+        .filter(has_digit)
+        .collect();
     let prompt = tokenizer.encode("<|Human|>: Recommend five sci-fi films<eoh>\n<|MOSS|>:")?;
     let stop = StopRules {
         stop_ids: vec![tokenizer.special()?.eom],
@@ -34,9 +44,16 @@ fn main() -> anyhow::Result<()> {
         ..StopRules::default()
     };
     let steps: Vec<Box<dyn LogitsStep>> = vec![Box::new(Forbid { ids })];
-    let request = Request { stop, steps, ..Request::new(prompt, SamplingParams::greedy()) };
+    let request = Request {
+        stop,
+        steps,
+        ..Request::new(prompt, SamplingParams::greedy())
+    };
     let text = engine.submit(request)?.wait()?.text;
-    anyhow::ensure!(!text.contains(|c: char| c.is_ascii_digit()), "a digit slipped through: {text}");
+    anyhow::ensure!(
+        !text.contains(|c: char| c.is_ascii_digit()),
+        "a digit slipped through: {text}"
+    );
     writeln!(std::io::stdout(), "{}", text.trim())?;
     Ok(())
 }

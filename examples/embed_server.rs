@@ -16,7 +16,10 @@ use tokio::{
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/demo/moss-demo-int4");
+    let demo = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../examples/demo/moss-demo-int4"
+    );
     let engine = Arc::new(open_engine(demo, OpenOptions::default())?);
     let server = Server::new(ServerOptions::local("moss-demo"));
     server.open(ServedModel::new(engine, SystemText::Published, false)?)?;
@@ -24,16 +27,22 @@ async fn main() -> anyhow::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     let (stop, stopped) = oneshot::channel::<()>();
-    let serving = tokio::spawn(async move { server.serve(listener, async { drop(stopped.await) }).await });
+    let serving =
+        tokio::spawn(async move { server.serve(listener, async { drop(stopped.await) }).await });
 
     let body = r#"{"messages":[{"role":"user","content":"What is 3 + 4?"}],"temperature":0}"#;
     let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json";
     let mut stream = TcpStream::connect(address).await?;
-    stream.write_all(format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len()).as_bytes()).await?;
+    stream
+        .write_all(format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len()).as_bytes())
+        .await?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;
     writeln!(std::io::stdout(), "{answer}")?;
-    anyhow::ensure!(answer.contains("3 + 4 = 7."), "an answer of the demo model was expected");
+    anyhow::ensure!(
+        answer.contains("3 + 4 = 7."),
+        "an answer of the demo model was expected"
+    );
 
     let _ = stop.send(());
     Ok(serving.await?)

@@ -1,6 +1,7 @@
 //! Quantises a checkpoint to 4 bits, and says how far that takes it from itself.
 //!
-//! `cargo run --release --example quantize -- [FP16_FOLDER [NEW_FOLDER [CALIBRATION_TEXT]]]`: the demo model into a temporary folder by itself.
+//! `cargo run --release --example quantize -- [FP16_FOLDER [NEW_FOLDER [CALIBRATION_TEXT]]]`: the
+//! demo model into a temporary folder by itself.
 
 use std::{io::Write, path::PathBuf, time::Instant};
 
@@ -10,8 +11,8 @@ use moss::{
     kernels::GptqBits,
     model::LanguageModel,
     quantize::{
-        Container, DeviceSpec, Method, QuantizeEvent, QuantizeOptions, Windows, agreement, built_in_samples,
-        quantize, read_samples,
+        Container, DeviceSpec, Method, QuantizeEvent, QuantizeOptions, Windows, agreement,
+        built_in_samples, quantize, read_samples,
     },
 };
 
@@ -22,7 +23,11 @@ fn main() -> anyhow::Result<()> {
     let temporary = tempfile::tempdir()?;
     let target = args.next().unwrap_or(temporary.path().join("int4"));
 
-    let builder = PromptBuilder::new(Tokenizer::from_folder(&source)?, SystemText::Published, None)?;
+    let builder = PromptBuilder::new(
+        Tokenizer::from_folder(&source)?,
+        SystemText::Published,
+        None,
+    )?;
     let samples = match args.next() {
         Some(file) => read_samples(&file, &builder)?,
         None => built_in_samples(&builder)?,
@@ -30,7 +35,11 @@ fn main() -> anyhow::Result<()> {
     let options = QuantizeOptions {
         bits: GptqBits::Four,
         group_size: Some(128),
-        method: Method::Gptq { samples: samples.clone(), act_order: false, dampening: 0.01 },
+        method: Method::Gptq {
+            samples: samples.clone(),
+            act_order: false,
+            dampening: 0.01,
+        },
         device: DeviceSpec::Cpu,
         container: Container::Torch,
         max_shard_bytes: u64::MAX,
@@ -41,17 +50,35 @@ fn main() -> anyhow::Result<()> {
     let reports = quantize(&source, &target, &options, &|| false, &mut |event| {
         if let QuantizeEvent::Linear(report) = event {
             let seconds = begun.elapsed().as_secs_f32();
-            let _ = writeln!(out, "{seconds:7.1} s  {}  {:.2e}", report.linear, report.weight_error);
+            let _ = writeln!(
+                out,
+                "{seconds:7.1} s  {}  {:.2e}",
+                report.linear, report.weight_error
+            );
         }
     })?;
-    writeln!(out, "{} linear layers in {}", reports.len(), target.display())?;
+    writeln!(
+        out,
+        "{} linear layers in {}",
+        reports.len(),
+        target.display()
+    )?;
 
     let load = |folder| -> anyhow::Result<Moss> {
-        Ok(Moss::load(&Checkpoint::open(folder)?, &LoadOptions::cpu(2048), &mut |_| {})?)
+        Ok(Moss::load(
+            &Checkpoint::open(folder)?,
+            &LoadOptions::cpu(2048),
+            &mut |_| {},
+        )?)
     };
     let (mut before, mut after) = (load(source)?, load(target)?);
     let windows = Windows::of(before.config().context_length);
     let found = agreement(&mut before, &mut after, &samples, windows, &|| false)?;
-    writeln!(out, "KL {:.2e} nats a token, same best token {:.2} %", found.mean_kl, 100.0 * found.top_1)?;
+    writeln!(
+        out,
+        "KL {:.2e} nats a token, same best token {:.2} %",
+        found.mean_kl,
+        100.0 * found.top_1
+    )?;
     Ok(())
 }

@@ -1,8 +1,10 @@
-//! Every error that a library can give has a Chinese text with the same data, and every word that it is made with.
+//! Every error that a library can give has a Chinese text with the same data, and every word that
+//! it is made with.
 #![allow(clippy::unwrap_used)]
 
 use std::{
-    collections::HashSet, error::Error, fs, io, mem::discriminant, path::Path, sync::Arc, time::Duration,
+    collections::HashSet, error::Error, fs, io, mem::discriminant, path::Path, sync::Arc,
+    time::Duration,
 };
 
 use moss::{
@@ -29,23 +31,38 @@ fn has_chinese(text: &str) -> bool {
 
 /// What a translation must keep: runs of digits, and names in backticks.
 fn data(text: &str) -> HashSet<String> {
-    let numbers = text.split(|c: char| !c.is_ascii_digit()).filter(|run| !run.is_empty()).map(str::to_owned);
-    let names = text.split('`').skip(1).step_by(2).map(|name| format!("`{name}`"));
+    let numbers = text
+        .split(|c: char| !c.is_ascii_digit())
+        .filter(|run| !run.is_empty())
+        .map(str::to_owned);
+    let names = text
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .map(|name| format!("`{name}`"));
     numbers.chain(names).collect()
 }
 
 #[track_caller]
 fn same_data(en: &str, zh: &str) {
     assert!(has_chinese(zh), "{en}: {zh}");
-    let lost: Vec<_> = data(en).into_iter().filter(|item| !data(zh).contains(item)).collect();
+    let lost: Vec<_> = data(en)
+        .into_iter()
+        .filter(|item| !data(zh).contains(item))
+        .collect();
     assert!(lost.is_empty(), "{lost:?} of\n  {en}\nnot in\n  {zh}");
 }
 
 /// The variants of `enum NAME` in a crate's source, told by their messages.
 fn variants(file: &str, name: &str) -> usize {
-    let source = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file)).unwrap();
+    let source =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file)).unwrap();
     let (_, body) = source.split_once(&format!("enum {name} {{")).unwrap();
-    body.split("\n}\n").next().unwrap().matches("#[error(").count()
+    body.split("\n}\n")
+        .next()
+        .unwrap()
+        .matches("#[error(")
+        .count()
 }
 
 macro_rules! check {
@@ -76,16 +93,27 @@ fn full() -> io::Error {
 }
 
 fn placement() -> PlacementError {
-    let shortfall =
-        Shortfall { card: 2, name: "T4".into(), layers: 9, needed: 16_120_000_000, free: 14_380_000_000 };
+    let shortfall = Shortfall {
+        card: 2,
+        name: "T4".into(),
+        layers: 9,
+        needed: 16_120_000_000,
+        free: 14_380_000_000,
+    };
     let changes = vec![
         Change::Division,
         Change::Context { positions: 768 },
         Change::Format(WeightFormat::Gptq(GptqBits::Eight)),
         Change::MoreCards { count: 3, like: 1 },
-        Change::Cpu { layers: 7, bytes: 5_250_000_000 },
+        Change::Cpu {
+            layers: 7,
+            bytes: 5_250_000_000,
+        },
     ];
-    PlacementError::DoesNotFit { shortfalls: vec![shortfall.clone(), shortfall], changes }
+    PlacementError::DoesNotFit {
+        shortfalls: vec![shortfall.clone(), shortfall],
+        changes,
+    }
 }
 
 #[test]
@@ -372,7 +400,9 @@ fn errors_of_downloads_keep_their_data() {
 
 /// The text literals that stand behind `marker` in a crate's sources.
 fn literals(sources: &str, marker: &str) -> Vec<&'static str> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(sources);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .join(sources);
     let files = match path.is_dir() {
         true => fs::read_dir(path)
             .unwrap()
@@ -381,14 +411,19 @@ fn literals(sources: &str, marker: &str) -> Vec<&'static str> {
             .collect(),
         false => vec![path],
     };
-    let sources: Vec<&'static str> =
-        files.iter().map(|file| &*fs::read_to_string(file).unwrap().leak()).collect();
+    let sources: Vec<&'static str> = files
+        .iter()
+        .map(|file| &*fs::read_to_string(file).unwrap().leak())
+        .collect();
     let found: Vec<_> = sources
         .iter()
         .flat_map(|source| source.split(marker).skip(1))
         .filter_map(|rest| rest.split('"').next())
         .collect();
-    assert!(!found.is_empty(), "no `{marker}` any more: look where the words went");
+    assert!(
+        !found.is_empty(),
+        "no `{marker}` any more: look where the words went"
+    );
     found
 }
 
@@ -398,78 +433,209 @@ fn words_that_errors_are_made_with_are_translated_wherever_they_stand() {
         for marker in markers {
             for word in literals(sources, marker) {
                 let text = zh(word);
-                let is_name = !word.contains(' ') && word.contains(|c: char| !c.is_ascii_lowercase());
-                assert!(is_name || !text.contains(word), "`{word}` of {sources}: {text}");
+                let is_name =
+                    !word.contains(' ') && word.contains(|c: char| !c.is_ascii_lowercase());
+                assert!(
+                    is_name || !text.contains(word),
+                    "`{word}` of {sources}: {text}"
+                );
             }
         }
     };
     let file = || "f".into();
-    check("moss-checkpoint/src/pickle/machine.rs", &["expected(\"", "what: \""], &|word| {
-        PickleError::Value { expected: word, at: 1 }.zh()
-    });
+    check(
+        "moss-checkpoint/src/pickle/machine.rs",
+        &["expected(\"", "what: \""],
+        &|word| {
+            PickleError::Value {
+                expected: word,
+                at: 1,
+            }
+            .zh()
+        },
+    );
     let kinds = ["wrong(\"", "found: \"", "expected: \"", "read(path, \""];
     check("moss-checkpoint/src/files.rs", &kinds, &|word| {
-        CheckpointError::WrongKind { file: file(), found: word, expected: word }.zh()
+        CheckpointError::WrongKind {
+            file: file(),
+            found: word,
+            expected: word,
+        }
+        .zh()
     });
-    check("moss-checkpoint/src/config.rs", &["files::read(&file, \""], &|word| {
-        CheckpointError::WrongKind { file: file(), found: word, expected: word }.zh()
-    });
-    check("moss-checkpoint/src/pickle/machine.rs", &["HOOKS: &str = \"", "METADATA: &str = \""], &|word| {
-        PickleError::Attached { name: "w".into(), what: word }.zh()
-    });
-    let values = ["SIZE: &str = \"", "NUMBER: &str = \"", "Some(found), \"", "typed(key, \""];
+    check(
+        "moss-checkpoint/src/config.rs",
+        &["files::read(&file, \""],
+        &|word| {
+            CheckpointError::WrongKind {
+                file: file(),
+                found: word,
+                expected: word,
+            }
+            .zh()
+        },
+    );
+    check(
+        "moss-checkpoint/src/pickle/machine.rs",
+        &["HOOKS: &str = \"", "METADATA: &str = \""],
+        &|word| {
+            PickleError::Attached {
+                name: "w".into(),
+                what: word,
+            }
+            .zh()
+        },
+    );
+    let values = [
+        "SIZE: &str = \"",
+        "NUMBER: &str = \"",
+        "Some(found), \"",
+        "typed(key, \"",
+    ];
     check("moss-checkpoint/src/config.rs", &values, &|word| {
-        CheckpointError::ConfigValue { file: file(), key: "k".into(), found: "1".into(), expected: word }.zh()
+        CheckpointError::ConfigValue {
+            file: file(),
+            key: "k".into(),
+            found: "1".into(),
+            expected: word,
+        }
+        .zh()
     });
-    check("moss-checkpoint/src/declared.rs", &["read(&file, \""], &|word| {
-        CheckpointError::WrongKind { file: file(), found: word, expected: word }.zh()
-    });
-    check("moss-checkpoint/src/map.rs", &["expect_file(path, \""], &|word| {
-        CheckpointError::WrongKind { file: file(), found: word, expected: word }.zh()
-    });
+    check(
+        "moss-checkpoint/src/declared.rs",
+        &["read(&file, \""],
+        &|word| {
+            CheckpointError::WrongKind {
+                file: file(),
+                found: word,
+                expected: word,
+            }
+            .zh()
+        },
+    );
+    check(
+        "moss-checkpoint/src/map.rs",
+        &["expect_file(path, \""],
+        &|word| {
+            CheckpointError::WrongKind {
+                file: file(),
+                found: word,
+                expected: word,
+            }
+            .zh()
+        },
+    );
     check("moss-checkpoint/src", &["wrong_dtype(\""], &|word| {
-        CheckpointError::Dtype { name: "w".into(), file: file(), found: DType::U8, expected: word }.zh()
+        CheckpointError::Dtype {
+            name: "w".into(),
+            file: file(),
+            found: DType::U8,
+            expected: word,
+        }
+        .zh()
     });
-    let states = ["&entry, \"", "&pickle_name, \"", "entry_error(\"byteorder\", \"", "refuse(\""];
+    let states = [
+        "&entry, \"",
+        "&pickle_name, \"",
+        "entry_error(\"byteorder\", \"",
+        "refuse(\"",
+    ];
     check("moss-checkpoint/src/torch_zip.rs", &states, &|word| {
-        CheckpointError::ZipEntry { file: file(), entry: "e".into(), found: word.into() }.zh()
+        CheckpointError::ZipEntry {
+            file: file(),
+            entry: "e".into(),
+            found: word.into(),
+        }
+        .zh()
     });
-    check("moss-files/src/lib.rs", &["return \"", "Kind { found: \"", "{ \""], &|word| {
-        FileError::Kind { found: word }.zh()
-    });
+    check(
+        "moss-files/src/lib.rs",
+        &["return \"", "Kind { found: \"", "{ \""],
+        &|word| FileError::Kind { found: word }.zh(),
+    );
     check("moss-text/src/vocab.rs", &[".json\"), \""], &|word| {
-        TextError::Json { file: file(), what: word, source: json() }.zh()
+        TextError::Json {
+            file: file(),
+            what: word,
+            source: json(),
+        }
+        .zh()
     });
-    check("moss-text/src/vocab.rs", &["ids_error(id, \"", "ids_error(id as u32, \""], &|word| {
-        TextError::Ids { folder: file(), id: 1, found: word, last: 2 }.zh()
-    });
+    check(
+        "moss-text/src/vocab.rs",
+        &["ids_error(id, \"", "ids_error(id as u32, \""],
+        &|word| {
+            TextError::Ids {
+                folder: file(),
+                id: 1,
+                found: word,
+                last: 2,
+            }
+            .zh()
+        },
+    );
     check(
         "moss-hub/src/resolve.rs",
         &["(path, \"", "(folder, \"", "Err(\"", "|_| \"", "ok_or(\""],
-        &|word| HubError::NotFound { name: "m".into(), looked: vec![(file(), word)], similar: None }.zh(),
+        &|word| {
+            HubError::NotFound {
+                name: "m".into(),
+                looked: vec![(file(), word)],
+                similar: None,
+            }
+            .zh()
+        },
     );
     check("moss-hub/src/http.rs", &["unreachable(\""], &|word| {
-        Fault::Unreachable { host: "h".into(), reason: word.into() }.zh()
+        Fault::Unreachable {
+            host: "h".into(),
+            reason: word.into(),
+        }
+        .zh()
     });
     check("moss-quantize/src", &["io(\""], &|word| {
-        QuantizeError::Io { what: word, path: file(), source: full() }.zh()
+        QuantizeError::Io {
+            what: word,
+            path: file(),
+            source: full(),
+        }
+        .zh()
     });
     check("moss-quantize/src", &["NoSamples { what: \""], &|word| {
         QuantizeError::NoSamples { what: word }.zh()
     });
-    check("moss-engine/src/chat/mod.rs", &["NoTurn(\""], &|word| EngineError::NoTurn(word).zh());
+    check("moss-engine/src/chat/mod.rs", &["NoTurn(\""], &|word| {
+        EngineError::NoTurn(word).zh()
+    });
     check("moss-sampling/src/params.rs", &[", \""], &|word| {
-        SamplingError::Parameter { name: "p", found: 2.0, expected: word }.zh()
+        SamplingError::Parameter {
+            name: "p",
+            found: 2.0,
+            expected: word,
+        }
+        .zh()
     });
-    check("moss-kernels/src/cuda", &["during(\"", "WHAT: &str = \""], &|word| {
-        KernelError::Driver { what: word, code: 1, message: "m".into() }.zh()
-    });
+    check(
+        "moss-kernels/src/cuda",
+        &["during(\"", "WHAT: &str = \""],
+        &|word| {
+            KernelError::Driver {
+                what: word,
+                code: 1,
+                message: "m".into(),
+            }
+            .zh()
+        },
+    );
 }
 
 /// Sources of errors are told by whoever prints; the texts here do not repeat them.
 #[test]
 fn a_cause_is_no_part_of_the_text() {
-    let error = CheckpointError::Read { file: "f".into(), source: full() };
+    let error = CheckpointError::Read {
+        file: "f".into(),
+        source: full(),
+    };
     let cause = error.source().unwrap().to_string();
     assert!(!error.zh().contains(&cause) && !error.to_string().contains(&cause));
 }

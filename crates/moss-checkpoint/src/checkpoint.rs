@@ -8,7 +8,8 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    CheckpointError, DType, LinearFormat, Quantization, RawConfig, Tensor, TensorInfo, Warning, contents,
+    CheckpointError, DType, LinearFormat, Quantization, RawConfig, Tensor, TensorInfo, Warning,
+    contents,
     declared::Declared,
     files, formats,
     map::{MappedFile, WeightStorage},
@@ -42,11 +43,15 @@ impl Checkpoint {
     ///
     /// # Errors
     /// Those of [`Checkpoint::open`].
-    pub fn open_with(folder: impl AsRef<Path>, storage: WeightStorage) -> Result<Self, CheckpointError> {
+    pub fn open_with(
+        folder: impl AsRef<Path>,
+        storage: WeightStorage,
+    ) -> Result<Self, CheckpointError> {
         let folder = folder.as_ref().to_owned();
         let found = files::find(&folder)?;
         let config = RawConfig::read(&folder)?;
-        let declared = Declared::merge(config.quantization.clone(), Declared::from_folder(&folder)?)?;
+        let declared =
+            Declared::merge(config.quantization.clone(), Declared::from_folder(&folder)?)?;
 
         let mut mapped = Vec::new();
         let mut tensors = BTreeMap::new();
@@ -69,7 +74,10 @@ impl Checkpoint {
             for (name, shard) in &index.weight_map {
                 let file = folder.join(shard);
                 if tensors.get(name).is_none_or(|(_, info)| info.file != file) {
-                    return Err(CheckpointError::MisplacedTensor { name: name.clone(), file });
+                    return Err(CheckpointError::MisplacedTensor {
+                        name: name.clone(),
+                        file,
+                    });
                 }
             }
         }
@@ -100,7 +108,8 @@ impl Checkpoint {
         &self.config
     }
 
-    /// How the linears are quantised, most of them where they differ; `None` for a dense checkpoint.
+    /// How the linears are quantised, most of them where they differ; `None` for a dense
+    /// checkpoint.
     pub fn quantization(&self) -> Option<Quantization> {
         self.formats.iter().find_map(|(format, _)| match format {
             LinearFormat::Gptq(found) => Some(*found),
@@ -108,8 +117,8 @@ impl Checkpoint {
         })
     }
 
-    /// Every way in which linear layers of the blocks are stored, with the number of layers, most first: more than one in a mixed
-    /// checkpoint.
+    /// Every way in which linear layers of the blocks are stored, with the number of layers, most
+    /// first: more than one in a mixed checkpoint.
     pub fn linear_formats(&self) -> &[(LinearFormat, usize)] {
         &self.formats
     }
@@ -135,10 +144,13 @@ impl Checkpoint {
 
     /// Type, shape and place of a tensor.
     pub(crate) fn info(&self, name: &str) -> Result<&TensorInfo, CheckpointError> {
-        self.tensors.get(name).map(|(_, info)| info).ok_or_else(|| CheckpointError::MissingTensor {
-            name: name.to_owned(),
-            folder: self.folder.clone(),
-        })
+        self.tensors
+            .get(name)
+            .map(|(_, info)| info)
+            .ok_or_else(|| CheckpointError::MissingTensor {
+                name: name.to_owned(),
+                folder: self.folder.clone(),
+            })
     }
 
     /// Bytes of the weight files of a folder, which [`WeightStorage::InMemory`] takes of memory.
@@ -148,18 +160,30 @@ impl Checkpoint {
     pub fn weight_file_bytes(folder: impl AsRef<Path>) -> Result<u64, CheckpointError> {
         let length = |file: &PathBuf| -> Result<u64, CheckpointError> {
             let data = std::fs::metadata(file);
-            Ok(data.map_err(|source| CheckpointError::Read { file: file.clone(), source })?.len())
+            Ok(data
+                .map_err(|source| CheckpointError::Read {
+                    file: file.clone(),
+                    source,
+                })?
+                .len())
         };
-        files::find(folder.as_ref())?.shards.iter().map(length).sum()
+        files::find(folder.as_ref())?
+            .shards
+            .iter()
+            .map(length)
+            .sum()
     }
 
-    /// Reads a tensor of floats a piece at a time and refuses inf and NaN. Tensors of other types pass.
+    /// Reads a tensor of floats a piece at a time and refuses inf and NaN. Tensors of other types
+    /// pass.
     ///
     /// # Errors
-    /// [`CheckpointError::NonFinite`] naming the first such element; [`CheckpointError::MissingTensor`];
-    /// [`CheckpointError::Read`].
+    /// [`CheckpointError::NonFinite`] naming the first such element;
+    /// [`CheckpointError::MissingTensor`]; [`CheckpointError::Read`].
     pub fn check_finite(&self, name: &str) -> Result<(), CheckpointError> {
-        let Some((_, info)) = self.tensors.get(name) else { return self.tensor(name).map(|_| ()) };
+        let Some((_, info)) = self.tensors.get(name) else {
+            return self.tensor(name).map(|_| ());
+        };
         if !matches!(info.dtype, DType::F16 | DType::BF16 | DType::F32) {
             return Ok(());
         }
@@ -167,12 +191,25 @@ impl Checkpoint {
         self.for_each_piece(name, &mut |piece| {
             let elements = piece.len() / info.dtype.bytes();
             let (data, shape) = (Bytes::copy_from_slice(piece), vec![elements]);
-            let tensor =
-                Tensor { name: name.into(), dtype: info.dtype, shape, data, file: info.file.clone() };
+            let tensor = Tensor {
+                name: name.into(),
+                dtype: info.dtype,
+                shape,
+                data,
+                file: info.file.clone(),
+            };
             match tensor.check_finite() {
-                Err(CheckpointError::NonFinite { name, file, at, value }) => {
-                    Err(CheckpointError::NonFinite { name, file, at: before + at, value })
-                }
+                Err(CheckpointError::NonFinite {
+                    name,
+                    file,
+                    at,
+                    value,
+                }) => Err(CheckpointError::NonFinite {
+                    name,
+                    file,
+                    at: before + at,
+                    value,
+                }),
                 checked => {
                     before += elements;
                     checked.map(|_| ())
@@ -191,28 +228,36 @@ impl Checkpoint {
     /// # Errors
     /// [`CheckpointError::MissingTensor`].
     pub fn tensor(&self, name: &str) -> Result<Tensor, CheckpointError> {
-        let missing =
-            || CheckpointError::MissingTensor { name: name.to_owned(), folder: self.folder.clone() };
+        let missing = || CheckpointError::MissingTensor {
+            name: name.to_owned(),
+            folder: self.folder.clone(),
+        };
         let (file, info) = self.tensors.get(name).ok_or_else(missing)?;
         let file = self.files.get(*file).ok_or_else(missing)?;
         Ok(info.view(file.bytes()))
     }
 
-    /// Reads `part`, bytes of a tensor, into `to`, which is as long: from the file where they are a view of it, else by copying.
+    /// Reads `part`, bytes of a tensor, into `to`, which is as long: from the file where they are a
+    /// view of it, else by copying.
     ///
     /// # Errors
-    /// The system's, with the file's name; [`std::io::ErrorKind::UnexpectedEof`] for a file that has become shorter.
+    /// The system's, with the file's name; [`std::io::ErrorKind::UnexpectedEof`] for a file that
+    /// has become shorter.
     ///
     /// # Panics
     /// Where the lengths differ.
     pub fn read(&self, part: &[u8], to: &mut [u8]) -> std::io::Result<()> {
-        self.files.iter().find_map(|file| file.read(part, to)).unwrap_or_else(|| {
-            to.copy_from_slice(part);
-            Ok(())
-        })
+        self.files
+            .iter()
+            .find_map(|file| file.read(part, to))
+            .unwrap_or_else(|| {
+                to.copy_from_slice(part);
+                Ok(())
+            })
     }
 
-    /// Says that a tensor's mapped pages will not be read again, so that they stop counting as this process's memory.
+    /// Says that a tensor's mapped pages will not be read again, so that they stop counting as this
+    /// process's memory.
     pub fn release(&self, name: &str) {
         if let Some((file, info)) = self.tensors.get(name)
             && let Some(file) = self.files.get(*file)
@@ -221,8 +266,9 @@ impl Checkpoint {
         }
     }
 
-    /// Shows the bytes of a tensor, row-major, some megabytes at a time, read by system calls: memory does not grow with the tensor,
-    /// unless it is stored strided, and a file that was truncated is an error.
+    /// Shows the bytes of a tensor, row-major, some megabytes at a time, read by system calls:
+    /// memory does not grow with the tensor, unless it is stored strided, and a file that was
+    /// truncated is an error.
     ///
     /// # Errors
     /// [`CheckpointError::MissingTensor`]; [`CheckpointError::Read`]; and what `piece` returns.
@@ -231,25 +277,40 @@ impl Checkpoint {
         name: &str,
         piece: &mut dyn FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
-        let missing =
-            || CheckpointError::MissingTensor { name: name.to_owned(), folder: self.folder.clone() };
+        let missing = || CheckpointError::MissingTensor {
+            name: name.to_owned(),
+            folder: self.folder.clone(),
+        };
         let (file, info) = self.tensors.get(name).ok_or_else(missing)?;
         info.for_each_piece(self.files.get(*file).ok_or_else(missing)?, piece)
     }
 
     fn collect_warnings(&mut self) {
         let packed = self.quantization();
-        // Where today's keys say how the weights are packed, an unquantised model's default of 32 beside them means nothing.
-        let wbits = self.config.wbits.filter(|wbits| self.declared.is_none() || (2..=8).contains(wbits));
+        // Where today's keys say how the weights are packed, an unquantised model's default of 32
+        // beside them means nothing.
+        let wbits = self
+            .config
+            .wbits
+            .filter(|wbits| self.declared.is_none() || (2..=8).contains(wbits));
         if let (Some(found), Some(wbits)) = (packed, wbits)
             && i64::from(found.bits) != wbits
         {
-            self.warnings.push(Warning::BitWidth { config: wbits, tensors: found.bits });
+            self.warnings.push(Warning::BitWidth {
+                config: wbits,
+                tensors: found.bits,
+            });
         }
-        let stored = self.tensors.get(contents::EMBEDDING).map(|(_, info)| info.dtype);
+        let stored = self
+            .tensors
+            .get(contents::EMBEDDING)
+            .map(|(_, info)| info.dtype);
         // An unquantised checkpoint says 16 or 32 there, whatever its weights' type.
         if let (None, Some(stored), Some(wbits @ 2..=8)) = (packed, stored, wbits) {
-            self.warnings.push(Warning::BitWidth { config: wbits, tensors: 8 * stored.bytes() as u32 });
+            self.warnings.push(Warning::BitWidth {
+                config: wbits,
+                tensors: 8 * stored.bytes() as u32,
+            });
         }
         if let (Some(stored), Some(said)) = (stored, self.config.torch_dtype.as_deref())
             && said != torch_name(stored)
@@ -258,7 +319,8 @@ impl Checkpoint {
             self.warnings.push(Warning::TorchDtype { config, tensors });
         }
         if self.config.tie_word_embeddings
-            && let (Ok(head), Ok(embedding)) = (self.info("lm_head.weight"), self.info(contents::EMBEDDING))
+            && let (Ok(head), Ok(embedding)) =
+                (self.info("lm_head.weight"), self.info(contents::EMBEDDING))
             && head.place() != embedding.place()
         {
             self.warnings.push(Warning::OwnHead);
@@ -273,9 +335,16 @@ impl Checkpoint {
 
 pub(crate) fn read_header(file: &MappedFile) -> Result<Vec<TensorInfo>, CheckpointError> {
     if let Some(found) = files::text_in_place_of_weights(file.bytes()) {
-        return Err(CheckpointError::NotWeights { file: file.path().to_owned(), found });
+        return Err(CheckpointError::NotWeights {
+            file: file.path().to_owned(),
+            found,
+        });
     }
-    match file.path().extension().is_some_and(|extension| extension == "safetensors") {
+    match file
+        .path()
+        .extension()
+        .is_some_and(|extension| extension == "safetensors")
+    {
         true => safetensors::read_header(file.bytes(), file.path()),
         false => torch_zip::read_header(file.bytes(), file.path()),
     }

@@ -1,4 +1,5 @@
-//! `config.json` as found: the network's sizes under the field's own names. Whether they make sense is the model's affair.
+//! `config.json` as found: the network's sizes under the field's own names. Whether they make sense
+//! is the model's affair.
 
 use std::path::Path;
 
@@ -6,8 +7,8 @@ use serde_json::{Map, Value};
 
 use crate::{CheckpointError, declared::Declared, files};
 
-/// Network shape, as written in the checkpoint's `config.json`. Sizes have no defaults: upstream's class defaults are not
-/// the published checkpoints'.
+/// Network shape, as written in the checkpoint's `config.json`. Sizes have no defaults: upstream's
+/// class defaults are not the published checkpoints'.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RawConfig {
     /// Rows of embedding and head (`vocab_size`).
@@ -48,7 +49,8 @@ impl RawConfig {
     /// Reads the `config.json` of a folder.
     ///
     /// # Errors
-    /// [`CheckpointError::Read`]; [`CheckpointError::WrongKind`]; and those of [`RawConfig::from_json`].
+    /// [`CheckpointError::Read`]; [`CheckpointError::WrongKind`]; and those of
+    /// [`RawConfig::from_json`].
     pub fn read(folder: impl AsRef<Path>) -> Result<Self, CheckpointError> {
         let file = folder.as_ref().join("config.json");
         Self::from_json(&files::read(&file, "a config.json")?, &file)
@@ -57,20 +59,28 @@ impl RawConfig {
     /// Reads the bytes of a `config.json`; `file` is named in errors. Unknown keys are ignored.
     ///
     /// # Errors
-    /// [`CheckpointError::Json`] with line and column; [`CheckpointError::ConfigValue`] with the key; [`CheckpointError::Encoding`] for
-    /// text that is not UTF-8.
+    /// [`CheckpointError::Json`] with line and column; [`CheckpointError::ConfigValue`] with the
+    /// key; [`CheckpointError::Encoding`] for text that is not UTF-8.
     pub fn from_json(bytes: &[u8], file: &Path) -> Result<Self, CheckpointError> {
         let map = object(bytes, file, "config.json")?;
-        let keys = Keys { map: &map, file, prefix: "" };
+        let keys = Keys {
+            map: &map,
+            file,
+            prefix: "",
+        };
         let context_length = keys.size("n_positions")?;
         // `n_ctx` stands in for a missing `n_positions`, and has to be a size in either case.
         let n_ctx = keys.size("n_ctx")?;
         let quantization = match map.get("quantization_config") {
             None | Some(Value::Null) => None,
-            Some(Value::Object(map)) => {
-                Some(Declared::read(&Keys { map, file, prefix: "quantization_config." })?)
+            Some(Value::Object(map)) => Some(Declared::read(&Keys {
+                map,
+                file,
+                prefix: "quantization_config.",
+            })?),
+            Some(found) => {
+                return Err(keys.wrong("quantization_config", Some(found), "a JSON object"));
             }
-            Some(found) => return Err(keys.wrong("quantization_config", Some(found), "a JSON object")),
         };
         Ok(Self {
             vocab_size: keys.needed("vocab_size", keys.size("vocab_size")?, SIZE)?,
@@ -118,7 +128,8 @@ pub(crate) fn object(
     })
 }
 
-/// Values of a JSON object by key; null counts as missing. Values of another type are errors that name the key.
+/// Values of a JSON object by key; null counts as missing. Values of another type are errors that
+/// name the key.
 pub(crate) struct Keys<'a> {
     pub(crate) map: &'a Map<String, Value>,
     pub(crate) file: &'a Path,
@@ -135,16 +146,22 @@ impl Keys<'_> {
     ) -> Result<Option<T>, CheckpointError> {
         match self.map.get(key).filter(|value| !value.is_null()) {
             None => Ok(None),
-            Some(value) => read(value).map(Some).ok_or_else(|| self.wrong(key, Some(value), expected)),
+            Some(value) => read(value)
+                .map(Some)
+                .ok_or_else(|| self.wrong(key, Some(value), expected)),
         }
     }
 
     fn size(&self, key: &str) -> Result<Option<usize>, CheckpointError> {
-        self.typed(key, SIZE, |value| value.as_u64().and_then(|value| usize::try_from(value).ok()))
+        self.typed(key, SIZE, |value| {
+            value.as_u64().and_then(|value| usize::try_from(value).ok())
+        })
     }
 
     fn token(&self, key: &str) -> Result<Option<u32>, CheckpointError> {
-        self.typed(key, "a token id", |value| value.as_u64().and_then(|value| u32::try_from(value).ok()))
+        self.typed(key, "a token id", |value| {
+            value.as_u64().and_then(|value| u32::try_from(value).ok())
+        })
     }
 
     pub(crate) fn integer(&self, key: &str) -> Result<Option<i64>, CheckpointError> {
@@ -163,12 +180,22 @@ impl Keys<'_> {
         self.typed(key, "a string", |value| value.as_str().map(str::to_owned))
     }
 
-    fn needed<T>(&self, key: &str, value: Option<T>, expected: &'static str) -> Result<T, CheckpointError> {
+    fn needed<T>(
+        &self,
+        key: &str,
+        value: Option<T>,
+        expected: &'static str,
+    ) -> Result<T, CheckpointError> {
         value.ok_or_else(|| self.wrong(key, self.map.get(key), expected))
     }
 
     /// The error for a value that is not `expected`.
-    pub(crate) fn wrong(&self, key: &str, found: Option<&Value>, expected: &'static str) -> CheckpointError {
+    pub(crate) fn wrong(
+        &self,
+        key: &str,
+        found: Option<&Value>,
+        expected: &'static str,
+    ) -> CheckpointError {
         CheckpointError::ConfigValue {
             file: self.file.to_owned(),
             key: format!("{}{key}", self.prefix),
@@ -182,7 +209,11 @@ impl Keys<'_> {
 fn brief(value: &Value) -> String {
     const SHOWN: usize = 40;
     let text = value.to_string();
-    let mut shown: String = text.chars().take(SHOWN).filter(|c| !c.is_control()).collect();
+    let mut shown: String = text
+        .chars()
+        .take(SHOWN)
+        .filter(|c| !c.is_control())
+        .collect();
     if text.chars().nth(SHOWN).is_some() {
         shown.push('…');
     }

@@ -1,12 +1,17 @@
-//! Whether `config.json` and the tensors are of the same network, and which tensors have no use in it.
+//! Whether `config.json` and the tensors are of the same network, and which tensors have no use in
+//! it.
 
 use crate::{Checkpoint, CheckpointError, TensorInfo};
 
 pub(crate) const EMBEDDING: &str = "transformer.wte.weight";
 
 /// The linear layers of a block, and whether they have a bias.
-pub(crate) const LINEARS: [(&str, bool); 4] =
-    [("attn.qkv_proj", false), ("attn.out_proj", false), ("mlp.fc_in", true), ("mlp.fc_out", true)];
+pub(crate) const LINEARS: [(&str, bool); 4] = [
+    ("attn.qkv_proj", false),
+    ("attn.out_proj", false),
+    ("mlp.fc_in", true),
+    ("mlp.fc_out", true),
+];
 
 /// Layer and rest of a name such as `transformer.h.3.attn.qkv_proj.weight`.
 fn in_layer(name: &str) -> Option<(usize, &str)> {
@@ -26,7 +31,8 @@ fn is_mask(tail: &str, info: &TensorInfo) -> bool {
     }
 }
 
-/// Refuses sizes of `config.json` that the tensors contradict, before anything is allocated by them.
+/// Refuses sizes of `config.json` that the tensors contradict, before anything is allocated by
+/// them.
 pub(crate) fn check_config(checkpoint: &Checkpoint) -> Result<(), CheckpointError> {
     let config = checkpoint.config();
     let mismatch = |key: &'static str, config: String, info: &TensorInfo, tensors: usize| {
@@ -39,9 +45,14 @@ pub(crate) fn check_config(checkpoint: &Checkpoint) -> Result<(), CheckpointErro
             tensors: tensors.to_string(),
         })
     };
-    let is_weight = |info: &&TensorInfo| in_layer(&info.name).is_some_and(|(_, tail)| !is_mask(tail, info));
+    let is_weight =
+        |info: &&TensorInfo| in_layer(&info.name).is_some_and(|(_, tail)| !is_mask(tail, info));
     let layer_of = |info: &&TensorInfo| in_layer(&info.name).map(|(layer, _)| layer);
-    if let Some(last) = checkpoint.tensor_infos().filter(is_weight).max_by_key(layer_of) {
+    if let Some(last) = checkpoint
+        .tensor_infos()
+        .filter(is_weight)
+        .max_by_key(layer_of)
+    {
         let layers = layer_of(&last).unwrap_or(0).saturating_add(1);
         if layers != config.num_layers {
             return mismatch("n_layer", config.num_layers.to_string(), last, layers);
@@ -52,12 +63,24 @@ pub(crate) fn check_config(checkpoint: &Checkpoint) -> Result<(), CheckpointErro
     let vectors = [
         (EMBEDDING, 0, "vocab_size", Some(config.vocab_size)),
         (EMBEDDING, 1, "n_embd", Some(config.hidden_size)),
-        ("transformer.ln_f.weight", 0, "n_embd", Some(config.hidden_size)),
-        ("transformer.h.0.ln_1.weight", 0, "n_embd", Some(config.hidden_size)),
+        (
+            "transformer.ln_f.weight",
+            0,
+            "n_embd",
+            Some(config.hidden_size),
+        ),
+        (
+            "transformer.h.0.ln_1.weight",
+            0,
+            "n_embd",
+            Some(config.hidden_size),
+        ),
         ("transformer.h.0.mlp.fc_in.bias", 0, "n_inner", inner),
     ];
     for (name, axis, key, said) in vectors {
-        let Ok(info) = checkpoint.info(name) else { continue };
+        let Ok(info) = checkpoint.info(name) else {
+            continue;
+        };
         match info.shape.get(axis) {
             Some(found) if said != Some(*found) => {
                 let said = said.map_or_else(|| inner_said.clone(), |said| said.to_string());
@@ -74,7 +97,12 @@ pub(crate) fn check_config(checkpoint: &Checkpoint) -> Result<(), CheckpointErro
             && let Some(&positions) = info.shape.last()
             && config.context_length > positions
         {
-            return mismatch("n_positions", config.context_length.to_string(), info, positions);
+            return mismatch(
+                "n_positions",
+                config.context_length.to_string(),
+                info,
+                positions,
+            );
         }
     }
     Ok(())
@@ -82,7 +110,9 @@ pub(crate) fn check_config(checkpoint: &Checkpoint) -> Result<(), CheckpointErro
 
 /// Names of tensors that the network does not use, and that are no masks either.
 pub(crate) fn unused(checkpoint: &Checkpoint) -> Vec<&str> {
-    let infos = checkpoint.tensor_infos().filter(|info| !is_used(checkpoint, info));
+    let infos = checkpoint
+        .tensor_infos()
+        .filter(|info| !is_used(checkpoint, info));
     infos.map(|info| info.name.as_str()).collect()
 }
 
@@ -95,7 +125,8 @@ fn is_used(checkpoint: &Checkpoint, info: &TensorInfo) -> bool {
             || layer < checkpoint.config().num_layers
                 && match in_linear {
                     Some((linear, kind)) => {
-                        let packed = checkpoint.contains(&format!("transformer.h.{layer}.{linear}.qweight"));
+                        let packed =
+                            checkpoint.contains(&format!("transformer.h.{layer}.{linear}.qweight"));
                         is_part(kind, packed)
                     }
                     None => matches!(tail, "ln_1.weight" | "ln_1.bias"),
@@ -103,11 +134,15 @@ fn is_used(checkpoint: &Checkpoint, info: &TensorInfo) -> bool {
     }
     match info.name.strip_prefix("lm_head.") {
         Some(kind) => is_part(kind, !checkpoint.contains("lm_head.weight")),
-        None => matches!(info.name.as_str(), EMBEDDING | "transformer.ln_f.weight" | "transformer.ln_f.bias"),
+        None => matches!(
+            info.name.as_str(),
+            EMBEDDING | "transformer.ln_f.weight" | "transformer.ln_f.bias"
+        ),
     }
 }
 
-/// Whether a linear layer has a tensor of this kind. A bias that must be zero is looked at when the layer is read.
+/// Whether a linear layer has a tensor of this kind. A bias that must be zero is looked at when the
+/// layer is read.
 fn is_part(kind: &str, packed: bool) -> bool {
     match kind {
         "bias" => true,

@@ -1,4 +1,5 @@
-//! What `quantization_config` and `quantize_config.json` say of the weights: AutoGPTQ's and GPTQModel's keys.
+//! What `quantization_config` and `quantize_config.json` say of the weights: AutoGPTQ's and
+//! GPTQModel's keys.
 
 use std::path::{Path, PathBuf};
 
@@ -43,14 +44,21 @@ impl Declared {
             return Ok(None);
         }
         let map = object(&files::read(&file, "a quantize_config.json")?, &file, WHAT)?;
-        Self::read(&Keys { map: &map, file: &file, prefix: "" }).map(Some)
+        Self::read(&Keys {
+            map: &map,
+            file: &file,
+            prefix: "",
+        })
+        .map(Some)
     }
 
     pub(crate) fn read(keys: &Keys<'_>) -> Result<Self, CheckpointError> {
         check_method(keys)?;
         let mut zero_points = None;
         for key in ["checkpoint_format", "format"] {
-            let Some(format) = keys.text(key)? else { continue };
+            let Some(format) = keys.text(key)? else {
+                continue;
+            };
             zero_points = Some(match format.to_ascii_lowercase().as_str() {
                 "gptq" => ZeroPoints::LessOne,
                 "gptq_v2" => ZeroPoints::Plain,
@@ -58,16 +66,28 @@ impl Declared {
             });
             break;
         }
-        let positive = |key: &'static str, alias: &'static str, is_legal: fn(i64) -> bool, expected| {
-            let key = if keys.map.get(key).is_some_and(|value| !value.is_null()) { key } else { alias };
-            match keys.integer(key)? {
-                Some(value) if !is_legal(value) => Err(keys.wrong(key, keys.map.get(key), expected)),
-                value => Ok(value),
-            }
-        };
+        let positive =
+            |key: &'static str, alias: &'static str, is_legal: fn(i64) -> bool, expected| {
+                let key = if keys.map.get(key).is_some_and(|value| !value.is_null()) {
+                    key
+                } else {
+                    alias
+                };
+                match keys.integer(key)? {
+                    Some(value) if !is_legal(value) => {
+                        Err(keys.wrong(key, keys.map.get(key), expected))
+                    }
+                    value => Ok(value),
+                }
+            };
         Ok(Self {
             file: keys.file.to_owned(),
-            bits: positive("bits", "wbits", |bits| matches!(bits, 4 | 8), "4 or 8 bits a weight")?,
+            bits: positive(
+                "bits",
+                "wbits",
+                |bits| matches!(bits, 4 | 8),
+                "4 or 8 bits a weight",
+            )?,
             group_size: positive(
                 "group_size",
                 "groupsize",
@@ -83,37 +103,62 @@ impl Declared {
 
     /// The group size for a layer of these many inputs.
     pub(crate) fn group_size(&self, in_features: usize) -> Option<usize> {
-        self.group_size.map(|size| usize::try_from(size).unwrap_or(in_features))
+        self.group_size
+            .map(|size| usize::try_from(size).unwrap_or(in_features))
     }
 
     /// What both files say together.
-    pub(crate) fn merge(first: Option<Self>, second: Option<Self>) -> Result<Option<Self>, CheckpointError> {
-        let (Some(first), Some(second)) = (&first, &second) else { return Ok(first.or(second)) };
+    pub(crate) fn merge(
+        first: Option<Self>,
+        second: Option<Self>,
+    ) -> Result<Option<Self>, CheckpointError> {
+        let (Some(first), Some(second)) = (&first, &second) else {
+            return Ok(first.or(second));
+        };
         let conflict = |key, values: [String; 2]| {
             let [first_value, second_value] = values;
             let (first, second) = (first.file.clone(), second.file.clone());
-            CheckpointError::ConfigConflict { key, first, first_value, second, second_value }
+            CheckpointError::ConfigConflict {
+                key,
+                first,
+                first_value,
+                second,
+                second_value,
+            }
         };
-        fn both<T: PartialEq + Copy>(first: Option<T>, second: Option<T>) -> Result<Option<T>, [T; 2]> {
+        fn both<T: PartialEq + Copy>(
+            first: Option<T>,
+            second: Option<T>,
+        ) -> Result<Option<T>, [T; 2]> {
             match (first, second) {
                 (Some(first), Some(second)) if first != second => Err([first, second]),
                 _ => Ok(first.or(second)),
             }
         }
-        let integers =
-            |key, a, b| both(a, b).map_err(|values| conflict(key, values.map(|n: i64| n.to_string())));
-        let flags =
-            |key, a, b| both(a, b).map_err(|values| conflict(key, values.map(|is: bool| is.to_string())));
+        let integers = |key, a, b| {
+            both(a, b).map_err(|values| conflict(key, values.map(|n: i64| n.to_string())))
+        };
+        let flags = |key, a, b| {
+            both(a, b).map_err(|values| conflict(key, values.map(|is: bool| is.to_string())))
+        };
         let zero_points = both(first.zero_points, second.zero_points);
-        let is_silent = first.bits.is_none() && first.group_size.is_none() && first.desc_act.is_none();
+        let is_silent =
+            first.bits.is_none() && first.group_size.is_none() && first.desc_act.is_none();
         Ok(Some(Self {
-            file: if is_silent { second.file.clone() } else { first.file.clone() },
+            file: if is_silent {
+                second.file.clone()
+            } else {
+                first.file.clone()
+            },
             bits: integers("bits", first.bits, second.bits)?,
             group_size: integers("group_size", first.group_size, second.group_size)?,
             desc_act: flags("desc_act", first.desc_act, second.desc_act)?,
             sym: flags("sym", first.sym, second.sym)?,
             zero_points: zero_points.map_err(|values| {
-                conflict("checkpoint_format", values.map(|found| found.name().to_owned()))
+                conflict(
+                    "checkpoint_format",
+                    values.map(|found| found.name().to_owned()),
+                )
             })?,
             has_overrides: first.has_overrides || second.has_overrides,
         }))
@@ -139,7 +184,8 @@ fn check_method(keys: &Keys<'_>) -> Result<(), CheckpointError> {
             false => Err(keys.wrong(KEY, keys.map.get(KEY), "gptq")),
         };
     }
-    // bitsandbytes named no method at first; Marlin's own flag says that the weights are packed in its way.
+    // bitsandbytes named no method at first; Marlin's own flag says that the weights are packed in
+    // its way.
     for key in ["load_in_8bit", "load_in_4bit", "is_marlin_format"] {
         if keys.flag(key)? == Some(true) {
             return Err(keys.wrong(key, keys.map.get(key), "gptq"));

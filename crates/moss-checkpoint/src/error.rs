@@ -366,14 +366,17 @@ pub enum CheckpointError {
 /// The tensors of a record, as a part of a sentence.
 fn holding(tensors: &[String]) -> String {
     let names: Vec<_> = tensors.iter().map(|name| format!("`{name}`")).collect();
-    if names.is_empty() { String::new() } else { format!(" (it holds {})", names.join(", ")) }
+    if names.is_empty() {
+        String::new()
+    } else {
+        format!(" (it holds {})", names.join(", "))
+    }
 }
 
 impl CheckpointError {
     /// What the user can do about it, where there is something.
     pub fn hint(&self) -> Option<String> {
-        let again =
-            "the file looks cut off or damaged: download it again and compare its size with the hub's";
+        let again = "the file looks cut off or damaged: download it again and compare its size with the hub's";
         Some(match self {
             Self::NoWeights { .. } => {
                 "a checkpoint folder holds config.json and pytorch_model*.bin or model*.safetensors".into()

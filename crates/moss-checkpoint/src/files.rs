@@ -17,25 +17,39 @@ pub(crate) struct WeightFiles {
 /// Stems and endings of weight files, in the order in which transformers looks for them.
 const KINDS: [(&str, &str); 2] = [("model", ".safetensors"), ("pytorch_model", ".bin")];
 
-/// Finds the weights as transformers does: `model.safetensors`, its index, `pytorch_model.bin`, its index. Shards without an index
-/// come last.
+/// Finds the weights as transformers does: `model.safetensors`, its index, `pytorch_model.bin`, its
+/// index. Shards without an index come last.
 pub(crate) fn find(folder: &Path) -> Result<WeightFiles, CheckpointError> {
     let names = list(folder)?;
     let single = KINDS.map(|(stem, ending)| format!("{stem}{ending}"));
     let index = KINDS.map(|(stem, ending)| format!("{stem}{ending}.index.json"));
     let is_there = |name: &&String| names.contains(*name);
-    let mut in_order = single.iter().zip(&index).flat_map(|(single, index)| [single, index]);
+    let mut in_order = single
+        .iter()
+        .zip(&index)
+        .flat_map(|(single, index)| [single, index]);
     let found = match in_order.find(is_there) {
         Some(name) if single.contains(name) => {
             let (shards, index) = (vec![folder.join(name)], None);
-            WeightFiles { shards, index, warnings: vec![] }
+            WeightFiles {
+                shards,
+                index,
+                warnings: vec![],
+            }
         }
         Some(name) => from_index(folder, name, &names)?,
-        None => match KINDS.into_iter().map(|kind| shards_of(&names, kind)).find(|shards| !shards.is_empty())
+        None => match KINDS
+            .into_iter()
+            .map(|kind| shards_of(&names, kind))
+            .find(|shards| !shards.is_empty())
         {
             Some(shards) => {
                 let shards = shards.into_iter().map(|name| folder.join(name)).collect();
-                WeightFiles { shards, index: None, warnings: vec![] }
+                WeightFiles {
+                    shards,
+                    index: None,
+                    warnings: vec![],
+                }
             }
             None => match names.iter().find(|name| name.ends_with(".index.json")) {
                 Some(name) => from_index(folder, name, &names)?,
@@ -50,13 +64,22 @@ pub(crate) fn find(folder: &Path) -> Result<WeightFiles, CheckpointError> {
 }
 
 /// Says which weight files and indices are there besides those in use.
-fn with_warnings(folder: &Path, mut found: WeightFiles, names: &[String], indices: &[String]) -> WeightFiles {
+fn with_warnings(
+    folder: &Path,
+    mut found: WeightFiles,
+    names: &[String],
+    indices: &[String],
+) -> WeightFiles {
     let in_use = match (&found.index, found.shards.first()) {
         (Some((index, _)), _) => index.clone(),
         (None, Some(first)) => first.clone(),
         (None, None) => return found,
     };
-    let used = in_use.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let used = in_use
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
     let mut ignored = Vec::new();
     for name in names {
         let path = folder.join(name);
@@ -66,7 +89,11 @@ fn with_warnings(folder: &Path, mut found: WeightFiles, names: &[String], indice
         if indices.contains(name) {
             let missing = read_index(&path).map_or(0, |index| missing(&index, names).len());
             if missing > 0 {
-                found.warnings.push(Warning::StaleIndex { index: path, missing, used: used.clone() });
+                found.warnings.push(Warning::StaleIndex {
+                    index: path,
+                    missing,
+                    used: used.clone(),
+                });
                 continue;
             }
         }
@@ -85,7 +112,11 @@ fn is_of(name: &str, (stem, ending): (&str, &str)) -> bool {
 }
 
 fn shards_of<'a>(names: &'a [String], kind: (&str, &str)) -> Vec<&'a str> {
-    names.iter().map(String::as_str).filter(|name| is_of(name, kind)).collect()
+    names
+        .iter()
+        .map(String::as_str)
+        .filter(|name| is_of(name, kind))
+        .collect()
 }
 
 fn from_index(folder: &Path, name: &str, names: &[String]) -> Result<WeightFiles, CheckpointError> {
@@ -96,13 +127,30 @@ fn from_index(folder: &Path, name: &str, names: &[String]) -> Result<WeightFiles
         return Err(match complete_set(names, &index) {
             Some(complete) => {
                 let missing = missing(&index, names).len();
-                CheckpointError::StaleIndex { index: index_path, shard, missing, complete }
+                CheckpointError::StaleIndex {
+                    index: index_path,
+                    shard,
+                    missing,
+                    complete,
+                }
             }
-            None => CheckpointError::MissingShard { index: index_path, shard, tensors: *tensors },
+            None => CheckpointError::MissingShard {
+                index: index_path,
+                shard,
+                tensors: *tensors,
+            },
         });
     }
-    let shards = index.shards().keys().map(|shard| folder.join(shard)).collect();
-    Ok(WeightFiles { shards, index: Some((path, index)), warnings: vec![] })
+    let shards = index
+        .shards()
+        .keys()
+        .map(|shard| folder.join(shard))
+        .collect();
+    Ok(WeightFiles {
+        shards,
+        index: Some((path, index)),
+        warnings: vec![],
+    })
 }
 
 fn read_index(path: &Path) -> Result<Index, CheckpointError> {
@@ -111,7 +159,11 @@ fn read_index(path: &Path) -> Result<Index, CheckpointError> {
 
 /// Shards that the index names and the folder lacks, each with its number of tensors.
 fn missing<'a>(index: &'a Index, names: &[String]) -> Vec<(&'a str, usize)> {
-    index.shards().into_iter().filter(|(shard, _)| !names.iter().any(|name| name == shard)).collect()
+    index
+        .shards()
+        .into_iter()
+        .filter(|(shard, _)| !names.iter().any(|name| name == shard))
+        .collect()
 }
 
 /// A whole set of weights besides those of `stale`: one file, or every shard of a series.
@@ -125,9 +177,12 @@ fn complete_set(names: &[String], stale: &Index) -> Option<String> {
         }
         // `model-00001-of-00004.safetensors`: complete where the others up to 4 are there.
         let whole = others.find(|first| {
-            let series = first.strip_prefix(stem).and_then(|rest| rest.strip_prefix("-00001-of-"));
+            let series = first
+                .strip_prefix(stem)
+                .and_then(|rest| rest.strip_prefix("-00001-of-"));
             let count = series.and_then(|rest| rest.strip_suffix(ending)?.parse::<usize>().ok());
-            let shard = |number: usize, count: usize| format!("{stem}-{number:05}-of-{count:05}{ending}");
+            let shard =
+                |number: usize, count: usize| format!("{stem}-{number:05}-of-{count:05}{ending}");
             count.is_some_and(|count| {
                 count <= names.len()
                     && (1..=count).all(|number| names.contains(&shard(number, count)))
@@ -141,25 +196,41 @@ fn complete_set(names: &[String], stale: &Index) -> Option<String> {
     None
 }
 
-/// The whole of a JSON file. The published ones are under 50 KB; far larger ones are something else, and are not read.
+/// The whole of a JSON file. The published ones are under 50 KB; far larger ones are something
+/// else, and are not read.
 pub(crate) fn read(path: &Path, expected: &'static str) -> Result<Vec<u8>, CheckpointError> {
     expect_file(path, expected)?;
-    let read = |source| CheckpointError::Read { file: path.to_owned(), source };
+    let read = |source| CheckpointError::Read {
+        file: path.to_owned(),
+        source,
+    };
     moss_files::read_bytes(path, moss_files::MAX_BYTES).map_err(read)
 }
 
 /// The text of a JSON file, which a user may have edited: a byte order mark is skipped.
 pub(crate) fn text<'a>(bytes: &'a [u8], path: &Path) -> Result<&'a str, CheckpointError> {
-    moss_unicode::decode(bytes).map_err(|source| CheckpointError::Encoding { file: path.to_owned(), source })
+    moss_unicode::decode(bytes).map_err(|source| CheckpointError::Encoding {
+        file: path.to_owned(),
+        source,
+    })
 }
 
 /// Refuses folders, dangling links, empty files, and text that was downloaded in place of weights.
 pub(crate) fn expect_file(path: &Path, expected: &'static str) -> Result<(), CheckpointError> {
-    let wrong = |found| CheckpointError::WrongKind { file: path.to_owned(), found, expected };
+    let wrong = |found| CheckpointError::WrongKind {
+        file: path.to_owned(),
+        found,
+        expected,
+    };
     let data = match fs::metadata(path) {
         Ok(data) => data,
         Err(_) if fs::symlink_metadata(path).is_ok() => return Err(wrong("a dangling link")),
-        Err(source) => return Err(CheckpointError::Read { file: path.to_owned(), source }),
+        Err(source) => {
+            return Err(CheckpointError::Read {
+                file: path.to_owned(),
+                source,
+            });
+        }
     };
     match (data.is_dir(), data.is_file(), data.len()) {
         (true, ..) => Err(wrong("a folder")),
@@ -171,16 +242,25 @@ pub(crate) fn expect_file(path: &Path, expected: &'static str) -> Result<(), Che
 
 /// What stands where weights should be, if it is a well-known kind of text.
 pub(crate) fn text_in_place_of_weights(head: &[u8]) -> Option<&'static str> {
-    let head = head.get(..head.len().min(512)).unwrap_or_default().trim_ascii_start(); // no page of weights beyond the first
+    let head = head
+        .get(..head.len().min(512))
+        .unwrap_or_default()
+        .trim_ascii_start(); // no page of weights beyond the first
     if head.starts_with(b"version https://git-lfs") {
         return Some("a git-lfs pointer");
     }
-    let lower = head.get(..head.len().min(16)).unwrap_or_default().to_ascii_lowercase();
+    let lower = head
+        .get(..head.len().min(16))
+        .unwrap_or_default()
+        .to_ascii_lowercase();
     (lower.starts_with(b"<!doctype") || lower.starts_with(b"<html")).then_some("a web page")
 }
 
 fn list(folder: &Path) -> Result<Vec<String>, CheckpointError> {
-    let read = |source| CheckpointError::Read { file: folder.to_owned(), source };
+    let read = |source| CheckpointError::Read {
+        file: folder.to_owned(),
+        source,
+    };
     if !fs::metadata(folder).map_err(read)?.is_dir() {
         return Err(CheckpointError::WrongKind {
             file: folder.to_owned(),
@@ -204,5 +284,9 @@ fn describe(names: &[String]) -> String {
     }
     let more = names.len().saturating_sub(SHOWN);
     let shown: Vec<_> = names.iter().take(SHOWN).map(String::as_str).collect();
-    if more == 0 { shown.join(", ") } else { format!("{} and {more} more", shown.join(", ")) }
+    if more == 0 {
+        shown.join(", ")
+    } else {
+        format!("{} and {more} more", shown.join(", "))
+    }
 }

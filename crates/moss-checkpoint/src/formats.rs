@@ -57,7 +57,8 @@ pub(crate) fn scan(checkpoint: &Checkpoint) -> Result<Formats, CheckpointError> 
     let mut unused: Option<(String, usize, usize, usize)> = None;
     let mut first = None;
     let mut first_dense: Option<&TensorInfo> = None;
-    // Names are looked up, not counted up to `n_layer`, which is unchecked where there are no layers.
+    // Names are looked up, not counted up to `n_layer`, which is unchecked where there are no
+    // layers.
     let stems = checkpoint.tensor_infos().filter_map(|info| {
         let (stem, kind) = info.name.rsplit_once('.')?;
         let linear = LINEARS.iter().find(|(linear, _)| stem.ends_with(linear))?.0;
@@ -76,14 +77,21 @@ pub(crate) fn scan(checkpoint: &Checkpoint) -> Result<Formats, CheckpointError> 
             }
             continue;
         }
-        let in_features = if linear == "mlp.fc_out" { inner.unwrap_or(0) } else { hidden };
+        let in_features = if linear == "mlp.fc_out" {
+            inner.unwrap_or(0)
+        } else {
+            hidden
+        };
         let bits = bits_of(info, in_features)?;
-        let Ok(scales) = checkpoint.info(&format!("{stem}.scales")) else { continue }; // told when it is read
+        let Ok(scales) = checkpoint.info(&format!("{stem}.scales")) else {
+            continue;
+        }; // told when it is read
         let groups = scales.shape.first().copied().unwrap_or(0);
         let found = resolve(checkpoint, stem, in_features, groups)?;
         checkpoint.release(&format!("{stem}.g_idx"));
         if found.unused > 0 {
-            let (.., count) = unused.get_or_insert((format!("{stem}.g_idx"), found.unused, groups, 0));
+            let (.., count) =
+                unused.get_or_insert((format!("{stem}.g_idx"), found.unused, groups, 0));
             *count += 1;
         }
         first = first.or(Some((info, stem, bits)));
@@ -95,11 +103,25 @@ pub(crate) fn scan(checkpoint: &Checkpoint) -> Result<Formats, CheckpointError> 
             in_features,
         });
     }
-    let mut formats = Formats { found: gptq(&packed, checkpoint.zero_points()), warnings: vec![] };
-    formats.found.extend(dense.into_iter().map(|(dtype, count)| (LinearFormat::Dense(dtype), count)));
-    formats.found.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let mut formats = Formats {
+        found: gptq(&packed, checkpoint.zero_points()),
+        warnings: vec![],
+    };
+    formats.found.extend(
+        dense
+            .into_iter()
+            .map(|(dtype, count)| (LinearFormat::Dense(dtype), count)),
+    );
+    formats
+        .found
+        .sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     if let Some((name, unused, groups, linears)) = unused {
-        formats.warnings.push(Warning::UnusedGroups { name, unused, groups, linears });
+        formats.warnings.push(Warning::UnusedGroups {
+            name,
+            unused,
+            groups,
+            linears,
+        });
     }
     if let Some(declared) = checkpoint.declared() {
         check_bits(declared, &packed, first.map(|(info, ..)| info), first_dense)?;
@@ -115,20 +137,25 @@ pub(crate) fn scan(checkpoint: &Checkpoint) -> Result<Formats, CheckpointError> 
                 })
         };
         if let Some(layer) = packed.iter().find(disagrees) {
-            formats.warnings.push(Warning::GroupSize { config: said, tensors: layer.group_size });
+            formats.warnings.push(Warning::GroupSize {
+                config: said,
+                tensors: layer.group_size,
+            });
         }
     }
     Ok(formats)
 }
 
-/// One entry a width and group size. Layers of one group say nothing of the size, and go with the first of their width.
+/// One entry a width and group size. Layers of one group say nothing of the size, and go with the
+/// first of their width.
 fn gptq(layers: &[Packed], zero_points: ZeroPoints) -> Vec<(LinearFormat, usize)> {
     let mut found: Vec<(Quantization, usize)> = Vec::new();
     let (one_group, others): (Vec<&Packed>, Vec<&Packed>) =
         layers.iter().partition(|layer| layer.is_one_group);
     for layer in others.into_iter().chain(one_group) {
         let fits = |known: &&mut (Quantization, usize)| {
-            known.0.bits == layer.bits && (layer.is_one_group || known.0.group_size == layer.group_size)
+            known.0.bits == layer.bits
+                && (layer.is_one_group || known.0.group_size == layer.group_size)
         };
         match found.iter_mut().find(fits) {
             Some((known, count)) => {
@@ -137,11 +164,22 @@ fn gptq(layers: &[Packed], zero_points: ZeroPoints) -> Vec<(LinearFormat, usize)
             }
             None => {
                 let (bits, group_size, act_order) = (layer.bits, layer.group_size, layer.act_order);
-                found.push((Quantization { bits, group_size, act_order, zero_points }, 1));
+                found.push((
+                    Quantization {
+                        bits,
+                        group_size,
+                        act_order,
+                        zero_points,
+                    },
+                    1,
+                ));
             }
         }
     }
-    found.into_iter().map(|(known, count)| (LinearFormat::Gptq(known), count)).collect()
+    found
+        .into_iter()
+        .map(|(known, count)| (LinearFormat::Gptq(known), count))
+        .collect()
 }
 
 /// Refuses a width that no layer has, and packed weights that are not there.
@@ -162,13 +200,19 @@ fn check_bits(
         })
     };
     match (first, first_dense, declared.bits) {
-        (Some(first), _, Some(bits)) if packed.iter().all(|layer| i64::from(layer.bits) != bits) => {
+        (Some(first), _, Some(bits))
+            if packed.iter().all(|layer| i64::from(layer.bits) != bits) =>
+        {
             let found = packed.first().map_or(0, |layer| layer.bits);
             mismatch("bits", bits.to_string(), first, found.to_string())
         }
         (None, Some(dense), bits) => {
             let said = bits.map_or_else(|| "gptq".into(), |bits| bits.to_string());
-            let key = if bits.is_some() { "bits" } else { "quant_method" };
+            let key = if bits.is_some() {
+                "bits"
+            } else {
+                "quant_method"
+            };
             mismatch(key, said, dense, dense.dtype.to_string())
         }
         _ => Ok(()),
@@ -178,7 +222,11 @@ fn check_bits(
 /// Symmetric quantisation has one zero point, from which a wrong convention can be told.
 fn symmetry(checkpoint: &Checkpoint, stem: &str, bits: u32) -> Option<Warning> {
     let name = format!("{stem}.qzeros");
-    let outputs = *checkpoint.info(&format!("{stem}.qweight")).ok()?.shape.get(1)?;
+    let outputs = *checkpoint
+        .info(&format!("{stem}.qweight"))
+        .ok()?
+        .shape
+        .get(1)?;
     let info = checkpoint.info(&name).ok()?;
     let words = outputs.div_ceil(32 / bits as usize);
     let format = checkpoint.zero_points();
@@ -188,5 +236,10 @@ fn symmetry(checkpoint: &Checkpoint, stem: &str, bits: u32) -> Option<Warning> {
     }
     let found = off_centre(bits, &checkpoint.tensor(&name).ok()?, outputs, expected)?;
     checkpoint.release(&name);
-    Some(Warning::Symmetry { name, format: format.name(), expected, found })
+    Some(Warning::Symmetry {
+        name,
+        format: format.name(),
+        expected,
+        found,
+    })
 }

@@ -1,4 +1,5 @@
-//! Which inputs of a packed weight share a scale: from the shapes, the index and the configuration, which have to agree.
+//! Which inputs of a packed weight share a scale: from the shapes, the index and the configuration,
+//! which have to agree.
 
 use crate::{Checkpoint, CheckpointError, GroupIndex, Tensor, declared::Declared};
 
@@ -46,14 +47,22 @@ pub(crate) fn resolve(
         return disagrees(declared, format!("{groups} groups of {in_features} inputs"));
     }
     let legacy = legacy_size(checkpoint, in_features);
-    let even = in_features.checked_div(groups).filter(|size| size.checked_mul(groups) == Some(in_features));
+    let even = in_features
+        .checked_div(groups)
+        .filter(|size| size.checked_mul(groups) == Some(in_features));
     let upstream = (in_features > UPSTREAM).then_some(UPSTREAM);
-    let likely = [said, legacy, upstream, even].into_iter().flatten().find(fits);
+    let likely = [said, legacy, upstream, even]
+        .into_iter()
+        .flatten()
+        .find(fits);
 
     let name = format!("{stem}.g_idx");
     if !checkpoint.contains(&name) {
         if groups > 1 && strict.is_some_and(|declared| declared.desc_act == Some(true)) {
-            return Err(CheckpointError::MissingTensor { name, folder: checkpoint.folder().to_owned() });
+            return Err(CheckpointError::MissingTensor {
+                name,
+                folder: checkpoint.folder().to_owned(),
+            });
         }
         if let (None, Some(legacy), Some(likely)) = (said, legacy, likely)
             && legacy != likely
@@ -61,26 +70,44 @@ pub(crate) fn resolve(
             return Err(CheckpointError::ConfigMismatch {
                 key: "groupsize",
                 config_file: checkpoint.folder().join("config.json"),
-                config: checkpoint.config().groupsize.unwrap_or_default().to_string(),
+                config: checkpoint
+                    .config()
+                    .groupsize
+                    .unwrap_or_default()
+                    .to_string(),
                 name: format!("{stem}.scales"),
                 file: checkpoint.info(&format!("{stem}.scales"))?.file.clone(),
                 tensors: format!("{groups} groups of {in_features} inputs"),
             });
         }
         let size = likely.ok_or_else(|| no_size(checkpoint, stem, in_features, groups))?;
-        return Ok(Groups { size, index: GroupIndex::Sequential, unused: 0 });
+        return Ok(Groups {
+            size,
+            index: GroupIndex::Sequential,
+            unused: 0,
+        });
     }
     let tensor = checkpoint.tensor(&name)?;
     let index = read_index(&tensor, in_features, groups)?;
     if let Some(size) = sequential(&index, groups) {
-        let size = if groups == 1 { likely.unwrap_or(size) } else { size };
+        let size = if groups == 1 {
+            likely.unwrap_or(size)
+        } else {
+            size
+        };
         return match (strict, said) {
             (Some(declared), Some(said)) if said != size => disagrees(declared, size.to_string()),
-            _ => Ok(Groups { size, index: GroupIndex::Sequential, unused: 0 }),
+            _ => Ok(Groups {
+                size,
+                index: GroupIndex::Sequential,
+                unused: 0,
+            }),
         };
     }
     let unused = unused(&index, groups);
-    if let Some(declared) = strict.filter(|declared| declared.desc_act == Some(false) && unused == 0) {
+    if let Some(declared) =
+        strict.filter(|declared| declared.desc_act == Some(false) && unused == 0)
+    {
         return Err(CheckpointError::ConfigMismatch {
             key: "desc_act",
             config_file: declared.file.clone(),
@@ -93,7 +120,11 @@ pub(crate) fn resolve(
     // The index says all there is to say; the size only has to give as many groups.
     let size = likely.or(Some(in_features.div_ceil(groups)).filter(fits));
     let size = size.ok_or_else(|| no_size(checkpoint, stem, in_features, groups))?;
-    Ok(Groups { size, index: GroupIndex::Permuted(index), unused })
+    Ok(Groups {
+        size,
+        index: GroupIndex::Permuted(index),
+        unused,
+    })
 }
 
 /// What `groupsize` of config.json says, unless `wbits` beside it says that nothing is quantised.
@@ -104,18 +135,32 @@ pub(crate) fn legacy_size(checkpoint: &Checkpoint, in_features: usize) -> Option
     is_meant.then(|| usize::try_from(size).unwrap_or(in_features))
 }
 
-fn no_size(checkpoint: &Checkpoint, stem: &str, in_features: usize, groups: usize) -> CheckpointError {
+fn no_size(
+    checkpoint: &Checkpoint,
+    stem: &str,
+    in_features: usize,
+    groups: usize,
+) -> CheckpointError {
     let name = format!("{stem}.scales");
     match checkpoint.info(&name) {
         Ok(scales) => {
             let file = scales.file.clone();
-            CheckpointError::GroupSize { name, file, groups, in_features }
+            CheckpointError::GroupSize {
+                name,
+                file,
+                groups,
+                in_features,
+            }
         }
         Err(error) => error,
     }
 }
 
-fn read_index(tensor: &Tensor, in_features: usize, groups: usize) -> Result<Vec<u32>, CheckpointError> {
+fn read_index(
+    tensor: &Tensor,
+    in_features: usize,
+    groups: usize,
+) -> Result<Vec<u32>, CheckpointError> {
     let found = tensor.expect_shape(&[in_features])?.to_i32()?;
     let group = |(at, found): (usize, i32)| match u32::try_from(found) {
         Ok(group) if (group as usize) < groups => Ok(group),
@@ -132,10 +177,16 @@ fn read_index(tensor: &Tensor, in_features: usize, groups: usize) -> Result<Vec<
 
 /// The size that puts input `i` into group `i / size`, if there is one that gives `groups` of them.
 fn sequential(index: &[u32], groups: usize) -> Option<usize> {
-    let size = index.iter().position(|group| *group != 0).unwrap_or(index.len());
+    let size = index
+        .iter()
+        .position(|group| *group != 0)
+        .unwrap_or(index.len());
     let is_sequential = size > 0
         && index.len().div_ceil(size) == groups
-        && index.iter().enumerate().all(|(input, group)| input / size == *group as usize);
+        && index
+            .iter()
+            .enumerate()
+            .all(|(input, group)| input / size == *group as usize);
     is_sequential.then_some(size)
 }
 

@@ -18,13 +18,24 @@ pub(crate) struct Index {
 
 impl Index {
     pub(crate) fn from_json(bytes: &[u8], file: &Path) -> Result<Self, CheckpointError> {
-        let index: Self = serde_json::from_str(files::text(bytes, file)?)
-            .map_err(|source| CheckpointError::Json { file: file.to_owned(), what: "shard index", source })?;
+        let index: Self = serde_json::from_str(files::text(bytes, file)?).map_err(|source| {
+            CheckpointError::Json {
+                file: file.to_owned(),
+                what: "shard index",
+                source,
+            }
+        })?;
         for shard in index.weight_map.values() {
             let mut parts = Path::new(shard).components();
             // A name with folders in it could point anywhere on the disk.
-            if !matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None)) {
-                return Err(CheckpointError::ShardName { index: file.to_owned(), shard: shard.clone() });
+            if !matches!(
+                (parts.next(), parts.next()),
+                (Some(Component::Normal(_)), None)
+            ) {
+                return Err(CheckpointError::ShardName {
+                    index: file.to_owned(),
+                    shard: shard.clone(),
+                });
             }
         }
         Ok(index)

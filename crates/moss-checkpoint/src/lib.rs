@@ -1,8 +1,9 @@
-//! Published checkpoint files to named, typed tensors: `config.json`, PyTorch pickles (sharded or not), safetensors,
-//! and the GPTQ layout of quantised linears.
+//! Published checkpoint files to named, typed tensors: `config.json`, PyTorch pickles (sharded or
+//! not), safetensors, and the GPTQ layout of quantised linears.
 //!
-//! Files are mapped, never copied whole; pickles are read as data by a small machine that knows the few opcodes and
-//! names a state dict needs, and nothing is ever executed. The same containers are written, from front to back. What the network makes of the tensors is not known here.
+//! Files are mapped, never copied whole; pickles are read as data by a small machine that knows the
+//! few opcodes and names a state dict needs, and nothing is ever executed. The same containers are
+//! written, from front to back. What the network makes of the tensors is not known here.
 
 mod check;
 mod checkpoint;
@@ -35,7 +36,9 @@ pub use map::{WeightStorage, exit_on_truncation};
 pub use pickle::PickleError;
 pub use tensor::{DType, Tensor, TensorInfo};
 pub use warning::Warning;
-pub use write::{Container, Outline, ShardDigest, ShardWriter, plan_shards, shard_digest, write_index};
+pub use write::{
+    Container, Outline, ShardDigest, ShardWriter, plan_shards, shard_digest, write_index,
+};
 
 /// Entry points of the readers for fuzzing: any bytes give `Ok` or a typed error.
 #[doc(hidden)]

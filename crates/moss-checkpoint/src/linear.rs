@@ -1,8 +1,8 @@
 //! The tensors of one linear layer: a dense matrix, or GPTQ's four.
 //!
-//! GPTQ (arXiv 2210.17323) as AutoGPTQ and the published MOSS checkpoints lay it out:
-//! `w[out][in] = scales[g][out] * (q[in][out] - (stored_zero[g][out] + 1))` with `g = g_idx[in]`. Checkpoints in the `gptq_v2`
-//! convention, which stores the zero point itself, are brought into this form.
+//! GPTQ (arXiv 2210.17323) as AutoGPTQ and the published MOSS checkpoints lay it out: `w[out][in] =
+//! scales[g][out] * (q[in][out] - (stored_zero[g][out] + 1))` with `g = g_idx[in]`. Checkpoints in
+//! the `gptq_v2` convention, which stores the zero point itself, are brought into this form.
 
 use bytes::Bytes;
 use half::f16;
@@ -36,7 +36,8 @@ pub struct GptqLinear {
     pub out_features: usize,
     /// `[in_features * bits / 32, out_features]` i32, lowest bits first along the inputs.
     pub qweight: Tensor,
-    /// `[groups, out_features * bits / 32]` i32, zero points less one, lowest bits first along the outputs.
+    /// `[groups, out_features * bits / 32]` i32, zero points less one, lowest bits first along the
+    /// outputs.
     pub qzeros: Tensor,
     /// `[groups, out_features]` f16, finite; bf16 and f32 are rounded to it.
     pub scales: Tensor,
@@ -62,11 +63,12 @@ pub enum LinearTensors {
 }
 
 impl Checkpoint {
-    /// The linear layer called `stem`, such as `transformer.h.3.attn.qkv_proj`, with every shape and type checked.
+    /// The linear layer called `stem`, such as `transformer.h.3.attn.qkv_proj`, with every shape
+    /// and type checked.
     ///
     /// # Errors
-    /// Typed errors naming the tensor and its file for whatever is missing, of another shape or type, or not finite, and for a
-    /// bias that is not zero where the layer has none.
+    /// Typed errors naming the tensor and its file for whatever is missing, of another shape or
+    /// type, or not finite, and for a bias that is not zero where the layer has none.
     pub fn linear(
         &self,
         stem: &str,
@@ -87,7 +89,8 @@ impl Checkpoint {
         }
     }
 
-    /// The bias of a layer that has one. Quantisers write zeros for the others too, which mean nothing.
+    /// The bias of a layer that has one. Quantisers write zeros for the others too, which mean
+    /// nothing.
     fn bias(
         &self,
         stem: &str,
@@ -102,8 +105,18 @@ impl Checkpoint {
         }
         if self.contains(&name) {
             let bias = self.tensor(&name)?;
-            if let Some((at, &value)) = bias.to_f32()?.iter().enumerate().find(|(_, value)| **value != 0.0) {
-                return Err(CheckpointError::UnexpectedBias { name, file: bias.file, at, value });
+            if let Some((at, &value)) = bias
+                .to_f32()?
+                .iter()
+                .enumerate()
+                .find(|(_, value)| **value != 0.0)
+            {
+                return Err(CheckpointError::UnexpectedBias {
+                    name,
+                    file: bias.file,
+                    at,
+                    value,
+                });
             }
         }
         Ok(None)
@@ -138,21 +151,42 @@ impl Checkpoint {
         let mut qzeros = self.words(&format!("{stem}.qzeros"))?;
         qzeros.expect_shape(&[groups, out_features.div_ceil(per_word)])?;
         if self.zero_points() == ZeroPoints::Plain {
-            let packed = Packed { bits, qweight: &mut qweight, qzeros: &mut qzeros, scales: &mut scales };
+            let packed = Packed {
+                bits,
+                qweight: &mut qweight,
+                qzeros: &mut qzeros,
+                scales: &mut scales,
+            };
             less_one(packed, &found.index, found.size, out_features);
         }
         let (group_size, g_idx) = (found.size, found.index);
-        Ok(GptqLinear { bits, group_size, in_features, out_features, qweight, qzeros, scales, g_idx, bias })
+        Ok(GptqLinear {
+            bits,
+            group_size,
+            in_features,
+            out_features,
+            qweight,
+            qzeros,
+            scales,
+            g_idx,
+            bias,
+        })
     }
 
     /// How the file stores zero points, as its configuration says.
     pub(crate) fn zero_points(&self) -> ZeroPoints {
-        self.declared().and_then(|declared: &Declared| declared.zero_points).unwrap_or_default()
+        self.declared()
+            .and_then(|declared: &Declared| declared.zero_points)
+            .unwrap_or_default()
     }
 
     fn words(&self, name: &str) -> Result<Tensor, CheckpointError> {
         let tensor = self.tensor(name)?;
-        if tensor.dtype == DType::I32 { Ok(tensor) } else { Err(tensor.wrong_dtype("i32")) }
+        if tensor.dtype == DType::I32 {
+            Ok(tensor)
+        } else {
+            Err(tensor.wrong_dtype("i32"))
+        }
     }
 }
 
@@ -165,9 +199,16 @@ fn to_f16(scales: Tensor) -> Result<Tensor, CheckpointError> {
     if scales.dtype == DType::F16 {
         return Ok(scales);
     }
-    let rounded: Vec<u8> =
-        scales.to_f32()?.into_iter().flat_map(|scale| f16::from_f32(scale).to_le_bytes()).collect();
-    let scales = Tensor { dtype: DType::F16, data: Bytes::from(rounded), ..scales };
+    let rounded: Vec<u8> = scales
+        .to_f32()?
+        .into_iter()
+        .flat_map(|scale| f16::from_f32(scale).to_le_bytes())
+        .collect();
+    let scales = Tensor {
+        dtype: DType::F16,
+        data: Bytes::from(rounded),
+        ..scales
+    };
     scales.check_finite()?; // what f16 cannot hold has become infinite
     Ok(scales)
 }

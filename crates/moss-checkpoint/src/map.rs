@@ -1,4 +1,5 @@
-//! The bytes of a weight file: a read-only mapping, or a copy in memory; and what happens when a mapped file is truncated.
+//! The bytes of a weight file: a read-only mapping, or a copy in memory; and what happens when a
+//! mapped file is truncated.
 
 #[cfg(unix)]
 mod registry;
@@ -18,12 +19,14 @@ use crate::{CheckpointError, files};
 /// Where the bytes of weight files are while a checkpoint is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum WeightStorage {
-    /// Memory-mapped: pages are read when they are used, and shared with other processes. A file that is truncated in place
-    /// meanwhile raises SIGBUS; [`exit_on_truncation`] turns that into a message and an exit status.
+    /// Memory-mapped: pages are read when they are used, and shared with other processes. A file
+    /// that is truncated in place meanwhile raises SIGBUS; [`exit_on_truncation`] turns that into a
+    /// message and an exit status.
     #[default]
     Mapped,
-    /// Read into memory when the checkpoint is opened: nothing that happens to a file afterwards matters. Needs free memory
-    /// for all weight files, and more for act-order checkpoints, whose linear layers are copied when they are loaded.
+    /// Read into memory when the checkpoint is opened: nothing that happens to a file afterwards
+    /// matters. Needs free memory for all weight files, and more for act-order checkpoints, whose
+    /// linear layers are copied when they are loaded.
     InMemory,
 }
 
@@ -60,7 +63,10 @@ impl AsRef<[u8]> for Owner {
 impl MappedFile {
     pub(crate) fn open(path: &Path, storage: WeightStorage) -> Result<Self, CheckpointError> {
         files::expect_file(path, "a weight file")?;
-        let read = |source| CheckpointError::Read { file: path.to_owned(), source };
+        let read = |source| CheckpointError::Read {
+            file: path.to_owned(),
+            source,
+        };
         let file = File::open(path).map_err(read)?;
         let map = match storage {
             WeightStorage::Mapped => map_file(&file),
@@ -73,7 +79,13 @@ impl MappedFile {
             map,
         });
         let bytes = Bytes::from_owner(Owner(mapping.clone()));
-        Ok(Self { path: path.to_owned(), file: Arc::new(file), mapping, storage, bytes })
+        Ok(Self {
+            path: path.to_owned(),
+            file: Arc::new(file),
+            mapping,
+            storage,
+            bytes,
+        })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -84,9 +96,9 @@ impl MappedFile {
         &self.bytes
     }
 
-    /// Reads `part`, a view of this file, into `to`, which has the same length. Of a mapped file it uses a system call: where
-    /// several threads read, that is faster than their page faults, and a file that was truncated is an error. `None` for a
-    /// slice that is not a view.
+    /// Reads `part`, a view of this file, into `to`, which has the same length. Of a mapped file it
+    /// uses a system call: where several threads read, that is faster than their page faults, and a
+    /// file that was truncated is an error. `None` for a slice that is not a view.
     pub(crate) fn read(&self, part: &[u8], to: &mut [u8]) -> Option<std::io::Result<()>> {
         let offset = (part.as_ptr() as usize).checked_sub(self.bytes.as_ptr() as usize)?;
         let is_view = offset + part.len() <= self.bytes.len() && to.len() == part.len();
@@ -94,7 +106,9 @@ impl MappedFile {
             std::io::Error::new(error.kind(), format!("`{}`: {error}", self.path.display()))
         };
         is_view.then(|| match self.storage {
-            WeightStorage::Mapped => read_exact_at(&self.file, part, offset as u64, to).map_err(named),
+            WeightStorage::Mapped => {
+                read_exact_at(&self.file, part, offset as u64, to).map_err(named)
+            }
             WeightStorage::InMemory => {
                 to.copy_from_slice(part);
                 Ok(())
@@ -102,8 +116,8 @@ impl MappedFile {
         })
     }
 
-    /// Drops the pages that lie wholly within `start..start + len` from this process; a later read maps them again. A copy in
-    /// memory keeps its pages: nothing could restore them.
+    /// Drops the pages that lie wholly within `start..start + len` from this process; a later read
+    /// maps them again. A copy in memory keeps its pages: nothing could restore them.
     pub(crate) fn release(&self, start: usize, len: usize) {
         let first = start.next_multiple_of(PAGE);
         let end = (start + len) / PAGE * PAGE;
@@ -134,32 +148,36 @@ fn read_file(mut file: &File) -> std::io::Result<Mmap> {
 
 #[allow(unsafe_code)]
 fn map_file(file: &File) -> std::io::Result<Mmap> {
-    // SAFETY: the mapping is private and read-only, and its bytes are only ever read as plain numbers. A file that another
-    // process truncates meanwhile raises SIGBUS, which ends this process: see `exit_on_truncation`.
+    // SAFETY: the mapping is private and read-only, and its bytes are only ever read as plain
+    // numbers. A file that another process truncates meanwhile raises SIGBUS, which ends this
+    // process: see `exit_on_truncation`.
     unsafe { Mmap::map(file) }
 }
 
 #[cfg(unix)]
 #[allow(unsafe_code)]
 fn drop_pages(map: &Mmap, start: usize, len: usize) {
-    // SAFETY: the mapping is file-backed (`release` checks it) and never written, so a page that is dropped reads the same
-    // bytes when it is touched again; no view of it can see a change.
-    let advised = unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start, len) };
+    // SAFETY: the mapping is file-backed (`release` checks it) and never written, so a page that is
+    // dropped reads the same bytes when it is touched again; no view of it can see a change.
+    let advised =
+        unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start, len) };
     drop(advised); // a hint: when the system declines it, memory is merely kept longer
 }
 
 #[cfg(not(unix))]
 fn drop_pages(_map: &Mmap, _start: usize, _len: usize) {}
 
-/// Makes the process exit with `status` and write `message` to stderr when a mapped weight file can no longer be read: it was
-/// truncated in place, or its disk failed. `{file}` in the message is replaced by the file's path. Without this the system
-/// ends the process with SIGBUS.
+/// Makes the process exit with `status` and write `message` to stderr when a mapped weight file can
+/// no longer be read: it was truncated in place, or its disk failed. `{file}` in the message is
+/// replaced by the file's path. Without this the system ends the process with SIGBUS.
 ///
-/// Installs a handler for SIGBUS for the whole process; call it once, at the start. Faults at other addresses are passed to
-/// the handler that was installed before. Does nothing on systems without this signal.
+/// Installs a handler for SIGBUS for the whole process; call it once, at the start. Faults at other
+/// addresses are passed to the handler that was installed before. Does nothing on systems without
+/// this signal.
 ///
 /// # Errors
-/// [`std::io::ErrorKind::AlreadyExists`] for a second call; what the system says when it refuses the handler.
+/// [`std::io::ErrorKind::AlreadyExists`] for a second call; what the system says when it refuses
+/// the handler.
 pub fn exit_on_truncation(status: u8, message: &str) -> std::io::Result<()> {
     #[cfg(unix)]
     {
@@ -198,7 +216,12 @@ mod truncation {
         if unsafe { libc::sigaction(libc::SIGBUS, ptr::null(), &mut previous) } != 0 {
             return Err(io::Error::last_os_error());
         }
-        let report = Report { status: status.into(), before, after, previous };
+        let report = Report {
+            status: status.into(),
+            before,
+            after,
+            previous,
+        };
         if REPORT.set(report).is_err() {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
@@ -206,21 +229,29 @@ mod truncation {
         let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
         action.sa_sigaction = on_bus_error as *const () as libc::sighandler_t;
         action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
-        // SAFETY: the handler has the signature that SA_SIGINFO asks for, and calls only async-signal-safe functions.
+        // SAFETY: the handler has the signature that SA_SIGINFO asks for, and calls only
+        // async-signal-safe functions.
         match unsafe { libc::sigaction(libc::SIGBUS, &action, ptr::null_mut()) } {
             0 => Ok(()),
             _ => Err(io::Error::last_os_error()),
         }
     }
 
-    /// Allocates nothing and takes no lock: reads atomics, and calls write(2), _exit(2), sigaction(2) and raise(3).
-    extern "C" fn on_bus_error(signal: libc::c_int, info: *mut libc::siginfo_t, _context: *mut libc::c_void) {
+    /// Allocates nothing and takes no lock: reads atomics, and calls write(2), _exit(2),
+    /// sigaction(2) and raise(3).
+    extern "C" fn on_bus_error(
+        signal: libc::c_int,
+        info: *mut libc::siginfo_t,
+        _context: *mut libc::c_void,
+    ) {
         let Some(report) = REPORT.get() else { return };
         // SAFETY: with SA_SIGINFO the kernel passes a valid siginfo.
         let info = unsafe { &*info };
         let is_fault = info.si_code > 0; // otherwise a process sent it, and there is no address
         // SAFETY: a SIGBUS that the kernel raised for a fault has an address.
-        let file = is_fault.then(|| unsafe { info.si_addr() } as usize).and_then(registry::file_at);
+        let file = is_fault
+            .then(|| unsafe { info.si_addr() } as usize)
+            .and_then(registry::file_at);
         if let Some(file) = file {
             for part in [&report.before, file, &report.after] {
                 // SAFETY: the pointer and the length are those of a live slice.
@@ -232,7 +263,8 @@ mod truncation {
         // SAFETY: restores the action that the system reported when the handler was installed.
         unsafe { libc::sigaction(signal, &report.previous, ptr::null_mut()) };
         if !is_fault {
-            // SAFETY: always sound; the signal is delivered when this handler returns. A fault repeats by itself.
+            // SAFETY: always sound; the signal is delivered when this handler returns. A fault
+            // repeats by itself.
             unsafe { libc::raise(signal) };
         }
     }

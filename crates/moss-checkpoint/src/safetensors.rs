@@ -1,4 +1,5 @@
-//! Headers of safetensors files, read by the `safetensors` crate, which checks that tensors tile the file exactly.
+//! Headers of safetensors files, read by the `safetensors` crate, which checks that tensors tile
+//! the file exactly.
 
 use std::path::Path;
 
@@ -8,12 +9,17 @@ use crate::{CheckpointError, DType, TensorInfo};
 
 /// The tensors of a file, in file order.
 pub(crate) fn read_header(bytes: &[u8], file: &Path) -> Result<Vec<TensorInfo>, CheckpointError> {
-    let (header, metadata) = SafeTensors::read_metadata(bytes)
-        .map_err(|source| CheckpointError::Safetensors { file: file.to_owned(), source })?;
+    let (header, metadata) =
+        SafeTensors::read_metadata(bytes).map_err(|source| CheckpointError::Safetensors {
+            file: file.to_owned(),
+            source,
+        })?;
     let data_start = header as u64 + 8; // the length of the header stands before it, in eight bytes
     let mut infos = Vec::new();
     for name in metadata.offset_keys() {
-        let Some(info) = metadata.info(&name) else { continue };
+        let Some(info) = metadata.info(&name) else {
+            continue;
+        };
         let dtype = dtype(info.dtype).ok_or_else(|| CheckpointError::UnsupportedDtype {
             name: name.clone(),
             file: file.to_owned(),

@@ -84,22 +84,31 @@ impl TensorInfo {
         self.elements() as u64 * self.dtype.bytes() as u64
     }
 
-    /// The file and the byte of it where the tensor's storage begins: sorting by it puts tensors into the order of the files.
+    /// The file and the byte of it where the tensor's storage begins: sorting by it puts tensors
+    /// into the order of the files.
     pub fn place(&self) -> (&Path, u64) {
         (&self.file, self.storage_start)
     }
 
-    /// Refuses a tensor that reaches past its storage, or whose size overflows. After this, sums of its offsets are safe.
+    /// Refuses a tensor that reaches past its storage, or whose size overflows. After this, sums of
+    /// its offsets are safe.
     pub(crate) fn check_bounds(&self) -> Result<(), CheckpointError> {
         let width = self.dtype.bytes() as u64;
-        let elements = self.shape.iter().try_fold(1u64, |product, &n| product.checked_mul(n as u64));
+        let elements = self
+            .shape
+            .iter()
+            .try_fold(1u64, |product, &n| product.checked_mul(n as u64));
         let last = match (&self.strides, elements) {
             (_, Some(0)) => Some(0),
             (None, elements) => elements,
             (Some(strides), Some(_)) => {
-                let reach = self.shape.iter().zip(strides).try_fold(0u64, |sum, (&n, &stride)| {
-                    sum.checked_add((n as u64 - 1).checked_mul(stride)?)
-                });
+                let reach = self
+                    .shape
+                    .iter()
+                    .zip(strides)
+                    .try_fold(0u64, |sum, (&n, &stride)| {
+                        sum.checked_add((n as u64 - 1).checked_mul(stride)?)
+                    });
                 reach.and_then(|reach| reach.checked_add(1))
             }
             (Some(_), None) => None,
@@ -108,7 +117,9 @@ impl TensorInfo {
             .and_then(|last| last.checked_add(self.offset))
             .and_then(|end| end.checked_mul(width))
             // Gathering a strided tensor writes all its elements, also those that share bytes.
-            .filter(|_| elements.is_some_and(|n| n.saturating_mul(width) <= self.storage_len.max(width)));
+            .filter(|_| {
+                elements.is_some_and(|n| n.saturating_mul(width) <= self.storage_len.max(width))
+            });
         match needed {
             Some(needed) if needed <= self.storage_len => Ok(()),
             needed => Err(CheckpointError::TensorBounds {
@@ -120,7 +131,8 @@ impl TensorInfo {
         }
     }
 
-    /// The tensor's bytes, a piece at a time. Pieces of a mapped file are read by system calls, into one buffer.
+    /// The tensor's bytes, a piece at a time. Pieces of a mapped file are read by system calls,
+    /// into one buffer.
     pub(crate) fn for_each_piece<E: From<CheckpointError>>(
         &self,
         file: &MappedFile,
@@ -133,7 +145,11 @@ impl TensorInfo {
             match file.read(bytes, &mut buffer) {
                 Some(Ok(())) => piece(&buffer)?,
                 Some(Err(source)) => {
-                    return Err(CheckpointError::Read { file: self.file.clone(), source }.into());
+                    return Err(CheckpointError::Read {
+                        file: self.file.clone(),
+                        source,
+                    }
+                    .into());
                 }
                 None => piece(bytes)?, // stored strided, and gathered
             }
@@ -149,7 +165,12 @@ impl TensorInfo {
         let first = self.offset as usize * width;
         let data = match &self.strides {
             None => storage.slice(first..first + self.elements() * width),
-            Some(strides) => gather(&storage.slice(first.min(storage.len())..), &self.shape, strides, width),
+            Some(strides) => gather(
+                &storage.slice(first.min(storage.len())..),
+                &self.shape,
+                strides,
+                width,
+            ),
         };
         Tensor {
             name: self.name.clone(),
@@ -167,7 +188,11 @@ fn gather(storage: &[u8], shape: &[usize], strides: &[u64], width: usize) -> Byt
     let mut out = Vec::with_capacity(elements * width);
     let mut index = vec![0usize; shape.len()];
     for _ in 0..elements {
-        let at: u64 = index.iter().zip(strides).map(|(&i, &stride)| i as u64 * stride).sum();
+        let at: u64 = index
+            .iter()
+            .zip(strides)
+            .map(|(&i, &stride)| i as u64 * stride)
+            .sum();
         out.extend_from_slice(&storage[at as usize * width..][..width]);
         for axis in (0..shape.len()).rev() {
             index[axis] += 1;
@@ -180,7 +205,8 @@ fn gather(storage: &[u8], shape: &[usize], strides: &[u64], width: usize) -> Byt
     Bytes::from(out)
 }
 
-/// A tensor's bytes, row-major, little-endian, of any alignment. Clones are views of the same bytes.
+/// A tensor's bytes, row-major, little-endian, of any alignment. Clones are views of the same
+/// bytes.
 #[derive(Debug, Clone)]
 pub struct Tensor {
     /// Name in the checkpoint.
@@ -229,9 +255,11 @@ impl Tensor {
     pub fn to_f32(&self) -> Result<Vec<f32>, CheckpointError> {
         let halves = self.data.chunks_exact(2).map(|b| [b[0], b[1]]);
         Ok(match self.dtype {
-            DType::F32 => {
-                self.data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
-            }
+            DType::F32 => self
+                .data
+                .chunks_exact(4)
+                .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+                .collect(),
             DType::F16 => halves.map(|b| f16::from_le_bytes(b).to_f32()).collect(),
             DType::BF16 => halves.map(|b| bf16::from_le_bytes(b).to_f32()).collect(),
             _ => return Err(self.wrong_dtype("f16, bf16 or f32")),
@@ -244,15 +272,18 @@ impl Tensor {
     /// [`CheckpointError::Dtype`] for any other type, or an i64 that does not fit.
     pub fn to_i32(&self) -> Result<Vec<i32>, CheckpointError> {
         match self.dtype {
-            DType::I32 => {
-                Ok(self.data.chunks_exact(4).map(|b| i32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
-            }
+            DType::I32 => Ok(self
+                .data
+                .chunks_exact(4)
+                .map(|b| i32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+                .collect()),
             DType::I64 => {
                 let wide = self.data.chunks_exact(8).map(|b| {
                     let word = [b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]];
                     i32::try_from(i64::from_le_bytes(word)).ok()
                 });
-                wide.collect::<Option<_>>().ok_or_else(|| self.wrong_dtype("i32, or i64 within its range"))
+                wide.collect::<Option<_>>()
+                    .ok_or_else(|| self.wrong_dtype("i32, or i64 within its range"))
             }
             _ => Err(self.wrong_dtype("i32")),
         }
@@ -261,9 +292,15 @@ impl Tensor {
     /// Passes a tensor without inf and NaN.
     ///
     /// # Errors
-    /// [`CheckpointError::NonFinite`] naming the first such element; [`CheckpointError::Dtype`] if it holds no floats.
+    /// [`CheckpointError::NonFinite`] naming the first such element; [`CheckpointError::Dtype`] if
+    /// it holds no floats.
     pub fn check_finite(&self) -> Result<&Self, CheckpointError> {
-        match self.to_f32()?.iter().enumerate().find(|(_, value)| !value.is_finite()) {
+        match self
+            .to_f32()?
+            .iter()
+            .enumerate()
+            .find(|(_, value)| !value.is_finite())
+        {
             None => Ok(self),
             Some((at, &value)) => Err(CheckpointError::NonFinite {
                 name: self.name.clone(),

@@ -1,4 +1,5 @@
-//! PyTorch's container since version 1.6: a zip of stored entries, `NAME/data.pkl` and one `NAME/data/KEY` a storage.
+//! PyTorch's container since version 1.6: a zip of stored entries, `NAME/data.pkl` and one
+//! `NAME/data/KEY` a storage.
 
 use std::{collections::HashMap, io::Cursor, path::Path};
 
@@ -9,7 +10,8 @@ use crate::{
     pickle::{self, PickledTensor},
 };
 
-/// What follows the two bytes of pickle's protocol in files that `torch.save` wrote before version 1.6: a magic number.
+/// What follows the two bytes of pickle's protocol in files that `torch.save` wrote before version
+/// 1.6: a magic number.
 const LEGACY_MAGIC: &[u8] = &[0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9];
 
 /// The published pickles are under 100 KB; this leaves room for names.
@@ -33,7 +35,12 @@ pub(crate) struct Record {
 
 /// Every record, in file order.
 pub(crate) fn records(bytes: &[u8], file: &Path) -> Result<Vec<Record>, CheckpointError> {
-    let record = |(name, Span { start, len, crc32 })| Record { name, start, length: len, crc32 };
+    let record = |(name, Span { start, len, crc32 })| Record {
+        name,
+        start,
+        length: len,
+        crc32,
+    };
     let mut records: Vec<_> = entries(bytes, file)?.into_iter().map(record).collect();
     records.sort_by_key(|record| record.start);
     Ok(records)
@@ -41,8 +48,14 @@ pub(crate) fn records(bytes: &[u8], file: &Path) -> Result<Vec<Record>, Checkpoi
 
 /// The tensors of a file, in the order of its state dict.
 pub(crate) fn read_header(bytes: &[u8], file: &Path) -> Result<Vec<TensorInfo>, CheckpointError> {
-    if bytes.first() == Some(&0x80) && bytes.get(2..).is_some_and(|rest| rest.starts_with(LEGACY_MAGIC)) {
-        return Err(CheckpointError::LegacyTorch { file: file.to_owned() });
+    if bytes.first() == Some(&0x80)
+        && bytes
+            .get(2..)
+            .is_some_and(|rest| rest.starts_with(LEGACY_MAGIC))
+    {
+        return Err(CheckpointError::LegacyTorch {
+            file: file.to_owned(),
+        });
     }
     let entries = entries(bytes, file)?;
     let entry_error = |entry: &str, found: &str| CheckpointError::ZipEntry {
@@ -50,7 +63,8 @@ pub(crate) fn read_header(bytes: &[u8], file: &Path) -> Result<Vec<TensorInfo>, 
         entry: entry.to_owned(),
         found: found.to_owned(),
     };
-    // The folder inside the archive is named after the file as it was saved, and need not match today's name.
+    // The folder inside the archive is named after the file as it was saved, and need not match
+    // today's name.
     let pickle_name = entries
         .keys()
         .filter(|name| name.as_str() == "data.pkl" || name.ends_with("/data.pkl"))
@@ -59,7 +73,9 @@ pub(crate) fn read_header(bytes: &[u8], file: &Path) -> Result<Vec<TensorInfo>, 
         .ok_or_else(|| entry_error("data.pkl", "missing"))?;
     let folder = pickle_name.strip_suffix("data.pkl").unwrap_or_default();
     let read = |name: &str| {
-        entries.get(name).and_then(|span| bytes.get(span.start as usize..(span.start + span.len) as usize))
+        entries
+            .get(name)
+            .and_then(|span| bytes.get(span.start as usize..(span.start + span.len) as usize))
     };
     if read(&format!("{folder}byteorder")).is_some_and(|order| order != b"little") {
         return Err(entry_error("byteorder", "big-endian"));
@@ -67,18 +83,26 @@ pub(crate) fn read_header(bytes: &[u8], file: &Path) -> Result<Vec<TensorInfo>, 
     let pickle = read(&pickle_name)
         .filter(|pickle| pickle.len() as u64 <= MAX_PICKLE_BYTES)
         .ok_or_else(|| entry_error(&pickle_name, "larger than any state dict"))?;
-    let tensors = pickle::read_state_dict(pickle)
-        .map_err(|source| CheckpointError::Pickle { file: file.to_owned(), source })?;
+    let tensors = pickle::read_state_dict(pickle).map_err(|source| CheckpointError::Pickle {
+        file: file.to_owned(),
+        source,
+    })?;
     let place = |tensor: PickledTensor<'_>| {
         let entry = format!("{folder}data/{}", tensor.storage_key);
-        let span = *entries.get(&entry).ok_or_else(|| entry_error(&entry, "missing"))?;
+        let span = *entries
+            .get(&entry)
+            .ok_or_else(|| entry_error(&entry, "missing"))?;
         let info = TensorInfo {
             name: tensor.name.to_owned(),
             dtype: tensor.dtype,
             storage_start: span.start,
             storage_len: span.len,
             offset: tensor.offset,
-            strides: if row_major(&tensor.shape, &tensor.strides) { None } else { Some(tensor.strides) },
+            strides: if row_major(&tensor.shape, &tensor.strides) {
+                None
+            } else {
+                Some(tensor.strides)
+            },
             shape: tensor.shape,
             file: file.to_owned(),
         };
@@ -88,12 +112,18 @@ pub(crate) fn read_header(bytes: &[u8], file: &Path) -> Result<Vec<TensorInfo>, 
 }
 
 fn entries(bytes: &[u8], file: &Path) -> Result<HashMap<String, Span>, CheckpointError> {
-    let zip_error = |source| CheckpointError::Zip { file: file.to_owned(), source };
+    let zip_error = |source| CheckpointError::Zip {
+        file: file.to_owned(),
+        source,
+    };
     let mut archive = match ZipArchive::new(Cursor::new(bytes)) {
         Ok(archive) => archive,
         Err(source) => {
             return Err(match files::text_in_place_of_weights(bytes) {
-                Some(found) => CheckpointError::NotWeights { file: file.to_owned(), found },
+                Some(found) => CheckpointError::NotWeights {
+                    file: file.to_owned(),
+                    found,
+                },
                 None => zip_error(source),
             });
         }
@@ -102,16 +132,26 @@ fn entries(bytes: &[u8], file: &Path) -> Result<HashMap<String, Span>, Checkpoin
     for index in 0..archive.len() {
         let entry = archive.by_index_raw(index).map_err(zip_error)?;
         let name = String::from_utf8_lossy(entry.name_raw()).into_owned();
-        let refuse =
-            |found: String| CheckpointError::ZipEntry { file: file.to_owned(), entry: name.clone(), found };
+        let refuse = |found: String| CheckpointError::ZipEntry {
+            file: file.to_owned(),
+            entry: name.clone(),
+            found,
+        };
         if entry.compression() != CompressionMethod::Stored {
             return Err(refuse(format!("compressed with {}", entry.compression())));
         }
         if entry.encrypted() {
             return Err(refuse("encrypted".into()));
         }
-        let (start, len, crc32) = (entry.data_start().unwrap_or(u64::MAX), entry.size(), entry.crc32());
-        if start.checked_add(len).is_none_or(|end| end > bytes.len() as u64) {
+        let (start, len, crc32) = (
+            entry.data_start().unwrap_or(u64::MAX),
+            entry.size(),
+            entry.crc32(),
+        );
+        if start
+            .checked_add(len)
+            .is_none_or(|end| end > bytes.len() as u64)
+        {
             return Err(refuse("past the end of the file".into()));
         }
         drop(entry);

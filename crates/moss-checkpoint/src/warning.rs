@@ -56,7 +56,8 @@ pub enum Warning {
         /// Linear layers with such an index.
         linears: usize,
     },
-    /// The configuration says that the weights are symmetric, the zero points are not in the middle.
+    /// The configuration says that the weights are symmetric, the zero points are not in the
+    /// middle.
     Symmetry {
         /// The zero points.
         name: String,
@@ -143,5 +144,8 @@ impl std::fmt::Display for Warning {
 
 /// A file's name without its folder.
 fn name_of(file: Option<&PathBuf>) -> String {
-    file.and_then(|file| file.file_name()).unwrap_or_default().to_string_lossy().into_owned()
+    file.and_then(|file| file.file_name())
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
 }

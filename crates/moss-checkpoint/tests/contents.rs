@@ -14,10 +14,14 @@ const F16_ONE: [u8; 2] = [0x00, 0x3c];
 
 fn unused(tensors: impl FnOnce(&mut Tensors)) -> Option<(usize, String)> {
     let folder = changed("mini-fp16-safetensors", tensors, |_| ());
-    Checkpoint::open(folder.path()).unwrap().warnings().iter().find_map(|warning| match warning {
-        Warning::UnknownTensors { count, first } => Some((*count, first.clone())),
-        _ => None,
-    })
+    Checkpoint::open(folder.path())
+        .unwrap()
+        .warnings()
+        .iter()
+        .find_map(|warning| match warning {
+            Warning::UnknownTensors { count, first } => Some((*count, first.clone())),
+            _ => None,
+        })
 }
 
 #[test]
@@ -63,8 +67,10 @@ fn masks_are_no_cause_for_a_report() {
         for layer in 0..3 {
             let mut put = |name: &str, shape: &[usize]| {
                 let bytes = vec![1; shape.iter().product()];
-                tensors
-                    .insert(format!("transformer.h.{layer}.attn.{name}"), (Dtype::U8, shape.to_vec(), bytes));
+                tensors.insert(
+                    format!("transformer.h.{layer}.attn.{name}"),
+                    (Dtype::U8, shape.to_vec(), bytes),
+                );
             };
             put("causal_mask", &[1, 1, 256, 256]);
             put("bias", &[1, 1, 256, 256]);
@@ -77,12 +83,25 @@ fn masks_are_no_cause_for_a_report() {
 #[test]
 fn layers_beyond_n_layer_and_missing_layers_are_errors() {
     for (said, stored) in [(1u64, "2"), (3, "2"), (0, "2"), (1 << 31, "2")] {
-        let folder = changed("mini-fp16-safetensors", |_| (), |config| config["n_layer"] = json!(said));
+        let folder = changed(
+            "mini-fp16-safetensors",
+            |_| (),
+            |config| config["n_layer"] = json!(said),
+        );
         let error = Checkpoint::open(folder.path()).unwrap_err();
-        let CheckpointError::ConfigMismatch { key: "n_layer", tensors, name, .. } = &error else {
+        let CheckpointError::ConfigMismatch {
+            key: "n_layer",
+            tensors,
+            name,
+            ..
+        } = &error
+        else {
             panic!("{error}")
         };
-        assert!(tensors == stored && name.starts_with("transformer.h.1."), "{error}");
+        assert!(
+            tensors == stored && name.starts_with("transformer.h.1."),
+            "{error}"
+        );
         assert!(error.hint().is_some());
     }
 }
@@ -90,11 +109,20 @@ fn layers_beyond_n_layer_and_missing_layers_are_errors() {
 #[test]
 fn biases_of_attention_must_be_zero() {
     let open = |stem: &str, value: [u8; 2]| {
-        let (stem, outputs) =
-            (format!("transformer.h.1.attn.{stem}"), if stem == "qkv_proj" { 384 } else { 128 });
-        let bias = (Dtype::F16, vec![outputs], [[0, 0].repeat(outputs - 1), value.to_vec()].concat());
-        let folder =
-            changed("mini-int8", |tensors| drop(tensors.insert(format!("{stem}.bias"), bias)), |_| ());
+        let (stem, outputs) = (
+            format!("transformer.h.1.attn.{stem}"),
+            if stem == "qkv_proj" { 384 } else { 128 },
+        );
+        let bias = (
+            Dtype::F16,
+            vec![outputs],
+            [[0, 0].repeat(outputs - 1), value.to_vec()].concat(),
+        );
+        let folder = changed(
+            "mini-int8",
+            |tensors| drop(tensors.insert(format!("{stem}.bias"), bias)),
+            |_| (),
+        );
         let checkpoint = Checkpoint::open(folder.path()).unwrap();
         assert_eq!(checkpoint.warnings(), []);
         checkpoint.linear(&stem, 128, outputs, false).map(drop)
@@ -104,16 +132,27 @@ fn biases_of_attention_must_be_zero() {
         open(stem, [0, 0x80]).unwrap(); // minus zero
         for value in [F16_ONE, [1, 0], [0, 0x7e]] {
             let error = open(stem, value).unwrap_err();
-            assert!(matches!(error, CheckpointError::UnexpectedBias { .. }), "{error}");
+            assert!(
+                matches!(error, CheckpointError::UnexpectedBias { .. }),
+                "{error}"
+            );
         }
     }
 }
 
 #[test]
 fn a_head_of_its_own_beside_a_tied_embedding_is_reported() {
-    let folder =
-        changed("mini-fp16-safetensors", |_| (), |config| config["tie_word_embeddings"] = json!(true));
-    assert!(Checkpoint::open(folder.path()).unwrap().warnings().contains(&Warning::OwnHead));
+    let folder = changed(
+        "mini-fp16-safetensors",
+        |_| (),
+        |config| config["tie_word_embeddings"] = json!(true),
+    );
+    assert!(
+        Checkpoint::open(folder.path())
+            .unwrap()
+            .warnings()
+            .contains(&Warning::OwnHead)
+    );
     let tied = Checkpoint::open(fixture("tied-bias")).unwrap();
     assert_eq!(tied.warnings(), []);
 }
@@ -121,20 +160,41 @@ fn a_head_of_its_own_beside_a_tied_embedding_is_reported() {
 #[test]
 fn sizes_that_the_tensors_contradict_are_errors_on_opening() {
     for (key, found) in [("vocab_size", "320"), ("n_embd", "128"), ("n_inner", "384")] {
-        for value in [json!(1), json!(129), json!(1u64 << 31), json!(1u64 << 63), json!(u64::MAX)] {
+        for value in [
+            json!(1),
+            json!(129),
+            json!(1u64 << 31),
+            json!(1u64 << 63),
+            json!(u64::MAX),
+        ] {
             let folder = copy("mini-fp16-safetensors");
             edit(&folder, key, value.clone());
             let error = Checkpoint::open(folder.path()).unwrap_err();
-            let CheckpointError::ConfigMismatch { key: told, tensors, .. } = &error else {
+            let CheckpointError::ConfigMismatch {
+                key: told, tensors, ..
+            } = &error
+            else {
                 panic!("{error}")
             };
-            assert!((*told == key && tensors == found) || *told == "n_inner", "{value}: {error}");
+            assert!(
+                (*told == key && tensors == found) || *told == "n_inner",
+                "{value}: {error}"
+            );
         }
     }
     let folder = copy("tiny-fp16-bin"); // with masks of 256 positions
     edit(&folder, "n_positions", json!(257));
     let error = Checkpoint::open(folder.path()).unwrap_err();
-    assert!(matches!(error, CheckpointError::ConfigMismatch { key: "n_positions", .. }), "{error}");
+    assert!(
+        matches!(
+            error,
+            CheckpointError::ConfigMismatch {
+                key: "n_positions",
+                ..
+            }
+        ),
+        "{error}"
+    );
     edit(&folder, "n_positions", json!(128));
     Checkpoint::open(folder.path()).unwrap();
 }
@@ -148,10 +208,29 @@ fn edit(folder: &tempfile::TempDir, key: &str, value: Value) {
 
 #[test]
 fn values_of_another_kind_are_errors_that_name_the_key() {
-    let sizes =
-        ["vocab_size", "n_embd", "n_layer", "n_head", "n_inner", "n_positions", "n_ctx", "rotary_dim"];
-    let wrong = [json!(-1), json!(1.5), json!(1e30), json!("128"), json!([]), json!({}), json!(true)];
-    for key in sizes.into_iter().chain(["eos_token_id", "wbits", "groupsize"]) {
+    let sizes = [
+        "vocab_size",
+        "n_embd",
+        "n_layer",
+        "n_head",
+        "n_inner",
+        "n_positions",
+        "n_ctx",
+        "rotary_dim",
+    ];
+    let wrong = [
+        json!(-1),
+        json!(1.5),
+        json!(1e30),
+        json!("128"),
+        json!([]),
+        json!({}),
+        json!(true),
+    ];
+    for key in sizes
+        .into_iter()
+        .chain(["eos_token_id", "wbits", "groupsize"])
+    {
         for value in &wrong {
             if ["wbits", "groupsize"].contains(&key) && *value == json!(-1) {
                 continue;
@@ -179,9 +258,19 @@ fn values_of_another_kind_are_errors_that_name_the_key() {
         let folder = copy("mini-int8");
         edit(&folder, key, value);
         let error = Checkpoint::open(folder.path()).unwrap_err();
-        assert!(matches!(&error, CheckpointError::ConfigValue { key: told, .. } if told == key), "{error}");
+        assert!(
+            matches!(&error, CheckpointError::ConfigValue { key: told, .. } if told == key),
+            "{error}"
+        );
     }
-    for key in ["n_inner", "rotary_dim", "tie_word_embeddings", "quantization_config", "n_ctx", "wbits"] {
+    for key in [
+        "n_inner",
+        "rotary_dim",
+        "tie_word_embeddings",
+        "quantization_config",
+        "n_ctx",
+        "wbits",
+    ] {
         let folder = copy("tiny-int4"); // whose n_inner is null
         edit(&folder, key, Value::Null);
         Checkpoint::open(folder.path()).unwrap();

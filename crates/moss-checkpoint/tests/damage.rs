@@ -1,4 +1,5 @@
-//! Damage in weight files is found and named by the record that has it; weights in memory do not depend on their files.
+//! Damage in weight files is found and named by the record that has it; weights in memory do not
+//! depend on their files.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -19,7 +20,11 @@ fn records(file: &Path) -> Vec<(String, usize, usize)> {
     (0..archive.len())
         .map(|index| {
             let entry = archive.by_index_raw(index).unwrap();
-            (entry.name().unwrap().into_owned(), entry.data_start().unwrap() as usize, entry.size() as usize)
+            (
+                entry.name().unwrap().into_owned(),
+                entry.data_start().unwrap() as usize,
+                entry.size() as usize,
+            )
         })
         .collect()
 }
@@ -36,11 +41,24 @@ fn every_damaged_record_of_a_pytorch_file_is_named_with_its_tensors() {
             bytes[at] ^= 0x10;
             fs::write(&file, bytes).unwrap();
             let found = damage(folder.path());
-            let [CheckpointError::Checksum { record, tensors, found, expected, .. }] = &found[..] else {
+            let [
+                CheckpointError::Checksum {
+                    record,
+                    tensors,
+                    found,
+                    expected,
+                    ..
+                },
+            ] = &found[..]
+            else {
                 panic!("{name}: {found:?}")
             };
             assert!(*record == name && found != expected, "{name}: {record}");
-            assert_eq!(!tensors.is_empty(), name.contains("/data/"), "{name}: {tensors:?}");
+            assert_eq!(
+                !tensors.is_empty(),
+                name.contains("/data/"),
+                "{name}: {tensors:?}"
+            );
         }
     }
 }
@@ -63,16 +81,30 @@ fn headers_extents_and_lengths_of_safetensors_files_must_agree() {
     let whole = fs::read(&file).unwrap();
     assert!(damage(folder.path()).is_empty());
     let longer = [&whole[..], b"more"].concat();
-    for bytes in [&whole[..whole.len() - 1], &longer, &[&whole[..8], &whole[9..]].concat()] {
+    for bytes in [
+        &whole[..whole.len() - 1],
+        &longer,
+        &[&whole[..8], &whole[9..]].concat(),
+    ] {
         fs::write(&file, bytes).unwrap();
         let found = damage(folder.path());
-        assert!(matches!(&found[..], [CheckpointError::Safetensors { .. }]), "{found:?}");
+        assert!(
+            matches!(&found[..], [CheckpointError::Safetensors { .. }]),
+            "{found:?}"
+        );
     }
 }
 
 #[test]
 fn a_file_written_without_checksums_is_a_warning() {
-    let tensor = Saved { name: "x", kind: "Int", storage: 0, offset: 0, shape: &[1], strides: &[1] };
+    let tensor = Saved {
+        name: "x",
+        kind: "Int",
+        storage: 0,
+        offset: 0,
+        shape: &[1],
+        strides: &[1],
+    };
     let folder = torch_folder(&state_dict(&[tensor]), &[&[1, 2, 3, 4]], &[]);
     let file = folder.path().join("pytorch_model.bin");
     let mut bytes = fs::read(&file).unwrap();
@@ -101,7 +133,10 @@ fn progress_ends_with_all_bytes() {
     })
     .unwrap();
     assert!(total > 0 && last == total);
-    assert_eq!(total, Checkpoint::weight_file_bytes(fixture("tiny-fp16-bin")).unwrap());
+    assert_eq!(
+        total,
+        Checkpoint::weight_file_bytes(fixture("tiny-fp16-bin")).unwrap()
+    );
 }
 
 #[test]
@@ -111,10 +146,18 @@ fn weights_in_memory_are_those_of_the_mapping_and_outlast_their_file() {
         let mapped = Checkpoint::open(fixture(name)).unwrap();
         let read = Checkpoint::open_with(folder.path(), WeightStorage::InMemory).unwrap();
         for file in read.weight_files() {
-            fs::File::options().write(true).open(file).unwrap().set_len(0).unwrap();
+            fs::File::options()
+                .write(true)
+                .open(file)
+                .unwrap()
+                .set_len(0)
+                .unwrap();
         }
         for info in mapped.tensor_infos() {
-            let (one, other) = (mapped.tensor(&info.name).unwrap(), read.tensor(&info.name).unwrap());
+            let (one, other) = (
+                mapped.tensor(&info.name).unwrap(),
+                read.tensor(&info.name).unwrap(),
+            );
             read.release(&info.name);
             assert_eq!(one.data, other.data, "{name}: {}", info.name);
             let mut copy = vec![0; other.data.len()];
@@ -131,10 +174,18 @@ fn reading_by_pieces_from_a_truncated_file_is_an_error() {
     let checkpoint = Checkpoint::open(folder.path()).unwrap();
     let name = checkpoint.tensor_infos().next().unwrap().name.clone();
     let file = folder.path().join("model.safetensors");
-    fs::File::options().write(true).open(&file).unwrap().set_len(0).unwrap();
+    fs::File::options()
+        .write(true)
+        .open(&file)
+        .unwrap()
+        .set_len(0)
+        .unwrap();
     let read = checkpoint.for_each_piece(&name, &mut |_| Ok::<_, CheckpointError>(()));
     let error = read.unwrap_err();
-    assert!(matches!(error, CheckpointError::Read { .. }) && error.to_string().contains("model.safetensors"));
+    assert!(
+        matches!(error, CheckpointError::Read { .. })
+            && error.to_string().contains("model.safetensors")
+    );
 }
 
 #[test]
@@ -146,7 +197,10 @@ fn a_config_and_an_index_may_begin_with_a_byte_order_mark_and_utf16_is_named() {
         fs::write(&file, format!("\u{feff}{}", text.replace('\n', "\r\n"))).unwrap();
         Checkpoint::open(folder.path()).unwrap();
         for (mark, encoding) in [("", "UTF-16LE"), ("\u{feff}", "UTF-16LE")] {
-            let wide: Vec<u8> = format!("{mark}{text}").encode_utf16().flat_map(u16::to_le_bytes).collect();
+            let wide: Vec<u8> = format!("{mark}{text}")
+                .encode_utf16()
+                .flat_map(u16::to_le_bytes)
+                .collect();
             fs::write(&file, wide).unwrap();
             let error = Checkpoint::open(folder.path()).unwrap_err();
             assert!(matches!(error, CheckpointError::Encoding { .. }), "{error}");

@@ -5,7 +5,9 @@ mod support;
 
 use std::fs;
 
-use moss_checkpoint::{Checkpoint, CheckpointError, GptqLinear, GroupIndex, LinearTensors, Warning};
+use moss_checkpoint::{
+    Checkpoint, CheckpointError, GptqLinear, GroupIndex, LinearTensors, Warning,
+};
 use safetensors::Dtype;
 use support::{Tensors, fixture, write_safetensors};
 
@@ -22,10 +24,30 @@ fn quartet(in_features: usize) -> Tensors {
     let mut put = |name: &str, dtype, shape: &[usize], bytes| {
         tensors.insert(format!("{STEM}.{name}"), (dtype, shape.to_vec(), bytes));
     };
-    put("qweight", Dtype::I32, &[in_features / 8, 16], vec![0x77; in_features / 8 * 16 * 4]);
-    put("qzeros", Dtype::I32, &[groups, 2], vec![0xff; groups * 2 * 4]); // zero point 16, stored as 15
-    put("scales", Dtype::F16, &[groups, 16], 0x2e66u16.to_le_bytes().repeat(groups * 16));
-    put("g_idx", Dtype::I32, &[in_features], i32s((0..in_features as i32).map(|i| i / 128)));
+    put(
+        "qweight",
+        Dtype::I32,
+        &[in_features / 8, 16],
+        vec![0x77; in_features / 8 * 16 * 4],
+    );
+    put(
+        "qzeros",
+        Dtype::I32,
+        &[groups, 2],
+        vec![0xff; groups * 2 * 4],
+    ); // zero point 16, stored as 15
+    put(
+        "scales",
+        Dtype::F16,
+        &[groups, 16],
+        0x2e66u16.to_le_bytes().repeat(groups * 16),
+    );
+    put(
+        "g_idx",
+        Dtype::I32,
+        &[in_features],
+        i32s((0..in_features as i32).map(|i| i / 128)),
+    );
     tensors
 }
 
@@ -53,7 +75,10 @@ fn damaged(name: &str, damage: impl FnOnce(&mut (Dtype, Vec<usize>, Vec<u8>))) -
     let mut tensors = quartet(256);
     damage(tensors.get_mut(&format!("{STEM}.{name}")).unwrap());
     let error = read(&tensors, 256, "").unwrap_err();
-    assert!(error.to_string().contains(&format!("{STEM}.{name}")), "{error}");
+    assert!(
+        error.to_string().contains(&format!("{STEM}.{name}")),
+        "{error}"
+    );
     error
 }
 
@@ -62,37 +87,96 @@ fn groups_in_order_are_sequential_with_and_without_an_index_and_a_configured_siz
     // 200 and 320 inputs: the last group is not full.
     for in_features in [256, 200, 320] {
         let mut tensors = quartet(in_features);
-        for more in [r#", "groupsize": 128"#, "", r#", "groupsize": 7"#, r#", "groupsize": -1"#] {
+        for more in [
+            r#", "groupsize": 128"#,
+            "",
+            r#", "groupsize": 7"#,
+            r#", "groupsize": -1"#,
+        ] {
             let linear = read(&tensors, in_features, more).unwrap();
-            assert_eq!((linear.bits, linear.group_size), (4, 128), "{in_features}{more}");
+            assert_eq!(
+                (linear.bits, linear.group_size),
+                (4, 128),
+                "{in_features}{more}"
+            );
             assert_eq!(linear.g_idx, GroupIndex::Sequential);
         }
         tensors.remove(&format!("{STEM}.g_idx"));
-        assert_eq!(read(&tensors, in_features, "").unwrap().g_idx, GroupIndex::Sequential);
+        assert_eq!(
+            read(&tensors, in_features, "").unwrap().g_idx,
+            GroupIndex::Sequential
+        );
     }
 }
 
 #[test]
 fn group_sizes_that_do_not_divide_the_inputs_come_from_the_index_or_are_refused() {
-    // 200 inputs in two groups: of 128 and 72 as the default has it, or of 104 and 96, as the index shows.
+    // 200 inputs in two groups: of 128 and 72 as the default has it, or of 104 and 96, as the index
+    // shows.
     let mut tensors = quartet(200);
     let index = |size: i32| (Dtype::I32, vec![200], i32s((0..200).map(|i| i / size)));
     tensors.insert(format!("{STEM}.g_idx"), index(104));
-    for more in ["", r#", "groupsize": 128"#, r#", "quantization_config": {"group_size": 104}"#] {
+    for more in [
+        "",
+        r#", "groupsize": 128"#,
+        r#", "quantization_config": {"group_size": 104}"#,
+    ] {
         let linear = read(&tensors, 200, more).unwrap();
-        assert_eq!((linear.group_size, linear.g_idx), (104, GroupIndex::Sequential), "{more}");
+        assert_eq!(
+            (linear.group_size, linear.g_idx),
+            (104, GroupIndex::Sequential),
+            "{more}"
+        );
     }
-    let error = read(&tensors, 200, r#", "quantization_config": {"group_size": 128}"#).unwrap_err();
-    assert!(matches!(error, CheckpointError::ConfigMismatch { key: "group_size", .. }), "{error}");
+    let error = read(
+        &tensors,
+        200,
+        r#", "quantization_config": {"group_size": 128}"#,
+    )
+    .unwrap_err();
+    assert!(
+        matches!(
+            error,
+            CheckpointError::ConfigMismatch {
+                key: "group_size",
+                ..
+            }
+        ),
+        "{error}"
+    );
     // Groups of 100 begin in the middle of a word.
     tensors.insert(format!("{STEM}.g_idx"), index(100));
     let error = read(&tensors, 200, "").unwrap_err();
-    assert!(matches!(error, CheckpointError::GroupAlignment { group_size: 100, multiple: 8, .. }), "{error}");
+    assert!(
+        matches!(
+            error,
+            CheckpointError::GroupAlignment {
+                group_size: 100,
+                multiple: 8,
+                ..
+            }
+        ),
+        "{error}"
+    );
     tensors.remove(&format!("{STEM}.g_idx"));
-    for more in [r#", "quantization_config": {"group_size": 64}"#, r#", "groupsize": 64"#] {
-        assert!(matches!(read(&tensors, 200, more), Err(CheckpointError::ConfigMismatch { .. })), "{more}");
+    for more in [
+        r#", "quantization_config": {"group_size": 64}"#,
+        r#", "groupsize": 64"#,
+    ] {
+        assert!(
+            matches!(
+                read(&tensors, 200, more),
+                Err(CheckpointError::ConfigMismatch { .. })
+            ),
+            "{more}"
+        );
     }
-    let linear = read(&tensors, 200, r#", "quantization_config": {"group_size": 104}"#).unwrap();
+    let linear = read(
+        &tensors,
+        200,
+        r#", "quantization_config": {"group_size": 104}"#,
+    )
+    .unwrap();
     assert_eq!(linear.group_size, 104);
 }
 
@@ -112,34 +196,104 @@ fn one_group_for_all_inputs_is_no_act_order() {
 fn a_permuted_index_is_kept_and_read_from_64_bit_integers_too() {
     let permuted: Vec<i32> = (0..256).map(|i| i % 2).collect();
     let mut tensors = quartet(256);
-    let wide = permuted.iter().flat_map(|group| i64::from(*group).to_le_bytes()).collect();
+    let wide = permuted
+        .iter()
+        .flat_map(|group| i64::from(*group).to_le_bytes())
+        .collect();
     for (dtype, bytes) in [(Dtype::I32, i32s(permuted.clone())), (Dtype::I64, wide)] {
         tensors.insert(format!("{STEM}.g_idx"), (dtype, vec![256], bytes));
         let expected = permuted.iter().map(|group| *group as u32).collect();
-        assert_eq!(read(&tensors, 256, "").unwrap().g_idx, GroupIndex::Permuted(expected));
+        assert_eq!(
+            read(&tensors, 256, "").unwrap().g_idx,
+            GroupIndex::Permuted(expected)
+        );
     }
 }
 
 #[test]
 fn every_damaged_tensor_of_a_quartet_is_named_with_what_is_wrong() {
-    let error = damaged("g_idx", |(.., bytes)| bytes[40..44].copy_from_slice(&2i32.to_le_bytes()));
-    assert!(matches!(error, CheckpointError::Group { at: 10, found: 2, last: 1, .. }), "{error}");
-    let error = damaged("g_idx", |(.., bytes)| bytes[0..4].copy_from_slice(&(-1i32).to_le_bytes()));
-    assert!(matches!(error, CheckpointError::Group { at: 0, found: -1, .. }), "{error}");
+    let error = damaged("g_idx", |(.., bytes)| {
+        bytes[40..44].copy_from_slice(&2i32.to_le_bytes())
+    });
+    assert!(
+        matches!(
+            error,
+            CheckpointError::Group {
+                at: 10,
+                found: 2,
+                last: 1,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    let error = damaged("g_idx", |(.., bytes)| {
+        bytes[0..4].copy_from_slice(&(-1i32).to_le_bytes())
+    });
+    assert!(
+        matches!(
+            error,
+            CheckpointError::Group {
+                at: 0,
+                found: -1,
+                ..
+            }
+        ),
+        "{error}"
+    );
     let error = damaged("g_idx", |(_, shape, _)| *shape = vec![16, 16]);
     assert!(matches!(error, CheckpointError::Shape { .. }), "{error}");
-    let error = damaged("scales", |(.., bytes)| bytes[6..8].copy_from_slice(&0x7e00u16.to_le_bytes()));
-    assert!(matches!(error, CheckpointError::NonFinite { at: 3, .. }), "{error}");
+    let error = damaged("scales", |(.., bytes)| {
+        bytes[6..8].copy_from_slice(&0x7e00u16.to_le_bytes())
+    });
+    assert!(
+        matches!(error, CheckpointError::NonFinite { at: 3, .. }),
+        "{error}"
+    );
     let error = damaged("scales", |(dtype, ..)| *dtype = Dtype::I16);
-    assert!(matches!(error, CheckpointError::Dtype { expected: "f16, bf16 or f32", .. }), "{error}");
+    assert!(
+        matches!(
+            error,
+            CheckpointError::Dtype {
+                expected: "f16, bf16 or f32",
+                ..
+            }
+        ),
+        "{error}"
+    );
     let error = damaged("scales", |(_, shape, _)| *shape = vec![32]);
-    assert!(matches!(error, CheckpointError::GroupSize { .. } | CheckpointError::Shape { .. }), "{error}");
+    assert!(
+        matches!(
+            error,
+            CheckpointError::GroupSize { .. } | CheckpointError::Shape { .. }
+        ),
+        "{error}"
+    );
     let error = damaged("qzeros", |(_, shape, _)| *shape = vec![1, 4]);
     assert!(matches!(error, CheckpointError::Shape { .. }), "{error}");
     let error = damaged("qzeros", |(dtype, ..)| *dtype = Dtype::F32);
-    assert!(matches!(error, CheckpointError::Dtype { expected: "i32", .. }), "{error}");
+    assert!(
+        matches!(
+            error,
+            CheckpointError::Dtype {
+                expected: "i32",
+                ..
+            }
+        ),
+        "{error}"
+    );
     let error = damaged("qweight", |(_, shape, _)| *shape = vec![16, 32]);
-    assert!(matches!(error, CheckpointError::BitWidth { rows: 16, in_features: 256, .. }), "{error}");
+    assert!(
+        matches!(
+            error,
+            CheckpointError::BitWidth {
+                rows: 16,
+                in_features: 256,
+                ..
+            }
+        ),
+        "{error}"
+    );
 }
 
 #[test]
@@ -160,7 +314,10 @@ fn sizes_of_zero_are_an_error_and_not_a_division() {
     let mut tensors = quartet(256);
     tensors.insert(format!("{STEM}.qweight"), (Dtype::I32, vec![0, 16], vec![]));
     let error = open(&tensors, &config(0, "")).unwrap_err();
-    assert!(matches!(error, CheckpointError::GroupSize { in_features: 0, .. }), "{error}");
+    assert!(
+        matches!(error, CheckpointError::GroupSize { in_features: 0, .. }),
+        "{error}"
+    );
 }
 
 #[test]
@@ -168,22 +325,35 @@ fn types_that_no_checkpoint_has_are_named_and_unknown_tensors_are_a_warning() {
     let mut tensors = quartet(256);
     tensors.insert("额外.🙂".into(), (Dtype::F32, vec![1], vec![0; 4]));
     let checkpoint = open(&tensors, &config(256, "")).unwrap();
-    let expected = Warning::UnknownTensors { count: 1, first: "额外.🙂".into() };
+    let expected = Warning::UnknownTensors {
+        count: 1,
+        first: "额外.🙂".into(),
+    };
     assert_eq!(checkpoint.warnings(), [expected]);
     tensors.insert("lm_head.weight".into(), (Dtype::F8_E4M3, vec![1], vec![0]));
     let error = open(&tensors, &config(256, "")).unwrap_err();
-    let CheckpointError::UnsupportedDtype { name, found, .. } = &error else { panic!("{error}") };
-    assert_eq!((name.as_str(), found.as_str()), ("lm_head.weight", "F8_E4M3"));
+    let CheckpointError::UnsupportedDtype { name, found, .. } = &error else {
+        panic!("{error}")
+    };
+    assert_eq!(
+        (name.as_str(), found.as_str()),
+        ("lm_head.weight", "F8_E4M3")
+    );
 }
 
 #[test]
 fn a_bias_is_read_where_it_is_asked_for() {
     let checkpoint = Checkpoint::open(fixture("mini-int8")).unwrap();
-    let LinearTensors::Gptq(linear) = checkpoint.linear("transformer.h.0.mlp.fc_in", 128, 384, true).unwrap()
+    let LinearTensors::Gptq(linear) = checkpoint
+        .linear("transformer.h.0.mlp.fc_in", 128, 384, true)
+        .unwrap()
     else {
         panic!()
     };
     linear.bias.unwrap().expect_shape(&[384]).unwrap();
     let error = checkpoint.linear(STEM, 128, 384, true).unwrap_err();
-    assert!(matches!(error, CheckpointError::MissingTensor { .. }), "{error}");
+    assert!(
+        matches!(error, CheckpointError::MissingTensor { .. }),
+        "{error}"
+    );
 }

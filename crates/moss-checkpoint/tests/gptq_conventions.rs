@@ -1,4 +1,5 @@
-//! What `quantization_config` and `quantize_config.json` say, and how it is held against the tensors.
+//! What `quantization_config` and `quantize_config.json` say, and how it is held against the
+//! tensors.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -7,7 +8,8 @@ use std::{fs, path::Path};
 
 use half::{bf16, f16};
 use moss_checkpoint::{
-    Checkpoint, CheckpointError, GptqLinear, GroupIndex, LinearFormat, LinearTensors, Warning, ZeroPoints,
+    Checkpoint, CheckpointError, GptqLinear, GroupIndex, LinearFormat, LinearTensors, Warning,
+    ZeroPoints,
 };
 use safetensors::Dtype;
 use serde_json::{Value, json};
@@ -16,7 +18,11 @@ use support::{Tensors, changed, copy, fixture};
 const FC_OUT: &str = "transformer.h.0.mlp.fc_out"; // 384 inputs in three groups
 
 fn gptq(checkpoint: &Checkpoint, stem: &str) -> Result<GptqLinear, CheckpointError> {
-    let (inputs, outputs, bias) = if stem.ends_with("fc_out") { (384, 128, true) } else { (128, 384, false) };
+    let (inputs, outputs, bias) = if stem.ends_with("fc_out") {
+        (384, 128, true)
+    } else {
+        (128, 384, false)
+    };
     match checkpoint.linear(stem, inputs, outputs, bias)? {
         LinearTensors::Gptq(linear) => Ok(*linear),
         LinearTensors::Dense { .. } => panic!("dense"),
@@ -27,7 +33,8 @@ fn gptq(checkpoint: &Checkpoint, stem: &str) -> Result<GptqLinear, CheckpointErr
 fn dequantised(linear: &GptqLinear) -> Vec<f32> {
     let bits = linear.bits as usize;
     let (per_word, mask) = (32 / bits, (1u32 << bits) - 1);
-    let word = |data: &[u8], at: usize| u32::from_le_bytes(data[4 * at..4 * at + 4].try_into().unwrap());
+    let word =
+        |data: &[u8], at: usize| u32::from_le_bytes(data[4 * at..4 * at + 4].try_into().unwrap());
     let mut weights = Vec::new();
     for input in 0..linear.in_features {
         let group = match &linear.g_idx {
@@ -35,8 +42,10 @@ fn dequantised(linear: &GptqLinear) -> Vec<f32> {
             GroupIndex::Permuted(groups) => groups[input] as usize,
         };
         for output in 0..linear.out_features {
-            let q = word(&linear.qweight.data, input / per_word * linear.out_features + output)
-                >> (input % per_word * bits)
+            let q = word(
+                &linear.qweight.data,
+                input / per_word * linear.out_features + output,
+            ) >> (input % per_word * bits)
                 & mask;
             let zeros = linear.out_features.div_ceil(per_word);
             let zero = word(&linear.qzeros.data, group * zeros + output / per_word)
@@ -66,19 +75,34 @@ fn zeros(tensors: &mut Tensors, stem: &str, bits: usize, edit: impl Fn(u32) -> u
 
 #[test]
 fn gptq_v2_stores_zero_points_as_they_are() {
-    for (name, bits) in [("mini-int4-act-order", 4), ("mini-int8", 8), ("mini-int8-act-order", 8)] {
+    for (name, bits) in [
+        ("mini-int4-act-order", 4),
+        ("mini-int8", 8),
+        ("mini-int8-act-order", 8),
+    ] {
         let largest = (1u32 << bits) - 1;
         for stem in [FC_OUT, "transformer.h.1.attn.qkv_proj"] {
             // Zero points of 2^bits exist in our convention alone.
-            let ours = changed(name, |all| zeros(all, stem, bits, |zero| zero.min(largest - 1)), |_| ());
+            let ours = changed(
+                name,
+                |all| zeros(all, stem, bits, |zero| zero.min(largest - 1)),
+                |_| (),
+            );
             let theirs = changed(
                 name,
                 |all| zeros(all, stem, bits, |zero| zero.min(largest - 1) + 1),
-                quantization(json!({"bits": bits, "quant_method": "gptq", "checkpoint_format": "gptq_v2"})),
+                quantization(
+                    json!({"bits": bits, "quant_method": "gptq", "checkpoint_format": "gptq_v2"}),
+                ),
             );
-            let (ours, theirs) =
-                (Checkpoint::open(ours.path()).unwrap(), Checkpoint::open(theirs.path()).unwrap());
-            assert_eq!(theirs.quantization().unwrap().zero_points, ZeroPoints::Plain);
+            let (ours, theirs) = (
+                Checkpoint::open(ours.path()).unwrap(),
+                Checkpoint::open(theirs.path()).unwrap(),
+            );
+            assert_eq!(
+                theirs.quantization().unwrap().zero_points,
+                ZeroPoints::Plain
+            );
             let (ours, theirs) = (gptq(&ours, stem).unwrap(), gptq(&theirs, stem).unwrap());
             assert_eq!(dequantised(&ours), dequantised(&theirs), "{name} {stem}");
         }
@@ -95,7 +119,8 @@ fn a_zero_point_of_zero_in_gptq_v2_reads_as_scale_times_field() {
             quantization(json!({"checkpoint_format": "gptq_v2"})),
         );
         let odd = gptq(&Checkpoint::open(fixture(name)).unwrap(), FC_OUT).unwrap();
-        let ones = gptq(&Checkpoint::open(plain.path()).unwrap(), FC_OUT).unwrap(); // zero points of one
+        // zero points of one
+        let ones = gptq(&Checkpoint::open(plain.path()).unwrap(), FC_OUT).unwrap();
         let found = gptq(&Checkpoint::open(v2.path()).unwrap(), FC_OUT).unwrap();
         let (per_word, mask) = (32 / bits, (1u32 << bits) - 1);
         let (expected, read) = (dequantised(&ones), dequantised(&found));
@@ -112,14 +137,22 @@ fn a_zero_point_of_zero_in_gptq_v2_reads_as_scale_times_field() {
                 zero_points[usize::from(is_zero)] += 1;
                 let scale = 2 * (group * 128 + output);
                 let scale =
-                    f16::from_le_bytes(odd.scales.data[scale..scale + 2].try_into().unwrap()).to_f32();
-                let right = if is_zero { expected[at] + scale } else { expected[at] };
+                    f16::from_le_bytes(odd.scales.data[scale..scale + 2].try_into().unwrap())
+                        .to_f32();
+                let right = if is_zero {
+                    expected[at] + scale
+                } else {
+                    expected[at]
+                };
                 let off = (read[at] - right).abs();
                 assert!(off <= scale * 1e-4, "{input} {output}: {off}");
                 at += 1;
             }
         }
-        assert!(zero_points.iter().all(|count| *count > 1000), "both kinds: {zero_points:?}");
+        assert!(
+            zero_points.iter().all(|count| *count > 1000),
+            "both kinds: {zero_points:?}"
+        );
     }
 }
 
@@ -130,8 +163,12 @@ fn scales_in_bf16_are_accepted_and_those_beyond_f16_are_not() {
             "mini-int8",
             move |all| {
                 let (dtype, _, bytes) = all.get_mut(&format!("{FC_OUT}.scales")).unwrap();
-                let wide = bytes.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32());
-                *bytes = wide.flat_map(|scale| bf16::from_f32(values(scale)).to_le_bytes()).collect();
+                let wide = bytes
+                    .chunks_exact(2)
+                    .map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32());
+                *bytes = wide
+                    .flat_map(|scale| bf16::from_f32(values(scale)).to_le_bytes())
+                    .collect();
                 *dtype = Dtype::BF16;
             },
             |_| (),
@@ -140,14 +177,23 @@ fn scales_in_bf16_are_accepted_and_those_beyond_f16_are_not() {
     let folder = scales(|scale| scale);
     let checkpoint = Checkpoint::open(folder.path()).unwrap();
     assert_eq!(checkpoint.warnings(), []);
-    let [found, exact] = [&checkpoint, &Checkpoint::open(fixture("mini-int8")).unwrap()]
-        .map(|checkpoint| dequantised(&gptq(checkpoint, FC_OUT).unwrap()));
+    let [found, exact] = [
+        &checkpoint,
+        &Checkpoint::open(fixture("mini-int8")).unwrap(),
+    ]
+    .map(|checkpoint| dequantised(&gptq(checkpoint, FC_OUT).unwrap()));
     for (found, exact) in found.iter().zip(&exact) {
-        assert!((found - exact).abs() <= exact.abs() / 256.0, "{found} {exact}");
+        assert!(
+            (found - exact).abs() <= exact.abs() / 256.0,
+            "{found} {exact}"
+        );
     }
     let folder = scales(|_| 1e30);
     let error = gptq(&Checkpoint::open(folder.path()).unwrap(), FC_OUT).unwrap_err();
-    assert!(matches!(error, CheckpointError::NonFinite { at: 0, .. }), "{error}");
+    assert!(
+        matches!(error, CheckpointError::NonFinite { at: 0, .. }),
+        "{error}"
+    );
 }
 
 #[test]
@@ -155,8 +201,12 @@ fn a_g_idx_that_leaves_groups_unused_is_a_warning() {
     let index = |group: fn(i32) -> i32| {
         move |all: &mut Tensors| {
             for layer in 0..2 {
-                let (.., bytes) = all.get_mut(&format!("transformer.h.{layer}.mlp.fc_out.g_idx")).unwrap();
-                *bytes = (0..384).flat_map(|input| group(input).to_le_bytes()).collect();
+                let (.., bytes) = all
+                    .get_mut(&format!("transformer.h.{layer}.mlp.fc_out.g_idx"))
+                    .unwrap();
+                *bytes = (0..384)
+                    .flat_map(|input| group(input).to_le_bytes())
+                    .collect();
             }
         }
     };
@@ -165,8 +215,12 @@ fn a_g_idx_that_leaves_groups_unused_is_a_warning() {
         for said in [json!(null), json!({"bits": 8, "desc_act": false})] {
             let folder = changed("mini-int8", index(group), quantization(said));
             let checkpoint = Checkpoint::open(folder.path()).unwrap();
-            let expected =
-                Warning::UnusedGroups { name: format!("{FC_OUT}.g_idx"), unused, groups: 3, linears: 2 };
+            let expected = Warning::UnusedGroups {
+                name: format!("{FC_OUT}.g_idx"),
+                unused,
+                groups: 3,
+                linears: 2,
+            };
             assert_eq!(checkpoint.warnings(), [expected]);
             gptq(&checkpoint, FC_OUT).unwrap();
         }
@@ -189,8 +243,7 @@ fn error(folder: &Path) -> CheckpointError {
 
 #[test]
 fn both_files_are_read_and_must_not_contradict_each_other_or_the_tensors() {
-    let right =
-        json!({"bits": 8, "group_size": 128, "desc_act": false, "sym": false, "checkpoint_format": "gptq"});
+    let right = json!({"bits": 8, "group_size": 128, "desc_act": false, "sym": false, "checkpoint_format": "gptq"});
     Checkpoint::open(with_file("mini-int8", right.clone(), &right).path()).unwrap();
     Checkpoint::open(with_file("mini-int8", json!(null), &right).path()).unwrap();
     for (key, other) in [
@@ -207,7 +260,10 @@ fn both_files_are_read_and_must_not_contradict_each_other_or_the_tensors() {
             matches!(&found, CheckpointError::ConfigConflict { key: told, .. } if *told == key),
             "{found}"
         );
-        assert!(found.to_string().contains("quantize_config.json"), "{found}");
+        assert!(
+            found.to_string().contains("quantize_config.json"),
+            "{found}"
+        );
     }
     for (name, key, value) in [
         ("mini-int8", "bits", json!(4)),
@@ -217,7 +273,10 @@ fn both_files_are_read_and_must_not_contradict_each_other_or_the_tensors() {
         ("mini-int4-act-order", "desc_act", json!(false)),
         ("mini-fp16-safetensors", "bits", json!(4)),
     ] {
-        for [config, file] in [[json!({key: value}), json!({})], [json!(null), json!({key: value})]] {
+        for [config, file] in [
+            [json!({key: value}), json!({})],
+            [json!(null), json!({key: value})],
+        ] {
             let found = error(with_file(name, config, &file).path());
             assert!(
                 matches!(&found, CheckpointError::ConfigMismatch { key: told, .. } if *told == key),
@@ -239,19 +298,29 @@ fn methods_and_formats_that_are_not_gptq_are_refused_with_a_hint() {
         ("is_marlin_format", json!(true)),
     ] {
         let found = error(with_file("mini-int8", json!({key: value}), &json!({})).path());
-        let CheckpointError::ConfigValue { key: told, .. } = &found else { panic!("{found}") };
+        let CheckpointError::ConfigValue { key: told, .. } = &found else {
+            panic!("{found}")
+        };
         assert_eq!(*told, format!("quantization_config.{key}"));
         assert!(found.hint().unwrap().contains("GPTQ"), "{found}");
     }
-    for (key, value) in
-        [("bits", json!("4")), ("bits", json!(3)), ("group_size", json!(0)), ("desc_act", json!(1))]
-    {
+    for (key, value) in [
+        ("bits", json!("4")),
+        ("bits", json!(3)),
+        ("group_size", json!(0)),
+        ("desc_act", json!(1)),
+    ] {
         let found = error(with_file("mini-int8", json!(null), &json!({key: value})).path());
-        assert!(matches!(&found, CheckpointError::ConfigValue { key: told, .. } if told == key), "{found}");
+        assert!(
+            matches!(&found, CheckpointError::ConfigValue { key: told, .. } if told == key),
+            "{found}"
+        );
     }
-    for (key, value) in
-        [("load_in_8bit", json!(false)), ("quant_method", json!("GPTQ")), ("format", json!("gptq"))]
-    {
+    for (key, value) in [
+        ("load_in_8bit", json!(false)),
+        ("quant_method", json!("GPTQ")),
+        ("format", json!("gptq")),
+    ] {
         Checkpoint::open(with_file("mini-int8", json!({key: value}), &json!({})).path()).unwrap();
     }
 }
@@ -264,7 +333,8 @@ fn an_unquantised_models_defaults_beside_quantization_config_mean_nothing() {
         |_| (),
         |config| {
             (config["wbits"], config["groupsize"]) = (json!(32), json!(64));
-            config["quantization_config"] = json!({"bits": 8, "group_size": 128, "quant_method": "gptq"});
+            config["quantization_config"] =
+                json!({"bits": 8, "group_size": 128, "quant_method": "gptq"});
         },
     );
     assert_eq!(Checkpoint::open(folder.path()).unwrap().warnings(), []);
@@ -272,14 +342,40 @@ fn an_unquantised_models_defaults_beside_quantization_config_mean_nothing() {
 
 #[test]
 fn a_group_size_of_config_json_that_the_tensors_contradict_is_a_warning_or_an_error() {
-    let folder = changed("mini-int8", |_| (), |config| config["groupsize"] = json!(64));
+    let folder = changed(
+        "mini-int8",
+        |_| (),
+        |config| config["groupsize"] = json!(64),
+    );
     let checkpoint = Checkpoint::open(folder.path()).unwrap();
-    assert_eq!(checkpoint.warnings(), [Warning::GroupSize { config: 64, tensors: 128 }]);
-    assert_eq!(gptq(&checkpoint, FC_OUT).unwrap().group_size, 128, "the index tells");
+    assert_eq!(
+        checkpoint.warnings(),
+        [Warning::GroupSize {
+            config: 64,
+            tensors: 128
+        }]
+    );
+    assert_eq!(
+        gptq(&checkpoint, FC_OUT).unwrap().group_size,
+        128,
+        "the index tells"
+    );
     let without_index = |all: &mut Tensors| all.retain(|name, _| !name.ends_with("g_idx"));
-    let folder = changed("mini-int8", without_index, |config| config["groupsize"] = json!(64));
-    assert!(matches!(error(folder.path()), CheckpointError::ConfigMismatch { key: "groupsize", .. }));
-    let folder = changed("mini-int8", without_index, quantization(json!({"bits": 8, "desc_act": true})));
+    let folder = changed("mini-int8", without_index, |config| {
+        config["groupsize"] = json!(64)
+    });
+    assert!(matches!(
+        error(folder.path()),
+        CheckpointError::ConfigMismatch {
+            key: "groupsize",
+            ..
+        }
+    ));
+    let folder = changed(
+        "mini-int8",
+        without_index,
+        quantization(json!({"bits": 8, "desc_act": true})),
+    );
     assert!(
         matches!(error(folder.path()), CheckpointError::MissingTensor { .. }),
         "nothing says which group is whose"
@@ -298,8 +394,22 @@ fn symmetric_weights_with_other_zero_points_are_a_warning() {
         Checkpoint::open(folder.path()).unwrap().warnings().to_vec()
     };
     assert_eq!((with(127, "gptq"), with(128, "gptq_v2")), (vec![], vec![]));
-    assert!(matches!(with(128, "gptq").as_slice(), [Warning::Symmetry { expected: 127, found: 128, .. }]));
-    assert!(matches!(with(127, "gptq_v2").as_slice(), [Warning::Symmetry { expected: 128, found: 127, .. }]));
+    assert!(matches!(
+        with(128, "gptq").as_slice(),
+        [Warning::Symmetry {
+            expected: 127,
+            found: 128,
+            ..
+        }]
+    ));
+    assert!(matches!(
+        with(127, "gptq_v2").as_slice(),
+        [Warning::Symmetry {
+            expected: 128,
+            found: 127,
+            ..
+        }]
+    ));
 }
 
 #[test]
@@ -330,9 +440,24 @@ fn linear_layers_in_several_formats_are_all_told() {
         })
         .collect();
     assert_eq!(found[0], (8, 6));
-    assert!(found.contains(&(4, 1)) && found.contains(&(16, 1)) && found.len() == 3, "{found:?}");
+    assert!(
+        found.contains(&(4, 1)) && found.contains(&(16, 1)) && found.len() == 3,
+        "{found:?}"
+    );
     assert_eq!(checkpoint.quantization().unwrap().bits, 8);
-    for name in ["mini-int8", "mini-int4-act-order", "tiny-int4", "tiny-fp16-bin"] {
-        assert_eq!(Checkpoint::open(fixture(name)).unwrap().linear_formats().len(), 1, "{name}");
+    for name in [
+        "mini-int8",
+        "mini-int4-act-order",
+        "tiny-int4",
+        "tiny-fp16-bin",
+    ] {
+        assert_eq!(
+            Checkpoint::open(fixture(name))
+                .unwrap()
+                .linear_formats()
+                .len(),
+            1,
+            "{name}"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! Files that are damaged, hostile, or not what they are called: each is a typed error that names the file, never a panic.
+//! Files that are damaged, hostile, or not what they are called: each is a typed error that names
+//! the file, never a panic.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -32,32 +33,59 @@ fn a_config_that_cannot_be_read_is_named_with_its_key() {
     let folder = copy("mini-int8");
     edit_config(folder.path(), "\"n_embd\": 128", "\"n_embd\": \"wide\"");
     let error = open_error(folder.path());
-    assert!(matches!(&error, CheckpointError::ConfigValue { key, .. } if key == "n_embd"), "{error}");
+    assert!(
+        matches!(&error, CheckpointError::ConfigValue { key, .. } if key == "n_embd"),
+        "{error}"
+    );
     edit_config(folder.path(), "\"n_embd\": \"wide\"", "\"nembd\": 128");
     let error = open_error(folder.path()).to_string();
-    assert!(error.contains("n_embd") && error.contains("missing"), "{error}");
+    assert!(
+        error.contains("n_embd") && error.contains("missing"),
+        "{error}"
+    );
     edit_config(folder.path(), "\"nembd\": 128", "\"n_embd\": NaN");
-    assert!(matches!(open_error(folder.path()), CheckpointError::Json { what: "config.json", .. }));
+    assert!(matches!(
+        open_error(folder.path()),
+        CheckpointError::Json {
+            what: "config.json",
+            ..
+        }
+    ));
     fs::remove_file(folder.path().join("config.json")).unwrap();
-    assert!(matches!(open_error(folder.path()), CheckpointError::Read { .. }));
+    assert!(matches!(
+        open_error(folder.path()),
+        CheckpointError::Read { .. }
+    ));
 }
 
 #[test]
 fn folders_without_weights_say_what_they_hold() {
     let folder = tempfile::tempdir().unwrap();
-    assert!(matches!(open_error(folder.path()), CheckpointError::NoWeights { .. }));
+    assert!(matches!(
+        open_error(folder.path()),
+        CheckpointError::NoWeights { .. }
+    ));
     fs::write(folder.path().join("README.md"), "x").unwrap();
     assert!(open_error(folder.path()).to_string().contains("README.md"));
     assert!(matches!(
         open_error(&folder.path().join("README.md")),
-        CheckpointError::WrongKind { found: "a file", .. }
+        CheckpointError::WrongKind {
+            found: "a file",
+            ..
+        }
     ));
-    assert!(matches!(open_error(&folder.path().join("nothing")), CheckpointError::Read { .. }));
+    assert!(matches!(
+        open_error(&folder.path().join("nothing")),
+        CheckpointError::Read { .. }
+    ));
 }
 
 #[test]
 fn a_file_cut_short_anywhere_is_refused() {
-    for name in ["mini-int4-act-order/pytorch_model.bin", "mini-fp16-safetensors/model.safetensors"] {
+    for name in [
+        "mini-int4-act-order/pytorch_model.bin",
+        "mini-fp16-safetensors/model.safetensors",
+    ] {
         let (folder_name, file) = name.split_once('/').unwrap();
         let whole = fs::read(fixture(name)).unwrap();
         let folder = copy(folder_name);
@@ -84,21 +112,46 @@ fn what_is_no_file_of_weights_is_named() {
         fs::write(&file, bytes).unwrap();
         open_error(folder.path())
     };
-    assert!(matches!(with(b""), CheckpointError::WrongKind { found: "an empty file", .. }));
+    assert!(matches!(
+        with(b""),
+        CheckpointError::WrongKind {
+            found: "an empty file",
+            ..
+        }
+    ));
     let pointer = with(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n");
-    assert!(matches!(pointer, CheckpointError::NotWeights { found: "a git-lfs pointer", .. }));
+    assert!(matches!(
+        pointer,
+        CheckpointError::NotWeights {
+            found: "a git-lfs pointer",
+            ..
+        }
+    ));
     assert!(pointer.hint().unwrap().contains("git lfs pull"));
     assert!(matches!(
         with(b"<!DOCTYPE html><html>"),
-        CheckpointError::NotWeights { found: "a web page", .. }
+        CheckpointError::NotWeights {
+            found: "a web page",
+            ..
+        }
     ));
     for protocol in 2..6 {
-        let legacy = [&[0x80, protocol][..], b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."].concat();
+        let legacy = [
+            &[0x80, protocol][..],
+            b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.",
+        ]
+        .concat();
         assert!(matches!(with(&legacy), CheckpointError::LegacyTorch { .. }));
     }
     fs::remove_file(&file).unwrap();
     fs::create_dir(&file).unwrap();
-    assert!(matches!(open_error(folder.path()), CheckpointError::WrongKind { found: "a folder", .. }));
+    assert!(matches!(
+        open_error(folder.path()),
+        CheckpointError::WrongKind {
+            found: "a folder",
+            ..
+        }
+    ));
 }
 
 #[cfg(unix)]
@@ -108,7 +161,13 @@ fn a_dangling_link_is_named() {
     let file = folder.path().join("pytorch_model.bin");
     fs::remove_file(&file).unwrap();
     std::os::unix::fs::symlink("nowhere", &file).unwrap();
-    assert!(matches!(open_error(folder.path()), CheckpointError::WrongKind { found: "a dangling link", .. }));
+    assert!(matches!(
+        open_error(folder.path()),
+        CheckpointError::WrongKind {
+            found: "a dangling link",
+            ..
+        }
+    ));
 }
 
 #[cfg(target_os = "linux")]
@@ -116,7 +175,13 @@ fn a_dangling_link_is_named() {
 fn names_that_are_not_utf8_are_passed_over() {
     use std::os::unix::ffi::OsStrExt;
     let folder = copy("mini-int8");
-    fs::write(folder.path().join(std::ffi::OsStr::from_bytes(b"pytorch_\xff.bin")), "x").unwrap();
+    fs::write(
+        folder
+            .path()
+            .join(std::ffi::OsStr::from_bytes(b"pytorch_\xff.bin")),
+        "x",
+    )
+    .unwrap();
     Checkpoint::open(folder.path()).unwrap();
 }
 
@@ -134,15 +199,34 @@ fn an_index_and_its_shards_must_agree() {
     fs::rename(&aside, &shard).unwrap();
     let text = fs::read_to_string(&index).unwrap();
     fs::write(&index, text.replacen("00001-of", "00002-of", 1)).unwrap();
-    assert!(matches!(open_error(folder.path()), CheckpointError::MisplacedTensor { .. }));
-    fs::write(&index, text.replacen("pytorch_model-00001-of-00003.bin", "../../etc/passwd", 1)).unwrap();
-    assert!(matches!(open_error(folder.path()), CheckpointError::ShardName { .. }));
+    assert!(matches!(
+        open_error(folder.path()),
+        CheckpointError::MisplacedTensor { .. }
+    ));
+    fs::write(
+        &index,
+        text.replacen("pytorch_model-00001-of-00003.bin", "../../etc/passwd", 1),
+    )
+    .unwrap();
+    assert!(matches!(
+        open_error(folder.path()),
+        CheckpointError::ShardName { .. }
+    ));
     fs::write(&index, "{\"weight_map\": [1]}").unwrap();
-    assert!(matches!(open_error(folder.path()), CheckpointError::Json { what: "shard index", .. }));
+    assert!(matches!(
+        open_error(folder.path()),
+        CheckpointError::Json {
+            what: "shard index",
+            ..
+        }
+    ));
     fs::remove_file(&index).unwrap();
     Checkpoint::open(folder.path()).unwrap(); // without an index every shard is read
     fs::copy(&shard, folder.path().join("pytorch_model-00009.bin")).unwrap();
-    assert!(matches!(open_error(folder.path()), CheckpointError::DuplicateTensor { .. }));
+    assert!(matches!(
+        open_error(folder.path()),
+        CheckpointError::DuplicateTensor { .. }
+    ));
 }
 
 #[test]
@@ -155,10 +239,19 @@ fn missing_and_misshapen_tensors_are_named() {
     ));
     checkpoint.linear(stem, 128, 384, true).unwrap();
     let wrong = checkpoint.linear(stem, 128, 385, true).unwrap_err();
-    assert!(matches!(wrong, CheckpointError::Shape { ref expected, .. } if *expected == [385]), "{wrong}");
-    assert!(matches!(checkpoint.linear(stem, 100, 384, true), Err(CheckpointError::BitWidth { .. })));
+    assert!(
+        matches!(wrong, CheckpointError::Shape { ref expected, .. } if *expected == [385]),
+        "{wrong}"
+    );
+    assert!(matches!(
+        checkpoint.linear(stem, 100, 384, true),
+        Err(CheckpointError::BitWidth { .. })
+    ));
     let tensor = checkpoint.tensor(&format!("{stem}.qweight")).unwrap();
-    assert!(matches!(tensor.to_f32(), Err(CheckpointError::Dtype { .. })));
+    assert!(matches!(
+        tensor.to_f32(),
+        Err(CheckpointError::Dtype { .. })
+    ));
 }
 
 /// A pickle by hand: protocol 2, then these instructions.
@@ -171,7 +264,11 @@ fn a_pickle_that_would_run_code_is_refused_by_name() {
     // os.system("…"), as the classic attack has it.
     let write = |pickle: &[u8]| open_error(torch_folder(pickle, &[], &[]).path());
     let error = write(&pickle(b"cos\nsystem\nX\x02\x00\x00\x00ls\x85R."));
-    let CheckpointError::Pickle { source: PickleError::Global { name, .. }, .. } = error else {
+    let CheckpointError::Pickle {
+        source: PickleError::Global { name, .. },
+        ..
+    } = error
+    else {
         panic!("{error}")
     };
     assert_eq!(name, "os.system");
@@ -179,19 +276,35 @@ fn a_pickle_that_would_run_code_is_refused_by_name() {
     for opcode in [b'i', b'o', 0x81, 0x82, 0x92] {
         let error = write(&pickle(&[b'(', opcode, b'.']));
         assert!(
-            matches!(error, CheckpointError::Pickle { source: PickleError::Opcode { .. }, .. }),
+            matches!(
+                error,
+                CheckpointError::Pickle {
+                    source: PickleError::Opcode { .. },
+                    ..
+                }
+            ),
             "{error}"
         );
     }
     let error = write(&pickle(b"ctorch._utils\n_rebuild_tensor_v2\n)R."));
-    assert!(matches!(error, CheckpointError::Pickle { source: PickleError::Value { .. }, .. }), "{error}");
+    assert!(
+        matches!(
+            error,
+            CheckpointError::Pickle {
+                source: PickleError::Value { .. },
+                ..
+            }
+        ),
+        "{error}"
+    );
 }
 
 #[test]
 fn bombs_and_cycles_cost_nothing() {
     // A string that says it has four gigabytes.
     assert!(!fuzzing::pickle(&pickle(b"X\xff\xff\xff\xff.")));
-    // A tuple of tuples of tuples, each twice the one before, through the memo: 2^60 values if they were copied.
+    // A tuple of tuples of tuples, each twice the one before, through the memo: 2^60 values if they
+    // were copied.
     let mut doubling = b")q\x00".to_vec();
     for _ in 0..60 {
         doubling.extend(b"h\x00h\x00\x86q\x00");
@@ -212,7 +325,8 @@ fn bombs_and_cycles_cost_nothing() {
 
 #[test]
 fn one_long_tuple_passed_to_many_calls_costs_no_copies() {
-    // A tuple of half a million values, handed to 150 000 calls: the first one is refused, however long its arguments.
+    // A tuple of half a million values, handed to 150 000 calls: the first one is refused, however
+    // long its arguments.
     let hostile = [
         b"\x80\x02ctorch._utils\n_rebuild_parameter\nq\x00(",
         &b"N".repeat(500_000)[..],
@@ -222,7 +336,11 @@ fn one_long_tuple_passed_to_many_calls_costs_no_copies() {
     ];
     let start = Instant::now();
     assert!(!fuzzing::pickle(&hostile.concat()));
-    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
+    assert!(
+        start.elapsed() < Duration::from_secs(30),
+        "{:?}",
+        start.elapsed()
+    );
 }
 
 #[test]
@@ -261,8 +379,13 @@ fn compressed_entries_are_refused_with_their_name() {
     bytes[central + 10] = 8;
     fs::write(&file, bytes).unwrap();
     let error = open_error(folder.path());
-    let CheckpointError::ZipEntry { entry, found, .. } = &error else { panic!("{error}") };
-    assert!(entry.ends_with("data.pkl") && found.starts_with("compressed"), "{error}");
+    let CheckpointError::ZipEntry { entry, found, .. } = &error else {
+        panic!("{error}")
+    };
+    assert!(
+        entry.ends_with("data.pkl") && found.starts_with("compressed"),
+        "{error}"
+    );
 }
 
 proptest! {

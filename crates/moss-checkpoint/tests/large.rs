@@ -1,4 +1,5 @@
-//! Files as large as the published shards, kept sparse so that the disk holds next to nothing of them.
+//! Files as large as the published shards, kept sparse so that the disk holds next to nothing of
+//! them.
 #![cfg(target_os = "linux")] // memory is read from /proc
 #![allow(clippy::unwrap_used)]
 
@@ -24,25 +25,39 @@ static ALONE: Mutex<()> = Mutex::new(());
 
 fn resident_bytes() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .unwrap();
+    line.split_whitespace()
+        .nth(1)
+        .unwrap()
+        .parse::<u64>()
+        .unwrap()
+        << 10
 }
 
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    fs::copy(fixture("mini-int8/config.json"), folder.path().join("config.json")).unwrap();
+    fs::copy(
+        fixture("mini-int8/config.json"),
+        folder.path().join("config.json"),
+    )
+    .unwrap();
     folder
 }
 
-/// A zip written by hand, since a writer would want five gigabytes of zeros: entries of (name, length, first bytes),
-/// with sizes and offsets in zip64's extra fields, as PyTorch writes them past 4 GiB.
+/// A zip written by hand, since a writer would want five gigabytes of zeros: entries of (name,
+/// length, first bytes), with sizes and offsets in zip64's extra fields, as PyTorch writes them
+/// past 4 GiB.
 fn write_zip64(path: &Path, entries: &[(&str, u64, &[u8])]) {
     let mut file = File::create(path).unwrap();
     let mut directory = Vec::new();
     for (name, len, head) in entries {
         let at = file.stream_position().unwrap();
         let shared = |out: &mut Vec<u8>, extra: &[u64]| {
-            out.extend([45, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]); // version, UTF-8, stored, no date, no checksum
+            // version, UTF-8, stored, no date, no checksum
+            out.extend([45, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
             out.extend([0xff; 8]); // both sizes: see the extra field
             out.extend((name.len() as u16).to_le_bytes());
             out.extend((4 + 8 * extra.len() as u16).to_le_bytes());
@@ -51,14 +66,17 @@ fn write_zip64(path: &Path, entries: &[(&str, u64, &[u8])]) {
             out.extend(name.as_bytes());
             out.extend([1, 0]);
             out.extend((8 * extra.len() as u16).to_le_bytes());
-            extra.iter().for_each(|value| out.extend(value.to_le_bytes()));
+            extra
+                .iter()
+                .for_each(|value| out.extend(value.to_le_bytes()));
         };
         let mut local = b"PK\x03\x04".to_vec();
         shared(&mut local, &[*len, *len]);
         field(&mut local, &[*len, *len]);
         file.write_all(&local).unwrap();
         file.write_all(head).unwrap();
-        file.seek(SeekFrom::Start(at + local.len() as u64 + len)).unwrap();
+        file.seek(SeekFrom::Start(at + local.len() as u64 + len))
+            .unwrap();
 
         directory.extend(b"PK\x01\x02\x2d\0");
         shared(&mut directory, &[*len, *len, at]);
@@ -72,7 +90,12 @@ fn write_zip64(path: &Path, entries: &[(&str, u64, &[u8])]) {
     tail.extend(b"PK\x06\x06");
     tail.extend(44u64.to_le_bytes());
     tail.extend([45, 0, 45, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-    for value in [entries.len() as u64, entries.len() as u64, directory.len() as u64, start] {
+    for value in [
+        entries.len() as u64,
+        entries.len() as u64,
+        directory.len() as u64,
+        start,
+    ] {
         tail.extend(value.to_le_bytes());
     }
     tail.extend(b"PK\x06\x07\0\0\0\0");
@@ -89,19 +112,41 @@ fn a_shard_past_four_gibibytes_opens_by_its_headers_alone() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = folder();
     let elements = 3 * GIB as i64;
-    let big = Saved { name: "大", kind: "Half", storage: 0, offset: 0, shape: &[elements], strides: &[1] };
-    let small = Saved { name: "小", kind: "Int", storage: 1, offset: 0, shape: &[2], strides: &[1] };
+    let big = Saved {
+        name: "大",
+        kind: "Half",
+        storage: 0,
+        offset: 0,
+        shape: &[elements],
+        strides: &[1],
+    };
+    let small = Saved {
+        name: "小",
+        kind: "Int",
+        storage: 1,
+        offset: 0,
+        shape: &[2],
+        strides: &[1],
+    };
     let pickle = state_dict(&[big, small]);
     let words: Vec<u8> = [7i32, -9].into_iter().flat_map(i32::to_le_bytes).collect();
     write_zip64(
         &folder.path().join("pytorch_model.bin"),
-        &[("a/data.pkl", pickle.len() as u64, &pickle), ("a/data/0", 6 * GIB, &[]), ("a/data/1", 8, &words)],
+        &[
+            ("a/data.pkl", pickle.len() as u64, &pickle),
+            ("a/data/0", 6 * GIB, &[]),
+            ("a/data/1", 8, &words),
+        ],
     );
     let before = resident_bytes();
     let checkpoint = Checkpoint::open(folder.path()).unwrap();
     assert_eq!(checkpoint.tensor("大").unwrap().data.len() as u64, 6 * GIB);
     assert_eq!(checkpoint.tensor("小").unwrap().to_i32().unwrap(), [7, -9]);
-    assert!(resident_bytes() < before + HEADER_BYTES, "{before} grew to {}", resident_bytes());
+    assert!(
+        resident_bytes() < before + HEADER_BYTES,
+        "{before} grew to {}",
+        resident_bytes()
+    );
 }
 
 #[test]
@@ -114,7 +159,8 @@ fn released_pages_no_longer_count() {
         GIB + 4
     );
     let mut file = File::create(folder.path().join("model.safetensors")).unwrap();
-    file.write_all(&(header.len() as u64).to_le_bytes()).unwrap();
+    file.write_all(&(header.len() as u64).to_le_bytes())
+        .unwrap();
     file.write_all(header.as_bytes()).unwrap();
     file.set_len(8 + header.len() as u64 + GIB + 4).unwrap();
     drop(file);
@@ -123,10 +169,19 @@ fn released_pages_no_longer_count() {
     let tensor = checkpoint.tensor("a").unwrap();
     let part = 64 << 20;
     let before = resident_bytes();
-    let sum: u64 = tensor.data[..part].chunks(4096).map(|page| u64::from(page[0])).sum();
+    let sum: u64 = tensor.data[..part]
+        .chunks(4096)
+        .map(|page| u64::from(page[0]))
+        .sum();
     let read = resident_bytes();
-    assert!(sum == 0 && read > before + part as u64 / 2, "{before} grew to {read} only");
+    assert!(
+        sum == 0 && read > before + part as u64 / 2,
+        "{before} grew to {read} only"
+    );
     checkpoint.release("a");
     let released = resident_bytes();
-    assert!(released + part as u64 / 2 < read, "{read} shrank to {released} only");
+    assert!(
+        released + part as u64 / 2 < read,
+        "{read} shrank to {released} only"
+    );
 }

@@ -1,4 +1,5 @@
-//! What PyTorch files may hold beyond what the fixtures have: windows, transposes, shared and empty storages, every type.
+//! What PyTorch files may hold beyond what the fixtures have: windows, transposes, shared and empty
+//! storages, every type.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -12,7 +13,14 @@ fn i32s(values: impl IntoIterator<Item = i32>) -> Vec<u8> {
 }
 
 fn saved<'a>(name: &'a str, offset: i64, shape: &'a [i64], strides: &'a [i64]) -> Saved<'a> {
-    Saved { name, kind: "Int", storage: 0, offset, shape, strides }
+    Saved {
+        name,
+        kind: "Int",
+        storage: 0,
+        offset,
+        shape,
+        strides,
+    }
 }
 
 fn open(tensors: &[Saved<'_>], storages: &[&[u8]]) -> Result<Checkpoint, CheckpointError> {
@@ -22,7 +30,10 @@ fn open(tensors: &[Saved<'_>], storages: &[&[u8]]) -> Result<Checkpoint, Checkpo
 
 fn read(tensors: &[Saved<'_>], storages: &[&[u8]]) -> Vec<Tensor> {
     let checkpoint = open(tensors, storages).unwrap();
-    tensors.iter().map(|tensor| checkpoint.tensor(tensor.name).unwrap()).collect()
+    tensors
+        .iter()
+        .map(|tensor| checkpoint.tensor(tensor.name).unwrap())
+        .collect()
 }
 
 #[test]
@@ -50,14 +61,29 @@ fn windows_and_transposes_of_one_storage_read_as_python_shows_them() {
         (&[1, 4], vec![4, 5, 6, 7]),
     ];
     for (tensor, (shape, values)) in tensors.iter().zip(expected) {
-        assert_eq!((tensor.shape.as_slice(), tensor.to_i32().unwrap()), (shape, values), "{}", tensor.name);
+        assert_eq!(
+            (tensor.shape.as_slice(), tensor.to_i32().unwrap()),
+            (shape, values),
+            "{}",
+            tensor.name
+        );
     }
 }
 
 #[test]
 fn tensors_without_elements_need_no_bytes() {
-    let tensors = read(&[saved("a", 0, &[0, 7], &[7, 1]), saved("b", 0, &[7, 0], &[1, 7])], &[b""]);
-    assert!(tensors.iter().all(|tensor| tensor.data.is_empty() && tensor.to_i32().unwrap().is_empty()));
+    let tensors = read(
+        &[
+            saved("a", 0, &[0, 7], &[7, 1]),
+            saved("b", 0, &[7, 0], &[1, 7]),
+        ],
+        &[b""],
+    );
+    assert!(
+        tensors
+            .iter()
+            .all(|tensor| tensor.data.is_empty() && tensor.to_i32().unwrap().is_empty())
+    );
 }
 
 #[test]
@@ -75,16 +101,38 @@ fn every_storage_type_keeps_its_name_and_width() {
         ("Double", DType::F64),
     ];
     for (kind, dtype) in types {
-        let tensor = Saved { name: "x", kind, storage: 0, offset: 1, shape: &[2], strides: &[1] };
+        let tensor = Saved {
+            name: "x",
+            kind,
+            storage: 0,
+            offset: 1,
+            shape: &[2],
+            strides: &[1],
+        };
         let bytes: Vec<u8> = (0..3 * dtype.bytes() as u8).collect();
         let found = &read(&[tensor], &[&bytes])[0];
-        assert_eq!((found.dtype, &found.data[..]), (dtype, &bytes[dtype.bytes()..]), "{kind}");
+        assert_eq!(
+            (found.dtype, &found.data[..]),
+            (dtype, &bytes[dtype.bytes()..]),
+            "{kind}"
+        );
     }
     let error = open(
-        &[Saved { name: "x", kind: "QInt8", storage: 0, offset: 0, shape: &[1], strides: &[1] }],
+        &[Saved {
+            name: "x",
+            kind: "QInt8",
+            storage: 0,
+            offset: 0,
+            shape: &[1],
+            strides: &[1],
+        }],
         &[b"0"],
     );
-    let Err(CheckpointError::Pickle { source: PickleError::Global { name, .. }, .. }) = error else {
+    let Err(CheckpointError::Pickle {
+        source: PickleError::Global { name, .. },
+        ..
+    }) = error
+    else {
         panic!("{error:?}")
     };
     assert_eq!(name, "torch.QInt8Storage");
@@ -92,12 +140,26 @@ fn every_storage_type_keeps_its_name_and_width() {
 
 #[test]
 fn halves_are_widened_exactly_and_infinities_are_found() {
-    let bytes: Vec<u8> =
-        [0x3c00u16, 0xfbff, 0x0001, 0x7c00].iter().flat_map(|half| half.to_le_bytes()).collect();
-    let tensor = Saved { name: "x", kind: "Half", storage: 0, offset: 0, shape: &[4], strides: &[1] };
+    let bytes: Vec<u8> = [0x3c00u16, 0xfbff, 0x0001, 0x7c00]
+        .iter()
+        .flat_map(|half| half.to_le_bytes())
+        .collect();
+    let tensor = Saved {
+        name: "x",
+        kind: "Half",
+        storage: 0,
+        offset: 0,
+        shape: &[4],
+        strides: &[1],
+    };
     let found = &read(&[tensor], &[&bytes])[0];
-    assert_eq!(found.to_f32().unwrap(), [1.0, -65504.0, 2f32.powi(-24), f32::INFINITY]);
-    let Err(CheckpointError::NonFinite { at, value, .. }) = found.check_finite() else { panic!() };
+    assert_eq!(
+        found.to_f32().unwrap(),
+        [1.0, -65504.0, 2f32.powi(-24), f32::INFINITY]
+    );
+    let Err(CheckpointError::NonFinite { at, value, .. }) = found.check_finite() else {
+        panic!()
+    };
     assert_eq!((at, value), (3, f32::INFINITY));
 }
 
@@ -113,9 +175,20 @@ fn parameters_read_as_the_tensors_they_wrap() {
     let folder = torch_folder(&wrapped, &[&i32s([7, -8])], &[]);
     let checkpoint = Checkpoint::open(folder.path()).unwrap();
     assert_eq!(checkpoint.tensor("x").unwrap().to_i32().unwrap(), [7, -8]);
-    let hooked =
-        [wrapped.strip_suffix(b"ccollections\nOrderedDict\n)RtRu.").unwrap(), b"}K\x01NstRu."].concat();
-    assert!(matches!(attached(&hooked), Err(PickleError::Attached { what: "backward hooks", .. })));
+    let hooked = [
+        wrapped
+            .strip_suffix(b"ccollections\nOrderedDict\n)RtRu.")
+            .unwrap(),
+        b"}K\x01NstRu.",
+    ]
+    .concat();
+    assert!(matches!(
+        attached(&hooked),
+        Err(PickleError::Attached {
+            what: "backward hooks",
+            ..
+        })
+    ));
 }
 
 /// A state dict of one tensor, whose last arguments are these instructions.
@@ -137,37 +210,68 @@ fn attached(pickle: &[u8]) -> Result<Vec<i32>, PickleError> {
 #[test]
 fn hooks_and_metadata_of_tensors_must_be_empty() {
     const EMPTY: &[u8] = b"ccollections\nOrderedDict\n)R";
-    // `{"neg": True}`, as PyTorch saves a tensor whose elements are to be negated; a hook; a dict that is filled after the call.
+    // `{"neg": True}`, as PyTorch saves a tensor whose elements are to be negated; a hook; a dict
+    // that is filled after the call.
     let negated: &[u8] = b"}X\x03\x00\x00\x00neg\x88s";
     let hook: &[u8] = b"}K\x01Ns";
     let later: &[u8] = b"}q\x07";
-    for rest in
-        [[b"\x89", EMPTY, b"tRu."].concat(), [b"\x89", EMPTY, b"}tRu."].concat(), b"\x89NNtRu.".to_vec()]
-    {
+    for rest in [
+        [b"\x89", EMPTY, b"tRu."].concat(),
+        [b"\x89", EMPTY, b"}tRu."].concat(),
+        b"\x89NNtRu.".to_vec(),
+    ] {
         assert_eq!(attached(&with_arguments(&rest)), Ok(vec![7, -8]));
     }
     let named = |rest: &[u8], expected: &str| match attached(&with_arguments(rest)) {
-        Err(PickleError::Attached { name, what }) => assert_eq!((name.as_str(), what), ("x", expected)),
+        Err(PickleError::Attached { name, what }) => {
+            assert_eq!((name.as_str(), what), ("x", expected))
+        }
         other => panic!("{other:?}"),
     };
-    named(&[b"\x89", EMPTY, negated, b"tRu."].concat(), "tensor metadata");
+    named(
+        &[b"\x89", EMPTY, negated, b"tRu."].concat(),
+        "tensor metadata",
+    );
     named(&[b"\x89", hook, b"tRu."].concat(), "backward hooks");
-    named(&[b"\x89", later, b"tRh\x07K\x01Ns0u."].concat(), "backward hooks");
+    named(
+        &[b"\x89", later, b"tRh\x07K\x01Ns0u."].concat(),
+        "backward hooks",
+    );
 }
 
 #[test]
 fn arguments_that_rebuilding_a_tensor_does_not_have_are_refused() {
     let hooks = b"\x89}";
-    for rest in [&b"tRu."[..], b"\x89tRu.", b"\x89K\x01tRu.", b"\x89X\x01\x00\x00\x00atRu."] {
-        assert!(matches!(attached(&with_arguments(rest)), Err(PickleError::Value { .. })), "{rest:?}");
+    for rest in [
+        &b"tRu."[..],
+        b"\x89tRu.",
+        b"\x89K\x01tRu.",
+        b"\x89X\x01\x00\x00\x00atRu.",
+    ] {
+        assert!(
+            matches!(
+                attached(&with_arguments(rest)),
+                Err(PickleError::Value { .. })
+            ),
+            "{rest:?}"
+        );
     }
     for more in [&b"}}tRu."[..], b"K\x01tRu."] {
         let rest = [hooks, more].concat();
-        assert!(matches!(attached(&with_arguments(&rest)), Err(PickleError::Value { .. })), "{rest:?}");
+        assert!(
+            matches!(
+                attached(&with_arguments(&rest)),
+                Err(PickleError::Value { .. })
+            ),
+            "{rest:?}"
+        );
     }
     // A state set upon a tensor, in place of attributes of the dict.
     let state = [hooks, &b"tR}bu."[..]].concat();
-    assert!(matches!(attached(&with_arguments(&state)), Err(PickleError::Value { .. })));
+    assert!(matches!(
+        attached(&with_arguments(&state)),
+        Err(PickleError::Value { .. })
+    ));
     // `_metadata`, which every state dict of a module has.
     let metadata =
         b"\x89}tRu}X\x09\x00\x00\x00_metadata}X\x00\x00\x00\x00}X\x07\x00\x00\x00versionK\x01sssb.";
@@ -192,13 +296,21 @@ fn a_tensor_beyond_its_storage_is_refused_whatever_overflows() {
     ];
     for (offset, shape, strides) in cases {
         let error = open(&[saved("x", *offset, shape, strides)], &[&storage]).unwrap_err();
-        assert!(matches!(error, CheckpointError::TensorBounds { .. }), "{shape:?} {strides:?}: {error}");
+        assert!(
+            matches!(error, CheckpointError::TensorBounds { .. }),
+            "{shape:?} {strides:?}: {error}"
+        );
     }
-    for (offset, shape, strides) in
-        [(-1, &[1][..], &[1][..]), (0, &[-1], &[1]), (0, &[1], &[-1]), (0, &[1, 1], &[1])]
-    {
+    for (offset, shape, strides) in [
+        (-1, &[1][..], &[1][..]),
+        (0, &[-1], &[1]),
+        (0, &[1], &[-1]),
+        (0, &[1, 1], &[1]),
+    ] {
         let error = open(&[saved("x", offset, shape, strides)], &[&storage]).unwrap_err();
-        let CheckpointError::Pickle { source, .. } = error else { panic!("{error}") };
+        let CheckpointError::Pickle { source, .. } = error else {
+            panic!("{error}")
+        };
         assert!(matches!(source, PickleError::Value { .. }), "{source}");
     }
 }
@@ -207,16 +319,35 @@ fn a_tensor_beyond_its_storage_is_refused_whatever_overflows() {
 fn what_the_archive_lacks_or_says_wrongly_is_named() {
     let tensor = [saved("x", 0, &[1], &[1])];
     let error = open(&tensor, &[]).unwrap_err();
-    let CheckpointError::ZipEntry { entry, found, .. } = &error else { panic!("{error}") };
+    let CheckpointError::ZipEntry { entry, found, .. } = &error else {
+        panic!("{error}")
+    };
     assert!(entry.ends_with("data/0") && found == "missing", "{error}");
-    let big = torch_folder(&state_dict(&tensor), &[&i32s([1])], &[("byteorder", b"big")]);
+    let big = torch_folder(
+        &state_dict(&tensor),
+        &[&i32s([1])],
+        &[("byteorder", b"big")],
+    );
     let error = Checkpoint::open(big.path()).unwrap_err();
     assert!(error.to_string().contains("big-endian"), "{error}");
-    let little = torch_folder(&state_dict(&tensor), &[&i32s([1])], &[("byteorder", b"little")]);
+    let little = torch_folder(
+        &state_dict(&tensor),
+        &[&i32s([1])],
+        &[("byteorder", b"little")],
+    );
     Checkpoint::open(little.path()).unwrap();
     let twice = [saved("x", 0, &[1], &[1]), saved("x", 0, &[1], &[1])];
     let error = open(&twice, &[&i32s([1])]).unwrap_err();
-    assert!(matches!(error, CheckpointError::Pickle { source: PickleError::Value { .. }, .. }), "{error}");
+    assert!(
+        matches!(
+            error,
+            CheckpointError::Pickle {
+                source: PickleError::Value { .. },
+                ..
+            }
+        ),
+        "{error}"
+    );
 }
 
 /// Any tensor over 24 elements, by extents and strides that may or may not fit.

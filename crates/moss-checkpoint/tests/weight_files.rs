@@ -18,7 +18,10 @@ fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
 }
 
 fn in_use(checkpoint: &Checkpoint) -> Vec<String> {
-    checkpoint.weight_files().map(|file| file.file_name().unwrap().to_str().unwrap().to_owned()).collect()
+    checkpoint
+        .weight_files()
+        .map(|file| file.file_name().unwrap().to_str().unwrap().to_owned())
+        .collect()
 }
 
 fn open(folder: &Path) -> (Vec<String>, Vec<Warning>) {
@@ -28,23 +31,50 @@ fn open(folder: &Path) -> (Vec<String>, Vec<Warning>) {
 
 const CONFIG: (&str, &str) = ("tiny-fp16-bin/config.json", "config.json");
 const SAFE: [(&str, &str); 3] = [
-    ("tiny-fp16-safetensors/model-00001-of-00002.safetensors", "model-00001-of-00002.safetensors"),
-    ("tiny-fp16-safetensors/model-00002-of-00002.safetensors", "model-00002-of-00002.safetensors"),
-    ("tiny-fp16-safetensors/model.safetensors.index.json", "model.safetensors.index.json"),
+    (
+        "tiny-fp16-safetensors/model-00001-of-00002.safetensors",
+        "model-00001-of-00002.safetensors",
+    ),
+    (
+        "tiny-fp16-safetensors/model-00002-of-00002.safetensors",
+        "model-00002-of-00002.safetensors",
+    ),
+    (
+        "tiny-fp16-safetensors/model.safetensors.index.json",
+        "model.safetensors.index.json",
+    ),
 ];
 const BIN: [(&str, &str); 4] = [
-    ("tiny-fp16-bin/pytorch_model-00001-of-00003.bin", "pytorch_model-00001-of-00003.bin"),
-    ("tiny-fp16-bin/pytorch_model-00002-of-00003.bin", "pytorch_model-00002-of-00003.bin"),
-    ("tiny-fp16-bin/pytorch_model-00003-of-00003.bin", "pytorch_model-00003-of-00003.bin"),
-    ("tiny-fp16-bin/pytorch_model.bin.index.json", "pytorch_model.bin.index.json"),
+    (
+        "tiny-fp16-bin/pytorch_model-00001-of-00003.bin",
+        "pytorch_model-00001-of-00003.bin",
+    ),
+    (
+        "tiny-fp16-bin/pytorch_model-00002-of-00003.bin",
+        "pytorch_model-00002-of-00003.bin",
+    ),
+    (
+        "tiny-fp16-bin/pytorch_model-00003-of-00003.bin",
+        "pytorch_model-00003-of-00003.bin",
+    ),
+    (
+        "tiny-fp16-bin/pytorch_model.bin.index.json",
+        "pytorch_model.bin.index.json",
+    ),
 ];
 
 #[test]
 fn one_safetensors_file_goes_before_an_index_beside_it() {
     let (files, warnings) = open(&fixture("stale-index"));
     assert_eq!(files, ["model.safetensors"]);
-    let [Warning::SeveralSets { used, ignored }] = warnings.as_slice() else { panic!("{warnings:?}") };
-    assert_eq!((used.as_str(), ignored.len()), ("model.safetensors", 4), "three shards and their index");
+    let [Warning::SeveralSets { used, ignored }] = warnings.as_slice() else {
+        panic!("{warnings:?}")
+    };
+    assert_eq!(
+        (used.as_str(), ignored.len()),
+        ("model.safetensors", 4),
+        "three shards and their index"
+    );
 }
 
 #[test]
@@ -55,14 +85,19 @@ fn weight_files_are_taken_in_the_order_of_transformers() {
     let single = ["model.safetensors", "pytorch_model.bin"];
     let one = support::tensors_of(&fixture("tiny-fp16-bin"));
     support::write_safetensors(&folder.path().join(single[0]), &one);
-    fs::copy(fixture("tiny-int4/pytorch_model.bin"), folder.path().join(single[1])).unwrap();
+    fs::copy(
+        fixture("tiny-int4/pytorch_model.bin"),
+        folder.path().join(single[1]),
+    )
+    .unwrap();
     let remove = |names: &[&str]| {
-        names.iter().for_each(|name| fs::remove_file(folder.path().join(name)).unwrap());
+        names
+            .iter()
+            .for_each(|name| fs::remove_file(folder.path().join(name)).unwrap());
     };
     let used = |expected: &str| {
         let (files, warnings) = open(folder.path());
-        let is_told =
-            |warning: &Warning| matches!(warning, Warning::SeveralSets { used, .. } if used == expected);
+        let is_told = |warning: &Warning| matches!(warning, Warning::SeveralSets { used, .. } if used == expected);
         assert!(warnings.iter().any(is_told), "{warnings:?}");
         files
     };
@@ -73,7 +108,11 @@ fn weight_files_are_taken_in_the_order_of_transformers() {
     assert_eq!(used("pytorch_model.bin"), ["pytorch_model.bin"]);
     remove(&["pytorch_model.bin"]);
     let (files, warnings) = open(folder.path());
-    assert_eq!((files.len(), warnings), (3, vec![]), "one set alone is no cause for a warning");
+    assert_eq!(
+        (files.len(), warnings),
+        (3, vec![]),
+        "one set alone is no cause for a warning"
+    );
 }
 
 #[test]
@@ -83,7 +122,14 @@ fn a_stale_index_beside_the_file_in_use_is_reported_and_not_followed() {
     fs::write(folder.path().join("pytorch_model.bin.index.json"), index).unwrap();
     let (files, warnings) = open(folder.path());
     assert_eq!(files, ["pytorch_model.bin"]);
-    let [Warning::StaleIndex { index, missing: 2, used }] = warnings.as_slice() else {
+    let [
+        Warning::StaleIndex {
+            index,
+            missing: 2,
+            used,
+        },
+    ] = warnings.as_slice()
+    else {
         panic!("{warnings:?}")
     };
     assert!(index.ends_with("pytorch_model.bin.index.json") && used == "pytorch_model.bin");
@@ -91,7 +137,8 @@ fn a_stale_index_beside_the_file_in_use_is_reported_and_not_followed() {
 
 #[test]
 fn an_index_without_its_shards_is_stale_beside_another_complete_set() {
-    // Another container's file; another container's shards; the same container sharded anew without an index.
+    // Another container's file; another container's shards; the same container sharded anew without
+    // an index.
     let single = [
         ("mini-int8/config.json", "config.json"),
         SAFE[2],
@@ -114,11 +161,21 @@ fn an_index_without_its_shards_is_stale_beside_another_complete_set() {
             fs::write(folder.path().join("pytorch_model.bin.index.json"), index).unwrap();
         }
         let error = Checkpoint::open(folder.path()).unwrap_err();
-        let CheckpointError::StaleIndex { complete: found, .. } = &error else { panic!("{error}") };
+        let CheckpointError::StaleIndex {
+            complete: found, ..
+        } = &error
+        else {
+            panic!("{error}")
+        };
         assert_eq!(found, complete);
         let hint = error.hint().unwrap();
         assert!(hint.contains("delete") && hint.contains(complete), "{hint}");
-        fs::remove_file(folder.path().join(if index.is_some() { BIN[3].1 } else { SAFE[2].1 })).unwrap();
+        fs::remove_file(
+            folder
+                .path()
+                .join(if index.is_some() { BIN[3].1 } else { SAFE[2].1 }),
+        )
+        .unwrap();
         Checkpoint::open(folder.path()).unwrap();
     }
 }
@@ -135,8 +192,16 @@ fn an_index_without_its_shards_and_nothing_else_still_asks_for_the_shard() {
 
 #[test]
 fn weights_that_an_index_does_not_name_are_reported() {
-    let folder = folder(&[&[CONFIG, (SAFE[0].0, "model-00003-of-00003.safetensors")][..], &SAFE].concat());
+    let folder = folder(
+        &[
+            &[CONFIG, (SAFE[0].0, "model-00003-of-00003.safetensors")][..],
+            &SAFE,
+        ]
+        .concat(),
+    );
     let (files, warnings) = open(folder.path());
     assert_eq!(files.len(), 2);
-    assert!(matches!(warnings.as_slice(), [Warning::SeveralSets { ignored, .. }] if ignored.len() == 1));
+    assert!(
+        matches!(warnings.as_slice(), [Warning::SeveralSets { ignored, .. }] if ignored.len() == 1)
+    );
 }

@@ -27,11 +27,17 @@ const TYPES: [DType; 10] = [
 ];
 
 fn outline(name: &str, dtype: DType, shape: &[usize]) -> Outline {
-    Outline { name: name.into(), dtype, shape: shape.to_vec() }
+    Outline {
+        name: name.into(),
+        dtype,
+        shape: shape.to_vec(),
+    }
 }
 
 fn noise(len: usize, seed: u8) -> Vec<u8> {
-    (0..len).map(|at| (at as u8).wrapping_mul(31).wrapping_add(seed)).collect()
+    (0..len)
+        .map(|at| (at as u8).wrapping_mul(31).wrapping_add(seed))
+        .collect()
 }
 
 fn write(file: &Path, container: Container, tensors: &[Outline], piece: usize) -> ShardDigest {
@@ -41,7 +47,9 @@ fn write(file: &Path, container: Container, tensors: &[Outline], piece: usize) -
         .enumerate()
         .flat_map(|(index, tensor)| noise(tensor.bytes() as usize, index as u8))
         .collect();
-    bytes.chunks(piece).for_each(|bytes| writer.append(bytes).unwrap());
+    bytes
+        .chunks(piece)
+        .for_each(|bytes| writer.append(bytes).unwrap());
     writer.finish().unwrap()
 }
 
@@ -74,16 +82,35 @@ proptest! {
 
 #[test]
 fn shards_hold_no_more_than_asked_and_their_index_finds_every_tensor() {
-    let tensors: Vec<_> =
-        [600, 300, 200, 1500, 1, 999].map(|n| outline(&format!("t{n}"), DType::U8, &[n])).into();
+    let tensors: Vec<_> = [600, 300, 200, 1500, 1, 999]
+        .map(|n| outline(&format!("t{n}"), DType::U8, &[n]))
+        .into();
     let shards = plan_shards(tensors, 1000);
-    let sizes: Vec<u64> = shards.iter().map(|shard| shard.iter().map(Outline::bytes).sum()).collect();
-    assert_eq!(sizes, [900, 200, 1500, 1000], "one tensor is larger than a shard may be, and stands alone");
+    let sizes: Vec<u64> = shards
+        .iter()
+        .map(|shard| shard.iter().map(Outline::bytes).sum())
+        .collect();
+    assert_eq!(
+        sizes,
+        [900, 200, 1500, 1000],
+        "one tensor is larger than a shard may be, and stands alone"
+    );
     for container in CONTAINERS {
         let folder = tempfile::tempdir().unwrap();
-        fs::copy(fixture("mini-int8/config.json"), folder.path().join("config.json")).unwrap();
+        fs::copy(
+            fixture("mini-int8/config.json"),
+            folder.path().join("config.json"),
+        )
+        .unwrap();
         for (number, shard) in shards.iter().enumerate() {
-            write(&folder.path().join(container.file_name(number + 1, shards.len())), container, shard, 64);
+            write(
+                &folder
+                    .path()
+                    .join(container.file_name(number + 1, shards.len())),
+                container,
+                shard,
+                64,
+            );
         }
         write_index(folder.path(), container, &shards).unwrap();
         let checkpoint = Checkpoint::open(folder.path()).unwrap();
@@ -97,14 +124,24 @@ fn bytes_too_many_or_too_few_are_errors() {
     let folder = tempfile::tempdir().unwrap();
     for container in CONTAINERS {
         let create = || {
-            ShardWriter::create(&folder.path().join("model.x"), container, &[outline("a", DType::F16, &[3])])
+            ShardWriter::create(
+                &folder.path().join("model.x"),
+                container,
+                &[outline("a", DType::F16, &[3])],
+            )
         };
         let error = create().unwrap().append(&[0; 7]).unwrap_err();
-        assert!(matches!(error, CheckpointError::WrongLength { excess: 1, .. }), "{error}");
+        assert!(
+            matches!(error, CheckpointError::WrongLength { excess: 1, .. }),
+            "{error}"
+        );
         let mut short = create().unwrap();
         short.append(&[0; 5]).unwrap();
         let error = short.finish().unwrap_err();
-        assert!(matches!(error, CheckpointError::WrongLength { excess: -1, .. }), "{error}");
+        assert!(
+            matches!(error, CheckpointError::WrongLength { excess: -1, .. }),
+            "{error}"
+        );
     }
 }
 
@@ -116,10 +153,16 @@ fn a_file_that_changed_after_it_was_written_has_another_digest() {
         let file = folder.path().join(container.file_name(1, 1));
         let digest = write(&file, container, &tensors, 64);
         let other = [outline("a", DType::I16, &[300])];
-        assert!(matches!(shard_digest(&file, &other), Err(CheckpointError::NotAsPlanned { .. })));
+        assert!(matches!(
+            shard_digest(&file, &other),
+            Err(CheckpointError::NotAsPlanned { .. })
+        ));
         let mut bytes = fs::read(&file).unwrap();
         let pattern = &noise(600, 0)[100..140];
-        let at = bytes.windows(pattern.len()).position(|found| found == pattern).unwrap();
+        let at = bytes
+            .windows(pattern.len())
+            .position(|found| found == pattern)
+            .unwrap();
         bytes[at] ^= 1;
         fs::write(&file, bytes).unwrap();
         assert_ne!(shard_digest(&file, &tensors).unwrap(), digest);

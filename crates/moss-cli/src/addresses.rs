@@ -1,4 +1,5 @@
-//! Where a server can be reached: URLs of its addresses, and an SSH tunnel to its loopback interface.
+//! Where a server can be reached: URLs of its addresses, and an SSH tunnel to its loopback
+//! interface.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -15,15 +16,22 @@ pub(crate) struct InterfaceAddress {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Url {
     pub(crate) url: String,
-    /// The interface's name; none where the server listens on this address alone, or it is a host name.
+    /// The interface's name; none where the server listens on this address alone, or it is a host
+    /// name.
     pub(crate) interface: Option<String>,
 }
 
-/// The addresses of this machine's interfaces that are up. An error leaves the list empty: loopback is added in any case.
+/// The addresses of this machine's interfaces that are up. An error leaves the list empty: loopback
+/// is added in any case.
 pub(crate) fn interfaces() -> Vec<InterfaceAddress> {
     let found = if_addrs::get_if_addrs().unwrap_or_default().into_iter();
-    let up = found.filter(|found| matches!(found.oper_status, IfOperStatus::Up | IfOperStatus::Unknown));
-    up.map(|found| InterfaceAddress { ip: found.ip(), interface: found.name }).collect()
+    let up =
+        found.filter(|found| matches!(found.oper_status, IfOperStatus::Up | IfOperStatus::Unknown));
+    up.map(|found| InterfaceAddress {
+        ip: found.ip(),
+        interface: found.name,
+    })
+    .collect()
 }
 
 /// The host of a URL or a `Host` header: IPv6 addresses in brackets.
@@ -34,8 +42,9 @@ pub(crate) fn url_host(ip: IpAddr) -> String {
     }
 }
 
-/// Every URL of a server that listens on `bound`, loopback first. `dual_stack`: an IPv6 socket that takes IPv4 too.
-/// `hosts`: the only values of the `Host` header that it answers, if there is such a list.
+/// Every URL of a server that listens on `bound`, loopback first. `dual_stack`: an IPv6 socket that
+/// takes IPv4 too. `hosts`: the only values of the `Host` header that it answers, if there is such
+/// a list.
 pub(crate) fn urls(
     bound: SocketAddr,
     dual_stack: bool,
@@ -43,13 +52,23 @@ pub(crate) fn urls(
     hosts: Option<&[String]>,
 ) -> Vec<Url> {
     let (listens, port) = (bound.ip().to_canonical(), bound.port());
-    let url = |host: &str, interface| Url { url: format!("http://{host}:{port}"), interface };
-    let answers =
-        |host: &str| hosts.is_none_or(|hosts| hosts.iter().any(|known| known.eq_ignore_ascii_case(host)));
+    let url = |host: &str, interface| Url {
+        url: format!("http://{host}:{port}"),
+        interface,
+    };
+    let answers = |host: &str| {
+        hosts.is_none_or(|hosts| hosts.iter().any(|known| known.eq_ignore_ascii_case(host)))
+    };
     if !listens.is_unspecified() {
         return vec![url(&url_host(listens), None)];
     }
-    let takes = |ip: IpAddr| if ip.is_ipv4() { listens.is_ipv4() || dual_stack } else { listens.is_ipv6() };
+    let takes = |ip: IpAddr| {
+        if ip.is_ipv4() {
+            listens.is_ipv4() || dual_stack
+        } else {
+            listens.is_ipv6()
+        }
+    };
     let loopback = match takes(Ipv4Addr::LOCALHOST.into()) {
         true => IpAddr::from(Ipv4Addr::LOCALHOST),
         false => IpAddr::from(Ipv6Addr::LOCALHOST),
@@ -69,9 +88,16 @@ pub(crate) fn urls(
         }
     }
     // Names that clients may use are of no interface.
-    let is_name =
-        |host: &&String| host.parse::<IpAddr>().is_err() && !host.starts_with('[') && *host != "localhost";
-    found.extend(hosts.unwrap_or_default().iter().filter(is_name).map(|name| url(name, None)));
+    let is_name = |host: &&String| {
+        host.parse::<IpAddr>().is_err() && !host.starts_with('[') && *host != "localhost"
+    };
+    found.extend(
+        hosts
+            .unwrap_or_default()
+            .iter()
+            .filter(is_name)
+            .map(|name| url(name, None)),
+    );
     found
 }
 
@@ -98,7 +124,8 @@ pub(crate) struct Tunnel {
 pub(crate) struct Login {
     pub(crate) user: Option<String>,
     pub(crate) host: Option<String>,
-    /// `SSH_CONNECTION`: the addresses and ports of the session that started this program, the client's first.
+    /// `SSH_CONNECTION`: the addresses and ports of the session that started this program, the
+    /// client's first.
     pub(crate) connection: Option<String>,
 }
 
@@ -114,7 +141,11 @@ impl Tunnel {
             return None;
         }
         let port = bound.port();
-        let local = if port < FIRST_UNPRIVILEGED { INSTEAD } else { port };
+        let local = if port < FIRST_UNPRIVILEGED {
+            INSTEAD
+        } else {
+            port
+        };
         let target = format!("{local}:{}:{port}", url_host(ip));
         Some(Self {
             command: format!("ssh -L {target} {}", login.destination()),
@@ -130,11 +161,22 @@ impl Login {
             let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
             !text.is_empty() && !text.starts_with('-') && text.bytes().all(is_plain)
         };
-        let mut connection = self.connection.as_deref().unwrap_or_default().split_whitespace().skip(2);
+        let mut connection = self
+            .connection
+            .as_deref()
+            .unwrap_or_default()
+            .split_whitespace()
+            .skip(2);
         let reached = connection.next().filter(plain).zip(connection.next());
         let user = self.user.as_deref().filter(plain).unwrap_or("USER");
-        let host = reached.map(|(host, _)| host).or(self.host.as_deref().filter(plain)).unwrap_or("HOST");
-        match reached.and_then(|(_, port)| port.parse::<u16>().ok()).filter(|port| *port != 22) {
+        let host = reached
+            .map(|(host, _)| host)
+            .or(self.host.as_deref().filter(plain))
+            .unwrap_or("HOST");
+        match reached
+            .and_then(|(_, port)| port.parse::<u16>().ok())
+            .filter(|port| *port != 22)
+        {
             Some(port) => format!("-p {port} {user}@{host}"),
             None => format!("{user}@{host}"),
         }
@@ -157,36 +199,64 @@ mod tests {
             ("wlan0", "198.51.100.9"),
             ("wlan0:1", "198.51.100.9"),
         ];
-        let address =
-            |(name, ip): (&str, &str)| InterfaceAddress { interface: name.into(), ip: ip.parse().unwrap() };
+        let address = |(name, ip): (&str, &str)| InterfaceAddress {
+            interface: name.into(),
+            ip: ip.parse().unwrap(),
+        };
         found.map(address).to_vec()
     }
 
     fn shown(bound: &str, dual_stack: bool, hosts: Option<&[&str]>) -> Vec<String> {
-        let hosts: Option<Vec<_>> = hosts.map(|hosts| hosts.iter().map(|host| (*host).to_owned()).collect());
-        let urls = urls(bound.parse().unwrap(), dual_stack, &interfaces(), hosts.as_deref());
+        let hosts: Option<Vec<_>> =
+            hosts.map(|hosts| hosts.iter().map(|host| (*host).to_owned()).collect());
+        let urls = urls(
+            bound.parse().unwrap(),
+            dual_stack,
+            &interfaces(),
+            hosts.as_deref(),
+        );
         urls.into_iter()
-            .map(|found| found.interface.map_or(found.url.clone(), |name| format!("{} {name}", found.url)))
+            .map(|found| {
+                found
+                    .interface
+                    .map_or(found.url.clone(), |name| format!("{} {name}", found.url))
+            })
             .collect()
     }
 
     #[test]
     fn every_address_of_a_wildcard_is_a_url_and_link_local_ones_are_left_out() {
-        let v4 = ["http://127.0.0.1:80", "http://192.0.2.7:80 eth0", "http://198.51.100.9:80 wlan0"]
-            .map(String::from);
+        let v4 = [
+            "http://127.0.0.1:80",
+            "http://192.0.2.7:80 eth0",
+            "http://198.51.100.9:80 wlan0",
+        ]
+        .map(String::from);
         let v6 = "http://[2001:db8::7]:80 eth0".to_owned();
         assert_eq!(shown("0.0.0.0:80", false, None), v4);
         assert_eq!(shown("[::ffff:0.0.0.0]:80", true, None), v4);
-        assert_eq!(shown("[::]:80", true, None), [&v4[..], std::slice::from_ref(&v6)].concat());
-        assert_eq!(shown("[::]:80", false, None), ["http://[::1]:80".to_owned(), v6]);
+        assert_eq!(
+            shown("[::]:80", true, None),
+            [&v4[..], std::slice::from_ref(&v6)].concat()
+        );
+        assert_eq!(
+            shown("[::]:80", false, None),
+            ["http://[::1]:80".to_owned(), v6]
+        );
     }
 
     #[test]
     fn one_address_is_one_url_with_brackets_for_ipv6() {
-        assert_eq!(shown("127.0.0.1:8888", false, None), ["http://127.0.0.1:8888"]);
+        assert_eq!(
+            shown("127.0.0.1:8888", false, None),
+            ["http://127.0.0.1:8888"]
+        );
         assert_eq!(shown("[::1]:8888", false, None), ["http://[::1]:8888"]);
         assert_eq!(shown("192.0.2.7:1", false, None), ["http://192.0.2.7:1"]);
-        assert_eq!(shown("[2001:db8::7]:1", false, None), ["http://[2001:db8::7]:1"]);
+        assert_eq!(
+            shown("[2001:db8::7]:1", false, None),
+            ["http://[2001:db8::7]:1"]
+        );
     }
 
     #[test]
@@ -205,12 +275,31 @@ mod tests {
         assert_eq!(to("0.0.0.0:8888", &none), None);
         assert_eq!(to("192.0.2.7:8888", &none), None);
         let command = |bound: &str, login: &Login| to(bound, login).unwrap().command;
-        assert_eq!(command("127.0.0.1:8888", &none), "ssh -L 8888:127.0.0.1:8888 USER@HOST");
-        assert_eq!(command("[::1]:8888", &none), "ssh -L 8888:[::1]:8888 USER@HOST");
-        let named = Login { user: Some("me".into()), host: Some("gpu-1".into()), connection: None };
-        assert_eq!(command("127.0.0.1:9000", &named), "ssh -L 9000:127.0.0.1:9000 me@gpu-1");
-        let session = Login { connection: Some("198.51.100.1 5000 192.0.2.7 2222".into()), ..named };
-        assert_eq!(command("127.0.0.1:9000", &session), "ssh -L 9000:127.0.0.1:9000 -p 2222 me@192.0.2.7");
+        assert_eq!(
+            command("127.0.0.1:8888", &none),
+            "ssh -L 8888:127.0.0.1:8888 USER@HOST"
+        );
+        assert_eq!(
+            command("[::1]:8888", &none),
+            "ssh -L 8888:[::1]:8888 USER@HOST"
+        );
+        let named = Login {
+            user: Some("me".into()),
+            host: Some("gpu-1".into()),
+            connection: None,
+        };
+        assert_eq!(
+            command("127.0.0.1:9000", &named),
+            "ssh -L 9000:127.0.0.1:9000 me@gpu-1"
+        );
+        let session = Login {
+            connection: Some("198.51.100.1 5000 192.0.2.7 2222".into()),
+            ..named
+        };
+        assert_eq!(
+            command("127.0.0.1:9000", &session),
+            "ssh -L 9000:127.0.0.1:9000 -p 2222 me@192.0.2.7"
+        );
         let port_80 = to("127.0.0.1:80", &none).unwrap();
         assert_eq!(port_80.command, "ssh -L 8888:127.0.0.1:80 USER@HOST");
         assert_eq!(port_80.url, "http://localhost:8888");

@@ -13,8 +13,8 @@ use crate::{
 
 /// Chat with MOSS-moon-003 on your own machine
 ///
-/// Without a subcommand this starts a chat. Exit status: 0 done, 1 failed, 2 wrong usage, 74 a weight file was truncated
-/// while in use, 130 interrupted.
+/// Without a subcommand this starts a chat. Exit status: 0 done, 1 failed, 2 wrong usage, 74 a
+/// weight file was truncated while in use, 130 interrupted.
 #[derive(Debug, Parser)]
 #[command(name = "moss-cli", version, max_term_width = 100)]
 pub(crate) struct Cli {
@@ -107,14 +107,16 @@ pub(crate) enum SourceArg {
 pub(crate) struct ModelArgs {
     /// Checkpoint: a folder, a hub id, or a short name such as `moss-moon-003-sft-int8`
     ///
-    /// A name is looked for in ./fnlp/NAME, ./NAME and the hub's cache, in this order. To chat, or where a command needs weights, a published model that is
-    /// in none of them is downloaded, after a question.
+    /// A name is looked for in ./fnlp/NAME, ./NAME and the hub's cache, in this order. To chat, or
+    /// where a command needs weights, a published model that is in none of them is downloaded,
+    /// after a question.
     #[arg(long, global = true, alias = "model_name", env = "MOSS_MODEL", value_name = "PATH|ID", default_value = moss::hub::DEFAULT_MODEL)]
     pub(crate) model: String,
     /// Read weight files into memory instead of mapping them
     ///
-    /// Takes as much free memory as the files have bytes, and starts slower. Mapped files must not be changed in place while the program runs: replace
-    /// them by rename. A file that is truncated nevertheless ends the program with status 74.
+    /// Takes as much free memory as the files have bytes, and starts slower. Mapped files must not
+    /// be changed in place while the program runs: replace them by rename. A file that is truncated
+    /// nevertheless ends the program with status 74.
     #[arg(long, global = true)]
     pub(crate) no_mmap: bool,
     /// Talk with the tiny demo model that comes with this program
@@ -129,29 +131,39 @@ pub(crate) struct ModelArgs {
     /// Where downloads come from
     #[arg(long, global = true, value_name = "HUB", default_value = "huggingface")]
     pub(crate) source: SourceArg,
-    /// Address of the hub, for a mirror or a server of your own [default: HF_ENDPOINT, with `--source modelscope` MODELSCOPE_ENDPOINT]
+    /// Address of the hub, for a mirror or a server of your own [default: HF_ENDPOINT, with
+    /// `--source modelscope` MODELSCOPE_ENDPOINT]
     #[arg(long, global = true, value_name = "URL", hide_short_help = true)]
     pub(crate) endpoint: Option<String>,
     /// Threads of the CPU kernels [default: one a core]
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) threads: Option<u16>,
-    /// What values between operations are rounded to [default: f32 on the CPU, f16 on a GPU]; sums are always f32
+    /// What values between operations are rounded to [default: f32 on the CPU, f16 on a GPU]; sums
+    /// are always f32
     #[arg(long, global = true, value_name = "TYPE")]
     pub(crate) dtype: Option<DtypeArg>,
-    /// What int4 and int8 weights are multiplied with: values as they are, or rounded to 8 bits, which is faster, less exact, on the CPU alone, and
-    /// makes f16 the default of --dtype
+    /// What int4 and int8 weights are multiplied with: values as they are, or rounded to 8 bits,
+    /// which is faster, less exact, on the CPU alone, and makes f16 the default of --dtype
     #[arg(long, global = true, value_name = "TYPE", default_value = "exact")]
     pub(crate) activations: ActivationsArg,
     /// Rotary frequencies: exact, or rounded as upstream's quantised models have them
     #[arg(long, global = true, value_name = "TYPE", default_value = "f32")]
     pub(crate) rope_precision: RopeArg,
-    /// GPU number, or several that share the layers out, or `cpu` [default: 0, or `cpu` on a machine without a GPU or in a build without CUDA]
+    /// GPU number, or several that share the layers out, or `cpu` [default: 0, or `cpu` on a
+    /// machine without a GPU or in a build without CUDA]
     ///
-    /// `--gpu 0,1,2,3` runs a quarter of the layers on each card, in this order; `cpu` may be one of them, and a card may stand there twice.
+    /// `--gpu 0,1,2,3` runs a quarter of the layers on each card, in this order; `cpu` may be one
+    /// of them, and a card may stand there twice.
     #[arg(long, global = true, value_name = "N[,N…]|cpu")]
     pub(crate) gpu: Option<String>,
     /// Layers of each device of `--gpu` [default: what balances them]
-    #[arg(long, global = true, value_name = "N,N…", value_delimiter = ',', hide_short_help = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "N,N…",
+        value_delimiter = ',',
+        hide_short_help = true
+    )]
     pub(crate) layers_per_gpu: Option<Vec<usize>>,
     /// Let cards hand over to each other through host memory alone
     #[arg(long, global = true, hide_short_help = true)]
@@ -160,7 +172,13 @@ pub(crate) struct ModelArgs {
     #[arg(long, global = true, value_name = "75|80|90", value_parser = clap::value_parser!(u32).range(75..), hide_short_help = true)]
     pub(crate) gpu_code: Option<u32>,
     /// The hub's cache of models
-    #[arg(long, global = true, env = "HF_HUB_CACHE", value_name = "DIR", hide = true)]
+    #[arg(
+        long,
+        global = true,
+        env = "HF_HUB_CACHE",
+        value_name = "DIR",
+        hide = true
+    )]
     pub(crate) hub_cache: Option<PathBuf>,
     /// The hub's folder, which holds its cache
     #[arg(long, global = true, env = "HF_HOME", value_name = "DIR", hide = true)]
@@ -172,22 +190,53 @@ pub(crate) struct ModelArgs {
 #[command(next_help_heading = "Answers")]
 pub(crate) struct AnswerArgs {
     /// 0 takes the best token always
-    #[arg(long, global = true, allow_negative_numbers = true, value_name = "T", default_value_t = 0.7)]
+    #[arg(
+        long,
+        global = true,
+        allow_negative_numbers = true,
+        value_name = "T",
+        default_value_t = 0.7
+    )]
     pub(crate) temperature: f32,
     /// Only the best K tokens; 0 for all
     #[arg(long, global = true, value_name = "K", default_value_t = 40)]
     pub(crate) top_k: usize,
     /// Only the likeliest tokens that together reach this probability
-    #[arg(long, global = true, allow_negative_numbers = true, value_name = "P", default_value_t = 0.8)]
+    #[arg(
+        long,
+        global = true,
+        allow_negative_numbers = true,
+        value_name = "P",
+        default_value_t = 0.8
+    )]
     pub(crate) top_p: f32,
     /// Only tokens at least this likely, relative to the likeliest
-    #[arg(long, global = true, allow_negative_numbers = true, value_name = "P", default_value_t = 0.0)]
+    #[arg(
+        long,
+        global = true,
+        allow_negative_numbers = true,
+        value_name = "P",
+        default_value_t = 0.0
+    )]
     pub(crate) min_p: f32,
     /// Above 1 makes repetitions less likely
-    #[arg(long, global = true, allow_negative_numbers = true, value_name = "X", default_value_t = 1.02)]
+    #[arg(
+        long,
+        global = true,
+        allow_negative_numbers = true,
+        value_name = "X",
+        default_value_t = 1.02
+    )]
     pub(crate) repetition_penalty: f32,
-    /// From the 512th token of an answer on, makes its end likelier (above 1) or less likely (below 1)
-    #[arg(long, global = true, allow_negative_numbers = true, value_name = "X", default_value_t = 1.0)]
+    /// From the 512th token of an answer on, makes its end likelier (above 1) or less likely (below
+    /// 1)
+    #[arg(
+        long,
+        global = true,
+        allow_negative_numbers = true,
+        value_name = "X",
+        default_value_t = 1.0
+    )]
     pub(crate) length_penalty: f32,
     /// Tokens of an answer at most [default: as many as the window of 2048 holds]
     #[arg(long, global = true, value_name = "N")]
@@ -201,7 +250,8 @@ pub(crate) struct AnswerArgs {
     /// Stands before the first turn instead of MOSS's published instruction
     #[arg(long, global = true, value_name = "TEXT")]
     pub(crate) system: Option<String>,
-    /// Plugins to switch on, for plugin models: web-search, calculator, equation-solver, text-to-image
+    /// Plugins to switch on, for plugin models: web-search, calculator, equation-solver,
+    /// text-to-image
     #[arg(long, global = true, value_name = "LIST", value_delimiter = ',')]
     pub(crate) plugins: Vec<String>,
 }
@@ -222,12 +272,17 @@ pub(crate) struct OutputArgs {
 }
 
 fn seconds(text: &str) -> Result<Duration, Failed> {
-    let seconds: f64 = text.parse().map_err(|_| Failed::new(("expected a number of seconds", "应为秒数")))?;
+    let seconds: f64 = text
+        .parse()
+        .map_err(|_| Failed::new(("expected a number of seconds", "应为秒数")))?;
     let not_negative = ("expected a number of seconds above 0", "应为大于 0 的秒数");
     Duration::try_from_secs_f64(seconds).map_err(|_| Failed::new(not_negative))
 }
 
 pub(crate) fn above_zero(text: &str) -> Result<f64, Failed> {
-    let number = text.parse().ok().filter(|number: &f64| *number > 0.0 && number.is_finite());
+    let number = text
+        .parse()
+        .ok()
+        .filter(|number: &f64| *number > 0.0 && number.is_finite());
     number.or_fail("expected a number above 0", "应为大于 0 的数")
 }

@@ -1,4 +1,5 @@
-//! Folders that may hold cuBLAS where the dynamic loader does not look: CUDA toolkits, and packages of the Python registry.
+//! Folders that may hold cuBLAS where the dynamic loader does not look: CUDA toolkits, and packages
+//! of the Python registry.
 
 use std::{
     ffi::OsString,
@@ -11,30 +12,54 @@ pub(crate) fn register() {
     moss::kernels::cuda::set_library_folders(folders(&|name| std::env::var_os(name)));
 }
 
-/// Existing folders, in the order in which they are searched: toolkits that variables name, installed toolkits, then Python environments (the
-/// active one, those of `PATH`, the user's, the system's).
+/// Existing folders, in the order in which they are searched: toolkits that variables name,
+/// installed toolkits, then Python environments (the active one, those of `PATH`, the user's, the
+/// system's).
 #[cfg_attr(not(feature = "cuda"), allow(dead_code))]
 fn folders(variable: &dyn Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
-    let path_of = |name: &str| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let named = ["CUDA_HOME", "CUDA_PATH", "CUDA_ROOT"].into_iter().filter_map(path_of);
+    let path_of = |name: &str| {
+        variable(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+    let named = ["CUDA_HOME", "CUDA_PATH", "CUDA_ROOT"]
+        .into_iter()
+        .filter_map(path_of);
     let installed = [PathBuf::from("/usr/local/cuda"), PathBuf::from("/opt/cuda")];
     let versions = matching(Path::new("/usr/local"), "cuda-");
     let toolkits = named.chain(installed).chain(versions);
-    let libraries = |root: PathBuf| ["lib64", "lib", "targets/x86_64-linux/lib"].map(|tail| root.join(tail));
+    let libraries =
+        |root: PathBuf| ["lib64", "lib", "targets/x86_64-linux/lib"].map(|tail| root.join(tail));
 
-    let own_cache = path_of("MOSS_CUDA_DIR").or_else(|| Some(path_of("HOME")?.join(".cache/moss-cuda")));
-    let active = ["VIRTUAL_ENV", "CONDA_PREFIX"].into_iter().filter_map(path_of);
-    let on_path =
-        variable("PATH").map(|path| std::env::split_paths(&path).collect::<Vec<_>>()).unwrap_or_default();
-    let on_path = on_path.into_iter().filter_map(|bin| Some(bin.parent()?.to_owned()));
+    let own_cache =
+        path_of("MOSS_CUDA_DIR").or_else(|| Some(path_of("HOME")?.join(".cache/moss-cuda")));
+    let active = ["VIRTUAL_ENV", "CONDA_PREFIX"]
+        .into_iter()
+        .filter_map(path_of);
+    let on_path = variable("PATH")
+        .map(|path| std::env::split_paths(&path).collect::<Vec<_>>())
+        .unwrap_or_default();
+    let on_path = on_path
+        .into_iter()
+        .filter_map(|bin| Some(bin.parent()?.to_owned()));
     let user = path_of("HOME").map(|home| home.join(".local"));
     let system = [PathBuf::from("/usr/local"), PathBuf::from("/usr")];
-    let environments = active.chain(on_path).chain(user).chain(system).chain(own_cache);
+    let environments = active
+        .chain(on_path)
+        .chain(user)
+        .chain(system)
+        .chain(own_cache);
     let packages = environments.flat_map(|root| {
-        let pythons = ["lib", "lib64"].into_iter().flat_map(move |lib| matching(&root.join(lib), "python3"));
-        let sites =
-            |python: PathBuf| ["site-packages", "dist-packages"].map(|site| python.join(site).join("nvidia"));
-        pythons.flat_map(sites).flat_map(|nvidia| matching(&nvidia, "")).map(|package| package.join("lib"))
+        let pythons = ["lib", "lib64"]
+            .into_iter()
+            .flat_map(move |lib| matching(&root.join(lib), "python3"));
+        let sites = |python: PathBuf| {
+            ["site-packages", "dist-packages"].map(|site| python.join(site).join("nvidia"))
+        };
+        pythons
+            .flat_map(sites)
+            .flat_map(|nvidia| matching(&nvidia, ""))
+            .map(|package| package.join("lib"))
     });
 
     let mut folders: Vec<PathBuf> = Vec::new();
@@ -49,10 +74,18 @@ fn folders(variable: &dyn Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
 /// What `folder` holds whose name begins with `prefix`, newest version first as far as names tell.
 #[cfg_attr(not(feature = "cuda"), allow(dead_code))]
 fn matching(folder: &Path, prefix: &str) -> Vec<PathBuf> {
-    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
-    let begins =
-        |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(prefix));
-    let mut found: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(begins).collect();
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return Vec::new();
+    };
+    let begins = |path: &PathBuf| {
+        path.file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with(prefix))
+    };
+    let mut found: Vec<PathBuf> = entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(begins)
+        .collect();
     found.sort();
     found.reverse();
     found

@@ -1,4 +1,5 @@
-//! What failed, in either language: errors of the command line itself, of the libraries, and of the system.
+//! What failed, in either language: errors of the command line itself, of the libraries, and of the
+//! system.
 
 use std::{error::Error, io, sync::Arc};
 
@@ -35,15 +36,25 @@ pub(crate) struct Failed {
 
 impl Failed {
     pub(crate) fn new(what: impl Into<Words>) -> Self {
-        Self { what: what.into(), hint: None, source: None }
+        Self {
+            what: what.into(),
+            hint: None,
+            source: None,
+        }
     }
 
     pub(crate) fn hint(self, hint: impl Into<Words>) -> Self {
-        Self { hint: Some(hint.into()), ..self }
+        Self {
+            hint: Some(hint.into()),
+            ..self
+        }
     }
 
     pub(crate) fn because(self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { source: Some(source.into()), ..self }
+        Self {
+            source: Some(source.into()),
+            ..self
+        }
     }
 }
 
@@ -64,7 +75,8 @@ impl<T> OrFail<T> for Option<T> {
     }
 }
 
-/// One error of a chain, without its causes, in one line. Errors of other crates keep their own words.
+/// One error of a chain, without its causes, in one line. Errors of other crates keep their own
+/// words.
 pub(crate) fn text(error: &(dyn Error + 'static), language: Language) -> String {
     let text = match language {
         Language::En => error.to_string(),
@@ -72,7 +84,15 @@ pub(crate) fn text(error: &(dyn Error + 'static), language: Language) -> String 
     };
     // Errors quote what is wrong, which must not look like lines of ours. One of them is a list.
     let is_list = matches!(error.downcast_ref(), Some(HubError::NotFound { .. }));
-    escape(&text, if is_list { Context::Text } else { Context::Line }).into_owned()
+    escape(
+        &text,
+        if is_list {
+            Context::Text
+        } else {
+            Context::Line
+        },
+    )
+    .into_owned()
 }
 
 /// The first advice along a chain.
@@ -85,8 +105,16 @@ fn zh(error: &(dyn Error + 'static)) -> Option<String> {
     None.or_else(|| ours(error).map(|ours| ours.zh))
         .or_else(|| error.downcast_ref().map(PickleError::zh))
         .or_else(|| error.downcast_ref().map(Fault::zh))
-        .or_else(|| error.downcast_ref().map(|_: &Unwritable| "无法写入标准输出".to_owned()))
-        .or_else(|| error.downcast_ref().map(|_: &Unanswered| "无法回答".to_owned()))
+        .or_else(|| {
+            error
+                .downcast_ref()
+                .map(|_: &Unwritable| "无法写入标准输出".to_owned())
+        })
+        .or_else(|| {
+            error
+                .downcast_ref()
+                .map(|_: &Unanswered| "无法回答".to_owned())
+        })
         .or_else(|| error.downcast_ref().and_then(system))
         .or_else(|| error.downcast_ref().map(json))
 }
@@ -106,11 +134,14 @@ fn ours(error: &(dyn Error + 'static)) -> Option<Ours> {
             })))*
         };
     }
-    let failed = error
-        .downcast_ref()
-        .map(|failed: &Failed| Ours { zh: failed.what.zh.clone(), hint: failed.hint.clone() });
+    let failed = error.downcast_ref().map(|failed: &Failed| Ours {
+        zh: failed.what.zh.clone(),
+        hint: failed.hint.clone(),
+    });
     // What checks files wraps its errors as the system's.
-    let file = error.downcast_ref::<io::Error>().and_then(|error| error.get_ref()?.downcast_ref());
+    let file = error
+        .downcast_ref::<io::Error>()
+        .and_then(|error| error.get_ref()?.downcast_ref());
     let file = file.map(|file: &FileError| Ours {
         zh: file.zh(),
         hint: file.hint().zip(file.hint_zh()).map(Words::from),
@@ -186,12 +217,25 @@ mod tests {
         let stage = ModelError::Stage {
             stage: 1,
             device: moss::model::DeviceSpec::Cpu,
-            source: Box::new(ModelError::Kernel { layer: 3, op: "attention", source: kernel }),
+            source: Box::new(ModelError::Kernel {
+                layer: 3,
+                op: "attention",
+                source: kernel,
+            }),
         };
-        let engine = EngineError::Model { step: 7, source: Arc::new(stage) };
-        let error =
-            anyhow::Error::from(Err::<(), _>(engine).or_fail("cannot generate", "无法生成").unwrap_err());
-        let told: Vec<_> = error.chain().map(|cause| text(cause, Language::Zh)).collect();
+        let engine = EngineError::Model {
+            step: 7,
+            source: Arc::new(stage),
+        };
+        let error = anyhow::Error::from(
+            Err::<(), _>(engine)
+                .or_fail("cannot generate", "无法生成")
+                .unwrap_err(),
+        );
+        let told: Vec<_> = error
+            .chain()
+            .map(|cause| text(cause, Language::Zh))
+            .collect();
         let expected = [
             "无法生成",
             "第 7 步失败",
@@ -208,7 +252,10 @@ mod tests {
     fn what_errors_quote_is_one_line_without_control_characters() {
         let hostile = "x\x1b]0;t\x07\r\nerror: \u{9b}31m\u{202e}\u{7f}";
         let faults: [Box<dyn Error>; 4] = [
-            Box::new(CheckpointError::MissingTensor { name: hostile.into(), folder: hostile.into() }),
+            Box::new(CheckpointError::MissingTensor {
+                name: hostile.into(),
+                folder: hostile.into(),
+            }),
             Box::new(Fault::Redirect(format!("to `{hostile}`"))),
             Box::new(HubError::BadId { id: hostile.into() }),
             Box::new(io::Error::other(hostile)),
@@ -216,7 +263,10 @@ mod tests {
         for fault in &faults {
             for language in [Language::En, Language::Zh] {
                 let text = text(fault.as_ref(), language);
-                assert!(!text.chars().any(|c| c.is_control() || c == '\u{202e}'), "{text:?}");
+                assert!(
+                    !text.chars().any(|c| c.is_control() || c == '\u{202e}'),
+                    "{text:?}"
+                );
             }
         }
     }
@@ -224,9 +274,15 @@ mod tests {
     #[test]
     fn the_systems_and_the_parsers_words_keep_their_numbers() {
         let missing = io::Error::from_raw_os_error(2);
-        assert_eq!(text(&missing, Language::Zh), "没有这个文件或文件夹（系统错误 2）");
+        assert_eq!(
+            text(&missing, Language::Zh),
+            "没有这个文件或文件夹（系统错误 2）"
+        );
         let wrapped = io::Error::other(PickleError::Truncated { at: 9 });
-        assert_eq!(text(&wrapped, Language::Zh), PickleError::Truncated { at: 9 }.zh());
+        assert_eq!(
+            text(&wrapped, Language::Zh),
+            PickleError::Truncated { at: 9 }.zh()
+        );
         let own = io::Error::other("something of its own");
         assert_eq!(text(&own, Language::Zh), "something of its own");
         let json = serde_json::from_str::<Vec<u8>>("[1,").unwrap_err();

@@ -19,8 +19,8 @@ use crate::{
     progress::DownloadProgress,
 };
 
-/// The folder that the flags name; a published model that is nowhere is downloaded, after a question, and one that another
-/// tool downloaded in part is completed.
+/// The folder that the flags name; a published model that is nowhere is downloaded, after a
+/// question, and one that another tool downloaded in part is completed.
 pub(crate) fn find_or_fetch(args: &ModelArgs, printer: &Printer) -> anyhow::Result<ResolvedModel> {
     let error = match open::find(args) {
         Ok(found) => return complete(found, args, printer),
@@ -30,7 +30,10 @@ pub(crate) fn find_or_fetch(args: &ModelArgs, printer: &Printer) -> anyhow::Resu
         return Err(error.into());
     }
     // What was typed may have been a path: other models are fetched on demand alone.
-    let Some(id) = ModelId::parse(&args.model).ok().filter(|id| args.yes || id.is_known()) else {
+    let Some(id) = ModelId::parse(&args.model)
+        .ok()
+        .filter(|id| args.yes || id.is_known())
+    else {
         return Err(error.into());
     };
     if args.offline {
@@ -44,29 +47,44 @@ pub(crate) fn find_or_fetch(args: &ModelArgs, printer: &Printer) -> anyhow::Resu
     let refusal = |what, hint| Failed::new(Message::Download(what)).hint(Message::Download(hint));
     let model = args.model.as_str();
     if !args.yes && !printer.can_ask() {
-        let refusal =
-            refusal(DownloadMessage::NobodyToAsk { model }, DownloadMessage::NobodyToAskHint { model });
+        let refusal = refusal(
+            DownloadMessage::NobodyToAsk { model },
+            DownloadMessage::NobodyToAskHint { model },
+        );
         return Err(refusal.because(error).into());
     }
     let agreed = || args.yes || printer.ask(Message::Download(DownloadMessage::Ask));
     match download(&id, args, printer, agreed)? {
         Some(_) => open::find(args),
-        None => {
-            Err(refusal(DownloadMessage::Declined { model }, DownloadMessage::DeclinedHint { model }).into())
-        }
+        None => Err(refusal(
+            DownloadMessage::Declined { model },
+            DownloadMessage::DeclinedHint { model },
+        )
+        .into()),
     }
 }
 
-/// Brings the tokenizer's files to a snapshot of the cache that has the weights alone. Without leave to do so, it is used as
-/// it is: token ids need no tokenizer.
-fn complete(found: ResolvedModel, args: &ModelArgs, printer: &Printer) -> anyhow::Result<ResolvedModel> {
+/// Brings the tokenizer's files to a snapshot of the cache that has the weights alone. Without
+/// leave to do so, it is used as it is: token ids need no tokenizer.
+fn complete(
+    found: ResolvedModel,
+    args: &ModelArgs,
+    printer: &Printer,
+) -> anyhow::Result<ResolvedModel> {
     let is_cached = hub_cache(args).is_some_and(|cache| found.folder.starts_with(cache));
-    let (true, Some(missing)) = (is_cached, found.missing_file()) else { return Ok(found) };
-    let Ok(id) = ModelId::parse(&args.model) else { return Ok(found) };
+    let (true, Some(missing)) = (is_cached, found.missing_file()) else {
+        return Ok(found);
+    };
+    let Ok(id) = ModelId::parse(&args.model) else {
+        return Ok(found);
+    };
     if args.offline || !(args.yes || printer.can_ask()) {
         return Ok(found);
     }
-    printer.say(Message::Download(DownloadMessage::Partial { model: &args.model, missing }));
+    printer.say(Message::Download(DownloadMessage::Partial {
+        model: &args.model,
+        missing,
+    }));
     let agreed = || args.yes || printer.ask(Message::Download(DownloadMessage::Ask));
     match download(&id, args, printer, agreed)? {
         Some(_) => open::find(args),
@@ -105,7 +123,9 @@ pub(crate) fn hub_cache(args: &ModelArgs) -> Option<PathBuf> {
 /// The folder of the hub's tools.
 fn hub_home(args: &ModelArgs) -> Option<PathBuf> {
     let cache = || {
-        variable(&["XDG_CACHE_HOME"]).map(PathBuf::from).or_else(|| Some(dirs::home_dir()?.join(".cache")))
+        variable(&["XDG_CACHE_HOME"])
+            .map(PathBuf::from)
+            .or_else(|| Some(dirs::home_dir()?.join(".cache")))
     };
     set(&args.hub_home).or_else(|| Some(cache()?.join("huggingface")))
 }
@@ -120,7 +140,10 @@ pub(crate) fn settings(args: &ModelArgs) -> Result<HubSettings, HubError> {
     let (source, endpoint, token) = match args.source {
         // HF_ENDPOINT and HF_TOKEN are the first hub's.
         SourceArg::Modelscope => {
-            let endpoint = args.endpoint.clone().or_else(|| variable(&["MODELSCOPE_ENDPOINT"]));
+            let endpoint = args
+                .endpoint
+                .clone()
+                .or_else(|| variable(&["MODELSCOPE_ENDPOINT"]));
             // The variable of ModelScope's own tools, which is a host name.
             let domain = || variable(&["MODELSCOPE_DOMAIN"]).map(with_scheme);
             (Source::ModelScope, endpoint.or_else(domain), None)
@@ -129,15 +152,22 @@ pub(crate) fn settings(args: &ModelArgs) -> Result<HubSettings, HubError> {
             let endpoint = args.endpoint.clone().or_else(|| variable(&["HF_ENDPOINT"]));
             // A login on this machine was made for the hub itself, not for a mirror of it.
             let login = || {
-                let bytes = moss::files::read_bytes(&hub_home(args)?.join("token"), 64 << 10).ok()?;
+                let bytes =
+                    moss::files::read_bytes(&hub_home(args)?.join("token"), 64 << 10).ok()?;
                 Some(unicode::decode(&bytes).ok()?.to_owned())
             };
             let login = || login().filter(|_| endpoint.is_none());
             let token = variable(&["HF_TOKEN"]).or_else(login);
-            (Source::HuggingFace, endpoint, token.map(|token| token.trim().to_owned()))
+            (
+                Source::HuggingFace,
+                endpoint,
+                token.map(|token| token.trim().to_owned()),
+            )
         }
     };
-    let is_plain = endpoint.as_deref().is_some_and(|endpoint| endpoint.starts_with("http://"));
+    let is_plain = endpoint
+        .as_deref()
+        .is_some_and(|endpoint| endpoint.starts_with("http://"));
     let proxy: [&str; 4] = match is_plain {
         true => ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"],
         false => ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"],
@@ -158,10 +188,17 @@ pub(crate) fn settings(args: &ModelArgs) -> Result<HubSettings, HubError> {
 }
 
 fn with_scheme(domain: String) -> String {
-    if domain.contains("://") { domain } else { format!("https://{}", domain.trim()) }
+    if domain.contains("://") {
+        domain
+    } else {
+        format!("https://{}", domain.trim())
+    }
 }
 
 /// The first of these variables that is set to anything but nothing.
 fn variable(names: &[&str]) -> Option<String> {
-    names.iter().filter_map(|name| env::var(name).ok()).find(|value| !value.trim().is_empty())
+    names
+        .iter()
+        .filter_map(|name| env::var(name).ok())
+        .find(|value| !value.trim().is_empty())
 }

@@ -1,4 +1,5 @@
-//! Lines and columns of Chinese and Latin text on a terminal, where a Chinese character takes two places.
+//! Lines and columns of Chinese and Latin text on a terminal, where a Chinese character takes two
+//! places.
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
@@ -8,10 +9,13 @@ const CLOSING: &str = "，。；：、！？）】」』》”’…—,.;:!?)]}
 /// Punctuation that no line ends with.
 const OPENING: &str = "（【「『《“‘([{<";
 
-/// Text in lines as wide as the terminal, `most` places at most; of that width where there is no terminal.
+/// Text in lines as wide as the terminal, `most` places at most; of that width where there is no
+/// terminal.
 pub(crate) fn to_terminal(text: &str, most: usize) -> String {
     let terminal = terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
-    let width = terminal.filter(|width| *width > 0).map_or(most, |width| width.min(most));
+    let width = terminal
+        .filter(|width| *width > 0)
+        .map_or(most, |width| width.min(most));
     let lines: Vec<_> = text.split('\n').map(|line| fold(line, width)).collect();
     lines.join("\n")
 }
@@ -26,8 +30,9 @@ pub(crate) fn right(text: &str, width: usize) -> String {
     format!("{}{text}", " ".repeat(width.saturating_sub(text.width())))
 }
 
-/// The line in pieces of `width` places, the further ones below the text of the first: behind the gap of a table, or at the margin.
-/// Escapes of colours take no place. What cannot be broken sticks out.
+/// The line in pieces of `width` places, the further ones below the text of the first: behind the
+/// gap of a table, or at the margin. Escapes of colours take no place. What cannot be broken sticks
+/// out.
 fn fold(line: &str, width: usize) -> String {
     let margin = line.len() - line.trim_start().len();
     let gap = line[margin..].find("  ").map_or(margin, |gap| margin + gap);
@@ -88,11 +93,19 @@ mod tests {
         let table = format!("  plan      {text}");
         for width in 36..=72 {
             let folded = fold(&table, width);
-            assert!(folded.lines().all(|line| places(line) <= width), "{width}: {folded}");
+            assert!(
+                folded.lines().all(|line| places(line) <= width),
+                "{width}: {folded}"
+            );
             let mut whole = String::new();
             for (index, line) in folded.lines().enumerate() {
-                let line =
-                    line.strip_prefix(if index == 0 { "  plan      " } else { "            " }).unwrap();
+                let line = line
+                    .strip_prefix(if index == 0 {
+                        "  plan      "
+                    } else {
+                        "            "
+                    })
+                    .unwrap();
                 assert!(
                     !line.starts_with([' ', '，', '。', '）']) && !line.ends_with(['（', ' ']),
                     "{folded}"
@@ -107,9 +120,15 @@ mod tests {
 
     #[test]
     fn cells_are_as_wide_as_asked_in_either_alphabet_and_longer_ones_stick_out() {
-        assert_eq!((left("占比", 6).as_str(), right("占比", 6).as_str()), ("占比  ", "  占比"));
+        assert_eq!(
+            (left("占比", 6).as_str(), right("占比", 6).as_str()),
+            ("占比  ", "  占比")
+        );
         for text in ["", "share", "占比", "解码 ms"] {
-            assert!(places(&left(text, 8)) == 8 && places(&right(text, 8)) == 8, "{text}");
+            assert!(
+                places(&left(text, 8)) == 8 && places(&right(text, 8)) == 8,
+                "{text}"
+            );
         }
         assert_eq!(left("平方误差", 3) + &right("输出", 3), "平方误差输出");
     }
@@ -117,7 +136,13 @@ mod tests {
     #[test]
     fn lines_without_a_gap_hang_at_their_margin_and_colours_take_no_place() {
         assert_eq!(fold("    一二三四五", 10), "    一二三\n    四五");
-        assert_eq!(fold("  \x1b[1m--aa\x1b[0m  一二三", 12), "  \x1b[1m--aa\x1b[0m  一二\n        三");
-        assert_eq!(fold("    https://example.org/path 一", 10), "    https://example.org/path\n    一");
+        assert_eq!(
+            fold("  \x1b[1m--aa\x1b[0m  一二三", 12),
+            "  \x1b[1m--aa\x1b[0m  一二\n        三"
+        );
+        assert_eq!(
+            fold("    https://example.org/path 一", 10),
+            "    https://example.org/path\n    一"
+        );
     }
 }

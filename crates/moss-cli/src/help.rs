@@ -1,5 +1,5 @@
-//! Help and manual pages in Chinese: texts laid over the English ones of the flags, and the labels that the parser and the page's writer
-//! add. Completions stay English.
+//! Help and manual pages in Chinese: texts laid over the English ones of the flags, and the labels
+//! that the parser and the page's writer add. Completions stay English.
 
 use std::{
     ffi::OsString,
@@ -10,7 +10,8 @@ use clap::{Arg, Command, CommandFactory, ValueEnum};
 
 use crate::{args::Cli, fold::to_terminal, messages::Language, printer::Surroundings};
 
-/// A line each: what is meant (`COMMAND --flag`, `COMMAND PLACE`, `--flag VALUE`, `=` for the program), its text, and more for `--help`.
+/// A line each: what is meant (`COMMAND --flag`, `COMMAND PLACE`, `--flag VALUE`, `=` for the
+/// program), its text, and more for `--help`.
 const CHINESE: &str = include_str!("help_zh.txt");
 const TEMPLATE: &str = "{about-with-newline}\nUsage: {usage}\n\n{all-args}";
 
@@ -29,14 +30,24 @@ const LABELS: [(&str, &str); 18] = [
     ("[env: ", "[环境变量："),
     ("[possible values: ", "[可选值："),
     ("Possible values:", "可选值："),
-    ("Print help (see more with '--help')", "显示帮助（`--help` 更详细）"),
-    ("Print help (see a summary with '-h')", "显示帮助（`-h` 较简短）"),
+    (
+        "Print help (see more with '--help')",
+        "显示帮助（`--help` 更详细）",
+    ),
+    (
+        "Print help (see a summary with '-h')",
+        "显示帮助（`-h` 较简短）",
+    ),
     ("Print help", "显示帮助"),
     ("Print version", "显示版本"),
-    ("Print this message or the help of the given subcommand(s)", "显示本帮助，或某个子命令的帮助"),
+    (
+        "Print this message or the help of the given subcommand(s)",
+        "显示本帮助，或某个子命令的帮助",
+    ),
 ];
 
-/// What the writer of manual pages adds, in its notation. Headings of its own stay English: tools look for them.
+/// What the writer of manual pages adds, in its notation. Headings of its own stay English: tools
+/// look for them.
 const PAGE_LABELS: [(&str, &str); 4] = [
     (".SH MODEL\n", ".SH 模型\n"),
     (".SH ANSWERS\n", ".SH 回答\n"),
@@ -49,17 +60,30 @@ const MAX_WIDTH: usize = 100;
 
 /// The language that `--lang` asks for, before anything is parsed; the locale's without it.
 pub(crate) fn language(args: impl IntoIterator<Item = OsString>) -> Language {
-    let args: Vec<_> = args.into_iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
-    let after = args.iter().skip_while(|arg| *arg != "--lang").nth(1).map(String::as_str);
-    let asked = args.iter().find_map(|arg| arg.strip_prefix("--lang=")).or(after);
-    asked.and_then(|name| Language::from_str(name, false).ok()).unwrap_or_else(Language::of_locale)
+    let args: Vec<_> = args
+        .into_iter()
+        .map(|arg| arg.to_string_lossy().into_owned())
+        .collect();
+    let after = args
+        .iter()
+        .skip_while(|arg| *arg != "--lang")
+        .nth(1)
+        .map(String::as_str);
+    let asked = args
+        .iter()
+        .find_map(|arg| arg.strip_prefix("--lang="))
+        .or(after);
+    asked
+        .and_then(|name| Language::from_str(name, false).ok())
+        .unwrap_or_else(Language::of_locale)
 }
 
 /// The command with its help in a language.
 pub(crate) fn translated(command: Command, language: Language) -> Command {
     match language {
         Language::En => command,
-        // The parser counts characters, of which Chinese ones are twice as wide: lines are folded in `told`.
+        // The parser counts characters, of which Chinese ones are twice as wide: lines are folded
+        // in `told`.
         Language::Zh => chinese(command, "").term_width(0),
     }
 }
@@ -79,24 +103,34 @@ fn chinese(command: Command, path: &str) -> Command {
 }
 
 fn chinese_arg(arg: Arg, path: &str) -> Arg {
-    let Some((help, more)) = texts(&key(&arg, path)) else { return arg };
+    let Some((help, more)) = texts(&key(&arg, path)) else {
+        return arg;
+    };
     arg.help(help).long_help(whole(help, more))
 }
 
 /// What `--help` shows, where `-h` shows the first part.
 fn whole(first: &str, more: &str) -> String {
-    if more.is_empty() { first.to_owned() } else { format!("{first}\n\n{more}") }
+    if more.is_empty() {
+        first.to_owned()
+    } else {
+        format!("{first}\n\n{more}")
+    }
 }
 
 fn key(arg: &Arg, path: &str) -> String {
     let shown = arg.get_value_names().and_then(|names| names.first());
     let place = || shown.map_or_else(|| arg.get_id().as_str().to_uppercase(), ToString::to_string);
-    let name = arg.get_long().map_or_else(place, |long| format!("--{long}"));
+    let name = arg
+        .get_long()
+        .map_or_else(place, |long| format!("--{long}"));
     format!("{path} {name}").trim_start().to_owned()
 }
 
 fn texts(key: &str) -> Option<(&'static str, &'static str)> {
-    let line = CHINESE.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('\t'))?;
+    let line = CHINESE
+        .lines()
+        .find_map(|line| line.strip_prefix(key)?.strip_prefix('\t'))?;
     Some(line.split_once('\t').unwrap_or((line, "")))
 }
 
@@ -104,7 +138,11 @@ fn texts(key: &str) -> Option<(&'static str, &'static str)> {
 pub(crate) fn told(told: &clap::Error, surroundings: Surroundings) -> String {
     let colors = stdout().is_terminal() && !surroundings.no_color && !surroundings.dumb;
     let text = told.render();
-    let text = if colors { text.ansi().to_string() } else { text.to_string() };
+    let text = if colors {
+        text.ansi().to_string()
+    } else {
+        text.to_string()
+    };
     to_terminal(&localized(&text), MAX_WIDTH)
 }
 
@@ -115,16 +153,24 @@ pub(crate) fn localized(text: &str) -> String {
 
 /// A manual page with its writer's words in Chinese.
 pub(crate) fn localized_page(page: &str) -> String {
-    let page = replaced(page, |text| text.replace('-', "\\-").replace('\'', "\\*(Aq"));
-    PAGE_LABELS.into_iter().fold(page, |page, (en, zh)| page.replace(en, zh))
+    let page = replaced(page, |text| {
+        text.replace('-', "\\-").replace('\'', "\\*(Aq")
+    });
+    PAGE_LABELS
+        .into_iter()
+        .fold(page, |page, (en, zh)| page.replace(en, zh))
 }
 
 /// Labels and values of `text`, which has them as `notation` gives them.
 fn replaced(text: &str, notation: impl Fn(&str) -> String) -> String {
     let values = described_values(&Cli::command(), "");
-    let values = values.iter().filter_map(|(key, english)| Some((english.as_str(), texts(key)?.0)));
+    let values = values
+        .iter()
+        .filter_map(|(key, english)| Some((english.as_str(), texts(key)?.0)));
     let words = LABELS.into_iter().chain(values);
-    words.fold(text.to_owned(), |text, (en, zh)| text.replace(&notation(en), &notation(zh)))
+    words.fold(text.to_owned(), |text, (en, zh)| {
+        text.replace(&notation(en), &notation(zh))
+    })
 }
 
 /// Keys and English texts of the values that have one.
@@ -132,12 +178,24 @@ fn described_values(command: &Command, path: &str) -> Vec<(String, String)> {
     let of_arg = |arg: &Arg| {
         let key = key(arg, path);
         let described = |value: &clap::builder::PossibleValue| {
-            Some((format!("{key} {}", value.get_name()), value.get_help()?.to_string()))
+            Some((
+                format!("{key} {}", value.get_name()),
+                value.get_help()?.to_string(),
+            ))
         };
-        arg.get_possible_values().iter().filter_map(described).collect::<Vec<_>>()
+        arg.get_possible_values()
+            .iter()
+            .filter_map(described)
+            .collect::<Vec<_>>()
     };
-    let inner = command.get_subcommands().flat_map(|inner| described_values(inner, inner.get_name()));
-    command.get_arguments().flat_map(of_arg).chain(inner).collect()
+    let inner = command
+        .get_subcommands()
+        .flat_map(|inner| described_values(inner, inner.get_name()));
+    command
+        .get_arguments()
+        .flat_map(of_arg)
+        .chain(inner)
+        .collect()
 }
 
 #[cfg(test)]
@@ -147,14 +205,20 @@ mod tests {
 
     /// The help of a command, as the parser gives it.
     fn help(line: &str) -> clap::Error {
-        translated(Cli::command(), Language::Zh).try_get_matches_from(line.split(' ')).unwrap_err()
+        translated(Cli::command(), Language::Zh)
+            .try_get_matches_from(line.split(' '))
+            .unwrap_err()
     }
 
     #[test]
     fn every_visible_command_flag_and_value_has_a_chinese_text_and_no_text_is_left_over() {
         let root = Cli::command();
         let visible = |command: &Command, path: &str| -> Vec<String> {
-            command.get_arguments().filter(|arg| !arg.is_hide_set()).map(|arg| key(arg, path)).collect()
+            command
+                .get_arguments()
+                .filter(|arg| !arg.is_hide_set())
+                .map(|arg| key(arg, path))
+                .collect()
         };
         let mut keys = visible(&root, "");
         keys.push("=".to_owned());
@@ -174,7 +238,9 @@ mod tests {
     #[test]
     fn nothing_of_the_help_is_english_and_every_label_is_met() {
         let inner = Cli::command();
-        let names = inner.get_subcommands().map(|inner| inner.get_name().to_owned());
+        let names = inner
+            .get_subcommands()
+            .map(|inner| inner.get_name().to_owned());
         let mut met = [false; LABELS.len()];
         for name in names.chain(["".into(), "help".into()]) {
             for flag in ["-h", "--help"] {
@@ -184,15 +250,19 @@ mod tests {
                     *met |= raw.contains(label);
                 }
                 let shown = localized(&raw);
-                for word in
-                    [" the ", " of ", " a ", " to ", "Print", "default:", "values:", "Usage", "[OPTIONS"]
-                {
+                for word in [
+                    " the ", " of ", " a ", " to ", "Print", "default:", "values:", "Usage",
+                    "[OPTIONS",
+                ] {
                     assert!(!shown.contains(word), "`{word}` in {line}:\n{shown}");
                 }
             }
         }
         let unmet: Vec<_> = LABELS.iter().zip(met).filter(|(_, met)| !met).collect();
-        assert!(unmet.is_empty(), "the parser says something else now: {unmet:?}");
+        assert!(
+            unmet.is_empty(),
+            "the parser says something else now: {unmet:?}"
+        );
     }
 
     #[test]

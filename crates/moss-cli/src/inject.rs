@@ -1,7 +1,7 @@
 //! Fault injection for tests of `serve`, in builds with debug assertions alone.
 //!
-//! `MOSS_INJECT_FAULT` is `panic:N`, `lost:N` or `stall:N`: what goes wrong in pass N of the model, counted from 0; or `slow:MS`, the
-//! milliseconds that each token of a pass takes.
+//! `MOSS_INJECT_FAULT` is `panic:N`, `lost:N` or `stall:N`: what goes wrong in pass N of the model,
+//! counted from 0; or `slow:MS`, the milliseconds that each token of a pass takes.
 
 use std::time::Duration;
 
@@ -65,9 +65,18 @@ impl LanguageModel for Faulty {
             Injected::Panic(at) => assert!(pass != at, "injected panic"),
             Injected::Lost(at) if pass == at => {
                 let message =
-                    "an illegal memory access was encountered (CUDA_ERROR_ILLEGAL_ADDRESS)".to_owned();
-                let source = KernelError::Driver { what: "wait for the GPU", code: 700, message };
-                return Err(ModelError::Kernel { layer: 0, op: "attention", source });
+                    "an illegal memory access was encountered (CUDA_ERROR_ILLEGAL_ADDRESS)"
+                        .to_owned();
+                let source = KernelError::Driver {
+                    what: "wait for the GPU",
+                    code: 700,
+                    message,
+                };
+                return Err(ModelError::Kernel {
+                    layer: 0,
+                    op: "attention",
+                    source,
+                });
             }
             Injected::Stall(at) if pass == at => loop {
                 std::thread::park();

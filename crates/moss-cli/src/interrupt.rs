@@ -1,4 +1,5 @@
-//! Ctrl-C: it stops an answer; where there is none, the program. A server finishes its answers first.
+//! Ctrl-C: it stops an answer; where there is none, the program. A server finishes its answers
+//! first.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -9,7 +10,8 @@ use crate::{errors::OrFail, messages::Message, printer::Printer, terminal};
 /// Exit status of a program that Ctrl-C ended: 128 and SIGINT's number, as shells have it.
 pub(crate) const INTERRUPTED: u8 = 130;
 
-/// Exit status of a server whose engine failed for good, as sysexits.h has it for an internal error (`EX_SOFTWARE`).
+/// Exit status of a server whose engine failed for good, as sysexits.h has it for an internal error
+/// (`EX_SOFTWARE`).
 pub(crate) const ENGINE_FAILED: u8 = 70;
 
 /// Handles SIGINT: it stops the current answer; without one, `WhenIdle` decides.
@@ -34,9 +36,11 @@ enum WhenIdle {
     /// Ends the program.
     #[default]
     Exit,
-    /// Nothing: a chat at a terminal is left by Ctrl-C at its prompt alone, which the line editor reads as a key.
+    /// Nothing: a chat at a terminal is left by Ctrl-C at its prompt alone, which the line editor
+    /// reads as a key.
     Stay,
-    /// The prompt of a terminal without line editing: the first one shows it again, the second ends the program.
+    /// The prompt of a terminal without line editing: the first one shows it again, the second ends
+    /// the program.
     ShowPrompt { prompt: String, shown: bool },
 }
 
@@ -64,15 +68,21 @@ impl Interrupts {
         } else {
             state.answering = Some(handle);
         }
-        Stopping { state: self.state.clone() }
+        Stopping {
+            state: self.state.clone(),
+        }
     }
 
-    /// A terminal's prompt is about to be shown. `unedited`: the kernel edits the line, and Ctrl-C is a signal.
+    /// A terminal's prompt is about to be shown. `unedited`: the kernel edits the line, and Ctrl-C
+    /// is a signal.
     pub(crate) fn before_prompt(&self, prompt: &str, unedited: bool) {
         let mut state = lock(&self.state);
         state.pending = false; // meant for an answer that has ended
         state.idle = match unedited {
-            true => WhenIdle::ShowPrompt { prompt: prompt.to_owned(), shown: false },
+            true => WhenIdle::ShowPrompt {
+                prompt: prompt.to_owned(),
+                shown: false,
+            },
             false => WhenIdle::Stay,
         };
     }
@@ -92,11 +102,15 @@ impl State {
         match &mut self.idle {
             WhenIdle::Stay if self.stopping => printer.say(Message::StillStopping),
             WhenIdle::Stay => self.pending = true,
-            WhenIdle::ShowPrompt { prompt, shown: shown @ false } => {
+            WhenIdle::ShowPrompt {
+                prompt,
+                shown: shown @ false,
+            } => {
                 *shown = true;
                 let _ = printer.answer("\n");
                 printer.say(Message::InterruptAgain);
-                let _ = printer.answer(prompt); // the read that waits for a line reports a closed terminal
+                // the read that waits for a line reports a closed terminal
+                let _ = printer.answer(prompt);
             }
             WhenIdle::Exit | WhenIdle::ShowPrompt { .. } => {
                 terminal::restore();
@@ -136,13 +150,17 @@ impl StopSignals {
         use tokio::signal::unix::{SignalKind, signal};
         let told = Arc::<AtomicBool>::default();
         for number in [consts::SIGINT, consts::SIGTERM] {
-            // Within the handler, before it notes the first: one that comes before a thread has heard of the first is not lost.
+            // Within the handler, before it notes the first: one that comes before a thread has
+            // heard of the first is not lost.
             flag::register_conditional_shutdown(number, i32::from(INTERRUPTED), told.clone())?;
             flag::register(number, told.clone())?;
         }
-        // After the flags: a signal that only tokio had heard of would not count, and the second would pass for the first. One that comes in
-        // between is in `told`.
-        let watched = [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?];
+        // After the flags: a signal that only tokio had heard of would not count, and the second
+        // would pass for the first. One that comes in between is in `told`.
+        let watched = [
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::terminate())?,
+        ];
         Ok(Self { watched, told })
     }
 
@@ -166,7 +184,8 @@ impl StopSignals {
     }
 
     pub(crate) async fn first(&mut self) {
-        let _ = tokio::signal::ctrl_c().await; // where it cannot be watched for, it ends the program
+        // where it cannot be watched for, it ends the program
+        let _ = tokio::signal::ctrl_c().await;
         tokio::spawn(async {
             let _ = tokio::signal::ctrl_c().await;
             std::process::exit(i32::from(INTERRUPTED));

@@ -1,5 +1,5 @@
-//! The log on stderr: spans and events of the libraries for `-v`, and what a server writes. Requests are quoted in it, so that
-//! every value is escaped.
+//! The log on stderr: spans and events of the libraries for `-v`, and what a server writes.
+//! Requests are quoted in it, so that every value is escaped.
 
 use std::io::{self, Write};
 
@@ -32,12 +32,17 @@ pub(crate) fn start(cli: &Cli, printer: &Printer) {
         _ => "trace",
     };
     let log = tracing_subscriber::fmt()
-        .with_env_filter(format!("moss={level},moss_model={level},moss_engine={level},moss_server={level}"))
+        .with_env_filter(format!(
+            "moss={level},moss_model={level},moss_engine={level},moss_server={level}"
+        ))
         .with_ansi(printer.colors)
         .log_internal_errors(false); // a closed stderr is no reason to stop
     match serves {
         Some(LogFormat::Json) => log.json().with_writer(EscapedJson).init(),
-        _ => log.fmt_fields(debug_fn(write_field).delimited(" ")).with_writer(io::stderr).init(),
+        _ => log
+            .fmt_fields(debug_fn(write_field).delimited(" "))
+            .with_writer(io::stderr)
+            .init(),
     }
 }
 

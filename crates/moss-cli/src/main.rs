@@ -1,4 +1,5 @@
-//! Chat with MOSS-moon-003 at a terminal. The one crate that reads the environment, prints, and exits.
+//! Chat with MOSS-moon-003 at a terminal. The one crate that reads the environment, prints, and
+//! exits.
 
 mod addresses;
 mod args;
@@ -48,7 +49,9 @@ fn main() -> ExitCode {
     cuda_libraries::register();
     match run(&cli, &printer) {
         Ok(code) => code,
-        Err(error) if error.downcast_ref().is_some_and(Unwritable::is_broken_pipe) => ExitCode::SUCCESS,
+        Err(error) if error.downcast_ref().is_some_and(Unwritable::is_broken_pipe) => {
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             printer.error(&error);
             ExitCode::FAILURE

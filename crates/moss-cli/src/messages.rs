@@ -54,7 +54,10 @@ impl Words {
 
 impl<E: Into<String>, Z: Into<String>> From<(E, Z)> for Words {
     fn from((en, zh): (E, Z)) -> Self {
-        Self { en: en.into(), zh: zh.into() }
+        Self {
+            en: en.into(),
+            zh: zh.into(),
+        }
     }
 }
 
@@ -65,8 +68,7 @@ impl From<Message<'_>> for Words {
 }
 
 /// Upstream's own welcome, as its published command-line demo prints it, in every language.
-pub(crate) const WELCOME: &str =
-    "欢迎使用 MOSS 人工智能助手！输入内容即可进行对话。输入 clear 以清空对话历史，输入 stop 以终止对话。";
+pub(crate) const WELCOME: &str = "欢迎使用 MOSS 人工智能助手！输入内容即可进行对话。输入 clear 以清空对话历史，输入 stop 以终止对话。";
 
 /// Everything the chat has to say for itself.
 #[derive(Debug, Clone, Copy)]
@@ -294,7 +296,11 @@ impl Message<'_> {
 
 fn last_answer(outcome: &Outcome) -> (String, String) {
     let Outcome { usage, timings, .. } = outcome;
-    let (prompt, reused, run) = (usage.prompt_tokens, usage.reused_tokens, usage.prefilled_tokens);
+    let (prompt, reused, run) = (
+        usage.prompt_tokens,
+        usage.reused_tokens,
+        usage.prefilled_tokens,
+    );
     let (seconds, generated) = (timings.prefill.as_secs_f64(), usage.generated_tokens);
     let rate = timings.decode_rate(usage);
     (

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use moss::{
-    ChatOptions, Checkpoint, Engine, EngineOptions, LoadOptions, Moss, PromptBuilder, SamplingParams,
-    SystemText, Tokenizer,
+    ChatOptions, Checkpoint, Engine, EngineOptions, LoadOptions, Moss, PromptBuilder,
+    SamplingParams, SystemText, Tokenizer,
     checkpoint::WeightStorage,
     hub::{DemoFormat, ResolvedModel, SearchPlaces, resolve, unpack_demo},
     kernels::{Activations, ops::RopePrecision},
@@ -34,7 +34,10 @@ pub(crate) fn find(args: &ModelArgs) -> anyhow::Result<ResolvedModel> {
             DemoArg::Fp16 => DemoFormat::Fp16,
         };
         let folder = unpack_demo(format, &cache)?;
-        return Ok(ResolvedModel { name: moss::hub::DEMO_NAME.to_owned(), folder });
+        return Ok(ResolvedModel {
+            name: moss::hub::DEMO_NAME.to_owned(),
+            folder,
+        });
     }
     Ok(resolve(&args.model, &places(args))?)
 }
@@ -45,28 +48,44 @@ pub(crate) fn folder(name: &Path, args: &ModelArgs) -> anyhow::Result<PathBuf> {
         return Ok(name.to_owned());
     }
     let model = name.display().to_string();
-    Ok(find(&ModelArgs { model, demo: None, ..args.clone() })?.folder)
+    Ok(find(&ModelArgs {
+        model,
+        demo: None,
+        ..args.clone()
+    })?
+    .folder)
 }
 
 /// Where models are looked for.
 pub(crate) fn places(args: &ModelArgs) -> SearchPlaces {
-    SearchPlaces { current_dir: PathBuf::from("."), hub_cache: fetch::hub_cache(args) }
+    SearchPlaces {
+        current_dir: PathBuf::from("."),
+        hub_cache: fetch::hub_cache(args),
+    }
 }
 
-/// Returns the devices that the model runs on, a stage on each: those of `--gpu`, or else the first GPU, or the CPU of a machine without
-/// one.
+/// Returns the devices that the model runs on, a stage on each: those of `--gpu`, or else the first
+/// GPU, or the CPU of a machine without one.
 pub(crate) fn devices(args: &ModelArgs) -> anyhow::Result<Vec<DeviceSpec>> {
     if let Some(devices) = named_devices(args)? {
         return Ok(devices);
     }
-    let first = DeviceSpec::Gpu { ordinal: 0, newest_code: args.gpu_code };
+    let first = DeviceSpec::Gpu {
+        ordinal: 0,
+        newest_code: args.gpu_code,
+    };
     Ok(vec![if has_gpu()? { first } else { DeviceSpec::Cpu }])
 }
 
 /// Returns the devices that `--gpu` names. Does not look at the machine.
 pub(crate) fn named_devices(args: &ModelArgs) -> anyhow::Result<Option<Vec<DeviceSpec>>> {
-    let gpu = |ordinal| DeviceSpec::Gpu { ordinal, newest_code: args.gpu_code };
-    let Some(list) = args.gpu.as_deref() else { return Ok(None) };
+    let gpu = |ordinal| DeviceSpec::Gpu {
+        ordinal,
+        newest_code: args.gpu_code,
+    };
+    let Some(list) = args.gpu.as_deref() else {
+        return Ok(None);
+    };
     let device = |name: &str| match name.trim() {
         "cpu" => Some(DeviceSpec::Cpu),
         number => number.parse().ok().map(gpu),
@@ -103,24 +122,39 @@ pub(crate) fn any_gpu(devices: &[DeviceSpec]) -> bool {
 
 /// Where the flags say that weights are.
 pub(crate) fn storage(args: &ModelArgs) -> WeightStorage {
-    if args.no_mmap { WeightStorage::InMemory } else { WeightStorage::Mapped }
+    if args.no_mmap {
+        WeightStorage::InMemory
+    } else {
+        WeightStorage::Mapped
+    }
 }
 
-/// Refuses to read more weights into memory than it has room for: the system would end this program, or another.
+/// Refuses to read more weights into memory than it has room for: the system would end this
+/// program, or another.
 pub(crate) fn check_room(folder: &Path, args: &ModelArgs) -> Result<(), Failed> {
     // A folder without weights is reported when it is opened.
-    let (true, Ok(needed)) = (args.no_mmap, Checkpoint::weight_file_bytes(folder)) else { return Ok(()) };
-    let Some(free) = memory::available().filter(|free| *free < needed) else { return Ok(()) };
+    let (true, Ok(needed)) = (args.no_mmap, Checkpoint::weight_file_bytes(folder)) else {
+        return Ok(());
+    };
+    let Some(free) = memory::available().filter(|free| *free < needed) else {
+        return Ok(());
+    };
     let [needed, free] = [needed, free].map(|bytes| bytes as f64 / 1e9);
     let what = (
-        format!("`--no-mmap`: the weight files have {needed:.1} GB, {free:.1} GB of memory are available"),
+        format!(
+            "`--no-mmap`: the weight files have {needed:.1} GB, {free:.1} GB of memory are available"
+        ),
         format!("`--no-mmap`：权重文件共 {needed:.1} GB，可用内存 {free:.1} GB"),
     );
     Err(Failed::new(what).hint(("leave out `--no-mmap`", "请去掉 `--no-mmap`")))
 }
 
 /// Opens a checkpoint and says what is odd about it.
-pub(crate) fn checkpoint(folder: &Path, args: &ModelArgs, printer: &Printer) -> anyhow::Result<Checkpoint> {
+pub(crate) fn checkpoint(
+    folder: &Path,
+    args: &ModelArgs,
+    printer: &Printer,
+) -> anyhow::Result<Checkpoint> {
     check_room(folder, args)?;
     let checkpoint = Checkpoint::open_with(folder, storage(args))
         .or_fail("cannot open the checkpoint", "无法打开检查点")?;
@@ -194,12 +228,20 @@ pub(crate) fn engine(cli: &Cli, printer: &Printer) -> anyhow::Result<Opened> {
 }
 
 /// The same for a model that has been found.
-pub(crate) fn engine_on(model: ResolvedModel, cli: &Cli, printer: &Printer) -> anyhow::Result<Opened> {
+pub(crate) fn engine_on(
+    model: ResolvedModel,
+    cli: &Cli,
+    printer: &Printer,
+) -> anyhow::Result<Opened> {
     start(model, cli, printer, None)
 }
 
 /// The same, for many at once.
-pub(crate) fn engine_for(cli: &Cli, printer: &Printer, capacity: Capacity) -> anyhow::Result<Opened> {
+pub(crate) fn engine_for(
+    cli: &Cli,
+    printer: &Printer,
+    capacity: Capacity,
+) -> anyhow::Result<Opened> {
     let model = fetch::find_or_fetch(&cli.model, printer)?;
     start(model, cli, printer, Some(capacity))
 }
@@ -211,13 +253,23 @@ fn start(
     capacity: Option<Capacity>,
 ) -> anyhow::Result<Opened> {
     let folder = model.folder.display();
-    printer.detail(&printer.language.pick(format!("model: {folder}"), format!("模型：{folder}")));
+    printer.detail(
+        &printer
+            .language
+            .pick(format!("model: {folder}"), format!("模型：{folder}")),
+    );
     let checkpoint = checkpoint(&model.folder, &cli.model, printer)?;
     let config = MossConfig::try_from(checkpoint.config())?;
-    let positions = capacity.as_ref().map_or(config.context_length, |capacity| capacity.positions);
+    let positions = capacity
+        .as_ref()
+        .map_or(config.context_length, |capacity| capacity.positions);
     let options = load_options(&cli.model, positions)?;
-    let loaded = Moss::load(&checkpoint, &options, &mut progress::bar(printer, &model.name))
-        .or_fail("cannot load the model", "无法加载模型")?;
+    let loaded = Moss::load(
+        &checkpoint,
+        &options,
+        &mut progress::bar(printer, &model.name),
+    )
+    .or_fail("cannot load the model", "无法加载模型")?;
     let tokenizer = match Tokenizer::is_present(&model.folder) {
         true => Some(Tokenizer::from_folder(&model.folder)?),
         false => None,
@@ -225,7 +277,8 @@ fn start(
     let threads = cli.model.threads.map(usize::from);
     let mut default = EngineOptions::default();
     if let Some(capacity) = capacity {
-        (default.max_sequences, default.queue_limit) = (capacity.max_sequences, capacity.queue_limit);
+        (default.max_sequences, default.queue_limit) =
+            (capacity.max_sequences, capacity.queue_limit);
     }
     let prefill_chunk = match (any_gpu(&options.devices), options.devices.len()) {
         (false, _) => default.prefill_chunk,
@@ -238,11 +291,19 @@ fn start(
         true => EngineOptions::CPU_STALL_TIME,
         false => EngineOptions::GPU_STALL_TIME,
     };
-    let options = EngineOptions { threads, prefill_chunk, stall_time, ..default };
+    let options = EngineOptions {
+        threads,
+        prefill_chunk,
+        stall_time,
+        ..default
+    };
     let loaded: Box<dyn LanguageModel> = Box::new(loaded);
     #[cfg(debug_assertions)]
     let (loaded, options) = with_injected_fault(loaded, options);
-    Ok(Opened { engine: Engine::start(loaded, tokenizer, options)?, model })
+    Ok(Opened {
+        engine: Engine::start(loaded, tokenizer, options)?,
+        model,
+    })
 }
 
 /// The same model, in which something goes wrong if a test asks for it.
@@ -259,7 +320,17 @@ fn with_injected_fault(
                 Injected::Stall(_) => STALL_TIME,
                 _ => options.stall_time,
             };
-            (Box::new(Faulty { model, fault, passes: 0 }), EngineOptions { stall_time, ..options })
+            (
+                Box::new(Faulty {
+                    model,
+                    fault,
+                    passes: 0,
+                }),
+                EngineOptions {
+                    stall_time,
+                    ..options
+                },
+            )
         }
     }
 }
@@ -268,7 +339,9 @@ fn with_injected_fault(
 pub(crate) fn tokenizer(opened: &Opened) -> anyhow::Result<Tokenizer> {
     opened.engine.tokenizer().cloned().ok_or_else(|| {
         // A folder may hold a tokenizer in a form that is not read; that error says more.
-        if let Err(error @ TextError::TokenizerJson { .. }) = Tokenizer::from_folder(&opened.model.folder) {
+        if let Err(error @ TextError::TokenizerJson { .. }) =
+            Tokenizer::from_folder(&opened.model.folder)
+        {
             return error.into();
         }
         let folder = opened.model.folder.display();
@@ -286,19 +359,35 @@ pub(crate) fn tokenizer(opened: &Opened) -> anyhow::Result<Tokenizer> {
 
 /// What makes prompts of conversations.
 pub(crate) fn prompt_builder(cli: &Cli, opened: &Opened) -> anyhow::Result<PromptBuilder> {
-    let system = cli.answer.system.clone().map_or(SystemText::Published, SystemText::Custom);
-    Ok(PromptBuilder::new(tokenizer(opened)?, system, plugins(&cli.answer, &opened.model)?)?)
+    let system = cli
+        .answer
+        .system
+        .clone()
+        .map_or(SystemText::Published, SystemText::Custom);
+    Ok(PromptBuilder::new(
+        tokenizer(opened)?,
+        system,
+        plugins(&cli.answer, &opened.model)?,
+    )?)
 }
 
 /// How answers are made.
 pub(crate) fn chat_options(args: &AnswerArgs, stop_ids: Vec<u32>) -> anyhow::Result<ChatOptions> {
     let sampling = sampling(args, stop_ids);
     sampling.check()?;
-    Ok(ChatOptions { sampling, max_new_tokens: args.max_new_tokens, time_limit: args.max_time })
+    Ok(ChatOptions {
+        sampling,
+        max_new_tokens: args.max_new_tokens,
+        time_limit: args.max_time,
+    })
 }
 
 pub(crate) fn sampling(args: &AnswerArgs, stop_ids: Vec<u32>) -> SamplingParams {
-    let penalty = StopLengthPenalty { factor: args.length_penalty, after: 512, stop_ids };
+    let penalty = StopLengthPenalty {
+        factor: args.length_penalty,
+        after: 512,
+        stop_ids,
+    };
     SamplingParams {
         temperature: args.temperature,
         top_k: Some(args.top_k).filter(|k| *k > 0),
@@ -313,7 +402,11 @@ pub(crate) fn sampling(args: &AnswerArgs, stop_ids: Vec<u32>) -> SamplingParams 
 
 /// The plugin switches: none for models that were not trained with plugins.
 fn plugins(args: &AnswerArgs, model: &ResolvedModel) -> anyhow::Result<Option<PluginSwitches>> {
-    let enabled = args.plugins.iter().map(|name| name.parse::<Plugin>()).collect::<Result<Vec<_>, _>>()?;
+    let enabled = args
+        .plugins
+        .iter()
+        .map(|name| name.parse::<Plugin>())
+        .collect::<Result<Vec<_>, _>>()?;
     match (enabled.is_empty(), model.has_plugins()) {
         (true, false) => Ok(None),
         (_, true) => Ok(Some(PluginSwitches::new(enabled)?)),

@@ -1,4 +1,5 @@
-//! Files that commands write. A file that is there already is replaced only if this process created it, or with `--force`.
+//! Files that commands write. A file that is there already is replaced only if this process created
+//! it, or with `--force`.
 
 use std::{
     collections::HashMap,
@@ -10,8 +11,8 @@ use std::{
 
 use crate::errors::{Failed, OrFail};
 
-/// Refuses a file that is there already, before a long computation whose result could not be written. Devices and pipes may be
-/// written to.
+/// Refuses a file that is there already, before a long computation whose result could not be
+/// written. Devices and pipes may be written to.
 pub(crate) fn check(path: &Path, force: bool) -> Result<(), Failed> {
     if !force && fs::metadata(path).is_ok_and(|data| data.is_file()) {
         return Err(exists(path));
@@ -31,7 +32,10 @@ pub(crate) fn write(path: &Path, bytes: &[u8], force: bool) -> Result<(), Failed
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(exists(path)),
         written => {
             let shown = path.display();
-            written.or_fail(format!("cannot write `{shown}`"), format!("无法写入 `{shown}`"))
+            written.or_fail(
+                format!("cannot write `{shown}`"),
+                format!("无法写入 `{shown}`"),
+            )
         }
     }
 }
@@ -46,7 +50,8 @@ fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
     written
 }
 
-/// Others may have the old file open, or mapped: it keeps its bytes, and the name goes to the new one.
+/// Others may have the old file open, or mapped: it keeps its bytes, and the name goes to the new
+/// one.
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let path = fs::canonicalize(path)?; // the file behind a link
     let mut name = std::ffi::OsString::from(".");
@@ -65,9 +70,14 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 fn exists(path: &Path) -> Failed {
     let shown = path.display();
-    let what = (format!("`{shown}` exists already"), format!("`{shown}` 已存在"));
-    Failed::new(what)
-        .hint(("name another file, or replace that one with `--force`", "请另取文件名，或用 `--force` 替换"))
+    let what = (
+        format!("`{shown}` exists already"),
+        format!("`{shown}` 已存在"),
+    );
+    Failed::new(what).hint((
+        "name another file, or replace that one with `--force`",
+        "请另取文件名，或用 `--force` 替换",
+    ))
 }
 
 /// Files that this process created, as it left them.
@@ -88,5 +98,8 @@ impl Created {
 
 fn state(path: &Path) -> Option<(PathBuf, (u64, SystemTime))> {
     let data = fs::metadata(path).ok()?;
-    Some((fs::canonicalize(path).ok()?, (data.len(), data.modified().ok()?)))
+    Some((
+        fs::canonicalize(path).ok()?,
+        (data.len(), data.modified().ok()?),
+    ))
 }

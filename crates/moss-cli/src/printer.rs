@@ -1,5 +1,6 @@
-//! The one place that writes: answers and reports to stdout, everything else to stderr. Text that this program did not write
-//! itself may hold anything: whatever a terminal would obey is escaped on the way out.
+//! The one place that writes: answers and reports to stdout, everything else to stderr. Text that
+//! this program did not write itself may hold anything: whatever a terminal would obey is escaped
+//! on the way out.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -38,7 +39,10 @@ pub(crate) struct Surroundings {
 impl Surroundings {
     pub(crate) fn read() -> Self {
         let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Self { no_color, dumb: std::env::var_os("TERM").is_some_and(|term| term == "dumb") }
+        Self {
+            no_color,
+            dumb: std::env::var_os("TERM").is_some_and(|term| term == "dumb"),
+        }
     }
 }
 
@@ -74,10 +78,15 @@ impl Printer {
     /// # Errors
     /// [`Unwritable`], for a broken pipe too.
     pub(crate) fn answer(&self, piece: &str) -> Result<(), Unwritable> {
-        if self.screen { self.report(piece) } else { self.raw(piece) }
+        if self.screen {
+            self.report(piece)
+        } else {
+            self.raw(piece)
+        }
     }
 
-    /// Lines for people. Names within them are escaped by the caller, since they may hold line ends.
+    /// Lines for people. Names within them are escaped by the caller, since they may hold line
+    /// ends.
     ///
     /// # Errors
     /// [`Unwritable`], for a broken pipe too.
@@ -116,7 +125,11 @@ impl Printer {
     /// A question, which anything but a yes answers with no.
     pub(crate) fn ask(&self, question: Message<'_>) -> bool {
         let mut line = String::new();
-        let _ = write!(io::stderr(), "{}", escape(&self.text(question), Context::Text));
+        let _ = write!(
+            io::stderr(),
+            "{}",
+            escape(&self.text(question), Context::Text)
+        );
         let read = io::stdin().read_line(&mut line);
         read.is_ok() && ["y", "yes", "是"].contains(&line.trim().to_lowercase().as_str())
     }
@@ -149,7 +162,11 @@ impl Printer {
     pub(crate) fn aside(&self, piece: &str) {
         if !self.quiet {
             let piece = escape(piece, Context::Text);
-            let text = if self.colors { format!("\x1b[2m{piece}\x1b[0m") } else { piece.into_owned() };
+            let text = if self.colors {
+                format!("\x1b[2m{piece}\x1b[0m")
+            } else {
+                piece.into_owned()
+            };
             let _ = write!(io::stderr(), "{text}");
         }
     }
@@ -162,12 +179,17 @@ impl Printer {
 
     /// What failed, why, and what to do about it: also under `--quiet`.
     pub(crate) fn error(&self, error: &anyhow::Error) {
-        self.failure(&self.causes(error), errors::hint(error, self.language).as_deref());
+        self.failure(
+            &self.causes(error),
+            errors::hint(error, self.language).as_deref(),
+        );
     }
 
     /// An error and what caused it, a line each, in the user's language.
     pub(crate) fn causes(&self, error: &anyhow::Error) -> String {
-        let mut causes = error.chain().map(|cause| errors::text(cause, self.language));
+        let mut causes = error
+            .chain()
+            .map(|cause| errors::text(cause, self.language));
         let mut said = causes.next().unwrap_or_default();
         let mut what = said.clone();
         for cause in causes {
@@ -186,7 +208,8 @@ impl Printer {
             text += "\n";
             text += &self.labelled(("hint: ", "建议："), "36", &escape(hint, Context::Line));
         }
-        // A terminal breaks lines anywhere, in Chinese text most often within a name: it has few spaces.
+        // A terminal breaks lines anywhere, in Chinese text most often within a name: it has few
+        // spaces.
         if self.language == Language::Zh && io::stderr().is_terminal() {
             text = fold::to_terminal(&text, usize::MAX);
         }
@@ -195,6 +218,10 @@ impl Printer {
 
     fn labelled(&self, (en, zh): (&str, &str), color: &str, text: &str) -> String {
         let label = self.language.pick(en, zh);
-        if self.colors { format!("\x1b[1;{color}m{label}\x1b[0m{text}") } else { format!("{label}{text}") }
+        if self.colors {
+            format!("\x1b[1;{color}m{label}\x1b[0m{text}")
+        } else {
+            format!("{label}{text}")
+        }
     }
 }

@@ -30,9 +30,15 @@ const STATUS_EVERY: Duration = Duration::from_secs(30);
 
 /// Set up whole before it is drawn for the first time.
 fn new_bar(printer: &Printer, template: &str, prefix: String) -> ProgressBar {
-    let bar = if printer.draws { ProgressBar::new(0) } else { ProgressBar::hidden() };
+    let bar = if printer.draws {
+        ProgressBar::new(0)
+    } else {
+        ProgressBar::hidden()
+    };
     match ProgressStyle::with_template(template) {
-        Ok(style) => bar.with_style(style).with_prefix(escape(&prefix, Context::Line).into_owned()),
+        Ok(style) => bar
+            .with_style(style)
+            .with_prefix(escape(&prefix, Context::Line).into_owned()),
         Err(_) => bar,
     }
 }
@@ -48,7 +54,11 @@ pub(crate) fn size(bytes: u64) -> String {
 
 /// Draws the loading of a model.
 pub(crate) fn bar<'a>(printer: &'a Printer, name: &str) -> impl FnMut(LoadEvent) + use<'a> {
-    let bar = new_bar(printer, "{prefix} [{bar:30}] {pos}/{len} {msg}", name.to_owned());
+    let bar = new_bar(
+        printer,
+        "{prefix} [{bar:30}] {pos}/{len} {msg}",
+        name.to_owned(),
+    );
     let (mut placed, start) = (0, Instant::now());
     move |event| match event {
         LoadEvent::Started { layers } => {
@@ -59,7 +69,12 @@ pub(crate) fn bar<'a>(printer: &'a Printer, name: &str) -> impl FnMut(LoadEvent)
             let names: Vec<_> = devices.iter().map(ToString::to_string).collect();
             bar.suspend(|| printer.note(&plan::note(printer.language, &note, &names)));
         }
-        LoadEvent::Planned { stage, device, layers, memory } => {
+        LoadEvent::Planned {
+            stage,
+            device,
+            layers,
+            memory,
+        } => {
             let parts = [
                 memory.weights,
                 memory.embedding,
@@ -110,8 +125,7 @@ struct Lines {
 
 impl<'a> DownloadProgress<'a> {
     pub(crate) fn new(printer: &'a Printer) -> Self {
-        let template =
-            "[{bar:30}] {decimal_bytes} / {decimal_total_bytes}, {decimal_bytes_per_sec}, {eta} {wide_msg}";
+        let template = "[{bar:30}] {decimal_bytes} / {decimal_total_bytes}, {decimal_bytes_per_sec}, {eta} {wide_msg}";
         let lines = Mutex::new(Lines {
             file: String::new(),
             troubled: false,
@@ -119,7 +133,11 @@ impl<'a> DownloadProgress<'a> {
             total: 0,
             last: (Instant::now(), 0),
         });
-        Self { printer, bar: new_bar(printer, template, String::new()), lines }
+        Self {
+            printer,
+            bar: new_bar(printer, template, String::new()),
+            lines,
+        }
     }
 
     /// So many bytes are here, and so many there will be.
@@ -156,9 +174,14 @@ impl<'a> DownloadProgress<'a> {
 
     fn begin(&self, file: &str, bytes: u64, done: u64) {
         if self.draws() {
-            self.bar.set_message(escape(file, Context::Line).into_owned());
+            self.bar
+                .set_message(escape(file, Context::Line).into_owned());
         } else {
-            self.printer.say(Message::Download(DownloadMessage::File { file, bytes, done }));
+            self.printer.say(Message::Download(DownloadMessage::File {
+                file,
+                bytes,
+                done,
+            }));
         }
         if let Ok(mut lines) = self.lines.lock() {
             file.clone_into(&mut lines.file);
@@ -167,16 +190,27 @@ impl<'a> DownloadProgress<'a> {
 
     fn advance(&self, bytes: u64) {
         self.bar.inc(bytes);
-        let Ok(mut lines) = self.lines.lock() else { return };
+        let Ok(mut lines) = self.lines.lock() else {
+            return;
+        };
         lines.done += bytes;
         if std::mem::take(&mut lines.troubled) {
             self.bar.set_message(lines.file.clone());
         }
-        let Lines { done, total, last: (when, before), .. } = *lines;
+        let Lines {
+            done,
+            total,
+            last: (when, before),
+            ..
+        } = *lines;
         let elapsed = when.elapsed();
         if !self.draws() && elapsed >= STATUS_EVERY {
             let rate = ((done - before) as f64 / elapsed.as_secs_f64()) as u64;
-            self.printer.say(Message::Download(DownloadMessage::Status { done, total, rate }));
+            self.printer.say(Message::Download(DownloadMessage::Status {
+                done,
+                total,
+                rate,
+            }));
             lines.last = (Instant::now(), done);
         }
     }
@@ -187,7 +221,8 @@ impl<'a> DownloadProgress<'a> {
         if !self.draws() {
             return self.printer.say(message);
         }
-        self.bar.set_message(escape(&self.printer.text(message), Context::Line).into_owned());
+        self.bar
+            .set_message(escape(&self.printer.text(message), Context::Line).into_owned());
         if let Ok(mut lines) = self.lines.lock() {
             lines.troubled = true;
         }
@@ -230,7 +265,11 @@ pub(crate) fn conversion(printer: &Printer) -> impl FnMut(ConvertEvent) {
 
 /// Draws a quantisation.
 pub(crate) fn quantization(printer: &Printer) -> impl FnMut(QuantizeEvent) {
-    let bar = new_bar(printer, "{prefix} [{bar:30}] {pos}/{len} {msg} {eta}", String::new());
+    let bar = new_bar(
+        printer,
+        "{prefix} [{bar:30}] {pos}/{len} {msg} {eta}",
+        String::new(),
+    );
     let begun = Instant::now();
     move |event| match event {
         QuantizeEvent::Started { layers, tokens } => {
@@ -256,7 +295,9 @@ pub(crate) struct PrefillBar {
 impl PrefillBar {
     pub(crate) fn new(printer: &Printer) -> Self {
         let prefix = printer.text(Message::ReadingPrompt);
-        Self { bar: new_bar(printer, "{prefix} [{bar:30}] {pos}/{len}", prefix) }
+        Self {
+            bar: new_bar(printer, "{prefix} [{bar:30}] {pos}/{len}", prefix),
+        }
     }
 
     /// The engine begins with a prompt of which `reused` tokens are in the cache.

@@ -1,8 +1,9 @@
 //! The mode of the terminal while a chat is not reading from it.
 //!
-//! In a terminal's usual mode the kernel edits lines by itself: it echoes typed text into the answer, truncates lines at
-//! 4095 bytes, and discards everything typed ahead on Ctrl-C. A chat holds its input instead: typed text waits in the
-//! kernel's queue, unchanged and not echoed, until the next prompt reads it.
+//! In a terminal's usual mode the kernel edits lines by itself: it echoes typed text into the
+//! answer, truncates lines at 4095 bytes, and discards everything typed ahead on Ctrl-C. A chat
+//! holds its input instead: typed text waits in the kernel's queue, unchanged and not echoed, until
+//! the next prompt reads it.
 
 #[cfg(unix)]
 pub(crate) use self::unix::{Held, hold, reapply_after_stop, release, restore};
@@ -30,7 +31,8 @@ mod unix {
         low_level::emulate_default_handler,
     };
 
-    /// Pastes arrive between markers, so that their lines stay one message: also those made during an answer.
+    /// Pastes arrive between markers, so that their lines stay one message: also those made during
+    /// an answer.
     const PASTE_MARKERS_ON: &[u8] = b"\x1b[?2004h";
     const PASTE_MARKERS_OFF: &[u8] = b"\x1b[?2004l";
 
@@ -55,10 +57,12 @@ mod unix {
         if tcgetpgrp(stdin()).is_ok_and(|foreground| foreground != getpgrp()) {
             return;
         }
-        // TCSANOW: neither discards input nor waits for output. A terminal that is gone is no reason to stop.
+        // TCSANOW: neither discards input nor waits for output. A terminal that is gone is no
+        // reason to stop.
         let _ = tcsetattr(stdin(), SetArg::TCSANOW, mode);
         if let Some(markers) = markers {
-            let _ = write(stdout(), markers); // not through stdout's lock, which another thread may hold
+            // not through stdout's lock, which another thread may hold
+            let _ = write(stdout(), markers);
         }
     }
 
@@ -68,13 +72,19 @@ mod unix {
     }
 
     impl Held {
-        /// Starts to hold input. `edits`: this program edits lines; otherwise the kernel does, at a simple terminal.
+        /// Starts to hold input. `edits`: this program edits lines; otherwise the kernel does, at a
+        /// simple terminal.
         pub(crate) fn new(edits: bool) -> Self {
             if let Ok(original) = tcgetattr(stdin()) {
                 let held = held(&original, edits);
                 let continued = Arc::<AtomicBool>::default();
                 let _ = flag::register(SIGCONT, continued.clone());
-                *modes() = Some(Modes { original, held, edits, continued });
+                *modes() = Some(Modes {
+                    original,
+                    held,
+                    edits,
+                    continued,
+                });
                 restore_when_killed();
                 hold();
             }
@@ -88,7 +98,8 @@ mod unix {
         }
     }
 
-    /// `original` without what changes, shows or discards typed text. Ctrl-C, Ctrl-\ and Ctrl-Z send signals as before.
+    /// `original` without what changes, shows or discards typed text. Ctrl-C, Ctrl-\ and Ctrl-Z
+    /// send signals as before.
     fn held(original: &Termios, edits: bool) -> Termios {
         let mut held = original.clone();
         held.local_flags |= LocalFlags::NOFLSH;
@@ -105,7 +116,9 @@ mod unix {
 
     /// The default action of these signals ends the process without running destructors.
     fn restore_when_killed() {
-        let Ok(mut signals) = Signals::new([SIGTERM, SIGHUP, SIGQUIT]) else { return };
+        let Ok(mut signals) = Signals::new([SIGTERM, SIGHUP, SIGQUIT]) else {
+            return;
+        };
         std::thread::spawn(move || {
             for signal in signals.forever() {
                 restore();
@@ -121,7 +134,8 @@ mod unix {
         }
     }
 
-    /// Lets the kernel edit a line, for a prompt at a simple terminal; the line editor sets its own mode.
+    /// Lets the kernel edit a line, for a prompt at a simple terminal; the line editor sets its own
+    /// mode.
     pub(crate) fn release() {
         if let Some(modes) = modes().as_ref().filter(|modes| !modes.edits) {
             set(&modes.original, None);
@@ -130,7 +144,10 @@ mod unix {
 
     /// Holds input again where the process was stopped (Ctrl-Z) and continued in the foreground.
     pub(crate) fn reapply_after_stop() {
-        if modes().as_ref().is_some_and(|modes| modes.continued.swap(false, Ordering::Relaxed)) {
+        if modes()
+            .as_ref()
+            .is_some_and(|modes| modes.continued.swap(false, Ordering::Relaxed))
+        {
             hold();
         }
     }

@@ -1,4 +1,5 @@
-//! A weight file that is truncated while it is mapped: the program ends with a message instead of SIGBUS.
+//! A weight file that is truncated while it is mapped: the program ends with a message instead of
+//! SIGBUS.
 
 use std::io::IsTerminal;
 
@@ -19,7 +20,11 @@ pub(crate) fn watch(printer: &Printer) {
          建议：请通过重命名替换文件（先写入新文件，再 `mv`），不要原地改写；`--no-mmap` 会将权重读入内存\n",
     );
     // An answer may stand in the line.
-    let begin = if std::io::stderr().is_terminal() { "\n" } else { "" };
+    let begin = if std::io::stderr().is_terminal() {
+        "\n"
+    } else {
+        ""
+    };
     if let Err(error) = exit_on_truncation(TRUNCATED, &format!("{begin}{message}")) {
         printer.detail(&format!("SIGBUS: {error}"));
     }

@@ -17,10 +17,15 @@ fn a_piped_chat_prints_answers_alone() {
     let lines: Vec<&str> = answers.lines().collect();
     assert_eq!(lines.len(), 3, "{answers}");
     assert!(
-        lines[0].contains("演示模型") && lines[1].contains("demo model") && lines[2].contains("demo model")
+        lines[0].contains("演示模型")
+            && lines[1].contains("demo model")
+            && lines[2].contains("demo model")
     );
     let notes = text(&out.stderr);
-    assert!(notes.contains("from the cache") && notes.contains("took back: Who are you?"), "{notes}");
+    assert!(
+        notes.contains("from the cache") && notes.contains("took back: Who are you?"),
+        "{notes}"
+    );
     assert!(out.status.success());
 }
 
@@ -40,7 +45,11 @@ fn input_in_another_encoding_is_named_and_the_chat_goes_on() {
 #[test]
 fn a_conversation_is_saved_and_loaded() {
     let folder = tempfile::tempdir().unwrap();
-    let out = moss(folder.path(), &["--demo"], "你好\n/save 对话.json\n".as_bytes());
+    let out = moss(
+        folder.path(),
+        &["--demo"],
+        "你好\n/save 对话.json\n".as_bytes(),
+    );
     assert!(out.status.success(), "{}", text(&out.stderr));
     let saved: Value =
         serde_json::from_slice(&std::fs::read(folder.path().join("对话.json")).unwrap()).unwrap();
@@ -51,7 +60,10 @@ fn a_conversation_is_saved_and_loaded() {
         "/load 对话.json\n/stats\n/load nothing.json\n".as_bytes(),
     );
     let notes = text(&out.stderr);
-    assert!(notes.contains("1 turn(s)") && notes.contains("cannot read `nothing.json`"), "{notes}");
+    assert!(
+        notes.contains("1 turn(s)") && notes.contains("cannot read `nothing.json`"),
+        "{notes}"
+    );
 }
 
 #[test]
@@ -74,7 +86,10 @@ fn slips_are_told_from_messages() {
 
 #[test]
 fn several_lines_make_one_message() {
-    let out = run(&["--demo", "--temperature", "0"], "/multi\nWho are you?\n.\n");
+    let out = run(
+        &["--demo", "--temperature", "0"],
+        "/multi\nWho are you?\n.\n",
+    );
     assert!(text(&out.stdout).contains("demo model"));
 }
 
@@ -87,8 +102,11 @@ fn messages_come_in_chinese_by_locale_and_by_flag() {
     std::io::Write::write_all(&mut chat.stdin.take().unwrap(), input.as_bytes()).unwrap();
     let by_locale = text(&chat.wait_with_output().unwrap().stderr);
     for notes in [by_flag, by_locale] {
-        for part in ["没有可撤回的内容", "没有命令 `/nope`", "`😀` 不能作为 `top_k` 的值"]
-        {
+        for part in [
+            "没有可撤回的内容",
+            "没有命令 `/nope`",
+            "`😀` 不能作为 `top_k` 的值",
+        ] {
             assert!(notes.contains(part), "{part}: {notes}");
         }
     }
@@ -96,10 +114,20 @@ fn messages_come_in_chinese_by_locale_and_by_flag() {
 
 #[test]
 fn quiet_says_nothing_but_answers_and_errors() {
-    let out = run(&["--demo", "-q", "--temperature", "0"], b"/help\n/stats\n\xff\nWho are you?\n");
+    let out = run(
+        &["--demo", "-q", "--temperature", "0"],
+        b"/help\n/stats\n\xff\nWho are you?\n",
+    );
     let notes = text(&out.stderr);
-    assert!(notes.starts_with("error: line 3 is not UTF-8 at offset 0 (byte 0xff)"), "{notes}");
-    assert_eq!(notes.lines().count(), 2, "an error and its hint alone: {notes}");
+    assert!(
+        notes.starts_with("error: line 3 is not UTF-8 at offset 0 (byte 0xff)"),
+        "{notes}"
+    );
+    assert_eq!(
+        notes.lines().count(),
+        2,
+        "an error and its hint alone: {notes}"
+    );
     assert_eq!(text(&out.stdout).lines().count(), 1);
 }
 
@@ -107,22 +135,46 @@ fn quiet_says_nothing_but_answers_and_errors() {
 fn offset_and_byte_of_a_bad_line_are_those_of_the_line() {
     let out = run(
         &["--demo", "-q"],
-        "你好\n".as_bytes().iter().chain(b"hi \xb0\xa1\n/\xc3").copied().collect::<Vec<_>>(),
+        "你好\n"
+            .as_bytes()
+            .iter()
+            .chain(b"hi \xb0\xa1\n/\xc3")
+            .copied()
+            .collect::<Vec<_>>(),
     );
     let notes = text(&out.stderr);
-    assert!(notes.contains("line 2 is not UTF-8 at offset 3 (byte 0xb0)"), "{notes}");
-    assert!(notes.contains("line 3 is not UTF-8 at offset 1 (byte 0xc3)"), "{notes}");
+    assert!(
+        notes.contains("line 2 is not UTF-8 at offset 3 (byte 0xb0)"),
+        "{notes}"
+    );
+    assert!(
+        notes.contains("line 3 is not UTF-8 at offset 1 (byte 0xc3)"),
+        "{notes}"
+    );
 }
 
 #[test]
 fn a_retry_differs_under_a_fixed_seed_and_the_whole_chat_can_be_repeated() {
     // So hot that two answers are never the same by chance.
-    let hot = ["--demo", "--temperature", "100", "--top-k", "0", "--top-p", "1", "--max-new-tokens", "12"];
+    let hot = [
+        "--demo",
+        "--temperature",
+        "100",
+        "--top-k",
+        "0",
+        "--top-p",
+        "1",
+        "--max-new-tokens",
+        "12",
+    ];
     let args = [&hot[..], &["--seed", "3"]].concat();
     let chat = || ok(&args, "讲个笑话\n/regen\n/regen\n");
     let first = chat();
     let answers = ok(&args, "讲个笑话\n");
-    assert!(first.starts_with(&answers) && first.matches(answers.trim_end()).count() == 1, "{first}");
+    assert!(
+        first.starts_with(&answers) && first.matches(answers.trim_end()).count() == 1,
+        "{first}"
+    );
     assert_eq!(first, chat());
 }
 
@@ -136,7 +188,12 @@ fn an_answer_is_taken_back_and_given_again() {
     let lines: Vec<_> = answers.lines().collect();
     assert!(lines.len() == 2 && lines[0] == lines[1], "{answers}");
     let notes = text(&out.stderr);
-    for part in ["took back: Who are you?", "nothing to take back", "no answer to make again", "0 turn(s)"] {
+    for part in [
+        "took back: Who are you?",
+        "nothing to take back",
+        "no answer to make again",
+        "0 turn(s)",
+    ] {
         assert!(notes.contains(part), "{part}: {notes}");
     }
 }
@@ -186,19 +243,34 @@ fn hostile_lines_are_answered_or_refused_and_never_end_the_chat() {
     ];
     let out = run(&["--demo", "--lang", "en"], lines.join("\n") + "\n/stats\n");
     let notes = text(&out.stderr);
-    assert!(out.status.success() && !notes.contains("panicked"), "{notes}");
-    assert!(notes.lines().any(|line| line.starts_with("window: ")), "the last line was reached: {notes}");
-    assert!(notes.contains("hint: shorten the message"), "the long one was refused: {notes}");
+    assert!(
+        out.status.success() && !notes.contains("panicked"),
+        "{notes}"
+    );
+    assert!(
+        notes.lines().any(|line| line.starts_with("window: ")),
+        "the last line was reached: {notes}"
+    );
+    assert!(
+        notes.contains("hint: shorten the message"),
+        "the long one was refused: {notes}"
+    );
 }
 
 #[test]
 fn a_reader_that_goes_away_ends_the_chat_quietly() {
-    let mut chat =
-        support::command(&std::env::temp_dir(), &["--demo", "--temperature", "0"]).spawn().unwrap();
+    let mut chat = support::command(&std::env::temp_dir(), &["--demo", "--temperature", "0"])
+        .spawn()
+        .unwrap();
     drop(chat.stdout.take());
-    std::io::Write::write_all(&mut chat.stdin.take().unwrap(), "Who are you?\n".as_bytes()).unwrap();
+    std::io::Write::write_all(&mut chat.stdin.take().unwrap(), "Who are you?\n".as_bytes())
+        .unwrap();
     let out = chat.wait_with_output().unwrap();
-    assert!(out.status.success() && out.stderr.is_empty(), "{}", text(&out.stderr));
+    assert!(
+        out.status.success() && out.stderr.is_empty(),
+        "{}",
+        text(&out.stderr)
+    );
 }
 
 #[test]
@@ -218,12 +290,26 @@ fn a_plugin_models_thoughts_are_shown_apart_from_answers() {
     for file in std::fs::read_dir(demo).unwrap().map(Result::unwrap) {
         std::fs::copy(file.path(), model.join(file.file_name())).unwrap();
     }
-    let args =
-        ["--model", "moss-demo-plugin", "--plugins", "web-search", "--temperature", "0", "--lang", "en"];
+    let args = [
+        "--model",
+        "moss-demo-plugin",
+        "--plugins",
+        "web-search",
+        "--temperature",
+        "0",
+        "--lang",
+        "en",
+    ];
     let out = moss(folder.path(), &args, "你好\n".as_bytes());
     let notes = text(&out.stderr);
-    assert!(out.status.success() && notes.contains("[thoughts] ") && out.stdout.is_empty(), "{notes}");
+    assert!(
+        out.status.success() && notes.contains("[thoughts] ") && out.stdout.is_empty(),
+        "{notes}"
+    );
     let args = ["--model", "moss-demo-plugin", "--plugins", "text-to-speech"];
     let notes = text(&moss(folder.path(), &args, b"").stderr);
-    assert!(notes.contains("`text-to-speech` cannot be enabled") && notes.contains("hint:"), "{notes}");
+    assert!(
+        notes.contains("`text-to-speech` cannot be enabled") && notes.contains("hint:"),
+        "{notes}"
+    );
 }

@@ -36,7 +36,11 @@ fn errors_are_chinese_with_lang_zh_and_english_without() {
                 "\n建议：请检查路径；",
                 "`--demo`",
             ],
-            &["error: model `./nowhere` was not found; looked in:\n", "nowhere (is not there)", "\nhint: "],
+            &[
+                "error: model `./nowhere` was not found; looked in:\n",
+                "nowhere (is not there)",
+                "\nhint: ",
+            ],
         ),
         (
             &["--model", "empty"],
@@ -44,7 +48,9 @@ fn errors_are_chinese_with_lang_zh_and_english_without() {
             &[
                 "错误：无法打开检查点\n  `./empty` 中没有权重文件（空文件夹）\n建议：检查点文件夹应有 config.json",
             ],
-            &["error: cannot open the checkpoint\n  no weights in `./empty`: found an empty folder\nhint: "],
+            &[
+                "error: cannot open the checkpoint\n  no weights in `./empty`: found an empty folder\nhint: ",
+            ],
         ),
         (
             &["--model", "cut"],
@@ -69,8 +75,14 @@ fn errors_are_chinese_with_lang_zh_and_english_without() {
         (
             &["--demo", "--gpu", "x"],
             1,
-            &["错误：`--gpu x`：应为编号或 `cpu`", "\n建议：`--gpu 0` 为第一张卡"],
-            &["error: `--gpu x`: expected numbers or `cpu`", "\nhint: `--gpu 0` is the first card"],
+            &[
+                "错误：`--gpu x`：应为编号或 `cpu`",
+                "\n建议：`--gpu 0` 为第一张卡",
+            ],
+            &[
+                "error: `--gpu x`: expected numbers or `cpu`",
+                "\nhint: `--gpu 0` is the first card",
+            ],
         ),
         (
             &["--temprature", "1"],
@@ -95,7 +107,10 @@ fn errors_are_chinese_with_lang_zh_and_english_without() {
             &["genrate", "hello"],
             2,
             &["错误：没有子命令 `genrate`\n建议：是否想输入 `generate`？\n"],
-            &["error: unrecognized subcommand 'genrate'", "tip: a similar subcommand exists: 'generate'"],
+            &[
+                "error: unrecognized subcommand 'genrate'",
+                "tip: a similar subcommand exists: 'generate'",
+            ],
         ),
         (
             &["man", "nothing"],
@@ -105,16 +120,24 @@ fn errors_are_chinese_with_lang_zh_and_english_without() {
         ),
     ];
     for (args, status, chinese, english) in cases {
-        for (language, parts) in
-            [(&["--lang", "zh"][..], chinese), (&["--lang", "en"], english), (&[], english)]
-        {
+        for (language, parts) in [
+            (&["--lang", "zh"][..], chinese),
+            (&["--lang", "en"], english),
+            (&[], english),
+        ] {
             let (code, said) = told(folder.path(), &[args, language].concat());
             assert_eq!(code, Some(status), "{args:?} {language:?}: {said}");
             for part in parts {
-                assert!(said.contains(part), "`{part}` of {args:?} {language:?}: {said}");
+                assert!(
+                    said.contains(part),
+                    "`{part}` of {args:?} {language:?}: {said}"
+                );
             }
             for label in ["error:", "hint:", "Usage:", "--help'"] {
-                assert!(parts != chinese || !said.contains(label), "{args:?}: {said}");
+                assert!(
+                    parts != chinese || !said.contains(label),
+                    "{args:?}: {said}"
+                );
             }
         }
     }
@@ -137,7 +160,10 @@ fn a_chats_own_errors_are_chinese_and_the_chat_goes_on() {
     ] {
         assert!(said.contains(part), "`{part}`: {said}");
     }
-    assert!(!said.contains("error:") && !said.contains("hint:"), "{said}");
+    assert!(
+        !said.contains("error:") && !said.contains("hint:"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -148,11 +174,14 @@ fn the_locale_decides_before_anything_is_parsed_and_the_flag_over_it() {
         text(&out.stdout) + &text(&out.stderr)
     };
     assert!(at("zh_CN.UTF-8", &["--bogus"]).starts_with("错误：没有参数 `--bogus`"));
-    assert!(at("zh_CN.UTF-8", &["--bogus", "--lang", "en"]).starts_with("error: unexpected argument"));
+    assert!(
+        at("zh_CN.UTF-8", &["--bogus", "--lang", "en"]).starts_with("error: unexpected argument")
+    );
     assert!(at("C.UTF-8", &["--bogus"]).starts_with("error: unexpected argument"));
     // A language that there is not is an error in the locale's.
     assert!(
-        at("zh_CN.UTF-8", &["--lang", "fr"]).contains("`--lang <LANG>` 的值 `fr` 无效，可选值为 `en`、`zh`")
+        at("zh_CN.UTF-8", &["--lang", "fr"])
+            .contains("`--lang <LANG>` 的值 `fr` 无效，可选值为 `en`、`zh`")
     );
     assert!(at("zh_CN.UTF-8", &["--help"]).contains("用法：moss-cli [选项] [命令]"));
     assert!(at("zh_CN.UTF-8", &["help", "serve"]).contains("用法：moss-cli serve [选项]"));
@@ -161,10 +190,17 @@ fn the_locale_decides_before_anything_is_parsed_and_the_flag_over_it() {
 
 #[test]
 fn json_stays_english() {
-    let out = run(&["inspect", &fixture("tiny-int4"), "--json", "--lang", "zh"], "");
+    let out = run(
+        &["inspect", &fixture("tiny-int4"), "--json", "--lang", "zh"],
+        "",
+    );
     assert!(text(&out.stdout).is_ascii(), "{}", text(&out.stdout));
     let out = run(&["tokenize", "--demo", "--lang", "zh"], "{\"texts\": 1}\n");
-    assert!(text(&out.stdout).starts_with("{\"error\":\"expected {"), "{}", text(&out.stdout));
+    assert!(
+        text(&out.stdout).starts_with("{\"error\":\"expected {"),
+        "{}",
+        text(&out.stdout)
+    );
     let report = text(&run(&["inspect", &fixture("tiny-int4"), "--lang", "zh"], "").stdout);
     assert!(report.contains("  权重    "), "{report}");
 }
@@ -173,14 +209,22 @@ fn json_stays_english() {
 #[test]
 fn chinese_help_fits_its_width_and_says_what_english_help_says() {
     use unicode_width::UnicodeWidthStr;
-    for args in [&["-h"][..], &["--help"], &["quantize", "--help"], &["help", "serve"]] {
+    for args in [
+        &["-h"][..],
+        &["--help"],
+        &["quantize", "--help"],
+        &["help", "serve"],
+    ] {
         let of = |language| text(&run(&[&["--lang", language], args].concat(), "").stdout);
         let (english, chinese) = (of("en"), of("zh"));
         assert!(chinese.lines().all(|line| line.width() <= 100), "{chinese}");
         let flags = |help: &str| {
-            let lines =
-                help.lines().filter_map(|line| line.trim_start().split(' ').next().map(str::to_owned));
-            lines.filter(|word| word.starts_with('-')).collect::<Vec<_>>()
+            let lines = help
+                .lines()
+                .filter_map(|line| line.trim_start().split(' ').next().map(str::to_owned));
+            lines
+                .filter(|word| word.starts_with('-'))
+                .collect::<Vec<_>>()
         };
         assert_eq!(flags(&english), flags(&chinese), "{args:?}");
     }

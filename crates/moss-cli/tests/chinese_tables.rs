@@ -39,10 +39,36 @@ fn is_chinese(said: &str, allowed: &[&str]) {
 #[test]
 fn the_tables_of_bench_are_chinese_but_for_units_and_names() {
     let folder = tempfile::tempdir().unwrap();
-    let args = ["bench", "--demo", "--prompt", "16", "--new", "2", "--threads", "1", "--activations", "int8"];
-    let more = ["--clients", "1,2", "--timeline", "--gpu", "cpu,cpu", "--layers-per-gpu", "4,4"];
+    let args = [
+        "bench",
+        "--demo",
+        "--prompt",
+        "16",
+        "--new",
+        "2",
+        "--threads",
+        "1",
+        "--activations",
+        "int8",
+    ];
+    let more = [
+        "--clients",
+        "1,2",
+        "--timeline",
+        "--gpu",
+        "cpu,cpu",
+        "--layers-per-gpu",
+        "4,4",
+    ];
     let said = told(folder.path(), &[&args[..], &more].concat());
-    is_chinese(&said, &[&ISA[..], &["moss-demo-int4", "CPU", "kB", "MB", "GB", "s", "ms", "tok"]].concat());
+    is_chinese(
+        &said,
+        &[
+            &ISA[..],
+            &["moss-demo-int4", "CPU", "kB", "MB", "GB", "s", "ms", "tok"],
+        ]
+        .concat(),
+    );
     for part in [
         "  阶段 1  CPU，第 4 至 7 层，每词元 ",
         "，8 位激活值\n",
@@ -61,16 +87,18 @@ fn the_table_of_verify_is_chinese_and_in_columns_whether_it_passes_or_fails() {
     use unicode_width::UnicodeWidthStr;
     let folder = tempfile::tempdir().unwrap();
     let (right, wrong) = (fixture("mini-int8"), fixture("mini-int8-act-order"));
-    for (verdict, args) in
-        [("PASS", &["verify", &right][..]), ("FAIL", &["verify", &right, "--expected", &wrong])]
-    {
+    for (verdict, args) in [
+        ("PASS", &["verify", &right][..]),
+        ("FAIL", &["verify", &right, "--expected", &wrong]),
+    ] {
         let said = told(folder.path(), args);
         let names = ["PASS", "FAIL", "logit", "logits", "logsumexp", "inf"];
         let hidden = ["hidden", "embedding", "block", "ln_f"];
         is_chinese(&said, &[&names[..], &hidden].concat());
         assert!(said.contains(&format!("{verdict} 贪心路径 ")), "{said}");
-        let values =
-            said.lines().filter_map(|line| line.split_once("最大差异").map(|(label, _)| label.width()));
+        let values = said
+            .lines()
+            .filter_map(|line| line.split_once("最大差异").map(|(label, _)| label.width()));
         let columns: BTreeSet<_> = values.collect();
         assert_eq!(columns.len(), 1, "{said}");
     }
@@ -84,17 +112,51 @@ fn the_tables_of_quantize_and_eval_are_chinese_and_convert_says_what_it_wrote() 
         "{\"turns\": [{\"user\": \"1 + 1 = ?\", \"moss\": \"1 + 1 = 2.\"}]}\n",
     )
     .unwrap();
-    let tensors = ["transformer", "h", "attn", "mlp", "qkv_proj", "out_proj", "fc_in", "fc_out"];
-    let rounded = ["quantize", DEMO, "q", "--method", "rtn", "--calibration", "t.jsonl"];
+    let tensors = [
+        "transformer",
+        "h",
+        "attn",
+        "mlp",
+        "qkv_proj",
+        "out_proj",
+        "fc_in",
+        "fc_out",
+    ];
+    let rounded = [
+        "quantize",
+        DEMO,
+        "q",
+        "--method",
+        "rtn",
+        "--calibration",
+        "t.jsonl",
+    ];
     let said = told(folder.path(), &rounded);
     is_chinese(&said, &[&tensors[..], &["q"]].concat());
-    assert!(said.starts_with("就近舍入，不做校准\n") || said.contains("\n就近舍入，不做校准\n"), "{said}");
-    assert!(said.contains("\n困惑度：量化前 ") && said.ends_with("已写入 `q`\n"), "{said}");
-    let judged = ["eval", "--model", "./q", "--perplexity", "t.jsonl", "--against", DEMO];
+    assert!(
+        said.starts_with("就近舍入，不做校准\n") || said.contains("\n就近舍入，不做校准\n"),
+        "{said}"
+    );
+    assert!(
+        said.contains("\n困惑度：量化前 ") && said.ends_with("已写入 `q`\n"),
+        "{said}"
+    );
+    let judged = [
+        "eval",
+        "--model",
+        "./q",
+        "--perplexity",
+        "t.jsonl",
+        "--against",
+        DEMO,
+    ];
     let said = told(folder.path(), &judged);
     is_chinese(&said, &["KL", "nats"]);
     assert_eq!(said.lines().count(), 4, "{said}");
-    let said = told(folder.path(), &["convert", DEMO, "c", "--to", "safetensors"]);
+    let said = told(
+        folder.path(),
+        &["convert", DEMO, "c", "--to", "safetensors"],
+    );
     assert_eq!(said, "已写入 `c`\n");
 }
 
@@ -102,14 +164,37 @@ fn the_tables_of_quantize_and_eval_are_chinese_and_convert_says_what_it_wrote() 
 fn tables_follow_the_locale_and_json_stays_english() {
     let folder = tempfile::tempdir().unwrap();
     let args = ["verify", &fixture("tiny-int4")];
-    let at = |locale: &str| text(&command(folder.path(), &args).env("LANG", locale).output().unwrap().stdout);
-    assert!(at("zh_CN.UTF-8").contains("PASS 首选词元"), "{}", at("zh_CN.UTF-8"));
+    let at = |locale: &str| {
+        text(
+            &command(folder.path(), &args)
+                .env("LANG", locale)
+                .output()
+                .unwrap()
+                .stdout,
+        )
+    };
+    assert!(
+        at("zh_CN.UTF-8").contains("PASS 首选词元"),
+        "{}",
+        at("zh_CN.UTF-8")
+    );
     assert!(
         at("C.UTF-8").contains("PASS best token                   0 position(s) off\n"),
         "{}",
         at("C.UTF-8")
     );
-    let bench = ["bench", "--demo", "--prompt", "8", "--new", "1", "--timeline", "--json", "--lang", "zh"];
+    let bench = [
+        "bench",
+        "--demo",
+        "--prompt",
+        "8",
+        "--new",
+        "1",
+        "--timeline",
+        "--json",
+        "--lang",
+        "zh",
+    ];
     let report: Value = serde_json::from_str(&ok(&bench, "")).unwrap();
     assert_eq!(report["timelines"][0]["what"], "a prompt of 8 tokens");
     assert!(report.to_string().is_ascii(), "{report}");
@@ -117,15 +202,38 @@ fn tables_follow_the_locale_and_json_stays_english() {
 
 /// The text of a manual page without its notation, and its headings.
 fn page(roff: &str) -> (String, Vec<&str>) {
-    let headings = roff.lines().filter_map(|line| line.strip_prefix(".SH ")).collect();
+    let headings = roff
+        .lines()
+        .filter_map(|line| line.strip_prefix(".SH "))
+        .collect();
     let text: Vec<_> = roff.lines().filter(|line| !line.starts_with('.')).collect();
-    let notation = [("\\fB", ""), ("\\fI", ""), ("\\fR", ""), ("\\-", "-"), ("\\*(Aq", "'")];
-    (notation.iter().fold(text.join("\n"), |text, (code, shown)| text.replace(code, shown)), headings)
+    let notation = [
+        ("\\fB", ""),
+        ("\\fI", ""),
+        ("\\fR", ""),
+        ("\\-", "-"),
+        ("\\*(Aq", "'"),
+    ];
+    (
+        notation
+            .iter()
+            .fold(text.join("\n"), |text, (code, shown)| {
+                text.replace(code, shown)
+            }),
+        headings,
+    )
 }
 
 #[test]
 fn manual_pages_have_no_english_but_what_chinese_help_has_and_their_writers_own_headings() {
-    let writers = ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "SUBCOMMANDS", "VERSION"];
+    let writers = [
+        "NAME",
+        "SYNOPSIS",
+        "DESCRIPTION",
+        "OPTIONS",
+        "SUBCOMMANDS",
+        "VERSION",
+    ];
     let names = [
         "chat",
         "generate",
@@ -153,7 +261,10 @@ fn manual_pages_have_no_english_but_what_chinese_help_has_and_their_writers_own_
         is_chinese(&told, &[&help, version.as_str(), "moss-cli-help"]);
         for heading in headings {
             let is_ours = ["模型", "回答", "输出"].contains(&heading);
-            assert!(is_ours || writers.contains(&heading), "{heading} of {name:?}");
+            assert!(
+                is_ours || writers.contains(&heading),
+                "{heading} of {name:?}"
+            );
         }
     }
 }

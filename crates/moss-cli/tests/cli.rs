@@ -28,7 +28,10 @@ fn a_model_that_is_not_there_lists_where_it_was_looked_for() {
 fn a_gpu_is_refused_with_the_build_command() {
     let out = run(&["--demo", "--gpu", "0,1"], "");
     let notes = text(&out.stderr);
-    assert!(notes.contains("--gpu 0,1") && notes.contains("--features cuda"), "{notes}");
+    assert!(
+        notes.contains("--gpu 0,1") && notes.contains("--features cuda"),
+        "{notes}"
+    );
     assert!(run(&["--demo", "--gpu", "cpu"], "").status.success());
 }
 
@@ -79,25 +82,44 @@ fn every_subcommand_has_help_and_a_manual_page() {
         "completions",
         "man",
     ] {
-        assert!(ok(&[name, "--help"], "").contains(&format!("Usage: moss-cli {name}")), "{name}");
-        assert!(ok(&["man", name], "").contains(&format!(".TH moss-cli-{name} 1")), "{name}");
+        assert!(
+            ok(&[name, "--help"], "").contains(&format!("Usage: moss-cli {name}")),
+            "{name}"
+        );
+        assert!(
+            ok(&["man", name], "").contains(&format!(".TH moss-cli-{name} 1")),
+            "{name}"
+        );
     }
     let out = run(&["man", "nothing"], "");
-    assert!(text(&out.stderr).contains("`nothing` is no subcommand") && text(&out.stderr).contains("hint:"));
+    assert!(
+        text(&out.stderr).contains("`nothing` is no subcommand")
+            && text(&out.stderr).contains("hint:")
+    );
 }
 
 #[test]
 fn help_and_completions_survive_a_reader_that_goes_away() {
     for args in [&["completions", "zsh"][..], &["man"], &["--help"]] {
-        let mut child = support::command(&std::env::temp_dir(), args).spawn().unwrap();
+        let mut child = support::command(&std::env::temp_dir(), args)
+            .spawn()
+            .unwrap();
         drop(child.stdout.take());
         let out = child.wait_with_output().unwrap();
-        assert!(out.status.success() && out.stderr.is_empty(), "{args:?}: {}", text(&out.stderr));
+        assert!(
+            out.status.success() && out.stderr.is_empty(),
+            "{args:?}: {}",
+            text(&out.stderr)
+        );
     }
 }
 
 #[test]
 fn the_published_welcome_is_for_terminals_alone() {
     let out = run(&["--demo"], "");
-    assert!(out.status.success() && out.stdout.is_empty() && out.stderr.is_empty(), "{}", text(&out.stderr));
+    assert!(
+        out.status.success() && out.stdout.is_empty() && out.stderr.is_empty(),
+        "{}",
+        text(&out.stderr)
+    );
 }

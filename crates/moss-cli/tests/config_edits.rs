@@ -1,4 +1,5 @@
-//! What `inspect`, `plan` and `generate` say of checkpoints whose files were edited, mixed up or left over.
+//! What `inspect`, `plan` and `generate` say of checkpoints whose files were edited, mixed up or
+//! left over.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -32,23 +33,54 @@ fn edit(folder: &Path, key: &str, value: Value) {
 
 #[test]
 fn an_edited_config_is_an_error_with_its_key_within_seconds() {
-    let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/demo/moss-demo-int4");
-    for key in ["n_layer", "n_positions", "n_embd", "n_head", "vocab_size", "n_inner"] {
-        for value in [json!(1u64 << 31), json!(1u64 << 63), json!(-1), json!(1e30), json!("8"), json!(0)] {
+    let demo = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../examples/demo/moss-demo-int4"
+    );
+    for key in [
+        "n_layer",
+        "n_positions",
+        "n_embd",
+        "n_head",
+        "vocab_size",
+        "n_inner",
+    ] {
+        for value in [
+            json!(1u64 << 31),
+            json!(1u64 << 63),
+            json!(-1),
+            json!(1e30),
+            json!("8"),
+            json!(0),
+        ] {
             let folder = copy(demo);
             edit(folder.path(), key, value.clone());
             let name = folder.path().display().to_string();
             for args in [
                 &["inspect", &name][..],
                 &["plan", "--model", &name, "--cards", "t4"],
-                &["generate", "--model", &name, "--ids", "1,2,3", "--max-new-tokens", "1"],
+                &[
+                    "generate",
+                    "--model",
+                    &name,
+                    "--ids",
+                    "1,2,3",
+                    "--max-new-tokens",
+                    "1",
+                ],
             ] {
                 let started = Instant::now();
                 let out = run(args, "");
                 let told = text(&out.stderr) + &text(&out.stdout);
                 assert_eq!(out.status.code(), Some(1), "{args:?} {key} {value}: {told}");
-                assert!(told.contains(&format!("`{key}`")), "{args:?} {key} {value}: {told}");
-                assert!(started.elapsed() < Duration::from_secs(10), "{args:?} {key} {value}");
+                assert!(
+                    told.contains(&format!("`{key}`")),
+                    "{args:?} {key} {value}: {told}"
+                );
+                assert!(
+                    started.elapsed() < Duration::from_secs(10),
+                    "{args:?} {key} {value}"
+                );
             }
         }
     }
@@ -57,9 +89,21 @@ fn an_edited_config_is_an_error_with_its_key_within_seconds() {
 #[test]
 fn huge_flags_of_plan_are_refused_or_planned() {
     let huge = "18446744073709551615";
-    let cpu = ["plan", "--cards", "cpu", "--cpu-bandwidth", "50", "--cpu-memory", "1e300"];
+    let cpu = [
+        "plan",
+        "--cards",
+        "cpu",
+        "--cpu-bandwidth",
+        "50",
+        "--cpu-memory",
+        "1e300",
+    ];
     ok(&cpu, "");
-    for more in [&["--context", huge][..], &["--layers-per-gpu", huge], &["--cpu-bandwidth", "1e308"]] {
+    for more in [
+        &["--context", huge][..],
+        &["--layers-per-gpu", huge],
+        &["--cpu-bandwidth", "1e308"],
+    ] {
         let args = [&["plan", "--cards", "cpu", "--cpu-memory", "64"], more].concat();
         assert_eq!(run(&args, "").status.code(), Some(1), "{more:?}");
     }
@@ -82,7 +126,10 @@ fn huge_flags_of_plan_are_refused_or_planned() {
 #[test]
 fn inspect_names_the_weights_in_use_and_a_stale_index() {
     let told = ok(&["inspect", &fixture("stale-index")], "");
-    assert!(told.contains("using `model.safetensors`") && told.contains("4 other file(s)"), "{told}");
+    assert!(
+        told.contains("using `model.safetensors`") && told.contains("4 other file(s)"),
+        "{told}"
+    );
     let folder = copy(&fixture("mini-int8"));
     let index = r#"{"weight_map": {"a": "model-00001-of-00002.safetensors"}}"#;
     fs::write(folder.path().join("model.safetensors.index.json"), index).unwrap();
@@ -97,10 +144,18 @@ fn inspect_names_the_weights_in_use_and_a_stale_index() {
 #[test]
 fn inspect_and_plan_tell_the_convention_of_zero_points_and_mixed_formats() {
     let folder = copy(&fixture("mini-int8"));
-    edit(folder.path(), "quantization_config", json!({"bits": 8, "checkpoint_format": "gptq_v2"}));
+    edit(
+        folder.path(),
+        "quantization_config",
+        json!({"bits": 8, "checkpoint_format": "gptq_v2"}),
+    );
     let name = folder.path().display().to_string();
     assert!(ok(&["inspect", &name], "").contains("gptq_v2 zero points"));
-    edit(folder.path(), "quantization_config", json!({"bits": 4, "quant_method": "awq"}));
+    edit(
+        folder.path(),
+        "quantization_config",
+        json!({"bits": 4, "quant_method": "awq"}),
+    );
     let out = run(&["inspect", &name], "");
     assert!(
         text(&out.stderr).contains("awq") && text(&out.stderr).contains("only GPTQ"),
@@ -117,8 +172,11 @@ fn inspect_and_plan_tell_the_convention_of_zero_points_and_mixed_formats() {
     );
     let chinese = ok(&["inspect", &mixed, "--lang", "zh"], "");
     assert!(chinese.contains("混合：GPTQ int8"), "{chinese}");
-    let plan: Value =
-        serde_json::from_str(&ok(&["plan", "--model", &mixed, "--cards", "t4", "--json"], "")).unwrap();
+    let plan: Value = serde_json::from_str(&ok(
+        &["plan", "--model", &mixed, "--cards", "t4", "--json"],
+        "",
+    ))
+    .unwrap();
     assert_eq!(plan["format"], "mixed (int8 group 128 x 7, fp16 x 1)");
 }
 
@@ -126,7 +184,10 @@ fn inspect_and_plan_tell_the_convention_of_zero_points_and_mixed_formats() {
 fn parts(name: &str) -> (serde_json::Map<String, Value>, Vec<u8>) {
     let bytes = fs::read(Path::new(&fixture(name)).join("model.safetensors")).unwrap();
     let end = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
-    (serde_json::from_slice(&bytes[8..end]).unwrap(), bytes[end..].to_vec())
+    (
+        serde_json::from_slice(&bytes[8..end]).unwrap(),
+        bytes[end..].to_vec(),
+    )
 }
 
 /// The int8 fixture with `fc_out` of its first layer in f16.
@@ -134,10 +195,19 @@ fn mixed() -> tempfile::TempDir {
     let stem = "transformer.h.0.mlp.fc_out.";
     let ((int8, int8_bytes), (f16, f16_bytes)) =
         (parts("mini-int8-act-order"), parts("mini-fp16-safetensors"));
-    let kept = int8.iter().filter(|(name, _)| !name.starts_with(stem)).map(|tensor| (tensor, &int8_bytes));
-    let other = f16.iter().filter(|(name, _)| name.starts_with(stem)).map(|tensor| (tensor, &f16_bytes));
+    let kept = int8
+        .iter()
+        .filter(|(name, _)| !name.starts_with(stem))
+        .map(|tensor| (tensor, &int8_bytes));
+    let other = f16
+        .iter()
+        .filter(|(name, _)| name.starts_with(stem))
+        .map(|tensor| (tensor, &f16_bytes));
     let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
-    for ((name, info), bytes) in kept.chain(other).filter(|((name, _), _)| *name != "__metadata__") {
+    for ((name, info), bytes) in kept
+        .chain(other)
+        .filter(|((name, _), _)| *name != "__metadata__")
+    {
         let at = |index: usize| info["data_offsets"][index].as_u64().unwrap() as usize;
         let start = data.len();
         data.extend(&bytes[at(0)..at(1)]);

@@ -9,9 +9,15 @@ use support::{command, ok, run, text};
 #[test]
 fn a_machine_is_described_in_both_languages() {
     let english = ok(&["doctor", "--lang", "en", "--gpu", "cpu"], "");
-    for part in
-        ["program", "CPU", "GB/s (measured)", "models in", "moss-moon-003-sft-int4", "driver", "at most"]
-    {
+    for part in [
+        "program",
+        "CPU",
+        "GB/s (measured)",
+        "models in",
+        "moss-moon-003-sft-int4",
+        "driver",
+        "at most",
+    ] {
         assert!(english.contains(part), "{part}: {english}");
     }
     let chinese = ok(&["doctor", "--lang", "zh", "--gpu", "cpu"], "");
@@ -38,10 +44,17 @@ fn a_selftest_that_fails_is_exit_status_1() {
     let folder = tempfile::tempdir().unwrap();
     let blocked = folder.path().join("a file, no folder");
     std::fs::write(&blocked, "").unwrap();
-    let mut command = command(folder.path(), &["doctor", "--selftest", "--gpu", "cpu", "--lang", "en"]);
+    let mut command = command(
+        folder.path(),
+        &["doctor", "--selftest", "--gpu", "cpu", "--lang", "en"],
+    );
     let out = command.env("XDG_CACHE_HOME", &blocked).output().unwrap();
     assert_eq!(out.status.code(), Some(1));
-    assert!(text(&out.stdout).contains("FAIL CPU"), "{}", text(&out.stdout));
+    assert!(
+        text(&out.stdout).contains("FAIL CPU"),
+        "{}",
+        text(&out.stdout)
+    );
 }
 
 #[test]
@@ -59,5 +72,8 @@ fn an_encoding_that_shows_no_chinese_is_named_with_what_to_do() {
 fn kernels_are_timed_on_one_gpu_alone() {
     let out = run(&["bench", "--kernels", "--gpu", "cpu"], "");
     let notes = text(&out.stderr);
-    assert!(out.status.code() == Some(1) && notes.contains("one GPU") && notes.contains("hint:"), "{notes}");
+    assert!(
+        out.status.code() == Some(1) && notes.contains("one GPU") && notes.contains("hint:"),
+        "{notes}"
+    );
 }

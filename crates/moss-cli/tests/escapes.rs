@@ -1,4 +1,5 @@
-//! Control characters from files, models, requests and arguments: none reaches a terminal or a log as it is.
+//! Control characters from files, models, requests and arguments: none reaches a terminal or a log
+//! as it is.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used)]
 
@@ -18,24 +19,31 @@ use support::{command, fixtures, ok, run, text};
 const HOSTILE: &str = "evil\x1b[2J\x07\r\nerror: fake\u{9b}31m\u{7f}\u{202e}gnp";
 
 fn assert_clean(shown: &str) {
-    let hostile = |c: &char| (c.is_control() && *c != '\n') || ('\u{202a}'..='\u{202e}').contains(c);
+    let hostile =
+        |c: &char| (c.is_control() && *c != '\n') || ('\u{202a}'..='\u{202e}').contains(c);
     let found: Vec<_> = shown.chars().filter(hostile).collect();
     assert!(found.is_empty(), "{found:?} in {shown:?}");
-    assert!(!shown.lines().any(|line| line.starts_with("error: fake")), "{shown:?}");
+    assert!(
+        !shown.lines().any(|line| line.starts_with("error: fake")),
+        "{shown:?}"
+    );
 }
 
 /// A checkpoint with a tensor of a hostile name.
 fn hostile_checkpoint(folder: &Path, name: &str) {
     for file in ["config.json", "model.safetensors"] {
-        fs::copy(fixtures().join("mini-fp16-safetensors").join(file), folder.join(file)).unwrap();
+        fs::copy(
+            fixtures().join("mini-fp16-safetensors").join(file),
+            folder.join(file),
+        )
+        .unwrap();
     }
     let file = folder.join("model.safetensors");
     let bytes = fs::read(&file).unwrap();
     let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
     let mut header: Value = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
     let (data, extra) = (&bytes[8 + length..], [0u8; 8]);
-    header[name] =
-        json!({"dtype": "F32", "shape": [2], "data_offsets": [data.len(), data.len() + extra.len()]});
+    header[name] = json!({"dtype": "F32", "shape": [2], "data_offsets": [data.len(), data.len() + extra.len()]});
     let mut header = header.to_string().into_bytes();
     header.resize(header.len().next_multiple_of(8), b' ');
     let length = (header.len() as u64).to_le_bytes();
@@ -48,16 +56,39 @@ fn names_of_tensors_are_escaped_in_tables_warnings_and_json() {
     hostile_checkpoint(folder.path(), HOSTILE);
     let path = folder.path().to_str().unwrap();
     for language in ["en", "zh"] {
-        let out = run(&["inspect", path, "--tensors", "--check", "--lang", language], "");
+        let out = run(
+            &["inspect", path, "--tensors", "--check", "--lang", language],
+            "",
+        );
         let shown = text(&out.stdout) + &text(&out.stderr);
         assert_clean(&shown);
-        assert!(shown.contains("evil\\u{1b}[2J\\u{7}\\r\\nerror: fake\\u{9b}31m"), "{shown}");
+        assert!(
+            shown.contains("evil\\u{1b}[2J\\u{7}\\r\\nerror: fake\\u{9b}31m"),
+            "{shown}"
+        );
     }
     let document = text(&run(&["inspect", path, "--tensors", "--json"], "").stdout);
     assert_clean(&document);
     let document: Value = serde_json::from_str(&document).unwrap();
-    assert!(document["tensor_list"].as_array().unwrap().iter().any(|tensor| tensor["name"] == HOSTILE));
-    let out = run(&["generate", "--model", path, "--ids", "1", "--max-new-tokens", "1"], "");
+    assert!(
+        document["tensor_list"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|tensor| tensor["name"] == HOSTILE)
+    );
+    let out = run(
+        &[
+            "generate",
+            "--model",
+            path,
+            "--ids",
+            "1",
+            "--max-new-tokens",
+            "1",
+        ],
+        "",
+    );
     assert_clean(&(text(&out.stdout) + &text(&out.stderr)));
 }
 
@@ -82,14 +113,28 @@ fn moss_in_temporary(args: &[&str]) -> std::process::Output {
     support::moss(folder.path(), args, b"")
 }
 
-/// The settings of an answer in which every token is as likely as any other, those of single bytes among them.
-const ANY_TOKEN: [&str; 9] =
-    ["--demo", "--temperature", "1000", "--top-k", "0", "--top-p", "1", "--max-new-tokens", "400"];
+/// The settings of an answer in which every token is as likely as any other, those of single bytes
+/// among them.
+const ANY_TOKEN: [&str; 9] = [
+    "--demo",
+    "--temperature",
+    "1000",
+    "--top-k",
+    "0",
+    "--top-p",
+    "1",
+    "--max-new-tokens",
+    "400",
+];
 
 #[test]
 fn the_models_answer_is_escaped_at_a_terminal_and_whole_in_a_pipe() {
     let is_hostile = |c: char| c.is_control() && c != '\n' && c != '\t';
-    let with_seed = |seed: &str| [&["generate", "Hi", "--seed", seed], &ANY_TOKEN[..]].concat().join("\t");
+    let with_seed = |seed: &str| {
+        [&["generate", "Hi", "--seed", seed], &ANY_TOKEN[..]]
+            .concat()
+            .join("\t")
+    };
     let hostile = (0..40).map(|seed| seed.to_string()).find_map(|seed| {
         let args = with_seed(&seed);
         let answer = ok(&args.split('\t').collect::<Vec<_>>(), "");
@@ -101,12 +146,23 @@ fn the_models_answer_is_escaped_at_a_terminal_and_whole_in_a_pipe() {
     at_terminal
         .args(args.split('\t'))
         .env_clear()
-        .envs([("HOME", home.path().to_str().unwrap()), ("TERM", "dumb"), ("LANG", "C.UTF-8")])
-        .env("XDG_CACHE_HOME", std::env::temp_dir().join("moss-cli-tests"));
+        .envs([
+            ("HOME", home.path().to_str().unwrap()),
+            ("TERM", "dumb"),
+            ("LANG", "C.UTF-8"),
+        ])
+        .env(
+            "XDG_CACHE_HOME",
+            std::env::temp_dir().join("moss-cli-tests"),
+        );
     let mut session = rexpect::session::spawn_command(at_terminal, Some(60_000)).unwrap();
     let shown: String = session.exp_eof().unwrap();
     // The terminal's own line ends, and bytes above ASCII as the session reads them.
-    let bytes: Vec<u8> = shown.replace("\r\n", "\n").chars().map(|c| c as u8).collect();
+    let bytes: Vec<u8> = shown
+        .replace("\r\n", "\n")
+        .chars()
+        .map(|c| c as u8)
+        .collect();
     let shown = String::from_utf8_lossy(&bytes).into_owned();
     assert!(!shown.contains(is_hostile), "{shown:?} from {answer:?}");
     assert!(shown.contains("\\u{") || shown.contains("\\r"), "{shown:?}");
@@ -114,7 +170,11 @@ fn the_models_answer_is_escaped_at_a_terminal_and_whole_in_a_pipe() {
 
 /// The log of a server that was sent hostile requests.
 fn log_of_server(args: &[&str]) -> String {
-    let args = [&["serve", "--demo", "--port", "0", "--lang", "en", "-vv"], args].concat();
+    let args = [
+        &["serve", "--demo", "--port", "0", "--lang", "en", "-vv"],
+        args,
+    ]
+    .concat();
     let mut child = command(&std::env::temp_dir(), &args).spawn().unwrap();
     let mut log = BufReader::new(child.stderr.take().unwrap());
     let (mut port, mut seen) = (0, String::new());
@@ -132,16 +192,43 @@ fn log_of_server(args: &[&str]) -> String {
         log.read_to_string(&mut rest).unwrap();
         rest
     });
-    let model = json!({"model": HOSTILE, "messages": [{"role": "user", "content": "Hi"}]}).to_string();
-    let field = json!({HOSTILE: 1, "messages": [{"role": HOSTILE, "content": HOSTILE}]}).to_string();
+    let model =
+        json!({"model": HOSTILE, "messages": [{"role": "user", "content": "Hi"}]}).to_string();
+    let field =
+        json!({HOSTILE: 1, "messages": [{"role": HOSTILE, "content": HOSTILE}]}).to_string();
     let prompt = json!({"prompt": HOSTILE, "max_tokens": 1}).to_string();
     for (path, host, kind, body) in [
-        ("/v1/chat/completions", "localhost", "application/json", model.as_str()),
-        ("/v1/chat/completions", "localhost", "application/json", &field),
+        (
+            "/v1/chat/completions",
+            "localhost",
+            "application/json",
+            model.as_str(),
+        ),
+        (
+            "/v1/chat/completions",
+            "localhost",
+            "application/json",
+            &field,
+        ),
         ("/v1/completions", "localhost", "application/json", &prompt),
-        ("/v1/completions", "localhost", "text/\u{9b}31m\u{202e}", "{}"),
-        ("/v1/models", "evil\u{9b}31m\u{202e}", "application/json", ""),
-        ("/%1b%5b2J%c2%9b31m%e2%80%ae%0aerror:%20fake", "localhost", "application/json", ""),
+        (
+            "/v1/completions",
+            "localhost",
+            "text/\u{9b}31m\u{202e}",
+            "{}",
+        ),
+        (
+            "/v1/models",
+            "evil\u{9b}31m\u{202e}",
+            "application/json",
+            "",
+        ),
+        (
+            "/%1b%5b2J%c2%9b31m%e2%80%ae%0aerror:%20fake",
+            "localhost",
+            "application/json",
+            "",
+        ),
     ] {
         let method = if body.is_empty() { "GET" } else { "POST" };
         let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
@@ -162,9 +249,15 @@ fn log_of_server(args: &[&str]) -> String {
 
 #[test]
 fn what_requests_hold_is_escaped_in_the_log_of_either_form() {
-    for args in [&["--log-prompts"][..], &["--log-prompts", "--log-format", "json"]] {
+    for args in [
+        &["--log-prompts"][..],
+        &["--log-prompts", "--log-format", "json"],
+    ] {
         let log = log_of_server(args);
         assert_clean(&log);
-        assert!(log.contains("request refused") && log.contains("evil"), "{log}");
+        assert!(
+            log.contains("request refused") && log.contains("evil"),
+            "{log}"
+        );
     }
 }

@@ -13,9 +13,18 @@ use support::{moss, ok, text};
 const SETTINGS: [&str; 4] = ["--temperature", "0", "--system", "S"];
 
 fn ids_of_answer(model: &str, message: &str) -> Vec<u64> {
-    let args = [&["generate", "--json", "--quiet", "--model", model, message], &SETTINGS[..]].concat();
+    let args = [
+        &["generate", "--json", "--quiet", "--model", model, message],
+        &SETTINGS[..],
+    ]
+    .concat();
     let outcome: Value = serde_json::from_str(&ok(&args, "")).unwrap();
-    outcome["ids"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap()).collect()
+    outcome["ids"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|id| id.as_u64().unwrap())
+        .collect()
 }
 
 /// Makes the embedding of a token NaN, so that a pass fails as soon as the token runs.
@@ -37,16 +46,27 @@ fn what_was_shown_of_a_failed_answer_is_kept_and_the_chat_goes_on() {
     let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/demo/moss-demo");
     let folder = tempfile::tempdir().unwrap();
     let model = folder.path().join("ill").display().to_string();
-    ok(&["convert", demo, &model, "--to", "safetensors", "--quiet"], "");
-    let (well, ill) = (ids_of_answer(&model, "你好"), ids_of_answer(&model, "Who are you?"));
-    let at = (4..ill.len()).find(|at| !well.contains(&ill[*at]) && !ill[..*at].contains(&ill[*at])).unwrap();
+    ok(
+        &["convert", demo, &model, "--to", "safetensors", "--quiet"],
+        "",
+    );
+    let (well, ill) = (
+        ids_of_answer(&model, "你好"),
+        ids_of_answer(&model, "Who are you?"),
+    );
+    let at = (4..ill.len())
+        .find(|at| !well.contains(&ill[*at]) && !ill[..*at].contains(&ill[*at]))
+        .unwrap();
     poison(&folder.path().join("ill/model.safetensors"), ill[at]);
     let args = [&["--model", "ill", "--lang", "en"], &SETTINGS[..]].concat();
     let lines = "你好\nWho are you?\n/save kept.json\n/regen\n/undo\n/undo\n你好\n";
     let out = moss(folder.path(), &args, lines.as_bytes());
     let (answers, notes) = (text(&out.stdout), text(&out.stderr));
     let answers: Vec<_> = answers.lines().collect();
-    assert!(out.status.success() && answers.len() == 4, "{answers:?} {notes}");
+    assert!(
+        out.status.success() && answers.len() == 4,
+        "{answers:?} {notes}"
+    );
     assert_eq!((answers[0], answers[1]), (answers[3], answers[2]));
     let saved: Value =
         serde_json::from_slice(&std::fs::read(folder.path().join("kept.json")).unwrap()).unwrap();
@@ -55,8 +75,15 @@ fn what_was_shown_of_a_failed_answer_is_kept_and_the_chat_goes_on() {
         (&"Who are you?".into(), &answers[1].into())
     );
     assert_eq!(saved["turns"][1]["ids"].as_array().unwrap().len(), at + 1);
-    let once = moss(folder.path(), &[&["generate", "Who are you?"], &args[..]].concat(), b"");
-    assert!(!once.status.success() && text(&once.stdout).ends_with('\n'), "the error has a line of its own");
+    let once = moss(
+        folder.path(),
+        &[&["generate", "Who are you?"], &args[..]].concat(),
+        b"",
+    );
+    assert!(
+        !once.status.success() && text(&once.stdout).ends_with('\n'),
+        "the error has a line of its own"
+    );
     assert_eq!(text(&once.stdout).trim(), answers[1]);
     for part in [
         "error: cannot answer",

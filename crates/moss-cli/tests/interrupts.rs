@@ -12,12 +12,27 @@ use std::{
 use support::{command, text};
 
 /// Nearly uniform over the vocabulary: answers that go on for a thousand tokens.
-const ENDLESS: [&str; 9] =
-    ["--demo=fp16", "--seed", "1", "--temperature", "1000", "--top-k", "0", "--top-p", "1"];
+const ENDLESS: [&str; 9] = [
+    "--demo=fp16",
+    "--seed",
+    "1",
+    "--temperature",
+    "1000",
+    "--top-k",
+    "0",
+    "--top-p",
+    "1",
+];
 
 fn interrupt(child: &Child) {
     let pid = child.id().to_string();
-    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    assert!(
+        Command::new("kill")
+            .args(["-INT", &pid])
+            .status()
+            .unwrap()
+            .success()
+    );
 }
 
 /// Waits until an answer has begun.
@@ -30,13 +45,21 @@ fn first_bytes(child: &mut Child) -> Vec<u8> {
 
 #[test]
 fn ctrl_c_ends_generate_with_what_there_is_and_status_130() {
-    let args = [&ENDLESS[..], &["-v", "generate", "--raw", "--ignore-eos", "讲个故事"]].concat();
+    let args = [
+        &ENDLESS[..],
+        &["-v", "generate", "--raw", "--ignore-eos", "讲个故事"],
+    ]
+    .concat();
     let mut child = command(&std::env::temp_dir(), &args).spawn().unwrap();
     assert!(!first_bytes(&mut child).is_empty());
     interrupt(&child);
     let out = child.wait_with_output().unwrap();
     assert_eq!(out.status.code(), Some(130));
-    assert!(text(&out.stderr).contains("(stopped)"), "{}", text(&out.stderr));
+    assert!(
+        text(&out.stderr).contains("(stopped)"),
+        "{}",
+        text(&out.stderr)
+    );
     assert!(out.stdout.ends_with(b"\n"));
 }
 
@@ -47,7 +70,9 @@ fn ctrl_c_stops_an_answer_and_the_chat_goes_on() {
     stdin.write_all("讲个故事\n".as_bytes()).unwrap();
     first_bytes(&mut child);
     interrupt(&child);
-    stdin.write_all("/params temperature 0\nWho are you?\n".as_bytes()).unwrap();
+    stdin
+        .write_all("/params temperature 0\nWho are you?\n".as_bytes())
+        .unwrap();
     drop(stdin);
     let out = child.wait_with_output().unwrap();
     let notes = text(&out.stderr);
@@ -55,13 +80,18 @@ fn ctrl_c_stops_an_answer_and_the_chat_goes_on() {
     assert!(notes.contains("(stopped)"), "{notes}");
     // The first read may have cut a character.
     assert!(
-        String::from_utf8_lossy(&out.stdout).lines().last().is_some_and(|line| line.contains("demo model"))
+        String::from_utf8_lossy(&out.stdout)
+            .lines()
+            .last()
+            .is_some_and(|line| line.contains("demo model"))
     );
 }
 
 #[test]
 fn ctrl_c_at_a_waiting_pipe_leaves_with_status_130() {
-    let mut child = command(&std::env::temp_dir(), &["--demo", "--temperature", "0"]).spawn().unwrap();
+    let mut child = command(&std::env::temp_dir(), &["--demo", "--temperature", "0"])
+        .spawn()
+        .unwrap();
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(b"Who are you?\n").unwrap();
     // A whole line of answer: the chat waits for the next message, or is about to.

@@ -13,7 +13,8 @@ use std::{
 use serde_json::{Map, Value, json};
 use support::{command, fixtures};
 
-/// Sizes of a model whose weights, loaded twice, would not pass: the file is larger than what else is allowed.
+/// Sizes of a model whose weights, loaded twice, would not pass: the file is larger than what else
+/// is allowed.
 const HIDDEN: usize = 2048;
 const INNER: usize = 4 * HIDDEN;
 const LAYERS: usize = 16;
@@ -31,7 +32,10 @@ struct Noise(u64);
 impl Noise {
     fn fill(&mut self, bytes: &mut [u8]) {
         for chunk in bytes.chunks_mut(8) {
-            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            self.0 = self
+                .0
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             let mixed = self.0 ^ (self.0 >> 29);
             chunk.copy_from_slice(&mixed.to_le_bytes()[..chunk.len()]);
         }
@@ -57,28 +61,51 @@ impl Plan {
     fn add(&mut self, name: &str, dtype: &str, shape: &[usize], fill: Fill) {
         let len = shape.iter().product::<usize>() * if dtype == "F16" { 2 } else { 4 };
         let offsets = [self.end, self.end + len];
-        self.header
-            .insert(name.to_owned(), json!({ "dtype": dtype, "shape": shape, "data_offsets": offsets }));
+        self.header.insert(
+            name.to_owned(),
+            json!({ "dtype": dtype, "shape": shape, "data_offsets": offsets }),
+        );
         self.tensors.push((fill, len));
         self.end += len;
     }
 
     fn halves(&mut self, name: &str, shape: &[usize], value: [u8; 2]) {
-        self.add(name, "F16", shape, Fill::Word([value[0], value[1], value[0], value[1]]));
+        self.add(
+            name,
+            "F16",
+            shape,
+            Fill::Word([value[0], value[1], value[0], value[1]]),
+        );
     }
 
     fn packed(&mut self, stem: &str, outputs: usize, inputs: usize, act_order: bool) {
         let groups = inputs / GROUP_SIZE;
-        self.add(&format!("{stem}.qweight"), "I32", &[inputs / 8, outputs], Fill::Noise);
-        self.add(&format!("{stem}.qzeros"), "I32", &[groups, outputs / 8], Fill::Word([0x77; 4]));
+        self.add(
+            &format!("{stem}.qweight"),
+            "I32",
+            &[inputs / 8, outputs],
+            Fill::Noise,
+        );
+        self.add(
+            &format!("{stem}.qzeros"),
+            "I32",
+            &[groups, outputs / 8],
+            Fill::Word([0x77; 4]),
+        );
         self.halves(&format!("{stem}.scales"), &[groups, outputs], [0x00, 0x14]); // 2^-10
-        self.add(&format!("{stem}.g_idx"), "I32", &[inputs], Fill::Groups { act_order });
+        self.add(
+            &format!("{stem}.g_idx"),
+            "I32",
+            &[inputs],
+            Fill::Groups { act_order },
+        );
     }
 
     fn write(&self, path: &Path) {
         let mut file = BufWriter::with_capacity(1 << 20, File::create(path).unwrap());
         let header = serde_json::to_vec(&self.header).unwrap();
-        file.write_all(&(header.len() as u64).to_le_bytes()).unwrap();
+        file.write_all(&(header.len() as u64).to_le_bytes())
+            .unwrap();
         file.write_all(&header).unwrap();
         let mut noise = Noise(1);
         let mut block = vec![0u8; 1 << 20];
@@ -87,13 +114,22 @@ impl Plan {
                 Fill::Groups { act_order } => {
                     let inputs = len / 4;
                     // An odd multiplier permutes a power of two.
-                    let permuted = |input: usize| if *act_order { input * 37 % inputs } else { input };
+                    let permuted = |input: usize| {
+                        if *act_order {
+                            input * 37 % inputs
+                        } else {
+                            input
+                        }
+                    };
                     for input in 0..inputs {
-                        file.write_all(&((permuted(input) / GROUP_SIZE) as u32).to_le_bytes()).unwrap();
+                        file.write_all(&((permuted(input) / GROUP_SIZE) as u32).to_le_bytes())
+                            .unwrap();
                     }
                     continue;
                 }
-                Fill::Word(word) => block.chunks_exact_mut(4).for_each(|to| to.copy_from_slice(word)),
+                Fill::Word(word) => block
+                    .chunks_exact_mut(4)
+                    .for_each(|to| to.copy_from_slice(word)),
                 Fill::Noise => {}
             }
             let mut left = *len;
@@ -110,15 +146,21 @@ impl Plan {
     }
 }
 
-/// An int4 checkpoint of these sizes, with the demo model's tokenizer. Returns the bytes of its weights.
+/// An int4 checkpoint of these sizes, with the demo model's tokenizer. Returns the bytes of its
+/// weights.
 fn write_checkpoint(folder: &Path, act_order: bool) -> u64 {
     let demo = fixtures().join("../../examples/demo/moss-demo-int4");
-    for name in
-        ["vocab.json", "merges.txt", "added_tokens.json", "special_tokens_map.json", "tokenizer_config.json"]
-    {
+    for name in [
+        "vocab.json",
+        "merges.txt",
+        "added_tokens.json",
+        "special_tokens_map.json",
+        "tokenizer_config.json",
+    ] {
         fs::copy(demo.join(name), folder.join(name)).unwrap();
     }
-    let mut config: Value = serde_json::from_slice(&fs::read(demo.join("config.json")).unwrap()).unwrap();
+    let mut config: Value =
+        serde_json::from_slice(&fs::read(demo.join("config.json")).unwrap()).unwrap();
     for (key, value) in [
         ("n_embd", HIDDEN),
         ("n_layer", LAYERS),
@@ -132,13 +174,22 @@ fn write_checkpoint(folder: &Path, act_order: bool) -> u64 {
     fs::write(folder.join("config.json"), config.to_string()).unwrap();
 
     let (one, small) = ([0x00, 0x3C], [0x00, 0x10]);
-    let mut plan = Plan { header: Map::new(), tensors: Vec::new(), end: 0 };
+    let mut plan = Plan {
+        header: Map::new(),
+        tensors: Vec::new(),
+        end: 0,
+    };
     plan.halves("transformer.wte.weight", &[vocab, HIDDEN], one);
     for layer in 0..LAYERS {
         let stem = format!("transformer.h.{layer}");
         plan.halves(&format!("{stem}.ln_1.weight"), &[HIDDEN], one);
         plan.halves(&format!("{stem}.ln_1.bias"), &[HIDDEN], small);
-        plan.packed(&format!("{stem}.attn.qkv_proj"), 3 * HIDDEN, HIDDEN, act_order);
+        plan.packed(
+            &format!("{stem}.attn.qkv_proj"),
+            3 * HIDDEN,
+            HIDDEN,
+            act_order,
+        );
         plan.packed(&format!("{stem}.attn.out_proj"), HIDDEN, HIDDEN, act_order);
         plan.packed(&format!("{stem}.mlp.fc_in"), INNER, HIDDEN, act_order);
         plan.halves(&format!("{stem}.mlp.fc_in.bias"), &[INNER], small);
@@ -157,26 +208,51 @@ fn write_checkpoint(folder: &Path, act_order: bool) -> u64 {
 /// Most memory that a process has held at once, mapped pages included.
 fn peak_bytes(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmHWM:"))
+        .unwrap();
+    line.split_whitespace()
+        .nth(1)
+        .unwrap()
+        .parse::<u64>()
+        .unwrap()
+        << 10
 }
 
 fn check(act_order: bool) {
     let folder = tempfile::tempdir().unwrap();
     let file_bytes = write_checkpoint(folder.path(), act_order);
-    assert!(file_bytes > ALL_ELSE + CACHE_BYTES, "a second copy of {file_bytes} bytes would not be seen");
+    assert!(
+        file_bytes > ALL_ELSE + CACHE_BYTES,
+        "a second copy of {file_bytes} bytes would not be seen"
+    );
     let model = folder.path().display().to_string();
-    let args =
-        ["--model", &model, "--system", "", "--temperature", "0", "--max-new-tokens", "4", "--lang", "en"];
+    let args = [
+        "--model",
+        &model,
+        "--system",
+        "",
+        "--temperature",
+        "0",
+        "--max-new-tokens",
+        "4",
+        "--lang",
+        "en",
+    ];
     let mut child = command(folder.path(), &args).spawn().unwrap();
-    // The end of the input stays open, so that the process is there to be measured when it has answered.
+    // The end of the input stays open, so that the process is there to be measured when it has
+    // answered.
     let mut input = child.stdin.take().unwrap();
     input.write_all("Hi there\n/stats\n".as_bytes()).unwrap();
     input.flush().unwrap();
     let mut notes = String::new();
     let mut lines = BufReader::new(child.stderr.take().unwrap());
     while !notes.contains("prompt tokens") {
-        assert!(lines.read_line(&mut notes).unwrap() > 0, "no answer: {notes}");
+        assert!(
+            lines.read_line(&mut notes).unwrap() > 0,
+            "no answer: {notes}"
+        );
     }
     let peak = peak_bytes(child.id());
     drop(input);

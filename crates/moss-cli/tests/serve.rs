@@ -21,7 +21,10 @@ fn serve(args: &[&str]) -> (Child, u16, JoinHandle<String>) {
 /// The same with a model in which something goes wrong, in builds with debug assertions.
 fn serve_with_fault(args: &[&str], fault: &str) -> (Child, u16, JoinHandle<String>) {
     let args = [&["serve", "--demo", "--port", "0", "--lang", "en"], args].concat();
-    let mut child = command(&std::env::temp_dir(), &args).env("MOSS_INJECT_FAULT", fault).spawn().unwrap();
+    let mut child = command(&std::env::temp_dir(), &args)
+        .env("MOSS_INJECT_FAULT", fault)
+        .spawn()
+        .unwrap();
     let mut log = BufReader::new(child.stderr.take().unwrap());
     let (mut port, mut line) = (0, String::new());
     while !line.starts_with("ready: moss-demo") {
@@ -43,8 +46,12 @@ fn serve_with_fault(args: &[&str], fault: &str) -> (Child, u16, JoinHandle<Strin
 fn ask(port: u16, key: &str, body: &str) -> TcpStream {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     let head = "POST /v1/completions HTTP/1.0\r\nhost: localhost\r\ncontent-type: application/json";
-    write!(stream, "{head}\r\nauthorization: Bearer {key}\r\ncontent-length: {}\r\n\r\n{body}", body.len())
-        .unwrap();
+    write!(
+        stream,
+        "{head}\r\nauthorization: Bearer {key}\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
     stream
 }
 
@@ -58,14 +65,21 @@ fn sigterm_lets_a_running_answer_finish_and_is_a_success() {
     );
     let mut first = [0; 400];
     stream.read_exact(&mut first).unwrap();
-    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+    assert!(
+        Command::new("kill")
+            .args(["-TERM", &child.id().to_string()])
+            .status()
+            .unwrap()
+            .success()
+    );
     let mut rest = String::new();
     stream.read_to_string(&mut rest).unwrap();
     assert!(rest.trim_end().ends_with("data: [DONE]"), "{rest}");
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
-/// Waits until a signal that was sent has come to a thread: until then the kernel would take a second one for the same.
+/// Waits until a signal that was sent has come to a thread: until then the kernel would take a
+/// second one for the same.
 #[cfg(target_os = "linux")]
 fn wait_for_delivery(process: u32) {
     let is_pending = || {
@@ -90,13 +104,22 @@ fn a_second_signal_right_behind_the_first_ends_the_server_in_the_middle_of_an_an
         );
         stream.read_exact(&mut [0; 400]).unwrap();
         for signal in signals {
-            assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+            assert!(
+                Command::new("kill")
+                    .args([signal, &child.id().to_string()])
+                    .status()
+                    .unwrap()
+                    .success()
+            );
             wait_for_delivery(child.id());
         }
         let mut rest = Vec::new();
         let _ = stream.read_to_end(&mut rest);
         assert_eq!(child.wait().unwrap().code(), Some(130));
-        assert!(!String::from_utf8_lossy(&rest).contains("[DONE]"), "the answer was not waited for");
+        assert!(
+            !String::from_utf8_lossy(&rest).contains("[DONE]"),
+            "the answer was not waited for"
+        );
     }
 }
 
@@ -119,10 +142,15 @@ fn keys_come_from_a_file() {
     let (mut child, port, _) = serve(&["--api-key-file", file.to_str().unwrap()]);
     let status = |key: &str| {
         let mut answer = String::new();
-        ask(port, key, r#"{"prompt": "Hello", "max_tokens": 1}"#).read_to_string(&mut answer).unwrap();
+        ask(port, key, r#"{"prompt": "Hello", "max_tokens": 1}"#)
+            .read_to_string(&mut answer)
+            .unwrap();
         answer[9..12].to_owned()
     };
-    assert_eq!(["secret-one", "secret-two", "secret", ""].map(status), ["200", "200", "401", "401"]);
+    assert_eq!(
+        ["secret-one", "secret-two", "secret", ""].map(status),
+        ["200", "200", "401", "401"]
+    );
     child.kill().unwrap();
     child.wait().unwrap();
     // As a Windows editor writes it.
@@ -134,12 +162,18 @@ fn keys_come_from_a_file() {
         ask(port, key, body).read_to_string(&mut answer).unwrap();
         answer[9..12].to_owned()
     };
-    assert_eq!(["secret-one", "secret-two", "\u{feff}secret-one"].map(status), ["200", "200", "401"]);
+    assert_eq!(
+        ["secret-one", "secret-two", "\u{feff}secret-one"].map(status),
+        ["200", "200", "401"]
+    );
     child.kill().unwrap();
     child.wait().unwrap();
     let file = folder.path().join("keys");
     std::fs::write(&file, "\n").unwrap();
-    let out = run(&["serve", "--demo", "--api-key-file", file.to_str().unwrap()], "");
+    let out = run(
+        &["serve", "--demo", "--api-key-file", file.to_str().unwrap()],
+        "",
+    );
     assert!(text(&out.stderr).contains("holds no key"));
 }
 
@@ -186,31 +220,53 @@ fn probe(port: u16, path: &str) -> String {
 #[cfg(debug_assertions)]
 fn a_fault_that_ends_the_engine_is_told_on_health_and_ready_and_ends_serve_with_status_70() {
     for (fault, reason) in [
-        ("panic:3", "the engine stopped after an internal error: injected panic"),
+        (
+            "panic:3",
+            "the engine stopped after an internal error: injected panic",
+        ),
         ("lost:3", "CUDA_ERROR_ILLEGAL_ADDRESS"),
         ("stall:3", "the model made no progress"),
     ] {
         let (mut child, port, log) = serve_with_fault(&[], fault);
-        assert_eq!(["/health", "/ready"].map(|path| probe(port, path)), ["200", "200"], "{fault}");
+        assert_eq!(
+            ["/health", "/ready"].map(|path| probe(port, path)),
+            ["200", "200"],
+            "{fault}"
+        );
         let mut answer = String::new();
-        let body =
-            r#"{"prompt": [300, 301], "max_tokens": 900, "logit_bias": {"2740": -100}, "stream": true}"#;
+        let body = r#"{"prompt": [300, 301], "max_tokens": 900, "logit_bias": {"2740": -100}, "stream": true}"#;
         ask(port, "", body).read_to_string(&mut answer).unwrap();
-        assert!(answer.contains("engine_failed") && !answer.contains("[DONE]"), "{fault}: {answer}");
-        assert_eq!(["/health", "/ready"].map(|path| probe(port, path)), ["503", "503"], "{fault}");
+        assert!(
+            answer.contains("engine_failed") && !answer.contains("[DONE]"),
+            "{fault}: {answer}"
+        );
+        assert_eq!(
+            ["/health", "/ready"].map(|path| probe(port, path)),
+            ["503", "503"],
+            "{fault}"
+        );
         assert_eq!(child.wait().unwrap().code(), Some(70), "{fault}");
         let log = log.join().unwrap();
-        assert!(log.contains("error: the engine has failed") && log.contains(reason), "{fault}: {log}");
+        assert!(
+            log.contains("error: the engine has failed") && log.contains(reason),
+            "{fault}: {log}"
+        );
     }
 }
 
 /// What a server says until it is ready, and the server.
 fn announced(args: &[&str], environment: &[(&str, &str)]) -> (Child, Vec<String>) {
     let args = [&["serve", "--demo", "--port", "0"], args].concat();
-    let mut child = command(&std::env::temp_dir(), &args).envs(environment.iter().copied()).spawn().unwrap();
-    let lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
-    let lines =
-        lines.take_while(|line| !line.starts_with("ready: ") && !line.starts_with("已就绪")).collect();
+    let mut child = command(&std::env::temp_dir(), &args)
+        .envs(environment.iter().copied())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stderr.take().unwrap())
+        .lines()
+        .map(Result::unwrap);
+    let lines = lines
+        .take_while(|line| !line.starts_with("ready: ") && !line.starts_with("已就绪"))
+        .collect();
     (child, lines)
 }
 
@@ -227,7 +283,12 @@ fn status_of(url: &str) -> String {
 #[test]
 fn every_url_that_serve_prints_answers() {
     let has_ipv6 = std::net::TcpListener::bind("[::1]:0").is_ok();
-    let mut hosts = vec![("127.0.0.1", false), ("127.0.0.1", true), ("0.0.0.0", true), ("0.0.0.0", false)];
+    let mut hosts = vec![
+        ("127.0.0.1", false),
+        ("127.0.0.1", true),
+        ("0.0.0.0", true),
+        ("0.0.0.0", false),
+    ];
     if cfg!(target_os = "linux") {
         hosts.push(("127.0.0.2", false)); // the whole network is loopback
     }
@@ -235,14 +296,25 @@ fn every_url_that_serve_prints_answers() {
         hosts.extend([("::1", false), ("::", true)]);
     }
     for (host, has_name) in hosts {
-        let name: &[&str] = if has_name { &["--allow-host", "localhost"] } else { &[] };
-        let (mut child, lines) =
-            announced(&[&["--host", host, "--no-key", "--lang", "en"], name].concat(), &[]);
-        let urls = lines.iter().filter_map(|line| line.strip_prefix("listening on "));
+        let name: &[&str] = if has_name {
+            &["--allow-host", "localhost"]
+        } else {
+            &[]
+        };
+        let (mut child, lines) = announced(
+            &[&["--host", host, "--no-key", "--lang", "en"], name].concat(),
+            &[],
+        );
+        let urls = lines
+            .iter()
+            .filter_map(|line| line.strip_prefix("listening on "));
         let urls: Vec<_> = urls.map(|line| line.split(' ').next().unwrap()).collect();
         assert!(!urls.is_empty(), "{lines:?}");
         for url in urls {
-            assert!(!url.contains("//0.0.0.0") && !url.contains("[::]"), "{lines:?}");
+            assert!(
+                !url.contains("//0.0.0.0") && !url.contains("[::]"),
+                "{lines:?}"
+            );
             assert_eq!(status_of(url), "200", "{url} of {lines:?}");
         }
         child.kill().unwrap();
@@ -252,10 +324,14 @@ fn every_url_that_serve_prints_answers() {
 
 #[test]
 fn serve_prints_the_ssh_command_on_loopback_and_the_state_of_the_key_in_both_languages() {
-    let session = [("USER", "me"), ("SSH_CONNECTION", "192.0.2.1 5000 192.0.2.7 2222")];
-    for (language, needed, not_needed) in
-        [("en", "API key: required", "API key: not required"), ("zh", "API 密钥：需要", "API 密钥：不需要")]
-    {
+    let session = [
+        ("USER", "me"),
+        ("SSH_CONNECTION", "192.0.2.1 5000 192.0.2.7 2222"),
+    ];
+    for (language, needed, not_needed) in [
+        ("en", "API key: required", "API key: not required"),
+        ("zh", "API 密钥：需要", "API 密钥：不需要"),
+    ] {
         let cases: [(&[&str], &str, bool); 3] = [
             (&[], not_needed, true),
             (&["--api-key", "secret"], needed, true),
@@ -277,18 +353,27 @@ fn serve_prints_the_ssh_command_on_loopback_and_the_state_of_the_key_in_both_lan
 
 #[test]
 fn an_unknown_field_is_told_once_in_the_log_and_refused_by_a_strict_server() {
-    for (args, expected, told) in [(vec![], "HTTP/1.0 200", 1), (vec!["--strict"], "HTTP/1.0 400", 0)] {
+    for (args, expected, told) in [
+        (vec![], "HTTP/1.0 200", 1),
+        (vec!["--strict"], "HTTP/1.0 400", 0),
+    ] {
         let (mut child, port, log) = serve(&args);
         for _ in 0..2 {
             let mut answer = String::new();
             let body = r#"{"prompt": "Hello", "max_tokens": 1, "zebrafish\u001b[31m": true}"#;
             ask(port, "", body).read_to_string(&mut answer).unwrap();
-            assert!(answer.starts_with(expected) && answer.contains("zebrafish"), "{answer}");
+            assert!(
+                answer.starts_with(expected) && answer.contains("zebrafish"),
+                "{answer}"
+            );
         }
         child.kill().unwrap();
         child.wait().unwrap();
         let log = log.join().unwrap();
         assert_eq!(log.matches("zebrafish").count(), told, "{log}");
-        assert!(!log.contains("zebrafish\u{1b}"), "control characters are escaped: {log}");
+        assert!(
+            !log.contains("zebrafish\u{1b}"),
+            "control characters are escaped: {log}"
+        );
     }
 }

@@ -17,7 +17,10 @@ fn chinese_is_typed_corrected_and_answered_and_stop_leaves() {
     assert_exits(&mut session, 0);
     let history = home.path().join(".local/share/moss-rs/history");
     if cfg!(target_os = "linux") {
-        assert!(std::fs::read_to_string(history).unwrap().contains("你好"), "history is kept");
+        assert!(
+            std::fs::read_to_string(history).unwrap().contains("你好"),
+            "history is kept"
+        );
     }
 }
 
@@ -40,8 +43,19 @@ fn clear_wipes_screen_and_history() {
 fn ctrl_c_stops_an_answer_and_twice_at_the_prompt_leaves() {
     let home = tempfile::tempdir().unwrap();
     // Nearly uniform over the vocabulary: an answer of a thousand tokens and more.
-    let mut session =
-        chat(home.path(), &["--seed", "1", "--temperature", "1000", "--top-k", "0", "--top-p", "1"]);
+    let mut session = chat(
+        home.path(),
+        &[
+            "--seed",
+            "1",
+            "--temperature",
+            "1000",
+            "--top-k",
+            "0",
+            "--top-p",
+            "1",
+        ],
+    );
     line(&mut session, "讲个故事");
     see(&mut session, "reading the prompt");
     session.send_control('c').unwrap();
@@ -119,8 +133,19 @@ fn a_cleared_line_comes_back_with_ctrl_y() {
 #[test]
 fn ctrl_c_during_an_answer_never_leaves_however_often() {
     let home = tempfile::tempdir().unwrap();
-    let mut session =
-        chat(home.path(), &["--seed", "1", "--temperature", "1000", "--top-k", "0", "--top-p", "1"]);
+    let mut session = chat(
+        home.path(),
+        &[
+            "--seed",
+            "1",
+            "--temperature",
+            "1000",
+            "--top-k",
+            "0",
+            "--top-p",
+            "1",
+        ],
+    );
     for turns in 1..4 {
         line(&mut session, "讲个故事");
         see_line_taken(&mut session);

@@ -17,15 +17,27 @@ use support::{command, ok, text};
 /// Documented in the README.
 const TRUNCATED: i32 = 74;
 /// Nearly uniform over the vocabulary: an answer that does not end by itself.
-const ENDLESS: [&str; 10] =
-    ["--temperature", "1000", "--top-k", "0", "--top-p", "1", "--max-new-tokens", "1500", "--seed", "5"];
+const ENDLESS: [&str; 10] = [
+    "--temperature",
+    "1000",
+    "--top-k",
+    "0",
+    "--top-p",
+    "1",
+    "--max-new-tokens",
+    "1500",
+    "--seed",
+    "5",
+];
 
 fn copy_of_demo(folder: &Path) -> PathBuf {
     let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/demo/moss-demo-int4");
     let copy = folder.join("model\u{1b}[31m"); // its name must not reach the terminal as it is
     fs::create_dir(&copy).unwrap();
-    for entry in
-        fs::read_dir(demo).unwrap().map(|entry| entry.unwrap()).filter(|entry| entry.path().is_file())
+    for entry in fs::read_dir(demo)
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .filter(|entry| entry.path().is_file())
     {
         fs::copy(entry.path(), copy.join(entry.file_name())).unwrap();
     }
@@ -33,7 +45,10 @@ fn copy_of_demo(folder: &Path) -> PathBuf {
 }
 
 fn truncate(model: &Path) {
-    let file = fs::File::options().write(true).open(model.join("pytorch_model.bin")).unwrap();
+    let file = fs::File::options()
+        .write(true)
+        .open(model.join("pytorch_model.bin"))
+        .unwrap();
     file.set_len(4096).unwrap();
 }
 
@@ -42,7 +57,12 @@ fn generating(folder: &Path, args: &[&str]) -> Child {
     let args = [&["generate", "Hi", "--lang", "en"], &ENDLESS[..], args].concat();
     let mut child = command(folder, &args).spawn().unwrap();
     drop(child.stdin.take());
-    child.stdout.as_mut().unwrap().read_exact(&mut [0; 4]).unwrap();
+    child
+        .stdout
+        .as_mut()
+        .unwrap()
+        .read_exact(&mut [0; 4])
+        .unwrap();
     child
 }
 
@@ -53,7 +73,10 @@ fn assert_told(error: &str) {
         "hint: replace files by rename",
         "--no-mmap",
     ] {
-        assert!(error.contains(part) && !error.contains('\u{1b}'), "{part}: {error:?}");
+        assert!(
+            error.contains(part) && !error.contains('\u{1b}'),
+            "{part}: {error:?}"
+        );
     }
 }
 
@@ -64,7 +87,13 @@ fn a_weight_file_truncated_during_an_answer_ends_the_program_with_a_message_and_
     let child = generating(folder.path(), &["--model", model.to_str().unwrap()]);
     truncate(&model);
     let out = child.wait_with_output().unwrap();
-    assert_eq!(out.status.code(), Some(TRUNCATED), "{:?} {}", out.status, text(&out.stderr));
+    assert_eq!(
+        out.status.code(),
+        Some(TRUNCATED),
+        "{:?} {}",
+        out.status,
+        text(&out.stderr)
+    );
     assert_told(&text(&out.stderr));
 }
 
@@ -72,10 +101,16 @@ fn a_weight_file_truncated_during_an_answer_ends_the_program_with_a_message_and_
 fn a_chat_that_waits_tells_of_the_file_at_the_next_message() {
     let folder = tempfile::tempdir().unwrap();
     let model = copy_of_demo(folder.path());
-    let mut child =
-        command(folder.path(), &["--model", model.to_str().unwrap(), "--lang", "en"]).spawn().unwrap();
-    let (mut input, mut answers) =
-        (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
+    let mut child = command(
+        folder.path(),
+        &["--model", model.to_str().unwrap(), "--lang", "en"],
+    )
+    .spawn()
+    .unwrap();
+    let (mut input, mut answers) = (
+        child.stdin.take().unwrap(),
+        BufReader::new(child.stdout.take().unwrap()),
+    );
     input.write_all(b"Hi\n").unwrap();
     answers.read_line(&mut String::new()).unwrap();
     truncate(&model);
@@ -94,7 +129,9 @@ fn with_no_mmap_a_truncated_file_changes_nothing() {
     let args = [&["generate", "Hi", "--model", name, "--json"], &ENDLESS[..]].concat();
     let ids = |out: &str| serde_json::from_str::<serde_json::Value>(out).unwrap()["ids"].clone();
     let mapped = ids(&ok(&args, ""));
-    let mut read = command(folder.path(), &[&args[..], &["--no-mmap"]].concat()).spawn().unwrap();
+    let mut read = command(folder.path(), &[&args[..], &["--no-mmap"]].concat())
+        .spawn()
+        .unwrap();
     // The message comes from the command line; the file is gone as soon as the model is loaded.
     drop(read.stdin.take());
     let out = read.wait_with_output().unwrap();
@@ -109,7 +146,15 @@ fn with_no_mmap_a_truncated_file_changes_nothing() {
 fn a_server_whose_weight_file_is_truncated_ends_with_the_same_message_and_status() {
     let folder = tempfile::tempdir().unwrap();
     let model = copy_of_demo(folder.path());
-    let args = ["serve", "--model", model.to_str().unwrap(), "--port", "0", "--lang", "en"];
+    let args = [
+        "serve",
+        "--model",
+        model.to_str().unwrap(),
+        "--port",
+        "0",
+        "--lang",
+        "en",
+    ];
     let mut child = command(folder.path(), &args).spawn().unwrap();
     let mut log = BufReader::new(child.stderr.take().unwrap());
     let (mut port, mut line) = (0, String::new());
@@ -124,7 +169,12 @@ fn a_server_whose_weight_file_is_truncated_ends_with_the_same_message_and_status
     let body = r#"{"prompt": "Hi", "max_tokens": 1500, "temperature": 2, "logit_bias": {"2740": -100}, "stream": true}"#;
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     let head = "POST /v1/completions HTTP/1.0\r\nhost: localhost\r\ncontent-type: application/json";
-    write!(stream, "{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len()).unwrap();
+    write!(
+        stream,
+        "{head}\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
     stream.read_exact(&mut [0; 400]).unwrap();
     truncate(&model);
     let mut rest = String::new();

@@ -1,5 +1,6 @@
-//! Text that is typed or pasted before it is asked for is never lost. The terminal delivers it in the same read as
-//! earlier lines (kkawakam/rustyline#690), while the model loads, or while an answer is streamed.
+//! Text that is typed or pasted before it is asked for is never lost. The terminal delivers it in
+//! the same read as earlier lines (kkawakam/rustyline#690), while the model loads, or while an
+//! answer is streamed.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used)]
 
@@ -11,13 +12,24 @@ use rexpect::session::PtySession;
 use serde_json::Value;
 use support::{
     fixture_json,
-    terminal::{PROMPT, WELCOME, assert_exits, chat, keys, line, see, see_line_taken, spawn, start},
+    terminal::{
+        PROMPT, WELCOME, assert_exits, chat, keys, line, see, see_line_taken, spawn, start,
+    },
 };
 
 /// One token an answer: what is tested is the questions.
 const SHORT: [&str; 4] = ["--temperature", "0", "--max-new-tokens", "1"];
 /// Nearly uniform over the vocabulary: an answer of a thousand tokens and more.
-const ENDLESS: [&str; 8] = ["--seed", "1", "--temperature", "1000", "--top-k", "0", "--top-p", "1"];
+const ENDLESS: [&str; 8] = [
+    "--seed",
+    "1",
+    "--temperature",
+    "1000",
+    "--top-k",
+    "0",
+    "--top-p",
+    "1",
+];
 const CTRL_C: &str = "\u{3}";
 
 /// Lines with spaces and Chinese, more than a screen has; few enough tokens for the context window.
@@ -35,14 +47,22 @@ fn saved(session: &mut PtySession, home: &Path, file: &str) -> Vec<String> {
     see(session, &format!("in `{file}`"));
     let json: Value = serde_json::from_slice(&std::fs::read(home.join(file)).unwrap()).unwrap();
     let turns = json["turns"].as_array().unwrap();
-    turns.iter().map(|turn| turn["user"].as_str().unwrap().to_owned()).collect()
+    turns
+        .iter()
+        .map(|turn| turn["user"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 #[test]
 fn lines_that_arrive_in_one_read_are_all_answered() {
     let home = tempfile::tempdir().unwrap();
     let mut session = chat(home.path(), &["--temperature", "0"]);
-    for (number, case) in fixture_json("typed-ahead.json").as_array().unwrap().iter().enumerate() {
+    for (number, case) in fixture_json("typed-ahead.json")
+        .as_array()
+        .unwrap()
+        .iter()
+        .enumerate()
+    {
         for text in case["writes"].as_array().unwrap() {
             keys(&mut session, text.as_str().unwrap());
             std::thread::sleep(std::time::Duration::from_millis(20));
@@ -63,23 +83,35 @@ fn lines_typed_while_the_model_loads_are_the_first_messages() {
         let home = tempfile::tempdir().unwrap();
         let mut session = start(home.path(), &SHORT, &[]);
         std::thread::sleep(std::time::Duration::from_millis(wait));
-        keys(&mut session, "What is 3 + 4?\r/multi\rfirst\rsecond\r.\r/save a.json\r");
+        keys(
+            &mut session,
+            "What is 3 + 4?\r/multi\rfirst\rsecond\r.\r/save a.json\r",
+        );
         see(&mut session, WELCOME);
-        assert_eq!(saved(&mut session, home.path(), "a.json"), ["What is 3 + 4?", "first\nsecond"]);
+        assert_eq!(
+            saved(&mut session, home.path(), "a.json"),
+            ["What is 3 + 4?", "first\nsecond"]
+        );
     }
 }
 
 #[test]
 fn text_typed_while_an_answer_streams_waits_for_the_prompt() {
     let home = tempfile::tempdir().unwrap();
-    let mut session = chat(home.path(), &[&ENDLESS[..], &["--max-new-tokens", "60"]].concat());
+    let mut session = chat(
+        home.path(),
+        &[&ENDLESS[..], &["--max-new-tokens", "60"]].concat(),
+    );
     line(&mut session, "讲个故事");
     see(&mut session, "reading the prompt");
     keys(&mut session, "/params max_new_tokens 1\rnext\rlast");
     see(&mut session, "as long as --max-new-tokens allows");
     see(&mut session, "last"); // half a line is there to be continued
     line(&mut session, " one\r/save a.json");
-    assert_eq!(saved(&mut session, home.path(), "a.json"), ["讲个故事", "next", "last one"]);
+    assert_eq!(
+        saved(&mut session, home.path(), "a.json"),
+        ["讲个故事", "next", "last one"]
+    );
 }
 
 #[test]
@@ -88,30 +120,54 @@ fn ctrl_c_during_an_answer_keeps_the_text_typed_ahead() {
     let mut session = chat(home.path(), &ENDLESS);
     line(&mut session, "讲个故事");
     see(&mut session, "reading the prompt");
-    keys(&mut session, "/params max_new_tokens 1\rnext\r/save a.json\rhalf a li");
+    keys(
+        &mut session,
+        "/params max_new_tokens 1\rnext\r/save a.json\rhalf a li",
+    );
     keys(&mut session, CTRL_C);
     see(&mut session, "(stopped)");
-    assert_eq!(saved(&mut session, home.path(), "a.json"), ["讲个故事", "next"]);
+    assert_eq!(
+        saved(&mut session, home.path(), "a.json"),
+        ["讲个故事", "next"]
+    );
     see(&mut session, "half a li");
     line(&mut session, "ne\r/save b.json");
-    assert_eq!(saved(&mut session, home.path(), "b.json"), ["讲个故事", "next", "half a line"]);
+    assert_eq!(
+        saved(&mut session, home.path(), "b.json"),
+        ["讲个故事", "next", "half a line"]
+    );
 }
 
 #[test]
 fn ctrl_c_and_ctrl_d_in_the_same_read_lose_nothing_that_follows() {
     let home = tempfile::tempdir().unwrap();
     let mut session = chat(home.path(), &SHORT);
-    keys(&mut session, &format!("{CTRL_C}one\rdropped{CTRL_C}two\r{CTRL_C}three\r/save a.json\r"));
-    assert_eq!(saved(&mut session, home.path(), "a.json"), ["one", "two", "three"]);
-    keys(&mut session, &format!("/multi\ra\r{CTRL_C}/multi\rb\rc{CTRL_C}d\r\u{4}last\r/save b.json\r"));
-    assert_eq!(saved(&mut session, home.path(), "b.json"), ["one", "two", "three", "b\nd", "last"]);
+    keys(
+        &mut session,
+        &format!("{CTRL_C}one\rdropped{CTRL_C}two\r{CTRL_C}three\r/save a.json\r"),
+    );
+    assert_eq!(
+        saved(&mut session, home.path(), "a.json"),
+        ["one", "two", "three"]
+    );
+    keys(
+        &mut session,
+        &format!("/multi\ra\r{CTRL_C}/multi\rb\rc{CTRL_C}d\r\u{4}last\r/save b.json\r"),
+    );
+    assert_eq!(
+        saved(&mut session, home.path(), "b.json"),
+        ["one", "two", "three", "b\nd", "last"]
+    );
 }
 
 #[test]
 fn a_message_of_several_lines_is_typed_ahead_with_its_command() {
     let home = tempfile::tempdir().unwrap();
     let mut session = chat(home.path(), &SHORT);
-    keys(&mut session, "/multi\nWhat is\n3 + 4?\n.\n/multi\rWho\rare you?\r.\rnext\r/save a.json\r");
+    keys(
+        &mut session,
+        "/multi\nWhat is\n3 + 4?\n.\n/multi\rWho\rare you?\r.\rnext\r/save a.json\r",
+    );
     let expected = ["What is\n3 + 4?", "Who\nare you?", "next"];
     assert_eq!(saved(&mut session, home.path(), "a.json"), expected);
 }
@@ -121,27 +177,51 @@ fn a_paste_of_200_lines_between_markers_is_one_message_at_the_prompt_and_during_
     let home = tempfile::tempdir().unwrap();
     let pasted = lines(200).join("\r");
     let mut session = chat(home.path(), &SHORT);
-    keys(&mut session, &format!("\u{1b}[200~{pasted}\u{1b}[201~\r/save a.json\r"));
-    assert_eq!(saved(&mut session, home.path(), "a.json"), [lines(200).join("\n")]);
-    keys(&mut session, "/params temperature 1000\r/params max_new_tokens 40\rclear\r");
+    keys(
+        &mut session,
+        &format!("\u{1b}[200~{pasted}\u{1b}[201~\r/save a.json\r"),
+    );
+    assert_eq!(
+        saved(&mut session, home.path(), "a.json"),
+        [lines(200).join("\n")]
+    );
+    keys(
+        &mut session,
+        "/params temperature 1000\r/params max_new_tokens 40\rclear\r",
+    );
     see(&mut session, "\u{1b}[2J");
     see(&mut session, PROMPT);
     line(&mut session, "讲个故事");
     see_line_taken(&mut session);
-    keys(&mut session, &format!("\u{1b}[200~{pasted}\u{1b}[201~\r/save b.json\r"));
-    assert_eq!(saved(&mut session, home.path(), "b.json"), ["讲个故事".to_owned(), lines(200).join("\n")]);
+    keys(
+        &mut session,
+        &format!("\u{1b}[200~{pasted}\u{1b}[201~\r/save b.json\r"),
+    );
+    assert_eq!(
+        saved(&mut session, home.path(), "b.json"),
+        ["讲个故事".to_owned(), lines(200).join("\n")]
+    );
 }
 
 #[test]
 fn a_paste_of_200_lines_without_markers_loses_none() {
     let home = tempfile::tempdir().unwrap();
     let mut session = chat(home.path(), &SHORT);
-    keys(&mut session, &format!("/multi\r{}\r.\r/save a.json\r", lines(200).join("\r")));
+    keys(
+        &mut session,
+        &format!("/multi\r{}\r.\r/save a.json\r", lines(200).join("\r")),
+    );
     let trimmed = lines(200).join("\n").trim().to_owned();
     assert_eq!(saved(&mut session, home.path(), "a.json"), [trimmed]);
     // Each line a message of its own.
-    keys(&mut session, &format!("clear\r{}\r/save b.json\r", lines(200).join("\r")));
-    let expected: Vec<_> = lines(200).iter().map(|line| line.trim().to_owned()).collect();
+    keys(
+        &mut session,
+        &format!("clear\r{}\r/save b.json\r", lines(200).join("\r")),
+    );
+    let expected: Vec<_> = lines(200)
+        .iter()
+        .map(|line| line.trim().to_owned())
+        .collect();
     assert_eq!(saved(&mut session, home.path(), "b.json"), expected);
 }
 
@@ -149,13 +229,17 @@ fn a_paste_of_200_lines_without_markers_loses_none() {
 #[test]
 fn a_line_longer_than_the_kernels_buffer_typed_during_an_answer_is_whole() {
     let home = tempfile::tempdir().unwrap();
-    let mut session = chat(home.path(), &[&ENDLESS[..], &["--max-new-tokens", "60"]].concat());
+    let mut session = chat(
+        home.path(),
+        &[&ENDLESS[..], &["--max-new-tokens", "60"]].concat(),
+    );
     line(&mut session, "讲个故事");
     see(&mut session, "reading the prompt");
     let long = "0123456789".repeat(1000);
     keys(&mut session, &format!("/system {long}\r/save a.json\r"));
     saved(&mut session, home.path(), "a.json");
-    let json: Value = serde_json::from_slice(&std::fs::read(home.path().join("a.json")).unwrap()).unwrap();
+    let json: Value =
+        serde_json::from_slice(&std::fs::read(home.path().join("a.json")).unwrap()).unwrap();
     assert_eq!(json["system"].as_str().map(str::len), Some(long.len()));
 }
 
@@ -163,21 +247,37 @@ fn a_line_longer_than_the_kernels_buffer_typed_during_an_answer_is_whole() {
 fn tabs_of_a_paste_without_markers_are_text() {
     let home = tempfile::tempdir().unwrap();
     let mut session = chat(home.path(), &SHORT);
-    keys(&mut session, "/multi\rif x:\r\treturn\t1\r.\r/sav\t a.json\r");
-    assert_eq!(saved(&mut session, home.path(), "a.json"), ["if x:\n\treturn\t1"]);
+    keys(
+        &mut session,
+        "/multi\rif x:\r\treturn\t1\r.\r/sav\t a.json\r",
+    );
+    assert_eq!(
+        saved(&mut session, home.path(), "a.json"),
+        ["if x:\n\treturn\t1"]
+    );
 }
 
 #[test]
 fn a_simple_terminal_keeps_text_typed_ahead_and_leaves_on_the_second_ctrl_c() {
     let home = tempfile::tempdir().unwrap();
-    let mut session = start(home.path(), &[&ENDLESS[..], &["-v"]].concat(), &[("TERM", "dumb")]);
+    let mut session = start(
+        home.path(),
+        &[&ENDLESS[..], &["-v"]].concat(),
+        &[("TERM", "dumb")],
+    );
     see(&mut session, PROMPT);
     line(&mut session, "讲个故事");
     session.exp_regex(".").unwrap(); // the answer has begun
-    keys(&mut session, "/params max_new_tokens 1\rnext\r/save a.json\r");
+    keys(
+        &mut session,
+        "/params max_new_tokens 1\rnext\r/save a.json\r",
+    );
     keys(&mut session, CTRL_C);
     see(&mut session, "(stopped)");
-    assert_eq!(saved(&mut session, home.path(), "a.json"), ["讲个故事", "next"]);
+    assert_eq!(
+        saved(&mut session, home.path(), "a.json"),
+        ["讲个故事", "next"]
+    );
     see(&mut session, PROMPT);
     keys(&mut session, CTRL_C);
     see(&mut session, "press Ctrl-C again to exit");

@@ -1,7 +1,9 @@
-//! The key/value cache shared out: blocks of running sequences, and what idle conversations left behind.
+//! The key/value cache shared out: blocks of running sequences, and what idle conversations left
+//! behind.
 //!
-//! Pure bookkeeping over [`BlockPool`]; the storage is the model's. Idle conversations keep their blocks until somebody else needs
-//! them; then the one that has been idle longest goes, and its next turn runs its whole prompt again.
+//! Pure bookkeeping over [`BlockPool`]; the storage is the model's. Idle conversations keep their
+//! blocks until somebody else needs them; then the one that has been idle longest goes, and its
+//! next turn runs its whole prompt again.
 
 use std::collections::HashMap;
 
@@ -28,7 +30,11 @@ pub(crate) struct SharedCache {
 
 impl SharedCache {
     pub(crate) fn new(shape: CacheShape) -> Self {
-        Self { pool: BlockPool::new(shape), idle: HashMap::new(), clock: 0 }
+        Self {
+            pool: BlockPool::new(shape),
+            idle: HashMap::new(),
+            clock: 0,
+        }
     }
 
     pub(crate) fn shape(&self) -> CacheShape {
@@ -40,13 +46,18 @@ impl SharedCache {
         self.shape().num_blocks - self.pool.free_blocks()
     }
 
-    /// What a session's cache shares with a prompt, and how many positions that is: all but the prompt's last token at most, whose
-    /// logits are needed. What comes after is given back.
+    /// What a session's cache shares with a prompt, and how many positions that is: all but the
+    /// prompt's last token at most, whose logits are needed. What comes after is given back.
     pub(crate) fn resume(&mut self, session: Option<u64>, prompt: &[u32]) -> (BlockTable, usize) {
         let Some(mut idle) = session.and_then(|id| self.idle.remove(&id)) else {
             return (BlockTable::default(), 0);
         };
-        let shared = idle.ids.iter().zip(prompt).take_while(|(a, b)| a == b).count();
+        let shared = idle
+            .ids
+            .iter()
+            .zip(prompt)
+            .take_while(|(a, b)| a == b)
+            .count();
         let cached = shared.min(prompt.len().saturating_sub(1));
         self.pool.truncate(&mut idle.table, cached);
         (idle.table, cached)
@@ -56,23 +67,43 @@ impl SharedCache {
     ///
     /// # Errors
     /// [`ModelError::CacheFull`] when running sequences hold too much of it.
-    pub(crate) fn grow(&mut self, table: &mut BlockTable, positions: usize) -> Result<(), ModelError> {
+    pub(crate) fn grow(
+        &mut self,
+        table: &mut BlockTable,
+        positions: usize,
+    ) -> Result<(), ModelError> {
         loop {
-            let Err(full) = self.pool.grow(table, positions) else { return Ok(()) };
-            let oldest = self.idle.iter().min_by_key(|(_, idle)| idle.left).map(|(session, _)| *session);
-            let Some(session) = oldest else { return Err(full) };
+            let Err(full) = self.pool.grow(table, positions) else {
+                return Ok(());
+            };
+            let oldest = self
+                .idle
+                .iter()
+                .min_by_key(|(_, idle)| idle.left)
+                .map(|(session, _)| *session);
+            let Some(session) = oldest else {
+                return Err(full);
+            };
             tracing::debug!(session, "idle conversation gives its cache blocks away");
             self.forget(session);
         }
     }
 
-    /// Leaves the cache of a sequence that has ended to its session. `ids` are those whose keys and values were written.
+    /// Leaves the cache of a sequence that has ended to its session. `ids` are those whose keys and
+    /// values were written.
     pub(crate) fn leave(&mut self, session: u64, ids: Vec<u32>, mut table: BlockTable) {
         self.forget(session); // another sequence of the same session may have ended before
         self.pool.truncate(&mut table, ids.len());
         if !table.blocks().is_empty() {
             self.clock += 1;
-            self.idle.insert(session, Idle { ids, table, left: self.clock });
+            self.idle.insert(
+                session,
+                Idle {
+                    ids,
+                    table,
+                    left: self.clock,
+                },
+            );
         }
     }
 
@@ -95,7 +126,10 @@ mod tests {
 
     use super::*;
 
-    const SHAPE: CacheShape = CacheShape { block_size: 4, num_blocks: 8 };
+    const SHAPE: CacheShape = CacheShape {
+        block_size: 4,
+        num_blocks: 8,
+    };
 
     /// A conversation of these ids, idle.
     fn left(cache: &mut SharedCache, session: u64, ids: &[u32]) {
@@ -110,7 +144,10 @@ mod tests {
         left(&mut cache, 1, &[1, 2, 3, 4, 5, 6, 7, 8, 9]);
         assert_eq!(cache.used_blocks(), 3);
         let (table, cached) = cache.resume(Some(1), &[1, 2, 3, 4, 5, 60, 70]);
-        assert_eq!((cached, table.blocks().len(), cache.used_blocks()), (5, 2, 2));
+        assert_eq!(
+            (cached, table.blocks().len(), cache.used_blocks()),
+            (5, 2, 2)
+        );
     }
 
     #[test]
@@ -118,7 +155,11 @@ mod tests {
         let mut cache = SharedCache::new(SHAPE);
         left(&mut cache, 1, &[1, 2, 3, 4, 5]);
         assert_eq!(cache.resume(Some(1), &[1, 2, 3, 4, 5]).1, 4);
-        assert_eq!(cache.resume(Some(1), &[1, 2]).1, 0, "it has been taken already");
+        assert_eq!(
+            cache.resume(Some(1), &[1, 2]).1,
+            0,
+            "it has been taken already"
+        );
         assert_eq!(cache.resume(None, &[1, 2]).1, 0);
     }
 
@@ -133,7 +174,13 @@ mod tests {
         let mut table = BlockTable::default();
         cache.grow(&mut table, 16).unwrap();
         assert_eq!(cache.resume(Some(2), &[2; 8]).1, 0);
-        assert_eq!((cache.resume(Some(1), &[1; 8]).1, cache.resume(Some(3), &[3; 8]).1), (7, 7));
+        assert_eq!(
+            (
+                cache.resume(Some(1), &[1; 8]).1,
+                cache.resume(Some(3), &[3; 8]).1
+            ),
+            (7, 7)
+        );
     }
 
     #[test]
@@ -142,11 +189,18 @@ mod tests {
         let mut running = BlockTable::default();
         cache.grow(&mut running, 32).unwrap();
         let error = cache.grow(&mut BlockTable::default(), 1).unwrap_err();
-        assert!(matches!(error, ModelError::CacheFull { needed_blocks: 1, free_blocks: 0 }));
+        assert!(matches!(
+            error,
+            ModelError::CacheFull {
+                needed_blocks: 1,
+                free_blocks: 0
+            }
+        ));
     }
 
     proptest! {
-        /// Any mix of beginning, growing, leaving and forgetting: each block has one holder, and none is lost.
+        /// Any mix of beginning, growing, leaving and forgetting: each block has one holder, and
+        /// none is lost.
         #[test]
         fn no_block_is_lost_or_held_twice(steps in prop::collection::vec((0u8..4, 0u64..4, 1usize..33), 1..60)) {
             let mut cache = SharedCache::new(SHAPE);

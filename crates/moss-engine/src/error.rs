@@ -15,8 +15,8 @@ pub enum EngineError {
     /// A prompt without tokens.
     #[error("the prompt is empty, expected at least one token")]
     EmptyPrompt,
-    /// A prompt that leaves no room for an answer. Client libraries recognize it by the words "prompt is too
-    /// long" (LangChain) and "this model's maximum context length is" (litellm).
+    /// A prompt that leaves no room for an answer. Client libraries recognize it by the words
+    /// "prompt is too long" (LangChain) and "this model's maximum context length is" (litellm).
     #[error(
         "the prompt is too long: it has {found} tokens, and this model's maximum context length is {} tokens, \
          including the answer",
@@ -140,9 +140,13 @@ impl From<TextError> for EngineError {
 }
 
 impl EngineError {
-    /// Returns true if the engine has stopped for good: every later request fails with the same error.
+    /// Returns true if the engine has stopped for good: every later request fails with the same
+    /// error.
     pub fn is_fatal(&self) -> bool {
-        matches!(self, Self::Panicked { .. } | Self::DeviceLost { .. } | Self::Stalled { .. })
+        matches!(
+            self,
+            Self::Panicked { .. } | Self::DeviceLost { .. } | Self::Stalled { .. }
+        )
     }
 
     /// What the user can do about it, where there is something.

@@ -1,7 +1,8 @@
 //! What a request's owner gets to see.
 //!
-//! Order, for each request on a channel of its own: [`Event::Started`], any number of [`Event::Prefill`], any number of [`Event::Text`], then exactly one of
-//! [`Event::Finished`] and [`Event::Failed`]. A request that is cancelled or fails while it waits has only the last.
+//! Order, for each request on a channel of its own: [`Event::Started`], any number of
+//! [`Event::Prefill`], any number of [`Event::Text`], then exactly one of [`Event::Finished`] and
+//! [`Event::Failed`]. A request that is cancelled or fails while it waits has only the last.
 
 use std::time::Duration;
 
@@ -41,7 +42,8 @@ pub enum Event {
     Failed(EngineError),
 }
 
-/// How likely the model held a token to be: natural logarithms of probabilities over the ids that may be drawn, before any filter.
+/// How likely the model held a token to be: natural logarithms of probabilities over the ids that
+/// may be drawn, before any filter.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TokenLogprobs {
     /// Of the token that was drawn.

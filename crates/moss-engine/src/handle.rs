@@ -15,7 +15,8 @@ use moss_sampling::{Sampler, SamplingError};
 use moss_text::Tokenizer;
 
 use crate::{
-    CancelHandle, EngineError, Event, EventSink, FaultListener, Metrics, Request, Run, Session, Vocabulary,
+    CancelHandle, EngineError, Event, EventSink, FaultListener, Metrics, Request, Run, Session,
+    Vocabulary,
     health::Health,
     metrics::Counters,
     sequence::Job,
@@ -28,14 +29,17 @@ use crate::{
 pub struct EngineOptions {
     /// Requests that may wait; at least one may.
     pub queue_limit: usize,
-    /// Sequences that may run at once, cache permitting: each is let in only once its longest course fits beside the others.
+    /// Sequences that may run at once, cache permitting: each is let in only once its longest
+    /// course fits beside the others.
     pub max_sequences: usize,
-    /// Prompt tokens of one step: more read the weights less often, fewer keep the others' answers flowing.
+    /// Prompt tokens of one step: more read the weights less often, fewer keep the others' answers
+    /// flowing.
     pub prefill_chunk: usize,
     /// Threads of the CPU kernels; `None` for one a core.
     pub threads: Option<usize>,
-    /// Least time without progress after which the engine counts as stalled: long for devices on which a layer of a prompt may take many
-    /// seconds. It grows with the measured speed of the model, see [`EngineError::Stalled`].
+    /// Least time without progress after which the engine counts as stalled: long for devices on
+    /// which a layer of a prompt may take many seconds. It grows with the measured speed of the
+    /// model, see [`EngineError::Stalled`].
     pub stall_time: Duration,
 }
 
@@ -61,7 +65,8 @@ impl Default for EngineOptions {
 /// How often a dropped engine that waits for its thread looks whether the thread is stalled.
 const JOIN_POLL: Duration = Duration::from_millis(100);
 
-/// A model at work on a thread of its own. Dropping it cancels what runs and waits for the thread, unless that is stalled.
+/// A model at work on a thread of its own. Dropping it cancels what runs and waits for the thread,
+/// unless that is stalled.
 #[derive(Debug)]
 pub struct Engine {
     commands: Sender<Command>,
@@ -81,19 +86,27 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Starts the worker. Without a tokenizer there is no text, and every row of the embedding may be drawn.
+    /// Starts the worker. Without a tokenizer there is no text, and every row of the embedding may
+    /// be drawn.
     ///
     /// # Errors
-    /// [`EngineError::TokenizerMismatch`] for a tokenizer with more tokens than the model has rows; [`EngineError::Threads`].
+    /// [`EngineError::TokenizerMismatch`] for a tokenizer with more tokens than the model has rows;
+    /// [`EngineError::Threads`].
     pub fn start(
         model: Box<dyn LanguageModel>,
         tokenizer: Option<Tokenizer>,
         options: EngineOptions,
     ) -> Result<Self, EngineError> {
         let config = model.config().clone();
-        if let Some(tokens) = tokenizer.as_ref().map(Tokenizer::vocab_size).filter(|n| *n > config.vocab_size)
+        if let Some(tokens) = tokenizer
+            .as_ref()
+            .map(Tokenizer::vocab_size)
+            .filter(|n| *n > config.vocab_size)
         {
-            return Err(EngineError::TokenizerMismatch { tokens, rows: config.vocab_size });
+            return Err(EngineError::TokenizerMismatch {
+                tokens,
+                rows: config.vocab_size,
+            });
         }
         let threads = options.threads.unwrap_or(0);
         let error = |reason: String| EngineError::Threads { threads, reason };
@@ -123,7 +136,8 @@ impl Engine {
             .spawn({
                 let health = health.clone();
                 move || {
-                    // Panics of the model are caught where it is called; any other is a fault of the engine itself.
+                    // Panics of the model are caught where it is called; any other is a fault of
+                    // the engine itself.
                     if let Err(message) = caught(|| pool.install(|| worker.run())) {
                         health.fail(&EngineError::Panicked { message });
                     }
@@ -168,53 +182,65 @@ impl Engine {
         self.counters.snapshot()
     }
 
-    /// Returns the error that stopped the engine for good: a panic of the model, a lost device, or a step that does not end.
+    /// Returns the error that stopped the engine for good: a panic of the model, a lost device, or
+    /// a step that does not end.
     pub fn fault(&self) -> Option<EngineError> {
         self.health.fault()
     }
 
-    /// Calls `listener` once when the engine stops for good, from any thread; at once if it has stopped already.
+    /// Calls `listener` once when the engine stops for good, from any thread; at once if it has
+    /// stopped already.
     pub fn on_fault(&self, listener: FaultListener) {
         self.health.listen(listener);
     }
 
-    /// Returns the prompt tokens of all requests, waiting and running, that have yet to be processed.
+    /// Returns the prompt tokens of all requests, waiting and running, that have yet to be
+    /// processed.
     pub fn prompt_backlog(&self) -> usize {
         self.health.prompt_backlog()
     }
 
-    /// Predicts from measured speed how long `prompt_tokens` and then the `generated_tokens` of one answer take. `None` until a speed has
-    /// been measured.
+    /// Predicts from measured speed how long `prompt_tokens` and then the `generated_tokens` of one
+    /// answer take. `None` until a speed has been measured.
     pub fn predict(&self, prompt_tokens: usize, generated_tokens: usize) -> Option<Duration> {
         self.health.speed.predict(prompt_tokens, generated_tokens)
     }
 
     /// A new conversation's cache.
     pub fn session(&self) -> Session {
-        Session { id: self.next_session.fetch_add(1, Relaxed), commands: self.commands.clone() }
+        Session {
+            id: self.next_session.fetch_add(1, Relaxed),
+            commands: self.commands.clone(),
+        }
     }
 
     /// Queues a request.
     ///
     /// # Errors
-    /// [`EngineError::EmptyPrompt`], [`EngineError::PromptTooLong`], [`EngineError::UnknownToken`], [`EngineError::Text`] for an id of the
-    /// prompt without a token, [`EngineError::UnknownStop`], [`EngineError::NoTokenizer`] for stop strings where there is no text,
-    /// [`EngineError::Sampling`] for a parameter out of its range or a bias of an unknown id, [`EngineError::QueueFull`],
-    /// [`EngineError::ShutDown`].
+    /// [`EngineError::EmptyPrompt`], [`EngineError::PromptTooLong`], [`EngineError::UnknownToken`],
+    /// [`EngineError::Text`] for an id of the prompt without a token, [`EngineError::UnknownStop`],
+    /// [`EngineError::NoTokenizer`] for stop strings where there is no text,
+    /// [`EngineError::Sampling`] for a parameter out of its range or a bias of an unknown id,
+    /// [`EngineError::QueueFull`], [`EngineError::ShutDown`].
     pub fn submit(&self, request: Request) -> Result<Run, EngineError> {
         self.submit_with(request, CancelHandle::default())
     }
 
     /// As [`Engine::submit`], to be cancelled by a handle that is in somebody's hands already.
-    pub(crate) fn submit_with(&self, request: Request, cancel: CancelHandle) -> Result<Run, EngineError> {
+    pub(crate) fn submit_with(
+        &self,
+        request: Request,
+        cancel: CancelHandle,
+    ) -> Result<Run, EngineError> {
         let (events, receiver) = unbounded();
         let sink = Box::new(move |event| events.send(event).is_ok());
         let seed = self.submit_to(request, cancel.clone(), sink)?;
         Ok(Run::new(receiver, cancel, seed))
     }
 
-    /// As [`Engine::submit`], for those who cannot wait on a thread: events go to `events` as they come, and `cancel` ends the request.
-    /// A sink that is dropped without a last event tells that the engine is gone. Gives the seed that makes the run again.
+    /// As [`Engine::submit`], for those who cannot wait on a thread: events go to `events` as they
+    /// come, and `cancel` ends the request. A sink that is dropped without a last event tells that
+    /// the engine is gone. Gives the seed that makes the run again.
     ///
     /// # Errors
     /// As [`Engine::submit`].
@@ -235,15 +261,27 @@ impl Engine {
             return Ok(seed);
         }
         let limit = self.options.queue_limit.max(1);
-        let taken = self.counters.waiting.fetch_update(Relaxed, Relaxed, |n| (n < limit).then_some(n + 1));
+        let taken = self
+            .counters
+            .waiting
+            .fetch_update(Relaxed, Relaxed, |n| (n < limit).then_some(n + 1));
         if taken.is_err() {
             return Err(EngineError::QueueFull { limit });
         }
         let id = self.counters.requests.fetch_add(1, Relaxed);
         let cancelled = cancel.0;
         let events = self.health.open(id, request.prompt.len(), events);
-        let job = Job { id, request, sampler, events, cancelled, submitted: Instant::now() };
-        self.commands.send(Command::Submit(Box::new(job))).map_err(|_| EngineError::ShutDown)?;
+        let job = Job {
+            id,
+            request,
+            sampler,
+            events,
+            cancelled,
+            submitted: Instant::now(),
+        };
+        self.commands
+            .send(Command::Submit(Box::new(job)))
+            .map_err(|_| EngineError::ShutDown)?;
         Ok(seed)
     }
 
@@ -260,9 +298,16 @@ impl Engine {
         let rows = self.config.vocab_size;
         let unknown = |(_, id): &(usize, &u32)| usize::try_from(**id).map_or(true, |id| id >= rows);
         if let Some((position, id)) = prompt.iter().enumerate().find(unknown) {
-            return Err(EngineError::UnknownToken { position, id: *id, rows });
+            return Err(EngineError::UnknownToken {
+                position,
+                id: *id,
+                rows,
+            });
         }
-        let tokenizer = self.tokenizer.as_ref().filter(|_| request.vocabulary == Vocabulary::RealTokens);
+        let tokenizer = self
+            .tokenizer
+            .as_ref()
+            .filter(|_| request.vocabulary == Vocabulary::RealTokens);
         let tokens = match tokenizer {
             Some(tokenizer) => {
                 tokenizer.check_ids(prompt)?;
@@ -271,7 +316,13 @@ impl Engine {
             None => rows,
         };
         let is_unknown = |id: &u32| *id as usize >= tokens;
-        if let Some(id) = request.sampling.logit_bias.iter().map(|(id, _)| *id).find(is_unknown) {
+        if let Some(id) = request
+            .sampling
+            .logit_bias
+            .iter()
+            .map(|(id, _)| *id)
+            .find(is_unknown)
+        {
             return Err(SamplingError::UnknownBias { id, tokens }.into());
         }
         if let Some(id) = request.stop.stop_ids.iter().copied().find(is_unknown) {

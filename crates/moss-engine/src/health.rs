@@ -1,7 +1,7 @@
 //! Whether the engine works: its open requests, its heartbeat, and the fault that ended it.
 //!
-//! Shared between the engine's thread, its handles and the watchdog, so that requests can be ended from outside while the engine's thread
-//! is stuck in the model.
+//! Shared between the engine's thread, its handles and the watchdog, so that requests can be ended
+//! from outside while the engine's thread is stuck in the model.
 
 use std::{
     collections::HashMap,
@@ -38,9 +38,19 @@ struct Requests {
 
 impl Health {
     /// Registers a request. If the engine has failed already, the request is ended at once.
-    pub(crate) fn open(self: &Arc<Self>, id: u64, prompt_tokens: usize, sink: EventSink) -> Arc<Outlet> {
+    pub(crate) fn open(
+        self: &Arc<Self>,
+        id: u64,
+        prompt_tokens: usize,
+        sink: EventSink,
+    ) -> Arc<Outlet> {
         let (sink, pending) = (Mutex::new(Some(sink)), AtomicUsize::new(prompt_tokens));
-        let outlet = Arc::new(Outlet { id, sink, pending, health: self.clone() });
+        let outlet = Arc::new(Outlet {
+            id,
+            sink,
+            pending,
+            health: self.clone(),
+        });
         let mut requests = lock(&self.requests);
         match requests.fault.clone() {
             None => drop(requests.open.insert(id, Arc::downgrade(&outlet))),
@@ -61,7 +71,10 @@ impl Health {
             }
             requests.fault = Some(error.clone());
             self.failed.store(true, Relaxed);
-            (std::mem::take(&mut requests.open), std::mem::take(&mut requests.listeners))
+            (
+                std::mem::take(&mut requests.open),
+                std::mem::take(&mut requests.listeners),
+            )
         };
         tracing::error!(%error, source = ?std::error::Error::source(error), "the engine has stopped");
         for listener in listeners {
@@ -93,7 +106,11 @@ impl Health {
     /// Prompt tokens of open requests that have yet to be processed.
     pub(crate) fn prompt_backlog(&self) -> usize {
         // Dropping the last owner of an outlet takes the lock, so they are dropped outside of it.
-        let open: Vec<_> = lock(&self.requests).open.values().filter_map(Weak::upgrade).collect();
+        let open: Vec<_> = lock(&self.requests)
+            .open
+            .values()
+            .filter_map(Weak::upgrade)
+            .collect();
         open.iter().map(|outlet| outlet.pending.load(Relaxed)).sum()
     }
 
@@ -116,7 +133,9 @@ impl Health {
 
 impl std::fmt::Debug for Health {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Health").field("pulse", &self.pulse()).finish_non_exhaustive()
+        f.debug_struct("Health")
+            .field("pulse", &self.pulse())
+            .finish_non_exhaustive()
     }
 }
 
@@ -140,7 +159,8 @@ impl Outlet {
         self.pending.store(tokens, Relaxed);
     }
 
-    /// The last event, from outside the engine's thread. A sink that this thread is stuck in is left alone.
+    /// The last event, from outside the engine's thread. A sink that this thread is stuck in is
+    /// left alone.
     fn fail(&self, error: EngineError) {
         let mut sink = match self.sink.try_lock() {
             Ok(sink) => sink,
@@ -148,7 +168,9 @@ impl Outlet {
             Err(TryLockError::WouldBlock) => {
                 // Most likely an event on its way; a sink does not block.
                 std::thread::sleep(std::time::Duration::from_millis(50));
-                let Ok(sink) = self.sink.try_lock() else { return };
+                let Ok(sink) = self.sink.try_lock() else {
+                    return;
+                };
                 sink
             }
         };

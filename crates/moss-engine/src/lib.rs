@@ -1,7 +1,9 @@
-//! Requests to events: a worker that owns a model and serves a queue of requests, several sequences at a time.
+//! Requests to events: a worker that owns a model and serves a queue of requests, several sequences
+//! at a time.
 //!
-//! An [`Engine`] is fed [`Request`]s and answers each with a [`Run`], an iterator of [`Event`]s. A [`Chat`] keeps a conversation on
-//! top of it. No tensors, no terminal, no network, no async runtime.
+//! An [`Engine`] is fed [`Request`]s and answers each with a [`Run`], an iterator of [`Event`]s. A
+//! [`Chat`] keeps a conversation on top of it. No tensors, no terminal, no network, no async
+//! runtime.
 
 mod cache;
 mod chat;

@@ -2,7 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
-/// A snapshot of the counters. What is counted now is brought up to date after each step, just after its events are sent.
+/// A snapshot of the counters. What is counted now is brought up to date after each step, just
+/// after its events are sent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Metrics {
     /// Requests taken since the start.

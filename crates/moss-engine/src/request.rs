@@ -20,15 +20,18 @@ pub enum Vocabulary {
 /// When to stop, besides a full window.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct StopRules {
-    /// Tokens to generate at most; `None` for as many as the window holds, 0 to run the prompt and no more (it warms a session).
+    /// Tokens to generate at most; `None` for as many as the window holds, 0 to run the prompt and
+    /// no more (it warms a session).
     pub max_new_tokens: Option<usize>,
-    /// Tokens that end the answer; none by default, so that nothing is ignored in secret. A chat adds its own.
+    /// Tokens that end the answer; none by default, so that nothing is ignored in secret. A chat
+    /// adds its own.
     pub stop_ids: Vec<u32>,
     /// Strings that end the answer, also where they are split over tokens.
     pub stop_strings: Vec<String>,
     /// Time of the answer, from its first token; a running step is interrupted between layers.
     pub time_limit: Option<Duration>,
-    /// Time of the prompt, from when the request leaves the queue until its first token; none by default.
+    /// Time of the prompt, from when the request leaves the queue until its first token; none by
+    /// default.
     pub prompt_limit: Option<PromptLimit>,
 }
 
@@ -37,8 +40,9 @@ pub struct StopRules {
 pub enum PromptLimit {
     /// Exactly this long.
     Fixed(Duration),
-    /// Several times what the engine's measured speed predicts for this prompt and those ahead of it, and at least
-    /// [`crate::EngineOptions::stall_time`]. There is no limit until a speed has been measured.
+    /// Several times what the engine's measured speed predicts for this prompt and those ahead of
+    /// it, and at least [`crate::EngineOptions::stall_time`]. There is no limit until a speed has
+    /// been measured.
     Measured,
 }
 
@@ -54,7 +58,8 @@ pub struct Request {
     pub stop: StopRules,
     /// Which ids may be drawn.
     pub vocabulary: Vocabulary,
-    /// Tells with each token how likely it was, and this many of the likeliest; `None` for no such thing. It costs a pass over the row.
+    /// Tells with each token how likely it was, and this many of the likeliest; `None` for no such
+    /// thing. It costs a pass over the row.
     pub logprobs: Option<usize>,
     /// [`Session::id`] of the cache to go on from, and to leave behind.
     pub session: Option<u64>,
@@ -64,7 +69,15 @@ impl Request {
     /// A request without limits, stop tokens or session.
     pub fn new(prompt: Vec<u32>, sampling: SamplingParams) -> Self {
         let (stop, vocabulary) = (StopRules::default(), Vocabulary::default());
-        Self { prompt, sampling, steps: Vec::new(), stop, vocabulary, logprobs: None, session: None }
+        Self {
+            prompt,
+            sampling,
+            steps: Vec::new(),
+            stop,
+            vocabulary,
+            logprobs: None,
+            session: None,
+        }
     }
 }
 
@@ -78,8 +91,8 @@ impl std::fmt::Debug for Request {
     }
 }
 
-/// A conversation's cache: the longest beginning that a prompt shares with the one before is not run again. Dropping it frees its
-/// blocks.
+/// A conversation's cache: the longest beginning that a prompt shares with the one before is not
+/// run again. Dropping it frees its blocks.
 #[derive(Debug)]
 pub struct Session {
     pub(crate) id: u64,

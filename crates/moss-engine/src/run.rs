@@ -25,8 +25,8 @@ impl CancelHandle {
     }
 }
 
-/// Where a request's events go; it is called from the engine's own thread and must not block. False says that nobody listens any more,
-/// which cancels the request.
+/// Where a request's events go; it is called from the engine's own thread and must not block. False
+/// says that nobody listens any more, which cancels the request.
 pub type EventSink = Box<dyn Fn(Event) -> bool + Send>;
 
 /// A request's events. Dropping it cancels the request.
@@ -40,7 +40,12 @@ pub struct Run {
 
 impl Run {
     pub(crate) fn new(events: Receiver<Event>, cancel: CancelHandle, seed: u64) -> Self {
-        Self { events, cancel, seed, over: false }
+        Self {
+            events,
+            cancel,
+            seed,
+            over: false,
+        }
     }
 
     /// Asks the run to end; its last event is still to come.
@@ -81,7 +86,10 @@ impl Iterator for Run {
         if self.over {
             return None;
         }
-        let event = self.events.recv().unwrap_or(Event::Failed(EngineError::ShutDown));
+        let event = self
+            .events
+            .recv()
+            .unwrap_or(Event::Failed(EngineError::ShutDown));
         self.over = matches!(event, Event::Finished(_) | Event::Failed(_));
         Some(event)
     }

@@ -1,7 +1,8 @@
 //! Who runs next: pure decisions over counts.
 //!
-//! Every running sequence that has one token to run joins the step; of those that have more, the oldest runs one chunk of its prompt,
-//! so that long prompts do not hold up the others. How a prompt is cut depends on the request alone.
+//! Every running sequence that has one token to run joins the step; of those that have more, the
+//! oldest runs one chunk of its prompt, so that long prompts do not hold up the others. How a
+//! prompt is cut depends on the request alone.
 
 /// What a step runs: for each sequence, how many of its tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,10 +17,14 @@ pub(crate) struct Turn {
 pub(crate) fn next_step(pending: &[usize], prefill_chunk: usize) -> Vec<Turn> {
     let prompt = pending.iter().position(|tokens| *tokens > 1);
     let turn = |(sequence, tokens): (usize, &usize)| match *tokens {
-        1 => Some(Turn { sequence, tokens: 1 }),
-        tokens if Some(sequence) == prompt => {
-            Some(Turn { sequence, tokens: tokens.min(prefill_chunk.max(1)) })
-        }
+        1 => Some(Turn {
+            sequence,
+            tokens: 1,
+        }),
+        tokens if Some(sequence) == prompt => Some(Turn {
+            sequence,
+            tokens: tokens.min(prefill_chunk.max(1)),
+        }),
         _ => None,
     };
     pending.iter().enumerate().filter_map(turn).collect()
@@ -27,8 +32,9 @@ pub(crate) fn next_step(pending: &[usize], prefill_chunk: usize) -> Vec<Turn> {
 
 /// Whether one more sequence can run to its end beside the others, come what may.
 ///
-/// `promised` are the blocks that those running may come to need. Blocks are taken only as sequences grow, but a sequence is let in
-/// only if its longest course fits too: none ever waits in the middle of its answer.
+/// `promised` are the blocks that those running may come to need. Blocks are taken only as
+/// sequences grow, but a sequence is let in only if its longest course fits too: none ever waits in
+/// the middle of its answer.
 pub(crate) fn admits(
     promised: usize,
     needed: usize,
@@ -48,7 +54,8 @@ mod tests {
     #[test]
     fn one_prompt_chunk_runs_beside_all_that_decode() {
         let step = next_step(&[1, 300, 1, 50], 128);
-        let expected = [(0, 1), (1, 128), (2, 1)].map(|(sequence, tokens)| Turn { sequence, tokens });
+        let expected =
+            [(0, 1), (1, 128), (2, 1)].map(|(sequence, tokens)| Turn { sequence, tokens });
         assert_eq!(step, expected);
     }
 

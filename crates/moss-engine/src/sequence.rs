@@ -13,11 +13,12 @@ use moss_sampling::{CutParams, Logprobs, Sampler};
 use moss_text::{Specials, TextStream, Tokenizer};
 
 use crate::{
-    EngineError, Event, Outcome, PromptLimit, Request, StopCause, StopRules, Timings, TokenLogprobs, Usage,
-    health::Outlet, speed::Speed, stop::StopStrings,
+    EngineError, Event, Outcome, PromptLimit, Request, StopCause, StopRules, Timings,
+    TokenLogprobs, Usage, health::Outlet, speed::Speed, stop::StopStrings,
 };
 
-/// Times the predicted duration of a prompt that [`PromptLimit::Measured`] allows: other answers and a throttled machine take their share.
+/// Times the predicted duration of a prompt that [`PromptLimit::Measured`] allows: other answers
+/// and a throttled machine take their share.
 const PROMPT_FACTOR: u32 = 4;
 
 /// A request that waits, and where its events go.
@@ -40,8 +41,14 @@ impl Job {
     pub(crate) fn end_before_start(self, error: Option<EngineError>) {
         let event = error.map_or_else(
             || {
-                let usage = Usage { prompt_tokens: self.request.prompt.len(), ..Usage::default() };
-                let timings = Timings { queued: self.submitted.elapsed(), ..Timings::default() };
+                let usage = Usage {
+                    prompt_tokens: self.request.prompt.len(),
+                    ..Usage::default()
+                };
+                let timings = Timings {
+                    queued: self.submitted.elapsed(),
+                    ..Timings::default()
+                };
                 Event::Finished(Outcome {
                     cause: StopCause::Cancelled,
                     ids: Vec::new(),
@@ -83,7 +90,8 @@ pub(crate) struct Sequence {
     submitted: Instant,
     started: Instant,
     first_token: Option<Instant>,
-    /// Prompt tokens to process until its first token: its own, and those of the sequences before it.
+    /// Prompt tokens to process until its first token: its own, and those of the sequences before
+    /// it.
     work: usize,
     /// When its prompt has taken too long.
     prompt_deadline: Option<Instant>,
@@ -99,7 +107,14 @@ impl Sequence {
         (table, cached): (BlockTable, usize),
         ahead: usize,
     ) -> Self {
-        let Job { id, request, sampler, events, cancelled, submitted } = job;
+        let Job {
+            id,
+            request,
+            sampler,
+            events,
+            cancelled,
+            submitted,
+        } = job;
         let stops = StopStrings::new(&request.stop.stop_strings);
         let usage = Usage {
             prompt_tokens: request.prompt.len(),
@@ -121,7 +136,8 @@ impl Sequence {
             allowed,
             stop: request.stop,
             window,
-            text: tokenizer.map(|tokenizer| (TextStream::new(tokenizer.clone(), Specials::Skip), stops)),
+            text: tokenizer
+                .map(|tokenizer| (TextStream::new(tokenizer.clone(), Specials::Skip), stops)),
             shown: String::new(),
             logprobs: request.logprobs,
             events,
@@ -132,8 +148,16 @@ impl Sequence {
             work,
             prompt_deadline: None,
         };
-        tracing::debug!(sequence = id, usage.prompt_tokens, usage.reused_tokens, "request runs");
-        sequence.send(Event::Started { prompt_tokens: usage.prompt_tokens, reused_tokens: cached });
+        tracing::debug!(
+            sequence = id,
+            usage.prompt_tokens,
+            usage.reused_tokens,
+            "request runs"
+        );
+        sequence.send(Event::Started {
+            prompt_tokens: usage.prompt_tokens,
+            reused_tokens: cached,
+        });
         sequence
     }
 
@@ -153,11 +177,16 @@ impl Sequence {
         }
         match self.first_token {
             Some(first) => {
-                let late = self.stop.time_limit.is_some_and(|limit| first.elapsed() >= limit);
+                let late = self
+                    .stop
+                    .time_limit
+                    .is_some_and(|limit| first.elapsed() >= limit);
                 late.then_some(StopCause::TimeLimit)
             }
             None => {
-                let late = self.prompt_deadline.is_some_and(|deadline| Instant::now() >= deadline);
+                let late = self
+                    .prompt_deadline
+                    .is_some_and(|deadline| Instant::now() >= deadline);
                 late.then_some(StopCause::PromptTimeLimit)
             }
         }
@@ -179,7 +208,8 @@ impl Sequence {
         self.prompt_deadline = limit.and_then(|limit| self.started.checked_add(limit));
     }
 
-    /// Why it ends before the next token is drawn. A token that is paid for is drawn even if time is up by now.
+    /// Why it ends before the next token is drawn. A token that is paid for is drawn even if time
+    /// is up by now.
     pub(crate) fn cause_before_draw(&self) -> Option<StopCause> {
         match self.outer_cause() {
             Some(StopCause::Cancelled) => Some(StopCause::Cancelled),
@@ -194,7 +224,10 @@ impl Sequence {
         if self.usage.generated_tokens == 0 {
             self.usage.prefilled_tokens += tokens;
             self.events.set_pending(self.pending());
-            self.send(Event::Prefill { done: self.cached, total: self.usage.prompt_tokens });
+            self.send(Event::Prefill {
+                done: self.cached,
+                total: self.usage.prompt_tokens,
+            });
         }
     }
 
@@ -216,14 +249,19 @@ impl Sequence {
         })
     }
 
-    /// Draws the next token from what the model gave, a row of `expected` logits or a cut of one, and says why it is the last, if it is.
+    /// Draws the next token from what the model gave, a row of `expected` logits or a cut of one,
+    /// and says why it is the last, if it is.
     pub(crate) fn draw(
         &mut self,
         answer: Option<&mut Logits>,
         expected: usize,
     ) -> Result<Option<StopCause>, EngineError> {
         let step = self.usage.generated_tokens;
-        let missing = |found| EngineError::LogitsMissing { step, found, expected };
+        let missing = |found| EngineError::LogitsMissing {
+            step,
+            found,
+            expected,
+        };
         let answer = answer.ok_or(missing(0))?;
         let mut logprobs = None;
         let id = match (answer.candidates(), self.cut()) {
@@ -234,10 +272,15 @@ impl Sequence {
                 if row.len() != expected {
                     return Err(missing(row.len()));
                 }
-                let wanted = self.logprobs.map(|count| (count, Logprobs::of(row, self.allowed)));
+                let wanted = self
+                    .logprobs
+                    .map(|count| (count, Logprobs::of(row, self.allowed)));
                 let id = self.sampler.sample(row, &self.ids, step, self.allowed)?;
                 logprobs = wanted.map(|(count, all)| {
-                    Box::new(TokenLogprobs { logprob: all.get(id), top: all.top(count) })
+                    Box::new(TokenLogprobs {
+                        logprob: all.get(id),
+                        top: all.top(count),
+                    })
                 });
                 id
             }
@@ -256,7 +299,9 @@ impl Sequence {
         Ok(match cause {
             _ if self.stop.stop_ids.contains(&id) => Some(StopCause::EndOfTurn),
             Some(cause) => Some(cause),
-            None if self.stop.max_new_tokens == Some(self.generated()) => Some(StopCause::MaxNewTokens),
+            None if self.stop.max_new_tokens == Some(self.generated()) => {
+                Some(StopCause::MaxNewTokens)
+            }
             None if self.ids.len() >= self.window => Some(StopCause::WindowFull),
             None => None,
         })
@@ -264,7 +309,11 @@ impl Sequence {
 
     fn show(&mut self, id: Option<u32>, piece: String, logprobs: Option<Box<TokenLogprobs>>) {
         self.shown.push_str(&piece);
-        self.send(Event::Text { id, piece, logprobs });
+        self.send(Event::Text {
+            id,
+            piece,
+            logprobs,
+        });
     }
 
     /// Sends the last event. The table stays, for the session or the pool.
@@ -287,7 +336,13 @@ impl Sequence {
             decode: now - first,
         };
         let text = std::mem::take(&mut self.shown);
-        tracing::debug!(sequence = self.id, ?cause, self.usage.generated_tokens, ?timings, "request done");
+        tracing::debug!(
+            sequence = self.id,
+            ?cause,
+            self.usage.generated_tokens,
+            ?timings,
+            "request done"
+        );
         self.send(Event::Finished(Outcome {
             cause,
             ids: self.ids[self.usage.prompt_tokens..].to_vec(),

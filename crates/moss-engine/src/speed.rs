@@ -36,8 +36,8 @@ impl Rate {
 }
 
 impl Speed {
-    /// Records a step that took `time`. A step with prompt tokens counts as prefill, with the decode rows that it also had: the rate is the
-    /// one that prompts get beside running answers.
+    /// Records a step that took `time`. A step with prompt tokens counts as prefill, with the
+    /// decode rows that it also had: the rate is the one that prompts get beside running answers.
     pub(crate) fn record(&self, prompt_tokens: usize, time: Duration) {
         let mut rates = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let [prefill, decode] = &mut *rates;
@@ -47,11 +47,13 @@ impl Speed {
         }
     }
 
-    /// Predicts the time of so many prompt tokens and decode steps. `None` until prefill has been measured; decode steps that have not been
-    /// measured count as prompt tokens.
+    /// Predicts the time of so many prompt tokens and decode steps. `None` until prefill has been
+    /// measured; decode steps that have not been measured count as prompt tokens.
     pub(crate) fn predict(&self, prompt_tokens: usize, decode_steps: usize) -> Option<Duration> {
         let [prefill, decode] = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let per_step = decode.predict(decode_steps).or_else(|| prefill.predict(decode_steps))?;
+        let per_step = decode
+            .predict(decode_steps)
+            .or_else(|| prefill.predict(decode_steps))?;
         Duration::try_from_secs_f64(prefill.predict(prompt_tokens)? + per_step).ok()
     }
 }
@@ -68,7 +70,10 @@ mod tests {
         speed.record(0, Duration::from_secs(1));
         assert_eq!(speed.predict(100, 0), None);
         speed.record(4, Duration::from_secs(1));
-        assert_eq!(speed.predict(343, 0), Some(Duration::from_secs_f64(343.0 / 4.0)));
+        assert_eq!(
+            speed.predict(343, 0),
+            Some(Duration::from_secs_f64(343.0 / 4.0))
+        );
         assert_eq!(speed.predict(4, 10), Some(Duration::from_secs(11)));
     }
 

@@ -10,23 +10,39 @@ pub(crate) struct StopStrings {
 impl StopStrings {
     /// Empty strings are no stop strings.
     pub(crate) fn new(strings: &[String]) -> Self {
-        let strings = strings.iter().filter(|string| !string.is_empty()).cloned().collect();
-        Self { strings, held: String::new() }
+        let strings = strings
+            .iter()
+            .filter(|string| !string.is_empty())
+            .cloned()
+            .collect();
+        Self {
+            strings,
+            held: String::new(),
+        }
     }
 
     /// The text that can be shown now, and the stop string that ends it, if one is complete.
     pub(crate) fn push(&mut self, piece: &str) -> (String, Option<String>) {
         self.held.push_str(piece);
-        let found = self.strings.iter().filter_map(|string| Some((self.held.find(string.as_str())?, string)));
+        let found = self
+            .strings
+            .iter()
+            .filter_map(|string| Some((self.held.find(string.as_str())?, string)));
         // The one that begins first, and the longest of those.
-        if let Some((at, string)) = found.min_by_key(|(at, string)| (*at, std::cmp::Reverse(string.len()))) {
+        if let Some((at, string)) =
+            found.min_by_key(|(at, string)| (*at, std::cmp::Reverse(string.len())))
+        {
             let string = string.clone();
             let text = self.held[..at].to_owned();
             self.held.clear();
             return (text, Some(string));
         }
         let begins = |tail: &str| self.strings.iter().any(|string| string.starts_with(tail));
-        let keep = self.held.char_indices().map(|(at, _)| at).find(|at| begins(&self.held[*at..]));
+        let keep = self
+            .held
+            .char_indices()
+            .map(|(at, _)| at)
+            .find(|at| begins(&self.held[*at..]));
         let rest = self.held.split_off(keep.unwrap_or(self.held.len()));
         (std::mem::replace(&mut self.held, rest), None)
     }
@@ -45,7 +61,12 @@ mod tests {
     use super::*;
 
     fn feed(strings: &[&str], pieces: &[&str]) -> (String, Option<String>) {
-        let mut stop = StopStrings::new(&strings.iter().map(|string| string.to_string()).collect::<Vec<_>>());
+        let mut stop = StopStrings::new(
+            &strings
+                .iter()
+                .map(|string| string.to_string())
+                .collect::<Vec<_>>(),
+        );
         let mut text = String::new();
         for piece in pieces {
             let (shown, found) = stop.push(piece);
@@ -64,14 +85,23 @@ mod tests {
             feed(&["<|Human|>"], &["你好<", "|Hum", "an|", ">再见"]),
             ("你好".into(), Some("<|Human|>".into()))
         );
-        assert_eq!(feed(&["停😀"], &["说停", "😀"]), ("说".into(), Some("停😀".into())));
+        assert_eq!(
+            feed(&["停😀"], &["说停", "😀"]),
+            ("说".into(), Some("停😀".into()))
+        );
     }
 
     #[test]
     fn what_only_looks_like_one_is_shown_in_the_end() {
-        assert_eq!(feed(&["<|Human|>"], &["a <|", "Hum", "!"]), ("a <|Hum!".into(), None));
+        assert_eq!(
+            feed(&["<|Human|>"], &["a <|", "Hum", "!"]),
+            ("a <|Hum!".into(), None)
+        );
         assert_eq!(feed(&["abc"], &["xab"]), ("xab".into(), None));
-        assert_eq!(feed(&["aab"], &["aa", "ab"]), ("a".into(), Some("aab".into())));
+        assert_eq!(
+            feed(&["aab"], &["aa", "ab"]),
+            ("a".into(), Some("aab".into()))
+        );
     }
 
     proptest! {

@@ -1,7 +1,7 @@
 //! Notices an engine thread that makes no progress.
 //!
-//! The thread that is watched may be stuck in a driver or in a page fault that never ends, so this runs on a thread of its own and ends the
-//! open requests itself.
+//! The thread that is watched may be stuck in a driver or in a page fault that never ends, so this
+//! runs on a thread of its own and ends the open requests itself.
 
 use std::{
     sync::Arc,
@@ -31,15 +31,21 @@ pub(crate) fn start(health: Arc<Health>, floor: Duration) -> std::io::Result<Sen
             let (beats, tokens) = health.pulse();
             let silent = silence.after(beats, tokens > 0, began.elapsed(), tick);
             if silent >= limit(&health, tokens, floor) {
-                return health.fail(&EngineError::Stalled { seconds: silent.as_secs(), tokens });
+                return health.fail(&EngineError::Stalled {
+                    seconds: silent.as_secs(),
+                    tokens,
+                });
             }
         }
     };
-    std::thread::Builder::new().name("moss-watchdog".into()).spawn(watch)?;
+    std::thread::Builder::new()
+        .name("moss-watchdog".into())
+        .spawn(watch)?;
     Ok(stop)
 }
 
-/// The longest silence in a step of so many tokens: a multiple of what measured speed predicts, and at least `floor`.
+/// The longest silence in a step of so many tokens: a multiple of what measured speed predicts, and
+/// at least `floor`.
 fn limit(health: &Health, tokens: usize, floor: Duration) -> Duration {
     let predicted = health.speed.predict(tokens, 0).unwrap_or_default();
     floor.max(predicted.saturating_mul(FACTOR))
@@ -53,8 +59,8 @@ struct Silence {
 }
 
 impl Silence {
-    /// `slept` counts for two ticks at most: while the whole process is stopped (SIGSTOP, a suspended machine) the engine cannot make
-    /// progress either.
+    /// `slept` counts for two ticks at most: while the whole process is stopped (SIGSTOP, a
+    /// suspended machine) the engine cannot make progress either.
     fn after(&mut self, beats: u64, busy: bool, slept: Duration, tick: Duration) -> Duration {
         match busy && beats == self.beats {
             true => self.time += slept.min(tick * 2),
@@ -86,7 +92,10 @@ mod tests {
     fn a_process_that_was_stopped_for_an_hour_is_not_stalled() {
         let mut silence = Silence::default();
         silence.after(7, true, TICK, TICK);
-        assert_eq!(silence.after(7, true, Duration::from_secs(3600), TICK), 2 * TICK);
+        assert_eq!(
+            silence.after(7, true, Duration::from_secs(3600), TICK),
+            2 * TICK
+        );
     }
 
     #[test]

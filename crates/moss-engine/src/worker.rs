@@ -60,7 +60,9 @@ impl Worker {
         health: Arc<Health>,
     ) -> Self {
         let cache = SharedCache::new(model.cache_shape());
-        counters.cache_blocks.store(cache.shape().num_blocks, Relaxed);
+        counters
+            .cache_blocks
+            .store(cache.shape().num_blocks, Relaxed);
         let (waiting, running) = (VecDeque::new(), Vec::new());
         Self {
             model,
@@ -118,9 +120,15 @@ impl Worker {
             Command::Submit(job) => self.waiting.push_back(job),
             Command::EndSession(id) => {
                 self.cache.forget(id);
-                let running = self.running.iter_mut().map(|sequence| &mut sequence.session);
+                let running = self
+                    .running
+                    .iter_mut()
+                    .map(|sequence| &mut sequence.session);
                 let waiting = self.waiting.iter_mut().map(|job| &mut job.request.session);
-                for session in running.chain(waiting).filter(|session| **session == Some(id)) {
+                for session in running
+                    .chain(waiting)
+                    .filter(|session| **session == Some(id))
+                {
                     *session = None;
                 }
             }
@@ -152,33 +160,57 @@ impl Worker {
         let window = self.model.config().context_length.min(shape.positions());
         while let Some(job) = self.waiting.front() {
             let prompt = job.request.prompt.len();
-            let longest = job.request.stop.max_new_tokens.map_or(window, |n| prompt.saturating_add(n));
+            let longest = job
+                .request
+                .stop
+                .max_new_tokens
+                .map_or(window, |n| prompt.saturating_add(n));
             let needed = longest.min(window).div_ceil(shape.block_size);
             let promised = self.running.iter().map(|sequence| sequence.promised).sum();
             let running = self.running.len();
-            if !scheduler::admits(promised, needed, shape.num_blocks, running, self.options.max_sequences) {
+            if !scheduler::admits(
+                promised,
+                needed,
+                shape.num_blocks,
+                running,
+                self.options.max_sequences,
+            ) {
                 return;
             }
-            let Some(job) = self.waiting.pop_front() else { return };
+            let Some(job) = self.waiting.pop_front() else {
+                return;
+            };
             self.counters.waiting.fetch_sub(1, Relaxed);
             let (table, cached) = self.cache.resume(job.request.session, &job.request.prompt);
-            self.counters.reused_tokens.fetch_add(cached as u64, Relaxed);
+            self.counters
+                .reused_tokens
+                .fetch_add(cached as u64, Relaxed);
             let rows = self.model.config().vocab_size;
             let allowed = match job.request.vocabulary {
-                Vocabulary::RealTokens => self.tokenizer.as_ref().map_or(rows, Tokenizer::vocab_size),
+                Vocabulary::RealTokens => {
+                    self.tokenizer.as_ref().map_or(rows, Tokenizer::vocab_size)
+                }
                 Vocabulary::EveryRow => rows,
             };
             let tokenizer = self.tokenizer.as_ref();
             let ahead = self.running.iter().map(Sequence::pending).sum();
             let resumed = (table, cached);
-            self.running.push(Sequence::start(*job, tokenizer, allowed, window, needed, resumed, ahead));
+            self.running.push(Sequence::start(
+                *job, tokenizer, allowed, window, needed, resumed, ahead,
+            ));
         }
     }
 
-    /// Takes a sequence out: its cache goes to its session, or back. Only what was written and counted is kept, so a session is
-    /// sound however its sequence ended.
+    /// Takes a sequence out: its cache goes to its session, or back. Only what was written and
+    /// counted is kept, so a session is sound however its sequence ended.
     fn retire(&mut self, index: usize) {
-        let Sequence { mut ids, table, cached, session, .. } = self.running.remove(index);
+        let Sequence {
+            mut ids,
+            table,
+            cached,
+            session,
+            ..
+        } = self.running.remove(index);
         ids.truncate(cached);
         match session {
             Some(session) => self.cache.leave(session, ids, table),
@@ -195,7 +227,10 @@ impl Worker {
         let turns = scheduler::next_step(&pending, self.options.prefill_chunk);
         for turn in &turns {
             let sequence = &mut self.running[turn.sequence];
-            if let Err(error) = self.cache.grow(&mut sequence.table, sequence.cached + turn.tokens) {
+            if let Err(error) = self
+                .cache
+                .grow(&mut sequence.table, sequence.cached + turn.tokens)
+            {
                 return self.fail(&[turn.sequence], error);
             }
         }
@@ -203,14 +238,20 @@ impl Worker {
         let began = Instant::now();
         match self.forward(&turns) {
             Ok(Ok(logits)) => {
-                let prompts = turns.iter().filter(|turn| self.running[turn.sequence].generated() == 0);
-                self.health.speed.record(prompts.map(|turn| turn.tokens).sum(), began.elapsed());
+                let prompts = turns
+                    .iter()
+                    .filter(|turn| self.running[turn.sequence].generated() == 0);
+                self.health
+                    .speed
+                    .record(prompts.map(|turn| turn.tokens).sum(), began.elapsed());
                 self.hand_out(&turns, logits);
             }
             // What is over is ended before the next step; the others run this one again.
             Ok(Err(ModelError::Interrupted)) => {}
             Ok(Err(error)) if error.is_fatal() => {
-                self.break_down(EngineError::DeviceLost { source: Arc::new(error) });
+                self.break_down(EngineError::DeviceLost {
+                    source: Arc::new(error),
+                });
             }
             Ok(Err(error)) => self.fail(&guilty(&turns, &error), error),
             Err(message) => self.break_down(EngineError::Panicked { message }),
@@ -226,7 +267,11 @@ impl Worker {
                 token_ids: &sequence.ids[sequence.cached..][..turn.tokens],
                 start_pos: sequence.cached,
                 blocks: &sequence.table,
-                logits: if is_last { sequence.wanted() } else { LogitRows::None },
+                logits: if is_last {
+                    sequence.wanted()
+                } else {
+                    LogitRows::None
+                },
             }
         };
         let batch: Vec<_> = turns.iter().map(chunk).collect();
@@ -242,14 +287,20 @@ impl Worker {
     fn hand_out(&mut self, turns: &[Turn], logits: Vec<Logits>) {
         let rows = self.model.config().vocab_size;
         // Fewer answers than questions: whose they are nobody knows.
-        let logits = if logits.len() == turns.len() { logits } else { Vec::new() };
+        let logits = if logits.len() == turns.len() {
+            logits
+        } else {
+            Vec::new()
+        };
         let mut logits = logits.into_iter();
         let mut over = Vec::new();
         for turn in turns {
             let mut logits = logits.next();
             let sequence = &mut self.running[turn.sequence];
             if sequence.generated() == 0 {
-                self.counters.prefilled_tokens.fetch_add(turn.tokens as u64, Relaxed);
+                self.counters
+                    .prefilled_tokens
+                    .fetch_add(turn.tokens as u64, Relaxed);
             }
             sequence.ran(turn.tokens);
             if sequence.pending() > 0 {
@@ -261,7 +312,9 @@ impl Worker {
                 None => caught(|| sequence.draw(logits.as_mut(), rows))
                     .unwrap_or_else(|message| Err(EngineError::StepPanicked { step, message })),
             };
-            self.counters.generated_tokens.fetch_add((sequence.generated() - step) as u64, Relaxed);
+            self.counters
+                .generated_tokens
+                .fetch_add((sequence.generated() - step) as u64, Relaxed);
             match drawn {
                 Ok(None) => continue,
                 Ok(Some(cause)) => sequence.finish(cause),
@@ -279,12 +332,16 @@ impl Worker {
         let source = Arc::new(error);
         for index in indices.iter().rev() {
             let step = self.running[*index].generated();
-            self.running[*index].fail(EngineError::Model { step, source: source.clone() });
+            self.running[*index].fail(EngineError::Model {
+                step,
+                source: source.clone(),
+            });
             self.retire(*index);
         }
     }
 
-    /// Fails everything, now and from now on: a model that panicked may hold anything, and a lost device answers nothing.
+    /// Fails everything, now and from now on: a model that panicked may hold anything, and a lost
+    /// device answers nothing.
     fn break_down(&mut self, error: EngineError) {
         self.health.fail(&error);
         for sequence in std::mem::take(&mut self.running) {
@@ -295,7 +352,9 @@ impl Worker {
 
     fn count(&self) {
         self.counters.running.store(self.running.len(), Relaxed);
-        self.counters.cache_blocks_used.store(self.cache.used_blocks(), Relaxed);
+        self.counters
+            .cache_blocks_used
+            .store(self.cache.used_blocks(), Relaxed);
     }
 }
 
@@ -307,13 +366,17 @@ fn guilty(turns: &[Turn], error: &ModelError) -> Vec<usize> {
         | ModelError::EmptyChunk { sequence } => turns.get(*sequence),
         _ => None,
     };
-    named.map_or_else(|| turns.iter().map(|turn| turn.sequence).collect(), |turn| vec![turn.sequence])
+    named.map_or_else(
+        || turns.iter().map(|turn| turn.sequence).collect(),
+        |turn| vec![turn.sequence],
+    )
 }
 
 /// What a panic says, as an error.
 pub(crate) fn caught<T>(code: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(code)).map_err(|panic| {
         let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-        text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "unknown".into())
+        text.or_else(|| panic.downcast_ref::<String>().cloned())
+            .unwrap_or_else(|| "unknown".into())
     })
 }

@@ -1,4 +1,5 @@
-//! Ends that come from outside: cancelled, dropped, out of time. In the queue, in the prompt, in the answer.
+//! Ends that come from outside: cancelled, dropped, out of time. In the queue, in the prompt, in
+//! the answer.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -52,14 +53,20 @@ fn a_prompt_can_be_cancelled_and_what_was_run_of_it_is_kept() {
     let engine = Fake::new(97, 256, mix).before(slow).start(options(), None);
     let prompt: Vec<u32> = (0..97).collect();
     let session = engine.session();
-    let request = || Request { session: Some(session.id()), ..greedy(&prompt, 3) };
+    let request = || Request {
+        session: Some(session.id()),
+        ..greedy(&prompt, 3)
+    };
     let mut run = engine.submit(request()).unwrap();
     let cancel = run.cancel_handle();
     loop {
         match run.next().unwrap() {
             Event::Prefill { done, .. } if done >= 16 => cancel.cancel(),
             Event::Finished(outcome) => {
-                assert_eq!((outcome.cause, outcome.ids.len()), (StopCause::Cancelled, 0));
+                assert_eq!(
+                    (outcome.cause, outcome.ids.len()),
+                    (StopCause::Cancelled, 0)
+                );
                 break;
             }
             _ => {}
@@ -72,16 +79,25 @@ fn a_prompt_can_be_cancelled_and_what_was_run_of_it_is_kept() {
 
 #[test]
 fn a_waiting_request_can_be_cancelled_and_a_dropped_one_ends() {
-    let one = EngineOptions { max_sequences: 1, ..options() };
+    let one = EngineOptions {
+        max_sequences: 1,
+        ..options()
+    };
     let engine = Fake::new(97, 256, mix).before(slow).start(one, None);
     let first = engine.submit(greedy(&[1], 100)).unwrap();
     let second = engine.submit(greedy(&[2], 10)).unwrap();
     second.cancel_handle().cancel();
     let outcome = second.wait().unwrap();
-    assert_eq!((outcome.cause, outcome.usage.prefilled_tokens), (StopCause::Cancelled, 0));
+    assert_eq!(
+        (outcome.cause, outcome.usage.prefilled_tokens),
+        (StopCause::Cancelled, 0)
+    );
     drop(first);
     // The one that was dropped makes way long before its hundred tokens.
-    assert_eq!(engine.submit(greedy(&[3], 3)).unwrap().wait().unwrap().ids, expected(&[3], 3));
+    assert_eq!(
+        engine.submit(greedy(&[3], 3)).unwrap().wait().unwrap().ids,
+        expected(&[3], 3)
+    );
     assert!(engine.metrics().generated_tokens < 100);
 }
 
@@ -102,17 +118,27 @@ fn deep(mut fake: Fake) -> Fake {
 
 #[test]
 fn a_pass_is_left_in_its_middle_once_all_who_wait_for_it_are_cancelled() {
-    let whole = EngineOptions { prefill_chunk: 64, ..options() };
+    let whole = EngineOptions {
+        prefill_chunk: 64,
+        ..options()
+    };
     let engine = deep(Fake::new(97, 1024, mix)).start(whole, None);
-    let runs = [greedy(&[1; 40], 5), greedy(&[2], 5)].map(|request| engine.submit(request).unwrap());
+    let runs =
+        [greedy(&[1; 40], 5), greedy(&[2], 5)].map(|request| engine.submit(request).unwrap());
     std::thread::sleep(Duration::from_millis(50));
     let cancelled = Instant::now();
     runs.iter().for_each(|run| run.cancel());
     for run in runs {
         let outcome = run.wait().unwrap();
-        assert_eq!((outcome.cause, outcome.ids.len()), (StopCause::Cancelled, 0));
+        assert_eq!(
+            (outcome.cause, outcome.ids.len()),
+            (StopCause::Cancelled, 0)
+        );
     }
-    assert!(cancelled.elapsed() < Duration::from_millis(500), "within a layer, not within a pass");
+    assert!(
+        cancelled.elapsed() < Duration::from_millis(500),
+        "within a layer, not within a pass"
+    );
 }
 
 #[test]
@@ -129,7 +155,10 @@ fn time_runs_out_in_the_middle_of_a_pass_too() {
     request.stop.time_limit = Some(Duration::from_millis(30));
     let begun = Instant::now();
     let outcome = engine.submit(request).unwrap().wait().unwrap();
-    assert_eq!((outcome.cause, outcome.ids.len()), (StopCause::TimeLimit, 1));
+    assert_eq!(
+        (outcome.cause, outcome.ids.len()),
+        (StopCause::TimeLimit, 1)
+    );
     assert!(begun.elapsed() < Duration::from_millis(700));
 }
 
@@ -137,12 +166,18 @@ fn time_runs_out_in_the_middle_of_a_pass_too() {
 fn the_limit_of_an_answer_starts_at_its_first_token() {
     // A prompt of 40 tokens takes 400 ms and more, ten times the answer's limit.
     let by_row = |rows| std::thread::sleep(Duration::from_millis(10) * rows as u32);
-    let engine = Fake::new(97, 256, mix).before(by_row).start(options(), None);
+    let engine = Fake::new(97, 256, mix)
+        .before(by_row)
+        .start(options(), None);
     let mut request = greedy(&[1; 40], 200);
     request.stop.time_limit = Some(Duration::from_millis(40));
     let outcome = engine.submit(request).unwrap().wait().unwrap();
     assert_eq!(outcome.cause, StopCause::TimeLimit);
-    assert!((1..10).contains(&outcome.ids.len()), "{}", outcome.ids.len());
+    assert!(
+        (1..10).contains(&outcome.ids.len()),
+        "{}",
+        outcome.ids.len()
+    );
     assert!(outcome.timings.prefill >= Duration::from_millis(400));
 }
 
@@ -153,7 +188,10 @@ fn a_fixed_prompt_limit_ends_the_prompt_in_the_middle_of_a_pass_and_says_so() {
     request.stop.prompt_limit = Some(PromptLimit::Fixed(Duration::from_millis(30)));
     let begun = Instant::now();
     let outcome = engine.submit(request).unwrap().wait().unwrap();
-    assert_eq!((outcome.cause, outcome.ids.len()), (StopCause::PromptTimeLimit, 0));
+    assert_eq!(
+        (outcome.cause, outcome.ids.len()),
+        (StopCause::PromptTimeLimit, 0)
+    );
     assert!(begun.elapsed() < Duration::from_millis(700));
 }
 
@@ -168,13 +206,20 @@ fn a_measured_prompt_limit_lets_slow_prompts_end_and_stops_those_that_got_slower
     let stall_time = Duration::from_millis(100);
     let mut fake = Fake::new(97, 1024, mix).before(by_row);
     fake.layers = layers;
-    let engine = fake.start(EngineOptions { stall_time, ..options() }, None);
+    let engine = fake.start(
+        EngineOptions {
+            stall_time,
+            ..options()
+        },
+        None,
+    );
     let measured = |prompt: &[u32]| {
         let mut request = greedy(prompt, 2);
         request.stop.prompt_limit = Some(PromptLimit::Measured);
         engine.submit(request).unwrap()
     };
-    // Nothing is measured before the first one, and each of these takes several times the least limit of 100 ms.
+    // Nothing is measured before the first one, and each of these takes several times the least
+    // limit of 100 ms.
     let long: Vec<u32> = (0..60).collect();
     assert_eq!(measured(&long).wait().unwrap().ids, expected(&long, 2));
     // Several at once wait for each other, which their limits allow for.
@@ -184,12 +229,16 @@ fn a_measured_prompt_limit_lets_slow_prompts_end_and_stops_those_that_got_slower
     }
     pause.store(300, SeqCst);
     let outcome = measured(&[7; 60]).wait().unwrap();
-    assert_eq!((outcome.cause, outcome.ids.len()), (StopCause::PromptTimeLimit, 0));
+    assert_eq!(
+        (outcome.cause, outcome.ids.len()),
+        (StopCause::PromptTimeLimit, 0)
+    );
 }
 
 #[test]
 fn an_interrupted_pass_does_not_count_as_written() {
-    // The model scribbles into the cache when it is interrupted; the session must not take that for its keys.
+    // The model scribbles into the cache when it is interrupted; the session must not take that for
+    // its keys.
     let passes = Arc::new(AtomicUsize::new(0));
     let counter = passes.clone();
     let before = move |_| {
@@ -201,7 +250,10 @@ fn an_interrupted_pass_does_not_count_as_written() {
     let engine = fake.start(options(), None);
     let session = engine.session();
     let prompt: Vec<u32> = (0..30).collect();
-    let request = || Request { session: Some(session.id()), ..greedy(&prompt, 3) };
+    let request = || Request {
+        session: Some(session.id()),
+        ..greedy(&prompt, 3)
+    };
     let run = engine.submit(request()).unwrap();
     while passes.load(SeqCst) < 30 {
         std::thread::yield_now(); // the second chunk is half done
@@ -209,7 +261,11 @@ fn an_interrupted_pass_does_not_count_as_written() {
     run.cancel();
     assert_eq!(run.wait().unwrap().cause, StopCause::Cancelled);
     let outcome = engine.submit(request()).unwrap().wait().unwrap();
-    assert_eq!(outcome.usage.reused_tokens % 8, 0, "whole chunks alone are kept");
+    assert_eq!(
+        outcome.usage.reused_tokens % 8,
+        0,
+        "whole chunks alone are kept"
+    );
     assert!(outcome.usage.reused_tokens > 0);
     assert_eq!(outcome.ids, expected(&prompt, 3));
 }
@@ -217,9 +273,13 @@ fn an_interrupted_pass_does_not_count_as_written() {
 #[test]
 fn who_is_cancelled_does_not_disturb_the_neighbours() {
     let engine = Fake::new(97, 1024, mix).before(slow).start(options(), None);
-    let runs: Vec<_> = (1..5).map(|id| engine.submit(greedy(&[id, id], 40)).unwrap()).collect();
+    let runs: Vec<_> = (1..5)
+        .map(|id| engine.submit(greedy(&[id, id], 40)).unwrap())
+        .collect();
     let [mut first, second, third, fourth] = <[_; 4]>::try_from(runs).unwrap();
-    first.find(|event| matches!(event, Event::Text { .. })).unwrap();
+    first
+        .find(|event| matches!(event, Event::Text { .. }))
+        .unwrap();
     second.cancel();
     drop(third);
     assert_eq!(second.wait().unwrap().cause, StopCause::Cancelled);

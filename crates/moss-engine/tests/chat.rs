@@ -3,7 +3,9 @@
 
 mod support;
 
-use moss_engine::{Chat, ChatEvent, ChatOptions, ChatRun, EngineError, EngineOptions, Outcome, StopCause};
+use moss_engine::{
+    Chat, ChatEvent, ChatOptions, ChatRun, EngineError, EngineOptions, Outcome, StopCause,
+};
 use moss_sampling::SamplingParams;
 use moss_text::{Plugin, PluginSwitches, PromptBuilder, SegmentKind, SystemText, TextError};
 use support::{Fake, Fault, numbered, slow, tokenizer};
@@ -14,10 +16,22 @@ fn counting(history: &[u32]) -> u32 {
 }
 
 fn chat_with(fake: Fake, plugins: Option<PluginSwitches>) -> Chat {
-    let engine =
-        fake.start(EngineOptions { threads: Some(1), ..EngineOptions::default() }, Some(tokenizer()));
+    let engine = fake.start(
+        EngineOptions {
+            threads: Some(1),
+            ..EngineOptions::default()
+        },
+        Some(tokenizer()),
+    );
     let builder = PromptBuilder::new(tokenizer(), SystemText::Custom("S".into()), plugins).unwrap();
-    Chat::new(engine, builder, ChatOptions { sampling: SamplingParams::greedy(), ..ChatOptions::default() })
+    Chat::new(
+        engine,
+        builder,
+        ChatOptions {
+            sampling: SamplingParams::greedy(),
+            ..ChatOptions::default()
+        },
+    )
 }
 
 fn chat() -> Chat {
@@ -43,10 +57,16 @@ fn read(run: ChatRun<'_>) -> (String, Outcome, usize) {
 fn a_second_turn_prefills_only_what_is_new() {
     let mut chat = chat();
     let (text, outcome, _) = read(chat.ask("你好").unwrap());
-    assert_eq!((text.as_str(), outcome.cause), ("回答 1", StopCause::EndOfTurn));
+    assert_eq!(
+        (text.as_str(), outcome.cause),
+        ("回答 1", StopCause::EndOfTurn)
+    );
     let (text, outcome, _) = read(chat.ask("再来😀").unwrap());
     assert_eq!(text, "回答 2");
-    let new = tokenizer().encode("\n<|Human|>: 再来😀<eoh>\n<|MOSS|>:").unwrap().len();
+    let new = tokenizer()
+        .encode("\n<|Human|>: 再来😀<eoh>\n<|MOSS|>:")
+        .unwrap()
+        .len();
     // One more for the <eom>, which was drawn and never run.
     assert_eq!(outcome.usage.prefilled_tokens, new + 1);
 }
@@ -75,7 +95,8 @@ fn the_oldest_turns_go_when_the_window_is_full_and_the_user_is_told() {
     chat.options.max_new_tokens = Some(20);
     let mut told = 0;
     for _ in 0..12 {
-        let (text, outcome, dropped) = read(chat.ask("这是一个有点长的问题，用来把窗口填满。").unwrap());
+        let (text, outcome, dropped) =
+            read(chat.ask("这是一个有点长的问题，用来把窗口填满。").unwrap());
         assert!(text.starts_with("回答 "), "{text}");
         assert!(outcome.usage.prompt_tokens + 20 <= 256);
         told += dropped;
@@ -91,7 +112,9 @@ fn a_message_that_alone_does_not_fit_is_refused_and_nothing_is_lost() {
     let mut chat = chat();
     chat.options.max_new_tokens = Some(20);
     read(chat.ask("a").unwrap());
-    let Err(EngineError::Text(error)) = chat.ask(&"很长的话，".repeat(200)) else { panic!() };
+    let Err(EngineError::Text(error)) = chat.ask(&"很长的话，".repeat(200)) else {
+        panic!()
+    };
     assert!(matches!(*error, TextError::TurnTooLong { .. }));
     assert_eq!(chat.turns().len(), 1);
     assert_eq!(read(chat.ask("b").unwrap()).0, "回答 2");
@@ -101,11 +124,16 @@ fn a_message_that_alone_does_not_fit_is_refused_and_nothing_is_lost() {
 fn an_answer_that_is_dropped_half_way_stays_as_far_as_it_came() {
     let mut chat = chat_with(Fake::new(1536, 256, counting).before(slow), None);
     let mut run = chat.ask("a").unwrap();
-    run.find(|event| matches!(event, ChatEvent::Text { .. })).unwrap();
+    run.find(|event| matches!(event, ChatEvent::Text { .. }))
+        .unwrap();
     drop(run);
     assert_eq!(chat.turns().len(), 1);
     assert!(!chat.turns()[0].reply.is_empty());
-    assert_eq!(read(chat.ask("b").unwrap()).0, "回答 2", "the next prompt closes the turn");
+    assert_eq!(
+        read(chat.ask("b").unwrap()).0,
+        "回答 2",
+        "the next prompt closes the turn"
+    );
 }
 
 #[test]
@@ -125,14 +153,19 @@ fn plugin_turns_come_in_parts_and_wait_for_results() {
         let tokenizer = tokenizer();
         let special = tokenizer.special().unwrap();
         let (start, reply) = match history.iter().rposition(|id| Some(*id) == special.eor) {
-            Some(at) => (at + 1 + tokenizer.encode("\n<|MOSS|>:").unwrap().len(), " 答案是 42。<eom>"),
+            Some(at) => (
+                at + 1 + tokenizer.encode("\n<|MOSS|>:").unwrap().len(),
+                " 答案是 42。<eom>",
+            ),
             None => (
                 history.iter().rposition(|id| *id == special.eoh).unwrap() + 2,
                 "<|Inner Thoughts|>: 要算一下<eot>\n<|Commands|>: Calculate(\"6*7\")<eoc>",
             ),
         };
         let ids = tokenizer.encode(reply).unwrap();
-        ids.get(history.len() - start).copied().unwrap_or(special.eom)
+        ids.get(history.len() - start)
+            .copied()
+            .unwrap_or(special.eom)
     };
     let plugins = PluginSwitches::new([Plugin::Calculator]).unwrap();
     let mut chat = chat_with(Fake::new(1536, 256, script), Some(plugins));
@@ -150,7 +183,10 @@ fn plugin_turns_come_in_parts_and_wait_for_results() {
     };
     let first = parts(chat.ask("6*7?").unwrap());
     assert_eq!(first[0], (SegmentKind::Thoughts, "要算一下".into()));
-    assert_eq!(first[1], (SegmentKind::Commands, "Calculate(\"6*7\")".into()));
+    assert_eq!(
+        first[1],
+        (SegmentKind::Commands, "Calculate(\"6*7\")".into())
+    );
     assert_eq!(first.len(), 2);
     assert!(chat.awaits_results());
     let second = parts(chat.results("42").unwrap());
@@ -181,7 +217,12 @@ fn an_answer_made_again_that_fails_half_way_leaves_the_old_one() {
     read(chat.ask("你好").unwrap());
     let old = chat.turns().to_vec();
     let events: Vec<_> = chat.regenerate().unwrap().collect();
-    assert!(events.iter().any(|event| matches!(event, ChatEvent::Text { .. })), "it had begun");
+    assert!(
+        events
+            .iter()
+            .any(|event| matches!(event, ChatEvent::Text { .. })),
+        "it had begun"
+    );
     assert!(matches!(events.last(), Some(ChatEvent::Failed(_))));
     assert_eq!(chat.turns(), old);
 }
@@ -204,7 +245,10 @@ fn another_system_text_keeps_the_turns() {
     let (text, outcome, _) = read(chat.ask("b").unwrap());
     assert_eq!((text.as_str(), chat.turns().len()), ("回答 2", 2));
     let same = tokenizer().encode("你是一只猫。").unwrap().len();
-    assert!(outcome.usage.reused_tokens < same, "what follows the instruction is run again");
+    assert!(
+        outcome.usage.reused_tokens < same,
+        "what follows the instruction is run again"
+    );
 }
 
 /// Thinks, commands `command`, and answers once it has results.
@@ -213,16 +257,19 @@ fn thinking(command: &'static str) -> impl Fn(&[u32]) -> u32 + Send + 'static {
         let tokenizer = tokenizer();
         let special = tokenizer.special().unwrap();
         let (start, reply) = match history.iter().rposition(|id| Some(*id) == special.eor) {
-            Some(at) => {
-                (at + 1 + tokenizer.encode("\n<|MOSS|>:").unwrap().len(), " 你好！😀<eom>".to_owned())
-            }
+            Some(at) => (
+                at + 1 + tokenizer.encode("\n<|MOSS|>:").unwrap().len(),
+                " 你好！😀<eom>".to_owned(),
+            ),
             None => (
                 history.iter().rposition(|id| *id == special.eoh).unwrap() + 2,
                 format!("<|Inner Thoughts|>: 打个招呼<eot>\n<|Commands|>: {command}<eoc>"),
             ),
         };
         let ids = tokenizer.encode(&reply).unwrap();
-        ids.get(history.len() - start).copied().unwrap_or(special.eom)
+        ids.get(history.len() - start)
+            .copied()
+            .unwrap_or(special.eom)
     }
 }
 
@@ -231,41 +278,73 @@ fn a_model_that_commands_nothing_goes_on_by_itself() {
     let plugins = PluginSwitches::new([Plugin::Calculator]).unwrap();
     let mut chat = chat_with(Fake::new(1536, 256, thinking("None")), Some(plugins));
     let events: Vec<_> = chat.ask("你好").unwrap().collect();
-    let started = events.iter().filter(|event| matches!(event, ChatEvent::Started { .. })).count();
+    let started = events
+        .iter()
+        .filter(|event| matches!(event, ChatEvent::Started { .. }))
+        .count();
     assert_eq!(started, 1);
     let answer: String = events
         .iter()
         .filter_map(|event| match event {
-            ChatEvent::Text { kind: SegmentKind::Answer, piece } => Some(piece.as_str()),
+            ChatEvent::Text {
+                kind: SegmentKind::Answer,
+                piece,
+            } => Some(piece.as_str()),
             _ => None,
         })
         .collect();
     assert_eq!(answer, "你好！😀");
-    let Some(ChatEvent::Finished(outcome)) = events.last() else { panic!("{events:?}") };
+    let Some(ChatEvent::Finished(outcome)) = events.last() else {
+        panic!("{events:?}")
+    };
     assert_eq!(outcome.cause, StopCause::EndOfTurn);
     let special = tokenizer().special().unwrap();
-    assert!(outcome.ids.contains(&special.eoc.unwrap()) && outcome.ids.last() == Some(&special.eom));
-    assert_eq!(outcome.usage.generated_tokens, outcome.ids.len(), "results are not generated");
+    assert!(
+        outcome.ids.contains(&special.eoc.unwrap()) && outcome.ids.last() == Some(&special.eom)
+    );
+    assert_eq!(
+        outcome.usage.generated_tokens,
+        outcome.ids.len(),
+        "results are not generated"
+    );
     assert!(!chat.awaits_results());
     assert_eq!(chat.turns().len(), 1);
-    assert!(chat.turns()[0].reply.contains(&special.eor.unwrap()), "results are part of the turn");
+    assert!(
+        chat.turns()[0].reply.contains(&special.eor.unwrap()),
+        "results are part of the turn"
+    );
     assert!(!chat.turns()[0].reply.is_empty() && chat.context().unwrap().0 < 256);
 }
 
 #[test]
 fn a_cancel_handle_taken_at_the_start_ends_the_second_part_too() {
     let plugins = PluginSwitches::new([Plugin::Calculator]).unwrap();
-    let mut chat = chat_with(Fake::new(1536, 256, thinking("None")).before(slow), Some(plugins));
+    let mut chat = chat_with(
+        Fake::new(1536, 256, thinking("None")).before(slow),
+        Some(plugins),
+    );
     let run = chat.ask("你好").unwrap();
     let cancel = run.cancel_handle();
     let mut last = None;
     for event in run {
-        if matches!(&event, ChatEvent::Text { kind: SegmentKind::Answer, .. }) {
+        if matches!(
+            &event,
+            ChatEvent::Text {
+                kind: SegmentKind::Answer,
+                ..
+            }
+        ) {
             cancel.cancel();
         }
         last = Some(event);
     }
-    let Some(ChatEvent::Finished(outcome)) = last else { panic!("{last:?}") };
+    let Some(ChatEvent::Finished(outcome)) = last else {
+        panic!("{last:?}")
+    };
     assert_eq!(outcome.cause, StopCause::Cancelled);
-    assert!(outcome.text.contains("None"), "the first part is in it: {}", outcome.text);
+    assert!(
+        outcome.text.contains("None"),
+        "the first part is in it: {}",
+        outcome.text
+    );
 }

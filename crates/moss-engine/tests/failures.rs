@@ -23,13 +23,21 @@ fn calculating(history: &[u32]) -> u32 {
     let tokenizer = tokenizer();
     let special = tokenizer.special().unwrap();
     let (start, reply) = match history.iter().rposition(|id| Some(*id) == special.eor) {
-        Some(at) => (at + 1 + tokenizer.encode("\n<|MOSS|>:").unwrap().len(), " 答案是 42。<eom>"),
+        Some(at) => (
+            at + 1 + tokenizer.encode("\n<|MOSS|>:").unwrap().len(),
+            " 答案是 42。<eom>",
+        ),
         None => (
             history.iter().rposition(|id| *id == special.eoh).unwrap() + 2,
             "<|Inner Thoughts|>: 要算一下<eot>\n<|Commands|>: Calculate(\"6*7\")<eoc>",
         ),
     };
-    tokenizer.encode(reply).unwrap().get(history.len() - start).copied().unwrap_or(special.eom)
+    tokenizer
+        .encode(reply)
+        .unwrap()
+        .get(history.len() - start)
+        .copied()
+        .unwrap_or(special.eom)
 }
 
 /// A chat whose cache holds one window and no block more, and what makes its model fail.
@@ -40,9 +48,18 @@ fn chat(
 ) -> (Chat, Faults, Arc<Engine>) {
     let fake = Fake::new(1536, 256, next);
     let faults = fake.faults.clone();
-    let engine = fake.start(EngineOptions { prefill_chunk, ..options() }, Some(tokenizer()));
+    let engine = fake.start(
+        EngineOptions {
+            prefill_chunk,
+            ..options()
+        },
+        Some(tokenizer()),
+    );
     let builder = PromptBuilder::new(tokenizer(), SystemText::Custom("S".into()), plugins).unwrap();
-    let options = ChatOptions { sampling: SamplingParams::greedy(), ..ChatOptions::default() };
+    let options = ChatOptions {
+        sampling: SamplingParams::greedy(),
+        ..ChatOptions::default()
+    };
     (Chat::new(engine.clone(), builder, options), faults, engine)
 }
 
@@ -60,7 +77,11 @@ fn read(run: ChatRun<'_>) -> (String, Option<EngineError>) {
 }
 
 fn said(chat: &Chat) -> Vec<(String, String)> {
-    chat.conversation().turns.into_iter().map(|turn| (turn.user, turn.moss)).collect()
+    chat.conversation()
+        .turns
+        .into_iter()
+        .map(|turn| (turn.user, turn.moss))
+        .collect()
 }
 
 fn pair(user: &str, moss: &str) -> (String, String) {
@@ -75,21 +96,31 @@ fn counting_chat() -> (Chat, Faults, Arc<Engine>) {
 #[test]
 fn a_question_whose_prompt_fails_is_kept_and_can_be_asked_again() {
     let question = "这个问题很长，要分几次才能读完";
-    for (fault, passes) in
-        [Fault::Error, Fault::NonFinite].into_iter().flat_map(|fault| [(fault, 0), (fault, 1)])
+    for (fault, passes) in [Fault::Error, Fault::NonFinite]
+        .into_iter()
+        .flat_map(|fault| [(fault, 0), (fault, 1)])
     {
         let (mut chat, faults, _) = chat(counting, None, 8);
         read(chat.ask("a").unwrap());
         let kept = [pair("a", "这是第 1 个回答。"), pair(question, "")];
         faults.after(passes, fault);
         let (text, error) = read(chat.ask(question).unwrap());
-        assert!(text.is_empty() && matches!(error, Some(EngineError::Model { step: 0, .. })), "{error:?}");
+        assert!(
+            text.is_empty() && matches!(error, Some(EngineError::Model { step: 0, .. })),
+            "{error:?}"
+        );
         assert_eq!(said(&chat), kept);
         faults.after(0, fault);
-        assert!(read(chat.regenerate().unwrap()).1.is_some(), "and again at once");
+        assert!(
+            read(chat.regenerate().unwrap()).1.is_some(),
+            "and again at once"
+        );
         assert_eq!(said(&chat), kept);
         assert_eq!(read(chat.regenerate().unwrap()).0, "这是第 2 个回答。");
-        assert_eq!(said(&chat), [kept[0].clone(), pair(question, "这是第 2 个回答。")]);
+        assert_eq!(
+            said(&chat),
+            [kept[0].clone(), pair(question, "这是第 2 个回答。")]
+        );
     }
 }
 
@@ -103,11 +134,19 @@ fn the_next_question_is_answered_and_the_model_is_not_shown_those_without_an_ans
     assert_eq!(read(chat.ask("third").unwrap()).0, "这是第 1 个回答。");
     // Saved and loaded they are what they were.
     let saved = chat.conversation().to_json().unwrap();
-    chat.load(&Conversation::from_json(saved.as_bytes()).unwrap()).unwrap();
-    let kept = [pair("first", ""), pair("second", ""), pair("third", "这是第 1 个回答。")];
+    chat.load(&Conversation::from_json(saved.as_bytes()).unwrap())
+        .unwrap();
+    let kept = [
+        pair("first", ""),
+        pair("second", ""),
+        pair("third", "这是第 1 个回答。"),
+    ];
     assert_eq!(said(&chat), kept);
     assert_eq!(read(chat.ask("fourth").unwrap()).0, "这是第 2 个回答。");
-    assert_eq!([chat.undo(), chat.undo(), chat.undo()].map(Option::unwrap), ["fourth", "third", "second"]);
+    assert_eq!(
+        [chat.undo(), chat.undo(), chat.undo()].map(Option::unwrap),
+        ["fourth", "third", "second"]
+    );
 }
 
 #[test]
@@ -119,10 +158,19 @@ fn an_answer_that_fails_half_way_stays_as_far_as_it_was_shown() {
             let (mut chat, faults, _) = counting_chat();
             faults.after(generated, fault);
             let (text, error) = read(chat.ask("a").unwrap());
-            assert!(error.is_some() && whole.starts_with(text.trim_end_matches('\u{fffd}')), "{text}");
-            assert_eq!((chat.turns()[0].reply.len(), said(&chat)), (generated, vec![pair("a", &text)]));
+            assert!(
+                error.is_some() && whole.starts_with(text.trim_end_matches('\u{fffd}')),
+                "{text}"
+            );
+            assert_eq!(
+                (chat.turns()[0].reply.len(), said(&chat)),
+                (generated, vec![pair("a", &text)])
+            );
             faults.after(0, fault);
-            assert!(read(chat.ask("b").unwrap()).1.is_some(), "and again at once");
+            assert!(
+                read(chat.ask("b").unwrap()).1.is_some(),
+                "and again at once"
+            );
             assert_eq!(said(&chat), [pair("a", &text), pair("b", "")]);
             assert_eq!(read(chat.regenerate().unwrap()).0, "这是第 2 个回答。");
             assert_eq!([chat.undo(), chat.undo()].map(Option::unwrap), ["b", "a"]);
@@ -135,12 +183,23 @@ fn of_two_halves_of_an_answer_the_longer_one_stays() {
     let (mut chat, faults, _) = counting_chat();
     let mut length_after = |passes, regenerate: bool| {
         faults.after(passes, Fault::Error);
-        let run = if regenerate { chat.regenerate() } else { chat.ask("a") };
+        let run = if regenerate {
+            chat.regenerate()
+        } else {
+            chat.ask("a")
+        };
         assert!(read(run.unwrap()).1.is_some());
         chat.turns()[0].reply.len()
     };
     assert_eq!(length_after(2, false), 2);
-    assert_eq!([length_after(1, true), length_after(4, true), length_after(0, true)], [2, 4, 4]);
+    assert_eq!(
+        [
+            length_after(1, true),
+            length_after(4, true),
+            length_after(0, true)
+        ],
+        [2, 4, 4]
+    );
     assert_eq!(chat.turns().len(), 1);
 }
 
@@ -157,9 +216,15 @@ fn results_are_asked_for_again_or_kept_with_what_was_said_of_them() {
     }
     faults.after(2, Fault::Error);
     let (text, error) = read(chat.results("42").unwrap());
-    assert!(error.is_some() && !text.is_empty() && "答案是 42。".starts_with(&text), "{text}");
+    assert!(
+        error.is_some() && !text.is_empty() && "答案是 42。".starts_with(&text),
+        "{text}"
+    );
     let reply = tokenizer().decode(&chat.turns()[0].reply, Specials::Skip);
-    assert!(reply.contains("Calculate") && reply.ends_with(&format!("\n42\n<|MOSS|>: {text}")), "{reply}");
+    assert!(
+        reply.contains("Calculate") && reply.ends_with(&format!("\n42\n<|MOSS|>: {text}")),
+        "{reply}"
+    );
     assert!(!chat.awaits_results() && chat.turns().len() == 1);
 }
 
@@ -176,7 +241,11 @@ fn no_cache_block_is_lost_however_often_answers_fail() {
     let free = |engine: &Engine| {
         let began = Instant::now();
         while engine.metrics().cache_blocks_used > 0 {
-            assert!(began.elapsed() < Duration::from_secs(10), "{:?}", engine.metrics());
+            assert!(
+                began.elapsed() < Duration::from_secs(10),
+                "{:?}",
+                engine.metrics()
+            );
             std::thread::yield_now();
         }
     };
@@ -186,9 +255,23 @@ fn no_cache_block_is_lost_however_often_answers_fail() {
     let engine = fake.start(options(), None);
     for passes in 0..8 {
         faults.after(passes, Fault::Error);
-        assert!(engine.submit(greedy(&[1; 30], 200)).unwrap().wait().is_err());
+        assert!(
+            engine
+                .submit(greedy(&[1; 30], 200))
+                .unwrap()
+                .wait()
+                .is_err()
+        );
     }
     free(&engine);
     // All of them are needed for this one.
-    assert_eq!(engine.submit(greedy(&[1, 2], 254)).unwrap().wait().unwrap().ids, expected(&[1, 2], 254));
+    assert_eq!(
+        engine
+            .submit(greedy(&[1, 2], 254))
+            .unwrap()
+            .wait()
+            .unwrap()
+            .ids,
+        expected(&[1, 2], 254)
+    );
 }

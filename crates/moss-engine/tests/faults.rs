@@ -41,25 +41,47 @@ fn a_panic_in_the_model_is_reported_and_nothing_hangs() {
     });
     let engine = fake.start(options(), None);
     let error = engine.submit(greedy(&[1], 20)).unwrap().wait().unwrap_err();
-    assert!(matches!(error, EngineError::Panicked { ref message } if message == "boom"), "{error}");
-    assert!(matches!(engine.submit(greedy(&[1], 20)).unwrap().wait(), Err(EngineError::Panicked { .. })));
+    assert!(
+        matches!(error, EngineError::Panicked { ref message } if message == "boom"),
+        "{error}"
+    );
+    assert!(matches!(
+        engine.submit(greedy(&[1], 20)).unwrap().wait(),
+        Err(EngineError::Panicked { .. })
+    ));
 }
 
 #[test]
 fn parameters_out_of_range_are_refused_before_they_are_queued() {
     let engine = Fake::new(97, 64, mix).start(options(), None);
-    let bad = SamplingParams { top_p: 2.0, ..SamplingParams::chat() };
-    let request = Request { stop: StopRules::default(), ..Request::new(vec![1], bad) };
-    assert!(matches!(engine.submit(request).unwrap_err(), EngineError::Sampling(_)));
+    let bad = SamplingParams {
+        top_p: 2.0,
+        ..SamplingParams::chat()
+    };
+    let request = Request {
+        stop: StopRules::default(),
+        ..Request::new(vec![1], bad)
+    };
+    assert!(matches!(
+        engine.submit(request).unwrap_err(),
+        EngineError::Sampling(_)
+    ));
 }
 
 fn error_of(fault: Fault) -> EngineError {
     let fake = Fake::new(97, 256, mix);
     fake.faults.after(4, fault);
     let engine = fake.start(options(), None);
-    let error = engine.submit(greedy(&[1, 2, 3], 20)).unwrap().wait().unwrap_err();
+    let error = engine
+        .submit(greedy(&[1, 2, 3], 20))
+        .unwrap()
+        .wait()
+        .unwrap_err();
     // Whatever it was, the next request is served.
-    assert_eq!(engine.submit(greedy(&[5], 10)).unwrap().wait().unwrap().ids, expected(&[5], 10));
+    assert_eq!(
+        engine.submit(greedy(&[5], 10)).unwrap().wait().unwrap().ids,
+        expected(&[5], 10)
+    );
     error
 }
 
@@ -79,9 +101,17 @@ fn logits_that_cannot_be_drawn_from_name_the_step() {
 
 #[test]
 fn a_model_that_gives_too_few_logits_is_told_so() {
-    for (fault, given) in [(Fault::NoRows, 0), (Fault::ShortRows, 96), (Fault::FewerAnswers, 0)] {
+    for (fault, given) in [
+        (Fault::NoRows, 0),
+        (Fault::ShortRows, 96),
+        (Fault::FewerAnswers, 0),
+    ] {
         match error_of(fault) {
-            EngineError::LogitsMissing { step: 4, found, expected: 97 } => assert_eq!(found, given),
+            EngineError::LogitsMissing {
+                step: 4,
+                found,
+                expected: 97,
+            } => assert_eq!(found, given),
             error => panic!("{fault:?}: {error}"),
         }
     }
@@ -92,9 +122,26 @@ fn candidates_where_a_row_was_asked_for_are_no_answer() {
     let fake = Fake::new(97, 256, mix);
     fake.faults.after(0, Fault::Candidates);
     let engine = fake.start(options(), None);
-    let whole = SamplingParams { top_k: None, ..SamplingParams::chat() };
-    let error = engine.submit(Request::new(vec![1], whole)).unwrap().wait().unwrap_err();
-    assert!(matches!(error, EngineError::LogitsMissing { step: 0, found: 0, expected: 97 }), "{error}");
+    let whole = SamplingParams {
+        top_k: None,
+        ..SamplingParams::chat()
+    };
+    let error = engine
+        .submit(Request::new(vec![1], whole))
+        .unwrap()
+        .wait()
+        .unwrap_err();
+    assert!(
+        matches!(
+            error,
+            EngineError::LogitsMissing {
+                step: 0,
+                found: 0,
+                expected: 97
+            }
+        ),
+        "{error}"
+    );
 }
 
 #[test]
@@ -102,18 +149,30 @@ fn an_error_that_names_nobody_fails_all_that_ran_and_the_next_are_served() {
     let fake = Fake::new(97, 1024, mix).before(slow);
     fake.faults.after(6, Fault::Error);
     let engine = fake.start(options(), None);
-    let runs: Vec<_> = (1..4).map(|id| engine.submit(greedy(&[id], 20)).unwrap()).collect();
+    let runs: Vec<_> = (1..4)
+        .map(|id| engine.submit(greedy(&[id], 20)).unwrap())
+        .collect();
     for run in runs {
         assert!(matches!(run.wait(), Err(EngineError::Model { .. })));
     }
-    assert_eq!(engine.submit(greedy(&[5], 10)).unwrap().wait().unwrap().ids, expected(&[5], 10));
+    assert_eq!(
+        engine.submit(greedy(&[5], 10)).unwrap().wait().unwrap().ids,
+        expected(&[5], 10)
+    );
 }
 
 #[test]
 fn an_id_without_an_embedding_row_is_refused_before_it_harms_the_batch() {
     let engine = Fake::new(97, 256, mix).start(options(), None);
     let error = engine.submit(greedy(&[3, 97], 5)).unwrap_err();
-    assert!(matches!(error, EngineError::UnknownToken { position: 1, id: 97, rows: 97 }));
+    assert!(matches!(
+        error,
+        EngineError::UnknownToken {
+            position: 1,
+            id: 97,
+            rows: 97
+        }
+    ));
     assert!(error.hint().is_some());
     assert_eq!(engine.metrics().waiting, 0);
 }
@@ -138,7 +197,13 @@ fn ids_without_a_token_are_refused_wherever_a_request_names_them() {
             matches!(error, EngineError::UnknownStop { id: found, tokens: all } if found == id && all == tokens)
         );
         let error = refused(&|request| request.prompt.push(id));
-        assert!(matches!(error, EngineError::Text(_) | EngineError::UnknownToken { .. }), "{error}");
+        assert!(
+            matches!(
+                error,
+                EngineError::Text(_) | EngineError::UnknownToken { .. }
+            ),
+            "{error}"
+        );
         assert!(error.hint().is_some() && error.to_string().contains(&id.to_string()));
     }
     // Every row may be asked for, where that is said.
@@ -153,7 +218,10 @@ fn stop_strings_need_text_to_look_in() {
     let engine = Fake::new(97, 256, mix).start(options(), None);
     let mut request = greedy(&[3], 5);
     request.stop.stop_strings = vec!["停".into()];
-    assert!(matches!(engine.submit(request).unwrap_err(), EngineError::NoTokenizer));
+    assert!(matches!(
+        engine.submit(request).unwrap_err(),
+        EngineError::NoTokenizer
+    ));
 }
 
 struct Bomb;
@@ -168,9 +236,16 @@ impl LogitsStep for Bomb {
 fn a_logits_step_that_panics_fails_its_own_request_alone() {
     let engine = Fake::new(97, 512, mix).before(slow).start(options(), None);
     let well = engine.submit(greedy(&[1, 2], 20)).unwrap();
-    let ill = engine.submit(Request { steps: vec![Box::new(Bomb)], ..greedy(&[4], 20) }).unwrap();
+    let ill = engine
+        .submit(Request {
+            steps: vec![Box::new(Bomb)],
+            ..greedy(&[4], 20)
+        })
+        .unwrap();
     match ill.wait() {
-        Err(EngineError::StepPanicked { step: 3, message }) => assert!(message.contains("three is enough")),
+        Err(EngineError::StepPanicked { step: 3, message }) => {
+            assert!(message.contains("three is enough"))
+        }
         other => panic!("{other:?}"),
     }
     assert_eq!(well.wait().unwrap().ids, expected(&[1, 2], 20));
@@ -181,7 +256,11 @@ struct Only(u32);
 impl LogitsStep for Only {
     fn apply(&mut self, logits: &mut [f32], _: &[u32], _: usize) {
         for (id, logit) in logits.iter_mut().enumerate() {
-            *logit = if id == self.0 as usize { 1.0 } else { f32::NEG_INFINITY };
+            *logit = if id == self.0 as usize {
+                1.0
+            } else {
+                f32::NEG_INFINITY
+            };
         }
     }
 }
@@ -189,6 +268,9 @@ impl LogitsStep for Only {
 #[test]
 fn a_logits_step_has_its_way() {
     let engine = Fake::new(97, 256, mix).start(options(), None);
-    let request = Request { steps: vec![Box::new(Only(42))], ..greedy(&[1], 4) };
+    let request = Request {
+        steps: vec![Box::new(Only(42))],
+        ..greedy(&[1], 4)
+    };
     assert_eq!(engine.submit(request).unwrap().wait().unwrap().ids, [42; 4]);
 }

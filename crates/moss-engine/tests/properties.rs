@@ -7,21 +7,38 @@ use moss_engine::{EngineOptions, Event, Request, StopCause};
 use proptest::prelude::*;
 use support::{Fake, expected, greedy, mix, options, scripted, tokenizer};
 
-/// A request: prompt length, its first id, tokens, session if below 3, after how many tokens it is cancelled.
+/// A request: prompt length, its first id, tokens, session if below 3, after how many tokens it is
+/// cancelled.
 type Plan = (usize, u32, usize, usize, Option<usize>);
 
 fn plan() -> impl Strategy<Value = Plan> {
-    (1usize..60, 0u32..4, 0usize..25, 0usize..6, prop::option::weighted(0.3, 0usize..10))
+    (
+        1usize..60,
+        0u32..4,
+        0usize..25,
+        0usize..6,
+        prop::option::weighted(0.3, 0usize..10),
+    )
 }
 
 fn drive(plans: &[Plan], options: EngineOptions) {
-    // Room for two or three of them at a time, so that admission, idle sessions and eviction all come into play.
+    // Room for two or three of them at a time, so that admission, idle sessions and eviction all
+    // come into play.
     let engine = Fake::new(97, 192, mix).start(options, None);
     let mut sessions: Vec<_> = (0..3).map(|_| engine.session()).collect();
-    let prompt = |len: usize, first: u32| (0..len as u32).map(|i| (first + i * i) % 97).collect::<Vec<_>>();
+    let prompt = |len: usize, first: u32| {
+        (0..len as u32)
+            .map(|i| (first + i * i) % 97)
+            .collect::<Vec<_>>()
+    };
     let submit = |(len, first, max, session, _): &Plan| {
         let session = sessions.get(*session).map(|session| session.id());
-        engine.submit(Request { session, ..greedy(&prompt(*len, *first), *max) }).unwrap()
+        engine
+            .submit(Request {
+                session,
+                ..greedy(&prompt(*len, *first), *max)
+            })
+            .unwrap()
     };
     let runs: Vec<_> = plans.iter().map(submit).collect();
     for (run, (len, first, max, _, cancel_after)) in runs.into_iter().zip(plans) {
@@ -38,13 +55,22 @@ fn drive(plans: &[Plan], options: EngineOptions) {
             }
         }
         let outcome = last.unwrap();
-        assert_eq!(outcome.ids, expected(&prompt(*len, *first), outcome.ids.len()));
+        assert_eq!(
+            outcome.ids,
+            expected(&prompt(*len, *first), outcome.ids.len())
+        );
         assert_eq!(outcome.usage.generated_tokens, tokens);
         if outcome.cause == StopCause::Cancelled {
             assert!(cancel_after.is_some());
         } else {
-            assert_eq!((outcome.cause, outcome.ids.len()), (StopCause::MaxNewTokens, *max));
-            assert_eq!(outcome.usage.reused_tokens + outcome.usage.prefilled_tokens, *len);
+            assert_eq!(
+                (outcome.cause, outcome.ids.len()),
+                (StopCause::MaxNewTokens, *max)
+            );
+            assert_eq!(
+                outcome.usage.reused_tokens + outcome.usage.prefilled_tokens,
+                *len
+            );
         }
     }
     sessions.clear();
@@ -52,7 +78,11 @@ fn drive(plans: &[Plan], options: EngineOptions) {
         engine.submit(greedy(&[1], 1)).unwrap().wait().unwrap();
     }
     let metrics = engine.metrics();
-    assert_eq!((metrics.waiting, metrics.cache_blocks_used), (0, 0), "{metrics:?}");
+    assert_eq!(
+        (metrics.waiting, metrics.cache_blocks_used),
+        (0, 0),
+        "{metrics:?}"
+    );
 }
 
 /// Texts whose characters take several tokens, with stop strings that they nearly contain.

@@ -29,10 +29,12 @@ impl FileError {
     /// What the user can do about it, where there is something.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Kind { found: "a dangling link" } => {
-                "the link's target was moved or deleted: download or copy the file again".into()
+            Self::Kind {
+                found: "a dangling link",
+            } => "the link's target was moved or deleted: download or copy the file again".into(),
+            Self::Kind { .. } => {
+                "give the path of a file on a disk; pipes and devices are not read".into()
             }
-            Self::Kind { .. } => "give the path of a file on a disk; pipes and devices are not read".into(),
             Self::Text(error) => return error.hint(),
             Self::TooLarge { .. } => return None,
         })
@@ -50,9 +52,9 @@ impl FileError {
     /// [`FileError::hint`] in Chinese.
     pub fn hint_zh(&self) -> Option<String> {
         Some(match self {
-            Self::Kind { found: "a dangling link" } => {
-                "链接的目标已被移动或删除：请重新下载或复制该文件".into()
-            }
+            Self::Kind {
+                found: "a dangling link",
+            } => "链接的目标已被移动或删除：请重新下载或复制该文件".into(),
             Self::Kind { .. } => "请给出磁盘上文件的路径；不读取管道和设备".into(),
             Self::Text(error) => return error.hint_zh(),
             Self::TooLarge { .. } => return None,

@@ -1,7 +1,9 @@
-//! Reads small files that users and checkpoints provide, such as `config.json`, tokenizer files and key files.
+//! Reads small files that users and checkpoints provide, such as `config.json`, tokenizer files and
+//! key files.
 //!
-//! The type and the size of a file are checked before its first byte is read: a named pipe would block forever, and a device such as
-//! `/dev/zero` never ends. A UTF-8 byte-order mark is removed; UTF-16 is recognised and reported.
+//! The type and the size of a file are checked before its first byte is read: a named pipe would
+//! block forever, and a device such as `/dev/zero` never ends. A UTF-8 byte-order mark is removed;
+//! UTF-16 is recognised and reported.
 
 mod error;
 
@@ -20,7 +22,8 @@ pub const MAX_BYTES: u64 = 64 << 20;
 /// Reads a whole regular file of at most `limit` bytes.
 ///
 /// # Errors
-/// The system's error, or one that holds a [`FileError`] for anything but a regular file and for a file that is too large.
+/// The system's error, or one that holds a [`FileError`] for anything but a regular file and for a
+/// file that is too large.
 pub fn read_bytes(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let too_large = || io::Error::from(FileError::TooLarge { limit });
     let size = expect_regular(&metadata(path)?)?;
@@ -38,8 +41,8 @@ pub fn read_bytes(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Reads a whole text file of at most `limit` bytes, without its UTF-8 byte-order mark. The bytes need not be valid UTF-8: a JSON parser
-/// reports the place itself.
+/// Reads a whole text file of at most `limit` bytes, without its UTF-8 byte-order mark. The bytes
+/// need not be valid UTF-8: a JSON parser reports the place itself.
 ///
 /// # Errors
 /// As [`read_bytes`], and [`FileError::Text`] for UTF-16 and UTF-32.
@@ -61,9 +64,10 @@ pub fn read_text(path: &Path, limit: u64) -> io::Result<String> {
 
 fn metadata(path: &Path) -> io::Result<Metadata> {
     fs::metadata(path).map_err(|error| match fs::symlink_metadata(path) {
-        Ok(_) if error.kind() == io::ErrorKind::NotFound => {
-            FileError::Kind { found: "a dangling link" }.into()
+        Ok(_) if error.kind() == io::ErrorKind::NotFound => FileError::Kind {
+            found: "a dangling link",
         }
+        .into(),
         _ => error,
     })
 }
@@ -72,7 +76,9 @@ fn metadata(path: &Path) -> io::Result<Metadata> {
 fn expect_regular(data: &Metadata) -> Result<u64, FileError> {
     match data.is_file() {
         true => Ok(data.len()),
-        false => Err(FileError::Kind { found: kind(data.file_type()) }),
+        false => Err(FileError::Kind {
+            found: kind(data.file_type()),
+        }),
     }
 }
 
@@ -90,5 +96,9 @@ fn kind(kind: FileType) -> &'static str {
             return "a socket";
         }
     }
-    if kind.is_dir() { "a folder" } else { "no regular file" }
+    if kind.is_dir() {
+        "a folder"
+    } else {
+        "no regular file"
+    }
 }

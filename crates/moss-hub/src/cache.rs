@@ -1,4 +1,5 @@
-//! The hub's standard cache, shared with the Python tools: `blobs/HASH`, `snapshots/COMMIT/NAME` that lead there, `refs/main`.
+//! The hub's standard cache, shared with the Python tools: `blobs/HASH`, `snapshots/COMMIT/NAME`
+//! that lead there, `refs/main`.
 
 use std::{
     fs, io,
@@ -17,12 +18,16 @@ pub(crate) struct ModelCache {
 }
 
 impl ModelCache {
-    /// The folder of this name, or the one under the organisation's new name where only that exists.
+    /// The folder of this name, or the one under the organisation's new name where only that
+    /// exists.
     pub(crate) fn new(cache: &Path, id: &ModelId) -> Self {
         let folders = id.cache_folders();
         let existing = folders.iter().find(|folder| cache.join(folder).is_dir());
         let folder = existing.unwrap_or(&folders[0]);
-        Self { locks: cache.join(".locks").join(folder), folder: cache.join(folder) }
+        Self {
+            locks: cache.join(".locks").join(folder),
+            folder: cache.join(folder),
+        }
     }
 
     /// The folder of all that belongs to the model.
@@ -46,7 +51,8 @@ impl ModelCache {
         fs::create_dir_all(&self.locks)
     }
 
-    /// The lock on one file, which the Python tools take too; `waiting` is called once where another process has it.
+    /// The lock on one file, which the Python tools take too; `waiting` is called once where
+    /// another process has it.
     pub(crate) fn lock(&self, hash: &str, waiting: impl FnOnce()) -> io::Result<FileLock> {
         FileLock::acquire(&self.lock_path(hash), waiting)
     }
@@ -55,14 +61,15 @@ impl ModelCache {
         self.locks.join(format!("{hash}.lock"))
     }
 
-    /// Returns `true` if no Python tool can be at work on the file while this process has `lock`. Without `flock` those tools
-    /// create the lock's path instead, and remove it when they are done.
+    /// Returns `true` if no Python tool can be at work on the file while this process has `lock`.
+    /// Without `flock` those tools create the lock's path instead, and remove it when they are
+    /// done.
     pub(crate) fn excludes_others(&self, hash: &str, lock: &FileLock) -> bool {
         lock.is_flock() || !self.lock_path(hash).exists()
     }
 
-    /// Returns `true` if a snapshot can lead to a blob by a symbolic or a hard link. Tries it out: FAT, exFAT and some
-    /// network shares have neither.
+    /// Returns `true` if a snapshot can lead to a blob by a symbolic or a hard link. Tries it out:
+    /// FAT, exFAT and some network shares have neither.
     pub(crate) fn has_links(&self, commit: &str) -> io::Result<bool> {
         let name = format!(".moss-links.{}", std::process::id());
         let (target, link) = (self.blob(&name), self.snapshot(commit).join(&name));
@@ -84,13 +91,15 @@ impl ModelCache {
             Ok(found) if found.is_symlink() => {
                 matches!((fs::canonicalize(&link), fs::canonicalize(&blob)), (Ok(link), Ok(blob)) if link == blob)
             }
-            Ok(found) => found.is_file() && fs::metadata(&blob).is_ok_and(|blob| blob.len() == found.len()),
+            Ok(found) => {
+                found.is_file() && fs::metadata(&blob).is_ok_and(|blob| blob.len() == found.len())
+            }
             Err(_) => false,
         }
     }
 
-    /// Returns the snapshot's own file where it is one of this length and no link: without links the Python tools move a
-    /// download there, and keep no blob.
+    /// Returns the snapshot's own file where it is one of this length and no link: without links
+    /// the Python tools move a download there, and keep no blob.
     pub(crate) fn own_file(&self, commit: &str, name: &str, bytes: u64) -> Option<PathBuf> {
         let path = self.snapshot(commit).join(name);
         let found = fs::symlink_metadata(&path).ok()?;
@@ -103,7 +112,9 @@ impl ModelCache {
             return Ok(());
         }
         let (link, blob) = (self.snapshot(commit).join(name), self.blob(hash));
-        let staged = self.snapshot(commit).join(format!(".{name}.{}", std::process::id()));
+        let staged = self
+            .snapshot(commit)
+            .join(format!(".{name}.{}", std::process::id()));
         let _ = fs::remove_file(&staged);
         let relative = Path::new("..").join("..").join("blobs").join(hash);
         let staging = symlink(&relative, &staged)

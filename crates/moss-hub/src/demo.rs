@@ -39,7 +39,8 @@ const FP16: Files = files!("moss-demo":
     "pytorch_model-00002-of-00002.bin", "vocab.json", "merges.txt", "added_tokens.json", "special_tokens_map.json",
     "tokenizer_config.json");
 
-/// Writes the demo model below `cache` unless it is there already, and returns its folder. A folder appears whole or not at all.
+/// Writes the demo model below `cache` unless it is there already, and returns its folder. A folder
+/// appears whole or not at all.
 ///
 /// # Errors
 /// [`HubError::Write`].
@@ -51,7 +52,9 @@ pub fn unpack_demo(format: DemoFormat, cache: &Path) -> Result<PathBuf, HubError
     // Another version of the program may carry another model.
     let mut hasher = DefaultHasher::new();
     files.hash(&mut hasher);
-    let parent = cache.join("moss-rs").join(format!("demo-{:016x}", hasher.finish()));
+    let parent = cache
+        .join("moss-rs")
+        .join(format!("demo-{:016x}", hasher.finish()));
     let folder = parent.join(name);
     let is_whole = || {
         files.iter().all(|(name, bytes)| matches!(moss_files::read_bytes(&folder.join(name), bytes.len() as u64), Ok(found) if found == *bytes))

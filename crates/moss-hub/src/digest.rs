@@ -13,7 +13,8 @@ use sha2::Digest as _;
 pub enum Digest {
     /// Of the bytes: large files, and every file on ModelScope.
     Sha256(String),
-    /// Git's name for the bytes, a SHA-1 over their length and themselves: small files on the first hub.
+    /// Git's name for the bytes, a SHA-1 over their length and themselves: small files on the first
+    /// hub.
     GitBlob(String),
 }
 

@@ -19,7 +19,8 @@ use crate::{
     transfer::Transfer,
 };
 
-/// Somebody waits for the listing, and nothing is lost if it is asked for again later: fewer attempts than for bytes.
+/// Somebody waits for the listing, and nothing is lost if it is asked for again later: fewer
+/// attempts than for bytes.
 const LISTING_ATTEMPTS: u32 = 4;
 
 /// What errors and events call it in the place of a file's name.
@@ -67,15 +68,23 @@ impl Hub {
     /// # Errors
     /// [`HubError::BadEndpoint`], [`HubError::BadProxy`].
     pub fn new(settings: HubSettings) -> Result<Self, HubError> {
-        Ok(Self { http: Http::new(&settings)?, settings })
+        Ok(Self {
+            http: Http::new(&settings)?,
+            settings,
+        })
     }
 
     /// Asks what a model consists of.
     ///
     /// # Errors
-    /// [`HubError::Offline`], [`HubError::Transfer`], [`HubError::Listing`], [`HubError::Incomplete`].
+    /// [`HubError::Offline`], [`HubError::Transfer`], [`HubError::Listing`],
+    /// [`HubError::Incomplete`].
     pub fn plan(&self, id: &ModelId, report: Report<'_>) -> Result<DownloadPlan, HubError> {
-        let Listing { commit, license, files } = self.list(id, report)?;
+        let Listing {
+            commit,
+            license,
+            files,
+        } = self.list(id, report)?;
         let names: Vec<_> = files.iter().map(|file| file.name.as_str()).collect();
         let endpoint = shown(self.http.base());
         let chosen = files::choose(&names).map_err(|missing| HubError::Incomplete {
@@ -83,15 +92,21 @@ impl Hub {
             endpoint: endpoint.clone(),
             missing,
         })?;
-        let mut files: Vec<_> =
-            files.iter().filter(|file| chosen.contains(&file.name.as_str())).cloned().collect();
+        let mut files: Vec<_> = files
+            .iter()
+            .filter(|file| chosen.contains(&file.name.as_str()))
+            .cloned()
+            .collect();
         files.sort_by_key(|file| file.bytes);
         let cache = ModelCache::new(&self.settings.cache, id);
         let done = |file: &HubFile| {
             let blob = cache.blob(file.digest.hex());
-            match is_there(&blob, file) || cache.own_file(&commit, &file.name, file.bytes).is_some() {
+            match is_there(&blob, file) || cache.own_file(&commit, &file.name, file.bytes).is_some()
+            {
                 true => file.bytes,
-                false => part::bytes_done(&blob, file.bytes).max(part::foreign_bytes(&blob, file.bytes)),
+                false => {
+                    part::bytes_done(&blob, file.bytes).max(part::foreign_bytes(&blob, file.bytes))
+                }
             }
         };
         Ok(DownloadPlan {
@@ -108,11 +123,15 @@ impl Hub {
     /// Fetches what is missing and returns the folder. What is interrupted goes on the next time.
     ///
     /// # Errors
-    /// [`HubError::Space`] before the first byte; [`HubError::Transfer`], [`HubError::Hash`], [`HubError::Disk`]; [`HubError::Incomplete`] where the
-    /// index of the weights, once here, names a file that the listing does not have.
+    /// [`HubError::Space`] before the first byte; [`HubError::Transfer`], [`HubError::Hash`],
+    /// [`HubError::Disk`]; [`HubError::Incomplete`] where the index of the weights, once here,
+    /// names a file that the listing does not have.
     pub fn download(&self, plan: &DownloadPlan, report: Report<'_>) -> Result<PathBuf, HubError> {
         let cache = ModelCache::new(&self.settings.cache, &plan.id);
-        let disk = |source| HubError::Disk { path: plan.folder.clone(), source };
+        let disk = |source| HubError::Disk {
+            path: plan.folder.clone(),
+            source,
+        };
         cache.create(&plan.commit).map_err(disk)?;
         let demand = demand(&cache, plan).map_err(disk)?;
         space::check(&self.settings.cache, demand)?;
@@ -138,7 +157,9 @@ impl Hub {
                 missing,
             });
         }
-        cache.refer(self.settings.source.reference(), &plan.commit).map_err(disk)?;
+        cache
+            .refer(self.settings.source.reference(), &plan.commit)
+            .map_err(disk)?;
         Ok(plan.folder.clone())
     }
 
@@ -147,10 +168,17 @@ impl Hub {
             return Err(HubError::Offline { id: id.to_string() });
         }
         let (source, base) = (self.settings.source, self.http.base());
-        let bad = |reason| HubError::Listing { url: shown(base), id: id.to_string(), reason };
+        let bad = |reason| HubError::Listing {
+            url: shown(base),
+            id: id.to_string(),
+            reason,
+        };
         let url = listing::address(source, base, id).map_err(|error| bad(error.to_string()))?;
         let patience = self.settings.patience;
-        let patience = Patience { attempts: patience.attempts.min(LISTING_ATTEMPTS), ..patience };
+        let patience = Patience {
+            attempts: patience.attempts.min(LISTING_ATTEMPTS),
+            ..patience
+        };
         let mut retries = Retries::new(&patience);
         let text = loop {
             let failure = match self.http.text(&url) {
@@ -161,14 +189,18 @@ impl Hub {
             let Some(wait) = retries.pause(&failure, false) else {
                 return Err(HubError::transfer(file, failure, retries.failures()));
             };
-            report(DownloadEvent::Retrying { file, fault: &failure.fault, wait });
+            report(DownloadEvent::Retrying {
+                file,
+                fault: &failure.fault,
+                wait,
+            });
             retry::sleep(wait, &AtomicBool::new(false));
         };
         listing::read(source, base, id, &text).map_err(bad)
     }
 
-    /// Fetches one file; `blob` appears whole or not at all. `may_adopt` says that no other tool can be writing its own
-    /// unfinished file at the same time.
+    /// Fetches one file; `blob` appears whole or not at all. `may_adopt` says that no other tool
+    /// can be writing its own unfinished file at the same time.
     fn fetch(
         &self,
         file: &HubFile,
@@ -176,27 +208,54 @@ impl Hub {
         may_adopt: bool,
         report: Report<'_>,
     ) -> Result<(), HubError> {
-        let disk = |source: io::Error| HubError::Disk { path: blob.to_owned(), source };
+        let disk = |source: io::Error| HubError::Disk {
+            path: blob.to_owned(),
+            source,
+        };
         let mut adopted = may_adopt && part::adopt(blob, file.bytes).map_err(disk)?;
         loop {
             let part = Part::open(blob, file.bytes).map_err(disk)?;
             let done = part::bytes_done(blob, file.bytes);
-            report(DownloadEvent::Started { file: &file.name, bytes: file.bytes, done });
+            report(DownloadEvent::Started {
+                file: &file.name,
+                bytes: file.bytes,
+                done,
+            });
             let (http, settings) = (&self.http, &self.settings);
             let (stop, established) = Default::default();
-            Transfer { http, settings, file, part: &part, report, stop, established }.run()?;
-            report(DownloadEvent::Verifying { file: &file.name, bytes: file.bytes });
+            Transfer {
+                http,
+                settings,
+                file,
+                part: &part,
+                report,
+                stop,
+                established,
+            }
+            .run()?;
+            report(DownloadEvent::Verifying {
+                file: &file.name,
+                bytes: file.bytes,
+            });
             let found = file.digest.of_file(part.data(), file.bytes).map_err(disk)?;
             if found == file.digest.hex() {
                 part.finish(blob).map_err(disk)?;
-                report(DownloadEvent::Finished { file: &file.name, bytes: file.bytes });
+                report(DownloadEvent::Finished {
+                    file: &file.name,
+                    bytes: file.bytes,
+                });
                 return Ok(());
             }
             part.discard().map_err(disk)?;
             // Another tool's bytes may have been the wrong ones.
             if !std::mem::take(&mut adopted) {
                 let (name, expected) = (file.name.clone(), file.digest.hex().to_owned());
-                return Err(HubError::Hash { file: name, url: shown(&file.url), found, expected });
+                return Err(HubError::Hash {
+                    file: name,
+                    url: shown(&file.url),
+                    found,
+                    expected,
+                });
             }
         }
     }
@@ -206,34 +265,49 @@ impl Hub {
 fn demand(cache: &ModelCache, plan: &DownloadPlan) -> io::Result<Demand> {
     let missing = |file: &&HubFile| {
         !is_there(&cache.blob(file.digest.hex()), file)
-            && cache.own_file(&plan.commit, &file.name, file.bytes).is_none()
+            && cache
+                .own_file(&plan.commit, &file.name, file.bytes)
+                .is_none()
     };
     let missing: Vec<_> = plan.files.iter().filter(missing).collect();
-    let rest = |file: &&HubFile| part::bytes_to_allocate(&cache.blob(file.digest.hex()), file.bytes);
+    let rest =
+        |file: &&HubFile| part::bytes_to_allocate(&cache.blob(file.digest.hex()), file.bytes);
     let blobs = missing.iter().map(rest).fold(0, u64::saturating_add);
     let is_kept = |file: &&HubFile| {
         cache.is_linked(&plan.commit, &file.name, file.digest.hex())
-            || cache.own_file(&plan.commit, &file.name, file.bytes).is_some()
+            || cache
+                .own_file(&plan.commit, &file.name, file.bytes)
+                .is_some()
     };
     let unlinked: Vec<_> = plan.files.iter().filter(|file| !is_kept(file)).collect();
     let copies = match unlinked.is_empty() || cache.has_links(&plan.commit)? {
         true => 0,
-        false => unlinked.iter().map(|file| file.bytes).fold(0, u64::saturating_add),
+        false => unlinked
+            .iter()
+            .map(|file| file.bytes)
+            .fold(0, u64::saturating_add),
     };
     Ok(Demand { blobs, copies })
 }
 
-/// Keeps a file that another tool put into the snapshot itself, if it is the right one. Returns `false` if there is none.
+/// Keeps a file that another tool put into the snapshot itself, if it is the right one. Returns
+/// `false` if there is none.
 fn keep_own_file(
     cache: &ModelCache,
     plan: &DownloadPlan,
     file: &HubFile,
     report: Report<'_>,
 ) -> io::Result<bool> {
-    let Some(path) = cache.own_file(&plan.commit, &file.name, file.bytes) else { return Ok(false) };
-    report(DownloadEvent::Verifying { file: &file.name, bytes: file.bytes });
+    let Some(path) = cache.own_file(&plan.commit, &file.name, file.bytes) else {
+        return Ok(false);
+    };
+    report(DownloadEvent::Verifying {
+        file: &file.name,
+        bytes: file.bytes,
+    });
     if file.digest.of_file(&path, file.bytes)? == file.digest.hex() {
-        // With a blob of the same bytes, where that costs nothing, the next run need not read the file again.
+        // With a blob of the same bytes, where that costs nothing, the next run need not read the
+        // file again.
         let _ = fs::hard_link(&path, cache.blob(file.digest.hex()));
         return Ok(true);
     }
@@ -241,7 +315,8 @@ fn keep_own_file(
     Ok(false)
 }
 
-/// A blob gets its name only when it is whole; its length is looked at for what others may have put there.
+/// A blob gets its name only when it is whole; its length is looked at for what others may have put
+/// there.
 pub(crate) fn is_there(blob: &Path, file: &HubFile) -> bool {
     fs::metadata(blob).is_ok_and(|found| found.is_file() && found.len() == file.bytes)
 }

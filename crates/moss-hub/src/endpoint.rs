@@ -17,8 +17,8 @@ pub enum Source {
 }
 
 impl Source {
-    /// The name that the cache's `refs` folder gives to the newest commit. ModelScope has no commits that the Python tools
-    /// could look up under `main`.
+    /// The name that the cache's `refs` folder gives to the newest commit. ModelScope has no
+    /// commits that the Python tools could look up under `main`.
     pub(crate) fn reference(self) -> &'static str {
         match self {
             Self::HuggingFace => "main",
@@ -40,7 +40,8 @@ impl Source {
 pub struct Patience {
     /// A request is given this long, and is then judged by the bytes it brought.
     pub window: Duration,
-    /// Fewer bytes a second within a window are a stall; above it the request goes on where it stopped.
+    /// Fewer bytes a second within a window are a stall; above it the request goes on where it
+    /// stopped.
     pub min_rate: u64,
     /// Failures in a row, without a useful number of bytes between them, before it is given up.
     pub attempts: u32,
@@ -50,7 +51,12 @@ pub struct Patience {
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { window: Duration::from_secs(30), min_rate: 1024, attempts: 8, backoff: Duration::from_secs(1) }
+        Self {
+            window: Duration::from_secs(30),
+            min_rate: 1024,
+            attempts: 8,
+            backoff: Duration::from_secs(1),
+        }
     }
 }
 
@@ -98,10 +104,16 @@ impl HubSettings {
 
     /// The address that requests go to, ending in a slash so that paths can be joined to it.
     pub(crate) fn base(&self) -> Result<Url, HubError> {
-        let text = self.endpoint.as_deref().unwrap_or_else(|| self.source.address());
-        let bad = |reason: String| HubError::BadEndpoint { endpoint: text.to_owned(), reason };
-        let url =
-            Url::parse(&format!("{}/", text.trim().trim_end_matches('/'))).map_err(|e| bad(e.to_string()))?;
+        let text = self
+            .endpoint
+            .as_deref()
+            .unwrap_or_else(|| self.source.address());
+        let bad = |reason: String| HubError::BadEndpoint {
+            endpoint: text.to_owned(),
+            reason,
+        };
+        let url = Url::parse(&format!("{}/", text.trim().trim_end_matches('/')))
+            .map_err(|e| bad(e.to_string()))?;
         match url.scheme() {
             "http" | "https" => Ok(url),
             scheme => Err(bad(format!("scheme `{scheme}`, expected http or https"))),

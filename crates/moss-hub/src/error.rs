@@ -122,7 +122,10 @@ pub enum HubError {
 }
 
 fn list(looked: &[(PathBuf, &'static str)]) -> String {
-    looked.iter().map(|(path, why)| format!("\n  {} ({why})", path.display())).collect()
+    looked
+        .iter()
+        .map(|(path, why)| format!("\n  {} ({why})", path.display()))
+        .collect()
 }
 
 const MIRROR: &str = "set a mirror (HF_ENDPOINT=https://hf-mirror.com) or `--source modelscope`";
@@ -132,7 +135,12 @@ const BY_HAND: &str = "put config.json, vocab.json, merges.txt, added_tokens.jso
 
 impl HubError {
     pub(crate) fn transfer(file: &str, failure: Failure, attempts: u32) -> Self {
-        Self::Transfer { file: file.to_owned(), url: failure.url, attempts, fault: failure.fault }
+        Self::Transfer {
+            file: file.to_owned(),
+            url: failure.url,
+            attempts,
+            fault: failure.fault,
+        }
     }
 
     /// What the user can do about it, where there is something.
@@ -185,11 +193,13 @@ impl HubError {
 
 fn transfer_hint(fault: &Fault) -> String {
     let first = match fault {
-        Fault::Status { status: 401 | 403, .. } => {
-            "the hub refuses: check the name, set HF_TOKEN where it needs one, "
-        }
+        Fault::Status {
+            status: 401 | 403, ..
+        } => "the hub refuses: check the name, set HF_TOKEN where it needs one, ",
         Fault::Status { status: 404, .. } => "check the name; ",
-        Fault::Status { status: 429, .. } => "the hub wants fewer requests: wait, then run it again; ",
+        Fault::Status { status: 429, .. } => {
+            "the hub wants fewer requests: wait, then run it again; "
+        }
         Fault::Html | Fault::Tls { .. } | Fault::Status { status: 511, .. } => {
             "the network seems to ask for a login first: open any web page in a browser and log in, then run it again; "
         }

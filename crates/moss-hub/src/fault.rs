@@ -29,7 +29,8 @@ pub enum Fault {
         /// Such as `connection refused`.
         reason: String,
     },
-    /// The other end does not prove to be the host: a login page, a proxy that inspects traffic, or a wrong clock.
+    /// The other end does not prove to be the host: a login page, a proxy that inspects traffic, or
+    /// a wrong clock.
     #[error("no secure connection to {host}: {reason}")]
     Tls {
         /// The host.
@@ -96,9 +97,14 @@ impl Failure {
         match &self.fault {
             // The network wants a login first.
             Fault::Status { status: 511, .. } => false,
-            Fault::Status { status: 408 | 425 | 429 | 500..=599, .. } => true,
+            Fault::Status {
+                status: 408 | 425 | 429 | 500..=599,
+                ..
+            } => true,
             // Signed addresses expire: the hub gives new ones.
-            Fault::Status { status: 401 | 403, .. } => !self.from_hub,
+            Fault::Status {
+                status: 401 | 403, ..
+            } => !self.from_hub,
             Fault::Connection(_) | Fault::Unreachable { .. } | Fault::Stalled { .. } => true,
             // Somebody has to log in; the same request would be answered with the same page.
             Fault::Html
@@ -112,12 +118,14 @@ impl Failure {
         }
     }
 
-    /// Number of attempts that are worth it while no byte of the file has come: without a network, or with a host that is
-    /// blocked, more of them only delay the message.
+    /// Number of attempts that are worth it while no byte of the file has come: without a network,
+    /// or with a host that is blocked, more of them only delay the message.
     pub(crate) fn first_attempts(&self) -> Option<u32> {
         match self.fault {
             Fault::Unreachable { .. } => Some(2),
-            Fault::Status { status: 401 | 403, .. } => Some(3),
+            Fault::Status {
+                status: 401 | 403, ..
+            } => Some(3),
             _ => None,
         }
     }

@@ -3,7 +3,11 @@
 use std::{collections::BTreeSet, path::Path};
 
 pub(crate) const NEEDED: [&str; 3] = ["config.json", "vocab.json", "merges.txt"];
-const WELCOME: [&str; 3] = ["added_tokens.json", "special_tokens_map.json", "tokenizer_config.json"];
+const WELCOME: [&str; 3] = [
+    "added_tokens.json",
+    "special_tokens_map.json",
+    "tokenizer_config.json",
+];
 /// As the engine prefers them.
 const WEIGHTS: [(&str, &str); 2] = [("model", ".safetensors"), ("pytorch_model", ".bin")];
 
@@ -15,23 +19,35 @@ pub(crate) fn choose<'a>(names: &[&'a str]) -> Result<Vec<&'a str>, String> {
     if let Some(missing) = NEEDED.iter().find(|needed| !names.contains(needed)) {
         return Err((*missing).to_owned());
     }
-    let weights = WEIGHTS.iter().find_map(|(stem, suffix)| weights(names, stem, suffix));
+    let weights = WEIGHTS
+        .iter()
+        .find_map(|(stem, suffix)| weights(names, stem, suffix));
     let weights = weights.ok_or("model*.safetensors or pytorch_model*.bin")?;
-    let small = names.iter().filter(|name| NEEDED.contains(name) || WELCOME.contains(name));
+    let small = names
+        .iter()
+        .filter(|name| NEEDED.contains(name) || WELCOME.contains(name));
     Ok(small.copied().chain(weights).collect())
 }
 
 /// The one file, which goes first as in transformers, or the shards with their index.
 fn weights<'a>(names: &[&'a str], stem: &str, suffix: &str) -> Option<Vec<&'a str>> {
-    if let Some(single) = names.iter().find(|name| name.strip_prefix(stem) == Some(suffix)) {
+    if let Some(single) = names
+        .iter()
+        .find(|name| name.strip_prefix(stem) == Some(suffix))
+    {
         return Some(vec![*single]);
     }
     let index = format!("{stem}{suffix}.index.json");
     if let Some(index) = names.iter().find(|name| **name == index) {
         let is_shard = |name: &&&str| {
-            let middle = name.strip_prefix(stem).and_then(|rest| rest.strip_suffix(suffix));
+            let middle = name
+                .strip_prefix(stem)
+                .and_then(|rest| rest.strip_suffix(suffix));
             middle.is_some_and(|middle| {
-                middle.starts_with('-') && middle.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+                middle.starts_with('-')
+                    && middle
+                        .bytes()
+                        .all(|b| b.is_ascii_alphanumeric() || b == b'-')
             })
         };
         let shards: Vec<_> = names.iter().filter(is_shard).copied().collect();
@@ -48,8 +64,11 @@ pub(crate) fn is_whole(folder: &Path) -> bool {
     folder.join("config.json").exists()
         && WEIGHTS.iter().any(|(stem, suffix)| {
             folder.join(format!("{stem}{suffix}")).exists()
-                || moss_files::read(&folder.join(format!("{stem}{suffix}.index.json")), moss_files::MAX_BYTES)
-                    .is_ok_and(has_shards)
+                || moss_files::read(
+                    &folder.join(format!("{stem}{suffix}.index.json")),
+                    moss_files::MAX_BYTES,
+                )
+                .is_ok_and(has_shards)
         })
 }
 

@@ -62,7 +62,13 @@ impl Http {
             .build();
         let (base, token) = (settings.base()?, settings.token.clone());
         let listing_timeout = settings.patience.window.min(LISTING_TIMEOUT);
-        Ok(Self { agent: config.new_agent(), base, token, proxied, listing_timeout })
+        Ok(Self {
+            agent: config.new_agent(),
+            base,
+            token,
+            proxied,
+            listing_timeout,
+        })
     }
 
     /// The hub's address.
@@ -73,10 +79,19 @@ impl Http {
     /// The text of a listing.
     pub(crate) fn text(&self, url: &Url) -> Result<String, Failure> {
         let (mut response, url) = self.get(url, None)?;
-        let body = response.body_mut().with_config().limit(MAX_LISTING).read_to_string();
-        let text = body.map_err(|error| self.failure(&url, Fault::Connection(error.to_string())))?;
+        let body = response
+            .body_mut()
+            .with_config()
+            .limit(MAX_LISTING)
+            .read_to_string();
+        let text =
+            body.map_err(|error| self.failure(&url, Fault::Connection(error.to_string())))?;
         // Whatever its headers call it.
-        if is_page(text.as_bytes()) { Err(self.failure(&url, Fault::Html)) } else { Ok(text) }
+        if is_page(text.as_bytes()) {
+            Err(self.failure(&url, Fault::Html))
+        } else {
+            Ok(text)
+        }
     }
 
     /// A stretch of a file, whose headers were checked, and the address it comes from.
@@ -91,7 +106,11 @@ impl Http {
     }
 
     pub(crate) fn failure(&self, url: &Url, fault: Fault) -> Failure {
-        Failure { url: shown(url), fault, from_hub: self.is_hub(url) }
+        Failure {
+            url: shown(url),
+            fault,
+            from_hub: self.is_hub(url),
+        }
     }
 
     /// Scheme, host and port are the hub's.
@@ -99,22 +118,29 @@ impl Http {
         url.origin() == self.base.origin()
     }
 
-    fn get(&self, url: &Url, expected: Option<&Expected<'_>>) -> Result<(Response<Body>, Url), Failure> {
+    fn get(
+        &self,
+        url: &Url,
+        expected: Option<&Expected<'_>>,
+    ) -> Result<(Response<Body>, Url), Failure> {
         let mut url = url.clone();
         for _ in 0..MAX_REDIRECTS {
             let mut request = self.agent.get(url.as_str());
             if let Some(Expected { range, .. }) = expected {
-                request = request.header("range", format!("bytes={}-{}", range.start, range.end - 1));
+                request =
+                    request.header("range", format!("bytes={}-{}", range.start, range.end - 1));
             } else {
                 let config = request.config();
-                request = config.timeout_recv_response(Some(self.listing_timeout)).build();
+                request = config
+                    .timeout_recv_response(Some(self.listing_timeout))
+                    .build();
             }
             if let Some(token) = self.token.as_ref().filter(|_| self.is_hub(&url)) {
                 request = request.header("authorization", format!("Bearer {token}"));
             }
-            let response = request
-                .call()
-                .map_err(|error| self.failure(&url, self.unanswered(&url, error, expected.is_none())))?;
+            let response = request.call().map_err(|error| {
+                self.failure(&url, self.unanswered(&url, error, expected.is_none()))
+            })?;
             if let Some(expected) = expected {
                 check_etag(&response, expected.etag).map_err(|fault| self.failure(&url, fault))?;
             }
@@ -123,7 +149,9 @@ impl Http {
                     let next = header(&response, "location").unwrap_or_default();
                     url = match url.join(next) {
                         Ok(next) if matches!(next.scheme(), "http" | "https") => next,
-                        _ => return Err(self.failure(&url, Fault::Redirect(format!("to `{next}`")))),
+                        _ => {
+                            return Err(self.failure(&url, Fault::Redirect(format!("to `{next}`"))));
+                        }
                     };
                 }
                 200 | 206 if is_html(&response) => return Err(self.failure(&url, Fault::Html)),
@@ -132,22 +160,41 @@ impl Http {
                     let retry_after =
                         header(&response, "retry-after").and_then(|text| text.trim().parse().ok());
                     let retry_after = retry_after.map(Duration::from_secs);
-                    return Err(self.failure(&url, Fault::Status { status, retry_after }));
+                    return Err(self.failure(
+                        &url,
+                        Fault::Status {
+                            status,
+                            retry_after,
+                        },
+                    ));
                 }
             }
         }
-        Err(self.failure(&url, Fault::Redirect(format!("more than {MAX_REDIRECTS} times"))))
+        Err(self.failure(
+            &url,
+            Fault::Redirect(format!("more than {MAX_REDIRECTS} times")),
+        ))
     }
 
-    /// Why no answer came. A host that accepts connections and never answers is as good as none for a listing; for a file it
-    /// may be busy.
+    /// Why no answer came. A host that accepts connections and never answers is as good as none for
+    /// a listing; for a file it may be busy.
     fn unanswered(&self, url: &Url, error: ureq::Error, is_listing: bool) -> Fault {
         let name = url.host_str().unwrap_or_default();
         let unreachable = |reason: &str| {
-            let through = if self.proxied { " (through the proxy)" } else { "" };
-            Fault::Unreachable { host: format!("{name}{through}"), reason: reason.to_owned() }
+            let through = if self.proxied {
+                " (through the proxy)"
+            } else {
+                ""
+            };
+            Fault::Unreachable {
+                host: format!("{name}{through}"),
+                reason: reason.to_owned(),
+            }
         };
-        let tls = |reason: String| Fault::Tls { host: name.to_owned(), reason };
+        let tls = |reason: String| Fault::Tls {
+            host: name.to_owned(),
+            reason,
+        };
         let text = error.to_string();
         match &error {
             ureq::Error::HostNotFound => unreachable("the name cannot be resolved"),
@@ -165,7 +212,9 @@ impl Http {
                 // How the TLS library's own errors come through a stream.
                 ErrorKind::InvalidData => tls(text),
                 // The standard library has no kind for a failed look-up.
-                _ if text.contains("failed to lookup address") => unreachable("the name cannot be resolved"),
+                _ if text.contains("failed to lookup address") => {
+                    unreachable("the name cannot be resolved")
+                }
                 _ => Fault::Connection(text),
             },
             _ => Fault::Connection(text),
@@ -174,10 +223,16 @@ impl Http {
 }
 
 fn proxy(settings: &HubSettings) -> Result<Option<Proxy>, HubError> {
-    let Some(text) = &settings.proxy else { return Ok(None) };
-    let bad = |error: ureq::Error| HubError::BadProxy { reason: error.to_string() };
+    let Some(text) = &settings.proxy else {
+        return Ok(None);
+    };
+    let bad = |error: ureq::Error| HubError::BadProxy {
+        reason: error.to_string(),
+    };
     let plain = Proxy::new(text).map_err(bad)?;
-    let mut builder = Proxy::builder(plain.protocol()).host(plain.host()).port(plain.port());
+    let mut builder = Proxy::builder(plain.protocol())
+        .host(plain.host())
+        .port(plain.port());
     builder = builder.resolve_target(plain.resolve_target());
     if let Some(name) = plain.username() {
         builder = builder.username(name);
@@ -187,7 +242,8 @@ fn proxy(settings: &HubSettings) -> Result<Option<Proxy>, HubError> {
     }
     let hosts = settings.no_proxy.iter().flat_map(|list| list.split(','));
     for host in hosts.map(str::trim).filter(|host| !host.is_empty()) {
-        // As curl and Python have it: a name, with or without a dot before it, stands for the names below it too.
+        // As curl and Python have it: a name, with or without a dot before it, stands for the names
+        // below it too.
         let bare = host.trim_start_matches('.');
         builder = builder.no_proxy(bare).no_proxy(&format!(".{bare}"));
     }
@@ -199,29 +255,51 @@ fn header<'a>(response: &'a Response<Body>, name: &str) -> Option<&'a str> {
 }
 
 fn is_html(response: &Response<Body>) -> bool {
-    let kind = header(response, "content-type").unwrap_or_default().trim().to_ascii_lowercase();
+    let kind = header(response, "content-type")
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
     kind.starts_with("text/html") || kind.starts_with("application/xhtml")
 }
 
 /// Returns `true` for the beginning of an HTML page. No file of a checkpoint starts like one.
 pub(crate) fn is_page(beginning: &[u8]) -> bool {
     let text = beginning.trim_ascii_start();
-    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text).trim_ascii_start();
-    let starts_with =
-        |tag: &str| text.get(..tag.len()).is_some_and(|start| start.eq_ignore_ascii_case(tag.as_bytes()));
-    ["<!doctype html", "<html", "<head", "<script", "<meta", "<!--", "<?xml"].into_iter().any(starts_with)
+    let text = text
+        .strip_prefix(b"\xef\xbb\xbf")
+        .unwrap_or(text)
+        .trim_ascii_start();
+    let starts_with = |tag: &str| {
+        text.get(..tag.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(tag.as_bytes()))
+    };
+    [
+        "<!doctype html",
+        "<html",
+        "<head",
+        "<script",
+        "<meta",
+        "<!--",
+        "<?xml",
+    ]
+    .into_iter()
+    .any(starts_with)
 }
 
 /// The hub names the file that it redirects to; storage behind it has hashes of its own kind.
 fn check_etag(response: &Response<Body>, expected: &str) -> Result<(), Fault> {
     let found = header(response, "x-linked-etag").map(str::trim).map(|tag| {
-        let strong = tag.strip_prefix("W/").or_else(|| tag.strip_prefix("w/")).unwrap_or(tag);
+        let strong = tag
+            .strip_prefix("W/")
+            .or_else(|| tag.strip_prefix("w/"))
+            .unwrap_or(tag);
         strong.trim_matches('"')
     });
     match found {
-        Some(found) if !found.eq_ignore_ascii_case(expected) => {
-            Err(Fault::Changed { found: found.to_owned(), expected: expected.to_owned() })
-        }
+        Some(found) if !found.eq_ignore_ascii_case(expected) => Err(Fault::Changed {
+            found: found.to_owned(),
+            expected: expected.to_owned(),
+        }),
         _ => Ok(()),
     }
 }
@@ -231,7 +309,11 @@ fn check_stretch(response: &Response<Body>, expected: &Expected<'_>) -> Result<(
     if response.status() == 206 {
         let found = header(response, "content-range").unwrap_or_default();
         return match content_range(found) {
-            Some((stretch, total)) if stretch == *range && total.is_none_or(|total| total == *size) => Ok(()),
+            Some((stretch, total))
+                if stretch == *range && total.is_none_or(|total| total == *size) =>
+            {
+                Ok(())
+            }
             _ => Err(Fault::Range {
                 expected: format!("bytes {}-{}/{size}", range.start, range.end - 1),
                 found: found.to_owned(),
@@ -240,7 +322,10 @@ fn check_stretch(response: &Response<Body>, expected: &Expected<'_>) -> Result<(
     }
     let length = header(response, "content-length").and_then(|text| text.trim().parse().ok());
     match length {
-        Some(found) if found != *size => Err(Fault::Length { found, expected: *size }),
+        Some(found) if found != *size => Err(Fault::Length {
+            found,
+            expected: *size,
+        }),
         _ if *range != (0..*size) => Err(Fault::NoRanges),
         _ => Ok(()),
     }
@@ -250,7 +335,9 @@ fn check_stretch(response: &Response<Body>, expected: &Expected<'_>) -> Result<(
 fn content_range(text: &str) -> Option<(Range<u64>, Option<u64>)> {
     let number = |text: &str| {
         let text = text.trim();
-        text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<u64>().ok())?
+        text.bytes()
+            .all(|byte| byte.is_ascii_digit())
+            .then(|| text.parse::<u64>().ok())?
     };
     let (unit, rest) = text.trim().split_at_checked(5)?;
     if !unit.eq_ignore_ascii_case("bytes") || !rest.starts_with([' ', '\t', '=']) {
@@ -274,7 +361,10 @@ mod tests {
     fn content_range_is_read_in_any_case_and_with_an_unknown_total() {
         assert_eq!(content_range("bytes 0-9/10"), Some((0..10, Some(10))));
         assert_eq!(content_range("BYTES 5-9/*"), Some((5..10, None)));
-        assert_eq!(content_range(" Bytes  5 - 9 / 10 "), Some((5..10, Some(10))));
+        assert_eq!(
+            content_range(" Bytes  5 - 9 / 10 "),
+            Some((5..10, Some(10)))
+        );
         let wrong = [
             "",
             "bytes",
@@ -285,7 +375,15 @@ mod tests {
             "bytes 0-9",
             "bytes +0-9/*",
         ];
-        for text in [&wrong[..], &["bytes 0-18446744073709551615/*", "字节 0-9/10", "byt字 0-9/10"]].concat()
+        for text in [
+            &wrong[..],
+            &[
+                "bytes 0-18446744073709551615/*",
+                "字节 0-9/10",
+                "byt字 0-9/10",
+            ],
+        ]
+        .concat()
         {
             assert_eq!(content_range(text), None, "{text}");
         }
@@ -293,7 +391,13 @@ mod tests {
 
     #[test]
     fn pages_are_told_from_files() {
-        for page in ["<html>", "\n <!DOCTYPE HTML PUBLIC", "\u{feff}<!doctype html>", "<HEAD>", "<script>"] {
+        for page in [
+            "<html>",
+            "\n <!DOCTYPE HTML PUBLIC",
+            "\u{feff}<!doctype html>",
+            "<HEAD>",
+            "<script>",
+        ] {
             assert!(is_page(page.as_bytes()), "{page}");
         }
         for file in ["", "<", "{}", "#version: 0.2", "<unk> 0", "PK\u{3}\u{4}"] {

@@ -1,8 +1,11 @@
-//! Model name to local folder: where checkpoints are looked for, how they are downloaded, and the demo model that comes with the program.
+//! Model name to local folder: where checkpoints are looked for, how they are downloaded, and the
+//! demo model that comes with the program.
 //!
-//! A download goes into the hub's standard cache, shared with the Python tools, by a ranged client of our own: parts on the disk with a journal, so
-//! that what was interrupted at any byte goes on there. `hf-hub` 1.0 is not used: its cache layout and locks are private, it takes the environment's
-//! token where it is given none, begins interrupted files anew, and brings a second transfer service that mirrors do not have.
+//! A download goes into the hub's standard cache, shared with the Python tools, by a ranged client
+//! of our own: parts on the disk with a journal, so that what was interrupted at any byte goes on
+//! there. `hf-hub` 1.0 is not used: its cache layout and locks are private, it takes the
+//! environment's token where it is given none, begins interrupted files anew, and brings a second
+//! transfer service that mirrors do not have.
 //!
 //! Weights are not parsed here.
 

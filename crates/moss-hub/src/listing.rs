@@ -36,7 +36,9 @@ pub(crate) fn address(source: Source, base: &Url, id: &ModelId) -> Result<Url, u
     let id = id.on(source);
     base.join(&match source {
         Source::HuggingFace => format!("api/models/{id}/revision/main?blobs=true"),
-        Source::ModelScope => format!("api/v1/models/{id}/repo/files?Revision=master&Recursive=true"),
+        Source::ModelScope => {
+            format!("api/v1/models/{id}/repo/files?Revision=master&Recursive=true")
+        }
     })
 }
 
@@ -44,7 +46,12 @@ pub(crate) fn address(source: Source, base: &Url, id: &ModelId) -> Result<Url, u
 ///
 /// # Errors
 /// What it lacks.
-pub(crate) fn read(source: Source, base: &Url, id: &ModelId, text: &str) -> Result<Listing, String> {
+pub(crate) fn read(
+    source: Source,
+    base: &Url,
+    id: &ModelId,
+    text: &str,
+) -> Result<Listing, String> {
     match source {
         Source::HuggingFace => read_hugging_face(base, id, text),
         Source::ModelScope => read_model_scope(base, id, text),
@@ -78,7 +85,10 @@ fn read_hugging_face(base: &Url, id: &ModelId, text: &str) -> Result<Listing, St
     }
     let model: Model = serde_json::from_str(text).map_err(|error| error.to_string())?;
     let Some(Digest::GitBlob(commit)) = Digest::parse(&model.sha) else {
-        return Err(format!("revision `{}`, expected 40 hexadecimal digits", model.sha));
+        return Err(format!(
+            "revision `{}`, expected 40 hexadecimal digits",
+            model.sha
+        ));
     };
     let id = id.on(Source::HuggingFace);
     let file = |found: Sibling| {
@@ -86,11 +96,24 @@ fn read_hugging_face(base: &Url, id: &ModelId, text: &str) -> Result<Listing, St
             Some(Lfs { sha256, size }) => (size, sha256),
             None => (found.size?, found.blob_id?),
         };
-        let url = base.join(&format!("{id}/resolve/{commit}/{}", found.rfilename)).ok()?;
-        Some(HubFile { name: found.rfilename, bytes, digest: Digest::parse(&hash)?, url })
+        let url = base
+            .join(&format!("{id}/resolve/{commit}/{}", found.rfilename))
+            .ok()?;
+        Some(HubFile {
+            name: found.rfilename,
+            bytes,
+            digest: Digest::parse(&hash)?,
+            url,
+        })
     };
-    let license = model.card.and_then(|card| card.license?.as_str().map(str::to_owned));
-    Ok(Listing { files: model.siblings.into_iter().filter_map(file).collect(), license, commit })
+    let license = model
+        .card
+        .and_then(|card| card.license?.as_str().map(str::to_owned));
+    Ok(Listing {
+        files: model.siblings.into_iter().filter_map(file).collect(),
+        license,
+        commit,
+    })
 }
 
 fn read_model_scope(base: &Url, id: &ModelId, text: &str) -> Result<Listing, String> {
@@ -113,18 +136,37 @@ fn read_model_scope(base: &Url, id: &ModelId, text: &str) -> Result<Listing, Str
         sha256: Option<String>,
     }
     let answer: Answer = serde_json::from_str(text).map_err(|error| error.to_string())?;
-    let reason = || format!("no list of files, message `{}`", answer.message.unwrap_or_default());
+    let reason = || {
+        format!(
+            "no list of files, message `{}`",
+            answer.message.unwrap_or_default()
+        )
+    };
     let data = answer.data.ok_or_else(reason)?;
     let id = id.on(Source::ModelScope);
     let file = |found: File| {
-        let url = base.join(&format!("models/{id}/resolve/master/{}", found.path)).ok()?;
+        let url = base
+            .join(&format!("models/{id}/resolve/master/{}", found.path))
+            .ok()?;
         let digest = Digest::parse(&found.sha256?)?;
-        Some(HubFile { name: found.path, bytes: found.size, digest, url })
+        Some(HubFile {
+            name: found.path,
+            bytes: found.size,
+            digest,
+            url,
+        })
     };
     let files: Vec<_> = data.files.into_iter().filter_map(file).collect();
     // This hub's listing has no revision of the whole: the files' hashes stand for it.
-    let all: String = files.iter().map(|file| format!("{} {}\n", file.name, file.digest.hex())).collect();
+    let all: String = files
+        .iter()
+        .map(|file| format!("{} {}\n", file.name, file.digest.hex()))
+        .collect();
     let mut commit = of_text(&all);
     commit.truncate(40);
-    Ok(Listing { commit, license: None, files })
+    Ok(Listing {
+        commit,
+        license: None,
+        files,
+    })
 }

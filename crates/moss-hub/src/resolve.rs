@@ -32,9 +32,12 @@ pub struct ResolvedModel {
 }
 
 impl ResolvedModel {
-    /// Returns the first file missing that conversations need and a checkpoint's weights do not: the tokenizer's.
+    /// Returns the first file missing that conversations need and a checkpoint's weights do not:
+    /// the tokenizer's.
     pub fn missing_file(&self) -> Option<&'static str> {
-        files::NEEDED.into_iter().find(|name| !self.folder.join(name).exists())
+        files::NEEDED
+            .into_iter()
+            .find(|name| !self.folder.join(name).exists())
     }
 
     /// Whether the name is that of a model that was trained with plugins.
@@ -43,18 +46,29 @@ impl ResolvedModel {
     }
 }
 
-/// Finds a model: a path that exists; a bare name in `./fnlp/NAME`, `./NAME`, and the hub's cache, in this order.
+/// Finds a model: a path that exists; a bare name in `./fnlp/NAME`, `./NAME`, and the hub's cache,
+/// in this order.
 ///
 /// # Errors
 /// [`HubError::NotFound`] with every place that was looked in.
 pub fn resolve(name: &str, places: &SearchPlaces) -> Result<ResolvedModel, HubError> {
-    let short = Path::new(name).file_name().and_then(|name| name.to_str()).unwrap_or(name).to_owned();
+    let short = Path::new(name)
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or(name)
+        .to_owned();
     let found = |folder: PathBuf| {
         // The folder's own name tells more than `.` or a snapshot's hash.
         let real = folder.canonicalize().ok();
-        let own = real.as_deref().and_then(Path::file_name).and_then(|name| name.to_str());
-        let name =
-            if KNOWN.contains(&short.as_str()) { short.clone() } else { own.unwrap_or(&short).to_owned() };
+        let own = real
+            .as_deref()
+            .and_then(Path::file_name)
+            .and_then(|name| name.to_str());
+        let name = if KNOWN.contains(&short.as_str()) {
+            short.clone()
+        } else {
+            own.unwrap_or(&short).to_owned()
+        };
         ResolvedModel { name, folder }
     };
     let mut looked = Vec::new();
@@ -68,13 +82,22 @@ pub fn resolve(name: &str, places: &SearchPlaces) -> Result<ResolvedModel, HubEr
     }
     // A hub id is ORGANISATION/NAME; anything with more or other parts can only have been a path.
     let (organisation, repository) = match name.split_once('/') {
-        Some((organisation, repository)) if ModelId::parse(name).is_ok() => (organisation, repository),
-        Some(_) => return Err(HubError::NotFound { name: name.to_owned(), looked, similar: None }),
+        Some((organisation, repository)) if ModelId::parse(name).is_ok() => {
+            (organisation, repository)
+        }
+        Some(_) => {
+            return Err(HubError::NotFound {
+                name: name.to_owned(),
+                looked,
+                similar: None,
+            });
+        }
         None => (ORGANISATION, name),
     };
-    for folder in
-        [places.current_dir.join(ORGANISATION).join(repository), places.current_dir.join(repository)]
-    {
+    for folder in [
+        places.current_dir.join(ORGANISATION).join(repository),
+        places.current_dir.join(repository),
+    ] {
         if looked.iter().any(|(path, _)| *path == folder) {
             continue;
         }
@@ -88,13 +111,22 @@ pub fn resolve(name: &str, places: &SearchPlaces) -> Result<ResolvedModel, HubEr
         for organisation in [Some(organisation), renamed].into_iter().flatten() {
             let folder = cache.join(format!("models--{organisation}--{repository}"));
             match snapshot(&folder) {
-                Ok(snapshot) => return Ok(ResolvedModel { name: short, folder: snapshot }),
+                Ok(snapshot) => {
+                    return Ok(ResolvedModel {
+                        name: short,
+                        folder: snapshot,
+                    });
+                }
                 Err(why) => looked.push((folder, why)),
             }
         }
     }
     let similar = nearest(repository).filter(|near| *near != repository);
-    Err(HubError::NotFound { name: name.to_owned(), looked, similar })
+    Err(HubError::NotFound {
+        name: name.to_owned(),
+        looked,
+        similar,
+    })
 }
 
 /// The snapshot that `main` points to, else the newest one; of those that are whole.

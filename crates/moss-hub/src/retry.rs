@@ -22,7 +22,10 @@ pub(crate) struct Retries<'a> {
 
 impl<'a> Retries<'a> {
     pub(crate) fn new(patience: &'a Patience) -> Self {
-        Self { patience, failures: 0 }
+        Self {
+            patience,
+            failures: 0,
+        }
     }
 
     /// Useful bytes came: what failed before is forgotten.
@@ -30,18 +33,29 @@ impl<'a> Retries<'a> {
         self.failures = 0;
     }
 
-    /// Returns the pause before the next try, or `None` if another one is not worth it. `established` says that bytes of
-    /// this file have come before: then a lost network may come back.
+    /// Returns the pause before the next try, or `None` if another one is not worth it.
+    /// `established` says that bytes of this file have come before: then a lost network may come
+    /// back.
     pub(crate) fn pause(&mut self, failure: &Failure, established: bool) -> Option<Duration> {
         self.failures += 1;
-        let first = failure.first_attempts().filter(|_| !established).unwrap_or(u32::MAX);
+        let first = failure
+            .first_attempts()
+            .filter(|_| !established)
+            .unwrap_or(u32::MAX);
         if !failure.is_transient() || self.failures >= self.patience.attempts.min(first) {
             return None;
         }
-        if let Fault::Status { retry_after: Some(wait), .. } = failure.fault {
+        if let Fault::Status {
+            retry_after: Some(wait),
+            ..
+        } = failure.fault
+        {
             return Some(wait.min(LONGEST_RETRY_AFTER));
         }
-        let doubled = self.patience.backoff.saturating_mul(1 << (self.failures - 1).min(16));
+        let doubled = self
+            .patience
+            .backoff
+            .saturating_mul(1 << (self.failures - 1).min(16));
         Some(doubled.min(LONGEST_BACKOFF))
     }
 

@@ -27,11 +27,22 @@ fn check_with(
     Demand { blobs, copies }: Demand,
     free: impl Fn(&Path) -> io::Result<u64>,
 ) -> Result<(), HubError> {
-    let existing = folder.ancestors().find(|path| path.exists()).unwrap_or(Path::new("."));
-    let free = free(existing).map_err(|source| HubError::Disk { path: existing.to_owned(), source })?;
+    let existing = folder
+        .ancestors()
+        .find(|path| path.exists())
+        .unwrap_or(Path::new("."));
+    let free = free(existing).map_err(|source| HubError::Disk {
+        path: existing.to_owned(),
+        source,
+    })?;
     let needed = blobs.saturating_add(copies);
     if needed > 0 && needed.saturating_add(RESERVE) > free {
-        return Err(HubError::Space { path: existing.to_owned(), needed, free, copies });
+        return Err(HubError::Space {
+            path: existing.to_owned(),
+            needed,
+            free,
+            copies,
+        });
     }
     Ok(())
 }
@@ -43,7 +54,8 @@ mod tests {
     #[test]
     fn copies_are_counted_on_top_of_what_is_downloaded() {
         let folder = std::env::temp_dir();
-        let room = |blobs, copies, free| check_with(&folder, Demand { blobs, copies }, |_| Ok(free));
+        let room =
+            |blobs, copies, free| check_with(&folder, Demand { blobs, copies }, |_| Ok(free));
         let gb = 1 << 30;
         assert!(room(10 * gb, 0, 11 * gb).is_ok());
         assert!(matches!(

@@ -52,7 +52,8 @@ impl Transfer<'_> {
         let work = || {
             let take = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop();
             while let Some(piece) = take() {
-                self.fetch(piece).inspect_err(|_| self.stop.store(true, Ordering::Relaxed))?;
+                self.fetch(piece)
+                    .inspect_err(|_| self.stop.store(true, Ordering::Relaxed))?;
             }
             Ok(())
         };
@@ -69,7 +70,9 @@ impl Transfer<'_> {
     /// One piece, however many requests it takes.
     fn fetch(&self, mut piece: Range<u64>) -> Result<(), HubError> {
         let patience = &self.settings.patience;
-        let useful = patience.min_rate.saturating_mul(patience.window.as_secs().max(1));
+        let useful = patience
+            .min_rate
+            .saturating_mul(patience.window.as_secs().max(1));
         let mut retries = Retries::new(patience);
         let mut writer = self.part.writer().map_err(|source| self.disk(source))?;
         while !piece.is_empty() && !self.stop.load(Ordering::Relaxed) {
@@ -89,13 +92,26 @@ impl Transfer<'_> {
             if timed_out && bytes as f64 >= patience.min_rate as f64 * seconds {
                 continue; // slow, but moving
             }
-            let fault = if timed_out { Fault::Stalled { bytes, seconds } } else { broken.fault };
+            let fault = if timed_out {
+                Fault::Stalled { bytes, seconds }
+            } else {
+                broken.fault
+            };
             let failure = Failure { fault, ..broken };
-            let Some(wait) = retries.pause(&failure, self.established.load(Ordering::Relaxed)) else {
-                return Err(HubError::transfer(&self.file.name, failure, retries.failures()));
+            let Some(wait) = retries.pause(&failure, self.established.load(Ordering::Relaxed))
+            else {
+                return Err(HubError::transfer(
+                    &self.file.name,
+                    failure,
+                    retries.failures(),
+                ));
             };
             let Failure { fault, .. } = &failure;
-            (self.report)(DownloadEvent::Retrying { file: &self.file.name, fault, wait });
+            (self.report)(DownloadEvent::Retrying {
+                file: &self.file.name,
+                fault,
+                wait,
+            });
             retry::sleep(wait, &self.stop);
         }
         Ok(())
@@ -103,8 +119,17 @@ impl Transfer<'_> {
 
     /// One request; `piece` shrinks from its start with what is written.
     fn stretch(&self, piece: &mut Range<u64>, writer: &mut PartWriter<'_>) -> Result<(), Broken> {
-        let HubFile { bytes: size, digest, url, .. } = self.file;
-        let expected = Expected { range: piece.clone(), size: *size, etag: digest.hex() };
+        let HubFile {
+            bytes: size,
+            digest,
+            url,
+            ..
+        } = self.file;
+        let expected = Expected {
+            range: piece.clone(),
+            size: *size,
+            etag: digest.hex(),
+        };
         let (mut body, url) = self.http.range(url, &expected).map_err(Broken::Network)?;
         let lost = |why: String| Broken::Network(self.http.failure(&url, Fault::Connection(why)));
         let mut buffer = vec![0; BUFFER];
@@ -112,23 +137,36 @@ impl Transfer<'_> {
             if self.stop.load(Ordering::Relaxed) {
                 return Err(Broken::Stopped);
             }
-            let room = usize::try_from(piece.end - piece.start).map_or(BUFFER, |left| left.min(BUFFER));
-            let count = body.read(&mut buffer[..room]).map_err(|error| lost(error.to_string()))?;
+            let room =
+                usize::try_from(piece.end - piece.start).map_or(BUFFER, |left| left.min(BUFFER));
+            let count = body
+                .read(&mut buffer[..room])
+                .map_err(|error| lost(error.to_string()))?;
             if count == 0 {
-                return Err(lost(format!("cut off {} bytes before the end", piece.end - piece.start)));
+                return Err(lost(format!(
+                    "cut off {} bytes before the end",
+                    piece.end - piece.start
+                )));
             }
             if piece.start == 0 && is_page(&buffer[..count]) {
                 return Err(Broken::Network(self.http.failure(&url, Fault::Html)));
             }
             self.established.store(true, Ordering::Relaxed);
-            writer.write(piece.start, &buffer[..count]).map_err(|source| Broken::Disk(self.disk(source)))?;
+            writer
+                .write(piece.start, &buffer[..count])
+                .map_err(|source| Broken::Disk(self.disk(source)))?;
             piece.start += count as u64;
-            (self.report)(DownloadEvent::Advanced { bytes: count as u64 });
+            (self.report)(DownloadEvent::Advanced {
+                bytes: count as u64,
+            });
         }
         Ok(())
     }
 
     fn disk(&self, source: std::io::Error) -> HubError {
-        HubError::Disk { path: self.part.data().to_owned(), source }
+        HubError::Disk {
+            path: self.part.data().to_owned(),
+            source,
+        }
     }
 }

@@ -26,7 +26,10 @@ fn python_cache(cache: &Path, organisation: &str) -> PathBuf {
 
 fn weights_hash(hub: &StandIn) -> String {
     use sha2::Digest;
-    sha2::Sha256::digest(hub.file(WEIGHTS)).iter().map(|byte| format!("{byte:02x}")).collect()
+    sha2::Sha256::digest(hub.file(WEIGHTS))
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 #[cfg(unix)]
@@ -38,32 +41,53 @@ fn a_partial_snapshot_of_another_tool_is_completed_from_where_it_stopped() {
             let model = python_cache(cache.path(), organisation);
             let (snapshot, blobs) = (model.join("snapshots").join(COMMIT), model.join("blobs"));
             let link = |name: &str, hash: &str| {
-                std::os::unix::fs::symlink(format!("../../blobs/{hash}"), snapshot.join(name)).unwrap();
+                std::os::unix::fs::symlink(format!("../../blobs/{hash}"), snapshot.join(name))
+                    .unwrap();
             };
             // One file is whole, one link dangles, the weights have come to their half.
-            fs::write(blobs.join(git_blob(hub.file("config.json"))), hub.file("config.json")).unwrap();
+            fs::write(
+                blobs.join(git_blob(hub.file("config.json"))),
+                hub.file("config.json"),
+            )
+            .unwrap();
             link("config.json", &git_blob(hub.file("config.json")));
             link("vocab.json", &git_blob(hub.file("vocab.json")));
             let mut half = hub.file(WEIGHTS)[..SIZE / 2].to_vec();
             half[7] ^= u8::from(!right);
-            fs::write(blobs.join(format!("{}.incomplete", weights_hash(&hub))), half).unwrap();
+            fs::write(
+                blobs.join(format!("{}.incomplete", weights_hash(&hub))),
+                half,
+            )
+            .unwrap();
 
             let client = Hub::new(settings(cache.path(), &hub)).unwrap();
             let plan = client.plan(&ModelId::parse(ID).unwrap(), &|_| ()).unwrap();
             assert_eq!(plan.folder, snapshot);
-            let small: usize =
-                ["vocab.json", "merges.txt", "added_tokens.json"].map(|n| hub.file(n).len()).iter().sum();
+            let small: usize = ["vocab.json", "merges.txt", "added_tokens.json"]
+                .map(|n| hub.file(n).len())
+                .iter()
+                .sum();
             assert_eq!(plan.bytes_missing() as usize, SIZE - SIZE / 2 + small);
             client.download(&plan, &|_| ()).unwrap();
 
-            let expected = if right { SIZE - SIZE / 2 } else { SIZE - SIZE / 2 + SIZE };
+            let expected = if right {
+                SIZE - SIZE / 2
+            } else {
+                SIZE - SIZE / 2 + SIZE
+            };
             assert_eq!(hub.sent(WEIGHTS), expected, "{organisation} {right}");
             assert_eq!(hub.sent("config.json"), 0);
             for name in ["config.json", "vocab.json", "merges.txt", WEIGHTS] {
-                assert_eq!(fs::read(snapshot.join(name)).unwrap(), hub.file(name), "{name}");
+                assert_eq!(
+                    fs::read(snapshot.join(name)).unwrap(),
+                    hub.file(name),
+                    "{name}"
+                );
             }
-            let left: Vec<_> =
-                fs::read_dir(&blobs).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+            let left: Vec<_> = fs::read_dir(&blobs)
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name())
+                .collect();
             assert_eq!(left.len(), 5, "{left:?}");
             let places = SearchPlaces {
                 current_dir: cache.path().join("none"),
@@ -78,7 +102,9 @@ fn a_partial_snapshot_of_another_tool_is_completed_from_where_it_stopped() {
 fn files_that_another_tool_put_into_a_snapshot_itself_are_kept_if_they_are_right() {
     for right in [true, false] {
         let (cache, hub) = (tempfile::tempdir().unwrap(), StandIn::with_weights(SIZE));
-        let snapshot = python_cache(cache.path(), "fnlp").join("snapshots").join(COMMIT);
+        let snapshot = python_cache(cache.path(), "fnlp")
+            .join("snapshots")
+            .join(COMMIT);
         let mut weights = hub.file(WEIGHTS).to_vec();
         weights[SIZE / 3] ^= u8::from(!right);
         fs::write(snapshot.join(WEIGHTS), weights).unwrap();

@@ -12,7 +12,9 @@ use std::{
     time::Duration,
 };
 
-use moss_hub::{DownloadEvent, Fault, Hub, HubError, HubSettings, ModelId, SearchPlaces, Source, resolve};
+use moss_hub::{
+    DownloadEvent, Fault, Hub, HubError, HubSettings, ModelId, SearchPlaces, Source, resolve,
+};
 use stand_in::{COMMIT, ID, Manner, StandIn, WEIGHTS};
 use support::{
     SIZE, assert_nothing_half_is_taken_for_whole, assert_whole, download, fault, fault_of, settings,
@@ -23,17 +25,37 @@ fn only_what_the_engine_needs_comes_in_the_hubs_own_layout() {
     let (cache, hub) = (tempfile::tempdir().unwrap(), StandIn::with_weights(SIZE));
     let folder = download(settings(cache.path(), &hub)).unwrap();
     assert_whole(cache.path(), &hub);
-    assert_eq!(folder, cache.path().join("models--fnlp--moss-moon-003-sft-int4/snapshots").join(COMMIT));
+    assert_eq!(
+        folder,
+        cache
+            .path()
+            .join("models--fnlp--moss-moon-003-sft-int4/snapshots")
+            .join(COMMIT)
+    );
     assert!(!folder.join("README.md").exists() && !folder.join("model.py").exists());
-    let main = cache.path().join("models--fnlp--moss-moon-003-sft-int4/refs/main");
+    let main = cache
+        .path()
+        .join("models--fnlp--moss-moon-003-sft-int4/refs/main");
     assert_eq!(fs::read_to_string(main).unwrap(), COMMIT);
     #[cfg(unix)]
-    assert!(fs::symlink_metadata(folder.join(WEIGHTS)).unwrap().is_symlink());
+    assert!(
+        fs::symlink_metadata(folder.join(WEIGHTS))
+            .unwrap()
+            .is_symlink()
+    );
     assert_eq!(hub.sent(WEIGHTS), SIZE, "no byte comes twice");
     hub.take_requests();
     download(settings(cache.path(), &hub)).unwrap();
-    let asked: Vec<_> = hub.take_requests().into_iter().map(|request| request.path).collect();
-    assert_eq!(asked.len(), 1, "the second time the listing alone is asked for: {asked:?}");
+    let asked: Vec<_> = hub
+        .take_requests()
+        .into_iter()
+        .map(|request| request.path)
+        .collect();
+    assert_eq!(
+        asked.len(),
+        1,
+        "the second time the listing alone is asked for: {asked:?}"
+    );
 }
 
 #[test]
@@ -76,7 +98,10 @@ fn a_second_run_asks_only_for_what_is_missing() {
             Manner::Honest
         }
     });
-    let one = |cache: &Path| HubSettings { connections: 1, ..settings(cache, &hub) };
+    let one = |cache: &Path| HubSettings {
+        connections: 1,
+        ..settings(cache, &hub)
+    };
     download(one(cache.path())).unwrap_err();
     hub.take_requests();
     hub.behave(|_| Manner::Honest);
@@ -85,9 +110,19 @@ fn a_second_run_asks_only_for_what_is_missing() {
     assert_eq!(plan.bytes_missing() as usize, SIZE - 212_345);
     again.download(&plan, &|_| ()).unwrap();
     let requests = hub.take_requests();
-    let first = requests.iter().find(|request| request.is_for(WEIGHTS)).unwrap();
+    let first = requests
+        .iter()
+        .find(|request| request.is_for(WEIGHTS))
+        .unwrap();
     assert_eq!(first.range.as_ref().unwrap().start, 212_345);
-    assert_eq!(requests.iter().filter(|r| r.is_for(WEIGHTS)).map(|r| r.sent).sum::<usize>(), SIZE - 212_345);
+    assert_eq!(
+        requests
+            .iter()
+            .filter(|r| r.is_for(WEIGHTS))
+            .map(|r| r.sent)
+            .sum::<usize>(),
+        SIZE - 212_345
+    );
     assert_whole(cache.path(), &hub);
 }
 
@@ -98,13 +133,21 @@ fn a_stall_is_noticed_and_mended_by_another_request() {
     hub.behave(move |request| {
         let stall = request.is_for(WEIGHTS) && stalls > 0;
         stalls -= usize::from(stall);
-        if stall { Manner::Stall(10) } else { Manner::Honest }
+        if stall {
+            Manner::Stall(10)
+        } else {
+            Manner::Honest
+        }
     });
     let retries = AtomicUsize::new(0);
     let client = Hub::new(settings(cache.path(), &hub)).unwrap();
     let plan = client.plan(&ModelId::parse(ID).unwrap(), &|_| ()).unwrap();
     let count = |event: DownloadEvent<'_>| {
-        if let DownloadEvent::Retrying { fault: Fault::Stalled { bytes: 10, .. }, .. } = event {
+        if let DownloadEvent::Retrying {
+            fault: Fault::Stalled { bytes: 10, .. },
+            ..
+        } = event
+        {
             retries.fetch_add(1, Ordering::Relaxed);
         }
     };
@@ -116,11 +159,20 @@ fn a_stall_is_noticed_and_mended_by_another_request() {
 #[test]
 fn a_slow_hub_that_moves_is_not_a_stall() {
     let (cache, hub) = (tempfile::tempdir().unwrap(), StandIn::with_weights(200_000));
-    hub.behave(|request| if request.is_for(WEIGHTS) { Manner::Throttle(60_000) } else { Manner::Honest });
+    hub.behave(|request| {
+        if request.is_for(WEIGHTS) {
+            Manner::Throttle(60_000)
+        } else {
+            Manner::Honest
+        }
+    });
     let client = Hub::new(settings(cache.path(), &hub)).unwrap();
     let plan = client.plan(&ModelId::parse(ID).unwrap(), &|_| ()).unwrap();
     let no_retry = |event: DownloadEvent<'_>| {
-        assert!(!matches!(event, DownloadEvent::Retrying { .. }), "{event:?}");
+        assert!(
+            !matches!(event, DownloadEvent::Retrying { .. }),
+            "{event:?}"
+        );
     };
     client.download(&plan, &no_retry).unwrap(); // each piece takes three windows
     assert_whole(cache.path(), &hub);
@@ -128,9 +180,20 @@ fn a_slow_hub_that_moves_is_not_a_stall() {
 
 #[test]
 fn refusals_are_final_and_busy_hubs_are_asked_again() {
-    for (status, tries) in [(401, 1), (403, 1), (404, 1), (416, 1), (429, 3), (500, 3), (503, 3)] {
+    for (status, tries) in [
+        (401, 1),
+        (403, 1),
+        (404, 1),
+        (416, 1),
+        (429, 3),
+        (500, 3),
+        (503, 3),
+    ] {
         let (error, asked) = fault_of(Manner::Status(status, Some(0)));
-        assert!(matches!(fault(&error), Fault::Status { status: found, .. } if *found == status), "{error}");
+        assert!(
+            matches!(fault(&error), Fault::Status { status: found, .. } if *found == status),
+            "{error}"
+        );
         assert_eq!(asked, tries, "{status}");
     }
 }
@@ -139,12 +202,19 @@ fn refusals_are_final_and_busy_hubs_are_asked_again() {
 fn retry_after_is_kept_to() {
     let (cache, hub) = (tempfile::tempdir().unwrap(), StandIn::with_weights(1000));
     let mut busy = true;
-    hub.behave(
-        move |_| if std::mem::take(&mut busy) { Manner::Status(429, Some(1)) } else { Manner::Honest },
-    );
+    hub.behave(move |_| {
+        if std::mem::take(&mut busy) {
+            Manner::Status(429, Some(1))
+        } else {
+            Manner::Honest
+        }
+    });
     let began = std::time::Instant::now();
     download(settings(cache.path(), &hub)).unwrap();
-    assert!(began.elapsed() >= Duration::from_secs(1), "the backoff alone is 5 ms");
+    assert!(
+        began.elapsed() >= Duration::from_secs(1),
+        "the backoff alone is 5 ms"
+    );
 }
 
 #[test]
@@ -162,7 +232,10 @@ fn answers_that_are_not_the_file_are_refused() {
     let (error, _) = fault_of(Manner::Redirect("ftp://127.0.0.1/x".into()));
     assert!(matches!(fault(&error), Fault::Redirect(_)));
     let (error, asked) = fault_of(Manner::Redirect(format!("/x/{WEIGHTS}")));
-    assert!(matches!(fault(&error), Fault::Redirect(_)) && asked == 10, "{asked}");
+    assert!(
+        matches!(fault(&error), Fault::Redirect(_)) && asked == 10,
+        "{asked}"
+    );
 }
 
 #[test]
@@ -178,9 +251,18 @@ fn content_range_with_an_unknown_total_and_headers_in_any_case_are_accepted() {
 fn wrong_bytes_of_the_right_length_are_thrown_away() {
     let (cache, hub) = (tempfile::tempdir().unwrap(), StandIn::with_weights(SIZE));
     for victim in ["config.json", WEIGHTS] {
-        hub.behave(move |request| if request.is_for(victim) { Manner::Corrupt } else { Manner::Honest });
+        hub.behave(move |request| {
+            if request.is_for(victim) {
+                Manner::Corrupt
+            } else {
+                Manner::Honest
+            }
+        });
         let error = download(settings(cache.path(), &hub)).unwrap_err();
-        assert!(matches!(&error, HubError::Hash { file, .. } if file == victim), "{error}");
+        assert!(
+            matches!(&error, HubError::Hash { file, .. } if file == victim),
+            "{error}"
+        );
         assert!(error.hint().unwrap().contains("thrown away"));
         assert_nothing_half_is_taken_for_whole(cache.path(), &hub);
     }
@@ -213,7 +295,10 @@ fn the_token_stays_with_the_hub() {
     });
     // A signed address has a query, which is not part of the name.
     storage.behave(|_| Manner::Status(404, None));
-    let with_token = || HubSettings { token: Some("hf_secret".into()), ..settings(cache.path(), &hub) };
+    let with_token = || HubSettings {
+        token: Some("hf_secret".into()),
+        ..settings(cache.path(), &hub)
+    };
     let error = download(with_token()).unwrap_err();
     assert!(!error.to_string().contains("secret"), "{error}");
     hub.take_requests()
@@ -228,7 +313,12 @@ fn the_token_stays_with_the_hub() {
     });
     storage.behave(|_| Manner::Honest);
     download(with_token()).unwrap();
-    assert!(storage.take_requests().iter().all(|request| request.token.is_none()));
+    assert!(
+        storage
+            .take_requests()
+            .iter()
+            .all(|request| request.token.is_none())
+    );
     assert_whole(cache.path(), &hub);
 }
 
@@ -244,9 +334,17 @@ fn an_expired_signature_is_renewed_at_the_hub() {
     let mut calls = 0;
     storage.behave(move |_| {
         calls += 1;
-        if calls % 3 == 0 { Manner::Status(403, None) } else { Manner::Honest }
+        if calls % 3 == 0 {
+            Manner::Status(403, None)
+        } else {
+            Manner::Honest
+        }
     });
-    download(HubSettings { connections: 1, ..settings(cache.path(), &hub) }).unwrap();
+    download(HubSettings {
+        connections: 1,
+        ..settings(cache.path(), &hub)
+    })
+    .unwrap();
     assert_whole(cache.path(), &hub);
 }
 
@@ -256,10 +354,20 @@ fn offline_opens_no_socket() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
-    let settings =
-        HubSettings { endpoint: Some(address), offline: true, ..HubSettings::new(cache.path().to_owned()) };
-    assert!(matches!(download(settings).unwrap_err(), HubError::Offline { .. }));
-    assert_eq!(listener.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "nobody knocked");
+    let settings = HubSettings {
+        endpoint: Some(address),
+        offline: true,
+        ..HubSettings::new(cache.path().to_owned())
+    };
+    assert!(matches!(
+        download(settings).unwrap_err(),
+        HubError::Offline { .. }
+    ));
+    assert_eq!(
+        listener.accept().unwrap_err().kind(),
+        std::io::ErrorKind::WouldBlock,
+        "nobody knocked"
+    );
 }
 
 #[test]
@@ -274,7 +382,10 @@ fn a_proxy_is_asked_in_the_hubs_place() {
     let error = download(through.clone()).unwrap_err();
     assert!(!proxy.take_requests().is_empty(), "{error}");
     for list in ["other.invalid, hub.invalid", "invalid", ".invalid", "*"] {
-        let around = HubSettings { no_proxy: Some(list.into()), ..through.clone() };
+        let around = HubSettings {
+            no_proxy: Some(list.into()),
+            ..through.clone()
+        };
         download(around).unwrap_err();
         assert!(proxy.take_requests().is_empty(), "{list}");
     }
@@ -283,33 +394,63 @@ fn a_proxy_is_asked_in_the_hubs_place() {
 #[test]
 fn the_second_hub_speaks_its_own_language() {
     let (cache, hub) = (tempfile::tempdir().unwrap(), StandIn::with_weights(SIZE));
-    let there = HubSettings { source: Source::ModelScope, ..settings(cache.path(), &hub) };
+    let there = HubSettings {
+        source: Source::ModelScope,
+        ..settings(cache.path(), &hub)
+    };
     let folder = download(there).unwrap();
     assert_eq!(fs::read(folder.join(WEIGHTS)).unwrap(), hub.file(WEIGHTS));
-    assert!(
-        hub.take_requests()
-            .iter()
-            .all(|request| request.path.contains("AI-ModelScope/moss-moon-003-sft-int4"))
-    );
-    let places =
-        SearchPlaces { current_dir: cache.path().join("none"), hub_cache: Some(cache.path().to_owned()) };
+    assert!(hub.take_requests().iter().all(|request| {
+        request
+            .path
+            .contains("AI-ModelScope/moss-moon-003-sft-int4")
+    }));
+    let places = SearchPlaces {
+        current_dir: cache.path().join("none"),
+        hub_cache: Some(cache.path().to_owned()),
+    };
     assert_eq!(resolve(ID, &places).unwrap().folder, folder);
-    let other = HubSettings { source: Source::HuggingFace, ..settings(cache.path(), &hub) };
+    let other = HubSettings {
+        source: Source::HuggingFace,
+        ..settings(cache.path(), &hub)
+    };
     download(other).unwrap();
-    assert_eq!(hub.sent(WEIGHTS), 0, "the same bytes are not fetched from both");
+    assert_eq!(
+        hub.sent(WEIGHTS),
+        0,
+        "the same bytes are not fetched from both"
+    );
 }
 
 #[test]
 fn a_journal_of_nonsense_costs_bytes_but_never_a_wrong_file() {
-    for garbage in [&b"x"[..], &[0; 16], &[255; 64], &[1, 0, 0, 0, 0, 0, 0, 0, 200, 0, 0, 0, 0, 0, 0, 0, 7]] {
+    for garbage in [
+        &b"x"[..],
+        &[0; 16],
+        &[255; 64],
+        &[1, 0, 0, 0, 0, 0, 0, 0, 200, 0, 0, 0, 0, 0, 0, 0, 7],
+    ] {
         let (cache, hub) = (tempfile::tempdir().unwrap(), StandIn::with_weights(SIZE));
-        hub.behave(|request| if request.is_for(WEIGHTS) { Manner::Cut(500) } else { Manner::Honest });
+        hub.behave(|request| {
+            if request.is_for(WEIGHTS) {
+                Manner::Cut(500)
+            } else {
+                Manner::Honest
+            }
+        });
         download(settings(cache.path(), &hub)).unwrap_err();
         hub.behave(|_| Manner::Honest);
-        let blobs = cache.path().join("models--fnlp--moss-moon-003-sft-int4/blobs");
-        let journals = fs::read_dir(blobs).unwrap().flatten().map(|entry| entry.path());
-        let journal =
-            journals.into_iter().find(|path| path.to_string_lossy().ends_with(".moss-journal")).unwrap();
+        let blobs = cache
+            .path()
+            .join("models--fnlp--moss-moon-003-sft-int4/blobs");
+        let journals = fs::read_dir(blobs)
+            .unwrap()
+            .flatten()
+            .map(|entry| entry.path());
+        let journal = journals
+            .into_iter()
+            .find(|path| path.to_string_lossy().ends_with(".moss-journal"))
+            .unwrap();
         fs::write(journal, garbage).unwrap();
         if let Err(error) = download(settings(cache.path(), &hub)) {
             assert!(matches!(error, HubError::Hash { .. }), "{error}");
@@ -328,7 +469,10 @@ fn a_disk_that_is_too_small_is_said_before_the_first_byte() {
     hub.take_requests();
     plan.files.last_mut().unwrap().bytes = 1 << 60;
     let error = client.download(&plan, &|_| ()).unwrap_err();
-    assert!(matches!(error, HubError::Space { needed, .. } if needed >= 1 << 59), "{error}");
+    assert!(
+        matches!(error, HubError::Space { needed, .. } if needed >= 1 << 59),
+        "{error}"
+    );
     assert!(error.hint().unwrap().contains("HF_HUB_CACHE") && hub.take_requests().is_empty());
 }
 
@@ -378,8 +522,15 @@ fn names_in_a_listing_cannot_leave_the_cache() {
     ];
     assert_eq!(names, expected);
     assert_eq!(fs::read(folder.join("config.json")).unwrap(), b"{}");
-    let beside: Vec<_> = fs::read_dir(cache).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(beside.len(), 2, "the model's folder and the locks': {beside:?}");
+    let beside: Vec<_> = fs::read_dir(cache)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(
+        beside.len(),
+        2,
+        "the model's folder and the locks': {beside:?}"
+    );
 }
 
 #[test]
@@ -387,31 +538,48 @@ fn a_listing_without_a_shard_that_the_index_names_is_incomplete() {
     let (cache, hub) = (tempfile::tempdir().unwrap(), sharded(&[]));
     let error = download(settings(cache.path(), &hub)).unwrap_err();
     assert!(matches!(error, HubError::Incomplete { .. }), "{error}");
-    let places =
-        SearchPlaces { current_dir: cache.path().join("none"), hub_cache: Some(cache.path().to_owned()) };
+    let places = SearchPlaces {
+        current_dir: cache.path().join("none"),
+        hub_cache: Some(cache.path().to_owned()),
+    };
     assert!(resolve(ID, &places).is_err());
 }
 
 #[test]
 fn names_that_could_leave_the_cache_are_refused() {
-    for id in ["", "a", "../x", "a/..", "a/b/c", "a/b?c", "a b/c", ".a/b", "a/.b", "a/b..c", "fnlp/"] {
-        assert!(matches!(ModelId::parse(id), Err(HubError::BadId { .. })), "{id}");
+    for id in [
+        "", "a", "../x", "a/..", "a/b/c", "a/b?c", "a b/c", ".a/b", "a/.b", "a/b..c", "fnlp/",
+    ] {
+        assert!(
+            matches!(ModelId::parse(id), Err(HubError::BadId { .. })),
+            "{id}"
+        );
     }
-    assert_eq!(ModelId::parse("moss-moon-003-sft").unwrap().to_string(), "fnlp/moss-moon-003-sft");
+    assert_eq!(
+        ModelId::parse("moss-moon-003-sft").unwrap().to_string(),
+        "fnlp/moss-moon-003-sft"
+    );
 }
 
 #[test]
 fn shards_without_their_siblings_are_not_a_model() {
     let root = tempfile::tempdir().unwrap();
-    let snapshot = root.path().join("models--fnlp--moss-moon-003-sft/snapshots/abc");
+    let snapshot = root
+        .path()
+        .join("models--fnlp--moss-moon-003-sft/snapshots/abc");
     fs::create_dir_all(&snapshot).unwrap();
     fs::write(snapshot.join("config.json"), "{}").unwrap();
     let index = r#"{"weight_map": {"a": "pytorch_model-00001-of-00002.bin", "b": "pytorch_model-00002-of-00002.bin"}}"#;
     fs::write(snapshot.join("pytorch_model.bin.index.json"), index).unwrap();
-    let places =
-        SearchPlaces { current_dir: root.path().join("none"), hub_cache: Some(root.path().to_owned()) };
+    let places = SearchPlaces {
+        current_dir: root.path().join("none"),
+        hub_cache: Some(root.path().to_owned()),
+    };
     fs::write(snapshot.join("pytorch_model-00001-of-00002.bin"), "x").unwrap();
     assert!(resolve("moss-moon-003-sft", &places).is_err());
     fs::write(snapshot.join("pytorch_model-00002-of-00002.bin"), "x").unwrap();
-    assert_eq!(resolve("moss-moon-003-sft", &places).unwrap().folder, snapshot);
+    assert_eq!(
+        resolve("moss-moon-003-sft", &places).unwrap().folder,
+        snapshot
+    );
 }

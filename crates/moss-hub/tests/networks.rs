@@ -12,7 +12,10 @@ use support::{SIZE, assert_nothing_half_is_taken_for_whole, download, fault, set
 
 /// With the time limits of the program itself.
 fn patient(cache: &Path, hub: &StandIn) -> HubSettings {
-    HubSettings { patience: Patience::default(), ..settings(cache, hub) }
+    HubSettings {
+        patience: Patience::default(),
+        ..settings(cache, hub)
+    }
 }
 
 #[test]
@@ -33,14 +36,23 @@ fn a_captive_portal_ends_a_download_within_seconds_and_is_told_as_one() {
             let shown = page.clone();
             hub.behave(move |request| {
                 let path = request.path.split('?').next().unwrap();
-                if path.ends_with(victim) { shown.clone() } else { Manner::Honest }
+                if path.ends_with(victim) {
+                    shown.clone()
+                } else {
+                    Manner::Honest
+                }
             });
             let began = std::time::Instant::now();
             let error = download(patient(cache.path(), &hub)).unwrap_err();
-            assert!(began.elapsed() < Duration::from_secs(5), "{page:?}: {error}");
+            assert!(
+                began.elapsed() < Duration::from_secs(5),
+                "{page:?}: {error}"
+            );
             // A file's page of another length than the file may be told by its length.
             let is_portal = match fault(&error) {
-                Fault::Html | Fault::Status { status: 511, .. } => error.hint().unwrap().contains("log in"),
+                Fault::Html | Fault::Status { status: 511, .. } => {
+                    error.hint().unwrap().contains("log in")
+                }
                 Fault::Length { .. } => victim != "main" && matches!(page, Manner::Page(_)),
                 _ => false,
             };
@@ -53,19 +65,35 @@ fn a_captive_portal_ends_a_download_within_seconds_and_is_told_as_one() {
 #[test]
 fn without_a_network_the_failure_comes_within_seconds_and_mentions_the_demo() {
     let cache = tempfile::tempdir().unwrap();
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    for address in [format!("http://{closed}"), format!("https://{closed}"), "https://hub.invalid".into()] {
-        let settings =
-            HubSettings { endpoint: Some(address.clone()), ..HubSettings::new(cache.path().to_owned()) };
+    let closed = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    for address in [
+        format!("http://{closed}"),
+        format!("https://{closed}"),
+        "https://hub.invalid".into(),
+    ] {
+        let settings = HubSettings {
+            endpoint: Some(address.clone()),
+            ..HubSettings::new(cache.path().to_owned())
+        };
         let began = std::time::Instant::now();
         let error = download(settings).unwrap_err();
         assert!(began.elapsed() < Duration::from_secs(8), "{error}");
-        let HubError::Transfer { fault: Fault::Unreachable { host, .. }, .. } = &error else {
+        let HubError::Transfer {
+            fault: Fault::Unreachable { host, .. },
+            ..
+        } = &error
+        else {
             panic!("{error:?}")
         };
         assert!(address.contains(host.as_str()), "{host}");
         let (hint, zh) = (error.hint().unwrap(), error.hint_zh().unwrap());
-        assert!(hint.contains("--demo") && hint.contains("HTTPS_PROXY") && zh.contains("--demo"), "{hint}");
+        assert!(
+            hint.contains("--demo") && hint.contains("HTTPS_PROXY") && zh.contains("--demo"),
+            "{hint}"
+        );
     }
 }
 
@@ -75,8 +103,17 @@ fn a_hub_that_accepts_connections_and_never_answers_is_asked_twice() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let hub = StandIn::with_weights(10);
     let endpoint = Some(format!("http://{}", silent.local_addr().unwrap()));
-    let error = download(HubSettings { endpoint, ..settings(cache.path(), &hub) }).unwrap_err();
-    let HubError::Transfer { fault: Fault::Unreachable { reason, .. }, attempts: 2, .. } = &error else {
+    let error = download(HubSettings {
+        endpoint,
+        ..settings(cache.path(), &hub)
+    })
+    .unwrap_err();
+    let HubError::Transfer {
+        fault: Fault::Unreachable { reason, .. },
+        attempts: 2,
+        ..
+    } = &error
+    else {
         panic!("{error:?}")
     };
     assert_eq!(reason, "no answer");
@@ -85,7 +122,10 @@ fn a_hub_that_accepts_connections_and_never_answers_is_asked_twice() {
 #[test]
 fn storage_that_the_hub_names_and_nobody_can_reach_is_given_up_within_seconds() {
     let (cache, hub) = (tempfile::tempdir().unwrap(), StandIn::with_weights(SIZE));
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
     hub.behave(move |request| match request.is_for(WEIGHTS) {
         true => Manner::Redirect(format!("http://{closed}/x")),
         false => Manner::Honest,
@@ -93,5 +133,8 @@ fn storage_that_the_hub_names_and_nobody_can_reach_is_given_up_within_seconds() 
     let began = std::time::Instant::now();
     let error = download(patient(cache.path(), &hub)).unwrap_err();
     assert!(began.elapsed() < Duration::from_secs(8), "{error}");
-    assert!(matches!(fault(&error), Fault::Unreachable { .. }), "{error:?}");
+    assert!(
+        matches!(fault(&error), Fault::Unreachable { .. }),
+        "{error:?}"
+    );
 }

@@ -6,7 +6,10 @@ use std::{fs, path::Path};
 use moss_hub::{DemoFormat, HubError, SearchPlaces, resolve, unpack_demo};
 
 fn places(root: &Path) -> SearchPlaces {
-    SearchPlaces { current_dir: root.to_owned(), hub_cache: Some(root.join("hub")) }
+    SearchPlaces {
+        current_dir: root.to_owned(),
+        hub_cache: Some(root.join("hub")),
+    }
 }
 
 fn checkpoint(folder: &Path) {
@@ -25,7 +28,10 @@ fn places_are_looked_through_in_order() {
     fs::create_dir_all(cached.join("refs")).unwrap();
     fs::write(cached.join("refs/main"), "abc\n").unwrap();
     assert_eq!(find(name).unwrap(), cached.join("snapshots/abc"));
-    assert_eq!(find("fnlp/moss-moon-003-sft-int4").unwrap(), cached.join("snapshots/abc"));
+    assert_eq!(
+        find("fnlp/moss-moon-003-sft-int4").unwrap(),
+        cached.join("snapshots/abc")
+    );
     checkpoint(&root.join(name));
     assert_eq!(find(name).unwrap(), root.join(name));
     checkpoint(&root.join("fnlp").join(name));
@@ -34,16 +40,29 @@ fn places_are_looked_through_in_order() {
         find(&format!("./{name}")).unwrap().canonicalize().unwrap(),
         root.join(name).canonicalize().unwrap()
     );
-    assert_eq!(find("fnlp/moss-moon-003-sft-int4").unwrap(), root.join("fnlp").join(name));
+    assert_eq!(
+        find("fnlp/moss-moon-003-sft-int4").unwrap(),
+        root.join("fnlp").join(name)
+    );
 }
 
 #[test]
 fn a_python_users_download_under_the_organisations_new_name_is_found_by_the_old_one() {
     let root = tempfile::tempdir().unwrap();
-    let snapshot = root.path().join("hub/models--OpenMOSS-Team--moss-moon-003-sft/snapshots/abc");
+    let snapshot = root
+        .path()
+        .join("hub/models--OpenMOSS-Team--moss-moon-003-sft/snapshots/abc");
     checkpoint(&snapshot);
-    for name in ["moss-moon-003-sft", "fnlp/moss-moon-003-sft", "OpenMOSS-Team/moss-moon-003-sft"] {
-        assert_eq!(resolve(name, &places(root.path())).unwrap().folder, snapshot, "{name}");
+    for name in [
+        "moss-moon-003-sft",
+        "fnlp/moss-moon-003-sft",
+        "OpenMOSS-Team/moss-moon-003-sft",
+    ] {
+        assert_eq!(
+            resolve(name, &places(root.path())).unwrap().folder,
+            snapshot,
+            "{name}"
+        );
     }
     assert!(resolve("somebody/moss-moon-003-sft", &places(root.path())).is_err());
 }
@@ -51,11 +70,16 @@ fn a_python_users_download_under_the_organisations_new_name_is_found_by_the_old_
 #[test]
 fn half_a_download_is_not_taken_for_a_model() {
     let root = tempfile::tempdir().unwrap();
-    let snapshot = root.path().join("hub/models--fnlp--moss-moon-003-sft/snapshots/abc");
+    let snapshot = root
+        .path()
+        .join("hub/models--fnlp--moss-moon-003-sft/snapshots/abc");
     fs::create_dir_all(&snapshot).unwrap();
     fs::write(snapshot.join("config.json"), "{}").unwrap();
     let error = resolve("moss-moon-003-sft", &places(root.path())).unwrap_err();
-    assert!(error.to_string().contains("holds no complete snapshot"), "{error}");
+    assert!(
+        error.to_string().contains("holds no complete snapshot"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -67,7 +91,10 @@ fn what_is_not_found_lists_the_places_and_what_to_do() {
         assert!(text.contains(place), "{text}");
     }
     let hint = error.hint().unwrap();
-    assert!(hint.contains("moss-cli download fnlp/moss-moon-003-sft`") && hint.contains("--demo"), "{hint}");
+    assert!(
+        hint.contains("moss-cli download fnlp/moss-moon-003-sft`") && hint.contains("--demo"),
+        "{hint}"
+    );
 }
 
 #[test]
@@ -76,8 +103,14 @@ fn a_path_is_looked_for_where_it_leads_and_nowhere_else() {
     let path = root.path().join("nowhere");
     for name in [path.to_str().unwrap(), "./nowhere", "a/b/c", "/nowhere"] {
         let error = resolve(name, &places(root.path())).unwrap_err();
-        assert!(matches!(&error, HubError::NotFound { looked, .. } if looked.len() == 1), "{error}");
-        assert!(!error.hint().unwrap().contains("moss-cli download"), "{name}");
+        assert!(
+            matches!(&error, HubError::NotFound { looked, .. } if looked.len() == 1),
+            "{error}"
+        );
+        assert!(
+            !error.hint().unwrap().contains("moss-cli download"),
+            "{name}"
+        );
     }
 }
 
@@ -85,15 +118,27 @@ fn a_path_is_looked_for_where_it_leads_and_nowhere_else() {
 fn a_slip_of_the_finger_gets_the_nearest_name() {
     let root = tempfile::tempdir().unwrap();
     let error = resolve("moss-mon-003-sft-int4", &places(root.path())).unwrap_err();
-    assert!(matches!(error, HubError::NotFound { similar: Some("moss-moon-003-sft-int4"), .. }));
+    assert!(matches!(
+        error,
+        HubError::NotFound {
+            similar: Some("moss-moon-003-sft-int4"),
+            ..
+        }
+    ));
 }
 
 #[test]
 fn plugin_models_are_known_by_their_name() {
     let root = tempfile::tempdir().unwrap();
-    for (name, plugins) in [("moss-moon-003-sft-plugin-int4", true), ("moss-moon-003-sft", false)] {
+    for (name, plugins) in [
+        ("moss-moon-003-sft-plugin-int4", true),
+        ("moss-moon-003-sft", false),
+    ] {
         checkpoint(&root.path().join(name));
-        assert_eq!(resolve(name, &places(root.path())).unwrap().has_plugins(), plugins);
+        assert_eq!(
+            resolve(name, &places(root.path())).unwrap().has_plugins(),
+            plugins
+        );
     }
 }
 
@@ -115,5 +160,8 @@ fn a_cache_that_cannot_be_written_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     fs::write(&file, "").unwrap();
-    assert!(matches!(unpack_demo(DemoFormat::Int4, &file).unwrap_err(), HubError::Write { .. }));
+    assert!(matches!(
+        unpack_demo(DemoFormat::Int4, &file).unwrap_err(),
+        HubError::Write { .. }
+    ));
 }

@@ -23,10 +23,16 @@ struct Cached {
 impl Cached {
     fn new() -> Self {
         let (cache, hub) = (tempfile::tempdir().unwrap(), StandIn::with_weights(SIZE));
-        let settings =
-            HubSettings { endpoint: Some(hub.address.clone()), ..HubSettings::new(cache.path().to_owned()) };
-        let cached =
-            Self { cache, hub, client: Hub::new(settings).unwrap(), id: ModelId::parse(ID).unwrap() };
+        let settings = HubSettings {
+            endpoint: Some(hub.address.clone()),
+            ..HubSettings::new(cache.path().to_owned())
+        };
+        let cached = Self {
+            cache,
+            hub,
+            client: Hub::new(settings).unwrap(),
+            id: ModelId::parse(ID).unwrap(),
+        };
         cached.download();
         cached
     }
@@ -38,11 +44,15 @@ impl Cached {
 
     fn verify(&self, online: bool) -> Verification {
         let plan = online.then(|| self.client.plan(&self.id, &|_| ()).unwrap());
-        self.client.verify(&self.id, plan.as_ref(), &|_| ()).unwrap()
+        self.client
+            .verify(&self.id, plan.as_ref(), &|_| ())
+            .unwrap()
     }
 
     fn model(&self) -> PathBuf {
-        self.cache.path().join("models--fnlp--moss-moon-003-sft-int4")
+        self.cache
+            .path()
+            .join("models--fnlp--moss-moon-003-sft-int4")
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -62,7 +72,10 @@ fn a_cache_as_it_was_downloaded_is_whole() {
     let cached = Cached::new();
     for online in [true, false] {
         let found = cached.verify(online);
-        assert!(found.damaged.is_empty() && found.unchecked.is_empty(), "{found:?}");
+        assert!(
+            found.damaged.is_empty() && found.unchecked.is_empty(),
+            "{found:?}"
+        );
         assert_eq!(found.files, 5);
         assert!(found.bytes > SIZE as u64);
         assert_eq!(found.folder, cached.file(""), "{online}");
@@ -78,7 +91,9 @@ fn a_flipped_bit_is_named_with_both_hashes_and_only_that_file_comes_again() {
             let found = cached.verify(online);
             assert_eq!(found.damaged.len(), 1, "{found:?}");
             assert_eq!(found.damaged[0].name, victim);
-            let Damage::Hash { found, expected } = &found.damaged[0].damage else { panic!("{found:?}") };
+            let Damage::Hash { found, expected } = &found.damaged[0].damage else {
+                panic!("{found:?}")
+            };
             assert_ne!(found, expected);
             if victim == "config.json" {
                 assert_eq!(*expected, git_blob(cached.hub.file(victim)));
@@ -86,13 +101,22 @@ fn a_flipped_bit_is_named_with_both_hashes_and_only_that_file_comes_again() {
         }
         let found = cached.verify(true);
         cached.client.remove_damaged(&cached.id, &found).unwrap();
-        assert!(fs::symlink_metadata(cached.file(victim)).is_err(), "nothing leads to it");
+        assert!(
+            fs::symlink_metadata(cached.file(victim)).is_err(),
+            "nothing leads to it"
+        );
         cached.hub.take_requests();
         cached.download();
         let asked = cached.hub.take_requests();
-        assert!(asked[1..].iter().all(|request| request.is_for(victim)) && asked.len() > 1, "{asked:?}");
+        assert!(
+            asked[1..].iter().all(|request| request.is_for(victim)) && asked.len() > 1,
+            "{asked:?}"
+        );
         assert!(cached.verify(true).damaged.is_empty());
-        assert_eq!(fs::read(cached.file(victim)).unwrap(), cached.hub.file(victim));
+        assert_eq!(
+            fs::read(cached.file(victim)).unwrap(),
+            cached.hub.file(victim)
+        );
     }
 }
 
@@ -100,11 +124,25 @@ fn a_flipped_bit_is_named_with_both_hashes_and_only_that_file_comes_again() {
 fn files_that_are_cut_off_or_missing_are_found() {
     let cached = Cached::new();
     let weights = fs::canonicalize(cached.file(WEIGHTS)).unwrap();
-    fs::OpenOptions::new().write(true).open(&weights).unwrap().set_len(1000).unwrap();
+    fs::OpenOptions::new()
+        .write(true)
+        .open(&weights)
+        .unwrap()
+        .set_len(1000)
+        .unwrap();
     fs::remove_file(fs::canonicalize(cached.file("vocab.json")).unwrap()).unwrap();
     let found = cached.verify(true);
-    let of = |name: &str| &found.damaged.iter().find(|file| file.name == name).unwrap().damage;
-    assert!(matches!(of(WEIGHTS), Damage::Length { found: 1000, expected } if *expected == SIZE as u64));
+    let of = |name: &str| {
+        &found
+            .damaged
+            .iter()
+            .find(|file| file.name == name)
+            .unwrap()
+            .damage
+    };
+    assert!(
+        matches!(of(WEIGHTS), Damage::Length { found: 1000, expected } if *expected == SIZE as u64)
+    );
     assert!(matches!(of("vocab.json"), Damage::Missing));
     assert_eq!(found.damaged.len(), 2);
     // Without the listing, the length is not known; the hash is.
@@ -117,7 +155,10 @@ fn files_that_are_cut_off_or_missing_are_found() {
     fs::remove_file(cached.file("merges.txt")).unwrap();
     assert!(cached.verify(false).damaged.is_empty());
     let found = cached.verify(true);
-    assert!(matches!(&found.damaged[..], [file] if file.name == "merges.txt"), "{found:?}");
+    assert!(
+        matches!(&found.damaged[..], [file] if file.name == "merges.txt"),
+        "{found:?}"
+    );
 }
 
 #[test]
@@ -132,7 +173,10 @@ fn copies_in_a_snapshot_are_hashed_too() {
     flip(&cached.file(WEIGHTS));
     for online in [true, false] {
         let found = cached.verify(online);
-        assert!(matches!(&found.damaged[..], [file] if file.path == cached.file(WEIGHTS)), "{found:?}");
+        assert!(
+            matches!(&found.damaged[..], [file] if file.path == cached.file(WEIGHTS)),
+            "{found:?}"
+        );
     }
 }
 

@@ -1,7 +1,8 @@
-//! Provides the compiled kernels to `src/cuda/images.rs`: one fat binary for each `kernels/*.cu`, with machine
-//! code for three architectures and PTX that newer GPUs' drivers translate.
+//! Provides the compiled kernels to `src/cuda/images.rs`: one fat binary for each `kernels/*.cu`,
+//! with machine code for three architectures and PTX that newer GPUs' drivers translate.
 //!
-//! They are compiled by nvcc, or taken from the folder that `MOSS_KERNELS` names (made by `scripts/build-kernels`).
+//! They are compiled by nvcc, or taken from the folder that `MOSS_KERNELS` names (made by
+//! `scripts/build-kernels`).
 
 #[path = "../src/cuda/fatbin.rs"]
 #[allow(dead_code)]
@@ -33,7 +34,9 @@ const OLDEST: (u32, u32) = (12, 2);
 
 /// Compiles or finds the kernels, and writes the table of them.
 pub(crate) fn build() -> Result<(), Box<dyn Error>> {
-    let kernels = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("../../kernels").canonicalize()?;
+    let kernels = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?)
+        .join("../../kernels")
+        .canonicalize()?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
     // Relative, so that another checkout on the same target folder asks for its own.
     println!("cargo::rerun-if-changed=../../kernels");
@@ -59,14 +62,18 @@ fn stems(kernels: &Path) -> Result<Vec<String>, Box<dyn Error>> {
     for entry in fs::read_dir(kernels)? {
         let path = entry?.path();
         if path.extension().is_some_and(|ending| ending == "cu") {
-            stems.extend(path.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
+            stems.extend(
+                path.file_stem()
+                    .map(|stem| stem.to_string_lossy().into_owned()),
+            );
         }
     }
     stems.sort();
     Ok(stems)
 }
 
-/// Checks that the folder was made of these sources. Structs are passed to kernels by value: kernels of other sources would run, and be wrong.
+/// Checks that the folder was made of these sources. Structs are passed to kernels by value:
+/// kernels of other sources would run, and be wrong.
 fn precompiled(kernels: &Path, folder: PathBuf) -> Result<PathBuf, Box<dyn Error>> {
     let folder = folder.canonicalize().map_err(|error| {
         format!(
@@ -89,16 +96,24 @@ fn precompiled(kernels: &Path, folder: PathBuf) -> Result<PathBuf, Box<dyn Error
     Ok(folder)
 }
 
-/// SHA-256 over the names and contents of all sources, sorted: for each, its path, a zero, its length in 8 bytes, its bytes. As
-/// `scripts/build-kernels` computes it.
+/// SHA-256 over the names and contents of all sources, sorted: for each, its path, a zero, its
+/// length in 8 bytes, its bytes. As `scripts/build-kernels` computes it.
 fn source_digest(kernels: &Path) -> Result<String, Box<dyn Error>> {
     use sha2::{Digest as _, Sha256};
     let mut files = Vec::new();
-    for (prefix, folder) in [("", kernels.to_owned()), ("common/", kernels.join("common"))] {
+    for (prefix, folder) in [
+        ("", kernels.to_owned()),
+        ("common/", kernels.join("common")),
+    ] {
         for entry in fs::read_dir(folder)? {
             let path = entry?.path();
-            if path.extension().is_some_and(|ending| ending == "cu" || ending == "cuh") {
-                let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+            if path
+                .extension()
+                .is_some_and(|ending| ending == "cu" || ending == "cuh")
+            {
+                let name = path
+                    .file_name()
+                    .map(|name| name.to_string_lossy().into_owned());
                 files.push((format!("{prefix}{}", name.unwrap_or_default()), path));
             }
         }
@@ -113,7 +128,10 @@ fn source_digest(kernels: &Path) -> Result<String, Box<dyn Error>> {
         digest.update(&text);
     }
     let mut text = String::new();
-    digest.finalize().iter().try_for_each(|byte| write!(text, "{byte:02x}"))?;
+    digest
+        .finalize()
+        .iter()
+        .try_for_each(|byte| write!(text, "{byte:02x}"))?;
     Ok(text)
 }
 
@@ -122,8 +140,12 @@ fn find_nvcc() -> PathBuf {
     if let Some(nvcc) = env::var_os("NVCC") {
         return nvcc.into();
     }
-    let homes = ["CUDA_HOME", "CUDA_PATH"].into_iter().filter_map(env::var_os);
-    let found = homes.map(|home| Path::new(&home).join("bin/nvcc")).find(|nvcc| nvcc.exists());
+    let homes = ["CUDA_HOME", "CUDA_PATH"]
+        .into_iter()
+        .filter_map(env::var_os);
+    let found = homes
+        .map(|home| Path::new(&home).join("bin/nvcc"))
+        .find(|nvcc| nvcc.exists());
     found.unwrap_or_else(|| "nvcc".into())
 }
 
@@ -141,7 +163,13 @@ fn version_of(nvcc: &Path) -> Result<(u32, u32), Box<dyn Error>> {
         let minor: String = rest.chars().take_while(char::is_ascii_digit).collect();
         Some((major.parse().ok()?, minor.parse().ok()?))
     });
-    version.ok_or_else(|| format!("cannot read a version in what `{} --version` says", nvcc.display()).into())
+    version.ok_or_else(|| {
+        format!(
+            "cannot read a version in what `{} --version` says",
+            nvcc.display()
+        )
+        .into()
+    })
 }
 
 /// Runs nvcc for every file, as many at a time as there are cores.
@@ -164,7 +192,14 @@ fn compile(kernels: &Path, out: &Path, stems: &[String]) -> Result<(), Box<dyn E
         while let Some(stem) = stems.get(next.fetch_add(1, Ordering::Relaxed)) {
             let source = kernels.join(format!("{stem}.cu"));
             let output = Command::new(&nvcc)
-                .args(["-O3", "-std=c++17", "-lineinfo", "-fatbin", "-no-compress", "-I"])
+                .args([
+                    "-O3",
+                    "-std=c++17",
+                    "-lineinfo",
+                    "-fatbin",
+                    "-no-compress",
+                    "-I",
+                ])
                 .arg(kernels)
                 .args(TARGETS.map(|target| format!("-gencode={target}")))
                 .arg("-o")
@@ -182,13 +217,16 @@ fn compile(kernels: &Path, out: &Path, stems: &[String]) -> Result<(), Box<dyn E
     let threads = thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| {
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().try_for_each(|worker| worker.join().map_err(|_| "a compiling thread panicked")?)
+        workers
+            .into_iter()
+            .try_for_each(|worker| worker.join().map_err(|_| "a compiling thread panicked")?)
     })?;
     Ok(())
 }
 
-/// The CUDA version whose drivers first accept PTX of version `isa` (10 x major + minor), as drivers count: 1000 x major + 10 x minor.
-/// PTX 7.x came with CUDA 11.x, 8.x with 12.x, 9.x with 13.x, minor versions alike.
+/// The CUDA version whose drivers first accept PTX of version `isa` (10 x major + minor), as
+/// drivers count: 1000 x major + 10 x minor. PTX 7.x came with CUDA 11.x, 8.x with 12.x, 9.x with
+/// 13.x, minor versions alike.
 fn cuda_version(isa: u32) -> u32 {
     1000 * (isa / 10 + 4) + 10 * (isa % 10)
 }
@@ -209,11 +247,21 @@ fn table(folder: &Path, stems: &[String]) -> Result<String, Box<dyn Error>> {
             }
         }
         let isa = images.iter().find_map(|image| match image {
-            FatbinImage::Ptx { architecture: 75, isa, .. } => Some(*isa),
+            FatbinImage::Ptx {
+                architecture: 75,
+                isa,
+                ..
+            } => Some(*isa),
             _ => None,
         });
-        version = version.max(cuda_version(isa.ok_or_else(|| wrong("no PTX for compute_75"))?));
-        writeln!(text, "    Image {{ stem: {stem:?}, fatbin: include_bytes!({:?}) }},", path)?;
+        version = version.max(cuda_version(
+            isa.ok_or_else(|| wrong("no PTX for compute_75"))?,
+        ));
+        writeln!(
+            text,
+            "    Image {{ stem: {stem:?}, fatbin: include_bytes!({:?}) }},",
+            path
+        )?;
     }
     writeln!(text, "];\nconst COMPILER_VERSION: u32 = {version};")?;
     Ok(text)

@@ -139,7 +139,8 @@ impl KernelError {
         }
     }
 
-    /// Returns true if the device context is lost: every later call on it fails too, and only a new process can use the device again.
+    /// Returns true if the device context is lost: every later call on it fails too, and only a new
+    /// process can use the device again.
     pub fn is_fatal(&self) -> bool {
         matches!(self, Self::Driver { code, .. } if CONTEXT_LOST.contains(code))
     }
@@ -183,10 +184,15 @@ impl KernelError {
 
 /// The package of the Python registry that has this version of cuBLAS.
 fn cublas_package(version: u32) -> &'static str {
-    if version >= 13 { "nvidia-cublas" } else { "nvidia-cublas-cu12" }
+    if version >= 13 {
+        "nvidia-cublas"
+    } else {
+        "nvidia-cublas-cu12"
+    }
 }
-/// The `CUresult` values after which a CUDA context is unusable. The CUDA driver API documents most of them with "the process must be
-/// terminated and relaunched"; the others say that the context or the device itself is gone.
+/// The `CUresult` values after which a CUDA context is unusable. The CUDA driver API documents most
+/// of them with "the process must be terminated and relaunched"; the others say that the context or
+/// the device itself is gone.
 const CONTEXT_LOST: [u32; 17] = [
     4,   // DEINITIALIZED
     201, // INVALID_CONTEXT
@@ -216,18 +222,32 @@ mod tests {
     use super::*;
 
     fn driver(code: u32) -> KernelError {
-        KernelError::Driver { what: "launch a kernel", code, message: String::new() }
+        KernelError::Driver {
+            what: "launch a kernel",
+            code,
+            message: String::new(),
+        }
     }
 
     #[test]
     fn driver_errors_that_lose_the_context_are_fatal_and_others_are_not() {
-        for code in [214, 700, 702, 709, 710, 714, 715, 716, 717, 718, 719, 721, 999] {
+        for code in [
+            214, 700, 702, 709, 710, 714, 715, 716, 717, 718, 719, 721, 999,
+        ] {
             assert!(driver(code).is_fatal(), "{code}");
         }
-        // Code 0 is cuBLAS, 2 is out of memory, 701 is a launch with too many resources: the context survives them.
+        // Code 0 is cuBLAS, 2 is out of memory, 701 is a launch with too many resources: the
+        // context survives them.
         for code in [0, 1, 2, 100, 400, 701, 704, 712, 720, 803] {
             assert!(!driver(code).is_fatal(), "{code}");
         }
-        assert!(!KernelError::OutOfMemory { gpu: 0, needed: 2, free: 1 }.is_fatal());
+        assert!(
+            !KernelError::OutOfMemory {
+                gpu: 0,
+                needed: 2,
+                free: 1
+            }
+            .is_fatal()
+        );
     }
 }

@@ -1,7 +1,9 @@
-//! Where the inputs of a packed weight stand in the order that the GPU kernels read: a pure plan, the same with and without a GPU.
+//! Where the inputs of a packed weight stand in the order that the GPU kernels read: a pure plan,
+//! the same with and without a GPU.
 //!
-//! The kernels take inputs in blocks of 64, and every block has one scale and zero point an output. So the inputs of a group fill whole
-//! blocks: in their own order where the groups do so already, sorted by group otherwise (act-order, or groups of an odd size).
+//! The kernels take inputs in blocks of 64, and every block has one scale and zero point an output.
+//! So the inputs of a group fill whole blocks: in their own order where the groups do so already,
+//! sorted by group otherwise (act-order, or groups of an odd size).
 
 use crate::{GptqWeight, GroupIndex};
 
@@ -29,20 +31,37 @@ pub(crate) struct Places {
 impl Places {
     /// For a weight whose inputs have no groups.
     pub(crate) fn dense(in_features: usize) -> Self {
-        Self { blocks: in_features.div_ceil(BLOCK), groups: 0, group_magic: 0, order: None, group_of: None }
+        Self {
+            blocks: in_features.div_ceil(BLOCK),
+            groups: 0,
+            group_magic: 0,
+            order: None,
+            group_of: None,
+        }
     }
 
     pub(crate) fn of(weight: &GptqWeight) -> Self {
-        let (inputs, size) = (weight.in_features, weight.group_size.min(weight.in_features).max(1));
+        let (inputs, size) = (
+            weight.in_features,
+            weight.group_size.min(weight.in_features).max(1),
+        );
         let blocks = inputs.div_ceil(BLOCK);
         let group_of_input: Vec<u32> = match &weight.groups {
             GroupIndex::Sequential if size == inputs => {
-                return Self { groups: 1, group_magic: magic(blocks), ..Self::dense(inputs) }
-                    .or_blockwise(blocks);
+                return Self {
+                    groups: 1,
+                    group_magic: magic(blocks),
+                    ..Self::dense(inputs)
+                }
+                .or_blockwise(blocks);
             }
             GroupIndex::Sequential if size.is_multiple_of(BLOCK) => {
                 let groups = inputs.div_ceil(size);
-                return Self { groups, group_magic: magic(size / BLOCK), ..Self::dense(inputs) };
+                return Self {
+                    groups,
+                    group_magic: magic(size / BLOCK),
+                    ..Self::dense(inputs)
+                };
             }
             GroupIndex::Sequential => (0..inputs).map(|input| (input / size) as u32).collect(),
             GroupIndex::Permuted(groups) => groups.clone(),
@@ -50,24 +69,43 @@ impl Places {
         let mut order = Vec::with_capacity(inputs);
         let mut group_of = Vec::new();
         for group in 0..weight.num_groups() as u32 {
-            order.extend((0..inputs as u32).filter(|input| group_of_input[*input as usize] == group));
+            order.extend(
+                (0..inputs as u32).filter(|input| group_of_input[*input as usize] == group),
+            );
             order.resize(order.len().next_multiple_of(BLOCK), FILL);
             group_of.resize(order.len() / BLOCK, group);
         }
         let blocks = order.len() / BLOCK;
-        Self { blocks, groups: blocks, group_magic: 0, order: Some(order), group_of: Some(group_of) }
+        Self {
+            blocks,
+            groups: blocks,
+            group_magic: 0,
+            order: Some(order),
+            group_of: Some(group_of),
+        }
     }
 
     /// One group of one block needs no division.
     fn or_blockwise(self, blocks: usize) -> Self {
-        if blocks == 1 { Self { group_magic: 0, ..self } } else { self }
+        if blocks == 1 {
+            Self {
+                group_magic: 0,
+                ..self
+            }
+        } else {
+            self
+        }
     }
 
     /// Place of each input: what writes an input for this weight puts it there.
     pub(crate) fn scatter(&self, in_features: usize) -> Option<Vec<u32>> {
         let order = self.order.as_ref()?;
         let mut places = vec![FILL; in_features];
-        for (place, input) in order.iter().enumerate().filter(|(_, input)| **input != FILL) {
+        for (place, input) in order
+            .iter()
+            .enumerate()
+            .filter(|(_, input)| **input != FILL)
+        {
             places[*input as usize] = place as u32;
         }
         Some(places)
@@ -76,7 +114,11 @@ impl Places {
 
 /// A factor that turns a division by `n` into a multiplication: exact for blocks below 2^16.
 fn magic(n: usize) -> u32 {
-    if n == 1 { 0 } else { (1u64 << 32).div_ceil(n as u64) as u32 }
+    if n == 1 {
+        0
+    } else {
+        (1u64 << 32).div_ceil(n as u64) as u32
+    }
 }
 
 #[cfg(test)]
@@ -112,7 +154,10 @@ mod tests {
     #[test]
     fn the_published_layout_keeps_its_order() {
         let places = Places::of(&weight(6144, 128, GroupIndex::Sequential));
-        assert_eq!((places.blocks, places.groups, places.order.as_ref()), (96, 48, None));
+        assert_eq!(
+            (places.blocks, places.groups, places.order.as_ref()),
+            (96, 48, None)
+        );
         assert!((0..96).all(|block| group_of_block(&places, block) == block / 2));
     }
 
@@ -120,7 +165,10 @@ mod tests {
     fn the_multiplication_divides_exactly() {
         for blocks_of_group in 1..400 {
             let magic = magic(blocks_of_group);
-            let places = Places { group_magic: magic, ..Places::dense(64) };
+            let places = Places {
+                group_magic: magic,
+                ..Places::dense(64)
+            };
             for block in (0..65_536).step_by(7).chain([65_535]) {
                 assert_eq!(
                     group_of_block(&places, block),
@@ -135,7 +183,10 @@ mod tests {
     fn one_group_covers_every_block() {
         for inputs in [8, 64, 100, 384, 24_576] {
             let places = Places::of(&weight(inputs, inputs, GroupIndex::Sequential));
-            assert!((0..places.blocks as u32).all(|block| group_of_block(&places, block) == 0), "{inputs}");
+            assert!(
+                (0..places.blocks as u32).all(|block| group_of_block(&places, block) == 0),
+                "{inputs}"
+            );
         }
     }
 

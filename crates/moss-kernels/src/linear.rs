@@ -30,8 +30,8 @@ pub enum Activations {
     /// The inputs as they are: results are those of the dequantised weight.
     #[default]
     Exact,
-    /// The inputs rounded to bytes: 127 steps up and down to the largest of each group of a row, of 512 inputs at most. Sums within a
-    /// group are exact.
+    /// The inputs rounded to bytes: 127 steps up and down to the largest of each group of a row, of
+    /// 512 inputs at most. Sums within a group are exact.
     Int8,
 }
 
@@ -49,7 +49,8 @@ impl LinearWeight {
 #[derive(Debug)]
 struct Layout {
     segments: Vec<Segment>,
-    /// Input of each packed column where they are not in order; [`FILL`] for those that only fill up a word.
+    /// Input of each packed column where they are not in order; [`FILL`] for those that only fill
+    /// up a word.
     order: Option<Vec<u32>>,
     owned: bool,
 }
@@ -57,29 +58,48 @@ struct Layout {
 const FILL: u32 = u32::MAX;
 
 impl Linear {
-    /// Checks every length once; nothing is copied unless the groups are permuted (act-order): such a weight is packed anew,
-    /// sorted by group.
+    /// Checks every length once; nothing is copied unless the groups are permuted (act-order): such
+    /// a weight is packed anew, sorted by group.
     ///
     /// # Errors
-    /// [`KernelError::Argument`] for lengths that do not fit; [`KernelError::NotCompiled`] off the CPU.
-    pub fn new(weight: LinearWeight, bias: Option<Vec<f32>>, device: &Device) -> Result<Self, KernelError> {
+    /// [`KernelError::Argument`] for lengths that do not fit; [`KernelError::NotCompiled`] off the
+    /// CPU.
+    pub fn new(
+        weight: LinearWeight,
+        bias: Option<Vec<f32>>,
+        device: &Device,
+    ) -> Result<Self, KernelError> {
         expect_cpu(OP, device)?;
         let mut weight = weight;
         let (inputs, outputs) = weight.extents();
-        if let Some((arg, found)) =
-            [("in_features", inputs), ("out_features", outputs)].into_iter().find(|(_, extent)| *extent == 0)
+        if let Some((arg, found)) = [("in_features", inputs), ("out_features", outputs)]
+            .into_iter()
+            .find(|(_, extent)| *extent == 0)
         {
-            return Err(KernelError::Argument { op: OP, arg, found, rule: "at least 1".into() });
+            return Err(KernelError::Argument {
+                op: OP,
+                arg,
+                found,
+                rule: "at least 1".into(),
+            });
         }
         let layout = match &mut weight {
             LinearWeight::Dense(dense) => {
                 dense.check(OP)?;
-                Layout { segments: vec![], order: None, owned: false }
+                Layout {
+                    segments: vec![],
+                    order: None,
+                    owned: false,
+                }
             }
             LinearWeight::Gptq(gptq) => {
                 gptq.check(OP)?;
                 match &gptq.groups {
-                    GroupIndex::Sequential => Layout { segments: in_order(gptq), order: None, owned: false },
+                    GroupIndex::Sequential => Layout {
+                        segments: in_order(gptq),
+                        order: None,
+                        owned: false,
+                    },
                     GroupIndex::Permuted(groups) => {
                         let groups = groups.clone();
                         sort_by_group(gptq, &groups)
@@ -87,10 +107,24 @@ impl Linear {
                 }
             }
         };
-        let linear = Self { weight, bias, layout, activations: Activations::Exact };
-        if let Some(bias) = linear.bias.as_ref().filter(|bias| bias.len() != linear.out_features()) {
+        let linear = Self {
+            weight,
+            bias,
+            layout,
+            activations: Activations::Exact,
+        };
+        if let Some(bias) = linear
+            .bias
+            .as_ref()
+            .filter(|bias| bias.len() != linear.out_features())
+        {
             let rule = linear.out_features().to_string();
-            return Err(KernelError::Argument { op: OP, arg: "bias length", found: bias.len(), rule });
+            return Err(KernelError::Argument {
+                op: OP,
+                arg: "bias length",
+                found: bias.len(),
+                rule,
+            });
         }
         Ok(linear)
     }
@@ -101,7 +135,10 @@ impl Linear {
     /// [`KernelError::NotPacked`] for bytes beside a dense weight.
     pub fn with_activations(mut self, activations: Activations) -> Result<Self, KernelError> {
         if let (LinearWeight::Dense(dense), Activations::Int8) = (&self.weight, activations) {
-            return Err(KernelError::NotPacked { op: OP, found: dense.dtype });
+            return Err(KernelError::NotPacked {
+                op: OP,
+                found: dense.dtype,
+            });
         }
         self.activations = activations;
         Ok(self)
@@ -142,19 +179,26 @@ impl Linear {
         self.forward_on(x, cpu_features())
     }
 
-    /// As [`Self::forward`], with another instruction set than the best: for tests and measurements.
+    /// As [`Self::forward`], with another instruction set than the best: for tests and
+    /// measurements.
     ///
     /// # Errors
     /// As for [`Self::forward`].
     pub fn forward_on(&self, x: &Tensor, isa: Isa) -> Result<Tensor, KernelError> {
-        let &[rows, inputs] = x.dims() else { return Err(self.shape_error(x)) };
+        let &[rows, inputs] = x.dims() else {
+            return Err(self.shape_error(x));
+        };
         if inputs != self.in_features() {
             return Err(self.shape_error(x));
         }
         let mut y = vec![0.0f32; rows * self.out_features()];
         if y.is_empty() {
             // The kernels take one row at least.
-            return Ok(Tensor::from_vec(y, (rows, self.out_features()), x.device())?);
+            return Ok(Tensor::from_vec(
+                y,
+                (rows, self.out_features()),
+                x.device(),
+            )?);
         }
         match (&self.weight, self.activations) {
             (LinearWeight::Dense(weight), _) => with_f32(OP, "x", x, |x| {
@@ -167,10 +211,19 @@ impl Linear {
             })?,
             (LinearWeight::Gptq(weight), Activations::Int8) => with_floats(OP, "x", x, |x| {
                 let order = self.layout.order.as_deref();
-                rounded::matmul(isa, rounded::Inputs { x, rows, order }, &self.packed(weight), &mut y);
+                rounded::matmul(
+                    isa,
+                    rounded::Inputs { x, rows, order },
+                    &self.packed(weight),
+                    &mut y,
+                );
             })?,
         }
-        Ok(Tensor::from_vec(y, (rows, self.out_features()), x.device())?)
+        Ok(Tensor::from_vec(
+            y,
+            (rows, self.out_features()),
+            x.device(),
+        )?)
     }
 
     fn packed<'w>(&'w self, weight: &'w GptqWeight) -> Packed<'w> {
@@ -186,28 +239,43 @@ impl Linear {
         }
     }
 
-    /// Rows in the order of the packed ones, as far apart as the kernel reads them, and next to nothing as nothing.
+    /// Rows in the order of the packed ones, as far apart as the kernel reads them, and next to
+    /// nothing as nothing.
     fn reordered(&self, x: &[f32], rows: usize, inputs: usize) -> Vec<f32> {
         let order = self.layout.order.as_deref();
         let stride = gptq::row_stride(rows, order.map_or(inputs, <[u32]>::len));
-        let kept = |x: f32| if x.abs() < gptq::SMALLEST_INPUT { 0.0 } else { x };
+        let kept = |x: f32| {
+            if x.abs() < gptq::SMALLEST_INPUT {
+                0.0
+            } else {
+                x
+            }
+        };
         let mut wide = vec![0.0; rows * stride];
-        wide.par_chunks_exact_mut(stride).zip(x.par_chunks_exact(inputs)).for_each(
-            |(to, from)| match order {
-                None => to.iter_mut().zip(from).for_each(|(to, from)| *to = kept(*from)),
+        wide.par_chunks_exact_mut(stride)
+            .zip(x.par_chunks_exact(inputs))
+            .for_each(|(to, from)| match order {
+                None => to
+                    .iter_mut()
+                    .zip(from)
+                    .for_each(|(to, from)| *to = kept(*from)),
                 Some(order) => {
                     for (to, input) in to.iter_mut().zip(order) {
                         *to = from.get(*input as usize).copied().map_or(0.0, kept);
                     }
                 }
-            },
-        );
+            });
         wide
     }
 
     fn shape_error(&self, x: &Tensor) -> KernelError {
         let expected = format!("[rows, {}]", self.in_features());
-        KernelError::Shape { op: OP, arg: "x", found: x.dims().to_vec(), expected }
+        KernelError::Shape {
+            op: OP,
+            arg: "x",
+            found: x.dims().to_vec(),
+            expected,
+        }
     }
 }
 
@@ -216,7 +284,9 @@ fn padded(x: &[f32], rows: usize, inputs: usize) -> Aligned {
     let stride = dense::row_stride(rows, inputs);
     let mut wide = Aligned::zeros(rows * stride);
     // By all threads: the pages of many rows are first touched here.
-    let pairs = wide.par_chunks_exact_mut(stride).zip(x.par_chunks_exact(inputs));
+    let pairs = wide
+        .par_chunks_exact_mut(stride)
+        .zip(x.par_chunks_exact(inputs));
     pairs.for_each(|(to, from)| to[..inputs].copy_from_slice(from));
     wide
 }
@@ -226,27 +296,49 @@ fn in_order(weight: &GptqWeight) -> Vec<Segment> {
     let rows_per_group = weight.group_size.min(weight.in_features) / weight.bits.per_word();
     let segment = |group: usize| {
         let first_row = group * rows_per_group;
-        Segment { first_row, rows: rows_per_group.min(rows - first_row), group }
+        Segment {
+            first_row,
+            rows: rows_per_group.min(rows - first_row),
+            group,
+        }
     };
     (0..weight.num_groups()).map(segment).collect()
 }
 
 /// Packs the weight anew with its inputs sorted by group, each group filled up to whole words.
 fn sort_by_group(weight: &mut GptqWeight, groups: &[u32]) -> Layout {
-    let (per_word, bits, outputs) = (weight.bits.per_word(), weight.bits.bits(), weight.out_features);
+    let (per_word, bits, outputs) = (
+        weight.bits.per_word(),
+        weight.bits.bits(),
+        weight.out_features,
+    );
     let mut order = Vec::with_capacity(weight.in_features);
     let mut segments = Vec::new();
     for group in 0..weight.num_groups() {
         let first_row = order.len() / per_word;
-        order.extend((0..groups.len() as u32).filter(|input| groups[*input as usize] as usize == group));
+        order.extend(
+            (0..groups.len() as u32).filter(|input| groups[*input as usize] as usize == group),
+        );
         order.resize(order.len().next_multiple_of(per_word), FILL);
-        segments.push(Segment { first_row, rows: order.len() / per_word - first_row, group });
+        segments.push(Segment {
+            first_row,
+            rows: order.len() / per_word - first_row,
+            group,
+        });
     }
     let mask = u32::MAX >> (32 - bits);
     let mut packed = vec![0u8; order.len() / per_word * outputs * 4];
-    for (row, inputs) in packed.chunks_exact_mut(outputs * 4).zip(order.chunks_exact(per_word)) {
-        for (field, &input) in inputs.iter().enumerate().filter(|(_, input)| **input != FILL) {
-            let (from_row, from_shift) = (input as usize / per_word, input as usize % per_word * bits);
+    for (row, inputs) in packed
+        .chunks_exact_mut(outputs * 4)
+        .zip(order.chunks_exact(per_word))
+    {
+        for (field, &input) in inputs
+            .iter()
+            .enumerate()
+            .filter(|(_, input)| **input != FILL)
+        {
+            let (from_row, from_shift) =
+                (input as usize / per_word, input as usize % per_word * bits);
             let from = &weight.qweight[from_row * outputs * 4..][..outputs * 4];
             for (to, from) in row.chunks_exact_mut(4).zip(from.chunks_exact(4)) {
                 let word = u32::from_le_bytes([from[0], from[1], from[2], from[3]]);
@@ -260,5 +352,9 @@ fn sort_by_group(weight: &mut GptqWeight, groups: &[u32]) -> Layout {
     // The small matrices too, so that nothing of the published tensors is needed any more.
     weight.qzeros = Bytes::copy_from_slice(&weight.qzeros);
     weight.scales = Bytes::copy_from_slice(&weight.scales);
-    Layout { segments, order: Some(order), owned: true }
+    Layout {
+        segments,
+        order: Some(order),
+        owned: true,
+    }
 }

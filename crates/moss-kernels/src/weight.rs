@@ -68,8 +68,8 @@ pub enum GroupIndex {
     Permuted(Vec<u32>),
 }
 
-/// A GPTQ-packed matrix in the published layout:
-/// `w[out][in] = scales[g][out] * (q[in][out] - (stored_zero[g][out] + 1))`. Source: GPTQ, arXiv 2210.17323.
+/// A GPTQ-packed matrix in the published layout: `w[out][in] = scales[g][out] * (q[in][out] -
+/// (stored_zero[g][out] + 1))`. Source: GPTQ, arXiv 2210.17323.
 #[derive(Debug, Clone)]
 pub struct GptqWeight {
     /// Width of a weight.
@@ -82,7 +82,8 @@ pub struct GptqWeight {
     pub out_features: usize,
     /// i32 `[in_features / per_word, out_features]`, lowest bits first along the inputs.
     pub qweight: Bytes,
-    /// i32 `[groups, ceil(out_features / per_word)]`, zero points less one, lowest bits first along the outputs.
+    /// i32 `[groups, ceil(out_features / per_word)]`, zero points less one, lowest bits first along
+    /// the outputs.
     pub qzeros: Bytes,
     /// f16 `[groups, out_features]`.
     pub scales: Bytes,
@@ -126,10 +127,20 @@ impl GptqWeight {
         let per_word = self.bits.per_word();
         let rule = |arg, found, ok: bool, rule: String| match ok {
             true => Ok(()),
-            false => Err(KernelError::Argument { op, arg, found, rule }),
+            false => Err(KernelError::Argument {
+                op,
+                arg,
+                found,
+                rule,
+            }),
         };
         let whole = |n: usize| n > 0 && n.is_multiple_of(per_word);
-        rule("in_features", self.in_features, whole(self.in_features), format!("a multiple of {per_word}"))?;
+        rule(
+            "in_features",
+            self.in_features,
+            whole(self.in_features),
+            format!("a multiple of {per_word}"),
+        )?;
         // Groups may not begin in the middle of a word.
         let one_group = self.group_size >= self.in_features;
         rule(
@@ -145,12 +156,27 @@ impl GptqWeight {
             self.qweight.len(),
             &[self.in_features / per_word, self.out_features, 4],
         )?;
-        expect_len(op, "qzeros bytes", self.qzeros.len(), &[groups, self.zero_words(), 4])?;
-        expect_len(op, "scales bytes", self.scales.len(), &[groups, self.out_features, 2])?;
+        expect_len(
+            op,
+            "qzeros bytes",
+            self.qzeros.len(),
+            &[groups, self.zero_words(), 4],
+        )?;
+        expect_len(
+            op,
+            "scales bytes",
+            self.scales.len(),
+            &[groups, self.out_features, 2],
+        )?;
         if let GroupIndex::Permuted(index) = &self.groups {
             expect_len(op, "group index", index.len(), &[self.in_features])?;
             if let Some(&group) = index.iter().find(|group| **group as usize >= groups) {
-                rule("group index", group as usize, false, format!("below {groups}"))?;
+                rule(
+                    "group index",
+                    group as usize,
+                    false,
+                    format!("below {groups}"),
+                )?;
             }
         }
         Ok(())
@@ -163,10 +189,17 @@ fn expect_len(
     found: usize,
     extents: &[usize],
 ) -> Result<(), KernelError> {
-    let expected = extents.iter().try_fold(1usize, |product, n| product.checked_mul(*n));
+    let expected = extents
+        .iter()
+        .try_fold(1usize, |product, n| product.checked_mul(*n));
     if expected == Some(found) {
         return Ok(());
     }
     let extents: Vec<_> = extents.iter().map(usize::to_string).collect();
-    Err(KernelError::Argument { op, arg, found, rule: extents.join(" x ") })
+    Err(KernelError::Argument {
+        op,
+        arg,
+        found,
+        rule: extents.join(" x "),
+    })
 }

@@ -1,4 +1,5 @@
-//! Every GPU kernel against the CPU's, on GPU 0. Without a GPU there is nothing to compare, and the test says so.
+//! Every GPU kernel against the CPU's, on GPU 0. Without a GPU there is nothing to compare, and the
+//! test says so.
 #![cfg(feature = "cuda")]
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
@@ -15,12 +16,23 @@ fn every_kernel_gives_what_the_cpu_gives_and_the_same_bits_every_time() {
     }
     let gpu = Gpu::open(0, None).unwrap();
     let lab = Lab::new(&gpu).unwrap();
-    let findings: Vec<_> = cases().iter().map(|case| lab.check(case).unwrap()).collect();
+    let findings: Vec<_> = cases()
+        .iter()
+        .map(|case| lab.check(case).unwrap())
+        .collect();
     for finding in &findings {
         eprintln!("{finding:?}"); // with --nocapture
     }
-    let failed: Vec<_> = findings.iter().filter(|finding| !finding.passed()).collect();
-    assert!(failed.is_empty(), "{} of {} cases: {failed:#?}", failed.len(), findings.len());
+    let failed: Vec<_> = findings
+        .iter()
+        .filter(|finding| !finding.passed())
+        .collect();
+    assert!(
+        failed.is_empty(),
+        "{} of {} cases: {failed:#?}",
+        failed.len(),
+        findings.len()
+    );
 }
 
 #[test]
@@ -39,9 +51,15 @@ fn every_family_of_kernels_is_compared_at_the_published_shapes_too() {
         "dequantize, cuBLAS",
         "heads_and_inner",
     ] {
-        let published =
-            |shape: &str| ["6144", "moon", "24 heads of 256"].iter().any(|size| shape.contains(size));
-        let mine: Vec<_> = cases.iter().filter(|case| case.kernel() == kernel).collect();
+        let published = |shape: &str| {
+            ["6144", "moon", "24 heads of 256"]
+                .iter()
+                .any(|size| shape.contains(size))
+        };
+        let mine: Vec<_> = cases
+            .iter()
+            .filter(|case| case.kernel() == kernel)
+            .collect();
         assert!(mine.len() >= 4, "{kernel}");
         assert!(
             kernel == "repack, dequantize" || mine.iter().any(|case| published(case.shape())),

@@ -15,13 +15,17 @@ use crate::identity::Identity;
 pub(crate) struct Timing {
     /// Between two heartbeats.
     pub(crate) beat: Duration,
-    /// Without a heartbeat for this long, a holder counts as dead. A slow network file system may hold up a write for long.
+    /// Without a heartbeat for this long, a holder counts as dead. A slow network file system may
+    /// hold up a write for long.
     pub(crate) stale_after: Duration,
 }
 
 impl Default for Timing {
     fn default() -> Self {
-        Self { beat: Duration::from_secs(5), stale_after: Duration::from_secs(60) }
+        Self {
+            beat: Duration::from_secs(5),
+            stale_after: Duration::from_secs(60),
+        }
     }
 }
 
@@ -51,7 +55,12 @@ pub(crate) enum Created {
 
 impl Attempt {
     pub(crate) fn new(path: PathBuf, timing: Timing) -> Self {
-        Self { path, timing, seen: None, claim: None }
+        Self {
+            path,
+            timing,
+            seen: None,
+            claim: None,
+        }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -66,26 +75,38 @@ impl Attempt {
         }
         let content = match fs::read(&self.path) {
             Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Created::Unknown), // released
+            // released
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Created::Unknown),
             Err(error) => return Err(error),
         };
         let beats = match &self.seen {
             Some(seen) if seen.content == content => seen.beats,
             seen => {
                 let beats = seen.is_some();
-                self.seen = Some(Seen { content: content.clone(), since: Instant::now(), beats });
+                self.seen = Some(Seen {
+                    content: content.clone(),
+                    since: Instant::now(),
+                    beats,
+                });
                 beats
             }
         };
-        let silent = self.seen.as_ref().is_some_and(|seen| seen.since.elapsed() >= self.timing.stale_after);
+        let silent = self
+            .seen
+            .as_ref()
+            .is_some_and(|seen| seen.since.elapsed() >= self.timing.stale_after);
         if silent || Identity::parse(&content).is_some_and(|holder| holder.has_ended()) {
             return self.take_over(&content);
         }
-        Ok(if beats { Created::Alive } else { Created::Unknown })
+        Ok(if beats {
+            Created::Alive
+        } else {
+            Created::Unknown
+        })
     }
 
-    /// Replaces a stale lock file. A second file lets one process at a time do this, so that none removes the file of
-    /// another that was faster.
+    /// Replaces a stale lock file. A second file lets one process at a time do this, so that none
+    /// removes the file of another that was faster.
     fn take_over(&mut self, stale: &str) -> io::Result<Created> {
         let mut claim = self.path.clone().into_os_string();
         claim.push(".takeover");
@@ -143,7 +164,11 @@ impl HolderFile {
         let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
         file.write_all(text(&identity, 0).as_bytes())?;
         drop(file);
-        let mut holder = Self { path: path.to_owned(), identity, beating: None };
+        let mut holder = Self {
+            path: path.to_owned(),
+            identity,
+            beating: None,
+        };
         let (path, identity) = (holder.path.clone(), holder.identity.clone());
         let (stop, stopped) = mpsc::channel::<()>();
         let beat = move || {
@@ -153,14 +178,23 @@ impl HolderFile {
                 {
                     return;
                 }
-                // Opened and closed each time: that is what makes the bytes visible to other clients of a network share.
+                // Opened and closed each time: that is what makes the bytes visible to other
+                // clients of a network share.
                 let rewrite = || {
-                    OpenOptions::new().write(true).open(&path)?.write_all(text(&identity, count).as_bytes())
+                    OpenOptions::new()
+                        .write(true)
+                        .open(&path)?
+                        .write_all(text(&identity, count).as_bytes())
                 };
                 let _: io::Result<()> = rewrite(); // the next one may succeed
             }
         };
-        holder.beating = Some((stop, thread::Builder::new().name("lock-heartbeat".into()).spawn(beat)?));
+        holder.beating = Some((
+            stop,
+            thread::Builder::new()
+                .name("lock-heartbeat".into())
+                .spawn(beat)?,
+        ));
         Ok(holder)
     }
 }
@@ -177,7 +211,8 @@ impl Drop for HolderFile {
     }
 }
 
-/// Returns `true` unless another process took the lock over, as it may from a process that was suspended.
+/// Returns `true` unless another process took the lock over, as it may from a process that was
+/// suspended.
 fn is_held(path: &Path, identity: &Identity) -> bool {
     fs::read_to_string(path).is_ok_and(|text| Identity::parse(&text).as_ref() == Some(identity))
 }
@@ -192,8 +227,10 @@ fn text(identity: &Identity, count: u64) -> String {
 mod tests {
     use super::*;
 
-    const TIMING: Timing =
-        Timing { beat: Duration::from_millis(20), stale_after: Duration::from_millis(400) };
+    const TIMING: Timing = Timing {
+        beat: Duration::from_millis(20),
+        stale_after: Duration::from_millis(400),
+    };
 
     fn attempt(path: &Path) -> Attempt {
         Attempt::new(path.to_owned(), TIMING)
@@ -213,7 +250,9 @@ mod tests {
     fn a_holder_whose_heart_beats_keeps_its_lock_for_longer_than_a_stale_one() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lock");
-        let Created::Yes(first) = attempt(&path).try_create().unwrap() else { panic!("the lock is free") };
+        let Created::Yes(first) = attempt(&path).try_create().unwrap() else {
+            panic!("the lock is free")
+        };
         let (mut second, began) = (attempt(&path), Instant::now());
         while began.elapsed() < TIMING.stale_after * 3 {
             assert!(!matches!(second.try_create().unwrap(), Created::Yes(_)));
@@ -233,7 +272,9 @@ mod tests {
         let pid = format!("pid {}\n", std::process::id());
         fs::write(&path, own.replacen(&pid, "pid 999999999\n", 1)).unwrap();
         let began = Instant::now();
-        let Created::Yes(holder) = decide(&mut attempt(&path)) else { panic!("its process does not exist") };
+        let Created::Yes(holder) = decide(&mut attempt(&path)) else {
+            panic!("its process does not exist")
+        };
         if cfg!(target_os = "linux") {
             assert!(began.elapsed() < TIMING.stale_after);
         }
@@ -242,12 +283,19 @@ mod tests {
 
     #[test]
     fn a_silent_lock_file_of_another_machine_or_of_nobody_becomes_stale() {
-        for content in ["", "garbage", "pid 1\nhost elsewhere\nmachine x y\nserial 0\nheartbeat 7\n"] {
+        for content in [
+            "",
+            "garbage",
+            "pid 1\nhost elsewhere\nmachine x y\nserial 0\nheartbeat 7\n",
+        ] {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("lock");
             fs::write(&path, content).unwrap();
             let began = Instant::now();
-            assert!(matches!(decide(&mut attempt(&path)), Created::Yes(_)), "{content}");
+            assert!(
+                matches!(decide(&mut attempt(&path)), Created::Yes(_)),
+                "{content}"
+            );
             assert!(began.elapsed() >= TIMING.stale_after, "{content}");
         }
     }
@@ -281,7 +329,9 @@ mod tests {
     fn a_holder_that_lost_its_lock_leaves_the_new_holders_file_alone() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lock");
-        let Created::Yes(first) = attempt(&path).try_create().unwrap() else { panic!("the lock is free") };
+        let Created::Yes(first) = attempt(&path).try_create().unwrap() else {
+            panic!("the lock is free")
+        };
         fs::write(&path, "another").unwrap();
         thread::sleep(TIMING.beat * 3);
         drop(first);

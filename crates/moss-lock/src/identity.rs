@@ -15,7 +15,8 @@ pub(crate) struct Identity {
     pid: u32,
     /// For people who read the file.
     host: String,
-    /// Boot and process-id namespace, within which a process id means something. Empty where the system does not tell.
+    /// Boot and process-id namespace, within which a process id means something. Empty where the
+    /// system does not tell.
     machine: String,
     serial: u64,
 }
@@ -25,8 +26,8 @@ impl Identity {
     pub(crate) fn new() -> Self {
         let read = |path: &str| fs::read_to_string(path).map(|text| text.trim().to_owned());
         let namespace = fs::read_link("/proc/self/ns/pid").map(|link| link.display().to_string());
-        let machine =
-            read("/proc/sys/kernel/random/boot_id").and_then(|boot| Ok(format!("{boot} {}", namespace?)));
+        let machine = read("/proc/sys/kernel/random/boot_id")
+            .and_then(|boot| Ok(format!("{boot} {}", namespace?)));
         Self {
             pid: std::process::id(),
             host: read("/proc/sys/kernel/hostname").unwrap_or_default(),
@@ -36,7 +37,12 @@ impl Identity {
     }
 
     pub(crate) fn to_text(&self) -> String {
-        let Self { pid, host, machine, serial } = self;
+        let Self {
+            pid,
+            host,
+            machine,
+            serial,
+        } = self;
         format!("pid {pid}\nhost {host}\nmachine {machine}\nserial {serial}\n")
     }
 
@@ -52,7 +58,8 @@ impl Identity {
         })
     }
 
-    /// Returns `true` if the process is known to have ended: it ran on this machine, since its last boot, and is not there.
+    /// Returns `true` if the process is known to have ended: it ran on this machine, since its last
+    /// boot, and is not there.
     pub(crate) fn has_ended(&self) -> bool {
         let own = Self::new();
         !own.machine.is_empty()

@@ -1,9 +1,11 @@
-//! Exclusive locks between processes: `flock` where the file system has it, a lock file where it has not.
+//! Exclusive locks between processes: `flock` where the file system has it, a lock file where it
+//! has not.
 //!
-//! Some network and FUSE file systems refuse `flock` (`ENOLCK`, `ENOSYS`, `EOPNOTSUPP`, `EINVAL`). There the lock is a file
-//! beside the locked path, created with `O_EXCL`, which names its holder and is rewritten every few seconds (a heartbeat).
-//! A lock file is stale if its process no longer exists on this machine, or if no heartbeat comes for a minute; clocks of
-//! different machines are never compared.
+//! Some network and FUSE file systems refuse `flock` (`ENOLCK`, `ENOSYS`, `EOPNOTSUPP`, `EINVAL`).
+//! There the lock is a file beside the locked path, created with `O_EXCL`, which names its holder
+//! and is rewritten every few seconds (a heartbeat). A lock file is stale if its process no longer
+//! exists on this machine, or if no heartbeat comes for a minute; clocks of different machines are
+//! never compared.
 
 mod holder;
 mod identity;
@@ -34,7 +36,8 @@ enum Outcome {
     Acquired(FileLock),
     /// Another process holds the lock.
     Held,
-    /// A lock file exists, and its holder may be alive or dead: only waiting for its heartbeat shows which.
+    /// A lock file exists, and its holder may be alive or dead: only waiting for its heartbeat
+    /// shows which.
     Undecided,
 }
 
@@ -48,8 +51,8 @@ pub fn holder_path(path: &Path) -> PathBuf {
 impl FileLock {
     /// Takes the lock, or returns `None` if another process holds it.
     ///
-    /// Returns at once where `flock` works, and where a lock file's process is known to be alive or dead. Otherwise waits up
-    /// to a minute for the holder's heartbeat.
+    /// Returns at once where `flock` works, and where a lock file's process is known to be alive or
+    /// dead. Otherwise waits up to a minute for the holder's heartbeat.
     ///
     /// # Errors
     /// Any error of creating the files. An error of `flock` itself selects the lock file.
@@ -69,7 +72,10 @@ impl FileLock {
     /// # Errors
     /// As for [`FileLock::try_acquire`].
     pub fn acquire(path: &Path, waiting: impl FnOnce()) -> io::Result<Self> {
-        let (mut attempt, mut waiting) = (Attempt::new(holder_path(path), Timing::default()), Some(waiting));
+        let (mut attempt, mut waiting) = (
+            Attempt::new(holder_path(path), Timing::default()),
+            Some(waiting),
+        );
         loop {
             if let Outcome::Acquired(lock) = once(path, &mut attempt)? {
                 return Ok(lock);
@@ -81,7 +87,8 @@ impl FileLock {
         }
     }
 
-    /// Returns `true` if `flock` holds the lock, so that other programs' `flock` on the same path excludes them.
+    /// Returns `true` if `flock` holds the lock, so that other programs' `flock` on the same path
+    /// excludes them.
     pub fn is_flock(&self) -> bool {
         self.flock.is_some()
     }
@@ -97,19 +104,27 @@ fn once(path: &Path, attempt: &mut Attempt) -> io::Result<Outcome> {
         }
         Err(TryLockError::Error(_)) => {
             drop(file);
-            // Tools whose own fallback is the mere existence of this file would find it locked for ever.
+            // Tools whose own fallback is the mere existence of this file would find it locked for
+            // ever.
             if created {
                 let _ = fs::remove_file(path);
             }
             None
         }
     };
-    // With `flock`, a lock file can only come from a machine that mounts the same folder without it.
+    // With `flock`, a lock file can only come from a machine that mounts the same folder without
+    // it.
     if flock.is_some() && !attempt.path().exists() {
-        return Ok(Outcome::Acquired(FileLock { flock, holder: None }));
+        return Ok(Outcome::Acquired(FileLock {
+            flock,
+            holder: None,
+        }));
     }
     Ok(match attempt.try_create()? {
-        holder::Created::Yes(holder) => Outcome::Acquired(FileLock { flock, holder: Some(holder) }),
+        holder::Created::Yes(holder) => Outcome::Acquired(FileLock {
+            flock,
+            holder: Some(holder),
+        }),
         holder::Created::Alive => Outcome::Held,
         holder::Created::Unknown => Outcome::Undecided,
     })
@@ -119,9 +134,14 @@ fn once(path: &Path, attempt: &mut Attempt) -> io::Result<Outcome> {
 fn open(path: &Path) -> io::Result<(File, bool)> {
     match OpenOptions::new().write(true).create_new(true).open(path) {
         Ok(file) => Ok((file, true)),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            Ok((OpenOptions::new().write(true).create(true).truncate(false).open(path)?, false))
-        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok((
+            OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(path)?,
+            false,
+        )),
         Err(error) => Err(error),
     }
 }

@@ -1,4 +1,5 @@
-//! One MossBlock: a single LayerNorm feeds attention and MLP, and both add into the residual stream.
+//! One MossBlock: a single LayerNorm feeds attention and MLP, and both add into the residual
+//! stream.
 //!
 //! ```text
 //! h = ln_1(x)
@@ -12,7 +13,9 @@ use moss_kernels::{
     ops::{self, KvLayer, RopeTable, SequenceRows},
 };
 
-use crate::{CacheShape, ModelError, MossConfig, WeightSource, config::TRAINING_SHARDS, names::LayerNames};
+use crate::{
+    CacheShape, ModelError, MossConfig, WeightSource, config::TRAINING_SHARDS, names::LayerNames,
+};
 
 /// LayerNorm weights, `[hidden_size]` each.
 #[derive(Debug)]
@@ -30,9 +33,15 @@ impl LayerNorm {
     ) -> Result<Self, ModelError> {
         let vector = |tail: &str| {
             let name = format!("{stem}.{tail}");
-            source.vector(&name, config.hidden_size)?.ok_or_else(|| source.missing(&name))
+            source
+                .vector(&name, config.hidden_size)?
+                .ok_or_else(|| source.missing(&name))
         };
-        Ok(Self { weight: vector("weight")?, bias: vector("bias")?, epsilon: config.layer_norm_epsilon })
+        Ok(Self {
+            weight: vector("weight")?,
+            bias: vector("bias")?,
+            epsilon: config.layer_norm_epsilon,
+        })
     }
 
     /// `x` is `[rows, hidden_size]` f32; the result has the same shape, rounded to `out`.
@@ -79,7 +88,8 @@ pub(crate) struct Block {
 }
 
 impl Block {
-    /// Loads layer `layer`; values between ops and in the cache are rounded to `dtype`, and inputs of packed weights as `activations` says.
+    /// Loads layer `layer`; values between ops and in the cache are rounded to `dtype`, and inputs
+    /// of packed weights as `activations` says.
     pub(crate) fn load(
         source: &dyn WeightSource,
         layer: usize,
@@ -91,7 +101,15 @@ impl Block {
         let names = LayerNames::new(layer);
         let (hidden, inner) = (config.hidden_size, config.inner_size);
         let linear = |stem: &str, in_features, out_features, has_bias| {
-            load_linear(source, layer, stem, (in_features, out_features), has_bias, activations, device)
+            load_linear(
+                source,
+                layer,
+                stem,
+                (in_features, out_features),
+                has_bias,
+                activations,
+                device,
+            )
         };
         let kv = KvLayer::zeros(
             cache.num_blocks,
@@ -101,7 +119,11 @@ impl Block {
             dtype,
             device,
         )
-        .map_err(|source| ModelError::Kernel { layer, op: "kv cache", source })?;
+        .map_err(|source| ModelError::Kernel {
+            layer,
+            op: "kv cache",
+            source,
+        })?;
         Ok(Self {
             norm: LayerNorm::load(source, &names.norm, config)?,
             qkv_proj: linear(&names.qkv_proj, hidden, 3 * hidden, false)?,
@@ -117,7 +139,10 @@ impl Block {
 
     /// Bytes of weights that one row reads.
     pub(crate) fn weight_bytes(&self) -> u64 {
-        [&self.qkv_proj, &self.out_proj, &self.fc_in, &self.fc_out].map(Linear::weight_bytes).iter().sum()
+        [&self.qkv_proj, &self.out_proj, &self.fc_in, &self.fc_out]
+            .map(Linear::weight_bytes)
+            .iter()
+            .sum()
     }
 
     /// `x` is the residual stream `[rows, hidden_size]` f32; so is the result.
@@ -136,11 +161,16 @@ impl Block {
         let attended = ops::attention(&q, &self.cache, rows.sequences)?; // [rows, hidden]
 
         let inner = ops::gelu_tanh(&self.fc_in.forward(&h)?, self.dtype)?; // [rows, inner]
-        Ok(((x + self.out_proj.forward(&attended)?)? + self.fc_out.forward(&inner)?)?)
+        ops::add_residual(
+            x,
+            &self.out_proj.forward(&attended)?,
+            &self.fc_out.forward(&inner)?,
+        )
     }
 
-    /// Undoes the training shards in the output, where it is a few kilobytes, instead of in the weights: `qkv` is
-    /// `[rows, shards, query | value | key, heads / shards, head_dim]` (value before key).
+    /// Undoes the training shards in the output, where it is a few kilobytes, instead of in the
+    /// weights: `qkv` is `[rows, shards, query | value | key, heads / shards, head_dim]` (value
+    /// before key).
     fn split_heads(&self, qkv: &Tensor) -> Result<(Tensor, Tensor, Tensor), KernelError> {
         let run = self.num_heads / TRAINING_SHARDS * self.head_dim;
         let part = |index: usize| {
@@ -164,7 +194,11 @@ pub(crate) fn load_linear(
     let parts = source.linear(stem, in_features, out_features, has_bias)?;
     let linear = Linear::new(parts.weight, parts.bias, device)
         .and_then(|linear| linear.with_activations(activations))
-        .map_err(|source| ModelError::Kernel { layer, op: "linear", source })?;
+        .map_err(|source| ModelError::Kernel {
+            layer,
+            op: "linear",
+            source,
+        })?;
     if linear.owns_weights() {
         source.release(stem);
     }

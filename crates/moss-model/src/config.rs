@@ -4,7 +4,8 @@ use moss_checkpoint::RawConfig;
 
 use crate::ModelError;
 
-/// `qkv_proj` holds this many slabs of [query | value | key] rows, a trace of the four-way sharding it was trained with.
+/// `qkv_proj` holds this many slabs of [query | value | key] rows, a trace of the four-way sharding
+/// it was trained with.
 pub const TRAINING_SHARDS: usize = 4;
 
 /// Sizes of a CodeGen network, as validated from a checkpoint's `config.json`.
@@ -34,7 +35,8 @@ pub struct MossConfig {
     pub eos_token_id: Option<u32>,
 }
 
-/// Sizes beyond these are no network of this form: products of them all fit into 64 bits. Sixteen times the published ones, and more.
+/// Sizes beyond these are no network of this form: products of them all fit into 64 bits. Sixteen
+/// times the published ones, and more.
 const MOST_LAYERS: usize = 1024;
 const MOST_WIDE: usize = 1 << 17;
 const MOST_INNER: usize = 1 << 19;
@@ -63,7 +65,9 @@ impl MossConfig {
     /// Bytes of keys and values that one position keeps over all layers, at `bytes_per_value`.
     pub fn cache_bytes_per_position(&self, bytes_per_value: usize) -> u64 {
         let sizes = [self.num_layers, self.hidden_size, bytes_per_value];
-        sizes.iter().fold(2, |bytes: u64, size| bytes.saturating_mul(*size as u64))
+        sizes
+            .iter()
+            .fold(2, |bytes: u64, size| bytes.saturating_mul(*size as u64))
     }
 }
 
@@ -77,7 +81,11 @@ impl TryFrom<&RawConfig> for MossConfig {
                 value if value > most => format!("at most {most}"),
                 value => return Ok(value),
             };
-            Err(ModelError::Config { key, found: value.to_string(), expected })
+            Err(ModelError::Config {
+                key,
+                found: value.to_string(),
+                expected,
+            })
         };
         let hidden_size = positive("n_embd", raw.hidden_size, MOST_WIDE)?;
         let num_heads = positive("n_head", raw.num_heads, MOST_WIDE)?;
@@ -85,7 +93,9 @@ impl TryFrom<&RawConfig> for MossConfig {
             return Err(ModelError::Config {
                 key: "n_head",
                 found: num_heads.to_string(),
-                expected: format!("a multiple of {TRAINING_SHARDS} that divides n_embd = {hidden_size}"),
+                expected: format!(
+                    "a multiple of {TRAINING_SHARDS} that divides n_embd = {hidden_size}"
+                ),
             });
         }
         let head_dim = hidden_size / num_heads;
@@ -97,7 +107,11 @@ impl TryFrom<&RawConfig> for MossConfig {
                 expected: format!("an even number up to the head's {head_dim} lanes"),
             });
         }
-        if let Some(activation) = raw.activation_function.as_deref().filter(|name| *name != "gelu_new") {
+        if let Some(activation) = raw
+            .activation_function
+            .as_deref()
+            .filter(|name| *name != "gelu_new")
+        {
             return Err(ModelError::Config {
                 key: "activation_function",
                 found: activation.to_owned(),
@@ -113,11 +127,19 @@ impl TryFrom<&RawConfig> for MossConfig {
             });
         }
         let vocab_size = positive("vocab_size", raw.vocab_size, MOST_TOKENS)?;
-        let tokens = [("eos_token_id", raw.eos_token_id), ("bos_token_id", raw.bos_token_id)];
+        let tokens = [
+            ("eos_token_id", raw.eos_token_id),
+            ("bos_token_id", raw.bos_token_id),
+        ];
         for (key, id) in tokens.into_iter().filter_map(|(key, id)| Some((key, id?))) {
             if id as usize >= vocab_size {
-                let (found, expected) = (id.to_string(), format!("below vocab_size = {vocab_size}"));
-                return Err(ModelError::Config { key, found, expected });
+                let (found, expected) =
+                    (id.to_string(), format!("below vocab_size = {vocab_size}"));
+                return Err(ModelError::Config {
+                    key,
+                    found,
+                    expected,
+                });
             }
         }
         let inner_size = raw.inner_size.unwrap_or(hidden_size.saturating_mul(4));

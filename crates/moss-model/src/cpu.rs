@@ -17,7 +17,8 @@ use crate::{
     tap::{Tap, to_host},
 };
 
-/// Consecutive layers with their cache; the embedding too where they are the first, the head where they are the last.
+/// Consecutive layers with their cache; the embedding too where they are the first, the head where
+/// they are the last.
 #[derive(Debug)]
 pub(crate) struct CpuStage {
     embedding: Option<Embedding>,
@@ -45,7 +46,11 @@ impl CpuStage {
         progress: &mut dyn FnMut(LoadEvent),
     ) -> Result<Self, ModelError> {
         let device = &Device::Cpu;
-        let at_head = |op, source| ModelError::Kernel { layer: config.num_layers, op, source };
+        let at_head = |op, source| ModelError::Kernel {
+            layer: config.num_layers,
+            op,
+            source,
+        };
         let (is_first, is_last) = (layers.start == 0, layers.end == config.num_layers);
         let wte = match is_first || is_last {
             true => source.matrix(names::EMBEDDING, config.vocab_size, config.hidden_size)?,
@@ -61,20 +66,38 @@ impl CpuStage {
                 let parts = lm_head(source, config, &wte()?)?;
                 let linear = Linear::new(parts.weight, parts.bias, device);
                 let linear = linear.map_err(|error| at_head("linear", error))?;
-                Some(Head { norm: LayerNorm::load(source, names::FINAL_NORM, config)?, linear })
+                Some(Head {
+                    norm: LayerNorm::load(source, names::FINAL_NORM, config)?,
+                    linear,
+                })
             }
             false => None,
         };
-        let rope = RopeTable::new(config.rotary_dim, config.context_length, options.rope_precision, device)
-            .map_err(|error| at_head("rotary table", error))?;
+        let rope = RopeTable::new(
+            config.rotary_dim,
+            config.context_length,
+            options.rope_precision,
+            device,
+        )
+        .map_err(|error| at_head("rotary table", error))?;
         let rounding = (options.dtype.candle(), options.activations);
         let mut blocks = Vec::with_capacity(layers.len());
         for layer in layers.clone() {
             let block = Block::load(source, layer, config, options.cache, rounding, device)?;
-            progress(LoadEvent::Layer { bytes: block.weight_bytes() });
+            progress(LoadEvent::Layer {
+                bytes: block.weight_bytes(),
+            });
             blocks.push(block);
         }
-        Ok(Self { embedding, rope, blocks, layers, head, dtype: options.dtype, hidden: None })
+        Ok(Self {
+            embedding,
+            rope,
+            blocks,
+            layers,
+            head,
+            dtype: options.dtype,
+            hidden: None,
+        })
     }
 
     pub(crate) fn layers(&self) -> Range<usize> {
@@ -82,7 +105,10 @@ impl CpuStage {
     }
 
     pub(crate) fn weight_bytes(&self) -> u64 {
-        let head = self.head.as_ref().map_or(0, |head| head.linear.weight_bytes());
+        let head = self
+            .head
+            .as_ref()
+            .map_or(0, |head| head.linear.weight_bytes());
         head + self.blocks.iter().map(Block::weight_bytes).sum::<u64>()
     }
 
@@ -91,7 +117,8 @@ impl CpuStage {
         self.hidden.take()
     }
 
-    /// Runs the rows of `pass`; `before` is what the stage in front of this one left of them, `[rows, hidden]` f32.
+    /// Runs the rows of `pass`; `before` is what the stage in front of this one left of them,
+    /// `[rows, hidden]` f32.
     pub(crate) fn run(
         &mut self,
         pass: &Pass<'_, '_>,
@@ -99,27 +126,41 @@ impl CpuStage {
         interrupted: &dyn Fn() -> bool,
         tap: &mut Tap<'_, '_>,
     ) -> Result<(), ModelError> {
-        let rows = Rows { positions: pass.positions(), slots: pass.slots(), sequences: &pass.sequences };
+        let rows = Rows {
+            positions: pass.positions(),
+            slots: pass.slots(),
+            sequences: &pass.sequences,
+        };
         let mut x = match (&self.embedding, before) {
             (Some(embedding), _) => {
                 let x = embedding.lookup(pass.token_ids(), &Device::Cpu);
-                let x = x.map_err(|source| ModelError::Kernel { layer: 0, op: "embedding", source })?;
+                let x = x.map_err(|source| ModelError::Kernel {
+                    layer: 0,
+                    op: "embedding",
+                    source,
+                })?;
                 tap.show(HiddenPoint::Embedding, &x)?;
                 x
             }
             (None, Some(x)) => x,
-            (None, None) => return Err(ModelError::NothingHandedOver { layer: self.layers.start }),
+            (None, None) => {
+                return Err(ModelError::NothingHandedOver {
+                    layer: self.layers.start,
+                });
+            }
         };
         for (layer, block) in self.layers.clone().zip(&self.blocks) {
             if interrupted() {
                 return Err(ModelError::Interrupted);
             }
             let _span = tracing::trace_span!("block", layer, rows = pass.len()).entered();
-            x = block.forward(&x, &self.rope, &rows).map_err(|source| ModelError::Kernel {
-                layer,
-                op: "block",
-                source,
-            })?;
+            x = block
+                .forward(&x, &self.rope, &rows)
+                .map_err(|source| ModelError::Kernel {
+                    layer,
+                    op: "block",
+                    source,
+                })?;
             check_finite(pass, &x, layer, |row| row)?;
             tap.show(HiddenPoint::Block(layer), &x)?;
         }
@@ -144,15 +185,29 @@ impl CpuStage {
         }
         let run = || -> Result<(Tensor, Tensor), KernelError> {
             let index = Tensor::from_slice(wanted, wanted.len(), &Device::Cpu)?;
-            let x = if wanted.len() == x.dim(0)? { x.clone() } else { x.index_select(&index, 0)? };
+            let x = if wanted.len() == x.dim(0)? {
+                x.clone()
+            } else {
+                x.index_select(&index, 0)?
+            };
             let normed = head.norm.forward(&x, self.dtype.candle())?; // [wanted, hidden]
             let logits = head.linear.forward(&normed)?; // [wanted, vocab]
             Ok((normed, logits))
         };
-        let (normed, logits) = run().map_err(|source| ModelError::Kernel { layer, op: "head", source })?;
+        let (normed, logits) = run().map_err(|source| ModelError::Kernel {
+            layer,
+            op: "head",
+            source,
+        })?;
         tap.show(HiddenPoint::FinalNorm, &normed)?;
-        check_finite(pass, &logits, layer, |row| wanted.get(row).map_or(0, |row| *row as usize))?;
-        let values = to_host(&logits).map_err(|source| ModelError::Kernel { layer, op: "logits", source })?;
+        check_finite(pass, &logits, layer, |row| {
+            wanted.get(row).map_or(0, |row| *row as usize)
+        })?;
+        let values = to_host(&logits).map_err(|source| ModelError::Kernel {
+            layer,
+            op: "logits",
+            source,
+        })?;
         answers.extend(wanted.len(), values);
         Ok(())
     }
@@ -165,7 +220,13 @@ fn check_finite(
     layer: usize,
     row_of: impl Fn(usize) -> usize,
 ) -> Result<(), ModelError> {
-    let kernel = |source| ModelError::Kernel { layer, op: "finite check", source };
-    let Some(bad) = ops::first_non_finite(x).map_err(kernel)? else { return Ok(()) };
+    let kernel = |source| ModelError::Kernel {
+        layer,
+        op: "finite check",
+        source,
+    };
+    let Some(bad) = ops::first_non_finite(x).map_err(kernel)? else {
+        return Ok(());
+    };
     Err(pass.non_finite(layer, row_of(bad.row), bad.value))
 }

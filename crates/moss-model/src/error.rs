@@ -90,7 +90,8 @@ pub enum ModelError {
         /// What it said.
         source: Box<ModelError>,
     },
-    /// Layers without anything in front of them to run on: no device, or an order of stages that cannot be.
+    /// Layers without anything in front of them to run on: no device, or an order of stages that
+    /// cannot be.
     #[error("layer {layer} got nothing to run on: the stages do not follow each other")]
     NothingHandedOver {
         /// The first layer that got nothing.
@@ -115,7 +116,9 @@ pub enum ModelError {
     #[error("interrupted")]
     Interrupted,
     /// A layer's output is inf or NaN.
-    #[error("layer {layer} gave {value} at position {position} of sequence {sequence} of the batch")]
+    #[error(
+        "layer {layer} gave {value} at position {position} of sequence {sequence} of the batch"
+    )]
     NonFinite {
         /// Layer number from 0; `num_layers` is the final norm and head.
         layer: usize,

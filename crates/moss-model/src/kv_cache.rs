@@ -1,7 +1,9 @@
-//! The key/value cache in fixed-size blocks: who holds which block. The storage itself is the model's.
+//! The key/value cache in fixed-size blocks: who holds which block. The storage itself is the
+//! model's.
 //!
-//! Source: PagedAttention, arXiv 2309.06180. Position `p` of a sequence lives in slot `p % block_size` of block
-//! `table[p / block_size]`, so sequences of any length share one storage without copies.
+//! Source: PagedAttention, arXiv 2309.06180. Position `p` of a sequence lives in slot `p %
+//! block_size` of block `table[p / block_size]`, so sequences of any length share one storage
+//! without copies.
 
 use crate::ModelError;
 
@@ -15,12 +17,16 @@ pub struct CacheShape {
 }
 
 impl CacheShape {
-    /// Positions that a block is made of by default: fine enough to waste little, coarse enough to read in runs.
+    /// Positions that a block is made of by default: fine enough to waste little, coarse enough to
+    /// read in runs.
     pub const BLOCK_SIZE: usize = 16;
 
     /// The smallest shape that holds `positions` in one sequence.
     pub fn for_positions(positions: usize) -> Self {
-        Self { block_size: Self::BLOCK_SIZE, num_blocks: positions.div_ceil(Self::BLOCK_SIZE) }
+        Self {
+            block_size: Self::BLOCK_SIZE,
+            num_blocks: positions.div_ceil(Self::BLOCK_SIZE),
+        }
     }
 
     /// Positions in all.
@@ -54,7 +60,9 @@ pub struct BlockPool {
 impl BlockPool {
     /// All blocks free. The lowest numbers are handed out first.
     pub fn new(shape: CacheShape) -> Self {
-        let free = (0..u32::try_from(shape.num_blocks).unwrap_or(u32::MAX)).rev().collect();
+        let free = (0..u32::try_from(shape.num_blocks).unwrap_or(u32::MAX))
+            .rev()
+            .collect();
         Self { shape, free }
     }
 
@@ -73,9 +81,14 @@ impl BlockPool {
     /// # Errors
     /// [`ModelError::CacheFull`] when fewer blocks are free than are missing.
     pub fn grow(&mut self, table: &mut BlockTable, positions: usize) -> Result<(), ModelError> {
-        let missing = positions.div_ceil(self.shape.block_size).saturating_sub(table.blocks.len());
+        let missing = positions
+            .div_ceil(self.shape.block_size)
+            .saturating_sub(table.blocks.len());
         if missing > self.free.len() {
-            return Err(ModelError::CacheFull { needed_blocks: missing, free_blocks: self.free.len() });
+            return Err(ModelError::CacheFull {
+                needed_blocks: missing,
+                free_blocks: self.free.len(),
+            });
         }
         let taken = self.free.split_off(self.free.len() - missing);
         table.blocks.extend(taken.into_iter().rev());
@@ -84,7 +97,9 @@ impl BlockPool {
 
     /// Gives back the blocks that `positions` do not need.
     pub fn truncate(&mut self, table: &mut BlockTable, positions: usize) {
-        let keep = positions.div_ceil(self.shape.block_size).min(table.blocks.len());
+        let keep = positions
+            .div_ceil(self.shape.block_size)
+            .min(table.blocks.len());
         self.free.extend(table.blocks.drain(keep..).rev());
     }
 
@@ -101,7 +116,10 @@ mod tests {
 
     #[test]
     fn a_table_grows_by_whole_blocks_and_gives_them_back() {
-        let mut pool = BlockPool::new(CacheShape { block_size: 16, num_blocks: 4 });
+        let mut pool = BlockPool::new(CacheShape {
+            block_size: 16,
+            num_blocks: 4,
+        });
         let mut table = BlockTable::default();
         pool.grow(&mut table, 17).unwrap();
         assert_eq!(table.blocks(), [0, 1]);
@@ -115,19 +133,35 @@ mod tests {
 
     #[test]
     fn two_tables_never_share_a_block() {
-        let mut pool = BlockPool::new(CacheShape { block_size: 16, num_blocks: 5 });
+        let mut pool = BlockPool::new(CacheShape {
+            block_size: 16,
+            num_blocks: 5,
+        });
         let (mut one, mut two) = (BlockTable::default(), BlockTable::default());
         pool.grow(&mut one, 20).unwrap();
         pool.grow(&mut two, 33).unwrap();
-        assert!(one.blocks().iter().all(|block| !two.blocks().contains(block)));
+        assert!(
+            one.blocks()
+                .iter()
+                .all(|block| !two.blocks().contains(block))
+        );
     }
 
     #[test]
     fn a_full_cache_takes_nothing_and_says_how_much_is_missing() {
-        let mut pool = BlockPool::new(CacheShape { block_size: 16, num_blocks: 2 });
+        let mut pool = BlockPool::new(CacheShape {
+            block_size: 16,
+            num_blocks: 2,
+        });
         let mut table = BlockTable::default();
         let error = pool.grow(&mut table, 48).unwrap_err();
-        assert!(matches!(error, ModelError::CacheFull { needed_blocks: 3, free_blocks: 2 }));
+        assert!(matches!(
+            error,
+            ModelError::CacheFull {
+                needed_blocks: 3,
+                free_blocks: 2
+            }
+        ));
         assert_eq!((table.blocks().len(), pool.free_blocks()), (0, 2));
     }
 }

@@ -11,18 +11,21 @@ pub enum LogitRows<'a> {
     Last,
     /// Every position of the chunk: what comparisons need.
     All,
-    /// The best tokens of the last position: all that sampling needs of it in the end, and a hundredth of its size.
+    /// The best tokens of the last position: all that sampling needs of it in the end, and a
+    /// hundredth of its size.
     Cut(Cut<'a>),
 }
 
-/// Repetition penalty, temperature and top-k, for a model whose logits lie where it costs to fetch them.
+/// Repetition penalty, temperature and top-k, for a model whose logits lie where it costs to fetch
+/// them.
 ///
-/// Score by score, in f32, each operation rounded once: the logit; of an id in `history`, times `repetition_penalty` where it is below 0
-/// and divided by it elsewhere; divided by `temperature` unless that is 0. Candidates are the ids below `allowed` whose score is at
-/// least the `top_k`-th largest of them, ties included, except for scores of `-inf`.
+/// Score by score, in f32, each operation rounded once: the logit; of an id in `history`, times
+/// `repetition_penalty` where it is below 0 and divided by it elsewhere; divided by `temperature`
+/// unless that is 0. Candidates are the ids below `allowed` whose score is at least the `top_k`-th
+/// largest of them, ties included, except for scores of `-inf`.
 ///
-/// A model may always answer with the whole row of logits, untouched, and has to where a logit below `allowed` is NaN or `+inf` and
-/// where the best score is not finite.
+/// A model may always answer with the whole row of logits, untouched, and has to where a logit
+/// below `allowed` is NaN or `+inf` and where the best score is not finite.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Cut<'a> {
     /// Prompt and answer so far. An id may stand in it often, and may have no logit.
@@ -50,7 +53,8 @@ pub struct SequenceChunk<'a> {
     pub logits: LogitRows<'a>,
 }
 
-/// Logits of one chunk: `[rows, vocab_size]`, f32, on the host; or the candidates that a [`Cut`] left of a row.
+/// Logits of one chunk: `[rows, vocab_size]`, f32, on the host; or the candidates that a [`Cut`]
+/// left of a row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Logits {
     values: Vec<f32>,
@@ -63,12 +67,20 @@ impl Logits {
     pub fn new(mut values: Vec<f32>, vocab_size: usize) -> Self {
         let rows = values.len().checked_div(vocab_size).unwrap_or(0);
         values.truncate(rows * vocab_size);
-        Self { values, vocab_size, candidates: None }
+        Self {
+            values,
+            vocab_size,
+            candidates: None,
+        }
     }
 
     /// What a [`Cut`] left, `(id, score)` in any order, in place of a row.
     pub fn from_cut(candidates: Vec<(u32, f32)>, vocab_size: usize) -> Self {
-        Self { values: Vec::new(), vocab_size, candidates: Some(candidates) }
+        Self {
+            values: Vec::new(),
+            vocab_size,
+            candidates: Some(candidates),
+        }
     }
 
     /// What a [`Cut`] left, `(id, score)` in any order; `None` where there are rows instead.
@@ -109,24 +121,27 @@ impl Logits {
 
 /// A model that owns its weights and the storage of its key/value cache.
 ///
-/// A row's logits depend on its own sequence alone: the same bits whether it runs alone, in a batch, or in another
-/// chunking of its prompt. On a GPU its bits also depend on the chunking, which is why that depends on the request alone.
+/// A row's logits depend on its own sequence alone: the same bits whether it runs alone, in a
+/// batch, or in another chunking of its prompt. On a GPU its bits also depend on the chunking,
+/// which is why that depends on the request alone.
 pub trait LanguageModel: Send {
     /// Sizes of the network.
     fn config(&self) -> &MossConfig;
 
-    /// How many cache blocks there are, and how many positions each holds. The caller shares them out.
+    /// How many cache blocks there are, and how many positions each holds. The caller shares them
+    /// out.
     fn cache_shape(&self) -> CacheShape;
 
-    /// Runs every chunk, writes its keys and values into the cache, and returns one [`Logits`] a chunk, in order.
+    /// Runs every chunk, writes its keys and values into the cache, and returns one [`Logits`] a
+    /// chunk, in order.
     ///
-    /// `interrupted` is asked between layers; once it says true the pass ends with [`ModelError::Interrupted`], and
-    /// the positions of this batch count as not written.
+    /// `interrupted` is asked between layers; once it says true the pass ends with
+    /// [`ModelError::Interrupted`], and the positions of this batch count as not written.
     ///
     /// # Errors
-    /// [`ModelError::WindowFull`] past the trained positions, [`ModelError::BlocksMissing`] where a table is too short,
-    /// [`ModelError::UnknownToken`] for an id without an embedding row, [`ModelError::NonFinite`] where a layer's output is
-    /// inf or NaN.
+    /// [`ModelError::WindowFull`] past the trained positions, [`ModelError::BlocksMissing`] where a
+    /// table is too short, [`ModelError::UnknownToken`] for an id without an embedding row,
+    /// [`ModelError::NonFinite`] where a layer's output is inf or NaN.
     fn forward(
         &mut self,
         batch: &[SequenceChunk<'_>],

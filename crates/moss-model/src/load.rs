@@ -1,11 +1,13 @@
-//! From a source of weights to stages in place: who gets which layers, and all of them at the same time.
+//! From a source of weights to stages in place: who gets which layers, and all of them at the same
+//! time.
 
 use std::{ops::Range, sync::mpsc, thread};
 
 use moss_kernels::GptqBits;
 
 use crate::{
-    DeviceSpec, LoadEvent, LoadOptions, MemoryPlan, ModelError, MossConfig, WeightFormat, WeightSource,
+    DeviceSpec, LoadEvent, LoadOptions, MemoryPlan, ModelError, MossConfig, WeightFormat,
+    WeightSource,
     cpu::CpuStage,
     gpu::{GpuStage, OpenGpu},
     pipeline::Stage,
@@ -45,9 +47,19 @@ pub(crate) fn stages(
     let load = |site: Site, progress: &mut dyn FnMut(LoadEvent)| -> Result<Stage, ModelError> {
         let layers = site.layers;
         Ok(match site.gpu {
-            None => Stage::Cpu(Box::new(CpuStage::load(source, config, options, layers, progress)?)),
+            None => Stage::Cpu(Box::new(CpuStage::load(
+                source, config, options, layers, progress,
+            )?)),
             Some((gpu, memory, embedding_on_host)) => {
-                let wanted = Wanted { source, config, options, layers, memory, embedding_on_host, threads };
+                let wanted = Wanted {
+                    source,
+                    config,
+                    options,
+                    layers,
+                    memory,
+                    embedding_on_host,
+                    threads,
+                };
                 Stage::Gpu(Box::new(GpuStage::load(gpu, wanted, progress)?))
             }
         })
@@ -63,7 +75,8 @@ pub(crate) fn stages(
             .into_iter()
             .map(|site| {
                 let (device, sender) = (site.device, sender.clone());
-                let mut tell = move |event| drop(sender.send(event)); // an owner who is gone needs no event
+                // an owner who is gone needs no event
+                let mut tell = move |event| drop(sender.send(event));
                 (device, scope.spawn(move || load(site, &mut tell)))
             })
             .collect();
@@ -71,15 +84,22 @@ pub(crate) fn stages(
         events.iter().for_each(&mut *progress);
         let mut stages = Vec::with_capacity(started.len());
         for (stage, (device, thread)) in started.into_iter().enumerate() {
-            let loaded = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            let named = |source| ModelError::Stage { stage, device, source: Box::new(source) };
+            let loaded = thread
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            let named = |source| ModelError::Stage {
+                stage,
+                device,
+                source: Box::new(source),
+            };
             stages.push((device, loaded.map_err(named)?));
         }
         Ok(stages)
     })
 }
 
-/// What the placement takes the CPU to read a second: it matters beside other devices alone, which are all much faster.
+/// What the placement takes the CPU to read a second: it matters beside other devices alone, which
+/// are all much faster.
 const CPU_BANDWIDTH: f64 = 20e9;
 
 /// Opens the cards, divides the layers and checks their memory, before anything is read.
@@ -96,9 +116,20 @@ fn sites(
             DeviceSpec::Cpu => {
                 // Mapped weights need no memory of their own, so nothing is refused here.
                 let (kind, free) = (CardKind::Cpu, u64::MAX);
-                (None, Card { name: device.to_string(), kind, free, bandwidth: CPU_BANDWIDTH })
+                (
+                    None,
+                    Card {
+                        name: device.to_string(),
+                        kind,
+                        free,
+                        bandwidth: CPU_BANDWIDTH,
+                    },
+                )
             }
-            DeviceSpec::Gpu { ordinal, newest_code } => {
+            DeviceSpec::Gpu {
+                ordinal,
+                newest_code,
+            } => {
                 let gpu = OpenGpu::new(ordinal, newest_code)?;
                 let card = gpu.card();
                 (Some(gpu), card)
@@ -108,9 +139,17 @@ fn sites(
         cards.push(card);
     }
     let model = ModelBytes::of(source, config, options.cache, options.dtype);
-    let smaller = [WeightFormat::Gptq(GptqBits::Eight), WeightFormat::Gptq(GptqBits::Four)];
+    let smaller = [
+        WeightFormat::Gptq(GptqBits::Eight),
+        WeightFormat::Gptq(GptqBits::Four),
+    ];
     let other_formats = smaller
-        .map(|format| (format, ModelBytes::in_format(config, format, options.cache, options.dtype)))
+        .map(|format| {
+            (
+                format,
+                ModelBytes::in_format(config, format, options.cache, options.dtype),
+            )
+        })
         .into_iter()
         .filter(|(_, bytes)| bytes.layers.iter().sum::<u64>() < model.layers.iter().sum())
         .collect::<Vec<_>>();
@@ -121,7 +160,10 @@ fn sites(
         other_formats: &other_formats,
     })?;
     for note in &placement.notes {
-        progress(LoadEvent::Noted { note: note.clone(), devices: options.devices.clone() });
+        progress(LoadEvent::Noted {
+            note: note.clone(),
+            devices: options.devices.clone(),
+        });
     }
     let embedding_on_host = placement.embedding_on_host();
     let mut sites = Vec::with_capacity(placement.stages.len());
@@ -129,13 +171,28 @@ fn sites(
         let device = options.devices[stage.card];
         let free = cards[stage.card].free;
         let (weights, embedding, cache) = (stage.weights, stage.embedding, stage.cache);
-        let memory = MemoryPlan { weights, embedding, cache, workspace: stage.workspace, free };
+        let memory = MemoryPlan {
+            weights,
+            embedding,
+            cache,
+            workspace: stage.workspace,
+            free,
+        };
         let gpu = gpus[stage.card].take();
         if gpu.is_some() {
-            progress(LoadEvent::Planned { stage: index, device, layers: stage.layers.clone(), memory });
+            progress(LoadEvent::Planned {
+                stage: index,
+                device,
+                layers: stage.layers.clone(),
+                memory,
+            });
         }
         let gpu = gpu.map(|gpu| (gpu, memory, embedding_on_host && stage.has_embedding));
-        sites.push(Site { device, layers: stage.layers, gpu });
+        sites.push(Site {
+            device,
+            layers: stage.layers,
+            gpu,
+        });
     }
     Ok(sites)
 }

@@ -19,12 +19,15 @@ pub struct Moss {
 }
 
 impl Moss {
-    /// Places the weights of `source`, all devices at the same time. On the CPU mapped weights are used where they lie.
+    /// Places the weights of `source`, all devices at the same time. On the CPU mapped weights are
+    /// used where they lie.
     ///
     /// # Errors
-    /// [`ModelError::Config`] and [`ModelError::Checkpoint`] for what the files lack; [`ModelError::Kernel`] for what an op refuses;
-    /// [`ModelError::Gpu`] and [`ModelError::Placement`] for a card that cannot take it, in a [`ModelError::Stage`] where there are
-    /// several; [`ModelError::ActivationsNotExact`] and [`ModelError::ActivationsOffCpu`] for options that exclude each other.
+    /// [`ModelError::Config`] and [`ModelError::Checkpoint`] for what the files lack;
+    /// [`ModelError::Kernel`] for what an op refuses; [`ModelError::Gpu`] and
+    /// [`ModelError::Placement`] for a card that cannot take it, in a [`ModelError::Stage`] where
+    /// there are several; [`ModelError::ActivationsNotExact`] and [`ModelError::ActivationsOffCpu`]
+    /// for options that exclude each other.
     pub fn load(
         source: &dyn WeightSource,
         options: &LoadOptions,
@@ -32,15 +35,27 @@ impl Moss {
     ) -> Result<Self, ModelError> {
         options.check()?;
         let config = source.config()?;
-        progress(LoadEvent::Started { layers: config.num_layers });
+        progress(LoadEvent::Started {
+            layers: config.num_layers,
+        });
         let stages = load::stages(source, &config, options, progress)?;
         progress(LoadEvent::Finished);
-        let pipeline = Pipeline { stages, vocab_size: config.vocab_size, clock: None };
-        Ok(Self { config, cache: options.cache, dtype: options.dtype, pipeline })
+        let pipeline = Pipeline {
+            stages,
+            vocab_size: config.vocab_size,
+            clock: None,
+        };
+        Ok(Self {
+            config,
+            cache: options.cache,
+            dtype: options.dtype,
+            pipeline,
+        })
     }
 
-    /// Bytes a second that the memory of the model's device gives, measured now: read by the current rayon pool on the CPU, read and
-    /// written by a copy on a GPU. Over several devices, the mean that a token sees: each weighs as much as the bytes that lie there.
+    /// Bytes a second that the memory of the model's device gives, measured now: read by the
+    /// current rayon pool on the CPU, read and written by a copy on a GPU. Over several devices,
+    /// the mean that a token sees: each weighs as much as the bytes that lie there.
     ///
     /// # Errors
     /// [`ModelError::Gpu`] for a card without room for the measurement.
@@ -57,15 +72,20 @@ impl Moss {
         Ok(bytes / seconds)
     }
 
-    /// Bytes a second from page-locked host memory to the first card, measured now: what no loading can pass. `None` without a card.
+    /// Bytes a second from page-locked host memory to the first card, measured now: what no loading
+    /// can pass. `None` without a card.
     ///
     /// # Errors
     /// [`ModelError::Gpu`] for a card without room for the measurement.
     pub fn upload_bandwidth(&self) -> Result<Option<f64>, ModelError> {
-        let card = self.pipeline.stages.iter().find_map(|(_, stage)| match stage {
-            Stage::Cpu(_) => None,
-            Stage::Gpu(stage) => Some(stage),
-        });
+        let card = self
+            .pipeline
+            .stages
+            .iter()
+            .find_map(|(_, stage)| match stage {
+                Stage::Cpu(_) => None,
+                Stage::Gpu(stage) => Some(stage),
+            });
         card.map(|stage| stage.upload_bandwidth()).transpose()
     }
 
@@ -137,7 +157,11 @@ impl LanguageModel for Moss {
     }
 
     fn weight_bytes_per_token(&self) -> u64 {
-        self.pipeline.stages.iter().map(|(_, stage)| stage.weight_bytes()).sum()
+        self.pipeline
+            .stages
+            .iter()
+            .map(|(_, stage)| stage.weight_bytes())
+            .sum()
     }
 
     fn cache_bytes_per_position(&self) -> u64 {

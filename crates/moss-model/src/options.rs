@@ -7,7 +7,8 @@ use moss_kernels::{Activations, ops::RopePrecision};
 
 use crate::{CacheShape, ModelError, placement::Note};
 
-/// What the values between two ops are rounded to, the cache included. Sums and the residual stream are always f32.
+/// What the values between two ops are rounded to, the cache included. Sums and the residual stream
+/// are always f32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ComputeDtype {
     /// Exact to the last bits; twice the cache. On the CPU alone.
@@ -46,7 +47,8 @@ pub enum DeviceSpec {
     Gpu {
         /// Its number, within what `CUDA_VISIBLE_DEVICES` leaves.
         ordinal: usize,
-        /// The newest architecture whose code may run, such as 75; `None` for the best that the card runs.
+        /// The newest architecture whose code may run, such as 75; `None` for the best that the
+        /// card runs.
         newest_code: Option<u32>,
     },
 }
@@ -65,20 +67,22 @@ impl std::fmt::Display for DeviceSpec {
 pub struct LoadOptions {
     /// Rounding of activations and cache; on a GPU [`ComputeDtype::F16`].
     pub dtype: ComputeDtype,
-    /// What the packed weights of the blocks are multiplied with. [`Activations::Int8`] on the CPU alone, with packed weights and a
-    /// [`ComputeDtype`] that rounds too.
+    /// What the packed weights of the blocks are multiplied with. [`Activations::Int8`] on the CPU
+    /// alone, with packed weights and a [`ComputeDtype`] that rounds too.
     pub activations: Activations,
     /// Exact rotary frequencies, or rounded to f16 as upstream's quantised models have them.
     pub rope_precision: RopePrecision,
     /// Extent of the key/value cache; on the CPU pages are committed as they are first used.
     pub cache: CacheShape,
-    /// Where it runs: one stage of consecutive layers on each, in this order. A device may stand here several times.
+    /// Where it runs: one stage of consecutive layers on each, in this order. A device may stand
+    /// here several times.
     pub devices: Vec<DeviceSpec>,
     /// Layers of each stage; `None` for a division that suits the devices.
     pub layers_per_device: Option<Vec<usize>>,
     /// Whether cards may hand hidden states over without the host, where they can.
     pub peer_copies: bool,
-    /// Rows from which a pass on a GPU takes the path of many rows; `None` for the path that is fastest. For tests of either path.
+    /// Rows from which a pass on a GPU takes the path of many rows; `None` for the path that is
+    /// fastest. For tests of either path.
     pub many_rows_from: Option<usize>,
 }
 
@@ -104,9 +108,16 @@ impl LoadOptions {
 
     /// f16 over several GPUs, layer by layer in this order, with a cache of `positions`.
     pub fn gpus(ordinals: &[usize], positions: usize) -> Self {
-        let gpu = |ordinal: &usize| DeviceSpec::Gpu { ordinal: *ordinal, newest_code: None };
+        let gpu = |ordinal: &usize| DeviceSpec::Gpu {
+            ordinal: *ordinal,
+            newest_code: None,
+        };
         let devices = ordinals.iter().map(gpu).collect();
-        Self { dtype: ComputeDtype::F16, devices, ..Self::cpu(positions) }
+        Self {
+            dtype: ComputeDtype::F16,
+            devices,
+            ..Self::cpu(positions)
+        }
     }
 
     /// Refuses what excludes each other, before anything is opened.
@@ -117,15 +128,19 @@ impl LoadOptions {
         if self.dtype == ComputeDtype::F32 {
             return Err(ModelError::ActivationsNotExact);
         }
-        match self.devices.iter().find(|device| **device != DeviceSpec::Cpu) {
+        match self
+            .devices
+            .iter()
+            .find(|device| **device != DeviceSpec::Cpu)
+        {
             Some(&device) => Err(ModelError::ActivationsOffCpu { device }),
             None => Ok(()),
         }
     }
 }
 
-/// Progress of loading. `Started`, what is worth knowing of the placement, one `Planned` a GPU stage, then one `Layer` a layer, in any order, then `Finished` unless an error is
-/// returned.
+/// Progress of loading. `Started`, what is worth knowing of the placement, one `Planned` a GPU
+/// stage, then one `Layer` a layer, in any order, then `Finished` unless an error is returned.
 #[derive(Debug, Clone, PartialEq)]
 pub enum LoadEvent {
     /// Sizes are known.
@@ -211,7 +226,8 @@ pub struct CardInfo {
     pub memory_clock_khz: u32,
     /// Bytes of memory in all.
     pub total_memory: u64,
-    /// Bytes that were free when the stage opened the card: all but its idle context and other programs.
+    /// Bytes that were free when the stage opened the card: all but its idle context and other
+    /// programs.
     pub free_before: u64,
     /// Bytes that are free now.
     pub free_now: u64,

@@ -1,7 +1,9 @@
-//! Stages in a row: each runs consecutive layers where they lie, and leaves the hidden states to the next.
+//! Stages in a row: each runs consecutive layers where they lie, and leaves the hidden states to
+//! the next.
 //!
-//! Between two cards nobody waits but the cards themselves, so that the stages work on different passes of a prompt at the same time;
-//! the host waits where values have to come to it. How a prompt is cut into passes does not depend on the stages, and so no bit does.
+//! Between two cards nobody waits but the cards themselves, so that the stages work on different
+//! passes of a prompt at the same time; the host waits where values have to come to it. How a
+//! prompt is cut into passes does not depend on the stages, and so no bit does.
 
 use std::ops::Range;
 
@@ -106,7 +108,10 @@ impl Pipeline {
     ) -> Result<(), ModelError> {
         let (done, rest) = self.stages.split_at_mut(index);
         let front = done.last_mut().map(|(_, stage)| stage);
-        let moments = self.clock.as_mut().map(|clock| clock.span(index, number, pass.len()));
+        let moments = self
+            .clock
+            .as_mut()
+            .map(|clock| clock.span(index, number, pass.len()));
         if let (Stage::Gpu(stage), Some(moments)) = (&mut rest[0].1, &moments) {
             stage.note_next(moments.clone());
         }
@@ -121,15 +126,23 @@ impl Pipeline {
                 })
             }
             (Stage::Gpu(stage), None) => stage.run(pass, number, Before::Tokens, tap),
-            (Stage::Gpu(stage), Some(Stage::Gpu(front))) => stage.run(pass, number, Before::Gpu(front), tap),
-            (Stage::Gpu(stage), Some(front)) => front
-                .take_hidden(pass)
-                .and_then(|before| stage.run(pass, number, before.map_or(Before::Tokens, Before::Host), tap)),
+            (Stage::Gpu(stage), Some(Stage::Gpu(front))) => {
+                stage.run(pass, number, Before::Gpu(front), tap)
+            }
+            (Stage::Gpu(stage), Some(front)) => front.take_hidden(pass).and_then(|before| {
+                stage.run(
+                    pass,
+                    number,
+                    before.map_or(Before::Tokens, Before::Host),
+                    tap,
+                )
+            }),
         };
         ran.map_err(|error| self.blame(index, error))
     }
 
-    /// A stage that meets a value that is not finite may have been handed it: then the card's report names where it came from.
+    /// A stage that meets a value that is not finite may have been handed it: then the card's
+    /// report names where it came from.
     fn explain(&mut self, plan: &Plan<'_>, error: ModelError) -> Result<(), ModelError> {
         if let ModelError::NonFinite { .. } = error {
             self.fetch_flags(self.stages.len())?;
@@ -140,10 +153,12 @@ impl Pipeline {
 
     /// Starts fetching what the cards of the first `count` stages reported.
     fn fetch_flags(&mut self, count: usize) -> Result<(), ModelError> {
-        self.stages[..count].iter_mut().try_for_each(|(_, stage)| match stage {
-            Stage::Cpu(_) => Ok(()),
-            Stage::Gpu(stage) => stage.fetch_flag(),
-        })
+        self.stages[..count]
+            .iter_mut()
+            .try_for_each(|(_, stage)| match stage {
+                Stage::Cpu(_) => Ok(()),
+                Stage::Gpu(stage) => stage.fetch_flag(),
+            })
     }
 
     /// Looks at what the cards reported, which may be passes ago.
@@ -157,18 +172,36 @@ impl Pipeline {
                 first = Some(found);
             }
         }
-        let Some((number, layer, row, value)) = first else { return Ok(()) };
-        let pass = plan.passes().nth(number).ok_or(ModelError::NothingHandedOver { layer })?;
-        let is_head = self.stages.last().is_some_and(|(_, stage)| stage.layers().end == layer);
-        let row = if is_head { pass.wanted.get(row).map_or(0, |row| *row as usize) } else { row };
+        let Some((number, layer, row, value)) = first else {
+            return Ok(());
+        };
+        let pass = plan
+            .passes()
+            .nth(number)
+            .ok_or(ModelError::NothingHandedOver { layer })?;
+        let is_head = self
+            .stages
+            .last()
+            .is_some_and(|(_, stage)| stage.layers().end == layer);
+        let row = if is_head {
+            pass.wanted.get(row).map_or(0, |row| *row as usize)
+        } else {
+            row
+        };
         Err(pass.non_finite(layer, row, value))
     }
 
     /// Names the stage that failed, where there are several.
     fn blame(&self, stage: usize, error: ModelError) -> ModelError {
         match (&error, self.stages.get(stage)) {
-            (ModelError::Kernel { .. } | ModelError::Gpu(_), Some((device, _))) if self.stages.len() > 1 => {
-                ModelError::Stage { stage, device: *device, source: Box::new(error) }
+            (ModelError::Kernel { .. } | ModelError::Gpu(_), Some((device, _)))
+                if self.stages.len() > 1 =>
+            {
+                ModelError::Stage {
+                    stage,
+                    device: *device,
+                    source: Box::new(error),
+                }
             }
             _ => error,
         }

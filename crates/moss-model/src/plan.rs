@@ -4,12 +4,15 @@ use std::ops::Range;
 
 use moss_kernels::ops::SequenceRows;
 
-use crate::{BlockTable, CacheShape, Cut, LogitRows, Logits, ModelError, MossConfig, SequenceChunk};
+use crate::{
+    BlockTable, CacheShape, Cut, LogitRows, Logits, ModelError, MossConfig, SequenceChunk,
+};
 
 /// Rows of a pass at most.
 pub(crate) const MAX_ROWS: usize = 512;
 
-/// The rows of one forward pass: everything that can be wrong with a batch is found here, before any work.
+/// The rows of one forward pass: everything that can be wrong with a batch is found here, before
+/// any work.
 pub(crate) struct Plan<'a> {
     token_ids: Vec<u32>,
     positions: Vec<u32>,
@@ -24,45 +27,80 @@ impl<'a> Plan<'a> {
         cache: CacheShape,
         batch: &[SequenceChunk<'a>],
     ) -> Result<Self, ModelError> {
-        let mut plan = Self { token_ids: vec![], positions: vec![], slots: vec![], spans: vec![] };
+        let mut plan = Self {
+            token_ids: vec![],
+            positions: vec![],
+            slots: vec![],
+            spans: vec![],
+        };
         for (sequence, chunk) in batch.iter().enumerate() {
             let end = chunk.start_pos + chunk.token_ids.len();
             if chunk.token_ids.is_empty() {
                 return Err(ModelError::EmptyChunk { sequence });
             }
             if end > config.context_length {
-                return Err(ModelError::WindowFull { end, context_length: config.context_length });
+                return Err(ModelError::WindowFull {
+                    end,
+                    context_length: config.context_length,
+                });
             }
             let blocks = chunk.blocks.blocks();
             let expected = end.div_ceil(cache.block_size);
             if blocks.len() < expected {
-                return Err(ModelError::BlocksMissing { sequence, found: blocks.len(), expected });
+                return Err(ModelError::BlocksMissing {
+                    sequence,
+                    found: blocks.len(),
+                    expected,
+                });
             }
-            if let Some(&id) = chunk.token_ids.iter().find(|id| **id as usize >= config.vocab_size) {
-                return Err(ModelError::UnknownToken { id, vocab_size: config.vocab_size });
+            if let Some(&id) = chunk
+                .token_ids
+                .iter()
+                .find(|id| **id as usize >= config.vocab_size)
+            {
+                return Err(ModelError::UnknownToken {
+                    id,
+                    vocab_size: config.vocab_size,
+                });
             }
             plan.spans.push((plan.token_ids.len(), *chunk));
             plan.token_ids.extend_from_slice(chunk.token_ids);
             for position in chunk.start_pos..end {
                 let block = blocks[position / cache.block_size] as usize;
                 plan.positions.push(position as u32);
-                plan.slots.push((block * cache.block_size + position % cache.block_size) as u32);
+                plan.slots
+                    .push((block * cache.block_size + position % cache.block_size) as u32);
             }
         }
         Ok(plan)
     }
 
-    /// The rows in runs of at most [`MAX_ROWS`]. How a prompt is cut up depends on the plan alone, never on where the layers lie.
+    /// The rows in runs of at most [`MAX_ROWS`]. How a prompt is cut up depends on the plan alone,
+    /// never on where the layers lie.
     pub(crate) fn passes(&self) -> impl Iterator<Item = Pass<'_, 'a>> {
         let rows = self.token_ids.len();
-        (0..rows).step_by(MAX_ROWS).map(move |first| Pass::new(self, first..rows.min(first + MAX_ROWS)))
+        (0..rows)
+            .step_by(MAX_ROWS)
+            .map(move |first| Pass::new(self, first..rows.min(first + MAX_ROWS)))
     }
 
     /// The error for a bad value in `row`.
     fn non_finite(&self, layer: usize, row: usize, value: f32) -> ModelError {
-        let sequence = self.spans.iter().rposition(|(first_row, _)| *first_row <= row).unwrap_or(0);
-        let position = self.positions.get(row).map_or(0, |position| *position as usize);
-        ModelError::NonFinite { layer, sequence, position, value }
+        let sequence = self
+            .spans
+            .iter()
+            .rposition(|(first_row, _)| *first_row <= row)
+            .unwrap_or(0);
+        let position = self
+            .positions
+            .get(row)
+            .map_or(0, |position| *position as usize);
+        ModelError::NonFinite {
+            layer,
+            sequence,
+            position,
+            value,
+        }
     }
 
     /// Shares `answers`, one for every wanted row of every pass, out among the chunks.
@@ -109,13 +147,23 @@ impl<'p, 'a> Pass<'p, 'a> {
                 start_pos: chunk.start_pos + own.start - first_row,
                 blocks: BlockTable::blocks(chunk.blocks),
             });
-            let cut = if let LogitRows::Cut(cut) = chunk.logits { Some(cut) } else { None };
+            let cut = if let LogitRows::Cut(cut) = chunk.logits {
+                Some(cut)
+            } else {
+                None
+            };
             for row in own.start.max(end - rows_of(chunk))..own.end {
                 wanted.push((row - rows.start) as u32);
                 cuts.push(cut);
             }
         }
-        Self { plan, rows, sequences, wanted, cuts }
+        Self {
+            plan,
+            rows,
+            sequences,
+            wanted,
+            cuts,
+        }
     }
 
     /// Rows.

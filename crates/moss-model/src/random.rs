@@ -1,4 +1,5 @@
-//! Weights of the right shapes and sizes, made up: for measuring speed and memory without the files.
+//! Weights of the right shapes and sizes, made up: for measuring speed and memory without the
+//! files.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -42,18 +43,29 @@ const FILL_BYTES: usize = 1 << 20;
 pub struct RandomWeights {
     config: MossConfig,
     format: WeightFormat,
-    /// Serves as embedding and as head: two copies of 1.3 GB would tell nothing more. Made when it is first asked for.
+    /// Serves as embedding and as head: two copies of 1.3 GB would tell nothing more. Made when it
+    /// is first asked for.
     vocabulary: OnceLock<DenseWeight>,
 }
 
 impl RandomWeights {
     /// Weights for a network of these sizes. The gains keep the residual stream near 1.
     pub fn new(config: MossConfig, format: WeightFormat) -> Self {
-        Self { config, format, vocabulary: OnceLock::new() }
+        Self {
+            config,
+            format,
+            vocabulary: OnceLock::new(),
+        }
     }
 
     fn vocabulary(&self) -> DenseWeight {
-        let make = || dense(names::LM_HEAD, self.config.vocab_size, self.config.hidden_size);
+        let make = || {
+            dense(
+                names::LM_HEAD,
+                self.config.vocab_size,
+                self.config.hidden_size,
+            )
+        };
         self.vocabulary.get_or_init(make).clone()
     }
 
@@ -67,7 +79,12 @@ impl RandomWeights {
                 let bits = bits.bits() as u64;
                 let of_scales = scales.saturating_mul(2);
                 let packed = weights.saturating_mul(bits) / 8;
-                (packed.saturating_add(of_scales).saturating_add(scales.saturating_mul(bits) / 8), of_scales)
+                (
+                    packed
+                        .saturating_add(of_scales)
+                        .saturating_add(scales.saturating_mul(bits) / 8),
+                    of_scales,
+                )
             }
         }
     }
@@ -88,14 +105,28 @@ impl WeightSource for RandomWeights {
         let weight = match self.format {
             _ if stem == names::LM_HEAD => LinearWeight::Dense(self.vocabulary()),
             WeightFormat::F16 => LinearWeight::Dense(dense(stem, out_features, in_features)),
-            WeightFormat::Gptq(bits) => LinearWeight::Gptq(gptq(stem, bits, out_features, in_features)),
+            WeightFormat::Gptq(bits) => {
+                LinearWeight::Gptq(gptq(stem, bits, out_features, in_features))
+            }
         };
-        Ok(LinearParts { weight, bias: has_bias.then(|| vec![0.01; out_features]) })
+        Ok(LinearParts {
+            weight,
+            bias: has_bias.then(|| vec![0.01; out_features]),
+        })
     }
 
-    fn matrix(&self, name: &str, rows: usize, cols: usize) -> Result<Option<DenseWeight>, ModelError> {
+    fn matrix(
+        &self,
+        name: &str,
+        rows: usize,
+        cols: usize,
+    ) -> Result<Option<DenseWeight>, ModelError> {
         let is_vocabulary = (rows, cols) == (self.config.vocab_size, self.config.hidden_size);
-        Ok(Some(if is_vocabulary { self.vocabulary() } else { dense(name, rows, cols) }))
+        Ok(Some(if is_vocabulary {
+            self.vocabulary()
+        } else {
+            dense(name, rows, cols)
+        }))
     }
 
     fn vector(&self, name: &str, len: usize) -> Result<Option<Vec<f32>>, ModelError> {
@@ -106,13 +137,22 @@ impl WeightSource for RandomWeights {
     fn release(&self, _stem: &str) {}
 
     fn stored_bytes(&self, prefix: &str, scales: bool) -> u64 {
-        let MossConfig { hidden_size, inner_size, vocab_size, .. } = self.config;
+        let MossConfig {
+            hidden_size,
+            inner_size,
+            vocab_size,
+            ..
+        } = self.config;
         let vocabulary = product([2, vocab_size, hidden_size]);
         if prefix == names::EMBEDDING || prefix == names::LM_HEAD {
             return if scales { 0 } else { vocabulary };
         }
         if prefix.starts_with(names::FINAL_NORM) {
-            return if scales { 0 } else { (hidden_size as u64).saturating_mul(4) }; // f16 weight and bias
+            return if scales {
+                0
+            } else {
+                (hidden_size as u64).saturating_mul(4)
+            }; // f16 weight and bias
         }
         let shapes = [
             (hidden_size, hidden_size.saturating_mul(3)),
@@ -121,7 +161,9 @@ impl WeightSource for RandomWeights {
             (inner_size, hidden_size),
         ];
         let linears = shapes.map(|(inputs, outputs)| self.linear_bytes(inputs, outputs));
-        let counted = linears.iter().map(|(bytes, of_scales)| if scales { *of_scales } else { *bytes });
+        let counted = linears
+            .iter()
+            .map(|(bytes, of_scales)| if scales { *of_scales } else { *bytes });
         counted.fold(0, u64::saturating_add)
     }
 
@@ -138,15 +180,23 @@ impl WeightSource for RandomWeights {
     }
 }
 
-/// f16 values of either sign whose spread is about `1 / sqrt(in_features)`: random sign and mantissa under one exponent.
+/// f16 values of either sign whose spread is about `1 / sqrt(in_features)`: random sign and
+/// mantissa under one exponent.
 fn dense(name: &str, out_features: usize, in_features: usize) -> DenseWeight {
     let magnitude = f16::from_f32(0.66 / (in_features as f32).sqrt()).to_bits() & 0x7C00;
     let mut data = random_bytes(name, out_features * in_features * 2);
-    data.par_chunks_exact_mut(2).with_min_len(FILL_BYTES).for_each(|pair| {
-        let bits = u16::from_le_bytes([pair[0], pair[1]]) & 0x83FF | magnitude;
-        pair.copy_from_slice(&bits.to_le_bytes());
-    });
-    DenseWeight { dtype: DenseDtype::F16, out_features, in_features, data: Bytes::from(data) }
+    data.par_chunks_exact_mut(2)
+        .with_min_len(FILL_BYTES)
+        .for_each(|pair| {
+            let bits = u16::from_le_bytes([pair[0], pair[1]]) & 0x83FF | magnitude;
+            pair.copy_from_slice(&bits.to_le_bytes());
+        });
+    DenseWeight {
+        dtype: DenseDtype::F16,
+        out_features,
+        in_features,
+        data: Bytes::from(data),
+    }
 }
 
 fn gptq(name: &str, bits: GptqBits, out_features: usize, in_features: usize) -> GptqWeight {
@@ -166,17 +216,23 @@ fn gptq(name: &str, bits: GptqBits, out_features: usize, in_features: usize) -> 
         out_features,
         qweight: Bytes::from(random_bytes(name, in_features * out_features * width / 8)),
         qzeros: Bytes::from(vec![zero; groups * out_features * width / 8]),
-        scales: Bytes::from(f16::from_f32(scale).to_le_bytes().repeat(groups * out_features)),
+        scales: Bytes::from(
+            f16::from_f32(scale)
+                .to_le_bytes()
+                .repeat(groups * out_features),
+        ),
         groups: GroupIndex::Sequential,
     }
 }
 
 fn random_bytes(name: &str, len: usize) -> Vec<u8> {
     let mut data = vec![0u8; len];
-    data.par_chunks_mut(FILL_BYTES).enumerate().for_each(|(chunk, bytes)| {
-        let mut hasher = DefaultHasher::new();
-        (name, chunk).hash(&mut hasher);
-        SmallRng::seed_from_u64(hasher.finish()).fill(bytes);
-    });
+    data.par_chunks_mut(FILL_BYTES)
+        .enumerate()
+        .for_each(|(chunk, bytes)| {
+            let mut hasher = DefaultHasher::new();
+            (name, chunk).hash(&mut hasher);
+            SmallRng::seed_from_u64(hasher.finish()).fill(bytes);
+        });
     data
 }

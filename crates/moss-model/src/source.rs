@@ -1,7 +1,11 @@
 //! Where weights come from: a checkpoint as published, or random numbers of the same shapes.
 
-use moss_checkpoint::{Checkpoint, CheckpointError, DType, GroupIndex, LinearTensors, Tensor, TensorInfo};
-use moss_kernels::{DenseDtype, DenseWeight, GptqBits, GptqWeight, GroupIndex as KernelGroups, LinearWeight};
+use moss_checkpoint::{
+    Checkpoint, CheckpointError, DType, GroupIndex, LinearTensors, Tensor, TensorInfo,
+};
+use moss_kernels::{
+    DenseDtype, DenseWeight, GptqBits, GptqWeight, GroupIndex as KernelGroups, LinearWeight,
+};
 
 use crate::{ModelError, MossConfig, WeightFormat, names};
 
@@ -14,7 +18,8 @@ pub struct LinearParts {
     pub bias: Option<Vec<f32>>,
 }
 
-/// Tensors by the checkpoint's names, for [`crate::Moss::load`], which reads from several threads where there are several devices.
+/// Tensors by the checkpoint's names, for [`crate::Moss::load`], which reads from several threads
+/// where there are several devices.
 pub trait WeightSource: Sync {
     /// Sizes of the network.
     ///
@@ -25,7 +30,8 @@ pub trait WeightSource: Sync {
     /// The linear layer called `stem`.
     ///
     /// # Errors
-    /// [`ModelError::Checkpoint`] when a tensor is missing, of another shape or type, or a scale or bias is not finite.
+    /// [`ModelError::Checkpoint`] when a tensor is missing, of another shape or type, or a scale or
+    /// bias is not finite.
     fn linear(
         &self,
         stem: &str,
@@ -38,7 +44,12 @@ pub trait WeightSource: Sync {
     ///
     /// # Errors
     /// As for [`WeightSource::linear`].
-    fn matrix(&self, name: &str, rows: usize, cols: usize) -> Result<Option<DenseWeight>, ModelError>;
+    fn matrix(
+        &self,
+        name: &str,
+        rows: usize,
+        cols: usize,
+    ) -> Result<Option<DenseWeight>, ModelError>;
 
     /// A vector of `len` finite values, widened, or `None` when there is no tensor of that name.
     ///
@@ -46,7 +57,8 @@ pub trait WeightSource: Sync {
     /// As for [`WeightSource::linear`].
     fn vector(&self, name: &str, len: usize) -> Result<Option<Vec<f32>>, ModelError>;
 
-    /// Reads `part`, bytes of a weight of this source, into `to`, which is as long: what goes to a card passes through here.
+    /// Reads `part`, bytes of a weight of this source, into `to`, which is as long: what goes to a
+    /// card passes through here.
     ///
     /// # Errors
     /// The system's.
@@ -58,7 +70,8 @@ pub trait WeightSource: Sync {
     /// Says that the bytes of the linear layer called `stem` will not be read again.
     fn release(&self, stem: &str);
 
-    /// Bytes of the tensors whose names begin with `prefix`, as stored; of scales alone where `scales` says so.
+    /// Bytes of the tensors whose names begin with `prefix`, as stored; of scales alone where
+    /// `scales` says so.
     fn stored_bytes(&self, prefix: &str, scales: bool) -> u64;
 
     /// The format of weights that are made up, which a device may then make up by itself.
@@ -74,7 +87,10 @@ impl WeightSource for Checkpoint {
     fn config(&self) -> Result<MossConfig, ModelError> {
         let config = MossConfig::try_from(Checkpoint::config(self))?;
         // Layers that are not there cost nothing but this.
-        let last = format!("{}.weight", names::LayerNames::new(config.num_layers - 1).norm);
+        let last = format!(
+            "{}.weight",
+            names::LayerNames::new(config.num_layers - 1).norm
+        );
         match self.contains(&last) {
             true => Ok(config),
             false => Err(self.missing(&last)),
@@ -88,32 +104,43 @@ impl WeightSource for Checkpoint {
         out_features: usize,
         has_bias: bool,
     ) -> Result<LinearParts, ModelError> {
-        let (weight, bias) = match Checkpoint::linear(self, stem, in_features, out_features, has_bias)? {
-            LinearTensors::Dense { weight, bias } => {
-                (LinearWeight::Dense(dense(weight, out_features, in_features)?), bias)
-            }
-            LinearTensors::Gptq(gptq) => {
-                let weight = GptqWeight {
-                    bits: if gptq.bits == 4 { GptqBits::Four } else { GptqBits::Eight },
-                    group_size: gptq.group_size,
-                    in_features,
-                    out_features,
-                    qweight: gptq.qweight.data,
-                    qzeros: gptq.qzeros.data,
-                    scales: gptq.scales.data,
-                    groups: match gptq.g_idx {
-                        GroupIndex::Sequential => KernelGroups::Sequential,
-                        GroupIndex::Permuted(groups) => KernelGroups::Permuted(groups),
-                    },
-                };
-                (LinearWeight::Gptq(weight), gptq.bias)
-            }
-        };
+        let (weight, bias) =
+            match Checkpoint::linear(self, stem, in_features, out_features, has_bias)? {
+                LinearTensors::Dense { weight, bias } => (
+                    LinearWeight::Dense(dense(weight, out_features, in_features)?),
+                    bias,
+                ),
+                LinearTensors::Gptq(gptq) => {
+                    let weight = GptqWeight {
+                        bits: if gptq.bits == 4 {
+                            GptqBits::Four
+                        } else {
+                            GptqBits::Eight
+                        },
+                        group_size: gptq.group_size,
+                        in_features,
+                        out_features,
+                        qweight: gptq.qweight.data,
+                        qzeros: gptq.qzeros.data,
+                        scales: gptq.scales.data,
+                        groups: match gptq.g_idx {
+                            GroupIndex::Sequential => KernelGroups::Sequential,
+                            GroupIndex::Permuted(groups) => KernelGroups::Permuted(groups),
+                        },
+                    };
+                    (LinearWeight::Gptq(weight), gptq.bias)
+                }
+            };
         let bias = bias.map(|bias| bias.to_f32()).transpose()?;
         Ok(LinearParts { weight, bias })
     }
 
-    fn matrix(&self, name: &str, rows: usize, cols: usize) -> Result<Option<DenseWeight>, ModelError> {
+    fn matrix(
+        &self,
+        name: &str,
+        rows: usize,
+        cols: usize,
+    ) -> Result<Option<DenseWeight>, ModelError> {
         if !self.contains(name) {
             return Ok(None);
         }
@@ -145,18 +172,28 @@ impl WeightSource for Checkpoint {
     fn stored_bytes(&self, prefix: &str, scales: bool) -> u64 {
         // Masks are constants of upstream's code, not weights.
         let counts = |name: &str| {
-            name.starts_with(prefix) && !name.contains("mask") && (!scales || name.ends_with(".scales"))
+            name.starts_with(prefix)
+                && !name.contains("mask")
+                && (!scales || name.ends_with(".scales"))
         };
-        let bytes = self.tensor_infos().filter(|info| counts(&info.name)).map(TensorInfo::bytes);
+        let bytes = self
+            .tensor_infos()
+            .filter(|info| counts(&info.name))
+            .map(TensorInfo::bytes);
         bytes.fold(0, u64::saturating_add) // tensors may share a storage
     }
 
     fn missing(&self, name: &str) -> ModelError {
-        CheckpointError::MissingTensor { name: name.to_owned(), folder: self.folder().to_owned() }.into()
+        CheckpointError::MissingTensor {
+            name: name.to_owned(),
+            folder: self.folder().to_owned(),
+        }
+        .into()
     }
 }
 
-/// The head: its own matrix, or the embedding's where the two are one; its own bias in both cases, where there is one.
+/// The head: its own matrix, or the embedding's where the two are one; its own bias in both cases,
+/// where there is one.
 pub(crate) fn lm_head(
     source: &dyn WeightSource,
     config: &MossConfig,
@@ -170,18 +207,30 @@ pub(crate) fn lm_head(
         return source.linear(names::LM_HEAD, cols, rows, bias.is_some());
     }
     match config.tie_word_embeddings {
-        true => Ok(LinearParts { weight: LinearWeight::Dense(embedding.clone()), bias }),
+        true => Ok(LinearParts {
+            weight: LinearWeight::Dense(embedding.clone()),
+            bias,
+        }),
         false => Err(source.missing(&weight)),
     }
 }
 
 /// A matrix in place, whatever its alignment.
-fn dense(tensor: Tensor, out_features: usize, in_features: usize) -> Result<DenseWeight, ModelError> {
+fn dense(
+    tensor: Tensor,
+    out_features: usize,
+    in_features: usize,
+) -> Result<DenseWeight, ModelError> {
     let dtype = match tensor.dtype {
         DType::F32 => DenseDtype::F32,
         DType::F16 => DenseDtype::F16,
         DType::BF16 => DenseDtype::BF16,
         _ => return Err(tensor.wrong_dtype("f16, bf16 or f32").into()),
     };
-    Ok(DenseWeight { dtype, out_features, in_features, data: tensor.data })
+    Ok(DenseWeight {
+        dtype,
+        out_features,
+        in_features,
+        data: tensor.data,
+    })
 }

@@ -37,9 +37,14 @@ impl Tap<'_, '_> {
     }
 
     pub(crate) fn show(&mut self, point: HiddenPoint, x: &Tensor) -> Result<(), ModelError> {
-        let Some(tap) = &mut self.0 else { return Ok(()) };
-        let values =
-            to_host(x).map_err(|source| ModelError::Kernel { layer: 0, op: "hidden state", source })?;
+        let Some(tap) = &mut self.0 else {
+            return Ok(());
+        };
+        let values = to_host(x).map_err(|source| ModelError::Kernel {
+            layer: 0,
+            op: "hidden state",
+            source,
+        })?;
         tap(point, &values);
         Ok(())
     }

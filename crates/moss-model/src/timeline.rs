@@ -8,7 +8,8 @@ use std::{
 /// A moment that may lie ahead: a card notes it when its stream comes by.
 pub(crate) type Moment = Arc<OnceLock<Instant>>;
 
-/// One stage's work on one pass of a forward. The wait for the stage in front is not in it, nor is the head's work on a pass of a prompt.
+/// One stage's work on one pass of a forward. The wait for the stage in front is not in it, nor is
+/// the head's work on a pass of a prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StageSpan {
     /// The stage.
@@ -32,7 +33,10 @@ pub(crate) struct Clock {
 
 impl Clock {
     pub(crate) fn new() -> Self {
-        Self { start: Instant::now(), spans: Vec::new() }
+        Self {
+            start: Instant::now(),
+            spans: Vec::new(),
+        }
     }
 
     /// A new span, whose beginning and end are to be noted.
@@ -47,7 +51,13 @@ impl Clock {
         let since = |moment: &Moment| Some(moment.get()?.duration_since(self.start));
         let span = |(stage, pass, rows, [begin, end]): &(usize, usize, usize, [Moment; 2])| {
             let (begin, end) = (since(begin)?, since(end)?);
-            Some(StageSpan { stage: *stage, pass: *pass, rows: *rows, begin, end })
+            Some(StageSpan {
+                stage: *stage,
+                pass: *pass,
+                rows: *rows,
+                begin,
+                end,
+            })
         };
         self.spans.iter().filter_map(span).collect()
     }

@@ -1,4 +1,5 @@
-//! Every fixture against the oracle's numbers: logits, hidden states, greedy paths, however the prompt is cut up.
+//! Every fixture against the oracle's numbers: logits, hidden states, greedy paths, however the
+//! prompt is cut up.
 #![allow(clippy::unwrap_used)]
 
 use std::{collections::HashMap, path::PathBuf};
@@ -6,8 +7,8 @@ use std::{collections::HashMap, path::PathBuf};
 use moss_checkpoint::Checkpoint;
 use moss_kernels::{Activations, ops::RopePrecision};
 use moss_model::{
-    BlockPool, BlockTable, ComputeDtype, DeviceSpec, HiddenPoint, LanguageModel, LoadOptions, LogitRows,
-    ModelError, Moss, SequenceChunk,
+    BlockPool, BlockTable, ComputeDtype, DeviceSpec, HiddenPoint, LanguageModel, LoadOptions,
+    LogitRows, ModelError, Moss, SequenceChunk,
 };
 use safetensors::SafeTensors;
 use serde_json::Value;
@@ -32,35 +33,62 @@ impl Expected {
     fn read(folder: &str, stem: &str) -> Self {
         let folder = fixtures().join(folder);
         let json =
-            serde_json::from_slice(&std::fs::read(folder.join(format!("{stem}.json"))).unwrap()).unwrap();
+            serde_json::from_slice(&std::fs::read(folder.join(format!("{stem}.json"))).unwrap())
+                .unwrap();
         let bytes = std::fs::read(folder.join(format!("{stem}.safetensors"))).unwrap();
         let read = |(name, view): (String, safetensors::tensor::TensorView)| {
-            let values = view.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap()));
+            let values = view
+                .data()
+                .chunks_exact(4)
+                .map(|b| f32::from_le_bytes(b.try_into().unwrap()));
             (name, values.collect())
         };
-        let tensors = SafeTensors::deserialize(&bytes).unwrap().tensors().into_iter().map(read).collect();
+        let tensors = SafeTensors::deserialize(&bytes)
+            .unwrap()
+            .tensors()
+            .into_iter()
+            .map(read)
+            .collect();
         Self { json, tensors }
     }
 
     fn prompts(&self) -> Vec<Vec<u32>> {
-        self.json["prompts"].as_array().unwrap().iter().map(|prompt| ids(&prompt["ids"])).collect()
+        self.json["prompts"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|prompt| ids(&prompt["ids"]))
+            .collect()
     }
 }
 
 fn ids(value: &Value) -> Vec<u32> {
-    value.as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect()
+    value
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|id| id.as_u64().unwrap() as u32)
+        .collect()
 }
 
 /// Four bits fewer than f16, of the largest input of each group.
 const INT8_MULTIPLE: f32 = F16_MULTIPLE * 16.0;
 
 fn load(folder: &str, dtype: ComputeDtype, rope_precision: RopePrecision) -> Moss {
-    let options = LoadOptions { dtype, rope_precision, ..LoadOptions::cpu(1024) };
+    let options = LoadOptions {
+        dtype,
+        rope_precision,
+        ..LoadOptions::cpu(1024)
+    };
     open(folder, &options).unwrap()
 }
 
 fn rounded() -> LoadOptions {
-    LoadOptions { dtype: ComputeDtype::F16, activations: Activations::Int8, ..LoadOptions::cpu(1024) }
+    LoadOptions {
+        dtype: ComputeDtype::F16,
+        activations: Activations::Int8,
+        ..LoadOptions::cpu(1024)
+    }
 }
 
 fn open(folder: &str, options: &LoadOptions) -> Result<Moss, ModelError> {
@@ -74,8 +102,12 @@ fn run(model: &mut Moss, ids: &[u32], chunk: usize) -> Vec<f32> {
     pool.grow(&mut blocks, ids.len()).unwrap();
     let mut logits = Vec::new();
     for (index, token_ids) in ids.chunks(chunk).enumerate() {
-        let chunk =
-            SequenceChunk { token_ids, start_pos: index * chunk, blocks: &blocks, logits: LogitRows::All };
+        let chunk = SequenceChunk {
+            token_ids,
+            start_pos: index * chunk,
+            blocks: &blocks,
+            logits: LogitRows::All,
+        };
         logits.extend_from_slice(model.forward(&[chunk], &|| false).unwrap()[0].values());
     }
     logits
@@ -83,10 +115,19 @@ fn run(model: &mut Moss, ids: &[u32], chunk: usize) -> Vec<f32> {
 
 fn max_difference(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
-    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+    a.iter()
+        .zip(b)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, f32::max)
 }
 
-fn check_logits(folder: &str, expected: &Expected, dtype: ComputeDtype, rope: RopePrecision, tolerance: f32) {
+fn check_logits(
+    folder: &str,
+    expected: &Expected,
+    dtype: ComputeDtype,
+    rope: RopePrecision,
+    tolerance: f32,
+) {
     check_logits_of(&mut load(folder, dtype, rope), folder, expected, tolerance);
 }
 
@@ -96,14 +137,28 @@ fn check_logits_of(model: &mut Moss, folder: &str, expected: &Expected, toleranc
     for (index, prompt) in expected.prompts().iter().enumerate() {
         let logits = run(model, prompt, usize::MAX);
         let rows = ids(&expected.json["prompts"][index]["logit_rows"]);
-        let found: Vec<f32> =
-            rows.iter().flat_map(|row| &logits[*row as usize * vocab..][..vocab]).copied().collect();
-        worst = worst.max(max_difference(&found, &expected.tensors[&format!("prompt.{index}.logits")]));
-        let maxima: Vec<f32> =
-            logits.chunks(vocab).map(|row| row.iter().copied().fold(f32::NEG_INFINITY, f32::max)).collect();
-        worst = worst.max(max_difference(&maxima, &expected.tensors[&format!("prompt.{index}.max")]));
+        let found: Vec<f32> = rows
+            .iter()
+            .flat_map(|row| &logits[*row as usize * vocab..][..vocab])
+            .copied()
+            .collect();
+        worst = worst.max(max_difference(
+            &found,
+            &expected.tensors[&format!("prompt.{index}.logits")],
+        ));
+        let maxima: Vec<f32> = logits
+            .chunks(vocab)
+            .map(|row| row.iter().copied().fold(f32::NEG_INFINITY, f32::max))
+            .collect();
+        worst = worst.max(max_difference(
+            &maxima,
+            &expected.tensors[&format!("prompt.{index}.max")],
+        ));
     }
-    assert!(worst <= tolerance, "{folder}: logits off by {worst}, allowed {tolerance}");
+    assert!(
+        worst <= tolerance,
+        "{folder}: logits off by {worst}, allowed {tolerance}"
+    );
 }
 
 fn check_hidden(folder: &str, expected: &Expected, tolerance: f32) {
@@ -112,7 +167,12 @@ fn check_hidden(folder: &str, expected: &Expected, tolerance: f32) {
     let mut pool = BlockPool::new(model.cache_shape());
     let mut blocks = BlockTable::default();
     pool.grow(&mut blocks, prompt.len()).unwrap();
-    let chunk = SequenceChunk { token_ids: prompt, start_pos: 0, blocks: &blocks, logits: LogitRows::All };
+    let chunk = SequenceChunk {
+        token_ids: prompt,
+        start_pos: 0,
+        blocks: &blocks,
+        logits: LogitRows::All,
+    };
     let mut seen = HashMap::new();
     let mut tap = |point: HiddenPoint, values: &[f32]| {
         let name = match point {
@@ -122,16 +182,26 @@ fn check_hidden(folder: &str, expected: &Expected, tolerance: f32) {
         };
         seen.insert(name, values.to_vec());
     };
-    model.forward_traced(&[chunk], &|| false, Some(&mut tap)).unwrap();
-    let hidden: Vec<_> = expected.tensors.keys().filter(|name| name.starts_with("hidden.")).collect();
+    model
+        .forward_traced(&[chunk], &|| false, Some(&mut tap))
+        .unwrap();
+    let hidden: Vec<_> = expected
+        .tensors
+        .keys()
+        .filter(|name| name.starts_with("hidden."))
+        .collect();
     assert!(hidden.len() >= 3, "{folder}: the fixture has hidden states");
     for name in hidden {
         let off = max_difference(&seen[name], &expected.tensors[name]);
-        assert!(off <= tolerance, "{folder}: {name} off by {off}, allowed {tolerance}");
+        assert!(
+            off <= tolerance,
+            "{folder}: {name} off by {off}, allowed {tolerance}"
+        );
     }
 }
 
-/// Greedy with the repetition penalty of the fixtures, written plainly: another pair of eyes on the sampler's.
+/// Greedy with the repetition penalty of the fixtures, written plainly: another pair of eyes on the
+/// sampler's.
 fn check_greedy(folder: &str, expected: &Expected, rope: RopePrecision) {
     let mut model = load(folder, ComputeDtype::F32, rope);
     let prompts = expected.prompts();
@@ -141,11 +211,17 @@ fn check_greedy(folder: &str, expected: &Expected, rope: RopePrecision) {
         let tokens = ids(&path["tokens"]);
         let mut pool = BlockPool::new(model.cache_shape());
         let mut blocks = BlockTable::default();
-        pool.grow(&mut blocks, ids_so_far.len() + tokens.len()).unwrap();
+        pool.grow(&mut blocks, ids_so_far.len() + tokens.len())
+            .unwrap();
         let mut start_pos = 0;
         for expected in &tokens {
             let token_ids = &ids_so_far[start_pos..];
-            let chunk = SequenceChunk { token_ids, start_pos, blocks: &blocks, logits: LogitRows::Last };
+            let chunk = SequenceChunk {
+                token_ids,
+                start_pos,
+                blocks: &blocks,
+                logits: LogitRows::Last,
+            };
             let mut logits = model.forward(&[chunk], &|| false).unwrap().remove(0);
             start_pos = ids_so_far.len();
             let row = logits.last_mut().unwrap();
@@ -154,10 +230,20 @@ fn check_greedy(folder: &str, expected: &Expected, rope: RopePrecision) {
             seen.dedup();
             for id in seen {
                 let score = &mut row[id as usize];
-                *score = if *score < 0.0 { *score * penalty } else { *score / penalty };
+                *score = if *score < 0.0 {
+                    *score * penalty
+                } else {
+                    *score / penalty
+                };
             }
-            let best = (0..row.len()).max_by(|a, b| row[*a].total_cmp(&row[*b])).unwrap() as u32;
-            assert_eq!(best, *expected, "{folder}: prompt {}, penalty {penalty}", path["prompt"]);
+            let best = (0..row.len())
+                .max_by(|a, b| row[*a].total_cmp(&row[*b]))
+                .unwrap() as u32;
+            assert_eq!(
+                best, *expected,
+                "{folder}: prompt {}, penalty {penalty}",
+                path["prompt"]
+            );
             ids_so_far.push(best);
         }
     }
@@ -165,11 +251,26 @@ fn check_greedy(folder: &str, expected: &Expected, rope: RopePrecision) {
 
 fn check(folder: &str, values_of: &str, tolerance: f32) {
     let expected = Expected::read(values_of, "expected");
-    check_logits(folder, &expected, ComputeDtype::F32, RopePrecision::F32, tolerance);
+    check_logits(
+        folder,
+        &expected,
+        ComputeDtype::F32,
+        RopePrecision::F32,
+        tolerance,
+    );
     check_hidden(folder, &expected, tolerance);
     check_greedy(folder, &expected, RopePrecision::F32);
-    let f16 = expected.json["max_abs_logit_diff_of_fp16_run"].as_f64().unwrap() as f32 * F16_MULTIPLE;
-    check_logits(folder, &expected, ComputeDtype::F16, RopePrecision::F32, f16);
+    let f16 = expected.json["max_abs_logit_diff_of_fp16_run"]
+        .as_f64()
+        .unwrap() as f32
+        * F16_MULTIPLE;
+    check_logits(
+        folder,
+        &expected,
+        ComputeDtype::F16,
+        RopePrecision::F32,
+        f16,
+    );
 }
 
 #[test]
@@ -215,14 +316,22 @@ fn the_true_head_size_matches_the_oracle() {
 #[test]
 fn rounded_rotary_frequencies_match_upstreams_quantised_models() {
     let expected = Expected::read("wide-int4", "expected_fp16_rope");
-    check_logits("wide-int4", &expected, ComputeDtype::F32, RopePrecision::F16, QUANTISED_TOL);
+    check_logits(
+        "wide-int4",
+        &expected,
+        ComputeDtype::F32,
+        RopePrecision::F16,
+        QUANTISED_TOL,
+    );
     check_greedy("wide-int4", &expected, RopePrecision::F16);
 }
 
 #[test]
 fn bf16_stays_within_eight_bits_of_the_oracle() {
     let expected = Expected::read("tiny-fp16-bin", "expected");
-    let f16 = expected.json["max_abs_logit_diff_of_fp16_run"].as_f64().unwrap() as f32;
+    let f16 = expected.json["max_abs_logit_diff_of_fp16_run"]
+        .as_f64()
+        .unwrap() as f32;
     // Three bits fewer than f16.
     check_logits(
         "tiny-fp16-bin",
@@ -235,9 +344,17 @@ fn bf16_stays_within_eight_bits_of_the_oracle() {
 
 #[test]
 fn activations_of_8_bits_stay_within_seven_bits_of_the_oracle() {
-    for folder in ["tiny-int4", "mini-int4-act-order", "mini-int8", "mini-int8-act-order", "wide-int4"] {
+    for folder in [
+        "tiny-int4",
+        "mini-int4-act-order",
+        "mini-int8",
+        "mini-int8-act-order",
+        "wide-int4",
+    ] {
         let expected = Expected::read(folder, "expected");
-        let f16 = expected.json["max_abs_logit_diff_of_fp16_run"].as_f64().unwrap() as f32;
+        let f16 = expected.json["max_abs_logit_diff_of_fp16_run"]
+            .as_f64()
+            .unwrap() as f32;
         let mut model = open(folder, &rounded()).unwrap();
         check_logits_of(&mut model, folder, &expected, f16 * INT8_MULTIPLE);
     }
@@ -246,27 +363,60 @@ fn activations_of_8_bits_stay_within_seven_bits_of_the_oracle() {
 #[test]
 fn activations_of_8_bits_are_refused_in_f32_on_a_card_and_for_dense_weights() {
     let refused = |folder: &str, options: LoadOptions| open(folder, &options).unwrap_err();
-    let exact = refused("tiny-int4", LoadOptions { dtype: ComputeDtype::F32, ..rounded() });
-    assert!(matches!(exact, ModelError::ActivationsNotExact) && exact.hint().is_some(), "{exact}");
-    let gpu = DeviceSpec::Gpu { ordinal: 0, newest_code: None };
-    let card = refused("tiny-int4", LoadOptions { devices: vec![DeviceSpec::Cpu, gpu], ..rounded() });
-    assert!(matches!(card, ModelError::ActivationsOffCpu { device } if device == gpu), "{card}");
+    let exact = refused(
+        "tiny-int4",
+        LoadOptions {
+            dtype: ComputeDtype::F32,
+            ..rounded()
+        },
+    );
+    assert!(
+        matches!(exact, ModelError::ActivationsNotExact) && exact.hint().is_some(),
+        "{exact}"
+    );
+    let gpu = DeviceSpec::Gpu {
+        ordinal: 0,
+        newest_code: None,
+    };
+    let card = refused(
+        "tiny-int4",
+        LoadOptions {
+            devices: vec![DeviceSpec::Cpu, gpu],
+            ..rounded()
+        },
+    );
+    assert!(
+        matches!(card, ModelError::ActivationsOffCpu { device } if device == gpu),
+        "{card}"
+    );
     let dense = refused("tiny-fp16-bin", rounded());
-    assert!(matches!(dense, ModelError::Kernel { .. }) && dense.hint().is_some(), "{dense}");
+    assert!(
+        matches!(dense, ModelError::Kernel { .. }) && dense.hint().is_some(),
+        "{dense}"
+    );
 }
 
 #[test]
 fn logits_have_the_same_bits_however_the_prompt_is_cut() {
     let exact = |folder| (folder, load(folder, ComputeDtype::F32, RopePrecision::F32));
-    let models = ["tiny-fp16-bin", "tiny-int4", "mini-int8-act-order", "wide-int4"].map(exact);
-    let with_bytes =
-        ["tiny-int4", "mini-int8-act-order"].map(|folder| (folder, open(folder, &rounded()).unwrap()));
+    let models = [
+        "tiny-fp16-bin",
+        "tiny-int4",
+        "mini-int8-act-order",
+        "wide-int4",
+    ]
+    .map(exact);
+    let with_bytes = ["tiny-int4", "mini-int8-act-order"]
+        .map(|folder| (folder, open(folder, &rounded()).unwrap()));
     for (folder, mut model) in models.into_iter().chain(with_bytes) {
         let vocab = model.config().vocab_size as u32;
         let prompt: Vec<u32> = (0..70).map(|i| i * 7 % vocab.min(150)).collect();
         let whole = run(&mut model, &prompt, usize::MAX);
         for chunk in [1, 2, 7, 16, 33] {
-            assert!(run(&mut model, &prompt, chunk) == whole, "{folder}: chunks of {chunk}");
+            assert!(
+                run(&mut model, &prompt, chunk) == whole,
+                "{folder}: chunks of {chunk}"
+            );
         }
     }
 }
@@ -274,9 +424,13 @@ fn logits_have_the_same_bits_however_the_prompt_is_cut() {
 #[test]
 fn a_sequence_has_the_same_bits_alone_and_in_a_batch() {
     let mut model = load("tiny-int4", ComputeDtype::F32, RopePrecision::F32);
-    let prompts: Vec<Vec<u32>> =
-        (1..6u32).map(|n| (0..n * 9).map(|i| (i * n * 31) % 1500).collect()).collect();
-    let alone: Vec<_> = prompts.iter().map(|prompt| run(&mut model, prompt, usize::MAX)).collect();
+    let prompts: Vec<Vec<u32>> = (1..6u32)
+        .map(|n| (0..n * 9).map(|i| (i * n * 31) % 1500).collect())
+        .collect();
+    let alone: Vec<_> = prompts
+        .iter()
+        .map(|prompt| run(&mut model, prompt, usize::MAX))
+        .collect();
     let mut pool = BlockPool::new(model.cache_shape());
     // Tables grown in turns, so that no sequence has consecutive blocks.
     let mut tables: Vec<_> = prompts.iter().map(|_| BlockTable::default()).collect();

@@ -12,15 +12,17 @@ use candle_core::{Device, Tensor};
 use moss_checkpoint::{Checkpoint, CheckpointError, DType};
 use moss_kernels::{Activations, GptqBits, Linear};
 use moss_model::{
-    BlockPool, BlockTable, CacheShape, ComputeDtype, LanguageModel, LoadOptions, LogitRows, ModelError, Moss,
-    MossConfig, SequenceChunk, WeightFormat, WeightSource,
+    BlockPool, BlockTable, CacheShape, ComputeDtype, LanguageModel, LoadOptions, LogitRows,
+    ModelError, Moss, MossConfig, SequenceChunk, WeightFormat, WeightSource,
     placement::{Card, CardKind, ModelBytes, PlacementError, Request, place},
 };
 use safetensors::{Dtype, tensor::TensorView};
 use serde_json::{Value, json};
 
 fn fixture(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures").join(name)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../../tests/fixtures")
+        .join(name)
 }
 
 type Tensors = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>;
@@ -34,10 +36,16 @@ fn tensors(name: &str) -> Tensors {
         DType::F16 => Dtype::F16,
         other => panic!("{other}"),
     };
-    let names: Vec<_> = checkpoint.tensor_infos().map(|info| info.name.clone()).collect();
+    let names: Vec<_> = checkpoint
+        .tensor_infos()
+        .map(|info| info.name.clone())
+        .collect();
     let read = |name: String| {
         let tensor = checkpoint.tensor(&name).unwrap();
-        (name, (dtype(tensor.dtype), tensor.shape, tensor.data.to_vec()))
+        (
+            name,
+            (dtype(tensor.dtype), tensor.shape, tensor.data.to_vec()),
+        )
     };
     names.into_iter().map(read).collect()
 }
@@ -49,9 +57,16 @@ fn config(name: &str) -> Value {
 fn write(tensors: &Tensors, config: &Value) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let views = tensors.iter().map(|(name, (dtype, shape, bytes))| {
-        (name.clone(), TensorView::new(*dtype, shape.clone(), bytes).unwrap())
+        (
+            name.clone(),
+            TensorView::new(*dtype, shape.clone(), bytes).unwrap(),
+        )
     });
-    fs::write(folder.path().join("model.safetensors"), safetensors::serialize(views, None).unwrap()).unwrap();
+    fs::write(
+        folder.path().join("model.safetensors"),
+        safetensors::serialize(views, None).unwrap(),
+    )
+    .unwrap();
     fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
     folder
 }
@@ -66,21 +81,44 @@ fn logits(folder: &Path, ids: &[u32], options: &LoadOptions) -> Vec<f32> {
     let mut pool = BlockPool::new(model.cache_shape());
     let mut blocks = BlockTable::default();
     pool.grow(&mut blocks, ids.len()).unwrap();
-    let chunk = SequenceChunk { token_ids: ids, start_pos: 0, blocks: &blocks, logits: LogitRows::Last };
-    model.forward(&[chunk], &|| false).unwrap()[0].values().to_vec()
+    let chunk = SequenceChunk {
+        token_ids: ids,
+        start_pos: 0,
+        blocks: &blocks,
+        logits: LogitRows::Last,
+    };
+    model.forward(&[chunk], &|| false).unwrap()[0]
+        .values()
+        .to_vec()
 }
 
 fn furthest(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
-    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+    a.iter()
+        .zip(b)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, f32::max)
 }
 
 /// Ids, and the logits that a plain reference in double precision gives behind the last of them.
 fn expected(name: &str) -> (Vec<u32>, Vec<f32>) {
     let json: Value =
         serde_json::from_slice(&fs::read(fixture(name).join("expected.json")).unwrap()).unwrap();
-    let ids = json["ids"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect();
-    (ids, json["logits"].as_array().unwrap().iter().map(|x| x.as_f64().unwrap() as f32).collect())
+    let ids = json["ids"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|id| id.as_u64().unwrap() as u32)
+        .collect();
+    (
+        ids,
+        json["logits"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|x| x.as_f64().unwrap() as f32)
+            .collect(),
+    )
 }
 
 #[test]
@@ -88,7 +126,11 @@ fn the_bias_of_a_tied_head_is_used() {
     let (ids, expected) = expected("tied-bias");
     let options = LoadOptions::cpu(64);
     let found = logits(&fixture("tied-bias"), &ids, &options);
-    assert!(furthest(&found, &expected) < 1e-4, "off by {}", furthest(&found, &expected));
+    assert!(
+        furthest(&found, &expected) < 1e-4,
+        "off by {}",
+        furthest(&found, &expected)
+    );
     // Without the bias they are off by the largest of its values.
     let mut without = tensors("tied-bias");
     without.remove("lm_head.bias");
@@ -100,21 +142,27 @@ fn the_bias_of_a_tied_head_is_used() {
 fn the_newer_single_file_runs_beside_a_stale_index() {
     let (ids, expected) = expected("stale-index");
     let found = logits(&fixture("stale-index"), &ids, &LoadOptions::cpu(64));
-    assert!(furthest(&found, &expected) < 1e-4, "off by {}", furthest(&found, &expected));
+    assert!(
+        furthest(&found, &expected) < 1e-4,
+        "off by {}",
+        furthest(&found, &expected)
+    );
 }
 
 /// A GPTQ fixture in the other convention of zero points.
 fn gptq_v2(name: &str, bits: usize, zero_of: impl Fn(u32) -> u32) -> tempfile::TempDir {
     let (mut tensors, mut config) = (tensors(name), config(name));
-    for (_, (.., bytes)) in tensors.iter_mut().filter(|(name, _)| name.ends_with(".qzeros")) {
+    for (_, (.., bytes)) in tensors
+        .iter_mut()
+        .filter(|(name, _)| name.ends_with(".qzeros"))
+    {
         for word in bytes.chunks_exact_mut(4) {
             let old = u32::from_le_bytes(word.try_into().unwrap());
             let field = |at: usize| zero_of(old >> (at * bits) & ((1 << bits) - 1)) << (at * bits);
             word.copy_from_slice(&(0..32 / bits).map(field).sum::<u32>().to_le_bytes());
         }
     }
-    config["quantization_config"] =
-        json!({"bits": bits, "group_size": 128, "quant_method": "gptq", "checkpoint_format": "gptq_v2"});
+    config["quantization_config"] = json!({"bits": bits, "group_size": 128, "quant_method": "gptq", "checkpoint_format": "gptq_v2"});
     write(&tensors, &config)
 }
 
@@ -125,18 +173,25 @@ fn gptq_v2_checkpoints_give_the_logits_of_the_same_weights_in_ours() {
         let largest = (1u32 << bits) - 1;
         // Ours, with zero points that both conventions have: 1 to the largest field.
         let mut ours = tensors(name);
-        for (_, (.., bytes)) in ours.iter_mut().filter(|(name, _)| name.ends_with(".qzeros")) {
+        for (_, (.., bytes)) in ours
+            .iter_mut()
+            .filter(|(name, _)| name.ends_with(".qzeros"))
+        {
             for word in bytes.chunks_exact_mut(4) {
                 let old = u32::from_le_bytes(word.try_into().unwrap());
-                let field = |at: usize| (old >> (at * bits) & largest).min(largest - 1) << (at * bits);
+                let field =
+                    |at: usize| (old >> (at * bits) & largest).min(largest - 1) << (at * bits);
                 word.copy_from_slice(&(0..32 / bits).map(field).sum::<u32>().to_le_bytes());
             }
         }
         let ours = write(&ours, &config(name));
         let theirs = gptq_v2(name, bits, |zero| zero.min(largest - 1) + 1);
         let exact = LoadOptions::cpu(64);
-        let rounded =
-            LoadOptions { dtype: ComputeDtype::F16, activations: Activations::Int8, ..LoadOptions::cpu(64) };
+        let rounded = LoadOptions {
+            dtype: ComputeDtype::F16,
+            activations: Activations::Int8,
+            ..LoadOptions::cpu(64)
+        };
         for options in [exact, rounded] {
             let [a, b] = [&ours, &theirs].map(|folder| logits(folder.path(), &ids, &options));
             assert_eq!(a, b, "{name}");
@@ -151,22 +206,40 @@ fn groups_that_no_input_belongs_to_change_nothing() {
     let mut all = tensors("mini-int8");
     let stem = "transformer.h.0.mlp.fc_out";
     all.get_mut(&format!("{stem}.g_idx")).unwrap().2 = [1, 0, 0, 0].repeat(384);
-    let first = logits(write(&all, &config("mini-int8")).path(), &ids, &LoadOptions::cpu(64));
+    let first = logits(
+        write(&all, &config("mini-int8")).path(),
+        &ids,
+        &LoadOptions::cpu(64),
+    );
     let scales = &mut all.get_mut(&format!("{stem}.scales")).unwrap().2;
     let row = scales.len() / 3;
     scales[..row].fill(0x30);
     scales[2 * row..].fill(0x30);
-    let second = logits(write(&all, &config("mini-int8")).path(), &ids, &LoadOptions::cpu(64));
+    let second = logits(
+        write(&all, &config("mini-int8")).path(),
+        &ids,
+        &LoadOptions::cpu(64),
+    );
     assert_eq!(first, second);
 }
 
-/// The packed linear layer `stem` as a dense one: what it makes of the unit vectors, `[outputs, inputs]` f32.
+/// The packed linear layer `stem` as a dense one: what it makes of the unit vectors, `[outputs,
+/// inputs]` f32.
 fn dense_weight(name: &str, stem: &str, inputs: usize, outputs: usize) -> Vec<u8> {
     let checkpoint = Checkpoint::open(fixture(name)).unwrap();
     let parts = WeightSource::linear(&checkpoint, stem, inputs, outputs, true).unwrap();
     let units = Tensor::eye(inputs, candle_core::DType::F32, &Device::Cpu).unwrap();
-    let columns = Linear::new(parts.weight, None, &Device::Cpu).unwrap().forward(&units).unwrap();
-    let values: Vec<f32> = columns.t().unwrap().flatten_all().unwrap().to_vec1().unwrap();
+    let columns = Linear::new(parts.weight, None, &Device::Cpu)
+        .unwrap()
+        .forward(&units)
+        .unwrap();
+    let values: Vec<f32> = columns
+        .t()
+        .unwrap()
+        .flatten_all()
+        .unwrap()
+        .to_vec1()
+        .unwrap();
     values.into_iter().flat_map(f32::to_le_bytes).collect()
 }
 
@@ -178,10 +251,18 @@ fn mixed_linear_layers_run_together() {
     let (stem, inputs, outputs) = ("transformer.h.1.mlp.fc_in", 128, 384);
     let bias = mixed[&format!("{stem}.bias")].clone();
     mixed.retain(|name, _| !name.starts_with(stem));
-    let weight = (Dtype::F32, vec![outputs, inputs], dense_weight("mini-int8", stem, inputs, outputs));
+    let weight = (
+        Dtype::F32,
+        vec![outputs, inputs],
+        dense_weight("mini-int8", stem, inputs, outputs),
+    );
     mixed.insert(format!("{stem}.weight"), weight);
     mixed.insert(format!("{stem}.bias"), bias);
-    let found = logits(write(&mixed, &config("mini-int8")).path(), &ids, &LoadOptions::cpu(64));
+    let found = logits(
+        write(&mixed, &config("mini-int8")).path(),
+        &ids,
+        &LoadOptions::cpu(64),
+    );
     assert!(
         furthest(&found, &whole) < 1e-4,
         "the same weights, one layer of them dense: sums in another order"
@@ -227,22 +308,46 @@ fn no_value_of_config_json_costs_time_or_memory() {
                 config[key] = value.clone();
                 let folder = write(&all, &config);
                 let loaded = load(folder.path(), &LoadOptions::cpu(64));
-                let is_size =
-                    ["n_layer", "n_positions", "n_embd", "n_head", "vocab_size", "layer_norm_epsilon"];
+                let is_size = [
+                    "n_layer",
+                    "n_positions",
+                    "n_embd",
+                    "n_head",
+                    "vocab_size",
+                    "layer_norm_epsilon",
+                ];
                 let is_harmless = value.is_null() || *value == json!(1);
                 if is_size.contains(&key) && !is_harmless {
-                    let error = loaded.err().unwrap_or_else(|| panic!("{key} {value} was accepted"));
+                    let error = loaded
+                        .err()
+                        .unwrap_or_else(|| panic!("{key} {value} was accepted"));
                     assert!(!error.to_string().is_empty(), "{key} {value}");
                 }
             }
         }
     }
-    assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
+    assert!(
+        started.elapsed() < Duration::from_secs(60),
+        "{:?}",
+        started.elapsed()
+    );
     let mut usual = config("mini-fp16-safetensors");
     usual["n_positions"] = json!(1_000_000);
-    let error =
-        load(write(&tensors("mini-fp16-safetensors"), &usual).path(), &LoadOptions::cpu(64)).unwrap_err();
-    assert!(matches!(&error, ModelError::Config { key: "n_positions", .. }), "{error}");
+    let error = load(
+        write(&tensors("mini-fp16-safetensors"), &usual).path(),
+        &LoadOptions::cpu(64),
+    )
+    .unwrap_err();
+    assert!(
+        matches!(
+            &error,
+            ModelError::Config {
+                key: "n_positions",
+                ..
+            }
+        ),
+        "{error}"
+    );
 }
 
 #[test]
@@ -261,11 +366,26 @@ fn layers_that_the_files_lack_are_an_error_before_anything_is_loaded() {
 #[test]
 fn byte_counts_of_impossible_networks_do_not_overflow() {
     let huge = usize::MAX / 3;
-    let cache = CacheShape { block_size: huge, num_blocks: huge };
+    let cache = CacheShape {
+        block_size: huge,
+        num_blocks: huge,
+    };
     for config in [
-        MossConfig { hidden_size: huge, head_dim: huge, ..MossConfig::moon_003() },
-        MossConfig { vocab_size: huge, inner_size: huge, ..MossConfig::moon_003() },
-        MossConfig { num_heads: huge, head_dim: huge, ..MossConfig::moon_003() },
+        MossConfig {
+            hidden_size: huge,
+            head_dim: huge,
+            ..MossConfig::moon_003()
+        },
+        MossConfig {
+            vocab_size: huge,
+            inner_size: huge,
+            ..MossConfig::moon_003()
+        },
+        MossConfig {
+            num_heads: huge,
+            head_dim: huge,
+            ..MossConfig::moon_003()
+        },
     ] {
         for format in [WeightFormat::F16, WeightFormat::Gptq(GptqBits::Four)] {
             let model = ModelBytes::in_format(&config, format, cache, ComputeDtype::F32);
@@ -278,10 +398,17 @@ fn byte_counts_of_impossible_networks_do_not_overflow() {
             };
             for cards in [1, 3, 129] {
                 let cards: Vec<_> = (0..cards).map(card).collect();
-                let request =
-                    Request { model: &model, cards: &cards, layers_per_card: None, other_formats: &[] };
+                let request = Request {
+                    model: &model,
+                    cards: &cards,
+                    layers_per_card: None,
+                    other_formats: &[],
+                };
                 let placed = place(&request);
-                assert_eq!(matches!(placed, Err(PlacementError::TooManyCards { .. })), cards.len() == 129);
+                assert_eq!(
+                    matches!(placed, Err(PlacementError::TooManyCards { .. })),
+                    cards.len() == 129
+                );
             }
         }
     }

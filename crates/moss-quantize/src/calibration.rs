@@ -11,7 +11,8 @@ use crate::{
     matrix::Matrix,
 };
 
-/// Rows of a batch at most, unless one text has more: enough for a card, and some hundred megabytes of activations.
+/// Rows of a batch at most, unless one text has more: enough for a card, and some hundred megabytes
+/// of activations.
 const ROWS: usize = 2048;
 
 /// The calibration texts as the next layer sees them.
@@ -29,8 +30,8 @@ pub(crate) struct Calibration<'a> {
 struct Batch {
     /// `[rows, hidden_size]`; on the host, whatever the device, which many texts would fill.
     hidden: Vec<f32>,
-    /// Texts from where they differ from the text before. What they share, as a common instruction, is run and counts once, since the
-    /// hundredth copy would only drown what differs.
+    /// Texts from where they differ from the text before. What they share, as a common instruction,
+    /// is run and counts once, since the hundredth copy would only drown what differs.
     spans: Vec<SequenceSpan>,
 }
 
@@ -51,28 +52,49 @@ impl<'a> Calibration<'a> {
         interrupted: &'a dyn Fn() -> bool,
     ) -> Result<Self, QuantizeError> {
         let (mut batches, mut positions, mut before): (Vec<Batch>, _, &[u32]) = (vec![], 0, &[]);
-        for ids in samples.iter().flat_map(|sample| sample.ids.chunks(config.context_length)) {
-            let start_pos = ids.iter().zip(before).take_while(|(id, before)| id == before).count();
+        for ids in samples
+            .iter()
+            .flat_map(|sample| sample.ids.chunks(config.context_length))
+        {
+            let start_pos = ids
+                .iter()
+                .zip(before)
+                .take_while(|(id, before)| id == before)
+                .count();
             if start_pos == ids.len() {
                 continue;
             }
             before = ids;
             positions = positions.max(ids.len());
-            let span = SequenceSpan { rows: ids.len() - start_pos, start_pos };
+            let span = SequenceSpan {
+                rows: ids.len() - start_pos,
+                start_pos,
+            };
             let hidden = embed(source, &ids[start_pos..])?;
             match batches.last_mut() {
                 Some(batch) if batch.rows() + span.rows <= ROWS => {
                     batch.hidden.extend(hidden);
                     batch.spans.push(span);
                 }
-                _ => batches.push(Batch { hidden, spans: vec![span] }),
+                _ => batches.push(Batch {
+                    hidden,
+                    spans: vec![span],
+                }),
             }
         }
         match batches.is_empty() {
-            true => Err(QuantizeError::NoSamples { what: "the calibration texts" }),
+            true => Err(QuantizeError::NoSamples {
+                what: "the calibration texts",
+            }),
             false => {
                 let hidden_size = config.hidden_size;
-                Ok(Self { batches, positions, layer: 0, hidden_size, interrupted })
+                Ok(Self {
+                    batches,
+                    positions,
+                    layer: 0,
+                    hidden_size,
+                    interrupted,
+                })
             }
         }
     }
@@ -83,7 +105,11 @@ impl<'a> Calibration<'a> {
     }
 
     /// Adds up the inputs of `qkv_proj` and `fc_in`.
-    pub(crate) fn add_normed(&self, layer: &Layer, hessian: &mut Hessian) -> Result<(), QuantizeError> {
+    pub(crate) fn add_normed(
+        &self,
+        layer: &Layer,
+        hessian: &mut Hessian,
+    ) -> Result<(), QuantizeError> {
         for batch in &self.batches {
             let h = layer.normed(&self.entering(batch, layer.device())?)?;
             hessian.add(&h).map_err(|source| self.failed(source))?;
@@ -91,7 +117,8 @@ impl<'a> Calibration<'a> {
         Ok(())
     }
 
-    /// Adds up the inputs of `out_proj` and of `fc_out`, as the quantised `qkv_proj` and `fc_in` give them.
+    /// Adds up the inputs of `out_proj` and of `fc_out`, as the quantised `qkv_proj` and `fc_in`
+    /// give them.
     pub(crate) fn add_branches(
         &self,
         layer: &mut Layer,
@@ -101,24 +128,39 @@ impl<'a> Calibration<'a> {
         for batch in &self.batches {
             let h = layer.normed(&self.entering(batch, layer.device())?)?;
             let gathered = layer.attended(&h, qkv_proj, &batch.spans)?;
-            attended.add(&gathered).map_err(|source| self.failed(source))?;
+            attended
+                .add(&gathered)
+                .map_err(|source| self.failed(source))?;
             let inner = layer.activated(&h, fc_in)?;
-            activated.add(&inner).map_err(|source| self.failed(source))?;
+            activated
+                .add(&inner)
+                .map_err(|source| self.failed(source))?;
         }
         Ok(())
     }
 
     /// Makes what leaves the quantised layer the next one's input.
-    pub(crate) fn advance(&mut self, layer: &mut Layer, weights: &Weights) -> Result<(), QuantizeError> {
+    pub(crate) fn advance(
+        &mut self,
+        layer: &mut Layer,
+        weights: &Weights,
+    ) -> Result<(), QuantizeError> {
         for at in 0..self.batches.len() {
             let mut x = self.entering(&self.batches[at], layer.device())?;
             let batch = &mut self.batches[at];
             let h = layer.normed(&x)?;
             let attended = layer.attended(&h, &weights.qkv_proj, &batch.spans)?;
             let activated = layer.activated(&h, &weights.fc_in)?;
-            layer.add(&mut x, (&attended, &weights.out_proj), (&activated, &weights.fc_out))?;
+            layer.add(
+                &mut x,
+                (&attended, &weights.out_proj),
+                (&activated, &weights.fc_out),
+            )?;
             let hidden = x.to_host(0..x.rows());
-            batch.hidden = hidden.map_err(|source| QuantizeError::Kernel { layer: self.layer, source })?;
+            batch.hidden = hidden.map_err(|source| QuantizeError::Kernel {
+                layer: self.layer,
+                source,
+            })?;
         }
         self.layer += 1;
         Ok(())
@@ -133,7 +175,10 @@ impl<'a> Calibration<'a> {
     }
 
     fn failed(&self, source: KernelError) -> QuantizeError {
-        QuantizeError::Kernel { layer: self.layer, source }
+        QuantizeError::Kernel {
+            layer: self.layer,
+            source,
+        }
     }
 }
 

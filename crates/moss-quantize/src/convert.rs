@@ -20,8 +20,8 @@ pub struct ConvertOptions {
     pub replace: bool,
 }
 
-/// Progress. `Started`, then for each shard either `Kept`, or any number of `Advanced` and `Verified`; then `Finished` unless an error is
-/// returned.
+/// Progress. `Started`, then for each shard either `Kept`, or any number of `Advanced` and
+/// `Verified`; then `Finished` unless an error is returned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ConvertEvent {
     /// Sizes are known.
@@ -52,16 +52,18 @@ pub enum ConvertEvent {
     Finished,
 }
 
-/// Writes the checkpoint in folder `source` into the new folder `target`, in another container. Memory does not grow with the files, but
-/// for tensors stored strided. Files beside the weights are copied. A run that was cut off is gone on with: finished shards are checked
-/// and kept.
+/// Writes the checkpoint in folder `source` into the new folder `target`, in another container.
+/// Memory does not grow with the files, but for tensors stored strided. Files beside the weights
+/// are copied. A run that was cut off is gone on with: finished shards are checked and kept.
 ///
-/// `interrupted` is asked often; once it says true the conversion ends, to be gone on with another time.
+/// `interrupted` is asked often; once it says true the conversion ends, to be gone on with another
+/// time.
 ///
 /// # Errors
-/// [`QuantizeError::Exists`] where `target` is anything but an empty folder, unless it is to be replaced;
-/// [`QuantizeError::NotReplaced`]; [`QuantizeError::Busy`]; [`QuantizeError::DiskSpace`]; [`QuantizeError::Damaged`] for a
-/// shard that reads back otherwise; [`QuantizeError::Checkpoint`] for files that cannot be read or written; [`QuantizeError::Interrupted`].
+/// [`QuantizeError::Exists`] where `target` is anything but an empty folder, unless it is to be
+/// replaced; [`QuantizeError::NotReplaced`]; [`QuantizeError::Busy`]; [`QuantizeError::DiskSpace`];
+/// [`QuantizeError::Damaged`] for a shard that reads back otherwise; [`QuantizeError::Checkpoint`]
+/// for files that cannot be read or written; [`QuantizeError::Interrupted`].
 pub fn convert(
     source: &Path,
     target: &Path,
@@ -72,14 +74,26 @@ pub fn convert(
     let checkpoint = Checkpoint::open(source)?;
     let shards = plan_shards(in_file_order(&checkpoint), options.max_shard_bytes);
     let job = job(&checkpoint, options)?;
-    let mut folder =
-        NewFolder::begin(target, source, options.replace, Some(job), options.container, &shards)?;
+    let mut folder = NewFolder::begin(
+        target,
+        source,
+        options.replace,
+        Some(job),
+        options.container,
+        &shards,
+    )?;
     let bytes = shards.iter().flatten().map(Outline::bytes).sum();
-    progress(ConvertEvent::Started { bytes, shards: shards.len() });
+    progress(ConvertEvent::Started {
+        bytes,
+        shards: shards.len(),
+    });
     for (number, tensors) in shards.iter().enumerate() {
         let file = options.container.file_name(number + 1, shards.len());
         if folder.has_kept(&file, tensors) {
-            progress(ConvertEvent::Kept { file, bytes: tensors.iter().map(Outline::bytes).sum() });
+            progress(ConvertEvent::Kept {
+                file,
+                bytes: tensors.iter().map(Outline::bytes).sum(),
+            });
             continue;
         }
         let mut writer = ShardWriter::create(&folder.path(&file), options.container, tensors)?;
@@ -89,7 +103,9 @@ pub fn convert(
                     return Err(QuantizeError::Interrupted);
                 }
                 writer.append(piece)?;
-                progress(ConvertEvent::Advanced { bytes: piece.len() as u64 });
+                progress(ConvertEvent::Advanced {
+                    bytes: piece.len() as u64,
+                });
                 Ok(())
             })?;
         }
@@ -108,12 +124,19 @@ fn in_file_order(checkpoint: &Checkpoint) -> Vec<Outline> {
     infos.into_iter().map(Outline::from).collect()
 }
 
-/// What tells this conversion from another: options, and names, sizes and times of the files it reads.
+/// What tells this conversion from another: options, and names, sizes and times of the files it
+/// reads.
 fn job(checkpoint: &Checkpoint, options: ConvertOptions) -> Result<String, QuantizeError> {
-    let mut job = format!("convert {:?} {}", options.container, options.max_shard_bytes);
+    let mut job = format!(
+        "convert {:?} {}",
+        options.container, options.max_shard_bytes
+    );
     for file in checkpoint.weight_files() {
         let data = fs::metadata(file).map_err(|source| io("read", file, source))?;
-        let time = data.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        let time = data
+            .modified()
+            .ok()
+            .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         let nanos = time.unwrap_or_default().as_nanos();
         job += &format!(" {} {} {nanos}", file.display(), data.len());
     }

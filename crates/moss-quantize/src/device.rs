@@ -22,12 +22,16 @@ impl Device {
     /// Opens the device and what its products need.
     ///
     /// # Errors
-    /// [`ModelError::Gpu`] for a GPU that is not there, a library that is missing, or a build without kernels for GPUs.
+    /// [`ModelError::Gpu`] for a GPU that is not there, a library that is missing, or a build
+    /// without kernels for GPUs.
     pub(crate) fn open(spec: DeviceSpec) -> Result<Self, ModelError> {
         match spec {
             DeviceSpec::Cpu => Ok(Self::Cpu),
             #[cfg(feature = "cuda")]
-            DeviceSpec::Gpu { ordinal, newest_code } => {
+            DeviceSpec::Gpu {
+                ordinal,
+                newest_code,
+            } => {
                 let open = || {
                     let gpu = Gpu::open(ordinal, newest_code)?;
                     gpu.prepare_matmul(true)?;
@@ -41,7 +45,8 @@ impl Device {
         }
     }
 
-    /// When `error` says that the GPU is full: bytes that were free when it was opened, and its bytes in all.
+    /// When `error` says that the GPU is full: bytes that were free when it was opened, and its
+    /// bytes in all.
     pub(crate) fn out_of_memory(&self, error: &KernelError) -> Option<(u64, u64)> {
         if !error.is_out_of_memory() {
             return None;

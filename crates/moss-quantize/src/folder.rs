@@ -1,4 +1,5 @@
-//! A checkpoint folder that appears whole: it is written under another name, which says that it is unfinished, and renamed in the end.
+//! A checkpoint folder that appears whole: it is written under another name, which says that it is
+//! unfinished, and renamed in the end.
 
 use std::{
     collections::BTreeMap,
@@ -38,14 +39,17 @@ pub(crate) struct NewFolder {
     /// Whether a checkpoint at `target` is to be replaced.
     replace: bool,
     journal: Journal,
-    /// Taken out when the folder is finished or given up: on some file systems it is a file within the folder.
+    /// Taken out when the folder is finished or given up: on some file systems it is a file within
+    /// the folder.
     lock: Option<FileLock>,
 }
 
 impl NewFolder {
-    /// Begins `target`, or goes on with it where an earlier run of the same `job` was cut off. `shards` must fit the disk.
+    /// Begins `target`, or goes on with it where an earlier run of the same `job` was cut off.
+    /// `shards` must fit the disk.
     ///
-    /// With `replace`, a checkpoint that is there already is replaced in the end, unless it is `source`.
+    /// With `replace`, a checkpoint that is there already is replaced in the end, unless it is
+    /// `source`.
     pub(crate) fn begin(
         target: &Path,
         source: &Path,
@@ -57,7 +61,11 @@ impl NewFolder {
         match (is_free(target), replace) {
             (true, _) => {}
             (false, true) => check_replaceable(target, source)?,
-            (false, false) => return Err(QuantizeError::Exists { path: target.to_owned() }),
+            (false, false) => {
+                return Err(QuantizeError::Exists {
+                    path: target.to_owned(),
+                });
+            }
         }
         let folder = beside(target, ".unfinished")?;
         let path = folder.join(LOCK);
@@ -74,10 +82,22 @@ impl NewFolder {
         let journal = journal.and_then(|bytes| serde_json::from_slice::<Journal>(&bytes).ok());
         let journal = match journal {
             Some(journal) if job.is_some() && journal.job == job => journal,
-            _ => Journal { job, ..Journal::default() },
+            _ => Journal {
+                job,
+                ..Journal::default()
+            },
         };
-        let new = Self { target: target.to_owned(), folder, replace, journal, lock };
-        let ready = new.save().and_then(|()| new.clear()).and_then(|()| new.check_room(container, shards));
+        let new = Self {
+            target: target.to_owned(),
+            folder,
+            replace,
+            journal,
+            lock,
+        };
+        let ready = new
+            .save()
+            .and_then(|()| new.clear())
+            .and_then(|()| new.check_room(container, shards));
         match ready {
             Ok(()) => Ok(new),
             Err(error) => Err(new.given_up(error)),
@@ -88,7 +108,8 @@ impl NewFolder {
     pub(crate) fn given_up(mut self, error: QuantizeError) -> QuantizeError {
         if self.journal.job.is_none() {
             self.journal.finished.clear();
-            // What cannot be removed is cleared away by the next run; why this one ended matters more.
+            // What cannot be removed is cleared away by the next run; why this one ended matters
+            // more.
             let _ = self.clear();
             let _ = [JOURNAL, LOCK].map(|name| fs::remove_file(self.path(name)));
             self.lock = None;
@@ -98,17 +119,33 @@ impl NewFolder {
     }
 
     /// Refuses what the disk cannot hold, before hours are spent on it.
-    fn check_room(&self, container: Container, shards: &[Vec<Outline>]) -> Result<(), QuantizeError> {
+    fn check_room(
+        &self,
+        container: Container,
+        shards: &[Vec<Outline>],
+    ) -> Result<(), QuantizeError> {
         let is_missing = |number: &usize| {
-            !self.journal.finished.contains_key(&container.file_name(number + 1, shards.len()))
+            !self
+                .journal
+                .finished
+                .contains_key(&container.file_name(number + 1, shards.len()))
         };
-        let missing = (0..shards.len()).filter(is_missing).flat_map(|number| &shards[number]);
-        let needed = missing.map(Outline::bytes).sum::<u64>().saturating_add(RESERVE);
-        let free =
-            fs4::available_space(&self.folder).map_err(|source| io("measure", &self.folder, source))?;
+        let missing = (0..shards.len())
+            .filter(is_missing)
+            .flat_map(|number| &shards[number]);
+        let needed = missing
+            .map(Outline::bytes)
+            .sum::<u64>()
+            .saturating_add(RESERVE);
+        let free = fs4::available_space(&self.folder)
+            .map_err(|source| io("measure", &self.folder, source))?;
         match needed <= free {
             true => Ok(()),
-            false => Err(QuantizeError::DiskSpace { path: self.folder.clone(), needed, free }),
+            false => Err(QuantizeError::DiskSpace {
+                path: self.folder.clone(),
+                needed,
+                free,
+            }),
         }
     }
 
@@ -135,13 +172,20 @@ impl NewFolder {
         let found = shard_digest(&file, tensors)?;
         if found != written {
             let (found, expected) = (found.to_string(), written.to_string());
-            return Err(QuantizeError::Damaged { file, found, expected });
+            return Err(QuantizeError::Damaged {
+                file,
+                found,
+                expected,
+            });
         }
-        self.journal.finished.insert(name.to_owned(), written.to_string());
+        self.journal
+            .finished
+            .insert(name.to_owned(), written.to_string());
         self.save()
     }
 
-    /// Adds the index and what stands beside the weights, checks that the whole opens, and gives it its name.
+    /// Adds the index and what stands beside the weights, checks that the whole opens, and gives it
+    /// its name.
     pub(crate) fn finish(
         mut self,
         source: &Checkpoint,
@@ -168,8 +212,10 @@ impl NewFolder {
             }
         }
         self.lock = None;
-        let rename =
-            || fs::rename(&self.folder, &self.target).map_err(|source| io("rename", &self.folder, source));
+        let rename = || {
+            fs::rename(&self.folder, &self.target)
+                .map_err(|source| io("rename", &self.folder, source))
+        };
         if self.replace && !is_free(&self.target) {
             // Who has the old files open keeps them: they are moved and removed, never written to.
             let old = beside(&self.target, ".replaced")?;
@@ -181,7 +227,8 @@ impl NewFolder {
             return fs::remove_dir_all(&old).map_err(|source| io("remove", &old, source));
         }
         if self.target.exists() {
-            fs::remove_dir(&self.target).map_err(|source| io("replace", &self.target, source))?; // empty, as it was
+            // empty, as it was
+            fs::remove_dir(&self.target).map_err(|source| io("replace", &self.target, source))?;
         }
         rename()
     }
@@ -190,12 +237,16 @@ impl NewFolder {
     fn copy_side_files(&self, source: &Path) -> Result<(), QuantizeError> {
         for entry in fs::read_dir(source).map_err(|error| io("read", source, error))? {
             let path = entry.map_err(|error| io("read", source, error))?.path();
-            let (Some(name), Ok(data)) =
-                (path.file_name().and_then(|name| name.to_str()), fs::metadata(&path))
-            else {
+            let (Some(name), Ok(data)) = (
+                path.file_name().and_then(|name| name.to_str()),
+                fs::metadata(&path),
+            ) else {
                 continue;
             };
-            if is_weight_file(name) || name.starts_with('.') || !data.is_file() || data.len() > MAX_SIDE_FILE
+            if is_weight_file(name)
+                || name.starts_with('.')
+                || !data.is_file()
+                || data.len() > MAX_SIDE_FILE
             {
                 continue;
             }
@@ -213,10 +264,22 @@ impl NewFolder {
 
     /// Removes what an earlier run left and this one does not go on with.
     fn clear(&self) -> Result<(), QuantizeError> {
-        let records = [self.path(JOURNAL), self.path(LOCK), holder_path(&self.path(LOCK))];
-        for entry in fs::read_dir(&self.folder).map_err(|source| io("read", &self.folder, source))? {
-            let path = entry.map_err(|source| io("read", &self.folder, source))?.path();
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let records = [
+            self.path(JOURNAL),
+            self.path(LOCK),
+            holder_path(&self.path(LOCK)),
+        ];
+        for entry in
+            fs::read_dir(&self.folder).map_err(|source| io("read", &self.folder, source))?
+        {
+            let path = entry
+                .map_err(|source| io("read", &self.folder, source))?
+                .path();
+            let name = path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
             if !records.contains(&path) && !self.journal.finished.contains_key(&name) {
                 fs::remove_file(&path).map_err(|source| io("remove", &path, source))?;
             }
@@ -227,13 +290,17 @@ impl NewFolder {
 
 /// Whether there is nothing at this path, or an empty folder.
 fn is_free(target: &Path) -> bool {
-    fs::read_dir(target).map_or(fs::symlink_metadata(target).is_err(), |mut entries| entries.next().is_none())
+    fs::read_dir(target).map_or(fs::symlink_metadata(target).is_err(), |mut entries| {
+        entries.next().is_none()
+    })
 }
 
 /// A path beside `target`, named after it.
 fn beside(target: &Path, ending: &str) -> Result<PathBuf, QuantizeError> {
     let Some(name) = target.file_name() else {
-        return Err(QuantizeError::Exists { path: target.to_owned() });
+        return Err(QuantizeError::Exists {
+            path: target.to_owned(),
+        });
     };
     let mut name = name.to_owned();
     name.push(ending);
@@ -242,7 +309,12 @@ fn beside(target: &Path, ending: &str) -> Result<PathBuf, QuantizeError> {
 
 /// Refuses to replace what is not a checkpoint, and the checkpoint that is being read.
 fn check_replaceable(target: &Path, source: &Path) -> Result<(), QuantizeError> {
-    let refused = |why| Err(QuantizeError::NotReplaced { path: target.to_owned(), why });
+    let refused = |why| {
+        Err(QuantizeError::NotReplaced {
+            path: target.to_owned(),
+            why,
+        })
+    };
     let real = |path: &Path| fs::canonicalize(path).map_err(|error| io("read", path, error));
     let weights = |entry: fs::DirEntry| entry.file_name().to_str().is_some_and(is_weight_file);
     let is_checkpoint = target.join("config.json").is_file()
@@ -263,5 +335,9 @@ fn is_weight_file(name: &str) -> bool {
 }
 
 pub(crate) fn io(what: &'static str, path: &Path, source: std::io::Error) -> QuantizeError {
-    QuantizeError::Io { what, path: path.to_owned(), source }
+    QuantizeError::Io {
+        what,
+        path: path.to_owned(),
+        source,
+    }
 }

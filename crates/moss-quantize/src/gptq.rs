@@ -1,8 +1,9 @@
 //! One linear layer, quantised: to the nearest, or by GPTQ (Frantar et al., arXiv 2210.17323).
 //!
-//! GPTQ rounds the weights input by input. What rounding one input's weights does to the outputs is made up for, as far as it can be, by
-//! the weights of the inputs still to come. Inputs are taken in blocks: within one the correction is immediate and on the host; what all blocks
-//! before it call for is one matrix product on the device ([`Factor`] has the algebra).
+//! GPTQ rounds the weights input by input. What rounding one input's weights does to the outputs is
+//! made up for, as far as it can be, by the weights of the inputs still to come. Inputs are taken
+//! in blocks: within one the correction is immediate and on the host; what all blocks before it
+//! call for is one matrix product on the device ([`Factor`] has the algebra).
 
 use moss_kernels::KernelError;
 use rayon::prelude::*;
@@ -26,11 +27,13 @@ pub(crate) struct Quantized {
     pub(crate) g_idx: Vec<u32>,
     /// `|W - W'|^2 / |W|^2`
     pub(crate) weight_error: f64,
-    /// The same of the outputs, on the calibration inputs: `trace(D H D^T) / trace(W H W^T)`, `D = W - W'`, `H` dampened.
+    /// The same of the outputs, on the calibration inputs: `trace(D H D^T) / trace(W H W^T)`, `D =
+    /// W - W'`, `H` dampened.
     pub(crate) output_error: Option<f64>,
 }
 
-/// Rounds each of `weight` `[outputs, inputs]`, row-major, to the nearest. `None` for weights that no f16 scale covers.
+/// Rounds each of `weight` `[outputs, inputs]`, row-major, to the nearest. `None` for weights that
+/// no f16 scale covers.
 pub(crate) fn nearest(weight: Vec<f32>, inputs: usize, layout: Layout) -> Option<Quantized> {
     let outputs = weight.len() / inputs;
     let w = by_input(weight, &(0..inputs).collect::<Vec<_>>());
@@ -43,8 +46,8 @@ pub(crate) fn nearest(weight: Vec<f32>, inputs: usize, layout: Layout) -> Option
     Some(rounded.packed(&place, ratio(loss, squares(&w, outputs)), None))
 }
 
-/// Rounds `weight` `[outputs, inputs]`, row-major, so that the outputs change least. What it has become comes besides, `[inputs, outputs]` f32 on
-/// the factor's device. `None` as for [`nearest`].
+/// Rounds `weight` `[outputs, inputs]`, row-major, so that the outputs change least. What it has
+/// become comes besides, `[inputs, outputs]` f32 on the factor's device. `None` as for [`nearest`].
 pub(crate) fn gptq(
     weight: Vec<f32>,
     factor: &Factor,
@@ -60,33 +63,46 @@ pub(crate) fn gptq(
             row.fill(0.0);
         }
     }
-    let Some(mut rounded) = Rounded::new(&w, outputs, layout) else { return Ok(None) };
+    let Some(mut rounded) = Rounded::new(&w, outputs, layout) else {
+        return Ok(None);
+    };
     let mut course = Course::new(factor, &w, outputs)?;
     let block = layout.block(inputs);
     for (first, own) in (0..inputs).step_by(block).zip(w.chunks(block * outputs)) {
         let inverse = factor.inverse(first, own.len() / outputs);
-        let Some(values) = rounded.round(&course.corrected(first, &inverse)?, Some(&inverse)) else {
+        let Some(values) = rounded.round(&course.corrected(first, &inverse)?, Some(&inverse))
+        else {
             return Ok(None);
         };
         loss += distance(own, &values, outputs);
         course.rounded(first, own, &values)?;
     }
     let mut place = vec![0; inputs];
-    factor.order.iter().enumerate().for_each(|(at, input)| place[*input] = at);
+    factor
+        .order
+        .iter()
+        .enumerate()
+        .for_each(|(at, input)| place[*input] = at);
     let output_error = ratio(rounded.output_loss, course.energy);
     let quantized = rounded.packed(&place, ratio(loss, norm), Some(output_error));
     Ok(Some((quantized, course.finish()?)))
 }
 
-/// `weight` `[outputs, inputs]` as `[inputs in order, outputs]`: what belongs to one input is one run.
+/// `weight` `[outputs, inputs]` as `[inputs in order, outputs]`: what belongs to one input is one
+/// run.
 fn by_input(weight: Vec<f32>, order: &[usize]) -> Vec<f32> {
     let (inputs, outputs) = (order.len(), weight.len() / order.len());
     let mut w = vec![0.0f32; weight.len()];
-    w.par_chunks_mut(INPUTS * outputs).zip(order.par_chunks(INPUTS)).for_each(|(rows, order)| {
-        for (output, weight) in weight.chunks_exact(inputs).enumerate() {
-            order.iter().enumerate().for_each(|(at, input)| rows[at * outputs + output] = weight[*input]);
-        }
-    });
+    w.par_chunks_mut(INPUTS * outputs)
+        .zip(order.par_chunks(INPUTS))
+        .for_each(|(rows, order)| {
+            for (output, weight) in weight.chunks_exact(inputs).enumerate() {
+                order
+                    .iter()
+                    .enumerate()
+                    .for_each(|(at, input)| rows[at * outputs + output] = weight[*input]);
+            }
+        });
     w
 }
 
@@ -98,8 +114,18 @@ fn squares(a: &[f32], width: usize) -> f64 {
 
 /// `|a - b|^2`, likewise.
 fn distance(a: &[f32], b: &[f32], width: usize) -> f64 {
-    let of = |(a, b): (&[f32], &[f32])| a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>();
-    a.par_chunks(width).zip(b.par_chunks(width)).map(of).collect::<Vec<_>>().iter().sum()
+    let of = |(a, b): (&[f32], &[f32])| {
+        a.iter()
+            .zip(b)
+            .map(|(a, b)| f64::from(a - b).powi(2))
+            .sum::<f64>()
+    };
+    a.par_chunks(width)
+        .zip(b.par_chunks(width))
+        .map(of)
+        .collect::<Vec<_>>()
+        .iter()
+        .sum()
 }
 
 fn ratio(part: f64, whole: f64) -> f64 {
@@ -109,7 +135,8 @@ fn ratio(part: f64, whole: f64) -> f64 {
 /// A layer on its way through GPTQ.
 struct Course<'a> {
     factor: &'a Factor,
-    /// `[inputs in order, outputs]` on the device: what rounding did to the weights whose turn it was, the others themselves.
+    /// `[inputs in order, outputs]` on the device: what rounding did to the weights whose turn it
+    /// was, the others themselves.
     errors: Matrix,
     /// `[inputs, outputs]` on the host: what weights became.
     values: Vec<f32>,
@@ -122,7 +149,13 @@ impl<'a> Course<'a> {
     fn new(factor: &'a Factor, w: &[f32], outputs: usize) -> Result<Self, KernelError> {
         let errors = Matrix::new(factor.device(), w, outputs)?;
         let energy = factor.energy(&errors)?;
-        Ok(Self { factor, errors, values: vec![0.0; w.len()], outputs, energy })
+        Ok(Self {
+            factor,
+            errors,
+            values: vec![0.0; w.len()],
+            outputs,
+            energy,
+        })
     }
 
     /// The weights of a block `[count, outputs]`, after what was done to those before it.
@@ -133,14 +166,22 @@ impl<'a> Course<'a> {
         }
         let mut own = Matrix::zeros(self.errors.device(), rows.len(), self.outputs)?;
         own.copy(0, &self.errors, rows.clone())?;
-        self.factor.correct(&mut own, first, inverse, &self.errors)?;
+        self.factor
+            .correct(&mut own, first, inverse, &self.errors)?;
         own.to_host(0..rows.len())
     }
 
     /// Notes what the weights `own` of a block have become, `[count, outputs]` each.
     fn rounded(&mut self, first: usize, own: &[f32], values: &[f32]) -> Result<(), KernelError> {
-        let errors: Vec<f32> = own.par_iter().zip(values).map(|(own, value)| own - value).collect();
-        for (row, input) in values.chunks_exact(self.outputs).zip(&self.factor.order[first..]) {
+        let errors: Vec<f32> = own
+            .par_iter()
+            .zip(values)
+            .map(|(own, value)| own - value)
+            .collect();
+        for (row, input) in values
+            .chunks_exact(self.outputs)
+            .zip(&self.factor.order[first..])
+        {
             self.values[input * self.outputs..][..self.outputs].copy_from_slice(row);
         }
         self.errors.write(first, &errors)
@@ -148,7 +189,13 @@ impl<'a> Course<'a> {
 
     /// What weights became, `[inputs, outputs]` on the device.
     fn finish(self) -> Result<Matrix, KernelError> {
-        let Self { factor, errors, values, outputs, .. } = self;
+        let Self {
+            factor,
+            errors,
+            values,
+            outputs,
+            ..
+        } = self;
         drop(errors); // the device need not hold both
         Matrix::new(factor.device(), &values, outputs)
     }
@@ -164,7 +211,10 @@ pub(crate) mod tests {
 
     const INPUTS: usize = 280;
     const OUTPUTS: usize = 70; // one strip and a part of one
-    const LAYOUT: Layout = Layout { bits: 4, group_size: 32 };
+    const LAYOUT: Layout = Layout {
+        bits: 4,
+        group_size: 32,
+    };
 
     /// Numbers in -1..1 that look random.
     pub(crate) fn noise(len: usize, seed: u32) -> Vec<f32> {
@@ -178,7 +228,8 @@ pub(crate) mod tests {
         (0..len).map(|_| next()).collect()
     }
 
-    /// Inputs that depend on each other and are of different strengths, `[rows, INPUTS]`; input 5 is always zero.
+    /// Inputs that depend on each other and are of different strengths, `[rows, INPUTS]`; input 5
+    /// is always zero.
     fn inputs(rows: usize) -> Vec<f32> {
         let mut x = noise(rows * INPUTS, 3);
         for row in x.chunks_exact_mut(INPUTS) {
@@ -193,12 +244,15 @@ pub(crate) mod tests {
     fn factor(x: &[f32], width: usize, act_order: bool, dampening: f64) -> Factor {
         let mut hessian = Hessian::new(INPUTS, width, x.len() / INPUTS, &Device::Cpu).unwrap();
         for rows in x.chunks(INPUTS * 123) {
-            hessian.add(&Matrix::new(&Device::Cpu, rows, INPUTS).unwrap()).unwrap();
+            hessian
+                .add(&Matrix::new(&Device::Cpu, rows, INPUTS).unwrap())
+                .unwrap();
         }
         Factor::new(hessian, act_order, dampening).unwrap().unwrap()
     }
 
-    /// The method as the papers before GPTQ have it: after each input the inverse Hessian of those left is made by one step of elimination.
+    /// The method as the papers before GPTQ have it: after each input the inverse Hessian of those
+    /// left is made by one step of elimination.
     fn by_elimination(weight: &[f32], x: &[f32], order: &[usize], layout: Layout) -> Vec<u8> {
         let mut h = vec![vec![0.0f64; INPUTS]; INPUTS];
         for row in x.chunks_exact(INPUTS) {
@@ -216,7 +270,10 @@ pub(crate) mod tests {
         let mut w: Vec<Vec<f64>> = weight
             .chunks_exact(INPUTS)
             .map(|row| {
-                row.iter().enumerate().map(|(at, v)| if at == 5 { 0.0 } else { f64::from(*v) }).collect()
+                row.iter()
+                    .enumerate()
+                    .map(|(at, v)| if at == 5 { 0.0 } else { f64::from(*v) })
+                    .collect()
             })
             .collect();
         let mut fields = vec![0; INPUTS * OUTPUTS];
@@ -234,12 +291,16 @@ pub(crate) mod tests {
                 let field = grids[output].round(row[i] as f32);
                 fields[i * OUTPUTS + output] = field;
                 let error = (row[i] - f64::from(grids[output].value(field))) / inverse[i][i];
-                order[at..].iter().for_each(|j| row[*j] -= error * inverse[i][*j]);
+                order[at..]
+                    .iter()
+                    .for_each(|j| row[*j] -= error * inverse[i][*j]);
             }
             let pivot = inverse[i].clone();
             for row in &mut inverse {
                 let share = row[i] / pivot[i];
-                row.iter_mut().zip(&pivot).for_each(|(value, pivot)| *value -= share * pivot);
+                row.iter_mut()
+                    .zip(&pivot)
+                    .for_each(|(value, pivot)| *value -= share * pivot);
             }
         }
         fields
@@ -256,25 +317,33 @@ pub(crate) mod tests {
             let by = a[at].clone();
             for (_, row) in a.iter_mut().enumerate().filter(|(other, _)| *other != at) {
                 let share = row[at];
-                row.iter_mut().zip(&by).for_each(|(value, by)| *value -= share * by);
+                row.iter_mut()
+                    .zip(&by)
+                    .for_each(|(value, by)| *value -= share * by);
             }
         }
         a.into_iter().map(|row| row[n..].to_vec()).collect()
     }
 
     fn fields_of(packed: &Quantized) -> Vec<u8> {
-        let words: Vec<u32> =
-            packed.qweight.chunks_exact(4).map(|word| u32::from_le_bytes(word.try_into().unwrap())).collect();
+        let words: Vec<u32> = packed
+            .qweight
+            .chunks_exact(4)
+            .map(|word| u32::from_le_bytes(word.try_into().unwrap()))
+            .collect();
         (0..INPUTS * OUTPUTS)
-            .map(|at| (words[at / OUTPUTS / 8 * OUTPUTS + at % OUTPUTS] >> (at / OUTPUTS % 8 * 4) & 15) as u8)
+            .map(|at| {
+                (words[at / OUTPUTS / 8 * OUTPUTS + at % OUTPUTS] >> (at / OUTPUTS % 8 * 4) & 15)
+                    as u8
+            })
             .collect()
     }
 
     #[test]
     fn blocks_and_factors_round_as_elimination_input_by_input_does() {
         let (weight, x) = (noise(INPUTS * OUTPUTS, 7), inputs(500));
-        // Groups that divide a block of 128 and that do not, larger ones, and all inputs; panels of a block and of more, one that holds all. The
-        // last group, block and panel are shorter.
+        // Groups that divide a block of 128 and that do not, larger ones, and all inputs; panels of
+        // a block and of more, one that holds all. The last group, block and panel are shorter.
         for (group_size, blocks, act_order) in [
             (32, 1, false),
             (32, 1, true),
@@ -285,15 +354,27 @@ pub(crate) mod tests {
             (INPUTS, 1, false),
             (INPUTS, 2, true),
         ] {
-            let layout = Layout { bits: 4, group_size };
+            let layout = Layout {
+                bits: 4,
+                group_size,
+            };
             let factor = factor(&x, blocks * layout.block(INPUTS), act_order, 0.01);
             assert_eq!(factor.order.is_sorted(), !act_order);
             let packed = gptq(weight.clone(), &factor, layout).unwrap().unwrap().0;
             let expected = by_elimination(&weight, &x, &factor.order, layout);
-            let same = fields_of(&packed).iter().zip(&expected).filter(|(a, b)| a == b).count();
-            // f32 against f64: a weight half-way between two points may fall to either, and those behind it follow.
+            let same = fields_of(&packed)
+                .iter()
+                .zip(&expected)
+                .filter(|(a, b)| a == b)
+                .count();
+            // f32 against f64: a weight half-way between two points may fall to either, and those
+            // behind it follow.
             let what = format!("groups of {group_size}, act-order {act_order}");
-            assert!(same as f64 >= 0.99 * expected.len() as f64, "{what}: {same} of {}", expected.len());
+            assert!(
+                same as f64 >= 0.99 * expected.len() as f64,
+                "{what}: {same} of {}",
+                expected.len()
+            );
             for (at, input) in factor.order.iter().enumerate() {
                 assert_eq!(packed.g_idx[*input] as usize, at / group_size, "{what}");
             }
@@ -314,10 +395,13 @@ pub(crate) mod tests {
                     let (mut a, mut b) = (0.0, 0.0);
                     for (input, value) in row.iter().enumerate() {
                         let group = input / LAYOUT.group_size * OUTPUTS + output;
-                        let scale =
-                            f16::from_le_bytes([packed.scales[2 * group], packed.scales[2 * group + 1]]);
+                        let scale = f16::from_le_bytes([
+                            packed.scales[2 * group],
+                            packed.scales[2 * group + 1],
+                        ]);
                         let word = group / OUTPUTS * OUTPUTS.div_ceil(8) + output / 8;
-                        let zero = (packed.qzeros[4 * word + output % 8 / 2] >> (output % 2 * 4) & 15) + 1;
+                        let zero =
+                            (packed.qzeros[4 * word + output % 8 / 2] >> (output % 2 * 4) & 15) + 1;
                         let field = f32::from(fields[input * OUTPUTS + output]);
                         a += f64::from(value * weight[output * INPUTS + input]);
                         b += f64::from(value * scale.to_f32() * (field - f32::from(zero)));
@@ -329,8 +413,15 @@ pub(crate) mod tests {
             error / energy
         };
         let (found, reported) = (output_error(&gptq), gptq.output_error.unwrap());
-        assert!((found - reported).abs() < 0.01 * found, "{found} measured, {reported} reported");
-        assert!(found < 0.6 * output_error(&nearest), "{found}, {}", output_error(&nearest));
+        assert!(
+            (found - reported).abs() < 0.01 * found,
+            "{found} measured, {reported} reported"
+        );
+        assert!(
+            found < 0.6 * output_error(&nearest),
+            "{found}, {}",
+            output_error(&nearest)
+        );
         assert!(nearest.weight_error < gptq.weight_error && nearest.output_error.is_none());
     }
 }

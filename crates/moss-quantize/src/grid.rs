@@ -1,4 +1,5 @@
-//! Where the values of a group lie once it is quantised: `scale * (q - zero)` for `q` from 0 to `2^bits - 1`.
+//! Where the values of a group lie once it is quantised: `scale * (q - zero)` for `q` from 0 to
+//! `2^bits - 1`.
 
 use half::f16;
 
@@ -13,24 +14,34 @@ pub(crate) struct Grid {
 }
 
 impl Grid {
-    /// The grids that cover each column of `values`, `[rows, width]`, and zero. `None` where a scale is past f16's range, or a value is no number.
+    /// The grids that cover each column of `values`, `[rows, width]`, and zero. `None` where a
+    /// scale is past f16's range, or a value is no number.
     pub(crate) fn of_columns(values: &[f32], width: usize, bits: u32) -> Option<Vec<Self>> {
         if !values.iter().all(|value| value.is_finite()) {
             return None;
         }
         let (mut low, mut high) = (vec![0.0f32; width], vec![0.0f32; width]);
         for row in values.chunks_exact(width) {
-            low.iter_mut().zip(row).for_each(|(low, value)| *low = low.min(*value));
-            high.iter_mut().zip(row).for_each(|(high, value)| *high = high.max(*value));
+            low.iter_mut()
+                .zip(row)
+                .for_each(|(low, value)| *low = low.min(*value));
+            high.iter_mut()
+                .zip(row)
+                .for_each(|(high, value)| *high = high.max(*value));
         }
-        low.iter().zip(&high).map(|(low, high)| Self::spanning(*low, *high, bits)).collect()
+        low.iter()
+            .zip(&high)
+            .map(|(low, high)| Self::spanning(*low, *high, bits))
+            .collect()
     }
 
     /// `low` is at most 0, `high` at least.
     fn spanning(low: f32, high: f32, bits: u32) -> Option<Self> {
         let top = ((1u32 << bits) - 1) as f32;
         // The smallest f16 stands in for a group of zeros.
-        let scale = f16::from_f32((high - low) / top).to_f32().max(f16::from_bits(1).to_f32());
+        let scale = f16::from_f32((high - low) / top)
+            .to_f32()
+            .max(f16::from_bits(1).to_f32());
         let zero = (-low / scale).round_ties_even().clamp(1.0, top + 1.0);
         scale.is_finite().then_some(Self { scale, zero, top })
     }
@@ -64,7 +75,8 @@ mod tests {
             prop_assert_eq!(f16::from_f32(grid.scale).to_f32(), grid.scale);
             prop_assert!(grid.zero >= 1.0 && grid.zero <= (1 << bits) as f32);
             for value in values {
-                // Half a step for rounding, half for the zero point, which is a whole number; f16 rounds the scale by 2^-11 of each step.
+                // Half a step for rounding, half for the zero point, which is a whole number; f16
+                // rounds the scale by 2^-11 of each step.
                 let allowed = grid.scale * (1.0 + (1 << bits) as f32 / 2048.0);
                 prop_assert!((grid.value(grid.round(value)) - value).abs() <= allowed);
             }

@@ -7,15 +7,17 @@ use crate::{
     matrix::{Matrix, Store},
 };
 
-/// `H = 2 / N * sum of x x^T` over the `N` inputs `x` of a layer: how much an error in one weight costs, beside an error in another.
+/// `H = 2 / N * sum of x x^T` over the `N` inputs `x` of a layer: how much an error in one weight
+/// costs, beside an error in another.
 pub(crate) struct Hessian {
     panels: Panels,
     /// `2 / N`
     scale: f32,
 }
 
-/// The upper triangle of a matrix `[n, n]` by panels of columns: panel `k` is rows `0..end` of its columns `start..end`. Half the memory of the
-/// square, and rows of a panel are contiguous, as products want them.
+/// The upper triangle of a matrix `[n, n]` by panels of columns: panel `k` is rows `0..end` of its
+/// columns `start..end`. Half the memory of the square, and rows of a panel are contiguous, as
+/// products want them.
 pub(crate) struct Panels {
     /// Columns of a panel; the last may have fewer.
     pub(crate) width: usize,
@@ -34,8 +36,14 @@ impl Hessian {
             let end = in_features.min(start + width);
             Matrix::zeros(device, end, end - start)
         };
-        let columns = (0..in_features).step_by(width).map(panel).collect::<Result<_, _>>()?;
-        Ok(Self { panels: Panels { width, columns }, scale: 2.0 / rows.max(1) as f32 })
+        let columns = (0..in_features)
+            .step_by(width)
+            .map(panel)
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            panels: Panels { width, columns },
+            scale: 2.0 / rows.max(1) as f32,
+        })
     }
 
     /// Adds inputs `[rows, in_features]`.
@@ -43,7 +51,13 @@ impl Hessian {
         for panel in &mut self.panels.columns {
             let (end, width) = (panel.rows(), panel.columns());
             let left = inputs.all().columns(0..end).transposed();
-            panel.gemm(0..end, self.scale, &left, &inputs.all().columns(end - width..end), Store::Add)?;
+            panel.gemm(
+                0..end,
+                self.scale,
+                &left,
+                &inputs.all().columns(end - width..end),
+                Store::Add,
+            )?;
         }
         Ok(())
     }
@@ -61,7 +75,12 @@ impl Panels {
         for panel in &self.columns {
             let (end, width) = (panel.rows(), panel.columns());
             let block = panel.to_host(end - width..end)?;
-            diagonal.extend(block.iter().step_by(width + 1).map(|value| f64::from(*value)));
+            diagonal.extend(
+                block
+                    .iter()
+                    .step_by(width + 1)
+                    .map(|value| f64::from(*value)),
+            );
         }
         Ok(diagonal)
     }
@@ -69,7 +88,13 @@ impl Panels {
     /// Rows and columns `order` of the symmetric matrix whose upper triangle this is.
     pub(crate) fn reordered(self, order: &[usize]) -> Result<Self, KernelError> {
         let mut place = vec![0u32; order.len()];
-        order.iter().enumerate().for_each(|(to, from)| place[*from] = to as u32);
-        Ok(Self { width: self.width, columns: Matrix::permute_upper(self.columns, self.width, &place)? })
+        order
+            .iter()
+            .enumerate()
+            .for_each(|(to, from)| place[*from] = to as u32);
+        Ok(Self {
+            width: self.width,
+            columns: Matrix::permute_upper(self.columns, self.width, &place)?,
+        })
     }
 }

@@ -1,7 +1,8 @@
-//! One block by itself, in f32, for work that goes through a network layer by layer and never holds it whole.
+//! One block by itself, in f32, for work that goes through a network layer by layer and never holds
+//! it whole.
 //!
-//! Every step is handed the weights it multiplies with, `[in_features, out_features]` f32 on the layer's device, so that they may come from
-//! anywhere and be dropped as soon as they are used.
+//! Every step is handed the weights it multiplies with, `[in_features, out_features]` f32 on the
+//! layer's device, so that they may come from anywhere and be dropped as soon as they are used.
 
 use moss_kernels::{KernelError, ops::Embedding};
 use moss_model::{
@@ -47,7 +48,8 @@ pub(crate) struct Layer {
 /// The hidden states that enter layer 0, `[ids, hidden_size]` row-major.
 ///
 /// # Errors
-/// [`ModelError::Checkpoint`] for a missing or misshapen embedding; [`ModelError::Kernel`] for an id without a row.
+/// [`ModelError::Checkpoint`] for a missing or misshapen embedding; [`ModelError::Kernel`] for an
+/// id without a row.
 pub(crate) fn embed(source: &dyn WeightSource, ids: &[u32]) -> Result<Vec<f32>, ModelError> {
     let config = source.config()?;
     let table = source
@@ -55,9 +57,16 @@ pub(crate) fn embed(source: &dyn WeightSource, ids: &[u32]) -> Result<Vec<f32>, 
         .ok_or_else(|| source.missing(names::EMBEDDING))?;
     let run = || -> Result<Vec<f32>, KernelError> {
         let rows = Embedding::new(table)?.lookup(ids, &candle_core::Device::Cpu)?;
-        Ok(rows.to_dtype(candle_core::DType::F32)?.flatten_all()?.to_vec1()?)
+        Ok(rows
+            .to_dtype(candle_core::DType::F32)?
+            .flatten_all()?
+            .to_vec1()?)
     };
-    run().map_err(|source| ModelError::Kernel { layer: 0, op: "embedding", source })
+    run().map_err(|source| ModelError::Kernel {
+        layer: 0,
+        op: "embedding",
+        source,
+    })
 }
 
 impl Layer {
@@ -72,14 +81,21 @@ impl Layer {
         positions: usize,
         device: &Device,
     ) -> Result<Self, ModelError> {
-        let at = |source| ModelError::Kernel { layer, op: "load", source };
+        let at = |source| ModelError::Kernel {
+            layer,
+            op: "load",
+            source,
+        };
         let vector = |name: String, len| -> Result<Matrix, ModelError> {
-            let values = source.vector(&name, len)?.ok_or_else(|| source.missing(&name))?;
+            let values = source
+                .vector(&name, len)?
+                .ok_or_else(|| source.missing(&name))?;
             Matrix::new(device, &values, len).map_err(at)
         };
         let bias = |kind: LinearKind| vector(kind.stem(layer) + ".bias", kind.extents(config).1);
         let norm = LayerNames::new(layer).norm;
-        let cache = || Matrix::zeros(device, config.num_heads * positions, config.head_dim).map_err(at);
+        let cache =
+            || Matrix::zeros(device, config.num_heads * positions, config.head_dim).map_err(at);
         Ok(Self {
             layer,
             norm: [
@@ -102,19 +118,23 @@ impl Layer {
         self.fc_in_bias.device()
     }
 
-    /// The input of `qkv_proj` and `fc_in`: `x` is the residual stream `[rows, hidden_size]`, and so is the result.
+    /// The input of `qkv_proj` and `fc_in`: `x` is the residual stream `[rows, hidden_size]`, and
+    /// so is the result.
     ///
     /// # Errors
-    /// [`ModelError::Kernel`] here and below: for matrices of other shapes, or a device that is full.
+    /// [`ModelError::Kernel`] here and below: for matrices of other shapes, or a device that is
+    /// full.
     pub(crate) fn normed(&self, x: &Matrix) -> Result<Matrix, ModelError> {
         let [weight, bias] = &self.norm;
         self.at("layer_norm", x.layer_norm(weight, bias, self.epsilon))
     }
 
-    /// The input of `out_proj`: what each row of `h`, the normed input `[rows, hidden_size]`, gathers from its sequence.
+    /// The input of `out_proj`: what each row of `h`, the normed input `[rows, hidden_size]`,
+    /// gathers from its sequence.
     ///
     /// # Errors
-    /// [`ModelError::Kernel`], also for positions past those of [`Self::load`], or behind a sequence that was not there or is shorter.
+    /// [`ModelError::Kernel`], also for positions past those of [`Self::load`], or behind a
+    /// sequence that was not there or is shorter.
     pub(crate) fn attended(
         &mut self,
         h: &Matrix,
@@ -152,10 +172,19 @@ impl Layer {
                 for head in 0..heads {
                     let queries = head * rows + from..head * rows + from + count;
                     let seen = head * positions..head * positions + end;
-                    let (own, keys) = (q.part(queries.clone()), keys.part(seen.clone()).transposed());
+                    let (own, keys) = (
+                        q.part(queries.clone()),
+                        keys.part(seen.clone()).transposed(),
+                    );
                     scores.gemm(0..count, scale, &own, &keys, Store::Overwrite)?;
                     scores.causal_softmax(start_pos + from)?;
-                    gathered.gemm(queries, 1.0, &scores.all(), &values.part(seen), Store::Overwrite)?;
+                    gathered.gemm(
+                        queries,
+                        1.0,
+                        &scores.all(),
+                        &values.part(seen),
+                        Store::Overwrite,
+                    )?;
                 }
             }
             attended.merge_heads(first, &gathered, heads)?;
@@ -198,13 +227,22 @@ impl Layer {
     }
 
     fn at<T>(&self, op: &'static str, result: Result<T, KernelError>) -> Result<T, ModelError> {
-        result.map_err(|source| ModelError::Kernel { layer: self.layer, op, source })
+        result.map_err(|source| ModelError::Kernel {
+            layer: self.layer,
+            op,
+            source,
+        })
     }
 }
 
 fn nothing_before(start_pos: usize, cached: usize) -> KernelError {
     let rule = format!("at most {cached}");
-    KernelError::Argument { op: "attention", arg: "start_pos", found: start_pos, rule }
+    KernelError::Argument {
+        op: "attention",
+        arg: "start_pos",
+        found: start_pos,
+        rule,
+    }
 }
 
 #[cfg(test)]

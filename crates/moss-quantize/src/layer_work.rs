@@ -1,4 +1,5 @@
-//! The quantisation of one layer: its four linear layers in the order in which they need each other.
+//! The quantisation of one layer: its four linear layers in the order in which they need each
+//! other.
 
 use std::collections::HashMap;
 
@@ -30,18 +31,32 @@ pub(crate) struct LayerWork<'a> {
 }
 
 impl<'a> LayerWork<'a> {
-    pub(crate) fn new(job: &'a Job<'a>, layer: usize, report: &'a mut dyn FnMut(LinearReport)) -> Self {
-        Self { job, layer, report, made: HashMap::new() }
+    pub(crate) fn new(
+        job: &'a Job<'a>,
+        layer: usize,
+        report: &'a mut dyn FnMut(LinearReport),
+    ) -> Self {
+        Self {
+            job,
+            layer,
+            report,
+            made: HashMap::new(),
+        }
     }
 
-    /// Makes all four linear layers, which are returned by stem, and brings the calibration to the next layer.
+    /// Makes all four linear layers, which are returned by stem, and brings the calibration to the
+    /// next layer.
     pub(crate) fn run(
         mut self,
         calibration: Option<&mut Calibration<'_>>,
     ) -> Result<HashMap<String, Quantized>, QuantizeError> {
         match calibration {
-            None => LinearKind::ALL.into_iter().try_for_each(|kind| self.nearest(kind))?,
-            Some(calibration) => self.gptq(calibration).map_err(|error| self.explained(error))?,
+            None => LinearKind::ALL
+                .into_iter()
+                .try_for_each(|kind| self.nearest(kind))?,
+            Some(calibration) => self
+                .gptq(calibration)
+                .map_err(|error| self.explained(error))?,
         }
         Ok(self.made)
     }
@@ -49,7 +64,9 @@ impl<'a> LayerWork<'a> {
     fn nearest(&mut self, kind: LinearKind) -> Result<(), QuantizeError> {
         let (weight, layout) = (self.weight(kind)?, self.layout(kind));
         let made = nearest(weight, kind.extents(self.job.config).0, layout);
-        let made = made.ok_or_else(|| QuantizeError::TooWide { linear: kind.stem(self.layer) })?;
+        let made = made.ok_or_else(|| QuantizeError::TooWide {
+            linear: kind.stem(self.layer),
+        })?;
         self.note(kind, made);
         Ok(())
     }
@@ -58,8 +75,13 @@ impl<'a> LayerWork<'a> {
     fn gptq(&mut self, calibration: &mut Calibration<'_>) -> Result<(), QuantizeError> {
         use LinearKind::{FcIn, FcOut, OutProj, QkvProj};
         let device = &self.job.device;
-        let mut layer =
-            Layer::load(self.job.checkpoint, self.job.config, self.layer, calibration.positions, device)?;
+        let mut layer = Layer::load(
+            self.job.checkpoint,
+            self.job.config,
+            self.layer,
+            calibration.positions,
+            device,
+        )?;
         let tokens = calibration.tokens();
         let mut normed = self.hessian(QkvProj, tokens)?;
         calibration.add_normed(&layer, &mut normed)?;
@@ -67,15 +89,28 @@ impl<'a> LayerWork<'a> {
         let qkv_proj = self.rounded(QkvProj, &factor)?;
         let fc_in = self.rounded(FcIn, &factor)?;
         drop(factor);
-        let [mut attended, mut activated] = [self.hessian(OutProj, tokens)?, self.hessian(FcOut, tokens)?];
-        calibration.add_branches(&mut layer, [&qkv_proj, &fc_in], [&mut attended, &mut activated])?;
+        let [mut attended, mut activated] =
+            [self.hessian(OutProj, tokens)?, self.hessian(FcOut, tokens)?];
+        calibration.add_branches(
+            &mut layer,
+            [&qkv_proj, &fc_in],
+            [&mut attended, &mut activated],
+        )?;
         let factor = self.factor(OutProj, attended)?;
         let out_proj = self.rounded(OutProj, &factor)?;
         let factor = self.factor(FcOut, activated)?;
         let fc_out = self.rounded(FcOut, &factor)?;
         drop(factor);
         if self.layer + 1 < self.job.config.num_layers {
-            calibration.advance(&mut layer, &Weights { qkv_proj, fc_in, out_proj, fc_out })?;
+            calibration.advance(
+                &mut layer,
+                &Weights {
+                    qkv_proj,
+                    fc_in,
+                    out_proj,
+                    fc_out,
+                },
+            )?;
         }
         Ok(())
     }
@@ -89,11 +124,19 @@ impl<'a> LayerWork<'a> {
 
     fn factor(&self, kind: LinearKind, hessian: Hessian) -> Result<Factor, QuantizeError> {
         let (act_order, dampening) = match self.job.options.method {
-            Method::Gptq { act_order, dampening, .. } => (act_order, dampening),
+            Method::Gptq {
+                act_order,
+                dampening,
+                ..
+            } => (act_order, dampening),
             Method::Nearest => (false, 0.0),
         };
-        let refused = || QuantizeError::NotPositive { linear: kind.stem(self.layer), dampening };
-        let factor = Factor::new(hessian, act_order, dampening).map_err(|source| self.failed(source))?;
+        let refused = || QuantizeError::NotPositive {
+            linear: kind.stem(self.layer),
+            dampening,
+        };
+        let factor =
+            Factor::new(hessian, act_order, dampening).map_err(|source| self.failed(source))?;
         factor.ok_or_else(refused)
     }
 
@@ -101,8 +144,9 @@ impl<'a> LayerWork<'a> {
     fn rounded(&mut self, kind: LinearKind, factor: &Factor) -> Result<Matrix, QuantizeError> {
         let (weight, layout) = (self.weight(kind)?, self.layout(kind));
         let rounded = gptq(weight, factor, layout).map_err(|source| self.failed(source))?;
-        let (made, weight) =
-            rounded.ok_or_else(|| QuantizeError::TooWide { linear: kind.stem(self.layer) })?;
+        let (made, weight) = rounded.ok_or_else(|| QuantizeError::TooWide {
+            linear: kind.stem(self.layer),
+        })?;
         self.note(kind, made);
         Ok(weight)
     }
@@ -111,7 +155,11 @@ impl<'a> LayerWork<'a> {
         let linear = kind.stem(self.layer);
         let (weight_error, output_error) = (made.weight_error, made.output_error);
         self.made.insert(linear.clone(), made);
-        (self.report)(LinearReport { linear, weight_error, output_error });
+        (self.report)(LinearReport {
+            linear,
+            weight_error,
+            output_error,
+        });
     }
 
     /// The weights as they were, `[outputs, inputs]` row-major.
@@ -120,7 +168,10 @@ impl<'a> LayerWork<'a> {
             return Err(QuantizeError::Interrupted);
         }
         let (inputs, outputs, _) = kind.extents(self.job.config);
-        let weight = self.job.checkpoint.tensor(&(kind.stem(self.layer) + ".weight"))?;
+        let weight = self
+            .job
+            .checkpoint
+            .tensor(&(kind.stem(self.layer) + ".weight"))?;
         let wide = weight.expect_shape(&[outputs, inputs])?.to_f32()?;
         self.job.checkpoint.release(&weight.name);
         Ok(wide)
@@ -128,12 +179,22 @@ impl<'a> LayerWork<'a> {
 
     fn layout(&self, kind: LinearKind) -> Layout {
         let inputs = kind.extents(self.job.config).0;
-        let group_size = self.job.options.group_size.map_or(inputs, |size| size.min(inputs));
-        Layout { bits: self.job.options.bits.bits() as u32, group_size }
+        let group_size = self
+            .job
+            .options
+            .group_size
+            .map_or(inputs, |size| size.min(inputs));
+        Layout {
+            bits: self.job.options.bits.bits() as u32,
+            group_size,
+        }
     }
 
     fn failed(&self, source: KernelError) -> QuantizeError {
-        QuantizeError::Kernel { layer: self.layer, source }
+        QuantizeError::Kernel {
+            layer: self.layer,
+            source,
+        }
     }
 
     /// Says so where a card is full.
@@ -147,9 +208,12 @@ impl<'a> LayerWork<'a> {
         };
         match full {
             None => error,
-            Some((free, total)) => {
-                QuantizeError::OutOfMemory { layer: self.layer, device: self.job.options.device, free, total }
-            }
+            Some((free, total)) => QuantizeError::OutOfMemory {
+                layer: self.layer,
+                device: self.job.options.device,
+                free,
+                total,
+            },
         }
     }
 }

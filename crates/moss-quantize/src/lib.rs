@@ -1,8 +1,10 @@
-//! Checkpoint to checkpoint: conversion between containers, quantisation, and the measures that judge it.
+//! Checkpoint to checkpoint: conversion between containers, quantisation, and the measures that
+//! judge it.
 //!
-//! [`convert()`] copies every tensor bit for bit into another container. [`quantize()`] rounds the linear layers to 4 or 8 bits in the
-//! published layout: by GPTQ (arXiv 2210.17323) with calibration text, or to the nearest. [`perplexity()`] and [`agreement()`] say what a
-//! checkpoint is worth. A folder that is written appears whole, under its own name, or not at all.
+//! [`convert()`] copies every tensor bit for bit into another container. [`quantize()`] rounds the
+//! linear layers to 4 or 8 bits in the published layout: by GPTQ (arXiv 2210.17323) with
+//! calibration text, or to the nearest. [`perplexity()`] and [`agreement()`] say what a checkpoint
+//! is worth. A folder that is written appears whole, under its own name, or not at all.
 //!
 //! GPTQ runs on the CPU or on one card; what is done on the CPU is done in the current rayon pool.
 

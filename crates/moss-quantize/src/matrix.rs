@@ -1,4 +1,5 @@
-//! Matrices in f32 on a [`Device`], and what GPTQ does with them. The same code runs on the CPU (candle's products) and on a GPU.
+//! Matrices in f32 on a [`Device`], and what GPTQ does with them. The same code runs on the CPU
+//! (candle's products) and on a GPU.
 
 mod host;
 
@@ -52,7 +53,11 @@ pub(crate) enum Angles {
 }
 
 impl Angles {
-    pub(crate) fn new(device: &Device, rotary_dim: usize, positions: usize) -> Result<Self, KernelError> {
+    pub(crate) fn new(
+        device: &Device,
+        rotary_dim: usize,
+        positions: usize,
+    ) -> Result<Self, KernelError> {
         match device {
             Device::Cpu => Ok(Self::Host(host::angles(rotary_dim, positions)?)),
             #[cfg(feature = "cuda")]
@@ -68,19 +73,31 @@ impl Matrix {
             #[cfg(feature = "cuda")]
             Device::Gpu(gpu, _) => Values::Gpu(gpu.f32_zeros(rows, columns)?),
         };
-        Ok(Self { device: device.clone(), values })
+        Ok(Self {
+            device: device.clone(),
+            values,
+        })
     }
 
     /// A copy of `values`, rows of `columns`.
-    pub(crate) fn new(device: &Device, values: &[f32], columns: usize) -> Result<Self, KernelError> {
+    pub(crate) fn new(
+        device: &Device,
+        values: &[f32],
+        columns: usize,
+    ) -> Result<Self, KernelError> {
         let values = match device {
-            Device::Cpu => {
-                Values::Host(Tensor::from_slice(values, ((), columns), &candle_core::Device::Cpu)?)
-            }
+            Device::Cpu => Values::Host(Tensor::from_slice(
+                values,
+                ((), columns),
+                &candle_core::Device::Cpu,
+            )?),
             #[cfg(feature = "cuda")]
             Device::Gpu(gpu, _) => Values::Gpu(gpu.f32_upload(values, columns)?),
         };
-        Ok(Self { device: device.clone(), values })
+        Ok(Self {
+            device: device.clone(),
+            values,
+        })
     }
 
     pub(crate) fn device(&self) -> &Device {
@@ -110,13 +127,21 @@ impl Matrix {
 
     /// Some rows of it, for a product.
     pub(crate) fn part(&self, rows: Range<usize>) -> Part<'_> {
-        Part { matrix: self, rows, columns: 0..self.columns(), transposed: false }
+        Part {
+            matrix: self,
+            rows,
+            columns: 0..self.columns(),
+            transposed: false,
+        }
     }
 
     /// The values of some rows, row-major.
     pub(crate) fn to_host(&self, rows: Range<usize>) -> Result<Vec<f32>, KernelError> {
         match &self.values {
-            Values::Host(tensor) => Ok(tensor.narrow(0, rows.start, rows.len())?.flatten_all()?.to_vec1()?),
+            Values::Host(tensor) => Ok(tensor
+                .narrow(0, rows.start, rows.len())?
+                .flatten_all()?
+                .to_vec1()?),
             #[cfg(feature = "cuda")]
             Values::Gpu(matrix) => self.gpu()?.f32_download(matrix, rows),
         }
@@ -132,13 +157,20 @@ impl Matrix {
     }
 
     /// Copies rows of `from` over the rows from `first` on.
-    pub(crate) fn copy(&mut self, first: usize, from: &Self, rows: Range<usize>) -> Result<(), KernelError> {
+    pub(crate) fn copy(
+        &mut self,
+        first: usize,
+        from: &Self,
+        rows: Range<usize>,
+    ) -> Result<(), KernelError> {
         match (&mut self.values, &from.values) {
             (Values::Host(to), Values::Host(from)) => {
                 Ok(to.slice_set(&from.narrow(0, rows.start, rows.len())?, 0, first)?)
             }
             #[cfg(feature = "cuda")]
-            (Values::Gpu(to), Values::Gpu(from)) => gpu(&self.device)?.f32_copy(from, rows, to, first),
+            (Values::Gpu(to), Values::Gpu(from)) => {
+                gpu(&self.device)?.f32_copy(from, rows, to, first)
+            }
             #[cfg(feature = "cuda")]
             _ => Err(apart("copy")),
         }
@@ -154,13 +186,23 @@ impl Matrix {
         store: Store,
     ) -> Result<(), KernelError> {
         match (&mut self.values, &a.matrix.values, &b.matrix.values) {
-            (Values::Host(y), Values::Host(left), Values::Host(right)) => {
-                host::gemm((y, rows), alpha, &host::part(left, a)?, &host::part(right, b)?, store)
-            }
+            (Values::Host(y), Values::Host(left), Values::Host(right)) => host::gemm(
+                (y, rows),
+                alpha,
+                &host::part(left, a)?,
+                &host::part(right, b)?,
+                store,
+            ),
             #[cfg(feature = "cuda")]
             (Values::Gpu(y), Values::Gpu(left), Values::Gpu(right)) => {
                 let beta = if store == Store::Add { 1.0 } else { 0.0 };
-                gpu(&self.device)?.f32_gemm((y, rows), alpha, &on_gpu(left, a), &on_gpu(right, b), beta)
+                gpu(&self.device)?.f32_gemm(
+                    (y, rows),
+                    alpha,
+                    &on_gpu(left, a),
+                    &on_gpu(right, b),
+                    beta,
+                )
             }
             #[cfg(feature = "cuda")]
             _ => Err(apart("gemm")),
@@ -176,7 +218,12 @@ impl Matrix {
     }
 
     /// LayerNorm of each row; `weight` and `bias` are `[1, columns]`.
-    pub(crate) fn layer_norm(&self, weight: &Self, bias: &Self, epsilon: f64) -> Result<Self, KernelError> {
+    pub(crate) fn layer_norm(
+        &self,
+        weight: &Self,
+        bias: &Self,
+        epsilon: f64,
+    ) -> Result<Self, KernelError> {
         let values = match (&self.values, &weight.values, &bias.values) {
             (Values::Host(x), Values::Host(weight), Values::Host(bias)) => {
                 Values::Host(host::layer_norm(x, weight, bias, epsilon)?)
@@ -188,7 +235,10 @@ impl Matrix {
             #[cfg(feature = "cuda")]
             _ => return Err(apart("layer_norm")),
         };
-        Ok(Self { device: self.device.clone(), values })
+        Ok(Self {
+            device: self.device.clone(),
+            values,
+        })
     }
 
     /// Adds `bias` `[1, columns]` to every row; then gelu (tanh form) where `gelu` says so.
@@ -206,8 +256,9 @@ impl Matrix {
         }
     }
 
-    /// Takes some rows of qkv_proj's outputs, `[rows, 3 * hidden]`, apart. Queries, rotated, are returned, `[heads * rows, head_dim]`; keys, rotated,
-    /// and values go to the positions from `start` on of `cache`, `[heads * positions, head_dim]` each.
+    /// Takes some rows of qkv_proj's outputs, `[rows, 3 * hidden]`, apart. Queries, rotated, are
+    /// returned, `[heads * rows, head_dim]`; keys, rotated, and values go to the positions from
+    /// `start` on of `cache`, `[heads * positions, head_dim]` each.
     pub(crate) fn split_heads(
         &self,
         rows: Range<usize>,
@@ -220,30 +271,65 @@ impl Matrix {
         let positions = keys.rows() / heads;
         if start + rows.len() > positions {
             let (found, rule) = (start + rows.len(), format!("at most {positions}"));
-            return Err(KernelError::Argument { op: "attention", arg: "end of the rows", found, rule });
+            return Err(KernelError::Argument {
+                op: "attention",
+                arg: "end of the rows",
+                found,
+                rule,
+            });
         }
         let values = match (&self.values, angles, &mut keys.values, &mut values.values) {
             (Values::Host(qkv), Angles::Host(angles), Values::Host(keys), Values::Host(values)) => {
                 let qkv = qkv.narrow(0, rows.start, rows.len())?;
-                Values::Host(host::split_heads(&qkv, angles, heads, [keys, values], start)?)
+                Values::Host(host::split_heads(
+                    &qkv,
+                    angles,
+                    heads,
+                    [keys, values],
+                    start,
+                )?)
             }
             #[cfg(feature = "cuda")]
             (Values::Gpu(qkv), Angles::Gpu(angles), Values::Gpu(keys), Values::Gpu(values)) => {
-                let split = SplitHeads { heads, head_dim: keys.columns(), shards: TRAINING_SHARDS, start };
-                Values::Gpu(self.gpu()?.f32_split_heads(qkv, rows, angles, [keys, values], split)?)
+                let split = SplitHeads {
+                    heads,
+                    head_dim: keys.columns(),
+                    shards: TRAINING_SHARDS,
+                    start,
+                };
+                Values::Gpu(self.gpu()?.f32_split_heads(
+                    qkv,
+                    rows,
+                    angles,
+                    [keys, values],
+                    split,
+                )?)
             }
             #[cfg(feature = "cuda")]
             _ => return Err(apart("split_heads")),
         };
-        Ok(Self { device: self.device.clone(), values })
+        Ok(Self {
+            device: self.device.clone(),
+            values,
+        })
     }
 
-    /// Writes `x` `[heads * rows, head_dim]` as `[rows, heads * head_dim]` over the rows from `first` on.
-    pub(crate) fn merge_heads(&mut self, first: usize, x: &Self, heads: usize) -> Result<(), KernelError> {
+    /// Writes `x` `[heads * rows, head_dim]` as `[rows, heads * head_dim]` over the rows from
+    /// `first` on.
+    pub(crate) fn merge_heads(
+        &mut self,
+        first: usize,
+        x: &Self,
+        heads: usize,
+    ) -> Result<(), KernelError> {
         match (&mut self.values, &x.values) {
-            (Values::Host(to), Values::Host(x)) => Ok(to.slice_set(&host::merged(x, heads)?, 0, first)?),
+            (Values::Host(to), Values::Host(x)) => {
+                Ok(to.slice_set(&host::merged(x, heads)?, 0, first)?)
+            }
             #[cfg(feature = "cuda")]
-            (Values::Gpu(to), Values::Gpu(x)) => gpu(&self.device)?.f32_merge_heads(x, heads, to, first),
+            (Values::Gpu(to), Values::Gpu(x)) => {
+                gpu(&self.device)?.f32_merge_heads(x, heads, to, first)
+            }
             #[cfg(feature = "cuda")]
             _ => Err(apart("merge_heads")),
         }
@@ -261,14 +347,20 @@ impl Matrix {
         }
     }
 
-    /// Reorders a symmetric matrix, given by panels of `width` columns of its upper triangle: row and column `i` go to `place[i]`.
+    /// Reorders a symmetric matrix, given by panels of `width` columns of its upper triangle: row
+    /// and column `i` go to `place[i]`.
     pub(crate) fn permute_upper(
         panels: Vec<Self>,
         width: usize,
         place: &[u32],
     ) -> Result<Vec<Self>, KernelError> {
-        let Some(device) = panels.first().map(|panel| panel.device.clone()) else { return Ok(panels) };
-        let matrix = |values| Self { device: device.clone(), values };
+        let Some(device) = panels.first().map(|panel| panel.device.clone()) else {
+            return Ok(panels);
+        };
+        let matrix = |values| Self {
+            device: device.clone(),
+            values,
+        };
         match &device {
             Device::Cpu => {
                 #[cfg_attr(not(feature = "cuda"), allow(clippy::unnecessary_filter_map))]
@@ -278,7 +370,10 @@ impl Matrix {
                     Values::Gpu(_) => None,
                 });
                 let permuted = host::permute_upper(&panels.collect::<Vec<_>>(), width, place)?;
-                Ok(permuted.into_iter().map(|tensor| matrix(Values::Host(tensor))).collect())
+                Ok(permuted
+                    .into_iter()
+                    .map(|tensor| matrix(Values::Host(tensor)))
+                    .collect())
             }
             #[cfg(feature = "cuda")]
             Device::Gpu(gpu, _) => {
@@ -287,7 +382,10 @@ impl Matrix {
                     Values::Host(_) => None,
                 });
                 let permuted = gpu.f32_permute_upper(&panels.collect::<Vec<_>>(), width, place)?;
-                Ok(permuted.into_iter().map(|panel| matrix(Values::Gpu(panel))).collect())
+                Ok(permuted
+                    .into_iter()
+                    .map(|panel| matrix(Values::Gpu(panel)))
+                    .collect())
             }
         }
     }
@@ -306,7 +404,10 @@ impl Part<'_> {
 
     /// The part's transpose.
     pub(crate) fn transposed(self) -> Self {
-        Self { transposed: !self.transposed, ..self }
+        Self {
+            transposed: !self.transposed,
+            ..self
+        }
     }
 
     /// Rows and columns of what the product takes.
@@ -328,13 +429,23 @@ fn gpu(device: &Device) -> Result<&Gpu, KernelError> {
 
 #[cfg(feature = "cuda")]
 fn on_gpu<'a>(matrix: &'a F32Matrix, part: &Part<'_>) -> F32Part<'a> {
-    F32Part { matrix, rows: part.rows.clone(), columns: part.columns.clone(), transposed: part.transposed }
+    F32Part {
+        matrix,
+        rows: part.rows.clone(),
+        columns: part.columns.clone(),
+        transposed: part.transposed,
+    }
 }
 
 /// Matrices of two devices.
 #[cfg(feature = "cuda")]
 fn apart(op: &'static str) -> KernelError {
-    KernelError::Argument { op, arg: "devices", found: 2, rule: "1".into() }
+    KernelError::Argument {
+        op,
+        arg: "devices",
+        found: 2,
+        rule: "1".into(),
+    }
 }
 
 #[cfg(all(test, feature = "cuda"))]

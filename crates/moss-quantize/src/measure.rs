@@ -1,7 +1,8 @@
 //! What a checkpoint is worth: perplexity on a text, and agreement with another checkpoint.
 //!
-//! Long texts are read through windows of the model's size, each `stride` tokens further on than the last. A window's tokens that an earlier one
-//! predicted are context alone, so every token counts once, and all but the first window's have `window - stride` tokens before them at least.
+//! Long texts are read through windows of the model's size, each `stride` tokens further on than
+//! the last. A window's tokens that an earlier one predicted are context alone, so every token
+//! counts once, and all but the first window's have `window - stride` tokens before them at least.
 
 use moss_model::{BlockPool, BlockTable, LanguageModel, LogitRows, Moss, SequenceChunk};
 
@@ -22,14 +23,21 @@ pub struct Windows {
 impl Windows {
     /// Windows of all trained positions, half of which overlap.
     pub fn of(context_length: usize) -> Self {
-        Self { window: context_length, stride: (context_length / 2).max(1) }
+        Self {
+            window: context_length,
+            stride: (context_length / 2).max(1),
+        }
     }
 
     fn check(self, context_length: usize) -> Result<(), QuantizeError> {
         let Self { window, stride } = self;
         match (2..=context_length).contains(&window) && (1..=window / 2).contains(&stride) {
             true => Ok(()),
-            false => Err(QuantizeError::Windows { window, stride, context_length }),
+            false => Err(QuantizeError::Windows {
+                window,
+                stride,
+                context_length,
+            }),
         }
     }
 }
@@ -68,7 +76,8 @@ pub struct Agreement {
 /// Reads the texts and says how well `model` predicts what counts of them.
 ///
 /// # Errors
-/// [`QuantizeError::Windows`]; [`QuantizeError::NoSamples`] where nothing counts; [`QuantizeError::Model`].
+/// [`QuantizeError::Windows`]; [`QuantizeError::NoSamples`] where nothing counts;
+/// [`QuantizeError::Model`].
 pub fn perplexity(
     model: &mut Moss,
     samples: &[Sample],
@@ -76,7 +85,13 @@ pub fn perplexity(
     interrupted: &dyn Fn() -> bool,
 ) -> Result<Perplexity, QuantizeError> {
     let mut loss = Mean::default();
-    read(&mut [model], samples, windows, interrupted, &mut |rows, next| loss.add(loss_of(rows[0], next)))?;
+    read(
+        &mut [model],
+        samples,
+        windows,
+        interrupted,
+        &mut |rows, next| loss.add(loss_of(rows[0], next)),
+    )?;
     loss.perplexity()
 }
 
@@ -97,12 +112,18 @@ pub fn agreement(
     }
     let (mut kl, mut same) = (Mean::default(), Mean::default());
     let (mut reference_loss, mut other_loss) = (Mean::default(), Mean::default());
-    read(&mut [reference, other], samples, windows, interrupted, &mut |rows, next| {
-        kl.add(divergence(rows[0], rows[1]));
-        same.add(f64::from(best(rows[0]) == best(rows[1])));
-        reference_loss.add(loss_of(rows[0], next));
-        other_loss.add(loss_of(rows[1], next));
-    })?;
+    read(
+        &mut [reference, other],
+        samples,
+        windows,
+        interrupted,
+        &mut |rows, next| {
+            kl.add(divergence(rows[0], rows[1]));
+            same.add(f64::from(best(rows[0]) == best(rows[1])));
+            reference_loss.add(loss_of(rows[0], next));
+            other_loss.add(loss_of(rows[1], next));
+        },
+    )?;
     Ok(Agreement {
         tokens: kl.count,
         reference: reference_loss.perplexity()?,
@@ -126,8 +147,13 @@ impl Mean {
 
     fn perplexity(&self) -> Result<Perplexity, QuantizeError> {
         match self.count {
-            0 => Err(QuantizeError::NoSamples { what: "the texts to measure" }),
-            tokens => Ok(Perplexity { tokens, mean_loss: self.sum / tokens as f64 }),
+            0 => Err(QuantizeError::NoSamples {
+                what: "the texts to measure",
+            }),
+            tokens => Ok(Perplexity {
+                tokens,
+                mean_loss: self.sum / tokens as f64,
+            }),
         }
     }
 }
@@ -150,12 +176,17 @@ fn read(
         let (mut begin, mut predicted) = (0, 1);
         while predicted < ids.len() {
             let end = ids.len().min(begin + windows.window);
-            // Row `at - 1` predicts token `at`; rows behind the last token that counts are not needed.
+            // Row `at - 1` predicts token `at`; rows behind the last token that counts are not
+            // needed.
             let counts = |row: &usize| *row + 1 >= predicted && scored[*row + 1];
             if let Some(last) = (begin..end - 1).rfind(counts) {
                 // An instruction that all dialogues begin with is run once.
                 let first = (begin..=last).find(counts).unwrap_or(begin);
-                let same = ids[begin..first].iter().zip(cached).take_while(|(id, held)| id == held).count();
+                let same = ids[begin..first]
+                    .iter()
+                    .zip(cached)
+                    .take_while(|(id, held)| id == held)
+                    .count();
                 for start in (begin + same..=last).step_by(CHUNK) {
                     let stop = (last + 1).min(start + CHUNK);
                     let wanted: Vec<usize> = (start..stop).filter(counts).collect();
@@ -165,13 +196,19 @@ fn read(
                             token_ids: &ids[start..stop],
                             start_pos: start - begin,
                             blocks,
-                            logits: if wanted.is_empty() { LogitRows::None } else { LogitRows::All },
+                            logits: if wanted.is_empty() {
+                                LogitRows::None
+                            } else {
+                                LogitRows::All
+                            },
                         };
                         logits.extend(model.forward(&[chunk], interrupted)?);
                     }
                     for row in wanted {
-                        let rows: Vec<&[f32]> =
-                            logits.iter().map(|logits| logits.row(row - start).unwrap_or_default()).collect();
+                        let rows: Vec<&[f32]> = logits
+                            .iter()
+                            .map(|logits| logits.row(row - start).unwrap_or_default())
+                            .collect();
                         see(&rows, ids[row + 1]);
                     }
                 }
@@ -192,7 +229,10 @@ fn log_sum_exp(row: &[f32]) -> f64 {
 
 /// `-ln p(next)`
 fn loss_of(row: &[f32], next: u32) -> f64 {
-    log_sum_exp(row) - row.get(next as usize).map_or(f64::NEG_INFINITY, |value| f64::from(*value))
+    log_sum_exp(row)
+        - row
+            .get(next as usize)
+            .map_or(f64::NEG_INFINITY, |value| f64::from(*value))
 }
 
 /// `KL(softmax(reference) || softmax(other))` in nats.

@@ -1,6 +1,7 @@
 //! The packed words of the published layout: fields of 4 or 8 bits, the first one lowest.
 
-/// `[rows, columns]` fields to the bytes of i32 `[rows / per_word, columns]`: words run down the rows, as `qweight` has them. `row(i)` is row `i`.
+/// `[rows, columns]` fields to the bytes of i32 `[rows / per_word, columns]`: words run down the
+/// rows, as `qweight` has them. `row(i)` is row `i`.
 pub(crate) fn pack_rows<'a>(
     rows: usize,
     columns: usize,
@@ -22,11 +23,16 @@ pub(crate) fn pack_rows<'a>(
     out
 }
 
-/// `[rows, columns]` fields to the bytes of i32 `[rows, ceil(columns / per_word)]`: words run along a row, as `qzeros` has them.
+/// `[rows, columns]` fields to the bytes of i32 `[rows, ceil(columns / per_word)]`: words run along
+/// a row, as `qzeros` has them.
 pub(crate) fn pack_columns(fields: &[u8], columns: usize, bits: u32) -> Vec<u8> {
     let word = |fields: &[u8]| {
-        fields.iter().enumerate().fold(0, |word, (at, value)| word | u32::from(*value) << (at as u32 * bits))
+        fields.iter().enumerate().fold(0, |word, (at, value)| {
+            word | u32::from(*value) << (at as u32 * bits)
+        })
     };
     let rows = fields.chunks_exact(columns.max(1));
-    rows.flat_map(|row| row.chunks((32 / bits) as usize)).flat_map(|part| word(part).to_le_bytes()).collect()
+    rows.flat_map(|row| row.chunks((32 / bits) as usize))
+        .flat_map(|part| word(part).to_le_bytes())
+        .collect()
 }

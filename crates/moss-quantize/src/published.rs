@@ -1,4 +1,5 @@
-//! What a quantised checkpoint consists of: tensors and `config.json`, as the published ones have them.
+//! What a quantised checkpoint consists of: tensors and `config.json`, as the published ones have
+//! them.
 
 use moss_checkpoint::{Checkpoint, DType, Outline};
 use moss_model::{LinearKind, MossConfig};
@@ -15,9 +16,14 @@ pub(crate) fn layer_outlines(
     let per_word = options.bits.per_word();
     let prefix = format!("transformer.h.{layer}.");
     let mut outlines = Vec::new();
-    for info in checkpoint.tensor_infos().filter(|info| info.name.starts_with(&prefix)) {
+    for info in checkpoint
+        .tensor_infos()
+        .filter(|info| info.name.starts_with(&prefix))
+    {
         let stem = info.name.strip_suffix(".weight");
-        let kind = LinearKind::ALL.into_iter().find(|kind| Some(kind.stem(layer).as_str()) == stem);
+        let kind = LinearKind::ALL
+            .into_iter()
+            .find(|kind| Some(kind.stem(layer).as_str()) == stem);
         let (Some(kind), Some(stem)) = (kind, stem) else {
             outlines.push(Outline::from(info));
             continue;
@@ -26,7 +32,11 @@ pub(crate) fn layer_outlines(
         let groups = inputs.div_ceil(options.group_size.unwrap_or(inputs));
         let outline = |tail: &str, dtype, shape: &[usize]| {
             let name = format!("{stem}.{tail}");
-            Outline { name, dtype, shape: shape.to_vec() }
+            Outline {
+                name,
+                dtype,
+                shape: shape.to_vec(),
+            }
         };
         outlines.extend([
             outline("qweight", DType::I32, &[inputs / per_word, outputs]),
@@ -40,8 +50,12 @@ pub(crate) fn layer_outlines(
 
 /// Tensors before the first layer and after the last.
 pub(crate) fn outside_layers(checkpoint: &Checkpoint) -> (Vec<Outline>, Vec<Outline>) {
-    let outside = checkpoint.tensor_infos().filter(|info| !info.name.starts_with("transformer.h."));
-    outside.map(Outline::from).partition(|outline| outline.name.starts_with("transformer.wte."))
+    let outside = checkpoint
+        .tensor_infos()
+        .filter(|info| !info.name.starts_with("transformer.h."));
+    outside
+        .map(Outline::from)
+        .partition(|outline| outline.name.starts_with("transformer.wte."))
 }
 
 /// `config.json` with the keys that the published quantised checkpoints have besides.
@@ -50,8 +64,8 @@ pub(crate) fn config_json(
     options: &QuantizeOptions,
 ) -> Result<Vec<u8>, QuantizeError> {
     let path = checkpoint.folder().join("config.json");
-    let bytes =
-        moss_files::read_bytes(&path, moss_files::MAX_BYTES).map_err(|source| io("read", &path, source))?;
+    let bytes = moss_files::read_bytes(&path, moss_files::MAX_BYTES)
+        .map_err(|source| io("read", &path, source))?;
     let text = moss_unicode::decode(&bytes).unwrap_or_default(); // it was read before
     let mut config: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
     config["wbits"] = options.bits.bits().into();

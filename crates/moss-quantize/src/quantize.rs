@@ -1,11 +1,13 @@
 //! A checkpoint's linear layers to 4 or 8 bits, layer by layer, in the published layout.
 //!
-//! GPTQ needs each layer's inputs. Hidden states of the calibration texts go through the network one block at a time, and every block
-//! sees what the quantised ones before it give; within a block `out_proj` and `fc_out` see what the quantised `qkv_proj` and `fc_in` give.
+//! GPTQ needs each layer's inputs. Hidden states of the calibration texts go through the network
+//! one block at a time, and every block sees what the quantised ones before it give; within a block
+//! `out_proj` and `fc_out` see what the quantised `qkv_proj` and `fc_in` give.
 //!
-//! Memory on the device: the block's rounded weights in f32, half of the widest layer's Hessian (`2 * in_features^2` bytes; with `act_order`
-//! three times that, for a moment), twice its weights in f32. On the host: the hidden states (`4 * tokens * hidden_size` bytes), and twice
-//! the widest weights in f32.
+//! Memory on the device: the block's rounded weights in f32, half of the widest layer's Hessian (`2
+//! * in_features^2` bytes; with `act_order` three times that, for a moment), twice its weights in
+//! f32. On the host: the hidden states (`4 * tokens * hidden_size` bytes), and twice the widest
+//! weights in f32.
 
 use std::{collections::HashMap, path::Path};
 
@@ -33,7 +35,8 @@ pub enum Method {
     Gptq {
         /// What the layers' inputs are taken from.
         samples: Vec<Sample>,
-        /// Round the weights of the strongest inputs first: better, but inputs of a group then lie apart (`g_idx`).
+        /// Round the weights of the strongest inputs first: better, but inputs of a group then lie
+        /// apart (`g_idx`).
         act_order: bool,
         /// Share of the Hessian's mean diagonal that is added to its diagonal; 0.01 in the paper.
         dampening: f64,
@@ -45,7 +48,8 @@ pub enum Method {
 pub struct QuantizeOptions {
     /// Width of a weight.
     pub bits: GptqBits,
-    /// Inputs that share a scale and a zero point; `None` for all of a layer. 128 in the published checkpoints.
+    /// Inputs that share a scale and a zero point; `None` for all of a layer. 128 in the published
+    /// checkpoints.
     pub group_size: Option<usize>,
     /// How weights are rounded.
     pub method: Method,
@@ -68,11 +72,13 @@ pub struct LinearReport {
     pub linear: String,
     /// Squared error of the weights, as a share of their squares.
     pub weight_error: f64,
-    /// Squared error of the outputs on the calibration inputs, as a share of their squares; GPTQ alone. Dampening counts as input.
+    /// Squared error of the outputs on the calibration inputs, as a share of their squares; GPTQ
+    /// alone. Dampening counts as input.
     pub output_error: Option<f64>,
 }
 
-/// Progress. `Started`, then for each layer four `Linear` and one `Layer`, then `Finished` unless an error is returned.
+/// Progress. `Started`, then for each layer four `Linear` and one `Layer`, then `Finished` unless
+/// an error is returned.
 #[derive(Debug, Clone, PartialEq)]
 pub enum QuantizeEvent {
     /// Sizes are known.
@@ -93,14 +99,16 @@ pub enum QuantizeEvent {
     Finished,
 }
 
-/// Quantises the linear layers of the checkpoint in `source` into the new folder `target`; every other tensor and file is copied.
+/// Quantises the linear layers of the checkpoint in `source` into the new folder `target`; every
+/// other tensor and file is copied.
 ///
-/// `interrupted` is asked often. Once it says true, as after any other error, the unfinished folder is removed.
+/// `interrupted` is asked often. Once it says true, as after any other error, the unfinished folder
+/// is removed.
 ///
 /// # Errors
-/// [`QuantizeError::AlreadyQuantized`]; [`QuantizeError::GroupSize`]; [`QuantizeError::NoSamples`]; [`QuantizeError::TooWide`];
-/// [`QuantizeError::NotPositive`]; [`QuantizeError::OutOfMemory`]; [`moss_model::ModelError::Gpu`] for a card that is not there; and as for
-/// [`crate::convert()`].
+/// [`QuantizeError::AlreadyQuantized`]; [`QuantizeError::GroupSize`]; [`QuantizeError::NoSamples`];
+/// [`QuantizeError::TooWide`]; [`QuantizeError::NotPositive`]; [`QuantizeError::OutOfMemory`];
+/// [`moss_model::ModelError::Gpu`] for a card that is not there; and as for [`crate::convert()`].
 pub fn quantize(
     source: &Path,
     target: &Path,
@@ -110,21 +118,32 @@ pub fn quantize(
 ) -> Result<Vec<LinearReport>, QuantizeError> {
     let checkpoint = Checkpoint::open_with(source, options.storage)?;
     if let Some(found) = checkpoint.quantization() {
-        return Err(QuantizeError::AlreadyQuantized { folder: source.to_owned(), bits: found.bits });
+        return Err(QuantizeError::AlreadyQuantized {
+            folder: source.to_owned(),
+            bits: found.bits,
+        });
     }
     let config = MossConfig::try_from(checkpoint.config())?;
     for kind in LinearKind::ALL {
         check_group_size(options, kind.extents(&config).0)?;
     }
     // Before hours are spent: every linear layer is there, and none has a bias that would be lost.
-    for (layer, kind) in (0..config.num_layers).flat_map(|layer| LinearKind::ALL.map(|kind| (layer, kind))) {
+    for (layer, kind) in
+        (0..config.num_layers).flat_map(|layer| LinearKind::ALL.map(|kind| (layer, kind)))
+    {
         let (inputs, outputs, has_bias) = kind.extents(&config);
         checkpoint.linear(&kind.stem(layer), inputs, outputs, has_bias)?;
     }
-    let layers: Vec<Vec<Outline>> =
-        (0..config.num_layers).map(|layer| layer_outlines(&checkpoint, &config, layer, options)).collect();
+    let layers: Vec<Vec<Outline>> = (0..config.num_layers)
+        .map(|layer| layer_outlines(&checkpoint, &config, layer, options))
+        .collect();
     let (first, last) = outside_layers(&checkpoint);
-    let all = first.iter().chain(layers.iter().flatten()).chain(&last).cloned().collect();
+    let all = first
+        .iter()
+        .chain(layers.iter().flatten())
+        .chain(&last)
+        .cloned()
+        .collect();
     let shards = plan_shards(all, options.max_shard_bytes);
     let (device, mut calibration) = match &options.method {
         Method::Nearest => (Device::Cpu, None),
@@ -134,12 +153,34 @@ pub fn quantize(
         }
     };
 
-    let mut folder = NewFolder::begin(target, source, options.replace, None, options.container, &shards)?;
+    let mut folder = NewFolder::begin(
+        target,
+        source,
+        options.replace,
+        None,
+        options.container,
+        &shards,
+    )?;
     let tokens = calibration.as_ref().map_or(0, Calibration::tokens);
-    progress(QuantizeEvent::Started { layers: config.num_layers, tokens });
-    let job = Job { checkpoint: &checkpoint, config: &config, options, device, interrupted };
+    progress(QuantizeEvent::Started {
+        layers: config.num_layers,
+        tokens,
+    });
+    let job = Job {
+        checkpoint: &checkpoint,
+        config: &config,
+        options,
+        device,
+        interrupted,
+    };
     let out = Shards::new(&mut folder, options.container, &shards);
-    let written = job.write(out, [&first, &last], &layers, calibration.as_mut(), progress);
+    let written = job.write(
+        out,
+        [&first, &last],
+        &layers,
+        calibration.as_mut(),
+        progress,
+    );
     match written.and_then(|reports| Ok((reports, config_json(&checkpoint, options)?))) {
         Err(error) => Err(folder.given_up(error)),
         Ok((reports, config)) => {
@@ -160,7 +201,8 @@ pub(crate) struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// Writes every tensor: those before and behind the layers as they are, and layer after layer as it is made.
+    /// Writes every tensor: those before and behind the layers as they are, and layer after layer
+    /// as it is made.
     fn write(
         &self,
         mut out: Shards<'_>,
@@ -170,7 +212,9 @@ impl Job<'_> {
         progress: &mut dyn FnMut(QuantizeEvent),
     ) -> Result<Vec<LinearReport>, QuantizeError> {
         let mut reports = Vec::new();
-        first.iter().try_for_each(|tensor| out.copy(self.checkpoint, tensor))?;
+        first
+            .iter()
+            .try_for_each(|tensor| out.copy(self.checkpoint, tensor))?;
         for (layer, tensors) in layers.iter().enumerate() {
             let mut report = |report: LinearReport| {
                 progress(QuantizeEvent::Linear(report.clone()));
@@ -185,7 +229,8 @@ impl Job<'_> {
             }
             progress(QuantizeEvent::Layer { done: layer + 1 });
         }
-        last.iter().try_for_each(|tensor| out.copy(self.checkpoint, tensor))?;
+        last.iter()
+            .try_for_each(|tensor| out.copy(self.checkpoint, tensor))?;
         out.finish()?;
         Ok(reports)
     }
@@ -196,7 +241,11 @@ fn check_group_size(options: &QuantizeOptions, in_features: usize) -> Result<(),
     let found = options.group_size.unwrap_or(in_features);
     // Words of packed weights belong to one group each.
     if found == 0 || !found.is_multiple_of(per_word) || !in_features.is_multiple_of(per_word) {
-        return Err(QuantizeError::GroupSize { found, in_features, bits });
+        return Err(QuantizeError::GroupSize {
+            found,
+            in_features,
+            bits,
+        });
     }
     Ok(())
 }
@@ -209,7 +258,11 @@ fn made_tensor(made: &HashMap<String, Quantized>, name: &str) -> Option<Vec<u8>>
         "qweight" => made.qweight.clone(),
         "qzeros" => made.qzeros.clone(),
         "scales" => made.scales.clone(),
-        "g_idx" => made.g_idx.iter().flat_map(|group| group.to_le_bytes()).collect(),
+        "g_idx" => made
+            .g_idx
+            .iter()
+            .flat_map(|group| group.to_le_bytes())
+            .collect(),
         _ => return None,
     })
 }

@@ -25,7 +25,11 @@ pub(crate) struct Layout {
 impl Layout {
     /// Inputs that are rounded together: whole groups, unless all inputs of the layer are one.
     pub(crate) fn block(self, inputs: usize) -> usize {
-        if self.group_size >= inputs { BLOCK } else { BLOCK.next_multiple_of(self.group_size) }
+        if self.group_size >= inputs {
+            BLOCK
+        } else {
+            BLOCK.next_multiple_of(self.group_size)
+        }
     }
 }
 
@@ -55,53 +59,96 @@ struct Strip {
 }
 
 impl Rounded {
-    /// Nothing yet, of weights `[inputs in order, outputs]`. `None` for weights that no f16 scale covers.
+    /// Nothing yet, of weights `[inputs in order, outputs]`. `None` for weights that no f16 scale
+    /// covers.
     pub(crate) fn new(w: &[f32], outputs: usize, layout: Layout) -> Option<Self> {
         let one_group = layout.group_size * outputs >= w.len();
-        let grids = if one_group { Grid::of_columns(w, outputs, layout.bits)? } else { vec![] };
+        let grids = if one_group {
+            Grid::of_columns(w, outputs, layout.bits)?
+        } else {
+            vec![]
+        };
         let fields = Vec::with_capacity(w.len());
-        Some(Self { layout, outputs, fields, grids, one_group, output_loss: 0.0 })
+        Some(Self {
+            layout,
+            outputs,
+            fields,
+            grids,
+            one_group,
+            output_loss: 0.0,
+        })
     }
 
-    /// Rounds the weights of the next block, `[block, outputs]`; what each leaves over is made up for by those behind it where `inverse` is
-    /// there, the block's `U` `[block, block]`. Returns the points that they became, `[block, outputs]`; `None` as for [`Self::new`].
+    /// Rounds the weights of the next block, `[block, outputs]`; what each leaves over is made up
+    /// for by those behind it where `inverse` is there, the block's `U` `[block, block]`. Returns
+    /// the points that they became, `[block, outputs]`; `None` as for [`Self::new`].
     pub(crate) fn round(&mut self, w: &[f32], inverse: Option<&[f32]>) -> Option<Vec<f32>> {
         let (outputs, count) = (self.outputs, w.len() / self.outputs);
         let strip = |start: usize| {
             let width = STRIP.min(outputs - start);
-            let strip = w.chunks_exact(outputs).flat_map(|row| &row[start..start + width]).copied();
+            let strip = w
+                .chunks_exact(outputs)
+                .flat_map(|row| &row[start..start + width])
+                .copied();
             let given = self.one_group.then(|| &self.grids[start..start + width]);
             round_strip(strip.collect(), width, inverse, self.layout, given)
         };
         let starts: Vec<usize> = (0..outputs).step_by(STRIP).collect();
         let strips: Vec<Strip> = starts.into_par_iter().map(strip).collect::<Option<_>>()?;
-        self.fields.extend(rows(&strips, outputs, count, |strip| &strip.fields));
-        let groups = if self.one_group { 0 } else { count.div_ceil(self.layout.group_size) };
+        self.fields
+            .extend(rows(&strips, outputs, count, |strip| &strip.fields));
+        let groups = if self.one_group {
+            0
+        } else {
+            count.div_ceil(self.layout.group_size)
+        };
         for group in 0..groups {
-            self.grids.extend(strips.iter().flat_map(|strip| row(&strip.grids, group, groups)));
+            self.grids.extend(
+                strips
+                    .iter()
+                    .flat_map(|strip| row(&strip.grids, group, groups)),
+            );
         }
         self.output_loss += strips.iter().map(|strip| strip.output_loss).sum::<f64>();
         Some(rows(&strips, outputs, count, |strip| &strip.values))
     }
 
-    /// The published tensors, once every block is rounded. `place` says where each input was in the order.
-    pub(crate) fn packed(&self, place: &[usize], weight_error: f64, output_error: Option<f64>) -> Quantized {
+    /// The published tensors, once every block is rounded. `place` says where each input was in the
+    /// order.
+    pub(crate) fn packed(
+        &self,
+        place: &[usize],
+        weight_error: f64,
+        output_error: Option<f64>,
+    ) -> Quantized {
         let (bits, outputs) = (self.layout.bits, self.outputs);
         let fields = |input: usize| &self.fields[place[input] * outputs..][..outputs];
         // Stored less one.
-        let zeros: Vec<u8> = self.grids.iter().map(|grid| (grid.zero - 1.0) as u8).collect();
+        let zeros: Vec<u8> = self
+            .grids
+            .iter()
+            .map(|grid| (grid.zero - 1.0) as u8)
+            .collect();
         Quantized {
             qweight: pack_rows(place.len(), outputs, bits, fields),
             qzeros: pack_columns(&zeros, outputs, bits),
-            scales: self.grids.iter().flat_map(|grid| f16::from_f32(grid.scale).to_le_bytes()).collect(),
-            g_idx: place.iter().map(|at| (at / self.layout.group_size) as u32).collect(),
+            scales: self
+                .grids
+                .iter()
+                .flat_map(|grid| f16::from_f32(grid.scale).to_le_bytes())
+                .collect(),
+            g_idx: place
+                .iter()
+                .map(|at| (at / self.layout.group_size) as u32)
+                .collect(),
             weight_error,
             output_error,
         }
     }
 }
 
-/// Rounds `w` `[block, width]`; `inverse` is the block's part of `U`, `given` the grids where they are known.
+/// Rounds `w` `[block, width]`; `inverse` is the block's part of `U`, `given` the grids where they
+/// are known.
 fn round_strip(
     mut w: Vec<f32>,
     width: usize,
@@ -110,19 +157,27 @@ fn round_strip(
     given: Option<&[Grid]>,
 ) -> Option<Strip> {
     let count = w.len() / width;
-    let mut strip =
-        Strip { fields: vec![0; w.len()], values: vec![0.0; w.len()], grids: vec![], output_loss: 0.0 };
+    let mut strip = Strip {
+        fields: vec![0; w.len()],
+        values: vec![0.0; w.len()],
+        grids: vec![],
+        output_loss: 0.0,
+    };
     let mut errors = vec![0.0; width];
     for input in 0..count {
         if given.is_none() && input % layout.group_size == 0 {
             let group = &w[input * width..count.min(input + layout.group_size) * width];
-            strip.grids.extend(Grid::of_columns(group, width, layout.bits)?);
+            strip
+                .grids
+                .extend(Grid::of_columns(group, width, layout.bits)?);
         }
         let grids = given.unwrap_or_else(|| &strip.grids[strip.grids.len() - width..]);
         let (now, later) = w[input * width..].split_at_mut(width);
         let fields = &mut strip.fields[input * width..][..width];
         let values = &mut strip.values[input * width..][..width];
-        for (((weight, grid), field), value) in now.iter().zip(grids).zip(fields).zip(values.iter_mut()) {
+        for (((weight, grid), field), value) in
+            now.iter().zip(grids).zip(fields).zip(values.iter_mut())
+        {
             *field = grid.round(*weight);
             *value = grid.value(*field);
         }
@@ -131,9 +186,14 @@ fn round_strip(
         for ((error, weight), value) in errors.iter_mut().zip(now.iter()).zip(values.iter()) {
             *error = (weight - value) / inverse[0];
         }
-        strip.output_loss += errors.iter().map(|error| f64::from(*error).powi(2)).sum::<f64>();
+        strip.output_loss += errors
+            .iter()
+            .map(|error| f64::from(*error).powi(2))
+            .sum::<f64>();
         for (row, factor) in later.chunks_exact_mut(width).zip(&inverse[1..]) {
-            row.iter_mut().zip(&errors).for_each(|(weight, error)| *weight -= error * factor);
+            row.iter_mut()
+                .zip(&errors)
+                .for_each(|(weight, error)| *weight -= error * factor);
         }
     }
     Some(strip)
@@ -147,11 +207,13 @@ fn rows<T: Copy + Default + Send + Sync>(
     part: impl Fn(&Strip) -> &[T] + Sync,
 ) -> Vec<T> {
     let mut all = vec![T::default(); outputs * count];
-    all.par_chunks_exact_mut(outputs).enumerate().for_each(|(at, whole)| {
-        for (to, strip) in whole.chunks_mut(STRIP).zip(strips) {
-            to.copy_from_slice(row(part(strip), at, count));
-        }
-    });
+    all.par_chunks_exact_mut(outputs)
+        .enumerate()
+        .for_each(|(at, whole)| {
+            for (to, strip) in whole.chunks_mut(STRIP).zip(strips) {
+                to.copy_from_slice(row(part(strip), at, count));
+            }
+        });
     all
 }
 

@@ -30,24 +30,32 @@ enum Line {
     Text { text: String },
 }
 
-/// Reads a file: dialogues `{"turns": [{"user", "moss"}]}` or texts `{"text"}`, one a line, where it ends in `.jsonl`; one text otherwise.
+/// Reads a file: dialogues `{"turns": [{"user", "moss"}]}` or texts `{"text"}`, one a line, where
+/// it ends in `.jsonl`; one text otherwise.
 ///
 /// A byte order mark is skipped, and line ends CRLF are read as LF.
 ///
 /// # Errors
-/// [`QuantizeError::Io`]; [`QuantizeError::Decode`] for text that is not UTF-8; [`QuantizeError::Sample`] for a line of another form; [`QuantizeError::Text`].
+/// [`QuantizeError::Io`]; [`QuantizeError::Decode`] for text that is not UTF-8;
+/// [`QuantizeError::Sample`] for a line of another form; [`QuantizeError::Text`].
 pub fn read_samples(file: &Path, builder: &PromptBuilder) -> Result<Vec<Sample>, QuantizeError> {
-    let bytes = moss_files::read_bytes(file, MAX_BYTES).map_err(|source| io("read", file, source))?;
-    let text =
-        decode_text(&bytes).map_err(|source| QuantizeError::Decode { file: file.to_owned(), source })?;
-    if file.extension().is_some_and(|extension| extension == "jsonl") {
+    let bytes =
+        moss_files::read_bytes(file, MAX_BYTES).map_err(|source| io("read", file, source))?;
+    let text = decode_text(&bytes).map_err(|source| QuantizeError::Decode {
+        file: file.to_owned(),
+        source,
+    })?;
+    if file
+        .extension()
+        .is_some_and(|extension| extension == "jsonl")
+    {
         return from_lines(&text, file, builder);
     }
     Ok(vec![Sample::text(&text, builder)?])
 }
 
-/// The dialogues that come with the program: on the topics of its demo model, and enough for that. A model of the world deserves text of
-/// its own kind.
+/// The dialogues that come with the program: on the topics of its demo model, and enough for that.
+/// A model of the world deserves text of its own kind.
 ///
 /// # Errors
 /// [`QuantizeError::Text`] for a tokenizer that cannot make a dialogue.
@@ -55,12 +63,23 @@ pub fn built_in_samples(builder: &PromptBuilder) -> Result<Vec<Sample>, Quantize
     from_lines(BUILT_IN, Path::new("dialogues.jsonl"), builder)
 }
 
-fn from_lines(text: &str, file: &Path, builder: &PromptBuilder) -> Result<Vec<Sample>, QuantizeError> {
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+fn from_lines(
+    text: &str,
+    file: &Path,
+    builder: &PromptBuilder,
+) -> Result<Vec<Sample>, QuantizeError> {
+    let lines = text
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| !line.trim().is_empty());
     let sample = |(number, line)| match serde_json::from_str(line) {
         Ok(Line::Dialogue { turns }) => Ok(Sample::dialogue(turns, builder)?),
         Ok(Line::Text { text }) => Ok(Sample::text(&text, builder)?),
-        Err(source) => Err(QuantizeError::Sample { file: file.to_owned(), line: number + 1, source }),
+        Err(source) => Err(QuantizeError::Sample {
+            file: file.to_owned(),
+            line: number + 1,
+            source,
+        }),
     };
     lines.map(sample).collect()
 }
@@ -72,24 +91,36 @@ impl Sample {
     /// [`TextError::Encode`].
     pub fn text(text: &str, builder: &PromptBuilder) -> Result<Self, TextError> {
         let ids = builder.tokenizer().encode_untrusted(text)?;
-        Ok(Self { scored: vec![true; ids.len()], ids })
+        Ok(Self {
+            scored: vec![true; ids.len()],
+            ids,
+        })
     }
 
     /// This sample in pieces of at most `length` tokens.
     pub fn windows(&self, length: usize) -> impl Iterator<Item = Self> {
         let pieces = self.ids.chunks(length).zip(self.scored.chunks(length));
-        pieces.map(|(ids, scored)| Self { ids: ids.to_vec(), scored: scored.to_vec() })
+        pieces.map(|(ids, scored)| Self {
+            ids: ids.to_vec(),
+            scored: scored.to_vec(),
+        })
     }
 
     /// A dialogue in the form that the model is trained on, behind the builder's instruction.
     ///
     /// # Errors
-    /// [`TextError::Encode`]; [`TextError::MissingSpecial`] for a tokenizer without the tokens of a dialogue.
+    /// [`TextError::Encode`]; [`TextError::MissingSpecial`] for a tokenizer without the tokens of a
+    /// dialogue.
     pub fn dialogue(turns: Vec<SavedTurn>, builder: &PromptBuilder) -> Result<Self, TextError> {
-        let saved =
-            Conversation { turns, ..Conversation::new(&SystemText::Published, &[], builder.tokenizer()) };
+        let saved = Conversation {
+            turns,
+            ..Conversation::new(&SystemText::Published, &[], builder.tokenizer())
+        };
         let turns: Vec<Turn> = saved.turns(builder.tokenizer())?;
-        let mut sample = Self { ids: vec![], scored: vec![] };
+        let mut sample = Self {
+            ids: vec![],
+            scored: vec![],
+        };
         for (index, turn) in turns.iter().enumerate() {
             sample.ids = builder.prompt(&turns[..index], &turn.user)?;
             sample.scored.resize(sample.ids.len(), false);

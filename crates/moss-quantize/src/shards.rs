@@ -16,11 +16,26 @@ pub(crate) struct Shards<'a> {
 }
 
 impl<'a> Shards<'a> {
-    pub(crate) fn new(folder: &'a mut NewFolder, container: Container, shards: &'a [Vec<Outline>]) -> Self {
-        Self { folder, container, shards, number: 0, missing: 0, writer: None }
+    pub(crate) fn new(
+        folder: &'a mut NewFolder,
+        container: Container,
+        shards: &'a [Vec<Outline>],
+    ) -> Self {
+        Self {
+            folder,
+            container,
+            shards,
+            number: 0,
+            missing: 0,
+            writer: None,
+        }
     }
 
-    pub(crate) fn copy(&mut self, from: &Checkpoint, tensor: &Outline) -> Result<(), QuantizeError> {
+    pub(crate) fn copy(
+        &mut self,
+        from: &Checkpoint,
+        tensor: &Outline,
+    ) -> Result<(), QuantizeError> {
         from.for_each_piece(&tensor.name, &mut |piece| self.append(piece))
     }
 
@@ -29,7 +44,9 @@ impl<'a> Shards<'a> {
         if self.missing == 0 {
             self.close()?;
             if let Some(tensors) = self.shards.get(self.number) {
-                let path = self.folder.path(&self.container.file_name(self.number + 1, self.shards.len()));
+                let path = self
+                    .folder
+                    .path(&self.container.file_name(self.number + 1, self.shards.len()));
                 self.writer = Some(ShardWriter::create(&path, self.container, tensors)?);
                 self.missing = tensors.iter().map(Outline::bytes).sum();
             }

@@ -10,12 +10,23 @@ use moss_quantize::{Container, ConvertEvent, ConvertOptions, QuantizeError, conv
 use support::{ALL, contents, fixture, logits};
 
 fn options(container: Container) -> ConvertOptions {
-    ConvertOptions { container, max_shard_bytes: 300_000, replace: false }
+    ConvertOptions {
+        container,
+        max_shard_bytes: 300_000,
+        replace: false,
+    }
 }
 
 fn run(source: &Path, target: &Path, container: Container) -> Vec<ConvertEvent> {
     let mut events = Vec::new();
-    convert(source, target, options(container), &|| false, &mut |event| events.push(event)).unwrap();
+    convert(
+        source,
+        target,
+        options(container),
+        &|| false,
+        &mut |event| events.push(event),
+    )
+    .unwrap();
     events
 }
 
@@ -24,10 +35,18 @@ fn assert_same_tensors(a: &Path, b: &Path) {
     assert_eq!(a.tensor_infos().count(), b.tensor_infos().count());
     for info in a.tensor_infos() {
         let (one, other) = (a.tensor(&info.name).unwrap(), b.tensor(&info.name).unwrap());
-        assert_eq!((one.dtype, &one.shape), (other.dtype, &other.shape), "{}", info.name);
+        assert_eq!(
+            (one.dtype, &one.shape),
+            (other.dtype, &other.shape),
+            "{}",
+            info.name
+        );
         assert_eq!(one.data, other.data, "{}", info.name);
     }
-    assert_eq!((a.config(), a.quantization()), (b.config(), b.quantization()));
+    assert_eq!(
+        (a.config(), a.quantization()),
+        (b.config(), b.quantization())
+    );
 }
 
 #[test]
@@ -39,9 +58,20 @@ fn every_fixture_goes_to_either_container_and_back_bit_for_bit() {
         assert_same_tensors(&fixture(name), &there);
         run(&there, &back, Container::Torch);
         assert_same_tensors(&fixture(name), &back);
-        assert_eq!(logits(&there), logits(&fixture(name)), "{name}: logits after conversion");
-        assert_eq!(logits(&back), logits(&fixture(name)), "{name}: logits after conversion and back");
-        assert!(there.join("config.json").exists() && !there.join("pytorch_model.bin.index.json").exists());
+        assert_eq!(
+            logits(&there),
+            logits(&fixture(name)),
+            "{name}: logits after conversion"
+        );
+        assert_eq!(
+            logits(&back),
+            logits(&fixture(name)),
+            "{name}: logits after conversion and back"
+        );
+        assert!(
+            there.join("config.json").exists()
+                && !there.join("pytorch_model.bin.index.json").exists()
+        );
         assert!(!folder.path().join("there.unfinished").exists());
     }
 }
@@ -52,7 +82,10 @@ fn a_conversion_cut_off_anywhere_is_gone_on_with_and_ends_as_if_it_had_not_been(
     let (whole, target) = (folder.path().join("whole"), folder.path().join("target"));
     run(&fixture("tiny-fp16-bin"), &whole, Container::Safetensors);
     let expected = contents(&whole);
-    let shards = expected.iter().filter(|(name, _)| name.ends_with(".safetensors")).count();
+    let shards = expected
+        .iter()
+        .filter(|(name, _)| name.ends_with(".safetensors"))
+        .count();
     assert!(shards > 3, "{shards}");
     // Each run gets a few pieces further; what the last one did not finish is written anew.
     let (mut kept, mut runs) = (0, 0);
@@ -60,7 +93,8 @@ fn a_conversion_cut_off_anywhere_is_gone_on_with_and_ends_as_if_it_had_not_been(
         let left = Cell::new(12);
         let interrupted = || left.replace(left.get() - 1) == 0;
         let mut kept_now = 0;
-        let mut progress = |event| kept_now += usize::from(matches!(event, ConvertEvent::Kept { .. }));
+        let mut progress =
+            |event| kept_now += usize::from(matches!(event, ConvertEvent::Kept { .. }));
         let result = convert(
             &fixture("tiny-fp16-bin"),
             &target,
@@ -76,7 +110,13 @@ fn a_conversion_cut_off_anywhere_is_gone_on_with_and_ends_as_if_it_had_not_been(
         }
         assert!(!target.exists(), "the name is for whole folders");
         // What a kill leaves in the middle of a shard.
-        fs::write(folder.path().join("target.unfinished/model-00099.safetensors"), b"half").unwrap();
+        fs::write(
+            folder
+                .path()
+                .join("target.unfinished/model-00099.safetensors"),
+            b"half",
+        )
+        .unwrap();
     }
     assert!(runs > 2 && kept > 0, "{runs} runs, {kept} shards kept");
     assert_eq!(contents(&target), expected);
@@ -92,17 +132,25 @@ fn a_finished_shard_that_was_damaged_since_is_written_again() {
         &target,
         options(Container::Safetensors),
         &|| shards.get() == 2,
-        &mut |event| shards.set(shards.get() + usize::from(matches!(event, ConvertEvent::Verified { .. }))),
+        &mut |event| {
+            shards.set(shards.get() + usize::from(matches!(event, ConvertEvent::Verified { .. })))
+        },
     );
     assert!(matches!(result, Err(QuantizeError::Interrupted)));
     let unfinished = folder.path().join("target.unfinished");
-    let first = contents(&unfinished).into_iter().find(|(name, _)| name.contains("00001")).unwrap();
+    let first = contents(&unfinished)
+        .into_iter()
+        .find(|(name, _)| name.contains("00001"))
+        .unwrap();
     let mut bytes = first.1;
     let at = bytes.len() - 9;
     bytes[at] ^= 0x40;
     fs::write(unfinished.join(&first.0), bytes).unwrap();
     let events = run(&fixture("tiny-fp16-bin"), &target, Container::Safetensors);
-    let kept = events.iter().filter(|event| matches!(event, ConvertEvent::Kept { .. })).count();
+    let kept = events
+        .iter()
+        .filter(|event| matches!(event, ConvertEvent::Kept { .. }))
+        .count();
     assert_eq!(kept, 1, "the second shard is kept, the first is not");
     assert_same_tensors(&fixture("tiny-fp16-bin"), &target);
 }
@@ -113,18 +161,38 @@ fn nothing_is_written_over_and_nothing_half_is_left_under_the_name() {
     let target = folder.path().join("target");
     fs::create_dir(&target).unwrap();
     run(&fixture("mini-int8"), &target, Container::Safetensors); // an empty folder is free
-    let again = convert(&fixture("mini-int8"), &target, options(Container::Torch), &|| false, &mut |_| {});
+    let again = convert(
+        &fixture("mini-int8"),
+        &target,
+        options(Container::Torch),
+        &|| false,
+        &mut |_| {},
+    );
     assert!(matches!(again, Err(QuantizeError::Exists { .. })));
     let foreign = folder.path().join("other.unfinished");
     fs::create_dir(&foreign).unwrap();
     fs::write(foreign.join("diary.txt"), "mine").unwrap();
     let other = folder.path().join("other");
-    let refused = convert(&fixture("mini-int8"), &other, options(Container::Torch), &|| false, &mut |_| {});
+    let refused = convert(
+        &fixture("mini-int8"),
+        &other,
+        options(Container::Torch),
+        &|| false,
+        &mut |_| {},
+    );
     assert!(matches!(refused, Err(QuantizeError::Exists { .. })));
     assert!(foreign.join("diary.txt").exists());
-    let missing =
-        convert(&folder.path().join("no"), &other, options(Container::Torch), &|| false, &mut |_| {});
-    assert!(matches!(missing, Err(QuantizeError::Checkpoint(CheckpointError::Read { .. }))));
+    let missing = convert(
+        &folder.path().join("no"),
+        &other,
+        options(Container::Torch),
+        &|| false,
+        &mut |_| {},
+    );
+    assert!(matches!(
+        missing,
+        Err(QuantizeError::Checkpoint(CheckpointError::Read { .. }))
+    ));
 }
 
 #[test]
@@ -132,12 +200,24 @@ fn two_processes_do_not_write_one_folder() {
     let folder = tempfile::tempdir().unwrap();
     let target = folder.path().join("target");
     let mut second = None;
-    convert(&fixture("mini-int8"), &target, options(Container::Safetensors), &|| false, &mut |event| {
-        if matches!(event, ConvertEvent::Started { .. }) {
-            let options = options(Container::Safetensors);
-            second = Some(convert(&fixture("mini-int8"), &target, options, &|| false, &mut |_| {}));
-        }
-    })
+    convert(
+        &fixture("mini-int8"),
+        &target,
+        options(Container::Safetensors),
+        &|| false,
+        &mut |event| {
+            if matches!(event, ConvertEvent::Started { .. }) {
+                let options = options(Container::Safetensors);
+                second = Some(convert(
+                    &fixture("mini-int8"),
+                    &target,
+                    options,
+                    &|| false,
+                    &mut |_| {},
+                ));
+            }
+        },
+    )
     .unwrap();
     assert!(matches!(second, Some(Err(QuantizeError::Busy { .. }))));
 }
@@ -147,16 +227,36 @@ fn what_the_disk_cannot_hold_is_refused_before_anything_is_written() {
     let folder = tempfile::tempdir().unwrap();
     let (source, target) = (folder.path().join("source"), folder.path().join("target"));
     fs::create_dir(&source).unwrap();
-    fs::copy(fixture("mini-fp16-safetensors").join("config.json"), source.join("config.json")).unwrap();
+    fs::copy(
+        fixture("mini-fp16-safetensors").join("config.json"),
+        source.join("config.json"),
+    )
+    .unwrap();
     // Four tebibytes of nothing, which take no room themselves.
     let bytes = 1u64 << 42;
-    let header = format!(r#"{{"a":{{"dtype":"U8","shape":[{bytes}],"data_offsets":[0,{bytes}]}}}}"#);
+    let header =
+        format!(r#"{{"a":{{"dtype":"U8","shape":[{bytes}],"data_offsets":[0,{bytes}]}}}}"#);
     let mut start = (header.len() as u64).to_le_bytes().to_vec();
     start.extend(header.as_bytes());
     let file = fs::File::create(source.join("model.safetensors")).unwrap();
     std::io::Write::write_all(&mut &file, &start).unwrap();
     file.set_len(start.len() as u64 + bytes).unwrap();
-    let refused = convert(&source, &target, options(Container::Torch), &|| false, &mut |_| {});
-    assert!(matches!(refused, Err(QuantizeError::DiskSpace { needed, .. }) if needed > bytes), "{refused:?}");
-    assert!(!target.exists() && !folder.path().join("target.unfinished/pytorch_model.bin").exists());
+    let refused = convert(
+        &source,
+        &target,
+        options(Container::Torch),
+        &|| false,
+        &mut |_| {},
+    );
+    assert!(
+        matches!(refused, Err(QuantizeError::DiskSpace { needed, .. }) if needed > bytes),
+        "{refused:?}"
+    );
+    assert!(
+        !target.exists()
+            && !folder
+                .path()
+                .join("target.unfinished/pytorch_model.bin")
+                .exists()
+    );
 }

@@ -8,8 +8,8 @@ use std::{cell::Cell, fs, path::Path};
 use moss_checkpoint::{Checkpoint, Container, LinearTensors, WeightStorage};
 use moss_kernels::GptqBits;
 use moss_quantize::{
-    ConvertOptions, DeviceSpec, Method, QuantizeError, QuantizeEvent, QuantizeOptions, Sample, convert,
-    quantize,
+    ConvertOptions, DeviceSpec, Method, QuantizeError, QuantizeEvent, QuantizeOptions, Sample,
+    convert, quantize,
 };
 use support::{fixture, logits};
 
@@ -30,12 +30,21 @@ fn nearest(bits: GptqBits) -> QuantizeOptions {
 
 fn gptq(act_order: bool) -> QuantizeOptions {
     let sample = |seed: u32| {
-        let ids: Vec<u32> = (0..100).map(|at| (at * at * 31 + seed * 97) % 1500).collect();
-        Sample { scored: vec![true; ids.len()], ids }
+        let ids: Vec<u32> = (0..100)
+            .map(|at| (at * at * 31 + seed * 97) % 1500)
+            .collect();
+        Sample {
+            scored: vec![true; ids.len()],
+            ids,
+        }
     };
     let samples = (0..8).map(sample).collect();
     QuantizeOptions {
-        method: Method::Gptq { samples, act_order, dampening: 0.01 },
+        method: Method::Gptq {
+            samples,
+            act_order,
+            dampening: 0.01,
+        },
         ..nearest(GptqBits::Four)
     }
 }
@@ -54,24 +63,51 @@ fn a_quantised_folder_is_published_in_form_and_names_its_bits() {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("target");
         let events = Cell::new(0);
-        let options = QuantizeOptions { container: Container::Torch, ..nearest(bits) };
-        let reports = quantize(&fixture(SOURCE), &target, &options, &|| false, &mut |event| {
-            events.set(events.get() + usize::from(matches!(event, QuantizeEvent::Linear(_))));
-        })
+        let options = QuantizeOptions {
+            container: Container::Torch,
+            ..nearest(bits)
+        };
+        let reports = quantize(
+            &fixture(SOURCE),
+            &target,
+            &options,
+            &|| false,
+            &mut |event| {
+                events.set(events.get() + usize::from(matches!(event, QuantizeEvent::Linear(_))));
+            },
+        )
         .unwrap();
         assert_eq!((reports.len(), events.get()), (12, 12));
-        assert!(reports.iter().all(|report| report.weight_error > 0.0 && report.weight_error < 0.03));
-        let (before, after) =
-            (Checkpoint::open(fixture(SOURCE)).unwrap(), Checkpoint::open(&target).unwrap());
+        assert!(
+            reports
+                .iter()
+                .all(|report| report.weight_error > 0.0 && report.weight_error < 0.03)
+        );
+        let (before, after) = (
+            Checkpoint::open(fixture(SOURCE)).unwrap(),
+            Checkpoint::open(&target).unwrap(),
+        );
         assert!(after.warnings().is_empty(), "{:?}", after.warnings());
         let found = after.quantization().unwrap();
         assert_eq!((found.bits, found.group_size), (wide, 32));
-        let config: serde_json::Value = serde_json::from_slice(&read(&target, "config.json")).unwrap();
-        assert_eq!((&config["wbits"], &config["groupsize"]), (&wide.into(), &32.into()));
-        let linear = after.linear("transformer.h.1.mlp.fc_in", 128, 512, true).unwrap();
+        let config: serde_json::Value =
+            serde_json::from_slice(&read(&target, "config.json")).unwrap();
+        assert_eq!(
+            (&config["wbits"], &config["groupsize"]),
+            (&wide.into(), &32.into())
+        );
+        let linear = after
+            .linear("transformer.h.1.mlp.fc_in", 128, 512, true)
+            .unwrap();
         assert!(matches!(linear, LinearTensors::Gptq(_)));
-        for info in before.tensor_infos().filter(|info| after.contains(&info.name)) {
-            assert_eq!(before.tensor(&info.name).unwrap().data, after.tensor(&info.name).unwrap().data);
+        for info in before
+            .tensor_infos()
+            .filter(|info| after.contains(&info.name))
+        {
+            assert_eq!(
+                before.tensor(&info.name).unwrap().data,
+                after.tensor(&info.name).unwrap().data
+            );
         }
         assert_eq!(logits(&target).len(), logits(&fixture(SOURCE)).len());
     }
@@ -82,7 +118,11 @@ fn a_quantised_folder_converts_without_a_change_to_what_it_computes() {
     let folder = tempfile::tempdir().unwrap();
     let (one, other) = (folder.path().join("one"), folder.path().join("other"));
     quantize(&fixture(SOURCE), &one, &gptq(true), &|| false, &mut |_| {}).unwrap();
-    let options = ConvertOptions { container: Container::Torch, max_shard_bytes: 200_000, replace: false };
+    let options = ConvertOptions {
+        container: Container::Torch,
+        max_shard_bytes: 200_000,
+        replace: false,
+    };
     convert(&one, &other, options, &|| false, &mut |_| {}).unwrap();
     assert_eq!(logits(&one), logits(&other));
 }
@@ -92,8 +132,20 @@ fn any_number_of_threads_writes_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let on = |threads: usize| {
         let target = folder.path().join(threads.to_string());
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| quantize(&fixture(SOURCE), &target, &gptq(false), &|| false, &mut |_| {})).unwrap();
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap();
+        pool.install(|| {
+            quantize(
+                &fixture(SOURCE),
+                &target,
+                &gptq(false),
+                &|| false,
+                &mut |_| {},
+            )
+        })
+        .unwrap();
         read(&target, "model.safetensors")
     };
     assert!(on(1) == on(3));
@@ -105,14 +157,34 @@ fn what_cannot_be_quantised_is_refused_before_anything_is_written() {
     let target = folder.path().join("target");
     let four = nearest(GptqBits::Four);
     let error = refusal(&fixture("mini-int8"), &target, &four);
-    assert!(matches!(error, QuantizeError::AlreadyQuantized { bits: 8, .. }), "{error}");
+    assert!(
+        matches!(error, QuantizeError::AlreadyQuantized { bits: 8, .. }),
+        "{error}"
+    );
     for size in [0, 7, 100] {
-        let options = QuantizeOptions { group_size: Some(size), ..four.clone() };
+        let options = QuantizeOptions {
+            group_size: Some(size),
+            ..four.clone()
+        };
         let error = refusal(&fixture(SOURCE), &target, &options);
-        assert!(matches!(error, QuantizeError::GroupSize { found, .. } if found == size), "{error}");
+        assert!(
+            matches!(error, QuantizeError::GroupSize { found, .. } if found == size),
+            "{error}"
+        );
     }
-    let method = Method::Gptq { samples: vec![], act_order: false, dampening: 0.01 };
-    let error = refusal(&fixture(SOURCE), &target, &QuantizeOptions { method, ..four.clone() });
+    let method = Method::Gptq {
+        samples: vec![],
+        act_order: false,
+        dampening: 0.01,
+    };
+    let error = refusal(
+        &fixture(SOURCE),
+        &target,
+        &QuantizeOptions {
+            method,
+            ..four.clone()
+        },
+    );
     assert!(matches!(error, QuantizeError::NoSamples { .. }), "{error}");
     for taken in [fixture(SOURCE), folder.path().join("..")] {
         let error = refusal(&fixture(SOURCE), &taken, &four);
@@ -125,25 +197,51 @@ fn what_cannot_be_quantised_is_refused_before_anything_is_written() {
 fn a_run_that_was_cut_off_leaves_no_name_and_nothing_to_the_next() {
     let folder = tempfile::tempdir().unwrap();
     let (whole, target) = (folder.path().join("whole"), folder.path().join("target"));
-    quantize(&fixture(SOURCE), &whole, &nearest(GptqBits::Four), &|| false, &mut |_| {}).unwrap();
-    let small = QuantizeOptions { max_shard_bytes: 100_000, ..nearest(GptqBits::Eight) };
-    let (unfinished, saved) = (folder.path().join("target.unfinished"), folder.path().join("saved"));
+    quantize(
+        &fixture(SOURCE),
+        &whole,
+        &nearest(GptqBits::Four),
+        &|| false,
+        &mut |_| {},
+    )
+    .unwrap();
+    let small = QuantizeOptions {
+        max_shard_bytes: 100_000,
+        ..nearest(GptqBits::Eight)
+    };
+    let (unfinished, saved) = (
+        folder.path().join("target.unfinished"),
+        folder.path().join("saved"),
+    );
     let layers = Cell::new(0);
-    let cut = quantize(&fixture(SOURCE), &target, &small, &|| layers.get() == 2, &mut |event| {
-        layers.set(layers.get() + usize::from(matches!(event, QuantizeEvent::Layer { .. })));
-        if layers.get() == 2 {
-            // What a process that is killed here would leave.
-            fs::create_dir(&saved).unwrap();
-            for (name, bytes) in support::contents(&unfinished) {
-                fs::write(saved.join(name), bytes).unwrap();
+    let cut = quantize(
+        &fixture(SOURCE),
+        &target,
+        &small,
+        &|| layers.get() == 2,
+        &mut |event| {
+            layers.set(layers.get() + usize::from(matches!(event, QuantizeEvent::Layer { .. })));
+            if layers.get() == 2 {
+                // What a process that is killed here would leave.
+                fs::create_dir(&saved).unwrap();
+                for (name, bytes) in support::contents(&unfinished) {
+                    fs::write(saved.join(name), bytes).unwrap();
+                }
             }
-        }
-    });
+        },
+    );
     assert!(matches!(cut, Err(QuantizeError::Interrupted)));
     assert!(!target.exists() && !unfinished.exists());
     assert!(fs::read_dir(&saved).unwrap().count() > 3);
     fs::rename(&saved, &unfinished).unwrap();
-    quantize(&fixture(SOURCE), &target, &nearest(GptqBits::Four), &|| false, &mut |_| {}).unwrap();
+    quantize(
+        &fixture(SOURCE),
+        &target,
+        &nearest(GptqBits::Four),
+        &|| false,
+        &mut |_| {},
+    )
+    .unwrap();
     assert!(support::contents(&target) == support::contents(&whole));
 }
 
@@ -156,26 +254,45 @@ fn a_run_that_fails_in_a_layer_leaves_nothing() {
         *dampening = -1.0;
     }
     let error = refusal(&fixture(SOURCE), &target, &options);
-    assert!(matches!(error, QuantizeError::NotPositive { .. }), "{error}");
+    assert!(
+        matches!(error, QuantizeError::NotPositive { .. }),
+        "{error}"
+    );
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
 #[test]
 fn groups_of_any_size_compute_what_the_original_does_within_their_rounding() {
-    let expected: Vec<f32> = logits(&fixture(SOURCE)).into_iter().map(f32::from_bits).collect();
-    let squares = |values: &[f32]| values.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>();
+    let expected: Vec<f32> = logits(&fixture(SOURCE))
+        .into_iter()
+        .map(f32::from_bits)
+        .collect();
+    let squares = |values: &[f32]| {
+        values
+            .iter()
+            .map(|value| f64::from(*value).powi(2))
+            .sum::<f64>()
+    };
     // Neither divides the other's block; larger than a block and than a layer; all of a layer.
     for group_size in [Some(96), Some(40), Some(136), Some(1000), None] {
         for act_order in [false, true] {
             let folder = tempfile::tempdir().unwrap();
             let target = folder.path().join("target");
-            let options = QuantizeOptions { group_size, bits: GptqBits::Eight, ..gptq(act_order) };
+            let options = QuantizeOptions {
+                group_size,
+                bits: GptqBits::Eight,
+                ..gptq(act_order)
+            };
             quantize(&fixture(SOURCE), &target, &options, &|| false, &mut |_| {}).unwrap();
             let found: Vec<f32> = logits(&target).into_iter().map(f32::from_bits).collect();
             let errors: Vec<f32> = found.iter().zip(&expected).map(|(a, b)| a - b).collect();
-            // A weight is off by 1 in 256 of its group's span at most; a group, scale or zero point that is mistaken for another is not near.
+            // A weight is off by 1 in 256 of its group's span at most; a group, scale or zero point
+            // that is mistaken for another is not near.
             let error = (squares(&errors) / squares(&expected)).sqrt();
-            assert!(error < 0.02, "groups of {group_size:?}, act-order {act_order}: {error}");
+            assert!(
+                error < 0.02,
+                "groups of {group_size:?}, act-order {act_order}: {error}"
+            );
         }
     }
 }

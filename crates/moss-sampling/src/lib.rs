@@ -1,8 +1,8 @@
 //! Logits and history to one token id. Slices in, an id out: no tensors, no text.
 //!
-//! Order, as in transformers and upstream's `moss_inference.py`: steps of one's own, logit bias, repetition
-//! penalty, presence and frequency penalty, temperature, top-k, top-p,
-//! min-p, stop-token length penalty, draw. Up to top-k, a model may do it where its logits lie: [`CutParams`].
+//! Order, as in transformers and upstream's `moss_inference.py`: steps of one's own, logit bias,
+//! repetition penalty, presence and frequency penalty, temperature, top-k, top-p, min-p, stop-token
+//! length penalty, draw. Up to top-k, a model may do it where its logits lie: [`CutParams`].
 
 mod candidate;
 mod cut;

@@ -1,5 +1,5 @@
-//! Passes over a whole row of logits, written so that the compiler makes vector code of them: at 107 008 entries, order of
-//! evaluation is what they cost.
+//! Passes over a whole row of logits, written so that the compiler makes vector code of them: at
+//! 107 008 entries, order of evaluation is what they cost.
 
 use crate::SamplingError;
 
@@ -15,18 +15,30 @@ pub(crate) fn largest(scores: &[f32]) -> f32 {
 /// The best token, the lowest id among equals; `None` when all are `-inf`.
 pub(crate) fn best_token(scores: &[f32]) -> Option<usize> {
     let best = largest(scores);
-    if best == f32::NEG_INFINITY { None } else { scores.iter().position(|score| *score == best) }
+    if best == f32::NEG_INFINITY {
+        None
+    } else {
+        scores.iter().position(|score| *score == best)
+    }
 }
 
-/// Refuses NaN and `+inf`, which no token can be drawn from; `-inf` rules a token out and is welcome.
+/// Refuses NaN and `+inf`, which no token can be drawn from; `-inf` rules a token out and is
+/// welcome.
 pub(crate) fn check(logits: &[f32], step: usize) -> Result<(), SamplingError> {
     // Without the sign, infinities and NaN are the largest bit patterns.
     let magnitude = |logit: f32| (logit.to_bits() & 0x7fff_ffff) as i32;
     if fold(logits, 0, magnitude, i32::max) < magnitude(f32::INFINITY) {
         return Ok(());
     }
-    match logits.iter().position(|logit| logit.is_nan() || *logit == f32::INFINITY) {
-        Some(id) => Err(SamplingError::BadLogits { step, id, value: logits[id] }),
+    match logits
+        .iter()
+        .position(|logit| logit.is_nan() || *logit == f32::INFINITY)
+    {
+        Some(id) => Err(SamplingError::BadLogits {
+            step,
+            id,
+            value: logits[id],
+        }),
         None => Ok(()),
     }
 }

@@ -13,22 +13,30 @@ impl Logprobs {
         let row = logits[..allowed.min(logits.len())].to_vec();
         let best = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let total: f64 = row.iter().map(|logit| f64::from(logit - best).exp()).sum();
-        Self { row, log_total: f64::from(best) + total.ln() }
+        Self {
+            row,
+            log_total: f64::from(best) + total.ln(),
+        }
     }
 
     /// The log-probability of `id`; `-inf` for one that cannot be drawn.
     pub fn get(&self, id: u32) -> f32 {
         self.row
             .get(id as usize)
-            .map_or(f32::NEG_INFINITY, |logit| (f64::from(*logit) - self.log_total) as f32)
+            .map_or(f32::NEG_INFINITY, |logit| {
+                (f64::from(*logit) - self.log_total) as f32
+            })
     }
 
     /// The `count` likeliest ids, the likeliest first and lower ids first among equals.
     pub fn top(&self, count: usize) -> Vec<(u32, f32)> {
         let mut ids: Vec<u32> = (0..self.row.len() as u32).collect();
         let count = count.min(ids.len());
-        let better =
-            |a: &u32, b: &u32| self.row[*b as usize].total_cmp(&self.row[*a as usize]).then(a.cmp(b));
+        let better = |a: &u32, b: &u32| {
+            self.row[*b as usize]
+                .total_cmp(&self.row[*a as usize])
+                .then(a.cmp(b))
+        };
         if count > 0 && count < ids.len() {
             ids.select_nth_unstable_by(count - 1, better);
         }
@@ -48,7 +56,14 @@ mod tests {
         let sum: f32 = (0..4).map(|id| logprobs.get(id).exp()).sum();
         assert!((sum - 1.0).abs() < 1e-6, "{sum}");
         assert_eq!(logprobs.get(4), f32::NEG_INFINITY);
-        assert_eq!(logprobs.top(3).iter().map(|(id, _)| *id).collect::<Vec<_>>(), [1, 2, 0]);
+        assert_eq!(
+            logprobs
+                .top(3)
+                .iter()
+                .map(|(id, _)| *id)
+                .collect::<Vec<_>>(),
+            [1, 2, 0]
+        );
         assert_eq!(logprobs.top(9).len(), 4);
         assert!(logprobs.top(0).is_empty());
     }

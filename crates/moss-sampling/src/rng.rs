@@ -13,7 +13,10 @@ pub(crate) struct Rng {
 impl Rng {
     pub(crate) fn new(seed: Option<u64>) -> Self {
         let seed = seed.unwrap_or_else(rand::random);
-        Self { source: ChaCha12Rng::seed_from_u64(seed), seed }
+        Self {
+            source: ChaCha12Rng::seed_from_u64(seed),
+            seed,
+        }
     }
 
     /// In `[0, 1)`.

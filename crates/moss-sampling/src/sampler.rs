@@ -6,14 +6,15 @@ use crate::{
     logits,
     rng::Rng,
     steps::{
-        bias, min_p, presence, repetition::Repetition, stop_length, temperature, top_k::TopK, top_p::TopP,
+        bias, min_p, presence, repetition::Repetition, stop_length, temperature, top_k::TopK,
+        top_p::TopP,
     },
 };
 
 /// A step of one's own, before all others.
 pub trait LogitsStep: Send {
-    /// Edits `logits` (one per vocabulary entry) in place; `-inf` rules a token out. `history` holds token ids, oldest first, the last
-    /// `generated` of which are the answer so far.
+    /// Edits `logits` (one per vocabulary entry) in place; `-inf` rules a token out. `history`
+    /// holds token ids, oldest first, the last `generated` of which are the answer so far.
     fn apply(&mut self, logits: &mut [f32], history: &[u32], generated: usize);
 }
 
@@ -40,7 +41,10 @@ pub struct Sampler {
 
 impl std::fmt::Debug for Sampler {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Sampler").field("params", &self.params).field("steps", &self.steps.len()).finish()
+        f.debug_struct("Sampler")
+            .field("params", &self.params)
+            .field("steps", &self.steps.len())
+            .finish()
     }
 }
 
@@ -72,12 +76,13 @@ impl Sampler {
         self.rng.seed
     }
 
-    /// One token below `allowed`. `history` holds prompt and answer so far, the last `generated` ids being the answer; ids in it that
-    /// have no logit are passed over. `logits` (one per vocabulary entry) are scratch afterwards.
+    /// One token below `allowed`. `history` holds prompt and answer so far, the last `generated`
+    /// ids being the answer; ids in it that have no logit are passed over. `logits` (one per
+    /// vocabulary entry) are scratch afterwards.
     ///
     /// # Errors
-    /// [`SamplingError::BadLogits`] or [`SamplingError::NothingLeft`] naming the step; [`SamplingError::UnknownBias`] for a bias of an id
-    /// that may not be drawn.
+    /// [`SamplingError::BadLogits`] or [`SamplingError::NothingLeft`] naming the step;
+    /// [`SamplingError::UnknownBias`] for a bias of an id that may not be drawn.
     pub fn sample(
         &mut self,
         logits: &mut [f32],
@@ -89,10 +94,16 @@ impl Sampler {
         self.draw(generated)
     }
 
-    /// What a model may do to its row in place of handing it over; `None` where the whole row is needed: for steps of one's own, for a
-    /// bias, for penalties that count, and for a top-k that is off or large.
+    /// What a model may do to its row in place of handing it over; `None` where the whole row is
+    /// needed: for steps of one's own, for a bias, for penalties that count, and for a top-k that
+    /// is off or large.
     pub fn cut(&self) -> Option<CutParams> {
-        let SamplingParams { temperature, repetition_penalty, top_k, .. } = self.params;
+        let SamplingParams {
+            temperature,
+            repetition_penalty,
+            top_k,
+            ..
+        } = self.params;
         let top_k = if temperature == 0.0 { 1 } else { top_k? };
         let few = (1..=CutParams::MAX_TOP_K).contains(&top_k);
         let plain = self.params.presence_penalty == 0.0
@@ -105,18 +116,23 @@ impl Sampler {
         })
     }
 
-    /// The token that [`Sampler::sample`] would have drawn from the row whose cut by [`Sampler::cut`] left `candidates`, `(id, score)` in
-    /// any order.
+    /// The token that [`Sampler::sample`] would have drawn from the row whose cut by
+    /// [`Sampler::cut`] left `candidates`, `(id, score)` in any order.
     ///
     /// # Errors
     /// As for [`Sampler::sample`].
-    pub fn sample_cut(&mut self, candidates: &[(u32, f32)], generated: usize) -> Result<u32, SamplingError> {
+    pub fn sample_cut(
+        &mut self,
+        candidates: &[(u32, f32)],
+        generated: usize,
+    ) -> Result<u32, SamplingError> {
         self.filter_cut(candidates, generated)?;
         self.draw(generated)
     }
 
-    /// The tokens that [`Sampler::sample`] would draw from, with their probabilities, the likeliest first and lower ids first among
-    /// equals, as far as an f32 tells the probability from 0. Nothing is drawn; `logits` are scratch afterwards here too.
+    /// The tokens that [`Sampler::sample`] would draw from, with their probabilities, the likeliest
+    /// first and lower ids first among equals, as far as an f32 tells the probability from 0.
+    /// Nothing is drawn; `logits` are scratch afterwards here too.
     ///
     /// # Errors
     /// As for [`Sampler::sample`].
@@ -152,21 +168,36 @@ impl Sampler {
             left < 0.0
         });
         // Rounding can leave a crumb past the last weight.
-        let drawn = drawn.or_else(|| self.candidates.iter().rfind(|candidate| candidate.weight > 0.0));
-        drawn.map(|candidate| candidate.id).ok_or(SamplingError::NothingLeft { step })
+        let drawn = drawn.or_else(|| {
+            self.candidates
+                .iter()
+                .rfind(|candidate| candidate.weight > 0.0)
+        });
+        drawn
+            .map(|candidate| candidate.id)
+            .ok_or(SamplingError::NothingLeft { step })
     }
 
     /// The likeliest of `candidates` first, with their probabilities.
     fn ranked(&mut self) -> Vec<(u32, f32)> {
         let total = self.total();
-        self.candidates.sort_unstable_by(|a, b| b.weight.total_cmp(&a.weight).then(a.id.cmp(&b.id)));
-        let ranked = self.candidates.iter().map(|kept| (kept.id, (kept.weight / total) as f32));
-        ranked.take_while(|(_, probability)| *probability > 0.0).collect()
+        self.candidates
+            .sort_unstable_by(|a, b| b.weight.total_cmp(&a.weight).then(a.id.cmp(&b.id)));
+        let ranked = self
+            .candidates
+            .iter()
+            .map(|kept| (kept.id, (kept.weight / total) as f32));
+        ranked
+            .take_while(|(_, probability)| *probability > 0.0)
+            .collect()
     }
 
     /// Sum of the weights, in the order in which a draw takes them away.
     fn total(&self) -> f64 {
-        self.candidates.iter().map(|candidate| candidate.weight).sum()
+        self.candidates
+            .iter()
+            .map(|candidate| candidate.weight)
+            .sum()
     }
 
     /// Leaves in `candidates` what may be drawn: at least one.
@@ -184,41 +215,65 @@ impl Sampler {
         let logits = &mut logits[..allowed];
         logits::check(logits, generated)?;
         bias::apply(logits, &self.params.logit_bias)?;
-        self.repetition.apply(logits, history, self.params.repetition_penalty);
+        self.repetition
+            .apply(logits, history, self.params.repetition_penalty);
         let answer = &history[history.len().saturating_sub(generated)..];
-        presence::apply(logits, answer, self.params.presence_penalty, self.params.frequency_penalty);
+        presence::apply(
+            logits,
+            answer,
+            self.params.presence_penalty,
+            self.params.frequency_penalty,
+        );
         // A step or a large penalty can rule out the last token.
-        let best = logits::best_token(logits).ok_or(SamplingError::NothingLeft { step: generated })?;
+        let best =
+            logits::best_token(logits).ok_or(SamplingError::NothingLeft { step: generated })?;
         if temperature::is_greedy(self.params.temperature, logits[best]) {
             self.candidates.clear();
-            self.candidates.push(Candidate { weight: 1.0, ..Candidate::new(best, logits[best]) });
+            self.candidates.push(Candidate {
+                weight: 1.0,
+                ..Candidate::new(best, logits[best])
+            });
             return Ok(());
         }
         temperature::apply(logits, self.params.temperature);
-        self.top_k.select(logits, self.params.top_k.unwrap_or(0), &mut self.candidates);
+        self.top_k
+            .select(logits, self.params.top_k.unwrap_or(0), &mut self.candidates);
         self.filter_candidates(generated);
         Ok(())
     }
 
     /// The same, from where a cut leaves off.
     fn filter_cut(&mut self, found: &[(u32, f32)], step: usize) -> Result<(), SamplingError> {
-        let bad = found.iter().filter(|(_, score)| score.is_nan() || *score == f32::INFINITY);
+        let bad = found
+            .iter()
+            .filter(|(_, score)| score.is_nan() || *score == f32::INFINITY);
         if let Some(&(id, value)) = bad.min_by_key(|(id, _)| *id) {
-            return Err(SamplingError::BadLogits { step, id: id as usize, value });
+            return Err(SamplingError::BadLogits {
+                step,
+                id: id as usize,
+                value,
+            });
         }
         self.candidates.clear();
         let possible = found.iter().filter(|(_, score)| *score > f32::NEG_INFINITY);
-        self.candidates.extend(possible.map(|(id, score)| Candidate::new(*id as usize, *score)));
+        self.candidates
+            .extend(possible.map(|(id, score)| Candidate::new(*id as usize, *score)));
         // The order in which weights are summed and taken away is that of a whole row.
-        self.candidates.sort_unstable_by_key(|candidate| candidate.id);
-        let best = self.candidates.iter().fold(f32::NEG_INFINITY, |best, found| best.max(found.score));
+        self.candidates
+            .sort_unstable_by_key(|candidate| candidate.id);
+        let best = self
+            .candidates
+            .iter()
+            .fold(f32::NEG_INFINITY, |best, found| best.max(found.score));
         if best == f32::NEG_INFINITY {
             return Err(SamplingError::NothingLeft { step });
         }
         if self.params.temperature == 0.0 {
             self.candidates.retain(|candidate| candidate.score == best);
             self.candidates.truncate(1);
-            self.candidates.iter_mut().for_each(|candidate| candidate.weight = 1.0);
+            self.candidates
+                .iter_mut()
+                .for_each(|candidate| candidate.weight = 1.0);
             return Ok(());
         }
         self.filter_candidates(step);

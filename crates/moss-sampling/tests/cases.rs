@@ -16,31 +16,60 @@ fn every_sampling_case_keeps_the_same_set() {
     let cases = cases.as_array().unwrap();
     assert!(cases.len() >= 70, "{} cases", cases.len());
     for case in cases {
-        check(case, numbers(&case["logits"]).collect(), &ids(&case["history"]), &case["name"].to_string());
+        check(
+            case,
+            numbers(&case["logits"]).collect(),
+            &ids(&case["history"]),
+            &case["name"].to_string(),
+        );
     }
 }
 
-/// The oracle's own rows of logits; the cases further on in an answer need a model (`moss-cli verify`).
+/// The oracle's own rows of logits; the cases further on in an answer need a model (`moss-cli
+/// verify`).
 #[test]
 fn the_first_token_after_every_fixture_prompt_has_the_same_kept_set() {
     let mut checked = 0;
-    for folder in std::fs::read_dir(fixtures()).unwrap().map(|entry| entry.unwrap().path()) {
-        let Ok(bytes) = std::fs::read(folder.join("expected.safetensors")) else { continue };
-        let (rows, expected) =
-            (SafeTensors::deserialize(&bytes).unwrap(), json(&folder.join("expected.json")));
-        for case in expected["sampling"].as_array().unwrap().iter().filter(|case| case["generated"] == 0) {
+    for folder in std::fs::read_dir(fixtures())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+    {
+        let Ok(bytes) = std::fs::read(folder.join("expected.safetensors")) else {
+            continue;
+        };
+        let (rows, expected) = (
+            SafeTensors::deserialize(&bytes).unwrap(),
+            json(&folder.join("expected.json")),
+        );
+        for case in expected["sampling"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|case| case["generated"] == 0)
+        {
             let prompt = &expected["prompts"][case["prompt"].as_u64().unwrap() as usize];
             let history = ids(&prompt["ids"]);
-            let Some(row) =
-                ids(&prompt["logit_rows"]).iter().position(|row| *row as usize + 1 == history.len())
+            let Some(row) = ids(&prompt["logit_rows"])
+                .iter()
+                .position(|row| *row as usize + 1 == history.len())
             else {
                 continue;
             };
-            let all = rows.tensor(&format!("prompt.{}.logits", case["prompt"])).unwrap();
+            let all = rows
+                .tensor(&format!("prompt.{}.logits", case["prompt"]))
+                .unwrap();
             let row_bytes = all.shape()[1] * size_of::<f32>();
             let logits = all.data()[row * row_bytes..][..row_bytes].as_chunks().0;
-            let logits = logits.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
-            check(case, logits, &history, &format!("{} {case}", folder.display()));
+            let logits = logits
+                .iter()
+                .map(|bytes| f32::from_le_bytes(*bytes))
+                .collect();
+            check(
+                case,
+                logits,
+                &history,
+                &format!("{} {case}", folder.display()),
+            );
             checked += 1;
         }
     }
@@ -57,18 +86,31 @@ fn check(case: &Value, mut logits: Vec<f32>, history: &[u32], name: &str) {
         ..SamplingParams::chat()
     };
     let mut sampler = Sampler::new(params).unwrap();
-    let cut = sampler.cut().map(|cut| cut.candidates(&logits, history, usize::MAX));
-    assert_eq!(cut.is_some(), (1..=CutParams::MAX_TOP_K).contains(&(number("top_k") as usize)), "{name}");
+    let cut = sampler
+        .cut()
+        .map(|cut| cut.candidates(&logits, history, usize::MAX));
+    assert_eq!(
+        cut.is_some(),
+        (1..=CutParams::MAX_TOP_K).contains(&(number("top_k") as usize)),
+        "{name}"
+    );
     let found = sampler.kept(&mut logits, history, 0, usize::MAX).unwrap();
     if let Some(Some(candidates)) = cut {
-        assert_eq!(sampler.kept_cut(&candidates, 0).unwrap(), found, "{name}: through a cut");
+        assert_eq!(
+            sampler.kept_cut(&candidates, 0).unwrap(),
+            found,
+            "{name}: through a cut"
+        );
     }
     let expected = case["kept"].as_array().unwrap();
     assert_eq!(found.len(), expected.len(), "{name}: {found:?}");
     for pair in expected {
         let pair: Vec<f32> = numbers(pair).collect();
         let (_, probability) = *found.iter().find(|(id, _)| *id == pair[0] as u32).unwrap();
-        assert!((probability - pair[1]).abs() <= TOLERANCE, "{name}: {probability} for {pair:?}");
+        assert!(
+            (probability - pair[1]).abs() <= TOLERANCE,
+            "{name}: {probability} for {pair:?}"
+        );
     }
 }
 
@@ -85,5 +127,9 @@ fn ids(value: &Value) -> Vec<u32> {
 }
 
 fn numbers(value: &Value) -> impl Iterator<Item = f32> {
-    value.as_array().unwrap().iter().map(|number| number.as_f64().unwrap() as f32)
+    value
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|number| number.as_f64().unwrap() as f32)
 }

@@ -1,14 +1,21 @@
-//! A cut of a row says what the row says: the same tokens for the same seed, the same errors, or that the row is needed.
+//! A cut of a row says what the row says: the same tokens for the same seed, the same errors, or
+//! that the row is needed.
 #![allow(clippy::unwrap_used)]
 
-use moss_sampling::{CutParams, LogitsStep, Sampler, SamplingError, SamplingParams, StopLengthPenalty};
+use moss_sampling::{
+    CutParams, LogitsStep, Sampler, SamplingError, SamplingParams, StopLengthPenalty,
+};
 use proptest::prelude::*;
 
 fn params() -> SamplingParams {
-    SamplingParams { seed: Some(7), ..SamplingParams::chat() }
+    SamplingParams {
+        seed: Some(7),
+        ..SamplingParams::chat()
+    }
 }
 
-/// Smooth rows, rows full of ties and zeros of either sign, rows with tokens ruled out, rows with damage.
+/// Smooth rows, rows full of ties and zeros of either sign, rows with tokens ruled out, rows with
+/// damage.
 fn any_logits() -> impl Strategy<Value = Vec<f32>> {
     let smooth = -30.0f32..30.0;
     let coarse = prop_oneof![
@@ -44,8 +51,7 @@ fn any_logits() -> impl Strategy<Value = Vec<f32>> {
 }
 
 fn any_params() -> impl Strategy<Value = SamplingParams> {
-    let temperature =
-        prop_oneof![1 => Just(0.0f32), 1 => Just(1.0), 4 => 0.1f32..2.0, 1 => Just(1e-38), 1 => Just(1e30)];
+    let temperature = prop_oneof![1 => Just(0.0f32), 1 => Just(1.0), 4 => 0.1f32..2.0, 1 => Just(1e-38), 1 => Just(1e30)];
     let top_k = prop_oneof![4 => 1usize..60, 1 => 60usize..401].prop_map(Some);
     let top_p = prop_oneof![Just(1.0f32), 0.01f32..0.99];
     let min_p = prop_oneof![Just(0.0f32), 0.0f32..0.3];
@@ -56,18 +62,29 @@ fn any_params() -> impl Strategy<Value = SamplingParams> {
         after: 1,
         stop_ids: vec![3, 5],
     }));
-    (temperature, top_k, top_p, min_p, repetition_penalty, stop, any::<u64>()).prop_map(
-        |(temperature, top_k, top_p, min_p, repetition_penalty, stop_length_penalty, seed)| SamplingParams {
-            temperature,
-            top_k,
-            top_p,
-            min_p,
-            repetition_penalty,
-            stop_length_penalty,
-            seed: Some(seed),
-            ..SamplingParams::chat()
-        },
+    (
+        temperature,
+        top_k,
+        top_p,
+        min_p,
+        repetition_penalty,
+        stop,
+        any::<u64>(),
     )
+        .prop_map(
+            |(temperature, top_k, top_p, min_p, repetition_penalty, stop_length_penalty, seed)| {
+                SamplingParams {
+                    temperature,
+                    top_k,
+                    top_p,
+                    min_p,
+                    repetition_penalty,
+                    stop_length_penalty,
+                    seed: Some(seed),
+                    ..SamplingParams::chat()
+                }
+            },
+        )
 }
 
 /// Errors hold floats, NaN among them: compared as they are printed.
@@ -91,7 +108,8 @@ proptest! {
                     prop_assert!(candidates.len() <= CutParams::MAX_CANDIDATES);
                     let middle = candidates.len() / 2;
                     candidates.rotate_left(middle); // in any order
-                    candidates.iter_mut().for_each(|(_, score)| *score += 0.0); // a kernel knows one zero only
+                    // a kernel knows one zero only
+                    candidates.iter_mut().for_each(|(_, score)| *score += 0.0);
                     by_cut.sample_cut(&candidates, generated)
                 }
                 None => by_cut.sample(&mut logits.clone(), &history, generated, allowed),
@@ -114,12 +132,25 @@ proptest! {
 
 #[test]
 fn a_row_without_damage_or_a_crowd_of_ties_can_be_cut() {
-    let logits: Vec<f32> = (0..5000).map(|id| ((id * 7919) % 5003) as f32 / 100.0).collect();
+    let logits: Vec<f32> = (0..5000)
+        .map(|id| ((id * 7919) % 5003) as f32 / 100.0)
+        .collect();
     for top_k in [1, 40, CutParams::MAX_TOP_K] {
-        let sampler = Sampler::new(SamplingParams { top_k: Some(top_k), ..params() }).unwrap();
-        let found = sampler.cut().unwrap().candidates(&logits, &[], 5000).unwrap();
+        let sampler = Sampler::new(SamplingParams {
+            top_k: Some(top_k),
+            ..params()
+        })
+        .unwrap();
+        let found = sampler
+            .cut()
+            .unwrap()
+            .candidates(&logits, &[], 5000)
+            .unwrap();
         assert_eq!(found.len(), top_k);
-        assert!(found.windows(2).all(|pair| pair[0].0 < pair[1].0), "by ascending id");
+        assert!(
+            found.windows(2).all(|pair| pair[0].0 < pair[1].0),
+            "by ascending id"
+        );
     }
 }
 
@@ -127,7 +158,10 @@ fn a_row_without_damage_or_a_crowd_of_ties_can_be_cut() {
 fn more_ties_than_an_answer_holds_need_the_row() {
     let cut = Sampler::new(params()).unwrap().cut().unwrap();
     let most = CutParams::MAX_CANDIDATES;
-    assert_eq!(cut.candidates(&vec![1.5; most], &[], most).unwrap().len(), most);
+    assert_eq!(
+        cut.candidates(&vec![1.5; most], &[], most).unwrap().len(),
+        most
+    );
     assert_eq!(cut.candidates(&vec![1.5; most + 1], &[], most + 1), None);
 }
 
@@ -135,7 +169,14 @@ fn more_ties_than_an_answer_holds_need_the_row() {
 fn greedy_is_the_cut_of_one_and_draws_the_lowest_id_among_equals() {
     let mut sampler = Sampler::new(SamplingParams::greedy()).unwrap();
     let cut = sampler.cut().unwrap();
-    assert_eq!(cut, CutParams { repetition_penalty: 1.0, temperature: 0.0, top_k: 1 });
+    assert_eq!(
+        cut,
+        CutParams {
+            repetition_penalty: 1.0,
+            temperature: 0.0,
+            top_k: 1
+        }
+    );
     let found = cut.candidates(&[1.0, 3.0, -1.0, 3.0], &[], 4).unwrap();
     assert_eq!(found, [(1, 3.0), (3, 3.0)]);
     assert_eq!(sampler.sample_cut(&[found[1], found[0]], 0).unwrap(), 1);
@@ -149,9 +190,20 @@ impl LogitsStep for Nothing {
 
 #[test]
 fn steps_of_ones_own_and_a_top_k_that_is_off_or_large_need_the_row() {
-    assert!(Sampler::new(params()).unwrap().with_step(Box::new(Nothing)).cut().is_none());
+    assert!(
+        Sampler::new(params())
+            .unwrap()
+            .with_step(Box::new(Nothing))
+            .cut()
+            .is_none()
+    );
     for top_k in [None, Some(0), Some(CutParams::MAX_TOP_K + 1)] {
-        assert!(Sampler::new(SamplingParams { top_k, ..params() }).unwrap().cut().is_none());
+        assert!(
+            Sampler::new(SamplingParams { top_k, ..params() })
+                .unwrap()
+                .cut()
+                .is_none()
+        );
     }
 }
 
@@ -160,9 +212,17 @@ fn candidates_that_nothing_can_be_drawn_from_are_an_error_that_names_the_step() 
     for params in [params(), SamplingParams::greedy()] {
         let mut sampler = Sampler::new(params).unwrap();
         for none in [&[][..], &[(3, f32::NEG_INFINITY)]] {
-            assert_eq!(sampler.sample_cut(none, 4), Err(SamplingError::NothingLeft { step: 4 }));
+            assert_eq!(
+                sampler.sample_cut(none, 4),
+                Err(SamplingError::NothingLeft { step: 4 })
+            );
         }
-        let error = sampler.sample_cut(&[(9, f32::INFINITY), (5, f32::NAN), (1, 0.0)], 6).unwrap_err();
-        assert!(matches!(error, SamplingError::BadLogits { step: 6, id: 5, .. }), "{error}");
+        let error = sampler
+            .sample_cut(&[(9, f32::INFINITY), (5, f32::NAN), (1, 0.0)], 6)
+            .unwrap_err();
+        assert!(
+            matches!(error, SamplingError::BadLogits { step: 6, id: 5, .. }),
+            "{error}"
+        );
     }
 }

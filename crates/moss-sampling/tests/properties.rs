@@ -5,11 +5,22 @@ use moss_sampling::{Sampler, SamplingParams};
 use proptest::prelude::*;
 
 fn params() -> SamplingParams {
-    SamplingParams { seed: Some(7), ..SamplingParams::chat() }
+    SamplingParams {
+        seed: Some(7),
+        ..SamplingParams::chat()
+    }
 }
 
-fn kept(params: &SamplingParams, logits: &[f32], history: &[u32], allowed: usize) -> Vec<(u32, f32)> {
-    Sampler::new(params.clone()).unwrap().kept(&mut logits.to_vec(), history, 0, allowed).unwrap()
+fn kept(
+    params: &SamplingParams,
+    logits: &[f32],
+    history: &[u32],
+    allowed: usize,
+) -> Vec<(u32, f32)> {
+    Sampler::new(params.clone())
+        .unwrap()
+        .kept(&mut logits.to_vec(), history, 0, allowed)
+        .unwrap()
 }
 
 fn ids(kept: &[(u32, f32)]) -> Vec<u32> {
@@ -18,7 +29,8 @@ fn ids(kept: &[(u32, f32)]) -> Vec<u32> {
     ids
 }
 
-/// Short rows, and rows long enough for every shortcut; smooth ones, and ones full of ties and of tokens ruled out.
+/// Short rows, and rows long enough for every shortcut; smooth ones, and ones full of ties and of
+/// tokens ruled out.
 fn any_logits() -> impl Strategy<Value = Vec<f32>> {
     let smooth = -8.0f32..8.0;
     let coarse = prop_oneof![
@@ -39,8 +51,12 @@ fn any_logits() -> impl Strategy<Value = Vec<f32>> {
 }
 
 fn any_params() -> impl Strategy<Value = SamplingParams> {
-    let top_k =
-        prop_oneof![Just(None), Just(Some(0)), (1usize..50).prop_map(Some), (50usize..5000).prop_map(Some)];
+    let top_k = prop_oneof![
+        Just(None),
+        Just(Some(0)),
+        (1usize..50).prop_map(Some),
+        (50usize..5000).prop_map(Some)
+    ];
     let min_p = prop_oneof![Just(0.0f32), 0.0f32..0.5];
     (top_k, 0.01f32..0.99, min_p, 0.9f32..1.2, 0.3f32..2.0).prop_map(
         |(top_k, top_p, min_p, repetition_penalty, temperature)| SamplingParams {
@@ -60,7 +76,11 @@ fn by_sorting(params: &SamplingParams, logits: &[f32], history: &[u32]) -> Vec<u
     for (id, score) in &mut scores {
         if history.contains(id) {
             let penalty = params.repetition_penalty;
-            *score = if *score < 0.0 { *score * penalty } else { *score / penalty };
+            *score = if *score < 0.0 {
+                *score * penalty
+            } else {
+                *score / penalty
+            };
         }
         *score /= params.temperature;
     }
@@ -70,7 +90,10 @@ fn by_sorting(params: &SamplingParams, logits: &[f32], history: &[u32]) -> Vec<u
         scores.retain(|(_, score)| *score >= last);
     }
     let best = scores[0].1;
-    let weights: Vec<f64> = scores.iter().map(|(_, score)| f64::from(score - best).exp()).collect();
+    let weights: Vec<f64> = scores
+        .iter()
+        .map(|(_, score)| f64::from(score - best).exp())
+        .collect();
     let wanted = f64::from(params.top_p) * weights.iter().sum::<f64>();
     let mut mass = 0.0;
     let mut kept = Vec::new();

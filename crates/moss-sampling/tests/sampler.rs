@@ -4,17 +4,28 @@
 use moss_sampling::{LogitsStep, Sampler, SamplingError, SamplingParams, StopLengthPenalty};
 
 fn params() -> SamplingParams {
-    SamplingParams { seed: Some(7), ..SamplingParams::chat() }
+    SamplingParams {
+        seed: Some(7),
+        ..SamplingParams::chat()
+    }
 }
 
 fn kept(params: SamplingParams, logits: &[f32], history: &[u32]) -> Vec<(u32, f32)> {
-    Sampler::new(params).unwrap().kept(&mut logits.to_vec(), history, 0, usize::MAX).unwrap()
+    Sampler::new(params)
+        .unwrap()
+        .kept(&mut logits.to_vec(), history, 0, usize::MAX)
+        .unwrap()
 }
 
 #[test]
 fn greedy_takes_the_best_token_and_the_lowest_id_among_equals() {
     let mut sampler = Sampler::new(SamplingParams::greedy()).unwrap();
-    assert_eq!(sampler.sample(&mut [1.0, 3.0, 3.0, -1.0], &[], 0, 4).unwrap(), 1);
+    assert_eq!(
+        sampler
+            .sample(&mut [1.0, 3.0, 3.0, -1.0], &[], 0, 4)
+            .unwrap(),
+        1
+    );
     let mut long = vec![-5.0; 3000];
     (long[700], long[2900]) = (-1.0, -1.0);
     assert_eq!(sampler.sample(&mut long, &[], 0, 3000).unwrap(), 700);
@@ -22,21 +33,31 @@ fn greedy_takes_the_best_token_and_the_lowest_id_among_equals() {
 
 #[test]
 fn greedy_minds_the_repetition_penalty() {
-    let params = SamplingParams { repetition_penalty: 1.5, ..SamplingParams::greedy() };
+    let params = SamplingParams {
+        repetition_penalty: 1.5,
+        ..SamplingParams::greedy()
+    };
     assert_eq!(kept(params, &[3.0, 2.5], &[0]), [(1, 1.0)]);
 }
 
 #[test]
 fn a_temperature_too_small_to_divide_by_is_greedy() {
     for logits in [[5.0, 5.0, -80.0], [-80.0, -80.0, -90.0]] {
-        let params = SamplingParams { temperature: 1e-40, ..params() };
+        let params = SamplingParams {
+            temperature: 1e-40,
+            ..params()
+        };
         assert_eq!(kept(params, &logits, &[]), [(0, 1.0)]);
     }
 }
 
 #[test]
 fn a_penalty_close_to_zero_makes_no_infinities() {
-    let params = SamplingParams { repetition_penalty: 1e-38, temperature: 1.0, ..params() };
+    let params = SamplingParams {
+        repetition_penalty: 1e-38,
+        temperature: 1.0,
+        ..params()
+    };
     assert_eq!(kept(params, &[1e10, 1e9, -1.0], &[0]), [(0, 1.0)]);
 }
 
@@ -47,16 +68,28 @@ fn scores_that_tie_once_divided_by_the_temperature_tie_at_the_top_k_border() {
         b = b.next_up();
     }
     let a = b.next_up();
-    let params = SamplingParams { top_k: Some(1), top_p: 1.0, repetition_penalty: 1.0, ..params() };
+    let params = SamplingParams {
+        top_k: Some(1),
+        top_p: 1.0,
+        repetition_penalty: 1.0,
+        ..params()
+    };
     assert_eq!(kept(params, &[b, a, 0.0], &[]), [(0, 0.5), (1, 0.5)]);
 }
 
 #[test]
 fn tokens_beyond_the_allowed_ones_are_never_kept() {
     let logits = [0.0, 1.0, 2.0, 50.0];
-    let mut sampler = Sampler::new(SamplingParams { top_p: 1.0, ..params() }).unwrap();
+    let mut sampler = Sampler::new(SamplingParams {
+        top_p: 1.0,
+        ..params()
+    })
+    .unwrap();
     let kept = sampler.kept(&mut logits.clone(), &[3], 0, 3).unwrap();
-    assert_eq!(kept.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [2, 1, 0]);
+    assert_eq!(
+        kept.iter().map(|(id, _)| *id).collect::<Vec<_>>(),
+        [2, 1, 0]
+    );
     let error = sampler.kept(&mut logits.clone(), &[], 4, 0).unwrap_err();
     assert_eq!(error, SamplingError::NothingLeft { step: 4 });
 }
@@ -69,7 +102,10 @@ fn damage_beyond_the_allowed_tokens_does_no_harm() {
 
 #[test]
 fn history_beyond_the_logits_is_passed_over() {
-    assert_eq!(kept(params(), &[1.0, 2.0], &[9, u32::MAX]), kept(params(), &[1.0, 2.0], &[]));
+    assert_eq!(
+        kept(params(), &[1.0, 2.0], &[9, u32::MAX]),
+        kept(params(), &[1.0, 2.0], &[])
+    );
 }
 
 #[test]
@@ -88,11 +124,23 @@ fn bad_logits_are_an_error_that_names_the_step_and_the_token() {
 
 #[test]
 fn logits_that_rule_out_everything_are_an_error_and_one_left_is_enough() {
-    for params in [params(), SamplingParams::greedy(), SamplingParams { top_k: None, ..params() }] {
+    for params in [
+        params(),
+        SamplingParams::greedy(),
+        SamplingParams {
+            top_k: None,
+            ..params()
+        },
+    ] {
         let mut sampler = Sampler::new(params).unwrap();
-        let error = sampler.sample(&mut [f32::NEG_INFINITY; 300], &[], 6, 300).unwrap_err();
+        let error = sampler
+            .sample(&mut [f32::NEG_INFINITY; 300], &[], 6, 300)
+            .unwrap_err();
         assert_eq!(error, SamplingError::NothingLeft { step: 6 });
-        assert_eq!(sampler.sample(&mut [], &[], 7, 0), Err(SamplingError::NothingLeft { step: 7 }));
+        assert_eq!(
+            sampler.sample(&mut [], &[], 7, 0),
+            Err(SamplingError::NothingLeft { step: 7 })
+        );
         let mut one = [f32::NEG_INFINITY; 300];
         one[150] = -30.0;
         assert_eq!(sampler.sample(&mut one, &[], 6, 300).unwrap(), 150);
@@ -101,18 +149,63 @@ fn logits_that_rule_out_everything_are_an_error_and_one_left_is_enough() {
 
 #[test]
 fn parameters_outside_their_range_are_named() {
-    let penalty = |factor| Some(StopLengthPenalty { factor, after: 512, stop_ids: vec![] });
+    let penalty = |factor| {
+        Some(StopLengthPenalty {
+            factor,
+            after: 512,
+            stop_ids: vec![],
+        })
+    };
     let bad = [
-        ("temperature", SamplingParams { temperature: -1.0, ..params() }),
-        ("temperature", SamplingParams { temperature: f32::NAN, ..params() }),
-        ("top_p", SamplingParams { top_p: 1.5, ..params() }),
-        ("min_p", SamplingParams { min_p: f32::NAN, ..params() }),
-        ("repetition_penalty", SamplingParams { repetition_penalty: 0.0, ..params() }),
-        ("length_penalty", SamplingParams { stop_length_penalty: penalty(f32::INFINITY), ..params() }),
+        (
+            "temperature",
+            SamplingParams {
+                temperature: -1.0,
+                ..params()
+            },
+        ),
+        (
+            "temperature",
+            SamplingParams {
+                temperature: f32::NAN,
+                ..params()
+            },
+        ),
+        (
+            "top_p",
+            SamplingParams {
+                top_p: 1.5,
+                ..params()
+            },
+        ),
+        (
+            "min_p",
+            SamplingParams {
+                min_p: f32::NAN,
+                ..params()
+            },
+        ),
+        (
+            "repetition_penalty",
+            SamplingParams {
+                repetition_penalty: 0.0,
+                ..params()
+            },
+        ),
+        (
+            "length_penalty",
+            SamplingParams {
+                stop_length_penalty: penalty(f32::INFINITY),
+                ..params()
+            },
+        ),
     ];
     for (expected, params) in bad {
         let error = Sampler::new(params).unwrap_err();
-        assert!(matches!(error, SamplingError::Parameter { name, .. } if name == expected), "{error}");
+        assert!(
+            matches!(error, SamplingError::Parameter { name, .. } if name == expected),
+            "{error}"
+        );
     }
 }
 
@@ -120,21 +213,34 @@ fn parameters_outside_their_range_are_named() {
 fn the_same_seed_draws_the_same_tokens() {
     let logits: Vec<f32> = (0..2000).map(|i| ((i * 37) % 101) as f32 / 25.0).collect();
     let draw = |seed| {
-        let mut sampler = Sampler::new(SamplingParams { seed, top_k: None, ..params() }).unwrap();
+        let mut sampler = Sampler::new(SamplingParams {
+            seed,
+            top_k: None,
+            ..params()
+        })
+        .unwrap();
         let drawn = (0..40).map(|_| sampler.sample(&mut logits.clone(), &[], 0, 2000).unwrap());
         (drawn.collect::<Vec<_>>(), sampler.seed())
     };
     assert_eq!(draw(Some(1)), draw(Some(1)));
     assert_ne!(draw(Some(1)).0, draw(Some(2)).0);
     let (drawn, seed) = draw(None);
-    assert_eq!(drawn, draw(Some(seed)).0, "a seed that was taken from the system can be given again");
+    assert_eq!(
+        drawn,
+        draw(Some(seed)).0,
+        "a seed that was taken from the system can be given again"
+    );
 }
 
 #[test]
 fn asking_what_is_kept_draws_nothing() {
     let logits = [1.0, 1.1, 1.2, 1.3];
     let draw = |ask: bool| {
-        let mut sampler = Sampler::new(SamplingParams { top_p: 1.0, ..params() }).unwrap();
+        let mut sampler = Sampler::new(SamplingParams {
+            top_p: 1.0,
+            ..params()
+        })
+        .unwrap();
         let mut step = || {
             if ask {
                 sampler.kept(&mut logits.clone(), &[], 0, 4).unwrap();
@@ -146,15 +252,28 @@ fn asking_what_is_kept_draws_nothing() {
     assert_eq!(draw(true), draw(false));
 }
 
-/// The 0.999 quantile of chi-square for 19 degrees of freedom: the seed is fixed, so a sound sampler passes always.
+/// The 0.999 quantile of chi-square for 19 degrees of freedom: the seed is fixed, so a sound
+/// sampler passes always.
 const CHI_SQUARE_19: f64 = 43.8;
 
 #[test]
 fn draws_are_as_frequent_as_the_kept_probabilities_say() {
     const DRAWS: u32 = 20_000;
-    let logits: Vec<f32> =
-        (0..600).map(|i| if i % 30 == 7 { (i % 11) as f32 / 8.0 } else { -50.0 }).collect();
-    let settings = SamplingParams { top_k: None, top_p: 0.9999, repetition_penalty: 1.0, ..params() };
+    let logits: Vec<f32> = (0..600)
+        .map(|i| {
+            if i % 30 == 7 {
+                (i % 11) as f32 / 8.0
+            } else {
+                -50.0
+            }
+        })
+        .collect();
+    let settings = SamplingParams {
+        top_k: None,
+        top_p: 0.9999,
+        repetition_penalty: 1.0,
+        ..params()
+    };
     let expected = kept(settings.clone(), &logits, &[]);
     assert_eq!(expected.len(), 20);
     let mut sampler = Sampler::new(settings).unwrap();
@@ -177,29 +296,61 @@ fn draws_are_as_frequent_as_the_kept_probabilities_say() {
 #[test]
 fn the_stop_penalty_multiplies_the_probability_by_a_power_of_the_tokens_past_its_free_ones() {
     let odds = |factor, generated| {
-        let penalty = StopLengthPenalty { factor, after: 512, stop_ids: vec![1] };
-        let params =
-            SamplingParams { stop_length_penalty: Some(penalty), top_p: 1.0, temperature: 1.0, ..params() };
-        let kept = Sampler::new(params).unwrap().kept(&mut [1.0, 0.0], &[], generated, 2).unwrap();
-        let probability = |wanted| kept.iter().find(|(id, _)| *id == wanted).map_or(0.0, |(_, p)| *p);
+        let penalty = StopLengthPenalty {
+            factor,
+            after: 512,
+            stop_ids: vec![1],
+        };
+        let params = SamplingParams {
+            stop_length_penalty: Some(penalty),
+            top_p: 1.0,
+            temperature: 1.0,
+            ..params()
+        };
+        let kept = Sampler::new(params)
+            .unwrap()
+            .kept(&mut [1.0, 0.0], &[], generated, 2)
+            .unwrap();
+        let probability = |wanted| {
+            kept.iter()
+                .find(|(id, _)| *id == wanted)
+                .map_or(0.0, |(_, p)| *p)
+        };
         probability(1) / probability(0)
     };
     let plain = (-1.0f32).exp();
     for (generated, power) in [(0, 0), (512, 0), (513, 1), (515, 3)] {
         for factor in [1.5f32, 0.5] {
             let expected = plain * factor.powi(power);
-            assert!((odds(factor, generated) / expected - 1.0).abs() < 1e-4, "{factor} at {generated}");
+            assert!(
+                (odds(factor, generated) / expected - 1.0).abs() < 1e-4,
+                "{factor} at {generated}"
+            );
         }
     }
-    assert!(odds(1.5, usize::MAX) > 1e30 && odds(0.5, usize::MAX) < 1e-30, "no overflow however long");
+    assert!(
+        odds(1.5, usize::MAX) > 1e30 && odds(0.5, usize::MAX) < 1e-30,
+        "no overflow however long"
+    );
 }
 
 #[test]
 fn the_stop_penalty_does_not_bring_back_a_stop_token_that_was_cut() {
-    let penalty = StopLengthPenalty { factor: 9.0, after: 0, stop_ids: vec![2] };
-    let params =
-        SamplingParams { stop_length_penalty: Some(penalty), top_k: Some(2), top_p: 1.0, ..params() };
-    let kept = Sampler::new(params).unwrap().kept(&mut [1.0, 1.0, 0.0], &[], 100, 3).unwrap();
+    let penalty = StopLengthPenalty {
+        factor: 9.0,
+        after: 0,
+        stop_ids: vec![2],
+    };
+    let params = SamplingParams {
+        stop_length_penalty: Some(penalty),
+        top_k: Some(2),
+        top_p: 1.0,
+        ..params()
+    };
+    let kept = Sampler::new(params)
+        .unwrap()
+        .kept(&mut [1.0, 1.0, 0.0], &[], 100, 3)
+        .unwrap();
     assert_eq!(kept, [(0, 0.5), (1, 0.5)]);
 }
 
@@ -216,18 +367,32 @@ impl LogitsStep for Ban {
 #[test]
 fn steps_of_ones_own_come_first_and_can_rule_tokens_out() {
     let sampler = Sampler::new(SamplingParams::greedy()).unwrap();
-    let mut sampler = sampler.with_step(Box::new(Ban(1))).with_step(Box::new(Ban(2)));
-    assert_eq!(sampler.sample(&mut [1.0, 9.0, 8.0], &[1, 2], 1, 3).unwrap(), 0);
+    let mut sampler = sampler
+        .with_step(Box::new(Ban(1)))
+        .with_step(Box::new(Ban(2)));
+    assert_eq!(
+        sampler.sample(&mut [1.0, 9.0, 8.0], &[1, 2], 1, 3).unwrap(),
+        0
+    );
     let mut sampler = sampler.with_step(Box::new(Ban(0)));
-    let error = sampler.sample(&mut [1.0, 9.0, 8.0], &[1, 2], 1, 3).unwrap_err();
+    let error = sampler
+        .sample(&mut [1.0, 9.0, 8.0], &[1, 2], 1, 3)
+        .unwrap_err();
     assert_eq!(error, SamplingError::NothingLeft { step: 1 });
 }
 
 #[test]
 fn presence_counts_once_and_frequency_each_time_and_the_prompt_not_at_all() {
-    let params = SamplingParams { presence_penalty: 1.0, frequency_penalty: 0.5, ..SamplingParams::greedy() };
+    let params = SamplingParams {
+        presence_penalty: 1.0,
+        frequency_penalty: 0.5,
+        ..SamplingParams::greedy()
+    };
     let best = |logits: [f32; 3], generated| {
-        Sampler::new(params.clone()).unwrap().sample(&mut logits.clone(), &[2, 0, 0], generated, 3).unwrap()
+        Sampler::new(params.clone())
+            .unwrap()
+            .sample(&mut logits.clone(), &[2, 0, 0], generated, 3)
+            .unwrap()
     };
     assert_eq!(best([3.0, 1.1, 1.0], 2), 1, "3 - 1 - 2 * 0.5 is 1");
     assert_eq!(best([3.0, 0.9, 0.8], 2), 0);
@@ -236,18 +401,32 @@ fn presence_counts_once_and_frequency_each_time_and_the_prompt_not_at_all() {
 
 #[test]
 fn a_bias_makes_a_token_certain_or_impossible_and_takes_the_whole_row() {
-    let biased = |bias: f32| SamplingParams { logit_bias: vec![(1, bias)], ..SamplingParams::greedy() };
+    let biased = |bias: f32| SamplingParams {
+        logit_bias: vec![(1, bias)],
+        ..SamplingParams::greedy()
+    };
     let sample = |bias| Sampler::new(biased(bias))?.sample(&mut [5.0, 4.0, 3.0], &[], 0, 3);
     assert_eq!((sample(100.0), sample(-100.0)), (Ok(1), Ok(0)));
     assert_eq!(Sampler::new(biased(1.0)).unwrap().cut(), None);
-    assert!(matches!(sample(f32::NAN), Err(SamplingError::Parameter { name: "logit_bias", .. })));
+    assert!(matches!(
+        sample(f32::NAN),
+        Err(SamplingError::Parameter {
+            name: "logit_bias",
+            ..
+        })
+    ));
 }
 
 #[test]
 fn a_bias_of_an_id_that_may_not_be_drawn_is_an_error() {
     for id in [2, 3, u32::MAX] {
-        let params = SamplingParams { logit_bias: vec![(0, 1.0), (id, -1.0)], ..SamplingParams::greedy() };
-        let found = Sampler::new(params).unwrap().sample(&mut [5.0, 4.0, 3.0], &[], 0, 2);
+        let params = SamplingParams {
+            logit_bias: vec![(0, 1.0), (id, -1.0)],
+            ..SamplingParams::greedy()
+        };
+        let found = Sampler::new(params)
+            .unwrap()
+            .sample(&mut [5.0, 4.0, 3.0], &[], 0, 2);
         assert_eq!(found, Err(SamplingError::UnknownBias { id, tokens: 2 }));
     }
 }

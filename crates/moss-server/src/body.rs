@@ -29,18 +29,24 @@ impl<T: DeserializeOwned> FromRequest<Shared> for JsonBody<T> {
 
     async fn from_request(request: Request, state: &Shared) -> Result<Self, ApiError> {
         let found = request.headers().get(header::CONTENT_TYPE);
-        let found =
-            found.map(|found| String::from_utf8_lossy(found.as_bytes()).into_owned()).unwrap_or_default();
+        let found = found
+            .map(|found| String::from_utf8_lossy(found.as_bytes()).into_owned())
+            .unwrap_or_default();
         // It also keeps other pages' forms out, which browsers send without asking.
         let essence = found.split(';').next().unwrap_or_default().trim();
         if !essence.eq_ignore_ascii_case("application/json") {
             return Err(ApiError::ContentType { found });
         }
-        let (limit, time) = (state.options.limits.body_bytes, state.options.limits.body_time);
+        let (limit, time) = (
+            state.options.limits.body_bytes,
+            state.options.limits.body_time,
+        );
         let whole = Limited::new(request.into_body(), limit).collect();
         let body = tokio::time::timeout(time, whole)
             .await
-            .map_err(|_| ApiError::BodyTooSlow { seconds: time.as_secs() })?
+            .map_err(|_| ApiError::BodyTooSlow {
+                seconds: time.as_secs(),
+            })?
             .map_err(|error| match error.is::<LengthLimitError>() {
                 true => ApiError::BodyTooLarge { limit },
                 false => ApiError::BodyCutOff,
@@ -48,8 +54,12 @@ impl<T: DeserializeOwned> FromRequest<Shared> for JsonBody<T> {
         let parsed: Self = parse(&body.to_bytes())?;
         match parsed.1.first() {
             Some(field) if state.options.strict => {
-                let expected = ": there is no such field, and this server runs with `--strict`".to_owned();
-                Err(ApiError::Unsupported { param: field.clone(), expected })
+                let expected =
+                    ": there is no such field, and this server runs with `--strict`".to_owned();
+                Err(ApiError::Unsupported {
+                    param: field.clone(),
+                    expected,
+                })
             }
             _ => {
                 state.ignored.log(&parsed.1);
@@ -63,13 +73,18 @@ impl<T: DeserializeOwned> FromRequest<Shared> for JsonBody<T> {
 /// [`ApiError::Json`] naming the field.
 pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<JsonBody<T>, ApiError> {
     // Windows programs put a byte order mark in front of the files that are sent.
-    let text = moss_unicode::decode_start(bytes)
-        .map_err(|error| ApiError::Json { param: None, reason: error.to_string() })?;
+    let text = moss_unicode::decode_start(bytes).map_err(|error| ApiError::Json {
+        param: None,
+        reason: error.to_string(),
+    })?;
     if let Ok(value) = serde_json::from_slice(text)
         && let Some(param) = list_for_object(&value)
     {
         let reason = format!("`{param}`: invalid type: sequence, expected an object");
-        return Err(ApiError::Json { param: Some(param), reason });
+        return Err(ApiError::Json {
+            param: Some(param),
+            reason,
+        });
     }
     let mut reader = serde_json::Deserializer::from_slice(text);
     let mut track = serde_path_to_error::Track::new();
@@ -78,33 +93,59 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<JsonBody<T>, Ap
     let value = serde_ignored::deserialize(tracked, |path| note(&mut ignored, &path));
     let value = value.map_err(|error: serde_json::Error| {
         let path = Some(track.path().to_string()).filter(|path| path != ".");
-        let reason = path.iter().map(|path| format!("`{path}`: ")).chain([error.to_string()]).collect();
-        ApiError::Json { param: path, reason }
+        let reason = path
+            .iter()
+            .map(|path| format!("`{path}`: "))
+            .chain([error.to_string()])
+            .collect();
+        ApiError::Json {
+            param: path,
+            reason,
+        }
     })?;
-    reader.end().map_err(|error| ApiError::Json { param: None, reason: error.to_string() })?;
+    reader.end().map_err(|error| ApiError::Json {
+        param: None,
+        reason: error.to_string(),
+    })?;
     Ok(JsonBody(value, ignored))
 }
 
-/// Returns the path of an array that stands where an object is expected. Serde would take its elements for the object's fields, in order. This
-/// parses the body a second time, which is little beside tokenizing the text in it.
+/// Returns the path of an array that stands where an object is expected. Serde would take its
+/// elements for the object's fields, in order. This parses the body a second time, which is little
+/// beside tokenizing the text in it.
 fn list_for_object(body: &Value) -> Option<String> {
-    let field =
-        |value: &Value, at: &str, name: &str| value.get(name)?.is_array().then(|| format!("{at}{name}"));
+    let field = |value: &Value, at: &str, name: &str| {
+        value.get(name)?.is_array().then(|| format!("{at}{name}"))
+    };
     if body.is_array() {
         return Some("body".into());
     }
-    let outer = ["stream_options", "moss"].iter().find_map(|name| field(body, "", name));
+    let outer = ["stream_options", "moss"]
+        .iter()
+        .find_map(|name| field(body, "", name));
     let plugins = || field(body.get("moss")?, "moss.", "plugins");
     let in_message = |(index, message): (usize, &Value)| {
         let at = format!("messages[{index}]");
-        let parts = || message.get("content")?.as_array()?.iter().position(Value::is_array);
+        let parts = || {
+            message
+                .get("content")?
+                .as_array()?
+                .iter()
+                .position(Value::is_array)
+        };
         match message.is_array() {
             true => Some(at),
             false => field(message, &format!("{at}."), "moss")
                 .or_else(|| parts().map(|part| format!("{at}.content[{part}]"))),
         }
     };
-    let messages = || body.get("messages")?.as_array()?.iter().enumerate().find_map(in_message);
+    let messages = || {
+        body.get("messages")?
+            .as_array()?
+            .iter()
+            .enumerate()
+            .find_map(in_message)
+    };
     outer.or_else(plugins).or_else(messages)
 }
 
@@ -127,13 +168,14 @@ fn dotted(path: &Path<'_>) -> String {
             parent if parent.is_empty() => key.clone(),
             parent => format!("{parent}.{key}"),
         },
-        Path::Some { parent } | Path::NewtypeStruct { parent } | Path::NewtypeVariant { parent } => {
-            dotted(parent)
-        }
+        Path::Some { parent }
+        | Path::NewtypeStruct { parent }
+        | Path::NewtypeVariant { parent } => dotted(parent),
     }
 }
 
-/// Names of ignored fields that were logged. Each is logged once, up to a maximum, so that clients cannot fill the log.
+/// Names of ignored fields that were logged. Each is logged once, up to a maximum, so that clients
+/// cannot fill the log.
 #[derive(Debug, Default)]
 pub(crate) struct IgnoredFields(Mutex<HashSet<String>>);
 
@@ -143,8 +185,10 @@ impl IgnoredFields {
     fn log(&self, fields: &[String]) {
         for field in fields {
             // Indices are left out: a field of every message is one name.
-            let name: String =
-                field.split('[').map(|part| part.trim_start_matches(|c: char| c.is_ascii_digit())).collect();
+            let name: String = field
+                .split('[')
+                .map(|part| part.trim_start_matches(|c: char| c.is_ascii_digit()))
+                .collect();
             let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             if told.len() < Self::MOST && told.insert(name) {
                 tracing::warn!(?field, "unknown request field ignored; logged once");

@@ -1,7 +1,8 @@
 //! Connections: how many, how slow, and how they end.
 
 use std::{
-    convert::Infallible, future::poll_fn, net::SocketAddr, pin::pin, sync::Arc, task::Poll, time::Duration,
+    convert::Infallible, future::poll_fn, net::SocketAddr, pin::pin, sync::Arc, task::Poll,
+    time::Duration,
 };
 
 use axum::{Router, body::Body};
@@ -29,7 +30,8 @@ const BREATH: Duration = Duration::from_millis(50);
 /// For last words to reach the other end once answers have been broken off.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// Serves connections until `stop`, or until a while after the engine has failed, then lets running answers end within the drain time, then ends them.
+/// Serves connections until `stop`, or until a while after the engine has failed, then lets running
+/// answers end within the drain time, then ends them.
 pub(crate) async fn serve(
     listener: TcpListener,
     router: Router,
@@ -66,7 +68,13 @@ pub(crate) async fn serve(
         while open.try_join_next().is_some() {}
         match accepted {
             Ok(accepted) => {
-                open.spawn(connection(accepted, router.clone(), state.clone(), closing.clone(), place));
+                open.spawn(connection(
+                    accepted,
+                    router.clone(),
+                    state.clone(),
+                    closing.clone(),
+                    place,
+                ));
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -78,7 +86,11 @@ pub(crate) async fn serve(
     state.drain();
     closing.cancel();
     let seconds = state.options.drain_time.as_secs();
-    tracing::info!(connections = open.len(), seconds, "waiting for running answers");
+    tracing::info!(
+        connections = open.len(),
+        seconds,
+        "waiting for running answers"
+    );
     let mut all_closed = async |within| {
         tokio::time::timeout(within, async { while open.join_next().await.is_some() {} }).await
     };
@@ -104,7 +116,10 @@ async fn connection(
     let socket = Socket::new(stream);
     let service = service_fn(|request: hyper::Request<Incoming>| {
         socket.begin();
-        let (socket, answer) = (socket.clone(), router.clone().oneshot(request.map(Body::new)));
+        let (socket, answer) = (
+            socket.clone(),
+            router.clone().oneshot(request.map(Body::new)),
+        );
         async move {
             let answer = answer.await?;
             socket.answered();
@@ -142,7 +157,8 @@ async fn connection(
     state.meters.connections.dec();
 }
 
-/// A stream of events shows a sign of life once the client has closed its sending side, which tells whether it is still there.
+/// A stream of events shows a sign of life once the client has closed its sending side, which tells
+/// whether it is still there.
 fn watched(body: Body, half_closed: CancellationToken) -> Body {
     if body.size_hint().exact().is_some() {
         return body; // it is all there
@@ -153,7 +169,10 @@ fn watched(body: Body, half_closed: CancellationToken) -> Body {
         if let Poll::Ready(event) = events.poll_next_unpin(context) {
             return Poll::Ready(event);
         }
-        if half_closed.as_mut().is_some_and(|closed| closed.as_mut().poll(context).is_ready()) {
+        if half_closed
+            .as_mut()
+            .is_some_and(|closed| closed.as_mut().poll(context).is_ready())
+        {
             half_closed = None;
             return Poll::Ready(Some(Ok(Bytes::from_static(SIGN_OF_LIFE))));
         }

@@ -36,21 +36,31 @@ impl ServerError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Tokenizer(Some(error)) => error.hint(),
-            Self::Tokenizer(None) => Some("put the published tokenizer files beside the weights".into()),
+            Self::Tokenizer(None) => {
+                Some("put the published tokenizer files beside the weights".into())
+            }
             _ => None,
         }
     }
 }
 
-/// Why a request is not answered. The message names the thing, what was found and what was expected.
+/// Why a request is not answered. The message names the thing, what was found and what was
+/// expected.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum ApiError {
     #[error("the body is not the JSON expected: {reason}")]
-    Json { param: Option<String>, reason: String },
+    Json {
+        param: Option<String>,
+        reason: String,
+    },
     #[error("`{param}` is not supported{expected}")]
     Unsupported { param: String, expected: String },
     #[error("`{param}` is {found}, expected {expected}")]
-    OutOfRange { param: String, found: String, expected: String },
+    OutOfRange {
+        param: String,
+        found: String,
+        expected: String,
+    },
     #[error("the content type is `{found}`, expected `application/json`")]
     ContentType { found: String },
     #[error("the body is larger than {limit} bytes")]
@@ -76,7 +86,11 @@ pub(crate) enum ApiError {
     #[error("there is no `{method} {path}` here")]
     NoRoute { method: String, path: String },
     #[error("`{path}` does not take {method}")]
-    Method { method: String, path: String, allow: &'static str },
+    Method {
+        method: String,
+        path: String,
+        allow: &'static str,
+    },
     #[error("there is no model `{found}` here, only `{expected}`")]
     NoModel { found: String, expected: String },
     #[error("the model is still being loaded")]
@@ -103,7 +117,11 @@ impl From<TextError> for ApiError {
 
 impl ApiError {
     pub(crate) fn out_of_range(param: &str, found: impl ToString, expected: impl ToString) -> Self {
-        Self::OutOfRange { param: param.to_owned(), found: found.to_string(), expected: expected.to_string() }
+        Self::OutOfRange {
+            param: param.to_owned(),
+            found: found.to_string(),
+            expected: expected.to_string(),
+        }
     }
 
     /// The table: status, OpenAI's `type`, and `code`.
@@ -144,12 +162,14 @@ impl ApiError {
             Self::Json { param, .. } => param.clone(),
             Self::Unsupported { param, .. } | Self::OutOfRange { param, .. } => Some(param.clone()),
             Self::NoModel { .. } => Some("model".into()),
-            Self::Engine(EngineError::Sampling(moss_sampling::SamplingError::Parameter { name, .. })) => {
-                Some((*name).to_owned())
-            }
-            Self::Engine(EngineError::Sampling(moss_sampling::SamplingError::UnknownBias { id, .. })) => {
-                Some(format!("logit_bias.{id}"))
-            }
+            Self::Engine(EngineError::Sampling(moss_sampling::SamplingError::Parameter {
+                name,
+                ..
+            })) => Some((*name).to_owned()),
+            Self::Engine(EngineError::Sampling(moss_sampling::SamplingError::UnknownBias {
+                id,
+                ..
+            })) => Some(format!("logit_bias.{id}")),
             _ => None,
         }
     }
@@ -170,7 +190,8 @@ impl ApiError {
         self.kind().0
     }
 
-    /// What is told to the other end. Faults of this side are told in general words; their causes are logged.
+    /// What is told to the other end. Faults of this side are told in general words; their causes
+    /// are logged.
     pub(crate) fn body(&self) -> ErrorBody {
         let (status, kind, code) = self.kind();
         let told = !status.is_server_error() || status == StatusCode::SERVICE_UNAVAILABLE;
@@ -180,18 +201,30 @@ impl ApiError {
             _ => Self::Internal.to_string(),
         };
         let message = escape(&message, Context::Line).into_owned();
-        ErrorBody { error: ErrorDetail { message, kind, param: self.param(), code, moss: self.unfinished() } }
+        ErrorBody {
+            error: ErrorDetail {
+                message,
+                kind,
+                param: self.param(),
+                code,
+                moss: self.unfinished(),
+            },
+        }
     }
 
     /// Why there is no whole answer, where that is no fault of the request.
     fn unfinished(&self) -> Option<Unfinished> {
-        let unfinished = |stop_reason| Unfinished { stop_reason, partial: Vec::new() };
+        let unfinished = |stop_reason| Unfinished {
+            stop_reason,
+            partial: Vec::new(),
+        };
         match self {
             Self::QueueTime { .. } => Some(unfinished("queue_time_limit")),
             Self::PromptTime { .. } => Some(unfinished("prompt_time_limit")),
-            Self::Interrupted { partial } => {
-                Some(Unfinished { partial: partial.clone(), ..unfinished("shutdown") })
-            }
+            Self::Interrupted { partial } => Some(Unfinished {
+                partial: partial.clone(),
+                ..unfinished("shutdown")
+            }),
             Self::Engine(error) if error.is_fatal() => Some(unfinished("engine_failed")),
             _ => None,
         }
@@ -226,7 +259,8 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status = self.status();
         let text = self.to_string();
-        let shown = escape(&text, Context::Line); // it may quote the request, which a log viewer must not obey
+        // it may quote the request, which a log viewer must not obey
+        let shown = escape(&text, Context::Line);
         match status {
             StatusCode::INTERNAL_SERVER_ERROR => tracing::error!(error = %shown, "request failed"),
             _ => tracing::debug!(error = %shown, %status, "request refused"),
@@ -237,7 +271,9 @@ impl IntoResponse for ApiError {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         match self {
-            Self::Key => drop(headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
+            Self::Key => {
+                drop(headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")))
+            }
             Self::Method { allow, .. } => {
                 drop(headers.insert(header::ALLOW, HeaderValue::from_static(allow)))
             }

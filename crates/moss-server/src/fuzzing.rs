@@ -1,5 +1,5 @@
-//! What the fuzz targets call: any bytes are a request or a typed error, never a panic. And the fields that are known, for the test of the
-//! description.
+//! What the fuzz targets call: any bytes are a request or a typed error, never a panic. And the
+//! fields that are known, for the test of the description.
 
 use crate::{
     ServerOptions,
@@ -11,16 +11,23 @@ use crate::{
 /// Whether these bytes are a request that `/v1/chat/completions` goes on with.
 pub fn chat(body: &[u8]) -> bool {
     let plan = |request: &ChatRequest| {
-        request.check().and_then(|_| routes::chat::plan(request, &ServerOptions::local("moss")))
+        request
+            .check()
+            .and_then(|_| routes::chat::plan(request, &ServerOptions::local("moss")))
     };
-    parse(body).and_then(|JsonBody(request, _)| plan(&request)).is_ok()
+    parse(body)
+        .and_then(|JsonBody(request, _)| plan(&request))
+        .is_ok()
 }
 
 /// Whether these bytes are a request that `/v1/completions` goes on with.
 pub fn completion(body: &[u8]) -> bool {
-    let plan =
-        |request: &CompletionRequest| routes::completions::plan(request, &ServerOptions::local("moss"));
-    parse(body).and_then(|JsonBody(request, _)| plan(&request)).is_ok()
+    let plan = |request: &CompletionRequest| {
+        routes::completions::plan(request, &ServerOptions::local("moss"))
+    };
+    parse(body)
+        .and_then(|JsonBody(request, _)| plan(&request))
+        .is_ok()
 }
 
 /// Fields that requests to a path may have.

@@ -9,7 +9,9 @@ use std::{
 };
 
 use futures_util::future::select_all;
-use moss_engine::{CancelHandle, Engine, EngineError, Event, Outcome, Request, StopCause, Timings, Usage};
+use moss_engine::{
+    CancelHandle, Engine, EngineError, Event, Outcome, Request, StopCause, Timings, Usage,
+};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::{Limits, ServedModel, error::ApiError, state::Shared, wire::answer::end_error};
@@ -21,8 +23,8 @@ const LONGEST_QUEUE_TIME: Duration = Duration::from_secs(3600);
 /// How often a request that waits before any speed has been measured looks again.
 const UNMEASURED: Duration = Duration::from_secs(1);
 
-/// Shared by all generations of one HTTP request: whether one of them has left the queue. From then on the request is being answered, and the
-/// limit of the queue is no more.
+/// Shared by all generations of one HTTP request: whether one of them has left the queue. From then
+/// on the request is being answered, and the limit of the queue is no more.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Admission(Arc<AtomicBool>);
 
@@ -89,8 +91,8 @@ impl Generation {
         Ok(())
     }
 
-    /// The next event; the last one is [`Event::Finished`]. A server that is shut down and has waited long enough ends it as
-    /// [`StopCause::Cancelled`].
+    /// The next event; the last one is [`Event::Finished`]. A server that is shut down and has
+    /// waited long enough ends it as [`StopCause::Cancelled`].
     ///
     /// # Errors
     /// The error of [`Event::Failed`]; [`ApiError::QueueTime`].
@@ -105,8 +107,13 @@ impl Generation {
     async fn receive(&mut self) -> Result<Event, ApiError> {
         let event = loop {
             if self.cancel.is_cancelled() {
-                // Abandoned: what is there already is still given. The step that runs is not waited for: a layer may take seconds.
-                break self.events.try_recv().ok().or_else(|| Some(Event::Finished(cut_off())));
+                // Abandoned: what is there already is still given. The step that runs is not waited
+                // for: a layer may take seconds.
+                break self
+                    .events
+                    .try_recv()
+                    .ok()
+                    .or_else(|| Some(Event::Finished(cut_off())));
             }
             let patience = self.patience();
             tokio::select! {
@@ -137,7 +144,10 @@ impl Generation {
         let predicted = || {
             // A place becomes free when those ahead have been answered.
             let answer = self.state.options.defaults.max_tokens;
-            let ahead = self.engine.predict(self.backlog, answer)?.saturating_mul(QUEUE_FACTOR);
+            let ahead = self
+                .engine
+                .predict(self.backlog, answer)?
+                .saturating_mul(QUEUE_FACTOR);
             Some(ahead.min(LONGEST_QUEUE_TIME).max(Limits::QUEUE_TIME))
         };
         self.state.options.limits.queue_time.or_else(predicted)
@@ -154,7 +164,9 @@ impl Generation {
     fn check_patience(&self) -> Result<(), ApiError> {
         match self.queue_time() {
             Some(limit) if self.is_queued() && self.submitted.elapsed() >= limit => {
-                Err(ApiError::QueueTime { seconds: limit.as_secs() })
+                Err(ApiError::QueueTime {
+                    seconds: limit.as_secs(),
+                })
             }
             _ => Ok(()),
         }
@@ -163,15 +175,22 @@ impl Generation {
     fn measure(&mut self, event: &Event) {
         let meters = &self.state.meters;
         match event {
-            Event::Started { prompt_tokens, reused_tokens } => {
-                meters.queue_time.observe(self.submitted.elapsed().as_secs_f64());
+            Event::Started {
+                prompt_tokens,
+                reused_tokens,
+            } => {
+                meters
+                    .queue_time
+                    .observe(self.submitted.elapsed().as_secs_f64());
                 meters.prompt_tokens.inc_by(*prompt_tokens as u64);
                 meters.cached_tokens.inc_by(*reused_tokens as u64);
             }
             Event::Text { id: Some(_), .. } => {
                 let now = Instant::now();
                 match self.last_token.replace(now) {
-                    None => meters.first_token.observe((now - self.submitted).as_secs_f64()),
+                    None => meters
+                        .first_token
+                        .observe((now - self.submitted).as_secs_f64()),
                     Some(before) => meters.between_tokens.observe((now - before).as_secs_f64()),
                 }
                 meters.generated_tokens.inc();
@@ -196,14 +215,17 @@ fn cut_off() -> Outcome {
     }
 }
 
-/// Waits until one of a request's generations has left the queue: until then its answer has no status yet.
+/// Waits until one of a request's generations has left the queue: until then its answer has no
+/// status yet.
 ///
 /// # Errors
 /// As [`Generation::admitted`].
 pub(crate) async fn one_admitted<'a>(
     generations: impl Iterator<Item = &'a mut Generation>,
 ) -> Result<(), ApiError> {
-    let waits: Vec<_> = generations.map(|generation| Box::pin(generation.admitted())).collect();
+    let waits: Vec<_> = generations
+        .map(|generation| Box::pin(generation.admitted()))
+        .collect();
     if waits.is_empty() {
         return Ok(());
     }

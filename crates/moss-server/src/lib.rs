@@ -1,7 +1,9 @@
-//! HTTP to requests and events to HTTP: an OpenAI-compatible API, MOSS's published API, and a web page, over a [`moss_engine::Engine`].
+//! HTTP to requests and events to HTTP: an OpenAI-compatible API, MOSS's published API, and a web
+//! page, over a [`moss_engine::Engine`].
 //!
-//! A [`Server`] is made of [`ServerOptions`], listens at once, and answers work once [`Server::open`] has given it a model. One file a
-//! route (`routes/`), what travels apart (`wire/`), who may come in (`guard/`), and one table from errors to statuses (`error.rs`). No
+//! A [`Server`] is made of [`ServerOptions`], listens at once, and answers work once
+//! [`Server::open`] has given it a model. One file a route (`routes/`), what travels apart
+//! (`wire/`), who may come in (`guard/`), and one table from errors to statuses (`error.rs`). No
 //! flags, no environment, no model files here.
 
 mod body;

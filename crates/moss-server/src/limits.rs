@@ -27,11 +27,11 @@ pub struct Limits {
     pub header_time: Duration,
     /// From the head to the last byte of the body.
     pub body_time: Duration,
-    /// From its arrival until a request runs; then it is a 503. `None` for [`Limits::QUEUE_TIME`], or longer where the measured speed of the
-    /// model says that the requests ahead need longer.
+    /// From its arrival until a request runs; then it is a 503. `None` for [`Limits::QUEUE_TIME`],
+    /// or longer where the measured speed of the model says that the requests ahead need longer.
     pub queue_time: Option<Duration>,
-    /// From when a request runs until its first token; then it is a 503. `None` for a limit derived from the measured speed of the model, see
-    /// [`moss_engine::PromptLimit::Measured`].
+    /// From when a request runs until its first token; then it is a 503. `None` for a limit derived
+    /// from the measured speed of the model, see [`moss_engine::PromptLimit::Measured`].
     pub prompt_time: Option<Duration>,
     /// Of an answer, from its first token; the most that a request may ask for.
     pub answer_time: Duration,

@@ -73,19 +73,39 @@ impl Meters {
         let registry = &mut self.registry;
         registry.register("requests", "Requests answered", self.requests.clone());
         registry.register("answers", "Answers ended", self.answers.clone());
-        registry.register("prompt_tokens", "Tokens of prompts", self.prompt_tokens.clone());
+        registry.register(
+            "prompt_tokens",
+            "Tokens of prompts",
+            self.prompt_tokens.clone(),
+        );
         registry.register(
             "cached_tokens",
             "Tokens of prompts found in the cache",
             self.cached_tokens.clone(),
         );
-        registry.register("generated_tokens", "Tokens generated", self.generated_tokens.clone());
+        registry.register(
+            "generated_tokens",
+            "Tokens generated",
+            self.generated_tokens.clone(),
+        );
         let mut seconds = |name, help, histogram: &Histogram| {
             registry.register_with_unit(name, help, Unit::Seconds, histogram.clone());
         };
-        seconds("queue_time", "From a request's arrival until it runs", &self.queue_time);
-        seconds("time_to_first_token", "From a request's arrival until its first token", &self.first_token);
-        seconds("time_between_tokens", "From one token of an answer to the next", &self.between_tokens);
+        seconds(
+            "queue_time",
+            "From a request's arrival until it runs",
+            &self.queue_time,
+        );
+        seconds(
+            "time_to_first_token",
+            "From a request's arrival until its first token",
+            &self.first_token,
+        );
+        seconds(
+            "time_between_tokens",
+            "From one token of an answer to the next",
+            &self.between_tokens,
+        );
         registry.register("connections", "Connections open", self.connections.clone());
         registry.register("batch_size", "Sequences that run", self.running.clone());
         registry.register("queue_length", "Requests that wait", self.waiting.clone());
@@ -94,12 +114,22 @@ impl Meters {
             "Blocks of the key/value cache in use",
             self.cache_blocks_used.clone(),
         );
-        registry.register("cache_blocks", "Blocks of the key/value cache", self.cache_blocks.clone());
+        registry.register(
+            "cache_blocks",
+            "Blocks of the key/value cache",
+            self.cache_blocks.clone(),
+        );
     }
 
-    /// Counts an answered request. Routes are the server's own names, so that nobody can make up labels.
+    /// Counts an answered request. Routes are the server's own names, so that nobody can make up
+    /// labels.
     pub(crate) fn served(&self, route: &str, status: u16) {
-        self.requests.get_or_create(&Served { route: route.to_owned(), status }).inc();
+        self.requests
+            .get_or_create(&Served {
+                route: route.to_owned(),
+                status,
+            })
+            .inc();
     }
 
     pub(crate) fn answer(&self, cause: &StopCause) {

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use moss_engine::Engine;
-use moss_text::{EMPTY_PART, Plugin, PluginSwitches, PromptBuilder, SpecialTokens, SystemText, Tokenizer};
+use moss_text::{
+    EMPTY_PART, Plugin, PluginSwitches, PromptBuilder, SpecialTokens, SystemText, Tokenizer,
+};
 
 use crate::{ServerError, error::ApiError, wire::chat::Beside};
 
@@ -19,11 +21,27 @@ pub struct ServedModel {
 
 impl ServedModel {
     /// # Errors
-    /// [`ServerError::Tokenizer`] for an engine without a tokenizer, and for a tokenizer without the tokens of a conversation.
-    pub fn new(engine: Arc<Engine>, system: SystemText, has_plugins: bool) -> Result<Self, ServerError> {
-        let tokenizer = engine.tokenizer().cloned().ok_or(ServerError::Tokenizer(None))?;
-        let special = tokenizer.special().map_err(|error| ServerError::Tokenizer(Some(error)))?;
-        Ok(Self { engine, tokenizer, special, has_plugins, system })
+    /// [`ServerError::Tokenizer`] for an engine without a tokenizer, and for a tokenizer without
+    /// the tokens of a conversation.
+    pub fn new(
+        engine: Arc<Engine>,
+        system: SystemText,
+        has_plugins: bool,
+    ) -> Result<Self, ServerError> {
+        let tokenizer = engine
+            .tokenizer()
+            .cloned()
+            .ok_or(ServerError::Tokenizer(None))?;
+        let special = tokenizer
+            .special()
+            .map_err(|error| ServerError::Tokenizer(Some(error)))?;
+        Ok(Self {
+            engine,
+            tokenizer,
+            special,
+            has_plugins,
+            system,
+        })
     }
 
     /// What makes prompts of conversations with that system text, or the server's own.
@@ -40,14 +58,16 @@ impl ServedModel {
         Ok(PromptBuilder::new(self.tokenizer.clone(), system, plugins)?)
     }
 
-    /// What followed a question, which comes as text, with the ids that the model would have written and been given:
+    /// What followed a question, which comes as text, with the ids that the model would have
+    /// written and been given:
     ///
     /// ```text
     /// <|Inner Thoughts|>: …<eot>\n<|Commands|>: …<eoc>\n<|Results|>:\n…<eor>\n<|MOSS|>: …<eom>
     /// ```
-    /// A part that a plugin model must have written, and that is not known, is [`EMPTY_PART`]. Where it said nothing the reply ends in front of
-    /// that: after its commands, or at `<|MOSS|>:` if their results are there. `is_open` leaves the end of what was said open, for the
-    /// model to continue it.
+    /// A part that a plugin model must have written, and that is not known, is [`EMPTY_PART`].
+    /// Where it said nothing the reply ends in front of that: after its commands, or at `<|MOSS|>:`
+    /// if their results are there. `is_open` leaves the end of what was said open, for the model to
+    /// continue it.
     pub(crate) fn reply(
         &self,
         said: &str,
@@ -59,15 +79,31 @@ impl ServedModel {
         let special = (self.special.eot, self.special.eoc, self.special.eor);
         if let (true, (Some(eot), Some(eoc), Some(eor))) = (self.has_plugins, special) {
             let none = Beside::default();
-            let Beside { thoughts, commands, results } = beside.unwrap_or(&none);
+            let Beside {
+                thoughts,
+                commands,
+                results,
+            } = beside.unwrap_or(&none);
             // The space behind a label belongs to the label.
             let parts = [
-                ("<|Inner Thoughts|>: ", thoughts.as_deref().map(str::trim_start), eot),
-                ("\n<|Commands|>: ", commands.as_deref().map(str::trim_start), eoc),
+                (
+                    "<|Inner Thoughts|>: ",
+                    thoughts.as_deref().map(str::trim_start),
+                    eot,
+                ),
+                (
+                    "\n<|Commands|>: ",
+                    commands.as_deref().map(str::trim_start),
+                    eoc,
+                ),
                 ("\n<|Results|>:\n", results.as_deref(), eor),
             ];
             let last = parts.iter().rposition(|(_, text, _)| text.is_some());
-            let written = if has_answered { parts.len() } else { last.map_or(0, |last| last + 1) };
+            let written = if has_answered {
+                parts.len()
+            } else {
+                last.map_or(0, |last| last + 1)
+            };
             for (label, text, end) in &parts[..written] {
                 let text = text.unwrap_or(EMPTY_PART);
                 ids.extend(self.tokenizer.encode_untrusted(&format!("{label}{text}"))?);
@@ -78,7 +114,10 @@ impl ServedModel {
             }
         }
         if has_answered {
-            ids.extend(self.tokenizer.encode_untrusted(&format!(" {}", said.trim_start()))?);
+            ids.extend(
+                self.tokenizer
+                    .encode_untrusted(&format!(" {}", said.trim_start()))?,
+            );
             if !is_open {
                 ids.push(self.special.eom);
             }

@@ -18,7 +18,10 @@ pub struct Defaults {
 impl Default for Defaults {
     /// The published chat settings, and the published web demo's length.
     fn default() -> Self {
-        Self { sampling: SamplingParams::chat(), max_tokens: 512 }
+        Self {
+            sampling: SamplingParams::chat(),
+            max_tokens: 512,
+        }
     }
 }
 
@@ -29,8 +32,9 @@ pub struct ServerOptions {
     pub model: String,
     /// Any of these opens `/v1/…`, `/api/…`, `/metrics` and `POST /`; none for an open door.
     pub api_keys: Vec<String>,
-    /// Values of the header `Host` that are answered, without ports; none for all. A page on the Internet can make a browser call this
-    /// machine by a name of its own (DNS rebinding), but not by one of these.
+    /// Values of the header `Host` that are answered, without ports; none for all. A page on the
+    /// Internet can make a browser call this machine by a name of its own (DNS rebinding), but not
+    /// by one of these.
     pub allowed_hosts: Option<Vec<String>>,
     /// Origins of other web pages that may call the API from a browser; `*` for all.
     pub cors_origins: Vec<String>,
@@ -40,7 +44,8 @@ pub struct ServerOptions {
     pub limits: Limits,
     /// How long running answers may take once the server is told to stop.
     pub drain_time: Duration,
-    /// How long a server whose engine has failed goes on telling so on `/health` and `/ready` before it stops.
+    /// How long a server whose engine has failed goes on telling so on `/health` and `/ready`
+    /// before it stops.
     pub failure_time: Duration,
     /// Between two signs of life on a stream that has nothing to say.
     pub keep_alive: Duration,
@@ -53,7 +58,9 @@ pub struct ServerOptions {
 impl ServerOptions {
     /// For a model of that name on this machine alone: no key, hosts of the loopback interface.
     pub fn local(model: impl Into<String>) -> Self {
-        let hosts = ["localhost", "127.0.0.1", "[::1]"].map(String::from).to_vec();
+        let hosts = ["localhost", "127.0.0.1", "[::1]"]
+            .map(String::from)
+            .to_vec();
         Self {
             model: model.into(),
             api_keys: Vec::new(),

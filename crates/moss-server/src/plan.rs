@@ -35,21 +35,57 @@ impl Plan {
     /// [`ApiError::OutOfRange`] naming the field, [`ApiError::NoModel`], [`ApiError::Unsupported`].
     pub(crate) fn new(fields: Shared, options: &ServerOptions) -> Result<Self, ApiError> {
         let (limits, defaults) = (&options.limits, &options.defaults);
-        if let Some(found) = fields.model.filter(|model| !model.is_empty() && *model != options.model) {
-            return Err(ApiError::NoModel { found, expected: options.model.clone() });
+        if let Some(found) = fields
+            .model
+            .filter(|model| !model.is_empty() && *model != options.model)
+        {
+            return Err(ApiError::NoModel {
+                found,
+                expected: options.model.clone(),
+            });
         }
-        let include_usage = fields.stream_options.and_then(|options| options.include_usage).unwrap_or(false);
+        let include_usage = fields
+            .stream_options
+            .and_then(|options| options.include_usage)
+            .unwrap_or(false);
         if include_usage && !fields.stream {
             let expected = ": it needs `stream`".to_owned();
-            return Err(ApiError::Unsupported { param: "stream_options".into(), expected });
+            return Err(ApiError::Unsupported {
+                param: "stream_options".into(),
+                expected,
+            });
         }
         let mut sampling = defaults.sampling.clone();
-        within("temperature", fields.temperature, 0.0, 2.0, &mut sampling.temperature)?;
+        within(
+            "temperature",
+            fields.temperature,
+            0.0,
+            2.0,
+            &mut sampling.temperature,
+        )?;
         within("top_p", fields.top_p, 0.0, 1.0, &mut sampling.top_p)?;
         within("min_p", fields.min_p, 0.0, 1.0, &mut sampling.min_p)?;
-        within("repetition_penalty", fields.repetition_penalty, 0.1, 10.0, &mut sampling.repetition_penalty)?;
-        within("presence_penalty", fields.presence_penalty, -2.0, 2.0, &mut sampling.presence_penalty)?;
-        within("frequency_penalty", fields.frequency_penalty, -2.0, 2.0, &mut sampling.frequency_penalty)?;
+        within(
+            "repetition_penalty",
+            fields.repetition_penalty,
+            0.1,
+            10.0,
+            &mut sampling.repetition_penalty,
+        )?;
+        within(
+            "presence_penalty",
+            fields.presence_penalty,
+            -2.0,
+            2.0,
+            &mut sampling.presence_penalty,
+        )?;
+        within(
+            "frequency_penalty",
+            fields.frequency_penalty,
+            -2.0,
+            2.0,
+            &mut sampling.frequency_penalty,
+        )?;
         if let Some(Limit(top_k)) = fields.top_k {
             sampling.top_k = top_k.filter(|k| *k > 0);
         }
@@ -59,22 +95,29 @@ impl Plan {
             let param = format!("logit_bias.{id}");
             let mut checked = 0.0;
             within(&param, Some(bias), -100.0, 100.0, &mut checked)?;
-            let id = id.parse().map_err(|_| ApiError::out_of_range(&param, "no number", "a token id"))?;
+            let id = id
+                .parse()
+                .map_err(|_| ApiError::out_of_range(&param, "no number", "a token id"))?;
             sampling.logit_bias.push((id, checked));
         }
         sampling.seed = fields.seed.map(|Seed(seed)| seed).or(sampling.seed);
         let Count(n) = fields.n.unwrap_or(Count(1));
         at_most("n", n, 1, limits.choices, "answers")?;
         // Without a limit it is the context window that ends the answer.
-        let max_tokens =
-            fields.max_tokens.map_or(defaults.max_tokens, |Limit(limit)| limit.unwrap_or(usize::MAX));
+        let max_tokens = fields
+            .max_tokens
+            .map_or(defaults.max_tokens, |Limit(limit)| {
+                limit.unwrap_or(usize::MAX)
+            });
         at_most("max_tokens", max_tokens, 1, usize::MAX, "tokens")?;
         Ok(Self {
             sampling,
             max_tokens,
             stop_strings: stop_strings(fields.stop.map(|stop| stop.into_strings()), limits)?,
             time_limit: time_limit(fields.moss.max_time_s, limits)?,
-            prompt_limit: limits.prompt_time.map_or(PromptLimit::Measured, PromptLimit::Fixed),
+            prompt_limit: limits
+                .prompt_time
+                .map_or(PromptLimit::Measured, PromptLimit::Fixed),
             n,
             stream: fields.stream,
             include_usage,
@@ -93,14 +136,28 @@ impl Plan {
             time_limit: Some(self.time_limit),
             prompt_limit: Some(self.prompt_limit),
         };
-        Request { stop, logprobs: self.logprobs, ..Request::new(prompt, sampling) }
+        Request {
+            stop,
+            logprobs: self.logprobs,
+            ..Request::new(prompt, sampling)
+        }
     }
 }
 
-fn within(param: &str, found: Option<f32>, least: f32, most: f32, place: &mut f32) -> Result<(), ApiError> {
+fn within(
+    param: &str,
+    found: Option<f32>,
+    least: f32,
+    most: f32,
+    place: &mut f32,
+) -> Result<(), ApiError> {
     let Some(found) = found else { return Ok(()) };
     if !(least..=most).contains(&found) {
-        return Err(ApiError::out_of_range(param, found, format!("{least} to {most}")));
+        return Err(ApiError::out_of_range(
+            param,
+            found,
+            format!("{least} to {most}"),
+        ));
     }
     *place = found;
     Ok(())
@@ -134,10 +191,16 @@ fn stop_strings(strings: Option<Vec<String>>, limits: &Limits) -> Result<Vec<Str
 }
 
 fn time_limit(seconds: Option<f64>, limits: &Limits) -> Result<Duration, ApiError> {
-    let Some(seconds) = seconds else { return Ok(limits.answer_time) };
+    let Some(seconds) = seconds else {
+        return Ok(limits.answer_time);
+    };
     let most = limits.answer_time.as_secs_f64();
     if !(seconds > 0.0 && seconds <= most) {
-        return Err(ApiError::out_of_range("moss.max_time_s", seconds, format!("above 0 and up to {most}")));
+        return Err(ApiError::out_of_range(
+            "moss.max_time_s",
+            seconds,
+            format!("above 0 and up to {most}"),
+        ));
     }
     Ok(Duration::from_secs_f64(seconds))
 }

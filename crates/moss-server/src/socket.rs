@@ -1,9 +1,12 @@
 //! The socket under a connection. It does for hyper what hyper does not:
 //!
-//! - A client that closes its sending side alone (`nc -N`, scripts that call `shutdown`) waits for its answer; one that has gone closes its
-//!   sending side too. Only bytes tell them apart: the system of a client that has gone replies to them with a reset. So the first bytes
-//!   of an answer, which are the same for every answer, are sent early, and streams are sent a sign of life.
-//! - Requests that are no HTTP are refused by hyper itself, with an empty body. They get one that clients can read.
+//! - A client that closes its sending side alone (`nc -N`, scripts that call `shutdown`) waits for
+//!   its answer; one that has gone closes its sending side too. Only bytes tell them apart: the
+//!   system of a client that has gone replies to them with a reset. So the first bytes of an
+//!   answer, which are the same for every answer, are sent early, and streams are sent a sign of
+//!   life.
+//! - Requests that are no HTTP are refused by hyper itself, with an empty body. They get one that
+//!   clients can read.
 
 use std::{
     io,
@@ -55,7 +58,11 @@ struct Exchange {
 
 impl Socket {
     pub(crate) fn new(stream: TcpStream) -> Self {
-        Self { stream: Arc::new(stream), exchange: Arc::default(), half_closed: CancellationToken::new() }
+        Self {
+            stream: Arc::new(stream),
+            exchange: Arc::default(),
+            half_closed: CancellationToken::new(),
+        }
     }
 
     /// A request is at work.
@@ -105,8 +112,8 @@ impl Socket {
         }
     }
 
-    /// Reads what a client still sends, for a while: closing a socket with unread bytes resets the connection, and the client would lose
-    /// an answer that it has not read yet.
+    /// Reads what a client still sends, for a while: closing a socket with unread bytes resets the
+    /// connection, and the client would lose an answer that it has not read yet.
     pub(crate) async fn linger(&self) {
         let _ = self.shut_down();
         let drain = async {
@@ -172,20 +179,29 @@ impl AsyncRead for Socket {
 }
 
 impl AsyncWrite for Socket {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let early = {
             let mut exchange = self.exchange();
             if !exchange.is_unflushed && exchange.refusal.is_none() {
                 exchange.refusal = refusal(bytes);
             }
             if exchange.refusal.is_some() {
-                return Poll::Ready(Ok(bytes.len())); // and nothing follows: hyper closes the connection
+                // and nothing follows: hyper closes the connection
+                return Poll::Ready(Ok(bytes.len()));
             }
             exchange.is_unflushed = true;
             exchange.sent_early.min(bytes.len())
         };
         let rest = &bytes[early..];
-        let written = if rest.is_empty() { 0 } else { ready!(self.write_to_socket(context, rest))? };
+        let written = if rest.is_empty() {
+            0
+        } else {
+            ready!(self.write_to_socket(context, rest))?
+        };
         self.exchange().sent_early -= early;
         Poll::Ready(Ok(early + written))
     }
@@ -202,7 +218,8 @@ impl AsyncWrite for Socket {
     }
 }
 
-/// The answer instead of a refusal that is hyper's own: those of the routes have a header that hyper's do not.
+/// The answer instead of a refusal that is hyper's own: those of the routes have a header that
+/// hyper's do not.
 fn refusal(bytes: &[u8]) -> Option<Vec<u8>> {
     let status = bytes.strip_prefix(BEGINNING)?.get(2..5)?;
     let error = match status {
@@ -211,7 +228,11 @@ fn refusal(bytes: &[u8]) -> Option<Vec<u8>> {
         b"431" => ApiError::HeadTooLarge,
         _ => return None,
     };
-    let has_header = |name: &[u8]| bytes.windows(name.len()).any(|at| at.eq_ignore_ascii_case(name));
+    let has_header = |name: &[u8]| {
+        bytes
+            .windows(name.len())
+            .any(|at| at.eq_ignore_ascii_case(name))
+    };
     if has_header(b"x-content-type-options") {
         return None;
     }

@@ -1,7 +1,9 @@
-//! Server-sent events: one `data:` line an event, comments as signs of life, `[DONE]` at the end, as OpenAI's clients read them.
+//! Server-sent events: one `data:` line an event, comments as signs of life, `[DONE]` at the end,
+//! as OpenAI's clients read them.
 //!
-//! Whoever writes the events runs inside the response's body, not in a task of its own: once the other end is gone the body is
-//! dropped, and everything that worked for it with it, whatever it was waiting for.
+//! Whoever writes the events runs inside the response's body, not in a task of its own: once the
+//! other end is gone the body is dropped, and everything that worked for it with it, whatever it
+//! was waiting for.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -25,7 +27,8 @@ use tokio::{
 
 use crate::error::ApiError;
 
-/// Events are UTF-8 by definition; Python's requests takes a text without a charset for Latin-1 all the same.
+/// Events are UTF-8 by definition; Python's requests takes a text without a charset for Latin-1 all
+/// the same.
 const CONTENT_TYPE: &str = "text/event-stream; charset=utf-8";
 /// Says that the server is still there.
 pub(crate) const SIGN_OF_LIFE: &[u8] = b": still here\n\n";
@@ -65,7 +68,12 @@ where
 {
     let (sender, events) = channel(AHEAD);
     let writer: Writer = Box::pin(write(Events(sender)));
-    let body = EventBody { writer: Some(writer), events, keep_alive, silence: Box::pin(sleep(keep_alive)) };
+    let body = EventBody {
+        writer: Some(writer),
+        events,
+        keep_alive,
+        silence: Box::pin(sleep(keep_alive)),
+    };
     let mut response = Response::new(Body::from_stream(body));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
@@ -89,7 +97,9 @@ impl EventBody {
     /// All events that are ready, as one.
     fn ready(&mut self) -> Option<Bytes> {
         let first = self.events.try_recv().ok()?;
-        let Ok(second) = self.events.try_recv() else { return Some(first) };
+        let Ok(second) = self.events.try_recv() else {
+            return Some(first);
+        };
         let mut all = [first, second].concat();
         while let Ok(next) = self.events.try_recv() {
             all.extend_from_slice(&next);
@@ -111,8 +121,9 @@ impl Stream for EventBody {
         let mut failed = None;
         // A panic ends the stream in an error event, as it ends other requests in an error.
         if let Some(writer) = &mut self.writer
-            && let Poll::Ready(result) = catch_unwind(AssertUnwindSafe(|| writer.as_mut().poll(context)))
-                .unwrap_or(Poll::Ready(Err(ApiError::Internal)))
+            && let Poll::Ready(result) =
+                catch_unwind(AssertUnwindSafe(|| writer.as_mut().poll(context)))
+                    .unwrap_or(Poll::Ready(Err(ApiError::Internal)))
         {
             self.writer = None;
             failed = result.err();

@@ -36,10 +36,21 @@ pub(crate) struct State {
 impl State {
     pub(crate) fn new(options: ServerOptions) -> Self {
         let conversations = Conversations::new(&options.limits);
-        let (meters, model, draining) = (Meters::default(), OnceLock::new(), AtomicBool::new(false));
+        let (meters, model, draining) =
+            (Meters::default(), OnceLock::new(), AtomicBool::new(false));
         let (abandon, failed) = (CancellationToken::new(), CancellationToken::new());
         let ignored = IgnoredFields::default();
-        Self { options, meters, conversations, ignored, created: now(), model, draining, abandon, failed }
+        Self {
+            options,
+            meters,
+            conversations,
+            ignored,
+            created: now(),
+            model,
+            draining,
+            abandon,
+            failed,
+        }
     }
 
     pub(crate) fn open(&self, model: ServedModel) -> Result<(), ServedModel> {
@@ -78,5 +89,7 @@ impl State {
 
 /// Seconds of the Unix era.
 pub(crate) fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
 }

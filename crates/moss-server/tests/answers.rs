@@ -12,9 +12,16 @@ const TEXT: &str = "/v1/completions";
 
 /// The text of choice `index` of a stream.
 fn streamed(events: &[Value], index: u64) -> String {
-    let choices = events.iter().flat_map(|event| event["choices"].as_array().unwrap());
+    let choices = events
+        .iter()
+        .flat_map(|event| event["choices"].as_array().unwrap());
     let own = choices.filter(|choice| choice["index"] == index);
-    own.filter_map(|choice| choice["delta"]["content"].as_str().or(choice["text"].as_str())).collect()
+    own.filter_map(|choice| {
+        choice["delta"]["content"]
+            .as_str()
+            .or(choice["text"].as_str())
+    })
+    .collect()
 }
 
 #[test]
@@ -37,7 +44,9 @@ fn a_chat_is_answered_whole_and_streamed_alike() {
     let events = server.post(CHAT, &with(sum(), fields)).events();
     assert_eq!(streamed(&events, 0), "3 + 4 = 7.");
     assert_eq!(events[0]["choices"][0]["delta"]["role"], "assistant");
-    let [.., end, last] = &events[..] else { panic!("{events:?}") };
+    let [.., end, last] = &events[..] else {
+        panic!("{events:?}")
+    };
     assert_eq!(end["choices"][0]["finish_reason"], "stop");
     assert_eq!((&last["choices"], &last["usage"]), (&json!([]), usage));
     assert_eq!(last["moss"]["stop_reason"], "end_of_turn");
@@ -48,22 +57,34 @@ fn a_chat_is_answered_whole_and_streamed_alike() {
 
 #[test]
 fn usage_is_told_in_a_stream_only_when_asked_for() {
-    let events = Running::start().post(CHAT, &with(sum(), json!({"stream": true}))).events();
-    assert!(events.iter().all(|event| event.get("usage").is_none() && event.get("moss").is_none()));
+    let events = Running::start()
+        .post(CHAT, &with(sum(), json!({"stream": true})))
+        .events();
+    assert!(
+        events
+            .iter()
+            .all(|event| event.get("usage").is_none() && event.get("moss").is_none())
+    );
 }
 
 #[test]
 fn a_stop_string_split_over_tokens_ends_the_answer_before_it() {
     let server = Running::start();
-    // The tokens are ` 3`, ` +`, ` 4`, ` =`, ` 7`, `.`: the string begins in one and ends in another.
+    // The tokens are ` 3`, ` +`, ` 4`, ` =`, ` 7`, `.`: the string begins in one and ends in
+    // another.
     let stop = with(sum(), json!({"stop": ["4 = 7", "never"]}));
     let whole = server.post(CHAT, &stop).json();
     assert_eq!(whole["choices"][0]["message"]["content"], "3 + ");
     assert_eq!(
-        (&whole["choices"][0]["finish_reason"], &whole["moss"]["stop_reason"]),
+        (
+            &whole["choices"][0]["finish_reason"],
+            &whole["moss"]["stop_reason"]
+        ),
         (&json!("stop"), &json!("stop_string"))
     );
-    let events = server.post(CHAT, &with(stop, json!({"stream": true}))).events();
+    let events = server
+        .post(CHAT, &with(stop, json!({"stream": true})))
+        .events();
     assert_eq!(streamed(&events, 0), "3 + ");
 }
 
@@ -72,27 +93,51 @@ fn likelihoods_come_with_each_token_in_both_forms() {
     let server = Running::start();
     let asked = with(sum(), json!({"logprobs": true, "top_logprobs": 3}));
     let whole = server.post(CHAT, &asked).json();
-    let tokens = whole["choices"][0]["logprobs"]["content"].as_array().unwrap().clone();
-    assert_eq!(tokens.len(), 6, "the token that ends the answer is no part of it");
-    let bytes = tokens.iter().flat_map(|token| token["bytes"].as_array().unwrap());
+    let tokens = whole["choices"][0]["logprobs"]["content"]
+        .as_array()
+        .unwrap()
+        .clone();
+    assert_eq!(
+        tokens.len(),
+        6,
+        "the token that ends the answer is no part of it"
+    );
+    let bytes = tokens
+        .iter()
+        .flat_map(|token| token["bytes"].as_array().unwrap());
     let bytes: Vec<u8> = bytes.map(|byte| byte.as_u64().unwrap() as u8).collect();
     assert_eq!(String::from_utf8(bytes).unwrap(), "3 + 4 = 7.");
     for token in &tokens {
         let top = token["top_logprobs"].as_array().unwrap();
-        assert_eq!((top.len(), &top[0]["token"]), (3, &token["token"]), "greedy takes the likeliest");
+        assert_eq!(
+            (top.len(), &top[0]["token"]),
+            (3, &token["token"]),
+            "greedy takes the likeliest"
+        );
         assert!(token["logprob"].as_f64().unwrap() <= 0.0);
     }
-    let events = server.post(CHAT, &with(asked, json!({"stream": true}))).events();
-    let choices = events.iter().flat_map(|event| event["choices"].as_array().unwrap());
-    let streamed: Vec<_> =
-        choices.filter_map(|choice| choice["logprobs"]["content"].as_array()).flatten().cloned().collect();
+    let events = server
+        .post(CHAT, &with(asked, json!({"stream": true})))
+        .events();
+    let choices = events
+        .iter()
+        .flat_map(|event| event["choices"].as_array().unwrap());
+    let streamed: Vec<_> = choices
+        .filter_map(|choice| choice["logprobs"]["content"].as_array())
+        .flatten()
+        .cloned()
+        .collect();
     assert_eq!(streamed, tokens);
     let older = server
-        .post(TEXT, &json!({"prompt": "Hello", "max_tokens": 4, "logprobs": 2, "temperature": 0}))
+        .post(
+            TEXT,
+            &json!({"prompt": "Hello", "max_tokens": 4, "logprobs": 2, "temperature": 0}),
+        )
         .json();
     let logprobs = &older["choices"][0]["logprobs"];
     let count = older["usage"]["completion_tokens"].as_u64().unwrap() as usize;
-    let count = count - usize::from(older["choices"][0]["finish_reason"] == "stop"); // the token that ends the text is not listed
+    // the token that ends the text is not listed
+    let count = count - usize::from(older["choices"][0]["finish_reason"] == "stop");
     for list in ["tokens", "token_logprobs", "top_logprobs", "text_offset"] {
         assert_eq!(logprobs[list].as_array().unwrap().len(), count, "{list}");
     }
@@ -107,10 +152,17 @@ fn n_answers_share_a_prompt_and_differ_by_seed_alone() {
     let whole = server.post(TEXT, &asked).json();
     let text = |index: usize| whole["choices"][index]["text"].as_str().unwrap().to_owned();
     assert!(text(0) != text(1) && text(1) != text(2));
-    let one = server.post(TEXT, &with(asked.clone(), json!({"n": 1, "seed": 6}))).json();
+    let one = server
+        .post(TEXT, &with(asked.clone(), json!({"n": 1, "seed": 6})))
+        .json();
     assert_eq!(one["choices"][0]["text"], text(1).as_str());
-    assert_eq!(whole["usage"]["prompt_tokens"], 20, "the prompt is counted once");
-    let events = server.post(TEXT, &with(asked, json!({"stream": true}))).events();
+    assert_eq!(
+        whole["usage"]["prompt_tokens"], 20,
+        "the prompt is counted once"
+    );
+    let events = server
+        .post(TEXT, &with(asked, json!({"stream": true})))
+        .events();
     assert!((0..3).all(|index| streamed(&events, index) == text(index as usize)));
 }
 
@@ -124,10 +176,16 @@ fn a_conversation_goes_on_from_what_was_said() {
         {"role": "user", "content": "你好"},
     ]);
     let whole = server
-        .post(CHAT, &json!({"messages": messages, "temperature": 0, "max_completion_tokens": 3}))
+        .post(
+            CHAT,
+            &json!({"messages": messages, "temperature": 0, "max_completion_tokens": 3}),
+        )
         .json();
     assert_eq!(
-        (&whole["usage"]["completion_tokens"], &whole["choices"][0]["finish_reason"]),
+        (
+            &whole["usage"]["completion_tokens"],
+            &whole["choices"][0]["finish_reason"]
+        ),
         (&json!(3), &json!("length"))
     );
 }
@@ -136,7 +194,12 @@ fn a_conversation_goes_on_from_what_was_said() {
 fn completions_take_text_and_ids_one_and_several() {
     let server = Running::start();
     let ask = |prompt: Value| {
-        server.post(TEXT, &json!({"prompt": prompt, "max_tokens": 5, "temperature": 0})).json()
+        server
+            .post(
+                TEXT,
+                &json!({"prompt": prompt, "max_tokens": 5, "temperature": 0}),
+            )
+            .json()
     };
     let text = ask(json!("Hello"));
     let ids = server.engine.tokenizer().unwrap().encode("Hello").unwrap();
@@ -151,18 +214,33 @@ fn completions_take_text_and_ids_one_and_several() {
 fn a_bias_changes_what_is_said() {
     let server = Running::start();
     let ids = server.engine.tokenizer().unwrap().encode(" 3").unwrap();
-    let banned = with(sum(), json!({"logit_bias": {ids[0].to_string(): -100}, "max_tokens": 1}));
-    assert_ne!(server.post(CHAT, &banned).json()["choices"][0]["message"]["content"], "3");
+    let banned = with(
+        sum(),
+        json!({"logit_bias": {ids[0].to_string(): -100}, "max_tokens": 1}),
+    );
+    assert_ne!(
+        server.post(CHAT, &banned).json()["choices"][0]["message"]["content"],
+        "3"
+    );
 }
 
 #[test]
 fn time_runs_out_and_is_told() {
-    let setup = support::Setup { pause: std::time::Duration::from_millis(20), ..Default::default() };
+    let setup = support::Setup {
+        pause: std::time::Duration::from_millis(20),
+        ..Default::default()
+    };
     let server = setup.start();
-    let long = with(support::endless(4, 1000), json!({"moss": {"max_time_s": 0.3}}));
+    let long = with(
+        support::endless(4, 1000),
+        json!({"moss": {"max_time_s": 0.3}}),
+    );
     let whole = server.post(TEXT, &long).json();
     assert_eq!(
-        (&whole["moss"]["stop_reason"], &whole["choices"][0]["finish_reason"]),
+        (
+            &whole["moss"]["stop_reason"],
+            &whole["choices"][0]["finish_reason"]
+        ),
         (&json!("time_limit"), &json!("length"))
     );
     assert!(whole["usage"]["completion_tokens"].as_u64().unwrap() < 20);
@@ -174,13 +252,29 @@ fn an_answer_that_fails_ends_in_an_error_and_the_next_is_made() {
     let streaming = with(sum(), json!({"stream": true}));
     for passes in [0, 3] {
         server.fail_after(passes);
-        assert_eq!(server.post(CHAT, &sum()).error(), (500, String::new(), "engine_error".into()));
+        assert_eq!(
+            server.post(CHAT, &sum()).error(),
+            (500, String::new(), "engine_error".into())
+        );
         server.fail_after(passes);
         let events = server.post(CHAT, &streaming).body;
-        let last = events.lines().rfind(|line| line.starts_with("data: ")).unwrap();
-        assert!(last.contains("\"code\":\"engine_error\"") && !events.contains("[DONE]"), "{events}");
-        assert_eq!(events.contains("\"content\":\"3\""), passes > 0, "what had come was sent: {events}");
-        assert_eq!(server.post(CHAT, &sum()).json()["choices"][0]["message"]["content"], "3 + 4 = 7.");
+        let last = events
+            .lines()
+            .rfind(|line| line.starts_with("data: "))
+            .unwrap();
+        assert!(
+            last.contains("\"code\":\"engine_error\"") && !events.contains("[DONE]"),
+            "{events}"
+        );
+        assert_eq!(
+            events.contains("\"content\":\"3\""),
+            passes > 0,
+            "what had come was sent: {events}"
+        );
+        assert_eq!(
+            server.post(CHAT, &sum()).json()["choices"][0]["message"]["content"],
+            "3 + 4 = 7."
+        );
     }
     server.passes_until_rest();
     assert_eq!(server.engine.metrics().cache_blocks_used, 0);
@@ -189,29 +283,57 @@ fn an_answer_that_fails_ends_in_an_error_and_the_next_is_made() {
 #[test]
 fn a_published_conversation_outlives_an_answer_that_fails() {
     let server = Running::start();
-    let first = server.post("/", &json!({"prompt": "你好", "temperature": 0})).json();
+    let first = server
+        .post("/", &json!({"prompt": "你好", "temperature": 0}))
+        .json();
     let asked = json!({"prompt": "What is 3 + 4?", "uid": first["uid"], "temperature": 0});
     for passes in [0, 3] {
         server.fail_after(passes);
         assert_eq!(server.post("/", &asked).error().0, 500);
     }
     let second = server.post("/", &asked).json();
-    assert_eq!(second["history"], json!([first["history"][0], ["What is 3 + 4?", "3 + 4 = 7."]]));
+    assert_eq!(
+        second["history"],
+        json!([first["history"][0], ["What is 3 + 4?", "3 + 4 = 7."]])
+    );
 }
 
 #[test]
 fn the_published_api_keeps_conversations() {
     let server = Running::start();
-    let first = server.post("/", &json!({"prompt": "What is 3 + 4?", "temperature": 0.0})).json();
-    assert_eq!((&first["response"], &first["status"]), (&json!("3 + 4 = 7."), &json!(200)));
-    assert_eq!(first["time"].as_str().unwrap().len(), "2023-04-21 12:00:00".len());
+    let first = server
+        .post(
+            "/",
+            &json!({"prompt": "What is 3 + 4?", "temperature": 0.0}),
+        )
+        .json();
+    assert_eq!(
+        (&first["response"], &first["status"]),
+        (&json!("3 + 4 = 7."), &json!(200))
+    );
+    assert_eq!(
+        first["time"].as_str().unwrap().len(),
+        "2023-04-21 12:00:00".len()
+    );
     let uid = &first["uid"];
-    let second =
-        server.post("/", &json!({"prompt": "你好", "uid": uid, "max_length": 2048, "top_p": 0.8})).json();
+    let second = server
+        .post(
+            "/",
+            &json!({"prompt": "你好", "uid": uid, "max_length": 2048, "top_p": 0.8}),
+        )
+        .json();
     assert_eq!(second["history"].as_array().unwrap().len(), 2);
-    assert_eq!((&second["history"][0], &second["uid"]), (&json!(["What is 3 + 4?", "3 + 4 = 7."]), uid));
-    assert!(server.engine.metrics().reused_tokens > 300, "what was said is not read again");
-    let other = server.post("/", &json!({"prompt": "你好", "uid": "made up"})).json();
+    assert_eq!(
+        (&second["history"][0], &second["uid"]),
+        (&json!(["What is 3 + 4?", "3 + 4 = 7."]), uid)
+    );
+    assert!(
+        server.engine.metrics().reused_tokens > 300,
+        "what was said is not read again"
+    );
+    let other = server
+        .post("/", &json!({"prompt": "你好", "uid": "made up"}))
+        .json();
     assert_eq!(other["history"].as_array().unwrap().len(), 1);
     assert_ne!(&other["uid"], "made up");
 }
@@ -220,11 +342,20 @@ fn the_published_api_keeps_conversations() {
 fn models_info_health_and_metrics_are_told() {
     let server = Running::start();
     server.post(CHAT, &sum()).json();
-    assert_eq!(server.get("/v1/models").json()["data"][0]["id"], "moss-demo");
+    assert_eq!(
+        server.get("/v1/models").json()["data"][0]["id"],
+        "moss-demo"
+    );
     assert_eq!(server.get("/v1/models/moss-demo").json()["object"], "model");
     let info = server.get("/api/info").json();
-    assert_eq!((&info["context_length"], &info["defaults"]["temperature"]), (&json!(2048), &json!(0.7)));
-    assert_eq!((server.get("/health").status, server.get("/ready").status), (200, 200));
+    assert_eq!(
+        (&info["context_length"], &info["defaults"]["temperature"]),
+        (&json!(2048), &json!(0.7))
+    );
+    assert_eq!(
+        (server.get("/health").status, server.get("/ready").status),
+        (200, 200)
+    );
     let metrics = server.get("/metrics").body;
     for line in [
         "moss_generated_tokens_total 7",
@@ -234,7 +365,10 @@ fn models_info_health_and_metrics_are_told() {
         "moss_queue_length 0",
         "moss_requests_total{route=\"/v1/chat/completions\",status=\"200\"} 1",
     ] {
-        assert!(metrics.lines().any(|found| found == line), "{line} is not in\n{metrics}");
+        assert!(
+            metrics.lines().any(|found| found == line),
+            "{line} is not in\n{metrics}"
+        );
     }
 }
 
@@ -250,38 +384,70 @@ fn told(choice: &Value) -> (String, Option<Vec<u8>>) {
             characters += token.as_str().unwrap().chars().count();
             assert!(offset(at) - offset(0) <= characters, "{choice}");
         }
-        return (tokens.iter().map(|token| token.as_str().unwrap()).collect(), None);
+        return (
+            tokens.iter().map(|token| token.as_str().unwrap()).collect(),
+            None,
+        );
     }
-    let Some(tokens) = logprobs["content"].as_array() else { return Default::default() };
-    let text = tokens.iter().map(|token| token["token"].as_str().unwrap()).collect();
-    let bytes = tokens.iter().flat_map(|token| token["bytes"].as_array().unwrap());
-    (text, Some(bytes.map(|byte| byte.as_u64().unwrap() as u8).collect()))
+    let Some(tokens) = logprobs["content"].as_array() else {
+        return Default::default();
+    };
+    let text = tokens
+        .iter()
+        .map(|token| token["token"].as_str().unwrap())
+        .collect();
+    let bytes = tokens
+        .iter()
+        .flat_map(|token| token["bytes"].as_array().unwrap());
+    (
+        text,
+        Some(bytes.map(|byte| byte.as_u64().unwrap() as u8).collect()),
+    )
 }
 
-/// Checks that the logprobs of a choice, or of a chunk of one, are those of its text, and returns the text.
+/// Checks that the logprobs of a choice, or of a chunk of one, are those of its text, and returns
+/// the text.
 fn matched(choice: &Value) -> String {
-    let texts = [&choice["message"]["content"], &choice["delta"]["content"], &choice["text"]];
-    let text = texts.iter().find_map(|text| text.as_str()).unwrap_or_default().to_owned();
+    let texts = [
+        &choice["message"]["content"],
+        &choice["delta"]["content"],
+        &choice["text"],
+    ];
+    let text = texts
+        .iter()
+        .find_map(|text| text.as_str())
+        .unwrap_or_default()
+        .to_owned();
     let (tokens, bytes) = told(choice);
     assert_eq!(tokens, text, "{choice}");
-    assert!(bytes.is_none_or(|bytes| bytes == text.as_bytes()), "{choice}");
+    assert!(
+        bytes.is_none_or(|bytes| bytes == text.as_bytes()),
+        "{choice}"
+    );
     text
 }
 
 #[test]
 fn logprobs_match_the_content_whole_and_streamed_with_stop_strings_and_split_characters() {
     let server = Running::start();
-    // Flat sampling gives parts of characters, malformed ones, Chinese, and tokens that a stop string cuts.
+    // Flat sampling gives parts of characters, malformed ones, Chinese, and tokens that a stop
+    // string cuts.
     let wild = json!({"temperature": 2, "top_p": 1, "top_k": 0, "max_tokens": 40});
     let chat = |words: &str| json!({"messages": [{"role": "user", "content": words}], "logprobs": true, "top_logprobs": 2});
     let text = |words: &str| json!({"prompt": words, "logprobs": 2});
     let (mut cut, mut wide) = (0, 0);
     for seed in 0..6 {
-        for (path, base) in
-            [(CHAT, chat("你好")), (TEXT, text("你")), (CHAT, chat("What is 3 + 4?")), (TEXT, text("Hello"))]
-        {
-            for stop in [json!([]), json!(["a", "的", "e", "，"]), json!(["7.", " = 7", "never to be seen"])]
-            {
+        for (path, base) in [
+            (CHAT, chat("你好")),
+            (TEXT, text("你")),
+            (CHAT, chat("What is 3 + 4?")),
+            (TEXT, text("Hello")),
+        ] {
+            for stop in [
+                json!([]),
+                json!(["a", "的", "e", "，"]),
+                json!(["7.", " = 7", "never to be seen"]),
+            ] {
                 let mut asked = with(base.clone(), json!({"seed": seed, "stop": stop}));
                 if seed > 0 {
                     asked = with(asked, wild.clone());
@@ -292,7 +458,9 @@ fn logprobs_match_the_content_whole_and_streamed_with_stop_strings_and_split_cha
                 let content = matched(&whole["choices"][0]);
                 cut += usize::from(whole["moss"]["stop_reason"] == "stop_string");
                 wide += usize::from(content.chars().any(|c| ('一'..='龥').contains(&c)));
-                let events = server.post(path, &with(asked, json!({"stream": true}))).events();
+                let events = server
+                    .post(path, &with(asked, json!({"stream": true})))
+                    .events();
                 let pieces = events.iter().map(|event| matched(&event["choices"][0]));
                 assert_eq!(pieces.collect::<String>(), content);
             }
@@ -301,14 +469,23 @@ fn logprobs_match_the_content_whole_and_streamed_with_stop_strings_and_split_cha
     assert!(cut > 5 && wide > 5, "{cut} cut, {wide} with Chinese");
     // A token that is a part of a character alone, again and again.
     let tokenizer = server.engine.tokenizer().unwrap();
-    let part = (0..256u32).find(|id| tokenizer.decode(&[*id], Specials::Show).contains('\u{FFFD}')).unwrap();
+    let part = (0..256u32)
+        .find(|id| {
+            tokenizer
+                .decode(&[*id], Specials::Show)
+                .contains('\u{FFFD}')
+        })
+        .unwrap();
     for (path, base) in [(CHAT, chat("你好")), (TEXT, text("你"))] {
-        let forced = json!({"temperature": 0, "max_tokens": 6, "logit_bias": {part.to_string(): 100}});
+        let forced =
+            json!({"temperature": 0, "max_tokens": 6, "logit_bias": {part.to_string(): 100}});
         let asked = with(base, forced);
         let whole = server.post(path, &asked).json();
         let content = matched(&whole["choices"][0]);
         assert!(content.contains('\u{FFFD}'), "{content}");
-        let events = server.post(path, &with(asked, json!({"stream": true}))).events();
+        let events = server
+            .post(path, &with(asked, json!({"stream": true})))
+            .events();
         let pieces = events.iter().map(|event| matched(&event["choices"][0]));
         assert_eq!(pieces.collect::<String>(), content);
     }
@@ -322,16 +499,28 @@ fn an_unknown_id_of_logit_bias_or_of_a_prompt_is_named() {
     assert!(tokens < rows, "there are rows without a token");
     for id in [tokens, rows - 1, rows, u32::MAX as usize] {
         let bias = json!({"logit_bias": {"5": 1, id.to_string(): -1}});
-        for (path, asked) in
-            [(CHAT, sum()), (TEXT, json!({"prompt": "a"})), (TEXT, json!({"prompt": "a", "stream": true}))]
-        {
+        for (path, asked) in [
+            (CHAT, sum()),
+            (TEXT, json!({"prompt": "a"})),
+            (TEXT, json!({"prompt": "a", "stream": true})),
+        ] {
             let reply = server.post(path, &with(asked, bias.clone()));
-            assert_eq!(reply.error(), (400, format!("logit_bias.{id}"), "invalid_value".into()));
-            assert!(reply.body.contains(&format!("token id {id}")), "{}", reply.body);
+            assert_eq!(
+                reply.error(),
+                (400, format!("logit_bias.{id}"), "invalid_value".into())
+            );
+            assert!(
+                reply.body.contains(&format!("token id {id}")),
+                "{}",
+                reply.body
+            );
         }
         for prompt in [json!([5, id]), json!([[5], [5, id]])] {
             let reply = server.post(TEXT, &json!({"prompt": prompt}));
-            assert_eq!((reply.error().0, reply.error().2.as_str()), (422, "invalid_prompt"));
+            assert_eq!(
+                (reply.error().0, reply.error().2.as_str()),
+                (422, "invalid_prompt")
+            );
             assert!(reply.body.contains(&id.to_string()), "{}", reply.body);
         }
     }

@@ -1,4 +1,5 @@
-//! Bodies of requests, whole and damaged. The good ones in `tests/bodies` are also what the fuzz targets begin with.
+//! Bodies of requests, whole and damaged. The good ones in `tests/bodies` are also what the fuzz
+//! targets begin with.
 #![allow(clippy::unwrap_used)]
 
 use std::{fs, path::Path};
@@ -7,10 +8,19 @@ use moss_server::fuzzing;
 
 /// The bodies of a folder, by name.
 fn bodies(kind: &str) -> Vec<(String, Vec<u8>)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bodies").join(kind);
-    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/bodies")
+        .join(kind);
+    let files = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
     let found: Vec<_> = files
-        .map(|file| (file.display().to_string(), fs::read(&file).unwrap().trim_ascii().to_vec()))
+        .map(|file| {
+            (
+                file.display().to_string(),
+                fs::read(&file).unwrap().trim_ascii().to_vec(),
+            )
+        })
         .collect();
     assert!(!found.is_empty());
     found

@@ -22,7 +22,10 @@ fn content(answer: &Value) -> &str {
 /// A conversation that ends in the sum, after an answer with these fields.
 fn after_answer(fields: Value) -> Value {
     let answer = with(json!({"role": "assistant", "content": "你好！"}), fields);
-    with(sum(), json!({"messages": [{"role": "user", "content": "你好"}, answer, sum()["messages"][0]]}))
+    with(
+        sum(),
+        json!({"messages": [{"role": "user", "content": "你好"}, answer, sum()["messages"][0]]}),
+    )
 }
 
 /// A body that is answered as `plain` is.
@@ -32,7 +35,11 @@ fn accepted_as(server: &Running, path: &str, body: &Value, plain: &Value) {
     let answer = reply.json();
     assert!(answer["moss"].get("ignored").is_none(), "{body}\n{answer}");
     if path == CHAT {
-        assert_eq!(content(&answer), content(&server.post(path, plain).json()), "{body}");
+        assert_eq!(
+            content(&answer),
+            content(&server.post(path, plain).json()),
+            "{body}"
+        );
     }
 }
 
@@ -42,12 +49,21 @@ fn accepted(server: &Running, path: &str, body: Value) {
 
 /// An answer handed back with these fields reads as one without them.
 fn accepted_of_answer(server: &Running, fields: Value) {
-    accepted_as(server, CHAT, &after_answer(fields), &after_answer(json!({})));
+    accepted_as(
+        server,
+        CHAT,
+        &after_answer(fields),
+        &after_answer(json!({})),
+    );
 }
 
 fn refused(server: &Running, path: &str, body: Value, param: &str) {
     let (status, found, code) = server.post(path, &body).error();
-    assert_eq!((status, found.as_str(), code.as_str()), (400, param, "unsupported_parameter"), "{body}");
+    assert_eq!(
+        (status, found.as_str(), code.as_str()),
+        (400, param, "unsupported_parameter"),
+        "{body}"
+    );
 }
 
 #[test]
@@ -58,17 +74,31 @@ fn bodies_of_clients_that_were_refused_once_are_answered() {
     let hello = [says("user", "你好"), says("assistant", "你好！")];
     let english = says("user", "From here on, English.\n\nWhat is 3 + 4?");
     for (name, plain) in [
-        ("autogen-name", json!([says("system", "Pick a speaker."), question])),
+        (
+            "autogen-name",
+            json!([says("system", "Pick a speaker."), question]),
+        ),
         ("sdk-model_dump", json!([hello[0], hello[1], question])),
-        ("system-in-the-middle", json!([says("system", "Be brief."), hello[0], hello[1], english])),
+        (
+            "system-in-the-middle",
+            json!([says("system", "Be brief."), hello[0], hello[1], english]),
+        ),
         ("tools-null", json!([question])),
     ] {
-        let file = format!("{}/tests/bodies/chat/{name}.json", env!("CARGO_MANIFEST_DIR"));
+        let file = format!(
+            "{}/tests/bodies/chat/{name}.json",
+            env!("CARGO_MANIFEST_DIR")
+        );
         let reply = server.send("POST", CHAT, &[JSON], &std::fs::read(file).unwrap());
-        let plain = server.post(CHAT, &json!({"messages": plain, "temperature": 0})).json();
+        let plain = server
+            .post(CHAT, &json!({"messages": plain, "temperature": 0}))
+            .json();
         let answer = reply.json();
         assert_eq!(content(&answer), content(&plain), "{name}");
-        assert_eq!(answer["usage"]["prompt_tokens"], plain["usage"]["prompt_tokens"], "{name}");
+        assert_eq!(
+            answer["usage"]["prompt_tokens"], plain["usage"]["prompt_tokens"],
+            "{name}"
+        );
     }
 }
 
@@ -76,14 +106,29 @@ fn bodies_of_clients_that_were_refused_once_are_answered() {
 fn a_list_where_an_object_belongs_is_refused_by_name() {
     let server = Running::start();
     for (path, param, body) in [
-        (CHAT, "stream_options", with(sum(), json!({"stream_options": [null, null]}))),
-        (TEXT, "stream_options", with(text(), json!({"stream_options": [true]}))),
+        (
+            CHAT,
+            "stream_options",
+            with(sum(), json!({"stream_options": [null, null]})),
+        ),
+        (
+            TEXT,
+            "stream_options",
+            with(text(), json!({"stream_options": [true]})),
+        ),
         (CHAT, "moss", with(sum(), json!({"moss": []}))),
-        (CHAT, "messages[0]", with(sum(), json!({"messages": [["user", "What is 3 + 4?"]]}))),
+        (
+            CHAT,
+            "messages[0]",
+            with(sum(), json!({"messages": [["user", "What is 3 + 4?"]]})),
+        ),
         (
             CHAT,
             "messages[0].content[0]",
-            with(sum(), json!({"messages": [{"role": "user", "content": [["text", "a"]]}]})),
+            with(
+                sum(),
+                json!({"messages": [{"role": "user", "content": [["text", "a"]]}]}),
+            ),
         ),
         (TEXT, "body", json!(["Hello"])),
     ] {
@@ -96,8 +141,12 @@ fn a_list_where_an_object_belongs_is_refused_by_name() {
 fn null_is_accepted_in_every_known_field() {
     let server = Running::start();
     for (path, body) in [(CHAT, sum()), (TEXT, text())] {
-        let fields = fuzzing::fields(path).iter().filter(|field| !["messages", "prompt"].contains(field));
-        let nulls: serde_json::Map<_, _> = fields.map(|field| (field.to_string(), Value::Null)).collect();
+        let fields = fuzzing::fields(path)
+            .iter()
+            .filter(|field| !["messages", "prompt"].contains(field));
+        let nulls: serde_json::Map<_, _> = fields
+            .map(|field| (field.to_string(), Value::Null))
+            .collect();
         assert!(nulls.len() > 20);
         accepted(&server, path, with(Value::Object(nulls), body));
     }
@@ -150,7 +199,15 @@ fn values_that_change_nothing_are_accepted() {
     ] {
         accepted(&server, TEXT, with(text(), fields));
     }
-    assert_eq!(server.post("/", &json!({"prompt": "你好", "max_length": 2000.0, "uid": null})).status, 200);
+    assert_eq!(
+        server
+            .post(
+                "/",
+                &json!({"prompt": "你好", "max_length": 2000.0, "uid": null})
+            )
+            .status,
+        200
+    );
 }
 
 #[test]
@@ -165,8 +222,7 @@ fn fields_of_answers_are_taken_back_as_clients_dump_them() {
     ] {
         accepted_of_answer(&server, fields);
     }
-    let question =
-        json!([{"role": "user", "name": "Planner", "tool_calls": null, "content": "What is 3 + 4?"}]);
+    let question = json!([{"role": "user", "name": "Planner", "tool_calls": null, "content": "What is 3 + 4?"}]);
     accepted(&server, CHAT, with(sum(), json!({"messages": question})));
 }
 
@@ -179,29 +235,56 @@ fn values_that_would_change_the_answer_are_refused_by_name() {
         (json!({"tools": tool, "tool_choice": "auto"}), "tools"),
         (json!({"tools": 7}), "tools"),
         (json!({"tool_choice": "required"}), "tool_choice"),
-        (json!({"tool_choice": {"type": "function", "function": {"name": "f"}}}), "tool_choice"),
+        (
+            json!({"tool_choice": {"type": "function", "function": {"name": "f"}}}),
+            "tool_choice",
+        ),
         (json!({"functions": [{"name": "f"}]}), "functions"),
         (json!({"function_call": {"name": "f"}}), "function_call"),
         (json!({"modalities": ["text", "audio"]}), "modalities"),
         (json!({"audio": {"voice": "alloy"}}), "audio"),
-        (json!({"response_format": {"type": "json_object"}}), "response_format.type"),
-        (json!({"response_format": {"type": "json_schema", "json_schema": {}}}), "response_format.type"),
+        (
+            json!({"response_format": {"type": "json_object"}}),
+            "response_format.type",
+        ),
+        (
+            json!({"response_format": {"type": "json_schema", "json_schema": {}}}),
+            "response_format.type",
+        ),
         (json!({"reasoning_effort": "high"}), "reasoning_effort"),
         (json!({"verbosity": "low"}), "verbosity"),
         (json!({"web_search_options": {}}), "web_search_options"),
         (json!({"top_logprobs": 2}), "top_logprobs"),
-        (json!({"max_tokens": 2, "max_completion_tokens": 3}), "max_completion_tokens"),
-        (json!({"stream_options": {"include_usage": true}}), "stream_options"),
-        (json!({"moss": {"plugins": {"web_search": true}}}), "moss.plugins"),
+        (
+            json!({"max_tokens": 2, "max_completion_tokens": 3}),
+            "max_completion_tokens",
+        ),
+        (
+            json!({"stream_options": {"include_usage": true}}),
+            "stream_options",
+        ),
+        (
+            json!({"moss": {"plugins": {"web_search": true}}}),
+            "moss.plugins",
+        ),
     ] {
         refused(&server, CHAT, with(sum(), fields), param);
     }
     for (fields, param) in [
         (json!({"refusal": "no"}), "messages[1].refusal"),
         (json!({"audio": {"id": "a"}}), "messages[1].audio"),
-        (json!({"function_call": {"name": "f"}}), "messages[1].function_call"),
-        (json!({"tool_calls": [{"id": "call_1"}]}), "messages[1].tool_calls"),
-        (json!({"tool_call_id": "call_1"}), "messages[1].tool_call_id"),
+        (
+            json!({"function_call": {"name": "f"}}),
+            "messages[1].function_call",
+        ),
+        (
+            json!({"tool_calls": [{"id": "call_1"}]}),
+            "messages[1].tool_calls",
+        ),
+        (
+            json!({"tool_call_id": "call_1"}),
+            "messages[1].tool_call_id",
+        ),
         (json!({"moss": {"thoughts": "t"}}), "messages[1].moss"),
     ] {
         refused(&server, CHAT, after_answer(fields), param);
@@ -210,7 +293,10 @@ fn values_that_would_change_the_answer_are_refused_by_name() {
         (json!({"echo": true}), "echo"),
         (json!({"suffix": "s"}), "suffix"),
         (json!({"best_of": 3}), "best_of"),
-        (json!({"moss": {"plugins": {"web_search": true}}}), "moss.plugins"),
+        (
+            json!({"moss": {"plugins": {"web_search": true}}}),
+            "moss.plugins",
+        ),
         (json!({"moss": {"truncation": "auto"}}), "moss.truncation"),
     ] {
         refused(&server, TEXT, with(text(), fields), param);
@@ -220,9 +306,13 @@ fn values_that_would_change_the_answer_are_refused_by_name() {
 #[test]
 fn tools_that_the_request_switches_off_are_accepted_and_told() {
     let server = Running::start();
-    let fields = json!({"tools": [{"type": "function", "function": {"name": "f"}}], "tool_choice": "none"});
+    let fields =
+        json!({"tools": [{"type": "function", "function": {"name": "f"}}], "tool_choice": "none"});
     let answer = server.post(CHAT, &with(sum(), fields)).json();
-    assert_eq!((content(&answer), &answer["moss"]["ignored"]), (EXPECTED, &json!(["tools"])));
+    assert_eq!(
+        (content(&answer), &answer["moss"]["ignored"]),
+        (EXPECTED, &json!(["tools"]))
+    );
 }
 
 #[test]
@@ -246,25 +336,49 @@ fn unknown_fields_are_ignored_and_told_in_answers_and_first_chunks() {
         Value::Array(told)
     };
     let answer = server.post(CHAT, &with(sum(), fields.clone())).json();
-    assert_eq!((content(&answer), told(&answer["moss"])), (EXPECTED, ignored.clone()));
-    let events = server.post(CHAT, &with(with(sum(), fields), json!({"stream": true}))).events();
+    assert_eq!(
+        (content(&answer), told(&answer["moss"])),
+        (EXPECTED, ignored.clone())
+    );
+    let events = server
+        .post(CHAT, &with(with(sum(), fields), json!({"stream": true})))
+        .events();
     assert_eq!(told(&events[0]["moss"]), ignored);
     assert!(events[1..].iter().all(|event| event.get("moss").is_none()));
-    let events = server.post(TEXT, &with(text(), json!({"stream": true, "guided_json": {}}))).events();
+    let events = server
+        .post(
+            TEXT,
+            &with(text(), json!({"stream": true, "guided_json": {}})),
+        )
+        .events();
     assert_eq!(events[0]["moss"], json!({"ignored": ["guided_json"]}));
-    assert!(events[1..].iter().all(|event| event["moss"].get("ignored").is_none()));
-    let answer = server.post("/", &json!({"prompt": "你好", "top_k": 4})).json();
+    assert!(
+        events[1..]
+            .iter()
+            .all(|event| event["moss"].get("ignored").is_none())
+    );
+    let answer = server
+        .post("/", &json!({"prompt": "你好", "top_k": 4}))
+        .json();
     assert_eq!(answer["moss"], json!({"ignored": ["top_k"]}));
 }
 
 #[test]
 fn many_unknown_fields_make_no_large_answer() {
     let server = Running::start();
-    let fields: serde_json::Map<_, _> =
-        (0..1000).map(|index| (format!("{index}{}", "x".repeat(300)), json!(1))).collect();
-    let answer = server.post(CHAT, &with(sum(), Value::Object(fields))).json();
+    let fields: serde_json::Map<_, _> = (0..1000)
+        .map(|index| (format!("{index}{}", "x".repeat(300)), json!(1)))
+        .collect();
+    let answer = server
+        .post(CHAT, &with(sum(), Value::Object(fields)))
+        .json();
     let ignored = answer["moss"]["ignored"].as_array().unwrap();
-    assert!(ignored.len() <= 32 && ignored.iter().all(|path| path.as_str().unwrap().len() <= 96));
+    assert!(
+        ignored.len() <= 32
+            && ignored
+                .iter()
+                .all(|path| path.as_str().unwrap().len() <= 96)
+    );
 }
 
 #[test]
@@ -272,16 +386,30 @@ fn a_strict_server_refuses_unknown_fields_by_name() {
     let mut setup = Setup::default();
     setup.options.strict = true;
     let server = setup.start();
-    accepted(&server, CHAT, with(sum(), json!({"tools": null, "store": true})));
+    accepted(
+        &server,
+        CHAT,
+        with(sum(), json!({"tools": null, "store": true})),
+    );
     refused(&server, CHAT, with(sum(), json!({"think": true})), "think");
-    refused(&server, CHAT, after_answer(json!({"reasoning_content": null})), "messages[1].reasoning_content");
+    refused(
+        &server,
+        CHAT,
+        after_answer(json!({"reasoning_content": null})),
+        "messages[1].reasoning_content",
+    );
     refused(
         &server,
         CHAT,
         with(sum(), json!({"moss": {"plugins": {"juggling": true}}})),
         "moss.plugins.juggling",
     );
-    refused(&server, TEXT, with(text(), json!({"guided_json": {}})), "guided_json");
+    refused(
+        &server,
+        TEXT,
+        with(text(), json!({"guided_json": {}})),
+        "guided_json",
+    );
     refused(&server, "/", json!({"prompt": "a", "top_k": 4}), "top_k");
 }
 
@@ -290,33 +418,61 @@ fn a_conversation_longer_than_the_window_is_refused_unless_truncation_is_auto() 
     let server = Running::start();
     let mut messages = vec![json!({"role": "system", "content": "Be brief."})];
     for turn in 0..60 {
-        messages.push(json!({"role": "user", "content": format!("Question {turn}: {}", "word ".repeat(20))}));
+        messages.push(
+            json!({"role": "user", "content": format!("Question {turn}: {}", "word ".repeat(20))}),
+        );
         messages.push(json!({"role": "assistant", "content": "word ".repeat(20)}));
     }
     messages.push(sum()["messages"][0].clone());
     let long = with(sum(), json!({"messages": messages}));
-    assert_eq!(server.post(CHAT, &long).error(), (400, String::new(), "context_length_exceeded".into()));
+    assert_eq!(
+        server.post(CHAT, &long).error(),
+        (400, String::new(), "context_length_exceeded".into())
+    );
     let disabled = with(long.clone(), json!({"moss": {"truncation": "disabled"}}));
-    assert_eq!(server.post(CHAT, &disabled).error().2, "context_length_exceeded");
+    assert_eq!(
+        server.post(CHAT, &disabled).error().2,
+        "context_length_exceeded"
+    );
     let auto = with(long.clone(), json!({"moss": {"truncation": "auto"}}));
     let answer = server.post(CHAT, &auto).json();
     let dropped = answer["moss"]["dropped_messages"].as_u64().unwrap() as usize;
-    assert!(dropped > 0 && dropped.is_multiple_of(2), "whole turns: {dropped}");
-    // What is left is what a client would send that drops the same messages itself, the instruction kept.
+    assert!(
+        dropped > 0 && dropped.is_multiple_of(2),
+        "whole turns: {dropped}"
+    );
+    // What is left is what a client would send that drops the same messages itself, the instruction
+    // kept.
     let mut kept = vec![messages[0].clone()];
     kept.extend_from_slice(&messages[1 + dropped..]);
-    let by_hand = server.post(CHAT, &with(sum(), json!({"messages": kept}))).json();
-    assert_eq!(answer["usage"]["prompt_tokens"], by_hand["usage"]["prompt_tokens"]);
+    let by_hand = server
+        .post(CHAT, &with(sum(), json!({"messages": kept})))
+        .json();
+    assert_eq!(
+        answer["usage"]["prompt_tokens"],
+        by_hand["usage"]["prompt_tokens"]
+    );
     assert_eq!(content(&answer), content(&by_hand));
-    let events = server.post(CHAT, &with(auto, json!({"stream": true}))).events();
+    let events = server
+        .post(CHAT, &with(auto, json!({"stream": true})))
+        .events();
     assert_eq!(events[0]["moss"], json!({"dropped_messages": dropped}));
-    // A conversation that fits is left alone, and a message that is too long by itself is refused all the same.
-    let short = server.post(CHAT, &with(sum(), json!({"moss": {"truncation": "auto"}}))).json();
+    // A conversation that fits is left alone, and a message that is too long by itself is refused
+    // all the same.
+    let short = server
+        .post(CHAT, &with(sum(), json!({"moss": {"truncation": "auto"}})))
+        .json();
     assert!(short["moss"].get("dropped_messages").is_none());
     let huge = json!({"messages": [{"role": "user", "content": "word ".repeat(5000)}], "moss": {"truncation": "auto"}});
-    assert_eq!(server.post(CHAT, &huge).error().2, "context_length_exceeded");
+    assert_eq!(
+        server.post(CHAT, &huge).error().2,
+        "context_length_exceeded"
+    );
     let wrong = with(sum(), json!({"moss": {"truncation": "middle"}}));
-    assert_eq!(server.post(CHAT, &wrong).error(), (400, "moss.truncation".into(), "invalid_json".into()));
+    assert_eq!(
+        server.post(CHAT, &wrong).error(),
+        (400, "moss.truncation".into(), "invalid_json".into())
+    );
 }
 
 #[test]
@@ -326,8 +482,15 @@ fn with_include_usage_every_chunk_but_the_last_has_usage_null() {
     for (path, body) in [(CHAT, sum()), (TEXT, text())] {
         let events = server.post(path, &with(body, fields.clone())).events();
         let (last, others) = events.split_last().unwrap();
-        assert!(last["usage"]["total_tokens"].as_u64().unwrap() > 0 && last["choices"] == json!([]));
-        assert!(others.iter().all(|event| event.get("usage") == Some(&Value::Null)), "{others:?}");
+        assert!(
+            last["usage"]["total_tokens"].as_u64().unwrap() > 0 && last["choices"] == json!([])
+        );
+        assert!(
+            others
+                .iter()
+                .all(|event| event.get("usage") == Some(&Value::Null)),
+            "{others:?}"
+        );
     }
 }
 
@@ -336,6 +499,10 @@ fn streams_name_their_charset() {
     let server = Running::start();
     for (path, body) in [(CHAT, sum()), (TEXT, text())] {
         let reply = server.post(path, &with(body, json!({"stream": true})));
-        assert_eq!(reply.header("content-type"), Some("text/event-stream; charset=utf-8"), "{path}");
+        assert_eq!(
+            reply.header("content-type"),
+            Some("text/event-stream; charset=utf-8"),
+            "{path}"
+        );
     }
 }

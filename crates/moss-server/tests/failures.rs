@@ -1,4 +1,5 @@
-//! Faults of the engine that no restart of a request mends: told to clients and to those who watch, and the end of the server.
+//! Faults of the engine that no restart of a request mends: told to clients and to those who watch,
+//! and the end of the server.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -14,11 +15,18 @@ use support::{Fault, JSON, Reply, Setup, endless, first_text, with};
 const TEXT: &str = "/v1/completions";
 
 fn fails_for_good(fault: Fault) {
-    let mut setup = Setup { fault, pause: Duration::from_millis(5), ..Setup::default() };
+    let mut setup = Setup {
+        fault,
+        pause: Duration::from_millis(5),
+        ..Setup::default()
+    };
     setup.engine.stall_time = Duration::from_millis(1500);
     setup.options.failure_time = Duration::from_secs(2);
     let mut server = setup.start();
-    assert_eq!((server.get("/health").status, server.get("/ready").status), (200, 200));
+    assert_eq!(
+        (server.get("/health").status, server.get("/ready").status),
+        (200, 200)
+    );
     let mut stream = server.lines(TEXT, &with(endless(4, 1900), json!({"stream": true})));
     first_text(&mut stream);
     let body = endless(4, 1900).to_string();
@@ -30,11 +38,18 @@ fn fails_for_good(fault: Fault) {
     let mut rest = String::new();
     stream.read_to_string(&mut rest).unwrap();
     let last = rest.trim_end().lines().last().unwrap();
-    assert!(last.contains("\"code\":\"engine_failed\"") && !rest.contains("[DONE]"), "{fault:?}: {rest}");
+    assert!(
+        last.contains("\"code\":\"engine_failed\"") && !rest.contains("[DONE]"),
+        "{fault:?}: {rest}"
+    );
     let mut bytes = Vec::new();
     whole.read_to_end(&mut bytes).unwrap();
     let whole = Reply::parse(&bytes);
-    assert_eq!((whole.error().0, whole.error().2.as_str()), (503, "engine_failed"), "{fault:?}");
+    assert_eq!(
+        (whole.error().0, whole.error().2.as_str()),
+        (503, "engine_failed"),
+        "{fault:?}"
+    );
     assert!(
         !whole.body.contains("injected") && !whole.body.contains("illegal"),
         "causes are for the log: {}",
@@ -42,7 +57,11 @@ fn fails_for_good(fault: Fault) {
     );
     for path in ["/health", "/ready"] {
         let reply = server.get(path);
-        assert_eq!((reply.error().0, reply.error().2.as_str()), (503, "engine_failed"), "{fault:?} {path}");
+        assert_eq!(
+            (reply.error().0, reply.error().2.as_str()),
+            (503, "engine_failed"),
+            "{fault:?} {path}"
+        );
     }
     assert_eq!(server.post(TEXT, &endless(4, 5)).error().0, 503);
     // Nobody told it to stop.
@@ -71,7 +90,13 @@ fn after_a_step_that_never_ends_health_and_ready_are_503_and_the_server_ends() {
 fn an_error_of_one_step_leaves_the_server_healthy() {
     let server = Setup::default().start();
     server.fail_after(2);
-    assert_eq!(server.post(TEXT, &endless(4, 50)).error(), (500, String::new(), "engine_error".into()));
-    assert_eq!((server.get("/health").status, server.get("/ready").status), (200, 200));
+    assert_eq!(
+        server.post(TEXT, &endless(4, 50)).error(),
+        (500, String::new(), "engine_error".into())
+    );
+    assert_eq!(
+        (server.get("/health").status, server.get("/ready").status),
+        (200, 200)
+    );
     assert_eq!(server.post(TEXT, &endless(4, 5)).status, 200);
 }

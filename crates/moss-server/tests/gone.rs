@@ -14,12 +14,20 @@ use serde_json::{Value, json};
 use support::{JSON, Running, Setup, endless, first_text, with};
 
 const TEXT: &str = "/v1/completions";
-/// The pass that runs, the one that begins while the news travels, and one for good measure: of hundreds that were asked for.
+/// The pass that runs, the one that begins while the news travels, and one for good measure: of
+/// hundreds that were asked for.
 const STEP: usize = 3;
 
 fn slow(max_sequences: usize) -> Running {
-    let mut setup = Setup { pause: Duration::from_millis(25), ..Setup::default() };
-    setup.engine = EngineOptions { max_sequences, prefill_chunk: 8, ..setup.engine };
+    let mut setup = Setup {
+        pause: Duration::from_millis(25),
+        ..Setup::default()
+    };
+    setup.engine = EngineOptions {
+        max_sequences,
+        prefill_chunk: 8,
+        ..setup.engine
+    };
     setup.start()
 }
 
@@ -51,7 +59,12 @@ fn gone_in_the_middle_of_an_answer() {
         assert!(server.passes_until_rest() <= STEP, "stream: {stream}");
         assert!(is_idle(&server));
     }
-    assert!(server.get("/metrics").body.contains("moss_answers_total{reason=\"gone\"} 2"));
+    assert!(
+        server
+            .get("/metrics")
+            .body
+            .contains("moss_answers_total{reason=\"gone\"} 2")
+    );
 }
 
 #[test]
@@ -97,8 +110,15 @@ fn all_answers_of_a_request_end_with_its_client() {
 
 #[test]
 fn a_full_queue_takes_back_the_answers_of_a_request_that_did_not_fit() {
-    let mut setup = Setup { pause: Duration::from_millis(25), ..Setup::default() };
-    setup.engine = EngineOptions { max_sequences: 1, queue_limit: 2, ..setup.engine };
+    let mut setup = Setup {
+        pause: Duration::from_millis(25),
+        ..Setup::default()
+    };
+    setup.engine = EngineOptions {
+        max_sequences: 1,
+        queue_limit: 2,
+        ..setup.engine
+    };
     let server = setup.start();
     let reply = server.post(TEXT, &with(endless(4, 500), json!({"n": 8})));
     assert_eq!(reply.error().0, 429);

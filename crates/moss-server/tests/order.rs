@@ -35,7 +35,9 @@ impl LanguageModel for Silent {
         batch: &[SequenceChunk<'_>],
         _: &dyn Fn() -> bool,
     ) -> Result<Vec<Logits>, ModelError> {
-        let [chunk] = batch else { panic!("one at a time") };
+        let [chunk] = batch else {
+            panic!("one at a time")
+        };
         let mut seen = self.seen.lock().unwrap();
         seen.truncate(chunk.start_pos);
         seen.extend_from_slice(chunk.token_ids);
@@ -53,20 +55,40 @@ impl LanguageModel for Silent {
     }
 }
 
-/// A server, and a function that gives the prompt that messages become. `S` is the server's own instruction.
+/// A server, and a function that gives the prompt that messages become. `S` is the server's own
+/// instruction.
 fn serving() -> (Running, impl Fn(&Running, Value) -> String) {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/demo/moss-demo-int4");
+    let folder = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../examples/demo/moss-demo-int4"
+    );
     let tokenizer = Tokenizer::from_folder(folder).unwrap();
     let seen = Arc::<Mutex<Vec<u32>>>::default();
-    let config =
-        MossConfig { vocab_size: tokenizer.vocab_size(), eos_token_id: None, ..MossConfig::moon_003() };
-    let model = Silent { config, eom: tokenizer.special().unwrap().eom, seen: seen.clone() };
-    let engine = Engine::start(Box::new(model), Some(tokenizer.clone()), EngineOptions::default()).unwrap();
+    let config = MossConfig {
+        vocab_size: tokenizer.vocab_size(),
+        eos_token_id: None,
+        ..MossConfig::moon_003()
+    };
+    let model = Silent {
+        config,
+        eom: tokenizer.special().unwrap().eom,
+        seen: seen.clone(),
+    };
+    let engine = Engine::start(
+        Box::new(model),
+        Some(tokenizer.clone()),
+        EngineOptions::default(),
+    )
+    .unwrap();
     let engine = Arc::new(engine);
     let server = Server::new(ServerOptions::local("moss"));
-    server.open(ServedModel::new(engine.clone(), SystemText::Custom("S".into()), false).unwrap()).unwrap();
+    server
+        .open(ServedModel::new(engine.clone(), SystemText::Custom("S".into()), false).unwrap())
+        .unwrap();
     let prompt = move |server: &Running, messages: Value| {
-        server.post(CHAT, &json!({"messages": messages, "temperature": 0})).json();
+        server
+            .post(CHAT, &json!({"messages": messages, "temperature": 0}))
+            .json();
         tokenizer.decode(&seen.lock().unwrap(), Specials::Show)
     };
     (Running::of(server, engine), prompt)
@@ -79,22 +101,44 @@ fn says(role: &str, content: impl Into<Value>) -> Value {
 #[test]
 fn system_messages_at_the_beginning_are_the_instruction_together() {
     let (server, prompt) = serving();
-    assert_eq!(prompt(&server, json!([says("user", "a")])), "S\n<|Human|>: a<eoh>\n<|MOSS|>:");
-    let several = json!([says("system", "X"), says("developer", "Y"), says("user", "a")]);
-    assert_eq!(prompt(&server, several), "X\n\nY\n<|Human|>: a<eoh>\n<|MOSS|>:");
+    assert_eq!(
+        prompt(&server, json!([says("user", "a")])),
+        "S\n<|Human|>: a<eoh>\n<|MOSS|>:"
+    );
+    let several = json!([
+        says("system", "X"),
+        says("developer", "Y"),
+        says("user", "a")
+    ]);
+    assert_eq!(
+        prompt(&server, several),
+        "X\n\nY\n<|Human|>: a<eoh>\n<|MOSS|>:"
+    );
 }
 
 #[test]
 fn a_later_system_message_is_read_where_it_stands() {
     let (server, prompt) = serving();
-    let middle = json!([says("user", "a"), says("assistant", "b"), says("system", "X"), says("user", "c")]);
+    let middle = json!([
+        says("user", "a"),
+        says("assistant", "b"),
+        says("system", "X"),
+        says("user", "c")
+    ]);
     let expected = "S\n<|Human|>: a<eoh>\n<|MOSS|>: b<eom>\n<|Human|>: X\n\nc<eoh>\n<|MOSS|>:";
     assert_eq!(prompt(&server, middle), expected);
-    let last = json!([says("user", "a"), says("assistant", "b"), says("system", "X")]);
+    let last = json!([
+        says("user", "a"),
+        says("assistant", "b"),
+        says("system", "X")
+    ]);
     let expected = "S\n<|Human|>: a<eoh>\n<|MOSS|>: b<eom>\n<|Human|>: X<eoh>\n<|MOSS|>:";
     assert_eq!(prompt(&server, last), expected);
     let behind = json!([says("system", "I"), says("user", "a"), says("system", "X")]);
-    assert_eq!(prompt(&server, behind), "I\n<|Human|>: a\n\nX<eoh>\n<|MOSS|>:");
+    assert_eq!(
+        prompt(&server, behind),
+        "I\n<|Human|>: a\n\nX<eoh>\n<|MOSS|>:"
+    );
 }
 
 #[test]
@@ -115,16 +159,28 @@ fn neighbours_of_one_side_become_one_message() {
 fn an_answer_in_front_of_everything_answers_an_empty_message() {
     let (server, prompt) = serving();
     let expected = "S\n<|Human|>: <eoh>\n<|MOSS|>: Welcome<eom>\n<|Human|>: a<eoh>\n<|MOSS|>:";
-    assert_eq!(prompt(&server, json!([says("assistant", "Welcome"), says("user", "a")])), expected);
+    assert_eq!(
+        prompt(
+            &server,
+            json!([says("assistant", "Welcome"), says("user", "a")])
+        ),
+        expected
+    );
 }
 
 #[test]
 fn an_answer_at_the_end_is_continued_where_it_stops() {
     let (server, prompt) = serving();
     let messages = json!([says("user", "a"), says("assistant", "Sure, ")]);
-    assert_eq!(prompt(&server, messages), "S\n<|Human|>: a<eoh>\n<|MOSS|>: Sure, ");
+    assert_eq!(
+        prompt(&server, messages),
+        "S\n<|Human|>: a<eoh>\n<|MOSS|>: Sure, "
+    );
     let alone = json!([says("system", "X"), says("assistant", "Once")]);
-    assert_eq!(prompt(&server, alone), "X\n<|Human|>: <eoh>\n<|MOSS|>: Once");
+    assert_eq!(
+        prompt(&server, alone),
+        "X\n<|Human|>: <eoh>\n<|MOSS|>: Once"
+    );
 }
 
 #[test]
@@ -138,10 +194,22 @@ fn answers_without_text_are_skipped_wherever_they_stand() {
         says("assistant", " \n"),
         json!({"role": "assistant"}),
     ] {
-        assert_eq!(prompt(&server, json!([says("user", "a"), empty])), expected, "{empty}");
-        assert_eq!(prompt(&server, json!([empty, says("user", "a")])), expected, "{empty}");
+        assert_eq!(
+            prompt(&server, json!([says("user", "a"), empty])),
+            expected,
+            "{empty}"
+        );
+        assert_eq!(
+            prompt(&server, json!([empty, says("user", "a")])),
+            expected,
+            "{empty}"
+        );
         let middle = json!([says("user", "a"), empty, says("user", "b")]);
-        assert_eq!(prompt(&server, middle), "S\n<|Human|>: a\n\nb<eoh>\n<|MOSS|>:", "{empty}");
+        assert_eq!(
+            prompt(&server, middle),
+            "S\n<|Human|>: a\n\nb<eoh>\n<|MOSS|>:",
+            "{empty}"
+        );
     }
 }
 
@@ -154,10 +222,19 @@ fn a_conversation_that_asks_nothing_is_refused() {
         json!([says("system", "X"), says("assistant", Value::Null)]),
     ] {
         let (status, param, code) = server.post(CHAT, &json!({"messages": messages})).error();
-        assert_eq!((status, param.as_str(), code.as_str()), (422, "messages", "invalid_value"), "{messages}");
+        assert_eq!(
+            (status, param.as_str(), code.as_str()),
+            (422, "messages", "invalid_value"),
+            "{messages}"
+        );
     }
-    let missing = server.post(CHAT, &json!({"messages": [{"role": "user"}]})).error();
-    assert_eq!(missing, (400, "messages[0].content".into(), "invalid_json".into()));
+    let missing = server
+        .post(CHAT, &json!({"messages": [{"role": "user"}]}))
+        .error();
+    assert_eq!(
+        missing,
+        (400, "messages[0].content".into(), "invalid_json".into())
+    );
 }
 
 #[test]
@@ -165,5 +242,8 @@ fn what_is_continued_keeps_the_white_space_at_its_beginning() {
     let server = Running::start();
     let messages = json!([says("user", "What is 3 + 4?"), says("assistant", "3 + 4 =")]);
     let asked = json!({"messages": messages, "temperature": 0});
-    assert_eq!(server.post(CHAT, &asked).json()["choices"][0]["message"]["content"], " 7.");
+    assert_eq!(
+        server.post(CHAT, &asked).json()["choices"][0]["message"]["content"],
+        " 7."
+    );
 }

@@ -17,7 +17,8 @@ const SEARCHING: &str = "<|Inner Thoughts|>: 要查一下<eot>\n<|Commands|>: Se
 const IDLE: &str = "<|Inner Thoughts|>: 打个招呼<eot>\n<|Commands|>: None<eoc>";
 const ANSWER: &str = " 今天晴。<eom>";
 
-/// Thinks and commands `turn` after a question, and answers once it has results. Shows all that it was given and wrote.
+/// Thinks and commands `turn` after a question, and answers once it has results. Shows all that it
+/// was given and wrote.
 struct Scripted {
     config: MossConfig,
     tokenizer: Tokenizer,
@@ -39,7 +40,9 @@ impl LanguageModel for Scripted {
         batch: &[SequenceChunk<'_>],
         _: &dyn Fn() -> bool,
     ) -> Result<Vec<Logits>, ModelError> {
-        let [chunk] = batch else { panic!("one at a time") };
+        let [chunk] = batch else {
+            panic!("one at a time")
+        };
         let mut seen = self.seen.lock().unwrap();
         seen.truncate(chunk.start_pos);
         seen.extend_from_slice(chunk.token_ids);
@@ -51,7 +54,10 @@ impl LanguageModel for Scripted {
             _ => (asked + 1 + ids("\n").len(), self.turn),
         };
         let mut row = vec![0.0; self.config.vocab_size];
-        let next = seen.len().checked_sub(start).and_then(|at| ids(script).get(at).copied());
+        let next = seen
+            .len()
+            .checked_sub(start)
+            .and_then(|at| ids(script).get(at).copied());
         row[next.unwrap_or(special.eom) as usize] = 9.0;
         Ok(vec![Logits::new(row, self.config.vocab_size)])
     }
@@ -65,19 +71,38 @@ impl LanguageModel for Scripted {
     }
 }
 
-/// A server of a model that commands `turn`, and a function that shows what the model has before it.
+/// A server of a model that commands `turn`, and a function that shows what the model has before
+/// it.
 fn serving(turn: &'static str) -> (Running, impl Fn(Specials) -> String) {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/demo/moss-demo-int4");
+    let folder = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../examples/demo/moss-demo-int4"
+    );
     let tokenizer = Tokenizer::from_folder(folder).unwrap();
     let seen = Arc::<Mutex<Vec<u32>>>::default();
-    let config =
-        MossConfig { vocab_size: tokenizer.vocab_size(), eos_token_id: None, ..MossConfig::moon_003() };
-    let model = Scripted { config, tokenizer: tokenizer.clone(), turn, seen: seen.clone() };
-    let engine = Engine::start(Box::new(model), Some(tokenizer.clone()), EngineOptions::default()).unwrap();
+    let config = MossConfig {
+        vocab_size: tokenizer.vocab_size(),
+        eos_token_id: None,
+        ..MossConfig::moon_003()
+    };
+    let model = Scripted {
+        config,
+        tokenizer: tokenizer.clone(),
+        turn,
+        seen: seen.clone(),
+    };
+    let engine = Engine::start(
+        Box::new(model),
+        Some(tokenizer.clone()),
+        EngineOptions::default(),
+    )
+    .unwrap();
     let server = Server::new(ServerOptions::local("moss-plugin"));
     let system = SystemText::Custom("S".into());
     let engine = Arc::new(engine);
-    server.open(ServedModel::new(engine.clone(), system, true).unwrap()).unwrap();
+    server
+        .open(ServedModel::new(engine.clone(), system, true).unwrap())
+        .unwrap();
     let show = move |specials| tokenizer.decode(&seen.lock().unwrap(), specials);
     (Running::of(server, engine), show)
 }
@@ -87,7 +112,9 @@ fn user(text: &str) -> Value {
 }
 
 fn ask(server: &Running, messages: &[Value]) -> Value {
-    let answer = server.post(CHAT, &json!({"messages": messages, "temperature": 0})).json();
+    let answer = server
+        .post(CHAT, &json!({"messages": messages, "temperature": 0}))
+        .json();
     answer["choices"][0]["message"].clone()
 }
 
@@ -95,9 +122,17 @@ fn ask(server: &Running, messages: &[Value]) -> Value {
 fn an_answer_handed_back_as_it_came_is_what_the_model_wrote() {
     let (server, seen) = serving(IDLE);
     let answer = ask(&server, &[user("你好")]);
-    assert_eq!((&answer["content"], &answer["moss"]["commands"]), (&json!("今天晴。"), &json!(" None")));
-    let first = format!("S\n<|Human|>: 你好<eoh>\n{IDLE}\n<|Results|>:\nNone<eor>\n<|MOSS|>:{ANSWER}");
-    assert_eq!(format!("{}<eom>", seen(Specials::Show)), first, "the last token is drawn and never run");
+    assert_eq!(
+        (&answer["content"], &answer["moss"]["commands"]),
+        (&json!("今天晴。"), &json!(" None"))
+    );
+    let first =
+        format!("S\n<|Human|>: 你好<eoh>\n{IDLE}\n<|Results|>:\nNone<eor>\n<|MOSS|>:{ANSWER}");
+    assert_eq!(
+        format!("{}<eom>", seen(Specials::Show)),
+        first,
+        "the last token is drawn and never run"
+    );
     ask(&server, &[user("你好"), answer, user("再见")]);
     assert!(
         seen(Specials::Show).starts_with(&format!("{first}\n<|Human|>: 再见<eoh>\n{IDLE}")),
@@ -112,17 +147,30 @@ fn logprobs_of_a_plugin_model_are_those_of_what_it_says_alone() {
         let (server, _) = serving(turn);
         let asked = json!({"messages": [user("你好")], "temperature": 0, "logprobs": true});
         let matched = |choice: &Value, message: &str| {
-            let content = choice[message]["content"].as_str().unwrap_or_default().to_owned();
-            let tokens = choice["logprobs"]["content"].as_array().cloned().unwrap_or_default();
-            let told: String = tokens.iter().map(|token| token["token"].as_str().unwrap()).collect();
+            let content = choice[message]["content"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned();
+            let tokens = choice["logprobs"]["content"]
+                .as_array()
+                .cloned()
+                .unwrap_or_default();
+            let told: String = tokens
+                .iter()
+                .map(|token| token["token"].as_str().unwrap())
+                .collect();
             assert_eq!(told, content, "{choice}");
             content
         };
         let whole = server.post(CHAT, &asked).json();
         let content = matched(&whole["choices"][0], "message");
         assert_eq!(content, if turn == IDLE { "今天晴。" } else { "" });
-        let events = server.post(CHAT, &support::with(asked, json!({"stream": true}))).events();
-        let pieces = events.iter().map(|event| matched(&event["choices"][0], "delta"));
+        let events = server
+            .post(CHAT, &support::with(asked, json!({"stream": true})))
+            .events();
+        let pieces = events
+            .iter()
+            .map(|event| matched(&event["choices"][0], "delta"));
         assert_eq!(pieces.collect::<String>(), content);
     }
 }
@@ -137,11 +185,18 @@ fn results_are_handed_in_beside_the_commands_that_asked_for_them() {
     );
     commands["moss"]["results"] = json!("晴<eom>");
     let answer = ask(&server, &[user("天气?"), commands.clone()]);
-    assert_eq!((&answer["content"], &answer["moss"]), (&json!("今天晴。"), &Value::Null));
-    let first =
-        format!("S\n<|Human|>: 天气?<eoh>\n{SEARCHING}\n<|Results|>:\n晴<eom><eor>\n<|MOSS|>:{ANSWER}");
+    assert_eq!(
+        (&answer["content"], &answer["moss"]),
+        (&json!("今天晴。"), &Value::Null)
+    );
+    let first = format!(
+        "S\n<|Human|>: 天气?<eoh>\n{SEARCHING}\n<|Results|>:\n晴<eom><eor>\n<|MOSS|>:{ANSWER}"
+    );
     assert_eq!(format!("{}<eom>", seen(Specials::Show)), first);
-    assert!(seen(Specials::Skip).contains("晴<eom>"), "what a client writes is text, and no token");
+    assert!(
+        seen(Specials::Skip).contains("晴<eom>"),
+        "what a client writes is text, and no token"
+    );
     ask(&server, &[user("天气?"), commands, answer, user("谢谢")]);
     assert!(
         seen(Specials::Show).starts_with(&format!("{first}\n<|Human|>: 谢谢<eoh>\n")),
@@ -157,15 +212,26 @@ fn what_is_not_known_of_a_turn_is_none_and_what_did_not_follow_is_left_out() {
         ask(&server, &[user("a"), answer, user("b")]);
         let seen = seen(Specials::Show);
         let (turn, _) = seen.split_once("\n<|Human|>: b").unwrap();
-        turn.split_once("<eoh>\n").map(|(_, reply)| reply.to_owned()).unwrap_or_default()
+        turn.split_once("<eoh>\n")
+            .map(|(_, reply)| reply.to_owned())
+            .unwrap_or_default()
     };
-    let none =
-        "<|Inner Thoughts|>: None<eot>\n<|Commands|>: None<eoc>\n<|Results|>:\nNone<eor>\n<|MOSS|>: c<eom>";
-    assert_eq!(prompt_of(json!({"role": "assistant", "content": "c"})), none);
-    assert_eq!(prompt_of(json!({"role": "assistant", "content": "c", "moss": {}})), none);
-    assert_eq!(prompt_of(json!({"role": "assistant", "content": "c", "moss": null})), none);
+    let none = "<|Inner Thoughts|>: None<eot>\n<|Commands|>: None<eoc>\n<|Results|>:\nNone<eor>\n<|MOSS|>: c<eom>";
+    assert_eq!(
+        prompt_of(json!({"role": "assistant", "content": "c"})),
+        none
+    );
+    assert_eq!(
+        prompt_of(json!({"role": "assistant", "content": "c", "moss": {}})),
+        none
+    );
+    assert_eq!(
+        prompt_of(json!({"role": "assistant", "content": "c", "moss": null})),
+        none
+    );
     // Cut off after its commands: the next question closes the turn.
-    let commands = json!({"role": "assistant", "content": "", "moss": {"commands": "Search(\"x\")"}});
+    let commands =
+        json!({"role": "assistant", "content": "", "moss": {"commands": "Search(\"x\")"}});
     let cut = "<|Inner Thoughts|>: None<eot>\n<|Commands|>: Search(\"x\")<eoc><eom>";
     assert_eq!(prompt_of(commands), cut);
 }
@@ -179,9 +245,22 @@ fn what_no_answer_can_have_is_named() {
     };
     let (question, unsupported) = (user("a"), "unsupported_parameter");
     let answer = |moss: Value| json!({"role": "assistant", "content": "c", "moss": moss});
-    no(json!([{"role": "user", "content": "a", "moss": {"thoughts": "t"}}]), "messages[0].moss", unsupported);
-    no(json!([question, answer(json!({"results": "r"})), question]), "messages[1].moss", unsupported);
-    let both = json!([question, answer(json!({})), answer(json!({"thoughts": "t"})), question]);
+    no(
+        json!([{"role": "user", "content": "a", "moss": {"thoughts": "t"}}]),
+        "messages[0].moss",
+        unsupported,
+    );
+    no(
+        json!([question, answer(json!({"results": "r"})), question]),
+        "messages[1].moss",
+        unsupported,
+    );
+    let both = json!([
+        question,
+        answer(json!({})),
+        answer(json!({"thoughts": "t"})),
+        question
+    ]);
     no(both, "messages[2].moss", unsupported);
     no(
         json!([question, answer(json!({"thoughts": 1})), question]),
@@ -196,8 +275,19 @@ fn what_no_answer_can_have_is_named() {
 #[test]
 fn an_answer_of_a_plugin_model_is_continued_behind_its_label() {
     let (server, seen) = serving(IDLE);
-    ask(&server, &[user("a"), json!({"role": "assistant", "content": "今天"})]);
+    ask(
+        &server,
+        &[user("a"), json!({"role": "assistant", "content": "今天"})],
+    );
     let expected = "S\n<|Human|>: a<eoh>\n<|Inner Thoughts|>: None<eot>\n<|Commands|>: None<eoc>\n<|Results|>:\nNone<eor>\n<|MOSS|>: 今天";
-    assert!(seen(Specials::Show).starts_with(expected), "{}", seen(Specials::Show));
-    assert!(!seen(Specials::Show)[expected.len()..].starts_with("<eom>"), "{}", seen(Specials::Show));
+    assert!(
+        seen(Specials::Show).starts_with(expected),
+        "{}",
+        seen(Specials::Show)
+    );
+    assert!(
+        !seen(Specials::Show)[expected.len()..].starts_with("<eom>"),
+        "{}",
+        seen(Specials::Show)
+    );
 }

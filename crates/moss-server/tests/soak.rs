@@ -1,4 +1,5 @@
-//! Ten minutes of 64 streams, with clients that go and requests that make no sense; and what the server costs over the bare engine.
+//! Ten minutes of 64 streams, with clients that go and requests that make no sense; and what the
+//! server costs over the bare engine.
 //!
 //! `cargo test --release -p moss-server --test soak -- --ignored --nocapture --test-threads 1`
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
@@ -21,12 +22,16 @@ const STREAMS: usize = 64;
 
 /// Seconds, by the variable SOAK_SECONDS for trials.
 fn duration() -> Duration {
-    let seconds = std::env::var("SOAK_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
+    let seconds = std::env::var("SOAK_SECONDS")
+        .ok()
+        .and_then(|seconds| seconds.parse().ok());
     Duration::from_secs(seconds.unwrap_or(600))
 }
 
 fn ids(number: usize) -> Vec<u32> {
-    (0..5 + number * 7 % 90).map(|index| (300 + (index * (number + 3)) % 2000) as u32).collect()
+    (0..5 + number * 7 % 90)
+        .map(|index| (300 + (index * (number + 3)) % 2000) as u32)
+        .collect()
 }
 
 fn question(number: usize) -> Value {
@@ -53,12 +58,24 @@ struct Counts {
 #[test]
 #[ignore = "ten minutes"]
 fn ten_minutes_of_streams_lose_nothing_and_leave_nothing_behind() {
-    let engine =
-        EngineOptions { max_sequences: 48, queue_limit: 64, threads: Some(1), ..EngineOptions::default() };
-    let server = Setup { engine, windows: 6, ..Setup::default() }.start();
+    let engine = EngineOptions {
+        max_sequences: 48,
+        queue_limit: 64,
+        threads: Some(1),
+        ..EngineOptions::default()
+    };
+    let server = Setup {
+        engine,
+        windows: 6,
+        ..Setup::default()
+    }
+    .start();
     let alone: Vec<String> = (0..200)
         .map(|number| {
-            server.post(TEXT, &question(number)).json()["choices"][0]["text"].as_str().unwrap().to_owned()
+            server.post(TEXT, &question(number)).json()["choices"][0]["text"]
+                .as_str()
+                .unwrap()
+                .to_owned()
         })
         .collect();
     let (counts, until) = (Counts::default(), Instant::now() + duration());
@@ -130,9 +147,15 @@ fn one(server: &Running, alone: &[String], counts: &Counts, turn: usize) {
                 200 if stream => {
                     let events = reply.events();
                     add(&counts.tokens, events.len() - 1);
-                    events.iter().map(|event| event["choices"][0]["text"].as_str().unwrap()).collect()
+                    events
+                        .iter()
+                        .map(|event| event["choices"][0]["text"].as_str().unwrap())
+                        .collect()
                 }
-                200 => reply.json()["choices"][0]["text"].as_str().unwrap().to_owned(),
+                200 => reply.json()["choices"][0]["text"]
+                    .as_str()
+                    .unwrap()
+                    .to_owned(),
                 429 | 503 => {
                     std::thread::sleep(Duration::from_millis(50));
                     return add(&counts.busy, 1);
@@ -152,9 +175,21 @@ fn overhead_over_the_bare_engine_at_32_streams() {
     const COUNT: usize = 32;
     const TOKENS: usize = 400;
     const ROUNDS: usize = 9;
-    let engine = EngineOptions { max_sequences: COUNT, threads: Some(1), ..EngineOptions::default() };
-    let server = Setup { engine, windows: 12, ..Setup::default() }.start();
-    let banned = || SamplingParams { logit_bias: vec![(2740, -100.0)], ..SamplingParams::greedy() };
+    let engine = EngineOptions {
+        max_sequences: COUNT,
+        threads: Some(1),
+        ..EngineOptions::default()
+    };
+    let server = Setup {
+        engine,
+        windows: 12,
+        ..Setup::default()
+    }
+    .start();
+    let banned = || SamplingParams {
+        logit_bias: vec![(2740, -100.0)],
+        ..SamplingParams::greedy()
+    };
     let bare = || {
         let began = Instant::now();
         let runs = (0..COUNT).map(|number| {
@@ -163,7 +198,10 @@ fn overhead_over_the_bare_engine_at_32_streams() {
             server.engine.submit(request).unwrap()
         });
         let runs: Vec<_> = runs.collect();
-        let tokens: usize = runs.into_iter().map(|run| run.wait().unwrap().ids.len()).sum();
+        let tokens: usize = runs
+            .into_iter()
+            .map(|run| run.wait().unwrap().ids.len())
+            .sum();
         tokens as f64 / began.elapsed().as_secs_f64()
     };
     let served = || {
@@ -172,7 +210,10 @@ fn overhead_over_the_bare_engine_at_32_streams() {
             for number in 0..COUNT {
                 let server = &server;
                 scope.spawn(move || {
-                    let asked = with(question(number), json!({"stream": true, "max_tokens": TOKENS}));
+                    let asked = with(
+                        question(number),
+                        json!({"stream": true, "max_tokens": TOKENS}),
+                    );
                     let lines = server.lines(TEXT, &asked);
                     assert!(lines.lines().any(|line| line.unwrap() == "data: [DONE]"));
                 });

@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 
 use crate::{Tokenizer, tokenizer::Piece};
 
-/// A token and its share of a text. Over consecutive tokens both `text` and `bytes` concatenate to that text.
+/// A token and its share of a text. Over consecutive tokens both `text` and `bytes` concatenate to
+/// that text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AlignedToken<T> {
     /// What was given with the token.
@@ -17,9 +18,10 @@ pub struct AlignedToken<T> {
 
 /// Assigns text to the tokens that it comes from.
 ///
-/// Text does not come token by token: a character may span several of them, what may begin a stop string is held back, and an answer may end
-/// in the middle of a token. So tokens go in with [`TokenAlignment::push`], the text goes in as it is released or skipped, and a token comes
-/// out once all of its text is accounted for. Special tokens have no text and never come out.
+/// Text does not come token by token: a character may span several of them, what may begin a stop
+/// string is held back, and an answer may end in the middle of a token. So tokens go in with
+/// [`TokenAlignment::push`], the text goes in as it is released or skipped, and a token comes out
+/// once all of its text is accounted for. Special tokens have no text and never come out.
 #[derive(Debug, Clone)]
 pub struct TokenAlignment<T> {
     tokenizer: Tokenizer,
@@ -28,7 +30,8 @@ pub struct TokenAlignment<T> {
     /// Bytes that are not decoded yet, and the number of the token that each belongs to.
     pending: Vec<u8>,
     owners: Vec<usize>,
-    /// Decoded characters that are neither released nor skipped, with the token of each of their bytes.
+    /// Decoded characters that are neither released nor skipped, with the token of each of their
+    /// bytes.
     characters: VecDeque<(char, Vec<usize>)>,
     tokens: VecDeque<Share<T>>,
     /// Text whose tokens have not come out yet.
@@ -72,7 +75,11 @@ impl<T> TokenAlignment<T> {
         self.count += 1;
         self.tokens.push_back(Share {
             number,
-            token: AlignedToken { value, text: String::new(), bytes: Vec::new() },
+            token: AlignedToken {
+                value,
+                text: String::new(),
+                bytes: Vec::new(),
+            },
             open,
         });
         self.pending.extend_from_slice(bytes);
@@ -95,7 +102,9 @@ impl<T> TokenAlignment<T> {
     pub fn release(&mut self, text: &str) {
         self.released.push_str(text);
         for expected in text.chars() {
-            let Some((character, owners)) = self.next_character() else { return };
+            let Some((character, owners)) = self.next_character() else {
+                return;
+            };
             debug_assert_eq!(character, expected);
             let mut buffer = [0; 4];
             let bytes = character.encode_utf8(&mut buffer).bytes();
@@ -115,7 +124,12 @@ impl<T> TokenAlignment<T> {
     /// The text of complete tokens, and these tokens: as many as end together with a character.
     pub fn complete(&mut self) -> (String, Vec<AlignedToken<T>>) {
         let (mut bytes, mut ready, mut length) = (Vec::new(), 0, 0);
-        for (index, share) in self.tokens.iter().enumerate().take_while(|(_, share)| share.open == 0) {
+        for (index, share) in self
+            .tokens
+            .iter()
+            .enumerate()
+            .take_while(|(_, share)| share.open == 0)
+        {
             bytes.extend_from_slice(&share.token.bytes);
             if std::str::from_utf8(&bytes).is_ok() {
                 (ready, length) = (index + 1, bytes.len());
@@ -131,7 +145,10 @@ impl<T> TokenAlignment<T> {
         self.pending.clear();
         self.owners.clear();
         self.characters.clear();
-        (std::mem::take(&mut self.released), self.take(self.tokens.len()))
+        (
+            std::mem::take(&mut self.released),
+            self.take(self.tokens.len()),
+        )
     }
 
     fn take(&mut self, count: usize) -> Vec<AlignedToken<T>> {
@@ -157,11 +174,17 @@ impl<T> TokenAlignment<T> {
         self.characters.pop_front()
     }
 
-    /// Decodes as [`crate::TextStream`] does: all but an unfinished character at the end, and with `all` that too.
+    /// Decodes as [`crate::TextStream`] does: all but an unfinished character at the end, and with
+    /// `all` that too.
     fn decode(&mut self, all: bool) {
         let (mut decoded, mut done) = (Vec::new(), 0);
         for chunk in self.pending.utf8_chunks() {
-            decoded.extend(chunk.valid().chars().map(|character| (character, character.len_utf8())));
+            decoded.extend(
+                chunk
+                    .valid()
+                    .chars()
+                    .map(|character| (character, character.len_utf8())),
+            );
             done += chunk.valid().len();
             let malformed = chunk.invalid();
             let is_last = done + malformed.len() == self.pending.len();
@@ -177,7 +200,8 @@ impl<T> TokenAlignment<T> {
         let mut owners: VecDeque<usize> = self.owners.drain(..done).collect();
         for (character, length) in decoded {
             let mut own: Vec<usize> = owners.drain(..length).collect();
-            let is_replaced = own.len() != character.len_utf8() || character == char::REPLACEMENT_CHARACTER;
+            let is_replaced =
+                own.len() != character.len_utf8() || character == char::REPLACEMENT_CHARACTER;
             if let Some(last) = own.last().copied().filter(|_| is_replaced) {
                 own.into_iter().for_each(|owner| self.close(owner));
                 own = vec![last; character.len_utf8()];

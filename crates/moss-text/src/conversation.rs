@@ -3,8 +3,9 @@
 //! ```json
 //! {"version": 1, "system": null, "turns": [{"user": "你好", "moss": "你好！", "ids": [1, 2, 3]}]}
 //! ```
-//! `system` is null for the published instruction. `ids` are the reply's own token ids: where they give `moss` again they are used as
-//! they are, otherwise (another tokenizer, an edited text) `moss` is tokenised. A question that was never answered has an empty `moss`.
+//! `system` is null for the published instruction. `ids` are the reply's own token ids: where they
+//! give `moss` again they are used as they are, otherwise (another tokenizer, an edited text)
+//! `moss` is tokenised. A question that was never answered has an empty `moss`.
 
 use serde::{Deserialize, Serialize};
 
@@ -45,10 +46,17 @@ impl Conversation {
         };
         let saved = |turn: &Turn| SavedTurn {
             user: turn.user.clone(),
-            moss: tokenizer.decode(&turn.reply, Specials::Skip).trim_start().to_owned(),
+            moss: tokenizer
+                .decode(&turn.reply, Specials::Skip)
+                .trim_start()
+                .to_owned(),
             ids: turn.reply.clone(),
         };
-        Self { version: VERSION, system, turns: turns.iter().map(saved).collect() }
+        Self {
+            version: VERSION,
+            system,
+            turns: turns.iter().map(saved).collect(),
+        }
     }
 
     /// Indented JSON.
@@ -60,19 +68,25 @@ impl Conversation {
     }
 
     /// # Errors
-    /// [`TextError::Conversation`] for anything else than a saved conversation; [`TextError::ConversationVersion`] for one of a later form.
+    /// [`TextError::Conversation`] for anything else than a saved conversation;
+    /// [`TextError::ConversationVersion`] for one of a later form.
     pub fn from_json(bytes: &[u8]) -> Result<Self, TextError> {
         let found: Self =
             serde_json::from_slice(bytes).map_err(|source| TextError::Conversation { source })?;
         if found.version != VERSION {
-            return Err(TextError::ConversationVersion { found: found.version, expected: VERSION });
+            return Err(TextError::ConversationVersion {
+                found: found.version,
+                expected: VERSION,
+            });
         }
         Ok(found)
     }
 
     /// What stands before the first turn.
     pub fn system(&self) -> SystemText {
-        self.system.clone().map_or(SystemText::Published, SystemText::Custom)
+        self.system
+            .clone()
+            .map_or(SystemText::Published, SystemText::Custom)
     }
 
     /// The turns as ids.
@@ -87,11 +101,15 @@ impl Conversation {
             let reply = if is_known && decoded.trim_start() == saved.moss.trim_start() {
                 saved.ids.clone()
             } else {
-                let mut ids = tokenizer.encode_untrusted(&format!(" {}", saved.moss.trim_start()))?;
+                let mut ids =
+                    tokenizer.encode_untrusted(&format!(" {}", saved.moss.trim_start()))?;
                 ids.push(tokenizer.special()?.eom);
                 ids
             };
-            Ok(Turn { user: saved.user.clone(), reply })
+            Ok(Turn {
+                user: saved.user.clone(),
+                reply,
+            })
         };
         self.turns.iter().map(turn).collect()
     }

@@ -44,7 +44,8 @@ pub enum TextError {
         /// What the tokenizers crate says.
         reason: String,
     },
-    /// A carriage return that does not belong to a line's end, as in files whose lines end in it alone.
+    /// A carriage return that does not belong to a line's end, as in files whose lines end in it
+    /// alone.
     #[error("line {line} of `{}` holds a carriage return, expected lines that end in LF or CRLF", file.display())]
     LineEnd {
         /// The file.
@@ -74,7 +75,8 @@ pub enum TextError {
         /// The two tokens.
         found: String,
     },
-    /// A merge that stands behind one of a higher token id, in a vocabulary that is numbered in the order of its merges.
+    /// A merge that stands behind one of a higher token id, in a vocabulary that is numbered in the
+    /// order of its merges.
     #[error(
         "line {line} of `{}` makes token {id} after an earlier line made token {before}, expected ascending ids",
         file.display()

@@ -1,4 +1,5 @@
-//! Text to token ids and back: byte-level BPE from the published files, streaming decode, conversations, prompts.
+//! Text to token ids and back: byte-level BPE from the published files, streaming decode,
+//! conversations, prompts.
 //!
 //! No tensors here. Token ids are plain `u32`, as in the `tokenizers` crate.
 

@@ -1,13 +1,16 @@
 //! `merges.txt`, and whether it is the one that made `vocab.json`.
 //!
-//! A byte-level BPE vocabulary is built by its merges, so a file that is cut off, reordered or of another model shows:
+//! A byte-level BPE vocabulary is built by its merges, so a file that is cut off, reordered or of
+//! another model shows:
 //!
 //! - each part of a merge is a single byte or the result of an earlier line;
 //! - each multi-byte token is the result of a line, unless it is an added or special token;
 //! - no pair stands there twice: the later line would silently change the pair's rank;
-//! - where tokens are numbered in the order of their merges, as in GPT-2's files, every line keeps that order.
+//! - where tokens are numbered in the order of their merges, as in GPT-2's files, every line keeps
+//!   that order.
 //!
-//! Without these checks such files load, and encode every text differently from the way the model was trained.
+//! Without these checks such files load, and encode every text differently from the way the model
+//! was trained.
 
 use std::path::Path;
 
@@ -23,37 +26,53 @@ pub(crate) struct MergeLine {
     line: usize,
 }
 
-/// Vocabularies with more than one line in so many out of order are not numbered by their merges (RoBERTa's is sorted by frequency).
+/// Vocabularies with more than one line in so many out of order are not numbered by their merges
+/// (RoBERTa's is sorted by frequency).
 const OUT_OF_ORDER: usize = 10;
 
 pub(crate) fn read(file: &Path) -> Result<Vec<MergeLine>, TextError> {
-    let text = moss_files::read_text(file, moss_files::MAX_BYTES)
-        .map_err(|source| TextError::Read { file: file.to_owned(), source })?;
+    let text =
+        moss_files::read_text(file, moss_files::MAX_BYTES).map_err(|source| TextError::Read {
+            file: file.to_owned(),
+            source,
+        })?;
     let mut lines = Vec::new();
     for (index, text) in text.lines().enumerate() {
         let line = index + 1;
-        // Byte-level tokens write this byte as another character, so it can only be a line end of its own.
+        // Byte-level tokens write this byte as another character, so it can only be a line end of
+        // its own.
         if text.contains('\r') {
-            return Err(TextError::LineEnd { file: file.to_owned(), line });
+            return Err(TextError::LineEnd {
+                file: file.to_owned(),
+                line,
+            });
         }
         if text.is_empty() || index == 0 && text.starts_with("#version") {
             continue;
         }
         match text.split_once(' ') {
             Some((a, b)) if !a.is_empty() && !b.is_empty() && !b.contains(' ') => {
-                lines.push(MergeLine { first: a.to_owned(), second: b.to_owned(), line });
+                lines.push(MergeLine {
+                    first: a.to_owned(),
+                    second: b.to_owned(),
+                    line,
+                });
             }
             _ => {
                 let found = text.chars().take(40).collect();
-                return Err(TextError::Merge { file: file.to_owned(), line, found });
+                return Err(TextError::Merge {
+                    file: file.to_owned(),
+                    line,
+                    found,
+                });
             }
         }
     }
     Ok(lines)
 }
 
-/// Checks the rules above. `tokens` has the text of every id, `needs_merge` is false for added and special tokens. Returns which ids are
-/// single bytes or the results of merges.
+/// Checks the rules above. `tokens` has the text of every id, `needs_merge` is false for added and
+/// special tokens. Returns which ids are single bytes or the results of merges.
 pub(crate) fn check(
     base: &AHashMap<String, u32>,
     tokens: &[&str],
@@ -67,25 +86,42 @@ pub(crate) fn check(
     let mut pairs = AHashSet::with_capacity(lines.len());
     let (mut last, mut descents, mut first_descent) = (None, 0, None);
     let mut joined = String::new();
-    for MergeLine { first, second, line } in lines {
+    for MergeLine {
+        first,
+        second,
+        line,
+    } in lines
+    {
         let line = *line;
         joined.clear();
         joined.push_str(first);
         joined.push_str(second);
         let id = |token: &str| {
             let reason = || format!("merges.txt:{line}: `{token}`");
-            base.get(token).copied().ok_or_else(|| TextError::Bpe { folder: folder(), reason: reason() })
+            base.get(token).copied().ok_or_else(|| TextError::Bpe {
+                folder: folder(),
+                reason: reason(),
+            })
         };
         let (a, b, result) = (id(first)?, id(second)?, id(&joined)?);
         for (id, part) in [(a, first), (b, second)] {
             if !made[id as usize] {
                 let (file, part) = (file.to_owned(), part.clone());
-                return Err(TextError::MergePart { file, line, found: format!("{first} {second}"), part });
+                return Err(TextError::MergePart {
+                    file,
+                    line,
+                    found: format!("{first} {second}"),
+                    part,
+                });
             }
         }
         if !pairs.insert((a, b)) {
             let found = format!("{first} {second}");
-            return Err(TextError::MergeTwice { file: file.to_owned(), line, found });
+            return Err(TextError::MergeTwice {
+                file: file.to_owned(),
+                line,
+                found,
+            });
         }
         // Another pair can make a token once more; the first one numbered it.
         if !std::mem::replace(&mut made[result as usize], true) {
@@ -100,10 +136,20 @@ pub(crate) fn check(
     let mut missing = (0..tokens.len()).filter(unmade);
     if let Some(id) = missing.next() {
         let (count, found) = (1 + missing.count(), tokens[id].to_owned());
-        return Err(TextError::NoMerge { file: file.to_owned(), id: id as u32, found, count });
+        return Err(TextError::NoMerge {
+            file: file.to_owned(),
+            id: id as u32,
+            found,
+            count,
+        });
     }
     match first_descent.filter(|_| descents <= lines.len() / OUT_OF_ORDER) {
-        Some((line, id, before)) => Err(TextError::MergeOrder { file: file.to_owned(), line, id, before }),
+        Some((line, id, before)) => Err(TextError::MergeOrder {
+            file: file.to_owned(),
+            line,
+            id,
+            before,
+        }),
         None => Ok(made),
     }
 }

@@ -68,10 +68,13 @@ impl std::str::FromStr for Plugin {
     type Err = TextError;
 
     fn from_str(name: &str) -> Result<Self, TextError> {
-        Self::ALL.into_iter().find(|plugin| plugin.name() == name).ok_or_else(|| TextError::UnknownPlugin {
-            found: name.to_owned(),
-            expected: Self::ALL.map(Self::name).join(", "),
-        })
+        Self::ALL
+            .into_iter()
+            .find(|plugin| plugin.name() == name)
+            .ok_or_else(|| TextError::UnknownPlugin {
+                found: name.to_owned(),
+                expected: Self::ALL.map(Self::name).join(", "),
+            })
     }
 }
 
@@ -88,7 +91,9 @@ impl PluginSwitches {
         let mut switches = Self::default();
         for plugin in enabled {
             if plugin.api().is_none() {
-                return Err(TextError::NoPluginApi { plugin: plugin.name() });
+                return Err(TextError::NoPluginApi {
+                    plugin: plugin.name(),
+                });
             }
             if !switches.enabled.contains(&plugin) {
                 switches.enabled.push(plugin);
@@ -102,12 +107,15 @@ impl PluginSwitches {
         self.enabled.contains(&plugin)
     }
 
-    /// Puts the switches into the published instruction, whose last six lines they are. A line whose switch is off keeps its
-    /// published bytes.
+    /// Puts the switches into the published instruction, whose last six lines they are. A line
+    /// whose switch is off keeps its published bytes.
     pub(crate) fn apply(&self, instruction: &str) -> String {
         let mut text = String::with_capacity(instruction.len() + 128);
         for line in instruction.split_inclusive('\n') {
-            let on = self.enabled.iter().find(|plugin| line.starts_with(&format!("- {}:", plugin.title())));
+            let on = self
+                .enabled
+                .iter()
+                .find(|plugin| line.starts_with(&format!("- {}:", plugin.title())));
             match on.and_then(|plugin| Some((plugin.title(), plugin.api()?))) {
                 Some((title, api)) => text.push_str(&format!("- {title}: enabled. API: {api}\n")),
                 None => text.push_str(line),

@@ -4,8 +4,9 @@
 //! {instruction}<|Human|>: {user}<eoh>\n<|MOSS|>:                 first turn
 //! {all so far, ending in <eom>}\n<|Human|>: {user}<eoh>\n<|MOSS|>:   next turns
 //! ```
-//! A plugin model's prompt ends after `<eoh>\n`: it goes on with its thoughts. What the user and the system text say is spelt out:
-//! no text of theirs becomes a special token. Generated ids are taken as they are, never turned into text and back.
+//! A plugin model's prompt ends after `<eoh>\n`: it goes on with its thoughts. What the user and
+//! the system text say is spelt out: no text of theirs becomes a special token. Generated ids are
+//! taken as they are, never turned into text and back.
 
 use crate::{PluginSwitches, TextError, Tokenizer};
 
@@ -29,8 +30,8 @@ pub enum SystemText {
 pub struct Turn {
     /// The user's words.
     pub user: String,
-    /// Everything after the turn's opening: generated ids, and for plugin models the results put between them. Empty for a question
-    /// that was never answered.
+    /// Everything after the turn's opening: generated ids, and for plugin models the results put
+    /// between them. Empty for a question that was never answered.
     pub reply: Vec<u32>,
 }
 
@@ -53,7 +54,11 @@ impl PromptBuilder {
         plugins: Option<PluginSwitches>,
     ) -> Result<Self, TextError> {
         tokenizer.special()?;
-        Ok(Self { tokenizer, system, plugins })
+        Ok(Self {
+            tokenizer,
+            system,
+            plugins,
+        })
     }
 
     /// The tokenizer that prompts are built with.
@@ -79,7 +84,9 @@ impl PromptBuilder {
     /// The instruction as text, ending in a newline unless it is empty.
     pub fn instruction(&self) -> String {
         match (&self.system, &self.plugins) {
-            (SystemText::Custom(text), _) if text.is_empty() || text.ends_with('\n') => text.clone(),
+            (SystemText::Custom(text), _) if text.is_empty() || text.ends_with('\n') => {
+                text.clone()
+            }
             (SystemText::Custom(text), _) => format!("{text}\n"),
             (SystemText::Published, Some(plugins)) => plugins.apply(INSTRUCTION),
             (SystemText::Published, None) => {
@@ -89,8 +96,9 @@ impl PromptBuilder {
         }
     }
 
-    /// Ids of a whole prompt: the instruction, `turns`, and the opening of a turn in which `user` speaks. Turns without an answer are
-    /// left out: an empty one would be an example of how to answer, and what made an answer fail would do so again.
+    /// Ids of a whole prompt: the instruction, `turns`, and the opening of a turn in which `user`
+    /// speaks. Turns without an answer are left out: an empty one would be an example of how to
+    /// answer, and what made an answer fail would do so again.
     ///
     /// # Errors
     /// [`TextError::Encode`] when the tokenizers crate fails.
@@ -113,21 +121,36 @@ impl PromptBuilder {
     /// # Errors
     /// [`TextError::MissingSpecial`] for a tokenizer without `<eor>`; [`TextError::Encode`].
     pub fn results(&self, text: &str) -> Result<Vec<u32>, TextError> {
-        let missing = || TextError::MissingSpecial { folder: Default::default(), name: "<eor>" };
+        let missing = || TextError::MissingSpecial {
+            folder: Default::default(),
+            name: "<eor>",
+        };
         let eor = self.tokenizer.special()?.eor.ok_or_else(missing)?;
-        let mut ids = self.tokenizer.encode_untrusted(&format!("\n<|Results|>:\n{text}"))?;
+        let mut ids = self
+            .tokenizer
+            .encode_untrusted(&format!("\n<|Results|>:\n{text}"))?;
         ids.push(eor);
         ids.extend(self.tokenizer.encode_untrusted("\n<|MOSS|>:")?);
         Ok(ids)
     }
 
-    /// The words of the user up to where the model goes on. The first turn is tokenised together with the instruction, as
-    /// upstream tokenises its one string.
+    /// The words of the user up to where the model goes on. The first turn is tokenised together
+    /// with the instruction, as upstream tokenises its one string.
     fn opening(&self, first: bool, user: &str) -> Result<Vec<u32>, TextError> {
-        let before = if first { self.instruction() } else { "\n".into() };
-        let mut ids = self.tokenizer.encode_untrusted(&format!("{before}<|Human|>: {user}"))?;
+        let before = if first {
+            self.instruction()
+        } else {
+            "\n".into()
+        };
+        let mut ids = self
+            .tokenizer
+            .encode_untrusted(&format!("{before}<|Human|>: {user}"))?;
         ids.push(self.tokenizer.special()?.eoh);
-        let after = if self.plugins.is_some() { "\n" } else { "\n<|MOSS|>:" };
+        let after = if self.plugins.is_some() {
+            "\n"
+        } else {
+            "\n<|MOSS|>:"
+        };
         ids.extend(self.tokenizer.encode_untrusted(after)?);
         Ok(ids)
     }

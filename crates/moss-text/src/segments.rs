@@ -6,7 +6,8 @@
 
 use crate::{SpecialTokens, Specials, TextStream, Tokenizer};
 
-/// What stands in a part that has nothing to say. Commands that are this command nothing, and the model expects the same as results.
+/// What stands in a part that has nothing to say. Commands that are this command nothing, and the
+/// model expects the same as results.
 pub const EMPTY_PART: &str = "None";
 
 /// Parts of a reply.
@@ -53,13 +54,24 @@ pub struct SegmentStream {
 
 impl SegmentStream {
     /// A reply that begins with `kind`. `labelled` says that the model writes the label itself.
-    pub fn new(tokenizer: Tokenizer, special: SpecialTokens, kind: SegmentKind, labelled: bool) -> Self {
+    pub fn new(
+        tokenizer: Tokenizer,
+        special: SpecialTokens,
+        kind: SegmentKind,
+        labelled: bool,
+    ) -> Self {
         let head = labelled.then(String::new);
-        Self { stream: TextStream::new(tokenizer, Specials::Skip), special, kind, head, removed: 0 }
+        Self {
+            stream: TextStream::new(tokenizer, Specials::Skip),
+            special,
+            kind,
+            head,
+            removed: 0,
+        }
     }
 
-    /// Bytes of text that the last [`SegmentStream::push`] or [`SegmentStream::finish`] took away, in front of what it returned: a label and
-    /// the line breaks before it.
+    /// Bytes of text that the last [`SegmentStream::push`] or [`SegmentStream::finish`] took away,
+    /// in front of what it returned: a label and the line breaks before it.
     pub fn removed(&self) -> usize {
         self.removed
     }
@@ -100,17 +112,29 @@ impl SegmentStream {
     }
 
     fn text(&self, piece: String) -> Option<SegmentText> {
-        (!piece.is_empty()).then_some(SegmentText { kind: self.kind, piece })
+        (!piece.is_empty()).then_some(SegmentText {
+            kind: self.kind,
+            piece,
+        })
     }
 
     /// Takes the label off the beginning of a part.
     fn pass(&mut self, text: String) -> Vec<SegmentText> {
-        let Some(head) = &mut self.head else { return self.text(text).into_iter().collect() };
+        let Some(head) = &mut self.head else {
+            return self.text(text).into_iter().collect();
+        };
         head.push_str(&text);
         let start = head.trim_start_matches('\n');
-        let kinds = [SegmentKind::Thoughts, SegmentKind::Commands, SegmentKind::Answer];
+        let kinds = [
+            SegmentKind::Thoughts,
+            SegmentKind::Commands,
+            SegmentKind::Answer,
+        ];
         // The label says what the part is, whatever was expected.
-        if let Some(kind) = kinds.into_iter().find(|kind| start.starts_with(kind.label())) {
+        if let Some(kind) = kinds
+            .into_iter()
+            .find(|kind| start.starts_with(kind.label()))
+        {
             let rest = start[kind.label().len()..].to_owned();
             self.removed = head.len() - rest.len();
             self.kind = kind;

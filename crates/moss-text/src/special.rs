@@ -1,6 +1,7 @@
 //! The tokens that structure a MOSS conversation.
 
-/// The tokens of the published tokenizers that are never part of a text, whatever the files around them say.
+/// The tokens of the published tokenizers that are never part of a text, whatever the files around
+/// them say.
 pub(crate) const NAMES: [&str; 6] = ["<|endoftext|>", "<eoh>", "<eom>", "<eot>", "<eoc>", "<eor>"];
 
 /// Ids of the special tokens.

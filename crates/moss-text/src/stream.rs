@@ -2,8 +2,8 @@
 
 use crate::{Specials, Tokenizer, tokenizer::Piece};
 
-/// Holds back the beginning of a character until its end has come. The pieces put together are exactly what
-/// [`Tokenizer::decode`] gives for all ids at once.
+/// Holds back the beginning of a character until its end has come. The pieces put together are
+/// exactly what [`Tokenizer::decode`] gives for all ids at once.
 #[derive(Debug, Clone)]
 pub struct TextStream {
     tokenizer: Tokenizer,
@@ -14,7 +14,11 @@ pub struct TextStream {
 impl TextStream {
     /// A stream at its beginning.
     pub fn new(tokenizer: Tokenizer, specials: Specials) -> Self {
-        Self { tokenizer, specials, pending: Vec::new() }
+        Self {
+            tokenizer,
+            specials,
+            pending: Vec::new(),
+        }
     }
 
     /// The text that `id` completes: empty while a character is unfinished.
@@ -42,8 +46,8 @@ impl TextStream {
     }
 
     fn drain(&mut self) -> String {
-        // Everything but an unfinished character at the very end. Malformed parts before it show as U+FFFD now: what follows
-        // cannot mend them.
+        // Everything but an unfinished character at the very end. Malformed parts before it show as
+        // U+FFFD now: what follows cannot mend them.
         let mut cut = 0;
         loop {
             match std::str::from_utf8(&self.pending[cut..]) {

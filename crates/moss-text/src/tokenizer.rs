@@ -1,7 +1,7 @@
 //! GPT-2's byte-level BPE over the published files, through the `tokenizers` crate.
 //!
-//! Added tokens match first, the leftmost longest one, and take no whitespace away around them; what lies between them is split
-//! by GPT-2's pattern and merged. No token is put before a text.
+//! Added tokens match first, the leftmost longest one, and take no whitespace away around them;
+//! what lies between them is split by GPT-2's pattern and merged. No token is put before a text.
 
 use std::{path::Path, sync::Arc};
 
@@ -62,7 +62,10 @@ impl Matcher {
             .match_kind(MatchKind::LeftmostLongest)
             .build(tokens.iter().map(|(text, _)| text.as_bytes()))
             .map_err(|error| error.to_string())?;
-        Ok(Self { automaton, ids: tokens.iter().map(|(_, id)| *id).collect() })
+        Ok(Self {
+            automaton,
+            ids: tokens.iter().map(|(_, id)| *id).collect(),
+        })
     }
 }
 
@@ -79,37 +82,57 @@ impl std::fmt::Debug for Tokenizer {
 }
 
 impl Tokenizer {
-    /// Whether a folder holds a tokenizer's `vocab.json` or `merges.txt`. [`Tokenizer::from_folder`] reports what is missing or wrong.
+    /// Whether a folder holds a tokenizer's `vocab.json` or `merges.txt`.
+    /// [`Tokenizer::from_folder`] reports what is missing or wrong.
     pub fn is_present(folder: &Path) -> bool {
-        ["vocab.json", "merges.txt"].iter().any(|name| vocab::exists(&folder.join(name)))
+        ["vocab.json", "merges.txt"]
+            .iter()
+            .any(|name| vocab::exists(&folder.join(name)))
     }
 
-    /// Reads `vocab.json`, `merges.txt`, and where they are there `added_tokens.json`, `special_tokens_map.json` and
-    /// `tokenizer_config.json`.
+    /// Reads `vocab.json`, `merges.txt`, and where they are there `added_tokens.json`,
+    /// `special_tokens_map.json` and `tokenizer_config.json`.
     ///
-    /// Added tokens are those of `added_tokens.json` and of `added_tokens_decoder` in `tokenizer_config.json`. The tokens of
-    /// [`SpecialTokens`] are special whatever the files say; others are where the files declare them.
+    /// Added tokens are those of `added_tokens.json` and of `added_tokens_decoder` in
+    /// `tokenizer_config.json`. The tokens of [`SpecialTokens`] are special whatever the files say;
+    /// others are where the files declare them.
     ///
     /// # Errors
-    /// A [`TextError`] naming the file and the line or id: also for merges that are not those that made the vocabulary.
+    /// A [`TextError`] naming the file and the line or id: also for merges that are not those that
+    /// made the vocabulary.
     pub fn from_folder(folder: impl AsRef<Path>) -> Result<Self, TextError> {
         let vocab = Vocab::read(folder.as_ref())?;
         let table = Table::new(&vocab)?;
-        let bpe_error = |reason: String| TextError::Bpe { folder: vocab.folder.clone(), reason };
-        let mut tokens: Vec<(&String, u32)> = vocab.added.iter().map(|(text, id)| (text, *id)).collect();
-        let specials = vocab.special.iter().filter(|text| !vocab.added.contains_key(*text));
+        let bpe_error = |reason: String| TextError::Bpe {
+            folder: vocab.folder.clone(),
+            reason,
+        };
+        let mut tokens: Vec<(&String, u32)> =
+            vocab.added.iter().map(|(text, id)| (text, *id)).collect();
+        let specials = vocab
+            .special
+            .iter()
+            .filter(|text| !vocab.added.contains_key(*text));
         tokens.extend(specials.filter_map(|text| Some((text, *vocab.base.get(text)?))));
         tokens.retain(|(text, _)| !text.is_empty());
         tokens.sort();
-        let plain: Vec<_> =
-            tokens.iter().copied().filter(|(text, _)| !vocab.special.contains(text.as_str())).collect();
-        let (all, plain) =
-            (Matcher::new(&tokens).map_err(bpe_error)?, Matcher::new(&plain).map_err(bpe_error)?);
+        let plain: Vec<_> = tokens
+            .iter()
+            .copied()
+            .filter(|(text, _)| !vocab.special.contains(text.as_str()))
+            .collect();
+        let (all, plain) = (
+            Matcher::new(&tokens).map_err(bpe_error)?,
+            Matcher::new(&plain).map_err(bpe_error)?,
+        );
         let special = special_tokens(&vocab);
         let bpe = BPE::builder()
             .vocab_and_merges(vocab.base, vocab.merges)
             .build()
-            .map_err(|error| TextError::Bpe { folder: vocab.folder.clone(), reason: error.to_string() })?;
+            .map_err(|error| TextError::Bpe {
+                folder: vocab.folder.clone(),
+                reason: error.to_string(),
+            })?;
         Ok(Self {
             inner: Arc::new(Inner {
                 bpe,
@@ -137,7 +160,11 @@ impl Tokenizer {
     pub fn check_ids(&self, ids: &[u32]) -> Result<(), TextError> {
         let tokens = self.vocab_size();
         match ids.iter().position(|id| *id as usize >= tokens) {
-            Some(position) => Err(TextError::UnknownId { position, id: ids[position], tokens }),
+            Some(position) => Err(TextError::UnknownId {
+                position,
+                id: ids[position],
+                tokens,
+            }),
             None => Ok(()),
         }
     }
@@ -147,8 +174,10 @@ impl Tokenizer {
     /// # Errors
     /// [`TextError::MissingSpecial`] for a tokenizer without `<eoh>` or `<eom>`.
     pub fn special(&self) -> Result<SpecialTokens, TextError> {
-        let missing =
-            || TextError::MissingSpecial { folder: self.inner.folder.clone(), name: "<eoh> or <eom>" };
+        let missing = || TextError::MissingSpecial {
+            folder: self.inner.folder.clone(),
+            name: "<eoh> or <eom>",
+        };
         self.inner.special.ok_or_else(missing)
     }
 
@@ -160,8 +189,8 @@ impl Tokenizer {
         self.encode_with(text, &self.inner.all)
     }
 
-    /// As [`Tokenizer::encode`], but a special token in the text is spelt out like any other text: a user who types `<eom>`
-    /// cannot end a turn with it.
+    /// As [`Tokenizer::encode`], but a special token in the text is spelt out like any other text:
+    /// a user who types `<eom>` cannot end a turn with it.
     ///
     /// # Errors
     /// [`TextError::Encode`] when the tokenizers crate fails.
@@ -190,18 +219,25 @@ impl Tokenizer {
             self.inner.split.pre_tokenize(&mut pieces)?;
             let mut ids = Vec::new();
             for (piece, ..) in pieces.get_splits(OffsetReferential::Original, OffsetType::Byte) {
-                ids.extend(self.inner.bpe.tokenize(piece)?.into_iter().map(|token| token.id));
+                ids.extend(
+                    self.inner
+                        .bpe
+                        .tokenize(piece)?
+                        .into_iter()
+                        .map(|token| token.id),
+                );
             }
             Ok(ids)
         };
-        ids.extend(
-            run().map_err(|error| TextError::Encode { bytes: text.len(), reason: error.to_string() })?,
-        );
+        ids.extend(run().map_err(|error| TextError::Encode {
+            bytes: text.len(),
+            reason: error.to_string(),
+        })?);
         Ok(())
     }
 
-    /// The text of some ids. Bytes that are no UTF-8 show as U+FFFD, one for each malformed part; ids beyond the vocabulary show as
-    /// nothing.
+    /// The text of some ids. Bytes that are no UTF-8 show as U+FFFD, one for each malformed part;
+    /// ids beyond the vocabulary show as nothing.
     pub fn decode(&self, ids: &[u32], specials: Specials) -> String {
         let mut stream = TextStream::new(self.clone(), specials);
         let mut text = String::new();
@@ -212,7 +248,8 @@ impl Tokenizer {
         text
     }
 
-    /// The bytes of `id`, perhaps a part of a character; those of a special token as it is written, none beyond the vocabulary.
+    /// The bytes of `id`, perhaps a part of a character; those of a special token as it is written,
+    /// none beyond the vocabulary.
     pub fn token_bytes(&self, id: u32) -> &[u8] {
         match self.piece(id) {
             Piece::Bytes(bytes) | Piece::Whole { bytes, .. } => bytes,
@@ -223,7 +260,9 @@ impl Tokenizer {
     /// The bytes that `id` adds to a run of text, or the whole text that stands by itself.
     pub(crate) fn piece(&self, id: u32) -> Piece<'_> {
         let inner = &self.inner;
-        let Some(kind) = inner.kinds.get(id as usize) else { return Piece::Nothing };
+        let Some(kind) = inner.kinds.get(id as usize) else {
+            return Piece::Nothing;
+        };
         let start = match id {
             0 => 0,
             id => inner.ends[id as usize - 1] as usize,
@@ -231,8 +270,14 @@ impl Tokenizer {
         let bytes = &inner.bytes[start..inner.ends[id as usize] as usize];
         match kind {
             Kind::Bytes => Piece::Bytes(bytes),
-            Kind::Added => Piece::Whole { bytes, special: false },
-            Kind::Special => Piece::Whole { bytes, special: true },
+            Kind::Added => Piece::Whole {
+                bytes,
+                special: false,
+            },
+            Kind::Special => Piece::Whole {
+                bytes,
+                special: true,
+            },
         }
     }
 }
@@ -254,8 +299,15 @@ struct Table {
 impl Table {
     fn new(vocab: &Vocab) -> Result<Self, TextError> {
         let byte_of = byte_level_alphabet();
-        let mut table = Self { bytes: vec![], ends: vec![], kinds: vec![] };
-        for (id, text) in vocab::by_id(&vocab.base, &vocab.added, &vocab.folder)?.into_iter().enumerate() {
+        let mut table = Self {
+            bytes: vec![],
+            ends: vec![],
+            kinds: vec![],
+        };
+        for (id, text) in vocab::by_id(&vocab.base, &vocab.added, &vocab.folder)?
+            .into_iter()
+            .enumerate()
+        {
             let kind = match () {
                 _ if vocab.special.contains(text) => Kind::Special,
                 _ if vocab.base.contains_key(text) => Kind::Bytes,
@@ -264,11 +316,13 @@ impl Table {
             match kind {
                 Kind::Bytes => {
                     for char in text.chars() {
-                        table.bytes.push(*byte_of.get(&char).ok_or_else(|| TextError::Token {
-                            folder: vocab.folder.clone(),
-                            id: id as u32,
-                            found: text.to_owned(),
-                        })?);
+                        table
+                            .bytes
+                            .push(*byte_of.get(&char).ok_or_else(|| TextError::Token {
+                                folder: vocab.folder.clone(),
+                                id: id as u32,
+                                found: text.to_owned(),
+                            })?);
                     }
                 }
                 Kind::Added | Kind::Special => table.bytes.extend_from_slice(text.as_bytes()),
@@ -281,7 +335,13 @@ impl Table {
 }
 
 fn special_tokens(vocab: &Vocab) -> Option<SpecialTokens> {
-    let id = |name: &str| vocab.added.get(name).or_else(|| vocab.base.get(name)).copied();
+    let id = |name: &str| {
+        vocab
+            .added
+            .get(name)
+            .or_else(|| vocab.base.get(name))
+            .copied()
+    };
     Some(SpecialTokens {
         end_of_text: id("<|endoftext|>"),
         eoh: id("<eoh>")?,

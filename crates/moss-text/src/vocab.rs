@@ -1,4 +1,5 @@
-//! The tokenizer files: `vocab.json`, `merges.txt`, `added_tokens.json`, `special_tokens_map.json`, `tokenizer_config.json`.
+//! The tokenizer files: `vocab.json`, `merges.txt`, `added_tokens.json`, `special_tokens_map.json`,
+//! `tokenizer_config.json`.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -41,9 +42,13 @@ struct TokenizerConfig {
 impl Vocab {
     pub(crate) fn read(folder: &Path) -> Result<Self, TextError> {
         let file = |name: &str| folder.join(name);
-        let only_json = ["vocab.json", "merges.txt"].iter().all(|name| !exists(&file(name)));
+        let only_json = ["vocab.json", "merges.txt"]
+            .iter()
+            .all(|name| !exists(&file(name)));
         if only_json && exists(&file("tokenizer.json")) {
-            return Err(TextError::TokenizerJson { file: file("tokenizer.json") });
+            return Err(TextError::TokenizerJson {
+                file: file("tokenizer.json"),
+            });
         }
         let base: AHashMap<String, u32> = json(&file("vocab.json"), "vocabulary")?;
         let lines = merges::read(&file("merges.txt"))?;
@@ -56,10 +61,21 @@ impl Vocab {
 
         let mut added = listed.unwrap_or_default();
         let mut declared = HashSet::new();
-        let decoder = config.unwrap_or_default().added_tokens_decoder.unwrap_or_default();
+        let decoder = config
+            .unwrap_or_default()
+            .added_tokens_decoder
+            .unwrap_or_default();
         merge_decoder(&decoder, &base, &mut added, folder)?;
-        declared.extend(decoder.into_values().filter(|entry| entry.special).map(|entry| entry.content));
-        for entry in map.into_iter().flat_map(|map| map.into_iter().map(|(_, entry)| entry)) {
+        declared.extend(
+            decoder
+                .into_values()
+                .filter(|entry| entry.special)
+                .map(|entry| entry.content),
+        );
+        for entry in map
+            .into_iter()
+            .flat_map(|map| map.into_iter().map(|(_, entry)| entry))
+        {
             collect(entry, &mut declared);
         }
         declared.extend(special::NAMES.map(str::to_owned));
@@ -67,18 +83,31 @@ impl Vocab {
         let tokens = by_id(&base, &added, folder)?;
         let needs_merge = |text: &str| !(added.contains_key(text) || declared.contains(text));
         let made = merges::check(&base, &tokens, &lines, &file("merges.txt"), needs_merge)?;
-        if let Some(byte) =
-            byte_level_alphabet().into_iter().find(|(c, _)| !base.contains_key(c.to_string().as_str()))
+        if let Some(byte) = byte_level_alphabet()
+            .into_iter()
+            .find(|(c, _)| !base.contains_key(c.to_string().as_str()))
         {
-            return Err(TextError::MissingByte { folder: folder.to_owned(), byte: byte.1 });
+            return Err(TextError::MissingByte {
+                folder: folder.to_owned(),
+                byte: byte.1,
+            });
         }
         // A map can hide neither ordinary text nor white space from those who read an answer.
         declared.retain(|text| {
             let is_ordinary = base.get(text).is_some_and(|id| made[*id as usize]);
             special::NAMES.contains(&text.as_str()) || !(is_ordinary || text.trim().is_empty())
         });
-        let merges = lines.into_iter().map(|line| (line.first, line.second)).collect();
-        Ok(Self { folder: folder.to_owned(), base, merges, added, special: declared })
+        let merges = lines
+            .into_iter()
+            .map(|line| (line.first, line.second))
+            .collect();
+        Ok(Self {
+            folder: folder.to_owned(),
+            base,
+            merges,
+            added,
+            special: declared,
+        })
     }
 }
 
@@ -88,7 +117,11 @@ pub(crate) fn by_id<'a>(
     added: &'a BTreeMap<String, u32>,
     folder: &Path,
 ) -> Result<Vec<&'a str>, TextError> {
-    let count = base.len() + added.keys().filter(|text| !base.contains_key(*text)).count();
+    let count = base.len()
+        + added
+            .keys()
+            .filter(|text| !base.contains_key(*text))
+            .count();
     let ids_error = |id, found| TextError::Ids {
         folder: folder.to_owned(),
         id,
@@ -104,20 +137,28 @@ pub(crate) fn by_id<'a>(
             None => return Err(ids_error(id, "beyond the number of tokens")),
         }
     }
-    let found = |(id, token): (usize, Option<&'a str>)| token.ok_or_else(|| ids_error(id as u32, "missing"));
+    let found = |(id, token): (usize, Option<&'a str>)| {
+        token.ok_or_else(|| ids_error(id as u32, "missing"))
+    };
     tokens.into_iter().enumerate().map(found).collect()
 }
 
-/// GPT-2 writes each byte as a printable character: itself where it is one, else the next free one from U+0100 on.
+/// GPT-2 writes each byte as a printable character: itself where it is one, else the next free one
+/// from U+0100 on.
 pub(crate) fn byte_level_alphabet() -> BTreeMap<char, u8> {
     let printable = |byte: &u8| matches!(byte, b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF);
-    let own = (0..=255u8).filter(printable).map(|byte| (char::from(byte), byte));
+    let own = (0..=255u8)
+        .filter(printable)
+        .map(|byte| (char::from(byte), byte));
     let rest = (0..=255u8).filter(|byte| !printable(byte));
-    let moved = (0x100u32..).zip(rest).filter_map(|(code, byte)| Some((char::from_u32(code)?, byte)));
+    let moved = (0x100u32..)
+        .zip(rest)
+        .filter_map(|(code, byte)| Some((char::from_u32(code)?, byte)));
     own.chain(moved).collect()
 }
 
-/// Adds what `added_tokens_decoder` lists to what `added_tokens.json` lists; current transformers versions write the former alone.
+/// Adds what `added_tokens_decoder` lists to what `added_tokens.json` lists; current transformers
+/// versions write the former alone.
 fn merge_decoder(
     decoder: &BTreeMap<u32, DecoderEntry>,
     base: &AHashMap<String, u32>,
@@ -145,7 +186,8 @@ fn merge_decoder(
     Ok(())
 }
 
-/// The tokens of an entry of `special_tokens_map.json`: a text, an object with `content`, or several of them.
+/// The tokens of an entry of `special_tokens_map.json`: a text, an object with `content`, or
+/// several of them.
 fn collect(entry: Value, into: &mut HashSet<String>) {
     match entry {
         Value::String(content) => {
@@ -154,24 +196,38 @@ fn collect(entry: Value, into: &mut HashSet<String>) {
         Value::Array(entries) => entries.into_iter().for_each(|entry| collect(entry, into)),
         Value::Object(mut entry) => match entry.remove("content") {
             Some(content) => collect(content, into),
-            None => entry.into_iter().for_each(|(_, entry)| collect(entry, into)),
+            None => entry
+                .into_iter()
+                .for_each(|(_, entry)| collect(entry, into)),
         },
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 
-/// Whether there is something of that name, be it a dangling link: that one is reported when it is read.
+/// Whether there is something of that name, be it a dangling link: that one is reported when it is
+/// read.
 pub(crate) fn exists(file: &Path) -> bool {
     file.symlink_metadata().is_ok()
 }
 
 fn json<T: DeserializeOwned>(file: &Path, what: &'static str) -> Result<T, TextError> {
     let read = moss_files::read(file, moss_files::MAX_BYTES);
-    let bytes = read.map_err(|source| TextError::Read { file: file.to_owned(), source })?;
-    serde_json::from_slice(&bytes).map_err(|source| TextError::Json { file: file.to_owned(), what, source })
+    let bytes = read.map_err(|source| TextError::Read {
+        file: file.to_owned(),
+        source,
+    })?;
+    serde_json::from_slice(&bytes).map_err(|source| TextError::Json {
+        file: file.to_owned(),
+        what,
+        source,
+    })
 }
 
 fn optional<T: DeserializeOwned>(file: &Path, what: &'static str) -> Result<Option<T>, TextError> {
     // A file that is there may hold a JSON null, which says as little as no file.
-    if exists(file) { json(file, what) } else { Ok(None) }
+    if exists(file) {
+        json(file, what)
+    } else {
+        Ok(None)
+    }
 }

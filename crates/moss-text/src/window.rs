@@ -2,14 +2,16 @@
 
 use crate::TextError;
 
-/// An answer is given this part of the window at least, unless fewer tokens are asked for: 256 of MOSS's 2048.
+/// An answer is given this part of the window at least, unless fewer tokens are asked for: 256 of
+/// MOSS's 2048.
 const ANSWER_SHARE: usize = 8;
 
 /// How many of the oldest turns must go so that a prompt fits.
 ///
-/// When the prompt and `min(max_new_tokens, 256)` more would pass `context_length`, the oldest whole turns go until the prompt takes
-/// at most three quarters of the window: rarely, and then enough, since every such cut costs a whole prefill. The instruction stays.
-/// `prompt_len(n)` is the prompt's length without its `n` oldest turns, of which there are `turns`.
+/// When the prompt and `min(max_new_tokens, 256)` more would pass `context_length`, the oldest
+/// whole turns go until the prompt takes at most three quarters of the window: rarely, and then
+/// enough, since every such cut costs a whole prefill. The instruction stays. `prompt_len(n)` is
+/// the prompt's length without its `n` oldest turns, of which there are `turns`.
 ///
 /// # Errors
 /// [`TextError::TurnTooLong`] when the newest turn alone does not fit.
@@ -31,5 +33,12 @@ pub fn turns_to_drop(
         }
     }
     let alone = prompt_len(turns)?;
-    if alone <= allowed { Ok(turns) } else { Err(TextError::TurnTooLong { found: alone, allowed }) }
+    if alone <= allowed {
+        Ok(turns)
+    } else {
+        Err(TextError::TurnTooLong {
+            found: alone,
+            allowed,
+        })
+    }
 }

@@ -16,11 +16,16 @@ fn check(parts: &[(String, Vec<AlignedToken<usize>>)], expected: &str) {
     assert_eq!(whole, expected);
     for (text, tokens) in parts {
         let told: String = tokens.iter().map(|token| token.text.as_str()).collect();
-        let bytes: Vec<u8> = tokens.iter().flat_map(|token| token.bytes.clone()).collect();
+        let bytes: Vec<u8> = tokens
+            .iter()
+            .flat_map(|token| token.bytes.clone())
+            .collect();
         assert_eq!((&told, bytes.as_slice()), (text, text.as_bytes()));
     }
-    let order: Vec<usize> =
-        parts.iter().flat_map(|(_, tokens)| tokens.iter().map(|token| token.value)).collect();
+    let order: Vec<usize> = parts
+        .iter()
+        .flat_map(|(_, tokens)| tokens.iter().map(|token| token.value))
+        .collect();
     assert!(order.windows(2).all(|pair| pair[0] < pair[1]), "{order:?}");
 }
 

@@ -16,20 +16,35 @@ fn tokenizer(folder: &str) -> Tokenizer {
 }
 
 fn ids(value: &Value) -> Vec<u32> {
-    value.as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect()
+    value
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|id| id.as_u64().unwrap() as u32)
+        .collect()
 }
 
 fn check_cases(folder: &str, file: &str, at_least: usize) {
     let tokenizer = tokenizer(folder);
     let cases = std::fs::read_to_string(fixtures().join(file)).unwrap();
     let mut checked = 0;
-    for case in cases.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
+    for case in cases
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+    {
         let ids = ids(&case["ids"]);
         if let Some(text) = case["text"].as_str() {
             assert_eq!(tokenizer.encode(text).unwrap(), ids, "{text:?}");
         }
-        assert_eq!(tokenizer.decode(&ids, Specials::Show), case["decoded"].as_str().unwrap(), "{ids:?}");
-        assert_eq!(tokenizer.decode(&ids, Specials::Skip), case["decoded_skip_special"].as_str().unwrap());
+        assert_eq!(
+            tokenizer.decode(&ids, Specials::Show),
+            case["decoded"].as_str().unwrap(),
+            "{ids:?}"
+        );
+        assert_eq!(
+            tokenizer.decode(&ids, Specials::Skip),
+            case["decoded_skip_special"].as_str().unwrap()
+        );
         checked += 1;
     }
     assert!(checked >= at_least);
@@ -60,15 +75,18 @@ fn gpt2() -> (tempfile::TempDir, Tokenizer) {
 #[test]
 fn real_ids_of_the_published_tokenizer_agree_where_gpt2_reaches() {
     let (_folder, tokenizer) = gpt2();
-    let real: Value =
-        serde_json::from_slice(&std::fs::read(fixtures().join("moss-data/encoded_ids.json")).unwrap())
-            .unwrap();
+    let real: Value = serde_json::from_slice(
+        &std::fs::read(fixtures().join("moss-data/encoded_ids.json")).unwrap(),
+    )
+    .unwrap();
     let (mut checked, mut skipped) = (0, 0);
     for example in real["examples"].as_array().unwrap() {
-        let Some(list) = example["ids"].as_array() else { continue };
+        let Some(list) = example["ids"].as_array() else {
+            continue;
+        };
         let list: Vec<u32> = list.iter().map(|id| id.as_u64().unwrap() as u32).collect();
-        // Runs between ids that GPT-2 does not have. A merge may have crossed their borders, so what they decode to need not
-        // encode to them; a whole example without such ids must.
+        // Runs between ids that GPT-2 does not have. A merge may have crossed their borders, so
+        // what they decode to need not encode to them; a whole example without such ids must.
         let runs = list.split(|id| *id >= 50_256);
         for run in runs.filter(|run| !run.is_empty()) {
             let text = tokenizer.decode(run, Specials::Show);
@@ -100,7 +118,13 @@ fn special_tokens_in_untrusted_text_are_spelt_out() {
     assert!(special.end_of_text.is_none_or(|id| !ids.contains(&id)));
     assert_eq!(tokenizer.decode(&ids, Specials::Skip), text);
     // Runs of spaces are still one token.
-    assert!(ids.len() < tokenizer.encode_untrusted(&text.replace("    ", " - - - - ")).unwrap().len());
+    assert!(
+        ids.len()
+            < tokenizer
+                .encode_untrusted(&text.replace("    ", " - - - - "))
+                .unwrap()
+                .len()
+    );
 }
 
 #[test]
@@ -117,8 +141,17 @@ fn ids_beyond_the_vocabulary_show_as_nothing() {
 fn damaged_files_are_named() {
     let read = |name: &str, content: &str| {
         let folder = tempfile::tempdir().unwrap();
-        for file in ["vocab.json", "merges.txt", "added_tokens.json", "special_tokens_map.json"] {
-            std::fs::copy(fixtures().join("tokenizer").join(file), folder.path().join(file)).unwrap();
+        for file in [
+            "vocab.json",
+            "merges.txt",
+            "added_tokens.json",
+            "special_tokens_map.json",
+        ] {
+            std::fs::copy(
+                fixtures().join("tokenizer").join(file),
+                folder.path().join(file),
+            )
+            .unwrap();
         }
         std::fs::write(folder.path().join(name), content).unwrap();
         let error = Tokenizer::from_folder(folder.path()).unwrap_err();
@@ -126,11 +159,26 @@ fn damaged_files_are_named() {
         error
     };
     assert!(matches!(read("vocab.json", "{"), TextError::Json { .. }));
-    assert!(matches!(read("vocab.json", "{\"a\": 7}"), TextError::Ids { id: 7, .. }));
-    assert!(matches!(read("added_tokens.json", "{\"<eoh>\": 3}"), TextError::Ids { id: 3, .. }));
-    assert!(matches!(read("merges.txt", "#version\na b\nc\n"), TextError::Merge { line: 3, .. }));
-    assert!(matches!(read("merges.txt", "#version\n一 二\n"), TextError::Bpe { .. }));
-    assert!(matches!(Tokenizer::from_folder(Path::new("nowhere")).unwrap_err(), TextError::Read { .. }));
+    assert!(matches!(
+        read("vocab.json", "{\"a\": 7}"),
+        TextError::Ids { id: 7, .. }
+    ));
+    assert!(matches!(
+        read("added_tokens.json", "{\"<eoh>\": 3}"),
+        TextError::Ids { id: 3, .. }
+    ));
+    assert!(matches!(
+        read("merges.txt", "#version\na b\nc\n"),
+        TextError::Merge { line: 3, .. }
+    ));
+    assert!(matches!(
+        read("merges.txt", "#version\n一 二\n"),
+        TextError::Bpe { .. }
+    ));
+    assert!(matches!(
+        Tokenizer::from_folder(Path::new("nowhere")).unwrap_err(),
+        TextError::Read { .. }
+    ));
 }
 
 fn streamed(tokenizer: &Tokenizer, ids: &[u32], specials: Specials) -> String {
@@ -185,5 +233,8 @@ proptest! {
 /// GPT-2's order of single bytes: printable ones first.
 fn byte_of(id: u32) -> Option<u8> {
     let printable = |byte: &u8| matches!(byte, b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF);
-    (0..=255u8).filter(printable).chain((0..=255u8).filter(|byte| !printable(byte))).nth(id as usize)
+    (0..=255u8)
+        .filter(printable)
+        .chain((0..=255u8).filter(|byte| !printable(byte)))
+        .nth(id as usize)
 }

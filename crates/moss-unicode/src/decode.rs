@@ -59,18 +59,28 @@ impl DecodeError {
 /// Decodes a whole file, such as JSON: skips a UTF-8 byte order mark, keeps everything else.
 ///
 /// # Errors
-/// [`DecodeError::Wide`] for UTF-16 and UTF-32, with or without a byte order mark; [`DecodeError::NotUtf8`] for anything else
-/// that is not UTF-8. Offsets count the byte order mark.
+/// [`DecodeError::Wide`] for UTF-16 and UTF-32, with or without a byte order mark;
+/// [`DecodeError::NotUtf8`] for anything else that is not UTF-8. Offsets count the byte order mark.
 pub fn decode(bytes: &[u8]) -> Result<&str, DecodeError> {
     let text = decode_start(bytes)?;
     std::str::from_utf8(text).map_err(|error| {
         let offset = bytes.len() - text.len() + error.valid_up_to();
-        let line = bytes.iter().take(offset).filter(|byte| **byte == b'\n').count() + 1;
-        DecodeError::NotUtf8 { offset, line, byte: bytes.get(offset).copied().unwrap_or_default() }
+        let line = bytes
+            .iter()
+            .take(offset)
+            .filter(|byte| **byte == b'\n')
+            .count()
+            + 1;
+        DecodeError::NotUtf8 {
+            offset,
+            line,
+            byte: bytes.get(offset).copied().unwrap_or_default(),
+        }
     })
 }
 
-/// Decodes a whole file of prose as a text editor would: like [`decode`], with line ends CRLF read as LF.
+/// Decodes a whole file of prose as a text editor would: like [`decode`], with line ends CRLF read
+/// as LF.
 ///
 /// # Errors
 /// Those of [`decode`].
@@ -97,8 +107,12 @@ fn wide_encoding(bytes: &[u8]) -> Option<&'static str> {
         [0xfe, 0xff, ..] => return Some("UTF-16BE"),
         _ => {}
     }
-    // Without a mark, ASCII characters of UTF-16 show as NUL bytes, all in the same half of their pairs.
-    let (pairs, _) = bytes.get(..bytes.len().min(EXAMINED)).unwrap_or_default().as_chunks::<2>();
+    // Without a mark, ASCII characters of UTF-16 show as NUL bytes, all in the same half of their
+    // pairs.
+    let (pairs, _) = bytes
+        .get(..bytes.len().min(EXAMINED))
+        .unwrap_or_default()
+        .as_chunks::<2>();
     let nuls = |half: usize| pairs.iter().filter(|pair| pair[half] == 0).count();
     // A few other characters have a NUL in the other half, such as U+4E00, the Chinese one.
     let is_half = |many: usize, few: usize| many >= 2 && 4 * many >= pairs.len() && 4 * few <= many;

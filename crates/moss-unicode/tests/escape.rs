@@ -12,7 +12,10 @@ fn controls_of_every_kind_are_escaped_and_ordinary_text_is_kept() {
         escape(HOSTILE, Context::Line),
         "a\\u{1b}[31mred\\u{7}\\u{8}\\u{0}\\u{7f}\\u{9b}2J\\u{85}\\r\\n\\t\\u{202e}gnp\\u{2066}\\u{2069}\\u{200f}\\u{2028}\\u{feff}你好👨‍👩‍👧é"
     );
-    assert_eq!(escape("one\n\ttwo\u{1b}c\r\n", Context::Text), "one\n\ttwo\\u{1b}c\\r\n");
+    assert_eq!(
+        escape("one\n\ttwo\u{1b}c\r\n", Context::Text),
+        "one\n\ttwo\\u{1b}c\\r\n"
+    );
     assert_eq!(escape("שלום\u{200f}!", Context::Text), "שלום\u{200f}!");
     assert_eq!(
         escape("{\"a\": \"\u{9b}\u{7f}\u{202e}é\"}\n", Context::Json),

@@ -26,7 +26,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Every crate of the workspace is re-exported whole under a short name; the names that most programs need are here.
+//! Every crate of the workspace is re-exported whole under a short name; the names that most
+//! programs need are here.
 
 pub use moss_checkpoint as checkpoint;
 pub use moss_engine as engine;
@@ -42,8 +43,8 @@ pub use moss_unicode as unicode;
 
 pub use moss_checkpoint::Checkpoint;
 pub use moss_engine::{
-    Chat, ChatEvent, ChatOptions, Engine, EngineError, EngineOptions, Event, Outcome, PromptLimit, Request,
-    Run, StopCause, StopRules,
+    Chat, ChatEvent, ChatOptions, Engine, EngineError, EngineOptions, Event, Outcome, PromptLimit,
+    Request, Run, StopCause, StopRules,
 };
 pub use moss_model::{LoadOptions, Moss};
 pub use moss_sampling::{LogitsStep, SamplingParams};

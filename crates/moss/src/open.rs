@@ -75,14 +75,21 @@ pub struct OpenOptions {
     pub storage: WeightStorage,
 }
 
-/// Opens the checkpoint of a path, a hub id or a short name, and starts an engine on it. A folder without tokenizer files gives an
-/// engine without text.
+/// Opens the checkpoint of a path, a hub id or a short name, and starts an engine on it. A folder
+/// without tokenizer files gives an engine without text.
 ///
 /// # Errors
 /// An [`OpenError`] of the part that failed.
 pub fn open_engine(name: &str, options: OpenOptions) -> Result<Engine, OpenError> {
     let current_dir = std::path::PathBuf::from(".");
-    let folder = resolve(name, &SearchPlaces { current_dir, hub_cache: None })?.folder;
+    let folder = resolve(
+        name,
+        &SearchPlaces {
+            current_dir,
+            hub_cache: None,
+        },
+    )?
+    .folder;
     let checkpoint = Checkpoint::open_with(&folder, options.storage)?;
     let window = MossConfig::try_from(checkpoint.config())?.context_length;
     let load = options.load.unwrap_or_else(|| LoadOptions {
@@ -97,7 +104,8 @@ pub fn open_engine(name: &str, options: OpenOptions) -> Result<Engine, OpenError
 /// Opens a model and begins a conversation with it, at the published chat settings.
 ///
 /// # Errors
-/// An [`OpenError`] of the part that failed; [`TextError::Read`] for a folder without tokenizer files.
+/// An [`OpenError`] of the part that failed; [`TextError::Read`] for a folder without tokenizer
+/// files.
 pub fn open_chat(name: &str) -> Result<Chat, OpenError> {
     let engine = open_engine(name, OpenOptions::default())?;
     let tokenizer = match engine.tokenizer() {
@@ -110,5 +118,7 @@ pub fn open_chat(name: &str) -> Result<Chat, OpenError> {
 }
 
 fn tokenizer(folder: &Path) -> Result<Option<Tokenizer>, TextError> {
-    Tokenizer::is_present(folder).then(|| Tokenizer::from_folder(folder)).transpose()
+    Tokenizer::is_present(folder)
+        .then(|| Tokenizer::from_folder(folder))
+        .transpose()
 }

@@ -1,4 +1,5 @@
-//! Any bytes give an answer or a typed error, never a panic: `RUSTC_BOOTSTRAP=1 cargo fuzz run pickle`.
+//! Any bytes give an answer or a typed error, never a panic: `RUSTC_BOOTSTRAP=1 cargo fuzz run
+//! pickle`.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {

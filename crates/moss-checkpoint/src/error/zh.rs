@@ -7,11 +7,24 @@ impl CheckpointError {
     pub fn zh(&self) -> String {
         match self {
             Self::Read { file, .. } => format!("无法读取 `{}`", file.display()),
-            Self::WrongKind { file, found, expected } => {
-                format!("`{}` 是{}，应为{}", file.display(), phrase(found), phrase(expected))
+            Self::WrongKind {
+                file,
+                found,
+                expected,
+            } => {
+                format!(
+                    "`{}` 是{}，应为{}",
+                    file.display(),
+                    phrase(found),
+                    phrase(expected)
+                )
             }
             Self::NoWeights { folder, found } => {
-                format!("`{}` 中没有权重文件（{}）", folder.display(), listing(found))
+                format!(
+                    "`{}` 中没有权重文件（{}）",
+                    folder.display(),
+                    listing(found)
+                )
             }
             Self::NotWeights { file, found } => {
                 format!("`{}` 的内容是{}，应为权重", file.display(), phrase(found))
@@ -19,45 +32,98 @@ impl CheckpointError {
             Self::Json { file, what, .. } => {
                 format!("`{}` 不是可读的{}", file.display(), phrase(what))
             }
-            Self::ConfigValue { file, key, found, expected } => {
+            Self::ConfigValue {
+                file,
+                key,
+                found,
+                expected,
+            } => {
                 let found = if found == "missing" { "缺失" } else { found };
-                format!("`{}` 中的 `{key}` 为 {found}，应为{}", file.display(), phrase(expected))
+                format!(
+                    "`{}` 中的 `{key}` 为 {found}，应为{}",
+                    file.display(),
+                    phrase(expected)
+                )
             }
-            Self::ConfigConflict { key, first, first_value, second, second_value } => format!(
+            Self::ConfigConflict {
+                key,
+                first,
+                first_value,
+                second,
+                second_value,
+            } => format!(
                 "`{key}` 在 `{}` 中为 {first_value}，在 `{}` 中为 {second_value}",
                 first.display(),
                 second.display()
             ),
-            Self::ConfigMismatch { key, config_file, config, name, file, tensors } => format!(
+            Self::ConfigMismatch {
+                key,
+                config_file,
+                config,
+                name,
+                file,
+                tensors,
+            } => format!(
                 "`{}` 中的 `{key}` 为 {config}，但 `{}` 中的 `{name}` 表明应为 {}",
                 config_file.display(),
                 file.display(),
                 shown(tensors)
             ),
-            Self::StaleIndex { index, shard, missing, complete } => format!(
+            Self::StaleIndex {
+                index,
+                shard,
+                missing,
+                complete,
+            } => format!(
                 "索引 `{}` 已过时：其中列出的 {missing} 个文件缺失（第一个是 `{shard}`），而 `{complete}` 是完整的",
                 index.display()
             ),
             Self::Encoding { file, .. } => format!("无法将 `{}` 作为文本读取", file.display()),
             Self::ShardName { index, shard } => {
-                format!("索引 `{}` 将 `{shard}` 列为分片，应为不带路径的文件名", index.display())
+                format!(
+                    "索引 `{}` 将 `{shard}` 列为分片，应为不带路径的文件名",
+                    index.display()
+                )
             }
-            Self::MissingShard { index, shard, tensors } => {
-                format!("缺少 `{}` 所列的分片 `{shard}`（其中有 {tensors} 个张量）", index.display())
+            Self::MissingShard {
+                index,
+                shard,
+                tensors,
+            } => {
+                format!(
+                    "缺少 `{}` 所列的分片 `{shard}`（其中有 {tensors} 个张量）",
+                    index.display()
+                )
             }
             Self::MisplacedTensor { name, file } => {
                 format!("索引称张量 `{name}` 在 `{}` 中，但其中没有", file.display())
             }
-            Self::DuplicateTensor { name, first, second } => {
-                format!("张量 `{name}` 同时存在于 `{}` 和 `{}`", first.display(), second.display())
+            Self::DuplicateTensor {
+                name,
+                first,
+                second,
+            } => {
+                format!(
+                    "张量 `{name}` 同时存在于 `{}` 和 `{}`",
+                    first.display(),
+                    second.display()
+                )
             }
             Self::Zip { file, .. } => format!("`{}` 不是完整的 PyTorch 文件", file.display()),
-            Self::LegacyTorch { file } => format!("`{}` 是 PyTorch 1.6 之前的旧格式", file.display()),
+            Self::LegacyTorch { file } => {
+                format!("`{}` 是 PyTorch 1.6 之前的旧格式", file.display())
+            }
             Self::ZipEntry { file, entry, found } => {
                 let (file, found) = (file.display(), entry_state(found));
                 format!("`{file}` 中的条目 `{entry}` {found}，应为文件内未压缩的数据")
             }
-            Self::Checksum { file, record, tensors, found, expected } => {
+            Self::Checksum {
+                file,
+                record,
+                tensors,
+                found,
+                expected,
+            } => {
                 let names: Vec<_> = tensors.iter().map(|name| format!("`{name}`")).collect();
                 let held = match names.is_empty() {
                     true => String::new(),
@@ -72,13 +138,21 @@ impl CheckpointError {
             Self::Safetensors { file, .. } => {
                 format!("`{}` 不是完整的 safetensors 文件", file.display())
             }
-            Self::TensorBounds { name, file, needed, found } => format!(
+            Self::TensorBounds {
+                name,
+                file,
+                needed,
+                found,
+            } => format!(
                 "`{}` 中的张量 `{name}` 需要其存储区的 {needed} 字节，而存储区只有 {found} 字节",
                 file.display()
             ),
             Self::Write { file, .. } => format!("无法写入 `{}`", file.display()),
             Self::WrongLength { file, excess } => {
-                format!("写入 `{}` 的数据比其张量多出 {excess:+} 字节", file.display())
+                format!(
+                    "写入 `{}` 的数据比其张量多出 {excess:+} 字节",
+                    file.display()
+                )
             }
             Self::NotAsPlanned { file, name } => {
                 format!("`{}` 中的张量与写入的不符：`{name}` 不同", file.display())
@@ -86,34 +160,93 @@ impl CheckpointError {
             Self::MissingTensor { name, folder } => {
                 format!("`{}` 中缺少张量 `{name}`", folder.display())
             }
-            Self::Shape { name, file, found, expected } => {
-                format!("`{}` 中张量 `{name}` 的形状为 {found:?}，应为 {expected:?}", file.display())
+            Self::Shape {
+                name,
+                file,
+                found,
+                expected,
+            } => {
+                format!(
+                    "`{}` 中张量 `{name}` 的形状为 {found:?}，应为 {expected:?}",
+                    file.display()
+                )
             }
-            Self::Dtype { name, file, found, expected } => {
+            Self::Dtype {
+                name,
+                file,
+                found,
+                expected,
+            } => {
                 let expected = phrase(expected);
-                format!("`{}` 中的张量 `{name}` 以 {found} 存储，应为 {expected}", file.display())
+                format!(
+                    "`{}` 中的张量 `{name}` 以 {found} 存储，应为 {expected}",
+                    file.display()
+                )
             }
             Self::UnsupportedDtype { name, file, found } => format!(
                 "`{}` 中的张量 `{name}` 以 {found} 存储，应为 bool、u8、i8 至 i64、f16、bf16、f32、f64 之一",
                 file.display()
             ),
-            Self::NonFinite { name, file, at, value } => {
-                format!("`{}` 中张量 `{name}` 的第 {at} 个元素为 {value}", file.display())
+            Self::NonFinite {
+                name,
+                file,
+                at,
+                value,
+            } => {
+                format!(
+                    "`{}` 中张量 `{name}` 的第 {at} 个元素为 {value}",
+                    file.display()
+                )
             }
-            Self::UnexpectedBias { name, file, at, value } => {
-                format!("`{}` 中 `{name}` 的第 {at} 个元素为 {value}，但该层没有偏置", file.display())
+            Self::UnexpectedBias {
+                name,
+                file,
+                at,
+                value,
+            } => {
+                format!(
+                    "`{}` 中 `{name}` 的第 {at} 个元素为 {value}，但该层没有偏置",
+                    file.display()
+                )
             }
-            Self::GroupAlignment { name, file, group_size, multiple } => {
-                format!("`{}` 中的 `{name}` 每组 {group_size} 个输入，应为 {multiple} 的倍数", file.display())
+            Self::GroupAlignment {
+                name,
+                file,
+                group_size,
+                multiple,
+            } => {
+                format!(
+                    "`{}` 中的 `{name}` 每组 {group_size} 个输入，应为 {multiple} 的倍数",
+                    file.display()
+                )
             }
-            Self::Group { name, file, at, found, last } => {
-                format!("`{}` 中的 `{name}` 将输入 {at} 归入第 {found} 组，应为 0 至 {last}", file.display())
+            Self::Group {
+                name,
+                file,
+                at,
+                found,
+                last,
+            } => {
+                format!(
+                    "`{}` 中的 `{name}` 将输入 {at} 归入第 {found} 组，应为 0 至 {last}",
+                    file.display()
+                )
             }
-            Self::BitWidth { name, file, rows, in_features } => format!(
+            Self::BitWidth {
+                name,
+                file,
+                rows,
+                in_features,
+            } => format!(
                 "`{}` 中的 `{name}` 对 {in_features} 个输入有 {rows} 行打包数据，应为每个权重 4 或 8 位",
                 file.display()
             ),
-            Self::GroupSize { name, file, groups, in_features } => format!(
+            Self::GroupSize {
+                name,
+                file,
+                groups,
+                in_features,
+            } => format!(
                 "`{}` 中的 `{name}` 对 {in_features} 个输入有 {groups} 组，没有与之相符的组大小",
                 file.display()
             ),
@@ -204,7 +337,9 @@ fn phrase(en: &str) -> &str {
 
 /// What tensors show, where it is no number.
 fn shown(en: &str) -> String {
-    let groups = en.strip_suffix(" inputs").and_then(|en| en.split_once(" groups of "));
+    let groups = en
+        .strip_suffix(" inputs")
+        .and_then(|en| en.split_once(" groups of "));
     match (en, groups) {
         (_, Some((groups, inputs))) => format!("{inputs} 个输入分 {groups} 组"),
         ("inputs that are not in the order of their groups", _) => "输入不按组的次序排列".into(),
@@ -214,7 +349,9 @@ fn shown(en: &str) -> String {
 
 /// What a folder holds, as `files` lists it.
 fn listing(en: &str) -> String {
-    let more = en.strip_suffix(" more").and_then(|en| en.rsplit_once(" and "));
+    let more = en
+        .strip_suffix(" more")
+        .and_then(|en| en.rsplit_once(" and "));
     match (en, more) {
         ("an empty folder", _) => "空文件夹".into(),
         (_, Some((names, more))) => format!("现有 {}，另有 {more} 个", names.replace(", ", "、")),

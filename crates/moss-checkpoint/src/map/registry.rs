@@ -1,4 +1,5 @@
-//! Which addresses are mapped weight files. A signal handler may look them up: readers use atomics alone.
+//! Which addresses are mapped weight files. A signal handler may look them up: readers use atomics
+//! alone.
 
 use std::{
     path::Path,
@@ -10,8 +11,9 @@ use std::{
 
 use moss_unicode::{Context, escape};
 
-/// One mapping, or a place for one. Slots form a list that only grows, and belong to a path for good, so that nothing a reader
-/// sees is ever freed; their number is bounded by that of the paths and of the mappings of a path at one time.
+/// One mapping, or a place for one. Slots form a list that only grows, and belong to a path for
+/// good, so that nothing a reader sees is ever freed; their number is bounded by that of the paths
+/// and of the mappings of a path at one time.
 #[derive(Debug)]
 struct Slot {
     /// The path as it is shown.
@@ -35,7 +37,9 @@ pub(super) struct Entry(&'static Slot);
 impl Entry {
     /// Registers the addresses of `map`, which must stay mapped until the entry is dropped.
     pub(super) fn new(path: &Path, map: &[u8]) -> Self {
-        let file = escape(&path.display().to_string(), Context::Line).into_owned().into_bytes();
+        let file = escape(&path.display().to_string(), Context::Line)
+            .into_owned()
+            .into_bytes();
         let range = map.as_ptr_range();
         let (start, end) = (range.start as usize, range.end as usize);
         let _guard = CHANGE.lock();
@@ -76,8 +80,8 @@ impl Slot {
         self.version.fetch_add(1, SeqCst);
     }
 
-    /// Whether the slot holds this address. A slot that is changing does not: the mapping of a fault is in use, so that its
-    /// own slot stays as it is.
+    /// Whether the slot holds this address. A slot that is changing does not: the mapping of a
+    /// fault is in use, so that its own slot stays as it is.
     fn holds(&self, address: usize) -> bool {
         let before = self.version.load(SeqCst);
         let held = (self.start.load(SeqCst)..self.end.load(SeqCst)).contains(&address);
@@ -113,12 +117,21 @@ mod tests {
         let third = Entry::new(Path::new("b"), &a[..0]);
         assert_eq!(found(a.as_ptr()).as_deref(), Some("dir/a\\u{1b}.bin"));
         assert_eq!(found(&b[63]).as_deref(), Some("b"));
-        assert_eq!(found(a.as_ptr().wrapping_add(64)).filter(|name| name != "b"), None);
+        assert_eq!(
+            found(a.as_ptr().wrapping_add(64)).filter(|name| name != "b"),
+            None
+        );
         let slot: *const Slot = second.0;
         drop((second, third));
         assert_eq!(found(b.as_ptr()), None);
-        let again = [Entry::new(Path::new("b"), &b), Entry::new(Path::new("b"), &b)];
-        assert!(again.iter().any(|entry| std::ptr::eq(entry.0, slot)), "the list does not grow for a path");
+        let again = [
+            Entry::new(Path::new("b"), &b),
+            Entry::new(Path::new("b"), &b),
+        ];
+        assert!(
+            again.iter().any(|entry| std::ptr::eq(entry.0, slot)),
+            "the list does not grow for a path"
+        );
         drop((first, again));
         assert_eq!((found(a.as_ptr()), found(b.as_ptr())), (None, None));
     }

@@ -21,7 +21,9 @@ pub enum PickleError {
         at: usize,
     },
     /// A name that is not on the list.
-    #[error("it names `{name}` at byte {at}, which is not on the list of what a state dict may name")]
+    #[error(
+        "it names `{name}` at byte {at}, which is not on the list of what a state dict may name"
+    )]
     Global {
         /// Module and name.
         name: String,

@@ -1,5 +1,5 @@
-//! A stack machine over an arena: values are small indices, so that no nesting, sharing or cycle in a hostile file costs
-//! recursion or copies.
+//! A stack machine over an arena: values are small indices, so that no nesting, sharing or cycle in
+//! a hostile file costs recursion or copies.
 
 use std::collections::{HashMap, HashSet};
 
@@ -20,8 +20,8 @@ pub(crate) struct PickledTensor<'a> {
     pub(crate) strides: Vec<u64>,
 }
 
-/// Values made in all, popped ones included. Every arena grows by a push, so this bounds them together; the published
-/// state dicts make under ten thousand.
+/// Values made in all, popped ones included. Every arena grows by a push, so this bounds them
+/// together; the published state dicts make under ten thousand.
 const MAX_VALUES: usize = 1 << 20;
 const MAX_MEMO: usize = 1 << 20;
 const MAX_STRING: usize = 1 << 16;
@@ -58,7 +58,8 @@ struct Tensor {
     offset: u64,
     shape: Vec<usize>,
     strides: Vec<u64>,
-    /// Dicts that came with it and must be empty in the end: backward hooks and metadata. Python keeps the dicts themselves.
+    /// Dicts that came with it and must be empty in the end: backward hooks and metadata. Python
+    /// keeps the dicts themselves.
     attached: Vec<(usize, &'static str)>,
 }
 
@@ -91,17 +92,28 @@ pub(crate) fn read_state_dict(bytes: &[u8]) -> Result<Vec<PickledTensor<'_>>, Pi
         tensors: vec![],
     };
     let root = machine.run()?;
-    let Value::Dict(root) = root else { return Err(machine.expected("a state dict")) };
+    let Value::Dict(root) = root else {
+        return Err(machine.expected("a state dict"));
+    };
     let (mut found, mut names) = (Vec::new(), HashSet::new());
     for (name, value) in &machine.dicts[root] {
-        let (Value::Text(name), Value::Tensor(tensor)) = (name, value) else { continue };
+        let (Value::Text(name), Value::Tensor(tensor)) = (name, value) else {
+            continue;
+        };
         let name = machine.texts[*name];
         if !names.insert(name) {
             return Err(machine.expected("every tensor's name once"));
         }
         let tensor = &machine.tensors[*tensor];
-        if let Some((_, what)) = tensor.attached.iter().find(|(dict, _)| !machine.dicts[*dict].is_empty()) {
-            return Err(PickleError::Attached { name: name.to_owned(), what });
+        if let Some((_, what)) = tensor
+            .attached
+            .iter()
+            .find(|(dict, _)| !machine.dicts[*dict].is_empty())
+        {
+            return Err(PickleError::Attached {
+                name: name.to_owned(),
+                what,
+            });
         }
         let storage = &machine.storages[tensor.storage];
         found.push(PickledTensor {
@@ -212,7 +224,10 @@ impl<'a> Machine<'a> {
     }
 
     fn expected(&self, expected: &'static str) -> PickleError {
-        PickleError::Value { expected, at: self.at }
+        PickleError::Value {
+            expected,
+            at: self.at,
+        }
     }
 
     fn byte(&mut self) -> Result<u8, PickleError> {
@@ -221,12 +236,16 @@ impl<'a> Machine<'a> {
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], PickleError> {
         let at = self.at;
-        self.take(N)?.try_into().map_err(|_| PickleError::Truncated { at })
+        self.take(N)?
+            .try_into()
+            .map_err(|_| PickleError::Truncated { at })
     }
 
     fn take(&mut self, len: usize) -> Result<&'a [u8], PickleError> {
         let rest = self.bytes.get(self.at..).unwrap_or_default();
-        let taken = rest.get(..len).ok_or(PickleError::Truncated { at: self.bytes.len() })?;
+        let taken = rest.get(..len).ok_or(PickleError::Truncated {
+            at: self.bytes.len(),
+        })?;
         self.at += len;
         Ok(taken)
     }
@@ -239,13 +258,20 @@ impl<'a> Machine<'a> {
         let rest = self.bytes.get(self.at..).unwrap_or_default();
         let window = &rest[..rest.len().min(MAX_STRING)];
         let end = window.iter().position(|byte| *byte == b'\n');
-        let line = self.take(end.ok_or(PickleError::Truncated { at: self.bytes.len() })? + 1)?;
+        let line = self.take(
+            end.ok_or(PickleError::Truncated {
+                at: self.bytes.len(),
+            })? + 1,
+        )?;
         self.utf8(&line[..line.len() - 1])
     }
 
     fn text(&mut self, len: usize) -> Result<(), PickleError> {
         if len > MAX_STRING {
-            return Err(PickleError::Limit { what: "characters in a string", at: self.at });
+            return Err(PickleError::Limit {
+                what: "characters in a string",
+                at: self.at,
+            });
         }
         let bytes = self.take(len)?;
         self.texts.push(self.utf8(bytes)?);
@@ -256,10 +282,17 @@ impl<'a> Machine<'a> {
         let len = self.byte()?.into();
         let bytes = self.take(len)?;
         if len > 8 {
-            return Err(PickleError::Limit { what: "digits in a number", at: self.at });
+            return Err(PickleError::Limit {
+                what: "digits in a number",
+                at: self.at,
+            });
         }
         // Two's complement of any length up to eight bytes, little-endian.
-        let fill = if bytes.last().is_some_and(|top| top & 0x80 != 0) { 0xFF } else { 0 };
+        let fill = if bytes.last().is_some_and(|top| top & 0x80 != 0) {
+            0xFF
+        } else {
+            0
+        };
         let mut wide = [fill; 8];
         wide[..len].copy_from_slice(bytes);
         self.push(Value::Int(i64::from_le_bytes(wide)))
@@ -267,7 +300,10 @@ impl<'a> Machine<'a> {
 
     fn push(&mut self, value: Value) -> Result<(), PickleError> {
         if self.pushed >= MAX_VALUES {
-            return Err(PickleError::Limit { what: "values", at: self.at });
+            return Err(PickleError::Limit {
+                what: "values",
+                at: self.at,
+            });
         }
         self.pushed += 1;
         self.stack.push(value);
@@ -275,7 +311,9 @@ impl<'a> Machine<'a> {
     }
 
     fn pop(&mut self) -> Result<Value, PickleError> {
-        self.stack.pop().ok_or_else(|| self.expected("a value on the stack"))
+        self.stack
+            .pop()
+            .ok_or_else(|| self.expected("a value on the stack"))
     }
 
     fn pop_text(&mut self) -> Result<usize, PickleError> {
@@ -299,13 +337,19 @@ impl<'a> Machine<'a> {
     }
 
     fn tuple(&mut self, len: usize) -> Result<(), PickleError> {
-        let start = self.stack.len().checked_sub(len).ok_or_else(|| self.expected("values on the stack"))?;
+        let start = self
+            .stack
+            .len()
+            .checked_sub(len)
+            .ok_or_else(|| self.expected("values on the stack"))?;
         let items = self.stack.split_off(start);
         self.sequence(items)
     }
 
     fn append(&mut self, items: Vec<Value>) -> Result<(), PickleError> {
-        let Some(Value::Sequence(list)) = self.stack.last() else { return Err(self.expected("a list")) };
+        let Some(Value::Sequence(list)) = self.stack.last() else {
+            return Err(self.expected("a list"));
+        };
         self.sequences[*list].extend(items);
         Ok(())
     }
@@ -316,7 +360,9 @@ impl<'a> Machine<'a> {
     }
 
     fn set_items(&mut self, items: Vec<Value>) -> Result<(), PickleError> {
-        let Some(Value::Dict(dict)) = self.stack.last() else { return Err(self.expected("a dict")) };
+        let Some(Value::Dict(dict)) = self.stack.last() else {
+            return Err(self.expected("a dict"));
+        };
         if !items.len().is_multiple_of(2) {
             return Err(self.expected("a value for every key"));
         }
@@ -327,16 +373,25 @@ impl<'a> Machine<'a> {
     fn global(&mut self, module: &str, name: &str, at: usize) -> Result<(), PickleError> {
         match Global::find(module, name) {
             Some(global) => self.push(Value::Global(global)),
-            None => Err(PickleError::Global { name: format!("{module}.{name}"), at }),
+            None => Err(PickleError::Global {
+                name: format!("{module}.{name}"),
+                at,
+            }),
         }
     }
 
     /// Describes what a call to one of the listed names would give.
     fn reduce(&mut self) -> Result<(), PickleError> {
         let (args, function) = (self.pop()?, self.pop()?);
-        let Value::Sequence(args) = args else { return Err(self.expected("a tuple of arguments")) };
+        let Value::Sequence(args) = args else {
+            return Err(self.expected("a tuple of arguments"));
+        };
         // Copies are cut short: a hostile file may pass one long tuple to a million calls.
-        let args: Vec<_> = self.sequences[args].iter().copied().take(MAX_ARGS).collect();
+        let args: Vec<_> = self.sequences[args]
+            .iter()
+            .copied()
+            .take(MAX_ARGS)
+            .collect();
         match (function, args.as_slice()) {
             (Value::Global(Global::OrderedDict), []) => self.dict(),
             (
@@ -356,17 +411,30 @@ impl<'a> Machine<'a> {
                     [hooks, metadata] => self.attached([(hooks, HOOKS), (metadata, METADATA)]),
                     _ => Err(self.expected("six or seven arguments of a tensor")),
                 }?;
-                let offset = u64::try_from(offset).map_err(|_| self.expected("an offset of 0 or more"))?;
+                let offset =
+                    u64::try_from(offset).map_err(|_| self.expected("an offset of 0 or more"))?;
                 let (shape, strides) = (self.extents(shape)?, self.extents(strides)?);
                 if shape.len() != strides.len() {
                     return Err(self.expected("as many strides as axes"));
                 }
-                let shape = shape.iter().map(|n| usize::try_from(*n)).collect::<Result<_, _>>();
+                let shape = shape
+                    .iter()
+                    .map(|n| usize::try_from(*n))
+                    .collect::<Result<_, _>>();
                 let shape = shape.map_err(|_| self.expected("extents of this machine's size"))?;
-                self.tensors.push(Tensor { storage, offset, shape, strides, attached });
+                self.tensors.push(Tensor {
+                    storage,
+                    offset,
+                    shape,
+                    strides,
+                    attached,
+                });
                 self.push(Value::Tensor(self.tensors.len() - 1))
             }
-            (Value::Global(Global::RebuildParameter), &[Value::Tensor(tensor), _requires_grad, hooks]) => {
+            (
+                Value::Global(Global::RebuildParameter),
+                &[Value::Tensor(tensor), _requires_grad, hooks],
+            ) => {
                 let attached = self.attached([(hooks, HOOKS)])?;
                 self.tensors[tensor].attached.extend(attached);
                 self.push(Value::Tensor(tensor))
@@ -385,11 +453,14 @@ impl<'a> Machine<'a> {
             Value::Dict(dict) => Ok(Some((dict, what))),
             _ => Err(self.expected("a dict of hooks or metadata")),
         };
-        values.into_iter().filter_map(|value| dict(value).transpose()).collect()
+        values
+            .into_iter()
+            .filter_map(|value| dict(value).transpose())
+            .collect()
     }
 
-    /// Attributes of a dict (`_metadata`, the versions of modules) say nothing about tensors. On a tensor they would be a state that
-    /// replaces it.
+    /// Attributes of a dict (`_metadata`, the versions of modules) say nothing about tensors. On a
+    /// tensor they would be a state that replaces it.
     fn build(&mut self) -> Result<(), PickleError> {
         match (self.pop()?, self.stack.last()) {
             (Value::Dict(_) | Value::None, Some(Value::Dict(_))) => Ok(()),
@@ -404,15 +475,21 @@ impl<'a> Machine<'a> {
         };
         let sequence = &self.sequences[sequence];
         if sequence.len() > MAX_AXES {
-            return Err(PickleError::Limit { what: "axes", at: self.at });
+            return Err(PickleError::Limit {
+                what: "axes",
+                at: self.at,
+            });
         }
         let extents = sequence.iter().map(extent).collect::<Option<_>>();
         extents.ok_or_else(|| self.expected("extents of 0 or more"))
     }
 
-    /// `('storage', type, key, location, elements)`: the only kind of outside reference that `torch.save` writes.
+    /// `('storage', type, key, location, elements)`: the only kind of outside reference that
+    /// `torch.save` writes.
     fn persistent_id(&mut self) -> Result<(), PickleError> {
-        let Value::Sequence(id) = self.pop()? else { return Err(self.expected("a storage reference")) };
+        let Value::Sequence(id) = self.pop()? else {
+            return Err(self.expected("a storage reference"));
+        };
         match self.sequences[id].as_slice() {
             [
                 Value::Text(kind),
@@ -421,7 +498,10 @@ impl<'a> Machine<'a> {
                 Value::Text(_location),
                 Value::Int(_elements),
             ] if self.texts[*kind] == "storage" => {
-                let storage = Storage { key: *key, dtype: *dtype };
+                let storage = Storage {
+                    key: *key,
+                    dtype: *dtype,
+                };
                 self.storages.push(storage);
                 self.push(Value::Storage(self.storages.len() - 1))
             }
@@ -430,9 +510,15 @@ impl<'a> Machine<'a> {
     }
 
     fn put(&mut self, key: u32) -> Result<(), PickleError> {
-        let value = *self.stack.last().ok_or_else(|| self.expected("a value on the stack"))?;
+        let value = *self
+            .stack
+            .last()
+            .ok_or_else(|| self.expected("a value on the stack"))?;
         if self.memo.len() >= MAX_MEMO {
-            return Err(PickleError::Limit { what: "remembered values", at: self.at });
+            return Err(PickleError::Limit {
+                what: "remembered values",
+                at: self.at,
+            });
         }
         self.memo.insert(key, value);
         Ok(())

@@ -1,5 +1,6 @@
-//! The subset of Python's pickle that a state dict needs, read as data. Nothing is imported, called or executed: the few
-//! names that may occur are matched against a list, and what they would build is described, not built. The same subset is written.
+//! The subset of Python's pickle that a state dict needs, read as data. Nothing is imported, called
+//! or executed: the few names that may occur are matched against a list, and what they would build
+//! is described, not built. The same subset is written.
 //!
 //! Source: the opcode table of Python's `pickletools`, protocols 2 to 5.
 

@@ -3,7 +3,8 @@
 use super::{globals::storage_name, opcodes::*};
 use crate::Outline;
 
-/// `OrderedDict` of `torch._utils._rebuild_tensor_v2((storage, 0, shape, strides, False, OrderedDict()))`; tensor `i` is storage `i`, whole.
+/// `OrderedDict` of `torch._utils._rebuild_tensor_v2((storage, 0, shape, strides, False,
+/// OrderedDict()))`; tensor `i` is storage `i`, whole.
 pub(crate) fn write_state_dict(tensors: &[Outline]) -> Vec<u8> {
     let mut out = Writer(vec![PROTO, 2]);
     out.ordered_dict();

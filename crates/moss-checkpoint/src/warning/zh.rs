@@ -7,30 +7,52 @@ impl Warning {
     pub fn zh(&self) -> String {
         match self {
             Self::BitWidth { config, tensors } => {
-                format!("config.json 称 `wbits` = {config}，而权重宽 {tensors} 位；按 {tensors} 处理")
+                format!(
+                    "config.json 称 `wbits` = {config}，而权重宽 {tensors} 位；按 {tensors} 处理"
+                )
             }
             Self::TorchDtype { config, tensors } => {
-                format!("config.json 称 `torch_dtype` = {config}，而权重以 {tensors} 存储；按 {tensors} 处理")
+                format!(
+                    "config.json 称 `torch_dtype` = {config}，而权重以 {tensors} 存储；按 {tensors} 处理"
+                )
             }
             Self::SeveralSets { used, ignored } => format!(
                 "有多套权重：使用 `{used}`；其余 {} 个文件未读取，第一个是 `{}`",
                 ignored.len(),
                 name_of(ignored.first())
             ),
-            Self::StaleIndex { index, missing, used } => {
-                format!("`{}` 已过时：其中列出的 {missing} 个文件缺失；使用 `{used}`", name_of(Some(index)))
+            Self::StaleIndex {
+                index,
+                missing,
+                used,
+            } => {
+                format!(
+                    "`{}` 已过时：其中列出的 {missing} 个文件缺失；使用 `{used}`",
+                    name_of(Some(index))
+                )
             }
             Self::GroupSize { config, tensors } => format!(
                 "config.json 称 `groupsize` = {config}，而权重每组 {tensors} 个输入；按 {tensors} 处理"
             ),
-            Self::UnusedGroups { name, unused, groups, linears } => format!(
+            Self::UnusedGroups {
+                name,
+                unused,
+                groups,
+                linears,
+            } => format!(
                 "`{name}` 的 {groups} 组中有 {unused} 组未被使用，共有 {linears} 个线性层如此：权重可能已损坏"
             ),
-            Self::Symmetry { name, format, expected, found } => format!(
+            Self::Symmetry {
+                name,
+                format,
+                expected,
+                found,
+            } => format!(
                 "配置称 `sym`，但 `{name}` 存储的是 {found}，而 `{format}` 格式的对称权重应为 {expected}：`sym` 或 `checkpoint_format` 可能有误"
             ),
             Self::OwnHead => {
-                "config.json 称 `tie_word_embeddings`，但嵌入之外另有 `lm_head.weight`；使用后者".into()
+                "config.json 称 `tie_word_embeddings`，但嵌入之外另有 `lm_head.weight`；使用后者"
+                    .into()
             }
             Self::NoChecksums { file } => {
                 format!("`{}` 写入时未带校验和，其损坏可能无法发现", file.display())

@@ -1,4 +1,5 @@
-//! The safetensors container: a length, a JSON header that says where everything lies, and the bytes.
+//! The safetensors container: a length, a JSON header that says where everything lies, and the
+//! bytes.
 
 use std::{
     collections::HashMap,
@@ -20,7 +21,8 @@ pub(super) struct SafetensorsFile {
 }
 
 impl SafetensorsFile {
-    /// Tensors stay in the order given, which is the order of layers: every published size keeps them on multiples of eight bytes.
+    /// Tensors stay in the order given, which is the order of layers: every published size keeps
+    /// them on multiples of eight bytes.
     pub(super) fn begin(mut out: BufWriter<File>, tensors: &[Outline]) -> io::Result<Self> {
         let mut end = 0;
         let mut infos = Vec::with_capacity(tensors.len());
@@ -28,9 +30,17 @@ impl SafetensorsFile {
             let start = end;
             end += tensor.bytes() as usize;
             let (dtype, shape) = (dtype(tensor.dtype), tensor.shape.clone());
-            infos.push((tensor.name.clone(), TensorInfo { dtype, shape, data_offsets: (start, end) }));
+            infos.push((
+                tensor.name.clone(),
+                TensorInfo {
+                    dtype,
+                    shape,
+                    data_offsets: (start, end),
+                },
+            ));
         }
-        // transformers refuses files that do not say which framework's conventions their names follow.
+        // transformers refuses files that do not say which framework's conventions their names
+        // follow.
         let format = HashMap::from([("format".to_owned(), "pt".to_owned())]);
         let header = Metadata::new(Some(format), infos).map_err(io::Error::other)?;
         let mut header = serde_json::to_vec(&header)?;

@@ -1,4 +1,5 @@
-//! PyTorch's container: a zip of stored entries, one pickle and one entry a storage. Every tensor has a storage of its own.
+//! PyTorch's container: a zip of stored entries, one pickle and one entry a storage. Every tensor
+//! has a storage of its own.
 
 use std::{
     fs::File,
@@ -10,7 +11,8 @@ use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 use super::Outline;
 use crate::pickle::write_state_dict;
 
-/// Storages begin on multiples of this in files of today's `torch.save`, so that they can be mapped.
+/// Storages begin on multiples of this in files of today's `torch.save`, so that they can be
+/// mapped.
 const ALIGNMENT: u16 = 64;
 
 /// A zip that is being written, with an entry open.
@@ -23,7 +25,11 @@ pub(super) struct TorchFile {
 
 impl TorchFile {
     pub(super) fn begin(out: BufWriter<File>, stem: &str, tensors: &[Outline]) -> io::Result<Self> {
-        let mut file = Self { zip: ZipWriter::new(out), stem: stem.to_owned(), storages: 0 };
+        let mut file = Self {
+            zip: ZipWriter::new(out),
+            stem: stem.to_owned(),
+            storages: 0,
+        };
         file.entry("data.pkl", &write_state_dict(tensors))?;
         file.entry("byteorder", b"little")?;
         Ok(file)
@@ -50,6 +56,8 @@ impl TorchFile {
             .compression_method(CompressionMethod::Stored)
             .large_file(bytes >= u64::from(u32::MAX))
             .with_alignment(ALIGNMENT);
-        Ok(self.zip.start_file(format!("{}/{name}", self.stem), options)?)
+        Ok(self
+            .zip
+            .start_file(format!("{}/{name}", self.stem), options)?)
     }
 }

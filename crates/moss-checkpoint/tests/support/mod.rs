@@ -1,4 +1,5 @@
-//! Writes small checkpoints in `torch.save`'s layout, so that tests can have what no published file has.
+//! Writes small checkpoints in `torch.save`'s layout, so that tests can have what no published file
+//! has.
 #![allow(dead_code)] // every test file uses its own part
 
 use std::{
@@ -14,7 +15,9 @@ use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
 /// A folder of `tests/fixtures`.
 pub(crate) fn fixture(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures").join(name)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../../tests/fixtures")
+        .join(name)
 }
 
 /// A copy of a fixture's checkpoint files, to be damaged.
@@ -22,7 +25,13 @@ pub(crate) fn copy(name: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for entry in fs::read_dir(fixture(name)).unwrap() {
         let path = entry.unwrap().path();
-        if !path.file_name().unwrap().to_str().unwrap().starts_with("expected") {
+        if !path
+            .file_name()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .starts_with("expected")
+        {
             fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
         }
     }
@@ -58,7 +67,8 @@ fn tuple(out: &mut Vec<u8>, values: &[i64]) {
     out.push(b't');
 }
 
-/// The pickle of a state dict, as protocol 2 has it: `OrderedDict()` and `_rebuild_tensor_v2(storage, …)` a tensor.
+/// The pickle of a state dict, as protocol 2 has it: `OrderedDict()` and
+/// `_rebuild_tensor_v2(storage, …)` a tensor.
 pub(crate) fn state_dict(tensors: &[Saved<'_>]) -> Vec<u8> {
     let mut out = b"\x80\x02ccollections\nOrderedDict\n)R(".to_vec();
     for tensor in tensors {
@@ -80,10 +90,23 @@ pub(crate) fn state_dict(tensors: &[Saved<'_>]) -> Vec<u8> {
 }
 
 /// A `pytorch_model.bin` with this pickle and these storages, beside a fixture's config.json.
-pub(crate) fn torch_folder(pickle: &[u8], storages: &[&[u8]], extra: &[(&str, &[u8])]) -> tempfile::TempDir {
+pub(crate) fn torch_folder(
+    pickle: &[u8],
+    storages: &[&[u8]],
+    extra: &[(&str, &[u8])],
+) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    fs::copy(fixture("mini-int8/config.json"), folder.path().join("config.json")).unwrap();
-    write_torch(&folder.path().join("pytorch_model.bin"), pickle, storages, extra);
+    fs::copy(
+        fixture("mini-int8/config.json"),
+        folder.path().join("config.json"),
+    )
+    .unwrap();
+    write_torch(
+        &folder.path().join("pytorch_model.bin"),
+        pickle,
+        storages,
+        extra,
+    );
     folder
 }
 
@@ -119,7 +142,10 @@ pub(crate) fn tensors_of(folder: &Path) -> Tensors {
     };
     let read = |info: &moss_checkpoint::TensorInfo| {
         let tensor = checkpoint.tensor(&info.name).unwrap();
-        (info.name.clone(), (dtype(info.dtype), info.shape.clone(), tensor.data.to_vec()))
+        (
+            info.name.clone(),
+            (dtype(info.dtype), info.shape.clone(), tensor.data.to_vec()),
+        )
     };
     checkpoint.tensor_infos().map(read).collect()
 }
@@ -127,7 +153,10 @@ pub(crate) fn tensors_of(folder: &Path) -> Tensors {
 /// Writes one safetensors file.
 pub(crate) fn write_safetensors(file: &Path, tensors: &Tensors) {
     let views = tensors.iter().map(|(name, (dtype, shape, bytes))| {
-        (name.clone(), TensorView::new(*dtype, shape.clone(), bytes).unwrap())
+        (
+            name.clone(),
+            TensorView::new(*dtype, shape.clone(), bytes).unwrap(),
+        )
     });
     fs::write(file, safetensors::serialize(views, None).unwrap()).unwrap();
 }

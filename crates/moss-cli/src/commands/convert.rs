@@ -31,8 +31,8 @@ impl From<ContainerArg> for Container {
 
 /// Write a checkpoint into another container, bit for bit
 ///
-/// Memory does not grow with the files. Every shard is read back and checked; a run that was cut off goes on where it was, given the
-/// same command. DST appears when it is whole.
+/// Memory does not grow with the files. Every shard is read back and checked; a run that was cut
+/// off goes on where it was, given the same command. DST appears when it is whole.
 #[derive(Debug, Args)]
 pub(crate) struct ConvertArgs {
     /// The checkpoint: a folder, a hub id or a short name
@@ -59,7 +59,15 @@ pub(crate) fn run(args: &ConvertArgs, cli: &Cli, printer: &Printer) -> anyhow::R
         max_shard_bytes: (args.max_shard_size * 1e9) as u64,
         replace: args.force,
     };
-    convert(&source, &args.target, options, &|| false, &mut progress::conversion(printer))?;
-    printer.say(Message::Wrote { folder: &args.target.display().to_string() });
+    convert(
+        &source,
+        &args.target,
+        options,
+        &|| false,
+        &mut progress::conversion(printer),
+    )?;
+    printer.say(Message::Wrote {
+        folder: &args.target.display().to_string(),
+    });
     Ok(ExitCode::SUCCESS)
 }

@@ -32,13 +32,15 @@ const LABEL: usize = 17;
 
 /// Measure perplexity on a text, and agreement with another checkpoint
 ///
-/// Long texts are read through overlapping windows; every token counts once. Of dialogues the replies count.
+/// Long texts are read through overlapping windows; every token counts once. Of dialogues the
+/// replies count.
 #[derive(Debug, Args)]
 pub(crate) struct EvalArgs {
     /// A text, or .jsonl with {"turns": [{"user", "moss"}]} or {"text"} a line
     #[arg(long, value_name = "FILE", required = true)]
     perplexity: PathBuf,
-    /// The reference: KL(OTHER || model) and how often the likeliest tokens agree. Its activations are exact
+    /// The reference: KL(OTHER || model) and how often the likeliest tokens agree. Its activations
+    /// are exact
     #[arg(long, value_name = "OTHER")]
     against: Option<PathBuf>,
     /// Tokens of a window [default: the model's]
@@ -54,7 +56,11 @@ pub(crate) struct EvalArgs {
 
 pub(crate) fn run(args: &EvalArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
     let folder = open::find(&cli.model)?.folder;
-    let other = args.against.as_ref().map(|name| open::folder(name, &cli.model)).transpose()?;
+    let other = args
+        .against
+        .as_ref()
+        .map(|name| open::folder(name, &cli.model))
+        .transpose()?;
     let samples = read_samples(&args.perplexity, &prompt_builder(&folder, cli)?)?;
     open::pool(&cli.model)?.install(|| {
         let (mut model, windows) = load(&folder, &cli.model, printer, args.window, args.stride)?;
@@ -103,7 +109,11 @@ struct Lines(Language);
 
 impl Lines {
     fn line(&self, (en, zh): (&str, &str), found: impl Into<Words>) -> String {
-        format!("{} {}\n", left(self.0.pick(en, zh), LABEL), found.into().of(self.0))
+        format!(
+            "{} {}\n",
+            left(self.0.pick(en, zh), LABEL),
+            found.into().of(self.0)
+        )
     }
 
     fn perplexity(&self, label: (&str, &str), found: Perplexity, windows: Windows) -> String {
@@ -127,11 +137,17 @@ pub(super) fn load(
     let checkpoint = open::checkpoint(folder, args, printer)?;
     let longest = MossConfig::try_from(checkpoint.config())?.context_length;
     let whole = Windows::of(window.unwrap_or(longest));
-    let windows = Windows { stride: stride.unwrap_or(whole.stride), ..whole };
+    let windows = Windows {
+        stride: stride.unwrap_or(whole.stride),
+        ..whole
+    };
     let options = open::load_options(args, windows.window.min(longest))?;
     let name = folder.file_name().unwrap_or_default().to_string_lossy();
     let model = Moss::load(&checkpoint, &options, &mut progress::bar(printer, &name));
-    Ok((model.or_fail("cannot load the model", "无法加载模型")?, windows))
+    Ok((
+        model.or_fail("cannot load the model", "无法加载模型")?,
+        windows,
+    ))
 }
 
 pub(super) fn context_length(folder: &Path) -> anyhow::Result<usize> {
@@ -140,7 +156,18 @@ pub(super) fn context_length(folder: &Path) -> anyhow::Result<usize> {
 
 /// What makes token ids of texts and dialogues.
 pub(super) fn prompt_builder(folder: &Path, cli: &Cli) -> anyhow::Result<PromptBuilder> {
-    let system = cli.answer.system.clone().map_or(SystemText::Published, SystemText::Custom);
-    let plugins = folder.to_string_lossy().contains("-plugin").then(PluginSwitches::default);
-    Ok(PromptBuilder::new(Tokenizer::from_folder(folder)?, system, plugins)?)
+    let system = cli
+        .answer
+        .system
+        .clone()
+        .map_or(SystemText::Published, SystemText::Custom);
+    let plugins = folder
+        .to_string_lossy()
+        .contains("-plugin")
+        .then(PluginSwitches::default);
+    Ok(PromptBuilder::new(
+        Tokenizer::from_folder(folder)?,
+        system,
+        plugins,
+    )?)
 }

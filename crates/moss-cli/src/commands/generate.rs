@@ -29,7 +29,12 @@ pub(crate) struct GenerateArgs {
     /// Token ids to go on from, as they are: no prompt is built around them
     ///
     /// Prints text, or ids where the folder holds no tokenizer.
-    #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with = "message")]
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_delimiter = ',',
+        conflicts_with = "message"
+    )]
     ids: Vec<u32>,
     /// Go on from the message as it is: no prompt is built around it
     #[arg(long)]
@@ -47,12 +52,18 @@ pub(crate) struct GenerateArgs {
 
 pub(crate) fn run(args: &GenerateArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
     // Read before the model is, so that a wrong message does not wait for 10 GB.
-    let message = if args.ids.is_empty() { Some(message(args)?) } else { None };
+    let message = if args.ids.is_empty() {
+        Some(message(args)?)
+    } else {
+        None
+    };
     let opened = open::engine(cli, printer)?;
     let prints_ids = opened.engine.tokenizer().is_none();
     let interrupts = Interrupts::watch(printer)?;
     let outcome = match message {
-        Some(message) if args.is_turn() => answer(&message, args, cli, printer, opened, &interrupts)?,
+        Some(message) if args.is_turn() => {
+            answer(&message, args, cli, printer, opened, &interrupts)?
+        }
         message => go_on(message.as_deref(), args, cli, printer, &opened, &interrupts)?,
     };
     if args.json {
@@ -67,7 +78,11 @@ pub(crate) fn run(args: &GenerateArgs, cli: &Cli, printer: &Printer) -> anyhow::
         None => {}
     }
     printer.detail(&printer.text(Message::LastAnswer(&outcome)));
-    Ok(if outcome.cause == StopCause::Cancelled { crate::interrupted() } else { ExitCode::SUCCESS })
+    Ok(if outcome.cause == StopCause::Cancelled {
+        crate::interrupted()
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 impl GenerateArgs {
@@ -94,7 +109,10 @@ fn answer(
     let (prefill, mut spoken) = (PrefillBar::new(printer), false);
     for event in run {
         match event {
-            ChatEvent::Started { prompt_tokens, reused_tokens } => {
+            ChatEvent::Started {
+                prompt_tokens,
+                reused_tokens,
+            } => {
                 prefill.start(prompt_tokens, reused_tokens);
             }
             ChatEvent::Prefill { done, .. } => prefill.advance(done),
@@ -139,14 +157,25 @@ fn go_on(
         prompt_limit: None,
     };
     let by_ids = message.is_none() || engine.tokenizer().is_none();
-    let vocabulary = if by_ids { Vocabulary::EveryRow } else { Vocabulary::RealTokens };
+    let vocabulary = if by_ids {
+        Vocabulary::EveryRow
+    } else {
+        Vocabulary::RealTokens
+    };
     let sampling = open::sampling(&cli.answer, stop.stop_ids.clone());
-    let run = engine.submit(Request { stop, vocabulary, ..Request::new(prompt, sampling) })?;
+    let run = engine.submit(Request {
+        stop,
+        vocabulary,
+        ..Request::new(prompt, sampling)
+    })?;
     let _guard = interrupts.stop_with(run.cancel_handle());
     let (prefill, mut spoken) = (PrefillBar::new(printer), false);
     for event in run {
         match event {
-            Event::Started { prompt_tokens, reused_tokens } => prefill.start(prompt_tokens, reused_tokens),
+            Event::Started {
+                prompt_tokens,
+                reused_tokens,
+            } => prefill.start(prompt_tokens, reused_tokens),
             Event::Prefill { done, .. } => prefill.advance(done),
             Event::Text { .. } if args.json => prefill.clear(),
             Event::Text { id: Some(id), .. } if engine.tokenizer().is_none() => {
@@ -171,11 +200,17 @@ fn failed(error: EngineError, spoken: bool, printer: &Printer) -> anyhow::Error 
     if spoken && let Err(error) = printer.answer("\n") {
         return error.into();
     }
-    Failed::new(("cannot generate", "无法生成")).because(error).into()
+    Failed::new(("cannot generate", "无法生成"))
+        .because(error)
+        .into()
 }
 
 fn no_answer() -> anyhow::Error {
-    Failed::new(("the engine ended without an answer", "引擎没有给出回答就结束了")).into()
+    Failed::new((
+        "the engine ended without an answer",
+        "引擎没有给出回答就结束了",
+    ))
+    .into()
 }
 
 fn message(args: &GenerateArgs) -> anyhow::Result<String> {
@@ -183,8 +218,11 @@ fn message(args: &GenerateArgs) -> anyhow::Result<String> {
         Some(message) => message.clone(),
         None => {
             let mut bytes = Vec::new();
-            std::io::stdin().read_to_end(&mut bytes).or_fail("cannot read stdin", "无法读取标准输入")?;
-            unicode::decode_text(&bytes).or_fail("cannot read stdin as text", "无法将标准输入作为文本读取")?
+            std::io::stdin()
+                .read_to_end(&mut bytes)
+                .or_fail("cannot read stdin", "无法读取标准输入")?;
+            unicode::decode_text(&bytes)
+                .or_fail("cannot read stdin as text", "无法将标准输入作为文本读取")?
         }
     };
     let text = text.strip_suffix('\n').unwrap_or(&text);
@@ -193,13 +231,21 @@ fn message(args: &GenerateArgs) -> anyhow::Result<String> {
             "give one: `moss-cli generate \"你好\"`, or pipe it in",
             "请给出消息：`moss-cli generate \"你好\"`，或由管道输入",
         );
-        return Err(Failed::new(("there is no message", "没有消息")).hint(hint).into());
+        return Err(Failed::new(("there is no message", "没有消息"))
+            .hint(hint)
+            .into());
     }
     Ok(text.to_owned())
 }
 
 fn to_json(outcome: &Outcome) -> serde_json::Value {
-    let Outcome { cause, ids, text, usage, timings } = outcome;
+    let Outcome {
+        cause,
+        ids,
+        text,
+        usage,
+        timings,
+    } = outcome;
     json!({
         "ids": ids,
         "text": text,

@@ -46,7 +46,11 @@ pub(crate) fn run(args: &InspectArgs, cli: &Cli, printer: &Printer) -> anyhow::R
         true => printer.json(&report.to_json())?,
         false => printer.report(&report.to_text(printer.language))?,
     }
-    Ok(if report.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if report.problems.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// What there is to say of a checkpoint.
@@ -64,7 +68,12 @@ struct Report {
 }
 
 impl Report {
-    fn of(folder: PathBuf, args: &InspectArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<Self> {
+    fn of(
+        folder: PathBuf,
+        args: &InspectArgs,
+        cli: &Cli,
+        printer: &Printer,
+    ) -> anyhow::Result<Self> {
         let files = match args.check {
             true => check_files(&folder, &mut progress::checking(printer))?,
             false => FileCheck::default(),
@@ -75,14 +84,20 @@ impl Report {
             // Damage explains best why a checkpoint cannot be opened.
             Err(error) => return Err(damaged(files.damage, error)),
         };
-        let mut problems: Vec<Words> =
-            files.damage.iter().map(|error| (error.to_string(), error.zh()).into()).collect();
+        let mut problems: Vec<Words> = files
+            .damage
+            .iter()
+            .map(|error| (error.to_string(), error.zh()).into())
+            .collect();
         let mut or_problem = |problem: Words| problems.push(problem);
         let config = MossConfig::try_from(checkpoint.config());
-        let config = config.map_err(|error| or_problem((error.to_string(), error.zh()).into())).ok();
+        let config = config
+            .map_err(|error| or_problem((error.to_string(), error.zh()).into()))
+            .ok();
         let tokenizer = Tokenizer::is_present(&folder).then(|| Tokenizer::from_folder(&folder));
-        let tokenizer =
-            tokenizer.transpose().map_err(|error| or_problem((error.to_string(), error.zh()).into()));
+        let tokenizer = tokenizer
+            .transpose()
+            .map_err(|error| or_problem((error.to_string(), error.zh()).into()));
         let tokenizer = tokenizer.ok().flatten();
         let tokens = tokenizer.as_ref().map(Tokenizer::vocab_size);
         if let Some(config) = &config {
@@ -101,7 +116,10 @@ impl Report {
         Ok(Self {
             folder,
             format: format(&checkpoint),
-            files: checkpoint.weight_files().map(|file| file.display().to_string()).collect(),
+            files: checkpoint
+                .weight_files()
+                .map(|file| file.display().to_string())
+                .collect(),
             tensors: checkpoint.tensor_infos().cloned().collect(),
             lists_tensors: args.tensors,
             config,
@@ -140,7 +158,10 @@ impl Report {
     fn to_text(&self, language: Language) -> String {
         let (bytes, tensors, files) = (size(self.bytes()), self.tensors.len(), self.files.len());
         let mut lines = vec![
-            Words::from((format!("  format    {}", self.format.en), format!("  格式    {}", self.format.zh))),
+            Words::from((
+                format!("  format    {}", self.format.en),
+                format!("  格式    {}", self.format.zh),
+            )),
             Words::from((
                 format!("  weights   {tensors} tensors, {bytes} in {files} file(s)"),
                 format!("  权重    {tensors} 个张量，{bytes}，{files} 个文件"),
@@ -150,21 +171,39 @@ impl Report {
             lines.extend(network(config));
         }
         lines.push(match self.tokens {
-            Some(tokens) => {
-                (format!("  tokenizer {tokens} tokens"), format!("  分词器  {tokens} 个词元")).into()
-            }
+            Some(tokens) => (
+                format!("  tokenizer {tokens} tokens"),
+                format!("  分词器  {tokens} 个词元"),
+            )
+                .into(),
             None => ("  tokenizer none", "  分词器  无").into(),
         });
         if self.lists_tensors {
             lines.extend(self.tensors.iter().map(|info| {
-                Words::same(format!("  {:<52} {:<5} {:?}", info.name, info.dtype.to_string(), info.shape))
+                Words::same(format!(
+                    "  {:<52} {:<5} {:?}",
+                    info.name,
+                    info.dtype.to_string(),
+                    info.shape
+                ))
             }));
         }
         let found = |label: &str, zh_label: &str, found: &Words| {
-            Words::from((format!("  {label}   {}", found.en), format!("  {zh_label}    {}", found.zh)))
+            Words::from((
+                format!("  {label}   {}", found.en),
+                format!("  {zh_label}    {}", found.zh),
+            ))
         };
-        lines.extend(self.warnings.iter().map(|warning| found("warning", "警告", warning)));
-        lines.extend(self.problems.iter().map(|problem| found("problem", "问题", problem)));
+        lines.extend(
+            self.warnings
+                .iter()
+                .map(|warning| found("warning", "警告", warning)),
+        );
+        lines.extend(
+            self.problems
+                .iter()
+                .map(|problem| found("problem", "问题", problem)),
+        );
         // Names of tensors and files may hold anything.
         let shown = |line: &str| format!("{}\n", escape(line, Context::Line));
         let lines: String = lines.iter().map(|line| shown(line.of(language))).collect();
@@ -177,8 +216,20 @@ fn english(found: &[Words]) -> Vec<&str> {
 }
 
 fn network(config: &MossConfig) -> [Words; 2] {
-    let MossConfig { num_layers, hidden_size, num_heads, head_dim, rotary_dim, .. } = config;
-    let MossConfig { inner_size, vocab_size, context_length, .. } = config;
+    let MossConfig {
+        num_layers,
+        hidden_size,
+        num_heads,
+        head_dim,
+        rotary_dim,
+        ..
+    } = config;
+    let MossConfig {
+        inner_size,
+        vocab_size,
+        context_length,
+        ..
+    } = config;
     let kib = config.cache_bytes_per_position(2) as f64 / 1024.0;
     [
         Words::from((
@@ -202,13 +253,19 @@ fn format(checkpoint: &Checkpoint) -> Words {
     let formats = checkpoint.linear_formats();
     match formats {
         [] => {
-            let embedding = checkpoint.tensor_infos().find(|info| info.name.ends_with("wte.weight"));
-            embedding
-                .map_or_else(|| Words::from(("unknown", "未知")), |info| Words::same(info.dtype.to_string()))
+            let embedding = checkpoint
+                .tensor_infos()
+                .find(|info| info.name.ends_with("wte.weight"));
+            embedding.map_or_else(
+                || Words::from(("unknown", "未知")),
+                |info| Words::same(info.dtype.to_string()),
+            )
         }
         [(format, _)] => linears(format),
         _ => {
-            let parts = formats.iter().map(|(format, count)| (linears(format), count));
+            let parts = formats
+                .iter()
+                .map(|(format, count)| (linears(format), count));
             let (en, zh): (Vec<_>, Vec<_>) = parts
                 .map(|(format, count)| {
                     (
@@ -217,7 +274,10 @@ fn format(checkpoint: &Checkpoint) -> Words {
                     )
                 })
                 .unzip();
-            Words::from((format!("mixed: {}", en.join("; ")), format!("混合：{}", zh.join("；"))))
+            Words::from((
+                format!("mixed: {}", en.join("; ")),
+                format!("混合：{}", zh.join("；")),
+            ))
         }
     }
 }
@@ -228,7 +288,11 @@ fn linears(format: &LinearFormat) -> Words {
         LinearFormat::Dense(dtype) => Words::same(dtype.to_string()),
         LinearFormat::Gptq(q) => {
             let (bits, group) = (q.bits, q.group_size);
-            let (order, order_zh) = if q.act_order { (", act-order", "，act-order") } else { ("", "") };
+            let (order, order_zh) = if q.act_order {
+                (", act-order", "，act-order")
+            } else {
+                ("", "")
+            };
             let (zeros, zeros_zh) = match q.zero_points {
                 ZeroPoints::LessOne => ("", ""),
                 ZeroPoints::Plain => (", gptq_v2 zero points", "，gptq_v2 零点"),
@@ -261,28 +325,48 @@ fn needed(checkpoint: &Checkpoint, config: &MossConfig) -> Vec<Words> {
     });
     shapes.extend(norms);
     let shape = |(name, shape): (String, Vec<usize>)| {
-        checkpoint.tensor(&name).and_then(|tensor| tensor.expect_shape(&shape).map(|_| ())).err()
+        checkpoint
+            .tensor(&name)
+            .and_then(|tensor| tensor.expect_shape(&shape).map(|_| ()))
+            .err()
     };
-    let linears = (0..config.num_layers).flat_map(|layer| LinearKind::ALL.map(|kind| (layer, kind)));
+    let linears =
+        (0..config.num_layers).flat_map(|layer| LinearKind::ALL.map(|kind| (layer, kind)));
     let linear = |(layer, kind): (usize, LinearKind)| {
         let (inputs, outputs, bias) = kind.extents(config);
-        checkpoint.linear(&kind.stem(layer), inputs, outputs, bias).err()
+        checkpoint
+            .linear(&kind.stem(layer), inputs, outputs, bias)
+            .err()
     };
-    let errors = shapes.into_iter().filter_map(shape).chain(linears.filter_map(linear));
-    errors.map(|error| (error.to_string(), error.zh()).into()).collect()
+    let errors = shapes
+        .into_iter()
+        .filter_map(shape)
+        .chain(linears.filter_map(linear));
+    errors
+        .map(|error| (error.to_string(), error.zh()).into())
+        .collect()
 }
 
 fn floats(checkpoint: &Checkpoint) -> Vec<Words> {
     let check = |info: &TensorInfo| checkpoint.check_finite(&info.name).err();
     let words = |error: CheckpointError| Words::from((error.to_string(), error.zh()));
-    checkpoint.tensor_infos().filter_map(check).map(words).collect()
+    checkpoint
+        .tensor_infos()
+        .filter_map(check)
+        .map(words)
+        .collect()
 }
 
-/// Why a checkpoint cannot be opened: the damage that was found, where there is some, and then the error of opening it.
+/// Why a checkpoint cannot be opened: the damage that was found, where there is some, and then the
+/// error of opening it.
 fn damaged(damage: Vec<CheckpointError>, error: CheckpointError) -> anyhow::Error {
     let told = error.to_string();
     let mut chain: Result<Failed, CheckpointError> = Err(error);
-    for found in damage.into_iter().rev().filter(|found| found.to_string() != told) {
+    for found in damage
+        .into_iter()
+        .rev()
+        .filter(|found| found.to_string() != told)
+    {
         let mut failed = Failed::new((found.to_string(), found.zh()));
         if let Some(hint) = found.hint().zip(found.hint_zh()) {
             failed = failed.hint(hint);

@@ -18,8 +18,14 @@ pub(crate) fn run(args: &ManArgs, printer: &Printer) -> anyhow::Result<ExitCode>
     command.build(); // hands the global flags down and gives subcommands their full names
     if let Some(name) = &args.subcommand {
         command = command.find_subcommand(name).cloned().ok_or_else(|| {
-            Failed::new((format!("`{name}` is no subcommand"), format!("没有子命令 `{name}`")))
-                .hint(("`moss-cli --help` lists them", "`moss-cli --help` 可列出子命令"))
+            Failed::new((
+                format!("`{name}` is no subcommand"),
+                format!("没有子命令 `{name}`"),
+            ))
+            .hint((
+                "`moss-cli --help` lists them",
+                "`moss-cli --help` 可列出子命令",
+            ))
         })?;
     }
     let mut text = Vec::new();

@@ -9,8 +9,8 @@ use clap::{Args, ValueEnum};
 use moss::{
     kernels::GptqBits,
     quantize::{
-        DeviceSpec, LinearReport, Method, Perplexity, QuantizeOptions, Sample, built_in_samples, perplexity,
-        quantize, read_samples,
+        DeviceSpec, LinearReport, Method, Perplexity, QuantizeOptions, Sample, built_in_samples,
+        perplexity, quantize, read_samples,
     },
 };
 use serde_json::json;
@@ -39,8 +39,9 @@ enum MethodArg {
 
 /// Quantise the linear layers of an fp16 checkpoint, in the published layout
 ///
-/// GPTQ runs calibration text through the network layer by layer, on the first device of `--gpu`. Prints the error of every layer, and the
-/// perplexity before and after on texts that were kept out of calibration.
+/// GPTQ runs calibration text through the network layer by layer, on the first device of `--gpu`.
+/// Prints the error of every layer, and the perplexity before and after on texts that were kept out
+/// of calibration.
 #[derive(Debug, Args)]
 pub(crate) struct QuantizeArgs {
     /// The checkpoint: a folder, a hub id or a short name
@@ -58,13 +59,15 @@ pub(crate) struct QuantizeArgs {
     /// How weights are rounded
     #[arg(long, value_name = "METHOD", default_value = "gptq")]
     method: MethodArg,
-    /// Round the weights of the strongest inputs first: nearer to fp16, but groups no longer follow each other
+    /// Round the weights of the strongest inputs first: nearer to fp16, but groups no longer follow
+    /// each other
     #[arg(long)]
     act_order: bool,
     /// Share of the mean diagonal that is added to the Hessian's diagonal
     #[arg(long, value_name = "X", default_value_t = 0.01)]
     dampening: f64,
-    /// Calibration: a text, or .jsonl with {"turns": [{"user", "moss"}]} or {"text"} a line [default: short dialogues that come with this program]
+    /// Calibration: a text, or .jsonl with {"turns": [{"user", "moss"}]} or {"text"} a line
+    /// [default: short dialogues that come with this program]
     #[arg(long, value_name = "FILE")]
     calibration: Option<PathBuf>,
     /// Windows of calibration at most
@@ -104,16 +107,25 @@ pub(crate) fn run(args: &QuantizeArgs, cli: &Cli, printer: &Printer) -> anyhow::
             }
             MethodArg::Gptq => {
                 if args.calibration.is_none() {
-                    printer.say(Message::BuiltInCalibration { texts: calibration.len() });
+                    printer.say(Message::BuiltInCalibration {
+                        texts: calibration.len(),
+                    });
                 }
-                Method::Gptq { samples: calibration, act_order: args.act_order, dampening: args.dampening }
+                Method::Gptq {
+                    samples: calibration,
+                    act_order: args.act_order,
+                    dampening: args.dampening,
+                }
             }
         };
         let options = QuantizeOptions {
             bits: args.bits,
             group_size: usize::try_from(args.group_size).ok(),
             method,
-            device: open::devices(&cli.model)?.first().copied().unwrap_or(DeviceSpec::Cpu),
+            device: open::devices(&cli.model)?
+                .first()
+                .copied()
+                .unwrap_or(DeviceSpec::Cpu),
             container: args.container.into(),
             max_shard_bytes: match args.container {
                 ContainerArg::Bin => u64::MAX, // the published ones are one file, whatever its size
@@ -129,12 +141,16 @@ pub(crate) fn run(args: &QuantizeArgs, cli: &Cli, printer: &Printer) -> anyhow::
                 return None;
             }
             let loaded = eval::load(folder, &cli.model, printer, None, None);
-            let found = loaded
-                .and_then(|(mut model, windows)| Ok(perplexity(&mut model, &measured, windows, &|| false)?));
-            // The folder is whole: what cannot be measured here, as fp16 where int4 alone fits, can be elsewhere.
+            let found = loaded.and_then(|(mut model, windows)| {
+                Ok(perplexity(&mut model, &measured, windows, &|| false)?)
+            });
+            // The folder is whole: what cannot be measured here, as fp16 where int4 alone fits, can
+            // be elsewhere.
             let failed = |error| {
-                let (folder, causes) =
-                    (&folder.display().to_string(), &printer.causes(&error).replace("\n  ", ": "));
+                let (folder, causes) = (
+                    &folder.display().to_string(),
+                    &printer.causes(&error).replace("\n  ", ": "),
+                );
                 printer.warning(&Message::NotMeasured { folder, causes }.into());
             };
             found.map_err(failed).ok()
@@ -143,19 +159,26 @@ pub(crate) fn run(args: &QuantizeArgs, cli: &Cli, printer: &Printer) -> anyhow::
         if args.json {
             let value = |found: Option<Perplexity>| found.map(|found| found.value());
             let tokens = before.or(after).map(|found| found.tokens);
-            let perplexity = json!({ "before": value(before), "after": value(after), "tokens": tokens });
+            let perplexity =
+                json!({ "before": value(before), "after": value(after), "tokens": tokens });
             printer.json(&json!({ "linears": reports, "perplexity": perplexity }))?;
         } else {
             printer.report(&table(&reports, before, after, printer.language))?;
         }
-        printer.say(Message::Wrote { folder: &args.target.display().to_string() });
+        printer.say(Message::Wrote {
+            folder: &args.target.display().to_string(),
+        });
         Ok(ExitCode::SUCCESS)
     })
 }
 
-/// What to calibrate with, and what to measure on: every tenth text. A single text is cut into windows first. Without a tokenizer there is
-/// nothing to measure on.
-fn texts(args: &QuantizeArgs, cli: &Cli, source: &Path) -> anyhow::Result<(Vec<Sample>, Vec<Sample>)> {
+/// What to calibrate with, and what to measure on: every tenth text. A single text is cut into
+/// windows first. Without a tokenizer there is nothing to measure on.
+fn texts(
+    args: &QuantizeArgs,
+    cli: &Cli,
+    source: &Path,
+) -> anyhow::Result<(Vec<Sample>, Vec<Sample>)> {
     let needs_text = args.method == MethodArg::Gptq || args.calibration.is_some();
     if !needs_text && !moss::Tokenizer::is_present(source) {
         return Ok((vec![], vec![]));
@@ -166,13 +189,21 @@ fn texts(args: &QuantizeArgs, cli: &Cli, source: &Path) -> anyhow::Result<(Vec<S
         None => built_in_samples(&builder)?,
     };
     let window = eval::context_length(source)?;
-    let samples: Vec<Sample> = samples.iter().flat_map(|sample| sample.windows(window)).collect();
+    let samples: Vec<Sample> = samples
+        .iter()
+        .flat_map(|sample| sample.windows(window))
+        .collect();
     if samples.len() < MEASURED {
         return Ok((samples.clone(), samples));
     }
     let (mut calibration, mut measured) = (vec![], vec![]);
     for (index, sample) in samples.into_iter().enumerate() {
-        if index % MEASURED == MEASURED - 1 { &mut measured } else { &mut calibration }.push(sample);
+        if index % MEASURED == MEASURED - 1 {
+            &mut measured
+        } else {
+            &mut calibration
+        }
+        .push(sample);
     }
     // Spread over the whole file, which may go topic by topic.
     let step = calibration.len().div_ceil(args.samples.max(1)).max(1);
@@ -185,12 +216,24 @@ fn table(
     after: Option<Perplexity>,
     language: Language,
 ) -> String {
-    let [error, weights, outputs] =
-        language.pick(["squared error, share of", "weights", "outputs"], ["平方误差，占比", "权重", "输出"]);
-    let mut text = format!("{} {} {}\n", left(error, 40), right(weights, 14), right(outputs, 14));
+    let [error, weights, outputs] = language.pick(
+        ["squared error, share of", "weights", "outputs"],
+        ["平方误差，占比", "权重", "输出"],
+    );
+    let mut text = format!(
+        "{} {} {}\n",
+        left(error, 40),
+        right(weights, 14),
+        right(outputs, 14)
+    );
     for report in reports {
-        let output = report.output_error.map_or("-".into(), |error| format!("{error:.3e}"));
-        text += &format!("{:<40} {:>14.3e} {output:>14}\n", report.linear, report.weight_error);
+        let output = report
+            .output_error
+            .map_or("-".into(), |error| format!("{error:.3e}"));
+        text += &format!(
+            "{:<40} {:>14.3e} {output:>14}\n",
+            report.linear, report.weight_error
+        );
     }
     if let Some(Perplexity { tokens, .. }) = before.or(after) {
         let value = |found: Option<Perplexity>| {

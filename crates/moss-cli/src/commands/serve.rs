@@ -39,8 +39,9 @@ const LAST_RESORT: Duration = Duration::from_secs(10);
 
 /// Serve an OpenAI-compatible API and a web page
 ///
-/// Exit status: 0 stopped as asked, 1 could not start, 70 the engine failed (a panic of the model, a lost GPU, or a step without progress;
-/// /health and /ready return 503 before), 130 ended at once by a second signal.
+/// Exit status: 0 stopped as asked, 1 could not start, 70 the engine failed (a panic of the model,
+/// a lost GPU, or a step without progress; /health and /ready return 503 before), 130 ended at once
+/// by a second signal.
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
     /// Port to listen on; 0 for any that is free
@@ -50,7 +51,13 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
     host: IpAddr,
     /// A key that clients must send; several with commas, or by giving it again
-    #[arg(long, env = "MOSS_API_KEY", value_name = "KEY", value_delimiter = ',', hide_env_values = true)]
+    #[arg(
+        long,
+        env = "MOSS_API_KEY",
+        value_name = "KEY",
+        value_delimiter = ',',
+        hide_env_values = true
+    )]
     api_key: Vec<String>,
     /// A file of such keys, one a line
     #[arg(long, env = "MOSS_API_KEY_FILE", value_name = "FILE")]
@@ -58,7 +65,8 @@ pub(crate) struct ServeArgs {
     /// Listen beyond this machine without a key
     #[arg(long)]
     no_key: bool,
-    /// A host name that clients may call this server by [default: names of this machine, any beyond it]
+    /// A host name that clients may call this server by [default: names of this machine, any beyond
+    /// it]
     #[arg(long, value_name = "NAME")]
     allow_host: Vec<String>,
     /// Origin of another web page that may call the API from a browser, or `*`
@@ -73,10 +81,12 @@ pub(crate) struct ServeArgs {
     /// Tokens of all answers at once that the cache holds [default: four windows]
     #[arg(long, value_name = "N")]
     cache_tokens: Option<usize>,
-    /// Seconds that a request may wait in the queue [default: 120, or longer where measured speed says that the requests ahead need longer]
+    /// Seconds that a request may wait in the queue [default: 120, or longer where measured speed
+    /// says that the requests ahead need longer]
     #[arg(long, value_name = "SECONDS")]
     queue_time: Option<u64>,
-    /// Seconds that a prompt may take [default: four times what measured speed predicts, at least 300, or 60 on GPUs alone]
+    /// Seconds that a prompt may take [default: four times what measured speed predicts, at least
+    /// 300, or 60 on GPUs alone]
     #[arg(long, value_name = "SECONDS")]
     prompt_time: Option<u64>,
     /// Seconds that running answers are given after SIGTERM
@@ -100,16 +110,23 @@ pub(crate) fn run(args: &ServeArgs, cli: &Cli, printer: &Printer) -> anyhow::Res
     let runtime = tokio::runtime::Runtime::new()
         .or_fail("cannot start the server's threads", "无法启动服务器的线程")?;
     let address = SocketAddr::new(args.host, args.port);
-    let listener = runtime.block_on(TcpListener::bind(address)).map_err(|source| {
-        let hint = (
-            "another program may have the port: choose one with `--port`",
-            "端口可能被其他程序占用：请用 `--port` 另选",
-        );
-        let what = (format!("cannot listen on {address}"), format!("无法监听 {address}"));
-        Failed::new(what).hint(hint).because(source)
-    })?;
+    let listener = runtime
+        .block_on(TcpListener::bind(address))
+        .map_err(|source| {
+            let hint = (
+                "another program may have the port: choose one with `--port`",
+                "端口可能被其他程序占用：请用 `--port` 另选",
+            );
+            let what = (
+                format!("cannot listen on {address}"),
+                format!("无法监听 {address}"),
+            );
+            Failed::new(what).hint(hint).because(source)
+        })?;
     let address = listener.local_addr().or_fail("cannot listen", "无法监听")?;
-    let dual_stack = SockRef::from(&listener).only_v6().is_ok_and(|only_v6| !only_v6);
+    let dual_stack = SockRef::from(&listener)
+        .only_v6()
+        .is_ok_and(|only_v6| !only_v6);
     let (hosts, has_keys) = (options.allowed_hosts.clone(), !options.api_keys.is_empty());
     let server = Server::new(options);
     let mut signals = runtime
@@ -123,7 +140,8 @@ pub(crate) fn run(args: &ServeArgs, cli: &Cli, printer: &Printer) -> anyhow::Res
             let stop = async {
                 tokio::select! {
                     () = signals.first() => printer.say(Message::Draining),
-                    // The sender is dropped when the model is loaded; then nothing is to be heard from it.
+                    // The sender is dropped when the model is loaded; then nothing is to be heard
+                    // from it.
                     () = async { if failure.await.is_err() { std::future::pending().await } } => {}
                 }
             };
@@ -150,12 +168,18 @@ pub(crate) fn run(args: &ServeArgs, cli: &Cli, printer: &Printer) -> anyhow::Res
         Ok(_) => {}
         Err(error) => {
             let _ = failed.send(());
-            runtime.block_on(serving).or_fail("the server failed", "服务器出错")?;
+            runtime
+                .block_on(serving)
+                .or_fail("the server failed", "服务器出错")?;
             return Err(error);
         }
     }
-    runtime.block_on(serving).or_fail("the server failed", "服务器出错")?;
-    let Some(fault) = server.fault() else { return Ok(ExitCode::SUCCESS) };
+    runtime
+        .block_on(serving)
+        .or_fail("the server failed", "服务器出错")?;
+    let Some(fault) = server.fault() else {
+        return Ok(ExitCode::SUCCESS);
+    };
     let what = ("the engine has failed", "引擎出现故障");
     printer.error(&Failed::new(what).because(fault).into());
     // A driver that hangs may hang at the end of the process too.
@@ -181,7 +205,9 @@ fn announce(
     let tunnel = Tunnel::to(address, &login());
     say(match has_keys {
         true => ServeMessage::KeyRequired,
-        false => ServeMessage::NoKey { beyond: tunnel.is_none() },
+        false => ServeMessage::NoKey {
+            beyond: tunnel.is_none(),
+        },
     });
     if let Some(tunnel) = tunnel {
         say(ServeMessage::Tunnel(&tunnel));
@@ -208,9 +234,17 @@ fn load(args: &ServeArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<Served
     };
     let opened = open::engine_for(cli, printer, capacity)?;
     open::tokenizer(&opened)?; // says what is missing, and where
-    let system = cli.answer.system.clone().map_or(SystemText::Published, SystemText::Custom);
+    let system = cli
+        .answer
+        .system
+        .clone()
+        .map_or(SystemText::Published, SystemText::Custom);
     let has_plugins = opened.model.has_plugins();
-    Ok(ServedModel::new(Arc::new(opened.engine), system, has_plugins)?)
+    Ok(ServedModel::new(
+        Arc::new(opened.engine),
+        system,
+        has_plugins,
+    )?)
 }
 
 fn options(args: &ServeArgs, cli: &Cli, model: String) -> anyhow::Result<ServerOptions> {
@@ -218,7 +252,10 @@ fn options(args: &ServeArgs, cli: &Cli, model: String) -> anyhow::Result<ServerO
     let is_local = args.host.is_loopback();
     if !is_local && api_keys.is_empty() && !args.no_key {
         let what = (
-            format!("`--host {}` lets other machines in, and there is no key", args.host),
+            format!(
+                "`--host {}` lets other machines in, and there is no key",
+                args.host
+            ),
             format!("`--host {}` 向其他机器开放，却没有密钥", args.host),
         );
         let hint = (
@@ -231,17 +268,25 @@ fn options(args: &ServeArgs, cli: &Cli, model: String) -> anyhow::Result<ServerO
     sampling.check()?;
     let local = ServerOptions::local(model);
     let defaults = Defaults::default();
-    let max_tokens = cli.answer.max_new_tokens.unwrap_or(defaults.max_tokens).max(1);
+    let max_tokens = cli
+        .answer
+        .max_new_tokens
+        .unwrap_or(defaults.max_tokens)
+        .max(1);
     let limits = Limits {
         queue_time: args.queue_time.map(Duration::from_secs),
         prompt_time: args.prompt_time.map(Duration::from_secs),
         ..Limits::default()
     };
     let answer_time = cli.answer.max_time.unwrap_or(limits.answer_time);
-    let mut allowed_hosts = local.allowed_hosts.clone().filter(|_| is_local || !args.allow_host.is_empty());
+    let mut allowed_hosts = local
+        .allowed_hosts
+        .clone()
+        .filter(|_| is_local || !args.allow_host.is_empty());
     if let Some(hosts) = &mut allowed_hosts {
         hosts.extend(args.allow_host.iter().cloned());
-        // An address that was asked for by name: no page can make it its own (DNS rebinding needs a host name).
+        // An address that was asked for by name: no page can make it its own (DNS rebinding needs a
+        // host name).
         if !args.host.to_canonical().is_unspecified() {
             hosts.push(url_host(args.host));
         }
@@ -250,8 +295,14 @@ fn options(args: &ServeArgs, cli: &Cli, model: String) -> anyhow::Result<ServerO
         api_keys,
         allowed_hosts,
         cors_origins: args.cors_origin.clone(),
-        defaults: Defaults { sampling, max_tokens },
-        limits: Limits { answer_time, ..limits },
+        defaults: Defaults {
+            sampling,
+            max_tokens,
+        },
+        limits: Limits {
+            answer_time,
+            ..limits
+        },
         drain_time: Duration::from_secs(args.drain_time),
         log_prompts: args.log_prompts,
         strict: args.strict,
@@ -264,14 +315,24 @@ fn keys(args: &ServeArgs) -> anyhow::Result<Vec<String>> {
     let mut keys = args.api_key.clone();
     if let Some(file) = &args.api_key_file {
         let shown = file.display();
-        let cannot = || (format!("cannot read `{shown}`"), format!("无法读取 `{shown}`"));
+        let cannot = || {
+            (
+                format!("cannot read `{shown}`"),
+                format!("无法读取 `{shown}`"),
+            )
+        };
         let bytes = moss::files::read_bytes(file, moss::files::MAX_BYTES)
             .map_err(|error| Failed::new(cannot()).because(error))?;
         let text = unicode::decode(&bytes).map_err(|error| Failed::new(cannot()).because(error))?;
         keys.extend(text.lines().map(|line| line.trim().to_owned()));
         if keys.iter().all(String::is_empty) {
-            let what = (format!("`{shown}` holds no key"), format!("`{shown}` 中没有密钥"));
-            return Err(Failed::new(what).hint(("write one a line", "请每行写一个")).into());
+            let what = (
+                format!("`{shown}` holds no key"),
+                format!("`{shown}` 中没有密钥"),
+            );
+            return Err(Failed::new(what)
+                .hint(("write one a line", "请每行写一个"))
+                .into());
         }
     }
     keys.retain(|key| !key.is_empty());

@@ -14,8 +14,9 @@ use crate::{args::Cli, errors::OrFail, open, printer::Printer};
 
 /// Turn texts into ids and ids into texts: JSON lines from stdin to stdout
 ///
-/// {"text": …} gives {"ids": […]}; {"ids": […]} gives {"text": …, "text_skip_special": …}; a line that is neither, or has an unknown
-/// id, gives {"error": …} and exit status 1 in the end. The folder named by --model may hold tokenizer files alone.
+/// {"text": …} gives {"ids": […]}; {"ids": […]} gives {"text": …, "text_skip_special": …}; a line
+/// that is neither, or has an unknown id, gives {"error": …} and exit status 1 in the end. The
+/// folder named by --model may hold tokenizer files alone.
 #[derive(Debug, Args)]
 pub(crate) struct TokenizeArgs {}
 
@@ -33,7 +34,9 @@ pub(crate) fn run(_: &TokenizeArgs, cli: &Cli, printer: &Printer) -> anyhow::Res
         let mut line = line.or_fail("cannot read stdin", "无法读取标准输入")?;
         if number == 0 {
             let text = unicode::decode_start(&line);
-            line = text.or_fail("cannot read stdin as text", "无法将标准输入作为文本读取")?.to_vec();
+            line = text
+                .or_fail("cannot read stdin as text", "无法将标准输入作为文本读取")?
+                .to_vec();
         }
         if line.trim_ascii().is_empty() {
             continue;
@@ -44,12 +47,18 @@ pub(crate) fn run(_: &TokenizeArgs, cli: &Cli, printer: &Printer) -> anyhow::Res
         });
         printer.json(&answer)?;
     }
-    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 fn answer(tokenizer: &Tokenizer, line: &[u8]) -> anyhow::Result<Value> {
-    let line = serde_json::from_slice(line)
-        .or_fail("expected {\"text\": …} or {\"ids\": […]}", "应为 {\"text\": …} 或 {\"ids\": […]}")?;
+    let line = serde_json::from_slice(line).or_fail(
+        "expected {\"text\": …} or {\"ids\": […]}",
+        "应为 {\"text\": …} 或 {\"ids\": […]}",
+    )?;
     Ok(match line {
         Line::Text { text } => json!({ "ids": tokenizer.encode(&text)? }),
         Line::Ids { ids } => {

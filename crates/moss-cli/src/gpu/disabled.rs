@@ -23,11 +23,15 @@ pub(crate) fn compare(
     _only: &str,
     _each: &mut dyn FnMut(Comparison),
 ) -> Answer<()> {
-    Err(KernelError::NotCompiled { op: "parity of kernels" })
+    Err(KernelError::NotCompiled {
+        op: "parity of kernels",
+    })
 }
 
 /// # Errors
 /// [`KernelError::NotCompiled`], always.
 pub(crate) fn times(_ordinal: usize, _newest_code: Option<u32>, _timed: Timed) -> Answer<Measured> {
-    Err(KernelError::NotCompiled { op: "times of kernels" })
+    Err(KernelError::NotCompiled {
+        op: "times of kernels",
+    })
 }

@@ -61,7 +61,12 @@ pub(crate) fn compare(
 pub(crate) fn times(ordinal: usize, newest_code: Option<u32>, timed: Timed) -> Answer<Measured> {
     let gpu = Gpu::open(ordinal, newest_code)?;
     let bandwidth = gpu.copy_bandwidth()?;
-    let timing = Timing::new(&gpu, timed.bits, timed.layers, timed.context.max(timed.prompt))?;
+    let timing = Timing::new(
+        &gpu,
+        timed.bits,
+        timed.layers,
+        timed.context.max(timed.prompt),
+    )?;
     Ok(Measured {
         card: format!("{}, {}", gpu.info().name, gpu.info().code),
         bandwidth,
@@ -78,5 +83,8 @@ fn whole(times: Times) -> Whole {
         operations: time.operations,
         seconds: time.seconds,
     };
-    Whole { seconds: times.whole, kernels: times.kernels.into_iter().map(kernel).collect() }
+    Whole {
+        seconds: times.whole,
+        kernels: times.kernels.into_iter().map(kernel).collect(),
+    }
 }

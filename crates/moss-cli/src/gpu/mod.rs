@@ -1,4 +1,5 @@
-//! What commands ask of the GPU kernels themselves. A build without CUDA has the same functions, and no cards.
+//! What commands ask of the GPU kernels themselves. A build without CUDA has the same functions,
+//! and no cards.
 
 #[cfg_attr(feature = "cuda", path = "enabled.rs")]
 #[cfg_attr(not(feature = "cuda"), path = "disabled.rs")]

@@ -116,26 +116,44 @@ impl DownloadMessage<'_> {
                 format!(
                     "`moss-cli download {model}` fetches it at any time; `--demo` talks at once, with a tiny model"
                 ),
-                format!("随时可用 `moss-cli download {model}` 下载；`--demo` 可立即试用小型演示模型"),
+                format!(
+                    "随时可用 `moss-cli download {model}` 下载；`--demo` 可立即试用小型演示模型"
+                ),
             ),
             Self::Waiting { file } => (
                 format!("another process is downloading {file}; waiting for it"),
                 format!("另一进程正在下载 {file}，等待其完成"),
             ),
-            Self::File { file, bytes, done: 0 } => {
-                (format!("{file}: {}", size(bytes)), format!("{file}：{}", size(bytes)))
-            }
+            Self::File {
+                file,
+                bytes,
+                done: 0,
+            } => (
+                format!("{file}: {}", size(bytes)),
+                format!("{file}：{}", size(bytes)),
+            ),
             Self::File { file, bytes, done } => (
-                format!("{file}: {}, of which {} are here already", size(bytes), size(done)),
+                format!(
+                    "{file}: {}, of which {} are here already",
+                    size(bytes),
+                    size(done)
+                ),
                 format!("{file}：{}，其中 {} 已在本机", size(bytes), size(done)),
             ),
             Self::Status { done, total, rate } => {
                 let percent = done.saturating_mul(100) / total.max(1);
-                let (done_of, rate_text) = (format!("{} / {}", size(done), size(total)), size(rate));
+                let (done_of, rate_text) =
+                    (format!("{} / {}", size(done), size(total)), size(rate));
                 match total.saturating_sub(done).checked_div(rate) {
                     Some(seconds) => (
-                        format!("{percent}%, {done_of}, {rate_text}/s, {} left", clock(seconds)),
-                        format!("{percent}%，{done_of}，{rate_text}/秒，剩余 {}", clock(seconds)),
+                        format!(
+                            "{percent}%, {done_of}, {rate_text}/s, {} left",
+                            clock(seconds)
+                        ),
+                        format!(
+                            "{percent}%，{done_of}，{rate_text}/秒，剩余 {}",
+                            clock(seconds)
+                        ),
                     ),
                     None => (
                         format!("{percent}%, {done_of}, nothing comes at the moment"),
@@ -145,16 +163,24 @@ impl DownloadMessage<'_> {
             }
             Self::Retrying { file, fault, wait } => {
                 let seconds = wait.as_secs_f64();
-                let file_zh = if file == "list of files" { "文件列表" } else { file };
-                let [fault, fault_zh] =
-                    [fault.to_string(), fault.zh()].map(|text| escape(&text, Context::Line).into_owned());
+                let file_zh = if file == "list of files" {
+                    "文件列表"
+                } else {
+                    file
+                };
+                let [fault, fault_zh] = [fault.to_string(), fault.zh()]
+                    .map(|text| escape(&text, Context::Line).into_owned());
                 (
                     format!("{file}: {fault}; again in {seconds:.0} s"),
                     format!("{file_zh}：{fault_zh}；{seconds:.0} 秒后重试"),
                 )
             }
             Self::Verifying { file } => (format!("{file}: verifying"), format!("{file}：正在校验")),
-            Self::Verified { files, bytes, listed } => {
+            Self::Verified {
+                files,
+                bytes,
+                listed,
+            } => {
                 let (as_what, as_what_zh) = match listed {
                     true => ("the hub's listing", "模型库的文件列表"),
                     false => ("the hashes that the cache records", "缓存中记录的哈希"),
@@ -176,18 +202,24 @@ impl DownloadMessage<'_> {
                 format!("无法取得模型库的文件列表，改为与缓存中记录的哈希核对\n  {why}"),
             ),
             Self::Damaged { id, list } => (
-                format!("files of `{id}` in the cache are damaged or missing:{}", list.en),
+                format!(
+                    "files of `{id}` in the cache are damaged or missing:{}",
+                    list.en
+                ),
                 format!("缓存中 `{id}` 的文件已损坏或缺失：{}", list.zh),
             ),
             Self::DamagedHint { id } => (
                 format!("`moss-cli download {id} --verify --yes` downloads these files again"),
                 format!("`moss-cli download {id} --verify --yes` 可重新下载这些文件"),
             ),
-            Self::Repairing { list } => {
-                (format!("downloading again:{}", list.en), format!("重新下载：{}", list.zh))
-            }
+            Self::Repairing { list } => (
+                format!("downloading again:{}", list.en),
+                format!("重新下载：{}", list.zh),
+            ),
             Self::Partial { model, missing } => (
-                format!("the download of `{model}` in the cache is incomplete: {missing} is missing"),
+                format!(
+                    "the download of `{model}` in the cache is incomplete: {missing} is missing"
+                ),
                 format!("缓存中的 `{model}` 尚未下载完整：缺少 {missing}"),
             ),
         }
@@ -195,13 +227,21 @@ impl DownloadMessage<'_> {
 }
 
 fn texts_of_plan(plan: &DownloadPlan) -> (String, String) {
-    let DownloadPlan { id, endpoint, folder, bytes_done, files, .. } = plan;
+    let DownloadPlan {
+        id,
+        endpoint,
+        folder,
+        bytes_done,
+        files,
+        ..
+    } = plan;
     let (bytes, count, folder) = (size(plan.bytes()), files.len(), folder.display());
     let (here, here_zh) = match bytes_done {
         0 => Default::default(),
-        done => {
-            (format!(", {} of them here already", size(*done)), format!("，其中 {} 已在本机", size(*done)))
-        }
+        done => (
+            format!(", {} of them here already", size(*done)),
+            format!("，其中 {} 已在本机", size(*done)),
+        ),
     };
     let license = license_text(plan.license.as_deref(), id.is_known());
     let endpoint = escape(endpoint, Context::Line);
@@ -217,8 +257,14 @@ fn texts_of_plan(plan: &DownloadPlan) -> (String, String) {
 
 /// The licence in the hub's words, which stand in a line of ours.
 fn license_text(license: Option<&str>, is_known: bool) -> String {
-    let license = license.or(is_known.then_some("agpl-3.0")).unwrap_or("?").to_uppercase();
-    escape(&license, Context::Line).chars().take(LONGEST_LICENSE).collect()
+    let license = license
+        .or(is_known.then_some("agpl-3.0"))
+        .unwrap_or("?")
+        .to_uppercase();
+    escape(&license, Context::Line)
+        .chars()
+        .take(LONGEST_LICENSE)
+        .collect()
 }
 
 /// Such as `1:02:03`, `2:03`.
@@ -238,15 +284,38 @@ mod tests {
     fn a_licence_is_one_line_without_control_characters_and_of_bounded_length() {
         assert_eq!(license_text(None, true), "AGPL-3.0");
         let hostile = "mit\x1b[2J\nerror: \u{9b}\u{202e}";
-        assert_eq!(license_text(Some(hostile), true), "MIT\\u{1b}[2J\\nERROR: \\u{9b}\\u{202e}");
-        assert_eq!(license_text(Some(&"x".repeat(5000)), false).len(), LONGEST_LICENSE);
+        assert_eq!(
+            license_text(Some(hostile), true),
+            "MIT\\u{1b}[2J\\nERROR: \\u{9b}\\u{202e}"
+        );
+        assert_eq!(
+            license_text(Some(&"x".repeat(5000)), false).len(),
+            LONGEST_LICENSE
+        );
     }
 
     #[test]
     fn a_status_says_share_rate_and_time_left_and_survives_standing_still() {
-        let status = |rate| DownloadMessage::Status { done: 1_000_000, total: 4_000_000, rate }.texts().0;
-        assert_eq!(status(1000), "25%, 1.00 MB / 4.00 MB, 1.00 kB/s, 50:00 left");
-        assert_eq!(status(100), "25%, 1.00 MB / 4.00 MB, 0.10 kB/s, 8:20:00 left");
-        assert_eq!(status(0), "25%, 1.00 MB / 4.00 MB, nothing comes at the moment");
+        let status = |rate| {
+            DownloadMessage::Status {
+                done: 1_000_000,
+                total: 4_000_000,
+                rate,
+            }
+            .texts()
+            .0
+        };
+        assert_eq!(
+            status(1000),
+            "25%, 1.00 MB / 4.00 MB, 1.00 kB/s, 50:00 left"
+        );
+        assert_eq!(
+            status(100),
+            "25%, 1.00 MB / 4.00 MB, 0.10 kB/s, 8:20:00 left"
+        );
+        assert_eq!(
+            status(0),
+            "25%, 1.00 MB / 4.00 MB, nothing comes at the moment"
+        );
     }
 }

@@ -19,7 +19,10 @@ impl<'a> Ending<'a> {
 
     /// The ending of an answer that is text, or ids where there is no tokenizer.
     pub(crate) fn of_generate(outcome: &'a Outcome, prints_ids: bool) -> Option<Self> {
-        Self::of(outcome, !outcome.text.trim().is_empty() || (prints_ids && !outcome.ids.is_empty()))
+        Self::of(
+            outcome,
+            !outcome.text.trim().is_empty() || (prints_ids && !outcome.ids.is_empty()),
+        )
     }
 
     fn of(outcome: &'a Outcome, has_text: bool) -> Option<Self> {
@@ -42,11 +45,15 @@ fn cut(cause: &StopCause) -> (String, String) {
     let (en, zh) = match cause {
         StopCause::Cancelled => ("(stopped)", "（已停止）"),
         StopCause::TimeLimit => ("(the time limit has passed)", "（已到时间上限）"),
-        StopCause::PromptTimeLimit => {
-            ("(the prompt was not processed within its time limit)", "（处理输入已超过时间上限）")
-        }
+        StopCause::PromptTimeLimit => (
+            "(the prompt was not processed within its time limit)",
+            "（处理输入已超过时间上限）",
+        ),
         StopCause::WindowFull => ("(the context window is full)", "（上下文窗口已满）"),
-        StopCause::MaxNewTokens => ("(as long as --max-new-tokens allows)", "（已到 --max-new-tokens 上限）"),
+        StopCause::MaxNewTokens => (
+            "(as long as --max-new-tokens allows)",
+            "（已到 --max-new-tokens 上限）",
+        ),
         StopCause::EndOfTurn => ("(the model ended its answer)", "（模型结束了回答）"),
         StopCause::StopString(_) => ("(a stop text was reached)", "（遇到停止文本）"),
     };
@@ -112,7 +119,10 @@ mod tests {
             cause,
             ids: vec![7; generated_tokens],
             text: text.into(),
-            usage: Usage { generated_tokens, ..Usage::default() },
+            usage: Usage {
+                generated_tokens,
+                ..Usage::default()
+            },
             timings: Timings::default(),
         }
     }
@@ -120,20 +130,46 @@ mod tests {
     #[test]
     fn an_answer_without_text_says_why_in_both_languages() {
         let cases = [
-            (StopCause::TimeLimit, 0, "before the first token", "第一个词元之前"),
-            (StopCause::TimeLimit, 2, "time limit passed before any text", "产生文本之前"),
+            (
+                StopCause::TimeLimit,
+                0,
+                "before the first token",
+                "第一个词元之前",
+            ),
+            (
+                StopCause::TimeLimit,
+                2,
+                "time limit passed before any text",
+                "产生文本之前",
+            ),
             (StopCause::WindowFull, 0, "context window", "上下文窗口"),
-            (StopCause::MaxNewTokens, 1, "after 1 token(s)", "--max-new-tokens"),
+            (
+                StopCause::MaxNewTokens,
+                1,
+                "after 1 token(s)",
+                "--max-new-tokens",
+            ),
             (StopCause::EndOfTurn, 1, "at once, without text", "立即结束"),
-            (StopCause::StopString("\u{1b}x".into()), 1, "\"\\u{1b}x\"", "停止文本"),
+            (
+                StopCause::StopString("\u{1b}x".into()),
+                1,
+                "\"\\u{1b}x\"",
+                "停止文本",
+            ),
             (StopCause::Cancelled, 0, "(stopped)", "（已停止）"),
         ];
         for (cause, tokens, en, zh) in cases {
             for text in ["", " \n"] {
                 let outcome = outcome(cause.clone(), text, tokens);
                 let why = Ending::of_chat(&outcome).unwrap();
-                assert!(Message::Ended(why).text(Language::En).contains(en), "{cause:?}: {why:?}");
-                assert!(Message::Ended(why).text(Language::Zh).contains(zh), "{cause:?}: {why:?}");
+                assert!(
+                    Message::Ended(why).text(Language::En).contains(en),
+                    "{cause:?}: {why:?}"
+                );
+                assert!(
+                    Message::Ended(why).text(Language::Zh).contains(zh),
+                    "{cause:?}: {why:?}"
+                );
             }
         }
     }
@@ -141,9 +177,18 @@ mod tests {
     #[test]
     fn an_answer_that_ended_by_itself_needs_no_note_and_ids_count_as_text() {
         assert!(Ending::of_chat(&outcome(StopCause::EndOfTurn, "yes", 2)).is_none());
-        assert!(matches!(Ending::of_chat(&outcome(StopCause::TimeLimit, "yes", 2)), Some(Ending::Cut(_))));
+        assert!(matches!(
+            Ending::of_chat(&outcome(StopCause::TimeLimit, "yes", 2)),
+            Some(Ending::Cut(_))
+        ));
         let ids = outcome(StopCause::MaxNewTokens, "", 2);
-        assert!(matches!(Ending::of_generate(&ids, true), Some(Ending::Cut(_))));
-        assert!(matches!(Ending::of_generate(&ids, false), Some(Ending::NoText(_))));
+        assert!(matches!(
+            Ending::of_generate(&ids, true),
+            Some(Ending::Cut(_))
+        ));
+        assert!(matches!(
+            Ending::of_generate(&ids, false),
+            Some(Ending::NoText(_))
+        ));
     }
 }

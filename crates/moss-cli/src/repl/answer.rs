@@ -38,7 +38,14 @@ pub(crate) struct Session<'a> {
 
 impl<'a> Session<'a> {
     pub(crate) fn new(printer: &'a Printer, interrupts: Interrupts) -> Self {
-        Self { printer, interrupts, outcome: None, answered: false, retries: 0, created: Created::default() }
+        Self {
+            printer,
+            interrupts,
+            outcome: None,
+            answered: false,
+            retries: 0,
+            created: Created::default(),
+        }
     }
 
     /// Streams an answer to its end.
@@ -65,7 +72,10 @@ impl<'a> Session<'a> {
             terminal::reapply_after_stop();
             match event {
                 ChatEvent::TurnsDropped { count } => printer.say(Message::TurnsDropped { count }),
-                ChatEvent::Started { prompt_tokens, reused_tokens } => {
+                ChatEvent::Started {
+                    prompt_tokens,
+                    reused_tokens,
+                } => {
                     prefill.start(prompt_tokens, reused_tokens);
                 }
                 ChatEvent::Prefill { done, .. } => prefill.advance(done),
@@ -106,12 +116,16 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// A plugin model that commands nothing is told so at once; otherwise the user gives the results.
+    /// A plugin model that commands nothing is told so at once; otherwise the user gives the
+    /// results.
     pub(crate) fn after_commands(&mut self, chat: &mut Chat) -> anyhow::Result<()> {
         if !chat.awaits_results() {
             return Ok(());
         }
-        let text = self.outcome.as_ref().map_or("", |outcome| outcome.text.as_str());
+        let text = self
+            .outcome
+            .as_ref()
+            .map_or("", |outcome| outcome.text.as_str());
         if text.trim_end().ends_with(EMPTY_PART) {
             let run = chat.results(EMPTY_PART)?;
             return self.stream(run);

@@ -13,8 +13,8 @@ use crate::{errors::Failed, messages::Message, output};
 
 /// Every command, for completion and for telling slips from messages.
 pub(crate) const NAMES: [&str; 13] = [
-    "clear", "stop", "/help", "/regen", "/undo", "/system", "/params", "/save", "/load", "/stats", "/multi",
-    "/results", "/quit",
+    "clear", "stop", "/help", "/regen", "/undo", "/system", "/params", "/save", "/load", "/stats",
+    "/multi", "/results", "/quit",
 ];
 
 /// Clears the screen and the scroll-back, and goes home.
@@ -37,7 +37,10 @@ pub(crate) fn act(
     let refuse = |what: Message<'_>, hint: Message<'_>| -> anyhow::Result<Action> {
         Err(Failed::new(what).hint(hint).into())
     };
-    let (name, rest) = line.trim().split_once(char::is_whitespace).unwrap_or((line.trim(), ""));
+    let (name, rest) = line
+        .trim()
+        .split_once(char::is_whitespace)
+        .unwrap_or((line.trim(), ""));
     let rest = rest.trim();
     match (name, rest) {
         ("", _) => {}
@@ -66,7 +69,9 @@ pub(crate) fn act(
         ("/save" | "/load", "") => return refuse(Message::NeedsFile { name }, Message::SeeHelp),
         ("/save", file) => match file.strip_prefix("--force") {
             Some("") => return refuse(Message::NeedsFile { name }, Message::SeeHelp),
-            Some(file) if file.starts_with(char::is_whitespace) => save(file.trim(), true, chat, session)?,
+            Some(file) if file.starts_with(char::is_whitespace) => {
+                save(file.trim(), true, chat, session)?
+            }
             _ => save(file, false, chat, session)?,
         },
         ("/load", file) => load(file, chat, session)?,
@@ -82,7 +87,9 @@ pub(crate) fn act(
             session.after_commands(chat)?;
         }
         _ if !line.starts_with('/') => answer(line, chat, session)?,
-        _ if NAMES.contains(&name) => return refuse(Message::NeedsNothing { name }, Message::SeeHelp),
+        _ if NAMES.contains(&name) => {
+            return refuse(Message::NeedsNothing { name }, Message::SeeHelp);
+        }
         _ if is_slip(name) => return refuse(Message::NoCommand { name }, Message::SlashText),
         _ => answer(line, chat, session)?,
     }
@@ -111,7 +118,10 @@ fn regenerate(chat: &mut Chat, session: &mut Session<'_>) -> anyhow::Result<()> 
     let seed = chat.options.sampling.seed;
     session.retries += 1;
     chat.options.sampling.seed = seed.map(|seed| seed.wrapping_add(session.retries));
-    let shown = chat.regenerate().map_err(Into::into).and_then(|run| session.stream(run));
+    let shown = chat
+        .regenerate()
+        .map_err(Into::into)
+        .and_then(|run| session.stream(run));
     chat.options.sampling.seed = seed;
     shown?;
     session.after_commands(chat)
@@ -138,24 +148,38 @@ fn save(file: &str, force: bool, chat: &Chat, session: &mut Session<'_>) -> anyh
     let (path, json) = (Path::new(file), chat.conversation().to_json()?);
     output::write(path, json.as_bytes(), force || session.created.owns(path))?;
     session.created.note(path);
-    session.printer.say(Message::Saved { turns: chat.turns().len(), file });
+    session.printer.say(Message::Saved {
+        turns: chat.turns().len(),
+        file,
+    });
     Ok(())
 }
 
 fn load(file: &str, chat: &mut Chat, session: &mut Session<'_>) -> anyhow::Result<()> {
-    let cannot = || (format!("cannot read `{file}`"), format!("无法读取 `{file}`"));
+    let cannot = || {
+        (
+            format!("cannot read `{file}`"),
+            format!("无法读取 `{file}`"),
+        )
+    };
     let bytes = moss::files::read_bytes(Path::new(file), moss::files::MAX_BYTES)
         .map_err(|error| Failed::new(cannot()).because(error))?;
     let text = unicode::decode(&bytes).map_err(|error| Failed::new(cannot()).because(error))?;
     chat.load(&Conversation::from_json(text.as_bytes())?)?;
     session.outcome = None;
-    session.printer.say(Message::Loaded { turns: chat.turns().len() });
+    session.printer.say(Message::Loaded {
+        turns: chat.turns().len(),
+    });
     Ok(())
 }
 
 fn stats(chat: &Chat, session: &Session<'_>) -> anyhow::Result<()> {
     let (used, window) = chat.context()?;
-    session.printer.say(Message::Window { used, window, turns: chat.turns().len() });
+    session.printer.say(Message::Window {
+        used,
+        window,
+        turns: chat.turns().len(),
+    });
     if let Some(outcome) = &session.outcome {
         session.printer.say(Message::LastAnswer(outcome));
     }

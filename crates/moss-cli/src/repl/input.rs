@@ -32,11 +32,15 @@ pub(crate) enum Line {
 /// Where lines come from.
 pub(crate) enum Input {
     Terminal(Terminal),
-    Pipe { stdin: StdinLock<'static>, line: usize },
+    Pipe {
+        stdin: StdinLock<'static>,
+        line: usize,
+    },
 }
 
-/// A line editor that loses nothing that is typed ahead. It keeps what it has read beyond a line (rustyline's
-/// `buffer-redux`), but only if that line is accepted: Ctrl-C and Ctrl-D are therefore bound to accept an empty one.
+/// A line editor that loses nothing that is typed ahead. It keeps what it has read beyond a line
+/// (rustyline's `buffer-redux`), but only if that line is accepted: Ctrl-C and Ctrl-D are therefore
+/// bound to accept an empty one.
 pub(crate) struct Terminal {
     editor: Box<Editor<Commands, DefaultHistory>>,
     history: Option<PathBuf>,
@@ -60,7 +64,9 @@ impl Completer for Commands {
         _: &rustyline::Context<'_>,
     ) -> rustyline::Result<(usize, Vec<String>)> {
         let typed = line.get(..pos).unwrap_or(line);
-        let fits = NAMES.iter().filter(|name| !typed.is_empty() && name.starts_with(typed));
+        let fits = NAMES
+            .iter()
+            .filter(|name| !typed.is_empty() && name.starts_with(typed));
         Ok((0, fits.map(|name| (*name).to_owned()).collect()))
     }
 }
@@ -68,11 +74,19 @@ impl Completer for Commands {
 impl Input {
     pub(crate) fn new() -> anyhow::Result<Self> {
         if !stdin().is_terminal() || !stdout().is_terminal() {
-            return Ok(Self::Pipe { stdin: stdin().lock(), line: 0 });
+            return Ok(Self::Pipe {
+                stdin: stdin().lock(),
+                line: 0,
+            });
         }
-        let config = Config::builder().completion_type(CompletionType::List).bracketed_paste(true).build();
-        let mut editor = Editor::with_config(config)
-            .or_fail("cannot edit lines at this terminal", "无法在此终端上编辑输入")?;
+        let config = Config::builder()
+            .completion_type(CompletionType::List)
+            .bracketed_paste(true)
+            .build();
+        let mut editor = Editor::with_config(config).or_fail(
+            "cannot edit lines at this terminal",
+            "无法在此终端上编辑输入",
+        )?;
         editor.set_helper(Some(Commands));
         let keys = Keys::bind(&mut editor);
         let history = dirs::data_dir().map(|folder| folder.join("moss-rs").join("history"));
@@ -81,7 +95,13 @@ impl Input {
         }
         let unedited = is_simple_terminal();
         let _held = terminal::Held::new(!unedited);
-        Ok(Self::Terminal(Terminal { editor: Box::new(editor), history, keys, unedited, _held }))
+        Ok(Self::Terminal(Terminal {
+            editor: Box::new(editor),
+            history,
+            keys,
+            unedited,
+            _held,
+        }))
     }
 
     pub(crate) fn is_terminal(&self) -> bool {
@@ -113,16 +133,22 @@ impl Terminal {
             match self.editor.readline(prompt) {
                 Ok(_) if self.keys.ended() => return Ok(Line::End),
                 Ok(_) if self.keys.interrupted() => {
-                    return Ok(Line::Interrupted { starts_over: self.keys.starts_over() });
+                    return Ok(Line::Interrupted {
+                        starts_over: self.keys.starts_over(),
+                    });
                 }
                 Ok(line) => {
-                    if !line.trim().is_empty() && self.editor.add_history_entry(&line).unwrap_or(false) {
+                    if !line.trim().is_empty()
+                        && self.editor.add_history_entry(&line).unwrap_or(false)
+                    {
                         self.keep_history();
                     }
                     return Ok(Line::Text(line));
                 }
                 Err(ReadlineError::Eof) => return Ok(Line::End),
-                Err(ReadlineError::Interrupted) => return Ok(Line::Interrupted { starts_over: false }),
+                Err(ReadlineError::Interrupted) => {
+                    return Ok(Line::Interrupted { starts_over: false });
+                }
                 // The editor does not say which byte it was.
                 Err(ReadlineError::Io(error)) if error.kind() == ErrorKind::InvalidData => {
                     not_utf8(Message::NotUtf8Typed, printer);
@@ -138,7 +164,8 @@ impl Terminal {
     fn keep_history(&mut self) {
         let Some(file) = &self.history else { return };
         if let Some(folder) = file.parent() {
-            let _ = std::fs::create_dir_all(folder); // a history that cannot be kept is no reason to stop
+            // a history that cannot be kept is no reason to stop
+            let _ = std::fs::create_dir_all(folder);
         }
         let _ = self.editor.save_history(file);
     }
@@ -147,26 +174,40 @@ impl Terminal {
 /// Terminals at which rustyline reads lines without editing them.
 fn is_simple_terminal() -> bool {
     let term = std::env::var("TERM").unwrap_or_default();
-    ["dumb", "cons25", "emacs"].iter().any(|name| term.eq_ignore_ascii_case(name))
+    ["dumb", "cons25", "emacs"]
+        .iter()
+        .any(|name| term.eq_ignore_ascii_case(name))
 }
 
 fn not_utf8(message: Message<'_>, printer: &Printer) {
     printer.error(&Failed::new(message).hint(Message::SetUtf8).into());
 }
 
-fn piped(stdin: &mut StdinLock<'static>, number: &mut usize, printer: &Printer) -> anyhow::Result<Line> {
+fn piped(
+    stdin: &mut StdinLock<'static>,
+    number: &mut usize,
+    printer: &Printer,
+) -> anyhow::Result<Line> {
     loop {
         let mut bytes = Vec::new();
-        if stdin.read_until(b'\n', &mut bytes).or_fail("cannot read stdin", "无法读取标准输入")? == 0
+        if stdin
+            .read_until(b'\n', &mut bytes)
+            .or_fail("cannot read stdin", "无法读取标准输入")?
+            == 0
         {
             return Ok(Line::End);
         }
         *number += 1;
         if *number == 1 {
             let text = unicode::decode_start(&bytes);
-            bytes = text.or_fail("cannot read stdin as text", "无法将标准输入作为文本读取")?.to_vec();
+            bytes = text
+                .or_fail("cannot read stdin as text", "无法将标准输入作为文本读取")?
+                .to_vec();
         }
-        while bytes.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
+        while bytes
+            .last()
+            .is_some_and(|byte| matches!(byte, b'\n' | b'\r'))
+        {
             bytes.pop();
         }
         match String::from_utf8(bytes) {
@@ -174,7 +215,14 @@ fn piped(stdin: &mut StdinLock<'static>, number: &mut usize, printer: &Printer) 
             Err(error) => {
                 let offset = error.utf8_error().valid_up_to();
                 let byte = error.as_bytes().get(offset).copied().unwrap_or_default();
-                not_utf8(Message::NotUtf8 { line: *number, offset, byte }, printer);
+                not_utf8(
+                    Message::NotUtf8 {
+                        line: *number,
+                        offset,
+                        byte,
+                    },
+                    printer,
+                );
             }
         }
     }

@@ -9,14 +9,14 @@ use std::{
 };
 
 use rustyline::{
-    Cmd, ConditionalEventHandler, Editor, Event, EventContext, EventHandler, Helper, KeyCode, KeyEvent,
-    Modifiers, Movement, RepeatCount, history::History,
+    Cmd, ConditionalEventHandler, Editor, Event, EventContext, EventHandler, Helper, KeyCode,
+    KeyEvent, Modifiers, Movement, RepeatCount, history::History,
 };
 
 use super::commands::NAMES;
 
-/// A Ctrl-C that is handled this soon after an answer was in the same read as the question: it was meant for the answer.
-/// Keys that the editor has read ahead take a tenth of a millisecond.
+/// A Ctrl-C that is handled this soon after an answer was in the same read as the question: it was
+/// meant for the answer. Keys that the editor has read ahead take a tenth of a millisecond.
 const STALE: Duration = Duration::from_millis(2);
 
 /// What the keys at the current prompt mean.
@@ -42,7 +42,10 @@ impl Keys {
         let interrupt = || EventHandler::Conditional(Box::new(Interrupt(pressed.clone())));
         editor.bind_sequence(KeyEvent::ctrl('C'), interrupt());
         editor.bind_sequence(KeyEvent::ctrl('\\'), interrupt());
-        editor.bind_sequence(KeyEvent::ctrl('D'), EventHandler::Conditional(Box::new(End(pressed.clone()))));
+        editor.bind_sequence(
+            KeyEvent::ctrl('D'),
+            EventHandler::Conditional(Box::new(End(pressed.clone()))),
+        );
         let tab = KeyEvent(KeyCode::Tab, Modifiers::NONE);
         editor.bind_sequence(tab, EventHandler::Conditional(Box::new(Tab)));
         Self { pressed }
@@ -50,11 +53,18 @@ impl Keys {
 
     /// A new prompt is shown.
     pub(crate) fn reset(&self, after_answer: bool) {
-        for key in [&self.pressed.interrupt, &self.pressed.end, &self.pressed.starts_over] {
+        for key in [
+            &self.pressed.interrupt,
+            &self.pressed.end,
+            &self.pressed.starts_over,
+        ] {
             key.store(false, Ordering::Relaxed);
         }
-        *self.pressed.answered.lock().unwrap_or_else(PoisonError::into_inner) =
-            after_answer.then(Instant::now);
+        *self
+            .pressed
+            .answered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = after_answer.then(Instant::now);
     }
 
     /// The line was accepted by Ctrl-C.
@@ -83,10 +93,18 @@ impl Pressed {
 struct Interrupt(Arc<Pressed>);
 
 impl ConditionalEventHandler for Interrupt {
-    fn handle(&self, _: &Event, _: RepeatCount, _: bool, context: &EventContext<'_>) -> Option<Cmd> {
+    fn handle(
+        &self,
+        _: &Event,
+        _: RepeatCount,
+        _: bool,
+        context: &EventContext<'_>,
+    ) -> Option<Cmd> {
         if context.line().is_empty() {
             self.0.interrupt.store(true, Ordering::Relaxed);
-            self.0.starts_over.fetch_or(self.0.is_stale(), Ordering::Relaxed);
+            self.0
+                .starts_over
+                .fetch_or(self.0.is_stale(), Ordering::Relaxed);
             return Some(Cmd::AcceptLine);
         }
         self.0.starts_over.store(true, Ordering::Relaxed);
@@ -97,7 +115,13 @@ impl ConditionalEventHandler for Interrupt {
 struct End(Arc<Pressed>);
 
 impl ConditionalEventHandler for End {
-    fn handle(&self, _: &Event, _: RepeatCount, _: bool, context: &EventContext<'_>) -> Option<Cmd> {
+    fn handle(
+        &self,
+        _: &Event,
+        _: RepeatCount,
+        _: bool,
+        context: &EventContext<'_>,
+    ) -> Option<Cmd> {
         // Behind text it deletes the next character, as everywhere.
         context.line().is_empty().then(|| {
             self.0.end.store(true, Ordering::Relaxed);
@@ -106,14 +130,22 @@ impl ConditionalEventHandler for End {
     }
 }
 
-/// Tab completes the beginning of a command; elsewhere it is text, as in code that is pasted without markers.
+/// Tab completes the beginning of a command; elsewhere it is text, as in code that is pasted
+/// without markers.
 struct Tab;
 
 impl ConditionalEventHandler for Tab {
-    fn handle(&self, _: &Event, n: RepeatCount, _: bool, context: &EventContext<'_>) -> Option<Cmd> {
+    fn handle(
+        &self,
+        _: &Event,
+        n: RepeatCount,
+        _: bool,
+        context: &EventContext<'_>,
+    ) -> Option<Cmd> {
         let typed = context.line().get(..context.pos()).unwrap_or_default();
         let completes = !typed.is_empty() && NAMES.iter().any(|name| name.starts_with(typed));
-        // Not `SelfInsert`: rustyline takes that for a repetition, and inserts the last text once more.
+        // Not `SelfInsert`: rustyline takes that for a repetition, and inserts the last text once
+        // more.
         (!completes).then(|| Cmd::Insert(n, "\t".into()))
     }
 }

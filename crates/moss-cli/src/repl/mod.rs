@@ -47,7 +47,9 @@ pub(crate) fn run(cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
         let line = match input.line(PROMPT, &session)? {
             Line::Text(line) => line,
             Line::End => break,
-            Line::Interrupted { starts_over: false } if interrupted => return Ok(crate::interrupted()),
+            Line::Interrupted { starts_over: false } if interrupted => {
+                return Ok(crate::interrupted());
+            }
             Line::Interrupted { .. } => {
                 interrupted = true;
                 printer.say(Message::InterruptAgain);
@@ -63,7 +65,11 @@ pub(crate) fn run(cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
                 printer.error(&error);
                 if error.is::<Unanswered>() {
                     let waits = chat.awaits_results();
-                    printer.say(if waits { Message::GiveResults } else { Message::Kept });
+                    printer.say(if waits {
+                        Message::GiveResults
+                    } else {
+                        Message::Kept
+                    });
                 }
             }
         }

@@ -18,20 +18,37 @@ pub(crate) fn show(options: &ChatOptions) -> String {
         ("top_p", s.top_p.to_string()),
         ("min_p", s.min_p.to_string()),
         ("repetition_penalty", s.repetition_penalty.to_string()),
-        ("max_new_tokens", or_none(options.max_new_tokens.map(|count| count.to_string()))),
-        ("max_time", or_none(options.time_limit.map(|time| time.as_secs_f64().to_string()))),
+        (
+            "max_new_tokens",
+            or_none(options.max_new_tokens.map(|count| count.to_string())),
+        ),
+        (
+            "max_time",
+            or_none(
+                options
+                    .time_limit
+                    .map(|time| time.as_secs_f64().to_string()),
+            ),
+        ),
         ("seed", or_none(s.seed.map(|seed| seed.to_string()))),
     ];
-    lines.map(|(key, value)| format!("{key} {value}")).join("\n")
+    lines
+        .map(|(key, value)| format!("{key} {value}"))
+        .join("\n")
 }
 
-/// The options with `pair` changed, such as `top_p 0.9` or `top_p=0.9`; `-` and `_` are the same in names.
+/// The options with `pair` changed, such as `top_p 0.9` or `top_p=0.9`; `-` and `_` are the same in
+/// names.
 ///
 /// # Errors
-/// [`Failed`] for an unknown name or a value that is no number; `SamplingError` for one out of range.
+/// [`Failed`] for an unknown name or a value that is no number; `SamplingError` for one out of
+/// range.
 pub(crate) fn set(options: &ChatOptions, pair: &str) -> anyhow::Result<ChatOptions> {
     let (key, value) = pair.split_once([' ', '=']).unwrap_or((pair, ""));
-    let (key, value) = (key.trim().trim_start_matches("--").replace('-', "_"), value.trim());
+    let (key, value) = (
+        key.trim().trim_start_matches("--").replace('-', "_"),
+        value.trim(),
+    );
     let mut changed = options.clone();
     let sampling = &mut changed.sampling;
     let parsed = match key.as_str() {
@@ -43,9 +60,15 @@ pub(crate) fn set(options: &ChatOptions, pair: &str) -> anyhow::Result<ChatOptio
         "seed" => optional(value).map(|value| sampling.seed = value),
         "max_new_tokens" => optional(value).map(|value| changed.max_new_tokens = value),
         "max_time" => time_limit(value).map(|value| changed.time_limit = value),
-        _ => return Err(Failed::new(Message::NoParam { key: &key }).hint(Message::SeeParams).into()),
+        _ => {
+            return Err(Failed::new(Message::NoParam { key: &key })
+                .hint(Message::SeeParams)
+                .into());
+        }
     };
-    parsed.ok_or_else(|| Failed::new(Message::NoValue { key: &key, value }).hint(Message::SeeParams))?;
+    parsed.ok_or_else(|| {
+        Failed::new(Message::NoValue { key: &key, value }).hint(Message::SeeParams)
+    })?;
     changed.sampling.check()?;
     Ok(changed)
 }
@@ -55,7 +78,11 @@ fn parse<T: FromStr>(value: &str) -> Option<T> {
 }
 
 fn optional<T: FromStr>(value: &str) -> Option<Option<T>> {
-    if value == NONE { Some(None) } else { parse(value).map(Some) }
+    if value == NONE {
+        Some(None)
+    } else {
+        parse(value).map(Some)
+    }
 }
 
 /// Seconds of an answer at most.

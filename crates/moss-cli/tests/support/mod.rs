@@ -32,7 +32,10 @@ pub(crate) fn command(folder: &Path, args: &[&str]) -> Command {
         .current_dir(folder)
         .env_clear()
         .env("HOME", folder)
-        .env("XDG_CACHE_HOME", std::env::temp_dir().join("moss-cli-tests"))
+        .env(
+            "XDG_CACHE_HOME",
+            std::env::temp_dir().join("moss-cli-tests"),
+        )
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());

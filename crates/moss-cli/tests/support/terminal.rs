@@ -4,8 +4,7 @@ use std::{path::Path, process::Command};
 
 use rexpect::session::{PtySession, spawn_command};
 
-pub(crate) const WELCOME: &str =
-    "欢迎使用 MOSS 人工智能助手！输入内容即可进行对话。输入 clear 以清空对话历史，输入 stop 以终止对话。";
+pub(crate) const WELCOME: &str = "欢迎使用 MOSS 人工智能助手！输入内容即可进行对话。输入 clear 以清空对话历史，输入 stop 以终止对话。";
 pub(crate) const PROMPT: &str = "<|Human|>: ";
 /// For an answer of the demo model, on a busy machine.
 pub(crate) const TIMEOUT_MS: u64 = 60_000;
@@ -26,7 +25,10 @@ pub(crate) fn spawn(mut command: Command, home: &Path, environment: &[(&str, &st
         .env("HOME", home)
         .env("LANG", "C.UTF-8")
         .env("TERM", "xterm")
-        .env("XDG_CACHE_HOME", std::env::temp_dir().join("moss-cli-tests"))
+        .env(
+            "XDG_CACHE_HOME",
+            std::env::temp_dir().join("moss-cli-tests"),
+        )
         .envs(environment.iter().copied());
     spawn_command(command, Some(TIMEOUT_MS)).unwrap()
 }
@@ -41,7 +43,8 @@ pub(crate) fn chat(home: &Path, args: &[&str]) -> PtySession {
 
 /// Waits until the screen shows `text`.
 pub(crate) fn see(session: &mut PtySession, text: &str) {
-    let bytes: String = text.bytes().map(char::from).collect(); // the session reads bytes, not UTF-8
+    // the session reads bytes, not UTF-8
+    let bytes: String = text.bytes().map(char::from).collect();
     if let Err(error) = session.exp_string(&bytes) {
         panic!("`{text}` was not seen: {error}");
     }
@@ -57,9 +60,11 @@ pub(crate) fn keys(session: &mut PtySession, text: &str) {
     session.flush().unwrap();
 }
 
-/// Waits until a line has been read: from here on Ctrl-C is a signal, and the answer is about to begin.
+/// Waits until a line has been read: from here on Ctrl-C is a signal, and the answer is about to
+/// begin.
 pub(crate) fn see_line_taken(session: &mut PtySession) {
-    // The line editor takes the paste markers back, and the chat asks for them again once it holds the input.
+    // The line editor takes the paste markers back, and the chat asks for them again once it holds
+    // the input.
     see(session, "\u{1b}[?2004l");
     see(session, "\u{1b}[?2004h");
 }
@@ -72,6 +77,10 @@ pub(crate) fn line(session: &mut PtySession, text: &str) {
 /// The end of the session, which must be an exit with this status.
 pub(crate) fn assert_exits(session: &mut PtySession, status: u8) {
     session.exp_eof().unwrap();
-    let found = format!("{:?}", session.process_mut().wait().unwrap()); // its type has no public path
-    assert!(found.starts_with("Exited(") && found.ends_with(&format!(", {status})")), "{found}");
+    // its type has no public path
+    let found = format!("{:?}", session.process_mut().wait().unwrap());
+    assert!(
+        found.starts_with("Exited(") && found.ends_with(&format!(", {status})")),
+        "{found}"
+    );
 }

@@ -19,24 +19,27 @@ pub enum ChatEvent {
         /// Those found in the cache.
         reused_tokens: usize,
     },
-    /// See [`crate::Event::Prefill`]; comes again where a model goes on by itself after commanding nothing.
+    /// See [`crate::Event::Prefill`]; comes again where a model goes on by itself after commanding
+    /// nothing.
     Prefill {
         /// Tokens done.
         done: usize,
         /// Tokens in all.
         total: usize,
     },
-    /// Text of one part of the answer, without labels and without white space at the part's beginning.
+    /// Text of one part of the answer, without labels and without white space at the part's
+    /// beginning.
     Text {
         /// The part.
         kind: SegmentKind,
         /// Whole characters.
         piece: String,
     },
-    /// The turn is part of the conversation now. Where the model went on by itself after commanding nothing, usage and timings
-    /// are those of both parts together.
+    /// The turn is part of the conversation now. Where the model went on by itself after commanding
+    /// nothing, usage and timings are those of both parts together.
     Finished(Outcome),
-    /// The answer ends here. What was said of it is part of the conversation, or the question alone, which the model is not shown again;
-    /// [`crate::Chat::regenerate`] asks once more. An answer that this one was to replace stays, as do commands that wait for results.
+    /// The answer ends here. What was said of it is part of the conversation, or the question
+    /// alone, which the model is not shown again; [`crate::Chat::regenerate`] asks once more. An
+    /// answer that this one was to replace stays, as do commands that wait for results.
     Failed(EngineError),
 }

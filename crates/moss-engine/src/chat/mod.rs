@@ -7,7 +7,8 @@ use std::{sync::Arc, time::Duration};
 
 use moss_sampling::SamplingParams;
 use moss_text::{
-    Conversation, PromptBuilder, SegmentKind, SegmentStream, SystemText, Tokenizer, Turn, turns_to_drop,
+    Conversation, PromptBuilder, SegmentKind, SegmentStream, SystemText, Tokenizer, Turn,
+    turns_to_drop,
 };
 
 pub use self::{event::ChatEvent, run::ChatRun};
@@ -26,7 +27,11 @@ pub struct ChatOptions {
 
 impl Default for ChatOptions {
     fn default() -> Self {
-        Self { sampling: SamplingParams::chat(), max_new_tokens: None, time_limit: None }
+        Self {
+            sampling: SamplingParams::chat(),
+            max_new_tokens: None,
+            time_limit: None,
+        }
     }
 }
 
@@ -47,27 +52,51 @@ impl Chat {
     /// An empty conversation.
     pub fn new(engine: Arc<Engine>, builder: PromptBuilder, options: ChatOptions) -> Self {
         let session = engine.session();
-        Self { engine, session, builder, turns: Vec::new(), first_shown: 0, options }
+        Self {
+            engine,
+            session,
+            builder,
+            turns: Vec::new(),
+            first_shown: 0,
+            options,
+        }
     }
 
-    /// Answers `user`. A plugin model that commands nothing is told so and goes on by itself; see [`Chat::awaits_results`] for the
-    /// others. Whatever becomes of the answer, the question is part of the conversation from now on.
+    /// Answers `user`. A plugin model that commands nothing is told so and goes on by itself; see
+    /// [`Chat::awaits_results`] for the others. Whatever becomes of the answer, the question is
+    /// part of the conversation from now on.
     ///
     /// # Errors
-    /// [`EngineError::Text`] when the message alone does not fit the window; errors of [`Engine::submit`].
+    /// [`EngineError::Text`] when the message alone does not fit the window; errors of
+    /// [`Engine::submit`].
     pub fn ask(&mut self, user: &str) -> Result<ChatRun<'_>, EngineError> {
-        self.run(Turn { user: user.to_owned(), reply: Vec::new() }, None)
+        self.run(
+            Turn {
+                user: user.to_owned(),
+                reply: Vec::new(),
+            },
+            None,
+        )
     }
 
-    /// Answers the last message once more. The old answer comes back if the new one is cancelled before it begins, or fails before it holds
-    /// all that the old one did.
+    /// Answers the last message once more. The old answer comes back if the new one is cancelled
+    /// before it begins, or fails before it holds all that the old one did.
     ///
     /// # Errors
     /// [`EngineError::NoTurn`] in an empty conversation; as [`Chat::ask`].
     pub fn regenerate(&mut self) -> Result<ChatRun<'_>, EngineError> {
-        let old = self.turns.pop().ok_or(EngineError::NoTurn("no answer to make again"))?;
+        let old = self
+            .turns
+            .pop()
+            .ok_or(EngineError::NoTurn("no answer to make again"))?;
         self.first_shown = self.first_shown.min(self.turns.len());
-        self.run(Turn { user: old.user.clone(), reply: Vec::new() }, Some(old))
+        self.run(
+            Turn {
+                user: old.user.clone(),
+                reply: Vec::new(),
+            },
+            Some(old),
+        )
     }
 
     /// Goes on after the last turn's commands, with these results.
@@ -79,7 +108,10 @@ impl Chat {
             return Err(EngineError::NoTurn("no command that waits for results"));
         }
         let results = self.builder.results(text)?;
-        let old = self.turns.pop().ok_or(EngineError::NoTurn("no command that waits for results"))?;
+        let old = self
+            .turns
+            .pop()
+            .ok_or(EngineError::NoTurn("no command that waits for results"))?;
         let mut turn = old.clone();
         turn.reply.extend(results);
         self.run(turn, Some(old))
@@ -87,7 +119,9 @@ impl Chat {
 
     /// Whether the last turn ended in commands whose results are to be given by [`Chat::results`].
     pub fn awaits_results(&self) -> bool {
-        self.turns.last().is_some_and(|turn| self.ends_in_commands(turn))
+        self.turns
+            .last()
+            .is_some_and(|turn| self.ends_in_commands(turn))
     }
 
     /// Takes the last turn back and returns what the user had said.
@@ -139,8 +173,15 @@ impl Chat {
     /// # Errors
     /// [`EngineError::Text`] when it cannot be tokenised.
     pub fn context(&self) -> Result<(usize, usize), EngineError> {
-        let used = match self.turns.get(self.first_shown..).unwrap_or_default().split_last() {
-            Some((last, before)) => self.builder.prompt(before, &last.user)?.len() + last.reply.len(),
+        let used = match self
+            .turns
+            .get(self.first_shown..)
+            .unwrap_or_default()
+            .split_last()
+        {
+            Some((last, before)) => {
+                self.builder.prompt(before, &last.user)?.len() + last.reply.len()
+            }
             None => 0,
         };
         Ok((used, self.engine.window()))
@@ -157,7 +198,11 @@ impl Chat {
 
     /// Whether a turn waits for results.
     fn ends_in_commands(&self, turn: &Turn) -> bool {
-        let eoc = self.tokenizer().special().ok().and_then(|special| special.eoc);
+        let eoc = self
+            .tokenizer()
+            .special()
+            .ok()
+            .and_then(|special| special.eoc);
         eoc.is_some() && turn.reply.last() == eoc.as_ref()
     }
 
@@ -171,7 +216,8 @@ impl Chat {
         }
     }
 
-    /// Applies the window rule and submits a turn, which may have a reply to go on from. The number is of turns dropped just now.
+    /// Applies the window rule and submits a turn, which may have a reply to go on from. The number
+    /// is of turns dropped just now.
     fn submit(
         &mut self,
         turn: &Turn,
@@ -181,12 +227,19 @@ impl Chat {
         let special = self.tokenizer().special()?;
         let shown = self.turns.get(self.first_shown..).unwrap_or_default();
         let prompt = |dropped: usize| {
-            let mut ids = self.builder.prompt(shown.get(dropped..).unwrap_or_default(), &turn.user)?;
+            let mut ids = self
+                .builder
+                .prompt(shown.get(dropped..).unwrap_or_default(), &turn.user)?;
             ids.extend_from_slice(&turn.reply);
             Ok(ids)
         };
         let len = |dropped: usize| Ok(prompt(dropped)?.len());
-        let dropped = turns_to_drop(len, shown.len(), self.options.max_new_tokens, self.engine.window())?;
+        let dropped = turns_to_drop(
+            len,
+            shown.len(),
+            self.options.max_new_tokens,
+            self.engine.window(),
+        )?;
         let with_plugins = self.builder.plugins().is_some();
         let mut stop_ids = vec![special.eom];
         stop_ids.extend(special.eoc.filter(|_| with_plugins));
@@ -201,12 +254,25 @@ impl Chat {
         let mut sampling = self.options.sampling.clone();
         sampling.seed = seed.or(sampling.seed);
         let session = Some(self.session.id());
-        let request = Request { stop, session, ..Request::new(prompt(dropped)?, sampling) };
+        let request = Request {
+            stop,
+            session,
+            ..Request::new(prompt(dropped)?, sampling)
+        };
         let run = self.engine.submit_with(request, cancel)?;
         self.first_shown += dropped;
-        // Fresh from the user a plugin model thinks first and says so; after results the label is part of the prompt.
+        // Fresh from the user a plugin model thinks first and says so; after results the label is
+        // part of the prompt.
         let thinks = with_plugins && turn.reply.is_empty();
-        let kind = if thinks { SegmentKind::Thoughts } else { SegmentKind::Answer };
-        Ok((run, SegmentStream::new(self.tokenizer().clone(), special, kind, thinks), dropped))
+        let kind = if thinks {
+            SegmentKind::Thoughts
+        } else {
+            SegmentKind::Answer
+        };
+        Ok((
+            run,
+            SegmentStream::new(self.tokenizer().clone(), special, kind, thinks),
+            dropped,
+        ))
     }
 }

@@ -38,7 +38,18 @@ impl<'a> ChatRun<'a> {
     ) -> Self {
         let ready = turns_dropped(dropped).into_iter().collect();
         let (turn, commands) = (Some(turn), String::new());
-        Self { chat, run, segments, turn, old, has_spoken: false, ready, shown: None, commands, before: None }
+        Self {
+            chat,
+            run,
+            segments,
+            turn,
+            old,
+            has_spoken: false,
+            ready,
+            shown: None,
+            commands,
+            before: None,
+        }
     }
 
     /// Asks the answer to end; its last event is still to come.
@@ -59,10 +70,18 @@ impl<'a> ChatRun<'a> {
     fn take(&mut self, event: Event) {
         match event {
             Event::Started { .. } if self.before.is_some() => {}
-            Event::Started { prompt_tokens, reused_tokens } => {
-                self.ready.push_back(ChatEvent::Started { prompt_tokens, reused_tokens });
+            Event::Started {
+                prompt_tokens,
+                reused_tokens,
+            } => {
+                self.ready.push_back(ChatEvent::Started {
+                    prompt_tokens,
+                    reused_tokens,
+                });
             }
-            Event::Prefill { done, total } => self.ready.push_back(ChatEvent::Prefill { done, total }),
+            Event::Prefill { done, total } => {
+                self.ready.push_back(ChatEvent::Prefill { done, total })
+            }
             Event::Text { id: Some(id), .. } => {
                 if let Some(turn) = &mut self.turn {
                     turn.reply.push(id);
@@ -97,7 +116,11 @@ impl<'a> ChatRun<'a> {
             }
             // The space behind a label belongs to the label.
             let begins = self.shown != Some(kind);
-            let piece = if begins { piece.trim_start().to_owned() } else { piece };
+            let piece = if begins {
+                piece.trim_start().to_owned()
+            } else {
+                piece
+            };
             if !piece.is_empty() {
                 self.shown = Some(kind);
                 self.ready.push_back(ChatEvent::Text { kind, piece });
@@ -105,23 +128,39 @@ impl<'a> ChatRun<'a> {
         }
     }
 
-    /// A model that commands nothing is told so and goes on, once a turn. Gives the whole turn's outcome back if it is over instead.
+    /// A model that commands nothing is told so and goes on, once a turn. Gives the whole turn's
+    /// outcome back if it is over instead.
     fn go_on(&mut self, outcome: Outcome) -> Option<Outcome> {
-        let Some(before) = self.before.take() else { return self.tell_no_results(outcome) };
+        let Some(before) = self.before.take() else {
+            return self.tell_no_results(outcome);
+        };
         Some(together(before, outcome))
     }
 
     fn tell_no_results(&mut self, outcome: Outcome) -> Option<Outcome> {
-        let turn = self.turn.as_ref().filter(|turn| self.chat.ends_in_commands(turn));
-        let (Some(turn), EMPTY_PART) = (turn, self.commands.trim()) else { return Some(outcome) };
-        let Ok(results) = self.chat.builder.results(EMPTY_PART) else { return Some(outcome) };
+        let turn = self
+            .turn
+            .as_ref()
+            .filter(|turn| self.chat.ends_in_commands(turn));
+        let (Some(turn), EMPTY_PART) = (turn, self.commands.trim()) else {
+            return Some(outcome);
+        };
+        let Ok(results) = self.chat.builder.results(EMPTY_PART) else {
+            return Some(outcome);
+        };
         let mut next = turn.clone();
         next.reply.extend(results);
-        // Somebody else may have filled the queue; the turn then waits for its results as one with commands does.
-        let again = self.chat.submit(&next, self.run.cancel_handle(), Some(self.run.seed()));
-        let Ok((run, segments, dropped)) = again else { return Some(outcome) };
+        // Somebody else may have filled the queue; the turn then waits for its results as one with
+        // commands does.
+        let again = self
+            .chat
+            .submit(&next, self.run.cancel_handle(), Some(self.run.seed()));
+        let Ok((run, segments, dropped)) = again else {
+            return Some(outcome);
+        };
         self.ready.extend(turns_dropped(dropped));
-        (self.run, self.segments, self.turn, self.before) = (run, segments, Some(next), Some(outcome));
+        (self.run, self.segments, self.turn, self.before) =
+            (run, segments, Some(next), Some(outcome));
         None
     }
 
@@ -134,10 +173,15 @@ impl<'a> ChatRun<'a> {
         }
     }
 
-    /// Makes the turn part of the conversation, or the one that it was to replace if there is nothing of it.
+    /// Makes the turn part of the conversation, or the one that it was to replace if there is
+    /// nothing of it.
     fn commit(&mut self) {
         let (turn, old) = (self.turn.take(), self.old.take());
-        self.chat.turns.extend(if self.has_spoken { turn.or(old) } else { old.or(turn) });
+        self.chat.turns.extend(if self.has_spoken {
+            turn.or(old)
+        } else {
+            old.or(turn)
+        });
     }
 }
 

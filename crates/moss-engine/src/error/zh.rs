@@ -8,7 +8,10 @@ impl EngineError {
         match self {
             Self::EmptyPrompt => "提示为空，至少应有一个词元".into(),
             Self::PromptTooLong { found, allowed } => {
-                format!("提示过长：共 {found} 个词元，而模型的上下文长度（含回答）为 {} 个词元", allowed + 1)
+                format!(
+                    "提示过长：共 {found} 个词元，而模型的上下文长度（含回答）为 {} 个词元",
+                    allowed + 1
+                )
             }
             Self::QueueFull { limit } => format!("已有 {limit} 个请求在排队"),
             Self::UnknownToken { position, id, rows } => {
@@ -22,7 +25,11 @@ impl EngineError {
                 format!("分词器有 {tokens} 个词元，而模型只有 {rows} 个嵌入行")
             }
             Self::Model { step, .. } => format!("第 {step} 步失败"),
-            Self::LogitsMissing { step, found, expected } => {
+            Self::LogitsMissing {
+                step,
+                found,
+                expected,
+            } => {
                 format!("模型为词元 {step} 给出 {found} 个 logit，应为 {expected} 个")
             }
             Self::StepPanicked { step, message } => {
@@ -54,13 +61,15 @@ impl EngineError {
             Self::Sampling(error) => error.hint_zh(),
             Self::Text(error) => error.hint_zh(),
             Self::Panicked { .. } => Some("请报告此问题，并附上所用的命令".into()),
-            Self::DeviceLost { .. } => {
-                Some("请重新启动程序；若再次发生，请用 `nvidia-smi -q` 和系统日志查看 GPU 故障".into())
+            Self::DeviceLost { .. } => Some(
+                "请重新启动程序；若再次发生，请用 `nvidia-smi -q` 和系统日志查看 GPU 故障".into(),
+            ),
+            Self::Stalled { .. } => {
+                Some("请重新启动程序；最可能的原因是内存不足或 GPU 无响应".into())
             }
-            Self::Stalled { .. } => Some("请重新启动程序；最可能的原因是内存不足或 GPU 无响应".into()),
-            Self::TokenizerMismatch { .. } | Self::UnknownToken { .. } | Self::UnknownStop { .. } => {
-                Some("分词器或词元 ID 可能属于另一个模型".into())
-            }
+            Self::TokenizerMismatch { .. }
+            | Self::UnknownToken { .. }
+            | Self::UnknownStop { .. } => Some("分词器或词元 ID 可能属于另一个模型".into()),
             Self::NoTokenizer => Some("请用词元 ID 给出停止词元".into()),
             Self::StepPanicked { .. } => Some("最可能的原因是该请求的 logits 处理步骤".into()),
             _ => None,

@@ -10,14 +10,16 @@ use std::{
 use moss_engine::{Engine, EngineOptions, Request, StopRules};
 use moss_kernels::KernelError;
 use moss_model::{
-    CacheShape, Cut, DeviceSpec, LanguageModel, LogitRows, Logits, ModelError, MossConfig, SequenceChunk,
+    CacheShape, Cut, DeviceSpec, LanguageModel, LogitRows, Logits, ModelError, MossConfig,
+    SequenceChunk,
 };
 use moss_sampling::{CutParams, SamplingParams};
 use moss_text::Tokenizer;
 
 type Next = Box<dyn Fn(&[u32]) -> u32 + Send>;
 
-/// Keeps the ids it was given in its own "cache", block by block, so that a wrong table or position shows in what it says.
+/// Keeps the ids it was given in its own "cache", block by block, so that a wrong table or position
+/// shows in what it says.
 pub struct Fake {
     config: MossConfig,
     cache: CacheShape,
@@ -87,10 +89,18 @@ pub enum Fault {
 }
 
 impl Fake {
-    pub fn new(vocab_size: usize, positions: usize, next: impl Fn(&[u32]) -> u32 + Send + 'static) -> Self {
+    pub fn new(
+        vocab_size: usize,
+        positions: usize,
+        next: impl Fn(&[u32]) -> u32 + Send + 'static,
+    ) -> Self {
         let cache = CacheShape::for_positions(positions);
-        let config =
-            MossConfig { vocab_size, context_length: 256, eos_token_id: None, ..MossConfig::moon_003() };
+        let config = MossConfig {
+            vocab_size,
+            context_length: 256,
+            eos_token_id: None,
+            ..MossConfig::moon_003()
+        };
         let slots = vec![u32::MAX; cache.positions()];
         let (next, before) = (Box::new(next), Box::new(|_| {}));
         Self {
@@ -154,12 +164,19 @@ impl LanguageModel for Fake {
         match fault {
             Some(Fault::Error) => {
                 self.spoil(batch);
-                return Err(ModelError::CacheFull { needed_blocks: 1, free_blocks: 0 });
+                return Err(ModelError::CacheFull {
+                    needed_blocks: 1,
+                    free_blocks: 0,
+                });
             }
             Some(Fault::DeviceLost) => return Err(lost()),
             Some(Fault::StageLost) => {
                 let source = Box::new(lost());
-                return Err(ModelError::Stage { stage: 1, device: DeviceSpec::Cpu, source });
+                return Err(ModelError::Stage {
+                    stage: 1,
+                    device: DeviceSpec::Cpu,
+                    source,
+                });
             }
             Some(Fault::Hangs) => loop {
                 std::thread::park();
@@ -167,29 +184,45 @@ impl LanguageModel for Fake {
             Some(Fault::NonFinite) => {
                 self.spoil(batch);
                 let (layer, sequence, position, value) = (3, batch.len() - 1, 0, f32::INFINITY);
-                return Err(ModelError::NonFinite { layer, sequence, position, value });
+                return Err(ModelError::NonFinite {
+                    layer,
+                    sequence,
+                    position,
+                    value,
+                });
             }
             _ => {}
         }
-        if let Some(sequence) =
-            batch.iter().position(|chunk| chunk.token_ids.iter().any(|id| Some(*id) == self.poison))
+        if let Some(sequence) = batch
+            .iter()
+            .position(|chunk| chunk.token_ids.iter().any(|id| Some(*id) == self.poison))
         {
-            return Err(ModelError::NonFinite { layer: 3, sequence, position: 0, value: f32::NAN });
+            return Err(ModelError::NonFinite {
+                layer: 3,
+                sequence,
+                position: 0,
+                value: f32::NAN,
+            });
         }
         let mut out = Vec::new();
         for chunk in batch {
             let slot = |position: usize| {
-                chunk.blocks.blocks()[position / self.cache.block_size] as usize * self.cache.block_size
+                chunk.blocks.blocks()[position / self.cache.block_size] as usize
+                    * self.cache.block_size
                     + position % self.cache.block_size
             };
             for (index, id) in chunk.token_ids.iter().enumerate() {
                 self.slots[slot(chunk.start_pos + index)] = *id;
             }
             let end = chunk.start_pos + chunk.token_ids.len();
-            let history: Vec<u32> = (0..end).map(|position| self.slots[slot(position)]).collect();
+            let history: Vec<u32> = (0..end)
+                .map(|position| self.slots[slot(position)])
+                .collect();
             let mut row = vec![0.0; self.config.vocab_size];
             if let Some(noise) = self.noise {
-                row = (0..row.len() as u32).map(|id| noise(&history, id)).collect();
+                row = (0..row.len() as u32)
+                    .map(|id| noise(&history, id))
+                    .collect();
             }
             row[(self.next)(&history) as usize] = 10.0;
             match fault {
@@ -213,7 +246,11 @@ impl LanguageModel for Fake {
                 out.push(Logits::from_cut(vec![(1, 0.0)], self.config.vocab_size));
                 continue;
             }
-            let values = if chunk.logits == LogitRows::None { Vec::new() } else { row };
+            let values = if chunk.logits == LogitRows::None {
+                Vec::new()
+            } else {
+                row
+            };
             out.push(Logits::new(values, self.config.vocab_size));
         }
         if fault == Some(Fault::FewerAnswers) {
@@ -233,23 +270,51 @@ impl LanguageModel for Fake {
 
 fn lost() -> ModelError {
     let message = "an illegal memory access was encountered".to_owned();
-    let source = KernelError::Driver { what: "wait for the GPU", code: 700, message };
-    ModelError::Kernel { layer: 3, op: "attention", source }
+    let source = KernelError::Driver {
+        what: "wait for the GPU",
+        code: 700,
+        message,
+    };
+    ModelError::Kernel {
+        layer: 3,
+        op: "attention",
+        source,
+    }
 }
 
 fn cut_of(cut: &Cut<'_>, row: &[f32]) -> Option<Vec<(u32, f32)>> {
-    let Cut { history, repetition_penalty, temperature, top_k, allowed } = *cut;
-    CutParams { repetition_penalty, temperature, top_k }.candidates(row, history, allowed)
+    let Cut {
+        history,
+        repetition_penalty,
+        temperature,
+        top_k,
+        allowed,
+    } = *cut;
+    CutParams {
+        repetition_penalty,
+        temperature,
+        top_k,
+    }
+    .candidates(row, history, allowed)
 }
 
 /// Depends on everything before, so that one wrong position shows.
 pub fn mix(history: &[u32]) -> u32 {
-    history.iter().fold(7u32, |hash, id| hash.wrapping_mul(31).wrapping_add(*id + 1)) % 97
+    history
+        .iter()
+        .fold(7u32, |hash, id| hash.wrapping_mul(31).wrapping_add(*id + 1))
+        % 97
 }
 
 pub fn greedy(prompt: &[u32], max_new_tokens: usize) -> Request {
-    let stop = StopRules { max_new_tokens: Some(max_new_tokens), ..StopRules::default() };
-    Request { stop, ..Request::new(prompt.to_vec(), SamplingParams::greedy()) }
+    let stop = StopRules {
+        max_new_tokens: Some(max_new_tokens),
+        ..StopRules::default()
+    };
+    Request {
+        stop,
+        ..Request::new(prompt.to_vec(), SamplingParams::greedy())
+    }
 }
 
 /// What [`mix`] says after `prompt`.
@@ -299,5 +364,9 @@ pub fn numbered(history: &[u32], reply: impl Fn(usize) -> String) -> u32 {
     let opening = tokenizer.encode("\n<|MOSS|>:").unwrap().len();
     let start = history.iter().rposition(|id| *id == special.eoh).unwrap() + 1 + opening;
     // In the middle of a prompt there is nothing to say yet, and nobody asks.
-    history.len().checked_sub(start).and_then(|at| reply.get(at).copied()).unwrap_or(special.eom)
+    history
+        .len()
+        .checked_sub(start)
+        .and_then(|at| reply.get(at).copied())
+        .unwrap_or(special.eom)
 }

@@ -13,11 +13,17 @@ impl HubError {
         match self {
             Self::NotFound { name, looked, .. } => {
                 let places = looked.iter();
-                let places = places.map(|(path, why)| format!("\n  {}（{}）", path.display(), phrase(why)));
-                format!("找不到模型 `{name}`，已查找：{}", places.collect::<String>())
+                let places =
+                    places.map(|(path, why)| format!("\n  {}（{}）", path.display(), phrase(why)));
+                format!(
+                    "找不到模型 `{name}`，已查找：{}",
+                    places.collect::<String>()
+                )
             }
             Self::Write { path, .. } => format!("无法将演示模型写入 `{}`", path.display()),
-            Self::BadId { id } => format!("`{id}` 不是模型名称，应为“组织/名称”或已发布模型的短名称"),
+            Self::BadId { id } => {
+                format!("`{id}` 不是模型名称，应为“组织/名称”或已发布模型的短名称")
+            }
             Self::Offline { id } => format!("未下载 `{id}`：已要求离线"),
             Self::BadEndpoint { endpoint, reason } => {
                 format!("模型库地址 `{endpoint}` 不可用：{}", scheme(reason))
@@ -26,18 +32,41 @@ impl HubError {
             Self::Listing { url, id, reason } => {
                 format!("无法理解 {url} 给出的 `{id}` 的文件列表：{reason}")
             }
-            Self::Incomplete { id, endpoint, missing } => {
+            Self::Incomplete {
+                id,
+                endpoint,
+                missing,
+            } => {
                 format!("{endpoint} 上的 `{id}` 缺少 {}", phrase(missing))
             }
-            Self::Transfer { file, url, attempts, .. } => {
-                let file = if file == "list of files" { "文件列表" } else { file };
+            Self::Transfer {
+                file,
+                url,
+                attempts,
+                ..
+            } => {
+                let file = if file == "list of files" {
+                    "文件列表"
+                } else {
+                    file
+                };
                 format!("无法从 {url} 下载 {file}（已尝试 {attempts} 次）")
             }
-            Self::Hash { file, url, found, expected } => {
+            Self::Hash {
+                file,
+                url,
+                found,
+                expected,
+            } => {
                 format!("来自 {url} 的 {file} 的哈希为 {found}，应为 {expected}")
             }
-            Self::Space { path, needed, free, .. } => {
-                format!("`{}` 剩余 {free} 字节，下载需要 {needed} 字节", path.display())
+            Self::Space {
+                path, needed, free, ..
+            } => {
+                format!(
+                    "`{}` 剩余 {free} 字节，下载需要 {needed} 字节",
+                    path.display()
+                )
             }
             Self::Disk { path, .. } => format!("无法使用 `{}`", path.display()),
         }
@@ -86,7 +115,9 @@ impl HubError {
 
 fn transfer_hint(fault: &Fault) -> String {
     let first = match fault {
-        Fault::Status { status: 401 | 403, .. } => "模型库拒绝访问：请核对名称，需要时设置 HF_TOKEN；也可",
+        Fault::Status {
+            status: 401 | 403, ..
+        } => "模型库拒绝访问：请核对名称，需要时设置 HF_TOKEN；也可",
         Fault::Status { status: 404, .. } => "请核对名称；也可",
         Fault::Status { status: 429, .. } => "模型库要求减少请求：请稍候再运行；也可",
         Fault::Html | Fault::Tls { .. } | Fault::Status { status: 511, .. } => {
@@ -116,6 +147,11 @@ fn phrase(en: &str) -> &str {
 
 /// What is wrong with an address.
 fn scheme(en: &str) -> String {
-    let scheme = en.strip_prefix("scheme ").and_then(|en| en.strip_suffix(", expected http or https"));
-    scheme.map_or_else(|| en.to_owned(), |scheme| format!("协议为 {scheme}，应为 http 或 https"))
+    let scheme = en
+        .strip_prefix("scheme ")
+        .and_then(|en| en.strip_suffix(", expected http or https"));
+    scheme.map_or_else(
+        || en.to_owned(),
+        |scheme| format!("协议为 {scheme}，应为 http 或 https"),
+    )
 }

@@ -19,7 +19,9 @@ impl Fault {
                 format!("无法连接 {host}{proxy}：{}", unreachable(reason))
             }
             Self::Tls { host, reason } => format!("无法与 {host} 建立安全连接：{reason}"),
-            Self::Stalled { bytes, seconds } => format!("停滞：{seconds:.1} 秒内只收到 {bytes} 字节"),
+            Self::Stalled { bytes, seconds } => {
+                format!("停滞：{seconds:.1} 秒内只收到 {bytes} 字节")
+            }
             Self::Html => "收到的是 HTML 网页，而不是文件".into(),
             Self::Length { found, expected } => {
                 format!("对方的文件有 {found} 字节，应为 {expected}")
@@ -30,7 +32,9 @@ impl Fault {
                 format!("对方文件的哈希为 {found}，应为 {expected}")
             }
             Self::Redirect(to) => {
-                let times = to.strip_prefix("more than ").and_then(|rest| rest.strip_suffix(" times"));
+                let times = to
+                    .strip_prefix("more than ")
+                    .and_then(|rest| rest.strip_suffix(" times"));
                 match (times, to.strip_prefix("to ")) {
                     (Some(times), _) => format!("重定向超过 {times} 次"),
                     (_, Some(address)) => format!("被重定向到 {address}"),
@@ -42,7 +46,8 @@ impl Fault {
 }
 
 fn cut_off(why: &str) -> Option<&str> {
-    why.strip_prefix("cut off ")?.strip_suffix(" bytes before the end")
+    why.strip_prefix("cut off ")?
+        .strip_suffix(" bytes before the end")
 }
 
 /// Why no connection could be made.

@@ -80,15 +80,28 @@ impl StandIn {
     pub(crate) fn with_weights(bytes: usize) -> Self {
         let mut state = 1u64;
         let random = |_| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             (state >> 56) as u8
         };
         let weights: Vec<u8> = (0..bytes).map(random).collect();
-        let small = |name: &str| (name.to_owned(), format!("{{\"file\": \"{name}\"}}").into_bytes());
-        let mut files: BTreeMap<_, _> =
-            ["config.json", "vocab.json", "merges.txt", "added_tokens.json", "README.md", "model.py"]
-                .map(small)
-                .into();
+        let small = |name: &str| {
+            (
+                name.to_owned(),
+                format!("{{\"file\": \"{name}\"}}").into_bytes(),
+            )
+        };
+        let mut files: BTreeMap<_, _> = [
+            "config.json",
+            "vocab.json",
+            "merges.txt",
+            "added_tokens.json",
+            "README.md",
+            "model.py",
+        ]
+        .map(small)
+        .into();
         files.insert(WEIGHTS.to_owned(), weights);
         Self::serve(files)
     }
@@ -106,7 +119,8 @@ impl StandIn {
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let server = server.clone();
-                thread::spawn(move || server.answer(stream)); // a client that leaves is no failure here
+                // a client that leaves is no failure here
+                thread::spawn(move || server.answer(stream));
             }
         });
         stand_in
@@ -128,13 +142,24 @@ impl StandIn {
 
     /// Bytes of a file that were sent so far.
     pub(crate) fn sent(&self, name: &str) -> usize {
-        self.requests.lock().unwrap().iter().filter(|r| r.is_for(name)).map(|r| r.sent).sum()
+        self.requests
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|r| r.is_for(name))
+            .map(|r| r.sent)
+            .sum()
     }
 
     fn answer(&self, mut stream: TcpStream) -> Option<()> {
         let mut lines = BufReader::new(stream.try_clone().ok()?).lines();
         let path = lines.next()?.ok()?.split(' ').nth(1)?.to_owned();
-        let mut request = Request { path, range: None, token: None, sent: 0 };
+        let mut request = Request {
+            path,
+            range: None,
+            token: None,
+            sent: 0,
+        };
         for line in lines {
             let line = line.ok()?;
             let (name, value) = line.split_once(':').unwrap_or_default();
@@ -155,18 +180,32 @@ impl StandIn {
             requests.len() - 1
         };
         let mut head = |status: &str, headers: &[String], body: &[u8]| {
-            let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
-            write!(stream, "HTTP/1.1 {status} X\r\nConnection: close\r\n{headers}\r\n").ok()?;
+            let headers: String = headers
+                .iter()
+                .map(|header| format!("{header}\r\n"))
+                .collect();
+            write!(
+                stream,
+                "HTTP/1.1 {status} X\r\nConnection: close\r\n{headers}\r\n"
+            )
+            .ok()?;
             stream.write_all(body).ok()
         };
         match &manner {
             Manner::Status(status, wait) => {
                 let wait = wait.map(|seconds| format!("Retry-After: {seconds}"));
-                let headers: Vec<_> = wait.into_iter().chain(["Content-Length: 0".into()]).collect();
+                let headers: Vec<_> = wait
+                    .into_iter()
+                    .chain(["Content-Length: 0".into()])
+                    .collect();
                 return head(&status.to_string(), &headers, b"");
             }
             Manner::Redirect(to) => {
-                return head("302", &[format!("Location: {to}"), "Content-Length: 0".into()], b"");
+                return head(
+                    "302",
+                    &[format!("Location: {to}"), "Content-Length: 0".into()],
+                    b"",
+                );
             }
             Manner::Html | Manner::Page(_) => {
                 let page = b"\n<!DOCTYPE html><html>log in first</html>";
@@ -188,12 +227,17 @@ impl StandIn {
             let listing = self.listing(request.path.starts_with("/api/v1/"), bytes);
             return head(
                 "200",
-                &["Content-Type: application/json".into(), length(listing.len())],
+                &[
+                    "Content-Type: application/json".into(),
+                    length(listing.len()),
+                ],
                 listing.as_bytes(),
             );
         }
         let name = request.path.rsplit('/').next()?;
-        let Some(file) = self.files.get(name) else { return head("404", &[length(0)], b"") };
+        let Some(file) = self.files.get(name) else {
+            return head("404", &[length(0)], b"");
+        };
         let mut range = request.range.clone().unwrap_or(0..file.len());
         let mut total = file.len();
         let mut headers = vec![];
@@ -210,8 +254,14 @@ impl StandIn {
             "200"
         } else {
             headers.push(match manner {
-                Manner::Capitals => format!("CONTENT-RANGE: BYTES {}-{}/*", range.start, range.end - 1),
-                _ => format!("Content-Range: bytes {}-{}/{total}", range.start, range.end - 1),
+                Manner::Capitals => {
+                    format!("CONTENT-RANGE: BYTES {}-{}/*", range.start, range.end - 1)
+                }
+                _ => format!(
+                    "Content-Range: bytes {}-{}/{total}",
+                    range.start,
+                    range.end - 1
+                ),
             });
             if matches!(manner, Manner::Capitals) && name == WEIGHTS {
                 let hash = hex(&sha2::Sha256::digest(file)).to_uppercase();
@@ -251,9 +301,13 @@ impl StandIn {
             return serde_json::json!({"Code": 200, "Data": {"Files": files}}).to_string();
         }
         let file = |(name, bytes): (&String, &Vec<u8>)| match name.ends_with(".bin") {
-            true => serde_json::json!({"rfilename": name, "size": bytes.len(), "blobId": "0".repeat(40),
-                "lfs": {"sha256": sha256(bytes), "size": weights.unwrap_or(bytes.len() as u64), "pointerSize": 134}}),
-            false => serde_json::json!({"rfilename": name, "size": bytes.len(), "blobId": git_blob(bytes)}),
+            true => {
+                serde_json::json!({"rfilename": name, "size": bytes.len(), "blobId": "0".repeat(40),
+                "lfs": {"sha256": sha256(bytes), "size": weights.unwrap_or(bytes.len() as u64), "pointerSize": 134}})
+            }
+            false => {
+                serde_json::json!({"rfilename": name, "size": bytes.len(), "blobId": git_blob(bytes)})
+            }
         };
         let files: Vec<_> = self.files.iter().map(file).collect();
         serde_json::json!({"id": ID, "sha": COMMIT, "siblings": files, "cardData": {"license": "agpl-3.0"}})

@@ -5,8 +5,9 @@ use std::ops::{Deref, DerefMut};
 /// Bytes of a cache line, and of the widest vector.
 const LINE: usize = 64;
 
-/// Values, zero at first, of which no aligned vector lies across two cache lines. The allocator begins large blocks 16 bytes
-/// past a page: there, every 64-byte load would touch two lines and take the time of two.
+/// Values, zero at first, of which no aligned vector lies across two cache lines. The allocator
+/// begins large blocks 16 bytes past a page: there, every 64-byte load would touch two lines and
+/// take the time of two.
 pub(crate) struct Aligned<T = f32> {
     /// Pages of zeros, which the system hands out as they are first touched.
     room: Vec<T>,

@@ -1,7 +1,7 @@
 //! Attention of queries over the cached keys and values of their sequence, for one head.
 //!
-//! Scores, softmax and sums are f32; probabilities are rounded to the type of the values, as upstream rounds them. Nothing
-//! depends on the other queries of a pass.
+//! Scores, softmax and sums are f32; probabilities are rounded to the type of the values, as
+//! upstream rounds them. Nothing depends on the other queries of a pass.
 
 use half::{bf16, f16, slice::HalfFloatSliceExt};
 
@@ -74,8 +74,8 @@ where
     }
 }
 
-/// Queries of one head, in consecutive rows of a sequence: row `i` sees `len + i` positions. What a row gives does not depend on how
-/// many there are.
+/// Queries of one head, in consecutive rows of a sequence: row `i` sees `len + i` positions. What a
+/// row gives does not depend on how many there are.
 pub(crate) struct Queries<'a, T> {
     pub(crate) rows: usize,
     /// `[rows, num_heads, head_dim]`, from the first query on.
@@ -94,7 +94,8 @@ pub(crate) struct Queries<'a, T> {
     pub(crate) head_dim: usize,
     /// Room for the scores of one row after the other.
     pub(crate) scores: &'a mut [f32],
-    /// `[rows of the pass, num_heads * head_dim]`, of which this head's part of these rows is overwritten.
+    /// `[rows of the pass, num_heads * head_dim]`, of which this head's part of these rows is
+    /// overwritten.
     pub(crate) out: Out<'a>,
     /// The first row's number in `out`.
     pub(crate) first_row: usize,
@@ -126,7 +127,10 @@ impl<T: CacheElement> Queries<'_, T> {
     fn run_of(&self, index: usize, len: usize) -> (usize, usize) {
         let used = (len - index * self.block_size).min(self.block_size);
         let block = self.blocks[index] as usize;
-        ((block * self.num_heads + self.head) * self.block_size * self.head_dim, used)
+        (
+            (block * self.num_heads + self.head) * self.block_size * self.head_dim,
+            used,
+        )
     }
 
     /// Of `Q` rows from `row` on; `N` vectors of values have their sums in registers.
@@ -143,8 +147,11 @@ impl<T: CacheElement> Queries<'_, T> {
             let (first, used) = self.run_of(index, end);
             for slot in (0..used).step_by(KEYS) {
                 let there = KEYS.min(used - slot);
-                // Where fewer are left, the last one several times: a score does not depend on its neighbours.
-                let key = |k: usize| &self.keys[first + (slot + k.min(there - 1)) * head_dim..][..head_dim];
+                // Where fewer are left, the last one several times: a score does not depend on its
+                // neighbours.
+                let key = |k: usize| {
+                    &self.keys[first + (slot + k.min(there - 1)) * head_dim..][..head_dim]
+                };
                 let keys = [key(0), key(1), key(2), key(3)];
                 let q = &self.q[row * self.num_heads * head_dim..];
                 // SAFETY: the instruction set is there, and all have `head_dim` values.
@@ -161,7 +168,9 @@ impl<T: CacheElement> Queries<'_, T> {
             scores.iter_mut().for_each(|score| *score /= root);
             let max = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
             let sum = exp_of_difference(scores, max);
-            scores.iter_mut().for_each(|probability| *probability /= sum);
+            scores
+                .iter_mut()
+                .for_each(|probability| *probability /= sum);
             T::round(scores);
         }
         let mut lane = 0;
@@ -185,7 +194,11 @@ impl<T: CacheElement> Queries<'_, T> {
                 sum = unsafe { S::fma_one(self.scores[i * end + at], value, sum) };
             }
             // SAFETY: a lane of this head, in one of these rows.
-            unsafe { *self.out.at(self.first_row + row + i, self.head * head_dim + lane) = sum };
+            unsafe {
+                *self
+                    .out
+                    .at(self.first_row + row + i, self.head * head_dim + lane) = sum
+            };
         }
     }
 
@@ -194,7 +207,11 @@ impl<T: CacheElement> Queries<'_, T> {
     /// # Safety
     /// The instruction set is there, so many rows are, and the vectors end within the head.
     #[inline(always)]
-    unsafe fn add_values<S: Simd, const Q: usize, const N: usize>(&mut self, row: usize, lane: usize) {
+    unsafe fn add_values<S: Simd, const Q: usize, const N: usize>(
+        &mut self,
+        row: usize,
+        lane: usize,
+    ) {
         let (head_dim, len) = (self.head_dim, self.len + row);
         let end = len + Q - 1;
         // SAFETY: the caller's; `run_of` names positions within the storage.
@@ -220,7 +237,9 @@ impl<T: CacheElement> Queries<'_, T> {
                 }
             }
             for (i, sums) in sums.iter().enumerate() {
-                let out = self.out.at(self.first_row + row + i, self.head * head_dim + lane);
+                let out = self
+                    .out
+                    .at(self.first_row + row + i, self.head * head_dim + lane);
                 for (n, sum) in sums.iter().enumerate() {
                     S::store(out.add(n * S::LANES), *sum);
                 }

@@ -46,7 +46,11 @@ pub(crate) struct Vnni;
 impl Dot<Avx2> for Vnni {
     const TILE_ROWS: usize = 3;
     #[inline(always)]
-    unsafe fn add_dot<const BITS: u32>(sums: __m256i, unsigned: __m256i, signed: __m256i) -> __m256i {
+    unsafe fn add_dot<const BITS: u32>(
+        sums: __m256i,
+        unsigned: __m256i,
+        signed: __m256i,
+    ) -> __m256i {
         unsafe { _mm256_dpbusd_avx_epi32(sums, unsigned, signed) }
     }
 }
@@ -64,16 +68,27 @@ unsafe fn pairs(unsigned: __m256i, signed: __m256i) -> __m256i {
 #[allow(clippy::undocumented_unsafe_blocks)]
 impl Dot<Avx2> for Avx2 {
     const TILE_ROWS: usize = 2;
-    /// Two products of bytes are added in 16 bits, which two of eight bits would pass: their highest bit goes its own way.
+    /// Two products of bytes are added in 16 bits, which two of eight bits would pass: their
+    /// highest bit goes its own way.
     #[inline(always)]
-    unsafe fn add_dot<const BITS: u32>(sums: __m256i, unsigned: __m256i, signed: __m256i) -> __m256i {
+    unsafe fn add_dot<const BITS: u32>(
+        sums: __m256i,
+        unsigned: __m256i,
+        signed: __m256i,
+    ) -> __m256i {
         unsafe {
             if BITS == 4 {
                 return _mm256_add_epi32(sums, pairs(unsigned, signed));
             }
             let top = _mm256_set1_epi8(-128);
-            let (low, high) = (_mm256_andnot_si256(top, unsigned), _mm256_and_si256(top, unsigned));
-            _mm256_add_epi32(_mm256_add_epi32(sums, pairs(low, signed)), pairs(high, signed))
+            let (low, high) = (
+                _mm256_andnot_si256(top, unsigned),
+                _mm256_and_si256(top, unsigned),
+            );
+            _mm256_add_epi32(
+                _mm256_add_epi32(sums, pairs(low, signed)),
+                pairs(high, signed),
+            )
         }
     }
 }
@@ -169,7 +184,10 @@ impl Simd for Avx2 {
     unsafe fn nibbles(from: *const u8) -> __m256 {
         unsafe {
             let words = _mm256_set1_epi32(from.cast::<i32>().read_unaligned());
-            Self::low_nibble(_mm256_srlv_epi32(words, _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28)))
+            Self::low_nibble(_mm256_srlv_epi32(
+                words,
+                _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28),
+            ))
         }
     }
     #[inline(always)]
@@ -179,7 +197,10 @@ impl Simd for Avx2 {
     #[inline(always)]
     unsafe fn sum(value: __m256) -> f32 {
         unsafe {
-            let half = _mm_add_ps(_mm256_castps256_ps128(value), _mm256_extractf128_ps::<1>(value));
+            let half = _mm_add_ps(
+                _mm256_castps256_ps128(value),
+                _mm256_extractf128_ps::<1>(value),
+            );
             let quarter = _mm_add_ps(half, _mm_movehl_ps(half, half));
             _mm_cvtss_f32(_mm_add_ss(quarter, _mm_movehdup_ps(quarter)))
         }
@@ -190,7 +211,10 @@ impl Simd for Avx2 {
         unsafe {
             let ab = _mm256_add_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
             let cd = _mm256_add_ps(_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
-            let all = _mm256_add_ps(_mm256_shuffle_ps::<0x44>(ab, cd), _mm256_shuffle_ps::<0xEE>(ab, cd));
+            let all = _mm256_add_ps(
+                _mm256_shuffle_ps::<0x44>(ab, cd),
+                _mm256_shuffle_ps::<0xEE>(ab, cd),
+            );
             let sums = _mm_add_ps(_mm256_castps256_ps128(all), _mm256_extractf128_ps::<1>(all));
             _mm_storeu_ps(to, _mm_add_ps(_mm_loadu_ps(to), sums));
         }

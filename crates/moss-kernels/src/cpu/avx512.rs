@@ -46,7 +46,11 @@ pub(crate) struct Vnni;
 impl Dot<Avx512> for Vnni {
     const TILE_ROWS: usize = 6;
     #[inline(always)]
-    unsafe fn add_dot<const BITS: u32>(sums: __m512i, unsigned: __m512i, signed: __m512i) -> __m512i {
+    unsafe fn add_dot<const BITS: u32>(
+        sums: __m512i,
+        unsigned: __m512i,
+        signed: __m512i,
+    ) -> __m512i {
         unsafe { _mm512_dpbusd_epi32(sums, unsigned, signed) }
     }
 }
@@ -64,16 +68,27 @@ unsafe fn pairs(unsigned: __m512i, signed: __m512i) -> __m512i {
 #[allow(clippy::undocumented_unsafe_blocks)]
 impl Dot<Avx512> for Avx512 {
     const TILE_ROWS: usize = 6;
-    /// Two products of bytes are added in 16 bits, which two of eight bits would pass: their highest bit goes its own way.
+    /// Two products of bytes are added in 16 bits, which two of eight bits would pass: their
+    /// highest bit goes its own way.
     #[inline(always)]
-    unsafe fn add_dot<const BITS: u32>(sums: __m512i, unsigned: __m512i, signed: __m512i) -> __m512i {
+    unsafe fn add_dot<const BITS: u32>(
+        sums: __m512i,
+        unsigned: __m512i,
+        signed: __m512i,
+    ) -> __m512i {
         unsafe {
             if BITS == 4 {
                 return _mm512_add_epi32(sums, pairs(unsigned, signed));
             }
             let top = _mm512_set1_epi8(-128);
-            let (low, high) = (_mm512_andnot_si512(top, unsigned), _mm512_and_si512(top, unsigned));
-            _mm512_add_epi32(_mm512_add_epi32(sums, pairs(low, signed)), pairs(high, signed))
+            let (low, high) = (
+                _mm512_andnot_si512(top, unsigned),
+                _mm512_and_si512(top, unsigned),
+            );
+            _mm512_add_epi32(
+                _mm512_add_epi32(sums, pairs(low, signed)),
+                pairs(high, signed),
+            )
         }
     }
 }
@@ -153,11 +168,14 @@ impl Simd for Avx512 {
     unsafe fn fma_one(a: f32, b: f32, c: f32) -> f32 {
         a.mul_add(b, c)
     }
-    /// A permutation looks at the lowest four bits of its index alone: as a table look-up it masks and converts at once.
+    /// A permutation looks at the lowest four bits of its index alone: as a table look-up it masks
+    /// and converts at once.
     #[inline(always)]
     unsafe fn low_nibble(words: __m512i) -> __m512 {
         unsafe {
-            let table = _mm512_setr_ps(0., 1., 2., 3., 4., 5., 6., 7., 8., 9., 10., 11., 12., 13., 14., 15.);
+            let table = _mm512_setr_ps(
+                0., 1., 2., 3., 4., 5., 6., 7., 8., 9., 10., 11., 12., 13., 14., 15.,
+            );
             _mm512_permutexvar_ps(words, table)
         }
     }
@@ -166,7 +184,11 @@ impl Simd for Avx512 {
     unsafe fn field<const BITS: u32>(words: __m512i, k: usize) -> __m512 {
         unsafe {
             let lowest = Self::shift_right(words, BITS * k as u32);
-            if BITS == 4 { Self::low_nibble(lowest) } else { Self::low_byte(lowest) }
+            if BITS == 4 {
+                Self::low_nibble(lowest)
+            } else {
+                Self::low_byte(lowest)
+            }
         }
     }
     #[inline(always)]
@@ -189,7 +211,8 @@ impl Simd for Avx512 {
                 _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1),
                 pair,
             );
-            let shifts = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 0, 4, 8, 12, 16, 20, 24, 28);
+            let shifts =
+                _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 0, 4, 8, 12, 16, 20, 24, 28);
             Self::low_nibble(_mm512_srlv_epi32(words, shifts))
         }
     }
@@ -207,9 +230,18 @@ impl Simd for Avx512 {
         unsafe {
             let ab = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
             let cd = _mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
-            let all = _mm512_add_ps(_mm512_shuffle_ps::<0x44>(ab, cd), _mm512_shuffle_ps::<0xEE>(ab, cd));
-            let half = _mm256_add_ps(_mm512_castps512_ps256(all), _mm512_extractf32x8_ps::<1>(all));
-            let sums = _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps::<1>(half));
+            let all = _mm512_add_ps(
+                _mm512_shuffle_ps::<0x44>(ab, cd),
+                _mm512_shuffle_ps::<0xEE>(ab, cd),
+            );
+            let half = _mm256_add_ps(
+                _mm512_castps512_ps256(all),
+                _mm512_extractf32x8_ps::<1>(all),
+            );
+            let sums = _mm_add_ps(
+                _mm256_castps256_ps128(half),
+                _mm256_extractf128_ps::<1>(half),
+            );
             _mm_storeu_ps(to, _mm_add_ps(_mm_loadu_ps(to), sums));
         }
     }

@@ -9,7 +9,8 @@ use super::simd::Simd;
 pub(crate) trait Dot<S: Simd>: Copy + Send + Sync + 'static {
     /// Rows of `x` in a tile of four vectors: as many as the registers hold, 6, 3 or 2.
     const TILE_ROWS: usize;
-    /// Adds to each signed word the products of its four bytes: `unsigned` ones of `BITS` bits by `signed` ones from -127 to 127.
+    /// Adds to each signed word the products of its four bytes: `unsigned` ones of `BITS` bits by
+    /// `signed` ones from -127 to 127.
     unsafe fn add_dot<const BITS: u32>(sums: S::I, unsigned: S::I, signed: S::I) -> S::I;
 }
 

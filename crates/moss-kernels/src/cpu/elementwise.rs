@@ -1,4 +1,5 @@
-//! Functions of single values, written so that the compiler makes vectors of them for each instruction set.
+//! Functions of single values, written so that the compiler makes vectors of them for each
+//! instruction set.
 
 use super::{
     Isa,
@@ -12,7 +13,8 @@ use super::{
 pub(crate) fn exp(x: f32) -> f32 {
     const LN2_HIGH: f32 = 0.693_359_4; // 355/512: its product with an exponent is exact
     const LN2_LOW: f32 = -2.121_944_4e-4;
-    const WHOLE: f32 = 12_582_912.0; // 1.5 * 2^23: a whole number added to it stands in its lowest bits
+    // 1.5 * 2^23: a whole number added to it stands in its lowest bits
+    const WHOLE: f32 = 12_582_912.0;
     let clamped = x.clamp(-104.0, 89.0); // NaN passes
     let n = (clamped * std::f32::consts::LOG2_E).round_ties_even();
     let r = (clamped - n * LN2_HIGH) - n * LN2_LOW;
@@ -32,7 +34,8 @@ pub(crate) fn exp(x: f32) -> f32 {
     p * power(half) * power(n - half)
 }
 
-/// `gelu_new`: the tanh form, `0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))`, in its equal `x / (1 + e^(-2u))`.
+/// `gelu_new`: the tanh form, `0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))`, in its equal `x /
+/// (1 + e^(-2u))`.
 #[inline(always)]
 fn gelu_one(x: f32) -> f32 {
     const TWICE_SQRT_2_OVER_PI: f32 = 1.595_769_2;

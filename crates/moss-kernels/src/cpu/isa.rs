@@ -22,8 +22,9 @@ enum Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Isa(Kind);
 
-/// Whether this processor gives memory fastest when it is asked for as something that is read once. Measured: Zen 5 does; a Xeon gave half
-/// the rate that way, and most when asked to fill the second-level cache.
+/// Whether this processor gives memory fastest when it is asked for as something that is read once.
+/// Measured: Zen 5 does; a Xeon gave half the rate that way, and most when asked to fill the
+/// second-level cache.
 pub(crate) fn reads_past_caches() -> bool {
     #[cfg(target_arch = "x86_64")]
     {
@@ -32,7 +33,10 @@ pub(crate) fn reads_past_caches() -> bool {
             // SAFETY: every processor of this architecture has the instruction, and leaf 0.
             #[allow(unused_unsafe, unsafe_code)]
             let vendor = unsafe { std::arch::x86_64::__cpuid(0) };
-            [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes).concat() == b"AuthenticAMD"
+            [vendor.ebx, vendor.edx, vendor.ecx]
+                .map(u32::to_le_bytes)
+                .concat()
+                == b"AuthenticAMD"
         });
         *IS_AMD
     }
@@ -42,11 +46,15 @@ pub(crate) fn reads_past_caches() -> bool {
 
 /// The best instruction set of this machine.
 pub fn cpu_features() -> Isa {
-    Isa::available().into_iter().next().unwrap_or(Isa(Kind::Portable))
+    Isa::available()
+        .into_iter()
+        .next()
+        .unwrap_or(Isa(Kind::Portable))
 }
 
 impl Isa {
-    /// Every instruction set that this machine has kernels for, the fastest first; the portable one is always there.
+    /// Every instruction set that this machine has kernels for, the fastest first; the portable one
+    /// is always there.
     pub fn available() -> Vec<Self> {
         let mut found = Vec::new();
         #[cfg(target_arch = "x86_64")]
@@ -73,7 +81,8 @@ impl Isa {
     /// Runs a kernel compiled for this instruction set.
     pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
         match self.0 {
-            // SAFETY: `available` made this value after finding every feature that the function is compiled for.
+            // SAFETY: `available` made this value after finding every feature that the function is
+            // compiled for.
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512Vnni | Kind::Avx512 => unsafe { super::avx512::run(kernel) },
             // SAFETY: as above.

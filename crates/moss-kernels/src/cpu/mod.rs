@@ -1,7 +1,9 @@
-//! CPU kernels: written once over [`simd::Simd`], compiled for each instruction set, chosen at run time.
+//! CPU kernels: written once over [`simd::Simd`], compiled for each instruction set, chosen at run
+//! time.
 //!
-//! This module and `cuda` are the places of the crate with `unsafe`. Here: loads through pointers into mapped weights, and the step from
-//! a detected instruction set to code compiled for it. Plans in [`crate::linear`] and [`crate::ops`] have checked every length.
+//! This module and `cuda` are the places of the crate with `unsafe`. Here: loads through pointers
+//! into mapped weights, and the step from a detected instruction set to code compiled for it. Plans
+//! in [`crate::linear`] and [`crate::ops`] have checked every length.
 #![allow(unsafe_code)]
 
 mod aligned;

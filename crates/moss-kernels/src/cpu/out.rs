@@ -9,8 +9,8 @@ pub(crate) struct Out<'a> {
     borrow: std::marker::PhantomData<&'a mut [f32]>,
 }
 
-// SAFETY: the pointer stands for an exclusive borrow that lives as long as 'a; tasks write disjoint elements (the contract of
-// `at`), so sharing it between threads races nowhere.
+// SAFETY: the pointer stands for an exclusive borrow that lives as long as 'a; tasks write disjoint
+// elements (the contract of `at`), so sharing it between threads races nowhere.
 unsafe impl Send for Out<'_> {}
 // SAFETY: as above.
 unsafe impl Sync for Out<'_> {}
@@ -19,13 +19,19 @@ impl<'a> Out<'a> {
     /// Borrows a matrix with `cols` columns.
     pub(crate) fn new(values: &'a mut [f32], cols: usize) -> Self {
         let rows = values.len().checked_div(cols).unwrap_or(0);
-        Self { start: values.as_mut_ptr(), rows, cols, borrow: std::marker::PhantomData }
+        Self {
+            start: values.as_mut_ptr(),
+            rows,
+            cols,
+            borrow: std::marker::PhantomData,
+        }
     }
 
     /// Where element `[row, col]` lies; the rest of the row follows it.
     ///
     /// # Safety
-    /// `row` and `col` are within the matrix, and no other task touches the elements that are written through the pointer.
+    /// `row` and `col` are within the matrix, and no other task touches the elements that are
+    /// written through the pointer.
     #[inline(always)]
     pub(crate) unsafe fn at(self, row: usize, col: usize) -> *mut f32 {
         debug_assert!(row < self.rows && col < self.cols);

@@ -46,7 +46,10 @@ impl Simd for Portable {
     }
     #[inline(always)]
     unsafe fn load_words(from: *const u8) -> Self::I {
-        lanes(unsafe { from.cast::<[[u8; 4]; LANES]>().read_unaligned() }, u32::from_le_bytes)
+        lanes(
+            unsafe { from.cast::<[[u8; 4]; LANES]>().read_unaligned() },
+            u32::from_le_bytes,
+        )
     }
     #[inline(always)]
     unsafe fn splat_word(word: u32) -> Self::I {
@@ -54,7 +57,10 @@ impl Simd for Portable {
     }
     #[inline(always)]
     unsafe fn store_words(to: *mut u32, words: Self::I) {
-        unsafe { to.cast::<[[u8; 4]; LANES]>().write_unaligned(lanes(words, u32::to_le_bytes)) }
+        unsafe {
+            to.cast::<[[u8; 4]; LANES]>()
+                .write_unaligned(lanes(words, u32::to_le_bytes))
+        }
     }
     #[inline(always)]
     unsafe fn and(words: Self::I, mask: Self::I) -> Self::I {
@@ -108,7 +114,10 @@ impl Simd for Portable {
     }
     #[inline(always)]
     unsafe fn bytes(from: *const u8) -> Self::F {
-        lanes(unsafe { from.cast::<[u8; LANES]>().read_unaligned() }, f32::from)
+        lanes(
+            unsafe { from.cast::<[u8; LANES]>().read_unaligned() },
+            f32::from,
+        )
     }
     #[inline(always)]
     unsafe fn sum(value: Self::F) -> f32 {
@@ -132,7 +141,10 @@ impl Dot<Portable> for Portable {
         signed: [u32; LANES],
     ) -> [u32; LANES] {
         std::array::from_fn(|i| {
-            let pairs = unsigned[i].to_le_bytes().into_iter().zip(signed[i].to_le_bytes());
+            let pairs = unsigned[i]
+                .to_le_bytes()
+                .into_iter()
+                .zip(signed[i].to_le_bytes());
             let products = pairs.map(|(a, b)| i32::from(a) * i32::from(b as i8));
             sums[i].wrapping_add_signed(products.sum())
         })

@@ -6,8 +6,9 @@ use std::arch::x86_64::{_MM_HINT_NTA, _MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
 /// One instruction set's vectors.
 ///
 /// # Safety
-/// Every function may be called only where the instruction set is there, which [`super::Isa`] proves; pointers must be valid
-/// for `LANES` elements of what is read or written, and need no alignment.
+/// Every function may be called only where the instruction set is there, which [`super::Isa`]
+/// proves; pointers must be valid for `LANES` elements of what is read or written, and need no
+/// alignment.
 pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// Values in a vector: 16 or 8.
     const LANES: usize;
@@ -44,8 +45,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// The lowest 8 bits of each word, as a number.
     unsafe fn low_byte(words: Self::I) -> Self::F;
     unsafe fn shift_right(words: Self::I, bits: u32) -> Self::I;
-    /// Field `k` of each word, of `BITS` bits, times what [`Simd::unit`] undoes: it is read where it lies, which saves a shift. In the
-    /// highest place it would be taken for a sign.
+    /// Field `k` of each word, of `BITS` bits, times what [`Simd::unit`] undoes: it is read where
+    /// it lies, which saves a shift. In the highest place it would be taken for a sign.
     #[inline(always)]
     unsafe fn field<const BITS: u32>(words: Self::I, k: usize) -> Self::F {
         let (place, mask) = (BITS * k as u32, u32::MAX >> (32 - BITS));
@@ -57,12 +58,17 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
             })
         }
     }
-    /// What an input is multiplied by before it meets [`Simd::field`] `k`. No product changes by a power of two and back, as long as the
-    /// input is zero or [`super::gptq::SMALLEST_INPUT`] at least.
+    /// What an input is multiplied by before it meets [`Simd::field`] `k`. No product changes by a
+    /// power of two and back, as long as the input is zero or [`super::gptq::SMALLEST_INPUT`] at
+    /// least.
     #[inline(always)]
     fn unit<const BITS: u32>(k: usize) -> f32 {
         let place = BITS * k as u32;
-        if place + BITS < 32 { 1.0 / (1u32 << place) as f32 } else { 1.0 }
+        if place + BITS < 32 {
+            1.0 / (1u32 << place) as f32
+        } else {
+            1.0
+        }
     }
     /// `LANES` consecutive 4-bit fields from `LANES / 8` words, as numbers.
     unsafe fn nibbles(from: *const u8) -> Self::F;
@@ -70,7 +76,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     unsafe fn bytes(from: *const u8) -> Self::F;
     /// The sum of all lanes, in a fixed order.
     unsafe fn sum(value: Self::F) -> f32;
-    /// Adds the sum of each of four vectors to four consecutive values, every one in the same fixed order.
+    /// Adds the sum of each of four vectors to four consecutive values, every one in the same fixed
+    /// order.
     unsafe fn add_sums(to: *mut f32, vectors: [Self::F; 4]);
     /// Asks for a cache line that will be read soon; any address will do.
     #[inline(always)]
@@ -83,7 +90,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
         #[cfg(not(target_arch = "x86_64"))]
         let _ = from;
     }
-    /// The same for a line that is read once: `PAST` the caches, or into the second level. See [`super::isa::reads_past_caches`].
+    /// The same for a line that is read once: `PAST` the caches, or into the second level. See
+    /// [`super::isa::reads_past_caches`].
     #[inline(always)]
     fn prefetch_once<const PAST: bool>(from: *const u8) {
         #[cfg(target_arch = "x86_64")]
@@ -100,8 +108,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     }
 }
 
-/// Code that is compiled once for each instruction set. Implementations are `#[inline(always)]`, so that they take on the
-/// features of the function they are called from.
+/// Code that is compiled once for each instruction set. Implementations are `#[inline(always)]`, so
+/// that they take on the features of the function they are called from.
 pub(crate) trait Kernel {
     type Output;
     /// # Safety

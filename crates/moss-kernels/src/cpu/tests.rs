@@ -1,4 +1,5 @@
-//! Every kernel on every instruction set that this machine has, against plain f64 arithmetic; and bit for bit against itself.
+//! Every kernel on every instruction set that this machine has, against plain f64 arithmetic; and
+//! bit for bit against itself.
 #![allow(clippy::unwrap_used)]
 
 mod rounded;
@@ -21,19 +22,24 @@ const TOL: f64 = 2e-5;
 fn noise(len: usize, seed: u64) -> Vec<f32> {
     let mut state = seed.wrapping_mul(2) | 1;
     let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (state >> 40) as f32 / (1 << 23) as f32 - 1.0
     };
     (0..len).map(|_| next()).collect()
 }
 
-/// `y = x W^T + bias` in f64, with the sum of magnitudes beside each output: what its rounding error scales with.
+/// `y = x W^T + bias` in f64, with the sum of magnitudes beside each output: what its rounding
+/// error scales with.
 fn reference(x: &[f32], w: &[f64], bias: &[f32], inputs: usize) -> Vec<(f64, f64)> {
     let mut y = Vec::new();
     for x in x.chunks(inputs) {
         for (w, bias) in w.chunks(inputs).zip(bias) {
             let terms = x.iter().zip(w).map(|(x, w)| f64::from(*x) * w);
-            let (sum, size) = terms.fold((0.0, 0.0), |(sum, size), term| (sum + term, size + term.abs()));
+            let (sum, size) = terms.fold((0.0, 0.0), |(sum, size), term| {
+                (sum + term, size + term.abs())
+            });
             y.push((sum + f64::from(*bias), size + 1.0));
         }
     }
@@ -41,9 +47,19 @@ fn reference(x: &[f32], w: &[f64], bias: &[f32], inputs: usize) -> Vec<(f64, f64
 }
 
 fn run(linear: &Linear, x: &[f32], isa: Isa) -> Vec<f32> {
-    let x =
-        Tensor::from_slice(x, (x.len() / linear.in_features(), linear.in_features()), &Device::Cpu).unwrap();
-    linear.forward_on(&x, isa).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+    let x = Tensor::from_slice(
+        x,
+        (x.len() / linear.in_features(), linear.in_features()),
+        &Device::Cpu,
+    )
+    .unwrap();
+    linear
+        .forward_on(&x, isa)
+        .unwrap()
+        .flatten_all()
+        .unwrap()
+        .to_vec1()
+        .unwrap()
 }
 
 /// Right on every instruction set, and each row the same bits as alone.
@@ -62,7 +78,10 @@ fn check(weight: LinearWeight, w: &[f64], rows: usize) {
         let y = run(&linear, &x, isa);
         for (at, (y, (expected, size))) in y.iter().zip(&expected).enumerate() {
             let off = (f64::from(*y) - expected).abs();
-            assert!(off <= TOL * size, "{isa}, {rows} rows, output {at}: {y} instead of {expected}");
+            assert!(
+                off <= TOL * size,
+                "{isa}, {rows} rows, output {at}: {y} instead of {expected}"
+            );
         }
         for (row, y) in y.chunks(outputs).enumerate() {
             assert!(
@@ -98,7 +117,12 @@ fn check_dense(dtype: DenseDtype, rows: usize, outputs: usize, inputs: usize) {
     // One byte off, as in a file without padding.
     let data = Bytes::from([&[0u8][..], &data].concat()).slice(1..);
     check(
-        LinearWeight::Dense(DenseWeight { dtype, out_features: outputs, in_features: inputs, data }),
+        LinearWeight::Dense(DenseWeight {
+            dtype,
+            out_features: outputs,
+            in_features: inputs,
+            data,
+        }),
         &w,
         rows,
     );
@@ -158,9 +182,13 @@ fn packed(
     };
     let q: Vec<u32> = (0..inputs * outputs).map(|_| field()).collect(); // [inputs, outputs]
     // Stored zero points less one: 2^bits - 1 stands for the zero 2^bits, which must not wrap.
-    let zeros: Vec<u32> = (0..num_groups * outputs).map(|i| if i % 5 == 0 { top } else { field() }).collect();
-    let scales: Vec<f16> =
-        noise(num_groups * outputs, 13).iter().map(|v| f16::from_f32(v.abs() * 0.1)).collect();
+    let zeros: Vec<u32> = (0..num_groups * outputs)
+        .map(|i| if i % 5 == 0 { top } else { field() })
+        .collect();
+    let scales: Vec<f16> = noise(num_groups * outputs, 13)
+        .iter()
+        .map(|v| f16::from_f32(v.abs() * 0.1))
+        .collect();
     let mut qweight = vec![0u32; inputs / per_word * outputs];
     for (i, q) in q.iter().enumerate() {
         let (input, output) = (i / outputs, i % outputs);
@@ -181,13 +209,24 @@ fn packed(
         let group = group_of(input);
         for output in 0..outputs {
             let zero = f64::from(zeros[group * outputs + output]) + 1.0;
-            w[output * inputs + input] =
-                scales[group * outputs + output].to_f64() * (f64::from(q[input * outputs + output]) - zero);
+            w[output * inputs + input] = scales[group * outputs + output].to_f64()
+                * (f64::from(q[input * outputs + output]) - zero);
         }
     }
-    let words =
-        |words: &[u32]| Bytes::from(words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>());
-    let scales = Bytes::from(scales.iter().flat_map(|scale| scale.to_le_bytes()).collect::<Vec<u8>>());
+    let words = |words: &[u32]| {
+        Bytes::from(
+            words
+                .iter()
+                .flat_map(|word| word.to_le_bytes())
+                .collect::<Vec<u8>>(),
+        )
+    };
+    let scales = Bytes::from(
+        scales
+            .iter()
+            .flat_map(|scale| scale.to_le_bytes())
+            .collect::<Vec<u8>>(),
+    );
     let weight = GptqWeight {
         bits,
         group_size,
@@ -224,7 +263,13 @@ fn packed_products_are_right_in_order_of_activation_also_with_uneven_groups() {
         for spread in [3usize, 7] {
             // Group 0 gets more than its share, so that groups end in the middle of words.
             let groups = (0..256usize)
-                .map(|input| if input % spread == 0 { 0 } else { (input * 5 % 2) as u32 })
+                .map(|input| {
+                    if input % spread == 0 {
+                        0
+                    } else {
+                        (input * 5 % 2) as u32
+                    }
+                })
                 .collect();
             let (weight, w) = packed(bits, 70, 256, 128, GroupIndex::Permuted(groups));
             check(weight, &w, 1);
@@ -242,11 +287,16 @@ fn inputs_next_to_nothing_give_the_same_bits_alone_and_beside_others() {
         let linear = Linear::new(weight, None, &Device::Cpu).unwrap();
         // From the smallest numbers there are, with all their digits, to 2^-103 and 2^-86.
         for exponents in [24, 41] {
-            let x: Vec<f32> =
-                (0..64).map(|input| f32::from_bits((input % exponents) << 23 | 0x2A_AAAB)).collect();
+            let x: Vec<f32> = (0..64)
+                .map(|input| f32::from_bits((input % exponents) << 23 | 0x2A_AAAB))
+                .collect();
             let two = [&x[..], &noise(64, 9)].concat();
             for isa in Isa::available() {
-                assert_eq!(run(&linear, &x, isa), run(&linear, &two, isa)[..24], "{isa}, {exponents}");
+                assert_eq!(
+                    run(&linear, &x, isa),
+                    run(&linear, &two, isa)[..24],
+                    "{isa}, {exponents}"
+                );
             }
         }
     }
@@ -255,11 +305,15 @@ fn inputs_next_to_nothing_give_the_same_bits_alone_and_beside_others() {
 #[test]
 fn lengths_that_do_not_fit_are_refused_with_the_rule() {
     let (weight, _) = packed(GptqBits::Four, 16, 128, 128, GroupIndex::Sequential);
-    let LinearWeight::Gptq(good) = weight else { panic!() };
+    let LinearWeight::Gptq(good) = weight else {
+        panic!()
+    };
     let bad = |change: &dyn Fn(&mut GptqWeight)| {
         let mut weight = good.clone();
         change(&mut weight);
-        Linear::new(LinearWeight::Gptq(weight), None, &Device::Cpu).unwrap_err().to_string()
+        Linear::new(LinearWeight::Gptq(weight), None, &Device::Cpu)
+            .unwrap_err()
+            .to_string()
     };
     assert!(bad(&|w| w.in_features = 100).contains("a multiple of 8"));
     assert!(bad(&|w| w.group_size = 100).contains("group_size"));
@@ -267,7 +321,13 @@ fn lengths_that_do_not_fit_are_refused_with_the_rule() {
     assert!(bad(&|w| w.groups = GroupIndex::Permuted(vec![1; 128])).contains("group index"));
     let linear = Linear::new(LinearWeight::Gptq(good), None, &Device::Cpu).unwrap();
     let x = Tensor::zeros((1, 127), candle_core::DType::F32, &Device::Cpu).unwrap();
-    assert!(linear.forward(&x).unwrap_err().to_string().contains("[rows, 128]"));
+    assert!(
+        linear
+            .forward(&x)
+            .unwrap_err()
+            .to_string()
+            .contains("[rows, 128]")
+    );
 }
 
 #[test]
@@ -276,7 +336,10 @@ fn the_number_of_threads_changes_no_bit() {
     let linear = Linear::new(weight, None, &Device::Cpu).unwrap();
     let x = noise(3 * 256, 17);
     let with = |threads| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap();
         pool.install(|| run(&linear, &x, super::cpu_features()))
     };
     assert!(with(1) == with(2) && with(1) == with(7));
@@ -287,7 +350,10 @@ fn check_attention<T: CacheElement>(convert: impl Fn(f32) -> T, head_dim: usize,
     const BLOCK: usize = 4;
     let num_blocks = (len + ROWS).div_ceil(BLOCK) + 2;
     let cache = |seed| -> Vec<T> {
-        noise(num_blocks * HEADS * BLOCK * head_dim, seed).into_iter().map(&convert).collect()
+        noise(num_blocks * HEADS * BLOCK * head_dim, seed)
+            .into_iter()
+            .map(&convert)
+            .collect()
     };
     let (keys, values, q) = (cache(1), cache(2), noise(ROWS * HEADS * head_dim, 3));
     // Blocks out of order.
@@ -296,11 +362,18 @@ fn check_attention<T: CacheElement>(convert: impl Fn(f32) -> T, head_dim: usize,
         let row = |storage: &[T], position: usize| -> Vec<f64> {
             let block = blocks[position / BLOCK] as usize;
             let first = ((block * HEADS + head) * BLOCK + position % BLOCK) * head_dim;
-            storage[first..][..head_dim].iter().map(|value| f64::from(value.widen())).collect()
+            storage[first..][..head_dim]
+                .iter()
+                .map(|value| f64::from(value.widen()))
+                .collect()
         };
         let scores: Vec<f64> = (0..len)
             .map(|at| {
-                row(&keys, at).iter().zip(&q[head * head_dim..]).map(|(k, q)| k * f64::from(*q)).sum::<f64>()
+                row(&keys, at)
+                    .iter()
+                    .zip(&q[head * head_dim..])
+                    .map(|(k, q)| k * f64::from(*q))
+                    .sum::<f64>()
                     / (head_dim as f64).sqrt()
             })
             .collect();
@@ -334,17 +407,25 @@ fn check_attention<T: CacheElement>(convert: impl Fn(f32) -> T, head_dim: usize,
                     out: Out::new(&mut out, HEADS * head_dim),
                     first_row: 0,
                 });
-                out.chunks(head_dim).skip(head).step_by(HEADS).map(<[f32]>::to_vec).collect::<Vec<_>>()
+                out.chunks(head_dim)
+                    .skip(head)
+                    .step_by(HEADS)
+                    .map(<[f32]>::to_vec)
+                    .collect::<Vec<_>>()
             };
             let together = attend(0, ROWS);
             for (row, together) in together.iter().enumerate() {
-                assert!(attend(row, 1)[0] == *together, "{isa}: row {row} differs alone");
+                assert!(
+                    attend(row, 1)[0] == *together,
+                    "{isa}: row {row} differs alone"
+                );
             }
             let out = &together[0];
             for (out, expected) in out.iter().zip(&expected) {
                 // A probability may be rounded to the other neighbour of a half type.
                 assert!(
-                    (f64::from(*out) - expected).abs() < 1e-3 / if size_of::<T>() == 4 { 100.0 } else { 1.0 },
+                    (f64::from(*out) - expected).abs()
+                        < 1e-3 / if size_of::<T>() == 4 { 100.0 } else { 1.0 },
                     "{isa}: {out} instead of {expected}"
                 );
             }
@@ -383,6 +464,9 @@ proptest! {
 #[test]
 fn exp_keeps_nan_and_the_ends() {
     assert!(elementwise::exp(f32::NAN).is_nan());
-    assert_eq!((elementwise::exp(f32::NEG_INFINITY), elementwise::exp(0.0)), (0.0, 1.0));
+    assert_eq!(
+        (elementwise::exp(f32::NEG_INFINITY), elementwise::exp(0.0)),
+        (0.0, 1.0)
+    );
     assert!(elementwise::exp(f32::INFINITY) > 1e38);
 }

@@ -116,7 +116,11 @@ pub(crate) struct NormTarget {
 }
 
 impl NormTarget {
-    pub(crate) const NONE: Self = Self { out: std::ptr::null_mut(), scatter: null(), stride: 0 };
+    pub(crate) const NONE: Self = Self {
+        out: std::ptr::null_mut(),
+        scatter: null(),
+        stride: 0,
+    };
 }
 
 /// `DecodeAttentionArgs` of `kernels/attention_decode.cu`.
@@ -214,7 +218,13 @@ pub(crate) struct CopyRunsArgs {
 
 impl Default for CopyRunsArgs {
     fn default() -> Self {
-        Self { runs: [CopyRun { from: std::ptr::null(), to: std::ptr::null_mut(), words: 0 }; 4] }
+        Self {
+            runs: [CopyRun {
+                from: std::ptr::null(),
+                to: std::ptr::null_mut(),
+                words: 0,
+            }; 4],
+        }
     }
 }
 

@@ -51,7 +51,13 @@ impl KvBlocks {
         )?;
         let (heads, stride) = (layout.num_heads, layout.stride());
         let len = num_blocks * heads * BLOCK_POSITIONS * stride;
-        Ok(Self { keys: gpu.reserve(len)?, values: gpu.reserve(len)?, heads, stride, num_blocks })
+        Ok(Self {
+            keys: gpu.reserve(len)?,
+            values: gpu.reserve(len)?,
+            heads,
+            stride,
+            num_blocks,
+        })
     }
 
     /// Takes memory for the first `blocks`.
@@ -108,7 +114,10 @@ impl DecodeScratch {
     ) -> Result<Self, KernelError> {
         let splits = positions.div_ceil(SPLIT).max(1);
         let heads = sequences * layout.num_heads;
-        Ok(Self { parts: gpu.zeros(heads * splits * (2 + layout.stride()))?, tickets: gpu.zeros(heads)? })
+        Ok(Self {
+            parts: gpu.zeros(heads * splits * (2 + layout.stride()))?,
+            tickets: gpu.zeros(heads)?,
+        })
     }
 }
 
@@ -119,7 +128,8 @@ pub struct PrefillTiles<'a> {
     pub tables: View<'a, u32>,
     /// Entries of a table.
     pub max_blocks: usize,
-    /// `[count, 4]`: table, first row, rows (at most [`PREFILL_TILE`]) and position of the first row.
+    /// `[count, 4]`: table, first row, rows (at most [`PREFILL_TILE`]) and position of the first
+    /// row.
     pub tiles: View<'a, u32>,
     /// Tiles.
     pub count: usize,
@@ -148,10 +158,20 @@ impl Shared {
         (out, out_proj): (LinearInput<'_>, &GpuLinear),
         layout: HeadLayout,
     ) -> Result<Self, KernelError> {
-        let HeadLayout { num_heads, head_dim, .. } = layout;
+        let HeadLayout {
+            num_heads,
+            head_dim,
+            ..
+        } = layout;
         let (stride, hidden) = (layout.stride(), num_heads * head_dim);
         let fits = (cache.heads, cache.stride) == (num_heads, stride);
-        rule(OP, "cache heads", cache.heads, fits, format!("{num_heads} of stride {stride}"))?;
+        rule(
+            OP,
+            "cache heads",
+            cache.heads,
+            fits,
+            format!("{num_heads} of stride {stride}"),
+        )?;
         at_least("q", q.len(), n * num_heads * stride)?;
         at_least("output stride", out.stride, out_proj.input_stride())?;
         at_least("output", out.values.len(), n * out.stride)?;
@@ -168,7 +188,10 @@ impl Shared {
             stride: count(OP, "stride", stride)?,
             out_stride: count(OP, "output stride", out.stride)?,
             out: out.values.ptr_mut(),
-            scatter: out_proj.scatter.as_ref().map_or(std::ptr::null(), Buffer::ptr),
+            scatter: out_proj
+                .scatter
+                .as_ref()
+                .map_or(std::ptr::null(), Buffer::ptr),
             scale: 1.0 / (head_dim as f32).sqrt(),
         })
     }
@@ -176,23 +199,34 @@ impl Shared {
     /// The kernel for the heads' stride, of those for strides up to 16, 32, 64, 128 and 256.
     fn kernel(&self, kernels: [Kernel; 5]) -> Result<Kernel, KernelError> {
         let sizes = [16, 32, 64, 128, 256];
-        let fitting = sizes.into_iter().zip(kernels).find(|(size, _)| self.stride <= *size);
-        fitting.map(|(_, kernel)| kernel).ok_or_else(|| KernelError::Argument {
-            op: OP,
-            arg: "head_dim",
-            found: self.head_dim as usize,
-            rule: "at most 256".into(),
-        })
+        let fitting = sizes
+            .into_iter()
+            .zip(kernels)
+            .find(|(size, _)| self.stride <= *size);
+        fitting
+            .map(|(_, kernel)| kernel)
+            .ok_or_else(|| KernelError::Argument {
+                op: OP,
+                arg: "head_dim",
+                found: self.head_dim as usize,
+                rule: "at most 256".into(),
+            })
     }
 }
 
 fn at_least(arg: &'static str, found: usize, needed: usize) -> Result<(), KernelError> {
-    rule(OP, arg, found, found >= needed, format!("at least {needed}"))
+    rule(
+        OP,
+        arg,
+        found,
+        found >= needed,
+        format!("at least {needed}"),
+    )
 }
 
 impl Gpu {
-    /// As [`Gpu::attention_decode`], for `n` rows in tiles of consecutive positions of one sequence. Tables and tiles are the caller's to
-    /// check.
+    /// As [`Gpu::attention_decode`], for `n` rows in tiles of consecutive positions of one
+    /// sequence. Tables and tiles are the caller's to check.
     ///
     /// # Errors
     /// [`KernelError::Argument`] where extents do not fit.
@@ -214,7 +248,15 @@ impl Gpu {
             Kernel::AttentionPrefill128,
             Kernel::AttentionPrefill256,
         ])?;
-        let Shared { heads, head_dim, stride, out_stride, out, scatter, scale } = shared;
+        let Shared {
+            heads,
+            head_dim,
+            stride,
+            out_stride,
+            out,
+            scatter,
+            scale,
+        } = shared;
         let args = PrefillAttentionArgs {
             q: q.ptr(),
             keys: cache.keys.ptr(),
@@ -231,13 +273,14 @@ impl Gpu {
             scale,
         };
         let grid = (count(OP, "tiles", tiles.count)?, heads, 1);
-        // SAFETY: the only argument is `PrefillAttentionArgs`, field for field as in kernels/attention_prefill.cu; extents were checked
-        // above, tables and tiles by the caller.
+        // SAFETY: the only argument is `PrefillAttentionArgs`, field for field as in
+        // kernels/attention_prefill.cu; extents were checked above, tables and tiles by the caller.
         unsafe { self.launch(kernel, Geometry { grid, block: 128 }, params![args]) }
     }
 
-    /// `softmax(q k^T / sqrt(head_dim)) v` for one row a sequence, into the inputs of out_proj. Tables, rows and positions are the caller's
-    /// to check; no position reaches past `max_blocks * 16`.
+    /// `softmax(q k^T / sqrt(head_dim)) v` for one row a sequence, into the inputs of out_proj.
+    /// Tables, rows and positions are the caller's to check; no position reaches past `max_blocks *
+    /// 16`.
     ///
     /// # Errors
     /// [`KernelError::Argument`] where extents do not fit.
@@ -254,7 +297,11 @@ impl Gpu {
         let splits = (rows.max_blocks * BLOCK_POSITIONS).div_ceil(SPLIT);
         let head_rows = rows.count * layout.num_heads;
         at_least("tables", rows.tables.len, rows.count * rows.max_blocks)?;
-        at_least("parts", scratch.parts.len(), head_rows * splits * (2 + layout.stride()))?;
+        at_least(
+            "parts",
+            scratch.parts.len(),
+            head_rows * splits * (2 + layout.stride()),
+        )?;
         at_least("tickets", scratch.tickets.len(), head_rows)?;
         let kernel = shared.kernel([
             Kernel::AttentionDecode16,
@@ -263,7 +310,15 @@ impl Gpu {
             Kernel::AttentionDecode128,
             Kernel::AttentionDecode256,
         ])?;
-        let Shared { heads, head_dim, stride, out_stride, out, scatter, scale } = shared;
+        let Shared {
+            heads,
+            head_dim,
+            stride,
+            out_stride,
+            out,
+            scatter,
+            scale,
+        } = shared;
         let args = DecodeAttentionArgs {
             q: q.ptr(),
             keys: cache.keys.ptr(),
@@ -282,9 +337,14 @@ impl Gpu {
             out_stride,
             scale,
         };
-        let grid = (count(OP, "splits", splits)?, heads, count(OP, "sequences", rows.count)?);
-        // SAFETY: the only argument is `DecodeAttentionArgs`, field for field as in kernels/attention_decode.cu; extents were checked
-        // above, tables, rows and positions by the caller.
+        let grid = (
+            count(OP, "splits", splits)?,
+            heads,
+            count(OP, "sequences", rows.count)?,
+        );
+        // SAFETY: the only argument is `DecodeAttentionArgs`, field for field as in
+        // kernels/attention_decode.cu; extents were checked above, tables, rows and positions by
+        // the caller.
         unsafe { self.launch(kernel, Geometry { grid, block: 128 }, params![args]) }
     }
 }

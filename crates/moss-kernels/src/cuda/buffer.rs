@@ -44,13 +44,27 @@ impl<T> Buffer<T> {
     /// [`KernelError::Argument`] where there are fewer.
     pub fn view(&self, at: usize, len: usize) -> Result<View<'_, T>, KernelError> {
         let room = self.len.saturating_sub(at);
-        super::rule("view of GPU memory", "length", len, len <= room, format!("at most {room}"))?;
-        Ok(View { address: self.address() + (at * size_of::<T>()) as u64, len, buffer: PhantomData })
+        super::rule(
+            "view of GPU memory",
+            "length",
+            len,
+            len <= room,
+            format!("at most {room}"),
+        )?;
+        Ok(View {
+            address: self.address() + (at * size_of::<T>()) as u64,
+            len,
+            buffer: PhantomData,
+        })
     }
 
     /// All values.
     pub fn all(&self) -> View<'_, T> {
-        View { address: self.address(), len: self.len, buffer: PhantomData }
+        View {
+            address: self.address(),
+            len: self.len,
+            buffer: PhantomData,
+        }
     }
 
     pub(super) fn address(&self) -> u64 {
@@ -88,7 +102,11 @@ impl<T> Copy for View<'_, T> {}
 impl<'a, T> View<'a, T> {
     /// The values that the bytes of `buffer` are.
     pub(super) fn of_bytes(buffer: &'a Buffer<u8>) -> Self {
-        Self { address: buffer.address(), len: buffer.len / size_of::<T>(), buffer: PhantomData }
+        Self {
+            address: buffer.address(),
+            len: buffer.len / size_of::<T>(),
+            buffer: PhantomData,
+        }
     }
 
     pub(super) fn ptr(&self) -> *const T {

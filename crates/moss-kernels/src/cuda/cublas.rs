@@ -1,7 +1,8 @@
 //! cuBLAS, loaded at run time when a product first needs it.
 //!
-//! cudarc can load it too, but looks for version 12 and older only, by name alone, and panics when it finds none. Four functions are used;
-//! their signatures and enum values are the same in versions 12 and 13 (cublas_api.h).
+//! cudarc can load it too, but looks for version 12 and older only, by name alone, and panics when
+//! it finds none. Four functions are used; their signatures and enum values are the same in
+//! versions 12 and 13 (cublas_api.h).
 
 use std::{
     error::Error as _,
@@ -23,8 +24,8 @@ const VERSIONS: [u32; 2] = [13, 12];
 /// See [`set_library_folders`].
 static FOLDERS: OnceLock<Vec<PathBuf>> = OnceLock::new();
 
-/// Sets the folders that are searched for cuBLAS, in this order, when the dynamic loader does not find it by name. The first call in a
-/// process counts.
+/// Sets the folders that are searched for cuBLAS, in this order, when the dynamic loader does not
+/// find it by name. The first call in a process counts.
 pub fn set_library_folders(folders: Vec<PathBuf>) {
     let _ = FOLDERS.set(folders); // a later call changes nothing, as documented
 }
@@ -91,11 +92,15 @@ pub(super) struct Operand {
 impl Operand {
     /// The same matrix from value `offset` on.
     pub(super) fn at(self, offset: usize) -> Self {
-        Self { start: self.start.wrapping_byte_add(offset * self.dtype.bytes()), ..self }
+        Self {
+            start: self.start.wrapping_byte_add(offset * self.dtype.bytes()),
+            ..self
+        }
     }
 }
 
-/// `y = alpha op(a) op(b) + beta y`, where op(a) is `[m, k]`, op(b) `[k, n]` and y `[m, n]`. Sums are f32.
+/// `y = alpha op(a) op(b) + beta y`, where op(a) is `[m, k]`, op(b) `[k, n]` and y `[m, n]`. Sums
+/// are f32.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Gemm {
     pub(super) m: usize,
@@ -120,7 +125,8 @@ struct Api {
 }
 
 impl Api {
-    /// Loads the library at the first call; `driver_cuda` is the CUDA version of the driver, as in [`super::GpuInfo`].
+    /// Loads the library at the first call; `driver_cuda` is the CUDA version of the driver, as in
+    /// [`super::GpuInfo`].
     fn get(driver_cuda: u32) -> Result<&'static Self, KernelError> {
         static API: OnceLock<Result<Api, String>> = OnceLock::new();
         let load = || {
@@ -145,12 +151,15 @@ impl Api {
     /// Loads the libraries in order; the last is cuBLAS itself.
     fn open(paths: &[PathBuf]) -> Result<Self, String> {
         // Its own words are "dlopen failed"; the loader's reason is the source.
-        let text =
-            |error: libloading::Error| error.source().map_or_else(|| error.to_string(), ToString::to_string);
+        let text = |error: libloading::Error| {
+            error
+                .source()
+                .map_or_else(|| error.to_string(), ToString::to_string)
+        };
         let mut libraries = Vec::with_capacity(paths.len());
         for path in paths {
-            // SAFETY: initialisers of NVIDIA's libraries may run on any thread at any time; the names are theirs, in folders of the system or the
-            // caller.
+            // SAFETY: initialisers of NVIDIA's libraries may run on any thread at any time; the
+            // names are theirs, in folders of the system or the caller.
             libraries.push(unsafe { Library::new(path) }.map_err(text)?);
         }
         let library = libraries.last().ok_or("no file of that name")?;
@@ -167,18 +176,30 @@ impl Api {
     }
 }
 
-/// What to load, in this order: cuBLAS by name, then files of `folders`, each with the library that it needs loaded first. Versions newer than
-/// the driver's are left out, since they do not run on it.
+/// What to load, in this order: cuBLAS by name, then files of `folders`, each with the library that
+/// it needs loaded first. Versions newer than the driver's are left out, since they do not run on
+/// it.
 fn candidates(driver_major: u32, folders: &[PathBuf]) -> Vec<Vec<PathBuf>> {
-    let versions = VERSIONS.into_iter().filter(|version| *version <= driver_major);
+    let versions = VERSIONS
+        .into_iter()
+        .filter(|version| *version <= driver_major);
     let file = |stem: &str, version: u32| format!("lib{stem}.so.{version}");
-    let by_name = versions.clone().map(|version| vec![PathBuf::from(file("cublas", version))]);
+    let by_name = versions
+        .clone()
+        .map(|version| vec![PathBuf::from(file("cublas", version))]);
     let in_folder = |folder: &Path| {
         let paths = |version| ["cublasLt", "cublas"].map(|stem| folder.join(file(stem, version)));
         let there = |paths: &[PathBuf; 2]| paths.iter().all(|path| path.is_file());
-        versions.clone().map(paths).filter(there).map(Vec::from).collect::<Vec<_>>()
+        versions
+            .clone()
+            .map(paths)
+            .filter(there)
+            .map(Vec::from)
+            .collect::<Vec<_>>()
     };
-    by_name.chain(folders.iter().flat_map(|folder| in_folder(folder))).collect()
+    by_name
+        .chain(folders.iter().flat_map(|folder| in_folder(folder)))
+        .collect()
 }
 
 /// A handle of one stream, made when it is first needed.
@@ -193,7 +214,8 @@ struct Open {
     handle: Handle,
 }
 
-// SAFETY: a handle may be used from any thread, by one at a time, which the mutex around it ensures.
+// SAFETY: a handle may be used from any thread, by one at a time, which the mutex around it
+// ensures.
 unsafe impl Send for Open {}
 
 impl Drop for Open {
@@ -205,14 +227,19 @@ impl Drop for Open {
 
 impl Drop for Cublas {
     fn drop(&mut self) {
-        // The handle, which is dropped next, is destroyed in its own context. A context that is lost has nothing to free.
+        // The handle, which is dropped next, is destroyed in its own context. A context that is
+        // lost has nothing to free.
         let _ = self.stream.context().bind_to_thread();
     }
 }
 
 impl Cublas {
     pub(super) fn new(stream: Arc<CudaStream>, driver_cuda: u32) -> Self {
-        Self { stream, driver_cuda, handle: Mutex::new(None) }
+        Self {
+            stream,
+            driver_cuda,
+            handle: Mutex::new(None),
+        }
     }
 
     /// Loads the library and makes the handle, unless that was done before.
@@ -223,7 +250,8 @@ impl Cublas {
     /// Puts a product on the stream.
     ///
     /// # Safety
-    /// Every element of the three matrices is in device memory that is only used in the order of this stream's order.
+    /// Every element of the three matrices is in device memory that is only used in the order of
+    /// this stream's order.
     pub(super) unsafe fn gemm(&self, op: &'static str, gemm: &Gemm) -> Result<(), KernelError> {
         let int = |arg, n: usize| {
             i32::try_from(n).map_err(|_| KernelError::Argument {
@@ -233,14 +261,23 @@ impl Cublas {
                 rule: "below 2^31".into(),
             })
         };
-        // cuBLAS counts in columns: it computes y^T = op(b)^T op(a)^T, and a row-major matrix is its own transpose there.
-        let (m, n, k) = (int("columns", gemm.n)?, int("rows", gemm.m)?, int("inner extent", gemm.k)?);
-        let [ldb, lda] = [int("stride of b", gemm.b.stride)?, int("stride of a", gemm.a.stride)?];
+        // cuBLAS counts in columns: it computes y^T = op(b)^T op(a)^T, and a row-major matrix is
+        // its own transpose there.
+        let (m, n, k) = (
+            int("columns", gemm.n)?,
+            int("rows", gemm.m)?,
+            int("inner extent", gemm.k)?,
+        );
+        let [ldb, lda] = [
+            int("stride of b", gemm.b.stride)?,
+            int("stride of a", gemm.a.stride)?,
+        ];
         let ldy = int("output stride", gemm.y_stride)?;
         const COMPUTE_32F: c_int = 68;
         const DEFAULT_ALGORITHM: c_int = -1;
         let run = |open: &Open| {
-            // SAFETY: the caller's promise; alpha and beta are locals that outlive the call, which copies them.
+            // SAFETY: the caller's promise; alpha and beta are locals that outlive the call, which
+            // copies them.
             unsafe {
                 (open.api.gemm_ex)(
                     open.handle,
@@ -268,7 +305,11 @@ impl Cublas {
         self.with_handle(run, op)
     }
 
-    fn with_handle(&self, run: impl FnOnce(&Open) -> Status, what: &'static str) -> Result<(), KernelError> {
+    fn with_handle(
+        &self,
+        run: impl FnOnce(&Open) -> Status,
+        what: &'static str,
+    ) -> Result<(), KernelError> {
         self.stream.context().bind_to_thread().during(what)?;
         let mut handle = self.handle.lock().unwrap_or_else(PoisonError::into_inner);
         let open = match handle.take() {
@@ -287,7 +328,10 @@ impl Cublas {
         check(unsafe { (api.create)(&mut handle) }, WHAT)?;
         let open = Open { api, handle };
         // SAFETY: handle and stream are of the current context.
-        check(unsafe { (api.set_stream)(handle, self.stream.cu_stream().cast()) }, WHAT)?;
+        check(
+            unsafe { (api.set_stream)(handle, self.stream.cu_stream().cast()) },
+            WHAT,
+        )?;
         Ok(open)
     }
 }
@@ -297,7 +341,10 @@ fn check(status: Status, what: &'static str) -> Result<(), KernelError> {
     let (name, code) = match status {
         0 => return Ok(()),
         1 => ("CUBLAS_STATUS_NOT_INITIALIZED", 0),
-        3 => ("CUBLAS_STATUS_ALLOC_FAILED", CUresult::CUDA_ERROR_OUT_OF_MEMORY as u32),
+        3 => (
+            "CUBLAS_STATUS_ALLOC_FAILED",
+            CUresult::CUDA_ERROR_OUT_OF_MEMORY as u32,
+        ),
         7 => ("CUBLAS_STATUS_INVALID_VALUE", 0),
         8 => ("CUBLAS_STATUS_ARCH_MISMATCH", 0),
         11 => ("CUBLAS_STATUS_MAPPING_ERROR", 0),
@@ -306,7 +353,11 @@ fn check(status: Status, what: &'static str) -> Result<(), KernelError> {
         15 => ("CUBLAS_STATUS_NOT_SUPPORTED", 0),
         _ => ("cuBLAS status", 0),
     };
-    Err(KernelError::Driver { what, code, message: format!("{name} ({status})") })
+    Err(KernelError::Driver {
+        what,
+        code,
+        message: format!("{name} ({status})"),
+    })
 }
 
 #[cfg(test)]
@@ -322,7 +373,10 @@ mod tests {
     #[test]
     fn a_library_newer_than_the_driver_is_no_candidate() {
         assert_eq!(names(&candidates(12, &[])), ["libcublas.so.12"]);
-        assert_eq!(names(&candidates(13, &[])), ["libcublas.so.13", "libcublas.so.12"]);
+        assert_eq!(
+            names(&candidates(13, &[])),
+            ["libcublas.so.13", "libcublas.so.12"]
+        );
         assert!(candidates(11, &[]).is_empty());
     }
 
@@ -334,7 +388,13 @@ mod tests {
         assert_eq!(candidates(12, std::slice::from_ref(&folder)).len(), 1);
         std::fs::write(folder.join("libcublasLt.so.12"), b"").unwrap();
         let found = candidates(12, std::slice::from_ref(&folder));
-        assert_eq!(found[1], [folder.join("libcublasLt.so.12"), folder.join("libcublas.so.12")]);
+        assert_eq!(
+            found[1],
+            [
+                folder.join("libcublasLt.so.12"),
+                folder.join("libcublas.so.12")
+            ]
+        );
         // Neither is a library: the loader's own reason is reported.
         assert!(Api::open(&found[1]).is_err_and(|reason| !reason.is_empty()));
         std::fs::remove_dir_all(&folder).unwrap();

@@ -65,14 +65,17 @@ pub struct GpuInfo {
 }
 
 impl GpuInfo {
-    /// Bytes a second that its memory gives at its highest clock: twice a clock, over the whole bus.
+    /// Bytes a second that its memory gives at its highest clock: twice a clock, over the whole
+    /// bus.
     pub fn bandwidth(&self) -> f64 {
-        let rate = f64::from(self.memory_clock_khz) * 1e3 * 2.0 * f64::from(self.memory_bus_bits) / 8.0;
+        let rate =
+            f64::from(self.memory_clock_khz) * 1e3 * 2.0 * f64::from(self.memory_bus_bits) / 8.0;
         if rate > 0.0 { rate } else { 300e9 } // a card that does not say is taken for a slow one
     }
 }
 
-/// One GPU with a stream of its own. Opening the same card twice gives two, each with its own stream.
+/// One GPU with a stream of its own. Opening the same card twice gives two, each with its own
+/// stream.
 pub struct Gpu {
     pub(super) cublas: Cublas,
     pub(super) stream: Arc<CudaStream>,
@@ -84,21 +87,26 @@ pub struct Gpu {
 
 impl std::fmt::Debug for Gpu {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Gpu").field("info", &self.info).finish_non_exhaustive()
+        f.debug_struct("Gpu")
+            .field("info", &self.info)
+            .finish_non_exhaustive()
     }
 }
 
-/// Returns whether this machine has an NVIDIA driver. Without one every other call of this module returns [`KernelError::NoDriver`].
+/// Returns whether this machine has an NVIDIA driver. Without one every other call of this module
+/// returns [`KernelError::NoDriver`].
 pub fn has_driver() -> bool {
     static PRESENT: OnceLock<bool> = OnceLock::new();
-    // SAFETY: loads libcuda.so.1, whose initialisers may run on any thread at any time, and lets it go again.
+    // SAFETY: loads libcuda.so.1, whose initialisers may run on any thread at any time, and lets it
+    // go again.
     *PRESENT.get_or_init(|| unsafe { sys::is_culib_present() })
 }
 
 /// GPUs that the driver shows.
 ///
 /// # Errors
-/// [`KernelError::NoDriver`]; [`KernelError::DriverTooOld`]; [`KernelError::Driver`] for a driver that does not start.
+/// [`KernelError::NoDriver`]; [`KernelError::DriverTooOld`]; [`KernelError::Driver`] for a driver
+/// that does not start.
 pub fn gpu_count() -> Result<usize, KernelError> {
     // Before any other call: cudarc panics for a function that the driver lacks.
     let (found, needed) = (driver_cuda()?, images::oldest_driver(GpuCode::Machine(75)));
@@ -111,14 +119,17 @@ pub fn gpu_count() -> Result<usize, KernelError> {
     }
 }
 
-/// Version of CUDA that the driver offers: 1000 x major + 10 x minor. The one question that even a driver that does not start answers.
+/// Version of CUDA that the driver offers: 1000 x major + 10 x minor. The one question that even a
+/// driver that does not start answers.
 pub(super) fn driver_cuda() -> Result<u32, KernelError> {
     if !has_driver() {
         return Err(KernelError::NoDriver);
     }
     let mut version = 0;
     // SAFETY: the pointer is to a local that outlives the call.
-    unsafe { sys::cuDriverGetVersion(&mut version) }.result().during("ask for the driver's version")?;
+    unsafe { sys::cuDriverGetVersion(&mut version) }
+        .result()
+        .during("ask for the driver's version")?;
     Ok(version.unsigned_abs())
 }
 
@@ -146,8 +157,8 @@ pub fn list_gpus(forced: Option<u32>) -> Result<Vec<(GpuInfo, u64)>, KernelError
         .collect()
 }
 
-/// The driver's number of each GPU, in the order of their places on the bus: that of nvidia-smi, while the driver's own begins with the
-/// fastest.
+/// The driver's number of each GPU, in the order of their places on the bus: that of nvidia-smi,
+/// while the driver's own begins with the fastest.
 fn by_bus() -> Result<Vec<usize>, KernelError> {
     const WHAT: &str = "look for GPUs";
     let place = |ordinal: usize| {
@@ -163,14 +174,21 @@ fn by_bus() -> Result<Vec<usize>, KernelError> {
             ordinal,
         ))
     };
-    let mut places = (0..gpu_count()?).map(place).collect::<Result<Vec<_>, _>>()?;
+    let mut places = (0..gpu_count()?)
+        .map(place)
+        .collect::<Result<Vec<_>, _>>()?;
     places.sort_unstable();
     Ok(places.into_iter().map(|(.., ordinal)| ordinal).collect())
 }
 
-fn describe(context: &CudaContext, ordinal: usize, forced: Option<u32>) -> Result<GpuInfo, KernelError> {
+fn describe(
+    context: &CudaContext,
+    ordinal: usize,
+    forced: Option<u32>,
+) -> Result<GpuInfo, KernelError> {
     const WHAT: &str = "ask what the GPU is";
-    let ask = |attribute| Ok::<_, KernelError>(context.attribute(attribute).during(WHAT)?.unsigned_abs());
+    let ask =
+        |attribute| Ok::<_, KernelError>(context.attribute(attribute).during(WHAT)?.unsigned_abs());
     let (major, minor) = context.compute_capability().during(WHAT)?;
     let capability = 10 * major.unsigned_abs() + minor.unsigned_abs();
     Ok(GpuInfo {
@@ -195,39 +213,56 @@ fn describe(context: &CudaContext, ordinal: usize, forced: Option<u32>) -> Resul
 }
 
 impl Gpu {
-    /// Opens GPU `ordinal` and loads the kernels. `forced` is the newest architecture whose code may run (75 checks a T4's code on a newer
-    /// card).
+    /// Opens GPU `ordinal` and loads the kernels. `forced` is the newest architecture whose code
+    /// may run (75 checks a T4's code on a newer card).
     ///
     /// # Errors
-    /// [`KernelError::NoDriver`], [`KernelError::DriverTooOld`], [`KernelError::NoSuchGpu`], [`KernelError::NotOpened`],
-    /// [`KernelError::Driver`].
+    /// [`KernelError::NoDriver`], [`KernelError::DriverTooOld`], [`KernelError::NoSuchGpu`],
+    /// [`KernelError::NotOpened`], [`KernelError::Driver`].
     pub fn open(ordinal: usize, forced: Option<u32>) -> Result<Self, KernelError> {
         let gpus = by_bus()?;
-        let missing = KernelError::NoSuchGpu { ordinal, found: gpus.len() };
+        let missing = KernelError::NoSuchGpu {
+            ordinal,
+            found: gpus.len(),
+        };
         let driver_ordinal = gpus.get(ordinal).copied().ok_or(missing)?;
         let context = opened(ordinal, CudaContext::new(driver_ordinal))?;
         let info = describe(&context, ordinal, forced)?;
         let needed = images::oldest_driver(info.code);
         if info.driver_cuda < needed {
-            return Err(KernelError::DriverTooOld { found: info.driver_cuda, needed });
+            return Err(KernelError::DriverTooOld {
+                found: info.driver_cuda,
+                needed,
+            });
         }
-        // SAFETY: every buffer of this module is used on this one stream alone, or synchronised by events of our own; the tracking that
-        // is switched off would wait on events from before a capture, which breaks the capture.
+        // SAFETY: every buffer of this module is used on this one stream alone, or synchronised by
+        // events of our own; the tracking that is switched off would wait on events from before a
+        // capture, which breaks the capture.
         unsafe { context.disable_event_tracking() };
         let stream = opened(ordinal, context.new_stream())?;
         let kernels = Kernels::load(stream.context(), &info)?;
         let steps = Arc::new(stream.context().new_event(None).during("open the GPU")?);
         let cublas = Cublas::new(stream.clone(), info.driver_cuda);
-        Ok(Self { cublas, stream, steps, kernels, info })
+        Ok(Self {
+            cublas,
+            stream,
+            steps,
+            kernels,
+            info,
+        })
     }
 
-    /// Loads the library that products of many rows need, unless the kernels of this binary do without it: `dense` says whether any weight
-    /// is not packed.
+    /// Loads the library that products of many rows need, unless the kernels of this binary do
+    /// without it: `dense` says whether any weight is not packed.
     ///
     /// # Errors
     /// [`KernelError::LibraryMissing`]; [`KernelError::Driver`].
     pub fn prepare_matmul(&self, dense: bool) -> Result<(), KernelError> {
-        if dense || !self.multiplies_packed() { self.cublas.prepare() } else { Ok(()) }
+        if dense || !self.multiplies_packed() {
+            self.cublas.prepare()
+        } else {
+            Ok(())
+        }
     }
 
     /// What the card is.
@@ -240,7 +275,12 @@ impl Gpu {
     /// # Errors
     /// [`KernelError::Driver`].
     pub fn free_memory(&self) -> Result<u64, KernelError> {
-        Ok(self.stream.context().mem_get_info().during("ask for free memory")?.0 as u64)
+        Ok(self
+            .stream
+            .context()
+            .mem_get_info()
+            .during("ask for free memory")?
+            .0 as u64)
     }
 
     /// Waits for everything that was started.
@@ -255,38 +295,61 @@ impl Gpu {
     ///
     /// # Errors
     /// [`KernelError::OutOfMemory`].
-    pub fn zeros<T: DeviceRepr + ValidAsZeroBits>(&self, len: usize) -> Result<Buffer<T>, KernelError> {
+    pub fn zeros<T: DeviceRepr + ValidAsZeroBits>(
+        &self,
+        len: usize,
+    ) -> Result<Buffer<T>, KernelError> {
         let slice = self
             .stream
             .alloc_zeros(len.max(1))
             .map_err(|error| self.out_of_memory(error, len * size_of::<T>()))?;
-        Ok(Buffer { memory: Memory::Taken(slice), len })
+        Ok(Buffer {
+            memory: Memory::Taken(slice),
+            len,
+        })
     }
 
-    /// Room for `len` zeros, for which [`Gpu::hold`] takes memory; all of it at once where the card cannot do that by and by.
+    /// Room for `len` zeros, for which [`Gpu::hold`] takes memory; all of it at once where the card
+    /// cannot do that by and by.
     ///
     /// # Errors
     /// [`KernelError::OutOfMemory`].
-    pub fn reserve<T: DeviceRepr + ValidAsZeroBits>(&self, len: usize) -> Result<Buffer<T>, KernelError> {
+    pub fn reserve<T: DeviceRepr + ValidAsZeroBits>(
+        &self,
+        len: usize,
+    ) -> Result<Buffer<T>, KernelError> {
         let bytes = len * size_of::<T>();
-        match Reserved::new(&self.stream, bytes).map_err(|error| self.out_of_memory(error, bytes))? {
-            Some(reserved) => Ok(Buffer { memory: Memory::Reserved(reserved), len }),
+        match Reserved::new(&self.stream, bytes)
+            .map_err(|error| self.out_of_memory(error, bytes))?
+        {
+            Some(reserved) => Ok(Buffer {
+                memory: Memory::Reserved(reserved),
+                len,
+            }),
             None => self.zeros(len),
         }
     }
 
-    /// Takes memory for the first `len` values of a buffer; those that were there stay, at their addresses.
+    /// Takes memory for the first `len` values of a buffer; those that were there stay, at their
+    /// addresses.
     ///
     /// # Errors
-    /// [`KernelError::OutOfMemory`], which takes nothing; [`KernelError::Argument`] for more than the buffer's values.
+    /// [`KernelError::OutOfMemory`], which takes nothing; [`KernelError::Argument`] for more than
+    /// the buffer's values.
     pub fn hold<T>(&self, buffer: &mut Buffer<T>, len: usize) -> Result<(), KernelError> {
-        super::rule("hold memory", "length", len, len <= buffer.len, format!("at most {}", buffer.len))?;
+        super::rule(
+            "hold memory",
+            "length",
+            len,
+            len <= buffer.len,
+            format!("at most {}", buffer.len),
+        )?;
         let bytes = len * size_of::<T>();
         match &mut buffer.memory {
             Memory::Taken(_) => Ok(()),
-            Memory::Reserved(reserved) => {
-                reserved.hold(bytes).map_err(|error| self.out_of_memory(error, bytes))
-            }
+            Memory::Reserved(reserved) => reserved
+                .hold(bytes)
+                .map_err(|error| self.out_of_memory(error, bytes)),
         }
     }
 
@@ -294,7 +357,10 @@ impl Gpu {
     ///
     /// # Errors
     /// [`KernelError::OutOfMemory`].
-    pub fn upload<T: DeviceRepr + ValidAsZeroBits>(&self, values: &[T]) -> Result<Buffer<T>, KernelError> {
+    pub fn upload<T: DeviceRepr + ValidAsZeroBits>(
+        &self,
+        values: &[T],
+    ) -> Result<Buffer<T>, KernelError> {
         const WHAT: &str = "copy to the GPU";
         let buffer = self.zeros(values.len())?;
         if !values.is_empty() {
@@ -321,8 +387,10 @@ impl Gpu {
         if !values.is_empty() {
             self.stream.context().bind_to_thread().during(WHAT)?;
             // SAFETY: the buffer holds as many values; the host waits before it looks at them.
-            unsafe { result::memcpy_dtoh_async(&mut values, buffer.address(), self.stream.cu_stream()) }
-                .during(WHAT)?;
+            unsafe {
+                result::memcpy_dtoh_async(&mut values, buffer.address(), self.stream.cu_stream())
+            }
+            .during(WHAT)?;
             self.synchronize()?;
         }
         Ok(values)
@@ -332,11 +400,15 @@ impl Gpu {
     ///
     /// # Errors
     /// [`KernelError::Driver`].
-    pub fn pinned<T: DeviceRepr + ValidAsZeroBits>(&self, len: usize) -> Result<Pinned<T>, KernelError> {
+    pub fn pinned<T: DeviceRepr + ValidAsZeroBits>(
+        &self,
+        len: usize,
+    ) -> Result<Pinned<T>, KernelError> {
         Pinned::new(&self.stream, len, None)
     }
 
-    /// As [`Gpu::pinned`]; copies from and to it can be part of a [`Graph`]. All such memory of a card is waited for together.
+    /// As [`Gpu::pinned`]; copies from and to it can be part of a [`Graph`]. All such memory of a
+    /// card is waited for together.
     ///
     /// # Errors
     /// [`KernelError::Driver`].
@@ -349,7 +421,10 @@ impl Gpu {
 
     /// For [`Graph::record`].
     pub fn recorder(&self) -> Recorder {
-        Recorder { stream: self.stream.clone(), steps: self.steps.clone() }
+        Recorder {
+            stream: self.stream.clone(),
+            steps: self.steps.clone(),
+        }
     }
 
     /// Sets every byte to zero.
@@ -376,11 +451,19 @@ impl Gpu {
     pub(super) fn out_of_memory(&self, error: DriverError, needed: usize) -> KernelError {
         if error.0 == sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY {
             let free = self.free_memory().unwrap_or(0);
-            return KernelError::OutOfMemory { gpu: self.info.ordinal, needed: needed as u64, free };
+            return KernelError::OutOfMemory {
+                gpu: self.info.ordinal,
+                needed: needed as u64,
+                free,
+            };
         }
         match Err::<(), _>(error).during("take memory") {
             Err(error) => error,
-            Ok(()) => KernelError::OutOfMemory { gpu: self.info.ordinal, needed: needed as u64, free: 0 },
+            Ok(()) => KernelError::OutOfMemory {
+                gpu: self.info.ordinal,
+                needed: needed as u64,
+                free: 0,
+            },
         }
     }
 }

@@ -1,4 +1,5 @@
-//! What stands between the products: embedding, norm, where heads and inner values go, the close of a layer.
+//! What stands between the products: embedding, norm, where heads and inner values go, the close of
+//! a layer.
 
 use half::f16;
 
@@ -44,7 +45,12 @@ impl RopeOnGpu {
         precision: RopePrecision,
     ) -> Result<Self, KernelError> {
         let (sin, cos) = crate::ops::rope_angles(rotary_dim, context_length, precision)?;
-        Ok(Self { sin: gpu.upload(&sin)?, cos: gpu.upload(&cos)?, pairs: rotary_dim / 2, context_length })
+        Ok(Self {
+            sin: gpu.upload(&sin)?,
+            cos: gpu.upload(&cos)?,
+            pairs: rotary_dim / 2,
+            context_length,
+        })
     }
 }
 
@@ -89,14 +95,35 @@ pub struct HeadTargets<'a> {
 
 impl HeadTargets<'_> {
     /// Checks that `n` rows fit everywhere.
-    pub(super) fn args(&self, n: usize, qkv: &GpuLinear, fc_in: &GpuLinear) -> Result<Heads, KernelError> {
+    pub(super) fn args(
+        &self,
+        n: usize,
+        qkv: &GpuLinear,
+        fc_in: &GpuLinear,
+    ) -> Result<Heads, KernelError> {
         const OP: &str = "heads";
-        let HeadLayout { num_heads, head_dim, shards } = self.layout;
+        let HeadLayout {
+            num_heads,
+            head_dim,
+            shards,
+        } = self.layout;
         let (hidden, stride) = (num_heads * head_dim, self.layout.stride());
         let at_least = |arg, found: usize, needed: usize| {
-            rule(OP, arg, found, found >= needed, format!("at least {needed}"))
+            rule(
+                OP,
+                arg,
+                found,
+                found >= needed,
+                format!("at least {needed}"),
+            )
         };
-        rule(OP, "head_dim", head_dim, head_dim > 0 && head_dim.is_multiple_of(2), "even")?;
+        rule(
+            OP,
+            "head_dim",
+            head_dim,
+            head_dim > 0 && head_dim.is_multiple_of(2),
+            "even",
+        )?;
         rule(
             OP,
             "shards",
@@ -104,7 +131,13 @@ impl HeadTargets<'_> {
             shards > 0 && num_heads.is_multiple_of(shards.max(1)),
             "a divisor of the heads",
         )?;
-        rule(OP, "qkv outputs", qkv.out_features, qkv.out_features == 3 * hidden, (3 * hidden).to_string())?;
+        rule(
+            OP,
+            "qkv outputs",
+            qkv.out_features,
+            qkv.out_features == 3 * hidden,
+            (3 * hidden).to_string(),
+        )?;
         rule(
             OP,
             "inner size",
@@ -129,7 +162,11 @@ impl HeadTargets<'_> {
         at_least("q", self.q.len(), n * num_heads * stride)?;
         at_least("positions", self.positions.len, n)?;
         at_least("slots", self.slots.len, n)?;
-        at_least("inner stride", self.inner.stride, self.fc_out.input_stride())?;
+        at_least(
+            "inner stride",
+            self.inner.stride,
+            self.fc_out.input_stride(),
+        )?;
         at_least("inner", self.inner.values.len(), n * self.inner.stride)?;
         let inner_bias = fc_in.bias.as_ref().ok_or(KernelError::Argument {
             op: OP,
@@ -147,7 +184,11 @@ impl HeadTargets<'_> {
             cos: self.rope.cos.ptr(),
             inner_bias: inner_bias.ptr(),
             inner: self.inner.values.ptr_mut(),
-            inner_scatter: self.fc_out.scatter.as_ref().map_or(std::ptr::null(), Buffer::ptr),
+            inner_scatter: self
+                .fc_out
+                .scatter
+                .as_ref()
+                .map_or(std::ptr::null(), Buffer::ptr),
             inner_size: count(OP, "inner size", fc_in.out_features)?,
             inner_stride: count(OP, "inner stride", self.inner.stride)?,
             hidden: count(OP, "hidden", hidden)?,
@@ -166,7 +207,8 @@ impl HeadTargets<'_> {
 }
 
 impl Gpu {
-    /// `stream[row] = table[ids[row]]`, widened; sets `flag`, where there is one, to "nothing seen".
+    /// `stream[row] = table[ids[row]]`, widened; sets `flag`, where there is one, to "nothing
+    /// seen".
     ///
     /// # Errors
     /// [`KernelError::Argument`] where extents do not fit. Ids are the caller's to check.
@@ -181,8 +223,20 @@ impl Gpu {
     ) -> Result<(), KernelError> {
         const OP: &str = "embedding";
         rule(OP, "ids", ids.len, ids.len >= n, format!("at least {n}"))?;
-        rule(OP, "stream", stream.len(), stream.len() >= n * hidden, format!("at least {}", n * hidden))?;
-        rule(OP, "flag", 0, flag.is_none_or(|flag| !flag.is_empty()), "at least 1")?;
+        rule(
+            OP,
+            "stream",
+            stream.len(),
+            stream.len() >= n * hidden,
+            format!("at least {}", n * hidden),
+        )?;
+        rule(
+            OP,
+            "flag",
+            0,
+            flag.is_none_or(|flag| !flag.is_empty()),
+            "at least 1",
+        )?;
         rule(
             OP,
             "table stride",
@@ -192,15 +246,27 @@ impl Gpu {
         )?;
         let (table, ids, x) = (table.ptr(), ids.ptr(), stream.ptr_mut());
         let flag = flag.map_or(std::ptr::null_mut(), Buffer::ptr_mut);
-        let (hidden, table_stride) = (count(OP, "hidden", hidden)?, count(OP, "table stride", table_stride)?);
-        let geometry = Geometry { grid: (count(OP, "rows", n)?, 1, 1), block: 256 };
-        // SAFETY: arguments as in kernels/embedding.cu; extents were checked above, and the caller checked the ids against the table.
+        let (hidden, table_stride) = (
+            count(OP, "hidden", hidden)?,
+            count(OP, "table stride", table_stride)?,
+        );
+        let geometry = Geometry {
+            grid: (count(OP, "rows", n)?, 1, 1),
+            block: 256,
+        };
+        // SAFETY: arguments as in kernels/embedding.cu; extents were checked above, and the caller
+        // checked the ids against the table.
         unsafe {
-            self.launch(Kernel::Embedding, geometry, params![table, table_stride, ids, x, hidden, flag])
+            self.launch(
+                Kernel::Embedding,
+                geometry,
+                params![table, table_stride, ids, x, hidden, flag],
+            )
         }
     }
 
-    /// Norms rows `source_rows` of `stream` (or rows 0 to n) into the inputs of one or two linear layers.
+    /// Norms rows `source_rows` of `stream` (or rows 0 to n) into the inputs of one or two linear
+    /// layers.
     ///
     /// # Errors
     /// [`KernelError::Argument`] where extents do not fit. Row numbers are the caller's to check.
@@ -217,13 +283,37 @@ impl Gpu {
         if let Some(rows) = source_rows {
             rule(OP, "rows", rows.len, rows.len >= n, format!("at least {n}"))?;
         } else {
-            rule(OP, "stream", stream.len(), stream.len() >= n * hidden, format!("at least {}", n * hidden))?;
+            rule(
+                OP,
+                "stream",
+                stream.len(),
+                stream.len() >= n * hidden,
+                format!("at least {}", n * hidden),
+            )?;
         }
-        rule(OP, "bias", norm.bias.len(), norm.bias.len() == hidden, hidden.to_string())?;
-        rule(OP, "targets", to.len(), (1..=2).contains(&to.len()), "1 or 2")?;
+        rule(
+            OP,
+            "bias",
+            norm.bias.len(),
+            norm.bias.len() == hidden,
+            hidden.to_string(),
+        )?;
+        rule(
+            OP,
+            "targets",
+            to.len(),
+            (1..=2).contains(&to.len()),
+            "1 or 2",
+        )?;
         let mut targets = [NormTarget::NONE; 2];
         for (target, (out, linear)) in targets.iter_mut().zip(to) {
-            rule(OP, "hidden", hidden, hidden == linear.in_features, linear.in_features.to_string())?;
+            rule(
+                OP,
+                "hidden",
+                hidden,
+                hidden == linear.in_features,
+                linear.in_features.to_string(),
+            )?;
             rule(
                 OP,
                 "output stride",
@@ -240,15 +330,28 @@ impl Gpu {
             )?;
             *target = NormTarget {
                 out: out.values.ptr_mut(),
-                scatter: linear.scatter.as_ref().map_or(std::ptr::null(), Buffer::ptr),
+                scatter: linear
+                    .scatter
+                    .as_ref()
+                    .map_or(std::ptr::null(), Buffer::ptr),
                 stride: count(OP, "output stride", out.stride)?,
             };
         }
         let [first, second] = targets;
-        let (x, rows) = (stream.ptr(), source_rows.map_or(std::ptr::null(), |rows| rows.ptr()));
-        let (weight, bias, hidden) = (norm.weight.ptr(), norm.bias.ptr(), count(OP, "hidden", hidden)?);
+        let (x, rows) = (
+            stream.ptr(),
+            source_rows.map_or(std::ptr::null(), |rows| rows.ptr()),
+        );
+        let (weight, bias, hidden) = (
+            norm.weight.ptr(),
+            norm.bias.ptr(),
+            count(OP, "hidden", hidden)?,
+        );
         let epsilon = norm.epsilon as f32;
-        let geometry = Geometry { grid: (count(OP, "rows", n)?, 1, 1), block: 1024 };
+        let geometry = Geometry {
+            grid: (count(OP, "rows", n)?, 1, 1),
+            block: 1024,
+        };
         // SAFETY: arguments as in kernels/layer_norm.cu; extents were checked above.
         unsafe {
             self.launch(
@@ -259,8 +362,8 @@ impl Gpu {
         }
     }
 
-    /// As the epilogue of [`Gpu::linear_heads`], for products `y` `[n, stride]` f16 that are there already: `columns` of qkv_proj, or of
-    /// fc_in.
+    /// As the epilogue of [`Gpu::linear_heads`], for products `y` `[n, stride]` f16 that are there
+    /// already: `columns` of qkv_proj, or of fc_in.
     ///
     /// # Errors
     /// [`KernelError::Argument`] where extents do not fit.
@@ -274,7 +377,11 @@ impl Gpu {
         to: &HeadTargets<'_>,
     ) -> Result<(), KernelError> {
         const OP: &str = "heads";
-        let outputs = if inner { fc_in.out_features } else { qkv.out_features };
+        let outputs = if inner {
+            fc_in.out_features
+        } else {
+            qkv.out_features
+        };
         rule(
             OP,
             "y",
@@ -287,10 +394,19 @@ impl Gpu {
         // Columns from here on are fc_in's.
         let inner_start = if inner { 0 } else { u32::MAX };
         let pairs = outputs.div_ceil(2).div_ceil(256);
-        let geometry =
-            Geometry { grid: (count(OP, "columns", pairs)?, count(OP, "rows", n)?, 1), block: 256 };
-        // SAFETY: arguments as in kernels/many_rows.cu; extents were checked above and by `HeadTargets::args`.
-        unsafe { self.launch(Kernel::HeadsAndInner, geometry, params![y, y_stride, inner_start, heads]) }
+        let geometry = Geometry {
+            grid: (count(OP, "columns", pairs)?, count(OP, "rows", n)?, 1),
+            block: 256,
+        };
+        // SAFETY: arguments as in kernels/many_rows.cu; extents were checked above and by
+        // `HeadTargets::args`.
+        unsafe {
+            self.launch(
+                Kernel::HeadsAndInner,
+                geometry,
+                params![y, y_stride, inner_start, heads],
+            )
+        }
     }
 
     /// `stream[row] += bias`, and a look at every value.
@@ -306,13 +422,31 @@ impl Gpu {
     ) -> Result<(), KernelError> {
         const OP: &str = "close_layer";
         let hidden = linear.out_features;
-        rule(OP, "stream", stream.len(), stream.len() >= n * hidden, format!("at least {}", n * hidden))?;
+        rule(
+            OP,
+            "stream",
+            stream.len(),
+            stream.len() >= n * hidden,
+            format!("at least {}", n * hidden),
+        )?;
         let (x, flag) = (stream.ptr_mut(), watch.flag.ptr_mut());
         let bias = linear.bias.as_ref().map_or(std::ptr::null(), Buffer::ptr);
-        let (hidden, layer) = (count(OP, "hidden", hidden)?, count(OP, "layer", watch.layer)?);
-        let geometry = Geometry { grid: (hidden.div_ceil(1024), count(OP, "rows", n)?, 1), block: 256 };
+        let (hidden, layer) = (
+            count(OP, "hidden", hidden)?,
+            count(OP, "layer", watch.layer)?,
+        );
+        let geometry = Geometry {
+            grid: (hidden.div_ceil(1024), count(OP, "rows", n)?, 1),
+            block: 256,
+        };
         // SAFETY: arguments as in kernels/many_rows.cu; extents were checked above.
-        unsafe { self.launch(Kernel::AddBias, geometry, params![x, bias, hidden, layer, flag]) }
+        unsafe {
+            self.launch(
+                Kernel::AddBias,
+                geometry,
+                params![x, bias, hidden, layer, flag],
+            )
+        }
     }
 }
 

@@ -1,4 +1,5 @@
-//! Matrices in f32 on a GPU, for work that goes layer by layer (GPTQ): products by cuBLAS, and what stands between them.
+//! Matrices in f32 on a GPU, for work that goes layer by layer (GPTQ): products by cuBLAS, and what
+//! stands between them.
 
 use std::ops::Range;
 
@@ -98,7 +99,12 @@ impl F32Part<'_> {
             format!("at most {all}"),
         )?;
         let start = self.matrix.values.ptr().cast();
-        let whole = Operand { start, dtype: DataType::F32, stride: all, transposed: self.transposed };
+        let whole = Operand {
+            start,
+            dtype: DataType::F32,
+            stride: all,
+            transposed: self.transposed,
+        };
         Ok(whole.at(self.rows.start * all + columns.start))
     }
 }
@@ -109,7 +115,11 @@ impl Gpu {
     /// # Errors
     /// [`KernelError::OutOfMemory`].
     pub fn f32_zeros(&self, rows: usize, columns: usize) -> Result<F32Matrix, KernelError> {
-        Ok(F32Matrix { values: self.zeros(rows * columns)?, rows, columns })
+        Ok(F32Matrix {
+            values: self.zeros(rows * columns)?,
+            rows,
+            columns,
+        })
     }
 
     /// A copy of `values`, rows of `columns`.
@@ -118,15 +128,29 @@ impl Gpu {
     /// [`KernelError::Argument`] for a row that is not whole; [`KernelError::OutOfMemory`].
     pub fn f32_upload(&self, values: &[f32], columns: usize) -> Result<F32Matrix, KernelError> {
         let whole = columns > 0 && values.len().is_multiple_of(columns);
-        rule("upload", "values", values.len(), whole, format!("a multiple of {columns}"))?;
-        Ok(F32Matrix { values: self.upload(values)?, rows: values.len() / columns, columns })
+        rule(
+            "upload",
+            "values",
+            values.len(),
+            whole,
+            format!("a multiple of {columns}"),
+        )?;
+        Ok(F32Matrix {
+            values: self.upload(values)?,
+            rows: values.len() / columns,
+            columns,
+        })
     }
 
     /// The values of some rows, on the host, which waits for them.
     ///
     /// # Errors
     /// [`KernelError::Argument`] for rows that are not there; [`KernelError::Driver`].
-    pub fn f32_download(&self, from: &F32Matrix, rows: Range<usize>) -> Result<Vec<f32>, KernelError> {
+    pub fn f32_download(
+        &self,
+        from: &F32Matrix,
+        rows: Range<usize>,
+    ) -> Result<Vec<f32>, KernelError> {
         const WHAT: &str = "copy from the GPU";
         from.check_rows(WHAT, &rows)?;
         let mut values = vec![0.0f32; rows.len() * from.columns];
@@ -134,8 +158,10 @@ impl Gpu {
             self.stream.context().bind_to_thread().during(WHAT)?;
             let at = from.values.address() + (rows.start * from.columns * size_of::<f32>()) as u64;
             // SAFETY: the rows were checked; the host waits before it looks at them.
-            unsafe { cudarc::driver::result::memcpy_dtoh_async(&mut values, at, self.stream.cu_stream()) }
-                .during(WHAT)?;
+            unsafe {
+                cudarc::driver::result::memcpy_dtoh_async(&mut values, at, self.stream.cu_stream())
+            }
+            .during(WHAT)?;
             self.synchronize()?;
         }
         Ok(values)
@@ -145,7 +171,12 @@ impl Gpu {
     ///
     /// # Errors
     /// [`KernelError::Argument`] where they do not fit; [`KernelError::Driver`].
-    pub fn f32_write(&self, to: &mut F32Matrix, first: usize, values: &[f32]) -> Result<(), KernelError> {
+    pub fn f32_write(
+        &self,
+        to: &mut F32Matrix,
+        first: usize,
+        values: &[f32],
+    ) -> Result<(), KernelError> {
         const WHAT: &str = "copy to the GPU";
         let rows = values.len() / to.columns.max(1);
         rule(
@@ -160,8 +191,10 @@ impl Gpu {
             self.stream.context().bind_to_thread().during(WHAT)?;
             let at = to.values.address() + (first * to.columns * size_of::<f32>()) as u64;
             // SAFETY: the rows were checked; the host waits before `values` may go.
-            unsafe { cudarc::driver::result::memcpy_htod_async(at, values, self.stream.cu_stream()) }
-                .during(WHAT)?;
+            unsafe {
+                cudarc::driver::result::memcpy_htod_async(at, values, self.stream.cu_stream())
+            }
+            .during(WHAT)?;
             self.synchronize()?;
         }
         Ok(())
@@ -181,12 +214,19 @@ impl Gpu {
         const WHAT: &str = "copy within the GPU";
         from.check_rows(WHAT, &rows)?;
         to.check_rows(WHAT, &(first..first + rows.len()))?;
-        rule(WHAT, "columns", to.columns, to.columns == from.columns, from.columns.to_string())?;
+        rule(
+            WHAT,
+            "columns",
+            to.columns,
+            to.columns == from.columns,
+            from.columns.to_string(),
+        )?;
         self.stream.context().bind_to_thread().during(WHAT)?;
         let row = from.columns * size_of::<f32>();
         let source = from.values.address() + (rows.start * row) as u64;
         let target = to.values.address() + (first * row) as u64;
-        // SAFETY: both runs of rows were checked; they are of two allocations, since `to` is borrowed mutably.
+        // SAFETY: both runs of rows were checked; they are of two allocations, since `to` is
+        // borrowed mutably.
         unsafe {
             cudarc::driver::result::memcpy_dtod_async(
                 target,
@@ -201,7 +241,8 @@ impl Gpu {
     /// `y[rows] = alpha op(a) op(b) + beta y[rows]`, in f32.
     ///
     /// # Errors
-    /// [`KernelError::Argument`] where extents do not fit; [`KernelError::LibraryMissing`]; [`KernelError::Driver`].
+    /// [`KernelError::Argument`] where extents do not fit; [`KernelError::LibraryMissing`];
+    /// [`KernelError::Driver`].
     pub fn f32_gemm(
         &self,
         (y, rows): (&mut F32Matrix, Range<usize>),
@@ -222,12 +263,25 @@ impl Gpu {
         let target = y.values.ptr_mut().wrapping_add(rows.start * y.columns);
         let (y_stride, y_dtype) = (y.columns, DataType::F32);
         let (a, b) = (a.operand(OP)?, b.operand(OP)?);
-        let gemm = Gemm { m, n, k, alpha, a, b, beta, y: target.cast(), y_dtype, y_stride };
-        // SAFETY: all extents were checked against the matrices, whose buffers are of this stream; `y` is borrowed mutably, so it is neither operand.
+        let gemm = Gemm {
+            m,
+            n,
+            k,
+            alpha,
+            a,
+            b,
+            beta,
+            y: target.cast(),
+            y_dtype,
+            y_stride,
+        };
+        // SAFETY: all extents were checked against the matrices, whose buffers are of this stream;
+        // `y` is borrowed mutably, so it is neither operand.
         unsafe { self.cublas.gemm(OP, &gemm) }
     }
 
-    /// Normalizes each row: `(x - mean) / sqrt(variance + epsilon) * weight + bias`; `weight` and `bias` are `[1, columns]`.
+    /// Normalizes each row: `(x - mean) / sqrt(variance + epsilon) * weight + bias`; `weight` and
+    /// `bias` are `[1, columns]`.
     ///
     /// # Errors
     /// [`KernelError::Argument`] where extents do not fit; [`KernelError::OutOfMemory`].
@@ -243,10 +297,16 @@ impl Gpu {
         self.check_row_vector(OP, "bias", bias, x.columns)?;
         let result = self.f32_zeros(x.rows, x.columns)?;
         let (source, target) = (x.values.ptr(), result.values.ptr_mut());
-        let (weight, bias, columns) =
-            (weight.values.ptr(), bias.values.ptr(), count(OP, "columns", x.columns)?);
+        let (weight, bias, columns) = (
+            weight.values.ptr(),
+            bias.values.ptr(),
+            count(OP, "columns", x.columns)?,
+        );
         let epsilon = epsilon as f32;
-        let geometry = Geometry { grid: (count(OP, "rows", x.rows)?, 1, 1), block: THREADS as u32 };
+        let geometry = Geometry {
+            grid: (count(OP, "rows", x.rows)?, 1, 1),
+            block: THREADS as u32,
+        };
         // SAFETY: arguments as in kernels/f32_ops.cu; extents were checked above.
         unsafe {
             self.launch(
@@ -262,27 +322,52 @@ impl Gpu {
     ///
     /// # Errors
     /// [`KernelError::Argument`] where extents do not fit; [`KernelError::Driver`].
-    pub fn f32_add_bias(&self, x: &mut F32Matrix, bias: &F32Matrix, gelu: bool) -> Result<(), KernelError> {
+    pub fn f32_add_bias(
+        &self,
+        x: &mut F32Matrix,
+        bias: &F32Matrix,
+        gelu: bool,
+    ) -> Result<(), KernelError> {
         const OP: &str = "add_bias";
         self.check_row_vector(OP, "bias", bias, x.columns)?;
         let geometry = self.by_column(OP, x.columns, x.rows)?;
-        let (x, bias, columns) = (x.values.ptr_mut(), bias.values.ptr(), count(OP, "columns", x.columns)?);
+        let (x, bias, columns) = (
+            x.values.ptr_mut(),
+            bias.values.ptr(),
+            count(OP, "columns", x.columns)?,
+        );
         let gelu = u32::from(gelu);
         // SAFETY: arguments as in kernels/f32_ops.cu; extents were checked above.
-        unsafe { self.launch(Kernel::AddBiasF32, geometry, params![x, bias, columns, gelu]) }
+        unsafe {
+            self.launch(
+                Kernel::AddBiasF32,
+                geometry,
+                params![x, bias, columns, gelu],
+            )
+        }
     }
 
     /// Angles of rotary embedding for `positions` positions.
     ///
     /// # Errors
     /// [`KernelError::Argument`] for an odd number of lanes; [`KernelError::OutOfMemory`].
-    pub fn f32_angles(&self, rotary_dim: usize, positions: usize) -> Result<F32Angles, KernelError> {
+    pub fn f32_angles(
+        &self,
+        rotary_dim: usize,
+        positions: usize,
+    ) -> Result<F32Angles, KernelError> {
         let (sin, cos) = crate::ops::rope_angles(rotary_dim, positions, RopePrecision::F32)?;
-        Ok(F32Angles { sin: self.upload(&sin)?, cos: self.upload(&cos)?, positions, pairs: rotary_dim / 2 })
+        Ok(F32Angles {
+            sin: self.upload(&sin)?,
+            cos: self.upload(&cos)?,
+            positions,
+            pairs: rotary_dim / 2,
+        })
     }
 
-    /// Takes the outputs of qkv_proj `[rows, 3 * hidden]` apart: queries `[heads * rows, head_dim]`, rotated, are returned; keys, rotated, and values go
-    /// to positions `start..` of `keys` and `values` `[heads * positions, head_dim]`.
+    /// Takes the outputs of qkv_proj `[rows, 3 * hidden]` apart: queries `[heads * rows,
+    /// head_dim]`, rotated, are returned; keys, rotated, and values go to positions `start..` of
+    /// `keys` and `values` `[heads * positions, head_dim]`.
     ///
     /// # Errors
     /// [`KernelError::Argument`] where extents do not fit; [`KernelError::OutOfMemory`].
@@ -295,11 +380,28 @@ impl Gpu {
         split: SplitHeads,
     ) -> Result<F32Matrix, KernelError> {
         const OP: &str = "split_heads";
-        let SplitHeads { heads, head_dim, shards, start } = split;
+        let SplitHeads {
+            heads,
+            head_dim,
+            shards,
+            start,
+        } = split;
         qkv.check_rows(OP, &rows)?;
         let hidden = heads * head_dim;
-        rule(OP, "columns", qkv.columns, qkv.columns == 3 * hidden, (3 * hidden).to_string())?;
-        rule(OP, "head_dim", head_dim, head_dim > 0 && head_dim.is_multiple_of(2), "even")?;
+        rule(
+            OP,
+            "columns",
+            qkv.columns,
+            qkv.columns == 3 * hidden,
+            (3 * hidden).to_string(),
+        )?;
+        rule(
+            OP,
+            "head_dim",
+            head_dim,
+            head_dim > 0 && head_dim.is_multiple_of(2),
+            "even",
+        )?;
         rule(
             OP,
             "shards",
@@ -316,19 +418,38 @@ impl Gpu {
         )?;
         let (positions, end) = (keys.rows / heads.max(1), start + rows.len());
         let room = positions.min(angles.positions);
-        rule(OP, "end of the rows", end, end <= room, format!("at most {room}"))?;
+        rule(
+            OP,
+            "end of the rows",
+            end,
+            end <= room,
+            format!("at most {room}"),
+        )?;
         for matrix in [&*keys, &*values] {
             let fits = (matrix.rows, matrix.columns) == (heads * positions, head_dim);
-            rule(OP, "rows of keys and values", matrix.rows, fits, format!("{}", heads * positions))?;
+            rule(
+                OP,
+                "rows of keys and values",
+                matrix.rows,
+                fits,
+                format!("{}", heads * positions),
+            )?;
         }
         let q = self.f32_zeros(heads * rows.len(), head_dim)?;
         let geometry = self.by_column(OP, hidden / 2, rows.len())?;
         let source = qkv.values.ptr().wrapping_add(rows.start * qkv.columns);
         let (sin, cos) = (angles.sin.ptr(), angles.cos.ptr());
-        let (to_q, k, v) = (q.values.ptr_mut(), keys.values.ptr_mut(), values.values.ptr_mut());
+        let (to_q, k, v) = (
+            q.values.ptr_mut(),
+            keys.values.ptr_mut(),
+            values.values.ptr_mut(),
+        );
         let number = |arg, n| count(OP, arg, n);
-        let (heads, head_dim, shards) =
-            (number("heads", heads)?, number("head_dim", head_dim)?, number("shards", shards)?);
+        let (heads, head_dim, shards) = (
+            number("heads", heads)?,
+            number("head_dim", head_dim)?,
+            number("shards", shards)?,
+        );
         let (pairs, start) = (number("pairs", angles.pairs)?, number("start", start)?);
         let positions = number("positions", positions)?;
         // SAFETY: arguments as in kernels/f32_ops.cu; extents were checked above.
@@ -336,13 +457,16 @@ impl Gpu {
             self.launch(
                 Kernel::SplitHeadsF32,
                 geometry,
-                params![source, sin, cos, to_q, k, v, heads, head_dim, shards, pairs, start, positions],
+                params![
+                    source, sin, cos, to_q, k, v, heads, head_dim, shards, pairs, start, positions
+                ],
             )?;
         }
         Ok(q)
     }
 
-    /// `x` `[heads * rows, head_dim]` as `[rows, heads * head_dim]`, written over the rows of `to` from `first` on.
+    /// `x` `[heads * rows, head_dim]` as `[rows, heads * head_dim]`, written over the rows of `to`
+    /// from `first` on.
     ///
     /// # Errors
     /// [`KernelError::Argument`] where extents do not fit; [`KernelError::Driver`].
@@ -355,34 +479,77 @@ impl Gpu {
     ) -> Result<(), KernelError> {
         const OP: &str = "merge_heads";
         let rows = x.rows / heads.max(1);
-        rule(OP, "rows", x.rows, heads * rows == x.rows, format!("a multiple of {heads}"))?;
-        rule(OP, "columns", to.columns, to.columns == heads * x.columns, (heads * x.columns).to_string())?;
+        rule(
+            OP,
+            "rows",
+            x.rows,
+            heads * rows == x.rows,
+            format!("a multiple of {heads}"),
+        )?;
+        rule(
+            OP,
+            "columns",
+            to.columns,
+            to.columns == heads * x.columns,
+            (heads * x.columns).to_string(),
+        )?;
         to.check_rows(OP, &(first..first + rows))?;
         let geometry = self.by_column(OP, to.columns, rows)?;
-        let (source, target) = (x.values.ptr(), to.values.ptr_mut().wrapping_add(first * to.columns));
-        let (heads, head_dim) = (count(OP, "heads", heads)?, count(OP, "head_dim", x.columns)?);
+        let (source, target) = (
+            x.values.ptr(),
+            to.values.ptr_mut().wrapping_add(first * to.columns),
+        );
+        let (heads, head_dim) = (
+            count(OP, "heads", heads)?,
+            count(OP, "head_dim", x.columns)?,
+        );
         // SAFETY: arguments as in kernels/f32_ops.cu; extents were checked above.
-        unsafe { self.launch(Kernel::MergeHeadsF32, geometry, params![source, target, heads, head_dim]) }
+        unsafe {
+            self.launch(
+                Kernel::MergeHeadsF32,
+                geometry,
+                params![source, target, heads, head_dim],
+            )
+        }
     }
 
-    /// Makes row `i` of `scores` the softmax over its columns `0..=first + i`, and zero behind them.
+    /// Makes row `i` of `scores` the softmax over its columns `0..=first + i`, and zero behind
+    /// them.
     ///
     /// # Errors
     /// [`KernelError::Argument`] for too many rows; [`KernelError::Driver`].
-    pub fn f32_causal_softmax(&self, scores: &mut F32Matrix, first: usize) -> Result<(), KernelError> {
+    pub fn f32_causal_softmax(
+        &self,
+        scores: &mut F32Matrix,
+        first: usize,
+    ) -> Result<(), KernelError> {
         const OP: &str = "softmax";
-        let geometry = Geometry { grid: (count(OP, "rows", scores.rows)?, 1, 1), block: THREADS as u32 };
-        let (x, columns, first) =
-            (scores.values.ptr_mut(), count(OP, "columns", scores.columns)?, count(OP, "first", first)?);
+        let geometry = Geometry {
+            grid: (count(OP, "rows", scores.rows)?, 1, 1),
+            block: THREADS as u32,
+        };
+        let (x, columns, first) = (
+            scores.values.ptr_mut(),
+            count(OP, "columns", scores.columns)?,
+            count(OP, "first", first)?,
+        );
         // SAFETY: arguments as in kernels/f32_ops.cu, which takes the extents of the matrix.
-        unsafe { self.launch(Kernel::CausalSoftmaxF32, geometry, params![x, columns, first]) }
+        unsafe {
+            self.launch(
+                Kernel::CausalSoftmaxF32,
+                geometry,
+                params![x, columns, first],
+            )
+        }
     }
 
-    /// Reorders a symmetric matrix, given as the upper triangle by panels of columns: panel `k` is `[end, end - start]` for the columns `start..end`
-    /// from `k * width` on. Row and column `i` go to `place[i]`.
+    /// Reorders a symmetric matrix, given as the upper triangle by panels of columns: panel `k` is
+    /// `[end, end - start]` for the columns `start..end` from `k * width` on. Row and column `i` go
+    /// to `place[i]`.
     ///
     /// # Errors
-    /// [`KernelError::Argument`] where extents do not fit, or `place` is no permutation; [`KernelError::OutOfMemory`].
+    /// [`KernelError::Argument`] where extents do not fit, or `place` is no permutation;
+    /// [`KernelError::OutOfMemory`].
     pub fn f32_permute_upper(
         &self,
         panels: &[F32Matrix],
@@ -393,8 +560,16 @@ impl Gpu {
         let n = place.len();
         let mut seen = vec![false; n];
         for to in place {
-            let new = seen.get_mut(*to as usize).is_some_and(|seen| !std::mem::replace(seen, true));
-            rule(OP, "place", *to as usize, new, format!("below {n}, and once"))?;
+            let new = seen
+                .get_mut(*to as usize)
+                .is_some_and(|seen| !std::mem::replace(seen, true));
+            rule(
+                OP,
+                "place",
+                *to as usize,
+                new,
+                format!("below {n}, and once"),
+            )?;
         }
         rule(
             OP,
@@ -408,16 +583,25 @@ impl Gpu {
             let fits = (panel.rows, panel.columns) == (end, end - start);
             rule(OP, "rows of a panel", panel.rows, fits, end.to_string())?;
         }
-        let targets: Vec<F32Matrix> =
-            panels.iter().map(|panel| self.f32_zeros(panel.rows, panel.columns)).collect::<Result<_, _>>()?;
-        let addresses: Vec<u64> = targets.iter().map(|target| target.values.address()).collect();
+        let targets: Vec<F32Matrix> = panels
+            .iter()
+            .map(|panel| self.f32_zeros(panel.rows, panel.columns))
+            .collect::<Result<_, _>>()?;
+        let addresses: Vec<u64> = targets
+            .iter()
+            .map(|target| target.values.address())
+            .collect();
         let (addresses, place) = (self.upload(&addresses)?, self.upload(place)?);
         for (panel, start) in panels.iter().zip((0..n).step_by(width)) {
             let geometry = self.by_column(OP, panel.columns, panel.rows)?;
             let (source, place, targets) = (panel.values.ptr(), place.ptr(), addresses.ptr());
-            let (start, own) = (count(OP, "start", start)?, count(OP, "width", panel.columns)?);
+            let (start, own) = (
+                count(OP, "start", start)?,
+                count(OP, "width", panel.columns)?,
+            );
             let (panel_width, n) = (count(OP, "width", width)?, count(OP, "order", n)?);
-            // SAFETY: arguments as in kernels/f32_ops.cu; extents were checked above, and `place` is a permutation, so every target is within its panel.
+            // SAFETY: arguments as in kernels/f32_ops.cu; extents were checked above, and `place`
+            // is a permutation, so every target is within its panel.
             unsafe {
                 self.launch(
                     Kernel::PermuteUpperF32,
@@ -442,9 +626,21 @@ impl Gpu {
     }
 
     /// A thread a column, a row of blocks a row.
-    fn by_column(&self, op: &'static str, columns: usize, rows: usize) -> Result<Geometry, KernelError> {
+    fn by_column(
+        &self,
+        op: &'static str,
+        columns: usize,
+        rows: usize,
+    ) -> Result<Geometry, KernelError> {
         rule(op, "rows", rows, rows <= 65_535, "at most 65535")?; // the grid's second extent
-        let grid = (count(op, "columns", columns.div_ceil(THREADS))?, count(op, "rows", rows)?, 1);
-        Ok(Geometry { grid, block: THREADS as u32 })
+        let grid = (
+            count(op, "columns", columns.div_ceil(THREADS))?,
+            count(op, "rows", rows)?,
+            1,
+        );
+        Ok(Geometry {
+            grid,
+            block: THREADS as u32,
+        })
     }
 }

@@ -1,8 +1,9 @@
 //! Reader of NVIDIA's fat binaries: one file of machine code for several architectures, and PTX.
 //!
-//! Layout, little endian: a header (magic `0xBA55ED50`, u16 version, u16 header bytes, u64 bytes that follow), then entries, each a
-//! header (u16 kind, u16 version, u32 header bytes, u64 payload bytes, …) and its payload. Used by the build script too, so it depends
-//! on the standard library alone.
+//! Layout, little endian: a header (magic `0xBA55ED50`, u16 version, u16 header bytes, u64 bytes
+//! that follow), then entries, each a header (u16 kind, u16 version, u32 header bytes, u64 payload
+//! bytes, …) and its payload. Used by the build script too, so it depends on the standard library
+//! alone.
 
 /// One image within a fat binary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,12 +39,19 @@ const ENTRY: usize = 64;
 pub(crate) fn read(file: &[u8]) -> Result<Vec<FatbinImage<'_>>, String> {
     let magic = u32_at(file, 0)?;
     if magic != MAGIC {
-        return Err(format!("the first word is {magic:#010x}, expected {MAGIC:#010x} of a fat binary"));
+        return Err(format!(
+            "the first word is {magic:#010x}, expected {MAGIC:#010x} of a fat binary"
+        ));
     }
     let header = usize::from(u16_at(file, 6)?);
-    let total = usize::try_from(u64_at(file, 8)?).ok().and_then(|bytes| bytes.checked_add(header));
+    let total = usize::try_from(u64_at(file, 8)?)
+        .ok()
+        .and_then(|bytes| bytes.checked_add(header));
     let Some(file) = total.and_then(|total| file.get(..total)) else {
-        return Err(format!("the file has {} bytes, fewer than its header says", file.len()));
+        return Err(format!(
+            "the file has {} bytes, fewer than its header says",
+            file.len()
+        ));
     };
     let mut images = Vec::new();
     let mut at = header;
@@ -52,8 +60,11 @@ pub(crate) fn read(file: &[u8]) -> Result<Vec<FatbinImage<'_>>, String> {
         let kind = u16_at(rest, 0)?;
         let header = u32_at(rest, 4)? as usize;
         let payload = usize::try_from(u64_at(rest, 8)?).unwrap_or(usize::MAX);
-        let end = header.checked_add(payload).filter(|end| *end <= rest.len() && header >= ENTRY);
-        let end = end.ok_or_else(|| format!("the entry at byte {at} does not fit into the file"))?;
+        let end = header
+            .checked_add(payload)
+            .filter(|end| *end <= rest.len() && header >= ENTRY);
+        let end =
+            end.ok_or_else(|| format!("the entry at byte {at} does not fit into the file"))?;
         if u64_at(rest, 56)? != 0 {
             return Err(format!(
                 "the entry at byte {at} is compressed: expected one made with `-no-compress`"
@@ -61,10 +72,17 @@ pub(crate) fn read(file: &[u8]) -> Result<Vec<FatbinImage<'_>>, String> {
         }
         let (architecture, bytes) = (u32_at(rest, 28)?, &rest[header..end]);
         match kind {
-            MACHINE => images.push(FatbinImage::Machine { architecture, code: bytes }),
+            MACHINE => images.push(FatbinImage::Machine {
+                architecture,
+                code: bytes,
+            }),
             PTX => {
                 let isa = 10 * u32::from(u16_at(rest, 26)?) + u32::from(u16_at(rest, 24)?);
-                images.push(FatbinImage::Ptx { architecture, isa, text: bytes });
+                images.push(FatbinImage::Ptx {
+                    architecture,
+                    isa,
+                    text: bytes,
+                });
             }
             _ => {} // debug information and the like
         }
@@ -75,7 +93,9 @@ pub(crate) fn read(file: &[u8]) -> Result<Vec<FatbinImage<'_>>, String> {
 
 fn bytes_at<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], String> {
     let found = bytes.get(at..).and_then(|bytes| bytes.first_chunk::<N>());
-    found.copied().ok_or_else(|| "the file ends within a header".to_owned())
+    found
+        .copied()
+        .ok_or_else(|| "the file ends within a header".to_owned())
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> Result<u16, String> {
@@ -95,7 +115,13 @@ fn u64_at(bytes: &[u8], at: usize) -> Result<u64, String> {
 mod tests {
     use super::*;
 
-    fn entry(kind: u16, architecture: u32, isa: (u16, u16), uncompressed: u64, payload: &[u8]) -> Vec<u8> {
+    fn entry(
+        kind: u16,
+        architecture: u32,
+        isa: (u16, u16),
+        uncompressed: u64,
+        payload: &[u8],
+    ) -> Vec<u8> {
         let mut bytes = vec![0u8; ENTRY];
         bytes[0..2].copy_from_slice(&kind.to_le_bytes());
         bytes[4..8].copy_from_slice(&(ENTRY as u32).to_le_bytes());
@@ -126,14 +152,30 @@ mod tests {
             entry(MACHINE, 90, (1, 8), 0, b"\x7fELF"),
         ]);
         let images = read(&bytes).unwrap();
-        assert_eq!(images[0], FatbinImage::Ptx { architecture: 75, isa: 82, text: b".version 8.2\0" });
-        assert_eq!(images[1], FatbinImage::Machine { architecture: 90, code: b"\x7fELF" });
+        assert_eq!(
+            images[0],
+            FatbinImage::Ptx {
+                architecture: 75,
+                isa: 82,
+                text: b".version 8.2\0"
+            }
+        );
+        assert_eq!(
+            images[1],
+            FatbinImage::Machine {
+                architecture: 90,
+                code: b"\x7fELF"
+            }
+        );
         assert_eq!(images.len(), 2);
     }
 
     #[test]
     fn a_file_cut_anywhere_is_refused_and_never_read_past_its_end() {
-        let bytes = file(&[entry(MACHINE, 75, (1, 8), 0, b"\x7fELF"), entry(PTX, 75, (8, 2), 0, b"x")]);
+        let bytes = file(&[
+            entry(MACHINE, 75, (1, 8), 0, b"\x7fELF"),
+            entry(PTX, 75, (8, 2), 0, b"x"),
+        ]);
         for end in 0..bytes.len() {
             assert!(read(&bytes[..end]).is_err(), "{end}");
         }

@@ -1,5 +1,5 @@
-//! Products of many rows: a packed weight by a kernel of our own where the card has it; all else by cuBLAS, over the dense weight or over
-//! panels of a packed one.
+//! Products of many rows: a packed weight by a kernel of our own where the card has it; all else by
+//! cuBLAS, over the dense weight or over panels of a packed one.
 
 use std::ffi::c_void;
 
@@ -14,7 +14,8 @@ use super::{
 };
 use crate::{KernelError, fragment::BLOCK};
 
-/// Values of a dequantised panel: 24 MB, which stay in a large card's second-level cache between being made and being read.
+/// Values of a dequantised panel: 24 MB, which stay in a large card's second-level cache between
+/// being made and being read.
 pub const PANEL_VALUES: usize = 12_000_000;
 
 /// Output tiles of an added product whose parts can wait for each other.
@@ -30,13 +31,21 @@ pub struct ProductScratch {
 }
 
 impl ProductScratch {
-    /// `panel_values` is what the largest packed weight needs, [`PANEL_VALUES`] at most; none is taken where the card needs none.
+    /// `panel_values` is what the largest packed weight needs, [`PANEL_VALUES`] at most; none is
+    /// taken where the card needs none.
     ///
     /// # Errors
     /// [`KernelError::Driver`], out of memory for one.
     pub fn new(gpu: &Gpu, panel_values: usize) -> Result<Self, KernelError> {
-        let (panel, turns) = if gpu.multiplies_packed() { (0, MAX_TURNS) } else { (panel_values, 0) };
-        Ok(Self { panel: gpu.zeros(panel)?, turns: gpu.zeros(turns)? })
+        let (panel, turns) = if gpu.multiplies_packed() {
+            (0, MAX_TURNS)
+        } else {
+            (panel_values, 0)
+        };
+        Ok(Self {
+            panel: gpu.zeros(panel)?,
+            turns: gpu.zeros(turns)?,
+        })
     }
 }
 
@@ -90,20 +99,44 @@ impl Gpu {
             Product::Store(y, stride) => (y.len(), stride),
             Product::Add(y, stride) => (y.len(), stride),
         };
-        rule(OP, "output", len, stride >= outputs && len >= n * stride, format!("at least {}", n * outputs))?;
+        rule(
+            OP,
+            "output",
+            len,
+            stride >= outputs && len >= n * stride,
+            format!("at least {}", n * outputs),
+        )?;
         if linear.format == Format::F16 {
             let (inputs, start) = (linear.input_stride(), linear.weight.ptr().cast());
-            return self.gemm(Dense { start, outputs, inputs, stride: inputs }, x, 0, n, product, 0);
+            return self.gemm(
+                Dense {
+                    start,
+                    outputs,
+                    inputs,
+                    stride: inputs,
+                },
+                x,
+                0,
+                n,
+                product,
+                0,
+            );
         }
         if self.multiplies_packed() {
             return self.matmul_packed(linear, x, n, product, scratch);
         }
         let panel = &scratch.panel;
-        // A product that is added up can take its inputs in parts, and then has all outputs at once to share out over the card; one
-        // that is stored, and rounded, takes them whole.
+        // A product that is added up can take its inputs in parts, and then has all outputs at once
+        // to share out over the card; one that is stored, and rounded, takes them whole.
         let (tiles, blocks) = match product {
-            Product::Store(..) => ((PANEL_VALUES / (linear.blocks * BLOCK) / TILE).max(1), linear.blocks),
-            Product::Add(..) => (linear.tiles(), (PANEL_VALUES / (linear.tiles() * TILE) / BLOCK).max(1)),
+            Product::Store(..) => (
+                (PANEL_VALUES / (linear.blocks * BLOCK) / TILE).max(1),
+                linear.blocks,
+            ),
+            Product::Add(..) => (
+                linear.tiles(),
+                (PANEL_VALUES / (linear.tiles() * TILE) / BLOCK).max(1),
+            ),
         };
         for first_tile in (0..linear.tiles()).step_by(tiles) {
             let tiles = tiles.min(linear.tiles() - first_tile);
@@ -112,7 +145,12 @@ impl Gpu {
                 self.dequantize(linear, (first_tile, tiles), (first_block, blocks), panel)?;
                 let outputs = (tiles * TILE).min(outputs - first_tile * TILE);
                 let inputs = blocks * BLOCK;
-                let dense = Dense { start: panel.ptr().cast(), outputs, inputs, stride: inputs };
+                let dense = Dense {
+                    start: panel.ptr().cast(),
+                    outputs,
+                    inputs,
+                    stride: inputs,
+                };
                 self.gemm(dense, x, first_block * BLOCK, n, product, first_tile * TILE)?;
             }
         }
@@ -136,17 +174,39 @@ impl Gpu {
             transposed: false,
         };
         let (start, dtype) = (weight.start, DataType::F16);
-        let weight_operand = Operand { start, dtype, stride: weight.stride, transposed: true };
+        let weight_operand = Operand {
+            start,
+            dtype,
+            stride: weight.stride,
+            transposed: true,
+        };
         let (y, y_dtype, y_stride, beta) = match product {
-            Product::Store(y, stride) => {
-                (y.ptr_mut().wrapping_add(first_output).cast::<c_void>(), DataType::F16, stride, 0.0)
-            }
-            Product::Add(y, stride) => {
-                (y.ptr_mut().wrapping_add(first_output).cast(), DataType::F32, stride, 1.0)
-            }
+            Product::Store(y, stride) => (
+                y.ptr_mut().wrapping_add(first_output).cast::<c_void>(),
+                DataType::F16,
+                stride,
+                0.0,
+            ),
+            Product::Add(y, stride) => (
+                y.ptr_mut().wrapping_add(first_output).cast(),
+                DataType::F32,
+                stride,
+                1.0,
+            ),
         };
         let (m, n, k) = (n, weight.outputs, weight.inputs);
-        let gemm = Gemm { m, n, k, alpha: 1.0, a: x, b: weight_operand, beta, y, y_dtype, y_stride };
+        let gemm = Gemm {
+            m,
+            n,
+            k,
+            alpha: 1.0,
+            a: x,
+            b: weight_operand,
+            beta,
+            y,
+            y_dtype,
+            y_stride,
+        };
         // SAFETY: `matmul` checked every extent against the buffers, which are of this stream.
         unsafe { self.cublas.gemm("matmul", &gemm) }
     }

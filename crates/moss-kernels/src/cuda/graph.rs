@@ -9,7 +9,8 @@ use super::During;
 use super::Gpu;
 use crate::KernelError;
 
-/// A recorded run of kernels and copies. They read and write the memory they were recorded with, which must live as long.
+/// A recorded run of kernels and copies. They read and write the memory they were recorded with,
+/// which must live as long.
 pub struct Graph {
     graph: CudaGraph,
     stream: Arc<CudaStream>,
@@ -32,8 +33,8 @@ impl std::fmt::Debug for Graph {
 }
 
 impl Graph {
-    /// Records what `run` puts on the stream, without running it. `run` may launch kernels, and copy to and from
-    /// [`Gpu::pinned_for_steps`].
+    /// Records what `run` puts on the stream, without running it. `run` may launch kernels, and
+    /// copy to and from [`Gpu::pinned_for_steps`].
     ///
     /// # Errors
     /// What `run` returns; [`KernelError::Driver`] where something cannot be recorded.
@@ -43,16 +44,26 @@ impl Graph {
     ) -> Result<Self, KernelError> {
         const WHAT: &str = "record a step";
         let Recorder { stream, steps } = recorder;
-        stream.begin_capture(sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL).during(WHAT)?;
+        stream
+            .begin_capture(sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL)
+            .during(WHAT)?;
         let ran = run();
         // The capture ends whatever happened, or the stream would stay unusable.
-        let graph = stream
-            .end_capture(sys::CUgraphInstantiate_flags::CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH);
+        let graph = stream.end_capture(
+            sys::CUgraphInstantiate_flags::CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH,
+        );
         ran?;
-        let nothing =
-            KernelError::Driver { what: WHAT, code: 0, message: "there was nothing to record".into() };
+        let nothing = KernelError::Driver {
+            what: WHAT,
+            code: 0,
+            message: "there was nothing to record".into(),
+        };
         let graph = graph.during(WHAT)?.ok_or(nothing)?;
-        Ok(Self { graph, stream, steps })
+        Ok(Self {
+            graph,
+            stream,
+            steps,
+        })
     }
 
     /// Puts what was recorded on the stream.

@@ -68,9 +68,10 @@ impl Kernel {
     /// Bytes of shared memory that a block gets at its launch.
     fn shared_memory(self) -> u32 {
         match self {
-            Self::MatmulInt4Store | Self::MatmulInt4Add | Self::MatmulInt8Store | Self::MatmulInt8Add => {
-                matmul_packed::SHARED_MEMORY
-            }
+            Self::MatmulInt4Store
+            | Self::MatmulInt4Add
+            | Self::MatmulInt8Store
+            | Self::MatmulInt8Add => matmul_packed::SHARED_MEMORY,
             _ => 0,
         }
     }
@@ -93,23 +94,34 @@ impl Kernels {
         let code = info.code;
         let mut functions = HashMap::new();
         for image in images::IMAGES {
-            let module =
-                context.load_module(Ptx::from_binary(image.bytes(code)?)).during("load the kernels")?;
-            for (kernel, _, name) in Kernel::ALL.iter().filter(|(_, stem, _)| *stem == image.stem) {
+            let module = context
+                .load_module(Ptx::from_binary(image.bytes(code)?))
+                .during("load the kernels")?;
+            for (kernel, _, name) in Kernel::ALL
+                .iter()
+                .filter(|(_, stem, _)| *stem == image.stem)
+            {
                 let function = module.load_function(name).during("find a kernel")?;
                 if code == GpuCode::Machine(90) && kernel.shared_memory() > 0 {
-                    let most = CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
-                    function.set_attribute(most, kernel.shared_memory() as i32).during(name)?;
+                    let most =
+                        CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+                    function
+                        .set_attribute(most, kernel.shared_memory() as i32)
+                        .during(name)?;
                 }
                 functions.insert(*kernel, function);
             }
         }
         let overlap = code == GpuCode::Machine(90) && info.driver_cuda >= OVERLAP_DRIVER;
-        Ok(Self { functions, overlap, settles: AtomicBool::new(false) })
+        Ok(Self {
+            functions,
+            overlap,
+            settles: AtomicBool::new(false),
+        })
     }
 
-    /// Has the next kernel start only once the last one is over, so that those after it may read what that one wrote before they have
-    /// waited for anything.
+    /// Has the next kernel start only once the last one is over, so that those after it may read
+    /// what that one wrote before they have waited for anything.
     pub(super) fn settle(&self) {
         self.settles.store(true, Ordering::Relaxed);
     }
@@ -126,8 +138,9 @@ impl Gpu {
     /// Puts `kernel` on the stream. An empty grid is nothing to do.
     ///
     /// # Safety
-    /// `params` point to values of the types, and in the order, of the kernel's signature; every address in them is memory that the
-    /// card reaches, whose users keep to this stream's order, and as large as the kernel reads and writes for `geometry`.
+    /// `params` point to values of the types, and in the order, of the kernel's signature; every
+    /// address in them is memory that the card reaches, whose users keep to this stream's order,
+    /// and as large as the kernel reads and writes for `geometry`.
     pub(super) unsafe fn launch(
         &self,
         kernel: Kernel,
@@ -138,16 +151,22 @@ impl Gpu {
         if grid.0 == 0 || grid.1 == 0 || grid.2 == 0 {
             return Ok(());
         }
-        let function = self.kernels.functions.get(&kernel).ok_or_else(|| KernelError::Driver {
-            what: kernel.name(),
-            code: 0,
-            message: "this binary has no such kernel: its build is incomplete".into(),
-        })?;
+        let function = self
+            .kernels
+            .functions
+            .get(&kernel)
+            .ok_or_else(|| KernelError::Driver {
+                what: kernel.name(),
+                code: 0,
+                message: "this binary has no such kernel: its build is incomplete".into(),
+            })?;
         let overlap = self.kernels.overlap && !self.kernels.settles.swap(false, Ordering::Relaxed);
         let mut attribute = sys::CUlaunchAttribute {
             id: CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
             pad: [0; 4],
-            value: sys::CUlaunchAttributeValue { programmaticStreamSerializationAllowed: 1 },
+            value: sys::CUlaunchAttributeValue {
+                programmaticStreamSerializationAllowed: 1,
+            },
         };
         let config = sys::CUlaunchConfig {
             gridDimX: grid.0,
@@ -161,10 +180,19 @@ impl Gpu {
             attrs: &raw mut attribute,
             numAttrs: u32::from(overlap),
         };
-        self.stream.context().bind_to_thread().during(kernel.name())?;
-        // SAFETY: the caller's promise; config, attribute and params are locals that outlive the call, which copies them.
+        self.stream
+            .context()
+            .bind_to_thread()
+            .during(kernel.name())?;
+        // SAFETY: the caller's promise; config, attribute and params are locals that outlive the
+        // call, which copies them.
         unsafe {
-            sys::cuLaunchKernelEx(&config, function.cu_function(), params.as_mut_ptr(), std::ptr::null_mut())
+            sys::cuLaunchKernelEx(
+                &config,
+                function.cu_function(),
+                params.as_mut_ptr(),
+                std::ptr::null_mut(),
+            )
         }
         .result()
         .during(kernel.name())

@@ -45,7 +45,8 @@ impl GpuLinear {
         match self.group_magic {
             _ if self.groups <= 1 => self.blocks,
             0 => 1,
-            magic => (((1u64 << 32) + u64::from(magic) / 2) / u64::from(magic)) as usize, // the magic is rounded up
+            // the magic is rounded up
+            magic => (((1u64 << 32) + u64::from(magic) / 2) / u64::from(magic)) as usize,
         }
     }
 
@@ -65,8 +66,10 @@ impl GpuLinear {
             format!("at least {}", n * x.stride),
         )?;
         let group_blocks = self.group_blocks();
-        let pairs =
-            self.format == Format::Int4 && [self.blocks, group_blocks].iter().all(|n| n.is_multiple_of(2));
+        let pairs = self.format == Format::Int4
+            && [self.blocks, group_blocks]
+                .iter()
+                .all(|n| n.is_multiple_of(2));
         Ok(Segment {
             weight: self.weight.ptr(),
             table: self.table.as_ref().map_or(std::ptr::null(), Buffer::ptr),
@@ -90,7 +93,8 @@ pub struct Watch<'a> {
 }
 
 impl Gpu {
-    /// `out[row] = W x[row] + bias`, f32, for up to [`FEW_ROWS`] rows; row `i` goes to row `first_row + i` of `out`.
+    /// `out[row] = W x[row] + bias`, f32, for up to [`FEW_ROWS`] rows; row `i` goes to row
+    /// `first_row + i` of `out`.
     ///
     /// # Errors
     /// [`KernelError::Argument`] where extents do not fit; [`KernelError::Driver`].
@@ -103,7 +107,13 @@ impl Gpu {
         watch: Watch<'_>,
     ) -> Result<(), KernelError> {
         let stride = linear.out_features;
-        rule(OP, "output length", out.len, out.len >= n * stride, format!("at least {}", n * stride))?;
+        rule(
+            OP,
+            "output length",
+            out.len,
+            out.len >= n * stride,
+            format!("at least {}", n * stride),
+        )?;
         let args = LinearArgs {
             segments: [linear.segment(x, n)?, Segment::NONE],
             out: out.ptr_mut(),
@@ -115,8 +125,8 @@ impl Gpu {
 
     /// `stream[row] += first x1[row] + second x2[row] + second's bias`, f32.
     ///
-    /// `x2` is read before the launch in front of this one is over: nothing in flight may write it but what that launch waited for, as
-    /// [`Gpu::linear_heads`] is for attention's.
+    /// `x2` is read before the launch in front of this one is over: nothing in flight may write it
+    /// but what that launch waited for, as [`Gpu::linear_heads`] is for attention's.
     ///
     /// # Errors
     /// As for [`Gpu::linear_store`].
@@ -130,7 +140,13 @@ impl Gpu {
     ) -> Result<(), KernelError> {
         let LinearPair { first, second } = pair;
         let hidden = first.out_features;
-        rule(OP, "out_features", second.out_features, second.out_features == hidden, hidden.to_string())?;
+        rule(
+            OP,
+            "out_features",
+            second.out_features,
+            second.out_features == hidden,
+            hidden.to_string(),
+        )?;
         rule(
             OP,
             "stream length",
@@ -139,8 +155,10 @@ impl Gpu {
             format!("at least {}", n * hidden),
         )?;
         let segments = [first.segment(x[0], n)?, second.segment(x[1], n)?];
-        let base =
-            LinearArgs { out: stream.ptr_mut(), ..self.base_args(first, n, Epilogue::Residual, watch)? };
+        let base = LinearArgs {
+            out: stream.ptr_mut(),
+            ..self.base_args(first, n, Epilogue::Residual, watch)?
+        };
         let bias = second.bias.as_ref().map_or(std::ptr::null(), Buffer::ptr);
         let blocks = first.blocks + second.blocks;
         if first.format == second.format {
@@ -149,15 +167,36 @@ impl Gpu {
                 n,
                 first.tiles(),
                 blocks,
-                LinearArgs { segments, bias, ..base },
+                LinearArgs {
+                    segments,
+                    bias,
+                    ..base
+                },
             );
         }
-        let alone = |segment, bias| LinearArgs { segments: [segment, Segment::NONE], bias, ..base };
-        self.launch_linear(first.format, n, first.tiles(), blocks, alone(segments[0], std::ptr::null()))?;
-        self.launch_linear(second.format, n, first.tiles(), blocks, alone(segments[1], bias))
+        let alone = |segment, bias| LinearArgs {
+            segments: [segment, Segment::NONE],
+            bias,
+            ..base
+        };
+        self.launch_linear(
+            first.format,
+            n,
+            first.tiles(),
+            blocks,
+            alone(segments[0], std::ptr::null()),
+        )?;
+        self.launch_linear(
+            second.format,
+            n,
+            first.tiles(),
+            blocks,
+            alone(segments[1], bias),
+        )
     }
 
-    /// qkv_proj's outputs, rotated, to the queries and the cache; fc_in's, through gelu, to the inputs of fc_out.
+    /// qkv_proj's outputs, rotated, to the queries and the cache; fc_in's, through gelu, to the
+    /// inputs of fc_out.
     ///
     /// # Errors
     /// As for [`Gpu::linear_store`].
@@ -189,7 +228,10 @@ impl Gpu {
             n,
             second.tiles(),
             blocks,
-            LinearArgs { tile_offset: first_tiles, ..base },
+            LinearArgs {
+                tile_offset: first_tiles,
+                ..base
+            },
         )
     }
 
@@ -200,7 +242,13 @@ impl Gpu {
         epilogue: Epilogue,
         watch: Watch<'_>,
     ) -> Result<LinearArgs, KernelError> {
-        rule(OP, "rows", n, (1..=FEW_ROWS).contains(&n), format!("from 1 to {FEW_ROWS}"))?;
+        rule(
+            OP,
+            "rows",
+            n,
+            (1..=FEW_ROWS).contains(&n),
+            format!("from 1 to {FEW_ROWS}"),
+        )?;
         Ok(LinearArgs {
             segments: [Segment::NONE; 2],
             first_tiles: 0,
@@ -225,16 +273,21 @@ impl Gpu {
         blocks: usize,
         args: LinearArgs,
     ) -> Result<(), KernelError> {
-        let geometry =
-            Geometry { grid: (count(OP, "tiles", tiles)?, 1, 1), block: 32 * warps(format, blocks) };
-        // SAFETY: the only argument is `LinearArgs`, field for field as in kernels/common/linear.cuh. `segment` and the callers checked
-        // that the inputs hold `n` rows and the outputs as many; weights and tables were allocated for `tiles` tiles by `empty`.
+        let geometry = Geometry {
+            grid: (count(OP, "tiles", tiles)?, 1, 1),
+            block: 32 * warps(format, blocks),
+        };
+        // SAFETY: the only argument is `LinearArgs`, field for field as in
+        // kernels/common/linear.cuh. `segment` and the callers checked that the inputs hold `n`
+        // rows and the outputs as many; weights and tables were allocated for `tiles` tiles by
+        // `empty`.
         unsafe { self.launch(kernel_for(format, n), geometry, params![args]) }
     }
 }
 
-/// Warps that share out the inputs: it depends on the weight alone, since it sets the order of sums. Packed weights leave a warp that
-/// much less to wait for that it should have twice the blocks.
+/// Warps that share out the inputs: it depends on the weight alone, since it sets the order of
+/// sums. Packed weights leave a warp that much less to wait for that it should have twice the
+/// blocks.
 fn warps(format: Format, blocks: usize) -> u32 {
     let share = if format == Format::F16 { 8 } else { 16 };
     let wanted = (blocks / share).clamp(1, MAX_WARPS);

@@ -20,8 +20,8 @@ pub enum LinkWay {
     Host,
 }
 
-/// The way from one [`Gpu`]'s stream to another's. The receiver waits for what the sender has started, the sender for the receiver to
-/// have taken it; the host waits for neither.
+/// The way from one [`Gpu`]'s stream to another's. The receiver waits for what the sender has
+/// started, the sender for the receiver to have taken it; the host waits for neither.
 pub struct Link {
     way: LinkWay,
     /// Page-locked host memory and its bytes, for [`LinkWay::Host`].
@@ -36,7 +36,9 @@ unsafe impl Send for Link {}
 
 impl std::fmt::Debug for Link {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Link").field("way", &self.way).finish_non_exhaustive()
+        f.debug_struct("Link")
+            .field("way", &self.way)
+            .finish_non_exhaustive()
     }
 }
 
@@ -53,7 +55,8 @@ impl Drop for Link {
 }
 
 impl Link {
-    /// A way for up to `bytes` bytes at a time; through the host where the cards cannot reach each other, or where `peer` forbids it.
+    /// A way for up to `bytes` bytes at a time; through the host where the cards cannot reach each
+    /// other, or where `peer` forbids it.
     ///
     /// # Errors
     /// [`KernelError::Driver`].
@@ -67,14 +70,24 @@ impl Link {
         let staging = match way {
             LinkWay::Host => {
                 sender.bind_to_thread().during(WHAT)?;
-                // SAFETY: nobody reads it before a copy has written it. Page-locked memory belongs to every context of the process.
+                // SAFETY: nobody reads it before a copy has written it. Page-locked memory belongs
+                // to every context of the process.
                 let start = unsafe { result::malloc_host(bytes.max(1), 0) }.during(WHAT)?;
                 Some((start.cast(), bytes))
             }
             _ => None,
         };
-        let (ready, taken) = (sender.new_event(None).during(WHAT)?, receiver.new_event(None).during(WHAT)?);
-        Ok(Self { way, staging, ready, taken, sender: sender.clone() })
+        let (ready, taken) = (
+            sender.new_event(None).during(WHAT)?,
+            receiver.new_event(None).during(WHAT)?,
+        );
+        Ok(Self {
+            way,
+            staging,
+            ready,
+            taken,
+            sender: sender.clone(),
+        })
     }
 
     /// How values travel.
@@ -82,8 +95,8 @@ impl Link {
         self.way
     }
 
-    /// Puts a copy of the first `len` values of `source` to `target` behind what `from` has been given to do; what `to` is given next comes
-    /// after it.
+    /// Puts a copy of the first `len` values of `source` to `target` behind what `from` has been
+    /// given to do; what `to` is given next comes after it.
     ///
     /// # Errors
     /// [`KernelError::Argument`] where they do not fit; [`KernelError::Driver`].
@@ -103,19 +116,28 @@ impl Link {
                 self.direct(from, to, source, target, bytes)?;
             }
             Some((start, capacity)) => {
-                super::rule(WHAT, "bytes", bytes, bytes <= capacity, format!("at most {capacity}"))?;
+                super::rule(
+                    WHAT,
+                    "bytes",
+                    bytes,
+                    bytes <= capacity,
+                    format!("at most {capacity}"),
+                )?;
                 from.stream.context().bind_to_thread().during(WHAT)?;
-                // SAFETY: `capacity` bytes lie there; the sender waits for `taken` before it writes them again. Extents were checked above.
+                // SAFETY: `capacity` bytes lie there; the sender waits for `taken` before it writes
+                // them again. Extents were checked above.
                 unsafe {
                     let staged = std::slice::from_raw_parts_mut(start, bytes);
-                    result::memcpy_dtoh_async(staged, source, from.stream.cu_stream()).during(WHAT)?;
+                    result::memcpy_dtoh_async(staged, source, from.stream.cu_stream())
+                        .during(WHAT)?;
                 }
                 self.hand_to(from, to)?;
                 to.stream.context().bind_to_thread().during(WHAT)?;
                 // SAFETY: as above; the receiver reads behind `ready`.
                 unsafe {
                     let staged = std::slice::from_raw_parts(start.cast_const(), bytes);
-                    result::memcpy_htod_async(target, staged, to.stream.cu_stream()).during(WHAT)?;
+                    result::memcpy_htod_async(target, staged, to.stream.cu_stream())
+                        .during(WHAT)?;
                 }
             }
         }
@@ -140,8 +162,10 @@ impl Link {
         let stream = to.stream.cu_stream();
         to.stream.context().bind_to_thread().during(WHAT)?;
         if self.way == LinkWay::SameCard {
-            // SAFETY: both extents were checked by the caller, and the copy stands between `ready` and `taken`.
-            return unsafe { result::memcpy_dtod_async(target, source, bytes, stream) }.during(WHAT);
+            // SAFETY: both extents were checked by the caller, and the copy stands between `ready`
+            // and `taken`.
+            return unsafe { result::memcpy_dtod_async(target, source, bytes, stream) }
+                .during(WHAT);
         }
         let (sender, receiver) = (from.stream.context().cu_ctx(), to.stream.context().cu_ctx());
         // SAFETY: as above; the contexts are those of the two allocations.
@@ -167,7 +191,8 @@ fn reach(a: &Arc<CudaContext>, b: &Arc<CudaContext>) -> Result<bool, KernelError
         from.bind_to_thread().during(WHAT)?;
         // SAFETY: both contexts are alive.
         match unsafe { sys::cuCtxEnablePeerAccess(to.cu_ctx(), 0) } {
-            sys::CUresult::CUDA_SUCCESS | sys::CUresult::CUDA_ERROR_PEER_ACCESS_ALREADY_ENABLED => {}
+            sys::CUresult::CUDA_SUCCESS | sys::CUresult::CUDA_ERROR_PEER_ACCESS_ALREADY_ENABLED => {
+            }
             // All the ways there are may be taken by other cards.
             sys::CUresult::CUDA_ERROR_TOO_MANY_PEERS => return Ok(false),
             error => error.result().during(WHAT)?,

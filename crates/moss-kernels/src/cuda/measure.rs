@@ -21,8 +21,16 @@ impl Gpu {
     ///
     /// # Errors
     /// What `run` returns; [`KernelError::Driver`].
-    pub fn time<E: From<KernelError>>(&self, run: impl FnOnce() -> Result<(), E>) -> Result<f64, E> {
-        let event = || self.stream.context().new_event(Some(CUevent_flags::CU_EVENT_DEFAULT)).during(WHAT);
+    pub fn time<E: From<KernelError>>(
+        &self,
+        run: impl FnOnce() -> Result<(), E>,
+    ) -> Result<f64, E> {
+        let event = || {
+            self.stream
+                .context()
+                .new_event(Some(CUevent_flags::CU_EVENT_DEFAULT))
+                .during(WHAT)
+        };
         let (begin, end) = (event()?, event()?);
         begin.record(&self.stream).during(WHAT)?;
         run()?;
@@ -42,10 +50,13 @@ impl Gpu {
         self.stream.context().bind_to_thread().during(WHAT)?;
         let data = Arc::into_raw(moment.clone()).cast_mut().cast::<c_void>();
         // SAFETY: `note_now` takes what `into_raw` gave, and is called once.
-        unsafe { sys::cuLaunchHostFunc(self.stream.cu_stream(), Some(note_now), data) }.result().during(WHAT)
+        unsafe { sys::cuLaunchHostFunc(self.stream.cu_stream(), Some(note_now), data) }
+            .result()
+            .during(WHAT)
     }
 
-    /// Bytes a second, read and written, of a copy within the card: the best of several, of up to 2 GiB.
+    /// Bytes a second, read and written, of a copy within the card: the best of several, of up to 2
+    /// GiB.
     ///
     /// # Errors
     /// [`KernelError::OutOfMemory`]; [`KernelError::Driver`].
@@ -58,7 +69,12 @@ impl Gpu {
             let seconds = self.time(|| {
                 // SAFETY: both buffers hold `bytes` bytes.
                 unsafe {
-                    result::memcpy_dtod_async(to.address(), from.address(), bytes, self.stream.cu_stream())
+                    result::memcpy_dtod_async(
+                        to.address(),
+                        from.address(),
+                        bytes,
+                        self.stream.cu_stream(),
+                    )
                 }
                 .during(WHAT)
             })?;

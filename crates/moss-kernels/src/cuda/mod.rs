@@ -1,8 +1,8 @@
 //! Kernels for NVIDIA GPUs: bindings of `kernels/*.cu`, on one stream a [`Gpu`].
 //!
-//! Three floors: `launch` calls the driver; one file a kernel family checks every extent and proves its launch; `moss-model` strings
-//! them together. Device memory is a [`Buffer`]; a shared reference is enough to write one, since all work on it is in the order of
-//! its stream.
+//! Three floors: `launch` calls the driver; one file a kernel family checks every extent and proves
+//! its launch; `moss-model` strings them together. Device memory is a [`Buffer`]; a shared
+//! reference is enough to write one, since all work on it is in the order of its stream.
 
 #![allow(unsafe_code)] // launches and addresses; each block carries its proof
 
@@ -69,7 +69,11 @@ fn of_driver(error: DriverError, what: &'static str) -> KernelError {
         (Ok(name), Ok(text)) => format!("{} ({})", text.to_string_lossy(), name.to_string_lossy()),
         _ => format!("{error:?}"),
     };
-    KernelError::Driver { what, code: error.0 as u32, message }
+    KernelError::Driver {
+        what,
+        code: error.0 as u32,
+        message,
+    }
 }
 
 /// Refuses a value outside an op's contract.
@@ -82,11 +86,21 @@ fn rule(
 ) -> Result<(), KernelError> {
     match ok {
         true => Ok(()),
-        false => Err(KernelError::Argument { op, arg, found, rule: rule.into() }),
+        false => Err(KernelError::Argument {
+            op,
+            arg,
+            found,
+            rule: rule.into(),
+        }),
     }
 }
 
 /// A count as kernels take it.
 fn count(op: &'static str, arg: &'static str, n: usize) -> Result<u32, KernelError> {
-    u32::try_from(n).map_err(|_| KernelError::Argument { op, arg, found: n, rule: "below 2^32".into() })
+    u32::try_from(n).map_err(|_| KernelError::Argument {
+        op,
+        arg,
+        found: n,
+        rule: "below 2^32".into(),
+    })
 }

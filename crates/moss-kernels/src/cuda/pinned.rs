@@ -23,7 +23,8 @@ pub(super) struct Uses {
 }
 
 impl Uses {
-    /// Notes that a copy was put on the stream. One that is being recorded will be over when its graph is, which `Graph::launch` notes.
+    /// Notes that a copy was put on the stream. One that is being recorded will be over when its
+    /// graph is, which `Graph::launch` notes.
     pub(super) fn used(&self, what: &'static str) -> Result<(), KernelError> {
         match self.stream.capture_status().during(what)? {
             sys::CUstreamCaptureStatus::CU_STREAM_CAPTURE_STATUS_NONE => {
@@ -32,7 +33,11 @@ impl Uses {
             _ if self.for_steps => Ok(()),
             _ => {
                 let message = "a copy was recorded of host memory that is not for that".into();
-                Err(KernelError::Driver { what, code: 0, message })
+                Err(KernelError::Driver {
+                    what,
+                    code: 0,
+                    message,
+                })
             }
         }
     }
@@ -47,7 +52,9 @@ unsafe impl<T: Send> Send for Pinned<T> {}
 
 impl<T> std::fmt::Debug for Pinned<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pinned").field("len", &self.len).finish_non_exhaustive()
+        f.debug_struct("Pinned")
+            .field("len", &self.len)
+            .finish_non_exhaustive()
     }
 }
 
@@ -74,13 +81,24 @@ impl<T: DeviceRepr + ValidAsZeroBits> Pinned<T> {
             Some(steps) => steps.clone(),
             None => Arc::new(stream.context().new_event(None).during(WHAT)?),
         };
-        // SAFETY: set to zeros, which are values of `T`, before anybody sees it. No flags: write-combined memory would be slow to read.
+        // SAFETY: set to zeros, which are values of `T`, before anybody sees it. No flags:
+        // write-combined memory would be slow to read.
         let start = unsafe {
-            let start: *mut T = result::malloc_host(len * size_of::<T>(), 0).during(WHAT)?.cast();
+            let start: *mut T = result::malloc_host(len * size_of::<T>(), 0)
+                .during(WHAT)?
+                .cast();
             start.write_bytes(0, len);
             start
         };
-        Ok(Self { start, len, uses: Uses { stream: stream.clone(), last, for_steps: steps.is_some() } })
+        Ok(Self {
+            start,
+            len,
+            uses: Uses {
+                stream: stream.clone(),
+                last,
+                for_steps: steps.is_some(),
+            },
+        })
     }
 
     /// The values, once the copies that use them are done.
@@ -109,8 +127,13 @@ impl<T: DeviceRepr + ValidAsZeroBits> Pinned<T> {
     /// [`KernelError::Argument`] where they do not fit; [`KernelError::Driver`].
     pub fn copy_to(&mut self, to: &Buffer<T>, at: usize, len: usize) -> Result<(), KernelError> {
         let address = self.checked("copy to the GPU", to, at, len)?;
-        self.uses.stream.context().bind_to_thread().during("copy to the GPU")?;
-        // SAFETY: both extents were checked, and the host waits for the last use before it touches the memory again; see `Uses`.
+        self.uses
+            .stream
+            .context()
+            .bind_to_thread()
+            .during("copy to the GPU")?;
+        // SAFETY: both extents were checked, and the host waits for the last use before it touches
+        // the memory again; see `Uses`.
         unsafe {
             let from = std::slice::from_raw_parts(self.start, len);
             result::memcpy_htod_async(address, from, self.uses.stream.cu_stream())
@@ -123,9 +146,18 @@ impl<T: DeviceRepr + ValidAsZeroBits> Pinned<T> {
     ///
     /// # Errors
     /// As for [`Pinned::copy_to`].
-    pub fn copy_from(&mut self, from: &Buffer<T>, at: usize, len: usize) -> Result<(), KernelError> {
+    pub fn copy_from(
+        &mut self,
+        from: &Buffer<T>,
+        at: usize,
+        len: usize,
+    ) -> Result<(), KernelError> {
         let address = self.checked("copy from the GPU", from, at, len)?;
-        self.uses.stream.context().bind_to_thread().during("copy from the GPU")?;
+        self.uses
+            .stream
+            .context()
+            .bind_to_thread()
+            .during("copy from the GPU")?;
         // SAFETY: as above.
         unsafe {
             let to = std::slice::from_raw_parts_mut(self.start, len);

@@ -1,14 +1,17 @@
-//! Memory of a card at addresses that stay, taken piece by piece: a cache that grows under recorded graphs.
+//! Memory of a card at addresses that stay, taken piece by piece: a cache that grows under recorded
+//! graphs.
 //!
-//! Source: CUDA driver API, virtual memory management: addresses are reserved first, memory is taken and mapped to them later.
+//! Source: CUDA driver API, virtual memory management: addresses are reserved first, memory is
+//! taken and mapped to them later.
 
 use std::{ffi::c_int, mem::zeroed, sync::Arc};
 
 use cudarc::driver::{
     CudaStream, DriverError, result,
     sys::{
-        self, CUdevice_attribute, CUmemAccess_flags, CUmemAccessDesc, CUmemAllocationGranularity_flags,
-        CUmemAllocationProp, CUmemAllocationType, CUmemLocation, CUmemLocationType,
+        self, CUdevice_attribute, CUmemAccess_flags, CUmemAccessDesc,
+        CUmemAllocationGranularity_flags, CUmemAllocationProp, CUmemAllocationType, CUmemLocation,
+        CUmemLocationType,
     },
 };
 
@@ -43,25 +46,36 @@ impl Reserved {
             sys::cuMemAddressReserve(&mut address, reserved, 0, 0, 0).result()?;
             reserved
         };
-        Ok(Some(Self { address, reserved, held: 0, granule, pieces: Vec::new(), stream: stream.clone() }))
+        Ok(Some(Self {
+            address,
+            reserved,
+            held: 0,
+            granule,
+            pieces: Vec::new(),
+            stream: stream.clone(),
+        }))
     }
 
-    /// Takes memory for the first `bytes`, zeros as far as it is new. What there was stays, and stays where it was; where there is no
-    /// memory left, too.
+    /// Takes memory for the first `bytes`, zeros as far as it is new. What there was stays, and
+    /// stays where it was; where there is no memory left, too.
     pub(super) fn hold(&mut self, bytes: usize) -> Result<(), DriverError> {
         let wanted = bytes.next_multiple_of(self.granule).min(self.reserved);
         if wanted <= self.held {
             return Ok(());
         }
         self.stream.context().bind_to_thread()?;
-        let (at, size, property) =
-            (self.address + self.held as u64, wanted - self.held, property(&self.stream));
+        let (at, size, property) = (
+            self.address + self.held as u64,
+            wanted - self.held,
+            property(&self.stream),
+        );
         let access = CUmemAccessDesc {
             location: property.location,
             flags: CUmemAccess_flags::CU_MEM_ACCESS_FLAGS_PROT_READWRITE,
         };
         let mut piece = 0;
-        // SAFETY: the addresses are reserved and nothing is mapped to them; the pointers are to locals that outlive the calls.
+        // SAFETY: the addresses are reserved and nothing is mapped to them; the pointers are to
+        // locals that outlive the calls.
         unsafe {
             sys::cuMemCreate(&mut piece, size, &property, 0).result()?;
             if let Err(error) = sys::cuMemMap(at, size, 0, piece, 0).result() {
@@ -102,7 +116,13 @@ fn property(stream: &CudaStream) -> CUmemAllocationProp {
     property.type_ = CUmemAllocationType::CU_MEM_ALLOCATION_TYPE_PINNED;
     property.location.type_ = CUmemLocationType::CU_MEM_LOCATION_TYPE_DEVICE;
     let location: *mut CUmemLocation = &raw mut property.location;
-    // SAFETY: the card's number is the second word; newer toolkits have it in a union, under another name.
-    unsafe { location.cast::<c_int>().add(1).write(stream.context().cu_device()) };
+    // SAFETY: the card's number is the second word; newer toolkits have it in a union, under
+    // another name.
+    unsafe {
+        location
+            .cast::<c_int>()
+            .add(1)
+            .write(stream.context().cu_device())
+    };
     property
 }

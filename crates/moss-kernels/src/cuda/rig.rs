@@ -3,8 +3,8 @@
 use half::f16;
 
 use super::{
-    Buffer, Gpu, HeadLayout, HeadTargets, KvBlocks, LinearInput, LinearPair, NormWeights, RopeOnGpu,
-    attention::BLOCK_POSITIONS,
+    Buffer, Gpu, HeadLayout, HeadTargets, KvBlocks, LinearInput, LinearPair, NormWeights,
+    RopeOnGpu, attention::BLOCK_POSITIONS,
 };
 use crate::{KernelError, made_up::noise};
 
@@ -21,8 +21,13 @@ pub(super) struct LayerShape {
 
 impl LayerShape {
     /// MOSS-moon-003's own.
-    pub(super) const MOON: Self =
-        Self { num_heads: 24, head_dim: 256, inner_size: 24_576, rotary_dim: 64, positions: 2048 };
+    pub(super) const MOON: Self = Self {
+        num_heads: 24,
+        head_dim: 256,
+        inner_size: 24_576,
+        rotary_dim: 64,
+        positions: 2048,
+    };
 
     pub(super) fn hidden(&self) -> usize {
         self.num_heads * self.head_dim
@@ -30,7 +35,11 @@ impl LayerShape {
 
     /// Slabs of qkv_proj as in every published checkpoint.
     pub(super) fn heads(&self) -> HeadLayout {
-        HeadLayout { num_heads: self.num_heads, head_dim: self.head_dim, shards: 4 }
+        HeadLayout {
+            num_heads: self.num_heads,
+            head_dim: self.head_dim,
+            shards: 4,
+        }
     }
 }
 
@@ -55,21 +64,36 @@ impl Layer {
     ) -> Result<Self, KernelError> {
         let mut cache = KvBlocks::new(gpu, cache_blocks, BLOCK_POSITIONS, shape.heads())?;
         cache.hold(gpu, cache_blocks)?;
-        Ok(Self { norm: norm(gpu, shape.hidden())?, inputs, outputs, cache })
+        Ok(Self {
+            norm: norm(gpu, shape.hidden())?,
+            inputs,
+            outputs,
+            cache,
+        })
     }
 }
 
 /// Factors around 1 and summands around 0.
 pub(super) fn norm(gpu: &Gpu, hidden: usize) -> Result<NormWeights, KernelError> {
     let (weight, bias) = norm_values(hidden);
-    Ok(NormWeights { weight: gpu.upload(&weight)?, bias: gpu.upload(&bias)?, epsilon: EPSILON })
+    Ok(NormWeights {
+        weight: gpu.upload(&weight)?,
+        bias: gpu.upload(&bias)?,
+        epsilon: EPSILON,
+    })
 }
 
 /// As every published checkpoint has it.
 pub(super) const EPSILON: f64 = 1e-5;
 
 pub(super) fn norm_values(hidden: usize) -> (Vec<f32>, Vec<f32>) {
-    (noise(hidden, 0.5, 11).iter().map(|value| 1.0 + value).collect(), noise(hidden, 0.5, 12))
+    (
+        noise(hidden, 0.5, 11)
+            .iter()
+            .map(|value| 1.0 + value)
+            .collect(),
+        noise(hidden, 0.5, 12),
+    )
 }
 
 /// Buffers of a pass of `rows` rows.

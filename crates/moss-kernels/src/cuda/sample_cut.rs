@@ -24,7 +24,8 @@ const MAX_FOUND: usize = 2048;
 /// Answers of this status hold candidates.
 const CANDIDATES: u32 = 1;
 
-/// How one row is to be cut. See `SampleCutArgs` in `kernels/sample_cut.cu` for what each number does.
+/// How one row is to be cut. See `SampleCutArgs` in `kernels/sample_cut.cu` for what each number
+/// does.
 #[derive(Debug, Clone, Copy)]
 pub struct CutRow<'a> {
     /// Ids said so far.
@@ -58,11 +59,17 @@ pub struct SampleCut {
 }
 
 impl SampleCut {
-    /// `None` for a vocabulary that the kernels are not made for. Histories hold up to `history` ids.
+    /// `None` for a vocabulary that the kernels are not made for. Histories hold up to `history`
+    /// ids.
     ///
     /// # Errors
     /// [`KernelError::OutOfMemory`].
-    pub fn new(gpu: &Gpu, rows: usize, vocab: usize, history: usize) -> Result<Option<Self>, KernelError> {
+    pub fn new(
+        gpu: &Gpu,
+        rows: usize,
+        vocab: usize,
+        history: usize,
+    ) -> Result<Option<Self>, KernelError> {
         if vocab.div_ceil(TILE) * 16 > MAX_RUNS {
             return Ok(None);
         }
@@ -88,16 +95,25 @@ impl SampleCut {
         self.rows
     }
 
-    /// Writes down the wishes for the coming rows, for [`SampleCut::wishes`]; `None` leaves a row alone, and so does a wish that the
-    /// kernels cannot take.
+    /// Writes down the wishes for the coming rows, for [`SampleCut::wishes`]; `None` leaves a row
+    /// alone, and so does a wish that the kernels cannot take.
     ///
     /// # Errors
     /// [`KernelError::Argument`] for too many rows; [`KernelError::Driver`].
     pub fn put(&mut self, wishes: &[Option<CutRow<'_>>]) -> Result<(), KernelError> {
-        rule(OP, "rows", wishes.len(), wishes.len() <= self.rows, format!("at most {}", self.rows))?;
+        rule(
+            OP,
+            "rows",
+            wishes.len(),
+            wishes.len() <= self.rows,
+            format!("at most {}", self.rows),
+        )?;
         let stride = self.history_stride;
         let params = self.staged_params.as_mut_slice()?;
-        let histories = self.staged_history.as_mut_slice()?.chunks_exact_mut(stride.max(1));
+        let histories = self
+            .staged_history
+            .as_mut_slice()?
+            .chunks_exact_mut(stride.max(1));
         for ((params, staged), wish) in params.iter_mut().zip(histories).zip(wishes) {
             *params = SampleParams::default();
             let Some(wish) = wish else { continue };
@@ -126,7 +142,8 @@ impl SampleCut {
     pub fn wishes(&mut self, rows: usize) -> Result<[CopyRun<'_>; 2], KernelError> {
         Ok([
             self.staged_params.run_to(&self.params, 0, rows)?,
-            self.staged_history.run_to(&self.history, 0, rows * self.history_stride)?,
+            self.staged_history
+                .run_to(&self.history, 0, rows * self.history_stride)?,
         ])
     }
 
@@ -138,28 +155,53 @@ impl SampleCut {
         self.fetched.run_from(&self.answers, 0, rows)
     }
 
-    /// The candidates `(id, score)` of row `row`, in no order, once they are there; `None` where the row itself is needed.
+    /// The candidates `(id, score)` of row `row`, in no order, once they are there; `None` where
+    /// the row itself is needed.
     ///
     /// # Errors
     /// [`KernelError::Driver`].
     pub fn candidates(&self, row: usize) -> Result<Option<Vec<(u32, f32)>>, KernelError> {
-        let answer = self.fetched.as_slice()?.get(row).filter(|answer| answer.status == CANDIDATES);
+        let answer = self
+            .fetched
+            .as_slice()?
+            .get(row)
+            .filter(|answer| answer.status == CANDIDATES);
         let kept = |answer: &SampleAnswer| {
             let kept = &answer.candidates[..(answer.kept as usize).min(answer.candidates.len())];
-            kept.iter().map(|[id, bits]| (*id, f32::from_bits(*bits))).collect()
+            kept.iter()
+                .map(|[id, bits]| (*id, f32::from_bits(*bits)))
+                .collect()
         };
         Ok(answer.map(kept))
     }
 }
 
 impl Gpu {
-    /// Cuts the first `n` rows of `logits`, `[n, vocab]`, as [`SampleCut::put`] said, once [`SampleCut::wishes`] are there. Can be recorded.
+    /// Cuts the first `n` rows of `logits`, `[n, vocab]`, as [`SampleCut::put`] said, once
+    /// [`SampleCut::wishes`] are there. Can be recorded.
     ///
     /// # Errors
     /// [`KernelError::Argument`] where extents do not fit.
-    pub fn sample_cut(&self, logits: View<'_, f32>, n: usize, cut: &SampleCut) -> Result<(), KernelError> {
-        rule(OP, "rows", n, n <= cut.rows, format!("at most {}", cut.rows))?;
-        rule(OP, "logits", logits.len, logits.len >= n * cut.vocab, format!("at least {}", n * cut.vocab))?;
+    pub fn sample_cut(
+        &self,
+        logits: View<'_, f32>,
+        n: usize,
+        cut: &SampleCut,
+    ) -> Result<(), KernelError> {
+        rule(
+            OP,
+            "rows",
+            n,
+            n <= cut.rows,
+            format!("at most {}", cut.rows),
+        )?;
+        rule(
+            OP,
+            "logits",
+            logits.len,
+            logits.len >= n * cut.vocab,
+            format!("at least {}", n * cut.vocab),
+        )?;
         let vocab = count(OP, "vocab", cut.vocab)?;
         let args = SampleCutArgs {
             logits: logits.ptr(),
@@ -174,10 +216,15 @@ impl Gpu {
             history_stride: count(OP, "history stride", cut.history_stride)?,
             vocab,
         };
-        let grid = (count(OP, "tiles", cut.vocab.div_ceil(TILE))?, count(OP, "rows", n)?, 1);
+        let grid = (
+            count(OP, "tiles", cut.vocab.div_ceil(TILE))?,
+            count(OP, "rows", n)?,
+            1,
+        );
         for kernel in [Kernel::SampleScore, Kernel::SampleCut] {
-            // SAFETY: the only argument is `SampleCutArgs`, field for field as in kernels/sample_cut.cu; buffers were taken for `rows` rows
-            // of `vocab` by `SampleCut::new`, which checked `vocab`, and `put` checked every wish.
+            // SAFETY: the only argument is `SampleCutArgs`, field for field as in
+            // kernels/sample_cut.cu; buffers were taken for `rows` rows of `vocab` by
+            // `SampleCut::new`, which checked `vocab`, and `put` checked every wish.
             unsafe { self.launch(kernel, Geometry { grid, block: 256 }, params![args]) }?;
         }
         Ok(())

@@ -1,15 +1,17 @@
-//! What each kernel of a decode step or of a prompt takes by itself, at the published model's sizes, beside the whole.
+//! What each kernel of a decode step or of a prompt takes by itself, at the published model's
+//! sizes, beside the whole.
 //!
-//! Every layer has weights and a cache of its own, made up on the card. So a kernel that runs over all layers in turn finds nothing of its
-//! weights in the second-level cache, as in a step. The kernels of a step are timed as a step runs them, recorded as a graph.
+//! Every layer has weights and a cache of its own, made up on the card. So a kernel that runs over
+//! all layers in turn finds nothing of its weights in the second-level cache, as in a step. The
+//! kernels of a step are timed as a step runs them, recorded as a graph.
 
 use std::cell::RefCell;
 
 use half::f16;
 
 use super::{
-    Buffer, CutRow, DecodeRows, DecodeScratch, Gpu, GpuLinear, Graph, LinearPair, NormWeights, PANEL_VALUES,
-    PREFILL_TILE, PrefillTiles, Product, ProductScratch, SampleCut, Watch,
+    Buffer, CutRow, DecodeRows, DecodeScratch, Gpu, GpuLinear, Graph, LinearPair, NormWeights,
+    PANEL_VALUES, PREFILL_TILE, PrefillTiles, Product, ProductScratch, SampleCut, Watch,
     attention::BLOCK_POSITIONS,
     rig::{Layer, LayerShape, Pass, norm},
 };
@@ -54,7 +56,10 @@ pub struct Times {
 impl Times {
     /// Seconds of the parts, one after the other.
     pub fn sum(&self) -> f64 {
-        self.kernels.iter().map(|kernel| kernel.calls as f64 * kernel.seconds).sum()
+        self.kernels
+            .iter()
+            .map(|kernel| kernel.calls as f64 * kernel.seconds)
+            .sum()
     }
 }
 
@@ -68,7 +73,9 @@ pub struct Timing<'a> {
 
 impl std::fmt::Debug for Timing<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Timing").field("layers", &self.layers.len()).finish_non_exhaustive()
+        f.debug_struct("Timing")
+            .field("layers", &self.layers.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -142,8 +149,10 @@ impl<'a> Timing<'a> {
     ) -> Result<Self, KernelError> {
         let (hidden, inner) = (SHAPE.hidden(), SHAPE.inner_size);
         let blocks = positions.div_ceil(BLOCK_POSITIONS);
-        let cached: Vec<f16> =
-            noise(blocks * BLOCK_POSITIONS * hidden, 1.0, 1).into_iter().map(f16::from_f32).collect();
+        let cached: Vec<f16> = noise(blocks * BLOCK_POSITIONS * hidden, 1.0, 1)
+            .into_iter()
+            .map(f16::from_f32)
+            .collect();
         let layer = |number: usize| -> Result<Layer, KernelError> {
             let linear = |inputs, outputs, bias: Option<&[f32]>, seed: u32| {
                 GpuLinear::random(gpu, bits, inputs, outputs, bias, 8 * number as u32 + seed)
@@ -174,14 +183,19 @@ impl<'a> Timing<'a> {
     /// A step of one sequence whose new token is the last of `context` positions.
     ///
     /// # Errors
-    /// [`KernelError::Argument`] for more positions than the cache holds; [`KernelError::OutOfMemory`]; [`KernelError::Driver`].
+    /// [`KernelError::Argument`] for more positions than the cache holds;
+    /// [`KernelError::OutOfMemory`]; [`KernelError::Driver`].
     pub fn step(&self, context: usize) -> Result<Times, KernelError> {
         let b = self.buffers(1, context)?;
         let whole = self.recorded(|| self.all(&b, &STEP), 1)?;
         let mut kernels = Vec::new();
         for part in [&BEFORE[..], &STEP, &AFTER].concat() {
             // What runs once is repeated, too, but for the head, which takes long enough.
-            let runs = if part == Part::LmHead { 2 } else { self.layers.len().max(32) };
+            let runs = if part == Part::LmHead {
+                2
+            } else {
+                self.layers.len().max(32)
+            };
             let seconds = self.recorded(|| self.repeat(&b, part, runs), runs)?;
             kernels.push(self.described(&b, part, seconds));
         }
@@ -207,7 +221,10 @@ impl<'a> Timing<'a> {
     fn buffers(&self, rows: usize, context: usize) -> Result<Buffers, KernelError> {
         let gpu = self.gpu;
         let hidden = SHAPE.hidden();
-        let held = self.layers.first().map_or(0, |layer| layer.cache.num_blocks() * BLOCK_POSITIONS);
+        let held = self
+            .layers
+            .first()
+            .map_or(0, |layer| layer.cache.num_blocks() * BLOCK_POSITIONS);
         super::rule(
             "timing",
             "context",
@@ -227,8 +244,15 @@ impl<'a> Timing<'a> {
         let positions = numbers(context - rows..context);
         let mut tiles = Vec::new();
         for first in (0..rows).step_by(PREFILL_TILE) {
-            tiles
-                .extend([0, first, PREFILL_TILE.min(rows - first), context - rows + first].map(|n| n as u32));
+            tiles.extend(
+                [
+                    0,
+                    first,
+                    PREFILL_TILE.min(rows - first),
+                    context - rows + first,
+                ]
+                .map(|n| n as u32),
+            );
         }
         Ok(Buffers {
             // Blocks in order: a position is its own slot.
@@ -239,7 +263,11 @@ impl<'a> Timing<'a> {
             table: gpu.upload(&numbers(0..layer.cache.num_blocks()))?,
             tiles: gpu.upload(&tiles)?,
             scratch: DecodeScratch::new(gpu, 1, held, SHAPE.heads())?,
-            product: gpu.zeros(if rows > 1 { rows * SHAPE.inner_size.max(3 * hidden) } else { 0 })?,
+            product: gpu.zeros(if rows > 1 {
+                rows * SHAPE.inner_size.max(3 * hidden)
+            } else {
+                0
+            })?,
             products: ProductScratch::new(gpu, if rows > 1 { PANEL_VALUES } else { 0 })?,
             final_normed: gpu.zeros(hidden)?,
             last_row: gpu.upload(&[rows as u32 - 1])?,
@@ -250,45 +278,84 @@ impl<'a> Timing<'a> {
 
     /// Everything, in the order of the network.
     fn all(&self, b: &Buffers, of_layer: &[Part]) -> Result<(), KernelError> {
-        BEFORE.iter().try_for_each(|part| self.repeat(b, *part, 1))?;
+        BEFORE
+            .iter()
+            .try_for_each(|part| self.repeat(b, *part, 1))?;
         for layer in &self.layers {
-            of_layer.iter().try_for_each(|part| self.run(b, *part, layer))?;
+            of_layer
+                .iter()
+                .try_for_each(|part| self.run(b, *part, layer))?;
         }
         AFTER.iter().try_for_each(|part| self.repeat(b, *part, 1))
     }
 
     /// One part, over the layers in turn.
     fn repeat(&self, b: &Buffers, part: Part, times: usize) -> Result<(), KernelError> {
-        self.layers.iter().cycle().take(times).try_for_each(|layer| self.run(b, part, layer))
+        self.layers
+            .iter()
+            .cycle()
+            .take(times)
+            .try_for_each(|layer| self.run(b, part, layer))
     }
 
     fn run(&self, b: &Buffers, part: Part, layer: &Layer) -> Result<(), KernelError> {
         let (gpu, pass, n) = (self.gpu, &b.pass, b.rows);
-        let watch = Watch { flag: &pass.flag, layer: 0 };
-        let LinearPair { first: qkv, second: fc_in } = &layer.inputs;
-        let LinearPair { first: out_proj, second: fc_out } = &layer.outputs;
+        let watch = Watch {
+            flag: &pass.flag,
+            layer: 0,
+        };
+        let LinearPair {
+            first: qkv,
+            second: fc_in,
+        } = &layer.inputs;
+        let LinearPair {
+            first: out_proj,
+            second: fc_out,
+        } = &layer.outputs;
         // Nothing is act-order here: both products read what the norm wrote once.
         let [h, _] = pass.normed(layer);
         let [attended, inner] = pass.ready(layer);
-        let last = super::LinearInput { values: &b.final_normed, stride: self.lm_head.input_stride() };
-        let product = |linear: &GpuLinear, x, to: Product<'_>| gpu.matmul(linear, x, n, to, &b.products);
+        let last = super::LinearInput {
+            values: &b.final_normed,
+            stride: self.lm_head.input_stride(),
+        };
+        let product =
+            |linear: &GpuLinear, x, to: Product<'_>| gpu.matmul(linear, x, n, to, &b.products);
         let sum = Product::Add(&pass.stream, SHAPE.hidden());
         let place = |linear: &GpuLinear, is_inner| {
             let to = pass.targets(layer);
-            gpu.heads_and_inner(&b.product, linear.out_features(), is_inner, n, (qkv, fc_in), &to)
+            gpu.heads_and_inner(
+                &b.product,
+                linear.out_features(),
+                is_inner,
+                n,
+                (qkv, fc_in),
+                &to,
+            )
         };
         match part {
             Part::SendWishes => gpu.copy_runs(&b.sample.borrow_mut().wishes(1)?),
             Part::Embedding => {
                 let table = self.lm_head.dense_rows()?;
-                gpu.embedding(table, b.ids.all(), SHAPE.hidden(), n, &pass.stream, Some(&pass.flag))
+                gpu.embedding(
+                    table,
+                    b.ids.all(),
+                    SHAPE.hidden(),
+                    n,
+                    &pass.stream,
+                    Some(&pass.flag),
+                )
             }
             Part::Norm => gpu.layer_norm(&pass.stream, None, n, &layer.norm, &[(h, qkv)]),
             Part::Heads => gpu.linear_heads(&layer.inputs, [h, h], n, &pass.targets(layer), watch),
-            Part::Residual => gpu.linear_residual(&layer.outputs, [attended, inner], n, &pass.stream, watch),
+            Part::Residual => {
+                gpu.linear_residual(&layer.outputs, [attended, inner], n, &pass.stream, watch)
+            }
             Part::Attention => self.attend(b, layer),
             Part::QkvProduct => product(qkv, h, Product::Store(&b.product, qkv.out_features())),
-            Part::InnerProduct => product(fc_in, h, Product::Store(&b.product, fc_in.out_features())),
+            Part::InnerProduct => {
+                product(fc_in, h, Product::Store(&b.product, fc_in.out_features()))
+            }
             Part::PlaceHeads => place(qkv, false),
             Part::PlaceInner => place(fc_in, true),
             Part::OutProduct => product(out_proj, attended, sum),
@@ -296,7 +363,13 @@ impl<'a> Timing<'a> {
             Part::Close => gpu.close_layer(&pass.stream, fc_out, n, watch),
             Part::FinalNorm => {
                 let row = Some(b.last_row.all());
-                gpu.layer_norm(&pass.stream, row, 1, &self.final_norm, &[(last, &self.lm_head)])
+                gpu.layer_norm(
+                    &pass.stream,
+                    row,
+                    1,
+                    &self.final_norm,
+                    &[(last, &self.lm_head)],
+                )
             }
             Part::LmHead => gpu.linear_store(&self.lm_head, last, 1, b.logits.all(), watch),
             Part::Cut => gpu.sample_cut(b.logits.all(), 1, &b.sample.borrow()),
@@ -311,24 +384,48 @@ impl<'a> Timing<'a> {
         let out = (attended, &layer.outputs.first);
         if b.rows == 1 {
             let positions = pass.positions.all();
-            let rows = DecodeRows { tables, max_blocks, rows: None, positions, count: 1 };
-            return self.gpu.attention_decode(&pass.q, &layer.cache, rows, &b.scratch, out, layout);
+            let rows = DecodeRows {
+                tables,
+                max_blocks,
+                rows: None,
+                positions,
+                count: 1,
+            };
+            return self
+                .gpu
+                .attention_decode(&pass.q, &layer.cache, rows, &b.scratch, out, layout);
         }
-        let tiles = PrefillTiles { tables, max_blocks, tiles: b.tiles.all(), count: b.tiles.len() / 4 };
-        self.gpu.attention_prefill(&pass.q, &layer.cache, tiles, b.rows, out, layout)
+        let tiles = PrefillTiles {
+            tables,
+            max_blocks,
+            tiles: b.tiles.all(),
+            count: b.tiles.len() / 4,
+        };
+        self.gpu
+            .attention_prefill(&pass.q, &layer.cache, tiles, b.rows, out, layout)
     }
 
     /// Seconds of each of `runs` that `what` makes, recorded as a graph.
-    fn recorded(&self, what: impl Fn() -> Result<(), KernelError>, runs: usize) -> Result<f64, KernelError> {
+    fn recorded(
+        &self,
+        what: impl Fn() -> Result<(), KernelError>,
+        runs: usize,
+    ) -> Result<f64, KernelError> {
         let mut graph = Graph::record(self.gpu.recorder(), what)?;
         median(|| {
-            let seconds = self.gpu.time(|| (0..STARTS).try_for_each(|_| graph.launch()))?;
+            let seconds = self
+                .gpu
+                .time(|| (0..STARTS).try_for_each(|_| graph.launch()))?;
             Ok(seconds / (STARTS * runs) as f64)
         })
     }
 
     /// The same, started one by one: many rows keep the card busy for longer than a start takes.
-    fn launched(&self, what: impl Fn() -> Result<(), KernelError>, runs: usize) -> Result<f64, KernelError> {
+    fn launched(
+        &self,
+        what: impl Fn() -> Result<(), KernelError>,
+        runs: usize,
+    ) -> Result<f64, KernelError> {
         median(|| Ok(self.gpu.time(&what)? / runs as f64))
     }
 
@@ -347,14 +444,22 @@ impl<'a> Timing<'a> {
             Part::SendBack => ("copy_runs: to the host", 2 * 4096, 0.0),
             Part::Embedding => ("embedding", rows * hidden * 6, 0.0),
             Part::Norm => ("layer_norm", rows * hidden * 6 + 8 * hidden, 0.0),
-            Part::Heads => {
-                ("linear: qkv_proj, fc_in", layer(&|l| pair(&l.inputs)), product(hidden, 3 * hidden + inner))
-            }
-            Part::Residual => {
-                ("linear: out_proj, fc_out", layer(&|l| pair(&l.outputs)), product(hidden + inner, hidden))
-            }
+            Part::Heads => (
+                "linear: qkv_proj, fc_in",
+                layer(&|l| pair(&l.inputs)),
+                product(hidden, 3 * hidden + inner),
+            ),
+            Part::Residual => (
+                "linear: out_proj, fc_out",
+                layer(&|l| pair(&l.outputs)),
+                product(hidden + inner, hidden),
+            ),
             Part::Attention => (
-                if rows == 1 { "attention_decode" } else { "attention_prefill" },
+                if rows == 1 {
+                    "attention_decode"
+                } else {
+                    "attention_prefill"
+                },
                 4 * hidden * context + 4 * hidden * rows,
                 (4 * hidden * seen) as f64,
             ),
@@ -382,24 +487,43 @@ impl<'a> Timing<'a> {
             ),
             Part::Close => ("add_bias", rows * 8 * hidden, 0.0),
             Part::FinalNorm => ("layer_norm: final", 14 * hidden, 0.0),
-            Part::LmHead => {
-                ("linear: lm_head", self.lm_head.weight_bytes(), 2.0 * (hidden * vocabulary) as f64)
-            }
+            Part::LmHead => (
+                "linear: lm_head",
+                self.lm_head.weight_bytes(),
+                2.0 * (hidden * vocabulary) as f64,
+            ),
         };
         let once = BEFORE.contains(&part) || AFTER.contains(&part);
         let calls = if once { 1 } else { self.layers.len() };
-        KernelTime { kernel, calls, bytes, operations, seconds }
+        KernelTime {
+            kernel,
+            calls,
+            bytes,
+            operations,
+            seconds,
+        }
     }
 }
 
 /// A row with the chat's wishes.
 fn sample(gpu: &Gpu) -> Result<SampleCut, KernelError> {
-    let none = KernelError::Argument { op: "timing", arg: "vocab", found: VOCABULARY, rule: "fewer".into() };
+    let none = KernelError::Argument {
+        op: "timing",
+        arg: "vocab",
+        found: VOCABULARY,
+        rule: "fewer".into(),
+    };
     let mut sample = SampleCut::new(gpu, 1, VOCABULARY, HISTORY)?.ok_or(none)?;
     let history: Vec<u32> = (0..600).collect();
     let (repetition_penalty, temperature, top_k) = (1.02, 0.7, 40);
     let allowed = VOCABULARY;
-    sample.put(&[Some(CutRow { history: &history, repetition_penalty, temperature, top_k, allowed })])?;
+    sample.put(&[Some(CutRow {
+        history: &history,
+        repetition_penalty,
+        temperature,
+        top_k,
+        allowed,
+    })])?;
     Ok(sample)
 }
 
@@ -407,7 +531,9 @@ fn sample(gpu: &Gpu) -> Result<SampleCut, KernelError> {
 fn median(mut measure: impl FnMut() -> Result<f64, KernelError>) -> Result<f64, KernelError> {
     measure()?;
     measure()?;
-    let mut times = (0..SAMPLES).map(|_| measure()).collect::<Result<Vec<_>, _>>()?;
+    let mut times = (0..SAMPLES)
+        .map(|_| measure())
+        .collect::<Result<Vec<_>, _>>()?;
     times.sort_by(f64::total_cmp);
     Ok(times.get(SAMPLES / 2).copied().unwrap_or(f64::NAN))
 }

@@ -59,7 +59,8 @@ impl GpuLinear {
     /// Copies a weight to the card and into the kernels' layout. A dense one becomes f16.
     ///
     /// # Errors
-    /// [`KernelError::Argument`] for lengths that do not fit, or a value that f16 cannot hold; [`KernelError::OutOfMemory`].
+    /// [`KernelError::Argument`] for lengths that do not fit, or a value that f16 cannot hold;
+    /// [`KernelError::OutOfMemory`].
     pub fn load(
         gpu: &Gpu,
         weight: &LinearWeight,
@@ -94,17 +95,31 @@ impl GpuLinear {
             Some(GptqBits::Four) => Format::Int4,
         };
         let blocks = in_features.div_ceil(BLOCK);
-        let mut linear = Self::empty(gpu, format, in_features, out_features, Places::dense(in_features))?;
+        let mut linear = Self::empty(
+            gpu,
+            format,
+            in_features,
+            out_features,
+            Places::dense(in_features),
+        )?;
         if format == Format::F16 {
             let magnitude = u32::from(f16::from_f32(0.66 * spread).to_bits() & 0x7C00);
             let set = magnitude << 16 | magnitude;
             gpu.fill_random(&linear.weight, seed, 0x83FF_83FF, [set, set])?;
         } else {
-            let (levels, zero) = if format == Format::Int4 { (16.0, 8.0) } else { (256.0, 128.0) };
+            let (levels, zero) = if format == Format::Int4 {
+                (16.0, 8.0)
+            } else {
+                (256.0, 128.0)
+            };
             // Uniform integers: their spread is levels / sqrt(12).
             let scale = u32::from(f16::from_f32(spread * 12f32.sqrt() / levels).to_bits());
             let pair = |shift: f32| u32::from(f16::from_f32(shift).to_bits()) << 16 | scale;
-            let lower = if format == Format::Int4 { -(64.0 + zero) } else { 1024.0 + zero };
+            let lower = if format == Format::Int4 {
+                -(64.0 + zero)
+            } else {
+                1024.0 + zero
+            };
             linear.groups = blocks.div_ceil(2);
             linear.group_magic = 1 << 31;
             let tiles = out_features.div_ceil(TILE);
@@ -113,7 +128,12 @@ impl GpuLinear {
             linear.table = Some(table);
             gpu.fill_random(&linear.weight, seed, u32::MAX, [0, 0])?;
             let scales = out_features * in_features.div_ceil(128);
-            linear.bytes += (2 * scales + if format == Format::Int4 { scales / 2 } else { scales }) as u64;
+            linear.bytes += (2 * scales
+                + if format == Format::Int4 {
+                    scales / 2
+                } else {
+                    scales
+                }) as u64;
         }
         linear.set_bias(gpu, bias)?;
         Ok(linear)
@@ -126,11 +146,31 @@ impl GpuLinear {
         out_features: usize,
         places: Places,
     ) -> Result<Self, KernelError> {
-        let Places { blocks, groups, group_magic, .. } = places;
-        rule(OP, "in_features", in_features, in_features > 0 && blocks < 1 << 16, "from 1 to 4194240")?;
-        rule(OP, "out_features", out_features, out_features > 0, "at least 1")?;
+        let Places {
+            blocks,
+            groups,
+            group_magic,
+            ..
+        } = places;
+        rule(
+            OP,
+            "in_features",
+            in_features,
+            in_features > 0 && blocks < 1 << 16,
+            "from 1 to 4194240",
+        )?;
+        rule(
+            OP,
+            "out_features",
+            out_features,
+            out_features > 0,
+            "at least 1",
+        )?;
         let tiles = out_features.div_ceil(TILE);
-        let scatter = places.scatter(in_features).map(|scatter| gpu.upload(&scatter)).transpose()?;
+        let scatter = places
+            .scatter(in_features)
+            .map(|scatter| gpu.upload(&scatter))
+            .transpose()?;
         Ok(Self {
             format,
             in_features,
@@ -146,17 +186,26 @@ impl GpuLinear {
         })
     }
 
-    fn load_dense(gpu: &Gpu, weight: &DenseWeight, uploader: &mut Uploader<'_>) -> Result<Self, KernelError> {
+    fn load_dense(
+        gpu: &Gpu,
+        weight: &DenseWeight,
+        uploader: &mut Uploader<'_>,
+    ) -> Result<Self, KernelError> {
         let linear = Self::for_rows(gpu, weight, None)?;
         linear.load_rows(weight, 0..weight.out_features, uploader)?;
         Ok(linear)
     }
 
-    /// Room for `weight`, zeros yet: [`GpuLinear::load_rows`] brings its rows, on several threads where it is large.
+    /// Room for `weight`, zeros yet: [`GpuLinear::load_rows`] brings its rows, on several threads
+    /// where it is large.
     ///
     /// # Errors
     /// As for [`GpuLinear::load`].
-    pub fn for_rows(gpu: &Gpu, weight: &DenseWeight, bias: Option<&[f32]>) -> Result<Self, KernelError> {
+    pub fn for_rows(
+        gpu: &Gpu,
+        weight: &DenseWeight,
+        bias: Option<&[f32]>,
+    ) -> Result<Self, KernelError> {
         weight.check(OP)?;
         let (rows, cols) = (weight.out_features, weight.in_features);
         let mut linear = Self::empty(gpu, Format::F16, cols, rows, Places::dense(cols))?;
@@ -174,18 +223,30 @@ impl GpuLinear {
         rows: Range<usize>,
         uploader: &mut Uploader<'_>,
     ) -> Result<(), KernelError> {
-        let (cols, stride, row_bytes) =
-            (weight.in_features, self.input_stride() * 2, weight.in_features * weight.dtype.bytes());
+        let (cols, stride, row_bytes) = (
+            weight.in_features,
+            self.input_stride() * 2,
+            weight.in_features * weight.dtype.bytes(),
+        );
         weight.check(OP)?;
         let most = self.out_features.min(weight.out_features);
         let fits = !self.is_packed() && cols == self.in_features && rows.end <= most;
-        rule(OP, "rows", rows.end, fits, format!("at most {most}, dense, of {}", self.in_features))?;
+        rule(
+            OP,
+            "rows",
+            rows.end,
+            fits,
+            format!("at most {most}, dense, of {}", self.in_features),
+        )?;
         // A few at a time, so that widths other than f16's cost little memory.
         let rows_at_once = (PIECE_VALUES / cols).max(1);
         for first in rows.clone().step_by(rows_at_once) {
             let end = rows.end.min(first + rows_at_once);
-            let halves =
-                as_f16(weight.dtype, &weight.data[first * row_bytes..end * row_bytes], first * cols)?;
+            let halves = as_f16(
+                weight.dtype,
+                &weight.data[first * row_bytes..end * row_bytes],
+                first * cols,
+            )?;
             if stride == cols * 2 {
                 uploader.copy(&halves, &self.weight, first * stride)?;
                 continue;
@@ -209,7 +270,13 @@ impl GpuLinear {
             GptqBits::Eight => Format::Int8,
         };
         let places = Places::of(weight);
-        let mut linear = Self::empty(gpu, format, weight.in_features, weight.out_features, places.clone())?;
+        let mut linear = Self::empty(
+            gpu,
+            format,
+            weight.in_features,
+            weight.out_features,
+            places.clone(),
+        )?;
         linear.bytes = (weight.qweight.len() + weight.qzeros.len() + weight.scales.len()) as u64;
         linear.table = Some(gpu.repack(weight, &places, &linear.weight, uploader, scratch)?);
         Ok(linear)
@@ -217,7 +284,13 @@ impl GpuLinear {
 
     fn set_bias(&mut self, gpu: &Gpu, bias: Option<&[f32]>) -> Result<(), KernelError> {
         let Some(bias) = bias else { return Ok(()) };
-        rule(OP, "bias length", bias.len(), bias.len() == self.out_features, self.out_features.to_string())?;
+        rule(
+            OP,
+            "bias length",
+            bias.len(),
+            bias.len() == self.out_features,
+            self.out_features.to_string(),
+        )?;
         self.bias = Some(gpu.upload(bias)?);
         Ok(())
     }
@@ -282,21 +355,35 @@ impl GpuLinear {
     }
 }
 
-/// Values of dense weights in f16, as they lie or rounded; the first is value `first` of the weight.
+/// Values of dense weights in f16, as they lie or rounded; the first is value `first` of the
+/// weight.
 fn as_f16(dtype: DenseDtype, values: &[u8], first: usize) -> Result<Cow<'_, [u8]>, KernelError> {
     let wide: Vec<f32> = match dtype {
         DenseDtype::F16 => return Ok(Cow::Borrowed(values)),
-        DenseDtype::BF16 => {
-            values.chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect()
-        }
-        DenseDtype::F32 => {
-            values.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
-        }
+        DenseDtype::BF16 => values
+            .chunks_exact(2)
+            .map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32())
+            .collect(),
+        DenseDtype::F32 => values
+            .chunks_exact(4)
+            .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+            .collect(),
     };
     let mut halves = vec![f16::ZERO; wide.len()];
     halves.convert_from_f32_slice(&wide);
-    let lost = halves.iter().zip(&wide).position(|(half, value)| half.is_infinite() && value.is_finite());
+    let lost = halves
+        .iter()
+        .zip(&wide)
+        .position(|(half, value)| half.is_infinite() && value.is_finite());
     let found = first + lost.unwrap_or(0);
-    rule(OP, "weight", found, lost.is_none(), "a value that f16 holds, at every index")?;
-    Ok(Cow::Owned(halves.iter().flat_map(|half| half.to_le_bytes()).collect()))
+    rule(
+        OP,
+        "weight",
+        found,
+        lost.is_none(),
+        "a value that f16 holds, at every index",
+    )?;
+    Ok(Cow::Owned(
+        halves.iter().flat_map(|half| half.to_le_bytes()).collect(),
+    ))
 }

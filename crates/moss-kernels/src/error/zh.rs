@@ -6,10 +6,20 @@ impl KernelError {
     /// The error in Chinese, with the same names and numbers.
     pub fn zh(&self) -> String {
         match self {
-            Self::Argument { op, arg, found, rule } => {
+            Self::Argument {
+                op,
+                arg,
+                found,
+                rule,
+            } => {
                 format!("{op}：`{arg}` 为 {found}，应为{}", phrase(rule))
             }
-            Self::Shape { op, arg, found, expected } => {
+            Self::Shape {
+                op,
+                arg,
+                found,
+                expected,
+            } => {
                 format!("{op}：`{arg}` 的形状为 {found:?}，应为 {expected}")
             }
             Self::Dtype { op, arg, found } => {
@@ -30,7 +40,9 @@ impl KernelError {
                 format!("NVIDIA 驱动支持到 CUDA {found}，此构建需要 {needed} 或更新")
             }
             Self::NoDriver => "未找到 NVIDIA 驱动：动态加载器找不到 libcuda.so.1".into(),
-            Self::LibraryMissing { library, reason, .. } => {
+            Self::LibraryMissing {
+                library, reason, ..
+            } => {
                 format!("此处需要 {library}，但无法加载：{reason}")
             }
             Self::OutOfMemory { gpu, needed, free } => {
@@ -89,8 +101,8 @@ impl KernelError {
     }
 }
 
-/// Words that errors are made with: what was being done, and rules of arguments; with a space before Latin letters, where the sentence has
-/// none. Names of kernels stay.
+/// Words that errors are made with: what was being done, and rules of arguments; with a space
+/// before Latin letters, where the sentence has none. Names of kernels stay.
 fn phrase(en: &str) -> String {
     let whole = match en {
         "ask for free memory" => "查询可用显存",
@@ -127,12 +139,20 @@ fn phrase(en: &str) -> String {
         ("as few as memory holds: ", "内存可容纳的数量：需要 ", ""),
     ];
     let rule = rules.iter().find_map(|(words, before, after)| {
-        en.strip_prefix(words)
-            .map(|n| format!("{before}{}{after}", n.replace(" to ", " 至 ").replace(" were asked for", "")))
+        en.strip_prefix(words).map(|n| {
+            format!(
+                "{before}{}{after}",
+                n.replace(" to ", " 至 ").replace(" were asked for", "")
+            )
+        })
     });
     let text = match whole {
         "" => rule.unwrap_or_else(|| en.to_owned()),
         whole => whole.to_owned(),
     };
-    if text.starts_with(|c: char| c.is_ascii()) { format!(" {text}") } else { text }
+    if text.starts_with(|c: char| c.is_ascii()) {
+        format!(" {text}")
+    } else {
+        text
+    }
 }

@@ -1,5 +1,5 @@
-//! Values of tensors as slices, widened to f32 and rounded back by all threads: at hundreds of rows, one thread's conversions take as long
-//! as the products between them.
+//! Values of tensors as slices, widened to f32 and rounded back by all threads: at hundreds of
+//! rows, one thread's conversions take as long as the products between them.
 
 use candle_core::{CpuStorage, DType, Device, Shape, Storage, Tensor};
 use half::{bf16, f16, slice::HalfFloatSliceExt, vec::HalfBitsVecExt};
@@ -58,14 +58,19 @@ pub(crate) fn with_floats<R>(
     expect_cpu(op, x.device())?;
     let x = x.contiguous()?;
     let (storage, layout) = x.storage_and_layout();
-    let (start, end) = layout
-        .contiguous_offsets()
-        .unwrap_or((layout.start_offset(), layout.start_offset() + x.elem_count()));
+    let (start, end) = layout.contiguous_offsets().unwrap_or((
+        layout.start_offset(),
+        layout.start_offset() + x.elem_count(),
+    ));
     match &*storage {
         Storage::Cpu(CpuStorage::F32(values)) => Ok(f(Floats::F32(&values[start..end]))),
         Storage::Cpu(CpuStorage::F16(values)) => Ok(f(Floats::F16(&values[start..end]))),
         Storage::Cpu(CpuStorage::BF16(values)) => Ok(f(Floats::BF16(&values[start..end]))),
-        _ => Err(KernelError::Dtype { op, arg, found: x.dtype() }),
+        _ => Err(KernelError::Dtype {
+            op,
+            arg,
+            found: x.dtype(),
+        }),
     }
 }
 
@@ -87,7 +92,8 @@ pub(crate) fn with_f32<R>(
     })
 }
 
-/// Lets `f` change the values of `x`, `chunk` of them at a time, and rounds what it leaves to `out`.
+/// Lets `f` change the values of `x`, `chunk` of them at a time, and rounds what it leaves to
+/// `out`.
 pub(crate) fn map_chunks(
     op: &'static str,
     x: &Tensor,
@@ -105,7 +111,11 @@ pub(crate) fn map_chunks(
 
 /// The values of `x` in type `out`.
 pub(crate) fn rounded(op: &'static str, x: Tensor, out: DType) -> Result<Tensor, KernelError> {
-    if x.dtype() == out { Ok(x) } else { map_chunks(op, &x, CHUNK, out, |_, _| ()) }
+    if x.dtype() == out {
+        Ok(x)
+    } else {
+        map_chunks(op, &x, CHUNK, out, |_, _| ())
+    }
 }
 
 /// A tensor of type `out` whose values `f` computes, `chunk` of them at a time.
@@ -130,10 +140,19 @@ pub(crate) fn fill(
         }
         DType::F32 => {
             let mut values = vec![0.0f32; len];
-            values.par_chunks_mut(chunk).enumerate().for_each(|(index, values)| f(index, values));
+            values
+                .par_chunks_mut(chunk)
+                .enumerate()
+                .for_each(|(index, values)| f(index, values));
             Tensor::from_vec(values, shape, &Device::Cpu)?
         }
-        found => return Err(KernelError::Dtype { op: "convert", arg: "out", found }),
+        found => {
+            return Err(KernelError::Dtype {
+                op: "convert",
+                arg: "out",
+                found,
+            });
+        }
     })
 }
 

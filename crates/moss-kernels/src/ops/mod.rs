@@ -1,4 +1,5 @@
-//! Operations other than matrix products, each on one file: checks, launch, and the arithmetic where it is plain.
+//! Operations other than matrix products, each on one file: checks, launch, and the arithmetic
+//! where it is plain.
 
 mod activation;
 mod attention;
@@ -7,6 +8,7 @@ mod finite;
 mod floats;
 mod kv_cache;
 mod norm;
+mod residual;
 mod rotary;
 mod runs;
 
@@ -17,6 +19,7 @@ pub use finite::{BadValue, first_non_finite};
 pub(crate) use floats::{Floats, with_f32, with_floats};
 pub use kv_cache::{KvLayer, kv_write};
 pub use norm::layer_norm;
+pub use residual::add_residual;
 #[cfg(feature = "cuda")]
 pub(crate) use rotary::rope_angles;
 pub use rotary::{RopePrecision, RopeTable, rotary};
@@ -27,7 +30,11 @@ use candle_core::{Device, Tensor};
 use crate::KernelError;
 
 pub(crate) fn expect_cpu(op: &'static str, device: &Device) -> Result<(), KernelError> {
-    if device.is_cpu() { Ok(()) } else { Err(KernelError::NotCompiled { op }) }
+    if device.is_cpu() {
+        Ok(())
+    } else {
+        Err(KernelError::NotCompiled { op })
+    }
 }
 
 pub(crate) fn shape_error(
@@ -36,5 +43,10 @@ pub(crate) fn shape_error(
     x: &Tensor,
     expected: impl Into<String>,
 ) -> KernelError {
-    KernelError::Shape { op, arg, found: x.dims().to_vec(), expected: expected.into() }
+    KernelError::Shape {
+        op,
+        arg,
+        found: x.dims().to_vec(),
+        expected: expected.into(),
+    }
 }

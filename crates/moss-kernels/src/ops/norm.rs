@@ -8,7 +8,8 @@ use crate::KernelError;
 /// `(x - mean) / sqrt(variance + eps) * weight + bias`, row by row. Source: arXiv 1607.06450.
 ///
 /// # Shapes
-/// - `x`: `[rows, hidden]` f32; `weight`, `bias`: `[hidden]`; the result has the shape of `x`, rounded to `out`
+/// - `x`: `[rows, hidden]` f32; `weight`, `bias`: `[hidden]`; the result has the shape of `x`,
+///   rounded to `out`
 ///
 /// # Errors
 /// [`KernelError::Shape`] when the lengths differ.
@@ -21,12 +22,21 @@ pub fn layer_norm(
 ) -> Result<Tensor, KernelError> {
     let hidden = weight.len();
     if x.rank() != 2 || x.dims().last() != Some(&hidden) || bias.len() != hidden || hidden == 0 {
-        return Err(shape_error("layer_norm", "x", x, format!("[rows, {hidden}]")));
+        return Err(shape_error(
+            "layer_norm",
+            "x",
+            x,
+            format!("[rows, {hidden}]"),
+        ));
     }
     map_chunks("layer_norm", x, hidden, out, |_, row| {
         // f64 sums: the residual stream has a few lanes hundreds of times larger than the rest.
         let mean = row.iter().map(|x| f64::from(*x)).sum::<f64>() / hidden as f64;
-        let variance = row.iter().map(|x| (f64::from(*x) - mean).powi(2)).sum::<f64>() / hidden as f64;
+        let variance = row
+            .iter()
+            .map(|x| (f64::from(*x) - mean).powi(2))
+            .sum::<f64>()
+            / hidden as f64;
         let scale = 1.0 / (variance + eps).sqrt();
         for ((x, weight), bias) in row.iter_mut().zip(weight).zip(bias) {
             *x = ((f64::from(*x) - mean) * scale) as f32 * weight + bias;

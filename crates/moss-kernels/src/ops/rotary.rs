@@ -15,7 +15,8 @@ pub enum RopePrecision {
     /// What the weights were trained with.
     #[default]
     F32,
-    /// Frequencies rounded to f16, as upstream's quantised models compute them; up to 0.76 rad off within 2048 positions.
+    /// Frequencies rounded to f16, as upstream's quantised models compute them; up to 0.76 rad off
+    /// within 2048 positions.
     F16,
 }
 
@@ -40,7 +41,11 @@ impl RopeTable {
     ) -> Result<Self, KernelError> {
         expect_cpu(OP, device)?;
         let (sin, cos) = rope_angles(rotary_dim, context_length, precision)?;
-        Ok(Self { sin, cos, pairs: rotary_dim / 2 })
+        Ok(Self {
+            sin,
+            cos,
+            pairs: rotary_dim / 2,
+        })
     }
 
     /// Sines, `[context_length, rotary_dim / 2]` row-major.
@@ -73,7 +78,8 @@ pub(crate) fn rope_angles(
             rule: "even".into(),
         });
     }
-    // Upstream's quantised models are built under a default dtype of f16, which rounds each step on the way.
+    // Upstream's quantised models are built under a default dtype of f16, which rounds each step on
+    // the way.
     let round = |value: f32| match precision {
         RopePrecision::F32 => value,
         RopePrecision::F16 => f16::from_f32(value).to_f32(),
@@ -83,33 +89,58 @@ pub(crate) fn rope_angles(
         round(1.0 / round(10_000f32.powf(exponent)))
     };
     let frequencies: Vec<f32> = (0..rotary_dim / 2).map(frequency).collect();
-    let angles =
-        || (0..context_length).flat_map(|at| frequencies.iter().map(move |frequency| at as f32 * frequency));
-    Ok((angles().map(f32::sin).collect(), angles().map(f32::cos).collect()))
+    let angles = || {
+        (0..context_length).flat_map(|at| {
+            frequencies
+                .iter()
+                .map(move |frequency| at as f32 * frequency)
+        })
+    };
+    Ok((
+        angles().map(f32::sin).collect(),
+        angles().map(f32::cos).collect(),
+    ))
 }
 
 /// Turns every head of every row by its row's position.
 ///
 /// # Shapes
-/// - `x`: `[rows, heads, head_dim]`, f32, f16 or bf16; `positions`: `[rows]`; the result has the shape and type of `x`
+/// - `x`: `[rows, heads, head_dim]`, f32, f16 or bf16; `positions`: `[rows]`; the result has the
+///   shape and type of `x`
 ///
 /// # Errors
-/// [`KernelError::Shape`] when the extents do not fit; [`KernelError::Argument`] for a position past the table.
+/// [`KernelError::Shape`] when the extents do not fit; [`KernelError::Argument`] for a position
+/// past the table.
 pub fn rotary(x: &Tensor, table: &RopeTable, positions: &[u32]) -> Result<Tensor, KernelError> {
     let &[rows, heads, head_dim] = x.dims() else {
         return Err(shape_error(OP, "x", x, "[rows, heads, head_dim]"));
     };
     if rows != positions.len() || heads == 0 || head_dim < (2 * table.pairs).max(1) {
-        let expected = format!("[{}, at least 1, at least {}]", positions.len(), (2 * table.pairs).max(1));
+        let expected = format!(
+            "[{}, at least 1, at least {}]",
+            positions.len(),
+            (2 * table.pairs).max(1)
+        );
         return Err(shape_error(OP, "x", x, expected));
     }
-    if let Some(&position) = positions.iter().find(|position| **position as usize >= table.positions()) {
+    if let Some(&position) = positions
+        .iter()
+        .find(|position| **position as usize >= table.positions())
+    {
         let rule = format!("below {}", table.positions());
-        return Err(KernelError::Argument { op: OP, arg: "position", found: position as usize, rule });
+        return Err(KernelError::Argument {
+            op: OP,
+            arg: "position",
+            found: position as usize,
+            rule,
+        });
     }
     map_chunks(OP, x, heads * head_dim, x.dtype(), |row, values| {
         let angles = positions[row] as usize * table.pairs;
-        let (sin, cos) = (&table.sin[angles..][..table.pairs], &table.cos[angles..][..table.pairs]);
+        let (sin, cos) = (
+            &table.sin[angles..][..table.pairs],
+            &table.cos[angles..][..table.pairs],
+        );
         for head in values.chunks_exact_mut(head_dim) {
             for ((pair, sin), cos) in head.chunks_exact_mut(2).zip(sin).zip(cos) {
                 let (even, odd) = (pair[0], pair[1]);

@@ -17,8 +17,16 @@ const OP: &str = "runs";
 ///
 /// # Errors
 /// [`KernelError::Shape`] for rows that are no whole strides, or runs that leave theirs.
-pub fn runs(x: &Tensor, first: usize, run: usize, stride: usize, out: DType) -> Result<Tensor, KernelError> {
-    let &[rows, columns] = x.dims() else { return Err(shape_error(OP, "x", x, "[rows, n * stride]")) };
+pub fn runs(
+    x: &Tensor,
+    first: usize,
+    run: usize,
+    stride: usize,
+    out: DType,
+) -> Result<Tensor, KernelError> {
+    let &[rows, columns] = x.dims() else {
+        return Err(shape_error(OP, "x", x, "[rows, n * stride]"));
+    };
     if run == 0 || first + run > stride || !columns.is_multiple_of(stride) {
         return Err(shape_error(
             OP,
@@ -48,7 +56,10 @@ mod tests {
     fn runs_of_every_row_are_brought_together() {
         let values: Vec<f32> = (0..24).map(|value| value as f32).collect();
         let x = Tensor::from_vec(values, (2, 12), &Device::Cpu).unwrap();
-        let found = runs(&x, 2, 3, 6, DType::F16).unwrap().to_dtype(DType::F32).unwrap();
+        let found = runs(&x, 2, 3, 6, DType::F16)
+            .unwrap()
+            .to_dtype(DType::F32)
+            .unwrap();
         let expected = [[2f32, 3., 4., 8., 9., 10.], [14., 15., 16., 20., 21., 22.]];
         assert_eq!(found.to_vec2::<f32>().unwrap(), expected);
     }

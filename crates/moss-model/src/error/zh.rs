@@ -6,18 +6,35 @@ impl ModelError {
     /// The error in Chinese, with the same names and numbers.
     pub fn zh(&self) -> String {
         match self {
-            Self::Config { key, found, expected } => {
-                format!("config.json 中的 `{key}` 为 {found}，应为{}", phrase(expected))
+            Self::Config {
+                key,
+                found,
+                expected,
+            } => {
+                format!(
+                    "config.json 中的 `{key}` 为 {found}，应为{}",
+                    phrase(expected)
+                )
             }
             Self::Checkpoint(error) => error.zh(),
             Self::Kernel { layer, op, .. } => format!("第 {layer} 层：`{op}` 失败"),
-            Self::WindowFull { end, context_length } => {
+            Self::WindowFull {
+                end,
+                context_length,
+            } => {
                 format!("位置 {end} 超出模型 {context_length} 个位置的上下文窗口")
             }
-            Self::CacheFull { needed_blocks, free_blocks } => {
+            Self::CacheFull {
+                needed_blocks,
+                free_blocks,
+            } => {
                 format!("键值缓存已满：还需要 {needed_blocks} 块，剩余 {free_blocks} 块")
             }
-            Self::BlocksMissing { sequence, found, expected } => {
+            Self::BlocksMissing {
+                sequence,
+                found,
+                expected,
+            } => {
                 format!("批次中的序列 {sequence} 有 {found} 个缓存块，需要 {expected} 个")
             }
             Self::EmptyChunk { sequence } => format!("批次中的序列 {sequence} 没有要计算的词元"),
@@ -32,9 +49,16 @@ impl ModelError {
             }
             Self::GpuDtype { found } => format!("GPU 内核将激活舍入到 f16，而要求的是 {found:?}"),
             Self::ActivationsNotExact => "8 位激活值是舍入的，而运算之间的数值要求为 F32".into(),
-            Self::ActivationsOffCpu { device } => format!("8 位激活值只有 CPU 内核，而设备为 {device}"),
+            Self::ActivationsOffCpu { device } => {
+                format!("8 位激活值只有 CPU 内核，而设备为 {device}")
+            }
             Self::Interrupted => "已中断".into(),
-            Self::NonFinite { layer, sequence, position, value } => {
+            Self::NonFinite {
+                layer,
+                sequence,
+                position,
+                value,
+            } => {
                 format!("第 {layer} 层在批次中序列 {sequence} 的位置 {position} 得出 {value}")
             }
         }
@@ -46,17 +70,19 @@ impl ModelError {
             Self::Checkpoint(error) => error.hint_zh(),
             Self::Stage { source, .. } => source.hint_zh(),
             Self::WindowFull { .. } => Some("请缩短提示，或开始新的对话".into()),
-            Self::NonFinite { .. } => {
-                Some("权重可能已损坏：可用 `moss-cli inspect` 检查；`--dtype f32` 可排除溢出".into())
-            }
+            Self::NonFinite { .. } => Some(
+                "权重可能已损坏：可用 `moss-cli inspect` 检查；`--dtype f32` 可排除溢出".into(),
+            ),
             Self::Placement(error) => error.hint_zh(),
             Self::GpuDtype { .. } => {
                 Some("请去掉 `--dtype`，或用 `--dtype f16`；`--gpu cpu` 支持 f32 和 bf16".into())
             }
-            Self::ActivationsNotExact => {
-                Some("使用 `--activations int8` 时请去掉 `--dtype`，或用 `--dtype f16`、`bf16`".into())
+            Self::ActivationsNotExact => Some(
+                "使用 `--activations int8` 时请去掉 `--dtype`，或用 `--dtype f16`、`bf16`".into(),
+            ),
+            Self::ActivationsOffCpu { .. } => {
+                Some("请去掉 `--activations`，或用 `--gpu cpu`".into())
             }
-            Self::ActivationsOffCpu { .. } => Some("请去掉 `--activations`，或用 `--gpu cpu`".into()),
             Self::Gpu(error) | Self::Kernel { source: error, .. } => error.hint_zh(),
             _ => None,
         }
@@ -65,9 +91,12 @@ impl ModelError {
 
 /// What a value of config.json has to be.
 fn phrase(en: &str) -> String {
-    let multiple =
-        en.strip_prefix("a multiple of ").and_then(|rest| rest.split_once(" that divides n_embd = "));
-    let lanes = en.strip_prefix("an even number up to the head's ").and_then(|n| n.strip_suffix(" lanes"));
+    let multiple = en
+        .strip_prefix("a multiple of ")
+        .and_then(|rest| rest.split_once(" that divides n_embd = "));
+    let lanes = en
+        .strip_prefix("an even number up to the head's ")
+        .and_then(|n| n.strip_suffix(" lanes"));
     let at_most = en.strip_prefix("at most ");
     let most = at_most.and_then(|n| n.strip_suffix(" on a GPU"));
     let vocabulary = en.strip_prefix("below vocab_size = ");

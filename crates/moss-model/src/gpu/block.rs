@@ -3,8 +3,8 @@
 use moss_kernels::{
     KernelError,
     cuda::{
-        Gpu, HeadLayout, HeadTargets, KvBlocks, LinearInput, LinearPair, NormWeights, Product, RopeOnGpu,
-        Watch,
+        Gpu, HeadLayout, HeadTargets, KvBlocks, LinearInput, LinearPair, NormWeights, Product,
+        RopeOnGpu, Watch,
     },
 };
 
@@ -24,7 +24,11 @@ pub(super) struct GpuBlock {
 
 /// Sizes of the heads as the kernels want them.
 pub(super) fn head_layout(config: &MossConfig) -> HeadLayout {
-    HeadLayout { num_heads: config.num_heads, head_dim: config.head_dim, shards: TRAINING_SHARDS }
+    HeadLayout {
+        num_heads: config.num_heads,
+        head_dim: config.head_dim,
+        shards: TRAINING_SHARDS,
+    }
 }
 
 impl GpuBlock {
@@ -37,8 +41,13 @@ impl GpuBlock {
         let names = LayerNames::new(layer);
         let (hidden, inner) = (config.hidden_size, config.inner_size);
         let layout = head_layout(config);
-        let cache = KvBlocks::new(loader.gpu, cache.num_blocks, cache.block_size, layout)
-            .map_err(|source| ModelError::Kernel { layer, op: "kv cache", source })?;
+        let cache = KvBlocks::new(loader.gpu, cache.num_blocks, cache.block_size, layout).map_err(
+            |source| ModelError::Kernel {
+                layer,
+                op: "kv cache",
+                source,
+            },
+        )?;
         Ok(Self {
             norm: loader.norm(layer, &names.norm, config)?,
             inputs: LinearPair {
@@ -61,12 +70,22 @@ impl GpuBlock {
 
     /// Bytes of weights that one row reads.
     pub(super) fn weight_bytes(&self) -> u64 {
-        let LinearPair { first: qkv, second: fc_in } = &self.inputs;
-        let LinearPair { first: out, second: fc_out } = &self.outputs;
-        [qkv, fc_in, out, fc_out].map(moss_kernels::cuda::GpuLinear::weight_bytes).iter().sum()
+        let LinearPair {
+            first: qkv,
+            second: fc_in,
+        } = &self.inputs;
+        let LinearPair {
+            first: out,
+            second: fc_out,
+        } = &self.outputs;
+        [qkv, fc_in, out, fc_out]
+            .map(moss_kernels::cuda::GpuLinear::weight_bytes)
+            .iter()
+            .sum()
     }
 
-    /// Adds the block's output to `n` rows of the residual stream. The few-row path reads every weight once.
+    /// Adds the block's output to `n` rows of the residual stream. The few-row path reads every
+    /// weight once.
     pub(super) fn forward(
         &self,
         gpu: &Gpu,
@@ -76,16 +95,34 @@ impl GpuBlock {
         few: bool,
         watch: Watch<'_>,
     ) -> Result<(), KernelError> {
-        let LinearPair { first: qkv, second: fc_in } = &self.inputs;
-        let LinearPair { first: out_proj, second: fc_out } = &self.outputs;
+        let LinearPair {
+            first: qkv,
+            second: fc_in,
+        } = &self.inputs;
+        let LinearPair {
+            first: out_proj,
+            second: fc_out,
+        } = &self.outputs;
         let [attended, inner] = [w.attended(out_proj), w.inner(fc_out)];
-        let h = [w.normed(0, qkv), w.normed(usize::from(!qkv.shares_input(fc_in)), fc_in)];
-        for (linear, input) in [(qkv, h[0]), (fc_in, h[1]), (out_proj, attended), (fc_out, inner)] {
+        let h = [
+            w.normed(0, qkv),
+            w.normed(usize::from(!qkv.shares_input(fc_in)), fc_in),
+        ];
+        for (linear, input) in [
+            (qkv, h[0]),
+            (fc_in, h[1]),
+            (out_proj, attended),
+            (fc_out, inner),
+        ] {
             if linear.has_fillers() {
                 gpu.clear(input.values)?; // another layer may have used these places
             }
         }
-        let to = if qkv.shares_input(fc_in) { &[(h[0], qkv)][..] } else { &[(h[0], qkv), (h[1], fc_in)][..] };
+        let to = if qkv.shares_input(fc_in) {
+            &[(h[0], qkv)][..]
+        } else {
+            &[(h[0], qkv), (h[1], fc_in)][..]
+        };
         gpu.layer_norm(&w.stream, None, n, &self.norm, to)?;
 
         let heads = HeadTargets {
@@ -102,8 +139,15 @@ impl GpuBlock {
             gpu.linear_heads(&self.inputs, h, n, &heads, watch)?;
         } else {
             let product = |linear, x, inner| {
-                let stride = moss_kernels::cuda::GpuLinear::out_features(linear).next_multiple_of(8);
-                gpu.matmul(linear, x, n, Product::Store(&w.product, stride), &w.products)?;
+                let stride =
+                    moss_kernels::cuda::GpuLinear::out_features(linear).next_multiple_of(8);
+                gpu.matmul(
+                    linear,
+                    x,
+                    n,
+                    Product::Store(&w.product, stride),
+                    &w.products,
+                )?;
                 gpu.heads_and_inner(&w.product, stride, inner, n, (qkv, fc_in), &heads)
             };
             product(qkv, h[0], false)?;
@@ -114,16 +158,43 @@ impl GpuBlock {
             return gpu.linear_residual(&self.outputs, [attended, inner], n, &w.stream, watch);
         }
         let stride = out_proj.out_features();
-        gpu.matmul(out_proj, attended, n, Product::Add(&w.stream, stride), &w.products)?;
-        gpu.matmul(fc_out, inner, n, Product::Add(&w.stream, stride), &w.products)?;
+        gpu.matmul(
+            out_proj,
+            attended,
+            n,
+            Product::Add(&w.stream, stride),
+            &w.products,
+        )?;
+        gpu.matmul(
+            fc_out,
+            inner,
+            n,
+            Product::Add(&w.stream, stride),
+            &w.products,
+        )?;
         gpu.close_layer(&w.stream, fc_out, n, watch)
     }
 
-    fn attention(&self, gpu: &Gpu, w: &Workspace, n: usize, out: LinearInput<'_>) -> Result<(), KernelError> {
+    fn attention(
+        &self,
+        gpu: &Gpu,
+        w: &Workspace,
+        n: usize,
+        out: LinearInput<'_>,
+    ) -> Result<(), KernelError> {
         let out = (out, &self.outputs.first);
         match w.is_step(n) {
-            true => gpu.attention_decode(&w.q, &self.cache, w.decode_rows(n)?, &w.scratch, out, self.layout),
-            false => gpu.attention_prefill(&w.q, &self.cache, w.prefill_tiles()?, n, out, self.layout),
+            true => gpu.attention_decode(
+                &w.q,
+                &self.cache,
+                w.decode_rows(n)?,
+                &w.scratch,
+                out,
+                self.layout,
+            ),
+            false => {
+                gpu.attention_prefill(&w.q, &self.cache, w.prefill_tiles()?, n, out, self.layout)
+            }
         }
     }
 }

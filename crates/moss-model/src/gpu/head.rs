@@ -4,8 +4,8 @@ use half::f16;
 use moss_kernels::{
     DenseWeight, KernelError,
     cuda::{
-        Buffer, CopyRun, CutRow, FEW_ROWS, Gpu, GpuLinear, LinearInput, NormWeights, Pinned, SampleCut, View,
-        Watch,
+        Buffer, CopyRun, CutRow, FEW_ROWS, Gpu, GpuLinear, LinearInput, NormWeights, Pinned,
+        SampleCut, View, Watch,
     },
 };
 
@@ -32,16 +32,23 @@ impl Head {
         config: &MossConfig,
     ) -> Result<(Self, Option<DenseWeight>), ModelError> {
         let (layer, vocab) = (config.num_layers, config.vocab_size);
-        let kernel = |source| ModelError::Kernel { layer, op: "load", source };
+        let kernel = |source| ModelError::Kernel {
+            layer,
+            op: "load",
+            source,
+        };
         let (linear, rows) = loader.lm_head(config)?;
         let norm = loader.norm(layer, names::FINAL_NORM, config)?;
         let gpu = loader.gpu;
         let head = Self {
             norm,
-            normed: gpu.zeros(FEW_ROWS * linear.input_stride()).map_err(kernel)?,
+            normed: gpu
+                .zeros(FEW_ROWS * linear.input_stride())
+                .map_err(kernel)?,
             logits: gpu.zeros(FEW_ROWS * vocab).map_err(kernel)?,
             fetched: gpu.pinned(FEW_ROWS * vocab).map_err(kernel)?,
-            sample: SampleCut::new(gpu, MAX_STEP_ROWS, vocab, config.context_length).map_err(kernel)?,
+            sample: SampleCut::new(gpu, MAX_STEP_ROWS, vocab, config.context_length)
+                .map_err(kernel)?,
             linear,
         };
         Ok((head, rows))
@@ -56,9 +63,14 @@ impl Head {
         self.linear.weight_bytes()
     }
 
-    /// Writes down how the rows to come are to be cut, for [`Head::wishes`]. More than [`MAX_STEP_ROWS`] come back whole.
+    /// Writes down how the rows to come are to be cut, for [`Head::wishes`]. More than
+    /// [`MAX_STEP_ROWS`] come back whole.
     pub(super) fn wish(&mut self, cuts: &[Option<Cut<'_>>]) -> Result<(), KernelError> {
-        let Some(sample) = self.sample.as_mut().filter(|sample| cuts.len() <= sample.rows()) else {
+        let Some(sample) = self
+            .sample
+            .as_mut()
+            .filter(|sample| cuts.len() <= sample.rows())
+        else {
             return Ok(());
         };
         let wishes: Vec<_> = cuts.iter().map(|cut| cut.as_ref().map(wish)).collect();
@@ -86,7 +98,10 @@ impl Head {
         count: usize,
         watch: Watch<'_>,
     ) -> Result<(), KernelError> {
-        let input = LinearInput { values: &self.normed, stride: self.linear.input_stride() };
+        let input = LinearInput {
+            values: &self.normed,
+            stride: self.linear.input_stride(),
+        };
         if self.linear.has_fillers() {
             gpu.clear(input.values)?;
         }
@@ -105,10 +120,17 @@ impl Head {
         answers: &mut Answers,
     ) -> Result<(), KernelError> {
         let vocab = self.linear.out_features();
-        let sample = self.sample.as_mut().filter(|sample| cuts.len() <= sample.rows());
+        let sample = self
+            .sample
+            .as_mut()
+            .filter(|sample| cuts.len() <= sample.rows());
         let Some(sample) = sample.filter(|_| cuts.iter().any(Option::is_some)) else {
-            self.fetched.copy_from(&self.logits, 0, cuts.len() * vocab)?;
-            answers.extend(cuts.len(), self.fetched.as_slice()?[..cuts.len() * vocab].to_vec());
+            self.fetched
+                .copy_from(&self.logits, 0, cuts.len() * vocab)?;
+            answers.extend(
+                cuts.len(),
+                self.fetched.as_slice()?[..cuts.len() * vocab].to_vec(),
+            );
             return Ok(());
         };
         for (row, cut) in cuts.iter().enumerate() {
@@ -128,11 +150,29 @@ impl Head {
         let stride = self.linear.input_stride();
         let values = gpu.download(&self.normed, count * stride)?;
         let rows = values.chunks_exact(stride);
-        Ok(rows.flat_map(|row| row[..self.linear.in_features()].iter().map(|half| half.to_f32())).collect())
+        Ok(rows
+            .flat_map(|row| {
+                row[..self.linear.in_features()]
+                    .iter()
+                    .map(|half| half.to_f32())
+            })
+            .collect())
     }
 }
 
 fn wish<'a>(cut: &Cut<'a>) -> CutRow<'a> {
-    let Cut { history, repetition_penalty, temperature, top_k, allowed } = *cut;
-    CutRow { history, repetition_penalty, temperature, top_k, allowed }
+    let Cut {
+        history,
+        repetition_penalty,
+        temperature,
+        top_k,
+        allowed,
+    } = *cut;
+    CutRow {
+        history,
+        repetition_penalty,
+        temperature,
+        top_k,
+        allowed,
+    }
 }

@@ -7,7 +7,9 @@ use moss_kernels::{
     cuda::{Buffer, Gpu, GpuLinear, NormWeights, Read, Uploader},
 };
 
-use crate::{LinearParts, ModelError, MossConfig, WeightFormat, WeightSource, names, source::lm_head};
+use crate::{
+    LinearParts, ModelError, MossConfig, WeightFormat, WeightSource, names, source::lm_head,
+};
 
 /// Where the embedding's rows lie.
 #[derive(Debug)]
@@ -30,7 +32,12 @@ impl<'a> Loader<'a> {
         source: &'a dyn WeightSource,
         read: &'a Read<'a>,
     ) -> Result<Self, KernelError> {
-        Ok(Self { gpu, source, uploader: Uploader::new(gpu, read)?, scratch: None })
+        Ok(Self {
+            gpu,
+            source,
+            uploader: Uploader::new(gpu, read)?,
+            scratch: None,
+        })
     }
 
     pub(super) fn linear(
@@ -41,17 +48,27 @@ impl<'a> Loader<'a> {
         has_bias: bool,
     ) -> Result<GpuLinear, ModelError> {
         let (in_features, out_features) = shape;
-        let kernel = |source| ModelError::Kernel { layer, op: "load", source };
+        let kernel = |source| ModelError::Kernel {
+            layer,
+            op: "load",
+            source,
+        };
         if let Some(format) = self.source.made_up() {
             let bits = match format {
                 WeightFormat::Gptq(bits) if stem != names::LM_HEAD => Some(bits),
                 _ => None,
             };
             let bias = has_bias.then(|| vec![0.01; out_features]);
-            return self.made_up(layer, stem, bits, shape, bias.as_deref()).map_err(kernel);
+            return self
+                .made_up(layer, stem, bits, shape, bias.as_deref())
+                .map_err(kernel);
         }
-        let parts = self.source.linear(stem, in_features, out_features, has_bias)?;
-        let linear = self.place(&parts.weight, parts.bias.as_deref()).map_err(kernel)?;
+        let parts = self
+            .source
+            .linear(stem, in_features, out_features, has_bias)?;
+        let linear = self
+            .place(&parts.weight, parts.bias.as_deref())
+            .map_err(kernel)?;
         self.source.release(stem);
         Ok(linear)
     }
@@ -64,9 +81,17 @@ impl<'a> Loader<'a> {
     ) -> Result<NormWeights, ModelError> {
         let vector = |tail: &str| {
             let name = format!("{stem}.{tail}");
-            let values =
-                self.source.vector(&name, config.hidden_size)?.ok_or_else(|| self.source.missing(&name))?;
-            self.gpu.upload(&values).map_err(|source| ModelError::Kernel { layer, op: "load", source })
+            let values = self
+                .source
+                .vector(&name, config.hidden_size)?
+                .ok_or_else(|| self.source.missing(&name))?;
+            self.gpu
+                .upload(&values)
+                .map_err(|source| ModelError::Kernel {
+                    layer,
+                    op: "load",
+                    source,
+                })
         };
         Ok(NormWeights {
             weight: vector("weight")?,
@@ -81,15 +106,25 @@ impl<'a> Loader<'a> {
         config: &MossConfig,
         on_host: bool,
     ) -> Result<(EmbeddingTable, Option<DenseWeight>), ModelError> {
-        let kernel = |source| ModelError::Kernel { layer: 0, op: "load", source };
+        let kernel = |source| ModelError::Kernel {
+            layer: 0,
+            op: "load",
+            source,
+        };
         let (table, rows) = match self.source.made_up() {
-            Some(_) if !on_host => (self.made_up(0, names::EMBEDDING, None, vocabulary(config), None), None),
+            Some(_) if !on_host => (
+                self.made_up(0, names::EMBEDDING, None, vocabulary(config), None),
+                None,
+            ),
             _ => match self.wte(config)? {
                 wte if on_host => return Ok((EmbeddingTable::Host(wte), None)),
                 wte => (GpuLinear::for_rows(self.gpu, &wte, None), Some(wte)),
             },
         };
-        Ok((EmbeddingTable::Device(Box::new(table.map_err(kernel)?)), rows))
+        Ok((
+            EmbeddingTable::Device(Box::new(table.map_err(kernel)?)),
+            rows,
+        ))
     }
 
     /// The head, with the rows that are still to come there.
@@ -98,14 +133,22 @@ impl<'a> Loader<'a> {
         config: &MossConfig,
     ) -> Result<(GpuLinear, Option<DenseWeight>), ModelError> {
         let layer = config.num_layers;
-        let kernel = |source| ModelError::Kernel { layer, op: "load", source };
+        let kernel = |source| ModelError::Kernel {
+            layer,
+            op: "load",
+            source,
+        };
         if self.source.made_up().is_some() {
-            return Ok((self.linear(layer, names::LM_HEAD, vocabulary(config), true)?, None));
+            return Ok((
+                self.linear(layer, names::LM_HEAD, vocabulary(config), true)?,
+                None,
+            ));
         }
         let LinearParts { weight, bias } = lm_head(self.source, config, &self.wte(config)?)?;
         match weight {
             LinearWeight::Dense(rows) => {
-                let linear = GpuLinear::for_rows(self.gpu, &rows, bias.as_deref()).map_err(kernel)?;
+                let linear =
+                    GpuLinear::for_rows(self.gpu, &rows, bias.as_deref()).map_err(kernel)?;
                 Ok((linear, Some(rows)))
             }
             packed => Ok((self.place(&packed, bias.as_deref()).map_err(kernel)?, None)),
@@ -123,12 +166,24 @@ impl<'a> Loader<'a> {
     }
 
     fn wte(&self, config: &MossConfig) -> Result<DenseWeight, ModelError> {
-        let wte = self.source.matrix(names::EMBEDDING, config.vocab_size, config.hidden_size)?;
+        let wte = self
+            .source
+            .matrix(names::EMBEDDING, config.vocab_size, config.hidden_size)?;
         wte.ok_or_else(|| self.source.missing(names::EMBEDDING))
     }
 
-    fn place(&mut self, weight: &LinearWeight, bias: Option<&[f32]>) -> Result<GpuLinear, KernelError> {
-        GpuLinear::load(self.gpu, weight, bias, &mut self.uploader, &mut self.scratch)
+    fn place(
+        &mut self,
+        weight: &LinearWeight,
+        bias: Option<&[f32]>,
+    ) -> Result<GpuLinear, KernelError> {
+        GpuLinear::load(
+            self.gpu,
+            weight,
+            bias,
+            &mut self.uploader,
+            &mut self.scratch,
+        )
     }
 
     fn made_up(
@@ -139,8 +194,9 @@ impl<'a> Loader<'a> {
         (in_features, out_features): (usize, usize),
         bias: Option<&[f32]>,
     ) -> Result<GpuLinear, KernelError> {
-        let seed =
-            stem.bytes().fold(layer as u32, |seed, byte| seed.wrapping_mul(31).wrapping_add(u32::from(byte)));
+        let seed = stem.bytes().fold(layer as u32, |seed, byte| {
+            seed.wrapping_mul(31).wrapping_add(u32::from(byte))
+        });
         GpuLinear::random(self.gpu, bits, in_features, out_features, bias, seed)
     }
 }

@@ -1,4 +1,5 @@
-//! A stage's weights, read by several threads at once: one core cannot copy out of mapped files as fast as a card takes them in.
+//! A stage's weights, read by several threads at once: one core cannot copy out of mapped files as
+//! fast as a card takes them in.
 
 use std::{
     ops::Range,
@@ -29,7 +30,8 @@ pub(super) struct Parts {
     pub(super) blocks: Vec<GpuBlock>,
 }
 
-/// Bytes of a table that a thread takes at a time: less than a layer, so that the threads end together.
+/// Bytes of a table that a thread takes at a time: less than a layer, so that the threads end
+/// together.
 const PIECE_BYTES: usize = 64 << 20;
 
 #[derive(Debug, Clone)]
@@ -47,14 +49,25 @@ impl Wanted<'_> {
     ///
     /// # Errors
     /// As for [`crate::Moss::load`]; the first of them where several threads fail.
-    pub(super) fn load(&self, gpu: &Gpu, progress: &mut dyn FnMut(LoadEvent)) -> Result<Parts, ModelError> {
+    pub(super) fn load(
+        &self,
+        gpu: &Gpu,
+        progress: &mut dyn FnMut(LoadEvent),
+    ) -> Result<Parts, ModelError> {
         let (first, end) = (self.layers.start, self.config.num_layers);
-        let failed = |source| ModelError::Kernel { layer: first, op: "load", source };
+        let failed = |source| ModelError::Kernel {
+            layer: first,
+            op: "load",
+            source,
+        };
         let read = |part: &[u8], to: &mut [u8]| self.source.read(part, to);
         let mut loader = Loader::new(gpu, self.source, &read).map_err(failed)?;
-        let embedding =
-            (first == 0).then(|| loader.embedding(self.config, self.embedding_on_host)).transpose()?;
-        let head = (self.layers.end == end).then(|| Head::load(&mut loader, self.config)).transpose()?;
+        let embedding = (first == 0)
+            .then(|| loader.embedding(self.config, self.embedding_on_host))
+            .transpose()?;
+        let head = (self.layers.end == end)
+            .then(|| Head::load(&mut loader, self.config))
+            .transpose()?;
         let mut tables: Vec<Table<'_>> = Vec::with_capacity(2);
         if let Some((EmbeddingTable::Device(to), Some(from))) = &embedding {
             tables.push((0, to, from));
@@ -63,8 +76,15 @@ impl Wanted<'_> {
             tables.push((end, to.linear(), from));
         }
         let blocks = self.load_parts(loader, &read, &tables, progress)?;
-        let (embedding, head) = (embedding.map(|(table, _)| table), head.map(|(head, _)| head));
-        Ok(Parts { embedding, head, blocks })
+        let (embedding, head) = (
+            embedding.map(|(table, _)| table),
+            head.map(|(head, _)| head),
+        );
+        Ok(Parts {
+            embedding,
+            head,
+            blocks,
+        })
     }
 
     fn load_parts(
@@ -84,7 +104,11 @@ impl Wanted<'_> {
         let mut blocks = Vec::with_capacity(self.layers.len());
         let next = AtomicUsize::new(0);
         let work = |loader: Option<Loader<'_>>, sender: mpsc::SyncSender<_>| {
-            let failed = |source| ModelError::Kernel { layer: first, op: "load", source };
+            let failed = |source| ModelError::Kernel {
+                layer: first,
+                op: "load",
+                source,
+            };
             let mut loader = match loader.map_or_else(|| Loader::new(gpu, self.source, read), Ok) {
                 Ok(loader) => loader,
                 Err(error) => return drop(sender.send(Err(failed(error)))),
@@ -104,7 +128,9 @@ impl Wanted<'_> {
             drop(sender);
             for part in loaded {
                 if let Some((layer, block)) = part? {
-                    progress(LoadEvent::Layer { bytes: block.weight_bytes() });
+                    progress(LoadEvent::Layer {
+                        bytes: block.weight_bytes(),
+                    });
                     blocks.push((layer, block));
                 }
             }
@@ -128,18 +154,35 @@ impl Wanted<'_> {
             }
             Part::Rows(table, rows) => {
                 let (layer, to, from) = tables[*table];
-                let failed = |source| ModelError::Kernel { layer, op: "load", source };
-                loader.rows(to, from, rows.clone()).map(|()| None).map_err(failed)
+                let failed = |source| ModelError::Kernel {
+                    layer,
+                    op: "load",
+                    source,
+                };
+                loader
+                    .rows(to, from, rows.clone())
+                    .map(|()| None)
+                    .map_err(failed)
             }
         }
     }
 
-    /// As many as there are cores. Each has a packed weight as published on the card beside the model, for which there has to be room.
+    /// As many as there are cores. Each has a packed weight as published on the card beside the
+    /// model, for which there has to be room.
     fn threads(&self, parts: usize) -> usize {
         // Some cards take the whole cache with the layers.
-        let MemoryPlan { weights, embedding, cache, free, .. } = self.memory;
+        let MemoryPlan {
+            weights,
+            embedding,
+            cache,
+            free,
+            ..
+        } = self.memory;
         let room = free.saturating_sub(weights + embedding + cache);
-        let published = self.source.stored_bytes(&LayerNames::new(self.layers.start).fc_in, false).max(1);
+        let published = self
+            .source
+            .stored_bytes(&LayerNames::new(self.layers.start).fc_in, false)
+            .max(1);
         let fitting = usize::try_from(room / published).unwrap_or(usize::MAX);
         parts.min(self.threads).min(fitting).max(1)
     }

@@ -5,8 +5,8 @@ use half::f16;
 use moss_kernels::{
     DenseDtype, DenseWeight, KernelError,
     cuda::{
-        Buffer, CopyRun, DecodeRows, DecodeScratch, Gpu, GpuLinear, LinearInput, PANEL_VALUES, PREFILL_TILE,
-        Pinned, PrefillTiles, ProductScratch, View,
+        Buffer, CopyRun, DecodeRows, DecodeScratch, Gpu, GpuLinear, LinearInput, PANEL_VALUES,
+        PREFILL_TILE, Pinned, PrefillTiles, ProductScratch, View,
     },
 };
 
@@ -52,7 +52,8 @@ pub(super) struct Workspace {
     layout: Layout,
 }
 
-/// Where the numbers of the present pass lie in `inputs`, behind three numbers a row and the wanted rows.
+/// Where the numbers of the present pass lie in `inputs`, behind three numbers a row and the wanted
+/// rows.
 #[derive(Debug, Clone, Copy, Default)]
 struct Layout {
     tables_at: usize,
@@ -92,13 +93,21 @@ impl Workspace {
             scratch: DecodeScratch::new(gpu, MAX_STEP_ROWS, config.context_length, layout)?,
             normed: [
                 halves(widest(&|block| block.inputs.first.input_stride()))?,
-                halves(widest(&|block| if shares(block) { 0 } else { block.inputs.second.input_stride() }))?,
+                halves(widest(&|block| {
+                    if shares(block) {
+                        0
+                    } else {
+                        block.inputs.second.input_stride()
+                    }
+                }))?,
             ],
             attended: halves(widest(&|block| block.outputs.first.input_stride()))?,
             inner: halves(widest(&|block| block.outputs.second.input_stride()))?,
             embedding,
             inputs: gpu.upload(&numbers)?,
-            staged: (0..PASSES_AHEAD).map(|_| gpu.pinned(rows)).collect::<Result<_, _>>()?,
+            staged: (0..PASSES_AHEAD)
+                .map(|_| gpu.pinned(rows))
+                .collect::<Result<_, _>>()?,
             staged_step: gpu.pinned_for_steps(rows)?,
             turn: 0,
             staged_stream: gpu.pinned(MAX_ROWS * hidden)?,
@@ -108,8 +117,13 @@ impl Workspace {
         })
     }
 
-    /// Starts the copy of a pass's numbers to the card; of a recorded step, [`Workspace::step_numbers`] is to copy them.
-    pub(super) fn put(&mut self, pass: &Pass<'_, '_>, is_recorded: bool) -> Result<(), KernelError> {
+    /// Starts the copy of a pass's numbers to the card; of a recorded step,
+    /// [`Workspace::step_numbers`] is to copy them.
+    pub(super) fn put(
+        &mut self,
+        pass: &Pass<'_, '_>,
+        is_recorded: bool,
+    ) -> Result<(), KernelError> {
         let n = pass.len();
         // Every table and tile begins on 16 bytes.
         let tables_at = (3 * n + pass.wanted.len().max(n)).next_multiple_of(4);
@@ -122,7 +136,12 @@ impl Workspace {
             }
         };
         let numbers = staged.as_mut_slice()?;
-        let parts = [pass.token_ids(), pass.positions(), pass.slots(), &pass.wanted];
+        let parts = [
+            pass.token_ids(),
+            pass.positions(),
+            pass.slots(),
+            &pass.wanted,
+        ];
         for (place, part) in numbers.chunks_mut(n).zip(parts) {
             place[..part.len()].copy_from_slice(part);
         }
@@ -133,20 +152,32 @@ impl Workspace {
             tables[sequence * self.max_blocks..][..used.len()].copy_from_slice(used);
             for done in (0..rows.num_rows).step_by(PREFILL_TILE) {
                 let tile_rows = PREFILL_TILE.min(rows.num_rows - done);
-                let tile = [sequence, rows.first_row + done, tile_rows, rows.start_pos + done];
+                let tile = [
+                    sequence,
+                    rows.first_row + done,
+                    tile_rows,
+                    rows.start_pos + done,
+                ];
                 tiles[4 * count..][..4].copy_from_slice(&tile.map(|number| number as u32));
                 count += 1;
             }
         }
         let end = tiles_at + 4 * count;
-        self.layout = Layout { tables_at, tiles_at, end, sequences: pass.sequences.len(), tiles: count };
+        self.layout = Layout {
+            tables_at,
+            tiles_at,
+            end,
+            sequences: pass.sequences.len(),
+            tiles: count,
+        };
         match is_recorded {
             true => Ok(()),
             false => staged.copy_to(&self.inputs, 0, end),
         }
     }
 
-    /// The copy that takes the numbers of a step to the card. They lie in the same places in every step of as many sequences.
+    /// The copy that takes the numbers of a step to the card. They lie in the same places in every
+    /// step of as many sequences.
     pub(super) fn step_numbers(&mut self) -> Result<CopyRun<'_>, KernelError> {
         self.staged_step.run_to(&self.inputs, 0, self.layout.end)
     }
@@ -156,33 +187,50 @@ impl Workspace {
         let values = x.flatten_all()?.to_vec1::<f32>()?;
         let staged = self.staged_stream.as_mut_slice()?;
         let room = staged.len();
-        let place = staged.get_mut(..values.len()).ok_or_else(|| KernelError::Argument {
-            op: "hand-over",
-            arg: "values",
-            found: values.len(),
-            rule: format!("at most {room}"),
-        })?;
+        let place = staged
+            .get_mut(..values.len())
+            .ok_or_else(|| KernelError::Argument {
+                op: "hand-over",
+                arg: "values",
+                found: values.len(),
+                rule: format!("at most {room}"),
+            })?;
         place.copy_from_slice(&values);
         self.staged_stream.copy_to(&self.stream, 0, values.len())
     }
 
     /// Starts the copy of embedding rows that lie in host memory.
-    pub(super) fn put_embedding(&mut self, ids: &[u32], table: &DenseWeight) -> Result<(), KernelError> {
-        let Some((device, staged)) = &mut self.embedding else { return Ok(()) };
+    pub(super) fn put_embedding(
+        &mut self,
+        ids: &[u32],
+        table: &DenseWeight,
+    ) -> Result<(), KernelError> {
+        let Some((device, staged)) = &mut self.embedding else {
+            return Ok(());
+        };
         let hidden = table.in_features;
         let row_bytes = hidden * table.dtype.bytes();
         for (row, id) in staged.as_mut_slice()?.chunks_exact_mut(hidden).zip(ids) {
             let from = &table.data[*id as usize * row_bytes..][..row_bytes];
             let halves = from.chunks_exact(2).map(|b| [b[0], b[1]]);
             match table.dtype {
-                DenseDtype::F16 => row.iter_mut().zip(halves).for_each(|(to, b)| *to = f16::from_le_bytes(b)),
+                DenseDtype::F16 => row
+                    .iter_mut()
+                    .zip(halves)
+                    .for_each(|(to, b)| *to = f16::from_le_bytes(b)),
                 DenseDtype::BF16 => {
                     let narrow = |b| f16::from_f32(half::bf16::from_le_bytes(b).to_f32());
-                    row.iter_mut().zip(halves).for_each(|(to, b)| *to = narrow(b));
+                    row.iter_mut()
+                        .zip(halves)
+                        .for_each(|(to, b)| *to = narrow(b));
                 }
                 DenseDtype::F32 => {
-                    let words = from.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
-                    row.iter_mut().zip(words).for_each(|(to, value)| *to = f16::from_f32(value));
+                    let words = from
+                        .chunks_exact(4)
+                        .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+                    row.iter_mut()
+                        .zip(words)
+                        .for_each(|(to, value)| *to = f16::from_f32(value));
                 }
             }
         }
@@ -191,9 +239,16 @@ impl Workspace {
 
     /// Rows that [`Workspace::put_embedding`] brought.
     pub(super) fn embedding_rows(&self) -> Result<&Buffer<f16>, KernelError> {
-        let missing =
-            KernelError::Argument { op: "embedding", arg: "table", found: 0, rule: "one on the card".into() };
-        self.embedding.as_ref().map(|(device, _)| device).ok_or(missing)
+        let missing = KernelError::Argument {
+            op: "embedding",
+            arg: "table",
+            found: 0,
+            rule: "one on the card".into(),
+        };
+        self.embedding
+            .as_ref()
+            .map(|(device, _)| device)
+            .ok_or(missing)
     }
 
     pub(super) fn ids(&self, n: usize) -> Result<View<'_, u32>, KernelError> {
@@ -214,7 +269,12 @@ impl Workspace {
     }
 
     /// Wanted rows `first..first + count` of a pass of `n`.
-    pub(super) fn wanted(&self, n: usize, first: usize, count: usize) -> Result<View<'_, u32>, KernelError> {
+    pub(super) fn wanted(
+        &self,
+        n: usize,
+        first: usize,
+        count: usize,
+    ) -> Result<View<'_, u32>, KernelError> {
         self.inputs.view(3 * n + first, count)
     }
 
@@ -225,7 +285,9 @@ impl Workspace {
 
     /// The sequences of a step.
     pub(super) fn decode_rows(&self, n: usize) -> Result<DecodeRows<'_>, KernelError> {
-        let tables = self.inputs.view(self.layout.tables_at, n * self.max_blocks)?;
+        let tables = self
+            .inputs
+            .view(self.layout.tables_at, n * self.max_blocks)?;
         Ok(DecodeRows {
             tables,
             max_blocks: self.max_blocks,
@@ -237,7 +299,13 @@ impl Workspace {
 
     /// The sequences of any pass.
     pub(super) fn prefill_tiles(&self) -> Result<PrefillTiles<'_>, KernelError> {
-        let Layout { tables_at, tiles_at, sequences, tiles, .. } = self.layout;
+        let Layout {
+            tables_at,
+            tiles_at,
+            sequences,
+            tiles,
+            ..
+        } = self.layout;
         Ok(PrefillTiles {
             tables: self.inputs.view(tables_at, sequences * self.max_blocks)?,
             max_blocks: self.max_blocks,
@@ -247,15 +315,24 @@ impl Workspace {
     }
 
     pub(super) fn normed(&self, which: usize, linear: &GpuLinear) -> LinearInput<'_> {
-        LinearInput { values: &self.normed[which], stride: linear.input_stride() }
+        LinearInput {
+            values: &self.normed[which],
+            stride: linear.input_stride(),
+        }
     }
 
     pub(super) fn attended(&self, out_proj: &GpuLinear) -> LinearInput<'_> {
-        LinearInput { values: &self.attended, stride: out_proj.input_stride() }
+        LinearInput {
+            values: &self.attended,
+            stride: out_proj.input_stride(),
+        }
     }
 
     pub(super) fn inner(&self, fc_out: &GpuLinear) -> LinearInput<'_> {
-        LinearInput { values: &self.inner, stride: fc_out.input_stride() }
+        LinearInput {
+            values: &self.inner,
+            stride: fc_out.input_stride(),
+        }
     }
 
     /// The copy that brings the report of non-finite values to the host.
@@ -265,19 +342,30 @@ impl Workspace {
 
     /// The report, once it is there.
     pub(super) fn fetched_flag(&self) -> Result<u64, KernelError> {
-        Ok(self.fetched_flag.as_slice()?.first().copied().unwrap_or(u64::MAX))
+        Ok(self
+            .fetched_flag
+            .as_slice()?
+            .first()
+            .copied()
+            .unwrap_or(u64::MAX))
     }
 }
 
-/// Values of the panel: as many as fit the cache, or the whole of the largest packed weight where that is less, or 16 whole rows where a
-/// row is longer than that.
+/// Values of the panel: as many as fit the cache, or the whole of the largest packed weight where
+/// that is less, or 16 whole rows where a row is longer than that.
 fn panel_values(blocks: &[GpuBlock]) -> usize {
-    let pairs = blocks.iter().flat_map(|block| [&block.inputs, &block.outputs]);
-    let linears = pairs.flat_map(|pair| [&pair.first, &pair.second]).filter(|linear| linear.is_packed());
+    let pairs = blocks
+        .iter()
+        .flat_map(|block| [&block.inputs, &block.outputs]);
+    let linears = pairs
+        .flat_map(|pair| [&pair.first, &pair.second])
+        .filter(|linear| linear.is_packed());
     let needed = |linear: &GpuLinear| {
         let outputs = linear.out_features().next_multiple_of(16);
         let whole = outputs * linear.input_stride();
-        whole.min(PANEL_VALUES).max((16 * linear.input_stride()).max(64 * outputs).min(whole))
+        whole
+            .min(PANEL_VALUES)
+            .max((16 * linear.input_stride()).max(64 * outputs).min(whole))
     };
     linears.map(needed).max().unwrap_or(0)
 }

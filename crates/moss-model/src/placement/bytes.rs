@@ -1,7 +1,8 @@
 //! What a network weighs, part by part: the one count behind every plan.
 
 use crate::{
-    CacheShape, ComputeDtype, MossConfig, RandomWeights, WeightFormat, WeightSource, names, plan::MAX_ROWS,
+    CacheShape, ComputeDtype, MossConfig, RandomWeights, WeightFormat, WeightSource, names,
+    plan::MAX_ROWS,
 };
 
 /// What libraries and page rounding take beside the buffers that are counted here.
@@ -40,21 +41,33 @@ impl ModelBytes {
     ) -> Self {
         // Scales grow from two bytes to a table's four; zero points go into the same four.
         let kept = |prefix: &str| {
-            source.stored_bytes(prefix, false).saturating_add(source.stored_bytes(prefix, true))
+            source
+                .stored_bytes(prefix, false)
+                .saturating_add(source.stored_bytes(prefix, true))
         };
         let embedding = source.stored_bytes(names::EMBEDDING, false);
         let bias = source.stored_bytes(&format!("{}.bias", names::LM_HEAD), false);
         let head = match kept(names::LM_HEAD) {
             // The head is the embedding, of which the last stage has a copy.
-            head if head == 0 || head == bias && source.made_up().is_none() => head.saturating_add(embedding),
+            head if head == 0 || head == bias && source.made_up().is_none() => {
+                head.saturating_add(embedding)
+            }
             head => head,
         };
-        let stride =
-            product([config.head_dim.checked_next_multiple_of(8).unwrap_or(usize::MAX), config.num_heads]);
+        let stride = product([
+            config
+                .head_dim
+                .checked_next_multiple_of(8)
+                .unwrap_or(usize::MAX),
+            config.num_heads,
+        ]);
         Self {
-            layers: (0..config.num_layers).map(|layer| kept(&names::layer_prefix(layer))).collect(),
+            layers: (0..config.num_layers)
+                .map(|layer| kept(&names::layer_prefix(layer)))
+                .collect(),
             embedding,
-            head: head.saturating_add(source.stored_bytes(&format!("{}.", names::FINAL_NORM), false)),
+            head: head
+                .saturating_add(source.stored_bytes(&format!("{}.", names::FINAL_NORM), false)),
             cache_per_position: stride.saturating_mul(2 * dtype.bytes() as u64),
             positions: cache.positions(),
             workspace: workspace(config).saturating_add(MARGIN),
@@ -68,26 +81,45 @@ impl ModelBytes {
         cache: CacheShape,
         dtype: ComputeDtype,
     ) -> Self {
-        Self::of(&RandomWeights::new(config.clone(), format), config, cache, dtype)
+        Self::of(
+            &RandomWeights::new(config.clone(), format),
+            config,
+            cache,
+            dtype,
+        )
     }
 
     /// Keys and values of a layer.
     pub fn cache_per_layer(&self) -> u64 {
-        self.cache_per_position.saturating_mul(self.positions as u64)
+        self.cache_per_position
+            .saturating_mul(self.positions as u64)
     }
 }
 
 /// Activations of a pass, the logits of the rows that go through the head together, and the panel.
 fn workspace(config: &MossConfig) -> u64 {
-    let [hidden, inner, vocab] = [config.hidden_size, config.inner_size, config.vocab_size].map(|n| n as u64);
+    let [hidden, inner, vocab] =
+        [config.hidden_size, config.inner_size, config.vocab_size].map(|n| n as u64);
     let sum = |terms: &[(u64, u64)]| {
-        terms.iter().fold(0u64, |sum, (factor, size)| sum.saturating_add(factor.saturating_mul(*size)))
+        terms.iter().fold(0u64, |sum, (factor, size)| {
+            sum.saturating_add(factor.saturating_mul(*size))
+        })
     };
-    let row = sum(&[(4 + 2 * (2 + 2), hidden), (2, inner), (2, inner.max(hidden.saturating_mul(3)))]);
-    sum(&[(MAX_ROWS as u64, row), (4 * HEAD_ROWS as u64, vocab), (2, PANEL_VALUES as u64)])
+    let row = sum(&[
+        (4 + 2 * (2 + 2), hidden),
+        (2, inner),
+        (2, inner.max(hidden.saturating_mul(3))),
+    ]);
+    sum(&[
+        (MAX_ROWS as u64, row),
+        (4 * HEAD_ROWS as u64, vocab),
+        (2, PANEL_VALUES as u64),
+    ])
 }
 
 /// Bytes or values of so many by so many; as many as can be counted where that overflows.
 pub(crate) fn product<const N: usize>(extents: [usize; N]) -> u64 {
-    extents.iter().fold(1, |product: u64, extent| product.saturating_mul(*extent as u64))
+    extents.iter().fold(1, |product: u64, extent| {
+        product.saturating_mul(*extent as u64)
+    })
 }

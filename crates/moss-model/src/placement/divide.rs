@@ -1,8 +1,10 @@
 //! The division itself: dynamic programming over cards and layers.
 //!
-//! A partial division of the first layers over the first cards is worth keeping unless another one of the same layers is at least as good
-//! and has used no more of any device that is still to come. Where no device comes again after others, few survive and the result is
-//! exact; where devices take turns and layers are of many sizes, no more than [`MOST_LABELS`] are kept, and it may be not quite the best.
+//! A partial division of the first layers over the first cards is worth keeping unless another one
+//! of the same layers is at least as good and has used no more of any device that is still to come.
+//! Where no device comes again after others, few survive and the result is exact; where devices
+//! take turns and layers are of many sizes, no more than [`MOST_LABELS`] are kept, and it may be
+//! not quite the best.
 
 use std::ops::Range;
 
@@ -28,28 +30,49 @@ pub(super) fn check(request: &Request<'_>) -> Result<(), PlacementError> {
         return Err(PlacementError::NoCards);
     }
     if cards.len() > MOST_CARDS {
-        return Err(PlacementError::TooManyCards { found: cards.len(), expected: MOST_CARDS });
+        return Err(PlacementError::TooManyCards {
+            found: cards.len(),
+            expected: MOST_CARDS,
+        });
     }
     if layers == 0 {
         return Err(PlacementError::NoLayers);
     }
-    if let Some(card) = cards.iter().find(|card| !(card.bandwidth > 0.0 && card.bandwidth.is_finite())) {
-        return Err(PlacementError::Bandwidth { card: card.name.clone(), found: card.bandwidth });
+    if let Some(card) = cards
+        .iter()
+        .find(|card| !(card.bandwidth > 0.0 && card.bandwidth.is_finite()))
+    {
+        return Err(PlacementError::Bandwidth {
+            card: card.name.clone(),
+            found: card.bandwidth,
+        });
     }
-    let Some(counts) = request.layers_per_card else { return Ok(()) };
+    let Some(counts) = request.layers_per_card else {
+        return Ok(());
+    };
     if counts.len() != cards.len() {
-        return Err(PlacementError::Counts { found: counts.len(), expected: cards.len() });
+        return Err(PlacementError::Counts {
+            found: counts.len(),
+            expected: cards.len(),
+        });
     }
     if let Some(card) = counts.iter().position(|count| *count == 0) {
         return Err(PlacementError::Empty { card });
     }
-    match counts.iter().fold(0usize, |sum, count| sum.saturating_add(*count)) {
+    match counts
+        .iter()
+        .fold(0usize, |sum, count| sum.saturating_add(*count))
+    {
         sum if sum == layers => Ok(()),
-        found => Err(PlacementError::Sum { found, expected: layers }),
+        found => Err(PlacementError::Sum {
+            found,
+            expected: layers,
+        }),
     }
 }
 
-/// The division that was asked for, or the best one: within memory if any is, else the one that lacks fewest bytes.
+/// The division that was asked for, or the best one: within memory if any is, else the one that
+/// lacks fewest bytes.
 pub(super) fn divide(request: &Request<'_>) -> Division {
     let problem = Problem::new(request);
     let counts = match request.layers_per_card {
@@ -57,14 +80,18 @@ pub(super) fn divide(request: &Request<'_>) -> Division {
         None => {
             let (fast, cost) = problem.search(Goal::Fast);
             let slowest = problem.slowest(&fast);
-            // Where not all could be kept, the second search may have lost what the first one found.
+            // Where not all could be kept, the second search may have lost what the first one
+            // found.
             match problem.search(Goal::Even { slowest }) {
                 (even, [over, on_cpu, _]) if [over, on_cpu] == cost[..2] => even,
                 _ => fast,
             }
         }
     };
-    Division { shortfalls: problem.shortfalls(&counts), counts }
+    Division {
+        shortfalls: problem.shortfalls(&counts),
+        counts,
+    }
 }
 
 impl Division {
@@ -72,11 +99,18 @@ impl Division {
         let problem = Problem::new(request);
         let mut used = problem.used(&self.counts);
         let spans = spans(&self.counts);
-        let first = spans.iter().find(|(_, layers)| layers.start == 0).map(|(card, _)| *card);
+        let first = spans
+            .iter()
+            .find(|(_, layers)| layers.start == 0)
+            .map(|(card, _)| *card);
         let embedding = first.map_or(0, |card| {
             let device = problem.device[card];
             let left = problem.free[device].saturating_sub(used[device]);
-            if request.model.embedding <= left { request.model.embedding } else { 0 }
+            if request.model.embedding <= left {
+                request.model.embedding
+            } else {
+                0
+            }
         });
         if let Some(card) = first {
             let used = &mut used[problem.device[card]];
@@ -112,15 +146,22 @@ fn spans(counts: &[usize]) -> Vec<(usize, Range<usize>)> {
         end += count;
         (card, start..end)
     };
-    counts.iter().enumerate().map(span).filter(|(_, layers)| !layers.is_empty()).collect()
+    counts
+        .iter()
+        .enumerate()
+        .map(span)
+        .filter(|(_, layers)| !layers.is_empty())
+        .collect()
 }
 
-/// What makes one division better than another, once it lacks no memory and leaves as little as possible to the CPU.
+/// What makes one division better than another, once it lacks no memory and leaves as little as
+/// possible to the CPU.
 #[derive(Clone, Copy)]
 enum Goal {
     /// The slowest stage is fast.
     Fast,
-    /// No stage is slower than this many nanoseconds; the sum of the squares of their times is small.
+    /// No stage is slower than this many nanoseconds; the sum of the squares of their times is
+    /// small.
     Even { slowest: u64 },
 }
 
@@ -142,7 +183,12 @@ impl Label {
     }
 
     fn is_as_good_as(&self, other: &Self) -> bool {
-        self.cost <= other.cost && self.used.iter().zip(&other.used).all(|(mine, theirs)| mine <= theirs)
+        self.cost <= other.cost
+            && self
+                .used
+                .iter()
+                .zip(&other.used)
+                .all(|(mine, theirs)| mine <= theirs)
     }
 }
 
@@ -168,20 +214,26 @@ impl<'a> Problem<'a> {
         let mut kinds: Vec<CardKind> = Vec::new();
         let (mut device, mut free, mut last_card, mut listed) = (vec![], vec![], vec![], vec![]);
         for (index, card) in request.cards.iter().enumerate() {
-            let known = kinds.iter().position(|kind| *kind == card.kind).unwrap_or_else(|| {
-                kinds.push(card.kind);
-                free.push(card.free);
-                last_card.push(index);
-                listed.push(0);
-                kinds.len() - 1
-            });
+            let known = kinds
+                .iter()
+                .position(|kind| *kind == card.kind)
+                .unwrap_or_else(|| {
+                    kinds.push(card.kind);
+                    free.push(card.free);
+                    last_card.push(index);
+                    listed.push(0);
+                    kinds.len() - 1
+                });
             device.push(known);
             free[known] = card.free.min(free[known]);
             last_card[known] = index;
             listed[known] += 1;
         }
         let mut slots = 0..;
-        let slot = listed.iter().map(|times| if *times > 1 { slots.next() } else { None }).collect();
+        let slot = listed
+            .iter()
+            .map(|times| if *times > 1 { slots.next() } else { None })
+            .collect();
         let mut before = vec![0u64];
         let mut sum = 0u64;
         before.extend(request.model.layers.iter().map(|bytes| {
@@ -189,23 +241,40 @@ impl<'a> Problem<'a> {
             sum
         }));
         let has_gpu = kinds.iter().any(|kind| *kind != CardKind::Cpu);
-        Self { request, before, device, free, last_card, slot, has_gpu }
+        Self {
+            request,
+            before,
+            device,
+            free,
+            last_card,
+            slot,
+            has_gpu,
+        }
     }
 
     fn weights(&self, layers: &Range<usize>) -> u64 {
-        let head = if layers.end == self.request.model.layers.len() { self.request.model.head } else { 0 };
+        let head = if layers.end == self.request.model.layers.len() {
+            self.request.model.head
+        } else {
+            0
+        };
         (self.before[layers.end] - self.before[layers.start]).saturating_add(head)
     }
 
     /// Bytes that a token reads, with a full cache.
     fn read(&self, layers: &Range<usize>) -> u64 {
-        let cache = self.request.model.cache_per_layer().saturating_mul(layers.len() as u64);
+        let cache = self
+            .request
+            .model
+            .cache_per_layer()
+            .saturating_mul(layers.len() as u64);
         self.weights(layers).saturating_add(cache)
     }
 
     /// Bytes of a stage, the embedding in host memory.
     fn needed(&self, layers: &Range<usize>) -> u64 {
-        self.read(layers).saturating_add(self.request.model.workspace)
+        self.read(layers)
+            .saturating_add(self.request.model.workspace)
     }
 
     fn nanoseconds(&self, card: usize, layers: &Range<usize>) -> u64 {
@@ -216,24 +285,38 @@ impl<'a> Problem<'a> {
         self.request.cards[card].kind == CardKind::Cpu
     }
 
-    /// Layers of each card in the best division, and its cost; one beyond all others where there is none.
+    /// Layers of each card in the best division, and its cost; one beyond all others where there is
+    /// none.
     fn search(&self, goal: Goal) -> (Vec<usize>, [u128; 3]) {
         let (cards, layers) = (self.request.cards.len(), self.request.model.layers.len());
         let slots = self.slot.iter().flatten().count();
-        let nothing = Label { cost: [0; 3], used: vec![0; slots], from: (0, 0) };
+        let nothing = Label {
+            cost: [0; 3],
+            used: vec![0; slots],
+            from: (0, 0),
+        };
         // steps[card][end]: divisions of the first `end` layers over the cards in front of `card`.
         let mut steps = vec![vec![Vec::new(); layers + 1]];
         steps[0][0].push(nothing);
         for card in 0..cards {
-            let step = (0..=layers).map(|end| self.labels(&steps[card], card, end, goal)).collect();
+            let step = (0..=layers)
+                .map(|end| self.labels(&steps[card], card, end, goal))
+                .collect();
             steps.push(step);
         }
         let mut counts = vec![0; cards];
-        let best = steps[cards][layers].iter().enumerate().min_by_key(|(_, label)| label.cost);
-        let Some((mut index, Label { cost, .. })) = best else { return (counts, [u128::MAX; 3]) };
+        let best = steps[cards][layers]
+            .iter()
+            .enumerate()
+            .min_by_key(|(_, label)| label.cost);
+        let Some((mut index, Label { cost, .. })) = best else {
+            return (counts, [u128::MAX; 3]);
+        };
         let mut end = layers;
         for card in (0..cards).rev() {
-            let Some(label) = steps[card + 1][end].get(index) else { break };
+            let Some(label) = steps[card + 1][end].get(index) else {
+                break;
+            };
             let (start, before) = label.from;
             counts[card] = end - start;
             (end, index) = (start, before);
@@ -241,12 +324,15 @@ impl<'a> Problem<'a> {
         (counts, *cost)
     }
 
-    /// Divisions of the first `end` layers worth keeping after `card`. Of equals, the one with the shortest last stage.
+    /// Divisions of the first `end` layers worth keeping after `card`. Of equals, the one with the
+    /// shortest last stage.
     fn labels(&self, step: &[Vec<Label>], card: usize, end: usize, goal: Goal) -> Vec<Label> {
         let mut kept: Vec<Label> = Vec::new();
         for start in (0..=end).rev() {
             for (index, label) in step[start].iter().enumerate() {
-                let Some(mut next) = self.extend(label, card, start..end, goal) else { continue };
+                let Some(mut next) = self.extend(label, card, start..end, goal) else {
+                    continue;
+                };
                 next.from = (start, index);
                 if !kept.iter().any(|label| label.is_as_good_as(&next)) {
                     kept.retain(|label| !next.is_as_good_as(label));
@@ -263,7 +349,13 @@ impl<'a> Problem<'a> {
         kept
     }
 
-    fn extend(&self, label: &Label, card: usize, layers: Range<usize>, goal: Goal) -> Option<Label> {
+    fn extend(
+        &self,
+        label: &Label,
+        card: usize,
+        layers: Range<usize>,
+        goal: Goal,
+    ) -> Option<Label> {
         let mut next = label.clone();
         let device = self.device[card];
         let slot = self.slot[device];
@@ -294,7 +386,11 @@ impl<'a> Problem<'a> {
     }
 
     fn slowest(&self, counts: &[usize]) -> u64 {
-        spans(counts).iter().map(|(card, layers)| self.nanoseconds(*card, layers)).max().unwrap_or(0)
+        spans(counts)
+            .iter()
+            .map(|(card, layers)| self.nanoseconds(*card, layers))
+            .max()
+            .unwrap_or(0)
     }
 
     /// Bytes in use of each device, the embedding in host memory.
@@ -319,16 +415,27 @@ impl<'a> Problem<'a> {
                 free: self.free[device],
             })
         };
-        self.used(counts).into_iter().enumerate().filter_map(of_device).collect()
+        self.used(counts)
+            .into_iter()
+            .enumerate()
+            .filter_map(of_device)
+            .collect()
     }
 
     fn notes(&self, counts: &[usize], stages: &[Stage]) -> Vec<Note> {
         let left_out = counts.iter().enumerate().filter(|(_, count)| **count == 0);
-        let mut notes: Vec<Note> =
-            left_out.map(|(card, _)| Note::LeftOut { card, why: self.why_left_out(card) }).collect();
+        let mut notes: Vec<Note> = left_out
+            .map(|(card, _)| Note::LeftOut {
+                card,
+                why: self.why_left_out(card),
+            })
+            .collect();
         let on_gpu = |stage: &&Stage| !self.is_cpu(stage.card);
         if self.request.model.embedding > 0
-            && stages.first().filter(on_gpu).is_some_and(|stage| stage.embedding == 0)
+            && stages
+                .first()
+                .filter(on_gpu)
+                .is_some_and(|stage| stage.embedding == 0)
         {
             notes.push(Note::EmbeddingOnHost);
         }
@@ -346,7 +453,9 @@ impl<'a> Problem<'a> {
 
     fn why_left_out(&self, card: usize) -> LeftOut {
         let Request { model, cards, .. } = self.request;
-        let least = (0..model.layers.len()).map(|layer| self.needed(&(layer..layer + 1))).min();
+        let least = (0..model.layers.len())
+            .map(|layer| self.needed(&(layer..layer + 1)))
+            .min();
         let Card { free, .. } = cards[card];
         match least {
             _ if self.has_gpu && self.is_cpu(card) => LeftOut::NotNeeded,

@@ -57,14 +57,16 @@ pub enum PlacementError {
     /// Too little memory, however the layers are shared out, or as they were asked to be.
     #[error("the model does not fit: {}", list(shortfalls, "; "))]
     DoesNotFit {
-        /// Cards without room for their part, by the division that lacks fewest bytes in all; at least one.
+        /// Cards without room for their part, by the division that lacks fewest bytes in all; at
+        /// least one.
         shortfalls: Vec<Shortfall>,
         /// For each kind of change, the smallest that would fit; may be none.
         changes: Vec<Change>,
     },
 }
 
-/// A card without room for what would be placed there. A card that stands in the list several times is counted once.
+/// A card without room for what would be placed there. A card that stands in the list several times
+/// is counted once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shortfall {
     /// Index of the card, the first where it stands in the list several times.
@@ -88,7 +90,13 @@ impl Shortfall {
 
 impl fmt::Display for Shortfall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { card, name, layers, needed, free } = self;
+        let Self {
+            card,
+            name,
+            layers,
+            needed,
+            free,
+        } = self;
         let [needed, free, missing] = [*needed, *free, self.missing()].map(gb);
         write!(
             f,
@@ -133,7 +141,11 @@ impl fmt::Display for Change {
             Self::Format(format) => write!(f, "the {format} model"),
             Self::MoreCards { count, like } => write!(f, "{count} more like device {like}"),
             Self::Cpu { layers, bytes } => {
-                write!(f, "`cpu` at the end of the list ({layers} layers in {} of host memory)", gb(*bytes))
+                write!(
+                    f,
+                    "`cpu` at the end of the list ({layers} layers in {} of host memory)",
+                    gb(*bytes)
+                )
             }
         }
     }
@@ -144,24 +156,30 @@ impl PlacementError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::DoesNotFit { changes, .. } if changes.is_empty() => Some(
-                "no other format, context or single device more makes it fit: it needs other cards".into(),
+                "no other format, context or single device more makes it fit: it needs other cards"
+                    .into(),
             ),
             Self::DoesNotFit { changes, .. } if changes.len() == 1 => {
                 Some(format!("this would fit: {}", list(changes, "")))
             }
-            Self::DoesNotFit { changes, .. } => {
-                Some(format!("any one of these would fit: {}", list(changes, "; ")))
-            }
-            Self::Counts { .. } | Self::Empty { .. } | Self::Sum { .. } => {
-                Some("give each device its layers, such as `9,9,9,7`, or leave the numbers out".into())
-            }
+            Self::DoesNotFit { changes, .. } => Some(format!(
+                "any one of these would fit: {}",
+                list(changes, "; ")
+            )),
+            Self::Counts { .. } | Self::Empty { .. } | Self::Sum { .. } => Some(
+                "give each device its layers, such as `9,9,9,7`, or leave the numbers out".into(),
+            ),
             _ => None,
         }
     }
 }
 
 fn list<T: fmt::Display>(items: &[T], separator: &str) -> String {
-    items.iter().map(T::to_string).collect::<Vec<_>>().join(separator)
+    items
+        .iter()
+        .map(T::to_string)
+        .collect::<Vec<_>>()
+        .join(separator)
 }
 
 fn gb(bytes: u64) -> String {

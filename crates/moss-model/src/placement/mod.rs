@@ -1,9 +1,10 @@
 //! Which layers go where: a pure function from byte counts to stages.
 //!
-//! A stage is a run of consecutive layers on one card; the first has the embedding, the last the final norm and `lm_head`. Where a token
-//! goes through the stages one after the other, as in a chat, its time is their sum; as soon as several tokens or parts of a prompt are
-//! under way, the slowest stage sets the pace. So [`place`] looks for the division whose slowest stage is fastest, by the bytes that it
-//! reads a token: its weights, and the cache once it is full.
+//! A stage is a run of consecutive layers on one card; the first has the embedding, the last the
+//! final norm and `lm_head`. Where a token goes through the stages one after the other, as in a
+//! chat, its time is their sum; as soon as several tokens or parts of a prompt are under way, the
+//! slowest stage sets the pace. So [`place`] looks for the division whose slowest stage is fastest,
+//! by the bytes that it reads a token: its weights, and the cache once it is full.
 
 mod advice;
 mod bytes;
@@ -39,7 +40,8 @@ pub struct Card {
     pub name: String,
     /// What it is.
     pub kind: CardKind,
-    /// Bytes of its memory that may be used. Cards of one device share them: the least that one of them states counts.
+    /// Bytes of its memory that may be used. Cards of one device share them: the least that one of
+    /// them states counts.
     pub free: u64,
     /// Bytes a second that it reads.
     pub bandwidth: f64,
@@ -71,7 +73,8 @@ pub struct Stage {
     pub has_head: bool,
     /// Bytes of weights of its layers, and of final norm and head.
     pub weights: u64,
-    /// Bytes of the embedding on the card; 0 in a first stage that leaves it in host memory, which a row a token can afford.
+    /// Bytes of the embedding on the card; 0 in a first stage that leaves it in host memory, which
+    /// a row a token can afford.
     pub embedding: u64,
     /// Bytes of keys and values.
     pub cache: u64,
@@ -84,10 +87,14 @@ pub struct Stage {
 impl Stage {
     /// Bytes that it takes of its card.
     pub fn needed(&self) -> u64 {
-        self.weights.saturating_add(self.embedding).saturating_add(self.cache).saturating_add(self.workspace)
+        self.weights
+            .saturating_add(self.embedding)
+            .saturating_add(self.cache)
+            .saturating_add(self.workspace)
     }
 
-    /// Seconds that its card takes to read what a token needs at least, with `share` of the cache in use (from 0 to 1).
+    /// Seconds that its card takes to read what a token needs at least, with `share` of the cache
+    /// in use (from 0 to 1).
     pub fn token_seconds(&self, card: &Card, share: f64) -> f64 {
         (self.weights as f64 + self.cache as f64 * share) / card.bandwidth
     }
@@ -144,21 +151,26 @@ impl Placement {
         self.notes.contains(&Note::EmbeddingOnHost)
     }
 
-    /// Seconds that a token takes at least: every stage's bytes at its card's bandwidth, one after the other. `cards` are those of the
-    /// request, `share` is the part of the cache in use.
+    /// Seconds that a token takes at least: every stage's bytes at its card's bandwidth, one after
+    /// the other. `cards` are those of the request, `share` is the part of the cache in use.
     pub fn token_seconds(&self, cards: &[Card], share: f64) -> f64 {
-        self.stages.iter().filter_map(|stage| Some(stage.token_seconds(cards.get(stage.card)?, share))).sum()
+        self.stages
+            .iter()
+            .filter_map(|stage| Some(stage.token_seconds(cards.get(stage.card)?, share)))
+            .sum()
     }
 }
 
 /// Shares the layers out.
 ///
-/// Of all ways to give each card consecutive layers, or none, in the order of the list and within every card's free memory, the one in
-/// which the slowest stage is fastest; of several such, the most even one. Where there are GPUs and `cpu`, first the one that leaves least
-/// to the CPU. A device that stands in the list several times runs several stages within its memory.
+/// Of all ways to give each card consecutive layers, or none, in the order of the list and within
+/// every card's free memory, the one in which the slowest stage is fastest; of several such, the
+/// most even one. Where there are GPUs and `cpu`, first the one that leaves least to the CPU. A
+/// device that stands in the list several times runs several stages within its memory.
 ///
 /// # Errors
-/// [`PlacementError::DoesNotFit`] with what is missing on which card; the other variants for requests that make no sense.
+/// [`PlacementError::DoesNotFit`] with what is missing on which card; the other variants for
+/// requests that make no sense.
 pub fn place(request: &Request<'_>) -> Result<Placement, PlacementError> {
     divide::check(request)?;
     let division = divide::divide(request);

@@ -11,19 +11,38 @@ impl QuantizeError {
             Self::Text(error) => error.zh(),
             Self::Io { what, path, .. } => format!("无法{} `{}`", phrase(what), path.display()),
             Self::Exists { path } => format!("`{}` 已存在，应为新名称或空文件夹", path.display()),
-            Self::NotReplaced { path, why } => format!("`{}` {}，不会被替换", path.display(), phrase(why)),
+            Self::NotReplaced { path, why } => {
+                format!("`{}` {}，不会被替换", path.display(), phrase(why))
+            }
             Self::Busy { path } => format!("另一进程正在写入 `{}`", path.display()),
             Self::DiskSpace { path, needed, free } => {
                 let [needed, free] = [needed, free].map(|bytes| *bytes as f64 / 1e9);
-                format!("`{}` 需要 {needed:.1} GB 磁盘空间，只剩 {free:.1} GB", path.display())
+                format!(
+                    "`{}` 需要 {needed:.1} GB 磁盘空间，只剩 {free:.1} GB",
+                    path.display()
+                )
             }
-            Self::Damaged { file, found, expected } => {
-                format!("`{}` 读回的内容为 {found}，应为 {expected}（张量的 SHA-256）", file.display())
+            Self::Damaged {
+                file,
+                found,
+                expected,
+            } => {
+                format!(
+                    "`{}` 读回的内容为 {found}，应为 {expected}（张量的 SHA-256）",
+                    file.display()
+                )
             }
             Self::AlreadyQuantized { folder, bits } => {
-                format!("`{}` 已量化为 {bits} 位，应为 fp16 检查点", folder.display())
+                format!(
+                    "`{}` 已量化为 {bits} 位，应为 fp16 检查点",
+                    folder.display()
+                )
             }
-            Self::GroupSize { found, in_features, bits } => format!(
+            Self::GroupSize {
+                found,
+                in_features,
+                bits,
+            } => format!(
                 "组大小 {found} 不适合有 {in_features} 个输入的 {bits} 位层，应为 {} 的倍数",
                 32 / bits
             ),
@@ -34,16 +53,27 @@ impl QuantizeError {
                 format!("`{linear}` 的输入得不到正定的 Hessian，尽管已加 {dampening} 的阻尼")
             }
             Self::Kernel { layer, .. } => format!("无法量化第 {layer} 层"),
-            Self::OutOfMemory { layer, device, free, total } => {
+            Self::OutOfMemory {
+                layer,
+                device,
+                free,
+                total,
+            } => {
                 let [free, total] = [free, total].map(|bytes| super::gibibytes(*bytes));
-                format!("第 {layer} 层所需的显存超出 {device}：共 {total:.1} GiB，开始时可用 {free:.1} GiB")
+                format!(
+                    "第 {layer} 层所需的显存超出 {device}：共 {total:.1} GiB，开始时可用 {free:.1} GiB"
+                )
             }
             Self::Decode { file, .. } => format!("无法将 `{}` 作为文本读取", file.display()),
             Self::Sample { file, line, .. } => {
                 format!("`{}` 第 {line} 行既不是对话也不是文本", file.display())
             }
             Self::NoSamples { what } => format!("{}中没有可用的词元", phrase(what)),
-            Self::Windows { window, stride, context_length } => format!(
+            Self::Windows {
+                window,
+                stride,
+                context_length,
+            } => format!(
                 "每 {stride} 个词元取 {window} 个词元的窗口，窗口应为 2 至 {context_length}，间隔应为 1 至窗口的一半"
             ),
             Self::Vocabularies { first, second } => {

@@ -12,73 +12,151 @@ use moss_model::{
 
 use super::*;
 
-/// Heads of 16 to 256 lanes, rotated in part or whole; an inner width of its own; packed and permuted weights.
-const FIXTURES: [&str; 6] =
-    ["tiny-fp16-bin", "mini-fp16-safetensors", "mini-int4-act-order", "mini-int8", "wide-int4", "tiny-int4"];
+/// Heads of 16 to 256 lanes, rotated in part or whole; an inner width of its own; packed and
+/// permuted weights.
+const FIXTURES: [&str; 6] = [
+    "tiny-fp16-bin",
+    "mini-fp16-safetensors",
+    "mini-int4-act-order",
+    "mini-int8",
+    "wide-int4",
+    "tiny-int4",
+];
 
-/// Sums of up to some thousand terms in f32, in two orders, over the layers so far; relative to the largest value.
+/// Sums of up to some thousand terms in f32, in two orders, over the layers so far; relative to the
+/// largest value.
 const TOLERANCE: f32 = 3e-5;
 
 fn fixture(name: &str) -> (Checkpoint, MossConfig) {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures").join(name);
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../../tests/fixtures")
+        .join(name);
     let checkpoint = Checkpoint::open(folder).unwrap();
     let config = MossConfig::try_from(checkpoint.config()).unwrap();
     (checkpoint, config)
 }
 
 /// A linear layer as [`Layer`] takes it: what it makes of the unit vectors.
-fn widened(source: &dyn WeightSource, config: &MossConfig, layer: usize, kind: LinearKind) -> Matrix {
+fn widened(
+    source: &dyn WeightSource,
+    config: &MossConfig,
+    layer: usize,
+    kind: LinearKind,
+) -> Matrix {
     let (inputs, outputs, has_bias) = kind.extents(config);
-    let weight = source.linear(&kind.stem(layer), inputs, outputs, has_bias).unwrap().weight;
+    let weight = source
+        .linear(&kind.stem(layer), inputs, outputs, has_bias)
+        .unwrap()
+        .weight;
     let cpu = candle_core::Device::Cpu;
     let units = Tensor::eye(inputs, DType::F32, &cpu).unwrap();
-    let weight = Linear::new(weight, None, &cpu).unwrap().forward(&units).unwrap();
-    Matrix::new(&Device::Cpu, &weight.flatten_all().unwrap().to_vec1().unwrap(), outputs).unwrap()
+    let weight = Linear::new(weight, None, &cpu)
+        .unwrap()
+        .forward(&units)
+        .unwrap();
+    Matrix::new(
+        &Device::Cpu,
+        &weight.flatten_all().unwrap().to_vec1().unwrap(),
+        outputs,
+    )
+    .unwrap()
 }
 
 #[test]
 fn layers_run_one_by_one_give_what_the_whole_network_gives() {
     for name in FIXTURES {
         let (checkpoint, config) = fixture(name);
-        let ids: Vec<u32> = (0..50).map(|at| at * 37 % config.vocab_size as u32).collect();
+        let ids: Vec<u32> = (0..50)
+            .map(|at| at * 37 % config.vocab_size as u32)
+            .collect();
 
         let mut model = Moss::load(&checkpoint, &LoadOptions::cpu(64), &mut |_| {}).unwrap();
         let mut blocks = BlockTable::default();
-        BlockPool::new(model.cache_shape()).grow(&mut blocks, ids.len()).unwrap();
-        let chunk = SequenceChunk { token_ids: &ids, start_pos: 0, blocks: &blocks, logits: LogitRows::None };
+        BlockPool::new(model.cache_shape())
+            .grow(&mut blocks, ids.len())
+            .unwrap();
+        let chunk = SequenceChunk {
+            token_ids: &ids,
+            start_pos: 0,
+            blocks: &blocks,
+            logits: LogitRows::None,
+        };
         let mut seen = Vec::new();
         let mut tap = |point, values: &[f32]| seen.push((point, values.to_vec()));
-        model.forward_traced(&[chunk], &|| false, Some(&mut tap)).unwrap();
+        model
+            .forward_traced(&[chunk], &|| false, Some(&mut tap))
+            .unwrap();
 
         let hidden = embed(&checkpoint, &ids).unwrap();
         assert_eq!(seen[0], (HiddenPoint::Embedding, hidden.clone()));
         let width = config.hidden_size;
         let mut x = hidden;
         for layer in 0..config.num_layers {
-            let mut one = Layer::load(&checkpoint, &config, layer, ids.len(), &Device::Cpu).unwrap();
+            let mut one =
+                Layer::load(&checkpoint, &config, layer, ids.len(), &Device::Cpu).unwrap();
             let weight = |kind| widened(&checkpoint, &config, layer, kind);
-            // Fifty rows as two sequences, the second of which goes on behind the first twenty positions of the first.
+            // Fifty rows as two sequences, the second of which goes on behind the first twenty
+            // positions of the first.
             let again = [&x[..33 * width], &x[20 * width..]].concat();
             let mut y = Matrix::new(&Device::Cpu, &again, width).unwrap();
-            let spans = [SequenceSpan { rows: 33, start_pos: 0 }, SequenceSpan { rows: 30, start_pos: 20 }];
+            let spans = [
+                SequenceSpan {
+                    rows: 33,
+                    start_pos: 0,
+                },
+                SequenceSpan {
+                    rows: 30,
+                    start_pos: 20,
+                },
+            ];
             let h = one.normed(&y).unwrap();
-            let attended = one.attended(&h, &weight(LinearKind::QkvProj), &spans).unwrap();
+            let attended = one
+                .attended(&h, &weight(LinearKind::QkvProj), &spans)
+                .unwrap();
             let activated = one.activated(&h, &weight(LinearKind::FcIn)).unwrap();
             let (out_proj, fc_out) = (weight(LinearKind::OutProj), weight(LinearKind::FcOut));
-            one.add(&mut y, (&attended, &out_proj), (&activated, &fc_out)).unwrap();
+            one.add(&mut y, (&attended, &out_proj), (&activated, &fc_out))
+                .unwrap();
             x = [y.to_host(0..20).unwrap(), y.to_host(33..63).unwrap()].concat();
             let (point, expected) = &seen[layer + 1];
             assert_eq!(*point, HiddenPoint::Block(layer));
-            let largest = expected.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
-            let error = x.iter().zip(expected).fold(0.0f32, |error, (a, b)| error.max((a - b).abs()));
-            assert!(error <= TOLERANCE * largest, "{name}, layer {layer}: {error} of {largest}");
+            let largest = expected
+                .iter()
+                .fold(0.0f32, |largest, value| largest.max(value.abs()));
+            let error = x
+                .iter()
+                .zip(expected)
+                .fold(0.0f32, |error, (a, b)| error.max((a - b).abs()));
+            assert!(
+                error <= TOLERANCE * largest,
+                "{name}, layer {layer}: {error} of {largest}"
+            );
         }
         let mut short = Layer::load(&checkpoint, &config, 0, 16, &Device::Cpu).unwrap();
-        let spans = [SequenceSpan { rows: 50, start_pos: 0 }];
-        let h = short.normed(&Matrix::new(&Device::Cpu, &x, width).unwrap()).unwrap();
-        let error =
-            short.attended(&h, &widened(&checkpoint, &config, 0, LinearKind::QkvProj), &spans).unwrap_err();
-        assert!(matches!(error, ModelError::Kernel { op: "attention", .. }), "{error}");
+        let spans = [SequenceSpan {
+            rows: 50,
+            start_pos: 0,
+        }];
+        let h = short
+            .normed(&Matrix::new(&Device::Cpu, &x, width).unwrap())
+            .unwrap();
+        let error = short
+            .attended(
+                &h,
+                &widened(&checkpoint, &config, 0, LinearKind::QkvProj),
+                &spans,
+            )
+            .unwrap_err();
+        assert!(
+            matches!(
+                error,
+                ModelError::Kernel {
+                    op: "attention",
+                    ..
+                }
+            ),
+            "{error}"
+        );
     }
 }
 
@@ -89,10 +167,41 @@ fn rows_that_go_on_from_a_sequence_that_was_not_there_are_refused() {
     let weight = widened(&checkpoint, &config, 0, LinearKind::QkvProj);
     let h = Matrix::zeros(&Device::Cpu, 4, config.hidden_size).unwrap();
     let mut run = |spans: &[SequenceSpan]| layer.attended(&h, &weight, spans);
-    let (whole, after_two) = (SequenceSpan { rows: 2, start_pos: 0 }, SequenceSpan { rows: 2, start_pos: 2 });
+    let (whole, after_two) = (
+        SequenceSpan {
+            rows: 2,
+            start_pos: 0,
+        },
+        SequenceSpan {
+            rows: 2,
+            start_pos: 2,
+        },
+    );
     let error = run(&[after_two, whole]).unwrap_err();
-    let ModelError::Kernel { source, .. } = &error else { panic!("{error}") };
-    assert!(matches!(source, KernelError::Argument { arg: "start_pos", found: 2, .. }), "{source}");
-    assert!(run(&[whole, SequenceSpan { rows: 2, start_pos: 3 }]).is_err(), "the one before has two");
+    let ModelError::Kernel { source, .. } = &error else {
+        panic!("{error}")
+    };
+    assert!(
+        matches!(
+            source,
+            KernelError::Argument {
+                arg: "start_pos",
+                found: 2,
+                ..
+            }
+        ),
+        "{source}"
+    );
+    assert!(
+        run(&[
+            whole,
+            SequenceSpan {
+                rows: 2,
+                start_pos: 3
+            }
+        ])
+        .is_err(),
+        "the one before has two"
+    );
     assert!(run(&[whole, after_two]).is_ok());
 }

@@ -33,7 +33,9 @@ pub(super) fn write(to: &Tensor, first: usize, values: &[f32]) -> Result<(), Ker
 pub(super) fn part(x: &Tensor, part: &Part<'_>) -> Result<Tensor, KernelError> {
     let mut x = x.narrow(0, part.rows.start, part.rows.len())?;
     if part.columns != (0..extents(&x).1) {
-        x = x.narrow(1, part.columns.start, part.columns.len())?.contiguous()?;
+        x = x
+            .narrow(1, part.columns.start, part.columns.len())?
+            .contiguous()?;
     }
     Ok(if part.transposed { x.t()? } else { x })
 }
@@ -46,11 +48,25 @@ pub(super) fn gemm(
     store: Store,
 ) -> Result<(), KernelError> {
     // The second operand is the smaller one where alpha is not 1.
-    let b = if alpha == 1.0 || alpha == -1.0 { b.clone() } else { (b * f64::from(alpha))? };
+    let b = if alpha == 1.0 || alpha == -1.0 {
+        b.clone()
+    } else {
+        (b * f64::from(alpha))?
+    };
     let product = a.matmul(&b)?;
-    let product = if alpha == -1.0 && store == Store::Overwrite { product.neg()? } else { product };
+    let product = if alpha == -1.0 && store == Store::Overwrite {
+        product.neg()?
+    } else {
+        product
+    };
     let is_whole = rows == (0..extents(y).0);
-    let own = || if is_whole { Ok(y.clone()) } else { y.narrow(0, rows.start, rows.len()) };
+    let own = || {
+        if is_whole {
+            Ok(y.clone())
+        } else {
+            y.narrow(0, rows.start, rows.len())
+        }
+    };
     let result = match store {
         Store::Overwrite => product,
         Store::Add if alpha == -1.0 => (own()? - product)?,
@@ -71,13 +87,16 @@ pub(super) fn layer_norm(
 ) -> Result<Tensor, KernelError> {
     let x = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
     let deviation = (x.sqr()?.mean_keepdim(D::Minus1)? + epsilon)?.sqrt()?;
-    Ok(x.broadcast_div(&deviation)?.broadcast_mul(weight)?.broadcast_add(bias)?)
+    Ok(x.broadcast_div(&deviation)?
+        .broadcast_mul(weight)?
+        .broadcast_add(bias)?)
 }
 
 /// Sines and cosines, `[positions, pairs]` each.
 pub(super) fn angles(rotary_dim: usize, positions: usize) -> Result<[Tensor; 2], KernelError> {
     let table = RopeTable::new(rotary_dim, positions, RopePrecision::F32, &Device::Cpu)?;
-    let tensor = |values: &[f32]| Tensor::from_slice(values, (positions, rotary_dim / 2), &Device::Cpu);
+    let tensor =
+        |values: &[f32]| Tensor::from_slice(values, (positions, rotary_dim / 2), &Device::Cpu);
     Ok([tensor(table.sin())?, tensor(table.cos())?])
 }
 
@@ -93,18 +112,27 @@ pub(super) fn split_heads(
     let slabs = qkv.reshape((rows, TRAINING_SHARDS, 3, heads / TRAINING_SHARDS, head_dim))?;
     // [heads, rows, head_dim] of slab part 0 (queries), 1 (values) or 2 (keys)
     let part = |index| {
-        let part = slabs.narrow(2, index, 1)?.contiguous()?.reshape((rows, heads, head_dim))?;
+        let part = slabs
+            .narrow(2, index, 1)?
+            .contiguous()?
+            .reshape((rows, heads, head_dim))?;
         part.transpose(0, 1)?.contiguous()
     };
-    let (q, v, k) = (rotated(&part(0)?, angles, start)?, part(1)?, rotated(&part(2)?, angles, start)?);
+    let (q, v, k) = (
+        rotated(&part(0)?, angles, start)?,
+        part(1)?,
+        rotated(&part(2)?, angles, start)?,
+    );
     for (new, all) in [(k, keys), (v, values)] {
         // The same memory by another shape.
-        all.reshape((heads, cached / heads, head_dim))?.slice_set(&new, 1, start)?;
+        all.reshape((heads, cached / heads, head_dim))?
+            .slice_set(&new, 1, start)?;
     }
     Ok(q.reshape((heads * rows, head_dim))?)
 }
 
-/// Rotates the lanes (2i, 2i + 1) of every head: `x` is `[heads, rows, head_dim]`, of positions from `start` on.
+/// Rotates the lanes (2i, 2i + 1) of every head: `x` is `[heads, rows, head_dim]`, of positions
+/// from `start` on.
 fn rotated(x: &Tensor, [sin, cos]: &[Tensor; 2], start: usize) -> Result<Tensor, KernelError> {
     let ((heads, rows, head_dim), pairs) = (x.dims3()?, extents(sin).1);
     if pairs == 0 {
@@ -112,7 +140,10 @@ fn rotated(x: &Tensor, [sin, cos]: &[Tensor; 2], start: usize) -> Result<Tensor,
     }
     let of_rows = |angles: &Tensor| angles.narrow(0, start, rows)?.reshape((1, rows, pairs, 1));
     let (sin, cos) = (of_rows(sin)?, of_rows(cos)?);
-    let turning = x.narrow(2, 0, 2 * pairs)?.contiguous()?.reshape((heads, rows, pairs, 2))?;
+    let turning = x
+        .narrow(2, 0, 2 * pairs)?
+        .contiguous()?
+        .reshape((heads, rows, pairs, 2))?;
     let (even, odd) = (turning.narrow(3, 0, 1)?, turning.narrow(3, 1, 1)?);
     let first = (even.broadcast_mul(&cos)? - odd.broadcast_mul(&sin)?)?;
     let second = (odd.broadcast_mul(&cos)? + even.broadcast_mul(&sin)?)?;
@@ -120,14 +151,20 @@ fn rotated(x: &Tensor, [sin, cos]: &[Tensor; 2], start: usize) -> Result<Tensor,
     if 2 * pairs == head_dim {
         return Ok(turned);
     }
-    Ok(Tensor::cat(&[turned, x.narrow(2, 2 * pairs, head_dim - 2 * pairs)?], 2)?)
+    Ok(Tensor::cat(
+        &[turned, x.narrow(2, 2 * pairs, head_dim - 2 * pairs)?],
+        2,
+    )?)
 }
 
 /// `[heads * rows, head_dim]` as `[rows, heads * head_dim]`.
 pub(super) fn merged(x: &Tensor, heads: usize) -> Result<Tensor, KernelError> {
     let (all, head_dim) = x.dims2()?;
     let rows = all / heads;
-    let x = x.reshape((heads, rows, head_dim))?.transpose(0, 1)?.contiguous()?;
+    let x = x
+        .reshape((heads, rows, head_dim))?
+        .transpose(0, 1)?
+        .contiguous()?;
     Ok(x.reshape((rows, heads * head_dim))?)
 }
 
@@ -135,14 +172,20 @@ pub(super) fn merged(x: &Tensor, heads: usize) -> Result<Tensor, KernelError> {
 pub(super) fn causal_softmax(scores: &Tensor, first: usize) -> Result<Tensor, KernelError> {
     let (rows, columns) = scores.dims2()?;
     let mut values: Vec<f32> = scores.flatten_all()?.to_vec1()?;
-    values.par_chunks_mut(columns.max(1)).enumerate().for_each(|(at, row)| {
-        let (seen, ahead) = row.split_at_mut((first + at + 1).min(columns));
-        let most = seen.iter().fold(f32::NEG_INFINITY, |most, value| most.max(*value));
-        seen.iter_mut().for_each(|value| *value = (*value - most).exp());
-        let sum: f32 = seen.iter().sum();
-        seen.iter_mut().for_each(|value| *value /= sum);
-        ahead.fill(0.0);
-    });
+    values
+        .par_chunks_mut(columns.max(1))
+        .enumerate()
+        .for_each(|(at, row)| {
+            let (seen, ahead) = row.split_at_mut((first + at + 1).min(columns));
+            let most = seen
+                .iter()
+                .fold(f32::NEG_INFINITY, |most, value| most.max(*value));
+            seen.iter_mut()
+                .for_each(|value| *value = (*value - most).exp());
+            let sum: f32 = seen.iter().sum();
+            seen.iter_mut().for_each(|value| *value /= sum);
+            ahead.fill(0.0);
+        });
     Ok(Tensor::from_vec(values, (rows, columns), &Device::Cpu)?)
 }
 
@@ -156,16 +199,24 @@ pub(super) fn permute_upper(
     let square = zeros(n, n)?;
     for (panel, start) in panels.iter().zip((0..n).step_by(width)) {
         let (end, width) = panel.dims2()?;
-        square.narrow(0, start, width)?.slice_set(&panel.t()?.contiguous()?, 1, 0)?;
+        square
+            .narrow(0, start, width)?
+            .slice_set(&panel.t()?.contiguous()?, 1, 0)?;
         square.narrow(0, 0, end)?.slice_set(panel, 1, start)?;
     }
     let mut order = vec![0u32; n];
-    place.iter().enumerate().for_each(|(at, to)| order[*to as usize] = at as u32);
+    place
+        .iter()
+        .enumerate()
+        .for_each(|(at, to)| order[*to as usize] = at as u32);
     let order = Tensor::from_vec(order, n, &Device::Cpu)?;
     let panel = |start: usize| -> Result<Tensor, KernelError> {
         let end = n.min(start + width);
         let rows = square.index_select(&order.narrow(0, start, end - start)?, 0)?;
-        Ok(rows.index_select(&order.narrow(0, 0, end)?, 1)?.t()?.contiguous()?)
+        Ok(rows
+            .index_select(&order.narrow(0, 0, end)?, 1)?
+            .t()?
+            .contiguous()?)
     };
     (0..n).step_by(width).map(panel).collect()
 }

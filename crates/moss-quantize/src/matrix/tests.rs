@@ -1,4 +1,5 @@
-//! Every operation on a GPU beside the same on the CPU. `cargo test -p moss-quantize --features cuda -- --ignored` on a machine with one.
+//! Every operation on a GPU beside the same on the CPU. `cargo test -p moss-quantize --features
+//! cuda -- --ignored` on a machine with one.
 #![allow(clippy::unwrap_used)]
 
 use moss_model::DeviceSpec;
@@ -10,7 +11,11 @@ use crate::gptq::tests::noise;
 const TOLERANCE: f32 = 1e-5;
 
 fn devices() -> [Device; 2] {
-    let gpu = Device::open(DeviceSpec::Gpu { ordinal: 0, newest_code: None }).unwrap();
+    let gpu = Device::open(DeviceSpec::Gpu {
+        ordinal: 0,
+        newest_code: None,
+    })
+    .unwrap();
     [Device::Cpu, gpu]
 }
 
@@ -20,9 +25,14 @@ fn assert_same(what: &str, run: impl Fn(&Device) -> Matrix) {
         matrix.to_host(0..matrix.rows()).unwrap()
     });
     assert_eq!(expected.len(), found.len(), "{what}");
-    let largest = expected.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+    let largest = expected
+        .iter()
+        .fold(0.0f32, |largest, value| largest.max(value.abs()));
     for (at, (a, b)) in expected.iter().zip(&found).enumerate() {
-        assert!((a - b).abs() <= TOLERANCE * largest, "{what}: {b} at {at}, expected {a}");
+        assert!(
+            (a - b).abs() <= TOLERANCE * largest,
+            "{what}: {b} at {at}, expected {a}"
+        );
     }
 }
 
@@ -34,27 +44,33 @@ fn matrix(device: &Device, rows: usize, columns: usize, seed: u32) -> Matrix {
 #[ignore = "needs a GPU"]
 fn products_of_parts_are_those_of_the_cpu() {
     for store in [Store::Overwrite, Store::Add] {
-        for (alpha, transposed) in
-            [(1.0, [false, false]), (-1.0, [true, false]), (0.3, [false, true]), (2.0, [true, true])]
-        {
-            assert_same(&format!("gemm {store:?} {alpha} {transposed:?}"), |device| {
-                let mut y = matrix(device, 40, 33, 1);
-                let part = |matrix, transposed, rows: Range<usize>, columns: Range<usize>| {
-                    let part = Matrix::part(matrix, rows).columns(columns);
-                    if transposed { part.transposed() } else { part }
-                };
-                let (a, b) = (matrix(device, 70, 70, 2), matrix(device, 70, 70, 3));
-                let left = match transposed[0] {
-                    false => part(&a, false, 7..24, 3..60),
-                    true => part(&a, true, 3..60, 7..24),
-                };
-                let right = match transposed[1] {
-                    false => part(&b, false, 10..67, 20..53),
-                    true => part(&b, true, 20..53, 10..67),
-                };
-                y.gemm(20..37, alpha, &left, &right, store).unwrap();
-                y
-            });
+        for (alpha, transposed) in [
+            (1.0, [false, false]),
+            (-1.0, [true, false]),
+            (0.3, [false, true]),
+            (2.0, [true, true]),
+        ] {
+            assert_same(
+                &format!("gemm {store:?} {alpha} {transposed:?}"),
+                |device| {
+                    let mut y = matrix(device, 40, 33, 1);
+                    let part = |matrix, transposed, rows: Range<usize>, columns: Range<usize>| {
+                        let part = Matrix::part(matrix, rows).columns(columns);
+                        if transposed { part.transposed() } else { part }
+                    };
+                    let (a, b) = (matrix(device, 70, 70, 2), matrix(device, 70, 70, 3));
+                    let left = match transposed[0] {
+                        false => part(&a, false, 7..24, 3..60),
+                        true => part(&a, true, 3..60, 7..24),
+                    };
+                    let right = match transposed[1] {
+                        false => part(&b, false, 10..67, 20..53),
+                        true => part(&b, true, 20..53, 10..67),
+                    };
+                    y.gemm(20..37, alpha, &left, &right, store).unwrap();
+                    y
+                },
+            );
         }
     }
 }
@@ -65,7 +81,9 @@ fn norm_bias_and_activation_are_those_of_the_cpu() {
     for columns in [1, 31, 256, 257, 4096] {
         assert_same(&format!("layer_norm {columns}"), |device| {
             let (weight, bias) = (matrix(device, 1, columns, 4), matrix(device, 1, columns, 5));
-            matrix(device, 9, columns, 6).layer_norm(&weight, &bias, 1e-5).unwrap()
+            matrix(device, 9, columns, 6)
+                .layer_norm(&weight, &bias, 1e-5)
+                .unwrap()
         });
         for gelu in [false, true] {
             assert_same(&format!("add_bias {columns} {gelu}"), |device| {
@@ -83,23 +101,29 @@ fn heads_and_scores_are_those_of_the_cpu() {
     for (heads, head_dim, rotary) in [(4, 16, 16), (8, 64, 32), (4, 256, 64), (4, 32, 0)] {
         let (rows, positions, start) = (13, 40, 5);
         for wanted in 0..4 {
-            assert_same(&format!("heads {heads} {head_dim} {rotary}, {wanted}"), |device| {
-                let angles = Angles::new(device, rotary, positions).unwrap();
-                let qkv = matrix(device, rows + 4, 3 * heads * head_dim, 8);
-                let mut cache = [(); 2].map(|()| matrix(device, heads * positions, head_dim, 9));
-                let q = qkv.split_heads(2..2 + rows, &angles, heads, &mut cache, start).unwrap();
-                let [keys, values] = cache;
-                match wanted {
-                    0 => q,
-                    1 => keys,
-                    2 => values,
-                    _ => {
-                        let mut merged = matrix(device, rows + 3, heads * head_dim, 10);
-                        merged.merge_heads(3, &q, heads).unwrap();
-                        merged
+            assert_same(
+                &format!("heads {heads} {head_dim} {rotary}, {wanted}"),
+                |device| {
+                    let angles = Angles::new(device, rotary, positions).unwrap();
+                    let qkv = matrix(device, rows + 4, 3 * heads * head_dim, 8);
+                    let mut cache =
+                        [(); 2].map(|()| matrix(device, heads * positions, head_dim, 9));
+                    let q = qkv
+                        .split_heads(2..2 + rows, &angles, heads, &mut cache, start)
+                        .unwrap();
+                    let [keys, values] = cache;
+                    match wanted {
+                        0 => q,
+                        1 => keys,
+                        2 => values,
+                        _ => {
+                            let mut merged = matrix(device, rows + 3, heads * head_dim, 10);
+                            merged.merge_heads(3, &q, heads).unwrap();
+                            merged
+                        }
                     }
-                }
-            });
+                },
+            );
         }
     }
     for (rows, columns, first) in [(1, 1, 0), (7, 40, 33), (40, 600, 560), (64, 64, 0)] {
@@ -117,7 +141,8 @@ fn a_reordered_triangle_and_copies_are_those_of_the_cpu() {
     for (n, width) in [(10usize, 3), (64, 64), (300, 128)] {
         let place: Vec<u32> = (0..n as u32).map(|at| (at * 7 + 3) % n as u32).collect();
         for wanted in 0..n.div_ceil(width) {
-            // Only the upper triangle counts: the rest of a diagonal block is cleared before the two are compared.
+            // Only the upper triangle counts: the rest of a diagonal block is cleared before the
+            // two are compared.
             assert_same(&format!("permuted {n} {width}, panel {wanted}"), |device| {
                 let square = noise(n * n, 12);
                 let panel = |start: usize| {
@@ -130,7 +155,9 @@ fn a_reordered_triangle_and_copies_are_those_of_the_cpu() {
                     Matrix::new(device, &values, end - start).unwrap()
                 };
                 let panels = (0..n).step_by(width).map(panel).collect();
-                let panel = Matrix::permute_upper(panels, width, &place).unwrap().swap_remove(wanted);
+                let panel = Matrix::permute_upper(panels, width, &place)
+                    .unwrap()
+                    .swap_remove(wanted);
                 let (rows, columns) = (panel.rows(), panel.columns());
                 let mut values = panel.to_host(0..rows).unwrap();
                 let start = rows - columns;

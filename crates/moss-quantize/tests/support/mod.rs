@@ -7,7 +7,9 @@ use std::{
 };
 
 use moss_checkpoint::Checkpoint;
-use moss_model::{BlockPool, BlockTable, LanguageModel, LoadOptions, LogitRows, Moss, SequenceChunk};
+use moss_model::{
+    BlockPool, BlockTable, LanguageModel, LoadOptions, LogitRows, Moss, SequenceChunk,
+};
 
 pub(crate) const ALL: &[&str] = &[
     "tiny-fp16-bin",
@@ -21,7 +23,9 @@ pub(crate) const ALL: &[&str] = &[
 ];
 
 pub(crate) fn fixture(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures").join(name)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../../tests/fixtures")
+        .join(name)
 }
 
 /// Bits of the logits of forty tokens.
@@ -31,10 +35,21 @@ pub(crate) fn logits(folder: &Path) -> Vec<u32> {
     let vocab = model.config().vocab_size as u32;
     let ids: Vec<u32> = (0..40).map(|at| at * 37 % vocab).collect();
     let mut blocks = BlockTable::default();
-    BlockPool::new(model.cache_shape()).grow(&mut blocks, ids.len()).unwrap();
-    let chunk = SequenceChunk { token_ids: &ids, start_pos: 0, blocks: &blocks, logits: LogitRows::All };
+    BlockPool::new(model.cache_shape())
+        .grow(&mut blocks, ids.len())
+        .unwrap();
+    let chunk = SequenceChunk {
+        token_ids: &ids,
+        start_pos: 0,
+        blocks: &blocks,
+        logits: LogitRows::All,
+    };
     let logits = model.forward(&[chunk], &|| false).unwrap();
-    logits[0].values().iter().map(|value| value.to_bits()).collect()
+    logits[0]
+        .values()
+        .iter()
+        .map(|value| value.to_bits())
+        .collect()
 }
 
 /// Every file's name and bytes.
@@ -42,7 +57,12 @@ pub(crate) fn contents(folder: &Path) -> Vec<(String, Vec<u8>)> {
     let mut files: Vec<_> = fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), fs::read(path).unwrap()))
+        .map(|path| {
+            (
+                path.file_name().unwrap().to_str().unwrap().to_owned(),
+                fs::read(path).unwrap(),
+            )
+        })
         .collect();
     files.sort();
     files

@@ -6,7 +6,11 @@ impl SamplingError {
     /// The error in Chinese, with the same names and numbers.
     pub fn zh(&self) -> String {
         match self {
-            Self::Parameter { name, found, expected } => {
+            Self::Parameter {
+                name,
+                found,
+                expected,
+            } => {
                 format!("`{name}` 为 {found}，应为{}", phrase(expected))
             }
             Self::UnknownBias { id, tokens } => {

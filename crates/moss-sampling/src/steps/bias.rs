@@ -7,7 +7,9 @@ use crate::SamplingError;
 pub(crate) fn apply(logits: &mut [f32], bias: &[(u32, f32)]) -> Result<(), SamplingError> {
     let tokens = logits.len();
     for (id, bias) in bias {
-        let logit = logits.get_mut(*id as usize).ok_or(SamplingError::UnknownBias { id: *id, tokens })?;
+        let logit = logits
+            .get_mut(*id as usize)
+            .ok_or(SamplingError::UnknownBias { id: *id, tokens })?;
         *logit += bias;
     }
     Ok(())

@@ -1,4 +1,5 @@
-//! The chain's links, one a file: those before top-k edit the row of logits, those after it the candidates.
+//! The chain's links, one a file: those before top-k edit the row of logits, those after it the
+//! candidates.
 
 pub(crate) mod bias;
 pub(crate) mod min_p;

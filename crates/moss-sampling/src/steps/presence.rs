@@ -1,5 +1,6 @@
-//! Presence and frequency penalty: subtracted from the scores of tokens that the answer holds already, once and once an occurrence. As OpenAI's
-//! reference for chat completions gives the formula; the prompt does not count.
+//! Presence and frequency penalty: subtracted from the scores of tokens that the answer holds
+//! already, once and once an occurrence. As OpenAI's reference for chat completions gives the
+//! formula; the prompt does not count.
 
 use std::collections::HashMap;
 

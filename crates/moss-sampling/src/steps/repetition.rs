@@ -20,13 +20,18 @@ impl Repetition {
             self.call = 1;
         }
         for &id in history {
-            let (Some(logit), Some(seen)) = (logits.get_mut(id as usize), self.seen.get_mut(id as usize))
+            let (Some(logit), Some(seen)) =
+                (logits.get_mut(id as usize), self.seen.get_mut(id as usize))
             else {
                 continue;
             };
             if *seen != self.call {
                 *seen = self.call;
-                *logit = if *logit < 0.0 { *logit * penalty } else { *logit / penalty };
+                *logit = if *logit < 0.0 {
+                    *logit * penalty
+                } else {
+                    *logit / penalty
+                };
             }
         }
     }

@@ -1,6 +1,8 @@
-//! Temperature: scores are divided by it, in f32 and before top-k, so that what ties in transformers ties here.
+//! Temperature: scores are divided by it, in f32 and before top-k, so that what ties in
+//! transformers ties here.
 
-/// Divides every score. `temperature` is above 0 and the best score stays finite ([`is_greedy`] is asked first).
+/// Divides every score. `temperature` is above 0 and the best score stays finite ([`is_greedy`] is
+/// asked first).
 pub(crate) fn apply(logits: &mut [f32], temperature: f32) {
     if temperature != 1.0 {
         logits.iter_mut().for_each(|score| *score /= temperature);

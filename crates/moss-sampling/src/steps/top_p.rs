@@ -16,16 +16,26 @@ pub(crate) struct TopP {
 }
 
 impl TopP {
-    /// Keeps the smallest set of best candidates whose share of the mass reaches `top_p`; at least one.
+    /// Keeps the smallest set of best candidates whose share of the mass reaches `top_p`; at least
+    /// one.
     ///
-    /// Many candidates are not sorted but summed by class of weight: only the class in which the border lies needs an order.
+    /// Many candidates are not sorted but summed by class of weight: only the class in which the
+    /// border lies needs an order.
     pub(crate) fn keep(&mut self, candidates: &mut Vec<Candidate>, top_p: f32) {
         if top_p >= 1.0 {
             return; // rounding must not drop a token of next to no mass
         }
         let top_p = f64::from(top_p);
         let (sure, mut mass, wanted) = if candidates.len() <= FEW {
-            (0, 0.0, top_p * candidates.iter().map(|candidate| candidate.weight).sum::<f64>())
+            (
+                0,
+                0.0,
+                top_p
+                    * candidates
+                        .iter()
+                        .map(|candidate| candidate.weight)
+                        .sum::<f64>(),
+            )
         } else {
             self.cut_by_class(candidates, top_p)
         };
@@ -40,8 +50,8 @@ impl TopP {
         }
     }
 
-    /// Drops the classes beyond the border's and puts the border's own class last. Returns how many candidates stand before it,
-    /// their mass, and the mass that is wanted.
+    /// Drops the classes beyond the border's and puts the border's own class last. Returns how many
+    /// candidates stand before it, their mass, and the mass that is wanted.
     fn cut_by_class(&mut self, candidates: &mut Vec<Candidate>, top_p: f64) -> (usize, f64, f64) {
         self.masses.clear();
         self.masses.resize(CLASSES, 0.0);
@@ -71,8 +81,8 @@ impl TopP {
     }
 }
 
-/// Class of a candidate's weight, the largest weights (1 at most) first. Of a float's bits, those of the exponent and the six below
-/// rise with its value.
+/// Class of a candidate's weight, the largest weights (1 at most) first. Of a float's bits, those
+/// of the exponent and the six below rise with its value.
 fn class(candidate: &Candidate) -> usize {
     let below_one = 1.0f64.to_bits().saturating_sub(candidate.weight.to_bits());
     ((below_one >> 46) as usize).min(CLASSES - 1)

@@ -14,13 +14,21 @@ pub(crate) fn allow(router: Router<Shared>, origins: &[String]) -> Router<Shared
     }
     let origins = match origins.iter().any(|origin| origin == "*") {
         true => AllowOrigin::any(),
-        false => AllowOrigin::list(origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok())),
+        false => AllowOrigin::list(
+            origins
+                .iter()
+                .filter_map(|origin| HeaderValue::from_str(origin).ok()),
+        ),
     };
     let cors = CorsLayer::new()
         .allow_origin(origins)
         .allow_methods([Method::GET, Method::POST])
-        // Clients send more than a server can list (`x-stainless-…`), and none of their headers has an effect beyond its own request.
+        // Clients send more than a server can list (`x-stainless-…`), and none of their headers has
+        // an effect beyond its own request.
         .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers([header::HeaderName::from_static("x-request-id"), header::RETRY_AFTER]);
+        .expose_headers([
+            header::HeaderName::from_static("x-request-id"),
+            header::RETRY_AFTER,
+        ]);
     router.layer(cors)
 }

@@ -1,5 +1,6 @@
-//! DNS rebinding: a page on the Internet can point a name of its own at this machine and let a browser talk to it. The header `Host`
-//! then holds that name. And requests with no such header, or several, which servers behind one another read differently.
+//! DNS rebinding: a page on the Internet can point a name of its own at this machine and let a
+//! browser talk to it. The header `Host` then holds that name. And requests with no such header, or
+//! several, which servers behind one another read differently.
 
 use axum::{
     extract::{Request, State},
@@ -16,10 +17,18 @@ pub(crate) async fn check(
     next: Next,
 ) -> Result<Response, ApiError> {
     if let Some(allowed) = &state.options.allowed_hosts {
-        let host = request.uri().authority().map(|authority| authority.as_str().as_bytes());
-        let host = host.or_else(|| Some(request.headers().get(header::HOST)?.as_bytes())).unwrap_or_default();
+        let host = request
+            .uri()
+            .authority()
+            .map(|authority| authority.as_str().as_bytes());
+        let host = host
+            .or_else(|| Some(request.headers().get(header::HOST)?.as_bytes()))
+            .unwrap_or_default();
         let found = String::from_utf8_lossy(host).into_owned();
-        if !allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(without_port(&found))) {
+        if !allowed
+            .iter()
+            .any(|allowed| allowed.eq_ignore_ascii_case(without_port(&found)))
+        {
             let name = without_port(&found).to_owned();
             return Err(ApiError::Host { found, name });
         }
@@ -55,7 +64,17 @@ mod tests {
 
     #[test]
     fn ports_are_taken_off_names_and_addresses() {
-        let hosts = ["localhost:8888", "localhost", "[::1]:80", "[::1]", "127.0.0.1:1"].map(without_port);
-        assert_eq!(hosts, ["localhost", "localhost", "[::1]", "[::1]", "127.0.0.1"]);
+        let hosts = [
+            "localhost:8888",
+            "localhost",
+            "[::1]:80",
+            "[::1]",
+            "127.0.0.1:1",
+        ]
+        .map(without_port);
+        assert_eq!(
+            hosts,
+            ["localhost", "localhost", "[::1]", "[::1]", "127.0.0.1"]
+        );
     }
 }

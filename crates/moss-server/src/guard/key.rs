@@ -1,4 +1,5 @@
-//! Keys: `Authorization: Bearer KEY`, compared in a time that does not depend on how much of a key is right.
+//! Keys: `Authorization: Bearer KEY`, compared in a time that does not depend on how much of a key
+//! is right.
 
 use axum::{
     extract::{Request, State},
@@ -16,14 +17,20 @@ pub(crate) async fn check(
     next: Next,
 ) -> Result<Response, ApiError> {
     // The page itself is no secret, and a browser could not send a key for it.
-    let is_page = request.uri().path() == "/" && matches!(*request.method(), Method::GET | Method::HEAD);
+    let is_page =
+        request.uri().path() == "/" && matches!(*request.method(), Method::GET | Method::HEAD);
     let keys = &state.options.api_keys;
     if keys.is_empty() || is_page {
         return Ok(next.run(request).await);
     }
-    let given = request.headers().get(header::AUTHORIZATION).map(|given| given.as_bytes());
+    let given = request
+        .headers()
+        .get(header::AUTHORIZATION)
+        .map(|given| given.as_bytes());
     let given = given.and_then(|given| given.split_at_checked("Bearer ".len()));
-    let key = given.filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"bearer ")).map(|(_, key)| key);
+    let key = given
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"bearer "))
+        .map(|(_, key)| key);
     if !key.is_some_and(|key| is_known(keys, key)) {
         return Err(ApiError::Key);
     }
@@ -32,7 +39,9 @@ pub(crate) async fn check(
 
 /// Looks at every key to its end.
 fn is_known(keys: &[String], given: &[u8]) -> bool {
-    let found = keys.iter().fold(Choice::from(0), |found, key| found | key.as_bytes().ct_eq(given));
+    let found = keys.iter().fold(Choice::from(0), |found, key| {
+        found | key.as_bytes().ct_eq(given)
+    });
     found.into()
 }
 

@@ -1,4 +1,5 @@
-//! One line a request, with an id that the other end is told too. What is asked and answered is not in it.
+//! One line a request, with an id that the other end is told too. What is asked and answered is not
+//! in it.
 
 use std::time::Instant;
 
@@ -20,7 +21,11 @@ pub(crate) async fn write(State(state): State<Shared>, request: Request, next: N
     let began = Instant::now();
     let id = chosen(&request).unwrap_or_else(|| uuid::Uuid::new_v4().simple().to_string());
     let method = request.method().clone();
-    let route = request.extensions().get::<MatchedPath>().map_or("other", MatchedPath::as_str).to_owned();
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or("other", MatchedPath::as_str)
+        .to_owned();
     let span = tracing::info_span!("request", %id, %method, route);
     let mut response = next.run(request).instrument(span.clone()).await;
     let status = response.status().as_u16();
@@ -35,6 +40,8 @@ pub(crate) async fn write(State(state): State<Shared>, request: Request, next: N
 /// A client's own id, if it could not be mistaken for something else in a log.
 fn chosen(request: &Request) -> Option<String> {
     let id = request.headers().get(REQUEST_ID)?.to_str().ok()?;
-    let plain = id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    let plain = id
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
     (plain && (1..=LONGEST_ID).contains(&id.len())).then(|| id.to_owned())
 }

@@ -46,23 +46,47 @@ pub(crate) async fn complete(
     };
     let (count, most) = (prompts.len(), state.options.limits.choices);
     at_most("prompt", count, 1, most, "prompts")?;
-    at_most("n", count.saturating_mul(plan.n), 1, most, "answers to all prompts together")?;
+    at_most(
+        "n",
+        count.saturating_mul(plan.n),
+        1,
+        most,
+        "answers to all prompts together",
+    )?;
     let eos = Vec::from_iter(model.engine.model_config().eos_token_id);
-    let answers = prompts.iter().flat_map(|prompt| (0..plan.n).map(move |index| (prompt, index)));
+    let answers = prompts
+        .iter()
+        .flat_map(|prompt| (0..plan.n).map(move |index| (prompt, index)));
     let admission = Admission::default();
     let start = |(prompt, index): (&Vec<u32>, usize)| {
-        Generation::start(&state, &model, plan.request(prompt.clone(), eos.clone(), index), &admission)
+        Generation::start(
+            &state,
+            &model,
+            plan.request(prompt.clone(), eos.clone(), index),
+            &admission,
+        )
     };
     let mut generations = answers.map(start).collect::<Result<Vec<_>, _>>()?;
-    let notes = Notes { ignored, ..Notes::default() };
+    let notes = Notes {
+        ignored,
+        ..Notes::default()
+    };
     let id = format!("cmpl-{}", uuid::Uuid::new_v4().simple());
     if plan.stream {
         one_admitted(generations.iter_mut()).await?;
         return Ok(respond(&state, &model, &plan, id, notes, generations));
     }
-    let whole =
-        try_join_all(generations.into_iter().map(|generation| whole(generation, &model.tokenizer))).await?;
-    if let Some(error) = reply_error(whole.iter().map(|(text, outcome, _)| (outcome, text.as_str()))) {
+    let whole = try_join_all(
+        generations
+            .into_iter()
+            .map(|generation| whole(generation, &model.tokenizer)),
+    )
+    .await?;
+    if let Some(error) = reply_error(
+        whole
+            .iter()
+            .map(|(text, outcome, _)| (outcome, text.as_str())),
+    ) {
         return Err(error);
     }
     let (mut usage, mut report, mut choices) = (Usage::default(), None, Vec::new());
@@ -71,11 +95,25 @@ pub(crate) async fn complete(
         report.get_or_insert_with(|| Report::of(&outcome));
         let finish_reason = Some(finish_reason(&outcome.cause));
         let logprobs = plan.logprobs.map(|_| logprobs);
-        choices.push(TextChoice { index, text, logprobs, finish_reason });
+        choices.push(TextChoice {
+            index,
+            text,
+            logprobs,
+            finish_reason,
+        });
     }
     let (object, model) = ("text_completion", state.options.model.clone());
     let (usage, moss) = (Some(Some(usage)), Some(Extra { report, notes }));
-    Ok(Json(Chat { id, object, created: now(), model, choices, usage, moss }).into_response())
+    Ok(Json(Chat {
+        id,
+        object,
+        created: now(),
+        model,
+        choices,
+        usage,
+        moss,
+    })
+    .into_response())
 }
 
 /// What every answer to a text has in common.
@@ -83,15 +121,27 @@ pub(crate) fn plan(request: &CompletionRequest, options: &ServerOptions) -> Resu
     request.check()?;
     let mut plan = Plan::new(request.shared(), options)?;
     plan.logprobs = request.logprobs.map(|Count(top)| top);
-    at_most("logprobs", plan.logprobs.unwrap_or(0), 0, options.limits.top_logprobs, "tokens")?;
+    at_most(
+        "logprobs",
+        plan.logprobs.unwrap_or(0),
+        0,
+        options.limits.top_logprobs,
+        "tokens",
+    )?;
     let moss = request.moss.clone().unwrap_or_default();
     if moss.plugins.is_some_and(|plugins| !plugins.on().is_empty()) {
         let expected = ": plugins belong to chats".to_owned();
-        return Err(ApiError::Unsupported { param: "moss.plugins".into(), expected });
+        return Err(ApiError::Unsupported {
+            param: "moss.plugins".into(),
+            expected,
+        });
     }
     if moss.truncation == Some(Truncation::Auto) {
         let expected = " as `auto`: a text has no turns that could be dropped".to_owned();
-        return Err(ApiError::Unsupported { param: "moss.truncation".into(), expected });
+        return Err(ApiError::Unsupported {
+            param: "moss.truncation".into(),
+            expected,
+        });
     }
     Ok(plan)
 }
@@ -114,7 +164,11 @@ async fn whole(
     let (mut text, mut likely) = (String::new(), Likelihoods::new(tokenizer));
     loop {
         match generation.next().await? {
-            Event::Text { id, piece, logprobs } => {
+            Event::Text {
+                id,
+                piece,
+                logprobs,
+            } => {
                 text.push_str(&piece);
                 likely.add(&piece, id.zip(logprobs));
             }
@@ -132,8 +186,10 @@ fn respond(
     notes: Notes,
     generations: Vec<Generation>,
 ) -> Response {
-    let events =
-        generations.into_iter().enumerate().map(|(index, generation)| Box::pin(events(index, generation)));
+    let events = generations
+        .into_iter()
+        .enumerate()
+        .map(|(index, generation)| Box::pin(events(index, generation)));
     let mut merged = stream::select_all(events);
     let (name, created, tokenizer) = (state.options.model.clone(), now(), model.tokenizer.clone());
     let (include_usage, n) = (plan.include_usage, plan.n);
@@ -145,12 +201,24 @@ fn respond(
             let (id, model) = (id.clone(), name.clone());
             // With `include_usage`, every chunk but the last one has it as null.
             let usage = include_usage.then_some(None);
-            Chat { id, object: "text_completion", created, model, choices, usage, moss: first.take() }
+            Chat {
+                id,
+                object: "text_completion",
+                created,
+                model,
+                choices,
+                usage,
+                moss: first.take(),
+            }
         };
         let (mut usage, mut report) = (Usage::default(), None);
         while let Some((index, event)) = merged.next().await {
             match event? {
-                Event::Text { id, piece, logprobs } => {
+                Event::Text {
+                    id,
+                    piece,
+                    logprobs,
+                } => {
                     let (text, logprobs) = match &mut likely[index] {
                         // Text comes with its tokens, which may be later than the text alone.
                         Some(likely) => {
@@ -161,8 +229,13 @@ fn respond(
                         None => (piece, None),
                     };
                     if !text.is_empty() {
-                        out.send(&chunk(vec![TextChoice { index, text, logprobs, finish_reason: None }]))
-                            .await?;
+                        out.send(&chunk(vec![TextChoice {
+                            index,
+                            text,
+                            logprobs,
+                            finish_reason: None,
+                        }]))
+                        .await?;
                     }
                 }
                 Event::Finished(outcome) => {
@@ -173,21 +246,37 @@ fn respond(
                         && !text.is_empty()
                     {
                         let logprobs = Some(logprobs);
-                        out.send(&chunk(vec![TextChoice { index, text, logprobs, finish_reason: None }]))
-                            .await?;
+                        out.send(&chunk(vec![TextChoice {
+                            index,
+                            text,
+                            logprobs,
+                            finish_reason: None,
+                        }]))
+                        .await?;
                     }
                     usage.add(&outcome, index % n == 0);
                     report.get_or_insert_with(|| Report::of(&outcome));
                     let finish_reason = Some(finish_reason(&outcome.cause));
-                    let last = TextChoice { index, text: String::new(), logprobs: None, finish_reason };
-                    out.send(&chunk(vec![last]).with_report(early_report(&outcome))).await?;
+                    let last = TextChoice {
+                        index,
+                        text: String::new(),
+                        logprobs: None,
+                        finish_reason,
+                    };
+                    out.send(&chunk(vec![last]).with_report(early_report(&outcome)))
+                        .await?;
                 }
                 _ => {}
             }
         }
         if include_usage {
             let (usage, moss) = (Some(Some(usage)), Some(Extra { report, notes }));
-            out.send(&Chat { usage, moss, ..chunk(Vec::new()) }).await?;
+            out.send(&Chat {
+                usage,
+                moss,
+                ..chunk(Vec::new())
+            })
+            .await?;
         }
         out.done().await
     })
@@ -217,7 +306,11 @@ struct Likelihoods {
 impl Likelihoods {
     fn new(tokenizer: &Tokenizer) -> Self {
         let (tokenizer, alignment) = (tokenizer.clone(), TokenAlignment::new(tokenizer.clone()));
-        Self { tokenizer, alignment, characters: 0 }
+        Self {
+            tokenizer,
+            alignment,
+            characters: 0,
+        }
     }
 
     fn add(&mut self, piece: &str, token: Option<(u32, Box<TokenLogprobs>)>) {
@@ -241,14 +334,22 @@ impl Likelihoods {
 
     fn tell(&mut self, tokens: Vec<AlignedToken<(u32, Box<TokenLogprobs>)>>) -> TextLogprobs {
         let mut told = TextLogprobs::default();
-        for AlignedToken { value: (id, likely), text: token, .. } in tokens {
-            // JSON has no -inf; this is what OpenAI's API says of tokens that are out of the question.
+        for AlignedToken {
+            value: (id, likely),
+            text: token,
+            ..
+        } in tokens
+        {
+            // JSON has no -inf; this is what OpenAI's API says of tokens that are out of the
+            // question.
             let finite = |logprob: f32| logprob.max(-9999.0);
             let mut top = BTreeMap::new();
             for (other, logprob) in &likely.top {
                 let text = match *other == id {
                     true => token.clone(),
-                    false => String::from_utf8_lossy(self.tokenizer.token_bytes(*other)).into_owned(),
+                    false => {
+                        String::from_utf8_lossy(self.tokenizer.token_bytes(*other)).into_owned()
+                    }
                 };
                 // Parts of characters look alike; the likeliest comes first.
                 top.entry(text).or_insert(finite(*logprob));

@@ -44,8 +44,12 @@ fn render(description: &Value) -> String {
             html.push_str("<ul>\n");
             for (status, response) in operation["responses"].as_object().into_iter().flatten() {
                 let response = resolve(description, response);
-                let _ =
-                    writeln!(html, "<li><code>{}</code> {}", escape(status), text(&response["description"]));
+                let _ = writeln!(
+                    html,
+                    "<li><code>{}</code> {}",
+                    escape(status),
+                    text(&response["description"])
+                );
             }
             html.push_str("</ul>\n");
         }
@@ -56,7 +60,9 @@ fn render(description: &Value) -> String {
 
 /// A table of an object's properties; nothing for anything else.
 fn fields(description: &Value, schema: &Value) -> String {
-    let Some(properties) = schema["properties"].as_object() else { return String::new() };
+    let Some(properties) = schema["properties"].as_object() else {
+        return String::new();
+    };
     let mut html = "<table>\n<tr><th>field<th>form<th>meaning\n".to_owned();
     for (name, property) in properties {
         let meaning = escape(property["description"].as_str().unwrap_or_default());
@@ -65,7 +71,11 @@ fn fields(description: &Value, schema: &Value) -> String {
             form.remove("description");
         }
         let form = escape(&form.to_string());
-        let _ = writeln!(html, "<tr><td><code>{}</code><td><code>{form}</code><td>{meaning}", escape(name));
+        let _ = writeln!(
+            html,
+            "<tr><td><code>{}</code><td><code>{form}</code><td>{meaning}",
+            escape(name)
+        );
     }
     html.push_str("</table>\n");
     html
@@ -73,10 +83,17 @@ fn fields(description: &Value, schema: &Value) -> String {
 
 /// What a `$ref` points to.
 fn resolve<'a>(description: &'a Value, value: &'a Value) -> &'a Value {
-    let pointer = value["$ref"].as_str().and_then(|reference| reference.strip_prefix('#'));
-    pointer.and_then(|pointer| description.pointer(pointer)).unwrap_or(value)
+    let pointer = value["$ref"]
+        .as_str()
+        .and_then(|reference| reference.strip_prefix('#'));
+    pointer
+        .and_then(|pointer| description.pointer(pointer))
+        .unwrap_or(value)
 }
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
 }

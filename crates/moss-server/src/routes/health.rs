@@ -1,10 +1,12 @@
-//! `GET /health`, `GET /ready`, `GET /metrics`: for those who watch. None of them waits for the engine.
+//! `GET /health`, `GET /ready`, `GET /metrics`: for those who watch. None of them waits for the
+//! engine.
 
 use axum::{extract::State, http::header, response::IntoResponse};
 
 use crate::{error::ApiError, state::Shared};
 
-/// The process answers, and its engine has not failed for good: a supervisor should restart a server that says otherwise.
+/// The process answers, and its engine has not failed for good: a supervisor should restart a
+/// server that says otherwise.
 pub(crate) async fn health(State(state): State<Shared>) -> Result<&'static str, ApiError> {
     match state.fault() {
         Some(fault) => Err(fault.into()),

@@ -31,7 +31,10 @@ pub(crate) fn router(state: &Shared) -> Router {
         .route("/v1/models/{*name}", only(get(models::one), "GET, HEAD"))
         .route("/api/info", only(get(info::info), "GET, HEAD"))
         .route("/metrics", only(get(health::metrics), "GET, HEAD"))
-        .route("/", only(get(page::file).post(published::ask), "GET, HEAD, POST"))
+        .route(
+            "/",
+            only(get(page::file).post(published::ask), "GET, HEAD, POST"),
+        )
         .route_layer(from_fn_with_state(state.clone(), guard::key::check));
     let open = Router::new()
         .route("/health", only(get(health::health), "GET, HEAD"))
@@ -53,7 +56,11 @@ pub(crate) fn router(state: &Shared) -> Router {
 /// A route that says which methods it takes when it is given another one.
 fn only(route: MethodRouter<Shared>, allow: &'static str) -> MethodRouter<Shared> {
     route.fallback(move |method: Method, uri: Uri| async move {
-        ApiError::Method { method: method.to_string(), path: uri.path().to_owned(), allow }
+        ApiError::Method {
+            method: method.to_string(),
+            path: uri.path().to_owned(),
+            allow,
+        }
     })
 }
 

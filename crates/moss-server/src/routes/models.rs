@@ -24,7 +24,10 @@ pub(crate) struct Models {
 }
 
 pub(crate) async fn list(State(state): State<Shared>) -> Json<Models> {
-    Json(Models { object: "list", data: vec![model(&state)] })
+    Json(Models {
+        object: "list",
+        data: vec![model(&state)],
+    })
 }
 
 pub(crate) async fn one(
@@ -36,9 +39,21 @@ pub(crate) async fn one(
     // A name whose escapes are no UTF-8 is reported as received.
     let name = name.map_or_else(|_| uri.path().to_owned(), |Path(name)| name);
     // The names of hub ids have a slash in them.
-    if name == expected { Ok(Json(model(&state))) } else { Err(ApiError::NoModel { found: name, expected }) }
+    if name == expected {
+        Ok(Json(model(&state)))
+    } else {
+        Err(ApiError::NoModel {
+            found: name,
+            expected,
+        })
+    }
 }
 
 fn model(state: &Shared) -> Model {
-    Model { id: state.options.model.clone(), object: "model", created: state.created, owned_by: "moss-rs" }
+    Model {
+        id: state.options.model.clone(),
+        object: "model",
+        created: state.created,
+        owned_by: "moss-rs",
+    }
 }

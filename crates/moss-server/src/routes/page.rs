@@ -1,4 +1,5 @@
-//! The web page: files that are part of the program, under a policy that lets nothing from elsewhere in.
+//! The web page: files that are part of the program, under a policy that lets nothing from
+//! elsewhere in.
 
 use axum::{
     http::{HeaderValue, Method, Uri, header},
@@ -23,7 +24,10 @@ pub(crate) async fn file(method: Method, uri: Uri) -> Result<Response, ApiError>
         "" => "index.html",
         name => name,
     };
-    let unknown = || ApiError::NoRoute { method: method.to_string(), path: path.to_owned() };
+    let unknown = || ApiError::NoRoute {
+        method: method.to_string(),
+        path: path.to_owned(),
+    };
     let file = Assets::get(name).ok_or_else(unknown)?;
     if method != Method::GET && method != Method::HEAD {
         return Err(ApiError::Method {

@@ -1,4 +1,5 @@
-//! `POST /`: the published API demo. It keeps conversations by their `uid`; here they are bounded in number and in time.
+//! `POST /`: the published API demo. It keeps conversations by their `uid`; here they are bounded
+//! in number and in time.
 
 use std::{
     collections::HashMap,
@@ -74,10 +75,15 @@ struct Conversation {
 
 impl Conversations {
     pub(crate) fn new(limits: &Limits) -> Self {
-        Self { kept: Mutex::default(), limit: limits.conversations, time: limits.conversation_time }
+        Self {
+            kept: Mutex::default(),
+            limit: limits.conversations,
+            time: limits.conversation_time,
+        }
     }
 
-    /// A copy: two who go on with one conversation at once do not disturb each other, and the later one is kept.
+    /// A copy: two who go on with one conversation at once do not disturb each other, and the later
+    /// one is kept.
     fn find(&self, uid: &str) -> Option<Conversation> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.retain(|_, kept| kept.used.elapsed() < self.time);
@@ -88,10 +94,19 @@ impl Conversations {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.retain(|_, kept| kept.used.elapsed() < self.time);
         if kept.len() >= self.limit && !kept.contains_key(&uid) {
-            let oldest = kept.iter().min_by_key(|(_, kept)| kept.used).map(|(uid, _)| uid.clone());
+            let oldest = kept
+                .iter()
+                .min_by_key(|(_, kept)| kept.used)
+                .map(|(uid, _)| uid.clone());
             oldest.and_then(|uid| kept.remove(&uid));
         }
-        kept.insert(uid, Kept { conversation, used: Instant::now() });
+        kept.insert(
+            uid,
+            Kept {
+                conversation,
+                used: Instant::now(),
+            },
+        );
     }
 }
 
@@ -100,21 +115,41 @@ pub(crate) async fn ask(
     JsonBody(asked, ignored): JsonBody<Asked>,
 ) -> Result<Json<Answered>, ApiError> {
     let model = state.model()?.clone();
-    let known = asked.uid.and_then(|uid| Some((state.conversations.find(&uid)?, uid)));
+    let known = asked
+        .uid
+        .and_then(|uid| Some((state.conversations.find(&uid)?, uid)));
     let (mut conversation, uid) = known.unwrap_or_else(Default::default);
-    let uid = if uid.is_empty() { uuid::Uuid::new_v4().to_string() } else { uid };
-    let fields = shared::Shared { top_p: asked.top_p, temperature: asked.temperature, ..Default::default() };
+    let uid = if uid.is_empty() {
+        uuid::Uuid::new_v4().to_string()
+    } else {
+        uid
+    };
+    let fields = shared::Shared {
+        top_p: asked.top_p,
+        temperature: asked.temperature,
+        ..Default::default()
+    };
     let mut plan = Plan::new(fields, &state.options)?;
     let window = model.engine.window();
-    let longest = asked.max_length.map_or(window, |Count(longest)| longest).min(window);
+    let longest = asked
+        .max_length
+        .map_or(window, |Count(longest)| longest)
+        .min(window);
     let (prompt, dropped) = {
-        let (model, turns, user) = (model.clone(), conversation.turns.clone(), asked.prompt.clone());
+        let (model, turns, user) = (
+            model.clone(),
+            conversation.turns.clone(),
+            asked.prompt.clone(),
+        );
         let built = tokio::task::spawn_blocking(move || fit(&model, &turns, &user, longest));
         built.await.map_err(|_| ApiError::Internal)??
     };
     conversation.turns.drain(..dropped);
     plan.max_tokens = longest.saturating_sub(prompt.len()).max(1);
-    let session = conversation.session.get_or_insert_with(|| Arc::new(model.engine.session())).clone();
+    let session = conversation
+        .session
+        .get_or_insert_with(|| Arc::new(model.engine.session()))
+        .clone();
     let mut request = plan.request(prompt, model.stop_ids(), 0);
     request.session = Some(session.id());
     let mut generation = Generation::start(&state, &model, request, &Admission::default())?;
@@ -129,19 +164,47 @@ pub(crate) async fn ask(
     if let Some(error) = reply_error(std::iter::once((&outcome, partial.trim_start()))) {
         return Err(error);
     }
-    conversation.turns.push(Turn { user: asked.prompt, reply: outcome.ids });
-    let text = |turn: &Turn| model.tokenizer.decode(&turn.reply, Specials::Skip).trim_start().to_owned();
-    let history: Vec<_> = conversation.turns.iter().map(|turn| (turn.user.clone(), text(turn))).collect();
-    let response = history.last().map(|(_, answer)| answer.clone()).unwrap_or_default();
+    conversation.turns.push(Turn {
+        user: asked.prompt,
+        reply: outcome.ids,
+    });
+    let text = |turn: &Turn| {
+        model
+            .tokenizer
+            .decode(&turn.reply, Specials::Skip)
+            .trim_start()
+            .to_owned()
+    };
+    let history: Vec<_> = conversation
+        .turns
+        .iter()
+        .map(|turn| (turn.user.clone(), text(turn)))
+        .collect();
+    let response = history
+        .last()
+        .map(|(_, answer)| answer.clone())
+        .unwrap_or_default();
     state.conversations.keep(uid.clone(), conversation);
-    let moss = Notes { ignored, ..Notes::default() }.unless_empty();
-    Ok(Json(Answered { response, history, status: 200, time: clock(now()), uid, moss }))
+    let moss = Notes {
+        ignored,
+        ..Notes::default()
+    }
+    .unless_empty();
+    Ok(Json(Answered {
+        response,
+        history,
+        status: 200,
+        time: clock(now()),
+        uid,
+        moss,
+    }))
 }
 
 /// A prompt within `longest` tokens, and how many of the oldest turns had to go for it.
 ///
 /// # Errors
-/// [`ApiError::OutOfRange`] naming `max_length` where that, and not the window, leaves no room for an answer; [`TextError::TurnTooLong`].
+/// [`ApiError::OutOfRange`] naming `max_length` where that, and not the window, leaves no room for
+/// an answer; [`TextError::TurnTooLong`].
 fn fit(
     model: &ServedModel,
     turns: &[Turn],
@@ -153,7 +216,9 @@ fn fit(
     let window = model.engine.window();
     let dropped = match turns_to_drop(len, turns.len(), None, longest) {
         // Room for a few tokens is all that the client wants.
-        Err(TextError::TurnTooLong { found, .. }) if found < longest && longest < window => turns.len(),
+        Err(TextError::TurnTooLong { found, .. }) if found < longest && longest < window => {
+            turns.len()
+        }
         Err(TextError::TurnTooLong { found, .. }) if found < window && longest < window => {
             let expected = format!("more than the {found} tokens of the prompt");
             return Err(ApiError::out_of_range("max_length", longest, expected));
@@ -163,17 +228,28 @@ fn fit(
     Ok((builder.prompt(&turns[dropped..], user)?, dropped))
 }
 
-/// `2023-04-21 12:00:00`, in UTC. Days to dates as in Howard Hinnant's "chrono-Compatible Low-Level Date Algorithms".
+/// `2023-04-21 12:00:00`, in UTC. Days to dates as in Howard Hinnant's "chrono-Compatible Low-Level
+/// Date Algorithms".
 fn clock(seconds: u64) -> String {
     let (days, rest) = (seconds / 86_400 + 719_468, seconds % 86_400);
     let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
     let year = year_of_era + era * 400 + u64::from(month <= 2);
-    format!("{year}-{month:02}-{day:02} {:02}:{:02}:{:02}", rest / 3600, rest / 60 % 60, rest % 60)
+    format!(
+        "{year}-{month:02}-{day:02} {:02}:{:02}:{:02}",
+        rest / 3600,
+        rest / 60 % 60,
+        rest % 60
+    )
 }
 
 #[cfg(test)]
@@ -190,13 +266,21 @@ mod tests {
 
     #[test]
     fn the_store_is_bounded_and_forgets_who_was_away_longest() {
-        let limits = Limits { conversations: 2, ..Limits::default() };
+        let limits = Limits {
+            conversations: 2,
+            ..Limits::default()
+        };
         let store = Conversations::new(&limits);
         for uid in ["a", "b", "a", "c"] {
             store.keep(uid.into(), Conversation::default());
         }
-        assert!(store.find("a").is_some() && store.find("c").is_some() && store.find("b").is_none());
-        let none = Limits { conversation_time: Duration::ZERO, ..Limits::default() };
+        assert!(
+            store.find("a").is_some() && store.find("c").is_some() && store.find("b").is_none()
+        );
+        let none = Limits {
+            conversation_time: Duration::ZERO,
+            ..Limits::default()
+        };
         let store = Conversations::new(&none);
         store.keep("a".into(), Conversation::default());
         assert!(store.find("a").is_none());

@@ -66,32 +66,44 @@ pub(crate) fn stop_reason(cause: &StopCause) -> &'static str {
     }
 }
 
-/// The error that an answer ends in, if its end is not one that a client may take for an answer: nothing was generated in time, or the server
-/// is shutting down. A client that has gone gets no error.
+/// The error that an answer ends in, if its end is not one that a client may take for an answer:
+/// nothing was generated in time, or the server is shutting down. A client that has gone gets no
+/// error.
 pub(crate) fn end_error(outcome: &Outcome) -> Option<ApiError> {
     let seconds = outcome.timings.prefill.as_secs();
     match outcome.cause {
-        StopCause::Cancelled => Some(ApiError::Interrupted { partial: Vec::new() }),
-        StopCause::TimeLimit | StopCause::PromptTimeLimit if outcome.usage.generated_tokens == 0 => {
-            Some(ApiError::PromptTime { tokens: outcome.usage.prompt_tokens, seconds })
+        StopCause::Cancelled => Some(ApiError::Interrupted {
+            partial: Vec::new(),
+        }),
+        StopCause::TimeLimit | StopCause::PromptTimeLimit
+            if outcome.usage.generated_tokens == 0 =>
+        {
+            Some(ApiError::PromptTime {
+                tokens: outcome.usage.prompt_tokens,
+                seconds,
+            })
         }
         _ => None,
     }
 }
 
-/// The error of a whole reply whose answers, with their texts so far, ended so: the first that is no answer decides.
+/// The error of a whole reply whose answers, with their texts so far, ended so: the first that is
+/// no answer decides.
 pub(crate) fn reply_error<'a>(
     answers: impl Iterator<Item = (&'a Outcome, &'a str)> + Clone,
 ) -> Option<ApiError> {
-    let mut error = answers.clone().find_map(|(outcome, _)| end_error(outcome))?;
+    let mut error = answers
+        .clone()
+        .find_map(|(outcome, _)| end_error(outcome))?;
     if let ApiError::Interrupted { partial } = &mut error {
         *partial = answers.map(|(_, text)| text.to_owned()).collect();
     }
     Some(error)
 }
 
-/// The report in the last chunk of a streamed answer that was cut off or has no text, where `finish_reason` says too little. Other streams
-/// carry it beside their usage, if that is requested.
+/// The report in the last chunk of a streamed answer that was cut off or has no text, where
+/// `finish_reason` says too little. Other streams carry it beside their usage, if that is
+/// requested.
 pub(crate) fn early_report(outcome: &Outcome) -> Option<Report> {
     let was_cut_off = finish_reason(&outcome.cause) == "length";
     (was_cut_off || outcome.text.trim().is_empty()).then(|| Report::of(outcome))
@@ -119,7 +131,10 @@ pub(crate) struct Notes {
 impl Notes {
     /// `None` where there is nothing to tell.
     pub(crate) fn unless_empty(self) -> Option<Extra> {
-        (self != Self::default()).then_some(Extra { report: None, notes: self })
+        (self != Self::default()).then_some(Extra {
+            report: None,
+            notes: self,
+        })
     }
 }
 

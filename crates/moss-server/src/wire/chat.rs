@@ -39,8 +39,8 @@ text_request! {
 }
 
 impl ChatRequest {
-    /// Refuses values of known fields that would change the answer and are not supported. Gives the names of fields that the request
-    /// itself switches off.
+    /// Refuses values of known fields that would change the answer and are not supported. Gives the
+    /// names of fields that the request itself switches off.
     ///
     /// # Errors
     /// [`ApiError::Unsupported`] naming the field.
@@ -56,23 +56,47 @@ impl ChatRequest {
         }
         neutral::check("audio", self.audio.as_ref(), &[])?;
         // The default of OpenAI's API, and what a model without reasoning does anyway.
-        neutral::check("reasoning_effort", self.reasoning_effort.as_ref(), &["none", "medium"])?;
+        neutral::check(
+            "reasoning_effort",
+            self.reasoning_effort.as_ref(),
+            &["none", "medium"],
+        )?;
         neutral::check("verbosity", self.verbosity.as_ref(), &["medium"])?;
-        if let Some(modalities) = self.modalities.as_ref().filter(|found| !neutral::is_empty(found)) {
-            let are_text = modalities.as_array().is_some_and(|found| found.iter().all(|kind| kind == "text"));
+        if let Some(modalities) = self
+            .modalities
+            .as_ref()
+            .filter(|found| !neutral::is_empty(found))
+        {
+            let are_text = modalities
+                .as_array()
+                .is_some_and(|found| found.iter().all(|kind| kind == "text"));
             if !are_text {
                 return Err(neutral::refused("modalities", modalities, "`[\"text\"]`"));
             }
         }
         // An empty object switches the search on.
-        if let Some(found) = self.web_search_options.as_ref().filter(|found| **found != false) {
+        if let Some(found) = self
+            .web_search_options
+            .as_ref()
+            .filter(|found| **found != false)
+        {
             return Err(neutral::refused("web_search_options", found, "null"));
         }
-        if let Some(format) = self.response_format.as_ref().filter(|format| !neutral::is_empty(format)) {
+        if let Some(format) = self
+            .response_format
+            .as_ref()
+            .filter(|format| !neutral::is_empty(format))
+        {
             match format.get("type") {
                 Some(kind) if kind == "text" => {}
                 Some(kind) => return Err(neutral::refused("response_format.type", kind, "`text`")),
-                None => return Err(neutral::refused("response_format", format, "`{\"type\": \"text\"}`")),
+                None => {
+                    return Err(neutral::refused(
+                        "response_format",
+                        format,
+                        "`{\"type\": \"text\"}`",
+                    ));
+                }
             }
         }
         for (index, message) in self.messages.iter().enumerate() {
@@ -119,13 +143,17 @@ impl Message {
         }
         if matches!(self.content, Content::Missing) && self.role != Role::Assistant {
             let reason = format!("`{}`: missing field `content`", of("content"));
-            return Err(ApiError::Json { param: Some(of("content")), reason });
+            return Err(ApiError::Json {
+                param: Some(of("content")),
+                reason,
+            });
         }
         Ok(())
     }
 }
 
-/// What a plugin model wrote beside its answer, as [`super::answer::Aside`] tells it, and what its commands gave.
+/// What a plugin model wrote beside its answer, as [`super::answer::Aside`] tells it, and what its
+/// commands gave.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub(crate) struct Beside {
     pub(crate) thoughts: Option<String>,
@@ -137,7 +165,9 @@ impl Beside {
     /// Whether it says nothing, as null and `{}` do.
     pub(crate) fn is_empty(&self) -> bool {
         let parts = [&self.thoughts, &self.commands, &self.results];
-        parts.iter().all(|part| part.as_ref().is_none_or(String::is_empty))
+        parts
+            .iter()
+            .all(|part| part.as_ref().is_none_or(String::is_empty))
     }
 }
 

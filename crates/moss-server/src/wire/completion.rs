@@ -29,8 +29,12 @@ impl CompletionRequest {
         neutral::check("suffix", self.suffix.as_ref(), &[])?;
         let n = self.n.unwrap_or(Count(1));
         if self.best_of.is_some_and(|best_of| best_of != n) {
-            let expected = ": every answer that is made is returned; leave it out, or set it to `n`";
-            return Err(ApiError::Unsupported { param: "best_of".into(), expected: expected.into() });
+            let expected =
+                ": every answer that is made is returned; leave it out, or set it to `n`";
+            return Err(ApiError::Unsupported {
+                param: "best_of".into(),
+                expected: expected.into(),
+            });
         }
         Ok(())
     }

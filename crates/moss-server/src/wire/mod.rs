@@ -8,8 +8,8 @@ pub(crate) mod neutral;
 pub(crate) mod number;
 pub(crate) mod shared;
 
-/// A request for text: its own fields, those that all such requests have, and those that are known and have no effect. Serde's `flatten`
-/// would be shorter and would forget the path of a bad value.
+/// A request for text: its own fields, those that all such requests have, and those that are known
+/// and have no effect. Serde's `flatten` would be shorter and would forget the path of a bad value.
 macro_rules! text_request {
     (
         $(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* }
@@ -36,7 +36,8 @@ macro_rules! text_request {
                 moss: Option<$crate::wire::shared::MossFields>,
                 $($(#[$field_doc])* $field: $type,)*
             }
-            // Accounting, caching and names in the client's own system: no value of these changes an answer.
+            // Accounting, caching and names in the client's own system: no value of these changes
+            // an answer.
             without effect {
                 user, metadata, store, service_tier, prompt_cache_key, prompt_cache_retention, safety_identifier, $($inert,)*
             }

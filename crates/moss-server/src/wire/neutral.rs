@@ -1,5 +1,5 @@
-//! Fields of OpenAI's API that this server knows and has no use for: values that change nothing are accepted, all others are refused by
-//! name.
+//! Fields of OpenAI's API that this server knows and has no use for: values that change nothing are
+//! accepted, all others are refused by name.
 
 use serde_json::Value;
 
@@ -11,7 +11,9 @@ use crate::error::ApiError;
 /// [`ApiError::Unsupported`] naming `param`.
 pub(crate) fn check(param: &str, value: Option<&Value>, neutral: &[&str]) -> Result<(), ApiError> {
     match value {
-        Some(value) if !is_empty(value) && !value.as_str().is_some_and(|text| neutral.contains(&text)) => {
+        Some(value)
+            if !is_empty(value) && !value.as_str().is_some_and(|text| neutral.contains(&text)) =>
+        {
             let mut accepted: Vec<_> = neutral.iter().map(|text| format!("`{text}`")).collect();
             accepted.push("null".into());
             Err(refused(param, value, &accepted.join(" or ")))
@@ -29,11 +31,15 @@ pub(crate) fn refused(param: &str, found: &Value, expected: &str) -> ApiError {
         Value::String(text) => format!("`{}`", text.chars().take(64).collect::<String>()),
         simple => format!("`{simple}`"),
     };
-    ApiError::Unsupported { param: param.to_owned(), expected: format!(" as {found}, expected {expected}") }
+    ApiError::Unsupported {
+        param: param.to_owned(),
+        expected: format!(" as {found}, expected {expected}"),
+    }
 }
 
-/// Checks a list of tools, or its older form `functions`, and the field that chooses among them. A list that the request itself switches
-/// off with `none` is accepted; the result says whether that is so.
+/// Checks a list of tools, or its older form `functions`, and the field that chooses among them. A
+/// list that the request itself switches off with `none` is accepted; the result says whether that
+/// is so.
 ///
 /// # Errors
 /// [`ApiError::Unsupported`] naming the list or the choice.
@@ -44,8 +50,12 @@ pub(crate) fn check_tools(
     let is_off = choice.and_then(Value::as_str) == Some("none");
     let has_tools = list.is_some_and(|list| !is_empty(list));
     if has_tools && !is_off {
-        let expected = format!(": MOSS calls no tools; leave it out, or set `{choice_param}` to `none`");
-        return Err(ApiError::Unsupported { param: list_param.to_owned(), expected });
+        let expected =
+            format!(": MOSS calls no tools; leave it out, or set `{choice_param}` to `none`");
+        return Err(ApiError::Unsupported {
+            param: list_param.to_owned(),
+            expected,
+        });
     }
     check(choice_param, choice, &["none", "auto"])?;
     Ok(has_tools)

@@ -1,4 +1,5 @@
-//! Whole numbers as clients send them: languages with one number type write `512.0`, and some clients write -1 for "no limit".
+//! Whole numbers as clients send them: languages with one number type write `512.0`, and some
+//! clients write -1 for "no limit".
 
 use std::fmt::{self, Formatter};
 
@@ -22,7 +23,9 @@ pub(crate) struct Seed(pub(crate) u64);
 impl<'de> Deserialize<'de> for Count {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let found = deserializer.deserialize_any(Whole("a whole number, 0 or more"))?;
-        count(found).map(Self).ok_or_else(|| unexpected(found, "a whole number, 0 or more"))
+        count(found)
+            .map(Self)
+            .ok_or_else(|| unexpected(found, "a whole number, 0 or more"))
     }
 }
 
@@ -40,14 +43,19 @@ impl<'de> Deserialize<'de> for Limit {
 impl<'de> Deserialize<'de> for Seed {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let found = deserializer.deserialize_any(Whole("a whole number of 64 bits"))?;
-        let bits = u64::try_from(found).ok().or_else(|| i64::try_from(found).ok().map(i64::cast_unsigned));
-        bits.map(Self).ok_or_else(|| unexpected(found, "a whole number of 64 bits"))
+        let bits = u64::try_from(found)
+            .ok()
+            .or_else(|| i64::try_from(found).ok().map(i64::cast_unsigned));
+        bits.map(Self)
+            .ok_or_else(|| unexpected(found, "a whole number of 64 bits"))
     }
 }
 
 /// Counts beyond the address space are as good as the largest one that fits.
 fn count(found: i128) -> Option<usize> {
-    u64::try_from(found).ok().map(|found| usize::try_from(found).unwrap_or(usize::MAX))
+    u64::try_from(found)
+        .ok()
+        .map(|found| usize::try_from(found).unwrap_or(usize::MAX))
 }
 
 fn unexpected<E: Error>(found: i128, expected: &str) -> E {
@@ -93,14 +101,23 @@ mod tests {
             ["512", "512.0", "5.12e2", "0.0", "-0.0"].map(count),
             [Some(512), Some(512), Some(512), Some(0), Some(0)]
         );
-        assert_eq!(["0.5", "-1", "-1.0", "1e300", "\"512\"", "true", "[]"].map(count), [None; 7]);
+        assert_eq!(
+            ["0.5", "-1", "-1.0", "1e300", "\"512\"", "true", "[]"].map(count),
+            [None; 7]
+        );
         let limit = |text| serde_json::from_str(text).map(|Limit(found)| found).ok();
-        assert_eq!(["-1", "-1.0", "40", "-2"].map(limit), [Some(None), Some(None), Some(Some(40)), None]);
+        assert_eq!(
+            ["-1", "-1.0", "40", "-2"].map(limit),
+            [Some(None), Some(None), Some(Some(40)), None]
+        );
         let seed = |text| serde_json::from_str(text).map(|Seed(found)| found).ok();
         assert_eq!(
             ["-1", "42.0", "18446744073709551615"].map(seed),
             [Some(u64::MAX), Some(42), Some(u64::MAX)]
         );
-        assert_eq!(["18446744073709551616", "-9223372036854775809", "1e19"].map(seed), [None; 3]);
+        assert_eq!(
+            ["18446744073709551616", "-9223372036854775809", "1e19"].map(seed),
+            [None; 3]
+        );
     }
 }

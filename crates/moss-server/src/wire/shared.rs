@@ -41,12 +41,14 @@ pub(crate) struct Shared {
 pub(crate) struct StreamOptions {
     /// A last chunk tells the tokens counted.
     pub(crate) include_usage: Option<bool>,
-    /// Padding of chunks against eavesdroppers who look at their sizes; chunks are never padded here.
+    /// Padding of chunks against eavesdroppers who look at their sizes; chunks are never padded
+    /// here.
     #[expect(dead_code, reason = "accepted, and without effect on the answer")]
     include_obfuscation: Option<bool>,
 }
 
-/// Biases by token id, in decimal. An empty list counts as an empty map: some languages write it so.
+/// Biases by token id, in decimal. An empty list counts as an empty map: some languages write it
+/// so.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Biases(pub(crate) BTreeMap<String, f32>);
 
@@ -134,6 +136,10 @@ impl PluginFields {
             (self.equation_solver, Plugin::EquationSolver),
             (self.text_to_image, Plugin::TextToImage),
         ];
-        switches.into_iter().filter(|(on, _)| *on == Some(true)).map(|(_, plugin)| plugin).collect()
+        switches
+            .into_iter()
+            .filter(|(on, _)| *on == Some(true))
+            .map(|(_, plugin)| plugin)
+            .collect()
     }
 }

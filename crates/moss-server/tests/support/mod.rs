@@ -22,7 +22,8 @@ use moss_text::{SystemText, Tokenizer};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-/// The demo model, which takes its time if told to, counts its passes, and fails when one is asked to.
+/// The demo model, which takes its time if told to, counts its passes, and fails when one is asked
+/// to.
 struct Paced {
     model: Moss,
     pause: Duration,
@@ -70,7 +71,10 @@ impl LanguageModel for Paced {
         }
         if self.passes.fetch_add(1, SeqCst) == self.fails_at.load(SeqCst) {
             return Err(match self.fault {
-                Fault::Error => ModelError::CacheFull { needed_blocks: 1, free_blocks: 0 },
+                Fault::Error => ModelError::CacheFull {
+                    needed_blocks: 1,
+                    free_blocks: 0,
+                },
                 Fault::Panic => panic!("injected panic"),
                 Fault::DeviceLost => {
                     let source = KernelError::Driver {
@@ -78,7 +82,11 @@ impl LanguageModel for Paced {
                         code: 700,
                         message: "an illegal memory access was encountered".into(),
                     };
-                    ModelError::Kernel { layer: 0, op: "attention", source }
+                    ModelError::Kernel {
+                        layer: 0,
+                        op: "attention",
+                        source,
+                    }
                 }
                 Fault::Hangs => loop {
                     std::thread::park();
@@ -112,10 +120,20 @@ pub struct Setup {
 
 impl Default for Setup {
     fn default() -> Self {
-        let engine = EngineOptions { threads: Some(1), ..EngineOptions::default() };
+        let engine = EngineOptions {
+            threads: Some(1),
+            ..EngineOptions::default()
+        };
         let options = ServerOptions::local("moss-demo");
         let (pause, by_token, fault) = (Duration::ZERO, Duration::ZERO, Fault::Error);
-        Self { options, engine, windows: 4, pause, by_token, fault }
+        Self {
+            options,
+            engine,
+            windows: 4,
+            pause,
+            by_token,
+            fault,
+        }
     }
 }
 
@@ -131,10 +149,21 @@ pub struct Running {
 
 impl Setup {
     pub fn engine(&self) -> (Arc<Engine>, Arc<AtomicUsize>, Arc<AtomicUsize>) {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/demo/moss-demo-int4");
+        let folder = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../examples/demo/moss-demo-int4"
+        );
         let checkpoint = Checkpoint::open(folder).unwrap();
-        let model = Moss::load(&checkpoint, &LoadOptions::cpu(2048 * self.windows), &mut |_| {}).unwrap();
-        let (passes, fails_at) = (Arc::<AtomicUsize>::default(), Arc::new(AtomicUsize::new(usize::MAX)));
+        let model = Moss::load(
+            &checkpoint,
+            &LoadOptions::cpu(2048 * self.windows),
+            &mut |_| {},
+        )
+        .unwrap();
+        let (passes, fails_at) = (
+            Arc::<AtomicUsize>::default(),
+            Arc::new(AtomicUsize::new(usize::MAX)),
+        );
         let paced = Paced {
             model,
             pause: self.pause,
@@ -151,7 +180,9 @@ impl Setup {
     pub fn start(self) -> Running {
         let (engine, passes, fails_at) = self.engine();
         let server = Server::new(self.options);
-        server.open(ServedModel::new(engine.clone(), SystemText::Published, false).unwrap()).unwrap();
+        server
+            .open(ServedModel::new(engine.clone(), SystemText::Published, false).unwrap())
+            .unwrap();
         let mut running = Running::of(server, engine);
         (running.passes, running.fails_at) = (passes, fails_at);
         running
@@ -163,8 +194,11 @@ pub fn serve(server: Server) -> (SocketAddr, oneshot::Sender<()>, std::thread::J
     let (stop, stopped) = oneshot::channel::<()>();
     let (tell, address) = std::sync::mpsc::channel();
     let thread = std::thread::spawn(move || {
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
         runtime.block_on(async move {
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
             tell.send(listener.local_addr().unwrap()).unwrap();
@@ -179,7 +213,14 @@ impl Running {
     pub fn of(server: Server, engine: Arc<Engine>) -> Self {
         let (address, stop, thread) = serve(server);
         let (passes, fails_at) = (Arc::default(), Arc::default());
-        Self { address, engine, passes, fails_at, stop: Some(stop), thread: Some(thread) }
+        Self {
+            address,
+            engine,
+            passes,
+            fails_at,
+            stop: Some(stop),
+            thread: Some(thread),
+        }
     }
 
     pub fn start() -> Self {
@@ -211,15 +252,29 @@ impl Running {
         Reply::parse(&bytes)
     }
 
-    /// Sends a request and leaves the answer in the stream. HTTP/1.0: what comes is not cut into chunks.
-    pub fn open(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> TcpStream {
+    /// Sends a request and leaves the answer in the stream. HTTP/1.0: what comes is not cut into
+    /// chunks.
+    pub fn open(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> TcpStream {
         let mut stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        let mut head = format!("{method} {path} HTTP/1.0\r\ncontent-length: {}\r\n", body.len());
+        stream
+            .set_read_timeout(Some(Duration::from_secs(60)))
+            .unwrap();
+        let mut head = format!(
+            "{method} {path} HTTP/1.0\r\ncontent-length: {}\r\n",
+            body.len()
+        );
         if !headers.iter().any(|(name, _)| *name == "host") {
             head.push_str("host: localhost\r\n");
         }
-        headers.iter().for_each(|(name, value)| head.push_str(&format!("{name}: {value}\r\n")));
+        headers
+            .iter()
+            .for_each(|(name, value)| head.push_str(&format!("{name}: {value}\r\n")));
         stream.write_all(format!("{head}\r\n").as_bytes()).unwrap();
         let _ = stream.write_all(body); // it may be refused by its head alone
         stream
@@ -232,7 +287,8 @@ impl Running {
 
     /// Makes a later pass fail, once so many more have gone well.
     pub fn fail_after(&self, passes: usize) {
-        self.fails_at.store(self.passes.load(SeqCst) + passes, SeqCst);
+        self.fails_at
+            .store(self.passes.load(SeqCst) + passes, SeqCst);
     }
 
     /// Passes of the model that follow, until it has rested for a while.
@@ -245,7 +301,10 @@ impl Running {
             if now == seen {
                 return now - before;
             }
-            assert!(began.elapsed() < Duration::from_secs(30), "the model never rests");
+            assert!(
+                began.elapsed() < Duration::from_secs(30),
+                "the model never rests"
+            );
             seen = now;
         }
     }
@@ -273,13 +332,21 @@ pub struct Reply {
 impl Reply {
     pub fn parse(bytes: &[u8]) -> Self {
         let text = String::from_utf8(bytes.to_vec()).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no head in {text:?}"));
+        let (head, body) = text
+            .split_once("\r\n\r\n")
+            .unwrap_or_else(|| panic!("no head in {text:?}"));
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        Self { status, head: head.to_lowercase(), body: body.to_owned() }
+        Self {
+            status,
+            head: head.to_lowercase(),
+            body: body.to_owned(),
+        }
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+        self.head
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
     }
 
     /// The body of an answer that must be good.
@@ -290,9 +357,13 @@ impl Reply {
 
     /// Status, field at fault and code of an error in OpenAI's form.
     pub fn error(&self) -> (u16, String, String) {
-        let body: Value = serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("{}", self.body));
+        let body: Value =
+            serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("{}", self.body));
         let error = &body["error"];
-        assert!(error["message"].is_string() && error["type"].is_string(), "{body}");
+        assert!(
+            error["message"].is_string() && error["type"].is_string(),
+            "{body}"
+        );
         let text = |value: &Value| value.as_str().unwrap_or("").to_owned();
         (self.status, text(&error["param"]), text(&error["code"]))
     }
@@ -300,9 +371,15 @@ impl Reply {
     /// The events of a stream, without the last `[DONE]`, which must be there.
     pub fn events(&self) -> Vec<Value> {
         assert_eq!(self.status, 200, "{}", self.body);
-        let mut data: Vec<_> = self.body.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
+        let mut data: Vec<_> = self
+            .body
+            .lines()
+            .filter_map(|line| line.strip_prefix("data: "))
+            .collect();
         assert_eq!(data.pop(), Some("[DONE]"));
-        data.into_iter().map(|event| serde_json::from_str(event).unwrap()).collect()
+        data.into_iter()
+            .map(|event| serde_json::from_str(event).unwrap())
+            .collect()
     }
 }
 
@@ -319,7 +396,9 @@ pub fn endless(prompt_tokens: usize, max_tokens: usize) -> Value {
 
 /// `base` with other or more fields.
 pub fn with(mut base: Value, fields: Value) -> Value {
-    base.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+    base.as_object_mut()
+        .unwrap()
+        .extend(fields.as_object().unwrap().clone());
     base
 }
 

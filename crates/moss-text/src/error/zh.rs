@@ -11,32 +11,66 @@ impl TextError {
                 format!("`{}` 不是可读的{}", file.display(), phrase(what))
             }
             Self::Merge { file, line, found } => {
-                format!("`{}` 第 {line} 行是 `{found}`，应为两个词元，中间一个空格", file.display())
+                format!(
+                    "`{}` 第 {line} 行是 `{found}`，应为两个词元，中间一个空格",
+                    file.display()
+                )
             }
             Self::Bpe { folder, reason } => {
-                format!("`{}` 中的 vocab.json 与 merges.txt 不相配：{reason}", folder.display())
+                format!(
+                    "`{}` 中的 vocab.json 与 merges.txt 不相配：{reason}",
+                    folder.display()
+                )
             }
             Self::LineEnd { file, line } => {
-                format!("`{}` 第 {line} 行含有回车符，行尾应为 LF 或 CRLF", file.display())
+                format!(
+                    "`{}` 第 {line} 行含有回车符，行尾应为 LF 或 CRLF",
+                    file.display()
+                )
             }
-            Self::MergePart { file, line, found, part } => {
-                format!("`{}` 第 {line} 行合并 `{found}`，但此前没有一行生成 `{part}`", file.display())
+            Self::MergePart {
+                file,
+                line,
+                found,
+                part,
+            } => {
+                format!(
+                    "`{}` 第 {line} 行合并 `{found}`，但此前没有一行生成 `{part}`",
+                    file.display()
+                )
             }
             Self::MergeTwice { file, line, found } => {
                 format!("`{}` 第 {line} 行重复了合并规则 `{found}`", file.display())
             }
-            Self::MergeOrder { file, line, id, before } => format!(
+            Self::MergeOrder {
+                file,
+                line,
+                id,
+                before,
+            } => format!(
                 "`{}` 第 {line} 行生成词元 {id}，而此前的一行已生成词元 {before}，ID 应递增",
                 file.display()
             ),
-            Self::NoMerge { file, id, found, count } => format!(
+            Self::NoMerge {
+                file,
+                id,
+                found,
+                count,
+            } => format!(
                 "`{}` 中没有一行生成词元 {id}（`{found}`）；vocab.json 中有 {count} 个词元没有合并规则",
                 file.display()
             ),
             Self::MissingByte { folder, byte } => {
-                format!("`{}` 中的 vocab.json 没有字节 {byte} 的词元，0 至 255 应各有一个", folder.display())
+                format!(
+                    "`{}` 中的 vocab.json 没有字节 {byte} 的词元，0 至 255 应各有一个",
+                    folder.display()
+                )
             }
-            Self::AddedTokens { folder, decoder, listed } => format!(
+            Self::AddedTokens {
+                folder,
+                decoder,
+                listed,
+            } => format!(
                 "`{}`：tokenizer_config.json 中的词元 {} 为 `{}`，而 added_tokens.json 或 vocab.json 中的词元 {} 为 `{}`",
                 folder.display(),
                 decoder.1,
@@ -45,18 +79,33 @@ impl TextError {
                 listed.0
             ),
             Self::TokenizerJson { file } => {
-                format!("有 `{}`，但缺少所读取的 vocab.json 和 merges.txt", file.display())
+                format!(
+                    "有 `{}`，但缺少所读取的 vocab.json 和 merges.txt",
+                    file.display()
+                )
             }
-            Self::UnknownId { position, id, tokens } => {
+            Self::UnknownId {
+                position,
+                id,
+                tokens,
+            } => {
                 format!("位置 {position} 的词元 ID {id} 未知，分词器共有 {tokens} 个词元")
             }
-            Self::Ids { folder, id, found, last } => format!(
+            Self::Ids {
+                folder,
+                id,
+                found,
+                last,
+            } => format!(
                 "`{}` 中的词元 ID {id} {}，0 至 {last} 的每个 ID 应各出现一次",
                 folder.display(),
                 phrase(found)
             ),
             Self::Token { folder, id, found } => {
-                format!("`{}` 中的词元 {id} 为 `{found}`，应由字节级字符组成", folder.display())
+                format!(
+                    "`{}` 中的词元 {id} 为 `{found}`，应由字节级字符组成",
+                    folder.display()
+                )
             }
             Self::MissingSpecial { folder, name } => {
                 format!("`{}` 中的分词器缺少特殊词元 `{name}`", folder.display())
@@ -66,7 +115,10 @@ impl TextError {
                 format!("无法启用插件 `{plugin}`：从未公布过它的 API")
             }
             Self::UnknownPlugin { found, expected } => {
-                format!("没有插件 `{found}`，应为以下之一：{}", expected.replace(", ", "、"))
+                format!(
+                    "没有插件 `{found}`，应为以下之一：{}",
+                    expected.replace(", ", "、")
+                )
             }
             Self::TurnTooLong { found, allowed } => {
                 format!("指令加上这一条消息共 {found} 个词元，除回答外最多容纳 {allowed} 个")

@@ -27,8 +27,17 @@ pub(crate) fn run(
     printer: &Printer,
 ) -> anyhow::Result<ExitCode> {
     let devices = open::devices(&cli.model)?;
-    let [DeviceSpec::Gpu { ordinal, newest_code }] = devices[..] else {
-        let what = ("`--kernels` times the kernels of one GPU", "`--kernels` 测量一张 GPU 的内核");
+    let [
+        DeviceSpec::Gpu {
+            ordinal,
+            newest_code,
+        },
+    ] = devices[..]
+    else {
+        let what = (
+            "`--kernels` times the kernels of one GPU",
+            "`--kernels` 测量一张 GPU 的内核",
+        );
         let hint = (
             "name one: `--gpu 0`, in a build with `--features cuda`",
             "请在含 `--features cuda` 的构建中指明一张：`--gpu 0`",
@@ -36,19 +45,34 @@ pub(crate) fn run(
         return Err(Failed::new(what).hint(hint).into());
     };
     let window = MossConfig::moon_003().context_length;
-    if let Some(found) = [context, prompt].into_iter().find(|n| !(2..=window).contains(n)) {
+    if let Some(found) = [context, prompt]
+        .into_iter()
+        .find(|n| !(2..=window).contains(n))
+    {
         let what = (
             format!("`--kernels` takes 2 to {window} positions, found {found}"),
             format!("`--kernels` 接受 2 至 {window} 个位置，给出的是 {found}"),
         );
-        let hint = ("leave `--prompt` out, or take `--prompt 512`", "请去掉 `--prompt`，或用 `--prompt 512`");
+        let hint = (
+            "leave `--prompt` out, or take `--prompt 512`",
+            "请去掉 `--prompt`，或用 `--prompt 512`",
+        );
         return Err(Failed::new(what).hint(hint).into());
     }
     let bits = match format {
         WeightFormat::F16 => None,
         WeightFormat::Gptq(bits) => Some(bits),
     };
-    let measured = gpu::times(ordinal, newest_code, Timed { bits, layers, context, prompt })?;
+    let measured = gpu::times(
+        ordinal,
+        newest_code,
+        Timed {
+            bits,
+            layers,
+            context,
+            prompt,
+        },
+    )?;
     let parts = [
         (
             "step",
@@ -60,7 +84,10 @@ pub(crate) fn run(
         ),
         (
             "prompt",
-            Words::from((format!("a prompt of {prompt} tokens"), format!("{prompt} 个词元的提示"))),
+            Words::from((
+                format!("a prompt of {prompt} tokens"),
+                format!("{prompt} 个词元的提示"),
+            )),
             &measured.prompt,
         ),
     ];
@@ -75,7 +102,9 @@ pub(crate) fn run(
         printer.json(&report)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let Measured { card, bandwidth, .. } = &measured;
+    let Measured {
+        card, bandwidth, ..
+    } = &measured;
     let rate = bandwidth / 1e9;
     printer.report(&printer.language.pick(
         format!("{card}: {format}, {layers} layers; copy {rate:.1} GB/s, measured in this run\n"),
@@ -88,7 +117,11 @@ pub(crate) fn run(
 }
 
 fn sum(whole: &Whole) -> f64 {
-    whole.kernels.iter().map(|kernel| kernel.calls as f64 * kernel.seconds).sum()
+    whole
+        .kernels
+        .iter()
+        .map(|kernel| kernel.calls as f64 * kernel.seconds)
+        .sum()
 }
 
 /// What the kernels by themselves do not explain, as a part of the whole.
@@ -98,13 +131,34 @@ fn rest(whole: &Whole) -> f64 {
 
 fn table(title: &Words, whole: &Whole, bandwidth: f64, language: Language) -> String {
     let (kernel, columns) = language.pick(
-        ("kernel", ["runs", "bytes", "us alone", "GB/s", "TFLOP/s", "share"]),
-        ("内核", ["次数", "字节", "单独 us", "GB/s", "TFLOP/s", "占比"]),
+        (
+            "kernel",
+            ["runs", "bytes", "us alone", "GB/s", "TFLOP/s", "share"],
+        ),
+        (
+            "内核",
+            ["次数", "字节", "单独 us", "GB/s", "TFLOP/s", "占比"],
+        ),
     );
     let (title, colon) = (title.of(language), language.pick(": ", "："));
-    let columns: String = columns.iter().zip(WIDTHS).map(|(name, width)| right(name, width)).collect();
-    let mut text = format!("{title}{colon}{:.1} us\n  {}{columns}\n", whole.seconds * 1e6, left(kernel, 26));
-    for KernelTime { kernel, calls, bytes, operations, seconds } in &whole.kernels {
+    let columns: String = columns
+        .iter()
+        .zip(WIDTHS)
+        .map(|(name, width)| right(name, width))
+        .collect();
+    let mut text = format!(
+        "{title}{colon}{:.1} us\n  {}{columns}\n",
+        whole.seconds * 1e6,
+        left(kernel, 26)
+    );
+    for KernelTime {
+        kernel,
+        calls,
+        bytes,
+        operations,
+        seconds,
+    } in &whole.kernels
+    {
         let rate = *bytes as f64 / seconds;
         let arithmetic = match *operations > 0.0 {
             true => format!("{:.1}", operations / seconds / 1e12),
@@ -126,7 +180,13 @@ fn table(title: &Words, whole: &Whole, bandwidth: f64, language: Language) -> St
 
 fn whole_json(whole: &Whole, bandwidth: f64) -> Value {
     let kernel = |time: &KernelTime| {
-        let KernelTime { kernel, calls, bytes, operations, seconds } = time;
+        let KernelTime {
+            kernel,
+            calls,
+            bytes,
+            operations,
+            seconds,
+        } = time;
         json!({
             "kernel": kernel, "runs": calls, "bytes": bytes, "flop": operations, "seconds": seconds,
             "bytes_per_s": *bytes as f64 / seconds, "share": *bytes as f64 / seconds / bandwidth,
@@ -165,7 +225,10 @@ mod tests {
     fn what_the_kernels_do_not_explain_is_a_part_of_the_whole() {
         assert!((rest(&whole()) - 0.2).abs() < 1e-9);
         let text = table(&Words::same("one token"), &whole(), 1e12, Language::En);
-        assert!(text.contains("sum of runs 40.0 us; 1 - sum / whole = 0.200"), "{text}");
+        assert!(
+            text.contains("sum of runs 40.0 us; 1 - sum / whole = 0.200"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -178,11 +241,23 @@ mod tests {
 
     #[test]
     fn columns_of_either_language_end_where_their_numbers_do() {
-        for (language, sum) in [(Language::En, "  sum of runs 40.0 us"), (Language::Zh, "  各次之和 40.0 us")]
-        {
-            let text = table(&Words::from(("one token", "一个词元")), &whole(), 1e12, language);
+        for (language, sum) in [
+            (Language::En, "  sum of runs 40.0 us"),
+            (Language::Zh, "  各次之和 40.0 us"),
+        ] {
+            let text = table(
+                &Words::from(("one token", "一个词元")),
+                &whole(),
+                1e12,
+                language,
+            );
             let lines: Vec<_> = text.lines().collect();
-            assert!(lines[1..4].iter().all(|line| line.width() == lines[1].width()), "{text}");
+            assert!(
+                lines[1..4]
+                    .iter()
+                    .all(|line| line.width() == lines[1].width()),
+                "{text}"
+            );
             assert!(lines[4].starts_with(sum), "{text}");
             assert_eq!(text.contains("kernel"), language == Language::En, "{text}");
         }

@@ -16,7 +16,12 @@ pub(super) struct Loading {
 
 impl Loading {
     pub(super) fn start() -> Self {
-        Self { start: Instant::now(), planned: None, card_bytes: 0, seconds: 0.0 }
+        Self {
+            start: Instant::now(),
+            planned: None,
+            card_bytes: 0,
+            seconds: 0.0,
+        }
     }
 
     /// Takes note of what `tell` is told.
@@ -34,7 +39,8 @@ impl Loading {
         self.seconds = self.start.elapsed().as_secs_f64();
     }
 
-    /// Seconds that the weights of the cards took, without the cards' opening, and bytes of them a second.
+    /// Seconds that the weights of the cards took, without the cards' opening, and bytes of them a
+    /// second.
     pub(super) fn of_cards(&self) -> Option<(f64, f64)> {
         let seconds = self.seconds - self.planned?.duration_since(self.start).as_secs_f64();
         Some((seconds, self.card_bytes as f64 / seconds))

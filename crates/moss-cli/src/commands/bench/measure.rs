@@ -75,17 +75,34 @@ impl Run<'_> {
         BlockPool::new(self.model.cache_shape()).grow(&mut blocks, prompt + 1)?;
         let mut forward = |rows: std::ops::Range<usize>| {
             let (token_ids, start_pos) = (&ids[rows.clone()], rows.start);
-            let chunk = SequenceChunk { token_ids, start_pos, blocks: &blocks, logits: LogitRows::Last };
+            let chunk = SequenceChunk {
+                token_ids,
+                start_pos,
+                blocks: &blocks,
+                logits: LogitRows::Last,
+            };
             self.model.forward_timed(&[chunk])
         };
         let of_prompt = forward(0..prompt)?.1;
         forward(prompt..prompt + 1)?; // the first token's work is recorded on the way
         let of_token = forward(prompt..prompt + 1)?.1;
-        let whole = (format!("a prompt of {prompt} tokens"), format!("{prompt} 个词元的提示"));
-        let token = (format!("a token after {prompt}"), format!("{prompt} 个词元之后的一个词元"));
+        let whole = (
+            format!("a prompt of {prompt} tokens"),
+            format!("{prompt} 个词元的提示"),
+        );
+        let token = (
+            format!("a token after {prompt}"),
+            format!("{prompt} 个词元之后的一个词元"),
+        );
         Ok(vec![
-            Timeline { what: whole.into(), spans: of_prompt },
-            Timeline { what: token.into(), spans: of_token },
+            Timeline {
+                what: whole.into(),
+                spans: of_prompt,
+            },
+            Timeline {
+                what: token.into(),
+                spans: of_token,
+            },
         ])
     }
 
@@ -107,13 +124,22 @@ impl Run<'_> {
                 allowed,
             })
         });
-        let chunk = SequenceChunk { token_ids: &ids[rows.clone()], start_pos: rows.start, blocks, logits };
+        let chunk = SequenceChunk {
+            token_ids: &ids[rows.clone()],
+            start_pos: rows.start,
+            blocks,
+            logits,
+        };
         let mut answers = self.model.forward(&[chunk], &|| false)?;
-        let answer = answers.first_mut().or_fail("the model gave no answer", "模型没有给出结果")?;
+        let answer = answers
+            .first_mut()
+            .or_fail("the model gave no answer", "模型没有给出结果")?;
         let id = match answer.candidates() {
             Some(candidates) => self.sampler.sample_cut(candidates, 0)?,
             None => {
-                let row = answer.last_mut().or_fail("the model gave no logits", "模型没有给出 logits")?;
+                let row = answer
+                    .last_mut()
+                    .or_fail("the model gave no logits", "模型没有给出 logits")?;
                 self.sampler.sample(row, &ids[..rows.end], 0, allowed)?
             }
         };
@@ -123,10 +149,15 @@ impl Run<'_> {
 
 pub(super) fn made_up_ids(model: &Moss, count: usize) -> Vec<u32> {
     let vocab = model.config().vocab_size.min(100_000) as u32;
-    (0..count as u32).map(|i| i.wrapping_mul(2_654_435_761) % vocab).collect()
+    (0..count as u32)
+        .map(|i| i.wrapping_mul(2_654_435_761) % vocab)
+        .collect()
 }
 
 pub(super) fn median(mut times: Vec<f64>) -> anyhow::Result<f64> {
     times.sort_by(f64::total_cmp);
-    Ok(times.get(times.len() / 2).copied().or_fail("nothing was measured", "没有测量到任何结果")?)
+    Ok(times
+        .get(times.len() / 2)
+        .copied()
+        .or_fail("nothing was measured", "没有测量到任何结果")?)
 }

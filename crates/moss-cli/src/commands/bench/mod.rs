@@ -43,16 +43,19 @@ pub(crate) struct BenchArgs {
     /// Layers of a model with made-up weights
     #[arg(long, value_name = "N", default_value = "34", value_parser = layers)]
     layers: usize,
-    /// Prompt tokens, several to be measured one after the other [default: 512; on a GPU 64,512,1900]
+    /// Prompt tokens, several to be measured one after the other [default: 512; on a GPU
+    /// 64,512,1900]
     #[arg(long, value_name = "N[,N…]", value_delimiter = ',', value_parser = at_least::<1>)]
     prompt: Vec<usize>,
     /// Tokens to generate after each prompt [default: 16; on a GPU 128]
     #[arg(long, value_name = "N", value_parser = at_least::<1>)]
     new: Option<usize>,
-    /// Time each kernel of one GPU by itself, with made-up weights: at the context, and for the prompt, of --prompt [default: 512]
+    /// Time each kernel of one GPU by itself, with made-up weights: at the context, and for the
+    /// prompt, of --prompt [default: 512]
     #[arg(long)]
     kernels: bool,
-    /// Then let so many conversations ask at the same time, each with the first prompt [default prompt: 128]
+    /// Then let so many conversations ask at the same time, each with the first prompt [default
+    /// prompt: 128]
     #[arg(long, value_name = "N[,N…]", value_delimiter = ',', value_parser = at_least::<1>, conflicts_with = "kernels")]
     clients: Vec<usize>,
     /// Draw when each stage works, for the last prompt and a token after it
@@ -65,14 +68,20 @@ pub(crate) struct BenchArgs {
 
 fn at_least<const MIN: usize>(text: &str) -> Result<usize, Failed> {
     let count = text.parse().ok().filter(|count| *count >= MIN);
-    count.or_fail(format!("expected a number from {MIN} on"), format!("应为不小于 {MIN} 的整数"))
+    count.or_fail(
+        format!("expected a number from {MIN} on"),
+        format!("应为不小于 {MIN} 的整数"),
+    )
 }
 
 /// Thirty times those of the published model: more would tell nothing else.
 const MOST_LAYERS: usize = 1000;
 
 fn layers(text: &str) -> Result<usize, Failed> {
-    let count = text.parse().ok().filter(|count| (1..=MOST_LAYERS).contains(count));
+    let count = text
+        .parse()
+        .ok()
+        .filter(|count| (1..=MOST_LAYERS).contains(count));
     let en = format!("expected a number from 1 to {MOST_LAYERS}");
     count.or_fail(en, format!("应为 1 至 {MOST_LAYERS} 的整数"))
 }
@@ -80,7 +89,13 @@ fn layers(text: &str) -> Result<usize, Failed> {
 pub(crate) fn run(args: &BenchArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
     if args.kernels {
         let rows = args.prompt.first().copied().unwrap_or(512);
-        return kernels::run(args.format.format(), (args.layers, rows, rows), args.json, cli, printer);
+        return kernels::run(
+            args.format.format(),
+            (args.layers, rows, rows),
+            args.json,
+            cli,
+            printer,
+        );
     }
     let on_gpu = open::any_gpu(&open::devices(&cli.model)?);
     let prompts = match (args.prompt.is_empty(), on_gpu) {
@@ -94,16 +109,24 @@ pub(crate) fn run(args: &BenchArgs, cli: &Cli, printer: &Printer) -> anyhow::Res
     let pool = open::pool(&cli.model)?;
     let report = pool.install(|| -> anyhow::Result<_> {
         let mut loading = Loading::start();
-        let (first, longest) =
-            (prompts.first().copied().unwrap_or(1), prompts.iter().max().copied().unwrap_or(1));
+        let (first, longest) = (
+            prompts.first().copied().unwrap_or(1),
+            prompts.iter().max().copied().unwrap_or(1),
+        );
         let most = args.clients.iter().max().copied().unwrap_or(0);
         let together = cache_positions(most, first.saturating_add(new));
         let (name, mut model) = load(args, (longest, new), together, cli, printer, &mut loading)?;
         loading.finish();
         let bandwidth = model.memory_bandwidth()?;
-        let mut run = Run { model: &mut model, sampler: Sampler::new(sampling.clone())?, on_gpu };
-        let measured =
-            prompts.iter().map(|prompt| run.measure(*prompt, new)).collect::<anyhow::Result<_>>()?;
+        let mut run = Run {
+            model: &mut model,
+            sampler: Sampler::new(sampling.clone())?,
+            on_gpu,
+        };
+        let measured = prompts
+            .iter()
+            .map(|prompt| run.measure(*prompt, new))
+            .collect::<anyhow::Result<_>>()?;
         let timelines = match (args.timeline, prompts.last()) {
             (true, Some(prompt)) => run.timelines(*prompt)?,
             _ => Vec::new(),
@@ -112,7 +135,13 @@ pub(crate) fn run(args: &BenchArgs, cli: &Cli, printer: &Printer) -> anyhow::Res
         let upload = model.upload_bandwidth().ok().flatten(); // a full card has no room for it
         let served = match args.clients.is_empty() {
             true => Vec::new(),
-            false => serve(model, &args.clients, (first, new), &sampling, pool.current_num_threads())?,
+            false => serve(
+                model,
+                &args.clients,
+                (first, new),
+                &sampling,
+                pool.current_num_threads(),
+            )?,
         };
         Ok(Report {
             served,
@@ -152,7 +181,10 @@ fn load(
                 format!("{prompt} prompt and {new} new tokens do not fit the window of {window}"),
                 format!("{prompt} 个提示词元加 {new} 个新词元超出 {window} 的上下文窗口"),
             );
-            let hint = ("take fewer: `--prompt 512 --new 16`", "请减少：`--prompt 512 --new 16`");
+            let hint = (
+                "take fewer: `--prompt 512 --new 16`",
+                "请减少：`--prompt 512 --new 16`",
+            );
             Err(Failed::new(what).hint(hint))
         }
     };
@@ -160,13 +192,19 @@ fn load(
         let found = fetch::find_or_fetch(&cli.model, printer)?;
         let checkpoint = open::checkpoint(&found.folder, &cli.model, printer)?;
         fits(&MossConfig::try_from(checkpoint.config())?)?;
-        let model =
-            Moss::load(&checkpoint, &options, &mut loading.watch(progress::bar(printer, &found.name)))
-                .or_fail("cannot load the model", "无法加载模型")?;
+        let model = Moss::load(
+            &checkpoint,
+            &options,
+            &mut loading.watch(progress::bar(printer, &found.name)),
+        )
+        .or_fail("cannot load the model", "无法加载模型")?;
         return Ok((Words::same(found.name), model));
     }
     let format = args.format.format();
-    let config = MossConfig { num_layers: args.layers, ..MossConfig::moon_003() };
+    let config = MossConfig {
+        num_layers: args.layers,
+        ..MossConfig::moon_003()
+    };
     fits(&config)?;
     if !open::any_gpu(&options.devices) {
         fit_memory(&config, format, &options)?;
@@ -180,22 +218,39 @@ fn load(
     Ok((name, model))
 }
 
-/// Made-up weights lie in this machine's memory, where no file stands behind them: too many would end the program, or another.
-fn fit_memory(config: &MossConfig, format: WeightFormat, options: &LoadOptions) -> Result<(), Failed> {
+/// Made-up weights lie in this machine's memory, where no file stands behind them: too many would
+/// end the program, or another.
+fn fit_memory(
+    config: &MossConfig,
+    format: WeightFormat,
+    options: &LoadOptions,
+) -> Result<(), Failed> {
     let bytes = ModelBytes::in_format(config, format, options.cache, options.dtype);
     let layer = bytes.layers.iter().max().copied().unwrap_or(0);
     let others = bytes.embedding + bytes.head;
     let needed = others + bytes.layers.iter().sum::<u64>();
-    let Some(free) = memory::available().filter(|free| *free < needed) else { return Ok(()) };
+    let Some(free) = memory::available().filter(|free| *free < needed) else {
+        return Ok(());
+    };
     let [needed, found] = [needed, free].map(|bytes| bytes as f64 / 1e9);
     let what = (
         format!(
             "weights of {} layers take {needed:.1} GB of memory, {found:.1} GB are available",
             config.num_layers
         ),
-        format!("{} 层的权重需要 {needed:.1} GB 内存，可用 {found:.1} GB", config.num_layers),
+        format!(
+            "{} 层的权重需要 {needed:.1} GB 内存，可用 {found:.1} GB",
+            config.num_layers
+        ),
     );
-    let fewer = free.saturating_sub(others).checked_div(layer).unwrap_or(0).max(1);
-    let hint = (format!("take fewer: `--layers {fewer}`"), format!("请减少：`--layers {fewer}`"));
+    let fewer = free
+        .saturating_sub(others)
+        .checked_div(layer)
+        .unwrap_or(0)
+        .max(1);
+    let hint = (
+        format!("take fewer: `--layers {fewer}`"),
+        format!("请减少：`--layers {fewer}`"),
+    );
     Err(Failed::new(what).hint(hint))
 }

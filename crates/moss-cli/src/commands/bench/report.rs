@@ -43,7 +43,8 @@ impl Report {
                 Some(card) => card_text(card),
                 None => self.cpu_text(),
             };
-            let (device, weights, what) = (stage.device, size(stage.weight_bytes), what.of(language));
+            let (device, weights, what) =
+                (stage.device, size(stage.weight_bytes), what.of(language));
             text += &language.pick(
                 format!("  stage {index}  {device}, layers {first} to {last}, {weights} a token; {what}\n"),
                 format!("  阶段 {index}  {device}，第 {first} 至 {last} 层，每词元 {weights}；{what}\n"),
@@ -70,7 +71,11 @@ impl Report {
             );
         }
         text.extend(self.served.iter().map(|served| served.text(language)));
-        text.extend(self.timelines.iter().map(|timeline| timeline.text(language)));
+        text.extend(
+            self.timelines
+                .iter()
+                .map(|timeline| timeline.text(language)),
+        );
         text
     }
 
@@ -88,14 +93,19 @@ impl Report {
 
     fn loading_text(&self) -> Words {
         let seconds = self.loading.seconds;
-        let (mut en, mut zh) = (format!("  loaded in {seconds:.2} s"), format!("  加载用时 {seconds:.2} s"));
+        let (mut en, mut zh) = (
+            format!("  loaded in {seconds:.2} s"),
+            format!("  加载用时 {seconds:.2} s"),
+        );
         if let Some((seconds, rate)) = self.loading.of_cards() {
             let rate = gb(rate);
             en += &format!(", the weights of the cards in {seconds:.2} s, {rate:.1} GB/s");
             zh += &format!("，其中显卡权重 {seconds:.2} s，{rate:.1} GB/s");
         }
         if let Some(rate) = self.upload.map(gb) {
-            en += &format!("; host memory to the card {rate:.1} GB/s (page-locked, measured in this run)");
+            en += &format!(
+                "; host memory to the card {rate:.1} GB/s (page-locked, measured in this run)"
+            );
             zh += &format!("；主机内存到显卡 {rate:.1} GB/s（页锁定，本次实测）");
         }
         Words::from((en + "\n", zh + "\n"))
@@ -136,7 +146,11 @@ fn gb(rate: f64) -> f64 {
 
 fn card_text(card: &CardInfo) -> Words {
     let CardInfo { name, code, .. } = card;
-    let cuda = format!("{}.{}", card.driver_cuda / 1000, card.driver_cuda % 1000 / 10);
+    let cuda = format!(
+        "{}.{}",
+        card.driver_cuda / 1000,
+        card.driver_cuda % 1000 / 10
+    );
     let [clock, memory_clock] = [card.clock_khz, card.memory_clock_khz].map(|khz| khz / 1000);
     let taken = size(card.free_before.saturating_sub(card.free_now));
     let free = size(card.free_before);
@@ -169,11 +183,15 @@ mod tests {
     /// Of the English ones one ends a place early.
     #[test]
     fn the_chinese_heads_end_where_their_numbers_do() {
-        let numbers = format!("  {0:>6}  {0:>10}  {0:>6}  {0:>10}  {0:>6}  {0:>7}  {0:>6}\n", "#");
+        let numbers = format!(
+            "  {0:>6}  {0:>10}  {0:>6}  {0:>10}  {0:>6}  {0:>7}  {0:>6}\n",
+            "#"
+        );
         let ends = |line: &str| -> Vec<usize> {
             let cells = line.split("  ").filter(|cell| !cell.is_empty());
             let end = |cell: &str| {
-                line[..cell.as_ptr() as usize - line.as_ptr() as usize + cell.trim_end().len()].width()
+                line[..cell.as_ptr() as usize - line.as_ptr() as usize + cell.trim_end().len()]
+                    .width()
             };
             cells.map(end).collect()
         };

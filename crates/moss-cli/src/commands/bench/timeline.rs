@@ -25,10 +25,17 @@ impl Timeline {
             format!("  {what}, {ms:.2} ms; the digit is the pass\n"),
             format!("  {what}，{ms:.2} ms；数字表示第几次前向\n"),
         );
-        let stages = self.spans.iter().map(|span| span.stage + 1).max().unwrap_or(0);
+        let stages = self
+            .spans
+            .iter()
+            .map(|span| span.stage + 1)
+            .max()
+            .unwrap_or(0);
         for stage in 0..stages {
             let of_stage = || self.spans.iter().filter(|span| span.stage == stage);
-            let busy: f64 = of_stage().map(|span| (span.end - span.begin).as_secs_f64()).sum();
+            let busy: f64 = of_stage()
+                .map(|span| (span.end - span.begin).as_secs_f64())
+                .sum();
             let mut line = [' '; COLUMNS];
             for span in of_stage() {
                 let column = |at: Duration| (at.as_secs_f64() / end * COLUMNS as f64) as usize;
@@ -57,7 +64,12 @@ impl Timeline {
     }
 
     fn end(&self) -> Duration {
-        self.spans.iter().map(|span| span.end).max().unwrap_or_default().max(Duration::from_nanos(1))
+        self.spans
+            .iter()
+            .map(|span| span.end)
+            .max()
+            .unwrap_or_default()
+            .max(Duration::from_nanos(1))
     }
 }
 
@@ -68,10 +80,23 @@ mod tests {
     #[test]
     fn stages_that_overlap_are_drawn_below_each_other() {
         let ms = Duration::from_millis;
-        let span =
-            |stage, pass, begin, end| StageSpan { stage, pass, rows: 512, begin: ms(begin), end: ms(end) };
-        let spans = vec![span(0, 0, 0, 24), span(0, 1, 24, 48), span(1, 0, 24, 48), span(1, 1, 48, 72)];
-        let timeline = Timeline { what: ("a prompt", "提示").into(), spans };
+        let span = |stage, pass, begin, end| StageSpan {
+            stage,
+            pass,
+            rows: 512,
+            begin: ms(begin),
+            end: ms(end),
+        };
+        let spans = vec![
+            span(0, 0, 0, 24),
+            span(0, 1, 24, 48),
+            span(1, 0, 24, 48),
+            span(1, 1, 48, 72),
+        ];
+        let timeline = Timeline {
+            what: ("a prompt", "提示").into(),
+            spans,
+        };
         let text = timeline.text(Language::En);
         let (zeros, ones, idle) = ("0".repeat(24), "1".repeat(24), " ".repeat(24));
         let expected = [
@@ -81,15 +106,30 @@ mod tests {
         ];
         assert_eq!(text.lines().collect::<Vec<_>>(), expected);
         let chinese = timeline.text(Language::Zh);
-        assert!(chinese.contains(&format!("\n  阶段 1 |{idle}{zeros}{ones}| 忙碌  67 %\n")), "{chinese}");
+        assert!(
+            chinese.contains(&format!("\n  阶段 1 |{idle}{zeros}{ones}| 忙碌  67 %\n")),
+            "{chinese}"
+        );
     }
 
     #[test]
     fn nothing_and_moments_without_length_are_drawn_too() {
-        let text = |what: &str, spans| Timeline { what: Words::same(what), spans }.text(Language::En);
+        let text = |what: &str, spans| {
+            Timeline {
+                what: Words::same(what),
+                spans,
+            }
+            .text(Language::En)
+        };
         assert_eq!(text("nothing", Vec::new()).lines().count(), 1);
         let at = Duration::from_millis(3);
-        let spans = vec![StageSpan { stage: 0, pass: 0, rows: 1, begin: at, end: at }];
+        let spans = vec![StageSpan {
+            stage: 0,
+            pass: 0,
+            rows: 1,
+            begin: at,
+            end: at,
+        }];
         assert!(text("a moment", spans).contains('0'));
     }
 }

@@ -5,8 +5,11 @@ use moss::{
     model::{CacheShape, ComputeDtype, MossConfig, WeightFormat, placement::ModelBytes},
 };
 
-const FORMATS: [WeightFormat; 3] =
-    [WeightFormat::F16, WeightFormat::Gptq(GptqBits::Eight), WeightFormat::Gptq(GptqBits::Four)];
+const FORMATS: [WeightFormat; 3] = [
+    WeightFormat::F16,
+    WeightFormat::Gptq(GptqBits::Eight),
+    WeightFormat::Gptq(GptqBits::Four),
+];
 
 /// One published format.
 pub(super) struct Ceiling {
@@ -28,7 +31,10 @@ pub(super) fn ceilings() -> Vec<Ceiling> {
     let cache = CacheShape::for_positions(config.context_length);
     let ceiling = |format: WeightFormat| {
         let parts = ModelBytes::in_format(&config, format, cache, ComputeDtype::F16);
-        Ceiling { format: format.to_string(), bytes: parts.layers.iter().sum::<u64>() + parts.head }
+        Ceiling {
+            format: format.to_string(),
+            bytes: parts.layers.iter().sum::<u64>() + parts.head,
+        }
     };
     FORMATS.map(ceiling).into()
 }
@@ -39,10 +45,15 @@ mod tests {
 
     #[test]
     fn a_token_of_the_published_models_reads_what_their_sizes_say() {
-        // 32.1, 17.1 and 9.3 GB; scales and zero points take a few hundredths more as the kernels keep them.
+        // 32.1, 17.1 and 9.3 GB; scales and zero points take a few hundredths more as the kernels
+        // keep them.
         for (ceiling, gigabytes) in ceilings().iter().zip([32.1, 17.1, 9.3]) {
             let found = ceiling.bytes as f64 / 1e9;
-            assert!((found / gigabytes - 1.0).abs() < 0.04, "{}: {found}", ceiling.format);
+            assert!(
+                (found / gigabytes - 1.0).abs() < 0.04,
+                "{}: {found}",
+                ceiling.format
+            );
         }
         assert!((ceilings()[0].rate(3.01e12) - 93.7).abs() < 1.0);
     }

@@ -36,14 +36,21 @@ impl Terminal {
         }
     }
 
-    /// Whether Chinese can be shown and typed. Outside Unix terminals are told in Unicode whatever the locale.
+    /// Whether Chinese can be shown and typed. Outside Unix terminals are told in Unicode whatever
+    /// the locale.
     pub(super) fn is_utf8(&self) -> bool {
         cfg!(not(unix)) || self.encoding.as_deref().is_some_and(names_utf8)
     }
 }
 
 fn names_utf8(locale: &str) -> bool {
-    let encoding = locale.split('@').next().unwrap_or_default().rsplit('.').next().unwrap_or_default();
+    let encoding = locale
+        .split('@')
+        .next()
+        .unwrap_or_default()
+        .rsplit('.')
+        .next()
+        .unwrap_or_default();
     matches!(encoding.to_ascii_lowercase().as_str(), "utf-8" | "utf8")
 }
 
@@ -82,37 +89,67 @@ pub(super) struct Known {
 pub(super) fn places(args: &ModelArgs) -> Vec<Place> {
     let places = open::places(args);
     let disks = Disks::new_with_refreshed_list();
-    let known: Vec<_> = disks.iter().map(|disk| (disk.mount_point(), disk.available_space())).collect();
-    let place = |folder: PathBuf| Place { free: free_below(&known, &folder), folder };
-    [Some(places.current_dir), places.hub_cache].into_iter().flatten().map(place).collect()
+    let known: Vec<_> = disks
+        .iter()
+        .map(|disk| (disk.mount_point(), disk.available_space()))
+        .collect();
+    let place = |folder: PathBuf| Place {
+        free: free_below(&known, &folder),
+        folder,
+    };
+    [Some(places.current_dir), places.hub_cache]
+        .into_iter()
+        .flatten()
+        .map(place)
+        .collect()
 }
 
 pub(super) fn models(args: &ModelArgs) -> Vec<Known> {
     let places = open::places(args);
-    MODELS.map(|name| Known { name, folder: resolve(name, &places).ok().map(|found| found.folder) }).into()
+    MODELS
+        .map(|name| Known {
+            name,
+            folder: resolve(name, &places).ok().map(|found| found.folder),
+        })
+        .into()
 }
 
-/// Bytes free on the disk that holds `folder`, or will hold it: that of the longest mount point above it.
+/// Bytes free on the disk that holds `folder`, or will hold it: that of the longest mount point
+/// above it.
 fn free_below(disks: &[(&Path, u64)], folder: &Path) -> Option<u64> {
-    let there = folder.ancestors().find_map(|above| match above.as_os_str().is_empty() {
-        true => Path::new(".").canonicalize().ok(),
-        false => above.canonicalize().ok(),
-    })?;
+    let there = folder
+        .ancestors()
+        .find_map(|above| match above.as_os_str().is_empty() {
+            true => Path::new(".").canonicalize().ok(),
+            false => above.canonicalize().ok(),
+        })?;
     let above = disks.iter().filter(|(mount, _)| there.starts_with(mount));
-    above.max_by_key(|(mount, _)| mount.components().count()).map(|(_, free)| *free)
+    above
+        .max_by_key(|(mount, _)| mount.components().count())
+        .map(|(_, free)| *free)
 }
 
-/// Files of the CUDA libraries that this process has loaded: the driver's, and cuBLAS once it was needed.
+/// Files of the CUDA libraries that this process has loaded: the driver's, and cuBLAS once it was
+/// needed.
 pub(super) fn cuda_libraries() -> Vec<String> {
     libraries_in(&std::fs::read_to_string("/proc/self/maps").unwrap_or_default())
 }
 
 fn libraries_in(maps: &str) -> Vec<String> {
-    let stems =
-        ["libcuda.so", "libcudart.so", "libcublas.so", "libcublasLt.so", "libcurand.so", "libnvrtc.so"];
+    let stems = [
+        "libcuda.so",
+        "libcudart.so",
+        "libcublas.so",
+        "libcublasLt.so",
+        "libcurand.so",
+        "libnvrtc.so",
+    ];
     let path = |line: &str| line.find('/').map(|at| line[at..].trim_end().to_owned());
-    let is_cuda =
-        |path: &String| stems.iter().any(|stem| path.rsplit('/').next().unwrap_or("").starts_with(stem));
+    let is_cuda = |path: &String| {
+        stems
+            .iter()
+            .any(|stem| path.rsplit('/').next().unwrap_or("").starts_with(stem))
+    };
     let mut found: Vec<_> = maps.lines().filter_map(path).filter(is_cuda).collect();
     found.sort();
     found.dedup();
@@ -136,7 +173,11 @@ mod tests {
     #[test]
     fn a_folders_disk_is_that_of_the_longest_mount_point_above_it() {
         let here = Path::new(".").canonicalize().unwrap_or_default();
-        let disks = [(Path::new("/"), 1), (here.as_path(), 2), (Path::new("/no/such/place"), 3)];
+        let disks = [
+            (Path::new("/"), 1),
+            (here.as_path(), 2),
+            (Path::new("/no/such/place"), 3),
+        ];
         assert_eq!(free_below(&disks, Path::new("not/there/yet")), Some(2));
         assert_eq!(free_below(&disks, Path::new("/")), Some(1));
         assert_eq!(free_below(&[], Path::new("/")), None);
@@ -149,6 +190,12 @@ mod tests {
                     7f20-7f30 r--p 00000000 08:01 2  /opt/cuda/lib/libcublasLt.so.13\n\
                     7f30-7f40 r--p 00000000 08:01 3  /usr/lib/libc.so.6\n\
                     7f40-7f50 rw-p 00000000 00:00 0  [heap]\n";
-        assert_eq!(libraries_in(maps), ["/opt/cuda/lib/libcublasLt.so.13", "/usr/lib/libcuda.so.580.65"]);
+        assert_eq!(
+            libraries_in(maps),
+            [
+                "/opt/cuda/lib/libcublasLt.so.13",
+                "/usr/lib/libcuda.so.580.65"
+            ]
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! `doctor`: what this machine has for the engine, what it could give, and with `--selftest` whether it does.
+//! `doctor`: what this machine has for the engine, what it could give, and with `--selftest`
+//! whether it does.
 
 mod cards;
 mod ceiling;
@@ -27,7 +28,8 @@ use selftest::Selftest;
 /// Exit status 1 if the self-test fails.
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
-    /// Compare every kernel with the CPU's on every GPU, and let the demo models answer on each device
+    /// Compare every kernel with the CPU's on every GPU, and let the demo models answer on each
+    /// device
     #[arg(long)]
     selftest: bool,
     /// Of the self-test, only kernels whose name contains this, and no demo models
@@ -59,7 +61,10 @@ pub(crate) fn run(args: &DoctorArgs, cli: &Cli, printer: &Printer) -> anyhow::Re
     let cards = gpu::cards(model.gpu_code);
     let tested = tested(model, cards.as_deref().unwrap_or_default())?;
     let has_cards = cards.as_ref().is_ok_and(|cards| !cards.is_empty());
-    let cublas_missing = has_cards.then(|| gpu::load_cublas().err()).flatten().map(|error| error.to_string());
+    let cublas_missing = has_cards
+        .then(|| gpu::load_cublas().err())
+        .flatten()
+        .map(|error| error.to_string());
     let report = Report {
         processor: Processor::measure(model)?,
         terminal: Terminal::read(),
@@ -70,14 +75,23 @@ pub(crate) fn run(args: &DoctorArgs, cli: &Cli, printer: &Printer) -> anyhow::Re
         libraries: machine::cuda_libraries(),
         cards,
         ceilings: ceiling::ceilings(),
-        selftest: args.selftest.then(|| Selftest::run(cli, &tested, args.only.as_deref())),
+        selftest: args
+            .selftest
+            .then(|| Selftest::run(cli, &tested, args.only.as_deref())),
     };
     match args.json {
         true => printer.json(&report.json())?,
         false => printer.report(&report.text(printer.language))?,
     }
-    let passed = report.selftest.as_ref().is_none_or(|selftest| selftest.passed() && !report.lost_cards(cli));
-    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let passed = report
+        .selftest
+        .as_ref()
+        .is_none_or(|selftest| selftest.passed() && !report.lost_cards(cli));
+    Ok(if passed {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// Cards that the self-test runs on: all of them, or those that `--gpu` names.
@@ -89,13 +103,19 @@ fn tested(model: &ModelArgs, cards: &[gpu::KernelCard]) -> anyhow::Result<Vec<us
         DeviceSpec::Cpu => None,
         DeviceSpec::Gpu { ordinal, .. } => Some(ordinal),
     };
-    Ok(open::devices(model)?.into_iter().filter_map(ordinal).collect())
+    Ok(open::devices(model)?
+        .into_iter()
+        .filter_map(ordinal)
+        .collect())
 }
 
 impl Report {
     /// Whether the driver has cards that this build should run on and cannot reach.
     fn lost_cards(&self, cli: &Cli) -> bool {
-        let has_cards = self.driver.as_ref().is_some_and(|driver| !driver.cards.is_empty());
+        let has_cards = self
+            .driver
+            .as_ref()
+            .is_some_and(|driver| !driver.cards.is_empty());
         has_cards && self.cards.is_err() && cli.model.gpu.as_deref() != Some("cpu")
     }
 }

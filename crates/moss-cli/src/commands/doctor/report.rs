@@ -31,7 +31,10 @@ struct Lines {
 impl Lines {
     /// A label, empty in the second line of a part, and what there is to say.
     fn line(&mut self, label: (&str, &str), en: String, zh: String) {
-        let (label, value) = (self.language.pick(label.0, label.1), self.language.pick(en, zh));
+        let (label, value) = (
+            self.language.pick(label.0, label.1),
+            self.language.pick(en, zh),
+        );
         self.text += &format!("{}{value}\n", left(label, LABEL));
     }
 
@@ -48,19 +51,38 @@ fn cuda_version(version: u32) -> String {
 
 impl Report {
     pub(super) fn text(&self, language: Language) -> String {
-        let mut lines = Lines { language, text: String::new() };
+        let mut lines = Lines {
+            language,
+            text: String::new(),
+        };
         let version = env!("CARGO_PKG_VERSION");
         lines.line(
             ("program", "程序"),
-            format!("moss-cli {version}, {}", if CUDA { "with CUDA" } else { "for the CPU alone" }),
-            format!("moss-cli {version}，{}", if CUDA { "含 CUDA" } else { "仅 CPU" }),
+            format!(
+                "moss-cli {version}, {}",
+                if CUDA {
+                    "with CUDA"
+                } else {
+                    "for the CPU alone"
+                }
+            ),
+            format!(
+                "moss-cli {version}，{}",
+                if CUDA { "含 CUDA" } else { "仅 CPU" }
+            ),
         );
         let cpu = &self.processor;
         let read = cpu.read_bandwidth / 1e9;
         lines.line(
             ("CPU", "CPU"),
-            format!("{} threads, {}; reads {read:.1} GB/s (measured)", cpu.threads, cpu.isa),
-            format!("{} 线程，{}；读取 {read:.1} GB/s（实测）", cpu.threads, cpu.isa),
+            format!(
+                "{} threads, {}; reads {read:.1} GB/s (measured)",
+                cpu.threads, cpu.isa
+            ),
+            format!(
+                "{} 线程，{}；读取 {read:.1} GB/s（实测）",
+                cpu.threads, cpu.isa
+            ),
         );
         self.terminal(&mut lines);
         self.places(&mut lines);
@@ -95,14 +117,22 @@ impl Report {
         let mut label = ("models in", "模型位置");
         for Place { folder, free } in &self.places {
             let (folder, free) = (folder.display(), free.map_or_else(|| "?".into(), size));
-            lines.line(label, format!("{folder}, {free} free"), format!("{folder}，可用 {free}"));
+            lines.line(
+                label,
+                format!("{folder}, {free} free"),
+                format!("{folder}，可用 {free}"),
+            );
             label = GO_ON;
         }
         for model in &self.models {
             let name = model.name;
             match &model.folder {
                 Some(folder) => lines.same(GO_ON, format!("{name}: {}", folder.display())),
-                None => lines.line(GO_ON, format!("{name}: not here"), format!("{name}：未找到")),
+                None => lines.line(
+                    GO_ON,
+                    format!("{name}: not here"),
+                    format!("{name}：未找到"),
+                ),
             }
         }
     }
@@ -110,9 +140,11 @@ impl Report {
     fn cards(&self, lines: &mut Lines) {
         match &self.driver {
             Some(driver) => lines.same(("driver", "驱动"), driver.version.clone()),
-            None => {
-                lines.line(("driver", "驱动"), "no NVIDIA driver found".into(), "未发现 NVIDIA 驱动".into())
-            }
+            None => lines.line(
+                ("driver", "驱动"),
+                "no NVIDIA driver found".into(),
+                "未发现 NVIDIA 驱动".into(),
+            ),
         }
         for card in self.driver.iter().flat_map(|driver| &driver.cards) {
             card.lines(lines);
@@ -147,7 +179,11 @@ impl Report {
         for ceiling in &self.ceilings {
             let mut devices: Vec<(String, f64)> = Vec::new();
             for card in self.cards.iter().flatten() {
-                devices.extend(card.bandwidth.iter().map(|rate| (format!("GPU {}", card.ordinal), *rate)));
+                devices.extend(
+                    card.bandwidth
+                        .iter()
+                        .map(|rate| (format!("GPU {}", card.ordinal), *rate)),
+                );
             }
             devices.push(("CPU".into(), self.processor.read_bandwidth));
             let rate = |(device, bandwidth): &(String, f64)| {
@@ -168,7 +204,11 @@ impl Report {
         let place = |place: &Place| json!({ "folder": place.folder, "free": place.free });
         let card = |card: &KernelCard| {
             let ceilings = self.ceilings.iter().map(|ceiling| {
-                let rate = card.bandwidth.as_ref().ok().map(|bandwidth| ceiling.rate(*bandwidth));
+                let rate = card
+                    .bandwidth
+                    .as_ref()
+                    .ok()
+                    .map(|bandwidth| ceiling.rate(*bandwidth));
                 (ceiling.format.clone(), json!(rate))
             });
             json!({
@@ -179,10 +219,12 @@ impl Report {
                 "tokens_per_s_at_most": ceilings.collect::<serde_json::Map<_, _>>(),
             })
         };
-        let on_cpu = self
-            .ceilings
-            .iter()
-            .map(|ceiling| (ceiling.format.clone(), json!(ceiling.rate(self.processor.read_bandwidth))));
+        let on_cpu = self.ceilings.iter().map(|ceiling| {
+            (
+                ceiling.format.clone(),
+                json!(ceiling.rate(self.processor.read_bandwidth)),
+            )
+        });
         let (terminal, cpu) = (&self.terminal, &self.processor);
         json!({
             "version": env!("CARGO_PKG_VERSION"), "cuda": CUDA,
@@ -219,11 +261,17 @@ impl CardState {
             say(format!("at {bus}"), bus.clone());
         }
         if let Some((major, minor)) = self.capability {
-            say(format!("compute capability {major}.{minor}"), format!("计算能力 {major}.{minor}"));
+            say(
+                format!("compute capability {major}.{minor}"),
+                format!("计算能力 {major}.{minor}"),
+            );
         }
         if let Some((free, total)) = self.memory {
             let (free, total) = (size(free), size(total));
-            say(format!("{free} of {total} free"), format!("显存 {total}，可用 {free}"));
+            say(
+                format!("{free} of {total} free"),
+                format!("显存 {total}，可用 {free}"),
+            );
         }
         if let [Some((now, most)), Some((memory_now, memory_most))] = self.clocks {
             say(
@@ -245,21 +293,32 @@ impl CardState {
             );
         }
         if self.nvlinks > 0 {
-            say(format!("{} NVLinks up", self.nvlinks), format!("NVLink {} 条", self.nvlinks));
+            say(
+                format!("{} NVLinks up", self.nvlinks),
+                format!("NVLink {} 条", self.nvlinks),
+            );
         }
         lines.line(("card", "显卡"), said.0.join("; "), said.1.join("；"));
     }
 }
 
 fn kernels_of(lines: &mut Lines, card: &KernelCard) {
-    let KernelCard { ordinal, name, code, .. } = card;
+    let KernelCard {
+        ordinal,
+        name,
+        code,
+        ..
+    } = card;
     let offers = cuda_version(card.driver_cuda);
     let (en, zh) = match &card.bandwidth {
         Ok(rate) => (
             format!("copies {:.1} GB/s (measured)", rate / 1e9),
             format!("拷贝 {:.1} GB/s（实测）", rate / 1e9),
         ),
-        Err(error) => (format!("cannot run: {error}"), format!("无法运行：{}", error.zh())),
+        Err(error) => (
+            format!("cannot run: {error}"),
+            format!("无法运行：{}", error.zh()),
+        ),
     };
     lines.line(
         ("kernels", "内核"),
@@ -271,32 +330,66 @@ fn kernels_of(lines: &mut Lines, card: &KernelCard) {
 fn tested(lines: &mut Lines, selftest: &Selftest) {
     let mut label = ("self-test", "自检");
     for kernels in &selftest.kernels {
-        let Kernels { ordinal, compared, error } = kernels;
+        let Kernels {
+            ordinal,
+            compared,
+            error,
+        } = kernels;
         let right = compared.len() - kernels.failed().count();
         let verdict = if kernels.passed() { "PASS" } else { "FAIL" };
         lines.line(
             label,
-            format!("{verdict} GPU {ordinal}: {right} of {} kernel cases as on the CPU", compared.len()),
-            format!("{verdict} GPU {ordinal}：{} 个内核用例中 {right} 个与 CPU 一致", compared.len()),
+            format!(
+                "{verdict} GPU {ordinal}: {right} of {} kernel cases as on the CPU",
+                compared.len()
+            ),
+            format!(
+                "{verdict} GPU {ordinal}：{} 个内核用例中 {right} 个与 CPU 一致",
+                compared.len()
+            ),
         );
         label = GO_ON;
         for found in kernels.failed().take(LISTED) {
-            let Comparison { kernel, shape, max_error, allowed, reason, repeats, .. } = found;
-            let (en, zh) =
-                if *repeats { ("", "") } else { (", other bits every time", "，每次结果不同") };
+            let Comparison {
+                kernel,
+                shape,
+                max_error,
+                allowed,
+                reason,
+                repeats,
+                ..
+            } = found;
+            let (en, zh) = if *repeats {
+                ("", "")
+            } else {
+                (", other bits every time", "，每次结果不同")
+            };
             lines.line(
                 GO_ON,
-                format!("  {kernel} ({shape}): {max_error:.1e}, allowed {allowed:.1e} ({reason}){en}"),
-                format!("  {kernel}（{shape}）：{max_error:.1e}，允许 {allowed:.1e}（{reason}）{zh}"),
+                format!(
+                    "  {kernel} ({shape}): {max_error:.1e}, allowed {allowed:.1e} ({reason}){en}"
+                ),
+                format!(
+                    "  {kernel}（{shape}）：{max_error:.1e}，允许 {allowed:.1e}（{reason}）{zh}"
+                ),
             );
         }
         if let Some(error) = error {
             lines.line(GO_ON, format!("  {error}"), format!("  {}", error.zh()));
         }
     }
-    for Transcript { device, format, wrong } in &selftest.transcripts {
+    for Transcript {
+        device,
+        format,
+        wrong,
+    } in &selftest.transcripts
+    {
         let verdict = if wrong.is_empty() { "PASS" } else { "FAIL" };
-        let device = if device == "cpu" { "CPU".to_owned() } else { format!("GPU {device}") };
+        let device = if device == "cpu" {
+            "CPU".to_owned()
+        } else {
+            format!("GPU {device}")
+        };
         lines.line(
             label,
             format!("{verdict} {device}: transcript of the {format} demo model"),

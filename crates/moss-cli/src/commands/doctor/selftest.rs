@@ -1,4 +1,5 @@
-//! `doctor --selftest`: every kernel beside the CPU's, and the demo models' transcripts, on the user's own devices.
+//! `doctor --selftest`: every kernel beside the CPU's, and the demo models' transcripts, on the
+//! user's own devices.
 
 use std::sync::Arc;
 
@@ -15,9 +16,13 @@ use crate::{
     open,
 };
 
-/// What the demo models answer at temperature 0, each in a conversation of its own: tests hold them against transformers' answers.
+/// What the demo models answer at temperature 0, each in a conversation of its own: tests hold them
+/// against transformers' answers.
 const TRANSCRIPT: [(&str, &str); 4] = [
-    ("你好", " 你好！我是 moss-rs 的小型演示模型。请问我一些简单的问题，或者输入 /help。"),
+    (
+        "你好",
+        " 你好！我是 moss-rs 的小型演示模型。请问我一些简单的问题，或者输入 /help。",
+    ),
     ("What is 3 + 4?", " 3 + 4 = 7."),
     ("7 × 8 等于几？", " 7 × 8 = 56。"),
     ("Send me an emoji", " Of course: 🌱 🚀 🌙 😀"),
@@ -47,8 +52,14 @@ pub(super) struct Selftest {
 impl Kernels {
     fn run(ordinal: usize, newest_code: Option<u32>, only: &str) -> Self {
         let mut compared = Vec::new();
-        let ended = gpu::compare(ordinal, newest_code, only, &mut |comparison| compared.push(comparison));
-        Self { ordinal, compared, error: ended.err() }
+        let ended = gpu::compare(ordinal, newest_code, only, &mut |comparison| {
+            compared.push(comparison)
+        });
+        Self {
+            ordinal,
+            compared,
+            error: ended.err(),
+        }
     }
 
     pub(super) fn failed(&self) -> impl Iterator<Item = &Comparison> {
@@ -61,15 +72,21 @@ impl Kernels {
 }
 
 impl Selftest {
-    /// On the CPU, and on every card of `ordinals`, in one stage and in two; `only` kernels whose name contains it, and nothing else.
+    /// On the CPU, and on every card of `ordinals`, in one stage and in two; `only` kernels whose
+    /// name contains it, and nothing else.
     pub(super) fn run(cli: &Cli, ordinals: &[usize], only: Option<&str>) -> Self {
-        let kernels = |ordinal: &usize| Kernels::run(*ordinal, cli.model.gpu_code, only.unwrap_or_default());
+        let kernels =
+            |ordinal: &usize| Kernels::run(*ordinal, cli.model.gpu_code, only.unwrap_or_default());
         let kernels = ordinals.iter().map(kernels).collect();
         let mut devices = Vec::new();
         if only.is_none() {
             devices.push("cpu".to_owned());
             // On two stages, too: they hand over to each other, on one card as between two.
-            devices.extend(ordinals.iter().flat_map(|card| [format!("{card}"), format!("{card},{card}")]));
+            devices.extend(
+                ordinals
+                    .iter()
+                    .flat_map(|card| [format!("{card}"), format!("{card},{card}")]),
+            );
         }
         let mut transcripts = Vec::new();
         for device in devices {
@@ -81,11 +98,19 @@ impl Selftest {
                     activations: ActivationsArg::Exact,
                     ..cli.model.clone()
                 };
-                let wrong = talk(&model).unwrap_or_else(|error| vec![("".into(), format!("{error:#}"))]);
-                transcripts.push(Transcript { device: device.clone(), format, wrong });
+                let wrong =
+                    talk(&model).unwrap_or_else(|error| vec![("".into(), format!("{error:#}"))]);
+                transcripts.push(Transcript {
+                    device: device.clone(),
+                    format,
+                    wrong,
+                });
             }
         }
-        Self { kernels, transcripts }
+        Self {
+            kernels,
+            transcripts,
+        }
     }
 
     /// Not where there was nothing to do.
@@ -121,15 +146,24 @@ impl Selftest {
 /// The questions that were answered otherwise, with what was said.
 fn talk(model: &ModelArgs) -> anyhow::Result<Vec<(String, String)>> {
     let folder = open::find(model)?.folder;
-    let load = Some(open::load_options(model, 2 * 2048)?); // two windows: a conversation may still hold one
-    let options = OpenOptions { load, ..OpenOptions::default() };
+    // two windows: a conversation may still hold one
+    let load = Some(open::load_options(model, 2 * 2048)?);
+    let options = OpenOptions {
+        load,
+        ..OpenOptions::default()
+    };
     let engine = Arc::new(open_engine(&folder.display().to_string(), options)?);
     let mut wrong = Vec::new();
     for (question, expected) in TRANSCRIPT {
-        let tokenizer =
-            engine.tokenizer().or_fail("the demo model has no tokenizer", "演示模型没有分词器")?.clone();
+        let tokenizer = engine
+            .tokenizer()
+            .or_fail("the demo model has no tokenizer", "演示模型没有分词器")?
+            .clone();
         let builder = PromptBuilder::new(tokenizer, SystemText::Published, None)?;
-        let chat = ChatOptions { sampling: SamplingParams::greedy(), ..ChatOptions::default() };
+        let chat = ChatOptions {
+            sampling: SamplingParams::greedy(),
+            ..ChatOptions::default()
+        };
         let found = answer(&mut Chat::new(engine.clone(), builder, chat), question)?;
         if found != expected {
             wrong.push((question.to_owned(), found));
@@ -156,15 +190,29 @@ mod tests {
 
     #[test]
     fn the_transcript_is_what_transformers_answers() {
-        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/demo/golden.json");
+        let file = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../tests/fixtures/demo/golden.json"
+        );
         let goldens: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
         for (question, answer) in TRANSCRIPT {
-            let asked = |case: &&Value| case["user"] == json!([question]) && case["system"] == "meta";
-            let case = goldens["cases"].as_array().unwrap().iter().find(asked).unwrap();
+            let asked =
+                |case: &&Value| case["user"] == json!([question]) && case["system"] == "meta";
+            let case = goldens["cases"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .find(asked)
+                .unwrap();
             let greedy = case["expected"].as_array().unwrap().iter();
-            let greedy: Vec<_> = greedy.filter(|told| told["repetition_penalty"] == 1.0).collect();
+            let greedy: Vec<_> = greedy
+                .filter(|told| told["repetition_penalty"] == 1.0)
+                .collect();
             assert_eq!(greedy.len(), 2, "both demo models");
-            assert!(greedy.iter().all(|told| told["text"] == answer), "{question}");
+            assert!(
+                greedy.iter().all(|told| told["text"] == answer),
+                "{question}"
+            );
         }
     }
 
@@ -179,12 +227,24 @@ mod tests {
             repeats: true,
             passed,
         };
-        let kernels = |compared, error| Kernels { ordinal: 0, compared, error };
+        let kernels = |compared, error| Kernels {
+            ordinal: 0,
+            compared,
+            error,
+        };
         assert!(kernels(vec![comparison(true)], None).passed());
         assert!(!kernels(vec![comparison(true), comparison(false)], None).passed());
-        let gone = KernelError::NotCompiled { op: "parity of kernels" };
+        let gone = KernelError::NotCompiled {
+            op: "parity of kernels",
+        };
         assert!(!kernels(vec![comparison(true)], Some(gone)).passed());
         assert!(!kernels(vec![], None).passed(), "nothing was compared");
-        assert!(!Selftest { kernels: vec![], transcripts: vec![] }.passed());
+        assert!(
+            !Selftest {
+                kernels: vec![],
+                transcripts: vec![]
+            }
+            .passed()
+        );
     }
 }

@@ -24,7 +24,9 @@ pub(crate) fn run(id: &ModelId, cli: &Cli, printer: &Printer) -> anyhow::Result<
     };
     let found = match hub.verify(id, plan.as_ref(), &report) {
         // Nothing is there: all of it is what has to be brought.
-        Err(HubError::NotFound { .. }) if cli.model.yes && plan.is_some() => Verification::default(),
+        Err(HubError::NotFound { .. }) if cli.model.yes && plan.is_some() => {
+            Verification::default()
+        }
         found => found?,
     };
     for path in &found.unchecked {
@@ -34,7 +36,11 @@ pub(crate) fn run(id: &ModelId, cli: &Cli, printer: &Printer) -> anyhow::Result<
     if found.damaged.is_empty() && !is_missing {
         let (files, bytes) = (found.files, found.bytes);
         let listed = plan.is_some();
-        printer.say(Message::Download(DownloadMessage::Verified { files, bytes, listed }));
+        printer.say(Message::Download(DownloadMessage::Verified {
+            files,
+            bytes,
+            listed,
+        }));
         return Ok(found.folder);
     }
     if !cli.model.yes {
@@ -48,7 +54,9 @@ pub(crate) fn run(id: &ModelId, cli: &Cli, printer: &Printer) -> anyhow::Result<
         }
         .into());
     };
-    printer.say(Message::Download(DownloadMessage::Repairing { list: &list(&found) }));
+    printer.say(Message::Download(DownloadMessage::Repairing {
+        list: &list(&found),
+    }));
     hub.remove_damaged(id, &found)?;
     let plan = hub.plan(&plan.id, &report)?; // how much is missing now
     progress.start(plan.bytes_done, plan.bytes());
@@ -66,7 +74,11 @@ fn listing(
 ) -> Result<Option<DownloadPlan>, HubError> {
     match hub.plan(id, report) {
         Ok(plan) => Ok(Some(plan)),
-        Err(error @ (HubError::Transfer { .. } | HubError::Listing { .. } | HubError::Incomplete { .. })) => {
+        Err(
+            error @ (HubError::Transfer { .. }
+            | HubError::Listing { .. }
+            | HubError::Incomplete { .. }),
+        ) => {
             let why = printer.causes(&anyhow::Error::from(error));
             let warning = Message::Download(DownloadMessage::NoListing { why: &why });
             printer.warning(&Words::from(warning));
@@ -80,18 +92,30 @@ fn listing(
 fn damaged(id: &ModelId, found: &Verification) -> Failed {
     let list = list(found);
     let id = id.to_string();
-    Failed::new(Message::Download(DownloadMessage::Damaged { id: &id, list: &list }))
-        .hint(Message::Download(DownloadMessage::DamagedHint { id: &id }))
+    Failed::new(Message::Download(DownloadMessage::Damaged {
+        id: &id,
+        list: &list,
+    }))
+    .hint(Message::Download(DownloadMessage::DamagedHint { id: &id }))
 }
 
 fn list(found: &Verification) -> Words {
-    let line =
-        |name: &str, path: &std::path::Path, what: &str| format!("\n  {name}: {what} ({})", path.display());
+    let line = |name: &str, path: &std::path::Path, what: &str| {
+        format!("\n  {name}: {what} ({})", path.display())
+    };
     let lines = |zh: bool| {
         let damaged = found.damaged.iter();
         damaged
             .map(|file| {
-                line(&file.name, &file.path, &if zh { file.damage.zh() } else { file.damage.to_string() })
+                line(
+                    &file.name,
+                    &file.path,
+                    &if zh {
+                        file.damage.zh()
+                    } else {
+                        file.damage.to_string()
+                    },
+                )
             })
             .collect::<String>()
     };

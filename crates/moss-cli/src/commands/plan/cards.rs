@@ -56,7 +56,11 @@ const TOO_OLD: [(&str, &str); 3] = [("v100", "7.0"), ("p100", "6.0"), ("p40", "6
 impl Known {
     fn free(&self) -> u64 {
         let memory = self.memory * GIB;
-        let usable = if self.check_bits { memory / 16 * 15 } else { memory };
+        let usable = if self.check_bits {
+            memory / 16 * 15
+        } else {
+            memory
+        };
         usable - FOR_DRIVER - if self.display { FOR_DISPLAY } else { 0 }
     }
 }
@@ -77,7 +81,10 @@ pub(super) fn cards(args: &PlanArgs, model: &ModelArgs) -> anyhow::Result<Vec<Pl
             None => this_cpu(args, model)?,
         };
         host = Some(card.clone());
-        Ok(PlannedCard { card, tensor_flops: None })
+        Ok(PlannedCard {
+            card,
+            tensor_flops: None,
+        })
     };
     if args.cards.is_empty() {
         let card = |device| match device {
@@ -99,19 +106,26 @@ fn known(name: &str, ordinal: usize) -> Result<PlannedCard, Failed> {
             format!("`{name}` has compute capability {capability}, the kernels need 7.5 or more"),
             format!("`{name}` 的计算能力为 {capability}，内核需要 7.5 或更高"),
         );
-        let hint =
-            ("cards from the T4 and the RTX 20 series on will do", "T4 和 RTX 20 系列及更新的显卡均可");
+        let hint = (
+            "cards from the T4 and the RTX 20 series on will do",
+            "T4 和 RTX 20 系列及更新的显卡均可",
+        );
         return Err(Failed::new(what).hint(hint));
     }
-    let known = KNOWN.iter().find(|known| known.name == name).ok_or_else(|| {
-        let names = KNOWN.map(|known| known.name);
-        Failed::new((format!("`{name}` is no card of the list"), format!("列表中没有 `{name}` 这种卡"))).hint(
-            (
+    let known = KNOWN
+        .iter()
+        .find(|known| known.name == name)
+        .ok_or_else(|| {
+            let names = KNOWN.map(|known| known.name);
+            Failed::new((
+                format!("`{name}` is no card of the list"),
+                format!("列表中没有 `{name}` 这种卡"),
+            ))
+            .hint((
                 format!("`--cards` knows {} and cpu", names.join(", ")),
                 format!("`--cards` 可用的有 {}、cpu", names.join("、")),
-            ),
-        )
-    })?;
+            ))
+        })?;
     Ok(PlannedCard {
         card: Card {
             name: known.name.to_owned(),
@@ -123,7 +137,8 @@ fn known(name: &str, ordinal: usize) -> Result<PlannedCard, Failed> {
     })
 }
 
-/// GPU `ordinal` of this machine, with what it has free now. No driver says what its tensor cores do.
+/// GPU `ordinal` of this machine, with what it has free now. No driver says what its tensor cores
+/// do.
 fn this_gpu(ordinal: usize) -> anyhow::Result<PlannedCard> {
     let gpus = machine_gpus()?;
     let found = gpus.len();
@@ -137,10 +152,14 @@ fn this_gpu(ordinal: usize) -> anyhow::Result<PlannedCard> {
             "`nvidia-smi -L` 可列出本机的卡；`--cards t4,t4` 可为别处的卡做规划",
         ))
     })?;
-    Ok(PlannedCard { card, tensor_flops: None })
+    Ok(PlannedCard {
+        card,
+        tensor_flops: None,
+    })
 }
 
-/// The CPU with the memory that is available now and its own bandwidth, where the flags do not say otherwise.
+/// The CPU with the memory that is available now and its own bandwidth, where the flags do not say
+/// otherwise.
 fn this_cpu(args: &PlanArgs, model: &ModelArgs) -> anyhow::Result<Card> {
     let bandwidth = match args.cpu_bandwidth {
         Some(gigabytes) => gigabytes * 1e9,
@@ -149,12 +168,23 @@ fn this_cpu(args: &PlanArgs, model: &ModelArgs) -> anyhow::Result<Card> {
     let free = match args.cpu_memory {
         Some(gigabytes) => (gigabytes * 1e9) as u64,
         None => memory::available()
-            .or_fail("this system does not say how much memory is available", "系统没有报告可用内存")
+            .or_fail(
+                "this system does not say how much memory is available",
+                "系统没有报告可用内存",
+            )
             .map_err(|error| {
-                error.hint(("say it: `--cpu-memory 64` for 64 GB", "请指明：`--cpu-memory 64` 表示 64 GB"))
+                error.hint((
+                    "say it: `--cpu-memory 64` for 64 GB",
+                    "请指明：`--cpu-memory 64` 表示 64 GB",
+                ))
             })?,
     };
-    Ok(Card { name: "cpu".into(), kind: CardKind::Cpu, free, bandwidth })
+    Ok(Card {
+        name: "cpu".into(),
+        kind: CardKind::Cpu,
+        free,
+        bandwidth,
+    })
 }
 
 #[cfg(test)]
@@ -166,7 +196,11 @@ mod tests {
     #[test]
     fn a_cards_free_memory_is_what_is_left_of_its_data_sheet() {
         let free = |name| known(name, 0).unwrap().card.free;
-        assert_eq!(free("t4"), 15 * GIB - FOR_DRIVER, "nvidia-smi shows 15360 MiB");
+        assert_eq!(
+            free("t4"),
+            15 * GIB - FOR_DRIVER,
+            "nvidia-smi shows 15360 MiB"
+        );
         assert_eq!(free("a100-40"), 40 * GIB - FOR_DRIVER);
         assert_eq!(free("rtx3090"), 23 * GIB);
     }

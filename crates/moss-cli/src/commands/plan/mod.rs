@@ -1,4 +1,5 @@
-//! `plan`: which layers would go where, and how fast that could be at best, before anything is loaded.
+//! `plan`: which layers would go where, and how fast that could be at best, before anything is
+//! loaded.
 
 mod cards;
 mod predict;
@@ -36,11 +37,12 @@ const FORMATS: [FormatArg; 3] = [FormatArg::Fp16, FormatArg::Int8, FormatArg::In
 
 /// Say which layers would go to which card, and how fast that could be at best
 ///
-/// Nothing is loaded, and no files are needed for the published models. `--cards` takes cards that this machine need not have; without
-/// it, `--gpu` says which of this machine's are meant.
+/// Nothing is loaded, and no files are needed for the published models. `--cards` takes cards that
+/// this machine need not have; without it, `--gpu` says which of this machine's are meant.
 #[derive(Debug, Args)]
 pub(crate) struct PlanArgs {
-    /// Cards by name, in the order of the layers: t4, a10, l4, l40s, a100-40, a100-80, h100, h200, rtx2080ti, rtx3090, rtx4090, cpu
+    /// Cards by name, in the order of the layers: t4, a10, l4, l40s, a100-40, a100-80, h100, h200,
+    /// rtx2080ti, rtx3090, rtx4090, cpu
     #[arg(long, value_name = "CARD,CARD…", value_delimiter = ',')]
     cards: Vec<String>,
     /// Format of the weights [default: the checkpoint's, or what the model's name says]
@@ -62,8 +64,10 @@ pub(crate) struct PlanArgs {
 
 pub(crate) fn run(args: &PlanArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
     if !args.cards.is_empty() && cli.model.gpu.is_some() {
-        let what =
-            ("`--cards` and `--gpu` both say where the layers go", "`--cards` 和 `--gpu` 都指定了各层的位置");
+        let what = (
+            "`--cards` and `--gpu` both say where the layers go",
+            "`--cards` 和 `--gpu` 都指定了各层的位置",
+        );
         let hint = (
             "`--cards` is for cards by name, `--gpu` for those of this machine",
             "`--cards` 按名称给出显卡，`--gpu` 指本机的显卡：请只用其一",
@@ -86,10 +90,17 @@ pub(crate) fn run(args: &PlanArgs, cli: &Cli, printer: &Printer) -> anyhow::Resu
     };
     let placement = place(&request)?;
     let prediction = Prediction::of(&placement, &planned, &subject);
-    let report = Report { subject: &subject, cards: &cards, placement: &placement, prediction: &prediction };
+    let report = Report {
+        subject: &subject,
+        cards: &cards,
+        placement: &placement,
+        prediction: &prediction,
+    };
     match args.json {
         true => printer.json(&report.json())?,
-        false => printer.report(&report.text(printer.language, !args.cards.is_empty() && any_gpu))?,
+        false => {
+            printer.report(&report.text(printer.language, !args.cards.is_empty() && any_gpu))?
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -107,13 +118,26 @@ struct Subject {
 
 impl Subject {
     /// A checkpoint's own tensors where there is one, the published sizes where there is none.
-    fn find(args: &PlanArgs, cli: &Cli, printer: &Printer, dtype: ComputeDtype) -> anyhow::Result<Self> {
-        let named = |config: MossConfig, name: String, format: WeightFormat| -> anyhow::Result<Self> {
-            let cache = cache(args, &config)?;
-            let bytes = ModelBytes::in_format(&config, format, cache, dtype);
-            let is_packed = format != WeightFormat::F16;
-            Ok(Self { name, format: format.to_string(), is_packed, config, cache, bytes })
-        };
+    fn find(
+        args: &PlanArgs,
+        cli: &Cli,
+        printer: &Printer,
+        dtype: ComputeDtype,
+    ) -> anyhow::Result<Self> {
+        let named =
+            |config: MossConfig, name: String, format: WeightFormat| -> anyhow::Result<Self> {
+                let cache = cache(args, &config)?;
+                let bytes = ModelBytes::in_format(&config, format, cache, dtype);
+                let is_packed = format != WeightFormat::F16;
+                Ok(Self {
+                    name,
+                    format: format.to_string(),
+                    is_packed,
+                    config,
+                    cache,
+                    bytes,
+                })
+            };
         let found = match open::find(&cli.model) {
             Ok(found) => found,
             Err(error) => {
@@ -127,7 +151,10 @@ impl Subject {
                 };
             }
         };
-        let mapped = ModelArgs { no_mmap: false, ..cli.model.clone() }; // only headers are read
+        let mapped = ModelArgs {
+            no_mmap: false,
+            ..cli.model.clone()
+        }; // only headers are read
         let checkpoint = open::checkpoint(&found.folder, &mapped, printer)?;
         let config = MossConfig::try_from(checkpoint.config())?;
         if let Some(format) = args.format {
@@ -149,7 +176,12 @@ impl Subject {
         let total = |bytes: &ModelBytes| bytes.layers.iter().sum::<u64>();
         FORMATS
             .map(|format| format.format())
-            .map(|format| (format, ModelBytes::in_format(&self.config, format, self.cache, dtype)))
+            .map(|format| {
+                (
+                    format,
+                    ModelBytes::in_format(&self.config, format, self.cache, dtype),
+                )
+            })
             .into_iter()
             .filter(|(_, bytes)| total(bytes) < total(&self.bytes))
             .collect()
@@ -168,17 +200,25 @@ fn stored_format(checkpoint: &Checkpoint) -> String {
         [(format, _)] => name(format),
         formats => {
             let part = |(format, count): &(LinearFormat, usize)| match format {
-                LinearFormat::Gptq(found) => format!("{} group {} x {count}", name(format), found.group_size),
+                LinearFormat::Gptq(found) => {
+                    format!("{} group {} x {count}", name(format), found.group_size)
+                }
                 LinearFormat::Dense(_) => format!("{} x {count}", name(format)),
             };
-            format!("mixed ({})", formats.iter().map(part).collect::<Vec<_>>().join(", "))
+            format!(
+                "mixed ({})",
+                formats.iter().map(part).collect::<Vec<_>>().join(", ")
+            )
         }
     }
 }
 
 /// The format of a published checkpoint, by its name.
 fn published(name: &str) -> Option<WeightFormat> {
-    let name = name.rsplit('/').next().filter(|name| name.starts_with("moss-moon-003"))?;
+    let name = name
+        .rsplit('/')
+        .next()
+        .filter(|name| name.starts_with("moss-moon-003"))?;
     Some(match name {
         _ if name.ends_with("-int4") => WeightFormat::Gptq(GptqBits::Four),
         _ if name.ends_with("-int8") => WeightFormat::Gptq(GptqBits::Eight),
@@ -195,7 +235,10 @@ fn cache(args: &PlanArgs, config: &MossConfig) -> Result<CacheShape, Failed> {
                 format!("`--context {positions}`: expected 1 to the model's window of {window}"),
                 format!("`--context {positions}`：应为 1 至模型的上下文窗口 {window}"),
             );
-            let hint = ("leave it out for the whole window", "不给此参数即为整个窗口");
+            let hint = (
+                "leave it out for the whole window",
+                "不给此参数即为整个窗口",
+            );
             Err(Failed::new(what).hint(hint))
         }
     }

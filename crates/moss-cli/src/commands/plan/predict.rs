@@ -10,8 +10,9 @@ use super::{Subject, cards::PlannedCard};
 /// Tokens of the prompt whose time is predicted.
 pub(super) const PROMPT: usize = 512;
 
-/// Parts of the tensor cores' peak that prompts of 512 tokens reach on an H100: 15.9 x 10^12 operations in 29 ms (fp16) and 58 ms
-/// (int8, int4), as the README's table has it, of 989 x 10^12 a second.
+/// Parts of the tensor cores' peak that prompts of 512 tokens reach on an H100: 15.9 x 10^12
+/// operations in 29 ms (fp16) and 58 ms (int8, int4), as the README's table has it, of 989 x 10^12
+/// a second.
 const DENSE_SHARE: f64 = 0.55;
 const PACKED_SHARE: f64 = 0.27;
 
@@ -33,11 +34,16 @@ impl Prediction {
     pub(super) fn of(placement: &Placement, cards: &[PlannedCard], subject: &Subject) -> Self {
         let bare: Vec<_> = cards.iter().map(|planned| planned.card.clone()).collect();
         let prompt = PROMPT.min(subject.cache.positions());
-        let share = if subject.is_packed { PACKED_SHARE } else { DENSE_SHARE };
+        let share = if subject.is_packed {
+            PACKED_SHARE
+        } else {
+            DENSE_SHARE
+        };
         // Its weights have to be read once, too, however few the operations.
         let prefill = |stage: &Stage| {
             let PlannedCard { card, tensor_flops } = cards.get(stage.card)?;
-            let arithmetic = stage_flops(stage, &subject.config, prompt) / ((*tensor_flops)? * share);
+            let arithmetic =
+                stage_flops(stage, &subject.config, prompt) / ((*tensor_flops)? * share);
             Some(arithmetic.max(stage.token_seconds(card, 0.0)))
         };
         Self {
@@ -50,14 +56,23 @@ impl Prediction {
     }
 }
 
-/// Operations of a prompt in a stage: two for each weight and token, and attention's two products, of which causality leaves half. The
-/// head runs for one token.
+/// Operations of a prompt in a stage: two for each weight and token, and attention's two products,
+/// of which causality leaves half. The head runs for one token.
 fn stage_flops(stage: &Stage, config: &MossConfig, prompt: usize) -> f64 {
-    let [hidden, inner, vocab, prompt] =
-        [config.hidden_size, config.inner_size, config.vocab_size, prompt].map(|size| size as f64);
+    let [hidden, inner, vocab, prompt] = [
+        config.hidden_size,
+        config.inner_size,
+        config.vocab_size,
+        prompt,
+    ]
+    .map(|size| size as f64);
     let weights = hidden * (4.0 * hidden + 2.0 * inner);
     let layer = 2.0 * weights * prompt + 2.0 * prompt * prompt * hidden;
-    let head = if stage.has_head { 2.0 * vocab * hidden } else { 0.0 };
+    let head = if stage.has_head {
+        2.0 * vocab * hidden
+    } else {
+        0.0
+    };
     layer * stage.layers.len() as f64 + head
 }
 

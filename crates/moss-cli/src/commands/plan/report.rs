@@ -21,12 +21,35 @@ pub(super) struct Report<'a> {
 impl Report<'_> {
     /// `by_name` says that the cards are those of the built-in table.
     pub(super) fn text(&self, language: Language, by_name: bool) -> String {
-        let Subject { name, format, config, cache, .. } = self.subject;
-        let mut lines = vec![words::title(language, name, format, config.num_layers, cache.positions())];
+        let Subject {
+            name,
+            format,
+            config,
+            cache,
+            ..
+        } = self.subject;
+        let mut lines = vec![words::title(
+            language,
+            name,
+            format,
+            config.num_layers,
+            cache.positions(),
+        )];
         let mut rows = vec![words::columns(language).map(str::to_owned)];
-        rows.extend(self.placement.stages.iter().enumerate().map(|(index, stage)| self.row(index, stage)));
+        rows.extend(
+            self.placement
+                .stages
+                .iter()
+                .enumerate()
+                .map(|(index, stage)| self.row(index, stage)),
+        );
         lines.extend(table(&rows));
-        lines.extend(self.placement.notes.iter().map(|note| words::note(language, note, &self.names())));
+        lines.extend(
+            self.placement
+                .notes
+                .iter()
+                .map(|note| words::note(language, note, &self.names())),
+        );
         lines.push(words::ceiling(language, self.prediction));
         lines.push(words::first_token(language, self.prediction));
         if by_name {
@@ -37,10 +60,25 @@ impl Report<'_> {
 
     fn row(&self, index: usize, stage: &Stage) -> [String; 8] {
         let layers = format!("{}–{}", stage.layers.start, stage.layers.end - 1);
-        let [weights, embedding, cache, workspace, free] =
-            [stage.weights, stage.embedding, stage.cache, stage.workspace, stage.free_after].map(bytes);
+        let [weights, embedding, cache, workspace, free] = [
+            stage.weights,
+            stage.embedding,
+            stage.cache,
+            stage.workspace,
+            stage.free_after,
+        ]
+        .map(bytes);
         let device = self.cards.get(stage.card).map_or_else(String::new, label);
-        [index.to_string(), device, layers, weights, embedding, cache, workspace, free]
+        [
+            index.to_string(),
+            device,
+            layers,
+            weights,
+            embedding,
+            cache,
+            workspace,
+            free,
+        ]
     }
 
     fn names(&self) -> Vec<String> {
@@ -48,8 +86,20 @@ impl Report<'_> {
     }
 
     pub(super) fn json(&self) -> Value {
-        let Subject { name, format, config, cache, .. } = self.subject;
-        let Prediction { rate_empty, rate_full, prompt, share, first_token } = self.prediction;
+        let Subject {
+            name,
+            format,
+            config,
+            cache,
+            ..
+        } = self.subject;
+        let Prediction {
+            rate_empty,
+            rate_full,
+            prompt,
+            share,
+            first_token,
+        } = self.prediction;
         let stage = |stage: &Stage| {
             json!({
                 "device": self.cards.get(stage.card).map(label), "layers": [stage.layers.start, stage.layers.end],
@@ -82,15 +132,25 @@ fn label(card: &Card) -> String {
     }
 }
 
-/// Columns as wide as their widest cell on a terminal, where a Chinese character takes two places; numbers to the right.
+/// Columns as wide as their widest cell on a terminal, where a Chinese character takes two places;
+/// numbers to the right.
 fn table<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
-    let width = |column: usize| rows.iter().map(|row| row[column].width()).max().unwrap_or(0);
+    let width = |column: usize| {
+        rows.iter()
+            .map(|row| row[column].width())
+            .max()
+            .unwrap_or(0)
+    };
     let cell = |column: usize, text: &str| match column < 2 {
         true => left(text, width(column)),
         false => right(text, width(column)),
     };
     let line = |row: &[String; N]| {
-        let cells: Vec<String> = row.iter().enumerate().map(|(column, text)| cell(column, text)).collect();
+        let cells: Vec<String> = row
+            .iter()
+            .enumerate()
+            .map(|(column, text)| cell(column, text))
+            .collect();
         format!("  {}", cells.join("  "))
     };
     rows.iter().map(line).collect()

@@ -8,7 +8,13 @@ use super::{
 };
 use crate::messages::Language;
 
-pub(super) fn title(language: Language, name: &str, format: &str, layers: usize, positions: usize) -> String {
+pub(super) fn title(
+    language: Language,
+    name: &str,
+    format: &str,
+    layers: usize,
+    positions: usize,
+) -> String {
     let zh_format = format.replacen("mixed", "混合", 1);
     language.pick(
         format!("{name}, {format}, {layers} layers, context {positions}"),
@@ -18,8 +24,26 @@ pub(super) fn title(language: Language, name: &str, format: &str, layers: usize,
 
 pub(super) fn columns(language: Language) -> [&'static str; 8] {
     language.pick(
-        ["stage", "device", "layers", "weights", "embedding", "cache", "workspace", "free after"],
-        ["阶段", "设备", "层", "权重", "嵌入", "缓存", "工作区", "剩余"],
+        [
+            "stage",
+            "device",
+            "layers",
+            "weights",
+            "embedding",
+            "cache",
+            "workspace",
+            "free after",
+        ],
+        [
+            "阶段",
+            "设备",
+            "层",
+            "权重",
+            "嵌入",
+            "缓存",
+            "工作区",
+            "剩余",
+        ],
     )
 }
 
@@ -32,23 +56,33 @@ pub(crate) fn note(language: Language, note: &Note, devices: &[String]) -> Strin
                 LeftOut::NotNeeded => ("everything fits on the GPUs", "GPU 已能放下全部"),
                 LeftOut::TooSmall => ("it has no room for a layer", "放不下一层"),
                 LeftOut::NoLayersLeft => ("there are fewer layers than devices", "层数少于设备数"),
-                LeftOut::NoFaster => {
-                    ("with it the slowest stage would be no faster", "加入它并不能加快最慢的阶段")
-                }
+                LeftOut::NoFaster => (
+                    "with it the slowest stage would be no faster",
+                    "加入它并不能加快最慢的阶段",
+                ),
             };
-            (format!("note: {device} is left out: {en}"), format!("注意：不使用 {device}：{zh}"))
+            (
+                format!("note: {device} is left out: {en}"),
+                format!("注意：不使用 {device}：{zh}"),
+            )
         }
         Note::EmbeddingOnHost => (
             "note: the embedding stays in host memory, to make the first stage fit".into(),
             "注意：为放下第一阶段，嵌入留在主机内存".into(),
         ),
-        Note::OnCpu { layers, seconds, of_seconds } => {
+        Note::OnCpu {
+            layers,
+            seconds,
+            of_seconds,
+        } => {
             let [ms, of_ms] = [seconds, of_seconds].map(|seconds| seconds * 1e3);
             (
                 format!(
                     "note: the {layers} layer(s) on the CPU take {ms:.0} of a token's {of_ms:.0} ms (predicted)"
                 ),
-                format!("注意：CPU 上的 {layers} 层占每词元 {of_ms:.0} 毫秒中的 {ms:.0} 毫秒（预测）"),
+                format!(
+                    "注意：CPU 上的 {layers} 层占每词元 {of_ms:.0} 毫秒中的 {ms:.0} 毫秒（预测）"
+                ),
             )
         }
     };
@@ -56,7 +90,11 @@ pub(crate) fn note(language: Language, note: &Note, devices: &[String]) -> Strin
 }
 
 pub(super) fn ceiling(language: Language, prediction: &Prediction) -> String {
-    let Prediction { rate_empty, rate_full, .. } = prediction;
+    let Prediction {
+        rate_empty,
+        rate_full,
+        ..
+    } = prediction;
     language.pick(
         format!(
             "predicted: at most {rate_empty:.1} tok/s, {rate_full:.1} with a full cache (bytes read, by the memory's bandwidth)"
@@ -66,7 +104,12 @@ pub(super) fn ceiling(language: Language, prediction: &Prediction) -> String {
 }
 
 pub(super) fn first_token(language: Language, prediction: &Prediction) -> String {
-    let Prediction { prompt, share, first_token, .. } = prediction;
+    let Prediction {
+        prompt,
+        share,
+        first_token,
+        ..
+    } = prediction;
     match first_token {
         Some(seconds) => language.pick(
             format!(
@@ -86,7 +129,8 @@ pub(super) fn first_token(language: Language, prediction: &Prediction) -> String
 }
 
 pub(super) fn data_sheets(language: Language) -> String {
-    let [driver, display] = [FOR_DRIVER, FOR_DISPLAY].map(|bytes| bytes as f64 / (1u64 << 30) as f64);
+    let [driver, display] =
+        [FOR_DRIVER, FOR_DISPLAY].map(|bytes| bytes as f64 / (1u64 << 30) as f64);
     language.pick(
         format!(
             "nominal figures of the cards, less {driver} GiB for the driver and {display} GiB for a display on RTX cards"

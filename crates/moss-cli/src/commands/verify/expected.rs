@@ -60,12 +60,16 @@ pub(super) fn values_of(folder: &Path, stem: &str) -> PathBuf {
     let note = moss::files::read_bytes(&folder.join("expected.txt"), MAX_BYTES).unwrap_or_default();
     let note = unicode::decode(&note).unwrap_or_default();
     let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    let mut beside = note.split(|c| !is_name(c)).filter(|word| !word.trim_matches('.').is_empty());
+    let mut beside = note
+        .split(|c| !is_name(c))
+        .filter(|word| !word.trim_matches('.').is_empty());
     let own = folder.to_owned();
     if has_values(&own) {
         return own;
     }
-    beside.find_map(|name| Some(folder.join("..").join(name)).filter(has_values)).unwrap_or(own)
+    beside
+        .find_map(|name| Some(folder.join("..").join(name)).filter(has_values))
+        .unwrap_or(own)
 }
 
 pub(super) fn read_json(folder: &Path, stem: &str) -> anyhow::Result<Expected> {
@@ -77,35 +81,58 @@ pub(super) fn read_json(folder: &Path, stem: &str) -> anyhow::Result<Expected> {
         );
         Failed::new(cannot_read(&file)).hint(hint).because(error)
     })?;
-    let text = unicode::decode(&text).map_err(|error| Failed::new(cannot_read(&file)).because(error))?;
-    serde_json::from_str(text).map_err(|error| Failed::new(cannot_read(&file)).because(error).into())
+    let text =
+        unicode::decode(&text).map_err(|error| Failed::new(cannot_read(&file)).because(error))?;
+    serde_json::from_str(text)
+        .map_err(|error| Failed::new(cannot_read(&file)).because(error).into())
 }
 
 fn cannot_read(file: &Path) -> (String, String) {
-    (format!("cannot read `{}`", file.display()), format!("无法读取 `{}`", file.display()))
+    (
+        format!("cannot read `{}`", file.display()),
+        format!("无法读取 `{}`", file.display()),
+    )
 }
 
 pub(super) fn read_tensors(folder: &Path, stem: &str) -> anyhow::Result<(Floats, Ids)> {
     let file = folder.join(format!("{stem}.safetensors"));
     let bytes = moss::files::read_bytes(&file, MAX_TENSOR_BYTES)
         .map_err(|error| Failed::new(cannot_read(&file)).because(error))?;
-    let tensors =
-        SafeTensors::deserialize(&bytes).map_err(|error| Failed::new(cannot_read(&file)).because(error))?;
+    let tensors = SafeTensors::deserialize(&bytes)
+        .map_err(|error| Failed::new(cannot_read(&file)).because(error))?;
     let (mut floats, mut ids) = (Floats::new(), Ids::new());
     for (name, view) in tensors.tensors() {
         let data = view.data();
         match view.dtype() {
             Dtype::F32 => {
                 let (values, _) = data.as_chunks();
-                floats.insert(name, values.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect());
+                floats.insert(
+                    name,
+                    values
+                        .iter()
+                        .map(|bytes| f32::from_le_bytes(*bytes))
+                        .collect(),
+                );
             }
             Dtype::I32 => {
                 let (values, _) = data.as_chunks();
-                ids.insert(name, values.iter().map(|bytes| u32::from_le_bytes(*bytes) as usize).collect());
+                ids.insert(
+                    name,
+                    values
+                        .iter()
+                        .map(|bytes| u32::from_le_bytes(*bytes) as usize)
+                        .collect(),
+                );
             }
             Dtype::I64 => {
                 let (values, _) = data.as_chunks();
-                ids.insert(name, values.iter().map(|bytes| u64::from_le_bytes(*bytes) as usize).collect());
+                ids.insert(
+                    name,
+                    values
+                        .iter()
+                        .map(|bytes| u64::from_le_bytes(*bytes) as usize)
+                        .collect(),
+                );
             }
             found => {
                 let file = file.display();

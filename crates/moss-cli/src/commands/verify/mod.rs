@@ -16,17 +16,22 @@ use clap::Args;
 use moss::{
     LoadOptions, Moss, SamplingParams,
     kernels::Activations,
-    model::{BlockPool, BlockTable, ComputeDtype, HiddenPoint, LanguageModel, LogitRows, SequenceChunk},
+    model::{
+        BlockPool, BlockTable, ComputeDtype, HiddenPoint, LanguageModel, LogitRows, SequenceChunk,
+    },
     sampling::Sampler,
 };
 
-use expected::{Expected, Floats, Greedy, Ids, Prompt, missing, read_json, read_tensors, values_of};
+use expected::{
+    Expected, Floats, Greedy, Ids, Prompt, missing, read_json, read_tensors, values_of,
+};
 
 /// Compare a folder's expected.json and expected.safetensors with what this engine computes
 ///
-/// Prints the largest differences; exit status 1 when one is out of tolerance. With --rope-precision f16, expected_fp16_rope.* are
-/// compared. An expected.txt beside the weights may name the folder beside it that holds the values. Greedy paths and sampling are
-/// compared with --dtype f32, greedy paths on GPUs too.
+/// Prints the largest differences; exit status 1 when one is out of tolerance. With
+/// --rope-precision f16, expected_fp16_rope.* are compared. An expected.txt beside the weights may
+/// name the folder beside it that holds the values. Greedy paths and sampling are compared with
+/// --dtype f32, greedy paths on GPUs too.
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
     /// The checkpoint's folder
@@ -34,7 +39,8 @@ pub(crate) struct VerifyArgs {
     /// Folder with the expected values, where it is another one
     #[arg(long, value_name = "DIR")]
     expected: Option<PathBuf>,
-    /// Allowed difference of a logit [default: 1e-4, 1e-3 for quantised weights, twice the oracle's own for 16-bit types, 32 times for 8-bit activations]
+    /// Allowed difference of a logit [default: 1e-4, 1e-3 for quantised weights, twice the oracle's
+    /// own for 16-bit types, 32 times for 8-bit activations]
     #[arg(long, value_name = "X")]
     tolerance: Option<f32>,
     /// Rows from which a pass on a GPU takes the path of many rows, to check either path
@@ -61,15 +67,28 @@ struct Run<'a> {
 
 pub(crate) fn run(args: &VerifyArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
     let checkpoint = open::checkpoint(&args.dir, &cli.model, printer)?;
-    let stem = if cli.model.rope_precision == RopeArg::F16 { "expected_fp16_rope" } else { "expected" };
-    let folder = args.expected.clone().unwrap_or_else(|| values_of(&args.dir, stem));
+    let stem = if cli.model.rope_precision == RopeArg::F16 {
+        "expected_fp16_rope"
+    } else {
+        "expected"
+    };
+    let folder = args
+        .expected
+        .clone()
+        .unwrap_or_else(|| values_of(&args.dir, stem));
     let expected = read_json(&folder, stem)?;
     let (floats, ids) = read_tensors(&folder, stem)?;
     let window = checkpoint.config().context_length;
-    let options =
-        LoadOptions { many_rows_from: args.many_rows_from, ..open::load_options(&cli.model, window)? };
+    let options = LoadOptions {
+        many_rows_from: args.many_rows_from,
+        ..open::load_options(&cli.model, window)?
+    };
     let model = Moss::load(&checkpoint, &options, &mut |_| {})?;
-    let exact = if checkpoint.quantization().is_some() { 1e-3 } else { 1e-4 };
+    let exact = if checkpoint.quantization().is_some() {
+        1e-3
+    } else {
+        1e-4
+    };
     let by_type = match options.dtype {
         // Four bits fewer than f16, of the largest input of each group.
         _ if options.activations == Activations::Int8 => {
@@ -80,11 +99,20 @@ pub(crate) fn run(args: &VerifyArgs, cli: &Cli, printer: &Printer) -> anyhow::Re
         ComputeDtype::BF16 => 16.0 * expected.max_abs_logit_diff_of_fp16_run.unwrap_or(0.03),
     };
     let tolerance = args.tolerance.unwrap_or(by_type);
-    let mut run = Run { model, expected, floats, ids, tolerance, printer, failed: 0 };
+    let mut run = Run {
+        model,
+        expected,
+        floats,
+        ids,
+        tolerance,
+        printer,
+        failed: 0,
+    };
     open::pool(&cli.model)?.install(|| -> anyhow::Result<()> {
         run.logits()?;
         run.hidden()?;
-        // Rounded activations may leave the oracle's path where two scores are close; on a GPU there is no other rounding.
+        // Rounded activations may leave the oracle's path where two scores are close; on a GPU
+        // there is no other rounding.
         if options.dtype == ComputeDtype::F32 || open::any_gpu(&options.devices) {
             run.greedy()?;
         }
@@ -93,7 +121,11 @@ pub(crate) fn run(args: &VerifyArgs, cli: &Cli, printer: &Printer) -> anyhow::Re
         }
         Ok(())
     })?;
-    Ok(if run.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if run.failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 impl Run<'_> {
@@ -101,7 +133,12 @@ impl Run<'_> {
     fn forward(&mut self, ids: &[u32], rows: LogitRows) -> anyhow::Result<(Vec<f32>, Floats)> {
         let mut blocks = BlockTable::default();
         BlockPool::new(self.model.cache_shape()).grow(&mut blocks, ids.len())?;
-        let chunk = SequenceChunk { token_ids: ids, start_pos: 0, blocks: &blocks, logits: rows };
+        let chunk = SequenceChunk {
+            token_ids: ids,
+            start_pos: 0,
+            blocks: &blocks,
+            logits: rows,
+        };
         let mut hidden = HashMap::new();
         let mut tap = |point: HiddenPoint, values: &[f32]| {
             let name = match point {
@@ -111,11 +148,24 @@ impl Run<'_> {
             };
             hidden.insert(name, values.to_vec());
         };
-        let logits = self.model.forward_traced(&[chunk], &|| false, Some(&mut tap))?;
-        Ok((logits.into_iter().flat_map(|logits| logits.into_values()).collect(), hidden))
+        let logits = self
+            .model
+            .forward_traced(&[chunk], &|| false, Some(&mut tap))?;
+        Ok((
+            logits
+                .into_iter()
+                .flat_map(|logits| logits.into_values())
+                .collect(),
+            hidden,
+        ))
     }
 
-    fn report(&mut self, what: impl Into<Words>, difference: f32, allowed: f32) -> anyhow::Result<()> {
+    fn report(
+        &mut self,
+        what: impl Into<Words>,
+        difference: f32,
+        allowed: f32,
+    ) -> anyhow::Result<()> {
         let pass = difference <= allowed; // NaN fails
         let found = (
             format!("largest difference {difference:.2e}, allowed {allowed:.0e}"),
@@ -124,16 +174,27 @@ impl Run<'_> {
         self.verdict(pass, what, found)
     }
 
-    fn verdict(&mut self, pass: bool, what: impl Into<Words>, found: impl Into<Words>) -> anyhow::Result<()> {
+    fn verdict(
+        &mut self,
+        pass: bool,
+        what: impl Into<Words>,
+        found: impl Into<Words>,
+    ) -> anyhow::Result<()> {
         self.failed += usize::from(!pass);
         let (what, found, language) = (what.into(), found.into(), self.printer.language);
         let (what, found) = (left(what.of(language), LABEL), found.of(language));
         let verdict = if pass { "PASS" } else { "FAIL" };
-        Ok(self.printer.report(&format!("{verdict} {what} {found}\n"))?)
+        Ok(self
+            .printer
+            .report(&format!("{verdict} {what} {found}\n"))?)
     }
 
     fn tensor(&self, name: &str) -> anyhow::Result<Vec<f32>> {
-        Ok(self.floats.get(name).cloned().ok_or_else(|| missing(name))?)
+        Ok(self
+            .floats
+            .get(name)
+            .cloned()
+            .ok_or_else(|| missing(name))?)
     }
 
     fn prompt(&self, index: usize) -> Result<Vec<u32>, Failed> {
@@ -157,11 +218,21 @@ impl Run<'_> {
                 .flat_map(|row| logits.chunks_exact(vocab).nth(*row).unwrap_or(&[]))
                 .copied()
                 .collect();
-            rows_off = rows_off.max(difference(&picked, &self.tensor(&format!("prompt.{index}.logits"))?));
-            let best = |row: &[f32]| (0..row.len()).max_by(|a, b| row[*a].total_cmp(&row[*b])).unwrap_or(0);
-            let each = |f: &dyn Fn(&[f32]) -> f32| logits.chunks_exact(vocab).map(f).collect::<Vec<_>>();
-            max_off = max_off
-                .max(difference(&each(&|row| row[best(row)]), &self.tensor(&format!("prompt.{index}.max"))?));
+            rows_off = rows_off.max(difference(
+                &picked,
+                &self.tensor(&format!("prompt.{index}.logits"))?,
+            ));
+            let best = |row: &[f32]| {
+                (0..row.len())
+                    .max_by(|a, b| row[*a].total_cmp(&row[*b]))
+                    .unwrap_or(0)
+            };
+            let each =
+                |f: &dyn Fn(&[f32]) -> f32| logits.chunks_exact(vocab).map(f).collect::<Vec<_>>();
+            max_off = max_off.max(difference(
+                &each(&|row| row[best(row)]),
+                &self.tensor(&format!("prompt.{index}.max"))?,
+            ));
             let sum = self.tensor(&format!("prompt.{index}.logsumexp"))?;
             sum_off = sum_off.max(difference(&each(&log_sum_exp), &sum));
             let name = format!("prompt.{index}.argmax");
@@ -176,41 +247,71 @@ impl Run<'_> {
             }
             // Where two scores are closer than the tolerance either may win.
             let is_off = |row: &[f32], winner: usize| {
-                row.get(winner).is_none_or(|score| row[best(row)] - score > self.tolerance)
+                row.get(winner)
+                    .is_none_or(|score| row[best(row)] - score > self.tolerance)
             };
-            argmax_off +=
-                logits.chunks_exact(vocab).zip(winners).filter(|(row, id)| is_off(row, **id)).count();
+            argmax_off += logits
+                .chunks_exact(vocab)
+                .zip(winners)
+                .filter(|(row, id)| is_off(row, **id))
+                .count();
         }
         self.report(("logits", "logits"), rows_off, self.tolerance)?;
-        self.report(("best logit of each position", "各位置最高的 logit"), max_off, self.tolerance)?;
-        self.report(("logsumexp of each position", "各位置的 logsumexp"), sum_off, self.tolerance)?;
-        let found = (format!("{argmax_off} position(s) off"), format!("{argmax_off} 个位置不符"));
+        self.report(
+            ("best logit of each position", "各位置最高的 logit"),
+            max_off,
+            self.tolerance,
+        )?;
+        self.report(
+            ("logsumexp of each position", "各位置的 logsumexp"),
+            sum_off,
+            self.tolerance,
+        )?;
+        let found = (
+            format!("{argmax_off} position(s) off"),
+            format!("{argmax_off} 个位置不符"),
+        );
         self.verdict(argmax_off == 0, ("best token", "首选词元"), found)
     }
 
     fn hidden(&mut self) -> anyhow::Result<()> {
-        let Some(index) = self.expected.hidden_prompt else { return Ok(()) };
+        let Some(index) = self.expected.hidden_prompt else {
+            return Ok(());
+        };
         let ids = self.prompt(index)?;
         let (_, found) = self.forward(&ids, LogitRows::All)?;
-        let mut names: Vec<_> =
-            self.floats.keys().filter(|name| name.starts_with("hidden.")).cloned().collect();
+        let mut names: Vec<_> = self
+            .floats
+            .keys()
+            .filter(|name| name.starts_with("hidden."))
+            .cloned()
+            .collect();
         names.sort();
         let mut worst = (0f32, Words::from(("none", "无")));
         for name in names {
             let expected = self.tensor(&name)?;
-            let scale = expected.iter().fold(1f32, |max, value| max.max(value.abs()));
+            let scale = expected
+                .iter()
+                .fold(1f32, |max, value| max.max(value.abs()));
             let off = difference(found.get(&name).map_or(&[], Vec::as_slice), &expected) / scale;
             if off >= worst.0 || off.is_nan() {
                 worst = (off, Words::same(name));
             }
         }
         let (off, Words { en, zh }) = worst;
-        self.report((format!("hidden states ({en})"), format!("隐藏状态（{zh}）")), off, self.tolerance)
+        self.report(
+            (format!("hidden states ({en})"), format!("隐藏状态（{zh}）")),
+            off,
+            self.tolerance,
+        )
     }
 
     /// The best token after `ids`, with this penalty.
     fn path(&mut self, prompt: &[u32], penalty: f32, steps: usize) -> anyhow::Result<Vec<u32>> {
-        let params = SamplingParams { repetition_penalty: penalty, ..SamplingParams::greedy() };
+        let params = SamplingParams {
+            repetition_penalty: penalty,
+            ..SamplingParams::greedy()
+        };
         let mut sampler = Sampler::new(params)?;
         let mut ids = prompt.to_vec();
         let mut blocks = BlockTable::default();
@@ -238,13 +339,19 @@ impl Run<'_> {
     fn greedy(&mut self) -> anyhow::Result<()> {
         let (mut right, total) = (0, self.expected.greedy.len());
         for index in 0..total {
-            let Greedy { prompt, repetition_penalty, tokens } = &self.expected.greedy[index];
+            let Greedy {
+                prompt,
+                repetition_penalty,
+                tokens,
+            } = &self.expected.greedy[index];
             let (prompt, penalty, tokens) = (*prompt, *repetition_penalty, tokens.clone());
             let ids = self.prompt(prompt)?;
             right += usize::from(self.path(&ids, penalty, tokens.len())? == tokens);
         }
-        let found =
-            (format!("{right} of {total} token for token"), format!("{total} 条中 {right} 条逐词元一致"));
+        let found = (
+            format!("{right} of {total} token for token"),
+            format!("{total} 条中 {right} 条逐词元一致"),
+        );
         self.verdict(right == total, ("greedy paths", "贪心路径"), found)
     }
 
@@ -269,17 +376,21 @@ impl Run<'_> {
                 repetition_penalty: case.repetition_penalty,
                 ..SamplingParams::greedy()
             };
-            let found: HashMap<u32, f32> =
-                Sampler::new(params)?.kept(&mut row, &ids, generated, usize::MAX)?.into_iter().collect();
-            let same =
-                found.len() == case.kept.len() && case.kept.iter().all(|(id, _)| found.contains_key(id));
+            let found: HashMap<u32, f32> = Sampler::new(params)?
+                .kept(&mut row, &ids, generated, usize::MAX)?
+                .into_iter()
+                .collect();
+            let same = found.len() == case.kept.len()
+                && case.kept.iter().all(|(id, _)| found.contains_key(id));
             right += usize::from(same);
             for (id, probability) in &case.kept {
                 worst = worst.max((found.get(id).copied().unwrap_or(0.0) - probability).abs());
             }
         }
-        let found =
-            (format!("{right} of {total} with the same tokens"), format!("{total} 个中 {right} 个词元相同"));
+        let found = (
+            format!("{right} of {total} with the same tokens"),
+            format!("{total} 个中 {right} 个词元相同"),
+        );
         self.verdict(right == total, ("sampling sets", "采样候选集"), found)?;
         let allowed = PROBABILITY_PER_LOGIT * self.tolerance;
         self.report(("sampling probabilities", "采样概率"), worst, allowed)
@@ -293,7 +404,10 @@ fn difference(a: &[f32], b: &[f32]) -> f32 {
     a.iter()
         .zip(b)
         .map(|(a, b)| (a - b).abs())
-        .fold(0.0, |max, off| if off.is_nan() { off } else { max.max(off) })
+        .fold(
+            0.0,
+            |max, off| if off.is_nan() { off } else { max.max(off) },
+        )
 }
 
 fn log_sum_exp(row: &[f32]) -> f32 {

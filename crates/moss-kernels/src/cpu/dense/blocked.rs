@@ -1,7 +1,9 @@
-//! Many rows: a panel of the weight is widened block by block and multiplied tile by tile (bound by arithmetic).
+//! Many rows: a panel of the weight is widened block by block and multiplied tile by tile (bound by
+//! arithmetic).
 //!
-//! A tile of `TILE_ROWS x 4` dot products loads 10 vectors for 24 multiply-adds. Its rows of `x` stay in the first-level cache
-//! while the panel passes by in the second; each block ends in one sum an output, so little waits in memory between blocks.
+//! A tile of `TILE_ROWS x 4` dot products loads 10 vectors for 24 multiply-adds. Its rows of `x`
+//! stay in the first-level cache while the panel passes by in the second; each block ends in one
+//! sum an output, so little waits in memory between blocks.
 
 use super::{BLOCK, Element, PANEL, Task};
 use crate::cpu::{
@@ -35,7 +37,8 @@ impl<E: Element> Kernel for Blocked<'_, E> {
             sums.fill(0.0);
             for block in (0..task.inputs).step_by(BLOCK) {
                 let len = (task.inputs - block).min(BLOCK);
-                // SAFETY: `panel` holds a row of BLOCK values for every output; `x` and `sums` hold these rows.
+                // SAFETY: `panel` holds a row of BLOCK values for every output; `x` and `sums` hold
+                // these rows.
                 unsafe {
                     self.widen::<S>(block, len, &mut panel);
                     self.multiply::<S>(
@@ -60,7 +63,8 @@ impl<E: Element> Kernel for Blocked<'_, E> {
 
 impl<E: Element> Blocked<'_, E> {
     /// # Safety
-    /// The instruction set is there; `block + len` is at most the task's inputs, and `panel` has BLOCK values for each of its outputs.
+    /// The instruction set is there; `block + len` is at most the task's inputs, and `panel` has
+    /// BLOCK values for each of its outputs.
     #[inline(always)]
     unsafe fn widen<S: Simd>(&self, block: usize, len: usize, panel: &mut [f32]) {
         let task = &self.0;
@@ -68,20 +72,29 @@ impl<E: Element> Blocked<'_, E> {
         for (output, row) in (task.first..task.end).zip(panel.chunks_exact_mut(BLOCK)) {
             // SAFETY: vectors below `whole` lie within the weight's row and within BLOCK.
             unsafe {
-                let from = task.weight.as_ptr().add((output * task.inputs + block) * E::BYTES);
+                let from = task
+                    .weight
+                    .as_ptr()
+                    .add((output * task.inputs + block) * E::BYTES);
                 for at in (0..whole).step_by(S::LANES) {
-                    S::store(row.as_mut_ptr().add(at), E::load::<S>(from.add(at * E::BYTES)));
+                    S::store(
+                        row.as_mut_ptr().add(at),
+                        E::load::<S>(from.add(at * E::BYTES)),
+                    );
                 }
                 if whole < len {
-                    S::store(row.as_mut_ptr().add(whole), task.load_tail::<S>(output, block + whole));
+                    S::store(
+                        row.as_mut_ptr().add(whole),
+                        task.load_tail::<S>(output, block + whole),
+                    );
                 }
             }
         }
     }
 
     /// # Safety
-    /// The instruction set is there; the task's `x` has the rows `first_row..first_row + rows` with `block + len` values; `sums` has as
-    /// many rows with a value for every row of the panel.
+    /// The instruction set is there; the task's `x` has the rows `first_row..first_row + rows` with
+    /// `block + len` values; `sums` has as many rows with a value for every row of the panel.
     #[inline(always)]
     unsafe fn multiply<S: Simd>(
         &self,
@@ -108,11 +121,25 @@ impl<E: Element> Blocked<'_, E> {
                 row += S::TILE_ROWS;
             }
             while row + 2 <= rows {
-                tiles::<S, 2>(x.add(row * stride), stride, panel, len, sums.add(row * outputs), outputs);
+                tiles::<S, 2>(
+                    x.add(row * stride),
+                    stride,
+                    panel,
+                    len,
+                    sums.add(row * outputs),
+                    outputs,
+                );
                 row += 2;
             }
             if row < rows {
-                tiles::<S, 1>(x.add(row * stride), stride, panel, len, sums.add(row * outputs), outputs);
+                tiles::<S, 1>(
+                    x.add(row * stride),
+                    stride,
+                    panel,
+                    len,
+                    sums.add(row * outputs),
+                    outputs,
+                );
             }
         }
     }
@@ -131,7 +158,8 @@ unsafe fn tiles<S: Simd, const M: usize>(
     sums: *mut f32,
     outputs: usize,
 ) {
-    // The next rows of `x` come from afar: asked for little by little, they are there when their turn comes.
+    // The next rows of `x` come from afar: asked for little by little, they are there when their
+    // turn comes.
     let lines = (M * len.div_ceil(LINE)).div_ceil(outputs / OUTPUTS);
     let (mut row, mut at) = (M, 0);
     for n in (0..outputs).step_by(OUTPUTS) {
@@ -143,15 +171,25 @@ unsafe fn tiles<S: Simd, const M: usize>(
             }
         }
         // SAFETY: the caller's.
-        unsafe { tile::<S, M>(x, stride, panel.as_ptr().add(n * BLOCK), len, sums.add(n), outputs) };
+        unsafe {
+            tile::<S, M>(
+                x,
+                stride,
+                panel.as_ptr().add(n * BLOCK),
+                len,
+                sums.add(n),
+                outputs,
+            )
+        };
     }
 }
 
 /// Adds `len` products to the sums of `M` rows by [`OUTPUTS`] outputs.
 ///
 /// # Safety
-/// The instruction set is there. `x` has `M` rows of `len` values, `stride` apart; `w` has `OUTPUTS` rows of `len`, BLOCK apart; `sums`
-/// has `M` rows of `OUTPUTS` values, `outputs` apart; `len` is a multiple of `LANES`.
+/// The instruction set is there. `x` has `M` rows of `len` values, `stride` apart; `w` has
+/// `OUTPUTS` rows of `len`, BLOCK apart; `sums` has `M` rows of `OUTPUTS` values, `outputs` apart;
+/// `len` is a multiple of `LANES`.
 #[inline(always)]
 unsafe fn tile<S: Simd, const M: usize>(
     x: *const f32,
@@ -166,7 +204,8 @@ unsafe fn tile<S: Simd, const M: usize>(
         let mut acc = [[S::splat(0.0); OUTPUTS]; M];
         let mut at = 0;
         while at < len {
-            // No closures here: they would not take on the instruction set of the function around them.
+            // No closures here: they would not take on the instruction set of the function around
+            // them.
             let mut rows = [S::splat(0.0); M];
             for (m, row) in rows.iter_mut().enumerate() {
                 *row = S::load(x.add(m * stride + at));

@@ -6,7 +6,8 @@ use crate::cpu::{
     simd::{Kernel, Simd},
 };
 
-/// Inputs of a block that are read before those of the block beside it: 128 halves are four cache lines.
+/// Inputs of a block that are read before those of the block beside it: 128 halves are four cache
+/// lines.
 const BURST: usize = 128;
 /// Blocks that are asked for ahead of their use.
 const AHEAD: usize = 3;
@@ -25,7 +26,13 @@ impl<E: Element> Kernel for Direct<'_, E> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         // SAFETY: the caller's.
-        unsafe { if reads_past_caches() { self.few_rows::<S, true>() } else { self.few_rows::<S, false>() } }
+        unsafe {
+            if reads_past_caches() {
+                self.few_rows::<S, true>()
+            } else {
+                self.few_rows::<S, false>()
+            }
+        }
     }
 }
 
@@ -37,7 +44,8 @@ impl<E: Element> Direct<'_, E> {
         // SAFETY: the caller's; `rows`, one to four, is what it is matched with.
         unsafe {
             match self.0.rows {
-                // A chain of additions waits for itself: with rows and blocks, three at least are under way in whole pieces.
+                // A chain of additions waits for itself: with rows and blocks, three at least are
+                // under way in whole pieces.
                 1 => self.outputs::<S, 1, 3, PAST>(),
                 2 => self.outputs::<S, 2, 3, PAST>(),
                 3 => self.outputs::<S, 3, 2, PAST>(),
@@ -46,8 +54,8 @@ impl<E: Element> Direct<'_, E> {
         }
     }
 
-    /// Pieces of `K` blocks, one output after the other: where one output takes all of `x` at once, the weight is read from its
-    /// beginning to its end.
+    /// Pieces of `K` blocks, one output after the other: where one output takes all of `x` at once,
+    /// the weight is read from its beginning to its end.
     ///
     /// # Safety
     /// The instruction set is there, and there are `M` rows.
@@ -98,10 +106,14 @@ impl<E: Element> Direct<'_, E> {
     /// Where the weight of an output and an input lies, or would lie.
     #[inline(always)]
     fn weight(&self, output: usize, input: usize) -> *const u8 {
-        self.0.weight.as_ptr().wrapping_add((output * self.0.inputs + input) * E::BYTES)
+        self.0
+            .weight
+            .as_ptr()
+            .wrapping_add((output * self.0.inputs + input) * E::BYTES)
     }
 
-    /// Adds `K` blocks, which begin at the input `block`, to the totals of `M` rows, and asks for as much from `next` on.
+    /// Adds `K` blocks, which begin at the input `block`, to the totals of `M` rows, and asks for
+    /// as much from `next` on.
     ///
     /// # Safety
     /// The instruction set is there, the task has `M` rows, the output and these inputs.
@@ -115,7 +127,8 @@ impl<E: Element> Direct<'_, E> {
     ) {
         let task = &self.0;
         let stride = task.stride();
-        // SAFETY: rows of `x` have `stride` values, rows of the weight `inputs` elements. The prefetch may point anywhere.
+        // SAFETY: rows of `x` have `stride` values, rows of the weight `inputs` elements. The
+        // prefetch may point anywhere.
         unsafe {
             let mut sums = [[S::splat(0.0); 4]; M];
             let x = task.x.as_ptr().add(block);
@@ -149,9 +162,15 @@ impl<E: Element> Direct<'_, E> {
     /// Adds what is behind the last whole block, from the input `block`, to the totals of `M` rows.
     ///
     /// # Safety
-    /// The instruction set is there, the task has `M` rows, the output, and less than a block of inputs from there.
+    /// The instruction set is there, the task has `M` rows, the output, and less than a block of
+    /// inputs from there.
     #[inline(always)]
-    unsafe fn last_block<S: Simd, const M: usize>(&self, output: usize, block: usize, totals: &mut [f32; M]) {
+    unsafe fn last_block<S: Simd, const M: usize>(
+        &self,
+        output: usize,
+        block: usize,
+        totals: &mut [f32; M],
+    ) {
         let task = &self.0;
         let (inputs, stride) = (task.inputs, task.stride());
         let whole = inputs / S::LANES * S::LANES;

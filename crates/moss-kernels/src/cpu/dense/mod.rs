@@ -1,8 +1,9 @@
 //! Dense matrix product, `y = x W^T + bias`, straight from the stored weight.
 //!
-//! Every output is one dot product, cut into blocks of [`BLOCK`] inputs: a block is summed in `LANES` interleaved partial sums,
-//! which are reduced in a fixed order and added to the blocks before. Few rows ([`direct`]) and many ([`blocked`]) do the same
-//! additions in the same order, so a row's result does not depend on how many rows there are.
+//! Every output is one dot product, cut into blocks of [`BLOCK`] inputs: a block is summed in
+//! `LANES` interleaved partial sums, which are reduced in a fixed order and added to the blocks
+//! before. Few rows ([`direct`]) and many ([`blocked`]) do the same additions in the same order, so
+//! a row's result does not depend on how many rows there are.
 
 mod blocked;
 mod direct;
@@ -17,15 +18,17 @@ use crate::weight::{DenseDtype, DenseWeight};
 const DIRECT_ROWS: usize = 4;
 /// Outputs of one task for few rows: long runs of the mapped file.
 const DIRECT_OUTPUTS: usize = 64;
-/// Outputs of one task for many rows, at most: their widened weights and sums stay in the second-level cache.
+/// Outputs of one task for many rows, at most: their widened weights and sums stay in the
+/// second-level cache.
 const PANEL: usize = 192;
 /// Inputs of one block: a tile's rows of `x` and `W` stay in the first-level cache.
 const BLOCK: usize = 1024;
 /// Inputs are padded with zeros to a multiple of this, so that `x` is read in whole vectors.
 const PAD: usize = 16;
 
-/// Values from one row of `x` to the next. Many rows lie one cache line further apart than they must: at the model's own widths
-/// they would all fall into the same few sets of the first-level cache.
+/// Values from one row of `x` to the next. Many rows lie one cache line further apart than they
+/// must: at the model's own widths they would all fall into the same few sets of the first-level
+/// cache.
 pub(crate) fn row_stride(rows: usize, inputs: usize) -> usize {
     inputs.next_multiple_of(PAD) + if rows > DIRECT_ROWS { PAD } else { 0 }
 }
@@ -61,24 +64,37 @@ fn run<E: Element>(
     assert!(bias.is_none_or(|bias| bias.len() == outputs));
     let out = Out::new(y, outputs);
     // Where outputs are cut changes no sum: a few tasks for every thread, however many there are.
-    let share = outputs.div_ceil(4 * rayon::current_num_threads()).next_multiple_of(blocked::OUTPUTS);
-    let step = if rows <= DIRECT_ROWS { DIRECT_OUTPUTS } else { PANEL.min(share) };
+    let share = outputs
+        .div_ceil(4 * rayon::current_num_threads())
+        .next_multiple_of(blocked::OUTPUTS);
+    let step = if rows <= DIRECT_ROWS {
+        DIRECT_OUTPUTS
+    } else {
+        PANEL.min(share)
+    };
     // One by one: a thread that the system holds up must not keep a large piece to itself.
-    (0..outputs.div_ceil(step)).into_par_iter().with_max_len(1).for_each(|task| {
-        let first = task * step;
-        let task = Task::<E> {
-            x,
-            rows,
-            weight: &weight.data,
-            inputs: weight.in_features,
-            first,
-            end: (first + step).min(outputs),
-            bias,
-            out,
-            element: std::marker::PhantomData,
-        };
-        if rows <= DIRECT_ROWS { isa.run(Direct(task)) } else { isa.run(Blocked(task)) }
-    });
+    (0..outputs.div_ceil(step))
+        .into_par_iter()
+        .with_max_len(1)
+        .for_each(|task| {
+            let first = task * step;
+            let task = Task::<E> {
+                x,
+                rows,
+                weight: &weight.data,
+                inputs: weight.in_features,
+                first,
+                end: (first + step).min(outputs),
+                bias,
+                out,
+                element: std::marker::PhantomData,
+            };
+            if rows <= DIRECT_ROWS {
+                isa.run(Direct(task))
+            } else {
+                isa.run(Blocked(task))
+            }
+        });
 }
 
 /// How an element of the weight is widened.

@@ -1,4 +1,5 @@
-//! Many rows: a group of the strip is widened once, then multiplied tile by tile (bound by arithmetic).
+//! Many rows: a group of the strip is widened once, then multiplied tile by tile (bound by
+//! arithmetic).
 
 use super::{PANEL_STRIP, Task};
 use crate::cpu::{
@@ -15,9 +16,17 @@ impl<const BITS: u32, const PER: usize> Kernel for ManyRows<'_, BITS, PER> {
     unsafe fn run<S: Simd>(self) {
         let task = self.0;
         let whole = (task.strip.end - task.strip.first) / S::LANES * S::LANES;
-        let longest = task.strip.weight.segments.iter().map(|segment| segment.rows).max().unwrap_or(0);
+        let longest = task
+            .strip
+            .weight
+            .segments
+            .iter()
+            .map(|segment| segment.rows)
+            .max()
+            .unwrap_or(0);
         let mut panel = Aligned::zeros(longest * PER * PANEL_STRIP);
-        // Rows of the result lie far apart, in the same few sets of the caches: the sums wait beside each other until they are done.
+        // Rows of the result lie far apart, in the same few sets of the caches: the sums wait
+        // beside each other until they are done.
         let mut sums = Aligned::zeros(task.rows * PANEL_STRIP);
         // SAFETY: vectors lie below `whole`, within the strip and within the weight's outputs.
         unsafe {
@@ -27,8 +36,9 @@ impl<const BITS: u32, const PER: usize> Kernel for ManyRows<'_, BITS, PER> {
             }
             for (row, sums) in sums.chunks_exact(PANEL_STRIP).enumerate() {
                 for at in (0..whole).step_by(S::LANES) {
-                    let value =
-                        task.strip.add_bias::<S>(task.strip.first + at, S::load(sums.as_ptr().add(at)));
+                    let value = task
+                        .strip
+                        .add_bias::<S>(task.strip.first + at, S::load(sums.as_ptr().add(at)));
                     S::store(task.strip.out.at(row, task.strip.first + at), value);
                 }
             }
@@ -40,17 +50,31 @@ impl<const BITS: u32, const PER: usize> Kernel for ManyRows<'_, BITS, PER> {
 impl<const BITS: u32, const PER: usize> ManyRows<'_, BITS, PER> {
     /// Packed fields as numbers, `[inputs of the group, PANEL_STRIP]`.
     #[inline(always)]
-    unsafe fn widen<S: Simd>(task: &Task<'_, BITS, PER>, index: usize, whole: usize, panel: &mut [f32]) {
+    unsafe fn widen<S: Simd>(
+        task: &Task<'_, BITS, PER>,
+        index: usize,
+        whole: usize,
+        panel: &mut [f32],
+    ) {
         let segment = task.strip.weight.segments[index];
         // SAFETY: the caller's; the panel holds the longest group.
         unsafe {
             for row in 0..segment.rows {
                 for at in (0..whole).step_by(S::LANES) {
-                    let mut words =
-                        S::load_words(task.strip.words(segment.first_row + row, task.strip.first + at));
+                    let mut words = S::load_words(
+                        task.strip
+                            .words(segment.first_row + row, task.strip.first + at),
+                    );
                     for k in 0..PER {
                         let to = panel.as_mut_ptr().add((row * PER + k) * PANEL_STRIP + at);
-                        S::store(to, if BITS == 4 { S::low_nibble(words) } else { S::low_byte(words) });
+                        S::store(
+                            to,
+                            if BITS == 4 {
+                                S::low_nibble(words)
+                            } else {
+                                S::low_byte(words)
+                            },
+                        );
                         words = S::shift_right(words, BITS);
                     }
                 }
@@ -95,7 +119,10 @@ impl<const BITS: u32, const PER: usize> ManyRows<'_, BITS, PER> {
         // The next rows of `x` come from afar.
         let segment = task.strip.weight.segments[index];
         for next in row + M..row + 2 * M {
-            let x = task.x.as_ptr().wrapping_add(next * task.stride + segment.first_row * PER);
+            let x = task
+                .x
+                .as_ptr()
+                .wrapping_add(next * task.stride + segment.first_row * PER);
             for at in (0..segment.rows * PER).step_by(16) {
                 S::prefetch(x.wrapping_add(at).cast());
             }
@@ -130,15 +157,21 @@ impl<const BITS: u32, const PER: usize> ManyRows<'_, BITS, PER> {
         unsafe {
             let mut acc = [[S::splat(0.0); N]; M];
             for n in 0..N {
-                let zeros = task.strip.zeros::<S>(segment.group, task.strip.first + at + n * S::LANES);
+                let zeros = task
+                    .strip
+                    .zeros::<S>(segment.group, task.strip.first + at + n * S::LANES);
                 for (m, acc) in acc.iter_mut().enumerate() {
                     acc[n] = S::mul(zeros, S::splat(task.sums[(row + m) * segments + index]));
                 }
             }
-            let x = task.x.as_ptr().add(row * task.stride + segment.first_row * PER);
+            let x = task
+                .x
+                .as_ptr()
+                .add(row * task.stride + segment.first_row * PER);
             let panel = panel.as_ptr().add(at);
             for k in 0..segment.rows * PER {
-                // No closures here: they would not take on the instruction set of the function around them.
+                // No closures here: they would not take on the instruction set of the function
+                // around them.
                 let mut rows = [S::splat(0.0); M];
                 for (m, row) in rows.iter_mut().enumerate() {
                     *row = S::splat(*x.add(m * task.stride + k));
@@ -151,9 +184,13 @@ impl<const BITS: u32, const PER: usize> ManyRows<'_, BITS, PER> {
                 }
             }
             for n in 0..N {
-                let scales = task.strip.scales::<S>(segment.group, task.strip.first + at + n * S::LANES);
+                let scales = task
+                    .strip
+                    .scales::<S>(segment.group, task.strip.first + at + n * S::LANES);
                 for (m, acc) in acc.iter().enumerate() {
-                    let sum = sums.as_mut_ptr().add((row + m) * PANEL_STRIP + at + n * S::LANES);
+                    let sum = sums
+                        .as_mut_ptr()
+                        .add((row + m) * PANEL_STRIP + at + n * S::LANES);
                     S::store(sum, S::fma(scales, acc[n], S::load(sum)));
                 }
             }

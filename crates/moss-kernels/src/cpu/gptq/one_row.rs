@@ -1,4 +1,5 @@
-//! One row: the packed weight is read once (bandwidth-bound, about three instructions for a vector of weights).
+//! One row: the packed weight is read once (bandwidth-bound, about three instructions for a vector
+//! of weights).
 
 use super::{ROW_STRIP, StripOf, Task};
 use crate::cpu::{
@@ -6,7 +7,8 @@ use crate::cpu::{
     simd::{Kernel, Simd},
 };
 
-/// The brackets of a strip of outputs stay in the first-level cache while the packed rows stream by.
+/// The brackets of a strip of outputs stay in the first-level cache while the packed rows stream
+/// by.
 pub(super) struct OneRow<'a, const BITS: u32, const PER: usize>(pub(super) Task<'a, BITS, PER>);
 
 impl<const BITS: u32, const PER: usize> Kernel for OneRow<'_, BITS, PER> {
@@ -15,7 +17,13 @@ impl<const BITS: u32, const PER: usize> Kernel for OneRow<'_, BITS, PER> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         // SAFETY: the caller's.
-        unsafe { if reads_past_caches() { self.strip::<S, true>() } else { self.strip::<S, false>() } }
+        unsafe {
+            if reads_past_caches() {
+                self.strip::<S, true>()
+            } else {
+                self.strip::<S, false>()
+            }
+        }
     }
 }
 
@@ -55,7 +63,9 @@ impl<const BITS: u32, const PER: usize> OneRow<'_, BITS, PER> {
                 }
             }
             for at in (0..whole).step_by(S::LANES) {
-                let value = task.strip.add_bias::<S>(task.strip.first + at, S::load(y.as_ptr().add(at)));
+                let value = task
+                    .strip
+                    .add_bias::<S>(task.strip.first + at, S::load(y.as_ptr().add(at)));
                 S::store(task.strip.out.at(0, task.strip.first + at), value);
             }
             task.single_outputs::<S>(task.strip.first + whole);

@@ -17,22 +17,43 @@ impl<const BITS: u32, const PER: usize> Strip<'_, BITS, PER> {
     #[inline(always)]
     pub(super) unsafe fn words(&self, row: usize, output: usize) -> *const u8 {
         // SAFETY: the caller names a row and an output that exist.
-        unsafe { self.weight.qweight.as_ptr().add((row * self.weight.outputs + output) * 4) }
+        unsafe {
+            self.weight
+                .qweight
+                .as_ptr()
+                .add((row * self.weight.outputs + output) * 4)
+        }
     }
 
     #[inline(always)]
     pub(super) unsafe fn scales<S: Simd>(&self, group: usize, output: usize) -> S::F {
         // SAFETY: the caller leaves a whole vector of outputs.
-        unsafe { S::load_f16(self.weight.scales.as_ptr().add((group * self.weight.outputs + output) * 2)) }
+        unsafe {
+            S::load_f16(
+                self.weight
+                    .scales
+                    .as_ptr()
+                    .add((group * self.weight.outputs + output) * 2),
+            )
+        }
     }
 
-    /// Zero points of a vector of outputs; `output` is a multiple of the lanes, so that whole words begin there.
+    /// Zero points of a vector of outputs; `output` is a multiple of the lanes, so that whole words
+    /// begin there.
     #[inline(always)]
     pub(super) unsafe fn zeros<S: Simd>(&self, group: usize, output: usize) -> S::F {
         // SAFETY: the caller leaves a whole vector of outputs.
         unsafe {
-            let from = self.weight.qzeros.as_ptr().add((group * self.weight.zero_words + output / PER) * 4);
-            let stored = if BITS == 4 { S::nibbles(from) } else { S::bytes(from) };
+            let from = self
+                .weight
+                .qzeros
+                .as_ptr()
+                .add((group * self.weight.zero_words + output / PER) * 4);
+            let stored = if BITS == 4 {
+                S::nibbles(from)
+            } else {
+                S::bytes(from)
+            };
             S::add(stored, S::splat(1.0))
         }
     }
@@ -52,7 +73,10 @@ impl<const BITS: u32, const PER: usize> Strip<'_, BITS, PER> {
     }
 
     pub(super) fn zero(&self, group: usize, output: usize) -> f32 {
-        let stored: [u32; PER] = fields(self.weight.qzeros, group * self.weight.zero_words + output / PER);
+        let stored: [u32; PER] = fields(
+            self.weight.qzeros,
+            group * self.weight.zero_words + output / PER,
+        );
         stored[output % PER] as f32 + 1.0
     }
 

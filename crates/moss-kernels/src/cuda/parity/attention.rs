@@ -1,5 +1,5 @@
-//! Attention over the paged cache: one query a sequence, and tiles of queries. Blocks lie in any order, and what a sequence has not
-//! written is not a number, so that nobody reads it unseen.
+//! Attention over the paged cache: one query a sequence, and tiles of queries. Blocks lie in any
+//! order, and what a sequence has not written is not a number, so that nobody reads it unseen.
 
 use candle_core::{Device, Tensor};
 
@@ -7,8 +7,8 @@ use super::{Buffer, Case, HALF_STEP, Lab, Prepared, Stored, Tolerance, f16, plac
 use crate::{
     KernelError, LinearWeight,
     cuda::{
-        DecodeRows, DecodeScratch, GpuLinear, HeadLayout, KvBlocks, LinearInput, PREFILL_TILE, PrefillTiles,
-        attention::BLOCK_POSITIONS,
+        DecodeRows, DecodeScratch, GpuLinear, HeadLayout, KvBlocks, LinearInput, PREFILL_TILE,
+        PrefillTiles, attention::BLOCK_POSITIONS,
     },
     made_up::{Grouping, halves},
     ops::{KvLayer, SequenceRows, attention},
@@ -24,8 +24,18 @@ const PREFILL: Tolerance = Tolerance {
     reason: "weights are rounded to f16, half a step of 2^-10 of the values, which are several times the usual output; outputs are rounded too",
 };
 
-/// Heads and their values: the test checkpoints', the published model's head, and what fills no 16 bytes or no kernel's size.
-const HEADS: [(usize, usize); 8] = [(4, 32), (8, 16), (4, 256), (3, 20), (2, 6), (2, 72), (2, 200), (5, 130)];
+/// Heads and their values: the test checkpoints', the published model's head, and what fills no 16
+/// bytes or no kernel's size.
+const HEADS: [(usize, usize); 8] = [
+    (4, 32),
+    (8, 16),
+    (4, 256),
+    (3, 20),
+    (2, 6),
+    (2, 72),
+    (2, 200),
+    (5, 130),
+];
 
 pub(super) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
@@ -35,21 +45,34 @@ pub(super) fn cases() -> Vec<Case> {
         for context in [1, 15, 16, 17, 511, 2047] {
             cases.push(decode(heads, vec![context], dense));
         }
-        for (context, rows) in [(1, 1), (15, 15), (63, 63), (64, 64), (65, 65), (211, 150), (300, 1)] {
+        for (context, rows) in [
+            (1, 1),
+            (15, 15),
+            (63, 63),
+            (64, 64),
+            (65, 65),
+            (211, 150),
+            (300, 1),
+        ] {
             cases.push(prefill(heads, vec![(context, rows)], dense));
         }
     }
     // Several sequences, and outputs that stand where an act-order weight wants them.
     for stored in [dense, act_order] {
         cases.push(decode((4, 32), vec![33, 1, 700, 32, 96], stored));
-        cases.push(prefill((4, 32), vec![(65, 65), (1, 1), (100, 64), (40, 3)], stored));
+        cases.push(prefill(
+            (4, 32),
+            vec![(65, 65), (1, 1), (100, 64), (40, 3)],
+            stored,
+        ));
     }
     cases.push(decode((24, 256), vec![2048], dense));
     cases.push(prefill((24, 256), vec![(512, 512)], dense));
     cases
 }
 
-/// A cache that several sequences share, with their queries: the same values on the host and on a card.
+/// A cache that several sequences share, with their queries: the same values on the host and on a
+/// card.
 struct Paged {
     layout: HeadLayout,
     /// `(positions, rows)` of each sequence: its rows are its last positions.
@@ -62,7 +85,10 @@ struct Paged {
 /// From heads of `head_dim` values to heads of `stride`, with zeros between.
 fn filled_up(layout: HeadLayout, values: &[f32]) -> Vec<f32> {
     let mut wide = vec![0.0; values.len() / layout.head_dim * layout.stride()];
-    for (to, from) in wide.chunks_exact_mut(layout.stride()).zip(values.chunks_exact(layout.head_dim)) {
+    for (to, from) in wide
+        .chunks_exact_mut(layout.stride())
+        .zip(values.chunks_exact(layout.head_dim))
+    {
         to[..layout.head_dim].copy_from_slice(from);
     }
     wide
@@ -70,14 +96,30 @@ fn filled_up(layout: HeadLayout, values: &[f32]) -> Vec<f32> {
 
 impl Paged {
     fn new((num_heads, head_dim): (usize, usize), sequences: Vec<(usize, usize)>) -> Self {
-        let needed: usize = sequences.iter().map(|(positions, _)| positions.div_ceil(BLOCK_POSITIONS)).sum();
+        let needed: usize = sequences
+            .iter()
+            .map(|(positions, _)| positions.div_ceil(BLOCK_POSITIONS))
+            .sum();
         // From the last on, and the very last is nobody's.
         let mut free = (0..needed as u32).rev();
         let tables = sequences
             .iter()
-            .map(|(positions, _)| free.by_ref().take(positions.div_ceil(BLOCK_POSITIONS)).collect())
+            .map(|(positions, _)| {
+                free.by_ref()
+                    .take(positions.div_ceil(BLOCK_POSITIONS))
+                    .collect()
+            })
             .collect();
-        Self { layout: HeadLayout { num_heads, head_dim, shards: 1 }, sequences, tables, blocks: needed + 1 }
+        Self {
+            layout: HeadLayout {
+                num_heads,
+                head_dim,
+                shards: 1,
+            },
+            sequences,
+            tables,
+            blocks: needed + 1,
+        }
     }
 
     fn rows(&self) -> usize {
@@ -93,7 +135,10 @@ impl Paged {
         let mut padded = Vec::new();
         for table in &self.tables {
             padded.extend(table);
-            padded.resize(padded.len() + self.max_blocks() - table.len(), self.blocks as u32 - 1);
+            padded.resize(
+                padded.len() + self.max_blocks() - table.len(),
+                self.blocks as u32 - 1,
+            );
         }
         padded
     }
@@ -104,7 +149,11 @@ impl Paged {
 
     /// Queries that make some positions count more than others.
     fn queries(&self) -> Vec<f32> {
-        halves(self.rows() * self.layout.num_heads * self.layout.head_dim, 4.0, 51)
+        halves(
+            self.rows() * self.layout.num_heads * self.layout.head_dim,
+            4.0,
+            51,
+        )
     }
 
     fn keys(&self) -> Vec<f32> {
@@ -117,7 +166,11 @@ impl Paged {
 
     /// What a card's cache holds: `values`, and NaN at the positions that are nobody's.
     fn on_card(&self, values: &[f32]) -> Vec<f32> {
-        let HeadLayout { num_heads, head_dim, .. } = self.layout;
+        let HeadLayout {
+            num_heads,
+            head_dim,
+            ..
+        } = self.layout;
         let mut seen = vec![false; self.blocks * BLOCK_POSITIONS];
         for ((positions, _), table) in self.sequences.iter().zip(&self.tables) {
             for position in 0..*positions {
@@ -135,20 +188,39 @@ impl Paged {
         filled_up(self.layout, &values)
     }
 
-    /// The inputs of `out_proj` for every row, by the CPU. The cache is f32 there, so that weights are not rounded.
+    /// The inputs of `out_proj` for every row, by the CPU. The cache is f32 there, so that weights
+    /// are not rounded.
     fn expected(&self, out_proj: &LinearWeight) -> Result<Vec<f32>, KernelError> {
-        let HeadLayout { num_heads, head_dim, .. } = self.layout;
+        let HeadLayout {
+            num_heads,
+            head_dim,
+            ..
+        } = self.layout;
         let shape = (self.blocks, num_heads, BLOCK_POSITIONS, head_dim);
         let tensor = |values| Tensor::from_vec(values, shape, &Device::Cpu);
-        let cache = KvLayer { keys: tensor(self.keys())?, values: tensor(self.values())? };
+        let cache = KvLayer {
+            keys: tensor(self.keys())?,
+            values: tensor(self.values())?,
+        };
         let mut sequences = Vec::new();
         let mut first_row = 0;
         for ((positions, rows), blocks) in self.sequences.iter().zip(&self.tables) {
-            sequences.push(SequenceRows { first_row, num_rows: *rows, start_pos: positions - rows, blocks });
+            sequences.push(SequenceRows {
+                first_row,
+                num_rows: *rows,
+                start_pos: positions - rows,
+                blocks,
+            });
             first_row += rows;
         }
-        let q = Tensor::from_vec(self.queries(), (self.rows(), num_heads, head_dim), &Device::Cpu)?;
-        let attended: Vec<f32> = attention(&q, &cache, &sequences)?.flatten_all()?.to_vec1()?;
+        let q = Tensor::from_vec(
+            self.queries(),
+            (self.rows(), num_heads, head_dim),
+            &Device::Cpu,
+        )?;
+        let attended: Vec<f32> = attention(&q, &cache, &sequences)?
+            .flatten_all()?
+            .to_vec1()?;
         Ok(placed(out_proj, &attended))
     }
 }
@@ -185,12 +257,22 @@ impl<'a> OnCard<'a> {
     }
 
     fn target(&self) -> (LinearInput<'_>, &GpuLinear) {
-        (LinearInput { values: &self.out, stride: self.out_proj.input_stride() }, &self.out_proj)
+        (
+            LinearInput {
+                values: &self.out,
+                stride: self.out_proj.input_stride(),
+            },
+            &self.out_proj,
+        )
     }
 }
 
 fn words((heads, head_dim): (usize, usize), stored: Stored) -> String {
-    let order = if stored == Stored::F16 { "" } else { ", for act-order" };
+    let order = if stored == Stored::F16 {
+        ""
+    } else {
+        ", for act-order"
+    };
     format!("{heads} heads of {head_dim}{order}")
 }
 
@@ -198,18 +280,32 @@ fn words((heads, head_dim): (usize, usize), stored: Stored) -> String {
 fn decode(heads: (usize, usize), contexts: Vec<usize>, stored: Stored) -> Case {
     let shape = format!("{}, contexts {contexts:?}", words(heads, stored));
     Case::new("attention_decode", shape, DECODE, move |lab| {
-        let paged = Paged::new(heads, contexts.iter().map(|context| (*context, 1)).collect());
+        let paged = Paged::new(
+            heads,
+            contexts.iter().map(|context| (*context, 1)).collect(),
+        );
         let out_proj = stored.weight(heads.0 * heads.1, 16, 54);
         let expected = paged.expected(&out_proj)?;
         let (gpu, n) = (lab.gpu, contexts.len());
         let mut card = OnCard::new(lab, &paged, &out_proj)?;
-        // Queries, positions and outputs are by row, tables by sequence. Of several sequences the tables are put the other way round.
+        // Queries, positions and outputs are by row, tables by sequence. Of several sequences the
+        // tables are put the other way round.
         card.tables = gpu.upload(
-            &paged.padded_tables().chunks_exact(card.max_blocks).rev().flatten().copied().collect::<Vec<_>>(),
+            &paged
+                .padded_tables()
+                .chunks_exact(card.max_blocks)
+                .rev()
+                .flatten()
+                .copied()
+                .collect::<Vec<_>>(),
         )?;
         let rows = gpu.upload(&(0..n as u32).rev().collect::<Vec<_>>())?;
-        let positions =
-            gpu.upload(&contexts.iter().map(|context| *context as u32 - 1).collect::<Vec<_>>())?;
+        let positions = gpu.upload(
+            &contexts
+                .iter()
+                .map(|context| *context as u32 - 1)
+                .collect::<Vec<_>>(),
+        )?;
         let scratch = DecodeScratch::new(gpu, n, card.max_blocks * BLOCK_POSITIONS, card.layout)?;
         let run = move || {
             gpu.clear(&card.out)?;
@@ -220,17 +316,29 @@ fn decode(heads: (usize, usize), contexts: Vec<usize>, stored: Stored) -> Case {
                 positions: positions.all(),
                 count: n,
             };
-            gpu.attention_decode(&card.q, &card.cache, rows, &scratch, card.target(), card.layout)?;
+            gpu.attention_decode(
+                &card.q,
+                &card.cache,
+                rows,
+                &scratch,
+                card.target(),
+                card.layout,
+            )?;
             widened(card.gpu, &card.out)
         };
-        Ok(Prepared { expected, run: Box::new(run) })
+        Ok(Prepared {
+            expected,
+            run: Box::new(run),
+        })
     })
 }
 
 /// Sequences of so many positions, of which the last ones are rows of the pass.
 fn prefill(heads: (usize, usize), sequences: Vec<(usize, usize)>, stored: Stored) -> Case {
-    let listed: Vec<String> =
-        sequences.iter().map(|(positions, rows)| format!("{rows} of {positions}")).collect();
+    let listed: Vec<String> = sequences
+        .iter()
+        .map(|(positions, rows)| format!("{rows} of {positions}"))
+        .collect();
     let shape = format!("{}, rows {}", words(heads, stored), listed.join(", "));
     Case::new("attention_prefill", shape, PREFILL, move |lab| {
         let paged = Paged::new(heads, sequences.clone());
@@ -242,8 +350,12 @@ fn prefill(heads: (usize, usize), sequences: Vec<(usize, usize)>, stored: Stored
         let mut first_row = 0;
         for (sequence, (positions, rows)) in sequences.iter().enumerate() {
             for first in (0..*rows).step_by(PREFILL_TILE) {
-                let tile =
-                    [sequence, first_row + first, PREFILL_TILE.min(rows - first), positions - rows + first];
+                let tile = [
+                    sequence,
+                    first_row + first,
+                    PREFILL_TILE.min(rows - first),
+                    positions - rows + first,
+                ];
                 numbers.extend(tile.map(|number| number as u32));
             }
             first_row += rows;
@@ -260,6 +372,9 @@ fn prefill(heads: (usize, usize), sequences: Vec<(usize, usize)>, stored: Stored
             gpu.attention_prefill(&card.q, &card.cache, tiles, n, card.target(), card.layout)?;
             widened(card.gpu, &card.out)
         };
-        Ok(Prepared { expected, run: Box::new(run) })
+        Ok(Prepared {
+            expected,
+            run: Box::new(run),
+        })
     })
 }

@@ -1,5 +1,5 @@
-//! The two fused products of a layer: [qkv_proj | fc_in] with rotary, cache write and gelu behind it, and [out_proj | fc_out] into the
-//! residual stream.
+//! The two fused products of a layer: [qkv_proj | fc_in] with rotary, cache write and gelu behind
+//! it, and [out_proj | fc_out] into the residual stream.
 
 use candle_core::{DType, Device, Tensor};
 
@@ -17,20 +17,64 @@ use crate::{
 
 /// As the test checkpoints have them, and one whose heads fill no 16 bytes.
 const SHAPES: [(&str, LayerShape); 4] = [
-    ("mini", LayerShape { num_heads: 4, head_dim: 32, inner_size: 384, rotary_dim: 16, positions: 256 }),
-    ("tiny", LayerShape { num_heads: 8, head_dim: 16, inner_size: 512, rotary_dim: 8, positions: 256 }),
-    ("wide", LayerShape { num_heads: 4, head_dim: 256, inner_size: 128, rotary_dim: 64, positions: 512 }),
-    ("odd", LayerShape { num_heads: 4, head_dim: 20, inner_size: 104, rotary_dim: 6, positions: 100 }),
+    (
+        "mini",
+        LayerShape {
+            num_heads: 4,
+            head_dim: 32,
+            inner_size: 384,
+            rotary_dim: 16,
+            positions: 256,
+        },
+    ),
+    (
+        "tiny",
+        LayerShape {
+            num_heads: 8,
+            head_dim: 16,
+            inner_size: 512,
+            rotary_dim: 8,
+            positions: 256,
+        },
+    ),
+    (
+        "wide",
+        LayerShape {
+            num_heads: 4,
+            head_dim: 256,
+            inner_size: 128,
+            rotary_dim: 64,
+            positions: 512,
+        },
+    ),
+    (
+        "odd",
+        LayerShape {
+            num_heads: 4,
+            head_dim: 20,
+            inner_size: 104,
+            rotary_dim: 6,
+            positions: 100,
+        },
+    ),
 ];
 
 const ACT_ORDER: Grouping = Grouping::Permuted(64);
 
 pub(super) fn cases() -> Vec<Case> {
-    let act_order = [Stored::Int8(ACT_ORDER), Stored::Int4(ACT_ORDER), Stored::Int4(Grouping::Uneven(64))];
+    let act_order = [
+        Stored::Int8(ACT_ORDER),
+        Stored::Int4(ACT_ORDER),
+        Stored::Int4(Grouping::Uneven(64)),
+    ];
     let mut cases = Vec::new();
     for (name, shape) in SHAPES {
         for stored in Stored::PUBLISHED.into_iter().chain(act_order) {
-            for n in if name == "mini" { &[1usize, 2, 8, 9, 33, 64][..] } else { &[1, 7] } {
+            for n in if name == "mini" {
+                &[1usize, 2, 8, 9, 33, 64][..]
+            } else {
+                &[1, 7]
+            } {
                 cases.push(heads(name, shape, [stored; 4], *n));
                 cases.push(residual(name, shape, [stored; 4], *n));
             }
@@ -39,7 +83,10 @@ pub(super) fn cases() -> Vec<Case> {
     // Pairs of two formats are two launches.
     let (name, shape) = SHAPES[0];
     let int4 = Stored::Int4(Grouping::Runs(ONE_GROUP));
-    for mixed in [[Stored::F16, int4, Stored::F16, int4], [int4, Stored::F16, int4, Stored::F16]] {
+    for mixed in [
+        [Stored::F16, int4, Stored::F16, int4],
+        [int4, Stored::F16, int4, Stored::F16],
+    ] {
         cases.push(heads(name, shape, mixed, 9));
         cases.push(residual(name, shape, mixed, 9));
     }
@@ -60,7 +107,12 @@ pub(super) struct Weights {
 impl Weights {
     pub(super) fn new(shape: LayerShape, stored: [Stored; 4]) -> Self {
         let (hidden, inner) = (shape.hidden(), shape.inner_size);
-        let sizes = [(hidden, 3 * hidden), (hidden, inner), (hidden, hidden), (inner, hidden)];
+        let sizes = [
+            (hidden, 3 * hidden),
+            (hidden, inner),
+            (hidden, hidden),
+            (inner, hidden),
+        ];
         let make = |at: usize| stored[at].weight(sizes[at].0, sizes[at].1, 31 + at as u32);
         Self {
             linears: [make(0), make(1), make(2), make(3)],
@@ -70,10 +122,17 @@ impl Weights {
     }
 
     /// The same on a card.
-    pub(super) fn load(&self, lab: &Lab<'_>, shape: LayerShape, blocks: usize) -> Result<Layer, KernelError> {
+    pub(super) fn load(
+        &self,
+        lab: &Lab<'_>,
+        shape: LayerShape,
+        blocks: usize,
+    ) -> Result<Layer, KernelError> {
         let [qkv, fc_in, out_proj, fc_out] = &self.linears;
-        let inputs =
-            LinearPair { first: lab.load(qkv, None)?, second: lab.load(fc_in, Some(&self.fc_in_bias))? };
+        let inputs = LinearPair {
+            first: lab.load(qkv, None)?,
+            second: lab.load(fc_in, Some(&self.fc_in_bias))?,
+        };
         let outputs = LinearPair {
             first: lab.load(out_proj, None)?,
             second: lab.load(fc_out, Some(&self.fc_out_bias))?,
@@ -85,27 +144,53 @@ impl Weights {
 /// Positions of `n` rows, all over the window, and slots for them, all over a cache of `blocks`.
 pub(super) fn rows(shape: LayerShape, n: usize) -> (Vec<u32>, Vec<u32>, usize) {
     let blocks = n.div_ceil(BLOCK_POSITIONS) + 2;
-    let positions = (0..n).map(|row| ((row * 89 + shape.positions - 1) % shape.positions) as u32).collect();
+    let positions = (0..n)
+        .map(|row| ((row * 89 + shape.positions - 1) % shape.positions) as u32)
+        .collect();
     // 7 shares no factor with the number of slots unless that is a multiple of 7: then 11 does not.
     let slots = blocks * BLOCK_POSITIONS;
     let step = if slots.is_multiple_of(7) { 11 } else { 7 };
-    (positions, (0..n).map(|row| ((row * step + 5) % slots) as u32).collect(), blocks)
+    (
+        positions,
+        (0..n)
+            .map(|row| ((row * step + 5) % slots) as u32)
+            .collect(),
+        blocks,
+    )
 }
 
-/// What stands in the queries, keys, values and inputs of fc_out afterwards, for products `qkv` `[n, 3 hidden]` and `inner` `[n, inner]`
-/// (without bias).
+/// What stands in the queries, keys, values and inputs of fc_out afterwards, for products `qkv`
+/// `[n, 3 hidden]` and `inner` `[n, inner]` (without bias).
 pub(super) fn placed_heads(
     shape: LayerShape,
     weights: &Weights,
     (qkv, inner): (&[f32], &[f32]),
     (positions, slots, blocks): (&[u32], &[u32], usize),
 ) -> Result<Vec<f32>, KernelError> {
-    let LayerShape { num_heads, head_dim, .. } = shape;
+    let LayerShape {
+        num_heads,
+        head_dim,
+        ..
+    } = shape;
     let (n, heads) = (positions.len(), shape.heads());
     let (shards, stride) = (heads.shards, heads.stride());
-    let slabs = Tensor::from_slice(qkv, (n, shards, 3, num_heads / shards, head_dim), &Device::Cpu)?;
-    let part = |index| slabs.narrow(2, index, 1)?.contiguous()?.reshape((n, num_heads, head_dim));
-    let rope = ops::RopeTable::new(shape.rotary_dim, shape.positions, Default::default(), &Device::Cpu)?;
+    let slabs = Tensor::from_slice(
+        qkv,
+        (n, shards, 3, num_heads / shards, head_dim),
+        &Device::Cpu,
+    )?;
+    let part = |index| {
+        slabs
+            .narrow(2, index, 1)?
+            .contiguous()?
+            .reshape((n, num_heads, head_dim))
+    };
+    let rope = ops::RopeTable::new(
+        shape.rotary_dim,
+        shape.positions,
+        Default::default(),
+        &Device::Cpu,
+    )?;
     let flat = |x: Tensor| x.flatten_all()?.to_vec1::<f32>();
     let q = flat(ops::rotary(&part(0)?, &rope, positions)?)?;
     let keys = flat(ops::rotary(&part(2)?, &rope, positions)?)?;
@@ -125,9 +210,15 @@ pub(super) fn placed_heads(
         }
         found.append(&mut cache);
     }
-    let with_bias = inner.iter().zip(weights.fc_in_bias.iter().cycle()).map(|(x, bias)| x + bias);
+    let with_bias = inner
+        .iter()
+        .zip(weights.fc_in_bias.iter().cycle())
+        .map(|(x, bias)| x + bias);
     let with_bias = Tensor::from_iter(with_bias, &Device::Cpu)?;
-    found.extend(placed(&weights.linears[3], &flat(ops::gelu_tanh(&with_bias, DType::F32)?)?));
+    found.extend(placed(
+        &weights.linears[3],
+        &flat(ops::gelu_tanh(&with_bias, DType::F32)?)?,
+    ));
     Ok(found)
 }
 
@@ -146,8 +237,14 @@ pub(super) fn found_heads(
 }
 
 /// Zeros where [`found_heads`] looks.
-pub(super) fn clear_heads(gpu: &crate::cuda::Gpu, layer: &Layer, pass: &Pass) -> Result<(), KernelError> {
-    [&pass.q, &layer.cache.keys, &layer.cache.values, &pass.inner].into_iter().try_for_each(|b| gpu.clear(b))
+pub(super) fn clear_heads(
+    gpu: &crate::cuda::Gpu,
+    layer: &Layer,
+    pass: &Pass,
+) -> Result<(), KernelError> {
+    [&pass.q, &layer.cache.keys, &layer.cache.values, &pass.inner]
+        .into_iter()
+        .try_for_each(|b| gpu.clear(b))
 }
 
 fn words(stored: [Stored; 4], n: usize) -> String {
@@ -160,52 +257,90 @@ fn words(stored: [Stored; 4], n: usize) -> String {
 
 fn heads(name: &str, shape: LayerShape, stored: [Stored; 4], n: usize) -> Case {
     let words = format!("[qkv_proj | fc_in] of {name}: {}", words(stored, n));
-    Case::new(stored[0].linear(), words, Tolerance::sums_to_half(shape.hidden()), move |lab| {
-        let weights = Weights::new(shape, stored);
-        let (positions, slots, blocks) = rows(shape, n);
-        let x = halves(n * shape.hidden(), 1.0, 38);
-        let [qkv, fc_in, ..] = &weights.linears;
-        let products = (on_cpu(qkv, None, &x)?, on_cpu(fc_in, None, &x)?);
-        let places = (&positions[..], &slots[..], blocks);
-        let expected = placed_heads(shape, &weights, (&products.0, &products.1), places)?;
+    Case::new(
+        stored[0].linear(),
+        words,
+        Tolerance::sums_to_half(shape.hidden()),
+        move |lab| {
+            let weights = Weights::new(shape, stored);
+            let (positions, slots, blocks) = rows(shape, n);
+            let x = halves(n * shape.hidden(), 1.0, 38);
+            let [qkv, fc_in, ..] = &weights.linears;
+            let products = (on_cpu(qkv, None, &x)?, on_cpu(fc_in, None, &x)?);
+            let places = (&positions[..], &slots[..], blocks);
+            let expected = placed_heads(shape, &weights, (&products.0, &products.1), places)?;
 
-        let (gpu, layer) = (lab.gpu, weights.load(lab, shape, blocks)?);
-        let mut pass = Pass::new(gpu, shape, &layer, &positions, &slots)?;
-        pass.normed = [lab.halves(&placed(qkv, &x))?, lab.halves(&placed(fc_in, &x))?];
-        let run = move || {
-            clear_heads(gpu, &layer, &pass)?;
-            let watch = Watch { flag: &pass.flag, layer: 0 };
-            gpu.linear_heads(&layer.inputs, pass.normed(&layer), n, &pass.targets(&layer), watch)?;
-            found_heads(gpu, &layer, &pass)
-        };
-        Ok(Prepared { expected, run: Box::new(run) })
-    })
+            let (gpu, layer) = (lab.gpu, weights.load(lab, shape, blocks)?);
+            let mut pass = Pass::new(gpu, shape, &layer, &positions, &slots)?;
+            pass.normed = [
+                lab.halves(&placed(qkv, &x))?,
+                lab.halves(&placed(fc_in, &x))?,
+            ];
+            let run = move || {
+                clear_heads(gpu, &layer, &pass)?;
+                let watch = Watch {
+                    flag: &pass.flag,
+                    layer: 0,
+                };
+                gpu.linear_heads(
+                    &layer.inputs,
+                    pass.normed(&layer),
+                    n,
+                    &pass.targets(&layer),
+                    watch,
+                )?;
+                found_heads(gpu, &layer, &pass)
+            };
+            Ok(Prepared {
+                expected,
+                run: Box::new(run),
+            })
+        },
+    )
 }
 
 fn residual(name: &str, shape: LayerShape, stored: [Stored; 4], n: usize) -> Case {
     let (hidden, inner) = (shape.hidden(), shape.inner_size);
-    let words =
-        format!("[out_proj | fc_out] of {name}: {}", words([stored[2], stored[3], stored[2], stored[3]], n));
-    Case::new(stored[2].linear(), words, Tolerance::sums(hidden + inner), move |lab| {
-        let weights = Weights::new(shape, stored);
-        let (positions, slots, blocks) = rows(shape, n);
-        let x = [halves(n * hidden, 1.0, 39), halves(n * inner, 1.0, 40)];
-        let stream = noise(n * hidden, 1.0, 41);
-        let [.., out_proj, fc_out] = &weights.linears;
-        let products = [on_cpu(out_proj, None, &x[0])?, on_cpu(fc_out, Some(&weights.fc_out_bias), &x[1])?];
-        let sums = stream.iter().zip(&products[0]).zip(&products[1]);
-        let expected = sums.map(|((stream, first), second)| stream + first + second).collect();
+    let words = format!(
+        "[out_proj | fc_out] of {name}: {}",
+        words([stored[2], stored[3], stored[2], stored[3]], n)
+    );
+    Case::new(
+        stored[2].linear(),
+        words,
+        Tolerance::sums(hidden + inner),
+        move |lab| {
+            let weights = Weights::new(shape, stored);
+            let (positions, slots, blocks) = rows(shape, n);
+            let x = [halves(n * hidden, 1.0, 39), halves(n * inner, 1.0, 40)];
+            let stream = noise(n * hidden, 1.0, 41);
+            let [.., out_proj, fc_out] = &weights.linears;
+            let products = [
+                on_cpu(out_proj, None, &x[0])?,
+                on_cpu(fc_out, Some(&weights.fc_out_bias), &x[1])?,
+            ];
+            let sums = stream.iter().zip(&products[0]).zip(&products[1]);
+            let expected = sums
+                .map(|((stream, first), second)| stream + first + second)
+                .collect();
 
-        let (gpu, layer) = (lab.gpu, weights.load(lab, shape, blocks)?);
-        let mut pass = Pass::new(gpu, shape, &layer, &positions, &slots)?;
-        pass.attended = lab.halves(&placed(out_proj, &x[0]))?;
-        pass.inner = lab.halves(&placed(fc_out, &x[1]))?;
-        let run = move || {
-            let sum = gpu.upload(&stream)?;
-            let watch = Watch { flag: &pass.flag, layer: 0 };
-            gpu.linear_residual(&layer.outputs, pass.ready(&layer), n, &sum, watch)?;
-            gpu.download(&sum, sum.len())
-        };
-        Ok(Prepared { expected, run: Box::new(run) })
-    })
+            let (gpu, layer) = (lab.gpu, weights.load(lab, shape, blocks)?);
+            let mut pass = Pass::new(gpu, shape, &layer, &positions, &slots)?;
+            pass.attended = lab.halves(&placed(out_proj, &x[0]))?;
+            pass.inner = lab.halves(&placed(fc_out, &x[1]))?;
+            let run = move || {
+                let sum = gpu.upload(&stream)?;
+                let watch = Watch {
+                    flag: &pass.flag,
+                    layer: 0,
+                };
+                gpu.linear_residual(&layer.outputs, pass.ready(&layer), n, &sum, watch)?;
+                gpu.download(&sum, sum.len())
+            };
+            Ok(Prepared {
+                expected,
+                run: Box::new(run),
+            })
+        },
+    )
 }

@@ -1,5 +1,5 @@
-//! `linear_{f16,int8,int4}` alone: every number of rows that has its own kernel, and every way in which inputs, outputs and groups
-//! fill no whole block.
+//! `linear_{f16,int8,int4}` alone: every number of rows that has its own kernel, and every way in
+//! which inputs, outputs and groups fill no whole block.
 
 use super::{Case, Lab, ONE_GROUP, Prepared, Stored, Tolerance, on_cpu, placed};
 use crate::{
@@ -31,7 +31,8 @@ pub(super) fn cases() -> Vec<Case> {
         ] {
             cases.push(store(stored, inputs, outputs, 1));
         }
-        // Less than a tile of outputs or a block of inputs; one more than a whole number of them; warps with unequal shares.
+        // Less than a tile of outputs or a block of inputs; one more than a whole number of them;
+        // warps with unequal shares.
         for (inputs, outputs) in [(8, 5), (64, 16), (72, 17), (1032, 31), (4104, 65)] {
             cases.push(store(stored, inputs, outputs, 1));
             cases.push(store(stored, inputs, outputs, 3));
@@ -40,7 +41,12 @@ pub(super) fn cases() -> Vec<Case> {
     }
     // The heads, which are never packed.
     for outputs in [160, 320, 1536, 2752] {
-        cases.push(store(Stored::F16, if outputs == 160 { 1024 } else { 128 }, outputs, 2));
+        cases.push(store(
+            Stored::F16,
+            if outputs == 160 { 1024 } else { 128 },
+            outputs,
+            2,
+        ));
     }
     cases.push(store(Stored::F16, 6144, 107_008, 1));
     for grouping in [
@@ -72,28 +78,54 @@ struct Rows<'a> {
 
 impl<'a> Rows<'a> {
     fn new(lab: &Lab<'a>, weight: &crate::LinearWeight, bias: &[f32]) -> Result<Self, KernelError> {
-        Ok(Self { gpu: lab.gpu, linear: lab.load(weight, Some(bias))?, flag: lab.gpu.upload(&[u64::MAX])? })
+        Ok(Self {
+            gpu: lab.gpu,
+            linear: lab.load(weight, Some(bias))?,
+            flag: lab.gpu.upload(&[u64::MAX])?,
+        })
     }
 
     /// The outputs for `n` rows of `x`, which stand at their places.
     fn run(&self, x: &super::Buffer<super::f16>, n: usize) -> Result<Vec<f32>, KernelError> {
-        let out = self.gpu.upload(&vec![f32::NAN; n * self.linear.out_features()])?;
-        let input = LinearInput { values: x, stride: self.linear.input_stride() };
-        self.gpu.linear_store(&self.linear, input, n, out.all(), Watch { flag: &self.flag, layer: 3 })?;
+        let out = self
+            .gpu
+            .upload(&vec![f32::NAN; n * self.linear.out_features()])?;
+        let input = LinearInput {
+            values: x,
+            stride: self.linear.input_stride(),
+        };
+        self.gpu.linear_store(
+            &self.linear,
+            input,
+            n,
+            out.all(),
+            Watch {
+                flag: &self.flag,
+                layer: 3,
+            },
+        )?;
         self.gpu.download(&out, out.len())
     }
 }
 
 fn store(stored: Stored, inputs: usize, outputs: usize, n: usize) -> Case {
     let shape = format!("{stored}, {inputs} to {outputs}, {n} row(s), bias");
-    Case::new(stored.linear(), shape, Tolerance::sums(inputs), move |lab| {
-        let weight = stored.weight(inputs, outputs, 1);
-        let (x, bias) = (halves(n * inputs, 1.0, 2), noise(outputs, 1.0, 3));
-        let expected = on_cpu(&weight, Some(&bias), &x)?;
-        let on_card = lab.halves(&placed(&weight, &x))?;
-        let rows = Rows::new(lab, &weight, &bias)?;
-        Ok(Prepared { expected, run: Box::new(move || rows.run(&on_card, n)) })
-    })
+    Case::new(
+        stored.linear(),
+        shape,
+        Tolerance::sums(inputs),
+        move |lab| {
+            let weight = stored.weight(inputs, outputs, 1);
+            let (x, bias) = (halves(n * inputs, 1.0, 2), noise(outputs, 1.0, 3));
+            let expected = on_cpu(&weight, Some(&bias), &x)?;
+            let on_card = lab.halves(&placed(&weight, &x))?;
+            let rows = Rows::new(lab, &weight, &bias)?;
+            Ok(Prepared {
+                expected,
+                run: Box::new(move || rows.run(&on_card, n)),
+            })
+        },
+    )
 }
 
 /// Sixty-four rows together give each row's bits alone.
@@ -109,24 +141,41 @@ fn alone(stored: Stored, inputs: usize, outputs: usize) -> Case {
             expected.extend(rows.run(&lab.halves(&placed(&weight, row))?, 1)?);
         }
         let together = lab.halves(&placed(&weight, &x))?;
-        Ok(Prepared { expected, run: Box::new(move || rows.run(&together, N)) })
+        Ok(Prepared {
+            expected,
+            run: Box::new(move || rows.run(&together, N)),
+        })
     })
 }
 
-/// A value that is not finite is reported with its layer and row: the first row where there are several.
+/// A value that is not finite is reported with its layer and row: the first row where there are
+/// several.
 fn reports() -> Case {
-    Case::new("linear_f16", "an input that is inf: layer, row", Tolerance::NONE, |lab| {
-        let weight = Stored::F16.weight(128, 48, 7);
-        let mut x = halves(9 * 128, 1.0, 8);
-        x[5 * 128 + 7] = f32::INFINITY;
-        x[8 * 128] = f32::INFINITY;
-        let on_card = lab.halves(&placed(&weight, &x))?;
-        let rows = Rows::new(lab, &weight, &noise(48, 1.0, 9))?;
-        let run = move || {
-            rows.run(&on_card, 9)?;
-            let flag = rows.gpu.download(&rows.flag, 1)?.first().copied().unwrap_or(u64::MAX);
-            Ok(vec![(flag >> 48) as f32, (flag >> 32 & 0xFFFF) as f32])
-        };
-        Ok(Prepared { expected: vec![3.0, 5.0], run: Box::new(run) })
-    })
+    Case::new(
+        "linear_f16",
+        "an input that is inf: layer, row",
+        Tolerance::NONE,
+        |lab| {
+            let weight = Stored::F16.weight(128, 48, 7);
+            let mut x = halves(9 * 128, 1.0, 8);
+            x[5 * 128 + 7] = f32::INFINITY;
+            x[8 * 128] = f32::INFINITY;
+            let on_card = lab.halves(&placed(&weight, &x))?;
+            let rows = Rows::new(lab, &weight, &noise(48, 1.0, 9))?;
+            let run = move || {
+                rows.run(&on_card, 9)?;
+                let flag = rows
+                    .gpu
+                    .download(&rows.flag, 1)?
+                    .first()
+                    .copied()
+                    .unwrap_or(u64::MAX);
+                Ok(vec![(flag >> 48) as f32, (flag >> 32 & 0xFFFF) as f32])
+            };
+            Ok(Prepared {
+                expected: vec![3.0, 5.0],
+                run: Box::new(run),
+            })
+        },
+    )
 }

@@ -1,5 +1,5 @@
-//! What products of many rows are made of: packed weights laid out anew and made dense again, cuBLAS over them whole and in panels, and
-//! what follows.
+//! What products of many rows are made of: packed weights laid out anew and made dense again,
+//! cuBLAS over them whole and in panels, and what follows.
 
 use super::{Case, HALF_STEP, Lab, Prepared, Stored, Tolerance, f16, on_cpu, placed, widened};
 use crate::{
@@ -39,7 +39,13 @@ pub(super) fn cases() -> Vec<Case> {
     ] {
         for stored in [Stored::Int8(grouping), Stored::Int4(grouping)] {
             for (inputs, outputs) in [(128, 384), (384, 128), (1000, 70), (64, 16), (40, 5)] {
-                cases.push(unpacks(stored, inputs, outputs, (0, usize::MAX), (0, usize::MAX)));
+                cases.push(unpacks(
+                    stored,
+                    inputs,
+                    outputs,
+                    (0, usize::MAX),
+                    (0, usize::MAX),
+                ));
             }
             cases.push(unpacks(stored, 1000, 70, (1, 3), (2, 5)));
             cases.push(product(stored, 384, 70, 65, false));
@@ -50,24 +56,43 @@ pub(super) fn cases() -> Vec<Case> {
         cases.push(product(stored, 128, 512, 130, false));
         cases.push(product(stored, 1024, 3072, 65, false));
         cases.push(product(stored, 200, 33, 66, true));
-        // More than a panel: by outputs where products are stored, by inputs where they are added up.
+        // More than a panel: by outputs where products are stored, by inputs where they are added
+        // up.
         cases.push(product(stored, 6144, 2400, 65, false));
         cases.push(product(stored, 2504, 6144, 65, true));
     }
-    let odd = LayerShape { num_heads: 4, head_dim: 20, inner_size: 103, rotary_dim: 6, positions: 100 };
-    let mini = LayerShape { num_heads: 4, head_dim: 32, inner_size: 384, rotary_dim: 16, positions: 256 };
+    let odd = LayerShape {
+        num_heads: 4,
+        head_dim: 20,
+        inner_size: 103,
+        rotary_dim: 6,
+        positions: 100,
+    };
+    let mini = LayerShape {
+        num_heads: 4,
+        head_dim: 32,
+        inner_size: 384,
+        rotary_dim: 16,
+        positions: 256,
+    };
     for (name, shape, stored) in [
         ("odd", odd, Stored::F16),
         ("mini", mini, Stored::F16),
         ("mini", mini, Stored::Int4(Grouping::Permuted(64))),
         ("moon", LayerShape::MOON, Stored::F16),
     ] {
-        cases.push(heads_and_inner(name, shape, stored, if name == "moon" { 3 } else { 65 }));
+        cases.push(heads_and_inner(
+            name,
+            shape,
+            stored,
+            if name == "moon" { 3 } else { 65 },
+        ));
     }
     cases
 }
 
-/// Repacked and made dense again: every weight to the bit. `tiles` and `blocks` are the first and how many.
+/// Repacked and made dense again: every weight to the bit. `tiles` and `blocks` are the first and
+/// how many.
 fn unpacks(
     stored: Stored,
     inputs: usize,
@@ -89,7 +114,13 @@ fn unpacks(
         let linear = lab.load(&LinearWeight::Gptq(weight.clone()), None)?;
         let tiles = tiles.min(linear.tiles() - first_tile);
         let blocks = blocks.min(linear.blocks - first_block);
-        let panel = Panel { first_tile, tiles, first_block, blocks, place: places_of(&weight) };
+        let panel = Panel {
+            first_tile,
+            tiles,
+            first_block,
+            blocks,
+            place: places_of(&weight),
+        };
         let values = unpacked(&weight);
         let expected = panel
             .inside(outputs)
@@ -102,7 +133,10 @@ fn unpacks(
             let dense = widened(gpu, &out)?;
             Ok(panel.inside(outputs).map(|(_, _, at)| dense[at]).collect())
         };
-        Ok(Prepared { expected, run: Box::new(run) })
+        Ok(Prepared {
+            expected,
+            run: Box::new(run),
+        })
     })
 }
 
@@ -128,9 +162,16 @@ impl Panel {
         let rows = self.first_tile * TILE..outputs.min((self.first_tile + self.tiles) * TILE);
         let columns = self.first_block * BLOCK..(self.first_block + self.blocks) * BLOCK;
         rows.flat_map(move |output| {
-            let (row, first) = ((output - self.first_tile * TILE) * self.blocks * BLOCK, columns.start);
+            let (row, first) = (
+                (output - self.first_tile * TILE) * self.blocks * BLOCK,
+                columns.start,
+            );
             let columns = columns.clone();
-            let there = self.place.iter().enumerate().filter(move |(_, place)| columns.contains(place));
+            let there = self
+                .place
+                .iter()
+                .enumerate()
+                .filter(move |(_, place)| columns.contains(place));
             there.map(move |(input, place)| (output, input, row + place - first))
         })
     }
@@ -144,7 +185,11 @@ fn as_met(weight: &LinearWeight) -> LinearWeight {
             dtype: DenseDtype::F16,
             out_features: gptq.out_features,
             in_features: gptq.in_features,
-            data: unpacked(gptq).iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>().into(),
+            data: unpacked(gptq)
+                .iter()
+                .flat_map(|value| value.to_le_bytes())
+                .collect::<Vec<u8>>()
+                .into(),
         }),
     }
 }
@@ -156,18 +201,32 @@ fn product(stored: Stored, inputs: usize, outputs: usize, n: usize, added: bool)
     Case::new("dequantize, cuBLAS", shape, tolerance, move |lab| {
         let weight = stored.weight(inputs, outputs, 62);
         let x = halves(n * inputs, 1.0, 63);
-        let before = if added { noise(n * outputs, 1.0, 64) } else { vec![0.0; n * outputs] };
+        let before = if added {
+            noise(n * outputs, 1.0, 64)
+        } else {
+            vec![0.0; n * outputs]
+        };
         let products = on_cpu(&as_met(&weight), None, &x)?;
-        let expected = products.iter().zip(&before).map(|(product, before)| product + before).collect();
+        let expected = products
+            .iter()
+            .zip(&before)
+            .map(|(product, before)| product + before)
+            .collect();
         let job = Job {
             gpu: lab.gpu,
             linear: lab.load(&weight, None)?,
             x: lab.halves(&placed(&weight, &x))?,
-            scratch: ProductScratch::new(lab.gpu, PANEL_VALUES.max(TILE * inputs.next_multiple_of(BLOCK)))?,
+            scratch: ProductScratch::new(
+                lab.gpu,
+                PANEL_VALUES.max(TILE * inputs.next_multiple_of(BLOCK)),
+            )?,
             n,
         };
         let run = move || if added { job.add(&before) } else { job.store() };
-        Ok(Prepared { expected, run: Box::new(run) })
+        Ok(Prepared {
+            expected,
+            run: Box::new(run),
+        })
     })
 }
 
@@ -181,8 +240,12 @@ struct Job<'a> {
 
 impl Job<'_> {
     fn run(&self, product: Product<'_>) -> Result<(), KernelError> {
-        let x = LinearInput { values: &self.x, stride: self.linear.input_stride() };
-        self.gpu.matmul(&self.linear, x, self.n, product, &self.scratch)
+        let x = LinearInput {
+            values: &self.x,
+            stride: self.linear.input_stride(),
+        };
+        self.gpu
+            .matmul(&self.linear, x, self.n, product, &self.scratch)
     }
 
     fn store(&self) -> Result<Vec<f32>, KernelError> {
@@ -191,7 +254,11 @@ impl Job<'_> {
         let y = self.gpu.zeros(self.n * stride)?;
         self.run(Product::Store(&y, stride))?;
         let rows = widened(self.gpu, &y)?;
-        Ok(rows.chunks_exact(stride).flat_map(|row| &row[..outputs]).copied().collect())
+        Ok(rows
+            .chunks_exact(stride)
+            .flat_map(|row| &row[..outputs])
+            .copied()
+            .collect())
     }
 
     fn add(&self, before: &[f32]) -> Result<Vec<f32>, KernelError> {
@@ -214,7 +281,10 @@ fn heads_and_inner(name: &str, shape: LayerShape, stored: Stored, n: usize) -> C
 
         let (gpu, layer) = (lab.gpu, weights.load(lab, shape, blocks)?);
         let pass = Pass::new(gpu, shape, &layer, &positions, &slots)?;
-        let y = [strided(lab, &products.0, qkv)?, strided(lab, &products.1, inner)?];
+        let y = [
+            strided(lab, &products.0, qkv)?,
+            strided(lab, &products.1, inner)?,
+        ];
         let run = move || {
             clear_heads(gpu, &layer, &pass)?;
             let linears = (&layer.inputs.first, &layer.inputs.second);
@@ -223,7 +293,10 @@ fn heads_and_inner(name: &str, shape: LayerShape, stored: Stored, n: usize) -> C
             gpu.heads_and_inner(&y[1], inner.next_multiple_of(8), true, n, linears, &to)?;
             found_heads(gpu, &layer, &pass)
         };
-        Ok(Prepared { expected, run: Box::new(run) })
+        Ok(Prepared {
+            expected,
+            run: Box::new(run),
+        })
     })
 }
 
@@ -231,7 +304,10 @@ fn heads_and_inner(name: &str, shape: LayerShape, stored: Stored, n: usize) -> C
 fn strided(lab: &Lab<'_>, values: &[f32], columns: usize) -> Result<Buffer<f16>, KernelError> {
     let stride = columns.next_multiple_of(8);
     let mut rows = vec![0.0; values.len() / columns * stride];
-    for (to, from) in rows.chunks_exact_mut(stride).zip(values.chunks_exact(columns)) {
+    for (to, from) in rows
+        .chunks_exact_mut(stride)
+        .zip(values.chunks_exact(columns))
+    {
         to[..columns].copy_from_slice(from);
     }
     lab.halves(&rows)

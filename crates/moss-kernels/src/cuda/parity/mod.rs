@@ -1,8 +1,9 @@
-//! Every kernel against the CPU's, on the card at hand: the shapes of the published model and of the test checkpoints, and shapes at
-//! which nothing is a whole block, tile or group.
+//! Every kernel against the CPU's, on the card at hand: the shapes of the published model and of
+//! the test checkpoints, and shapes at which nothing is a whole block, tile or group.
 //!
-//! A case sets up its buffers, computes what is expected on the CPU, and runs its kernel three times: the results must be the same bits, since
-//! sums have one order, and no further from the expected ones than the case allows, for a reason that it gives.
+//! A case sets up its buffers, computes what is expected on the CPU, and runs its kernel three
+//! times: the results must be the same bits, since sums have one order, and no further from the
+//! expected ones than the case allows, for a reason that it gives.
 
 mod attention;
 mod elementwise;
@@ -32,8 +33,8 @@ pub struct Finding {
     pub kernel: &'static str,
     /// At which shape.
     pub shape: String,
-    /// Largest difference, as a part of the expected value or, where that is more, of the expected values' root mean square; infinite
-    /// where a result is not a number.
+    /// Largest difference, as a part of the expected value or, where that is more, of the expected
+    /// values' root mean square; infinite where a result is not a number.
     pub max_error: f64,
     /// What it may be.
     pub allowed: f64,
@@ -59,13 +60,19 @@ struct Tolerance {
 
 impl Tolerance {
     /// Values that are moved, or computed in the same steps.
-    const NONE: Self = Self { allowed: 0.0, reason: "the same operations in the same order" };
+    const NONE: Self = Self {
+        allowed: 0.0,
+        reason: "the same operations in the same order",
+    };
 
     /// One rounding to f16, of values that are right to f32.
-    const HALF: Self =
-        Self { allowed: 1.05 * HALF_STEP, reason: "rounded to f16 once: half a step of 2^-10" };
+    const HALF: Self = Self {
+        allowed: 1.05 * HALF_STEP,
+        reason: "rounded to f16 once: half a step of 2^-10",
+    };
 
-    /// Sums over `inputs` on tensor cores, which cut off what does not fit after each step of 8 or 16 inputs.
+    /// Sums over `inputs` on tensor cores, which cut off what does not fit after each step of 8 or
+    /// 16 inputs.
     fn sums(inputs: usize) -> Self {
         let steps = 64.0 + 4.0 * inputs.div_ceil(64) as f64;
         Self {
@@ -115,7 +122,12 @@ impl Case {
         tolerance: Tolerance,
         prepare: impl for<'a> Fn(&Lab<'a>) -> Result<Prepared<'a>, KernelError> + 'static,
     ) -> Self {
-        Self { kernel, shape: shape.into(), tolerance, prepare: Box::new(prepare) }
+        Self {
+            kernel,
+            shape: shape.into(),
+            tolerance,
+            prepare: Box::new(prepare),
+        }
     }
 
     /// The kernel.
@@ -167,7 +179,8 @@ impl<'a> Lab<'a> {
     /// Runs a case.
     ///
     /// # Errors
-    /// [`KernelError::OutOfMemory`]; [`KernelError::Driver`], after which the card may be of no more use to this process.
+    /// [`KernelError::OutOfMemory`]; [`KernelError::Driver`], after which the card may be of no
+    /// more use to this process.
     pub fn check(&self, case: &Case) -> Result<Finding, KernelError> {
         let Prepared { expected, run } = (case.prepare)(self)?;
         let found = run()?;
@@ -187,11 +200,22 @@ impl<'a> Lab<'a> {
     }
 
     fn load(&self, weight: &LinearWeight, bias: Option<&[f32]>) -> Result<GpuLinear, KernelError> {
-        GpuLinear::load(self.gpu, weight, bias, &mut self.uploader.borrow_mut(), &mut None)
+        GpuLinear::load(
+            self.gpu,
+            weight,
+            bias,
+            &mut self.uploader.borrow_mut(),
+            &mut None,
+        )
     }
 
     fn halves(&self, values: &[f32]) -> Result<Buffer<f16>, KernelError> {
-        self.gpu.upload(&values.iter().map(|value| f16::from_f32(*value)).collect::<Vec<_>>())
+        self.gpu.upload(
+            &values
+                .iter()
+                .map(|value| f16::from_f32(*value))
+                .collect::<Vec<_>>(),
+        )
     }
 }
 
@@ -201,7 +225,11 @@ fn bits(values: &[f32]) -> Vec<u32> {
 
 /// All values, widened.
 fn widened(gpu: &Gpu, buffer: &Buffer<f16>) -> Result<Vec<f32>, KernelError> {
-    Ok(gpu.download(buffer, buffer.len())?.iter().map(|value| value.to_f32()).collect())
+    Ok(gpu
+        .download(buffer, buffer.len())?
+        .iter()
+        .map(|value| value.to_f32())
+        .collect())
 }
 
 /// How a weight is stored, and in which groups.
@@ -214,15 +242,22 @@ enum Stored {
 
 impl Stored {
     /// One a kernel, as published.
-    const PUBLISHED: [Self; 3] =
-        [Self::F16, Self::Int8(Grouping::Runs(128)), Self::Int4(Grouping::Runs(128))];
+    const PUBLISHED: [Self; 3] = [
+        Self::F16,
+        Self::Int8(Grouping::Runs(128)),
+        Self::Int4(Grouping::Runs(128)),
+    ];
 
     fn weight(self, in_features: usize, out_features: usize, seed: u32) -> LinearWeight {
         use crate::GptqBits::{Eight, Four};
         match self {
             Self::F16 => LinearWeight::Dense(dense(in_features, out_features, seed)),
-            Self::Int8(groups) => LinearWeight::Gptq(packed(Eight, in_features, out_features, groups, seed)),
-            Self::Int4(groups) => LinearWeight::Gptq(packed(Four, in_features, out_features, groups, seed)),
+            Self::Int8(groups) => {
+                LinearWeight::Gptq(packed(Eight, in_features, out_features, groups, seed))
+            }
+            Self::Int4(groups) => {
+                LinearWeight::Gptq(packed(Four, in_features, out_features, groups, seed))
+            }
         }
     }
 
@@ -257,18 +292,25 @@ impl std::fmt::Display for Stored {
 /// A group size that no layer reaches.
 const ONE_GROUP: usize = 1 << 20;
 
-/// Rows `[n, in_features]` as the kernels read them for `weight`: each input at its place, zeros between.
+/// Rows `[n, in_features]` as the kernels read them for `weight`: each input at its place, zeros
+/// between.
 fn placed(weight: &LinearWeight, x: &[f32]) -> Vec<f32> {
     let (inputs, places) = match weight {
         LinearWeight::Dense(dense) => (dense.in_features, Places::dense(dense.in_features)),
         LinearWeight::Gptq(gptq) => (gptq.in_features, Places::of(gptq)),
     };
-    let (stride, scatter) = (places.blocks * crate::fragment::BLOCK, places.scatter(inputs));
+    let (stride, scatter) = (
+        places.blocks * crate::fragment::BLOCK,
+        places.scatter(inputs),
+    );
     let mut rows = vec![0.0; x.len() / inputs * stride];
     for (to, from) in rows.chunks_exact_mut(stride).zip(x.chunks_exact(inputs)) {
         match &scatter {
             None => to[..inputs].copy_from_slice(from),
-            Some(scatter) => scatter.iter().zip(from).for_each(|(place, value)| to[*place as usize] = *value),
+            Some(scatter) => scatter
+                .iter()
+                .zip(from)
+                .for_each(|(place, value)| to[*place as usize] = *value),
         }
     }
     rows

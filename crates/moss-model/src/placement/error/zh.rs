@@ -36,9 +36,10 @@ impl PlacementError {
             Self::DoesNotFit { changes, .. } if changes.len() == 1 => {
                 Some(format!("这样可以放下：{}", list(changes, Change::zh)))
             }
-            Self::DoesNotFit { changes, .. } => {
-                Some(format!("以下任一项都可以放下：{}", list(changes, Change::zh)))
-            }
+            Self::DoesNotFit { changes, .. } => Some(format!(
+                "以下任一项都可以放下：{}",
+                list(changes, Change::zh)
+            )),
             Self::Counts { .. } | Self::Empty { .. } | Self::Sum { .. } => {
                 Some("请给出每个设备的层数，例如 `9,9,9,7`，或不给层数".into())
             }
@@ -49,7 +50,13 @@ impl PlacementError {
 
 impl Shortfall {
     fn zh(&self) -> String {
-        let Self { card, name, layers, needed, free } = self;
+        let Self {
+            card,
+            name,
+            layers,
+            needed,
+            free,
+        } = self;
         let [needed, free, missing] = [*needed, *free, self.missing()].map(gb);
         format!("设备 {card}（{name}）放 {layers} 层需要 {needed}，可用 {free}，还差 {missing}")
     }
@@ -63,7 +70,10 @@ impl Change {
             Self::Format(format) => format!("改用 {format} 模型"),
             Self::MoreCards { count, like } => format!("再加 {count} 张与设备 {like} 相同的卡"),
             Self::Cpu { layers, bytes } => {
-                format!("在列表末尾加上 `cpu`（{layers} 层，占主机内存 {}）", gb(*bytes))
+                format!(
+                    "在列表末尾加上 `cpu`（{layers} 层，占主机内存 {}）",
+                    gb(*bytes)
+                )
             }
         }
     }

@@ -43,16 +43,26 @@ pub(crate) async fn chat(
     let plugins = plugins.map(|plugins| plugins.on()).unwrap_or_default();
     if !model.has_plugins && !plugins.is_empty() {
         let expected = format!(": `{}` was not trained with plugins", state.options.model);
-        return Err(ApiError::Unsupported { param: "moss.plugins".into(), expected });
+        return Err(ApiError::Unsupported {
+            param: "moss.plugins".into(),
+            expected,
+        });
     }
     if model.has_plugins && !plan.stop_strings.is_empty() {
         let expected = " by plugin models".to_owned();
-        return Err(ApiError::Unsupported { param: "stop".into(), expected });
+        return Err(ApiError::Unsupported {
+            param: "stop".into(),
+            expected,
+        });
     }
     if state.options.log_prompts {
         tracing::info!(messages = ?request.messages, "chat");
     }
-    let truncation = request.moss.as_ref().and_then(|moss| moss.truncation).unwrap_or_default();
+    let truncation = request
+        .moss
+        .as_ref()
+        .and_then(|moss| moss.truncation)
+        .unwrap_or_default();
     let truncate_for = (truncation == Truncation::Auto).then_some(plan.max_tokens);
     let prompt = {
         // A long text takes a while to tokenise, and other streams run on this thread.
@@ -61,10 +71,14 @@ pub(crate) async fn chat(
         let built = tokio::task::spawn_blocking(build);
         built.await.map_err(|_| ApiError::Internal)??
     };
-    let notes = Notes { ignored, dropped_messages: prompt.dropped_messages };
+    let notes = Notes {
+        ignored,
+        dropped_messages: prompt.dropped_messages,
+    };
     let admission = Admission::default();
     let start = |index| Speaker::start(&state, &model, &plan, &prompt, index, &admission);
-    // All or none: what was queued before one that finds the queue full is cancelled as it is dropped.
+    // All or none: what was queued before one that finds the queue full is cancelled as it is
+    // dropped.
     let mut speakers = (0..plan.n).map(start).collect::<Result<Vec<_>, _>>()?;
     let id = format!("chatcmpl-{}", uuid::Uuid::new_v4().simple());
     if plan.stream {
@@ -72,9 +86,11 @@ pub(crate) async fn chat(
         return Ok(stream::respond(&state, &model, &plan, id, notes, speakers));
     }
     let wholes = try_join_all(speakers.into_iter().map(|speaker| whole(speaker, &model))).await?;
-    if let Some(error) =
-        reply_error(wholes.iter().map(|(message, _, outcome)| (outcome, message.content.as_str())))
-    {
+    if let Some(error) = reply_error(
+        wholes
+            .iter()
+            .map(|(message, _, outcome)| (outcome, message.content.as_str())),
+    ) {
         return Err(error);
     }
     let mut usage = Usage::default();
@@ -84,22 +100,45 @@ pub(crate) async fn chat(
         usage.add(&outcome, index == 0);
         report.get_or_insert_with(|| Report::of(&outcome));
         let logprobs = plan.logprobs.map(|_| logprobs);
-        choices.push(ChatChoice { index, message, logprobs, finish_reason: finish_reason(&outcome.cause) });
+        choices.push(ChatChoice {
+            index,
+            message,
+            logprobs,
+            finish_reason: finish_reason(&outcome.cause),
+        });
     }
     let (object, model) = ("chat.completion", state.options.model.clone());
     let (usage, moss) = (Some(Some(usage)), Some(Extra { report, notes }));
-    Ok(Json(Chat { id, object, created: now(), model, choices, usage, moss }).into_response())
+    Ok(Json(Chat {
+        id,
+        object,
+        created: now(),
+        model,
+        choices,
+        usage,
+        moss,
+    })
+    .into_response())
 }
 
 /// What every answer to a conversation has in common.
 pub(crate) fn plan(request: &ChatRequest, options: &ServerOptions) -> Result<Plan, ApiError> {
     let limits = &options.limits;
-    at_most("messages", request.messages.len(), 1, limits.messages, "messages")?;
+    at_most(
+        "messages",
+        request.messages.len(),
+        1,
+        limits.messages,
+        "messages",
+    )?;
     let mut fields = request.shared();
     fields.max_tokens = match (fields.max_tokens, request.max_completion_tokens) {
         (Some(old), Some(new)) if old != new => {
             let expected = " beside another `max_tokens`, which it replaces".to_owned();
-            return Err(ApiError::Unsupported { param: "max_completion_tokens".into(), expected });
+            return Err(ApiError::Unsupported {
+                param: "max_completion_tokens".into(),
+                expected,
+            });
         }
         (old, new) => new.or(old),
     };
@@ -109,7 +148,10 @@ pub(crate) fn plan(request: &ChatRequest, options: &ServerOptions) -> Result<Pla
     plan.logprobs = (request.logprobs == Some(true)).then_some(top);
     if top > 0 && plan.logprobs.is_none() {
         let expected = ": it needs `logprobs`".to_owned();
-        return Err(ApiError::Unsupported { param: "top_logprobs".into(), expected });
+        return Err(ApiError::Unsupported {
+            param: "top_logprobs".into(),
+            expected,
+        });
     }
     Ok(plan)
 }
@@ -119,38 +161,68 @@ async fn whole(
     mut speaker: Speaker,
     model: &ServedModel,
 ) -> Result<(ChatMessage, ChatLogprobs, moss_engine::Outcome), ApiError> {
-    let (mut text, mut beside, mut likely) = (String::new(), Aside::default(), ChatLogprobs::default());
+    let (mut text, mut beside, mut likely) =
+        (String::new(), Aside::default(), ChatLogprobs::default());
     loop {
         match speaker.next().await? {
-            Part::Said { content, aside, tokens } => {
+            Part::Said {
+                content,
+                aside,
+                tokens,
+            } => {
                 text.push_str(&content);
                 beside.thoughts.push_str(&aside.thoughts);
                 beside.commands.push_str(&aside.commands);
-                likely.content.extend(tokens.into_iter().map(|token| likelihood(&model.tokenizer, token)));
+                likely.content.extend(
+                    tokens
+                        .into_iter()
+                        .map(|token| likelihood(&model.tokenizer, token)),
+                );
             }
             Part::Done(outcome) => {
                 let moss = Some(beside).filter(|aside| *aside != Aside::default());
-                let message = ChatMessage { role: "assistant", content: text, refusal: None, moss };
+                let message = ChatMessage {
+                    role: "assistant",
+                    content: text,
+                    refusal: None,
+                    moss,
+                };
                 return Ok((message, likely, outcome));
             }
         }
     }
 }
 
-/// A token of the content in the form of OpenAI's API. Its text is its share of the content: it may complete a character, lose
-/// white space at the beginning, or be cut off by a stop string. The other likely tokens are given as they are.
+/// A token of the content in the form of OpenAI's API. Its text is its share of the content: it may
+/// complete a character, lose white space at the beginning, or be cut off by a stop string. The
+/// other likely tokens are given as they are.
 fn likelihood(tokenizer: &Tokenizer, token: LikelyToken) -> ChatLogprob {
     // JSON has no -inf; this is what OpenAI's API says of tokens that are out of the question.
     let finite = |logprob: f32| logprob.max(-9999.0);
-    let LikelyToken { value: (id, likely), text, bytes } = token;
-    let token = TokenLogprob { token: text, logprob: finite(likely.logprob), bytes };
+    let LikelyToken {
+        value: (id, likely),
+        text,
+        bytes,
+    } = token;
+    let token = TokenLogprob {
+        token: text,
+        logprob: finite(likely.logprob),
+        bytes,
+    };
     let other = |&(other, logprob): &(u32, f32)| {
         if other == id {
             return token.clone();
         }
         let bytes = tokenizer.token_bytes(other).to_vec();
         let token = String::from_utf8_lossy(&bytes).into_owned();
-        TokenLogprob { token, logprob: finite(logprob), bytes }
+        TokenLogprob {
+            token,
+            logprob: finite(logprob),
+            bytes,
+        }
     };
-    ChatLogprob { top_logprobs: likely.top.iter().map(other).collect(), token }
+    ChatLogprob {
+        top_logprobs: likely.top.iter().map(other).collect(),
+        token,
+    }
 }

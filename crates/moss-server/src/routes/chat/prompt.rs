@@ -15,7 +15,8 @@ pub(super) struct Prompt {
     pub(super) ids: Vec<u32>,
     /// What the model writes next.
     pub(super) next: SegmentKind,
-    /// The answer continues text of the last message, so that white space at its beginning is part of it.
+    /// The answer continues text of the last message, so that white space at its beginning is part
+    /// of it.
     pub(super) continues: bool,
     /// Messages that were left out because the conversation is longer than the context window.
     pub(super) dropped_messages: usize,
@@ -43,25 +44,30 @@ struct Exchanges {
 
 /// Puts messages together, by one rule:
 ///
-/// 1. System messages at the beginning are the instruction. A later one is read where it stands, as part of what the user says.
+/// 1. System messages at the beginning are the instruction. A later one is read where it stands, as
+///    part of what the user says.
 /// 2. Assistant messages without text, such as placeholders for the answer, are skipped.
 /// 3. Neighbours of one side become one message, with an empty line between them.
 /// 4. An answer in front of everything that the user says answers an empty message.
 /// 5. If the assistant has the last word, the answer continues it.
 ///
-/// `truncate_for` drops the oldest exchanges of a conversation that is longer than the context window, with room for an answer of so many
-/// tokens.
+/// `truncate_for` drops the oldest exchanges of a conversation that is longer than the context
+/// window, with room for an answer of so many tokens.
 ///
 /// # Errors
-/// [`ApiError::Unsupported`] naming what stands beside a message that cannot have it; [`ApiError::OutOfRange`] for a conversation that
-/// asks nothing.
+/// [`ApiError::Unsupported`] naming what stands beside a message that cannot have it;
+/// [`ApiError::OutOfRange`] for a conversation that asks nothing.
 pub(super) fn build(
     model: &ServedModel,
     messages: Vec<Message>,
     plugins: &[Plugin],
     truncate_for: Option<usize>,
 ) -> Result<Prompt, ApiError> {
-    let Exchanges { instruction, all: mut exchanges, .. } = arrange(model, messages)?;
+    let Exchanges {
+        instruction,
+        all: mut exchanges,
+        ..
+    } = arrange(model, messages)?;
     let last = exchanges.pop().ok_or_else(|| {
         ApiError::out_of_range(
             "messages",
@@ -72,7 +78,13 @@ pub(super) fn build(
     let builder = model.prompts(instruction.map(SystemText::Custom), plugins)?;
     let mut turns = Vec::with_capacity(exchanges.len());
     let mut counts = Vec::with_capacity(exchanges.len());
-    for Exchange { user, moss, messages, .. } in exchanges {
+    for Exchange {
+        user,
+        moss,
+        messages,
+        ..
+    } in exchanges
+    {
         let (said, beside) = moss.unwrap_or_default();
         turns.push(Turn {
             user: user.unwrap_or_default(),
@@ -82,9 +94,17 @@ pub(super) fn build(
     }
     let user = last.user.unwrap_or_default();
     let (mut begun, mut continues) = (Vec::new(), false);
-    let mut next = if model.has_plugins { SegmentKind::Thoughts } else { SegmentKind::Answer };
+    let mut next = if model.has_plugins {
+        SegmentKind::Thoughts
+    } else {
+        SegmentKind::Answer
+    };
     if let Some((said, beside)) = last.moss {
-        if said.is_empty() && beside.as_ref().is_none_or(|beside| beside.results.is_none()) {
+        if said.is_empty()
+            && beside
+                .as_ref()
+                .is_none_or(|beside| beside.results.is_none())
+        {
             let expected = " here, expected words of the answer or `moss.results` to go on from";
             return Err(unsupported(last.answered_by, "role", expected));
         }
@@ -102,19 +122,36 @@ pub(super) fn build(
     let mut ids = builder.prompt(&turns[dropped..], &user)?;
     ids.extend(begun);
     let dropped_messages = counts[..dropped].iter().sum();
-    Ok(Prompt { builder, ids, next, continues, dropped_messages })
+    Ok(Prompt {
+        builder,
+        ids,
+        next,
+        continues,
+        dropped_messages,
+    })
 }
 
 /// Exchanges of a conversation; see [`build`] for the rule.
 fn arrange(model: &ServedModel, messages: Vec<Message>) -> Result<Exchanges, ApiError> {
     let mut conversation = Exchanges::default();
-    for (index, Message { role, content, moss: beside, .. }) in messages.into_iter().enumerate() {
+    for (
+        index,
+        Message {
+            role,
+            content,
+            moss: beside,
+            ..
+        },
+    ) in messages.into_iter().enumerate()
+    {
         let text = content.into_text();
         let beside = beside.filter(|beside| model.has_plugins || !beside.is_empty());
         check_beside(model, &conversation, role, beside.as_ref())
             .map_err(|expected| unsupported(index, "moss", expected))?;
         match role {
-            Role::System if conversation.all.is_empty() => append(&mut conversation.instruction, text),
+            Role::System if conversation.all.is_empty() => {
+                append(&mut conversation.instruction, text)
+            }
             Role::System | Role::User => append(&mut conversation.asking().user, text),
             Role::Assistant if text.trim().is_empty() && beside.is_none() => conversation.skip(),
             Role::Assistant => {
@@ -153,7 +190,10 @@ impl Exchanges {
 
     fn begin(&mut self) {
         let messages = std::mem::take(&mut self.skipped);
-        self.all.push(Exchange { messages, ..Exchange::default() });
+        self.all.push(Exchange {
+            messages,
+            ..Exchange::default()
+        });
     }
 
     fn counted(&mut self) -> &mut Exchange {
@@ -181,7 +221,12 @@ fn check_beside(
     match role {
         _ if !model.has_plugins => Err(": the model was not trained with plugins"),
         Role::System | Role::User => Err(": it belongs to answers"),
-        Role::Assistant if conversation.all.last().is_some_and(|last| last.moss.is_some()) => {
+        Role::Assistant
+            if conversation
+                .all
+                .last()
+                .is_some_and(|last| last.moss.is_some()) =>
+        {
             Err(": this message goes on from another one")
         }
         Role::Assistant if beside.results.is_some() && beside.commands.is_none() => {
@@ -192,7 +237,10 @@ fn check_beside(
 }
 
 fn unsupported(index: usize, field: &str, expected: &str) -> ApiError {
-    ApiError::Unsupported { param: format!("messages[{index}].{field}"), expected: expected.to_owned() }
+    ApiError::Unsupported {
+        param: format!("messages[{index}].{field}"),
+        expected: expected.to_owned(),
+    }
 }
 
 fn append(place: &mut Option<String>, text: String) {

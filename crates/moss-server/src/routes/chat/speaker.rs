@@ -1,7 +1,10 @@
-//! One answer in a conversation, in parts as they come: what MOSS says, and what a plugin model thinks and commands besides.
+//! One answer in a conversation, in parts as they come: what MOSS says, and what a plugin model
+//! thinks and commands besides.
 
 use moss_engine::{Event, Outcome, TokenLogprobs};
-use moss_text::{AlignedToken, EMPTY_PART, PromptBuilder, SegmentKind, SegmentStream, TokenAlignment};
+use moss_text::{
+    AlignedToken, EMPTY_PART, PromptBuilder, SegmentKind, SegmentStream, TokenAlignment,
+};
 
 use super::prompt::Prompt;
 use crate::{
@@ -58,15 +61,29 @@ impl Speaker {
         index: usize,
         admission: &Admission,
     ) -> Result<Self, ApiError> {
-        let Prompt { builder, ids, next, continues, .. } = prompt;
-        let plugins = model.has_plugins.then(|| (builder.clone(), segments(model, *next)));
+        let Prompt {
+            builder,
+            ids,
+            next,
+            continues,
+            ..
+        } = prompt;
+        let plugins = model
+            .has_plugins
+            .then(|| (builder.clone(), segments(model, *next)));
         let request = plan.request(ids.clone(), model.stop_ids(), index);
-        let ids = if model.has_plugins { ids.clone() } else { Vec::new() };
+        let ids = if model.has_plugins {
+            ids.clone()
+        } else {
+            Vec::new()
+        };
         let generation = Generation::start(state, model, request, admission)?;
         let (state, model, plan) = (state.clone(), model.clone(), plan.clone());
         let admission = admission.clone();
         let (commands, has_spoken, before, done) = (String::new(), *continues, None, None);
-        let alignment = plan.logprobs.map(|_| TokenAlignment::new(model.tokenizer.clone()));
+        let alignment = plan
+            .logprobs
+            .map(|_| TokenAlignment::new(model.tokenizer.clone()));
         Ok(Self {
             state,
             model,
@@ -96,8 +113,13 @@ impl Speaker {
         }
         loop {
             match self.generation.next().await? {
-                Event::Text { id, piece, logprobs } => {
-                    if let (Some(alignment), Some(token)) = (&mut self.alignment, id.zip(logprobs)) {
+                Event::Text {
+                    id,
+                    piece,
+                    logprobs,
+                } => {
+                    if let (Some(alignment), Some(token)) = (&mut self.alignment, id.zip(logprobs))
+                    {
                         alignment.push(token.0, token);
                     }
                     let (content, aside) = self.sort(id, piece);
@@ -107,7 +129,11 @@ impl Speaker {
                         None => (content, Vec::new()),
                     };
                     if !content.is_empty() || aside != Aside::default() {
-                        return Ok(Part::Said { content, aside, tokens });
+                        return Ok(Part::Said {
+                            content,
+                            aside,
+                            tokens,
+                        });
                     }
                 }
                 Event::Finished(outcome) => {
@@ -116,7 +142,11 @@ impl Speaker {
                     match (rest, over) {
                         (Some((content, tokens)), over) if !content.is_empty() => {
                             self.done = over;
-                            return Ok(Part::Said { content, aside: Aside::default(), tokens });
+                            return Ok(Part::Said {
+                                content,
+                                aside: Aside::default(),
+                                tokens,
+                            });
                         }
                         (_, Some(outcome)) => return Ok(Part::Done(outcome)),
                         (_, None) => {} // the model goes on
@@ -158,7 +188,11 @@ impl Speaker {
 
     /// Content without the white space that belongs to the label before it.
     fn said(&mut self, text: &str) -> String {
-        let kept = if self.has_spoken { text } else { text.trim_start() };
+        let kept = if self.has_spoken {
+            text
+        } else {
+            text.trim_start()
+        };
         self.has_spoken |= !kept.is_empty();
         self.skip(text.len() - kept.len());
         if let Some(alignment) = &mut self.alignment {
@@ -174,21 +208,31 @@ impl Speaker {
         }
     }
 
-    /// A model that commands nothing is told so and goes on, once. Gives the outcome back if the answer is over instead.
+    /// A model that commands nothing is told so and goes on, once. Gives the outcome back if the
+    /// answer is over instead.
     fn go_on(&mut self, outcome: Outcome) -> Result<Option<Outcome>, ApiError> {
         if let Some(first) = self.before.take() {
             return Ok(Some(together(first, outcome)));
         }
-        let left = self.plan.max_tokens.saturating_sub(outcome.usage.generated_tokens);
-        let commands_nothing =
-            self.ids.last().copied() == self.model.special.eoc && self.commands.trim() == EMPTY_PART;
-        let Some((builder, segments_now)) = self.plugins.as_mut().filter(|_| commands_nothing && left > 0)
+        let left = self
+            .plan
+            .max_tokens
+            .saturating_sub(outcome.usage.generated_tokens);
+        let commands_nothing = self.ids.last().copied() == self.model.special.eoc
+            && self.commands.trim() == EMPTY_PART;
+        let Some((builder, segments_now)) = self
+            .plugins
+            .as_mut()
+            .filter(|_| commands_nothing && left > 0)
         else {
             return Ok(Some(outcome));
         };
         self.ids.extend(builder.results(EMPTY_PART)?);
         *segments_now = segments(&self.model, SegmentKind::Answer);
-        let plan = Plan { max_tokens: left, ..self.plan.clone() };
+        let plan = Plan {
+            max_tokens: left,
+            ..self.plan.clone()
+        };
         let request = plan.request(self.ids.clone(), self.model.stop_ids(), self.index);
         self.generation = Generation::start(&self.state, &self.model, request, &self.admission)?;
         self.before = Some(outcome);
@@ -196,7 +240,8 @@ impl Speaker {
     }
 }
 
-/// A reply that begins with `kind`: fresh from the user a plugin model labels its thoughts, after results the label is part of the prompt.
+/// A reply that begins with `kind`: fresh from the user a plugin model labels its thoughts, after
+/// results the label is part of the prompt.
 fn segments(model: &ServedModel, kind: SegmentKind) -> SegmentStream {
     let labelled = kind == SegmentKind::Thoughts;
     SegmentStream::new(model.tokenizer.clone(), model.special, kind, labelled)

@@ -11,8 +11,8 @@ use crate::{
     sse,
     state::{Shared, now},
     wire::answer::{
-        Aside, Chat, ChatDelta, ChatDeltaChoice, ChatLogprobs, Extra, Notes, Report, Usage, early_report,
-        end_error, finish_reason,
+        Aside, Chat, ChatDelta, ChatDeltaChoice, ChatLogprobs, Extra, Notes, Report, Usage,
+        early_report, end_error, finish_reason,
     },
 };
 
@@ -24,7 +24,10 @@ pub(super) fn respond(
     notes: Notes,
     speakers: Vec<Speaker>,
 ) -> Response {
-    let parts = speakers.into_iter().enumerate().map(|(index, speaker)| Box::pin(parts(index, speaker)));
+    let parts = speakers
+        .into_iter()
+        .enumerate()
+        .map(|(index, speaker)| Box::pin(parts(index, speaker)));
     let mut merged = stream::select_all(parts);
     let (name, created) = (state.options.model.clone(), now());
     let (tokenizer, include_usage) = (model.tokenizer.clone(), plan.include_usage);
@@ -35,24 +38,57 @@ pub(super) fn respond(
             let (id, model) = (id.clone(), name.clone());
             // With `include_usage`, every chunk but the last one has it as null.
             let usage = include_usage.then_some(None);
-            Chat { id, object, created, model, choices, usage, moss: None }
+            Chat {
+                id,
+                object,
+                created,
+                model,
+                choices,
+                usage,
+                moss: None,
+            }
         };
         for index in 0..count {
-            let delta = ChatDelta { role: Some("assistant"), content: Some(String::new()), moss: None };
-            let moss = if index == 0 { notes.clone().unless_empty() } else { None };
-            events.send(&Chat { moss, ..chunk(vec![choice(index, delta, None, None)]) }).await?;
+            let delta = ChatDelta {
+                role: Some("assistant"),
+                content: Some(String::new()),
+                moss: None,
+            };
+            let moss = if index == 0 {
+                notes.clone().unless_empty()
+            } else {
+                None
+            };
+            events
+                .send(&Chat {
+                    moss,
+                    ..chunk(vec![choice(index, delta, None, None)])
+                })
+                .await?;
         }
         let (mut usage, mut counted, mut report) = (Usage::default(), false, None);
         while let Some((index, part)) = merged.next().await {
             match part? {
-                Part::Said { content, aside, tokens } => {
+                Part::Said {
+                    content,
+                    aside,
+                    tokens,
+                } => {
                     let content = Some(content).filter(|content| !content.is_empty());
                     let moss = Some(aside).filter(|aside| *aside != Aside::default());
-                    let tokens: Vec<_> =
-                        tokens.into_iter().map(|token| likelihood(&tokenizer, token)).collect();
+                    let tokens: Vec<_> = tokens
+                        .into_iter()
+                        .map(|token| likelihood(&tokenizer, token))
+                        .collect();
                     let logprobs = (!tokens.is_empty()).then_some(ChatLogprobs { content: tokens });
-                    let delta = ChatDelta { role: None, content, moss };
-                    events.send(&chunk(vec![choice(index, delta, logprobs, None)])).await?;
+                    let delta = ChatDelta {
+                        role: None,
+                        content,
+                        moss,
+                    };
+                    events
+                        .send(&chunk(vec![choice(index, delta, logprobs, None)]))
+                        .await?;
                 }
                 Part::Done(outcome) => {
                     if let Some(error) = end_error(&outcome) {
@@ -62,13 +98,21 @@ pub(super) fn respond(
                     report.get_or_insert_with(|| Report::of(&outcome));
                     let reason = Some(finish_reason(&outcome.cause));
                     let last = choice(index, ChatDelta::default(), None, reason);
-                    events.send(&chunk(vec![last]).with_report(early_report(&outcome))).await?;
+                    events
+                        .send(&chunk(vec![last]).with_report(early_report(&outcome)))
+                        .await?;
                 }
             }
         }
         if include_usage {
             let (usage, moss) = (Some(Some(usage)), Some(Extra { report, notes }));
-            events.send(&Chat { usage, moss, ..chunk(Vec::new()) }).await?;
+            events
+                .send(&Chat {
+                    usage,
+                    moss,
+                    ..chunk(Vec::new())
+                })
+                .await?;
         }
         events.done().await
     })
@@ -93,5 +137,10 @@ fn choice(
     logprobs: Option<ChatLogprobs>,
     finish_reason: Option<&'static str>,
 ) -> ChatDeltaChoice {
-    ChatDeltaChoice { index, delta, logprobs, finish_reason }
+    ChatDeltaChoice {
+        index,
+        delta,
+        logprobs,
+        finish_reason,
+    }
 }

@@ -15,8 +15,8 @@ use crate::{
 pub(super) const LONGEST: usize = 512;
 /// The largest byte in use; its negative is the smallest.
 const TOP: f32 = 127.0;
-/// Rows that are multiplied with a piece of the weight one after the other: their bytes and results stay in the first-level cache.
-/// A whole number of tiles.
+/// Rows that are multiplied with a piece of the weight one after the other: their bytes and results
+/// stay in the first-level cache. A whole number of tiles.
 pub(super) const ROW_BLOCK: usize = 48;
 
 /// Inputs as they come.
@@ -25,11 +25,13 @@ pub(crate) struct Inputs<'a> {
     /// `[rows, inputs]`
     pub(crate) x: Floats<'a>,
     pub(crate) rows: usize,
-    /// Input of each column of the weight, where they are not in order; what is no input counts as 0.
+    /// Input of each column of the weight, where they are not in order; what is no input counts as
+    /// 0.
     pub(crate) order: Option<&'a [u32]>,
 }
 
-/// Inputs as bytes, in the order in which kernels read them: by blocks of [`ROW_BLOCK`] rows, in these by pieces, then by rows.
+/// Inputs as bytes, in the order in which kernels read them: by blocks of [`ROW_BLOCK`] rows, in
+/// these by pieces, then by rows.
 pub(crate) struct Rounded {
     pub(super) rows: usize,
     pub(super) pieces: Vec<Segment>,
@@ -46,25 +48,56 @@ pub(crate) struct Rounded {
 impl Rounded {
     pub(crate) fn new<const PER: usize>(isa: Isa, x: Inputs<'_>, segments: &[Segment]) -> Self {
         let rows = x.rows;
-        let pieces: Vec<Segment> =
-            segments.iter().flat_map(|segment| pieces_of(*segment, LONGEST / PER)).collect();
-        let columns = pieces.last().map_or(0, |last| (last.first_row + last.rows) * PER);
+        let pieces: Vec<Segment> = segments
+            .iter()
+            .flat_map(|segment| pieces_of(*segment, LONGEST / PER))
+            .collect();
+        let columns = pieces
+            .last()
+            .map_or(0, |last| (last.first_row + last.rows) * PER);
         let mut bytes = vec![0i8; rows * columns];
-        let (mut steps, mut sums) = (vec![0.0; rows * pieces.len()], vec![0.0; rows * pieces.len()]);
-        let blocks = bytes.par_chunks_mut(ROW_BLOCK * columns).zip(
-            steps.par_chunks_mut(ROW_BLOCK * pieces.len()).zip(sums.par_chunks_mut(ROW_BLOCK * pieces.len())),
+        let (mut steps, mut sums) = (
+            vec![0.0; rows * pieces.len()],
+            vec![0.0; rows * pieces.len()],
         );
-        blocks.enumerate().for_each(|(block, (bytes, (steps, sums)))| {
-            isa.run(Block::<PER> { x, first_row: block * ROW_BLOCK, pieces: &pieces, bytes, steps, sums });
-        });
-        Self { rows, pieces, per_word: PER, columns, bytes, steps, sums }
+        let blocks = bytes.par_chunks_mut(ROW_BLOCK * columns).zip(
+            steps
+                .par_chunks_mut(ROW_BLOCK * pieces.len())
+                .zip(sums.par_chunks_mut(ROW_BLOCK * pieces.len())),
+        );
+        blocks
+            .enumerate()
+            .for_each(|(block, (bytes, (steps, sums)))| {
+                isa.run(Block::<PER> {
+                    x,
+                    first_row: block * ROW_BLOCK,
+                    pieces: &pieces,
+                    bytes,
+                    steps,
+                    sums,
+                });
+            });
+        Self {
+            rows,
+            pieces,
+            per_word: PER,
+            columns,
+            bytes,
+            steps,
+            sums,
+        }
     }
 
-    /// Where a row of a piece begins among the bytes, and where it stands among steps and sums. The next rows of the block follow.
+    /// Where a row of a piece begins among the bytes, and where it stands among steps and sums. The
+    /// next rows of the block follow.
     fn place(&self, piece: usize, row: usize) -> (usize, usize) {
         let (first, row) = (row / ROW_BLOCK * ROW_BLOCK, row % ROW_BLOCK);
         let rows = ROW_BLOCK.min(self.rows - first);
-        let Segment { first_row, rows: words, .. } = self.pieces[piece];
+        let Segment {
+            first_row,
+            rows: words,
+            ..
+        } = self.pieces[piece];
         let byte = first * self.columns + (first_row * rows + words * row) * self.per_word;
         (byte, first * self.pieces.len() + piece * rows + row)
     }
@@ -99,7 +132,8 @@ fn pieces_of(segment: Segment, most: usize) -> impl Iterator<Item = Segment> {
     (0..segment.rows).step_by(most).map(piece)
 }
 
-/// Where the input `at` of a packed word stands among its bytes: a mask takes every other field of 4 bits at a time.
+/// Where the input `at` of a packed word stands among its bytes: a mask takes every other field of
+/// 4 bits at a time.
 #[inline(always)]
 pub(super) const fn place<const PER: usize>(at: usize) -> usize {
     if PER == 8 { at / 2 + at % 2 * 4 } else { at }
@@ -134,7 +168,11 @@ impl<const PER: usize> Kernel for Block<'_, PER> {
                     Some(order) => {
                         for (value, input) in values.iter_mut().zip(&order[first..]) {
                             let input = *input as usize;
-                            *value = if input < inputs { x.get(start + input) } else { 0.0 };
+                            *value = if input < inputs {
+                                x.get(start + input)
+                            } else {
+                                0.0
+                            };
                         }
                     }
                 }
@@ -146,14 +184,16 @@ impl<const PER: usize> Kernel for Block<'_, PER> {
     }
 }
 
-/// The nearest multiples of a step that fits the largest value; the step, and the sum of the bytes. A value that is no number, or is
-/// infinite, makes the step so.
+/// The nearest multiples of a step that fits the largest value; the step, and the sum of the bytes.
+/// A value that is no number, or is infinite, makes the step so.
 #[inline(always)]
 fn round<const PER: usize>(values: &[f32], bytes: &mut [i8]) -> (f32, f32) {
     /// Adding it leaves a number's nearest whole neighbour, ties to even, in the lowest bits.
     const SHIFT: f32 = 12_582_912.0; // 1.5 * 2^23
     // As bits, infinity is above all numbers and NaN above infinity.
-    let largest = values.iter().fold(0, |largest: u32, value| largest.max(value.abs().to_bits()));
+    let largest = values
+        .iter()
+        .fold(0, |largest: u32, value| largest.max(value.abs().to_bits()));
     let largest = f32::from_bits(largest);
     let per_step = TOP / largest;
     // Zeros, and values so small that their steps have no inverse, become zeros.
@@ -161,7 +201,9 @@ fn round<const PER: usize>(values: &[f32], bytes: &mut [i8]) -> (f32, f32) {
     let mut sum = 0;
     for (bytes, values) in bytes.chunks_exact_mut(PER).zip(values.chunks_exact(PER)) {
         for (at, value) in values.iter().enumerate() {
-            let whole = (value * per_step + SHIFT).to_bits().wrapping_sub(SHIFT.to_bits()) as i32;
+            let whole = (value * per_step + SHIFT)
+                .to_bits()
+                .wrapping_sub(SHIFT.to_bits()) as i32;
             bytes[place::<PER>(at)] = whole as i8;
             sum += i32::from(whole as i8);
         }

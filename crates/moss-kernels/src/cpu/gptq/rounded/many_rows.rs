@@ -1,4 +1,5 @@
-//! Many rows: a piece of the strip is unpacked once, then multiplied tile by tile (bound by arithmetic).
+//! Many rows: a piece of the strip is unpacked once, then multiplied tile by tile (bound by
+//! arithmetic).
 
 use std::ops::Range;
 
@@ -10,12 +11,13 @@ use crate::cpu::{
     simd::Simd,
 };
 
-/// Outputs of one task, at most: packed rows lie pages apart, and a page is looked up once for all outputs of a task.
+/// Outputs of one task, at most: packed rows lie pages apart, and a page is looked up once for all
+/// outputs of a task.
 const STRIP: usize = 256;
 /// And at least.
 const SHORTEST_STRIP: usize = 64;
-/// Inputs whose weights are unpacked at a time, which is the longest piece: two such panels and the results of hundreds of rows stay in the
-/// second-level cache.
+/// Inputs whose weights are unpacked at a time, which is the longest piece: two such panels and the
+/// results of hundreds of rows stay in the second-level cache.
 const PANEL_INPUTS: usize = inputs::LONGEST;
 
 /// Outputs of one task, so that every thread gets several: where they are cut changes no sum.
@@ -33,7 +35,8 @@ pub(super) struct ManyRows<'a, const BITS: u32, const PER: usize> {
 pub(super) struct Room {
     /// What is multiplied, and what is unpacked meanwhile.
     panels: [Panel; 2],
-    /// Results, `[rows, STRIP]`: in the matrix, rows lie far apart, in the same few sets of the caches.
+    /// Results, `[rows, STRIP]`: in the matrix, rows lie far apart, in the same few sets of the
+    /// caches.
     y: Aligned<f32>,
 }
 
@@ -51,7 +54,10 @@ impl Room {
             words: Aligned::zeros(PANEL_INPUTS / 4 * STRIP),
             groups: Aligned::zeros(x.pieces.len().min(PANEL_INPUTS / 4) * 2 * STRIP),
         };
-        Self { panels: [panel(), panel()], y: Aligned::zeros(x.rows * STRIP) }
+        Self {
+            panels: [panel(), panel()],
+            y: Aligned::zeros(x.rows * STRIP),
+        }
     }
 }
 
@@ -60,7 +66,13 @@ impl<const BITS: u32, const PER: usize> DotKernel for ManyRows<'_, BITS, PER> {
 
     #[inline(always)]
     unsafe fn run<S: Simd, D: Dot<S>>(self) {
-        let Self { task, room: Room { panels: [now, next], y } } = self;
+        let Self {
+            task,
+            room: Room {
+                panels: [now, next],
+                y,
+            },
+        } = self;
         let Task { x, strip } = task;
         let whole = (strip.end - strip.first) / S::LANES * S::LANES;
         y.fill(0.0);
@@ -98,12 +110,14 @@ impl<const BITS: u32, const PER: usize> Task<'_, BITS, PER> {
     /// As many pieces as a panel has room for.
     fn pieces_from(&self, first: usize) -> Range<usize> {
         let pieces = &self.x.pieces[first..];
-        let fits =
-            |piece: &&Segment| (piece.first_row + piece.rows - pieces[0].first_row) * PER <= PANEL_INPUTS;
+        let fits = |piece: &&Segment| {
+            (piece.first_row + piece.rows - pieces[0].first_row) * PER <= PANEL_INPUTS
+        };
         first..first + pieces.iter().take_while(fits).count()
     }
 
-    /// Unpacks a part of some pieces, `part` of so many, and asks for the next: packed rows lie far apart, where no prefetcher follows.
+    /// Unpacks a part of some pieces, `part` of so many, and asks for the next: packed rows lie far
+    /// apart, where no prefetcher follows.
     #[inline(always)]
     unsafe fn unpack<S: Simd>(
         &self,
@@ -113,19 +127,25 @@ impl<const BITS: u32, const PER: usize> Task<'_, BITS, PER> {
         panel: &mut Panel,
     ) {
         let Self { x, strip } = *self;
-        let Some(last) = x.pieces[pieces.clone()].last() else { return };
+        let Some(last) = x.pieces[pieces.clone()].last() else {
+            return;
+        };
         let first_row = x.pieces[pieces.start].first_row;
         let rows = last.first_row + last.rows - first_row;
         // SAFETY: the caller's; there is room for PANEL_INPUTS, in pieces of a word at least.
         unsafe {
             if part == 0 {
-                for (piece, groups) in
-                    x.pieces[pieces.clone()].iter().zip(panel.groups.chunks_exact_mut(2 * STRIP))
+                for (piece, groups) in x.pieces[pieces.clone()]
+                    .iter()
+                    .zip(panel.groups.chunks_exact_mut(2 * STRIP))
                 {
                     for at in (0..whole).step_by(S::LANES) {
                         let to = groups.as_mut_ptr().add(at);
                         S::store(to, strip.zeros::<S>(piece.group, strip.first + at));
-                        S::store(to.add(STRIP), strip.scales::<S>(piece.group, strip.first + at));
+                        S::store(
+                            to.add(STRIP),
+                            strip.scales::<S>(piece.group, strip.first + at),
+                        );
                     }
                 }
             }
@@ -139,7 +159,9 @@ impl<const BITS: u32, const PER: usize> Task<'_, BITS, PER> {
                 }
             }
             for row in rows * (part + 1) / parts..rows * (part + 2) / parts {
-                let words = strip.words(first_row, strip.first).wrapping_add(row * strip.weight.outputs * 4);
+                let words = strip
+                    .words(first_row, strip.first)
+                    .wrapping_add(row * strip.weight.outputs * 4);
                 // The last byte too: rows need not begin on a line.
                 for at in (0..STRIP * 4).step_by(64).chain([STRIP * 4 - 1]) {
                     S::prefetch(words.wrapping_add(at));
@@ -161,7 +183,10 @@ impl<const BITS: u32, const PER: usize> Task<'_, BITS, PER> {
     ) {
         let pieces = &self.x.pieces;
         let words = (pieces[index].first_row - pieces[first].first_row) * Self::WORDS * STRIP;
-        let panel = (&panel.words[words..], &panel.groups[(index - first) * 2 * STRIP..]);
+        let panel = (
+            &panel.words[words..],
+            &panel.groups[(index - first) * 2 * STRIP..],
+        );
         let mut row = rows.start;
         // SAFETY: the caller's.
         unsafe {
@@ -224,21 +249,45 @@ impl<const BITS: u32, const PER: usize> Task<'_, BITS, PER> {
             // Four at a time, so that the loop's end is foreseen.
             while k + 4 <= words_a_row {
                 for k in k..k + 4 {
-                    Self::products::<S, D, M, N>(&mut sums, from.add(k), words_a_row, words.add(k * STRIP));
+                    Self::products::<S, D, M, N>(
+                        &mut sums,
+                        from.add(k),
+                        words_a_row,
+                        words.add(k * STRIP),
+                    );
                 }
                 k += 4;
             }
             for k in k..words_a_row {
-                Self::products::<S, D, M, N>(&mut sums, from.add(k), words_a_row, words.add(k * STRIP));
+                Self::products::<S, D, M, N>(
+                    &mut sums,
+                    from.add(k),
+                    words_a_row,
+                    words.add(k * STRIP),
+                );
             }
             let steps = (x.steps(index, row).as_ptr(), x.sums(index, row).as_ptr());
-            let (groups, y) = (groups.as_ptr().add(at), y.as_mut_ptr().add(row * STRIP + at));
-            // Written out: from a loop the compiler would index the sums, which takes them out of their registers.
+            let (groups, y) = (
+                groups.as_ptr().add(at),
+                y.as_mut_ptr().add(row * STRIP + at),
+            );
+            // Written out: from a loop the compiler would index the sums, which takes them out of
+            // their registers.
             Self::close_rows::<S, M>(&sums[0], groups, steps, y);
             if N == 4 {
                 Self::close_rows::<S, M>(&sums[1], groups.add(S::LANES), steps, y.add(S::LANES));
-                Self::close_rows::<S, M>(&sums[2], groups.add(2 * S::LANES), steps, y.add(2 * S::LANES));
-                Self::close_rows::<S, M>(&sums[3], groups.add(3 * S::LANES), steps, y.add(3 * S::LANES));
+                Self::close_rows::<S, M>(
+                    &sums[2],
+                    groups.add(2 * S::LANES),
+                    steps,
+                    y.add(2 * S::LANES),
+                );
+                Self::close_rows::<S, M>(
+                    &sums[3],
+                    groups.add(3 * S::LANES),
+                    steps,
+                    y.add(3 * S::LANES),
+                );
             }
         }
     }
@@ -253,7 +302,8 @@ impl<const BITS: u32, const PER: usize> Task<'_, BITS, PER> {
     ) {
         // SAFETY: the caller's.
         unsafe {
-            // No closures here: they would not take on the instruction set of the function around them.
+            // No closures here: they would not take on the instruction set of the function around
+            // them.
             let mut rows = [S::splat_word(0); M];
             for (m, row) in rows.iter_mut().enumerate() {
                 *row = S::splat_word(u32::from_le(x.add(m * stride).read_unaligned()));

@@ -1,14 +1,16 @@
 //! GPTQ matrix product with inputs rounded to bytes, straight from the published packing.
 //!
-//! A word of `qweight` holds consecutive inputs of one output, which is what instructions for sums of products of bytes read: lanes run along
-//! the outputs, and the same four inputs stand in every lane. Within a piece (a group of inputs, or a part of a long one) with
-//! `z = stored zero + 1` and `x[k] ~ step * r[k]`,
+//! A word of `qweight` holds consecutive inputs of one output, which is what instructions for sums
+//! of products of bytes read: lanes run along the outputs, and the same four inputs stand in every
+//! lane. Within a piece (a group of inputs, or a part of a long one) with `z = stored zero + 1` and
+//! `x[k] ~ step * r[k]`,
 //!
 //! ```text
 //! y[n] += scale[g][n] * step * (sum_k r[k] * q[k][n]  -  z[g][n] * sum_k r[k])
 //! ```
-//! The bracket is exact, since it and both its terms are whole numbers below 2^24. Its product with the step is rounded once, and the sum with
-//! the product with the scale once: every instruction set gives the same bits, for few rows or many.
+//! The bracket is exact, since it and both its terms are whole numbers below 2^24. Its product with
+//! the step is rounded once, and the sum with the product with the scale once: every instruction
+//! set gives the same bits, for few rows or many.
 
 mod inputs;
 mod many_rows;
@@ -38,21 +40,42 @@ pub(crate) fn matmul(isa: Isa, x: Inputs<'_>, weight: &Packed<'_>, y: &mut [f32]
     }
 }
 
-fn run<const BITS: u32, const PER: usize>(isa: Isa, x: Inputs<'_>, weight: &Packed<'_>, y: &mut [f32]) {
+fn run<const BITS: u32, const PER: usize>(
+    isa: Isa,
+    x: Inputs<'_>,
+    weight: &Packed<'_>,
+    y: &mut [f32],
+) {
     let (rows, outputs) = (x.rows, weight.outputs);
     assert_eq!(y.len(), rows * outputs);
     weight.check();
     let x = &Rounded::new::<PER>(isa, x, weight.segments);
     let out = Out::new(y, outputs);
-    let step = if rows == 1 { weight.row_strip() } else { many_rows::strip(outputs) };
+    let step = if rows == 1 {
+        weight.row_strip()
+    } else {
+        many_rows::strip(outputs)
+    };
     let task = |task: usize| {
         let first = task * step;
-        Task { x, strip: Strip::<BITS, PER> { weight, first, end: (first + step).min(outputs), out } }
+        Task {
+            x,
+            strip: Strip::<BITS, PER> {
+                weight,
+                first,
+                end: (first + step).min(outputs),
+                out,
+            },
+        }
     };
     let tasks = outputs.div_ceil(step);
     match rows {
-        1 => (0..tasks).into_par_iter().with_max_len(1).for_each(|at| isa.run_dots(OneRow(task(at)))),
-        // One after the other to whoever is free, and each thread its own room: halves of a range leave the faster thread idle.
+        1 => (0..tasks)
+            .into_par_iter()
+            .with_max_len(1)
+            .for_each(|at| isa.run_dots(OneRow(task(at)))),
+        // One after the other to whoever is free, and each thread its own room: halves of a range
+        // leave the faster thread idle.
         _ => {
             let next = AtomicUsize::new(0);
             rayon::broadcast(|_| {
@@ -63,7 +86,10 @@ fn run<const BITS: u32, const PER: usize>(isa: Isa, x: Inputs<'_>, weight: &Pack
                         break;
                     }
                     let room = room.get_or_insert_with(|| Room::new(x));
-                    isa.run_dots(ManyRows { task: task(at), room });
+                    isa.run_dots(ManyRows {
+                        task: task(at),
+                        room,
+                    });
                 }
             });
         }
@@ -81,7 +107,8 @@ impl<const BITS: u32, const PER: usize> Task<'_, BITS, PER> {
     /// Words of bytes that a packed word becomes.
     const WORDS: usize = PER / 4;
 
-    /// The bytes of packed words: all their inputs, or first the even and then the odd ones, as [`Rounded`] orders them.
+    /// The bytes of packed words: all their inputs, or first the even and then the odd ones, as
+    /// [`Rounded`] orders them.
     #[inline(always)]
     unsafe fn bytes<S: Simd>(words: S::I, part: usize) -> S::I {
         // SAFETY: the instruction set is there.

@@ -1,4 +1,5 @@
-//! One row: the packed weight is read once (bandwidth-bound, an instruction or three for a vector of words).
+//! One row: the packed weight is read once (bandwidth-bound, an instruction or three for a vector
+//! of words).
 
 use super::Task;
 use crate::cpu::{
@@ -20,7 +21,13 @@ impl<const BITS: u32, const PER: usize> DotKernel for OneRow<'_, BITS, PER> {
     #[inline(always)]
     unsafe fn run<S: Simd, D: Dot<S>>(self) {
         // SAFETY: the caller's.
-        unsafe { if reads_past_caches() { self.strip::<S, D, true>() } else { self.strip::<S, D, false>() } }
+        unsafe {
+            if reads_past_caches() {
+                self.strip::<S, D, true>()
+            } else {
+                self.strip::<S, D, false>()
+            }
+        }
     }
 }
 
@@ -39,11 +46,21 @@ impl<const BITS: u32, const PER: usize> OneRow<'_, BITS, PER> {
                 let mut row = 0;
                 // Several packed rows at a time where there are: less traffic of partial sums.
                 while row + 4 <= piece.rows {
-                    self.rows::<S, D, 4, PAST>(piece.first_row + row, &bytes[row * PER..], whole, sums);
+                    self.rows::<S, D, 4, PAST>(
+                        piece.first_row + row,
+                        &bytes[row * PER..],
+                        whole,
+                        sums,
+                    );
                     row += 4;
                 }
                 while row < piece.rows {
-                    self.rows::<S, D, 1, PAST>(piece.first_row + row, &bytes[row * PER..], whole, sums);
+                    self.rows::<S, D, 1, PAST>(
+                        piece.first_row + row,
+                        &bytes[row * PER..],
+                        whole,
+                        sums,
+                    );
                     row += 1;
                 }
                 let step_and_sum = (x.steps(index, 0)[0], x.sums(index, 0)[0]);
@@ -52,8 +69,14 @@ impl<const BITS: u32, const PER: usize> OneRow<'_, BITS, PER> {
                         strip.zeros::<S>(piece.group, strip.first + at),
                         strip.scales::<S>(piece.group, strip.first + at),
                     );
-                    let (sums, y) = (S::load_words(sums.as_ptr().add(at).cast()), y.as_mut_ptr().add(at));
-                    S::store(y, Task::<BITS, PER>::close::<S>(S::load(y), sums, group, step_and_sum));
+                    let (sums, y) = (
+                        S::load_words(sums.as_ptr().add(at).cast()),
+                        y.as_mut_ptr().add(at),
+                    );
+                    S::store(
+                        y,
+                        Task::<BITS, PER>::close::<S>(S::load(y), sums, group, step_and_sum),
+                    );
                 }
             }
             for at in (0..whole).step_by(S::LANES) {
@@ -79,7 +102,9 @@ impl<const BITS: u32, const PER: usize> OneRow<'_, BITS, PER> {
             let mut x = [[S::splat_word(0); 2]; R];
             for (x, bytes) in x.iter_mut().zip(bytes.chunks_exact(PER)) {
                 for (x, bytes) in x.iter_mut().zip(bytes.chunks_exact(4)) {
-                    *x = S::splat_word(u32::from_le_bytes(std::array::from_fn(|at| bytes[at] as u8)));
+                    *x = S::splat_word(u32::from_le_bytes(std::array::from_fn(|at| {
+                        bytes[at] as u8
+                    })));
                 }
             }
             let from = strip.words(row, strip.first);
@@ -92,7 +117,8 @@ impl<const BITS: u32, const PER: usize> OneRow<'_, BITS, PER> {
                     S::prefetch_once::<PAST>(from.wrapping_add(AHEAD * stride));
                     let words = S::load_words(from);
                     for (part, x) in x.iter().enumerate().take(Task::<BITS, PER>::WORDS) {
-                        sum = D::add_dot::<BITS>(sum, Task::<BITS, PER>::bytes::<S>(words, part), *x);
+                        sum =
+                            D::add_dot::<BITS>(sum, Task::<BITS, PER>::bytes::<S>(words, part), *x);
                     }
                 }
                 S::store_words(to, sum);
