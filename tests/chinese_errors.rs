@@ -253,10 +253,10 @@ fn errors_of_files_keep_their_data() {
 #[rustfmt::skip]
 fn errors_of_running_keep_their_data() {
     let argument = |rule: &str| KernelError::Argument { op: "matmul", arg: "rows", found: 65, rule: rule.into() };
-    check!(KernelError of "moss-kernels/src/error.rs", vec![
+    check!(KernelError of "moss-weights/src/error.rs", vec![
         argument("a multiple of 32"), argument("at least 1"), argument("from 2 to 64"), argument("3 x 5"), argument("even"),
         KernelError::Shape { op: "norm", arg: "x", found: vec![2, 3], expected: "[4, 5]".into() },
-        KernelError::Dtype { op: "norm", arg: "x", found: candle_core::DType::U8 },
+        KernelError::Dtype { op: "norm", arg: "x", found: "u8" },
         KernelError::NotPacked { op: "linear", found: DenseDtype::F16 },
         KernelError::NotCompiled { op: "norm" },
         KernelError::NoDriver,

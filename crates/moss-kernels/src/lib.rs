@@ -14,17 +14,18 @@ mod bandwidth;
 mod cpu;
 #[cfg(feature = "cuda")]
 pub mod cuda;
-mod error;
+#[cfg(any(feature = "cuda", test))]
+mod difference;
 #[cfg(any(feature = "cuda", test))]
 mod fragment;
 mod linear;
-#[cfg(any(feature = "cuda", test))]
-mod made_up;
 pub mod ops;
-mod weight;
 
 pub use bandwidth::read_bandwidth;
 pub use cpu::{Isa, cpu_features};
-pub use error::KernelError;
 pub use linear::{Activations, Linear};
-pub use weight::{DenseDtype, DenseWeight, GptqBits, GptqWeight, GroupIndex, LinearWeight};
+#[cfg(any(feature = "cuda", test))]
+use moss_weights::synthetic;
+pub use moss_weights::{
+    DenseDtype, DenseWeight, GptqBits, GptqWeight, GroupIndex, KernelError, LinearWeight,
+};

@@ -35,16 +35,6 @@ pub enum Activations {
     Int8,
 }
 
-impl LinearWeight {
-    /// `(in_features, out_features)`
-    fn extents(&self) -> (usize, usize) {
-        match self {
-            Self::Dense(dense) => (dense.in_features, dense.out_features),
-            Self::Gptq(gptq) => (gptq.in_features, gptq.out_features),
-        }
-    }
-}
-
 /// How the inputs meet the packed rows.
 #[derive(Debug)]
 struct Layout {

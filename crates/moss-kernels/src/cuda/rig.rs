@@ -6,7 +6,7 @@ use super::{
     Buffer, Gpu, HeadLayout, HeadTargets, KvBlocks, LinearInput, LinearPair, NormWeights,
     RopeOnGpu, attention::BLOCK_POSITIONS,
 };
-use crate::{KernelError, made_up::noise};
+use crate::{KernelError, synthetic::noise};
 
 /// What is the same in all layers.
 #[derive(Debug, Clone, Copy)]

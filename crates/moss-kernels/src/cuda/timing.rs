@@ -15,7 +15,7 @@ use super::{
     attention::BLOCK_POSITIONS,
     rig::{Layer, LayerShape, Pass, norm},
 };
-use crate::{GptqBits, KernelError, made_up::noise};
+use crate::{GptqBits, KernelError, synthetic::noise};
 
 const SHAPE: LayerShape = LayerShape::MOON;
 const VOCABULARY: usize = 107_008;
@@ -63,7 +63,7 @@ impl Times {
     }
 }
 
-/// A network of made-up weights on a card.
+/// A network of synthetic weights on a card.
 pub struct Timing<'a> {
     gpu: &'a Gpu,
     layers: Vec<Layer>,

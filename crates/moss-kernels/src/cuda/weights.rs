@@ -76,7 +76,7 @@ impl GpuLinear {
         Ok(linear)
     }
 
-    /// Made-up weights of these sizes, made on the card; groups of 128 inputs.
+    /// Generates synthetic weights of these sizes on the GPU; groups of 128 inputs.
     ///
     /// # Errors
     /// [`KernelError::OutOfMemory`].

@@ -69,7 +69,7 @@ pub(crate) fn with_floats<R>(
         _ => Err(KernelError::Dtype {
             op,
             arg,
-            found: x.dtype(),
+            found: x.dtype().as_str(),
         }),
     }
 }
@@ -150,7 +150,7 @@ pub(crate) fn fill(
             return Err(KernelError::Dtype {
                 op: "convert",
                 arg: "out",
-                found,
+                found: found.as_str(),
             });
         }
     })

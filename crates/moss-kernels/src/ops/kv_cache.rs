@@ -95,7 +95,7 @@ impl KvLayer {
             found => Err(KernelError::Dtype {
                 op,
                 arg: "dtype",
-                found,
+                found: found.as_str(),
             }),
         };
         Ok(Self {
@@ -147,7 +147,7 @@ pub fn kv_write(
             return Err(KernelError::Dtype {
                 op: OP,
                 arg,
-                found: rows.dtype(),
+                found: rows.dtype().as_str(),
             });
         }
     }

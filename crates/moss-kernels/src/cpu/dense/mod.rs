@@ -12,7 +12,7 @@ use rayon::prelude::*;
 
 use self::{blocked::Blocked, direct::Direct};
 use super::{Isa, out::Out, simd::Simd};
-use crate::weight::{DenseDtype, DenseWeight};
+use crate::{DenseDtype, DenseWeight};
 
 /// Up to this many rows the weight is converted in registers, once for all of them.
 const DIRECT_ROWS: usize = 4;

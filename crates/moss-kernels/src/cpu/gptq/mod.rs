@@ -19,7 +19,7 @@ use rayon::prelude::*;
 
 use self::{many_rows::ManyRows, one_row::OneRow, strip::Strip};
 use super::{Isa, out::Out, simd::Simd};
-use crate::weight::GptqBits;
+use crate::GptqBits;
 
 /// Outputs of one task for a single row, at most: 6 KB runs of the file, with their sums in the
 /// first-level cache.

@@ -8,7 +8,7 @@ use super::{noise, run};
 use crate::{
     Activations, DenseDtype, DenseWeight, GptqBits, GptqWeight, GroupIndex, Isa, Linear,
     LinearWeight,
-    made_up::{self, Grouping},
+    synthetic::{self, Grouping},
 };
 
 const BITS: [GptqBits; 2] = [GptqBits::Four, GptqBits::Eight];
@@ -40,7 +40,7 @@ fn whole_weight(
     grouping: Grouping,
     seed: u32,
 ) -> GptqWeight {
-    let weight = made_up::packed(bits, inputs, outputs, grouping, seed);
+    let weight = synthetic::packed(bits, inputs, outputs, grouping, seed);
     GptqWeight {
         scales: f16::ONE
             .to_le_bytes()
@@ -77,7 +77,7 @@ fn whole_numbers_are_multiplied_exactly_on_every_instruction_set() {
     for bits in BITS {
         for (rows, outputs, inputs, grouping) in CASES {
             let weight = whole_weight(bits, inputs, outputs, grouping, 3);
-            let w = made_up::unpacked(&weight);
+            let w = synthetic::unpacked(&weight);
             let pieces = pieces(&weight);
             // Bytes already: the largest of each piece is 127, so that steps are 1. One row has
             // nothing but the largest.
@@ -119,7 +119,7 @@ fn whole_numbers_are_multiplied_exactly_on_every_instruction_set() {
 fn rows_have_the_same_bits_alone_and_on_every_instruction_set() {
     for bits in BITS {
         for (rows, outputs, inputs, grouping) in CASES {
-            let weight = made_up::packed(bits, inputs, outputs, grouping, 7);
+            let weight = synthetic::packed(bits, inputs, outputs, grouping, 7);
             let linear = linear(weight, Some(noise(outputs, 3)));
             let x = noise(rows * inputs, 5);
             let together = run(&linear, &x, Isa::available()[0]);
@@ -142,7 +142,7 @@ fn rows_have_the_same_bits_alone_and_on_every_instruction_set() {
 #[test]
 fn the_number_of_threads_changes_no_bit_of_rounded_products() {
     let linear = linear(
-        made_up::packed(GptqBits::Four, 640, 1030, Grouping::Runs(128), 1),
+        synthetic::packed(GptqBits::Four, 640, 1030, Grouping::Runs(128), 1),
         None,
     );
     let x = noise(300 * 640, 17);
@@ -164,7 +164,7 @@ fn inputs_are_rounded_to_the_nearest_of_127_steps_to_the_largest_of_a_group() {
     for bits in BITS {
         for (rows, outputs, inputs, grouping) in CASES {
             let weight = whole_weight(bits, inputs, outputs, grouping, 9);
-            let (w, pieces) = (made_up::unpacked(&weight), pieces(&weight));
+            let (w, pieces) = (synthetic::unpacked(&weight), pieces(&weight));
             let mut x = noise(rows * inputs, 5);
             x.iter_mut().step_by(29).for_each(|x| *x *= 30.0);
             let linear = linear(weight, None);
@@ -200,7 +200,7 @@ fn a_row_of_zeros_gives_the_bias_and_one_that_is_not_finite_says_so() {
     for bits in BITS {
         let bias = noise(40, 3);
         let linear = linear(
-            made_up::packed(bits, 256, 40, Grouping::Runs(64), 1),
+            synthetic::packed(bits, 256, 40, Grouping::Runs(64), 1),
             Some(bias.clone()),
         );
         for isa in Isa::available() {

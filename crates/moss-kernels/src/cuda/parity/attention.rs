@@ -10,8 +10,8 @@ use crate::{
         DecodeRows, DecodeScratch, GpuLinear, HeadLayout, KvBlocks, LinearInput, PREFILL_TILE,
         PrefillTiles, attention::BLOCK_POSITIONS,
     },
-    made_up::{Grouping, halves},
     ops::{KvLayer, SequenceRows, attention},
+    synthetic::{Grouping, halves},
 };
 
 const DECODE: Tolerance = Tolerance {

@@ -11,8 +11,8 @@ use crate::{
         LinearInput, Watch,
         rig::{EPSILON, norm, norm_values},
     },
-    made_up::{Grouping, dense, noise},
     ops,
+    synthetic::{Grouping, dense, noise},
 };
 
 /// Means, variances and products in f32, then one rounding to f16.

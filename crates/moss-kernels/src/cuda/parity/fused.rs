@@ -11,8 +11,8 @@ use crate::{
         attention::BLOCK_POSITIONS,
         rig::{Layer, LayerShape, Pass},
     },
-    made_up::{Grouping, halves, noise},
     ops,
+    synthetic::{Grouping, halves, noise},
 };
 
 /// As the test checkpoints have them, and one whose heads fill no 16 bytes.

@@ -5,7 +5,7 @@ use super::{Case, Lab, ONE_GROUP, Prepared, Stored, Tolerance, on_cpu, placed};
 use crate::{
     KernelError,
     cuda::{Gpu, GpuLinear, LinearInput, Watch},
-    made_up::{Grouping, halves, noise},
+    synthetic::{Grouping, halves, noise},
 };
 
 /// Rows at which another kernel, or another part of its tiles, begins.

@@ -11,7 +11,7 @@ use crate::{
         weights::TILE,
     },
     fragment::{BLOCK, Places},
-    made_up::{Grouping, halves, noise, unpacked},
+    synthetic::{Grouping, halves, noise, unpacked},
 };
 
 /// cuBLAS sums up in steps and orders of its own.

@@ -19,8 +19,9 @@ use half::f16;
 use super::{Buffer, Gpu, GpuLinear, Uploader};
 use crate::{
     KernelError, LinearWeight,
+    difference::difference,
     fragment::Places,
-    made_up::{Grouping, dense, difference, packed},
+    synthetic::{Grouping, dense, packed},
 };
 
 /// Times that a kernel runs.

@@ -7,7 +7,7 @@ use super::{Case, Prepared, Tolerance};
 use crate::{
     KernelError,
     cuda::{CutRow, SampleCut},
-    made_up::noise,
+    synthetic::noise,
 };
 
 /// Candidates of an answer at most.

@@ -26,8 +26,8 @@ use self::{
 };
 use super::{Packed, strip::Strip};
 use crate::{
+    GptqBits,
     cpu::{Isa, out::Out, simd::Simd},
-    weight::GptqBits,
 };
 
 pub(crate) use inputs::{Inputs, Rounded};

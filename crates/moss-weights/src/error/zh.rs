@@ -23,7 +23,7 @@ impl KernelError {
                 format!("{op}：`{arg}` 的形状为 {found:?}，应为 {expected}")
             }
             Self::Dtype { op, arg, found } => {
-                format!("{op}：`{arg}` 的类型为 {found:?}，应为 f32、f16 或 bf16")
+                format!("{op}：`{arg}` 的类型为 {found}，应为 f32、f16 或 bf16")
             }
             Self::NotPacked { op, found } => {
                 format!("{op}：8 位激活值只能与 int4、int8 权重相乘，实为 {found:?}")
@@ -52,6 +52,7 @@ impl KernelError {
             Self::Read { .. } => "无法读取权重".into(),
             Self::NotOpened { gpu, message, .. } => format!("无法打开 GPU {gpu}：{message}"),
             Self::Driver { what, message, .. } => format!("无法{}：{message}", phrase(what)),
+            #[cfg(feature = "candle")]
             Self::Tensor(error) => format!("张量运算失败：{error}"),
         }
     }

@@ -99,9 +99,22 @@ pub enum LinearWeight {
     Gptq(GptqWeight),
 }
 
+impl LinearWeight {
+    /// Returns `(in_features, out_features)`.
+    pub fn extents(&self) -> (usize, usize) {
+        match self {
+            Self::Dense(dense) => (dense.in_features, dense.out_features),
+            Self::Gptq(gptq) => (gptq.in_features, gptq.out_features),
+        }
+    }
+}
+
 impl DenseWeight {
-    /// Refuses bytes that are not exactly the matrix.
-    pub(crate) fn check(&self, op: &'static str) -> Result<(), KernelError> {
+    /// Checks that the bytes are exactly the matrix.
+    ///
+    /// # Errors
+    /// [`KernelError::Argument`] if they are not.
+    pub fn check(&self, op: &'static str) -> Result<(), KernelError> {
         expect_len(
             op,
             "weight bytes",
@@ -112,18 +125,21 @@ impl DenseWeight {
 }
 
 impl GptqWeight {
-    /// Groups of input features.
-    pub(crate) fn num_groups(&self) -> usize {
+    /// Returns the number of groups of input features.
+    pub fn num_groups(&self) -> usize {
         self.in_features.div_ceil(self.group_size.max(1))
     }
 
-    /// Words of zero points a group.
-    pub(crate) fn zero_words(&self) -> usize {
+    /// Returns the number of words of zero points of a group.
+    pub fn zero_words(&self) -> usize {
         self.out_features.div_ceil(self.bits.per_word())
     }
 
-    /// Refuses shapes that the kernels do not read, and bytes that are not exactly the matrices.
-    pub(crate) fn check(&self, op: &'static str) -> Result<(), KernelError> {
+    /// Checks that the kernels support the shape, and that the bytes are exactly the matrices.
+    ///
+    /// # Errors
+    /// [`KernelError::Argument`] naming what does not fit.
+    pub fn check(&self, op: &'static str) -> Result<(), KernelError> {
         let per_word = self.bits.per_word();
         let rule = |arg, found, ok: bool, rule: String| match ok {
             true => Ok(()),

@@ -2,8 +2,6 @@
 
 mod zh;
 
-use candle_core::DType;
-
 use crate::DenseDtype;
 
 /// Errors of planning or running an op.
@@ -35,14 +33,14 @@ pub enum KernelError {
         expected: String,
     },
     /// A tensor of a type that the op does not take.
-    #[error("{op}: `{arg}` is {found:?}, expected f32, f16 or bf16")]
+    #[error("{op}: `{arg}` is {found}, expected f32, f16 or bf16")]
     Dtype {
         /// The op.
         op: &'static str,
         /// The argument.
         arg: &'static str,
         /// Its type.
-        found: DType,
+        found: &'static str,
     },
     /// Activations of 8 bits beside a weight that has no kernel for them.
     #[error("{op}: 8-bit activations are multiplied with int4 and int8 weights, found {found:?}")]
@@ -124,6 +122,7 @@ pub enum KernelError {
         message: String,
     },
     /// candle refused a tensor operation.
+    #[cfg(feature = "candle")]
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),
 }
