@@ -1,6 +1,7 @@
 //! Weight matrices as checkpoints store them, the checks that let kernels trust their extents, and
 //! the errors that CPU and GPU kernels share.
 
+mod convert;
 mod error;
 #[cfg(feature = "synthetic")]
 pub mod synthetic;

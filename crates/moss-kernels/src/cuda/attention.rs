@@ -24,8 +24,8 @@ const SPLIT: usize = 32;
 /// One layer's cache: `[num_blocks, heads, 16, stride]` keys, and values.
 #[derive(Debug)]
 pub struct KvBlocks {
-    pub(super) keys: Buffer<f16>,
-    pub(super) values: Buffer<f16>,
+    keys: Buffer<f16>,
+    values: Buffer<f16>,
     pub(super) heads: usize,
     pub(super) stride: usize,
     num_blocks: usize,
@@ -68,6 +68,40 @@ impl KvBlocks {
         let len = blocks * self.heads * BLOCK_POSITIONS * self.stride;
         gpu.hold(&mut self.keys, len)?;
         gpu.hold(&mut self.values, len)
+    }
+
+    /// Returns the keys.
+    pub fn keys(&self) -> &Buffer<f16> {
+        &self.keys
+    }
+
+    /// Returns the values.
+    pub fn values(&self) -> &Buffer<f16> {
+        &self.values
+    }
+
+    /// Replaces all keys and values, for tests and measurements.
+    ///
+    /// # Errors
+    /// [`KernelError::Argument`] for buffers of another length.
+    pub fn set_contents(
+        &mut self,
+        keys: Buffer<f16>,
+        values: Buffer<f16>,
+    ) -> Result<(), KernelError> {
+        let expected = self.keys.len();
+        for (arg, buffer) in [("keys", &keys), ("values", &values)] {
+            let found = buffer.len();
+            rule(
+                "kv cache",
+                arg,
+                found,
+                found == expected,
+                expected.to_string(),
+            )?;
+        }
+        (self.keys, self.values) = (keys, values);
+        Ok(())
     }
 
     /// Blocks there are.

@@ -13,7 +13,7 @@ use super::{
     rule,
     weights::TILE,
 };
-use crate::{KernelError, ops::RopePrecision};
+use crate::KernelError;
 
 /// LayerNorm weights on a card, `[hidden]` each.
 #[derive(Debug)]
@@ -32,26 +32,37 @@ pub struct RopeOnGpu {
     sin: Buffer<f32>,
     cos: Buffer<f32>,
     pairs: usize,
-    context_length: usize,
 }
 
 impl RopeOnGpu {
+    /// Uploads the sines and cosines of `pairs` pairs of lanes a position.
+    ///
     /// # Errors
-    /// As for [`crate::ops::RopeTable::new`].
-    pub fn new(
-        gpu: &Gpu,
-        rotary_dim: usize,
-        context_length: usize,
-        precision: RopePrecision,
-    ) -> Result<Self, KernelError> {
-        let (sin, cos) = crate::ops::rope_angles(rotary_dim, context_length, precision)?;
+    /// [`KernelError::Argument`] for slices that are not both whole positions, as many in each;
+    /// [`KernelError::OutOfMemory`].
+    pub fn new(gpu: &Gpu, sin: &[f32], cos: &[f32], pairs: usize) -> Result<Self, KernelError> {
+        check_angles(sin, cos, pairs)?;
         Ok(Self {
-            sin: gpu.upload(&sin)?,
-            cos: gpu.upload(&cos)?,
-            pairs: rotary_dim / 2,
-            context_length,
+            sin: gpu.upload(sin)?,
+            cos: gpu.upload(cos)?,
+            pairs,
         })
     }
+}
+
+/// Checks that sines and cosines are `[positions, pairs]` each.
+pub(super) fn check_angles(sin: &[f32], cos: &[f32], pairs: usize) -> Result<(), KernelError> {
+    const OP: &str = "rotary";
+    let whole = sin.len().is_multiple_of(pairs);
+    rule(
+        OP,
+        "sines",
+        sin.len(),
+        whole,
+        format!("a multiple of {pairs}"),
+    )?;
+    let same = cos.len() == sin.len();
+    rule(OP, "cosines", cos.len(), same, sin.len().to_string())
 }
 
 /// Sizes of the heads.
@@ -176,8 +187,8 @@ impl HeadTargets<'_> {
         })?;
         Ok(Heads {
             q: self.q.ptr_mut(),
-            keys: self.cache.keys.ptr_mut(),
-            values: self.cache.values.ptr_mut(),
+            keys: self.cache.keys().ptr_mut(),
+            values: self.cache.values().ptr_mut(),
             positions: self.positions.ptr(),
             slots: self.slots.ptr(),
             sin: self.rope.sin.ptr(),
@@ -198,11 +209,6 @@ impl HeadTargets<'_> {
             head_stride: count(OP, "head stride", stride)?,
             rotary_pairs: count(OP, "rotary pairs", self.rope.pairs)?,
         })
-    }
-
-    /// Positions that have angles.
-    pub fn context_length(&self) -> usize {
-        self.rope.context_length
     }
 }
 

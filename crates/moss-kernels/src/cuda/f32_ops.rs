@@ -6,10 +6,11 @@ use std::ops::Range;
 use super::{
     Buffer, During, Gpu, count,
     cublas::{DataType, Gemm, Operand},
+    elementwise::check_angles,
     launch::{Geometry, Kernel, params},
     rule,
 };
-use crate::{KernelError, ops::RopePrecision};
+use crate::KernelError;
 
 /// Threads of a block, as in kernels/f32_ops.cu.
 const THREADS: usize = 256;
@@ -347,21 +348,23 @@ impl Gpu {
         }
     }
 
-    /// Angles of rotary embedding for `positions` positions.
+    /// Uploads the sines and cosines of rotary embedding, of `pairs` pairs of lanes a position.
     ///
     /// # Errors
-    /// [`KernelError::Argument`] for an odd number of lanes; [`KernelError::OutOfMemory`].
+    /// [`KernelError::Argument`] for slices that are not both whole positions, as many in each;
+    /// [`KernelError::OutOfMemory`].
     pub fn f32_angles(
         &self,
-        rotary_dim: usize,
-        positions: usize,
+        sin: &[f32],
+        cos: &[f32],
+        pairs: usize,
     ) -> Result<F32Angles, KernelError> {
-        let (sin, cos) = crate::ops::rope_angles(rotary_dim, positions, RopePrecision::F32)?;
+        check_angles(sin, cos, pairs)?;
         Ok(F32Angles {
-            sin: self.upload(&sin)?,
-            cos: self.upload(&cos)?,
-            positions,
-            pairs: rotary_dim / 2,
+            sin: self.upload(sin)?,
+            cos: self.upload(cos)?,
+            positions: sin.len().checked_div(pairs).unwrap_or(usize::MAX),
+            pairs,
         })
     }
 

@@ -149,9 +149,12 @@ impl Gpu {
         }
     }
 
-    /// Tiles `first_tile..+tiles`, blocks `first_block..+panel_blocks` of a packed weight as dense
-    /// f16 `[16 tiles, 64 panel_blocks]`.
-    pub(super) fn dequantize(
+    /// Dequantizes tiles `first_tile..+tiles`, blocks `first_block..+panel_blocks` of a packed
+    /// weight to f16 `[16 tiles, 64 panel_blocks]`.
+    ///
+    /// # Errors
+    /// [`KernelError::Argument`] where extents do not fit, or for a weight that is not packed.
+    pub fn dequantize(
         &self,
         linear: &GpuLinear,
         (first_tile, tiles): (usize, usize),

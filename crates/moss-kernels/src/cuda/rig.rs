@@ -1,12 +1,17 @@
 //! One layer and the buffers of a pass through it, as parity checks and timings set them up.
 
+use candle_core::Device;
 use half::f16;
 
 use super::{
     Buffer, Gpu, HeadLayout, HeadTargets, KvBlocks, LinearInput, LinearPair, NormWeights,
     RopeOnGpu, attention::BLOCK_POSITIONS,
 };
-use crate::{KernelError, synthetic::noise};
+use crate::{
+    KernelError,
+    ops::{RopePrecision, RopeTable},
+    synthetic::noise,
+};
 
 /// What is the same in all layers.
 #[derive(Debug, Clone, Copy)]
@@ -126,6 +131,8 @@ impl Pass {
     ) -> Result<Self, KernelError> {
         let rows = positions.len();
         let places = |linear: &super::GpuLinear| gpu.zeros::<f16>(rows * linear.input_stride());
+        let (precision, device) = (RopePrecision::F32, Device::Cpu);
+        let table = RopeTable::new(shape.rotary_dim, shape.positions, precision, &device)?;
         Ok(Self {
             shape,
             stream: gpu.zeros(rows * shape.hidden())?,
@@ -133,7 +140,7 @@ impl Pass {
             q: gpu.zeros(rows * shape.num_heads * shape.heads().stride())?,
             attended: places(&layer.outputs.first)?,
             inner: places(&layer.outputs.second)?,
-            rope: RopeOnGpu::new(gpu, shape.rotary_dim, shape.positions, Default::default())?,
+            rope: RopeOnGpu::new(gpu, table.sin(), table.cos(), table.pairs())?,
             positions: gpu.upload(positions)?,
             slots: gpu.upload(slots)?,
             flag: gpu.upload(&[u64::MAX])?,

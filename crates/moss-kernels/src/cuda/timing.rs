@@ -167,8 +167,8 @@ impl<'a> Timing<'a> {
             };
             let mut layer = Layer::new(gpu, SHAPE, inputs, outputs, blocks)?;
             // The published heads fill their stride.
-            layer.cache.keys = gpu.upload(&cached)?;
-            layer.cache.values = gpu.upload(&cached)?;
+            let contents = || gpu.upload(&cached);
+            layer.cache.set_contents(contents()?, contents()?)?;
             Ok(layer)
         };
         let bias = vec![0.01; VOCABULARY];

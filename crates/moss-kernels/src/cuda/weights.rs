@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, ops::Range};
 
-use half::{bf16, f16, slice::HalfFloatSliceExt};
+use half::{f16, slice::HalfFloatSliceExt};
 
 use super::{Buffer, Gpu, Uploader, buffer::View, rule};
 use crate::{
@@ -350,25 +350,25 @@ impl GpuLinear {
         self.weight.bytes() + table + self.bias.as_ref().map_or(0, Buffer::bytes)
     }
 
-    pub(super) fn tiles(&self) -> usize {
+    /// Blocks of 64 inputs, padding included.
+    pub fn blocks(&self) -> usize {
+        self.blocks
+    }
+
+    /// Tiles of 16 outputs.
+    pub fn tiles(&self) -> usize {
         self.out_features.div_ceil(TILE)
     }
 }
 
-/// Values of dense weights in f16, as they lie or rounded; the first is value `first` of the
-/// weight.
+/// Returns the values of a dense weight in f16: borrowed or, for other types, rounded. The first is
+/// value `first` of the weight, for the error.
 fn as_f16(dtype: DenseDtype, values: &[u8], first: usize) -> Result<Cow<'_, [u8]>, KernelError> {
-    let wide: Vec<f32> = match dtype {
-        DenseDtype::F16 => return Ok(Cow::Borrowed(values)),
-        DenseDtype::BF16 => values
-            .chunks_exact(2)
-            .map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32())
-            .collect(),
-        DenseDtype::F32 => values
-            .chunks_exact(4)
-            .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-            .collect(),
-    };
+    if dtype == DenseDtype::F16 {
+        return Ok(Cow::Borrowed(values));
+    }
+    let mut wide = vec![0.0; values.len() / dtype.bytes()];
+    dtype.widen(values, &mut wide);
     let mut halves = vec![f16::ZERO; wide.len()];
     halves.convert_from_f32_slice(&wide);
     let lost = halves

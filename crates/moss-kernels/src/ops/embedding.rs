@@ -1,10 +1,9 @@
 //! Token ids to rows of the embedding.
 
 use candle_core::{DType, Device, Tensor};
-use half::{bf16, f16};
 
 use super::{expect_cpu, floats::fill};
-use crate::{DenseDtype, DenseWeight, KernelError};
+use crate::{DenseWeight, KernelError};
 
 const OP: &str = "embedding";
 
@@ -46,30 +45,7 @@ impl Embedding {
             DType::F32,
             |at, values| {
                 let row = &self.table.data[ids[at] as usize * row_bytes..][..row_bytes];
-                let halves = row.chunks_exact(2).map(|b| [b[0], b[1]]);
-                match self.table.dtype {
-                    DenseDtype::F32 => {
-                        let words = row
-                            .chunks_exact(4)
-                            .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
-                        values
-                            .iter_mut()
-                            .zip(words)
-                            .for_each(|(to, value)| *to = value);
-                    }
-                    DenseDtype::F16 => {
-                        values
-                            .iter_mut()
-                            .zip(halves)
-                            .for_each(|(to, b)| *to = f16::from_le_bytes(b).to_f32());
-                    }
-                    DenseDtype::BF16 => {
-                        values
-                            .iter_mut()
-                            .zip(halves)
-                            .for_each(|(to, b)| *to = bf16::from_le_bytes(b).to_f32());
-                    }
-                }
+                self.table.dtype.widen(row, values);
             },
         )
     }

@@ -104,6 +104,38 @@ impl KvLayer {
         })
     }
 
+    /// A cache with these contents, `[num_blocks, num_heads, block_size, head_dim]` each.
+    ///
+    /// # Errors
+    /// [`KernelError::Shape`] for other shapes; [`KernelError::Dtype`] for a type other than f32,
+    /// f16 and bf16, or values of another type than the keys.
+    pub fn from_tensors(keys: Tensor, values: Tensor) -> Result<Self, KernelError> {
+        let op = "kv cache";
+        if keys.rank() != 4 {
+            let expected = "[num_blocks, num_heads, block_size, head_dim]";
+            return Err(shape_error(op, "keys", &keys, expected));
+        }
+        if values.dims() != keys.dims() {
+            return Err(shape_error(
+                op,
+                "values",
+                &values,
+                format!("{:?}", keys.dims()),
+            ));
+        }
+        let is_float = matches!(keys.dtype(), DType::F32 | DType::F16 | DType::BF16);
+        for (arg, found, ok) in [
+            ("keys", keys.dtype(), is_float),
+            ("values", values.dtype(), values.dtype() == keys.dtype()),
+        ] {
+            if !ok {
+                let found = found.as_str();
+                return Err(KernelError::Dtype { op, arg, found });
+            }
+        }
+        Ok(Self { keys, values })
+    }
+
     /// `(num_blocks, num_heads, block_size, head_dim)`
     pub(crate) fn extents(&self) -> Result<(usize, usize, usize, usize), KernelError> {
         Ok(self.keys.dims4()?)

@@ -20,8 +20,6 @@ pub(crate) use floats::{Floats, with_f32, with_floats};
 pub use kv_cache::{KvLayer, kv_write};
 pub use norm::layer_norm;
 pub use residual::add_residual;
-#[cfg(feature = "cuda")]
-pub(crate) use rotary::rope_angles;
 pub use rotary::{RopePrecision, RopeTable, rotary};
 pub use runs::runs;
 

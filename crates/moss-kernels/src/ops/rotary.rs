@@ -58,6 +58,11 @@ impl RopeTable {
         &self.cos
     }
 
+    /// Returns the number of pairs of lanes that turn.
+    pub fn pairs(&self) -> usize {
+        self.pairs
+    }
+
     /// Positions there are angles for.
     fn positions(&self) -> usize {
         self.sin.len().checked_div(self.pairs).unwrap_or(usize::MAX)
@@ -65,7 +70,7 @@ impl RopeTable {
 }
 
 /// Sines and cosines, `[context_length, rotary_dim / 2]` each.
-pub(crate) fn rope_angles(
+fn rope_angles(
     rotary_dim: usize,
     context_length: usize,
     precision: RopePrecision,

@@ -198,10 +198,7 @@ impl Paged {
         } = self.layout;
         let shape = (self.blocks, num_heads, BLOCK_POSITIONS, head_dim);
         let tensor = |values| Tensor::from_vec(values, shape, &Device::Cpu);
-        let cache = KvLayer {
-            keys: tensor(self.keys())?,
-            values: tensor(self.values())?,
-        };
+        let cache = KvLayer::from_tensors(tensor(self.keys())?, tensor(self.values())?)?;
         let mut sequences = Vec::new();
         let mut first_row = 0;
         for ((positions, rows), blocks) in self.sequences.iter().zip(&self.tables) {
@@ -241,8 +238,10 @@ impl<'a> OnCard<'a> {
     fn new(lab: &Lab<'a>, paged: &Paged, out_proj: &LinearWeight) -> Result<Self, KernelError> {
         let (gpu, layout) = (lab.gpu, paged.layout);
         let mut cache = KvBlocks::new(gpu, paged.blocks, BLOCK_POSITIONS, layout)?;
-        cache.keys = lab.halves(&paged.on_card(&paged.keys()))?;
-        cache.values = lab.halves(&paged.on_card(&paged.values()))?;
+        cache.set_contents(
+            lab.halves(&paged.on_card(&paged.keys()))?,
+            lab.halves(&paged.on_card(&paged.values()))?,
+        )?;
         let out_proj = lab.load(out_proj, None)?;
         Ok(Self {
             gpu,

@@ -228,7 +228,12 @@ pub(super) fn found_heads(
     layer: &Layer,
     pass: &Pass,
 ) -> Result<Vec<f32>, KernelError> {
-    let buffers = [&pass.q, &layer.cache.keys, &layer.cache.values, &pass.inner];
+    let buffers = [
+        &pass.q,
+        layer.cache.keys(),
+        layer.cache.values(),
+        &pass.inner,
+    ];
     let mut found = Vec::new();
     for buffer in buffers {
         found.extend(widened(gpu, buffer)?);
@@ -242,9 +247,14 @@ pub(super) fn clear_heads(
     layer: &Layer,
     pass: &Pass,
 ) -> Result<(), KernelError> {
-    [&pass.q, &layer.cache.keys, &layer.cache.values, &pass.inner]
-        .into_iter()
-        .try_for_each(|b| gpu.clear(b))
+    [
+        &pass.q,
+        layer.cache.keys(),
+        layer.cache.values(),
+        &pass.inner,
+    ]
+    .into_iter()
+    .try_for_each(|b| gpu.clear(b))
 }
 
 fn words(stored: [Stored; 4], n: usize) -> String {

@@ -113,7 +113,7 @@ fn unpacks(
         };
         let linear = lab.load(&LinearWeight::Gptq(weight.clone()), None)?;
         let tiles = tiles.min(linear.tiles() - first_tile);
-        let blocks = blocks.min(linear.blocks - first_block);
+        let blocks = blocks.min(linear.blocks() - first_block);
         let panel = Panel {
             first_tile,
             tiles,
