@@ -3,7 +3,12 @@
 #![allow(clippy::unwrap_used)]
 
 use std::{
-    collections::HashSet, error::Error, fs, io, mem::discriminant, path::Path, sync::Arc,
+    collections::HashSet,
+    error::Error,
+    fs, io,
+    mem::discriminant,
+    path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -13,7 +18,6 @@ use moss::{
     engine::EngineError,
     files::FileError,
     hub::{Fault, HubError},
-    kernels::{DenseDtype, GptqBits, KernelError},
     model::{
         ComputeDtype, DeviceSpec, ModelError, WeightFormat,
         placement::{Change, PlacementError, Shortfall},
@@ -23,6 +27,7 @@ use moss::{
     server::ServerError,
     text::TextError,
     unicode::DecodeError,
+    weights::{DenseDtype, GptqBits, KernelError},
 };
 
 fn has_chinese(text: &str) -> bool {
@@ -398,20 +403,23 @@ fn errors_of_downloads_keep_their_data() {
     }
 }
 
+/// The files of a folder and of those in it, or the file itself.
+fn files_below(path: PathBuf) -> Vec<PathBuf> {
+    if path.is_file() {
+        return vec![path];
+    }
+    let entries = fs::read_dir(path).unwrap();
+    entries
+        .flat_map(|entry| files_below(entry.unwrap().path()))
+        .collect()
+}
+
 /// The text literals that stand behind `marker` in a crate's sources.
 fn literals(sources: &str, marker: &str) -> Vec<&'static str> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("..")
         .join(sources);
-    let files = match path.is_dir() {
-        true => fs::read_dir(path)
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .filter(|path| path.is_file())
-            .collect(),
-        false => vec![path],
-    };
-    let sources: Vec<&'static str> = files
+    let sources: Vec<&'static str> = files_below(path)
         .iter()
         .map(|file| &*fs::read_to_string(file).unwrap().leak())
         .collect();
@@ -616,7 +624,7 @@ fn words_that_errors_are_made_with_are_translated_wherever_they_stand() {
         .zh()
     });
     check(
-        "moss-kernels/src/cuda",
+        "moss-cuda/src",
         &["during(\"", "WHAT: &str = \""],
         &|word| {
             KernelError::Driver {

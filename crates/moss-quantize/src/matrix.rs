@@ -6,12 +6,12 @@ mod host;
 use std::ops::Range;
 
 use candle_core::Tensor;
-#[cfg(feature = "cuda")]
-use moss_kernels::cuda::{F32Angles, F32Matrix, F32Part, Gpu, SplitHeads};
-use moss_kernels::{
+use moss_cpu::{
     KernelError,
     ops::{RopePrecision, RopeTable},
 };
+#[cfg(feature = "cuda")]
+use moss_cuda::{F32Angles, F32Matrix, F32Part, Gpu, SplitHeads};
 #[cfg(feature = "cuda")]
 use moss_model::TRAINING_SHARDS;
 

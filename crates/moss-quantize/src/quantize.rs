@@ -12,8 +12,8 @@
 use std::{collections::HashMap, path::Path};
 
 use moss_checkpoint::{Checkpoint, Container, Outline, WeightStorage, plan_shards};
-use moss_kernels::GptqBits;
 use moss_model::{DeviceSpec, LinearKind, MossConfig};
+use moss_weights::GptqBits;
 
 use crate::{
     QuantizeError, Sample,

@@ -17,10 +17,9 @@ mod workspace;
 use std::{collections::HashMap, ops::Range};
 
 use candle_core::{Device, Tensor};
-use moss_kernels::{
-    KernelError,
-    cuda::{FEW_ROWS, Gpu, GpuInfo, Graph, Link, RopeOnGpu, Watch, gpu_count, list_gpus},
-    ops::{RopePrecision, RopeTable},
+use moss_cpu::ops::{RopePrecision, RopeTable};
+use moss_cuda::{
+    FEW_ROWS, Gpu, GpuInfo, Graph, KernelError, Link, RopeOnGpu, Watch, gpu_count, list_gpus,
 };
 
 use crate::{
@@ -28,7 +27,7 @@ use crate::{
     load::Wanted,
     names,
     pipeline::Before,
-    placement::{Card, CardKind, HEAD_ROWS, PANEL_VALUES},
+    placement::{Card, CardKind},
     plan::{Answers, MAX_ROWS, Pass},
     tap::Tap,
     timeline::Moment,
@@ -112,8 +111,6 @@ impl OpenGpu {
         }
     }
 }
-
-const _: () = assert!(HEAD_ROWS == FEW_ROWS && PANEL_VALUES == moss_kernels::cuda::PANEL_VALUES);
 
 /// Consecutive layers with their cache and buffers; the embedding too where they are the first, the
 /// head where they are the last.

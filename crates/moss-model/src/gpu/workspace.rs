@@ -2,12 +2,9 @@
 
 use candle_core::Tensor;
 use half::f16;
-use moss_kernels::{
-    DenseWeight, KernelError,
-    cuda::{
-        Buffer, CopyRun, DecodeRows, DecodeScratch, Gpu, GpuLinear, LinearInput, PANEL_VALUES,
-        PREFILL_TILE, Pinned, PrefillTiles, ProductScratch, View,
-    },
+use moss_cuda::{
+    Buffer, CopyRun, DecodeRows, DecodeScratch, DenseWeight, Gpu, GpuLinear, KernelError,
+    LinearInput, PANEL_VALUES, PREFILL_TILE, Pinned, PrefillTiles, ProductScratch, View,
 };
 
 use super::{
@@ -32,7 +29,7 @@ pub(super) struct Workspace {
     /// `[rows, outputs]`: a product of many rows.
     pub(super) product: Buffer<f16>,
     pub(super) products: ProductScratch,
-    /// See [`moss_kernels::cuda::Watch`].
+    /// See [`moss_cuda::Watch`].
     pub(super) flag: Buffer<u64>,
     pub(super) scratch: DecodeScratch,
     normed: [Buffer<f16>; 2],

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use candle_core::{D, DType, Device, Tensor};
-use moss_kernels::{KernelError, ops::RopeTable};
+use moss_cpu::{KernelError, ops::RopeTable};
 use moss_model::TRAINING_SHARDS;
 use rayon::prelude::*;
 
