@@ -5,7 +5,12 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use crate::{CheckpointError, declared::Declared, files};
+use crate::{
+    CheckpointError,
+    declared::Declared,
+    error::{ConfigRule, FileRole},
+    files,
+};
 
 /// Network shape, as written in the checkpoint's `config.json`. Sizes have no defaults: upstream's
 /// class defaults are not the published checkpoints'.
@@ -53,7 +58,7 @@ impl RawConfig {
     /// [`RawConfig::from_json`].
     pub fn read(folder: impl AsRef<Path>) -> Result<Self, CheckpointError> {
         let file = folder.as_ref().join("config.json");
-        Self::from_json(&files::read(&file, "a config.json")?, &file)
+        Self::from_json(&files::read(&file, FileRole::Config)?, &file)
     }
 
     /// Reads the bytes of a `config.json`; `file` is named in errors. Unknown keys are ignored.
@@ -62,7 +67,7 @@ impl RawConfig {
     /// [`CheckpointError::Json`] with line and column; [`CheckpointError::ConfigValue`] with the
     /// key; [`CheckpointError::Encoding`] for text that is not UTF-8.
     pub fn from_json(bytes: &[u8], file: &Path) -> Result<Self, CheckpointError> {
-        let map = object(bytes, file, "config.json")?;
+        let map = object(bytes, file, FileRole::Config)?;
         let keys = Keys {
             map: &map,
             file,
@@ -79,21 +84,25 @@ impl RawConfig {
                 prefix: "quantization_config.",
             })?),
             Some(found) => {
-                return Err(keys.wrong("quantization_config", Some(found), "a JSON object"));
+                return Err(keys.wrong("quantization_config", Some(found), ConfigRule::Object));
             }
         };
         Ok(Self {
-            vocab_size: keys.needed("vocab_size", keys.size("vocab_size")?, SIZE)?,
-            hidden_size: keys.needed("n_embd", keys.size("n_embd")?, SIZE)?,
-            num_layers: keys.needed("n_layer", keys.size("n_layer")?, SIZE)?,
-            num_heads: keys.needed("n_head", keys.size("n_head")?, SIZE)?,
+            vocab_size: keys.needed("vocab_size", keys.size("vocab_size")?, ConfigRule::Size)?,
+            hidden_size: keys.needed("n_embd", keys.size("n_embd")?, ConfigRule::Size)?,
+            num_layers: keys.needed("n_layer", keys.size("n_layer")?, ConfigRule::Size)?,
+            num_heads: keys.needed("n_head", keys.size("n_head")?, ConfigRule::Size)?,
             inner_size: keys.size("n_inner")?,
             rotary_dim: keys.size("rotary_dim")?,
-            context_length: keys.needed("n_positions", context_length.or(n_ctx), SIZE)?,
+            context_length: keys.needed(
+                "n_positions",
+                context_length.or(n_ctx),
+                ConfigRule::Size,
+            )?,
             layer_norm_epsilon: keys.needed(
                 "layer_norm_epsilon",
                 keys.number("layer_norm_epsilon")?,
-                NUMBER,
+                ConfigRule::Number,
             )?,
             activation_function: keys.text("activation_function")?,
             tie_word_embeddings: keys.flag("tie_word_embeddings")?.unwrap_or(false),
@@ -112,14 +121,11 @@ impl RawConfig {
     }
 }
 
-const SIZE: &str = "a whole number of 0 or more";
-const NUMBER: &str = "a number";
-
 /// The object that a JSON file holds.
 pub(crate) fn object(
     bytes: &[u8],
     file: &Path,
-    what: &'static str,
+    what: FileRole,
 ) -> Result<Map<String, Value>, CheckpointError> {
     serde_json::from_str(files::text(bytes, file)?).map_err(|source| CheckpointError::Json {
         file: file.to_owned(),
@@ -141,7 +147,7 @@ impl Keys<'_> {
     fn typed<T>(
         &self,
         key: &str,
-        expected: &'static str,
+        expected: ConfigRule,
         read: impl FnOnce(&Value) -> Option<T>,
     ) -> Result<Option<T>, CheckpointError> {
         match self.map.get(key).filter(|value| !value.is_null()) {
@@ -153,38 +159,40 @@ impl Keys<'_> {
     }
 
     fn size(&self, key: &str) -> Result<Option<usize>, CheckpointError> {
-        self.typed(key, SIZE, |value| {
+        self.typed(key, ConfigRule::Size, |value| {
             value.as_u64().and_then(|value| usize::try_from(value).ok())
         })
     }
 
     fn token(&self, key: &str) -> Result<Option<u32>, CheckpointError> {
-        self.typed(key, "a token id", |value| {
+        self.typed(key, ConfigRule::TokenId, |value| {
             value.as_u64().and_then(|value| u32::try_from(value).ok())
         })
     }
 
     pub(crate) fn integer(&self, key: &str) -> Result<Option<i64>, CheckpointError> {
-        self.typed(key, "a whole number", Value::as_i64)
+        self.typed(key, ConfigRule::Integer, Value::as_i64)
     }
 
     fn number(&self, key: &str) -> Result<Option<f64>, CheckpointError> {
-        self.typed(key, NUMBER, Value::as_f64)
+        self.typed(key, ConfigRule::Number, Value::as_f64)
     }
 
     pub(crate) fn flag(&self, key: &str) -> Result<Option<bool>, CheckpointError> {
-        self.typed(key, "true or false", Value::as_bool)
+        self.typed(key, ConfigRule::Flag, Value::as_bool)
     }
 
     pub(crate) fn text(&self, key: &str) -> Result<Option<String>, CheckpointError> {
-        self.typed(key, "a string", |value| value.as_str().map(str::to_owned))
+        self.typed(key, ConfigRule::Text, |value| {
+            value.as_str().map(str::to_owned)
+        })
     }
 
     fn needed<T>(
         &self,
         key: &str,
         value: Option<T>,
-        expected: &'static str,
+        expected: ConfigRule,
     ) -> Result<T, CheckpointError> {
         value.ok_or_else(|| self.wrong(key, self.map.get(key), expected))
     }
@@ -194,12 +202,12 @@ impl Keys<'_> {
         &self,
         key: &str,
         found: Option<&Value>,
-        expected: &'static str,
+        expected: ConfigRule,
     ) -> CheckpointError {
         CheckpointError::ConfigValue {
             file: self.file.to_owned(),
             key: format!("{}{key}", self.prefix),
-            found: found.map_or_else(|| "missing".into(), brief),
+            found: found.map(brief),
             expected,
         }
     }

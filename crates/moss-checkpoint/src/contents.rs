@@ -1,7 +1,7 @@
 //! Whether `config.json` and the tensors are of the same network, and which tensors have no use in
 //! it.
 
-use crate::{Checkpoint, CheckpointError, TensorInfo};
+use crate::{Checkpoint, CheckpointError, TensorInfo, error::Evidence};
 
 pub(crate) const EMBEDDING: &str = "transformer.wte.weight";
 
@@ -42,7 +42,7 @@ pub(crate) fn check_config(checkpoint: &Checkpoint) -> Result<(), CheckpointErro
             config,
             name: info.name.clone(),
             file: info.file.clone(),
-            tensors: tensors.to_string(),
+            tensors: Evidence::Value(tensors.to_string()),
         })
     };
     let is_weight =

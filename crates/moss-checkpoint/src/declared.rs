@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::{
     CheckpointError,
     config::{Keys, object},
+    error::{ConfigRule, FileRole},
     files,
 };
 
@@ -38,12 +39,15 @@ pub(crate) struct Declared {
 impl Declared {
     /// Reads `quantize_config.json`, where the folder has one.
     pub(crate) fn from_folder(folder: &Path) -> Result<Option<Self>, CheckpointError> {
-        const WHAT: &str = "quantize_config.json";
-        let file = folder.join(WHAT);
+        let file = folder.join("quantize_config.json");
         if std::fs::symlink_metadata(&file).is_err() {
             return Ok(None);
         }
-        let map = object(&files::read(&file, "a quantize_config.json")?, &file, WHAT)?;
+        let map = object(
+            &files::read(&file, FileRole::QuantizeConfig)?,
+            &file,
+            FileRole::QuantizeConfig,
+        )?;
         Self::read(&Keys {
             map: &map,
             file: &file,
@@ -62,7 +66,7 @@ impl Declared {
             zero_points = Some(match format.to_ascii_lowercase().as_str() {
                 "gptq" => ZeroPoints::LessOne,
                 "gptq_v2" => ZeroPoints::Plain,
-                _ => return Err(keys.wrong(key, keys.map.get(key), "gptq or gptq_v2")),
+                _ => return Err(keys.wrong(key, keys.map.get(key), ConfigRule::GptqFormat)),
             });
             break;
         }
@@ -86,13 +90,13 @@ impl Declared {
                 "bits",
                 "wbits",
                 |bits| matches!(bits, 4 | 8),
-                "4 or 8 bits a weight",
+                ConfigRule::Bits,
             )?,
             group_size: positive(
                 "group_size",
                 "groupsize",
                 |size| size == -1 || size > 0,
-                "a number above 0, or -1",
+                ConfigRule::GroupSize,
             )?,
             desc_act: keys.flag("desc_act")?,
             sym: keys.flag("sym")?,
@@ -181,14 +185,14 @@ fn check_method(keys: &Keys<'_>) -> Result<(), CheckpointError> {
     if let Some(method) = keys.text(KEY)? {
         return match method.eq_ignore_ascii_case("gptq") {
             true => Ok(()),
-            false => Err(keys.wrong(KEY, keys.map.get(KEY), "gptq")),
+            false => Err(keys.wrong(KEY, keys.map.get(KEY), ConfigRule::Gptq)),
         };
     }
     // bitsandbytes named no method at first; Marlin's own flag says that the weights are packed in
     // its way.
     for key in ["load_in_8bit", "load_in_4bit", "is_marlin_format"] {
         if keys.flag(key)? == Some(true) {
-            return Err(keys.wrong(key, keys.map.get(key), "gptq"));
+            return Err(keys.wrong(key, keys.map.get(key), ConfigRule::Gptq));
         }
     }
     Ok(())

@@ -5,7 +5,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{CheckpointError, Warning, index::Index};
+use moss_files::FileKind;
+
+use crate::{
+    CheckpointError, Warning,
+    error::{FileRole, Lookalike},
+    index::Index,
+};
 
 /// Weight files in reading order, and the index that goes with them.
 pub(crate) struct WeightFiles {
@@ -54,8 +60,7 @@ pub(crate) fn find(folder: &Path) -> Result<WeightFiles, CheckpointError> {
             None => match names.iter().find(|name| name.ends_with(".index.json")) {
                 Some(name) => from_index(folder, name, &names)?,
                 None => {
-                    let (folder, found) = (folder.to_owned(), describe(&names));
-                    return Err(CheckpointError::NoWeights { folder, found });
+                    return Err(no_weights(folder, names));
                 }
             },
         },
@@ -154,7 +159,7 @@ fn from_index(folder: &Path, name: &str, names: &[String]) -> Result<WeightFiles
 }
 
 fn read_index(path: &Path) -> Result<Index, CheckpointError> {
-    Index::from_json(&read(path, "a shard index")?, path)
+    Index::from_json(&read(path, FileRole::ShardIndex)?, path)
 }
 
 /// Shards that the index names and the folder lacks, each with its number of tensors.
@@ -198,7 +203,7 @@ fn complete_set(names: &[String], stale: &Index) -> Option<String> {
 
 /// The whole of a JSON file. The published ones are under 50 KB; far larger ones are something
 /// else, and are not read.
-pub(crate) fn read(path: &Path, expected: &'static str) -> Result<Vec<u8>, CheckpointError> {
+pub(crate) fn read(path: &Path, expected: FileRole) -> Result<Vec<u8>, CheckpointError> {
     expect_file(path, expected)?;
     let read = |source| CheckpointError::Read {
         file: path.to_owned(),
@@ -216,7 +221,7 @@ pub(crate) fn text<'a>(bytes: &'a [u8], path: &Path) -> Result<&'a str, Checkpoi
 }
 
 /// Refuses folders, dangling links, empty files, and text that was downloaded in place of weights.
-pub(crate) fn expect_file(path: &Path, expected: &'static str) -> Result<(), CheckpointError> {
+pub(crate) fn expect_file(path: &Path, expected: FileRole) -> Result<(), CheckpointError> {
     let wrong = |found| CheckpointError::WrongKind {
         file: path.to_owned(),
         found,
@@ -224,7 +229,7 @@ pub(crate) fn expect_file(path: &Path, expected: &'static str) -> Result<(), Che
     };
     let data = match fs::metadata(path) {
         Ok(data) => data,
-        Err(_) if fs::symlink_metadata(path).is_ok() => return Err(wrong("a dangling link")),
+        Err(_) if fs::symlink_metadata(path).is_ok() => return Err(wrong(FileKind::DanglingLink)),
         Err(source) => {
             return Err(CheckpointError::Read {
                 file: path.to_owned(),
@@ -233,27 +238,27 @@ pub(crate) fn expect_file(path: &Path, expected: &'static str) -> Result<(), Che
         }
     };
     match (data.is_dir(), data.is_file(), data.len()) {
-        (true, ..) => Err(wrong("a folder")),
-        (_, false, _) => Err(wrong("neither a file nor a folder")),
-        (.., 0) => Err(wrong("an empty file")),
+        (true, ..) => Err(wrong(FileKind::Folder)),
+        (_, false, _) => Err(wrong(FileKind::Special)),
+        (.., 0) => Err(wrong(FileKind::Empty)),
         _ => Ok(()),
     }
 }
 
 /// What stands where weights should be, if it is a well-known kind of text.
-pub(crate) fn text_in_place_of_weights(head: &[u8]) -> Option<&'static str> {
+pub(crate) fn text_in_place_of_weights(head: &[u8]) -> Option<Lookalike> {
     let head = head
         .get(..head.len().min(512))
         .unwrap_or_default()
         .trim_ascii_start(); // no page of weights beyond the first
     if head.starts_with(b"version https://git-lfs") {
-        return Some("a git-lfs pointer");
+        return Some(Lookalike::GitLfsPointer);
     }
     let lower = head
         .get(..head.len().min(16))
         .unwrap_or_default()
         .to_ascii_lowercase();
-    (lower.starts_with(b"<!doctype") || lower.starts_with(b"<html")).then_some("a web page")
+    (lower.starts_with(b"<!doctype") || lower.starts_with(b"<html")).then_some(Lookalike::WebPage)
 }
 
 fn list(folder: &Path) -> Result<Vec<String>, CheckpointError> {
@@ -264,8 +269,8 @@ fn list(folder: &Path) -> Result<Vec<String>, CheckpointError> {
     if !fs::metadata(folder).map_err(read)?.is_dir() {
         return Err(CheckpointError::WrongKind {
             file: folder.to_owned(),
-            found: "a file",
-            expected: "a checkpoint's folder",
+            found: FileKind::File,
+            expected: FileRole::CheckpointFolder,
         });
     }
     let mut names = Vec::new();
@@ -277,16 +282,13 @@ fn list(folder: &Path) -> Result<Vec<String>, CheckpointError> {
     Ok(names)
 }
 
-fn describe(names: &[String]) -> String {
+fn no_weights(folder: &Path, mut names: Vec<String>) -> CheckpointError {
     const SHOWN: usize = 8;
-    if names.is_empty() {
-        return "an empty folder".into();
-    }
     let more = names.len().saturating_sub(SHOWN);
-    let shown: Vec<_> = names.iter().take(SHOWN).map(String::as_str).collect();
-    if more == 0 {
-        shown.join(", ")
-    } else {
-        format!("{} and {more} more", shown.join(", "))
+    names.truncate(SHOWN);
+    CheckpointError::NoWeights {
+        folder: folder.to_owned(),
+        names,
+        more,
     }
 }

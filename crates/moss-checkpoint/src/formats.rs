@@ -4,6 +4,7 @@ use crate::{
     Checkpoint, CheckpointError, DType, GroupIndex, TensorInfo, Warning,
     contents::LINEARS,
     declared::{Declared, ZeroPoints},
+    error::Evidence,
     groups::{legacy_size, resolve},
     linear::bits_of,
     zero_points::off_centre,
@@ -196,7 +197,7 @@ fn check_bits(
             config,
             name: info.name.clone(),
             file: info.file.clone(),
-            tensors,
+            tensors: Evidence::Value(tensors),
         })
     };
     match (first, first_dense, declared.bits) {

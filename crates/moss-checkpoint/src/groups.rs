@@ -1,7 +1,7 @@
 //! Which inputs of a packed weight share a scale: from the shapes, the index and the configuration,
 //! which have to agree.
 
-use crate::{Checkpoint, CheckpointError, GroupIndex, Tensor, declared::Declared};
+use crate::{Checkpoint, CheckpointError, GroupIndex, Tensor, declared::Declared, error::Evidence};
 
 /// The groups of one layer.
 pub(crate) struct Groups {
@@ -30,7 +30,7 @@ pub(crate) fn resolve(
     // Files that say of single layers what is right for them are believed for none.
     let strict = declared.filter(|declared| !declared.has_overrides);
     let said = strict.and_then(|declared| declared.group_size(in_features));
-    let disagrees = |declared: &Declared, size: String| -> Result<Groups, CheckpointError> {
+    let disagrees = |declared: &Declared, tensors: Evidence| -> Result<Groups, CheckpointError> {
         let scales = checkpoint.info(&format!("{stem}.scales"))?;
         Err(CheckpointError::ConfigMismatch {
             key: "group_size",
@@ -38,13 +38,19 @@ pub(crate) fn resolve(
             config: declared.group_size.unwrap_or_default().to_string(),
             name: scales.name.clone(),
             file: scales.file.clone(),
-            tensors: size,
+            tensors,
         })
     };
     if let (Some(declared), Some(size)) = (strict, said)
         && !fits(&size)
     {
-        return disagrees(declared, format!("{groups} groups of {in_features} inputs"));
+        return disagrees(
+            declared,
+            Evidence::Groups {
+                groups,
+                inputs: in_features,
+            },
+        );
     }
     let legacy = legacy_size(checkpoint, in_features);
     let even = in_features
@@ -77,7 +83,10 @@ pub(crate) fn resolve(
                     .to_string(),
                 name: format!("{stem}.scales"),
                 file: checkpoint.info(&format!("{stem}.scales"))?.file.clone(),
-                tensors: format!("{groups} groups of {in_features} inputs"),
+                tensors: Evidence::Groups {
+                    groups,
+                    inputs: in_features,
+                },
             });
         }
         let size = likely.ok_or_else(|| no_size(checkpoint, stem, in_features, groups))?;
@@ -96,7 +105,9 @@ pub(crate) fn resolve(
             size
         };
         return match (strict, said) {
-            (Some(declared), Some(said)) if said != size => disagrees(declared, size.to_string()),
+            (Some(declared), Some(said)) if said != size => {
+                disagrees(declared, Evidence::Value(size.to_string()))
+            }
             _ => Ok(Groups {
                 size,
                 index: GroupIndex::Sequential,
@@ -114,7 +125,7 @@ pub(crate) fn resolve(
             config: "false".into(),
             name,
             file: tensor.file,
-            tensors: "inputs that are not in the order of their groups".into(),
+            tensors: Evidence::Unordered,
         });
     }
     // The index says all there is to say; the size only has to give as many groups.

@@ -7,7 +7,7 @@ use std::{
 
 use serde::Deserialize;
 
-use crate::{CheckpointError, files};
+use crate::{CheckpointError, error::FileRole, files};
 
 /// `pytorch_model.bin.index.json` or `model.safetensors.index.json`.
 #[derive(Debug, Deserialize)]
@@ -21,7 +21,7 @@ impl Index {
         let index: Self = serde_json::from_str(files::text(bytes, file)?).map_err(|source| {
             CheckpointError::Json {
                 file: file.to_owned(),
-                what: "shard index",
+                what: FileRole::ShardIndex,
                 source,
             }
         })?;

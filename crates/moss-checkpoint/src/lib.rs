@@ -29,11 +29,13 @@ pub use check::{FileCheck, check_files};
 pub use checkpoint::Checkpoint;
 pub use config::RawConfig;
 pub use declared::ZeroPoints;
-pub use error::CheckpointError;
+pub use error::{
+    CheckpointError, ConfigRule, DtypeRule, EntryFault, Evidence, FileRole, Lookalike,
+};
 pub use formats::{LinearFormat, Quantization};
 pub use linear::{GptqLinear, GroupIndex, LinearTensors};
 pub use map::{WeightStorage, exit_on_truncation};
-pub use pickle::PickleError;
+pub use pickle::{Attachment, PickleError, PickleExpected, PickleLimit};
 pub use tensor::{DType, Tensor, TensorInfo};
 pub use warning::Warning;
 pub use write::{

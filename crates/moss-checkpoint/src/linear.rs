@@ -10,6 +10,7 @@ use half::f16;
 use crate::{
     Checkpoint, CheckpointError, DType, Tensor, TensorInfo,
     declared::{Declared, ZeroPoints},
+    error::DtypeRule,
     groups::resolve,
     zero_points::{Packed, less_one},
 };
@@ -85,7 +86,7 @@ impl Checkpoint {
         weight.expect_shape(&[out_features, in_features])?;
         match weight.dtype {
             DType::F16 | DType::BF16 | DType::F32 => Ok(LinearTensors::Dense { weight, bias }),
-            _ => Err(weight.wrong_dtype("f16, bf16 or f32")),
+            _ => Err(weight.wrong_dtype(DtypeRule::Float)),
         }
     }
 
@@ -185,7 +186,7 @@ impl Checkpoint {
         if tensor.dtype == DType::I32 {
             Ok(tensor)
         } else {
-            Err(tensor.wrong_dtype("i32"))
+            Err(tensor.wrong_dtype(DtypeRule::I32))
         }
     }
 }
@@ -193,7 +194,7 @@ impl Checkpoint {
 /// Scales in the type that kernels read. Upstream rounds them to f16, too.
 fn to_f16(scales: Tensor) -> Result<Tensor, CheckpointError> {
     if !matches!(scales.dtype, DType::F16 | DType::BF16 | DType::F32) {
-        return Err(scales.wrong_dtype("f16, bf16 or f32"));
+        return Err(scales.wrong_dtype(DtypeRule::Float));
     }
     scales.check_finite()?;
     if scales.dtype == DType::F16 {

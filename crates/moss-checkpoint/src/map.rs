@@ -14,7 +14,7 @@ use std::{
 use bytes::Bytes;
 use memmap2::{Mmap, MmapMut};
 
-use crate::{CheckpointError, files};
+use crate::{CheckpointError, error::FileRole, files};
 
 /// Where the bytes of weight files are while a checkpoint is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -62,7 +62,7 @@ impl AsRef<[u8]> for Owner {
 
 impl MappedFile {
     pub(crate) fn open(path: &Path, storage: WeightStorage) -> Result<Self, CheckpointError> {
-        files::expect_file(path, "a weight file")?;
+        files::expect_file(path, FileRole::Weights)?;
         let read = |source| CheckpointError::Read {
             file: path.to_owned(),
             source,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use half::{bf16, f16};
 
-use crate::{CheckpointError, map::MappedFile, write::PIECE};
+use crate::{CheckpointError, error::DtypeRule, map::MappedFile, write::PIECE};
 
 /// Element types that checkpoints use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -239,7 +239,7 @@ impl Tensor {
     }
 
     /// The error for a tensor of the wrong type.
-    pub fn wrong_dtype(&self, expected: &'static str) -> CheckpointError {
+    pub fn wrong_dtype(&self, expected: DtypeRule) -> CheckpointError {
         CheckpointError::Dtype {
             name: self.name.clone(),
             file: self.file.clone(),
@@ -262,7 +262,7 @@ impl Tensor {
                 .collect(),
             DType::F16 => halves.map(|b| f16::from_le_bytes(b).to_f32()).collect(),
             DType::BF16 => halves.map(|b| bf16::from_le_bytes(b).to_f32()).collect(),
-            _ => return Err(self.wrong_dtype("f16, bf16 or f32")),
+            _ => return Err(self.wrong_dtype(DtypeRule::Float)),
         })
     }
 
@@ -283,9 +283,9 @@ impl Tensor {
                     i32::try_from(i64::from_le_bytes(word)).ok()
                 });
                 wide.collect::<Option<_>>()
-                    .ok_or_else(|| self.wrong_dtype("i32, or i64 within its range"))
+                    .ok_or_else(|| self.wrong_dtype(DtypeRule::I32Range))
             }
-            _ => Err(self.wrong_dtype("i32")),
+            _ => Err(self.wrong_dtype(DtypeRule::I32)),
         }
     }
 

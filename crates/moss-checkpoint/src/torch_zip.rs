@@ -6,7 +6,9 @@ use std::{collections::HashMap, io::Cursor, path::Path};
 use zip::{CompressionMethod, ZipArchive};
 
 use crate::{
-    CheckpointError, TensorInfo, files,
+    CheckpointError, TensorInfo,
+    error::EntryFault,
+    files,
     pickle::{self, PickledTensor},
 };
 
@@ -58,10 +60,10 @@ pub(crate) fn read_header(bytes: &[u8], file: &Path) -> Result<Vec<TensorInfo>, 
         });
     }
     let entries = entries(bytes, file)?;
-    let entry_error = |entry: &str, found: &str| CheckpointError::ZipEntry {
+    let entry_error = |entry: &str, found| CheckpointError::ZipEntry {
         file: file.to_owned(),
         entry: entry.to_owned(),
-        found: found.to_owned(),
+        found,
     };
     // The folder inside the archive is named after the file as it was saved, and need not match
     // today's name.
@@ -70,7 +72,7 @@ pub(crate) fn read_header(bytes: &[u8], file: &Path) -> Result<Vec<TensorInfo>, 
         .filter(|name| name.as_str() == "data.pkl" || name.ends_with("/data.pkl"))
         .min_by_key(|name| name.len())
         .cloned()
-        .ok_or_else(|| entry_error("data.pkl", "missing"))?;
+        .ok_or_else(|| entry_error("data.pkl", EntryFault::Missing))?;
     let folder = pickle_name.strip_suffix("data.pkl").unwrap_or_default();
     let read = |name: &str| {
         entries
@@ -78,11 +80,11 @@ pub(crate) fn read_header(bytes: &[u8], file: &Path) -> Result<Vec<TensorInfo>, 
             .and_then(|span| bytes.get(span.start as usize..(span.start + span.len) as usize))
     };
     if read(&format!("{folder}byteorder")).is_some_and(|order| order != b"little") {
-        return Err(entry_error("byteorder", "big-endian"));
+        return Err(entry_error("byteorder", EntryFault::BigEndian));
     }
     let pickle = read(&pickle_name)
         .filter(|pickle| pickle.len() as u64 <= MAX_PICKLE_BYTES)
-        .ok_or_else(|| entry_error(&pickle_name, "larger than any state dict"))?;
+        .ok_or_else(|| entry_error(&pickle_name, EntryFault::TooLarge))?;
     let tensors = pickle::read_state_dict(pickle).map_err(|source| CheckpointError::Pickle {
         file: file.to_owned(),
         source,
@@ -91,7 +93,7 @@ pub(crate) fn read_header(bytes: &[u8], file: &Path) -> Result<Vec<TensorInfo>, 
         let entry = format!("{folder}data/{}", tensor.storage_key);
         let span = *entries
             .get(&entry)
-            .ok_or_else(|| entry_error(&entry, "missing"))?;
+            .ok_or_else(|| entry_error(&entry, EntryFault::Missing))?;
         let info = TensorInfo {
             name: tensor.name.to_owned(),
             dtype: tensor.dtype,
@@ -132,16 +134,18 @@ fn entries(bytes: &[u8], file: &Path) -> Result<HashMap<String, Span>, Checkpoin
     for index in 0..archive.len() {
         let entry = archive.by_index_raw(index).map_err(zip_error)?;
         let name = String::from_utf8_lossy(entry.name_raw()).into_owned();
-        let refuse = |found: String| CheckpointError::ZipEntry {
+        let refuse = |found| CheckpointError::ZipEntry {
             file: file.to_owned(),
             entry: name.clone(),
             found,
         };
         if entry.compression() != CompressionMethod::Stored {
-            return Err(refuse(format!("compressed with {}", entry.compression())));
+            return Err(refuse(EntryFault::Compressed(
+                entry.compression().to_string(),
+            )));
         }
         if entry.encrypted() {
-            return Err(refuse("encrypted".into()));
+            return Err(refuse(EntryFault::Encrypted));
         }
         let (start, len, crc32) = (
             entry.data_start().unwrap_or(u64::MAX),
@@ -152,7 +156,7 @@ fn entries(bytes: &[u8], file: &Path) -> Result<HashMap<String, Span>, Checkpoin
             .checked_add(len)
             .is_none_or(|end| end > bytes.len() as u64)
         {
-            return Err(refuse("past the end of the file".into()));
+            return Err(refuse(EntryFault::PastEnd));
         }
         drop(entry);
         spans.insert(name, Span { start, len, crc32 });

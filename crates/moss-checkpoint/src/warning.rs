@@ -1,11 +1,12 @@
 //! What is odd about a checkpoint, yet no reason to refuse it.
 
-mod zh;
-
 use std::path::PathBuf;
 
+use moss_messages::Message;
+
 /// Oddities that were found and handled.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[message(display)]
 #[non_exhaustive]
 pub enum Warning {
     /// `wbits` in config.json disagrees with the weights, which are believed.
@@ -82,70 +83,4 @@ pub enum Warning {
         /// The first of them, by name.
         first: String,
     },
-}
-
-impl std::fmt::Display for Warning {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::BitWidth { config, tensors } => {
-                write!(
-                    f,
-                    "config.json says `wbits` = {config}, the weights are {tensors} bits wide; using {tensors}"
-                )
-            }
-            Self::TorchDtype { config, tensors } => {
-                write!(
-                    f,
-                    "config.json says `torch_dtype` = {config}, the weights are stored as {tensors}; using {tensors}"
-                )
-            }
-            Self::SeveralSets { used, ignored } => {
-                let first = name_of(ignored.first());
-                write!(
-                    f,
-                    "several sets of weights: using `{used}`; {} other file(s) are not read, `{first}` the first",
-                    ignored.len()
-                )
-            }
-            Self::StaleIndex { index, missing, used } => {
-                let index = name_of(Some(index));
-                write!(f, "`{index}` is stale: {missing} file(s) that it names are missing; using `{used}`")
-            }
-            Self::GroupSize { config, tensors } => {
-                write!(
-                    f,
-                    "config.json says `groupsize` = {config}, the weights have groups of {tensors}; using {tensors}"
-                )
-            }
-            Self::UnusedGroups { name, unused, groups, linears } => {
-                write!(
-                    f,
-                    "`{name}` leaves {unused} of {groups} groups unused, as in {linears} linear layer(s): the weights may be damaged"
-                )
-            }
-            Self::Symmetry { name, format, expected, found } => {
-                write!(
-                    f,
-                    "the configuration says `sym`, but `{name}` stores {found} where symmetric weights in the `{format}` format have {expected}: `sym` or `checkpoint_format` may be wrong"
-                )
-            }
-            Self::OwnHead => f.write_str(
-                "config.json says `tie_word_embeddings`, but there is an `lm_head.weight` besides the embedding; using it",
-            ),
-            Self::NoChecksums { file } => {
-                write!(f, "`{}` was written without checksums; damage to it may go unseen", file.display())
-            }
-            Self::UnknownTensors { count, first } => {
-                write!(f, "{count} tensor(s) that this model has no use for, `{first}` the first; ignored")
-            }
-        }
-    }
-}
-
-/// A file's name without its folder.
-fn name_of(file: Option<&PathBuf>) -> String {
-    file.and_then(|file| file.file_name())
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned()
 }

@@ -6,7 +6,7 @@ mod support;
 use std::fs;
 
 use moss_checkpoint::{
-    Checkpoint, CheckpointError, GptqLinear, GroupIndex, LinearTensors, Warning,
+    Checkpoint, CheckpointError, DtypeRule, GptqLinear, GroupIndex, LinearTensors, Warning,
 };
 use safetensors::Dtype;
 use support::{Tensors, fixture, write_safetensors};
@@ -255,7 +255,7 @@ fn every_damaged_tensor_of_a_quartet_is_named_with_what_is_wrong() {
         matches!(
             error,
             CheckpointError::Dtype {
-                expected: "f16, bf16 or f32",
+                expected: DtypeRule::Float,
                 ..
             }
         ),
@@ -276,7 +276,7 @@ fn every_damaged_tensor_of_a_quartet_is_named_with_what_is_wrong() {
         matches!(
             error,
             CheckpointError::Dtype {
-                expected: "i32",
+                expected: DtypeRule::I32,
                 ..
             }
         ),

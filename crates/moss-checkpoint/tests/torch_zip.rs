@@ -4,7 +4,9 @@
 
 mod support;
 
-use moss_checkpoint::{Checkpoint, CheckpointError, DType, PickleError, Tensor};
+use moss_checkpoint::{
+    Attachment, Checkpoint, CheckpointError, DType, EntryFault, PickleError, Tensor,
+};
 use proptest::prelude::*;
 use support::{Saved, state_dict, torch_folder};
 
@@ -185,7 +187,7 @@ fn parameters_read_as_the_tensors_they_wrap() {
     assert!(matches!(
         attached(&hooked),
         Err(PickleError::Attached {
-            what: "backward hooks",
+            what: Attachment::BackwardHooks,
             ..
         })
     ));
@@ -222,7 +224,7 @@ fn hooks_and_metadata_of_tensors_must_be_empty() {
     ] {
         assert_eq!(attached(&with_arguments(&rest)), Ok(vec![7, -8]));
     }
-    let named = |rest: &[u8], expected: &str| match attached(&with_arguments(rest)) {
+    let named = |rest: &[u8], expected: Attachment| match attached(&with_arguments(rest)) {
         Err(PickleError::Attached { name, what }) => {
             assert_eq!((name.as_str(), what), ("x", expected))
         }
@@ -230,12 +232,15 @@ fn hooks_and_metadata_of_tensors_must_be_empty() {
     };
     named(
         &[b"\x89", EMPTY, negated, b"tRu."].concat(),
-        "tensor metadata",
+        Attachment::Metadata,
     );
-    named(&[b"\x89", hook, b"tRu."].concat(), "backward hooks");
+    named(
+        &[b"\x89", hook, b"tRu."].concat(),
+        Attachment::BackwardHooks,
+    );
     named(
         &[b"\x89", later, b"tRh\x07K\x01Ns0u."].concat(),
-        "backward hooks",
+        Attachment::BackwardHooks,
     );
 }
 
@@ -322,7 +327,10 @@ fn what_the_archive_lacks_or_says_wrongly_is_named() {
     let CheckpointError::ZipEntry { entry, found, .. } = &error else {
         panic!("{error}")
     };
-    assert!(entry.ends_with("data/0") && found == "missing", "{error}");
+    assert!(
+        entry.ends_with("data/0") && *found == EntryFault::Missing,
+        "{error}"
+    );
     let big = torch_folder(
         &state_dict(&tensor),
         &[&i32s([1])],

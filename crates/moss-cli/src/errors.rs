@@ -17,6 +17,7 @@ use moss::{
     unicode::{Context, DecodeError, escape},
     weights::KernelError,
 };
+use moss_messages::Message;
 use serde_json::error::Category;
 
 use crate::{
@@ -97,14 +98,19 @@ pub(crate) fn text(error: &(dyn Error + 'static), language: Language) -> String 
 
 /// The first advice along a chain.
 pub(crate) fn hint(error: &anyhow::Error, language: Language) -> Option<String> {
-    let hint = error.chain().find_map(|cause| ours(cause)?.hint)?;
-    Some(hint.of(language).to_owned())
+    error.chain().find_map(|cause| {
+        if let Some(failed) = cause.downcast_ref::<Failed>() {
+            return Some(failed.hint.as_ref()?.of(language).to_owned());
+        }
+        moss_messages::hint(language.into(), message(cause)?)
+    })
 }
 
 fn zh(error: &(dyn Error + 'static)) -> Option<String> {
-    None.or_else(|| ours(error).map(|ours| ours.zh))
-        .or_else(|| error.downcast_ref().map(PickleError::zh))
-        .or_else(|| error.downcast_ref().map(Fault::zh))
+    let failed = error.downcast_ref().map(|failed: &Failed| &failed.what);
+    failed
+        .map(|what| what.zh.clone())
+        .or_else(|| Some(moss_messages::text(Language::Zh.into(), message(error)?)))
         .or_else(|| {
             error
                 .downcast_ref()
@@ -119,51 +125,39 @@ fn zh(error: &(dyn Error + 'static)) -> Option<String> {
         .or_else(|| error.downcast_ref().map(json))
 }
 
-/// An error of this project that may have advice.
-struct Ours {
-    zh: String,
-    hint: Option<Words>,
-}
-
-fn ours(error: &(dyn Error + 'static)) -> Option<Ours> {
+/// The message of an error of the libraries.
+fn message<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a dyn Message> {
     macro_rules! first_of {
         ($($kind:ty),* $(,)?) => {
-            None$(.or_else(|| error.downcast_ref::<$kind>().map(|error| Ours {
-                zh: error.zh(),
-                hint: error.hint().zip(error.hint_zh()).map(Words::from),
-            })))*
+            None$(.or_else(|| {
+                error.downcast_ref::<$kind>().map(|error| error as &dyn Message)
+            }))*
         };
     }
-    let failed = error.downcast_ref().map(|failed: &Failed| Ours {
-        zh: failed.what.zh.clone(),
-        hint: failed.hint.clone(),
-    });
     // What checks files wraps its errors as the system's.
-    let file = error
-        .downcast_ref::<io::Error>()
-        .and_then(|error| error.get_ref()?.downcast_ref());
-    let file = file.map(|file: &FileError| Ours {
-        zh: file.zh(),
-        hint: file.hint().zip(file.hint_zh()).map(Words::from),
-    });
-    failed.or(file).or_else(|| {
-        first_of!(
-            OpenError,
-            HubError,
-            CheckpointError,
-            KernelError,
-            ModelError,
-            Arc<ModelError>,
-            Box<ModelError>,
-            PlacementError,
-            TextError,
-            QuantizeError,
-            SamplingError,
-            EngineError,
-            ServerError,
-            DecodeError,
-        )
-    })
+    let file = || {
+        let inner = error.downcast_ref::<io::Error>()?.get_ref()?;
+        Some(inner.downcast_ref::<FileError>()? as &dyn Message)
+    };
+    first_of!(
+        OpenError,
+        HubError,
+        Fault,
+        CheckpointError,
+        PickleError,
+        KernelError,
+        ModelError,
+        Arc<ModelError>,
+        Box<ModelError>,
+        PlacementError,
+        TextError,
+        QuantizeError,
+        SamplingError,
+        EngineError,
+        ServerError,
+        DecodeError,
+    )
+    .or_else(file)
 }
 
 /// What the operating system says, where it is something that users meet.
@@ -256,7 +250,7 @@ mod tests {
                 name: hostile.into(),
                 folder: hostile.into(),
             }),
-            Box::new(Fault::Redirect(format!("to `{hostile}`"))),
+            Box::new(Fault::RedirectTo(hostile.into())),
             Box::new(HubError::BadId { id: hostile.into() }),
             Box::new(io::Error::other(hostile)),
         ];
@@ -281,7 +275,7 @@ mod tests {
         let wrapped = io::Error::other(PickleError::Truncated { at: 9 });
         assert_eq!(
             text(&wrapped, Language::Zh),
-            PickleError::Truncated { at: 9 }.zh()
+            "在第 9 字节处中断，指令不完整"
         );
         let own = io::Error::other("something of its own");
         assert_eq!(text(&own, Language::Zh), "something of its own");

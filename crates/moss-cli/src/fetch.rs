@@ -38,8 +38,8 @@ pub(crate) fn find_or_fetch(args: &ModelArgs, printer: &Printer) -> anyhow::Resu
     };
     if args.offline {
         let offline = HubError::Offline { id: id.to_string() };
-        let failed = Failed::new((offline.to_string(), offline.zh()));
-        return Err(match offline.hint().zip(offline.hint_zh()) {
+        let failed = Failed::new(crate::messages::Words::message(&offline));
+        return Err(match crate::messages::Words::hint(&offline) {
             Some(hint) => failed.hint(hint).because(error).into(),
             None => failed.because(error).into(),
         });

@@ -68,7 +68,7 @@ impl LanguageModel for Faulty {
                     "an illegal memory access was encountered (CUDA_ERROR_ILLEGAL_ADDRESS)"
                         .to_owned();
                 let source = KernelError::Driver {
-                    what: "wait for the GPU",
+                    what: moss::cuda::DriverCall::Synchronize,
                     code: 700,
                     message,
                 };

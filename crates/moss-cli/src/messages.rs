@@ -24,12 +24,23 @@ impl Language {
         }
     }
 
+    /// The language's Chinese or English part of a message of the libraries.
+    pub(crate) fn text(self, message: &dyn moss_messages::Message) -> String {
+        moss_messages::text(self.into(), message)
+    }
+
     /// What this language has of the two.
     pub(crate) fn pick<T>(self, en: T, zh: T) -> T {
         match self {
             Self::En => en,
             Self::Zh => zh,
         }
+    }
+}
+
+impl From<Language> for moss_messages::Language {
+    fn from(language: Language) -> Self {
+        language.pick(Self::En, Self::Zh)
     }
 }
 
@@ -45,6 +56,20 @@ impl Words {
     pub(crate) fn same(name: impl Into<String>) -> Self {
         let en = name.into();
         Self { zh: en.clone(), en }
+    }
+
+    /// What a message of the libraries says.
+    pub(crate) fn message(message: &dyn moss_messages::Message) -> Self {
+        let [en, zh] =
+            moss_messages::Language::ALL.map(|language| moss_messages::text(language, message));
+        Self { en, zh }
+    }
+
+    /// What the user can do about it.
+    pub(crate) fn hint(message: &dyn moss_messages::Message) -> Option<Self> {
+        let [en, zh] =
+            moss_messages::Language::ALL.map(|language| moss_messages::hint(language, message));
+        Some(Self { en: en?, zh: zh? })
     }
 
     pub(crate) fn of(&self, language: Language) -> &str {

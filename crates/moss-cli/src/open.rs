@@ -159,7 +159,7 @@ pub(crate) fn checkpoint(
     let checkpoint = Checkpoint::open_with(folder, storage(args))
         .or_fail("cannot open the checkpoint", "无法打开检查点")?;
     for warning in checkpoint.warnings() {
-        printer.warning(&Words::from((warning.to_string(), warning.zh())));
+        printer.warning(&Words::message(warning));
     }
     Ok(checkpoint)
 }

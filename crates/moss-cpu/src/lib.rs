@@ -18,5 +18,5 @@ pub use bandwidth::read_bandwidth;
 pub use kernels::{Isa, cpu_features};
 pub use linear::{Activations, Linear};
 pub use moss_weights::{
-    DenseDtype, DenseWeight, GptqBits, GptqWeight, GroupIndex, KernelError, LinearWeight,
+    DenseDtype, DenseWeight, GptqBits, GptqWeight, GroupIndex, KernelError, LinearWeight, Rule,
 };

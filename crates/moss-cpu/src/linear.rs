@@ -5,7 +5,7 @@ use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 
 use crate::{
-    GptqWeight, GroupIndex, Isa, KernelError, LinearWeight,
+    GptqWeight, GroupIndex, Isa, KernelError, LinearWeight, Rule,
     kernels::{
         Aligned, cpu_features, dense,
         gptq::{self, Packed, Segment, int8},
@@ -70,7 +70,7 @@ impl Linear {
                 op: OP,
                 arg,
                 found,
-                rule: "at least 1".into(),
+                rule: Rule::AtLeast(1),
             });
         }
         let layout = match &mut weight {
@@ -108,7 +108,7 @@ impl Linear {
             .as_ref()
             .filter(|bias| bias.len() != linear.out_features())
         {
-            let rule = linear.out_features().to_string();
+            let rule = Rule::Exactly(linear.out_features());
             return Err(KernelError::Argument {
                 op: OP,
                 arg: "bias length",

@@ -11,7 +11,7 @@ use super::{
     linear::LinearInput,
     rule,
 };
-use crate::KernelError;
+use crate::{KernelError, Rule};
 
 const OP: &str = "attention";
 
@@ -44,7 +44,7 @@ impl KvBlocks {
             "block_size",
             block_size,
             block_size == BLOCK_POSITIONS,
-            BLOCK_POSITIONS.to_string(),
+            Rule::Exactly(BLOCK_POSITIONS),
         )?;
         let (heads, stride) = (layout.num_heads, layout.stride());
         let len = num_blocks * heads * BLOCK_POSITIONS * stride;
@@ -94,7 +94,7 @@ impl KvBlocks {
                 arg,
                 found,
                 found == expected,
-                expected.to_string(),
+                Rule::Exactly(expected),
             )?;
         }
         (self.keys, self.values) = (keys, values);
@@ -198,7 +198,10 @@ impl Shared {
             "cache heads",
             cache.heads,
             fits,
-            format!("{num_heads} of stride {stride}"),
+            Rule::HeadsOfStride {
+                heads: num_heads,
+                stride,
+            },
         )?;
         at_least("q", q.len(), n * num_heads * stride)?;
         at_least("output stride", out.stride, out_proj.input_stride())?;
@@ -208,7 +211,7 @@ impl Shared {
             "out_proj inputs",
             out_proj.in_features,
             out_proj.in_features == hidden,
-            hidden.to_string(),
+            Rule::Exactly(hidden),
         )?;
         Ok(Self {
             heads: count(OP, "heads", num_heads)?,
@@ -237,19 +240,13 @@ impl Shared {
                 op: OP,
                 arg: "head_dim",
                 found: self.head_dim as usize,
-                rule: "at most 256".into(),
+                rule: Rule::AtMost(256),
             })
     }
 }
 
 fn at_least(arg: &'static str, found: usize, needed: usize) -> Result<(), KernelError> {
-    rule(
-        OP,
-        arg,
-        found,
-        found >= needed,
-        format!("at least {needed}"),
-    )
+    rule(OP, arg, found, found >= needed, Rule::AtLeast(needed))
 }
 
 impl Gpu {

@@ -6,7 +6,7 @@ use super::{
     pinned::Uses,
     rule,
 };
-use crate::KernelError;
+use crate::{DriverCall, KernelError, Rule};
 
 const OP: &str = "copy runs";
 
@@ -55,7 +55,7 @@ impl Gpu {
             "runs",
             runs.len(),
             runs.len() <= most,
-            format!("at most {most}"),
+            Rule::AtMost(most),
         )?;
         args.runs
             .iter_mut()
@@ -82,6 +82,7 @@ impl Gpu {
             )
         }?;
         self.kernels.settle(); // attention, for one, reads positions and tables before it waits
-        runs.iter().try_for_each(|run| run.uses.used(OP))
+        runs.iter()
+            .try_for_each(|run| run.uses.used(DriverCall::Kernel(OP)))
     }
 }

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use cudarc::driver::{CudaSlice, DevicePtr};
 
 use super::virtual_memory::Reserved;
-use crate::KernelError;
+use crate::{KernelError, Rule};
 
 /// `len` values on a card. Freed, in the order of its stream, when dropped.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ impl<T> Buffer<T> {
             "length",
             len,
             len <= room,
-            format!("at most {room}"),
+            Rule::AtMost(room),
         )?;
         Ok(View {
             address: self.address() + (at * size_of::<T>()) as u64,

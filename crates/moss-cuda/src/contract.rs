@@ -2,20 +2,20 @@
 
 use cudarc::driver::DriverError;
 
-use crate::KernelError;
+use crate::{DriverCall, KernelError, Rule};
 
 /// Adds to an error of the driver what was being done.
 pub(crate) trait During<T> {
-    fn during(self, what: &'static str) -> Result<T, KernelError>;
+    fn during(self, what: DriverCall) -> Result<T, KernelError>;
 }
 
 impl<T> During<T> for Result<T, DriverError> {
-    fn during(self, what: &'static str) -> Result<T, KernelError> {
+    fn during(self, what: DriverCall) -> Result<T, KernelError> {
         self.map_err(|error| of_driver(error, what))
     }
 }
 
-fn of_driver(error: DriverError, what: &'static str) -> KernelError {
+fn of_driver(error: DriverError, what: DriverCall) -> KernelError {
     let message = match (error.error_name(), error.error_string()) {
         (Ok(name), Ok(text)) => format!("{} ({})", text.to_string_lossy(), name.to_string_lossy()),
         _ => format!("{error:?}"),
@@ -33,7 +33,7 @@ pub(crate) fn rule(
     arg: &'static str,
     found: usize,
     ok: bool,
-    rule: impl Into<String>,
+    rule: Rule,
 ) -> Result<(), KernelError> {
     if ok {
         return Ok(());
@@ -42,7 +42,7 @@ pub(crate) fn rule(
         op,
         arg,
         found,
-        rule: rule.into(),
+        rule,
     })
 }
 
@@ -52,6 +52,6 @@ pub(crate) fn count(op: &'static str, arg: &'static str, n: usize) -> Result<u32
         op,
         arg,
         found: n,
-        rule: "below 2^32".into(),
+        rule: Rule::Below(1 << 32),
     })
 }

@@ -16,7 +16,7 @@ use cudarc::driver::{CudaStream, sys::CUresult};
 use libloading::Library;
 
 use super::During;
-use crate::KernelError;
+use crate::{DriverCall, KernelError, Rule};
 
 /// Major versions whose interface is the one declared here, newest first.
 const VERSIONS: [u32; 2] = [13, 12];
@@ -240,7 +240,7 @@ impl Cublas {
 
     /// Loads the library and makes the handle, unless that was done before.
     pub(super) fn prepare(&self) -> Result<(), KernelError> {
-        self.with_handle(|_| 0, "prepare cuBLAS")
+        self.with_handle(|_| 0, DriverCall::PrepareCublas)
     }
 
     /// Puts a product on the stream.
@@ -254,7 +254,7 @@ impl Cublas {
                 op,
                 arg,
                 found: n,
-                rule: "below 2^31".into(),
+                rule: Rule::Below(1 << 31),
             })
         };
         // cuBLAS counts in columns: it computes y^T = op(b)^T op(a)^T, and a row-major matrix is
@@ -298,13 +298,13 @@ impl Cublas {
                 )
             }
         };
-        self.with_handle(run, op)
+        self.with_handle(run, DriverCall::Gemm)
     }
 
     fn with_handle(
         &self,
         run: impl FnOnce(&Open) -> Status,
-        what: &'static str,
+        what: DriverCall,
     ) -> Result<(), KernelError> {
         self.stream.context().bind_to_thread().during(what)?;
         let mut handle = self.handle.lock().unwrap_or_else(PoisonError::into_inner);
@@ -317,7 +317,7 @@ impl Cublas {
     }
 
     fn open(&self) -> Result<Open, KernelError> {
-        const WHAT: &str = "prepare cuBLAS";
+        const WHAT: DriverCall = DriverCall::PrepareCublas;
         let api = Api::get(self.driver_cuda)?;
         let mut handle = null_mut();
         // SAFETY: the pointer is to a local that outlives the call; the context is current.
@@ -333,7 +333,7 @@ impl Cublas {
 }
 
 /// Names a status of cublas_api.h.
-fn check(status: Status, what: &'static str) -> Result<(), KernelError> {
+fn check(status: Status, what: DriverCall) -> Result<(), KernelError> {
     let (name, code) = match status {
         0 => return Ok(()),
         1 => ("CUBLAS_STATUS_NOT_INITIALIZED", 0),

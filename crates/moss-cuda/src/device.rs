@@ -13,7 +13,7 @@ use super::{
     Buffer, During, GpuCode, GpuInfo, Pinned, Recorder, buffer::Memory, cublas::Cublas, fatbin,
     launch::Kernels, virtual_memory::Reserved,
 };
-use crate::KernelError;
+use crate::{DriverCall, KernelError, Rule};
 
 /// One GPU with a stream of its own. Opening the same card twice gives two, each with its own
 /// stream.
@@ -52,7 +52,7 @@ pub(crate) fn gpu_count() -> Result<usize, KernelError> {
     }
     match CudaContext::device_count() {
         Err(DriverError(sys::CUresult::CUDA_ERROR_NO_DEVICE)) => Ok(0),
-        count => Ok(usize::try_from(count.during("look for GPUs")?).unwrap_or(0)),
+        count => Ok(usize::try_from(count.during(DriverCall::ListGpus)?).unwrap_or(0)),
     }
 }
 
@@ -66,16 +66,20 @@ pub(super) fn driver_cuda() -> Result<u32, KernelError> {
     // SAFETY: the pointer is to a local that outlives the call.
     unsafe { sys::cuDriverGetVersion(&mut version) }
         .result()
-        .during("ask for the driver's version")?;
+        .during(DriverCall::DriverVersion)?;
     Ok(version.unsigned_abs())
 }
 
 /// Says which card it is that does not open.
 fn opened<T>(gpu: usize, result: impl During<T>) -> Result<T, KernelError> {
-    result.during("open the GPU").map_err(|error| match error {
-        KernelError::Driver { code, message, .. } => KernelError::NotOpened { gpu, code, message },
-        error => error,
-    })
+    result
+        .during(DriverCall::OpenGpu)
+        .map_err(|error| match error {
+            KernelError::Driver { code, message, .. } => {
+                KernelError::NotOpened { gpu, code, message }
+            }
+            error => error,
+        })
 }
 
 /// See [`crate::list_gpus`].
@@ -85,7 +89,7 @@ pub(crate) fn list_gpus(forced: Option<u32>) -> Result<Vec<(GpuInfo, u64)>, Kern
         .enumerate()
         .map(|(ordinal, driver_ordinal)| {
             let context = opened(ordinal, CudaContext::new(driver_ordinal))?;
-            let free = context.mem_get_info().during("ask for free memory")?.0;
+            let free = context.mem_get_info().during(DriverCall::FreeMemory)?.0;
             Ok((describe(&context, ordinal, forced)?, free as u64))
         })
         .collect()
@@ -94,7 +98,7 @@ pub(crate) fn list_gpus(forced: Option<u32>) -> Result<Vec<(GpuInfo, u64)>, Kern
 /// The driver's number of each GPU, in the order of their places on the bus: that of nvidia-smi,
 /// while the driver's own begins with the fastest.
 fn by_bus() -> Result<Vec<usize>, KernelError> {
-    const WHAT: &str = "look for GPUs";
+    const WHAT: DriverCall = DriverCall::ListGpus;
     let place = |ordinal: usize| {
         let device = result::device::get(ordinal as i32).during(WHAT)?;
         let ask = |attribute| {
@@ -120,7 +124,7 @@ fn describe(
     ordinal: usize,
     forced: Option<u32>,
 ) -> Result<GpuInfo, KernelError> {
-    const WHAT: &str = "ask what the GPU is";
+    const WHAT: DriverCall = DriverCall::Describe;
     let ask =
         |attribute| Ok::<_, KernelError>(context.attribute(attribute).during(WHAT)?.unsigned_abs());
     let (major, minor) = context.compute_capability().during(WHAT)?;
@@ -175,7 +179,12 @@ impl Gpu {
         unsafe { context.disable_event_tracking() };
         let stream = opened(ordinal, context.new_stream())?;
         let kernels = Kernels::load(stream.context(), &info)?;
-        let steps = Arc::new(stream.context().new_event(None).during("open the GPU")?);
+        let steps = Arc::new(
+            stream
+                .context()
+                .new_event(None)
+                .during(DriverCall::OpenGpu)?,
+        );
         let cublas = Cublas::new(stream.clone(), info.driver_cuda);
         Ok(Self {
             cublas,
@@ -213,7 +222,7 @@ impl Gpu {
             .stream
             .context()
             .mem_get_info()
-            .during("ask for free memory")?
+            .during(DriverCall::FreeMemory)?
             .0 as u64)
     }
 
@@ -222,7 +231,7 @@ impl Gpu {
     /// # Errors
     /// [`KernelError::Driver`] when something that was started failed.
     pub fn synchronize(&self) -> Result<(), KernelError> {
-        self.stream.synchronize().during("wait for the GPU")
+        self.stream.synchronize().during(DriverCall::Synchronize)
     }
 
     /// `len` zeros.
@@ -276,7 +285,7 @@ impl Gpu {
             "length",
             len,
             len <= buffer.len,
-            format!("at most {}", buffer.len),
+            Rule::AtMost(buffer.len),
         )?;
         let bytes = len * size_of::<T>();
         match &mut buffer.memory {
@@ -295,7 +304,7 @@ impl Gpu {
         &self,
         values: &[T],
     ) -> Result<Buffer<T>, KernelError> {
-        const WHAT: &str = "copy to the GPU";
+        const WHAT: DriverCall = DriverCall::CopyTo;
         let buffer = self.zeros(values.len())?;
         if !values.is_empty() {
             self.stream.context().bind_to_thread().during(WHAT)?;
@@ -316,7 +325,7 @@ impl Gpu {
         buffer: &Buffer<T>,
         len: usize,
     ) -> Result<Vec<T>, KernelError> {
-        const WHAT: &str = "copy from the GPU";
+        const WHAT: DriverCall = DriverCall::CopyFrom;
         let mut values = vec![T::default(); len.min(buffer.len)];
         if !values.is_empty() {
             self.stream.context().bind_to_thread().during(WHAT)?;
@@ -374,7 +383,7 @@ impl Gpu {
     /// # Errors
     /// [`KernelError::Driver`].
     pub fn set_bytes<T>(&self, buffer: &Buffer<T>, byte: u8) -> Result<(), KernelError> {
-        const WHAT: &str = "set memory";
+        const WHAT: DriverCall = DriverCall::SetMemory;
         self.stream.context().bind_to_thread().during(WHAT)?;
         let bytes = buffer.len * size_of::<T>();
         // SAFETY: the extent is that of the allocation.
@@ -391,7 +400,7 @@ impl Gpu {
                 free,
             };
         }
-        match Err::<(), _>(error).during("take memory") {
+        match Err::<(), _>(error).during(DriverCall::Allocate) {
             Err(error) => error,
             Ok(()) => KernelError::OutOfMemory {
                 gpu: self.info.ordinal,

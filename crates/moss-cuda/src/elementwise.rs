@@ -12,7 +12,7 @@ use super::{
     linear::LinearInput,
     rule,
 };
-use crate::KernelError;
+use crate::{KernelError, Rule};
 
 /// LayerNorm weights on a card, `[hidden]` each.
 #[derive(Debug)]
@@ -53,15 +53,9 @@ impl RopeOnGpu {
 pub(super) fn check_angles(sin: &[f32], cos: &[f32], pairs: usize) -> Result<(), KernelError> {
     const OP: &str = "rotary";
     let whole = sin.len().is_multiple_of(pairs);
-    rule(
-        OP,
-        "sines",
-        sin.len(),
-        whole,
-        format!("a multiple of {pairs}"),
-    )?;
+    rule(OP, "sines", sin.len(), whole, Rule::MultipleOf(pairs))?;
     let same = cos.len() == sin.len();
-    rule(OP, "cosines", cos.len(), same, sin.len().to_string())
+    rule(OP, "cosines", cos.len(), same, Rule::Exactly(sin.len()))
 }
 
 /// Where the outputs of qkv_proj and fc_in go.
@@ -101,55 +95,49 @@ impl HeadTargets<'_> {
         } = self.layout;
         let (hidden, stride) = (num_heads * head_dim, self.layout.stride());
         let at_least = |arg, found: usize, needed: usize| {
-            rule(
-                OP,
-                arg,
-                found,
-                found >= needed,
-                format!("at least {needed}"),
-            )
+            rule(OP, arg, found, found >= needed, Rule::AtLeast(needed))
         };
         rule(
             OP,
             "head_dim",
             head_dim,
             head_dim > 0 && head_dim.is_multiple_of(2),
-            "even",
+            Rule::Even,
         )?;
         rule(
             OP,
             "shards",
             shards,
             shards > 0 && num_heads.is_multiple_of(shards.max(1)),
-            "a divisor of the heads",
+            Rule::DivisorOfHeads,
         )?;
         rule(
             OP,
             "qkv outputs",
             qkv.out_features,
             qkv.out_features == 3 * hidden,
-            (3 * hidden).to_string(),
+            Rule::Exactly(3 * hidden),
         )?;
         rule(
             OP,
             "inner size",
             fc_in.out_features,
             fc_in.out_features == self.fc_out.in_features,
-            self.fc_out.in_features.to_string(),
+            Rule::Exactly(self.fc_out.in_features),
         )?;
         rule(
             OP,
             "rotary pairs",
             self.rope.pairs,
             2 * self.rope.pairs <= head_dim,
-            format!("at most {}", head_dim / 2),
+            Rule::AtMost(head_dim / 2),
         )?;
         rule(
             OP,
             "cache heads",
             self.cache.heads,
             (self.cache.heads, self.cache.stride) == (num_heads, stride),
-            num_heads.to_string(),
+            Rule::Exactly(num_heads),
         )?;
         at_least("q", self.q.len(), n * num_heads * stride)?;
         at_least("positions", self.positions.len, n)?;
@@ -164,7 +152,7 @@ impl HeadTargets<'_> {
             op: OP,
             arg: "fc_in bias",
             found: 0,
-            rule: fc_in.out_features.to_string(),
+            rule: Rule::Exactly(fc_in.out_features),
         })?;
         Ok(Heads {
             q: self.q.ptr_mut(),
@@ -209,27 +197,27 @@ impl Gpu {
         flag: Option<&Buffer<u64>>,
     ) -> Result<(), KernelError> {
         const OP: &str = "embedding";
-        rule(OP, "ids", ids.len, ids.len >= n, format!("at least {n}"))?;
+        rule(OP, "ids", ids.len, ids.len >= n, Rule::AtLeast(n))?;
         rule(
             OP,
             "stream",
             stream.len(),
             stream.len() >= n * hidden,
-            format!("at least {}", n * hidden),
+            Rule::AtLeast(n * hidden),
         )?;
         rule(
             OP,
             "flag",
             0,
             flag.is_none_or(|flag| !flag.is_empty()),
-            "at least 1",
+            Rule::AtLeast(1),
         )?;
         rule(
             OP,
             "table stride",
             table_stride,
             table_stride >= hidden && table.len >= table_stride,
-            format!("at least {hidden}"),
+            Rule::AtLeast(hidden),
         )?;
         let (table, ids, x) = (table.ptr(), ids.ptr(), stream.ptr_mut());
         let flag = flag.map_or(std::ptr::null_mut(), Buffer::ptr_mut);
@@ -268,14 +256,14 @@ impl Gpu {
         const OP: &str = "layer_norm";
         let hidden = norm.weight.len();
         if let Some(rows) = source_rows {
-            rule(OP, "rows", rows.len, rows.len >= n, format!("at least {n}"))?;
+            rule(OP, "rows", rows.len, rows.len >= n, Rule::AtLeast(n))?;
         } else {
             rule(
                 OP,
                 "stream",
                 stream.len(),
                 stream.len() >= n * hidden,
-                format!("at least {}", n * hidden),
+                Rule::AtLeast(n * hidden),
             )?;
         }
         rule(
@@ -283,14 +271,14 @@ impl Gpu {
             "bias",
             norm.bias.len(),
             norm.bias.len() == hidden,
-            hidden.to_string(),
+            Rule::Exactly(hidden),
         )?;
         rule(
             OP,
             "targets",
             to.len(),
             (1..=2).contains(&to.len()),
-            "1 or 2",
+            Rule::OneOf(1, 2),
         )?;
         let mut targets = [NormTarget::NONE; 2];
         for (target, (out, linear)) in targets.iter_mut().zip(to) {
@@ -299,21 +287,21 @@ impl Gpu {
                 "hidden",
                 hidden,
                 hidden == linear.in_features,
-                linear.in_features.to_string(),
+                Rule::Exactly(linear.in_features),
             )?;
             rule(
                 OP,
                 "output stride",
                 out.stride,
                 out.stride >= linear.input_stride(),
-                format!("at least {}", linear.input_stride()),
+                Rule::AtLeast(linear.input_stride()),
             )?;
             rule(
                 OP,
                 "output",
                 out.values.len(),
                 out.values.len() >= n * out.stride,
-                format!("at least {}", n * out.stride),
+                Rule::AtLeast(n * out.stride),
             )?;
             *target = NormTarget {
                 out: out.values.ptr_mut(),
@@ -374,7 +362,7 @@ impl Gpu {
             "y",
             y.len(),
             stride >= outputs.next_multiple_of(2) && y.len() >= n * stride,
-            format!("at least {}", n * outputs),
+            Rule::AtLeast(n * outputs),
         )?;
         let heads = to.args(n, qkv, fc_in)?;
         let (y, y_stride) = (y.ptr(), count(OP, "stride", stride)?);
@@ -414,7 +402,7 @@ impl Gpu {
             "stream",
             stream.len(),
             stream.len() >= n * hidden,
-            format!("at least {}", n * hidden),
+            Rule::AtLeast(n * hidden),
         )?;
         let (x, flag) = (stream.ptr_mut(), watch.flag.ptr_mut());
         let bias = linear.bias.as_ref().map_or(std::ptr::null(), Buffer::ptr);

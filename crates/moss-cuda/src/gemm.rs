@@ -12,7 +12,7 @@ use super::{
     rule,
     weights::Format,
 };
-use crate::KernelError;
+use crate::{KernelError, Rule};
 
 /// Output tiles of an added product whose parts can wait for each other.
 pub(super) const MAX_TURNS: usize = 4096;
@@ -82,14 +82,14 @@ impl Gpu {
             "input stride",
             x.stride,
             x.stride >= linear.input_stride(),
-            format!("at least {}", linear.input_stride()),
+            Rule::AtLeast(linear.input_stride()),
         )?;
         rule(
             OP,
             "input",
             x.values.len(),
             x.values.len() >= n * x.stride,
-            format!("at least {}", n * x.stride),
+            Rule::AtLeast(n * x.stride),
         )?;
         let (len, stride) = match product {
             Product::Store(y, stride) => (y.len(), stride),
@@ -100,7 +100,7 @@ impl Gpu {
             "output",
             len,
             stride >= outputs && len >= n * stride,
-            format!("at least {}", n * outputs),
+            Rule::AtLeast(n * outputs),
         )?;
         if linear.format == Format::F16 {
             let (inputs, start) = (linear.input_stride(), linear.weight.ptr().cast());

@@ -7,7 +7,7 @@ use cudarc::driver::{CudaEvent, CudaGraph, CudaStream, sys};
 use super::During;
 #[cfg(doc)]
 use super::Gpu;
-use crate::KernelError;
+use crate::{DriverCall, KernelError};
 
 /// A recorded run of kernels and copies. They read and write the memory they were recorded with,
 /// which must live as long.
@@ -42,7 +42,7 @@ impl Graph {
         recorder: Recorder,
         run: impl FnOnce() -> Result<(), KernelError>,
     ) -> Result<Self, KernelError> {
-        const WHAT: &str = "record a step";
+        const WHAT: DriverCall = DriverCall::Capture;
         let Recorder { stream, steps } = recorder;
         stream
             .begin_capture(sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL)
@@ -71,7 +71,7 @@ impl Graph {
     /// # Errors
     /// [`KernelError::Driver`].
     pub fn launch(&mut self) -> Result<(), KernelError> {
-        const WHAT: &str = "start a step";
+        const WHAT: DriverCall = DriverCall::LaunchGraph;
         self.graph.launch().during(WHAT)?;
         self.steps.record(&self.stream).during(WHAT)
     }

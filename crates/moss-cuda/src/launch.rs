@@ -18,7 +18,7 @@ use cudarc::{
 };
 
 use super::{During, Gpu, GpuCode, GpuInfo, fatbin, matmul_packed};
-use crate::KernelError;
+use crate::{DriverCall, KernelError};
 
 macro_rules! kernels {
     ($($stem:literal: $($variant:ident = $name:literal),+;)+) => {
@@ -96,18 +96,18 @@ impl Kernels {
         for image in fatbin::IMAGES {
             let module = context
                 .load_module(Ptx::from_binary(image.bytes(code)?))
-                .during("load the kernels")?;
+                .during(DriverCall::LoadKernels)?;
             for (kernel, _, name) in Kernel::ALL
                 .iter()
                 .filter(|(_, stem, _)| *stem == image.stem)
             {
-                let function = module.load_function(name).during("find a kernel")?;
+                let function = module.load_function(name).during(DriverCall::FindKernel)?;
                 if code == GpuCode::Machine(90) && kernel.shared_memory() > 0 {
                     let most =
                         CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
                     function
                         .set_attribute(most, kernel.shared_memory() as i32)
-                        .during(name)?;
+                        .during(DriverCall::Kernel(name))?;
                 }
                 functions.insert(*kernel, function);
             }
@@ -156,7 +156,7 @@ impl Gpu {
             .functions
             .get(&kernel)
             .ok_or_else(|| KernelError::Driver {
-                what: kernel.name(),
+                what: DriverCall::Kernel(kernel.name()),
                 code: 0,
                 message: "this binary has no such kernel: its build is incomplete".into(),
             })?;
@@ -183,7 +183,7 @@ impl Gpu {
         self.stream
             .context()
             .bind_to_thread()
-            .during(kernel.name())?;
+            .during(DriverCall::Kernel(kernel.name()))?;
         // SAFETY: the caller's promise; config, attribute and params are locals that outlive the
         // call, which copies them.
         unsafe {
@@ -195,7 +195,7 @@ impl Gpu {
             )
         }
         .result()
-        .during(kernel.name())
+        .during(DriverCall::Kernel(kernel.name()))
     }
 }
 

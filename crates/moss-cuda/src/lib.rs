@@ -64,7 +64,8 @@ pub use discovery::{
 };
 pub use layout::{BLOCK, BLOCK_POSITIONS, FEW_ROWS, HeadLayout, PANEL_VALUES, PREFILL_TILE, TILE};
 pub use moss_weights::{
-    DenseDtype, DenseWeight, GptqBits, GptqWeight, GroupIndex, KernelError, LinearWeight,
+    DenseDtype, DenseWeight, DriverCall, GptqBits, GptqWeight, GroupIndex, KernelError,
+    LinearWeight, Rule,
 };
 pub use permutation::{FILL, Places};
 

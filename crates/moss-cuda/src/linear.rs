@@ -11,7 +11,7 @@ use super::{
     rule,
     weights::Format,
 };
-use crate::KernelError;
+use crate::{KernelError, Rule};
 
 const OP: &str = "linear";
 
@@ -53,14 +53,17 @@ impl GpuLinear {
             "input stride",
             x.stride,
             x.stride >= self.input_stride() && x.stride.is_multiple_of(8),
-            format!("a multiple of 8, at least {}", self.input_stride()),
+            Rule::AlignedAtLeast {
+                multiple: 8,
+                least: self.input_stride(),
+            },
         )?;
         rule(
             OP,
             "input length",
             x.values.len(),
             x.values.len() >= n * x.stride,
-            format!("at least {}", n * x.stride),
+            Rule::AtLeast(n * x.stride),
         )?;
         let group_blocks = self.group_blocks();
         let pairs = self.format == Format::Int4
@@ -109,7 +112,7 @@ impl Gpu {
             "output length",
             out.len,
             out.len >= n * stride,
-            format!("at least {}", n * stride),
+            Rule::AtLeast(n * stride),
         )?;
         let args = LinearArgs {
             segments: [linear.segment(x, n)?, Segment::NONE],
@@ -142,14 +145,14 @@ impl Gpu {
             "out_features",
             second.out_features,
             second.out_features == hidden,
-            hidden.to_string(),
+            Rule::Exactly(hidden),
         )?;
         rule(
             OP,
             "stream length",
             stream.len(),
             stream.len() >= n * hidden,
-            format!("at least {}", n * hidden),
+            Rule::AtLeast(n * hidden),
         )?;
         let segments = [first.segment(x[0], n)?, second.segment(x[1], n)?];
         let base = LinearArgs {
@@ -244,7 +247,7 @@ impl Gpu {
             "rows",
             n,
             (1..=FEW_ROWS).contains(&n),
-            format!("from 1 to {FEW_ROWS}"),
+            Rule::Between(1, FEW_ROWS),
         )?;
         Ok(LinearArgs {
             segments: [Segment::NONE; 2],

@@ -13,7 +13,7 @@ use super::{
     rule,
     weights::Format,
 };
-use crate::KernelError;
+use crate::{KernelError, Rule};
 
 /// Rows of a block of threads.
 const ROWS: usize = 128;
@@ -61,7 +61,7 @@ impl Gpu {
                     "output stride",
                     stride,
                     stride.is_multiple_of(8),
-                    "a multiple of 8",
+                    Rule::MultipleOf(8),
                 )?;
                 let kernel = kernel_for(
                     linear.format,
@@ -84,7 +84,7 @@ impl Gpu {
             "input stride",
             x.stride,
             x.stride.is_multiple_of(8),
-            "a multiple of 8",
+            Rule::MultipleOf(8),
         )?;
         let args = MatmulArgs {
             weight: linear.weight.ptr(),
@@ -126,7 +126,7 @@ fn kernel_for(format: Format, int4: Kernel, int8: Kernel) -> Result<Kernel, Kern
             op: "matmul",
             arg: "bits",
             found: 16,
-            rule: "4 or 8".into(),
+            rule: Rule::OneOf(4, 8),
         }),
     }
 }

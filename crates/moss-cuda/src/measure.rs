@@ -12,9 +12,9 @@ use cudarc::driver::{
 };
 
 use super::{During, Gpu};
-use crate::KernelError;
+use crate::{DriverCall, KernelError};
 
-const WHAT: &str = "measure";
+const WHAT: DriverCall = DriverCall::Measure;
 
 impl Gpu {
     /// Seconds that `run` takes on the card, by its own clock.

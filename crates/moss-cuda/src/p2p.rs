@@ -5,9 +5,10 @@ use std::sync::Arc;
 use cudarc::driver::{CudaContext, CudaEvent, DeviceRepr, result, sys};
 
 use super::{Buffer, During, Gpu};
-use crate::KernelError;
+use crate::{DriverCall, KernelError, Rule};
 
 const WHAT: &str = "hand over to the next stage";
+const CALL: DriverCall = DriverCall::Transfer;
 
 /// How values travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,17 +70,17 @@ impl Link {
         };
         let staging = match way {
             LinkWay::Host => {
-                sender.bind_to_thread().during(WHAT)?;
+                sender.bind_to_thread().during(CALL)?;
                 // SAFETY: nobody reads it before a copy has written it. Page-locked memory belongs
                 // to every context of the process.
-                let start = unsafe { result::malloc_host(bytes.max(1), 0) }.during(WHAT)?;
+                let start = unsafe { result::malloc_host(bytes.max(1), 0) }.during(CALL)?;
                 Some((start.cast(), bytes))
             }
             _ => None,
         };
         let (ready, taken) = (
-            sender.new_event(None).during(WHAT)?,
-            receiver.new_event(None).during(WHAT)?,
+            sender.new_event(None).during(CALL)?,
+            receiver.new_event(None).during(CALL)?,
         );
         Ok(Self {
             way,
@@ -107,7 +108,7 @@ impl Link {
         len: usize,
     ) -> Result<(), KernelError> {
         let room = source.len().min(target.len());
-        super::rule(WHAT, "length", len, len <= room, format!("at most {room}"))?;
+        super::rule(WHAT, "length", len, len <= room, Rule::AtMost(room))?;
         let bytes = len * size_of::<T>();
         let (source, target) = (source.address(), target.address());
         match self.staging {
@@ -121,34 +122,34 @@ impl Link {
                     "bytes",
                     bytes,
                     bytes <= capacity,
-                    format!("at most {capacity}"),
+                    Rule::AtMost(capacity),
                 )?;
-                from.stream.context().bind_to_thread().during(WHAT)?;
+                from.stream.context().bind_to_thread().during(CALL)?;
                 // SAFETY: `capacity` bytes lie there; the sender waits for `taken` before it writes
                 // them again. Extents were checked above.
                 unsafe {
                     let staged = std::slice::from_raw_parts_mut(start, bytes);
                     result::memcpy_dtoh_async(staged, source, from.stream.cu_stream())
-                        .during(WHAT)?;
+                        .during(CALL)?;
                 }
                 self.hand_to(from, to)?;
-                to.stream.context().bind_to_thread().during(WHAT)?;
+                to.stream.context().bind_to_thread().during(CALL)?;
                 // SAFETY: as above; the receiver reads behind `ready`.
                 unsafe {
                     let staged = std::slice::from_raw_parts(start.cast_const(), bytes);
                     result::memcpy_htod_async(target, staged, to.stream.cu_stream())
-                        .during(WHAT)?;
+                        .during(CALL)?;
                 }
             }
         }
-        self.taken.record(&to.stream).during(WHAT)?;
-        from.stream.wait(&self.taken).during(WHAT)
+        self.taken.record(&to.stream).during(CALL)?;
+        from.stream.wait(&self.taken).during(CALL)
     }
 
     /// What `to` is given next waits for what `from` has been given so far.
     fn hand_to(&self, from: &Gpu, to: &Gpu) -> Result<(), KernelError> {
-        self.ready.record(&from.stream).during(WHAT)?;
-        to.stream.wait(&self.ready).during(WHAT)
+        self.ready.record(&from.stream).during(CALL)?;
+        to.stream.wait(&self.ready).during(CALL)
     }
 
     fn direct(
@@ -160,18 +161,18 @@ impl Link {
         bytes: usize,
     ) -> Result<(), KernelError> {
         let stream = to.stream.cu_stream();
-        to.stream.context().bind_to_thread().during(WHAT)?;
+        to.stream.context().bind_to_thread().during(CALL)?;
         if self.way == LinkWay::SameCard {
             // SAFETY: both extents were checked by the caller, and the copy stands between `ready`
             // and `taken`.
             return unsafe { result::memcpy_dtod_async(target, source, bytes, stream) }
-                .during(WHAT);
+                .during(CALL);
         }
         let (sender, receiver) = (from.stream.context().cu_ctx(), to.stream.context().cu_ctx());
         // SAFETY: as above; the contexts are those of the two allocations.
         unsafe { sys::cuMemcpyPeerAsync(target, receiver, source, sender, bytes, stream) }
             .result()
-            .during(WHAT)
+            .during(CALL)
     }
 }
 
@@ -182,20 +183,20 @@ fn reach(a: &Arc<CudaContext>, b: &Arc<CudaContext>) -> Result<bool, KernelError
         // SAFETY: the pointer is to a local that outlives the call.
         unsafe { sys::cuDeviceCanAccessPeer(&mut able, from.cu_device(), to.cu_device()) }
             .result()
-            .during(WHAT)?;
+            .during(CALL)?;
         if able == 0 {
             return Ok(false);
         }
     }
     for (from, to) in [(a, b), (b, a)] {
-        from.bind_to_thread().during(WHAT)?;
+        from.bind_to_thread().during(CALL)?;
         // SAFETY: both contexts are alive.
         match unsafe { sys::cuCtxEnablePeerAccess(to.cu_ctx(), 0) } {
             sys::CUresult::CUDA_SUCCESS | sys::CUresult::CUDA_ERROR_PEER_ACCESS_ALREADY_ENABLED => {
             }
             // All the ways there are may be taken by other cards.
             sys::CUresult::CUDA_ERROR_TOO_MANY_PEERS => return Ok(false),
-            error => error.result().during(WHAT)?,
+            error => error.result().during(CALL)?,
         }
     }
     Ok(true)

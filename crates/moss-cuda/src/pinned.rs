@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cudarc::driver::{CudaEvent, CudaStream, DeviceRepr, ValidAsZeroBits, result, sys};
 
 use super::{Buffer, During, batched_memcpy::CopyRun};
-use crate::KernelError;
+use crate::{DriverCall, KernelError, Rule};
 
 /// `len` values of page-locked host memory: copies from and to it do not hold the host up.
 pub struct Pinned<T> {
@@ -25,7 +25,7 @@ pub(super) struct Uses {
 impl Uses {
     /// Notes that a copy was put on the stream. One that is being recorded will be over when its
     /// graph is, which `Graph::launch` notes.
-    pub(super) fn used(&self, what: &'static str) -> Result<(), KernelError> {
+    pub(super) fn used(&self, what: DriverCall) -> Result<(), KernelError> {
         match self.stream.capture_status().during(what)? {
             sys::CUstreamCaptureStatus::CU_STREAM_CAPTURE_STATUS_NONE => {
                 self.last.record(&self.stream).during(what)
@@ -43,7 +43,7 @@ impl Uses {
     }
 
     fn wait(&self) -> Result<(), KernelError> {
-        self.last.synchronize().during("wait for the GPU")
+        self.last.synchronize().during(DriverCall::Synchronize)
     }
 }
 
@@ -74,7 +74,7 @@ impl<T: DeviceRepr + ValidAsZeroBits> Pinned<T> {
         len: usize,
         steps: Option<&Arc<CudaEvent>>,
     ) -> Result<Self, KernelError> {
-        const WHAT: &str = "take page-locked host memory";
+        const WHAT: DriverCall = DriverCall::AllocatePinned;
         let len = len.max(1);
         stream.context().bind_to_thread().during(WHAT)?;
         let last = match steps {
@@ -131,15 +131,15 @@ impl<T: DeviceRepr + ValidAsZeroBits> Pinned<T> {
             .stream
             .context()
             .bind_to_thread()
-            .during("copy to the GPU")?;
+            .during(DriverCall::CopyTo)?;
         // SAFETY: both extents were checked, and the host waits for the last use before it touches
         // the memory again; see `Uses`.
         unsafe {
             let from = std::slice::from_raw_parts(self.start, len);
             result::memcpy_htod_async(address, from, self.uses.stream.cu_stream())
-                .during("copy to the GPU")?;
+                .during(DriverCall::CopyTo)?;
         }
-        self.uses.used("copy to the GPU")
+        self.uses.used(DriverCall::CopyTo)
     }
 
     /// Starts a copy of `len` values of `from`, from its value `at` on, to the front of this.
@@ -157,14 +157,14 @@ impl<T: DeviceRepr + ValidAsZeroBits> Pinned<T> {
             .stream
             .context()
             .bind_to_thread()
-            .during("copy from the GPU")?;
+            .during(DriverCall::CopyFrom)?;
         // SAFETY: as above.
         unsafe {
             let to = std::slice::from_raw_parts_mut(self.start, len);
             result::memcpy_dtoh_async(to, address, self.uses.stream.cu_stream())
-                .during("copy from the GPU")?;
+                .during(DriverCall::CopyFrom)?;
         }
-        self.uses.used("copy from the GPU")
+        self.uses.used(DriverCall::CopyFrom)
     }
 
     /// The first `len` values on their way to `to`, from its value `at` on.
@@ -204,7 +204,7 @@ impl<T: DeviceRepr + ValidAsZeroBits> Pinned<T> {
         len: usize,
     ) -> Result<u64, KernelError> {
         let room = buffer.len.saturating_sub(at).min(self.len);
-        super::rule(op, "length", len, len <= room, format!("at most {room}"))?;
+        super::rule(op, "length", len, len <= room, Rule::AtMost(room))?;
         Ok(buffer.address() + (at * size_of::<T>()) as u64)
     }
 }

@@ -8,7 +8,7 @@ use super::{
     rule,
     weights::{Format, GpuLinear},
 };
-use crate::{GptqBits, GptqWeight, KernelError, permutation::Places};
+use crate::{GptqBits, GptqWeight, KernelError, Rule, permutation::Places};
 
 const OP: &str = "repack";
 const THREADS: u32 = 256;
@@ -164,14 +164,14 @@ impl Gpu {
             "tiles",
             first_tile + tiles,
             first_tile + tiles <= linear.tiles(),
-            format!("at most {}", linear.tiles()),
+            Rule::AtMost(linear.tiles()),
         )?;
         rule(
             OP,
             "blocks",
             first_block + panel_blocks,
             first_block + panel_blocks <= linear.blocks,
-            format!("at most {}", linear.blocks),
+            Rule::AtMost(linear.blocks),
         )?;
         let needed = tiles * TILE * panel_blocks * BLOCK;
         rule(
@@ -179,7 +179,7 @@ impl Gpu {
             "panel",
             out.len(),
             out.len() >= needed,
-            format!("at least {needed}"),
+            Rule::AtLeast(needed),
         )?;
         let kernel = match linear.format {
             Format::Int4 => Kernel::DequantizeInt4,
@@ -189,7 +189,7 @@ impl Gpu {
                     op: OP,
                     arg: "bits",
                     found: 16,
-                    rule: "4 or 8".into(),
+                    rule: Rule::OneOf(4, 8),
                 });
             }
         };

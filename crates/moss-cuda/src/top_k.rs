@@ -8,7 +8,7 @@ use super::{
     launch::{Geometry, Kernel, params},
     rule,
 };
-use crate::KernelError;
+use crate::{KernelError, Rule};
 
 const OP: &str = "sample_cut";
 
@@ -106,7 +106,7 @@ impl SampleCut {
             "rows",
             wishes.len(),
             wishes.len() <= self.rows,
-            format!("at most {}", self.rows),
+            Rule::AtMost(self.rows),
         )?;
         let stride = self.history_stride;
         let params = self.staged_params.as_mut_slice()?;
@@ -188,19 +188,13 @@ impl Gpu {
         n: usize,
         cut: &SampleCut,
     ) -> Result<(), KernelError> {
-        rule(
-            OP,
-            "rows",
-            n,
-            n <= cut.rows,
-            format!("at most {}", cut.rows),
-        )?;
+        rule(OP, "rows", n, n <= cut.rows, Rule::AtMost(cut.rows))?;
         rule(
             OP,
             "logits",
             logits.len,
             logits.len >= n * cut.vocab,
-            format!("at least {}", n * cut.vocab),
+            Rule::AtLeast(n * cut.vocab),
         )?;
         let vocab = count(OP, "vocab", cut.vocab)?;
         let args = SampleCutArgs {

@@ -6,7 +6,8 @@ use half::{f16, slice::HalfFloatSliceExt};
 
 use super::{BLOCK, Buffer, Gpu, TILE, Uploader, buffer::View, rule};
 use crate::{
-    DenseDtype, DenseWeight, GptqBits, GptqWeight, KernelError, LinearWeight, permutation::Places,
+    DenseDtype, DenseWeight, GptqBits, GptqWeight, KernelError, LinearWeight, Rule,
+    permutation::Places,
 };
 
 const OP: &str = "linear";
@@ -153,14 +154,14 @@ impl GpuLinear {
             "in_features",
             in_features,
             in_features > 0 && blocks < 1 << 16,
-            "from 1 to 4194240",
+            Rule::Between(1, 4_194_240),
         )?;
         rule(
             OP,
             "out_features",
             out_features,
             out_features > 0,
-            "at least 1",
+            Rule::AtLeast(1),
         )?;
         let tiles = out_features.div_ceil(TILE);
         let scatter = places
@@ -232,7 +233,10 @@ impl GpuLinear {
             "rows",
             rows.end,
             fits,
-            format!("at most {most}, dense, of {}", self.in_features),
+            Rule::DenseAtMost {
+                most,
+                inputs: self.in_features,
+            },
         )?;
         // A few at a time, so that widths other than f16's cost little memory.
         let rows_at_once = (PIECE_VALUES / cols).max(1);
@@ -285,7 +289,7 @@ impl GpuLinear {
             "bias length",
             bias.len(),
             bias.len() == self.out_features,
-            self.out_features.to_string(),
+            Rule::Exactly(self.out_features),
         )?;
         self.bias = Some(gpu.upload(bias)?);
         Ok(())
@@ -331,7 +335,13 @@ impl GpuLinear {
     /// # Errors
     /// [`KernelError::Argument`] for a packed one.
     pub fn dense_rows(&self) -> Result<(View<'_, f16>, usize), KernelError> {
-        rule(OP, "table", self.in_features, !self.is_packed(), "dense")?;
+        rule(
+            OP,
+            "table",
+            self.in_features,
+            !self.is_packed(),
+            Rule::Dense,
+        )?;
         Ok((View::of_bytes(&self.weight), self.input_stride()))
     }
 
@@ -372,13 +382,7 @@ fn as_f16(dtype: DenseDtype, values: &[u8], first: usize) -> Result<Cow<'_, [u8]
         .zip(&wide)
         .position(|(half, value)| half.is_infinite() && value.is_finite());
     let found = first + lost.unwrap_or(0);
-    rule(
-        OP,
-        "weight",
-        found,
-        lost.is_none(),
-        "a value that f16 holds, at every index",
-    )?;
+    rule(OP, "weight", found, lost.is_none(), Rule::HeldByF16)?;
     Ok(Cow::Owned(
         halves.iter().flat_map(|half| half.to_le_bytes()).collect(),
     ))

@@ -292,8 +292,10 @@ impl Engine {
             return Err(EngineError::EmptyPrompt);
         }
         if prompt.len() >= self.window {
-            let (found, allowed) = (prompt.len(), self.window.saturating_sub(1));
-            return Err(EngineError::PromptTooLong { found, allowed });
+            return Err(EngineError::PromptTooLong {
+                found: prompt.len(),
+                context_length: self.window,
+            });
         }
         let rows = self.config.vocab_size;
         let unknown = |(_, id): &(usize, &u32)| usize::try_from(**id).map_or(true, |id| id >= rows);

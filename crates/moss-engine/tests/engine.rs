@@ -83,7 +83,7 @@ fn a_full_window_ends_the_answer() {
         error,
         EngineError::PromptTooLong {
             found: 64,
-            allowed: 63
+            context_length: 64
         }
     ));
     assert!(matches!(
@@ -96,7 +96,7 @@ fn a_full_window_ends_the_answer() {
 fn a_prompt_that_is_too_long_is_told_in_the_words_that_client_libraries_look_for() {
     let error = EngineError::PromptTooLong {
         found: 3000,
-        allowed: 2047,
+        context_length: 2048,
     }
     .to_string();
     // LangChain, and litellm in lower case. litellm does not read `code`; neither does LangChain

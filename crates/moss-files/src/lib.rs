@@ -13,7 +13,7 @@ use std::{
     path::Path,
 };
 
-pub use error::FileError;
+pub use error::{FileError, FileKind};
 use moss_unicode::{decode, decode_start};
 
 /// Largest configuration, index or tokenizer file that is read. The published ones are below 4 MB.
@@ -65,7 +65,7 @@ pub fn read_text(path: &Path, limit: u64) -> io::Result<String> {
 fn metadata(path: &Path) -> io::Result<Metadata> {
     fs::metadata(path).map_err(|error| match fs::symlink_metadata(path) {
         Ok(_) if error.kind() == io::ErrorKind::NotFound => FileError::Kind {
-            found: "a dangling link",
+            found: FileKind::DanglingLink,
         }
         .into(),
         _ => error,
@@ -82,23 +82,23 @@ fn expect_regular(data: &Metadata) -> Result<u64, FileError> {
     }
 }
 
-fn kind(kind: FileType) -> &'static str {
+fn kind(kind: FileType) -> FileKind {
     #[cfg(unix)]
     {
         use std::os::unix::fs::FileTypeExt;
         if kind.is_fifo() {
-            return "a named pipe";
+            return FileKind::NamedPipe;
         }
         if kind.is_char_device() || kind.is_block_device() {
-            return "a device";
+            return FileKind::Device;
         }
         if kind.is_socket() {
-            return "a socket";
+            return FileKind::Socket;
         }
     }
     if kind.is_dir() {
-        "a folder"
+        FileKind::Folder
     } else {
-        "no regular file"
+        FileKind::Special
     }
 }

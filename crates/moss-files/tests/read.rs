@@ -3,7 +3,7 @@
 
 use std::{fs, io, path::Path};
 
-use moss_files::{FileError, MAX_BYTES, read, read_bytes, read_text};
+use moss_files::{FileError, FileKind, MAX_BYTES, read, read_bytes, read_text};
 use moss_unicode::DecodeError;
 
 fn fault(error: &io::Error) -> FileError {
@@ -90,18 +90,18 @@ fn pipes_devices_folders_and_dangling_links_are_named_and_never_opened() {
             .unwrap()
             .success()
     );
-    assert_eq!(kind(&pipe), "a named pipe");
+    assert_eq!(kind(&pipe), FileKind::NamedPipe);
     let link = folder.path().join("link");
     std::os::unix::fs::symlink(&pipe, &link).unwrap();
-    assert_eq!(kind(&link), "a named pipe");
-    assert_eq!(kind(Path::new("/dev/zero")), "a device");
-    assert_eq!(kind(folder.path()), "a folder");
+    assert_eq!(kind(&link), FileKind::NamedPipe);
+    assert_eq!(kind(Path::new("/dev/zero")), FileKind::Device);
+    assert_eq!(kind(folder.path()), FileKind::Folder);
     let socket = folder.path().join("socket");
     let _socket = std::os::unix::net::UnixListener::bind(&socket).unwrap();
-    assert_eq!(kind(&socket), "a socket");
+    assert_eq!(kind(&socket), FileKind::Socket);
     let dangling = folder.path().join("dangling");
     std::os::unix::fs::symlink("nowhere", &dangling).unwrap();
-    assert_eq!(kind(&dangling), "a dangling link");
+    assert_eq!(kind(&dangling), FileKind::DanglingLink);
     let missing = read(&folder.path().join("missing"), 1).unwrap_err();
     assert_eq!(missing.kind(), io::ErrorKind::NotFound);
 }

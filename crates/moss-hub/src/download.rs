@@ -7,7 +7,8 @@ use std::{
 };
 
 use crate::{
-    DownloadEvent, HubError, HubFile, HubSettings, ModelId, Patience, Report,
+    DownloadEvent, Fetched, HubError, HubFile, HubSettings, ListingFault, MissingFile, ModelId,
+    Patience, Report,
     cache::ModelCache,
     fault::shown,
     files,
@@ -22,9 +23,6 @@ use crate::{
 /// Somebody waits for the listing, and nothing is lost if it is asked for again later: fewer
 /// attempts than for bytes.
 const LISTING_ATTEMPTS: u32 = 4;
-
-/// What errors and events call it in the place of a file's name.
-const LISTING: &str = "list of files";
 
 /// A hub, ready to be asked.
 pub struct Hub {
@@ -150,11 +148,10 @@ impl Hub {
             cache.link(&plan.commit, &file.name, hash).map_err(disk)?;
         }
         if !files::is_whole(&plan.folder) {
-            let missing = "weight file that its index speaks of".to_owned();
             return Err(HubError::Incomplete {
                 id: plan.id.to_string(),
                 endpoint: plan.endpoint.clone(),
-                missing,
+                missing: MissingFile::IndexedShard,
             });
         }
         cache
@@ -173,7 +170,8 @@ impl Hub {
             id: id.to_string(),
             reason,
         };
-        let url = listing::address(source, base, id).map_err(|error| bad(error.to_string()))?;
+        let url = listing::address(source, base, id)
+            .map_err(|error| bad(ListingFault::Parse(error.to_string())))?;
         let patience = self.settings.patience;
         let patience = Patience {
             attempts: patience.attempts.min(LISTING_ATTEMPTS),
@@ -185,12 +183,15 @@ impl Hub {
                 Ok(text) => break text,
                 Err(failure) => failure,
             };
-            let file = LISTING;
             let Some(wait) = retries.pause(&failure, false) else {
-                return Err(HubError::transfer(file, failure, retries.failures()));
+                return Err(HubError::transfer(
+                    Fetched::Listing,
+                    failure,
+                    retries.failures(),
+                ));
             };
             report(DownloadEvent::Retrying {
-                file,
+                file: &Fetched::Listing,
                 fault: &failure.fault,
                 wait,
             });

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use url::Url;
 
-use crate::HubError;
+use crate::{EndpointFault, HubError};
 
 /// The hubs that are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -108,15 +108,15 @@ impl HubSettings {
             .endpoint
             .as_deref()
             .unwrap_or_else(|| self.source.address());
-        let bad = |reason: String| HubError::BadEndpoint {
+        let bad = |reason| HubError::BadEndpoint {
             endpoint: text.to_owned(),
             reason,
         };
         let url = Url::parse(&format!("{}/", text.trim().trim_end_matches('/')))
-            .map_err(|e| bad(e.to_string()))?;
+            .map_err(|e| bad(EndpointFault::Url(e.to_string())))?;
         match url.scheme() {
             "http" | "https" => Ok(url),
-            scheme => Err(bad(format!("scheme `{scheme}`, expected http or https"))),
+            scheme => Err(bad(EndpointFault::Scheme(scheme.to_owned()))),
         }
     }
 }

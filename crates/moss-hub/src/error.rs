@@ -1,27 +1,90 @@
 //! What can go wrong between a name and a folder.
 
-mod zh;
-
 use std::path::PathBuf;
 
-use crate::{Fault, ModelId, fault::Failure, id::ORGANISATION};
+use moss_messages::Message;
+
+use crate::{Fault, fault::Failure};
+
+/// A place where a model was looked for.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+pub struct Place {
+    /// The folder.
+    pub path: PathBuf,
+    /// Why it would not do.
+    pub why: Absence,
+}
+
+/// Why a place has no model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
+pub enum Absence {
+    /// There is no such folder.
+    NotFound,
+    /// A folder of the cache without snapshots.
+    NoSnapshot,
+    /// A folder of the cache whose snapshots lack files.
+    NoCompleteSnapshot,
+}
+
+/// What is wrong with the address of a hub.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+pub enum EndpointFault {
+    /// It is not a URL, for this reason.
+    Url(String),
+    /// Its scheme is this one.
+    Scheme(String),
+}
+
+/// What is wrong with a hub's list of files.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+pub enum ListingFault {
+    /// It cannot be parsed, for this reason.
+    Parse(String),
+    /// Its revision is not a commit.
+    Revision(String),
+    /// It has no files, and this message.
+    NoFiles(String),
+}
+
+/// A file that a repository lacks.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+pub enum MissingFile {
+    /// The file of this name.
+    Named(String),
+    /// Any file of weights.
+    Weights,
+    /// A file that the index of the weights names.
+    IndexedShard,
+}
+
+/// What is fetched from a hub.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[message(display)]
+pub enum Fetched {
+    /// The list of files.
+    Listing,
+    /// The file of this name.
+    File(String),
+}
 
 /// Errors of this crate.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Message)]
+#[error("{}", moss_messages::english(self))]
 #[non_exhaustive]
 pub enum HubError {
     /// No folder of that name anywhere.
-    #[error("model `{name}` was not found; looked in:{}", list(looked))]
     NotFound {
         /// The name as given.
         name: String,
         /// Places, and why they would not do.
-        looked: Vec<(PathBuf, &'static str)>,
+        #[message(lines)]
+        looked: Vec<Place>,
         /// A known name that is close to this one.
         similar: Option<&'static str>,
+        /// What a hub would call the model; a path has no such id.
+        id: Option<String>,
     },
     /// The demo model could not be written to the disk.
-    #[error("cannot write the demo model to `{}`", path.display())]
     Write {
         /// File or folder.
         path: PathBuf,
@@ -29,66 +92,59 @@ pub enum HubError {
         source: std::io::Error,
     },
     /// A name that no hub has.
-    #[error("`{id}` is no model's name, expected ORGANISATION/NAME or a published short name")]
     BadId {
         /// As given.
         id: String,
     },
     /// The caller wants no connection.
-    #[error("`{id}` is not downloaded: offline was asked for")]
     Offline {
         /// The model.
         id: String,
     },
     /// An address that is none.
-    #[error("the hub's address `{endpoint}` will not do: {reason}")]
     BadEndpoint {
         /// As given.
         endpoint: String,
         /// What is wrong with it.
-        reason: String,
+        reason: EndpointFault,
     },
     /// A proxy's address that is none; not shown, it may hold a password.
-    #[error("the proxy's address will not do: {reason}")]
     BadProxy {
         /// What is wrong with it.
         reason: String,
     },
     /// The hub's answer is no list of files.
-    #[error("{url} lists `{id}` in a way that is not understood: {reason}")]
     Listing {
         /// The hub.
         url: String,
         /// The model.
         id: String,
         /// What is wrong with it.
-        reason: String,
+        reason: ListingFault,
     },
     /// A repository that the engine cannot run.
-    #[error("`{id}` at {endpoint} has no {missing}")]
     Incomplete {
         /// The model.
         id: String,
         /// The hub.
         endpoint: String,
         /// The first file that is needed and not there.
-        missing: String,
+        missing: MissingFile,
     },
     /// A file that did not come.
-    #[error("cannot fetch {file} from {url} ({attempts} attempt(s))")]
     Transfer {
-        /// Its name.
-        file: String,
+        /// What was asked for.
+        file: Fetched,
         /// Where the last attempt ended, after redirects.
         url: String,
         /// Attempts in vain.
         attempts: u32,
         /// The last one's.
         #[source]
+        #[message(cause)]
         fault: Fault,
     },
     /// All bytes came, and they are not the file's.
-    #[error("{file} from {url} has the hash {found}, expected {expected}")]
     Hash {
         /// Its name.
         file: String,
@@ -100,7 +156,6 @@ pub enum HubError {
         expected: String,
     },
     /// The disk is too small.
-    #[error("`{}` has {free} bytes free, the download needs {needed}", path.display())]
     Space {
         /// A folder on that disk.
         path: PathBuf,
@@ -112,7 +167,6 @@ pub enum HubError {
         copies: u64,
     },
     /// The cache cannot be used.
-    #[error("cannot use `{}`", path.display())]
     Disk {
         /// File or folder.
         path: PathBuf,
@@ -121,100 +175,13 @@ pub enum HubError {
     },
 }
 
-fn list(looked: &[(PathBuf, &'static str)]) -> String {
-    looked
-        .iter()
-        .map(|(path, why)| format!("\n  {} ({why})", path.display()))
-        .collect()
-}
-
-const MIRROR: &str = "set a mirror (HF_ENDPOINT=https://hf-mirror.com) or `--source modelscope`";
-const DEMO: &str = "`--demo` needs no network: a tiny model that comes with this program";
-const BY_HAND: &str = "put config.json, vocab.json, merges.txt, added_tokens.json and the weight files by hand into \
-                       ./fnlp/NAME, where they are found";
-
 impl HubError {
-    pub(crate) fn transfer(file: &str, failure: Failure, attempts: u32) -> Self {
+    pub(crate) fn transfer(file: Fetched, failure: Failure, attempts: u32) -> Self {
         Self::Transfer {
-            file: file.to_owned(),
+            file,
             url: failure.url,
             attempts,
             fault: failure.fault,
         }
     }
-
-    /// What the user can do about it, where there is something.
-    pub fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::NotFound { similar: Some(similar), .. } => format!("did you mean `{similar}`?"),
-            Self::NotFound { name, .. } => match id_of(name) {
-                Some(id) => format!(
-                    "`moss-cli download {id}` fetches it, or put config.json, vocab.json, merges.txt, added_tokens.json and \
-                     pytorch_model*.bin by hand into ./{id}; `--demo` talks at once, with a tiny model that comes with this program"
-                ),
-                None => {
-                    "check the path; `--demo` talks at once, with a tiny model that comes with this program"
-                        .into()
-                }
-            },
-            Self::Write { .. } => "set XDG_CACHE_HOME to a folder that can be written".into(),
-            Self::BadId { .. } => {
-                "such as `fnlp/moss-moon-003-sft-int4`, or `moss-moon-003-sft-int4` for short".into()
-            }
-            Self::Offline { .. } => {
-                format!("leave out `--offline` (HF_HUB_OFFLINE), or {BY_HAND}; {DEMO}")
-            },
-            Self::BadEndpoint { .. } => {
-                "such as HF_ENDPOINT=https://hf-mirror.com, or MODELSCOPE_ENDPOINT=https://www.modelscope.cn with `--source modelscope`".into()
-            },
-            Self::BadProxy { .. } => {
-                "such as HTTPS_PROXY=http://127.0.0.1:7890 or ALL_PROXY=socks5://127.0.0.1:1080".into()
-            }
-            Self::Listing { .. } => format!(
-                "check the address; a login page or a proxy of the network may have answered in the hub's place; {MIRROR}; or {BY_HAND}"
-            ),
-            Self::Incomplete { .. } => format!("{MIRROR}; or {BY_HAND}"),
-            Self::Transfer { fault, .. } => transfer_hint(fault),
-            Self::Hash { .. } => {
-                format!(
-                    "what came was thrown away; run it again, and where that does not help {MIRROR}, or {BY_HAND}"
-                )
-            }
-            Self::Space { copies: 1.., .. } => {
-                "this file system has neither symbolic nor hard links, so that the cache holds every file twice: set HF_HUB_CACHE to a folder on another file system, or make room".into()
-            }
-            Self::Space { .. } => "make room, or set HF_HUB_CACHE to a folder on a larger disk".into(),
-            Self::Disk { .. } => {
-                "set HF_HUB_CACHE to a folder that can be written, on a disk with room".into()
-            }
-        })
-    }
-}
-
-fn transfer_hint(fault: &Fault) -> String {
-    let first = match fault {
-        Fault::Status {
-            status: 401 | 403, ..
-        } => "the hub refuses: check the name, set HF_TOKEN where it needs one, ",
-        Fault::Status { status: 404, .. } => "check the name; ",
-        Fault::Status { status: 429, .. } => {
-            "the hub wants fewer requests: wait, then run it again; "
-        }
-        Fault::Html | Fault::Tls { .. } | Fault::Status { status: 511, .. } => {
-            "the network seems to ask for a login first: open any web page in a browser and log in, then run it again; "
-        }
-        Fault::Unreachable { .. } => {
-            return format!(
-                "check this machine's network connection; HTTPS_PROXY sets a proxy; {MIRROR}; or {BY_HAND}; {DEMO}"
-            );
-        }
-        _ => "run it again, it goes on where it stopped; ",
-    };
-    format!("{first}{MIRROR}; HTTPS_PROXY sets a proxy; or {BY_HAND}")
-}
-
-/// What a hub would call the model of this name; a path is none.
-fn id_of(name: &str) -> Option<ModelId> {
-    let known = || ModelId::parse(&format!("{ORGANISATION}/{name}"));
-    ModelId::parse(name).or_else(|_| known()).ok()
 }

@@ -1,37 +1,59 @@
 //! What can be wrong with one request, and whether another try may help.
 
-mod zh;
-
 use std::time::Duration;
 
+use moss_messages::Message;
 use url::Url;
 
+/// Why a host cannot be reached.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+pub enum UnreachableReason {
+    /// Its name cannot be resolved.
+    Name,
+    /// It refuses the connection.
+    Refused,
+    /// No route leads to it.
+    Network,
+    /// It does not answer.
+    NoAnswer,
+    /// The proxy does not connect to it, and says this.
+    Proxy(String),
+}
+
 /// One request's failure.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Message)]
+#[error("{}", moss_messages::english(self))]
 #[non_exhaustive]
 pub enum Fault {
     /// An answer other than the file.
-    #[error("HTTP status {status}")]
     Status {
         /// As in the answer.
         status: u16,
         /// How long the server asks us to wait.
+        #[message(skip)]
         retry_after: Option<Duration>,
     },
-    /// No answer, or one that broke off.
-    #[error("{0}")]
-    Connection(String),
-    /// No connection could be made: the name does not resolve, or the connection is refused.
-    #[error("cannot connect to {host}: {reason}")]
-    Unreachable {
-        /// The host, and the proxy if there is one.
-        host: String,
-        /// Such as `connection refused`.
+    /// The connection failed.
+    Connection {
+        /// What the system or the HTTP library said.
         reason: String,
+    },
+    /// The answer ended too early.
+    CutOff {
+        /// Bytes that are missing.
+        bytes: u64,
+    },
+    /// No connection could be made: the name does not resolve, or the connection is refused.
+    Unreachable {
+        /// The host.
+        host: String,
+        /// Whether a proxy stands between.
+        proxied: bool,
+        /// Why not.
+        reason: UnreachableReason,
     },
     /// The other end does not prove to be the host: a login page, a proxy that inspects traffic, or
     /// a wrong clock.
-    #[error("no secure connection to {host}: {reason}")]
     Tls {
         /// The host.
         host: String,
@@ -39,7 +61,6 @@ pub enum Fault {
         reason: String,
     },
     /// Bytes came too slowly.
-    #[error("stalled: {bytes} bytes in {seconds:.1} s")]
     Stalled {
         /// What came within the window.
         bytes: u64,
@@ -47,10 +68,8 @@ pub enum Fault {
         seconds: f64,
     },
     /// A page in place of a file: a login page of the network, or a mirror's notice.
-    #[error("an HTML page came in place of the file")]
     Html,
     /// Another length than the hub's listing says.
-    #[error("the file has {found} bytes there, expected {expected}")]
     Length {
         /// What was announced.
         found: u64,
@@ -58,7 +77,6 @@ pub enum Fault {
         expected: u64,
     },
     /// Another stretch of the file than was asked for.
-    #[error("asked for bytes {expected}, was sent `{found}`")]
     Range {
         /// The stretch with the file's length, as Content-Range has it.
         expected: String,
@@ -66,19 +84,34 @@ pub enum Fault {
         found: String,
     },
     /// The server sends whole files alone, so that nothing could be resumed.
-    #[error("the server ignores Range")]
     NoRanges,
     /// Another file than the listing named.
-    #[error("the file there has the hash {found}, expected {expected}")]
     Changed {
         /// Of the answer.
         found: String,
         /// Of the listing.
         expected: String,
     },
-    /// A circle, or an address that is none.
-    #[error("redirected {0}")]
-    Redirect(String),
+    /// The answer points to an address that is none.
+    RedirectTo(String),
+    /// The answers point from one address to the next.
+    TooManyRedirects {
+        /// Redirects that are followed.
+        limit: usize,
+    },
+}
+
+impl Fault {
+    pub(crate) fn connection(error: impl ToString) -> Self {
+        Self::Connection {
+            reason: error.to_string(),
+        }
+    }
+
+    /// Returns true if the connection ended before the answer did.
+    pub(crate) fn is_interruption(&self) -> bool {
+        matches!(self, Self::Connection { .. } | Self::CutOff { .. })
+    }
 }
 
 /// A fault, and the address that it came from.
@@ -105,7 +138,10 @@ impl Failure {
             Fault::Status {
                 status: 401 | 403, ..
             } => !self.from_hub,
-            Fault::Connection(_) | Fault::Unreachable { .. } | Fault::Stalled { .. } => true,
+            Fault::Connection { .. }
+            | Fault::CutOff { .. }
+            | Fault::Unreachable { .. }
+            | Fault::Stalled { .. } => true,
             // Somebody has to log in; the same request would be answered with the same page.
             Fault::Html
             | Fault::Tls { .. }
@@ -114,7 +150,8 @@ impl Failure {
             | Fault::Range { .. }
             | Fault::NoRanges
             | Fault::Changed { .. }
-            | Fault::Redirect(_) => false,
+            | Fault::RedirectTo(_)
+            | Fault::TooManyRedirects { .. } => false,
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeSet, path::Path};
 
+use crate::MissingFile;
+
 pub(crate) const NEEDED: [&str; 3] = ["config.json", "vocab.json", "merges.txt"];
 const WELCOME: [&str; 3] = [
     "added_tokens.json",
@@ -15,14 +17,14 @@ const WEIGHTS: [(&str, &str); 2] = [("model", ".safetensors"), ("pytorch_model",
 ///
 /// # Errors
 /// What is missing there.
-pub(crate) fn choose<'a>(names: &[&'a str]) -> Result<Vec<&'a str>, String> {
+pub(crate) fn choose<'a>(names: &[&'a str]) -> Result<Vec<&'a str>, MissingFile> {
     if let Some(missing) = NEEDED.iter().find(|needed| !names.contains(needed)) {
-        return Err((*missing).to_owned());
+        return Err(MissingFile::Named((*missing).to_owned()));
     }
     let weights = WEIGHTS
         .iter()
         .find_map(|(stem, suffix)| weights(names, stem, suffix));
-    let weights = weights.ok_or("model*.safetensors or pytorch_model*.bin")?;
+    let weights = weights.ok_or(MissingFile::Weights)?;
     let small = names
         .iter()
         .filter(|name| NEEDED.contains(name) || WELCOME.contains(name));

@@ -10,7 +10,7 @@ use ureq::{Agent, Body, Proxy, Timeout, http::Response};
 use url::Url;
 
 use crate::{
-    HubError, HubSettings,
+    HubError, HubSettings, UnreachableReason,
     fault::{Failure, Fault, shown},
 };
 
@@ -84,8 +84,7 @@ impl Http {
             .with_config()
             .limit(MAX_LISTING)
             .read_to_string();
-        let text =
-            body.map_err(|error| self.failure(&url, Fault::Connection(error.to_string())))?;
+        let text = body.map_err(|error| self.failure(&url, Fault::connection(error)))?;
         // Whatever its headers call it.
         if is_page(text.as_bytes()) {
             Err(self.failure(&url, Fault::Html))
@@ -150,7 +149,7 @@ impl Http {
                     url = match url.join(next) {
                         Ok(next) if matches!(next.scheme(), "http" | "https") => next,
                         _ => {
-                            return Err(self.failure(&url, Fault::Redirect(format!("to `{next}`"))));
+                            return Err(self.failure(&url, Fault::RedirectTo(next.to_owned())));
                         }
                     };
                 }
@@ -172,7 +171,9 @@ impl Http {
         }
         Err(self.failure(
             &url,
-            Fault::Redirect(format!("more than {MAX_REDIRECTS} times")),
+            Fault::TooManyRedirects {
+                limit: MAX_REDIRECTS,
+            },
         ))
     }
 
@@ -180,16 +181,10 @@ impl Http {
     /// a listing; for a file it may be busy.
     fn unanswered(&self, url: &Url, error: ureq::Error, is_listing: bool) -> Fault {
         let name = url.host_str().unwrap_or_default();
-        let unreachable = |reason: &str| {
-            let through = if self.proxied {
-                " (through the proxy)"
-            } else {
-                ""
-            };
-            Fault::Unreachable {
-                host: format!("{name}{through}"),
-                reason: reason.to_owned(),
-            }
+        let unreachable = |reason| Fault::Unreachable {
+            host: name.to_owned(),
+            proxied: self.proxied,
+            reason,
         };
         let tls = |reason: String| Fault::Tls {
             host: name.to_owned(),
@@ -197,27 +192,29 @@ impl Http {
         };
         let text = error.to_string();
         match &error {
-            ureq::Error::HostNotFound => unreachable("the name cannot be resolved"),
-            ureq::Error::Timeout(Timeout::Resolve) => unreachable("the name cannot be resolved"),
-            ureq::Error::Timeout(Timeout::Connect) => unreachable("no answer"),
-            ureq::Error::Timeout(_) if is_listing => unreachable("no answer"),
-            ureq::Error::ConnectProxyFailed(reason) => unreachable(reason),
+            ureq::Error::HostNotFound => unreachable(UnreachableReason::Name),
+            ureq::Error::Timeout(Timeout::Resolve) => unreachable(UnreachableReason::Name),
+            ureq::Error::Timeout(Timeout::Connect) => unreachable(UnreachableReason::NoAnswer),
+            ureq::Error::Timeout(_) if is_listing => unreachable(UnreachableReason::NoAnswer),
+            ureq::Error::ConnectProxyFailed(reason) => {
+                unreachable(UnreachableReason::Proxy((*reason).to_string()))
+            }
             ureq::Error::Tls(_) | ureq::Error::Rustls(_) => tls(text),
             ureq::Error::Io(io) => match io.kind() {
-                ErrorKind::ConnectionRefused => unreachable("connection refused"),
+                ErrorKind::ConnectionRefused => unreachable(UnreachableReason::Refused),
                 ErrorKind::NetworkUnreachable
                 | ErrorKind::HostUnreachable
                 | ErrorKind::NetworkDown
-                | ErrorKind::AddrNotAvailable => unreachable("the network is unreachable"),
+                | ErrorKind::AddrNotAvailable => unreachable(UnreachableReason::Network),
                 // How the TLS library's own errors come through a stream.
                 ErrorKind::InvalidData => tls(text),
                 // The standard library has no kind for a failed look-up.
                 _ if text.contains("failed to lookup address") => {
-                    unreachable("the name cannot be resolved")
+                    unreachable(UnreachableReason::Name)
                 }
-                _ => Fault::Connection(text),
+                _ => Fault::connection(text),
             },
-            _ => Fault::Connection(text),
+            _ => Fault::connection(text),
         }
     }
 }

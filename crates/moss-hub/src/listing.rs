@@ -4,7 +4,7 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::{
-    ModelId,
+    ListingFault, ModelId,
     digest::{Digest, of_text},
     endpoint::Source,
 };
@@ -51,14 +51,14 @@ pub(crate) fn read(
     base: &Url,
     id: &ModelId,
     text: &str,
-) -> Result<Listing, String> {
+) -> Result<Listing, ListingFault> {
     match source {
         Source::HuggingFace => read_hugging_face(base, id, text),
         Source::ModelScope => read_model_scope(base, id, text),
     }
 }
 
-fn read_hugging_face(base: &Url, id: &ModelId, text: &str) -> Result<Listing, String> {
+fn read_hugging_face(base: &Url, id: &ModelId, text: &str) -> Result<Listing, ListingFault> {
     #[derive(Deserialize)]
     struct Model {
         sha: String,
@@ -83,12 +83,10 @@ fn read_hugging_face(base: &Url, id: &ModelId, text: &str) -> Result<Listing, St
         sha256: String,
         size: u64,
     }
-    let model: Model = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let model: Model =
+        serde_json::from_str(text).map_err(|error| ListingFault::Parse(error.to_string()))?;
     let Some(Digest::GitBlob(commit)) = Digest::parse(&model.sha) else {
-        return Err(format!(
-            "revision `{}`, expected 40 hexadecimal digits",
-            model.sha
-        ));
+        return Err(ListingFault::Revision(model.sha));
     };
     let id = id.on(Source::HuggingFace);
     let file = |found: Sibling| {
@@ -116,7 +114,7 @@ fn read_hugging_face(base: &Url, id: &ModelId, text: &str) -> Result<Listing, St
     })
 }
 
-fn read_model_scope(base: &Url, id: &ModelId, text: &str) -> Result<Listing, String> {
+fn read_model_scope(base: &Url, id: &ModelId, text: &str) -> Result<Listing, ListingFault> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Answer {
@@ -135,14 +133,10 @@ fn read_model_scope(base: &Url, id: &ModelId, text: &str) -> Result<Listing, Str
         size: u64,
         sha256: Option<String>,
     }
-    let answer: Answer = serde_json::from_str(text).map_err(|error| error.to_string())?;
-    let reason = || {
-        format!(
-            "no list of files, message `{}`",
-            answer.message.unwrap_or_default()
-        )
-    };
-    let data = answer.data.ok_or_else(reason)?;
+    let answer: Answer =
+        serde_json::from_str(text).map_err(|error| ListingFault::Parse(error.to_string()))?;
+    let fault = || ListingFault::NoFiles(answer.message.unwrap_or_default());
+    let data = answer.data.ok_or_else(fault)?;
     let id = id.on(Source::ModelScope);
     let file = |found: File| {
         let url = base

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::Fault;
+use crate::{Fault, Fetched};
 
 /// A step of a download; they come from several threads.
 #[derive(Debug)]
@@ -29,8 +29,8 @@ pub enum DownloadEvent<'a> {
     },
     /// A request failed and will be made again.
     Retrying {
-        /// The file.
-        file: &'a str,
+        /// What was asked for.
+        file: &'a Fetched,
         /// What was wrong.
         fault: &'a Fault,
         /// How long it waits.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    HubError, files,
+    Absence, HubError, Place, files,
     id::{KNOWN, ModelId, ORGANISATION, RENAMED},
 };
 
@@ -78,7 +78,10 @@ pub fn resolve(name: &str, places: &SearchPlaces) -> Result<ResolvedModel, HubEr
         if path.exists() {
             return Ok(found(path));
         }
-        looked.push((path, "is not there"));
+        looked.push(Place {
+            path,
+            why: Absence::NotFound,
+        });
     }
     // A hub id is ORGANISATION/NAME; anything with more or other parts can only have been a path.
     let (organisation, repository) = match name.split_once('/') {
@@ -90,6 +93,7 @@ pub fn resolve(name: &str, places: &SearchPlaces) -> Result<ResolvedModel, HubEr
                 name: name.to_owned(),
                 looked,
                 similar: None,
+                id: None,
             });
         }
         None => (ORGANISATION, name),
@@ -98,13 +102,16 @@ pub fn resolve(name: &str, places: &SearchPlaces) -> Result<ResolvedModel, HubEr
         places.current_dir.join(ORGANISATION).join(repository),
         places.current_dir.join(repository),
     ] {
-        if looked.iter().any(|(path, _)| *path == folder) {
+        if looked.iter().any(|place: &Place| place.path == folder) {
             continue;
         }
         if folder.is_dir() {
             return Ok(found(folder));
         }
-        looked.push((folder, "is not there"));
+        looked.push(Place {
+            path: folder,
+            why: Absence::NotFound,
+        });
     }
     if let Some(cache) = &places.hub_cache {
         let renamed = Some(RENAMED).filter(|_| organisation == ORGANISATION);
@@ -117,7 +124,7 @@ pub fn resolve(name: &str, places: &SearchPlaces) -> Result<ResolvedModel, HubEr
                         folder: snapshot,
                     });
                 }
-                Err(why) => looked.push((folder, why)),
+                Err(why) => looked.push(Place { path: folder, why }),
             }
         }
     }
@@ -126,13 +133,21 @@ pub fn resolve(name: &str, places: &SearchPlaces) -> Result<ResolvedModel, HubEr
         name: name.to_owned(),
         looked,
         similar,
+        id: id_of(name),
     })
 }
 
+/// Returns what a hub would call the model of this name; a path has no such id.
+fn id_of(name: &str) -> Option<String> {
+    let known = || ModelId::parse(&format!("{ORGANISATION}/{name}"));
+    let id = ModelId::parse(name).or_else(|_| known()).ok()?;
+    Some(id.to_string())
+}
+
 /// The snapshot that `main` points to, else the newest one; of those that are whole.
-pub(crate) fn snapshot(repository: &Path) -> Result<PathBuf, &'static str> {
+pub(crate) fn snapshot(repository: &Path) -> Result<PathBuf, Absence> {
     if !repository.is_dir() {
-        return Err("is not there");
+        return Err(Absence::NotFound);
     }
     let snapshots = repository.join("snapshots");
     let whole = |folder: &PathBuf| files::is_whole(folder);
@@ -142,10 +157,10 @@ pub(crate) fn snapshot(repository: &Path) -> Result<PathBuf, &'static str> {
             return Ok(folder);
         }
     }
-    let entries = fs::read_dir(&snapshots).map_err(|_| "holds no snapshot")?;
+    let entries = fs::read_dir(&snapshots).map_err(|_| Absence::NoSnapshot)?;
     let folders = entries.flatten().map(|entry| entry.path()).filter(whole);
     let age = |folder: &PathBuf| fs::metadata(folder).and_then(|data| data.modified()).ok();
-    folders.max_by_key(age).ok_or("holds no complete snapshot")
+    folders.max_by_key(age).ok_or(Absence::NoCompleteSnapshot)
 }
 
 /// A known name at most three edits away.

@@ -12,7 +12,7 @@ use std::{
 };
 
 use crate::{
-    DownloadEvent, HubError, HubFile, HubSettings, Report,
+    DownloadEvent, Fetched, HubError, HubFile, HubSettings, Report,
     fault::{Failure, Fault},
     http::{Expected, Http, is_page},
     part::{Part, PartWriter},
@@ -87,8 +87,7 @@ impl Transfer<'_> {
             if bytes >= useful {
                 retries.reset();
             }
-            let timed_out =
-                began.elapsed() >= patience.window && matches!(broken.fault, Fault::Connection(_));
+            let timed_out = began.elapsed() >= patience.window && broken.fault.is_interruption();
             if timed_out && bytes as f64 >= patience.min_rate as f64 * seconds {
                 continue; // slow, but moving
             }
@@ -101,14 +100,14 @@ impl Transfer<'_> {
             let Some(wait) = retries.pause(&failure, self.established.load(Ordering::Relaxed))
             else {
                 return Err(HubError::transfer(
-                    &self.file.name,
+                    Fetched::File(self.file.name.clone()),
                     failure,
                     retries.failures(),
                 ));
             };
             let Failure { fault, .. } = &failure;
             (self.report)(DownloadEvent::Retrying {
-                file: &self.file.name,
+                file: &Fetched::File(self.file.name.clone()),
                 fault,
                 wait,
             });
@@ -131,7 +130,7 @@ impl Transfer<'_> {
             etag: digest.hex(),
         };
         let (mut body, url) = self.http.range(url, &expected).map_err(Broken::Network)?;
-        let lost = |why: String| Broken::Network(self.http.failure(&url, Fault::Connection(why)));
+        let lost = |fault| Broken::Network(self.http.failure(&url, fault));
         let mut buffer = vec![0; BUFFER];
         while !piece.is_empty() {
             if self.stop.load(Ordering::Relaxed) {
@@ -141,12 +140,10 @@ impl Transfer<'_> {
                 usize::try_from(piece.end - piece.start).map_or(BUFFER, |left| left.min(BUFFER));
             let count = body
                 .read(&mut buffer[..room])
-                .map_err(|error| lost(error.to_string()))?;
+                .map_err(|error| lost(Fault::connection(error)))?;
             if count == 0 {
-                return Err(lost(format!(
-                    "cut off {} bytes before the end",
-                    piece.end - piece.start
-                )));
+                let bytes = piece.end - piece.start;
+                return Err(lost(Fault::CutOff { bytes }));
             }
             if piece.start == 0 && is_page(&buffer[..count]) {
                 return Err(Broken::Network(self.http.failure(&url, Fault::Html)));

@@ -12,7 +12,7 @@ use std::{
 pub use damage::{Damage, DamagedFile};
 
 use crate::{
-    Digest, DownloadEvent, DownloadPlan, Hub, HubError, HubFile, ModelId, Report,
+    Absence, Digest, DownloadEvent, DownloadPlan, Hub, HubError, HubFile, ModelId, Place, Report,
     cache::ModelCache, resolve,
 };
 
@@ -52,7 +52,7 @@ impl Hub {
         let cache = ModelCache::new(&self.settings.cache, id);
         let folder = cache.folder();
         if !folder.join("snapshots").is_dir() && !folder.join("blobs").is_dir() {
-            return Err(not_found(id, folder, "is not there"));
+            return Err(not_found(id, folder, Absence::NotFound));
         }
         let mut check = Check {
             snapshots: Entries::of(folder)?,
@@ -106,11 +106,15 @@ impl Hub {
     }
 }
 
-fn not_found(id: &ModelId, folder: &Path, why: &'static str) -> HubError {
+fn not_found(id: &ModelId, folder: &Path, why: Absence) -> HubError {
     HubError::NotFound {
         name: id.to_string(),
-        looked: vec![(folder.to_owned(), why)],
+        looked: vec![Place {
+            path: folder.to_owned(),
+            why,
+        }],
         similar: None,
+        id: Some(id.to_string()),
     }
 }
 

@@ -230,10 +230,10 @@ fn answers_that_are_not_the_file_are_refused() {
     let (error, _) = fault_of(Manner::OtherEtag);
     assert!(matches!(fault(&error), Fault::Changed { .. }));
     let (error, _) = fault_of(Manner::Redirect("ftp://127.0.0.1/x".into()));
-    assert!(matches!(fault(&error), Fault::Redirect(_)));
+    assert!(matches!(fault(&error), Fault::RedirectTo(_)));
     let (error, asked) = fault_of(Manner::Redirect(format!("/x/{WEIGHTS}")));
     assert!(
-        matches!(fault(&error), Fault::Redirect(_)) && asked == 10,
+        matches!(fault(&error), Fault::TooManyRedirects { .. }) && asked == 10,
         "{asked}"
     );
 }

@@ -89,7 +89,8 @@ fn without_a_network_the_failure_comes_within_seconds_and_mentions_the_demo() {
             panic!("{error:?}")
         };
         assert!(address.contains(host.as_str()), "{host}");
-        let (hint, zh) = (error.hint().unwrap(), error.hint_zh().unwrap());
+        let [hint, zh] = moss_messages::Language::ALL
+            .map(|language| moss_messages::hint(language, &error).unwrap());
         assert!(
             hint.contains("--demo") && hint.contains("HTTPS_PROXY") && zh.contains("--demo"),
             "{hint}"
@@ -116,7 +117,7 @@ fn a_hub_that_accepts_connections_and_never_answers_is_asked_twice() {
     else {
         panic!("{error:?}")
     };
-    assert_eq!(reason, "no answer");
+    assert_eq!(*reason, moss_hub::UnreachableReason::NoAnswer);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use moss_checkpoint::RawConfig;
 
-use crate::ModelError;
+use crate::{ModelError, NetworkRule};
 
 /// `qkv_proj` holds this many slabs of [query | value | key] rows, a trace of the four-way sharding
 /// it was trained with.
@@ -77,8 +77,8 @@ impl TryFrom<&RawConfig> for MossConfig {
     fn try_from(raw: &RawConfig) -> Result<Self, ModelError> {
         let positive = |key: &'static str, value: usize, most: usize| {
             let expected = match value {
-                0 => "a number above 0".into(),
-                value if value > most => format!("at most {most}"),
+                0 => NetworkRule::AboveZero,
+                value if value > most => NetworkRule::AtMost(most),
                 value => return Ok(value),
             };
             Err(ModelError::Config {
@@ -93,9 +93,10 @@ impl TryFrom<&RawConfig> for MossConfig {
             return Err(ModelError::Config {
                 key: "n_head",
                 found: num_heads.to_string(),
-                expected: format!(
-                    "a multiple of {TRAINING_SHARDS} that divides n_embd = {hidden_size}"
-                ),
+                expected: NetworkRule::HeadCount {
+                    shards: TRAINING_SHARDS,
+                    hidden_size,
+                },
             });
         }
         let head_dim = hidden_size / num_heads;
@@ -104,7 +105,7 @@ impl TryFrom<&RawConfig> for MossConfig {
             return Err(ModelError::Config {
                 key: "rotary_dim",
                 found: rotary_dim.to_string(),
-                expected: format!("an even number up to the head's {head_dim} lanes"),
+                expected: NetworkRule::RotaryDim { head_dim },
             });
         }
         if let Some(activation) = raw
@@ -115,7 +116,7 @@ impl TryFrom<&RawConfig> for MossConfig {
             return Err(ModelError::Config {
                 key: "activation_function",
                 found: activation.to_owned(),
-                expected: "gelu_new".into(),
+                expected: NetworkRule::GeluNew,
             });
         }
         let layer_norm_epsilon = raw.layer_norm_epsilon;
@@ -123,7 +124,7 @@ impl TryFrom<&RawConfig> for MossConfig {
             return Err(ModelError::Config {
                 key: "layer_norm_epsilon",
                 found: layer_norm_epsilon.to_string(),
-                expected: "a small positive number".into(),
+                expected: NetworkRule::SmallPositive,
             });
         }
         let vocab_size = positive("vocab_size", raw.vocab_size, MOST_TOKENS)?;
@@ -133,12 +134,10 @@ impl TryFrom<&RawConfig> for MossConfig {
         ];
         for (key, id) in tokens.into_iter().filter_map(|(key, id)| Some((key, id?))) {
             if id as usize >= vocab_size {
-                let (found, expected) =
-                    (id.to_string(), format!("below vocab_size = {vocab_size}"));
                 return Err(ModelError::Config {
                     key,
-                    found,
-                    expected,
+                    found: id.to_string(),
+                    expected: NetworkRule::BelowVocab(vocab_size),
                 });
             }
         }

@@ -1,41 +1,70 @@
 //! What can go wrong between token ids and logits.
 
-mod zh;
-
 use moss_checkpoint::CheckpointError;
+use moss_messages::Message;
 use moss_weights::KernelError;
 
 use crate::{ComputeDtype, DeviceSpec, placement::PlacementError};
 
+/// What a value of `config.json` has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
+pub enum NetworkRule {
+    /// Above 0.
+    AboveZero,
+    /// At most this.
+    AtMost(usize),
+    /// At most this, for the kernels of a GPU.
+    AtMostOnGpu(usize),
+    /// A number of heads that the fused projection can be split by.
+    HeadCount {
+        /// Parts of the fused projection.
+        shards: usize,
+        /// The width that the heads share.
+        hidden_size: usize,
+    },
+    /// An even number of a head's dimensions.
+    RotaryDim {
+        /// Dimensions of a head.
+        head_dim: usize,
+    },
+    /// `gelu_new`, MOSS's activation.
+    GeluNew,
+    /// A small number above 0.
+    SmallPositive,
+    /// Below the size of the vocabulary.
+    BelowVocab(usize),
+    /// A tensor that synthetic weights have.
+    Synthetic,
+}
+
 /// Errors of loading or running a model.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Message)]
+#[error("{}", moss_messages::english(self))]
 #[non_exhaustive]
 pub enum ModelError {
     /// A value of `config.json` that no network can have.
-    #[error("`{key}` in config.json is {found}, expected {expected}")]
     Config {
         /// Key as the file spells it.
         key: &'static str,
         /// Value found.
         found: String,
         /// What it has to be.
-        expected: String,
+        expected: NetworkRule,
     },
     /// A tensor of the checkpoint could not be read.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
     /// An operation refused its arguments or failed.
-    #[error("layer {layer}: `{op}` failed")]
     Kernel {
         /// Layer number from 0; `num_layers` is the final norm and head.
         layer: usize,
         /// The operation.
         op: &'static str,
         /// What it said.
+        #[message(cause)]
         source: KernelError,
     },
     /// A sequence would pass the positions that the network was trained for.
-    #[error("position {end} is past the model's window of {context_length} positions")]
     WindowFull {
         /// One past the last position asked for.
         end: usize,
@@ -43,7 +72,6 @@ pub enum ModelError {
         context_length: usize,
     },
     /// The cache has no blocks left for a sequence.
-    #[error("the key/value cache is full: {needed_blocks} more blocks needed, {free_blocks} free")]
     CacheFull {
         /// Blocks that the sequence lacks.
         needed_blocks: usize,
@@ -51,7 +79,6 @@ pub enum ModelError {
         free_blocks: usize,
     },
     /// A chunk came with fewer cache blocks than its positions need.
-    #[error("sequence {sequence} of the batch has {found} cache blocks, needs {expected}")]
     BlocksMissing {
         /// Index in the batch.
         sequence: usize,
@@ -61,13 +88,11 @@ pub enum ModelError {
         expected: usize,
     },
     /// A chunk without tokens.
-    #[error("sequence {sequence} of the batch has no tokens to run")]
     EmptyChunk {
         /// Index in the batch.
         sequence: usize,
     },
     /// A token id without an embedding row.
-    #[error("token id {id} is outside the model's {vocab_size} embedding rows")]
     UnknownToken {
         /// The id.
         id: u32,
@@ -81,44 +106,39 @@ pub enum ModelError {
     #[error(transparent)]
     Placement(#[from] PlacementError),
     /// A stage of the pipeline failed, of several.
-    #[error("stage {stage} on {device} failed")]
     Stage {
         /// Stage, from 0.
         stage: usize,
         /// Where it runs.
+        #[message(display)]
         device: DeviceSpec,
         /// What it said.
+        #[message(cause)]
         source: Box<ModelError>,
     },
     /// Layers without anything in front of them to run on: no device, or an order of stages that
     /// cannot be.
-    #[error("layer {layer} got nothing to run on: the stages do not follow each other")]
     NothingHandedOver {
         /// The first layer that got nothing.
         layer: usize,
     },
     /// A rounding that a card does not compute in.
-    #[error("GPU kernels round activations to f16, found {found:?}")]
     GpuDtype {
         /// What was asked for.
+        #[message(debug)]
         found: ComputeDtype,
     },
     /// 8-bit activations where exact values were asked for.
-    #[error("8-bit activations are rounded, found F32 for the values between operations")]
     ActivationsNotExact,
     /// 8-bit activations on a card.
-    #[error("8-bit activations have kernels for the CPU alone, found {device}")]
     ActivationsOffCpu {
         /// Where they were to run.
+        #[message(display)]
         device: DeviceSpec,
     },
     /// The caller asked to stop between two layers.
-    #[error("interrupted")]
     Interrupted,
     /// A layer's output is inf or NaN.
-    #[error(
-        "layer {layer} gave {value} at position {position} of sequence {sequence} of the batch"
-    )]
     NonFinite {
         /// Layer number from 0; `num_layers` is the final norm and head.
         layer: usize,
@@ -138,24 +158,6 @@ impl ModelError {
             Self::Kernel { source, .. } | Self::Gpu(source) => source.is_fatal(),
             Self::Stage { source, .. } => source.is_fatal(),
             _ => false,
-        }
-    }
-
-    /// What the user can do about it, where there is something.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Checkpoint(error) => error.hint(),
-            Self::Stage { source, .. } => source.hint(),
-            Self::WindowFull { .. } => Some("shorten the prompt, or start a new conversation".into()),
-            Self::NonFinite { .. } => Some(
-                "the weights may be damaged: `moss-cli inspect` checks them; `--dtype f32` rules out overflow".into(),
-            ),
-            Self::Placement(error) => error.hint(),
-            Self::GpuDtype { .. } => Some("leave `--dtype` out, or say `--dtype f16`; `--gpu cpu` knows f32 and bf16".into()),
-            Self::ActivationsNotExact => Some("leave `--dtype` out with `--activations int8`, or say `--dtype f16` or `bf16`".into()),
-            Self::ActivationsOffCpu { .. } => Some("leave `--activations` out, or say `--gpu cpu`".into()),
-            Self::Gpu(error) | Self::Kernel { source: error, .. } => error.hint(),
-            _ => None,
         }
     }
 }

@@ -31,7 +31,7 @@ mod timeline;
 
 pub use block::LinearKind;
 pub use config::{MossConfig, TRAINING_SHARDS};
-pub use error::ModelError;
+pub use error::{ModelError, NetworkRule};
 pub use gpu::{CUDA, has_gpu, machine_gpus};
 pub use kv_cache::{BlockPool, BlockTable, CacheShape};
 pub use language_model::{Cut, LanguageModel, LogitRows, Logits, SequenceChunk};

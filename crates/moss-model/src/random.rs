@@ -12,7 +12,9 @@ use moss_weights::{DenseDtype, DenseWeight, GptqBits, GptqWeight, GroupIndex, Li
 use rand::{Rng as _, SeedableRng, rngs::SmallRng};
 use rayon::prelude::*;
 
-use crate::{LinearParts, ModelError, MossConfig, WeightSource, names, placement::product};
+use crate::{
+    LinearParts, ModelError, MossConfig, NetworkRule, WeightSource, names, placement::product,
+};
 
 /// How the made-up matrices are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -175,7 +177,7 @@ impl WeightSource for RandomWeights {
         ModelError::Config {
             key: "n_layer",
             found: name.to_owned(),
-            expected: "a tensor that can be made up".into(),
+            expected: NetworkRule::Synthetic,
         }
     }
 }

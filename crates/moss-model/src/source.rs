@@ -1,7 +1,7 @@
 //! Where weights come from: a checkpoint as published, or random numbers of the same shapes.
 
 use moss_checkpoint::{
-    Checkpoint, CheckpointError, DType, GroupIndex, LinearTensors, Tensor, TensorInfo,
+    Checkpoint, CheckpointError, DType, DtypeRule, GroupIndex, LinearTensors, Tensor, TensorInfo,
 };
 use moss_weights::{
     DenseDtype, DenseWeight, GptqBits, GptqWeight, GroupIndex as KernelGroups, LinearWeight,
@@ -225,7 +225,7 @@ fn dense(
         DType::F32 => DenseDtype::F32,
         DType::F16 => DenseDtype::F16,
         DType::BF16 => DenseDtype::BF16,
-        _ => return Err(tensor.wrong_dtype("f16, bf16 or f32").into()),
+        _ => return Err(tensor.wrong_dtype(DtypeRule::Float).into()),
     };
     Ok(DenseWeight {
         dtype,

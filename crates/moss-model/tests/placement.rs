@@ -240,12 +240,12 @@ proptest! {
         let PlacementError::DoesNotFit { shortfalls, changes } = &error else {
             return Err(TestCaseError::fail(error.to_string()));
         };
-        prop_assert!(!shortfalls.is_empty() && shortfalls.iter().all(|card| card.missing() > 0));
+        prop_assert!(!shortfalls.is_empty() && shortfalls.iter().all(|card| card.missing > 0));
         // Memory as large as what is lacking makes it fit.
         let mut larger = cards.clone();
         for short in shortfalls {
             let kind = cards[short.card].kind;
-            larger.iter_mut().filter(|card| card.kind == kind).for_each(|card| card.free += short.missing());
+            larger.iter_mut().filter(|card| card.kind == kind).for_each(|card| card.free += short.missing);
         }
         prop_assert!(place(&request(&model, &larger)).is_ok());
         for change in changes {
@@ -393,7 +393,7 @@ fn a_card_listed_four_times_runs_four_stages_within_its_memory() {
     assert_eq!(
         (
             shortfalls.len(),
-            shortfalls[0].missing(),
+            shortfalls[0].missing,
             shortfalls[0].layers
         ),
         (1, 1, 8)

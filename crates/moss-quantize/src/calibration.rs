@@ -4,7 +4,7 @@ use moss_model::{MossConfig, WeightSource};
 use moss_weights::KernelError;
 
 use crate::{
-    QuantizeError, Sample,
+    QuantizeError, Sample, TextSet,
     device::Device,
     hessian::Hessian,
     layer::{Layer, SequenceSpan, embed},
@@ -84,7 +84,7 @@ impl<'a> Calibration<'a> {
         }
         match batches.is_empty() {
             true => Err(QuantizeError::NoSamples {
-                what: "the calibration texts",
+                what: TextSet::Calibration,
             }),
             false => {
                 let hidden_size = config.hidden_size;

@@ -5,7 +5,7 @@ use std::{fs, path::Path, time::UNIX_EPOCH};
 use moss_checkpoint::{Checkpoint, Container, Outline, ShardWriter, plan_shards};
 
 use crate::{
-    QuantizeError,
+    FolderAction, QuantizeError,
     folder::{NewFolder, io},
 };
 
@@ -132,7 +132,7 @@ fn job(checkpoint: &Checkpoint, options: ConvertOptions) -> Result<String, Quant
         options.container, options.max_shard_bytes
     );
     for file in checkpoint.weight_files() {
-        let data = fs::metadata(file).map_err(|source| io("read", file, source))?;
+        let data = fs::metadata(file).map_err(|source| io(FolderAction::Read, file, source))?;
         let time = data
             .modified()
             .ok()

@@ -11,7 +11,7 @@ use moss_checkpoint::{Checkpoint, Container, Outline, ShardDigest, shard_digest,
 use moss_lock::{FileLock, holder_path};
 use serde::{Deserialize, Serialize};
 
-use crate::QuantizeError;
+use crate::{FolderAction, NotReplaceable, QuantizeError};
 
 /// What an unfinished folder keeps its records in.
 const JOURNAL: &str = "unfinished.json";
@@ -73,8 +73,9 @@ impl NewFolder {
         if folder.exists() && !records.iter().any(|record| record.exists()) {
             return Err(QuantizeError::Exists { path: folder }); // not ours
         }
-        fs::create_dir_all(&folder).map_err(|source| io("create", &folder, source))?;
-        let lock = FileLock::try_acquire(&path).map_err(|source| io("create", &path, source))?;
+        fs::create_dir_all(&folder).map_err(|source| io(FolderAction::Create, &folder, source))?;
+        let lock = FileLock::try_acquire(&path)
+            .map_err(|source| io(FolderAction::Create, &path, source))?;
         if lock.is_none() {
             return Err(QuantizeError::Busy { path: folder });
         }
@@ -138,7 +139,7 @@ impl NewFolder {
             .sum::<u64>()
             .saturating_add(RESERVE);
         let free = fs4::available_space(&self.folder)
-            .map_err(|source| io("measure", &self.folder, source))?;
+            .map_err(|source| io(FolderAction::Measure, &self.folder, source))?;
         match needed <= free {
             true => Ok(()),
             false => Err(QuantizeError::DiskSpace {
@@ -199,14 +200,14 @@ impl NewFolder {
         self.copy_side_files(source.folder())?;
         if let Some(config) = config {
             let path = self.path("config.json");
-            fs::write(&path, config).map_err(|source| io("write", &path, source))?;
+            fs::write(&path, config).map_err(|source| io(FolderAction::Write, &path, source))?;
         }
         Checkpoint::open(&self.folder)?;
         for name in [JOURNAL, LOCK] {
             let path = self.path(name);
             match fs::remove_file(&path) {
                 Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(io("remove", &path, source));
+                    return Err(io(FolderAction::Remove, &path, source));
                 }
                 _ => {}
             }
@@ -214,29 +215,34 @@ impl NewFolder {
         self.lock = None;
         let rename = || {
             fs::rename(&self.folder, &self.target)
-                .map_err(|source| io("rename", &self.folder, source))
+                .map_err(|source| io(FolderAction::Rename, &self.folder, source))
         };
         if self.replace && !is_free(&self.target) {
             // Who has the old files open keeps them: they are moved and removed, never written to.
             let old = beside(&self.target, ".replaced")?;
-            fs::rename(&self.target, &old).map_err(|source| io("replace", &self.target, source))?;
+            fs::rename(&self.target, &old)
+                .map_err(|source| io(FolderAction::Replace, &self.target, source))?;
             if let Err(error) = rename() {
                 let _ = fs::rename(&old, &self.target); // the error matters more
                 return Err(error);
             }
-            return fs::remove_dir_all(&old).map_err(|source| io("remove", &old, source));
+            return fs::remove_dir_all(&old)
+                .map_err(|source| io(FolderAction::Remove, &old, source));
         }
         if self.target.exists() {
             // empty, as it was
-            fs::remove_dir(&self.target).map_err(|source| io("replace", &self.target, source))?;
+            fs::remove_dir(&self.target)
+                .map_err(|source| io(FolderAction::Replace, &self.target, source))?;
         }
         rename()
     }
 
     /// Everything that the source folder holds besides weights.
     fn copy_side_files(&self, source: &Path) -> Result<(), QuantizeError> {
-        for entry in fs::read_dir(source).map_err(|error| io("read", source, error))? {
-            let path = entry.map_err(|error| io("read", source, error))?.path();
+        for entry in fs::read_dir(source).map_err(|error| io(FolderAction::Read, source, error))? {
+            let path = entry
+                .map_err(|error| io(FolderAction::Read, source, error))?
+                .path();
             let (Some(name), Ok(data)) = (
                 path.file_name().and_then(|name| name.to_str()),
                 fs::metadata(&path),
@@ -250,7 +256,8 @@ impl NewFolder {
             {
                 continue;
             }
-            fs::copy(&path, self.path(name)).map_err(|source| io("copy", &path, source))?;
+            fs::copy(&path, self.path(name))
+                .map_err(|source| io(FolderAction::Copy, &path, source))?;
         }
         Ok(())
     }
@@ -258,8 +265,8 @@ impl NewFolder {
     fn save(&self) -> Result<(), QuantizeError> {
         let (path, new) = (self.path(JOURNAL), self.path("unfinished.json.new"));
         let text = serde_json::json!(self.journal).to_string();
-        fs::write(&new, text).map_err(|source| io("write", &new, source))?;
-        fs::rename(&new, &path).map_err(|source| io("rename", &new, source))
+        fs::write(&new, text).map_err(|source| io(FolderAction::Write, &new, source))?;
+        fs::rename(&new, &path).map_err(|source| io(FolderAction::Rename, &new, source))
     }
 
     /// Removes what an earlier run left and this one does not go on with.
@@ -269,11 +276,11 @@ impl NewFolder {
             self.path(LOCK),
             holder_path(&self.path(LOCK)),
         ];
-        for entry in
-            fs::read_dir(&self.folder).map_err(|source| io("read", &self.folder, source))?
+        for entry in fs::read_dir(&self.folder)
+            .map_err(|source| io(FolderAction::Read, &self.folder, source))?
         {
             let path = entry
-                .map_err(|source| io("read", &self.folder, source))?
+                .map_err(|source| io(FolderAction::Read, &self.folder, source))?
                 .path();
             let name = path
                 .file_name()
@@ -281,7 +288,7 @@ impl NewFolder {
                 .to_string_lossy()
                 .into_owned();
             if !records.contains(&path) && !self.journal.finished.contains_key(&name) {
-                fs::remove_file(&path).map_err(|source| io("remove", &path, source))?;
+                fs::remove_file(&path).map_err(|source| io(FolderAction::Remove, &path, source))?;
             }
         }
         Ok(())
@@ -315,15 +322,16 @@ fn check_replaceable(target: &Path, source: &Path) -> Result<(), QuantizeError> 
             why,
         })
     };
-    let real = |path: &Path| fs::canonicalize(path).map_err(|error| io("read", path, error));
+    let real =
+        |path: &Path| fs::canonicalize(path).map_err(|error| io(FolderAction::Read, path, error));
     let weights = |entry: fs::DirEntry| entry.file_name().to_str().is_some_and(is_weight_file);
     let is_checkpoint = target.join("config.json").is_file()
         && fs::read_dir(target).is_ok_and(|entries| entries.flatten().any(weights));
     if !is_checkpoint {
-        return refused("is not a checkpoint folder");
+        return refused(NotReplaceable::NotCheckpoint);
     }
     if real(source)?.starts_with(real(target)?) {
-        return refused("holds the checkpoint to read");
+        return refused(NotReplaceable::IsSource);
     }
     Ok(())
 }
@@ -334,7 +342,7 @@ fn is_weight_file(name: &str) -> bool {
         || (name.starts_with("pytorch_model") && name.ends_with(".bin"))
 }
 
-pub(crate) fn io(what: &'static str, path: &Path, source: std::io::Error) -> QuantizeError {
+pub(crate) fn io(what: FolderAction, path: &Path, source: std::io::Error) -> QuantizeError {
     QuantizeError::Io {
         what,
         path: path.to_owned(),

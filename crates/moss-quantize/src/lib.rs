@@ -29,7 +29,7 @@ mod samples;
 mod shards;
 
 pub use convert::{ConvertEvent, ConvertOptions, convert};
-pub use error::QuantizeError;
+pub use error::{FolderAction, NotReplaceable, QuantizeError, TextSet};
 pub use measure::{Agreement, Perplexity, Windows, agreement, perplexity};
 pub use quantize::{LinearReport, Method, QuantizeEvent, QuantizeOptions, quantize};
 pub use samples::{Sample, built_in_samples, read_samples};

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use candle_core::Tensor;
 use moss_cpu::{
-    KernelError,
+    KernelError, Rule,
     ops::{RopePrecision, RopeTable},
 };
 #[cfg(feature = "cuda")]
@@ -279,7 +279,7 @@ impl Matrix {
         let [keys, values] = cache;
         let positions = keys.rows() / heads;
         if start + rows.len() > positions {
-            let (found, rule) = (start + rows.len(), format!("at most {positions}"));
+            let (found, rule) = (start + rows.len(), Rule::AtMost(positions));
             return Err(KernelError::Argument {
                 op: "attention",
                 arg: "end of the rows",
@@ -453,7 +453,7 @@ fn apart(op: &'static str) -> KernelError {
         op,
         arg: "devices",
         found: 2,
-        rule: "1".into(),
+        rule: Rule::Exactly(1),
     }
 }
 

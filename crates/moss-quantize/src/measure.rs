@@ -6,7 +6,7 @@
 
 use moss_model::{BlockPool, BlockTable, LanguageModel, LogitRows, Moss, SequenceChunk};
 
-use crate::{QuantizeError, Sample};
+use crate::{QuantizeError, Sample, TextSet};
 
 /// Rows of logits that are held at a time: 55 MB of the published vocabulary.
 const CHUNK: usize = 128;
@@ -148,7 +148,7 @@ impl Mean {
     fn perplexity(&self) -> Result<Perplexity, QuantizeError> {
         match self.count {
             0 => Err(QuantizeError::NoSamples {
-                what: "the texts to measure",
+                what: TextSet::Measured,
             }),
             tokens => Ok(Perplexity {
                 tokens,

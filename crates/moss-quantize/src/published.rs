@@ -4,7 +4,7 @@
 use moss_checkpoint::{Checkpoint, DType, Outline};
 use moss_model::{LinearKind, MossConfig};
 
-use crate::{QuantizeError, QuantizeOptions, folder::io};
+use crate::{FolderAction, QuantizeError, QuantizeOptions, folder::io};
 
 /// Tensors of one layer as they will be: four in place of each linear's weight.
 pub(crate) fn layer_outlines(
@@ -65,7 +65,7 @@ pub(crate) fn config_json(
 ) -> Result<Vec<u8>, QuantizeError> {
     let path = checkpoint.folder().join("config.json");
     let bytes = moss_files::read_bytes(&path, moss_files::MAX_BYTES)
-        .map_err(|source| io("read", &path, source))?;
+        .map_err(|source| io(FolderAction::Read, &path, source))?;
     let text = moss_unicode::decode(&bytes).unwrap_or_default(); // it was read before
     let mut config: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
     config["wbits"] = options.bits.bits().into();

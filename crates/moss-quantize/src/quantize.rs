@@ -245,6 +245,7 @@ fn check_group_size(options: &QuantizeOptions, in_features: usize) -> Result<(),
             found,
             in_features,
             bits,
+            multiple: 32 / bits,
         });
     }
     Ok(())

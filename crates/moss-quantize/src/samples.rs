@@ -6,7 +6,7 @@ use moss_text::{Conversation, PromptBuilder, SavedTurn, SystemText, TextError, T
 use moss_unicode::decode_text;
 use serde::Deserialize;
 
-use crate::{QuantizeError, folder::io};
+use crate::{FolderAction, QuantizeError, folder::io};
 
 /// Largest file of samples; all of it is held in memory.
 const MAX_BYTES: u64 = 1 << 30;
@@ -39,8 +39,8 @@ enum Line {
 /// [`QuantizeError::Io`]; [`QuantizeError::Decode`] for text that is not UTF-8;
 /// [`QuantizeError::Sample`] for a line of another form; [`QuantizeError::Text`].
 pub fn read_samples(file: &Path, builder: &PromptBuilder) -> Result<Vec<Sample>, QuantizeError> {
-    let bytes =
-        moss_files::read_bytes(file, MAX_BYTES).map_err(|source| io("read", file, source))?;
+    let bytes = moss_files::read_bytes(file, MAX_BYTES)
+        .map_err(|source| io(FolderAction::Read, file, source))?;
     let text = decode_text(&bytes).map_err(|source| QuantizeError::Decode {
         file: file.to_owned(),
         source,

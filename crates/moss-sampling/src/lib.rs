@@ -15,7 +15,7 @@ mod sampler;
 mod steps;
 
 pub use cut::CutParams;
-pub use error::SamplingError;
+pub use error::{ParameterRange, SamplingError};
 pub use logprobs::Logprobs;
 pub use params::{SamplingParams, StopLengthPenalty};
 pub use sampler::{LogitsStep, Sampler};

@@ -1,6 +1,6 @@
 //! Sampling parameters, checked once.
 
-use crate::SamplingError;
+use crate::{ParameterRange, SamplingError};
 
 /// How a token is chosen.
 #[derive(Debug, Clone, PartialEq)]
@@ -83,36 +83,41 @@ impl SamplingParams {
             }),
         };
         let (t, penalty) = (self.temperature, self.repetition_penalty);
-        within("temperature", t, t.is_finite() && t >= 0.0, "0 or more")?;
+        within(
+            "temperature",
+            t,
+            t.is_finite() && t >= 0.0,
+            ParameterRange::AtLeastZero,
+        )?;
         within(
             "top_p",
             self.top_p,
             (0.0..=1.0).contains(&self.top_p),
-            "0 to 1",
+            ParameterRange::ZeroToOne,
         )?;
         within(
             "min_p",
             self.min_p,
             (0.0..=1.0).contains(&self.min_p),
-            "0 to 1",
+            ParameterRange::ZeroToOne,
         )?;
         within(
             "repetition_penalty",
             penalty,
             penalty.is_finite() && penalty > 0.0,
-            "above 0",
+            ParameterRange::AboveZero,
         )?;
         within(
             "presence_penalty",
             self.presence_penalty,
             self.presence_penalty.is_finite(),
-            "a number",
+            ParameterRange::Finite,
         )?;
         within(
             "frequency_penalty",
             self.frequency_penalty,
             self.frequency_penalty.is_finite(),
-            "a number",
+            ParameterRange::Finite,
         )?;
         let added = |bias: &f32| !bias.is_nan() && *bias < f32::INFINITY;
         let bad = self
@@ -124,7 +129,7 @@ impl SamplingParams {
             "logit_bias",
             bad.unwrap_or(0.0),
             bad.is_none(),
-            "a number or -inf",
+            ParameterRange::FiniteOrNegInf,
         )?;
         let factor = self
             .stop_length_penalty
@@ -134,7 +139,7 @@ impl SamplingParams {
             "length_penalty",
             factor,
             factor.is_finite() && factor > 0.0,
-            "above 0",
+            ParameterRange::AboveZero,
         )
     }
 }

@@ -1,13 +1,12 @@
 //! What can go wrong, and the one table that says which status it is.
 
-mod zh;
-
 use axum::{
     Json,
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use moss_engine::EngineError;
+use moss_messages::Message;
 use moss_text::TextError;
 use moss_unicode::{Context, escape};
 
@@ -17,31 +16,22 @@ use crate::wire::error::{ErrorBody, ErrorDetail, Unfinished};
 const ENGINE_FAILED: &str = "the engine has failed, and the server is about to stop";
 
 /// Why a server does not start or does not stop in order.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Message)]
+#[error("{}", moss_messages::english(self))]
 #[non_exhaustive]
 pub enum ServerError {
-    /// A model without a tokenizer, or one without the tokens of a conversation.
-    #[error("the model cannot be served without a tokenizer for conversations")]
-    Tokenizer(#[source] Option<TextError>),
+    /// A model without a tokenizer.
+    NoTokenizer,
+    /// A tokenizer without the tokens of a conversation.
+    Tokenizer(
+        #[source]
+        #[message(cause)]
+        TextError,
+    ),
     /// A model was given already.
-    #[error("the server has a model already")]
     AlreadyOpen,
     /// The socket failed.
-    #[error("cannot take connections")]
     Listen(#[from] std::io::Error),
-}
-
-impl ServerError {
-    /// What the user can do about it, where there is something.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Tokenizer(Some(error)) => error.hint(),
-            Self::Tokenizer(None) => {
-                Some("put the published tokenizer files beside the weights".into())
-            }
-            _ => None,
-        }
-    }
 }
 
 /// Why a request is not answered. The message names the thing, what was found and what was

@@ -31,10 +31,8 @@ impl ServedModel {
         let tokenizer = engine
             .tokenizer()
             .cloned()
-            .ok_or(ServerError::Tokenizer(None))?;
-        let special = tokenizer
-            .special()
-            .map_err(|error| ServerError::Tokenizer(Some(error)))?;
+            .ok_or(ServerError::NoTokenizer)?;
+        let special = tokenizer.special().map_err(ServerError::Tokenizer)?;
         Ok(Self {
             engine,
             tokenizer,

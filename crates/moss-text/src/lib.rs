@@ -18,7 +18,7 @@ mod window;
 
 pub use alignment::{AlignedToken, TokenAlignment};
 pub use conversation::{Conversation, SavedTurn};
-pub use error::TextError;
+pub use error::{IdFault, TextError, TokenizerFile};
 pub use plugins::{Plugin, PluginSwitches};
 pub use prompt::{PromptBuilder, SystemText, Turn};
 pub use segments::{EMPTY_PART, SegmentKind, SegmentStream, SegmentText};

@@ -73,7 +73,7 @@ impl std::str::FromStr for Plugin {
             .find(|plugin| plugin.name() == name)
             .ok_or_else(|| TextError::UnknownPlugin {
                 found: name.to_owned(),
-                expected: Self::ALL.map(Self::name).join(", "),
+                expected: Self::ALL.map(|plugin| plugin.name().to_owned()).into(),
             })
     }
 }

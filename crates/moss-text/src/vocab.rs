@@ -10,7 +10,7 @@ use ahash::AHashMap;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::{TextError, merges, special};
+use crate::{IdFault, TextError, TokenizerFile, merges, special};
 
 /// What the files say, checked.
 pub(crate) struct Vocab {
@@ -50,14 +50,16 @@ impl Vocab {
                 file: file("tokenizer.json"),
             });
         }
-        let base: AHashMap<String, u32> = json(&file("vocab.json"), "vocabulary")?;
+        let base: AHashMap<String, u32> = json(&file("vocab.json"), TokenizerFile::Vocabulary)?;
         let lines = merges::read(&file("merges.txt"))?;
         let listed: Option<BTreeMap<String, u32>> =
-            optional(&file("added_tokens.json"), "list of added tokens")?;
+            optional(&file("added_tokens.json"), TokenizerFile::AddedTokens)?;
         let config: Option<TokenizerConfig> =
-            optional(&file("tokenizer_config.json"), "tokenizer configuration")?;
-        let map: Option<serde_json::Map<String, Value>> =
-            optional(&file("special_tokens_map.json"), "map of special tokens")?;
+            optional(&file("tokenizer_config.json"), TokenizerFile::Config)?;
+        let map: Option<serde_json::Map<String, Value>> = optional(
+            &file("special_tokens_map.json"),
+            TokenizerFile::SpecialTokens,
+        )?;
 
         let mut added = listed.unwrap_or_default();
         let mut declared = HashSet::new();
@@ -133,12 +135,12 @@ pub(crate) fn by_id<'a>(
         match tokens.get_mut(id as usize) {
             Some(slot @ None) => *slot = Some(text.as_str()),
             Some(Some(there)) if *there == text.as_str() => {}
-            Some(Some(_)) => return Err(ids_error(id, "there twice")),
-            None => return Err(ids_error(id, "beyond the number of tokens")),
+            Some(Some(_)) => return Err(ids_error(id, IdFault::Twice)),
+            None => return Err(ids_error(id, IdFault::TooLarge)),
         }
     }
     let found = |(id, token): (usize, Option<&'a str>)| {
-        token.ok_or_else(|| ids_error(id as u32, "missing"))
+        token.ok_or_else(|| ids_error(id as u32, IdFault::Missing))
     };
     tokens.into_iter().enumerate().map(found).collect()
 }
@@ -169,8 +171,10 @@ fn merge_decoder(
     for (&id, DecoderEntry { content, .. }) in decoder {
         let conflict = |other: &str, other_id| TextError::AddedTokens {
             folder: folder.to_owned(),
-            decoder: (content.clone(), id),
-            listed: (other.to_owned(), other_id),
+            decoder: content.clone(),
+            decoder_id: id,
+            listed: other.to_owned(),
+            listed_id: other_id,
         };
         if let Some(text) = texts.get(&id).filter(|text| *text != content) {
             return Err(conflict(text, id));
@@ -210,7 +214,7 @@ pub(crate) fn exists(file: &Path) -> bool {
     file.symlink_metadata().is_ok()
 }
 
-fn json<T: DeserializeOwned>(file: &Path, what: &'static str) -> Result<T, TextError> {
+fn json<T: DeserializeOwned>(file: &Path, what: TokenizerFile) -> Result<T, TextError> {
     let read = moss_files::read(file, moss_files::MAX_BYTES);
     let bytes = read.map_err(|source| TextError::Read {
         file: file.to_owned(),
@@ -223,7 +227,7 @@ fn json<T: DeserializeOwned>(file: &Path, what: &'static str) -> Result<T, TextE
     })
 }
 
-fn optional<T: DeserializeOwned>(file: &Path, what: &'static str) -> Result<Option<T>, TextError> {
+fn optional<T: DeserializeOwned>(file: &Path, what: TokenizerFile) -> Result<Option<T>, TextError> {
     // A file that is there may hold a JSON null, which says as little as no file.
     if exists(file) {
         json(file, what)

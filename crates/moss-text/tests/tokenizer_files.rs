@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use moss_text::{Specials, TextError, Tokenizer};
+use moss_text::{IdFault, Specials, TextError, Tokenizer, TokenizerFile};
 
 const FILES: [&str; 5] = [
     "vocab.json",
@@ -65,7 +65,8 @@ impl Folder {
 
     fn error(&self) -> TextError {
         let error = self.open().unwrap_err();
-        assert_eq!(error.hint().is_some(), error.hint_zh().is_some());
+        let zh = moss_messages::hint(moss_messages::Language::Zh, &error);
+        assert_eq!(error.hint().is_some(), zh.is_some());
         error
     }
 }
@@ -137,7 +138,7 @@ fn special_tokens_are_special_whatever_special_tokens_map_contains() {
             matches!(
                 error,
                 TextError::Json {
-                    what: "map of special tokens",
+                    what: TokenizerFile::SpecialTokens,
                     ..
                 }
             ),
@@ -225,7 +226,7 @@ fn two_lists_of_added_tokens_that_contradict_each_other_are_an_error() {
             error,
             TextError::Ids {
                 id: 7,
-                found: "there twice",
+                found: IdFault::Twice,
                 ..
             }
         ),
@@ -241,7 +242,7 @@ fn two_lists_of_added_tokens_that_contradict_each_other_are_an_error() {
         matches!(
             error,
             TextError::Json {
-                what: "tokenizer configuration",
+                what: TokenizerFile::Config,
                 ..
             }
         ),

@@ -1,5 +1,7 @@
 //! Decoding of files and streams that a user may have written.
 
+use moss_messages::Message;
+
 /// The UTF-8 byte order mark, which Windows programs put in front of text.
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
@@ -7,17 +9,16 @@ const BOM: &[u8] = b"\xef\xbb\xbf";
 const EXAMINED: usize = 512;
 
 /// Why bytes are not UTF-8 text.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Message)]
+#[error("{}", moss_messages::english(self))]
 #[non_exhaustive]
 pub enum DecodeError {
     /// Another Unicode encoding, such as PowerShell 5 and Notepad's "Unicode" write.
-    #[error("the text is encoded as {encoding}, expected UTF-8")]
     Wide {
         /// The name as iconv knows it: `UTF-16LE`, `UTF-16BE`, `UTF-32LE` or `UTF-32BE`.
         encoding: &'static str,
     },
     /// A byte that is not part of a UTF-8 sequence.
-    #[error("the text is not UTF-8 at offset {offset}, in line {line} (byte {byte:#04x})")]
     NotUtf8 {
         /// Bytes before it.
         offset: usize,
@@ -26,34 +27,6 @@ pub enum DecodeError {
         /// The byte.
         byte: u8,
     },
-}
-
-impl DecodeError {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::Wide { encoding } => format!("convert it: `iconv -f {encoding} -t UTF-8`"),
-            Self::NotUtf8 { .. } => "convert it: `iconv -f GBK -t UTF-8`".into(),
-        })
-    }
-
-    /// The error in Chinese, with the same names and numbers.
-    pub fn zh(&self) -> String {
-        match self {
-            Self::Wide { encoding } => format!("文本的编码为 {encoding}，应为 UTF-8"),
-            Self::NotUtf8 { offset, line, byte } => {
-                format!("文本在第 {line} 行、偏移 {offset} 处不是 UTF-8（字节 {byte:#04x}）")
-            }
-        }
-    }
-
-    /// [`DecodeError::hint`] in Chinese.
-    pub fn hint_zh(&self) -> Option<String> {
-        Some(match self {
-            Self::Wide { encoding } => format!("请转换编码：`iconv -f {encoding} -t UTF-8`"),
-            Self::NotUtf8 { .. } => "请转换编码：`iconv -f GBK -t UTF-8`".into(),
-        })
-    }
 }
 
 /// Decodes a whole file, such as JSON: skips a UTF-8 byte order mark, keeps everything else.

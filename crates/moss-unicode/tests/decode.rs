@@ -68,7 +68,13 @@ fn other_encodings_are_named_by_offset_line_and_byte() {
         })
     );
     let error = decode(b"\xff").unwrap_err();
-    assert!(error.hint().unwrap().contains("iconv") && error.hint_zh().unwrap().contains("iconv"));
+    for language in moss_messages::Language::ALL {
+        assert!(
+            moss_messages::hint(language, &error)
+                .unwrap()
+                .contains("iconv")
+        );
+    }
 }
 
 #[test]

@@ -1,15 +1,127 @@
 //! What an op refuses: which argument, what was found, what the rule is.
 
-mod zh;
+use moss_messages::Message;
 
 use crate::DenseDtype;
 
+/// What an argument has to be.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+pub enum Rule {
+    /// This number.
+    Exactly(usize),
+    /// This number or more.
+    AtLeast(usize),
+    /// This number or less.
+    AtMost(usize),
+    /// Less than this number.
+    Below(usize),
+    /// A number of this range, ends included.
+    Between(usize, usize),
+    /// One of two numbers.
+    OneOf(usize, usize),
+    /// A multiple of this number.
+    MultipleOf(usize),
+    /// A multiple of one number, and no less than another.
+    AlignedAtLeast {
+        /// The divisor.
+        multiple: usize,
+        /// The least.
+        least: usize,
+    },
+    /// The product of these extents.
+    Product(String),
+    /// An even number.
+    Even,
+    /// A divisor of the number of heads.
+    DivisorOfHeads,
+    /// So many heads of this stride.
+    HeadsOfStride {
+        /// Heads.
+        heads: usize,
+        /// Elements from one head to the next.
+        stride: usize,
+    },
+    /// Less than this number, and given once.
+    BelowOnce(usize),
+    /// One for each width.
+    OnePerWidth,
+    /// Fewer than were given.
+    Fewer,
+    /// Weights that are not packed.
+    Dense,
+    /// At most so many inputs of a table that is not packed.
+    DenseAtMost {
+        /// The most rows.
+        most: usize,
+        /// Inputs of the table.
+        inputs: usize,
+    },
+    /// A value that f16 holds, at every index.
+    HeldByF16,
+    /// A table in the memory of the GPU.
+    OnDevice,
+    /// Few enough for every element to have an address.
+    Addressable,
+    /// Few enough for the memory.
+    Memory {
+        /// Bytes that were asked for.
+        needed: u64,
+    },
+}
+
+/// What was asked of the CUDA driver or of cuBLAS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
+pub enum DriverCall {
+    /// The size of the free memory.
+    FreeMemory,
+    /// The driver's version.
+    DriverVersion,
+    /// What a GPU is.
+    Describe,
+    /// The GPUs there are.
+    ListGpus,
+    /// A context on a GPU.
+    OpenGpu,
+    /// Loading the kernels.
+    LoadKernels,
+    /// Finding a kernel in what was loaded.
+    FindKernel,
+    /// Launching the kernel of this name.
+    Kernel(&'static str),
+    /// A copy from the GPU.
+    CopyFrom,
+    /// A copy to the GPU.
+    CopyTo,
+    /// A copy within the GPU.
+    CopyWithin,
+    /// A transfer to the next stage.
+    Transfer,
+    /// Device memory.
+    Allocate,
+    /// Page-locked host memory.
+    AllocatePinned,
+    /// Filling memory.
+    SetMemory,
+    /// The capture of a CUDA graph.
+    Capture,
+    /// The launch of a CUDA graph.
+    LaunchGraph,
+    /// A measurement.
+    Measure,
+    /// A handle of cuBLAS.
+    PrepareCublas,
+    /// A product by cuBLAS.
+    Gemm,
+    /// Waiting for the GPU.
+    Synchronize,
+}
+
 /// Errors of planning or running an op.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Message)]
+#[error("{}", moss_messages::english(self))]
 #[non_exhaustive]
 pub enum KernelError {
     /// An argument outside the op's contract.
-    #[error("{op}: `{arg}` is {found}, expected {rule}")]
     Argument {
         /// The op.
         op: &'static str,
@@ -18,22 +130,21 @@ pub enum KernelError {
         /// The value it has.
         found: usize,
         /// What it has to be.
-        rule: String,
+        rule: Rule,
     },
     /// A tensor of another shape than the op takes.
-    #[error("{op}: `{arg}` has shape {found:?}, expected {expected}")]
     Shape {
         /// The op.
         op: &'static str,
         /// The argument.
         arg: &'static str,
         /// Its shape.
+        #[message(debug)]
         found: Vec<usize>,
         /// The shape it should have.
         expected: String,
     },
     /// A tensor of a type that the op does not take.
-    #[error("{op}: `{arg}` is {found}, expected f32, f16 or bf16")]
     Dtype {
         /// The op.
         op: &'static str,
@@ -43,21 +154,19 @@ pub enum KernelError {
         found: &'static str,
     },
     /// Activations of 8 bits beside a weight that has no kernel for them.
-    #[error("{op}: 8-bit activations are multiplied with int4 and int8 weights, found {found:?}")]
     NotPacked {
         /// The op.
         op: &'static str,
         /// Type of the weight.
+        #[message(debug)]
         found: DenseDtype,
     },
     /// The op has no kernel for the device in this build.
-    #[error("{op}: this build has kernels for the CPU alone")]
     NotCompiled {
         /// The op.
         op: &'static str,
     },
     /// There is no GPU of that number.
-    #[error("there is no GPU {ordinal}: {}", match found { 0 => "the driver shows none".to_owned(), 1 => "the driver shows one, GPU 0".to_owned(), n => format!("the driver shows {n}, GPU 0 to {}", n - 1) })]
     NoSuchGpu {
         /// The number asked for.
         ordinal: usize,
@@ -65,10 +174,8 @@ pub enum KernelError {
         found: usize,
     },
     /// The machine has no NVIDIA driver.
-    #[error("no NVIDIA driver found: the dynamic loader does not find libcuda.so.1")]
     NoDriver,
     /// A library that is loaded at run time and was not found, or does not load.
-    #[error("{library} is needed for this and cannot be loaded: {reason}")]
     LibraryMissing {
         /// Its name.
         library: &'static str,
@@ -78,7 +185,6 @@ pub enum KernelError {
         reason: String,
     },
     /// A driver that this build's kernels do not run on. Versions count 1000 x major + 10 x minor.
-    #[error("the NVIDIA driver offers CUDA {}.{}, this build needs {}.{} or newer", found / 1000, found % 1000 / 10, needed / 1000, needed % 1000 / 10)]
     DriverTooOld {
         /// What the driver offers.
         found: u32,
@@ -86,7 +192,6 @@ pub enum KernelError {
         needed: u32,
     },
     /// A card that another program has for itself, whose memory is taken, or that is broken.
-    #[error("cannot open GPU {gpu}: {message}")]
     NotOpened {
         /// The card.
         gpu: usize,
@@ -96,7 +201,6 @@ pub enum KernelError {
         message: String,
     },
     /// A card has no room left.
-    #[error("GPU {gpu} is out of memory: {} more were asked for, {} are free", mebibytes(*needed), mebibytes(*free))]
     OutOfMemory {
         /// The card.
         gpu: usize,
@@ -106,16 +210,14 @@ pub enum KernelError {
         free: u64,
     },
     /// Weights that were to go to a card could not be read.
-    #[error("cannot read weights")]
     Read {
         /// What the system said.
         source: std::io::Error,
     },
     /// The driver or a CUDA library said no.
-    #[error("cannot {what}: {message}")]
     Driver {
         /// What was being done.
-        what: &'static str,
+        what: DriverCall,
         /// The driver's number of the error.
         code: u32,
         /// Its words.
@@ -123,7 +225,6 @@ pub enum KernelError {
     },
     /// candle refused a tensor operation.
     #[cfg(feature = "candle")]
-    #[error(transparent)]
     Tensor(#[from] candle_core::Error),
 }
 
@@ -143,52 +244,8 @@ impl KernelError {
     pub fn is_fatal(&self) -> bool {
         matches!(self, Self::Driver { code, .. } if CONTEXT_LOST.contains(code))
     }
-
-    /// What the user can do about it, where there is something.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::NotCompiled { .. } => Some("build with `cargo build --release --features cuda` for GPUs".into()),
-            Self::NotPacked { .. } => Some("leave `--activations` out, or take an int4 or int8 checkpoint".into()),
-            Self::NoSuchGpu { .. } => {
-                Some("`nvidia-smi` lists the cards, `CUDA_VISIBLE_DEVICES` may hide some; `--gpu cpu` needs none".into())
-            }
-            Self::NoDriver => Some("install the NVIDIA driver (`nvidia-smi` then lists the GPUs), or leave `--gpu` out to run on the CPU".into()),
-            Self::LibraryMissing { version, .. } => Some(format!(
-                "install it with `pip install {}`, or install the CUDA toolkit {version}; `LD_LIBRARY_PATH` can name a folder that has it",
-                cublas_package(*version)
-            )),
-            Self::DriverTooOld { needed, .. } => Some(format!(
-                "install a driver for CUDA {}.{} or newer, or build with an older toolkit; `--gpu cpu` needs none",
-                needed / 1000,
-                needed % 1000 / 10
-            )),
-            Self::OutOfMemory { .. } => {
-                Some("close what else uses the card, use a smaller format or a shorter context, or stay on the CPU".into())
-            }
-            Self::NotOpened { code: 46, .. } => {
-                Some("another program may have the card for itself (compute mode \"exclusive\"): `nvidia-smi` shows both; name another card, or stay on the CPU with `--gpu cpu`".into())
-            }
-            Self::NotOpened { code: 2, .. } => {
-                Some("its memory is taken: `nvidia-smi` shows by which programs; name another card, or stay on the CPU with `--gpu cpu`".into())
-            }
-            Self::Driver { code: 803, .. } => {
-                Some("the driver is not whole: after an update of it the machine must be restarted, and a container must have the libraries of the machine's driver; `--gpu cpu` needs none".into())
-            }
-            Self::Driver { code: 100, .. } => Some("is an NVIDIA driver installed? `nvidia-smi` should list the card; `--gpu cpu` needs none".into()),
-            Self::Driver { .. } | Self::NotOpened { .. } => Some("`nvidia-smi` shows driver and cards; `--gpu cpu` needs neither".into()),
-            _ => None,
-        }
-    }
 }
 
-/// The package of the Python registry that has this version of cuBLAS.
-fn cublas_package(version: u32) -> &'static str {
-    if version >= 13 {
-        "nvidia-cublas"
-    } else {
-        "nvidia-cublas-cu12"
-    }
-}
 /// The `CUresult` values after which a CUDA context is unusable. The CUDA driver API documents most
 /// of them with "the process must be terminated and relaunched"; the others say that the context or
 /// the device itself is gone.
@@ -212,17 +269,13 @@ const CONTEXT_LOST: [u32; 17] = [
     999, // UNKNOWN
 ];
 
-fn mebibytes(bytes: u64) -> String {
-    format!("{:.0} MiB", bytes as f64 / 1_048_576.0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn driver(code: u32) -> KernelError {
         KernelError::Driver {
-            what: "launch a kernel",
+            what: DriverCall::FindKernel,
             code,
             message: String::new(),
         }

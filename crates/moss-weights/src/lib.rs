@@ -7,5 +7,5 @@ mod error;
 pub mod synthetic;
 mod weight;
 
-pub use error::KernelError;
+pub use error::{DriverCall, KernelError, Rule};
 pub use weight::{DenseDtype, DenseWeight, GptqBits, GptqWeight, GroupIndex, LinearWeight};

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::KernelError;
+use crate::{KernelError, Rule};
 
 /// Element type of a dense weight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,7 +141,7 @@ impl GptqWeight {
     /// [`KernelError::Argument`] naming what does not fit.
     pub fn check(&self, op: &'static str) -> Result<(), KernelError> {
         let per_word = self.bits.per_word();
-        let rule = |arg, found, ok: bool, rule: String| match ok {
+        let rule = |arg, found, ok: bool, rule: Rule| match ok {
             true => Ok(()),
             false => Err(KernelError::Argument {
                 op,
@@ -155,7 +155,7 @@ impl GptqWeight {
             "in_features",
             self.in_features,
             whole(self.in_features),
-            format!("a multiple of {per_word}"),
+            Rule::MultipleOf(per_word),
         )?;
         // Groups may not begin in the middle of a word.
         let one_group = self.group_size >= self.in_features;
@@ -163,7 +163,7 @@ impl GptqWeight {
             "group_size",
             self.group_size,
             one_group || whole(self.group_size),
-            format!("a multiple of {per_word}"),
+            Rule::MultipleOf(per_word),
         )?;
         let groups = self.num_groups();
         expect_len(
@@ -187,12 +187,7 @@ impl GptqWeight {
         if let GroupIndex::Permuted(index) = &self.groups {
             expect_len(op, "group index", index.len(), &[self.in_features])?;
             if let Some(&group) = index.iter().find(|group| **group as usize >= groups) {
-                rule(
-                    "group index",
-                    group as usize,
-                    false,
-                    format!("below {groups}"),
-                )?;
+                rule("group index", group as usize, false, Rule::Below(groups))?;
             }
         }
         Ok(())
@@ -216,6 +211,6 @@ fn expect_len(
         op,
         arg,
         found,
-        rule: extents.join(" x "),
+        rule: Rule::Product(extents.join(" x ")),
     })
 }

@@ -35,6 +35,7 @@ pub use moss_cuda as cuda;
 pub use moss_engine as engine;
 pub use moss_files as files;
 pub use moss_hub as hub;
+pub use moss_messages as messages;
 pub use moss_model as model;
 pub use moss_quantize as quantize;
 pub use moss_sampling as sampling;

@@ -5,11 +5,12 @@ use std::{path::Path, sync::Arc};
 use moss_checkpoint::{Checkpoint, CheckpointError, WeightStorage};
 use moss_engine::{Chat, ChatOptions, Engine, EngineError, EngineOptions};
 use moss_hub::{HubError, SearchPlaces, resolve};
+use moss_messages::Message;
 use moss_model::{CacheShape, LoadOptions, ModelError, Moss, MossConfig};
 use moss_text::{PluginSwitches, PromptBuilder, SystemText, TextError, Tokenizer};
 
 /// What can go wrong on the way from a name to an engine.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Message)]
 #[non_exhaustive]
 pub enum OpenError {
     /// No such model.
@@ -27,41 +28,6 @@ pub enum OpenError {
     /// The engine did not start.
     #[error(transparent)]
     Engine(#[from] EngineError),
-}
-
-impl OpenError {
-    /// What the user can do about it, where there is something.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Hub(error) => error.hint(),
-            Self::Checkpoint(error) => error.hint(),
-            Self::Model(error) => error.hint(),
-            Self::Text(error) => error.hint(),
-            Self::Engine(error) => error.hint(),
-        }
-    }
-
-    /// The error in Chinese, with the same names and numbers.
-    pub fn zh(&self) -> String {
-        match self {
-            Self::Hub(error) => error.zh(),
-            Self::Checkpoint(error) => error.zh(),
-            Self::Model(error) => error.zh(),
-            Self::Text(error) => error.zh(),
-            Self::Engine(error) => error.zh(),
-        }
-    }
-
-    /// [`OpenError::hint`] in Chinese.
-    pub fn hint_zh(&self) -> Option<String> {
-        match self {
-            Self::Hub(error) => error.hint_zh(),
-            Self::Checkpoint(error) => error.hint_zh(),
-            Self::Model(error) => error.hint_zh(),
-            Self::Text(error) => error.hint_zh(),
-            Self::Engine(error) => error.hint_zh(),
-        }
-    }
 }
 
 /// How to open a model; the default is one conversation in f32 on the CPU.

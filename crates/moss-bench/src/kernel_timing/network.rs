@@ -13,7 +13,7 @@ use moss_cuda::{
     LinearPair, NormWeights, PANEL_VALUES, PREFILL_TILE, PrefillTiles, Product, ProductScratch,
     SampleCut, Watch,
 };
-use moss_weights::{GptqBits, KernelError, synthetic::noise};
+use moss_weights::{GptqBits, KernelError, Rule, synthetic::noise};
 
 use super::{
     KernelTimes,
@@ -166,7 +166,7 @@ impl<'a> KernelTiming<'a> {
                 op: "timing",
                 arg: "context",
                 found: context,
-                rule: format!("{rows} to {held}"),
+                rule: Rule::Between(rows, held),
             });
         }
         let Some(layer) = self.layers.first() else {
@@ -174,7 +174,7 @@ impl<'a> KernelTiming<'a> {
                 op: "timing",
                 arg: "layers",
                 found: 0,
-                rule: "at least 1".into(),
+                rule: Rule::AtLeast(1),
             });
         };
         let numbers = |range: std::ops::Range<usize>| range.map(|n| n as u32).collect::<Vec<_>>();
@@ -373,7 +373,7 @@ fn sample(gpu: &Gpu) -> Result<SampleCut, KernelError> {
         op: "timing",
         arg: "vocab",
         found: VOCABULARY,
-        rule: "fewer".into(),
+        rule: Rule::Fewer,
     };
     let mut sample = SampleCut::new(gpu, 1, VOCABULARY, HISTORY)?.ok_or(none)?;
     let history: Vec<u32> = (0..600).collect();

@@ -6,7 +6,7 @@ use moss_cuda::{
     BLOCK, Buffer, Gpu, GpuLinear, LinearInput, PANEL_VALUES, Places, Product, ProductScratch, TILE,
 };
 use moss_weights::{
-    DenseDtype, DenseWeight, GptqWeight, KernelError, LinearWeight,
+    DenseDtype, DenseWeight, GptqWeight, KernelError, LinearWeight, Rule,
     synthetic::{Grouping, halves, noise, unpacked},
 };
 
@@ -116,7 +116,7 @@ fn unpacks(
                     op: "dequantize",
                     arg: "bits",
                     found: 16,
-                    rule: "4 or 8".into(),
+                    rule: Rule::OneOf(4, 8),
                 });
             };
             let linear = harness.load(&LinearWeight::Gptq(weight.clone()), None)?;

@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 
 use moss_cuda::{CutRow, SampleCut};
-use moss_weights::{KernelError, synthetic::noise};
+use moss_weights::{KernelError, Rule, synthetic::noise};
 
 use super::harness::{Case, Prepared, Tolerance};
 
@@ -102,7 +102,7 @@ fn cut(vocab: usize, wishes: Vec<Wish>, what: &str, change: fn(&mut [f32])) -> C
                 op: "sample_cut",
                 arg: "vocab",
                 found: vocab,
-                rule: "fewer".into(),
+                rule: Rule::Fewer,
             };
             let sample =
                 SampleCut::new(harness.gpu, wishes.len(), vocab, history.len())?.ok_or(none)?;

@@ -1,19 +1,85 @@
 //! Why a pickle is not a plain state dict: which opcode or name, and where.
 
-mod zh;
+use moss_messages::Message;
+
+/// What an instruction of a pickle needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
+pub enum PickleExpected {
+    /// A state dict as the result.
+    StateDict,
+    /// Tensor names that differ.
+    DistinctNames,
+    /// Text in UTF-8.
+    Utf8,
+    /// A value on the stack.
+    StackValue,
+    /// A mark on the stack.
+    Mark,
+    /// A string.
+    Text,
+    /// A list.
+    List,
+    /// A dict.
+    Dict,
+    /// A value for every key.
+    KeyValuePairs,
+    /// A tuple of arguments.
+    Arguments,
+    /// The six or seven arguments of a tensor.
+    TensorArguments,
+    /// An offset of 0 or more.
+    Offset,
+    /// As many strides as axes.
+    Strides,
+    /// Extents that this machine can address.
+    Extents,
+    /// The name of a tensor, a parameter or an empty dict.
+    Constructor,
+    /// A dict of hooks or metadata.
+    Attachment,
+    /// Attributes of a dict.
+    Attributes,
+    /// A reference to a storage.
+    Storage,
+    /// A value in the memo.
+    Memo,
+}
+
+/// What no state dict has so much of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
+pub enum PickleLimit {
+    /// Characters in a string.
+    StringLength,
+    /// Digits in a number.
+    Digits,
+    /// Values.
+    Values,
+    /// Axes.
+    Axes,
+    /// Values in the memo.
+    Memo,
+}
+
+/// What comes with a tensor besides its elements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
+pub enum Attachment {
+    /// Hooks of the backward pass.
+    BackwardHooks,
+    /// Marks that its elements are to be negated or conjugated.
+    Metadata,
+}
 
 /// Why a pickle is not a plain state dict.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Message)]
+#[error("{}", moss_messages::english(self))]
 #[non_exhaustive]
 pub enum PickleError {
     /// The bytes end within an instruction, or before STOP.
-    #[error("it ends at byte {at}, in the middle of an instruction")]
     Truncated {
         /// Offset in the pickle.
         at: usize,
     },
     /// An opcode that no state dict needs.
-    #[error("opcode {opcode:#04x} at byte {at} is not one that a state dict needs")]
     Opcode {
         /// The opcode.
         opcode: u8,
@@ -21,9 +87,6 @@ pub enum PickleError {
         at: usize,
     },
     /// A name that is not on the list.
-    #[error(
-        "it names `{name}` at byte {at}, which is not on the list of what a state dict may name"
-    )]
     Global {
         /// Module and name.
         name: String,
@@ -31,27 +94,24 @@ pub enum PickleError {
         at: usize,
     },
     /// A value of another kind than the instruction needs.
-    #[error("at byte {at}: expected {expected}")]
     Value {
         /// What the instruction needs.
-        expected: &'static str,
+        expected: PickleExpected,
         /// Offset in the pickle.
         at: usize,
     },
     /// Larger than any state dict.
-    #[error("at byte {at}: more {what} than any state dict has")]
     Limit {
         /// What there is too much of.
-        what: &'static str,
+        what: PickleLimit,
         /// Offset in the pickle.
         at: usize,
     },
     /// A tensor that comes with more than its elements.
-    #[error("tensor `{name}` has {what}, expected none")]
     Attached {
         /// The tensor.
         name: String,
-        /// "backward hooks" or "tensor metadata".
-        what: &'static str,
+        /// What comes with it.
+        what: Attachment,
     },
 }

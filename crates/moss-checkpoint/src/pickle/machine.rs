@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{PickleError, globals::Global, opcodes as op};
+use super::{Attachment, PickleError, PickleExpected, PickleLimit, globals::Global, opcodes as op};
 use crate::DType;
 
 /// A tensor as the pickle describes it.
@@ -28,9 +28,6 @@ const MAX_STRING: usize = 1 << 16;
 const MAX_AXES: usize = 16;
 /// `_rebuild_tensor_v2` has seven at most.
 const MAX_ARGS: usize = 8;
-
-const HOOKS: &str = "backward hooks";
-const METADATA: &str = "tensor metadata";
 
 /// Indices point into the machine's arenas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +57,7 @@ struct Tensor {
     strides: Vec<u64>,
     /// Dicts that came with it and must be empty in the end: backward hooks and metadata. Python
     /// keeps the dicts themselves.
-    attached: Vec<(usize, &'static str)>,
+    attached: Vec<(usize, Attachment)>,
 }
 
 struct Machine<'a> {
@@ -93,7 +90,7 @@ pub(crate) fn read_state_dict(bytes: &[u8]) -> Result<Vec<PickledTensor<'_>>, Pi
     };
     let root = machine.run()?;
     let Value::Dict(root) = root else {
-        return Err(machine.expected("a state dict"));
+        return Err(machine.expected(PickleExpected::StateDict));
     };
     let (mut found, mut names) = (Vec::new(), HashSet::new());
     for (name, value) in &machine.dicts[root] {
@@ -102,7 +99,7 @@ pub(crate) fn read_state_dict(bytes: &[u8]) -> Result<Vec<PickledTensor<'_>>, Pi
         };
         let name = machine.texts[*name];
         if !names.insert(name) {
-            return Err(machine.expected("every tensor's name once"));
+            return Err(machine.expected(PickleExpected::DistinctNames));
         }
         let tensor = &machine.tensors[*tensor];
         if let Some((_, what)) = tensor
@@ -112,7 +109,7 @@ pub(crate) fn read_state_dict(bytes: &[u8]) -> Result<Vec<PickledTensor<'_>>, Pi
         {
             return Err(PickleError::Attached {
                 name: name.to_owned(),
-                what,
+                what: *what,
             });
         }
         let storage = &machine.storages[tensor.storage];
@@ -223,7 +220,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    fn expected(&self, expected: &'static str) -> PickleError {
+    fn expected(&self, expected: PickleExpected) -> PickleError {
         PickleError::Value {
             expected,
             at: self.at,
@@ -251,7 +248,7 @@ impl<'a> Machine<'a> {
     }
 
     fn utf8(&self, bytes: &'a [u8]) -> Result<&'a str, PickleError> {
-        std::str::from_utf8(bytes).map_err(|_| self.expected("text in UTF-8"))
+        std::str::from_utf8(bytes).map_err(|_| self.expected(PickleExpected::Utf8))
     }
 
     fn line(&mut self) -> Result<&'a str, PickleError> {
@@ -269,7 +266,7 @@ impl<'a> Machine<'a> {
     fn text(&mut self, len: usize) -> Result<(), PickleError> {
         if len > MAX_STRING {
             return Err(PickleError::Limit {
-                what: "characters in a string",
+                what: PickleLimit::StringLength,
                 at: self.at,
             });
         }
@@ -283,7 +280,7 @@ impl<'a> Machine<'a> {
         let bytes = self.take(len)?;
         if len > 8 {
             return Err(PickleError::Limit {
-                what: "digits in a number",
+                what: PickleLimit::Digits,
                 at: self.at,
             });
         }
@@ -301,7 +298,7 @@ impl<'a> Machine<'a> {
     fn push(&mut self, value: Value) -> Result<(), PickleError> {
         if self.pushed >= MAX_VALUES {
             return Err(PickleError::Limit {
-                what: "values",
+                what: PickleLimit::Values,
                 at: self.at,
             });
         }
@@ -313,19 +310,19 @@ impl<'a> Machine<'a> {
     fn pop(&mut self) -> Result<Value, PickleError> {
         self.stack
             .pop()
-            .ok_or_else(|| self.expected("a value on the stack"))
+            .ok_or_else(|| self.expected(PickleExpected::StackValue))
     }
 
     fn pop_text(&mut self) -> Result<usize, PickleError> {
         match self.pop()? {
             Value::Text(text) => Ok(text),
-            _ => Err(self.expected("a string")),
+            _ => Err(self.expected(PickleExpected::Text)),
         }
     }
 
     fn pop_to_mark(&mut self) -> Result<Vec<Value>, PickleError> {
         let mark = self.stack.iter().rposition(|value| *value == Value::Mark);
-        let mark = mark.ok_or_else(|| self.expected("a mark on the stack"))?;
+        let mark = mark.ok_or_else(|| self.expected(PickleExpected::Mark))?;
         let items = self.stack.split_off(mark + 1);
         self.stack.pop();
         Ok(items)
@@ -341,14 +338,14 @@ impl<'a> Machine<'a> {
             .stack
             .len()
             .checked_sub(len)
-            .ok_or_else(|| self.expected("values on the stack"))?;
+            .ok_or_else(|| self.expected(PickleExpected::StackValue))?;
         let items = self.stack.split_off(start);
         self.sequence(items)
     }
 
     fn append(&mut self, items: Vec<Value>) -> Result<(), PickleError> {
         let Some(Value::Sequence(list)) = self.stack.last() else {
-            return Err(self.expected("a list"));
+            return Err(self.expected(PickleExpected::List));
         };
         self.sequences[*list].extend(items);
         Ok(())
@@ -361,10 +358,10 @@ impl<'a> Machine<'a> {
 
     fn set_items(&mut self, items: Vec<Value>) -> Result<(), PickleError> {
         let Some(Value::Dict(dict)) = self.stack.last() else {
-            return Err(self.expected("a dict"));
+            return Err(self.expected(PickleExpected::Dict));
         };
         if !items.len().is_multiple_of(2) {
-            return Err(self.expected("a value for every key"));
+            return Err(self.expected(PickleExpected::KeyValuePairs));
         }
         self.dicts[*dict].extend(items.chunks_exact(2).map(|pair| (pair[0], pair[1])));
         Ok(())
@@ -384,7 +381,7 @@ impl<'a> Machine<'a> {
     fn reduce(&mut self) -> Result<(), PickleError> {
         let (args, function) = (self.pop()?, self.pop()?);
         let Value::Sequence(args) = args else {
-            return Err(self.expected("a tuple of arguments"));
+            return Err(self.expected(PickleExpected::Arguments));
         };
         // Copies are cut short: a hostile file may pass one long tuple to a million calls.
         let args: Vec<_> = self.sequences[args]
@@ -407,21 +404,27 @@ impl<'a> Machine<'a> {
             ) => {
                 // Metadata marks a tensor whose elements are to be negated or conjugated.
                 let attached = match *rest {
-                    [hooks] => self.attached([(hooks, HOOKS), (Value::None, METADATA)]),
-                    [hooks, metadata] => self.attached([(hooks, HOOKS), (metadata, METADATA)]),
-                    _ => Err(self.expected("six or seven arguments of a tensor")),
+                    [hooks] => self.attached([
+                        (hooks, Attachment::BackwardHooks),
+                        (Value::None, Attachment::Metadata),
+                    ]),
+                    [hooks, metadata] => self.attached([
+                        (hooks, Attachment::BackwardHooks),
+                        (metadata, Attachment::Metadata),
+                    ]),
+                    _ => Err(self.expected(PickleExpected::TensorArguments)),
                 }?;
                 let offset =
-                    u64::try_from(offset).map_err(|_| self.expected("an offset of 0 or more"))?;
+                    u64::try_from(offset).map_err(|_| self.expected(PickleExpected::Offset))?;
                 let (shape, strides) = (self.extents(shape)?, self.extents(strides)?);
                 if shape.len() != strides.len() {
-                    return Err(self.expected("as many strides as axes"));
+                    return Err(self.expected(PickleExpected::Strides));
                 }
                 let shape = shape
                     .iter()
                     .map(|n| usize::try_from(*n))
                     .collect::<Result<_, _>>();
-                let shape = shape.map_err(|_| self.expected("extents of this machine's size"))?;
+                let shape = shape.map_err(|_| self.expected(PickleExpected::Extents))?;
                 self.tensors.push(Tensor {
                     storage,
                     offset,
@@ -435,23 +438,23 @@ impl<'a> Machine<'a> {
                 Value::Global(Global::RebuildParameter),
                 &[Value::Tensor(tensor), _requires_grad, hooks],
             ) => {
-                let attached = self.attached([(hooks, HOOKS)])?;
+                let attached = self.attached([(hooks, Attachment::BackwardHooks)])?;
                 self.tensors[tensor].attached.extend(attached);
                 self.push(Value::Tensor(tensor))
             }
-            _ => Err(self.expected("a tensor, a parameter or an empty dict to be built")),
+            _ => Err(self.expected(PickleExpected::Constructor)),
         }
     }
 
     /// The dicts among what comes with a tensor; None stands for an empty one.
     fn attached<const N: usize>(
         &self,
-        values: [(Value, &'static str); N],
-    ) -> Result<Vec<(usize, &'static str)>, PickleError> {
+        values: [(Value, Attachment); N],
+    ) -> Result<Vec<(usize, Attachment)>, PickleError> {
         let dict = |(value, what)| match value {
             Value::None => Ok(None),
             Value::Dict(dict) => Ok(Some((dict, what))),
-            _ => Err(self.expected("a dict of hooks or metadata")),
+            _ => Err(self.expected(PickleExpected::Attachment)),
         };
         values
             .into_iter()
@@ -464,7 +467,7 @@ impl<'a> Machine<'a> {
     fn build(&mut self) -> Result<(), PickleError> {
         match (self.pop()?, self.stack.last()) {
             (Value::Dict(_) | Value::None, Some(Value::Dict(_))) => Ok(()),
-            _ => Err(self.expected("attributes of a dict")),
+            _ => Err(self.expected(PickleExpected::Attributes)),
         }
     }
 
@@ -476,19 +479,19 @@ impl<'a> Machine<'a> {
         let sequence = &self.sequences[sequence];
         if sequence.len() > MAX_AXES {
             return Err(PickleError::Limit {
-                what: "axes",
+                what: PickleLimit::Axes,
                 at: self.at,
             });
         }
         let extents = sequence.iter().map(extent).collect::<Option<_>>();
-        extents.ok_or_else(|| self.expected("extents of 0 or more"))
+        extents.ok_or_else(|| self.expected(PickleExpected::Extents))
     }
 
     /// `('storage', type, key, location, elements)`: the only kind of outside reference that
     /// `torch.save` writes.
     fn persistent_id(&mut self) -> Result<(), PickleError> {
         let Value::Sequence(id) = self.pop()? else {
-            return Err(self.expected("a storage reference"));
+            return Err(self.expected(PickleExpected::Storage));
         };
         match self.sequences[id].as_slice() {
             [
@@ -505,7 +508,7 @@ impl<'a> Machine<'a> {
                 self.storages.push(storage);
                 self.push(Value::Storage(self.storages.len() - 1))
             }
-            _ => Err(self.expected("a storage reference")),
+            _ => Err(self.expected(PickleExpected::Storage)),
         }
     }
 
@@ -513,10 +516,10 @@ impl<'a> Machine<'a> {
         let value = *self
             .stack
             .last()
-            .ok_or_else(|| self.expected("a value on the stack"))?;
+            .ok_or_else(|| self.expected(PickleExpected::StackValue))?;
         if self.memo.len() >= MAX_MEMO {
             return Err(PickleError::Limit {
-                what: "remembered values",
+                what: PickleLimit::Memo,
                 at: self.at,
             });
         }
@@ -526,6 +529,6 @@ impl<'a> Machine<'a> {
 
     fn get(&mut self, key: u32) -> Result<(), PickleError> {
         let value = self.memo.get(&key).copied();
-        self.push(value.ok_or_else(|| self.expected("a remembered value"))?)
+        self.push(value.ok_or_else(|| self.expected(PickleExpected::Memo))?)
     }
 }

@@ -10,6 +10,6 @@ mod machine;
 mod opcodes;
 mod writer;
 
-pub use error::PickleError;
+pub use error::{Attachment, PickleError, PickleExpected, PickleLimit};
 pub(crate) use machine::{PickledTensor, read_state_dict};
 pub(crate) use writer::write_state_dict;

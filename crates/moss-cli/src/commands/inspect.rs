@@ -87,17 +87,17 @@ impl Report {
         let mut problems: Vec<Words> = files
             .damage
             .iter()
-            .map(|error| (error.to_string(), error.zh()).into())
+            .map(|error| Words::message(error))
             .collect();
         let mut or_problem = |problem: Words| problems.push(problem);
         let config = MossConfig::try_from(checkpoint.config());
         let config = config
-            .map_err(|error| or_problem((error.to_string(), error.zh()).into()))
+            .map_err(|error| or_problem(Words::message(&error)))
             .ok();
         let tokenizer = Tokenizer::is_present(&folder).then(|| Tokenizer::from_folder(&folder));
         let tokenizer = tokenizer
             .transpose()
-            .map_err(|error| or_problem((error.to_string(), error.zh()).into()));
+            .map_err(|error| or_problem(Words::message(&error)));
         let tokenizer = tokenizer.ok().flatten();
         let tokens = tokenizer.as_ref().map(Tokenizer::vocab_size);
         if let Some(config) = &config {
@@ -128,7 +128,7 @@ impl Report {
                 .warnings()
                 .iter()
                 .chain(&files.warnings)
-                .map(|found| (found.to_string(), found.zh()).into())
+                .map(|found| Words::message(found))
                 .collect(),
             problems,
         })
@@ -342,14 +342,12 @@ fn needed(checkpoint: &Checkpoint, config: &MossConfig) -> Vec<Words> {
         .into_iter()
         .filter_map(shape)
         .chain(linears.filter_map(linear));
-    errors
-        .map(|error| (error.to_string(), error.zh()).into())
-        .collect()
+    errors.map(|error| Words::message(&error)).collect()
 }
 
 fn floats(checkpoint: &Checkpoint) -> Vec<Words> {
     let check = |info: &TensorInfo| checkpoint.check_finite(&info.name).err();
-    let words = |error: CheckpointError| Words::from((error.to_string(), error.zh()));
+    let words = |error: CheckpointError| Words::message(&error);
     checkpoint
         .tensor_infos()
         .filter_map(check)
@@ -367,8 +365,8 @@ fn damaged(damage: Vec<CheckpointError>, error: CheckpointError) -> anyhow::Erro
         .rev()
         .filter(|found| found.to_string() != told)
     {
-        let mut failed = Failed::new((found.to_string(), found.zh()));
-        if let Some(hint) = found.hint().zip(found.hint_zh()) {
+        let mut failed = Failed::new(Words::message(&found));
+        if let Some(hint) = Words::hint(&found) {
             failed = failed.hint(hint);
         }
         chain = Ok(match chain {

@@ -3,11 +3,11 @@
 use std::{path::Path, time::Duration};
 
 use moss::{
-    hub::{DownloadPlan, Fault},
+    hub::{DownloadPlan, Fault, Fetched},
     unicode::{Context, escape},
 };
 
-use super::Words;
+use super::{Language, Words};
 use crate::progress::size;
 
 /// Characters of a licence that are shown.
@@ -50,7 +50,7 @@ pub(crate) enum DownloadMessage<'a> {
         rate: u64,
     },
     Retrying {
-        file: &'a str,
+        file: &'a Fetched,
         fault: &'a Fault,
         wait: Duration,
     },
@@ -163,12 +163,11 @@ impl DownloadMessage<'_> {
             }
             Self::Retrying { file, fault, wait } => {
                 let seconds = wait.as_secs_f64();
-                let file_zh = if file == "list of files" {
-                    "文件列表"
-                } else {
-                    file
-                };
-                let [fault, fault_zh] = [fault.to_string(), fault.zh()]
+                let [file, file_zh] =
+                    [Language::En, Language::Zh].map(|language| language.text(file));
+                let file_zh = file_zh.trim_start();
+                let [fault, fault_zh] = [Language::En, Language::Zh]
+                    .map(|language| language.text(fault))
                     .map(|text| escape(&text, Context::Line).into_owned());
                 (
                     format!("{file}: {fault}; again in {seconds:.0} s"),

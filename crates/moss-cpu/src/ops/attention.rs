@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::{KvLayer, floats::rounded, shape_error, with_f32};
 use crate::{
-    KernelError,
+    KernelError, Rule,
     kernels::{
         DisjointMatrix,
         attention::{self, CacheElement, Queries},
@@ -75,24 +75,16 @@ pub fn attention(
         let needed = end.div_ceil(block_size);
         let used = blocks
             .get(..needed)
-            .ok_or_else(|| argument("blocks", blocks.len(), format!("at least {needed}")))?;
+            .ok_or_else(|| argument("blocks", blocks.len(), Rule::AtLeast(needed)))?;
         if let Some(&block) = used.iter().find(|block| **block as usize >= num_blocks) {
-            return Err(argument(
-                "block",
-                block as usize,
-                format!("below {num_blocks}"),
-            ));
+            return Err(argument("block", block as usize, Rule::Below(num_blocks)));
         }
         if last_row > rows {
-            return Err(argument("last row", last_row, format!("at most {rows}")));
+            return Err(argument("last row", last_row, Rule::AtMost(rows)));
         }
         // Each row is written by one task.
         if first_row < next_row {
-            return Err(argument(
-                "first row",
-                first_row,
-                format!("at least {next_row}"),
-            ));
+            return Err(argument("first row", first_row, Rule::AtLeast(next_row)));
         }
         next_row = last_row;
         groups.extend((0..num_rows).step_by(attention::ROWS).map(|row| Group {

@@ -3,7 +3,7 @@
 use candle_core::{DType, Device, Tensor};
 
 use super::{expect_cpu, floats::fill};
-use crate::{DenseWeight, KernelError};
+use crate::{DenseWeight, KernelError, Rule};
 
 const OP: &str = "embedding";
 
@@ -30,7 +30,7 @@ impl Embedding {
         let (rows, hidden) = (self.table.out_features, self.table.in_features);
         let row_bytes = hidden * self.table.dtype.bytes();
         if let Some(&id) = ids.iter().find(|id| **id as usize >= rows) {
-            let rule = format!("below {rows}");
+            let rule = Rule::Below(rows);
             return Err(KernelError::Argument {
                 op: OP,
                 arg: "id",

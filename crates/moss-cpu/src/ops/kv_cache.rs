@@ -4,7 +4,7 @@ use candle_core::{CpuStorage, DType, Device, InplaceOp2, Layout, Tensor};
 use half::{bf16, f16, vec::HalfBitsVecExt};
 
 use super::{expect_cpu, shape_error};
-use crate::KernelError;
+use crate::{KernelError, Rule};
 
 const OP: &str = "kv_write";
 
@@ -43,7 +43,7 @@ impl KvLayer {
                 op,
                 arg,
                 found,
-                rule: "at least 1".into(),
+                rule: Rule::AtLeast(1),
             });
         }
         let len = extents
@@ -52,7 +52,7 @@ impl KvLayer {
         let len = len
             .filter(|len| *len <= isize::MAX as usize / size_of::<f32>())
             .ok_or_else(|| {
-                let rule = "few enough for every element to have an address".into();
+                let rule = Rule::Addressable;
                 KernelError::Argument {
                     op,
                     arg: "num_blocks",
@@ -66,10 +66,9 @@ impl KvLayer {
             size_of::<f16>()
         };
         if !is_to_be_had(2 * len * wide) {
-            let rule = format!(
-                "as few as memory holds: {} GB were asked for",
-                2 * len * wide / 1_000_000_000
-            );
+            let rule = Rule::Memory {
+                needed: (2 * len * wide) as u64,
+            };
             return Err(KernelError::Argument {
                 op,
                 arg: "num_blocks",
@@ -187,7 +186,7 @@ pub fn kv_write(
         .iter()
         .find(|slot| **slot as usize >= num_blocks * block_size)
     {
-        let rule = format!("below {}", num_blocks * block_size);
+        let rule = Rule::Below(num_blocks * block_size);
         return Err(KernelError::Argument {
             op: OP,
             arg: "slot",

@@ -5,7 +5,7 @@ use candle_core::{Device, Tensor};
 use half::f16;
 
 use super::{expect_cpu, floats::map_chunks, shape_error};
-use crate::KernelError;
+use crate::{KernelError, Rule};
 
 const OP: &str = "rotary";
 
@@ -80,7 +80,7 @@ fn rope_angles(
             op: OP,
             arg: "rotary_dim",
             found: rotary_dim,
-            rule: "even".into(),
+            rule: Rule::Even,
         });
     }
     // Upstream's quantised models are built under a default dtype of f16, which rounds each step on
@@ -132,7 +132,7 @@ pub fn rotary(x: &Tensor, table: &RopeTable, positions: &[u32]) -> Result<Tensor
         .iter()
         .find(|position| **position as usize >= table.positions())
     {
-        let rule = format!("below {}", table.positions());
+        let rule = Rule::Below(table.positions());
         return Err(KernelError::Argument {
             op: OP,
             arg: "position",

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::{F32Matrix, THREADS};
 use crate::{
-    Buffer, Gpu, KernelError, count,
+    Buffer, Gpu, KernelError, Rule, count,
     elementwise::check_angles,
     launch::{Geometry, Kernel, params},
     rule,
@@ -81,38 +81,32 @@ impl Gpu {
             "columns",
             qkv.columns,
             qkv.columns == 3 * hidden,
-            (3 * hidden).to_string(),
+            Rule::Exactly(3 * hidden),
         )?;
         rule(
             OP,
             "head_dim",
             head_dim,
             head_dim > 0 && head_dim.is_multiple_of(2),
-            "even",
+            Rule::Even,
         )?;
         rule(
             OP,
             "shards",
             shards,
             shards > 0 && heads.is_multiple_of(shards.max(1)),
-            "a divisor of the heads",
+            Rule::DivisorOfHeads,
         )?;
         rule(
             OP,
             "rotary pairs",
             angles.pairs,
             2 * angles.pairs <= head_dim,
-            format!("at most {}", head_dim / 2),
+            Rule::AtMost(head_dim / 2),
         )?;
         let (positions, end) = (keys.rows / heads.max(1), start + rows.len());
         let room = positions.min(angles.positions);
-        rule(
-            OP,
-            "end of the rows",
-            end,
-            end <= room,
-            format!("at most {room}"),
-        )?;
+        rule(OP, "end of the rows", end, end <= room, Rule::AtMost(room))?;
         for matrix in [&*keys, &*values] {
             let fits = (matrix.rows, matrix.columns) == (heads * positions, head_dim);
             rule(
@@ -120,7 +114,7 @@ impl Gpu {
                 "rows of keys and values",
                 matrix.rows,
                 fits,
-                format!("{}", heads * positions),
+                Rule::Exactly(heads * positions),
             )?;
         }
         let q = self.f32_zeros(heads * rows.len(), head_dim)?;
@@ -172,14 +166,14 @@ impl Gpu {
             "rows",
             x.rows,
             heads * rows == x.rows,
-            format!("a multiple of {heads}"),
+            Rule::MultipleOf(heads),
         )?;
         rule(
             OP,
             "columns",
             to.columns,
             to.columns == heads * x.columns,
-            (heads * x.columns).to_string(),
+            Rule::Exactly(heads * x.columns),
         )?;
         to.check_rows(OP, &(first..first + rows))?;
         let geometry = self.by_column(OP, to.columns, rows)?;

@@ -6,7 +6,7 @@ mod heads;
 use std::ops::Range;
 
 use crate::{
-    Buffer, During, Gpu, KernelError, count,
+    Buffer, DriverCall, During, Gpu, KernelError, Rule, count,
     cublas::{DataType, Gemm, Operand},
     launch::{Geometry, Kernel, params},
     rule,
@@ -55,7 +55,7 @@ impl F32Matrix {
             "rows",
             rows.end,
             rows.start <= rows.end && rows.end <= self.rows,
-            format!("at most {}", self.rows),
+            Rule::AtMost(self.rows),
         )
     }
 }
@@ -77,7 +77,7 @@ impl F32Part<'_> {
             "columns",
             columns.end,
             columns.start <= columns.end && columns.end <= all,
-            format!("at most {all}"),
+            Rule::AtMost(all),
         )?;
         let start = self.matrix.values.ptr().cast();
         let whole = Operand {
@@ -114,7 +114,7 @@ impl Gpu {
             "values",
             values.len(),
             whole,
-            format!("a multiple of {columns}"),
+            Rule::MultipleOf(columns),
         )?;
         Ok(F32Matrix {
             values: self.upload(values)?,
@@ -133,16 +133,17 @@ impl Gpu {
         rows: Range<usize>,
     ) -> Result<Vec<f32>, KernelError> {
         const WHAT: &str = "copy from the GPU";
+        const CALL: DriverCall = DriverCall::CopyFrom;
         from.check_rows(WHAT, &rows)?;
         let mut values = vec![0.0f32; rows.len() * from.columns];
         if !values.is_empty() {
-            self.stream.context().bind_to_thread().during(WHAT)?;
+            self.stream.context().bind_to_thread().during(CALL)?;
             let at = from.values.address() + (rows.start * from.columns * size_of::<f32>()) as u64;
             // SAFETY: the rows were checked; the host waits before it looks at them.
             unsafe {
                 cudarc::driver::result::memcpy_dtoh_async(&mut values, at, self.stream.cu_stream())
             }
-            .during(WHAT)?;
+            .during(CALL)?;
             self.synchronize()?;
         }
         Ok(values)
@@ -159,23 +160,24 @@ impl Gpu {
         values: &[f32],
     ) -> Result<(), KernelError> {
         const WHAT: &str = "copy to the GPU";
+        const CALL: DriverCall = DriverCall::CopyTo;
         let rows = values.len() / to.columns.max(1);
         rule(
             WHAT,
             "values",
             values.len(),
             values.len() == rows * to.columns,
-            format!("a multiple of {}", to.columns),
+            Rule::MultipleOf(to.columns),
         )?;
         to.check_rows(WHAT, &(first..first + rows))?;
         if !values.is_empty() {
-            self.stream.context().bind_to_thread().during(WHAT)?;
+            self.stream.context().bind_to_thread().during(CALL)?;
             let at = to.values.address() + (first * to.columns * size_of::<f32>()) as u64;
             // SAFETY: the rows were checked; the host waits before `values` may go.
             unsafe {
                 cudarc::driver::result::memcpy_htod_async(at, values, self.stream.cu_stream())
             }
-            .during(WHAT)?;
+            .during(CALL)?;
             self.synchronize()?;
         }
         Ok(())
@@ -193,6 +195,7 @@ impl Gpu {
         first: usize,
     ) -> Result<(), KernelError> {
         const WHAT: &str = "copy within the GPU";
+        const CALL: DriverCall = DriverCall::CopyWithin;
         from.check_rows(WHAT, &rows)?;
         to.check_rows(WHAT, &(first..first + rows.len()))?;
         rule(
@@ -200,9 +203,9 @@ impl Gpu {
             "columns",
             to.columns,
             to.columns == from.columns,
-            from.columns.to_string(),
+            Rule::Exactly(from.columns),
         )?;
-        self.stream.context().bind_to_thread().during(WHAT)?;
+        self.stream.context().bind_to_thread().during(CALL)?;
         let row = from.columns * size_of::<f32>();
         let source = from.values.address() + (rows.start * row) as u64;
         let target = to.values.address() + (first * row) as u64;
@@ -216,7 +219,7 @@ impl Gpu {
                 self.stream.cu_stream(),
             )
         }
-        .during(WHAT)
+        .during(CALL)
     }
 
     /// `y[rows] = alpha op(a) op(b) + beta y[rows]`, in f32.
@@ -235,9 +238,21 @@ impl Gpu {
         const OP: &str = "gemm";
         y.check_rows(OP, &rows)?;
         let ((m, k), (inner, n)) = (a.extents(), b.extents());
-        rule(OP, "rows of a", m, m == rows.len(), rows.len().to_string())?;
-        rule(OP, "rows of b", inner, inner == k, k.to_string())?;
-        rule(OP, "columns of b", n, n == y.columns, y.columns.to_string())?;
+        rule(
+            OP,
+            "rows of a",
+            m,
+            m == rows.len(),
+            Rule::Exactly(rows.len()),
+        )?;
+        rule(OP, "rows of b", inner, inner == k, Rule::Exactly(k))?;
+        rule(
+            OP,
+            "columns of b",
+            n,
+            n == y.columns,
+            Rule::Exactly(y.columns),
+        )?;
         if m == 0 || n == 0 {
             return Ok(());
         }
@@ -348,25 +363,19 @@ impl Gpu {
             let new = seen
                 .get_mut(*to as usize)
                 .is_some_and(|seen| !std::mem::replace(seen, true));
-            rule(
-                OP,
-                "place",
-                *to as usize,
-                new,
-                format!("below {n}, and once"),
-            )?;
+            rule(OP, "place", *to as usize, new, Rule::BelowOnce(n))?;
         }
         rule(
             OP,
             "panels",
             panels.len(),
             width > 0 && panels.len() == n.div_ceil(width.max(1)),
-            "one for each width",
+            Rule::OnePerWidth,
         )?;
         for (panel, start) in panels.iter().zip((0..n).step_by(width)) {
             let end = n.min(start + width);
             let fits = (panel.rows, panel.columns) == (end, end - start);
-            rule(OP, "rows of a panel", panel.rows, fits, end.to_string())?;
+            rule(OP, "rows of a panel", panel.rows, fits, Rule::Exactly(end))?;
         }
         let targets: Vec<F32Matrix> = panels
             .iter()
@@ -407,7 +416,7 @@ impl Gpu {
         columns: usize,
     ) -> Result<(), KernelError> {
         let fits = (vector.rows, vector.columns) == (1, columns);
-        rule(op, arg, vector.columns, fits, columns.to_string())
+        rule(op, arg, vector.columns, fits, Rule::Exactly(columns))
     }
 
     /// A thread a column, a row of blocks a row.
@@ -417,7 +426,7 @@ impl Gpu {
         columns: usize,
         rows: usize,
     ) -> Result<Geometry, KernelError> {
-        rule(op, "rows", rows, rows <= 65_535, "at most 65535")?; // the grid's second extent
+        rule(op, "rows", rows, rows <= 65_535, Rule::AtMost(65_535))?; // the grid's second extent
         let grid = (
             count(op, "columns", columns.div_ceil(THREADS))?,
             count(op, "rows", rows)?,

@@ -3,7 +3,7 @@
 mod parse;
 
 use self::parse::FatbinImage;
-use crate::{GpuCode, KernelError};
+use crate::{DriverCall, GpuCode, KernelError};
 
 /// One source file, compiled.
 pub(crate) struct Image {
@@ -48,7 +48,7 @@ impl Image {
     /// The bytes of `code`, as the driver takes them: PTX ends with a zero.
     pub(crate) fn bytes(&self, code: GpuCode) -> Result<Vec<u8>, KernelError> {
         let incomplete = |message| KernelError::Driver {
-            what: "load the kernels",
+            what: DriverCall::LoadKernels,
             code: 0,
             message,
         };

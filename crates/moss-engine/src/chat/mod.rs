@@ -83,12 +83,9 @@ impl Chat {
     /// before it begins, or fails before it holds all that the old one did.
     ///
     /// # Errors
-    /// [`EngineError::NoTurn`] in an empty conversation; as [`Chat::ask`].
+    /// [`EngineError::NothingToRegenerate`] in an empty conversation; as [`Chat::ask`].
     pub fn regenerate(&mut self) -> Result<ChatRun<'_>, EngineError> {
-        let old = self
-            .turns
-            .pop()
-            .ok_or(EngineError::NoTurn("no answer to make again"))?;
+        let old = self.turns.pop().ok_or(EngineError::NothingToRegenerate)?;
         self.first_shown = self.first_shown.min(self.turns.len());
         self.run(
             Turn {
@@ -102,16 +99,13 @@ impl Chat {
     /// Goes on after the last turn's commands, with these results.
     ///
     /// # Errors
-    /// [`EngineError::NoTurn`] when no turn waits for results; as [`Chat::ask`].
+    /// [`EngineError::NoPendingCommand`] when no turn waits for results; as [`Chat::ask`].
     pub fn results(&mut self, text: &str) -> Result<ChatRun<'_>, EngineError> {
         if !self.awaits_results() {
-            return Err(EngineError::NoTurn("no command that waits for results"));
+            return Err(EngineError::NoPendingCommand);
         }
         let results = self.builder.results(text)?;
-        let old = self
-            .turns
-            .pop()
-            .ok_or(EngineError::NoTurn("no command that waits for results"))?;
+        let old = self.turns.pop().ok_or(EngineError::NoPendingCommand)?;
         let mut turn = old.clone();
         turn.reply.extend(results);
         self.run(turn, Some(old))

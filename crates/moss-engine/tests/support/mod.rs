@@ -14,7 +14,7 @@ use moss_model::{
 };
 use moss_sampling::{CutParams, SamplingParams};
 use moss_text::Tokenizer;
-use moss_weights::KernelError;
+use moss_weights::{DriverCall, KernelError};
 
 type Next = Box<dyn Fn(&[u32]) -> u32 + Send>;
 
@@ -271,7 +271,7 @@ impl LanguageModel for Fake {
 fn lost() -> ModelError {
     let message = "an illegal memory access was encountered".to_owned();
     let source = KernelError::Driver {
-        what: "wait for the GPU",
+        what: DriverCall::Synchronize,
         code: 700,
         message,
     };

@@ -2,6 +2,8 @@
 
 use std::{io, path::PathBuf};
 
+use moss_messages::Message;
+
 /// A file of the cache that is not what the hub published.
 #[derive(Debug)]
 pub struct DamagedFile {
@@ -14,14 +16,13 @@ pub struct DamagedFile {
 }
 
 /// What is wrong with a file.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Message)]
+#[error("{}", moss_messages::english(self))]
 #[non_exhaustive]
 pub enum Damage {
     /// No file, or a link that leads nowhere.
-    #[error("missing")]
     Missing,
     /// Shorter or longer than the hub's listing says.
-    #[error("{found} bytes, expected {expected}")]
     Length {
         /// On the disk.
         found: u64,
@@ -29,7 +30,6 @@ pub enum Damage {
         expected: u64,
     },
     /// Other bytes than those that were published.
-    #[error("hash {found}, expected {expected}")]
     Hash {
         /// Of the bytes on the disk.
         found: String,
@@ -37,21 +37,9 @@ pub enum Damage {
         expected: String,
     },
     /// The system cannot read it.
-    #[error("cannot be read: {source}")]
     Unreadable {
         /// What the system said.
+        #[message(display)]
         source: io::Error,
     },
-}
-
-impl Damage {
-    /// The damage in Chinese, with the same numbers.
-    pub fn zh(&self) -> String {
-        match self {
-            Self::Missing => "缺失".into(),
-            Self::Length { found, expected } => format!("{found} 字节，应为 {expected}"),
-            Self::Hash { found, expected } => format!("哈希为 {found}，应为 {expected}"),
-            Self::Unreadable { source } => format!("无法读取：{source}"),
-        }
-    }
 }

@@ -134,7 +134,7 @@ pub(crate) fn fault(error: &HubError) -> &Fault {
                 url.contains("127.0.0.1") && error.to_string().contains(url.as_str()),
                 "{error}"
             );
-            assert!(error.to_string().contains(file.as_str()), "{error}");
+            assert!(error.to_string().contains(&file.to_string()), "{error}");
             let hint = error.hint().unwrap();
             assert!(
                 hint.contains("HF_ENDPOINT") && hint.contains("./fnlp/NAME"),

@@ -23,7 +23,7 @@ use moss_cuda::{
 };
 
 use crate::{
-    CardInfo, ComputeDtype, HiddenPoint, LoadEvent, ModelError, MossConfig,
+    CardInfo, ComputeDtype, HiddenPoint, LoadEvent, ModelError, MossConfig, NetworkRule,
     load::Wanted,
     names,
     pipeline::Before,
@@ -152,14 +152,10 @@ impl GpuStage {
             });
         }
         if config.num_layers > MAX_LAYERS {
-            let (found, expected) = (
-                config.num_layers.to_string(),
-                format!("at most {MAX_LAYERS} on a GPU"),
-            );
             return Err(ModelError::Config {
                 key: "n_layer",
-                found,
-                expected,
+                found: config.num_layers.to_string(),
+                expected: NetworkRule::AtMostOnGpu(MAX_LAYERS),
             });
         }
         let OpenGpu {

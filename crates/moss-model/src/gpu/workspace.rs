@@ -4,7 +4,7 @@ use candle_core::Tensor;
 use half::f16;
 use moss_cuda::{
     Buffer, CopyRun, DecodeRows, DecodeScratch, DenseWeight, Gpu, GpuLinear, KernelError,
-    LinearInput, PANEL_VALUES, PREFILL_TILE, Pinned, PrefillTiles, ProductScratch, View,
+    LinearInput, PANEL_VALUES, PREFILL_TILE, Pinned, PrefillTiles, ProductScratch, Rule, View,
 };
 
 use super::{
@@ -190,7 +190,7 @@ impl Workspace {
                 op: "hand-over",
                 arg: "values",
                 found: values.len(),
-                rule: format!("at most {room}"),
+                rule: Rule::AtMost(room),
             })?;
         place.copy_from_slice(&values);
         self.staged_stream.copy_to(&self.stream, 0, values.len())
@@ -220,7 +220,7 @@ impl Workspace {
             op: "embedding",
             arg: "table",
             found: 0,
-            rule: "one on the card".into(),
+            rule: Rule::OnDevice,
         };
         self.embedding
             .as_ref()

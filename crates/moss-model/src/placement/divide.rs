@@ -407,12 +407,14 @@ impl<'a> Problem<'a> {
         let of_device = |(device, needed): (usize, u64)| {
             let cards = || (0..counts.len()).filter(|card| self.device[*card] == device);
             let card = cards().next()?;
-            (needed > self.free[device]).then(|| Shortfall {
+            let free = self.free[device];
+            (needed > free).then(|| Shortfall {
                 card,
                 name: self.request.cards[card].name.clone(),
                 layers: cards().map(|card| counts[card]).sum(),
                 needed,
-                free: self.free[device],
+                free,
+                missing: needed - free,
             })
         };
         self.used(counts)

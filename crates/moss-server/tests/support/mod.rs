@@ -18,7 +18,7 @@ use moss_model::{
 };
 use moss_server::{ServedModel, Server, ServerOptions};
 use moss_text::{SystemText, Tokenizer};
-use moss_weights::KernelError;
+use moss_weights::{DriverCall, KernelError};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
@@ -78,7 +78,7 @@ impl LanguageModel for Paced {
                 Fault::Panic => panic!("injected panic"),
                 Fault::DeviceLost => {
                     let source = KernelError::Driver {
-                        what: "wait for the GPU",
+                        what: DriverCall::Synchronize,
                         code: 700,
                         message: "an illegal memory access was encountered".into(),
                     };

@@ -165,7 +165,7 @@ impl Report {
             Err(error) => lines.line(
                 ("kernels", "内核"),
                 format!("no card to run on: {error}"),
-                format!("没有可用的显卡：{}", error.zh()),
+                format!("没有可用的显卡：{}", Language::Zh.text(error)),
             ),
         }
     }
@@ -316,7 +316,7 @@ fn kernels_of(lines: &mut Lines, device: &DeviceReport) {
         ),
         Err(error) => (
             format!("cannot run: {error}"),
-            format!("无法运行：{}", error.zh()),
+            format!("无法运行：{}", Language::Zh.text(error)),
         ),
     };
     lines.line(
@@ -374,7 +374,11 @@ fn tested(lines: &mut Lines, selftest: &Selftest) {
             );
         }
         if let Some(error) = error {
-            lines.line(GO_ON, format!("  {error}"), format!("  {}", error.zh()));
+            lines.line(
+                GO_ON,
+                format!("  {error}"),
+                format!("  {}", Language::Zh.text(error)),
+            );
         }
     }
     for Transcript {

@@ -111,7 +111,7 @@ fn list(found: &Verification) -> Words {
                     &file.name,
                     &file.path,
                     &if zh {
-                        file.damage.zh()
+                        crate::messages::Language::Zh.text(&file.damage)
                     } else {
                         file.damage.to_string()
                     },

@@ -1,0 +1,568 @@
+# Texts of the libraries. One message a line; `.hint` is an instruction to the user.
+# An id is `Type-Variant` of a Rust type that derives `Message`; the arguments are its fields.
+
+names-separator = {", "}
+list-separator = {"; "}
+
+# moss-unicode
+DecodeError-Wide = the text is encoded as { $encoding }, expected UTF-8
+    .hint = convert it: `iconv -f { $encoding } -t UTF-8`
+DecodeError-NotUtf8 = the text is not UTF-8 at offset { $offset }, in line { $line } (byte { HEX($byte, digits: 2) })
+    .hint = convert it: `iconv -f GBK -t UTF-8`
+
+# moss-files
+FileKind-Folder = a folder
+FileKind-NamedPipe = a named pipe
+FileKind-Device = a device
+FileKind-Socket = a socket
+FileKind-DanglingLink = a dangling link
+FileKind-Empty = an empty file
+FileKind-Special = a special file
+FileKind-File = a file
+FileError-Kind = found { $found }, expected a regular file
+    .hint = { $found_id ->
+        [DanglingLink] the link's target was moved or deleted: download or copy the file again
+       *[other] give the path of a file on a disk; pipes and devices are not read
+    }
+FileError-TooLarge = the file is larger than { $limit } bytes, the most that is read
+
+# moss-checkpoint
+-damaged-file = the file looks cut off or damaged: download it again and compare its size with the hub's
+FileRole-CheckpointFolder = a checkpoint's folder
+FileRole-Config = a config.json
+FileRole-QuantizeConfig = a quantize_config.json
+FileRole-ShardIndex = a shard index
+FileRole-Weights = a weight file
+Lookalike-GitLfsPointer = a git-lfs pointer
+Lookalike-WebPage = a web page
+ConfigRule-Size = a whole number of 0 or more
+ConfigRule-Integer = a whole number
+ConfigRule-Number = a number
+ConfigRule-TokenId = a token id
+ConfigRule-Text = a string
+ConfigRule-Object = a JSON object
+ConfigRule-Flag = true or false
+ConfigRule-Bits = 4 or 8 bits a weight
+ConfigRule-GroupSize = a number above 0, or -1
+ConfigRule-Gptq = gptq
+ConfigRule-GptqFormat = gptq or gptq_v2
+Evidence-Value = { $value }
+Evidence-Groups = { $groups } groups of { $inputs } inputs
+Evidence-Unordered = inputs that are not in the order of their groups
+EntryFault-Missing = missing
+EntryFault-BigEndian = big-endian
+EntryFault-TooLarge = larger than any state dict
+EntryFault-Encrypted = encrypted
+EntryFault-PastEnd = past the end of the file
+EntryFault-Compressed = compressed with { $value }
+DtypeRule-Float = f16, bf16 or f32
+DtypeRule-I32 = i32
+DtypeRule-I32Range = i32, or i64 within its range
+PickleExpected-StateDict = a state dict
+PickleExpected-DistinctNames = every tensor's name once
+PickleExpected-Utf8 = text in UTF-8
+PickleExpected-StackValue = a value on the stack
+PickleExpected-Mark = a mark on the stack
+PickleExpected-Text = a string
+PickleExpected-List = a list
+PickleExpected-Dict = a dict
+PickleExpected-KeyValuePairs = a value for every key
+PickleExpected-Arguments = a tuple of arguments
+PickleExpected-TensorArguments = six or seven arguments of a tensor
+PickleExpected-Offset = an offset of 0 or more
+PickleExpected-Strides = as many strides as axes
+PickleExpected-Extents = extents of 0 or more that this machine can address
+PickleExpected-Constructor = a tensor, a parameter or an empty dict to be built
+PickleExpected-Attachment = a dict of hooks or metadata
+PickleExpected-Attributes = attributes of a dict
+PickleExpected-Storage = a storage reference
+PickleExpected-Memo = a value in the memo
+PickleLimit-StringLength = characters in a string
+PickleLimit-Digits = digits in a number
+PickleLimit-Values = values
+PickleLimit-Axes = axes
+PickleLimit-Memo = values in the memo
+Attachment-BackwardHooks = backward hooks
+Attachment-Metadata = tensor metadata
+CheckpointError-Read = cannot read `{ $file }`
+CheckpointError-WrongKind = `{ $file }` is { $found }, expected { $expected }
+    .hint = { $found_id ->
+        [Empty] { -damaged-file }
+       *[other] {""}
+    }
+CheckpointError-NoWeights = no weights in `{ $folder }`: { $names_count ->
+        [0] found an empty folder
+       *[other] found { $names }{ $more ->
+            [0] {""}
+           *[other] {" "}and { $more } more
+        }
+    }
+    .hint = a checkpoint folder holds config.json and pytorch_model*.bin or model*.safetensors
+CheckpointError-NotWeights = `{ $file }` holds { $found }, expected weights
+    .hint = { $found_id ->
+        [GitLfsPointer] run `git lfs pull` in the folder, or download the file itself
+       *[other] { -damaged-file }
+    }
+CheckpointError-Json = `{ $file }` is not a readable { $what }
+CheckpointError-ConfigValue = `{ $key }` in `{ $file }` is { $found ->
+        [none] missing
+       *[other] { $found }
+    }, expected { $expected }
+    .hint = { $expected_id ->
+        [Gptq] { -gptq-only }
+        [GptqFormat] { -gptq-only }
+       *[other] compare the file with the one published beside the weights
+    }
+-gptq-only = of quantised weights only GPTQ's with 4 or 8 bits can be run: use the published int4 or int8 model, or quantise the fp16 model with `moss-cli quantize`
+CheckpointError-ConfigConflict = `{ $key }` is { $first_value } in `{ $first }` and { $second_value } in `{ $second }`
+    .hint = the files are of different models: keep the one that was written with the weights
+CheckpointError-ConfigMismatch = `{ $key }` in `{ $config_file }` is { $config }, but `{ $name }` in `{ $file }` shows { $tensors }
+    .hint = the file was edited or is another model's, or a shard is missing: take both from the same place
+CheckpointError-Encoding = cannot read `{ $file }` as text
+CheckpointError-ShardName = the index `{ $index }` names `{ $shard }` as a shard, expected a plain file name
+CheckpointError-MissingShard = shard `{ $shard }` named by `{ $index }` is missing ({ $tensors } tensors are in it)
+    .hint = download `{ $shard }` into the same folder
+CheckpointError-StaleIndex = the index `{ $index }` is stale: { $missing } file(s) that it names are missing, `{ $shard }` the first, while `{ $complete }` is complete
+    .hint = delete `{ $index_name }` to use `{ $complete }`; if the index is the newer one, download the files that it names
+CheckpointError-MisplacedTensor = tensor `{ $name }` is not in `{ $file }`, where the index says it is
+CheckpointError-DuplicateTensor = tensor `{ $name }` is in both `{ $first }` and `{ $second }`
+CheckpointError-Zip = `{ $file }` is not a whole PyTorch file
+    .hint = { -damaged-file }
+CheckpointError-LegacyTorch = `{ $file }` is in PyTorch's form from before version 1.6
+    .hint = load it with a current PyTorch and `torch.save` it again
+CheckpointError-ZipEntry = entry `{ $entry }` of `{ $file }` is { $found }, expected stored bytes within the file
+    .hint = { $found_id ->
+        [Compressed] PyTorch stores its entries uncompressed: the file was repacked; use the original
+       *[other] {""}
+    }
+CheckpointError-Checksum = record `{ $record }` of `{ $file }` is damaged: its CRC-32 is { HEX($found, digits: 8) }, expected { HEX($expected, digits: 8) }{ $tensors_count ->
+        [0] {""}
+       *[other] {" "}(it holds { $tensors })
+    }
+    .hint = { -damaged-file }
+CheckpointError-Pickle = the pickle in `{ $file }` cannot be read
+    .hint = only plain state dicts are read, and nothing in a file is ever executed; use the published file
+CheckpointError-Safetensors = `{ $file }` is not a whole safetensors file
+    .hint = { -damaged-file }
+CheckpointError-TensorBounds = tensor `{ $name }` in `{ $file }` needs { $needed } bytes of its storage, which has { $found }
+    .hint = { -damaged-file }
+CheckpointError-Write = cannot write `{ $file }`
+    .hint = { $source ->
+        [StorageFull] make room on the disk and run the same command again
+       *[other] {""}
+    }
+CheckpointError-WrongLength = `{ $file }` was given { SIGNED($excess) } bytes beyond what its tensors have
+CheckpointError-NotAsPlanned = `{ $file }` does not hold the tensors that were written to it: `{ $name }` differs
+    .hint = the disk or its memory may be failing: write it again, elsewhere
+CheckpointError-MissingTensor = tensor `{ $name }` is missing from `{ $folder }`
+    .hint = a shard may be missing from the folder, or config.json may be another model's
+CheckpointError-Shape = tensor `{ $name }` in `{ $file }` has shape { $found }, expected { $expected }
+    .hint = config.json and the weights may be of different models
+CheckpointError-Dtype = tensor `{ $name }` in `{ $file }` is stored as { $found }, expected { $expected }
+CheckpointError-UnsupportedDtype = tensor `{ $name }` in `{ $file }` is stored as { $found }, expected one of bool, u8, i8 to i64, f16, bf16, f32, f64
+    .hint = convert the checkpoint to f16, or use the published one
+CheckpointError-NonFinite = tensor `{ $name }` in `{ $file }` holds { $value } at element { $at }
+CheckpointError-UnexpectedBias = `{ $name }` in `{ $file }` holds { $value } at element { $at }, but this layer has no bias
+    .hint = the weights are of a network with another architecture; MOSS's attention has no biases
+CheckpointError-GroupAlignment = `{ $name }` in `{ $file }` has groups of { $group_size } inputs, expected a multiple of { $multiple }
+CheckpointError-Group = `{ $name }` in `{ $file }` puts input { $at } into group { $found }, expected 0 to { $last }
+CheckpointError-BitWidth = `{ $name }` in `{ $file }` has { $rows } packed rows for { $in_features } inputs, expected 4 or 8 bits a weight
+CheckpointError-GroupSize = `{ $name }` in `{ $file }` has { $groups } groups for { $in_features } inputs, which no group size gives
+PickleError-Truncated = it ends at byte { $at }, in the middle of an instruction
+PickleError-Opcode = opcode { HEX($opcode, digits: 2) } at byte { $at } is not one that a state dict needs
+PickleError-Global = it names `{ $name }` at byte { $at }, which is not on the list of what a state dict may name
+PickleError-Value = at byte { $at }: expected { $expected }
+PickleError-Limit = at byte { $at }: more { $what } than any state dict has
+PickleError-Attached = tensor `{ $name }` has { $what }, expected none
+Warning-BitWidth = config.json says `wbits` = { $config }, the weights are { $tensors } bits wide; using { $tensors }
+Warning-TorchDtype = config.json says `torch_dtype` = { $config }, the weights are stored as { $tensors }; using { $tensors }
+Warning-SeveralSets = several sets of weights: using `{ $used }`; { $ignored_count } other file(s) are not read, `{ $ignored_first }` the first
+Warning-StaleIndex = `{ $index_name }` is stale: { $missing } file(s) that it names are missing; using `{ $used }`
+Warning-GroupSize = config.json says `groupsize` = { $config }, the weights have groups of { $tensors }; using { $tensors }
+Warning-UnusedGroups = `{ $name }` leaves { $unused } of { $groups } groups unused, as in { $linears } linear layer(s): the weights may be damaged
+Warning-Symmetry = the configuration says `sym`, but `{ $name }` stores { $found } where symmetric weights in the `{ $format }` format have { $expected }: `sym` or `checkpoint_format` may be wrong
+Warning-OwnHead = config.json says `tie_word_embeddings`, but there is an `lm_head.weight` besides the embedding; using it
+Warning-NoChecksums = `{ $file }` was written without checksums; damage to it may go unseen
+Warning-UnknownTensors = { $count } tensor(s) that this model has no use for, `{ $first }` the first; ignored
+
+# moss-text
+-published-tokenizer = use the tokenizer files of the checkpoint as published
+-published-merges = merges.txt is cut off, reordered or of another model: use the one published with the checkpoint
+TokenizerFile-Vocabulary = vocabulary
+TokenizerFile-AddedTokens = list of added tokens
+TokenizerFile-Config = tokenizer configuration
+TokenizerFile-SpecialTokens = map of special tokens
+IdFault-Missing = missing
+IdFault-Twice = there twice
+IdFault-TooLarge = beyond the number of tokens
+TextError-Read = cannot read `{ $file }`
+    .hint = { $source ->
+        [NotFound] a published tokenizer is vocab.json, merges.txt and added_tokens.json, beside the weights
+       *[other] {""}
+    }
+TextError-Json = `{ $file }` is not a readable { $what }
+    .hint = { -published-tokenizer }
+TextError-Merge = line { $line } of `{ $file }` is `{ $found }`, expected two tokens and a space between them
+    .hint = { -published-tokenizer }
+TextError-Bpe = vocab.json and merges.txt in `{ $folder }` do not fit together: { $reason }
+    .hint = { -published-tokenizer }
+TextError-LineEnd = line { $line } of `{ $file }` holds a carriage return, expected lines that end in LF or CRLF
+    .hint = convert its line ends, for example with `tr '\r' '\n'`, or use merges.txt as published
+TextError-MergePart = line { $line } of `{ $file }` merges `{ $found }`, but no earlier line makes `{ $part }`
+    .hint = { -published-merges }
+TextError-MergeTwice = line { $line } of `{ $file }` repeats the merge `{ $found }`
+    .hint = { -published-merges }
+TextError-MergeOrder = line { $line } of `{ $file }` makes token { $id } after an earlier line made token { $before }, expected ascending ids
+    .hint = { -published-merges }
+TextError-NoMerge = no line of `{ $file }` makes token { $id } (`{ $found }`); { $count } tokens of vocab.json have no merge
+    .hint = { -published-merges }
+TextError-MissingByte = vocab.json in `{ $folder }` has no token for byte { $byte }, expected one for each of 0 to 255
+    .hint = { -published-tokenizer }
+TextError-AddedTokens = `{ $folder }`: tokenizer_config.json has token { $decoder_id } as `{ $decoder }`, but added_tokens.json or vocab.json has token { $listed_id } as `{ $listed }`
+    .hint = keep the file that belongs to the checkpoint and remove the other one
+TextError-TokenizerJson = `{ $file }` is there without vocab.json and merges.txt, which are the files that are read
+    .hint = save the slow tokenizer with transformers (`AutoTokenizer.from_pretrained(FOLDER, use_fast=False).save_pretrained(FOLDER)`), or copy vocab.json, merges.txt and added_tokens.json of the published checkpoint
+TextError-UnknownId = token id { $id } at position { $position } is unknown, the tokenizer has { $tokens } tokens
+    .hint = the ids may be of another model's tokenizer
+TextError-Ids = token id { $id } in `{ $folder }` is { $found }, expected every id from 0 to { $last } once
+    .hint = { -published-tokenizer }
+TextError-Token = token { $id } in `{ $folder }` is `{ $found }`, expected byte-level characters
+    .hint = { -published-tokenizer }
+TextError-MissingSpecial = special token `{ $name }` is missing from the tokenizer in `{ $folder }`
+    .hint = added_tokens.json, or `added_tokens_decoder` in tokenizer_config.json, lists it: copy the published file
+TextError-Encode = cannot tokenize a text of { $bytes } bytes: { $reason }
+TextError-NoPluginApi = plugin `{ $plugin }` cannot be enabled: no API was ever published for it
+    .hint = those with a published API are web-search, calculator, equation-solver and text-to-image
+TextError-UnknownPlugin = there is no plugin `{ $found }`, expected one of { $expected }
+TextError-TurnTooLong = the instruction and this one message take { $found } tokens, at most { $allowed } fit beside an answer
+    .hint = shorten the message, or the system text
+TextError-Conversation = this is not a saved conversation
+TextError-ConversationVersion = the conversation was saved in form { $found }, expected { $expected }
+
+# moss-sampling
+ParameterRange-AtLeastZero = 0 or more
+ParameterRange-ZeroToOne = 0 to 1
+ParameterRange-AboveZero = above 0
+ParameterRange-Finite = a number
+ParameterRange-FiniteOrNegInf = a number or -inf
+SamplingError-Parameter = `{ $name }` is { $found }, expected { $expected }
+SamplingError-UnknownBias = `logit_bias` names token id { $id }, but there are { $tokens } tokens, counted from 0
+    .hint = the id may be of another model's tokenizer
+SamplingError-BadLogits = at step { $step } the logit of token { $id } is { $value }, expected a finite number
+    .hint = the weights may be damaged; `--dtype f32` rules out overflow
+SamplingError-NothingLeft = at step { $step } every token has the logit -inf
+
+# moss-model
+NetworkRule-AboveZero = a number above 0
+NetworkRule-AtMost = at most { $value }
+NetworkRule-AtMostOnGpu = at most { $value } on a GPU
+NetworkRule-HeadCount = a multiple of { $shards } that divides n_embd = { $hidden_size }
+NetworkRule-RotaryDim = an even number up to the head's { $head_dim } dimensions
+NetworkRule-GeluNew = gelu_new
+NetworkRule-SmallPositive = a small positive number
+NetworkRule-BelowVocab = below vocab_size = { $value }
+NetworkRule-Synthetic = a tensor that can be made up
+-leave-to-program = give each device its layers, such as `9,9,9,7`, or leave the numbers out
+Shortfall = device { $card } ({ $name }) with { $layers } layers needs { SIZE($needed, unit: "GB", digits: 2) }, has { SIZE($free, unit: "GB", digits: 2) } free, lacks { SIZE($missing, unit: "GB", digits: 2) }
+ModelError-Config = `{ $key }` in config.json is { $found }, expected { $expected }
+ModelError-Kernel = layer { $layer }: `{ $op }` failed
+ModelError-WindowFull = position { $end } is past the model's window of { $context_length } positions
+    .hint = shorten the prompt, or start a new conversation
+ModelError-CacheFull = the key/value cache is full: { $needed_blocks } more blocks needed, { $free_blocks } free
+ModelError-BlocksMissing = sequence { $sequence } of the batch has { $found } cache blocks, needs { $expected }
+ModelError-EmptyChunk = sequence { $sequence } of the batch has no tokens to run
+ModelError-UnknownToken = token id { $id } is outside the model's { $vocab_size } embedding rows
+ModelError-Stage = stage { $stage } on { $device } failed
+ModelError-NothingHandedOver = layer { $layer } got nothing to run on: the stages do not follow each other
+ModelError-GpuDtype = GPU kernels round activations to f16, found { $found }
+    .hint = leave `--dtype` out, or say `--dtype f16`; `--gpu cpu` knows f32 and bf16
+ModelError-ActivationsNotExact = 8-bit activations are rounded, found F32 for the values between operations
+    .hint = leave `--dtype` out with `--activations int8`, or say `--dtype f16` or `bf16`
+ModelError-ActivationsOffCpu = 8-bit activations have kernels for the CPU alone, found { $device }
+    .hint = leave `--activations` out, or say `--gpu cpu`
+ModelError-Interrupted = interrupted
+ModelError-NonFinite = layer { $layer } gave { $value } at position { $position } of sequence { $sequence } of the batch
+    .hint = the weights may be damaged: `moss-cli inspect` checks them; `--dtype f32` rules out overflow
+PlacementError-NoCards = no device to place the model on, expected at least one
+PlacementError-TooManyCards = { $found } devices are listed, expected at most { $expected }
+PlacementError-NoLayers = the model has no layers, expected at least one
+PlacementError-Bandwidth = `{ $card }` reads { $found } bytes a second, expected a number above 0
+PlacementError-Counts = layers are given for { $found } devices, expected { $expected }
+    .hint = { -leave-to-program }
+PlacementError-Empty = device { $card } is given 0 layers, expected at least 1
+    .hint = { -leave-to-program }
+PlacementError-Sum = the devices are given { $found } layers in all, expected the model's { $expected }
+    .hint = { -leave-to-program }
+PlacementError-DoesNotFit = the model does not fit: { $shortfalls }
+    .hint = { $changes_count ->
+        [0] no other format, context or single device more makes it fit: it needs other GPUs
+        [1] this would fit: { $changes }
+       *[other] any one of these would fit: { $changes }
+    }
+Change-Division = leave the division of the layers to the program
+Change-Context = a context of { $positions } tokens
+Change-Format = the { $value } model
+Change-MoreCards = { $count } more like device { $like }
+Change-Cpu = `cpu` at the end of the list ({ $layers } layers in { SIZE($bytes, unit: "GB", digits: 2) } of host memory)
+
+# moss-engine
+EngineError-EmptyPrompt = the prompt is empty, expected at least one token
+EngineError-PromptTooLong = the prompt is too long: it has { $found } tokens, and this model's maximum context length is { $context_length } tokens, including the answer
+    .hint = shorten the prompt, or start a new conversation
+EngineError-QueueFull = { $limit } requests are waiting already
+    .hint = try again when some of them are done
+EngineError-UnknownToken = token id { $id } at position { $position } of the prompt is outside the model's { $rows } embedding rows
+    .hint = the tokenizer or the ids may be of another model
+EngineError-UnknownStop = stop token id { $id } is unknown, there are { $tokens } tokens, counted from 0
+    .hint = the tokenizer or the ids may be of another model
+EngineError-NoTokenizer = stop strings need text, and the engine was started without a tokenizer
+    .hint = give stop tokens by their ids
+EngineError-TokenizerMismatch = the tokenizer has { $tokens } tokens, the model has { $rows } embedding rows
+    .hint = the tokenizer or the ids may be of another model
+EngineError-Model = step { $step } failed
+EngineError-LogitsMissing = the model gave { $found } logits for token { $step }, expected { $expected }
+EngineError-StepPanicked = choosing token { $step } panicked: { $message }
+    .hint = a logits step of the request is the likely cause
+EngineError-Panicked = the engine stopped after an internal error: { $message }
+    .hint = please report it, with the command that led to it
+EngineError-DeviceLost = the device failed and cannot be used again by this process
+    .hint = start the program again; if it happens again, `nvidia-smi -q` and the system log tell about faults of the GPU
+EngineError-Stalled = the model made no progress for { $seconds } seconds in a step of { $tokens } tokens
+    .hint = start the program again; a machine out of memory or a hanging GPU is the likely cause
+EngineError-Threads = cannot start { $threads } worker threads: { $reason }
+EngineError-ShutDown = the engine has been shut down
+EngineError-NothingToRegenerate = nothing to regenerate
+EngineError-NoPendingCommand = no command waits for results
+
+# moss-hub
+-mirror = set a mirror (HF_ENDPOINT=https://hf-mirror.com) or `--source modelscope`
+-demo = `--demo` needs no network: a tiny model that comes with this program
+-by-hand = put config.json, vocab.json, merges.txt, added_tokens.json and the weight files by hand into ./fnlp/NAME, where they are found
+-other-ways = { -mirror }; HTTPS_PROXY sets a proxy; or { -by-hand }
+-log-in-first = the network seems to ask for a login first: open any web page in a browser and log in, then run it again; { -other-ways }
+-run-again = run it again, it goes on where it stopped; { -other-ways }
+Place = { $path } ({ $why })
+Absence-NotFound = not found
+Absence-NoSnapshot = holds no snapshot
+Absence-NoCompleteSnapshot = holds no complete snapshot
+EndpointFault-Url = { $value }
+EndpointFault-Scheme = scheme `{ $value }`, expected http or https
+ListingFault-Parse = { $value }
+ListingFault-Revision = revision `{ $value }`, expected 40 hexadecimal digits
+ListingFault-NoFiles = no list of files, message `{ $value }`
+MissingFile-Named = { $value }
+MissingFile-Weights = model*.safetensors or pytorch_model*.bin
+MissingFile-IndexedShard = weight file that its index speaks of
+Fetched-Listing = list of files
+Fetched-File = { $value }
+Fault-Status = HTTP status { $status }
+    .hint = { $status ->
+        [401] { -refused }
+        [403] { -refused }
+        [404] check the name; { -other-ways }
+        [429] the hub wants fewer requests: wait, then run it again; { -other-ways }
+        [511] { -log-in-first }
+       *[other] { -run-again }
+    }
+-refused = the hub refuses: check the name, set HF_TOKEN where it needs one, { -other-ways }
+Fault-Connection = { $reason }
+    .hint = { -run-again }
+Fault-CutOff = cut off { $bytes } bytes before the end
+    .hint = { -run-again }
+Fault-Unreachable = cannot connect to { $host }{ $proxied ->
+        [true] {" "}(through the proxy)
+       *[other] {""}
+    }: { $reason }
+    .hint = check this machine's network connection; HTTPS_PROXY sets a proxy; { -mirror }; or { -by-hand }; { -demo }
+UnreachableReason-Name = the name cannot be resolved
+UnreachableReason-Refused = connection refused
+UnreachableReason-Network = the network is unreachable
+UnreachableReason-NoAnswer = no answer
+UnreachableReason-Proxy = { $value }
+Fault-Tls = no secure connection to { $host }: { $reason }
+    .hint = { -log-in-first }
+Fault-Stalled = stalled: { $bytes } bytes in { FIXED($seconds, digits: 1) } s
+    .hint = { -run-again }
+Fault-Html = an HTML page came in place of the file
+    .hint = { -log-in-first }
+Fault-Length = the file has { $found } bytes there, expected { $expected }
+    .hint = { -run-again }
+Fault-Range = asked for bytes { $expected }, was sent `{ $found }`
+    .hint = { -run-again }
+Fault-NoRanges = the server ignores Range
+    .hint = { -run-again }
+Fault-Changed = the file there has the hash { $found }, expected { $expected }
+    .hint = { -run-again }
+Fault-RedirectTo = redirected to `{ $value }`
+    .hint = { -run-again }
+Fault-TooManyRedirects = redirected more than { $limit } times
+    .hint = { -run-again }
+Damage-Missing = missing
+Damage-Length = { $found } bytes, expected { $expected }
+Damage-Hash = hash { $found }, expected { $expected }
+Damage-Unreadable = cannot be read: { $source }
+HubError-NotFound = model `{ $name }` was not found; looked in:{ $looked }
+    .hint = { $similar ->
+       *[other] did you mean `{ $similar }`?
+        [none] { $id ->
+           *[other] `moss-cli download { $id }` fetches it, or put config.json, vocab.json, merges.txt, added_tokens.json and pytorch_model*.bin by hand into ./{ $id }; `--demo` talks at once, with a tiny model that comes with this program
+            [none] check the path; `--demo` talks at once, with a tiny model that comes with this program
+        }
+    }
+HubError-Write = cannot write the demo model to `{ $path }`
+    .hint = set XDG_CACHE_HOME to a folder that can be written
+HubError-BadId = `{ $id }` is no model's name, expected ORGANISATION/NAME or a published short name
+    .hint = such as `fnlp/moss-moon-003-sft-int4`, or `moss-moon-003-sft-int4` for short
+HubError-Offline = `{ $id }` is not downloaded: offline was asked for
+    .hint = leave out `--offline` (HF_HUB_OFFLINE), or { -by-hand }; { -demo }
+HubError-BadEndpoint = the hub's address `{ $endpoint }` will not do: { $reason }
+    .hint = such as HF_ENDPOINT=https://hf-mirror.com, or MODELSCOPE_ENDPOINT=https://www.modelscope.cn with `--source modelscope`
+HubError-BadProxy = the proxy's address will not do: { $reason }
+    .hint = such as HTTPS_PROXY=http://127.0.0.1:7890 or ALL_PROXY=socks5://127.0.0.1:1080
+HubError-Listing = { $url } lists `{ $id }` in a way that is not understood: { $reason }
+    .hint = check the address; a login page or a proxy of the network may have answered in the hub's place; { -mirror }; or { -by-hand }
+HubError-Incomplete = `{ $id }` at { $endpoint } has no { $missing }
+    .hint = { -mirror }; or { -by-hand }
+HubError-Transfer = cannot fetch { $file } from { $url } ({ $attempts } attempt(s))
+HubError-Hash = { $file } from { $url } has the hash { $found }, expected { $expected }
+    .hint = what came was thrown away; run it again, and where that does not help { -mirror }, or { -by-hand }
+HubError-Space = `{ $path }` has { $free } bytes free, the download needs { $needed }
+    .hint = { $copies ->
+        [0] make room, or set HF_HUB_CACHE to a folder on a larger disk
+       *[other] this file system has neither symbolic nor hard links, so that the cache holds every file twice: set HF_HUB_CACHE to a folder on another file system, or make room
+    }
+HubError-Disk = cannot use `{ $path }`
+    .hint = set HF_HUB_CACHE to a folder that can be written, on a disk with room
+
+# moss-quantize
+FolderAction-Copy = copy
+FolderAction-Create = create
+FolderAction-Measure = measure
+FolderAction-Read = read
+FolderAction-Remove = remove
+FolderAction-Rename = rename
+FolderAction-Replace = replace
+FolderAction-Write = write
+NotReplaceable-NotCheckpoint = is not a checkpoint folder
+NotReplaceable-IsSource = holds the checkpoint to read
+TextSet-Calibration = the calibration texts
+TextSet-Measured = the texts to measure
+QuantizeError-Io = cannot { $what } `{ $path }`
+QuantizeError-Exists = `{ $path }` is there already, expected a new name or an empty folder
+    .hint = name another folder, remove that one, or replace it with `--force`
+QuantizeError-NotReplaced = `{ $path }` { $why }, so it is not replaced
+    .hint = name another folder
+QuantizeError-Busy = another process is writing `{ $path }`
+    .hint = wait for it, or name another folder
+QuantizeError-DiskSpace = `{ $path }` needs { SIZE($needed, unit: "GB", digits: 1) } of disk, found { SIZE($free, unit: "GB", digits: 1) } free
+    .hint = make room, or name a folder on another disk
+QuantizeError-Damaged = `{ $file }` reads back as { $found }, expected { $expected } (SHA-256 of its tensors)
+    .hint = the disk or the memory may be failing; write to another disk
+QuantizeError-AlreadyQuantized = `{ $folder }` is quantised to { $bits } bits already, expected an fp16 checkpoint
+    .hint = quantise the fp16 checkpoint; `moss-cli convert` changes the container alone
+QuantizeError-GroupSize = group size { $found } does not fit layers of { $in_features } inputs in { $bits } bits, expected a multiple of { $multiple }
+    .hint = 128 is the published size; -1 is one group a layer
+QuantizeError-TooWide = `{ $linear }` has weights that are no numbers, or too large for a scale in f16
+QuantizeError-NotPositive = the inputs of `{ $linear }` have no positive definite Hessian, in spite of dampening by { $dampening }
+    .hint = use more calibration text, or `--method rtn`
+QuantizeError-Kernel = layer { $layer } could not be quantised
+QuantizeError-OutOfMemory = layer { $layer } needs more memory than { $device } has: { SIZE($free, unit: "GiB", digits: 1) } of { SIZE($total, unit: "GiB", digits: 1) } were free
+    .hint = close what else uses the GPU, name another with `--gpu`, or work on the CPU: `--gpu cpu`
+QuantizeError-Decode = cannot read `{ $file }` as text
+QuantizeError-Sample = line { $line } of `{ $file }` is neither a dialogue nor a text
+    .hint = a line is {"{"}"turns": [{"{"}"user": "…", "moss": "…"{"}"}]{"}"} or {"{"}"text": "…"{"}"}; a file that does not end in .jsonl is one text
+QuantizeError-NoSamples = no tokens to work with in { $what }
+QuantizeError-Windows = windows of { $window } tokens every { $stride } tokens, expected 2 to { $context_length } and a stride of 1 to half of the window
+QuantizeError-Vocabularies = the two models have { $first } and { $second } vocabulary rows, expected the same
+QuantizeError-Interrupted = interrupted
+
+# moss-server
+ServerError-NoTokenizer = the model cannot be served without a tokenizer for conversations
+    .hint = put the published tokenizer files beside the weights
+ServerError-Tokenizer = the model cannot be served without a tokenizer for conversations
+ServerError-AlreadyOpen = the server has a model already
+ServerError-Listen = cannot take connections
+
+# moss-weights: CPU and GPU kernels
+
+KernelError-Argument = { $op }: `{ $arg }` is { $found }, expected { $rule }
+KernelError-Shape = { $op }: `{ $arg }` has shape { $found }, expected { $expected }
+KernelError-Dtype = { $op }: `{ $arg }` is { $found }, expected f32, f16 or bf16
+KernelError-NotPacked = { $op }: 8-bit activations are multiplied with int4 and int8 weights, found { $found }
+    .hint = leave `--activations` out, or take an int4 or int8 checkpoint
+KernelError-NotCompiled = { $op }: this build has kernels for the CPU alone
+    .hint = build with `cargo build --release --features cuda` for GPUs
+KernelError-NoSuchGpu = there is no GPU { $ordinal }: the driver shows { $found ->
+        [0] none
+        [1] one, GPU 0
+       *[other] { $found }, counted from 0
+    }
+    .hint = `nvidia-smi` lists the GPUs, `CUDA_VISIBLE_DEVICES` may hide some; `--gpu cpu` needs none
+KernelError-NoDriver = no NVIDIA driver found: the dynamic loader does not find libcuda.so.1
+    .hint = install the NVIDIA driver (`nvidia-smi` then lists the GPUs), or leave `--gpu` out to run on the CPU
+KernelError-LibraryMissing = { $library } is needed for this and cannot be loaded: { $reason }
+    .hint = install it with `pip install { $version ->
+        [12] nvidia-cublas-cu12
+       *[other] nvidia-cublas
+    }`, or install the CUDA toolkit { $version }; `LD_LIBRARY_PATH` can name a folder that has it
+KernelError-DriverTooOld = the NVIDIA driver offers CUDA { VERSION($found) }, this build needs { VERSION($needed) } or newer
+    .hint = install a driver for CUDA { VERSION($needed) } or newer, or build with an older toolkit; `--gpu cpu` needs none
+KernelError-NotOpened = cannot open GPU { $gpu }: { $message }
+    .hint = { $code ->
+        [2] its memory is taken: `nvidia-smi` shows by which programs; name another GPU, or stay on the CPU with `--gpu cpu`
+        [46] another program may have the GPU for itself (compute mode "exclusive"): `nvidia-smi` shows both; name another GPU, or stay on the CPU with `--gpu cpu`
+       *[other] { -ask-nvidia-smi }
+    }
+-ask-nvidia-smi = `nvidia-smi` shows driver and GPUs; `--gpu cpu` needs neither
+KernelError-OutOfMemory = GPU { $gpu } is out of memory: { SIZE($needed, unit: "MiB", digits: 0) } more were asked for, { SIZE($free, unit: "MiB", digits: 0) } are free
+    .hint = close what else uses the GPU, use a smaller format or a shorter context, or stay on the CPU
+KernelError-Tensor = a tensor operation failed
+KernelError-Read = cannot read weights
+KernelError-Driver = cannot { $what }: { $message }
+    .hint = { $code ->
+        [100] is an NVIDIA driver installed? `nvidia-smi` should list the GPU; `--gpu cpu` needs none
+        [803] the driver is not whole: after an update of it the machine must be restarted, and a container must have the libraries of the machine's driver; `--gpu cpu` needs none
+       *[other] { -ask-nvidia-smi }
+    }
+Rule-Exactly = { $value }
+Rule-AtLeast = at least { $value }
+Rule-AtMost = at most { $value }
+Rule-Below = below { $value }
+Rule-Between = from { $first } to { $second }
+Rule-OneOf = { $first } or { $second }
+Rule-MultipleOf = a multiple of { $value }
+Rule-AlignedAtLeast = a multiple of { $multiple }, at least { $least }
+Rule-Product = { $value }
+Rule-Even = even
+Rule-DivisorOfHeads = a divisor of the heads
+Rule-HeadsOfStride = { $heads } of stride { $stride }
+Rule-BelowOnce = below { $value }, and once
+Rule-OnePerWidth = one for each width
+Rule-Fewer = fewer
+Rule-Dense = dense
+Rule-DenseAtMost = at most { $most }, dense, of { $inputs } inputs
+Rule-HeldByF16 = a value that f16 holds, at every index
+Rule-OnDevice = one on the GPU
+Rule-Addressable = few enough for every element to have an address
+Rule-Memory = as few as memory holds: { SIZE($needed, unit: "GB", digits: 0) } were asked for
+DriverCall-FreeMemory = query the free memory
+DriverCall-DriverVersion = query the driver's version
+DriverCall-Describe = query the GPU's properties
+DriverCall-ListGpus = look for GPUs
+DriverCall-OpenGpu = open the GPU
+DriverCall-LoadKernels = load the kernels
+DriverCall-FindKernel = find a kernel
+DriverCall-Kernel = launch the kernel `{ $value }`
+DriverCall-CopyFrom = copy from the GPU
+DriverCall-CopyTo = copy to the GPU
+DriverCall-CopyWithin = copy within the GPU
+DriverCall-Transfer = transfer to the next stage
+DriverCall-Allocate = allocate memory
+DriverCall-AllocatePinned = allocate page-locked host memory
+DriverCall-SetMemory = set memory
+DriverCall-Capture = capture a CUDA graph
+DriverCall-LaunchGraph = launch a CUDA graph
+DriverCall-Measure = measure
+DriverCall-PrepareCublas = prepare cuBLAS
+DriverCall-Gemm = multiply with cuBLAS
+DriverCall-Synchronize = wait for the GPU

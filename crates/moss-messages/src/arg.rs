@@ -1,0 +1,225 @@
+//! Arguments of messages.
+
+use std::{
+    borrow::Cow,
+    path::{Path, PathBuf},
+};
+
+use fluent_bundle::{FluentArgs, FluentValue};
+
+use crate::{LIBRARY, Language, Message, text};
+
+/// Arguments with their names.
+pub type Args = Vec<(&'static str, Arg)>;
+
+/// The value of one argument, `$x` in the texts.
+#[derive(Debug, Clone)]
+pub enum Arg {
+    /// Text that is the same in every language.
+    Text(String),
+    /// A number.
+    Number(f64),
+    /// A path; `$x_name` is the file's name without its folder.
+    Path(PathBuf),
+    /// A text in every language, in the order of [`Language::ALL`]; `$x_id` is the key.
+    Texts {
+        /// The texts.
+        texts: [String; 2],
+        /// The variant's name, for selectors.
+        key: &'static str,
+    },
+    /// A list; `$x_count` is its length and `$x_first` its first item.
+    List {
+        /// The items.
+        items: Vec<Arg>,
+        /// Whether each item stands on a line of its own.
+        lines: bool,
+    },
+}
+
+impl Arg {
+    /// Translates a message into every language.
+    pub fn message(message: &dyn Message) -> Self {
+        let id = message.id();
+        Self::Texts {
+            texts: Language::ALL.map(|language| text(language, message)),
+            key: id.rsplit_once('-').map_or(id, |(_, variant)| variant),
+        }
+    }
+
+    /// Shows each item of a list on a line of its own.
+    #[must_use]
+    pub fn on_lines(self) -> Self {
+        match self {
+            Self::List { items, .. } => Self::List { items, lines: true },
+            other => other,
+        }
+    }
+
+    fn shown(&self, language: Language) -> FluentValue<'_> {
+        match self {
+            Self::Text(text) => FluentValue::from(text.as_str()),
+            Self::Number(number) => FluentValue::from(*number),
+            Self::Path(path) => FluentValue::String(path.to_string_lossy()),
+            Self::Texts { texts, .. } => FluentValue::from(texts[language as usize].as_str()),
+            Self::List { items, lines } => joined(items, *lines, language).into(),
+        }
+    }
+
+    /// Adds the argument, and what is known about it, under a name.
+    pub(crate) fn add<'a>(
+        &'a self,
+        name: &'static str,
+        language: Language,
+        args: &mut FluentArgs<'a>,
+    ) {
+        args.set(name, self.shown(language));
+        match self {
+            Self::Path(path) => {
+                let file = path.file_name().unwrap_or_default();
+                args.set(format!("{name}_name"), file.to_string_lossy());
+            }
+            Self::Texts { key, .. } => args.set(format!("{name}_id"), *key),
+            Self::List { items, .. } => {
+                args.set(format!("{name}_count"), items.len());
+                if let Some(first) = items.first() {
+                    args.set(format!("{name}_first"), first.shown(language));
+                }
+            }
+            Self::Text(_) | Self::Number(_) => {}
+        }
+    }
+}
+
+/// Joins items: names in backticks by commas, messages by semicolons.
+fn joined(items: &[Arg], lines: bool, language: Language) -> String {
+    let separator = |id| {
+        let text = LIBRARY.format(language, id, None, &[]);
+        text.unwrap_or_default()
+    };
+    let shown: Vec<_> = items.iter().map(|item| item.shown(language)).collect();
+    let show = |value: &FluentValue<'_>| match value {
+        FluentValue::String(text) => text.clone().into_owned(),
+        FluentValue::Number(number) => number.as_string().into_owned(),
+        _ => String::new(),
+    };
+    if lines {
+        return shown
+            .iter()
+            .map(|item| format!("\n  {}", show(item)))
+            .collect();
+    }
+    match items.first() {
+        Some(Arg::Text(_) | Arg::Path(_)) => {
+            let names: Vec<_> = shown
+                .iter()
+                .map(|name| format!("`{}`", show(name)))
+                .collect();
+            names.join(&separator("names-separator"))
+        }
+        Some(Arg::Number(_)) => {
+            let numbers: Vec<_> = shown.iter().map(show).collect();
+            numbers.join(", ")
+        }
+        _ => {
+            let messages: Vec<_> = shown.iter().map(show).collect();
+            messages.join(&separator("list-separator"))
+        }
+    }
+}
+
+/// What can be an argument of a message.
+pub trait ToArg {
+    /// Returns the argument.
+    fn to_arg(&self) -> Arg;
+}
+
+impl ToArg for Arg {
+    fn to_arg(&self) -> Arg {
+        self.clone()
+    }
+}
+
+impl<T: ToArg + ?Sized> ToArg for &T {
+    fn to_arg(&self) -> Arg {
+        (**self).to_arg()
+    }
+}
+
+impl<T: ToArg + ?Sized> ToArg for Box<T> {
+    fn to_arg(&self) -> Arg {
+        (**self).to_arg()
+    }
+}
+
+impl<T: ToArg> ToArg for Option<T> {
+    fn to_arg(&self) -> Arg {
+        match self {
+            Some(value) => value.to_arg(),
+            None => Arg::Text("none".into()),
+        }
+    }
+}
+
+impl<T: ToArg> ToArg for [T] {
+    fn to_arg(&self) -> Arg {
+        Arg::List {
+            items: self.iter().map(ToArg::to_arg).collect(),
+            lines: false,
+        }
+    }
+}
+
+impl<T: ToArg> ToArg for Vec<T> {
+    fn to_arg(&self) -> Arg {
+        self.as_slice().to_arg()
+    }
+}
+
+impl ToArg for Path {
+    fn to_arg(&self) -> Arg {
+        Arg::Path(self.to_owned())
+    }
+}
+
+impl ToArg for PathBuf {
+    fn to_arg(&self) -> Arg {
+        Arg::Path(self.clone())
+    }
+}
+
+impl ToArg for Cow<'_, str> {
+    fn to_arg(&self) -> Arg {
+        Arg::Text(self.to_string())
+    }
+}
+
+impl ToArg for f32 {
+    fn to_arg(&self) -> Arg {
+        // As an f64, 0.1_f32 would show as 0.10000000149011612.
+        Arg::Number(self.to_string().parse().unwrap_or(f64::from(*self)))
+    }
+}
+
+macro_rules! shown_as_text {
+    ($($kind:ty),*) => {$(
+        impl ToArg for $kind {
+            fn to_arg(&self) -> Arg {
+                Arg::Text(self.to_string())
+            }
+        }
+    )*};
+}
+
+macro_rules! numbers {
+    ($($kind:ty),*) => {$(
+        impl ToArg for $kind {
+            fn to_arg(&self) -> Arg {
+                Arg::Number(*self as f64)
+            }
+        }
+    )*};
+}
+
+shown_as_text!(str, String, char, bool);
+numbers!(u8, u16, u32, u64, usize, i8, i16, i32, i64, isize, f64);
