@@ -20,9 +20,8 @@ use moss::{
 use serde_json::error::Category;
 
 use crate::{
+    args::ArgError,
     messages::{Language, Words},
-    printer::Unwritable,
-    repl::Unanswered,
 };
 
 /// A failure of the command line itself; advice and cause go along.
@@ -75,6 +74,29 @@ impl<T> OrFail<T> for Option<T> {
     }
 }
 
+/// An answer that nobody can have: the one error that a chat does not survive.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write to stdout")]
+pub(crate) struct Unwritable {
+    #[from]
+    source: io::Error,
+}
+
+impl Unwritable {
+    /// The reader has gone away, as `head` does: no failure of ours.
+    pub(crate) fn is_broken_pipe(&self) -> bool {
+        self.source.kind() == io::ErrorKind::BrokenPipe
+    }
+}
+
+/// An answer that ended before its end. What there is of it is part of the conversation.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot answer")]
+pub(crate) struct Unanswered {
+    #[from]
+    source: EngineError,
+}
+
 /// One error of a chain, without its causes, in one line. Errors of other crates keep their own
 /// words.
 pub(crate) fn text(error: &(dyn Error + 'static), language: Language) -> String {
@@ -105,6 +127,7 @@ fn zh(error: &(dyn Error + 'static)) -> Option<String> {
     None.or_else(|| ours(error).map(|ours| ours.zh))
         .or_else(|| error.downcast_ref().map(PickleError::zh))
         .or_else(|| error.downcast_ref().map(Fault::zh))
+        .or_else(|| error.downcast_ref().map(ArgError::zh))
         .or_else(|| {
             error
                 .downcast_ref()

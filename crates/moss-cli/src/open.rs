@@ -1,12 +1,12 @@
 //! From flags to a model: which folder, how it is placed, how it answers.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use moss::{
     ChatOptions, Checkpoint, Engine, EngineOptions, LoadOptions, Moss, PromptBuilder,
     SamplingParams, SystemText, Tokenizer,
     checkpoint::WeightStorage,
-    hub::{DemoFormat, ResolvedModel, SearchPlaces, resolve, unpack_demo},
+    hub::ResolvedModel,
     kernels::{Activations, ops::RopePrecision},
     model::{CUDA, ComputeDtype, DeviceSpec, LanguageModel, MossConfig, has_gpu},
     sampling::StopLengthPenalty,
@@ -14,55 +14,16 @@ use moss::{
 };
 
 use crate::{
-    args::{ActivationsArg, AnswerArgs, Cli, DemoArg, DtypeArg, ModelArgs, RopeArg},
+    args::{ActivationsArg, AnswerArgs, Cli, DtypeArg, ModelArgs, RopeArg},
     errors::{Failed, OrFail},
-    fetch, memory,
+    memory,
     messages::Words,
     printer::Printer,
-    progress,
+    progress, source,
 };
 
 /// Prompt tokens that a GPU takes at a time: enough for its tensor cores.
 const GPU_PREFILL: usize = 512;
-
-/// The folder that the flags name.
-pub(crate) fn find(args: &ModelArgs) -> anyhow::Result<ResolvedModel> {
-    if let Some(demo) = args.demo {
-        let cache = dirs::cache_dir().unwrap_or_else(std::env::temp_dir);
-        let format = match demo {
-            DemoArg::Int4 => DemoFormat::Int4,
-            DemoArg::Fp16 => DemoFormat::Fp16,
-        };
-        let folder = unpack_demo(format, &cache)?;
-        return Ok(ResolvedModel {
-            name: moss::hub::DEMO_NAME.to_owned(),
-            folder,
-        });
-    }
-    Ok(resolve(&args.model, &places(args))?)
-}
-
-/// A path as it is; a hub id or a short name as `--model` would find it.
-pub(crate) fn folder(name: &Path, args: &ModelArgs) -> anyhow::Result<PathBuf> {
-    if name.exists() {
-        return Ok(name.to_owned());
-    }
-    let model = name.display().to_string();
-    Ok(find(&ModelArgs {
-        model,
-        demo: None,
-        ..args.clone()
-    })?
-    .folder)
-}
-
-/// Where models are looked for.
-pub(crate) fn places(args: &ModelArgs) -> SearchPlaces {
-    SearchPlaces {
-        current_dir: PathBuf::from("."),
-        hub_cache: fetch::hub_cache(args),
-    }
-}
 
 /// Returns the devices that the model runs on, a stage on each: those of `--gpu`, or else the first
 /// GPU, or the CPU of a machine without one.
@@ -223,7 +184,7 @@ pub(crate) struct Capacity {
 
 /// Loads the model that the flags name and starts an engine on it, for one conversation.
 pub(crate) fn engine(cli: &Cli, printer: &Printer) -> anyhow::Result<Opened> {
-    let model = fetch::find_or_fetch(&cli.model, printer)?;
+    let model = source::find_or_fetch(&cli.model, printer)?;
     start(model, cli, printer, None)
 }
 
@@ -242,7 +203,7 @@ pub(crate) fn engine_for(
     printer: &Printer,
     capacity: Capacity,
 ) -> anyhow::Result<Opened> {
-    let model = fetch::find_or_fetch(&cli.model, printer)?;
+    let model = source::find_or_fetch(&cli.model, printer)?;
     start(model, cli, printer, Some(capacity))
 }
 

@@ -14,8 +14,7 @@ use moss::{
 };
 
 use crate::{
-    commands::plan,
-    messages::{DownloadMessage, Message},
+    messages::{DownloadMessage, Message, placement_note, size},
     printer::Printer,
 };
 
@@ -43,15 +42,6 @@ fn new_bar(printer: &Printer, template: &str, prefix: String) -> ProgressBar {
     }
 }
 
-/// Bytes as people say them.
-pub(crate) fn size(bytes: u64) -> String {
-    match bytes as f64 {
-        bytes if bytes < 1e5 => format!("{:.2} kB", bytes / 1e3),
-        bytes if bytes < 1e9 => format!("{:.2} MB", bytes / 1e6),
-        bytes => format!("{:.2} GB", bytes / 1e9),
-    }
-}
-
 /// Draws the loading of a model.
 pub(crate) fn bar<'a>(printer: &'a Printer, name: &str) -> impl FnMut(LoadEvent) + use<'a> {
     let bar = new_bar(
@@ -67,7 +57,7 @@ pub(crate) fn bar<'a>(printer: &'a Printer, name: &str) -> impl FnMut(LoadEvent)
         }
         LoadEvent::Noted { note, devices } => {
             let names: Vec<_> = devices.iter().map(ToString::to_string).collect();
-            bar.suspend(|| printer.note(&plan::note(printer.language, &note, &names)));
+            bar.suspend(|| printer.note(&placement_note(printer.language, &note, &names)));
         }
         LoadEvent::Planned {
             stage,

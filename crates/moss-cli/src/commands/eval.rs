@@ -1,11 +1,7 @@
 //! `eval`: what a checkpoint is worth on a text, alone or beside another.
 
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{path::Path, process::ExitCode};
 
-use clap::Args;
 use moss::{
     Moss, PromptBuilder, SystemText, Tokenizer,
     checkpoint::RawConfig,
@@ -16,13 +12,13 @@ use moss::{
 use serde_json::json;
 
 use crate::{
-    args::{ActivationsArg, Cli, ModelArgs},
+    args::{ActivationsArg, Cli, EvalArgs, ModelArgs},
     errors::OrFail,
     fold::left,
     messages::{Language, Words},
     open,
     printer::Printer,
-    progress,
+    progress, source,
 };
 
 const PERPLEXITY: (&str, &str) = ("perplexity", "困惑度");
@@ -30,36 +26,12 @@ const PERPLEXITY: (&str, &str) = ("perplexity", "困惑度");
 /// Places of a label on a terminal.
 const LABEL: usize = 17;
 
-/// Measure perplexity on a text, and agreement with another checkpoint
-///
-/// Long texts are read through overlapping windows; every token counts once. Of dialogues the
-/// replies count.
-#[derive(Debug, Args)]
-pub(crate) struct EvalArgs {
-    /// A text, or .jsonl with {"turns": [{"user", "moss"}]} or {"text"} a line
-    #[arg(long, value_name = "FILE", required = true)]
-    perplexity: PathBuf,
-    /// The reference: KL(OTHER || model) and how often the likeliest tokens agree. Its activations
-    /// are exact
-    #[arg(long, value_name = "OTHER")]
-    against: Option<PathBuf>,
-    /// Tokens of a window [default: the model's]
-    #[arg(long, value_name = "N")]
-    window: Option<usize>,
-    /// Tokens from one window to the next [default: half a window]
-    #[arg(long, value_name = "N")]
-    stride: Option<usize>,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
-}
-
 pub(crate) fn run(args: &EvalArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
-    let folder = open::find(&cli.model)?.folder;
+    let folder = source::find(&cli.model)?.folder;
     let other = args
         .against
         .as_ref()
-        .map(|name| open::folder(name, &cli.model))
+        .map(|name| source::folder(name, &cli.model))
         .transpose()?;
     let samples = read_samples(&args.perplexity, &prompt_builder(&folder, cli)?)?;
     open::pool(&cli.model)?.install(|| {

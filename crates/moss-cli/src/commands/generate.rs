@@ -2,7 +2,6 @@
 
 use std::{io::Read, process::ExitCode, sync::Arc};
 
-use clap::Args;
 use moss::{
     Chat, ChatEvent, Event, Outcome, Request, StopCause, StopRules,
     engine::{EngineError, Vocabulary},
@@ -12,43 +11,14 @@ use moss::{
 use serde_json::json;
 
 use crate::{
-    args::Cli,
+    args::{Cli, GenerateArgs},
     errors::{Failed, OrFail},
-    interrupt::Interrupts,
+    interrupt::{Interrupts, interrupted},
     messages::{Ending, Message},
     open::{self, Opened},
     printer::Printer,
     progress::PrefillBar,
 };
-
-/// Answer one message and leave
-#[derive(Debug, Args)]
-pub(crate) struct GenerateArgs {
-    /// The message; read from stdin where it is missing
-    message: Option<String>,
-    /// Token ids to go on from, as they are: no prompt is built around them
-    ///
-    /// Prints text, or ids where the folder holds no tokenizer.
-    #[arg(
-        long,
-        value_name = "LIST",
-        value_delimiter = ',',
-        conflicts_with = "message"
-    )]
-    ids: Vec<u32>,
-    /// Go on from the message as it is: no prompt is built around it
-    #[arg(long)]
-    raw: bool,
-    /// End the answer before this text; may be given several times
-    #[arg(long, value_name = "TEXT")]
-    stop: Vec<String>,
-    /// Do not stop at the token that ends an answer
-    #[arg(long)]
-    ignore_eos: bool,
-    /// Print one JSON object: ids, text, stop, usage, timings
-    #[arg(long)]
-    json: bool,
-}
 
 pub(crate) fn run(args: &GenerateArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
     // Read before the model is, so that a wrong message does not wait for 10 GB.
@@ -79,7 +49,7 @@ pub(crate) fn run(args: &GenerateArgs, cli: &Cli, printer: &Printer) -> anyhow::
     }
     printer.detail(&printer.text(Message::LastAnswer(&outcome)));
     Ok(if outcome.cause == StopCause::Cancelled {
-        crate::interrupted()
+        interrupted()
     } else {
         ExitCode::SUCCESS
     })

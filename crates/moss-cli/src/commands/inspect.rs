@@ -2,7 +2,6 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use clap::Args;
 use moss::{
     Checkpoint, Tokenizer,
     checkpoint::{CheckpointError, FileCheck, LinearFormat, TensorInfo, ZeroPoints, check_files},
@@ -12,34 +11,18 @@ use moss::{
 use serde_json::json;
 
 use crate::{
-    args::Cli,
+    args::{Cli, InspectArgs},
     errors::Failed,
-    messages::{Language, Words},
+    messages::{Language, Words, size},
     open,
     printer::Printer,
-    progress::{self, size},
+    progress, source,
 };
-
-/// Say what a checkpoint holds: sizes, format, problems
-#[derive(Debug, Args)]
-pub(crate) struct InspectArgs {
-    /// The checkpoint: a folder, a hub id or a short name [default: what --model or --demo names]
-    path: Option<PathBuf>,
-    /// List every tensor
-    #[arg(long)]
-    tensors: bool,
-    /// Read everything: checksums of PyTorch files, inf and NaN among the floats
-    #[arg(long)]
-    check: bool,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
-}
 
 pub(crate) fn run(args: &InspectArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
     let folder = match &args.path {
-        Some(path) => open::folder(path, &cli.model)?,
-        None => open::find(&cli.model)?.folder,
+        Some(path) => source::folder(path, &cli.model)?,
+        None => source::find(&cli.model)?.folder,
     };
     let report = Report::of(folder, args, cli, printer)?;
     match args.json {

@@ -1,11 +1,7 @@
 //! `logits`: the model's raw scores, for comparing with the Python model.
 
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{path::Path, process::ExitCode};
 
-use clap::Args;
 use moss::{
     Checkpoint, Moss, Tokenizer,
     model::{
@@ -14,28 +10,17 @@ use moss::{
 };
 use safetensors::{Dtype, tensor::TensorView};
 
-use crate::{args::Cli, errors::OrFail, fetch, open, output, printer::Printer, progress};
-
-/// Write the logits of some token ids to a safetensors file
-#[derive(Debug, Args)]
-pub(crate) struct LogitsArgs {
-    /// Token ids
-    #[arg(long, value_name = "LIST", value_delimiter = ',', required = true)]
-    ids: Vec<u32>,
-    /// Only those of the last position
-    #[arg(long)]
-    last: bool,
-    /// File to write: an f32 tensor `logits` [positions, vocabulary]
-    #[arg(long, value_name = "FILE")]
-    out: PathBuf,
-    /// Replace the file if it is there already
-    #[arg(long)]
-    force: bool,
-}
+use crate::{
+    args::{Cli, LogitsArgs},
+    errors::OrFail,
+    open, output,
+    printer::Printer,
+    progress, source,
+};
 
 pub(crate) fn run(args: &LogitsArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
     output::check(&args.out, args.force)?; // before the model is loaded
-    let found = fetch::find_or_fetch(&cli.model, printer)?;
+    let found = source::find_or_fetch(&cli.model, printer)?;
     let checkpoint = open::checkpoint(&found.folder, &cli.model, printer)?;
     check_ids(&args.ids, &found.folder, &checkpoint)?;
     let options = open::load_options(&cli.model, args.ids.len())?;

@@ -1,102 +1,28 @@
 //! `quantize`: linear layers to 4 or 8 bits, and what that does to the model.
 
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{path::Path, process::ExitCode};
 
-use clap::{Args, ValueEnum};
-use moss::{
-    kernels::GptqBits,
-    quantize::{
-        DeviceSpec, LinearReport, Method, Perplexity, QuantizeOptions, Sample, built_in_samples,
-        perplexity, quantize, read_samples,
-    },
+use moss::quantize::{
+    DeviceSpec, LinearReport, Method, Perplexity, QuantizeOptions, Sample, built_in_samples,
+    perplexity, quantize, read_samples,
 };
 use serde_json::json;
 
-use super::{convert::ContainerArg, eval};
+use super::eval;
 use crate::{
-    args::Cli,
-    errors::Failed,
+    args::{Cli, ContainerArg, MethodArg, QuantizeArgs},
     fold::{left, right},
     messages::{Language, Message},
     open,
     printer::Printer,
-    progress,
+    progress, source,
 };
 
 /// Of so many texts one is kept out of calibration, to measure with.
 const MEASURED: usize = 10;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum MethodArg {
-    /// Errors are made up for, on calibration text
-    Gptq,
-    /// Round to nearest: fast, less exact
-    Rtn,
-}
-
-/// Quantise the linear layers of an fp16 checkpoint, in the published layout
-///
-/// GPTQ runs calibration text through the network layer by layer, on the first device of `--gpu`.
-/// Prints the error of every layer, and the perplexity before and after on texts that were kept out
-/// of calibration.
-#[derive(Debug, Args)]
-pub(crate) struct QuantizeArgs {
-    /// The checkpoint: a folder, a hub id or a short name
-    #[arg(id = "src", value_name = "SRC")]
-    source: PathBuf,
-    /// The folder to write
-    #[arg(value_name = "DST")]
-    target: PathBuf,
-    /// Bits of a weight
-    #[arg(long, value_name = "4|8", default_value = "4", value_parser = bits)]
-    bits: GptqBits,
-    /// Inputs that share a scale; -1 for all of a layer
-    #[arg(long, value_name = "N", default_value_t = 128, allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-1..))]
-    group_size: i32,
-    /// How weights are rounded
-    #[arg(long, value_name = "METHOD", default_value = "gptq")]
-    method: MethodArg,
-    /// Round the weights of the strongest inputs first: nearer to fp16, but groups no longer follow
-    /// each other
-    #[arg(long)]
-    act_order: bool,
-    /// Share of the mean diagonal that is added to the Hessian's diagonal
-    #[arg(long, value_name = "X", default_value_t = 0.01)]
-    dampening: f64,
-    /// Calibration: a text, or .jsonl with {"turns": [{"user", "moss"}]} or {"text"} a line
-    /// [default: short dialogues that come with this program]
-    #[arg(long, value_name = "FILE")]
-    calibration: Option<PathBuf>,
-    /// Windows of calibration at most
-    #[arg(long, value_name = "N", default_value_t = 128)]
-    samples: usize,
-    /// The container to write
-    #[arg(long, value_name = "CONTAINER", default_value = "bin")]
-    container: ContainerArg,
-    /// Replace a checkpoint that is in DST already
-    #[arg(long)]
-    force: bool,
-    /// Do not measure perplexity
-    #[arg(long)]
-    no_perplexity: bool,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
-}
-
-fn bits(text: &str) -> Result<GptqBits, Failed> {
-    match text {
-        "4" => Ok(GptqBits::Four),
-        "8" => Ok(GptqBits::Eight),
-        _ => Err(Failed::new(("expected 4 or 8", "应为 4 或 8"))),
-    }
-}
-
 pub(crate) fn run(args: &QuantizeArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
-    let source = open::folder(&args.source, &cli.model)?;
+    let source = source::folder(&args.source, &cli.model)?;
     open::check_room(&source, &cli.model)?;
     open::pool(&cli.model)?.install(|| {
         let (calibration, measured) = texts(args, cli, &source)?;

@@ -1,17 +1,10 @@
 //! `serve`: an OpenAI-compatible API and a web page, for many at once.
 
 use std::{
-    net::{IpAddr, SocketAddr},
-    path::PathBuf,
-    process::ExitCode,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::SeqCst},
-    },
-    time::Duration,
+    net::SocketAddr, process::ExitCode, sync::Arc, sync::atomic::AtomicBool,
+    sync::atomic::Ordering::SeqCst, time::Duration,
 };
 
-use clap::{Args, ValueEnum};
 use moss::server::{Defaults, Limits, ServedModel, Server, ServerOptions};
 use moss::{SystemText, unicode};
 use socket2::SockRef;
@@ -19,93 +12,21 @@ use tokio::{net::TcpListener, sync::oneshot};
 
 use crate::{
     addresses::{self, Login, Tunnel, url_host},
-    args::Cli,
+    args::{Cli, ServeArgs},
     errors::{Failed, OrFail},
-    fetch,
     interrupt::{ENGINE_FAILED, StopSignals},
     messages::{Message, ServeMessage},
     open::{self, Capacity},
     printer::Printer,
+    source,
 };
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LogFormat {
-    Text,
-    Json,
-}
 
 /// For a process whose engine has failed to end by itself, before it is aborted.
 const LAST_RESORT: Duration = Duration::from_secs(10);
 
-/// Serve an OpenAI-compatible API and a web page
-///
-/// Exit status: 0 stopped as asked, 1 could not start, 70 the engine failed (a panic of the model,
-/// a lost GPU, or a step without progress; /health and /ready return 503 before), 130 ended at once
-/// by a second signal.
-#[derive(Debug, Args)]
-pub(crate) struct ServeArgs {
-    /// Port to listen on; 0 for any that is free
-    #[arg(long, value_name = "N", default_value_t = 8888)]
-    port: u16,
-    /// Address to listen on; 0.0.0.0 for every network, which takes a key
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
-    host: IpAddr,
-    /// A key that clients must send; several with commas, or by giving it again
-    #[arg(
-        long,
-        env = "MOSS_API_KEY",
-        value_name = "KEY",
-        value_delimiter = ',',
-        hide_env_values = true
-    )]
-    api_key: Vec<String>,
-    /// A file of such keys, one a line
-    #[arg(long, env = "MOSS_API_KEY_FILE", value_name = "FILE")]
-    api_key_file: Option<PathBuf>,
-    /// Listen beyond this machine without a key
-    #[arg(long)]
-    no_key: bool,
-    /// A host name that clients may call this server by [default: names of this machine, any beyond
-    /// it]
-    #[arg(long, value_name = "NAME")]
-    allow_host: Vec<String>,
-    /// Origin of another web page that may call the API from a browser, or `*`
-    #[arg(long, value_name = "ORIGIN")]
-    cors_origin: Vec<String>,
-    /// Answers made at once
-    #[arg(long, value_name = "N", default_value_t = 32)]
-    parallel: usize,
-    /// Requests that may wait; one more is told to come back later
-    #[arg(long, value_name = "N", default_value_t = 256)]
-    queue: usize,
-    /// Tokens of all answers at once that the cache holds [default: four windows]
-    #[arg(long, value_name = "N")]
-    cache_tokens: Option<usize>,
-    /// Seconds that a request may wait in the queue [default: 120, or longer where measured speed
-    /// says that the requests ahead need longer]
-    #[arg(long, value_name = "SECONDS")]
-    queue_time: Option<u64>,
-    /// Seconds that a prompt may take [default: four times what measured speed predicts, at least
-    /// 300, or 60 on GPUs alone]
-    #[arg(long, value_name = "SECONDS")]
-    prompt_time: Option<u64>,
-    /// Seconds that running answers are given after SIGTERM
-    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
-    drain_time: u64,
-    /// Form of the log on stderr
-    #[arg(long, value_name = "FORM", default_value = "text")]
-    pub(crate) log_format: LogFormat,
-    /// Write prompts into the log
-    #[arg(long)]
-    log_prompts: bool,
-    /// Reject requests with unknown fields instead of ignoring these fields
-    #[arg(long)]
-    strict: bool,
-}
-
 pub(crate) fn run(args: &ServeArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
     options(args, cli, String::new())?; // wrong flags, before a download of gigabytes
-    let model = fetch::find_or_fetch(&cli.model, printer)?;
+    let model = source::find_or_fetch(&cli.model, printer)?;
     let options = options(args, cli, model.name.clone())?;
     let runtime = tokio::runtime::Runtime::new()
         .or_fail("cannot start the server's threads", "无法启动服务器的线程")?;
@@ -225,7 +146,7 @@ fn login() -> Login {
 }
 
 fn load(args: &ServeArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ServedModel> {
-    let folder = open::find(&cli.model)?.folder;
+    let folder = source::find(&cli.model)?.folder;
     let window = super::eval::context_length(&folder)?;
     let capacity = Capacity {
         positions: args.cache_tokens.unwrap_or(4 * window).max(window),

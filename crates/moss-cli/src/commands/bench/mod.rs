@@ -9,7 +9,6 @@ mod timeline;
 
 use std::process::ExitCode;
 
-use clap::Args;
 use moss::{
     Moss,
     model::{LoadOptions, MossConfig, RandomWeights, WeightFormat, placement::ModelBytes},
@@ -17,74 +16,19 @@ use moss::{
 };
 
 use crate::{
-    args::{Cli, FormatArg},
+    args::{BenchArgs, Cli},
     errors::{Failed, OrFail},
-    fetch, memory,
+    memory,
     messages::Words,
     open,
     printer::Printer,
-    progress,
+    progress, source,
 };
 
 use clients::{cache_positions, serve};
 use loading::Loading;
 use measure::Run;
 use report::Report;
-
-/// Measure prefill and decode, beside what this machine's memory gives
-#[derive(Debug, Args)]
-pub(crate) struct BenchArgs {
-    /// Make up weights of MOSS-moon-003's true sizes: no files needed
-    #[arg(long)]
-    random_weights: bool,
-    /// Format of made-up weights
-    #[arg(long, value_name = "FORMAT", default_value = "int4")]
-    format: FormatArg,
-    /// Layers of a model with made-up weights
-    #[arg(long, value_name = "N", default_value = "34", value_parser = layers)]
-    layers: usize,
-    /// Prompt tokens, several to be measured one after the other [default: 512; on a GPU
-    /// 64,512,1900]
-    #[arg(long, value_name = "N[,N…]", value_delimiter = ',', value_parser = at_least::<1>)]
-    prompt: Vec<usize>,
-    /// Tokens to generate after each prompt [default: 16; on a GPU 128]
-    #[arg(long, value_name = "N", value_parser = at_least::<1>)]
-    new: Option<usize>,
-    /// Time each kernel of one GPU by itself, with made-up weights: at the context, and for the
-    /// prompt, of --prompt [default: 512]
-    #[arg(long)]
-    kernels: bool,
-    /// Then let so many conversations ask at the same time, each with the first prompt [default
-    /// prompt: 128]
-    #[arg(long, value_name = "N[,N…]", value_delimiter = ',', value_parser = at_least::<1>, conflicts_with = "kernels")]
-    clients: Vec<usize>,
-    /// Draw when each stage works, for the last prompt and a token after it
-    #[arg(long, conflicts_with = "kernels")]
-    timeline: bool,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
-}
-
-fn at_least<const MIN: usize>(text: &str) -> Result<usize, Failed> {
-    let count = text.parse().ok().filter(|count| *count >= MIN);
-    count.or_fail(
-        format!("expected a number from {MIN} on"),
-        format!("应为不小于 {MIN} 的整数"),
-    )
-}
-
-/// Thirty times those of the published model: more would tell nothing else.
-const MOST_LAYERS: usize = 1000;
-
-fn layers(text: &str) -> Result<usize, Failed> {
-    let count = text
-        .parse()
-        .ok()
-        .filter(|count| (1..=MOST_LAYERS).contains(count));
-    let en = format!("expected a number from 1 to {MOST_LAYERS}");
-    count.or_fail(en, format!("应为 1 至 {MOST_LAYERS} 的整数"))
-}
 
 pub(crate) fn run(args: &BenchArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
     if args.kernels {
@@ -189,7 +133,7 @@ fn load(
         }
     };
     if !args.random_weights {
-        let found = fetch::find_or_fetch(&cli.model, printer)?;
+        let found = source::find_or_fetch(&cli.model, printer)?;
         let checkpoint = open::checkpoint(&found.folder, &cli.model, printer)?;
         fits(&MossConfig::try_from(checkpoint.config())?)?;
         let model = Moss::load(

@@ -12,8 +12,7 @@ use super::{
 use crate::{
     fold::left,
     gpu::{Comparison, KernelCard},
-    messages::Language,
-    progress::size,
+    messages::{Language, size},
 };
 
 /// Places of a label on a terminal.

@@ -13,7 +13,7 @@ use crate::{
     args::{ActivationsArg, Cli, DemoArg, ModelArgs},
     errors::OrFail,
     gpu::{self, Comparison},
-    open,
+    open, source,
 };
 
 /// What the demo models answer at temperature 0, each in a conversation of its own: tests hold them
@@ -145,7 +145,7 @@ impl Selftest {
 
 /// The questions that were answered otherwise, with what was said.
 fn talk(model: &ModelArgs) -> anyhow::Result<Vec<(String, String)>> {
-    let folder = open::find(model)?.folder;
+    let folder = source::find(model)?.folder;
     // two windows: a conversation may still hold one
     let load = Some(open::load_options(model, 2 * 2048)?);
     let options = OpenOptions {

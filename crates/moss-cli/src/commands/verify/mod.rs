@@ -2,17 +2,16 @@
 
 mod expected;
 
-use std::{collections::HashMap, path::PathBuf, process::ExitCode};
+use std::{collections::HashMap, process::ExitCode};
 
 use crate::{
-    args::{Cli, RopeArg},
+    args::{Cli, RopeArg, VerifyArgs},
     errors::{Failed, OrFail},
     fold::left,
     messages::Words,
     open,
     printer::Printer,
 };
-use clap::Args;
 use moss::{
     LoadOptions, Moss, SamplingParams,
     kernels::Activations,
@@ -25,28 +24,6 @@ use moss::{
 use expected::{
     Expected, Floats, Greedy, Ids, Prompt, missing, read_json, read_tensors, values_of,
 };
-
-/// Compare a folder's expected.json and expected.safetensors with what this engine computes
-///
-/// Prints the largest differences; exit status 1 when one is out of tolerance. With
-/// --rope-precision f16, expected_fp16_rope.* are compared. An expected.txt beside the weights may
-/// name the folder beside it that holds the values. Greedy paths and sampling are compared with
-/// --dtype f32, greedy paths on GPUs too.
-#[derive(Debug, Args)]
-pub(crate) struct VerifyArgs {
-    /// The checkpoint's folder
-    dir: PathBuf,
-    /// Folder with the expected values, where it is another one
-    #[arg(long, value_name = "DIR")]
-    expected: Option<PathBuf>,
-    /// Allowed difference of a logit [default: 1e-4, 1e-3 for quantised weights, twice the oracle's
-    /// own for 16-bit types, 32 times for 8-bit activations]
-    #[arg(long, value_name = "X")]
-    tolerance: Option<f32>,
-    /// Rows from which a pass on a GPU takes the path of many rows, to check either path
-    #[arg(long, value_name = "N", hide_short_help = true)]
-    many_rows_from: Option<usize>,
-}
 
 /// Places of what is compared, on a terminal.
 const LABEL: usize = 28;

@@ -1,4 +1,5 @@
-//! From the environment to a hub, and from a model that is missing to one that is here.
+//! Where models come from: flags and environment to search places and a hub, and the question before
+//! a download.
 
 use std::{
     env, io,
@@ -6,23 +7,64 @@ use std::{
 };
 
 use moss::{
-    hub::{Hub, HubError, HubSettings, ModelId, ResolvedModel, Source},
+    hub::{
+        DemoFormat, Hub, HubError, HubSettings, ModelId, ResolvedModel, SearchPlaces, Source,
+        resolve, unpack_demo,
+    },
     unicode,
 };
 
 use crate::{
-    args::{ModelArgs, SourceArg},
+    args::{DemoArg, ModelArgs, SourceArg},
     errors::Failed,
     messages::{DownloadMessage, Message},
-    open,
     printer::Printer,
     progress::DownloadProgress,
 };
 
+/// The folder that the flags name.
+pub(crate) fn find(args: &ModelArgs) -> anyhow::Result<ResolvedModel> {
+    if let Some(demo) = args.demo {
+        let cache = dirs::cache_dir().unwrap_or_else(std::env::temp_dir);
+        let format = match demo {
+            DemoArg::Int4 => DemoFormat::Int4,
+            DemoArg::Fp16 => DemoFormat::Fp16,
+        };
+        let folder = unpack_demo(format, &cache)?;
+        return Ok(ResolvedModel {
+            name: moss::hub::DEMO_NAME.to_owned(),
+            folder,
+        });
+    }
+    Ok(resolve(&args.model, &places(args))?)
+}
+
+/// A path as it is; a hub id or a short name as `--model` would find it.
+pub(crate) fn folder(name: &Path, args: &ModelArgs) -> anyhow::Result<PathBuf> {
+    if name.exists() {
+        return Ok(name.to_owned());
+    }
+    let model = name.display().to_string();
+    Ok(find(&ModelArgs {
+        model,
+        demo: None,
+        ..args.clone()
+    })?
+    .folder)
+}
+
+/// Where models are looked for.
+pub(crate) fn places(args: &ModelArgs) -> SearchPlaces {
+    SearchPlaces {
+        current_dir: PathBuf::from("."),
+        hub_cache: hub_cache(args),
+    }
+}
+
 /// The folder that the flags name; a published model that is nowhere is downloaded, after a
 /// question, and one that another tool downloaded in part is completed.
 pub(crate) fn find_or_fetch(args: &ModelArgs, printer: &Printer) -> anyhow::Result<ResolvedModel> {
-    let error = match open::find(args) {
+    let error = match find(args) {
         Ok(found) => return complete(found, args, printer),
         Err(error) => error.downcast::<HubError>()?,
     };
@@ -55,7 +97,7 @@ pub(crate) fn find_or_fetch(args: &ModelArgs, printer: &Printer) -> anyhow::Resu
     }
     let agreed = || args.yes || printer.ask(Message::Download(DownloadMessage::Ask));
     match download(&id, args, printer, agreed)? {
-        Some(_) => open::find(args),
+        Some(_) => find(args),
         None => Err(refusal(
             DownloadMessage::Declined { model },
             DownloadMessage::DeclinedHint { model },
@@ -87,7 +129,7 @@ fn complete(
     }));
     let agreed = || args.yes || printer.ask(Message::Download(DownloadMessage::Ask));
     match download(&id, args, printer, agreed)? {
-        Some(_) => open::find(args),
+        Some(_) => find(args),
         None => Ok(found),
     }
 }
