@@ -101,4 +101,12 @@ impl LanguageModel for Faulty {
     fn cache_bytes_per_position(&self) -> u64 {
         self.model.cache_bytes_per_position()
     }
+
+    fn prefill_chunk(&self) -> usize {
+        self.model.prefill_chunk()
+    }
+
+    fn runs_on_cpu(&self) -> bool {
+        self.model.runs_on_cpu()
+    }
 }

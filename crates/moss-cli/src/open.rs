@@ -8,7 +8,7 @@ use moss::{
     checkpoint::WeightStorage,
     hub::ResolvedModel,
     kernels::{Activations, ops::RopePrecision},
-    model::{CUDA, ComputeDtype, DeviceSpec, LanguageModel, MossConfig, has_gpu},
+    model::{CUDA, ComputeDtype, DeviceSpec, LanguageModel, MossConfig},
     sampling::StopLengthPenalty,
     text::{Plugin, PluginSwitches, TextError},
 };
@@ -22,36 +22,21 @@ use crate::{
     progress, source,
 };
 
-/// Prompt tokens that a GPU takes at a time: enough for its tensor cores.
-const GPU_PREFILL: usize = 512;
-
 /// Returns the devices that the model runs on, a stage on each: those of `--gpu`, or else the first
 /// GPU, or the CPU of a machine without one.
 pub(crate) fn devices(args: &ModelArgs) -> anyhow::Result<Vec<DeviceSpec>> {
     if let Some(devices) = named_devices(args)? {
         return Ok(devices);
     }
-    let first = DeviceSpec::Gpu {
-        ordinal: 0,
-        newest_code: args.gpu_code,
-    };
-    Ok(vec![if has_gpu()? { first } else { DeviceSpec::Cpu }])
+    Ok(DeviceSpec::available(args.gpu_code)?)
 }
 
 /// Returns the devices that `--gpu` names. Does not look at the machine.
 pub(crate) fn named_devices(args: &ModelArgs) -> anyhow::Result<Option<Vec<DeviceSpec>>> {
-    let gpu = |ordinal| DeviceSpec::Gpu {
-        ordinal,
-        newest_code: args.gpu_code,
-    };
     let Some(list) = args.gpu.as_deref() else {
         return Ok(None);
     };
-    let device = |name: &str| match name.trim() {
-        "cpu" => Some(DeviceSpec::Cpu),
-        number => number.parse().ok().map(gpu),
-    };
-    let devices: Option<Vec<_>> = list.split(',').map(device).collect();
+    let devices = DeviceSpec::parse_list(list, args.gpu_code);
     let devices = devices.ok_or_else(|| {
         Failed::new((
             format!("`--gpu {list}`: expected numbers or `cpu`, with commas between"),
@@ -138,8 +123,7 @@ pub(crate) fn dtype(args: &ModelArgs, devices: &[DeviceSpec]) -> ComputeDtype {
         Some(DtypeArg::F32) => ComputeDtype::F32,
         Some(DtypeArg::F16) => ComputeDtype::F16,
         Some(DtypeArg::Bf16) => ComputeDtype::BF16,
-        None if any_gpu(devices) || args.activations == ActivationsArg::Int8 => ComputeDtype::F16,
-        None => ComputeDtype::F32,
+        None => ComputeDtype::default_for(devices, activations(args)),
     }
 }
 
@@ -241,23 +225,7 @@ fn start(
         (default.max_sequences, default.queue_limit) =
             (capacity.max_sequences, capacity.queue_limit);
     }
-    let prefill_chunk = match (any_gpu(&options.devices), options.devices.len()) {
-        (false, _) => default.prefill_chunk,
-        (true, 1) => GPU_PREFILL,
-        // Stages overlap within what they are given at once.
-        (true, stages) => GPU_PREFILL * stages.min(4),
-    };
-    // A device that is slow may take long; one CPU stage makes the whole pipeline slow.
-    let stall_time = match options.devices.contains(&DeviceSpec::Cpu) {
-        true => EngineOptions::CPU_STALL_TIME,
-        false => EngineOptions::GPU_STALL_TIME,
-    };
-    let options = EngineOptions {
-        threads,
-        prefill_chunk,
-        stall_time,
-        ..default
-    };
+    let options = EngineOptions { threads, ..default };
     let loaded: Box<dyn LanguageModel> = Box::new(loaded);
     #[cfg(debug_assertions)]
     let (loaded, options) = with_injected_fault(loaded, options);
@@ -278,7 +246,7 @@ fn with_injected_fault(
         None => (model, options),
         Some(fault) => {
             let stall_time = match fault {
-                Injected::Stall(_) => STALL_TIME,
+                Injected::Stall(_) => Some(STALL_TIME),
                 _ => options.stall_time,
             };
             (
@@ -357,7 +325,7 @@ pub(crate) fn sampling(args: &AnswerArgs, stop_ids: Vec<u32>) -> SamplingParams 
         repetition_penalty: args.repetition_penalty,
         stop_length_penalty: (args.length_penalty != 1.0).then_some(penalty),
         seed: args.seed,
-        ..SamplingParams::chat()
+        ..SamplingParams::CHAT
     }
 }
 

@@ -102,6 +102,12 @@ impl PluginSwitches {
         Ok(switches)
     }
 
+    /// Returns the switches of a model by its name, all off; `None` for a model that was not
+    /// trained with plugins.
+    pub fn for_model(name: &str) -> Option<Self> {
+        name.contains("-plugin").then(Self::default)
+    }
+
     /// Whether `plugin` is on.
     pub fn is_enabled(&self, plugin: Plugin) -> bool {
         self.enabled.contains(&plugin)
