@@ -130,3 +130,18 @@ impl PluginSwitches {
         text
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plugin_models_are_known_by_their_name() {
+        let switches = |name| PluginSwitches::for_model(name);
+        assert_eq!(
+            switches("moss-moon-003-sft-plugin-int4"),
+            Some(PluginSwitches::default())
+        );
+        assert_eq!(switches("moss-moon-003-sft"), None);
+    }
+}

@@ -6,20 +6,23 @@ use moss::{quantize::ConvertOptions, quantize::convert};
 
 use crate::{
     args::{Cli, ConvertArgs},
+    errors::build_failed,
     messages::Message,
     printer::Printer,
     progress, source,
 };
 
 pub(crate) fn run(args: &ConvertArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
-    let source = source::folder(&args.source, &cli.model)?;
+    let found = source::at(&args.source, &cli.model)
+        .find()
+        .map_err(build_failed)?;
     let options = ConvertOptions {
         container: args.to.into(),
         max_shard_bytes: (args.max_shard_size * 1e9) as u64,
         replace: args.force,
     };
     convert(
-        &source,
+        found.folder(),
         &args.target,
         options,
         &|| false,

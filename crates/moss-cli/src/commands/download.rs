@@ -22,9 +22,7 @@ pub(crate) fn run(args: &DownloadArgs, cli: &Cli, printer: &Printer) -> anyhow::
     if cli.model.offline {
         return Err(HubError::Offline { id: id.to_string() }.into());
     }
-    let folder = source::download(&id, &cli.model, printer, || true)?;
-    if let Some(folder) = folder {
-        printer.answer(&format!("{}\n", folder.display()))?;
-    }
+    let folder = source::download(&id, &cli.model, printer)?;
+    printer.answer(&format!("{}\n", folder.display()))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use moss::{
-    Checkpoint, Tokenizer,
+    Checkpoint, Found, Tokenizer,
     checkpoint::{CheckpointError, FileCheck, LinearFormat, TensorInfo, ZeroPoints, check_files},
     model::{LinearKind, MossConfig},
     unicode::{Context, escape},
@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::{
     args::{Cli, InspectArgs},
-    errors::Failed,
+    errors::{Failed, build_failed},
     messages::{Language, Words, size},
     open,
     printer::Printer,
@@ -20,11 +20,13 @@ use crate::{
 };
 
 pub(crate) fn run(args: &InspectArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
-    let folder = match &args.path {
-        Some(path) => source::folder(path, &cli.model)?,
-        None => source::find(&cli.model)?.folder,
+    let builder = match &args.path {
+        Some(path) => source::at(path, &cli.model),
+        None => source::model(&cli.model),
     };
-    let report = Report::of(folder, args, cli, printer)?;
+    let builder = builder.storage(open::storage(&cli.model));
+    let found = builder.find().map_err(build_failed)?;
+    let report = Report::of(found, args, cli, printer)?;
     match args.json {
         true => printer.json(&report.to_json())?,
         false => printer.report(&report.to_text(printer.language))?,
@@ -52,17 +54,17 @@ struct Report {
 
 impl Report {
     fn of(
-        folder: PathBuf,
+        mut found: Found,
         args: &InspectArgs,
         cli: &Cli,
         printer: &Printer,
     ) -> anyhow::Result<Self> {
         let files = match args.check {
-            true => check_files(&folder, &mut progress::checking(printer))?,
+            true => check_files(found.folder(), &mut progress::checking(printer))?,
             false => FileCheck::default(),
         };
-        open::check_room(&folder, &cli.model)?;
-        let checkpoint = match Checkpoint::open_with(&folder, open::storage(&cli.model)) {
+        open::check_room(&found, &cli.model)?;
+        let checkpoint = match found.checkpoint() {
             Ok(checkpoint) => checkpoint,
             // Damage explains best why a checkpoint cannot be opened.
             Err(error) => return Err(damaged(files.damage, error)),
@@ -73,6 +75,7 @@ impl Report {
             .map(|error| (error.to_string(), error.zh()).into())
             .collect();
         let mut or_problem = |problem: Words| problems.push(problem);
+        let folder = found.folder().to_owned();
         let config = MossConfig::try_from(checkpoint.config());
         let config = config
             .map_err(|error| or_problem((error.to_string(), error.zh()).into()))

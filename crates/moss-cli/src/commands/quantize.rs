@@ -1,16 +1,20 @@
 //! `quantize`: linear layers to 4 or 8 bits, and what that does to the model.
 
-use std::{path::Path, process::ExitCode};
+use std::process::ExitCode;
 
-use moss::quantize::{
-    DeviceSpec, LinearReport, Method, Perplexity, QuantizeOptions, Sample, built_in_samples,
-    perplexity, quantize, read_samples,
+use moss::{
+    Builder, Found,
+    quantize::{
+        DeviceSpec, LinearReport, Method, Perplexity, QuantizeOptions, Sample, built_in_samples,
+        perplexity, quantize, read_samples,
+    },
 };
 use serde_json::json;
 
 use super::eval;
 use crate::{
     args::{Cli, ContainerArg, MethodArg, QuantizeArgs},
+    errors::build_failed,
     fold::{left, right},
     messages::{Language, Message},
     open,
@@ -22,10 +26,10 @@ use crate::{
 const MEASURED: usize = 10;
 
 pub(crate) fn run(args: &QuantizeArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
-    let source = source::folder(&args.source, &cli.model)?;
-    open::check_room(&source, &cli.model)?;
+    let builder = open::builder(source::at(&args.source, &cli.model), cli, printer)?;
+    let mut found = open::find_local(builder, &cli.model)?;
     open::pool(&cli.model)?.install(|| {
-        let (calibration, measured) = texts(args, cli, &source)?;
+        let (calibration, measured) = texts(args, &found)?;
         let method = match args.method {
             MethodArg::Rtn => {
                 printer.say(Message::RoundingToNearest);
@@ -61,27 +65,31 @@ pub(crate) fn run(args: &QuantizeArgs, cli: &Cli, printer: &Printer) -> anyhow::
             replace: args.force,
         };
         let mut bar = progress::quantization(printer);
-        let reports = quantize(&source, &args.target, &options, &|| false, &mut bar)?;
-        let measure = |folder: &Path| {
+        let reports = quantize(found.folder(), &args.target, &options, &|| false, &mut bar)?;
+        let measure = |found: &mut Found| {
             if args.no_perplexity || measured.is_empty() {
                 return None;
             }
-            let loaded = eval::load(folder, &cli.model, printer, None, None);
-            let found = loaded.and_then(|(mut model, windows)| {
+            let loaded = open::check_room(found, &cli.model)
+                .map_err(Into::into)
+                .and_then(|()| eval::load(found, None, None));
+            let perplexity = loaded.and_then(|(mut model, windows)| {
                 Ok(perplexity(&mut model, &measured, windows, &|| false)?)
             });
             // The folder is whole: what cannot be measured here, as fp16 where int4 alone fits, can
             // be elsewhere.
             let failed = |error| {
                 let (folder, causes) = (
-                    &folder.display().to_string(),
+                    &found.folder().display().to_string(),
                     &printer.causes(&error).replace("\n  ", ": "),
                 );
                 printer.warning(&Message::NotMeasured { folder, causes }.into());
             };
-            found.map_err(failed).ok()
+            perplexity.map_err(failed).ok()
         };
-        let (before, after) = (measure(&source), measure(&args.target));
+        let target = open::builder(Builder::folder(args.target.as_path()), cli, printer)?;
+        let mut target = target.find().map_err(build_failed)?;
+        let (before, after) = (measure(&mut found), measure(&mut target));
         if args.json {
             let value = |found: Option<Perplexity>| found.map(|found| found.value());
             let tokens = before.or(after).map(|found| found.tokens);
@@ -100,21 +108,17 @@ pub(crate) fn run(args: &QuantizeArgs, cli: &Cli, printer: &Printer) -> anyhow::
 
 /// What to calibrate with, and what to measure on: every tenth text. A single text is cut into
 /// windows first. Without a tokenizer there is nothing to measure on.
-fn texts(
-    args: &QuantizeArgs,
-    cli: &Cli,
-    source: &Path,
-) -> anyhow::Result<(Vec<Sample>, Vec<Sample>)> {
+fn texts(args: &QuantizeArgs, found: &Found) -> anyhow::Result<(Vec<Sample>, Vec<Sample>)> {
     let needs_text = args.method == MethodArg::Gptq || args.calibration.is_some();
-    if !needs_text && !moss::Tokenizer::is_present(source) {
+    if !needs_text && !moss::Tokenizer::is_present(found.folder()) {
         return Ok((vec![], vec![]));
     }
-    let builder = eval::prompt_builder(source, cli)?;
+    let builder = found.prompts().map_err(build_failed)?;
     let samples = match &args.calibration {
         Some(file) => read_samples(file, &builder)?,
         None => built_in_samples(&builder)?,
     };
-    let window = eval::context_length(source)?;
+    let window = found.config().map_err(build_failed)?.context_length;
     let samples: Vec<Sample> = samples
         .iter()
         .flat_map(|sample| sample.windows(window))

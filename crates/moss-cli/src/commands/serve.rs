@@ -5,18 +5,18 @@ use std::{
     sync::atomic::Ordering::SeqCst, time::Duration,
 };
 
-use moss::server::{Defaults, Limits, ServedModel, Server, ServerOptions};
-use moss::{SystemText, unicode};
+use moss::server::{Defaults, Limits, Server, ServerOptions};
+use moss::{EngineOptions, unicode};
 use socket2::SockRef;
 use tokio::{net::TcpListener, sync::oneshot};
 
 use crate::{
     addresses::{self, Login, Tunnel, url_host},
     args::{Cli, ServeArgs},
-    errors::{Failed, OrFail},
+    errors::{Failed, OrFail, build_failed},
     interrupt::{ENGINE_FAILED, StopSignals},
     messages::{Message, ServeMessage},
-    open::{self, Capacity},
+    open,
     printer::Printer,
     source,
 };
@@ -26,8 +26,11 @@ const LAST_RESORT: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(args: &ServeArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
     options(args, cli, String::new())?; // wrong flags, before a download of gigabytes
-    let model = source::find_or_fetch(&cli.model, printer)?;
-    let options = options(args, cli, model.name.clone())?;
+    let builder = open::builder(source::model(&cli.model), cli, printer)?;
+    let builder = builder.engine_options(engine_options(args));
+    let found = open::find_with(builder, &cli.model, printer)?;
+    let name = found.name().to_owned();
+    let options = options(args, cli, name.clone())?;
     let runtime = tokio::runtime::Runtime::new()
         .or_fail("cannot start the server's threads", "无法启动服务器的线程")?;
     let address = SocketAddr::new(args.host, args.port);
@@ -78,12 +81,12 @@ pub(crate) fn run(args: &ServeArgs, cli: &Cli, printer: &Printer) -> anyhow::Res
     };
     // Alive from here on, and ready once the model is loaded.
     announce(address, dual_stack, hosts.as_deref(), has_keys, printer);
-    let loaded = load(args, cli, printer);
+    let loaded = found.served().map_err(build_failed);
     loading.store(false, SeqCst);
     match loaded {
         Ok(loaded) if !serving.is_finished() => {
             server.open(loaded)?;
-            printer.say(Message::Ready { name: &model.name });
+            printer.say(Message::Ready { name: &name });
             drop(failed);
         }
         Ok(_) => {}
@@ -145,27 +148,19 @@ fn login() -> Login {
     }
 }
 
-fn load(args: &ServeArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ServedModel> {
-    let folder = source::find(&cli.model)?.folder;
-    let window = super::eval::context_length(&folder)?;
-    let capacity = Capacity {
-        positions: args.cache_tokens.unwrap_or(4 * window).max(window),
+fn engine_options(args: &ServeArgs) -> EngineOptions {
+    let options = EngineOptions {
         max_sequences: args.parallel.max(1),
         queue_limit: args.queue,
+        cache_tokens: args.cache_tokens,
+        ..EngineOptions::server()
     };
-    let opened = open::engine_for(cli, printer, capacity)?;
-    open::tokenizer(&opened)?; // says what is missing, and where
-    let system = cli
-        .answer
-        .system
-        .clone()
-        .map_or(SystemText::Published, SystemText::Custom);
-    let has_plugins = opened.model.has_plugins();
-    Ok(ServedModel::new(
-        Arc::new(opened.engine),
-        system,
-        has_plugins,
-    )?)
+    #[cfg(debug_assertions)]
+    let options = EngineOptions {
+        stall_time: crate::inject::stall_time(),
+        ..options
+    };
+    options
 }
 
 fn options(args: &ServeArgs, cli: &Cli, model: String) -> anyhow::Result<ServerOptions> {
@@ -185,7 +180,7 @@ fn options(args: &ServeArgs, cli: &Cli, model: String) -> anyhow::Result<ServerO
         );
         return Err(Failed::new(what).hint(hint).into());
     }
-    let sampling = open::sampling(&cli.answer, Vec::new());
+    let sampling = open::sampling(&cli.answer);
     sampling.check()?;
     let local = ServerOptions::local(model);
     let defaults = Defaults::default();

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     args::{Cli, TokenizeArgs},
-    errors::OrFail,
+    errors::{OrFail, build_failed},
     printer::Printer,
     source,
 };
@@ -24,7 +24,8 @@ enum Line {
 }
 
 pub(crate) fn run(_: &TokenizeArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
-    let tokenizer = Tokenizer::from_folder(source::find(&cli.model)?.folder)?;
+    let found = source::model(&cli.model).find().map_err(build_failed)?;
+    let tokenizer = Tokenizer::from_folder(found.folder())?;
     let mut failed = false;
     for (number, line) in stdin().lock().split(b'\n').enumerate() {
         let mut line = line.or_fail("cannot read stdin", "无法读取标准输入")?;

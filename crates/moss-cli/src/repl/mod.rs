@@ -7,9 +7,7 @@ mod keys;
 pub(crate) mod names;
 mod params;
 
-use std::{process::ExitCode, sync::Arc};
-
-use moss::Chat;
+use std::process::ExitCode;
 
 use self::{
     answer::Session,
@@ -18,25 +16,21 @@ use self::{
 };
 use crate::{
     args::Cli,
-    errors::{Unanswered, Unwritable},
+    errors::{Unanswered, Unwritable, build_failed},
     interrupt::{Interrupts, interrupted},
     messages::{Message, WELCOME},
     open,
     printer::Printer,
-    source,
 };
 
 const PROMPT: &str = "<|Human|>: ";
 
 pub(crate) fn run(cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
-    let model = source::find_or_fetch(&cli.model, printer)?;
+    let found = open::find(cli, printer)?;
     let interrupts = Interrupts::watch(printer)?;
     // Before the model loads: what is typed meanwhile is the first message.
     let mut input = Input::new()?;
-    let opened = open::engine_on(model, cli, printer)?;
-    let builder = open::prompt_builder(cli, &opened)?;
-    let options = open::chat_options(&cli.answer, vec![builder.tokenizer().special()?.eom])?;
-    let mut chat = Chat::new(Arc::new(opened.engine), builder, options);
+    let mut chat = found.chat().map_err(build_failed)?;
     let mut session = Session::new(printer, interrupts);
     if input.is_terminal() {
         printer.note(WELCOME);

@@ -17,7 +17,7 @@ use moss::{
 
 use crate::{
     args::{BenchArgs, Cli},
-    errors::{Failed, OrFail},
+    errors::{Failed, OrFail, build_failed},
     memory,
     messages::Words,
     open,
@@ -49,7 +49,7 @@ pub(crate) fn run(args: &BenchArgs, cli: &Cli, printer: &Printer) -> anyhow::Res
         (true, false) => vec![512],
     };
     let new = args.new.unwrap_or(if on_gpu { 128 } else { 16 });
-    let sampling = open::sampling(&cli.answer, Vec::new());
+    let sampling = open::sampling(&cli.answer);
     let pool = open::pool(&cli.model)?;
     let report = pool.install(|| -> anyhow::Result<_> {
         let mut loading = Loading::start();
@@ -116,7 +116,10 @@ fn load(
     loading: &mut Loading,
 ) -> anyhow::Result<(Words, Moss)> {
     let positions = prompt.saturating_add(new);
-    let options = open::load_options(&cli.model, positions.max(together))?;
+    let builder = open::builder(source::model(&cli.model), cli, printer)?;
+    let options = builder
+        .load_options(positions.max(together))
+        .map_err(build_failed)?;
     let fits = |config: &MossConfig| match positions <= config.context_length {
         true => Ok(()),
         false => {
@@ -133,16 +136,18 @@ fn load(
         }
     };
     if !args.random_weights {
-        let found = source::find_or_fetch(&cli.model, printer)?;
-        let checkpoint = open::checkpoint(&found.folder, &cli.model, printer)?;
+        let mut found = open::find_with(builder, &cli.model, printer)?;
+        let checkpoint = found
+            .checkpoint()
+            .or_fail("cannot open the checkpoint", "无法打开检查点")?;
         fits(&MossConfig::try_from(checkpoint.config())?)?;
         let model = Moss::load(
             &checkpoint,
             &options,
-            &mut loading.watch(progress::bar(printer, &found.name)),
+            &mut loading.watch(progress::bar(printer, found.name())),
         )
         .or_fail("cannot load the model", "无法加载模型")?;
-        return Ok((Words::same(found.name), model));
+        return Ok((Words::same(found.name()), model));
     }
     let format = args.format.format();
     let config = MossConfig {

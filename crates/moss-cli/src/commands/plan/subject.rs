@@ -1,7 +1,7 @@
 //! The model that a plan is for.
 
 use moss::{
-    Checkpoint,
+    BuildError, Checkpoint,
     checkpoint::{DType, LinearFormat},
     hub::HubError,
     kernels::GptqBits,
@@ -9,11 +9,10 @@ use moss::{
 };
 
 use crate::{
-    args::{Cli, FormatArg, ModelArgs, PlanArgs},
-    errors::Failed,
-    open,
+    args::{Cli, FormatArg, PlanArgs},
+    errors::{Failed, OrFail, build_failed},
     printer::Printer,
-    source,
+    progress, source,
 };
 
 /// Every format that is published, largest first.
@@ -52,31 +51,32 @@ impl Subject {
                     bytes,
                 })
             };
-        let found = match source::find(&cli.model) {
+        let builder = source::model(&cli.model).on_event(progress::building(printer));
+        let mut found = match builder.find() {
             Ok(found) => found,
             Err(error) => {
-                let absent = matches!(error.downcast_ref(), Some(HubError::NotFound { .. }));
+                let absent = matches!(error, BuildError::Hub(HubError::NotFound { .. }));
                 return match published(&cli.model.model).filter(|_| absent) {
                     Some(by_name) => {
                         let format = args.format.map_or(by_name, FormatArg::format);
                         named(MossConfig::moon_003(), "MOSS-moon-003".into(), format)
                     }
-                    None => Err(error),
+                    None => Err(build_failed(error)),
                 };
             }
         };
-        let mapped = ModelArgs {
-            no_mmap: false,
-            ..cli.model.clone()
-        }; // only headers are read
-        let checkpoint = open::checkpoint(&found.folder, &mapped, printer)?;
+        let name = found.name().to_owned();
+        // Mapped even with `--no-mmap`: only headers are read.
+        let checkpoint = found
+            .checkpoint()
+            .or_fail("cannot open the checkpoint", "无法打开检查点")?;
         let config = MossConfig::try_from(checkpoint.config())?;
         if let Some(format) = args.format {
-            return named(config, found.name, format.format());
+            return named(config, name, format.format());
         }
         let cache = cache(args, &config)?;
         Ok(Self {
-            name: found.name,
+            name,
             format: stored_format(&checkpoint),
             is_packed: checkpoint.quantization().is_some(),
             bytes: ModelBytes::of(&checkpoint, &config, cache, dtype),

@@ -6,11 +6,12 @@ use std::{collections::HashMap, process::ExitCode};
 
 use crate::{
     args::{Cli, RopeArg, VerifyArgs},
-    errors::{Failed, OrFail},
+    errors::{Failed, OrFail, build_failed},
     fold::left,
     messages::Words,
     open,
     printer::Printer,
+    source,
 };
 use moss::{
     LoadOptions, Moss, SamplingParams,
@@ -43,7 +44,11 @@ struct Run<'a> {
 }
 
 pub(crate) fn run(args: &VerifyArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
-    let checkpoint = open::checkpoint(&args.dir, &cli.model, printer)?;
+    let builder = open::builder(source::at(&args.dir, &cli.model), cli, printer)?;
+    let mut found = open::find_local(builder, &cli.model)?;
+    let checkpoint = found
+        .checkpoint()
+        .or_fail("cannot open the checkpoint", "无法打开检查点")?;
     let stem = if cli.model.rope_precision == RopeArg::F16 {
         "expected_fp16_rope"
     } else {
@@ -58,7 +63,7 @@ pub(crate) fn run(args: &VerifyArgs, cli: &Cli, printer: &Printer) -> anyhow::Re
     let window = checkpoint.config().context_length;
     let options = LoadOptions {
         many_rows_from: args.many_rows_from,
-        ..open::load_options(&cli.model, window)?
+        ..found.load_options(window).map_err(build_failed)?
     };
     let model = Moss::load(&checkpoint, &options, &mut |_| {})?;
     let exact = if checkpoint.quantization().is_some() {
@@ -85,7 +90,8 @@ pub(crate) fn run(args: &VerifyArgs, cli: &Cli, printer: &Printer) -> anyhow::Re
         printer,
         failed: 0,
     };
-    open::pool(&cli.model)?.install(|| -> anyhow::Result<()> {
+    let pool = found.pool().map_err(build_failed)?;
+    pool.install(|| -> anyhow::Result<()> {
         run.logits()?;
         run.hidden()?;
         // Rounded activations may leave the oracle's path where two scores are close; on a GPU
