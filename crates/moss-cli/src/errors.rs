@@ -4,7 +4,7 @@
 use std::{error::Error, io, sync::Arc};
 
 use moss::{
-    OpenError,
+    BuildError,
     checkpoint::{CheckpointError, PickleError},
     engine::EngineError,
     files::FileError,
@@ -14,40 +14,26 @@ use moss::{
     sampling::SamplingError,
     server::ServerError,
     text::TextError,
-    unicode::{Context, DecodeError, escape},
+    unicode::{Context as Place, DecodeError, escape},
     weights::KernelError,
 };
-use moss_messages::Message;
-use serde_json::error::Category;
+use moss_messages::{Language, Message, Text, ToArg, msg};
 
-use crate::{
-    messages::{Language, Words},
-    printer::Unwritable,
-    repl::Unanswered,
-};
+use crate::{args::ArgError, help::text as lookup};
 
-/// A failure of the command line itself; advice and cause go along.
+/// A failure of the command line itself, with its cause. The message has the advice.
 #[derive(Debug, thiserror::Error)]
-#[error("{}", what.en)]
-pub(crate) struct Failed {
-    what: Words,
-    hint: Option<Words>,
+#[error("{}", moss_messages::english(&**message))]
+pub(crate) struct CliError {
+    message: Box<dyn Message + Send + Sync>,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
-impl Failed {
-    pub(crate) fn new(what: impl Into<Words>) -> Self {
+impl CliError {
+    pub(crate) fn new(message: impl Message + Send + Sync + 'static) -> Self {
         Self {
-            what: what.into(),
-            hint: None,
+            message: Box::new(message),
             source: None,
-        }
-    }
-
-    pub(crate) fn hint(self, hint: impl Into<Words>) -> Self {
-        Self {
-            hint: Some(hint.into()),
-            ..self
         }
     }
 
@@ -59,73 +45,91 @@ impl Failed {
     }
 }
 
-/// Says what was being done when something failed, in English and in Chinese.
-pub(crate) trait OrFail<T> {
-    fn or_fail(self, en: impl Into<String>, zh: impl Into<String>) -> Result<T, Failed>;
+/// Says what was being done when something failed.
+pub(crate) trait Context<T> {
+    fn context(self, text: Text) -> Result<T, CliError>;
 }
 
-impl<T, E: Into<Box<dyn Error + Send + Sync>>> OrFail<T> for Result<T, E> {
-    fn or_fail(self, en: impl Into<String>, zh: impl Into<String>) -> Result<T, Failed> {
-        self.map_err(|source| Failed::new((en, zh)).because(source))
+impl<T, E: Into<Box<dyn Error + Send + Sync>>> Context<T> for Result<T, E> {
+    fn context(self, text: Text) -> Result<T, CliError> {
+        self.map_err(|source| CliError::new(text).because(source))
     }
 }
 
-impl<T> OrFail<T> for Option<T> {
-    fn or_fail(self, en: impl Into<String>, zh: impl Into<String>) -> Result<T, Failed> {
-        self.ok_or_else(|| Failed::new((en, zh)))
+impl<T> Context<T> for Option<T> {
+    fn context(self, text: Text) -> Result<T, CliError> {
+        self.ok_or_else(|| CliError::new(text))
     }
 }
 
-/// One error of a chain, without its causes, in one line. Errors of other crates keep their own
-/// words.
-pub(crate) fn text(error: &(dyn Error + 'static), language: Language) -> String {
-    let text = match language {
-        Language::En => error.to_string(),
-        Language::Zh => zh(error).unwrap_or_else(|| error.to_string()),
+/// An answer that nobody can have: the one error that a chat does not survive.
+#[derive(Debug, thiserror::Error, Message)]
+#[error("{}", moss_messages::english(self))]
+pub(crate) struct Unwritable {
+    #[from]
+    source: io::Error,
+}
+
+impl Unwritable {
+    /// The reader has gone away, as `head` does: no failure of ours.
+    pub(crate) fn is_broken_pipe(&self) -> bool {
+        self.source.kind() == io::ErrorKind::BrokenPipe
+    }
+}
+
+/// An answer that ended before its end. What there is of it is part of the conversation.
+#[derive(Debug, thiserror::Error, Message)]
+#[error("{}", moss_messages::english(self))]
+pub(crate) struct Unanswered {
+    #[from]
+    source: EngineError,
+}
+
+/// Returns an error of the library, with the words and the advice of the command line.
+pub(crate) fn build_failed(error: BuildError) -> anyhow::Error {
+    let failed = match error {
+        BuildError::Hub(error) => return error.into(),
+        BuildError::Text(error) => return error.into(),
+        BuildError::Engine(error) => return error.into(),
+        BuildError::Server(error) => return error.into(),
+        // config.json is wrong: nothing has been loaded.
+        BuildError::Model(error @ ModelError::Config { .. }) => return error.into(),
+        BuildError::Model(error) => CliError::new(msg!("cannot-load-model")).because(error),
+        BuildError::Checkpoint(error) => {
+            CliError::new(msg!("cannot-open-checkpoint")).because(error)
+        }
+        BuildError::Threads { source, .. } => {
+            CliError::new(msg!("cannot-start-threads")).because(source)
+        }
+        BuildError::NoTokenizer { folder } => CliError::new(msg!("no-tokenizer", folder)),
+        BuildError::NotAPluginModel { name } => CliError::new(msg!("not-a-plugin-model", name)),
+        error => return error.into(),
     };
+    failed.into()
+}
+
+/// Returns one error of a chain, without its causes, in one line. Errors of other crates keep their
+/// own words.
+pub(crate) fn text(error: &(dyn Error + 'static), language: Language) -> String {
+    let text = match (message(error), language) {
+        (Some(message), _) => Some(language.text(message)),
+        (None, Language::En) => None,
+        (None, Language::Zh) => foreign(error),
+    };
+    let text = text.unwrap_or_else(|| error.to_string());
     // Errors quote what is wrong, which must not look like lines of ours. One of them is a list.
     let is_list = matches!(error.downcast_ref(), Some(HubError::NotFound { .. }));
-    escape(
-        &text,
-        if is_list {
-            Context::Text
-        } else {
-            Context::Line
-        },
-    )
-    .into_owned()
+    let place = if is_list { Place::Text } else { Place::Line };
+    escape(&text, place).into_owned()
 }
 
-/// The first advice along a chain.
+/// Returns the first advice along a chain.
 pub(crate) fn hint(error: &anyhow::Error, language: Language) -> Option<String> {
-    error.chain().find_map(|cause| {
-        if let Some(failed) = cause.downcast_ref::<Failed>() {
-            return Some(failed.hint.as_ref()?.of(language).to_owned());
-        }
-        moss_messages::hint(language.into(), message(cause)?)
-    })
+    let mut chain = error.chain();
+    chain.find_map(|cause| moss_messages::hint(language, message(cause)?))
 }
 
-fn zh(error: &(dyn Error + 'static)) -> Option<String> {
-    let failed = error.downcast_ref().map(|failed: &Failed| &failed.what);
-    failed
-        .map(|what| what.zh.clone())
-        .or_else(|| Some(moss_messages::text(Language::Zh.into(), message(error)?)))
-        .or_else(|| {
-            error
-                .downcast_ref()
-                .map(|_: &Unwritable| "无法写入标准输出".to_owned())
-        })
-        .or_else(|| {
-            error
-                .downcast_ref()
-                .map(|_: &Unanswered| "无法回答".to_owned())
-        })
-        .or_else(|| error.downcast_ref().and_then(system))
-        .or_else(|| error.downcast_ref().map(json))
-}
-
-/// The message of an error of the libraries.
+/// Returns the message of an error of this project.
 fn message<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a dyn Message> {
     macro_rules! first_of {
         ($($kind:ty),* $(,)?) => {
@@ -134,70 +138,54 @@ fn message<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a dyn Message> {
             }))*
         };
     }
+    let own = || Some(&*error.downcast_ref::<CliError>()?.message as &dyn Message);
     // What checks files wraps its errors as the system's.
-    let file = || {
-        let inner = error.downcast_ref::<io::Error>()?.get_ref()?;
-        Some(inner.downcast_ref::<FileError>()? as &dyn Message)
-    };
+    let wrapped = || message(error.downcast_ref::<io::Error>()?.get_ref()?);
     first_of!(
-        OpenError,
-        HubError,
-        Fault,
+        ArgError,
+        BuildError,
         CheckpointError,
-        PickleError,
+        DecodeError,
+        EngineError,
+        Fault,
+        FileError,
+        HubError,
         KernelError,
         ModelError,
         Arc<ModelError>,
         Box<ModelError>,
+        PickleError,
         PlacementError,
-        TextError,
         QuantizeError,
         SamplingError,
-        EngineError,
         ServerError,
-        DecodeError,
+        TextError,
+        Unanswered,
+        Unwritable,
     )
-    .or_else(file)
+    .or_else(own)
+    .or_else(wrapped)
 }
 
-/// What the operating system says, where it is something that users meet.
-fn system(error: &io::Error) -> Option<String> {
-    let Some(code) = error.raw_os_error() else {
-        return error.get_ref().and_then(|inner| zh(inner));
-    };
-    let what = match error.kind() {
-        io::ErrorKind::NotFound => "没有这个文件或文件夹",
-        io::ErrorKind::PermissionDenied => "权限不足",
-        io::ErrorKind::AlreadyExists => "已存在",
-        io::ErrorKind::StorageFull => "磁盘空间不足",
-        io::ErrorKind::QuotaExceeded => "超出磁盘配额",
-        io::ErrorKind::ReadOnlyFilesystem => "文件系统是只读的",
-        io::ErrorKind::IsADirectory => "这是文件夹，不是文件",
-        io::ErrorKind::NotADirectory => "这不是文件夹",
-        io::ErrorKind::DirectoryNotEmpty => "文件夹不为空",
-        io::ErrorKind::InvalidFilename => "文件名无效或过长",
-        io::ErrorKind::OutOfMemory => "内存不足",
-        io::ErrorKind::AddrInUse => "地址已被占用",
-        io::ErrorKind::AddrNotAvailable => "本机没有这个地址",
-        io::ErrorKind::ConnectionRefused => "连接被拒绝",
-        io::ErrorKind::ConnectionReset => "连接被重置",
-        io::ErrorKind::NetworkUnreachable => "网络不可达",
-        io::ErrorKind::HostUnreachable => "主机不可达",
-        io::ErrorKind::TimedOut => "超时",
-        _ => return None,
-    };
-    Some(format!("{what}（系统错误 {code}）"))
-}
-
-/// Where JSON stops making sense; why, in the parser's own words.
-fn json(error: &serde_json::Error) -> String {
-    let what = match error.classify() {
-        Category::Io => "无法读取",
-        Category::Syntax => "不是有效的 JSON",
-        Category::Data => "JSON 内容不符合要求",
-        Category::Eof => "JSON 不完整",
-    };
-    format!("{what}：{error}")
+/// Returns what an error of the system or of a JSON parser says in Chinese, where it is something
+/// that users meet.
+fn foreign(error: &(dyn Error + 'static)) -> Option<String> {
+    if let Some(error) = error.downcast_ref::<io::Error>() {
+        let code = error.raw_os_error()?;
+        let what = lookup(&format!("io-{:?}", error.kind()), &[])?;
+        return lookup(
+            "io-error",
+            &[("what", what.to_arg()), ("code", code.to_arg())],
+        );
+    }
+    // Where JSON stops making sense; why, in the parser's own words.
+    let error: &serde_json::Error = error.downcast_ref()?;
+    let what = lookup(&format!("json-{:?}", error.classify()), &[])?;
+    let args = [
+        ("what", what.to_arg()),
+        ("error", error.to_string().to_arg()),
+    ];
+    lookup("json-error", &args)
 }
 
 #[cfg(test)]
@@ -223,7 +211,7 @@ mod tests {
         };
         let error = anyhow::Error::from(
             Err::<(), _>(engine)
-                .or_fail("cannot generate", "无法生成")
+                .context(msg!("cannot-generate"))
                 .unwrap_err(),
         );
         let told: Vec<_> = error

@@ -1,64 +1,24 @@
-//! Help and manual pages in Chinese: texts laid over the English ones of the flags, and the labels
-//! that the parser and the page's writer add. Completions stay English.
+//! Help and manual pages in Chinese: texts of `locales/zh-clap.ftl` in place of the doc comments
+//! and of clap's own words. Completions stay English.
 
 use std::{
     ffi::OsString,
     io::{IsTerminal, stdout},
 };
 
-use clap::{Arg, Command, CommandFactory, ValueEnum};
+use clap::{Arg, Command, builder::PossibleValue};
+use moss_messages::{Args, Language, ToArg};
 
-use crate::{args::Cli, fold::to_terminal, messages::Language, printer::Surroundings};
-
-/// A line each: what is meant (`COMMAND --flag`, `COMMAND PLACE`, `--flag VALUE`, `=` for the
-/// program), its text, and more for `--help`.
-const CHINESE: &str = include_str!("help_zh.txt");
-const TEMPLATE: &str = "{about-with-newline}\nUsage: {usage}\n\n{all-args}";
-
-/// Headings, and what the parser adds by itself.
-const LABELS: [(&str, &str); 18] = [
-    ("Usage: ", "用法："),
-    ("Commands:", "命令："),
-    ("Arguments:", "参数："),
-    ("Options:", "选项："),
-    ("Model:", "模型："),
-    ("Answers:", "回答："),
-    ("Output:", "输出："),
-    ("[OPTIONS]", "[选项]"),
-    ("[COMMAND]", "[命令]"),
-    ("[default: ", "[默认："),
-    ("[env: ", "[环境变量："),
-    ("[possible values: ", "[可选值："),
-    ("Possible values:", "可选值："),
-    (
-        "Print help (see more with '--help')",
-        "显示帮助（`--help` 更详细）",
-    ),
-    (
-        "Print help (see a summary with '-h')",
-        "显示帮助（`-h` 较简短）",
-    ),
-    ("Print help", "显示帮助"),
-    ("Print version", "显示版本"),
-    (
-        "Print this message or the help of the given subcommand(s)",
-        "显示本帮助，或某个子命令的帮助",
-    ),
-];
-
-/// What the writer of manual pages adds, in its notation. Headings of its own stay English: tools
-/// look for them.
-const PAGE_LABELS: [(&str, &str); 4] = [
-    (".SH MODEL\n", ".SH 模型\n"),
-    (".SH ANSWERS\n", ".SH 回答\n"),
-    (".SH OUTPUT\n", ".SH 输出\n"),
-    ("\\fIsubcommands\\fR", "\\fI子命令\\fR"),
-];
+use crate::{
+    fold::to_terminal,
+    messages::{CATALOGUE, language_named, language_of_locale},
+    printer::Surroundings,
+};
 
 /// Longer lines are hard to read; as for the English help.
 const MAX_WIDTH: usize = 100;
 
-/// The language that `--lang` asks for, before anything is parsed; the locale's without it.
+/// Returns the language that `--lang` asks for, before anything is parsed; the locale's without it.
 pub(crate) fn language(args: impl IntoIterator<Item = OsString>) -> Language {
     let args: Vec<_> = args
         .into_iter()
@@ -74,67 +34,25 @@ pub(crate) fn language(args: impl IntoIterator<Item = OsString>) -> Language {
         .find_map(|arg| arg.strip_prefix("--lang="))
         .or(after);
     asked
-        .and_then(|name| Language::from_str(name, false).ok())
-        .unwrap_or_else(Language::of_locale)
+        .and_then(language_named)
+        .unwrap_or_else(language_of_locale)
 }
 
-/// The command with its help in a language.
-pub(crate) fn translated(command: Command, language: Language) -> Command {
+/// Returns the command with its help in a language.
+pub(crate) fn translated(mut command: Command, language: Language) -> Command {
     match language {
         Language::En => command,
-        // The parser counts characters, of which Chinese ones are twice as wide: lines are folded
-        // in `told`.
-        Language::Zh => chinese(command, "").term_width(0),
+        Language::Zh => {
+            // Adds what the parser adds by itself: `--help`, `--version`, `help`, global flags.
+            command.build();
+            // The parser counts characters, of which Chinese ones are twice as wide: lines are
+            // folded in `told`.
+            chinese(command).term_width(0)
+        }
     }
 }
 
-fn chinese(command: Command, path: &str) -> Command {
-    let (about, long) = texts(if path.is_empty() { "=" } else { path }).unzip();
-    let about = about.unwrap_or_default();
-    command
-        .help_template(TEMPLATE)
-        .about(about)
-        .long_about(whole(about, long.unwrap_or_default()))
-        .mut_args(|arg| chinese_arg(arg, path))
-        .mut_subcommands(|inner| {
-            let name = inner.get_name().to_owned();
-            chinese(inner, &name)
-        })
-}
-
-fn chinese_arg(arg: Arg, path: &str) -> Arg {
-    let Some((help, more)) = texts(&key(&arg, path)) else {
-        return arg;
-    };
-    arg.help(help).long_help(whole(help, more))
-}
-
-/// What `--help` shows, where `-h` shows the first part.
-fn whole(first: &str, more: &str) -> String {
-    if more.is_empty() {
-        first.to_owned()
-    } else {
-        format!("{first}\n\n{more}")
-    }
-}
-
-fn key(arg: &Arg, path: &str) -> String {
-    let shown = arg.get_value_names().and_then(|names| names.first());
-    let place = || shown.map_or_else(|| arg.get_id().as_str().to_uppercase(), ToString::to_string);
-    let name = arg
-        .get_long()
-        .map_or_else(place, |long| format!("--{long}"));
-    format!("{path} {name}").trim_start().to_owned()
-}
-
-fn texts(key: &str) -> Option<(&'static str, &'static str)> {
-    let line = CHINESE
-        .lines()
-        .find_map(|line| line.strip_prefix(key)?.strip_prefix('\t'))?;
-    Some(line.split_once('\t').unwrap_or((line, "")))
-}
-
-/// What the parser made of the Chinese texts, with Chinese labels, in lines that fit the terminal.
+/// Returns what the parser made of the Chinese texts, in lines that fit the terminal.
 pub(crate) fn told(told: &clap::Error, surroundings: Surroundings) -> String {
     let colors = stdout().is_terminal() && !surroundings.no_color && !surroundings.dumb;
     let text = told.render();
@@ -143,126 +61,206 @@ pub(crate) fn told(told: &clap::Error, surroundings: Surroundings) -> String {
     } else {
         text.to_string()
     };
-    to_terminal(&localized(&text), MAX_WIDTH)
+    to_terminal(&text, MAX_WIDTH)
 }
 
-/// The parser's own words in Chinese, those of values included.
-pub(crate) fn localized(text: &str) -> String {
-    replaced(text, str::to_owned)
+/// Returns a Chinese text of `zh-clap.ftl`, if there is one.
+pub(crate) fn text(id: &str, args: &[(&'static str, moss_messages::Arg)]) -> Option<String> {
+    CATALOGUE.format(Language::Zh, id, None, args)
 }
 
-/// A manual page with its writer's words in Chinese.
-pub(crate) fn localized_page(page: &str) -> String {
-    let page = replaced(page, |text| {
-        text.replace('-', "\\-").replace('\'', "\\*(Aq")
-    });
-    PAGE_LABELS
-        .into_iter()
-        .fold(page, |page, (en, zh)| page.replace(en, zh))
+/// Returns the line that shows how a command is called.
+pub(crate) fn usage(command: &Command) -> String {
+    let name = command.get_bin_name().unwrap_or(command.get_name());
+    let mut line = vec![name.to_owned()];
+    let visible = || command.get_arguments().filter(|arg| !arg.is_hide_set());
+    line.extend(text("help-options", &[]));
+    let flags = visible().filter(|arg| !arg.is_positional() && arg.is_required_set());
+    line.extend(flags.map(ToString::to_string));
+    line.extend(command.get_positionals().map(ToString::to_string));
+    if command.has_subcommands() {
+        line.extend(text("help-command", &[]));
+    }
+    let line = line.join(" ");
+    text("help-usage", &[("usage", line.to_arg())]).unwrap_or(line)
 }
 
-/// Labels and values of `text`, which has them as `notation` gives them.
-fn replaced(text: &str, notation: impl Fn(&str) -> String) -> String {
-    let values = described_values(&Cli::command(), "");
-    let values = values
-        .iter()
-        .filter_map(|(key, english)| Some((english.as_str(), texts(key)?.0)));
-    let words = LABELS.into_iter().chain(values);
-    words.fold(text.to_owned(), |text, (en, zh)| {
-        text.replace(&notation(en), &notation(zh))
+fn chinese(command: Command) -> Command {
+    let name = command.get_name().to_owned();
+    let (about, whole) = whole(&[format!("cmd-{name}")]).unwrap_or_default();
+    let template = format!(
+        "{{about-with-newline}}\n{}\n\n{{all-args}}",
+        usage(&command)
+    );
+    let heading = |name: &str| text(&format!("heading-{name}"), &[]).unwrap_or_default();
+    command
+        .help_template(template)
+        .about(about)
+        .long_about(whole)
+        .subcommand_help_heading(heading("Commands"))
+        .subcommand_value_name(heading("Commands"))
+        .mut_args(|arg| chinese_arg(arg, &name))
+        .mut_subcommands(chinese)
+}
+
+fn chinese_arg(arg: Arg, command: &str) -> Arg {
+    let id = arg.get_id().as_str().replace('_', "-");
+    let heading = match arg.get_help_heading() {
+        Some(heading) => heading.to_owned(),
+        None if arg.is_positional() => "Arguments".into(),
+        None => "Options".into(),
+    };
+    let heading = text(&format!("heading-{heading}"), &[]).unwrap_or(heading);
+    let ids = [format!("arg-{command}-{id}"), format!("arg-{id}")];
+    let (help, whole) = whole(&ids).unwrap_or_default();
+    let (labels, long_labels) = labels(&arg, &id);
+    arg.help(help + &labels)
+        .long_help(whole + &long_labels)
+        .help_heading(heading)
+        .hide_default_value(true)
+        .hide_env(true)
+        .hide_possible_values(true)
+}
+
+/// Returns what `-h` shows, and the whole that `--help` shows, of the first id that exists.
+fn whole(ids: &[String]) -> Option<(String, String)> {
+    ids.iter().find_map(|id| {
+        let first = text(id, &[])?;
+        let more = CATALOGUE.format(Language::Zh, id, Some("long"), &[]);
+        let whole = more.map_or_else(|| first.clone(), |more| format!("{first}\n\n{more}"));
+        Some((first, whole))
     })
 }
 
-/// Keys and English texts of the values that have one.
-fn described_values(command: &Command, path: &str) -> Vec<(String, String)> {
-    let of_arg = |arg: &Arg| {
-        let key = key(arg, path);
-        let described = |value: &clap::builder::PossibleValue| {
-            Some((
-                format!("{key} {}", value.get_name()),
-                value.get_help()?.to_string(),
-            ))
-        };
-        arg.get_possible_values()
-            .iter()
-            .filter_map(described)
-            .collect::<Vec<_>>()
+/// Returns what clap would add to the help of an argument, for `-h` and for `--help`: its default,
+/// its environment variable and its values.
+fn labels(arg: &Arg, id: &str) -> (String, String) {
+    let mut inline = Vec::new();
+    if !arg.get_action().takes_values() {
+        return Default::default();
+    }
+    let label = |id, args: Args| text(id, &args).unwrap_or_default();
+    if let Some(name) = arg.get_env() {
+        let value = std::env::var_os(name).unwrap_or_default();
+        let [name, value] = [name, &value].map(|text| text.to_string_lossy().to_arg());
+        inline.push(label("label-env", vec![("name", name), ("value", value)]));
+    }
+    let defaults = arg.get_default_values();
+    let defaults: Vec<_> = defaults
+        .iter()
+        .map(|value| value.to_string_lossy())
+        .collect();
+    if !defaults.is_empty() && !arg.is_hide_default_value_set() {
+        let values = defaults.join(" ").to_arg();
+        inline.push(label("label-default", vec![("values", values)]));
+    }
+    let values: Vec<_> = arg
+        .get_possible_values()
+        .into_iter()
+        .filter(|value| !value.is_hide_set())
+        .collect();
+    let described = |value: &PossibleValue| {
+        let name = value.get_name();
+        let help = text(&format!("value-{id}-{name}"), &[])?;
+        let args = vec![("name", name.to_arg()), ("help", help.to_arg())];
+        Some(label("label-value", args))
     };
-    let inner = command
-        .get_subcommands()
-        .flat_map(|inner| described_values(inner, inner.get_name()));
-    command
-        .get_arguments()
-        .flat_map(of_arg)
-        .chain(inner)
-        .collect()
+    let lines: String = values.iter().filter_map(described).collect();
+    let names: Vec<_> = values.iter().map(PossibleValue::get_name).collect();
+    let labels =
+        |inline: &[String]| -> String { inline.iter().map(|label| format!(" {label}")).collect() };
+    let mut long = labels(&inline);
+    if !names.is_empty() {
+        let names = names.join(", ").to_arg();
+        inline.push(label("label-values", vec![("values", names)]));
+    }
+    let short = labels(&inline);
+    if lines.is_empty() {
+        return (short.clone(), short);
+    }
+    long += "\n\n";
+    long += &label("label-long-values", vec![("values", lines.to_arg())]);
+    (short, long)
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::*;
+    use std::collections::BTreeSet;
 
-    /// The help of a command, as the parser gives it.
-    fn help(line: &str) -> clap::Error {
-        translated(Cli::command(), Language::Zh)
-            .try_get_matches_from(line.split(' '))
-            .unwrap_err()
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::args::Cli;
+
+    /// The ids of `zh-clap.ftl` that a command uses.
+    fn ids(command: &Command) -> BTreeSet<String> {
+        let name = command.get_name();
+        let mut found = BTreeSet::from([format!("cmd-{name}")]);
+        for arg in command.get_arguments().filter(|arg| !arg.is_hide_set()) {
+            let id = arg.get_id().as_str().replace('_', "-");
+            let own = format!("arg-{name}-{id}");
+            let has_own = text(&own, &[]).is_some();
+            found.insert(if has_own { own } else { format!("arg-{id}") });
+            let values = arg.get_possible_values().into_iter();
+            let described = values.filter(|value| value.get_help().is_some());
+            found.extend(described.map(|value| format!("value-{id}-{}", value.get_name())));
+        }
+        found.extend(command.get_subcommands().flat_map(ids));
+        found
     }
 
     #[test]
-    fn every_visible_command_flag_and_value_has_a_chinese_text_and_no_text_is_left_over() {
-        let root = Cli::command();
-        let visible = |command: &Command, path: &str| -> Vec<String> {
-            command
-                .get_arguments()
-                .filter(|arg| !arg.is_hide_set())
-                .map(|arg| key(arg, path))
-                .collect()
-        };
-        let mut keys = visible(&root, "");
-        keys.push("=".to_owned());
-        keys.extend(described_values(&root, "").into_iter().map(|(key, _)| key));
-        for inner in root.get_subcommands() {
-            keys.push(inner.get_name().to_owned());
-            keys.extend(visible(inner, inner.get_name()));
-        }
-        let missing: Vec<_> = keys.iter().filter(|key| texts(key).is_none()).collect();
+    fn every_visible_command_argument_and_value_has_a_text_and_no_text_is_left_over() {
+        let mut command = Cli::command();
+        command.build();
+        let used = ids(&command);
+        let missing: Vec<_> = used.iter().filter(|id| text(id, &[]).is_none()).collect();
         assert!(missing.is_empty(), "{missing:?}");
-        let known = |line: &&str| keys.iter().any(|key| line.split('\t').next() == Some(key));
-        let left: Vec<_> = CHINESE.lines().filter(|line| !known(line)).collect();
+        let lines = include_str!("../locales/zh-clap.ftl").lines();
+        let ids = lines.filter_map(|line| Some(line.split_once(" = ")?.0));
+        let of_help = ids.filter(|id| {
+            ["cmd-", "arg-", "value-"]
+                .iter()
+                .any(|start| id.starts_with(start))
+        });
+        let left: Vec<_> = of_help.filter(|id| !used.contains(*id)).collect();
         assert!(left.is_empty(), "{left:?}");
     }
 
     /// Prose is a small word between two others; names and flags have none.
     #[test]
-    fn nothing_of_the_help_is_english_and_every_label_is_met() {
+    fn nothing_of_the_help_is_english() {
         let inner = Cli::command();
         let names = inner
             .get_subcommands()
             .map(|inner| inner.get_name().to_owned());
-        let mut met = [false; LABELS.len()];
-        for name in names.chain(["".into(), "help".into()]) {
+        for name in names.chain(["".into()]) {
             for flag in ["-h", "--help"] {
                 let line = format!("moss-cli {name} {flag}").replace("  ", " ");
-                let raw = help(&line).to_string();
-                for (met, (label, _)) in met.iter_mut().zip(LABELS) {
-                    *met |= raw.contains(label);
-                }
-                let shown = localized(&raw);
+                let shown = translated(Cli::command(), Language::Zh)
+                    .try_get_matches_from(line.split(' '))
+                    .unwrap_err()
+                    .to_string();
                 for word in [
-                    " the ", " of ", " a ", " to ", "Print", "default:", "values:", "Usage",
+                    " the ",
+                    " of ",
+                    " a ",
+                    " to ",
+                    "Print",
+                    "default:",
+                    "values:",
+                    "Usage",
+                    "Options",
+                    "Arguments",
+                    "Commands",
+                    "[env",
                     "[OPTIONS",
                 ] {
                     assert!(!shown.contains(word), "`{word}` in {line}:\n{shown}");
                 }
             }
         }
-        let unmet: Vec<_> = LABELS.iter().zip(met).filter(|(_, met)| !met).collect();
-        assert!(
-            unmet.is_empty(),
-            "the parser says something else now: {unmet:?}"
-        );
     }
 
     #[test]

@@ -1,11 +1,16 @@
 //! Ctrl-C: it stops an answer; where there is none, the program. A server finishes its answers
 //! first.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    process::ExitCode,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use moss::engine::CancelHandle;
 
-use crate::{errors::OrFail, messages::Message, printer::Printer, terminal};
+use moss_messages::msg;
+
+use crate::{errors::Context, printer::Printer, terminal};
 
 /// Exit status of a program that Ctrl-C ended: 128 and SIGINT's number, as shells have it.
 pub(crate) const INTERRUPTED: u8 = 130;
@@ -13,6 +18,11 @@ pub(crate) const INTERRUPTED: u8 = 130;
 /// Exit status of a server whose engine failed for good, as sysexits.h has it for an internal error
 /// (`EX_SOFTWARE`).
 pub(crate) const ENGINE_FAILED: u8 = 70;
+
+/// Returns the exit status of a program that Ctrl-C ended.
+pub(crate) fn interrupted() -> ExitCode {
+    ExitCode::from(INTERRUPTED)
+}
 
 /// Handles SIGINT: it stops the current answer; without one, `WhenIdle` decides.
 pub(crate) struct Interrupts {
@@ -55,7 +65,7 @@ impl Interrupts {
         let state: Arc<Mutex<State>> = Arc::default();
         let (current, printer) = (state.clone(), printer.clone());
         ctrlc::set_handler(move || lock(&current).interrupt(&printer))
-            .or_fail("cannot watch for Ctrl-C", "无法监听 Ctrl-C")?;
+            .context(msg!("cannot-watch-interrupts"))?;
         Ok(Self { state })
     }
 
@@ -100,7 +110,7 @@ impl State {
             return handle.cancel();
         }
         match &mut self.idle {
-            WhenIdle::Stay if self.stopping => printer.say(Message::StillStopping),
+            WhenIdle::Stay if self.stopping => printer.say(msg!("still-stopping")),
             WhenIdle::Stay => self.pending = true,
             WhenIdle::ShowPrompt {
                 prompt,
@@ -108,7 +118,7 @@ impl State {
             } => {
                 *shown = true;
                 let _ = printer.answer("\n");
-                printer.say(Message::InterruptAgain);
+                printer.say(msg!("interrupt-again"));
                 // the read that waits for a line reports a closed terminal
                 let _ = printer.answer(prompt);
             }

@@ -6,7 +6,6 @@ mod args;
 mod commands;
 mod cuda_libraries;
 mod errors;
-mod fetch;
 mod fold;
 mod help;
 #[cfg(debug_assertions)]
@@ -20,6 +19,7 @@ mod output;
 mod printer;
 mod progress;
 mod repl;
+mod source;
 mod terminal;
 mod truncation;
 mod usage;
@@ -30,7 +30,8 @@ use clap::{CommandFactory, FromArgMatches};
 
 use crate::{
     args::{Cli, Command},
-    printer::{Printer, Surroundings, Unwritable},
+    errors::Unwritable,
+    printer::{Printer, Surroundings},
 };
 
 fn main() -> ExitCode {
@@ -39,7 +40,7 @@ fn main() -> ExitCode {
     let parsed = command.try_get_matches_from_mut(std::env::args_os());
     let cli = match parsed.and_then(|parsed| Cli::from_arg_matches(&parsed)) {
         Ok(cli) => cli,
-        Err(told) => return usage::show(&told, language, surroundings),
+        Err(told) => return usage::show(&told, &command, language, surroundings),
     };
     let printer = Printer::new(&cli.output, surroundings);
     log::start(&cli, &printer);
@@ -55,11 +56,6 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// Ctrl-C ended it.
-pub(crate) fn interrupted() -> ExitCode {
-    ExitCode::from(interrupt::INTERRUPTED)
 }
 
 fn run(cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {

@@ -9,11 +9,13 @@ use std::{
     time::SystemTime,
 };
 
-use crate::errors::{Failed, OrFail};
+use moss_messages::msg;
+
+use crate::errors::{CliError, Context};
 
 /// Refuses a file that is there already, before a long computation whose result could not be
 /// written. Devices and pipes may be written to.
-pub(crate) fn check(path: &Path, force: bool) -> Result<(), Failed> {
+pub(crate) fn check(path: &Path, force: bool) -> Result<(), CliError> {
     if !force && fs::metadata(path).is_ok_and(|data| data.is_file()) {
         return Err(exists(path));
     }
@@ -21,7 +23,7 @@ pub(crate) fn check(path: &Path, force: bool) -> Result<(), Failed> {
 }
 
 /// Writes a whole file: a new one, or with `force` in place of one that is there, by rename.
-pub(crate) fn write(path: &Path, bytes: &[u8], force: bool) -> Result<(), Failed> {
+pub(crate) fn write(path: &Path, bytes: &[u8], force: bool) -> Result<(), CliError> {
     let written = match fs::metadata(path) {
         Ok(data) if !data.is_file() => fs::write(path, bytes),
         Ok(_) if force => replace(path, bytes),
@@ -32,10 +34,7 @@ pub(crate) fn write(path: &Path, bytes: &[u8], force: bool) -> Result<(), Failed
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(exists(path)),
         written => {
             let shown = path.display();
-            written.or_fail(
-                format!("cannot write `{shown}`"),
-                format!("无法写入 `{shown}`"),
-            )
+            written.context(msg!("cannot-write", file = shown))
         }
     }
 }
@@ -68,16 +67,10 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     named
 }
 
-fn exists(path: &Path) -> Failed {
+fn exists(path: &Path) -> CliError {
     let shown = path.display();
-    let what = (
-        format!("`{shown}` exists already"),
-        format!("`{shown}` 已存在"),
-    );
-    Failed::new(what).hint((
-        "name another file, or replace that one with `--force`",
-        "请另取文件名，或用 `--force` 替换",
-    ))
+    let what = msg!("file-exists", file = shown);
+    CliError::new(what)
 }
 
 /// Files that this process created, as it left them.

@@ -5,27 +5,14 @@
 use std::io::{self, IsTerminal, Write};
 
 use moss::unicode::{Context, escape};
+use moss_messages::{Language, Message, Text, msg};
 
 use crate::{
     args::OutputArgs,
-    errors, fold,
-    messages::{Language, Message, Words},
+    errors::{self, Unwritable},
+    fold,
+    messages::language_of_locale,
 };
-
-/// An answer that nobody can have: the one error that a chat does not survive.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot write to stdout")]
-pub(crate) struct Unwritable {
-    #[from]
-    source: io::Error,
-}
-
-impl Unwritable {
-    /// The reader has gone away, as `head` does: no failure of ours.
-    pub(crate) fn is_broken_pipe(&self) -> bool {
-        self.source.kind() == io::ErrorKind::BrokenPipe
-    }
-}
 
 /// What the environment says about the terminal.
 #[derive(Debug, Clone, Copy)]
@@ -61,7 +48,7 @@ pub(crate) struct Printer {
 
 impl Printer {
     pub(crate) fn new(args: &OutputArgs, surroundings: Surroundings) -> Self {
-        let language = args.lang.unwrap_or_else(Language::of_locale);
+        let language = args.lang.unwrap_or_else(language_of_locale);
         let terminal = io::stderr().is_terminal() && !surroundings.dumb;
         Self {
             quiet: args.quiet,
@@ -113,8 +100,8 @@ impl Printer {
     }
 
     /// A message in the user's language.
-    pub(crate) fn text(&self, message: Message<'_>) -> String {
-        message.text(self.language)
+    pub(crate) fn text(&self, message: &dyn Message) -> String {
+        self.language.text(message)
     }
 
     /// Whether somebody is there to answer a question.
@@ -123,20 +110,17 @@ impl Printer {
     }
 
     /// A question, which anything but a yes answers with no.
-    pub(crate) fn ask(&self, question: Message<'_>) -> bool {
+    pub(crate) fn ask(&self, question: &Text) -> bool {
         let mut line = String::new();
-        let _ = write!(
-            io::stderr(),
-            "{}",
-            escape(&self.text(question), Context::Text)
-        );
+        let question = self.text(question);
+        let _ = write!(io::stderr(), "{} ", escape(&question, Context::Text));
         let read = io::stdin().read_line(&mut line);
         read.is_ok() && ["y", "yes", "是"].contains(&line.trim().to_lowercase().as_str())
     }
 
     /// Something worth knowing, in the user's language.
-    pub(crate) fn say(&self, message: Message<'_>) {
-        self.note(&self.text(message));
+    pub(crate) fn say(&self, message: Text) {
+        self.note(&self.text(&message));
     }
 
     /// Something worth knowing.
@@ -172,9 +156,10 @@ impl Printer {
     }
 
     /// An odd thing that was handled.
-    pub(crate) fn warning(&self, warning: &Words) {
-        let text = escape(warning.of(self.language), Context::Line);
-        self.line(&self.labelled(("warning: ", "警告："), "33", &text));
+    pub(crate) fn warning(&self, warning: &dyn Message) {
+        let text = self.text(warning);
+        let text = escape(&text, Context::Line);
+        self.line(&self.labelled(msg!("label-warning"), "33", &text));
     }
 
     /// What failed, why, and what to do about it: also under `--quiet`.
@@ -203,10 +188,10 @@ impl Printer {
 
     /// The same, in words of the user's language.
     pub(crate) fn failure(&self, what: &str, hint: Option<&str>) {
-        let mut text = self.labelled(("error: ", "错误："), "31", &escape(what, Context::Text));
+        let mut text = self.labelled(msg!("label-error"), "31", &escape(what, Context::Text));
         if let Some(hint) = hint {
             text += "\n";
-            text += &self.labelled(("hint: ", "建议："), "36", &escape(hint, Context::Line));
+            text += &self.labelled(msg!("label-hint"), "36", &escape(hint, Context::Line));
         }
         // A terminal breaks lines anywhere, in Chinese text most often within a name: it has few
         // spaces.
@@ -216,8 +201,8 @@ impl Printer {
         let _ = writeln!(io::stderr(), "{text}");
     }
 
-    fn labelled(&self, (en, zh): (&str, &str), color: &str, text: &str) -> String {
-        let label = self.language.pick(en, zh);
+    fn labelled(&self, label: Text, color: &str, text: &str) -> String {
+        let label = self.text(&label);
         if self.colors {
             format!("\x1b[1;{color}m{label}\x1b[0m{text}")
         } else {

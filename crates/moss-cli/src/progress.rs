@@ -7,15 +7,17 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressStyle};
 use moss::{
+    BuildEvent,
     hub::DownloadEvent,
     model::LoadEvent,
     quantize::{ConvertEvent, QuantizeEvent},
     unicode::{Context, escape},
 };
 
+use moss_messages::{Text, msg};
+
 use crate::{
-    commands::plan,
-    messages::{DownloadMessage, Message},
+    messages::{download_status, placement_note, retrying, size},
     printer::Printer,
 };
 
@@ -43,19 +45,48 @@ fn new_bar(printer: &Printer, template: &str, prefix: String) -> ProgressBar {
     }
 }
 
-/// Bytes as people say them.
-pub(crate) fn size(bytes: u64) -> String {
-    match bytes as f64 {
-        bytes if bytes < 1e5 => format!("{:.2} kB", bytes / 1e3),
-        bytes if bytes < 1e9 => format!("{:.2} MB", bytes / 1e6),
-        bytes => format!("{:.2} GB", bytes / 1e9),
+/// Shows what happens until a model is ready: a download, warnings, the loading of the weights.
+pub(crate) fn building(printer: &Printer) -> impl FnMut(BuildEvent<'_>) + Send + use<> {
+    let (printer, mut model) = (printer.clone(), String::new());
+    let mut download: Option<DownloadProgress> = None;
+    let mut load: Option<Box<dyn FnMut(LoadEvent) + Send>> = None;
+    move |event| match event {
+        BuildEvent::Incomplete { name, missing } => {
+            printer.say(msg!("partial-download", model = name, missing));
+        }
+        BuildEvent::DownloadStarted { done, bytes } => {
+            started(&mut download, &printer).start(done, bytes)
+        }
+        BuildEvent::Download(event) => started(&mut download, &printer).report(event),
+        BuildEvent::DownloadEnded => started(&mut download, &printer).finish(),
+        BuildEvent::Found { name, folder } => {
+            let folder = folder.display();
+            printer.detail(&printer.language.text(&msg!("model-folder", folder)));
+            name.clone_into(&mut model);
+        }
+        BuildEvent::Warning(warning) => {
+            printer.warning(warning);
+        }
+        BuildEvent::Load(event) => {
+            load.get_or_insert_with(|| Box::new(bar(&printer, &model)))(event);
+        }
+        _ => {}
     }
 }
 
+/// The progress of the current download.
+fn started<'a>(
+    download: &'a mut Option<DownloadProgress>,
+    printer: &Printer,
+) -> &'a mut DownloadProgress {
+    download.get_or_insert_with(|| DownloadProgress::new(printer))
+}
+
 /// Draws the loading of a model.
-pub(crate) fn bar<'a>(printer: &'a Printer, name: &str) -> impl FnMut(LoadEvent) + use<'a> {
+pub(crate) fn bar(printer: &Printer, name: &str) -> impl FnMut(LoadEvent) + Send + use<> {
+    let printer = printer.clone();
     let bar = new_bar(
-        printer,
+        &printer,
         "{prefix} [{bar:30}] {pos}/{len} {msg}",
         name.to_owned(),
     );
@@ -67,7 +98,7 @@ pub(crate) fn bar<'a>(printer: &'a Printer, name: &str) -> impl FnMut(LoadEvent)
         }
         LoadEvent::Noted { note, devices } => {
             let names: Vec<_> = devices.iter().map(ToString::to_string).collect();
-            bar.suspend(|| printer.note(&plan::note(printer.language, &note, &names)));
+            bar.suspend(|| printer.say(placement_note(&note, &names)));
         }
         LoadEvent::Planned {
             stage,
@@ -85,14 +116,19 @@ pub(crate) fn bar<'a>(printer: &'a Printer, name: &str) -> impl FnMut(LoadEvent)
             ];
             let [weights, embedding, cache, workspace, needed, free] = parts.map(size);
             let (first, last) = (layers.start, layers.end - 1);
-            let text = printer.language.pick(
-                format!(
-                    "stage {stage}, {device}, layers {first} to {last}: {weights} weights + {embedding} embedding + {cache} cache + {workspace} workspace = {needed}; {free} free"
-                ),
-                format!(
-                    "阶段 {stage}，{device}，第 {first} 至 {last} 层：权重 {weights} + 嵌入 {embedding} + 缓存 {cache} + 工作区 {workspace} = {needed}；可用 {free}"
-                ),
-            );
+            let text = printer.language.text(&msg!(
+                "loading-stage",
+                stage,
+                device = device.to_string(),
+                first,
+                last,
+                weights,
+                embedding,
+                cache,
+                workspace,
+                needed,
+                free
+            ));
             bar.suspend(|| printer.detail(&text));
         }
         LoadEvent::Layer { bytes } => {
@@ -106,8 +142,8 @@ pub(crate) fn bar<'a>(printer: &'a Printer, name: &str) -> impl FnMut(LoadEvent)
 }
 
 /// Draws a download; without a terminal, a line now and then.
-pub(crate) struct DownloadProgress<'a> {
-    printer: &'a Printer,
+pub(crate) struct DownloadProgress {
+    printer: Printer,
     bar: ProgressBar,
     lines: Mutex<Lines>,
 }
@@ -123,8 +159,8 @@ struct Lines {
     last: (Instant, u64),
 }
 
-impl<'a> DownloadProgress<'a> {
-    pub(crate) fn new(printer: &'a Printer) -> Self {
+impl DownloadProgress {
+    pub(crate) fn new(printer: &Printer) -> Self {
         let template = "[{bar:30}] {decimal_bytes} / {decimal_total_bytes}, {decimal_bytes_per_sec}, {eta} {wide_msg}";
         let lines = Mutex::new(Lines {
             file: String::new(),
@@ -134,7 +170,7 @@ impl<'a> DownloadProgress<'a> {
             last: (Instant::now(), 0),
         });
         Self {
-            printer,
+            printer: printer.clone(),
             bar: new_bar(printer, template, String::new()),
             lines,
         }
@@ -161,12 +197,12 @@ impl<'a> DownloadProgress<'a> {
         match event {
             DownloadEvent::Started { file, bytes, done } => self.begin(file, bytes, done),
             DownloadEvent::Advanced { bytes } => self.advance(bytes),
-            DownloadEvent::Waiting { file } => self.tell(DownloadMessage::Waiting { file }),
+            DownloadEvent::Waiting { file } => self.tell(msg!("download-waiting", file)),
             DownloadEvent::Retrying { file, fault, wait } => {
-                self.tell(DownloadMessage::Retrying { file, fault, wait });
+                self.tell(retrying(file, fault, wait));
             }
             DownloadEvent::Verifying { file, bytes } if bytes >= LONG_FILE => {
-                self.tell(DownloadMessage::Verifying { file })
+                self.tell(msg!("download-verifying", file))
             }
             _ => {}
         }
@@ -177,11 +213,8 @@ impl<'a> DownloadProgress<'a> {
             self.bar
                 .set_message(escape(file, Context::Line).into_owned());
         } else {
-            self.printer.say(Message::Download(DownloadMessage::File {
-                file,
-                bytes,
-                done,
-            }));
+            let (size, done) = (size(bytes), (done > 0).then(|| size(done)));
+            self.printer.say(msg!("download-file", file, size, done));
         }
         if let Ok(mut lines) = self.lines.lock() {
             file.clone_into(&mut lines.file);
@@ -206,23 +239,18 @@ impl<'a> DownloadProgress<'a> {
         let elapsed = when.elapsed();
         if !self.draws() && elapsed >= STATUS_EVERY {
             let rate = ((done - before) as f64 / elapsed.as_secs_f64()) as u64;
-            self.printer.say(Message::Download(DownloadMessage::Status {
-                done,
-                total,
-                rate,
-            }));
+            self.printer.say(download_status(done, total, rate));
             lines.last = (Instant::now(), done);
         }
     }
 
     /// Beside the bar until bytes come again, or as a line.
-    fn tell(&self, message: DownloadMessage<'_>) {
-        let message = Message::Download(message);
+    fn tell(&self, message: Text) {
         if !self.draws() {
             return self.printer.say(message);
         }
         self.bar
-            .set_message(escape(&self.printer.text(message), Context::Line).into_owned());
+            .set_message(escape(&self.printer.text(&message), Context::Line).into_owned());
         if let Ok(mut lines) = self.lines.lock() {
             lines.troubled = true;
         }
@@ -237,7 +265,7 @@ impl<'a> DownloadProgress<'a> {
 /// Draws the reading of whole weight files: bytes read, and bytes in all.
 pub(crate) fn checking(printer: &Printer) -> impl FnMut(u64, u64) {
     let template = "{prefix} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {eta}";
-    let bar = new_bar(printer, template, printer.text(Message::Checking));
+    let bar = new_bar(printer, template, printer.text(&msg!("checking")));
     move |done, total| {
         bar.set_length(total);
         bar.set_position(done);
@@ -250,11 +278,11 @@ pub(crate) fn checking(printer: &Printer) -> impl FnMut(u64, u64) {
 /// Draws a conversion.
 pub(crate) fn conversion(printer: &Printer) -> impl FnMut(ConvertEvent) {
     let template = "{prefix} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {eta}";
-    let bar = new_bar(printer, template, printer.text(Message::Converting));
+    let bar = new_bar(printer, template, printer.text(&msg!("converting")));
     move |event| match event {
         ConvertEvent::Started { bytes, .. } => bar.set_length(bytes),
         ConvertEvent::Kept { file, bytes } => {
-            bar.suspend(|| printer.say(Message::KeptShard { file: &file }));
+            bar.suspend(|| printer.say(msg!("kept-shard", file)));
             bar.inc(bytes);
         }
         ConvertEvent::Advanced { bytes } => bar.inc(bytes),
@@ -273,7 +301,10 @@ pub(crate) fn quantization(printer: &Printer) -> impl FnMut(QuantizeEvent) {
     let begun = Instant::now();
     move |event| match event {
         QuantizeEvent::Started { layers, tokens } => {
-            bar.set_prefix(printer.text(Message::Quantizing { tokens }));
+            bar.set_prefix(printer.text(&match tokens {
+                0 => msg!("quantizing"),
+                tokens => msg!("quantizing-with", tokens),
+            }));
             bar.set_length(layers as u64);
             bar.enable_steady_tick(Duration::from_millis(200));
         }
@@ -294,7 +325,7 @@ pub(crate) struct PrefillBar {
 
 impl PrefillBar {
     pub(crate) fn new(printer: &Printer) -> Self {
-        let prefix = printer.text(Message::ReadingPrompt);
+        let prefix = printer.text(&msg!("reading-prompt"));
         Self {
             bar: new_bar(printer, "{prefix} [{bar:30}] {pos}/{len}", prefix),
         }

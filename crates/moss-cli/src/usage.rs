@@ -3,25 +3,34 @@
 
 use std::{
     borrow::Cow,
+    env,
     error::Error,
     net::AddrParseError,
     num::{IntErrorKind, ParseFloatError, ParseIntError},
     process::ExitCode,
 };
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
-
+use clap::{
+    Command,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 use moss::unicode::{Context, escape};
+use moss_messages::{Arg, Language, ToArg};
 
 use crate::{
     args::OutputArgs,
-    errors, help,
-    messages::Language,
+    errors,
+    help::{self, text},
     printer::{Printer, Surroundings},
 };
 
-/// Shows what the parser ended with: help, the version, or an error.
-pub(crate) fn show(told: &clap::Error, language: Language, surroundings: Surroundings) -> ExitCode {
+/// Shows what the parser of `command` ended with: help, the version, or an error.
+pub(crate) fn show(
+    told: &clap::Error,
+    command: &Command,
+    language: Language,
+    surroundings: Surroundings,
+) -> ExitCode {
     let printer = Printer::new(
         &OutputArgs {
             quiet: false,
@@ -30,15 +39,17 @@ pub(crate) fn show(told: &clap::Error, language: Language, surroundings: Surroun
         },
         surroundings,
     );
+    let words: Vec<_> = env::args_os()
+        .skip(1)
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
     match (language, told.use_stderr(), wrong(told)) {
         // as under `head`
         (Language::Zh, false, _) => drop(printer.raw(&help::told(told, surroundings))),
         (Language::Zh, true, Some(what)) => {
-            printer.failure(&what, tip(told).as_deref());
-            if let Some(ContextValue::StyledStr(usage)) = told.get(ContextKind::Usage) {
-                printer.note(&help::localized(&usage.to_string()));
-            }
-            printer.note("详见 `--help`");
+            printer.failure(&what, tip(told, command, &words).as_deref());
+            printer.note(&help::usage(meant(command, &words)));
+            printer.note(&text("help-see", &[]).unwrap_or_default());
         }
         _ => {
             // What was typed is quoted among the parser's colours; those are given up where it
@@ -53,143 +64,114 @@ pub(crate) fn show(told: &clap::Error, language: Language, surroundings: Surroun
     ExitCode::from(u8::try_from(told.exit_code()).unwrap_or(u8::MAX))
 }
 
-/// What is wrong, where it is something that users meet.
-fn wrong(told: &clap::Error) -> Option<String> {
-    let named = |kind| match told.get(kind) {
-        Some(ContextValue::String(name)) => Some(format!("`{name}`")),
-        Some(ContextValue::Strings(names)) => Some(list(names)),
-        Some(ContextValue::Number(count)) => Some(count.to_string()),
-        _ => None,
-    };
-    let arg = || named(ContextKind::InvalidArg);
-    let value = || named(ContextKind::InvalidValue);
-    Some(match told.kind() {
-        ErrorKind::UnknownArgument => format!("没有参数 {}", arg()?),
-        ErrorKind::InvalidSubcommand => {
-            format!("没有子命令 {}", named(ContextKind::InvalidSubcommand)?)
-        }
-        ErrorKind::InvalidValue => {
-            let what = match value()?.as_str() {
-                "``" => format!("{} 需要一个值", arg()?),
-                value => format!("{} 的值 {value} 无效", arg()?),
-            };
-            match named(ContextKind::ValidValue).filter(|values| !values.is_empty()) {
-                Some(values) => format!("{what}，可选值为 {values}"),
-                None => what,
-            }
-        }
-        ErrorKind::ValueValidation => {
-            let why = told.source().map(reason);
-            format!(
-                "{} 的值 {} 无效：{}",
-                arg()?,
-                value()?,
-                why.unwrap_or_default()
-            )
-        }
-        ErrorKind::MissingRequiredArgument => format!("缺少必需的参数：{}", arg()?),
-        ErrorKind::ArgumentConflict => match named(ContextKind::PriorArg) {
-            Some(prior) if Some(&prior) == arg().as_ref() => format!("{prior} 只能给一次"),
-            Some(prior) => format!("{} 不能与 {prior} 同时使用", arg()?),
-            None => format!("{} 不能与其他给出的参数同时使用", arg()?),
-        },
-        ErrorKind::NoEquals => format!("给 {} 赋值时需要等号", arg()?),
-        ErrorKind::TooManyValues => format!("{} 不需要更多的值：{}", arg()?, value()?),
-        ErrorKind::TooFewValues => {
-            let (least, found) = (
-                named(ContextKind::MinValues)?,
-                named(ContextKind::ActualNumValues)?,
-            );
-            format!("{} 至少需要 {least} 个值，只给了 {found} 个", arg()?)
-        }
-        ErrorKind::WrongNumberOfValues => {
-            let (expected, found) = (
-                named(ContextKind::ExpectedNumValues)?,
-                named(ContextKind::ActualNumValues)?,
-            );
-            format!("{} 需要 {expected} 个值，给了 {found} 个", arg()?)
-        }
-        ErrorKind::InvalidUtf8 => "命令行参数不是有效的 UTF-8".into(),
-        _ => return None,
-    })
-}
-
-fn list(names: &[String]) -> String {
+/// Returns the subcommand that the words name, or the program itself.
+fn meant<'a>(command: &'a Command, words: &[String]) -> &'a Command {
+    let mut names = words.iter();
     names
-        .iter()
-        .map(|name| format!("`{name}`"))
-        .collect::<Vec<_>>()
-        .join("、")
+        .find_map(|word| command.find_subcommand(word))
+        .unwrap_or(command)
 }
 
-/// Why a value will not do.
+/// Returns what is wrong, where it is something that users meet.
+fn wrong(told: &clap::Error) -> Option<String> {
+    // A name is a list of one, shown in backticks.
+    let named = |kind| match told.get(kind) {
+        Some(ContextValue::String(name)) if !name.is_empty() => vec![name.clone()].to_arg(),
+        Some(ContextValue::Strings(names)) if !names.is_empty() => names.to_arg(),
+        Some(ContextValue::Number(count)) => Arg::Number(*count as f64),
+        _ => none(),
+    };
+    let (kind, prior) = (told.kind(), told.get(ContextKind::PriorArg));
+    let is_twice = kind == ErrorKind::ArgumentConflict
+        && prior.is_some()
+        && prior == told.get(ContextKind::InvalidArg);
+    let id = if is_twice {
+        "clap-given-twice".to_owned()
+    } else {
+        format!("clap-{kind:?}")
+    };
+    let reason = told.source().map(reason).unwrap_or_default();
+    text(
+        &id,
+        &[
+            ("arg", named(ContextKind::InvalidArg)),
+            ("value", named(ContextKind::InvalidValue)),
+            ("values", named(ContextKind::ValidValue)),
+            ("subcommand", named(ContextKind::InvalidSubcommand)),
+            ("prior", named(ContextKind::PriorArg)),
+            ("min", named(ContextKind::MinValues)),
+            ("expected", named(ContextKind::ExpectedNumValues)),
+            ("found", named(ContextKind::ActualNumValues)),
+            ("reason", reason.to_arg()),
+        ],
+    )
+}
+
+fn none() -> Arg {
+    None::<String>.to_arg()
+}
+
+/// Returns why a value will not do.
 fn reason(source: &(dyn Error + 'static)) -> String {
-    if let Some(error) = source.downcast_ref::<ParseIntError>() {
-        return match error.kind() {
-            IntErrorKind::Empty => "应为整数",
-            IntErrorKind::PosOverflow => "数字过大",
-            IntErrorKind::NegOverflow => "数字过小",
-            _ => "应为整数，且不能超出允许的范围",
+    let id = if let Some(error) = source.downcast_ref::<ParseIntError>() {
+        match error.kind() {
+            IntErrorKind::Empty => "int-empty",
+            IntErrorKind::PosOverflow => "int-too-large",
+            IntErrorKind::NegOverflow => "int-too-small",
+            _ => "int-invalid",
         }
-        .into();
-    }
-    if source.is::<ParseFloatError>() {
-        return "应为数字".into();
-    }
-    if source.is::<AddrParseError>() {
-        return "不是有效的 IP 地址".into();
-    }
-    let text = errors::text(source, Language::Zh);
-    let range = text
-        .split_once(" is not in ")
-        .and_then(|(_, range)| range.split_once("..="));
-    range.map_or(text.clone(), |(least, most)| {
-        format!("应为 {least} 至 {most} 的整数")
-    })
+    } else if source.is::<ParseFloatError>() {
+        "float-invalid"
+    } else if source.is::<AddrParseError>() {
+        "address-invalid"
+    } else {
+        return errors::text(source, Language::Zh);
+    };
+    text(id, &[]).unwrap_or_default()
 }
 
-/// What may have been meant.
-fn tip(told: &clap::Error) -> Option<String> {
+/// Returns what may have been meant.
+fn tip(told: &clap::Error, command: &Command, words: &[String]) -> Option<String> {
     let similar = [
         ContextKind::SuggestedArg,
         ContextKind::SuggestedSubcommand,
         ContextKind::SuggestedValue,
     ];
     let meant = similar.into_iter().find_map(|kind| match told.get(kind)? {
-        ContextValue::String(name) => Some(format!("`{name}`")),
-        ContextValue::Strings(names) if !names.is_empty() => Some(list(names)),
+        ContextValue::String(name) => Some(vec![name.clone()]),
+        ContextValue::Strings(names) if !names.is_empty() => Some(names.clone()),
         _ => None,
     });
-    let meant = meant.map(|names| format!("是否想输入 {names}？"));
-    let others = match told.get(ContextKind::Suggested) {
-        Some(ContextValue::StyledStrs(tips)) => tips
-            .iter()
-            .map(|tip| in_chinese(&tip.to_string()))
-            .collect(),
-        _ => vec![],
-    };
-    let tips: Vec<_> = meant.into_iter().chain(others).collect();
+    let meant = meant.and_then(|names| text("tip-similar", &[("similar", names.to_arg())]));
+    let other = told
+        .get(ContextKind::Suggested)
+        .and_then(|_| other_tip(told, command, words));
+    let tips: Vec<_> = meant.into_iter().chain(other).collect();
     (!tips.is_empty()).then(|| tips.join("\n"))
 }
 
-/// A tip of the parser, which is a sentence and no data.
-fn in_chinese(tip: &str) -> String {
-    match tip.split('\'').collect::<Vec<_>>()[..] {
-        ["to pass ", arg, " as a value, use ", line, ""] => {
-            format!("要将 `{arg}` 作为值，请写 `{line}`")
-        }
-        ["", there, " exists"] => format!("另有 `{there}`"),
-        [
-            "subcommand ",
-            name,
-            " exists; to use it, remove the ",
-            dashes,
-            " before it",
-        ] => {
-            format!("有子命令 `{name}`：去掉前面的 `{dashes}` 即可")
-        }
-        _ => tip.to_owned(),
+/// Returns the tip for an argument that is right elsewhere. The parser has it as a sentence alone.
+fn other_tip(told: &clap::Error, command: &Command, words: &[String]) -> Option<String> {
+    let Some(ContextValue::String(arg)) = told.get(ContextKind::InvalidArg) else {
+        return None;
+    };
+    let name = arg.trim_start_matches('-');
+    if command.find_subcommand(name).is_some() {
+        return text("tip-subcommand", &[("name", name.to_arg())]);
     }
+    let has_flag = |inner: &&Command| {
+        let mut longs = inner.get_arguments().filter_map(clap::Arg::get_long);
+        longs.any(|long| long == name)
+    };
+    let mut named = words
+        .iter()
+        .filter_map(|word| command.find_subcommand(word));
+    if let Some(inner) = named.find(has_flag) {
+        let name = format!("{} --{name}", inner.get_name());
+        return text("tip-other", &[("name", name.to_arg())]);
+    }
+    let has_value = meant(command, words).get_positionals().next().is_some();
+    has_value.then(|| text("tip-value", &[("arg", arg.to_arg())]))?
 }
 
 #[cfg(test)]
@@ -200,9 +182,12 @@ mod tests {
     use super::*;
     use crate::args::Cli;
 
+    fn command() -> Command {
+        help::translated(Cli::command(), Language::Zh)
+    }
+
     fn told(line: &str) -> clap::Error {
-        let command = help::translated(Cli::command(), Language::Zh);
-        command.try_get_matches_from(line.split(' ')).unwrap_err()
+        command().try_get_matches_from(line.split(' ')).unwrap_err()
     }
 
     #[test]
@@ -228,7 +213,11 @@ mod tests {
             ),
             (
                 "moss-cli --threads many",
-                "`--threads <N>` 的值 `many` 无效：应为整数，且不能超出允许的范围",
+                "`--threads <N>` 的值 `many` 无效：应为 1 至 1024 的整数",
+            ),
+            (
+                "moss-cli --seed many",
+                "`--seed <N>` 的值 `many` 无效：应为整数，且不能超出允许的范围",
             ),
             (
                 "moss-cli --temperature hot",
@@ -289,7 +278,9 @@ mod tests {
             ("moss-cli --tensors inspect", "另有 `inspect --tensors`"),
         ];
         for (line, expected) in cases {
-            assert_eq!(tip(&told(line)).as_deref(), Some(expected), "{line}");
+            let words: Vec<_> = line.split(' ').skip(1).map(str::to_owned).collect();
+            let found = tip(&told(line), &command(), &words);
+            assert_eq!(found.as_deref(), Some(expected), "{line}");
         }
     }
 }

@@ -74,10 +74,10 @@ fn slips_are_told_from_messages() {
     );
     let notes = text(&out.stderr);
     for part in [
-        "`/halp` is no command",
+        "unknown command `/halp`",
         "`top_p` is 7, expected 0 to 1",
         "temperature 0\n",
-        "no command that waits for results",
+        "no command waits for results",
     ] {
         assert!(notes.contains(part), "{part}: {notes}");
     }
@@ -191,7 +191,7 @@ fn an_answer_is_taken_back_and_given_again() {
     for part in [
         "took back: Who are you?",
         "nothing to take back",
-        "no answer to make again",
+        "nothing to regenerate",
         "0 turn(s)",
     ] {
         assert!(notes.contains(part), "{part}: {notes}");

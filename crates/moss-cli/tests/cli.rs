@@ -93,7 +93,7 @@ fn every_subcommand_has_help_and_a_manual_page() {
     }
     let out = run(&["man", "nothing"], "");
     assert!(
-        text(&out.stderr).contains("`nothing` is no subcommand")
+        text(&out.stderr).contains("unknown subcommand `nothing`")
             && text(&out.stderr).contains("hint:")
     );
 }

@@ -57,7 +57,7 @@ fn ctrl_c_stops_an_answer_and_twice_at_the_prompt_leaves() {
         ],
     );
     line(&mut session, "讲个故事");
-    see(&mut session, "reading the prompt");
+    see(&mut session, "processing the prompt");
     session.send_control('c').unwrap();
     see(&mut session, "(stopped)");
     see(&mut session, PROMPT);

@@ -103,7 +103,7 @@ fn text_typed_while_an_answer_streams_waits_for_the_prompt() {
         &[&ENDLESS[..], &["--max-new-tokens", "60"]].concat(),
     );
     line(&mut session, "讲个故事");
-    see(&mut session, "reading the prompt");
+    see(&mut session, "processing the prompt");
     keys(&mut session, "/params max_new_tokens 1\rnext\rlast");
     see(&mut session, "as long as --max-new-tokens allows");
     see(&mut session, "last"); // half a line is there to be continued
@@ -119,7 +119,7 @@ fn ctrl_c_during_an_answer_keeps_the_text_typed_ahead() {
     let home = tempfile::tempdir().unwrap();
     let mut session = chat(home.path(), &ENDLESS);
     line(&mut session, "讲个故事");
-    see(&mut session, "reading the prompt");
+    see(&mut session, "processing the prompt");
     keys(
         &mut session,
         "/params max_new_tokens 1\rnext\r/save a.json\rhalf a li",
@@ -234,7 +234,7 @@ fn a_line_longer_than_the_kernels_buffer_typed_during_an_answer_is_whole() {
         &[&ENDLESS[..], &["--max-new-tokens", "60"]].concat(),
     );
     line(&mut session, "讲个故事");
-    see(&mut session, "reading the prompt");
+    see(&mut session, "processing the prompt");
     let long = "0123456789".repeat(1000);
     keys(&mut session, &format!("/system {long}\r/save a.json\r"));
     saved(&mut session, home.path(), "a.json");

@@ -110,6 +110,7 @@ impl Arms {
         };
         let hint = is_error.then(|| {
             quote! {
+                #[allow(dead_code, unreachable_pub)]
                 impl #name {
                     /// Returns what the user can do about it, in English, if anything.
                     pub fn hint(&self) -> ::std::option::Option<::std::string::String> {

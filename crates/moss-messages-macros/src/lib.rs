@@ -15,8 +15,8 @@ use syn::parse_macro_input;
 /// `hint(&self)`, the English hint.
 ///
 /// `#[message(…)]` on a field: `display` and `debug` pass it as that text, `lines` shows a list
-/// line by line, `kind` passes the kind of an `io::Error`, `cause` makes its hint count, `skip` leaves
-/// it out. `#[message(display)]` on the type implements `Display`.
+/// line by line, `kind` passes the kind of an `io::Error`, `cause` makes its hint count, `skip`
+/// leaves it out. `#[message(display)]` on the type implements `Display`.
 #[proc_macro_derive(Message, attributes(message))]
 pub fn derive_message(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as syn::DeriveInput);

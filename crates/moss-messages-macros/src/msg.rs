@@ -52,7 +52,7 @@ impl Call {
             ::moss_messages::Text::new(
                 #catalogue,
                 #id,
-                ::std::vec![#((#names, ::moss_messages::ToArg::to_arg(&#values))),*],
+                ::std::vec![#((#names, ::moss_messages::ToArg::to_arg(&(#values)))),*],
             )
         })
     }

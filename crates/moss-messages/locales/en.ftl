@@ -566,3 +566,11 @@ DriverCall-Measure = measure
 DriverCall-PrepareCublas = prepare cuBLAS
 DriverCall-Gemm = multiply with cuBLAS
 DriverCall-Synchronize = wait for the GPU
+
+# moss
+BuildError-Declined = `{ $name }` is not on this machine, and was not downloaded
+BuildError-NoTokenizer = `{ $folder }` holds no tokenizer (vocab.json, merges.txt)
+    .hint = put the published tokenizer files there
+BuildError-NotAPluginModel = `{ $name }` was not trained with plugins
+    .hint = use a plugin model, such as `moss-moon-003-sft-plugin-int4`
+BuildError-Threads = cannot start the kernel threads

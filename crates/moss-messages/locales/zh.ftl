@@ -566,3 +566,11 @@ DriverCall-Measure = 测量
 DriverCall-PrepareCublas = 初始化 cuBLAS
 DriverCall-Gemm = 用 cuBLAS 计算矩阵乘法
 DriverCall-Synchronize = 等待 GPU 完成
+
+# moss
+BuildError-Declined = 本机没有 `{ $name }`，且未下载
+BuildError-NoTokenizer = `{ $folder }` 中没有分词器（vocab.json、merges.txt）
+    .hint = 请将发布的分词器文件放入其中
+BuildError-NotAPluginModel = `{ $name }` 未经插件训练
+    .hint = 请使用插件模型，例如 `moss-moon-003-sft-plugin-int4`
+BuildError-Threads = 无法启动内核线程

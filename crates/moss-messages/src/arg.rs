@@ -2,7 +2,8 @@
 
 use std::{
     borrow::Cow,
-    path::{Path, PathBuf},
+    net::{IpAddr, SocketAddr},
+    path::{Display, Path, PathBuf},
 };
 
 use fluent_bundle::{FluentArgs, FluentValue};
@@ -56,6 +57,15 @@ impl Arg {
         }
     }
 
+    /// Returns the argument's text in a language.
+    pub fn text(&self, language: Language) -> String {
+        match self.shown(language) {
+            FluentValue::String(text) => text.into_owned(),
+            FluentValue::Number(number) => number.as_string().into_owned(),
+            _ => String::new(),
+        }
+    }
+
     fn shown(&self, language: Language) -> FluentValue<'_> {
         match self {
             Self::Text(text) => FluentValue::from(text.as_str()),
@@ -93,38 +103,18 @@ impl Arg {
 
 /// Joins items: names in backticks by commas, messages by semicolons.
 fn joined(items: &[Arg], lines: bool, language: Language) -> String {
-    let separator = |id| {
-        let text = LIBRARY.format(language, id, None, &[]);
-        text.unwrap_or_default()
-    };
-    let shown: Vec<_> = items.iter().map(|item| item.shown(language)).collect();
-    let show = |value: &FluentValue<'_>| match value {
-        FluentValue::String(text) => text.clone().into_owned(),
-        FluentValue::Number(number) => number.as_string().into_owned(),
-        _ => String::new(),
-    };
+    let separator = |id| LIBRARY.format(language, id, None, &[]).unwrap_or_default();
+    let texts = items.iter().map(|item| item.text(language));
     if lines {
-        return shown
-            .iter()
-            .map(|item| format!("\n  {}", show(item)))
-            .collect();
+        return texts.map(|text| format!("\n  {text}")).collect();
     }
     match items.first() {
         Some(Arg::Text(_) | Arg::Path(_)) => {
-            let names: Vec<_> = shown
-                .iter()
-                .map(|name| format!("`{}`", show(name)))
-                .collect();
+            let names: Vec<_> = texts.map(|name| format!("`{name}`")).collect();
             names.join(&separator("names-separator"))
         }
-        Some(Arg::Number(_)) => {
-            let numbers: Vec<_> = shown.iter().map(show).collect();
-            numbers.join(", ")
-        }
-        _ => {
-            let messages: Vec<_> = shown.iter().map(show).collect();
-            messages.join(&separator("list-separator"))
-        }
+        Some(Arg::Number(_)) => texts.collect::<Vec<_>>().join(", "),
+        _ => texts.collect::<Vec<_>>().join(&separator("list-separator")),
     }
 }
 
@@ -221,5 +211,5 @@ macro_rules! numbers {
     )*};
 }
 
-shown_as_text!(str, String, char, bool);
+shown_as_text!(str, String, char, bool, IpAddr, SocketAddr, Display<'_>);
 numbers!(u8, u16, u32, u64, usize, i8, i16, i32, i64, isize, f64);

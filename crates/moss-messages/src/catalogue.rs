@@ -62,7 +62,8 @@ impl Catalogue {
         let name = ["en", "zh"][language];
         let locale = LanguageIdentifier::from_bytes(name.as_bytes()).unwrap_or_default();
         let mut bundle = FluentBundle::new_concurrent(vec![locale]);
-        // The marks around arguments are for text of mixed direction, and would be copied with names.
+        // The marks around arguments are for text of mixed direction, and would be copied with
+        // names.
         bundle.set_use_isolating(false);
         functions::add_to(&mut bundle);
         for source in self.sources[language] {

@@ -1,9 +1,9 @@
 //! The message catalogue: every message has an id, and one text per language in a Fluent file.
 //!
-//! Error types derive [`Message`]; their id is `Type-Variant`, and the arguments of the text are the
-//! fields. The derive reads `locales/en.ftl` and `locales/zh.ftl` and rejects a message without a
-//! text in one of the languages, or with a placeholder that is not an argument. Other messages are
-//! written as [`msg!`]`("id", argument = value)`, with the same checks.
+//! Error types derive [`Message`]; their id is `Type-Variant`, and the arguments of the text are
+//! the fields. The derive reads `locales/en.ftl` and `locales/zh.ftl` and rejects a message without
+//! a text in one of the languages, or with a placeholder that is not an argument. Other messages
+//! are written as [`msg!`]`("id", argument = value)`, with the same checks.
 //!
 //! A hint, which tells the user what to do, is the attribute `.hint` of the message.
 //!
@@ -13,6 +13,8 @@
 mod arg;
 mod catalogue;
 mod functions;
+
+use std::sync::Arc;
 
 pub use arg::{Arg, Args, ToArg};
 pub use catalogue::{Catalogue, LIBRARY};
@@ -30,10 +32,15 @@ pub enum Language {
 impl Language {
     /// Every language, in the order of [`Arg::Texts`].
     pub const ALL: [Self; 2] = [Self::En, Self::Zh];
+
+    /// Returns the text of a message in this language.
+    pub fn text(self, message: &dyn Message) -> String {
+        text(self, message)
+    }
 }
 
 /// Something with a text in every language.
-pub trait Message {
+pub trait Message: std::fmt::Debug {
     /// Returns the id of the text.
     fn id(&self) -> &'static str;
 
@@ -70,7 +77,6 @@ macro_rules! delegate {
     )*};
 }
 
-use std::{boxed::Box, sync::Arc};
 delegate!(Arc, Box);
 
 /// Returns the text of a message.

@@ -2,46 +2,33 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use clap::Args;
 use moss::{
-    Checkpoint, Tokenizer,
+    Checkpoint, Found, Tokenizer,
     checkpoint::{CheckpointError, FileCheck, LinearFormat, TensorInfo, ZeroPoints, check_files},
     model::{LinearKind, MossConfig},
     unicode::{Context, escape},
 };
 use serde_json::json;
 
+use moss_messages::{Arg, Language, Text, ToArg, msg};
+
 use crate::{
-    args::Cli,
-    errors::Failed,
-    messages::{Language, Words},
+    args::{Cli, InspectArgs},
+    errors::{CliError, build_failed},
+    messages::size,
     open,
     printer::Printer,
-    progress::{self, size},
+    progress, source,
 };
 
-/// Say what a checkpoint holds: sizes, format, problems
-#[derive(Debug, Args)]
-pub(crate) struct InspectArgs {
-    /// The checkpoint: a folder, a hub id or a short name [default: what --model or --demo names]
-    path: Option<PathBuf>,
-    /// List every tensor
-    #[arg(long)]
-    tensors: bool,
-    /// Read everything: checksums of PyTorch files, inf and NaN among the floats
-    #[arg(long)]
-    check: bool,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
-}
-
 pub(crate) fn run(args: &InspectArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
-    let folder = match &args.path {
-        Some(path) => open::folder(path, &cli.model)?,
-        None => open::find(&cli.model)?.folder,
+    let builder = match &args.path {
+        Some(path) => source::at(path, &cli.model),
+        None => source::model(&cli.model),
     };
-    let report = Report::of(folder, args, cli, printer)?;
+    let builder = builder.storage(open::storage(&cli.model));
+    let found = builder.find().map_err(build_failed)?;
+    let report = Report::of(found, args, cli, printer)?;
     match args.json {
         true => printer.json(&report.to_json())?,
         false => printer.report(&report.to_text(printer.language))?,
@@ -56,57 +43,49 @@ pub(crate) fn run(args: &InspectArgs, cli: &Cli, printer: &Printer) -> anyhow::R
 /// What there is to say of a checkpoint.
 struct Report {
     folder: PathBuf,
-    format: Words,
+    format: Text,
     files: Vec<String>,
     tensors: Vec<TensorInfo>,
     lists_tensors: bool,
     config: Option<MossConfig>,
     /// Tokens of the tokenizer, where there is one.
     tokens: Option<usize>,
-    warnings: Vec<Words>,
-    problems: Vec<Words>,
+    warnings: Vec<Arg>,
+    problems: Vec<Arg>,
 }
 
 impl Report {
     fn of(
-        folder: PathBuf,
+        mut found: Found,
         args: &InspectArgs,
         cli: &Cli,
         printer: &Printer,
     ) -> anyhow::Result<Self> {
         let files = match args.check {
-            true => check_files(&folder, &mut progress::checking(printer))?,
+            true => check_files(found.folder(), &mut progress::checking(printer))?,
             false => FileCheck::default(),
         };
-        open::check_room(&folder, &cli.model)?;
-        let checkpoint = match Checkpoint::open_with(&folder, open::storage(&cli.model)) {
+        open::check_room(&found, &cli.model)?;
+        let checkpoint = match found.checkpoint() {
             Ok(checkpoint) => checkpoint,
             // Damage explains best why a checkpoint cannot be opened.
             Err(error) => return Err(damaged(files.damage, error)),
         };
-        let mut problems: Vec<Words> = files
-            .damage
-            .iter()
-            .map(|error| Words::message(error))
-            .collect();
-        let mut or_problem = |problem: Words| problems.push(problem);
+        let mut problems: Vec<Arg> = files.damage.iter().map(ToArg::to_arg).collect();
+        let mut or_problem = |problem: Arg| problems.push(problem);
+        let folder = found.folder().to_owned();
         let config = MossConfig::try_from(checkpoint.config());
-        let config = config
-            .map_err(|error| or_problem(Words::message(&error)))
-            .ok();
+        let config = config.map_err(|error| or_problem(error.to_arg())).ok();
         let tokenizer = Tokenizer::is_present(&folder).then(|| Tokenizer::from_folder(&folder));
         let tokenizer = tokenizer
             .transpose()
-            .map_err(|error| or_problem(Words::message(&error)));
+            .map_err(|error| or_problem(error.to_arg()));
         let tokenizer = tokenizer.ok().flatten();
         let tokens = tokenizer.as_ref().map(Tokenizer::vocab_size);
         if let Some(config) = &config {
             let rows = config.vocab_size;
             if let Some(tokens) = tokens.filter(|tokens| *tokens > rows) {
-                or_problem(Words::from((
-                    format!("the tokenizer has {tokens} tokens, the model {rows} rows"),
-                    format!("分词器有 {tokens} 个词元，模型只有 {rows} 行"),
-                )));
+                or_problem(msg!("inspect-rows", tokens, rows).to_arg());
             }
             problems.extend(needed(&checkpoint, config));
         }
@@ -128,7 +107,7 @@ impl Report {
                 .warnings()
                 .iter()
                 .chain(&files.warnings)
-                .map(|found| Words::message(found))
+                .map(ToArg::to_arg)
                 .collect(),
             problems,
         })
@@ -145,7 +124,7 @@ impl Report {
         );
         let list: Option<Vec<_>> = self.lists_tensors.then(|| list.collect());
         json!({
-            "folder": self.folder.display().to_string(), "format": self.format.en, "files": self.files,
+            "folder": self.folder.display().to_string(), "format": self.format.to_string(), "files": self.files,
             "tensors": self.tensors.len(), "bytes": self.bytes(), "tensor_list": list,
             "layers": config.map(|c| c.num_layers), "hidden_size": config.map(|c| c.hidden_size),
             "num_heads": config.map(|c| c.num_heads), "vocab_size": config.map(|c| c.vocab_size),
@@ -158,64 +137,40 @@ impl Report {
     fn to_text(&self, language: Language) -> String {
         let (bytes, tensors, files) = (size(self.bytes()), self.tensors.len(), self.files.len());
         let mut lines = vec![
-            Words::from((
-                format!("  format    {}", self.format.en),
-                format!("  格式    {}", self.format.zh),
-            )),
-            Words::from((
-                format!("  weights   {tensors} tensors, {bytes} in {files} file(s)"),
-                format!("  权重    {tensors} 个张量，{bytes}，{files} 个文件"),
-            )),
+            msg!("inspect-format", format = self.format),
+            msg!("inspect-weights", tensors, bytes, files),
         ];
         if let Some(config) = &self.config {
             lines.extend(network(config));
         }
         lines.push(match self.tokens {
-            Some(tokens) => (
-                format!("  tokenizer {tokens} tokens"),
-                format!("  分词器  {tokens} 个词元"),
-            )
-                .into(),
-            None => ("  tokenizer none", "  分词器  无").into(),
+            Some(tokens) => msg!("inspect-tokens", tokens),
+            None => msg!("inspect-no-tokenizer"),
         });
         if self.lists_tensors {
             lines.extend(self.tensors.iter().map(|info| {
-                Words::same(format!(
-                    "  {:<52} {:<5} {:?}",
-                    info.name,
-                    info.dtype.to_string(),
-                    info.shape
-                ))
+                let dtype = info.dtype.to_string();
+                let value = format!("{:<52} {dtype:<5} {:?}", info.name, info.shape);
+                msg!("plain", value)
             }));
         }
-        let found = |label: &str, zh_label: &str, found: &Words| {
-            Words::from((
-                format!("  {label}   {}", found.en),
-                format!("  {zh_label}    {}", found.zh),
-            ))
-        };
-        lines.extend(
-            self.warnings
-                .iter()
-                .map(|warning| found("warning", "警告", warning)),
-        );
-        lines.extend(
-            self.problems
-                .iter()
-                .map(|problem| found("problem", "问题", problem)),
-        );
+        let warnings = self.warnings.iter();
+        lines.extend(warnings.map(|found| msg!("inspect-warning", found)));
+        let problems = self.problems.iter();
+        lines.extend(problems.map(|found| msg!("inspect-problem", found)));
         // Names of tensors and files may hold anything.
         let shown = |line: &str| format!("{}\n", escape(line, Context::Line));
-        let lines: String = lines.iter().map(|line| shown(line.of(language))).collect();
+        let lines = lines.iter().map(|line| language.text(line));
+        let lines: String = lines.map(|line| shown(&format!("  {line}"))).collect();
         format!("{}{lines}", shown(&self.folder.display().to_string()))
     }
 }
 
-fn english(found: &[Words]) -> Vec<&str> {
-    found.iter().map(|found| found.en.as_str()).collect()
+fn english(found: &[Arg]) -> Vec<String> {
+    found.iter().map(|found| found.text(Language::En)).collect()
 }
 
-fn network(config: &MossConfig) -> [Words; 2] {
+fn network(config: &MossConfig) -> [Text; 2] {
     let MossConfig {
         num_layers,
         hidden_size,
@@ -232,24 +187,22 @@ fn network(config: &MossConfig) -> [Words; 2] {
     } = config;
     let kib = config.cache_bytes_per_position(2) as f64 / 1024.0;
     [
-        Words::from((
-            format!(
-                "  network   {num_layers} layers, {hidden_size} wide, {num_heads} heads of {head_dim}, rotary {rotary_dim}, \
-                 inner {inner_size}, vocabulary {vocab_size}, window {context_length}"
-            ),
-            format!(
-                "  网络    {num_layers} 层，宽 {hidden_size}，{num_heads} 个头、每头 {head_dim} 维，旋转 {rotary_dim} 维，\
-                 内层 {inner_size}，词表 {vocab_size}，上下文窗口 {context_length}"
-            ),
-        )),
-        Words::from((
-            format!("  cache     {kib:.1} KiB a token in f16"),
-            format!("  缓存    每词元 {kib:.1} KiB（f16）"),
-        )),
+        msg!(
+            "inspect-network",
+            num_layers,
+            hidden_size,
+            num_heads,
+            head_dim,
+            rotary_dim,
+            inner_size,
+            vocab_size,
+            context_length
+        ),
+        msg!("inspect-cache", kib),
     ]
 }
 
-fn format(checkpoint: &Checkpoint) -> Words {
+fn format(checkpoint: &Checkpoint) -> Text {
     let formats = checkpoint.linear_formats();
     match formats {
         [] => {
@@ -257,56 +210,40 @@ fn format(checkpoint: &Checkpoint) -> Words {
                 .tensor_infos()
                 .find(|info| info.name.ends_with("wte.weight"));
             embedding.map_or_else(
-                || Words::from(("unknown", "未知")),
-                |info| Words::same(info.dtype.to_string()),
+                || msg!("format-unknown"),
+                |info| msg!("plain", value = info.dtype.to_string()),
             )
         }
         [(format, _)] => linears(format),
         _ => {
-            let parts = formats
-                .iter()
-                .map(|(format, count)| (linears(format), count));
-            let (en, zh): (Vec<_>, Vec<_>) = parts
-                .map(|(format, count)| {
-                    (
-                        format!("{} ({count} linear layers)", format.en),
-                        format!("{}（{count} 个线性层）", format.zh),
-                    )
-                })
-                .unzip();
-            Words::from((
-                format!("mixed: {}", en.join("; ")),
-                format!("混合：{}", zh.join("；")),
-            ))
+            let part = |(format, count): &(LinearFormat, usize)| {
+                msg!("format-count", format = linears(format), count)
+            };
+            let parts: Vec<Text> = formats.iter().map(part).collect();
+            msg!("format-mixed", parts)
         }
     }
 }
 
 /// How linear layers are stored.
-fn linears(format: &LinearFormat) -> Words {
+fn linears(format: &LinearFormat) -> Text {
     match format {
-        LinearFormat::Dense(dtype) => Words::same(dtype.to_string()),
+        LinearFormat::Dense(dtype) => msg!("plain", value = dtype.to_string()),
         LinearFormat::Gptq(q) => {
-            let (bits, group) = (q.bits, q.group_size);
-            let (order, order_zh) = if q.act_order {
-                (", act-order", "，act-order")
-            } else {
-                ("", "")
-            };
-            let (zeros, zeros_zh) = match q.zero_points {
-                ZeroPoints::LessOne => ("", ""),
-                ZeroPoints::Plain => (", gptq_v2 zero points", "，gptq_v2 零点"),
-            };
-            Words::from((
-                format!("GPTQ int{bits}, group {group}{order}{zeros}"),
-                format!("GPTQ int{bits}，每组 {group}{order_zh}{zeros_zh}"),
-            ))
+            let mut format = msg!("format-gptq", bits = q.bits, group = q.group_size);
+            if q.act_order {
+                format = msg!("format-gptq-act-order", format);
+            }
+            match q.zero_points {
+                ZeroPoints::LessOne => format,
+                ZeroPoints::Plain => msg!("format-gptq-v2", format),
+            }
         }
     }
 }
 
 /// What is wrong with the tensors that the network needs, without reading its matrices.
-fn needed(checkpoint: &Checkpoint, config: &MossConfig) -> Vec<Words> {
+fn needed(checkpoint: &Checkpoint, config: &MossConfig) -> Vec<Arg> {
     let (hidden, vocab) = (config.hidden_size, config.vocab_size);
     let mut shapes = vec![
         ("transformer.wte.weight".to_owned(), vec![vocab, hidden]),
@@ -342,16 +279,15 @@ fn needed(checkpoint: &Checkpoint, config: &MossConfig) -> Vec<Words> {
         .into_iter()
         .filter_map(shape)
         .chain(linears.filter_map(linear));
-    errors.map(|error| Words::message(&error)).collect()
+    errors.map(|error| error.to_arg()).collect()
 }
 
-fn floats(checkpoint: &Checkpoint) -> Vec<Words> {
+fn floats(checkpoint: &Checkpoint) -> Vec<Arg> {
     let check = |info: &TensorInfo| checkpoint.check_finite(&info.name).err();
-    let words = |error: CheckpointError| Words::message(&error);
     checkpoint
         .tensor_infos()
         .filter_map(check)
-        .map(words)
+        .map(|error| error.to_arg())
         .collect()
 }
 
@@ -359,16 +295,13 @@ fn floats(checkpoint: &Checkpoint) -> Vec<Words> {
 /// error of opening it.
 fn damaged(damage: Vec<CheckpointError>, error: CheckpointError) -> anyhow::Error {
     let told = error.to_string();
-    let mut chain: Result<Failed, CheckpointError> = Err(error);
+    let mut chain: Result<CliError, CheckpointError> = Err(error);
     for found in damage
         .into_iter()
         .rev()
         .filter(|found| found.to_string() != told)
     {
-        let mut failed = Failed::new(Words::message(&found));
-        if let Some(hint) = Words::hint(&found) {
-            failed = failed.hint(hint);
-        }
+        let failed = CliError::new(found);
         chain = Ok(match chain {
             Ok(next) => failed.because(next),
             Err(error) => failed.because(error),

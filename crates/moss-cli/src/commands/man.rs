@@ -2,38 +2,28 @@
 
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory};
+use clap::CommandFactory;
 
-use crate::{args::Cli, errors::Failed, help, messages::Language, printer::Printer};
+use moss_messages::msg;
 
-/// Print the manual page, of the program or of one subcommand
-#[derive(Debug, Args)]
-pub(crate) struct ManArgs {
-    /// A subcommand [default: the program]
-    subcommand: Option<String>,
-}
+use crate::{
+    args::{Cli, ManArgs},
+    errors::CliError,
+    help,
+    printer::Printer,
+};
 
 pub(crate) fn run(args: &ManArgs, printer: &Printer) -> anyhow::Result<ExitCode> {
     let mut command = help::translated(Cli::command(), printer.language);
     command.build(); // hands the global flags down and gives subcommands their full names
     if let Some(name) = &args.subcommand {
-        command = command.find_subcommand(name).cloned().ok_or_else(|| {
-            Failed::new((
-                format!("`{name}` is no subcommand"),
-                format!("没有子命令 `{name}`"),
-            ))
-            .hint((
-                "`moss-cli --help` lists them",
-                "`moss-cli --help` 可列出子命令",
-            ))
-        })?;
+        command = command
+            .find_subcommand(name)
+            .cloned()
+            .ok_or_else(|| CliError::new(msg!("unknown-subcommand", name)))?;
     }
     let mut text = Vec::new();
     clap_mangen::Man::new(command).render(&mut text)?;
-    let page = String::from_utf8_lossy(&text);
-    match printer.language {
-        Language::En => printer.raw(&page)?,
-        Language::Zh => printer.raw(&help::localized_page(&page))?,
-    }
+    printer.raw(&String::from_utf8_lossy(&text))?;
     Ok(ExitCode::SUCCESS)
 }

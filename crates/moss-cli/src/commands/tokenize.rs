@@ -5,20 +5,18 @@ use std::{
     process::ExitCode,
 };
 
-use clap::Args;
 use moss::{Tokenizer, text::Specials, unicode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::{args::Cli, errors::OrFail, open, printer::Printer};
+use moss_messages::msg;
 
-/// Turn texts into ids and ids into texts: JSON lines from stdin to stdout
-///
-/// {"text": …} gives {"ids": […]}; {"ids": […]} gives {"text": …, "text_skip_special": …}; a line
-/// that is neither, or has an unknown id, gives {"error": …} and exit status 1 in the end. The
-/// folder named by --model may hold tokenizer files alone.
-#[derive(Debug, Args)]
-pub(crate) struct TokenizeArgs {}
+use crate::{
+    args::{Cli, TokenizeArgs},
+    errors::{Context, build_failed},
+    printer::Printer,
+    source,
+};
 
 #[derive(Deserialize)]
 #[serde(untagged)]
@@ -28,15 +26,14 @@ enum Line {
 }
 
 pub(crate) fn run(_: &TokenizeArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
-    let tokenizer = Tokenizer::from_folder(open::find(&cli.model)?.folder)?;
+    let found = source::model(&cli.model).find().map_err(build_failed)?;
+    let tokenizer = Tokenizer::from_folder(found.folder())?;
     let mut failed = false;
     for (number, line) in stdin().lock().split(b'\n').enumerate() {
-        let mut line = line.or_fail("cannot read stdin", "无法读取标准输入")?;
+        let mut line = line.context(msg!("cannot-read-stdin"))?;
         if number == 0 {
             let text = unicode::decode_start(&line);
-            line = text
-                .or_fail("cannot read stdin as text", "无法将标准输入作为文本读取")?
-                .to_vec();
+            line = text.context(msg!("stdin-not-text"))?.to_vec();
         }
         if line.trim_ascii().is_empty() {
             continue;
@@ -55,10 +52,7 @@ pub(crate) fn run(_: &TokenizeArgs, cli: &Cli, printer: &Printer) -> anyhow::Res
 }
 
 fn answer(tokenizer: &Tokenizer, line: &[u8]) -> anyhow::Result<Value> {
-    let line = serde_json::from_slice(line).or_fail(
-        "expected {\"text\": …} or {\"ids\": […]}",
-        "应为 {\"text\": …} 或 {\"ids\": […]}",
-    )?;
+    let line = serde_json::from_slice(line).context(msg!("tokenize-line"))?;
     Ok(match line {
         Line::Text { text } => json!({ "ids": tokenizer.encode(&text)? }),
         Line::Ids { ids } => {

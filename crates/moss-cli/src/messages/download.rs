@@ -1,231 +1,20 @@
 //! What is said around a download.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use moss::{
     hub::{DownloadPlan, Fault, Fetched},
     unicode::{Context, escape},
 };
+use moss_messages::{Text, msg};
 
-use super::{Language, Words};
-use crate::progress::size;
+use super::units::size;
 
 /// Characters of a licence that are shown.
 const LONGEST_LICENSE: usize = 100;
 
-/// From the question to the last byte.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum DownloadMessage<'a> {
-    /// What will come, before the first byte.
-    Plan(&'a DownloadPlan),
-    /// Answered with a line.
-    Ask,
-    /// Nobody could answer.
-    NobodyToAsk {
-        model: &'a str,
-    },
-    NobodyToAskHint {
-        model: &'a str,
-    },
-    Declined {
-        model: &'a str,
-    },
-    DeclinedHint {
-        model: &'a str,
-    },
-    /// Another process has the file.
-    Waiting {
-        file: &'a str,
-    },
-    File {
-        file: &'a str,
-        bytes: u64,
-        done: u64,
-    },
-    /// A line now and then where no bar is drawn.
-    Status {
-        done: u64,
-        total: u64,
-        /// Bytes a second.
-        rate: u64,
-    },
-    Retrying {
-        file: &'a Fetched,
-        fault: &'a Fault,
-        wait: Duration,
-    },
-    Verifying {
-        file: &'a str,
-    },
-    /// Every file has its hash: the hub's, or the one that the cache records.
-    Verified {
-        files: usize,
-        bytes: u64,
-        listed: bool,
-    },
-    /// A file of which no hash is known.
-    Unchecked {
-        path: &'a Path,
-    },
-    NoListing {
-        why: &'a str,
-    },
-    /// A line for each damaged file.
-    Damaged {
-        id: &'a str,
-        list: &'a Words,
-    },
-    DamagedHint {
-        id: &'a str,
-    },
-    Repairing {
-        list: &'a Words,
-    },
-    /// A download of another tool that has no tokenizer yet.
-    Partial {
-        model: &'a str,
-        missing: &'a str,
-    },
-}
-
-impl DownloadMessage<'_> {
-    /// In English and in Chinese.
-    pub(super) fn texts(self) -> (String, String) {
-        match self {
-            Self::Plan(plan) => texts_of_plan(plan),
-            Self::Ask => ("Download it? [y/N] ".into(), "现在下载吗？[y/N] ".into()),
-            Self::NobodyToAsk { model } => (
-                format!(
-                    "`{model}` is not on this machine, and there is no terminal to ask whether to download it"
-                ),
-                format!("本机没有 `{model}`，且没有终端可以询问是否下载"),
-            ),
-            Self::NobodyToAskHint { model } => (
-                format!(
-                    "`--yes` downloads without asking, and so does `moss-cli download {model}`; files may be put by hand into ./fnlp/NAME; `--demo` talks at once, with a tiny model"
-                ),
-                format!(
-                    "加 `--yes` 则不询问直接下载；`moss-cli download {model}` 亦可；也可手动把文件放入 ./fnlp/NAME；`--demo` 可立即试用小型演示模型"
-                ),
-            ),
-            Self::Declined { model } => (
-                format!("`{model}` is not on this machine, and was not downloaded"),
-                format!("本机没有 `{model}`，且未下载"),
-            ),
-            Self::DeclinedHint { model } => (
-                format!(
-                    "`moss-cli download {model}` fetches it at any time; `--demo` talks at once, with a tiny model"
-                ),
-                format!(
-                    "随时可用 `moss-cli download {model}` 下载；`--demo` 可立即试用小型演示模型"
-                ),
-            ),
-            Self::Waiting { file } => (
-                format!("another process is downloading {file}; waiting for it"),
-                format!("另一进程正在下载 {file}，等待其完成"),
-            ),
-            Self::File {
-                file,
-                bytes,
-                done: 0,
-            } => (
-                format!("{file}: {}", size(bytes)),
-                format!("{file}：{}", size(bytes)),
-            ),
-            Self::File { file, bytes, done } => (
-                format!(
-                    "{file}: {}, of which {} are here already",
-                    size(bytes),
-                    size(done)
-                ),
-                format!("{file}：{}，其中 {} 已在本机", size(bytes), size(done)),
-            ),
-            Self::Status { done, total, rate } => {
-                let percent = done.saturating_mul(100) / total.max(1);
-                let (done_of, rate_text) =
-                    (format!("{} / {}", size(done), size(total)), size(rate));
-                match total.saturating_sub(done).checked_div(rate) {
-                    Some(seconds) => (
-                        format!(
-                            "{percent}%, {done_of}, {rate_text}/s, {} left",
-                            clock(seconds)
-                        ),
-                        format!(
-                            "{percent}%，{done_of}，{rate_text}/秒，剩余 {}",
-                            clock(seconds)
-                        ),
-                    ),
-                    None => (
-                        format!("{percent}%, {done_of}, nothing comes at the moment"),
-                        format!("{percent}%，{done_of}，暂无数据"),
-                    ),
-                }
-            }
-            Self::Retrying { file, fault, wait } => {
-                let seconds = wait.as_secs_f64();
-                let [file, file_zh] =
-                    [Language::En, Language::Zh].map(|language| language.text(file));
-                let file_zh = file_zh.trim_start();
-                let [fault, fault_zh] = [Language::En, Language::Zh]
-                    .map(|language| language.text(fault))
-                    .map(|text| escape(&text, Context::Line).into_owned());
-                (
-                    format!("{file}: {fault}; again in {seconds:.0} s"),
-                    format!("{file_zh}：{fault_zh}；{seconds:.0} 秒后重试"),
-                )
-            }
-            Self::Verifying { file } => (format!("{file}: verifying"), format!("{file}：正在校验")),
-            Self::Verified {
-                files,
-                bytes,
-                listed,
-            } => {
-                let (as_what, as_what_zh) = match listed {
-                    true => ("the hub's listing", "模型库的文件列表"),
-                    false => ("the hashes that the cache records", "缓存中记录的哈希"),
-                };
-                let bytes = size(bytes);
-                (
-                    format!("{files} files, {bytes}: all match {as_what}"),
-                    format!("{files} 个文件，{bytes}：均与{as_what_zh}一致"),
-                )
-            }
-            Self::Unchecked { path } => (
-                format!("not checked, the hub's hash is needed: {}", path.display()),
-                format!("未校验（需要模型库给出的哈希）：{}", path.display()),
-            ),
-            Self::NoListing { why } => (
-                format!(
-                    "the hub gives no list of files: checking against the hashes that the cache records\n  {why}"
-                ),
-                format!("无法取得模型库的文件列表，改为与缓存中记录的哈希核对\n  {why}"),
-            ),
-            Self::Damaged { id, list } => (
-                format!(
-                    "files of `{id}` in the cache are damaged or missing:{}",
-                    list.en
-                ),
-                format!("缓存中 `{id}` 的文件已损坏或缺失：{}", list.zh),
-            ),
-            Self::DamagedHint { id } => (
-                format!("`moss-cli download {id} --verify --yes` downloads these files again"),
-                format!("`moss-cli download {id} --verify --yes` 可重新下载这些文件"),
-            ),
-            Self::Repairing { list } => (
-                format!("downloading again:{}", list.en),
-                format!("重新下载：{}", list.zh),
-            ),
-            Self::Partial { model, missing } => (
-                format!(
-                    "the download of `{model}` in the cache is incomplete: {missing} is missing"
-                ),
-                format!("缓存中的 `{model}` 尚未下载完整：缺少 {missing}"),
-            ),
-        }
-    }
-}
-
-fn texts_of_plan(plan: &DownloadPlan) -> (String, String) {
+/// Returns what will come, before the first byte.
+pub(crate) fn download_plan(plan: &DownloadPlan) -> Text {
     let DownloadPlan {
         id,
         endpoint,
@@ -234,23 +23,36 @@ fn texts_of_plan(plan: &DownloadPlan) -> (String, String) {
         files,
         ..
     } = plan;
-    let (bytes, count, folder) = (size(plan.bytes()), files.len(), folder.display());
-    let (here, here_zh) = match bytes_done {
-        0 => Default::default(),
-        done => (
-            format!(", {} of them here already", size(*done)),
-            format!("，其中 {} 已在本机", size(*done)),
-        ),
-    };
-    let license = license_text(plan.license.as_deref(), id.is_known());
-    let endpoint = escape(endpoint, Context::Line);
-    (
-        format!(
-            "{id}\n  size     {bytes} in {count} files{here}\n  licence  {license} (of the weights)\n  from     {endpoint}\n  to       {folder}\nCtrl-C keeps what has come; the same command goes on from there."
-        ),
-        format!(
-            "{id}\n  大小    {bytes}，{count} 个文件{here_zh}\n  许可证  {license}（权重）\n  来源    {endpoint}\n  存放于  {folder}\nCtrl-C 中断后已下载的部分会保留；再次运行同一命令即可继续。"
-        ),
+    msg!(
+        "download-plan",
+        id = id.to_string(),
+        bytes = size(plan.bytes()),
+        count = files.len(),
+        done = (*bytes_done > 0).then(|| size(*bytes_done)),
+        license = license_text(plan.license.as_deref(), id.is_known()),
+        endpoint = escape(endpoint, Context::Line),
+        folder,
+    )
+}
+
+/// Returns a line about a download that no terminal shows; `rate` counts bytes a second.
+pub(crate) fn download_status(done: u64, total: u64, rate: u64) -> Text {
+    let percent = done.saturating_mul(100) / total.max(1);
+    let left = total.saturating_sub(done).checked_div(rate).map(clock);
+    let [done, total, rate] = [done, total, rate].map(size);
+    match left {
+        Some(left) => msg!("download-status", percent, done, total, rate, left),
+        None => msg!("download-stalled", percent, done, total),
+    }
+}
+
+/// Returns why a request is made again.
+pub(crate) fn retrying(file: &Fetched, fault: &Fault, wait: Duration) -> Text {
+    msg!(
+        "download-retrying",
+        file,
+        fault,
+        seconds = wait.as_secs_f64()
     )
 }
 
@@ -295,15 +97,7 @@ mod tests {
 
     #[test]
     fn a_status_says_share_rate_and_time_left_and_survives_standing_still() {
-        let status = |rate| {
-            DownloadMessage::Status {
-                done: 1_000_000,
-                total: 4_000_000,
-                rate,
-            }
-            .texts()
-            .0
-        };
+        let status = |rate| download_status(1_000_000, 4_000_000, rate).to_string();
         assert_eq!(
             status(1000),
             "25%, 1.00 MB / 4.00 MB, 1.00 kB/s, 50:00 left"

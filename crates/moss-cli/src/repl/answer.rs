@@ -2,25 +2,21 @@
 
 use moss::{
     Chat, ChatEvent, Outcome,
-    engine::{ChatRun, EngineError},
+    engine::ChatRun,
     text::{EMPTY_PART, SegmentKind},
 };
 
+use moss_messages::msg;
+
 use crate::{
+    errors::Unanswered,
     interrupt::Interrupts,
-    messages::{Ending, Message},
+    messages::{ending_of_chat, last_answer},
     output::Created,
     printer::Printer,
     progress::PrefillBar,
     terminal,
 };
-
-/// An answer that ended before its end. What there is of it is part of the conversation.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot answer")]
-pub(crate) struct Unanswered {
-    source: EngineError,
-}
 
 /// What lasts from line to line, besides the conversation.
 pub(crate) struct Session<'a> {
@@ -71,7 +67,7 @@ impl<'a> Session<'a> {
         for event in run {
             terminal::reapply_after_stop();
             match event {
-                ChatEvent::TurnsDropped { count } => printer.say(Message::TurnsDropped { count }),
+                ChatEvent::TurnsDropped { count } => printer.say(msg!("turns-dropped", count)),
                 ChatEvent::Started {
                     prompt_tokens,
                     reused_tokens,
@@ -85,8 +81,10 @@ impl<'a> Session<'a> {
                     if part != kind {
                         printer.aside(&match kind {
                             SegmentKind::Answer => "\n".into(),
-                            SegmentKind::Commands => printer.text(Message::Commands),
-                            _ => printer.text(Message::Thoughts),
+                            SegmentKind::Commands => {
+                                format!("\n{} ", printer.text(&msg!("commands")))
+                            }
+                            _ => format!("{} ", printer.text(&msg!("thoughts"))),
                         });
                         part = kind;
                     }
@@ -98,10 +96,10 @@ impl<'a> Session<'a> {
                 ChatEvent::Finished(outcome) => {
                     prefill.clear();
                     end_line(part)?;
-                    if let Some(why) = Ending::of_chat(&outcome) {
-                        printer.say(Message::Ended(why));
+                    if let Some(why) = ending_of_chat(&outcome) {
+                        printer.say(why);
                     }
-                    printer.detail(&printer.text(Message::LastAnswer(&outcome)));
+                    printer.detail(&printer.text(&last_answer(&outcome)));
                     self.outcome = Some(outcome);
                 }
                 ChatEvent::Failed(source) => {
@@ -109,7 +107,7 @@ impl<'a> Session<'a> {
                     if has_spoken {
                         end_line(part)?;
                     }
-                    return Err(Unanswered { source }.into());
+                    return Err(Unanswered::from(source).into());
                 }
             }
         }
@@ -130,7 +128,7 @@ impl<'a> Session<'a> {
             let run = chat.results(EMPTY_PART)?;
             return self.stream(run);
         }
-        self.printer.say(Message::GiveResults);
+        self.printer.say(msg!("give-results"));
         Ok(())
     }
 }

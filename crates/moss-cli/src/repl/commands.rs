@@ -7,15 +7,12 @@ use moss::{Chat, SystemText, text::Conversation, unicode};
 use super::{
     answer::Session,
     input::{Input, Line},
+    names::NAMES,
     params,
 };
-use crate::{errors::Failed, messages::Message, output};
+use moss_messages::{Text, msg};
 
-/// Every command, for completion and for telling slips from messages.
-pub(crate) const NAMES: [&str; 13] = [
-    "clear", "stop", "/help", "/regen", "/undo", "/system", "/params", "/save", "/load", "/stats",
-    "/multi", "/results", "/quit",
-];
+use crate::{errors::CliError, messages::last_answer, output};
 
 /// Clears the screen and the scroll-back, and goes home.
 const CLEAR_SCREEN: &str = "\x1b[2J\x1b[3J\x1b[H";
@@ -34,9 +31,7 @@ pub(crate) fn act(
     input: &mut Input,
 ) -> anyhow::Result<Action> {
     let printer = session.printer;
-    let refuse = |what: Message<'_>, hint: Message<'_>| -> anyhow::Result<Action> {
-        Err(Failed::new(what).hint(hint).into())
-    };
+    let refuse = |what: Text| -> anyhow::Result<Action> { Err(CliError::new(what).into()) };
     let (name, rest) = line
         .trim()
         .split_once(char::is_whitespace)
@@ -52,23 +47,23 @@ pub(crate) fn act(
                 printer.raw(CLEAR_SCREEN)?;
             }
         }
-        ("/help", _) => printer.say(Message::Help),
+        ("/help", _) => printer.say(msg!("chat-help")),
         ("/regen", "") => regenerate(chat, session)?,
         ("/undo", "") => match chat.undo() {
-            Some(user) => printer.say(Message::TookBack { user: &user }),
-            None => printer.say(Message::NothingToTakeBack),
+            Some(user) => printer.say(msg!("took-back", user)),
+            None => printer.say(msg!("nothing-to-take-back")),
         },
         ("/system", "") => match chat.system() {
-            SystemText::Published => printer.say(Message::PublishedSystem),
+            SystemText::Published => printer.say(msg!("published-system")),
             SystemText::Custom(text) => printer.note(text),
         },
         ("/system", "-") => chat.set_system(SystemText::Published),
         ("/system", text) => chat.set_system(SystemText::Custom(text.to_owned())),
         ("/params", "") => printer.note(&params::show(&chat.options)),
         ("/params", pair) => chat.options = params::set(&chat.options, pair)?,
-        ("/save" | "/load", "") => return refuse(Message::NeedsFile { name }, Message::SeeHelp),
+        ("/save" | "/load", "") => return refuse(msg!("command-needs-file", name)),
         ("/save", file) => match file.strip_prefix("--force") {
-            Some("") => return refuse(Message::NeedsFile { name }, Message::SeeHelp),
+            Some("") => return refuse(msg!("command-needs-file", name)),
             Some(file) if file.starts_with(char::is_whitespace) => {
                 save(file.trim(), true, chat, session)?
             }
@@ -78,9 +73,9 @@ pub(crate) fn act(
         ("/stats", "") => stats(chat, session)?,
         ("/multi", "") => match several(session, input)? {
             Some(text) => answer(text.trim_end(), chat, session)?,
-            None => printer.say(Message::Discarded),
+            None => printer.say(msg!("discarded")),
         },
-        ("/results", "") => return refuse(Message::NeedsText { name }, Message::SeeHelp),
+        ("/results", "") => return refuse(msg!("command-needs-text", name)),
         ("/results", text) => {
             let run = chat.results(text)?;
             session.stream(run)?;
@@ -88,9 +83,9 @@ pub(crate) fn act(
         }
         _ if !line.starts_with('/') => answer(line, chat, session)?,
         _ if NAMES.contains(&name) => {
-            return refuse(Message::NeedsNothing { name }, Message::SeeHelp);
+            return refuse(msg!("command-needs-nothing", name));
         }
-        _ if is_slip(name) => return refuse(Message::NoCommand { name }, Message::SlashText),
+        _ if is_slip(name) => return refuse(msg!("unknown-command", name)),
         _ => answer(line, chat, session)?,
     }
     Ok(Action::Continue)
@@ -129,7 +124,7 @@ fn regenerate(chat: &mut Chat, session: &mut Session<'_>) -> anyhow::Result<()> 
 
 /// Lines up to one with a dot alone, or the end of input; none when the user thinks better of it.
 fn several(session: &Session<'_>, input: &mut Input) -> anyhow::Result<Option<String>> {
-    session.printer.say(Message::MultiEnds);
+    session.printer.say(msg!("multi-ends"));
     let mut text = String::new();
     loop {
         match input.line("... ", session)? {
@@ -148,40 +143,29 @@ fn save(file: &str, force: bool, chat: &Chat, session: &mut Session<'_>) -> anyh
     let (path, json) = (Path::new(file), chat.conversation().to_json()?);
     output::write(path, json.as_bytes(), force || session.created.owns(path))?;
     session.created.note(path);
-    session.printer.say(Message::Saved {
-        turns: chat.turns().len(),
-        file,
-    });
+    let turns = chat.turns().len();
+    session.printer.say(msg!("saved", turns, file));
     Ok(())
 }
 
 fn load(file: &str, chat: &mut Chat, session: &mut Session<'_>) -> anyhow::Result<()> {
-    let cannot = || {
-        (
-            format!("cannot read `{file}`"),
-            format!("无法读取 `{file}`"),
-        )
-    };
+    let cannot = || msg!("cannot-read", file);
     let bytes = moss::files::read_bytes(Path::new(file), moss::files::MAX_BYTES)
-        .map_err(|error| Failed::new(cannot()).because(error))?;
-    let text = unicode::decode(&bytes).map_err(|error| Failed::new(cannot()).because(error))?;
+        .map_err(|error| CliError::new(cannot()).because(error))?;
+    let text = unicode::decode(&bytes).map_err(|error| CliError::new(cannot()).because(error))?;
     chat.load(&Conversation::from_json(text.as_bytes())?)?;
     session.outcome = None;
-    session.printer.say(Message::Loaded {
-        turns: chat.turns().len(),
-    });
+    let turns = chat.turns().len();
+    session.printer.say(msg!("loaded", turns));
     Ok(())
 }
 
 fn stats(chat: &Chat, session: &Session<'_>) -> anyhow::Result<()> {
     let (used, window) = chat.context()?;
-    session.printer.say(Message::Window {
-        used,
-        window,
-        turns: chat.turns().len(),
-    });
+    let turns = chat.turns().len();
+    session.printer.say(msg!("window", used, window, turns));
     if let Some(outcome) = &session.outcome {
-        session.printer.say(Message::LastAnswer(outcome));
+        session.printer.say(last_answer(outcome));
     }
     Ok(())
 }

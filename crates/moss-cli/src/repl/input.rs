@@ -11,10 +11,11 @@ use rustyline::{
     error::ReadlineError, history::DefaultHistory,
 };
 
-use super::{answer::Session, commands::NAMES, keys::Keys};
+use super::{answer::Session, keys::Keys, names::NAMES};
+use moss_messages::{Text, msg};
+
 use crate::{
-    errors::{Failed, OrFail},
-    messages::Message,
+    errors::{CliError, Context},
     printer::Printer,
     terminal,
 };
@@ -83,10 +84,7 @@ impl Input {
             .completion_type(CompletionType::List)
             .bracketed_paste(true)
             .build();
-        let mut editor = Editor::with_config(config).or_fail(
-            "cannot edit lines at this terminal",
-            "无法在此终端上编辑输入",
-        )?;
+        let mut editor = Editor::with_config(config).context(msg!("cannot-edit-lines"))?;
         editor.set_helper(Some(Commands));
         let keys = Keys::bind(&mut editor);
         let history = dirs::data_dir().map(|folder| folder.join("moss-rs").join("history"));
@@ -151,11 +149,11 @@ impl Terminal {
                 }
                 // The editor does not say which byte it was.
                 Err(ReadlineError::Io(error)) if error.kind() == ErrorKind::InvalidData => {
-                    not_utf8(Message::NotUtf8Typed, printer);
+                    not_utf8(msg!("typed-not-utf8"), printer);
                 }
                 Err(error) => {
-                    let what = ("cannot read from the terminal", "无法从终端读取");
-                    return Err(Failed::new(what).because(error).into());
+                    let what = msg!("cannot-read-terminal");
+                    return Err(CliError::new(what).because(error).into());
                 }
             }
         }
@@ -179,8 +177,8 @@ fn is_simple_terminal() -> bool {
         .any(|name| term.eq_ignore_ascii_case(name))
 }
 
-fn not_utf8(message: Message<'_>, printer: &Printer) {
-    printer.error(&Failed::new(message).hint(Message::SetUtf8).into());
+fn not_utf8(message: Text, printer: &Printer) {
+    printer.error(&CliError::new(message).into());
 }
 
 fn piped(
@@ -192,7 +190,7 @@ fn piped(
         let mut bytes = Vec::new();
         if stdin
             .read_until(b'\n', &mut bytes)
-            .or_fail("cannot read stdin", "无法读取标准输入")?
+            .context(msg!("cannot-read-stdin"))?
             == 0
         {
             return Ok(Line::End);
@@ -200,9 +198,7 @@ fn piped(
         *number += 1;
         if *number == 1 {
             let text = unicode::decode_start(&bytes);
-            bytes = text
-                .or_fail("cannot read stdin as text", "无法将标准输入作为文本读取")?
-                .to_vec();
+            bytes = text.context(msg!("stdin-not-text"))?.to_vec();
         }
         while bytes
             .last()
@@ -215,14 +211,7 @@ fn piped(
             Err(error) => {
                 let offset = error.utf8_error().valid_up_to();
                 let byte = error.as_bytes().get(offset).copied().unwrap_or_default();
-                not_utf8(
-                    Message::NotUtf8 {
-                        line: *number,
-                        offset,
-                        byte,
-                    },
-                    printer,
-                );
+                not_utf8(msg!("line-not-utf8", line = *number, offset, byte), printer);
             }
         }
     }

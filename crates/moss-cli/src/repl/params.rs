@@ -4,7 +4,9 @@ use std::{str::FromStr, time::Duration};
 
 use moss::ChatOptions;
 
-use crate::{errors::Failed, messages::Message};
+use moss_messages::msg;
+
+use crate::errors::CliError;
 
 const NONE: &str = "none";
 
@@ -41,7 +43,7 @@ pub(crate) fn show(options: &ChatOptions) -> String {
 /// names.
 ///
 /// # Errors
-/// [`Failed`] for an unknown name or a value that is no number; `SamplingError` for one out of
+/// [`CliError`] for an unknown name or a value that is no number; `SamplingError` for one out of
 /// range.
 pub(crate) fn set(options: &ChatOptions, pair: &str) -> anyhow::Result<ChatOptions> {
     let (key, value) = pair.split_once([' ', '=']).unwrap_or((pair, ""));
@@ -61,14 +63,10 @@ pub(crate) fn set(options: &ChatOptions, pair: &str) -> anyhow::Result<ChatOptio
         "max_new_tokens" => optional(value).map(|value| changed.max_new_tokens = value),
         "max_time" => time_limit(value).map(|value| changed.time_limit = value),
         _ => {
-            return Err(Failed::new(Message::NoParam { key: &key })
-                .hint(Message::SeeParams)
-                .into());
+            return Err(CliError::new(msg!("unknown-parameter", key)).into());
         }
     };
-    parsed.ok_or_else(|| {
-        Failed::new(Message::NoValue { key: &key, value }).hint(Message::SeeParams)
-    })?;
+    parsed.ok_or_else(|| CliError::new(msg!("parameter-value", key, value)))?;
     changed.sampling.check()?;
     Ok(changed)
 }

@@ -7,7 +7,7 @@ use moss::{Engine, EngineOptions, Moss, Request, SamplingParams, StopRules, mode
 use serde_json::{Value, json};
 
 use super::measure::{made_up_ids, median};
-use crate::messages::Language;
+use moss_messages::{Language, msg};
 
 /// What so many clients got.
 pub(super) struct Served {
@@ -96,13 +96,17 @@ impl Served {
             ..
         } = self;
         let (rate, [median, longest]) = (self.tokens_per_s(), first_s.map(|seconds| seconds * 1e3));
-        language.pick(
-            format!(
-                "  {clients:>4} at once, {prompt} prompt and {new} new tokens each: {rate:.1} tok/s in all, first token after {median:.0} ms, at most {longest:.0} ms\n"
-            ),
-            format!(
-                "  {clients:>4} 个同时提问，各 {prompt} 个提示词元和 {new} 个新词元：合计 {rate:.1} tok/s，首个词元需 {median:.0} ms，最长 {longest:.0} ms\n"
-            ),
+        format!(
+            "  {}\n",
+            language.text(&msg!(
+                "bench-clients",
+                clients = format!("{clients:>4}"),
+                prompt,
+                new,
+                rate,
+                median,
+                longest
+            ))
         )
     }
 

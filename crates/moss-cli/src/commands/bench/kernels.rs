@@ -6,11 +6,12 @@ use moss::model::{DeviceSpec, MossConfig, WeightFormat};
 use moss_bench::kernel_timing::{self, KernelTime, KernelTimes, TimingOptions, TimingReport};
 use serde_json::{Value, json};
 
+use moss_messages::{Language, Text, msg};
+
 use crate::{
     args::Cli,
-    errors::Failed,
+    errors::CliError,
     fold::{left, right},
-    messages::{Language, Words},
     open,
     printer::Printer,
 };
@@ -34,30 +35,16 @@ pub(crate) fn run(
         },
     ] = devices[..]
     else {
-        let what = (
-            "`--kernels` times the kernels of one GPU",
-            "`--kernels` 测量一张 GPU 的内核",
-        );
-        let hint = (
-            "name one: `--gpu 0`, in a build with `--features cuda`",
-            "请在含 `--features cuda` 的构建中指明一张：`--gpu 0`",
-        );
-        return Err(Failed::new(what).hint(hint).into());
+        let what = msg!("bench-one-gpu");
+        return Err(CliError::new(what).into());
     };
     let window = MossConfig::moon_003().context_length;
     if let Some(found) = [context, prompt]
         .into_iter()
         .find(|n| !(2..=window).contains(n))
     {
-        let what = (
-            format!("`--kernels` takes 2 to {window} positions, found {found}"),
-            format!("`--kernels` 接受 2 至 {window} 个位置，给出的是 {found}"),
-        );
-        let hint = (
-            "leave `--prompt` out, or take `--prompt 512`",
-            "请去掉 `--prompt`，或用 `--prompt 512`",
-        );
-        return Err(Failed::new(what).hint(hint).into());
+        let what = msg!("bench-positions", window, found);
+        return Err(CliError::new(what).into());
     }
     let bits = match format {
         WeightFormat::F16 => None,
@@ -74,22 +61,8 @@ pub(crate) fn run(
         },
     )?;
     let parts = [
-        (
-            "step",
-            Words::from((
-                format!("one token at context {context}"),
-                format!("上下文 {context} 处的一个词元"),
-            )),
-            &measured.step,
-        ),
-        (
-            "prompt",
-            Words::from((
-                format!("a prompt of {prompt} tokens"),
-                format!("{prompt} 个词元的提示"),
-            )),
-            &measured.prompt,
-        ),
+        ("step", msg!("bench-step", context), &measured.step),
+        ("prompt", msg!("bench-prompt", prompt), &measured.prompt),
     ];
     if as_json {
         let mut report = json!({
@@ -106,9 +79,15 @@ pub(crate) fn run(
         device, bandwidth, ..
     } = &measured;
     let rate = bandwidth / 1e9;
-    printer.report(&printer.language.pick(
-        format!("{device}: {format}, {layers} layers; copy {rate:.1} GB/s, measured in this run\n"),
-        format!("{device}：{format}，{layers} 层；拷贝 {rate:.1} GB/s，本次实测\n"),
+    printer.report(&format!(
+        "{}\n",
+        printer.language.text(&msg!(
+            "bench-kernels",
+            card = device,
+            format = format.to_string(),
+            layers,
+            rate,
+        ))
     ))?;
     for (_, title, whole) in parts {
         printer.report(&table(&title, whole, *bandwidth, printer.language))?;
@@ -121,28 +100,16 @@ fn rest(whole: &KernelTimes) -> f64 {
     1.0 - whole.sum() / whole.seconds
 }
 
-fn table(title: &Words, whole: &KernelTimes, bandwidth: f64, language: Language) -> String {
-    let (kernel, columns) = language.pick(
-        (
-            "kernel",
-            ["runs", "bytes", "us alone", "GB/s", "TFLOP/s", "share"],
-        ),
-        (
-            "内核",
-            ["次数", "字节", "单独 us", "GB/s", "TFLOP/s", "占比"],
-        ),
-    );
-    let (title, colon) = (title.of(language), language.pick(": ", "："));
+fn table(title: &Text, whole: &KernelTimes, bandwidth: f64, language: Language) -> String {
+    let heads = language.text(&msg!("bench-kernel-columns"));
+    let (kernel, columns) = heads.split_once(" | ").unwrap_or_default();
+    let title = language.text(&msg!("bench-title", title, us = whole.seconds * 1e6));
     let columns: String = columns
-        .iter()
+        .split(" | ")
         .zip(WIDTHS)
         .map(|(name, width)| right(name, width))
         .collect();
-    let mut text = format!(
-        "{title}{colon}{:.1} us\n  {}{columns}\n",
-        whole.seconds * 1e6,
-        left(kernel, 26)
-    );
+    let mut text = format!("{title}\n  {}{columns}\n", left(kernel, 26));
     for KernelTime {
         kernel,
         calls,
@@ -164,10 +131,7 @@ fn table(title: &Words, whole: &KernelTimes, bandwidth: f64, language: Language)
         );
     }
     let (sum, rest) = (whole.sum() * 1e6, rest(whole));
-    text + &language.pick(
-        format!("  sum of runs {sum:.1} us; 1 - sum / whole = {rest:.3}\n"),
-        format!("  各次之和 {sum:.1} us；1 - 和 / 整体 = {rest:.3}\n"),
-    )
+    text + &format!("  {}\n", language.text(&msg!("bench-sum", sum, rest)))
 }
 
 fn whole_json(whole: &KernelTimes, bandwidth: f64) -> Value {
@@ -216,7 +180,12 @@ mod tests {
     #[test]
     fn what_the_kernels_do_not_explain_is_a_part_of_the_whole() {
         assert!((rest(&whole()) - 0.2).abs() < 1e-9);
-        let text = table(&Words::same("one token"), &whole(), 1e12, Language::En);
+        let text = table(
+            &msg!("bench-step", context = 0),
+            &whole(),
+            1e12,
+            Language::En,
+        );
         assert!(
             text.contains("sum of runs 40.0 us; 1 - sum / whole = 0.200"),
             "{text}"
@@ -228,7 +197,15 @@ mod tests {
         let report = whole_json(&whole(), 1e12);
         let share = report["kernels"][1]["share"].as_f64().unwrap_or(0.0);
         assert!((share - 1.0 / 6.0).abs() < 1e-9, "{report}");
-        assert!(table(&Words::same("one token"), &whole(), 1e12, Language::En).contains("0.167"));
+        assert!(
+            table(
+                &msg!("bench-step", context = 0),
+                &whole(),
+                1e12,
+                Language::En
+            )
+            .contains("0.167")
+        );
     }
 
     #[test]
@@ -237,12 +214,7 @@ mod tests {
             (Language::En, "  sum of runs 40.0 us"),
             (Language::Zh, "  各次之和 40.0 us"),
         ] {
-            let text = table(
-                &Words::from(("one token", "一个词元")),
-                &whole(),
-                1e12,
-                language,
-            );
+            let text = table(&msg!("bench-step", context = 0), &whole(), 1e12, language);
             let lines: Vec<_> = text.lines().collect();
             assert!(
                 lines[1..4]

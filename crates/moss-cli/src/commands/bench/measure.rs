@@ -9,7 +9,9 @@ use moss::{
 };
 
 use super::timeline::Timeline;
-use crate::errors::OrFail;
+use moss_messages::msg;
+
+use crate::errors::Context;
 
 /// Prefills on a GPU, of which the median counts; on a CPU there is time for one.
 const GPU_PREFILLS: usize = 5;
@@ -86,21 +88,15 @@ impl Run<'_> {
         let of_prompt = forward(0..prompt)?.1;
         forward(prompt..prompt + 1)?; // the first token's work is recorded on the way
         let of_token = forward(prompt..prompt + 1)?.1;
-        let whole = (
-            format!("a prompt of {prompt} tokens"),
-            format!("{prompt} 个词元的提示"),
-        );
-        let token = (
-            format!("a token after {prompt}"),
-            format!("{prompt} 个词元之后的一个词元"),
-        );
+        let whole = msg!("bench-prompt", prompt);
+        let token = msg!("bench-token", prompt);
         Ok(vec![
             Timeline {
-                what: whole.into(),
+                what: whole,
                 spans: of_prompt,
             },
             Timeline {
-                what: token.into(),
+                what: token,
                 spans: of_token,
             },
         ])
@@ -131,15 +127,11 @@ impl Run<'_> {
             logits,
         };
         let mut answers = self.model.forward(&[chunk], &|| false)?;
-        let answer = answers
-            .first_mut()
-            .or_fail("the model gave no answer", "模型没有给出结果")?;
+        let answer = answers.first_mut().context(msg!("no-output"))?;
         let id = match answer.candidates() {
             Some(candidates) => self.sampler.sample_cut(candidates, 0)?,
             None => {
-                let row = answer
-                    .last_mut()
-                    .or_fail("the model gave no logits", "模型没有给出 logits")?;
+                let row = answer.last_mut().context(msg!("no-logits"))?;
                 self.sampler.sample(row, &ids[..rows.end], 0, allowed)?
             }
         };
@@ -159,5 +151,5 @@ pub(super) fn median(mut times: Vec<f64>) -> anyhow::Result<f64> {
     Ok(times
         .get(times.len() / 2)
         .copied()
-        .or_fail("nothing was measured", "没有测量到任何结果")?)
+        .context(msg!("bench-nothing"))?)
 }

@@ -9,82 +9,26 @@ mod timeline;
 
 use std::process::ExitCode;
 
-use clap::Args;
 use moss::{
     Moss,
     model::{LoadOptions, MossConfig, RandomWeights, WeightFormat, placement::ModelBytes},
     sampling::Sampler,
 };
 
+use moss_messages::{Text, msg};
+
 use crate::{
-    args::{Cli, FormatArg},
-    errors::{Failed, OrFail},
-    fetch, memory,
-    messages::Words,
-    open,
+    args::{BenchArgs, Cli},
+    errors::{CliError, Context, build_failed},
+    memory, open,
     printer::Printer,
-    progress,
+    progress, source,
 };
 
 use clients::{cache_positions, serve};
 use loading::Loading;
 use measure::Run;
 use report::Report;
-
-/// Measure prefill and decode, beside what this machine's memory gives
-#[derive(Debug, Args)]
-pub(crate) struct BenchArgs {
-    /// Make up weights of MOSS-moon-003's true sizes: no files needed
-    #[arg(long)]
-    random_weights: bool,
-    /// Format of made-up weights
-    #[arg(long, value_name = "FORMAT", default_value = "int4")]
-    format: FormatArg,
-    /// Layers of a model with made-up weights
-    #[arg(long, value_name = "N", default_value = "34", value_parser = layers)]
-    layers: usize,
-    /// Prompt tokens, several to be measured one after the other [default: 512; on a GPU
-    /// 64,512,1900]
-    #[arg(long, value_name = "N[,N…]", value_delimiter = ',', value_parser = at_least::<1>)]
-    prompt: Vec<usize>,
-    /// Tokens to generate after each prompt [default: 16; on a GPU 128]
-    #[arg(long, value_name = "N", value_parser = at_least::<1>)]
-    new: Option<usize>,
-    /// Time each kernel of one GPU by itself, with made-up weights: at the context, and for the
-    /// prompt, of --prompt [default: 512]
-    #[arg(long)]
-    kernels: bool,
-    /// Then let so many conversations ask at the same time, each with the first prompt [default
-    /// prompt: 128]
-    #[arg(long, value_name = "N[,N…]", value_delimiter = ',', value_parser = at_least::<1>, conflicts_with = "kernels")]
-    clients: Vec<usize>,
-    /// Draw when each stage works, for the last prompt and a token after it
-    #[arg(long, conflicts_with = "kernels")]
-    timeline: bool,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
-}
-
-fn at_least<const MIN: usize>(text: &str) -> Result<usize, Failed> {
-    let count = text.parse().ok().filter(|count| *count >= MIN);
-    count.or_fail(
-        format!("expected a number from {MIN} on"),
-        format!("应为不小于 {MIN} 的整数"),
-    )
-}
-
-/// Thirty times those of the published model: more would tell nothing else.
-const MOST_LAYERS: usize = 1000;
-
-fn layers(text: &str) -> Result<usize, Failed> {
-    let count = text
-        .parse()
-        .ok()
-        .filter(|count| (1..=MOST_LAYERS).contains(count));
-    let en = format!("expected a number from 1 to {MOST_LAYERS}");
-    count.or_fail(en, format!("应为 1 至 {MOST_LAYERS} 的整数"))
-}
 
 pub(crate) fn run(args: &BenchArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
     if args.kernels {
@@ -105,7 +49,7 @@ pub(crate) fn run(args: &BenchArgs, cli: &Cli, printer: &Printer) -> anyhow::Res
         (true, false) => vec![512],
     };
     let new = args.new.unwrap_or(if on_gpu { 128 } else { 16 });
-    let sampling = open::sampling(&cli.answer, Vec::new());
+    let sampling = open::sampling(&cli.answer);
     let pool = open::pool(&cli.model)?;
     let report = pool.install(|| -> anyhow::Result<_> {
         let mut loading = Loading::start();
@@ -170,35 +114,31 @@ fn load(
     cli: &Cli,
     printer: &Printer,
     loading: &mut Loading,
-) -> anyhow::Result<(Words, Moss)> {
+) -> anyhow::Result<(Text, Moss)> {
     let positions = prompt.saturating_add(new);
-    let options = open::load_options(&cli.model, positions.max(together))?;
+    let builder = open::builder(source::model(&cli.model), cli, printer)?;
+    let options = builder
+        .load_options(positions.max(together))
+        .map_err(build_failed)?;
     let fits = |config: &MossConfig| match positions <= config.context_length {
         true => Ok(()),
         false => {
             let window = config.context_length;
-            let what = (
-                format!("{prompt} prompt and {new} new tokens do not fit the window of {window}"),
-                format!("{prompt} 个提示词元加 {new} 个新词元超出 {window} 的上下文窗口"),
-            );
-            let hint = (
-                "take fewer: `--prompt 512 --new 16`",
-                "请减少：`--prompt 512 --new 16`",
-            );
-            Err(Failed::new(what).hint(hint))
+            let what = msg!("bench-window", prompt, new, window);
+            Err(CliError::new(what))
         }
     };
     if !args.random_weights {
-        let found = fetch::find_or_fetch(&cli.model, printer)?;
-        let checkpoint = open::checkpoint(&found.folder, &cli.model, printer)?;
+        let mut found = open::find_with(builder, &cli.model, printer)?;
+        let checkpoint = found.checkpoint().context(msg!("cannot-open-checkpoint"))?;
         fits(&MossConfig::try_from(checkpoint.config())?)?;
         let model = Moss::load(
             &checkpoint,
             &options,
-            &mut loading.watch(progress::bar(printer, &found.name)),
+            &mut loading.watch(progress::bar(printer, found.name())),
         )
-        .or_fail("cannot load the model", "无法加载模型")?;
-        return Ok((Words::same(found.name), model));
+        .context(msg!("cannot-load-model"))?;
+        return Ok((msg!("plain", value = found.name()), model));
     }
     let format = args.format.format();
     let config = MossConfig {
@@ -210,10 +150,9 @@ fn load(
         fit_memory(&config, format, &options)?;
     }
     let layers = config.num_layers;
-    let zh = format!("随机权重，{format}，{layers} 层");
-    let name = Words::from((format!("random weights, {format}, {layers} layers"), zh));
+    let name = msg!("bench-random-weights", format = format.to_string(), layers);
     let source = RandomWeights::new(config, format);
-    let bar = progress::bar(printer, name.of(printer.language));
+    let bar = progress::bar(printer, &printer.text(&name));
     let model = Moss::load(&source, &options, &mut loading.watch(bar))?;
     Ok((name, model))
 }
@@ -224,7 +163,7 @@ fn fit_memory(
     config: &MossConfig,
     format: WeightFormat,
     options: &LoadOptions,
-) -> Result<(), Failed> {
+) -> Result<(), CliError> {
     let bytes = ModelBytes::in_format(config, format, options.cache, options.dtype);
     let layer = bytes.layers.iter().max().copied().unwrap_or(0);
     let others = bytes.embedding + bytes.head;
@@ -233,24 +172,17 @@ fn fit_memory(
         return Ok(());
     };
     let [needed, found] = [needed, free].map(|bytes| bytes as f64 / 1e9);
-    let what = (
-        format!(
-            "weights of {} layers take {needed:.1} GB of memory, {found:.1} GB are available",
-            config.num_layers
-        ),
-        format!(
-            "{} 层的权重需要 {needed:.1} GB 内存，可用 {found:.1} GB",
-            config.num_layers
-        ),
-    );
     let fewer = free
         .saturating_sub(others)
         .checked_div(layer)
         .unwrap_or(0)
         .max(1);
-    let hint = (
-        format!("take fewer: `--layers {fewer}`"),
-        format!("请减少：`--layers {fewer}`"),
-    );
-    Err(Failed::new(what).hint(hint))
+    let layers = config.num_layers;
+    Err(CliError::new(msg!(
+        "bench-memory",
+        layers,
+        needed,
+        found,
+        fewer,
+    )))
 }

@@ -4,22 +4,17 @@ use moss::{
     cpu::{Activations, cpu_features},
     model::{CardInfo, StageInfo},
 };
+use moss_messages::{Language, Text, msg};
 use serde_json::{Value, json};
 
 use super::{clients::Served, loading::Loading, measure::Measured, timeline::Timeline};
-use crate::{
-    messages::{Language, Words},
-    progress::size,
-};
+use crate::{fold::right, messages::size};
 
-/// Heads of the table, in English and in Chinese.
-const COLUMNS: (&str, &str) = (
-    "  prompt  prefill ms  tok/s    decode ms   tok/s     GB/s   share\n",
-    "    提示   预填充 ms   tok/s     解码 ms   tok/s     GB/s    占比\n",
-);
+/// Places of the columns of the table.
+const WIDTHS: [usize; 7] = [8, 12, 8, 12, 8, 9, 8];
 
 pub(super) struct Report {
-    pub(super) name: Words,
+    pub(super) name: Text,
     pub(super) threads: usize,
     pub(super) activations: Activations,
     pub(super) loading: Loading,
@@ -36,27 +31,31 @@ pub(super) struct Report {
 
 impl Report {
     pub(super) fn text(&self, language: Language) -> String {
-        let mut text = format!("{}\n", self.name.of(language));
+        let mut text = format!("{}\n", language.text(&self.name));
         for (index, stage) in self.stages.iter().enumerate() {
             let (first, last) = (stage.layers.start, stage.layers.end - 1);
             let what = match &stage.card {
                 Some(card) => card_text(card),
                 None => self.cpu_text(),
             };
-            let (device, weights, what) =
-                (stage.device, size(stage.weight_bytes), what.of(language));
-            text += &language.pick(
-                format!("  stage {index}  {device}, layers {first} to {last}, {weights} a token; {what}\n"),
-                format!("  阶段 {index}  {device}，第 {first} 至 {last} 层，每词元 {weights}；{what}\n"),
+            let (device, weights) = (stage.device.to_string(), size(stage.weight_bytes));
+            text += &format!(
+                "  {}\n",
+                language.text(&msg!(
+                    "bench-stage",
+                    index,
+                    device,
+                    first,
+                    last,
+                    weights,
+                    what
+                ))
             );
         }
-        text += self.loading_text().of(language);
+        text += &format!("  {}\n", language.text(&self.loading_text()));
         let bandwidth = gb(self.bandwidth);
-        text += &language.pick(
-            format!("  bandwidth {bandwidth:.1} GB/s (the memory's own, measured in this run)\n"),
-            format!("  带宽 {bandwidth:.1} GB/s（内存自身的，本次实测）\n"),
-        );
-        text += language.pick(COLUMNS.0, COLUMNS.1);
+        text += &format!("  {}\n", language.text(&msg!("bench-bandwidth", bandwidth)));
+        text += &heads(language);
         for m in &self.measured {
             let rate = m.token_bytes / m.token_s;
             text += &format!(
@@ -79,36 +78,23 @@ impl Report {
         text
     }
 
-    fn cpu_text(&self) -> Words {
-        let (threads, isa) = (self.threads, cpu_features());
-        let (rounded, rounded_zh) = match self.activations {
-            Activations::Exact => ("", ""),
-            Activations::Int8 => (", 8-bit activations", "，8 位激活值"),
-        };
-        Words::from((
-            format!("{threads} threads, {isa}{rounded}"),
-            format!("{threads} 线程，{isa}{rounded_zh}"),
-        ))
+    fn cpu_text(&self) -> Text {
+        let (threads, isa) = (self.threads, cpu_features().to_string());
+        match self.activations {
+            Activations::Exact => msg!("bench-cpu", threads, isa),
+            Activations::Int8 => msg!("bench-cpu-int8", threads, isa),
+        }
     }
 
-    fn loading_text(&self) -> Words {
-        let seconds = self.loading.seconds;
-        let (mut en, mut zh) = (
-            format!("  loaded in {seconds:.2} s"),
-            format!("  加载用时 {seconds:.2} s"),
-        );
+    fn loading_text(&self) -> Text {
+        let mut loaded = msg!("bench-loaded", seconds = self.loading.seconds);
         if let Some((seconds, rate)) = self.loading.of_cards() {
-            let rate = gb(rate);
-            en += &format!(", the weights of the cards in {seconds:.2} s, {rate:.1} GB/s");
-            zh += &format!("，其中显卡权重 {seconds:.2} s，{rate:.1} GB/s");
+            loaded = msg!("bench-loaded-gpus", loaded, seconds, rate = gb(rate));
         }
-        if let Some(rate) = self.upload.map(gb) {
-            en += &format!(
-                "; host memory to the card {rate:.1} GB/s (page-locked, measured in this run)"
-            );
-            zh += &format!("；主机内存到显卡 {rate:.1} GB/s（页锁定，本次实测）");
+        match self.upload.map(gb) {
+            Some(rate) => msg!("bench-upload", loaded, rate),
+            None => loaded,
         }
-        Words::from((en + "\n", zh + "\n"))
     }
 
     pub(super) fn json(&self) -> Value {
@@ -129,7 +115,7 @@ impl Report {
             })
         });
         json!({
-            "model": self.name.en, "threads": self.threads, "isa": cpu_features().to_string(),
+            "model": self.name.to_string(), "threads": self.threads, "isa": cpu_features().to_string(),
             "activations": match self.activations { Activations::Exact => "exact", Activations::Int8 => "int8" },
             "load_s": self.loading.seconds, "card_weights_s": self.loading.of_cards().map(|(seconds, _)| seconds),
             "card_weights_bytes_per_s": self.loading.of_cards().map(|(_, rate)| rate), "upload_bandwidth": self.upload,
@@ -144,25 +130,32 @@ fn gb(rate: f64) -> f64 {
     rate / 1e9
 }
 
-fn card_text(card: &CardInfo) -> Words {
+/// The heads of the table.
+fn heads(language: Language) -> String {
+    let heads = language.text(&msg!("bench-columns"));
+    let cells = heads.split(" | ").zip(WIDTHS);
+    let cells: String = cells.map(|(head, width)| right(head, width)).collect();
+    cells + "\n"
+}
+
+fn card_text(card: &CardInfo) -> Text {
     let CardInfo { name, code, .. } = card;
-    let cuda = format!(
-        "{}.{}",
-        card.driver_cuda / 1000,
-        card.driver_cuda % 1000 / 10
-    );
+    let cuda = card.driver_cuda;
     let [clock, memory_clock] = [card.clock_khz, card.memory_clock_khz].map(|khz| khz / 1000);
     let taken = size(card.free_before.saturating_sub(card.free_now));
     let free = size(card.free_before);
     let others = size(card.total_memory.saturating_sub(card.free_before));
-    Words::from((
-        format!(
-            "{name}, {code} code, driver for CUDA {cuda}, clocks up to {clock} and {memory_clock} MHz; {taken} taken of {free} free, {others} by others and the idle context"
-        ),
-        format!(
-            "{name}，{code} 代码，驱动支持 CUDA {cuda}，时钟最高 {clock} 和 {memory_clock} MHz；可用 {free}，占用其中 {taken}，其他程序和空闲上下文占 {others}"
-        ),
-    ))
+    msg!(
+        "bench-gpu",
+        name,
+        code,
+        cuda,
+        clock,
+        memory_clock,
+        taken,
+        free,
+        others
+    )
 }
 
 fn card_json(card: &CardInfo) -> Value {
@@ -180,22 +173,16 @@ mod tests {
 
     use super::*;
 
-    /// Of the English ones one ends a place early.
     #[test]
-    fn the_chinese_heads_end_where_their_numbers_do() {
-        let numbers = format!(
-            "  {0:>6}  {0:>10}  {0:>6}  {0:>10}  {0:>6}  {0:>7}  {0:>6}\n",
-            "#"
-        );
-        let ends = |line: &str| -> Vec<usize> {
-            let cells = line.split("  ").filter(|cell| !cell.is_empty());
-            let end = |cell: &str| {
-                line[..cell.as_ptr() as usize - line.as_ptr() as usize + cell.trim_end().len()]
-                    .width()
-            };
-            cells.map(end).collect()
-        };
-        assert_eq!(ends(COLUMNS.1), ends(&numbers));
+    fn the_heads_of_both_languages_end_where_their_numbers_do() {
+        for language in Language::ALL {
+            let heads = heads(language);
+            assert_eq!(
+                heads.trim_end().width(),
+                WIDTHS.iter().sum::<usize>(),
+                "{heads}"
+            );
+        }
     }
 
     #[test]
@@ -210,7 +197,7 @@ mod tests {
             free_before: 15_000_000_000,
             free_now: 4_000_000_000,
         };
-        let Words { zh, .. } = card_text(&card);
+        let zh = Language::Zh.text(&card_text(&card));
         for part in [
             "T4，sm_75 代码",
             "CUDA 12.8，",

@@ -5,7 +5,7 @@ use std::time::Duration;
 use moss::model::StageSpan;
 use serde_json::{Value, json};
 
-use crate::messages::{Language, Words};
+use moss_messages::{Language, Text, msg};
 
 /// Columns that the whole time takes.
 const COLUMNS: usize = 72;
@@ -13,18 +13,15 @@ const COLUMNS: usize = 72;
 /// The stages' work during one forward.
 pub(super) struct Timeline {
     /// What the forward was.
-    pub(super) what: Words,
+    pub(super) what: Text,
     pub(super) spans: Vec<StageSpan>,
 }
 
 impl Timeline {
     pub(super) fn text(&self, language: Language) -> String {
         let end = self.end().as_secs_f64();
-        let (what, ms) = (self.what.of(language), end * 1e3);
-        let mut text = language.pick(
-            format!("  {what}, {ms:.2} ms; the digit is the pass\n"),
-            format!("  {what}，{ms:.2} ms；数字表示第几次前向\n"),
-        );
+        let (what, ms) = (&self.what, end * 1e3);
+        let mut text = format!("  {}\n", language.text(&msg!("bench-timeline", what, ms)));
         let stages = self
             .spans
             .iter()
@@ -44,10 +41,10 @@ impl Timeline {
                 line[first..column(span.end).clamp(first + 1, COLUMNS)].fill(digit);
             }
             let line: String = line.iter().collect();
-            let share = busy / end * 100.0;
-            text += &language.pick(
-                format!("  stage {stage} |{line}| {share:>3.0} % busy\n"),
-                format!("  阶段 {stage} |{line}| 忙碌 {share:>3.0} %\n"),
+            let share = format!("{:>3.0}", busy / end * 100.0);
+            text += &format!(
+                "  {}\n",
+                language.text(&msg!("bench-timeline-stage", stage, line, share))
             );
         }
         text
@@ -60,7 +57,7 @@ impl Timeline {
                 "begin_s": span.begin.as_secs_f64(), "end_s": span.end.as_secs_f64(),
             })
         };
-        json!({ "what": self.what.en, "spans": self.spans.iter().map(span).collect::<Vec<_>>() })
+        json!({ "what": self.what.to_string(), "spans": self.spans.iter().map(span).collect::<Vec<_>>() })
     }
 
     fn end(&self) -> Duration {
@@ -94,13 +91,13 @@ mod tests {
             span(1, 1, 48, 72),
         ];
         let timeline = Timeline {
-            what: ("a prompt", "提示").into(),
+            what: msg!("bench-prompt", prompt = 3),
             spans,
         };
         let text = timeline.text(Language::En);
         let (zeros, ones, idle) = ("0".repeat(24), "1".repeat(24), " ".repeat(24));
         let expected = [
-            "  a prompt, 72.00 ms; the digit is the pass".to_owned(),
+            "  a prompt of 3 tokens, 72.00 ms; the digit is the pass".to_owned(),
             format!("  stage 0 |{zeros}{ones}{idle}|  67 % busy"),
             format!("  stage 1 |{idle}{zeros}{ones}|  67 % busy"),
         ];
@@ -116,7 +113,7 @@ mod tests {
     fn nothing_and_moments_without_length_are_drawn_too() {
         let text = |what: &str, spans| {
             Timeline {
-                what: Words::same(what),
+                what: msg!("plain", value = what),
                 spans,
             }
             .text(Language::En)

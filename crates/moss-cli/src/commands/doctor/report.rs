@@ -2,6 +2,7 @@
 
 use moss::{cuda::GpuInfo, model::CUDA};
 use moss_bench::{DeviceReport, parity::CaseReport};
+use moss_messages::{Language, Text, msg};
 use serde_json::{Value, json};
 
 use super::{
@@ -10,7 +11,7 @@ use super::{
     machine::Place,
     selftest::{Kernels, Selftest, Transcript},
 };
-use crate::{fold::left, messages::Language, progress::size};
+use crate::{fold::left, messages::size};
 
 /// Places of a label on a terminal.
 const LABEL: usize = 12;
@@ -25,24 +26,26 @@ struct Lines {
 }
 
 impl Lines {
-    /// A label, empty in the second line of a part, and what there is to say.
-    fn line(&mut self, label: (&str, &str), en: String, zh: String) {
-        let (label, value) = (
-            self.language.pick(label.0, label.1),
-            self.language.pick(en, zh),
-        );
-        self.text += &format!("{}{value}\n", left(label, LABEL));
+    /// A label, and what there is to say.
+    fn line(&mut self, label: Text, value: Text) {
+        let [label, value] = [label, value].map(|text| self.language.text(&text));
+        self.text += &format!("{}{value}\n", left(&label, LABEL));
     }
 
-    fn same(&mut self, label: (&str, &str), value: String) {
-        self.line(label, value.clone(), value);
+    /// A further line of the same part.
+    fn more(&mut self, value: Text) {
+        let value = self.language.text(&value);
+        self.text += &format!("{}{value}\n", left("", LABEL));
     }
-}
 
-const GO_ON: (&str, &str) = ("", "");
-
-fn cuda_version(version: u32) -> String {
-    format!("{}.{}", version / 1000, version % 1000 / 10)
+    /// Lines below one label.
+    fn part(&mut self, label: Text, values: impl IntoIterator<Item = Text>) {
+        let mut values = values.into_iter();
+        if let Some(first) = values.next() {
+            self.line(label, first);
+        }
+        values.for_each(|value| self.more(value));
+    }
 }
 
 impl Report {
@@ -52,34 +55,16 @@ impl Report {
             text: String::new(),
         };
         let version = env!("CARGO_PKG_VERSION");
-        lines.line(
-            ("program", "程序"),
-            format!(
-                "moss-cli {version}, {}",
-                if CUDA {
-                    "with CUDA"
-                } else {
-                    "for the CPU alone"
-                }
-            ),
-            format!(
-                "moss-cli {version}，{}",
-                if CUDA { "含 CUDA" } else { "仅 CPU" }
-            ),
-        );
+        let program = if CUDA {
+            msg!("doctor-with-cuda", version)
+        } else {
+            msg!("doctor-cpu-only", version)
+        };
+        lines.line(msg!("doctor-program"), program);
         let cpu = &self.processor;
-        let read = cpu.read_bandwidth / 1e9;
-        lines.line(
-            ("CPU", "CPU"),
-            format!(
-                "{} threads, {}; reads {read:.1} GB/s (measured)",
-                cpu.threads, cpu.isa
-            ),
-            format!(
-                "{} 线程，{}；读取 {read:.1} GB/s（实测）",
-                cpu.threads, cpu.isa
-            ),
-        );
+        let (rate, isa) = (cpu.read_bandwidth / 1e9, cpu.isa.to_string());
+        let cpu = msg!("doctor-cpu", threads = cpu.threads, isa, rate);
+        lines.line(msg!("plain", value = "CPU"), cpu);
         self.terminal(&mut lines);
         self.places(&mut lines);
         self.cards(&mut lines);
@@ -94,106 +79,73 @@ impl Report {
         let terminal = &self.terminal;
         let encoding = terminal.encoding.as_deref().unwrap_or("-");
         let locale = terminal.locale.as_deref().unwrap_or("-");
-        let label = ("terminal", "终端");
-        match terminal.is_utf8() {
-            true => lines.line(
-                label,
-                format!("UTF-8 ({encoding}), messages by the locale {locale}"),
-                format!("UTF-8（{encoding}），消息语言取自区域设置 {locale}"),
-            ),
-            false => lines.line(
-                label,
-                format!("not UTF-8 ({encoding}): Chinese may not show; `export LANG=C.UTF-8`"),
-                format!("不是 UTF-8（{encoding}）：中文可能无法显示；请 `export LANG=zh_CN.UTF-8`"),
-            ),
-        }
+        let state = if terminal.is_utf8() {
+            msg!("doctor-utf8", encoding, locale)
+        } else {
+            msg!("doctor-not-utf8", encoding)
+        };
+        lines.line(msg!("doctor-terminal"), state);
     }
 
     fn places(&self, lines: &mut Lines) {
-        let mut label = ("models in", "模型位置");
-        for Place { folder, free } in &self.places {
-            let (folder, free) = (folder.display(), free.map_or_else(|| "?".into(), size));
-            lines.line(
-                label,
-                format!("{folder}, {free} free"),
-                format!("{folder}，可用 {free}"),
-            );
-            label = GO_ON;
-        }
+        let place = |Place { folder, free }: &Place| {
+            let free = free.map_or_else(|| "?".into(), size);
+            msg!("doctor-place", folder, free)
+        };
+        lines.part(msg!("doctor-models"), self.places.iter().map(place));
         for model in &self.models {
             let name = model.name;
-            match &model.folder {
-                Some(folder) => lines.same(GO_ON, format!("{name}: {}", folder.display())),
-                None => lines.line(
-                    GO_ON,
-                    format!("{name}: not here"),
-                    format!("{name}：未找到"),
-                ),
-            }
+            lines.more(match &model.folder {
+                Some(folder) => msg!("plain", value = format!("{name}: {}", folder.display())),
+                None => msg!("doctor-not-here", name),
+            });
         }
     }
 
     fn cards(&self, lines: &mut Lines) {
-        match &self.driver {
-            Some(driver) => lines.same(("driver", "驱动"), driver.version.clone()),
-            None => lines.line(
-                ("driver", "驱动"),
-                "no NVIDIA driver found".into(),
-                "未发现 NVIDIA 驱动".into(),
-            ),
-        }
+        let driver = match &self.driver {
+            Some(driver) => msg!("plain", value = driver.version),
+            None => msg!("doctor-no-driver"),
+        };
+        lines.line(msg!("doctor-driver"), driver);
         for card in self.driver.iter().flat_map(|driver| &driver.cards) {
             card.lines(lines);
         }
         if !CUDA {
             return;
         }
-        let mut label = ("libraries", "CUDA 库");
-        for library in &self.libraries {
-            lines.same(label, library.clone());
-            label = GO_ON;
-        }
+        let libraries = self.libraries.iter();
+        let libraries = libraries.map(|library| msg!("plain", value = library));
+        lines.part(msg!("doctor-libraries"), libraries);
         if let Some(reason) = &self.cublas_missing {
-            lines.line(
-                ("cuBLAS", "cuBLAS"),
-                format!("not found, and needed for prompts of fp16 models, and of all models on GPUs before sm_90: {reason}"),
-                format!("未找到；fp16 模型以及 sm_90 之前的 GPU 处理输入时需要它：{reason}"),
-            );
+            let missing = msg!("doctor-no-cublas", reason);
+            lines.line(msg!("plain", value = "cuBLAS"), missing);
         }
         match &self.cards {
             Ok(cards) => cards.iter().for_each(|card| kernels_of(lines, card)),
-            Err(error) => lines.line(
-                ("kernels", "内核"),
-                format!("no card to run on: {error}"),
-                format!("没有可用的显卡：{}", Language::Zh.text(error)),
-            ),
+            Err(error) => lines.line(msg!("doctor-kernels"), msg!("doctor-no-gpu", error)),
         }
     }
 
     fn ceilings(&self, lines: &mut Lines) {
-        let mut label = ("at most", "速度上限");
-        for ceiling in &self.ceilings {
-            let mut devices: Vec<(String, f64)> = Vec::new();
-            for card in self.cards.iter().flatten() {
-                devices.extend(
-                    card.copy_bandwidth
-                        .iter()
-                        .map(|rate| (format!("GPU {}", card.info.ordinal), *rate)),
-                );
-            }
-            devices.push(("CPU".into(), self.processor.read_bandwidth));
+        let mut devices: Vec<(String, f64)> = Vec::new();
+        for card in self.cards.iter().flatten() {
+            devices.extend(
+                card.copy_bandwidth
+                    .iter()
+                    .map(|rate| (format!("GPU {}", card.info.ordinal), *rate)),
+            );
+        }
+        devices.push(("CPU".into(), self.processor.read_bandwidth));
+        let ceilings = self.ceilings.iter().map(|ceiling| {
             let rate = |(device, bandwidth): &(String, f64)| {
                 format!("{device} {:.1} tok/s", ceiling.rate(*bandwidth))
             };
             let rates: Vec<_> = devices.iter().map(rate).collect();
             let (format, bytes) = (&ceiling.format, size(ceiling.bytes));
-            lines.line(
-                label,
-                format!("{format}, {bytes} a token: {}", rates.join(", ")),
-                format!("{format}，每词元 {bytes}：{}", rates.join("，")),
-            );
-            label = GO_ON;
-        }
+            msg!("doctor-rates", format, bytes, rates = rates.join(", "))
+        });
+        lines.part(msg!("doctor-upper-bound"), ceilings);
     }
 
     pub(super) fn json(&self) -> Value {
@@ -250,53 +202,35 @@ impl Report {
 
 impl CardState {
     fn lines(&self, lines: &mut Lines) {
-        let mut said = (vec![self.name.clone()], vec![self.name.clone()]);
-        let mut say = |en: String, zh: String| {
-            said.0.push(en);
-            said.1.push(zh);
-        };
-        if let Some(bus) = &self.bus {
-            say(format!("at {bus}"), bus.clone());
-        }
-        if let Some((major, minor)) = self.capability {
-            say(
-                format!("compute capability {major}.{minor}"),
-                format!("计算能力 {major}.{minor}"),
-            );
-        }
-        if let Some((free, total)) = self.memory {
+        let mut said = vec![msg!("plain", value = self.name)];
+        said.extend(self.bus.as_ref().map(|bus| msg!("card-bus", bus)));
+        said.extend(self.capability.map(|(major, minor)| {
+            let capability = format!("{major}.{minor}");
+            msg!("card-capability", capability)
+        }));
+        said.extend(self.memory.map(|(free, total)| {
             let (free, total) = (size(free), size(total));
-            say(
-                format!("{free} of {total} free"),
-                format!("显存 {total}，可用 {free}"),
-            );
-        }
+            msg!("card-memory", free, total)
+        }));
         if let [Some((now, most)), Some((memory_now, memory_most))] = self.clocks {
-            say(
-                format!("clocks {now} of {most} MHz, memory {memory_now} of {memory_most} MHz"),
-                format!("时钟 {now}/{most} MHz，显存 {memory_now}/{memory_most} MHz"),
-            );
+            said.push(msg!("card-clocks", now, most, memory_now, memory_most));
         }
-        if let Some(ecc) = self.ecc {
-            say(
-                format!("ECC {}", if ecc { "on" } else { "off" }),
-                format!("ECC {}", if ecc { "开" } else { "关" }),
-            );
-        }
+        said.extend(self.ecc.map(|is_on| {
+            if is_on {
+                msg!("card-ecc-on")
+            } else {
+                msg!("card-ecc-off")
+            }
+        }));
         if let Some([(generation, lanes), (most, most_lanes)]) = self.pcie {
             let link = format!("PCIe {generation}.0 x{lanes}");
-            say(
-                format!("{link} of {most}.0 x{most_lanes}"),
-                format!("{link}（最高 {most}.0 x{most_lanes}）"),
-            );
+            let best = format!("{most}.0 x{most_lanes}");
+            said.push(msg!("card-pcie", link, best));
         }
         if self.nvlinks > 0 {
-            say(
-                format!("{} NVLinks up", self.nvlinks),
-                format!("NVLink {} 条", self.nvlinks),
-            );
+            said.push(msg!("card-nvlinks", count = self.nvlinks));
         }
-        lines.line(("card", "显卡"), said.0.join("; "), said.1.join("；"));
+        lines.line(msg!("doctor-card"), msg!("plain", value = said));
     }
 }
 
@@ -308,78 +242,28 @@ fn kernels_of(lines: &mut Lines, device: &DeviceReport) {
         driver_cuda,
         ..
     } = &device.info;
-    let offers = cuda_version(*driver_cuda);
-    let (en, zh) = match &device.copy_bandwidth {
-        Ok(rate) => (
-            format!("copies {:.1} GB/s (measured)", rate / 1e9),
-            format!("拷贝 {:.1} GB/s（实测）", rate / 1e9),
-        ),
-        Err(error) => (
-            format!("cannot run: {error}"),
-            format!("无法运行：{}", Language::Zh.text(error)),
-        ),
+    let state = match &device.copy_bandwidth {
+        Ok(rate) => msg!("doctor-copies", rate = rate / 1e9),
+        Err(error) => msg!("doctor-cannot-run", error),
     };
-    lines.line(
-        ("kernels", "内核"),
-        format!("GPU {ordinal}, {name}: {code} code, driver for CUDA {offers}; {en}"),
-        format!("GPU {ordinal}，{name}：{code} 代码，驱动支持 CUDA {offers}；{zh}"),
-    );
+    let code = code.to_string();
+    let gpu = msg!("doctor-gpu", ordinal, name, code, cuda = driver_cuda, state);
+    lines.line(msg!("doctor-kernels"), gpu);
 }
 
 fn tested(lines: &mut Lines, selftest: &Selftest) {
-    let mut label = ("self-test", "自检");
+    let mut found = Vec::new();
     for kernels in &selftest.kernels {
         let Kernels {
             ordinal,
             compared,
             error,
         } = kernels;
-        let right = compared.len() - kernels.failed().count();
+        let (total, right) = (compared.len(), compared.len() - kernels.failed().count());
         let verdict = if kernels.passed() { "PASS" } else { "FAIL" };
-        lines.line(
-            label,
-            format!(
-                "{verdict} GPU {ordinal}: {right} of {} kernel cases as on the CPU",
-                compared.len()
-            ),
-            format!(
-                "{verdict} GPU {ordinal}：{} 个内核用例中 {right} 个与 CPU 一致",
-                compared.len()
-            ),
-        );
-        label = GO_ON;
-        for found in kernels.failed().take(LISTED) {
-            let CaseReport {
-                kernel,
-                shape,
-                max_error,
-                allowed,
-                reason,
-                repeats,
-                ..
-            } = found;
-            let (en, zh) = if *repeats {
-                ("", "")
-            } else {
-                (", other bits every time", "，每次结果不同")
-            };
-            lines.line(
-                GO_ON,
-                format!(
-                    "  {kernel} ({shape}): {max_error:.1e}, allowed {allowed:.1e} ({reason}){en}"
-                ),
-                format!(
-                    "  {kernel}（{shape}）：{max_error:.1e}，允许 {allowed:.1e}（{reason}）{zh}"
-                ),
-            );
-        }
-        if let Some(error) = error {
-            lines.line(
-                GO_ON,
-                format!("  {error}"),
-                format!("  {}", Language::Zh.text(error)),
-            );
-        }
+        found.push(msg!("doctor-kernel-cases", verdict, ordinal, right, total));
+        found.extend(kernels.failed().take(LISTED).map(indented_case));
+        found.extend(error.iter().map(|error| msg!("indented", text = error)));
     }
     for Transcript {
         device,
@@ -393,14 +277,33 @@ fn tested(lines: &mut Lines, selftest: &Selftest) {
         } else {
             format!("GPU {device}")
         };
-        lines.line(
-            label,
-            format!("{verdict} {device}: transcript of the {format} demo model"),
-            format!("{verdict} {device}：{format} 演示模型的对话"),
-        );
-        label = GO_ON;
-        for (question, said) in wrong {
-            lines.same(GO_ON, format!("  {question} -> {said}"));
-        }
+        found.push(msg!("doctor-transcript", verdict, device, format));
+        let wrong = wrong.iter();
+        found.extend(wrong.map(|(question, said)| {
+            let text = format!("{question} -> {said}");
+            msg!("indented", text)
+        }));
     }
+    lines.part(msg!("doctor-selftest"), found);
+}
+
+/// A case whose results are off.
+fn indented_case(found: &CaseReport) -> Text {
+    let CaseReport {
+        kernel,
+        shape,
+        max_error,
+        allowed,
+        reason,
+        repeats,
+        ..
+    } = found;
+    let [error, allowed] = [max_error, allowed].map(|number| format!("{number:.1e}"));
+    let case = msg!("doctor-case", kernel, shape, error, allowed, reason);
+    let text = if *repeats {
+        case
+    } else {
+        msg!("doctor-case-differs", case)
+    };
+    msg!("indented", text)
 }

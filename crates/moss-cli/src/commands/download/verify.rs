@@ -2,20 +2,18 @@
 
 use std::path::PathBuf;
 
-use moss::hub::{DownloadEvent, DownloadPlan, Hub, HubError, ModelId, Verification};
+use moss::hub::{DamagedFile, DownloadEvent, DownloadPlan, Hub, HubError, ModelId, Verification};
+
+use moss_messages::{Arg, ToArg, msg};
 
 use crate::{
-    args::Cli,
-    errors::Failed,
-    fetch,
-    messages::{DownloadMessage, Message, Words},
-    printer::Printer,
-    progress::DownloadProgress,
+    args::Cli, errors::CliError, messages::size, printer::Printer, progress::DownloadProgress,
+    source,
 };
 
 /// Returns the model's folder if all of its files are right, or were brought again.
 pub(crate) fn run(id: &ModelId, cli: &Cli, printer: &Printer) -> anyhow::Result<PathBuf> {
-    let hub = Hub::new(fetch::settings(&cli.model)?)?;
+    let hub = Hub::new(source::settings(&cli.model)?)?;
     let progress = DownloadProgress::new(printer);
     let report = |event: DownloadEvent<'_>| progress.report(event);
     let plan = match cli.model.offline {
@@ -30,17 +28,18 @@ pub(crate) fn run(id: &ModelId, cli: &Cli, printer: &Printer) -> anyhow::Result<
         found => found?,
     };
     for path in &found.unchecked {
-        printer.say(Message::Download(DownloadMessage::Unchecked { path }));
+        printer.say(msg!("unchecked", path));
     }
     let is_missing = plan.as_ref().is_some_and(|plan| plan.bytes_missing() > 0);
     if found.damaged.is_empty() && !is_missing {
         let (files, bytes) = (found.files, found.bytes);
         let listed = plan.is_some();
-        printer.say(Message::Download(DownloadMessage::Verified {
-            files,
-            bytes,
-            listed,
-        }));
+        let bytes = size(bytes);
+        printer.say(if listed {
+            msg!("verified-by-listing", files, bytes)
+        } else {
+            msg!("verified-by-cache", files, bytes)
+        });
         return Ok(found.folder);
     }
     if !cli.model.yes {
@@ -54,9 +53,7 @@ pub(crate) fn run(id: &ModelId, cli: &Cli, printer: &Printer) -> anyhow::Result<
         }
         .into());
     };
-    printer.say(Message::Download(DownloadMessage::Repairing {
-        list: &list(&found),
-    }));
+    printer.say(msg!("repairing", list = list(&found)));
     hub.remove_damaged(id, &found)?;
     let plan = hub.plan(&plan.id, &report)?; // how much is missing now
     progress.start(plan.bytes_done, plan.bytes());
@@ -80,8 +77,7 @@ fn listing(
             | HubError::Incomplete { .. }),
         ) => {
             let why = printer.causes(&anyhow::Error::from(error));
-            let warning = Message::Download(DownloadMessage::NoListing { why: &why });
-            printer.warning(&Words::from(warning));
+            printer.warning(&msg!("no-listing", why));
             Ok(None)
         }
         Err(error) => Err(error),
@@ -89,35 +85,16 @@ fn listing(
 }
 
 /// Names every damaged file, under `--quiet` too.
-fn damaged(id: &ModelId, found: &Verification) -> Failed {
-    let list = list(found);
-    let id = id.to_string();
-    Failed::new(Message::Download(DownloadMessage::Damaged {
-        id: &id,
-        list: &list,
-    }))
-    .hint(Message::Download(DownloadMessage::DamagedHint { id: &id }))
+fn damaged(id: &ModelId, found: &Verification) -> CliError {
+    CliError::new(msg!("damaged", id = id.to_string(), list = list(found)))
 }
 
-fn list(found: &Verification) -> Words {
-    let line = |name: &str, path: &std::path::Path, what: &str| {
-        format!("\n  {name}: {what} ({})", path.display())
+/// The damaged files, a line each.
+fn list(found: &Verification) -> Arg {
+    let line = |file: &DamagedFile| {
+        let DamagedFile { name, path, damage } = file;
+        msg!("damaged-file", name, path, damage).to_arg()
     };
-    let lines = |zh: bool| {
-        let damaged = found.damaged.iter();
-        damaged
-            .map(|file| {
-                line(
-                    &file.name,
-                    &file.path,
-                    &if zh {
-                        crate::messages::Language::Zh.text(&file.damage)
-                    } else {
-                        file.damage.to_string()
-                    },
-                )
-            })
-            .collect::<String>()
-    };
-    Words::from((lines(false), lines(true)))
+    let items = found.damaged.iter().map(line).collect();
+    Arg::List { items, lines: true }
 }

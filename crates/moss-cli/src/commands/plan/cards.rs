@@ -5,10 +5,11 @@ use moss::model::{
     placement::{Card, CardKind},
 };
 
-use super::PlanArgs;
+use moss_messages::msg;
+
 use crate::{
-    args::ModelArgs,
-    errors::{Failed, OrFail},
+    args::{ModelArgs, PlanArgs},
+    errors::{CliError, Context},
     memory, open,
 };
 
@@ -100,31 +101,18 @@ pub(super) fn cards(args: &PlanArgs, model: &ModelArgs) -> anyhow::Result<Vec<Pl
     args.cards.iter().enumerate().map(named).collect()
 }
 
-fn known(name: &str, ordinal: usize) -> Result<PlannedCard, Failed> {
+fn known(name: &str, ordinal: usize) -> Result<PlannedCard, CliError> {
     if let Some((_, capability)) = TOO_OLD.iter().find(|(old, _)| name.starts_with(old)) {
-        let what = (
-            format!("`{name}` has compute capability {capability}, the kernels need 7.5 or more"),
-            format!("`{name}` 的计算能力为 {capability}，内核需要 7.5 或更高"),
-        );
-        let hint = (
-            "cards from the T4 and the RTX 20 series on will do",
-            "T4 和 RTX 20 系列及更新的显卡均可",
-        );
-        return Err(Failed::new(what).hint(hint));
+        let what = msg!("gpu-too-old", name, capability);
+        return Err(CliError::new(what));
     }
     let known = KNOWN
         .iter()
         .find(|known| known.name == name)
         .ok_or_else(|| {
             let names = KNOWN.map(|known| known.name);
-            Failed::new((
-                format!("`{name}` is no card of the list"),
-                format!("列表中没有 `{name}` 这种卡"),
-            ))
-            .hint((
-                format!("`--cards` knows {} and cpu", names.join(", ")),
-                format!("`--cards` 可用的有 {}、cpu", names.join("、")),
-            ))
+            let names = names.map(str::to_owned).to_vec();
+            CliError::new(msg!("unknown-gpu", name, names))
         })?;
     Ok(PlannedCard {
         card: Card {
@@ -143,14 +131,8 @@ fn this_gpu(ordinal: usize) -> anyhow::Result<PlannedCard> {
     let gpus = machine_gpus()?;
     let found = gpus.len();
     let card = gpus.into_iter().nth(ordinal).ok_or_else(|| {
-        let what = (
-            format!("there is no GPU {ordinal}, {found} found"),
-            format!("没有 GPU {ordinal}，共找到 {found} 张"),
-        );
-        Failed::new(what).hint((
-            "`nvidia-smi -L` lists those there are; `--cards t4,t4` plans for cards that are elsewhere",
-            "`nvidia-smi -L` 可列出本机的卡；`--cards t4,t4` 可为别处的卡做规划",
-        ))
+        let what = msg!("no-such-gpu", ordinal, found);
+        CliError::new(what)
     })?;
     Ok(PlannedCard {
         card,
@@ -167,17 +149,7 @@ fn this_cpu(args: &PlanArgs, model: &ModelArgs) -> anyhow::Result<Card> {
     };
     let free = match args.cpu_memory {
         Some(gigabytes) => (gigabytes * 1e9) as u64,
-        None => memory::available()
-            .or_fail(
-                "this system does not say how much memory is available",
-                "系统没有报告可用内存",
-            )
-            .map_err(|error| {
-                error.hint((
-                    "say it: `--cpu-memory 64` for 64 GB",
-                    "请指明：`--cpu-memory 64` 表示 64 GB",
-                ))
-            })?,
+        None => memory::available().context(msg!("memory-unknown"))?,
     };
     Ok(Card {
         name: "cpu".into(),
@@ -191,7 +163,8 @@ fn this_cpu(args: &PlanArgs, model: &ModelArgs) -> anyhow::Result<Card> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::{errors, messages::Language};
+    use crate::errors;
+    use moss_messages::Language;
 
     #[test]
     fn a_cards_free_memory_is_what_is_left_of_its_data_sheet() {
@@ -209,6 +182,8 @@ mod tests {
     fn old_and_unknown_cards_are_told_apart() {
         assert!(known("v100-32", 0).unwrap_err().to_string().contains("7.0"));
         let unknown = known("t5", 0).unwrap_err().into();
-        assert!(errors::hint(&unknown, Language::En).is_some_and(|hint| hint.contains("t4, a10")));
+        assert!(
+            errors::hint(&unknown, Language::En).is_some_and(|hint| hint.contains("`t4`, `a10`"))
+        );
     }
 }

@@ -4,11 +4,16 @@ use moss::model::placement::{Card, CardKind, Note, Placement, Stage};
 use serde_json::{Value, json};
 use unicode_width::UnicodeWidthStr;
 
-use super::{Subject, predict::Prediction, words};
+use super::{
+    cards::{FOR_DISPLAY, FOR_DRIVER},
+    predict::Prediction,
+    subject::Subject,
+};
+use moss_messages::{Language, Text, msg};
+
 use crate::{
     fold::{left, right},
-    messages::Language,
-    progress::size,
+    messages::{placement_note, size},
 };
 
 pub(super) struct Report<'a> {
@@ -28,14 +33,16 @@ impl Report<'_> {
             cache,
             ..
         } = self.subject;
-        let mut lines = vec![words::title(
-            language,
+        let mut lines = vec![language.text(&msg!(
+            "plan-title",
             name,
             format,
-            config.num_layers,
-            cache.positions(),
-        )];
-        let mut rows = vec![words::columns(language).map(str::to_owned)];
+            layers = config.num_layers,
+            positions = cache.positions(),
+        ))];
+        let heads = language.text(&msg!("plan-columns"));
+        let mut heads = heads.split(" | ").map(str::to_owned);
+        let mut rows = vec![std::array::from_fn(|_| heads.next().unwrap_or_default())];
         rows.extend(
             self.placement
                 .stages
@@ -48,13 +55,11 @@ impl Report<'_> {
             self.placement
                 .notes
                 .iter()
-                .map(|note| words::note(language, note, &self.names())),
+                .map(|note| language.text(&placement_note(note, &self.names()))),
         );
-        lines.push(words::ceiling(language, self.prediction));
-        lines.push(words::first_token(language, self.prediction));
-        if by_name {
-            lines.push(words::data_sheets(language));
-        }
+        let texts = predicted(self.prediction).into_iter();
+        let data_sheets = by_name.then(data_sheets);
+        lines.extend(texts.chain(data_sheets).map(|text| language.text(&text)));
         lines.join("\n") + "\n"
     }
 
@@ -107,7 +112,7 @@ impl Report<'_> {
                 "workspace": stage.workspace, "free_after": stage.free_after,
             })
         };
-        let note = |note: &Note| words::note(Language::En, note, &self.names());
+        let note = |note: &Note| placement_note(note, &self.names()).to_string();
         json!({
             "model": name, "format": format, "num_layers": config.num_layers, "context": cache.positions(),
             "stages": self.placement.stages.iter().map(stage).collect::<Vec<_>>(),
@@ -154,4 +159,30 @@ fn table<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
         format!("  {}", cells.join("  "))
     };
     rows.iter().map(line).collect()
+}
+
+/// What the memory's bandwidth and the tensor cores allow.
+fn predicted(prediction: &Prediction) -> [Text; 2] {
+    let Prediction {
+        rate_empty,
+        rate_full,
+        prompt,
+        share,
+        first_token,
+    } = prediction;
+    let rate = msg!("plan-rate", empty = rate_empty, full = rate_full);
+    let first_token = match first_token {
+        Some(seconds) => msg!("plan-first-token", prompt, seconds, share),
+        None => msg!("plan-first-token-unknown", prompt),
+    };
+    [rate, first_token]
+}
+
+fn data_sheets() -> Text {
+    let gib = |bytes: u64| bytes as f64 / f64::from(1_u32 << 30);
+    msg!(
+        "plan-data-sheets",
+        driver = gib(FOR_DRIVER),
+        display = gib(FOR_DISPLAY),
+    )
 }

@@ -9,7 +9,9 @@ use moss::{files::MAX_BYTES, unicode};
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
-use crate::errors::Failed;
+use moss_messages::{Text, msg};
+
+use crate::errors::CliError;
 
 /// Largest file of expected tensors; all of it is held in memory.
 const MAX_TENSOR_BYTES: u64 = 1 << 30;
@@ -74,32 +76,24 @@ pub(super) fn values_of(folder: &Path, stem: &str) -> PathBuf {
 
 pub(super) fn read_json(folder: &Path, stem: &str) -> anyhow::Result<Expected> {
     let file = folder.join(format!("{stem}.json"));
-    let text = moss::files::read_bytes(&file, MAX_BYTES).map_err(|error| {
-        let hint = (
-            "`verify` needs expected.json and expected.safetensors beside the weights, or `--expected DIR`",
-            "`verify` 需要权重旁的 expected.json 和 expected.safetensors，或 `--expected DIR`",
-        );
-        Failed::new(cannot_read(&file)).hint(hint).because(error)
-    })?;
+    let text = moss::files::read_bytes(&file, MAX_BYTES)
+        .map_err(|error| CliError::new(msg!("expected-missing", file)).because(error))?;
     let text =
-        unicode::decode(&text).map_err(|error| Failed::new(cannot_read(&file)).because(error))?;
+        unicode::decode(&text).map_err(|error| CliError::new(cannot_read(&file)).because(error))?;
     serde_json::from_str(text)
-        .map_err(|error| Failed::new(cannot_read(&file)).because(error).into())
+        .map_err(|error| CliError::new(cannot_read(&file)).because(error).into())
 }
 
-fn cannot_read(file: &Path) -> (String, String) {
-    (
-        format!("cannot read `{}`", file.display()),
-        format!("无法读取 `{}`", file.display()),
-    )
+fn cannot_read(file: &Path) -> Text {
+    msg!("cannot-read", file = file.display())
 }
 
 pub(super) fn read_tensors(folder: &Path, stem: &str) -> anyhow::Result<(Floats, Ids)> {
     let file = folder.join(format!("{stem}.safetensors"));
     let bytes = moss::files::read_bytes(&file, MAX_TENSOR_BYTES)
-        .map_err(|error| Failed::new(cannot_read(&file)).because(error))?;
+        .map_err(|error| CliError::new(cannot_read(&file)).because(error))?;
     let tensors = SafeTensors::deserialize(&bytes)
-        .map_err(|error| Failed::new(cannot_read(&file)).because(error))?;
+        .map_err(|error| CliError::new(cannot_read(&file)).because(error))?;
     let (mut floats, mut ids) = (Floats::new(), Ids::new());
     for (name, view) in tensors.tensors() {
         let data = view.data();
@@ -136,9 +130,11 @@ pub(super) fn read_tensors(folder: &Path, stem: &str) -> anyhow::Result<(Floats,
             }
             found => {
                 let file = file.display();
-                return Err(Failed::new((
-                    format!("tensor `{name}` in `{file}` is {found:?}, expected F32, I32 or I64"),
-                    format!("`{file}` 中的张量 `{name}` 为 {found:?}，应为 F32、I32 或 I64"),
+                return Err(CliError::new(msg!(
+                    "expected-dtype",
+                    name,
+                    file,
+                    found = format!("{found:?}")
                 ))
                 .into());
             }
@@ -147,9 +143,6 @@ pub(super) fn read_tensors(folder: &Path, stem: &str) -> anyhow::Result<(Floats,
     Ok((floats, ids))
 }
 
-pub(super) fn missing(name: &str) -> Failed {
-    Failed::new((
-        format!("the expected values have no tensor `{name}`"),
-        format!("期望值中没有张量 `{name}`"),
-    ))
+pub(super) fn missing(name: &str) -> CliError {
+    CliError::new(msg!("expected-no-tensor", name))
 }

@@ -2,17 +2,18 @@
 
 mod expected;
 
-use std::{collections::HashMap, path::PathBuf, process::ExitCode};
+use std::{collections::HashMap, process::ExitCode};
+
+use moss_messages::{Text, msg};
 
 use crate::{
-    args::{Cli, RopeArg},
-    errors::{Failed, OrFail},
+    args::{Cli, RopeArg, VerifyArgs},
+    errors::{CliError, Context, build_failed},
     fold::left,
-    messages::Words,
     open,
     printer::Printer,
+    source,
 };
-use clap::Args;
 use moss::{
     LoadOptions, Moss, SamplingParams,
     cpu::Activations,
@@ -25,28 +26,6 @@ use moss::{
 use expected::{
     Expected, Floats, Greedy, Ids, Prompt, missing, read_json, read_tensors, values_of,
 };
-
-/// Compare a folder's expected.json and expected.safetensors with what this engine computes
-///
-/// Prints the largest differences; exit status 1 when one is out of tolerance. With
-/// --rope-precision f16, expected_fp16_rope.* are compared. An expected.txt beside the weights may
-/// name the folder beside it that holds the values. Greedy paths and sampling are compared with
-/// --dtype f32, greedy paths on GPUs too.
-#[derive(Debug, Args)]
-pub(crate) struct VerifyArgs {
-    /// The checkpoint's folder
-    dir: PathBuf,
-    /// Folder with the expected values, where it is another one
-    #[arg(long, value_name = "DIR")]
-    expected: Option<PathBuf>,
-    /// Allowed difference of a logit [default: 1e-4, 1e-3 for quantised weights, twice the oracle's
-    /// own for 16-bit types, 32 times for 8-bit activations]
-    #[arg(long, value_name = "X")]
-    tolerance: Option<f32>,
-    /// Rows from which a pass on a GPU takes the path of many rows, to check either path
-    #[arg(long, value_name = "N", hide_short_help = true)]
-    many_rows_from: Option<usize>,
-}
 
 /// Places of what is compared, on a terminal.
 const LABEL: usize = 28;
@@ -66,7 +45,9 @@ struct Run<'a> {
 }
 
 pub(crate) fn run(args: &VerifyArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
-    let checkpoint = open::checkpoint(&args.dir, &cli.model, printer)?;
+    let builder = open::builder(source::at(&args.dir, &cli.model), cli, printer)?;
+    let mut found = open::find_local(builder, &cli.model)?;
+    let checkpoint = found.checkpoint().context(msg!("cannot-open-checkpoint"))?;
     let stem = if cli.model.rope_precision == RopeArg::F16 {
         "expected_fp16_rope"
     } else {
@@ -81,7 +62,7 @@ pub(crate) fn run(args: &VerifyArgs, cli: &Cli, printer: &Printer) -> anyhow::Re
     let window = checkpoint.config().context_length;
     let options = LoadOptions {
         many_rows_from: args.many_rows_from,
-        ..open::load_options(&cli.model, window)?
+        ..found.load_options(window).map_err(build_failed)?
     };
     let model = Moss::load(&checkpoint, &options, &mut |_| {})?;
     let exact = if checkpoint.quantization().is_some() {
@@ -108,7 +89,8 @@ pub(crate) fn run(args: &VerifyArgs, cli: &Cli, printer: &Printer) -> anyhow::Re
         printer,
         failed: 0,
     };
-    open::pool(&cli.model)?.install(|| -> anyhow::Result<()> {
+    let pool = found.pool().map_err(build_failed)?;
+    pool.install(|| -> anyhow::Result<()> {
         run.logits()?;
         run.hidden()?;
         // Rounded activations may leave the oracle's path where two scores are close; on a GPU
@@ -160,29 +142,20 @@ impl Run<'_> {
         ))
     }
 
-    fn report(
-        &mut self,
-        what: impl Into<Words>,
-        difference: f32,
-        allowed: f32,
-    ) -> anyhow::Result<()> {
+    fn report(&mut self, what: Text, difference: f32, allowed: f32) -> anyhow::Result<()> {
         let pass = difference <= allowed; // NaN fails
-        let found = (
-            format!("largest difference {difference:.2e}, allowed {allowed:.0e}"),
-            format!("最大差异 {difference:.2e}，允许 {allowed:.0e}"),
+        let found = msg!(
+            "verify-difference",
+            difference = format!("{difference:.2e}"),
+            allowed = format!("{allowed:.0e}")
         );
         self.verdict(pass, what, found)
     }
 
-    fn verdict(
-        &mut self,
-        pass: bool,
-        what: impl Into<Words>,
-        found: impl Into<Words>,
-    ) -> anyhow::Result<()> {
+    fn verdict(&mut self, pass: bool, what: Text, found: Text) -> anyhow::Result<()> {
         self.failed += usize::from(!pass);
-        let (what, found, language) = (what.into(), found.into(), self.printer.language);
-        let (what, found) = (left(what.of(language), LABEL), found.of(language));
+        let [what, found] = [what, found].map(|text| self.printer.text(&text));
+        let what = left(&what, LABEL);
         let verdict = if pass { "PASS" } else { "FAIL" };
         Ok(self
             .printer
@@ -197,12 +170,9 @@ impl Run<'_> {
             .ok_or_else(|| missing(name))?)
     }
 
-    fn prompt(&self, index: usize) -> Result<Vec<u32>, Failed> {
+    fn prompt(&self, index: usize) -> Result<Vec<u32>, CliError> {
         let prompt = self.expected.prompts.get(index);
-        let prompt = prompt.or_fail(
-            format!("the expected values name prompt {index}, which is not there"),
-            format!("期望值引用了提示 {index}，但没有这个提示"),
-        )?;
+        let prompt = prompt.context(msg!("expected-no-prompt", index))?;
         Ok(prompt.ids.clone())
     }
 
@@ -239,11 +209,9 @@ impl Run<'_> {
             let winners = self.ids.get(&name).ok_or_else(|| missing(&name))?;
             if winners.len() != ids.len() {
                 let (found, expected) = (winners.len(), ids.len());
-                return Err(Failed::new((
-                    format!("tensor `{name}` has {found} positions, expected {expected}"),
-                    format!("张量 `{name}` 有 {found} 个位置，应为 {expected} 个"),
-                ))
-                .into());
+                return Err(
+                    CliError::new(msg!("expected-positions", name, found, expected)).into(),
+                );
             }
             // Where two scores are closer than the tolerance either may win.
             let is_off = |row: &[f32], winner: usize| {
@@ -256,22 +224,11 @@ impl Run<'_> {
                 .filter(|(row, id)| is_off(row, **id))
                 .count();
         }
-        self.report(("logits", "logits"), rows_off, self.tolerance)?;
-        self.report(
-            ("best logit of each position", "各位置最高的 logit"),
-            max_off,
-            self.tolerance,
-        )?;
-        self.report(
-            ("logsumexp of each position", "各位置的 logsumexp"),
-            sum_off,
-            self.tolerance,
-        )?;
-        let found = (
-            format!("{argmax_off} position(s) off"),
-            format!("{argmax_off} 个位置不符"),
-        );
-        self.verdict(argmax_off == 0, ("best token", "首选词元"), found)
+        self.report(msg!("plain", value = "logits"), rows_off, self.tolerance)?;
+        self.report(msg!("verify-best-logit"), max_off, self.tolerance)?;
+        self.report(msg!("verify-logsumexp"), sum_off, self.tolerance)?;
+        let found = msg!("verify-positions-off", count = argmax_off);
+        self.verdict(argmax_off == 0, msg!("verify-best-token"), found)
     }
 
     fn hidden(&mut self) -> anyhow::Result<()> {
@@ -287,7 +244,7 @@ impl Run<'_> {
             .cloned()
             .collect();
         names.sort();
-        let mut worst = (0f32, Words::from(("none", "无")));
+        let mut worst = (0f32, msg!("verify-none"));
         for name in names {
             let expected = self.tensor(&name)?;
             let scale = expected
@@ -295,15 +252,11 @@ impl Run<'_> {
                 .fold(1f32, |max, value| max.max(value.abs()));
             let off = difference(found.get(&name).map_or(&[], Vec::as_slice), &expected) / scale;
             if off >= worst.0 || off.is_nan() {
-                worst = (off, Words::same(name));
+                worst = (off, msg!("plain", value = name));
             }
         }
-        let (off, Words { en, zh }) = worst;
-        self.report(
-            (format!("hidden states ({en})"), format!("隐藏状态（{zh}）")),
-            off,
-            self.tolerance,
-        )
+        let (off, worst) = worst;
+        self.report(msg!("verify-hidden", worst), off, self.tolerance)
     }
 
     /// The best token after `ids`, with this penalty.
@@ -329,7 +282,7 @@ impl Run<'_> {
             let row = logits
                 .first_mut()
                 .and_then(|logits| logits.last_mut())
-                .or_fail("the model gave no logits", "模型没有给出 logits")?;
+                .context(msg!("no-logits"))?;
             let id = sampler.sample(row, &ids, step, usize::MAX)?;
             ids.push(id);
         }
@@ -348,11 +301,8 @@ impl Run<'_> {
             let ids = self.prompt(prompt)?;
             right += usize::from(self.path(&ids, penalty, tokens.len())? == tokens);
         }
-        let found = (
-            format!("{right} of {total} token for token"),
-            format!("{total} 条中 {right} 条逐词元一致"),
-        );
-        self.verdict(right == total, ("greedy paths", "贪心路径"), found)
+        let found = msg!("verify-greedy-right", right, total);
+        self.verdict(right == total, msg!("verify-greedy"), found)
     }
 
     fn sampling(&mut self) -> anyhow::Result<()> {
@@ -387,13 +337,10 @@ impl Run<'_> {
                 worst = worst.max((found.get(id).copied().unwrap_or(0.0) - probability).abs());
             }
         }
-        let found = (
-            format!("{right} of {total} with the same tokens"),
-            format!("{total} 个中 {right} 个词元相同"),
-        );
-        self.verdict(right == total, ("sampling sets", "采样候选集"), found)?;
+        let found = msg!("verify-sampling-right", right, total);
+        self.verdict(right == total, msg!("verify-sampling"), found)?;
         let allowed = PROBABILITY_PER_LOGIT * self.tolerance;
-        self.report(("sampling probabilities", "采样概率"), worst, allowed)
+        self.report(msg!("verify-probabilities"), worst, allowed)
     }
 }
 

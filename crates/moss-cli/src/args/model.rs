@@ -1,53 +1,11 @@
-//! Flags as typed.
+//! Flags that choose the model and how it runs.
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, ValueEnum};
 use moss::{model::WeightFormat, weights::GptqBits};
 
-use crate::{
-    commands,
-    errors::{Failed, OrFail},
-    messages::Language,
-};
-
-/// Chat with MOSS-moon-003 on your own machine
-///
-/// Without a subcommand this starts a chat. Exit status: 0 done, 1 failed, 2 wrong usage, 74 a
-/// weight file was truncated while in use, 130 interrupted.
-#[derive(Debug, Parser)]
-#[command(name = "moss-cli", version, max_term_width = 100)]
-pub(crate) struct Cli {
-    #[command(subcommand)]
-    pub(crate) command: Option<Command>,
-    #[command(flatten)]
-    pub(crate) model: ModelArgs,
-    #[command(flatten)]
-    pub(crate) answer: AnswerArgs,
-    #[command(flatten)]
-    pub(crate) output: OutputArgs,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Command {
-    /// Chat at the terminal (what happens without a subcommand)
-    Chat,
-    Generate(commands::generate::GenerateArgs),
-    Download(commands::download::DownloadArgs),
-    Inspect(commands::inspect::InspectArgs),
-    Serve(commands::serve::ServeArgs),
-    Bench(commands::bench::BenchArgs),
-    Doctor(commands::doctor::DoctorArgs),
-    Plan(commands::plan::PlanArgs),
-    Tokenize(commands::tokenize::TokenizeArgs),
-    Logits(commands::logits::LogitsArgs),
-    Verify(commands::verify::VerifyArgs),
-    Convert(commands::convert::ConvertArgs),
-    Quantize(commands::quantize::QuantizeArgs),
-    Eval(commands::eval::EvalArgs),
-    Completions(commands::completions::CompletionsArgs),
-    Man(commands::man::ManArgs),
-}
+use super::parse::in_range;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum DtypeArg {
@@ -136,7 +94,7 @@ pub(crate) struct ModelArgs {
     #[arg(long, global = true, value_name = "URL", hide_short_help = true)]
     pub(crate) endpoint: Option<String>,
     /// Threads of the CPU kernels [default: one a core]
-    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, global = true, value_name = "N", value_parser = in_range::<u16>(1..=1024))]
     pub(crate) threads: Option<u16>,
     /// What values between operations are rounded to [default: f32 on the CPU, f16 on a GPU]; sums
     /// are always f32
@@ -183,106 +141,4 @@ pub(crate) struct ModelArgs {
     /// The hub's folder, which holds its cache
     #[arg(long, global = true, env = "HF_HOME", value_name = "DIR", hide = true)]
     pub(crate) hub_home: Option<PathBuf>,
-}
-
-/// How answers are made.
-#[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Answers")]
-pub(crate) struct AnswerArgs {
-    /// 0 takes the best token always
-    #[arg(
-        long,
-        global = true,
-        allow_negative_numbers = true,
-        value_name = "T",
-        default_value_t = 0.7
-    )]
-    pub(crate) temperature: f32,
-    /// Only the best K tokens; 0 for all
-    #[arg(long, global = true, value_name = "K", default_value_t = 40)]
-    pub(crate) top_k: usize,
-    /// Only the likeliest tokens that together reach this probability
-    #[arg(
-        long,
-        global = true,
-        allow_negative_numbers = true,
-        value_name = "P",
-        default_value_t = 0.8
-    )]
-    pub(crate) top_p: f32,
-    /// Only tokens at least this likely, relative to the likeliest
-    #[arg(
-        long,
-        global = true,
-        allow_negative_numbers = true,
-        value_name = "P",
-        default_value_t = 0.0
-    )]
-    pub(crate) min_p: f32,
-    /// Above 1 makes repetitions less likely
-    #[arg(
-        long,
-        global = true,
-        allow_negative_numbers = true,
-        value_name = "X",
-        default_value_t = 1.02
-    )]
-    pub(crate) repetition_penalty: f32,
-    /// From the 512th token of an answer on, makes its end likelier (above 1) or less likely (below
-    /// 1)
-    #[arg(
-        long,
-        global = true,
-        allow_negative_numbers = true,
-        value_name = "X",
-        default_value_t = 1.0
-    )]
-    pub(crate) length_penalty: f32,
-    /// Tokens of an answer at most [default: as many as the window of 2048 holds]
-    #[arg(long, global = true, value_name = "N")]
-    pub(crate) max_new_tokens: Option<usize>,
-    /// Seconds of an answer at most, from its first token
-    #[arg(long, global = true, allow_negative_numbers = true, value_name = "SECONDS", value_parser = seconds)]
-    pub(crate) max_time: Option<Duration>,
-    /// The same seed gives the same text on the same build
-    #[arg(long, global = true, value_name = "N")]
-    pub(crate) seed: Option<u64>,
-    /// Stands before the first turn instead of MOSS's published instruction
-    #[arg(long, global = true, value_name = "TEXT")]
-    pub(crate) system: Option<String>,
-    /// Plugins to switch on, for plugin models: web-search, calculator, equation-solver,
-    /// text-to-image
-    #[arg(long, global = true, value_name = "LIST", value_delimiter = ',')]
-    pub(crate) plugins: Vec<String>,
-}
-
-/// What is said besides answers.
-#[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Output")]
-pub(crate) struct OutputArgs {
-    /// Nothing but answers and errors
-    #[arg(short, long, global = true)]
-    pub(crate) quiet: bool,
-    /// More about what happens; twice for everything
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
-    pub(crate) verbose: u8,
-    /// Language of messages [default: the locale's]
-    #[arg(long, global = true, value_name = "LANG")]
-    pub(crate) lang: Option<Language>,
-}
-
-fn seconds(text: &str) -> Result<Duration, Failed> {
-    let seconds: f64 = text
-        .parse()
-        .map_err(|_| Failed::new(("expected a number of seconds", "应为秒数")))?;
-    let not_negative = ("expected a number of seconds above 0", "应为大于 0 的秒数");
-    Duration::try_from_secs_f64(seconds).map_err(|_| Failed::new(not_negative))
-}
-
-pub(crate) fn above_zero(text: &str) -> Result<f64, Failed> {
-    let number = text
-        .parse()
-        .ok()
-        .filter(|number: &f64| *number > 0.0 && number.is_finite());
-    number.or_fail("expected a number above 0", "应为大于 0 的数")
 }

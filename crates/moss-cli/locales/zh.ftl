@@ -1,0 +1,339 @@
+# 命令行的消息，编号与 en.ftl 相同。每条消息一行；`.hint` 是给用户的建议。
+
+# Argument values
+ArgError-Seconds = 应为秒数
+ArgError-SecondsAboveZero = 应为大于 0 的秒数
+ArgError-AboveZero = 应为大于 0 的数
+ArgError-AtLeast = 应为不小于 { $min } 的整数
+ArgError-Range = 应为 { $min } 至 { $max } 的整数
+ArgError-Bits = 应为 4 或 8
+
+# Labels
+label-error = 错误：
+label-hint = 建议：
+label-warning = 警告：
+plain = { $value }
+indented = {"  "}{ $text }
+Unwritable = 无法写入标准输出
+Unanswered = 无法回答
+
+# Files and input
+cannot-read = 无法读取 `{ $file }`
+cannot-read-stdin = 无法读取标准输入
+stdin-not-text = 无法将标准输入作为文本读取
+cannot-write = 无法写入 `{ $file }`
+file-exists = `{ $file }` 已存在
+    .hint = 请另取文件名，或用 `--force` 替换
+cannot-watch-interrupts = 无法监听 Ctrl-C
+
+# Opening a model
+cannot-open-checkpoint = 无法打开检查点
+cannot-load-model = 无法加载模型
+cannot-start-threads = 无法启动内核线程
+model-folder = 模型：{ $folder }
+no-tokenizer = `{ $folder }` 中没有分词器（vocab.json、merges.txt）
+    .hint = 请将发布的分词器文件放入其中，或改用 `generate --ids`
+not-a-plugin-model = `--plugins`：`{ $name }` 未经插件训练
+    .hint = 请使用插件模型，例如 `--model moss-moon-003-sft-plugin-int4`
+gpu-list = `--gpu { $list }`：应为编号或 `cpu`，以逗号分隔
+    .hint = `--gpu 0` 为第一个 GPU，`--gpu 0,1,2,3` 由四个 GPU 分摊各层
+gpu-not-compiled = `--gpu { $list }`：此构建只含 CPU 内核
+    .hint = 使用 GPU 请以 `cargo build --release --features cuda` 构建；`--gpu cpu` 可在此运行
+no-mmap-memory = `--no-mmap`：权重文件共 { SIZE($needed, unit: "GB", digits: 1) }，可用内存 { SIZE($free, unit: "GB", digits: 1) }
+    .hint = 请去掉 `--no-mmap`
+loading-stage = 阶段 { $stage }，{ $device }，第 { $first } 至 { $last } 层：权重 { $weights } + 嵌入 { $embedding } + 缓存 { $cache } + 工作区 { $workspace } = { $needed }；可用 { $free }
+note-left-out = 注意：不使用 { $device }：{ $why }
+note-not-needed = GPU 已能放下全部
+note-too-small = 放不下一层
+note-no-layers-left = 层数少于设备数
+note-no-faster = 加入它并不能加快最慢的阶段
+note-embedding-on-host = 注意：为放下第一阶段，嵌入留在主机内存
+note-on-cpu = 注意：CPU 上的 { $layers } 层占每词元 { FIXED($of_ms, digits: 0) } 毫秒中的 { FIXED($ms, digits: 0) } 毫秒（预测）
+
+# Download
+download-ask = 现在下载吗？[y/N]
+download-nobody-to-ask = 本机没有 `{ $model }`，且没有终端可以询问是否下载
+    .hint = 加 `--yes` 则不询问直接下载；`moss-cli download { $model }` 亦可；也可手动把文件放入 ./fnlp/NAME；`--demo` 可立即试用小型演示模型
+download-declined = 本机没有 `{ $model }`，且未下载
+    .hint = 随时可用 `moss-cli download { $model }` 下载；`--demo` 可立即试用小型演示模型
+download-waiting = 另一进程正在下载 { $file }，等待其完成
+download-status = { $percent }%，{ $done } / { $total }，{ $rate }/秒，剩余 { $left }
+download-stalled = { $percent }%，{ $done } / { $total }，暂无数据
+download-retrying = { $file }：{ $fault }；{ FIXED($seconds, digits: 0) } 秒后重试
+download-verifying = { $file }：正在校验
+verified-by-listing = { $files } 个文件，{ $bytes }：均与模型库的文件列表一致
+verified-by-cache = { $files } 个文件，{ $bytes }：均与缓存中记录的哈希一致
+unchecked = 未校验（需要模型库给出的哈希）：{ $path }
+damaged = 缓存中 `{ $id }` 的文件已损坏或缺失：{ $list }
+    .hint = `moss-cli download { $id } --verify --yes` 可重新下载这些文件
+repairing = 重新下载：{ $list }
+partial-download = 缓存中的 `{ $model }` 尚未下载完整：缺少 { $missing }
+
+# Chat
+interrupt-again = （再按一次 Ctrl-C 退出，也可按 Ctrl-D）
+still-stopping = （模型完成当前一步后停止；按 Ctrl-\ 强制结束程序）
+discarded = （消息已丢弃）
+multi-ends = （以单独一个点的行结束，Ctrl-C 丢弃）
+took-back = （已撤回：{ $user }）
+nothing-to-take-back = （没有可撤回的内容）
+conversation-kept = （对话已保留：`/regen` 重新回答，`/undo` 撤回上一轮）
+published-system = （MOSS 官方指令）
+saved = （{ $turns } 轮对话已存入 `{ $file }`）
+loaded = （{ $turns } 轮对话）
+window = 窗口：{ $window } 个词元中已用 { $used } 个，{ $turns } 轮对话
+turns-dropped = （窗口已满：模型不再看到最早的 { $count } 轮对话）
+thoughts = [思考]
+commands = [命令]
+give-results = （请用 `/results 文本` 提供结果）
+line-not-utf8 = 第 { $line } 行在偏移 { $offset } 处不是 UTF-8（字节 { HEX($byte, digits: 2) }）；该行已忽略
+    .hint = { -set-utf8 }
+typed-not-utf8 = 输入的内容不是 UTF-8；该行已忽略
+    .hint = { -set-utf8 }
+-set-utf8 = 请将终端和区域设置设为 UTF-8（`export LANG=zh_CN.UTF-8`），或转换输入：`iconv -f GBK -t UTF-8`
+unknown-command = 没有命令 `{ $name }`
+    .hint = `/help` 列出所有命令；要发送以 / 开头的消息，请在前面加一个空格
+command-needs-file = `{ $name }` 需要文件名
+    .hint = { -see-help }
+command-needs-text = `{ $name }` 需要文本
+    .hint = { -see-help }
+command-needs-nothing = `{ $name }` 之后不能有内容
+    .hint = { -see-help }
+-see-help = `/help` 列出所有命令
+unknown-parameter = 没有参数 `{ $key }`
+    .hint = { -see-params }
+parameter-value = `{ $value }` 不能作为 `{ $key }` 的值
+    .hint = { -see-params }
+-see-params = `/params` 列出所有参数；`none` 取消限制
+reading-prompt = 正在处理输入
+last-answer = 上次回答：输入 { $prompt } 个词元（缓存 { $reused } 个，计算 { $run } 个，用时 { FIXED($seconds, digits: 2) } 秒），生成 { $generated } 个，每秒 { FIXED($rate, digits: 1) } 个
+cannot-edit-lines = 无法在此终端上编辑输入
+cannot-read-terminal = 无法从终端读取
+ended-cancelled = （已停止）
+ended-time-limit = （已到时间上限）
+ended-prompt-time = （处理输入已超过时间上限）
+ended-window-full = （上下文窗口已满）
+ended-max-tokens = （已到 --max-new-tokens 上限）
+ended-by-model = （模型结束了回答）
+ended-stop-text = （遇到停止文本）
+no-answer-first-token = （没有回答：在第一个词元之前已到时间上限；可用 `--max-time` 或对话中的 `/params max_time` 提高）
+no-answer-time-limit = （没有回答：在产生文本之前已到时间上限；可用 `--max-time` 或对话中的 `/params max_time` 提高）
+no-answer-prompt-time = （没有回答：处理输入已超过时间上限）
+no-answer-window-full = （没有回答：输入占满了上下文窗口；请缩短输入，或用 `clear` 清空之前的对话）
+no-answer-max-tokens = （没有回答：在产生文本之前已到 --max-new-tokens 上限（{ $generated } 个词元）；可用 `--max-new-tokens` 或对话中的 `/params max_new_tokens` 提高）
+no-answer-by-model = （没有回答：模型立即结束，没有产生文本；请重新提问，或在对话中使用 `/regen`）
+no-answer-stop-text = （没有回答：最先出现的是停止文本“{ $text }”）
+
+# generate, tokenize, logits, man
+cannot-generate = 无法生成
+ended-without-answer = 引擎没有给出回答就结束了
+no-message = 没有消息
+    .hint = 请给出消息：`moss-cli generate "你好"`，或由管道输入
+tokenize-line = 应为 {"{"}"text": …{"}"} 或 {"{"}"ids": […]{"}"}
+no-logits = 模型没有给出 logits
+no-output = 模型没有给出结果
+unknown-subcommand = 没有子命令 `{ $name }`
+    .hint = `moss-cli --help` 可列出子命令
+
+# serve
+serve-threads = 无法启动服务器的线程
+cannot-listen-on = 无法监听 { $address }
+    .hint = 端口可能被其他程序占用：请用 `--port` 另选
+cannot-listen = 无法监听
+cannot-watch-signals = 无法监听信号
+server-failed = 服务器出错
+engine-failed = 引擎出现故障
+key-needed = `--host { $host }` 向其他机器开放，却没有密钥
+    .hint = 请用 `--api-key-file` 或 MOSS_API_KEY 给出密钥，或指明 `--no-key`
+no-key-in-file = `{ $file }` 中没有密钥
+    .hint = 请每行写一个
+listening = 正在监听 { $url } （网页；API 在 /v1 下，说明见 /docs）
+listening-on-interface = 正在监听 { $url } （{ $interface }）
+key-required = API 密钥：需要（`Authorization: Bearer 密钥`；网页会询问）
+no-key = API 密钥：不需要
+no-key-beyond = API 密钥：不需要；任何能连接到以上地址的人都可以使用本服务
+tunnel = 从其他机器访问：运行 `{ $command }`，然后在那台机器上打开 { $url }
+ready = 已就绪：{ $name }
+draining = 正在停止：先完成进行中的回答（再按一次立即结束）
+
+# convert, quantize, eval
+checking = 正在校验
+converting = 正在转换
+kept-shard = 保留上次已完成的 `{ $file }`
+wrote = 已写入 `{ $folder }`
+quantizing = 正在量化
+quantizing-with = 正在用 { $tokens } 个校准词元量化
+built-in-calibration = 使用本程序自带的 { $texts } 段简短对话校准；可用 `--calibration 文件` 提供适合你的模型的文本
+rounding-to-nearest = 就近舍入，不做校准
+perplexity-not-measured = 未测量 `{ $folder }` 的困惑度（`moss-cli eval --gpu cpu` 不需要 GPU）：{ $causes }
+quantize-columns = 平方误差，占比 | 权重 | 输出
+not-measured = 未测量
+quantize-perplexity = 困惑度：量化前 { $before }，量化后 { $after }（{ $tokens } 个词元）
+eval-perplexity = 困惑度
+eval-reference = 参照的困惑度
+eval-kl = { $kl } nats/词元
+eval-top1 = 首选词元一致率
+eval-value = { FIXED($value, digits: 4) }（{ $tokens } 个词元，窗口 { $window }，间隔 { $stride }）
+
+# inspect
+inspect-format = 格式    { $format }
+inspect-weights = 权重    { $tensors } 个张量，{ $bytes }，{ $files } 个文件
+inspect-tokens = 分词器  { $tokens } 个词元
+inspect-no-tokenizer = 分词器  无
+inspect-warning = 警告    { $found }
+inspect-problem = 问题    { $found }
+inspect-network = 网络    { $num_layers } 层，宽 { $hidden_size }，{ $num_heads } 个头、每头 { $head_dim } 维，旋转 { $rotary_dim } 维，内层 { $inner_size }，词表 { $vocab_size }，上下文窗口 { $context_length }
+inspect-cache = 缓存    每词元 { FIXED($kib, digits: 1) } KiB（f16）
+inspect-rows = 分词器有 { $tokens } 个词元，模型只有 { $rows } 行
+format-unknown = 未知
+format-count = { $format }（{ $count } 个线性层）
+format-mixed = 混合：{ $parts }
+format-gptq = GPTQ int{ $bits }，每组 { $group }
+format-gptq-act-order = { $format }，act-order
+format-gptq-v2 = { $format }，gptq_v2 零点
+
+# verify
+expected-missing = 无法读取 `{ $file }`
+    .hint = `verify` 需要权重旁的 expected.json 和 expected.safetensors，或 `--expected DIR`
+expected-dtype = `{ $file }` 中的张量 `{ $name }` 为 { $found }，应为 F32、I32 或 I64
+expected-no-tensor = 期望值中没有张量 `{ $name }`
+expected-no-prompt = 期望值引用了输入 { $index }，但没有这个输入
+expected-positions = 张量 `{ $name }` 有 { $found } 个位置，应为 { $expected } 个
+verify-difference = 最大差异 { $difference }，允许 { $allowed }
+verify-best-logit = 各位置最高的 logit
+verify-logsumexp = 各位置的 logsumexp
+verify-positions-off = { $count } 个位置不符
+verify-best-token = 首选词元
+verify-hidden = 隐藏状态（{ $worst }）
+verify-none = 无
+verify-greedy = 贪心路径
+verify-greedy-right = { $total } 条中 { $right } 条逐词元一致
+verify-sampling = 采样候选集
+verify-sampling-right = { $total } 个中 { $right } 个词元相同
+verify-probabilities = 采样概率
+
+# plan
+plan-title = { $name }，{ $format }，{ $layers } 层，上下文 { $positions }
+plan-columns = 阶段 | 设备 | 层 | 权重 | 嵌入 | 缓存 | 工作区 | 剩余
+plan-rate = 预测：最多 { FIXED($empty, digits: 1) } tok/s，缓存满时 { FIXED($full, digits: 1) }（读取字节数除以内存带宽）
+plan-first-token = 预测：{ $prompt } 词元的输入，首个词元约需 { FIXED($seconds, digits: 2) } 秒（按张量核心 f16 峰值的 { $share }，即 H100 实测比例）
+plan-first-token-unknown = { $prompt } 词元输入的首个词元：无法预测，设备的计算能力未知
+plan-data-sheets = GPU 按标称值计算，扣除驱动占用 { $driver } GiB，RTX 卡另扣显示占用 { $display } GiB
+gpu-too-old = `{ $name }` 的计算能力为 { $capability }，内核需要 7.5 或更高
+    .hint = T4 和 RTX 20 系列及更新的 GPU 均可
+unknown-gpu = 未知的 GPU `{ $name }`
+    .hint = `--cards` 可用的有 { $names }、cpu
+no-such-gpu = 没有 GPU { $ordinal }，共找到 { $found } 个
+    .hint = `nvidia-smi -L` 可列出本机的 GPU；`--cards t4,t4` 可为别处的 GPU 做规划
+memory-unknown = 系统没有报告可用内存
+    .hint = 请指明：`--cpu-memory 64` 表示 64 GB
+cards-and-gpu = `--cards` 和 `--gpu` 都指定了各层的位置
+    .hint = `--cards` 按名称给出 GPU，`--gpu` 指本机的 GPU：请只用其一
+plan-context = `--context { $positions }`：应为 1 至模型的上下文窗口 { $window }
+    .hint = 不给此参数即为整个窗口
+
+# bench
+bench-columns = 提示 | 预填充 ms | tok/s | 解码 ms | tok/s | GB/s | 占比
+bench-stage = 阶段 { $index }  { $device }，第 { $first } 至 { $last } 层，每词元 { $weights }；{ $what }
+bench-bandwidth = 带宽 { FIXED($bandwidth, digits: 1) } GB/s（内存自身的，本次实测）
+bench-cpu = { $threads } 线程，{ $isa }
+bench-cpu-int8 = { $threads } 线程，{ $isa }，8 位激活值
+bench-gpu = { $name }，{ $code } 代码，驱动支持 CUDA { VERSION($cuda) }，时钟最高 { $clock } 和 { $memory_clock } MHz；可用 { $free }，占用其中 { $taken }，其他程序和空闲上下文占 { $others }
+bench-loaded = 加载用时 { FIXED($seconds, digits: 2) } s
+bench-loaded-gpus = { $loaded }，其中 GPU 权重 { FIXED($seconds, digits: 2) } s，{ FIXED($rate, digits: 1) } GB/s
+bench-upload = { $loaded }；主机内存到 GPU { FIXED($rate, digits: 1) } GB/s（页锁定，本次实测）
+bench-clients = { $clients } 个同时提问，各 { $prompt } 个输入词元和 { $new } 个新词元：合计 { FIXED($rate, digits: 1) } tok/s，首个词元需 { FIXED($median, digits: 0) } ms，最长 { FIXED($longest, digits: 0) } ms
+bench-timeline = { $what }，{ FIXED($ms, digits: 2) } ms；数字表示第几次前向
+bench-timeline-stage = 阶段 { $stage } |{ $line }| 忙碌 { $share } %
+bench-prompt = { $prompt } 个词元的输入
+bench-token = { $prompt } 个词元之后的一个词元
+bench-nothing = 没有测量到任何结果
+bench-window = { $prompt } 个输入词元加 { $new } 个新词元超出 { $window } 的上下文窗口
+    .hint = 请减少：`--prompt 512 --new 16`
+bench-random-weights = 随机权重，{ $format }，{ $layers } 层
+bench-memory = { $layers } 层的权重需要 { FIXED($needed, digits: 1) } GB 内存，可用 { FIXED($found, digits: 1) } GB
+    .hint = 请减少：`--layers { $fewer }`
+bench-one-gpu = `--kernels` 测量一个 GPU 的内核
+    .hint = 请在含 `--features cuda` 的构建中指明一个：`--gpu 0`
+bench-positions = `--kernels` 接受 2 至 { $window } 个位置，给出的是 { $found }
+    .hint = 请去掉 `--prompt`，或用 `--prompt 512`
+bench-step = 上下文 { $context } 处的一个词元
+bench-kernels = { $card }：{ $format }，{ $layers } 层；拷贝 { FIXED($rate, digits: 1) } GB/s，本次实测
+bench-kernel-columns = 内核 | 次数 | 字节 | 单独 us | GB/s | TFLOP/s | 占比
+bench-sum = 各次之和 { FIXED($sum, digits: 1) } us；1 - 和 / 整体 = { FIXED($rest, digits: 3) }
+
+# doctor
+doctor-program = 程序
+doctor-with-cuda = moss-cli { $version }，含 CUDA
+doctor-cpu-only = moss-cli { $version }，仅 CPU
+doctor-cpu = { $threads } 线程，{ $isa }；读取 { FIXED($rate, digits: 1) } GB/s（实测）
+doctor-terminal = 终端
+doctor-utf8 = UTF-8（{ $encoding }），消息语言取自区域设置 { $locale }
+doctor-not-utf8 = 不是 UTF-8（{ $encoding }）：中文可能无法显示；请 `export LANG=zh_CN.UTF-8`
+doctor-models = 模型位置
+doctor-place = { $folder }，可用 { $free }
+doctor-not-here = { $name }：未找到
+doctor-driver = 驱动
+doctor-no-driver = 未发现 NVIDIA 驱动
+doctor-libraries = CUDA 库
+doctor-no-cublas = 未找到；fp16 模型以及 sm_90 之前的 GPU 处理输入时需要它：{ $reason }
+doctor-kernels = 内核
+doctor-no-gpu = 没有可用的 GPU：{ $error }
+doctor-upper-bound = 速度上限
+doctor-rates = { $format }，每词元 { $bytes }：{ $rates }
+doctor-card = GPU
+card-bus = { $bus }
+card-capability = 计算能力 { $capability }
+card-memory = 显存 { $total }，可用 { $free }
+card-clocks = 时钟 { $now }/{ $most } MHz，显存 { $memory_now }/{ $memory_most } MHz
+card-ecc-on = ECC 开
+card-ecc-off = ECC 关
+card-pcie = { $link }（最高 { $best }）
+card-nvlinks = NVLink { $count } 条
+doctor-copies = 拷贝 { FIXED($rate, digits: 1) } GB/s（实测）
+doctor-cannot-run = 无法运行：{ $error }
+doctor-gpu = GPU { $ordinal }，{ $name }：{ $code } 代码，驱动支持 CUDA { VERSION($cuda) }；{ $state }
+doctor-selftest = 自检
+doctor-kernel-cases = { $verdict } GPU { $ordinal }：{ $total } 个内核用例中 { $right } 个与 CPU 一致
+doctor-case = { $kernel }（{ $shape }）：{ $error }，允许 { $allowed }（{ $reason }）
+doctor-case-differs = { $case }，每次结果不同
+doctor-transcript = { $verdict } { $device }：{ $format } 演示模型的对话
+bench-title = { $title }：{ FIXED($us, digits: 1) } us
+
+# 多行
+damaged-file = { $name }：{ $damage }（{ $path }）
+no-listing =
+    无法取得模型库的文件列表，改为与缓存中记录的哈希核对
+      { $why }
+truncated =
+    错误：权重文件 `{ $file }` 已无法读取：它在使用中被截断，或磁盘出现故障
+    建议：请通过重命名替换文件（先写入新文件，再 `mv`），不要原地改写；`--no-mmap` 会将权重读入内存
+download-file = { $file }：{ $size }{ $done ->
+        [none] {""}
+       *[other] ，其中 { $done } 已在本机
+    }
+download-plan =
+    { $id }
+      大小    { $bytes }，{ $count } 个文件{ $done ->
+        [none] {""}
+       *[other] ，其中 { $done } 已在本机
+    }
+      许可证  { $license }（权重）
+      来源    { $endpoint }
+      存放于  { $folder }
+    Ctrl-C 中断后已下载的部分会保留；再次运行同一命令即可继续。
+chat-help =
+    clear            清空对话历史并清屏
+    stop, /quit      退出
+    /help            显示本列表
+    /regen           重新回答上一条消息
+    /undo            撤回上一轮
+    /system [文本]   查看或设置系统提示词；`/system -` 恢复 MOSS 官方指令
+    /params [项 值]  查看或设置生成参数，例如 `/params temperature 0.5`
+    /save 文件       将对话存为 JSON；`/save --force 文件` 替换已有文件
+    /load 文件       继续已保存的对话
+    /stats           词元数、用时和上下文窗口占用
+    /multi           多行输入，以单独一个点的行结束
+    /results 文本    向插件模型提供命令的结果
+    Ctrl-C           停止回答，或清除当前行（Ctrl-Y 可恢复）；在空行按两次退出
+    Ctrl-D           在空行：退出，或结束多行输入
+    回答期间输入的内容在下一个提示符处显示。

@@ -1,0 +1,42 @@
+//! What the chat says about its answers.
+
+use moss::Outcome;
+use moss_messages::{Text, msg};
+
+/// Upstream's own welcome, as its published command-line demo prints it, in every language.
+pub(crate) const WELCOME: &str = "欢迎使用 MOSS 人工智能助手！输入内容即可进行对话。输入 clear 以清空对话历史，输入 stop 以终止对话。";
+
+/// Returns the tokens and the speed of an answer.
+pub(crate) fn last_answer(outcome: &Outcome) -> Text {
+    let Outcome { usage, timings, .. } = outcome;
+    msg!(
+        "last-answer",
+        prompt = usage.prompt_tokens,
+        reused = usage.reused_tokens,
+        run = usage.prefilled_tokens,
+        seconds = timings.prefill.as_secs_f64(),
+        generated = usage.generated_tokens,
+        rate = timings.decode_rate(usage),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use moss_messages::Language;
+
+    use super::*;
+    use crate::repl::names::NAMES;
+
+    #[test]
+    fn the_help_of_both_languages_names_every_command() {
+        let help = msg!("chat-help");
+        for language in Language::ALL {
+            for name in NAMES {
+                assert!(
+                    language.text(&help).contains(name),
+                    "{name} in {language:?}"
+                );
+            }
+        }
+    }
+}
