@@ -1,4 +1,4 @@
-"""Runs the commands of both READMEs that call a server as printed, except for the address."""
+"""Runs the client commands of docs/serving.md, in both languages, with the test server's address."""
 
 import os
 import pathlib
@@ -14,8 +14,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 PRINTED = "http://127.0.0.1:8888"
 
 
-def blocks(readme, language):
-    text = (ROOT / readme).read_text()
+def blocks(page, language):
+    text = (ROOT / page).read_text()
     found = re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     return [block for block in found if PRINTED in block]
 
@@ -26,10 +26,10 @@ def run(server, *command, **options):
     return done.stdout
 
 
-@pytest.mark.parametrize("readme", ["README.md", "README.zh-CN.md"])
-class TestReadme:
-    def test_its_curl_commands_run(self, readme, server):
-        found = blocks(readme, "sh")
+@pytest.mark.parametrize("page", ["docs/serving.md", "docs/zh/serving.md"])
+class TestServingPage:
+    def test_its_curl_commands_run(self, page, server):
+        found = blocks(page, "sh")
         assert found
         for block in found:
             # The server is already running.
@@ -42,8 +42,8 @@ class TestReadme:
             assert "".join(pieces) == GREETING_REPLY, printed
             assert printed.rstrip().endswith("data: [DONE]") == ('"stream": true' in block)
 
-    def test_its_python_runs(self, readme, server, films):
-        found = blocks(readme, "python")
+    def test_its_python_runs(self, page, server, films):
+        found = blocks(page, "python")
         assert found
         for block in found:
             assert (
@@ -51,11 +51,11 @@ class TestReadme:
                 == films
             )
 
-    def test_its_javascript_runs(self, readme, server):
-        found = blocks(readme, "js")
+    def test_its_javascript_runs(self, page, server):
+        found = blocks(page, "js")
         assert found
         for block in found:
             # `import` looks for packages in node_modules beside the script.
-            script = pathlib.Path(os.environ["MODULES"]) / "readme.mjs"
+            script = pathlib.Path(os.environ["MODULES"]) / "page.mjs"
             script.write_text(block.replace(PRINTED, server))
             assert run(server, "node", script).rstrip("\n") == GREETING_REPLY
