@@ -3,7 +3,12 @@
 #![allow(clippy::unwrap_used)]
 
 use std::{
-    collections::HashSet, error::Error, fs, io, mem::discriminant, path::Path, sync::Arc,
+    collections::HashSet,
+    error::Error,
+    fs, io,
+    mem::discriminant,
+    path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -398,7 +403,7 @@ fn errors_of_downloads_keep_their_data() {
     }
 }
 
-/// The text literals that stand behind `marker` in a crate's sources.
+/// Returns the text literals behind `marker` in a crate's sources, however their lines are broken.
 fn literals(sources: &str, marker: &str) -> Vec<&'static str> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("..")
@@ -411,9 +416,14 @@ fn literals(sources: &str, marker: &str) -> Vec<&'static str> {
             .collect(),
         false => vec![path],
     };
+    let on_one_line = |file: &PathBuf| {
+        let source = fs::read_to_string(file).unwrap();
+        let words: Vec<&str> = source.split_whitespace().collect();
+        words.join(" ").replace("( ", "(")
+    };
     let sources: Vec<&'static str> = files
         .iter()
-        .map(|file| &*fs::read_to_string(file).unwrap().leak())
+        .map(|file| &*on_one_line(file).leak())
         .collect();
     let found: Vec<_> = sources
         .iter()
