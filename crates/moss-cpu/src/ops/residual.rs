@@ -54,6 +54,7 @@ pub fn add_residual(x: &Tensor, attention: &Tensor, mlp: &Tensor) -> Result<Tens
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use candle_core::Device;
 
