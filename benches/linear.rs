@@ -1,7 +1,7 @@
 //! Every linear layer of MOSS-moon-003 at one row, in every format, against this machine's read
 //! bandwidth measured in the same run.
 //!
-//! `cargo bench -p moss --bench linear`; `-- 128` for 128 rows and GFLOP/s instead; `-- f16 fc_in`
+//! `cargo bench -p moss-bench --bench linear`; `-- 128` for 128 rows and GFLOP/s instead; `-- f16 fc_in`
 //! for some of the lines alone, `-- avx2` for an instruction set other than the best, `-- rounded`
 //! for 8-bit activations.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
@@ -10,10 +10,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use candle_core::{DType, Device, Tensor};
-use moss::kernels::{
-    Activations, DenseDtype, DenseWeight, GptqBits, GptqWeight, GroupIndex, Isa, Linear,
-    LinearWeight, cpu_features, read_bandwidth,
-};
+use moss_cpu::{Activations, Isa, Linear, cpu_features, read_bandwidth};
+use moss_weights::{DenseDtype, DenseWeight, GptqBits, GptqWeight, GroupIndex, LinearWeight};
 use rayon::prelude::*;
 
 const SHAPES: [(&str, usize, usize); 5] = [

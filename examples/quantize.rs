@@ -8,12 +8,12 @@ use std::{io::Write, path::PathBuf, time::Instant};
 use moss::{
     Checkpoint, LoadOptions, Moss, PromptBuilder, SystemText, Tokenizer,
     checkpoint::WeightStorage,
-    kernels::GptqBits,
     model::LanguageModel,
     quantize::{
         Container, DeviceSpec, Method, QuantizeEvent, QuantizeOptions, Windows, agreement,
         built_in_samples, quantize, read_samples,
     },
+    weights::GptqBits,
 };
 
 fn main() -> anyhow::Result<()> {

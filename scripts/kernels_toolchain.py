@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 KERNELS = ROOT / "kernels"
 ARCHITECTURES = ("75", "80", "90a")  # sm_90 with what this generation alone has
-FLAGS = ["-std=c++17", "-lineinfo", f"-I{KERNELS}"]  # and nvcc's -O3: as in crates/moss-kernels/build/kernels.rs
+FLAGS = ["-std=c++17", "-lineinfo", f"-I{KERNELS}"]  # and nvcc's -O3: as in crates/moss-cuda/build/kernels.rs
 
 
 class Refused(Exception):

@@ -18,7 +18,6 @@ use moss::{
     engine::EngineError,
     files::FileError,
     hub::{Fault, HubError},
-    kernels::{DenseDtype, GptqBits, KernelError},
     model::{
         ComputeDtype, DeviceSpec, ModelError, WeightFormat,
         placement::{Change, PlacementError, Shortfall},
@@ -28,6 +27,7 @@ use moss::{
     server::ServerError,
     text::TextError,
     unicode::DecodeError,
+    weights::{DenseDtype, GptqBits, KernelError},
 };
 
 fn has_chinese(text: &str) -> bool {
@@ -258,10 +258,10 @@ fn errors_of_files_keep_their_data() {
 #[rustfmt::skip]
 fn errors_of_running_keep_their_data() {
     let argument = |rule: &str| KernelError::Argument { op: "matmul", arg: "rows", found: 65, rule: rule.into() };
-    check!(KernelError of "moss-kernels/src/error.rs", vec![
+    check!(KernelError of "moss-weights/src/error.rs", vec![
         argument("a multiple of 32"), argument("at least 1"), argument("from 2 to 64"), argument("3 x 5"), argument("even"),
         KernelError::Shape { op: "norm", arg: "x", found: vec![2, 3], expected: "[4, 5]".into() },
-        KernelError::Dtype { op: "norm", arg: "x", found: candle_core::DType::U8 },
+        KernelError::Dtype { op: "norm", arg: "x", found: "u8" },
         KernelError::NotPacked { op: "linear", found: DenseDtype::F16 },
         KernelError::NotCompiled { op: "norm" },
         KernelError::NoDriver,
@@ -403,25 +403,28 @@ fn errors_of_downloads_keep_their_data() {
     }
 }
 
+/// The files of a folder and of those in it, or the file itself.
+fn files_below(path: PathBuf) -> Vec<PathBuf> {
+    if path.is_file() {
+        return vec![path];
+    }
+    let entries = fs::read_dir(path).unwrap();
+    entries
+        .flat_map(|entry| files_below(entry.unwrap().path()))
+        .collect()
+}
+
 /// Returns the text literals behind `marker` in a crate's sources, however their lines are broken.
 fn literals(sources: &str, marker: &str) -> Vec<&'static str> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("..")
         .join(sources);
-    let files = match path.is_dir() {
-        true => fs::read_dir(path)
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .filter(|path| path.is_file())
-            .collect(),
-        false => vec![path],
-    };
     let on_one_line = |file: &PathBuf| {
         let source = fs::read_to_string(file).unwrap();
         let words: Vec<&str> = source.split_whitespace().collect();
         words.join(" ").replace("( ", "(")
     };
-    let sources: Vec<&'static str> = files
+    let sources: Vec<&'static str> = files_below(path)
         .iter()
         .map(|file| &*on_one_line(file).leak())
         .collect();
@@ -626,7 +629,7 @@ fn words_that_errors_are_made_with_are_translated_wherever_they_stand() {
         .zh()
     });
     check(
-        "moss-kernels/src/cuda",
+        "moss-cuda/src",
         &["during(\"", "WHAT: &str = \""],
         &|word| {
             KernelError::Driver {

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use moss::{
-    Engine, LoadOptions, OpenOptions, Request, SamplingParams, StopRules, kernels::Activations,
+    Engine, LoadOptions, OpenOptions, Request, SamplingParams, StopRules, cpu::Activations,
     model::ComputeDtype, open_engine, text::Specials,
 };
 use serde_json::Value;

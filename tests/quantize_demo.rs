@@ -8,7 +8,6 @@ use moss::{
     Checkpoint, LoadOptions, Moss, PromptBuilder, Request, SamplingParams, StopRules, SystemText,
     Tokenizer,
     checkpoint::WeightStorage,
-    kernels::GptqBits,
     model::LanguageModel,
     open_engine,
     quantize::{
@@ -16,6 +15,7 @@ use moss::{
         built_in_samples, quantize,
     },
     text::SavedTurn,
+    weights::GptqBits,
 };
 use serde_json::Value;
 

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use moss::{kernels::GptqBits, model::WeightFormat};
+use moss::{model::WeightFormat, weights::GptqBits};
 
 use crate::{
     commands,

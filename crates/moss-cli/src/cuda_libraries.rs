@@ -6,16 +6,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Tells the kernels where to look.
-#[cfg(feature = "cuda")]
+/// Registers the folders in which the CUDA kernels search for cuBLAS.
 pub(crate) fn register() {
-    moss::kernels::cuda::set_library_folders(folders(&|name| std::env::var_os(name)));
+    if moss::cuda::COMPILED {
+        moss::cuda::set_library_folders(folders(&|name| std::env::var_os(name)));
+    }
 }
 
 /// Existing folders, in the order in which they are searched: toolkits that variables name,
 /// installed toolkits, then Python environments (the active one, those of `PATH`, the user's, the
 /// system's).
-#[cfg_attr(not(feature = "cuda"), allow(dead_code))]
 fn folders(variable: &dyn Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
     let path_of = |name: &str| {
         variable(name)
@@ -72,7 +72,6 @@ fn folders(variable: &dyn Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
 }
 
 /// What `folder` holds whose name begins with `prefix`, newest version first as far as names tell.
-#[cfg_attr(not(feature = "cuda"), allow(dead_code))]
 fn matching(folder: &Path, prefix: &str) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(folder) else {
         return Vec::new();

@@ -9,13 +9,13 @@ use moss::{
     engine::EngineError,
     files::FileError,
     hub::{Fault, HubError},
-    kernels::KernelError,
     model::{ModelError, placement::PlacementError},
     quantize::QuantizeError,
     sampling::SamplingError,
     server::ServerError,
     text::TextError,
     unicode::{Context, DecodeError, escape},
+    weights::KernelError,
 };
 use serde_json::error::Category;
 

@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use moss::{
-    kernels::KernelError,
     model::{CacheShape, LanguageModel, Logits, ModelError, MossConfig, SequenceChunk},
+    weights::KernelError,
 };
 
 /// Watchdog limit of a model that is to stall, which no test would wait minutes for.

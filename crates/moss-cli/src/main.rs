@@ -8,7 +8,6 @@ mod cuda_libraries;
 mod errors;
 mod fetch;
 mod fold;
-mod gpu;
 mod help;
 #[cfg(debug_assertions)]
 mod inject;
@@ -45,7 +44,6 @@ fn main() -> ExitCode {
     let printer = Printer::new(&cli.output, surroundings);
     log::start(&cli, &printer);
     truncation::watch(&printer);
-    #[cfg(feature = "cuda")]
     cuda_libraries::register();
     match run(&cli, &printer) {
         Ok(code) => code,

@@ -8,7 +8,7 @@
 //! Source: CodeGen, arXiv 2203.13474; the parallel form is GPT-J's.
 
 use candle_core::{DType, Device, Tensor};
-use moss_kernels::{
+use moss_cpu::{
     Activations, KernelError, Linear,
     ops::{self, KvLayer, RopeTable, SequenceRows},
 };
@@ -174,7 +174,7 @@ impl Block {
     fn split_heads(&self, qkv: &Tensor) -> Result<(Tensor, Tensor, Tensor), KernelError> {
         let run = self.num_heads / TRAINING_SHARDS * self.head_dim;
         let part = |index: usize| {
-            let part = ops::runs(qkv, index * run, run, 3 * run, self.dtype)?;
+            let part = ops::gather_columns(qkv, index * run, run, 3 * run, self.dtype)?;
             Ok::<_, KernelError>(part.reshape((qkv.dim(0)?, self.num_heads, self.head_dim))?)
         };
         Ok((part(0)?, part(2)?, part(1)?))

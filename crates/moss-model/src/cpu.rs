@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use candle_core::{Device, Tensor};
-use moss_kernels::{
+use moss_cpu::{
     KernelError, Linear,
     ops::{self, Embedding, RopeTable},
 };

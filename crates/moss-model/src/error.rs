@@ -3,7 +3,7 @@
 mod zh;
 
 use moss_checkpoint::CheckpointError;
-use moss_kernels::KernelError;
+use moss_weights::KernelError;
 
 use crate::{ComputeDtype, DeviceSpec, placement::PlacementError};
 

@@ -3,7 +3,7 @@
 
 use std::{ops::Range, sync::mpsc, thread};
 
-use moss_kernels::GptqBits;
+use moss_weights::GptqBits;
 
 use crate::{
     DeviceSpec, LoadEvent, LoadOptions, MemoryPlan, ModelError, MossConfig, WeightFormat,

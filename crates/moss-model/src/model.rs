@@ -63,7 +63,7 @@ impl Moss {
         let (mut bytes, mut seconds) = (0.0, 0.0);
         for (_, stage) in &self.pipeline.stages {
             let rate = match stage {
-                Stage::Cpu(_) => moss_kernels::read_bandwidth(),
+                Stage::Cpu(_) => moss_cpu::read_bandwidth(),
                 Stage::Gpu(stage) => stage.copy_bandwidth()?,
             };
             bytes += stage.weight_bytes() as f64;

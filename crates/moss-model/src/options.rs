@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use candle_core::DType;
-use moss_kernels::{Activations, ops::RopePrecision};
+use moss_cpu::{Activations, ops::RopePrecision};
 
 use crate::{CacheShape, ModelError, placement::Note};
 

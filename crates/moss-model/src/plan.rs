@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use moss_kernels::ops::SequenceRows;
+use moss_cpu::ops::SequenceRows;
 
 use crate::{
     BlockTable, CacheShape, Cut, LogitRows, Logits, ModelError, MossConfig, SequenceChunk,

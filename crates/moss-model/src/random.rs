@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use half::f16;
-use moss_kernels::{DenseDtype, DenseWeight, GptqBits, GptqWeight, GroupIndex, LinearWeight};
+use moss_weights::{DenseDtype, DenseWeight, GptqBits, GptqWeight, GroupIndex, LinearWeight};
 use rand::{Rng as _, SeedableRng, rngs::SmallRng};
 use rayon::prelude::*;
 

@@ -3,7 +3,7 @@
 use moss_checkpoint::{
     Checkpoint, CheckpointError, DType, GroupIndex, LinearTensors, Tensor, TensorInfo,
 };
-use moss_kernels::{
+use moss_weights::{
     DenseDtype, DenseWeight, GptqBits, GptqWeight, GroupIndex as KernelGroups, LinearWeight,
 };
 

@@ -1,7 +1,7 @@
 //! A look at the hidden states on the way.
 
 use candle_core::{DType, Tensor};
-use moss_kernels::KernelError;
+use moss_weights::KernelError;
 
 use crate::ModelError;
 

@@ -5,7 +5,7 @@
 use std::{collections::HashMap, path::PathBuf};
 
 use moss_checkpoint::Checkpoint;
-use moss_kernels::{Activations, ops::RopePrecision};
+use moss_cpu::{Activations, ops::RopePrecision};
 use moss_model::{
     BlockPool, BlockTable, ComputeDtype, DeviceSpec, HiddenPoint, LanguageModel, LoadOptions,
     LogitRows, ModelError, Moss, SequenceChunk,

@@ -10,7 +10,7 @@ use std::{
 
 use candle_core::{Device, Tensor};
 use moss_checkpoint::{Checkpoint, CheckpointError, DType};
-use moss_kernels::{Activations, GptqBits, Linear};
+use moss_cpu::{Activations, GptqBits, Linear};
 use moss_model::{
     BlockPool, BlockTable, CacheShape, ComputeDtype, LanguageModel, LoadOptions, LogitRows,
     ModelError, Moss, MossConfig, SequenceChunk, WeightFormat, WeightSource,

@@ -4,7 +4,6 @@
 
 use std::ops::Range;
 
-use moss_kernels::GptqBits;
 use moss_model::{
     CacheShape, ComputeDtype, MossConfig, WeightFormat,
     placement::{
@@ -12,6 +11,7 @@ use moss_model::{
         place,
     },
 };
+use moss_weights::GptqBits;
 use proptest::prelude::*;
 
 const GIB: u64 = 1 << 30;

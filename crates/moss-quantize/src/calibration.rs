@@ -1,7 +1,7 @@
 //! The hidden states of the calibration texts on their way through the network.
 
-use moss_kernels::KernelError;
 use moss_model::{MossConfig, WeightSource};
+use moss_weights::KernelError;
 
 use crate::{
     QuantizeError, Sample,

@@ -3,10 +3,10 @@
 #[cfg(feature = "cuda")]
 use std::sync::Arc;
 
-use moss_kernels::KernelError;
 #[cfg(feature = "cuda")]
-use moss_kernels::cuda::Gpu;
+use moss_cuda::Gpu;
 use moss_model::{DeviceSpec, ModelError};
+use moss_weights::KernelError;
 
 /// An open device. Clones are the same device.
 #[derive(Debug, Clone)]

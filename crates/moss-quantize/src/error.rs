@@ -5,9 +5,9 @@ mod zh;
 use std::path::PathBuf;
 
 use moss_checkpoint::CheckpointError;
-use moss_kernels::KernelError;
 use moss_model::{DeviceSpec, ModelError};
 use moss_text::TextError;
+use moss_weights::KernelError;
 
 /// Errors of this crate.
 #[derive(Debug, thiserror::Error)]

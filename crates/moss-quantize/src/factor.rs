@@ -6,7 +6,7 @@
 //! host.
 
 use candle_core::Tensor;
-use moss_kernels::KernelError;
+use moss_weights::KernelError;
 use rayon::prelude::*;
 
 use crate::{

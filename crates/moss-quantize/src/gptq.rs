@@ -5,7 +5,7 @@
 //! in blocks: within one the correction is immediate and on the host; what all blocks before it
 //! call for is one matrix product on the device ([`Factor`] has the algebra).
 
-use moss_kernels::KernelError;
+use moss_weights::KernelError;
 use rayon::prelude::*;
 
 use crate::{

@@ -1,6 +1,6 @@
 //! The Hessian of a layer's inputs, summed up where the network runs.
 
-use moss_kernels::KernelError;
+use moss_weights::KernelError;
 
 use crate::{
     device::Device,

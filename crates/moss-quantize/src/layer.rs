@@ -4,7 +4,7 @@
 //! Every step is handed the weights it multiplies with, `[in_features, out_features]` f32 on the
 //! layer's device, so that they may come from anywhere and be dropped as soon as they are used.
 
-use moss_kernels::{KernelError, ops::Embedding};
+use moss_cpu::{KernelError, ops::Embedding};
 use moss_model::{
     LinearKind, ModelError, MossConfig, WeightSource,
     names::{self, LayerNames},

@@ -3,8 +3,8 @@
 
 use std::collections::HashMap;
 
-use moss_kernels::KernelError;
 use moss_model::{LinearKind, ModelError};
+use moss_weights::KernelError;
 
 use crate::{
     LinearReport, Method, QuantizeError,

@@ -6,9 +6,12 @@ mod host;
 use std::ops::Range;
 
 use candle_core::Tensor;
-use moss_kernels::KernelError;
+use moss_cpu::{
+    KernelError,
+    ops::{RopePrecision, RopeTable},
+};
 #[cfg(feature = "cuda")]
-use moss_kernels::cuda::{F32Angles, F32Matrix, F32Part, Gpu, SplitHeads};
+use moss_cuda::{F32Angles, F32Matrix, F32Part, Gpu, SplitHeads};
 #[cfg(feature = "cuda")]
 use moss_model::TRAINING_SHARDS;
 
@@ -58,10 +61,16 @@ impl Angles {
         rotary_dim: usize,
         positions: usize,
     ) -> Result<Self, KernelError> {
+        let (precision, cpu) = (RopePrecision::F32, candle_core::Device::Cpu);
+        let table = RopeTable::new(rotary_dim, positions, precision, &cpu)?;
         match device {
-            Device::Cpu => Ok(Self::Host(host::angles(rotary_dim, positions)?)),
+            Device::Cpu => Ok(Self::Host(host::angles(&table, positions)?)),
             #[cfg(feature = "cuda")]
-            Device::Gpu(gpu, _) => Ok(Self::Gpu(gpu.f32_angles(rotary_dim, positions)?)),
+            Device::Gpu(gpu, _) => Ok(Self::Gpu(gpu.f32_angles(
+                table.sin(),
+                table.cos(),
+                table.pairs(),
+            )?)),
         }
     }
 }

@@ -4,16 +4,16 @@
 //! one block at a time, and every block sees what the quantised ones before it give; within a block
 //! `out_proj` and `fc_out` see what the quantised `qkv_proj` and `fc_in` give.
 //!
-//! Memory on the device: the block's rounded weights in f32, half of the widest layer's Hessian (`2
-//! * in_features^2` bytes; with `act_order` three times that, for a moment), twice its weights in
-//! f32. On the host: the hidden states (`4 * tokens * hidden_size` bytes), and twice the widest
+//! Memory on the device: the block's rounded weights in f32, half of the widest layer's Hessian
+//! (`2 * in_features^2` bytes; with `act_order` three times that, for a moment), twice its weights
+//! in f32. On the host: the hidden states (`4 * tokens * hidden_size` bytes), and twice the widest
 //! weights in f32.
 
 use std::{collections::HashMap, path::Path};
 
 use moss_checkpoint::{Checkpoint, Container, Outline, WeightStorage, plan_shards};
-use moss_kernels::GptqBits;
 use moss_model::{DeviceSpec, LinearKind, MossConfig};
+use moss_weights::GptqBits;
 
 use crate::{
     QuantizeError, Sample,

@@ -6,11 +6,11 @@ mod support;
 use std::{cell::Cell, fs, path::Path};
 
 use moss_checkpoint::{Checkpoint, Container, LinearTensors, WeightStorage};
-use moss_kernels::GptqBits;
 use moss_quantize::{
     ConvertOptions, DeviceSpec, Method, QuantizeError, QuantizeEvent, QuantizeOptions, Sample,
     convert, quantize,
 };
+use moss_weights::GptqBits;
 use support::{fixture, logits};
 
 const SOURCE: &str = "tiny-fp16-bin";

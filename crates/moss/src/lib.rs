@@ -30,16 +30,18 @@
 //! programs need are here.
 
 pub use moss_checkpoint as checkpoint;
+pub use moss_cpu as cpu;
+pub use moss_cuda as cuda;
 pub use moss_engine as engine;
 pub use moss_files as files;
 pub use moss_hub as hub;
-pub use moss_kernels as kernels;
 pub use moss_model as model;
 pub use moss_quantize as quantize;
 pub use moss_sampling as sampling;
 pub use moss_server as server;
 pub use moss_text as text;
 pub use moss_unicode as unicode;
+pub use moss_weights as weights;
 
 pub use moss_checkpoint::Checkpoint;
 pub use moss_engine::{

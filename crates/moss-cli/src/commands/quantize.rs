@@ -7,11 +7,11 @@ use std::{
 
 use clap::{Args, ValueEnum};
 use moss::{
-    kernels::GptqBits,
     quantize::{
         DeviceSpec, LinearReport, Method, Perplexity, QuantizeOptions, Sample, built_in_samples,
         perplexity, quantize, read_samples,
     },
+    weights::GptqBits,
 };
 use serde_json::json;
 

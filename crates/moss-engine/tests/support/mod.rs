@@ -8,13 +8,13 @@ use std::{
 };
 
 use moss_engine::{Engine, EngineOptions, Request, StopRules};
-use moss_kernels::KernelError;
 use moss_model::{
     CacheShape, Cut, DeviceSpec, LanguageModel, LogitRows, Logits, ModelError, MossConfig,
     SequenceChunk,
 };
 use moss_sampling::{CutParams, SamplingParams};
 use moss_text::Tokenizer;
+use moss_weights::KernelError;
 
 type Next = Box<dyn Fn(&[u32]) -> u32 + Send>;
 

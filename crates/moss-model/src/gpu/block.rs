@@ -1,11 +1,8 @@
 //! One MossBlock on a card: norm, [qkv_proj | fc_in], attention, [out_proj | fc_out].
 
-use moss_kernels::{
-    KernelError,
-    cuda::{
-        Gpu, HeadLayout, HeadTargets, KvBlocks, LinearInput, LinearPair, NormWeights, Product,
-        RopeOnGpu, Watch,
-    },
+use moss_cuda::{
+    Gpu, HeadLayout, HeadTargets, KernelError, KvBlocks, LinearInput, LinearPair, NormWeights,
+    Product, RopeOnGpu, Watch,
 };
 
 use super::{loader::Loader, workspace::Workspace};
@@ -79,7 +76,7 @@ impl GpuBlock {
             second: fc_out,
         } = &self.outputs;
         [qkv, fc_in, out, fc_out]
-            .map(moss_kernels::cuda::GpuLinear::weight_bytes)
+            .map(moss_cuda::GpuLinear::weight_bytes)
             .iter()
             .sum()
     }
@@ -139,8 +136,7 @@ impl GpuBlock {
             gpu.linear_heads(&self.inputs, h, n, &heads, watch)?;
         } else {
             let product = |linear, x, inner| {
-                let stride =
-                    moss_kernels::cuda::GpuLinear::out_features(linear).next_multiple_of(8);
+                let stride = moss_cuda::GpuLinear::out_features(linear).next_multiple_of(8);
                 gpu.matmul(
                     linear,
                     x,

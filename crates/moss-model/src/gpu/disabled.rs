@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use candle_core::Tensor;
-use moss_kernels::KernelError;
+use moss_weights::KernelError;
 
 use crate::{
     CardInfo, LoadEvent, ModelError,

@@ -17,9 +17,9 @@ mod workspace;
 use std::{collections::HashMap, ops::Range};
 
 use candle_core::{Device, Tensor};
-use moss_kernels::{
-    KernelError,
-    cuda::{FEW_ROWS, Gpu, GpuInfo, Graph, Link, RopeOnGpu, Watch, gpu_count, list_gpus},
+use moss_cpu::ops::{RopePrecision, RopeTable};
+use moss_cuda::{
+    FEW_ROWS, Gpu, GpuInfo, Graph, KernelError, Link, RopeOnGpu, Watch, gpu_count, list_gpus,
 };
 
 use crate::{
@@ -27,7 +27,7 @@ use crate::{
     load::Wanted,
     names,
     pipeline::Before,
-    placement::{Card, CardKind, HEAD_ROWS, PANEL_VALUES},
+    placement::{Card, CardKind},
     plan::{Answers, MAX_ROWS, Pass},
     tap::Tap,
     timeline::Moment,
@@ -112,8 +112,6 @@ impl OpenGpu {
     }
 }
 
-const _: () = assert!(HEAD_ROWS == FEW_ROWS && PANEL_VALUES == moss_kernels::cuda::PANEL_VALUES);
-
 /// Consecutive layers with their cache and buffers; the embedding too where they are the first, the
 /// head where they are the last.
 #[derive(Debug)]
@@ -184,13 +182,8 @@ impl GpuStage {
             blocks,
         } = wanted.load(&gpu, progress)?;
         gpu.synchronize().map_err(at(layers.start, "load"))?;
-        let rope = RopeOnGpu::new(
-            &gpu,
-            config.rotary_dim,
-            config.context_length,
-            options.rope_precision,
-        )
-        .map_err(at(layers.start, "rotary table"))?;
+        let rope = rope_on_gpu(&gpu, config, options.rope_precision)
+            .map_err(at(layers.start, "rotary table"))?;
         let rows_from_host = matches!(embedding, Some(EmbeddingTable::Host(_)));
         let workspace = Workspace::new(&gpu, config, &blocks, rows_from_host)
             .map_err(at(layers.start, "workspace"))?;
@@ -593,6 +586,17 @@ fn send_back(
         .chain([workspace.report()?])
         .collect();
     gpu.copy_runs(&runs)
+}
+
+/// The table of angles, computed on the host.
+fn rope_on_gpu(
+    gpu: &Gpu,
+    config: &MossConfig,
+    precision: RopePrecision,
+) -> Result<RopeOnGpu, KernelError> {
+    let (lanes, positions) = (config.rotary_dim, config.context_length);
+    let table = RopeTable::new(lanes, positions, precision, &Device::Cpu)?;
+    RopeOnGpu::new(gpu, table.sin(), table.cos(), table.pairs())
 }
 
 /// Pass and layer in the sixteen bits that a report has for them: the earliest pass is reported

@@ -1,12 +1,9 @@
 //! The end of the network on a card: final norm, lm_head, and the cut to what sampling needs.
 
 use half::f16;
-use moss_kernels::{
-    DenseWeight, KernelError,
-    cuda::{
-        Buffer, CopyRun, CutRow, FEW_ROWS, Gpu, GpuLinear, LinearInput, NormWeights, Pinned,
-        SampleCut, View, Watch,
-    },
+use moss_cuda::{
+    Buffer, CopyRun, CutRow, DenseWeight, FEW_ROWS, Gpu, GpuLinear, KernelError, LinearInput,
+    NormWeights, Pinned, SampleCut, View, Watch,
 };
 
 use super::{MAX_STEP_ROWS, loader::Loader};

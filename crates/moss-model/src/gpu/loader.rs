@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use moss_kernels::{
-    DenseWeight, GptqBits, KernelError, LinearWeight,
-    cuda::{Buffer, Gpu, GpuLinear, NormWeights, Read, Uploader},
+use moss_cuda::{
+    Buffer, DenseWeight, GptqBits, Gpu, GpuLinear, KernelError, LinearWeight, NormWeights, Read,
+    Uploader,
 };
 
 use crate::{

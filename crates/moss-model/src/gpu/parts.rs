@@ -10,10 +10,7 @@ use std::{
     thread,
 };
 
-use moss_kernels::{
-    DenseWeight,
-    cuda::{Gpu, GpuLinear, Read},
-};
+use moss_cuda::{DenseWeight, Gpu, GpuLinear, Read};
 
 use super::{
     block::GpuBlock,

@@ -2,12 +2,9 @@
 
 use candle_core::Tensor;
 use half::f16;
-use moss_kernels::{
-    DenseDtype, DenseWeight, KernelError,
-    cuda::{
-        Buffer, CopyRun, DecodeRows, DecodeScratch, Gpu, GpuLinear, LinearInput, PANEL_VALUES,
-        PREFILL_TILE, Pinned, PrefillTiles, ProductScratch, View,
-    },
+use moss_cuda::{
+    Buffer, CopyRun, DecodeRows, DecodeScratch, DenseWeight, Gpu, GpuLinear, KernelError,
+    LinearInput, PANEL_VALUES, PREFILL_TILE, Pinned, PrefillTiles, ProductScratch, View,
 };
 
 use super::{
@@ -32,7 +29,7 @@ pub(super) struct Workspace {
     /// `[rows, outputs]`: a product of many rows.
     pub(super) product: Buffer<f16>,
     pub(super) products: ProductScratch,
-    /// See [`moss_kernels::cuda::Watch`].
+    /// See [`moss_cuda::Watch`].
     pub(super) flag: Buffer<u64>,
     pub(super) scratch: DecodeScratch,
     normed: [Buffer<f16>; 2],
@@ -212,27 +209,7 @@ impl Workspace {
         let row_bytes = hidden * table.dtype.bytes();
         for (row, id) in staged.as_mut_slice()?.chunks_exact_mut(hidden).zip(ids) {
             let from = &table.data[*id as usize * row_bytes..][..row_bytes];
-            let halves = from.chunks_exact(2).map(|b| [b[0], b[1]]);
-            match table.dtype {
-                DenseDtype::F16 => row
-                    .iter_mut()
-                    .zip(halves)
-                    .for_each(|(to, b)| *to = f16::from_le_bytes(b)),
-                DenseDtype::BF16 => {
-                    let narrow = |b| f16::from_f32(half::bf16::from_le_bytes(b).to_f32());
-                    row.iter_mut()
-                        .zip(halves)
-                        .for_each(|(to, b)| *to = narrow(b));
-                }
-                DenseDtype::F32 => {
-                    let words = from
-                        .chunks_exact(4)
-                        .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
-                    row.iter_mut()
-                        .zip(words)
-                        .for_each(|(to, value)| *to = f16::from_f32(value));
-                }
-            }
+            table.dtype.to_f16(from, row);
         }
         staged.copy_to(device, 0, ids.len() * hidden)
     }

@@ -1,5 +1,7 @@
 //! What a network weighs, part by part: the one count behind every plan.
 
+use moss_cuda::{FEW_ROWS, PANEL_VALUES};
+
 use crate::{
     CacheShape, ComputeDtype, MossConfig, RandomWeights, WeightFormat, WeightSource, names,
     plan::MAX_ROWS,
@@ -7,12 +9,6 @@ use crate::{
 
 /// What libraries and page rounding take beside the buffers that are counted here.
 const MARGIN: u64 = 192 << 20;
-
-/// Rows that go through the head together.
-pub(crate) const HEAD_ROWS: usize = 64;
-
-/// Values of the panel that a packed weight is unpacked into for a product of many rows.
-pub(crate) const PANEL_VALUES: usize = 12_000_000;
 
 /// Bytes of a network's parts, as a device keeps them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,7 +108,7 @@ fn workspace(config: &MossConfig) -> u64 {
     ]);
     sum(&[
         (MAX_ROWS as u64, row),
-        (4 * HEAD_ROWS as u64, vocab),
+        (4 * FEW_ROWS as u64, vocab),
         (2, PANEL_VALUES as u64),
     ])
 }

@@ -16,7 +16,6 @@ use std::ops::Range;
 pub use bytes::ModelBytes;
 pub(crate) use bytes::product;
 #[cfg_attr(not(feature = "cuda"), allow(unused_imports))]
-pub(crate) use bytes::{HEAD_ROWS, PANEL_VALUES};
 pub use error::{Change, PlacementError, Shortfall};
 
 use crate::WeightFormat;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use candle_core::{DType, Tensor};
 use moss_checkpoint::Checkpoint;
-use moss_kernels::Linear;
+use moss_cpu::Linear;
 use moss_model::{
     BlockPool, BlockTable, HiddenPoint, LanguageModel, LoadOptions, LogitRows, Moss, SequenceChunk,
 };

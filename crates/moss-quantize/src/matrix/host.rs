@@ -3,10 +3,7 @@
 use std::ops::Range;
 
 use candle_core::{D, DType, Device, Tensor};
-use moss_kernels::{
-    KernelError,
-    ops::{RopePrecision, RopeTable},
-};
+use moss_cpu::{KernelError, ops::RopeTable};
 use moss_model::TRAINING_SHARDS;
 use rayon::prelude::*;
 
@@ -93,10 +90,9 @@ pub(super) fn layer_norm(
 }
 
 /// Sines and cosines, `[positions, pairs]` each.
-pub(super) fn angles(rotary_dim: usize, positions: usize) -> Result<[Tensor; 2], KernelError> {
-    let table = RopeTable::new(rotary_dim, positions, RopePrecision::F32, &Device::Cpu)?;
-    let tensor =
-        |values: &[f32]| Tensor::from_slice(values, (positions, rotary_dim / 2), &Device::Cpu);
+pub(super) fn angles(table: &RopeTable, positions: usize) -> Result<[Tensor; 2], KernelError> {
+    let shape = (positions, table.pairs());
+    let tensor = |values: &[f32]| Tensor::from_slice(values, shape, &Device::Cpu);
     Ok([tensor(table.sin())?, tensor(table.cos())?])
 }
 

@@ -13,12 +13,12 @@ use std::{
 
 use moss_checkpoint::Checkpoint;
 use moss_engine::{Engine, EngineOptions};
-use moss_kernels::KernelError;
 use moss_model::{
     CacheShape, LanguageModel, LoadOptions, Logits, ModelError, Moss, MossConfig, SequenceChunk,
 };
 use moss_server::{ServedModel, Server, ServerOptions};
 use moss_text::{SystemText, Tokenizer};
+use moss_weights::KernelError;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 

@@ -3,13 +3,13 @@
 use std::process::ExitCode;
 
 use moss::model::{DeviceSpec, MossConfig, WeightFormat};
+use moss_bench::kernel_timing::{self, KernelTime, KernelTimes, TimingOptions, TimingReport};
 use serde_json::{Value, json};
 
 use crate::{
     args::Cli,
     errors::Failed,
     fold::{left, right},
-    gpu::{self, KernelTime, Measured, Timed, Whole},
     messages::{Language, Words},
     open,
     printer::Printer,
@@ -63,10 +63,10 @@ pub(crate) fn run(
         WeightFormat::F16 => None,
         WeightFormat::Gptq(bits) => Some(bits),
     };
-    let measured = gpu::times(
+    let measured = kernel_timing::run(
         ordinal,
         newest_code,
-        Timed {
+        TimingOptions {
             bits,
             layers,
             context,
@@ -93,7 +93,7 @@ pub(crate) fn run(
     ];
     if as_json {
         let mut report = json!({
-            "card": measured.card, "format": format.to_string(), "layers": layers, "context": context,
+            "card": measured.device, "format": format.to_string(), "layers": layers, "context": context,
             "prompt_tokens": prompt, "bandwidth": measured.bandwidth,
         });
         for (key, _, whole) in parts {
@@ -102,13 +102,13 @@ pub(crate) fn run(
         printer.json(&report)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let Measured {
-        card, bandwidth, ..
+    let TimingReport {
+        device, bandwidth, ..
     } = &measured;
     let rate = bandwidth / 1e9;
     printer.report(&printer.language.pick(
-        format!("{card}: {format}, {layers} layers; copy {rate:.1} GB/s, measured in this run\n"),
-        format!("{card}：{format}，{layers} 层；拷贝 {rate:.1} GB/s，本次实测\n"),
+        format!("{device}: {format}, {layers} layers; copy {rate:.1} GB/s, measured in this run\n"),
+        format!("{device}：{format}，{layers} 层；拷贝 {rate:.1} GB/s，本次实测\n"),
     ))?;
     for (_, title, whole) in parts {
         printer.report(&table(&title, whole, *bandwidth, printer.language))?;
@@ -116,20 +116,12 @@ pub(crate) fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-fn sum(whole: &Whole) -> f64 {
-    whole
-        .kernels
-        .iter()
-        .map(|kernel| kernel.calls as f64 * kernel.seconds)
-        .sum()
-}
-
 /// What the kernels by themselves do not explain, as a part of the whole.
-fn rest(whole: &Whole) -> f64 {
-    1.0 - sum(whole) / whole.seconds
+fn rest(whole: &KernelTimes) -> f64 {
+    1.0 - whole.sum() / whole.seconds
 }
 
-fn table(title: &Words, whole: &Whole, bandwidth: f64, language: Language) -> String {
+fn table(title: &Words, whole: &KernelTimes, bandwidth: f64, language: Language) -> String {
     let (kernel, columns) = language.pick(
         (
             "kernel",
@@ -171,14 +163,14 @@ fn table(title: &Words, whole: &Whole, bandwidth: f64, language: Language) -> St
             rate / bandwidth,
         );
     }
-    let (sum, rest) = (sum(whole) * 1e6, rest(whole));
+    let (sum, rest) = (whole.sum() * 1e6, rest(whole));
     text + &language.pick(
         format!("  sum of runs {sum:.1} us; 1 - sum / whole = {rest:.3}\n"),
         format!("  各次之和 {sum:.1} us；1 - 和 / 整体 = {rest:.3}\n"),
     )
 }
 
-fn whole_json(whole: &Whole, bandwidth: f64) -> Value {
+fn whole_json(whole: &KernelTimes, bandwidth: f64) -> Value {
     let kernel = |time: &KernelTime| {
         let KernelTime {
             kernel,
@@ -193,7 +185,7 @@ fn whole_json(whole: &Whole, bandwidth: f64) -> Value {
         })
     };
     json!({
-        "seconds": whole.seconds, "sum_of_kernels_s": sum(whole), "unexplained": rest(whole),
+        "seconds": whole.seconds, "sum_of_kernels_s": whole.sum(), "unexplained": rest(whole),
         "kernels": whole.kernels.iter().map(kernel).collect::<Vec<_>>(),
     })
 }
@@ -204,7 +196,7 @@ mod tests {
 
     use super::*;
 
-    fn whole() -> Whole {
+    fn whole() -> KernelTimes {
         let kernel = |kernel, calls, bytes, seconds| KernelTime {
             kernel,
             calls,
@@ -212,7 +204,7 @@ mod tests {
             operations: bytes as f64 * 4.0,
             seconds,
         };
-        Whole {
+        KernelTimes {
             kernels: vec![
                 kernel("layer_norm", 34, 1000, 1e-6),
                 kernel("linear: lm_head", 1, 1_000_000, 6e-6),

@@ -1,7 +1,7 @@
 //! What was measured, for people and for programs.
 
 use moss::{
-    kernels::{Activations, cpu_features},
+    cpu::{Activations, cpu_features},
     model::{CardInfo, StageInfo},
 };
 use serde_json::{Value, json};

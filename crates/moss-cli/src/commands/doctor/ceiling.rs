@@ -1,8 +1,8 @@
 //! What a token costs at least: the bytes that it reads, by the bandwidth of where they lie.
 
 use moss::{
-    kernels::GptqBits,
     model::{CacheShape, ComputeDtype, MossConfig, WeightFormat, placement::ModelBytes},
+    weights::GptqBits,
 };
 
 const FORMATS: [WeightFormat; 3] = [

@@ -6,8 +6,8 @@ use std::{
 };
 
 use moss::{
+    cpu::cpu_features,
     hub::{DEFAULT_MODEL, resolve},
-    kernels::cpu_features,
 };
 use sysinfo::Disks;
 
@@ -68,7 +68,7 @@ impl Processor {
         Ok(Self {
             threads: pool.current_num_threads(),
             isa: cpu_features().to_string(),
-            read_bandwidth: pool.install(moss::kernels::read_bandwidth),
+            read_bandwidth: pool.install(moss::cpu::read_bandwidth),
         })
     }
 }

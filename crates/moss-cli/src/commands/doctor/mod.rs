@@ -10,11 +10,12 @@ mod selftest;
 use std::process::ExitCode;
 
 use clap::Args;
-use moss::{kernels::KernelError, model::DeviceSpec};
+use moss::{cuda::load_cublas, model::DeviceSpec, weights::KernelError};
+use moss_bench::DeviceReport;
 
 use crate::{
     args::{Cli, ModelArgs},
-    gpu, open,
+    open,
     printer::Printer,
 };
 
@@ -51,18 +52,18 @@ struct Report {
     /// Why cuBLAS does not load, where there is a card that may need it.
     cublas_missing: Option<String>,
     /// The cards as the kernels see them, or why they see none.
-    cards: Result<Vec<gpu::KernelCard>, KernelError>,
+    cards: Result<Vec<DeviceReport>, KernelError>,
     ceilings: Vec<Ceiling>,
     selftest: Option<Selftest>,
 }
 
 pub(crate) fn run(args: &DoctorArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
     let model = &cli.model;
-    let cards = gpu::cards(model.gpu_code);
+    let cards = devices(model.gpu_code);
     let tested = tested(model, cards.as_deref().unwrap_or_default())?;
     let has_cards = cards.as_ref().is_ok_and(|cards| !cards.is_empty());
     let cublas_missing = has_cards
-        .then(|| gpu::load_cublas().err())
+        .then(|| load_cublas().err())
         .flatten()
         .map(|error| error.to_string());
     let report = Report {
@@ -94,10 +95,18 @@ pub(crate) fn run(args: &DoctorArgs, cli: &Cli, printer: &Printer) -> anyhow::Re
     })
 }
 
+/// The GPUs that the kernels run on; none in a build without CUDA.
+fn devices(newest_code: Option<u32>) -> Result<Vec<DeviceReport>, KernelError> {
+    match moss_bench::devices(newest_code) {
+        Err(KernelError::NotCompiled { .. }) => Ok(Vec::new()),
+        devices => devices,
+    }
+}
+
 /// Cards that the self-test runs on: all of them, or those that `--gpu` names.
-fn tested(model: &ModelArgs, cards: &[gpu::KernelCard]) -> anyhow::Result<Vec<usize>> {
+fn tested(model: &ModelArgs, cards: &[DeviceReport]) -> anyhow::Result<Vec<usize>> {
     if model.gpu.is_none() {
-        return Ok(cards.iter().map(|card| card.ordinal).collect());
+        return Ok(cards.iter().map(|card| card.info.ordinal).collect());
     }
     let ordinal = |device: DeviceSpec| match device {
         DeviceSpec::Cpu => None,

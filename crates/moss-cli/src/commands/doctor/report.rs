@@ -1,6 +1,7 @@
 //! What was found, for people in both languages, and for programs.
 
-use moss::model::CUDA;
+use moss::{cuda::GpuInfo, model::CUDA};
+use moss_bench::{DeviceReport, parity::CaseReport};
 use serde_json::{Value, json};
 
 use super::{
@@ -9,12 +10,7 @@ use super::{
     machine::Place,
     selftest::{Kernels, Selftest, Transcript},
 };
-use crate::{
-    fold::left,
-    gpu::{Comparison, KernelCard},
-    messages::Language,
-    progress::size,
-};
+use crate::{fold::left, messages::Language, progress::size};
 
 /// Places of a label on a terminal.
 const LABEL: usize = 12;
@@ -180,9 +176,9 @@ impl Report {
             let mut devices: Vec<(String, f64)> = Vec::new();
             for card in self.cards.iter().flatten() {
                 devices.extend(
-                    card.bandwidth
+                    card.copy_bandwidth
                         .iter()
-                        .map(|rate| (format!("GPU {}", card.ordinal), *rate)),
+                        .map(|rate| (format!("GPU {}", card.info.ordinal), *rate)),
                 );
             }
             devices.push(("CPU".into(), self.processor.read_bandwidth));
@@ -202,20 +198,22 @@ impl Report {
 
     pub(super) fn json(&self) -> Value {
         let place = |place: &Place| json!({ "folder": place.folder, "free": place.free });
-        let card = |card: &KernelCard| {
+        let card = |card: &DeviceReport| {
+            let info = &card.info;
             let ceilings = self.ceilings.iter().map(|ceiling| {
                 let rate = card
-                    .bandwidth
+                    .copy_bandwidth
                     .as_ref()
                     .ok()
                     .map(|bandwidth| ceiling.rate(*bandwidth));
                 (ceiling.format.clone(), json!(rate))
             });
             json!({
-                "gpu": card.ordinal, "name": card.name, "compute_capability": card.capability, "code": card.code,
-                "driver_cuda": card.driver_cuda, "total": card.total, "free": card.free, "ecc": card.ecc,
-                "clock_mhz": card.clocks[0], "memory_clock_mhz": card.clocks[1],
-                "copy_bandwidth": card.bandwidth.as_ref().ok(), "error": card.bandwidth.as_ref().err().map(ToString::to_string),
+                "gpu": info.ordinal, "name": info.name, "compute_capability": info.capability, "code": info.code.to_string(),
+                "driver_cuda": info.driver_cuda, "total": info.total_memory, "free": card.free, "ecc": info.ecc,
+                "clock_mhz": info.clock_khz / 1000, "memory_clock_mhz": info.memory_clock_khz / 1000,
+                "copy_bandwidth": card.copy_bandwidth.as_ref().ok(),
+                "error": card.copy_bandwidth.as_ref().err().map(ToString::to_string),
                 "tokens_per_s_at_most": ceilings.collect::<serde_json::Map<_, _>>(),
             })
         };
@@ -302,15 +300,16 @@ impl CardState {
     }
 }
 
-fn kernels_of(lines: &mut Lines, card: &KernelCard) {
-    let KernelCard {
+fn kernels_of(lines: &mut Lines, device: &DeviceReport) {
+    let GpuInfo {
         ordinal,
         name,
         code,
+        driver_cuda,
         ..
-    } = card;
-    let offers = cuda_version(card.driver_cuda);
-    let (en, zh) = match &card.bandwidth {
+    } = &device.info;
+    let offers = cuda_version(*driver_cuda);
+    let (en, zh) = match &device.copy_bandwidth {
         Ok(rate) => (
             format!("copies {:.1} GB/s (measured)", rate / 1e9),
             format!("拷贝 {:.1} GB/s（实测）", rate / 1e9),
@@ -350,7 +349,7 @@ fn tested(lines: &mut Lines, selftest: &Selftest) {
         );
         label = GO_ON;
         for found in kernels.failed().take(LISTED) {
-            let Comparison {
+            let CaseReport {
                 kernel,
                 shape,
                 max_error,

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use moss::{
     Chat, ChatEvent, ChatOptions, OpenOptions, PromptBuilder, SamplingParams, SystemText,
-    engine::EngineError, kernels::KernelError, open_engine,
+    engine::EngineError, open_engine, weights::KernelError,
 };
+use moss_bench::parity::{self, CaseReport};
 use serde_json::{Value, json};
 
 use crate::{
     args::{ActivationsArg, Cli, DemoArg, ModelArgs},
     errors::OrFail,
-    gpu::{self, Comparison},
     open,
 };
 
@@ -31,7 +31,7 @@ const TRANSCRIPT: [(&str, &str); 4] = [
 /// Every kernel on one card.
 pub(super) struct Kernels {
     pub(super) ordinal: usize,
-    pub(super) compared: Vec<Comparison>,
+    pub(super) compared: Vec<CaseReport>,
     /// What ended it early.
     pub(super) error: Option<KernelError>,
 }
@@ -52,7 +52,7 @@ pub(super) struct Selftest {
 impl Kernels {
     fn run(ordinal: usize, newest_code: Option<u32>, only: &str) -> Self {
         let mut compared = Vec::new();
-        let ended = gpu::compare(ordinal, newest_code, only, &mut |comparison| {
+        let ended = parity::run(ordinal, newest_code, only, &mut |comparison| {
             compared.push(comparison)
         });
         Self {
@@ -62,8 +62,10 @@ impl Kernels {
         }
     }
 
-    pub(super) fn failed(&self) -> impl Iterator<Item = &Comparison> {
-        self.compared.iter().filter(|comparison| !comparison.passed)
+    pub(super) fn failed(&self) -> impl Iterator<Item = &CaseReport> {
+        self.compared
+            .iter()
+            .filter(|comparison| !comparison.passed())
     }
 
     pub(super) fn passed(&self) -> bool {
@@ -121,9 +123,9 @@ impl Selftest {
     }
 
     pub(super) fn json(&self) -> Value {
-        let comparison = |found: &Comparison| {
+        let comparison = |found: &CaseReport| {
             json!({
-                "kernel": found.kernel, "shape": found.shape, "repeats": found.repeats, "passed": found.passed,
+                "kernel": found.kernel, "shape": found.shape, "repeats": found.repeats, "passed": found.passed(),
                 // JSON has no infinity.
                 "max_error": found.max_error.is_finite().then_some(found.max_error), "allowed": found.allowed,
                 "reason": found.reason,
@@ -218,14 +220,13 @@ mod tests {
 
     #[test]
     fn a_kernel_that_is_off_or_a_card_that_ends_it_fails_the_test() {
-        let comparison = |passed| Comparison {
-            kernel: "layer_norm".into(),
+        let comparison = |passed| CaseReport {
+            kernel: "layer_norm",
             shape: "1 row".into(),
-            max_error: 0.5,
+            max_error: if passed { 0.05 } else { 0.5 },
             allowed: 0.1,
-            reason: String::new(),
+            reason: "",
             repeats: true,
-            passed,
         };
         let kernels = |compared, error| Kernels {
             ordinal: 0,

@@ -163,7 +163,7 @@ fn this_gpu(ordinal: usize) -> anyhow::Result<PlannedCard> {
 fn this_cpu(args: &PlanArgs, model: &ModelArgs) -> anyhow::Result<Card> {
     let bandwidth = match args.cpu_bandwidth {
         Some(gigabytes) => gigabytes * 1e9,
-        None => open::pool(model)?.install(moss::kernels::read_bandwidth),
+        None => open::pool(model)?.install(moss::cpu::read_bandwidth),
     };
     let free = match args.cpu_memory {
         Some(gigabytes) => (gigabytes * 1e9) as u64,

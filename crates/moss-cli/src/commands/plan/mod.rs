@@ -15,11 +15,11 @@ use moss::{
     Checkpoint,
     checkpoint::{DType, LinearFormat},
     hub::HubError,
-    kernels::GptqBits,
     model::{
         CacheShape, ComputeDtype, MossConfig, WeightFormat,
         placement::{Card, CardKind, ModelBytes, Request, place},
     },
+    weights::GptqBits,
 };
 
 use crate::{

@@ -15,7 +15,7 @@ use crate::{
 use clap::Args;
 use moss::{
     LoadOptions, Moss, SamplingParams,
-    kernels::Activations,
+    cpu::Activations,
     model::{
         BlockPool, BlockTable, ComputeDtype, HiddenPoint, LanguageModel, LogitRows, SequenceChunk,
     },

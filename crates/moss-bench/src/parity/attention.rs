@@ -1,0 +1,386 @@
+//! Attention over the paged cache: one query a sequence, and tiles of queries. Blocks lie in any
+//! order, and what a sequence has not written is not a number, so that nobody reads it unseen.
+
+use candle_core::{Device, Tensor};
+use half::f16;
+use moss_cpu::ops::{KvLayer, SequenceRows, attention};
+use moss_cuda::{
+    BLOCK_POSITIONS, Buffer, DecodeRows, DecodeScratch, Gpu, GpuLinear, HeadLayout, KvBlocks,
+    LinearInput, PREFILL_TILE, PrefillTiles,
+};
+use moss_weights::{
+    KernelError, LinearWeight,
+    synthetic::{Grouping, halves},
+};
+
+use super::harness::{
+    Case, HALF_STEP, ParityHarness, Prepared, Stored, Tolerance, permuted, widened,
+};
+
+const DECODE: Tolerance = Tolerance {
+    allowed: HALF_STEP + 1.0 / 32_768.0,
+    reason: "f32 sums and exponentials in parts of 32 positions, then rounded to f16: half a step of 2^-10",
+};
+
+const PREFILL: Tolerance = Tolerance {
+    allowed: 8.0 * HALF_STEP,
+    reason: "weights are rounded to f16, half a step of 2^-10 of the values, which are several times the usual output; outputs are rounded too",
+};
+
+/// Heads and their values: the test checkpoints', the published model's head, and what fills no 16
+/// bytes or no kernel's size.
+const HEADS: [(usize, usize); 8] = [
+    (4, 32),
+    (8, 16),
+    (4, 256),
+    (3, 20),
+    (2, 6),
+    (2, 72),
+    (2, 200),
+    (5, 130),
+];
+
+pub(super) fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    let dense = Stored::F16;
+    let act_order = Stored::Int4(Grouping::Permuted(64));
+    for heads in HEADS {
+        for context in [1, 15, 16, 17, 511, 2047] {
+            cases.push(decode(heads, vec![context], dense));
+        }
+        for (context, rows) in [
+            (1, 1),
+            (15, 15),
+            (63, 63),
+            (64, 64),
+            (65, 65),
+            (211, 150),
+            (300, 1),
+        ] {
+            cases.push(prefill(heads, vec![(context, rows)], dense));
+        }
+    }
+    // Several sequences, and outputs that stand where an act-order weight wants them.
+    for stored in [dense, act_order] {
+        cases.push(decode((4, 32), vec![33, 1, 700, 32, 96], stored));
+        cases.push(prefill(
+            (4, 32),
+            vec![(65, 65), (1, 1), (100, 64), (40, 3)],
+            stored,
+        ));
+    }
+    cases.push(decode((24, 256), vec![2048], dense));
+    cases.push(prefill((24, 256), vec![(512, 512)], dense));
+    cases
+}
+
+/// A cache that several sequences share, with their queries: the same values on the host and on a
+/// card.
+struct Paged {
+    layout: HeadLayout,
+    /// `(positions, rows)` of each sequence: its rows are its last positions.
+    sequences: Vec<(usize, usize)>,
+    /// Blocks of each sequence.
+    tables: Vec<Vec<u32>>,
+    blocks: usize,
+}
+
+/// From heads of `head_dim` values to heads of `stride`, with zeros between.
+fn filled_up(layout: HeadLayout, values: &[f32]) -> Vec<f32> {
+    let mut wide = vec![0.0; values.len() / layout.head_dim * layout.stride()];
+    for (to, from) in wide
+        .chunks_exact_mut(layout.stride())
+        .zip(values.chunks_exact(layout.head_dim))
+    {
+        to[..layout.head_dim].copy_from_slice(from);
+    }
+    wide
+}
+
+impl Paged {
+    fn new((num_heads, head_dim): (usize, usize), sequences: Vec<(usize, usize)>) -> Self {
+        let needed: usize = sequences
+            .iter()
+            .map(|(positions, _)| positions.div_ceil(BLOCK_POSITIONS))
+            .sum();
+        // From the last on, and the very last is nobody's.
+        let mut free = (0..needed as u32).rev();
+        let tables = sequences
+            .iter()
+            .map(|(positions, _)| {
+                free.by_ref()
+                    .take(positions.div_ceil(BLOCK_POSITIONS))
+                    .collect()
+            })
+            .collect();
+        Self {
+            layout: HeadLayout {
+                num_heads,
+                head_dim,
+                shards: 1,
+            },
+            sequences,
+            tables,
+            blocks: needed + 1,
+        }
+    }
+
+    fn rows(&self) -> usize {
+        self.sequences.iter().map(|(_, rows)| rows).sum()
+    }
+
+    fn max_blocks(&self) -> usize {
+        self.tables.iter().map(Vec::len).max().unwrap_or(1)
+    }
+
+    /// Tables of `max_blocks` entries, filled up with the block that is nobody's.
+    fn padded_tables(&self) -> Vec<u32> {
+        let mut padded = Vec::new();
+        for table in &self.tables {
+            padded.extend(table);
+            padded.resize(
+                padded.len() + self.max_blocks() - table.len(),
+                self.blocks as u32 - 1,
+            );
+        }
+        padded
+    }
+
+    fn cache_len(&self) -> usize {
+        self.blocks * self.layout.num_heads * BLOCK_POSITIONS * self.layout.head_dim
+    }
+
+    /// Queries that make some positions count more than others.
+    fn queries(&self) -> Vec<f32> {
+        halves(
+            self.rows() * self.layout.num_heads * self.layout.head_dim,
+            4.0,
+            51,
+        )
+    }
+
+    fn keys(&self) -> Vec<f32> {
+        halves(self.cache_len(), 1.0, 52)
+    }
+
+    fn values(&self) -> Vec<f32> {
+        halves(self.cache_len(), 1.0, 53)
+    }
+
+    /// What a card's cache holds: `values`, and NaN at the positions that are nobody's.
+    fn on_card(&self, values: &[f32]) -> Vec<f32> {
+        let HeadLayout {
+            num_heads,
+            head_dim,
+            ..
+        } = self.layout;
+        let mut seen = vec![false; self.blocks * BLOCK_POSITIONS];
+        for ((positions, _), table) in self.sequences.iter().zip(&self.tables) {
+            for position in 0..*positions {
+                let block = table[position / BLOCK_POSITIONS] as usize;
+                seen[block * BLOCK_POSITIONS + position % BLOCK_POSITIONS] = true;
+            }
+        }
+        let mut values = values.to_vec();
+        for (at, line) in values.chunks_exact_mut(head_dim).enumerate() {
+            let (block, offset) = (at / BLOCK_POSITIONS / num_heads, at % BLOCK_POSITIONS);
+            if !seen[block * BLOCK_POSITIONS + offset] {
+                line.fill(f32::NAN);
+            }
+        }
+        filled_up(self.layout, &values)
+    }
+
+    /// The inputs of `out_proj` for every row, by the CPU. The cache is f32 there, so that weights
+    /// are not rounded.
+    fn expected(&self, out_proj: &LinearWeight) -> Result<Vec<f32>, KernelError> {
+        let HeadLayout {
+            num_heads,
+            head_dim,
+            ..
+        } = self.layout;
+        let shape = (self.blocks, num_heads, BLOCK_POSITIONS, head_dim);
+        let tensor = |values| Tensor::from_vec(values, shape, &Device::Cpu);
+        let cache = KvLayer::from_tensors(tensor(self.keys())?, tensor(self.values())?)?;
+        let mut sequences = Vec::new();
+        let mut first_row = 0;
+        for ((positions, rows), blocks) in self.sequences.iter().zip(&self.tables) {
+            sequences.push(SequenceRows {
+                first_row,
+                num_rows: *rows,
+                start_pos: positions - rows,
+                blocks,
+            });
+            first_row += rows;
+        }
+        let q = Tensor::from_vec(
+            self.queries(),
+            (self.rows(), num_heads, head_dim),
+            &Device::Cpu,
+        )?;
+        let attended: Vec<f32> = attention(&q, &cache, &sequences)?
+            .flatten_all()?
+            .to_vec1()?;
+        Ok(permuted(out_proj, &attended))
+    }
+}
+
+/// The same on a card.
+struct OnCard<'a> {
+    gpu: &'a Gpu,
+    layout: HeadLayout,
+    q: Buffer<f16>,
+    cache: KvBlocks,
+    tables: Buffer<u32>,
+    max_blocks: usize,
+    out_proj: GpuLinear,
+    out: Buffer<f16>,
+}
+
+impl<'a> OnCard<'a> {
+    fn new(
+        harness: &ParityHarness<'a>,
+        paged: &Paged,
+        out_proj: &LinearWeight,
+    ) -> Result<Self, KernelError> {
+        let (gpu, layout) = (harness.gpu, paged.layout);
+        let mut cache = KvBlocks::new(gpu, paged.blocks, BLOCK_POSITIONS, layout)?;
+        cache.set_contents(
+            harness.halves(&paged.on_card(&paged.keys()))?,
+            harness.halves(&paged.on_card(&paged.values()))?,
+        )?;
+        let out_proj = harness.load(out_proj, None)?;
+        Ok(Self {
+            gpu,
+            layout,
+            q: harness.halves(&filled_up(layout, &paged.queries()))?,
+            cache,
+            tables: gpu.upload(&paged.padded_tables())?,
+            max_blocks: paged.max_blocks(),
+            out: gpu.zeros(paged.rows() * out_proj.input_stride())?,
+            out_proj,
+        })
+    }
+
+    fn target(&self) -> (LinearInput<'_>, &GpuLinear) {
+        (
+            LinearInput {
+                values: &self.out,
+                stride: self.out_proj.input_stride(),
+            },
+            &self.out_proj,
+        )
+    }
+}
+
+fn words((heads, head_dim): (usize, usize), stored: Stored) -> String {
+    let order = if stored == Stored::F16 {
+        ""
+    } else {
+        ", for act-order"
+    };
+    format!("{heads} heads of {head_dim}{order}")
+}
+
+/// A row each of sequences of so many positions; `rows` names them where that matters.
+fn decode(heads: (usize, usize), contexts: Vec<usize>, stored: Stored) -> Case {
+    let shape = format!("{}, contexts {contexts:?}", words(heads, stored));
+    Case::new("attention_decode", shape, DECODE, move |harness| {
+        let paged = Paged::new(
+            heads,
+            contexts.iter().map(|context| (*context, 1)).collect(),
+        );
+        let out_proj = stored.weight(heads.0 * heads.1, 16, 54);
+        let expected = paged.expected(&out_proj)?;
+        let (gpu, n) = (harness.gpu, contexts.len());
+        let mut card = OnCard::new(harness, &paged, &out_proj)?;
+        // Queries, positions and outputs are by row, tables by sequence. Of several sequences the
+        // tables are put the other way round.
+        card.tables = gpu.upload(
+            &paged
+                .padded_tables()
+                .chunks_exact(card.max_blocks)
+                .rev()
+                .flatten()
+                .copied()
+                .collect::<Vec<_>>(),
+        )?;
+        let rows = gpu.upload(&(0..n as u32).rev().collect::<Vec<_>>())?;
+        let positions = gpu.upload(
+            &contexts
+                .iter()
+                .map(|context| *context as u32 - 1)
+                .collect::<Vec<_>>(),
+        )?;
+        let scratch = DecodeScratch::new(gpu, n, card.max_blocks * BLOCK_POSITIONS, card.layout)?;
+        let run = move || {
+            gpu.clear(&card.out)?;
+            let rows = DecodeRows {
+                tables: card.tables.all(),
+                max_blocks: card.max_blocks,
+                rows: (n > 1).then(|| rows.all()),
+                positions: positions.all(),
+                count: n,
+            };
+            gpu.attention_decode(
+                &card.q,
+                &card.cache,
+                rows,
+                &scratch,
+                card.target(),
+                card.layout,
+            )?;
+            widened(card.gpu, &card.out)
+        };
+        Ok(Prepared {
+            expected,
+            run: Box::new(run),
+        })
+    })
+}
+
+/// Sequences of so many positions, of which the last ones are rows of the pass.
+fn prefill(heads: (usize, usize), sequences: Vec<(usize, usize)>, stored: Stored) -> Case {
+    let listed: Vec<String> = sequences
+        .iter()
+        .map(|(positions, rows)| format!("{rows} of {positions}"))
+        .collect();
+    let shape = format!("{}, rows {}", words(heads, stored), listed.join(", "));
+    Case::new("attention_prefill", shape, PREFILL, move |harness| {
+        let paged = Paged::new(heads, sequences.clone());
+        let out_proj = stored.weight(heads.0 * heads.1, 16, 55);
+        let expected = paged.expected(&out_proj)?;
+        let (gpu, n) = (harness.gpu, paged.rows());
+        let card = OnCard::new(harness, &paged, &out_proj)?;
+        let mut numbers: Vec<u32> = Vec::new();
+        let mut first_row = 0;
+        for (sequence, (positions, rows)) in sequences.iter().enumerate() {
+            for first in (0..*rows).step_by(PREFILL_TILE) {
+                let tile = [
+                    sequence,
+                    first_row + first,
+                    PREFILL_TILE.min(rows - first),
+                    positions - rows + first,
+                ];
+                numbers.extend(tile.map(|number| number as u32));
+            }
+            first_row += rows;
+        }
+        let tiles = gpu.upload(&numbers)?;
+        let run = move || {
+            gpu.clear(&card.out)?;
+            let tiles = PrefillTiles {
+                tables: card.tables.all(),
+                max_blocks: card.max_blocks,
+                tiles: tiles.all(),
+                count: numbers.len() / 4,
+            };
+            gpu.attention_prefill(&card.q, &card.cache, tiles, n, card.target(), card.layout)?;
+            widened(card.gpu, &card.out)
+        };
+        Ok(Prepared {
+            expected,
+            run: Box::new(run),
+        })
+    })
+}

@@ -1,0 +1,355 @@
+//! The two fused products of a layer: [qkv_proj | fc_in] with rotary, cache write and gelu behind
+//! it, and [out_proj | fc_out] into the residual stream.
+
+use candle_core::{DType, Device, Tensor};
+use moss_cpu::ops;
+use moss_cuda::{BLOCK_POSITIONS, Gpu, LinearPair, Watch};
+use moss_weights::{
+    KernelError, LinearWeight,
+    synthetic::{Grouping, halves, noise},
+};
+
+use super::harness::{
+    Case, ONE_GROUP, ParityHarness, Prepared, Stored, Tolerance, on_cpu, permuted, widened,
+};
+use crate::fixture::{ForwardBuffers, Layer, LayerShape};
+
+/// As the test checkpoints have them, and one whose heads fill no 16 bytes.
+const SHAPES: [(&str, LayerShape); 4] = [
+    (
+        "mini",
+        LayerShape {
+            num_heads: 4,
+            head_dim: 32,
+            inner_size: 384,
+            rotary_dim: 16,
+            positions: 256,
+        },
+    ),
+    (
+        "tiny",
+        LayerShape {
+            num_heads: 8,
+            head_dim: 16,
+            inner_size: 512,
+            rotary_dim: 8,
+            positions: 256,
+        },
+    ),
+    (
+        "wide",
+        LayerShape {
+            num_heads: 4,
+            head_dim: 256,
+            inner_size: 128,
+            rotary_dim: 64,
+            positions: 512,
+        },
+    ),
+    (
+        "odd",
+        LayerShape {
+            num_heads: 4,
+            head_dim: 20,
+            inner_size: 104,
+            rotary_dim: 6,
+            positions: 100,
+        },
+    ),
+];
+
+const ACT_ORDER: Grouping = Grouping::Permuted(64);
+
+pub(super) fn cases() -> Vec<Case> {
+    let act_order = [
+        Stored::Int8(ACT_ORDER),
+        Stored::Int4(ACT_ORDER),
+        Stored::Int4(Grouping::Uneven(64)),
+    ];
+    let mut cases = Vec::new();
+    for (name, shape) in SHAPES {
+        for stored in Stored::PUBLISHED.into_iter().chain(act_order) {
+            for n in if name == "mini" {
+                &[1usize, 2, 8, 9, 33, 64][..]
+            } else {
+                &[1, 7]
+            } {
+                cases.push(heads(name, shape, [stored; 4], *n));
+                cases.push(residual(name, shape, [stored; 4], *n));
+            }
+        }
+    }
+    // Pairs of two formats are two launches.
+    let (name, shape) = SHAPES[0];
+    let int4 = Stored::Int4(Grouping::Runs(ONE_GROUP));
+    for mixed in [
+        [Stored::F16, int4, Stored::F16, int4],
+        [int4, Stored::F16, int4, Stored::F16],
+    ] {
+        cases.push(heads(name, shape, mixed, 9));
+        cases.push(residual(name, shape, mixed, 9));
+    }
+    for stored in Stored::PUBLISHED {
+        cases.push(heads("moon", LayerShape::MOON, [stored; 4], 1));
+        cases.push(residual("moon", LayerShape::MOON, [stored; 4], 1));
+    }
+    cases
+}
+
+/// A layer's weights on the host: qkv_proj, fc_in, out_proj, fc_out.
+pub(super) struct Weights {
+    pub(super) linears: [LinearWeight; 4],
+    pub(super) fc_in_bias: Vec<f32>,
+    fc_out_bias: Vec<f32>,
+}
+
+impl Weights {
+    pub(super) fn new(shape: LayerShape, stored: [Stored; 4]) -> Self {
+        let (hidden, inner) = (shape.hidden(), shape.inner_size);
+        let sizes = [
+            (hidden, 3 * hidden),
+            (hidden, inner),
+            (hidden, hidden),
+            (inner, hidden),
+        ];
+        let make = |at: usize| stored[at].weight(sizes[at].0, sizes[at].1, 31 + at as u32);
+        Self {
+            linears: [make(0), make(1), make(2), make(3)],
+            fc_in_bias: noise(inner, 1.0, 36),
+            fc_out_bias: noise(hidden, 1.0, 37),
+        }
+    }
+
+    /// The same on a card.
+    pub(super) fn load(
+        &self,
+        harness: &ParityHarness<'_>,
+        shape: LayerShape,
+        blocks: usize,
+    ) -> Result<Layer, KernelError> {
+        let [qkv, fc_in, out_proj, fc_out] = &self.linears;
+        let inputs = LinearPair {
+            first: harness.load(qkv, None)?,
+            second: harness.load(fc_in, Some(&self.fc_in_bias))?,
+        };
+        let outputs = LinearPair {
+            first: harness.load(out_proj, None)?,
+            second: harness.load(fc_out, Some(&self.fc_out_bias))?,
+        };
+        Layer::new(harness.gpu, shape, inputs, outputs, blocks)
+    }
+}
+
+/// Positions of `n` rows, all over the window, and slots for them, all over a cache of `blocks`.
+pub(super) fn rows(shape: LayerShape, n: usize) -> (Vec<u32>, Vec<u32>, usize) {
+    let blocks = n.div_ceil(BLOCK_POSITIONS) + 2;
+    let positions = (0..n)
+        .map(|row| ((row * 89 + shape.positions - 1) % shape.positions) as u32)
+        .collect();
+    // 7 shares no factor with the number of slots unless that is a multiple of 7: then 11 does not.
+    let slots = blocks * BLOCK_POSITIONS;
+    let step = if slots.is_multiple_of(7) { 11 } else { 7 };
+    (
+        positions,
+        (0..n)
+            .map(|row| ((row * step + 5) % slots) as u32)
+            .collect(),
+        blocks,
+    )
+}
+
+/// What stands in the queries, keys, values and inputs of fc_out afterwards, for products `qkv`
+/// `[n, 3 hidden]` and `inner` `[n, inner]` (without bias).
+pub(super) fn expected_heads(
+    shape: LayerShape,
+    weights: &Weights,
+    (qkv, inner): (&[f32], &[f32]),
+    (positions, slots, blocks): (&[u32], &[u32], usize),
+) -> Result<Vec<f32>, KernelError> {
+    let LayerShape {
+        num_heads,
+        head_dim,
+        ..
+    } = shape;
+    let (n, heads) = (positions.len(), shape.heads());
+    let (shards, stride) = (heads.shards, heads.stride());
+    let slabs = Tensor::from_slice(
+        qkv,
+        (n, shards, 3, num_heads / shards, head_dim),
+        &Device::Cpu,
+    )?;
+    let part = |index| {
+        slabs
+            .narrow(2, index, 1)?
+            .contiguous()?
+            .reshape((n, num_heads, head_dim))
+    };
+    let rope = ops::RopeTable::new(
+        shape.rotary_dim,
+        shape.positions,
+        Default::default(),
+        &Device::Cpu,
+    )?;
+    let flat = |x: Tensor| x.flatten_all()?.to_vec1::<f32>();
+    let q = flat(ops::rotary(&part(0)?, &rope, positions)?)?;
+    let keys = flat(ops::rotary(&part(2)?, &rope, positions)?)?;
+    let values = flat(part(1)?)?;
+
+    let mut found = vec![0.0; n * num_heads * stride];
+    for (to, from) in found.chunks_exact_mut(stride).zip(q.chunks_exact(head_dim)) {
+        to[..head_dim].copy_from_slice(from);
+    }
+    for from in [keys, values] {
+        let mut cache = vec![0.0; blocks * num_heads * BLOCK_POSITIONS * stride];
+        for (at, from) in from.chunks_exact(head_dim).enumerate() {
+            let (slot, head) = (slots[at / num_heads] as usize, at % num_heads);
+            let (block, offset) = (slot / BLOCK_POSITIONS, slot % BLOCK_POSITIONS);
+            let line = (block * num_heads + head) * BLOCK_POSITIONS + offset;
+            cache[line * stride..][..head_dim].copy_from_slice(from);
+        }
+        found.append(&mut cache);
+    }
+    let with_bias = inner
+        .iter()
+        .zip(weights.fc_in_bias.iter().cycle())
+        .map(|(x, bias)| x + bias);
+    let with_bias = Tensor::from_iter(with_bias, &Device::Cpu)?;
+    found.extend(permuted(
+        &weights.linears[3],
+        &flat(ops::gelu_tanh(&with_bias, DType::F32)?)?,
+    ));
+    Ok(found)
+}
+
+/// The same as a card has it.
+pub(super) fn found_heads(
+    gpu: &Gpu,
+    layer: &Layer,
+    pass: &ForwardBuffers,
+) -> Result<Vec<f32>, KernelError> {
+    let buffers = [
+        &pass.q,
+        layer.cache.keys(),
+        layer.cache.values(),
+        &pass.inner,
+    ];
+    let mut found = Vec::new();
+    for buffer in buffers {
+        found.extend(widened(gpu, buffer)?);
+    }
+    Ok(found)
+}
+
+/// Zeros where [`found_heads`] looks.
+pub(super) fn clear_heads(
+    gpu: &Gpu,
+    layer: &Layer,
+    pass: &ForwardBuffers,
+) -> Result<(), KernelError> {
+    [
+        &pass.q,
+        layer.cache.keys(),
+        layer.cache.values(),
+        &pass.inner,
+    ]
+    .into_iter()
+    .try_for_each(|b| gpu.clear(b))
+}
+
+fn words(stored: [Stored; 4], n: usize) -> String {
+    let format = match stored[0] == stored[1] {
+        true => stored[0].to_string(),
+        false => format!("{} beside {}", stored[0], stored[1]),
+    };
+    format!("{format}, {n} row(s)")
+}
+
+fn heads(name: &str, shape: LayerShape, stored: [Stored; 4], n: usize) -> Case {
+    let words = format!("[qkv_proj | fc_in] of {name}: {}", words(stored, n));
+    Case::new(
+        stored[0].linear(),
+        words,
+        Tolerance::sums_to_half(shape.hidden()),
+        move |harness| {
+            let weights = Weights::new(shape, stored);
+            let (positions, slots, blocks) = rows(shape, n);
+            let x = halves(n * shape.hidden(), 1.0, 38);
+            let [qkv, fc_in, ..] = &weights.linears;
+            let products = (on_cpu(qkv, None, &x)?, on_cpu(fc_in, None, &x)?);
+            let places = (&positions[..], &slots[..], blocks);
+            let expected = expected_heads(shape, &weights, (&products.0, &products.1), places)?;
+
+            let (gpu, layer) = (harness.gpu, weights.load(harness, shape, blocks)?);
+            let mut pass = ForwardBuffers::new(gpu, shape, &layer, &positions, &slots)?;
+            pass.normed = [
+                harness.halves(&permuted(qkv, &x))?,
+                harness.halves(&permuted(fc_in, &x))?,
+            ];
+            let run = move || {
+                clear_heads(gpu, &layer, &pass)?;
+                let watch = Watch {
+                    flag: &pass.flag,
+                    layer: 0,
+                };
+                gpu.linear_heads(
+                    &layer.inputs,
+                    pass.normed(&layer),
+                    n,
+                    &pass.targets(&layer),
+                    watch,
+                )?;
+                found_heads(gpu, &layer, &pass)
+            };
+            Ok(Prepared {
+                expected,
+                run: Box::new(run),
+            })
+        },
+    )
+}
+
+fn residual(name: &str, shape: LayerShape, stored: [Stored; 4], n: usize) -> Case {
+    let (hidden, inner) = (shape.hidden(), shape.inner_size);
+    let words = format!(
+        "[out_proj | fc_out] of {name}: {}",
+        words([stored[2], stored[3], stored[2], stored[3]], n)
+    );
+    Case::new(
+        stored[2].linear(),
+        words,
+        Tolerance::sums(hidden + inner),
+        move |harness| {
+            let weights = Weights::new(shape, stored);
+            let (positions, slots, blocks) = rows(shape, n);
+            let x = [halves(n * hidden, 1.0, 39), halves(n * inner, 1.0, 40)];
+            let stream = noise(n * hidden, 1.0, 41);
+            let [.., out_proj, fc_out] = &weights.linears;
+            let products = [
+                on_cpu(out_proj, None, &x[0])?,
+                on_cpu(fc_out, Some(&weights.fc_out_bias), &x[1])?,
+            ];
+            let sums = stream.iter().zip(&products[0]).zip(&products[1]);
+            let expected = sums
+                .map(|((stream, first), second)| stream + first + second)
+                .collect();
+
+            let (gpu, layer) = (harness.gpu, weights.load(harness, shape, blocks)?);
+            let mut pass = ForwardBuffers::new(gpu, shape, &layer, &positions, &slots)?;
+            pass.attended = harness.halves(&permuted(out_proj, &x[0]))?;
+            pass.inner = harness.halves(&permuted(fc_out, &x[1]))?;
+            let run = move || {
+                let sum = gpu.upload(&stream)?;
+                let watch = Watch {
+                    flag: &pass.flag,
+                    layer: 0,
+                };
+                gpu.linear_residual(&layer.outputs, pass.ready(&layer), n, &sum, watch)?;
+                gpu.download(&sum, sum.len())
+            };
+            Ok(Prepared {
+                expected,
+                run: Box::new(run),
+            })
+        },
+    )
+}

@@ -1,0 +1,57 @@
+//! Checks of arguments, and errors of the driver.
+
+use cudarc::driver::DriverError;
+
+use crate::KernelError;
+
+/// Adds to an error of the driver what was being done.
+pub(crate) trait During<T> {
+    fn during(self, what: &'static str) -> Result<T, KernelError>;
+}
+
+impl<T> During<T> for Result<T, DriverError> {
+    fn during(self, what: &'static str) -> Result<T, KernelError> {
+        self.map_err(|error| of_driver(error, what))
+    }
+}
+
+fn of_driver(error: DriverError, what: &'static str) -> KernelError {
+    let message = match (error.error_name(), error.error_string()) {
+        (Ok(name), Ok(text)) => format!("{} ({})", text.to_string_lossy(), name.to_string_lossy()),
+        _ => format!("{error:?}"),
+    };
+    KernelError::Driver {
+        what,
+        code: error.0 as u32,
+        message,
+    }
+}
+
+/// Rejects a value outside an op's contract.
+pub(crate) fn rule(
+    op: &'static str,
+    arg: &'static str,
+    found: usize,
+    ok: bool,
+    rule: impl Into<String>,
+) -> Result<(), KernelError> {
+    if ok {
+        return Ok(());
+    }
+    Err(KernelError::Argument {
+        op,
+        arg,
+        found,
+        rule: rule.into(),
+    })
+}
+
+/// Converts a count to the type that kernels take.
+pub(crate) fn count(op: &'static str, arg: &'static str, n: usize) -> Result<u32, KernelError> {
+    u32::try_from(n).map_err(|_| KernelError::Argument {
+        op,
+        arg,
+        found: n,
+        rule: "below 2^32".into(),
+    })
+}

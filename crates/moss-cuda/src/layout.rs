@@ -1,0 +1,38 @@
+//! Sizes that the kernels fix, and the layout of attention heads in device memory.
+
+/// Inputs of a block of a weight.
+pub const BLOCK: usize = 64;
+
+/// Outputs of a tile of a weight, which one thread block computes.
+pub const TILE: usize = 16;
+
+/// Positions of a block of the KV cache.
+pub const BLOCK_POSITIONS: usize = 16;
+
+/// Tokens for which one thread block computes prefill attention.
+pub const PREFILL_TILE: usize = 64;
+
+/// Most tokens of a product that the weight-reading (GEMV) kernels compute.
+pub const FEW_ROWS: usize = 64;
+
+/// Values of a dequantized panel: 24 MB, which stay in a large GPU's L2 cache between being written
+/// and being read.
+pub const PANEL_VALUES: usize = 12_000_000;
+
+/// Sizes of the heads.
+#[derive(Debug, Clone, Copy)]
+pub struct HeadLayout {
+    /// Heads of a layer.
+    pub num_heads: usize,
+    /// Values of a head.
+    pub head_dim: usize,
+    /// Shards of qkv_proj's outputs, [query | value | key] each.
+    pub shards: usize,
+}
+
+impl HeadLayout {
+    /// Returns the distance of two heads in queries and cache: `head_dim`, padded to 16 bytes.
+    pub const fn stride(&self) -> usize {
+        self.head_dim.next_multiple_of(8)
+    }
+}

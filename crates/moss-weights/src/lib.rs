@@ -1,0 +1,11 @@
+//! Weight matrices as checkpoints store them, the checks that let kernels trust their extents, and
+//! the errors that CPU and GPU kernels share.
+
+mod convert;
+mod error;
+#[cfg(feature = "synthetic")]
+pub mod synthetic;
+mod weight;
+
+pub use error::KernelError;
+pub use weight::{DenseDtype, DenseWeight, GptqBits, GptqWeight, GroupIndex, LinearWeight};

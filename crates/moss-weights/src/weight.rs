@@ -1,0 +1,221 @@
+//! Weights as they are stored, dense or packed, and the checks that let kernels trust them.
+
+use bytes::Bytes;
+
+use crate::KernelError;
+
+/// Element type of a dense weight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum DenseDtype {
+    F32,
+    F16,
+    BF16,
+}
+
+impl DenseDtype {
+    /// Bytes of a weight.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F16 | Self::BF16 => 2,
+        }
+    }
+}
+
+/// A dense matrix `[out_features, in_features]`, row-major, of any alignment.
+#[derive(Debug, Clone)]
+pub struct DenseWeight {
+    /// Element type.
+    pub dtype: DenseDtype,
+    /// Rows.
+    pub out_features: usize,
+    /// Columns.
+    pub in_features: usize,
+    /// The elements, little-endian.
+    pub data: Bytes,
+}
+
+/// Width of a packed weight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum GptqBits {
+    Four,
+    Eight,
+}
+
+impl GptqBits {
+    /// 4 or 8.
+    pub fn bits(self) -> usize {
+        match self {
+            Self::Four => 4,
+            Self::Eight => 8,
+        }
+    }
+
+    /// Weights in a 32-bit word.
+    pub fn per_word(self) -> usize {
+        32 / self.bits()
+    }
+}
+
+/// Group of each input feature of a packed weight.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GroupIndex {
+    /// Input `i` belongs to group `i / group_size`.
+    Sequential,
+    /// Act-order: the group of each input, `[in_features]`.
+    Permuted(Vec<u32>),
+}
+
+/// A GPTQ-packed matrix in the published layout: `w[out][in] = scales[g][out] * (q[in][out] -
+/// (stored_zero[g][out] + 1))`. Source: GPTQ, arXiv 2210.17323.
+#[derive(Debug, Clone)]
+pub struct GptqWeight {
+    /// Width of a weight.
+    pub bits: GptqBits,
+    /// Input features that share a scale.
+    pub group_size: usize,
+    /// Columns of the weight.
+    pub in_features: usize,
+    /// Rows of the weight.
+    pub out_features: usize,
+    /// i32 `[in_features / per_word, out_features]`, lowest bits first along the inputs.
+    pub qweight: Bytes,
+    /// i32 `[groups, ceil(out_features / per_word)]`, zero points less one, lowest bits first along
+    /// the outputs.
+    pub qzeros: Bytes,
+    /// f16 `[groups, out_features]`.
+    pub scales: Bytes,
+    /// Which group each input belongs to.
+    pub groups: GroupIndex,
+}
+
+/// The weight of a linear layer.
+#[derive(Debug, Clone)]
+#[allow(missing_docs)]
+pub enum LinearWeight {
+    Dense(DenseWeight),
+    Gptq(GptqWeight),
+}
+
+impl LinearWeight {
+    /// Returns `(in_features, out_features)`.
+    pub fn extents(&self) -> (usize, usize) {
+        match self {
+            Self::Dense(dense) => (dense.in_features, dense.out_features),
+            Self::Gptq(gptq) => (gptq.in_features, gptq.out_features),
+        }
+    }
+}
+
+impl DenseWeight {
+    /// Checks that the bytes are exactly the matrix.
+    ///
+    /// # Errors
+    /// [`KernelError::Argument`] if they are not.
+    pub fn check(&self, op: &'static str) -> Result<(), KernelError> {
+        expect_len(
+            op,
+            "weight bytes",
+            self.data.len(),
+            &[self.out_features, self.in_features, self.dtype.bytes()],
+        )
+    }
+}
+
+impl GptqWeight {
+    /// Returns the number of groups of input features.
+    pub fn num_groups(&self) -> usize {
+        self.in_features.div_ceil(self.group_size.max(1))
+    }
+
+    /// Returns the number of words of zero points of a group.
+    pub fn zero_words(&self) -> usize {
+        self.out_features.div_ceil(self.bits.per_word())
+    }
+
+    /// Checks that the kernels support the shape, and that the bytes are exactly the matrices.
+    ///
+    /// # Errors
+    /// [`KernelError::Argument`] naming what does not fit.
+    pub fn check(&self, op: &'static str) -> Result<(), KernelError> {
+        let per_word = self.bits.per_word();
+        let rule = |arg, found, ok: bool, rule: String| match ok {
+            true => Ok(()),
+            false => Err(KernelError::Argument {
+                op,
+                arg,
+                found,
+                rule,
+            }),
+        };
+        let whole = |n: usize| n > 0 && n.is_multiple_of(per_word);
+        rule(
+            "in_features",
+            self.in_features,
+            whole(self.in_features),
+            format!("a multiple of {per_word}"),
+        )?;
+        // Groups may not begin in the middle of a word.
+        let one_group = self.group_size >= self.in_features;
+        rule(
+            "group_size",
+            self.group_size,
+            one_group || whole(self.group_size),
+            format!("a multiple of {per_word}"),
+        )?;
+        let groups = self.num_groups();
+        expect_len(
+            op,
+            "qweight bytes",
+            self.qweight.len(),
+            &[self.in_features / per_word, self.out_features, 4],
+        )?;
+        expect_len(
+            op,
+            "qzeros bytes",
+            self.qzeros.len(),
+            &[groups, self.zero_words(), 4],
+        )?;
+        expect_len(
+            op,
+            "scales bytes",
+            self.scales.len(),
+            &[groups, self.out_features, 2],
+        )?;
+        if let GroupIndex::Permuted(index) = &self.groups {
+            expect_len(op, "group index", index.len(), &[self.in_features])?;
+            if let Some(&group) = index.iter().find(|group| **group as usize >= groups) {
+                rule(
+                    "group index",
+                    group as usize,
+                    false,
+                    format!("below {groups}"),
+                )?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn expect_len(
+    op: &'static str,
+    arg: &'static str,
+    found: usize,
+    extents: &[usize],
+) -> Result<(), KernelError> {
+    let expected = extents
+        .iter()
+        .try_fold(1usize, |product, n| product.checked_mul(*n));
+    if expected == Some(found) {
+        return Ok(());
+    }
+    let extents: Vec<_> = extents.iter().map(usize::to_string).collect();
+    Err(KernelError::Argument {
+        op,
+        arg,
+        found,
+        rule: extents.join(" x "),
+    })
+}
