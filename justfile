@@ -29,6 +29,12 @@ test:
 format:
     cargo fmt --all -- --check
 
+# Format the Rust code and the kernels
+[group('rust')]
+fmt:
+    cargo fmt --all
+    clang-format -i kernels/*.cu kernels/common/*.cuh
+
 # Run clippy; a warning is an error
 [group('rust')]
 lint:
