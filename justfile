@@ -87,6 +87,11 @@ dependencies:
 advisories:
     cargo deny --locked check advisories
 
+# Check that docs/performance-table.md is what benches/table makes from benches/results
+[group('repository')]
+performance-table:
+    benches/table --check
+
 # Check the Kubernetes manifests of deploy/ against their schemas
 [group('repository')]
 manifests:
