@@ -92,6 +92,11 @@ advisories:
 performance-table:
     benches/table --check
 
+# Regenerate the fixtures and compare them with tests/fixtures; installs 9 GB of Python packages
+[group('repository')]
+oracle:
+    tests/oracle/regenerate
+
 # Check the Kubernetes manifests of deploy/ against their schemas
 [group('repository')]
 manifests:
