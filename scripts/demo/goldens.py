@@ -3,8 +3,11 @@
 The oracle is CodeGenForCausalLM.generate with the values that the files hold.
 Prompts whose best two scores come closer than 0.02 anywhere are left out.
 
-Use: goldens.py
+Usage: goldens.py [OUT.json]
 """
+import pathlib
+import sys
+
 import torch
 
 import common
@@ -59,7 +62,7 @@ def greedy(model, tokens, ids, penalty):
 
 
 def main():
-    torch.set_num_threads(8)
+    out = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else OUT
     tokens = common.Tokens(common.FP16)
     models = {folder.name: common.load(folder) for folder in (common.FP16, common.INT4)}
     cases, dropped = [], []
@@ -72,9 +75,9 @@ def main():
             cases.append({"system": "meta" if system is None else system, "user": users, "pieces": pieces, "prompt_ids": ids, "expected": expected})
         else:
             dropped.append((users, closest))
-    OUT.parent.mkdir(parents=True, exist_ok=True)
+    out.parent.mkdir(parents=True, exist_ok=True)
     note = "Greedy answers of the demo models in fp32; see scripts/demo/goldens.py. `system` meta: the meta instruction without its plugin switches."
-    common.write_compact(OUT, {"note": note, "models": list(models), "eos": tokens.eom, "cases": cases})
+    common.write_compact(out, {"note": note, "models": list(models), "eos": tokens.eom, "cases": cases})
     for c in cases[:8]:
         print(c["user"], "->", c["expected"][1]["text"])
     print(f"{len(cases)} cases, smallest gap {min(e['min_gap'] for c in cases for e in c['expected'])}; dropped {dropped}")
