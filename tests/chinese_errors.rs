@@ -173,6 +173,7 @@ fn errors_of_files_keep_their_data() {
         PickleError::Value { expected: "a list", at: 20 },
         PickleError::Limit { what: "values", at: 21 },
         PickleError::Attached { name: "h.7.w".into(), what: "tensor metadata" },
+        PickleError::Unreached { count: 3, record: "data/7".into() },
     ]);
     for warning in [
         Warning::BitWidth { config: 4, tensors: 8 },
