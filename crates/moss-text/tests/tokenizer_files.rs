@@ -357,6 +357,28 @@ fn merges_in_another_order_than_the_vocabulary_are_reported() {
         swapped.swap(index, index + 1);
         inconsistent(&swapped, "two neighbours swapped");
     }
+    // Shuffled and still consistent: each part is made by an earlier line.
+    let mut rest = shuffled;
+    let mut made = std::collections::HashSet::new();
+    let mut consistent = Vec::new();
+    while !rest.is_empty() {
+        let is_made = |part: &str| part.chars().count() == 1 || made.contains(part);
+        let next = rest.iter().position(|line| line.split(' ').all(is_made));
+        let line = rest.remove(next.unwrap());
+        made.insert(line.replace(' ', ""));
+        consistent.push(line);
+    }
+    inconsistent(&consistent, "shuffled, with every part made before");
+    let mut pairs = rules.clone();
+    for pair in pairs.chunks_exact_mut(2) {
+        if !pair[1]
+            .split(' ')
+            .any(|part| part == pair[0].replace(' ', ""))
+        {
+            pair.swap(0, 1);
+        }
+    }
+    inconsistent(&pairs, "every pair of neighbours swapped that can be");
     let twice = [&rules[..], &rules[..1]].concat();
     assert!(matches!(
         merged(&twice).unwrap_err(),
