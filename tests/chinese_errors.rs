@@ -206,6 +206,8 @@ fn errors_of_files_keep_their_data() {
         TextError::NoMerge { file: file(), id: 256, found: "Ġt".into(), count: 2444 },
         TextError::MissingByte { folder: folder(), byte: 228 },
         TextError::AddedTokens { folder: folder(), decoder: ("<eom>".into(), 2740), listed: ("<eoh>".into(), 2739) },
+        TextError::Unsupported { file: file(), option: "add_prefix_space", token: None },
+        TextError::Unsupported { file: file(), option: "lstrip", token: Some("<eom>".into()) },
         TextError::TokenizerJson { file: file() },
         TextError::UnknownId { position: 3, id: 200_000, tokens: 106_072 },
         TextError::Ids { folder: folder(), id: 71, found: "there twice", last: 73 },
