@@ -231,6 +231,7 @@ fn errors_of_files_keep_their_data() {
         QuantizeError::Io { what: "rename", path: file(), source: full() },
         QuantizeError::Exists { path: folder() },
         QuantizeError::NotReplaced { path: folder(), why: "is not a checkpoint folder" },
+        QuantizeError::ForeignFile { path: file() },
         QuantizeError::NotReplaced { path: folder(), why: "holds the checkpoint to read" },
         QuantizeError::Decode { file: file(), source: DecodeError::Wide { encoding: "UTF-16LE" } },
         QuantizeError::Busy { path: folder() },
