@@ -137,6 +137,7 @@ fn errors_of_files_keep_their_data() {
         CheckpointError::ConfigMismatch { key: "n_layer", config_file: file(), config: "34".into(), name: name(), file: folder(), tensors: "33".into() },
         CheckpointError::ConfigMismatch { key: "group_size", config_file: file(), config: "64".into(), name: name(), file: folder(), tensors: "3 groups of 384 inputs".into() },
         CheckpointError::StaleIndex { index: file(), shard: "s-1.bin".into(), missing: 5, complete: "model.safetensors".into() },
+        CheckpointError::Underflow { name: name(), file: file(), at: 17, value: 1e-12 },
         CheckpointError::UnexpectedBias { name: name(), file: file(), at: 17, value: 0.25 },
         CheckpointError::GroupAlignment { name: name(), file: file(), group_size: 100, multiple: 8 },
         CheckpointError::Encoding { file: file(), source: DecodeError::Wide { encoding: "UTF-16LE" } },

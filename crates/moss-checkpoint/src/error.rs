@@ -299,6 +299,18 @@ pub enum CheckpointError {
         /// inf, -inf or NaN.
         value: f32,
     },
+    /// A scale that is too small for f16.
+    #[error("tensor `{name}` in `{}` holds {value:e} at element {at}, which becomes 0 in f16", file.display())]
+    Underflow {
+        /// The tensor.
+        name: String,
+        /// The file.
+        file: PathBuf,
+        /// Index of the first one, row-major.
+        at: usize,
+        /// Its value.
+        value: f32,
+    },
     /// A bias of a layer that has none in this network.
     #[error("`{name}` in `{}` holds {value} at element {at}, but this layer has no bias", file.display())]
     UnexpectedBias {

@@ -194,6 +194,17 @@ fn scales_in_bf16_are_accepted_and_those_beyond_f16_are_not() {
         matches!(error, CheckpointError::NonFinite { at: 0, .. }),
         "{error}"
     );
+    for small in [(|_| 1e-12) as fn(f32) -> f32, |_| -2e-8] {
+        let error = gptq(&Checkpoint::open(scales(small).path()).unwrap(), FC_OUT).unwrap_err();
+        assert!(
+            matches!(error, CheckpointError::Underflow { at: 0, value, .. } if value != 0.0),
+            "{error}"
+        );
+    }
+    // Zero itself, and what f16 still holds.
+    for held in [(|_| 0.0) as fn(f32) -> f32, |_| 6e-8] {
+        gptq(&Checkpoint::open(scales(held).path()).unwrap(), FC_OUT).unwrap();
+    }
 }
 
 #[test]

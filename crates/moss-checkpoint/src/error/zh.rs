@@ -198,6 +198,17 @@ impl CheckpointError {
                     file.display()
                 )
             }
+            Self::Underflow {
+                name,
+                file,
+                at,
+                value,
+            } => {
+                format!(
+                    "`{}` 中张量 `{name}` 的第 {at} 个元素为 {value:e}，在 f16 中会变成 0",
+                    file.display()
+                )
+            }
             Self::UnexpectedBias {
                 name,
                 file,
