@@ -185,6 +185,7 @@ fn errors_of_files_keep_their_data() {
         Warning::UnusedGroups { name: name(), unused: 3, groups: 48, linears: 136 },
         Warning::Symmetry { name: name(), format: "gptq_v2", expected: 8, found: 5 },
         Warning::OwnHead,
+        Warning::NoHeadBias,
         Warning::UnknownTensors { count: 5, first: name() },
     ] {
         same_data(&warning.to_string(), &warning.zh());

@@ -2,7 +2,7 @@
 
 use crate::{
     Checkpoint, CheckpointError, DType, GroupIndex, TensorInfo, Warning,
-    contents::LINEARS,
+    contents::{HEAD, LINEARS},
     declared::{Declared, ZeroPoints},
     groups::{legacy_size, resolve},
     linear::bits_of,
@@ -22,7 +22,7 @@ pub struct Quantization {
     pub zero_points: ZeroPoints,
 }
 
-/// How some linear layers of the blocks are stored.
+/// How some linear layers are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LinearFormat {
     /// A matrix of this type.
@@ -61,6 +61,9 @@ pub(crate) fn scan(checkpoint: &Checkpoint) -> Result<Formats, CheckpointError> 
     // layers.
     let stems = checkpoint.tensor_infos().filter_map(|info| {
         let (stem, kind) = info.name.rsplit_once('.')?;
+        if stem == HEAD {
+            return (kind == "qweight").then_some((info, stem, HEAD, true));
+        }
         let linear = LINEARS.iter().find(|(linear, _)| stem.ends_with(linear))?.0;
         let is_block = stem.starts_with("transformer.h.") && matches!(kind, "weight" | "qweight");
         is_block.then_some((info, stem, linear, kind == "qweight"))

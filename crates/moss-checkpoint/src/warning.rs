@@ -70,6 +70,8 @@ pub enum Warning {
     },
     /// `tie_word_embeddings` is true, and the file has a head of its own, which is used.
     OwnHead,
+    /// The head is not the embedding and has no bias, unlike that of every published checkpoint.
+    NoHeadBias,
     /// A PyTorch file that was written without checksums.
     NoChecksums {
         /// The file.
@@ -130,7 +132,10 @@ impl std::fmt::Display for Warning {
                 )
             }
             Self::OwnHead => f.write_str(
-                "config.json says `tie_word_embeddings`, but there is an `lm_head.weight` besides the embedding; using it",
+                "config.json says `tie_word_embeddings`, but there is an `lm_head` besides the embedding; using it",
+            ),
+            Self::NoHeadBias => f.write_str(
+                "`lm_head.bias` is missing, which published checkpoints have; going on without it",
             ),
             Self::NoChecksums { file } => {
                 write!(f, "`{}` was written without checksums; damage to it may go unseen", file.display())

@@ -51,8 +51,10 @@ impl Warning {
                 "配置称 `sym`，但 `{name}` 存储的是 {found}，而 `{format}` 格式的对称权重应为 {expected}：`sym` 或 `checkpoint_format` 可能有误"
             ),
             Self::OwnHead => {
-                "config.json 称 `tie_word_embeddings`，但嵌入之外另有 `lm_head.weight`；使用后者"
-                    .into()
+                "config.json 称 `tie_word_embeddings`，但嵌入之外另有 `lm_head`；使用后者".into()
+            }
+            Self::NoHeadBias => {
+                "缺少 `lm_head.bias`，而发布的检查点都有它；在没有它的情况下继续".into()
             }
             Self::NoChecksums { file } => {
                 format!("`{}` 写入时未带校验和，其损坏可能无法发现", file.display())
