@@ -133,7 +133,8 @@ fn errors_of_files_keep_their_data() {
         CheckpointError::Json { file: file(), what: "shard index", source: json() },
         CheckpointError::ConfigValue { file: file(), key: "n_embd".into(), found: "missing".into(), expected: "a whole number of 0 or more" },
         CheckpointError::ConfigValue { file: file(), key: "quantization_config.quant_method".into(), found: "\"awq7\"".into(), expected: "gptq" },
-        CheckpointError::ConfigConflict { key: "bits", first: file(), first_value: "4".into(), second: folder(), second_value: "8".into() },
+        CheckpointError::ConfigConflict { key: "bits", first: file(), first_value: "4".into(), second_key: "wbits", second: folder(), second_value: "8".into() },
+        CheckpointError::ConfigConflict { key: "bits", first: file(), first_value: "4".into(), second_key: "wbits", second: file(), second_value: "8".into() },
         CheckpointError::ConfigMismatch { key: "n_layer", config_file: file(), config: "34".into(), name: name(), file: folder(), tensors: "33".into() },
         CheckpointError::ConfigMismatch { key: "group_size", config_file: file(), config: "64".into(), name: name(), file: folder(), tensors: "3 groups of 384 inputs".into() },
         CheckpointError::StaleIndex { index: file(), shard: "s-1.bin".into(), missing: 5, complete: "model.safetensors".into() },
@@ -166,6 +167,7 @@ fn errors_of_files_keep_their_data() {
         CheckpointError::Group { name: name(), file: file(), at: 21, found: -6, last: 15 },
         CheckpointError::BitWidth { name: name(), file: file(), rows: 33, in_features: 256 },
         CheckpointError::GroupSize { name: name(), file: file(), groups: 13, in_features: 250 },
+        CheckpointError::GroupSizeUnstated { name: name(), file: file(), groups: 2, in_features: 512, first: 256, second: 264 },
     ]);
     check!(PickleError of "moss-checkpoint/src/pickle/error.rs", hints: |_| [None, None], vec![
         PickleError::Truncated { at: 17 },
@@ -183,7 +185,8 @@ fn errors_of_files_keep_their_data() {
         Warning::StaleIndex { index: file(), missing: 3, used: "model.safetensors".into() },
         Warning::GroupSize { config: 64, tensors: 128 },
         Warning::UnusedGroups { name: name(), unused: 3, groups: 48, linears: 136 },
-        Warning::Symmetry { name: name(), format: "gptq_v2", expected: 8, found: 5 },
+        Warning::Symmetry { name: name(), format: "gptq_v2", expected: 8, found: 5, linears: 17 },
+        Warning::GroupSizeAssumed { name: name(), size: 128, linears: 17 },
         Warning::OwnHead,
         Warning::NoHeadBias,
         Warning::UnknownTensors { count: 5, first: name() },

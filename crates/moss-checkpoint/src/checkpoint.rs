@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::{
     CheckpointError, DType, LinearFormat, Quantization, RawConfig, Tensor, TensorInfo, Warning,
     contents,
-    declared::Declared,
+    declared::{self, Declared},
     files, formats,
     map::{MappedFile, WeightStorage},
     safetensors, torch_zip,
@@ -52,6 +52,7 @@ impl Checkpoint {
         let config = RawConfig::read(&folder)?;
         let declared =
             Declared::merge(config.quantization.clone(), Declared::from_folder(&folder)?)?;
+        declared::check_legacy(&config, folder.join("config.json"), declared.as_ref())?;
 
         let mut mapped = Vec::new();
         let mut tensors = BTreeMap::new();

@@ -138,7 +138,7 @@ impl Checkpoint {
         let groups = scales.shape.first().copied().unwrap_or(0);
         scales.expect_shape(&[groups, out_features])?;
         let mut scales = to_f16(scales)?;
-        let found = resolve(self, stem, in_features, groups)?;
+        let found = resolve(self, stem, bits, in_features, groups)?;
         // Packed words belong to one group each, unless there is one group alone.
         if groups > 1 && !found.size.is_multiple_of(per_word) {
             return Err(CheckpointError::GroupAlignment {

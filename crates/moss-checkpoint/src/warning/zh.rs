@@ -47,8 +47,16 @@ impl Warning {
                 format,
                 expected,
                 found,
+                linears,
             } => format!(
-                "配置称 `sym`，但 `{name}` 存储的是 {found}，而 `{format}` 格式的对称权重应为 {expected}：`sym` 或 `checkpoint_format` 可能有误"
+                "配置称 `sym`，但 `{name}` 存储的是 {found}，而 `{format}` 格式的对称权重应为 {expected}，共有 {linears} 个线性层如此：`sym` 或 `checkpoint_format` 可能有误"
+            ),
+            Self::GroupSizeAssumed {
+                name,
+                size,
+                linears,
+            } => format!(
+                "没有任何地方说明 `{name}` 的组大小（共有 {linears} 个线性层如此），且有多个大小相符；按 {size} 处理"
             ),
             Self::OwnHead => {
                 "config.json 称 `tie_word_embeddings`，但嵌入之外另有 `lm_head`；使用后者".into()
