@@ -138,10 +138,12 @@ fn errors_of_files_keep_their_data() {
         CheckpointError::Json { file: file(), what: "shard index", source: json() },
         CheckpointError::ConfigValue { file: file(), key: "n_embd".into(), found: "missing".into(), expected: "a whole number of 0 or more" },
         CheckpointError::ConfigValue { file: file(), key: "quantization_config.quant_method".into(), found: "\"awq7\"".into(), expected: "gptq" },
-        CheckpointError::ConfigConflict { key: "bits", first: file(), first_value: "4".into(), second: folder(), second_value: "8".into() },
+        CheckpointError::ConfigConflict { key: "bits", first: file(), first_value: "4".into(), second_key: "wbits", second: folder(), second_value: "8".into() },
+        CheckpointError::ConfigConflict { key: "bits", first: file(), first_value: "4".into(), second_key: "wbits", second: file(), second_value: "8".into() },
         CheckpointError::ConfigMismatch { key: "n_layer", config_file: file(), config: "34".into(), name: name(), file: folder(), tensors: "33".into() },
         CheckpointError::ConfigMismatch { key: "group_size", config_file: file(), config: "64".into(), name: name(), file: folder(), tensors: "3 groups of 384 inputs".into() },
         CheckpointError::StaleIndex { index: file(), shard: "s-1.bin".into(), missing: 5, complete: "model.safetensors".into() },
+        CheckpointError::Underflow { name: name(), file: file(), at: 17, value: 1e-12 },
         CheckpointError::UnexpectedBias { name: name(), file: file(), at: 17, value: 0.25 },
         CheckpointError::GroupAlignment { name: name(), file: file(), group_size: 100, multiple: 8 },
         CheckpointError::Encoding { file: file(), source: DecodeError::Wide { encoding: "UTF-16LE" } },
@@ -170,6 +172,7 @@ fn errors_of_files_keep_their_data() {
         CheckpointError::Group { name: name(), file: file(), at: 21, found: -6, last: 15 },
         CheckpointError::BitWidth { name: name(), file: file(), rows: 33, in_features: 256 },
         CheckpointError::GroupSize { name: name(), file: file(), groups: 13, in_features: 250 },
+        CheckpointError::GroupSizeUnstated { name: name(), file: file(), groups: 2, in_features: 512, first: 256, second: 264 },
     ]);
     check!(PickleError of "moss-checkpoint/src/pickle/error.rs", hints: |_| [None, None], vec![
         PickleError::Truncated { at: 17 },
@@ -178,6 +181,7 @@ fn errors_of_files_keep_their_data() {
         PickleError::Value { expected: "a list", at: 20 },
         PickleError::Limit { what: "values", at: 21 },
         PickleError::Attached { name: "h.7.w".into(), what: "tensor metadata" },
+        PickleError::Unreached { count: 3, record: "data/7".into() },
     ]);
     for warning in [
         Warning::BitWidth { config: 4, tensors: 8 },
@@ -186,8 +190,10 @@ fn errors_of_files_keep_their_data() {
         Warning::StaleIndex { index: file(), missing: 3, used: "model.safetensors".into() },
         Warning::GroupSize { config: 64, tensors: 128 },
         Warning::UnusedGroups { name: name(), unused: 3, groups: 48, linears: 136 },
-        Warning::Symmetry { name: name(), format: "gptq_v2", expected: 8, found: 5 },
+        Warning::Symmetry { name: name(), format: "gptq_v2", expected: 8, found: 5, linears: 17 },
+        Warning::GroupSizeAssumed { name: name(), size: 128, linears: 17 },
         Warning::OwnHead,
+        Warning::NoHeadBias,
         Warning::UnknownTensors { count: 5, first: name() },
     ] {
         same_data(&warning.to_string(), &warning.zh());
@@ -210,6 +216,8 @@ fn errors_of_files_keep_their_data() {
         TextError::NoMerge { file: file(), id: 256, found: "Ġt".into(), count: 2444 },
         TextError::MissingByte { folder: folder(), byte: 228 },
         TextError::AddedTokens { folder: folder(), decoder: ("<eom>".into(), 2740), listed: ("<eoh>".into(), 2739) },
+        TextError::Unsupported { file: file(), option: "add_prefix_space", token: None },
+        TextError::Unsupported { file: file(), option: "lstrip", token: Some("<eom>".into()) },
         TextError::TokenizerJson { file: file() },
         TextError::UnknownId { position: 3, id: 200_000, tokens: 106_072 },
         TextError::Ids { folder: folder(), id: 71, found: "there twice", last: 73 },
@@ -233,6 +241,7 @@ fn errors_of_files_keep_their_data() {
         QuantizeError::Io { what: "rename", path: file(), source: full() },
         QuantizeError::Exists { path: folder() },
         QuantizeError::NotReplaced { path: folder(), why: "is not a checkpoint folder" },
+        QuantizeError::ForeignFile { path: file() },
         QuantizeError::NotReplaced { path: folder(), why: "holds the checkpoint to read" },
         QuantizeError::Decode { file: file(), source: DecodeError::Wide { encoding: "UTF-16LE" } },
         QuantizeError::Busy { path: folder() },

@@ -66,8 +66,8 @@ pub enum CheckpointError {
         /// What it should be.
         expected: &'static str,
     },
-    /// Two configuration files contradict each other.
-    #[error("`{key}` is {first_value} in `{}` and {second_value} in `{}`", first.display(), second.display())]
+    /// Two configuration files, or two keys of one, contradict each other.
+    #[error("`{key}` is {first_value} in `{}`, but `{second_key}` is {second_value} in `{}`", first.display(), second.display())]
     ConfigConflict {
         /// The key.
         key: &'static str,
@@ -75,7 +75,9 @@ pub enum CheckpointError {
         first: PathBuf,
         /// Its value.
         first_value: String,
-        /// The other file.
+        /// The key in the other file: the same, or another name for it.
+        second_key: &'static str,
+        /// The other file; the same for two keys of one file.
         second: PathBuf,
         /// Its value.
         second_value: String,
@@ -299,6 +301,18 @@ pub enum CheckpointError {
         /// inf, -inf or NaN.
         value: f32,
     },
+    /// A scale that is too small for f16.
+    #[error("tensor `{name}` in `{}` holds {value:e} at element {at}, which becomes 0 in f16", file.display())]
+    Underflow {
+        /// The tensor.
+        name: String,
+        /// The file.
+        file: PathBuf,
+        /// Index of the first one, row-major.
+        at: usize,
+        /// Its value.
+        value: f32,
+    },
     /// A bias of a layer that has none in this network.
     #[error("`{name}` in `{}` holds {value} at element {at}, but this layer has no bias", file.display())]
     UnexpectedBias {
@@ -348,6 +362,25 @@ pub enum CheckpointError {
         rows: usize,
         /// Input features.
         in_features: usize,
+    },
+    /// Groups whose size neither a file nor an index states.
+    #[error(
+        "`{name}` in `{}` has {groups} groups for {in_features} inputs, and nothing states their size: {first} and {second} both fit",
+        file.display()
+    )]
+    GroupSizeUnstated {
+        /// The `scales` tensor.
+        name: String,
+        /// The file.
+        file: PathBuf,
+        /// Rows of scales.
+        groups: usize,
+        /// Input features.
+        in_features: usize,
+        /// The smallest size that fits.
+        first: usize,
+        /// The next one.
+        second: usize,
     },
     /// Group sizes that do not agree.
     #[error("`{name}` in `{}` has {groups} groups for {in_features} inputs, which no group size gives", file.display())]
@@ -399,6 +432,12 @@ impl CheckpointError {
                 "of quantised weights only GPTQ's with 4 or 8 bits can be run: use the published int4 or int8 model, or quantise the fp16 model with `moss-cli quantize`".into()
             }
             Self::ConfigValue { .. } => "compare the file with the one published beside the weights".into(),
+            Self::ConfigConflict { first, second, .. } if first == second => {
+                "the two keys mean the same: keep the one that the weights were quantised with".into()
+            }
+            Self::GroupSizeUnstated { .. } => {
+                "set `groupsize` in config.json to the group size that the weights were quantised with".into()
+            }
             Self::ConfigConflict { .. } => {
                 "the files are of different models: keep the one that was written with the weights".into()
             }

@@ -67,9 +67,22 @@ pub enum Warning {
         expected: u32,
         /// The first other value.
         found: u32,
+        /// Linear layers with such zero points.
+        linears: usize,
+    },
+    /// Groups whose size nothing states, where several sizes fit; the published one is used.
+    GroupSizeAssumed {
+        /// The first scales of such groups.
+        name: String,
+        /// The size in use.
+        size: usize,
+        /// Linear layers with such groups.
+        linears: usize,
     },
     /// `tie_word_embeddings` is true, and the file has a head of its own, which is used.
     OwnHead,
+    /// The head is not the embedding and has no bias, unlike that of every published checkpoint.
+    NoHeadBias,
     /// A PyTorch file that was written without checksums.
     NoChecksums {
         /// The file.
@@ -123,14 +136,23 @@ impl std::fmt::Display for Warning {
                     "`{name}` leaves {unused} of {groups} groups unused, as in {linears} linear layer(s): the weights may be damaged"
                 )
             }
-            Self::Symmetry { name, format, expected, found } => {
+            Self::GroupSizeAssumed { name, size, linears } => {
                 write!(
                     f,
-                    "the configuration says `sym`, but `{name}` stores {found} where symmetric weights in the `{format}` format have {expected}: `sym` or `checkpoint_format` may be wrong"
+                    "nothing states the group size of `{name}`, as in {linears} linear layer(s), and several sizes fit; using {size}"
+                )
+            }
+            Self::Symmetry { name, format, expected, found, linears } => {
+                write!(
+                    f,
+                    "the configuration says `sym`, but `{name}` stores {found} where symmetric weights in the `{format}` format have {expected}, as in {linears} linear layer(s): `sym` or `checkpoint_format` may be wrong"
                 )
             }
             Self::OwnHead => f.write_str(
-                "config.json says `tie_word_embeddings`, but there is an `lm_head.weight` besides the embedding; using it",
+                "config.json says `tie_word_embeddings`, but there is an `lm_head` besides the embedding; using it",
+            ),
+            Self::NoHeadBias => f.write_str(
+                "`lm_head.bias` is missing, which published checkpoints have; going on without it",
             ),
             Self::NoChecksums { file } => {
                 write!(f, "`{}` was written without checksums; damage to it may go unseen", file.display())

@@ -46,6 +46,12 @@ pub enum QuantizeError {
         /// "is not a checkpoint folder" or "holds the checkpoint to read".
         why: &'static str,
     },
+    /// Something in the folder to replace that is no part of a checkpoint, such as a user's notes.
+    #[error("`{}` is not part of a checkpoint, so its folder is not replaced", path.display())]
+    ForeignFile {
+        /// The file or folder.
+        path: PathBuf,
+    },
     /// Another process writes the same folder.
     #[error("another process is writing `{}`", path.display())]
     Busy {
@@ -194,6 +200,7 @@ impl QuantizeError {
             }
             Self::Exists { .. } => "name another folder, remove that one, or replace it with `--force`".into(),
             Self::NotReplaced { .. } => "name another folder".into(),
+            Self::ForeignFile { .. } => "move it elsewhere, or name another folder".into(),
             Self::Decode { source, .. } => return source.hint(),
             Self::Busy { .. } => "wait for it, or name another folder".into(),
             Self::DiskSpace { .. } => {

@@ -124,6 +124,16 @@ pub enum TextError {
         /// Text and id in the other file.
         listed: (String, u32),
     },
+    /// A setting of tokenizer_config.json that would change the ids of texts.
+    #[error("`{option}`{} in `{}` is true, expected false", of_token(token.as_deref()), file.display())]
+    Unsupported {
+        /// tokenizer_config.json.
+        file: PathBuf,
+        /// The setting.
+        option: &'static str,
+        /// The added token that it belongs to.
+        token: Option<String>,
+    },
     /// A folder with a tokenizer of the form that this program does not read.
     #[error("`{}` is there without vocab.json and merges.txt, which are the files that are read", file.display())]
     TokenizerJson {
@@ -218,6 +228,11 @@ pub enum TextError {
     },
 }
 
+/// The added token of a setting, as a part of a sentence.
+fn of_token(token: Option<&str>) -> String {
+    token.map_or_else(String::new, |token| format!(" of `{token}`"))
+}
+
 impl TextError {
     /// What the user can do about it, where there is something.
     pub fn hint(&self) -> Option<String> {
@@ -232,6 +247,7 @@ impl TextError {
             | Self::Bpe { .. }
             | Self::Ids { .. }
             | Self::MissingByte { .. }
+            | Self::Unsupported { .. }
             | Self::Token { .. } => "use the tokenizer files of the checkpoint as published".into(),
             Self::LineEnd { .. } => {
                 "convert its line ends, for example with `tr '\\r' '\\n'`, or use merges.txt as published".into()

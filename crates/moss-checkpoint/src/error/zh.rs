@@ -49,10 +49,11 @@ impl CheckpointError {
                 key,
                 first,
                 first_value,
+                second_key,
                 second,
                 second_value,
             } => format!(
-                "`{key}` 在 `{}` 中为 {first_value}，在 `{}` 中为 {second_value}",
+                "`{key}` 在 `{}` 中为 {first_value}，而 `{second_key}` 在 `{}` 中为 {second_value}",
                 first.display(),
                 second.display()
             ),
@@ -198,6 +199,17 @@ impl CheckpointError {
                     file.display()
                 )
             }
+            Self::Underflow {
+                name,
+                file,
+                at,
+                value,
+            } => {
+                format!(
+                    "`{}` 中张量 `{name}` 的第 {at} 个元素为 {value:e}，在 f16 中会变成 0",
+                    file.display()
+                )
+            }
             Self::UnexpectedBias {
                 name,
                 file,
@@ -241,6 +253,17 @@ impl CheckpointError {
                 "`{}` 中的 `{name}` 对 {in_features} 个输入有 {rows} 行打包数据，应为每个权重 4 或 8 位",
                 file.display()
             ),
+            Self::GroupSizeUnstated {
+                name,
+                file,
+                groups,
+                in_features,
+                first,
+                second,
+            } => format!(
+                "`{}` 中的 `{name}` 对 {in_features} 个输入有 {groups} 组，但没有任何地方说明组大小：{first} 和 {second} 都相符",
+                file.display()
+            ),
             Self::GroupSize {
                 name,
                 file,
@@ -278,6 +301,12 @@ impl CheckpointError {
                 "量化权重只支持 4 或 8 位的 GPTQ：请使用发布的 int4 或 int8 模型，或用 `moss-cli quantize` 量化 fp16 模型".into()
             }
             Self::ConfigValue { .. } => "请与权重一同发布的文件核对".into(),
+            Self::ConfigConflict { first, second, .. } if first == second => {
+                "两个键含义相同：请保留与权重量化时一致的那个".into()
+            }
+            Self::GroupSizeUnstated { .. } => {
+                "请将 config.json 中的 `groupsize` 设为量化权重时的组大小".into()
+            }
             Self::ConfigConflict { .. } => "这些文件属于不同的模型：请保留与权重一同生成的那个".into(),
             Self::ConfigMismatch { .. } => {
                 "该文件被修改过、属于另一个模型，或缺少某个分片：请从同一处取得两者".into()

@@ -54,4 +54,14 @@ pub enum PickleError {
         /// "backward hooks" or "tensor metadata".
         what: &'static str,
     },
+    /// Tensors that are not values of string keys of the outermost dict.
+    #[error(
+        "{count} tensor(s) are not values of string keys of the outermost dict, the first with its elements in `{record}`"
+    )]
+    Unreached {
+        /// Number of such tensors.
+        count: usize,
+        /// The zip record that holds the elements of the first one.
+        record: String,
+    },
 }

@@ -47,12 +47,22 @@ impl Warning {
                 format,
                 expected,
                 found,
+                linears,
             } => format!(
-                "配置称 `sym`，但 `{name}` 存储的是 {found}，而 `{format}` 格式的对称权重应为 {expected}：`sym` 或 `checkpoint_format` 可能有误"
+                "配置称 `sym`，但 `{name}` 存储的是 {found}，而 `{format}` 格式的对称权重应为 {expected}，共有 {linears} 个线性层如此：`sym` 或 `checkpoint_format` 可能有误"
+            ),
+            Self::GroupSizeAssumed {
+                name,
+                size,
+                linears,
+            } => format!(
+                "没有任何地方说明 `{name}` 的组大小（共有 {linears} 个线性层如此），且有多个大小相符；按 {size} 处理"
             ),
             Self::OwnHead => {
-                "config.json 称 `tie_word_embeddings`，但嵌入之外另有 `lm_head.weight`；使用后者"
-                    .into()
+                "config.json 称 `tie_word_embeddings`，但嵌入之外另有 `lm_head`；使用后者".into()
+            }
+            Self::NoHeadBias => {
+                "缺少 `lm_head.bias`，而发布的检查点都有它；在没有它的情况下继续".into()
             }
             Self::NoChecksums { file } => {
                 format!("`{}` 写入时未带校验和，其损坏可能无法发现", file.display())

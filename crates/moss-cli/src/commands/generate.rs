@@ -144,7 +144,13 @@ fn go_on(
 ) -> anyhow::Result<Outcome> {
     let engine = &opened.engine;
     let prompt = match message {
-        None => args.ids.clone(),
+        None => {
+            // Rows of the embedding beyond the tokenizer's tokens are untrained.
+            if let Some(tokenizer) = engine.tokenizer() {
+                tokenizer.check_ids(&args.ids)?;
+            }
+            args.ids.clone()
+        }
         Some(text) if args.raw => open::tokenizer(opened)?.encode(text)?,
         Some(text) => open::prompt_builder(cli, opened)?.prompt(&[], text)?,
     };

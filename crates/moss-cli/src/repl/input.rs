@@ -183,11 +183,30 @@ fn not_utf8(message: Message<'_>, printer: &Printer) {
     printer.error(&Failed::new(message).hint(Message::SetUtf8).into());
 }
 
+/// Refuses UTF-16 before the first line of it is taken for a message. A single line may be too short
+/// to tell.
+fn check_encoding(stdin: &mut StdinLock<'static>) -> anyhow::Result<()> {
+    loop {
+        match stdin.fill_buf() {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            start => {
+                let start = start.or_fail("cannot read stdin", "无法读取标准输入")?;
+                unicode::decode_start(start)
+                    .or_fail("cannot read stdin as text", "无法将标准输入作为文本读取")?;
+                return Ok(());
+            }
+        }
+    }
+}
+
 fn piped(
     stdin: &mut StdinLock<'static>,
     number: &mut usize,
     printer: &Printer,
 ) -> anyhow::Result<Line> {
+    if *number == 0 {
+        check_encoding(stdin)?;
+    }
     loop {
         let mut bytes = Vec::new();
         if stdin

@@ -20,6 +20,9 @@ pub enum Damage {
     /// No file, or a link that leads nowhere.
     #[error("missing")]
     Missing,
+    /// A folder, a named pipe or a device in the place of a file.
+    #[error("not a regular file")]
+    NotAFile,
     /// Shorter or longer than the hub's listing says.
     #[error("{found} bytes, expected {expected}")]
     Length {
@@ -49,6 +52,7 @@ impl Damage {
     pub fn zh(&self) -> String {
         match self {
             Self::Missing => "缺失".into(),
+            Self::NotAFile => "不是普通文件".into(),
             Self::Length { found, expected } => format!("{found} 字节，应为 {expected}"),
             Self::Hash { found, expected } => format!("哈希为 {found}，应为 {expected}"),
             Self::Unreadable { source } => format!("无法读取：{source}"),

@@ -14,6 +14,12 @@ impl QuantizeError {
             Self::NotReplaced { path, why } => {
                 format!("`{}` {}，不会被替换", path.display(), phrase(why))
             }
+            Self::ForeignFile { path } => {
+                format!(
+                    "`{}` 不是检查点的一部分，因此不替换其所在文件夹",
+                    path.display()
+                )
+            }
             Self::Busy { path } => format!("另一进程正在写入 `{}`", path.display()),
             Self::DiskSpace { path, needed, free } => {
                 let [needed, free] = [needed, free].map(|bytes| *bytes as f64 / 1e9);
@@ -95,6 +101,7 @@ impl QuantizeError {
             }
             Self::Exists { .. } => "请另取文件夹名、删除已有的，或用 `--force` 替换".into(),
             Self::NotReplaced { .. } => "请另取文件夹名".into(),
+            Self::ForeignFile { .. } => "请将其移到别处，或另取文件夹名".into(),
             Self::Decode { source, .. } => return source.hint_zh(),
             Self::Busy { .. } => "请等待其完成，或另取文件夹名".into(),
             Self::DiskSpace { .. } => "请腾出空间，或写到另一块磁盘的文件夹".into(),

@@ -78,6 +78,16 @@ impl TextError {
                 listed.1,
                 listed.0
             ),
+            Self::Unsupported {
+                file,
+                option,
+                token,
+            } => {
+                let of = token
+                    .as_ref()
+                    .map_or_else(String::new, |token| format!(" `{token}` 的"));
+                format!("`{}` 中{of} `{option}` 为 true，应为 false", file.display())
+            }
             Self::TokenizerJson { file } => {
                 format!(
                     "有 `{}`，但缺少所读取的 vocab.json 和 merges.txt",
@@ -142,6 +152,7 @@ impl TextError {
             | Self::Bpe { .. }
             | Self::Ids { .. }
             | Self::MissingByte { .. }
+            | Self::Unsupported { .. }
             | Self::Token { .. } => "请使用检查点发布时的分词器文件".into(),
             Self::LineEnd { .. } => {
                 "请转换行尾，例如使用 `tr '\\r' '\\n'`，或使用发布的 merges.txt".into()

@@ -15,6 +15,9 @@ impl PickleError {
             }
             Self::Value { expected, at } => format!("第 {at} 字节处：应为{}", phrase(expected)),
             Self::Attached { name, what } => format!("张量 `{name}` 带有{}，应没有", phrase(what)),
+            Self::Unreached { count, record } => format!(
+                "有 {count} 个张量不是最外层字典中字符串键的值，第一个的数据在 `{record}` 中"
+            ),
             Self::Limit { what, at } => {
                 format!("第 {at} 字节处：{}比任何 state dict 都多", phrase(what))
             }
