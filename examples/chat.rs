@@ -5,7 +5,7 @@
 
 use std::io::Write;
 
-use moss::ChatEvent;
+use moss::{Builder, ChatEvent};
 
 fn main() -> anyhow::Result<()> {
     let demo = concat!(
@@ -13,7 +13,7 @@ fn main() -> anyhow::Result<()> {
         "/../../examples/demo/moss-demo-int4"
     )
     .to_owned();
-    let mut chat = moss::open_chat(&std::env::args().nth(1).unwrap_or(demo))?;
+    let mut chat = Builder::new(std::env::args().nth(1).unwrap_or(demo)).chat()?;
     let mut out = std::io::stdout();
     for message in ["你好", "推荐五部科幻电影"] {
         writeln!(out, "> {message}")?;

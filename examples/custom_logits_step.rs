@@ -4,7 +4,7 @@
 
 use std::io::Write;
 
-use moss::{LogitsStep, Request, SamplingParams, StopRules, open_engine, text::Specials};
+use moss::{Builder, LogitsStep, SamplingParams, text::Specials};
 
 struct Forbid {
     ids: Vec<u32>,
@@ -25,7 +25,7 @@ fn main() -> anyhow::Result<()> {
         env!("CARGO_MANIFEST_DIR"),
         "/../../examples/demo/moss-demo-int4"
     );
-    let engine = open_engine(demo, Default::default())?;
+    let engine = Builder::new(demo).engine()?;
     let tokenizer = engine
         .tokenizer()
         .ok_or_else(|| anyhow::anyhow!("the folder holds no tokenizer"))?;
@@ -37,18 +37,10 @@ fn main() -> anyhow::Result<()> {
     let ids: Vec<u32> = (0..tokenizer.vocab_size() as u32)
         .filter(has_digit)
         .collect();
-    let prompt = tokenizer.encode("<|Human|>: Recommend five sci-fi films<eoh>\n<|MOSS|>:")?;
-    let stop = StopRules {
-        stop_ids: vec![tokenizer.special()?.eom],
-        max_new_tokens: Some(60),
-        ..StopRules::default()
-    };
-    let steps: Vec<Box<dyn LogitsStep>> = vec![Box::new(Forbid { ids })];
-    let request = Request {
-        stop,
-        steps,
-        ..Request::new(prompt, SamplingParams::greedy())
-    };
+    let prompt = "<|Human|>: Recommend five sci-fi films<eoh>\n<|MOSS|>:";
+    let mut request = engine.completion(prompt, SamplingParams::greedy())?;
+    request.stop.max_new_tokens = Some(60);
+    request.steps.push(Box::new(Forbid { ids }));
     let text = engine.submit(request)?.wait()?.text;
     anyhow::ensure!(
         !text.contains(|c: char| c.is_ascii_digit()),

@@ -2,12 +2,9 @@
 //!
 //! `cargo run --release --example embed_server`
 
-use std::{io::Write, sync::Arc};
+use std::io::Write;
 
-use moss::{
-    OpenOptions, SystemText, open_engine,
-    server::{ServedModel, Server, ServerOptions},
-};
+use moss::{Builder, server::ServerOptions};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -20,9 +17,7 @@ async fn main() -> anyhow::Result<()> {
         env!("CARGO_MANIFEST_DIR"),
         "/../../examples/demo/moss-demo-int4"
     );
-    let engine = Arc::new(open_engine(demo, OpenOptions::default())?);
-    let server = Server::new(ServerOptions::local("moss-demo"));
-    server.open(ServedModel::new(engine, SystemText::Published, false)?)?;
+    let server = Builder::new(demo).server(ServerOptions::local("moss-demo"))?;
 
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;

@@ -4,23 +4,13 @@
 
 use std::io::Write;
 
-use moss::{Request, SamplingParams, StopRules, open_engine};
+use moss::{Builder, SamplingParams};
 
 fn main() -> anyhow::Result<()> {
     let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/demo/moss-demo");
-    let engine = open_engine(demo, Default::default())?;
-    let tokenizer = engine
-        .tokenizer()
-        .ok_or_else(|| anyhow::anyhow!("the folder holds no tokenizer"))?;
-    let prompt = tokenizer.encode("<|Human|>: What is the capital of Japan?<eoh>\n<|MOSS|>:")?;
-    let stop = StopRules {
-        stop_ids: vec![tokenizer.special()?.eom],
-        ..StopRules::default()
-    };
-    let request = Request {
-        stop,
-        ..Request::new(prompt, SamplingParams::greedy())
-    };
+    let engine = Builder::new(demo).engine()?;
+    let prompt = "<|Human|>: What is the capital of Japan?<eoh>\n<|MOSS|>:";
+    let request = engine.completion(prompt, SamplingParams::greedy())?;
     let outcome = engine.submit(request)?.wait()?;
     writeln!(
         std::io::stdout(),

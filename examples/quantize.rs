@@ -6,7 +6,7 @@
 use std::{io::Write, path::PathBuf, time::Instant};
 
 use moss::{
-    Checkpoint, LoadOptions, Moss, PromptBuilder, SystemText, Tokenizer,
+    Builder, Moss,
     checkpoint::WeightStorage,
     model::LanguageModel,
     quantize::{
@@ -23,14 +23,12 @@ fn main() -> anyhow::Result<()> {
     let temporary = tempfile::tempdir()?;
     let target = args.next().unwrap_or(temporary.path().join("int4"));
 
-    let builder = PromptBuilder::new(
-        Tokenizer::from_folder(&source)?,
-        SystemText::Published,
-        None,
-    )?;
+    let prompts = Builder::new(source.display().to_string())
+        .find()?
+        .prompts()?;
     let samples = match args.next() {
-        Some(file) => read_samples(&file, &builder)?,
-        None => built_in_samples(&builder)?,
+        Some(file) => read_samples(&file, &prompts)?,
+        None => built_in_samples(&prompts)?,
     };
     let options = QuantizeOptions {
         bits: GptqBits::Four,
@@ -64,12 +62,9 @@ fn main() -> anyhow::Result<()> {
         target.display()
     )?;
 
-    let load = |folder| -> anyhow::Result<Moss> {
-        Ok(Moss::load(
-            &Checkpoint::open(folder)?,
-            &LoadOptions::cpu(2048),
-            &mut |_| {},
-        )?)
+    let load = |folder: PathBuf| -> anyhow::Result<Moss> {
+        let model = Builder::new(folder.display().to_string());
+        Ok(model.devices(vec![DeviceSpec::Cpu]).model()?)
     };
     let (mut before, mut after) = (load(source)?, load(target)?);
     let windows = Windows::of(before.config().context_length);

@@ -4,26 +4,16 @@
 
 use std::io::Write;
 
-use moss::{Event, Request, SamplingParams, StopRules, open_engine};
+use moss::{Builder, Event, SamplingParams};
 
 fn main() -> anyhow::Result<()> {
     let demo = concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/../../examples/demo/moss-demo-int4"
     );
-    let engine = open_engine(demo, Default::default())?;
-    let tokenizer = engine
-        .tokenizer()
-        .ok_or_else(|| anyhow::anyhow!("the folder holds no tokenizer"))?;
-    let prompt = tokenizer.encode("<|Human|>: 你是谁<eoh>\n<|MOSS|>:")?;
-    let stop = StopRules {
-        stop_ids: vec![tokenizer.special()?.eom],
-        ..StopRules::default()
-    };
-    let run = engine.submit(Request {
-        stop,
-        ..Request::new(prompt, SamplingParams::chat())
-    })?;
+    let engine = Builder::new(demo).engine()?;
+    let request = engine.completion("<|Human|>: 你是谁<eoh>\n<|MOSS|>:", SamplingParams::CHAT)?;
+    let run = engine.submit(request)?;
     let mut out = std::io::stdout();
     writeln!(out, "seed {}", run.seed())?;
     for event in run {

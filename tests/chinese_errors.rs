@@ -13,7 +13,7 @@ use std::{
 };
 
 use moss::{
-    OpenError,
+    BuildError,
     checkpoint::{CheckpointError, DType, PickleError, Warning},
     engine::EngineError,
     files::FileError,
@@ -399,12 +399,16 @@ fn errors_of_downloads_keep_their_data() {
     ];
     errors.extend(faults().into_iter().map(|fault| HubError::Transfer { file: "f8".into(), url: url(), attempts: 6, fault }));
     check!(HubError of "moss-hub/src/error.rs", errors);
-    let wrapped: [OpenError; 5] = [
+    let wrapped: [BuildError; 9] = [
         found(None).into(),
         CheckpointError::LegacyTorch { file: "a.bin".into() }.into(),
         ModelError::WindowFull { end: 9, context_length: 8 }.into(),
         TextError::TurnTooLong { found: 2049, allowed: 1800 }.into(),
         EngineError::QueueFull { limit: 64 }.into(),
+        ServerError::AlreadyOpen.into(),
+        BuildError::Declined { name: "n1".into() },
+        BuildError::NoTokenizer { folder: "d2".into() },
+        BuildError::NotAPluginModel { name: "n3".into() },
     ];
     for error in wrapped {
         same_data(&error.to_string(), &error.zh());

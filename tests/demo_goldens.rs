@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 use moss::{
-    Engine, LoadOptions, OpenOptions, Request, SamplingParams, StopRules, cpu::Activations,
-    model::ComputeDtype, open_engine, text::Specials,
+    Builder, Engine, Request, SamplingParams, StopRules, cpu::Activations, model::ComputeDtype,
+    text::Specials,
 };
 use serde_json::Value;
 
@@ -26,13 +26,11 @@ fn goldens() -> Value {
         .unwrap()
 }
 
-fn check(model: &str, load: Option<LoadOptions>) {
-    let options = OpenOptions {
-        load,
-        ..OpenOptions::default()
-    };
-    let engine: Engine =
-        open_engine(&repository(&format!("examples/demo/{model}")), options).unwrap();
+fn demo(model: &str) -> Builder {
+    Builder::new(repository(&format!("examples/demo/{model}")))
+}
+
+fn check(model: &str, engine: Engine) {
     let (goldens, mut checked) = (goldens(), 0);
     let mut runs = Vec::new();
     for case in goldens["cases"].as_array().unwrap() {
@@ -71,34 +69,26 @@ fn check(model: &str, load: Option<LoadOptions>) {
 
 #[test]
 fn the_fp16_demo_answers_token_for_token_as_transformers() {
-    check("moss-demo", None);
+    check("moss-demo", demo("moss-demo").engine().unwrap());
 }
 
 #[test]
 fn the_int4_demo_answers_token_for_token_as_transformers() {
-    check("moss-demo-int4", None);
+    check("moss-demo-int4", demo("moss-demo-int4").engine().unwrap());
 }
 
 #[test]
 fn the_int4_demo_keeps_its_answers_with_8_bit_activations() {
-    let rounded = LoadOptions {
-        dtype: ComputeDtype::F16,
-        activations: Activations::Int8,
-        ..LoadOptions::cpu(2 * 2048)
-    };
-    check("moss-demo-int4", Some(rounded));
+    let rounded = demo("moss-demo-int4")
+        .dtype(ComputeDtype::F16)
+        .activations(Activations::Int8);
+    check("moss-demo-int4", rounded.engine().unwrap());
 }
 
 #[test]
 fn the_prompt_builder_gives_the_ids_that_the_goldens_were_made_from() {
-    let engine = open_engine(
-        &repository("examples/demo/moss-demo-int4"),
-        Default::default(),
-    )
-    .unwrap();
-    let tokenizer = engine.tokenizer().unwrap().clone();
-    let builder =
-        moss::PromptBuilder::new(tokenizer.clone(), moss::SystemText::Published, None).unwrap();
+    let builder = demo("moss-demo-int4").find().unwrap().prompts().unwrap();
+    let tokenizer = builder.tokenizer().clone();
     let mut checked = 0;
     for case in goldens()["cases"].as_array().unwrap() {
         let users: Vec<&str> = case["user"]

@@ -5,11 +5,10 @@
 use std::path::{Path, PathBuf};
 
 use moss::{
-    Checkpoint, LoadOptions, Moss, PromptBuilder, Request, SamplingParams, StopRules, SystemText,
-    Tokenizer,
+    Builder, Checkpoint, LoadOptions, Moss, PromptBuilder, Request, SamplingParams, StopRules,
+    SystemText, Tokenizer,
     checkpoint::WeightStorage,
     model::LanguageModel,
-    open_engine,
     quantize::{
         Agreement, Container, DeviceSpec, Method, QuantizeOptions, Sample, Windows, agreement,
         built_in_samples, quantize,
@@ -127,7 +126,7 @@ fn the_quantised_demo_keeps_its_answers() {
     for (name, bits) in [("int4", GptqBits::Four), ("int8", GptqBits::Eight)] {
         let target = folder.path().join(name);
         quantise(&target, bits, gptq(&builder, false));
-        let engine = open_engine(target.to_str().unwrap(), Default::default()).unwrap();
+        let engine = Builder::folder(&target).engine().unwrap();
         let mut runs = Vec::new();
         for dialogue in dialogues.iter().step_by(100) {
             let turn = &dialogue["turns"][0];

@@ -4,7 +4,7 @@
 use std::{error::Error, io, sync::Arc};
 
 use moss::{
-    OpenError,
+    BuildError,
     checkpoint::{CheckpointError, PickleError},
     engine::EngineError,
     files::FileError,
@@ -20,9 +20,8 @@ use moss::{
 use serde_json::error::Category;
 
 use crate::{
+    args::ArgError,
     messages::{Language, Words},
-    printer::Unwritable,
-    repl::Unanswered,
 };
 
 /// A failure of the command line itself; advice and cause go along.
@@ -75,6 +74,75 @@ impl<T> OrFail<T> for Option<T> {
     }
 }
 
+/// An answer that nobody can have: the one error that a chat does not survive.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write to stdout")]
+pub(crate) struct Unwritable {
+    #[from]
+    source: io::Error,
+}
+
+impl Unwritable {
+    /// The reader has gone away, as `head` does: no failure of ours.
+    pub(crate) fn is_broken_pipe(&self) -> bool {
+        self.source.kind() == io::ErrorKind::BrokenPipe
+    }
+}
+
+/// An answer that ended before its end. What there is of it is part of the conversation.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot answer")]
+pub(crate) struct Unanswered {
+    #[from]
+    source: EngineError,
+}
+
+/// An error of the library, with the words and the advice of the command line.
+pub(crate) fn build_failed(error: BuildError) -> anyhow::Error {
+    let failed = match error {
+        BuildError::Hub(error) => return error.into(),
+        BuildError::Text(error) => return error.into(),
+        BuildError::Engine(error) => return error.into(),
+        BuildError::Server(error) => return error.into(),
+        // config.json is wrong: nothing has been loaded.
+        BuildError::Model(error @ ModelError::Config { .. }) => return error.into(),
+        BuildError::Model(error) => {
+            Failed::new(("cannot load the model", "无法加载模型")).because(error)
+        }
+        BuildError::Checkpoint(error) => {
+            Failed::new(("cannot open the checkpoint", "无法打开检查点")).because(error)
+        }
+        BuildError::Threads { source, .. } => {
+            Failed::new(("cannot start the kernel threads", "无法启动内核线程")).because(source)
+        }
+        BuildError::NoTokenizer { folder } => {
+            let folder = folder.display();
+            let what = (
+                format!("`{folder}` holds no tokenizer (vocab.json, merges.txt)"),
+                format!("`{folder}` 中没有分词器（vocab.json、merges.txt）"),
+            );
+            let hint = (
+                "put the published tokenizer files there, or work with `generate --ids`",
+                "请将发布的分词器文件放入其中，或改用 `generate --ids`",
+            );
+            Failed::new(what).hint(hint)
+        }
+        BuildError::NotAPluginModel { name } => {
+            let what = (
+                format!("`--plugins`: `{name}` was not trained with plugins"),
+                format!("`--plugins`：`{name}` 未经插件训练"),
+            );
+            let hint = (
+                "use a plugin model, such as `--model moss-moon-003-sft-plugin-int4`",
+                "请使用插件模型，例如 `--model moss-moon-003-sft-plugin-int4`",
+            );
+            Failed::new(what).hint(hint)
+        }
+        error => return error.into(),
+    };
+    failed.into()
+}
+
 /// One error of a chain, without its causes, in one line. Errors of other crates keep their own
 /// words.
 pub(crate) fn text(error: &(dyn Error + 'static), language: Language) -> String {
@@ -105,6 +173,7 @@ fn zh(error: &(dyn Error + 'static)) -> Option<String> {
     None.or_else(|| ours(error).map(|ours| ours.zh))
         .or_else(|| error.downcast_ref().map(PickleError::zh))
         .or_else(|| error.downcast_ref().map(Fault::zh))
+        .or_else(|| error.downcast_ref().map(ArgError::zh))
         .or_else(|| {
             error
                 .downcast_ref()
@@ -148,7 +217,7 @@ fn ours(error: &(dyn Error + 'static)) -> Option<Ours> {
     });
     failed.or(file).or_else(|| {
         first_of!(
-            OpenError,
+            BuildError,
             HubError,
             CheckpointError,
             KernelError,

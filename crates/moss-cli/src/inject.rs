@@ -6,16 +6,17 @@
 use std::time::Duration;
 
 use moss::{
+    Builder,
     model::{CacheShape, LanguageModel, Logits, ModelError, MossConfig, SequenceChunk},
     weights::KernelError,
 };
 
 /// Watchdog limit of a model that is to stall, which no test would wait minutes for.
-pub(crate) const STALL_TIME: Duration = Duration::from_millis(1500);
+const STALL_TIME: Duration = Duration::from_millis(1500);
 
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Injected {
+enum Injected {
     Panic(u64),
     Lost(u64),
     Stall(u64),
@@ -24,7 +25,7 @@ pub(crate) enum Injected {
 
 impl Injected {
     /// Reads the environment; nothing for a value of another form.
-    pub(crate) fn read() -> Option<Self> {
+    fn read() -> Option<Self> {
         let value = std::env::var("MOSS_INJECT_FAULT").ok()?;
         let (kind, number) = value.split_once(':')?;
         let kind = match kind {
@@ -38,11 +39,34 @@ impl Injected {
     }
 }
 
+/// Lets something go wrong in the model if a test asks for it.
+pub(crate) fn inject_fault(builder: Builder) -> Builder {
+    let Some(fault) = Injected::read() else {
+        return builder;
+    };
+    builder.wrap_model(move |model| {
+        Box::new(Faulty {
+            model,
+            fault,
+            passes: 0,
+        })
+    })
+}
+
+/// Returns the time without progress after which the engine counts as stalled, if a test shortens
+/// it.
+pub(crate) fn stall_time() -> Option<Duration> {
+    let stalls = |fault| matches!(fault, Injected::Stall(_));
+    Injected::read()
+        .filter(|fault| stalls(*fault))
+        .map(|_| STALL_TIME)
+}
+
 /// A model in which something goes wrong.
-pub(crate) struct Faulty {
-    pub(crate) model: Box<dyn LanguageModel>,
-    pub(crate) fault: Injected,
-    pub(crate) passes: u64,
+struct Faulty {
+    model: Box<dyn LanguageModel>,
+    fault: Injected,
+    passes: u64,
 }
 
 impl LanguageModel for Faulty {
@@ -100,5 +124,13 @@ impl LanguageModel for Faulty {
 
     fn cache_bytes_per_position(&self) -> u64 {
         self.model.cache_bytes_per_position()
+    }
+
+    fn prefill_chunk(&self) -> usize {
+        self.model.prefill_chunk()
+    }
+
+    fn runs_on_cpu(&self) -> bool {
+        self.model.runs_on_cpu()
     }
 }

@@ -1,7 +1,10 @@
 //! Ctrl-C: it stops an answer; where there is none, the program. A server finishes its answers
 //! first.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    process::ExitCode,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use moss::engine::CancelHandle;
 
@@ -13,6 +16,11 @@ pub(crate) const INTERRUPTED: u8 = 130;
 /// Exit status of a server whose engine failed for good, as sysexits.h has it for an internal error
 /// (`EX_SOFTWARE`).
 pub(crate) const ENGINE_FAILED: u8 = 70;
+
+/// Returns the exit status of a program that Ctrl-C ended.
+pub(crate) fn interrupted() -> ExitCode {
+    ExitCode::from(INTERRUPTED)
+}
 
 /// Handles SIGINT: it stops the current answer; without one, `WhenIdle` decides.
 pub(crate) struct Interrupts {

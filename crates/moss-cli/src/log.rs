@@ -13,8 +13,7 @@ use tracing_subscriber::{
 };
 
 use crate::{
-    args::{Cli, Command},
-    commands::serve::LogFormat,
+    args::{Cli, Command, LogFormat},
     printer::Printer,
 };
 

@@ -6,7 +6,6 @@ mod args;
 mod commands;
 mod cuda_libraries;
 mod errors;
-mod fetch;
 mod fold;
 mod help;
 #[cfg(debug_assertions)]
@@ -20,6 +19,7 @@ mod output;
 mod printer;
 mod progress;
 mod repl;
+mod source;
 mod terminal;
 mod truncation;
 mod usage;
@@ -30,7 +30,8 @@ use clap::{CommandFactory, FromArgMatches};
 
 use crate::{
     args::{Cli, Command},
-    printer::{Printer, Surroundings, Unwritable},
+    errors::Unwritable,
+    printer::{Printer, Surroundings},
 };
 
 fn main() -> ExitCode {
@@ -55,11 +56,6 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// Ctrl-C ended it.
-pub(crate) fn interrupted() -> ExitCode {
-    ExitCode::from(interrupt::INTERRUPTED)
 }
 
 fn run(cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {

@@ -2,64 +2,21 @@
 
 mod download;
 mod ending;
+mod language;
+mod placement;
 mod serve;
+mod units;
 
-use clap::ValueEnum;
 use moss::Outcome;
 
-pub(crate) use self::{download::DownloadMessage, ending::Ending, serve::ServeMessage};
-
-/// Language of messages. Answers are in whatever language MOSS chooses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Language {
-    En,
-    Zh,
-}
-
-impl Language {
-    pub(crate) fn of_locale() -> Self {
-        match sys_locale::get_locale() {
-            Some(locale) if locale.to_lowercase().starts_with("zh") => Self::Zh,
-            _ => Self::En,
-        }
-    }
-
-    /// What this language has of the two.
-    pub(crate) fn pick<T>(self, en: T, zh: T) -> T {
-        match self {
-            Self::En => en,
-            Self::Zh => zh,
-        }
-    }
-}
-
-/// The same said in both languages.
-#[derive(Debug, Clone)]
-pub(crate) struct Words {
-    pub(crate) en: String,
-    pub(crate) zh: String,
-}
-
-impl Words {
-    /// A name, which is the same in every language.
-    pub(crate) fn same(name: impl Into<String>) -> Self {
-        let en = name.into();
-        Self { zh: en.clone(), en }
-    }
-
-    pub(crate) fn of(&self, language: Language) -> &str {
-        language.pick(&self.en, &self.zh)
-    }
-}
-
-impl<E: Into<String>, Z: Into<String>> From<(E, Z)> for Words {
-    fn from((en, zh): (E, Z)) -> Self {
-        Self {
-            en: en.into(),
-            zh: zh.into(),
-        }
-    }
-}
+pub(crate) use self::{
+    download::DownloadMessage,
+    ending::Ending,
+    language::{Language, Words},
+    placement::placement_note,
+    serve::ServeMessage,
+    units::size,
+};
 
 impl From<Message<'_>> for Words {
     fn from(message: Message<'_>) -> Self {
@@ -357,7 +314,7 @@ Ctrl-D           在空行：退出，或结束多行输入
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::repl::NAMES;
+    use crate::repl::names::NAMES;
 
     #[test]
     fn the_help_of_both_languages_names_every_command() {

@@ -8,24 +8,10 @@ use moss::unicode::{Context, escape};
 
 use crate::{
     args::OutputArgs,
-    errors, fold,
+    errors::{self, Unwritable},
+    fold,
     messages::{Language, Message, Words},
 };
-
-/// An answer that nobody can have: the one error that a chat does not survive.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot write to stdout")]
-pub(crate) struct Unwritable {
-    #[from]
-    source: io::Error,
-}
-
-impl Unwritable {
-    /// The reader has gone away, as `head` does: no failure of ours.
-    pub(crate) fn is_broken_pipe(&self) -> bool {
-        self.source.kind() == io::ErrorKind::BrokenPipe
-    }
-}
 
 /// What the environment says about the terminal.
 #[derive(Debug, Clone, Copy)]

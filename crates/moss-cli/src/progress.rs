@@ -7,6 +7,7 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressStyle};
 use moss::{
+    BuildEvent,
     hub::DownloadEvent,
     model::LoadEvent,
     quantize::{ConvertEvent, QuantizeEvent},
@@ -14,8 +15,7 @@ use moss::{
 };
 
 use crate::{
-    commands::plan,
-    messages::{DownloadMessage, Message},
+    messages::{DownloadMessage, Message, Words, placement_note, size},
     printer::Printer,
 };
 
@@ -43,19 +43,56 @@ fn new_bar(printer: &Printer, template: &str, prefix: String) -> ProgressBar {
     }
 }
 
-/// Bytes as people say them.
-pub(crate) fn size(bytes: u64) -> String {
-    match bytes as f64 {
-        bytes if bytes < 1e5 => format!("{:.2} kB", bytes / 1e3),
-        bytes if bytes < 1e9 => format!("{:.2} MB", bytes / 1e6),
-        bytes => format!("{:.2} GB", bytes / 1e9),
+/// Shows what happens until a model is ready: a download, warnings, the loading of the weights.
+pub(crate) fn building(printer: &Printer) -> impl FnMut(BuildEvent<'_>) + Send + use<> {
+    let (printer, mut model) = (printer.clone(), String::new());
+    let mut download: Option<DownloadProgress> = None;
+    let mut load: Option<Box<dyn FnMut(LoadEvent) + Send>> = None;
+    move |event| match event {
+        BuildEvent::Incomplete { name, missing } => {
+            let model = name;
+            printer.say(Message::Download(DownloadMessage::Partial {
+                model,
+                missing,
+            }));
+        }
+        BuildEvent::DownloadStarted { done, bytes } => {
+            started(&mut download, &printer).start(done, bytes)
+        }
+        BuildEvent::Download(event) => started(&mut download, &printer).report(event),
+        BuildEvent::DownloadEnded => started(&mut download, &printer).finish(),
+        BuildEvent::Found { name, folder } => {
+            let folder = folder.display();
+            printer.detail(
+                &printer
+                    .language
+                    .pick(format!("model: {folder}"), format!("模型：{folder}")),
+            );
+            name.clone_into(&mut model);
+        }
+        BuildEvent::Warning(warning) => {
+            printer.warning(&Words::from((warning.to_string(), warning.zh())));
+        }
+        BuildEvent::Load(event) => {
+            load.get_or_insert_with(|| Box::new(bar(&printer, &model)))(event);
+        }
+        _ => {}
     }
 }
 
+/// The progress of the current download.
+fn started<'a>(
+    download: &'a mut Option<DownloadProgress>,
+    printer: &Printer,
+) -> &'a mut DownloadProgress {
+    download.get_or_insert_with(|| DownloadProgress::new(printer))
+}
+
 /// Draws the loading of a model.
-pub(crate) fn bar<'a>(printer: &'a Printer, name: &str) -> impl FnMut(LoadEvent) + use<'a> {
+pub(crate) fn bar(printer: &Printer, name: &str) -> impl FnMut(LoadEvent) + Send + use<> {
+    let printer = printer.clone();
     let bar = new_bar(
-        printer,
+        &printer,
         "{prefix} [{bar:30}] {pos}/{len} {msg}",
         name.to_owned(),
     );
@@ -67,7 +104,7 @@ pub(crate) fn bar<'a>(printer: &'a Printer, name: &str) -> impl FnMut(LoadEvent)
         }
         LoadEvent::Noted { note, devices } => {
             let names: Vec<_> = devices.iter().map(ToString::to_string).collect();
-            bar.suspend(|| printer.note(&plan::note(printer.language, &note, &names)));
+            bar.suspend(|| printer.note(&placement_note(printer.language, &note, &names)));
         }
         LoadEvent::Planned {
             stage,
@@ -106,8 +143,8 @@ pub(crate) fn bar<'a>(printer: &'a Printer, name: &str) -> impl FnMut(LoadEvent)
 }
 
 /// Draws a download; without a terminal, a line now and then.
-pub(crate) struct DownloadProgress<'a> {
-    printer: &'a Printer,
+pub(crate) struct DownloadProgress {
+    printer: Printer,
     bar: ProgressBar,
     lines: Mutex<Lines>,
 }
@@ -123,8 +160,8 @@ struct Lines {
     last: (Instant, u64),
 }
 
-impl<'a> DownloadProgress<'a> {
-    pub(crate) fn new(printer: &'a Printer) -> Self {
+impl DownloadProgress {
+    pub(crate) fn new(printer: &Printer) -> Self {
         let template = "[{bar:30}] {decimal_bytes} / {decimal_total_bytes}, {decimal_bytes_per_sec}, {eta} {wide_msg}";
         let lines = Mutex::new(Lines {
             file: String::new(),
@@ -134,7 +171,7 @@ impl<'a> DownloadProgress<'a> {
             last: (Instant::now(), 0),
         });
         Self {
-            printer,
+            printer: printer.clone(),
             bar: new_bar(printer, template, String::new()),
             lines,
         }

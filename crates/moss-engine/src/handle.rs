@@ -11,56 +11,18 @@ use std::{
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use moss_model::{LanguageModel, MossConfig};
-use moss_sampling::{Sampler, SamplingError};
+use moss_sampling::{Sampler, SamplingError, SamplingParams};
 use moss_text::Tokenizer;
 
 use crate::{
-    CancelHandle, EngineError, Event, EventSink, FaultListener, Metrics, Request, Run, Session,
-    Vocabulary,
+    CancelHandle, EngineError, EngineOptions, Event, EventSink, FaultListener, Metrics, Request,
+    Run, Session, StopRules, Vocabulary,
     health::Health,
     metrics::Counters,
     sequence::Job,
     watchdog,
     worker::{Command, Worker, caught},
 };
-
-/// Limits of an engine.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EngineOptions {
-    /// Requests that may wait; at least one may.
-    pub queue_limit: usize,
-    /// Sequences that may run at once, cache permitting: each is let in only once its longest
-    /// course fits beside the others.
-    pub max_sequences: usize,
-    /// Prompt tokens of one step: more read the weights less often, fewer keep the others' answers
-    /// flowing.
-    pub prefill_chunk: usize,
-    /// Threads of the CPU kernels; `None` for one a core.
-    pub threads: Option<usize>,
-    /// Least time without progress after which the engine counts as stalled: long for devices on
-    /// which a layer of a prompt may take many seconds. It grows with the measured speed of the
-    /// model, see [`EngineError::Stalled`].
-    pub stall_time: Duration,
-}
-
-impl EngineOptions {
-    /// [`EngineOptions::stall_time`] of a model that runs on a CPU, in part or in whole.
-    pub const CPU_STALL_TIME: Duration = Duration::from_secs(300);
-    /// [`EngineOptions::stall_time`] of a model that runs on GPUs alone.
-    pub const GPU_STALL_TIME: Duration = Duration::from_secs(60);
-}
-
-impl Default for EngineOptions {
-    fn default() -> Self {
-        Self {
-            queue_limit: 256,
-            max_sequences: 16,
-            prefill_chunk: 256,
-            threads: None,
-            stall_time: Self::CPU_STALL_TIME,
-        }
-    }
-}
 
 /// How often a dropped engine that waits for its thread looks whether the thread is stalled.
 const JOIN_POLL: Duration = Duration::from_millis(100);
@@ -119,6 +81,7 @@ impl Engine {
         let (commands, inbox) = unbounded();
         let (counters, stopping) = (Arc::<Counters>::default(), Arc::<AtomicBool>::default());
         let health = Arc::<Health>::default();
+        let stall_time = options.stall_time(&*model);
         let mut worker = Worker::new(
             model,
             tokenizer.clone(),
@@ -128,7 +91,7 @@ impl Engine {
             stopping.clone(),
             health.clone(),
         );
-        let watchdog = watchdog::start(health.clone(), options.stall_time)
+        let watchdog = watchdog::start(health.clone(), stall_time)
             .map_err(|source| error(source.to_string()))?;
         let (at_end, ended) = bounded(0);
         let thread = std::thread::Builder::new()
@@ -206,6 +169,19 @@ impl Engine {
         self.health.speed.predict(prompt_tokens, generated_tokens)
     }
 
+    /// Returns a request that continues `text`, which is trusted: special tokens in it are taken as
+    /// such. It ends at the end-of-text token or in a full context window.
+    ///
+    /// # Errors
+    /// [`EngineError::NoTokenizer`]; [`EngineError::Text`].
+    pub fn completion(&self, text: &str, sampling: SamplingParams) -> Result<Request, EngineError> {
+        let tokenizer = self.tokenizer().ok_or(EngineError::NoTokenizer)?;
+        Ok(Request {
+            stop: StopRules::end_of_text(&self.config),
+            ..Request::new(tokenizer.encode(text)?, sampling)
+        })
+    }
+
     /// A new conversation's cache.
     pub fn session(&self) -> Session {
         Session {
@@ -251,7 +227,13 @@ impl Engine {
         events: EventSink,
     ) -> Result<u64, EngineError> {
         self.check(&request)?;
-        let mut sampler = Sampler::new(request.sampling.clone())?;
+        let mut sampling = request.sampling.clone();
+        if let Some(penalty) = &mut sampling.stop_length_penalty
+            && penalty.stop_ids.is_empty()
+        {
+            penalty.stop_ids.clone_from(&request.stop.stop_ids);
+        }
+        let mut sampler = Sampler::new(sampling)?;
         for step in request.steps.drain(..) {
             sampler = sampler.with_step(step);
         }

@@ -220,11 +220,13 @@ impl Worker {
 
     /// One pass over the model.
     fn step(&mut self) {
+        let stall_time = self.options.stall_time(&*self.model);
         for sequence in &mut self.running {
-            sequence.set_deadline(&self.health.speed, self.options.stall_time);
+            sequence.set_deadline(&self.health.speed, stall_time);
         }
         let pending: Vec<_> = self.running.iter().map(Sequence::pending).collect();
-        let turns = scheduler::next_step(&pending, self.options.prefill_chunk);
+        let chunk = self.options.prefill_chunk(&*self.model);
+        let turns = scheduler::next_step(&pending, chunk);
         for turn in &turns {
             let sequence = &mut self.running[turn.sequence];
             if let Err(error) = self

@@ -119,7 +119,7 @@ fn deep(mut fake: Fake) -> Fake {
 #[test]
 fn a_pass_is_left_in_its_middle_once_all_who_wait_for_it_are_cancelled() {
     let whole = EngineOptions {
-        prefill_chunk: 64,
+        prefill_chunk: Some(64),
         ..options()
     };
     let engine = deep(Fake::new(97, 1024, mix)).start(whole, None);
@@ -208,7 +208,7 @@ fn a_measured_prompt_limit_lets_slow_prompts_end_and_stops_those_that_got_slower
     fake.layers = layers;
     let engine = fake.start(
         EngineOptions {
-            stall_time,
+            stall_time: Some(stall_time),
             ..options()
         },
         None,

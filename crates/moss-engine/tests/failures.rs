@@ -50,7 +50,7 @@ fn chat(
     let faults = fake.faults.clone();
     let engine = fake.start(
         EngineOptions {
-            prefill_chunk,
+            prefill_chunk: Some(prefill_chunk),
             ..options()
         },
         Some(tokenizer()),

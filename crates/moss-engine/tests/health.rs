@@ -28,7 +28,7 @@ fn failing(fault: Fault, stall_time: Duration) -> Arc<Engine> {
     fake.start(
         EngineOptions {
             max_sequences: 2,
-            stall_time,
+            stall_time: Some(stall_time),
             ..options()
         },
         None,
@@ -129,8 +129,8 @@ fn a_long_prompt_chunk_on_a_slow_device_is_not_a_stall() {
     let stall_time = Duration::from_millis(300);
     let engine = fake.start(
         EngineOptions {
-            prefill_chunk: 64,
-            stall_time,
+            prefill_chunk: Some(64),
+            stall_time: Some(stall_time),
             ..options()
         },
         None,
@@ -151,7 +151,7 @@ fn layers_are_signs_of_life_before_anything_is_measured() {
     fake.layers = 300;
     let engine = fake.start(
         EngineOptions {
-            stall_time: Duration::from_millis(200),
+            stall_time: Some(Duration::from_millis(200)),
             ..options()
         },
         None,

@@ -115,7 +115,7 @@ proptest! {
         max_sequences in 1usize..5,
         prefill_chunk in 1usize..40,
     ) {
-        drive(&plans, EngineOptions { max_sequences, prefill_chunk, ..options() });
+        drive(&plans, EngineOptions { max_sequences, prefill_chunk: Some(prefill_chunk), ..options() });
     }
 
     #[test]

@@ -40,9 +40,21 @@ impl ResolvedModel {
             .find(|name| !self.folder.join(name).exists())
     }
 
-    /// Whether the name is that of a model that was trained with plugins.
-    pub fn has_plugins(&self) -> bool {
-        self.name.contains("-plugin")
+    /// Names the model of a folder: by the folder as it is given if that is a published name, else
+    /// by its real name, which tells more than `.` or a link.
+    pub fn at(folder: PathBuf) -> Self {
+        let last = |folder: &Path| Some(folder.file_name()?.to_str()?.to_owned());
+        let given = last(&folder);
+        let real = || folder.canonicalize().ok().as_deref().and_then(last);
+        let name = given
+            .clone()
+            .filter(|name| KNOWN.contains(&name.as_str()))
+            .or_else(real)
+            .or(given);
+        Self {
+            name: name.unwrap_or_default(),
+            folder,
+        }
     }
 }
 
@@ -57,26 +69,12 @@ pub fn resolve(name: &str, places: &SearchPlaces) -> Result<ResolvedModel, HubEr
         .and_then(|name| name.to_str())
         .unwrap_or(name)
         .to_owned();
-    let found = |folder: PathBuf| {
-        // The folder's own name tells more than `.` or a snapshot's hash.
-        let real = folder.canonicalize().ok();
-        let own = real
-            .as_deref()
-            .and_then(Path::file_name)
-            .and_then(|name| name.to_str());
-        let name = if KNOWN.contains(&short.as_str()) {
-            short.clone()
-        } else {
-            own.unwrap_or(&short).to_owned()
-        };
-        ResolvedModel { name, folder }
-    };
     let mut looked = Vec::new();
     // A bare name is looked for below `fnlp` first; anything else may be a path.
     if Path::new(name).components().count() != 1 || name.starts_with('.') {
         let path = places.current_dir.join(name);
         if path.exists() {
-            return Ok(found(path));
+            return Ok(ResolvedModel::at(path));
         }
         looked.push((path, "is not there"));
     }
@@ -102,7 +100,7 @@ pub fn resolve(name: &str, places: &SearchPlaces) -> Result<ResolvedModel, HubEr
             continue;
         }
         if folder.is_dir() {
-            return Ok(found(folder));
+            return Ok(ResolvedModel::at(folder));
         }
         looked.push((folder, "is not there"));
     }

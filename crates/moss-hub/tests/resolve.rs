@@ -3,7 +3,7 @@
 
 use std::{fs, path::Path};
 
-use moss_hub::{DemoFormat, HubError, SearchPlaces, resolve, unpack_demo};
+use moss_hub::{DemoFormat, HubError, ResolvedModel, SearchPlaces, resolve, unpack_demo};
 
 fn places(root: &Path) -> SearchPlaces {
     SearchPlaces {
@@ -127,19 +127,24 @@ fn a_slip_of_the_finger_gets_the_nearest_name() {
     ));
 }
 
+#[cfg(unix)]
 #[test]
-fn plugin_models_are_known_by_their_name() {
+fn a_folder_keeps_a_published_name_and_else_goes_by_its_real_one() {
     let root = tempfile::tempdir().unwrap();
-    for (name, plugins) in [
-        ("moss-moon-003-sft-plugin-int4", true),
-        ("moss-moon-003-sft", false),
+    let real = root.path().join("0123abcd");
+    checkpoint(&real);
+    for (link, name) in [
+        ("moss-moon-003-sft-plugin", "moss-moon-003-sft-plugin"),
+        ("mine", "0123abcd"),
     ] {
-        checkpoint(&root.path().join(name));
-        assert_eq!(
-            resolve(name, &places(root.path())).unwrap().has_plugins(),
-            plugins
-        );
+        let link = root.path().join(link);
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        assert_eq!(ResolvedModel::at(link).name, name);
     }
+    assert_eq!(
+        ResolvedModel::at(real.join("..").join("0123abcd")).name,
+        "0123abcd"
+    );
 }
 
 #[test]

@@ -153,4 +153,15 @@ pub trait LanguageModel: Send {
 
     /// Bytes of keys and values that one position keeps, over all layers.
     fn cache_bytes_per_position(&self) -> u64;
+
+    /// Returns the number of prompt tokens that one pass should process, so that it is bound by
+    /// arithmetic and not by memory bandwidth.
+    fn prefill_chunk(&self) -> usize {
+        256
+    }
+
+    /// Returns whether a part of the model runs on a CPU, where a pass takes much longer.
+    fn runs_on_cpu(&self) -> bool {
+        true
+    }
 }

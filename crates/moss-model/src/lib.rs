@@ -11,6 +11,7 @@
 mod block;
 mod config;
 mod cpu;
+mod defaults;
 mod error;
 #[cfg_attr(feature = "cuda", path = "gpu/enabled.rs")]
 #[cfg_attr(not(feature = "cuda"), path = "gpu/disabled.rs")]

@@ -4,10 +4,13 @@ use crate::{
     CacheShape, ComputeDtype, DeviceSpec, HiddenTap, LanguageModel, LoadEvent, LoadOptions, Logits,
     ModelError, MossConfig, SequenceChunk, StageInfo, StageSpan, WeightSource, load,
     pipeline::{Pipeline, Stage},
-    plan::Plan,
+    plan::{MAX_ROWS, Plan},
     tap::Tap,
     timeline::Clock,
 };
+
+/// Prompt tokens of a step on the CPU: a larger one would delay the other sequences.
+const CPU_PREFILL: usize = 256;
 
 /// MOSS-moon-003 or any CodeGen network of its form, on one device or layer by layer over several.
 #[derive(Debug)]
@@ -109,6 +112,11 @@ impl Moss {
         self.pipeline.stages.iter().map(info).collect()
     }
 
+    /// The device of each stage.
+    fn devices(&self) -> impl Iterator<Item = DeviceSpec> {
+        self.pipeline.stages.iter().map(|(device, _)| *device)
+    }
+
     /// As [`LanguageModel::forward`], and shows `tap` the hidden states on the way.
     ///
     /// # Errors
@@ -166,5 +174,17 @@ impl LanguageModel for Moss {
 
     fn cache_bytes_per_position(&self) -> u64 {
         self.config.cache_bytes_per_position(self.dtype.bytes())
+    }
+
+    fn prefill_chunk(&self) -> usize {
+        if self.devices().all(|device| device == DeviceSpec::Cpu) {
+            return CPU_PREFILL;
+        }
+        // Pipeline stages work at the same time only on different passes of one step.
+        MAX_ROWS * self.devices().count().min(4)
+    }
+
+    fn runs_on_cpu(&self) -> bool {
+        self.devices().any(|device| device == DeviceSpec::Cpu)
     }
 }

@@ -19,7 +19,7 @@ impl Default for Defaults {
     /// The published chat settings, and the published web demo's length.
     fn default() -> Self {
         Self {
-            sampling: SamplingParams::chat(),
+            sampling: SamplingParams::CHAT,
             max_tokens: 512,
         }
     }

@@ -126,7 +126,7 @@ fn shutdown_does_not_wait_for_the_step_that_runs() {
         ..Setup::default()
     };
     setup.options.drain_time = Duration::from_millis(200);
-    setup.engine.stall_time = Duration::from_secs(4);
+    setup.engine.stall_time = Some(Duration::from_secs(4));
     let mut server = setup.start();
     server.fail_after(3);
     let mut lines = streaming(&server, 1900);

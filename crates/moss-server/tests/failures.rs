@@ -20,7 +20,7 @@ fn fails_for_good(fault: Fault) {
         pause: Duration::from_millis(5),
         ..Setup::default()
     };
-    setup.engine.stall_time = Duration::from_millis(1500);
+    setup.engine.stall_time = Some(Duration::from_millis(1500));
     setup.options.failure_time = Duration::from_secs(2);
     let mut server = setup.start();
     assert_eq!(

@@ -25,7 +25,7 @@ fn slow(max_sequences: usize) -> Running {
     };
     setup.engine = EngineOptions {
         max_sequences,
-        prefill_chunk: 8,
+        prefill_chunk: Some(8),
         ..setup.engine
     };
     setup.start()

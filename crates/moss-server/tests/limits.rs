@@ -73,7 +73,7 @@ fn the_default_limits_do_not_cut_off_a_slow_first_turn() {
     // MOSS's own instruction takes longer than the least limit, which stands in for minutes: the
     // limits follow the measured speed.
     let mut setup = slow(10);
-    setup.engine.stall_time = Duration::from_secs(2);
+    setup.engine.stall_time = Some(Duration::from_secs(2));
     let server = setup.start();
     for _ in 0..2 {
         let reply = reply(&server, CHAT, &with(sum(), json!({"max_tokens": 5})));

@@ -37,7 +37,7 @@ fn text(server: &Running, number: usize, stream: bool) -> String {
 fn many_streams_give_what_each_gives_alone_whatever_others_do() {
     let engine = EngineOptions {
         max_sequences: 16,
-        prefill_chunk: 16,
+        prefill_chunk: Some(16),
         threads: Some(1),
         ..EngineOptions::default()
     };
@@ -86,7 +86,7 @@ fn a_long_prompt_does_not_hold_up_those_who_are_being_answered() {
         ..Setup::default()
     };
     setup.engine = EngineOptions {
-        prefill_chunk: 16,
+        prefill_chunk: Some(16),
         ..setup.engine
     };
     let server = setup.start();

@@ -102,6 +102,12 @@ impl PluginSwitches {
         Ok(switches)
     }
 
+    /// Returns the switches of a model by its name, all off; `None` for a model that was not
+    /// trained with plugins.
+    pub fn for_model(name: &str) -> Option<Self> {
+        name.contains("-plugin").then(Self::default)
+    }
+
     /// Whether `plugin` is on.
     pub fn is_enabled(&self, plugin: Plugin) -> bool {
         self.enabled.contains(&plugin)
@@ -122,5 +128,20 @@ impl PluginSwitches {
             }
         }
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plugin_models_are_known_by_their_name() {
+        let switches = |name| PluginSwitches::for_model(name);
+        assert_eq!(
+            switches("moss-moon-003-sft-plugin-int4"),
+            Some(PluginSwitches::default())
+        );
+        assert_eq!(switches("moss-moon-003-sft"), None);
     }
 }

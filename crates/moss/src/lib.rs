@@ -4,8 +4,8 @@
 //!
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! use moss::{ChatEvent, open_chat};
-//! let mut chat = open_chat("fnlp/moss-moon-003-sft-int4")?;
+//! use moss::{Builder, ChatEvent};
+//! let mut chat = Builder::new("fnlp/moss-moon-003-sft-int4").chat()?;
 //! for event in chat.ask("推荐五部科幻电影")? {
 //!     if let ChatEvent::Text { piece, .. } = event { eprint!("{piece}") }
 //! }
@@ -16,9 +16,9 @@
 //!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! use moss::{ChatEvent, StopCause, open_chat};
+//! use moss::{Builder, ChatEvent, StopCause};
 //! let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/demo/moss-demo-int4");
-//! let mut chat = open_chat(demo)?;
+//! let mut chat = Builder::new(demo).chat()?;
 //! let last = chat.ask("What is 3 + 4?")?.last();
 //! let Some(ChatEvent::Finished(outcome)) = last else { return Err("no answer".into()) };
 //! assert_eq!(outcome.text, " 3 + 4 = 7.");
@@ -45,13 +45,21 @@ pub use moss_weights as weights;
 
 pub use moss_checkpoint::Checkpoint;
 pub use moss_engine::{
-    Chat, ChatEvent, ChatOptions, Engine, EngineError, EngineOptions, Event, Outcome, PromptLimit,
-    Request, Run, StopCause, StopRules,
+    Batch, Chat, ChatEvent, ChatOptions, Engine, EngineError, EngineOptions, Event, Outcome,
+    PromptLimit, Request, Run, StopCause, StopRules,
 };
 pub use moss_model::{LoadOptions, Moss};
 pub use moss_sampling::{LogitsStep, SamplingParams};
 pub use moss_text::{PromptBuilder, SystemText, Tokenizer};
 
-mod open;
+mod builder;
+mod download;
+mod error;
+mod event;
+mod found;
+mod settings;
 
-pub use open::{OpenError, OpenOptions, open_chat, open_engine};
+pub use builder::Builder;
+pub use error::BuildError;
+pub use event::BuildEvent;
+pub use found::Found;

@@ -2,16 +2,12 @@
 
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory};
+use clap::CommandFactory;
 
-use crate::{args::Cli, printer::Printer};
-
-/// Print shell completions
-#[derive(Debug, Args)]
-pub(crate) struct CompletionsArgs {
-    /// The shell
-    shell: clap_complete::Shell,
-}
+use crate::{
+    args::{Cli, CompletionsArgs},
+    printer::Printer,
+};
 
 pub(crate) fn run(args: &CompletionsArgs, printer: &Printer) -> anyhow::Result<ExitCode> {
     let mut text = Vec::new();

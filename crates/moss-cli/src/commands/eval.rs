@@ -1,28 +1,22 @@
 //! `eval`: what a checkpoint is worth on a text, alone or beside another.
 
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{path::PathBuf, process::ExitCode};
 
-use clap::Args;
 use moss::{
-    Moss, PromptBuilder, SystemText, Tokenizer,
-    checkpoint::RawConfig,
-    model::MossConfig,
+    Found, Moss,
+    cpu::Activations,
     quantize::{Perplexity, Windows, agreement, perplexity, read_samples},
-    text::PluginSwitches,
 };
 use serde_json::json;
 
 use crate::{
-    args::{ActivationsArg, Cli, ModelArgs},
-    errors::OrFail,
+    args::{Cli, EvalArgs},
+    errors::build_failed,
     fold::left,
     messages::{Language, Words},
     open,
     printer::Printer,
-    progress,
+    source,
 };
 
 const PERPLEXITY: (&str, &str) = ("perplexity", "困惑度");
@@ -30,42 +24,19 @@ const PERPLEXITY: (&str, &str) = ("perplexity", "困惑度");
 /// Places of a label on a terminal.
 const LABEL: usize = 17;
 
-/// Measure perplexity on a text, and agreement with another checkpoint
-///
-/// Long texts are read through overlapping windows; every token counts once. Of dialogues the
-/// replies count.
-#[derive(Debug, Args)]
-pub(crate) struct EvalArgs {
-    /// A text, or .jsonl with {"turns": [{"user", "moss"}]} or {"text"} a line
-    #[arg(long, value_name = "FILE", required = true)]
-    perplexity: PathBuf,
-    /// The reference: KL(OTHER || model) and how often the likeliest tokens agree. Its activations
-    /// are exact
-    #[arg(long, value_name = "OTHER")]
-    against: Option<PathBuf>,
-    /// Tokens of a window [default: the model's]
-    #[arg(long, value_name = "N")]
-    window: Option<usize>,
-    /// Tokens from one window to the next [default: half a window]
-    #[arg(long, value_name = "N")]
-    stride: Option<usize>,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
-}
-
 pub(crate) fn run(args: &EvalArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
-    let folder = open::find(&cli.model)?.folder;
-    let other = args
-        .against
-        .as_ref()
-        .map(|name| open::folder(name, &cli.model))
-        .transpose()?;
-    let samples = read_samples(&args.perplexity, &prompt_builder(&folder, cli)?)?;
+    let builder = open::builder(source::model(&cli.model), cli, printer)?;
+    let mut found = open::find_local(builder, &cli.model)?;
+    let find = |name: &PathBuf| {
+        let builder = open::builder(source::at(name, &cli.model), cli, printer)?;
+        open::find_local(builder.activations(Activations::Exact), &cli.model)
+    };
+    let other = args.against.as_ref().map(find).transpose()?;
+    let samples = read_samples(&args.perplexity, &found.prompts().map_err(build_failed)?)?;
     open::pool(&cli.model)?.install(|| {
-        let (mut model, windows) = load(&folder, &cli.model, printer, args.window, args.stride)?;
+        let (mut model, windows) = load(&mut found, args.window, args.stride)?;
         let Windows { window, stride } = windows;
-        let Some(other) = other else {
+        let Some(mut other) = other else {
             let found = perplexity(&mut model, &samples, windows, &|| false)?;
             match args.json {
                 true => {
@@ -75,8 +46,7 @@ pub(crate) fn run(args: &EvalArgs, cli: &Cli, printer: &Printer) -> anyhow::Resu
             }
             return Ok(ExitCode::SUCCESS);
         };
-        let exact = ModelArgs { activations: ActivationsArg::Exact, ..cli.model.clone() };
-        let (mut reference, _) = load(&other, &exact, printer, Some(window), Some(stride))?;
+        let (mut reference, _) = load(&mut other, Some(window), Some(stride))?;
         let found = agreement(&mut reference, &mut model, &samples, windows, &|| false)?;
         let (kl, top_1) = (found.mean_kl, found.top_1);
         if args.json {
@@ -126,48 +96,18 @@ impl Lines {
     }
 }
 
-/// The model of a folder with a cache for one window, where and how the flags say.
+/// Loads a model with a KV cache for one window.
 pub(super) fn load(
-    folder: &Path,
-    args: &ModelArgs,
-    printer: &Printer,
+    found: &mut Found,
     window: Option<usize>,
     stride: Option<usize>,
 ) -> anyhow::Result<(Moss, Windows)> {
-    let checkpoint = open::checkpoint(folder, args, printer)?;
-    let longest = MossConfig::try_from(checkpoint.config())?.context_length;
+    let longest = found.config().map_err(build_failed)?.context_length;
     let whole = Windows::of(window.unwrap_or(longest));
     let windows = Windows {
         stride: stride.unwrap_or(whole.stride),
         ..whole
     };
-    let options = open::load_options(args, windows.window.min(longest))?;
-    let name = folder.file_name().unwrap_or_default().to_string_lossy();
-    let model = Moss::load(&checkpoint, &options, &mut progress::bar(printer, &name));
-    Ok((
-        model.or_fail("cannot load the model", "无法加载模型")?,
-        windows,
-    ))
-}
-
-pub(super) fn context_length(folder: &Path) -> anyhow::Result<usize> {
-    Ok(MossConfig::try_from(&RawConfig::read(folder)?)?.context_length)
-}
-
-/// What makes token ids of texts and dialogues.
-pub(super) fn prompt_builder(folder: &Path, cli: &Cli) -> anyhow::Result<PromptBuilder> {
-    let system = cli
-        .answer
-        .system
-        .clone()
-        .map_or(SystemText::Published, SystemText::Custom);
-    let plugins = folder
-        .to_string_lossy()
-        .contains("-plugin")
-        .then(PluginSwitches::default);
-    Ok(PromptBuilder::new(
-        Tokenizer::from_folder(folder)?,
-        system,
-        plugins,
-    )?)
+    let model = found.model_for(windows.window.min(longest));
+    Ok((model.map_err(build_failed)?, windows))
 }

@@ -1,10 +1,9 @@
 //! `generate`: one answer.
 
-use std::{io::Read, process::ExitCode, sync::Arc};
+use std::{io::Read, process::ExitCode};
 
-use clap::Args;
 use moss::{
-    Chat, ChatEvent, Event, Outcome, Request, StopCause, StopRules,
+    Chat, ChatEvent, Engine, Event, Found, Outcome, Request, StopCause, StopRules, Tokenizer,
     engine::{EngineError, Vocabulary},
     text::SegmentKind,
     unicode,
@@ -12,43 +11,14 @@ use moss::{
 use serde_json::json;
 
 use crate::{
-    args::Cli,
-    errors::{Failed, OrFail},
-    interrupt::Interrupts,
+    args::{Cli, GenerateArgs},
+    errors::{Failed, OrFail, build_failed},
+    interrupt::{Interrupts, interrupted},
     messages::{Ending, Message},
-    open::{self, Opened},
+    open,
     printer::Printer,
     progress::PrefillBar,
 };
-
-/// Answer one message and leave
-#[derive(Debug, Args)]
-pub(crate) struct GenerateArgs {
-    /// The message; read from stdin where it is missing
-    message: Option<String>,
-    /// Token ids to go on from, as they are: no prompt is built around them
-    ///
-    /// Prints text, or ids where the folder holds no tokenizer.
-    #[arg(
-        long,
-        value_name = "LIST",
-        value_delimiter = ',',
-        conflicts_with = "message"
-    )]
-    ids: Vec<u32>,
-    /// Go on from the message as it is: no prompt is built around it
-    #[arg(long)]
-    raw: bool,
-    /// End the answer before this text; may be given several times
-    #[arg(long, value_name = "TEXT")]
-    stop: Vec<String>,
-    /// Do not stop at the token that ends an answer
-    #[arg(long)]
-    ignore_eos: bool,
-    /// Print one JSON object: ids, text, stop, usage, timings
-    #[arg(long)]
-    json: bool,
-}
 
 pub(crate) fn run(args: &GenerateArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
     // Read before the model is, so that a wrong message does not wait for 10 GB.
@@ -57,15 +27,23 @@ pub(crate) fn run(args: &GenerateArgs, cli: &Cli, printer: &Printer) -> anyhow::
     } else {
         None
     };
-    let opened = open::engine(cli, printer)?;
-    let prints_ids = opened.engine.tokenizer().is_none();
-    let interrupts = Interrupts::watch(printer)?;
-    let outcome = match message {
+    let found = open::find(cli, printer)?;
+    let prints_ids = !Tokenizer::is_present(found.folder());
+    let (outcome, interrupts);
+    match message {
         Some(message) if args.is_turn() => {
-            answer(&message, args, cli, printer, opened, &interrupts)?
+            let mut chat = found.chat().map_err(build_failed)?;
+            interrupts = Interrupts::watch(printer)?;
+            outcome = answer(&message, args, printer, &mut chat, &interrupts)?;
         }
-        message => go_on(message.as_deref(), args, cli, printer, &opened, &interrupts)?,
-    };
+        message => {
+            let prompt = prompt(message.as_deref(), args, &found)?;
+            let engine = found.engine().map_err(build_failed)?;
+            interrupts = Interrupts::watch(printer)?;
+            let by_ids = message.is_none() || prints_ids;
+            outcome = go_on(prompt, by_ids, args, cli, printer, &engine, &interrupts)?;
+        }
+    }
     if args.json {
         printer.json(&to_json(&outcome))?;
     } else {
@@ -79,7 +57,7 @@ pub(crate) fn run(args: &GenerateArgs, cli: &Cli, printer: &Printer) -> anyhow::
     }
     printer.detail(&printer.text(Message::LastAnswer(&outcome)));
     Ok(if outcome.cause == StopCause::Cancelled {
-        crate::interrupted()
+        interrupted()
     } else {
         ExitCode::SUCCESS
     })
@@ -96,14 +74,10 @@ impl GenerateArgs {
 fn answer(
     message: &str,
     args: &GenerateArgs,
-    cli: &Cli,
     printer: &Printer,
-    opened: Opened,
+    chat: &mut Chat,
     interrupts: &Interrupts,
 ) -> anyhow::Result<Outcome> {
-    let builder = open::prompt_builder(cli, &opened)?;
-    let options = open::chat_options(&cli.answer, vec![builder.tokenizer().special()?.eom])?;
-    let mut chat = Chat::new(Arc::new(opened.engine), builder, options);
     let run = chat.ask(message)?;
     let _guard = interrupts.stop_with(run.cancel_handle());
     let (prefill, mut spoken) = (PrefillBar::new(printer), false);
@@ -133,42 +107,47 @@ fn answer(
     Err(no_answer())
 }
 
+/// The prompt of a text that goes on.
+fn prompt(message: Option<&str>, args: &GenerateArgs, found: &Found) -> anyhow::Result<Vec<u32>> {
+    let Some(text) = message else {
+        return Ok(args.ids.clone());
+    };
+    Ok(match args.raw {
+        true => found.tokenizer().map_err(build_failed)?.encode(text)?,
+        false => found.prompts().map_err(build_failed)?.prompt(&[], text)?,
+    })
+}
+
 /// Ids or text that goes on, under the rules that the flags give.
 fn go_on(
-    message: Option<&str>,
+    prompt: Vec<u32>,
+    by_ids: bool,
     args: &GenerateArgs,
     cli: &Cli,
     printer: &Printer,
-    opened: &Opened,
+    engine: &Engine,
     interrupts: &Interrupts,
 ) -> anyhow::Result<Outcome> {
-    let engine = &opened.engine;
-    let prompt = match message {
-        None => {
-            // Rows of the embedding beyond the tokenizer's tokens are untrained.
-            if let Some(tokenizer) = engine.tokenizer() {
-                tokenizer.check_ids(&args.ids)?;
-            }
-            args.ids.clone()
-        }
-        Some(text) if args.raw => open::tokenizer(opened)?.encode(text)?,
-        Some(text) => open::prompt_builder(cli, opened)?.prompt(&[], text)?,
-    };
-    let eos = engine.model_config().eos_token_id;
+    // Rows of the embedding beyond the tokenizer's tokens are untrained.
+    if by_ids && let Some(tokenizer) = engine.tokenizer() {
+        tokenizer.check_ids(&prompt)?;
+    }
     let stop = StopRules {
         max_new_tokens: cli.answer.max_new_tokens,
-        stop_ids: eos.filter(|_| !args.ignore_eos).into_iter().collect(),
         stop_strings: args.stop.clone(),
         time_limit: cli.answer.max_time,
-        prompt_limit: None,
+        ..if args.ignore_eos {
+            StopRules::default()
+        } else {
+            StopRules::end_of_text(engine.model_config())
+        }
     };
-    let by_ids = message.is_none() || engine.tokenizer().is_none();
     let vocabulary = if by_ids {
         Vocabulary::EveryRow
     } else {
         Vocabulary::RealTokens
     };
-    let sampling = open::sampling(&cli.answer, stop.stop_ids.clone());
+    let sampling = open::sampling(&cli.answer);
     let run = engine.submit(Request {
         stop,
         vocabulary,

@@ -2,9 +2,8 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use clap::Args;
 use moss::{
-    Checkpoint, Tokenizer,
+    Checkpoint, Found, Tokenizer,
     checkpoint::{CheckpointError, FileCheck, LinearFormat, TensorInfo, ZeroPoints, check_files},
     model::{LinearKind, MossConfig},
     unicode::{Context, escape},
@@ -12,36 +11,22 @@ use moss::{
 use serde_json::json;
 
 use crate::{
-    args::Cli,
-    errors::Failed,
-    messages::{Language, Words},
+    args::{Cli, InspectArgs},
+    errors::{Failed, build_failed},
+    messages::{Language, Words, size},
     open,
     printer::Printer,
-    progress::{self, size},
+    progress, source,
 };
 
-/// Say what a checkpoint holds: sizes, format, problems
-#[derive(Debug, Args)]
-pub(crate) struct InspectArgs {
-    /// The checkpoint: a folder, a hub id or a short name [default: what --model or --demo names]
-    path: Option<PathBuf>,
-    /// List every tensor
-    #[arg(long)]
-    tensors: bool,
-    /// Read everything: checksums of PyTorch files, inf and NaN among the floats
-    #[arg(long)]
-    check: bool,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
-}
-
 pub(crate) fn run(args: &InspectArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
-    let folder = match &args.path {
-        Some(path) => open::folder(path, &cli.model)?,
-        None => open::find(&cli.model)?.folder,
+    let builder = match &args.path {
+        Some(path) => source::at(path, &cli.model),
+        None => source::model(&cli.model),
     };
-    let report = Report::of(folder, args, cli, printer)?;
+    let builder = builder.storage(open::storage(&cli.model));
+    let found = builder.find().map_err(build_failed)?;
+    let report = Report::of(found, args, cli, printer)?;
     match args.json {
         true => printer.json(&report.to_json())?,
         false => printer.report(&report.to_text(printer.language))?,
@@ -69,17 +54,17 @@ struct Report {
 
 impl Report {
     fn of(
-        folder: PathBuf,
+        mut found: Found,
         args: &InspectArgs,
         cli: &Cli,
         printer: &Printer,
     ) -> anyhow::Result<Self> {
         let files = match args.check {
-            true => check_files(&folder, &mut progress::checking(printer))?,
+            true => check_files(found.folder(), &mut progress::checking(printer))?,
             false => FileCheck::default(),
         };
-        open::check_room(&folder, &cli.model)?;
-        let checkpoint = match Checkpoint::open_with(&folder, open::storage(&cli.model)) {
+        open::check_room(&found, &cli.model)?;
+        let checkpoint = match found.checkpoint() {
             Ok(checkpoint) => checkpoint,
             // Damage explains best why a checkpoint cannot be opened.
             Err(error) => return Err(damaged(files.damage, error)),
@@ -90,6 +75,7 @@ impl Report {
             .map(|error| (error.to_string(), error.zh()).into())
             .collect();
         let mut or_problem = |problem: Words| problems.push(problem);
+        let folder = found.folder().to_owned();
         let config = MossConfig::try_from(checkpoint.config());
         let config = config
             .map_err(|error| or_problem((error.to_string(), error.zh()).into()))

@@ -1,68 +1,48 @@
 //! `logits`: the model's raw scores, for comparing with the Python model.
 
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
-use clap::Args;
 use moss::{
-    Checkpoint, Moss, Tokenizer,
-    model::{
-        BlockPool, BlockTable, LanguageModel, LogitRows, ModelError, MossConfig, SequenceChunk,
-    },
+    Found, Tokenizer,
+    model::{BlockPool, BlockTable, LanguageModel, LogitRows, ModelError, SequenceChunk},
 };
 use safetensors::{Dtype, tensor::TensorView};
 
-use crate::{args::Cli, errors::OrFail, fetch, open, output, printer::Printer, progress};
-
-/// Write the logits of some token ids to a safetensors file
-#[derive(Debug, Args)]
-pub(crate) struct LogitsArgs {
-    /// Token ids
-    #[arg(long, value_name = "LIST", value_delimiter = ',', required = true)]
-    ids: Vec<u32>,
-    /// Only those of the last position
-    #[arg(long)]
-    last: bool,
-    /// File to write: an f32 tensor `logits` [positions, vocabulary]
-    #[arg(long, value_name = "FILE")]
-    out: PathBuf,
-    /// Replace the file if it is there already
-    #[arg(long)]
-    force: bool,
-}
+use crate::{
+    args::{Cli, LogitsArgs},
+    errors::OrFail,
+    errors::build_failed,
+    open, output,
+    printer::Printer,
+};
 
 pub(crate) fn run(args: &LogitsArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
     output::check(&args.out, args.force)?; // before the model is loaded
-    let found = fetch::find_or_fetch(&cli.model, printer)?;
-    let checkpoint = open::checkpoint(&found.folder, &cli.model, printer)?;
-    check_ids(&args.ids, &found.folder, &checkpoint)?;
-    let options = open::load_options(&cli.model, args.ids.len())?;
-    let mut model = Moss::load(
-        &checkpoint,
-        &options,
-        &mut progress::bar(printer, &found.name),
-    )?;
+    let mut found = open::find(cli, printer)?;
+    check_ids(&args.ids, &found)?;
+    let mut model = found.model_for(args.ids.len()).map_err(build_failed)?;
     let rows = if args.last {
         LogitRows::Last
     } else {
         LogitRows::All
     };
-    let logits = open::pool(&cli.model)?.install(|| -> anyhow::Result<_> {
-        let mut blocks = BlockTable::default();
-        BlockPool::new(model.cache_shape()).grow(&mut blocks, args.ids.len())?;
-        let chunk = SequenceChunk {
-            token_ids: &args.ids,
-            start_pos: 0,
-            blocks: &blocks,
-            logits: rows,
-        };
-        let mut logits = model.forward(&[chunk], &|| false)?;
-        Ok(logits
-            .pop()
-            .or_fail("the model gave no logits", "模型没有给出 logits")?)
-    })?;
+    let logits = found
+        .pool()
+        .map_err(build_failed)?
+        .install(|| -> anyhow::Result<_> {
+            let mut blocks = BlockTable::default();
+            BlockPool::new(model.cache_shape()).grow(&mut blocks, args.ids.len())?;
+            let chunk = SequenceChunk {
+                token_ids: &args.ids,
+                start_pos: 0,
+                blocks: &blocks,
+                logits: rows,
+            };
+            let mut logits = model.forward(&[chunk], &|| false)?;
+            Ok(logits
+                .pop()
+                .or_fail("the model gave no logits", "模型没有给出 logits")?)
+        })?;
     let bytes: Vec<u8> = logits
         .values()
         .iter()
@@ -82,11 +62,11 @@ pub(crate) fn run(args: &LogitsArgs, cli: &Cli, printer: &Printer) -> anyhow::Re
 
 /// Refuses ids that are no tokens before the model is loaded. Rows of the embedding that the
 /// tokenizer does not reach are untrained.
-fn check_ids(ids: &[u32], folder: &Path, checkpoint: &Checkpoint) -> anyhow::Result<()> {
-    if Tokenizer::is_present(folder) {
-        Tokenizer::from_folder(folder)?.check_ids(ids)?;
+fn check_ids(ids: &[u32], found: &Found) -> anyhow::Result<()> {
+    if Tokenizer::is_present(found.folder()) {
+        found.tokenizer().map_err(build_failed)?.check_ids(ids)?;
     }
-    let vocab_size = MossConfig::try_from(checkpoint.config())?.vocab_size;
+    let vocab_size = found.config().map_err(build_failed)?.vocab_size;
     match ids.iter().find(|id| **id as usize >= vocab_size) {
         Some(&id) => Err(ModelError::UnknownToken { id, vocab_size }.into()),
         None => Ok(()),

@@ -2,16 +2,15 @@
 
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory};
+use clap::CommandFactory;
 
-use crate::{args::Cli, errors::Failed, help, messages::Language, printer::Printer};
-
-/// Print the manual page, of the program or of one subcommand
-#[derive(Debug, Args)]
-pub(crate) struct ManArgs {
-    /// A subcommand [default: the program]
-    subcommand: Option<String>,
-}
+use crate::{
+    args::{Cli, ManArgs},
+    errors::Failed,
+    help,
+    messages::Language,
+    printer::Printer,
+};
 
 pub(crate) fn run(args: &ManArgs, printer: &Printer) -> anyhow::Result<ExitCode> {
     let mut command = help::translated(Cli::command(), printer.language);

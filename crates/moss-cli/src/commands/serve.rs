@@ -1,112 +1,36 @@
 //! `serve`: an OpenAI-compatible API and a web page, for many at once.
 
 use std::{
-    net::{IpAddr, SocketAddr},
-    path::PathBuf,
-    process::ExitCode,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::SeqCst},
-    },
-    time::Duration,
+    net::SocketAddr, process::ExitCode, sync::Arc, sync::atomic::AtomicBool,
+    sync::atomic::Ordering::SeqCst, time::Duration,
 };
 
-use clap::{Args, ValueEnum};
-use moss::server::{Defaults, Limits, ServedModel, Server, ServerOptions};
-use moss::{SystemText, unicode};
+use moss::server::{Defaults, Limits, Server, ServerOptions};
+use moss::{EngineOptions, unicode};
 use socket2::SockRef;
 use tokio::{net::TcpListener, sync::oneshot};
 
 use crate::{
     addresses::{self, Login, Tunnel, url_host},
-    args::Cli,
-    errors::{Failed, OrFail},
-    fetch,
+    args::{Cli, ServeArgs},
+    errors::{Failed, OrFail, build_failed},
     interrupt::{ENGINE_FAILED, StopSignals},
     messages::{Message, ServeMessage},
-    open::{self, Capacity},
+    open,
     printer::Printer,
+    source,
 };
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LogFormat {
-    Text,
-    Json,
-}
 
 /// For a process whose engine has failed to end by itself, before it is aborted.
 const LAST_RESORT: Duration = Duration::from_secs(10);
 
-/// Serve an OpenAI-compatible API and a web page
-///
-/// Exit status: 0 stopped as asked, 1 could not start, 70 the engine failed (a panic of the model,
-/// a lost GPU, or a step without progress; /health and /ready return 503 before), 130 ended at once
-/// by a second signal.
-#[derive(Debug, Args)]
-pub(crate) struct ServeArgs {
-    /// Port to listen on; 0 for any that is free
-    #[arg(long, value_name = "N", default_value_t = 8888)]
-    port: u16,
-    /// Address to listen on; 0.0.0.0 for every network, which takes a key
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
-    host: IpAddr,
-    /// A key that clients must send; several with commas, or by giving it again
-    #[arg(
-        long,
-        env = "MOSS_API_KEY",
-        value_name = "KEY",
-        value_delimiter = ',',
-        hide_env_values = true
-    )]
-    api_key: Vec<String>,
-    /// A file of such keys, one a line
-    #[arg(long, env = "MOSS_API_KEY_FILE", value_name = "FILE")]
-    api_key_file: Option<PathBuf>,
-    /// Listen beyond this machine without a key
-    #[arg(long)]
-    no_key: bool,
-    /// A host name that clients may call this server by [default: names of this machine, any beyond
-    /// it]
-    #[arg(long, value_name = "NAME")]
-    allow_host: Vec<String>,
-    /// Origin of another web page that may call the API from a browser, or `*`
-    #[arg(long, value_name = "ORIGIN")]
-    cors_origin: Vec<String>,
-    /// Answers made at once
-    #[arg(long, value_name = "N", default_value_t = 32)]
-    parallel: usize,
-    /// Requests that may wait; one more is told to come back later
-    #[arg(long, value_name = "N", default_value_t = 256)]
-    queue: usize,
-    /// Tokens of all answers at once that the cache holds [default: four windows]
-    #[arg(long, value_name = "N")]
-    cache_tokens: Option<usize>,
-    /// Seconds that a request may wait in the queue [default: 120, or longer where measured speed
-    /// says that the requests ahead need longer]
-    #[arg(long, value_name = "SECONDS")]
-    queue_time: Option<u64>,
-    /// Seconds that a prompt may take [default: four times what measured speed predicts, at least
-    /// 300, or 60 on GPUs alone]
-    #[arg(long, value_name = "SECONDS")]
-    prompt_time: Option<u64>,
-    /// Seconds that running answers are given after SIGTERM
-    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
-    drain_time: u64,
-    /// Form of the log on stderr
-    #[arg(long, value_name = "FORM", default_value = "text")]
-    pub(crate) log_format: LogFormat,
-    /// Write prompts into the log
-    #[arg(long)]
-    log_prompts: bool,
-    /// Reject requests with unknown fields instead of ignoring these fields
-    #[arg(long)]
-    strict: bool,
-}
-
 pub(crate) fn run(args: &ServeArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
     options(args, cli, String::new())?; // wrong flags, before a download of gigabytes
-    let model = fetch::find_or_fetch(&cli.model, printer)?;
-    let options = options(args, cli, model.name.clone())?;
+    let builder = open::builder(source::model(&cli.model), cli, printer)?;
+    let builder = builder.engine_options(engine_options(args));
+    let found = open::find_with(builder, &cli.model, printer)?;
+    let name = found.name().to_owned();
+    let options = options(args, cli, name.clone())?;
     let runtime = tokio::runtime::Runtime::new()
         .or_fail("cannot start the server's threads", "无法启动服务器的线程")?;
     let address = SocketAddr::new(args.host, args.port);
@@ -157,12 +81,12 @@ pub(crate) fn run(args: &ServeArgs, cli: &Cli, printer: &Printer) -> anyhow::Res
     };
     // Alive from here on, and ready once the model is loaded.
     announce(address, dual_stack, hosts.as_deref(), has_keys, printer);
-    let loaded = load(args, cli, printer);
+    let loaded = found.served().map_err(build_failed);
     loading.store(false, SeqCst);
     match loaded {
         Ok(loaded) if !serving.is_finished() => {
             server.open(loaded)?;
-            printer.say(Message::Ready { name: &model.name });
+            printer.say(Message::Ready { name: &name });
             drop(failed);
         }
         Ok(_) => {}
@@ -224,27 +148,19 @@ fn login() -> Login {
     }
 }
 
-fn load(args: &ServeArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ServedModel> {
-    let folder = open::find(&cli.model)?.folder;
-    let window = super::eval::context_length(&folder)?;
-    let capacity = Capacity {
-        positions: args.cache_tokens.unwrap_or(4 * window).max(window),
+fn engine_options(args: &ServeArgs) -> EngineOptions {
+    let options = EngineOptions {
         max_sequences: args.parallel.max(1),
         queue_limit: args.queue,
+        cache_tokens: args.cache_tokens,
+        ..EngineOptions::server()
     };
-    let opened = open::engine_for(cli, printer, capacity)?;
-    open::tokenizer(&opened)?; // says what is missing, and where
-    let system = cli
-        .answer
-        .system
-        .clone()
-        .map_or(SystemText::Published, SystemText::Custom);
-    let has_plugins = opened.model.has_plugins();
-    Ok(ServedModel::new(
-        Arc::new(opened.engine),
-        system,
-        has_plugins,
-    )?)
+    #[cfg(debug_assertions)]
+    let options = EngineOptions {
+        stall_time: crate::inject::stall_time(),
+        ..options
+    };
+    options
 }
 
 fn options(args: &ServeArgs, cli: &Cli, model: String) -> anyhow::Result<ServerOptions> {
@@ -264,7 +180,7 @@ fn options(args: &ServeArgs, cli: &Cli, model: String) -> anyhow::Result<ServerO
         );
         return Err(Failed::new(what).hint(hint).into());
     }
-    let sampling = open::sampling(&cli.answer, Vec::new());
+    let sampling = open::sampling(&cli.answer);
     sampling.check()?;
     let local = ServerOptions::local(model);
     let defaults = Defaults::default();

@@ -5,20 +5,16 @@ use std::{
     process::ExitCode,
 };
 
-use clap::Args;
 use moss::{Tokenizer, text::Specials, unicode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::{args::Cli, errors::OrFail, open, printer::Printer};
-
-/// Turn texts into ids and ids into texts: JSON lines from stdin to stdout
-///
-/// {"text": …} gives {"ids": […]}; {"ids": […]} gives {"text": …, "text_skip_special": …}; a line
-/// that is neither, or has an unknown id, gives {"error": …} and exit status 1 in the end. The
-/// folder named by --model may hold tokenizer files alone.
-#[derive(Debug, Args)]
-pub(crate) struct TokenizeArgs {}
+use crate::{
+    args::{Cli, TokenizeArgs},
+    errors::{OrFail, build_failed},
+    printer::Printer,
+    source,
+};
 
 #[derive(Deserialize)]
 #[serde(untagged)]
@@ -28,7 +24,8 @@ enum Line {
 }
 
 pub(crate) fn run(_: &TokenizeArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
-    let tokenizer = Tokenizer::from_folder(open::find(&cli.model)?.folder)?;
+    let found = source::model(&cli.model).find().map_err(build_failed)?;
+    let tokenizer = Tokenizer::from_folder(found.folder())?;
     let mut failed = false;
     for (number, line) in stdin().lock().split(b'\n').enumerate() {
         let mut line = line.or_fail("cannot read stdin", "无法读取标准输入")?;

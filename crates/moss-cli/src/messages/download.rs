@@ -7,8 +7,7 @@ use moss::{
     unicode::{Context, escape},
 };
 
-use super::Words;
-use crate::progress::size;
+use super::{language::Words, units::size};
 
 /// Characters of a licence that are shown.
 const LONGEST_LICENSE: usize = 100;

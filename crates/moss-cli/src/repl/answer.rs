@@ -2,11 +2,12 @@
 
 use moss::{
     Chat, ChatEvent, Outcome,
-    engine::{ChatRun, EngineError},
+    engine::ChatRun,
     text::{EMPTY_PART, SegmentKind},
 };
 
 use crate::{
+    errors::Unanswered,
     interrupt::Interrupts,
     messages::{Ending, Message},
     output::Created,
@@ -14,13 +15,6 @@ use crate::{
     progress::PrefillBar,
     terminal,
 };
-
-/// An answer that ended before its end. What there is of it is part of the conversation.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot answer")]
-pub(crate) struct Unanswered {
-    source: EngineError,
-}
 
 /// What lasts from line to line, besides the conversation.
 pub(crate) struct Session<'a> {
@@ -109,7 +103,7 @@ impl<'a> Session<'a> {
                     if has_spoken {
                         end_line(part)?;
                     }
-                    return Err(Unanswered { source }.into());
+                    return Err(Unanswered::from(source).into());
                 }
             }
         }

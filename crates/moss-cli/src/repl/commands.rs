@@ -7,15 +7,10 @@ use moss::{Chat, SystemText, text::Conversation, unicode};
 use super::{
     answer::Session,
     input::{Input, Line},
+    names::NAMES,
     params,
 };
 use crate::{errors::Failed, messages::Message, output};
-
-/// Every command, for completion and for telling slips from messages.
-pub(crate) const NAMES: [&str; 13] = [
-    "clear", "stop", "/help", "/regen", "/undo", "/system", "/params", "/save", "/load", "/stats",
-    "/multi", "/results", "/quit",
-];
 
 /// Clears the screen and the scroll-back, and goes home.
 const CLEAR_SCREEN: &str = "\x1b[2J\x1b[3J\x1b[H";

@@ -11,7 +11,7 @@ use rustyline::{
     error::ReadlineError, history::DefaultHistory,
 };
 
-use super::{answer::Session, commands::NAMES, keys::Keys};
+use super::{answer::Session, keys::Keys, names::NAMES};
 use crate::{
     errors::{Failed, OrFail},
     messages::Message,

@@ -13,7 +13,7 @@ use rustyline::{
     KeyEvent, Modifiers, Movement, RepeatCount, history::History,
 };
 
-use super::commands::NAMES;
+use super::names::NAMES;
 
 /// A Ctrl-C that is handled this soon after an answer was in the same read as the question: it was
 /// meant for the answer. Keys that the editor has read ahead take a tenth of a millisecond.

@@ -4,15 +4,11 @@ mod answer;
 mod commands;
 mod input;
 mod keys;
+pub(crate) mod names;
 mod params;
 
-use std::{process::ExitCode, sync::Arc};
+use std::process::ExitCode;
 
-use moss::Chat;
-
-pub(crate) use self::answer::Unanswered;
-#[cfg(test)]
-pub(crate) use self::commands::NAMES;
 use self::{
     answer::Session,
     commands::{Action, act},
@@ -20,43 +16,40 @@ use self::{
 };
 use crate::{
     args::Cli,
-    fetch,
-    interrupt::Interrupts,
+    errors::{Unanswered, Unwritable, build_failed},
+    interrupt::{Interrupts, interrupted},
     messages::{Message, WELCOME},
     open,
-    printer::{Printer, Unwritable},
+    printer::Printer,
 };
 
 const PROMPT: &str = "<|Human|>: ";
 
 pub(crate) fn run(cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
-    let model = fetch::find_or_fetch(&cli.model, printer)?;
+    let found = open::find(cli, printer)?;
     let interrupts = Interrupts::watch(printer)?;
     // Before the model loads: what is typed meanwhile is the first message.
     let mut input = Input::new()?;
-    let opened = open::engine_on(model, cli, printer)?;
-    let builder = open::prompt_builder(cli, &opened)?;
-    let options = open::chat_options(&cli.answer, vec![builder.tokenizer().special()?.eom])?;
-    let mut chat = Chat::new(Arc::new(opened.engine), builder, options);
+    let mut chat = found.chat().map_err(build_failed)?;
     let mut session = Session::new(printer, interrupts);
     if input.is_terminal() {
         printer.note(WELCOME);
     }
-    let mut interrupted = false;
+    let mut was_interrupted = false;
     loop {
         let line = match input.line(PROMPT, &session)? {
             Line::Text(line) => line,
             Line::End => break,
-            Line::Interrupted { starts_over: false } if interrupted => {
-                return Ok(crate::interrupted());
+            Line::Interrupted { starts_over: false } if was_interrupted => {
+                return Ok(interrupted());
             }
             Line::Interrupted { .. } => {
-                interrupted = true;
+                was_interrupted = true;
                 printer.say(Message::InterruptAgain);
                 continue;
             }
         };
-        (interrupted, session.answered) = (false, false);
+        (was_interrupted, session.answered) = (false, false);
         match act(&line, &mut chat, &mut session, &mut input) {
             Ok(Action::Continue) => {}
             Ok(Action::Leave) => break,

@@ -1,5 +1,6 @@
 //! A conversation over an engine: turns as ids, the window rule, plugin turns.
 
+mod batch;
 mod event;
 mod run;
 
@@ -11,7 +12,7 @@ use moss_text::{
     turns_to_drop,
 };
 
-pub use self::{event::ChatEvent, run::ChatRun};
+pub use self::{batch::Batch, event::ChatEvent, run::ChatRun};
 use crate::{CancelHandle, Engine, EngineError, Request, Run, Session, StopRules};
 
 /// How a chat answers.
@@ -28,7 +29,7 @@ pub struct ChatOptions {
 impl Default for ChatOptions {
     fn default() -> Self {
         Self {
-            sampling: SamplingParams::chat(),
+            sampling: SamplingParams::CHAT,
             max_new_tokens: None,
             time_limit: None,
         }

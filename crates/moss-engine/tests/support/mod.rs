@@ -345,7 +345,7 @@ pub fn options() -> EngineOptions {
     EngineOptions {
         queue_limit: 64,
         max_sequences: 4,
-        prefill_chunk: 8,
+        prefill_chunk: Some(8),
         threads: Some(1),
         ..EngineOptions::default()
     }

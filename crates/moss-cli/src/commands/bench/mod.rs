@@ -9,7 +9,6 @@ mod timeline;
 
 use std::process::ExitCode;
 
-use clap::Args;
 use moss::{
     Moss,
     model::{LoadOptions, MossConfig, RandomWeights, WeightFormat, placement::ModelBytes},
@@ -17,74 +16,19 @@ use moss::{
 };
 
 use crate::{
-    args::{Cli, FormatArg},
-    errors::{Failed, OrFail},
-    fetch, memory,
+    args::{BenchArgs, Cli},
+    errors::{Failed, OrFail, build_failed},
+    memory,
     messages::Words,
     open,
     printer::Printer,
-    progress,
+    progress, source,
 };
 
 use clients::{cache_positions, serve};
 use loading::Loading;
 use measure::Run;
 use report::Report;
-
-/// Measure prefill and decode, beside what this machine's memory gives
-#[derive(Debug, Args)]
-pub(crate) struct BenchArgs {
-    /// Make up weights of MOSS-moon-003's true sizes: no files needed
-    #[arg(long)]
-    random_weights: bool,
-    /// Format of made-up weights
-    #[arg(long, value_name = "FORMAT", default_value = "int4")]
-    format: FormatArg,
-    /// Layers of a model with made-up weights
-    #[arg(long, value_name = "N", default_value = "34", value_parser = layers)]
-    layers: usize,
-    /// Prompt tokens, several to be measured one after the other [default: 512; on a GPU
-    /// 64,512,1900]
-    #[arg(long, value_name = "N[,N…]", value_delimiter = ',', value_parser = at_least::<1>)]
-    prompt: Vec<usize>,
-    /// Tokens to generate after each prompt [default: 16; on a GPU 128]
-    #[arg(long, value_name = "N", value_parser = at_least::<1>)]
-    new: Option<usize>,
-    /// Time each kernel of one GPU by itself, with made-up weights: at the context, and for the
-    /// prompt, of --prompt [default: 512]
-    #[arg(long)]
-    kernels: bool,
-    /// Then let so many conversations ask at the same time, each with the first prompt [default
-    /// prompt: 128]
-    #[arg(long, value_name = "N[,N…]", value_delimiter = ',', value_parser = at_least::<1>, conflicts_with = "kernels")]
-    clients: Vec<usize>,
-    /// Draw when each stage works, for the last prompt and a token after it
-    #[arg(long, conflicts_with = "kernels")]
-    timeline: bool,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
-}
-
-fn at_least<const MIN: usize>(text: &str) -> Result<usize, Failed> {
-    let count = text.parse().ok().filter(|count| *count >= MIN);
-    count.or_fail(
-        format!("expected a number from {MIN} on"),
-        format!("应为不小于 {MIN} 的整数"),
-    )
-}
-
-/// Thirty times those of the published model: more would tell nothing else.
-const MOST_LAYERS: usize = 1000;
-
-fn layers(text: &str) -> Result<usize, Failed> {
-    let count = text
-        .parse()
-        .ok()
-        .filter(|count| (1..=MOST_LAYERS).contains(count));
-    let en = format!("expected a number from 1 to {MOST_LAYERS}");
-    count.or_fail(en, format!("应为 1 至 {MOST_LAYERS} 的整数"))
-}
 
 pub(crate) fn run(args: &BenchArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
     if args.kernels {
@@ -105,7 +49,7 @@ pub(crate) fn run(args: &BenchArgs, cli: &Cli, printer: &Printer) -> anyhow::Res
         (true, false) => vec![512],
     };
     let new = args.new.unwrap_or(if on_gpu { 128 } else { 16 });
-    let sampling = open::sampling(&cli.answer, Vec::new());
+    let sampling = open::sampling(&cli.answer);
     let pool = open::pool(&cli.model)?;
     let report = pool.install(|| -> anyhow::Result<_> {
         let mut loading = Loading::start();
@@ -172,7 +116,10 @@ fn load(
     loading: &mut Loading,
 ) -> anyhow::Result<(Words, Moss)> {
     let positions = prompt.saturating_add(new);
-    let options = open::load_options(&cli.model, positions.max(together))?;
+    let builder = open::builder(source::model(&cli.model), cli, printer)?;
+    let options = builder
+        .load_options(positions.max(together))
+        .map_err(build_failed)?;
     let fits = |config: &MossConfig| match positions <= config.context_length {
         true => Ok(()),
         false => {
@@ -189,16 +136,18 @@ fn load(
         }
     };
     if !args.random_weights {
-        let found = fetch::find_or_fetch(&cli.model, printer)?;
-        let checkpoint = open::checkpoint(&found.folder, &cli.model, printer)?;
+        let mut found = open::find_with(builder, &cli.model, printer)?;
+        let checkpoint = found
+            .checkpoint()
+            .or_fail("cannot open the checkpoint", "无法打开检查点")?;
         fits(&MossConfig::try_from(checkpoint.config())?)?;
         let model = Moss::load(
             &checkpoint,
             &options,
-            &mut loading.watch(progress::bar(printer, &found.name)),
+            &mut loading.watch(progress::bar(printer, found.name())),
         )
         .or_fail("cannot load the model", "无法加载模型")?;
-        return Ok((Words::same(found.name), model));
+        return Ok((Words::same(found.name()), model));
     }
     let format = args.format.format();
     let config = MossConfig {

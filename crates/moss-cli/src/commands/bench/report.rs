@@ -7,10 +7,7 @@ use moss::{
 use serde_json::{Value, json};
 
 use super::{clients::Served, loading::Loading, measure::Measured, timeline::Timeline};
-use crate::{
-    messages::{Language, Words},
-    progress::size,
-};
+use crate::messages::{Language, Words, size};
 
 /// Heads of the table, in English and in Chinese.
 const COLUMNS: (&str, &str) = (

@@ -11,7 +11,7 @@ use moss::{
 };
 use sysinfo::Disks;
 
-use crate::{args::ModelArgs, open};
+use crate::{args::ModelArgs, open, source};
 
 /// The published chat models, by their short names.
 const MODELS: [&str; 3] = ["moss-moon-003-sft", "moss-moon-003-sft-int8", DEFAULT_MODEL];
@@ -87,7 +87,7 @@ pub(super) struct Known {
 }
 
 pub(super) fn places(args: &ModelArgs) -> Vec<Place> {
-    let places = open::places(args);
+    let places = source::places(args);
     let disks = Disks::new_with_refreshed_list();
     let known: Vec<_> = disks
         .iter()
@@ -105,7 +105,7 @@ pub(super) fn places(args: &ModelArgs) -> Vec<Place> {
 }
 
 pub(super) fn models(args: &ModelArgs) -> Vec<Known> {
-    let places = open::places(args);
+    let places = source::places(args);
     MODELS
         .map(|name| Known {
             name,

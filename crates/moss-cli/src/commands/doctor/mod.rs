@@ -9,12 +9,11 @@ mod selftest;
 
 use std::process::ExitCode;
 
-use clap::Args;
 use moss::{cuda::load_cublas, model::DeviceSpec, weights::KernelError};
 use moss_bench::DeviceReport;
 
 use crate::{
-    args::{Cli, ModelArgs},
+    args::{Cli, DoctorArgs, ModelArgs},
     open,
     printer::Printer,
 };
@@ -23,23 +22,6 @@ use cards::Driver;
 use ceiling::Ceiling;
 use machine::{Known, Place, Processor, Terminal};
 use selftest::Selftest;
-
-/// Look at driver, GPUs, terminal and disks, and say what speed to expect
-///
-/// Exit status 1 if the self-test fails.
-#[derive(Debug, Args)]
-pub(crate) struct DoctorArgs {
-    /// Compare every kernel with the CPU's on every GPU, and let the demo models answer on each
-    /// device
-    #[arg(long)]
-    selftest: bool,
-    /// Of the self-test, only kernels whose name contains this, and no demo models
-    #[arg(long, value_name = "KERNEL", requires = "selftest")]
-    only: Option<String>,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
-}
 
 /// Everything that was looked at.
 struct Report {

@@ -10,7 +10,10 @@ use super::{
     machine::Place,
     selftest::{Kernels, Selftest, Transcript},
 };
-use crate::{fold::left, messages::Language, progress::size};
+use crate::{
+    fold::left,
+    messages::{Language, size},
+};
 
 /// Places of a label on a terminal.
 const LABEL: usize = 12;

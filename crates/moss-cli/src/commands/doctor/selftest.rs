@@ -4,16 +4,14 @@
 use std::sync::Arc;
 
 use moss::{
-    Chat, ChatEvent, ChatOptions, OpenOptions, PromptBuilder, SamplingParams, SystemText,
-    engine::EngineError, open_engine, weights::KernelError,
+    Chat, ChatEvent, ChatOptions, SamplingParams, engine::EngineError, weights::KernelError,
 };
 use moss_bench::parity::{self, CaseReport};
 use serde_json::{Value, json};
 
 use crate::{
     args::{ActivationsArg, Cli, DemoArg, ModelArgs},
-    errors::OrFail,
-    open,
+    open, source,
 };
 
 /// What the demo models answer at temperature 0, each in a conversation of its own: tests hold them
@@ -147,26 +145,17 @@ impl Selftest {
 
 /// The questions that were answered otherwise, with what was said.
 fn talk(model: &ModelArgs) -> anyhow::Result<Vec<(String, String)>> {
-    let folder = open::find(model)?.folder;
-    // two windows: a conversation may still hold one
-    let load = Some(open::load_options(model, 2 * 2048)?);
-    let options = OpenOptions {
-        load,
-        ..OpenOptions::default()
+    let found = open::placed(source::model(model), model)?.find()?;
+    let prompts = found.prompts()?;
+    let engine = Arc::new(found.engine()?);
+    let options = ChatOptions {
+        sampling: SamplingParams::greedy(),
+        ..ChatOptions::default()
     };
-    let engine = Arc::new(open_engine(&folder.display().to_string(), options)?);
     let mut wrong = Vec::new();
     for (question, expected) in TRANSCRIPT {
-        let tokenizer = engine
-            .tokenizer()
-            .or_fail("the demo model has no tokenizer", "演示模型没有分词器")?
-            .clone();
-        let builder = PromptBuilder::new(tokenizer, SystemText::Published, None)?;
-        let chat = ChatOptions {
-            sampling: SamplingParams::greedy(),
-            ..ChatOptions::default()
-        };
-        let found = answer(&mut Chat::new(engine.clone(), builder, chat), question)?;
+        let mut chat = Chat::new(engine.clone(), prompts.clone(), options.clone());
+        let found = answer(&mut chat, question)?;
         if found != expected {
             wrong.push((question.to_owned(), found));
         }

@@ -7,15 +7,15 @@ use moss::hub::{DownloadEvent, DownloadPlan, Hub, HubError, ModelId, Verificatio
 use crate::{
     args::Cli,
     errors::Failed,
-    fetch,
     messages::{DownloadMessage, Message, Words},
     printer::Printer,
     progress::DownloadProgress,
+    source,
 };
 
 /// Returns the model's folder if all of its files are right, or were brought again.
 pub(crate) fn run(id: &ModelId, cli: &Cli, printer: &Printer) -> anyhow::Result<PathBuf> {
-    let hub = Hub::new(fetch::settings(&cli.model)?)?;
+    let hub = Hub::new(source::settings(&cli.model)?)?;
     let progress = DownloadProgress::new(printer);
     let report = |event: DownloadEvent<'_>| progress.report(event);
     let plan = match cli.model.offline {

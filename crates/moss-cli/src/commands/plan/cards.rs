@@ -5,9 +5,8 @@ use moss::model::{
     placement::{Card, CardKind},
 };
 
-use super::PlanArgs;
 use crate::{
-    args::ModelArgs,
+    args::{ModelArgs, PlanArgs},
     errors::{Failed, OrFail},
     memory, open,
 };

@@ -5,7 +5,7 @@ use moss::model::{
     placement::{Placement, Stage},
 };
 
-use super::{Subject, cards::PlannedCard};
+use super::{cards::PlannedCard, subject::Subject};
 
 /// Tokens of the prompt whose time is predicted.
 pub(super) const PROMPT: usize = 512;

@@ -4,11 +4,10 @@ use moss::model::placement::{Card, CardKind, Note, Placement, Stage};
 use serde_json::{Value, json};
 use unicode_width::UnicodeWidthStr;
 
-use super::{Subject, predict::Prediction, words};
+use super::{predict::Prediction, subject::Subject, words};
 use crate::{
     fold::{left, right},
-    messages::Language,
-    progress::size,
+    messages::{Language, placement_note, size},
 };
 
 pub(super) struct Report<'a> {
@@ -48,7 +47,7 @@ impl Report<'_> {
             self.placement
                 .notes
                 .iter()
-                .map(|note| words::note(language, note, &self.names())),
+                .map(|note| placement_note(language, note, &self.names())),
         );
         lines.push(words::ceiling(language, self.prediction));
         lines.push(words::first_token(language, self.prediction));
@@ -107,7 +106,7 @@ impl Report<'_> {
                 "workspace": stage.workspace, "free_after": stage.free_after,
             })
         };
-        let note = |note: &Note| words::note(Language::En, note, &self.names());
+        let note = |note: &Note| placement_note(Language::En, note, &self.names());
         json!({
             "model": name, "format": format, "num_layers": config.num_layers, "context": cache.positions(),
             "stages": self.placement.stages.iter().map(stage).collect::<Vec<_>>(),

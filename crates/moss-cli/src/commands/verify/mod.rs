@@ -2,17 +2,17 @@
 
 mod expected;
 
-use std::{collections::HashMap, path::PathBuf, process::ExitCode};
+use std::{collections::HashMap, process::ExitCode};
 
 use crate::{
-    args::{Cli, RopeArg},
-    errors::{Failed, OrFail},
+    args::{Cli, RopeArg, VerifyArgs},
+    errors::{Failed, OrFail, build_failed},
     fold::left,
     messages::Words,
     open,
     printer::Printer,
+    source,
 };
-use clap::Args;
 use moss::{
     LoadOptions, Moss, SamplingParams,
     cpu::Activations,
@@ -25,28 +25,6 @@ use moss::{
 use expected::{
     Expected, Floats, Greedy, Ids, Prompt, missing, read_json, read_tensors, values_of,
 };
-
-/// Compare a folder's expected.json and expected.safetensors with what this engine computes
-///
-/// Prints the largest differences; exit status 1 when one is out of tolerance. With
-/// --rope-precision f16, expected_fp16_rope.* are compared. An expected.txt beside the weights may
-/// name the folder beside it that holds the values. Greedy paths and sampling are compared with
-/// --dtype f32, greedy paths on GPUs too.
-#[derive(Debug, Args)]
-pub(crate) struct VerifyArgs {
-    /// The checkpoint's folder
-    dir: PathBuf,
-    /// Folder with the expected values, where it is another one
-    #[arg(long, value_name = "DIR")]
-    expected: Option<PathBuf>,
-    /// Allowed difference of a logit [default: 1e-4, 1e-3 for quantised weights, twice the oracle's
-    /// own for 16-bit types, 32 times for 8-bit activations]
-    #[arg(long, value_name = "X")]
-    tolerance: Option<f32>,
-    /// Rows from which a pass on a GPU takes the path of many rows, to check either path
-    #[arg(long, value_name = "N", hide_short_help = true)]
-    many_rows_from: Option<usize>,
-}
 
 /// Places of what is compared, on a terminal.
 const LABEL: usize = 28;
@@ -66,7 +44,11 @@ struct Run<'a> {
 }
 
 pub(crate) fn run(args: &VerifyArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
-    let checkpoint = open::checkpoint(&args.dir, &cli.model, printer)?;
+    let builder = open::builder(source::at(&args.dir, &cli.model), cli, printer)?;
+    let mut found = open::find_local(builder, &cli.model)?;
+    let checkpoint = found
+        .checkpoint()
+        .or_fail("cannot open the checkpoint", "无法打开检查点")?;
     let stem = if cli.model.rope_precision == RopeArg::F16 {
         "expected_fp16_rope"
     } else {
@@ -81,7 +63,7 @@ pub(crate) fn run(args: &VerifyArgs, cli: &Cli, printer: &Printer) -> anyhow::Re
     let window = checkpoint.config().context_length;
     let options = LoadOptions {
         many_rows_from: args.many_rows_from,
-        ..open::load_options(&cli.model, window)?
+        ..found.load_options(window).map_err(build_failed)?
     };
     let model = Moss::load(&checkpoint, &options, &mut |_| {})?;
     let exact = if checkpoint.quantization().is_some() {
@@ -108,7 +90,8 @@ pub(crate) fn run(args: &VerifyArgs, cli: &Cli, printer: &Printer) -> anyhow::Re
         printer,
         failed: 0,
     };
-    open::pool(&cli.model)?.install(|| -> anyhow::Result<()> {
+    let pool = found.pool().map_err(build_failed)?;
+    pool.install(|| -> anyhow::Result<()> {
         run.logits()?;
         run.hidden()?;
         // Rounded activations may leave the oracle's path where two scores are close; on a GPU

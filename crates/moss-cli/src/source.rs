@@ -1,4 +1,5 @@
-//! From the environment to a hub, and from a model that is missing to one that is here.
+//! Where models come from: flags and environment to search places and a hub, and the question before
+//! a download.
 
 use std::{
     env, io,
@@ -6,34 +7,87 @@ use std::{
 };
 
 use moss::{
-    hub::{Hub, HubError, HubSettings, ModelId, ResolvedModel, Source},
+    BuildError, Builder, Found,
+    hub::{
+        DemoFormat, DownloadPlan, Hub, HubError, HubSettings, ModelId, SearchPlaces, Source,
+        resolve,
+    },
     unicode,
 };
 
 use crate::{
-    args::{ModelArgs, SourceArg},
-    errors::Failed,
+    args::{DemoArg, ModelArgs, SourceArg},
+    errors::{Failed, build_failed},
     messages::{DownloadMessage, Message},
-    open,
     printer::Printer,
     progress::DownloadProgress,
 };
 
-/// The folder that the flags name; a published model that is nowhere is downloaded, after a
-/// question, and one that another tool downloaded in part is completed.
-pub(crate) fn find_or_fetch(args: &ModelArgs, printer: &Printer) -> anyhow::Result<ResolvedModel> {
-    let error = match open::find(args) {
-        Ok(found) => return complete(found, args, printer),
-        Err(error) => error.downcast::<HubError>()?,
+/// Returns a builder of the model that the flags name.
+pub(crate) fn model(args: &ModelArgs) -> Builder {
+    let Some(demo) = args.demo else {
+        return Builder::new(args.model.as_str()).search(places(args));
     };
-    if !matches!(error, HubError::NotFound { similar: None, .. }) {
-        return Err(error.into());
+    let cache = dirs::cache_dir().unwrap_or_else(std::env::temp_dir);
+    Builder::demo(match demo {
+        DemoArg::Int4 => DemoFormat::Int4,
+        DemoArg::Fp16 => DemoFormat::Fp16,
+    })
+    .cache_dir(cache)
+}
+
+/// Returns a builder of another model: a path, or a name as `--model` takes it.
+pub(crate) fn at(name: &Path, args: &ModelArgs) -> Builder {
+    if name.exists() {
+        Builder::folder(name)
+    } else {
+        Builder::new(name.display().to_string()).search(places(args))
     }
-    // What was typed may have been a path: other models are fetched on demand alone.
-    let Some(id) = ModelId::parse(&args.model)
+}
+
+/// Where models are looked for.
+pub(crate) fn places(args: &ModelArgs) -> SearchPlaces {
+    SearchPlaces {
+        current_dir: PathBuf::from("."),
+        hub_cache: hub_cache(args),
+    }
+}
+
+/// Finds the model of a builder. A published model that is not on this machine is downloaded after a
+/// question, and one that another tool downloaded in part is completed.
+pub(crate) fn find_or_download(
+    builder: Builder,
+    args: &ModelArgs,
+    printer: &Printer,
+) -> anyhow::Result<Found> {
+    let id = ModelId::parse(&args.model)
         .ok()
-        .filter(|id| args.yes || id.is_known())
-    else {
+        .filter(|_| args.demo.is_none());
+    let may_ask = args.yes || printer.can_ask();
+    // What was typed may have been a path: other models are downloaded on demand alone.
+    let wanted = |id: &ModelId| args.yes || id.is_known();
+    let may_download = |id: &ModelId| !args.offline && may_ask && (wanted(id) || is_here(args));
+    let builder = match settings(args) {
+        Ok(settings) if id.as_ref().is_some_and(may_download) => {
+            builder.download(settings, confirm(args, printer))
+        }
+        _ => builder,
+    };
+    let refusal = |what, hint| Failed::new(Message::Download(what)).hint(Message::Download(hint));
+    let model = args.model.as_str();
+    let error = match builder.find() {
+        Ok(found) => return Ok(found),
+        Err(BuildError::Declined { .. }) => {
+            return Err(refusal(
+                DownloadMessage::Declined { model },
+                DownloadMessage::DeclinedHint { model },
+            )
+            .into());
+        }
+        Err(BuildError::Hub(error @ HubError::NotFound { similar: None, .. })) => error,
+        Err(error) => return Err(build_failed(error)),
+    };
+    let Some(id) = id.filter(wanted) else {
         return Err(error.into());
     };
     if args.offline {
@@ -44,75 +98,50 @@ pub(crate) fn find_or_fetch(args: &ModelArgs, printer: &Printer) -> anyhow::Resu
             None => failed.because(error).into(),
         });
     }
-    let refusal = |what, hint| Failed::new(Message::Download(what)).hint(Message::Download(hint));
-    let model = args.model.as_str();
-    if !args.yes && !printer.can_ask() {
-        let refusal = refusal(
-            DownloadMessage::NobodyToAsk { model },
-            DownloadMessage::NobodyToAskHint { model },
-        );
-        return Err(refusal.because(error).into());
+    if may_ask {
+        settings(args)?; // there was nowhere to download it to
     }
-    let agreed = || args.yes || printer.ask(Message::Download(DownloadMessage::Ask));
-    match download(&id, args, printer, agreed)? {
-        Some(_) => open::find(args),
-        None => Err(refusal(
-            DownloadMessage::Declined { model },
-            DownloadMessage::DeclinedHint { model },
-        )
-        .into()),
+    let refusal = refusal(
+        DownloadMessage::NobodyToAsk { model },
+        DownloadMessage::NobodyToAskHint { model },
+    );
+    Err(refusal.because(error).into())
+}
+
+/// Returns whether the model is on this machine, perhaps in part.
+fn is_here(args: &ModelArgs) -> bool {
+    resolve(&args.model, &places(args)).is_ok()
+}
+
+/// Shows what a download would bring, and asks whether to start it.
+fn confirm(args: &ModelArgs, printer: &Printer) -> impl FnMut(&DownloadPlan) -> bool + use<> {
+    let (yes, printer) = (args.yes, printer.clone());
+    move |plan| {
+        if plan.bytes_missing() == 0 {
+            return true;
+        }
+        printer.say(Message::Download(DownloadMessage::Plan(plan)));
+        yes || printer.ask(Message::Download(DownloadMessage::Ask))
     }
 }
 
-/// Brings the tokenizer's files to a snapshot of the cache that has the weights alone. Without
-/// leave to do so, it is used as it is: token ids need no tokenizer.
-fn complete(
-    found: ResolvedModel,
-    args: &ModelArgs,
-    printer: &Printer,
-) -> anyhow::Result<ResolvedModel> {
-    let is_cached = hub_cache(args).is_some_and(|cache| found.folder.starts_with(cache));
-    let (true, Some(missing)) = (is_cached, found.missing_file()) else {
-        return Ok(found);
-    };
-    let Ok(id) = ModelId::parse(&args.model) else {
-        return Ok(found);
-    };
-    if args.offline || !(args.yes || printer.can_ask()) {
-        return Ok(found);
-    }
-    printer.say(Message::Download(DownloadMessage::Partial {
-        model: &args.model,
-        missing,
-    }));
-    let agreed = || args.yes || printer.ask(Message::Download(DownloadMessage::Ask));
-    match download(&id, args, printer, agreed)? {
-        Some(_) => open::find(args),
-        None => Ok(found),
-    }
-}
-
-/// Says what would come, and fetches it where `agreed`; its folder.
+/// Downloads a model into the cache, and returns its folder.
 pub(crate) fn download(
     id: &ModelId,
     args: &ModelArgs,
     printer: &Printer,
-    agreed: impl FnOnce() -> bool,
-) -> anyhow::Result<Option<PathBuf>> {
+) -> anyhow::Result<PathBuf> {
     let hub = Hub::new(settings(args)?)?;
     let progress = DownloadProgress::new(printer);
     let report = |event: moss::hub::DownloadEvent<'_>| progress.report(event);
     let plan = hub.plan(id, &report)?;
     if plan.bytes_missing() > 0 {
         printer.say(Message::Download(DownloadMessage::Plan(&plan)));
-        if !agreed() {
-            return Ok(None);
-        }
     }
     progress.start(plan.bytes_done, plan.bytes());
     let folder = hub.download(&plan, &report);
     progress.finish(); // before an error is shown
-    Ok(Some(folder?))
+    Ok(folder?)
 }
 
 /// Where the hub's tools keep models.

@@ -1,0 +1,83 @@
+//! Command-line arguments as they are typed. What a command makes of them stands with the command.
+
+mod answer;
+mod bench;
+mod completions;
+mod convert;
+mod doctor;
+mod download;
+mod eval;
+mod generate;
+mod inspect;
+mod logits;
+mod man;
+mod model;
+mod output;
+mod parse;
+mod plan;
+mod quantize;
+mod serve;
+mod tokenize;
+mod verify;
+
+use clap::{Parser, Subcommand};
+
+pub(crate) use self::{
+    answer::AnswerArgs,
+    bench::BenchArgs,
+    completions::CompletionsArgs,
+    convert::{ContainerArg, ConvertArgs},
+    doctor::DoctorArgs,
+    download::DownloadArgs,
+    eval::EvalArgs,
+    generate::GenerateArgs,
+    inspect::InspectArgs,
+    logits::LogitsArgs,
+    man::ManArgs,
+    model::{ActivationsArg, DemoArg, DtypeArg, FormatArg, ModelArgs, RopeArg, SourceArg},
+    output::OutputArgs,
+    parse::ArgError,
+    plan::PlanArgs,
+    quantize::{MethodArg, QuantizeArgs},
+    serve::{LogFormat, ServeArgs},
+    tokenize::TokenizeArgs,
+    verify::VerifyArgs,
+};
+
+/// Chat with MOSS-moon-003 on your own machine
+///
+/// Without a subcommand this starts a chat. Exit status: 0 done, 1 failed, 2 wrong usage, 74 a
+/// weight file was truncated while in use, 130 interrupted.
+#[derive(Debug, Parser)]
+#[command(name = "moss-cli", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    #[command(flatten)]
+    pub(crate) answer: AnswerArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Chat at the terminal (what happens without a subcommand)
+    Chat,
+    Generate(GenerateArgs),
+    Download(DownloadArgs),
+    Inspect(InspectArgs),
+    Serve(ServeArgs),
+    Bench(BenchArgs),
+    Doctor(DoctorArgs),
+    Plan(PlanArgs),
+    Tokenize(TokenizeArgs),
+    Logits(LogitsArgs),
+    Verify(VerifyArgs),
+    Convert(ConvertArgs),
+    Quantize(QuantizeArgs),
+    Eval(EvalArgs),
+    Completions(CompletionsArgs),
+    Man(ManArgs),
+}

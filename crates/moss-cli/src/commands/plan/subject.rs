@@ -1,0 +1,159 @@
+//! The model that a plan is for.
+
+use moss::{
+    BuildError, Checkpoint,
+    checkpoint::{DType, LinearFormat},
+    hub::HubError,
+    model::{CacheShape, ComputeDtype, MossConfig, WeightFormat, placement::ModelBytes},
+    weights::GptqBits,
+};
+
+use crate::{
+    args::{Cli, FormatArg, PlanArgs},
+    errors::{Failed, OrFail, build_failed},
+    printer::Printer,
+    progress, source,
+};
+
+/// Every format that is published, largest first.
+const FORMATS: [FormatArg; 3] = [FormatArg::Fp16, FormatArg::Int8, FormatArg::Int4];
+
+/// The model that is planned for.
+pub(super) struct Subject {
+    pub(super) name: String,
+    /// What the weights are, for people.
+    pub(super) format: String,
+    pub(super) is_packed: bool,
+    pub(super) config: MossConfig,
+    pub(super) cache: CacheShape,
+    pub(super) bytes: ModelBytes,
+}
+
+impl Subject {
+    /// A checkpoint's own tensors where there is one, the published sizes where there is none.
+    pub(super) fn find(
+        args: &PlanArgs,
+        cli: &Cli,
+        printer: &Printer,
+        dtype: ComputeDtype,
+    ) -> anyhow::Result<Self> {
+        let named =
+            |config: MossConfig, name: String, format: WeightFormat| -> anyhow::Result<Self> {
+                let cache = cache(args, &config)?;
+                let bytes = ModelBytes::in_format(&config, format, cache, dtype);
+                let is_packed = format != WeightFormat::F16;
+                Ok(Self {
+                    name,
+                    format: format.to_string(),
+                    is_packed,
+                    config,
+                    cache,
+                    bytes,
+                })
+            };
+        let builder = source::model(&cli.model).on_event(progress::building(printer));
+        let mut found = match builder.find() {
+            Ok(found) => found,
+            Err(error) => {
+                let absent = matches!(error, BuildError::Hub(HubError::NotFound { .. }));
+                return match published(&cli.model.model).filter(|_| absent) {
+                    Some(by_name) => {
+                        let format = args.format.map_or(by_name, FormatArg::format);
+                        named(MossConfig::moon_003(), "MOSS-moon-003".into(), format)
+                    }
+                    None => Err(build_failed(error)),
+                };
+            }
+        };
+        let name = found.name().to_owned();
+        // Mapped even with `--no-mmap`: only headers are read.
+        let checkpoint = found
+            .checkpoint()
+            .or_fail("cannot open the checkpoint", "无法打开检查点")?;
+        let config = MossConfig::try_from(checkpoint.config())?;
+        if let Some(format) = args.format {
+            return named(config, name, format.format());
+        }
+        let cache = cache(args, &config)?;
+        Ok(Self {
+            name,
+            format: stored_format(&checkpoint),
+            is_packed: checkpoint.quantization().is_some(),
+            bytes: ModelBytes::of(&checkpoint, &config, cache, dtype),
+            config,
+            cache,
+        })
+    }
+
+    /// The same network in the formats that take less.
+    pub(super) fn smaller(&self, dtype: ComputeDtype) -> Vec<(WeightFormat, ModelBytes)> {
+        let total = |bytes: &ModelBytes| bytes.layers.iter().sum::<u64>();
+        FORMATS
+            .map(|format| format.format())
+            .map(|format| {
+                (
+                    format,
+                    ModelBytes::in_format(&self.config, format, self.cache, dtype),
+                )
+            })
+            .into_iter()
+            .filter(|(_, bytes)| total(bytes) < total(&self.bytes))
+            .collect()
+    }
+}
+
+/// How the linear layers are stored, and how many in which way where they differ.
+fn stored_format(checkpoint: &Checkpoint) -> String {
+    let name = |format: &LinearFormat| match format {
+        LinearFormat::Gptq(found) => format!("int{}", found.bits),
+        LinearFormat::Dense(DType::F16) => "fp16".into(),
+        LinearFormat::Dense(dtype) => dtype.to_string(),
+    };
+    match checkpoint.linear_formats() {
+        [] => "fp16".into(),
+        [(format, _)] => name(format),
+        formats => {
+            let part = |(format, count): &(LinearFormat, usize)| match format {
+                LinearFormat::Gptq(found) => {
+                    format!("{} group {} x {count}", name(format), found.group_size)
+                }
+                LinearFormat::Dense(_) => format!("{} x {count}", name(format)),
+            };
+            format!(
+                "mixed ({})",
+                formats.iter().map(part).collect::<Vec<_>>().join(", ")
+            )
+        }
+    }
+}
+
+/// The format of a published checkpoint, by its name.
+fn published(name: &str) -> Option<WeightFormat> {
+    let name = name
+        .rsplit('/')
+        .next()
+        .filter(|name| name.starts_with("moss-moon-003"))?;
+    Some(match name {
+        _ if name.ends_with("-int4") => WeightFormat::Gptq(GptqBits::Four),
+        _ if name.ends_with("-int8") => WeightFormat::Gptq(GptqBits::Eight),
+        _ => WeightFormat::F16,
+    })
+}
+
+fn cache(args: &PlanArgs, config: &MossConfig) -> Result<CacheShape, Failed> {
+    let window = config.context_length;
+    match args.context.unwrap_or(window) {
+        positions if (1..=window).contains(&positions) => Ok(CacheShape::for_positions(positions)),
+        positions => {
+            let what = (
+                format!("`--context {positions}`: expected 1 to the model's window of {window}"),
+                format!("`--context {positions}`：应为 1 至模型的上下文窗口 {window}"),
+            );
+            let hint = (
+                "leave it out for the whole window",
+                "不给此参数即为整个窗口",
+            );
+            Err(Failed::new(what).hint(hint))
+        }
+    }
+}

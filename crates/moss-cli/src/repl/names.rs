@@ -1,0 +1,7 @@
+//! The names of commands.
+
+/// Every command, for completion and for telling slips from messages.
+pub(crate) const NAMES: [&str; 13] = [
+    "clear", "stop", "/help", "/regen", "/undo", "/system", "/params", "/save", "/load", "/stats",
+    "/multi", "/results", "/quit",
+];

@@ -1,0 +1,78 @@
+//! Defaults of the placement: where a model runs, and in which data type.
+
+use moss_cpu::Activations;
+
+use crate::{ComputeDtype, DeviceSpec, ModelError, has_gpu};
+
+impl DeviceSpec {
+    /// Returns the default devices: the first GPU, or the CPU of a machine without one.
+    /// `newest_code` is that of [`DeviceSpec::Gpu`].
+    ///
+    /// # Errors
+    /// [`ModelError::Gpu`] if the GPU driver does not start.
+    pub fn available(newest_code: Option<u32>) -> Result<Vec<Self>, ModelError> {
+        let first = Self::Gpu {
+            ordinal: 0,
+            newest_code,
+        };
+        Ok(vec![if has_gpu()? { first } else { Self::Cpu }])
+    }
+
+    /// Parses a list such as `0,1,cpu`: GPU numbers and `cpu`. Returns `None` for any other text.
+    /// `newest_code` is that of [`DeviceSpec::Gpu`].
+    pub fn parse_list(list: &str, newest_code: Option<u32>) -> Option<Vec<Self>> {
+        let device = |name: &str| match name.trim() {
+            "cpu" => Some(Self::Cpu),
+            number => Some(Self::Gpu {
+                ordinal: number.parse().ok()?,
+                newest_code,
+            }),
+        };
+        list.split(',').map(device).collect()
+    }
+}
+
+impl ComputeDtype {
+    /// Returns the default data type: f16 with a GPU, or with int8 activations; else f32.
+    pub fn default_for(devices: &[DeviceSpec], activations: Activations) -> Self {
+        let any_gpu = devices.iter().any(|device| *device != DeviceSpec::Cpu);
+        if any_gpu || activations == Activations::Int8 {
+            Self::F16
+        } else {
+            Self::F32
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_holds_gpu_numbers_and_cpu() {
+        let gpu = |ordinal| DeviceSpec::Gpu {
+            ordinal,
+            newest_code: Some(75),
+        };
+        let parse = |list| DeviceSpec::parse_list(list, Some(75));
+        assert_eq!(parse("cpu"), Some(vec![DeviceSpec::Cpu]));
+        let devices = vec![gpu(1), DeviceSpec::Cpu, gpu(1)];
+        assert_eq!(parse("1, cpu,1"), Some(devices));
+        for wrong in ["", "0,", "gpu", "-1", "0;1"] {
+            assert_eq!(parse(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn values_are_rounded_to_f16_on_a_gpu_and_beside_int8_activations() {
+        let gpu = DeviceSpec::Gpu {
+            ordinal: 0,
+            newest_code: None,
+        };
+        let of = ComputeDtype::default_for;
+        let (f16, f32) = (ComputeDtype::F16, ComputeDtype::F32);
+        assert_eq!(of(&[DeviceSpec::Cpu], Activations::Exact), f32);
+        assert_eq!(of(&[DeviceSpec::Cpu], Activations::Int8), f16);
+        assert_eq!(of(&[DeviceSpec::Cpu, gpu], Activations::Exact), f16);
+    }
+}

@@ -1,0 +1,58 @@
+//! Progress on the way from a name to a running model.
+
+use std::path::Path;
+
+use moss_checkpoint::Warning;
+use moss_hub::DownloadEvent;
+use moss_model::LoadEvent;
+
+/// An event of [`Builder`](crate::Builder) or [`Found`](crate::Found).
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum BuildEvent<'a> {
+    /// Another tool downloaded the model in part.
+    Incomplete {
+        /// Name of the model, as it was given.
+        name: &'a str,
+        /// The first file that is missing.
+        missing: &'a str,
+    },
+    /// A download begins, or continues.
+    DownloadStarted {
+        /// Bytes that are on the disk already.
+        done: u64,
+        /// Bytes of all files.
+        bytes: u64,
+    },
+    /// Progress of a download; it may come from any thread.
+    Download(DownloadEvent<'a>),
+    /// A download is complete, or failed.
+    DownloadEnded,
+    /// The model was found.
+    Found {
+        /// Its short name.
+        name: &'a str,
+        /// Its folder.
+        folder: &'a Path,
+    },
+    /// The checkpoint is unusual, and can be used.
+    Warning(&'a Warning),
+    /// Progress of loading the weights.
+    Load(LoadEvent),
+}
+
+/// Receives events.
+#[derive(Default)]
+pub(crate) struct Listener(Option<Box<dyn FnMut(BuildEvent<'_>) + Send>>);
+
+impl Listener {
+    pub(crate) fn new(listener: impl FnMut(BuildEvent<'_>) + Send + 'static) -> Self {
+        Self(Some(Box::new(listener)))
+    }
+
+    pub(crate) fn tell(&mut self, event: BuildEvent<'_>) {
+        if let Some(listener) = &mut self.0 {
+            listener(event);
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Settings that are kept from the search for a model to its use.
+
+use moss_checkpoint::WeightStorage;
+use moss_cpu::{Activations, ops::RopePrecision};
+use moss_engine::{ChatOptions, EngineOptions};
+use moss_model::{ComputeDtype, DeviceSpec, LanguageModel, LoadOptions};
+use moss_text::{Plugin, SystemText};
+
+use crate::{BuildError, event::Listener};
+
+pub(crate) type WrapModel =
+    Box<dyn FnOnce(Box<dyn LanguageModel>) -> Box<dyn LanguageModel> + Send>;
+
+/// Placement, limits and prompts.
+pub(crate) struct Settings {
+    pub(crate) storage: WeightStorage,
+    /// `None` for [`DeviceSpec::available`].
+    pub(crate) devices: Option<Vec<DeviceSpec>>,
+    pub(crate) layers_per_device: Option<Vec<usize>>,
+    pub(crate) peer_copies: bool,
+    /// `None` for [`ComputeDtype::default_for`].
+    pub(crate) dtype: Option<ComputeDtype>,
+    pub(crate) activations: Activations,
+    pub(crate) rope_precision: RopePrecision,
+    /// `None` for the default of the use.
+    pub(crate) engine: Option<EngineOptions>,
+    pub(crate) threads: Option<usize>,
+    pub(crate) max_sequences: Option<usize>,
+    pub(crate) cache_tokens: Option<usize>,
+    pub(crate) system: SystemText,
+    pub(crate) plugins: Vec<Plugin>,
+    pub(crate) chat: ChatOptions,
+    pub(crate) wrap_model: Option<WrapModel>,
+    pub(crate) listener: Listener,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            storage: WeightStorage::default(),
+            devices: None,
+            layers_per_device: None,
+            peer_copies: true,
+            dtype: None,
+            activations: Activations::Exact,
+            rope_precision: RopePrecision::F32,
+            engine: None,
+            threads: None,
+            max_sequences: None,
+            cache_tokens: None,
+            system: SystemText::Published,
+            plugins: Vec::new(),
+            chat: ChatOptions::default(),
+            wrap_model: None,
+            listener: Listener::default(),
+        }
+    }
+}
+
+impl Settings {
+    /// Returns the placement with a KV cache for `positions` tokens.
+    pub(crate) fn load_options(&self, positions: usize) -> Result<LoadOptions, BuildError> {
+        let devices = match &self.devices {
+            Some(devices) => devices.clone(),
+            None => DeviceSpec::available(None)?,
+        };
+        let default = || ComputeDtype::default_for(&devices, self.activations);
+        Ok(LoadOptions {
+            dtype: self.dtype.unwrap_or_else(default),
+            activations: self.activations,
+            rope_precision: self.rope_precision,
+            devices,
+            layers_per_device: self.layers_per_device.clone(),
+            peer_copies: self.peer_copies,
+            ..LoadOptions::cpu(positions)
+        })
+    }
+
+    /// Returns the engine's limits; `default` is that of the use.
+    pub(crate) fn engine_options(&self, default: fn() -> EngineOptions) -> EngineOptions {
+        let options = self.engine.clone().unwrap_or_else(default);
+        EngineOptions {
+            threads: self.threads.or(options.threads),
+            max_sequences: self.max_sequences.unwrap_or(options.max_sequences),
+            cache_tokens: self.cache_tokens.or(options.cache_tokens),
+            ..options
+        }
+    }
+
+    /// Starts the threads that CPU kernels run on.
+    pub(crate) fn pool(&self) -> Result<rayon::ThreadPool, BuildError> {
+        let engine = self.engine.as_ref();
+        let threads = self.threads.or(engine.and_then(|engine| engine.threads));
+        let threads = threads.unwrap_or(0);
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+        pool.map_err(|source| BuildError::Threads { threads, source })
+    }
+}
