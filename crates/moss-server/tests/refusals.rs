@@ -110,7 +110,7 @@ fn what_is_no_request_says_where() {
         "messages[1].content[1].type",
     );
     no(
-        parts(json!({"type": "text", "text": null})),
+        parts(json!({"type": "text", "text": 7})),
         "messages[1].content[1].text",
     );
     no(parts(json!({"type": "text"})), "messages[1].content[1]");
@@ -160,7 +160,6 @@ fn values_out_of_range_are_named_with_the_range() {
     no(json!({"n": 9}), "n");
     no(json!({"n": 0}), "n");
     no(json!({"max_tokens": 0}), "max_tokens");
-    no(json!({"stop": ""}), "stop");
     no(json!({"stop": vec!["x"; 17]}), "stop");
     no(json!({"stop": "x".repeat(257)}), "stop");
     no(json!({"logit_bias": {"x": 1}}), "logit_bias.x");
