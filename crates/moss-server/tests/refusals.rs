@@ -403,6 +403,8 @@ fn keys_open_everything_but_health_and_the_page() {
         let statuses = [None, Some("wrong"), Some(""), Some("first"), Some("second")]
             .map(|key| asked(key, path));
         assert_eq!(statuses, [401, 401, 401, 200, 200], "{path}");
+        let spaced = [" first", "  second", " fir st"].map(|key| asked(Some(key), path));
+        assert_eq!(spaced, [200, 200, 401], "{path}: one space or more");
     }
     assert!(
         ["/", "/health", "/ready", "/docs", "/openapi.json"]
