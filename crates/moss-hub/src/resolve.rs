@@ -35,9 +35,7 @@ impl ResolvedModel {
     /// Returns the first file missing that conversations need and a checkpoint's weights do not:
     /// the tokenizer's.
     pub fn missing_file(&self) -> Option<&'static str> {
-        files::NEEDED
-            .into_iter()
-            .find(|name| !self.folder.join(name).exists())
+        files::missing_for_conversation(&self.folder)
     }
 
     /// Whether the name is that of a model that was trained with plugins.
