@@ -532,10 +532,15 @@ fn verify_names_damaged_files_and_with_yes_downloads_them_again() {
         let out = verify(more);
         let notes = text(&out.stderr);
         assert_eq!(out.status.code(), Some(1), "{more:?}: {notes}");
-        for part in [WEIGHTS, "blobs", "--verify --yes"] {
+        for part in [&format!("\n  {WEIGHTS}: "), "blobs", "--verify --yes"] {
             assert!(notes.contains(part), "{part}: {notes}");
         }
         assert!(!notes.contains("config.json"), "{notes}");
+        // The list, and the cause of a listing that does not come, are lines of their own.
+        assert!(!notes.contains("\\n"), "{notes}");
+        if more.contains(&"--endpoint") {
+            assert!(notes.contains("records\n  cannot fetch"), "{notes}");
+        }
     }
     let out = verify(&["--yes", "--offline"]);
     assert_eq!(out.status.code(), Some(1));
