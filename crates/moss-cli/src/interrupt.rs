@@ -40,7 +40,7 @@ enum WhenIdle {
     /// reads as a key.
     Stay,
     /// The prompt of a terminal without line editing: the first one shows it again, the second ends
-    /// the program.
+    /// the program. Ctrl-C is a key there too; the signal comes from elsewhere, such as Emacs.
     ShowPrompt { prompt: String, shown: bool },
 }
 
@@ -73,8 +73,7 @@ impl Interrupts {
         }
     }
 
-    /// A terminal's prompt is about to be shown. `unedited`: the kernel edits the line, and Ctrl-C
-    /// is a signal.
+    /// A terminal's prompt is about to be shown. `unedited`: the kernel edits the line.
     pub(crate) fn before_prompt(&self, prompt: &str, unedited: bool) {
         let mut state = lock(&self.state);
         state.pending = false; // meant for an answer that has ended

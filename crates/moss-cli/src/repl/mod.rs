@@ -5,6 +5,7 @@ mod commands;
 mod input;
 mod keys;
 mod params;
+mod unedited;
 
 use std::{process::ExitCode, sync::Arc};
 
