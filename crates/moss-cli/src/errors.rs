@@ -31,6 +31,8 @@ pub(crate) struct Failed {
     what: Words,
     hint: Option<Words>,
     source: Option<Box<dyn Error + Send + Sync>>,
+    /// `what` has lines of its own, and what it quotes is escaped.
+    has_lines: bool,
 }
 
 impl Failed {
@@ -39,6 +41,15 @@ impl Failed {
             what: what.into(),
             hint: None,
             source: None,
+            has_lines: false,
+        }
+    }
+
+    /// Shows the lines of `what`, whose quotes the caller has escaped.
+    pub(crate) fn with_lines(self) -> Self {
+        Self {
+            has_lines: true,
+            ..self
         }
     }
 
@@ -150,8 +161,11 @@ pub(crate) fn text(error: &(dyn Error + 'static), language: Language) -> String 
         Language::En => error.to_string(),
         Language::Zh => zh(error).unwrap_or_else(|| error.to_string()),
     };
-    // Errors quote what is wrong, which must not look like lines of ours. One of them is a list.
-    let is_list = matches!(error.downcast_ref(), Some(HubError::NotFound { .. }));
+    // Errors quote what is wrong, which must not look like lines of ours. Some of them are lists.
+    let is_list = matches!(error.downcast_ref(), Some(HubError::NotFound { .. }))
+        || error
+            .downcast_ref()
+            .is_some_and(|failed: &Failed| failed.has_lines);
     escape(
         &text,
         if is_list {

@@ -74,6 +74,8 @@ pub(crate) enum Message<'a> {
         byte: u8,
     },
     NotUtf8Typed,
+    /// At a line editor, which gives up what it has read behind that byte.
+    NotUtf8Edited,
     SetUtf8,
     NoCommand {
         name: &'a str,
@@ -193,6 +195,10 @@ impl Message<'_> {
             Self::NotUtf8Typed => (
                 "what was typed is not UTF-8; the line was dropped".into(),
                 "输入的内容不是 UTF-8；该行已忽略".into(),
+            ),
+            Self::NotUtf8Edited => (
+                "what was typed is not UTF-8; the line was dropped, with all that was typed ahead behind it".into(),
+                "输入的内容不是 UTF-8；该行以及在其后预先输入的内容已忽略".into(),
             ),
             Self::SetUtf8 => (
                 "set the terminal and the locale to UTF-8 (`export LANG=C.UTF-8`), or convert the input: `iconv -f GBK -t UTF-8`".into(),

@@ -163,6 +163,13 @@ impl Printer {
         self.line(&self.labelled(("warning: ", "警告："), "33", &text));
     }
 
+    /// An odd thing that was handled, and the error behind it on lines of its own.
+    pub(crate) fn warning_because(&self, warning: &Words, error: &anyhow::Error) {
+        let text = escape(warning.of(self.language), Context::Line);
+        let text = format!("{text}\n  {}", self.causes(error)); // each cause is escaped
+        self.line(&self.labelled(("warning: ", "警告："), "33", &text));
+    }
+
     /// What failed, why, and what to do about it: also under `--quiet`.
     pub(crate) fn error(&self, error: &anyhow::Error) {
         self.failure(

@@ -123,6 +123,122 @@ fn a_second_signal_right_behind_the_first_ends_the_server_in_the_middle_of_an_an
     }
 }
 
+/// Whether a stream of an answer that is running when the signal comes ends with `[DONE]`, and the
+/// exit status.
+#[cfg(target_os = "linux")]
+fn signalled(mut child: Child, port: u16, signal: &str, tokens: usize) -> (String, Option<i32>) {
+    let body = format!(
+        r#"{{"prompt": [300, 301], "max_tokens": {tokens}, "logit_bias": {{"2740": -100, "2700": -100}}, "stream": true}}"#
+    );
+    let mut stream = ask(port, "", &body);
+    stream.read_exact(&mut [0; 400]).unwrap();
+    let process = child.id().to_string();
+    let kill = |signal: &str| Command::new("kill").args([signal, &process]).status();
+    for _ in 0..2 {
+        assert!(kill(signal).unwrap().success()); // the kernel's and the shell's
+        wait_for_delivery(child.id());
+    }
+    let mut rest = String::new();
+    stream.read_to_string(&mut rest).unwrap();
+    (rest, child.wait().unwrap().code())
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_terminal_that_closes_stops_serve_as_sigterm_does() {
+    let (child, port, _) = serve(&[]);
+    let (rest, status) = signalled(child, port, "-HUP", 800);
+    assert!(rest.trim_end().ends_with("data: [DONE]"), "{rest}");
+    assert_eq!(status, Some(0));
+    // An answer that takes longer than it is given ends with an error event.
+    let (child, port, _) = serve(&["--drain-time", "0"]);
+    let (rest, status) = signalled(child, port, "-HUP", 1900);
+    assert!(
+        rest.contains("shutting_down") && !rest.contains("[DONE]"),
+        "{rest}"
+    );
+    assert_eq!(status, Some(0));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn under_nohup_serve_goes_on_after_the_terminal_closes() {
+    let mut serve = Command::new("sh");
+    let script = format!(
+        "trap '' HUP; exec '{}' serve --demo --port 0 --lang en",
+        env!("CARGO_BIN_EXE_moss-cli")
+    );
+    let cache = std::env::temp_dir().join("moss-cli-tests");
+    serve.args(["-c", &script]).env("XDG_CACHE_HOME", cache);
+    let mut child = serve
+        .stderr(std::process::Stdio::piped())
+        .stdin(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(
+        lines
+            .map_while(Result::ok)
+            .any(|line| line.starts_with("ready: "))
+    );
+    let process = child.id().to_string();
+    let kill = |signal: &str| Command::new("kill").args([signal, &process]).status();
+    kill("-HUP").unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    assert!(child.try_wait().unwrap().is_none(), "it goes on");
+    kill("-TERM").unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn values_of_flags_that_would_match_nothing_are_refused_with_a_hint() {
+    for (args, hint) in [
+        (
+            ["--cors-origin", "https://Chat.example/"],
+            "`https://chat.example`",
+        ),
+        (
+            ["--allow-host", "moss.example:8888"],
+            "without scheme, port",
+        ),
+    ] {
+        let out = run(
+            &[&["serve", "--demo", "--port", "0"][..], &args].concat(),
+            "",
+        );
+        let said = text(&out.stderr);
+        assert_eq!(out.status.code(), Some(1));
+        assert!(said.contains("hint: ") && said.contains(hint), "{said}");
+    }
+}
+
+#[test]
+fn loopback_written_as_an_ipv6_address_is_loopback() {
+    let args = [
+        "serve",
+        "--demo",
+        "--port",
+        "0",
+        "--lang",
+        "en",
+        "--host",
+        "::ffff:127.0.0.1",
+    ];
+    let mut child = command(&std::env::temp_dir(), &args).spawn().unwrap();
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut said = String::new();
+    let is_ready = lines.map_while(Result::ok).any(|line| {
+        said += &format!("{line}\n");
+        line.starts_with("ready: ")
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(
+        is_ready && said.contains("listening on http://127.0.0.1:"),
+        "{said}"
+    );
+}
+
 #[test]
 fn listening_beyond_this_machine_without_a_key_is_refused() {
     let out = run(&["serve", "--demo", "--host", "0.0.0.0", "--port", "0"], "");

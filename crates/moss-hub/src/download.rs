@@ -4,12 +4,13 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::atomic::AtomicBool,
+    time::Duration,
 };
 
 use crate::{
     DownloadEvent, HubError, HubFile, HubSettings, ModelId, Patience, Report,
     cache::ModelCache,
-    fault::shown,
+    fault::{Failure, shown},
     files,
     http::Http,
     listing::{self, Listing},
@@ -22,6 +23,9 @@ use crate::{
 /// Somebody waits for the listing, and nothing is lost if it is asked for again later: fewer
 /// attempts than for bytes.
 const LISTING_ATTEMPTS: u32 = 4;
+
+/// A listing is not waited for longer than this where the server asks for a pause.
+const LISTING_RETRY_AFTER: Duration = Duration::from_secs(10);
 
 /// What errors and events call it in the place of a file's name.
 const LISTING: &str = "list of files";
@@ -84,6 +88,7 @@ impl Hub {
             commit,
             license,
             files,
+            of_unknown_length,
         } = self.list(id, report)?;
         let names: Vec<_> = files.iter().map(|file| file.name.as_str()).collect();
         let endpoint = shown(self.http.base());
@@ -97,6 +102,11 @@ impl Hub {
             .filter(|file| chosen.contains(&file.name.as_str()))
             .cloned()
             .collect();
+        for file in &mut files {
+            if of_unknown_length.contains(&file.name) {
+                file.bytes = self.retrying(&file.name, report, || self.http.length(&file.url))?;
+            }
+        }
         files.sort_by_key(|file| file.bytes);
         let cache = ModelCache::new(&self.settings.cache, id);
         let done = |file: &HubFile| {
@@ -174,18 +184,28 @@ impl Hub {
             reason,
         };
         let url = listing::address(source, base, id).map_err(|error| bad(error.to_string()))?;
+        let text = self.retrying(LISTING, report, || self.http.text(&url))?;
+        listing::read(source, base, id, &text).map_err(bad)
+    }
+
+    /// Asks for something small, again where that may help: somebody waits for it.
+    fn retrying<T>(
+        &self,
+        file: &str,
+        report: Report<'_>,
+        ask: impl Fn() -> Result<T, Failure>,
+    ) -> Result<T, HubError> {
         let patience = self.settings.patience;
         let patience = Patience {
             attempts: patience.attempts.min(LISTING_ATTEMPTS),
             ..patience
         };
-        let mut retries = Retries::new(&patience);
-        let text = loop {
-            let failure = match self.http.text(&url) {
-                Ok(text) => break text,
+        let mut retries = Retries::new(&patience).with_longest_retry_after(LISTING_RETRY_AFTER);
+        loop {
+            let failure = match ask() {
+                Ok(found) => return Ok(found),
                 Err(failure) => failure,
             };
-            let file = LISTING;
             let Some(wait) = retries.pause(&failure, false) else {
                 return Err(HubError::transfer(file, failure, retries.failures()));
             };
@@ -195,8 +215,7 @@ impl Hub {
                 wait,
             });
             retry::sleep(wait, &AtomicBool::new(false));
-        };
-        listing::read(source, base, id, &text).map_err(bad)
+        }
     }
 
     /// Fetches one file; `blob` appears whole or not at all. `may_adopt` says that no other tool

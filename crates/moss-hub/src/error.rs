@@ -129,6 +129,7 @@ fn list(looked: &[(PathBuf, &'static str)]) -> String {
 }
 
 const MIRROR: &str = "set a mirror (HF_ENDPOINT=https://hf-mirror.com) or `--source modelscope`";
+const LOGIN: &str = "open any web page in a browser and log in";
 const DEMO: &str = "`--demo` needs no network: a tiny model that comes with this program";
 const BY_HAND: &str = "put config.json, vocab.json, merges.txt, added_tokens.json and the weight files by hand into \
                        ./fnlp/NAME, where they are found";
@@ -177,7 +178,7 @@ impl HubError {
             Self::Transfer { fault, .. } => transfer_hint(fault),
             Self::Hash { .. } => {
                 format!(
-                    "what came was thrown away; run it again, and where that does not help {MIRROR}, or {BY_HAND}"
+                    "what came was thrown away; run it again, and where that does not help {LOGIN}, or {MIRROR}, or {BY_HAND}"
                 )
             }
             Self::Space { copies: 1.., .. } => {
@@ -195,20 +196,32 @@ fn transfer_hint(fault: &Fault) -> String {
     let first = match fault {
         Fault::Status {
             status: 401 | 403, ..
-        } => "the hub refuses: check the name, set HF_TOKEN where it needs one, ",
-        Fault::Status { status: 404, .. } => "check the name; ",
+        } => format!(
+            "the hub refuses: check the name, set HF_TOKEN where it needs one; where the network asks for a login first, {LOGIN}; "
+        ),
+        Fault::Status { status: 404, .. } => "check the name; ".to_owned(),
         Fault::Status { status: 429, .. } => {
-            "the hub wants fewer requests: wait, then run it again; "
+            "the hub wants fewer requests: wait, then run it again; ".to_owned()
         }
-        Fault::Html | Fault::Tls { .. } | Fault::Status { status: 511, .. } => {
-            "the network seems to ask for a login first: open any web page in a browser and log in, then run it again; "
-        }
+        // Answers that no hub gives.
+        Fault::Html
+        | Fault::Tls { .. }
+        | Fault::Redirect(_)
+        | Fault::Length { .. }
+        | Fault::NoRanges
+        | Fault::Status {
+            status: 200..=299 | 511,
+            ..
+        } => format!("the network seems to ask for a login first: {LOGIN}, then run it again; "),
+        Fault::Connection(_) | Fault::Status { .. } => format!(
+            "run it again, it goes on where it stopped; where the network asks for a login first, {LOGIN}; "
+        ),
         Fault::Unreachable { .. } => {
             return format!(
                 "check this machine's network connection; HTTPS_PROXY sets a proxy; {MIRROR}; or {BY_HAND}; {DEMO}"
             );
         }
-        _ => "run it again, it goes on where it stopped; ",
+        _ => "run it again, it goes on where it stopped; ".to_owned(),
     };
     format!("{first}{MIRROR}; HTTPS_PROXY sets a proxy; or {BY_HAND}")
 }

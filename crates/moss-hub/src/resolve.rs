@@ -35,9 +35,7 @@ impl ResolvedModel {
     /// Returns the first file missing that conversations need and a checkpoint's weights do not:
     /// the tokenizer's.
     pub fn missing_file(&self) -> Option<&'static str> {
-        files::NEEDED
-            .into_iter()
-            .find(|name| !self.folder.join(name).exists())
+        files::missing_for_conversation(&self.folder)
     }
 
     /// Names the model of a folder: by the folder as it is given if that is a published name, else

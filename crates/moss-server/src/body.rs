@@ -111,11 +111,13 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<JsonBody<T>, Ap
 }
 
 /// Returns the path of an array that stands where an object is expected. Serde would take its
-/// elements for the object's fields, in order. This parses the body a second time, which is little
+/// elements for the object's fields, in order. An empty one counts as an empty object where that
+/// has a meaning. This parses the body a second time, which is little
 /// beside tokenizing the text in it.
 fn list_for_object(body: &Value) -> Option<String> {
     let field = |value: &Value, at: &str, name: &str| {
-        value.get(name)?.is_array().then(|| format!("{at}{name}"))
+        let is_full = !value.get(name)?.as_array()?.is_empty();
+        is_full.then(|| format!("{at}{name}"))
     };
     if body.is_array() {
         return Some("body".into());

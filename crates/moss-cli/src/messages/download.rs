@@ -66,9 +66,8 @@ pub(crate) enum DownloadMessage<'a> {
     Unchecked {
         path: &'a Path,
     },
-    NoListing {
-        why: &'a str,
-    },
+    /// Its causes follow.
+    NoListing,
     /// A line for each damaged file.
     Damaged {
         id: &'a str,
@@ -194,11 +193,10 @@ impl DownloadMessage<'_> {
                 format!("not checked, the hub's hash is needed: {}", path.display()),
                 format!("未校验（需要模型库给出的哈希）：{}", path.display()),
             ),
-            Self::NoListing { why } => (
-                format!(
-                    "the hub gives no list of files: checking against the hashes that the cache records\n  {why}"
-                ),
-                format!("无法取得模型库的文件列表，改为与缓存中记录的哈希核对\n  {why}"),
+            Self::NoListing => (
+                "the hub gives no list of files: checking against the hashes that the cache records"
+                    .into(),
+                "无法取得模型库的文件列表，改为与缓存中记录的哈希核对".into(),
             ),
             Self::Damaged { id, list } => (
                 format!(

@@ -1,8 +1,10 @@
 //! Lines of a user: edited at a terminal, or read from a pipe.
 
 use std::{
+    collections::VecDeque,
     io::{BufRead, ErrorKind, IsTerminal, StdinLock, stdin, stdout},
     path::PathBuf,
+    time::Instant,
 };
 
 use moss::unicode;
@@ -11,7 +13,12 @@ use rustyline::{
     error::ReadlineError, history::DefaultHistory,
 };
 
-use super::{answer::Session, keys::Keys, names::NAMES};
+use super::{
+    answer::Session,
+    keys::{Keys, STALE},
+    names::NAMES,
+    unedited::{self, Typed},
+};
 use crate::{
     errors::{Failed, OrFail},
     messages::Message,
@@ -45,6 +52,8 @@ pub(crate) struct Terminal {
     editor: Box<Editor<Commands, DefaultHistory>>,
     history: Option<PathBuf>,
     keys: Keys,
+    /// Lines of a paste that are still to be taken, one by one.
+    pasted: VecDeque<String>,
     /// The terminal is too simple for editing: the kernel edits lines.
     unedited: bool,
     _held: terminal::Held,
@@ -99,6 +108,7 @@ impl Input {
             editor: Box::new(editor),
             history,
             keys,
+            pasted: VecDeque::new(),
             unedited,
             _held,
         }))
@@ -106,6 +116,15 @@ impl Input {
 
     pub(crate) fn is_terminal(&self) -> bool {
         matches!(self, Self::Terminal(_))
+    }
+
+    /// Has these lines of a paste come next, in front of what is typed.
+    pub(crate) fn feed<'a>(&mut self, lines: impl DoubleEndedIterator<Item = &'a str>) {
+        if let Self::Terminal(terminal) = self {
+            for line in lines.rev() {
+                terminal.pasted.push_front(line.to_owned());
+            }
+        }
     }
 
     /// The next line that can be read; others are dropped with a word about why.
@@ -119,10 +138,17 @@ impl Input {
 
 impl Terminal {
     fn line(&mut self, prompt: &str, session: &Session<'_>) -> anyhow::Result<Line> {
+        if let Some(line) = self.pasted.pop_front() {
+            session.printer.answer(&format!("{prompt}{line}\n"))?;
+            return Ok(Line::Text(line));
+        }
         session.interrupts.before_prompt(prompt, self.unedited);
         self.keys.reset(session.answered);
         terminal::release();
-        let line = self.edited(prompt, session.printer);
+        let line = match self.unedited {
+            true => self.unedited(prompt, session),
+            false => self.edited(prompt, session.printer),
+        };
         terminal::hold();
         session.interrupts.after_prompt();
         line
@@ -138,20 +164,19 @@ impl Terminal {
                     });
                 }
                 Ok(line) => {
-                    if !line.trim().is_empty()
-                        && self.editor.add_history_entry(&line).unwrap_or(false)
-                    {
-                        self.keep_history();
-                    }
+                    self.keep_history(&line);
                     return Ok(Line::Text(line));
                 }
                 Err(ReadlineError::Eof) => return Ok(Line::End),
                 Err(ReadlineError::Interrupted) => {
                     return Ok(Line::Interrupted { starts_over: false });
                 }
-                // The editor does not say which byte it was.
+                // The editor does not say which byte it was. What it has read beyond that byte, up
+                // to a kilobyte, is lost: it hands its buffer to the next line only after a line
+                // that was accepted (`Editor::readline_edit`), and has no way to be given another
+                // reader than the terminal itself, whose bytes nobody can look at before.
                 Err(ReadlineError::Io(error)) if error.kind() == ErrorKind::InvalidData => {
-                    not_utf8(Message::NotUtf8Typed, printer);
+                    not_utf8(Message::NotUtf8Edited, printer);
                 }
                 Err(error) => {
                     let what = ("cannot read from the terminal", "无法从终端读取");
@@ -161,7 +186,36 @@ impl Terminal {
         }
     }
 
-    fn keep_history(&mut self) {
+    fn unedited(&mut self, prompt: &str, session: &Session<'_>) -> anyhow::Result<Line> {
+        let mut starts_over = false;
+        loop {
+            session.printer.raw(prompt)?;
+            let shown = session.answered.then(Instant::now);
+            let typed = unedited::read(&mut stdin().lock(), terminal::interrupt_key());
+            match typed.or_fail("cannot read from the terminal", "无法从终端读取")? {
+                Typed::Line(bytes) => match String::from_utf8(bytes) {
+                    Ok(line) => {
+                        self.keep_history(&line);
+                        return Ok(Line::Text(line));
+                    }
+                    Err(_) => not_utf8(Message::NotUtf8Typed, session.printer),
+                },
+                Typed::End => return Ok(Line::End),
+                Typed::Interrupt { is_empty } => {
+                    session.printer.raw("\n")?;
+                    starts_over |= !is_empty || shown.is_some_and(|shown| shown.elapsed() < STALE);
+                    if is_empty {
+                        return Ok(Line::Interrupted { starts_over });
+                    }
+                }
+            }
+        }
+    }
+
+    fn keep_history(&mut self, line: &str) {
+        if line.trim().is_empty() || !self.editor.add_history_entry(line).unwrap_or(false) {
+            return;
+        }
         let Some(file) = &self.history else { return };
         if let Some(folder) = file.parent() {
             // a history that cannot be kept is no reason to stop

@@ -4,6 +4,7 @@ use super::HubError;
 use crate::Fault;
 
 const MIRROR: &str = "设置镜像（HF_ENDPOINT=https://hf-mirror.com）或使用 `--source modelscope`";
+const LOGIN: &str = "用浏览器打开任一网页完成登录";
 const DEMO: &str = "`--demo` 无需网络，可立即试用本程序自带的微型模型";
 const BY_HAND: &str = "手动将 config.json、vocab.json、merges.txt、added_tokens.json 和权重文件放入 ./fnlp/名称，程序会在那里查找";
 
@@ -102,7 +103,7 @@ impl HubError {
             Self::Incomplete { .. } => format!("请{MIRROR}；或{BY_HAND}"),
             Self::Transfer { fault, .. } => transfer_hint(fault),
             Self::Hash { .. } => {
-                format!("收到的内容已丢弃；请重新运行，若仍不行，请{MIRROR}，或{BY_HAND}")
+                format!("收到的内容已丢弃；请重新运行，若仍不行，请{LOGIN}，或{MIRROR}，或{BY_HAND}")
             }
             Self::Space { copies: 1.., .. } => {
                 "该文件系统不支持符号链接和硬链接，缓存中每个文件需存两份：请将 HF_HUB_CACHE 设为其他文件系统上的文件夹，或腾出空间".into()
@@ -117,18 +118,29 @@ fn transfer_hint(fault: &Fault) -> String {
     let first = match fault {
         Fault::Status {
             status: 401 | 403, ..
-        } => "模型库拒绝访问：请核对名称，需要时设置 HF_TOKEN；也可",
-        Fault::Status { status: 404, .. } => "请核对名称；也可",
-        Fault::Status { status: 429, .. } => "模型库要求减少请求：请稍候再运行；也可",
-        Fault::Html | Fault::Tls { .. } | Fault::Status { status: 511, .. } => {
-            "当前网络可能要求先登录：请用浏览器打开任一网页完成登录，然后重新运行；也可"
+        } => format!(
+            "模型库拒绝访问：请核对名称，需要时设置 HF_TOKEN；若当前网络要求先登录，请{LOGIN}；也可"
+        ),
+        Fault::Status { status: 404, .. } => "请核对名称；也可".to_owned(),
+        Fault::Status { status: 429, .. } => "模型库要求减少请求：请稍候再运行；也可".to_owned(),
+        Fault::Html
+        | Fault::Tls { .. }
+        | Fault::Redirect(_)
+        | Fault::Length { .. }
+        | Fault::NoRanges
+        | Fault::Status {
+            status: 200..=299 | 511,
+            ..
+        } => format!("当前网络可能要求先登录：请{LOGIN}，然后重新运行；也可"),
+        Fault::Connection(_) | Fault::Status { .. } => {
+            format!("请重新运行，会从中断处继续；若当前网络要求先登录，请{LOGIN}；也可")
         }
         Fault::Unreachable { .. } => {
             return format!(
                 "请检查本机的网络连接；HTTPS_PROXY 可设置代理；也可{MIRROR}；或{BY_HAND}；{DEMO}"
             );
         }
-        _ => "请重新运行，会从中断处继续；也可",
+        _ => "请重新运行，会从中断处继续；也可".to_owned(),
     };
     format!("{first}{MIRROR}；HTTPS_PROXY 可设置代理；或{BY_HAND}")
 }

@@ -25,10 +25,13 @@ use crate::{
             finish_reason, reply_error,
         },
         completion::{CompletionRequest, Prompt},
-        number::Count,
+        number::CountOrOff,
         shared::Truncation,
     },
 };
+
+/// The prompt of a request that has none: the separator of documents in training.
+const DEFAULT_PROMPT: &str = "<|endoftext|>";
 
 pub(crate) async fn complete(
     State(state): State<Shared>,
@@ -120,7 +123,7 @@ pub(crate) async fn complete(
 pub(crate) fn plan(request: &CompletionRequest, options: &ServerOptions) -> Result<Plan, ApiError> {
     request.check()?;
     let mut plan = Plan::new(request.shared(), options)?;
-    plan.logprobs = request.logprobs.map(|Count(top)| top);
+    plan.logprobs = request.logprobs.and_then(|CountOrOff(top)| top);
     at_most(
         "logprobs",
         plan.logprobs.unwrap_or(0),
@@ -147,9 +150,9 @@ pub(crate) fn plan(request: &CompletionRequest, options: &ServerOptions) -> Resu
 }
 
 /// Prompts as ids.
-fn read(tokenizer: &Tokenizer, prompt: Prompt) -> Result<Vec<Vec<u32>>, ApiError> {
+fn read(tokenizer: &Tokenizer, prompt: Option<Prompt>) -> Result<Vec<Vec<u32>>, ApiError> {
     let encode = |text: String| Ok(tokenizer.encode(&text)?);
-    match prompt {
+    match prompt.unwrap_or_else(|| Prompt::Text(DEFAULT_PROMPT.to_owned())) {
         Prompt::Text(text) => Ok(vec![encode(text)?]),
         Prompt::Texts(texts) => texts.into_iter().map(encode).collect(),
         Prompt::Ids(ids) => Ok(vec![ids]),

@@ -187,7 +187,7 @@ pub(crate) async fn ask(
     state.conversations.keep(uid.clone(), conversation);
     let moss = Notes {
         ignored,
-        ..Notes::default()
+        dropped_messages: 2 * dropped, // what the user said, and the answer
     }
     .unless_empty();
     Ok(Json(Answered {

@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use moss::hub::{DownloadEvent, DownloadPlan, Hub, HubError, ModelId, Verification};
+use moss::{
+    hub::{DownloadEvent, DownloadPlan, Hub, HubError, ModelId, Verification},
+    unicode::{Context, escape},
+};
 
 use crate::{
     args::Cli,
@@ -79,9 +82,8 @@ fn listing(
             | HubError::Listing { .. }
             | HubError::Incomplete { .. }),
         ) => {
-            let why = printer.causes(&anyhow::Error::from(error));
-            let warning = Message::Download(DownloadMessage::NoListing { why: &why });
-            printer.warning(&Words::from(warning));
+            let warning = Message::Download(DownloadMessage::NoListing);
+            printer.warning_because(&Words::from(warning), &error.into());
             Ok(None)
         }
         Err(error) => Err(error),
@@ -97,11 +99,13 @@ fn damaged(id: &ModelId, found: &Verification) -> Failed {
         list: &list,
     }))
     .hint(Message::Download(DownloadMessage::DamagedHint { id: &id }))
+    .with_lines()
 }
 
 fn list(found: &Verification) -> Words {
     let line = |name: &str, path: &std::path::Path, what: &str| {
-        format!("\n  {name}: {what} ({})", path.display())
+        let line = format!("{name}: {what} ({})", path.display());
+        format!("\n  {}", escape(&line, Context::Line))
     };
     let lines = |zh: bool| {
         let damaged = found.damaged.iter();

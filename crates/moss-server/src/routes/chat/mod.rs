@@ -27,7 +27,7 @@ use crate::{
             TokenLogprob, Usage, finish_reason, reply_error,
         },
         chat::ChatRequest,
-        number::Count,
+        number::{Count, Limit},
         shared::Truncation,
     },
 };
@@ -133,6 +133,9 @@ pub(crate) fn plan(request: &ChatRequest, options: &ServerOptions) -> Result<Pla
     )?;
     let mut fields = request.shared();
     fields.max_tokens = match (fields.max_tokens, request.max_completion_tokens) {
+        // No limit, -1, says nothing beside a limit.
+        (Some(limit @ Limit(Some(_))), Some(Limit(None)))
+        | (Some(Limit(None)), Some(limit @ Limit(Some(_)))) => Some(limit),
         (Some(old), Some(new)) if old != new => {
             let expected = " beside another `max_tokens`, which it replaces".to_owned();
             return Err(ApiError::Unsupported {

@@ -38,25 +38,27 @@ struct Exchange {
 struct Exchanges {
     instruction: Option<String>,
     all: Vec<Exchange>,
-    /// Messages without text in front of the first exchange.
+    /// Skipped messages in front of the first exchange.
     skipped: usize,
 }
 
 /// Puts messages together, by one rule:
 ///
-/// 1. System messages at the beginning are the instruction. A later one is read where it stands, as
-///    part of what the user says.
-/// 2. Assistant messages without text, such as placeholders for the answer, are skipped.
+/// 1. System messages at the beginning are the instruction, in place of the server's own. A later
+///    one is read where it stands, as part of what the user says.
+/// 2. Text that is empty or white space alone says nothing: such a system message leaves the
+///    server's instruction in place, such an assistant message (a placeholder for the answer) is
+///    skipped, and such a user message adds nothing to its neighbours.
 /// 3. Neighbours of one side become one message, with an empty line between them.
-/// 4. An answer in front of everything that the user says answers an empty message.
+/// 4. An answer in front of everything that the user says answers an empty message; so does the new
+///    answer where nobody has said anything yet.
 /// 5. If the assistant has the last word, the answer continues it.
 ///
 /// `truncate_for` drops the oldest exchanges of a conversation that is longer than the context
 /// window, with room for an answer of so many tokens.
 ///
 /// # Errors
-/// [`ApiError::Unsupported`] naming what stands beside a message that cannot have it;
-/// [`ApiError::OutOfRange`] for a conversation that asks nothing.
+/// [`ApiError::Unsupported`] naming what stands beside a message that cannot have it.
 pub(super) fn build(
     model: &ServedModel,
     messages: Vec<Message>,
@@ -68,13 +70,7 @@ pub(super) fn build(
         all: mut exchanges,
         ..
     } = arrange(model, messages)?;
-    let last = exchanges.pop().ok_or_else(|| {
-        ApiError::out_of_range(
-            "messages",
-            "without a message of the user",
-            "one, or text of an answer to continue",
-        )
-    })?;
+    let last = exchanges.pop().unwrap_or_default();
     let builder = model.prompts(instruction.map(SystemText::Custom), plugins)?;
     let mut turns = Vec::with_capacity(exchanges.len());
     let mut counts = Vec::with_capacity(exchanges.len());
@@ -152,8 +148,9 @@ fn arrange(model: &ServedModel, messages: Vec<Message>) -> Result<Exchanges, Api
             Role::System if conversation.all.is_empty() => {
                 append(&mut conversation.instruction, text)
             }
+            Role::System if is_blank(&text) => conversation.skip(),
             Role::System | Role::User => append(&mut conversation.asking().user, text),
-            Role::Assistant if text.trim().is_empty() && beside.is_none() => conversation.skip(),
+            Role::Assistant if is_blank(&text) && beside.is_none() => conversation.skip(),
             Role::Assistant => {
                 let exchange = conversation.answering();
                 match &mut exchange.moss {
@@ -243,8 +240,14 @@ fn unsupported(index: usize, field: &str, expected: &str) -> ApiError {
     }
 }
 
+/// Returns `true` for text that says nothing.
+fn is_blank(text: &str) -> bool {
+    text.trim().is_empty()
+}
+
 fn append(place: &mut Option<String>, text: String) {
     match place {
+        _ if is_blank(&text) => {}
         Some(before) => {
             before.push_str("\n\n");
             before.push_str(&text);
