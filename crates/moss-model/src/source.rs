@@ -75,7 +75,7 @@ pub trait WeightSource: Sync {
     fn stored_bytes(&self, prefix: &str, scales: bool) -> u64;
 
     /// The format of weights that are made up, which a device may then make up by itself.
-    fn made_up(&self) -> Option<WeightFormat> {
+    fn synthetic_format(&self) -> Option<WeightFormat> {
         None
     }
 

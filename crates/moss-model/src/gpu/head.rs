@@ -7,7 +7,7 @@ use moss_cuda::{
 };
 
 use super::{MAX_STEP_ROWS, loader::Loader};
-use crate::{Cut, ModelError, MossConfig, names, plan::Answers};
+use crate::{Cut, ModelError, MossConfig, micro_batch::BatchOutput, names};
 
 #[derive(Debug)]
 pub(super) struct Head {
@@ -114,7 +114,7 @@ impl Head {
     pub(super) fn collect(
         &mut self,
         cuts: &[Option<Cut<'_>>],
-        answers: &mut Answers,
+        answers: &mut BatchOutput,
     ) -> Result<(), KernelError> {
         let vocab = self.linear.out_features();
         let sample = self
@@ -142,7 +142,7 @@ impl Head {
         Ok(())
     }
 
-    /// The final norm's output, widened, for a tap.
+    /// The final norm's output, widened, for a hook.
     pub(super) fn normed(&self, gpu: &Gpu, count: usize) -> Result<Vec<f32>, KernelError> {
         let stride = self.linear.input_stride();
         let values = gpu.download(&self.normed, count * stride)?;

@@ -53,14 +53,14 @@ impl<'a> Loader<'a> {
             op: "load",
             source,
         };
-        if let Some(format) = self.source.made_up() {
+        if let Some(format) = self.source.synthetic_format() {
             let bits = match format {
                 WeightFormat::Gptq(bits) if stem != names::LM_HEAD => Some(bits),
                 _ => None,
             };
             let bias = has_bias.then(|| vec![0.01; out_features]);
             return self
-                .made_up(layer, stem, bits, shape, bias.as_deref())
+                .synthetic(layer, stem, bits, shape, bias.as_deref())
                 .map_err(kernel);
         }
         let parts = self
@@ -111,9 +111,9 @@ impl<'a> Loader<'a> {
             op: "load",
             source,
         };
-        let (table, rows) = match self.source.made_up() {
+        let (table, rows) = match self.source.synthetic_format() {
             Some(_) if !on_host => (
-                self.made_up(0, names::EMBEDDING, None, vocabulary(config), None),
+                self.synthetic(0, names::EMBEDDING, None, vocabulary(config), None),
                 None,
             ),
             _ => match self.wte(config)? {
@@ -138,7 +138,7 @@ impl<'a> Loader<'a> {
             op: "load",
             source,
         };
-        if self.source.made_up().is_some() {
+        if self.source.synthetic_format().is_some() {
             return Ok((
                 self.linear(layer, names::LM_HEAD, vocabulary(config), true)?,
                 None,
@@ -186,7 +186,7 @@ impl<'a> Loader<'a> {
         )
     }
 
-    fn made_up(
+    fn synthetic(
         &self,
         layer: usize,
         stem: &str,

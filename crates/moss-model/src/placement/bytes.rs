@@ -3,8 +3,8 @@
 use moss_cuda::{FEW_ROWS, PANEL_VALUES};
 
 use crate::{
-    CacheShape, ComputeDtype, MossConfig, RandomWeights, WeightFormat, WeightSource, names,
-    plan::MAX_ROWS,
+    CacheShape, ComputeDtype, MossConfig, RandomWeights, WeightFormat, WeightSource,
+    micro_batch::MAX_BATCH_TOKENS, names,
 };
 
 /// What libraries and page rounding take beside the buffers that are counted here.
@@ -45,7 +45,7 @@ impl ModelBytes {
         let bias = source.stored_bytes(&format!("{}.bias", names::LM_HEAD), false);
         let head = match kept(names::LM_HEAD) {
             // The head is the embedding, of which the last stage has a copy.
-            head if head == 0 || head == bias && source.made_up().is_none() => {
+            head if head == 0 || head == bias && source.synthetic_format().is_none() => {
                 head.saturating_add(embedding)
             }
             head => head,
@@ -107,7 +107,7 @@ fn workspace(config: &MossConfig) -> u64 {
         (2, inner.max(hidden.saturating_mul(3))),
     ]);
     sum(&[
-        (MAX_ROWS as u64, row),
+        (MAX_BATCH_TOKENS as u64, row),
         (4 * FEW_ROWS as u64, vocab),
         (2, PANEL_VALUES as u64),
     ])

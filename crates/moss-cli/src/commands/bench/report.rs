@@ -2,7 +2,8 @@
 
 use moss::{
     cpu::{Activations, cpu_features},
-    model::{CardInfo, StageInfo},
+    cuda::GpuInfo,
+    model::{DeviceInfo, StageInfo},
 };
 use serde_json::{Value, json};
 
@@ -36,7 +37,7 @@ impl Report {
         let mut text = format!("{}\n", self.name.of(language));
         for (index, stage) in self.stages.iter().enumerate() {
             let (first, last) = (stage.layers.start, stage.layers.end - 1);
-            let what = match &stage.card {
+            let what = match &stage.gpu {
                 Some(card) => card_text(card),
                 None => self.cpu_text(),
             };
@@ -119,7 +120,7 @@ impl Report {
             })
         });
         let stages = self.stages.iter().map(|stage| {
-            let card = stage.card.as_ref().map(card_json);
+            let card = stage.gpu.as_ref().map(card_json);
             json!({
                 "device": stage.device.to_string(), "layers": [stage.layers.start, stage.layers.end],
                 "weight_bytes_per_token": stage.weight_bytes, "card": card,
@@ -141,17 +142,19 @@ fn gb(rate: f64) -> f64 {
     rate / 1e9
 }
 
-fn card_text(card: &CardInfo) -> Words {
-    let CardInfo { name, code, .. } = card;
-    let cuda = format!(
-        "{}.{}",
-        card.driver_cuda / 1000,
-        card.driver_cuda % 1000 / 10
-    );
-    let [clock, memory_clock] = [card.clock_khz, card.memory_clock_khz].map(|khz| khz / 1000);
+fn card_text(card: &DeviceInfo) -> Words {
+    let GpuInfo {
+        name,
+        code,
+        driver_cuda,
+        ..
+    } = &card.gpu;
+    let cuda = format!("{}.{}", driver_cuda / 1000, driver_cuda % 1000 / 10);
+    let clocks = [card.gpu.clock_khz, card.gpu.memory_clock_khz];
+    let [clock, memory_clock] = clocks.map(|khz| khz / 1000);
     let taken = size(card.free_before.saturating_sub(card.free_now));
     let free = size(card.free_before);
-    let others = size(card.total_memory.saturating_sub(card.free_before));
+    let others = size(card.gpu.total_memory.saturating_sub(card.free_before));
     Words::from((
         format!(
             "{name}, {code} code, driver for CUDA {cuda}, clocks up to {clock} and {memory_clock} MHz; {taken} taken of {free} free, {others} by others and the idle context"
@@ -162,10 +165,11 @@ fn card_text(card: &CardInfo) -> Words {
     ))
 }
 
-fn card_json(card: &CardInfo) -> Value {
+fn card_json(card: &DeviceInfo) -> Value {
+    let gpu = &card.gpu;
     json!({
-        "name": card.name, "code": card.code, "driver_cuda": card.driver_cuda, "clock_khz": card.clock_khz,
-        "memory_clock_khz": card.memory_clock_khz, "total_memory": card.total_memory,
+        "name": gpu.name, "code": gpu.code.to_string(), "driver_cuda": gpu.driver_cuda, "clock_khz": gpu.clock_khz,
+        "memory_clock_khz": gpu.memory_clock_khz, "total_memory": gpu.total_memory,
         "free_before": card.free_before, "free_now": card.free_now,
         "taken": card.free_before.saturating_sub(card.free_now),
     })
@@ -173,6 +177,7 @@ fn card_json(card: &CardInfo) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use moss::cuda::GpuCode;
     use unicode_width::UnicodeWidthStr;
 
     use super::*;
@@ -197,13 +202,22 @@ mod tests {
 
     #[test]
     fn a_card_is_told_in_chinese_with_the_same_names_and_numbers() {
-        let card = CardInfo {
-            name: "T4".into(),
-            code: "sm_75".into(),
-            driver_cuda: 12_080,
-            clock_khz: 1_590_000,
-            memory_clock_khz: 5_001_000,
-            total_memory: 16_000_000_000,
+        let card = DeviceInfo {
+            gpu: GpuInfo {
+                ordinal: 0,
+                name: "T4".into(),
+                capability: 75,
+                code: GpuCode::Machine(75),
+                multiprocessors: 40,
+                total_memory: 16_000_000_000,
+                l2_bytes: 4 << 20,
+                clock_khz: 1_590_000,
+                memory_clock_khz: 5_001_000,
+                memory_bus_bits: 256,
+                ecc: true,
+                pci: (0, 0, 30),
+                driver_cuda: 12_080,
+            },
             free_before: 15_000_000_000,
             free_now: 4_000_000_000,
         };

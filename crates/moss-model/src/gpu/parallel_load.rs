@@ -17,7 +17,7 @@ use super::{
     head::Head,
     loader::{EmbeddingTable, Loader},
 };
-use crate::{LoadEvent, MemoryPlan, ModelError, load::Wanted, names::LayerNames};
+use crate::{LoadEvent, MemoryPlan, ModelError, load::StageSpec, names::LayerNames};
 
 /// What of the network lies on one card.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ enum Part {
 /// An embedding or a head whose rows are to come, with the layer that an error names.
 type Table<'a> = (usize, &'a GpuLinear, &'a DenseWeight);
 
-impl Wanted<'_> {
+impl StageSpec<'_> {
     /// Loads all of them. After an error nothing more is begun.
     ///
     /// # Errors

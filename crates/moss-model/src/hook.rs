@@ -1,11 +1,11 @@
-//! A look at the hidden states on the way.
+//! Hooks that see the hidden states of a forward pass.
 
 use candle_core::{DType, Tensor};
 use moss_weights::KernelError;
 
 use crate::ModelError;
 
-/// Points of the network that a tap can look at.
+/// Points of the network that a hook can look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HiddenPoint {
     /// The embedding rows.
@@ -24,20 +24,20 @@ pub(crate) fn to_host(x: &Tensor) -> Result<Vec<f32>, KernelError> {
     Ok(x.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
 }
 
-/// A tap that may be absent.
-pub(crate) struct Tap<'a, 'b>(pub(crate) Option<&'a mut HiddenTap<'b>>);
+/// A hook that may be absent.
+pub(crate) struct Hook<'a, 'b>(pub(crate) Option<&'a mut HiddenTap<'b>>);
 
-impl Tap<'_, '_> {
+impl Hook<'_, '_> {
     /// Shows values that are on the host already.
     #[cfg_attr(not(feature = "cuda"), allow(dead_code))]
     pub(crate) fn show_values(&mut self, point: HiddenPoint, values: &[f32]) {
-        if let Some(tap) = &mut self.0 {
-            tap(point, values);
+        if let Some(hook) = &mut self.0 {
+            hook(point, values);
         }
     }
 
     pub(crate) fn show(&mut self, point: HiddenPoint, x: &Tensor) -> Result<(), ModelError> {
-        let Some(tap) = &mut self.0 else {
+        let Some(hook) = &mut self.0 else {
             return Ok(());
         };
         let values = to_host(x).map_err(|source| ModelError::Kernel {
@@ -45,7 +45,7 @@ impl Tap<'_, '_> {
             op: "hidden state",
             source,
         })?;
-        tap(point, &values);
+        hook(point, &values);
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! The rows of one forward pass, checked before any work.
+//! The rows of a forward pass, checked before any work, in micro-batches.
 
 use std::ops::Range;
 
@@ -8,8 +8,8 @@ use crate::{
     BlockTable, CacheShape, Cut, LogitRows, Logits, ModelError, MossConfig, SequenceChunk,
 };
 
-/// Rows of a pass at most.
-pub(crate) const MAX_ROWS: usize = 512;
+/// Most rows of a micro-batch.
+pub(crate) const MAX_BATCH_TOKENS: usize = 512;
 
 /// The rows of one forward pass: everything that can be wrong with a batch is found here, before
 /// any work.
@@ -75,13 +75,16 @@ impl<'a> Plan<'a> {
         Ok(plan)
     }
 
-    /// The rows in runs of at most [`MAX_ROWS`]. How a prompt is cut up depends on the plan alone,
-    /// never on where the layers lie.
-    pub(crate) fn passes(&self) -> impl Iterator<Item = Pass<'_, 'a>> {
+    /// Splits the rows into micro-batches of at most [`MAX_BATCH_TOKENS`]. The split depends on the
+    /// plan alone, never on where the layers are.
+    pub(crate) fn micro_batches(&self) -> impl Iterator<Item = MicroBatch<'_, 'a>> {
         let rows = self.token_ids.len();
         (0..rows)
-            .step_by(MAX_ROWS)
-            .map(move |first| Pass::new(self, first..rows.min(first + MAX_ROWS)))
+            .step_by(MAX_BATCH_TOKENS)
+            .enumerate()
+            .map(move |(index, first)| {
+                MicroBatch::new(self, index, first..rows.min(first + MAX_BATCH_TOKENS))
+            })
     }
 
     /// The error for a bad value in `row`.
@@ -103,9 +106,9 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Shares `answers`, one for every wanted row of every pass, out among the chunks.
-    pub(crate) fn share_out(&self, answers: Answers, vocab_size: usize) -> Vec<Logits> {
-        let (mut rest, mut cuts) = (answers.values, answers.cuts.into_iter());
+    /// Splits `output`, a result for each wanted row of each micro-batch, by chunks.
+    pub(crate) fn split_by_sequence(&self, output: BatchOutput, vocab_size: usize) -> Vec<Logits> {
+        let (mut rest, mut cuts) = (output.values, output.cuts.into_iter());
         let mut take = |(_, chunk): &(usize, SequenceChunk<'_>)| {
             let rows = rows_of(chunk);
             if let Some(Some(candidates)) = cuts.by_ref().take(rows).last() {
@@ -118,12 +121,14 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// A run of a plan's rows that goes through the layers together.
-pub(crate) struct Pass<'p, 'a> {
+/// Consecutive rows of a plan that go through the layers together.
+pub(crate) struct MicroBatch<'p, 'a> {
     plan: &'p Plan<'a>,
+    /// Its index within the forward.
+    pub(crate) index: usize,
     /// Of the plan.
     pub(crate) rows: Range<usize>,
-    /// The rows of each sequence, counted from the pass's first.
+    /// The rows of each sequence, counted from the micro-batch's first.
     pub(crate) sequences: Vec<SequenceRows<'a>>,
     /// Rows that go through the head, counted likewise, in the order of the batch.
     pub(crate) wanted: Vec<u32>,
@@ -132,8 +137,8 @@ pub(crate) struct Pass<'p, 'a> {
     pub(crate) cuts: Vec<Option<Cut<'a>>>,
 }
 
-impl<'p, 'a> Pass<'p, 'a> {
-    fn new(plan: &'p Plan<'a>, rows: Range<usize>) -> Self {
+impl<'p, 'a> MicroBatch<'p, 'a> {
+    fn new(plan: &'p Plan<'a>, index: usize, rows: Range<usize>) -> Self {
         let (mut sequences, mut wanted, mut cuts) = (vec![], vec![], vec![]);
         for (first_row, chunk) in &plan.spans {
             let end = first_row + chunk.token_ids.len();
@@ -159,6 +164,7 @@ impl<'p, 'a> Pass<'p, 'a> {
         }
         Self {
             plan,
+            index,
             rows,
             sequences,
             wanted,
@@ -183,22 +189,22 @@ impl<'p, 'a> Pass<'p, 'a> {
         &self.plan.slots[self.rows.clone()]
     }
 
-    /// The error for a bad value in `row` of the pass.
+    /// Returns the error for a bad value in `row` of the micro-batch.
     pub(crate) fn non_finite(&self, layer: usize, row: usize, value: f32) -> ModelError {
         self.plan.non_finite(layer, self.rows.start + row, value)
     }
 }
 
-/// What the head said of the wanted rows, in their order.
+/// The head's results for the wanted rows, in their order.
 #[derive(Debug, Default)]
-pub(crate) struct Answers {
+pub(crate) struct BatchOutput {
     /// The logits of the rows that were not cut.
     pub(crate) values: Vec<f32>,
     /// A row's candidates, or `None` where its logits are in `values`.
     pub(crate) cuts: Vec<Option<Vec<(u32, f32)>>>,
 }
 
-impl Answers {
+impl BatchOutput {
     /// Adds the logits of `rows` rows.
     pub(crate) fn extend(&mut self, rows: usize, values: Vec<f32>) {
         match self.values.is_empty() {

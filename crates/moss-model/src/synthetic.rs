@@ -167,7 +167,7 @@ impl WeightSource for RandomWeights {
         counted.fold(0, u64::saturating_add)
     }
 
-    fn made_up(&self) -> Option<WeightFormat> {
+    fn synthetic_format(&self) -> Option<WeightFormat> {
         Some(self.format)
     }
 
