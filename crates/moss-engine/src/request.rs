@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use crossbeam_channel::Sender;
 use moss_sampling::{LogitsStep, SamplingParams};
-
-use crate::worker::Command;
 
 /// Which ids may be drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -61,7 +58,7 @@ pub struct Request {
     /// Tells with each token how likely it was, and this many of the likeliest; `None` for no such
     /// thing. It costs a pass over the row.
     pub logprobs: Option<usize>,
-    /// [`Session::id`] of the cache to go on from, and to leave behind.
+    /// [`crate::Session::id`] of the cache to go on from, and to leave behind.
     pub session: Option<u64>,
 }
 
@@ -88,27 +85,5 @@ impl std::fmt::Debug for Request {
             .field("sampling", &self.sampling)
             .field("stop", &self.stop)
             .finish_non_exhaustive()
-    }
-}
-
-/// A conversation's cache: the longest beginning that a prompt shares with the one before is not
-/// run again. Dropping it frees its blocks.
-#[derive(Debug)]
-pub struct Session {
-    pub(crate) id: u64,
-    pub(crate) commands: Sender<Command>,
-}
-
-impl Session {
-    /// For [`Request::session`].
-    pub fn id(&self) -> u64 {
-        self.id
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        // An engine that is gone has freed everything already.
-        let _ = self.commands.send(Command::EndSession(self.id));
     }
 }

@@ -13,55 +13,13 @@ use moss_sampling::{CutParams, Logprobs, Sampler};
 use moss_text::{Specials, TextStream, Tokenizer};
 
 use crate::{
-    EngineError, Event, Outcome, PromptLimit, Request, StopCause, StopRules, Timings,
-    TokenLogprobs, Usage, health::Outlet, speed::Speed, stop::StopStrings,
+    EngineError, Event, Outcome, PromptLimit, StopCause, StopRules, Timings, TokenLogprobs, Usage,
+    command::Job, health::Outlet, speed::Speed, stop::StopStrings,
 };
 
 /// Times the predicted duration of a prompt that [`PromptLimit::Measured`] allows: other answers
 /// and a throttled machine take their share.
 const PROMPT_FACTOR: u32 = 4;
-
-/// A request that waits, and where its events go.
-pub(crate) struct Job {
-    /// Requests before this one.
-    pub(crate) id: u64,
-    pub(crate) request: Request,
-    pub(crate) sampler: Sampler,
-    pub(crate) events: Arc<Outlet>,
-    pub(crate) cancelled: Arc<AtomicBool>,
-    pub(crate) submitted: Instant,
-}
-
-impl Job {
-    pub(crate) fn is_cancelled(&self) -> bool {
-        self.cancelled.load(Relaxed)
-    }
-
-    /// The last event of a request that never ran.
-    pub(crate) fn end_before_start(self, error: Option<EngineError>) {
-        let event = error.map_or_else(
-            || {
-                let usage = Usage {
-                    prompt_tokens: self.request.prompt.len(),
-                    ..Usage::default()
-                };
-                let timings = Timings {
-                    queued: self.submitted.elapsed(),
-                    ..Timings::default()
-                };
-                Event::Finished(Outcome {
-                    cause: StopCause::Cancelled,
-                    ids: Vec::new(),
-                    text: String::new(),
-                    usage,
-                    timings,
-                })
-            },
-            Event::Failed,
-        );
-        self.events.send(event); // an owner who is gone needs no event
-    }
-}
 
 /// A running request.
 pub(crate) struct Sequence {

@@ -66,3 +66,14 @@ impl TextStream {
         String::from_utf8_lossy(&whole).into_owned()
     }
 }
+
+impl Tokenizer {
+    /// Returns the text of `ids`. Each malformed part of the UTF-8 becomes one U+FFFD; ids beyond
+    /// the vocabulary have no text.
+    pub fn decode(&self, ids: &[u32], specials: Specials) -> String {
+        let mut stream = TextStream::new(self.clone(), specials);
+        let mut text: String = ids.iter().map(|id| stream.push(*id)).collect();
+        text.push_str(&stream.finish());
+        text
+    }
+}

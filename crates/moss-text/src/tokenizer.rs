@@ -12,7 +12,7 @@ use tokenizers::{
 };
 
 use crate::{
-    SpecialTokens, TextError, TextStream,
+    SpecialTokens, TextError,
     vocab::{self, Vocab, byte_level_alphabet},
 };
 
@@ -234,18 +234,6 @@ impl Tokenizer {
             reason: error.to_string(),
         })?);
         Ok(())
-    }
-
-    /// The text of some ids. Bytes that are no UTF-8 show as U+FFFD, one for each malformed part;
-    /// ids beyond the vocabulary show as nothing.
-    pub fn decode(&self, ids: &[u32], specials: Specials) -> String {
-        let mut stream = TextStream::new(self.clone(), specials);
-        let mut text = String::new();
-        for id in ids {
-            text.push_str(&stream.push(*id));
-        }
-        text.push_str(&stream.finish());
-        text
     }
 
     /// The bytes of `id`, perhaps a part of a character; those of a special token as it is written,

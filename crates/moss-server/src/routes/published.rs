@@ -1,20 +1,17 @@
 //! `POST /`: the published API demo. It keeps conversations by their `uid`; here they are bounded
 //! in number and in time.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::sync::Arc;
 
 use axum::{Json, extract::State};
-use moss_engine::{Event, Session};
+use moss_engine::Event;
 use moss_text::{Specials, TextError, Turn, turns_to_drop};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Limits, ServedModel,
+    ServedModel,
     body::JsonBody,
+    conversations::Conversation,
     error::ApiError,
     generation::{Admission, Generation},
     plan::Plan,
@@ -55,61 +52,6 @@ impl Asked {
         &["prompt", "uid", "max_length", "top_p", "temperature"];
 }
 
-/// Conversations by name. The engine keeps the cache of each between its turns.
-pub(crate) struct Conversations {
-    kept: Mutex<HashMap<String, Kept>>,
-    limit: usize,
-    time: Duration,
-}
-
-struct Kept {
-    conversation: Conversation,
-    used: Instant,
-}
-
-#[derive(Clone, Default)]
-struct Conversation {
-    turns: Vec<Turn>,
-    session: Option<Arc<Session>>,
-}
-
-impl Conversations {
-    pub(crate) fn new(limits: &Limits) -> Self {
-        Self {
-            kept: Mutex::default(),
-            limit: limits.conversations,
-            time: limits.conversation_time,
-        }
-    }
-
-    /// A copy: two who go on with one conversation at once do not disturb each other, and the later
-    /// one is kept.
-    fn find(&self, uid: &str) -> Option<Conversation> {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.retain(|_, kept| kept.used.elapsed() < self.time);
-        kept.get(uid).map(|kept| kept.conversation.clone())
-    }
-
-    fn keep(&self, uid: String, conversation: Conversation) {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.retain(|_, kept| kept.used.elapsed() < self.time);
-        if kept.len() >= self.limit && !kept.contains_key(&uid) {
-            let oldest = kept
-                .iter()
-                .min_by_key(|(_, kept)| kept.used)
-                .map(|(uid, _)| uid.clone());
-            oldest.and_then(|uid| kept.remove(&uid));
-        }
-        kept.insert(
-            uid,
-            Kept {
-                conversation,
-                used: Instant::now(),
-            },
-        );
-    }
-}
-
 pub(crate) async fn ask(
     State(state): State<Shared>,
     JsonBody(asked, ignored): JsonBody<Asked>,
@@ -118,7 +60,7 @@ pub(crate) async fn ask(
     let known = asked
         .uid
         .and_then(|uid| Some((state.conversations.find(&uid)?, uid)));
-    let (mut conversation, uid) = known.unwrap_or_else(Default::default);
+    let (mut conversation, uid): (Conversation, String) = known.unwrap_or_default();
     let uid = if uid.is_empty() {
         uuid::Uuid::new_v4().to_string()
     } else {
@@ -262,27 +204,5 @@ mod tests {
         assert_eq!(clock(951_782_399), "2000-02-28 23:59:59");
         assert_eq!(clock(951_782_400), "2000-02-29 00:00:00");
         assert_eq!(clock(1_709_251_200), "2024-03-01 00:00:00");
-    }
-
-    #[test]
-    fn the_store_is_bounded_and_forgets_who_was_away_longest() {
-        let limits = Limits {
-            conversations: 2,
-            ..Limits::default()
-        };
-        let store = Conversations::new(&limits);
-        for uid in ["a", "b", "a", "c"] {
-            store.keep(uid.into(), Conversation::default());
-        }
-        assert!(
-            store.find("a").is_some() && store.find("c").is_some() && store.find("b").is_none()
-        );
-        let none = Limits {
-            conversation_time: Duration::ZERO,
-            ..Limits::default()
-        };
-        let store = Conversations::new(&none);
-        store.keep("a".into(), Conversation::default());
-        assert!(store.find("a").is_none());
     }
 }

@@ -11,20 +11,20 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::future::try_join_all;
-use moss_text::Tokenizer;
 
-use self::speaker::{LikelyToken, Part, Speaker};
+use self::speaker::{Part, Speaker};
 use crate::{
     ServedModel, ServerOptions,
     body::JsonBody,
     error::ApiError,
     generation::{Admission, one_admitted},
     plan::{Plan, at_most},
+    routes::likelihoods::likelihood,
     state::{Shared, now},
     wire::{
         answer::{
-            Aside, Chat, ChatChoice, ChatLogprob, ChatLogprobs, ChatMessage, Extra, Notes, Report,
-            TokenLogprob, Usage, finish_reason, reply_error,
+            Aside, Chat, ChatChoice, ChatLogprobs, ChatMessage, Extra, Notes, Report, Usage,
+            finish_reason, reply_error,
         },
         chat::ChatRequest,
         number::Count,
@@ -190,39 +190,5 @@ async fn whole(
                 return Ok((message, likely, outcome));
             }
         }
-    }
-}
-
-/// A token of the content in the form of OpenAI's API. Its text is its share of the content: it may
-/// complete a character, lose white space at the beginning, or be cut off by a stop string. The
-/// other likely tokens are given as they are.
-fn likelihood(tokenizer: &Tokenizer, token: LikelyToken) -> ChatLogprob {
-    // JSON has no -inf; this is what OpenAI's API says of tokens that are out of the question.
-    let finite = |logprob: f32| logprob.max(-9999.0);
-    let LikelyToken {
-        value: (id, likely),
-        text,
-        bytes,
-    } = token;
-    let token = TokenLogprob {
-        token: text,
-        logprob: finite(likely.logprob),
-        bytes,
-    };
-    let other = |&(other, logprob): &(u32, f32)| {
-        if other == id {
-            return token.clone();
-        }
-        let bytes = tokenizer.token_bytes(other).to_vec();
-        let token = String::from_utf8_lossy(&bytes).into_owned();
-        TokenLogprob {
-            token,
-            logprob: finite(logprob),
-            bytes,
-        }
-    };
-    ChatLogprob {
-        top_logprobs: likely.top.iter().map(other).collect(),
-        token,
     }
 }

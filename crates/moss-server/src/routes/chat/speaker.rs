@@ -2,9 +2,7 @@
 //! thinks and commands besides.
 
 use moss_engine::{Event, Outcome, TokenLogprobs};
-use moss_text::{
-    AlignedToken, EMPTY_PART, PromptBuilder, SegmentKind, SegmentStream, TokenAlignment,
-};
+use moss_text::{EMPTY_PART, PromptBuilder, SegmentKind, SegmentStream, TokenAlignment};
 
 use super::prompt::Prompt;
 use crate::{
@@ -12,6 +10,7 @@ use crate::{
     error::ApiError,
     generation::{Admission, Generation},
     plan::Plan,
+    routes::likelihoods::LikelyToken,
     state::Shared,
     wire::answer::Aside,
 };
@@ -26,9 +25,6 @@ pub(super) enum Part {
     },
     Done(Outcome),
 }
-
-/// A token of the content: its id, and how likely it and others were.
-pub(super) type LikelyToken = AlignedToken<(u32, Box<TokenLogprobs>)>;
 
 pub(super) struct Speaker {
     state: Shared,

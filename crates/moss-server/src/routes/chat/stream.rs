@@ -3,11 +3,12 @@
 use axum::response::Response;
 use futures_util::{StreamExt, stream};
 
-use super::{Part, Speaker, likelihood};
+use super::speaker::{Part, Speaker};
 use crate::{
     ServedModel,
     error::ApiError,
     plan::Plan,
+    routes::likelihoods::likelihood,
     sse,
     state::{Shared, now},
     wire::answer::{
