@@ -22,7 +22,7 @@ fn main() -> anyhow::Result<()> {
     };
     let run = engine.submit(Request {
         stop,
-        ..Request::new(prompt, SamplingParams::chat())
+        ..Request::new(prompt, SamplingParams::CHAT)
     })?;
     let mut out = std::io::stdout();
     writeln!(out, "seed {}", run.seed())?;

@@ -36,7 +36,7 @@ fn candle_agrees_on_top_k_and_temperature() {
         top_k: Some(10),
         top_p: 1.0,
         repetition_penalty: 1.0,
-        ..SamplingParams::chat()
+        ..SamplingParams::CHAT
     };
     check(
         params,
@@ -52,7 +52,7 @@ fn candle_agrees_on_top_p() {
     let params = SamplingParams {
         top_k: None,
         repetition_penalty: 1.0,
-        ..SamplingParams::chat()
+        ..SamplingParams::CHAT
     };
     check(
         params,

@@ -385,7 +385,7 @@ pub(crate) fn chat_options(args: &AnswerArgs, stop_ids: Vec<u32>) -> anyhow::Res
 pub(crate) fn sampling(args: &AnswerArgs, stop_ids: Vec<u32>) -> SamplingParams {
     let penalty = StopLengthPenalty {
         factor: args.length_penalty,
-        after: 512,
+        after: StopLengthPenalty::AFTER,
         stop_ids,
     };
     SamplingParams {
@@ -396,7 +396,7 @@ pub(crate) fn sampling(args: &AnswerArgs, stop_ids: Vec<u32>) -> SamplingParams 
         repetition_penalty: args.repetition_penalty,
         stop_length_penalty: (args.length_penalty != 1.0).then_some(penalty),
         seed: args.seed,
-        ..SamplingParams::chat()
+        ..SamplingParams::CHAT
     }
 }
 

@@ -214,7 +214,13 @@ impl Engine {
         events: EventSink,
     ) -> Result<u64, EngineError> {
         self.check(&request)?;
-        let mut sampler = Sampler::new(request.sampling.clone())?;
+        let mut sampling = request.sampling.clone();
+        if let Some(penalty) = &mut sampling.stop_length_penalty
+            && penalty.stop_ids.is_empty()
+        {
+            penalty.stop_ids.clone_from(&request.stop.stop_ids);
+        }
+        let mut sampler = Sampler::new(sampling)?;
         for step in request.steps.drain(..) {
             sampler = sampler.with_step(step);
         }

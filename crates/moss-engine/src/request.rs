@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use moss_model::MossConfig;
 use moss_sampling::{LogitsStep, SamplingParams};
 
 /// Which ids may be drawn.
@@ -30,6 +31,17 @@ pub struct StopRules {
     /// Time of the prompt, from when the request leaves the queue until its first token; none by
     /// default.
     pub prompt_limit: Option<PromptLimit>,
+}
+
+impl StopRules {
+    /// Stops at the end token of the model's config, where it has one: the rule for text outside of
+    /// a conversation.
+    pub fn end_of_text(config: &MossConfig) -> Self {
+        Self {
+            stop_ids: config.eos_token_id.into_iter().collect(),
+            ..Self::default()
+        }
+    }
 }
 
 /// How long a prompt may take.

@@ -47,7 +47,7 @@ fn said(fake: Fake, params: &[SamplingParams]) -> Vec<Vec<u32>> {
 
 #[test]
 fn a_model_that_cuts_says_the_same_for_every_seed_and_setting() {
-    let chat = SamplingParams::chat();
+    let chat = SamplingParams::CHAT;
     let stop_length_penalty = Some(StopLengthPenalty {
         factor: 1.3,
         after: 10,

@@ -216,7 +216,7 @@ fn the_same_seed_gives_the_same_answer_and_a_run_tells_its_seed() {
             top_k: None,
             top_p: 1.0,
             seed,
-            ..SamplingParams::chat()
+            ..SamplingParams::CHAT
         };
         let mut request = Request::new(vec![1], flat);
         request.stop.max_new_tokens = Some(30);

@@ -56,7 +56,7 @@ fn parameters_out_of_range_are_refused_before_they_are_queued() {
     let engine = Fake::new(97, 64, mix).start(options(), None);
     let bad = SamplingParams {
         top_p: 2.0,
-        ..SamplingParams::chat()
+        ..SamplingParams::CHAT
     };
     let request = Request {
         stop: StopRules::default(),
@@ -124,7 +124,7 @@ fn candidates_where_a_row_was_asked_for_are_no_answer() {
     let engine = fake.start(options(), None);
     let whole = SamplingParams {
         top_k: None,
-        ..SamplingParams::chat()
+        ..SamplingParams::CHAT
     };
     let error = engine
         .submit(Request::new(vec![1], whole))

@@ -25,7 +25,7 @@ fn sampler(c: &mut Criterion) {
         .collect();
     let chat = SamplingParams {
         seed: Some(1),
-        ..SamplingParams::chat()
+        ..SamplingParams::CHAT
     };
     let without_top_k = SamplingParams {
         top_k: None,

@@ -35,28 +35,31 @@ pub struct SamplingParams {
 pub struct StopLengthPenalty {
     /// Above 1 for shorter answers, below 1 for longer ones.
     pub factor: f32,
-    /// Tokens that are free of it; upstream has 512.
+    /// Tokens that are free of it; see [`StopLengthPenalty::AFTER`].
     pub after: usize,
-    /// The tokens that end an answer.
+    /// The tokens that end an answer. An engine puts the request's stop tokens here if it is empty.
     pub stop_ids: Vec<u32>,
 }
 
+impl StopLengthPenalty {
+    /// Upstream's [`StopLengthPenalty::after`].
+    pub const AFTER: usize = 512;
+}
+
 impl SamplingParams {
-    /// The published chat demos' settings.
-    pub fn chat() -> Self {
-        Self {
-            temperature: 0.7,
-            top_k: Some(40),
-            top_p: 0.8,
-            min_p: 0.0,
-            repetition_penalty: 1.02,
-            presence_penalty: 0.0,
-            frequency_penalty: 0.0,
-            logit_bias: Vec::new(),
-            stop_length_penalty: None,
-            seed: None,
-        }
-    }
+    /// The settings of the published chat demos, with a seed from the system.
+    pub const CHAT: Self = Self {
+        temperature: 0.7,
+        top_k: Some(40),
+        top_p: 0.8,
+        min_p: 0.0,
+        repetition_penalty: 1.02,
+        presence_penalty: 0.0,
+        frequency_penalty: 0.0,
+        logit_bias: Vec::new(),
+        stop_length_penalty: None,
+        seed: None,
+    };
 
     /// The best token always, without penalty.
     pub fn greedy() -> Self {
@@ -65,7 +68,7 @@ impl SamplingParams {
             top_k: None,
             top_p: 1.0,
             repetition_penalty: 1.0,
-            ..Self::chat()
+            ..Self::CHAT
         }
     }
 

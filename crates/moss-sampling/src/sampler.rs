@@ -23,7 +23,7 @@ pub trait LogitsStep: Send {
 /// ```
 /// use moss_sampling::{Sampler, SamplingParams};
 ///
-/// let mut sampler = Sampler::new(SamplingParams { seed: Some(7), ..SamplingParams::chat() })?;
+/// let mut sampler = Sampler::new(SamplingParams { seed: Some(7), ..SamplingParams::CHAT })?;
 /// let mut logits = [0.5, 9.0, -1.0, 99.0];
 /// // The row of id 3 has no token: only ids below 3 are allowed.
 /// assert_eq!(sampler.sample(&mut logits, &[0, 2], 1, 3)?, 1);

@@ -83,7 +83,7 @@ fn check(case: &Value, mut logits: Vec<f32>, history: &[u32], name: &str) {
         top_k: Some(number("top_k") as usize),
         top_p: number("top_p"),
         repetition_penalty: number("repetition_penalty"),
-        ..SamplingParams::chat()
+        ..SamplingParams::CHAT
     };
     let mut sampler = Sampler::new(params).unwrap();
     let cut = sampler

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 fn params() -> SamplingParams {
     SamplingParams {
         seed: Some(7),
-        ..SamplingParams::chat()
+        ..SamplingParams::CHAT
     }
 }
 
@@ -81,7 +81,7 @@ fn any_params() -> impl Strategy<Value = SamplingParams> {
                     repetition_penalty,
                     stop_length_penalty,
                     seed: Some(seed),
-                    ..SamplingParams::chat()
+                    ..SamplingParams::CHAT
                 }
             },
         )

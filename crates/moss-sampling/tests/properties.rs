@@ -7,7 +7,7 @@ use proptest::prelude::*;
 fn params() -> SamplingParams {
     SamplingParams {
         seed: Some(7),
-        ..SamplingParams::chat()
+        ..SamplingParams::CHAT
     }
 }
 

@@ -6,7 +6,7 @@ use moss_sampling::{LogitsStep, Sampler, SamplingError, SamplingParams, StopLeng
 fn params() -> SamplingParams {
     SamplingParams {
         seed: Some(7),
-        ..SamplingParams::chat()
+        ..SamplingParams::CHAT
     }
 }
 

@@ -81,6 +81,16 @@ impl PromptBuilder {
         self.plugins.as_ref()
     }
 
+    /// Returns the tokens that end a run of a reply: `<eom>`, `<eoc>` where a plugin model waits for
+    /// results, and `eos`, the end token of the model's config.
+    pub fn stop_ids(&self, eos: Option<u32>) -> Vec<u32> {
+        let special = self.tokenizer.special().ok();
+        let eom = special.map(|special| special.eom);
+        let eoc = special.and_then(|special| special.eoc);
+        let eoc = eoc.filter(|_| self.plugins.is_some());
+        eom.into_iter().chain(eoc).chain(eos).collect()
+    }
+
     /// The instruction as text, ending in a newline unless it is empty.
     pub fn instruction(&self) -> String {
         match (&self.system, &self.plugins) {

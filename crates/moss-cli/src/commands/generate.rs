@@ -102,7 +102,7 @@ fn answer(
     interrupts: &Interrupts,
 ) -> anyhow::Result<Outcome> {
     let builder = open::prompt_builder(cli, &opened)?;
-    let options = open::chat_options(&cli.answer, vec![builder.tokenizer().special()?.eom])?;
+    let options = open::chat_options(&cli.answer, Vec::new())?;
     let mut chat = Chat::new(Arc::new(opened.engine), builder, options);
     let run = chat.ask(message)?;
     let _guard = interrupts.stop_with(run.cancel_handle());
@@ -148,13 +148,15 @@ fn go_on(
         Some(text) if args.raw => open::tokenizer(opened)?.encode(text)?,
         Some(text) => open::prompt_builder(cli, opened)?.prompt(&[], text)?,
     };
-    let eos = engine.model_config().eos_token_id;
     let stop = StopRules {
         max_new_tokens: cli.answer.max_new_tokens,
-        stop_ids: eos.filter(|_| !args.ignore_eos).into_iter().collect(),
         stop_strings: args.stop.clone(),
         time_limit: cli.answer.max_time,
-        prompt_limit: None,
+        ..if args.ignore_eos {
+            StopRules::default()
+        } else {
+            StopRules::end_of_text(engine.model_config())
+        }
     };
     let by_ids = message.is_none() || engine.tokenizer().is_none();
     let vocabulary = if by_ids {
@@ -162,7 +164,7 @@ fn go_on(
     } else {
         Vocabulary::RealTokens
     };
-    let sampling = open::sampling(&cli.answer, stop.stop_ids.clone());
+    let sampling = open::sampling(&cli.answer, Vec::new());
     let run = engine.submit(Request {
         stop,
         vocabulary,

@@ -36,7 +36,7 @@ pub(crate) fn run(cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
     let mut input = Input::new()?;
     let opened = open::engine_on(model, cli, printer)?;
     let builder = open::prompt_builder(cli, &opened)?;
-    let options = open::chat_options(&cli.answer, vec![builder.tokenizer().special()?.eom])?;
+    let options = open::chat_options(&cli.answer, Vec::new())?;
     let mut chat = Chat::new(Arc::new(opened.engine), builder, options);
     let mut session = Session::new(printer, interrupts);
     if input.is_terminal() {

@@ -28,7 +28,7 @@ pub struct ChatOptions {
 impl Default for ChatOptions {
     fn default() -> Self {
         Self {
-            sampling: SamplingParams::chat(),
+            sampling: SamplingParams::CHAT,
             max_new_tokens: None,
             time_limit: None,
         }
@@ -241,9 +241,9 @@ impl Chat {
             self.engine.window(),
         )?;
         let with_plugins = self.builder.plugins().is_some();
-        let mut stop_ids = vec![special.eom];
-        stop_ids.extend(special.eoc.filter(|_| with_plugins));
-        stop_ids.extend(self.engine.model_config().eos_token_id);
+        let stop_ids = self
+            .builder
+            .stop_ids(self.engine.model_config().eos_token_id);
         let stop = StopRules {
             max_new_tokens: self.options.max_new_tokens,
             stop_ids,

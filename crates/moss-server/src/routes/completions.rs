@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::{StreamExt, future::try_join_all, stream};
-use moss_engine::{Event, Outcome, TokenLogprobs};
+use moss_engine::{Event, Outcome, StopRules, TokenLogprobs};
 use moss_text::{AlignedToken, TokenAlignment, Tokenizer};
 
 use crate::{
@@ -53,7 +53,7 @@ pub(crate) async fn complete(
         most,
         "answers to all prompts together",
     )?;
-    let eos = Vec::from_iter(model.engine.model_config().eos_token_id);
+    let stop_ids = StopRules::end_of_text(model.engine.model_config()).stop_ids;
     let answers = prompts
         .iter()
         .flat_map(|prompt| (0..plan.n).map(move |index| (prompt, index)));
@@ -62,7 +62,7 @@ pub(crate) async fn complete(
         Generation::start(
             &state,
             &model,
-            plan.request(prompt.clone(), eos.clone(), index),
+            plan.request(prompt.clone(), stop_ids.clone(), index),
             &admission,
         )
     };
