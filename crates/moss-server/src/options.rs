@@ -85,7 +85,9 @@ mod tests {
     fn the_page_shows_the_same_defaults_before_a_model_is_loaded() {
         let page = include_str!("../assets/js/sampling.js");
         let value = |name: &str| -> Option<f32> {
-            let line = page.lines().find(|line| line.contains(&format!("\"{name}\"")))?;
+            let line = page
+                .lines()
+                .find(|line| line.contains(&format!("\"{name}\"")))?;
             let (_, value) = line.split_once(" value: ")?;
             value.split(',').next()?.parse().ok()
         };

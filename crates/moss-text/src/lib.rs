@@ -6,7 +6,9 @@
 mod alignment;
 mod conversation;
 mod error;
+mod layout;
 mod merges;
+mod past;
 mod plugins;
 mod prompt;
 mod segments;
@@ -19,6 +21,8 @@ mod window;
 pub use alignment::{AlignedToken, TokenAlignment};
 pub use conversation::{Conversation, SavedTurn};
 pub use error::TextError;
+pub use layout::{Prompt, PromptLayout};
+pub use past::PluginFields;
 pub use plugins::{Plugin, PluginSwitches};
 pub use prompt::{PromptBuilder, SystemText, Turn};
 pub use segments::{EMPTY_PART, SegmentKind, SegmentStream, SegmentText};

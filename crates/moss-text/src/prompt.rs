@@ -106,24 +106,13 @@ impl PromptBuilder {
         }
     }
 
-    /// Ids of a whole prompt: the instruction, `turns`, and the opening of a turn in which `user`
-    /// speaks. Turns without an answer are left out: an empty one would be an example of how to
-    /// answer, and what made an answer fail would do so again.
+    /// Returns the ids of a whole prompt: the instruction, `turns`, and the message `user`. See
+    /// [`PromptBuilder::layout`].
     ///
     /// # Errors
     /// [`TextError::Encode`] when the tokenizers crate fails.
     pub fn prompt(&self, turns: &[Turn], user: &str) -> Result<Vec<u32>, TextError> {
-        let special = self.tokenizer.special()?;
-        let mut ids = Vec::new();
-        for turn in turns.iter().filter(|turn| !turn.reply.is_empty()) {
-            ids.extend(self.opening(ids.is_empty(), &turn.user)?);
-            ids.extend_from_slice(&turn.reply);
-            if turn.reply.last() != Some(&special.eom) {
-                ids.push(special.eom); // a reply that was cut off
-            }
-        }
-        ids.extend(self.opening(ids.is_empty(), user)?);
-        Ok(ids)
+        Ok(self.layout(turns, user, &[])?.into_prompt(0)?.ids)
     }
 
     /// Ids that give a plugin's results to the model, after its commands.
@@ -146,7 +135,7 @@ impl PromptBuilder {
 
     /// The words of the user up to where the model goes on. The first turn is tokenised together
     /// with the instruction, as upstream tokenises its one string.
-    fn opening(&self, first: bool, user: &str) -> Result<Vec<u32>, TextError> {
+    pub(crate) fn opening(&self, first: bool, user: &str) -> Result<Vec<u32>, TextError> {
         let before = if first {
             self.instruction()
         } else {

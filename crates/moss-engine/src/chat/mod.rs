@@ -8,7 +8,6 @@ use std::{sync::Arc, time::Duration};
 use moss_sampling::SamplingParams;
 use moss_text::{
     Conversation, PromptBuilder, SegmentKind, SegmentStream, SystemText, Tokenizer, Turn,
-    turns_to_drop,
 };
 
 pub use self::{event::ChatEvent, run::ChatRun};
@@ -173,14 +172,11 @@ impl Chat {
     /// # Errors
     /// [`EngineError::Text`] when it cannot be tokenised.
     pub fn context(&self) -> Result<(usize, usize), EngineError> {
-        let used = match self
-            .turns
-            .get(self.first_shown..)
-            .unwrap_or_default()
-            .split_last()
-        {
+        let shown = self.turns.get(self.first_shown..).unwrap_or_default();
+        let used = match shown.split_last() {
             Some((last, before)) => {
-                self.builder.prompt(before, &last.user)?.len() + last.reply.len()
+                let layout = self.builder.layout(before, &last.user, &last.reply)?;
+                layout.tokens(0..before.len(), true)
             }
             None => 0,
         };
@@ -226,21 +222,9 @@ impl Chat {
     ) -> Result<(Run, SegmentStream, usize), EngineError> {
         let special = self.tokenizer().special()?;
         let shown = self.turns.get(self.first_shown..).unwrap_or_default();
-        let prompt = |dropped: usize| {
-            let mut ids = self
-                .builder
-                .prompt(shown.get(dropped..).unwrap_or_default(), &turn.user)?;
-            ids.extend_from_slice(&turn.reply);
-            Ok(ids)
-        };
-        let len = |dropped: usize| Ok(prompt(dropped)?.len());
-        let dropped = turns_to_drop(
-            len,
-            shown.len(),
-            self.options.max_new_tokens,
-            self.engine.window(),
-        )?;
-        let with_plugins = self.builder.plugins().is_some();
+        let layout = self.builder.layout(shown, &turn.user, &turn.reply)?;
+        let dropped = layout.fit(self.options.max_new_tokens, self.engine.window())?;
+        let prompt = layout.into_prompt(dropped)?;
         let stop_ids = self
             .builder
             .stop_ids(self.engine.model_config().eos_token_id);
@@ -257,22 +241,13 @@ impl Chat {
         let request = Request {
             stop,
             session,
-            ..Request::new(prompt(dropped)?, sampling)
+            ..Request::new(prompt.ids, sampling)
         };
         let run = self.engine.submit_with(request, cancel)?;
         self.first_shown += dropped;
-        // Fresh from the user a plugin model thinks first and says so; after results the label is
-        // part of the prompt.
-        let thinks = with_plugins && turn.reply.is_empty();
-        let kind = if thinks {
-            SegmentKind::Thoughts
-        } else {
-            SegmentKind::Answer
-        };
-        Ok((
-            run,
-            SegmentStream::new(self.tokenizer().clone(), special, kind, thinks),
-            dropped,
-        ))
+        let (kind, tokenizer) = (prompt.next, self.tokenizer().clone());
+        let labelled = kind == SegmentKind::Thoughts;
+        let segments = SegmentStream::new(tokenizer, special, kind, labelled);
+        Ok((run, segments, dropped))
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::{Json, extract::State};
 use moss_engine::Event;
-use moss_text::{Specials, TextError, Turn, turns_to_drop};
+use moss_text::{Prompt, Specials, TextError, Turn};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -77,7 +77,7 @@ pub(crate) async fn ask(
         .max_length
         .map_or(window, |Count(longest)| longest)
         .min(window);
-    let (prompt, dropped) = {
+    let prompt = {
         let (model, turns, user) = (
             model.clone(),
             conversation.turns.clone(),
@@ -86,13 +86,13 @@ pub(crate) async fn ask(
         let built = tokio::task::spawn_blocking(move || fit(&model, &turns, &user, longest));
         built.await.map_err(|_| ApiError::Internal)??
     };
-    conversation.turns.drain(..dropped);
-    plan.max_tokens = longest.saturating_sub(prompt.len()).max(1);
+    conversation.turns.drain(..prompt.dropped);
+    plan.max_tokens = longest.saturating_sub(prompt.ids.len()).max(1);
     let session = conversation
         .session
         .get_or_insert_with(|| Arc::new(model.engine.session()))
         .clone();
-    let mut request = plan.request(prompt, model.stop_ids(), 0);
+    let mut request = plan.request(prompt.ids, model.stop_ids(), 0);
     request.session = Some(session.id());
     let mut generation = Generation::start(&state, &model, request, &Admission::default())?;
     let mut partial = String::new();
@@ -142,7 +142,7 @@ pub(crate) async fn ask(
     }))
 }
 
-/// A prompt within `longest` tokens, and how many of the oldest turns had to go for it.
+/// A prompt within `longest` tokens, without as many of the oldest turns as had to go for it.
 ///
 /// # Errors
 /// [`ApiError::OutOfRange`] naming `max_length` where that, and not the window, leaves no room for
@@ -152,11 +152,11 @@ fn fit(
     turns: &[Turn],
     user: &str,
     longest: usize,
-) -> Result<(Vec<u32>, usize), ApiError> {
+) -> Result<Prompt, ApiError> {
     let builder = model.prompts(None, &[])?;
-    let len = |dropped: usize| Ok(builder.prompt(&turns[dropped..], user)?.len());
+    let layout = builder.layout(turns, user, &[])?;
     let window = model.engine.window();
-    let dropped = match turns_to_drop(len, turns.len(), None, longest) {
+    let dropped = match layout.fit(None, longest) {
         // Room for a few tokens is all that the client wants.
         Err(TextError::TurnTooLong { found, .. }) if found < longest && longest < window => {
             turns.len()
@@ -167,7 +167,7 @@ fn fit(
         }
         dropped => dropped?,
     };
-    Ok((builder.prompt(&turns[dropped..], user)?, dropped))
+    Ok(layout.into_prompt(dropped)?)
 }
 
 /// `2023-04-21 12:00:00`, in UTC. Days to dates as in Howard Hinnant's "chrono-Compatible Low-Level

@@ -2,9 +2,9 @@
 //! thinks and commands besides.
 
 use moss_engine::{Event, Outcome, TokenLogprobs};
-use moss_text::{EMPTY_PART, PromptBuilder, SegmentKind, SegmentStream, TokenAlignment};
+use moss_text::{EMPTY_PART, Prompt, PromptBuilder, SegmentKind, SegmentStream, TokenAlignment};
 
-use super::prompt::Prompt;
+use super::prompt::ChatPrompt;
 use crate::{
     ServedModel,
     error::ApiError,
@@ -53,12 +53,14 @@ impl Speaker {
         state: &Shared,
         model: &ServedModel,
         plan: &Plan,
-        prompt: &Prompt,
+        prompt: &ChatPrompt,
         index: usize,
         admission: &Admission,
     ) -> Result<Self, ApiError> {
+        let ChatPrompt {
+            builder, prompt, ..
+        } = prompt;
         let Prompt {
-            builder,
             ids,
             next,
             continues,
