@@ -46,8 +46,10 @@ impl Job {
                     prompt_tokens: self.request.prompt.len(),
                     ..Usage::default()
                 };
+                let queued = self.submitted.elapsed();
                 let timings = Timings {
-                    queued: self.submitted.elapsed(),
+                    queued,
+                    first_token: queued,
                     ..Timings::default()
                 };
                 Event::Finished(Outcome {

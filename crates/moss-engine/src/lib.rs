@@ -21,13 +21,12 @@ mod scheduler;
 mod sequence;
 mod session;
 mod speed;
-mod stop;
 mod watchdog;
 mod worker;
 
-pub use chat::{Chat, ChatEvent, ChatOptions, ChatRun};
+pub use chat::{Chat, ChatOptions, ChatRun};
 pub use error::EngineError;
-pub use event::{Event, Outcome, StopCause, Timings, TokenLogprobs, Usage};
+pub use event::{Event, TokenLogprobs};
 pub use handle::Engine;
 pub use health::FaultListener;
 pub use metrics::Metrics;
@@ -35,3 +34,5 @@ pub use options::EngineOptions;
 pub use request::{PromptLimit, Request, StopRules, Vocabulary};
 pub use run::{CancelHandle, EventSink, Run};
 pub use session::Session;
+
+pub use moss_text::{Outcome, StopCause, Timings, Usage};

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use moss_model::MossConfig;
 use moss_sampling::{LogitsStep, SamplingParams};
+use moss_text::{NextRun, TextMode};
 
 /// Which ids may be drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -70,6 +71,10 @@ pub struct Request {
     /// Tells with each token how likely it was, and this many of the likeliest; `None` for no such
     /// thing. It costs a pass over the row.
     pub logprobs: Option<usize>,
+    /// What the text is; text as it is by default.
+    pub text: TextMode,
+    /// Assigns text to its tokens, in [`crate::Event::Text`].
+    pub align: bool,
     /// [`crate::Session::id`] of the cache to go on from, and to leave behind.
     pub session: Option<u64>,
 }
@@ -85,7 +90,23 @@ impl Request {
             stop,
             vocabulary,
             logprobs: None,
+            text: TextMode::default(),
+            align: false,
             session: None,
+        }
+    }
+
+    /// A request for one run of a reply, without a session.
+    pub fn of(run: NextRun, sampling: SamplingParams) -> Self {
+        let stop = StopRules {
+            max_new_tokens: run.max_new_tokens,
+            stop_ids: run.stop_ids,
+            ..StopRules::default()
+        };
+        Self {
+            stop,
+            text: run.text,
+            ..Self::new(run.prompt, sampling)
         }
     }
 }

@@ -26,6 +26,8 @@ struct Kept {
 #[derive(Clone, Default)]
 pub(crate) struct Conversation {
     pub(crate) turns: Vec<Turn>,
+    /// The answer of each turn as it was shown.
+    pub(crate) shown: Vec<String>,
     pub(crate) session: Option<Arc<Session>>,
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use moss_engine::Engine;
-use moss_text::{Plugin, PluginSwitches, PromptBuilder, SpecialTokens, SystemText, Tokenizer};
+use moss_text::{Plugin, PluginSwitches, PromptBuilder, SystemText, Tokenizer};
 
 use crate::{ServerError, error::ApiError};
 
@@ -12,7 +12,6 @@ use crate::{ServerError, error::ApiError};
 pub struct ServedModel {
     pub(crate) engine: Arc<Engine>,
     pub(crate) tokenizer: Tokenizer,
-    pub(crate) special: SpecialTokens,
     pub(crate) has_plugins: bool,
     system: SystemText,
 }
@@ -30,13 +29,12 @@ impl ServedModel {
             .tokenizer()
             .cloned()
             .ok_or(ServerError::Tokenizer(None))?;
-        let special = tokenizer
+        tokenizer
             .special()
             .map_err(|error| ServerError::Tokenizer(Some(error)))?;
         Ok(Self {
             engine,
             tokenizer,
-            special,
             has_plugins,
             system,
         })
@@ -56,11 +54,8 @@ impl ServedModel {
         Ok(PromptBuilder::new(self.tokenizer.clone(), system, plugins)?)
     }
 
-    /// Tokens that end an answer in a conversation.
-    pub(crate) fn stop_ids(&self) -> Vec<u32> {
-        let mut ids = vec![self.special.eom];
-        ids.extend(self.special.eoc.filter(|_| self.has_plugins));
-        ids.extend(self.engine.model_config().eos_token_id);
-        ids
+    /// The end token of the model's config.
+    pub(crate) fn eos(&self) -> Option<u32> {
+        self.engine.model_config().eos_token_id
     }
 }

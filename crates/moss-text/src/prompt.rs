@@ -91,6 +91,13 @@ impl PromptBuilder {
         eom.into_iter().chain(eoc).chain(eos).collect()
     }
 
+    /// Returns true if a reply with these ids waits for results.
+    pub fn ends_in_commands(&self, ids: &[u32]) -> bool {
+        let special = self.tokenizer.special().ok();
+        let eoc = special.and_then(|special| special.eoc);
+        self.plugins.is_some() && eoc.is_some() && ids.last() == eoc.as_ref()
+    }
+
     /// The instruction as text, ending in a newline unless it is empty.
     pub fn instruction(&self) -> String {
         match (&self.system, &self.plugins) {

@@ -4,10 +4,10 @@
 //!
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! use moss::{ChatEvent, open_chat};
+//! use moss::{Event, open_chat};
 //! let mut chat = open_chat("fnlp/moss-moon-003-sft-int4")?;
 //! for event in chat.ask("推荐五部科幻电影")? {
-//!     if let ChatEvent::Text { piece, .. } = event { eprint!("{piece}") }
+//!     if let Event::Text { piece, .. } = event { eprint!("{piece}") }
 //! }
 //! # Ok(()) }
 //! ```
@@ -16,11 +16,11 @@
 //!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! use moss::{ChatEvent, StopCause, open_chat};
+//! use moss::{Event, StopCause, open_chat};
 //! let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/demo/moss-demo-int4");
 //! let mut chat = open_chat(demo)?;
 //! let last = chat.ask("What is 3 + 4?")?.last();
-//! let Some(ChatEvent::Finished(outcome)) = last else { return Err("no answer".into()) };
+//! let Some(Event::Finished(outcome)) = last else { return Err("no answer".into()) };
 //! assert_eq!(outcome.text, " 3 + 4 = 7.");
 //! assert_eq!(outcome.cause, StopCause::EndOfTurn);
 //! # Ok(()) }
@@ -43,8 +43,8 @@ pub use moss_unicode as unicode;
 
 pub use moss_checkpoint::Checkpoint;
 pub use moss_engine::{
-    Chat, ChatEvent, ChatOptions, Engine, EngineError, EngineOptions, Event, Outcome, PromptLimit,
-    Request, Run, StopCause, StopRules,
+    Chat, ChatOptions, Engine, EngineError, EngineOptions, Event, Outcome, PromptLimit, Request,
+    Run, StopCause, StopRules,
 };
 pub use moss_model::{LoadOptions, Moss};
 pub use moss_sampling::{LogitsStep, SamplingParams};

@@ -4,7 +4,7 @@ use std::{io::Read, process::ExitCode, sync::Arc};
 
 use clap::Args;
 use moss::{
-    Chat, ChatEvent, Event, Outcome, Request, StopCause, StopRules,
+    Chat, Event, Outcome, Request, StopCause, StopRules,
     engine::{EngineError, Vocabulary},
     text::SegmentKind,
     unicode,
@@ -109,15 +109,15 @@ fn answer(
     let (prefill, mut spoken) = (PrefillBar::new(printer), false);
     for event in run {
         match event {
-            ChatEvent::Started {
+            Event::Started {
                 prompt_tokens,
                 reused_tokens,
             } => {
                 prefill.start(prompt_tokens, reused_tokens);
             }
-            ChatEvent::Prefill { done, .. } => prefill.advance(done),
-            ChatEvent::Text { .. } if args.json => prefill.clear(),
-            ChatEvent::Text { kind, piece } => {
+            Event::Prefill { done, .. } => prefill.advance(done),
+            Event::Text { .. } if args.json => prefill.clear(),
+            Event::Text { kind, piece, .. } => {
                 prefill.clear();
                 spoken = true;
                 match kind {
@@ -125,9 +125,9 @@ fn answer(
                     _ => printer.aside(&piece),
                 }
             }
-            ChatEvent::Finished(outcome) => return Ok(outcome),
-            ChatEvent::Failed(error) => return Err(failed(error, spoken, printer)),
-            ChatEvent::TurnsDropped { .. } => {}
+            Event::Finished(outcome) => return Ok(outcome),
+            Event::Failed(error) => return Err(failed(error, spoken, printer)),
+            Event::TurnsDropped { .. } => {}
         }
     }
     Err(no_answer())
@@ -192,6 +192,7 @@ fn go_on(
             }
             Event::Finished(outcome) => return Ok(outcome),
             Event::Failed(error) => return Err(failed(error, spoken, printer)),
+            Event::TurnsDropped { .. } => {}
         }
     }
     Err(no_answer())

@@ -1,9 +1,9 @@
 //! Shows an answer while it is made, and stops it on Ctrl-C.
 
 use moss::{
-    Chat, ChatEvent, Outcome,
+    Chat, Event, Outcome,
     engine::{ChatRun, EngineError},
-    text::{EMPTY_PART, SegmentKind},
+    text::SegmentKind,
 };
 
 use crate::{
@@ -71,15 +71,15 @@ impl<'a> Session<'a> {
         for event in run {
             terminal::reapply_after_stop();
             match event {
-                ChatEvent::TurnsDropped { count } => printer.say(Message::TurnsDropped { count }),
-                ChatEvent::Started {
+                Event::TurnsDropped { count } => printer.say(Message::TurnsDropped { count }),
+                Event::Started {
                     prompt_tokens,
                     reused_tokens,
                 } => {
                     prefill.start(prompt_tokens, reused_tokens);
                 }
-                ChatEvent::Prefill { done, .. } => prefill.advance(done),
-                ChatEvent::Text { kind, piece } => {
+                Event::Prefill { done, .. } => prefill.advance(done),
+                Event::Text { kind, piece, .. } => {
                     prefill.clear();
                     has_spoken = true;
                     if part != kind {
@@ -95,7 +95,7 @@ impl<'a> Session<'a> {
                         _ => printer.aside(&piece),
                     }
                 }
-                ChatEvent::Finished(outcome) => {
+                Event::Finished(outcome) => {
                     prefill.clear();
                     end_line(part)?;
                     if let Some(why) = Ending::of_chat(&outcome) {
@@ -104,7 +104,7 @@ impl<'a> Session<'a> {
                     printer.detail(&printer.text(Message::LastAnswer(&outcome)));
                     self.outcome = Some(outcome);
                 }
-                ChatEvent::Failed(source) => {
+                Event::Failed(source) => {
                     prefill.clear();
                     if has_spoken {
                         end_line(part)?;
@@ -116,21 +116,10 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// A plugin model that commands nothing is told so at once; otherwise the user gives the
-    /// results.
-    pub(crate) fn after_commands(&mut self, chat: &mut Chat) -> anyhow::Result<()> {
-        if !chat.awaits_results() {
-            return Ok(());
+    /// Asks for results where the last turn waits for them.
+    pub(crate) fn after_commands(&self, chat: &Chat) {
+        if chat.awaits_results() {
+            self.printer.say(Message::GiveResults);
         }
-        let text = self
-            .outcome
-            .as_ref()
-            .map_or("", |outcome| outcome.text.as_str());
-        if text.trim_end().ends_with(EMPTY_PART) {
-            let run = chat.results(EMPTY_PART)?;
-            return self.stream(run);
-        }
-        self.printer.say(Message::GiveResults);
-        Ok(())
     }
 }

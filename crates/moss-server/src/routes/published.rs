@@ -5,11 +5,10 @@ use std::sync::Arc;
 
 use axum::{Json, extract::State};
 use moss_engine::Event;
-use moss_text::{Prompt, Specials, TextError, Turn};
+use moss_text::{Prompt, PromptBuilder, Reply, SegmentKind, Step, TextError, Turn};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ServedModel,
     body::JsonBody,
     conversations::Conversation,
     error::ApiError,
@@ -77,55 +76,62 @@ pub(crate) async fn ask(
         .max_length
         .map_or(window, |Count(longest)| longest)
         .min(window);
+    let builder = model.prompts(None, &[])?;
     let prompt = {
-        let (model, turns, user) = (
-            model.clone(),
+        let (builder, turns, user) = (
+            builder.clone(),
             conversation.turns.clone(),
             asked.prompt.clone(),
         );
-        let built = tokio::task::spawn_blocking(move || fit(&model, &turns, &user, longest));
+        let built =
+            tokio::task::spawn_blocking(move || fit(&builder, &turns, &user, longest, window));
         built.await.map_err(|_| ApiError::Internal)??
     };
     conversation.turns.drain(..prompt.dropped);
+    conversation.shown.drain(..prompt.dropped);
     plan.max_tokens = longest.saturating_sub(prompt.ids.len()).max(1);
     let session = conversation
         .session
         .get_or_insert_with(|| Arc::new(model.engine.session()))
         .clone();
-    let mut request = plan.request(prompt.ids, model.stop_ids(), 0);
+    let (mut reply, run) = Reply::begin(&builder, model.eos(), prompt, Some(plan.max_tokens));
+    let mut request = plan.request(run, 0);
     request.session = Some(session.id());
     let mut generation = Generation::start(&state, &model, request, &Admission::default())?;
-    let mut partial = String::new();
+    let mut response = String::new();
     let outcome = loop {
         match generation.next().await? {
-            Event::Text { piece, .. } => partial.push_str(&piece),
-            Event::Finished(outcome) => break outcome,
+            Event::Text {
+                id, kind, piece, ..
+            } => {
+                reply.push(id, kind, &piece);
+                if kind == SegmentKind::Answer {
+                    response.push_str(&piece);
+                }
+            }
+            Event::Finished(outcome) => match reply.end(outcome) {
+                Step::Run(run) => generation.follow_up(plan.request(run, 0))?,
+                Step::Done | Step::NeedsResults { .. } => {
+                    break reply.take_outcome().ok_or(ApiError::Internal)?;
+                }
+            },
             _ => {}
         }
     };
-    if let Some(error) = reply_error(std::iter::once((&outcome, partial.trim_start()))) {
+    // A plugin model that has not come to its answer shows what it has written so far.
+    if response.is_empty() {
+        response = outcome.text.trim_start().to_owned();
+    }
+    if let Some(error) = reply_error(std::iter::once((&outcome, response.as_str()))) {
         return Err(error);
     }
     conversation.turns.push(Turn {
         user: asked.prompt,
-        reply: outcome.ids,
+        reply: reply.ids().to_vec(),
     });
-    let text = |turn: &Turn| {
-        model
-            .tokenizer
-            .decode(&turn.reply, Specials::Skip)
-            .trim_start()
-            .to_owned()
-    };
-    let history: Vec<_> = conversation
-        .turns
-        .iter()
-        .map(|turn| (turn.user.clone(), text(turn)))
-        .collect();
-    let response = history
-        .last()
-        .map(|(_, answer)| answer.clone())
-        .unwrap_or_default();
+    conversation.shown.push(response.clone());
+    let users = conversation.turns.iter().map(|turn| turn.user.clone());
+    let history = users.zip(conversation.shown.iter().cloned()).collect();
     state.conversations.keep(uid.clone(), conversation);
     let moss = Notes {
         ignored,
@@ -148,14 +154,13 @@ pub(crate) async fn ask(
 /// [`ApiError::OutOfRange`] naming `max_length` where that, and not the window, leaves no room for
 /// an answer; [`TextError::TurnTooLong`].
 fn fit(
-    model: &ServedModel,
+    builder: &PromptBuilder,
     turns: &[Turn],
     user: &str,
     longest: usize,
+    window: usize,
 ) -> Result<Prompt, ApiError> {
-    let builder = model.prompts(None, &[])?;
     let layout = builder.layout(turns, user, &[])?;
-    let window = model.engine.window();
     let dropped = match layout.fit(None, longest) {
         // Room for a few tokens is all that the client wants.
         Err(TextError::TurnTooLong { found, .. }) if found < longest && longest < window => {

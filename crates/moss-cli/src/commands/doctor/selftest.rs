@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use moss::{
-    Chat, ChatEvent, ChatOptions, OpenOptions, PromptBuilder, SamplingParams, SystemText,
+    Chat, ChatOptions, Event, OpenOptions, PromptBuilder, SamplingParams, SystemText,
     engine::EngineError, kernels::KernelError, open_engine,
 };
 use serde_json::{Value, json};
@@ -175,8 +175,8 @@ fn talk(model: &ModelArgs) -> anyhow::Result<Vec<(String, String)>> {
 fn answer(chat: &mut Chat, question: &str) -> Result<String, EngineError> {
     for event in chat.ask(question)? {
         match event {
-            ChatEvent::Finished(outcome) => return Ok(outcome.text),
-            ChatEvent::Failed(error) => return Err(error),
+            Event::Finished(outcome) => return Ok(outcome.text),
+            Event::Failed(error) => return Err(error),
             _ => {}
         }
     }

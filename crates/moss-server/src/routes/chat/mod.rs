@@ -1,7 +1,7 @@
 //! `POST /v1/chat/completions`.
 
+mod chat_stream;
 mod prompt;
-mod speaker;
 mod stream;
 mod truncation;
 
@@ -12,14 +12,13 @@ use axum::{
 };
 use futures_util::future::try_join_all;
 
-use self::speaker::{Part, Speaker};
+use self::chat_stream::{ChatStream, Part};
 use crate::{
-    ServedModel, ServerOptions,
+    ServerOptions,
     body::JsonBody,
     error::ApiError,
     generation::{Admission, one_admitted},
     plan::{Plan, at_most},
-    routes::likelihoods::likelihood,
     state::{Shared, now},
     wire::{
         answer::{
@@ -76,16 +75,16 @@ pub(crate) async fn chat(
         dropped_messages: prompt.dropped_messages,
     };
     let admission = Admission::default();
-    let start = |index| Speaker::start(&state, &model, &plan, &prompt, index, &admission);
+    let start = |index| ChatStream::start(&state, &model, &plan, &prompt, index, &admission);
     // All or none: what was queued before one that finds the queue full is cancelled as it is
     // dropped.
-    let mut speakers = (0..plan.n).map(start).collect::<Result<Vec<_>, _>>()?;
+    let mut streams = (0..plan.n).map(start).collect::<Result<Vec<_>, _>>()?;
     let id = format!("chatcmpl-{}", uuid::Uuid::new_v4().simple());
     if plan.stream {
-        one_admitted(speakers.iter_mut().map(Speaker::generation)).await?;
-        return Ok(stream::respond(&state, &model, &plan, id, notes, speakers));
+        one_admitted(streams.iter_mut().map(ChatStream::generation)).await?;
+        return Ok(stream::respond(&state, &plan, id, notes, streams));
     }
-    let wholes = try_join_all(speakers.into_iter().map(|speaker| whole(speaker, &model))).await?;
+    let wholes = try_join_all(streams.into_iter().map(whole)).await?;
     if let Some(error) = reply_error(
         wholes
             .iter()
@@ -158,13 +157,12 @@ pub(crate) fn plan(request: &ChatRequest, options: &ServerOptions) -> Result<Pla
 
 /// Waits for an answer.
 async fn whole(
-    mut speaker: Speaker,
-    model: &ServedModel,
+    mut stream: ChatStream,
 ) -> Result<(ChatMessage, ChatLogprobs, moss_engine::Outcome), ApiError> {
     let (mut text, mut beside, mut likely) =
         (String::new(), Aside::default(), ChatLogprobs::default());
     loop {
-        match speaker.next().await? {
+        match stream.next().await? {
             Part::Said {
                 content,
                 aside,
@@ -173,11 +171,7 @@ async fn whole(
                 text.push_str(&content);
                 beside.thoughts.push_str(&aside.thoughts);
                 beside.commands.push_str(&aside.commands);
-                likely.content.extend(
-                    tokens
-                        .into_iter()
-                        .map(|token| likelihood(&model.tokenizer, token)),
-                );
+                likely.content.extend(tokens);
             }
             Part::Done(outcome) => {
                 let moss = Some(beside).filter(|aside| *aside != Aside::default());
