@@ -11,6 +11,7 @@ use std::{
     thread::JoinHandle,
 };
 
+use serde_json::{Value, json};
 use support::{command, run, text};
 
 /// A server on any port, that port once it is ready, and what it writes to stderr from then on.
@@ -44,8 +45,12 @@ fn serve_with_fault(args: &[&str], fault: &str) -> (Child, u16, JoinHandle<Strin
 }
 
 fn ask(port: u16, key: &str, body: &str) -> TcpStream {
+    post(port, "/v1/completions", key, body)
+}
+
+fn post(port: u16, path: &str, key: &str, body: &str) -> TcpStream {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    let head = "POST /v1/completions HTTP/1.0\r\nhost: localhost\r\ncontent-type: application/json";
+    let head = format!("POST {path} HTTP/1.0\r\nhost: localhost\r\ncontent-type: application/json");
     write!(
         stream,
         "{head}\r\nauthorization: Bearer {key}\r\ncontent-length: {}\r\n\r\n{body}",
@@ -492,4 +497,35 @@ fn an_unknown_field_is_told_once_in_the_log_and_refused_by_a_strict_server() {
             "control characters are escaped: {log}"
         );
     }
+}
+
+#[test]
+fn generate_and_serve_count_one_answer_alike() {
+    let question = "推荐五部科幻电影";
+    let args = [
+        "--demo",
+        "--temperature",
+        "0",
+        "generate",
+        "--json",
+        question,
+    ];
+    let generated: Value = serde_json::from_str(&support::ok(&args, "")).unwrap();
+    let (mut child, port, _) = serve(&[]);
+    let body = json!({"messages": [{"role": "user", "content": question}], "temperature": 0});
+    let mut reply = String::new();
+    post(port, "/v1/chat/completions", "", &body.to_string())
+        .read_to_string(&mut reply)
+        .unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let (_, served) = reply.split_once("\r\n\r\n").unwrap();
+    let served: Value = serde_json::from_str(served).unwrap();
+    let (ours, theirs) = (&generated["usage"], &served["usage"]);
+    assert_eq!(ours["prompt_tokens"], theirs["prompt_tokens"]);
+    assert_eq!(ours["generated_tokens"], theirs["completion_tokens"]);
+    assert_eq!(
+        generated["text"].as_str().unwrap().trim_start(),
+        served["choices"][0]["message"]["content"].as_str().unwrap()
+    );
 }

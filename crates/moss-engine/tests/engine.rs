@@ -191,10 +191,7 @@ fn timings_and_counts_add_up() {
         timings.prefill.as_millis() >= 6 && timings.decode.as_millis() >= 18,
         "{timings:?}"
     );
-    assert_eq!(
-        timings.time_to_first_token(),
-        timings.queued + timings.prefill
-    );
+    assert_eq!(timings.first_token, timings.queued + timings.prefill);
     assert!(timings.prefill_rate(&usage) < 3400.0 && timings.decode_rate(&usage) < 510.0);
     let metrics = engine.metrics();
     assert_eq!(

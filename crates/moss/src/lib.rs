@@ -4,10 +4,10 @@
 //!
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! use moss::{Builder, ChatEvent};
+//! use moss::{Builder, Event};
 //! let mut chat = Builder::new("fnlp/moss-moon-003-sft-int4").chat()?;
 //! for event in chat.ask("推荐五部科幻电影")? {
-//!     if let ChatEvent::Text { piece, .. } = event { eprint!("{piece}") }
+//!     if let Event::Text { piece, .. } = event { eprint!("{piece}") }
 //! }
 //! # Ok(()) }
 //! ```
@@ -16,11 +16,11 @@
 //!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! use moss::{Builder, ChatEvent, StopCause};
+//! use moss::{Builder, Event, StopCause};
 //! let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/demo/moss-demo-int4");
 //! let mut chat = Builder::new(demo).chat()?;
 //! let last = chat.ask("What is 3 + 4?")?.last();
-//! let Some(ChatEvent::Finished(outcome)) = last else { return Err("no answer".into()) };
+//! let Some(Event::Finished(outcome)) = last else { return Err("no answer".into()) };
 //! assert_eq!(outcome.text, " 3 + 4 = 7.");
 //! assert_eq!(outcome.cause, StopCause::EndOfTurn);
 //! # Ok(()) }
@@ -45,8 +45,8 @@ pub use moss_weights as weights;
 
 pub use moss_checkpoint::Checkpoint;
 pub use moss_engine::{
-    Batch, Chat, ChatEvent, ChatOptions, Engine, EngineError, EngineOptions, Event, Outcome,
-    PromptLimit, Request, Run, StopCause, StopRules,
+    Batch, Chat, ChatOptions, Engine, EngineError, EngineOptions, Event, Outcome, PromptLimit,
+    Request, Run, StopCause, StopRules,
 };
 pub use moss_model::{LoadOptions, Moss};
 pub use moss_sampling::{LogitsStep, SamplingParams};

@@ -3,7 +3,7 @@
 use std::{io::Read, process::ExitCode};
 
 use moss::{
-    Chat, ChatEvent, Engine, Event, Found, Outcome, Request, StopCause, StopRules, Tokenizer,
+    Chat, Engine, Event, Found, Outcome, Request, StopCause, StopRules, Tokenizer,
     engine::{EngineError, Vocabulary},
     text::SegmentKind,
     unicode,
@@ -83,15 +83,15 @@ fn answer(
     let (prefill, mut spoken) = (PrefillBar::new(printer), false);
     for event in run {
         match event {
-            ChatEvent::Started {
+            Event::Started {
                 prompt_tokens,
                 reused_tokens,
             } => {
                 prefill.start(prompt_tokens, reused_tokens);
             }
-            ChatEvent::Prefill { done, .. } => prefill.advance(done),
-            ChatEvent::Text { .. } if args.json => prefill.clear(),
-            ChatEvent::Text { kind, piece } => {
+            Event::Prefill { done, .. } => prefill.advance(done),
+            Event::Text { .. } if args.json => prefill.clear(),
+            Event::Text { kind, piece, .. } => {
                 prefill.clear();
                 spoken = true;
                 match kind {
@@ -99,9 +99,9 @@ fn answer(
                     _ => printer.aside(&piece),
                 }
             }
-            ChatEvent::Finished(outcome) => return Ok(outcome),
-            ChatEvent::Failed(error) => return Err(failed(error, spoken, printer)),
-            ChatEvent::TurnsDropped { .. } => {}
+            Event::Finished(outcome) => return Ok(outcome),
+            Event::Failed(error) => return Err(failed(error, spoken, printer)),
+            Event::TurnsDropped { .. } => {}
         }
     }
     Err(no_answer())
@@ -175,6 +175,7 @@ fn go_on(
             }
             Event::Finished(outcome) => return Ok(outcome),
             Event::Failed(error) => return Err(failed(error, spoken, printer)),
+            Event::TurnsDropped { .. } => {}
         }
     }
     Err(no_answer())

@@ -86,7 +86,7 @@ pub(crate) fn act(
         ("/results", text) => {
             let run = chat.results(text)?;
             session.stream(run)?;
-            session.after_commands(chat)?;
+            session.after_commands(chat);
         }
         _ if !line.starts_with('/') => answer(line, chat, session)?,
         _ if NAMES.contains(&name) => {
@@ -143,7 +143,8 @@ fn answer(text: &str, chat: &mut Chat, session: &mut Session<'_>) -> anyhow::Res
     session.retries = 0;
     let run = chat.ask(text)?;
     session.stream(run)?;
-    session.after_commands(chat)
+    session.after_commands(chat);
+    Ok(())
 }
 
 /// A fixed seed would give the same answer again: each retry takes the next one.
@@ -157,7 +158,8 @@ fn regenerate(chat: &mut Chat, session: &mut Session<'_>) -> anyhow::Result<()> 
         .and_then(|run| session.stream(run));
     chat.options.sampling.seed = seed;
     shown?;
-    session.after_commands(chat)
+    session.after_commands(chat);
+    Ok(())
 }
 
 /// Lines up to one with a dot alone, or the end of input; none when the user thinks better of it.

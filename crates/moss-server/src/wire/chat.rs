@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Formatter};
 
+use moss_text::PluginFields;
 use serde::{
     Deserialize, Deserializer,
     de::{SeqAccess, Visitor, value::SeqAccessDeserializer},
@@ -112,8 +113,9 @@ pub(crate) struct Message {
     pub(crate) role: Role,
     #[serde(default)]
     pub(crate) content: Content,
-    /// What a plugin model's answer carries.
-    pub(crate) moss: Option<Beside>,
+    /// What a plugin model wrote beside its answer, as [`super::answer::Aside`] tells it, and the
+    /// results of its commands.
+    pub(crate) moss: Option<PluginFields>,
     refusal: Option<Value>,
     audio: Option<Value>,
     function_call: Option<Value>,
@@ -149,26 +151,6 @@ impl Message {
             });
         }
         Ok(())
-    }
-}
-
-/// What a plugin model wrote beside its answer, as [`super::answer::Aside`] tells it, and what its
-/// commands gave.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)] // also for `[]`, as some languages write an empty object
-pub(crate) struct Beside {
-    pub(crate) thoughts: Option<String>,
-    pub(crate) commands: Option<String>,
-    pub(crate) results: Option<String>,
-}
-
-impl Beside {
-    /// Whether it says nothing, as null and `{}` do.
-    pub(crate) fn is_empty(&self) -> bool {
-        let parts = [&self.thoughts, &self.commands, &self.results];
-        parts
-            .iter()
-            .all(|part| part.as_ref().is_none_or(String::is_empty))
     }
 }
 

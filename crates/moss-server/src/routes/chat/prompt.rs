@@ -1,23 +1,18 @@
 //! From messages to a prompt.
 
-use moss_text::{Plugin, PromptBuilder, SegmentKind, SystemText, Turn};
+use moss_text::{Plugin, PluginFields, Prompt, PromptBuilder, SystemText, Turn};
 
-use super::truncation::{TurnLengths, oldest_to_drop};
+use super::truncation::oldest_to_drop;
 use crate::{
     ServedModel,
     error::ApiError,
-    wire::chat::{Beside, Message, Role},
+    wire::chat::{Message, Role},
 };
 
 /// What an answer goes on from.
-pub(super) struct Prompt {
+pub(super) struct ChatPrompt {
     pub(super) builder: PromptBuilder,
-    pub(super) ids: Vec<u32>,
-    /// What the model writes next.
-    pub(super) next: SegmentKind,
-    /// The answer continues text of the last message, so that white space at its beginning is part
-    /// of it.
-    pub(super) continues: bool,
+    pub(super) prompt: Prompt,
     /// Messages that were left out because the conversation is longer than the context window.
     pub(super) dropped_messages: usize,
 }
@@ -26,7 +21,7 @@ pub(super) struct Prompt {
 #[derive(Default)]
 struct Exchange {
     user: Option<String>,
-    moss: Option<(String, Option<Beside>)>,
+    moss: Option<(String, Option<PluginFields>)>,
     /// Messages that it was put together of.
     messages: usize,
     /// The message that `moss` begins with.
@@ -64,7 +59,7 @@ pub(super) fn build(
     messages: Vec<Message>,
     plugins: &[Plugin],
     truncate_for: Option<usize>,
-) -> Result<Prompt, ApiError> {
+) -> Result<ChatPrompt, ApiError> {
     let Exchanges {
         instruction,
         all: mut exchanges,
@@ -84,17 +79,12 @@ pub(super) fn build(
         let (said, beside) = moss.unwrap_or_default();
         turns.push(Turn {
             user: user.unwrap_or_default(),
-            reply: model.reply(&said, beside.as_ref(), false)?,
+            reply: builder.past_reply(&said, beside.as_ref(), false)?,
         });
         counts.push(messages);
     }
     let user = last.user.unwrap_or_default();
     let (mut begun, mut continues) = (Vec::new(), false);
-    let mut next = if model.has_plugins {
-        SegmentKind::Thoughts
-    } else {
-        SegmentKind::Answer
-    };
     if let Some((said, beside)) = last.moss {
         if said.is_empty()
             && beside
@@ -104,26 +94,22 @@ pub(super) fn build(
             let expected = " here, expected words of the answer or `moss.results` to go on from";
             return Err(unsupported(last.answered_by, "role", expected));
         }
-        begun = model.reply(&said, beside.as_ref(), true)?;
+        begun = builder.past_reply(&said, beside.as_ref(), true)?;
         continues = !said.is_empty();
-        next = SegmentKind::Answer;
     }
-    let dropped = match truncate_for {
-        Some(answer) => {
-            let lengths = TurnLengths::new(&builder, &turns, &user, begun.len())?;
-            oldest_to_drop(&lengths, answer, model.engine.window())
-        }
-        None => 0,
-    };
-    let mut ids = builder.prompt(&turns[dropped..], &user)?;
-    ids.extend(begun);
-    let dropped_messages = counts[..dropped].iter().sum();
-    Ok(Prompt {
-        builder,
-        ids,
-        next,
+    let layout = builder.layout(&turns, &user, &begun)?;
+    let dropped = truncate_for.map_or(0, |answer| {
+        let tokens = |range, begun| layout.tokens(range, begun);
+        oldest_to_drop(tokens, turns.len(), answer, model.engine.window())
+    });
+    let prompt = Prompt {
         continues,
-        dropped_messages,
+        ..layout.into_prompt(dropped)?
+    };
+    Ok(ChatPrompt {
+        builder,
+        prompt,
+        dropped_messages: counts[..dropped].iter().sum(),
     })
 }
 
@@ -212,7 +198,7 @@ fn check_beside(
     model: &ServedModel,
     conversation: &Exchanges,
     role: Role,
-    beside: Option<&Beside>,
+    beside: Option<&PluginFields>,
 ) -> Result<(), &'static str> {
     let Some(beside) = beside else { return Ok(()) };
     match role {

@@ -1,10 +1,12 @@
 //! Stop strings in text that comes in pieces.
 
+use crate::traced::Traced;
+
 /// Watches a text for its stop strings, holding back what may be the beginning of one.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct StopStrings {
     strings: Vec<String>,
-    held: String,
+    held: Traced,
 }
 
 impl StopStrings {
@@ -17,38 +19,43 @@ impl StopStrings {
             .collect();
         Self {
             strings,
-            held: String::new(),
+            held: Traced::default(),
         }
     }
 
+    /// The number of the token that the first byte held back comes from.
+    pub(crate) fn first_owner(&self) -> Option<u32> {
+        self.held.first_owner()
+    }
+
     /// The text that can be shown now, and the stop string that ends it, if one is complete.
-    pub(crate) fn push(&mut self, piece: &str) -> (String, Option<String>) {
-        self.held.push_str(piece);
+    pub(crate) fn push(&mut self, piece: Traced) -> (Traced, Option<String>) {
+        self.held.append(piece);
+        let held = self.held.text();
         let found = self
             .strings
             .iter()
-            .filter_map(|string| Some((self.held.find(string.as_str())?, string)));
+            .filter_map(|string| Some((held.find(string.as_str())?, string)));
         // The one that begins first, and the longest of those.
         if let Some((at, string)) =
             found.min_by_key(|(at, string)| (*at, std::cmp::Reverse(string.len())))
         {
             let string = string.clone();
-            let text = self.held[..at].to_owned();
-            self.held.clear();
-            return (text, Some(string));
+            self.held.split_off(at);
+            return (self.finish(), Some(string));
         }
         let begins = |tail: &str| self.strings.iter().any(|string| string.starts_with(tail));
-        let keep = self
-            .held
+        let keep = held
             .char_indices()
             .map(|(at, _)| at)
-            .find(|at| begins(&self.held[*at..]));
-        let rest = self.held.split_off(keep.unwrap_or(self.held.len()));
+            .find(|at| begins(&held[*at..]))
+            .unwrap_or(held.len());
+        let rest = self.held.split_off(keep);
         (std::mem::replace(&mut self.held, rest), None)
     }
 
     /// What was held back in vain.
-    pub(crate) fn finish(&mut self) -> String {
+    pub(crate) fn finish(&mut self) -> Traced {
         std::mem::take(&mut self.held)
     }
 }
@@ -59,6 +66,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::traced::Pending;
+
+    fn traced(text: &str) -> Traced {
+        let mut pending = Pending::default();
+        pending.push(text.as_bytes(), None);
+        pending.decode(true)
+    }
 
     fn feed(strings: &[&str], pieces: &[&str]) -> (String, Option<String>) {
         let mut stop = StopStrings::new(
@@ -69,13 +83,13 @@ mod tests {
         );
         let mut text = String::new();
         for piece in pieces {
-            let (shown, found) = stop.push(piece);
-            text.push_str(&shown);
+            let (shown, found) = stop.push(traced(piece));
+            text.push_str(shown.text());
             if found.is_some() {
                 return (text, found);
             }
         }
-        text.push_str(&stop.finish());
+        text.push_str(stop.finish().text());
         (text, None)
     }
 
