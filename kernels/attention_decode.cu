@@ -1,5 +1,6 @@
-// attention_decode_{16,32,64,128,256}: softmax(q k^T scale) v of one query a sequence over its cached positions, the keys split
-// over blocks (flash-decoding). The last block of a head to finish joins the parts, in the order of the keys.
+// attention_decode_{16,32,64,128,256}: softmax(q k^T scale) v of one query a sequence over its
+// cached positions, the keys split over blocks (flash-decoding). The last block of a head to finish
+// joins the parts, in the order of the keys.
 //   q f16 [n, heads, stride]   keys, values f16 [blocks, heads, 16, stride]   tables u32 [n, max_blocks]   rows u32 [n] or null
 //   positions u32 [rows of the pass]: sequence i has the one row rows[i], or i
 //   parts f32 [n, heads, splits, 2 + stride] (maximum, sum, weighted values)   tickets u32 [n, heads], zero before and after
@@ -27,7 +28,7 @@ struct DecodeAttentionArgs {
 };
 
 constexpr u32 WARPS = 4, WARP_POSITIONS = BLOCK_POSITIONS / 2, SPLIT = WARPS * WARP_POSITIONS;
-constexpr u32 JOINED = WARPS * WARP;   // parts that are joined together; a thread each
+constexpr u32 JOINED = WARPS * WARP;  // parts that are joined together; a thread each
 
 // Eight neighbouring lanes of a head.
 struct Eight {
@@ -45,14 +46,17 @@ __device__ __forceinline__ Eight widen(uint4 raw) {
     return e;
 }
 
-// Joins the parts of one head, 128 at a time: first their weights, then a thread each for the head's lanes.
-__device__ __forceinline__ void join_parts(const DecodeAttentionArgs& a, const float* parts, u32 used, u32 row, u32 head) {
+// Joins the parts of one head, 128 at a time: first their weights, then a thread each for the
+// head's lanes.
+__device__ __forceinline__ void join_parts(const DecodeAttentionArgs& a, const float* parts,
+                                           u32 used, u32 row, u32 head) {
     __shared__ float weights[JOINED], joined_totals[JOINED];
     const u32 part_size = 2 + a.stride, thread = threadIdx.x;
     float top = -INFINITY;
-    for (u32 s = thread % WARP; s < used; s += WARP) top = fmaxf(top, __ldcg(parts + s * part_size));
-    top = warp_max(top);   // every warp finds the same
-    float total = 0.f, sums[2] = {};   // lanes of the head: at most 256
+    for (u32 s = thread % WARP; s < used; s += WARP)
+        top = fmaxf(top, __ldcg(parts + s * part_size));
+    top = warp_max(top);              // every warp finds the same
+    float total = 0.f, sums[2] = {};  // lanes of the head: at most 256
     for (u32 first = 0; first < used; first += JOINED) {
         const u32 count = min(JOINED, used - first);
         __syncthreads();
@@ -67,27 +71,35 @@ __device__ __forceinline__ void join_parts(const DecodeAttentionArgs& a, const f
         for (u32 s = 0; s < count; ++s) {
             total += weights[s] * joined_totals[s];
             if (thread < a.head_dim) sums[0] += weights[s] * __ldcg(values + s * part_size);
-            if (thread + JOINED < a.head_dim) sums[1] += weights[s] * __ldcg(values + s * part_size + JOINED);
+            if (thread + JOINED < a.head_dim)
+                sums[1] += weights[s] * __ldcg(values + s * part_size + JOINED);
         }
     }
 #pragma unroll
     for (u32 i = 0; i < 2; ++i) {
         const u32 d = thread + i * JOINED, column = head * a.head_dim + d;
-        if (d < a.head_dim) a.out[u64(row) * a.out_stride + (a.scatter ? a.scatter[column] : column)] = __float2half_rn(sums[i] / total);
+        if (d < a.head_dim)
+            a.out[u64(row) * a.out_stride + (a.scatter ? a.scatter[column] : column)] =
+                __float2half_rn(sums[i] / total);
     }
 }
 
 // LANES lanes share a key: 8 of its values each.
 template <u32 LANES> __device__ __forceinline__ void attend(const DecodeAttentionArgs& a) {
-    constexpr u32 KEYS = WARP / LANES, ROUNDS = KEYS < WARP_POSITIONS ? WARP_POSITIONS / KEYS : 1;   // keys at a time; rounds of a warp
+    constexpr u32 KEYS = WARP / LANES, ROUNDS = KEYS < WARP_POSITIONS
+                                                    ? WARP_POSITIONS / KEYS
+                                                    : 1;  // keys at a time; rounds of a warp
     __shared__ float tops[WARPS], totals[WARPS];
     __shared__ float sums[WARPS][LANES * 8];
     __shared__ bool is_last;
-    // Positions and tables are there before the pass begins, and so is all of the cache but this pass's own positions.
-    const u32 split = blockIdx.x, head = blockIdx.y, sequence = blockIdx.z, row = a.rows ? a.rows[sequence] : sequence;
+    // Positions and tables are there before the pass begins, and so is all of the cache but this
+    // pass's own positions.
+    const u32 split = blockIdx.x, head = blockIdx.y, sequence = blockIdx.z,
+              row = a.rows ? a.rows[sequence] : sequence;
     const u32 position = a.positions[row], used = position / SPLIT + 1;
-    const u32 warp = threadIdx.x / WARP, lane = threadIdx.x % WARP, part = lane % LANES, key = lane / LANES;
-    const u32 first = split * SPLIT + warp * WARP_POSITIONS;   // first position of this warp
+    const u32 warp = threadIdx.x / WARP, lane = threadIdx.x % WARP, part = lane % LANES,
+              key = lane / LANES;
+    const u32 first = split * SPLIT + warp * WARP_POSITIONS;  // first position of this warp
     const bool in_stride = part * 8 < a.stride;
     u64 at = 0;
     if (split < used && first <= position) {
@@ -100,24 +112,28 @@ template <u32 LANES> __device__ __forceinline__ void attend(const DecodeAttentio
         at += part * 8;
     }
     wait_for_previous();
-    let_next_start();   // not earlier: the next kernel begins with what the one before this one left
+    let_next_start();  // not earlier: the next kernel begins with what the one before this one left
     if (split >= used) return;
 
     float top = -INFINITY, total = 0.f;
     Eight sum = {};
     if (first <= position) {
-        const Eight q = widen(in_stride ? *reinterpret_cast<const uint4*>(a.q + (u64(row) * a.heads + head) * a.stride + part * 8)
-                                        : make_uint4(0, 0, 0, 0));
+        const Eight q = widen(in_stride
+                                  ? *reinterpret_cast<const uint4*>(
+                                        a.q + (u64(row) * a.heads + head) * a.stride + part * 8)
+                                  : make_uint4(0, 0, 0, 0));
         const auto is_seen = [&](u32 round) {
             const u32 offset = round * KEYS + key;
             return offset < WARP_POSITIONS && first + offset <= position;
         };
-        uint4 raw[ROUNDS];   // all loads in flight before the first is used; zeros for what is not seen, which may be unwritten
+        uint4 raw[ROUNDS];  // all loads in flight before the first is used; zeros for what is not
+                            // seen, which may be unwritten
         const auto load = [&](const half* from) {
 #pragma unroll
             for (u32 i = 0; i < ROUNDS; ++i) {
                 const half* line = from + at + u64(i * KEYS + key) * a.stride;
-                raw[i] = is_seen(i) && in_stride ? load_once(reinterpret_cast<const uint4*>(line)) : make_uint4(0, 0, 0, 0);
+                raw[i] = is_seen(i) && in_stride ? load_once(reinterpret_cast<const uint4*>(line))
+                                                 : make_uint4(0, 0, 0, 0);
             }
         };
         float scores[ROUNDS];
@@ -144,7 +160,7 @@ template <u32 LANES> __device__ __forceinline__ void attend(const DecodeAttentio
             for (u32 j = 0; j < 8; ++j) sum.v[j] += weight * v.v[j];
         }
 #pragma unroll
-        for (u32 step = LANES; step < WARP; step *= 2) {   // over the keys of a round
+        for (u32 step = LANES; step < WARP; step *= 2) {  // over the keys of a round
             total += __shfl_xor_sync(~0u, total, step);
 #pragma unroll
             for (u32 j = 0; j < 8; ++j) sum.v[j] += __shfl_xor_sync(~0u, sum.v[j], step);
@@ -159,7 +175,7 @@ template <u32 LANES> __device__ __forceinline__ void attend(const DecodeAttentio
 
     float* parts = a.parts + (u64(sequence) * a.heads + head) * gridDim.x * (2 + a.stride);
     float* mine = parts + split * (2 + a.stride);
-    float block_top = tops[0];   // the first warp always has a key
+    float block_top = tops[0];  // the first warp always has a key
 #pragma unroll
     for (u32 w = 1; w < WARPS; ++w) block_top = fmaxf(block_top, tops[w]);
     for (u32 d = threadIdx.x; d < a.stride; d += blockDim.x) {
@@ -188,8 +204,23 @@ template <u32 LANES> __device__ __forceinline__ void attend(const DecodeAttentio
     join_parts(a, parts, used, row, head);
 }
 
-extern "C" __global__ void __launch_bounds__(128) attention_decode_16(const __grid_constant__ DecodeAttentionArgs a) { attend<2>(a); }
-extern "C" __global__ void __launch_bounds__(128) attention_decode_32(const __grid_constant__ DecodeAttentionArgs a) { attend<4>(a); }
-extern "C" __global__ void __launch_bounds__(128) attention_decode_64(const __grid_constant__ DecodeAttentionArgs a) { attend<8>(a); }
-extern "C" __global__ void __launch_bounds__(128) attention_decode_128(const __grid_constant__ DecodeAttentionArgs a) { attend<16>(a); }
-extern "C" __global__ void __launch_bounds__(128) attention_decode_256(const __grid_constant__ DecodeAttentionArgs a) { attend<32>(a); }
+extern "C" __global__ void __launch_bounds__(128) attention_decode_16(
+    const __grid_constant__ DecodeAttentionArgs a) {
+    attend<2>(a);
+}
+extern "C" __global__ void __launch_bounds__(128) attention_decode_32(
+    const __grid_constant__ DecodeAttentionArgs a) {
+    attend<4>(a);
+}
+extern "C" __global__ void __launch_bounds__(128) attention_decode_64(
+    const __grid_constant__ DecodeAttentionArgs a) {
+    attend<8>(a);
+}
+extern "C" __global__ void __launch_bounds__(128) attention_decode_128(
+    const __grid_constant__ DecodeAttentionArgs a) {
+    attend<16>(a);
+}
+extern "C" __global__ void __launch_bounds__(128) attention_decode_256(
+    const __grid_constant__ DecodeAttentionArgs a) {
+    attend<32>(a);
+}

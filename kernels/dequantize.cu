@@ -11,24 +11,28 @@ struct DequantizeArgs {
     const uint4* weight;
     const uint2* table;
     half* out;
-    u32 blocks, groups, group_magic;   // of the whole matrix
+    u32 blocks, groups, group_magic;  // of the whole matrix
     u32 first_tile, tiles, first_block, panel_blocks;
 };
 
 template <Format F> __device__ __forceinline__ void dequantize(const DequantizeArgs& a) {
     wait_for_previous();
-    const u32 warp = (blockIdx.x * blockDim.x + threadIdx.x) / WARP, lane = threadIdx.x % WARP, g = lane / 4, t = lane % 4;
+    const u32 warp = (blockIdx.x * blockDim.x + threadIdx.x) / WARP, lane = threadIdx.x % WARP,
+              g = lane / 4, t = lane % 4;
     if (warp >= a.tiles * a.panel_blocks) return;
-    const u32 tile = warp / a.panel_blocks, panel_block = warp % a.panel_blocks, block = a.first_block + panel_block;
+    const u32 tile = warp / a.panel_blocks, panel_block = warp % a.panel_blocks,
+              block = a.first_block + panel_block;
     const u64 at = u64(a.first_tile + tile) * a.blocks + block;
     const u32 group = a.group_magic ? __umulhi(block, a.group_magic) : block;
     const uint2 entry = __ldg(a.table + (u64(a.first_tile + tile) * a.groups + group) * 8 + g);
-    half* out = a.out + (u64(tile) * 16 + g) * a.panel_blocks * K_BLOCK + panel_block * K_BLOCK + 8 * t;
+    half* out = a.out + (u64(tile) * 16 + g) * a.panel_blocks * K_BLOCK + panel_block * K_BLOCK +
+                8 * t;
 #pragma unroll
-    for (u32 piece = 0; piece < 2; ++piece) {   // 32 inputs each: two steps
+    for (u32 piece = 0; piece < 2; ++piece) {  // 32 inputs each: two steps
         DenseRows dense;
         if constexpr (F == Format::Int4) {
-            const uint2 w = __ldcs(reinterpret_cast<const uint2*>(a.weight + at * WARP + lane) + piece);
+            const uint2 w = __ldcs(reinterpret_cast<const uint2*>(a.weight + at * WARP + lane) +
+                                   piece);
             dense = dense_rows<F>(&w.x, entry);
         } else {
             const uint4 w = load_once(a.weight + (at * 2 + piece) * WARP + lane);
@@ -36,9 +40,16 @@ template <Format F> __device__ __forceinline__ void dequantize(const DequantizeA
         }
 #pragma unroll
         for (u32 row = 0; row < 2; ++row)
-            *reinterpret_cast<uint4*>(out + u64(row) * 8 * a.panel_blocks * K_BLOCK + 32 * piece) = dense.row[row];
+            *reinterpret_cast<uint4*>(out + u64(row) * 8 * a.panel_blocks * K_BLOCK +
+                                      32 * piece) = dense.row[row];
     }
 }
 
-extern "C" __global__ void __launch_bounds__(256) dequantize_int4(const __grid_constant__ DequantizeArgs a) { dequantize<Format::Int4>(a); }
-extern "C" __global__ void __launch_bounds__(256) dequantize_int8(const __grid_constant__ DequantizeArgs a) { dequantize<Format::Int8>(a); }
+extern "C" __global__ void __launch_bounds__(256) dequantize_int4(
+    const __grid_constant__ DequantizeArgs a) {
+    dequantize<Format::Int4>(a);
+}
+extern "C" __global__ void __launch_bounds__(256) dequantize_int8(
+    const __grid_constant__ DequantizeArgs a) {
+    dequantize<Format::Int8>(a);
+}

@@ -8,13 +8,15 @@
 #include "common/heads.cuh"
 
 extern "C" __global__ void __launch_bounds__(256) heads_and_inner(
-    const half* __restrict__ y, u32 y_stride, u32 inner_start, const __grid_constant__ Heads heads) {
+    const half* __restrict__ y, u32 y_stride, u32 inner_start,
+    const __grid_constant__ Heads heads) {
     wait_for_previous();
     const u32 row = blockIdx.y, column = 2 * (blockIdx.x * blockDim.x + threadIdx.x);
     const bool is_inner = column >= inner_start;
     const u32 r = is_inner ? column - inner_start : column;
     if (r >= (is_inner ? heads.inner_size : 3 * heads.hidden)) return;
-    const float2 pair = __half22float2(*reinterpret_cast<const half2*>(y + u64(row) * y_stride + column));
+    const float2 pair = __half22float2(
+        *reinterpret_cast<const half2*>(y + u64(row) * y_stride + column));
     if (is_inner) {
         store_inner(heads, row, r, pair.x);
         if (r + 1 < heads.inner_size) store_inner(heads, row, r + 1, pair.y);
@@ -23,8 +25,9 @@ extern "C" __global__ void __launch_bounds__(256) heads_and_inner(
     }
 }
 
-extern "C" __global__ void __launch_bounds__(256) add_bias(
-    float* __restrict__ x, const float* __restrict__ bias, u32 hidden, u32 layer, u64* non_finite) {
+extern "C" __global__ void __launch_bounds__(256) add_bias(float* __restrict__ x,
+                                                           const float* __restrict__ bias,
+                                                           u32 hidden, u32 layer, u64* non_finite) {
     wait_for_previous();
     const u32 row = blockIdx.y;
     for (u32 i = blockIdx.x * blockDim.x + threadIdx.x; i < hidden; i += gridDim.x * blockDim.x) {

@@ -1,4 +1,5 @@
-// repack_{int4,int8}: GPTQ matrices as published into fragment order (see common/dequantize.cuh), once, at load.
+// repack_{int4,int8}: GPTQ matrices as published into fragment order (see common/dequantize.cuh),
+// once, at load.
 //   qweight u32 [inputs / per_word, outputs]   out u32 [tiles][blocks][32 lanes x 4 or 8 words]
 //   order u32 [64 blocks]: the input that stands at each place, or ~0 for a filler; null for its own number
 //   grid a thread a word   sm_75+
@@ -9,19 +10,24 @@
 #include "common/types.cuh"
 
 template <u32 BITS>
-__device__ __forceinline__ u32 field(const u32* qweight, const u32* order, u32 inputs, u32 outputs, u32 place, u32 row) {
+__device__ __forceinline__ u32 field(const u32* qweight, const u32* order, u32 inputs, u32 outputs,
+                                     u32 place, u32 row) {
     const u32 input = order ? order[place] : place;
-    if (input >= inputs || row >= outputs) return 0;   // meets a zero of x, or is an output that nobody reads
+    if (input >= inputs || row >= outputs)
+        return 0;  // meets a zero of x, or is an output that nobody reads
     constexpr u32 PER_WORD = 32 / BITS;
-    return qweight[u64(input / PER_WORD) * outputs + row] >> input % PER_WORD * BITS & ((1u << BITS) - 1);
+    return qweight[u64(input / PER_WORD) * outputs + row] >> input % PER_WORD * BITS &
+           ((1u << BITS) - 1);
 }
 
 __device__ __forceinline__ u32 place_of(u32 block, u32 t, u32 step, u32 p, u32 e) {
     return block * K_BLOCK + 32 * (step / 2) + 8 * t + 4 * (step % 2) + 2 * p + e;
 }
 
-extern "C" __global__ void __launch_bounds__(256) repack_int4(
-    const u32* __restrict__ qweight, const u32* __restrict__ order, u32* __restrict__ out, u32 inputs, u32 outputs, u32 blocks, u64 words) {
+extern "C" __global__ void __launch_bounds__(256) repack_int4(const u32* __restrict__ qweight,
+                                                              const u32* __restrict__ order,
+                                                              u32* __restrict__ out, u32 inputs,
+                                                              u32 outputs, u32 blocks, u64 words) {
     wait_for_previous();
     const u64 index = u64(blockIdx.x) * blockDim.x + threadIdx.x;
     if (index >= words) return;
@@ -31,29 +37,37 @@ extern "C" __global__ void __launch_bounds__(256) repack_int4(
 #pragma unroll
     for (u32 i = 0; i < 8; ++i) {
         const u32 a = i % 4, e = i / 4;
-        word |= field<4>(qweight, order, inputs, outputs, place_of(block, t, step, a / 2, e), tile * 16 + g + 8 * (a % 2)) << 4 * i;
+        word |= field<4>(qweight, order, inputs, outputs, place_of(block, t, step, a / 2, e),
+                         tile * 16 + g + 8 * (a % 2))
+                << 4 * i;
     }
     out[index] = word;
 }
 
-extern "C" __global__ void __launch_bounds__(256) repack_int8(
-    const u32* __restrict__ qweight, const u32* __restrict__ order, u32* __restrict__ out, u32 inputs, u32 outputs, u32 blocks, u64 words) {
+extern "C" __global__ void __launch_bounds__(256) repack_int8(const u32* __restrict__ qweight,
+                                                              const u32* __restrict__ order,
+                                                              u32* __restrict__ out, u32 inputs,
+                                                              u32 outputs, u32 blocks, u64 words) {
     wait_for_previous();
     const u64 index = u64(blockIdx.x) * blockDim.x + threadIdx.x;
     if (index >= words) return;
-    const u32 word_of_piece = index % 4, lane = index / 4 % WARP, g = lane / 4, t = lane % 4, piece = index / 128 % 2;
+    const u32 word_of_piece = index % 4, lane = index / 4 % WARP, g = lane / 4, t = lane % 4,
+              piece = index / 128 % 2;
     const u32 block = index / 256 % blocks, tile = index / 256 / blocks;
     const u32 step = 2 * piece + word_of_piece / 2, p = word_of_piece % 2;
     u32 word = 0;
 #pragma unroll
     for (u32 i = 0; i < 4; ++i) {
-        word |= field<8>(qweight, order, inputs, outputs, place_of(block, t, step, p, i % 2), tile * 16 + g + 8 * (i / 2)) << 8 * i;
+        word |= field<8>(qweight, order, inputs, outputs, place_of(block, t, step, p, i % 2),
+                         tile * 16 + g + 8 * (i / 2))
+                << 8 * i;
     }
     out[index] = word;
 }
 
 template <u32 BITS>
-__device__ __forceinline__ void table(const u32* qzeros, const half* scales, const u32* group_of, uint2* out, u32 outputs, u32 places, u32 entries) {
+__device__ __forceinline__ void table(const u32* qzeros, const half* scales, const u32* group_of,
+                                      uint2* out, u32 outputs, u32 places, u32 entries) {
     wait_for_previous();
     const u32 index = blockIdx.x * blockDim.x + threadIdx.x;
     if (index >= entries) return;
@@ -69,28 +83,40 @@ __device__ __forceinline__ void table(const u32* qzeros, const half* scales, con
         float zero = 0.f;
         if (row < outputs) {
             scale = scales[u64(group) * outputs + row];
-            zero = 1.f + (qzeros[u64(group) * zero_words + row / PER_WORD] >> row % PER_WORD * BITS & ((1u << BITS) - 1));
+            zero = 1.f +
+                   (qzeros[u64(group) * zero_words + row / PER_WORD] >> row % PER_WORD * BITS &
+                    ((1u << BITS) - 1));
         }
         const bool sixteenfold = BITS == 4 && lower == 1;
-        pairs[lower] = __halves2half2(scale, __float2half_rn(sixteenfold ? -(64.f + zero) : 1024.f + zero));
+        pairs[lower] = __halves2half2(
+            scale, __float2half_rn(sixteenfold ? -(64.f + zero) : 1024.f + zero));
     }
     out[index] = make_uint2(*reinterpret_cast<u32*>(&pairs[0]), *reinterpret_cast<u32*>(&pairs[1]));
 }
 
-extern "C" __global__ void __launch_bounds__(256) repack_table_int4(
-    const u32* qzeros, const half* scales, const u32* group_of, uint2* out, u32 outputs, u32 places, u32 entries) {
+extern "C" __global__ void __launch_bounds__(256) repack_table_int4(const u32* qzeros,
+                                                                    const half* scales,
+                                                                    const u32* group_of, uint2* out,
+                                                                    u32 outputs, u32 places,
+                                                                    u32 entries) {
     table<4>(qzeros, scales, group_of, out, outputs, places, entries);
 }
-extern "C" __global__ void __launch_bounds__(256) repack_table_int8(
-    const u32* qzeros, const half* scales, const u32* group_of, uint2* out, u32 outputs, u32 places, u32 entries) {
+extern "C" __global__ void __launch_bounds__(256) repack_table_int8(const u32* qzeros,
+                                                                    const half* scales,
+                                                                    const u32* group_of, uint2* out,
+                                                                    u32 outputs, u32 places,
+                                                                    u32 entries) {
     table<8>(qzeros, scales, group_of, out, outputs, places, entries);
 }
 
 // fill_random: words of random bits, `word & keep | set[i % 2]`: made-up weights for measuring.
-extern "C" __global__ void __launch_bounds__(256) fill_random(u32* __restrict__ out, u64 words, u32 seed, u32 keep, u32 set_even, u32 set_odd) {
+extern "C" __global__ void __launch_bounds__(256) fill_random(u32* __restrict__ out, u64 words,
+                                                              u32 seed, u32 keep, u32 set_even,
+                                                              u32 set_odd) {
     wait_for_previous();
-    for (u64 i = u64(blockIdx.x) * blockDim.x + threadIdx.x; i < words; i += u64(gridDim.x) * blockDim.x) {
-        u64 z = (i + 1) * 0x9e3779b97f4a7c15ull + u64(seed) * 0xd1342543de82ef95ull;   // splitmix64
+    for (u64 i = u64(blockIdx.x) * blockDim.x + threadIdx.x; i < words;
+         i += u64(gridDim.x) * blockDim.x) {
+        u64 z = (i + 1) * 0x9e3779b97f4a7c15ull + u64(seed) * 0xd1342543de82ef95ull;  // splitmix64
         z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
         z = (z ^ z >> 27) * 0x94d049bb133111ebull;
         out[i] = u32((z ^ z >> 31) & keep) | (i % 2 ? set_odd : set_even);

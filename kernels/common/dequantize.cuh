@@ -1,6 +1,8 @@
-// Packed weights to half pairs, exactly: an integer q below 1024 put into the low bits of the half 1024.0 is 1024 + q.
+// Packed weights to half pairs, exactly: an integer q below 1024 put into the low bits of the half
+// 1024.0 is 1024 + q.
 //
-// Fragment order, for one tile of 16 output rows and one block of 64 inputs; lane = 4 g + t; step s = 0..3 is one mma:
+// Fragment order, for one tile of 16 output rows and one block of 64 inputs; lane = 4 g + t; step s
+// = 0..3 is one mma:
 //   k(s, p, e) = 32 (s / 2) + 8 t + 4 (s % 2) + 2 p + e           input of half e of the pair a[2 p + (row >= 8)]
 // so that the 16 inputs of a lane are two runs of 8 neighbours: x is read in 16-byte pieces.
 //   int4   16 bytes a lane: word s; nibble i holds a_i's low half, nibble i + 4 its high half
@@ -48,8 +50,9 @@ __device__ __forceinline__ Fragment unpack_int8(u32 first, u32 second, half2 low
     return f;
 }
 
-// 32 inputs of one lane of a packed tile and block, dense: inputs 8 t.. of row g in [0], of row g + 8 in [1], each (q - zero) * scale
-// rounded once. `w` holds two words for int4, four for int8; `entry` is the group's of rows g and g + 8.
+// 32 inputs of one lane of a packed tile and block, dense: inputs 8 t.. of row g in [0], of row g +
+// 8 in [1], each (q - zero) * scale rounded once. `w` holds two words for int4, four for int8;
+// `entry` is the group's of rows g and g + 8.
 struct DenseRows {
     uint4 row[2];
 };
@@ -59,13 +62,16 @@ template <Format F> __device__ __forceinline__ DenseRows dense_rows(const u32* w
     const half2 low = __high2half2(upper), high = __high2half2(lower);
     const half2 scales[2] = {__low2half2(upper), __low2half2(lower)};
     Fragment f[2];
-    if constexpr (F == Format::Int4) f[0] = unpack_int4(w[0], low, high), f[1] = unpack_int4(w[1], low, high);
-    else f[0] = unpack_int8(w[0], w[1], low, high), f[1] = unpack_int8(w[2], w[3], low, high);
+    if constexpr (F == Format::Int4)
+        f[0] = unpack_int4(w[0], low, high), f[1] = unpack_int4(w[1], low, high);
+    else
+        f[0] = unpack_int8(w[0], w[1], low, high), f[1] = unpack_int8(w[2], w[3], low, high);
     DenseRows out;
 #pragma unroll
     for (u32 row = 0; row < 2; ++row) {
         const auto scaled = [&](u32 pair) { return as_u32(__hmul2(as_half2(pair), scales[row])); };
-        out.row[row] = {scaled(f[0].a[row]), scaled(f[0].a[2 + row]), scaled(f[1].a[row]), scaled(f[1].a[2 + row])};
+        out.row[row] = {scaled(f[0].a[row]), scaled(f[0].a[2 + row]), scaled(f[1].a[row]),
+                        scaled(f[1].a[2 + row])};
     }
     return out;
 }
