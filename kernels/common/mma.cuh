@@ -1,8 +1,10 @@
-// One step on the tensor cores: C[16][8] += A[16][16] B[16][8], f16 inputs, f32 sums.
-//   lane = 4 g + t holds  a0 (row g, k 2t..2t+1)  a1 (row g+8)  a2 (row g, k 2t+8..)  a3 (row g+8, k 2t+8..)
-//                         b0 (k 2t..2t+1, column g)  b1 (k 2t+8..)
-//                         c0 c1 (row g, columns 2t, 2t+1)  c2 c3 (row g+8)
-// sm_75 has the half step alone (k = 8): two of them.
+// One tensor core operation: C[16][8] += A[16][16] B[16][8], f16 inputs, f32 accumulators.
+// Lane 4 g + t holds
+//   a0  row g, k 2t..2t+1      a1  row g + 8, the same k
+//   a2  row g, k 2t+8..2t+9    a3  row g + 8, the same k
+//   b0  k 2t..2t+1, column g   b1  k 2t+8..2t+9, column g
+//   c0 c1  row g, columns 2t, 2t+1   c2 c3  row g + 8, the same columns
+// sm_75 only has k = 8: two operations.
 #pragma once
 #include "types.cuh"
 
