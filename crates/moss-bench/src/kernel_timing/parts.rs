@@ -4,7 +4,7 @@ use moss_cuda::LinearPair;
 
 use super::{
     KernelTime,
-    network::{Buffers, HISTORY, KernelTiming, SHAPE, VOCABULARY},
+    network::{Buffers, HISTORY, KernelTiming, SPEC, VOCABULARY},
 };
 use crate::fixture::Layer;
 
@@ -51,7 +51,7 @@ pub(super) const PROMPT: [Part; 9] = [
 impl KernelTiming<'_> {
     /// Describes a part that took `seconds` a run.
     pub(super) fn described(&self, b: &Buffers, part: Part, seconds: f64) -> KernelTime {
-        let (hidden, inner) = (SHAPE.hidden() as u64, SHAPE.inner_size as u64);
+        let (hidden, inner) = (SPEC.hidden_size() as u64, SPEC.inner_size as u64);
         let (rows, context) = (b.rows as u64, b.context as u64);
         let layer = |pick: &dyn Fn(&Layer) -> u64| self.layers.first().map_or(0, pick);
         let pair = |pair: &LinearPair| pair.first.weight_bytes() + pair.second.weight_bytes();

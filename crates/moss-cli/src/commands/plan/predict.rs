@@ -56,24 +56,14 @@ impl Prediction {
     }
 }
 
-/// Operations of a prompt in a stage: two for each weight and token, and attention's two products,
-/// of which causality leaves half. The head runs for one token.
+/// Returns the operations of a prompt in a stage. The head runs for one token.
 fn stage_flops(stage: &Stage, config: &MossConfig, prompt: usize) -> f64 {
-    let [hidden, inner, vocab, prompt] = [
-        config.hidden_size,
-        config.inner_size,
-        config.vocab_size,
-        prompt,
-    ]
-    .map(|size| size as f64);
-    let weights = hidden * (4.0 * hidden + 2.0 * inner);
-    let layer = 2.0 * weights * prompt + 2.0 * prompt * prompt * hidden;
     let head = if stage.has_head {
-        2.0 * vocab * hidden
+        2.0 * config.vocab_size as f64 * config.hidden_size as f64
     } else {
         0.0
     };
-    layer * stage.layers.len() as f64 + head
+    config.block().matmul_flops(prompt) * stage.layers.len() as f64 + head
 }
 
 #[cfg(test)]
