@@ -38,7 +38,7 @@ pub use devices::{CUDA, has_gpu, machine_gpus};
 pub use error::ModelError;
 pub use hook::{HiddenPoint, HiddenTap};
 pub use kv_cache::{BlockPool, BlockTable, CacheShape};
-pub use language_model::{Cut, LanguageModel, LogitRows, Logits, SequenceChunk};
+pub use language_model::{LanguageModel, LogitRows, Logits, SequenceChunk};
 pub use model::Moss;
 pub use moss_weights::{LinearKind, LinearShape};
 pub use options::{

@@ -9,11 +9,12 @@ use std::cell::RefCell;
 
 use half::f16;
 use moss_cuda::{
-    BLOCK_POSITIONS, Buffer, CutRow, DecodeRows, DecodeScratch, Gpu, GpuLinear, Graph, LinearInput,
-    LinearPair, NormWeights, PANEL_VALUES, PREFILL_TILE, PrefillTiles, Product, ProductScratch,
-    SampleCut, Watch,
+    BLOCK_POSITIONS, Buffer, DecodeRows, DecodeScratch, DeviceTopK, Gpu, GpuLinear, Graph,
+    LinearInput, LinearPair, NormWeights, PANEL_VALUES, PREFILL_TILE, PrefillTiles, Product,
+    ProductScratch, Watch,
 };
 use moss_model::{BlockSpec, LinearKind, LinearShape, MossConfig};
+use moss_sampling::TopKRequest;
 use moss_weights::{GptqBits, KernelError, synthetic::noise};
 
 use super::{
@@ -64,7 +65,7 @@ pub(super) struct Buffers {
     final_normed: Buffer<f16>,
     last_row: Buffer<u32>,
     logits: Buffer<f32>,
-    sample: RefCell<SampleCut>,
+    top_k: RefCell<DeviceTopK>,
 }
 
 impl<'a> KernelTiming<'a> {
@@ -217,7 +218,7 @@ impl<'a> KernelTiming<'a> {
             final_normed: gpu.zeros(hidden)?,
             last_row: gpu.upload(&[rows as u32 - 1])?,
             logits: gpu.upload(&noise(VOCABULARY, 6.0, 2))?,
-            sample: RefCell::new(sample(gpu)?),
+            top_k: RefCell::new(top_k(gpu)?),
         })
     }
 
@@ -279,7 +280,7 @@ impl<'a> KernelTiming<'a> {
             )
         };
         match part {
-            Part::SendWishes => gpu.copy_runs(&b.sample.borrow_mut().wishes(1)?),
+            Part::UploadTopK => gpu.copy_runs(&b.top_k.borrow_mut().upload(1)?),
             Part::Embedding => {
                 let table = self.lm_head.dense_rows()?;
                 gpu.embedding(
@@ -317,8 +318,8 @@ impl<'a> KernelTiming<'a> {
                 )
             }
             Part::LmHead => gpu.linear_store(&self.lm_head, last, 1, b.logits.all(), watch),
-            Part::Cut => gpu.sample_cut(b.logits.all(), 1, &b.sample.borrow()),
-            Part::SendBack => gpu.copy_runs(&[b.sample.borrow_mut().answers(1)?]),
+            Part::TopK => gpu.top_k(b.logits.all(), 1, &b.top_k.borrow()),
+            Part::DownloadTopK => gpu.copy_runs(&[b.top_k.borrow_mut().download(1)?]),
         }
     }
 
@@ -375,26 +376,24 @@ impl<'a> KernelTiming<'a> {
     }
 }
 
-/// A row with the chat's wishes.
-fn sample(gpu: &Gpu) -> Result<SampleCut, KernelError> {
+/// One row with a request as for a chat.
+fn top_k(gpu: &Gpu) -> Result<DeviceTopK, KernelError> {
     let none = KernelError::Argument {
         op: "timing",
         arg: "vocab",
         found: VOCABULARY,
         rule: "fewer".into(),
     };
-    let mut sample = SampleCut::new(gpu, 1, VOCABULARY, HISTORY)?.ok_or(none)?;
+    let mut top_k = DeviceTopK::new(gpu, 1, VOCABULARY, HISTORY)?.ok_or(none)?;
     let history: Vec<u32> = (0..600).collect();
-    let (repetition_penalty, temperature, top_k) = (1.02, 0.7, 40);
-    let allowed = VOCABULARY;
-    sample.put(&[Some(CutRow {
+    top_k.stage(&[Some(TopKRequest {
         history: &history,
-        repetition_penalty,
-        temperature,
-        top_k,
-        allowed,
+        repetition_penalty: 1.02,
+        temperature: 0.7,
+        top_k: 40,
+        allowed: VOCABULARY,
     })])?;
-    Ok(sample)
+    Ok(top_k)
 }
 
 /// The median of several measurements, after two that do not count.

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use moss::{
     Moss,
-    model::{BlockPool, BlockTable, Cut, LanguageModel, LogitRows, SequenceChunk},
+    model::{BlockPool, BlockTable, LanguageModel, LogitRows, SequenceChunk},
     sampling::Sampler,
 };
 
@@ -115,15 +115,8 @@ impl Run<'_> {
     ) -> anyhow::Result<(f64, u32)> {
         let start = Instant::now();
         let allowed = self.model.config().vocab_size;
-        let logits = self.sampler.cut().map_or(LogitRows::Last, |cut| {
-            LogitRows::Cut(Cut {
-                history: &ids[..rows.end],
-                repetition_penalty: cut.repetition_penalty,
-                temperature: cut.temperature,
-                top_k: cut.top_k,
-                allowed,
-            })
-        });
+        let request = self.sampler.top_k_request(&ids[..rows.end], allowed);
+        let logits = request.map_or(LogitRows::Last, LogitRows::TopK);
         let chunk = SequenceChunk {
             token_ids: &ids[rows.clone()],
             start_pos: rows.start,
@@ -135,7 +128,7 @@ impl Run<'_> {
             .first_mut()
             .or_fail("the model gave no answer", "模型没有给出结果")?;
         let id = match answer.candidates() {
-            Some(candidates) => self.sampler.sample_cut(candidates, 0)?,
+            Some(candidates) => self.sampler.sample_candidates(candidates, 0)?,
             None => {
                 let row = answer
                     .last_mut()
