@@ -17,6 +17,7 @@ use moss::{
     unicode::{Context, DecodeError, escape},
     weights::KernelError,
 };
+use moss_bench::BenchError;
 use serde_json::error::Category;
 
 use crate::{
@@ -245,6 +246,7 @@ fn ours(error: &(dyn Error + 'static)) -> Option<Ours> {
             EngineError,
             ServerError,
             DecodeError,
+            BenchError,
         )
     })
 }

@@ -8,8 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use moss_model::{BlockTable, Cut, LogitRows, Logits};
-use moss_sampling::{CutParams, Logprobs, Sampler};
+use moss_model::{BlockTable, LogitRows, Logits};
+use moss_sampling::{Logprobs, Sampler, TopKRequest};
 use moss_text::{Piece, ReplyText, SegmentKind, Tokenizer};
 
 use crate::{
@@ -189,25 +189,20 @@ impl Sequence {
         }
     }
 
-    /// What the model may cut its row down to; the likelihood of a token takes the whole row.
-    fn cut(&self) -> Option<CutParams> {
-        self.sampler.cut().filter(|_| self.logprobs.is_none())
+    /// Returns the top-k request of the next token; log-probabilities need the whole row.
+    fn top_k_request(&self) -> Option<TopKRequest<'_>> {
+        let request = self.sampler.top_k_request(&self.ids, self.allowed);
+        request.filter(|_| self.logprobs.is_none())
     }
 
-    /// What the model is asked for at the last position: the best tokens where they are enough.
+    /// Returns what the model is asked for at the last position: candidates if they are enough.
     pub(crate) fn wanted(&self) -> LogitRows<'_> {
-        self.cut().map_or(LogitRows::Last, |cut| {
-            LogitRows::Cut(Cut {
-                history: &self.ids,
-                repetition_penalty: cut.repetition_penalty,
-                temperature: cut.temperature,
-                top_k: cut.top_k,
-                allowed: self.allowed,
-            })
-        })
+        self.top_k_request()
+            .map_or(LogitRows::Last, LogitRows::TopK)
     }
 
-    /// Draws the next token from what the model gave, a row of `expected` logits or a cut of one,
+    /// Draws the next token from what the model gave, a row of `expected` logits or the candidates
+    /// of one,
     /// and says why it is the last, if it is.
     pub(crate) fn draw(
         &mut self,
@@ -222,10 +217,11 @@ impl Sequence {
         };
         let answer = answer.ok_or(missing(0))?;
         let mut logprobs = None;
-        let id = match (answer.candidates(), self.cut()) {
-            (Some(candidates), Some(_)) => self.sampler.sample_cut(candidates, step)?,
-            (Some(_), None) => return Err(missing(0)), // the row was asked for
-            (None, _) => {
+        let may_select = self.top_k_request().is_some();
+        let id = match answer.candidates() {
+            Some(candidates) if may_select => self.sampler.sample_candidates(candidates, step)?,
+            Some(_) => return Err(missing(0)), // the row was asked for
+            None => {
                 let row = answer.last_mut().ok_or(missing(0))?;
                 if row.len() != expected {
                     return Err(missing(row.len()));

@@ -240,7 +240,7 @@ fn an_engine_stops_with_its_queue_full() {
 #[test]
 fn the_likelihood_of_tokens_comes_with_them_when_asked_for() {
     let mut fake = Fake::new(97, 256, mix);
-    fake.cuts = true; // a cut would leave nothing to tell the likelihood from
+    fake.selects = true; // candidates would leave nothing to compute the likelihood from
     let engine = fake.start(options(), None);
     let request = Request {
         logprobs: Some(2),

@@ -9,6 +9,7 @@
 //! cache in blocks.
 
 mod block;
+mod block_spec;
 mod config;
 mod cpu;
 mod defaults;
@@ -31,14 +32,15 @@ mod stage;
 mod synthetic;
 mod timeline;
 
-pub use block::LinearKind;
-pub use config::{MossConfig, TRAINING_SHARDS};
+pub use block_spec::{BlockSpec, ColumnSlices, QkvPart};
+pub use config::MossConfig;
 pub use devices::{CUDA, has_gpu, machine_gpus};
 pub use error::ModelError;
 pub use hook::{HiddenPoint, HiddenTap};
 pub use kv_cache::{BlockPool, BlockTable, CacheShape};
-pub use language_model::{Cut, LanguageModel, LogitRows, Logits, SequenceChunk};
+pub use language_model::{LanguageModel, LogitRows, Logits, SequenceChunk};
 pub use model::Moss;
+pub use moss_weights::{LinearKind, LinearShape};
 pub use options::{
     ComputeDtype, DeviceInfo, DeviceSpec, LoadEvent, LoadOptions, MemoryPlan, StageInfo,
 };

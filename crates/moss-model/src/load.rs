@@ -12,7 +12,7 @@ use crate::{
     WeightSource,
     cpu::CpuStage,
     placement::{Card, CardKind, ModelBytes, Request, place},
-    stage::Stage,
+    stage::{PlacedStage, Stage},
 };
 
 /// The layers that a GPU stage loads, and their source.
@@ -32,7 +32,7 @@ pub(crate) struct StageSpec<'a> {
 enum OpenDevice {
     Cpu,
     #[cfg(feature = "cuda")]
-    Gpu(OpenGpu),
+    Gpu(Box<OpenGpu>),
 }
 
 impl OpenDevice {
@@ -43,7 +43,7 @@ impl OpenDevice {
             DeviceSpec::Gpu {
                 ordinal,
                 newest_code,
-            } => Ok(Self::Gpu(OpenGpu::new(ordinal, newest_code)?)),
+            } => Ok(Self::Gpu(Box::new(OpenGpu::new(ordinal, newest_code)?))),
             #[cfg(not(feature = "cuda"))]
             DeviceSpec::Gpu { .. } => {
                 Err(ModelError::Gpu(moss_weights::KernelError::NotCompiled {
@@ -86,7 +86,7 @@ impl OpenDevice {
                 Ok(Box::new(stage))
             }
             #[cfg(feature = "cuda")]
-            Self::Gpu(gpu) => Ok(Box::new(GpuStage::load(gpu, spec, progress)?)),
+            Self::Gpu(gpu) => Ok(Box::new(GpuStage::load(*gpu, spec, progress)?)),
         }
     }
 }
@@ -106,7 +106,7 @@ pub(crate) fn stages(
     config: &MossConfig,
     options: &LoadOptions,
     progress: &mut dyn FnMut(LoadEvent),
-) -> Result<Vec<(DeviceSpec, Box<dyn Stage>)>, ModelError> {
+) -> Result<Vec<PlacedStage>, ModelError> {
     let mut planned = plan(source, config, options, progress)?;
     let threads = rayon::current_num_threads(); // the caller's: stages load on threads of their own
     let load = |stage: PlannedStage, progress: &mut dyn FnMut(LoadEvent)| {

@@ -3,10 +3,9 @@
 use std::ops::Range;
 
 use moss_cpu::ops::SequenceRows;
+use moss_sampling::{TopKCandidates, TopKRequest};
 
-use crate::{
-    BlockTable, CacheShape, Cut, LogitRows, Logits, ModelError, MossConfig, SequenceChunk,
-};
+use crate::{BlockTable, CacheShape, LogitRows, Logits, ModelError, MossConfig, SequenceChunk};
 
 /// Most rows of a micro-batch.
 pub(crate) const MAX_BATCH_TOKENS: usize = 512;
@@ -108,11 +107,11 @@ impl<'a> Plan<'a> {
 
     /// Splits `output`, a result for each wanted row of each micro-batch, by chunks.
     pub(crate) fn split_by_sequence(&self, output: BatchOutput, vocab_size: usize) -> Vec<Logits> {
-        let (mut rest, mut cuts) = (output.values, output.cuts.into_iter());
+        let (mut rest, mut top_k) = (output.logits, output.top_k.into_iter());
         let mut take = |(_, chunk): &(usize, SequenceChunk<'_>)| {
             let rows = rows_of(chunk);
-            if let Some(Some(candidates)) = cuts.by_ref().take(rows).last() {
-                return Logits::from_cut(candidates, vocab_size);
+            if let Some(Some(candidates)) = top_k.by_ref().take(rows).last() {
+                return Logits::from_top_k(candidates, vocab_size);
             }
             let tail = rest.split_off((rows * vocab_size).min(rest.len()));
             Logits::new(std::mem::replace(&mut rest, tail), vocab_size)
@@ -132,14 +131,14 @@ pub(crate) struct MicroBatch<'p, 'a> {
     pub(crate) sequences: Vec<SequenceRows<'a>>,
     /// Rows that go through the head, counted likewise, in the order of the batch.
     pub(crate) wanted: Vec<u32>,
-    /// What may come back in place of each wanted row; on the host a whole row is as near.
+    /// The request of each wanted row that has one; the CPU returns whole rows.
     #[cfg_attr(not(feature = "cuda"), allow(dead_code))]
-    pub(crate) cuts: Vec<Option<Cut<'a>>>,
+    pub(crate) top_k: Vec<Option<TopKRequest<'a>>>,
 }
 
 impl<'p, 'a> MicroBatch<'p, 'a> {
     fn new(plan: &'p Plan<'a>, index: usize, rows: Range<usize>) -> Self {
-        let (mut sequences, mut wanted, mut cuts) = (vec![], vec![], vec![]);
+        let (mut sequences, mut wanted, mut top_k) = (vec![], vec![], vec![]);
         for (first_row, chunk) in &plan.spans {
             let end = first_row + chunk.token_ids.len();
             let own = rows.start.max(*first_row)..rows.end.min(end);
@@ -152,14 +151,14 @@ impl<'p, 'a> MicroBatch<'p, 'a> {
                 start_pos: chunk.start_pos + own.start - first_row,
                 blocks: BlockTable::blocks(chunk.blocks),
             });
-            let cut = if let LogitRows::Cut(cut) = chunk.logits {
-                Some(cut)
+            let request = if let LogitRows::TopK(request) = chunk.logits {
+                Some(request)
             } else {
                 None
             };
             for row in own.start.max(end - rows_of(chunk))..own.end {
                 wanted.push((row - rows.start) as u32);
-                cuts.push(cut);
+                top_k.push(request);
             }
         }
         Self {
@@ -168,7 +167,7 @@ impl<'p, 'a> MicroBatch<'p, 'a> {
             rows,
             sequences,
             wanted,
-            cuts,
+            top_k,
         }
     }
 
@@ -198,20 +197,21 @@ impl<'p, 'a> MicroBatch<'p, 'a> {
 /// The head's results for the wanted rows, in their order.
 #[derive(Debug, Default)]
 pub(crate) struct BatchOutput {
-    /// The logits of the rows that were not cut.
-    pub(crate) values: Vec<f32>,
-    /// A row's candidates, or `None` where its logits are in `values`.
-    pub(crate) cuts: Vec<Option<Vec<(u32, f32)>>>,
+    /// The logits of the rows without candidates.
+    pub(crate) logits: Vec<f32>,
+    /// A row's candidates, or `None` if its logits are in `logits`.
+    pub(crate) top_k: Vec<Option<TopKCandidates>>,
 }
 
 impl BatchOutput {
     /// Adds the logits of `rows` rows.
-    pub(crate) fn extend(&mut self, rows: usize, values: Vec<f32>) {
-        match self.values.is_empty() {
-            true => self.values = values,
-            false => self.values.extend(values),
+    pub(crate) fn extend(&mut self, rows: usize, logits: Vec<f32>) {
+        if self.logits.is_empty() {
+            self.logits = logits;
+        } else {
+            self.logits.extend(logits);
         }
-        self.cuts.extend((0..rows).map(|_| None));
+        self.top_k.extend((0..rows).map(|_| None));
     }
 }
 
@@ -219,7 +219,7 @@ impl BatchOutput {
 fn rows_of(chunk: &SequenceChunk<'_>) -> usize {
     match chunk.logits {
         LogitRows::None => 0,
-        LogitRows::Last | LogitRows::Cut(_) => 1,
+        LogitRows::Last | LogitRows::TopK(_) => 1,
         LogitRows::All => chunk.token_ids.len(),
     }
 }

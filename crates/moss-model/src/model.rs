@@ -7,7 +7,7 @@ use crate::{
     load,
     micro_batch::{MAX_BATCH_TOKENS, Plan},
     pipeline::Pipeline,
-    stage::Stage,
+    stage::PlacedStage,
     timeline::Clock,
 };
 
@@ -93,7 +93,7 @@ impl Moss {
     /// # Errors
     /// [`ModelError::Gpu`] for a card that does not answer.
     pub fn stages(&self) -> Result<Vec<StageInfo>, ModelError> {
-        let info = |(device, stage): &(DeviceSpec, Box<dyn Stage>)| {
+        let info = |(device, stage): &PlacedStage| {
             Ok(StageInfo {
                 device: *device,
                 layers: stage.layers(),

@@ -6,17 +6,17 @@
 //! into micro-batches does not depend on the stages, and so no bit of a result does.
 
 use crate::{
-    DeviceSpec, Logits, ModelError,
+    Logits, ModelError,
     hook::Hook,
     micro_batch::{BatchOutput, MicroBatch, Plan},
-    stage::{NonFinite, RunContext, Stage, StageInput},
+    stage::{NonFinite, PlacedStage, RunContext, StageInput},
     timeline::Clock,
 };
 
 /// All stages, in the order of their layers.
 #[derive(Debug)]
 pub(crate) struct Pipeline {
-    pub(crate) stages: Vec<(DeviceSpec, Box<dyn Stage>)>,
+    pub(crate) stages: Vec<PlacedStage>,
     pub(crate) vocab_size: usize,
     /// Where the stages' work is to be noted.
     pub(crate) clock: Option<Clock>,

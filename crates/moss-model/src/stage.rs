@@ -7,7 +7,7 @@ use candle_core::Tensor;
 use moss_cuda::{Buffer, Gpu};
 
 use crate::{
-    DeviceInfo, ModelError,
+    DeviceInfo, DeviceSpec, ModelError,
     hook::Hook,
     micro_batch::{BatchOutput, MicroBatch},
     timeline::Moment,
@@ -72,6 +72,9 @@ pub(crate) trait Stage: Debug + Send {
         Ok(None)
     }
 }
+
+/// A stage with its device.
+pub(crate) type PlacedStage = (DeviceSpec, Box<dyn Stage>);
 
 /// The input of a stage.
 pub(crate) enum StageInput<'a> {

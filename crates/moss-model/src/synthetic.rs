@@ -8,7 +8,9 @@ use std::{
 
 use bytes::Bytes;
 use half::f16;
-use moss_weights::{DenseDtype, DenseWeight, GptqBits, GptqWeight, GroupIndex, LinearWeight};
+use moss_weights::{
+    DenseDtype, DenseWeight, GptqBits, GptqWeight, GroupIndex, LinearShape, LinearWeight,
+};
 use rand::{Rng as _, SeedableRng, rngs::SmallRng};
 use rayon::prelude::*;
 
@@ -70,7 +72,8 @@ impl RandomWeights {
     }
 
     /// Bytes of a linear layer of the blocks, and of its scales.
-    fn linear_bytes(&self, in_features: usize, out_features: usize) -> (u64, u64) {
+    fn linear_bytes(&self, shape: LinearShape) -> (u64, u64) {
+        let (in_features, out_features) = (shape.in_features, shape.out_features);
         let scales = product([out_features, in_features.div_ceil(GROUP_SIZE)]);
         let weights = product([in_features, out_features]);
         match self.format {
@@ -95,18 +98,17 @@ impl WeightSource for RandomWeights {
         Ok(self.config.clone())
     }
 
-    fn linear(
-        &self,
-        stem: &str,
-        in_features: usize,
-        out_features: usize,
-        has_bias: bool,
-    ) -> Result<LinearParts, ModelError> {
+    fn linear(&self, name: &str, shape: LinearShape) -> Result<LinearParts, ModelError> {
+        let LinearShape {
+            in_features,
+            out_features,
+            has_bias,
+        } = shape;
         let weight = match self.format {
-            _ if stem == names::LM_HEAD => LinearWeight::Dense(self.vocabulary()),
-            WeightFormat::F16 => LinearWeight::Dense(dense(stem, out_features, in_features)),
+            _ if name == names::LM_HEAD => LinearWeight::Dense(self.vocabulary()),
+            WeightFormat::F16 => LinearWeight::Dense(dense(name, out_features, in_features)),
             WeightFormat::Gptq(bits) => {
-                LinearWeight::Gptq(gptq(stem, bits, out_features, in_features))
+                LinearWeight::Gptq(gptq(name, bits, out_features, in_features))
             }
         };
         Ok(LinearParts {
@@ -134,12 +136,11 @@ impl WeightSource for RandomWeights {
         Ok(Some(vec![value; len]))
     }
 
-    fn release(&self, _stem: &str) {}
+    fn release(&self, _name: &str) {}
 
     fn stored_bytes(&self, prefix: &str, scales: bool) -> u64 {
         let MossConfig {
             hidden_size,
-            inner_size,
             vocab_size,
             ..
         } = self.config;
@@ -154,13 +155,8 @@ impl WeightSource for RandomWeights {
                 (hidden_size as u64).saturating_mul(4)
             }; // f16 weight and bias
         }
-        let shapes = [
-            (hidden_size, hidden_size.saturating_mul(3)),
-            (hidden_size, hidden_size),
-            (hidden_size, inner_size),
-            (inner_size, hidden_size),
-        ];
-        let linears = shapes.map(|(inputs, outputs)| self.linear_bytes(inputs, outputs));
+        let linears = self.config.block().linears();
+        let linears = linears.map(|(_, shape)| self.linear_bytes(shape));
         let counted = linears
             .iter()
             .map(|(bytes, of_scales)| if scales { *of_scales } else { *bytes });

@@ -12,7 +12,7 @@
 use std::{collections::HashMap, path::Path};
 
 use moss_checkpoint::{Checkpoint, Container, Outline, WeightStorage, plan_shards};
-use moss_model::{DeviceSpec, LinearKind, MossConfig};
+use moss_model::{DeviceSpec, MossConfig};
 use moss_weights::GptqBits;
 
 use crate::{
@@ -124,15 +124,16 @@ pub fn quantize(
         });
     }
     let config = MossConfig::try_from(checkpoint.config())?;
-    for kind in LinearKind::ALL {
-        check_group_size(options, kind.extents(&config).0)?;
+    let linears = config.block().linears();
+    for (_, shape) in linears {
+        check_group_size(options, shape.in_features)?;
     }
     // Before hours are spent: every linear layer is there, and none has a bias that would be lost.
-    for (layer, kind) in
-        (0..config.num_layers).flat_map(|layer| LinearKind::ALL.map(|kind| (layer, kind)))
+    for (layer, (kind, shape)) in
+        (0..config.num_layers).flat_map(|layer| linears.map(|linear| (layer, linear)))
     {
-        let (inputs, outputs, has_bias) = kind.extents(&config);
-        checkpoint.linear(&kind.stem(layer), inputs, outputs, has_bias)?;
+        let (inputs, outputs) = (shape.in_features, shape.out_features);
+        checkpoint.linear(&kind.name(layer), inputs, outputs, shape.has_bias)?;
     }
     let layers: Vec<Vec<Outline>> = (0..config.num_layers)
         .map(|layer| layer_outlines(&checkpoint, &config, layer, options))

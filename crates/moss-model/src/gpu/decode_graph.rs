@@ -25,7 +25,7 @@ impl GpuStage {
         let n = batch.len();
         let at = |layer, op| move |source| ModelError::Kernel { layer, op, source };
         if let Some(head) = &mut self.head {
-            head.wish(&batch.cuts)
+            head.stage_top_k(&batch.top_k)
                 .map_err(at(self.layers.end, "sampling"))?;
         }
         if !self.graphs.contains_key(&n) {
@@ -46,7 +46,7 @@ impl GpuStage {
     fn decode_step(&mut self, n: usize) -> Result<(), KernelError> {
         let mut runs = vec![self.workspace.step_numbers()?];
         if let Some(head) = &mut self.head {
-            runs.extend(head.wishes(n)?);
+            runs.extend(head.upload_top_k(n)?);
         }
         self.gpu.copy_runs(&runs)?;
         if self.embedding.is_some() {
@@ -71,7 +71,7 @@ pub(super) fn copy_results(
     head: Option<&mut Head>,
     n: usize,
 ) -> Result<(), KernelError> {
-    let candidates = head.map_or(Ok(None), |head| head.candidates(n))?;
+    let candidates = head.map_or(Ok(None), |head| head.download_top_k(n))?;
     let runs: Vec<_> = candidates
         .into_iter()
         .chain([workspace.non_finite.memcpy()?])

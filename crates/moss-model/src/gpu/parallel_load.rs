@@ -17,7 +17,7 @@ use super::{
     head::Head,
     loader::{EmbeddingTable, Loader},
 };
-use crate::{LoadEvent, MemoryPlan, ModelError, load::StageSpec, names::LayerNames};
+use crate::{LinearKind, LoadEvent, MemoryPlan, ModelError, load::StageSpec};
 
 /// What of the network lies on one card.
 #[derive(Debug)]
@@ -178,7 +178,7 @@ impl StageSpec<'_> {
         let room = free.saturating_sub(weights + embedding + cache);
         let published = self
             .source
-            .stored_bytes(&LayerNames::new(self.layers.start).fc_in, false)
+            .stored_bytes(&LinearKind::FcIn.name(self.layers.start), false)
             .max(1);
         let fitting = usize::try_from(room / published).unwrap_or(usize::MAX);
         parts.min(self.threads).min(fitting).max(1)

@@ -344,35 +344,43 @@ impl Stage for GpuStage {
         let Some(head) = &mut self.head else {
             return Err(ModelError::NothingHandedOver { layer });
         };
-        if batch.cuts.is_empty() {
+        if batch.top_k.is_empty() {
             return self.fetch_non_finite();
         }
         let mut first = 0;
-        for cuts in batch.cuts.chunks(FEW_ROWS) {
+        for requests in batch.top_k.chunks(FEW_ROWS) {
             if !is_step {
                 let rows = if in_order {
                     None
                 } else {
-                    let rows = self.workspace.wanted(n, first, cuts.len());
+                    let rows = self.workspace.wanted(n, first, requests.len());
                     Some(rows.map_err(kernel("head"))?)
                 };
-                head.wish(cuts).map_err(kernel("sampling"))?;
-                head.wishes(cuts.len())
+                head.stage_top_k(requests).map_err(kernel("sampling"))?;
+                head.upload_top_k(requests.len())
                     .and_then(|runs| self.gpu.copy_runs(&runs))
                     .map_err(kernel("sampling"))?;
                 let watch = self.workspace.non_finite.check(batch.index, layer);
-                head.run(&self.gpu, &self.workspace.stream, rows, cuts.len(), watch)
-                    .map_err(kernel("head"))?;
+                head.run(
+                    &self.gpu,
+                    &self.workspace.stream,
+                    rows,
+                    requests.len(),
+                    watch,
+                )
+                .map_err(kernel("head"))?;
                 // Both are on their way before the wait, so that there is one wait.
-                copy_results(&self.gpu, &mut self.workspace, Some(head), cuts.len())
+                copy_results(&self.gpu, &mut self.workspace, Some(head), requests.len())
                     .map_err(kernel("sampling"))?;
             }
-            head.collect(cuts, output).map_err(kernel("logits"))?;
+            head.collect(requests, output).map_err(kernel("logits"))?;
             if hook.0.is_some() {
-                let normed = head.normed(&self.gpu, cuts.len()).map_err(kernel("head"))?;
+                let normed = head
+                    .normed(&self.gpu, requests.len())
+                    .map_err(kernel("head"))?;
                 hook.show_values(HiddenPoint::FinalNorm, &normed);
             }
-            first += cuts.len();
+            first += requests.len();
         }
         Ok(())
     }

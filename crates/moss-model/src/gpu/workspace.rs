@@ -7,11 +7,7 @@ use moss_cuda::{
     LinearInput, PANEL_VALUES, PREFILL_TILE, Pinned, PrefillTiles, ProductScratch, View,
 };
 
-use super::{
-    MAX_STEP_ROWS,
-    block::{GpuBlock, head_layout},
-    non_finite::NonFiniteFlag,
-};
+use super::{MAX_STEP_ROWS, block::GpuBlock, non_finite::NonFiniteFlag};
 use crate::{
     CacheShape, MossConfig,
     micro_batch::{MAX_BATCH_TOKENS, MicroBatch},
@@ -69,7 +65,8 @@ impl Workspace {
         let widest = |pick: &dyn Fn(&GpuBlock) -> usize| blocks.iter().map(pick).max().unwrap_or(0);
         let halves = |stride: usize| gpu.zeros::<f16>(MAX_BATCH_TOKENS * stride);
         let hidden = config.hidden_size;
-        let layout = head_layout(config);
+        let spec = config.block();
+        let layout = spec.head_layout();
         let max_blocks = config.context_length.div_ceil(CacheShape::BLOCK_SIZE);
         // Three numbers a row, the wanted rows, a table and a tile a sequence at most.
         let rows = MAX_BATCH_TOKENS * (4 + max_blocks + 4) + 8;
@@ -83,7 +80,7 @@ impl Workspace {
         Ok(Self {
             stream: gpu.zeros(MAX_BATCH_TOKENS * hidden)?,
             q: halves(layout.num_heads * layout.stride())?,
-            product: halves(config.inner_size.max(3 * hidden).next_multiple_of(8))?,
+            product: halves(spec.max_out_features().next_multiple_of(8))?,
             products: ProductScratch::new(gpu, panel_values(blocks))?,
             non_finite: NonFiniteFlag::new(gpu)?,
             scratch: DecodeScratch::new(gpu, MAX_STEP_ROWS, config.context_length, layout)?,

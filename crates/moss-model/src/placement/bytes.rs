@@ -50,13 +50,8 @@ impl ModelBytes {
             }
             head => head,
         };
-        let stride = product([
-            config
-                .head_dim
-                .checked_next_multiple_of(8)
-                .unwrap_or(usize::MAX),
-            config.num_heads,
-        ]);
+        let layout = config.block().head_layout();
+        let stride = product([layout.stride(), layout.num_heads]);
         Self {
             layers: (0..config.num_layers)
                 .map(|layer| kept(&names::layer_prefix(layer)))
@@ -104,7 +99,7 @@ fn workspace(config: &MossConfig) -> u64 {
     let row = sum(&[
         (4 + 2 * (2 + 2), hidden),
         (2, inner),
-        (2, inner.max(hidden.saturating_mul(3))),
+        (2, config.block().max_out_features() as u64),
     ]);
     sum(&[
         (MAX_BATCH_TOKENS as u64, row),

@@ -5,9 +5,10 @@ use moss::{
     cuda::GpuInfo,
     model::{DeviceInfo, StageInfo},
 };
+use moss_bench::{LoadTimer, concurrency::Served, model_timing::ConversationTimes};
 use serde_json::{Value, json};
 
-use super::{clients::Served, loading::Loading, measure::Measured, timeline::Timeline};
+use super::timeline::Timeline;
 use crate::messages::{Language, Words, size};
 
 /// Heads of the table, in English and in Chinese.
@@ -20,12 +21,12 @@ pub(super) struct Report {
     pub(super) name: Words,
     pub(super) threads: usize,
     pub(super) activations: Activations,
-    pub(super) loading: Loading,
+    pub(super) loading: LoadTimer,
     /// Bytes a second from page-locked host memory to a card.
     pub(super) upload: Option<f64>,
     /// Bytes a second, measured in this run.
     pub(super) bandwidth: f64,
-    pub(super) measured: Vec<Measured>,
+    pub(super) measured: Vec<ConversationTimes>,
     /// What several clients got at once.
     pub(super) served: Vec<Served>,
     pub(super) timelines: Vec<Timeline>,
@@ -68,7 +69,11 @@ impl Report {
                 rate / self.bandwidth,
             );
         }
-        text.extend(self.served.iter().map(|served| served.text(language)));
+        text.extend(
+            self.served
+                .iter()
+                .map(|served| served_text(served, language)),
+        );
         text.extend(
             self.timelines
                 .iter()
@@ -95,7 +100,7 @@ impl Report {
             format!("  loaded in {seconds:.2} s"),
             format!("  加载用时 {seconds:.2} s"),
         );
-        if let Some((seconds, rate)) = self.loading.of_cards() {
+        if let Some((seconds, rate)) = self.loading.gpu_weights() {
             let rate = gb(rate);
             en += &format!(", the weights of the cards in {seconds:.2} s, {rate:.1} GB/s");
             zh += &format!("，其中显卡权重 {seconds:.2} s，{rate:.1} GB/s");
@@ -129,10 +134,10 @@ impl Report {
         json!({
             "model": self.name.en, "threads": self.threads, "isa": cpu_features().to_string(),
             "activations": match self.activations { Activations::Exact => "exact", Activations::Int8 => "int8" },
-            "load_s": self.loading.seconds, "card_weights_s": self.loading.of_cards().map(|(seconds, _)| seconds),
-            "card_weights_bytes_per_s": self.loading.of_cards().map(|(_, rate)| rate), "upload_bandwidth": self.upload,
+            "load_s": self.loading.seconds, "card_weights_s": self.loading.gpu_weights().map(|(seconds, _)| seconds),
+            "card_weights_bytes_per_s": self.loading.gpu_weights().map(|(_, rate)| rate), "upload_bandwidth": self.upload,
             "bandwidth": self.bandwidth, "contexts": contexts.collect::<Vec<_>>(), "stages": stages.collect::<Vec<_>>(),
-            "clients": self.served.iter().map(Served::json).collect::<Vec<_>>(),
+            "clients": self.served.iter().map(served_json).collect::<Vec<_>>(),
             "timelines": self.timelines.iter().map(Timeline::json).collect::<Vec<_>>(),
         })
     }
@@ -172,6 +177,32 @@ fn card_json(card: &DeviceInfo) -> Value {
         "memory_clock_khz": gpu.memory_clock_khz, "total_memory": gpu.total_memory,
         "free_before": card.free_before, "free_now": card.free_now,
         "taken": card.free_before.saturating_sub(card.free_now),
+    })
+}
+
+fn served_text(served: &Served, language: Language) -> String {
+    let Served {
+        clients,
+        prompt,
+        new,
+        first_s,
+        ..
+    } = served;
+    let (rate, [median, longest]) = (served.tokens_per_s(), first_s.map(|seconds| seconds * 1e3));
+    language.pick(
+        format!(
+            "  {clients:>4} at once, {prompt} prompt and {new} new tokens each: {rate:.1} tok/s in all, first token after {median:.0} ms, at most {longest:.0} ms\n"
+        ),
+        format!(
+            "  {clients:>4} 个同时提问，各 {prompt} 个提示词元和 {new} 个新词元：合计 {rate:.1} tok/s，首个词元需 {median:.0} ms，最长 {longest:.0} ms\n"
+        ),
+    )
+}
+
+fn served_json(served: &Served) -> Value {
+    json!({
+        "clients": served.clients, "prompt": served.prompt, "new": served.new, "seconds": served.seconds,
+        "tokens_per_s": served.tokens_per_s(), "first_token_s": served.first_s[0], "first_token_max_s": served.first_s[1],
     })
 }
 

@@ -18,6 +18,28 @@ pub(super) struct Timeline {
 }
 
 impl Timeline {
+    /// The work on a prompt of `prompt` tokens, and on a token after it.
+    pub(super) fn of(prompt: usize, [whole, token]: [Vec<StageSpan>; 2]) -> [Self; 2] {
+        let of_prompt = (
+            format!("a prompt of {prompt} tokens"),
+            format!("{prompt} 个词元的提示"),
+        );
+        let of_token = (
+            format!("a token after {prompt}"),
+            format!("{prompt} 个词元之后的一个词元"),
+        );
+        [
+            Self {
+                what: of_prompt.into(),
+                spans: whole,
+            },
+            Self {
+                what: of_token.into(),
+                spans: token,
+            },
+        ]
+    }
+
     pub(super) fn text(&self, language: Language) -> String {
         let end = self.end().as_secs_f64();
         let (what, ms) = (self.what.of(language), end * 1e3);

@@ -2,7 +2,6 @@
 //! loaded.
 
 mod cards;
-mod predict;
 mod report;
 mod subject;
 mod words;
@@ -13,6 +12,7 @@ use moss::model::{
     ComputeDtype,
     placement::{Card, CardKind, Request, place},
 };
+use moss_bench::roofline::Prediction;
 
 use crate::{
     args::{Cli, PlanArgs},
@@ -21,7 +21,6 @@ use crate::{
     printer::Printer,
 };
 
-use predict::Prediction;
 use report::Report;
 use subject::Subject;
 
@@ -52,7 +51,13 @@ pub(crate) fn run(args: &PlanArgs, cli: &Cli, printer: &Printer) -> anyhow::Resu
         other_formats: &subject.smaller(dtype),
     };
     let placement = place(&request)?;
-    let prediction = Prediction::of(&placement, &planned, &subject);
+    let prediction = Prediction::new(
+        &placement,
+        &planned,
+        &subject.config,
+        subject.cache.positions(),
+        subject.is_packed,
+    );
     let report = Report {
         subject: &subject,
         cards: &cards,

@@ -1,10 +1,11 @@
 //! A plan for people and for programs.
 
 use moss::model::placement::{Card, CardKind, Note, Placement, Stage};
+use moss_bench::roofline::Prediction;
 use serde_json::{Value, json};
 use unicode_width::UnicodeWidthStr;
 
-use super::{predict::Prediction, subject::Subject, words};
+use super::{subject::Subject, words};
 use crate::{
     fold::{left, right},
     messages::{Language, placement_note, size},

@@ -1,9 +1,10 @@
 //! What a plan says, in both languages.
 
-use super::{
-    cards::{FOR_DISPLAY, FOR_DRIVER},
-    predict::Prediction,
+use moss_bench::{
+    hardware::{DISPLAY_MEMORY, DRIVER_MEMORY},
+    roofline::Prediction,
 };
+
 use crate::messages::Language;
 
 pub(super) fn title(
@@ -86,7 +87,7 @@ pub(super) fn first_token(language: Language, prediction: &Prediction) -> String
 
 pub(super) fn data_sheets(language: Language) -> String {
     let [driver, display] =
-        [FOR_DRIVER, FOR_DISPLAY].map(|bytes| bytes as f64 / (1u64 << 30) as f64);
+        [DRIVER_MEMORY, DISPLAY_MEMORY].map(|bytes| bytes as f64 / (1u64 << 30) as f64);
     language.pick(
         format!(
             "nominal figures of the cards, less {driver} GiB for the driver and {display} GiB for a display on RTX cards"

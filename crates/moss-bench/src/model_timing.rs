@@ -2,38 +2,47 @@
 
 use std::time::Instant;
 
-use moss::{
-    Moss,
-    model::{BlockPool, BlockTable, Cut, LanguageModel, LogitRows, SequenceChunk},
-    sampling::Sampler,
-};
+use moss_model::{BlockPool, BlockTable, LanguageModel, LogitRows, Moss, SequenceChunk, StageSpan};
+use moss_sampling::Sampler;
 
-use super::timeline::Timeline;
-use crate::errors::OrFail;
+use crate::BenchError;
 
 /// Prefills on a GPU, of which the median counts; on a CPU there is time for one.
 const GPU_PREFILLS: usize = 5;
 
-/// Times of one prompt and what follows.
-pub(super) struct Measured {
-    pub(super) prompt: usize,
-    pub(super) new: usize,
-    pub(super) prefill_s: f64,
+/// Times of one prompt and the tokens after it.
+#[derive(Debug, Clone, Copy)]
+pub struct ConversationTimes {
+    /// Tokens of the prompt.
+    pub prompt: usize,
+    /// Tokens generated.
+    pub new: usize,
+    /// Seconds of the prompt: the median.
+    pub prefill_s: f64,
     /// Median over the generated tokens, drawing them included.
-    pub(super) token_s: f64,
+    pub token_s: f64,
     /// Bytes of weights, keys and values that such a token reads.
-    pub(super) token_bytes: f64,
+    pub token_bytes: f64,
 }
 
-pub(super) struct Run<'a> {
-    pub(super) model: &'a mut Moss,
-    pub(super) sampler: Sampler,
-    pub(super) on_gpu: bool,
+/// Times conversations at a model.
+#[derive(Debug)]
+pub struct ConversationTimer<'a> {
+    /// The model.
+    pub model: &'a mut Moss,
+    /// Draws the tokens.
+    pub sampler: Sampler,
+    /// Is true if a GPU runs the model: there is time for several prefills then.
+    pub on_gpu: bool,
 }
 
-impl Run<'_> {
-    pub(super) fn measure(&mut self, prompt: usize, new: usize) -> anyhow::Result<Measured> {
-        let mut ids = made_up_ids(self.model, prompt);
+impl ConversationTimer<'_> {
+    /// Times a prompt of `prompt` tokens and `new` tokens after it.
+    ///
+    /// # Errors
+    /// Those of the model and the sampler.
+    pub fn measure(&mut self, prompt: usize, new: usize) -> Result<ConversationTimes, BenchError> {
+        let mut ids = synthetic_token_ids(self.model, prompt);
         let mut blocks = BlockTable::default();
         BlockPool::new(self.model.cache_shape()).grow(&mut blocks, prompt + new)?;
         self.step(&ids, 0..1, &blocks)?; // brings the weights into memory
@@ -59,7 +68,7 @@ impl Run<'_> {
         }
         let context = prompt as f64 + new as f64 / 2.0;
         let cache = self.model.cache_bytes_per_position() as f64 * context;
-        Ok(Measured {
+        Ok(ConversationTimes {
             prompt,
             new,
             prefill_s: median(prefills)?,
@@ -68,9 +77,12 @@ impl Run<'_> {
         })
     }
 
-    /// When the stages worked on a prompt, and on a token after it.
-    pub(super) fn timelines(&mut self, prompt: usize) -> anyhow::Result<Vec<Timeline>> {
-        let ids: Vec<u32> = made_up_ids(self.model, prompt + 1);
+    /// Returns when the stages worked on a prompt, and on a token after it.
+    ///
+    /// # Errors
+    /// Those of the model.
+    pub fn timelines(&mut self, prompt: usize) -> Result<[Vec<StageSpan>; 2], BenchError> {
+        let ids: Vec<u32> = synthetic_token_ids(self.model, prompt + 1);
         let mut blocks = BlockTable::default();
         BlockPool::new(self.model.cache_shape()).grow(&mut blocks, prompt + 1)?;
         let mut forward = |rows: std::ops::Range<usize>| {
@@ -86,24 +98,7 @@ impl Run<'_> {
         let of_prompt = forward(0..prompt)?.1;
         forward(prompt..prompt + 1)?; // the first token's work is recorded on the way
         let of_token = forward(prompt..prompt + 1)?.1;
-        let whole = (
-            format!("a prompt of {prompt} tokens"),
-            format!("{prompt} 个词元的提示"),
-        );
-        let token = (
-            format!("a token after {prompt}"),
-            format!("{prompt} 个词元之后的一个词元"),
-        );
-        Ok(vec![
-            Timeline {
-                what: whole.into(),
-                spans: of_prompt,
-            },
-            Timeline {
-                what: token.into(),
-                spans: of_token,
-            },
-        ])
+        Ok([of_prompt, of_token])
     }
 
     /// Runs `ids[rows]` and draws the next token: seconds, and the token.
@@ -112,18 +107,11 @@ impl Run<'_> {
         ids: &[u32],
         rows: std::ops::Range<usize>,
         blocks: &BlockTable,
-    ) -> anyhow::Result<(f64, u32)> {
+    ) -> Result<(f64, u32), BenchError> {
         let start = Instant::now();
         let allowed = self.model.config().vocab_size;
-        let logits = self.sampler.cut().map_or(LogitRows::Last, |cut| {
-            LogitRows::Cut(Cut {
-                history: &ids[..rows.end],
-                repetition_penalty: cut.repetition_penalty,
-                temperature: cut.temperature,
-                top_k: cut.top_k,
-                allowed,
-            })
-        });
+        let request = self.sampler.top_k_request(&ids[..rows.end], allowed);
+        let logits = request.map_or(LogitRows::Last, LogitRows::TopK);
         let chunk = SequenceChunk {
             token_ids: &ids[rows.clone()],
             start_pos: rows.start,
@@ -131,15 +119,11 @@ impl Run<'_> {
             logits,
         };
         let mut answers = self.model.forward(&[chunk], &|| false)?;
-        let answer = answers
-            .first_mut()
-            .or_fail("the model gave no answer", "模型没有给出结果")?;
+        let answer = answers.first_mut().ok_or(BenchError::NoAnswer)?;
         let id = match answer.candidates() {
-            Some(candidates) => self.sampler.sample_cut(candidates, 0)?,
+            Some(candidates) => self.sampler.sample_candidates(candidates, 0)?,
             None => {
-                let row = answer
-                    .last_mut()
-                    .or_fail("the model gave no logits", "模型没有给出 logits")?;
+                let row = answer.last_mut().ok_or(BenchError::NoLogits)?;
                 self.sampler.sample(row, &ids[..rows.end], 0, allowed)?
             }
         };
@@ -147,17 +131,17 @@ impl Run<'_> {
     }
 }
 
-pub(super) fn made_up_ids(model: &Moss, count: usize) -> Vec<u32> {
+/// Returns `count` token ids without meaning, the same every time.
+pub fn synthetic_token_ids(model: &Moss, count: usize) -> Vec<u32> {
     let vocab = model.config().vocab_size.min(100_000) as u32;
     (0..count as u32)
         .map(|i| i.wrapping_mul(2_654_435_761) % vocab)
         .collect()
 }
 
-pub(super) fn median(mut times: Vec<f64>) -> anyhow::Result<f64> {
+/// Returns the median.
+pub(crate) fn median(mut times: Vec<f64>) -> Result<f64, BenchError> {
     times.sort_by(f64::total_cmp);
-    Ok(times
-        .get(times.len() / 2)
-        .copied()
-        .or_fail("nothing was measured", "没有测量到任何结果")?)
+    let median = times.get(times.len() / 2).copied();
+    median.ok_or(BenchError::NothingMeasured)
 }

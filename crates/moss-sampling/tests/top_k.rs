@@ -1,9 +1,10 @@
-//! A cut of a row says what the row says: the same tokens for the same seed, the same errors, or
-//! that the row is needed.
+//! The top-k candidates of a row draw what the row draws: the same tokens for the same seed, the
+//! same errors, or the row is needed.
 #![allow(clippy::unwrap_used)]
 
 use moss_sampling::{
-    CutParams, LogitsStep, Sampler, SamplingError, SamplingParams, StopLengthPenalty,
+    LogitsStep, Sampler, SamplingError, SamplingParams, StopLengthPenalty, TopKCandidates,
+    TopKRequest,
 };
 use proptest::prelude::*;
 
@@ -95,57 +96,53 @@ fn outcome(drawn: Result<u32, SamplingError>) -> Result<u32, String> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1500))]
     #[test]
-    fn a_cut_draws_what_the_whole_row_draws(
+    fn candidates_draw_what_the_whole_row_draws(
         logits in any_logits(), history in prop::collection::vec(0u32..4500, 0..60), params in any_params(),
         allowed in prop_oneof![3 => Just(usize::MAX), 1 => 0usize..4000],
     ) {
-        let (mut by_row, mut by_cut) = (Sampler::new(params.clone()).unwrap(), Sampler::new(params).unwrap());
-        let cut = by_cut.cut().unwrap();
+        let (mut by_row, mut by_top_k) = (Sampler::new(params.clone()).unwrap(), Sampler::new(params).unwrap());
         for generated in 0..6 {
             let drawn = by_row.sample(&mut logits.clone(), &history, generated, allowed);
-            let again = match cut.candidates(&logits, &history, allowed) {
-                Some(mut candidates) => {
-                    prop_assert!(candidates.len() <= CutParams::MAX_CANDIDATES);
+            let again = match by_top_k.top_k_request(&history, allowed).unwrap().select(&logits) {
+                Some(TopKCandidates(mut candidates)) => {
+                    prop_assert!(candidates.len() <= TopKRequest::MAX_CANDIDATES);
                     let middle = candidates.len() / 2;
                     candidates.rotate_left(middle); // in any order
                     // a kernel knows one zero only
                     candidates.iter_mut().for_each(|(_, score)| *score += 0.0);
-                    by_cut.sample_cut(&candidates, generated)
+                    by_top_k.sample_candidates(&TopKCandidates(candidates), generated)
                 }
-                None => by_cut.sample(&mut logits.clone(), &history, generated, allowed),
+                None => by_top_k.sample(&mut logits.clone(), &history, generated, allowed),
             };
             prop_assert_eq!(outcome(drawn), outcome(again));
         }
     }
 
     #[test]
-    fn a_cut_keeps_what_the_whole_row_keeps(
+    fn candidates_keep_what_the_whole_row_keeps(
         logits in any_logits(), history in prop::collection::vec(0u32..4500, 0..60), params in any_params(),
     ) {
         let mut sampler = Sampler::new(params).unwrap();
-        if let Some(candidates) = sampler.cut().unwrap().candidates(&logits, &history, usize::MAX) {
+        if let Some(candidates) = sampler.top_k_request(&history, usize::MAX).unwrap().select(&logits) {
             let kept = sampler.kept(&mut logits.clone(), &history, 0, usize::MAX).unwrap();
-            prop_assert_eq!(sampler.kept_cut(&candidates, 0).unwrap(), kept);
+            prop_assert_eq!(sampler.kept_candidates(&candidates, 0).unwrap(), kept);
         }
     }
 }
 
 #[test]
-fn a_row_without_damage_or_a_crowd_of_ties_can_be_cut() {
+fn a_row_without_damage_or_a_crowd_of_ties_has_candidates() {
     let logits: Vec<f32> = (0..5000)
         .map(|id| ((id * 7919) % 5003) as f32 / 100.0)
         .collect();
-    for top_k in [1, 40, CutParams::MAX_TOP_K] {
+    for top_k in [1, 40, TopKRequest::MAX_TOP_K] {
         let sampler = Sampler::new(SamplingParams {
             top_k: Some(top_k),
             ..params()
         })
         .unwrap();
-        let found = sampler
-            .cut()
-            .unwrap()
-            .candidates(&logits, &[], 5000)
-            .unwrap();
+        let request = sampler.top_k_request(&[], 5000).unwrap();
+        let TopKCandidates(found) = request.select(&logits).unwrap();
         assert_eq!(found.len(), top_k);
         assert!(
             found.windows(2).all(|pair| pair[0].0 < pair[1].0),
@@ -156,30 +153,31 @@ fn a_row_without_damage_or_a_crowd_of_ties_can_be_cut() {
 
 #[test]
 fn more_ties_than_an_answer_holds_need_the_row() {
-    let cut = Sampler::new(params()).unwrap().cut().unwrap();
-    let most = CutParams::MAX_CANDIDATES;
-    assert_eq!(
-        cut.candidates(&vec![1.5; most], &[], most).unwrap().len(),
-        most
-    );
-    assert_eq!(cut.candidates(&vec![1.5; most + 1], &[], most + 1), None);
+    let sampler = Sampler::new(params()).unwrap();
+    let request = sampler.top_k_request(&[], usize::MAX).unwrap();
+    let most = TopKRequest::MAX_CANDIDATES;
+    assert_eq!(request.select(&vec![1.5; most]).unwrap().0.len(), most);
+    assert_eq!(request.select(&vec![1.5; most + 1]), None);
 }
 
 #[test]
-fn greedy_is_the_cut_of_one_and_draws_the_lowest_id_among_equals() {
+fn greedy_is_top_k_of_one_and_draws_the_lowest_id_among_equals() {
     let mut sampler = Sampler::new(SamplingParams::greedy()).unwrap();
-    let cut = sampler.cut().unwrap();
+    let request = sampler.top_k_request(&[], 4).unwrap();
     assert_eq!(
-        cut,
-        CutParams {
+        request,
+        TopKRequest {
+            history: &[],
             repetition_penalty: 1.0,
             temperature: 0.0,
-            top_k: 1
+            top_k: 1,
+            allowed: 4,
         }
     );
-    let found = cut.candidates(&[1.0, 3.0, -1.0, 3.0], &[], 4).unwrap();
+    let TopKCandidates(found) = request.select(&[1.0, 3.0, -1.0, 3.0]).unwrap();
     assert_eq!(found, [(1, 3.0), (3, 3.0)]);
-    assert_eq!(sampler.sample_cut(&[found[1], found[0]], 0).unwrap(), 1);
+    let reversed = TopKCandidates(vec![found[1], found[0]]);
+    assert_eq!(sampler.sample_candidates(&reversed, 0).unwrap(), 1);
 }
 
 struct Nothing;
@@ -194,14 +192,14 @@ fn steps_of_ones_own_and_a_top_k_that_is_off_or_large_need_the_row() {
         Sampler::new(params())
             .unwrap()
             .with_step(Box::new(Nothing))
-            .cut()
+            .top_k_request(&[], usize::MAX)
             .is_none()
     );
-    for top_k in [None, Some(0), Some(CutParams::MAX_TOP_K + 1)] {
+    for top_k in [None, Some(0), Some(TopKRequest::MAX_TOP_K + 1)] {
         assert!(
             Sampler::new(SamplingParams { top_k, ..params() })
                 .unwrap()
-                .cut()
+                .top_k_request(&[], usize::MAX)
                 .is_none()
         );
     }
@@ -211,15 +209,14 @@ fn steps_of_ones_own_and_a_top_k_that_is_off_or_large_need_the_row() {
 fn candidates_that_nothing_can_be_drawn_from_are_an_error_that_names_the_step() {
     for params in [params(), SamplingParams::greedy()] {
         let mut sampler = Sampler::new(params).unwrap();
-        for none in [&[][..], &[(3, f32::NEG_INFINITY)]] {
+        for none in [vec![], vec![(3, f32::NEG_INFINITY)]] {
             assert_eq!(
-                sampler.sample_cut(none, 4),
+                sampler.sample_candidates(&TopKCandidates(none), 4),
                 Err(SamplingError::NothingLeft { step: 4 })
             );
         }
-        let error = sampler
-            .sample_cut(&[(9, f32::INFINITY), (5, f32::NAN), (1, 0.0)], 6)
-            .unwrap_err();
+        let bad = TopKCandidates(vec![(9, f32::INFINITY), (5, f32::NAN), (1, 0.0)]);
+        let error = sampler.sample_candidates(&bad, 6).unwrap_err();
         assert!(
             matches!(error, SamplingError::BadLogits { step: 6, id: 5, .. }),
             "{error}"

@@ -5,17 +5,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use moss::{files::MAX_BYTES, unicode};
+use moss_files::{MAX_BYTES, read_bytes};
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
-use crate::errors::Failed;
+use crate::BenchError;
 
 /// Largest file of expected tensors; all of it is held in memory.
 const MAX_TENSOR_BYTES: u64 = 1 << 30;
 
-#[derive(Deserialize)]
-pub(super) struct Expected {
+/// The prompts and settings of expected.json.
+#[derive(Debug, Deserialize)]
+pub(super) struct Listed {
     pub(super) prompts: Vec<Prompt>,
     #[serde(default)]
     pub(super) greedy: Vec<Greedy>,
@@ -25,20 +26,20 @@ pub(super) struct Expected {
     pub(super) max_abs_logit_diff_of_fp16_run: Option<f32>,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 pub(super) struct Prompt {
     pub(super) ids: Vec<u32>,
     pub(super) logit_rows: Vec<usize>,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 pub(super) struct Greedy {
     pub(super) prompt: usize,
     pub(super) repetition_penalty: f32,
     pub(super) tokens: Vec<u32>,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 pub(super) struct Sampling {
     pub(super) prompt: usize,
     pub(super) generated: usize,
@@ -54,11 +55,12 @@ pub(super) type Floats = HashMap<String, Vec<f32>>;
 /// Token ids by name.
 pub(super) type Ids = HashMap<String, Vec<usize>>;
 
-/// The folder with the expected values: `folder`, or the one beside it that its expected.txt names.
-pub(super) fn values_of(folder: &Path, stem: &str) -> PathBuf {
+/// Returns the folder with the expected values: `folder`, or the one beside it that its expected.txt
+/// names.
+pub fn values_of(folder: &Path, stem: &str) -> PathBuf {
     let has_values = |folder: &PathBuf| folder.join(format!("{stem}.json")).is_file();
-    let note = moss::files::read_bytes(&folder.join("expected.txt"), MAX_BYTES).unwrap_or_default();
-    let note = unicode::decode(&note).unwrap_or_default();
+    let note = read_bytes(&folder.join("expected.txt"), MAX_BYTES).unwrap_or_default();
+    let note = moss_unicode::decode(&note).unwrap_or_default();
     let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let mut beside = note
         .split(|c| !is_name(c))
@@ -72,34 +74,29 @@ pub(super) fn values_of(folder: &Path, stem: &str) -> PathBuf {
         .unwrap_or(own)
 }
 
-pub(super) fn read_json(folder: &Path, stem: &str) -> anyhow::Result<Expected> {
+pub(super) fn read_json(folder: &Path, stem: &str) -> Result<Listed, BenchError> {
     let file = folder.join(format!("{stem}.json"));
-    let text = moss::files::read_bytes(&file, MAX_BYTES).map_err(|error| {
-        let hint = (
-            "`verify` needs expected.json and expected.safetensors beside the weights, or `--expected DIR`",
-            "`verify` 需要权重旁的 expected.json 和 expected.safetensors，或 `--expected DIR`",
-        );
-        Failed::new(cannot_read(&file)).hint(hint).because(error)
-    })?;
-    let text =
-        unicode::decode(&text).map_err(|error| Failed::new(cannot_read(&file)).because(error))?;
-    serde_json::from_str(text)
-        .map_err(|error| Failed::new(cannot_read(&file)).because(error).into())
+    let bytes = match read_bytes(&file, MAX_BYTES) {
+        Ok(bytes) => bytes,
+        Err(source) => return Err(BenchError::NoExpectedValues { file, source }),
+    };
+    let text = match moss_unicode::decode(&bytes) {
+        Ok(text) => text,
+        Err(source) => return Err(BenchError::Decode { file, source }),
+    };
+    serde_json::from_str(text).map_err(|source| BenchError::Json { file, source })
 }
 
-fn cannot_read(file: &Path) -> (String, String) {
-    (
-        format!("cannot read `{}`", file.display()),
-        format!("无法读取 `{}`", file.display()),
-    )
-}
-
-pub(super) fn read_tensors(folder: &Path, stem: &str) -> anyhow::Result<(Floats, Ids)> {
+pub(super) fn read_tensors(folder: &Path, stem: &str) -> Result<(Floats, Ids), BenchError> {
     let file = folder.join(format!("{stem}.safetensors"));
-    let bytes = moss::files::read_bytes(&file, MAX_TENSOR_BYTES)
-        .map_err(|error| Failed::new(cannot_read(&file)).because(error))?;
-    let tensors = SafeTensors::deserialize(&bytes)
-        .map_err(|error| Failed::new(cannot_read(&file)).because(error))?;
+    let bytes = match read_bytes(&file, MAX_TENSOR_BYTES) {
+        Ok(bytes) => bytes,
+        Err(source) => return Err(BenchError::Read { file, source }),
+    };
+    let tensors = match SafeTensors::deserialize(&bytes) {
+        Ok(tensors) => tensors,
+        Err(source) => return Err(BenchError::Safetensors { file, source }),
+    };
     let (mut floats, mut ids) = (Floats::new(), Ids::new());
     for (name, view) in tensors.tensors() {
         let data = view.data();
@@ -135,21 +132,14 @@ pub(super) fn read_tensors(folder: &Path, stem: &str) -> anyhow::Result<(Floats,
                 );
             }
             found => {
-                let file = file.display();
-                return Err(Failed::new((
-                    format!("tensor `{name}` in `{file}` is {found:?}, expected F32, I32 or I64"),
-                    format!("`{file}` 中的张量 `{name}` 为 {found:?}，应为 F32、I32 或 I64"),
-                ))
-                .into());
+                let found = format!("{found:?}");
+                return Err(BenchError::TensorType { file, name, found });
             }
         }
     }
     Ok((floats, ids))
 }
 
-pub(super) fn missing(name: &str) -> Failed {
-    Failed::new((
-        format!("the expected values have no tensor `{name}`"),
-        format!("期望值中没有张量 `{name}`"),
-    ))
+pub(super) fn missing(name: &str) -> BenchError {
+    BenchError::MissingTensor { name: name.into() }
 }

@@ -1,4 +1,4 @@
-//! A model that hands over the best tokens alone, in place of rows: not one token is another.
+//! A model that returns top-k candidates in place of rows: the same tokens are drawn.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -16,9 +16,9 @@ fn noise(history: &[u32], id: u32) -> f32 {
     (hash >> 13) as f32 % 40.0 / 3.0 - 4.0
 }
 
-fn fake(cuts: bool) -> Fake {
+fn fake(selects: bool) -> Fake {
     let mut fake = Fake::new(97, 1024, mix);
-    fake.cuts = cuts;
+    fake.selects = selects;
     fake.noise = Some(noise);
     fake
 }
@@ -46,7 +46,7 @@ fn said(fake: Fake, params: &[SamplingParams]) -> Vec<Vec<u32>> {
 }
 
 #[test]
-fn a_model_that_cuts_says_the_same_for_every_seed_and_setting() {
+fn a_model_that_selects_says_the_same_for_every_seed_and_setting() {
     let chat = SamplingParams::CHAT;
     let stop_length_penalty = Some(StopLengthPenalty {
         factor: 1.3,
@@ -100,7 +100,7 @@ fn a_model_that_cuts_says_the_same_for_every_seed_and_setting() {
 #[test]
 fn a_greedy_answer_is_what_the_model_says_best() {
     let mut fake = Fake::new(97, 256, mix);
-    fake.cuts = true;
+    fake.selects = true;
     let ids = fake
         .start(options(), None)
         .submit(greedy(&[1, 2, 3], 30))
@@ -112,7 +112,7 @@ fn a_greedy_answer_is_what_the_model_says_best() {
 }
 
 #[test]
-fn logits_that_cannot_be_cut_come_as_a_row_and_fail_as_ever() {
+fn logits_without_candidates_come_as_a_row_and_fail_as_ever() {
     for fault in [Fault::NanLogits, Fault::NothingPossible] {
         let fake = fake(true);
         fake.faults.after(4, fault);
