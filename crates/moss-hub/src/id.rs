@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use crate::{HubError, endpoint::Source};
-
 /// The organisation that published the checkpoints.
 pub(crate) const ORGANISATION: &str = "fnlp";
 
@@ -30,12 +28,9 @@ pub struct ModelId {
 }
 
 impl ModelId {
-    /// Reads `ORGANISATION/NAME`, or a published checkpoint's short name.
-    ///
-    /// # Errors
-    /// [`HubError::BadId`] for anything else: what comes out is safe as a part of a path and of an
-    /// address.
-    pub fn parse(text: &str) -> Result<Self, HubError> {
+    /// Reads `ORGANISATION/NAME`, or a published checkpoint's short name. Returns `None` for anything
+    /// else: what comes out is safe as a part of a path and of an address.
+    pub(crate) fn read(text: &str) -> Option<Self> {
         let is_part = |part: &str| {
             let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
             !part.is_empty()
@@ -46,18 +41,9 @@ impl ModelId {
         let (organisation, name) = match text.split_once('/') {
             Some(parts) => parts,
             None if KNOWN.contains(&text) => (ORGANISATION, text),
-            None => {
-                return Err(HubError::BadId {
-                    id: text.to_owned(),
-                });
-            }
+            None => return None,
         };
-        if !is_part(organisation) || !is_part(name) {
-            return Err(HubError::BadId {
-                id: text.to_owned(),
-            });
-        }
-        Ok(Self {
+        (is_part(organisation) && is_part(name)).then(|| Self {
             organisation: organisation.to_owned(),
             name: name.to_owned(),
         })
@@ -69,17 +55,15 @@ impl ModelId {
             && KNOWN.contains(&self.name.as_str())
     }
 
-    /// What a hub calls it. ModelScope keeps its copies of the published checkpoints under a name
-    /// of its own.
-    pub(crate) fn on(&self, source: Source) -> String {
-        match source {
-            Source::ModelScope if self.is_known() => format!("AI-ModelScope/{}", self.name),
-            _ => self.to_string(),
-        }
+    /// Returns the name without the organisation.
+    #[cfg(feature = "download")]
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     /// Its folder in the hub's cache, and the one that the Python tools use under the
     /// organisation's new name.
+    #[cfg(feature = "download")]
     pub(crate) fn cache_folders(&self) -> Vec<String> {
         let renamed = Some(RENAMED).filter(|_| self.organisation == ORGANISATION);
         let organisations = [Some(self.organisation.as_str()), renamed]

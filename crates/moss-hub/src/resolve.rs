@@ -58,6 +58,19 @@ impl ResolvedModel {
     }
 }
 
+impl ModelId {
+    /// Reads `ORGANISATION/NAME`, or a published checkpoint's short name.
+    ///
+    /// # Errors
+    /// [`HubError::BadId`] for anything else: what comes out is safe as a part of a path and of an
+    /// address.
+    pub fn parse(text: &str) -> Result<Self, HubError> {
+        Self::read(text).ok_or_else(|| HubError::BadId {
+            id: text.to_owned(),
+        })
+    }
+}
+
 /// Finds a model: a path that exists; a bare name in `./fnlp/NAME`, `./NAME`, and the hub's cache,
 /// in this order.
 ///
@@ -80,7 +93,7 @@ pub fn resolve(name: &str, places: &SearchPlaces) -> Result<ResolvedModel, HubEr
     }
     // A hub id is ORGANISATION/NAME; anything with more or other parts can only have been a path.
     let (organisation, repository) = match name.split_once('/') {
-        Some((organisation, repository)) if ModelId::parse(name).is_ok() => {
+        Some((organisation, repository)) if ModelId::read(name).is_some() => {
             (organisation, repository)
         }
         Some(_) => {
