@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use hf_hub::Repo;
+
 /// The organisation that published the checkpoints.
 pub(crate) const ORGANISATION: &str = "fnlp";
 
@@ -61,22 +63,53 @@ impl ModelId {
         &self.name
     }
 
-    /// Its folder in the hub's cache, and the one that the Python tools use under the
-    /// organisation's new name.
+    /// Returns the repository of this name.
     #[cfg(feature = "download")]
-    pub(crate) fn cache_folders(&self) -> Vec<String> {
-        let renamed = Some(RENAMED).filter(|_| self.organisation == ORGANISATION);
-        let organisations = [Some(self.organisation.as_str()), renamed]
-            .into_iter()
-            .flatten();
-        organisations
-            .map(|organisation| format!("models--{organisation}--{}", self.name))
-            .collect()
+    pub(crate) fn repo(&self) -> Repo {
+        Repo::model(self.to_string())
     }
+
+    /// Returns the repositories that the Python tools may keep a download under.
+    #[cfg(feature = "download")]
+    pub(crate) fn repos(&self) -> impl Iterator<Item = Repo> {
+        repos(&self.organisation, &self.name)
+    }
+}
+
+/// Returns the repositories of a model: that of the organisation as it was typed, and that of its
+/// new name if it has one.
+pub(crate) fn repos(organisation: &str, name: &str) -> impl Iterator<Item = Repo> {
+    let renamed = Some(RENAMED).filter(|_| organisation == ORGANISATION);
+    [Some(organisation), renamed]
+        .into_iter()
+        .flatten()
+        .map(move |organisation| Repo::model(format!("{organisation}/{name}")))
 }
 
 impl fmt::Display for ModelId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.organisation, self.name)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cache_folders_are_those_of_the_python_tools() {
+        for name in KNOWN {
+            let id = ModelId::parse(name).unwrap();
+            let folders: Vec<_> = repos(&id.organisation, &id.name)
+                .map(|repo| repo.folder_name())
+                .collect();
+            let expected =
+                ["fnlp", "OpenMOSS-Team"].map(|owner| format!("models--{owner}--{name}"));
+            assert_eq!(folders, expected);
+        }
+        let folders: Vec<_> = repos("my-team", "My.Model_1").collect();
+        assert_eq!(folders.len(), 1);
+        assert_eq!(folders[0].folder_name(), "models--my-team--My.Model_1");
     }
 }

@@ -2,10 +2,10 @@
 //! demo model that comes with the program.
 //!
 //! A download goes into the hub's standard cache, shared with the Python tools, by a ranged client
-//! of our own: parts on the disk with a journal, so that what was interrupted at any byte goes on
-//! there. `hf-hub` 1.0 is not used: its cache layout and locks are private, it takes the
-//! environment's token where it is given none, begins interrupted files anew, and brings a second
-//! transfer service that mirrors do not have.
+//! of our own: parts on the disk with a journal, so that an interrupted download continues at any
+//! byte. Repository names and cache paths are those of `hf-hub` 0.5 without its features. Its
+//! transfer is not used: 0.5.0 appends to partial files unchecked and never hashes them, 1.0.0
+//! begins interrupted files anew.
 //!
 //! Weights are not parsed here.
 //!

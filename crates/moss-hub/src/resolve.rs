@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     HubError, files,
-    id::{KNOWN, ModelId, ORGANISATION, RENAMED},
+    id::{KNOWN, ModelId, ORGANISATION, repos},
 };
 
 /// What runs when nothing else is asked for.
@@ -118,9 +118,8 @@ pub fn resolve(name: &str, places: &SearchPlaces) -> Result<ResolvedModel, HubEr
         looked.push((folder, "is not there"));
     }
     if let Some(cache) = &places.hub_cache {
-        let renamed = Some(RENAMED).filter(|_| organisation == ORGANISATION);
-        for organisation in [Some(organisation), renamed].into_iter().flatten() {
-            let folder = cache.join(format!("models--{organisation}--{repository}"));
+        for repo in repos(organisation, repository) {
+            let folder = cache.join(repo.folder_name());
             match snapshot(&folder) {
                 Ok(snapshot) => {
                     return Ok(ResolvedModel {
