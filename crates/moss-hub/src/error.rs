@@ -4,7 +4,9 @@ mod zh;
 
 use std::path::PathBuf;
 
-use crate::{Fault, ModelId, fault::Failure, id::ORGANISATION};
+#[cfg(feature = "download")]
+use crate::{Fault, fault::Failure};
+use crate::{ModelId, id::ORGANISATION};
 
 /// Errors of this crate.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +77,7 @@ pub enum HubError {
         missing: String,
     },
     /// A file that did not come.
+    #[cfg(feature = "download")]
     #[error("cannot fetch {file} from {url} ({attempts} attempt(s))")]
     Transfer {
         /// Its name.
@@ -135,6 +138,7 @@ const BY_HAND: &str = "put config.json, vocab.json, merges.txt, added_tokens.jso
                        ./fnlp/NAME, where they are found";
 
 impl HubError {
+    #[cfg(feature = "download")]
     pub(crate) fn transfer(file: &str, failure: Failure, attempts: u32) -> Self {
         Self::Transfer {
             file: file.to_owned(),
@@ -175,6 +179,7 @@ impl HubError {
                 "check the address; a login page or a proxy of the network may have answered in the hub's place; {MIRROR}; or {BY_HAND}"
             ),
             Self::Incomplete { .. } => format!("{MIRROR}; or {BY_HAND}"),
+            #[cfg(feature = "download")]
             Self::Transfer { fault, .. } => transfer_hint(fault),
             Self::Hash { .. } => {
                 format!(
@@ -192,6 +197,7 @@ impl HubError {
     }
 }
 
+#[cfg(feature = "download")]
 fn transfer_hint(fault: &Fault) -> String {
     let first = match fault {
         Fault::Status {
@@ -228,6 +234,5 @@ fn transfer_hint(fault: &Fault) -> String {
 
 /// What a hub would call the model of this name; a path is none.
 fn id_of(name: &str) -> Option<ModelId> {
-    let known = || ModelId::parse(&format!("{ORGANISATION}/{name}"));
-    ModelId::parse(name).or_else(|_| known()).ok()
+    ModelId::read(name).or_else(|| ModelId::read(&format!("{ORGANISATION}/{name}")))
 }

@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-const NEEDED: [&str; 3] = ["config.json", "vocab.json", "merges.txt"];
+pub(crate) const NEEDED: [&str; 3] = ["config.json", "vocab.json", "merges.txt"];
+#[cfg(feature = "download")]
 const WELCOME: [&str; 3] = [
     "added_tokens.json",
     "special_tokens_map.json",
@@ -15,6 +16,7 @@ const WEIGHTS: [(&str, &str); 2] = [("model", ".safetensors"), ("pytorch_model",
 ///
 /// # Errors
 /// What is missing there.
+#[cfg(feature = "download")]
 pub(crate) fn choose<'a>(names: &[&'a str]) -> Result<Vec<&'a str>, String> {
     if let Some(missing) = NEEDED.iter().find(|needed| !names.contains(needed)) {
         return Err((*missing).to_owned());
@@ -30,6 +32,7 @@ pub(crate) fn choose<'a>(names: &[&'a str]) -> Result<Vec<&'a str>, String> {
 }
 
 /// The one file, which goes first as in transformers, or the shards with their index.
+#[cfg(feature = "download")]
 fn weights<'a>(names: &[&'a str], stem: &str, suffix: &str) -> Option<Vec<&'a str>> {
     if let Some(single) = names
         .iter()

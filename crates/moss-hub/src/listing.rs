@@ -35,7 +35,7 @@ pub(crate) struct Listing {
 
 /// Where the listing is.
 pub(crate) fn address(source: Source, base: &Url, id: &ModelId) -> Result<Url, url::ParseError> {
-    let id = id.on(source);
+    let id = source.repository(id);
     base.join(&match source {
         Source::HuggingFace => format!("api/models/{id}/revision/main?blobs=true"),
         Source::ModelScope => {
@@ -92,7 +92,7 @@ fn read_hugging_face(base: &Url, id: &ModelId, text: &str) -> Result<Listing, St
             model.sha
         ));
     };
-    let id = id.on(Source::HuggingFace);
+    let id = Source::HuggingFace.repository(id);
     let file = |found: Sibling| {
         let (bytes, hash) = match found.lfs {
             Some(Lfs { sha256, size }) => (size.or(found.size), sha256),
@@ -148,7 +148,7 @@ fn read_model_scope(base: &Url, id: &ModelId, text: &str) -> Result<Listing, Str
         )
     };
     let data = answer.data.ok_or_else(reason)?;
-    let id = id.on(Source::ModelScope);
+    let id = Source::ModelScope.repository(id);
     let file = |found: File| {
         let url = base
             .join(&format!("models/{id}/resolve/master/{}", found.path))

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     HubError, files,
-    id::{KNOWN, ModelId, ORGANISATION, RENAMED},
+    id::{KNOWN, ModelId, ORGANISATION, repos},
 };
 
 /// What runs when nothing else is asked for.
@@ -56,6 +56,19 @@ impl ResolvedModel {
     }
 }
 
+impl ModelId {
+    /// Reads `ORGANISATION/NAME`, or a published checkpoint's short name.
+    ///
+    /// # Errors
+    /// [`HubError::BadId`] for anything else: what comes out is safe as a part of a path and of an
+    /// address.
+    pub fn parse(text: &str) -> Result<Self, HubError> {
+        Self::read(text).ok_or_else(|| HubError::BadId {
+            id: text.to_owned(),
+        })
+    }
+}
+
 /// Finds a model: a path that exists; a bare name in `./fnlp/NAME`, `./NAME`, and the hub's cache,
 /// in this order.
 ///
@@ -78,7 +91,7 @@ pub fn resolve(name: &str, places: &SearchPlaces) -> Result<ResolvedModel, HubEr
     }
     // A hub id is ORGANISATION/NAME; anything with more or other parts can only have been a path.
     let (organisation, repository) = match name.split_once('/') {
-        Some((organisation, repository)) if ModelId::parse(name).is_ok() => {
+        Some((organisation, repository)) if ModelId::read(name).is_some() => {
             (organisation, repository)
         }
         Some(_) => {
@@ -103,9 +116,8 @@ pub fn resolve(name: &str, places: &SearchPlaces) -> Result<ResolvedModel, HubEr
         looked.push((folder, "is not there"));
     }
     if let Some(cache) = &places.hub_cache {
-        let renamed = Some(RENAMED).filter(|_| organisation == ORGANISATION);
-        for organisation in [Some(organisation), renamed].into_iter().flatten() {
-            let folder = cache.join(format!("models--{organisation}--{repository}"));
+        for repo in repos(organisation, repository) {
+            let folder = cache.join(repo.folder_name());
             match snapshot(&folder) {
                 Ok(snapshot) => {
                     return Ok(ResolvedModel {

@@ -6,6 +6,7 @@ use moss_checkpoint::CheckpointError;
 use moss_engine::EngineError;
 use moss_hub::HubError;
 use moss_model::ModelError;
+#[cfg(feature = "server")]
 use moss_server::ServerError;
 use moss_text::TextError;
 
@@ -17,6 +18,7 @@ pub enum BuildError {
     #[error(transparent)]
     Hub(#[from] HubError),
     /// The download was declined.
+    #[cfg(feature = "hub")]
     #[error("`{name}` is not on this machine, and was not downloaded")]
     Declined {
         /// Name of the model.
@@ -35,6 +37,7 @@ pub enum BuildError {
     #[error(transparent)]
     Engine(#[from] EngineError),
     /// The server did not accept the model.
+    #[cfg(feature = "server")]
     #[error(transparent)]
     Server(#[from] ServerError),
     /// The folder holds no tokenizer.
@@ -68,12 +71,15 @@ impl BuildError {
             Self::Model(error) => error.hint(),
             Self::Text(error) => error.hint(),
             Self::Engine(error) => error.hint(),
+            #[cfg(feature = "server")]
             Self::Server(error) => error.hint(),
             Self::NoTokenizer { .. } => Some("put the published tokenizer files there".into()),
             Self::NotAPluginModel { .. } => {
                 Some("use a plugin model, such as `moss-moon-003-sft-plugin-int4`".into())
             }
-            Self::Declined { .. } | Self::Threads { .. } => None,
+            #[cfg(feature = "hub")]
+            Self::Declined { .. } => None,
+            Self::Threads { .. } => None,
         }
     }
 
@@ -85,7 +91,9 @@ impl BuildError {
             Self::Model(error) => error.zh(),
             Self::Text(error) => error.zh(),
             Self::Engine(error) => error.zh(),
+            #[cfg(feature = "server")]
             Self::Server(error) => error.zh(),
+            #[cfg(feature = "hub")]
             Self::Declined { name } => format!("本机没有 `{name}`，且未下载"),
             Self::NoTokenizer { folder } => {
                 let folder = folder.display();
@@ -104,12 +112,15 @@ impl BuildError {
             Self::Model(error) => error.hint_zh(),
             Self::Text(error) => error.hint_zh(),
             Self::Engine(error) => error.hint_zh(),
+            #[cfg(feature = "server")]
             Self::Server(error) => error.hint_zh(),
             Self::NoTokenizer { .. } => Some("请将发布的分词器文件放入其中".into()),
             Self::NotAPluginModel { .. } => {
                 Some("请使用插件模型，例如 `moss-moon-003-sft-plugin-int4`".into())
             }
-            Self::Declined { .. } | Self::Threads { .. } => None,
+            #[cfg(feature = "hub")]
+            Self::Declined { .. } => None,
+            Self::Threads { .. } => None,
         }
     }
 }

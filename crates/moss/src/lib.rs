@@ -26,6 +26,10 @@
 //! # Ok(()) }
 //! ```
 //!
+//! Features: `hub` downloads models and holds the demo model, `server` is the HTTP server, `quantize`
+//! converts and quantizes checkpoints, `cuda` runs on NVIDIA GPUs. A program that only generates
+//! text needs none of them, and compiles no HTTP.
+//!
 //! Every crate of the workspace is re-exported whole under a short name; the names that most
 //! programs need are here.
 
@@ -36,8 +40,10 @@ pub use moss_engine as engine;
 pub use moss_files as files;
 pub use moss_hub as hub;
 pub use moss_model as model;
+#[cfg(feature = "quantize")]
 pub use moss_quantize as quantize;
 pub use moss_sampling as sampling;
+#[cfg(feature = "server")]
 pub use moss_server as server;
 pub use moss_text as text;
 pub use moss_unicode as unicode;
@@ -53,6 +59,7 @@ pub use moss_sampling::{LogitsStep, SamplingParams};
 pub use moss_text::{PromptBuilder, SystemText, Tokenizer};
 
 mod builder;
+#[cfg(feature = "hub")]
 mod download;
 mod error;
 mod event;

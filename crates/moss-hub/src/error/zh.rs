@@ -1,6 +1,7 @@
 //! The same in Chinese.
 
 use super::HubError;
+#[cfg(feature = "download")]
 use crate::Fault;
 
 const MIRROR: &str = "设置镜像（HF_ENDPOINT=https://hf-mirror.com）或使用 `--source modelscope`";
@@ -40,6 +41,7 @@ impl HubError {
             } => {
                 format!("{endpoint} 上的 `{id}` 缺少 {}", phrase(missing))
             }
+            #[cfg(feature = "download")]
             Self::Transfer {
                 file,
                 url,
@@ -101,6 +103,7 @@ impl HubError {
                 format!("请核对地址；也可能是网络的登录页或代理代替模型库作了应答；请{MIRROR}；或{BY_HAND}")
             }
             Self::Incomplete { .. } => format!("请{MIRROR}；或{BY_HAND}"),
+            #[cfg(feature = "download")]
             Self::Transfer { fault, .. } => transfer_hint(fault),
             Self::Hash { .. } => {
                 format!("收到的内容已丢弃；请重新运行，若仍不行，请{LOGIN}，或{MIRROR}，或{BY_HAND}")
@@ -114,6 +117,7 @@ impl HubError {
     }
 }
 
+#[cfg(feature = "download")]
 fn transfer_hint(fault: &Fault) -> String {
     let first = match fault {
         Fault::Status {
