@@ -83,9 +83,11 @@ fn by_chat(script: &Script, questions: &[&str], most: usize) -> (String, Counts)
         let mut text = String::new();
         for event in chat.ask(question).unwrap() {
             match event {
-                Event::Text { kind, piece, .. } if kind == SegmentKind::Answer => {
-                    text.push_str(&piece)
-                }
+                Event::Text {
+                    kind: SegmentKind::Answer,
+                    piece,
+                    ..
+                } => text.push_str(&piece),
                 Event::Finished(outcome) => {
                     let usage = outcome.usage;
                     assert_eq!(outcome.ids.len(), usage.generated_tokens);

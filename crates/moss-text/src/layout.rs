@@ -18,8 +18,8 @@ pub struct Prompt {
     pub dropped: usize,
 }
 
-/// The parts of a prompt: the instruction, the turns of a conversation, the user's last message, and
-/// the beginning of a reply to it.
+/// The parts of a prompt: the instruction, the turns of a conversation, the user's last message,
+/// and the beginning of a reply to it.
 #[derive(Debug)]
 pub struct PromptLayout<'a> {
     builder: &'a PromptBuilder,
@@ -37,8 +37,8 @@ pub struct PromptLayout<'a> {
 }
 
 impl PromptBuilder {
-    /// Encodes the parts of a prompt: `turns`, the message `user`, and the ids `begun` of a reply to
-    /// it that the model goes on from.
+    /// Encodes the parts of a prompt: `turns`, the message `user`, and the ids `begun` of a reply
+    /// to it that the model goes on from.
     ///
     /// Turns without an answer are left out: an empty one would be an example of how to answer, and
     /// what made an answer fail would do so again.
@@ -73,8 +73,8 @@ impl PromptBuilder {
         })
     }
 
-    /// Tokens of the instruction at the beginning of `ids`. The tokenizer never joins the line break
-    /// at its end with what follows.
+    /// Tokens of the instruction at the beginning of `ids`. The tokenizer never joins the line
+    /// break at its end with what follows.
     fn instruction_tokens(&self, ids: &[u32]) -> usize {
         let bytes = self.instruction().len();
         let ends = ids.iter().scan(0, |end, id| {

@@ -81,8 +81,8 @@ impl PromptBuilder {
         self.plugins.as_ref()
     }
 
-    /// Returns the tokens that end a run of a reply: `<eom>`, `<eoc>` where a plugin model waits for
-    /// results, and `eos`, the end token of the model's config.
+    /// Returns the tokens that end a run of a reply: `<eom>`, `<eoc>` where a plugin model waits
+    /// for results, and `eos`, the end token of the model's config.
     pub fn stop_ids(&self, eos: Option<u32>) -> Vec<u32> {
         let special = self.tokenizer.special().ok();
         let eom = special.map(|special| special.eom);

@@ -11,8 +11,8 @@ use crate::{CancelHandle, EngineError, Event, Run};
 ///
 /// Its events are those of a request, with these differences: [`Event::TurnsDropped`] may come
 /// first, pieces are not empty and have no white space at the beginning of a part, and
-/// [`Event::Prefill`] comes again where a model goes on by itself after calling no plugin. Usage and
-/// timings of [`Event::Finished`] are those of both runs together, and the turn is part of the
+/// [`Event::Prefill`] comes again where a model goes on by itself after calling no plugin. Usage
+/// and timings of [`Event::Finished`] are those of both runs together, and the turn is part of the
 /// conversation then. At [`Event::Failed`] the generated part of the answer is part of the
 /// conversation, or the question alone, which the model is not shown again; [`Chat::regenerate`]
 /// asks once more. An answer that this one was to replace stays, as do commands that wait for
