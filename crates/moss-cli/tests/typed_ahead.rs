@@ -369,7 +369,7 @@ fn a_line_that_is_not_utf8_at_a_simple_terminal_takes_no_other_line_with_it() {
     see(&mut session, PROMPT);
     let mut terminal = session.process_mut().get_file_handle().unwrap();
     terminal
-        .write_all(b"first\rcaf\xe9 x\rsecond\r/save a.json\r")
+        .write_all(b"first\r\xe9t\xe9 x\rsecond\r/save a.json\r")
         .unwrap();
     assert_eq!(
         saved(&mut session, home.path(), "a.json"),
