@@ -51,8 +51,8 @@ pub enum PromptLimit {
     /// Exactly this long.
     Fixed(Duration),
     /// Several times what the engine's measured speed predicts for this prompt and those ahead of
-    /// it, and at least [`crate::EngineOptions::stall_time`]. There is no limit until a speed has
-    /// been measured.
+    /// it, and at least the `stall_time` of [`crate::EngineOptions`]. There is no limit until a
+    /// speed has been measured.
     Measured,
 }
 

@@ -13,7 +13,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// For [`Request::session`].
+    /// Returns the id for [`Request::session`](crate::Request::session).
     pub fn id(&self) -> u64 {
         self.id
     }
