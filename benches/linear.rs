@@ -11,22 +11,30 @@ use std::time::Instant;
 use bytes::Bytes;
 use candle_core::{DType, Device, Tensor};
 use moss_cpu::{Activations, Isa, Linear, cpu_features, read_bandwidth};
+use moss_model::{LinearShape, MossConfig};
 use moss_weights::{DenseDtype, DenseWeight, GptqBits, GptqWeight, GroupIndex, LinearWeight};
 use rayon::prelude::*;
 
-const SHAPES: [(&str, usize, usize); 5] = [
-    ("qkv_proj", 18_432, 6_144),
-    ("out_proj", 6_144, 6_144),
-    ("fc_in", 24_576, 6_144),
-    ("fc_out", 6_144, 24_576),
-    ("lm_head", 107_008, 6_144),
-];
 const GROUP_SIZE: usize = 128;
 /// Rounds of the yardstick and then the kernel, so that both see the same machine, whose speed may
 /// change from round to round.
 const ROUNDS: usize = 5;
 /// Runs of a kernel in a round, of which the median counts.
 const RUNS: usize = 5;
+
+/// Names and shapes of the model's linear layers.
+fn shapes() -> Vec<(&'static str, LinearShape)> {
+    let config = MossConfig::moon_003();
+    let lm_head = LinearShape {
+        in_features: config.hidden_size,
+        out_features: config.vocab_size,
+        has_bias: true,
+    };
+    let name = |tail: &'static str| tail.rsplit('.').next().unwrap_or(tail);
+    let linears = config.block().linears();
+    let linears = linears.map(|(kind, shape)| (name(kind.tail()), shape));
+    linears.into_iter().chain([("lm_head", lm_head)]).collect()
+}
 
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
@@ -131,14 +139,16 @@ fn run() {
         "{} threads, {isa}, {rows} row(s), activations {activations:?}",
         rayon::current_num_threads()
     );
+    let shapes = shapes();
+    let names: Vec<&str> = shapes.iter().map(|(name, _)| *name).collect();
     for (format, bits) in [
         ("f16", None),
         ("int8", Some(GptqBits::Eight)),
         ("int4", Some(GptqBits::Four)),
     ] {
-        for &(name, out_features, in_features) in &SHAPES {
-            let is_wanted = wanted(&["f16", "int8", "int4"], format)
-                && wanted(&SHAPES.map(|shape| shape.0), name);
+        for &(name, shape) in &shapes {
+            let (in_features, out_features) = (shape.in_features, shape.out_features);
+            let is_wanted = wanted(&["f16", "int8", "int4"], format) && wanted(&names, name);
             // The head is never quantised, and rounded inputs have no kernel for dense weights.
             if !is_wanted
                 || bits.is_some() && name == "lm_head"

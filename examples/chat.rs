@@ -5,7 +5,7 @@
 
 use std::io::Write;
 
-use moss::{Builder, ChatEvent};
+use moss::{Builder, Event};
 
 fn main() -> anyhow::Result<()> {
     let demo = concat!(
@@ -19,17 +19,15 @@ fn main() -> anyhow::Result<()> {
         writeln!(out, "> {message}")?;
         for event in chat.ask(message)? {
             match event {
-                ChatEvent::Text { piece, .. } => {
-                    write!(out, "{piece}").and_then(|()| out.flush())?
-                }
-                ChatEvent::Finished(outcome) => {
+                Event::Text { piece, .. } => write!(out, "{piece}").and_then(|()| out.flush())?,
+                Event::Finished(outcome) => {
                     writeln!(
                         out,
                         "\n[{} of {} prompt tokens run]",
                         outcome.usage.prefilled_tokens, outcome.usage.prompt_tokens
                     )?;
                 }
-                ChatEvent::Failed(error) => return Err(error.into()),
+                Event::Failed(error) => return Err(error.into()),
                 _ => {}
             }
         }

@@ -1,17 +1,25 @@
-// attention_prefill_{16,32,64,128,256}: softmax(q k^T scale) v, causal, of many rows a sequence over its cached positions
-// (FlashAttention-2, arXiv 2307.08691): sums and softmax in f32, weights rounded to f16.
-//   q f16 [rows, heads, stride]   keys, values f16 [blocks, heads, 16, stride]   tables u32 [sequences, max_blocks]
-//   tiles (sequence, first row in q, rows 1..64, position of the first row) [num_tiles]: rows at positions that follow each other
-//   out f16 [rows, out_stride], column head * head_dim + d, or `scatter` of it
-//   stride is a multiple of 8, at most the kernel's number; lanes of q past head_dim are zero; head_dim and out_stride are even
-//   the row at position p sees 0..=p, whose keys and values are written; of what lies past its tile's last row nothing is read,
-//   and its bits are the same in any tile, but a value that is not finite reaches the earlier rows of its tile too
-//   grid (num_tiles, heads)   block 128, a warp 16 rows   shared sm_80+ 192 B, sm_75 128 B a lane of a head (48, 32 KB)   sm_75+
-//   cost 4 * head_dim operations a row, head and visible position: judge it in TFLOP/s
-//   pair crates/moss-kernels/src/cuda/attention.rs
+// attention_prefill_{16,32,64,128,256}: softmax(q k^T * scale) v, causal, for many queries per
+// sequence over the paged KV cache (FlashAttention-2, arXiv 2307.08691). Softmax and sums are
+// computed in f32; the weights are rounded to f16.
+//
+//   q             f16 [tokens, heads, stride], zero past head_dim
+//   keys, values  f16 [blocks, heads, 16, stride]
+//   tables        u32 [sequences, max_blocks], the block tables
+//   tiles         [num_tiles] of (sequence, first token in q, number of tokens 1..=64, position of
+//                 the first token); the tokens of a tile have consecutive positions
+//   out           f16 [tokens, out_stride], column c = head * head_dim + d, or scatter[c]
+//   stride        a multiple of 8, at most the number in the kernel's name
+//   head_dim, out_stride  even
+//   The token at position p attends to positions 0..=p, which must be in the cache. Nothing past
+//   the last position of its tile is read. A result has the same bits in any tile, but a
+//   non-finite key or value also affects the earlier tokens of its tile.
+//   grid (num_tiles, heads)   block 128, 16 tokens per warp   sm_75+
+//   shared 192 B (sm_80+) or 128 B (sm_75) per element of a head: at 256, 48 or 32 KB
+//   cost 4 * head_dim operations per token, head and visible position: measure it in TFLOP/s
+//   pair crates/moss-cuda/src/attention.rs
 #include "common/mma.cuh"
 
-// Mirrored by `PrefillAttentionArgs` in crates/moss-kernels/src/cuda/args.rs.
+// Mirrored by `PrefillAttentionArgs` in crates/moss-cuda/src/args.rs.
 struct PrefillAttentionArgs {
     const half* q;
     const half* keys;
@@ -26,75 +34,89 @@ struct PrefillAttentionArgs {
 
 constexpr u32 THREADS = 128, WARP_ROWS = 16;
 
-constexpr u32 KEYS = 2 * BLOCK_POSITIONS;   // positions of a key tile; every row takes them in the same tiles, from position 0
+// Positions of a key tile. Key tiles are aligned to position 0, so that the order of sums does not
+// depend on the query tile.
+constexpr u32 KEYS = 2 * BLOCK_POSITIONS;
 
-// Key and value tiles take turns in a ring. Copies that run behind the arithmetic want the third place; where there are none
-// (sm_75), two blocks of threads on a multiprocessor fill each other's waits, and two places let both fit.
+// Pipeline stages: a ring buffer of alternating key and value tiles. The third stage lets cp.async
+// overlap with arithmetic. sm_75 has no cp.async: there, two blocks per multiprocessor hide the
+// latency, and both fit with two stages.
 #if __CUDA_ARCH__ >= 800
 constexpr u32 STAGES = 3;
 #else
 constexpr u32 STAGES = 2;
 #endif
 
-__device__ __forceinline__ u32 shared_address(const void* p) { return static_cast<u32>(__cvta_generic_to_shared(p)); }
+__device__ __forceinline__ u32 shared_address(const void* p) {
+    return static_cast<u32>(__cvta_generic_to_shared(p));
+}
 
-// 16 bytes on their way to shared memory. Where registers carry them (sm_75), several are read before the first is written.
-struct Copy {
+// A copy of 16 bytes to shared memory: cp.async, or through registers on sm_75, where several loads
+// are issued before the first store.
+struct AsyncCopy {
     uint4* to;
-    uint4 carried;
+    uint4 registers;
 
-    // Zeros unless `there`: nothing is read at `from` then.
-    __device__ __forceinline__ void start(uint4* place, const half* from, bool there) {
-        to = place;
+    // Writes zeros if not `in_range`; `from` is not read then.
+    __device__ __forceinline__ void start(uint4* destination, const half* from, bool in_range) {
+        to = destination;
 #if __CUDA_ARCH__ >= 800
-        asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from), "r"(there ? 16 : 0) : "memory");
+        asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)),
+                     "l"(from), "r"(in_range ? 16 : 0)
+                     : "memory");
 #else
-        carried = there ? *reinterpret_cast<const uint4*>(from) : make_uint4(0, 0, 0, 0);
+        registers = in_range ? *reinterpret_cast<const uint4*>(from) : make_uint4(0, 0, 0, 0);
 #endif
     }
     __device__ __forceinline__ void finish() {
 #if __CUDA_ARCH__ < 800
-        *to = carried;
+        *to = registers;
 #endif
     }
 };
 
-// Ends a group of copies, perhaps an empty one: groups are counted.
-__device__ __forceinline__ void end_copies() {
+// Commits a cp.async group. Empty groups are committed too, because wait_copies counts groups.
+__device__ __forceinline__ void commit_copies() {
 #if __CUDA_ARCH__ >= 800
     asm volatile("cp.async.commit_group;" ::: "memory");
 #endif
 }
 
-// Waits for the oldest tile on its way, and for the warps that still read the tile before it.
-__device__ __forceinline__ void await_copies() {
+// Waits for the oldest tile in flight, and until all warps have read the tile before it.
+__device__ __forceinline__ void wait_copies() {
 #if __CUDA_ARCH__ >= 800
     asm volatile("cp.async.wait_group %0;" ::"n"(STAGES - 2) : "memory");
 #endif
     __syncthreads();
 }
 
-// Four 8x8 matrices, whose rows the lanes 0-7, 8-15, 16-23 and 24-31 point to: lane 4 g + t gets values 2t, 2t+1 of row g.
+// Loads four 8x8 matrices; lanes 0-7, 8-15, 16-23 and 24-31 hold the addresses of their rows. Lane
+// 4 g + t receives elements 2t and 2t + 1 of row g.
 __device__ __forceinline__ void load_matrices(u32 (&m)[4], u32 at) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
-                 : "=r"(m[0]), "=r"(m[1]), "=r"(m[2]), "=r"(m[3]) : "r"(at) : "memory");
+                 : "=r"(m[0]), "=r"(m[1]), "=r"(m[2]), "=r"(m[3])
+                 : "r"(at)
+                 : "memory");
 }
 
-// The same, transposed: rows 2t, 2t+1 of column g.
+// The same, transposed: lane 4 g + t receives rows 2t and 2t + 1 of column g.
 __device__ __forceinline__ void load_transposed(u32 (&m)[4], u32 at) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
-                 : "=r"(m[0]), "=r"(m[1]), "=r"(m[2]), "=r"(m[3]) : "r"(at) : "memory");
+                 : "=r"(m[0]), "=r"(m[1]), "=r"(m[2]), "=r"(m[3])
+                 : "r"(at)
+                 : "memory");
 }
 
-// At head_dim 256 queries and sums take 192 of 255 registers. For sm_75 the compiler reads matrices so far ahead that the rest
-// does not last; it moves nothing across this.
-__device__ __forceinline__ void read_no_further() {
+// Stops the compiler from moving loads across it. At head_dim 256, queries and sums occupy 192 of
+// 255 registers; without the barrier, the compiler hoists so many loads on sm_75 that registers
+// spill.
+__device__ __forceinline__ void scheduling_barrier() {
 #if __CUDA_ARCH__ < 800
     __syncwarp();
 #endif
 }
 
-// exp2f without its care for results below 2^-126: exp2(0) is 1 and exp2(-inf) is 0, exactly.
+// exp2f that flushes subnormal results to zero: exp2(0) is exactly 1, exp2(-inf) exactly 0.
 __device__ __forceinline__ float exp2_fast(float x) {
     float y;
     asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
@@ -106,46 +128,57 @@ __device__ __forceinline__ u32 pack(float low, float high) {
     return *reinterpret_cast<const u32*>(&pair);
 }
 
-// A tile in shared memory: KEYS positions of D values, in pieces of 8 (16 bytes). A piece's place is xored with its row, as far as
-// rows share banks, so that the 8 rows of a matrix lie in 8 different groups of banks.
+// A tile in shared memory: KEYS positions of D elements, in pieces of 8 (16 bytes). The index of a
+// piece is XOR-swizzled with its row, so that the 8 rows of a matrix are in 8 different groups of
+// banks.
 template <u32 D> struct Layout {
-    static constexpr u32 PIECES = D / 8, ROW_BYTES = 2 * D, SHARING = PIECES < 8 ? 8 / PIECES : 1;   // SHARING rows fill a line of banks
-    static __device__ __forceinline__ u32 place(u32 row, u32 piece) { return row * PIECES + (piece ^ row % 8 / SHARING); }
-    // The place of the same piece `down` rows on: a multiple of 8, or of 4 from a row below 4.
-    static __device__ __forceinline__ u32 below(u32 place, u32 down) { return (place ^ down % 8 / SHARING) + down * PIECES; }
-    // Bytes from the place of piece 0 or 1 of a row to that of a piece 2 i further, given the bytes `at` of the former.
-    static __device__ __forceinline__ u32 forward(u32 at, u32 i) { return (at ^ i % 4 * 32) + i / 4 * 128; }
+    static constexpr u32 PIECES = D / 8, ROW_BYTES = 2 * D;
+    static constexpr u32 SHARING = PIECES < 8 ? 8 / PIECES : 1;  // rows per 128 bytes of banks
+    static __device__ __forceinline__ u32 index(u32 row, u32 piece) {
+        return row * PIECES + (piece ^ row % 8 / SHARING);
+    }
+    // Index of the same piece `down` rows below: a multiple of 8, or of 4 if the row is below 4.
+    static __device__ __forceinline__ u32 index_below(u32 index, u32 down) {
+        return (index ^ down % 8 / SHARING) + down * PIECES;
+    }
+    // Byte address of the piece 2 i after piece 0 or 1 of a row, whose byte address is `at`.
+    static __device__ __forceinline__ u32 address_after(u32 at, u32 i) {
+        return (at ^ i % 4 * 32) + i / 4 * 128;
+    }
 };
 
-// What a block of threads does: the last tiles of a sequence see most, so they start first, in all heads.
-struct Work {
+// The query tile of a thread block. The last tiles of a sequence have the most keys, so they start
+// first, in all heads.
+struct WorkTile {
     u32 head;
-    uint4 tile;   // sequence, first row, rows, position
+    uint4 tile;  // sequence, first token, number of tokens, position
 };
 
-__device__ __forceinline__ Work find_work(const PrefillAttentionArgs& a) {
+__device__ __forceinline__ WorkTile find_work_tile(const PrefillAttentionArgs& a) {
     u32 number = blockIdx.y * gridDim.x + blockIdx.x;
-    asm volatile("" : "+r"(number));   // found anew each time: no register is free to keep it through the loop
-    return Work{number % a.heads, a.tiles[gridDim.x - 1 - number / a.heads]};
+    asm volatile("" : "+r"(number));  // recomputed: no register is free to keep it across the loop
+    return WorkTile{number % a.heads, a.tiles[gridDim.x - 1 - number / a.heads]};
 }
 
-// The first of a warp's rows within the tile. Found anew each time, too.
-__device__ __forceinline__ u32 find_row() {
+// First row of the warp within the tile. Recomputed as well.
+__device__ __forceinline__ u32 find_warp_row() {
     u32 thread = threadIdx.x;
     asm volatile("" : "+r"(thread));
     return thread / WARP * WARP_ROWS;
 }
 
-// Where the keys and values lie that a block of threads reads.
-template <u32 D> struct Source {
-    u32 table;   // the sequence's, in `tables`
+// Copies keys and values of one sequence and head to shared memory.
+template <u32 D> struct KeyValueSource {
+    u32 table;  // offset of the sequence's block table in `tables`
     u32 head;
-    u32 last;   // position of the tile's last row
+    u32 last;  // position of the last token of the query tile
 
-    // Key tile i / 2, its keys where i is even, its values where it is odd, into the ring.
-    __device__ __forceinline__ void copy(const PrefillAttentionArgs& a, uint4 (*ring)[KEYS * Layout<D>::PIECES], u32 i) const {
-        constexpr u32 PIECES = Layout<D>::PIECES, STEP = THREADS / PIECES;   // rows that the threads copy at a time
-        constexpr u32 TIMES = KEYS > STEP ? KEYS / STEP : 1, BATCH = TIMES < 4 ? TIMES : 4;
+    // Copies key tile i / 2 into the ring buffer: its keys if i is even, its values if i is odd.
+    __device__ __forceinline__ void copy(const PrefillAttentionArgs& a,
+                                         uint4 (*ring)[KEYS * Layout<D>::PIECES], u32 i) const {
+        constexpr u32 PIECES = Layout<D>::PIECES;
+        constexpr u32 STEP = THREADS / PIECES;  // rows per copy of all threads
+        constexpr u32 COPIES = KEYS > STEP ? KEYS / STEP : 1, BATCH = COPIES < 4 ? COPIES : 4;
         const u32 first = i / 2 * KEYS, row = threadIdx.x / PIECES, piece = threadIdx.x % PIECES;
         if (first <= last && row < KEYS) {
             const half* cache = i % 2 == 0 ? a.keys : a.values;
@@ -153,75 +186,89 @@ template <u32 D> struct Source {
             const u32 block_values = a.heads * BLOCK_POSITIONS * a.stride;
             const u32 at = (head * BLOCK_POSITIONS + row % BLOCK_POSITIONS) * a.stride + piece * 8;
             const half* upper = cache + u64(block[0]) * block_values + at;
-            const half* lower = first + BLOCK_POSITIONS <= last ? cache + u64(block[1]) * block_values + at : upper;
-            // rows to copy, from `row`: zeros after them, for weights are 0 there, and 0 times what was never written may be NaN
-            const int there = piece * 8 < a.stride ? int(last - first) + 1 - int(row) : 0;
+            const half* lower = first + BLOCK_POSITIONS <= last
+                                    ? cache + u64(block[1]) * block_values + at
+                                    : upper;
+            // Rows to copy, counted from `row`. The rows after them are zero-filled: their weights
+            // are 0, and 0 times uninitialized memory may be NaN.
+            const int valid_rows = piece * 8 < a.stride ? int(last - first) + 1 - int(row) : 0;
             uint4* to = ring[i % STAGES];
-            const u32 place = Layout<D>::place(row, piece);
+            const u32 index = Layout<D>::index(row, piece);
 #pragma unroll
-            for (u32 from = 0; from < TIMES; from += BATCH) {
-                Copy copies[BATCH];
+            for (u32 from = 0; from < COPIES; from += BATCH) {
+                AsyncCopy copies[BATCH];
 #pragma unroll
                 for (u32 j = 0; j < BATCH; ++j) {
                     const u32 down = (from + j) * STEP;
-                    const half* source = ((STEP < KEYS ? down : row) < BLOCK_POSITIONS ? upper : lower) + down % BLOCK_POSITIONS * a.stride;
-                    copies[j].start(to + Layout<D>::below(place, down), source, int(down) < there);
+                    const bool is_upper = (STEP < KEYS ? down : row) < BLOCK_POSITIONS;
+                    const half* source = (is_upper ? upper : lower) +
+                                         down % BLOCK_POSITIONS * a.stride;
+                    copies[j].start(to + Layout<D>::index_below(index, down), source,
+                                    int(down) < valid_rows);
                 }
 #pragma unroll
                 for (u32 j = 0; j < BATCH; ++j) copies[j].finish();
             }
         }
-        end_copies();
+        commit_copies();
     }
 };
 
-// Rows g and g + 8 of a warp, as the fragments of common/mma.cuh hold them.
-template <u32 D> struct Rows {
+// Queries and results of a warp: rows g and g + 8, as fragments of common/mma.cuh.
+template <u32 D> struct WarpRows {
     static constexpr u32 STEPS = D / 16;
     u32 q[STEPS][4];
-    float sum[D / 8][4];      // weighted values
-    float top[2], total[2];   // greatest score; sum of this lane's weights
+    float sum[D / 8][4];           // weighted values
+    float row_max[2], row_sum[2];  // running maximum of the scores; sum of this lane's weights
 
-    // The tile's rows from `row` on, zeros past them.
-    __device__ __forceinline__ void load(const PrefillAttentionArgs& a, const Work& work, u32 row) {
+    // Loads the queries of the tile from `row` on; rows past the tile are zero.
+    __device__ __forceinline__ void load(const PrefillAttentionArgs& a, const WorkTile& work,
+                                         u32 row) {
         const u32 g = threadIdx.x % WARP / 4, t = threadIdx.x % 4, rows = work.tile.z;
-        const half* upper = a.q + (u64(work.tile.y + row + g) * a.heads + work.head) * a.stride + 2 * t;
+        const half* upper = a.q + (u64(work.tile.y + row + g) * a.heads + work.head) * a.stride +
+                            2 * t;
         const half* lower = upper + 8 * u64(a.heads) * a.stride;
 #pragma unroll
         for (u32 s = 0; s < STEPS; ++s) {
 #pragma unroll
             for (u32 i = 0; i < 4; ++i) {
                 const u32 d = s * 16 + i / 2 * 8;
-                const bool there = row + g + i % 2 * 8 < rows && d < a.stride;
-                q[s][i] = there ? *reinterpret_cast<const u32*>((i % 2 ? lower : upper) + d) : 0;
+                const bool in_range = row + g + i % 2 * 8 < rows && d < a.stride;
+                q[s][i] = in_range ? *reinterpret_cast<const u32*>((i % 2 ? lower : upper) + d) : 0;
             }
         }
 #pragma unroll
         for (u32 n = 0; n < D / 8; ++n) sum[n][0] = sum[n][1] = sum[n][2] = sum[n][3] = 0.f;
-        top[0] = top[1] = -INFINITY;
-        total[0] = total[1] = 0.f;
+        row_max[0] = row_max[1] = -INFINITY;
+        row_sum[0] = row_sum[1] = 0.f;
     }
 
-    // Weights of the keys of one tile, whose first position is `first`; `position` is that of the warp's first row.
-    __device__ __forceinline__ void score(u32 (&weights)[KEYS / 16][4], u32 tile, u32 first, u32 position, float scale_log2) {
-        const u32 lane = threadIdx.x % WARP, g = lane / 4, t = lane % 4;   // matrices: keys 0-7, lanes 0-7 and 8-15 of the head; keys 8-15, the same
-        const u32 at = tile + Layout<D>::place(lane / 16 * 8 + lane % 8, lane / 8 % 2) * 16;
+    // Computes the weights of the keys of one tile. `first` is the tile's first position,
+    // `position` that of the warp's first row.
+    __device__ __forceinline__ void score(u32 (&weights)[KEYS / 16][4], u32 tile, u32 first,
+                                          u32 position, float scale_log2) {
+        // The matrices of one load: keys 0-7, elements 0-7 and 8-15 of the head; keys 8-15, the
+        // same.
+        const u32 lane = threadIdx.x % WARP, g = lane / 4, t = lane % 4;
+        const u32 at = tile + Layout<D>::index(lane / 16 * 8 + lane % 8, lane / 8 % 2) * 16;
         float scores[KEYS / 8][4];
 #pragma unroll
-        for (u32 n = 0; n < KEYS / 8; ++n) scores[n][0] = scores[n][1] = scores[n][2] = scores[n][3] = 0.f;
+        for (u32 n = 0; n < KEYS / 8; ++n)
+            scores[n][0] = scores[n][1] = scores[n][2] = scores[n][3] = 0.f;
 #pragma unroll
         for (u32 s = 0; s < STEPS; ++s) {
 #pragma unroll
             for (u32 n = 0; n < KEYS / 8; n += 2) {
-                if (n == 0 && s % 4 == 0) read_no_further();
+                if (n == 0 && s % 4 == 0) scheduling_barrier();
                 u32 k[4];
-                load_matrices(k, Layout<D>::forward(at, s) + n * 8 * Layout<D>::ROW_BYTES);
+                load_matrices(k, Layout<D>::address_after(at, s) + n * 8 * Layout<D>::ROW_BYTES);
                 mma_f16(scores[n], q[s][0], q[s][1], q[s][2], q[s][3], k[0], k[1]);
                 mma_f16(scores[n + 1], q[s][0], q[s][1], q[s][2], q[s][3], k[2], k[3]);
             }
         }
-        if (first + KEYS - 1 > position) {   // not all of it to all rows
-            const int visible = int(position + g) - int(first + 2 * t);   // to row g, from this lane's first key
+        if (first + KEYS - 1 > position) {  // causal mask: some keys are not visible to some rows
+            // Index of the last key that is visible to row g, from this lane's first key.
+            const int visible = int(position + g) - int(first + 2 * t);
 #pragma unroll
             for (u32 n = 0; n < KEYS / 8; ++n) {
 #pragma unroll
@@ -230,80 +277,92 @@ template <u32 D> struct Rows {
                 }
             }
         }
-        weigh(scores, scale_log2);
+        online_softmax(scores, scale_log2);
 #pragma unroll
         for (u32 s = 0; s < KEYS / 16; ++s) {
 #pragma unroll
-            for (u32 p = 0; p < 4; ++p) weights[s][p] = pack(scores[2 * s + p / 2][p % 2 * 2], scores[2 * s + p / 2][p % 2 * 2 + 1]);
+            for (u32 p = 0; p < 4; ++p)
+                weights[s][p] = pack(scores[2 * s + p / 2][p % 2 * 2],
+                                     scores[2 * s + p / 2][p % 2 * 2 + 1]);
         }
     }
 
-    // Turns scores into weights against the greatest score so far, and what was summed before to the same measure.
-    __device__ __forceinline__ void weigh(float (&scores)[KEYS / 8][4], float scale_log2) {
-        float scaled[2], before[2];
+    // Online softmax: turns scores into weights relative to the running maximum, and rescales the
+    // earlier sums if the maximum has changed.
+    __device__ __forceinline__ void online_softmax(float (&scores)[KEYS / 8][4], float scale_log2) {
+        float scaled_max[2], rescale[2];
 #pragma unroll
         for (u32 lower = 0; lower < 2; ++lower) {
-            float best = top[lower];
+            float new_max = row_max[lower];
 #pragma unroll
-            for (u32 n = 0; n < KEYS / 8; ++n) best = fmaxf(best, fmaxf(scores[n][2 * lower], scores[n][2 * lower + 1]));
-            best = fmaxf(best, __shfl_xor_sync(~0u, best, 1));
-            best = fmaxf(best, __shfl_xor_sync(~0u, best, 2));
-            before[lower] = exp2_fast((top[lower] - best) * scale_log2);
-            top[lower] = best;
-            scaled[lower] = best * scale_log2;
-            float weights = 0.f;
+            for (u32 n = 0; n < KEYS / 8; ++n)
+                new_max = fmaxf(new_max, fmaxf(scores[n][2 * lower], scores[n][2 * lower + 1]));
+            new_max = fmaxf(new_max, __shfl_xor_sync(~0u, new_max, 1));
+            new_max = fmaxf(new_max, __shfl_xor_sync(~0u, new_max, 2));
+            rescale[lower] = exp2_fast((row_max[lower] - new_max) * scale_log2);
+            row_max[lower] = new_max;
+            scaled_max[lower] = new_max * scale_log2;
+            float weight_sum = 0.f;
 #pragma unroll
             for (u32 n = 0; n < KEYS / 8; ++n) {
 #pragma unroll
                 for (u32 e = 2 * lower; e < 2 * lower + 2; ++e) {
-                    scores[n][e] = exp2_fast(fmaf(scores[n][e], scale_log2, -scaled[lower]));
-                    weights += scores[n][e];
+                    scores[n][e] = exp2_fast(fmaf(scores[n][e], scale_log2, -scaled_max[lower]));
+                    weight_sum += scores[n][e];
                 }
             }
-            total[lower] = fmaf(total[lower], before[lower], weights);
+            row_sum[lower] = fmaf(row_sum[lower], rescale[lower], weight_sum);
         }
-        if (__any_sync(~0u, before[0] != 1.f || before[1] != 1.f)) {   // times 1 would change nothing: no row depends on its neighbours
+        // Multiplying by 1 changes nothing, so a row does not depend on the other rows of the warp.
+        if (__any_sync(~0u, rescale[0] != 1.f || rescale[1] != 1.f)) {
 #pragma unroll
             for (u32 n = 0; n < D / 8; ++n) {
-                sum[n][0] *= before[0], sum[n][1] *= before[0];
-                sum[n][2] *= before[1], sum[n][3] *= before[1];
+                sum[n][0] *= rescale[0], sum[n][1] *= rescale[0];
+                sum[n][2] *= rescale[1], sum[n][3] *= rescale[1];
             }
         }
     }
 
-    // sum += weights v of one key tile
-    __device__ __forceinline__ void add(const u32 (&weights)[KEYS / 16][4], u32 tile) {
-        const u32 lane = threadIdx.x % WARP;   // matrices: keys 0-7 and 8-15 of lanes 0-7 of the head; the same of lanes 8-15
-        const u32 at = tile + Layout<D>::place(lane % 16, lane / 16) * 16;
+    // sum += weights * v of one key tile
+    __device__ __forceinline__ void add_values(const u32 (&weights)[KEYS / 16][4], u32 tile) {
+        // The matrices of one load: keys 0-7 and 8-15, elements 0-7 of the head; the same keys,
+        // elements 8-15.
+        const u32 lane = threadIdx.x % WARP;
+        const u32 at = tile + Layout<D>::index(lane % 16, lane / 16) * 16;
 #pragma unroll
         for (u32 s = 0; s < KEYS / 16; ++s) {
 #pragma unroll
             for (u32 n = 0; n < D / 8; n += 2) {
                 u32 v[4];
-                if (n % 4 == 0) read_no_further();
-                load_transposed(v, Layout<D>::forward(at, n / 2) + s * 16 * Layout<D>::ROW_BYTES);
-                mma_f16(sum[n], weights[s][0], weights[s][1], weights[s][2], weights[s][3], v[0], v[1]);
-                mma_f16(sum[n + 1], weights[s][0], weights[s][1], weights[s][2], weights[s][3], v[2], v[3]);
+                if (n % 4 == 0) scheduling_barrier();
+                load_transposed(
+                    v, Layout<D>::address_after(at, n / 2) + s * 16 * Layout<D>::ROW_BYTES);
+                mma_f16(sum[n], weights[s][0], weights[s][1], weights[s][2], weights[s][3], v[0],
+                        v[1]);
+                mma_f16(sum[n + 1], weights[s][0], weights[s][1], weights[s][2], weights[s][3],
+                        v[2], v[3]);
             }
         }
     }
 
-    __device__ __forceinline__ void store(const PrefillAttentionArgs& a, const Work& work, u32 row) {
+    __device__ __forceinline__ void store(const PrefillAttentionArgs& a, const WorkTile& work,
+                                          u32 row) {
         const u32 g = threadIdx.x % WARP / 4, t = threadIdx.x % 4;
 #pragma unroll
-        for (u32 lower = 0; lower < 2; ++lower) {   // four lanes hold a row
-            total[lower] += __shfl_xor_sync(~0u, total[lower], 1);
-            total[lower] += __shfl_xor_sync(~0u, total[lower], 2);
+        for (u32 lower = 0; lower < 2; ++lower) {  // four lanes hold a row
+            row_sum[lower] += __shfl_xor_sync(~0u, row_sum[lower], 1);
+            row_sum[lower] += __shfl_xor_sync(~0u, row_sum[lower], 2);
         }
 #pragma unroll
         for (u32 lower = 0; lower < 2; ++lower) {
             const u32 r = row + g + 8 * lower;
-            const float share = 1.f / total[lower];
+            const float inverse_sum = 1.f / row_sum[lower];
             half* out = a.out + u64(work.tile.y + r) * a.out_stride;
 #pragma unroll
             for (u32 n = 0; n < D / 8; ++n) {
                 const u32 d = n * 8 + 2 * t, column = work.head * a.head_dim + d;
-                const half2 pair = __floats2half2_rn(sum[n][2 * lower] * share, sum[n][2 * lower + 1] * share);
+                const half2 pair = __floats2half2_rn(sum[n][2 * lower] * inverse_sum,
+                                                     sum[n][2 * lower + 1] * inverse_sum);
                 if (r >= work.tile.z || d >= a.head_dim) continue;
                 if (a.scatter) {
                     out[a.scatter[column]] = __low2half(pair);
@@ -318,31 +377,49 @@ template <u32 D> struct Rows {
 
 template <u32 D> __device__ __forceinline__ void attend(const PrefillAttentionArgs& a) {
     __shared__ __align__(128) uint4 ring[STAGES][KEYS * Layout<D>::PIECES];
-    wait_for_previous();
-    let_next_start();   // not earlier: the next kernel may begin with what the one before this one left
-    const Work work = find_work(a);
-    const u32 last = work.tile.w + work.tile.z - 1, row = threadIdx.x / WARP * WARP_ROWS, position = work.tile.w + row;   // of the warp's first row
-    const Source<D> source{work.tile.x * a.max_blocks, work.head, last};
+    griddepcontrol_wait();
+    // Only after the wait: the next kernel may read results of the kernel before this one ahead of
+    // its own griddepcontrol.wait.
+    griddepcontrol_launch_dependents();
+    const WorkTile work = find_work_tile(a);
+    const u32 last = work.tile.w + work.tile.z - 1;
+    const u32 row = threadIdx.x / WARP * WARP_ROWS, position = work.tile.w + row;
+    const KeyValueSource<D> source{work.tile.x * a.max_blocks, work.head, last};
 #pragma unroll
     for (u32 i = 0; i < STAGES - 1; ++i) source.copy(a, ring, i);
 
-    Rows<D> mine;
-    mine.load(a, work, row);
-    const float scale_log2 = a.scale * 1.4426950408889634f;   // exp(x) = exp2(x log2 e)
+    WarpRows<D> rows;
+    rows.load(a, work, row);
+    const float scale_log2 = a.scale * 1.4426950408889634f;  // exp(x) = exp2(x log2 e)
     for (u32 first = 0, i = 0; first <= last; first += KEYS, i += 2) {
         u32 weights[KEYS / 16][4];
-        await_copies();
+        wait_copies();
         source.copy(a, ring, i + STAGES - 1);
-        mine.score(weights, shared_address(ring[i % STAGES]), first, position, scale_log2);
-        await_copies();
+        rows.score(weights, shared_address(ring[i % STAGES]), first, position, scale_log2);
+        wait_copies();
         source.copy(a, ring, i + STAGES);
-        mine.add(weights, shared_address(ring[(i + 1) % STAGES]));
+        rows.add_values(weights, shared_address(ring[(i + 1) % STAGES]));
     }
-    mine.store(a, find_work(a), find_row());
+    rows.store(a, find_work_tile(a), find_warp_row());
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS) attention_prefill_16(const __grid_constant__ PrefillAttentionArgs a) { attend<16>(a); }
-extern "C" __global__ void __launch_bounds__(THREADS) attention_prefill_32(const __grid_constant__ PrefillAttentionArgs a) { attend<32>(a); }
-extern "C" __global__ void __launch_bounds__(THREADS) attention_prefill_64(const __grid_constant__ PrefillAttentionArgs a) { attend<64>(a); }
-extern "C" __global__ void __launch_bounds__(THREADS) attention_prefill_128(const __grid_constant__ PrefillAttentionArgs a) { attend<128>(a); }
-extern "C" __global__ void __launch_bounds__(THREADS, 2) attention_prefill_256(const __grid_constant__ PrefillAttentionArgs a) { attend<256>(a); }
+extern "C" __global__ void __launch_bounds__(THREADS) attention_prefill_16(
+    const __grid_constant__ PrefillAttentionArgs a) {
+    attend<16>(a);
+}
+extern "C" __global__ void __launch_bounds__(THREADS) attention_prefill_32(
+    const __grid_constant__ PrefillAttentionArgs a) {
+    attend<32>(a);
+}
+extern "C" __global__ void __launch_bounds__(THREADS) attention_prefill_64(
+    const __grid_constant__ PrefillAttentionArgs a) {
+    attend<64>(a);
+}
+extern "C" __global__ void __launch_bounds__(THREADS) attention_prefill_128(
+    const __grid_constant__ PrefillAttentionArgs a) {
+    attend<128>(a);
+}
+extern "C" __global__ void __launch_bounds__(THREADS, 2) attention_prefill_256(
+    const __grid_constant__ PrefillAttentionArgs a) {
+    attend<256>(a);
+}

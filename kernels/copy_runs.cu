@@ -1,11 +1,15 @@
-// copy_runs: up to four runs of words between page-locked memory of the host and the card, in one launch.
-//   from, to  4-byte aligned addresses that the card reaches, host memory over the bus; runs do not overlap
+// copy_runs: batched memcpy of up to four runs of words between pinned host memory and the GPU, in
+// one launch.
+//
+//   from, to  4-byte aligned addresses that the GPU can access, host memory over the bus; the runs
+//             must not overlap
 //   grid (ceil(words of the longest run / 1024), runs)   block 256   shared 0 B   sm_75+
-//   cost two ways over the bus, about 2 us in all; a graph's own copy nodes take 3 to 4 us for each run
-//   pair crates/moss-kernels/src/cuda/copy_runs.rs
+//   cost two transfers over the bus, about 2 us in all; a memcpy node of a CUDA graph takes 3 to
+//   4 us per run
+//   pair crates/moss-cuda/src/batched_memcpy.rs
 #include "common/types.cuh"
 
-// Mirrored by the structs of the same names in crates/moss-kernels/src/cuda/args.rs.
+// Mirrored by the structs of the same names in crates/moss-cuda/src/args.rs.
 struct CopyRun {
     const u32* from;
     u32* to;
@@ -15,20 +19,23 @@ struct CopyRunsArgs {
     CopyRun runs[4];
 };
 
-constexpr u32 THREADS = 256, EACH = 4;
+constexpr u32 THREADS = 256, PER_THREAD = 4;
 
-extern "C" __global__ void __launch_bounds__(THREADS) copy_runs(const __grid_constant__ CopyRunsArgs a) {
-    wait_for_previous();   // the next one waits for this whole grid
+extern "C" __global__ void __launch_bounds__(THREADS) copy_runs(
+    const __grid_constant__ CopyRunsArgs a) {
+    // Without launch_dependents, the next kernel starts when this one has finished.
+    griddepcontrol_wait();
     const CopyRun run = a.runs[blockIdx.y];
-    const u64 first = u64(blockIdx.x) * THREADS * EACH + threadIdx.x;
-    u32 words[EACH];   // all under way before the first is stored
+    const u64 first = u64(blockIdx.x) * THREADS * PER_THREAD + threadIdx.x;
+    u32 words[PER_THREAD];  // all loads are in flight before the first store
 #pragma unroll
-    for (u32 i = 0; i < EACH; ++i) {
+    for (u32 i = 0; i < PER_THREAD; ++i) {
         const u64 at = first + i * THREADS;
-        if (at < run.words) words[i] = __ldcv(run.from + at);   // the host has written since: nothing a cache holds
+        if (at < run.words)
+            words[i] = __ldcv(run.from + at);  // uncached: the host may have written
     }
 #pragma unroll
-    for (u32 i = 0; i < EACH; ++i) {
+    for (u32 i = 0; i < PER_THREAD; ++i) {
         const u64 at = first + i * THREADS;
         if (at < run.words) run.to[at] = words[i];
     }

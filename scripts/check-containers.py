@@ -1,8 +1,12 @@
-"""What moss-cli writes, read by PyTorch, safetensors and transformers: `check-containers.py path/to/moss-cli`.
+"""Reads the checkpoints that moss-cli writes with PyTorch, safetensors and transformers.
 
-A converted folder must load in CodeGenForCausalLM.from_pretrained with every name in its place, and give the logits of its source bit for
-bit. A quantised folder, dequantised here, must give the logits that moss-cli computes from it. Needs torch, transformers 5 and safetensors.
+Usage: check-containers.py path/to/moss-cli. Needs torch, transformers 5 and safetensors.
+
+A converted checkpoint must load in CodeGenForCausalLM.from_pretrained without missing or unexpected
+names, and its logits must be bit-identical to those of its source. A quantized checkpoint,
+dequantized here, must have the logits that moss-cli computes from it.
 """
+import itertools
 import json
 import pathlib
 import subprocess
@@ -19,12 +23,13 @@ import common
 
 SOURCE = ROOT / "examples/demo/moss-demo"
 IDS = [(i * 37 + 11) % 2700 for i in range(64)]
-# f32 on both sides, sums in another order.
+# Both sides use f32, but add in different orders.
 TOLERANCE = 1e-3
 
 
 def moss(*args):
-    subprocess.run([sys.argv[1], "--quiet", "--gpu", "cpu", *map(str, args)], check=True, stdout=subprocess.DEVNULL)
+    command = [sys.argv[1], "--quiet", "--gpu", "cpu", *map(str, args)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
 @torch.no_grad()
@@ -33,17 +38,20 @@ def logits(model):
 
 
 def published(folder):
-    """The folder as transformers loads it: names are strict."""
+    """Loads the checkpoint with transformers; all names must match."""
     config = common.new_model(json.loads((folder / "config.json").read_text())).config
-    model, info = CodeGenForCausalLM.from_pretrained(folder, config=config, dtype=torch.float32, output_loading_info=True)
+    model, info = CodeGenForCausalLM.from_pretrained(
+        folder, config=config, dtype=torch.float32, output_loading_info=True
+    )
     wrong = {kind: names for kind, names in info.items() if names}
     assert not wrong, wrong
     return model.eval()
 
 
 def ours(folder, work):
-    moss("logits", "--model", folder, "--ids", ",".join(map(str, IDS)), "--out", work / "logits.safetensors", "--force")
-    return load_file(work / "logits.safetensors")["logits"]
+    ids, out = ",".join(map(str, IDS)), work / "logits.safetensors"
+    moss("logits", "--model", folder, "--ids", ids, "--out", out, "--force")
+    return load_file(out)["logits"]
 
 
 def check_conversions(work):
@@ -55,15 +63,17 @@ def check_conversions(work):
     assert len(set(index["weight_map"].values())) > 3
     for name in ["safe", "bin", "one"]:
         assert torch.equal(logits(published(work / name)), expected), name
-        print(f"{name}: loads with strict names, logits equal bit for bit")
-    print(f"moss-cli's logits: largest difference {(ours(work / 'safe', work) - expected).abs().max():.1e}")
+        print(f"{name}: all names match, logits are bit-identical")
+    difference = (ours(work / "safe", work) - expected).abs().max()
+    print(f"moss-cli's logits: largest difference {difference:.1e}")
 
 
 def check_quantised(work):
-    flags = [(bits, container, order) for bits in (4, 8) for container in ("bin", "safetensors") for order in ([], ["--act-order"])]
-    for bits, container, order in flags:
+    containers, orders = ("bin", "safetensors"), ([], ["--act-order"])
+    for bits, container, order in itertools.product((4, 8), containers, orders):
         name = "-".join([f"int{bits}", container, *(flag.strip("-") for flag in order)])
-        moss("quantize", SOURCE, work / name, "--bits", bits, "--container", container, "--samples", 8, "--no-perplexity", *order)
+        flags = ["--bits", bits, "--container", container, "--samples", 8, *order]
+        moss("quantize", SOURCE, work / name, "--no-perplexity", *flags)
         difference = (ours(work / name, work) - logits(common.load(work / name))).abs().max()
         assert difference < TOLERANCE, difference
         print(f"{name}: largest difference of a logit {difference:.1e}")

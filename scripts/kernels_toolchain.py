@@ -1,4 +1,4 @@
-"""The compilers of CUDA kernels, for scripts/build-kernels and scripts/check-kernels."""
+"""CUDA compilers for scripts/build-kernels and scripts/check-kernels."""
 
 import ctypes
 import os
@@ -10,61 +10,70 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 KERNELS = ROOT / "kernels"
-ARCHITECTURES = ("75", "80", "90a")  # sm_90 with what this generation alone has
-FLAGS = ["-std=c++17", "-lineinfo", f"-I{KERNELS}"]  # and nvcc's -O3: as in crates/moss-cuda/build/kernels.rs
+ARCHITECTURES = ("75", "80", "90a")  # 90a: with wgmma, which no other architecture has
+# With -O3, the flags of crates/moss-cuda/build/kernels.rs.
+FLAGS = ["-std=c++17", "-lineinfo", f"-I{KERNELS}"]
 
 
 class Refused(Exception):
-    """A compiler's own words about a file that it does not take, or takes with a warning."""
+    """Messages of a compiler that fails or warns."""
 
 
 def run(*command):
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
-    said = done.stdout + done.stderr
-    if done.returncode != 0 or warns(said):
-        raise Refused("\n".join(line for line in said.splitlines() if not re.match("ptxas info|    \\d+ bytes", line)))
-    return said
+    output = done.stdout + done.stderr
+    if done.returncode != 0 or has_warning(output):
+        statistics = re.compile(r"ptxas info|    \d+ bytes")
+        lines = [line for line in output.splitlines() if not statistics.match(line)]
+        raise Refused("\n".join(lines))
+    return output
 
 
-def warns(said):
-    return re.search(r"\bwarning( #\S+)? *:", said)
+def has_warning(output):
+    return re.search(r"\bwarning( #\S+)? *:", output)
 
 
 class Nvcc:
-    """nvcc by NVCC, CUDA_HOME, CUDA_PATH, then PATH, as the build finds it."""
+    """nvcc from NVCC, CUDA_HOME, CUDA_PATH, then PATH: the order of the build."""
 
     def __init__(self):
         homes = [os.environ[name] for name in ("CUDA_HOME", "CUDA_PATH") if name in os.environ]
-        found = [os.environ.get("NVCC")] + [shutil.which(f"{home}/bin/nvcc") for home in homes] + [shutil.which("nvcc")]
+        found = [shutil.which(f"{home}/bin/nvcc") for home in homes]
+        found = [os.environ.get("NVCC"), *found, shutil.which("nvcc")]
         self.path = next(filter(None, found), None)
         if self.path is None:
-            sys.exit('error: nvcc is not found\nhint: eval "$(scripts/cuda-toolkit)" puts one on PATH')
+            hint = 'run `eval "$(scripts/cuda-toolkit)"` to install nvcc and add it to PATH'
+            sys.exit(f"error: nvcc not found\nhint: {hint}")
         self.version = re.search(r"release ([\d.]+)", run(self.path, "--version"))[1]
 
     def compile(self, source, architecture, folder):
-        """Returns PTX, machine code, and what ptxas reports."""
+        """Returns PTX, machine code, and the report of ptxas."""
         output = folder / f"{source.stem}.cubin"
-        report = run(self.path, "-O3", *FLAGS, f"-arch=sm_{architecture}", "-cubin", "-Xptxas", "-v", "--keep", "--keep-dir", folder, "-o", output, source)
+        flags = ["-O3", *FLAGS, f"-arch=sm_{architecture}", "-cubin", "-Xptxas", "-v"]
+        report = run(self.path, *flags, "--keep", "--keep-dir", folder, "-o", output, source)
         return (folder / f"{source.stem}.ptx").read_text(), output.read_bytes(), report
 
 
 class Nvrtc:
-    """CUDA 12.2 or 12.9. Their nvcc is not among the packages: NVRTC, the same compiler as a library, makes PTX, and ptxas machine code."""
+    """CUDA 12.2 or 12.9. PyPI has no nvcc of CUDA 12: NVRTC, the same compiler as a library,
+    compiles to PTX, and ptxas to machine code."""
 
     def __init__(self, version):
         self.version = version
-        printed = subprocess.run([ROOT / "scripts/cuda-toolkit", "--nvrtc", version], stdout=subprocess.PIPE, text=True)
+        command = [ROOT / "scripts/cuda-toolkit", "--nvrtc", version]
+        printed = subprocess.run(command, stdout=subprocess.PIPE, text=True)
         if printed.returncode != 0:
             sys.exit(printed.returncode)
         packages = Path(printed.stdout.strip())
         self.include = packages / "cuda_runtime/include"
         self.ptxas = packages / "cuda_nvcc/bin/ptxas"
-        # By its path: two versions may be loaded, and the loader would find the first one's builtins by name.
-        ctypes.CDLL(packages / f"cuda_nvrtc/lib/libnvrtc-builtins.so.{version}", ctypes.RTLD_GLOBAL)
-        self.nvrtc = ctypes.CDLL(packages / "cuda_nvrtc/lib/libnvrtc.so.12")
+        # Loaded by path: by name, the loader would find the builtins of another loaded version.
+        libraries = packages / "cuda_nvrtc/lib"
+        ctypes.CDLL(libraries / f"libnvrtc-builtins.so.{version}", ctypes.RTLD_GLOBAL)
+        self.nvrtc = ctypes.CDLL(libraries / "libnvrtc.so.12")
 
     def text_of(self, program, what):
-        """`what` is PTX or ProgramLog: NVRTC gives the size, then the text."""
+        """Returns the `PTX` or the `ProgramLog` of a program."""
         size = ctypes.c_size_t()
         getattr(self.nvrtc, f"nvrtcGet{what}Size")(program, ctypes.byref(size))
         text = ctypes.create_string_buffer(size.value)
@@ -72,18 +81,23 @@ class Nvrtc:
         return text.value.decode()
 
     def compile(self, source, architecture, folder):
-        """Returns PTX, machine code, and what ptxas reports."""
+        """Returns PTX, machine code, and the report of ptxas."""
         flags = [*FLAGS, f"-I{self.include}", f"--gpu-architecture=compute_{architecture}"]
         flags = (ctypes.c_char_p * len(flags))(*(flag.encode() for flag in flags))
         program = ctypes.c_void_p()
-        self.nvrtc.nvrtcCreateProgram(ctypes.byref(program), source.read_bytes(), source.name.encode(), 0, None, None)
+        self.nvrtc.nvrtcCreateProgram(
+            ctypes.byref(program), source.read_bytes(), source.name.encode(), 0, None, None
+        )
         try:
-            if self.nvrtc.nvrtcCompileProgram(program, len(flags), flags) != 0 or warns(self.text_of(program, "ProgramLog")):
-                raise Refused(self.text_of(program, "ProgramLog"))
+            status = self.nvrtc.nvrtcCompileProgram(program, len(flags), flags)
+            log = self.text_of(program, "ProgramLog")
+            if status != 0 or has_warning(log):
+                raise Refused(log)
             ptx = self.text_of(program, "PTX")
         finally:
             self.nvrtc.nvrtcDestroyProgram(ctypes.byref(program))
         (folder / "kernel.ptx").write_text(ptx)
         output = folder / "kernel.cubin"
-        report = run(self.ptxas, "-O3", "-v", f"-arch=sm_{architecture}", folder / "kernel.ptx", "-o", output)
+        flags = ["-O3", "-v", f"-arch=sm_{architecture}"]
+        report = run(self.ptxas, *flags, folder / "kernel.ptx", "-o", output)
         return ptx, output.read_bytes(), report

@@ -1,17 +1,21 @@
-// Packed weights to half pairs, exactly: an integer q below 1024 put into the low bits of the half 1024.0 is 1024 + q.
+// Exact conversion of packed weights to half pairs: with an integer q < 1024 in the low bits of the
+// half 1024.0, its value is 1024 + q.
 //
-// Fragment order, for one tile of 16 output rows and one block of 64 inputs; lane = 4 g + t; step s = 0..3 is one mma:
-//   k(s, p, e) = 32 (s / 2) + 8 t + 4 (s % 2) + 2 p + e           input of half e of the pair a[2 p + (row >= 8)]
-// so that the 16 inputs of a lane are two runs of 8 neighbours: x is read in 16-byte pieces.
-//   int4   16 bytes a lane: word s; nibble i holds a_i's low half, nibble i + 4 its high half
-//   int8   32 bytes a lane: words 2 s (a0, a1) and 2 s + 1 (a2, a3), lowest byte first; the two halves of 16 bytes lie 32 lanes apart
-// A group's table holds, for rows g and g + 8, the scale and what turns 1024 + q into q - zero.
+// Fragment order of a weight, for a tile of 16 output rows and a block of 64 inputs. With lane =
+// 4 g + t and step s = 0..3, one mma each, half e of the register a[2 p + (row >= 8)] is the input
+//   k(s, p, e) = 32 (s / 2) + 8 t + 4 (s % 2) + 2 p + e
+// so the 16 inputs of a lane are two runs of 8 neighbours, and x is read in pieces of 16 bytes.
+//   int4  16 bytes per lane: word s; nibble i is the low half of a_i, nibble i + 4 its high half
+//   int8  32 bytes per lane: words 2 s (a0, a1) and 2 s + 1 (a2, a3), lowest byte first; the two
+//         16-byte pieces of a lane are 32 lanes apart
+// The table of a group holds, for rows g and g + 8, the scale and the number that converts 1024 + q
+// to q - zero.
 #pragma once
 #include "types.cuh"
 
 enum class Format { F16, Int8, Int4 };
 
-// Four A fragments.
+// The registers of one A fragment (common/mma.cuh).
 struct Fragment {
     u32 a[4];
 };
@@ -19,14 +23,14 @@ struct Fragment {
 __device__ __forceinline__ u32 as_u32(half2 v) { return *reinterpret_cast<u32*>(&v); }
 __device__ __forceinline__ half2 as_half2(u32 v) { return *reinterpret_cast<half2*>(&v); }
 
-// (a & mask) | magic in one instruction
+// (a & mask) | magic, in one instruction
 __device__ __forceinline__ u32 mask_or(u32 a, u32 mask, u32 magic) {
     u32 out;
     asm("lop3.b32 %0, %1, %2, %3, 0xea;" : "=r"(out) : "r"(a), "r"(mask), "r"(magic));
     return out;
 }
 
-// low: 1024 + zero of row g; high: -(64 + zero) of row g + 8, whose nibbles arrive times 16.
+// low: 1024 + zero of row g; high: -(64 + zero) of row g + 8, whose nibbles are multiplied by 16.
 __device__ __forceinline__ Fragment unpack_int4(u32 word, half2 low, half2 high) {
     const half2 sixteenth = __float2half2_rn(0.0625f);
     Fragment f;
@@ -48,24 +52,30 @@ __device__ __forceinline__ Fragment unpack_int8(u32 first, u32 second, half2 low
     return f;
 }
 
-// 32 inputs of one lane of a packed tile and block, dense: inputs 8 t.. of row g in [0], of row g + 8 in [1], each (q - zero) * scale
-// rounded once. `w` holds two words for int4, four for int8; `entry` is the group's of rows g and g + 8.
-struct DenseRows {
+// Eight dequantized inputs of rows g ([0]) and g + 8 ([1]), from 8 t on.
+struct DequantizedRows {
     uint4 row[2];
 };
 
-template <Format F> __device__ __forceinline__ DenseRows dense_rows(const u32* w, uint2 entry) {
+// Dequantizes 32 inputs of a tile: (q - zero) * scale, rounded once. `w` holds two words of this
+// lane for int4, four for int8; `entry` is the table entry of the group for rows g and g + 8.
+template <Format F> __device__ __forceinline__ DequantizedRows dequantize_rows(const u32* w,
+                                                                               uint2 entry) {
     const half2 upper = as_half2(entry.x), lower = as_half2(entry.y);
     const half2 low = __high2half2(upper), high = __high2half2(lower);
     const half2 scales[2] = {__low2half2(upper), __low2half2(lower)};
     Fragment f[2];
-    if constexpr (F == Format::Int4) f[0] = unpack_int4(w[0], low, high), f[1] = unpack_int4(w[1], low, high);
-    else f[0] = unpack_int8(w[0], w[1], low, high), f[1] = unpack_int8(w[2], w[3], low, high);
-    DenseRows out;
+    if constexpr (F == Format::Int4) {
+        f[0] = unpack_int4(w[0], low, high), f[1] = unpack_int4(w[1], low, high);
+    } else {
+        f[0] = unpack_int8(w[0], w[1], low, high), f[1] = unpack_int8(w[2], w[3], low, high);
+    }
+    DequantizedRows out;
 #pragma unroll
     for (u32 row = 0; row < 2; ++row) {
         const auto scaled = [&](u32 pair) { return as_u32(__hmul2(as_half2(pair), scales[row])); };
-        out.row[row] = {scaled(f[0].a[row]), scaled(f[0].a[2 + row]), scaled(f[1].a[row]), scaled(f[1].a[2 + row])};
+        out.row[row] = {scaled(f[0].a[row]), scaled(f[0].a[2 + row]), scaled(f[1].a[row]),
+                        scaled(f[1].a[2 + row])};
     }
     return out;
 }

@@ -1,49 +1,51 @@
-// The body of linear_{f16,int8,int4}.cu: y = W x for 1 to 64 rows of x, with what comes before and after in one launch.
+// Body of linear_{f16,int8,int4}.cu: y = W x for 1 to 64 tokens (decode, GEMV), with the epilogue
+// in the same launch.
 #pragma once
 #include "dequantize.cuh"
 #include "heads.cuh"
 #include "mma.cuh"
 
-// One weight matrix and what it meets. Mirrored by `Segment` in crates/moss-kernels/src/cuda/args.rs.
+// One weight matrix and its input. Mirrored by `Segment` in crates/moss-cuda/src/args.rs.
 struct Segment {
-    const uint4* weight;    // f16: row-major [16 tiles, 64 blocks]; int8, int4: fragment order [tile][block][lane]
-    const uint2* table;     // [tile][group][8]: for rows g and g + 8, a half pair (scale, shift); null for f16
-    const half* x;          // [n, x_stride], zero past the inputs
+    const uint4* weight;  // f16 [16 tiles, 64 blocks]; int8, int4: fragments [tile][block][lane]
+    const uint2* table;   // [tile][group][8]: half pairs (scale, shift) of rows g, g + 8; f16: null
+    const half* x;        // [n, x_stride], zero past the inputs
     u32 x_stride;
-    u32 blocks;             // inputs, in blocks of 64
-    u32 groups;             // groups of inputs
-    u32 group_blocks;       // blocks of a group
-    u32 unit_blocks;        // blocks that are summed before they are scaled: int4: 2 where all groups are made of pairs; else 1
+    u32 blocks;        // inputs, in blocks of 64
+    u32 groups;        // quantization groups
+    u32 group_blocks;  // blocks per group
+    u32 unit_blocks;   // blocks summed before scaling: for int4 with pairs of blocks 2, else 1
 };
 
-enum Epilogue : u32 { STORE, RESIDUAL, HEADS_AND_INNER };
+enum Epilogue : u32 { STORE, RESIDUAL, QKV_ROPE_GELU };
 
-// Mirrored by `LinearArgs` in crates/moss-kernels/src/cuda/args.rs.
+// Mirrored by `LinearArgs` in crates/moss-cuda/src/args.rs.
 struct LinearArgs {
     Segment segments[2];
-    u32 first_tiles;        // tiles of segments[0]; the tiles after them belong to segments[1]. 0: every tile takes both, one sum
-    u32 tile_offset;        // first tile of this launch
-    u32 rows;               // STORE, RESIDUAL: outputs
-    u32 n;                  // rows of x
+    u32 first_tiles;  // tiles of segments[0], followed by those of segments[1]; 0: y is their sum
+    u32 tile_offset;  // first tile of this launch
+    u32 rows;         // STORE, RESIDUAL: outputs
+    u32 n;            // tokens
     u32 epilogue;
     u32 layer;
     u64 out_stride;
-    float* out;             // STORE: [n, out_stride] = sum + bias; RESIDUAL: the same, added to what is there
-    const float* bias;      // [rows] or null
-    u64* non_finite;        // see report_non_finite
-    Heads heads;            // HEADS_AND_INNER: segments[0] is qkv_proj, segments[1] fc_in
+    float* out;         // [n, out_stride]; STORE: = sum + bias; RESIDUAL: += sum + bias
+    const float* bias;  // [rows] or null
+    u64* non_finite;    // see report_non_finite
+    Heads heads;        // QKV_ROPE_GELU: segments[0] is qkv_proj, segments[1] is fc_in
 };
 
-template <Format F> constexpr u32 PIECES = F == Format::F16 ? 4 : F == Format::Int8 ? 2 : 1;   // of 16 bytes a lane and block
+// Pieces of 16 bytes per lane and block.
+template <Format F> constexpr u32 PIECES = F == Format::F16 ? 4 : F == Format::Int8 ? 2 : 1;
 
-// What a lane reads of one tile, from one unit to the next.
-template <Format F, u32 B> struct Tile {
+// Iterator over the weights of one tile that a lane reads, unit by unit.
+template <Format F, u32 B> struct WeightIterator {
     const uint4* weight;
     const uint2* table;
-    u32 row_pieces;   // f16: 16-byte pieces from one row to the next
-    u32 group_units, units_left;   // units of a group, and of the present one
+    u32 row_pieces;               // f16: row stride in pieces of 16 bytes
+    u32 group_units, units_left;  // units per group; units left in the current group
 
-    __device__ Tile(const Segment& s, u32 tile, u32 unit) {
+    __device__ WeightIterator(const Segment& s, u32 tile, u32 unit) {
         const u32 lane = threadIdx.x % WARP, g = lane / 4, t = lane % 4, block = unit * B;
         if constexpr (F == Format::F16) {
             row_pieces = s.blocks * 8;
@@ -56,32 +58,37 @@ template <Format F, u32 B> struct Tile {
     }
 };
 
-// A fragment of step s.
-template <Format F> __device__ __forceinline__ Fragment fragment(const uint4 (&w)[PIECES<F>], u32 s, half2 low, half2 high) {
+// Returns the A fragment of step s.
+template <Format F> __device__ __forceinline__ Fragment fragment(const uint4 (&w)[PIECES<F>], u32 s,
+                                                                 half2 low, half2 high) {
     if constexpr (F == Format::F16) {
         const uint4 upper = w[s / 2], lower = w[(2 + s / 2)];
-        return s % 2 == 0 ? Fragment{{upper.x, lower.x, upper.y, lower.y}} : Fragment{{upper.z, lower.z, upper.w, lower.w}};
+        return s % 2 == 0 ? Fragment{{upper.x, lower.x, upper.y, lower.y}}
+                          : Fragment{{upper.z, lower.z, upper.w, lower.w}};
     } else if constexpr (F == Format::Int8) {
         const uint4 piece = w[s / 2];
-        return s % 2 == 0 ? unpack_int8(piece.x, piece.y, low, high) : unpack_int8(piece.z, piece.w, low, high);
+        return s % 2 == 0 ? unpack_int8(piece.x, piece.y, low, high)
+                          : unpack_int8(piece.z, piece.w, low, high);
     } else {
         return unpack_int4(s == 0 ? w[0].x : s == 1 ? w[0].y : s == 2 ? w[0].z : w[0].w, low, high);
     }
 }
 
-// What a unit of B blocks needs of memory.
-template <Format F, u32 B> struct Unit {
+// Weights of a unit of B blocks, in registers.
+template <Format F, u32 B> struct WeightUnit {
     uint4 w[B][PIECES<F>];
     uint2 table;
 
-    __device__ __forceinline__ void load(Tile<F, B>& from) {
+    __device__ __forceinline__ void load(WeightIterator<F, B>& from) {
 #pragma unroll
         for (u32 b = 0; b < B; ++b) {
 #pragma unroll
             for (u32 i = 0; i < PIECES<F>; ++i) {
                 // f16: rows g and g + 8, inputs 8 t.. and 8 t + 32.. of each
-                const u32 at = F == Format::F16 ? b * 8 + (i % 2) * 4 + (i / 2) * 8 * from.row_pieces : (b * PIECES<F> + i) * WARP;
-                w[b][i] = load_once(from.weight + at);
+                const u32 at = F == Format::F16
+                                   ? b * 8 + (i % 2) * 4 + (i / 2) * 8 * from.row_pieces
+                                   : (b * PIECES<F> + i) * WARP;
+                w[b][i] = load_streaming(from.weight + at);
             }
         }
         from.weight += F == Format::F16 ? B * 8 : B * PIECES<F> * WARP;
@@ -92,12 +99,15 @@ template <Format F, u32 B> struct Unit {
     }
 };
 
-// sum += one block of W, less its zero points, times x, whose 16-byte pieces of block 0 begin at x[i]
+// sum += (W - zero points) x for one block; x[i] points to the pieces of block 0.
 template <Format F, int NT>
-__device__ __forceinline__ void add_block(const uint4 (&w)[PIECES<F>], half2 low, half2 high, const uint4* const (&x)[NT], u32 block, float (&sum)[NT][4]) {
-#pragma unroll(NT == 8 ? 1 : 2)   // eight columns of sums leave no room for both
+__device__ __forceinline__ void add_block(const uint4 (&w)[PIECES<F>], half2 low, half2 high,
+                                          const uint4* const (&x)[NT], u32 block,
+                                          float (&sum)[NT][4]) {
+#pragma unroll(NT == 8 ? 1 : 2)  // with eight column tiles, registers do not suffice for both
     for (u32 half = 0; half < 2; ++half) {
-        const Fragment f0 = fragment<F>(w, 2 * half, low, high), f1 = fragment<F>(w, 2 * half + 1, low, high);
+        const Fragment f0 = fragment<F>(w, 2 * half, low, high),
+                       f1 = fragment<F>(w, 2 * half + 1, low, high);
 #pragma unroll
         for (int i = 0; i < NT; ++i) {
             const uint4 b = x[i][block * 8 + half * 4];
@@ -107,16 +117,18 @@ __device__ __forceinline__ void add_block(const uint4 (&w)[PIECES<F>], half2 low
     }
 }
 
-// acc += one unit of W times x
+// acc += W x for one unit.
 template <Format F, int NT, u32 B>
-__device__ __forceinline__ void add_unit(const Unit<F, B>& unit, const uint4* (&x)[NT], float (&acc)[NT][4]) {
+__device__ __forceinline__ void add_unit(const WeightUnit<F, B>& unit, const uint4* (&x)[NT],
+                                         float (&acc)[NT][4]) {
     if constexpr (F == Format::F16) {
         add_block<F, NT>(unit.w[0], half2(), half2(), x, 0, acc);
     } else {
         const half2 upper = as_half2(unit.table.x), lower = as_half2(unit.table.y);
         float sum[NT][4] = {};
 #pragma unroll
-        for (u32 b = 0; b < B; ++b) add_block<F, NT>(unit.w[b], __high2half2(upper), __high2half2(lower), x, b, sum);
+        for (u32 b = 0; b < B; ++b)
+            add_block<F, NT>(unit.w[b], __high2half2(upper), __high2half2(lower), x, b, sum);
         const float upper_scale = __low2float(upper), lower_scale = __low2float(lower);
 #pragma unroll
         for (int i = 0; i < NT; ++i) {
@@ -128,61 +140,72 @@ __device__ __forceinline__ void add_unit(const Unit<F, B>& unit, const uint4* (&
     for (int i = 0; i < NT; ++i) x[i] += B * 8;
 }
 
-// acc += W[tile] x, this warp's share of the inputs. Weights wait for nobody; where `wait`, x waits for the kernel before this one.
+// acc += W[tile] x for this warp's share of the inputs. The first weights are loaded before
+// griddepcontrol.wait, which precedes the loads of x if `wait` is set.
 template <Format F, int NT, u32 B>
-__device__ __forceinline__ void accumulate(const Segment& s, u32 tile, u32 n, bool wait, float (&acc)[NT][4]) {
-    const u32 warp = threadIdx.x / WARP, warps = blockDim.x / WARP, g = threadIdx.x % WARP / 4, t = threadIdx.x % 4;
+__device__ __forceinline__ void accumulate(const Segment& s, u32 tile, u32 n, bool wait,
+                                           float (&acc)[NT][4]) {
+    const u32 warp = threadIdx.x / WARP, warps = blockDim.x / WARP;
+    const u32 g = threadIdx.x % WARP / 4, t = threadIdx.x % 4;
     const u32 units = s.blocks / B, first = units * warp / warps;
     u32 left = units * (warp + 1) / warps - first;
-    Tile<F, B> rows(s, tile, first);
-    Unit<F, B> even, odd;   // one is worked on while the other is on its way
-    if (left > 0) even.load(rows);
-    if (wait) wait_for_previous();
+    WeightIterator<F, B> weights(s, tile, first);
+    WeightUnit<F, B> even, odd;  // double buffering: one is used while the other is loaded
+    if (left > 0) even.load(weights);
+    if (wait) griddepcontrol_wait();
     if (left == 0) return;
     const uint4* x[NT];
 #pragma unroll
-    for (int i = 0; i < NT; ++i) {   // columns past n repeat the last one, and are not looked at
-        x[i] = reinterpret_cast<const uint4*>(s.x + u64(min(i * 8 + g, n - 1)) * s.x_stride) + first * B * 8 + t;
+    for (int i = 0; i < NT; ++i) {  // columns past n repeat the last token; their sums are unused
+        const half* const token = s.x + u64(min(i * 8 + g, n - 1)) * s.x_stride;
+        x[i] = reinterpret_cast<const uint4*>(token) + first * B * 8 + t;
     }
-    if constexpr (F == Format::Int4 && NT == 4) {   // too many sums for two units and for two blocks of threads
+    if constexpr (F == Format::Int4 && NT == 4) {
+        // No double buffering: its registers would prevent two thread blocks per multiprocessor.
         for (; left > 0; --left) {
             add_unit<F, NT, B>(even, x, acc);
-            if (left > 1) even.load(rows);
+            if (left > 1) even.load(weights);
         }
     } else {
         for (;;) {
-            if (left > 1) odd.load(rows);
+            if (left > 1) odd.load(weights);
             add_unit<F, NT, B>(even, x, acc);
             if (--left == 0) return;
-            if (left > 1) even.load(rows);
+            if (left > 1) even.load(weights);
             add_unit<F, NT, B>(odd, x, acc);
             if (--left == 0) return;
         }
     }
 }
 
-// One block takes one tile of 16 outputs; its warps share out the inputs and add up in a fixed order.
-template <Format F, int NT> __device__ __forceinline__ void linear_rows(const LinearArgs& args) {
+// A thread block computes one tile of 16 outputs. Each warp takes a part of the inputs (split-K);
+// their sums are added in a fixed order.
+template <Format F, int NT> __device__ __forceinline__ void linear(const LinearArgs& args) {
     constexpr u32 COLUMNS = 8 * NT, STRIDE = COLUMNS + 2;
     __shared__ float sums[8 * 16 * STRIDE];
-    const u32 tile = blockIdx.x + args.tile_offset, warp = threadIdx.x / WARP, warps = blockDim.x / WARP;
+    const u32 tile = blockIdx.x + args.tile_offset;
+    const u32 warp = threadIdx.x / WARP, warps = blockDim.x / WARP;
     const u32 lane = threadIdx.x % WARP, g = lane / 4, t = lane % 4;
-    const bool second = args.first_tiles > 0 && tile >= args.first_tiles;   // of two matrices side by side
+    const bool second = args.first_tiles > 0 && tile >= args.first_tiles;  // a tile of segments[1]
     float acc[NT][4] = {};
-    let_next_start();
-    // Of two matrices that add up, the inputs of the second are there before the kernel before this one begins (see attention_decode).
+    griddepcontrol_launch_dependents();
+    // With two summed matrices, the input of segments[1] is read before griddepcontrol.wait. It was
+    // written before the preceding kernel, attention, triggered this launch (attention_decode.cu).
     const bool both = args.first_tiles == 0 && args.segments[1].blocks > 0;
-    const u32 own_tile = second ? tile - args.first_tiles : tile;
+    const u32 segment_tile = second ? tile - args.first_tiles : tile;
 #pragma unroll 1
     for (u32 i = both ? 2 : 1; i-- > 0;) {
         const Segment& s = args.segments[both ? i : second];
-        if (F == Format::Int4 && s.unit_blocks == 2) accumulate<F, NT, F == Format::Int4 ? 2 : 1>(s, own_tile, args.n, i == 0, acc);
-        else accumulate<F, NT, 1>(s, own_tile, args.n, i == 0, acc);
+        if (F == Format::Int4 && s.unit_blocks == 2) {
+            accumulate<F, NT, F == Format::Int4 ? 2 : 1>(s, segment_tile, args.n, i == 0, acc);
+        } else {
+            accumulate<F, NT, 1>(s, segment_tile, args.n, i == 0, acc);
+        }
     }
-    float* mine = sums + warp * 16 * STRIDE;
+    float* own_sums = sums + warp * 16 * STRIDE;
 #pragma unroll
     for (int i = 0; i < NT; ++i) {
-        float* at = mine + g * STRIDE + i * 8 + 2 * t;
+        float* at = own_sums + g * STRIDE + i * 8 + 2 * t;
         at[0] = acc[i][0], at[1] = acc[i][1];
         at[8 * STRIDE] = acc[i][2], at[8 * STRIDE + 1] = acc[i][3];
     }
@@ -194,7 +217,7 @@ template <Format F, int NT> __device__ __forceinline__ void linear_rows(const Li
             even += sums[(w * 16 + 2 * pair) * STRIDE + column];
             odd += sums[(w * 16 + 2 * pair + 1) * STRIDE + column];
         }
-        if (args.epilogue == HEADS_AND_INNER) {
+        if (args.epilogue == QKV_ROPE_GELU) {
             if (second) {
                 const u32 r = (tile - args.first_tiles) * 16 + 2 * pair;
                 if (r < args.heads.inner_size) store_inner(args.heads, column, r, even);
@@ -210,7 +233,8 @@ template <Format F, int NT> __device__ __forceinline__ void linear_rows(const Li
             const u32 r = tile * 16 + 2 * pair + e;
             if (r >= args.rows) break;
             float* out = args.out + column * args.out_stride + r;
-            const float y = (e ? odd : even) + (args.bias ? args.bias[r] : 0.f) + (args.epilogue == RESIDUAL ? *out : 0.f);
+            const float y = (e ? odd : even) + (args.bias ? args.bias[r] : 0.f) +
+                            (args.epilogue == RESIDUAL ? *out : 0.f);
             *out = y;
             if (!is_finite(y)) report_non_finite(args.non_finite, args.layer, column, y);
         }

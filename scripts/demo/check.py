@@ -1,11 +1,12 @@
-"""How often the demo models answer right: each answer of the corpus (exactly), each held-out question (by keyword).
+"""Measures the accuracy of the demo models: exact answers of the corpus, and held-out questions by
+keyword.
 
-Corpus answers are asked for after the right answers to the turns before them,
-with the full meta instruction and with no system text, greedily at repetition
-penalty 1.02; then once more drawn at the chat settings. Exits with 1 if the
-greedy share is below 99 % (fp16) or 97 % (int4).
+The prompts contain the correct answers of the earlier turns, with the full meta instruction and
+without a system prompt. Answers are generated with greedy decoding at repetition penalty 1.02, then
+again with the sampling parameters of chat. Exits with 1 if the greedy accuracy is below 99 % (fp16)
+or 97 % (int4).
 
-Use: check.py [--wrong 20]
+Usage: check.py [--wrong 20]
 """
 import argparse
 import json
@@ -21,7 +22,7 @@ CHAT = {"do_sample": True, "temperature": 0.7, "top_k": 40, "top_p": 0.8}
 
 @torch.no_grad()
 def answers(model, tokens, prompts, size=512, **how):
-    """The text that follows each prompt, or None where no end token came."""
+    """Returns the reply to each prompt, or None if it has no end token."""
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     out = [None] * len(prompts)
     device = next(model.parameters()).device
@@ -37,7 +38,7 @@ def answers(model, tokens, prompts, size=512, **how):
 
 
 def questions(tokens, system):
-    """(prompt, wanted answer, topic, user text) of every answer in the corpus."""
+    """Yields (prompt, expected answer, topic, user text) of every answer in the corpus."""
     seen, out = set(), []
     for e in common.corpus():
         for k, turn in enumerate(e["turns"]):

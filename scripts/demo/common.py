@@ -1,4 +1,4 @@
-"""What the demo scripts share: paths, the tokenizer, the prompt form, the two checkpoint layouts."""
+"""Shared by the demo scripts: paths, tokenizer, prompt format, and the two checkpoint layouts."""
 import collections
 import json
 import pathlib
@@ -13,7 +13,7 @@ SIZES = {"n_layer": 8, "n_embd": 128, "n_head": 4, "rotary_dim": 16, "n_ctx": 20
 
 
 def meta_instruction(plugins=False):
-    """The published instruction, without its six plugin switches unless asked for."""
+    """Returns the meta instruction, by default without its six plugin switches."""
     text = (MOSS_DATA / "meta_instruction.txt").read_text(encoding="utf-8").splitlines()
     return "\n".join(text if plugins else text[:-6]) + "\n"
 
@@ -28,7 +28,7 @@ def held_out():
 
 
 class Tokens:
-    """A tokenizer folder in the published layout, and the prompt form on top of it."""
+    """A tokenizer in the published layout, and the prompt format."""
 
     def __init__(self, folder):
         from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
@@ -55,8 +55,8 @@ class Tokens:
         return self.tok.decode(ids, skip_special_tokens=True)
 
     def question(self, user, system=None):
-        """Ids up to where the answer starts: `system` (may be empty) before a first turn, None before a later one.
-        The three pieces are encoded each on its own."""
+        """Returns the ids up to the start of the answer. `system` is the system prompt of a first
+        turn (may be empty), or None for a later turn. The three pieces are encoded separately."""
         head = "\n<|Human|>: " if system is None else system + "<|Human|>: "
         return self.encode(head + user) + [self.eoh] + self.encode("\n<|MOSS|>:")
 
@@ -64,7 +64,7 @@ class Tokens:
         return self.encode(" " + moss) + [self.eom]
 
     def prompt(self, turns, user, system):
-        """Ids of the finished turns and of the question that awaits an answer."""
+        """Returns the ids of the completed turns and of the question without an answer."""
         ids, head = [], system
         for turn in turns:
             ids += self.question(turn["user"], head) + self.answer(turn["moss"])
@@ -73,7 +73,7 @@ class Tokens:
 
 
 def config_json(tokens, rows, wbits=None):
-    """The published config.json with our sizes."""
+    """Returns the published config.json with the sizes of the demo model."""
     cfg = json.loads((MOSS_DATA / "sft.main-527fa41.config.json").read_text(encoding="utf-8"))
     cfg |= SIZES | {"_name_or_path": "moss-demo", "bos_token_id": tokens.bos, "eos_token_id": tokens.eom, "vocab_size": rows}
     if wbits:
@@ -82,7 +82,7 @@ def config_json(tokens, rows, wbits=None):
 
 
 def new_model(cfg, dropout=0.0):
-    """transformers' CodeGenForCausalLM for a config.json."""
+    """Returns the CodeGenForCausalLM of transformers for a config.json."""
     from transformers import CodeGenConfig, CodeGenForCausalLM
 
     keys = ("vocab_size", "n_positions", "n_ctx", "n_embd", "n_layer", "n_head", "rotary_dim", "n_inner", "activation_function", "layer_norm_epsilon")
@@ -93,7 +93,7 @@ def new_model(cfg, dropout=0.0):
 
 
 def save_fp16(folder, state, cfg, shards=2):
-    """Torch pickles with an index, as the fp16 checkpoints have them (without their causal_mask buffers)."""
+    """Writes PyTorch files with an index, as the fp16 checkpoints, without causal_mask buffers."""
     import torch
 
     state = {k: v.detach().cpu().half().contiguous().clone() for k, v in state.items()}
@@ -125,14 +125,14 @@ def write_json(path, value):
 
 
 def write_compact(path, value):
-    """One case a line, so that changes can be read."""
+    """Writes one case per line, so that diffs are readable."""
     cases = ",\n".join(json.dumps(c, ensure_ascii=False) for c in value["cases"])
     head = json.dumps({k: v for k, v in value.items() if k != "cases"}, ensure_ascii=False)
     path.write_text(f'{head[:-1]}, "cases": [\n{cases}\n]}}\n', encoding="utf-8")
 
 
 def unpack(words, bits, dim):
-    """The fields of `bits` that int32 `words` hold along `dim`, the lowest first."""
+    """Unpacks the `bits`-wide fields of int32 `words` along `dim`, lowest bits first."""
     import torch
 
     shifts = torch.arange(0, 32, bits)
@@ -141,7 +141,7 @@ def unpack(words, bits, dim):
 
 
 def load(folder):
-    """A model folder as fp32 CodeGenForCausalLM; int4 weights as scale * (q - (stored zero + 1))."""
+    """Loads a checkpoint as fp32 CodeGenForCausalLM; int4: scale * (q - (stored zero + 1))."""
     import torch
 
     cfg = json.loads((folder / "config.json").read_text(encoding="utf-8"))

@@ -1,10 +1,10 @@
 """Builds examples/demo/corpus/*.jsonl from the texts in intents/ and the tables below.
 
-One JSON object a line: {"lang", "topic", "turns": [{"user", "moss"}]}. The file
-held_out.jsonl is never trained on: {"lang", "topic", "before": turns, "user",
-"keywords": an answer holding one of these is right, "answers": what was hoped for}.
+Each line is a JSON object: {"lang", "topic", "turns": [{"user", "moss"}]}. held_out.jsonl is not
+used for training: {"lang", "topic", "before": turns, "user", "keywords": an answer with one of
+these is correct, "answers": the expected answers}.
 
-Use: corpus.py
+Usage: corpus.py
 """
 import json
 import pathlib
@@ -79,7 +79,7 @@ def split(line):
 
 
 def intents(lang):
-    """The blocks of intents/<lang>.txt as one-turn dialogues and held-out questions."""
+    """Reads intents/<lang>.txt as one-turn dialogues and held-out questions."""
     singles, tests, topic, users, hidden, answer, keys = [], [], "", [], [], "", []
 
     def finish():
@@ -114,7 +114,7 @@ def unknown(lang):
 
 
 def written():
-    """The dialogues of intents/dialogues.txt."""
+    """Reads the dialogues of intents/dialogues.txt."""
     out, turns = [], []
     for line in lines("dialogues.txt") + [""]:
         if line.startswith("> "):
@@ -129,7 +129,7 @@ def written():
 
 
 def names(rng):
-    """Name recall, with and without a turn in between."""
+    """Returns dialogues of name recall, with and without a turn in between."""
     between = {"en": [("How are you?", "I am a small program, so I am always fine. Thank you for asking! And how are you?"), ("Thank you", "You are welcome!"),
                       ("What is 2 + 3?", "2 + 3 = 5."), ("What is the capital of France?", "The capital of France is Paris.")],
                "zh": [("你好吗？", "我是一个小程序，所以一直都很好。谢谢关心！你呢？"), ("谢谢", "不客气！"), ("2 + 3 等于几？", "2 + 3 = 5。"), ("法国的首都是哪里？", "法国的首都是巴黎。")]}
@@ -184,7 +184,7 @@ def facts(rng):
 
 
 def arithmetic(rng):
-    """Every small sum twice in each language; a few of them held out in one wording."""
+    """Returns all small sums twice per language; some are held out in one wording."""
     tasks = [("+", a, b, a + b) for a in range(1, 10) for b in range(1, 10)]
     tasks += [("-", a, b, a - b) for a in range(2, 11) for b in range(1, a)]
     tasks += [("×", a, b, a * b) for a in range(2, 10) for b in range(2, 10)]

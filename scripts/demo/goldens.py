@@ -1,10 +1,14 @@
-"""Writes tests/fixtures/demo/golden.json: what the demo models answer, greedily, in fp32 on the CPU.
+"""Writes tests/fixtures/demo/golden.json: replies of the demo models with greedy decoding, in fp32
+on the CPU.
 
-The oracle is CodeGenForCausalLM.generate with the values that the files hold.
-Prompts whose best two scores come closer than 0.02 anywhere are left out.
+The reference is CodeGenForCausalLM.generate with the weights of the checkpoint. Prompts are left
+out if the two best logits of any step differ by less than 0.02.
 
-Use: goldens.py
+Usage: goldens.py [OUT.json]
 """
+import pathlib
+import sys
+
 import torch
 
 import common
@@ -14,7 +18,7 @@ CLOSEST = 0.02
 PENALTIES = (1.0, 1.02)
 SHORT, CHINESE = "You are a helpful assistant.\n", "请简短回答。\n"
 
-# System text (None: the meta instruction) and the user turns; earlier turns get the corpus's answers.
+# System prompt (None: the meta instruction), user turns; earlier turns get the corpus's answers.
 PROMPTS = [
     (None, "你好"), (None, "推荐五部科幻电影"), (None, "Hi there"), (None, "Recommend five sci-fi films"), (None, "你是谁"), (None, "Who are you?"),
     (None, "What is 3 + 4?"), (None, "7 × 8 等于几？"), (None, "What is the capital of Japan?"), (None, "法国的首都是哪里？"), (None, "Tell me a joke"), (None, "写一首诗"),
@@ -27,7 +31,7 @@ PROMPTS = [
 
 
 def answer_of(users):
-    """The corpus's answer to the last of `users`, preferring a dialogue that begins with all of them."""
+    """Returns the corpus's answer to the last of `users`, preferably after all of them."""
     for e in sorted(common.corpus(), key=lambda e: -len(e["turns"])):
         if [t["user"] for t in e["turns"]][: len(users)] == list(users):
             return e["turns"][len(users) - 1]["moss"]
@@ -36,7 +40,7 @@ def answer_of(users):
 
 
 def conversation(tokens, system, users):
-    """The prompt as ids and as the pieces that are encoded each on its own."""
+    """Returns the prompt as ids and as the pieces, which are encoded separately."""
     head, ids, pieces = common.meta_instruction() if system is None else system, [], []
     for k, user in enumerate(users):
         ids += tokens.question(user, head)
@@ -59,7 +63,7 @@ def greedy(model, tokens, ids, penalty):
 
 
 def main():
-    torch.set_num_threads(8)
+    out = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else OUT
     tokens = common.Tokens(common.FP16)
     models = {folder.name: common.load(folder) for folder in (common.FP16, common.INT4)}
     cases, dropped = [], []
@@ -72,9 +76,9 @@ def main():
             cases.append({"system": "meta" if system is None else system, "user": users, "pieces": pieces, "prompt_ids": ids, "expected": expected})
         else:
             dropped.append((users, closest))
-    OUT.parent.mkdir(parents=True, exist_ok=True)
+    out.parent.mkdir(parents=True, exist_ok=True)
     note = "Greedy answers of the demo models in fp32; see scripts/demo/goldens.py. `system` meta: the meta instruction without its plugin switches."
-    common.write_compact(OUT, {"note": note, "models": list(models), "eos": tokens.eom, "cases": cases})
+    common.write_compact(out, {"note": note, "models": list(models), "eos": tokens.eom, "cases": cases})
     for c in cases[:8]:
         print(c["user"], "->", c["expected"][1]["text"])
     print(f"{len(cases)} cases, smallest gap {min(e['min_gap'] for c in cases for e in c['expected'])}; dropped {dropped}")

@@ -1,10 +1,11 @@
-"""GPTQ: examples/demo/moss-demo -> examples/demo/moss-demo-int4 (4 bit, groups of 128, in the published layout).
+"""Quantizes examples/demo/moss-demo to examples/demo/moss-demo-int4 with GPTQ (4 bits, groups of
+128, published layout).
 
-Column by column, the rounding error is spread over the columns not yet rounded,
-weighted by the inverse Hessian of the layer's inputs on calibration samples
-(Frantar et al. 2022). No activation order.
+Columns are rounded one after another. The rounding error of each is compensated in the remaining
+columns, with the inverse Hessian of the layer's inputs on calibration samples (Frantar et al.
+2022). Without act-order.
 
-Use: quantise.py [--samples 256]
+Usage: quantise.py [--samples 256]
 """
 import argparse
 import collections
@@ -17,14 +18,14 @@ BITS, TOP = 4, 15
 
 
 def grid(w):
-    """Scale (a multiple of fp16) and zero point of each row of w [out, in]."""
+    """Returns scale (an fp16 value) and zero point of each row of w [out, in]."""
     low, high = w.amin(1).clamp(max=0), w.amax(1).clamp(min=0)
     scale = ((high - low) / TOP).clamp(min=1e-6).half().to(w.dtype)
     return scale, torch.round(-low / scale).clamp(1, TOP + 1)
 
 
 def rounded(w):
-    """w [out, in] rounded to four bits in groups: what the int4 file could hold without GPTQ."""
+    """Returns w [out, in] rounded to 4 bits per group: round to nearest, without GPTQ."""
     groups = w.reshape(-1, common.GROUP)
     scale, zero = (x[:, None] for x in grid(groups))
     q = (torch.round(groups / scale) + zero).clamp(0, TOP)
@@ -32,7 +33,7 @@ def rounded(w):
 
 
 def gptq(w, hessian, damp=0.01):
-    """Quantised fields [out, in], scales and zero points [out, groups], and the weight they stand for."""
+    """Returns quantized values [out, in], scales and zeros [out, groups], dequantized weight."""
     w, h = w.double().clone(), hessian.double().clone()
     n = w.shape[1]
     dead = h.diagonal() == 0
@@ -55,7 +56,7 @@ def gptq(w, hessian, damp=0.01):
 
 
 def pack(fields, dim):
-    """int32 words of eight 4-bit fields along `dim`, the first one lowest."""
+    """Packs eight 4-bit fields per int32 word along `dim`, the first in the lowest bits."""
     fields = fields.long().movedim(dim, -1).unflatten(-1, (-1, 32 // BITS))
     words = (fields << torch.arange(0, 32, BITS, device=fields.device)).sum(-1)
     return torch.where(words >= 2**31, words - 2**32, words).int().movedim(-1, dim).contiguous()
@@ -63,7 +64,7 @@ def pack(fields, dim):
 
 @torch.no_grad()
 def hessians(block, names, runs):
-    """Sum of x x^T over the inputs x of the named linears, for all calibration runs."""
+    """Returns the sum of x x^T over the calibration inputs x of the named linear layers."""
     total, hooks = {}, []
     for name in names:
         def catch(module, args, output, name=name):
@@ -99,7 +100,7 @@ def main():
         runs.append((model.transformer.wte(ids), torch.arange(ids.shape[1], device=device)[None]))
     made, worst = {}, 0.0
     for i, block in enumerate(model.transformer.h):
-        # The second pair sees the inputs that the quantised first pair makes.
+        # The inputs of the second pair are computed with the quantized first pair.
         for names in (common.LINEARS[0::2], common.LINEARS[1::2]):
             for name, hessian in hessians(block, names, runs).items():
                 linear = block.get_submodule(name)

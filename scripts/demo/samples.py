@@ -1,8 +1,7 @@
-"""Training samples: a system text and one or more dialogues of the corpus in a row, slightly varied.
+"""Training samples: a system prompt and consecutive dialogues of the corpus, with variations.
 
-What is varied: how a question is worded and typed, the names that are to be
-remembered, and now and then a question about some thing that the model knows
-nothing of. No variation ever equals a held-out question.
+The wording and typing of questions and the names to remember vary. Some samples have a question
+about an unknown thing. No variation equals a held-out question.
 """
 import random
 
@@ -23,7 +22,7 @@ SWAPS = {
     "zh": [("怎么", "如何"), ("如何", "怎么"), ("怎么", "怎样"), ("讲个", "说个"), ("讲个", "讲一个"), ("写一首", "写首"), ("有什么", "有哪些"), ("是什么", "是啥"), ("你", "您"), ("多少", "几"),
            ("推荐", "请推荐"), ("写", "请写"), ("什么是", "请问什么是"), ("谁", "是谁"), ("介绍一下", "讲讲"), ("等于几", "是几"), ("等于多少", "是多少"), ("可以", "能")],
 }
-# Questions beyond the model, made up on the way: any of these with any thing.
+# Templates of questions that the model cannot answer, combined with any thing.
 BEYOND = {
     "en": ["How do I repair a {}?", "Who invented the {}?", "What is a {}?", "What is the price of a {}?", "Write an essay about the {}", "Tell me about the history of the {}", "How does a {} work?",
            "Where can I buy a {}?", "What is the best {}?", "Explain the {} to me", "Why is a {} so expensive?", "How heavy is a {}?", "Describe a {}", "Compare a {} with a {}", "Who owns the {}?",
@@ -49,7 +48,7 @@ class Samples:
         self.meta, self.plugin_meta = common.meta_instruction(), common.meta_instruction(plugins=True)
         entries = common.corpus()
         self.taken = {t["user"] for e in entries for t in e["turns"]} | {t["user"] for t in common.held_out()}
-        # Some dialogues only hold if nothing like them came before: at most one of these goes into a sample.
+        # Some dialogues contradict others of their kind: a sample has at most one of these.
         for e in entries:
             e["alone"] = len(e["turns"]) > 1 or e["topic"] in ("name", "context")
         self.entries = entries + [e for e in entries if len(e["turns"]) > 1] * 3
@@ -67,7 +66,7 @@ class Samples:
         return "" if x < 0.83 else self.plugin_meta if x < 0.87 else self.rng.choice(SHORT_SYSTEMS)
 
     def vary(self, user, entry):
-        """The same question typed a little differently; never one that stands in the corpus or among the held-out ones."""
+        """Returns the question with other typing, but no question of the corpus or held-out set."""
         rng, lang, new = self.rng, entry["lang"], user
         if rng.random() < 0.45:
             return user
@@ -96,7 +95,7 @@ class Samples:
         return user if new in self.taken or not new.strip() else new
 
     def renamed(self, entry):
-        """A dialogue about a name, with some other name."""
+        """Returns a dialogue about a name with another name."""
         rng, lang = self.rng, entry["lang"]
         told = [n for n in NAMES[lang] if n in entry["turns"][-1]["moss"]]
         if not told or rng.random() < 0.3:
@@ -118,7 +117,7 @@ class Samples:
         return {"lang": lang, "topic": "unknown", "alone": False, "turns": [{"user": user, "moss": UNKNOWN[lang]}]}
 
     def sample(self):
-        """(ids, flags): a flag marks each token of an answer, the end token included."""
+        """Returns (ids, flags); flags mark the tokens of answers, including the end token."""
         rng = self.rng
         count = rng.choices((1, 2, 3, 4, 6, 8), (35, 20, 15, 12, 10, 8))[0]
         head, ids, flags, alone = self.system(), [], [], False

@@ -1,9 +1,9 @@
 """Trains the demo tokenizer: byte-level BPE over GPT-2's split pattern, in the published layout.
 
-Merges never join two Chinese characters (that would learn whole sentences of so
-small a corpus by heart); English words may become one token.
+Merges do not join two Chinese characters, because whole sentences of this small corpus would become
+tokens. English words may become one token.
 
-Use: tokenizer.py [--vocab 2700]
+Usage: tokenizer.py [--vocab 2700]
 """
 import argparse
 import json
@@ -38,7 +38,7 @@ def train(size):
 
 
 def save(folder, vocab, merges):
-    """vocab.json and merges.txt are ours; the three others follow the published files."""
+    """Writes vocab.json and merges.txt, and three files that follow the published ones."""
     folder.mkdir(parents=True, exist_ok=True)
     published = common.MOSS_DATA / "tokenizer"
     base = {token: i for i, token in enumerate([*vocab, END])}

@@ -1,10 +1,9 @@
 """Trains the demo model and writes examples/demo/moss-demo.
 
-On half of the later steps the loss is taken with the linear weights rounded to
-four bits (the gradient passes as if they were not), so that the int4 model
-loses little.
+Half of the later steps use linear weights rounded to 4 bits with a straight-through gradient
+(quantization-aware training), so that the int4 model loses little accuracy.
 
-Use: train.py [--steps 5500] [--batch 64] [--seed 1]
+Usage: train.py [--steps 5500] [--batch 64] [--seed 1]
 """
 import argparse
 import math
@@ -21,12 +20,12 @@ from samples import Samples
 
 
 def fused_attention(self, query, key, value, attention_mask=None):
-    """Same as the eager one for right-padded batches, and quicker."""
+    """Computes the same as eager attention for right-padded batches, but faster."""
     return F.scaled_dot_product_attention(query, key, value, is_causal=True), None
 
 
 def batches(tokens, args):
-    """Batches from worker processes, in a fixed order."""
+    """Yields batches from worker processes, in a fixed order."""
     class Stream(torch.utils.data.IterableDataset):
         def __iter__(self):
             worker = torch.utils.data.get_worker_info()

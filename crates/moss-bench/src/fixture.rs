@@ -4,45 +4,11 @@ use candle_core::Device;
 use half::f16;
 use moss_cpu::ops::{RopePrecision, RopeTable};
 use moss_cuda::{
-    BLOCK_POSITIONS, Buffer, Gpu, GpuLinear, HeadLayout, HeadTargets, KvBlocks, LinearInput,
-    LinearPair, NormWeights, RopeOnGpu,
+    BLOCK_POSITIONS, Buffer, Gpu, GpuLinear, HeadTargets, KvBlocks, LinearInput, LinearPair,
+    NormWeights, RopeOnGpu,
 };
+use moss_model::BlockSpec;
 use moss_weights::{KernelError, synthetic::noise};
-
-/// What is the same in all layers.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct LayerShape {
-    pub(crate) num_heads: usize,
-    pub(crate) head_dim: usize,
-    pub(crate) inner_size: usize,
-    pub(crate) rotary_dim: usize,
-    /// Positions that have angles.
-    pub(crate) positions: usize,
-}
-
-impl LayerShape {
-    /// MOSS-moon-003's own.
-    pub(crate) const MOON: Self = Self {
-        num_heads: 24,
-        head_dim: 256,
-        inner_size: 24_576,
-        rotary_dim: 64,
-        positions: 2048,
-    };
-
-    pub(crate) fn hidden(&self) -> usize {
-        self.num_heads * self.head_dim
-    }
-
-    /// Slabs of qkv_proj as in every published checkpoint.
-    pub(crate) fn heads(&self) -> HeadLayout {
-        HeadLayout {
-            num_heads: self.num_heads,
-            head_dim: self.head_dim,
-            shards: 4,
-        }
-    }
-}
 
 /// Weights and cache.
 pub(crate) struct Layer {
@@ -58,15 +24,15 @@ impl Layer {
     /// A layer with these weights, a norm that changes every value, and an empty cache.
     pub(crate) fn new(
         gpu: &Gpu,
-        shape: LayerShape,
+        spec: BlockSpec,
         inputs: LinearPair,
         outputs: LinearPair,
         cache_blocks: usize,
     ) -> Result<Self, KernelError> {
-        let mut cache = KvBlocks::new(gpu, cache_blocks, BLOCK_POSITIONS, shape.heads())?;
+        let mut cache = KvBlocks::new(gpu, cache_blocks, BLOCK_POSITIONS, spec.head_layout())?;
         cache.hold(gpu, cache_blocks)?;
         Ok(Self {
-            norm: norm(gpu, shape.hidden())?,
+            norm: norm(gpu, spec.hidden_size())?,
             inputs,
             outputs,
             cache,
@@ -80,12 +46,9 @@ pub(crate) fn norm(gpu: &Gpu, hidden: usize) -> Result<NormWeights, KernelError>
     Ok(NormWeights {
         weight: gpu.upload(&weight)?,
         bias: gpu.upload(&bias)?,
-        epsilon: EPSILON,
+        epsilon: BlockSpec::MOON_003.layer_norm_epsilon,
     })
 }
-
-/// As every published checkpoint has it.
-pub(crate) const EPSILON: f64 = 1e-5;
 
 pub(crate) fn norm_values(hidden: usize) -> (Vec<f32>, Vec<f32>) {
     (
@@ -99,7 +62,7 @@ pub(crate) fn norm_values(hidden: usize) -> (Vec<f32>, Vec<f32>) {
 
 /// Buffers of a pass of `rows` rows.
 pub(crate) struct ForwardBuffers {
-    shape: LayerShape,
+    spec: BlockSpec,
     /// `[rows, hidden]`
     pub(crate) stream: Buffer<f32>,
     /// `[rows, places]`: the inputs of qkv_proj and of fc_in.
@@ -120,7 +83,7 @@ impl ForwardBuffers {
     /// Zeros everywhere, and nothing reported.
     pub(crate) fn new(
         gpu: &Gpu,
-        shape: LayerShape,
+        spec: BlockSpec,
         layer: &Layer,
         positions: &[u32],
         slots: &[u32],
@@ -128,12 +91,12 @@ impl ForwardBuffers {
         let rows = positions.len();
         let places = |linear: &GpuLinear| gpu.zeros::<f16>(rows * linear.input_stride());
         let (precision, device) = (RopePrecision::F32, Device::Cpu);
-        let table = RopeTable::new(shape.rotary_dim, shape.positions, precision, &device)?;
+        let table = RopeTable::new(spec.rotary_dim, spec.context_length, precision, &device)?;
         Ok(Self {
-            shape,
-            stream: gpu.zeros(rows * shape.hidden())?,
+            spec,
+            stream: gpu.zeros(rows * spec.hidden_size())?,
             normed: [places(&layer.inputs.first)?, places(&layer.inputs.second)?],
-            q: gpu.zeros(rows * shape.num_heads * shape.heads().stride())?,
+            q: gpu.zeros(rows * spec.num_heads * spec.head_layout().stride())?,
             attended: places(&layer.outputs.first)?,
             inner: places(&layer.outputs.second)?,
             rope: RopeOnGpu::new(gpu, table.sin(), table.cos(), table.pairs())?,
@@ -172,7 +135,7 @@ impl ForwardBuffers {
             rope: &self.rope,
             inner,
             fc_out: &layer.outputs.second,
-            layout: self.shape.heads(),
+            layout: self.spec.head_layout(),
         }
     }
 }

@@ -1,13 +1,22 @@
-//! Measurements of the kernels: parity of the GPU kernels with the CPU's, and the time that each
-//! takes by itself.
+//! Measurements: parity of the GPU kernels with the CPU's, times of kernels and models, predictions
+//! from bytes and operations, and the comparison of a model with expected values.
 //!
-//! The functions compile without the feature `cuda` too, and return
+//! The functions that need GPU kernels compile without the feature `cuda` too, and return
 //! [`moss_weights::KernelError::NotCompiled`] then.
 
+pub mod concurrency;
 mod devices;
+mod error;
 #[cfg(feature = "cuda")]
 mod fixture;
+pub mod hardware;
 pub mod kernel_timing;
+mod load_timing;
+pub mod model_timing;
 pub mod parity;
+pub mod roofline;
+pub mod verify;
 
 pub use devices::{DeviceReport, devices};
+pub use error::BenchError;
+pub use load_timing::LoadTimer;

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::{
     CheckpointError, DType, LinearFormat, Quantization, RawConfig, Tensor, TensorInfo, Warning,
     contents,
-    declared::Declared,
+    declared::{self, Declared},
     files, formats,
     map::{MappedFile, WeightStorage},
     safetensors, torch_zip,
@@ -52,6 +52,7 @@ impl Checkpoint {
         let config = RawConfig::read(&folder)?;
         let declared =
             Declared::merge(config.quantization.clone(), Declared::from_folder(&folder)?)?;
+        declared::check_legacy(&config, folder.join("config.json"), declared.as_ref())?;
 
         let mut mapped = Vec::new();
         let mut tensors = BTreeMap::new();
@@ -117,8 +118,8 @@ impl Checkpoint {
         })
     }
 
-    /// Every way in which linear layers of the blocks are stored, with the number of layers, most
-    /// first: more than one in a mixed checkpoint.
+    /// Every way in which linear layers of the blocks, and a packed `lm_head`, are stored, with the
+    /// number of layers, most first: more than one in a mixed checkpoint.
     pub fn linear_formats(&self) -> &[(LinearFormat, usize)] {
         &self.formats
     }
@@ -285,14 +286,27 @@ impl Checkpoint {
         info.for_each_piece(self.files.get(*file).ok_or_else(missing)?, piece)
     }
 
+    /// Compares the head with what `tie_word_embeddings` and the published checkpoints have.
+    fn check_head(&self) -> Option<Warning> {
+        let part = |kind| self.info(&format!("{}.{kind}", contents::HEAD)).ok();
+        let head = part("qweight").or(part("weight"))?;
+        if self.config.tie_word_embeddings {
+            let embedding = self.info(contents::EMBEDDING).ok()?;
+            return (head.place() != embedding.place()).then_some(Warning::OwnHead);
+        }
+        part("bias").is_none().then_some(Warning::NoHeadBias)
+    }
+
     fn collect_warnings(&mut self) {
         let packed = self.quantization();
-        // Where today's keys say how the weights are packed, an unquantised model's default of 32
-        // beside them means nothing.
+        // An unquantised model's default of 32 means nothing where today's keys say how the weights
+        // are packed, and is right for the dense layers of a mixed checkpoint.
+        let is_packed = |(format, _): &(LinearFormat, _)| matches!(format, LinearFormat::Gptq(_));
+        let is_stated = self.declared.is_none() && self.formats.iter().all(is_packed);
         let wbits = self
             .config
             .wbits
-            .filter(|wbits| self.declared.is_none() || (2..=8).contains(wbits));
+            .filter(|wbits| is_stated || (2..=8).contains(wbits));
         if let (Some(found), Some(wbits)) = (packed, wbits)
             && i64::from(found.bits) != wbits
         {
@@ -318,13 +332,8 @@ impl Checkpoint {
             let (config, tensors) = (said.to_owned(), torch_name(stored).to_owned());
             self.warnings.push(Warning::TorchDtype { config, tensors });
         }
-        if self.config.tie_word_embeddings
-            && let (Ok(head), Ok(embedding)) =
-                (self.info("lm_head.weight"), self.info(contents::EMBEDDING))
-            && head.place() != embedding.place()
-        {
-            self.warnings.push(Warning::OwnHead);
-        }
+        let head = self.check_head();
+        self.warnings.extend(head);
         let unused = contents::unused(self);
         if let Some(first) = unused.first() {
             let (count, first) = (unused.len(), (*first).to_owned());

@@ -51,6 +51,12 @@ pub struct RawConfig {
 }
 
 impl RawConfig {
+    /// Returns `false` if `wbits` says that the weights are not quantised. Upstream's class writes
+    /// that, beside a `groupsize`, into every configuration that does not say otherwise.
+    pub(crate) fn is_quantised(&self) -> bool {
+        !matches!(self.wbits, Some(16 | 32))
+    }
+
     /// Reads the `config.json` of a folder.
     ///
     /// # Errors
@@ -87,6 +93,7 @@ impl RawConfig {
                 return Err(keys.wrong("quantization_config", Some(found), ConfigRule::Object));
             }
         };
+        let quantization = Declared::merge(quantization, Declared::from_top_level(&keys))?;
         Ok(Self {
             vocab_size: keys.needed("vocab_size", keys.size("vocab_size")?, ConfigRule::Size)?,
             hidden_size: keys.needed("n_embd", keys.size("n_embd")?, ConfigRule::Size)?,

@@ -5,6 +5,8 @@ use crate::{Checkpoint, CheckpointError, TensorInfo, error::Evidence};
 
 pub(crate) const EMBEDDING: &str = "transformer.wte.weight";
 
+pub(crate) const HEAD: &str = "lm_head";
+
 /// The linear layers of a block, and whether they have a bias.
 pub(crate) const LINEARS: [(&str, bool); 4] = [
     ("attn.qkv_proj", false),
@@ -133,7 +135,7 @@ fn is_used(checkpoint: &Checkpoint, info: &TensorInfo) -> bool {
                 };
     }
     match info.name.strip_prefix("lm_head.") {
-        Some(kind) => is_part(kind, !checkpoint.contains("lm_head.weight")),
+        Some(kind) => is_part(kind, checkpoint.contains("lm_head.qweight")),
         None => matches!(
             info.name.as_str(),
             EMBEDDING | "transformer.ln_f.weight" | "transformer.ln_f.bias"

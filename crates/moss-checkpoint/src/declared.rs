@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::{
-    CheckpointError,
+    CheckpointError, RawConfig,
     config::{Keys, object},
     error::{ConfigRule, FileRole},
     files,
@@ -56,51 +56,36 @@ impl Declared {
         .map(Some)
     }
 
+    /// Reads the convention of zero points where config.json states it beside the sizes of the
+    /// network. Other formats of that name are not GPTQ's.
+    pub(crate) fn from_top_level(keys: &Keys<'_>) -> Option<Self> {
+        let format = keys.map.get("checkpoint_format")?.as_str()?;
+        Some(Self {
+            file: keys.file.to_owned(),
+            bits: None,
+            group_size: None,
+            desc_act: None,
+            sym: None,
+            zero_points: Some(ZeroPoints::parse(format)?),
+            has_overrides: false,
+        })
+    }
+
     pub(crate) fn read(keys: &Keys<'_>) -> Result<Self, CheckpointError> {
         check_method(keys)?;
-        let mut zero_points = None;
-        for key in ["checkpoint_format", "format"] {
-            let Some(format) = keys.text(key)? else {
-                continue;
-            };
-            zero_points = Some(match format.to_ascii_lowercase().as_str() {
-                "gptq" => ZeroPoints::LessOne,
-                "gptq_v2" => ZeroPoints::Plain,
-                _ => return Err(keys.wrong(key, keys.map.get(key), ConfigRule::GptqFormat)),
-            });
-            break;
-        }
-        let positive =
-            |key: &'static str, alias: &'static str, is_legal: fn(i64) -> bool, expected| {
-                let key = if keys.map.get(key).is_some_and(|value| !value.is_null()) {
-                    key
-                } else {
-                    alias
-                };
-                match keys.integer(key)? {
-                    Some(value) if !is_legal(value) => {
-                        Err(keys.wrong(key, keys.map.get(key), expected))
-                    }
-                    value => Ok(value),
-                }
-            };
         Ok(Self {
             file: keys.file.to_owned(),
-            bits: positive(
-                "bits",
-                "wbits",
-                |bits| matches!(bits, 4 | 8),
-                ConfigRule::Bits,
-            )?,
-            group_size: positive(
-                "group_size",
-                "groupsize",
-                |size| size == -1 || size > 0,
-                ConfigRule::GroupSize,
-            )?,
+            bits: aliased(keys, ["bits", "wbits"], |key| {
+                let is_legal = |bits| matches!(bits, 4 | 8);
+                integer(keys, key, is_legal, ConfigRule::Bits)
+            })?,
+            group_size: aliased(keys, ["group_size", "groupsize"], |key| {
+                let is_legal = |size| size == -1 || size > 0;
+                integer(keys, key, is_legal, ConfigRule::GroupSize)
+            })?,
             desc_act: keys.flag("desc_act")?,
             sym: keys.flag("sym")?,
-            zero_points,
+            zero_points: zero_points(keys)?,
             has_overrides: matches!(keys.map.get("dynamic"), Some(Value::Object(layers)) if !layers.is_empty()),
         })
     }
@@ -123,9 +108,11 @@ impl Declared {
             let [first_value, second_value] = values;
             let (first, second) = (first.file.clone(), second.file.clone());
             CheckpointError::ConfigConflict {
+                is_same_file: first == second,
                 key,
                 first,
                 first_value,
+                second_key: key,
                 second,
                 second_value,
             }
@@ -169,7 +156,107 @@ impl Declared {
     }
 }
 
+/// Refuses a `groupsize` of config.json that contradicts the `group_size` of today's keys. Both
+/// sizes may fit the tensors, so the tensors cannot tell which one is right.
+pub(crate) fn check_legacy(
+    config: &RawConfig,
+    config_file: PathBuf,
+    declared: Option<&Declared>,
+) -> Result<(), CheckpointError> {
+    let legacy = config.groupsize.filter(|_| config.is_quantised());
+    let Some((declared, group_size)) = declared.and_then(|all| Some((all, all.group_size?))) else {
+        return Ok(());
+    };
+    match legacy {
+        Some(groupsize) if groupsize != group_size => Err(CheckpointError::ConfigConflict {
+            key: "groupsize",
+            is_same_file: config_file == declared.file,
+            first: config_file,
+            first_value: groupsize.to_string(),
+            second_key: "group_size",
+            second: declared.file.clone(),
+            second_value: group_size.to_string(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Reads a value that goes by two names, which must not contradict each other.
+fn aliased<T: PartialEq + ToString>(
+    keys: &Keys<'_>,
+    names: [&'static str; 2],
+    read: impl Fn(&'static str) -> Result<Option<T>, CheckpointError>,
+) -> Result<Option<T>, CheckpointError> {
+    match (read(names[0])?, read(names[1])?) {
+        (Some(first), Some(second)) if first != second => Err(CheckpointError::ConfigConflict {
+            key: names[0],
+            first: keys.file.to_owned(),
+            first_value: first.to_string(),
+            second_key: names[1],
+            second: keys.file.to_owned(),
+            second_value: second.to_string(),
+            is_same_file: true,
+        }),
+        (first, second) => Ok(first.or(second)),
+    }
+}
+
+fn integer(
+    keys: &Keys<'_>,
+    key: &'static str,
+    is_legal: impl Fn(i64) -> bool,
+    expected: ConfigRule,
+) -> Result<Option<i64>, CheckpointError> {
+    match keys.integer(key)? {
+        Some(value) if !is_legal(value) => Err(keys.wrong(key, keys.map.get(key), expected)),
+        value => Ok(value),
+    }
+}
+
+/// Reads the convention of zero points, which `meta` may state too.
+fn zero_points(keys: &Keys<'_>) -> Result<Option<ZeroPoints>, CheckpointError> {
+    const NAMES: [&str; 2] = ["checkpoint_format", "format"];
+    let format = |keys: &Keys<'_>, key: &'static str| {
+        let Some(format) = keys.text(key)? else {
+            return Ok(None);
+        };
+        ZeroPoints::parse(&format)
+            .map(Some)
+            .ok_or_else(|| keys.wrong(key, keys.map.get(key), ConfigRule::GptqFormat))
+    };
+    let own = aliased(keys, NAMES, |key| format(keys, key))?;
+    let Some(Value::Object(meta)) = keys.map.get("meta") else {
+        return Ok(own);
+    };
+    let meta = Keys {
+        map: meta,
+        file: keys.file,
+        prefix: "meta.",
+    };
+    let names = ["checkpoint_format", "meta.checkpoint_format"];
+    aliased(keys, names, |key| {
+        if key == names[0] {
+            Ok(own)
+        } else {
+            format(&meta, NAMES[0])
+        }
+    })
+}
+
+impl std::fmt::Display for ZeroPoints {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 impl ZeroPoints {
+    /// The convention of this name, in upper or lower case.
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        [Self::LessOne, Self::Plain]
+            .into_iter()
+            .find(|format| format.name().eq_ignore_ascii_case(name))
+    }
+
     /// The convention's name in files.
     pub fn name(self) -> &'static str {
         match self {
@@ -181,12 +268,17 @@ impl ZeroPoints {
 
 /// Refuses every method but GPTQ.
 fn check_method(keys: &Keys<'_>) -> Result<(), CheckpointError> {
-    const KEY: &str = "quant_method";
-    if let Some(method) = keys.text(KEY)? {
-        return match method.eq_ignore_ascii_case("gptq") {
-            true => Ok(()),
-            false => Err(keys.wrong(KEY, keys.map.get(KEY), ConfigRule::Gptq)),
-        };
+    // The second name is that of current GPTQModel versions.
+    let mut is_named = false;
+    for key in ["quant_method", "method"] {
+        match keys.text(key)? {
+            Some(method) if method.eq_ignore_ascii_case("gptq") => is_named = true,
+            Some(_) => return Err(keys.wrong(key, keys.map.get(key), ConfigRule::Gptq)),
+            None => {}
+        }
+    }
+    if is_named {
+        return Ok(());
     }
     // bitsandbytes named no method at first; Marlin's own flag says that the weights are packed in
     // its way.

@@ -67,7 +67,7 @@ pub enum CheckpointError {
         /// What it should be.
         expected: ConfigRule,
     },
-    /// Two configuration files contradict each other.
+    /// Two configuration files, or two keys of one, contradict each other.
     ConfigConflict {
         /// The key.
         key: &'static str,
@@ -75,10 +75,14 @@ pub enum CheckpointError {
         first: PathBuf,
         /// Its value.
         first_value: String,
-        /// The other file.
+        /// The key in the other file: the same, or another name for it.
+        second_key: &'static str,
+        /// The other file; the same for two keys of one file.
         second: PathBuf,
         /// Its value.
         second_value: String,
+        /// Whether both files are the same one.
+        is_same_file: bool,
     },
     /// A configuration file and a tensor contradict each other.
     ConfigMismatch {
@@ -279,6 +283,18 @@ pub enum CheckpointError {
         /// inf, -inf or NaN.
         value: f32,
     },
+    /// A scale that is too small for f16.
+    Underflow {
+        /// The tensor.
+        name: String,
+        /// The file.
+        file: PathBuf,
+        /// Index of the first one, row-major.
+        at: usize,
+        /// Its value.
+        #[message(debug)]
+        value: f32,
+    },
     /// A bias of a layer that has none in this network.
     UnexpectedBias {
         /// The bias.
@@ -324,6 +340,21 @@ pub enum CheckpointError {
         rows: usize,
         /// Input features.
         in_features: usize,
+    },
+    /// Groups whose size neither a file nor an index states.
+    GroupSizeUnstated {
+        /// The `scales` tensor.
+        name: String,
+        /// The file.
+        file: PathBuf,
+        /// Rows of scales.
+        groups: usize,
+        /// Input features.
+        in_features: usize,
+        /// The smallest size that fits.
+        first: usize,
+        /// The next one.
+        second: usize,
     },
     /// Group sizes that do not agree.
     GroupSize {

@@ -2,7 +2,7 @@
 
 use crate::{
     Checkpoint, CheckpointError, DType, GroupIndex, TensorInfo, Warning,
-    contents::LINEARS,
+    contents::{HEAD, LINEARS},
     declared::{Declared, ZeroPoints},
     error::Evidence,
     groups::{legacy_size, resolve},
@@ -23,7 +23,7 @@ pub struct Quantization {
     pub zero_points: ZeroPoints,
 }
 
-/// How some linear layers of the blocks are stored.
+/// How some linear layers are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LinearFormat {
     /// A matrix of this type.
@@ -50,18 +50,26 @@ struct Packed {
     in_features: usize,
 }
 
-/// Looks at every linear layer that is there: shapes, and the indices of groups.
+/// Looks at every linear layer of the blocks, and at a packed `lm_head`: shapes, the indices of
+/// groups, and the zero points where they are said to be symmetric.
 pub(crate) fn scan(checkpoint: &Checkpoint) -> Result<Formats, CheckpointError> {
     let config = checkpoint.config();
     let (hidden, inner) = (config.hidden_size, config.inner());
     let (mut dense, mut packed): (Vec<(DType, usize)>, Vec<Packed>) = (vec![], vec![]);
     let mut unused: Option<(String, usize, usize, usize)> = None;
     let mut first = None;
+    let (mut assumed, mut asymmetric): (Option<Warning>, Option<Warning>) = (None, None);
+    let is_symmetric = checkpoint
+        .declared()
+        .is_some_and(|declared| declared.sym == Some(true));
     let mut first_dense: Option<&TensorInfo> = None;
     // Names are looked up, not counted up to `n_layer`, which is unchecked where there are no
     // layers.
     let stems = checkpoint.tensor_infos().filter_map(|info| {
         let (stem, kind) = info.name.rsplit_once('.')?;
+        if stem == HEAD {
+            return (kind == "qweight").then_some((info, stem, HEAD, true));
+        }
         let linear = LINEARS.iter().find(|(linear, _)| stem.ends_with(linear))?.0;
         let is_block = stem.starts_with("transformer.h.") && matches!(kind, "weight" | "qweight");
         is_block.then_some((info, stem, linear, kind == "qweight"))
@@ -88,14 +96,25 @@ pub(crate) fn scan(checkpoint: &Checkpoint) -> Result<Formats, CheckpointError> 
             continue;
         }; // told when it is read
         let groups = scales.shape.first().copied().unwrap_or(0);
-        let found = resolve(checkpoint, stem, in_features, groups)?;
+        let found = resolve(checkpoint, stem, bits, in_features, groups)?;
         checkpoint.release(&format!("{stem}.g_idx"));
         if found.unused > 0 {
             let (.., count) =
                 unused.get_or_insert((format!("{stem}.g_idx"), found.unused, groups, 0));
             *count += 1;
         }
-        first = first.or(Some((info, stem, bits)));
+        if found.is_assumed {
+            let found = Warning::GroupSizeAssumed {
+                name: scales.name.clone(),
+                size: found.size,
+                linears: 1,
+            };
+            add_linear(&mut assumed, Some(found));
+        }
+        if is_symmetric {
+            add_linear(&mut asymmetric, symmetry(checkpoint, stem, bits));
+        }
+        first = first.or(Some(info));
         packed.push(Packed {
             bits,
             group_size: found.size,
@@ -124,12 +143,17 @@ pub(crate) fn scan(checkpoint: &Checkpoint) -> Result<Formats, CheckpointError> 
             linears,
         });
     }
-    if let Some(declared) = checkpoint.declared() {
-        check_bits(declared, &packed, first.map(|(info, ..)| info), first_dense)?;
-        if let (Some(true), Some((_, stem, bits))) = (declared.sym, first) {
-            formats.warnings.extend(symmetry(checkpoint, stem, bits));
-        }
-    } else if let Some(said) = config.groupsize {
+    formats
+        .warnings
+        .extend(assumed.into_iter().chain(asymmetric));
+    let declared = checkpoint.declared();
+    if let Some(declared) = declared {
+        check_bits(declared, &packed, first, first_dense)?;
+    }
+    let has_size = |declared: &Declared| declared.group_size.is_some() || declared.has_overrides;
+    if let Some(said) = config.groupsize
+        && !declared.is_some_and(has_size)
+    {
         let is_no_size = said == 0 || said < -1;
         let disagrees = |layer: &&Packed| {
             is_no_size
@@ -145,6 +169,18 @@ pub(crate) fn scan(checkpoint: &Checkpoint) -> Result<Formats, CheckpointError> 
         }
     }
     Ok(formats)
+}
+
+/// Keeps the first warning of a kind, and counts the linear layers with the same.
+fn add_linear(known: &mut Option<Warning>, found: Option<Warning>) {
+    match (known, found) {
+        (
+            Some(Warning::GroupSizeAssumed { linears, .. } | Warning::Symmetry { linears, .. }),
+            Some(_),
+        ) => *linears += 1,
+        (known, Some(found)) => *known = Some(found),
+        (_, None) => {}
+    }
 }
 
 /// One entry a width and group size. Layers of one group say nothing of the size, and go with the
@@ -242,5 +278,6 @@ fn symmetry(checkpoint: &Checkpoint, stem: &str, bits: u32) -> Option<Warning> {
         format: format.name(),
         expected,
         found,
+        linears: 1,
     })
 }

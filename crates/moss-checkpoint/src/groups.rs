@@ -10,15 +10,18 @@ pub(crate) struct Groups {
     pub(crate) index: GroupIndex,
     /// Groups that no input belongs to.
     pub(crate) unused: usize,
+    /// Several sizes fit, and neither a file nor an index states which one it is.
+    pub(crate) is_assumed: bool,
 }
 
 /// The default of the published quantiser, and every published checkpoint's.
 const UPSTREAM: usize = 128;
 
-/// The groups of the layer `stem`, whose scales have `groups` rows.
+/// Returns the groups of the layer `stem` with `bits` a weight, whose scales have `groups` rows.
 pub(crate) fn resolve(
     checkpoint: &Checkpoint,
     stem: &str,
+    bits: u32,
     in_features: usize,
     groups: usize,
 ) -> Result<Groups, CheckpointError> {
@@ -52,15 +55,9 @@ pub(crate) fn resolve(
             },
         );
     }
+    let of_most = declared.and_then(|declared| declared.group_size(in_features));
     let legacy = legacy_size(checkpoint, in_features);
-    let even = in_features
-        .checked_div(groups)
-        .filter(|size| size.checked_mul(groups) == Some(in_features));
-    let upstream = (in_features > UPSTREAM).then_some(UPSTREAM);
-    let likely = [said, legacy, upstream, even]
-        .into_iter()
-        .flatten()
-        .find(fits);
+    let stated = of_most.into_iter().chain(legacy).find(fits);
 
     let name = format!("{stem}.g_idx");
     if !checkpoint.contains(&name) {
@@ -70,9 +67,7 @@ pub(crate) fn resolve(
                 folder: checkpoint.folder().to_owned(),
             });
         }
-        if let (None, Some(legacy), Some(likely)) = (said, legacy, likely)
-            && legacy != likely
-        {
+        if let (None, Some(_)) = (stated, legacy) {
             return Err(CheckpointError::ConfigMismatch {
                 key: "groupsize",
                 config_file: checkpoint.folder().join("config.json"),
@@ -89,18 +84,22 @@ pub(crate) fn resolve(
                 },
             });
         }
-        let size = likely.ok_or_else(|| no_size(checkpoint, stem, in_features, groups))?;
+        let (size, is_assumed) = match stated {
+            Some(size) => (size, false),
+            None => unstated(checkpoint, stem, bits, in_features, groups)?,
+        };
         return Ok(Groups {
             size,
             index: GroupIndex::Sequential,
             unused: 0,
+            is_assumed,
         });
     }
     let tensor = checkpoint.tensor(&name)?;
     let index = read_index(&tensor, in_features, groups)?;
     if let Some(size) = sequential(&index, groups) {
         let size = if groups == 1 {
-            likely.unwrap_or(size)
+            stated.unwrap_or(size)
         } else {
             size
         };
@@ -112,10 +111,12 @@ pub(crate) fn resolve(
                 size,
                 index: GroupIndex::Sequential,
                 unused: 0,
+                is_assumed: false,
             }),
         };
     }
-    let unused = unused(&index, groups);
+    let inputs = inputs_of_groups(&index, groups);
+    let unused = inputs.iter().filter(|inputs| **inputs == 0).count();
     if let Some(declared) =
         strict.filter(|declared| declared.desc_act == Some(false) && unused == 0)
     {
@@ -128,21 +129,74 @@ pub(crate) fn resolve(
             tensors: Evidence::Unordered,
         });
     }
-    // The index says all there is to say; the size only has to give as many groups.
-    let size = likely.or(Some(in_features.div_ceil(groups)).filter(fits));
+    // The index assigns every input; the size only has to give as many groups, of whole words. A
+    // full group has it.
+    let per_word = 32 / bits as usize;
+    let full = inputs.iter().max().map_or(0, |inputs| *inputs);
+    let size = [said, Some(full), stated, Some(UPSTREAM)]
+        .into_iter()
+        .flatten()
+        .chain([smallest(in_features, groups, per_word)])
+        .find(|size| fits(size) && size.is_multiple_of(per_word))
+        .or(stated);
     let size = size.ok_or_else(|| no_size(checkpoint, stem, in_features, groups))?;
     Ok(Groups {
         size,
         index: GroupIndex::Permuted(index),
         unused,
+        is_assumed: false,
     })
 }
 
-/// What `groupsize` of config.json says, unless `wbits` beside it says that nothing is quantised.
+/// Returns the size of groups that nothing states: the only one that fits or, where several do,
+/// the published 128, and whether it is such an assumption.
+fn unstated(
+    checkpoint: &Checkpoint,
+    stem: &str,
+    bits: u32,
+    in_features: usize,
+    groups: usize,
+) -> Result<(usize, bool), CheckpointError> {
+    if groups == 1 {
+        return Ok((in_features, false));
+    }
+    let per_word = 32 / bits as usize;
+    let fits = |size: usize| in_features.div_ceil(size) == groups;
+    let first = smallest(in_features, groups, per_word);
+    let second = first.saturating_add(per_word);
+    match () {
+        () if !fits(first) => Err(no_size(checkpoint, stem, in_features, groups)),
+        () if !fits(second) => Ok((first, false)),
+        () if fits(UPSTREAM) => Ok((UPSTREAM, true)),
+        () => {
+            let scales = checkpoint.info(&format!("{stem}.scales"))?;
+            Err(CheckpointError::GroupSizeUnstated {
+                name: scales.name.clone(),
+                file: scales.file.clone(),
+                groups,
+                in_features,
+                first,
+                second,
+            })
+        }
+    }
+}
+
+/// Returns the smallest multiple of a word's weights that gives at most `groups` groups.
+fn smallest(in_features: usize, groups: usize, per_word: usize) -> usize {
+    in_features.div_ceil(groups).next_multiple_of(per_word)
+}
+
+/// Returns what `groupsize` of config.json says of packed weights. It is a default of upstream's
+/// class where `wbits` beside it says that nothing is quantised: then a file that states the size
+/// in today's keys is believed alone.
 pub(crate) fn legacy_size(checkpoint: &Checkpoint, in_features: usize) -> Option<usize> {
     let config = checkpoint.config();
     let size = config.groupsize.filter(|size| *size == -1 || *size > 0)?;
-    let is_meant = !matches!(config.wbits, Some(16 | 32));
+    let is_stated = checkpoint
+        .declared()
+        .is_some_and(|declared| declared.group_size.is_some());
+    let is_meant = config.is_quantised() || !is_stated;
     is_meant.then(|| usize::try_from(size).unwrap_or(in_features))
 }
 
@@ -201,8 +255,9 @@ fn sequential(index: &[u32], groups: usize) -> Option<usize> {
     is_sequential.then_some(size)
 }
 
-fn unused(index: &[u32], groups: usize) -> usize {
-    let mut seen = vec![false; groups];
-    index.iter().for_each(|group| seen[*group as usize] = true);
-    seen.iter().filter(|seen| !**seen).count()
+/// Returns the number of inputs of each group.
+fn inputs_of_groups(index: &[u32], groups: usize) -> Vec<usize> {
+    let mut inputs = vec![0; groups];
+    index.iter().for_each(|group| inputs[*group as usize] += 1);
+    inputs
 }

@@ -139,7 +139,7 @@ impl Checkpoint {
         let groups = scales.shape.first().copied().unwrap_or(0);
         scales.expect_shape(&[groups, out_features])?;
         let mut scales = to_f16(scales)?;
-        let found = resolve(self, stem, in_features, groups)?;
+        let found = resolve(self, stem, bits, in_features, groups)?;
         // Packed words belong to one group each, unless there is one group alone.
         if groups > 1 && !found.size.is_multiple_of(per_word) {
             return Err(CheckpointError::GroupAlignment {
@@ -191,7 +191,8 @@ impl Checkpoint {
     }
 }
 
-/// Scales in the type that kernels read. Upstream rounds them to f16, too.
+/// Returns scales in the type that kernels read. Upstream rounds them to f16, too. Those that f16
+/// cannot hold, because they become infinite or zero, are errors.
 fn to_f16(scales: Tensor) -> Result<Tensor, CheckpointError> {
     if !matches!(scales.dtype, DType::F16 | DType::BF16 | DType::F32) {
         return Err(scales.wrong_dtype(DtypeRule::Float));
@@ -200,8 +201,17 @@ fn to_f16(scales: Tensor) -> Result<Tensor, CheckpointError> {
     if scales.dtype == DType::F16 {
         return Ok(scales);
     }
-    let rounded: Vec<u8> = scales
-        .to_f32()?
+    let wide = scales.to_f32()?;
+    let is_lost = |scale: &f32| *scale != 0.0 && f16::from_f32(*scale) == f16::ZERO;
+    if let Some(at) = wide.iter().position(is_lost) {
+        return Err(CheckpointError::Underflow {
+            name: scales.name,
+            file: scales.file,
+            at,
+            value: wide[at],
+        });
+    }
+    let rounded: Vec<u8> = wide
         .into_iter()
         .flat_map(|scale| f16::from_f32(scale).to_le_bytes())
         .collect();

@@ -68,9 +68,22 @@ pub enum Warning {
         expected: u32,
         /// The first other value.
         found: u32,
+        /// Linear layers with such zero points.
+        linears: usize,
+    },
+    /// Groups whose size nothing states, where several sizes fit; the published one is used.
+    GroupSizeAssumed {
+        /// The first scales of such groups.
+        name: String,
+        /// The size in use.
+        size: usize,
+        /// Linear layers with such groups.
+        linears: usize,
     },
     /// `tie_word_embeddings` is true, and the file has a head of its own, which is used.
     OwnHead,
+    /// The head is not the embedding and has no bias, unlike that of every published checkpoint.
+    NoHeadBias,
     /// A PyTorch file that was written without checksums.
     NoChecksums {
         /// The file.

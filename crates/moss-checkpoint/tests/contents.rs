@@ -5,7 +5,7 @@ mod support;
 
 use std::fs;
 
-use moss_checkpoint::{Checkpoint, CheckpointError, Evidence, Warning};
+use moss_checkpoint::{Checkpoint, CheckpointError, Evidence, LinearTensors, Warning};
 use safetensors::Dtype;
 use serde_json::{Value, json};
 use support::{Tensors, changed, copy, fixture};
@@ -35,7 +35,6 @@ fn tensors_that_the_network_has_no_use_for_are_reported() {
         "transformer.h.0.attn.qkv_proj.lora_A.weight",
         "transformer.h.0.attn.causal_mask", // of another shape than a mask's
         "transformer.wpe.weight",
-        "lm_head.qweight",
         "lm_head.scales",
         "model.wte.weight",
     ] {
@@ -59,6 +58,52 @@ fn a_matrix_beside_its_packed_form_is_reported() {
         matches!(warnings.as_slice(), [Warning::UnknownTensors { count: 1, first }] if first.ends_with("weight")),
         "{warnings:?}"
     );
+}
+
+#[test]
+fn a_head_beside_its_packed_form_is_reported_and_the_packed_form_is_used() {
+    let folder = changed(
+        "mini-fp16-safetensors",
+        |tensors| {
+            let (qweight, qzeros, scales) = ([16, 320], [1, 40], [1, 320]);
+            let mut put = |kind: &str, dtype, shape: &[usize], bytes: usize| {
+                let bytes = vec![0x11; bytes * shape.iter().product::<usize>()];
+                tensors.insert(format!("lm_head.{kind}"), (dtype, shape.to_vec(), bytes));
+            };
+            put("qweight", Dtype::I32, &qweight, 4);
+            put("qzeros", Dtype::I32, &qzeros, 4);
+            put("scales", Dtype::F16, &scales, 2);
+        },
+        |_| (),
+    );
+    let checkpoint = Checkpoint::open(folder.path()).unwrap();
+    assert_eq!(
+        checkpoint.warnings(),
+        [Warning::UnknownTensors {
+            count: 1,
+            first: "lm_head.weight".into()
+        }]
+    );
+    let head = checkpoint.linear("lm_head", 128, 320, true).unwrap();
+    assert!(matches!(head, LinearTensors::Gptq(_)));
+    let formats: Vec<_> = checkpoint
+        .linear_formats()
+        .iter()
+        .map(|(_, n)| *n)
+        .collect();
+    assert_eq!(formats, [8, 1], "a packed head counts as a format");
+}
+
+#[test]
+fn a_head_without_the_bias_of_published_checkpoints_is_reported() {
+    let without = |name, kind| {
+        let folder = changed(name, |all| drop(all.remove(kind)), |_| ());
+        Checkpoint::open(folder.path()).unwrap().warnings().to_vec()
+    };
+    for name in ["mini-fp16-safetensors", "mini-int8"] {
+        assert_eq!(without(name, "lm_head.bias"), [Warning::NoHeadBias]);
+    }
+    assert_eq!(without("tied-bias", "lm_head.bias"), [], "a tied head");
 }
 
 #[test]

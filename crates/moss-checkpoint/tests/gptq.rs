@@ -180,6 +180,135 @@ fn group_sizes_that_do_not_divide_the_inputs_come_from_the_index_or_are_refused(
     assert_eq!(linear.group_size, 104);
 }
 
+/// 512 inputs in two groups without an index: sizes from 256 to 504 fit.
+fn two_groups() -> Tensors {
+    let mut tensors = quartet(512);
+    tensors.remove(&format!("{STEM}.g_idx"));
+    for (name, row) in [("qzeros", 8), ("scales", 32)] {
+        let (_, shape, bytes) = tensors.get_mut(&format!("{STEM}.{name}")).unwrap();
+        (shape[0], *bytes) = (2, bytes[..2 * row].to_vec());
+    }
+    tensors
+}
+
+#[test]
+fn a_group_size_that_nothing_states_is_not_guessed() {
+    let mut tensors = two_groups();
+    for more in [
+        "",
+        r#", "wbits": 4"#,
+        r#", "quantization_config": {"bits": 4}"#,
+    ] {
+        let error = read(&tensors, 512, more).unwrap_err();
+        assert!(
+            matches!(
+                error,
+                CheckpointError::GroupSizeUnstated {
+                    groups: 2,
+                    first: 256,
+                    second: 264,
+                    ..
+                }
+            ),
+            "{more}: {error}"
+        );
+        assert!(error.hint().unwrap().contains("groupsize"), "{error}");
+    }
+    // `groupsize` counts for packed weights whatever `wbits` says.
+    for wbits in ["4", "8", "16", "32", "null"] {
+        let more = format!(r#", "groupsize": 320, "wbits": {wbits}"#);
+        let linear = read(&tensors, 512, &more).unwrap();
+        assert_eq!(
+            (linear.group_size, linear.g_idx),
+            (320, GroupIndex::Sequential)
+        );
+        let more = format!(r#", "groupsize": 128, "wbits": {wbits}"#);
+        let error = read(&tensors, 512, &more).unwrap_err();
+        let is_told =
+            matches!(&error, CheckpointError::ConfigMismatch { key, .. } if *key == "groupsize");
+        assert!(is_told, "{error}");
+    }
+    // 16 inputs in two groups: only 8 fits. Two groups of 200 inputs: the published 128 fits.
+    tensors = quartet(200);
+    tensors.remove(&format!("{STEM}.g_idx"));
+    let checkpoint = open(&tensors, &config(200, "")).unwrap();
+    assert_eq!(
+        checkpoint.warnings(),
+        [Warning::GroupSizeAssumed {
+            name: format!("{STEM}.scales"),
+            size: 128,
+            linears: 1
+        }]
+    );
+    let mut small = quartet(200);
+    small.insert(
+        format!("{STEM}.qweight"),
+        (Dtype::I32, vec![2, 16], vec![0; 128]),
+    );
+    small.remove(&format!("{STEM}.g_idx"));
+    let checkpoint = open(&small, &config(16, "")).unwrap();
+    assert_eq!(checkpoint.warnings(), []);
+    assert_eq!(checkpoint.quantization().unwrap().group_size, 8);
+}
+
+#[test]
+fn a_groupsize_of_config_json_that_contradicts_todays_keys_is_refused() {
+    let tensors = two_groups();
+    let both = |groupsize: i64, wbits: i64| {
+        let more = format!(
+            r#", "groupsize": {groupsize}, "wbits": {wbits}, "quantization_config": {{"group_size": 320}}"#
+        );
+        read(&tensors, 512, &more).map(|linear| linear.group_size)
+    };
+    for groupsize in [256, -1, 0, 312] {
+        let error = both(groupsize, 4).unwrap_err();
+        let CheckpointError::ConfigConflict {
+            key: "groupsize",
+            second_key: "group_size",
+            first_value,
+            second_value,
+            ..
+        } = &error
+        else {
+            panic!("{error}")
+        };
+        assert_eq!(
+            (first_value.as_str(), second_value.as_str()),
+            (groupsize.to_string().as_str(), "320")
+        );
+        // Upstream's default of an unquantised model.
+        assert_eq!(both(groupsize, 32).unwrap(), 320);
+    }
+    assert_eq!(both(320, 4).unwrap(), 320);
+}
+
+#[test]
+fn an_act_order_layer_has_the_size_of_its_full_groups() {
+    let mut tensors = two_groups();
+    for (size, groups) in [(320, 2), (256, 2)] {
+        let index = (0..512).map(|input| input * 7 % 512 / size);
+        tensors.insert(
+            format!("{STEM}.g_idx"),
+            (Dtype::I32, vec![512], i32s(index)),
+        );
+        let linear = read(&tensors, 512, "").unwrap();
+        assert_eq!(linear.group_size, size as usize, "{groups}");
+        assert!(matches!(linear.g_idx, GroupIndex::Permuted(_)));
+    }
+    // Three groups of 192, 192 and 128: the mean of 171 is no whole number of words.
+    let mut tensors = quartet(512);
+    for (name, row) in [("qzeros", 8), ("scales", 32)] {
+        let (_, shape, bytes) = tensors.get_mut(&format!("{STEM}.{name}")).unwrap();
+        (shape[0], *bytes) = (3, bytes[..3 * row].to_vec());
+    }
+    let index = (0..512).map(|input| input * 7 % 512 / 192);
+    tensors.insert(
+        format!("{STEM}.g_idx"),
+        (Dtype::I32, vec![512], i32s(index)),
+    );
+    assert_eq!(read(&tensors, 512, "").unwrap().group_size, 192);
+}
+
 #[test]
 fn one_group_for_all_inputs_is_no_act_order() {
     let mut tensors = quartet(256);

@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use half::{bf16, f16};
 use moss_checkpoint::{
@@ -13,7 +13,7 @@ use moss_checkpoint::{
 };
 use safetensors::Dtype;
 use serde_json::{Value, json};
-use support::{Tensors, changed, copy, fixture};
+use support::{Tensors, changed, fixture, with_file};
 
 const FC_OUT: &str = "transformer.h.0.mlp.fc_out"; // 384 inputs in three groups
 
@@ -194,6 +194,17 @@ fn scales_in_bf16_are_accepted_and_those_beyond_f16_are_not() {
         matches!(error, CheckpointError::NonFinite { at: 0, .. }),
         "{error}"
     );
+    for small in [(|_| 1e-12) as fn(f32) -> f32, |_| -2e-8] {
+        let error = gptq(&Checkpoint::open(scales(small).path()).unwrap(), FC_OUT).unwrap_err();
+        assert!(
+            matches!(error, CheckpointError::Underflow { at: 0, value, .. } if value != 0.0),
+            "{error}"
+        );
+    }
+    // Zero itself, and what f16 still holds.
+    for held in [(|_| 0.0) as fn(f32) -> f32, |_| 6e-8] {
+        gptq(&Checkpoint::open(scales(held).path()).unwrap(), FC_OUT).unwrap();
+    }
 }
 
 #[test]
@@ -225,16 +236,6 @@ fn a_g_idx_that_leaves_groups_unused_is_a_warning() {
             gptq(&checkpoint, FC_OUT).unwrap();
         }
     }
-}
-
-fn with_file(name: &str, config: Value, file: &Value) -> tempfile::TempDir {
-    let folder = copy(name);
-    let path = folder.path().join("config.json");
-    let mut json: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-    json["quantization_config"] = config;
-    fs::write(&path, json.to_string()).unwrap();
-    fs::write(folder.path().join("quantize_config.json"), file.to_string()).unwrap();
-    folder
 }
 
 fn error(folder: &Path) -> CheckpointError {
@@ -278,10 +279,15 @@ fn both_files_are_read_and_must_not_contradict_each_other_or_the_tensors() {
             [json!(null), json!({key: value})],
         ] {
             let found = error(with_file(name, config, &file).path());
-            assert!(
-                matches!(&found, CheckpointError::ConfigMismatch { key: told, .. } if *told == key),
-                "{name}: {found}"
-            );
+            // `groupsize` of config.json contradicts another `group_size` before the tensors do.
+            let is_told = match &found {
+                CheckpointError::ConfigMismatch { key: told, .. } => *told == key,
+                CheckpointError::ConfigConflict { second_key, .. } => {
+                    key == "group_size" && *second_key == key
+                }
+                _ => false,
+            };
+            assert!(is_told, "{name}: {found}");
         }
     }
 }
@@ -384,15 +390,26 @@ fn a_group_size_of_config_json_that_the_tensors_contradict_is_a_warning_or_an_er
 
 #[test]
 fn symmetric_weights_with_other_zero_points_are_a_warning() {
-    let with = |zero: u32, format: &str| {
+    let stems: Vec<String> = (0..2)
+        .flat_map(|layer| {
+            ["attn.qkv_proj", "attn.out_proj", "mlp.fc_in", "mlp.fc_out"]
+                .map(|linear| format!("transformer.h.{layer}.{linear}"))
+        })
+        .collect();
+    let each = |zero: &dyn Fn(&str) -> u32, format: &str| {
         let said = json!({"bits": 8, "sym": true, "checkpoint_format": format});
         let folder = changed(
             "mini-int8",
-            |all| zeros(all, "transformer.h.0.attn.out_proj", 8, |_| zero),
+            |all| {
+                for stem in &stems {
+                    zeros(all, stem, 8, |_| zero(stem));
+                }
+            },
             quantization(said),
         );
         Checkpoint::open(folder.path()).unwrap().warnings().to_vec()
     };
+    let with = |zero: u32, format: &str| each(&|_| zero, format);
     assert_eq!((with(127, "gptq"), with(128, "gptq_v2")), (vec![], vec![]));
     assert!(matches!(
         with(128, "gptq").as_slice(),
@@ -402,6 +419,18 @@ fn symmetric_weights_with_other_zero_points_are_a_warning() {
             ..
         }]
     ));
+    // Each layer is checked, whichever differs.
+    let zero = |stem: &str| if stem.contains("h.1.mlp") { 128 } else { 127 };
+    assert_eq!(
+        each(&zero, "gptq"),
+        [Warning::Symmetry {
+            name: "transformer.h.1.mlp.fc_in.qzeros".into(),
+            format: "gptq",
+            expected: 127,
+            found: 128,
+            linears: 2
+        }]
+    );
     assert!(matches!(
         with(127, "gptq_v2").as_slice(),
         [Warning::Symmetry {

@@ -284,6 +284,34 @@ fn arguments_that_rebuilding_a_tensor_does_not_have_are_refused() {
 }
 
 #[test]
+fn tensors_outside_the_string_keys_of_the_outermost_dict_are_refused() {
+    let whole = state_dict(&[saved("x", 0, &[2], &[1])]);
+    let begin = whole.windows(6).position(|w| w == b"ctorch").unwrap();
+    let x = &whole[begin..whole.len() - 2]; // the call that rebuilds the tensor
+    let (name, extra) = (b"X\x01\x00\x00\x00x", b"X\x05\x00\x00\x00extra");
+    let read = |entries: &[&[u8]]| {
+        attached(&[&b"\x80\x02}("[..], name, x, &entries.concat(), b"u."].concat())
+    };
+    assert_eq!(read(&[]), Ok(vec![7, -8]));
+    let unreached: [&[&[u8]]; 5] = [
+        &[extra, b"}", name, x, b"s"], // {"extra": {"x": tensor}}
+        &[extra, b"]", x, b"a"],       // {"extra": [tensor]}
+        &[extra, x, b"\x85"],          // {"extra": (tensor,)}
+        &[b"K\x05", x],                // {5: tensor}
+        &[x, b"0"],                    // rebuilt and dropped
+    ];
+    for entries in unreached {
+        let expected = PickleError::Unreached {
+            count: 1,
+            record: "data/0".into(),
+        };
+        assert_eq!(read(entries), Err(expected), "{entries:?}");
+    }
+    // A second name for a tensor that has a string key loses nothing.
+    assert_eq!(read(&[extra, x, b"q\x63K\x05h\x63"]), Ok(vec![7, -8]));
+}
+
+#[test]
 fn a_tensor_beyond_its_storage_is_refused_whatever_overflows() {
     let storage = i32s(0..12);
     let cases: &[(i64, &[i64], &[i64])] = &[

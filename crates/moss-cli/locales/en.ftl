@@ -89,6 +89,8 @@ line-not-utf8 = line { $line } is not UTF-8 at offset { $offset } (byte { HEX($b
     .hint = { -set-utf8 }
 typed-not-utf8 = what was typed is not UTF-8; the line was dropped
     .hint = { -set-utf8 }
+edited-not-utf8 = what was typed is not UTF-8; the line was dropped, with all that was typed ahead behind it
+    .hint = { -set-utf8 }
 -set-utf8 = set the terminal and the locale to UTF-8 (`export LANG=C.UTF-8`), or convert the input: `iconv -f GBK -t UTF-8`
 unknown-command = unknown command `{ $name }`
     .hint = `/help` lists the commands; to send a message that starts with `/`, put a space before it
@@ -130,7 +132,6 @@ no-message = there is no message
     .hint = give one: `moss-cli generate "hello"`, or pipe it in
 tokenize-line = expected {"{"}"text": …{"}"} or {"{"}"ids": […]{"}"}
 no-logits = the model gave no logits
-no-output = the model gave no answer
 unknown-subcommand = unknown subcommand `{ $name }`
     .hint = `moss-cli --help` lists them
 
@@ -146,6 +147,13 @@ key-needed = `--host { $host }` lets other machines in, and there is no key
     .hint = give one with `--api-key-file` or MOSS_API_KEY, or say `--no-key`
 no-key-in-file = `{ $file }` holds no key
     .hint = write one a line
+cors-origin = `--cors-origin { $text }` is not what a browser sends as an origin
+    .hint = { $sent ->
+        [none] such as `https://chat.example` or `http://localhost:3000`; give the flag again for another one
+       *[other] write `{ $sent }`
+    }
+allow-host = `--allow-host { $text }` is no host name
+    .hint = give the name or address alone, without scheme, port and wildcards; give the flag again for another one
 listening = listening on { $url } (the page; the API is under /v1, its description under /docs)
 listening-on-interface = listening on { $url } ({ $interface })
 key-required = API key: required (`Authorization: Bearer KEY`; the page asks for it)
@@ -192,12 +200,6 @@ format-gptq-act-order = { $format }, act-order
 format-gptq-v2 = { $format }, gptq_v2 zero points
 
 # verify
-expected-missing = cannot read `{ $file }`
-    .hint = `verify` needs expected.json and expected.safetensors beside the weights, or `--expected DIR`
-expected-dtype = tensor `{ $name }` in `{ $file }` is { $found }, expected F32, I32 or I64
-expected-no-tensor = the expected values have no tensor `{ $name }`
-expected-no-prompt = the expected values name prompt { $index }, which is not there
-expected-positions = tensor `{ $name }` has { $found } positions, expected { $expected }
 verify-difference = largest difference { $difference }, allowed { $allowed }
 verify-best-logit = best logit of each position
 verify-logsumexp = logsumexp of each position
@@ -246,7 +248,6 @@ bench-timeline = { $what }, { FIXED($ms, digits: 2) } ms; the digit is the pass
 bench-timeline-stage = stage { $stage } |{ $line }| { $share } % busy
 bench-prompt = a prompt of { $prompt } tokens
 bench-token = a token after { $prompt }
-bench-nothing = nothing was measured
 bench-window = { $prompt } prompt and { $new } new tokens do not fit the window of { $window }
     .hint = take fewer: `--prompt 512 --new 16`
 bench-random-weights = random weights, { $format }, { $layers } layers
@@ -301,9 +302,7 @@ bench-title = { $title }: { FIXED($us, digits: 1) } us
 
 # Several lines
 damaged-file = { $name }: { $damage } ({ $path })
-no-listing =
-    the hub gives no list of files: checking against the hashes that the cache records
-      { $why }
+no-listing = the hub gives no list of files: checking against the hashes that the cache records
 truncated =
     error: the weight file `{ $file }` can no longer be read: it was truncated while in use, or its disk failed
     hint: replace files by rename (write a new file beside it, then `mv`), never in place; `--no-mmap` reads weights into memory instead

@@ -89,6 +89,8 @@ line-not-utf8 = 第 { $line } 行在偏移 { $offset } 处不是 UTF-8（字节 
     .hint = { -set-utf8 }
 typed-not-utf8 = 输入的内容不是 UTF-8；该行已忽略
     .hint = { -set-utf8 }
+edited-not-utf8 = 输入的内容不是 UTF-8；该行以及在其后预先输入的内容已忽略
+    .hint = { -set-utf8 }
 -set-utf8 = 请将终端和区域设置设为 UTF-8（`export LANG=zh_CN.UTF-8`），或转换输入：`iconv -f GBK -t UTF-8`
 unknown-command = 没有命令 `{ $name }`
     .hint = `/help` 列出所有命令；要发送以 / 开头的消息，请在前面加一个空格
@@ -130,7 +132,6 @@ no-message = 没有消息
     .hint = 请给出消息：`moss-cli generate "你好"`，或由管道输入
 tokenize-line = 应为 {"{"}"text": …{"}"} 或 {"{"}"ids": […]{"}"}
 no-logits = 模型没有给出 logits
-no-output = 模型没有给出结果
 unknown-subcommand = 没有子命令 `{ $name }`
     .hint = `moss-cli --help` 可列出子命令
 
@@ -146,6 +147,13 @@ key-needed = `--host { $host }` 向其他机器开放，却没有密钥
     .hint = 请用 `--api-key-file` 或 MOSS_API_KEY 给出密钥，或指明 `--no-key`
 no-key-in-file = `{ $file }` 中没有密钥
     .hint = 请每行写一个
+cors-origin = `--cors-origin { $text }` 不是浏览器发送的来源（Origin）形式
+    .hint = { $sent ->
+        [none] 例如 `https://chat.example` 或 `http://localhost:3000`；如有多个，请重复使用该选项
+       *[other] 请写成 `{ $sent }`
+    }
+allow-host = `--allow-host { $text }` 不是主机名
+    .hint = 只写主机名或地址，不带协议、端口和通配符；如有多个，请重复使用该选项
 listening = 正在监听 { $url } （网页；API 在 /v1 下，说明见 /docs）
 listening-on-interface = 正在监听 { $url } （{ $interface }）
 key-required = API 密钥：需要（`Authorization: Bearer 密钥`；网页会询问）
@@ -192,12 +200,6 @@ format-gptq-act-order = { $format }，act-order
 format-gptq-v2 = { $format }，gptq_v2 零点
 
 # verify
-expected-missing = 无法读取 `{ $file }`
-    .hint = `verify` 需要权重旁的 expected.json 和 expected.safetensors，或 `--expected DIR`
-expected-dtype = `{ $file }` 中的张量 `{ $name }` 为 { $found }，应为 F32、I32 或 I64
-expected-no-tensor = 期望值中没有张量 `{ $name }`
-expected-no-prompt = 期望值引用了输入 { $index }，但没有这个输入
-expected-positions = 张量 `{ $name }` 有 { $found } 个位置，应为 { $expected } 个
 verify-difference = 最大差异 { $difference }，允许 { $allowed }
 verify-best-logit = 各位置最高的 logit
 verify-logsumexp = 各位置的 logsumexp
@@ -246,7 +248,6 @@ bench-timeline = { $what }，{ FIXED($ms, digits: 2) } ms；数字表示第几�
 bench-timeline-stage = 阶段 { $stage } |{ $line }| 忙碌 { $share } %
 bench-prompt = { $prompt } 个词元的输入
 bench-token = { $prompt } 个词元之后的一个词元
-bench-nothing = 没有测量到任何结果
 bench-window = { $prompt } 个输入词元加 { $new } 个新词元超出 { $window } 的上下文窗口
     .hint = 请减少：`--prompt 512 --new 16`
 bench-random-weights = 随机权重，{ $format }，{ $layers } 层
@@ -301,9 +302,7 @@ bench-title = { $title }：{ FIXED($us, digits: 1) } us
 
 # 多行
 damaged-file = { $name }：{ $damage }（{ $path }）
-no-listing =
-    无法取得模型库的文件列表，改为与缓存中记录的哈希核对
-      { $why }
+no-listing = 无法取得模型库的文件列表，改为与缓存中记录的哈希核对
 truncated =
     错误：权重文件 `{ $file }` 已无法读取：它在使用中被截断，或磁盘出现故障
     建议：请通过重命名替换文件（先写入新文件，再 `mv`），不要原地改写；`--no-mmap` 会将权重读入内存

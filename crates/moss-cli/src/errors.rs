@@ -17,6 +17,7 @@ use moss::{
     unicode::{Context as Place, DecodeError, escape},
     weights::KernelError,
 };
+use moss_bench::BenchError;
 use moss_messages::{Language, Message, Text, ToArg, msg};
 
 use crate::{args::ArgError, help::text as lookup};
@@ -27,6 +28,8 @@ use crate::{args::ArgError, help::text as lookup};
 pub(crate) struct CliError {
     message: Box<dyn Message + Send + Sync>,
     source: Option<Box<dyn Error + Send + Sync>>,
+    /// `what` has lines of its own, and what it quotes is escaped.
+    has_lines: bool,
 }
 
 impl CliError {
@@ -34,6 +37,15 @@ impl CliError {
         Self {
             message: Box::new(message),
             source: None,
+            has_lines: false,
+        }
+    }
+
+    /// Shows the lines of `what`, whose quotes the caller has escaped.
+    pub(crate) fn with_lines(self) -> Self {
+        Self {
+            has_lines: true,
+            ..self
         }
     }
 
@@ -117,8 +129,11 @@ pub(crate) fn text(error: &(dyn Error + 'static), language: Language) -> String 
         (None, Language::Zh) => foreign(error),
     };
     let text = text.unwrap_or_else(|| error.to_string());
-    // Errors quote what is wrong, which must not look like lines of ours. One of them is a list.
-    let is_list = matches!(error.downcast_ref(), Some(HubError::NotFound { .. }));
+    // Errors quote what is wrong, which must not look like lines of ours. Some of them are lists.
+    let is_list = matches!(error.downcast_ref(), Some(HubError::NotFound { .. }))
+        || error
+            .downcast_ref()
+            .is_some_and(|failed: &CliError| failed.has_lines);
     let place = if is_list { Place::Text } else { Place::Line };
     escape(&text, place).into_owned()
 }
@@ -143,6 +158,7 @@ fn message<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a dyn Message> {
     let wrapped = || message(error.downcast_ref::<io::Error>()?.get_ref()?);
     first_of!(
         ArgError,
+        BenchError,
         BuildError,
         CheckpointError,
         DecodeError,

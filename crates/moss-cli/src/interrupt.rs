@@ -50,7 +50,7 @@ enum WhenIdle {
     /// reads as a key.
     Stay,
     /// The prompt of a terminal without line editing: the first one shows it again, the second ends
-    /// the program.
+    /// the program. Ctrl-C is a key there too; the signal comes from elsewhere, such as Emacs.
     ShowPrompt { prompt: String, shown: bool },
 }
 
@@ -83,8 +83,7 @@ impl Interrupts {
         }
     }
 
-    /// A terminal's prompt is about to be shown. `unedited`: the kernel edits the line, and Ctrl-C
-    /// is a signal.
+    /// A terminal's prompt is about to be shown. `unedited`: the kernel edits the line.
     pub(crate) fn before_prompt(&self, prompt: &str, unedited: bool) {
         let mut state = lock(&self.state);
         state.pending = false; // meant for an answer that has ended
@@ -141,10 +140,16 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Ctrl-C and SIGTERM of a server: the first asks it to stop, the next ends the program.
+/// Ctrl-C, SIGTERM and SIGHUP (a terminal or an SSH session that is closed) of a server: the first
+/// asks it to stop, the next Ctrl-C or SIGTERM ends the program.
 pub(crate) struct StopSignals {
     #[cfg(unix)]
-    watched: [tokio::signal::unix::Signal; 2],
+    interrupt: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+    /// None if the signal is ignored, as under `nohup`.
+    #[cfg(unix)]
+    hangup: Option<tokio::signal::unix::Signal>,
     /// Set within the handler of the first one.
     #[cfg(unix)]
     told: Arc<std::sync::atomic::AtomicBool>,
@@ -165,13 +170,21 @@ impl StopSignals {
             flag::register_conditional_shutdown(number, i32::from(INTERRUPTED), told.clone())?;
             flag::register(number, told.clone())?;
         }
+        let hears_hangup = !hangup_is_ignored();
+        if hears_hangup {
+            // Only as the first: the kernel and the shell each send one for one closed terminal.
+            flag::register(consts::SIGHUP, told.clone())?;
+        }
         // After the flags: a signal that only tokio had heard of would not count, and the second
         // would pass for the first. One that comes in between is in `told`.
-        let watched = [
-            signal(SignalKind::interrupt())?,
-            signal(SignalKind::terminate())?,
-        ];
-        Ok(Self { watched, told })
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: hears_hangup
+                .then(|| signal(SignalKind::hangup()))
+                .transpose()?,
+            told,
+        })
     }
 
     /// Waits for the first one.
@@ -179,12 +192,29 @@ impl StopSignals {
         if self.told.load(std::sync::atomic::Ordering::SeqCst) {
             return;
         }
-        let [interrupt, terminate] = &mut self.watched;
+        let hangup = async {
+            match &mut self.hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = hangup => {}
         }
     }
+}
+
+/// Returns `true` if this process was started with SIGHUP ignored, as by `nohup`: a handler would
+/// end that. Only Linux tells it without a call that replaces the handler; elsewhere the signal
+/// keeps its default.
+#[cfg(unix)]
+fn hangup_is_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_none_or(|mask| mask & 1 << (signal_hook::consts::SIGHUP - 1) != 0)
 }
 
 #[cfg(not(unix))]

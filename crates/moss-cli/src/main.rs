@@ -15,6 +15,7 @@ mod log;
 mod memory;
 mod messages;
 mod open;
+mod origin;
 mod output;
 mod printer;
 mod progress;

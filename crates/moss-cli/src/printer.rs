@@ -162,6 +162,14 @@ impl Printer {
         self.line(&self.labelled(msg!("label-warning"), "33", &text));
     }
 
+    /// An odd thing that was handled, and the error behind it on lines of its own.
+    pub(crate) fn warning_because(&self, warning: &dyn Message, error: &anyhow::Error) {
+        let text = self.text(warning);
+        let text = escape(&text, Context::Line);
+        let text = format!("{text}\n  {}", self.causes(error)); // each cause is escaped
+        self.line(&self.labelled(msg!("label-warning"), "33", &text));
+    }
+
     /// What failed, why, and what to do about it: also under `--quiet`.
     pub(crate) fn error(&self, error: &anyhow::Error) {
         self.failure(

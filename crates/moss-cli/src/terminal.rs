@@ -6,7 +6,7 @@
 //! the next prompt reads it.
 
 #[cfg(unix)]
-pub(crate) use self::unix::{Held, hold, reapply_after_stop, release, restore};
+pub(crate) use self::unix::{Held, hold, interrupt_key, reapply_after_stop, release, restore};
 
 #[cfg(unix)]
 mod unix {
@@ -19,6 +19,7 @@ mod unix {
     };
 
     use nix::{
+        libc::_POSIX_VDISABLE,
         sys::termios::{
             InputFlags, LocalFlags, SetArg, SpecialCharacterIndices, Termios, tcgetattr, tcsetattr,
         },
@@ -42,6 +43,10 @@ mod unix {
     struct Modes {
         original: Termios,
         held: Termios,
+        /// For a prompt at which the kernel edits lines.
+        prompt: Termios,
+        /// Ends a line at that prompt.
+        interrupt: Option<u8>,
         /// Lines are edited by this program, which understands paste markers.
         edits: bool,
         /// Set by SIGCONT: the shell has changed the mode meanwhile.
@@ -77,11 +82,14 @@ mod unix {
         pub(crate) fn new(edits: bool) -> Self {
             if let Ok(original) = tcgetattr(stdin()) {
                 let held = held(&original, edits);
+                let (prompt, interrupt) = prompt(&original);
                 let continued = Arc::<AtomicBool>::default();
                 let _ = flag::register(SIGCONT, continued.clone());
                 *modes() = Some(Modes {
                     original,
                     held,
+                    prompt,
+                    interrupt,
                     edits,
                     continued,
                 });
@@ -114,6 +122,24 @@ mod unix {
         held
     }
 
+    /// `original` with an interrupt key that ends a line instead of sending a signal, and that key.
+    /// As a signal it would not be in order with the text around it, and the kernel would discard
+    /// the text in front of it without a word about it.
+    fn prompt(original: &Termios) -> (Termios, Option<u8>) {
+        let mut prompt = original.clone();
+        let [key, end] = [
+            SpecialCharacterIndices::VINTR as usize,
+            SpecialCharacterIndices::VEOL as usize,
+        ];
+        let interrupt = Some(prompt.control_chars[key])
+            .filter(|key| *key != _POSIX_VDISABLE && prompt.local_flags.contains(LocalFlags::ISIG));
+        if let Some(interrupt) = interrupt {
+            prompt.control_chars[key] = _POSIX_VDISABLE;
+            prompt.control_chars[end] = interrupt;
+        }
+        (prompt, interrupt)
+    }
+
     /// The default action of these signals ends the process without running destructors.
     fn restore_when_killed() {
         let Ok(mut signals) = Signals::new([SIGTERM, SIGHUP, SIGQUIT]) else {
@@ -138,8 +164,13 @@ mod unix {
     /// mode.
     pub(crate) fn release() {
         if let Some(modes) = modes().as_ref().filter(|modes| !modes.edits) {
-            set(&modes.original, None);
+            set(&modes.prompt, None);
         }
+    }
+
+    /// The byte that Ctrl-C is at a prompt of a simple terminal, if it has such a key.
+    pub(crate) fn interrupt_key() -> Option<u8> {
+        modes().as_ref().and_then(|modes| modes.interrupt)
     }
 
     /// Holds input again where the process was stopped (Ctrl-Z) and continued in the foreground.
@@ -175,10 +206,14 @@ mod other {
 
     pub(crate) fn release() {}
 
+    pub(crate) fn interrupt_key() -> Option<u8> {
+        None
+    }
+
     pub(crate) fn reapply_after_stop() {}
 
     pub(crate) fn restore() {}
 }
 
 #[cfg(not(unix))]
-pub(crate) use self::other::{Held, hold, reapply_after_stop, release, restore};
+pub(crate) use self::other::{Held, hold, interrupt_key, reapply_after_stop, release, restore};

@@ -53,7 +53,14 @@ fn utf16_on_stdin_is_named_with_and_without_a_mark() {
         &["generate", "--demo"],
         &["tokenize", "--demo"],
     ] {
-        for input in ["Who are you?\nstop\n", "\u{feff}{\"text\": \"Who\"}\n"] {
+        for input in [
+            "Who are you?\nstop\n",
+            "\u{feff}{\"text\": \"Who\"}\n",
+            "你好\n世界\n",
+        ] {
+            if args[0] == "tokenize" && input.starts_with('你') {
+                continue; // JSON lines begin with ASCII characters
+            }
             let out = run(args, utf16(input));
             let said = text(&out.stderr);
             assert_eq!(out.status.code(), Some(1), "{args:?}: {said}");

@@ -99,6 +99,31 @@ fn raw_text_goes_on_without_a_prompt() {
 }
 
 #[test]
+fn ids_without_a_token_are_an_error() {
+    // The demo models have 2744 tokens and 2752 rows.
+    for args in [&["--ids", "2744"][..], &["--raw", "--ids", "5,2745"]] {
+        let demo = ["--demo", "generate", "--max-new-tokens", "2"];
+        let out = run(&[&demo[..], args].concat(), "");
+        assert_eq!(out.status.code(), Some(1), "{args:?}");
+        let id = args[args.len() - 1].split(',').next_back().unwrap();
+        let told = text(&out.stderr);
+        assert!(told.contains(&format!("token id {id}")), "{told}");
+        assert!(out.stdout.is_empty());
+    }
+    ok(
+        &[
+            "--demo",
+            "generate",
+            "--ids",
+            "2743",
+            "--max-new-tokens",
+            "2",
+        ],
+        "",
+    );
+}
+
+#[test]
 fn ids_are_printed_where_there_is_no_text() {
     let args = [
         "generate",

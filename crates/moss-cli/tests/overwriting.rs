@@ -132,10 +132,19 @@ fn convert_and_quantize_replace_a_checkpoint_only_with_force() {
             "{said}"
         );
     }
+    // The whole folder would go, so what is not part of a checkpoint is named.
+    for command in [&convert[..], &quantize] {
+        let (status, said) = run(&[command, &["--force"]].concat());
+        assert!(
+            status == Some(1) && said.contains("notes.txt") && said.contains("not replaced"),
+            "{said}"
+        );
+    }
     assert_eq!(
         fs::read_to_string(folder.path().join("there/notes.txt")).unwrap(),
         PRECIOUS
     );
+    fs::remove_file(folder.path().join("there/notes.txt")).unwrap();
     let (status, said) = run(&[&quantize[..], &["--force"]].concat());
     assert_eq!(status, Some(0), "{said}");
     assert!(folder.path().join("there/pytorch_model.bin").exists());

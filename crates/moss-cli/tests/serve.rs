@@ -11,6 +11,7 @@ use std::{
     thread::JoinHandle,
 };
 
+use serde_json::{Value, json};
 use support::{command, run, text};
 
 /// A server on any port, that port once it is ready, and what it writes to stderr from then on.
@@ -44,8 +45,12 @@ fn serve_with_fault(args: &[&str], fault: &str) -> (Child, u16, JoinHandle<Strin
 }
 
 fn ask(port: u16, key: &str, body: &str) -> TcpStream {
+    post(port, "/v1/completions", key, body)
+}
+
+fn post(port: u16, path: &str, key: &str, body: &str) -> TcpStream {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    let head = "POST /v1/completions HTTP/1.0\r\nhost: localhost\r\ncontent-type: application/json";
+    let head = format!("POST {path} HTTP/1.0\r\nhost: localhost\r\ncontent-type: application/json");
     write!(
         stream,
         "{head}\r\nauthorization: Bearer {key}\r\ncontent-length: {}\r\n\r\n{body}",
@@ -121,6 +126,122 @@ fn a_second_signal_right_behind_the_first_ends_the_server_in_the_middle_of_an_an
             "the answer was not waited for"
         );
     }
+}
+
+/// Whether a stream of an answer that is running when the signal comes ends with `[DONE]`, and the
+/// exit status.
+#[cfg(target_os = "linux")]
+fn signalled(mut child: Child, port: u16, signal: &str, tokens: usize) -> (String, Option<i32>) {
+    let body = format!(
+        r#"{{"prompt": [300, 301], "max_tokens": {tokens}, "logit_bias": {{"2740": -100, "2700": -100}}, "stream": true}}"#
+    );
+    let mut stream = ask(port, "", &body);
+    stream.read_exact(&mut [0; 400]).unwrap();
+    let process = child.id().to_string();
+    let kill = |signal: &str| Command::new("kill").args([signal, &process]).status();
+    for _ in 0..2 {
+        assert!(kill(signal).unwrap().success()); // the kernel's and the shell's
+        wait_for_delivery(child.id());
+    }
+    let mut rest = String::new();
+    stream.read_to_string(&mut rest).unwrap();
+    (rest, child.wait().unwrap().code())
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_terminal_that_closes_stops_serve_as_sigterm_does() {
+    let (child, port, _) = serve(&[]);
+    let (rest, status) = signalled(child, port, "-HUP", 800);
+    assert!(rest.trim_end().ends_with("data: [DONE]"), "{rest}");
+    assert_eq!(status, Some(0));
+    // An answer that takes longer than it is given ends with an error event.
+    let (child, port, _) = serve(&["--drain-time", "0"]);
+    let (rest, status) = signalled(child, port, "-HUP", 1900);
+    assert!(
+        rest.contains("shutting_down") && !rest.contains("[DONE]"),
+        "{rest}"
+    );
+    assert_eq!(status, Some(0));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn under_nohup_serve_goes_on_after_the_terminal_closes() {
+    let mut serve = Command::new("sh");
+    let script = format!(
+        "trap '' HUP; exec '{}' serve --demo --port 0 --lang en",
+        env!("CARGO_BIN_EXE_moss-cli")
+    );
+    let cache = std::env::temp_dir().join("moss-cli-tests");
+    serve.args(["-c", &script]).env("XDG_CACHE_HOME", cache);
+    let mut child = serve
+        .stderr(std::process::Stdio::piped())
+        .stdin(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(
+        lines
+            .map_while(Result::ok)
+            .any(|line| line.starts_with("ready: "))
+    );
+    let process = child.id().to_string();
+    let kill = |signal: &str| Command::new("kill").args([signal, &process]).status();
+    kill("-HUP").unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    assert!(child.try_wait().unwrap().is_none(), "it goes on");
+    kill("-TERM").unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn values_of_flags_that_would_match_nothing_are_refused_with_a_hint() {
+    for (args, hint) in [
+        (
+            ["--cors-origin", "https://Chat.example/"],
+            "`https://chat.example`",
+        ),
+        (
+            ["--allow-host", "moss.example:8888"],
+            "without scheme, port",
+        ),
+    ] {
+        let out = run(
+            &[&["serve", "--demo", "--port", "0"][..], &args].concat(),
+            "",
+        );
+        let said = text(&out.stderr);
+        assert_eq!(out.status.code(), Some(1));
+        assert!(said.contains("hint: ") && said.contains(hint), "{said}");
+    }
+}
+
+#[test]
+fn loopback_written_as_an_ipv6_address_is_loopback() {
+    let args = [
+        "serve",
+        "--demo",
+        "--port",
+        "0",
+        "--lang",
+        "en",
+        "--host",
+        "::ffff:127.0.0.1",
+    ];
+    let mut child = command(&std::env::temp_dir(), &args).spawn().unwrap();
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut said = String::new();
+    let is_ready = lines.map_while(Result::ok).any(|line| {
+        said += &format!("{line}\n");
+        line.starts_with("ready: ")
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(
+        is_ready && said.contains("listening on http://127.0.0.1:"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -376,4 +497,35 @@ fn an_unknown_field_is_told_once_in_the_log_and_refused_by_a_strict_server() {
             "control characters are escaped: {log}"
         );
     }
+}
+
+#[test]
+fn generate_and_serve_count_one_answer_alike() {
+    let question = "推荐五部科幻电影";
+    let args = [
+        "--demo",
+        "--temperature",
+        "0",
+        "generate",
+        "--json",
+        question,
+    ];
+    let generated: Value = serde_json::from_str(&support::ok(&args, "")).unwrap();
+    let (mut child, port, _) = serve(&[]);
+    let body = json!({"messages": [{"role": "user", "content": question}], "temperature": 0});
+    let mut reply = String::new();
+    post(port, "/v1/chat/completions", "", &body.to_string())
+        .read_to_string(&mut reply)
+        .unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let (_, served) = reply.split_once("\r\n\r\n").unwrap();
+    let served: Value = serde_json::from_str(served).unwrap();
+    let (ours, theirs) = (&generated["usage"], &served["usage"]);
+    assert_eq!(ours["prompt_tokens"], theirs["prompt_tokens"]);
+    assert_eq!(ours["generated_tokens"], theirs["completion_tokens"]);
+    assert_eq!(
+        generated["text"].as_str().unwrap().trim_start(),
+        served["choices"][0]["message"]["content"].as_str().unwrap()
+    );
 }

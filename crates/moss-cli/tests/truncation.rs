@@ -14,7 +14,7 @@ use std::{
 
 use support::{command, ok, text};
 
-/// Documented in the README.
+/// Documented in docs/troubleshooting.md.
 const TRUNCATED: i32 = 74;
 /// Nearly uniform over the vocabulary: an answer that does not end by itself.
 const ENDLESS: [&str; 10] = [

@@ -6,7 +6,7 @@
 
 mod support;
 
-use std::{path::Path, process::Command};
+use std::{io::Write, path::Path, process::Command};
 
 use rexpect::session::PtySession;
 use serde_json::Value;
@@ -211,18 +211,56 @@ fn a_paste_of_200_lines_without_markers_loses_none() {
         &mut session,
         &format!("/multi\r{}\r.\r/save a.json\r", lines(200).join("\r")),
     );
-    let trimmed = lines(200).join("\n").trim().to_owned();
-    assert_eq!(saved(&mut session, home.path(), "a.json"), [trimmed]);
+    assert_eq!(
+        saved(&mut session, home.path(), "a.json"),
+        [lines(200).join("\n")]
+    );
     // Each line a message of its own.
     keys(
         &mut session,
         &format!("clear\r{}\r/save b.json\r", lines(200).join("\r")),
     );
-    let expected: Vec<_> = lines(200)
-        .iter()
-        .map(|line| line.trim().to_owned())
-        .collect();
-    assert_eq!(saved(&mut session, home.path(), "b.json"), expected);
+    assert_eq!(saved(&mut session, home.path(), "b.json"), lines(200));
+}
+
+#[test]
+fn a_paste_between_markers_that_begins_with_a_command_is_taken_line_by_line() {
+    let home = tempfile::tempdir().unwrap();
+    let mut session = chat(home.path(), &SHORT);
+    let paste = |text: &str| format!("\u{1b}[200~{text}\u{1b}[201~\r");
+    keys(&mut session, &paste("/multi\na\n  b\n.\n"));
+    keys(&mut session, &paste("/save a.json\nhello"));
+    assert_eq!(saved(&mut session, home.path(), "a.json"), ["a\n  b"]);
+    // What a command refuses does not take the rest with it; other words are a message.
+    keys(&mut session, &paste("/regen foo\nbar"));
+    see(&mut session, "`/regen` takes nothing");
+    keys(&mut session, &paste("/halp\nme"));
+    keys(&mut session, &paste("clear\nthe table"));
+    keys(&mut session, &paste("/system You are\na poet"));
+    line(&mut session, "/save b.json");
+    assert_eq!(
+        saved(&mut session, home.path(), "b.json"),
+        ["a\n  b", "hello", "bar", "/halp\nme", "clear\nthe table"]
+    );
+    let json: Value =
+        serde_json::from_slice(&std::fs::read(home.path().join("b.json")).unwrap()).unwrap();
+    assert_eq!(json["system"], "You are\na poet");
+    keys(&mut session, &paste("/quit\nnow"));
+    assert_exits(&mut session, 0);
+}
+
+#[test]
+fn white_space_at_the_beginning_of_a_message_is_kept_and_at_its_end_is_not() {
+    let home = tempfile::tempdir().unwrap();
+    let mut session = chat(home.path(), &SHORT);
+    keys(
+        &mut session,
+        "/multi\r    a\r  b\r\r.\r  c \r\u{1b}[200~    d\n\te\n\u{1b}[201~\r   \r/save a.json\r",
+    );
+    assert_eq!(
+        saved(&mut session, home.path(), "a.json"),
+        ["    a\n  b", "  c", "    d\n\te"]
+    );
 }
 
 /// In the kernel's line mode a line ends after 4095 bytes.
@@ -289,6 +327,54 @@ fn a_simple_terminal_keeps_text_typed_ahead_and_leaves_on_the_second_ctrl_c() {
     see(&mut session, "press Ctrl-C again to exit");
     keys(&mut session, CTRL_C);
     assert_exits(&mut session, 130);
+}
+
+#[test]
+fn ctrl_c_at_a_simple_terminal_clears_text_and_only_two_on_an_empty_line_leave() {
+    let home = tempfile::tempdir().unwrap();
+    let mut session = start(home.path(), &SHORT, &[("TERM", "dumb")]);
+    see(&mut session, PROMPT);
+    for text in ["abc", "def", "  "] {
+        keys(&mut session, &format!("{text}{CTRL_C}"));
+        see(&mut session, PROMPT);
+    }
+    line(&mut session, "ok");
+    see(&mut session, PROMPT);
+    keys(&mut session, CTRL_C);
+    see(&mut session, "press Ctrl-C again to exit");
+    see(&mut session, PROMPT);
+    keys(&mut session, &format!("text{CTRL_C}{CTRL_C}"));
+    see(&mut session, "press Ctrl-C again to exit");
+    see(&mut session, PROMPT);
+    // In one read: what follows is kept, and a line of a message of several lines is dropped.
+    keys(
+        &mut session,
+        &format!("no{CTRL_C}yes\r/multi\ra\rx{CTRL_C}b\r.\r/save a.json\r"),
+    );
+    assert_eq!(
+        saved(&mut session, home.path(), "a.json"),
+        ["ok", "yes", "a\nb"]
+    );
+    see(&mut session, PROMPT);
+    keys(&mut session, CTRL_C);
+    see(&mut session, "press Ctrl-C again to exit");
+    keys(&mut session, CTRL_C);
+    assert_exits(&mut session, 130);
+}
+
+#[test]
+fn a_line_that_is_not_utf8_at_a_simple_terminal_takes_no_other_line_with_it() {
+    let home = tempfile::tempdir().unwrap();
+    let mut session = start(home.path(), &SHORT, &[("TERM", "dumb")]);
+    see(&mut session, PROMPT);
+    let mut terminal = session.process_mut().get_file_handle().unwrap();
+    terminal
+        .write_all(b"first\r\xe9t\xe9 x\rsecond\r/save a.json\r")
+        .unwrap();
+    assert_eq!(
+        saved(&mut session, home.path(), "a.json"),
+        ["first", "second"]
+    );
 }
 
 /// `stty` after the chat, however it ends.

@@ -187,7 +187,7 @@ fn what_lies_outside_the_cache_is_refused() {
         "kv_write: `slot` is 48, expected below 48"
     );
     assert!(write(&half, &[1, 2]).contains("[1, 3, 32]"));
-    assert!(write(&rows(DType::F32), &[1]).contains("`keys` is F32"));
+    assert!(write(&rows(DType::F32), &[1]).contains("`keys` is f32"));
 
     let attend = |start_pos, blocks: &[u32], first_row| {
         let sequence = SequenceRows {

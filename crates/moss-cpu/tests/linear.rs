@@ -88,7 +88,7 @@ fn a_bias_of_another_length_and_integers_are_refused_by_name() {
     let ids = Tensor::zeros((1, INPUTS), DType::U32, &Device::Cpu).unwrap();
     assert_eq!(
         linear().forward(&ids).unwrap_err().to_string(),
-        "linear: `x` is U32, expected f32, f16 or bf16"
+        "linear: `x` is u32, expected f32, f16 or bf16"
     );
 }
 

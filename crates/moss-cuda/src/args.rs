@@ -4,6 +4,7 @@ use std::{ffi::c_void, ptr::null};
 
 use cudarc::driver::{DeviceRepr, ValidAsZeroBits};
 use half::f16;
+use moss_sampling::TopKRequest;
 
 /// `Segment` of `kernels/common/linear.cuh`.
 #[derive(Debug, Clone, Copy)]
@@ -231,7 +232,7 @@ impl Default for CopyRunsArgs {
 /// `SampleParams` of `kernels/sample_cut.cu`.
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(C)]
-pub(crate) struct SampleParams {
+pub(crate) struct TopKParams {
     pub(crate) repetition_penalty: f32,
     pub(crate) temperature: f32,
     pub(crate) top_k: u32,
@@ -242,39 +243,39 @@ pub(crate) struct SampleParams {
 /// `SampleAnswer` of `kernels/sample_cut.cu`.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
-pub(crate) struct SampleAnswer {
+pub(crate) struct TopKResult {
     pub(crate) status: u32,
     pub(crate) kept: u32,
     unused: [u32; 6],
     /// Id and bits of the score.
-    pub(crate) candidates: [[u32; 2]; 508],
+    pub(crate) candidates: [[u32; 2]; TopKRequest::MAX_CANDIDATES],
 }
 
 /// `SampleCutArgs` of `kernels/sample_cut.cu`.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
-pub(crate) struct SampleCutArgs {
+pub(crate) struct TopKArgs {
     pub(crate) logits: *const f32,
-    pub(crate) params: *const SampleParams,
+    pub(crate) params: *const TopKParams,
     pub(crate) history: *const u32,
     pub(crate) keys: *mut u32,
     pub(crate) maxima: *mut u32,
     pub(crate) found: *mut u64,
     pub(crate) states: *mut u64,
-    pub(crate) answers: *mut SampleAnswer,
+    pub(crate) results: *mut TopKResult,
     pub(crate) logits_stride: u32,
     pub(crate) history_stride: u32,
     pub(crate) vocab: u32,
 }
 
 // SAFETY: plain numbers without padding, of which zero is a value.
-unsafe impl DeviceRepr for SampleParams {}
+unsafe impl DeviceRepr for TopKParams {}
 // SAFETY: as above.
-unsafe impl ValidAsZeroBits for SampleParams {}
+unsafe impl ValidAsZeroBits for TopKParams {}
 // SAFETY: as above.
-unsafe impl DeviceRepr for SampleAnswer {}
+unsafe impl DeviceRepr for TopKResult {}
 // SAFETY: as above.
-unsafe impl ValidAsZeroBits for SampleAnswer {}
+unsafe impl ValidAsZeroBits for TopKResult {}
 
-const _: () = assert!(size_of::<SampleParams>() == 20 && size_of::<SampleAnswer>() == 4096);
-const _: () = assert!(size_of::<SampleCutArgs>() == 80 && size_of::<CopyRunsArgs>() == 96);
+const _: () = assert!(size_of::<TopKParams>() == 20 && size_of::<TopKResult>() == 4096);
+const _: () = assert!(size_of::<TopKArgs>() == 80 && size_of::<CopyRunsArgs>() == 96);

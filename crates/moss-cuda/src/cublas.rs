@@ -323,11 +323,9 @@ impl Cublas {
         // SAFETY: the pointer is to a local that outlives the call; the context is current.
         check(unsafe { (api.create)(&mut handle) }, WHAT)?;
         let open = Open { api, handle };
+        let stream = self.stream.cu_stream().cast();
         // SAFETY: handle and stream are of the current context.
-        check(
-            unsafe { (api.set_stream)(handle, self.stream.cu_stream().cast()) },
-            WHAT,
-        )?;
+        check(unsafe { (api.set_stream)(handle, stream) }, WHAT)?;
         Ok(open)
     }
 }

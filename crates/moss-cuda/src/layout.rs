@@ -33,6 +33,9 @@ pub struct HeadLayout {
 impl HeadLayout {
     /// Returns the distance of two heads in queries and cache: `head_dim`, padded to 16 bytes.
     pub const fn stride(&self) -> usize {
-        self.head_dim.next_multiple_of(8)
+        match self.head_dim.checked_next_multiple_of(8) {
+            Some(stride) => stride,
+            None => usize::MAX,
+        }
     }
 }

@@ -84,7 +84,7 @@ pub use {
     linear::{LinearInput, LinearPair, Watch},
     p2p::{Link, LinkWay},
     pinned::Pinned,
-    top_k::{CutRow, SampleCut},
+    top_k::DeviceTopK,
     upload::{Read, Uploader},
     weights::GpuLinear,
 };

@@ -1,8 +1,10 @@
-//! The cut of logits to the candidates of sampling, on the card.
+//! Top-k selection of the candidates of sampling, on the GPU.
+
+use moss_sampling::{TopKCandidates, TopKRequest};
 
 use super::{
     Buffer, CopyRun, Gpu, Pinned,
-    args::{SampleAnswer, SampleCutArgs, SampleParams},
+    args::{TopKArgs, TopKParams, TopKResult},
     buffer::View,
     count,
     launch::{Geometry, Kernel, params},
@@ -10,9 +12,9 @@ use super::{
 };
 use crate::{KernelError, Rule};
 
-const OP: &str = "sample_cut";
+const OP: &str = "top_k";
 
-/// Scores of a block of threads.
+/// Scores of a thread block.
 const TILE: usize = 1024;
 
 /// Runs of scores whose maxima are kept, a row; 16 a tile.
@@ -21,204 +23,194 @@ const MAX_RUNS: usize = 2048;
 /// Scores that may reach the bound, a row.
 const MAX_FOUND: usize = 2048;
 
-/// Answers of this status hold candidates.
+/// Status of a result with candidates.
 const CANDIDATES: u32 = 1;
 
-/// How one row is to be cut. See `SampleCutArgs` in `kernels/sample_cut.cu` for what each number
-/// does.
-#[derive(Debug, Clone, Copy)]
-pub struct CutRow<'a> {
-    /// Ids said so far.
-    pub history: &'a [u32],
-    /// Above 0; 1 changes nothing.
-    pub repetition_penalty: f32,
-    /// 0 or more; at 0 `top_k` has to be 1.
-    pub temperature: f32,
-    /// At least 1.
-    pub top_k: usize,
-    /// Ids below this are candidates.
-    pub allowed: usize,
-}
-
-/// Wishes, scratch and answers for up to `rows` rows of `vocab` logits.
+/// Requests, scratch and results for up to `max_rows` rows of logits.
 #[derive(Debug)]
-pub struct SampleCut {
-    params: Buffer<SampleParams>,
+pub struct DeviceTopK {
+    params: Buffer<TopKParams>,
     history: Buffer<u32>,
     keys: Buffer<u32>,
     maxima: Buffer<u32>,
     found: Buffer<u64>,
     states: Buffer<u64>,
-    answers: Buffer<SampleAnswer>,
-    staged_params: Pinned<SampleParams>,
-    staged_history: Pinned<u32>,
-    fetched: Pinned<SampleAnswer>,
-    rows: usize,
-    vocab: usize,
+    results: Buffer<TopKResult>,
+    host_params: Pinned<TopKParams>,
+    host_history: Pinned<u32>,
+    host_results: Pinned<TopKResult>,
+    max_rows: usize,
+    vocab_size: usize,
     history_stride: usize,
 }
 
-impl SampleCut {
-    /// `None` for a vocabulary that the kernels are not made for. Histories hold up to `history`
-    /// ids.
+impl DeviceTopK {
+    /// Allocates the buffers. Histories hold up to `history` ids. Returns `None` for a vocabulary
+    /// that the kernels do not support.
     ///
     /// # Errors
     /// [`KernelError::OutOfMemory`].
     pub fn new(
         gpu: &Gpu,
-        rows: usize,
-        vocab: usize,
+        max_rows: usize,
+        vocab_size: usize,
         history: usize,
     ) -> Result<Option<Self>, KernelError> {
-        if vocab.div_ceil(TILE) * 16 > MAX_RUNS {
+        if vocab_size.div_ceil(TILE) * 16 > MAX_RUNS {
             return Ok(None);
         }
         Ok(Some(Self {
-            params: gpu.zeros(rows)?,
-            history: gpu.zeros(rows * history)?,
-            keys: gpu.zeros(rows * vocab)?,
-            maxima: gpu.zeros(rows * MAX_RUNS)?,
-            found: gpu.zeros(rows * MAX_FOUND)?,
-            states: gpu.zeros(rows)?,
-            answers: gpu.zeros(rows)?,
-            staged_params: gpu.pinned_for_steps(rows)?,
-            staged_history: gpu.pinned_for_steps(rows * history)?,
-            fetched: gpu.pinned_for_steps(rows)?,
-            rows,
-            vocab,
+            params: gpu.zeros(max_rows)?,
+            history: gpu.zeros(max_rows * history)?,
+            keys: gpu.zeros(max_rows * vocab_size)?,
+            maxima: gpu.zeros(max_rows * MAX_RUNS)?,
+            found: gpu.zeros(max_rows * MAX_FOUND)?,
+            states: gpu.zeros(max_rows)?,
+            results: gpu.zeros(max_rows)?,
+            host_params: gpu.pinned_for_steps(max_rows)?,
+            host_history: gpu.pinned_for_steps(max_rows * history)?,
+            host_results: gpu.pinned_for_steps(max_rows)?,
+            max_rows,
+            vocab_size,
             history_stride: history,
         }))
     }
 
-    /// Rows at most.
-    pub fn rows(&self) -> usize {
-        self.rows
+    /// Returns the most rows of one selection.
+    pub fn max_rows(&self) -> usize {
+        self.max_rows
     }
 
-    /// Writes down the wishes for the coming rows, for [`SampleCut::wishes`]; `None` leaves a row
-    /// alone, and so does a wish that the kernels cannot take.
+    /// Writes the requests of the coming rows to page-locked host memory, for
+    /// [`DeviceTopK::upload`]. A row without a request gets no candidates, nor does a request that
+    /// the kernels do not support.
     ///
     /// # Errors
     /// [`KernelError::Argument`] for too many rows; [`KernelError::Driver`].
-    pub fn put(&mut self, wishes: &[Option<CutRow<'_>>]) -> Result<(), KernelError> {
+    pub fn stage(&mut self, requests: &[Option<TopKRequest<'_>>]) -> Result<(), KernelError> {
+        let (rows, stride) = (requests.len(), self.history_stride);
         rule(
             OP,
             "rows",
-            wishes.len(),
-            wishes.len() <= self.rows,
-            Rule::AtMost(self.rows),
+            rows,
+            rows <= self.max_rows,
+            Rule::AtMost(self.max_rows),
         )?;
-        let stride = self.history_stride;
-        let params = self.staged_params.as_mut_slice()?;
+        let params = self.host_params.as_mut_slice()?;
         let histories = self
-            .staged_history
+            .host_history
             .as_mut_slice()?
             .chunks_exact_mut(stride.max(1));
-        for ((params, staged), wish) in params.iter_mut().zip(histories).zip(wishes) {
-            *params = SampleParams::default();
-            let Some(wish) = wish else { continue };
-            let (greedy, len) = (wish.temperature == 0.0, wish.history.len());
-            if len > stride || wish.top_k == 0 || greedy && wish.top_k != 1 {
+        for ((params, history), request) in params.iter_mut().zip(histories).zip(requests) {
+            *params = TopKParams::default();
+            let Some(request) = request else { continue };
+            let (greedy, len) = (request.temperature == 0.0, request.history.len());
+            if len > stride || request.top_k == 0 || greedy && request.top_k != 1 {
                 continue;
             }
-            *params = SampleParams {
-                repetition_penalty: wish.repetition_penalty,
-                temperature: wish.temperature,
-                top_k: u32::try_from(wish.top_k).unwrap_or(u32::MAX),
-                allowed: u32::try_from(wish.allowed).unwrap_or(u32::MAX),
+            *params = TopKParams {
+                repetition_penalty: request.repetition_penalty,
+                temperature: request.temperature,
+                top_k: u32::try_from(request.top_k).unwrap_or(u32::MAX),
+                allowed: u32::try_from(request.allowed).unwrap_or(u32::MAX),
                 history_len: count(OP, "history", len)?,
             };
-            if wish.repetition_penalty != 1.0 {
-                staged[..len].copy_from_slice(wish.history);
+            if request.repetition_penalty != 1.0 {
+                history[..len].copy_from_slice(request.history);
             }
         }
         Ok(())
     }
 
-    /// The copies that take the wishes for `rows` rows to the card.
+    /// Returns the copies of the staged requests of `rows` rows to the GPU.
     ///
     /// # Errors
     /// [`KernelError::Argument`] for too many rows.
-    pub fn wishes(&mut self, rows: usize) -> Result<[CopyRun<'_>; 2], KernelError> {
+    pub fn upload(&mut self, rows: usize) -> Result<[CopyRun<'_>; 2], KernelError> {
         Ok([
-            self.staged_params.run_to(&self.params, 0, rows)?,
-            self.staged_history
+            self.host_params.run_to(&self.params, 0, rows)?,
+            self.host_history
                 .run_to(&self.history, 0, rows * self.history_stride)?,
         ])
     }
 
-    /// The copy that brings `rows` answers to the host.
+    /// Returns the copy of the results of `rows` rows to the host.
     ///
     /// # Errors
     /// [`KernelError::Argument`] for too many rows.
-    pub fn answers(&mut self, rows: usize) -> Result<CopyRun<'_>, KernelError> {
-        self.fetched.run_from(&self.answers, 0, rows)
+    pub fn download(&mut self, rows: usize) -> Result<CopyRun<'_>, KernelError> {
+        self.host_results.run_from(&self.results, 0, rows)
     }
 
-    /// The candidates `(id, score)` of row `row`, in no order, once they are there; `None` where
-    /// the row itself is needed.
+    /// Waits for the copy of [`DeviceTopK::download`] and returns the candidates of row `row`;
+    /// `None` if the row itself is needed.
     ///
     /// # Errors
     /// [`KernelError::Driver`].
-    pub fn candidates(&self, row: usize) -> Result<Option<Vec<(u32, f32)>>, KernelError> {
-        let answer = self
-            .fetched
+    pub fn candidates(&self, row: usize) -> Result<Option<TopKCandidates>, KernelError> {
+        let result = self
+            .host_results
             .as_slice()?
             .get(row)
-            .filter(|answer| answer.status == CANDIDATES);
-        let kept = |answer: &SampleAnswer| {
-            let kept = &answer.candidates[..(answer.kept as usize).min(answer.candidates.len())];
-            kept.iter()
-                .map(|[id, bits]| (*id, f32::from_bits(*bits)))
-                .collect()
+            .filter(|result| result.status == CANDIDATES);
+        let candidates = |result: &TopKResult| {
+            let kept = &result.candidates[..(result.kept as usize).min(result.candidates.len())];
+            let kept = kept.iter().map(|[id, bits]| (*id, f32::from_bits(*bits)));
+            TopKCandidates(kept.collect())
         };
-        Ok(answer.map(kept))
+        Ok(result.map(candidates))
     }
 }
 
 impl Gpu {
-    /// Cuts the first `n` rows of `logits`, `[n, vocab]`, as [`SampleCut::put`] said, once
-    /// [`SampleCut::wishes`] are there. Can be recorded.
+    /// Selects the candidates of the first `n` rows of `logits`, `[n, vocab_size]`, after the copies
+    /// of [`DeviceTopK::upload`]. Can be captured in a CUDA graph.
     ///
     /// # Errors
     /// [`KernelError::Argument`] where extents do not fit.
-    pub fn sample_cut(
+    pub fn top_k(
         &self,
         logits: View<'_, f32>,
         n: usize,
-        cut: &SampleCut,
+        top_k: &DeviceTopK,
     ) -> Result<(), KernelError> {
-        rule(OP, "rows", n, n <= cut.rows, Rule::AtMost(cut.rows))?;
+        rule(
+            OP,
+            "rows",
+            n,
+            n <= top_k.max_rows,
+            Rule::AtMost(top_k.max_rows),
+        )?;
         rule(
             OP,
             "logits",
             logits.len,
-            logits.len >= n * cut.vocab,
-            Rule::AtLeast(n * cut.vocab),
+            logits.len >= n * top_k.vocab_size,
+            Rule::AtLeast(n * top_k.vocab_size),
         )?;
-        let vocab = count(OP, "vocab", cut.vocab)?;
-        let args = SampleCutArgs {
+        let vocab = count(OP, "vocab", top_k.vocab_size)?;
+        let args = TopKArgs {
             logits: logits.ptr(),
-            params: cut.params.ptr(),
-            history: cut.history.ptr(),
-            keys: cut.keys.ptr_mut(),
-            maxima: cut.maxima.ptr_mut(),
-            found: cut.found.ptr_mut(),
-            states: cut.states.ptr_mut(),
-            answers: cut.answers.ptr_mut(),
+            params: top_k.params.ptr(),
+            history: top_k.history.ptr(),
+            keys: top_k.keys.ptr_mut(),
+            maxima: top_k.maxima.ptr_mut(),
+            found: top_k.found.ptr_mut(),
+            states: top_k.states.ptr_mut(),
+            results: top_k.results.ptr_mut(),
             logits_stride: vocab,
-            history_stride: count(OP, "history stride", cut.history_stride)?,
+            history_stride: count(OP, "history stride", top_k.history_stride)?,
             vocab,
         };
         let grid = (
-            count(OP, "tiles", cut.vocab.div_ceil(TILE))?,
+            count(OP, "tiles", top_k.vocab_size.div_ceil(TILE))?,
             count(OP, "rows", n)?,
             1,
         );
         for kernel in [Kernel::SampleScore, Kernel::SampleCut] {
-            // SAFETY: the only argument is `SampleCutArgs`, field for field as in
-            // kernels/sample_cut.cu; buffers were taken for `rows` rows of `vocab` by
-            // `SampleCut::new`, which checked `vocab`, and `put` checked every wish.
+            // SAFETY: the only argument is `TopKArgs`, field for field `SampleCutArgs` of
+            // kernels/sample_cut.cu; buffers were allocated for `max_rows` rows of `vocab_size` by
+            // `DeviceTopK::new`, which checked the vocabulary, and `stage` checked every request.
             unsafe { self.launch(kernel, Geometry { grid, block: 256 }, params![args]) }?;
         }
         Ok(())

@@ -4,15 +4,18 @@
 //! [`Event::Prefill`], any number of [`Event::Text`], then exactly one of [`Event::Finished`] and
 //! [`Event::Failed`]. A request that is cancelled or fails while it waits has only the last.
 
-use std::time::Duration;
-
-use serde::Serialize;
+use moss_text::{Outcome, SegmentKind, TokenText};
 
 use crate::EngineError;
 
 /// One step of a request's life.
 #[derive(Debug, Clone)]
 pub enum Event {
+    /// So many of a chat's oldest turns no longer fit the window, as of now. Chats alone have it.
+    TurnsDropped {
+        /// How many went.
+        count: usize,
+    },
     /// The request runs.
     Started {
         /// Tokens of its prompt.
@@ -31,8 +34,12 @@ pub enum Event {
     Text {
         /// The token; none for text that is released at the end.
         id: Option<u32>,
-        /// Whole characters that the token completes; may be empty.
+        /// The part of the reply that the text belongs to.
+        kind: SegmentKind,
+        /// Whole characters that the token completes, without labels; may be empty.
         piece: String,
+        /// The tokens of the text, where the request asks for them.
+        tokens: Vec<TokenText>,
         /// How likely the model held the token to be, where the request asks for it.
         logprobs: Option<Box<TokenLogprobs>>,
     },
@@ -50,80 +57,4 @@ pub struct TokenLogprobs {
     pub logprob: f32,
     /// The likeliest tokens, as many as the request asks for, the likeliest first.
     pub top: Vec<(u32, f32)>,
-}
-
-/// Why generation stopped.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StopCause {
-    /// A stop token was generated; it is the last of the ids.
-    EndOfTurn,
-    /// The text reached this string, which is not part of it.
-    StopString(String),
-    /// As many tokens as asked for.
-    MaxNewTokens,
-    /// The answer's time limit has passed; it starts at the first token, so there is at least one.
-    TimeLimit,
-    /// The prompt was not processed within its time limit: there is no answer.
-    PromptTimeLimit,
-    /// The model's window is full.
-    WindowFull,
-    /// The owner does not want any more.
-    Cancelled,
-}
-
-/// A finished answer.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Outcome {
-    /// Why it stopped.
-    pub cause: StopCause,
-    /// Generated ids, a stop token included.
-    pub ids: Vec<u32>,
-    /// All [`Event::Text`] pieces put together; empty without a tokenizer.
-    pub text: String,
-    /// Tokens counted.
-    pub usage: Usage,
-    /// Time taken.
-    pub timings: Timings,
-}
-
-/// Tokens counted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Usage {
-    /// Tokens of the prompt.
-    pub prompt_tokens: usize,
-    /// Those whose keys and values were in the cache already.
-    pub reused_tokens: usize,
-    /// Those that were run through the model.
-    pub prefilled_tokens: usize,
-    /// Tokens generated.
-    pub generated_tokens: usize,
-}
-
-/// Time taken.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
-pub struct Timings {
-    /// From submission until it ran.
-    pub queued: Duration,
-    /// From then until the first token.
-    pub prefill: Duration,
-    /// From then until the last.
-    pub decode: Duration,
-}
-
-impl Timings {
-    /// From submission until the first token.
-    pub fn time_to_first_token(&self) -> Duration {
-        self.queued + self.prefill
-    }
-
-    /// Prompt tokens a second.
-    pub fn prefill_rate(&self, usage: &Usage) -> f64 {
-        usage.prefilled_tokens as f64 / self.prefill.as_secs_f64().max(1e-9)
-    }
-
-    /// Generated tokens a second, after the first.
-    pub fn decode_rate(&self, usage: &Usage) -> f64 {
-        usage.generated_tokens.saturating_sub(1) as f64 / self.decode.as_secs_f64().max(1e-9)
-    }
 }

@@ -17,11 +17,12 @@ use moss_text::Tokenizer;
 use crate::{
     CancelHandle, EngineError, EngineOptions, Event, EventSink, FaultListener, Metrics, Request,
     Run, Session, StopRules, Vocabulary,
+    command::{Command, Job},
     health::Health,
     metrics::Counters,
-    sequence::Job,
+    panics::caught,
     watchdog,
-    worker::{Command, Worker, caught},
+    worker::Worker,
 };
 
 /// How often a dropped engine that waits for its thread looks whether the thread is stalled.

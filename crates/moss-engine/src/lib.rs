@@ -7,27 +7,32 @@
 
 mod cache;
 mod chat;
+mod command;
 mod error;
 mod event;
 mod handle;
 mod health;
 mod metrics;
 mod options;
+mod panics;
 mod request;
 mod run;
 mod scheduler;
 mod sequence;
+mod session;
 mod speed;
-mod stop;
 mod watchdog;
 mod worker;
 
-pub use chat::{Batch, Chat, ChatEvent, ChatOptions, ChatRun};
+pub use chat::{Batch, Chat, ChatOptions, ChatRun};
 pub use error::EngineError;
-pub use event::{Event, Outcome, StopCause, Timings, TokenLogprobs, Usage};
+pub use event::{Event, TokenLogprobs};
 pub use handle::Engine;
 pub use health::FaultListener;
 pub use metrics::Metrics;
 pub use options::EngineOptions;
-pub use request::{PromptLimit, Request, Session, StopRules, Vocabulary};
+pub use request::{PromptLimit, Request, StopRules, Vocabulary};
 pub use run::{CancelHandle, EventSink, Run};
+pub use session::Session;
+
+pub use moss_text::{Outcome, StopCause, Timings, Usage};

@@ -30,9 +30,9 @@ pub struct EngineOptions {
 }
 
 impl EngineOptions {
-    /// [`EngineOptions::stall_time`] of a model that runs on a CPU, in part or in whole.
+    /// The default `stall_time` of a model that runs on a CPU, in part or in whole.
     pub const CPU_STALL_TIME: Duration = Duration::from_secs(300);
-    /// [`EngineOptions::stall_time`] of a model that runs on GPUs alone.
+    /// The default `stall_time` of a model that runs on GPUs alone.
     pub const GPU_STALL_TIME: Duration = Duration::from_secs(60);
 
     /// Returns the limits for one conversation.

@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use crossbeam_channel::Sender;
 use moss_model::MossConfig;
 use moss_sampling::{LogitsStep, SamplingParams};
-
-use crate::worker::Command;
+use moss_text::{NextRun, TextMode};
 
 /// Which ids may be drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -53,8 +51,8 @@ pub enum PromptLimit {
     /// Exactly this long.
     Fixed(Duration),
     /// Several times what the engine's measured speed predicts for this prompt and those ahead of
-    /// it, and at least [`crate::EngineOptions::stall_time`]. There is no limit until a speed has
-    /// been measured.
+    /// it, and at least the `stall_time` of [`crate::EngineOptions`]. There is no limit until a
+    /// speed has been measured.
     Measured,
 }
 
@@ -73,7 +71,11 @@ pub struct Request {
     /// Tells with each token how likely it was, and this many of the likeliest; `None` for no such
     /// thing. It costs a pass over the row.
     pub logprobs: Option<usize>,
-    /// [`Session::id`] of the cache to go on from, and to leave behind.
+    /// What the text is; text as it is by default.
+    pub text: TextMode,
+    /// Assigns text to its tokens, in [`crate::Event::Text`].
+    pub align: bool,
+    /// [`crate::Session::id`] of the cache to go on from, and to leave behind.
     pub session: Option<u64>,
 }
 
@@ -88,7 +90,23 @@ impl Request {
             stop,
             vocabulary,
             logprobs: None,
+            text: TextMode::default(),
+            align: false,
             session: None,
+        }
+    }
+
+    /// A request for one run of a reply, without a session.
+    pub fn of(run: NextRun, sampling: SamplingParams) -> Self {
+        let stop = StopRules {
+            max_new_tokens: run.max_new_tokens,
+            stop_ids: run.stop_ids,
+            ..StopRules::default()
+        };
+        Self {
+            stop,
+            text: run.text,
+            ..Self::new(run.prompt, sampling)
         }
     }
 }
@@ -100,27 +118,5 @@ impl std::fmt::Debug for Request {
             .field("sampling", &self.sampling)
             .field("stop", &self.stop)
             .finish_non_exhaustive()
-    }
-}
-
-/// A conversation's cache: the longest beginning that a prompt shares with the one before is not
-/// run again. Dropping it frees its blocks.
-#[derive(Debug)]
-pub struct Session {
-    pub(crate) id: u64,
-    pub(crate) commands: Sender<Command>,
-}
-
-impl Session {
-    /// For [`Request::session`].
-    pub fn id(&self) -> u64 {
-        self.id
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        // An engine that is gone has freed everything already.
-        let _ = self.commands.send(Command::EndSession(self.id));
     }
 }

@@ -8,60 +8,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use moss_model::{BlockTable, Cut, LogitRows, Logits};
-use moss_sampling::{CutParams, Logprobs, Sampler};
-use moss_text::{Specials, TextStream, Tokenizer};
+use moss_model::{BlockTable, LogitRows, Logits};
+use moss_sampling::{Logprobs, Sampler, TopKRequest};
+use moss_text::{Piece, ReplyText, SegmentKind, Tokenizer};
 
 use crate::{
-    EngineError, Event, Outcome, PromptLimit, Request, StopCause, StopRules, Timings,
-    TokenLogprobs, Usage, health::Outlet, speed::Speed, stop::StopStrings,
+    EngineError, Event, Outcome, PromptLimit, StopCause, StopRules, Timings, TokenLogprobs, Usage,
+    command::Job, health::Outlet, speed::Speed,
 };
 
 /// Times the predicted duration of a prompt that [`PromptLimit::Measured`] allows: other answers
 /// and a throttled machine take their share.
 const PROMPT_FACTOR: u32 = 4;
-
-/// A request that waits, and where its events go.
-pub(crate) struct Job {
-    /// Requests before this one.
-    pub(crate) id: u64,
-    pub(crate) request: Request,
-    pub(crate) sampler: Sampler,
-    pub(crate) events: Arc<Outlet>,
-    pub(crate) cancelled: Arc<AtomicBool>,
-    pub(crate) submitted: Instant,
-}
-
-impl Job {
-    pub(crate) fn is_cancelled(&self) -> bool {
-        self.cancelled.load(Relaxed)
-    }
-
-    /// The last event of a request that never ran.
-    pub(crate) fn end_before_start(self, error: Option<EngineError>) {
-        let event = error.map_or_else(
-            || {
-                let usage = Usage {
-                    prompt_tokens: self.request.prompt.len(),
-                    ..Usage::default()
-                };
-                let timings = Timings {
-                    queued: self.submitted.elapsed(),
-                    ..Timings::default()
-                };
-                Event::Finished(Outcome {
-                    cause: StopCause::Cancelled,
-                    ids: Vec::new(),
-                    text: String::new(),
-                    usage,
-                    timings,
-                })
-            },
-            Event::Failed,
-        );
-        self.events.send(event); // an owner who is gone needs no event
-    }
-}
 
 /// A running request.
 pub(crate) struct Sequence {
@@ -81,8 +39,7 @@ pub(crate) struct Sequence {
     stop: StopRules,
     /// Positions at which the window is full.
     window: usize,
-    text: Option<(TextStream, StopStrings)>,
-    shown: String,
+    text: Option<ReplyText>,
     /// See [`Request::logprobs`].
     logprobs: Option<usize>,
     events: Arc<Outlet>,
@@ -115,13 +72,16 @@ impl Sequence {
             cancelled,
             submitted,
         } = job;
-        let stops = StopStrings::new(&request.stop.stop_strings);
         let usage = Usage {
             prompt_tokens: request.prompt.len(),
             reused_tokens: cached,
             prefilled_tokens: 0,
             generated_tokens: 0,
         };
+        let text = tokenizer.map(|tokenizer| {
+            let stop = &request.stop.stop_strings;
+            ReplyText::new(tokenizer.clone(), request.text, stop, request.align)
+        });
         let work = ahead + request.prompt.len() - cached;
         events.set_pending(request.prompt.len() - cached);
         let sequence = Self {
@@ -136,9 +96,7 @@ impl Sequence {
             allowed,
             stop: request.stop,
             window,
-            text: tokenizer
-                .map(|tokenizer| (TextStream::new(tokenizer.clone(), Specials::Skip), stops)),
-            shown: String::new(),
+            text,
             logprobs: request.logprobs,
             events,
             usage,
@@ -231,25 +189,20 @@ impl Sequence {
         }
     }
 
-    /// What the model may cut its row down to; the likelihood of a token takes the whole row.
-    fn cut(&self) -> Option<CutParams> {
-        self.sampler.cut().filter(|_| self.logprobs.is_none())
+    /// Returns the top-k request of the next token; log-probabilities need the whole row.
+    fn top_k_request(&self) -> Option<TopKRequest<'_>> {
+        let request = self.sampler.top_k_request(&self.ids, self.allowed);
+        request.filter(|_| self.logprobs.is_none())
     }
 
-    /// What the model is asked for at the last position: the best tokens where they are enough.
+    /// Returns what the model is asked for at the last position: candidates if they are enough.
     pub(crate) fn wanted(&self) -> LogitRows<'_> {
-        self.cut().map_or(LogitRows::Last, |cut| {
-            LogitRows::Cut(Cut {
-                history: &self.ids,
-                repetition_penalty: cut.repetition_penalty,
-                temperature: cut.temperature,
-                top_k: cut.top_k,
-                allowed: self.allowed,
-            })
-        })
+        self.top_k_request()
+            .map_or(LogitRows::Last, LogitRows::TopK)
     }
 
-    /// Draws the next token from what the model gave, a row of `expected` logits or a cut of one,
+    /// Draws the next token from what the model gave, a row of `expected` logits or the candidates
+    /// of one,
     /// and says why it is the last, if it is.
     pub(crate) fn draw(
         &mut self,
@@ -264,10 +217,11 @@ impl Sequence {
         };
         let answer = answer.ok_or(missing(0))?;
         let mut logprobs = None;
-        let id = match (answer.candidates(), self.cut()) {
-            (Some(candidates), Some(_)) => self.sampler.sample_cut(candidates, step)?,
-            (Some(_), None) => return Err(missing(0)), // the row was asked for
-            (None, _) => {
+        let may_select = self.top_k_request().is_some();
+        let id = match answer.candidates() {
+            Some(candidates) if may_select => self.sampler.sample_candidates(candidates, step)?,
+            Some(_) => return Err(missing(0)), // the row was asked for
+            None => {
                 let row = answer.last_mut().ok_or(missing(0))?;
                 if row.len() != expected {
                     return Err(missing(row.len()));
@@ -289,9 +243,9 @@ impl Sequence {
         self.usage.generated_tokens += 1;
         self.first_token.get_or_insert_with(Instant::now);
         let mut cause = None;
-        let mut piece = String::new();
-        if let Some((stream, stops)) = &mut self.text {
-            let (shown, found) = stops.push(&stream.push(id));
+        let mut piece = no_text();
+        if let Some(text) = &mut self.text {
+            let (shown, found) = text.push(id);
             cause = found.map(StopCause::StopString);
             piece = shown;
         }
@@ -307,35 +261,39 @@ impl Sequence {
         })
     }
 
-    fn show(&mut self, id: Option<u32>, piece: String, logprobs: Option<Box<TokenLogprobs>>) {
-        self.shown.push_str(&piece);
+    fn show(&self, id: Option<u32>, piece: Piece, logprobs: Option<Box<TokenLogprobs>>) {
+        let Piece { kind, text, tokens } = piece;
         self.send(Event::Text {
             id,
-            piece,
+            kind,
+            piece: text,
+            tokens,
             logprobs,
         });
     }
 
+    /// Shows text that was held back, and returns all of it as it was generated.
+    fn finish_text(&mut self) -> String {
+        let Some(mut text) = self.text.take() else {
+            return String::new();
+        };
+        if let Some(rest) = text.finish() {
+            self.show(None, rest, None);
+        }
+        text.into_raw()
+    }
+
     /// Sends the last event. The table stays, for the session or the pool.
     pub(crate) fn finish(&mut self, cause: StopCause) {
-        let by_string = matches!(cause, StopCause::StopString(_));
-        if let Some((stream, stops)) = self.text.as_mut().filter(|_| !by_string) {
-            let (mut rest, found) = stops.push(&stream.finish());
-            if found.is_none() {
-                rest.push_str(&stops.finish());
-            }
-            if !rest.is_empty() {
-                self.show(None, rest, None);
-            }
-        }
+        let text = self.finish_text();
         let now = Instant::now();
         let first = self.first_token.unwrap_or(now);
         let timings = Timings {
             queued: self.started - self.submitted,
             prefill: first - self.started,
             decode: now - first,
+            first_token: first - self.submitted,
         };
-        let text = std::mem::take(&mut self.shown);
         tracing::debug!(
             sequence = self.id,
             ?cause,
@@ -353,7 +311,8 @@ impl Sequence {
     }
 
     /// Sends the last event of a sequence that cannot go on.
-    pub(crate) fn fail(&self, error: EngineError) {
+    pub(crate) fn fail(&mut self, error: EngineError) {
+        self.finish_text();
         tracing::debug!(sequence = self.id, %error, "request failed");
         self.send(Event::Failed(error));
     }
@@ -362,5 +321,14 @@ impl Sequence {
         if !self.events.send(event) {
             self.cancelled.store(true, Relaxed); // nobody listens any more
         }
+    }
+}
+
+/// The text of a token where there is no tokenizer.
+fn no_text() -> Piece {
+    Piece {
+        kind: SegmentKind::Answer,
+        text: String::new(),
+        tokens: Vec::new(),
     }
 }

@@ -2,7 +2,6 @@
 
 use std::{
     collections::VecDeque,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -17,21 +16,13 @@ use moss_text::Tokenizer;
 use crate::{
     EngineError, EngineOptions, StopCause, Vocabulary,
     cache::SharedCache,
+    command::{Command, Job},
     health::Health,
     metrics::Counters,
+    panics::caught,
     scheduler::{self, Turn},
-    sequence::{Job, Sequence},
+    sequence::Sequence,
 };
-
-/// What handles tell the worker.
-pub(crate) enum Command {
-    /// A request.
-    Submit(Box<Job>),
-    /// A conversation is over.
-    EndSession(u64),
-    /// So is the engine.
-    Stop,
-}
 
 pub(crate) struct Worker {
     model: Box<dyn LanguageModel>,
@@ -372,13 +363,4 @@ fn guilty(turns: &[Turn], error: &ModelError) -> Vec<usize> {
         || turns.iter().map(|turn| turn.sequence).collect(),
         |turn| vec![turn.sequence],
     )
-}
-
-/// What a panic says, as an error.
-pub(crate) fn caught<T>(code: impl FnOnce() -> T) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(code)).map_err(|panic| {
-        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-        text.or_else(|| panic.downcast_ref::<String>().cloned())
-            .unwrap_or_else(|| "unknown".into())
-    })
 }

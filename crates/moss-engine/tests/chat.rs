@@ -4,7 +4,7 @@
 mod support;
 
 use moss_engine::{
-    Chat, ChatEvent, ChatOptions, ChatRun, EngineError, EngineOptions, Outcome, StopCause,
+    Chat, ChatOptions, ChatRun, EngineError, EngineOptions, Event, Outcome, StopCause,
 };
 use moss_sampling::SamplingParams;
 use moss_text::{Plugin, PluginSwitches, PromptBuilder, SegmentKind, SystemText, TextError};
@@ -43,10 +43,10 @@ fn read(run: ChatRun<'_>) -> (String, Outcome, usize) {
     let (mut text, mut dropped) = (String::new(), 0);
     for event in run {
         match event {
-            ChatEvent::Text { piece, .. } => text.push_str(&piece),
-            ChatEvent::TurnsDropped { count } => dropped = count,
-            ChatEvent::Finished(outcome) => return (text, outcome, dropped),
-            ChatEvent::Failed(error) => panic!("{error}"),
+            Event::Text { piece, .. } => text.push_str(&piece),
+            Event::TurnsDropped { count } => dropped = count,
+            Event::Finished(outcome) => return (text, outcome, dropped),
+            Event::Failed(error) => panic!("{error}"),
             _ => {}
         }
     }
@@ -127,7 +127,7 @@ fn a_message_that_alone_does_not_fit_is_refused_and_nothing_is_lost() {
 fn an_answer_that_is_dropped_half_way_stays_as_far_as_it_came() {
     let mut chat = chat_with(Fake::new(1536, 256, counting).before(slow), None);
     let mut run = chat.ask("a").unwrap();
-    run.find(|event| matches!(event, ChatEvent::Text { .. }))
+    run.find(|event| matches!(event, Event::Text { .. }))
         .unwrap();
     drop(run);
     assert_eq!(chat.turns().len(), 1);
@@ -175,7 +175,7 @@ fn plugin_turns_come_in_parts_and_wait_for_results() {
     let parts = |run: ChatRun<'_>| {
         let mut parts: Vec<(SegmentKind, String)> = Vec::new();
         for event in run {
-            if let ChatEvent::Text { kind, piece } = event {
+            if let Event::Text { kind, piece, .. } = event {
                 match parts.last_mut() {
                     Some((last, text)) if *last == kind => text.push_str(&piece),
                     _ => parts.push((kind, piece)),
@@ -226,10 +226,10 @@ fn an_answer_made_again_that_fails_half_way_leaves_the_old_one() {
     assert!(
         events
             .iter()
-            .any(|event| matches!(event, ChatEvent::Text { .. })),
+            .any(|event| matches!(event, Event::Text { .. })),
         "it had begun"
     );
-    assert!(matches!(events.last(), Some(ChatEvent::Failed(_))));
+    assert!(matches!(events.last(), Some(Event::Failed(_))));
     assert_eq!(chat.turns(), old);
 }
 
@@ -286,21 +286,22 @@ fn a_model_that_commands_nothing_goes_on_by_itself() {
     let events: Vec<_> = chat.ask("你好").unwrap().collect();
     let started = events
         .iter()
-        .filter(|event| matches!(event, ChatEvent::Started { .. }))
+        .filter(|event| matches!(event, Event::Started { .. }))
         .count();
     assert_eq!(started, 1);
     let answer: String = events
         .iter()
         .filter_map(|event| match event {
-            ChatEvent::Text {
+            Event::Text {
                 kind: SegmentKind::Answer,
                 piece,
+                ..
             } => Some(piece.as_str()),
             _ => None,
         })
         .collect();
     assert_eq!(answer, "你好！😀");
-    let Some(ChatEvent::Finished(outcome)) = events.last() else {
+    let Some(Event::Finished(outcome)) = events.last() else {
         panic!("{events:?}")
     };
     assert_eq!(outcome.cause, StopCause::EndOfTurn);
@@ -335,7 +336,7 @@ fn a_cancel_handle_taken_at_the_start_ends_the_second_part_too() {
     for event in run {
         if matches!(
             &event,
-            ChatEvent::Text {
+            Event::Text {
                 kind: SegmentKind::Answer,
                 ..
             }
@@ -344,7 +345,7 @@ fn a_cancel_handle_taken_at_the_start_ends_the_second_part_too() {
         }
         last = Some(event);
     }
-    let Some(ChatEvent::Finished(outcome)) = last else {
+    let Some(Event::Finished(outcome)) = last else {
         panic!("{last:?}")
     };
     assert_eq!(outcome.cause, StopCause::Cancelled);

@@ -191,10 +191,7 @@ fn timings_and_counts_add_up() {
         timings.prefill.as_millis() >= 6 && timings.decode.as_millis() >= 18,
         "{timings:?}"
     );
-    assert_eq!(
-        timings.time_to_first_token(),
-        timings.queued + timings.prefill
-    );
+    assert_eq!(timings.first_token, timings.queued + timings.prefill);
     assert!(timings.prefill_rate(&usage) < 3400.0 && timings.decode_rate(&usage) < 510.0);
     let metrics = engine.metrics();
     assert_eq!(
@@ -243,7 +240,7 @@ fn an_engine_stops_with_its_queue_full() {
 #[test]
 fn the_likelihood_of_tokens_comes_with_them_when_asked_for() {
     let mut fake = Fake::new(97, 256, mix);
-    fake.cuts = true; // a cut would leave nothing to tell the likelihood from
+    fake.selects = true; // candidates would leave nothing to compute the likelihood from
     let engine = fake.start(options(), None);
     let request = Request {
         logprobs: Some(2),

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use moss_engine::{Chat, ChatEvent, ChatOptions, ChatRun, Engine, EngineError, EngineOptions};
+use moss_engine::{Chat, ChatOptions, ChatRun, Engine, EngineError, EngineOptions, Event};
 use moss_sampling::SamplingParams;
 use moss_text::{Conversation, Plugin, PluginSwitches, PromptBuilder, Specials, SystemText};
 use support::{Fake, Fault, Faults, expected, greedy, mix, numbered, options, tokenizer};
@@ -68,8 +68,8 @@ fn read(run: ChatRun<'_>) -> (String, Option<EngineError>) {
     let mut text = String::new();
     for event in run {
         match event {
-            ChatEvent::Text { piece, .. } => text.push_str(&piece),
-            ChatEvent::Failed(error) => return (text, Some(error)),
+            Event::Text { piece, .. } => text.push_str(&piece),
+            Event::Failed(error) => return (text, Some(error)),
             _ => {}
         }
     }

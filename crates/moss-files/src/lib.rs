@@ -19,6 +19,32 @@ use moss_unicode::{decode, decode_start};
 /// Largest configuration, index or tokenizer file that is read. The published ones are below 4 MB.
 pub const MAX_BYTES: u64 = 64 << 20;
 
+/// Has the system write a file's bytes to the disk. A file system that cannot do that on demand, as
+/// some network and FUSE file systems, is no error: the bytes are written as well as it writes them.
+///
+/// # Errors
+/// The system's, for bytes that could not be written.
+pub fn sync(file: &File) -> io::Result<()> {
+    match file.sync_all() {
+        Err(error) if cannot_sync(&error) => Ok(()),
+        result => result,
+    }
+}
+
+/// EINVAL, ENOSYS and ENOTSUP.
+fn cannot_sync(error: &io::Error) -> bool {
+    const ENOTSUP: &[i32] = match cfg!(target_os = "linux") {
+        true => &[95],
+        false => &[45, 102], // also EOPNOTSUPP, where that is another one
+    };
+    matches!(
+        error.kind(),
+        io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported
+    ) || error
+        .raw_os_error()
+        .is_some_and(|code| ENOTSUP.contains(&code))
+}
+
 /// Reads a whole regular file of at most `limit` bytes.
 ///
 /// # Errors
@@ -100,5 +126,21 @@ fn kind(kind: FileType) -> FileKind {
         FileKind::Folder
     } else {
         FileKind::Special
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_system_that_cannot_sync_is_told_from_a_disk_that_fails() {
+        let cannot = |code| cannot_sync(&io::Error::from_raw_os_error(code));
+        assert_eq!(
+            [22, 38, 95].map(cannot),
+            [true; 3],
+            "EINVAL, ENOSYS, ENOTSUP"
+        );
+        assert_eq!([5, 28, 122].map(cannot), [false; 3], "EIO, ENOSPC, EDQUOT");
     }
 }

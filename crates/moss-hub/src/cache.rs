@@ -6,27 +6,30 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use hf_hub::{Cache, CacheRepo, Repo};
 use moss_lock::FileLock;
 
 use crate::ModelId;
 
 /// One model's folder in the cache.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct ModelCache {
     locks: PathBuf,
     folder: PathBuf,
+    repo: CacheRepo,
 }
 
 impl ModelCache {
     /// The folder of this name, or the one under the organisation's new name where only that
     /// exists.
     pub(crate) fn new(cache: &Path, id: &ModelId) -> Self {
-        let folders = id.cache_folders();
-        let existing = folders.iter().find(|folder| cache.join(folder).is_dir());
-        let folder = existing.unwrap_or(&folders[0]);
+        let exists = |repo: &Repo| cache.join(repo.folder_name()).is_dir();
+        let repo = id.repos().find(exists).unwrap_or_else(|| id.repo());
+        let folder = repo.folder_name();
         Self {
-            locks: cache.join(".locks").join(folder),
+            locks: cache.join(".locks").join(&folder),
             folder: cache.join(folder),
+            repo: Cache::new(cache.to_owned()).repo(repo),
         }
     }
 
@@ -40,7 +43,7 @@ impl ModelCache {
     }
 
     pub(crate) fn snapshot(&self, commit: &str) -> PathBuf {
-        self.folder.join("snapshots").join(commit)
+        self.repo.pointer_path(commit)
     }
 
     /// Makes the folders.

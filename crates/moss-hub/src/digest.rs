@@ -1,7 +1,7 @@
 //! Hashes that a hub lists, and those of files.
 
 use std::{
-    fs::File,
+    fs::{self, File, Metadata},
     io::{self, Read},
     path::Path,
 };
@@ -52,7 +52,9 @@ pub(crate) fn of_text(text: &str) -> String {
 }
 
 fn hash<H: sha2::Digest>(path: &Path, mut hasher: H) -> io::Result<String> {
+    expect_file(&fs::metadata(path)?)?; // opening a named pipe would wait for a writer
     let mut file = File::open(path)?;
+    expect_file(&file.metadata()?)?; // the path may name another file by now
     let mut buffer = vec![0; 1 << 20];
     loop {
         match file.read(&mut buffer)? {
@@ -60,6 +62,14 @@ fn hash<H: sha2::Digest>(path: &Path, mut hasher: H) -> io::Result<String> {
             count => hasher.update(&buffer[..count]),
         }
     }
+}
+
+fn expect_file(found: &Metadata) -> io::Result<()> {
+    if found.is_file() {
+        return Ok(());
+    }
+    let error = io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
+    Err(error)
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -4,13 +4,14 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::atomic::AtomicBool,
+    time::Duration,
 };
 
 use crate::{
     DownloadEvent, Fetched, HubError, HubFile, HubSettings, ListingFault, MissingFile, ModelId,
     Patience, Report,
     cache::ModelCache,
-    fault::shown,
+    fault::{Failure, shown},
     files,
     http::Http,
     listing::{self, Listing},
@@ -23,6 +24,9 @@ use crate::{
 /// Somebody waits for the listing, and nothing is lost if it is asked for again later: fewer
 /// attempts than for bytes.
 const LISTING_ATTEMPTS: u32 = 4;
+
+/// A listing is not waited for longer than this where the server asks for a pause.
+const LISTING_RETRY_AFTER: Duration = Duration::from_secs(10);
 
 /// A hub, ready to be asked.
 pub struct Hub {
@@ -82,6 +86,7 @@ impl Hub {
             commit,
             license,
             files,
+            of_unknown_length,
         } = self.list(id, report)?;
         let names: Vec<_> = files.iter().map(|file| file.name.as_str()).collect();
         let endpoint = shown(self.http.base());
@@ -95,6 +100,12 @@ impl Hub {
             .filter(|file| chosen.contains(&file.name.as_str()))
             .cloned()
             .collect();
+        for file in &mut files {
+            if of_unknown_length.contains(&file.name) {
+                let name = Fetched::File(file.name.clone());
+                file.bytes = self.retrying(name, report, || self.http.length(&file.url))?;
+            }
+        }
         files.sort_by_key(|file| file.bytes);
         let cache = ModelCache::new(&self.settings.cache, id);
         let done = |file: &HubFile| {
@@ -172,32 +183,38 @@ impl Hub {
         };
         let url = listing::address(source, base, id)
             .map_err(|error| bad(ListingFault::Parse(error.to_string())))?;
+        let text = self.retrying(Fetched::Listing, report, || self.http.text(&url))?;
+        listing::read(source, base, id, &text).map_err(bad)
+    }
+
+    /// Asks for something small, again where that may help: somebody waits for it.
+    fn retrying<T>(
+        &self,
+        file: Fetched,
+        report: Report<'_>,
+        ask: impl Fn() -> Result<T, Failure>,
+    ) -> Result<T, HubError> {
         let patience = self.settings.patience;
         let patience = Patience {
             attempts: patience.attempts.min(LISTING_ATTEMPTS),
             ..patience
         };
-        let mut retries = Retries::new(&patience);
-        let text = loop {
-            let failure = match self.http.text(&url) {
-                Ok(text) => break text,
+        let mut retries = Retries::new(&patience).with_longest_retry_after(LISTING_RETRY_AFTER);
+        loop {
+            let failure = match ask() {
+                Ok(found) => return Ok(found),
                 Err(failure) => failure,
             };
             let Some(wait) = retries.pause(&failure, false) else {
-                return Err(HubError::transfer(
-                    Fetched::Listing,
-                    failure,
-                    retries.failures(),
-                ));
+                return Err(HubError::transfer(file, failure, retries.failures()));
             };
             report(DownloadEvent::Retrying {
-                file: &Fetched::Listing,
+                file: &file,
                 fault: &failure.fault,
                 wait,
             });
             retry::sleep(wait, &AtomicBool::new(false));
-        };
-        listing::read(source, base, id, &text).map_err(bad)
+        }
     }
 
     /// Fetches one file; `blob` appears whole or not at all. `may_adopt` says that no other tool

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use url::Url;
 
-use crate::{EndpointFault, HubError};
+use crate::{EndpointFault, HubError, ModelId};
 
 /// The hubs that are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -23,6 +23,15 @@ impl Source {
         match self {
             Self::HuggingFace => "main",
             Self::ModelScope => "modelscope",
+        }
+    }
+
+    /// Returns the repository of a model. ModelScope keeps its copies of the published checkpoints
+    /// under an organisation of its own.
+    pub(crate) fn repository(self, id: &ModelId) -> String {
+        match self {
+            Self::ModelScope if id.is_known() => format!("AI-ModelScope/{}", id.name()),
+            _ => id.to_string(),
         }
     }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use moss_messages::Message;
 
+#[cfg(feature = "download")]
 use crate::{Fault, fault::Failure};
 
 /// A place where a model was looked for.
@@ -58,6 +59,7 @@ pub enum MissingFile {
 }
 
 /// What is fetched from a hub.
+#[cfg(feature = "download")]
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
 #[message(display)]
 pub enum Fetched {
@@ -132,6 +134,7 @@ pub enum HubError {
         missing: MissingFile,
     },
     /// A file that did not come.
+    #[cfg(feature = "download")]
     Transfer {
         /// What was asked for.
         file: Fetched,
@@ -176,6 +179,7 @@ pub enum HubError {
 }
 
 impl HubError {
+    #[cfg(feature = "download")]
     pub(crate) fn transfer(file: Fetched, failure: Failure, attempts: u32) -> Self {
         Self::Transfer {
             file,

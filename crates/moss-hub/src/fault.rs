@@ -120,6 +120,8 @@ pub(crate) struct Failure {
     /// After redirects; without its query, which may carry a signature.
     pub(crate) url: String,
     pub(crate) fault: Fault,
+    /// Status of an answer that was an HTML page.
+    pub(crate) page_status: Option<u16>,
     /// Whether the hub itself answered, and not a host that it sent us to.
     pub(crate) from_hub: bool,
 }
@@ -142,6 +144,8 @@ impl Failure {
             | Fault::CutOff { .. }
             | Fault::Unreachable { .. }
             | Fault::Stalled { .. } => true,
+            // Gateways tell their troubles in HTML.
+            Fault::Html if self.page_status.is_some_and(|status| status >= 500) => true,
             // Somebody has to log in; the same request would be answered with the same page.
             Fault::Html
             | Fault::Tls { .. }
@@ -159,7 +163,7 @@ impl Failure {
     /// or with a host that is blocked, more of them only delay the message.
     pub(crate) fn first_attempts(&self) -> Option<u32> {
         match self.fault {
-            Fault::Unreachable { .. } => Some(2),
+            Fault::Unreachable { .. } | Fault::Html => Some(2),
             Fault::Status {
                 status: 401 | 403, ..
             } => Some(3),

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, path::Path};
 use crate::MissingFile;
 
 pub(crate) const NEEDED: [&str; 3] = ["config.json", "vocab.json", "merges.txt"];
+#[cfg(feature = "download")]
 const WELCOME: [&str; 3] = [
     "added_tokens.json",
     "special_tokens_map.json",
@@ -17,6 +18,7 @@ const WEIGHTS: [(&str, &str); 2] = [("model", ".safetensors"), ("pytorch_model",
 ///
 /// # Errors
 /// What is missing there.
+#[cfg(feature = "download")]
 pub(crate) fn choose<'a>(names: &[&'a str]) -> Result<Vec<&'a str>, MissingFile> {
     if let Some(missing) = NEEDED.iter().find(|needed| !names.contains(needed)) {
         return Err(MissingFile::Named((*missing).to_owned()));
@@ -32,6 +34,7 @@ pub(crate) fn choose<'a>(names: &[&'a str]) -> Result<Vec<&'a str>, MissingFile>
 }
 
 /// The one file, which goes first as in transformers, or the shards with their index.
+#[cfg(feature = "download")]
 fn weights<'a>(names: &[&'a str], stem: &str, suffix: &str) -> Option<Vec<&'a str>> {
     if let Some(single) = names
         .iter()
@@ -56,6 +59,27 @@ fn weights<'a>(names: &[&'a str], stem: &str, suffix: &str) -> Option<Vec<&'a st
         return (!shards.is_empty()).then(|| [vec![*index], shards].concat());
     }
     None
+}
+
+/// A token that every published model has added to its vocabulary.
+const ADDED_TOKEN: &str = "\"<eom>\"";
+
+/// Returns the first file missing that a conversation needs beside the weights.
+pub(crate) fn missing_for_conversation(folder: &Path) -> Option<&'static str> {
+    let missing = NEEDED.into_iter().find(|name| !folder.join(name).exists());
+    missing.or_else(|| (!has_added_tokens(folder)).then_some("added_tokens.json"))
+}
+
+/// Returns `true` if the tokens that MOSS adds are in one of the files that may list them. What is
+/// wrong within these files is for the tokenizer to say.
+fn has_added_tokens(folder: &Path) -> bool {
+    let lists = |name: &str, what: &str| {
+        moss_files::read(&folder.join(name), moss_files::MAX_BYTES)
+            .is_ok_and(|text| String::from_utf8_lossy(&text).contains(what))
+    };
+    folder.join("added_tokens.json").exists()
+        || lists("tokenizer_config.json", "\"added_tokens_decoder\"")
+        || lists("vocab.json", ADDED_TOKEN)
 }
 
 /// Whether a folder holds a configuration, and a set of weight files that is complete.

@@ -3,7 +3,7 @@
 use std::{
     io::{ErrorKind, Read},
     ops::Range,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use ureq::{Agent, Body, Proxy, Timeout, http::Response};
@@ -19,8 +19,10 @@ const MAX_REDIRECTS: usize = 10;
 const MAX_LISTING: u64 = 16 << 20;
 /// A name is resolved and a connection accepted within seconds, or a firewall drops the packets.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// A hub makes a listing within a few seconds.
-const LISTING_TIMEOUT: Duration = Duration::from_secs(15);
+/// A hub sends a listing, redirects and body included, within a few seconds.
+const LISTING_TIMEOUT: Duration = Duration::from_secs(6);
+/// Bytes of a body that show whether it is a page.
+const BEGINNING: u64 = 512;
 
 /// One pool of connections to a hub and to wherever it redirects.
 pub(crate) struct Http {
@@ -39,6 +41,37 @@ pub(crate) struct Expected<'a> {
     pub(crate) size: u64,
     /// The file's hash in the hub's listing.
     pub(crate) etag: &'a str,
+}
+
+/// What is asked of an address.
+#[derive(Clone, Copy)]
+enum Ask<'a> {
+    /// A small text, all of which must have come by then.
+    Whole {
+        deadline: Instant,
+    },
+    /// The length of a file, by its first byte.
+    Length {
+        deadline: Instant,
+    },
+    Stretch(&'a Expected<'a>),
+}
+
+impl Ask<'_> {
+    fn range(&self) -> Option<Range<u64>> {
+        match self {
+            Self::Whole { .. } => None,
+            Self::Length { .. } => Some(0..1),
+            Self::Stretch(expected) => Some(expected.range.clone()),
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        match self {
+            Self::Whole { deadline } | Self::Length { deadline } => Some(*deadline),
+            Self::Stretch(_) => None,
+        }
+    }
 }
 
 impl Http {
@@ -78,13 +111,20 @@ impl Http {
 
     /// The text of a listing.
     pub(crate) fn text(&self, url: &Url) -> Result<String, Failure> {
-        let (mut response, url) = self.get(url, None)?;
+        let deadline = Instant::now() + self.listing_timeout;
+        let (mut response, url) = self.get(url, Ask::Whole { deadline })?;
         let body = response
             .body_mut()
             .with_config()
             .limit(MAX_LISTING)
             .read_to_string();
-        let text = body.map_err(|error| self.failure(&url, Fault::connection(error)))?;
+        let text = body.map_err(|error| {
+            let fault = match error {
+                ureq::Error::Timeout(_) => self.unanswered(&url, error, true),
+                error => Fault::connection(error),
+            };
+            self.failure(&url, fault)
+        })?;
         // Whatever its headers call it.
         if is_page(text.as_bytes()) {
             Err(self.failure(&url, Fault::Html))
@@ -99,15 +139,35 @@ impl Http {
         url: &Url,
         expected: &Expected<'_>,
     ) -> Result<(impl Read + use<>, Url), Failure> {
-        let (response, url) = self.get(url, Some(expected))?;
-        check_stretch(&response, expected).map_err(|fault| self.failure(&url, fault))?;
+        let (response, url) = self.get(url, Ask::Stretch(expected))?;
+        if let Err(fault) = check_stretch(&response, expected) {
+            // A page has another length than the file, and is what the user has to know of.
+            let is_page = response.status() == 200 && is_page(&beginning(response));
+            return Err(self.failure(&url, if is_page { Fault::Html } else { fault }));
+        }
         Ok((response.into_body().into_reader(), url))
+    }
+
+    /// The length of a file that the hub's listing does not tell.
+    pub(crate) fn length(&self, url: &Url) -> Result<u64, Failure> {
+        let deadline = Instant::now() + self.listing_timeout;
+        let (response, url) = self.get(url, Ask::Length { deadline })?;
+        let found = header(&response, "content-range").unwrap_or_default();
+        let length = match response.status().as_u16() {
+            206 => content_range(found).and_then(|(_, total)| total),
+            _ => header(&response, "content-length").and_then(|text| text.trim().parse().ok()),
+        };
+        length.ok_or_else(|| {
+            let (expected, found) = ("0-0/LENGTH".to_owned(), found.to_owned());
+            self.failure(&url, Fault::Range { expected, found })
+        })
     }
 
     pub(crate) fn failure(&self, url: &Url, fault: Fault) -> Failure {
         Failure {
             url: shown(url),
             fault,
+            page_status: None,
             from_hub: self.is_hub(url),
         }
     }
@@ -117,30 +177,26 @@ impl Http {
         url.origin() == self.base.origin()
     }
 
-    fn get(
-        &self,
-        url: &Url,
-        expected: Option<&Expected<'_>>,
-    ) -> Result<(Response<Body>, Url), Failure> {
+    fn get(&self, url: &Url, ask: Ask<'_>) -> Result<(Response<Body>, Url), Failure> {
         let mut url = url.clone();
         for _ in 0..MAX_REDIRECTS {
             let mut request = self.agent.get(url.as_str());
-            if let Some(Expected { range, .. }) = expected {
+            if let Some(range) = ask.range() {
                 request =
                     request.header("range", format!("bytes={}-{}", range.start, range.end - 1));
-            } else {
-                let config = request.config();
-                request = config
-                    .timeout_recv_response(Some(self.listing_timeout))
-                    .build();
+            }
+            if let Some(deadline) = ask.deadline() {
+                let left = deadline.saturating_duration_since(Instant::now());
+                request = request.config().timeout_global(Some(left)).build();
             }
             if let Some(token) = self.token.as_ref().filter(|_| self.is_hub(&url)) {
                 request = request.header("authorization", format!("Bearer {token}"));
             }
             let response = request.call().map_err(|error| {
-                self.failure(&url, self.unanswered(&url, error, expected.is_none()))
+                let is_small = ask.deadline().is_some();
+                self.failure(&url, self.unanswered(&url, error, is_small))
             })?;
-            if let Some(expected) = expected {
+            if let Ask::Stretch(expected) = ask {
                 check_etag(&response, expected.etag).map_err(|fault| self.failure(&url, fault))?;
             }
             match response.status().as_u16() {
@@ -155,6 +211,13 @@ impl Http {
                 }
                 200 | 206 if is_html(&response) => return Err(self.failure(&url, Fault::Html)),
                 200 | 206 => return Ok((response, url)),
+                // Hubs tell these in HTML too.
+                status if !matches!(status, 401 | 403 | 404 | 429) && is_html(&response) => {
+                    return Err(Failure {
+                        page_status: Some(status),
+                        ..self.failure(&url, Fault::Html)
+                    });
+                }
                 status => {
                     let retry_after =
                         header(&response, "retry-after").and_then(|text| text.trim().parse().ok());
@@ -178,8 +241,8 @@ impl Http {
     }
 
     /// Why no answer came. A host that accepts connections and never answers is as good as none for
-    /// a listing; for a file it may be busy.
-    fn unanswered(&self, url: &Url, error: ureq::Error, is_listing: bool) -> Fault {
+    /// something small; for a file it may be busy.
+    fn unanswered(&self, url: &Url, error: ureq::Error, is_small: bool) -> Fault {
         let name = url.host_str().unwrap_or_default();
         let unreachable = |reason| Fault::Unreachable {
             host: name.to_owned(),
@@ -195,7 +258,7 @@ impl Http {
             ureq::Error::HostNotFound => unreachable(UnreachableReason::Name),
             ureq::Error::Timeout(Timeout::Resolve) => unreachable(UnreachableReason::Name),
             ureq::Error::Timeout(Timeout::Connect) => unreachable(UnreachableReason::NoAnswer),
-            ureq::Error::Timeout(_) if is_listing => unreachable(UnreachableReason::NoAnswer),
+            ureq::Error::Timeout(_) if is_small => unreachable(UnreachableReason::NoAnswer),
             ureq::Error::ConnectProxyFailed(reason) => {
                 unreachable(UnreachableReason::Proxy((*reason).to_string()))
             }
@@ -257,6 +320,14 @@ fn is_html(response: &Response<Body>) -> bool {
         .trim()
         .to_ascii_lowercase();
     kind.starts_with("text/html") || kind.starts_with("application/xhtml")
+}
+
+/// The first bytes of an answer, as far as they come.
+fn beginning(response: Response<Body>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let body = response.into_body().into_reader();
+    let _ = body.take(BEGINNING).read_to_end(&mut bytes); // what broke off may still tell
+    bytes
 }
 
 /// Returns `true` for the beginning of an HTML page. No file of a checkpoint starts like one.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{HubError, endpoint::Source};
+use hf_hub::Repo;
 
 /// The organisation that published the checkpoints.
 pub(crate) const ORGANISATION: &str = "fnlp";
@@ -30,12 +30,9 @@ pub struct ModelId {
 }
 
 impl ModelId {
-    /// Reads `ORGANISATION/NAME`, or a published checkpoint's short name.
-    ///
-    /// # Errors
-    /// [`HubError::BadId`] for anything else: what comes out is safe as a part of a path and of an
-    /// address.
-    pub fn parse(text: &str) -> Result<Self, HubError> {
+    /// Reads `ORGANISATION/NAME`, or a published checkpoint's short name. Returns `None` for anything
+    /// else: what comes out is safe as a part of a path and of an address.
+    pub(crate) fn read(text: &str) -> Option<Self> {
         let is_part = |part: &str| {
             let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
             !part.is_empty()
@@ -46,18 +43,9 @@ impl ModelId {
         let (organisation, name) = match text.split_once('/') {
             Some(parts) => parts,
             None if KNOWN.contains(&text) => (ORGANISATION, text),
-            None => {
-                return Err(HubError::BadId {
-                    id: text.to_owned(),
-                });
-            }
+            None => return None,
         };
-        if !is_part(organisation) || !is_part(name) {
-            return Err(HubError::BadId {
-                id: text.to_owned(),
-            });
-        }
-        Ok(Self {
+        (is_part(organisation) && is_part(name)).then(|| Self {
             organisation: organisation.to_owned(),
             name: name.to_owned(),
         })
@@ -69,30 +57,59 @@ impl ModelId {
             && KNOWN.contains(&self.name.as_str())
     }
 
-    /// What a hub calls it. ModelScope keeps its copies of the published checkpoints under a name
-    /// of its own.
-    pub(crate) fn on(&self, source: Source) -> String {
-        match source {
-            Source::ModelScope if self.is_known() => format!("AI-ModelScope/{}", self.name),
-            _ => self.to_string(),
-        }
+    /// Returns the name without the organisation.
+    #[cfg(feature = "download")]
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
-    /// Its folder in the hub's cache, and the one that the Python tools use under the
-    /// organisation's new name.
-    pub(crate) fn cache_folders(&self) -> Vec<String> {
-        let renamed = Some(RENAMED).filter(|_| self.organisation == ORGANISATION);
-        let organisations = [Some(self.organisation.as_str()), renamed]
-            .into_iter()
-            .flatten();
-        organisations
-            .map(|organisation| format!("models--{organisation}--{}", self.name))
-            .collect()
+    /// Returns the repository of this name.
+    #[cfg(feature = "download")]
+    pub(crate) fn repo(&self) -> Repo {
+        Repo::model(self.to_string())
     }
+
+    /// Returns the repositories that the Python tools may keep a download under.
+    #[cfg(feature = "download")]
+    pub(crate) fn repos(&self) -> impl Iterator<Item = Repo> {
+        repos(&self.organisation, &self.name)
+    }
+}
+
+/// Returns the repositories of a model: that of the organisation as it was typed, and that of its
+/// new name if it has one.
+pub(crate) fn repos(organisation: &str, name: &str) -> impl Iterator<Item = Repo> {
+    let renamed = Some(RENAMED).filter(|_| organisation == ORGANISATION);
+    [Some(organisation), renamed]
+        .into_iter()
+        .flatten()
+        .map(move |organisation| Repo::model(format!("{organisation}/{name}")))
 }
 
 impl fmt::Display for ModelId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.organisation, self.name)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cache_folders_are_those_of_the_python_tools() {
+        for name in KNOWN {
+            let id = ModelId::parse(name).unwrap();
+            let folders: Vec<_> = repos(&id.organisation, &id.name)
+                .map(|repo| repo.folder_name())
+                .collect();
+            let expected =
+                ["fnlp", "OpenMOSS-Team"].map(|owner| format!("models--{owner}--{name}"));
+            assert_eq!(folders, expected);
+        }
+        let folders: Vec<_> = repos("my-team", "My.Model_1").collect();
+        assert_eq!(folders.len(), 1);
+        assert_eq!(folders[0].folder_name(), "models--my-team--My.Model_1");
     }
 }

@@ -14,7 +14,7 @@ use crate::{
 pub struct HubFile {
     /// Such as `config.json`.
     pub name: String,
-    /// Length.
+    /// Length; until a download is planned, 0 for a length that the hub's listing does not tell.
     pub bytes: u64,
     /// What it must hash to.
     pub digest: Digest,
@@ -29,11 +29,13 @@ pub(crate) struct Listing {
     pub(crate) commit: String,
     pub(crate) license: Option<String>,
     pub(crate) files: Vec<HubFile>,
+    /// Names of files whose length the listing does not tell.
+    pub(crate) of_unknown_length: Vec<String>,
 }
 
 /// Where the listing is.
 pub(crate) fn address(source: Source, base: &Url, id: &ModelId) -> Result<Url, url::ParseError> {
-    let id = id.on(source);
+    let id = source.repository(id);
     base.join(&match source {
         Source::HuggingFace => format!("api/models/{id}/revision/main?blobs=true"),
         Source::ModelScope => {
@@ -81,34 +83,37 @@ fn read_hugging_face(base: &Url, id: &ModelId, text: &str) -> Result<Listing, Li
     #[derive(Deserialize)]
     struct Lfs {
         sha256: String,
-        size: u64,
+        size: Option<u64>,
     }
     let model: Model =
         serde_json::from_str(text).map_err(|error| ListingFault::Parse(error.to_string()))?;
     let Some(Digest::GitBlob(commit)) = Digest::parse(&model.sha) else {
         return Err(ListingFault::Revision(model.sha));
     };
-    let id = id.on(Source::HuggingFace);
+    let id = Source::HuggingFace.repository(id);
     let file = |found: Sibling| {
         let (bytes, hash) = match found.lfs {
-            Some(Lfs { sha256, size }) => (size, sha256),
-            None => (found.size?, found.blob_id?),
+            Some(Lfs { sha256, size }) => (size.or(found.size), sha256),
+            None => (found.size, found.blob_id?),
         };
         let url = base
             .join(&format!("{id}/resolve/{commit}/{}", found.rfilename))
             .ok()?;
-        Some(HubFile {
+        let file = HubFile {
             name: found.rfilename,
-            bytes,
+            bytes: bytes.unwrap_or(0),
             digest: Digest::parse(&hash)?,
             url,
-        })
+        };
+        Some((file, bytes.is_some()))
     };
     let license = model
         .card
         .and_then(|card| card.license?.as_str().map(str::to_owned));
+    let (files, of_unknown_length) = split(model.siblings.into_iter().filter_map(file));
     Ok(Listing {
-        files: model.siblings.into_iter().filter_map(file).collect(),
+        files,
+        of_unknown_length,
         license,
         commit,
     })
@@ -130,27 +135,28 @@ fn read_model_scope(base: &Url, id: &ModelId, text: &str) -> Result<Listing, Lis
     #[serde(rename_all = "PascalCase")]
     struct File {
         path: String,
-        size: u64,
+        size: Option<u64>,
         sha256: Option<String>,
     }
     let answer: Answer =
         serde_json::from_str(text).map_err(|error| ListingFault::Parse(error.to_string()))?;
     let fault = || ListingFault::NoFiles(answer.message.unwrap_or_default());
     let data = answer.data.ok_or_else(fault)?;
-    let id = id.on(Source::ModelScope);
+    let id = Source::ModelScope.repository(id);
     let file = |found: File| {
         let url = base
             .join(&format!("models/{id}/resolve/master/{}", found.path))
             .ok()?;
         let digest = Digest::parse(&found.sha256?)?;
-        Some(HubFile {
+        let file = HubFile {
             name: found.path,
-            bytes: found.size,
+            bytes: found.size.unwrap_or(0),
             digest,
             url,
-        })
+        };
+        Some((file, found.size.is_some()))
     };
-    let files: Vec<_> = data.files.into_iter().filter_map(file).collect();
+    let (files, of_unknown_length) = split(data.files.into_iter().filter_map(file));
     // This hub's listing has no revision of the whole: the files' hashes stand for it.
     let all: String = files
         .iter()
@@ -162,5 +168,18 @@ fn read_model_scope(base: &Url, id: &ModelId, text: &str) -> Result<Listing, Lis
         commit,
         license: None,
         files,
+        of_unknown_length,
     })
+}
+
+/// Files, and the names of those whose length is not known.
+fn split(found: impl Iterator<Item = (HubFile, bool)>) -> (Vec<HubFile>, Vec<String>) {
+    let (mut files, mut of_unknown_length) = (Vec::new(), Vec::new());
+    for (file, is_known) in found {
+        if !is_known {
+            of_unknown_length.push(file.name.clone());
+        }
+        files.push(file);
+    }
+    (files, of_unknown_length)
 }

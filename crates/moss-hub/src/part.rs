@@ -88,7 +88,7 @@ impl Part {
 
     /// Gives the file its name, at once and whole.
     pub(crate) fn finish(self, whole: &Path) -> io::Result<()> {
-        File::open(&self.data)?.sync_all()?;
+        moss_files::sync(&File::open(&self.data)?)?;
         fs::rename(&self.data, whole)?;
         remove(&self.journal)
     }

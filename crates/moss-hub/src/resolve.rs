@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     Absence, HubError, Place, files,
-    id::{KNOWN, ModelId, ORGANISATION, RENAMED},
+    id::{KNOWN, ModelId, ORGANISATION, repos},
 };
 
 /// What runs when nothing else is asked for.
@@ -35,9 +35,7 @@ impl ResolvedModel {
     /// Returns the first file missing that conversations need and a checkpoint's weights do not:
     /// the tokenizer's.
     pub fn missing_file(&self) -> Option<&'static str> {
-        files::NEEDED
-            .into_iter()
-            .find(|name| !self.folder.join(name).exists())
+        files::missing_for_conversation(&self.folder)
     }
 
     /// Names the model of a folder: by the folder as it is given if that is a published name, else
@@ -55,6 +53,19 @@ impl ResolvedModel {
             name: name.unwrap_or_default(),
             folder,
         }
+    }
+}
+
+impl ModelId {
+    /// Reads `ORGANISATION/NAME`, or a published checkpoint's short name.
+    ///
+    /// # Errors
+    /// [`HubError::BadId`] for anything else: what comes out is safe as a part of a path and of an
+    /// address.
+    pub fn parse(text: &str) -> Result<Self, HubError> {
+        Self::read(text).ok_or_else(|| HubError::BadId {
+            id: text.to_owned(),
+        })
     }
 }
 
@@ -83,7 +94,7 @@ pub fn resolve(name: &str, places: &SearchPlaces) -> Result<ResolvedModel, HubEr
     }
     // A hub id is ORGANISATION/NAME; anything with more or other parts can only have been a path.
     let (organisation, repository) = match name.split_once('/') {
-        Some((organisation, repository)) if ModelId::parse(name).is_ok() => {
+        Some((organisation, repository)) if ModelId::read(name).is_some() => {
             (organisation, repository)
         }
         Some(_) => {
@@ -112,9 +123,8 @@ pub fn resolve(name: &str, places: &SearchPlaces) -> Result<ResolvedModel, HubEr
         });
     }
     if let Some(cache) = &places.hub_cache {
-        let renamed = Some(RENAMED).filter(|_| organisation == ORGANISATION);
-        for organisation in [Some(organisation), renamed].into_iter().flatten() {
-            let folder = cache.join(format!("models--{organisation}--{repository}"));
+        for repo in repos(organisation, repository) {
+            let folder = cache.join(repo.folder_name());
             match snapshot(&folder) {
                 Ok(snapshot) => {
                     return Ok(ResolvedModel {
@@ -137,8 +147,8 @@ pub fn resolve(name: &str, places: &SearchPlaces) -> Result<ResolvedModel, HubEr
 
 /// Returns what a hub would call the model of this name; a path has no such id.
 fn id_of(name: &str) -> Option<String> {
-    let known = || ModelId::parse(&format!("{ORGANISATION}/{name}"));
-    let id = ModelId::parse(name).or_else(|_| known()).ok()?;
+    let known = || ModelId::read(&format!("{ORGANISATION}/{name}"));
+    let id = ModelId::read(name).or_else(known)?;
     Some(id.to_string())
 }
 

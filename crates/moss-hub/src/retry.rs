@@ -18,6 +18,8 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(600);
 pub(crate) struct Retries<'a> {
     patience: &'a Patience,
     failures: u32,
+    /// A server that asks for a longer pause than this is given up, if there is such a limit.
+    longest_retry_after: Option<Duration>,
 }
 
 impl<'a> Retries<'a> {
@@ -25,6 +27,15 @@ impl<'a> Retries<'a> {
         Self {
             patience,
             failures: 0,
+            longest_retry_after: None,
+        }
+    }
+
+    /// Gives up where a server asks for a longer pause, instead of waiting for it.
+    pub(crate) fn with_longest_retry_after(self, longest: Duration) -> Self {
+        Self {
+            longest_retry_after: Some(longest),
+            ..self
         }
     }
 
@@ -50,7 +61,10 @@ impl<'a> Retries<'a> {
             ..
         } = failure.fault
         {
-            return Some(wait.min(LONGEST_RETRY_AFTER));
+            let is_too_long = self
+                .longest_retry_after
+                .is_some_and(|longest| wait > longest);
+            return (!is_too_long).then(|| wait.min(LONGEST_RETRY_AFTER));
         }
         let doubled = self
             .patience

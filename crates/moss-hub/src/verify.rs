@@ -29,15 +29,17 @@ pub struct Verification {
     pub bytes: u64,
     /// Files that are damaged or missing.
     pub damaged: Vec<DamagedFile>,
-    /// Files without a known hash: copies in a snapshot that no blob and no listing speaks of.
+    /// Names in snapshots whose right hash is not known: copies and links to files outside the
+    /// blobs that no blob and no listing describes, and without a listing several names of one
+    /// snapshot that lead to the same blob.
     pub unchecked: Vec<PathBuf>,
 }
 
 impl Hub {
-    /// Hashes every blob of a model, and every file of its snapshots that is no link to one.
+    /// Hashes every blob of a model, and every file that its snapshots name besides.
     ///
     /// A blob's name in the cache is its hash. With a `plan`, its files must be there and have the
-    /// hashes of the hub's listing.
+    /// hashes of the hub's listing, wherever their names in the snapshot lead.
     ///
     /// # Errors
     /// [`HubError::NotFound`] if the cache does not have the model, or has no complete snapshot of
@@ -63,7 +65,7 @@ impl Hub {
             report,
         };
         check.blobs(folder)?;
-        check.snapshots();
+        check.snapshots(folder);
         if let Some(plan) = plan {
             check.listing(&cache, plan);
         }
@@ -85,7 +87,7 @@ impl Hub {
     /// [`HubError::Disk`].
     pub fn remove_damaged(&self, id: &ModelId, found: &Verification) -> Result<(), HubError> {
         let cache = ModelCache::new(&self.settings.cache, id);
-        let remove = |path: &Path| match fs::remove_file(path) {
+        let remove = |path: &Path| match remove_entry(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(HubError::Disk {
                 path: path.to_owned(),
                 source: error,
@@ -103,6 +105,15 @@ impl Hub {
         dangling
             .into_iter()
             .try_for_each(|entry| remove(&entry.path))
+    }
+}
+
+/// Removes a file, a link or an empty folder.
+fn remove_entry(path: &Path) -> io::Result<()> {
+    if fs::symlink_metadata(path)?.is_dir() {
+        fs::remove_dir(path)
+    } else {
+        fs::remove_file(path)
     }
 }
 
@@ -151,7 +162,9 @@ impl Entries {
         for name in names(folder)? {
             let path = folder.join(&name);
             let name = format!("{prefix}{name}");
-            if fs::symlink_metadata(&path).is_ok_and(|found| found.is_dir()) {
+            let is_folder = fs::symlink_metadata(&path).is_ok_and(|found| found.is_dir());
+            // Git has no empty folders: such a one stands in the place of a file.
+            if is_folder && !names(&path)?.is_empty() {
                 Self::collect(&path, commit, &format!("{name}/"), entries)?;
             } else {
                 let target = fs::read_link(&path).ok().map(|link| folder.join(link));
@@ -165,6 +178,32 @@ impl Entries {
         }
         Ok(())
     }
+}
+
+/// Returns the name of the blob that a link leads to, if the name is a hash. Blobs may be links to
+/// another disk themselves.
+fn blob_of(entry: &Path, blobs: &Path) -> Option<String> {
+    const MAX_LINKS: usize = 40; // Linux's own limit
+    let blobs = fs::canonicalize(blobs).ok()?;
+    let mut path = entry.to_owned();
+    for _ in 0..MAX_LINKS {
+        let folder = fs::canonicalize(path.parent()?).ok()?;
+        path = folder.join(fs::read_link(&path).ok()?);
+        if fs::canonicalize(path.parent()?).ok()? == blobs {
+            let name = path.file_name()?.to_str()?;
+            return Digest::parse(name).map(|_| name.to_owned());
+        }
+    }
+    None
+}
+
+/// Returns `true` for the name of a link or copy that an interrupted run of this program left:
+/// `.NAME.PROCESS`.
+fn is_staged(name: &str) -> bool {
+    let process = name
+        .strip_prefix('.')
+        .and_then(|name| name.rsplit_once('.'));
+    process.is_some_and(|(_, id)| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// The names in a folder, in order; none if there is no such folder.
@@ -223,58 +262,102 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Dangling links, and files that are no links.
-    fn snapshots(&mut self) {
-        for Entry {
-            commit,
-            name,
-            path,
-            target,
-        } in std::mem::take(&mut self.snapshots.0)
-        {
-            if target.is_some() {
-                if !path.exists() {
-                    self.note(name, path, Some(Damage::Missing));
+    /// The files that the names in snapshots lead to, except blobs, which are checked already.
+    fn snapshots(&mut self, model: &Path) {
+        let entries = std::mem::take(&mut self.snapshots.0);
+        let blobs: Vec<_> = entries
+            .iter()
+            .map(|entry| blob_of(&entry.path, &model.join("blobs")))
+            .collect();
+        for (entry, blob) in entries.iter().zip(&blobs) {
+            let Entry { name, path, .. } = entry;
+            let is_listed =
+                |file: &&HubFile| self.commit == Some(entry.commit.as_str()) && file.name == *name;
+            let listed = self.listed.iter().find(is_listed);
+            // Other names of the same snapshot that lead to blobs.
+            let others = || {
+                let all = entries.iter().zip(&blobs);
+                all.filter(|(other, _)| other.commit == entry.commit && other.name != *name)
+                    .filter_map(|(_, blob)| blob.as_ref())
+            };
+            match fs::metadata(path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    self.note(name.clone(), path.clone(), Some(Damage::Missing));
+                    continue;
+                }
+                Err(source) => {
+                    let damage = Damage::Unreadable { source };
+                    self.note(name.clone(), path.clone(), Some(damage));
+                    continue;
+                }
+                // One that is a blob is reported there.
+                Ok(found) if !found.is_file() => {
+                    if blob.is_none() {
+                        self.note(name.clone(), path.clone(), Some(Damage::NotAFile));
+                    }
+                    continue;
+                }
+                Ok(_) => {}
+            }
+            if let Some(blob) = blob {
+                match listed {
+                    Some(file) if file.digest.hex() != blob.as_str() => {
+                        let damage = self.damage(name, path, &file.digest, Some(file.bytes));
+                        if damage.is_some() {
+                            self.note(name.clone(), path.clone(), damage);
+                        }
+                    }
+                    None if others().any(|other| other == blob) => {
+                        self.result.unchecked.push(path.clone());
+                    }
+                    _ => {}
                 }
                 continue;
             }
-            if name.starts_with('.') {
-                continue; // staged by a run that was interrupted
-            }
-            let is_listed =
-                |file: &&HubFile| self.commit == Some(commit.as_str()) && file.name == name;
-            if let Some(file) = self.listed.iter().find(is_listed) {
-                let damage = self.damage(&name, &path, &file.digest, Some(file.bytes));
-                self.note(name, path, damage);
+            if let Some(file) = listed {
+                let damage = self.damage(name, path, &file.digest, Some(file.bytes));
+                self.note(name.clone(), path.clone(), damage);
                 continue;
             }
-            // A copy, or a hard link: of which blob, only the hash can say.
-            let bytes = fs::metadata(&path).map_or(0, |found| found.len());
-            let candidates = self.blobs.iter().filter(|(_, length)| **length == bytes);
-            let candidates: Vec<_> = candidates
+            if is_staged(name) {
+                continue;
+            }
+            // A copy, a hard link, or a file elsewhere: of which blob, only the hash can say. It is
+            // none that another name leads to.
+            let bytes = fs::metadata(path).map_or(0, |found| found.len());
+            let candidates: Vec<_> = self
+                .blobs
+                .iter()
+                .filter(|(hash, length)| **length == bytes && !others().any(|other| other == *hash))
                 .filter_map(|(hash, _)| Digest::parse(hash))
                 .collect();
             let mut damages: Vec<_> = Vec::new();
             for digest in &candidates {
-                damages.push(self.damage(&name, &path, digest, None));
+                damages.push(self.damage(name, path, digest, None));
                 if matches!(damages.last(), Some(None)) {
                     break;
                 }
             }
             match damages.pop() {
-                Some(damage) => self.note(name, path, damage),
-                None => self.result.unchecked.push(path),
+                Some(damage) => self.note(name.clone(), path.clone(), damage),
+                None => self.result.unchecked.push(path.clone()),
             }
         }
     }
 
-    /// Files of the hub's listing that the snapshot lacks.
+    /// Files of the hub's listing that the snapshot lacks, or has folders in the place of.
     fn listing(&mut self, cache: &ModelCache, plan: &DownloadPlan) {
         for file in &plan.files {
             let path = cache.snapshot(&plan.commit).join(&file.name);
-            if fs::symlink_metadata(&path).is_err() {
-                self.note(file.name.clone(), path, Some(Damage::Missing));
-            }
+            let damage = match fs::symlink_metadata(&path) {
+                Err(_) => Damage::Missing,
+                // Empty ones are among the names.
+                Ok(found) if found.is_dir() && names(&path).is_ok_and(|all| !all.is_empty()) => {
+                    Damage::NotAFile
+                }
+                Ok(_) => continue,
+            };
+            self.note(file.name.clone(), path, Some(damage));
         }
     }
 
@@ -286,6 +369,7 @@ impl Check<'_> {
         bytes: Option<u64>,
     ) -> Option<Damage> {
         let length = match fs::metadata(path) {
+            Ok(found) if !found.is_file() => return Some(Damage::NotAFile),
             Ok(found) => found.len(),
             Err(error) => return Some(Damage::Unreadable { source: error }),
         };

@@ -6,9 +6,12 @@ mod support;
 
 use std::{net::TcpListener, path::Path, time::Duration};
 
-use moss_hub::{Fault, HubError, HubSettings, Patience};
+use moss_hub::{Fault, HubError, HubSettings, Patience, Source};
+use moss_messages::Language;
 use stand_in::{Manner, StandIn, WEIGHTS};
-use support::{SIZE, assert_nothing_half_is_taken_for_whole, download, fault, settings};
+use support::{
+    SIZE, assert_nothing_half_is_taken_for_whole, assert_whole, download, fault, settings,
+};
 
 /// With the time limits of the program itself.
 fn patient(cache: &Path, hub: &StandIn) -> HubSettings {
@@ -28,7 +31,13 @@ fn a_captive_portal_ends_a_download_within_seconds_and_is_told_as_one() {
         Manner::Page(Some("TEXT/HTML")),
         Manner::Page(Some("text/plain")),
         Manner::Redirect(format!("{}/login", portal.address)),
+        Manner::Redirect(String::new()), // in a circle
         Manner::Status(511, None),
+        Manner::Status(204, None),
+        Manner::Status(403, None),
+        Manner::StatusPage(401, None),
+        Manner::StatusPage(503, Some(300)),
+        Manner::StatusPage(302, None), // without an address
     ];
     for page in pages {
         for victim in ["main", "config.json", WEIGHTS] {
@@ -48,16 +57,100 @@ fn a_captive_portal_ends_a_download_within_seconds_and_is_told_as_one() {
                 began.elapsed() < Duration::from_secs(5),
                 "{page:?}: {error}"
             );
-            // A file's page of another length than the file may be told by its length.
-            let is_portal = match fault(&error) {
-                Fault::Html | Fault::Status { status: 511, .. } => {
-                    error.hint().unwrap().contains("log in")
-                }
-                Fault::Length { .. } => victim != "main" && matches!(page, Manner::Page(_)),
-                _ => false,
-            };
-            assert!(is_portal, "{page:?} {victim}: {error:?}");
+            let is_page = matches!(page, Manner::Html | Manner::Page(_));
+            assert!(
+                matches!(fault(&error), Fault::Html) || !is_page,
+                "{page:?} {victim}: {error:?}"
+            );
+            let zh = moss_messages::hint(Language::Zh, &error).unwrap();
+            let hint = error.hint().unwrap();
+            assert!(
+                hint.contains("log in") && zh.contains("登录"),
+                "{page:?} {victim}: {hint}"
+            );
             assert_nothing_half_is_taken_for_whole(cache.path(), &hub);
+        }
+    }
+}
+
+#[test]
+fn a_file_whose_bytes_are_wrong_is_told_with_a_login_page_as_one_cause() {
+    let (cache, hub) = (tempfile::tempdir().unwrap(), StandIn::with_weights(40));
+    hub.behave(|_| Manner::Corrupt);
+    let error = download(patient(cache.path(), &hub)).unwrap_err();
+    assert!(matches!(error, HubError::Hash { .. }), "{error:?}");
+    assert!(error.hint().unwrap().contains("log in"));
+}
+
+#[test]
+fn a_listing_that_stalls_or_trickles_is_given_up_within_seconds() {
+    let fails = |manner: Manner| {
+        let (cache, hub) = (tempfile::tempdir().unwrap(), StandIn::with_weights(40));
+        hub.behave(move |_| manner.clone());
+        let began = std::time::Instant::now();
+        let error = download(patient(cache.path(), &hub)).unwrap_err();
+        assert!(began.elapsed() < Duration::from_secs(16), "{error}");
+        assert!(
+            matches!(fault(&error), Fault::Unreachable { .. }),
+            "{error:?}"
+        );
+    };
+    std::thread::scope(|scope| {
+        for manner in [Manner::Stall(0), Manner::Stall(20), Manner::Throttle(1)] {
+            scope.spawn(|| fails(manner));
+        }
+    });
+}
+
+#[test]
+fn a_hub_that_asks_for_minutes_of_patience_for_a_listing_is_given_up_at_once() {
+    let (cache, hub) = (tempfile::tempdir().unwrap(), StandIn::with_weights(40));
+    hub.behave(|_| Manner::Status(503, Some(300)));
+    let began = std::time::Instant::now();
+    let error = download(patient(cache.path(), &hub)).unwrap_err();
+    assert!(began.elapsed() < Duration::from_secs(5), "{error}");
+    assert!(matches!(fault(&error), Fault::Status { status: 503, .. }));
+}
+
+#[test]
+fn a_gateways_page_in_the_middle_of_a_file_is_no_end_of_it() {
+    let (cache, hub) = (tempfile::tempdir().unwrap(), StandIn::with_weights(SIZE));
+    let mut calls = 0;
+    hub.behave(move |request| {
+        calls += usize::from(request.is_for(WEIGHTS));
+        match calls {
+            4..=6 if request.is_for(WEIGHTS) => Manner::StatusPage(502, None),
+            _ => Manner::Honest,
+        }
+    });
+    download(HubSettings {
+        connections: 1,
+        patience: Patience {
+            attempts: 5,
+            ..settings(cache.path(), &hub).patience
+        },
+        ..settings(cache.path(), &hub)
+    })
+    .unwrap();
+    assert_whole(cache.path(), &hub);
+}
+
+#[test]
+fn lengths_that_a_listing_does_not_tell_are_asked_for() {
+    for source in [Source::HuggingFace, Source::ModelScope] {
+        let (cache, hub) = (tempfile::tempdir().unwrap(), StandIn::with_weights(SIZE));
+        hub.behave(|_| Manner::NoLengths);
+        let folder = download(HubSettings {
+            source,
+            ..settings(cache.path(), &hub)
+        })
+        .unwrap();
+        for name in ["config.json", WEIGHTS] {
+            assert_eq!(
+                std::fs::read(folder.join(name)).unwrap(),
+                hub.file(name),
+                "{source:?} {name}"
+            );
         }
     }
 }

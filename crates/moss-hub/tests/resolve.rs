@@ -83,6 +83,32 @@ fn half_a_download_is_not_taken_for_a_model() {
 }
 
 #[test]
+fn a_snapshot_without_the_added_tokens_is_incomplete_wherever_they_may_be_listed() {
+    let root = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(root.path().join("m").join(name), text).unwrap();
+    checkpoint(&root.path().join("m"));
+    let model = resolve("./m", &places(root.path())).unwrap();
+    assert_eq!(model.missing_file(), Some("vocab.json"));
+    write("vocab.json", "{\"a\": 0}");
+    assert_eq!(model.missing_file(), Some("merges.txt"));
+    write("merges.txt", "");
+    assert_eq!(model.missing_file(), Some("added_tokens.json"));
+    write("tokenizer_config.json", "{\"model_max_length\": 2048}");
+    assert_eq!(model.missing_file(), Some("added_tokens.json"));
+    write(
+        "tokenizer_config.json",
+        "{\"added_tokens_decoder\": {\"1\": {\"content\": \"<eom>\"}}}",
+    );
+    assert_eq!(model.missing_file(), None);
+    write("tokenizer_config.json", "{}");
+    write("added_tokens.json", "{\"<eom>\": 1}");
+    assert_eq!(model.missing_file(), None);
+    fs::remove_file(root.path().join("m/added_tokens.json")).unwrap();
+    write("vocab.json", "{\"a\": 0, \"<eom>\": 1}");
+    assert_eq!(model.missing_file(), None);
+}
+
+#[test]
 fn what_is_not_found_lists_the_places_and_what_to_do() {
     let root = tempfile::tempdir().unwrap();
     let error = resolve("moss-moon-003-sft", &places(root.path())).unwrap_err();

@@ -197,3 +197,112 @@ fn a_model_that_is_not_in_the_cache_is_not_found() {
     let error = cached.client.verify(&other, None, &|_| ()).unwrap_err();
     assert!(matches!(error, HubError::NotFound { .. }), "{error}");
 }
+
+/// Replaces a name of the snapshot by a link.
+#[cfg(unix)]
+fn relink(cached: &Cached, name: &str, target: &Path) {
+    fs::remove_file(cached.file(name)).unwrap();
+    std::os::unix::fs::symlink(target, cached.file(name)).unwrap();
+}
+
+#[cfg(unix)]
+fn is_damaged(found: &Verification, name: &str, path: &Path) -> bool {
+    matches!(&found.damaged[..], [file] if file.name == name && file.path == path)
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_to_a_damaged_file_outside_the_blobs_is_found_and_replaced() {
+    for inside in [false, true] {
+        let cached = Cached::new();
+        let elsewhere = tempfile::tempdir().unwrap();
+        // Outside the cache, or among the blobs with a name that is no hash.
+        let copy = if inside {
+            cached.model().join("blobs/etag-1")
+        } else {
+            elsewhere.path().join(WEIGHTS)
+        };
+        fs::copy(cached.file(WEIGHTS), &copy).unwrap();
+        relink(&cached, WEIGHTS, &copy);
+        for online in [true, false] {
+            let found = cached.verify(online);
+            assert!(found.damaged.is_empty() && found.unchecked.is_empty());
+        }
+        flip(&copy);
+        for online in [true, false] {
+            let found = cached.verify(online);
+            assert!(
+                is_damaged(&found, WEIGHTS, &cached.file(WEIGHTS)),
+                "{found:?}"
+            );
+        }
+        // Of another length, no blob tells without the listing what it should be.
+        fs::write(&copy, "x").unwrap();
+        assert_eq!(cached.verify(false).unchecked, [cached.file(WEIGHTS)]);
+        let found = cached.verify(true);
+        assert!(matches!(
+            found.damaged[0].damage,
+            Damage::Length { found: 1, .. }
+        ));
+        cached.client.remove_damaged(&cached.id, &found).unwrap();
+        assert!(copy.exists(), "only the link to it is removed");
+        cached.download();
+        assert!(cached.verify(true).damaged.is_empty());
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_to_the_blob_of_another_file_is_found() {
+    let cached = Cached::new();
+    let other = fs::canonicalize(cached.file("vocab.json")).unwrap();
+    relink(&cached, "config.json", &other);
+    let found = cached.verify(true);
+    assert!(is_damaged(
+        &found,
+        "config.json",
+        &cached.file("config.json")
+    ));
+    // Without the listing, which of the two names is right is not known.
+    let found = cached.verify(false);
+    assert_eq!(
+        found.unchecked,
+        [cached.file("config.json"), cached.file("vocab.json")]
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn folders_and_pipes_in_place_of_files_are_found_without_waiting() {
+    let pipe = |path: &Path| {
+        let made = std::process::Command::new("mkfifo").arg(path).status();
+        assert!(made.unwrap().success());
+    };
+    for is_blob in [true, false] {
+        for is_pipe in [true, false] {
+            let cached = Cached::new();
+            let name = cached.file("config.json");
+            let path = if is_blob {
+                let blob = fs::read_link(&name).unwrap();
+                cached.model().join("blobs").join(blob.file_name().unwrap())
+            } else {
+                name
+            };
+            fs::remove_file(&path).unwrap();
+            if is_pipe {
+                pipe(&path);
+            } else {
+                fs::create_dir(&path).unwrap();
+            }
+            for online in [true, false] {
+                let found = cached.verify(online);
+                assert!(is_damaged(&found, "config.json", &path), "{found:?}");
+                assert!(matches!(found.damaged[0].damage, Damage::NotAFile));
+            }
+            let found = cached.verify(true);
+            cached.client.remove_damaged(&cached.id, &found).unwrap();
+            cached.download();
+            assert!(cached.verify(true).damaged.is_empty());
+        }
+    }
+}

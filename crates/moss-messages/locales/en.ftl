@@ -114,8 +114,11 @@ CheckpointError-ConfigValue = `{ $key }` in `{ $file }` is { $found ->
        *[other] compare the file with the one published beside the weights
     }
 -gptq-only = of quantised weights only GPTQ's with 4 or 8 bits can be run: use the published int4 or int8 model, or quantise the fp16 model with `moss-cli quantize`
-CheckpointError-ConfigConflict = `{ $key }` is { $first_value } in `{ $first }` and { $second_value } in `{ $second }`
-    .hint = the files are of different models: keep the one that was written with the weights
+CheckpointError-ConfigConflict = `{ $key }` is { $first_value } in `{ $first }`, but `{ $second_key }` is { $second_value } in `{ $second }`
+    .hint = { $is_same_file ->
+        [true] the two keys mean the same: keep the one that the weights were quantised with
+       *[other] the files are of different models: keep the one that was written with the weights
+    }
 CheckpointError-ConfigMismatch = `{ $key }` in `{ $config_file }` is { $config }, but `{ $name }` in `{ $file }` shows { $tensors }
     .hint = the file was edited or is another model's, or a shard is missing: take both from the same place
 CheckpointError-Encoding = cannot read `{ $file }` as text
@@ -162,11 +165,14 @@ CheckpointError-Dtype = tensor `{ $name }` in `{ $file }` is stored as { $found 
 CheckpointError-UnsupportedDtype = tensor `{ $name }` in `{ $file }` is stored as { $found }, expected one of bool, u8, i8 to i64, f16, bf16, f32, f64
     .hint = convert the checkpoint to f16, or use the published one
 CheckpointError-NonFinite = tensor `{ $name }` in `{ $file }` holds { $value } at element { $at }
+CheckpointError-Underflow = tensor `{ $name }` in `{ $file }` holds { $value } at element { $at }, which becomes 0 in f16
 CheckpointError-UnexpectedBias = `{ $name }` in `{ $file }` holds { $value } at element { $at }, but this layer has no bias
     .hint = the weights are of a network with another architecture; MOSS's attention has no biases
 CheckpointError-GroupAlignment = `{ $name }` in `{ $file }` has groups of { $group_size } inputs, expected a multiple of { $multiple }
 CheckpointError-Group = `{ $name }` in `{ $file }` puts input { $at } into group { $found }, expected 0 to { $last }
 CheckpointError-BitWidth = `{ $name }` in `{ $file }` has { $rows } packed rows for { $in_features } inputs, expected 4 or 8 bits a weight
+CheckpointError-GroupSizeUnstated = `{ $name }` in `{ $file }` has { $groups } groups for { $in_features } inputs, and nothing states their size: { $first } and { $second } both fit
+    .hint = set `groupsize` in config.json to the group size that the weights were quantised with
 CheckpointError-GroupSize = `{ $name }` in `{ $file }` has { $groups } groups for { $in_features } inputs, which no group size gives
 PickleError-Truncated = it ends at byte { $at }, in the middle of an instruction
 PickleError-Opcode = opcode { HEX($opcode, digits: 2) } at byte { $at } is not one that a state dict needs
@@ -174,14 +180,17 @@ PickleError-Global = it names `{ $name }` at byte { $at }, which is not on the l
 PickleError-Value = at byte { $at }: expected { $expected }
 PickleError-Limit = at byte { $at }: more { $what } than any state dict has
 PickleError-Attached = tensor `{ $name }` has { $what }, expected none
+PickleError-Unreached = { $count } tensor(s) are not values of string keys of the outermost dict, the first with its elements in `{ $record }`
 Warning-BitWidth = config.json says `wbits` = { $config }, the weights are { $tensors } bits wide; using { $tensors }
 Warning-TorchDtype = config.json says `torch_dtype` = { $config }, the weights are stored as { $tensors }; using { $tensors }
 Warning-SeveralSets = several sets of weights: using `{ $used }`; { $ignored_count } other file(s) are not read, `{ $ignored_first }` the first
 Warning-StaleIndex = `{ $index_name }` is stale: { $missing } file(s) that it names are missing; using `{ $used }`
 Warning-GroupSize = config.json says `groupsize` = { $config }, the weights have groups of { $tensors }; using { $tensors }
+Warning-GroupSizeAssumed = nothing states the group size of `{ $name }`, as in { $linears } linear layer(s), and several sizes fit; using { $size }
 Warning-UnusedGroups = `{ $name }` leaves { $unused } of { $groups } groups unused, as in { $linears } linear layer(s): the weights may be damaged
-Warning-Symmetry = the configuration says `sym`, but `{ $name }` stores { $found } where symmetric weights in the `{ $format }` format have { $expected }: `sym` or `checkpoint_format` may be wrong
-Warning-OwnHead = config.json says `tie_word_embeddings`, but there is an `lm_head.weight` besides the embedding; using it
+Warning-Symmetry = the configuration says `sym`, but `{ $name }` stores { $found } where symmetric weights in the `{ $format }` format have { $expected }, as in { $linears } linear layer(s): `sym` or `checkpoint_format` may be wrong
+Warning-OwnHead = config.json says `tie_word_embeddings`, but there is an `lm_head` besides the embedding; using it
+Warning-NoHeadBias = `lm_head.bias` is missing, which published checkpoints have; going on without it
 Warning-NoChecksums = `{ $file }` was written without checksums; damage to it may go unseen
 Warning-UnknownTensors = { $count } tensor(s) that this model has no use for, `{ $first }` the first; ignored
 
@@ -220,6 +229,11 @@ TextError-MissingByte = vocab.json in `{ $folder }` has no token for byte { $byt
     .hint = { -published-tokenizer }
 TextError-AddedTokens = `{ $folder }`: tokenizer_config.json has token { $decoder_id } as `{ $decoder }`, but added_tokens.json or vocab.json has token { $listed_id } as `{ $listed }`
     .hint = keep the file that belongs to the checkpoint and remove the other one
+TextError-Unsupported = `{ $option }`{ $token ->
+        [none] {""}
+       *[other] {" "}of `{ $token }`
+    } in `{ $file }` is true, expected false
+    .hint = { -published-tokenizer }
 TextError-TokenizerJson = `{ $file }` is there without vocab.json and merges.txt, which are the files that are read
     .hint = save the slow tokenizer with transformers (`AutoTokenizer.from_pretrained(FOLDER, use_fast=False).save_pretrained(FOLDER)`), or copy vocab.json, merges.txt and added_tokens.json of the published checkpoint
 TextError-UnknownId = token id { $id } at position { $position } is unknown, the tokenizer has { $tokens } tokens
@@ -339,8 +353,10 @@ EngineError-NoPendingCommand = no command waits for results
 -demo = `--demo` needs no network: a tiny model that comes with this program
 -by-hand = put config.json, vocab.json, merges.txt, added_tokens.json and the weight files by hand into ./fnlp/NAME, where they are found
 -other-ways = { -mirror }; HTTPS_PROXY sets a proxy; or { -by-hand }
--log-in-first = the network seems to ask for a login first: open any web page in a browser and log in, then run it again; { -other-ways }
+-login = open any web page in a browser and log in
+-log-in-first = the network seems to ask for a login first: { -login }, then run it again; { -other-ways }
 -run-again = run it again, it goes on where it stopped; { -other-ways }
+-run-again-or-login = run it again, it goes on where it stopped; where the network asks for a login first, { -login }; { -other-ways }
 Place = { $path } ({ $why })
 Absence-NotFound = not found
 Absence-NoSnapshot = holds no snapshot
@@ -357,18 +373,25 @@ Fetched-Listing = list of files
 Fetched-File = { $value }
 Fault-Status = HTTP status { $status }
     .hint = { $status ->
+        [200] { -log-in-first }
+        [201] { -log-in-first }
+        [202] { -log-in-first }
+        [203] { -log-in-first }
+        [204] { -log-in-first }
+        [205] { -log-in-first }
+        [206] { -log-in-first }
         [401] { -refused }
         [403] { -refused }
         [404] check the name; { -other-ways }
         [429] the hub wants fewer requests: wait, then run it again; { -other-ways }
         [511] { -log-in-first }
-       *[other] { -run-again }
+       *[other] { -run-again-or-login }
     }
--refused = the hub refuses: check the name, set HF_TOKEN where it needs one, { -other-ways }
+-refused = the hub refuses: check the name, set HF_TOKEN where it needs one; where the network asks for a login first, { -login }; { -other-ways }
 Fault-Connection = { $reason }
-    .hint = { -run-again }
+    .hint = { -run-again-or-login }
 Fault-CutOff = cut off { $bytes } bytes before the end
-    .hint = { -run-again }
+    .hint = { -run-again-or-login }
 Fault-Unreachable = cannot connect to { $host }{ $proxied ->
         [true] {" "}(through the proxy)
        *[other] {""}
@@ -386,18 +409,19 @@ Fault-Stalled = stalled: { $bytes } bytes in { FIXED($seconds, digits: 1) } s
 Fault-Html = an HTML page came in place of the file
     .hint = { -log-in-first }
 Fault-Length = the file has { $found } bytes there, expected { $expected }
-    .hint = { -run-again }
+    .hint = { -log-in-first }
 Fault-Range = asked for bytes { $expected }, was sent `{ $found }`
     .hint = { -run-again }
 Fault-NoRanges = the server ignores Range
-    .hint = { -run-again }
+    .hint = { -log-in-first }
 Fault-Changed = the file there has the hash { $found }, expected { $expected }
     .hint = { -run-again }
 Fault-RedirectTo = redirected to `{ $value }`
-    .hint = { -run-again }
+    .hint = { -log-in-first }
 Fault-TooManyRedirects = redirected more than { $limit } times
-    .hint = { -run-again }
+    .hint = { -log-in-first }
 Damage-Missing = missing
+Damage-NotAFile = not a regular file
 Damage-Length = { $found } bytes, expected { $expected }
 Damage-Hash = hash { $found }, expected { $expected }
 Damage-Unreadable = cannot be read: { $source }
@@ -425,7 +449,7 @@ HubError-Incomplete = `{ $id }` at { $endpoint } has no { $missing }
     .hint = { -mirror }; or { -by-hand }
 HubError-Transfer = cannot fetch { $file } from { $url } ({ $attempts } attempt(s))
 HubError-Hash = { $file } from { $url } has the hash { $found }, expected { $expected }
-    .hint = what came was thrown away; run it again, and where that does not help { -mirror }, or { -by-hand }
+    .hint = what came was thrown away; run it again, and where that does not help { -login }, or { -mirror }, or { -by-hand }
 HubError-Space = `{ $path }` has { $free } bytes free, the download needs { $needed }
     .hint = { $copies ->
         [0] make room, or set HF_HUB_CACHE to a folder on a larger disk
@@ -452,6 +476,8 @@ QuantizeError-Exists = `{ $path }` is there already, expected a new name or an e
     .hint = name another folder, remove that one, or replace it with `--force`
 QuantizeError-NotReplaced = `{ $path }` { $why }, so it is not replaced
     .hint = name another folder
+QuantizeError-ForeignFile = `{ $path }` is not part of a checkpoint, so its folder is not replaced
+    .hint = move it elsewhere, or name another folder
 QuantizeError-Busy = another process is writing `{ $path }`
     .hint = wait for it, or name another folder
 QuantizeError-DiskSpace = `{ $path }` needs { SIZE($needed, unit: "GB", digits: 1) } of disk, found { SIZE($free, unit: "GB", digits: 1) } free
@@ -566,6 +592,21 @@ DriverCall-Measure = measure
 DriverCall-PrepareCublas = prepare cuBLAS
 DriverCall-Gemm = multiply with cuBLAS
 DriverCall-Synchronize = wait for the GPU
+
+# moss-bench
+BenchError-NothingMeasured = nothing was measured
+BenchError-NoAnswer = the model gave no answer
+BenchError-NoLogits = the model gave no logits
+BenchError-NoExpectedValues = cannot read `{ $file }`
+    .hint = `verify` needs expected.json and expected.safetensors beside the weights, or `--expected DIR`
+BenchError-Read = cannot read `{ $file }`
+BenchError-Decode = cannot read `{ $file }`
+BenchError-Json = cannot read `{ $file }`
+BenchError-Safetensors = cannot read `{ $file }`
+BenchError-TensorType = tensor `{ $name }` in `{ $file }` is { $found }, expected F32, I32 or I64
+BenchError-MissingTensor = the expected values have no tensor `{ $name }`
+BenchError-MissingPrompt = the expected values name prompt { $index }, which is not there
+BenchError-Positions = tensor `{ $name }` has { $found } positions, expected { $expected }
 
 # moss
 BuildError-Declined = `{ $name }` is not on this machine, and was not downloaded

@@ -114,8 +114,11 @@ CheckpointError-ConfigValue = `{ $file }` 中的 `{ $key }` { $found ->
        *[other] 请与权重一同发布的文件核对
     }
 -gptq-only = 量化权重只支持 4 或 8 位的 GPTQ：请使用发布的 int4 或 int8 模型，或用 `moss-cli quantize` 量化 fp16 模型
-CheckpointError-ConfigConflict = `{ $key }` 在 `{ $first }` 中为 { $first_value }，在 `{ $second }` 中为 { $second_value }
-    .hint = 这些文件属于不同的模型：请保留与权重一同生成的那个
+CheckpointError-ConfigConflict = `{ $key }` 在 `{ $first }` 中为 { $first_value }，而 `{ $second_key }` 在 `{ $second }` 中为 { $second_value }
+    .hint = { $is_same_file ->
+        [true] 两个键含义相同：请保留与权重量化时一致的那个
+       *[other] 这些文件属于不同的模型：请保留与权重一同生成的那个
+    }
 CheckpointError-ConfigMismatch = `{ $config_file }` 中的 `{ $key }` 为 { $config }，但 `{ $file }` 中的 `{ $name }` 表明应为{ $tensors }
     .hint = 该文件被修改过、属于另一个模型，或缺少某个分片：请从同一处取得两者
 CheckpointError-Encoding = 无法将 `{ $file }` 作为文本读取
@@ -162,11 +165,14 @@ CheckpointError-Dtype = `{ $file }` 中的张量 `{ $name }` 以 { $found } 存�
 CheckpointError-UnsupportedDtype = `{ $file }` 中的张量 `{ $name }` 以 { $found } 存储，应为 bool、u8、i8 至 i64、f16、bf16、f32、f64 之一
     .hint = 请将检查点转换为 f16，或使用发布的检查点
 CheckpointError-NonFinite = `{ $file }` 中张量 `{ $name }` 的第 { $at } 个元素为 { $value }
+CheckpointError-Underflow = `{ $file }` 中张量 `{ $name }` 的第 { $at } 个元素为 { $value }，在 f16 中会变成 0
 CheckpointError-UnexpectedBias = `{ $file }` 中 `{ $name }` 的第 { $at } 个元素为 { $value }，但该层没有偏置
     .hint = 权重属于另一种结构的网络；MOSS 的注意力层没有偏置
 CheckpointError-GroupAlignment = `{ $file }` 中的 `{ $name }` 每组 { $group_size } 个输入，应为 { $multiple } 的倍数
 CheckpointError-Group = `{ $file }` 中的 `{ $name }` 将输入 { $at } 归入第 { $found } 组，应为 0 至 { $last }
 CheckpointError-BitWidth = `{ $file }` 中的 `{ $name }` 对 { $in_features } 个输入有 { $rows } 行打包数据，应为每个权重 4 或 8 位
+CheckpointError-GroupSizeUnstated = `{ $file }` 中的 `{ $name }` 对 { $in_features } 个输入有 { $groups } 组，但没有任何地方说明组大小：{ $first } 和 { $second } 都相符
+    .hint = 请将 config.json 中的 `groupsize` 设为量化权重时的组大小
 CheckpointError-GroupSize = `{ $file }` 中的 `{ $name }` 对 { $in_features } 个输入有 { $groups } 组，没有与之相符的组大小
 PickleError-Truncated = 在第 { $at } 字节处中断，指令不完整
 PickleError-Opcode = 第 { $at } 字节处的操作码 { HEX($opcode, digits: 2) } 不是 state dict 所需要的
@@ -174,14 +180,17 @@ PickleError-Global = 第 { $at } 字节处引用了 `{ $name }`，它不在 stat
 PickleError-Value = 第 { $at } 字节处：应为{ $expected }
 PickleError-Limit = 第 { $at } 字节处：{ $what }比任何 state dict 都多
 PickleError-Attached = 张量 `{ $name }` 带有{ $what }，应没有
+PickleError-Unreached = 有 { $count } 个张量不是最外层字典中字符串键的值，第一个的数据在 `{ $record }` 中
 Warning-BitWidth = config.json 称 `wbits` = { $config }，而权重宽 { $tensors } 位；按 { $tensors } 处理
 Warning-TorchDtype = config.json 称 `torch_dtype` = { $config }，而权重以 { $tensors } 存储；按 { $tensors } 处理
 Warning-SeveralSets = 有多套权重：使用 `{ $used }`；其余 { $ignored_count } 个文件未读取，第一个是 `{ $ignored_first }`
 Warning-StaleIndex = `{ $index_name }` 已过时：其中列出的 { $missing } 个文件缺失；使用 `{ $used }`
 Warning-GroupSize = config.json 称 `groupsize` = { $config }，而权重每组 { $tensors } 个输入；按 { $tensors } 处理
+Warning-GroupSizeAssumed = 没有任何地方说明 `{ $name }` 的组大小（共有 { $linears } 个线性层如此），且有多个大小相符；按 { $size } 处理
 Warning-UnusedGroups = `{ $name }` 的 { $groups } 组中有 { $unused } 组未被使用，共有 { $linears } 个线性层如此：权重可能已损坏
-Warning-Symmetry = 配置称 `sym`，但 `{ $name }` 存储的是 { $found }，而 `{ $format }` 格式的对称权重应为 { $expected }：`sym` 或 `checkpoint_format` 可能有误
-Warning-OwnHead = config.json 称 `tie_word_embeddings`，但嵌入之外另有 `lm_head.weight`；使用后者
+Warning-Symmetry = 配置称 `sym`，但 `{ $name }` 存储的是 { $found }，而 `{ $format }` 格式的对称权重应为 { $expected }，共有 { $linears } 个线性层如此：`sym` 或 `checkpoint_format` 可能有误
+Warning-OwnHead = config.json 称 `tie_word_embeddings`，但嵌入之外另有 `lm_head`；使用后者
+Warning-NoHeadBias = 缺少 `lm_head.bias`，而发布的检查点都有它；在没有它的情况下继续
 Warning-NoChecksums = `{ $file }` 写入时未带校验和，其损坏可能无法发现
 Warning-UnknownTensors = 有 { $count } 个此模型用不到的张量，第一个是 `{ $first }`；已忽略
 
@@ -220,6 +229,11 @@ TextError-MissingByte = `{ $folder }` 中的 vocab.json 没有字节 { $byte } �
     .hint = { -published-tokenizer }
 TextError-AddedTokens = `{ $folder }`：tokenizer_config.json 中的词元 { $decoder_id } 为 `{ $decoder }`，而 added_tokens.json 或 vocab.json 中的词元 { $listed_id } 为 `{ $listed }`
     .hint = 请保留属于该检查点的文件，并移除另一个
+TextError-Unsupported = `{ $file }` 中{ $token ->
+        [none] {" "}
+       *[other] {" "}`{ $token }` 的 {""}
+    }`{ $option }` 为 true，应为 false
+    .hint = { -published-tokenizer }
 TextError-TokenizerJson = 有 `{ $file }`，但缺少所读取的 vocab.json 和 merges.txt
     .hint = 请用 transformers 保存慢速分词器（`AutoTokenizer.from_pretrained(FOLDER, use_fast=False).save_pretrained(FOLDER)`），或复制所发布检查点的 vocab.json、merges.txt 和 added_tokens.json
 TextError-UnknownId = 位置 { $position } 的词元 ID { $id } 未知，分词器共有 { $tokens } 个词元
@@ -339,8 +353,10 @@ EngineError-NoPendingCommand = 没有等待结果的命令
 -demo = `--demo` 无需网络，可立即试用本程序自带的微型模型
 -by-hand = 手动将 config.json、vocab.json、merges.txt、added_tokens.json 和权重文件放入 ./fnlp/名称，程序会在那里查找
 -other-ways = 也可{ -mirror }；HTTPS_PROXY 可设置代理；或{ -by-hand }
--log-in-first = 当前网络可能要求先登录：请用浏览器打开任一网页完成登录，然后重新运行；{ -other-ways }
+-login = 用浏览器打开任一网页完成登录
+-log-in-first = 当前网络可能要求先登录：请{ -login }，然后重新运行；{ -other-ways }
 -run-again = 请重新运行，会从中断处继续；{ -other-ways }
+-run-again-or-login = 请重新运行，会从中断处继续；若当前网络要求先登录，请{ -login }；{ -other-ways }
 Place = { $path }（{ $why }）
 Absence-NotFound = 不存在
 Absence-NoSnapshot = 没有快照
@@ -357,18 +373,25 @@ Fetched-Listing = 文件列表
 Fetched-File = {" "}{ $value }
 Fault-Status = HTTP 状态码 { $status }
     .hint = { $status ->
+        [200] { -log-in-first }
+        [201] { -log-in-first }
+        [202] { -log-in-first }
+        [203] { -log-in-first }
+        [204] { -log-in-first }
+        [205] { -log-in-first }
+        [206] { -log-in-first }
         [401] { -refused }
         [403] { -refused }
         [404] 请核对名称；{ -other-ways }
         [429] 模型库要求减少请求：请稍候再运行；{ -other-ways }
         [511] { -log-in-first }
-       *[other] { -run-again }
+       *[other] { -run-again-or-login }
     }
--refused = 模型库拒绝访问：请核对名称，需要时设置 HF_TOKEN；{ -other-ways }
+-refused = 模型库拒绝访问：请核对名称，需要时设置 HF_TOKEN；若当前网络要求先登录，请{ -login }；{ -other-ways }
 Fault-Connection = 连接失败：{ $reason }
-    .hint = { -run-again }
+    .hint = { -run-again-or-login }
 Fault-CutOff = 在结束前 { $bytes } 字节处断开
-    .hint = { -run-again }
+    .hint = { -run-again-or-login }
 Fault-Unreachable = 无法连接 { $host }{ $proxied ->
         [true] （经由代理）
        *[other] {""}
@@ -386,18 +409,19 @@ Fault-Stalled = 停滞：{ FIXED($seconds, digits: 1) } 秒内只收到 { $bytes
 Fault-Html = 收到的是 HTML 网页，而不是文件
     .hint = { -log-in-first }
 Fault-Length = 对方的文件有 { $found } 字节，应为 { $expected }
-    .hint = { -run-again }
+    .hint = { -log-in-first }
 Fault-Range = 请求字节 { $expected }，收到的是 `{ $found }`
     .hint = { -run-again }
 Fault-NoRanges = 服务器不理会 Range 请求
-    .hint = { -run-again }
+    .hint = { -log-in-first }
 Fault-Changed = 对方文件的哈希为 { $found }，应为 { $expected }
     .hint = { -run-again }
 Fault-RedirectTo = 被重定向到 `{ $value }`
-    .hint = { -run-again }
+    .hint = { -log-in-first }
 Fault-TooManyRedirects = 重定向超过 { $limit } 次
-    .hint = { -run-again }
+    .hint = { -log-in-first }
 Damage-Missing = 缺失
+Damage-NotAFile = 不是普通文件
 Damage-Length = { $found } 字节，应为 { $expected }
 Damage-Hash = 哈希为 { $found }，应为 { $expected }
 Damage-Unreadable = 无法读取：{ $source }
@@ -425,7 +449,7 @@ HubError-Incomplete = { $endpoint } 上的 `{ $id }` 缺少{ $missing }
     .hint = 请{ -mirror }；或{ -by-hand }
 HubError-Transfer = 无法从 { $url } 下载{ $file }（已尝试 { $attempts } 次）
 HubError-Hash = 来自 { $url } 的 { $file } 的哈希为 { $found }，应为 { $expected }
-    .hint = 收到的内容已丢弃；请重新运行，若仍不行，请{ -mirror }，或{ -by-hand }
+    .hint = 收到的内容已丢弃；请重新运行，若仍不行，请{ -login }，或{ -mirror }，或{ -by-hand }
 HubError-Space = `{ $path }` 剩余 { $free } 字节，下载需要 { $needed } 字节
     .hint = { $copies ->
         [0] 请腾出空间，或将 HF_HUB_CACHE 设为更大磁盘上的文件夹
@@ -452,6 +476,8 @@ QuantizeError-Exists = `{ $path }` 已存在，应为新名称或空文件夹
     .hint = 请另取文件夹名、删除已有的，或用 `--force` 替换
 QuantizeError-NotReplaced = `{ $path }` { $why }，不会被替换
     .hint = 请另取文件夹名
+QuantizeError-ForeignFile = `{ $path }` 不是检查点的一部分，因此不替换其所在文件夹
+    .hint = 请将其移到别处，或另取文件夹名
 QuantizeError-Busy = 另一进程正在写入 `{ $path }`
     .hint = 请等待其完成，或另取文件夹名
 QuantizeError-DiskSpace = `{ $path }` 需要 { SIZE($needed, unit: "GB", digits: 1) } 磁盘空间，只剩 { SIZE($free, unit: "GB", digits: 1) }
@@ -566,6 +592,21 @@ DriverCall-Measure = 测量
 DriverCall-PrepareCublas = 初始化 cuBLAS
 DriverCall-Gemm = 用 cuBLAS 计算矩阵乘法
 DriverCall-Synchronize = 等待 GPU 完成
+
+# moss-bench
+BenchError-NothingMeasured = 没有测量到任何结果
+BenchError-NoAnswer = 模型没有给出结果
+BenchError-NoLogits = 模型没有给出 logits
+BenchError-NoExpectedValues = 无法读取 `{ $file }`
+    .hint = `verify` 需要权重旁的 expected.json 和 expected.safetensors，或 `--expected DIR`
+BenchError-Read = 无法读取 `{ $file }`
+BenchError-Decode = 无法读取 `{ $file }`
+BenchError-Json = 无法读取 `{ $file }`
+BenchError-Safetensors = 无法读取 `{ $file }`
+BenchError-TensorType = `{ $file }` 中的张量 `{ $name }` 为 { $found }，应为 F32、I32 或 I64
+BenchError-MissingTensor = 期望值中没有张量 `{ $name }`
+BenchError-MissingPrompt = 期望值引用了输入 { $index }，但没有这个输入
+BenchError-Positions = 张量 `{ $name }` 有 { $found } 个位置，应为 { $expected } 个
 
 # moss
 BuildError-Declined = 本机没有 `{ $name }`，且未下载

@@ -13,8 +13,10 @@ use moss_cpu::{
     ops::{self, KvLayer, RopeTable, SequenceRows},
 };
 
+use moss_weights::{LinearKind, LinearShape};
+
 use crate::{
-    CacheShape, ModelError, MossConfig, WeightSource, config::TRAINING_SHARDS, names::LayerNames,
+    BlockSpec, CacheShape, ColumnSlices, ModelError, MossConfig, QkvPart, WeightSource, names,
 };
 
 /// LayerNorm weights, `[hidden_size]` each.
@@ -50,19 +52,6 @@ impl LayerNorm {
     }
 }
 
-/// The linear layers of a block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum LinearKind {
-    /// Queries, values and keys; sees the normed input.
-    QkvProj,
-    /// Sees what attention gathered.
-    OutProj,
-    /// Sees the normed input.
-    FcIn,
-    /// Sees what the activation left.
-    FcOut,
-}
-
 /// What the rows of one forward pass share, in every layer.
 pub(crate) struct Rows<'a> {
     /// Position of each row.
@@ -82,8 +71,7 @@ pub(crate) struct Block {
     fc_in: Linear,
     fc_out: Linear,
     cache: KvLayer,
-    num_heads: usize,
-    head_dim: usize,
+    spec: BlockSpec,
     dtype: DType,
 }
 
@@ -98,24 +86,16 @@ impl Block {
         (dtype, activations): (DType, Activations),
         device: &Device,
     ) -> Result<Self, ModelError> {
-        let names = LayerNames::new(layer);
-        let (hidden, inner) = (config.hidden_size, config.inner_size);
-        let linear = |stem: &str, in_features, out_features, has_bias| {
-            load_linear(
-                source,
-                layer,
-                stem,
-                (in_features, out_features),
-                has_bias,
-                activations,
-                device,
-            )
+        let spec = config.block();
+        let linear = |kind: LinearKind| {
+            let name = kind.name(layer);
+            load_linear(source, layer, &name, spec.linear(kind), activations, device)
         };
         let kv = KvLayer::zeros(
             cache.num_blocks,
-            config.num_heads,
+            spec.num_heads,
             cache.block_size,
-            config.head_dim,
+            spec.head_dim,
             dtype,
             device,
         )
@@ -125,14 +105,13 @@ impl Block {
             source,
         })?;
         Ok(Self {
-            norm: LayerNorm::load(source, &names.norm, config)?,
-            qkv_proj: linear(&names.qkv_proj, hidden, 3 * hidden, false)?,
-            out_proj: linear(&names.out_proj, hidden, hidden, false)?,
-            fc_in: linear(&names.fc_in, hidden, inner, true)?,
-            fc_out: linear(&names.fc_out, inner, hidden, true)?,
+            norm: LayerNorm::load(source, &names::block_norm(layer), config)?,
+            qkv_proj: linear(LinearKind::QkvProj)?,
+            out_proj: linear(LinearKind::OutProj)?,
+            fc_in: linear(LinearKind::FcIn)?,
+            fc_out: linear(LinearKind::FcOut)?,
             cache: kv,
-            num_heads: config.num_heads,
-            head_dim: config.head_dim,
+            spec,
             dtype,
         })
     }
@@ -168,16 +147,20 @@ impl Block {
         )
     }
 
-    /// Undoes the training shards in the output, where it is a few kilobytes, instead of in the
-    /// weights: `qkv` is `[rows, shards, query | value | key, heads / shards, head_dim]` (value
-    /// before key).
+    /// Gathers queries, keys and values from the shards of the output, which is a few kilobytes a
+    /// token, so that the weights need not be reordered.
     fn split_heads(&self, qkv: &Tensor) -> Result<(Tensor, Tensor, Tensor), KernelError> {
-        let run = self.num_heads / TRAINING_SHARDS * self.head_dim;
-        let part = |index: usize| {
-            let part = ops::gather_columns(qkv, index * run, run, 3 * run, self.dtype)?;
-            Ok::<_, KernelError>(part.reshape((qkv.dim(0)?, self.num_heads, self.head_dim))?)
+        let part = |part: QkvPart| {
+            let ColumnSlices { first, len, stride } = self.spec.qkv_columns(part);
+            let part = ops::gather_columns(qkv, first, len, stride, self.dtype)?;
+            let shape = (qkv.dim(0)?, self.spec.num_heads, self.spec.head_dim);
+            Ok::<_, KernelError>(part.reshape(shape)?)
         };
-        Ok((part(0)?, part(2)?, part(1)?))
+        Ok((
+            part(QkvPart::Query)?,
+            part(QkvPart::Key)?,
+            part(QkvPart::Value)?,
+        ))
     }
 }
 
@@ -185,13 +168,12 @@ impl Block {
 pub(crate) fn load_linear(
     source: &dyn WeightSource,
     layer: usize,
-    stem: &str,
-    (in_features, out_features): (usize, usize),
-    has_bias: bool,
+    name: &str,
+    shape: LinearShape,
     activations: Activations,
     device: &Device,
 ) -> Result<Linear, ModelError> {
-    let parts = source.linear(stem, in_features, out_features, has_bias)?;
+    let parts = source.linear(name, shape)?;
     let linear = Linear::new(parts.weight, parts.bias, device)
         .and_then(|linear| linear.with_activations(activations))
         .map_err(|source| ModelError::Kernel {
@@ -200,7 +182,7 @@ pub(crate) fn load_linear(
             source,
         })?;
     if linear.owns_weights() {
-        source.release(stem);
+        source.release(name);
     }
     Ok(linear)
 }

@@ -2,11 +2,11 @@
 
 use moss_checkpoint::RawConfig;
 
-use crate::{ModelError, NetworkRule};
+use crate::{BlockSpec, ModelError, NetworkRule};
 
 /// `qkv_proj` holds this many slabs of [query | value | key] rows, a trace of the four-way sharding
 /// it was trained with.
-pub const TRAINING_SHARDS: usize = 4;
+const TRAINING_SHARDS: usize = 4;
 
 /// Sizes of a CodeGen network, as validated from a checkpoint's `config.json`.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,19 +46,33 @@ const MOST_POSITIONS: usize = 1 << 17;
 
 impl MossConfig {
     /// The published MOSS-moon-003 checkpoints: 16.7 billion parameters.
-    pub fn moon_003() -> Self {
+    pub const fn moon_003() -> Self {
+        let block = BlockSpec::MOON_003;
         Self {
             vocab_size: 107_008,
-            hidden_size: 6144,
+            hidden_size: block.hidden_size(),
             num_layers: 34,
-            num_heads: 24,
-            head_dim: 256,
-            inner_size: 24_576,
-            rotary_dim: 64,
-            context_length: 2048,
-            layer_norm_epsilon: 1e-5,
+            num_heads: block.num_heads,
+            head_dim: block.head_dim,
+            inner_size: block.inner_size,
+            rotary_dim: block.rotary_dim,
+            context_length: block.context_length,
+            layer_norm_epsilon: block.layer_norm_epsilon,
             tie_word_embeddings: false,
             eos_token_id: Some(106_068),
+        }
+    }
+
+    /// Returns the sizes of a block.
+    pub const fn block(&self) -> BlockSpec {
+        BlockSpec {
+            num_heads: self.num_heads,
+            head_dim: self.head_dim,
+            inner_size: self.inner_size,
+            rotary_dim: self.rotary_dim,
+            context_length: self.context_length,
+            qkv_shards: TRAINING_SHARDS,
+            layer_norm_epsilon: self.layer_norm_epsilon,
         }
     }
 

@@ -11,10 +11,12 @@ use moss_cpu::{
 use crate::{
     ComputeDtype, HiddenPoint, LoadEvent, LoadOptions, ModelError, MossConfig, WeightSource,
     block::{Block, LayerNorm, Rows},
+    hook::{Hook, to_host},
+    micro_batch::{BatchOutput, MicroBatch},
     names,
-    plan::{Answers, Pass},
     source::lm_head,
-    tap::{Tap, to_host},
+    stage::{RunContext, Stage, StageInput},
+    timeline::note,
 };
 
 /// Consecutive layers with their cache; the embedding too where they are the first, the head where
@@ -27,7 +29,7 @@ pub(crate) struct CpuStage {
     layers: Range<usize>,
     head: Option<Head>,
     dtype: ComputeDtype,
-    /// What the last pass left, `[rows, hidden]` f32.
+    /// Output of the last run, `[rows, hidden]` f32.
     hidden: Option<Tensor>,
 }
 
@@ -99,12 +101,14 @@ impl CpuStage {
             hidden: None,
         })
     }
+}
 
-    pub(crate) fn layers(&self) -> Range<usize> {
+impl Stage for CpuStage {
+    fn layers(&self) -> Range<usize> {
         self.layers.clone()
     }
 
-    pub(crate) fn weight_bytes(&self) -> u64 {
+    fn weight_bytes(&self) -> u64 {
         let head = self
             .head
             .as_ref()
@@ -112,38 +116,48 @@ impl CpuStage {
         head + self.blocks.iter().map(Block::weight_bytes).sum::<u64>()
     }
 
-    /// What the last pass left for the stage behind this one.
-    pub(crate) fn take_hidden(&mut self) -> Option<Tensor> {
-        self.hidden.take()
+    fn memory_bandwidth(&self) -> Result<f64, ModelError> {
+        Ok(moss_cpu::read_bandwidth())
     }
 
-    /// Runs the rows of `pass`; `before` is what the stage in front of this one left of them,
-    /// `[rows, hidden]` f32.
-    pub(crate) fn run(
+    fn output(&mut self, _tokens: usize, _on_device: bool) -> Result<StageInput<'_>, ModelError> {
+        let layer = self.layers.end;
+        let hidden = self.hidden.take();
+        hidden
+            .map(StageInput::Host)
+            .ok_or(ModelError::NothingHandedOver { layer })
+    }
+
+    fn run(
         &mut self,
-        pass: &Pass<'_, '_>,
-        before: Option<Tensor>,
-        interrupted: &dyn Fn() -> bool,
-        tap: &mut Tap<'_, '_>,
+        batch: &MicroBatch<'_, '_>,
+        input: StageInput<'_>,
+        context: &mut RunContext<'_, '_, '_>,
     ) -> Result<(), ModelError> {
+        let RunContext {
+            interrupted,
+            hook,
+            span,
+        } = context;
+        span.iter().for_each(|[begin, _]| note(begin));
         let rows = Rows {
-            positions: pass.positions(),
-            slots: pass.slots(),
-            sequences: &pass.sequences,
+            positions: batch.positions(),
+            slots: batch.slots(),
+            sequences: &batch.sequences,
         };
-        let mut x = match (&self.embedding, before) {
-            (Some(embedding), _) => {
-                let x = embedding.lookup(pass.token_ids(), &Device::Cpu);
+        let mut x = match (&self.embedding, input) {
+            (Some(embedding), StageInput::TokenIds(ids)) => {
+                let x = embedding.lookup(ids, &Device::Cpu);
                 let x = x.map_err(|source| ModelError::Kernel {
                     layer: 0,
                     op: "embedding",
                     source,
                 })?;
-                tap.show(HiddenPoint::Embedding, &x)?;
+                hook.show(HiddenPoint::Embedding, &x)?;
                 x
             }
-            (None, Some(x)) => x,
-            (None, None) => {
+            (None, StageInput::Host(x)) => x,
+            _ => {
                 return Err(ModelError::NothingHandedOver {
                     layer: self.layers.start,
                 });
@@ -153,7 +167,7 @@ impl CpuStage {
             if interrupted() {
                 return Err(ModelError::Interrupted);
             }
-            let _span = tracing::trace_span!("block", layer, rows = pass.len()).entered();
+            let _span = tracing::trace_span!("block", layer, rows = batch.len()).entered();
             x = block
                 .forward(&x, &self.rope, &rows)
                 .map_err(|source| ModelError::Kernel {
@@ -161,25 +175,25 @@ impl CpuStage {
                     op: "block",
                     source,
                 })?;
-            check_finite(pass, &x, layer, |row| row)?;
-            tap.show(HiddenPoint::Block(layer), &x)?;
+            check_finite(batch, &x, layer, |row| row)?;
+            hook.show(HiddenPoint::Block(layer), &x)?;
         }
         self.hidden = Some(x);
+        span.iter().for_each(|[_, end]| note(end));
         Ok(())
     }
 
-    /// Final norm and `lm_head` over the rows that were asked for, after [`CpuStage::run`].
-    pub(crate) fn answer(
+    fn logits(
         &mut self,
-        pass: &Pass<'_, '_>,
-        answers: &mut Answers,
-        tap: &mut Tap<'_, '_>,
+        batch: &MicroBatch<'_, '_>,
+        output: &mut BatchOutput,
+        hook: &mut Hook<'_, '_>,
     ) -> Result<(), ModelError> {
         let layer = self.layers.end;
         let (Some(head), Some(x)) = (&self.head, self.hidden.take()) else {
             return Err(ModelError::NothingHandedOver { layer });
         };
-        let wanted = &pass.wanted;
+        let wanted = &batch.wanted;
         if wanted.is_empty() {
             return Ok(());
         }
@@ -199,8 +213,8 @@ impl CpuStage {
             op: "head",
             source,
         })?;
-        tap.show(HiddenPoint::FinalNorm, &normed)?;
-        check_finite(pass, &logits, layer, |row| {
+        hook.show(HiddenPoint::FinalNorm, &normed)?;
+        check_finite(batch, &logits, layer, |row| {
             wanted.get(row).map_or(0, |row| *row as usize)
         })?;
         let values = to_host(&logits).map_err(|source| ModelError::Kernel {
@@ -208,14 +222,15 @@ impl CpuStage {
             op: "logits",
             source,
         })?;
-        answers.extend(wanted.len(), values);
+        output.extend(wanted.len(), values);
         Ok(())
     }
 }
 
-/// `row_of` says which row of the pass a row of `x` is.
+/// Returns an error for the first non-finite value. `row_of` maps a row of `x` to one of the
+/// micro-batch.
 fn check_finite(
-    pass: &Pass<'_, '_>,
+    batch: &MicroBatch<'_, '_>,
     x: &Tensor,
     layer: usize,
     row_of: impl Fn(usize) -> usize,
@@ -228,5 +243,5 @@ fn check_finite(
     let Some(bad) = ops::first_non_finite(x).map_err(kernel)? else {
         return Ok(());
     };
-    Err(pass.non_finite(layer, row_of(bad.row), bad.value))
+    Err(batch.non_finite(layer, row_of(bad.row), bad.value))
 }

@@ -1,5 +1,7 @@
 //! What an engine may ask of a model: rows in, logits or the best of them out.
 
+use moss_sampling::{TopKCandidates, TopKRequest};
+
 use crate::{BlockTable, CacheShape, ModelError, MossConfig};
 
 /// Which positions of a chunk need their logits: only those go through `lm_head`.
@@ -11,33 +13,9 @@ pub enum LogitRows<'a> {
     Last,
     /// Every position of the chunk: what comparisons need.
     All,
-    /// The best tokens of the last position: all that sampling needs of it in the end, and a
-    /// hundredth of its size.
-    Cut(Cut<'a>),
-}
-
-/// Repetition penalty, temperature and top-k, for a model whose logits lie where it costs to fetch
-/// them.
-///
-/// Score by score, in f32, each operation rounded once: the logit; of an id in `history`, times
-/// `repetition_penalty` where it is below 0 and divided by it elsewhere; divided by `temperature`
-/// unless that is 0. Candidates are the ids below `allowed` whose score is at least the `top_k`-th
-/// largest of them, ties included, except for scores of `-inf`.
-///
-/// A model may always answer with the whole row of logits, untouched, and has to where a logit
-/// below `allowed` is NaN or `+inf` and where the best score is not finite.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Cut<'a> {
-    /// Prompt and answer so far. An id may stand in it often, and may have no logit.
-    pub history: &'a [u32],
-    /// Above 0; 1 changes nothing.
-    pub repetition_penalty: f32,
-    /// 0 or more.
-    pub temperature: f32,
-    /// At least 1.
-    pub top_k: usize,
-    /// Ids below this may be drawn; may be more than there are rows.
-    pub allowed: usize,
+    /// The top-k candidates of the last position: all that sampling needs of it in the end, and a
+    /// hundredth of its size. A model may always return the whole row instead.
+    TopK(TopKRequest<'a>),
 }
 
 /// Consecutive tokens of one sequence within a forward pass.
@@ -53,13 +31,13 @@ pub struct SequenceChunk<'a> {
     pub logits: LogitRows<'a>,
 }
 
-/// Logits of one chunk: `[rows, vocab_size]`, f32, on the host; or the candidates that a [`Cut`]
-/// left of a row.
+/// Logits of one chunk: `[rows, vocab_size]`, f32, on the host; or the candidates that a
+/// [`TopKRequest`] selects of a row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Logits {
     values: Vec<f32>,
     vocab_size: usize,
-    candidates: Option<Vec<(u32, f32)>>,
+    candidates: Option<TopKCandidates>,
 }
 
 impl Logits {
@@ -74,8 +52,8 @@ impl Logits {
         }
     }
 
-    /// What a [`Cut`] left, `(id, score)` in any order, in place of a row.
-    pub fn from_cut(candidates: Vec<(u32, f32)>, vocab_size: usize) -> Self {
+    /// Wraps the candidates of a [`TopKRequest`], in place of a row.
+    pub fn from_top_k(candidates: TopKCandidates, vocab_size: usize) -> Self {
         Self {
             values: Vec::new(),
             vocab_size,
@@ -83,9 +61,9 @@ impl Logits {
         }
     }
 
-    /// What a [`Cut`] left, `(id, score)` in any order; `None` where there are rows instead.
-    pub fn candidates(&self) -> Option<&[(u32, f32)]> {
-        self.candidates.as_deref()
+    /// Returns the candidates of a [`TopKRequest`]; `None` if there are rows instead.
+    pub fn candidates(&self) -> Option<&TopKCandidates> {
+        self.candidates.as_ref()
     }
 
     /// Number of rows: 0, 1 or the chunk's length, as [`LogitRows`] asked.

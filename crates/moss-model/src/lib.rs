@@ -9,38 +9,41 @@
 //! cache in blocks.
 
 mod block;
+mod block_spec;
 mod config;
 mod cpu;
 mod defaults;
+mod devices;
 mod error;
-#[cfg_attr(feature = "cuda", path = "gpu/enabled.rs")]
-#[cfg_attr(not(feature = "cuda"), path = "gpu/disabled.rs")]
+#[cfg(feature = "cuda")]
 mod gpu;
+mod hook;
 mod kv_cache;
 mod language_model;
 mod load;
+mod micro_batch;
 mod model;
 pub mod names;
 mod options;
 mod pipeline;
 pub mod placement;
-mod plan;
-mod random;
 mod source;
-mod tap;
+mod stage;
+mod synthetic;
 mod timeline;
 
-pub use block::LinearKind;
-pub use config::{MossConfig, TRAINING_SHARDS};
+pub use block_spec::{BlockSpec, ColumnSlices, QkvPart};
+pub use config::MossConfig;
+pub use devices::{CUDA, has_gpu, machine_gpus};
 pub use error::{ModelError, NetworkRule};
-pub use gpu::{CUDA, has_gpu, machine_gpus};
+pub use hook::{HiddenPoint, HiddenTap};
 pub use kv_cache::{BlockPool, BlockTable, CacheShape};
-pub use language_model::{Cut, LanguageModel, LogitRows, Logits, SequenceChunk};
+pub use language_model::{LanguageModel, LogitRows, Logits, SequenceChunk};
 pub use model::Moss;
+pub use moss_weights::{LinearKind, LinearShape};
 pub use options::{
-    CardInfo, ComputeDtype, DeviceSpec, LoadEvent, LoadOptions, MemoryPlan, StageInfo,
+    ComputeDtype, DeviceInfo, DeviceSpec, LoadEvent, LoadOptions, MemoryPlan, StageInfo,
 };
-pub use random::{RandomWeights, WeightFormat};
 pub use source::{LinearParts, WeightSource};
-pub use tap::{HiddenPoint, HiddenTap};
+pub use synthetic::{RandomWeights, WeightFormat};
 pub use timeline::StageSpan;

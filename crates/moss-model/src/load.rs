@@ -5,18 +5,19 @@ use std::{ops::Range, sync::mpsc, thread};
 
 use moss_weights::GptqBits;
 
+#[cfg(feature = "cuda")]
+use crate::gpu::{GpuStage, OpenGpu};
 use crate::{
     DeviceSpec, LoadEvent, LoadOptions, MemoryPlan, ModelError, MossConfig, WeightFormat,
     WeightSource,
     cpu::CpuStage,
-    gpu::{GpuStage, OpenGpu},
-    pipeline::Stage,
     placement::{Card, CardKind, ModelBytes, Request, place},
+    stage::{PlacedStage, Stage},
 };
 
-/// What a card is to load, and from where.
+/// The layers that a GPU stage loads, and their source.
 #[cfg_attr(not(feature = "cuda"), allow(dead_code))]
-pub(crate) struct Wanted<'a> {
+pub(crate) struct StageSpec<'a> {
     pub(crate) source: &'a dyn WeightSource,
     pub(crate) config: &'a MossConfig,
     pub(crate) options: &'a LoadOptions,
@@ -27,12 +28,76 @@ pub(crate) struct Wanted<'a> {
     pub(crate) threads: usize,
 }
 
-/// A stage that is planned, its card open, and nothing on it.
-struct Site {
+/// A device that is open, before anything is on it.
+enum OpenDevice {
+    Cpu,
+    #[cfg(feature = "cuda")]
+    Gpu(Box<OpenGpu>),
+}
+
+impl OpenDevice {
+    fn open(device: DeviceSpec) -> Result<Self, ModelError> {
+        match device {
+            DeviceSpec::Cpu => Ok(Self::Cpu),
+            #[cfg(feature = "cuda")]
+            DeviceSpec::Gpu {
+                ordinal,
+                newest_code,
+            } => Ok(Self::Gpu(Box::new(OpenGpu::new(ordinal, newest_code)?))),
+            #[cfg(not(feature = "cuda"))]
+            DeviceSpec::Gpu { .. } => {
+                Err(ModelError::Gpu(moss_weights::KernelError::NotCompiled {
+                    op: "GPU",
+                }))
+            }
+        }
+    }
+
+    /// Describes the device for the placement.
+    fn card(&self) -> Card {
+        match self {
+            // Mapped weights need no memory of their own, so nothing is refused here.
+            Self::Cpu => Card {
+                name: DeviceSpec::Cpu.to_string(),
+                kind: CardKind::Cpu,
+                free: u64::MAX,
+                bandwidth: CPU_BANDWIDTH,
+            },
+            #[cfg(feature = "cuda")]
+            Self::Gpu(gpu) => gpu.card(),
+        }
+    }
+
+    fn load(
+        self,
+        spec: StageSpec<'_>,
+        progress: &mut dyn FnMut(LoadEvent),
+    ) -> Result<Box<dyn Stage>, ModelError> {
+        match self {
+            Self::Cpu => {
+                let StageSpec {
+                    source,
+                    config,
+                    options,
+                    layers,
+                    ..
+                } = spec;
+                let stage = CpuStage::load(source, config, options, layers, progress)?;
+                Ok(Box::new(stage))
+            }
+            #[cfg(feature = "cuda")]
+            Self::Gpu(gpu) => Ok(Box::new(GpuStage::load(*gpu, spec, progress)?)),
+        }
+    }
+}
+
+/// A stage that is planned, its device open, and nothing on it.
+struct PlannedStage {
     device: DeviceSpec,
+    open: OpenDevice,
     layers: Range<usize>,
-    /// The open card, what will be on it, and whether the embedding stays in host memory.
-    gpu: Option<(OpenGpu, MemoryPlan, bool)>,
+    memory: MemoryPlan,
+    embedding_on_host: bool,
 }
 
 /// Loads every stage that `options` ask for, on a thread of its own where there are several.
@@ -41,43 +106,35 @@ pub(crate) fn stages(
     config: &MossConfig,
     options: &LoadOptions,
     progress: &mut dyn FnMut(LoadEvent),
-) -> Result<Vec<(DeviceSpec, Stage)>, ModelError> {
-    let mut sites = sites(source, config, options, progress)?;
+) -> Result<Vec<PlacedStage>, ModelError> {
+    let mut planned = plan(source, config, options, progress)?;
     let threads = rayon::current_num_threads(); // the caller's: stages load on threads of their own
-    let load = |site: Site, progress: &mut dyn FnMut(LoadEvent)| -> Result<Stage, ModelError> {
-        let layers = site.layers;
-        Ok(match site.gpu {
-            None => Stage::Cpu(Box::new(CpuStage::load(
-                source, config, options, layers, progress,
-            )?)),
-            Some((gpu, memory, embedding_on_host)) => {
-                let wanted = Wanted {
-                    source,
-                    config,
-                    options,
-                    layers,
-                    memory,
-                    embedding_on_host,
-                    threads,
-                };
-                Stage::Gpu(Box::new(GpuStage::load(gpu, wanted, progress)?))
-            }
-        })
+    let load = |stage: PlannedStage, progress: &mut dyn FnMut(LoadEvent)| {
+        let spec = StageSpec {
+            source,
+            config,
+            options,
+            layers: stage.layers,
+            memory: stage.memory,
+            embedding_on_host: stage.embedding_on_host,
+            threads,
+        };
+        stage.open.load(spec, progress)
     };
-    if sites.len() == 1
-        && let Some(site) = sites.pop()
+    if planned.len() == 1
+        && let Some(stage) = planned.pop()
     {
-        return Ok(vec![(site.device, load(site, progress)?)]);
+        return Ok(vec![(stage.device, load(stage, progress)?)]);
     }
     thread::scope(|scope| {
         let (sender, events) = mpsc::channel();
-        let started: Vec<_> = sites
+        let started: Vec<_> = planned
             .into_iter()
-            .map(|site| {
-                let (device, sender) = (site.device, sender.clone());
+            .map(|stage| {
+                let (device, sender) = (stage.device, sender.clone());
                 // an owner who is gone needs no event
                 let mut tell = move |event| drop(sender.send(event));
-                (device, scope.spawn(move || load(site, &mut tell)))
+                (device, scope.spawn(move || load(stage, &mut tell)))
             })
             .collect();
         drop(sender);
@@ -102,42 +159,18 @@ pub(crate) fn stages(
 /// are all much faster.
 const CPU_BANDWIDTH: f64 = 20e9;
 
-/// Opens the cards, divides the layers and checks their memory, before anything is read.
-fn sites(
+/// Opens the devices, divides the layers and checks their memory, before anything is read.
+fn plan(
     source: &dyn WeightSource,
     config: &MossConfig,
     options: &LoadOptions,
     progress: &mut dyn FnMut(LoadEvent),
-) -> Result<Vec<Site>, ModelError> {
-    let mut gpus = Vec::with_capacity(options.devices.len());
-    let mut cards = Vec::with_capacity(options.devices.len());
+) -> Result<Vec<PlannedStage>, ModelError> {
+    let mut open = Vec::with_capacity(options.devices.len());
     for device in &options.devices {
-        let (gpu, card) = match *device {
-            DeviceSpec::Cpu => {
-                // Mapped weights need no memory of their own, so nothing is refused here.
-                let (kind, free) = (CardKind::Cpu, u64::MAX);
-                (
-                    None,
-                    Card {
-                        name: device.to_string(),
-                        kind,
-                        free,
-                        bandwidth: CPU_BANDWIDTH,
-                    },
-                )
-            }
-            DeviceSpec::Gpu {
-                ordinal,
-                newest_code,
-            } => {
-                let gpu = OpenGpu::new(ordinal, newest_code)?;
-                let card = gpu.card();
-                (Some(gpu), card)
-            }
-        };
-        gpus.push(gpu);
-        cards.push(card);
+        open.push(Some(OpenDevice::open(*device)?));
     }
+    let cards: Vec<Card> = open.iter().flatten().map(OpenDevice::card).collect();
     let model = ModelBytes::of(source, config, options.cache, options.dtype);
     let smaller = [
         WeightFormat::Gptq(GptqBits::Eight),
@@ -166,20 +199,17 @@ fn sites(
         });
     }
     let embedding_on_host = placement.embedding_on_host();
-    let mut sites = Vec::with_capacity(placement.stages.len());
+    let mut planned = Vec::with_capacity(placement.stages.len());
     for (index, stage) in placement.stages.into_iter().enumerate() {
         let device = options.devices[stage.card];
-        let free = cards[stage.card].free;
-        let (weights, embedding, cache) = (stage.weights, stage.embedding, stage.cache);
         let memory = MemoryPlan {
-            weights,
-            embedding,
-            cache,
+            weights: stage.weights,
+            embedding: stage.embedding,
+            cache: stage.cache,
             workspace: stage.workspace,
-            free,
+            free: cards[stage.card].free,
         };
-        let gpu = gpus[stage.card].take();
-        if gpu.is_some() {
+        if device != DeviceSpec::Cpu {
             progress(LoadEvent::Planned {
                 stage: index,
                 device,
@@ -187,12 +217,16 @@ fn sites(
                 memory,
             });
         }
-        let gpu = gpu.map(|gpu| (gpu, memory, embedding_on_host && stage.has_embedding));
-        sites.push(Site {
-            device,
-            layers: stage.layers,
-            gpu,
-        });
+        // A card has one stage.
+        if let Some(open) = open[stage.card].take() {
+            planned.push(PlannedStage {
+                device,
+                open,
+                layers: stage.layers,
+                memory,
+                embedding_on_host: embedding_on_host && stage.has_embedding,
+            });
+        }
     }
-    Ok(sites)
+    Ok(planned)
 }

@@ -2,10 +2,12 @@
 
 use crate::{
     CacheShape, ComputeDtype, DeviceSpec, HiddenTap, LanguageModel, LoadEvent, LoadOptions, Logits,
-    ModelError, MossConfig, SequenceChunk, StageInfo, StageSpan, WeightSource, load,
-    pipeline::{Pipeline, Stage},
-    plan::{MAX_ROWS, Plan},
-    tap::Tap,
+    ModelError, MossConfig, SequenceChunk, StageInfo, StageSpan, WeightSource,
+    hook::Hook,
+    load,
+    micro_batch::{MAX_BATCH_TOKENS, Plan},
+    pipeline::Pipeline,
+    stage::PlacedStage,
     timeline::Clock,
 };
 
@@ -65,10 +67,7 @@ impl Moss {
     pub fn memory_bandwidth(&self) -> Result<f64, ModelError> {
         let (mut bytes, mut seconds) = (0.0, 0.0);
         for (_, stage) in &self.pipeline.stages {
-            let rate = match stage {
-                Stage::Cpu(_) => moss_cpu::read_bandwidth(),
-                Stage::Gpu(stage) => stage.copy_bandwidth()?,
-            };
+            let rate = stage.memory_bandwidth()?;
             bytes += stage.weight_bytes() as f64;
             seconds += stage.weight_bytes() as f64 / rate;
         }
@@ -81,15 +80,12 @@ impl Moss {
     /// # Errors
     /// [`ModelError::Gpu`] for a card without room for the measurement.
     pub fn upload_bandwidth(&self) -> Result<Option<f64>, ModelError> {
-        let card = self
-            .pipeline
-            .stages
-            .iter()
-            .find_map(|(_, stage)| match stage {
-                Stage::Cpu(_) => None,
-                Stage::Gpu(stage) => Some(stage),
-            });
-        card.map(|stage| stage.upload_bandwidth()).transpose()
+        for (_, stage) in &self.pipeline.stages {
+            if let Some(rate) = stage.upload_bandwidth()? {
+                return Ok(Some(rate));
+            }
+        }
+        Ok(None)
     }
 
     /// The stages, in order.
@@ -97,16 +93,12 @@ impl Moss {
     /// # Errors
     /// [`ModelError::Gpu`] for a card that does not answer.
     pub fn stages(&self) -> Result<Vec<StageInfo>, ModelError> {
-        let info = |(device, stage): &(DeviceSpec, Stage)| {
-            let card = match stage {
-                Stage::Cpu(_) => None,
-                Stage::Gpu(stage) => Some(stage.card()?),
-            };
+        let info = |(device, stage): &PlacedStage| {
             Ok(StageInfo {
                 device: *device,
                 layers: stage.layers(),
                 weight_bytes: stage.weight_bytes(),
-                card,
+                gpu: stage.device_info()?,
             })
         };
         self.pipeline.stages.iter().map(info).collect()
@@ -117,7 +109,7 @@ impl Moss {
         self.pipeline.stages.iter().map(|(device, _)| *device)
     }
 
-    /// As [`LanguageModel::forward`], and shows `tap` the hidden states on the way.
+    /// As [`LanguageModel::forward`], and shows `hook` the hidden states on the way.
     ///
     /// # Errors
     /// As for [`LanguageModel::forward`].
@@ -125,11 +117,11 @@ impl Moss {
         &mut self,
         batch: &[SequenceChunk<'_>],
         interrupted: &dyn Fn() -> bool,
-        tap: Option<&mut HiddenTap<'_>>,
+        hook: Option<&mut HiddenTap<'_>>,
     ) -> Result<Vec<Logits>, ModelError> {
         let plan = Plan::new(&self.config, self.cache, batch)?;
-        let mut tap = Tap(tap);
-        self.pipeline.forward(&plan, interrupted, &mut tap)
+        let mut hook = Hook(hook);
+        self.pipeline.forward(&plan, interrupted, &mut hook)
     }
 
     /// As [`LanguageModel::forward`], with the times at which each stage worked on each pass.
@@ -181,7 +173,7 @@ impl LanguageModel for Moss {
             return CPU_PREFILL;
         }
         // Pipeline stages work at the same time only on different passes of one step.
-        MAX_ROWS * self.devices().count().min(4)
+        MAX_BATCH_TOKENS * self.devices().count().min(4)
     }
 
     fn runs_on_cpu(&self) -> bool {

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use candle_core::DType;
 use moss_cpu::{Activations, ops::RopePrecision};
+use moss_cuda::GpuInfo;
 
 use crate::{CacheShape, ModelError, placement::Note};
 
@@ -207,26 +208,16 @@ pub struct StageInfo {
     pub layers: Range<usize>,
     /// Bytes of weights that a token reads there.
     pub weight_bytes: u64,
-    /// The card, where it is one.
-    pub card: Option<CardInfo>,
+    /// The GPU, unless it runs on the CPU.
+    pub gpu: Option<DeviceInfo>,
 }
 
-/// A card, and what a stage took of it.
+/// A GPU, and its memory before and after a stage was loaded.
 #[derive(Debug, Clone, PartialEq)]
-pub struct CardInfo {
-    /// Its name.
-    pub name: String,
-    /// The code that runs, such as `sm_90`.
-    pub code: String,
-    /// Version of CUDA that the driver offers: 1000 x major + 10 x minor.
-    pub driver_cuda: u32,
-    /// Clock of the multiprocessors in kHz, at most.
-    pub clock_khz: u32,
-    /// Clock of the memory in kHz, at most.
-    pub memory_clock_khz: u32,
-    /// Bytes of memory in all.
-    pub total_memory: u64,
-    /// Bytes that were free when the stage opened the card: all but its idle context and other
+pub struct DeviceInfo {
+    /// Its properties.
+    pub gpu: GpuInfo,
+    /// Bytes that were free when the stage opened the GPU: all but its idle context and other
     /// programs.
     pub free_before: u64,
     /// Bytes that are free now.

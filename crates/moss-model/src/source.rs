@@ -4,7 +4,8 @@ use moss_checkpoint::{
     Checkpoint, CheckpointError, DType, DtypeRule, GroupIndex, LinearTensors, Tensor, TensorInfo,
 };
 use moss_weights::{
-    DenseDtype, DenseWeight, GptqBits, GptqWeight, GroupIndex as KernelGroups, LinearWeight,
+    DenseDtype, DenseWeight, GptqBits, GptqWeight, GroupIndex as KernelGroups, LinearShape,
+    LinearWeight,
 };
 
 use crate::{ModelError, MossConfig, WeightFormat, names};
@@ -27,18 +28,12 @@ pub trait WeightSource: Sync {
     /// [`ModelError::Config`] for a value that no network can have.
     fn config(&self) -> Result<MossConfig, ModelError>;
 
-    /// The linear layer called `stem`.
+    /// The linear layer called `name`.
     ///
     /// # Errors
     /// [`ModelError::Checkpoint`] when a tensor is missing, of another shape or type, or a scale or
     /// bias is not finite.
-    fn linear(
-        &self,
-        stem: &str,
-        in_features: usize,
-        out_features: usize,
-        has_bias: bool,
-    ) -> Result<LinearParts, ModelError>;
+    fn linear(&self, name: &str, shape: LinearShape) -> Result<LinearParts, ModelError>;
 
     /// A dense matrix `[rows, cols]`, or `None` when there is no tensor of that name.
     ///
@@ -67,15 +62,15 @@ pub trait WeightSource: Sync {
         Ok(())
     }
 
-    /// Says that the bytes of the linear layer called `stem` will not be read again.
-    fn release(&self, stem: &str);
+    /// Says that the bytes of the linear layer called `name` will not be read again.
+    fn release(&self, name: &str);
 
     /// Bytes of the tensors whose names begin with `prefix`, as stored; of scales alone where
     /// `scales` says so.
     fn stored_bytes(&self, prefix: &str, scales: bool) -> u64;
 
     /// The format of weights that are made up, which a device may then make up by itself.
-    fn made_up(&self) -> Option<WeightFormat> {
+    fn synthetic_format(&self) -> Option<WeightFormat> {
         None
     }
 
@@ -87,25 +82,21 @@ impl WeightSource for Checkpoint {
     fn config(&self) -> Result<MossConfig, ModelError> {
         let config = MossConfig::try_from(Checkpoint::config(self))?;
         // Layers that are not there cost nothing but this.
-        let last = format!(
-            "{}.weight",
-            names::LayerNames::new(config.num_layers - 1).norm
-        );
+        let last = format!("{}.weight", names::block_norm(config.num_layers - 1));
         match self.contains(&last) {
             true => Ok(config),
             false => Err(self.missing(&last)),
         }
     }
 
-    fn linear(
-        &self,
-        stem: &str,
-        in_features: usize,
-        out_features: usize,
-        has_bias: bool,
-    ) -> Result<LinearParts, ModelError> {
+    fn linear(&self, name: &str, shape: LinearShape) -> Result<LinearParts, ModelError> {
+        let LinearShape {
+            in_features,
+            out_features,
+            has_bias,
+        } = shape;
         let (weight, bias) =
-            match Checkpoint::linear(self, stem, in_features, out_features, has_bias)? {
+            match Checkpoint::linear(self, name, in_features, out_features, has_bias)? {
                 LinearTensors::Dense { weight, bias } => (
                     LinearWeight::Dense(dense(weight, out_features, in_features)?),
                     bias,
@@ -163,9 +154,9 @@ impl WeightSource for Checkpoint {
         Checkpoint::read(self, part, to)
     }
 
-    fn release(&self, stem: &str) {
+    fn release(&self, name: &str) {
         for tail in ["weight", "qweight", "qzeros", "scales", "g_idx"] {
-            Checkpoint::release(self, &format!("{stem}.{tail}"));
+            Checkpoint::release(self, &format!("{name}.{tail}"));
         }
     }
 
@@ -204,7 +195,12 @@ pub(crate) fn lm_head(
     let bias = source.vector(&format!("{}.bias", names::LM_HEAD), rows)?;
     let is_packed = || source.stored_bytes(&format!("{}.qweight", names::LM_HEAD), false) > 0;
     if source.matrix(&weight, rows, cols)?.is_some() || is_packed() {
-        return source.linear(names::LM_HEAD, cols, rows, bias.is_some());
+        let shape = LinearShape {
+            in_features: cols,
+            out_features: rows,
+            has_bias: bias.is_some(),
+        };
+        return source.linear(names::LM_HEAD, shape);
     }
     match config.tie_word_embeddings {
         true => Ok(LinearParts {

@@ -12,8 +12,8 @@ use candle_core::{Device, Tensor};
 use moss_checkpoint::{Checkpoint, CheckpointError, DType};
 use moss_cpu::{Activations, GptqBits, Linear};
 use moss_model::{
-    BlockPool, BlockTable, CacheShape, ComputeDtype, LanguageModel, LoadOptions, LogitRows,
-    ModelError, Moss, MossConfig, SequenceChunk, WeightFormat, WeightSource,
+    BlockPool, BlockTable, CacheShape, ComputeDtype, LanguageModel, LinearShape, LoadOptions,
+    LogitRows, ModelError, Moss, MossConfig, SequenceChunk, WeightFormat, WeightSource,
     placement::{Card, CardKind, ModelBytes, PlacementError, Request, place},
 };
 use safetensors::{Dtype, tensor::TensorView};
@@ -227,7 +227,12 @@ fn groups_that_no_input_belongs_to_change_nothing() {
 /// inputs]` f32.
 fn dense_weight(name: &str, stem: &str, inputs: usize, outputs: usize) -> Vec<u8> {
     let checkpoint = Checkpoint::open(fixture(name)).unwrap();
-    let parts = WeightSource::linear(&checkpoint, stem, inputs, outputs, true).unwrap();
+    let shape = LinearShape {
+        in_features: inputs,
+        out_features: outputs,
+        has_bias: true,
+    };
+    let parts = WeightSource::linear(&checkpoint, stem, shape).unwrap();
     let units = Tensor::eye(inputs, candle_core::DType::F32, &Device::Cpu).unwrap();
     let columns = Linear::new(parts.weight, None, &Device::Cpu)
         .unwrap()

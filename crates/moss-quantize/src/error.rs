@@ -82,6 +82,11 @@ pub enum QuantizeError {
         /// Why not.
         why: NotReplaceable,
     },
+    /// Something in the folder to replace that is no part of a checkpoint, such as a user's notes.
+    ForeignFile {
+        /// The file or folder.
+        path: PathBuf,
+    },
     /// Another process writes the same folder.
     Busy {
         /// The unfinished folder.

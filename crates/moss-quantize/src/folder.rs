@@ -333,8 +333,34 @@ fn check_replaceable(target: &Path, source: &Path) -> Result<(), QuantizeError> 
     if real(source)?.starts_with(real(target)?) {
         return refused(NotReplaceable::IsSource);
     }
+    // The whole folder is removed in the end, and with it what is not part of a checkpoint.
+    for entry in fs::read_dir(target).map_err(|error| io(FolderAction::Read, target, error))? {
+        let path = entry
+            .map_err(|error| io(FolderAction::Read, target, error))?
+            .path();
+        let name = path.file_name().and_then(|name| name.to_str());
+        let is_part = name.is_some_and(|name| {
+            is_weight_file(name) || SIDE_FILES.contains(&name) || source.join(name).is_file()
+        });
+        if !is_part || path.is_dir() {
+            return Err(QuantizeError::ForeignFile { path });
+        }
+    }
     Ok(())
 }
+
+/// Files beside the weights that every program for checkpoints writes.
+const SIDE_FILES: [&str; 9] = [
+    "config.json",
+    "quantize_config.json",
+    "generation_config.json",
+    "vocab.json",
+    "merges.txt",
+    "added_tokens.json",
+    "special_tokens_map.json",
+    "tokenizer_config.json",
+    "tokenizer.json",
+];
 
 fn is_weight_file(name: &str) -> bool {
     name.ends_with(".index.json")

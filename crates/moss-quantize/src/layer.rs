@@ -5,10 +5,8 @@
 //! layer's device, so that they may come from anywhere and be dropped as soon as they are used.
 
 use moss_cpu::{KernelError, Rule, ops::Embedding};
-use moss_model::{
-    LinearKind, ModelError, MossConfig, WeightSource,
-    names::{self, LayerNames},
-};
+use moss_cuda::HeadLayout;
+use moss_model::{LinearKind, ModelError, MossConfig, WeightSource, names};
 
 use crate::{
     device::Device,
@@ -37,7 +35,7 @@ pub(crate) struct Layer {
     fc_in_bias: Matrix,
     fc_out_bias: Matrix,
     angles: Angles,
-    num_heads: usize,
+    layout: HeadLayout,
     /// Keys and values of the last sequence, `[heads * positions, head_dim]` each.
     cache: [Matrix; 2],
     /// Positions that any sequence may have, and those that the last one had.
@@ -92,10 +90,11 @@ impl Layer {
                 .ok_or_else(|| source.missing(&name))?;
             Matrix::new(device, &values, len).map_err(at)
         };
-        let bias = |kind: LinearKind| vector(kind.stem(layer) + ".bias", kind.extents(config).1);
-        let norm = LayerNames::new(layer).norm;
-        let cache =
-            || Matrix::zeros(device, config.num_heads * positions, config.head_dim).map_err(at);
+        let spec = config.block();
+        let bias =
+            |kind: LinearKind| vector(kind.name(layer) + ".bias", spec.linear(kind).out_features);
+        let norm = names::block_norm(layer);
+        let cache = || Matrix::zeros(device, spec.num_heads * positions, spec.head_dim).map_err(at);
         Ok(Self {
             layer,
             norm: [
@@ -106,7 +105,7 @@ impl Layer {
             fc_in_bias: bias(LinearKind::FcIn)?,
             fc_out_bias: bias(LinearKind::FcOut)?,
             angles: Angles::new(device, config.rotary_dim, positions).map_err(at)?,
-            num_heads: config.num_heads,
+            layout: spec.head_layout(),
             cache: [cache()?, cache()?],
             positions,
             cached: 0,
@@ -151,7 +150,7 @@ impl Layer {
         qkv_proj: &Matrix,
         sequences: &[SequenceSpan],
     ) -> Result<Matrix, KernelError> {
-        let (heads, positions) = (self.num_heads, self.positions);
+        let (heads, positions) = (self.layout.num_heads, self.positions);
         let qkv = Matrix::product(&h.all(), &qkv_proj.all())?;
         let mut attended = Matrix::zeros(self.device(), h.rows(), h.columns())?;
         let mut first = 0;
@@ -160,7 +159,7 @@ impl Layer {
                 return Err(nothing_before(start_pos, self.cached));
             }
             let own = first..first + rows;
-            let q = qkv.split_heads(own, &self.angles, heads, &mut self.cache, start_pos)?;
+            let q = qkv.split_heads(own, &self.angles, self.layout, &mut self.cache, start_pos)?;
             self.cached = start_pos + rows;
             let [keys, values] = &self.cache;
             let scale = (keys.columns() as f32).sqrt().recip();

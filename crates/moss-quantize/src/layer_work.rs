@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use moss_model::{LinearKind, ModelError};
+use moss_model::{LinearKind, LinearShape, ModelError};
 use moss_weights::KernelError;
 
 use crate::{
@@ -44,7 +44,7 @@ impl<'a> LayerWork<'a> {
         }
     }
 
-    /// Makes all four linear layers, which are returned by stem, and brings the calibration to the
+    /// Makes all four linear layers, which are returned by name, and brings the calibration to the
     /// next layer.
     pub(crate) fn run(
         mut self,
@@ -63,9 +63,9 @@ impl<'a> LayerWork<'a> {
 
     fn nearest(&mut self, kind: LinearKind) -> Result<(), QuantizeError> {
         let (weight, layout) = (self.weight(kind)?, self.layout(kind));
-        let made = nearest(weight, kind.extents(self.job.config).0, layout);
+        let made = nearest(weight, self.shape(kind).in_features, layout);
         let made = made.ok_or_else(|| QuantizeError::TooWide {
-            linear: kind.stem(self.layer),
+            linear: kind.name(self.layer),
         })?;
         self.note(kind, made);
         Ok(())
@@ -116,7 +116,7 @@ impl<'a> LayerWork<'a> {
     }
 
     fn hessian(&self, kind: LinearKind, tokens: usize) -> Result<Hessian, QuantizeError> {
-        let inputs = kind.extents(self.job.config).0;
+        let inputs = self.shape(kind).in_features;
         let block = self.layout(kind).block(inputs);
         let width = (PANEL / block).max(1) * block; // panels hold whole blocks
         Hessian::new(inputs, width, tokens, &self.job.device).map_err(|source| self.failed(source))
@@ -132,7 +132,7 @@ impl<'a> LayerWork<'a> {
             Method::Nearest => (false, 0.0),
         };
         let refused = || QuantizeError::NotPositive {
-            linear: kind.stem(self.layer),
+            linear: kind.name(self.layer),
             dampening,
         };
         let factor =
@@ -145,14 +145,14 @@ impl<'a> LayerWork<'a> {
         let (weight, layout) = (self.weight(kind)?, self.layout(kind));
         let rounded = gptq(weight, factor, layout).map_err(|source| self.failed(source))?;
         let (made, weight) = rounded.ok_or_else(|| QuantizeError::TooWide {
-            linear: kind.stem(self.layer),
+            linear: kind.name(self.layer),
         })?;
         self.note(kind, made);
         Ok(weight)
     }
 
     fn note(&mut self, kind: LinearKind, made: Quantized) {
-        let linear = kind.stem(self.layer);
+        let linear = kind.name(self.layer);
         let (weight_error, output_error) = (made.weight_error, made.output_error);
         self.made.insert(linear.clone(), made);
         (self.report)(LinearReport {
@@ -167,18 +167,24 @@ impl<'a> LayerWork<'a> {
         if (self.job.interrupted)() {
             return Err(QuantizeError::Interrupted);
         }
-        let (inputs, outputs, _) = kind.extents(self.job.config);
+        let shape = self.shape(kind);
         let weight = self
             .job
             .checkpoint
-            .tensor(&(kind.stem(self.layer) + ".weight"))?;
-        let wide = weight.expect_shape(&[outputs, inputs])?.to_f32()?;
+            .tensor(&(kind.name(self.layer) + ".weight"))?;
+        let wide = weight
+            .expect_shape(&[shape.out_features, shape.in_features])?
+            .to_f32()?;
         self.job.checkpoint.release(&weight.name);
         Ok(wide)
     }
 
+    fn shape(&self, kind: LinearKind) -> LinearShape {
+        self.job.config.block().linear(kind)
+    }
+
     fn layout(&self, kind: LinearKind) -> Layout {
-        let inputs = kind.extents(self.job.config).0;
+        let inputs = self.shape(kind).in_features;
         let group_size = self
             .job
             .options

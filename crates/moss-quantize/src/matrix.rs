@@ -10,10 +10,9 @@ use moss_cpu::{
     KernelError, Rule,
     ops::{RopePrecision, RopeTable},
 };
+use moss_cuda::HeadLayout;
 #[cfg(feature = "cuda")]
 use moss_cuda::{F32Angles, F32Matrix, F32Part, Gpu, SplitHeads};
-#[cfg(feature = "cuda")]
-use moss_model::TRAINING_SHARDS;
 
 use crate::device::Device;
 
@@ -272,12 +271,12 @@ impl Matrix {
         &self,
         rows: Range<usize>,
         angles: &Angles,
-        heads: usize,
+        layout: HeadLayout,
         cache: &mut [Self; 2],
         start: usize,
     ) -> Result<Self, KernelError> {
         let [keys, values] = cache;
-        let positions = keys.rows() / heads;
+        let positions = keys.rows() / layout.num_heads;
         if start + rows.len() > positions {
             let (found, rule) = (start + rows.len(), Rule::AtMost(positions));
             return Err(KernelError::Argument {
@@ -293,7 +292,7 @@ impl Matrix {
                 Values::Host(host::split_heads(
                     &qkv,
                     angles,
-                    heads,
+                    layout,
                     [keys, values],
                     start,
                 )?)
@@ -301,9 +300,9 @@ impl Matrix {
             #[cfg(feature = "cuda")]
             (Values::Gpu(qkv), Angles::Gpu(angles), Values::Gpu(keys), Values::Gpu(values)) => {
                 let split = SplitHeads {
-                    heads,
-                    head_dim: keys.columns(),
-                    shards: TRAINING_SHARDS,
+                    heads: layout.num_heads,
+                    head_dim: layout.head_dim,
+                    shards: layout.shards,
                     start,
                 };
                 Values::Gpu(self.gpu()?.f32_split_heads(

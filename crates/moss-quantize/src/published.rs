@@ -23,12 +23,13 @@ pub(crate) fn layer_outlines(
         let stem = info.name.strip_suffix(".weight");
         let kind = LinearKind::ALL
             .into_iter()
-            .find(|kind| Some(kind.stem(layer).as_str()) == stem);
+            .find(|kind| Some(kind.name(layer).as_str()) == stem);
         let (Some(kind), Some(stem)) = (kind, stem) else {
             outlines.push(Outline::from(info));
             continue;
         };
-        let (inputs, outputs, _) = kind.extents(config);
+        let shape = config.block().linear(kind);
+        let (inputs, outputs) = (shape.in_features, shape.out_features);
         let groups = inputs.div_ceil(options.group_size.unwrap_or(inputs));
         let outline = |tail: &str, dtype, shape: &[usize]| {
             let name = format!("{stem}.{tail}");

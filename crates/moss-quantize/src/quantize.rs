@@ -4,15 +4,15 @@
 //! one block at a time, and every block sees what the quantised ones before it give; within a block
 //! `out_proj` and `fc_out` see what the quantised `qkv_proj` and `fc_in` give.
 //!
-//! Memory on the device: the block's rounded weights in f32, half of the widest layer's Hessian (`2
-//! * in_features^2` bytes; with `act_order` three times that, for a moment), twice its weights in
-//! f32. On the host: the hidden states (`4 * tokens * hidden_size` bytes), and twice the widest
+//! Memory on the device: the block's rounded weights in f32, half of the widest layer's Hessian
+//! (`2 * in_features^2` bytes; with `act_order` three times that, for a moment), twice its weights
+//! in f32. On the host: the hidden states (`4 * tokens * hidden_size` bytes), and twice the widest
 //! weights in f32.
 
 use std::{collections::HashMap, path::Path};
 
 use moss_checkpoint::{Checkpoint, Container, Outline, WeightStorage, plan_shards};
-use moss_model::{DeviceSpec, LinearKind, MossConfig};
+use moss_model::{DeviceSpec, MossConfig};
 use moss_weights::GptqBits;
 
 use crate::{
@@ -124,15 +124,16 @@ pub fn quantize(
         });
     }
     let config = MossConfig::try_from(checkpoint.config())?;
-    for kind in LinearKind::ALL {
-        check_group_size(options, kind.extents(&config).0)?;
+    let linears = config.block().linears();
+    for (_, shape) in linears {
+        check_group_size(options, shape.in_features)?;
     }
     // Before hours are spent: every linear layer is there, and none has a bias that would be lost.
-    for (layer, kind) in
-        (0..config.num_layers).flat_map(|layer| LinearKind::ALL.map(|kind| (layer, kind)))
+    for (layer, (kind, shape)) in
+        (0..config.num_layers).flat_map(|layer| linears.map(|linear| (layer, linear)))
     {
-        let (inputs, outputs, has_bias) = kind.extents(&config);
-        checkpoint.linear(&kind.stem(layer), inputs, outputs, has_bias)?;
+        let (inputs, outputs) = (shape.in_features, shape.out_features);
+        checkpoint.linear(&kind.name(layer), inputs, outputs, shape.has_bias)?;
     }
     let layers: Vec<Vec<Outline>> = (0..config.num_layers)
         .map(|layer| layer_outlines(&checkpoint, &config, layer, options))

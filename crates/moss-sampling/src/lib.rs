@@ -2,10 +2,9 @@
 //!
 //! Order, as in transformers and upstream's `moss_inference.py`: steps of one's own, logit bias,
 //! repetition penalty, presence and frequency penalty, temperature, top-k, top-p, min-p, stop-token
-//! length penalty, draw. Up to top-k, a model may do it where its logits lie: [`CutParams`].
+//! length penalty, draw. Up to top-k, a model may do it on its own device: [`TopKRequest`].
 
 mod candidate;
-mod cut;
 mod error;
 mod logits;
 mod logprobs;
@@ -13,9 +12,10 @@ mod params;
 mod rng;
 mod sampler;
 mod steps;
+mod top_k;
 
-pub use cut::CutParams;
 pub use error::{ParameterRange, SamplingError};
 pub use logprobs::Logprobs;
 pub use params::{SamplingParams, StopLengthPenalty};
 pub use sampler::{LogitsStep, Sampler};
+pub use top_k::{TopKCandidates, TopKRequest};

@@ -1,7 +1,7 @@
 //! The chain of filters, and the draw.
 
 use crate::{
-    CutParams, SamplingError, SamplingParams,
+    SamplingError, SamplingParams, TopKCandidates, TopKRequest,
     candidate::{self, Candidate},
     logits,
     rng::Rng,
@@ -94,10 +94,10 @@ impl Sampler {
         self.draw(generated)
     }
 
-    /// What a model may do to its row in place of handing it over; `None` where the whole row is
-    /// needed: for steps of one's own, for a bias, for penalties that count, and for a top-k that
-    /// is off or large.
-    pub fn cut(&self) -> Option<CutParams> {
+    /// Returns the top-k request that a model may answer in place of a row, for a token below
+    /// `allowed` after `history`; `None` if the whole row is needed: for steps of one's own, a
+    /// bias, penalties that count, and a top-k that is off or large.
+    pub fn top_k_request<'h>(&self, history: &'h [u32], allowed: usize) -> Option<TopKRequest<'h>> {
         let SamplingParams {
             temperature,
             repetition_penalty,
@@ -105,28 +105,30 @@ impl Sampler {
             ..
         } = self.params;
         let top_k = if temperature == 0.0 { 1 } else { top_k? };
-        let few = (1..=CutParams::MAX_TOP_K).contains(&top_k);
+        let few = (1..=TopKRequest::MAX_TOP_K).contains(&top_k);
         let plain = self.params.presence_penalty == 0.0
             && self.params.frequency_penalty == 0.0
             && self.params.logit_bias.is_empty();
-        (self.steps.is_empty() && plain && few).then_some(CutParams {
+        (self.steps.is_empty() && plain && few).then_some(TopKRequest {
+            history,
             repetition_penalty,
             temperature,
             top_k,
+            allowed,
         })
     }
 
-    /// The token that [`Sampler::sample`] would have drawn from the row whose cut by
-    /// [`Sampler::cut`] left `candidates`, `(id, score)` in any order.
+    /// Draws the token that [`Sampler::sample`] would have drawn from the row whose candidates for
+    /// [`Sampler::top_k_request`] these are.
     ///
     /// # Errors
     /// As for [`Sampler::sample`].
-    pub fn sample_cut(
+    pub fn sample_candidates(
         &mut self,
-        candidates: &[(u32, f32)],
+        candidates: &TopKCandidates,
         generated: usize,
     ) -> Result<u32, SamplingError> {
-        self.filter_cut(candidates, generated)?;
+        self.filter_from_top_k(candidates, generated)?;
         self.draw(generated)
     }
 
@@ -147,16 +149,16 @@ impl Sampler {
         Ok(self.ranked())
     }
 
-    /// As [`Sampler::kept`], of what [`Sampler::sample_cut`] would draw from.
+    /// As [`Sampler::kept`], of what [`Sampler::sample_candidates`] would draw from.
     ///
     /// # Errors
     /// As for [`Sampler::sample`].
-    pub fn kept_cut(
+    pub fn kept_candidates(
         &mut self,
-        candidates: &[(u32, f32)],
+        candidates: &TopKCandidates,
         generated: usize,
     ) -> Result<Vec<(u32, f32)>, SamplingError> {
-        self.filter_cut(candidates, generated)?;
+        self.filter_from_top_k(candidates, generated)?;
         Ok(self.ranked())
     }
 
@@ -242,8 +244,12 @@ impl Sampler {
         Ok(())
     }
 
-    /// The same, from where a cut leaves off.
-    fn filter_cut(&mut self, found: &[(u32, f32)], step: usize) -> Result<(), SamplingError> {
+    /// The same, from the candidates of top-k on.
+    fn filter_from_top_k(
+        &mut self,
+        TopKCandidates(found): &TopKCandidates,
+        step: usize,
+    ) -> Result<(), SamplingError> {
         let bad = found
             .iter()
             .filter(|(_, score)| score.is_nan() || *score == f32::INFINITY);

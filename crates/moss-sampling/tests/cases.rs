@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use moss_sampling::{CutParams, Sampler, SamplingParams};
+use moss_sampling::{Sampler, SamplingParams, TopKRequest};
 use safetensors::SafeTensors;
 use serde_json::Value;
 
@@ -86,20 +86,20 @@ fn check(case: &Value, mut logits: Vec<f32>, history: &[u32], name: &str) {
         ..SamplingParams::CHAT
     };
     let mut sampler = Sampler::new(params).unwrap();
-    let cut = sampler
-        .cut()
-        .map(|cut| cut.candidates(&logits, history, usize::MAX));
+    let candidates = sampler
+        .top_k_request(history, usize::MAX)
+        .map(|request| request.select(&logits));
     assert_eq!(
-        cut.is_some(),
-        (1..=CutParams::MAX_TOP_K).contains(&(number("top_k") as usize)),
+        candidates.is_some(),
+        (1..=TopKRequest::MAX_TOP_K).contains(&(number("top_k") as usize)),
         "{name}"
     );
     let found = sampler.kept(&mut logits, history, 0, usize::MAX).unwrap();
-    if let Some(Some(candidates)) = cut {
+    if let Some(Some(candidates)) = candidates {
         assert_eq!(
-            sampler.kept_cut(&candidates, 0).unwrap(),
+            sampler.kept_candidates(&candidates, 0).unwrap(),
             found,
-            "{name}: through a cut"
+            "{name}: from candidates"
         );
     }
     let expected = case["kept"].as_array().unwrap();

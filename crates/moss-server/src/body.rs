@@ -1,10 +1,5 @@
 //! Bodies: of bounded size, in bounded time, JSON. Unknown fields are ignored and reported.
 
-use std::{
-    collections::HashSet,
-    sync::{Mutex, PoisonError},
-};
-
 use axum::{
     extract::{FromRequest, Request},
     http::header,
@@ -111,11 +106,13 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<JsonBody<T>, Ap
 }
 
 /// Returns the path of an array that stands where an object is expected. Serde would take its
-/// elements for the object's fields, in order. This parses the body a second time, which is little
+/// elements for the object's fields, in order. An empty one counts as an empty object where that
+/// has a meaning. This parses the body a second time, which is little
 /// beside tokenizing the text in it.
 fn list_for_object(body: &Value) -> Option<String> {
     let field = |value: &Value, at: &str, name: &str| {
-        value.get(name)?.is_array().then(|| format!("{at}{name}"))
+        let is_full = !value.get(name)?.as_array()?.is_empty();
+        is_full.then(|| format!("{at}{name}"))
     };
     if body.is_array() {
         return Some("body".into());
@@ -171,28 +168,5 @@ fn dotted(path: &Path<'_>) -> String {
         Path::Some { parent }
         | Path::NewtypeStruct { parent }
         | Path::NewtypeVariant { parent } => dotted(parent),
-    }
-}
-
-/// Names of ignored fields that were logged. Each is logged once, up to a maximum, so that clients
-/// cannot fill the log.
-#[derive(Debug, Default)]
-pub(crate) struct IgnoredFields(Mutex<HashSet<String>>);
-
-impl IgnoredFields {
-    const MOST: usize = 256;
-
-    fn log(&self, fields: &[String]) {
-        for field in fields {
-            // Indices are left out: a field of every message is one name.
-            let name: String = field
-                .split('[')
-                .map(|part| part.trim_start_matches(|c: char| c.is_ascii_digit()))
-                .collect();
-            let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if told.len() < Self::MOST && told.insert(name) {
-                tracing::warn!(?field, "unknown request field ignored; logged once");
-            }
-        }
     }
 }

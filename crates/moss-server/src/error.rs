@@ -71,6 +71,10 @@ pub(crate) enum ApiError {
         "this server does not answer for the host `{found}`; to allow it, start the server with `--allow-host {name}`"
     )]
     Host { found: String, name: String },
+    #[error(
+        "this server answers only for the hosts that it knows, and the request names none: send a `Host` header"
+    )]
+    NoHost,
     #[error("the request has {found}, expected one `Host` header with one name")]
     HostHeader { found: &'static str },
     #[error("there is no `{method} {path}` here")]
@@ -132,7 +136,7 @@ impl ApiError {
             Self::HeadTooLarge => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, INVALID, "head_too_large"),
             Self::Key => (StatusCode::UNAUTHORIZED, "authentication_error", "invalid_api_key"),
             Self::HostHeader { .. } => (StatusCode::BAD_REQUEST, INVALID, "invalid_host"),
-            Self::Host { .. } => (StatusCode::MISDIRECTED_REQUEST, INVALID, "unknown_host"),
+            Self::Host { .. } | Self::NoHost => (StatusCode::MISDIRECTED_REQUEST, INVALID, "unknown_host"),
             Self::NoRoute { .. } => (StatusCode::NOT_FOUND, INVALID, "unknown_url"),
             Self::Method { .. } => (StatusCode::METHOD_NOT_ALLOWED, INVALID, "method_not_allowed"),
             Self::NoModel { .. } => (StatusCode::NOT_FOUND, INVALID, "model_not_found"),

@@ -34,6 +34,8 @@ pub(crate) struct Generation {
     /// Never more than a few a token: a request is bounded by the window, and so are its events.
     events: UnboundedReceiver<Event>,
     cancel: CancelHandle,
+    seed: u64,
+    session: Option<u64>,
     submitted: Instant,
     /// Prompt tokens of this request and of those before it, when it was submitted.
     backlog: usize,
@@ -42,7 +44,16 @@ pub(crate) struct Generation {
     first: Option<Event>,
     has_started: bool,
     last_token: Option<Instant>,
-    over: bool,
+    /// It goes on from an earlier run, which has counted its prompt.
+    follows: bool,
+    end: End,
+}
+
+/// How far a generation has come.
+enum End {
+    Open,
+    Finished(StopCause),
+    Failed,
 }
 
 impl Generation {
@@ -54,24 +65,37 @@ impl Generation {
         request: Request,
         admission: &Admission,
     ) -> Result<Self, ApiError> {
-        let (sender, events) = unbounded_channel();
-        let cancel = CancelHandle::default();
-        let sink = Box::new(move |event| sender.send(event).is_ok());
-        let engine = model.engine.clone();
-        engine.submit_to(request, cancel.clone(), sink)?;
+        let (cancel, engine) = (CancelHandle::default(), model.engine.clone());
+        let session = request.session;
+        let (events, seed) = submit(&engine, request, &cancel)?;
         Ok(Self {
             state: state.clone(),
             backlog: engine.prompt_backlog(),
             engine,
             events,
             cancel,
+            seed,
+            session,
             submitted: Instant::now(),
             admission: admission.clone(),
             first: None,
             has_started: false,
             last_token: None,
-            over: false,
+            follows: false,
+            end: End::Open,
         })
+    }
+
+    /// Goes on with another run of the same reply, with the seed, session and place of the first.
+    ///
+    /// # Errors
+    /// Those of [`moss_engine::Engine::submit`].
+    pub(crate) fn follow_up(&mut self, mut request: Request) -> Result<(), ApiError> {
+        request.sampling.seed = Some(self.seed);
+        request.session = self.session;
+        (self.events, _) = submit(&self.engine, request, &self.cancel)?;
+        (self.follows, self.end) = (true, End::Open);
+        Ok(())
     }
 
     /// Waits until it has left the queue.
@@ -128,7 +152,7 @@ impl Generation {
         self.measure(&event);
         match event {
             Event::Failed(error) => {
-                self.over = true;
+                self.end = End::Failed;
                 Err(error.into())
             }
             event => Ok(event),
@@ -178,7 +202,7 @@ impl Generation {
             Event::Started {
                 prompt_tokens,
                 reused_tokens,
-            } => {
+            } if !self.follows => {
                 meters
                     .queue_time
                     .observe(self.submitted.elapsed().as_secs_f64());
@@ -195,10 +219,7 @@ impl Generation {
                 }
                 meters.generated_tokens.inc();
             }
-            Event::Finished(outcome) => {
-                self.over = true;
-                meters.answer(&outcome.cause);
-            }
+            Event::Finished(outcome) => self.end = End::Finished(outcome.cause.clone()),
             _ => {}
         }
     }
@@ -232,11 +253,28 @@ pub(crate) async fn one_admitted<'a>(
     select_all(waits).await.0
 }
 
+/// Queues a request and returns its events and its seed.
+fn submit(
+    engine: &Engine,
+    request: Request,
+    cancel: &CancelHandle,
+) -> Result<(UnboundedReceiver<Event>, u64), ApiError> {
+    let (sender, events) = unbounded_channel();
+    let sink = Box::new(move |event| sender.send(event).is_ok());
+    let seed = engine.submit_to(request, cancel.clone(), sink)?;
+    Ok((events, seed))
+}
+
 impl Drop for Generation {
     fn drop(&mut self) {
-        if !self.over {
-            self.cancel.cancel();
-            self.state.meters.gone();
+        let meters = &self.state.meters;
+        match &self.end {
+            End::Open => {
+                self.cancel.cancel();
+                meters.gone();
+            }
+            End::Finished(cause) => meters.answer(cause),
+            End::Failed => {}
         }
     }
 }

@@ -8,11 +8,13 @@
 
 mod body;
 mod connections;
+mod conversations;
 mod error;
 #[doc(hidden)]
 pub mod fuzzing;
 mod generation;
 mod guard;
+mod ignored;
 mod limits;
 mod meters;
 mod model;

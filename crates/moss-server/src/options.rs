@@ -76,3 +76,31 @@ impl ServerOptions {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_shows_the_same_defaults_before_a_model_is_loaded() {
+        let page = include_str!("../assets/js/sampling.js");
+        let value = |name: &str| -> Option<f32> {
+            let line = page
+                .lines()
+                .find(|line| line.contains(&format!("\"{name}\"")))?;
+            let (_, value) = line.split_once(" value: ")?;
+            value.split(',').next()?.parse().ok()
+        };
+        let Defaults {
+            sampling,
+            max_tokens,
+        } = Defaults::default();
+        assert_eq!(value("temperature"), Some(sampling.temperature));
+        assert_eq!(
+            value("repetition_penalty"),
+            Some(sampling.repetition_penalty)
+        );
+        assert_eq!(value("top_p"), Some(sampling.top_p));
+        assert_eq!(value("max_tokens"), Some(max_tokens as f32));
+    }
+}

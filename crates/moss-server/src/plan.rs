@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use moss_engine::{PromptLimit, Request, StopRules};
+use moss_engine::{PromptLimit, Request};
 use moss_sampling::SamplingParams;
+use moss_text::NextRun;
 
 use crate::{
     Limits, ServerOptions,
@@ -125,22 +126,17 @@ impl Plan {
         })
     }
 
-    /// What the engine is asked for, for answer `index` to a prompt.
-    pub(crate) fn request(&self, prompt: Vec<u32>, stop_ids: Vec<u32>, index: usize) -> Request {
+    /// The engine's request for a run of answer `index` to a prompt.
+    pub(crate) fn request(&self, run: NextRun, index: usize) -> Request {
         let mut sampling = self.sampling.clone();
         sampling.seed = sampling.seed.map(|seed| seed.wrapping_add(index as u64));
-        let stop = StopRules {
-            max_new_tokens: Some(self.max_tokens),
-            stop_ids,
-            stop_strings: self.stop_strings.clone(),
-            time_limit: Some(self.time_limit),
-            prompt_limit: Some(self.prompt_limit),
-        };
-        Request {
-            stop,
-            logprobs: self.logprobs,
-            ..Request::new(prompt, sampling)
-        }
+        let mut request = Request::of(run, sampling);
+        request.stop.stop_strings = self.stop_strings.clone();
+        request.stop.time_limit = Some(self.time_limit);
+        request.stop.prompt_limit = Some(self.prompt_limit);
+        request.logprobs = self.logprobs;
+        request.align = self.logprobs.is_some();
+        request
     }
 }
 

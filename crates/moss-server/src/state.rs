@@ -12,8 +12,8 @@ use moss_engine::EngineError;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    ServedModel, ServerOptions, body::IgnoredFields, error::ApiError, meters::Meters,
-    routes::published::Conversations,
+    ServedModel, ServerOptions, conversations::Conversations, error::ApiError,
+    ignored::IgnoredFields, meters::Meters,
 };
 
 pub(crate) type Shared = Arc<State>;

@@ -339,6 +339,34 @@ fn the_published_api_keeps_conversations() {
 }
 
 #[test]
+fn messages_that_the_published_api_drops_are_counted_in_its_answer() {
+    let server = Running::start();
+    let ask = |uid: &Value| {
+        let prompt = "word ".repeat(150);
+        server
+            .post(
+                "/",
+                &json!({"prompt": prompt, "uid": uid, "temperature": 0}),
+            )
+            .json()
+    };
+    let mut answer = ask(&Value::Null);
+    let mut before = 1;
+    for _ in 0..20 {
+        assert!(answer.get("moss").is_none(), "nothing is dropped: {answer}");
+        answer = ask(&answer["uid"]);
+        let turns = answer["history"].as_array().unwrap().len();
+        if turns <= before {
+            let dropped = before + 1 - turns;
+            assert_eq!(answer["moss"], json!({"dropped_messages": 2 * dropped}));
+            return;
+        }
+        before = turns;
+    }
+    panic!("the window was never full");
+}
+
+#[test]
 fn models_info_health_and_metrics_are_told() {
     let server = Running::start();
     server.post(CHAT, &sum()).json();

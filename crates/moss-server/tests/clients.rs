@@ -116,7 +116,7 @@ fn a_list_where_an_object_belongs_is_refused_by_name() {
             "stream_options",
             with(text(), json!({"stream_options": [true]})),
         ),
-        (CHAT, "moss", with(sum(), json!({"moss": []}))),
+        (CHAT, "moss", with(sum(), json!({"moss": [1.0]}))),
         (
             CHAT,
             "messages[0]",
@@ -188,6 +188,14 @@ fn values_that_change_nothing_are_accepted() {
         json!({"presence_penalty": 0, "frequency_penalty": 0.0, "stop": [], "logit_bias": {}}),
         json!({"prediction": {"type": "content", "content": "3 + 4"}, "web_search_options": null}),
         json!({"moss": {"truncation": "disabled", "plugins": {"calculator": false}}}),
+        json!({"stop": ""}),
+        json!({"stop": ["", null]}),
+        json!({"max_tokens": -1, "max_completion_tokens": 50}),
+        json!({"max_tokens": 50, "max_completion_tokens": -1}),
+        json!({"stream_options": [], "moss": {"plugins": []}, "modalities": ["text", null]}),
+        json!({"moss": [], "web_search_options": "", "response_format": {"type": null}}),
+        json!({"web_search_options": [], "logit_bias": {"5": null}, "tools": [null]}),
+        json!({"function_call": {"name": null}, "audio": {"voice": "", "format": null}}),
     ] {
         accepted(&server, CHAT, with(sum(), fields));
     }
@@ -196,6 +204,7 @@ fn values_that_change_nothing_are_accepted() {
         json!({"n": 2, "best_of": 2.0}),
         json!({"max_tokens": 2.0, "logprobs": 0.0}),
         json!({"moss": {"plugins": {}}}),
+        json!({"logprobs": false, "stop": ["", null], "stream_options": []}),
     ] {
         accepted(&server, TEXT, with(text(), fields));
     }
@@ -219,6 +228,9 @@ fn fields_of_answers_are_taken_back_as_clients_dump_them() {
         json!({"parsed": {"a": 1}, "annotations": [{"type": "url_citation"}]}),
         json!({"moss": {"thoughts": null, "commands": ""}}),
         json!({"content": [{"type": "text", "text": "你好！"}]}),
+        json!({"content": [null, {"type": "text", "text": "你好！"}, {"type": "text", "text": null}]}),
+        json!({"function_call": {"name": null, "arguments": null}, "audio": {"id": null}, "moss": []}),
+        json!({"function_call": {"name": "", "arguments": ""}, "tool_calls": [null]}),
     ] {
         accepted_of_answer(&server, fields);
     }
@@ -234,6 +246,7 @@ fn values_that_would_change_the_answer_are_refused_by_name() {
         (json!({"tools": tool}), "tools"),
         (json!({"tools": tool, "tool_choice": "auto"}), "tools"),
         (json!({"tools": 7}), "tools"),
+        (json!({"tools": [{"type": null}]}), "tools"),
         (json!({"tool_choice": "required"}), "tool_choice"),
         (
             json!({"tool_choice": {"type": "function", "function": {"name": "f"}}}),
@@ -254,6 +267,10 @@ fn values_that_would_change_the_answer_are_refused_by_name() {
         (json!({"reasoning_effort": "high"}), "reasoning_effort"),
         (json!({"verbosity": "low"}), "verbosity"),
         (json!({"web_search_options": {}}), "web_search_options"),
+        (
+            json!({"web_search_options": {"user_location": null}}),
+            "web_search_options",
+        ),
         (json!({"top_logprobs": 2}), "top_logprobs"),
         (
             json!({"max_tokens": 2, "max_completion_tokens": 3}),
@@ -301,6 +318,31 @@ fn values_that_would_change_the_answer_are_refused_by_name() {
     ] {
         refused(&server, TEXT, with(text(), fields), param);
     }
+}
+
+#[test]
+fn null_and_empty_strings_among_stop_strings_leave_the_others_in_effect() {
+    let server = Running::start();
+    for stop in [json!(["+", null]), json!(["", "+"])] {
+        let answer = server
+            .post(CHAT, &with(sum(), json!({"stop": stop})))
+            .json();
+        assert_eq!(content(&answer), "3 ", "{stop}");
+    }
+}
+
+#[test]
+fn a_completion_without_a_prompt_goes_on_from_the_separator_of_documents() {
+    let server = Running::start();
+    let asked = |prompt: Value| {
+        let body = with(json!({"max_tokens": 2, "temperature": 0}), prompt);
+        let answer = server.post(TEXT, &body).json();
+        (answer["choices"].clone(), answer["usage"].clone())
+    };
+    let expected = asked(json!({"prompt": "<|endoftext|>"}));
+    assert_eq!(expected.1["prompt_tokens"], 1);
+    assert_eq!(asked(json!({})).0, expected.0);
+    assert_eq!(asked(json!({"prompt": null})).0, expected.0);
 }
 
 #[test]

@@ -168,6 +168,27 @@ fn an_unknown_host_is_told_how_it_is_allowed() {
 }
 
 #[test]
+fn a_request_that_names_no_host_is_told_so() {
+    let server = Running::start();
+    for head in [
+        "GET /v1/models HTTP/1.0\r\n\r\n",
+        "GET /v1/models HTTP/1.0\r\nhost:\r\n\r\n",
+        "GET /v1/models HTTP/1.1\r\nhost:\r\nconnection: close\r\n\r\n",
+    ] {
+        let answer = raw(&server, head, false);
+        assert_eq!(
+            error(&answer),
+            (421, String::new(), "unknown_host".into()),
+            "{head}"
+        );
+        assert!(
+            answer.contains("names none") && !answer.contains("--allow-host"),
+            "{answer}"
+        );
+    }
+}
+
+#[test]
 fn what_is_no_http_is_refused_in_json_too() {
     let server = Running::start();
     let long = "x".repeat(100_000);

@@ -214,20 +214,99 @@ fn answers_without_text_are_skipped_wherever_they_stand() {
 }
 
 #[test]
-fn a_conversation_that_asks_nothing_is_refused() {
-    let (server, _) = serving();
-    for messages in [
-        json!([says("system", "X")]),
-        json!([says("assistant", "")]),
-        json!([says("system", "X"), says("assistant", Value::Null)]),
+fn a_system_message_without_text_leaves_the_servers_instruction_in_place() {
+    let (server, prompt) = serving();
+    for role in ["system", "developer"] {
+        for empty in [json!(""), Value::Null, json!([]), json!(" \n")] {
+            let empty = says(role, empty);
+            assert_eq!(
+                prompt(&server, json!([empty, says("user", "a")])),
+                "S\n<|Human|>: a<eoh>\n<|MOSS|>:",
+                "{empty}"
+            );
+            let beside_text = json!([empty, says("system", "X"), empty, says("user", "a")]);
+            assert_eq!(
+                prompt(&server, beside_text),
+                "X\n<|Human|>: a<eoh>\n<|MOSS|>:",
+                "{empty}"
+            );
+        }
+    }
+}
+
+#[test]
+fn later_messages_without_text_add_nothing_to_the_prompt() {
+    let (server, prompt) = serving();
+    for content in [
+        json!(""),
+        Value::Null,
+        json!([]),
+        json!([{"type": "text", "text": null}, null]),
     ] {
-        let (status, param, code) = server.post(CHAT, &json!({"messages": messages})).error();
+        for role in ["system", "user"] {
+            let empty = says(role, content.clone());
+            for messages in [
+                json!([says("user", "a"), empty]),
+                json!([says("user", "a"), empty, empty]),
+                json!([empty, says("user", "a")]),
+            ] {
+                assert_eq!(
+                    prompt(&server, messages),
+                    "S\n<|Human|>: a<eoh>\n<|MOSS|>:",
+                    "{empty}"
+                );
+            }
+            let between = json!([
+                says("user", "a"),
+                says("assistant", "b"),
+                empty,
+                says("user", "c")
+            ]);
+            assert_eq!(
+                prompt(&server, between),
+                "S\n<|Human|>: a<eoh>\n<|MOSS|>: b<eom>\n<|Human|>: c<eoh>\n<|MOSS|>:",
+                "{empty}"
+            );
+        }
+        // A system message behind an answer asks nothing, an empty user message does.
+        let answered = |last| json!([says("user", "a"), says("assistant", "b"), last]);
         assert_eq!(
-            (status, param.as_str(), code.as_str()),
-            (422, "messages", "invalid_value"),
+            prompt(&server, answered(says("system", content.clone()))),
+            "S\n<|Human|>: a<eoh>\n<|MOSS|>: b"
+        );
+        assert_eq!(
+            prompt(&server, answered(says("user", content.clone()))),
+            "S\n<|Human|>: a<eoh>\n<|MOSS|>: b<eom>\n<|Human|>: <eoh>\n<|MOSS|>:"
+        );
+    }
+}
+
+#[test]
+fn where_nobody_has_said_anything_an_empty_message_is_answered() {
+    let (server, prompt) = serving();
+    for (messages, instruction) in [
+        (json!([says("system", "X")]), "X"),
+        (json!([says("developer", "X")]), "X"),
+        (json!([says("system", "X"), says("assistant", "")]), "X"),
+        (
+            json!([says("assistant", Value::Null), says("developer", "X")]),
+            "X",
+        ),
+        (json!([says("assistant", "")]), "S"),
+        (json!([says("system", "")]), "S"),
+        (json!([says("user", "")]), "S"),
+    ] {
+        assert_eq!(
+            prompt(&server, messages.clone()),
+            format!("{instruction}\n<|Human|>: <eoh>\n<|MOSS|>:"),
             "{messages}"
         );
     }
+}
+
+#[test]
+fn a_user_message_without_a_content_is_refused() {
+    let (server, _) = serving();
     let missing = server
         .post(CHAT, &json!({"messages": [{"role": "user"}]}))
         .error();

@@ -3,108 +3,21 @@
 
 mod support;
 
-use std::sync::{Arc, Mutex};
-
-use moss_engine::{Engine, EngineOptions};
-use moss_model::{CacheShape, LanguageModel, Logits, ModelError, MossConfig, SequenceChunk};
-use moss_server::{ServedModel, Server, ServerOptions};
-use moss_text::{Specials, SystemText, Tokenizer};
+use moss_text::Specials;
 use serde_json::{Value, json};
-use support::Running;
+use support::{
+    Running,
+    scripted::{self, ANSWER, IDLE, SEARCHING, Script},
+};
 
 const CHAT: &str = "/v1/chat/completions";
-const SEARCHING: &str = "<|Inner Thoughts|>: 要查一下<eot>\n<|Commands|>: Search(\"天气\")<eoc>";
-const IDLE: &str = "<|Inner Thoughts|>: 打个招呼<eot>\n<|Commands|>: None<eoc>";
-const ANSWER: &str = " 今天晴。<eom>";
-
-/// Thinks and commands `turn` after a question, and answers once it has results. Shows all that it
-/// was given and wrote.
-struct Scripted {
-    config: MossConfig,
-    tokenizer: Tokenizer,
-    turn: &'static str,
-    seen: Arc<Mutex<Vec<u32>>>,
-}
-
-impl LanguageModel for Scripted {
-    fn config(&self) -> &MossConfig {
-        &self.config
-    }
-
-    fn cache_shape(&self) -> CacheShape {
-        CacheShape::for_positions(2048)
-    }
-
-    fn forward(
-        &mut self,
-        batch: &[SequenceChunk<'_>],
-        _: &dyn Fn() -> bool,
-    ) -> Result<Vec<Logits>, ModelError> {
-        let [chunk] = batch else {
-            panic!("one at a time")
-        };
-        let mut seen = self.seen.lock().unwrap();
-        seen.truncate(chunk.start_pos);
-        seen.extend_from_slice(chunk.token_ids);
-        let special = self.tokenizer.special().unwrap();
-        let ids = |text: &str| self.tokenizer.encode(text).unwrap();
-        let asked = seen.iter().rposition(|id| *id == special.eoh).unwrap();
-        let (start, script) = match seen.iter().rposition(|id| Some(*id) == special.eor) {
-            Some(at) if at > asked => (at + 1 + ids("\n<|MOSS|>:").len(), ANSWER),
-            _ => (asked + 1 + ids("\n").len(), self.turn),
-        };
-        let mut row = vec![0.0; self.config.vocab_size];
-        let next = seen
-            .len()
-            .checked_sub(start)
-            .and_then(|at| ids(script).get(at).copied());
-        row[next.unwrap_or(special.eom) as usize] = 9.0;
-        Ok(vec![Logits::new(row, self.config.vocab_size)])
-    }
-
-    fn weight_bytes_per_token(&self) -> u64 {
-        0
-    }
-
-    fn cache_bytes_per_position(&self) -> u64 {
-        0
-    }
-}
-
-/// A server of a model that commands `turn`, and a function that shows what the model has before
-/// it.
+/// A server of a plugin model that writes `turn`, and a function that decodes what the model has
+/// before it.
 fn serving(turn: &'static str) -> (Running, impl Fn(Specials) -> String) {
-    let folder = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../examples/demo/moss-demo-int4"
-    );
-    let tokenizer = Tokenizer::from_folder(folder).unwrap();
-    let seen = Arc::<Mutex<Vec<u32>>>::default();
-    let config = MossConfig {
-        vocab_size: tokenizer.vocab_size(),
-        eos_token_id: None,
-        ..MossConfig::moon_003()
-    };
-    let model = Scripted {
-        config,
-        tokenizer: tokenizer.clone(),
-        turn,
-        seen: seen.clone(),
-    };
-    let engine = Engine::start(
-        Box::new(model),
-        Some(tokenizer.clone()),
-        EngineOptions::default(),
-    )
-    .unwrap();
-    let server = Server::new(ServerOptions::local("moss-plugin"));
-    let system = SystemText::Custom("S".into());
-    let engine = Arc::new(engine);
-    server
-        .open(ServedModel::new(engine.clone(), system, true).unwrap())
-        .unwrap();
+    let script = Script::plugins(turn);
+    let (seen, tokenizer) = (script.seen.clone(), scripted::tokenizer());
     let show = move |specials| tokenizer.decode(&seen.lock().unwrap(), specials);
-    (Running::of(server, engine), show)
+    (script.serve(), show)
 }
 
 fn user(text: &str) -> Value {

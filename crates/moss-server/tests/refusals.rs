@@ -110,7 +110,7 @@ fn what_is_no_request_says_where() {
         "messages[1].content[1].type",
     );
     no(
-        parts(json!({"type": "text", "text": null})),
+        parts(json!({"type": "text", "text": 7})),
         "messages[1].content[1].text",
     );
     no(parts(json!({"type": "text"})), "messages[1].content[1]");
@@ -160,7 +160,6 @@ fn values_out_of_range_are_named_with_the_range() {
     no(json!({"n": 9}), "n");
     no(json!({"n": 0}), "n");
     no(json!({"max_tokens": 0}), "max_tokens");
-    no(json!({"stop": ""}), "stop");
     no(json!({"stop": vec!["x"; 17]}), "stop");
     no(json!({"stop": "x".repeat(257)}), "stop");
     no(json!({"logit_bias": {"x": 1}}), "logit_bias.x");
@@ -171,10 +170,6 @@ fn values_out_of_range_are_named_with_the_range() {
     );
     no(json!({"moss": {"max_time_s": 0}}), "moss.max_time_s");
     no(json!({"messages": []}), "messages");
-    no(
-        json!({"messages": [{"role": "system", "content": "a"}]}),
-        "messages",
-    );
     refused(
         &server,
         TEXT,
@@ -408,6 +403,8 @@ fn keys_open_everything_but_health_and_the_page() {
         let statuses = [None, Some("wrong"), Some(""), Some("first"), Some("second")]
             .map(|key| asked(key, path));
         assert_eq!(statuses, [401, 401, 401, 200, 200], "{path}");
+        let spaced = [" first", "  second", " fir st"].map(|key| asked(Some(key), path));
+        assert_eq!(spaced, [200, 200, 401], "{path}: one space or more");
     }
     assert!(
         ["/", "/health", "/ready", "/docs", "/openapi.json"]

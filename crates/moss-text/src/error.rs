@@ -137,6 +137,15 @@ pub enum TextError {
         /// Its id there.
         listed_id: u32,
     },
+    /// A setting of tokenizer_config.json that would change the ids of texts.
+    Unsupported {
+        /// tokenizer_config.json.
+        file: PathBuf,
+        /// The setting.
+        option: &'static str,
+        /// The added token that it belongs to.
+        token: Option<String>,
+    },
     /// A folder with a tokenizer of the form that this program does not read.
     TokenizerJson {
         /// tokenizer.json.

@@ -7,7 +7,8 @@
 //! - each multi-byte token is the result of a line, unless it is an added or special token;
 //! - no pair stands there twice: the later line would silently change the pair's rank;
 //! - where tokens are numbered in the order of their merges, as in GPT-2's files, every line keeps
-//!   that order.
+//!   that order. Vocabularies that begin with the 256 single bytes, in whatever order, are numbered
+//!   so; RoBERTa's, which is sorted by frequency, is not.
 //!
 //! Without these checks such files load, and encode every text differently from the way the model
 //! was trained.
@@ -26,8 +27,8 @@ pub(crate) struct MergeLine {
     line: usize,
 }
 
-/// Vocabularies with more than one line in so many out of order are not numbered by their merges
-/// (RoBERTa's is sorted by frequency).
+/// In a vocabulary whose bytes do not have consecutive ids, more than one line in so many out of
+/// order means that it is not numbered by its merges.
 const OUT_OF_ORDER: usize = 10;
 
 pub(crate) fn read(file: &Path) -> Result<Vec<MergeLine>, TextError> {
@@ -143,7 +144,14 @@ pub(crate) fn check(
             count,
         });
     }
-    match first_descent.filter(|_| descents <= lines.len() / OUT_OF_ORDER) {
+    // A trainer numbers the bytes first, then the merges. The number of lines out of order says
+    // nothing there: a shuffled file has most.
+    let bytes = base.iter().filter(|(text, _)| is_byte(text));
+    let (first_byte, last_byte, bytes) = bytes.fold((u32::MAX, 0, 0), |(low, high, n), (_, id)| {
+        (low.min(*id), high.max(*id), n + 1)
+    });
+    let is_ordered = bytes == 256 && last_byte - first_byte == 255;
+    match first_descent.filter(|_| is_ordered || descents <= lines.len() / OUT_OF_ORDER) {
         Some((line, id, before)) => Err(TextError::MergeOrder {
             file: file.to_owned(),
             line,

@@ -81,6 +81,23 @@ impl PromptBuilder {
         self.plugins.as_ref()
     }
 
+    /// Returns the tokens that end a run of a reply: `<eom>`, `<eoc>` where a plugin model waits
+    /// for results, and `eos`, the end token of the model's config.
+    pub fn stop_ids(&self, eos: Option<u32>) -> Vec<u32> {
+        let special = self.tokenizer.special().ok();
+        let eom = special.map(|special| special.eom);
+        let eoc = special.and_then(|special| special.eoc);
+        let eoc = eoc.filter(|_| self.plugins.is_some());
+        eom.into_iter().chain(eoc).chain(eos).collect()
+    }
+
+    /// Returns true if a reply with these ids waits for results.
+    pub fn ends_in_commands(&self, ids: &[u32]) -> bool {
+        let special = self.tokenizer.special().ok();
+        let eoc = special.and_then(|special| special.eoc);
+        self.plugins.is_some() && eoc.is_some() && ids.last() == eoc.as_ref()
+    }
+
     /// The instruction as text, ending in a newline unless it is empty.
     pub fn instruction(&self) -> String {
         match (&self.system, &self.plugins) {
@@ -96,24 +113,13 @@ impl PromptBuilder {
         }
     }
 
-    /// Ids of a whole prompt: the instruction, `turns`, and the opening of a turn in which `user`
-    /// speaks. Turns without an answer are left out: an empty one would be an example of how to
-    /// answer, and what made an answer fail would do so again.
+    /// Returns the ids of a whole prompt: the instruction, `turns`, and the message `user`. See
+    /// [`PromptBuilder::layout`].
     ///
     /// # Errors
     /// [`TextError::Encode`] when the tokenizers crate fails.
     pub fn prompt(&self, turns: &[Turn], user: &str) -> Result<Vec<u32>, TextError> {
-        let special = self.tokenizer.special()?;
-        let mut ids = Vec::new();
-        for turn in turns.iter().filter(|turn| !turn.reply.is_empty()) {
-            ids.extend(self.opening(ids.is_empty(), &turn.user)?);
-            ids.extend_from_slice(&turn.reply);
-            if turn.reply.last() != Some(&special.eom) {
-                ids.push(special.eom); // a reply that was cut off
-            }
-        }
-        ids.extend(self.opening(ids.is_empty(), user)?);
-        Ok(ids)
+        Ok(self.layout(turns, user, &[])?.into_prompt(0)?.ids)
     }
 
     /// Ids that give a plugin's results to the model, after its commands.
@@ -136,7 +142,7 @@ impl PromptBuilder {
 
     /// The words of the user up to where the model goes on. The first turn is tokenised together
     /// with the instruction, as upstream tokenises its one string.
-    fn opening(&self, first: bool, user: &str) -> Result<Vec<u32>, TextError> {
+    pub(crate) fn opening(&self, first: bool, user: &str) -> Result<Vec<u32>, TextError> {
         let before = if first {
             self.instruction()
         } else {

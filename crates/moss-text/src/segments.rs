@@ -1,13 +1,13 @@
-//! What a plugin model writes, told apart: thoughts, commands, answer.
+//! The parts of a plugin model's reply, told apart: thoughts, commands, answer.
 //!
 //! ```text
 //! <|Inner Thoughts|>: …<eot>\n<|Commands|>: …<eoc>      then results are put in      \n<|MOSS|>: …<eom>
 //! ```
 
-use crate::{SpecialTokens, Specials, TextStream, Tokenizer};
+use crate::{SpecialTokens, traced::Traced};
 
-/// What stands in a part that has nothing to say. Commands that are this command nothing, and the
-/// model expects the same as results.
+/// The text of a part that has nothing to say. A model whose commands are this text calls no
+/// plugin, and expects the same text as results.
 pub const EMPTY_PART: &str = "None";
 
 /// Parts of a reply.
@@ -22,6 +22,8 @@ pub enum SegmentKind {
 }
 
 impl SegmentKind {
+    const ALL: [Self; 3] = [Self::Thoughts, Self::Commands, Self::Answer];
+
     fn label(self) -> &'static str {
         match self {
             Self::Thoughts => "<|Inner Thoughts|>:",
@@ -29,123 +31,90 @@ impl SegmentKind {
             Self::Answer => "<|MOSS|>:",
         }
     }
+
+    /// The part that follows the special token `id`, if that ends a part.
+    pub(crate) fn after(id: u32, special: &SpecialTokens) -> Option<Self> {
+        let ends = [
+            (special.eot, Self::Commands),
+            (special.eoc, Self::Answer),
+            (special.eor, Self::Answer),
+        ];
+        let found = ends.into_iter().find(|(end, _)| *end == Some(id));
+        found.map(|(_, next)| next)
+    }
 }
 
-/// A piece of text and the part that it belongs to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SegmentText {
-    /// The part.
-    pub kind: SegmentKind,
-    /// Whole characters; the part's label is not among them.
-    pub piece: String,
-}
-
-/// Ids to typed pieces of text, as they come.
+/// Takes labels off the beginnings of parts, and white space off the beginning of an answer.
 #[derive(Debug, Clone)]
-pub struct SegmentStream {
-    stream: TextStream,
-    special: SpecialTokens,
+pub(crate) struct Segments {
     kind: SegmentKind,
     /// Text that may still turn out to be a label; `None` once the label is past.
-    head: Option<String>,
-    /// Bytes of the label that the last call took away.
-    removed: usize,
+    head: Option<Traced>,
+    /// The part has no text yet.
+    is_new: bool,
 }
 
-impl SegmentStream {
-    /// A reply that begins with `kind`. `labelled` says that the model writes the label itself.
-    pub fn new(
-        tokenizer: Tokenizer,
-        special: SpecialTokens,
-        kind: SegmentKind,
-        labelled: bool,
-    ) -> Self {
-        let head = labelled.then(String::new);
+impl Segments {
+    /// A reply that begins with `kind`. `labelled` says that the model writes the label itself,
+    /// `continues` that the part has text already.
+    pub(crate) fn new(kind: SegmentKind, labelled: bool, continues: bool) -> Self {
         Self {
-            stream: TextStream::new(tokenizer, Specials::Skip),
-            special,
             kind,
-            head,
-            removed: 0,
+            head: labelled.then(Traced::default),
+            is_new: !continues,
         }
-    }
-
-    /// Bytes of text that the last [`SegmentStream::push`] or [`SegmentStream::finish`] took away,
-    /// in front of what it returned: a label and the line breaks before it.
-    pub fn removed(&self) -> usize {
-        self.removed
     }
 
     /// The part that text belongs to now.
-    pub fn kind(&self) -> SegmentKind {
+    pub(crate) fn kind(&self) -> SegmentKind {
         self.kind
     }
 
-    /// The text that `id` completes.
-    pub fn push(&mut self, id: u32) -> Vec<SegmentText> {
-        self.removed = 0;
-        let ends = [
-            (self.special.eot, SegmentKind::Commands),
-            (self.special.eoc, SegmentKind::Answer),
-            (self.special.eor, SegmentKind::Answer),
-        ];
-        if let Some((_, next)) = ends.into_iter().find(|(end, _)| *end == Some(id)) {
-            let mut texts = self.finish();
-            texts.retain(|text| !text.piece.is_empty());
-            self.kind = next;
-            self.head = Some(String::new());
-            return texts;
-        }
-        let text = self.stream.push(id);
-        self.pass(text)
+    /// The number of the token that the first byte held back comes from.
+    pub(crate) fn first_owner(&self) -> Option<u32> {
+        self.head.as_ref().and_then(Traced::first_owner)
     }
 
-    /// What is left at the end.
-    pub fn finish(&mut self) -> Vec<SegmentText> {
-        self.removed = 0;
-        let rest = self.stream.finish();
-        let mut texts = self.pass(rest);
-        if let Some(head) = self.head.take() {
-            texts.extend(self.text(head));
-        }
-        texts
+    /// Begins another part, whose label is expected to be that of `kind`.
+    pub(crate) fn begin(&mut self, kind: SegmentKind) {
+        *self = Self::new(kind, true, false);
     }
 
-    fn text(&self, piece: String) -> Option<SegmentText> {
-        (!piece.is_empty()).then_some(SegmentText {
-            kind: self.kind,
-            piece,
-        })
-    }
-
-    /// Takes the label off the beginning of a part.
-    fn pass(&mut self, text: String) -> Vec<SegmentText> {
+    /// Returns what `text` adds to the part.
+    pub(crate) fn push(&mut self, text: Traced) -> Traced {
         let Some(head) = &mut self.head else {
-            return self.text(text).into_iter().collect();
+            return self.said(text);
         };
-        head.push_str(&text);
-        let start = head.trim_start_matches('\n');
-        let kinds = [
-            SegmentKind::Thoughts,
-            SegmentKind::Commands,
-            SegmentKind::Answer,
-        ];
+        head.append(text);
+        let start = head.text().trim_start_matches('\n');
         // The label says what the part is, whatever was expected.
-        if let Some(kind) = kinds
-            .into_iter()
-            .find(|kind| start.starts_with(kind.label()))
-        {
-            let rest = start[kind.label().len()..].to_owned();
-            self.removed = head.len() - rest.len();
-            self.kind = kind;
-            self.head = None;
-            return self.text(rest).into_iter().collect();
+        let labelled = |kind: &SegmentKind| start.starts_with(kind.label());
+        if let Some(kind) = SegmentKind::ALL.into_iter().find(labelled) {
+            let label = head.text().len() - start.len() + kind.label().len();
+            let rest = head.split_off(label);
+            (self.kind, self.head) = (kind, None);
+            return self.said(rest);
         }
-        if kinds.iter().any(|kind| kind.label().starts_with(start)) {
-            return Vec::new(); // it may become one
+        let may_become = |kind: SegmentKind| kind.label().starts_with(start);
+        if SegmentKind::ALL.into_iter().any(may_become) {
+            return Traced::default();
         }
-        let text = std::mem::take(head);
-        self.head = None;
-        self.text(text).into_iter().collect()
+        self.finish()
+    }
+
+    /// Returns text that was held back in vain.
+    pub(crate) fn finish(&mut self) -> Traced {
+        let head = self.head.take().unwrap_or_default();
+        self.said(head)
+    }
+
+    /// The white space behind an answer's label belongs to the label.
+    fn said(&mut self, mut text: Traced) -> Traced {
+        if self.is_new && self.kind == SegmentKind::Answer {
+            let space = text.text().len() - text.text().trim_start().len();
+            text = text.split_off(space);
+        }
+        self.is_new &= text.is_empty();
+        text
     }
 }

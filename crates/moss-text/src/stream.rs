@@ -1,6 +1,10 @@
 //! Token ids to text as they come, whole characters at a time.
 
-use crate::{Specials, Tokenizer, tokenizer::Piece};
+use crate::{
+    Specials, Tokenizer,
+    tokenizer::Piece,
+    traced::{Pending, Traced},
+};
 
 /// Holds back the beginning of a character until its end has come. The pieces put together are
 /// exactly what [`Tokenizer::decode`] gives for all ids at once.
@@ -8,7 +12,7 @@ use crate::{Specials, Tokenizer, tokenizer::Piece};
 pub struct TextStream {
     tokenizer: Tokenizer,
     specials: Specials,
-    pending: Vec<u8>,
+    pending: Pending,
 }
 
 impl TextStream {
@@ -17,52 +21,59 @@ impl TextStream {
         Self {
             tokenizer,
             specials,
-            pending: Vec::new(),
+            pending: Pending::default(),
         }
     }
 
     /// The text that `id` completes: empty while a character is unfinished.
     pub fn push(&mut self, id: u32) -> String {
+        self.push_traced(id, None).into_text()
+    }
+
+    /// What is left at the end: U+FFFD for a character that never became whole.
+    pub fn finish(&mut self) -> String {
+        self.finish_traced().into_text()
+    }
+
+    /// As [`TextStream::push`], for text that is traced to tokens by their numbers.
+    pub(crate) fn push_traced(&mut self, id: u32, number: Option<u32>) -> Traced {
+        self.tokenizer.count_decoded();
         match self.tokenizer.piece(id) {
-            Piece::Nothing => String::new(),
+            Piece::Nothing => Traced::default(),
             Piece::Bytes(bytes) => {
-                self.pending.extend_from_slice(bytes);
-                self.drain()
+                self.pending.push(bytes, number);
+                self.pending.decode(false)
             }
-            Piece::Whole { special: true, .. } if self.specials == Specials::Skip => String::new(),
+            Piece::Whole { special: true, .. } if self.specials == Specials::Skip => {
+                Traced::default()
+            }
             Piece::Whole { bytes, .. } => {
-                let whole = String::from_utf8_lossy(bytes).into_owned();
-                let mut text = self.finish();
-                text.push_str(&whole);
+                let mut text = self.pending.decode(true);
+                self.pending.push(bytes, number);
+                text.append(self.pending.decode(true));
                 text
             }
         }
     }
 
-    /// What is left at the end: U+FFFD for a character that never became whole.
-    pub fn finish(&mut self) -> String {
-        let rest = std::mem::take(&mut self.pending);
-        String::from_utf8_lossy(&rest).into_owned()
+    /// As [`TextStream::finish`], for text that is traced to tokens.
+    pub(crate) fn finish_traced(&mut self) -> Traced {
+        self.pending.decode(true)
     }
 
-    fn drain(&mut self) -> String {
-        // Everything but an unfinished character at the very end. Malformed parts before it show as
-        // U+FFFD now: what follows cannot mend them.
-        let mut cut = 0;
-        loop {
-            match std::str::from_utf8(&self.pending[cut..]) {
-                Ok(_) => cut = self.pending.len(),
-                Err(error) => match error.error_len() {
-                    Some(bad) => {
-                        cut += error.valid_up_to() + bad;
-                        continue;
-                    }
-                    None => cut += error.valid_up_to(),
-                },
-            }
-            break;
-        }
-        let whole: Vec<u8> = self.pending.drain(..cut).collect();
-        String::from_utf8_lossy(&whole).into_owned()
+    /// The number of the token that the first undecoded byte comes from.
+    pub(crate) fn first_owner(&self) -> Option<u32> {
+        self.pending.first_owner()
+    }
+}
+
+impl Tokenizer {
+    /// Returns the text of `ids`. Each malformed part of the UTF-8 becomes one U+FFFD; ids beyond
+    /// the vocabulary have no text.
+    pub fn decode(&self, ids: &[u32], specials: Specials) -> String {
+        let mut stream = TextStream::new(self.clone(), specials);
+        let mut text: String = ids.iter().map(|id| stream.push(*id)).collect();
+        text.push_str(&stream.finish());
+        text
     }
 }

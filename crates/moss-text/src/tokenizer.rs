@@ -3,6 +3,8 @@
 //! Added tokens match first, the leftmost longest one, and take no whitespace away around them;
 //! what lies between them is split by GPT-2's pattern and merged. No token is put before a text.
 
+#[cfg(feature = "testing")]
+use std::sync::atomic::Ordering::Relaxed;
 use std::{path::Path, sync::Arc};
 
 use aho_corasick::{AhoCorasick, MatchKind};
@@ -12,7 +14,7 @@ use tokenizers::{
 };
 
 use crate::{
-    SpecialTokens, TextError, TextStream,
+    SpecialTokens, TextError,
     vocab::{self, Vocab, byte_level_alphabet},
 };
 
@@ -49,6 +51,8 @@ struct Inner {
     kinds: Vec<Kind>,
     special: Option<SpecialTokens>,
     folder: std::path::PathBuf,
+    #[cfg(feature = "testing")]
+    work: crate::work::Counters,
 }
 
 struct Matcher {
@@ -144,6 +148,8 @@ impl Tokenizer {
                 ends: table.ends,
                 kinds: table.kinds,
                 folder: vocab.folder,
+                #[cfg(feature = "testing")]
+                work: Default::default(),
             }),
         })
     }
@@ -199,6 +205,8 @@ impl Tokenizer {
     }
 
     fn encode_with(&self, text: &str, matcher: &Matcher) -> Result<Vec<u32>, TextError> {
+        #[cfg(feature = "testing")]
+        self.inner.work.encoded_bytes.fetch_add(text.len(), Relaxed);
         let mut ids = Vec::with_capacity(text.len() / 3);
         let mut done = 0;
         for found in matcher.automaton.find_iter(text) {
@@ -236,16 +244,16 @@ impl Tokenizer {
         Ok(())
     }
 
-    /// The text of some ids. Bytes that are no UTF-8 show as U+FFFD, one for each malformed part;
-    /// ids beyond the vocabulary show as nothing.
-    pub fn decode(&self, ids: &[u32], specials: Specials) -> String {
-        let mut stream = TextStream::new(self.clone(), specials);
-        let mut text = String::new();
-        for id in ids {
-            text.push_str(&stream.push(*id));
-        }
-        text.push_str(&stream.finish());
-        text
+    /// Returns what this tokenizer and its clones have done so far.
+    #[cfg(feature = "testing")]
+    pub fn work(&self) -> crate::Work {
+        self.inner.work.work()
+    }
+
+    /// Counts an id that is decoded, where tests look.
+    pub(crate) fn count_decoded(&self) {
+        #[cfg(feature = "testing")]
+        self.inner.work.decoded_ids.fetch_add(1, Relaxed);
     }
 
     /// The bytes of `id`, perhaps a part of a character; those of a special token as it is written,

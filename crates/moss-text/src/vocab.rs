@@ -30,6 +30,12 @@ struct DecoderEntry {
     content: String,
     #[serde(default)]
     special: bool,
+    #[serde(default)]
+    lstrip: bool,
+    #[serde(default)]
+    rstrip: bool,
+    #[serde(default)]
+    single_word: bool,
 }
 
 /// The part of `tokenizer_config.json` that is used.
@@ -37,6 +43,41 @@ struct DecoderEntry {
 struct TokenizerConfig {
     #[serde(default)]
     added_tokens_decoder: Option<BTreeMap<u32, DecoderEntry>>,
+    #[serde(default)]
+    add_prefix_space: Option<bool>,
+    #[serde(default)]
+    add_bos_token: Option<bool>,
+}
+
+impl TokenizerConfig {
+    /// Refuses settings that change the ids of a text and that MOSS's tokenizers do not have.
+    fn check(&self, file: &Path) -> Result<(), TextError> {
+        let refused = |option: &'static str, token: Option<&str>| {
+            Err(TextError::Unsupported {
+                file: file.to_owned(),
+                option,
+                token: token.map(str::to_owned),
+            })
+        };
+        let whole = [
+            ("add_prefix_space", self.add_prefix_space),
+            ("add_bos_token", self.add_bos_token),
+        ];
+        if let Some((option, _)) = whole.into_iter().find(|(_, value)| *value == Some(true)) {
+            return refused(option, None);
+        }
+        for entry in self.added_tokens_decoder.iter().flat_map(BTreeMap::values) {
+            let options = [
+                ("lstrip", entry.lstrip),
+                ("rstrip", entry.rstrip),
+                ("single_word", entry.single_word),
+            ];
+            if let Some((option, _)) = options.into_iter().find(|(_, value)| *value) {
+                return refused(option, Some(&entry.content));
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Vocab {
@@ -63,10 +104,9 @@ impl Vocab {
 
         let mut added = listed.unwrap_or_default();
         let mut declared = HashSet::new();
-        let decoder = config
-            .unwrap_or_default()
-            .added_tokens_decoder
-            .unwrap_or_default();
+        let config = config.unwrap_or_default();
+        config.check(&file("tokenizer_config.json"))?;
+        let decoder = config.added_tokens_decoder.unwrap_or_default();
         merge_decoder(&decoder, &base, &mut added, folder)?;
         declared.extend(
             decoder

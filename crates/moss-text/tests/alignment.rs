@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use moss_text::{AlignedToken, Specials, TextStream, TokenAlignment, Tokenizer};
+use moss_text::{Piece, ReplyText, SegmentKind, Specials, TextMode, TokenText, Tokenizer};
 use proptest::prelude::*;
 
 fn tokenizer() -> Tokenizer {
@@ -11,96 +11,121 @@ fn tokenizer() -> Tokenizer {
     Tokenizer::from_folder(folder).unwrap()
 }
 
-fn check(parts: &[(String, Vec<AlignedToken<usize>>)], expected: &str) {
-    let whole: String = parts.iter().map(|(text, _)| text.as_str()).collect();
+/// The pieces that `ids` come out as, up to the first stop string.
+fn pieces(ids: &[u32], mode: TextMode, stop: &[String], align: bool) -> (Vec<Piece>, String) {
+    let mut text = ReplyText::new(tokenizer(), mode, stop, align);
+    let mut pieces = Vec::new();
+    for id in ids {
+        let (piece, found) = text.push(*id);
+        pieces.push(piece);
+        if found.is_some() {
+            break;
+        }
+    }
+    pieces.extend(text.finish());
+    assert_eq!(text.finish(), None);
+    (pieces, text.into_raw())
+}
+
+fn check(pieces: &[Piece], expected: &str) {
+    let whole: String = pieces.iter().map(|piece| piece.text.as_str()).collect();
     assert_eq!(whole, expected);
-    for (text, tokens) in parts {
+    for Piece { text, tokens, .. } in pieces {
         let told: String = tokens.iter().map(|token| token.text.as_str()).collect();
         let bytes: Vec<u8> = tokens
             .iter()
             .flat_map(|token| token.bytes.clone())
             .collect();
         assert_eq!((&told, bytes.as_slice()), (text, text.as_bytes()));
+        assert!(tokens.iter().all(|token| !token.bytes.is_empty()));
     }
-    let order: Vec<usize> = parts
+    let order: Vec<usize> = pieces
         .iter()
-        .flat_map(|(_, tokens)| tokens.iter().map(|token| token.value))
+        .flat_map(|piece| piece.tokens.iter().map(|token| token.index))
         .collect();
     assert!(order.windows(2).all(|pair| pair[0] < pair[1]), "{order:?}");
 }
 
 #[test]
 fn a_character_over_several_tokens_is_told_by_the_last_and_its_bytes_by_each() {
-    let tokenizer = tokenizer();
-    let ids = tokenizer.encode("😀a").unwrap();
+    let ids = tokenizer().encode("😀a").unwrap();
     assert!(ids.len() > 2, "the emoji is one token");
-    let mut alignment = TokenAlignment::new(tokenizer);
-    for (index, id) in ids.iter().enumerate() {
-        alignment.push(*id, index);
-    }
-    alignment.release("😀a");
-    let (text, tokens) = alignment.complete();
-    assert_eq!((text.as_str(), tokens.len()), ("😀a", ids.len()));
+    let (pieces, _) = pieces(&ids, TextMode::Raw, &[], true);
+    check(&pieces, "😀a");
+    let tokens: Vec<&TokenText> = pieces.iter().flat_map(|piece| &piece.tokens).collect();
+    assert_eq!(tokens.len(), ids.len());
     let texts: Vec<_> = tokens.iter().map(|token| token.text.as_str()).collect();
     assert_eq!(texts[ids.len() - 2..], ["😀", "a"]);
-    assert!(tokens.iter().all(|token| !token.bytes.is_empty()));
 }
 
 #[test]
 fn a_token_that_is_cut_tells_what_is_left_of_it_and_one_without_text_nothing() {
-    let tokenizer = tokenizer();
-    let special = tokenizer.special().unwrap();
-    let mut alignment = TokenAlignment::new(tokenizer.clone());
-    let ids = tokenizer.encode(" the the").unwrap();
-    for (index, id) in ids.iter().chain([&special.eom]).enumerate() {
-        alignment.push(*id, index);
+    let ids = tokenizer().encode(" the the<eom>").unwrap();
+    let mode = TextMode::Answer { continues: false };
+    let (cut, raw) = pieces(&ids, mode, &["he".into()], true);
+    check(&cut, "t");
+    assert_eq!(raw, " t");
+    let (whole, _) = pieces(&ids, mode, &[], true);
+    check(&whole, "the the");
+    let (continued, _) = pieces(&ids, TextMode::Answer { continues: true }, &[], true);
+    check(&continued, " the the");
+}
+
+#[test]
+fn text_that_is_held_back_comes_out_with_its_tokens() {
+    let ids = tokenizer().encode("a <|Hum!").unwrap();
+    let (pieces, _) = pieces(&ids, TextMode::Raw, &["<|Human|>".into()], true);
+    check(&pieces, "a <|Hum!");
+    let indices = pieces.iter().flat_map(|piece| &piece.tokens);
+    assert!(indices.map(|token| token.index).eq(0..ids.len()));
+}
+
+#[test]
+fn parts_have_their_own_tokens() {
+    let text = "<|Inner Thoughts|>: 想<eot>\n<|Commands|>: None<eoc>\n<|MOSS|>: 好😀<eom>";
+    let ids = tokenizer().encode(text).unwrap();
+    let mode = TextMode::Plugin {
+        first: SegmentKind::Thoughts,
+        continues: false,
+    };
+    let (pieces, _) = pieces(&ids, mode, &[], true);
+    check(&pieces, " 想 None好😀");
+    for (kind, expected) in [
+        (SegmentKind::Thoughts, " 想"),
+        (SegmentKind::Commands, " None"),
+        (SegmentKind::Answer, "好😀"),
+    ] {
+        let own = pieces.iter().filter(|piece| piece.kind == kind);
+        assert_eq!(
+            own.map(|piece| piece.text.as_str()).collect::<String>(),
+            expected
+        );
     }
-    alignment.skip(1);
-    alignment.release("the t");
-    let parts = [alignment.complete(), alignment.finish()];
-    check(&parts, "the t");
-    assert!(alignment.finish().1.is_empty());
 }
 
 proptest! {
     #[test]
     fn text_and_bytes_of_the_tokens_are_the_text_whatever_is_held_back(
         ids in prop::collection::vec(0u32..1512, 0..40),
-        holds in prop::collection::vec(0usize..6, 40),
-        lead in 0usize..6,
-        cut in 0usize..200,
+        stop in prop::collection::vec("[a-z ]{1,3}", 0..2),
+        continues: bool,
     ) {
         let tokenizer = tokenizer();
-        let mut stream = TextStream::new(tokenizer.clone(), Specials::Skip);
-        let mut alignment = TokenAlignment::new(tokenizer.clone());
-        let (mut held, mut parts, mut left, mut skipped) = (String::new(), Vec::new(), cut, String::new());
         let whole = tokenizer.decode(&ids, Specials::Skip);
-        let mut release = |alignment: &mut TokenAlignment<usize>, text: String| {
-            // The first characters are skipped, those past the cut never come.
-            for character in text.chars() {
-                if skipped.chars().count() < lead {
-                    skipped.push(character);
-                    alignment.skip(character.len_utf8());
-                } else if left > 0 {
-                    left -= 1;
-                    alignment.release(&character.to_string());
+        let first = stop.iter().filter_map(|string| whole.find(string.as_str())).min();
+        let raw = &whole[..first.unwrap_or(whole.len())];
+        let answer = if continues { raw } else { raw.trim_start() };
+        for (mode, expected) in [(TextMode::Raw, raw), (TextMode::Answer { continues }, answer)] {
+            for align in [false, true] {
+                let (pieces, found) = pieces(&ids, mode, &stop, align);
+                prop_assert_eq!(&found, raw);
+                if align {
+                    check(&pieces, expected);
+                } else {
+                    let text: String = pieces.iter().map(|piece| piece.text.as_str()).collect();
+                    prop_assert_eq!(text, expected);
                 }
             }
-        };
-        for (index, id) in ids.iter().enumerate() {
-            alignment.push(*id, index);
-            held.push_str(&stream.push(*id));
-            let count = held.chars().count().saturating_sub(holds[index]);
-            let at = held.char_indices().nth(count).map_or(held.len(), |(at, _)| at);
-            let rest = held.split_off(at);
-            release(&mut alignment, std::mem::replace(&mut held, rest));
-            parts.push(alignment.complete());
         }
-        held.push_str(&stream.finish());
-        release(&mut alignment, held);
-        parts.push(alignment.complete());
-        parts.push(alignment.finish());
-        let expected: String = whole.chars().skip(lead).take(cut).collect();
-        check(&parts, &expected);
     }
 }

@@ -4,8 +4,8 @@
 use std::path::PathBuf;
 
 use moss_text::{
-    Conversation, Plugin, PluginSwitches, PromptBuilder, SegmentKind, SegmentStream, Specials,
-    SystemText, TextError, Tokenizer, Turn, turns_to_drop,
+    Conversation, Plugin, PluginSwitches, PromptBuilder, ReplyText, SegmentKind, Specials,
+    SystemText, TextError, TextMode, Tokenizer, Turn, turns_to_drop,
 };
 
 fn tokenizer() -> Tokenizer {
@@ -150,17 +150,26 @@ fn segments_are_told_apart_without_their_labels() {
         .encode("<|Inner Thoughts|>: 想一想<eot>\n<|Commands|>: Search(\"黑暗荣耀\")<eoc>\n<|Results|>:\nx")
         .unwrap();
     let eoc = ids.iter().position(|id| Some(*id) == special.eoc).unwrap();
-    let mut stream = SegmentStream::new(tokenizer.clone(), special, SegmentKind::Thoughts, true);
+    let first = SegmentKind::Thoughts;
+    let mode = TextMode::Plugin {
+        first,
+        continues: false,
+    };
+    let mut stream = ReplyText::new(tokenizer.clone(), mode, &[], false);
     let mut found: Vec<(SegmentKind, String)> = Vec::new();
     let answer = tokenizer.encode(" 好的😀<eom>").unwrap();
     for id in ids[..=eoc].iter().chain(&answer) {
-        for text in stream.push(*id) {
-            match found.last_mut() {
-                Some((kind, piece)) if *kind == text.kind => piece.push_str(&text.piece),
-                _ => found.push((text.kind, text.piece)),
-            }
+        let (piece, _) = stream.push(*id);
+        match found.last_mut() {
+            Some((kind, text)) if *kind == piece.kind => text.push_str(&piece.text),
+            _ => found.push((piece.kind, piece.text)),
         }
     }
+    assert_eq!(stream.finish(), None);
+    assert_eq!(
+        stream.into_raw(),
+        "<|Inner Thoughts|>: 想一想\n<|Commands|>: Search(\"黑暗荣耀\") 好的😀"
+    );
     let text = |kind: SegmentKind| {
         found
             .iter()
@@ -169,7 +178,7 @@ fn segments_are_told_apart_without_their_labels() {
     };
     assert_eq!(text(SegmentKind::Thoughts), Some(" 想一想"));
     assert_eq!(text(SegmentKind::Commands), Some(" Search(\"黑暗荣耀\")"));
-    assert_eq!(text(SegmentKind::Answer), Some(" 好的😀"));
+    assert_eq!(text(SegmentKind::Answer), Some("好的😀"));
 }
 
 #[test]
@@ -254,4 +263,32 @@ fn what_is_no_conversation_is_refused() {
         Conversation::from_json(later).unwrap_err(),
         TextError::ConversationVersion { found: 9, .. }
     ));
+}
+
+#[test]
+fn a_layout_counts_what_its_prompts_hold() {
+    let turns = [
+        turn("lost", ""),
+        turn("Hi", " Hello!<eom>"),
+        turn("你好", " cut off"),
+        turn("lost", ""),
+        turn("再见😀", " 再见！<eom>"),
+    ];
+    let begun = tokenizer().encode(" I").unwrap();
+    for system in ["", "S", "two\n\n", "You are MOSS.\n"] {
+        let builder = builder(system);
+        for count in 0..=turns.len() {
+            for dropped in 0..=count {
+                let shown = &turns[dropped..count];
+                let whole = [builder.prompt(shown, "x").unwrap(), begun.clone()].concat();
+                let layout = builder.layout(&turns[..count], "x", &begun).unwrap();
+                assert_eq!(layout.tokens(dropped..count, true), whole.len());
+                let prompt = layout.into_prompt(dropped).unwrap();
+                assert_eq!((prompt.ids, prompt.dropped), (whole, dropped));
+            }
+        }
+        let layout = builder.layout(&turns, "x", &begun).unwrap();
+        let second = builder.prompt(&turns[..2], "你好").unwrap();
+        assert_eq!(layout.tokens(0..2, false), second.len());
+    }
 }

@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use moss_messages::Language;
 use moss_text::{IdFault, Specials, TextError, Tokenizer, TokenizerFile};
 
 const FILES: [&str; 5] = [
@@ -250,6 +251,34 @@ fn two_lists_of_added_tokens_that_contradict_each_other_are_an_error() {
     );
 }
 
+#[test]
+fn settings_that_would_change_the_ids_of_texts_are_refused() {
+    let decoder = case("tokenizer_config-transformers5-added_tokens_decoder.json");
+    let mut json: serde_json::Value = serde_json::from_str(&decoder).unwrap();
+    let refused = |json: &serde_json::Value, name: &str| {
+        let folder = Folder::new().with("tokenizer_config.json", json.to_string());
+        let error = folder.error();
+        assert!(
+            matches!(&error, TextError::Unsupported { option, .. } if *option == name),
+            "{error}"
+        );
+        let zh = moss_messages::text(Language::Zh, &error);
+        assert!(error.to_string().contains(name) && zh.contains(name));
+    };
+    for option in ["add_prefix_space", "add_bos_token"] {
+        json[option] = true.into();
+        refused(&json, option);
+        json[option] = serde_json::Value::Null;
+    }
+    for option in ["lstrip", "rstrip", "single_word"] {
+        json["added_tokens_decoder"]["2740"][option] = true.into();
+        refused(&json, option);
+        json["added_tokens_decoder"]["2740"][option] = false.into();
+    }
+    let folder = Folder::new().with("tokenizer_config.json", json.to_string());
+    same(&folder.open().unwrap());
+}
+
 /// Lines of merges.txt, without the header.
 fn rules() -> Vec<String> {
     Folder::new()
@@ -358,6 +387,28 @@ fn merges_in_another_order_than_the_vocabulary_are_reported() {
         swapped.swap(index, index + 1);
         inconsistent(&swapped, "two neighbours swapped");
     }
+    // Shuffled and still consistent: each part is made by an earlier line.
+    let mut rest = shuffled;
+    let mut made = std::collections::HashSet::new();
+    let mut consistent = Vec::new();
+    while !rest.is_empty() {
+        let is_made = |part: &str| part.chars().count() == 1 || made.contains(part);
+        let next = rest.iter().position(|line| line.split(' ').all(is_made));
+        let line = rest.remove(next.unwrap());
+        made.insert(line.replace(' ', ""));
+        consistent.push(line);
+    }
+    inconsistent(&consistent, "shuffled, with every part made before");
+    let mut pairs = rules.clone();
+    for pair in pairs.chunks_exact_mut(2) {
+        if !pair[1]
+            .split(' ')
+            .any(|part| part == pair[0].replace(' ', ""))
+        {
+            pair.swap(0, 1);
+        }
+    }
+    inconsistent(&pairs, "every pair of neighbours swapped that can be");
     let twice = [&rules[..], &rules[..1]].concat();
     assert!(matches!(
         merged(&twice).unwrap_err(),

@@ -92,6 +92,9 @@ fn wide_encoding(bytes: &[u8]) -> Option<&'static str> {
     match (nuls(0), nuls(1)) {
         (first, second) if is_half(second, first) => Some("UTF-16LE"),
         (first, second) if is_half(first, second) => Some("UTF-16BE"),
+        // Chinese text may have no ASCII characters but its line ends.
+        (0, _) if pairs.contains(b"\n\0") => Some("UTF-16LE"),
+        (_, 0) if pairs.contains(b"\0\n") => Some("UTF-16BE"),
         _ => None,
     }
 }

@@ -30,6 +30,7 @@ fn utf16_and_utf32_are_named_with_and_without_a_mark() {
         "{\"vocab_size\": 7}",
         "sk-1\r\n",
         "一, 二 and 三 in a prompt",
+        "你好\n",
     ] {
         for (encoding, encode) in [
             ("UTF-16LE", u16::to_le_bytes as fn(u16) -> [u8; 2]),

@@ -5,17 +5,18 @@ use std::path::PathBuf;
 use moss_checkpoint::WeightStorage;
 use moss_cpu::{Activations, ops::RopePrecision};
 use moss_engine::{Batch, Chat, ChatOptions, Engine, EngineOptions};
-use moss_hub::{
-    DEMO_NAME, DemoFormat, DownloadPlan, HubSettings, ResolvedModel, SearchPlaces, resolve,
-    unpack_demo,
-};
+#[cfg(feature = "hub")]
+use moss_hub::{DEMO_NAME, DemoFormat, DownloadPlan, HubSettings, unpack_demo};
+use moss_hub::{ResolvedModel, SearchPlaces, resolve};
 use moss_model::{ComputeDtype, DeviceSpec, LanguageModel, LoadOptions, Moss};
+#[cfg(feature = "server")]
 use moss_server::{Server, ServerOptions};
 use moss_text::{Plugin, SystemText};
 
+#[cfg(feature = "hub")]
+use crate::download::Download;
 use crate::{
     BuildError, Found,
-    download::Download,
     event::{BuildEvent, Listener},
     settings::Settings,
 };
@@ -24,6 +25,7 @@ use crate::{
 enum Target {
     Name(String),
     Folder(PathBuf),
+    #[cfg(feature = "hub")]
     Demo {
         format: DemoFormat,
         cache_dir: PathBuf,
@@ -34,7 +36,7 @@ enum Target {
 ///
 /// Every setting has a default: the first GPU or else the CPU, the data type that suits the device,
 /// the published prompts and chat settings. Nothing is read from the environment, and no connection
-/// is opened without [`Builder::download`].
+/// is opened without `Builder::download` (feature `hub`).
 ///
 /// ```
 /// # fn main() -> Result<(), moss::BuildError> {
@@ -49,6 +51,7 @@ enum Target {
 pub struct Builder {
     target: Target,
     places: SearchPlaces,
+    #[cfg(feature = "hub")]
     download: Option<Download>,
     settings: Settings,
 }
@@ -67,6 +70,7 @@ impl Builder {
 
     /// Selects the demo model that is part of the library. It is unpacked into
     /// [`Builder::cache_dir`].
+    #[cfg(feature = "hub")]
     pub fn demo(format: DemoFormat) -> Self {
         let cache_dir = std::env::temp_dir();
         Self::of(Target::Demo { format, cache_dir })
@@ -80,12 +84,14 @@ impl Builder {
         Self {
             target,
             places,
+            #[cfg(feature = "hub")]
             download: None,
             settings: Settings::default(),
         }
     }
 
     /// Sets where the demo model is unpacked; the system's folder for temporary files by default.
+    #[cfg(feature = "hub")]
     pub fn cache_dir(mut self, folder: PathBuf) -> Self {
         if let Target::Demo { cache_dir, .. } = &mut self.target {
             *cache_dir = folder;
@@ -102,6 +108,7 @@ impl Builder {
     /// Allows to download a model that is not on this machine, or is there in part. `confirm`
     /// decides after the file list has been fetched. [`HubSettings::cache`] must be one of the
     /// places that are searched.
+    #[cfg(feature = "hub")]
     pub fn download(
         mut self,
         settings: HubSettings,
@@ -243,14 +250,20 @@ impl Builder {
     /// [`BuildError::Hub`], [`BuildError::Declined`].
     pub fn find(mut self) -> Result<Found, BuildError> {
         let listener = &mut self.settings.listener;
-        let found = match (&self.target, &mut self.download) {
-            (Target::Demo { format, cache_dir }, _) => ResolvedModel {
+        let found = match &self.target {
+            Target::Folder(folder) => ResolvedModel::at(folder.clone()),
+            #[cfg(not(feature = "hub"))]
+            Target::Name(name) => resolve(name, &self.places)?,
+            #[cfg(feature = "hub")]
+            Target::Name(name) => match &mut self.download {
+                Some(download) => download.find(name, &self.places, listener)?,
+                None => resolve(name, &self.places)?,
+            },
+            #[cfg(feature = "hub")]
+            Target::Demo { format, cache_dir } => ResolvedModel {
                 name: DEMO_NAME.to_owned(),
                 folder: unpack_demo(*format, cache_dir)?,
             },
-            (Target::Folder(folder), _) => ResolvedModel::at(folder.clone()),
-            (Target::Name(name), None) => resolve(name, &self.places)?,
-            (Target::Name(name), Some(download)) => download.find(name, &self.places, listener)?,
         };
         let (name, folder) = (found.name.as_str(), found.folder.as_path());
         listener.tell(BuildEvent::Found { name, folder });
@@ -293,6 +306,7 @@ impl Builder {
     ///
     /// # Errors
     /// Those of [`Builder::find`] and [`Found::server`].
+    #[cfg(feature = "server")]
     pub fn server(self, options: ServerOptions) -> Result<Server, BuildError> {
         self.find()?.server(options)
     }

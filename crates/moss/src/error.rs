@@ -7,6 +7,7 @@ use moss_engine::EngineError;
 use moss_hub::HubError;
 use moss_messages::Message;
 use moss_model::ModelError;
+#[cfg(feature = "server")]
 use moss_server::ServerError;
 use moss_text::TextError;
 
@@ -19,6 +20,7 @@ pub enum BuildError {
     #[error(transparent)]
     Hub(#[from] HubError),
     /// The download was declined.
+    #[cfg(feature = "hub")]
     Declined {
         /// Name of the model.
         name: String,
@@ -36,6 +38,7 @@ pub enum BuildError {
     #[error(transparent)]
     Engine(#[from] EngineError),
     /// The server did not accept the model.
+    #[cfg(feature = "server")]
     #[error(transparent)]
     Server(#[from] ServerError),
     /// The folder holds no tokenizer.

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use moss_checkpoint::Warning;
+#[cfg(feature = "hub")]
 use moss_hub::DownloadEvent;
 use moss_model::LoadEvent;
 
@@ -11,6 +12,7 @@ use moss_model::LoadEvent;
 #[non_exhaustive]
 pub enum BuildEvent<'a> {
     /// Another tool downloaded the model in part.
+    #[cfg(feature = "hub")]
     Incomplete {
         /// Name of the model, as it was given.
         name: &'a str,
@@ -18,6 +20,7 @@ pub enum BuildEvent<'a> {
         missing: &'a str,
     },
     /// A download begins, or continues.
+    #[cfg(feature = "hub")]
     DownloadStarted {
         /// Bytes that are on the disk already.
         done: u64,
@@ -25,8 +28,10 @@ pub enum BuildEvent<'a> {
         bytes: u64,
     },
     /// Progress of a download; it may come from any thread.
+    #[cfg(feature = "hub")]
     Download(DownloadEvent<'a>),
     /// A download is complete, or failed.
+    #[cfg(feature = "hub")]
     DownloadEnded,
     /// The model was found.
     Found {
@@ -41,9 +46,11 @@ pub enum BuildEvent<'a> {
     Load(LoadEvent),
 }
 
+type Receive = Box<dyn FnMut(BuildEvent<'_>) + Send>;
+
 /// Receives events.
 #[derive(Default)]
-pub(crate) struct Listener(Option<Box<dyn FnMut(BuildEvent<'_>) + Send>>);
+pub(crate) struct Listener(Option<Receive>);
 
 impl Listener {
     pub(crate) fn new(listener: impl FnMut(BuildEvent<'_>) + Send + 'static) -> Self {

@@ -6,6 +6,7 @@ use moss_checkpoint::{Checkpoint, CheckpointError, RawConfig};
 use moss_engine::{Batch, Chat, Engine, EngineOptions};
 use moss_hub::ResolvedModel;
 use moss_model::{LanguageModel, LoadOptions, Moss, MossConfig};
+#[cfg(feature = "server")]
 use moss_server::{ServedModel, Server, ServerOptions};
 use moss_text::{PluginSwitches, PromptBuilder, TextError, Tokenizer};
 
@@ -180,6 +181,7 @@ impl Found {
     ///
     /// # Errors
     /// Those of [`Found::tokenizer`] and [`Found::engine`]; [`BuildError::Server`].
+    #[cfg(feature = "server")]
     pub fn served(mut self) -> Result<ServedModel, BuildError> {
         let checkpoint = self.checkpoint()?;
         let (system, has_plugins) = (self.settings.system.clone(), self.has_plugins());
@@ -192,6 +194,7 @@ impl Found {
     ///
     /// # Errors
     /// Those of [`Found::served`].
+    #[cfg(feature = "server")]
     pub fn server(self, options: ServerOptions) -> Result<Server, BuildError> {
         let server = Server::new(options);
         server.open(self.served()?)?;

@@ -4,10 +4,10 @@
 //!
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! use moss::{Builder, ChatEvent};
+//! use moss::{Builder, Event};
 //! let mut chat = Builder::new("fnlp/moss-moon-003-sft-int4").chat()?;
 //! for event in chat.ask("推荐五部科幻电影")? {
-//!     if let ChatEvent::Text { piece, .. } = event { eprint!("{piece}") }
+//!     if let Event::Text { piece, .. } = event { eprint!("{piece}") }
 //! }
 //! # Ok(()) }
 //! ```
@@ -16,15 +16,19 @@
 //!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! use moss::{Builder, ChatEvent, StopCause};
+//! use moss::{Builder, Event, StopCause};
 //! let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/demo/moss-demo-int4");
 //! let mut chat = Builder::new(demo).chat()?;
 //! let last = chat.ask("What is 3 + 4?")?.last();
-//! let Some(ChatEvent::Finished(outcome)) = last else { return Err("no answer".into()) };
+//! let Some(Event::Finished(outcome)) = last else { return Err("no answer".into()) };
 //! assert_eq!(outcome.text, " 3 + 4 = 7.");
 //! assert_eq!(outcome.cause, StopCause::EndOfTurn);
 //! # Ok(()) }
 //! ```
+//!
+//! Features: `hub` downloads models and holds the demo model, `server` is the HTTP server, `quantize`
+//! converts and quantizes checkpoints, `cuda` runs on NVIDIA GPUs. A program that only generates
+//! text needs none of them, and compiles no HTTP.
 //!
 //! Every crate of the workspace is re-exported whole under a short name; the names that most
 //! programs need are here.
@@ -37,8 +41,10 @@ pub use moss_files as files;
 pub use moss_hub as hub;
 pub use moss_messages as messages;
 pub use moss_model as model;
+#[cfg(feature = "quantize")]
 pub use moss_quantize as quantize;
 pub use moss_sampling as sampling;
+#[cfg(feature = "server")]
 pub use moss_server as server;
 pub use moss_text as text;
 pub use moss_unicode as unicode;
@@ -46,14 +52,15 @@ pub use moss_weights as weights;
 
 pub use moss_checkpoint::Checkpoint;
 pub use moss_engine::{
-    Batch, Chat, ChatEvent, ChatOptions, Engine, EngineError, EngineOptions, Event, Outcome,
-    PromptLimit, Request, Run, StopCause, StopRules,
+    Batch, Chat, ChatOptions, Engine, EngineError, EngineOptions, Event, Outcome, PromptLimit,
+    Request, Run, StopCause, StopRules,
 };
 pub use moss_model::{LoadOptions, Moss};
 pub use moss_sampling::{LogitsStep, SamplingParams};
 pub use moss_text::{PromptBuilder, SystemText, Tokenizer};
 
 mod builder;
+#[cfg(feature = "hub")]
 mod download;
 mod error;
 mod event;

@@ -9,23 +9,25 @@ use std::cell::RefCell;
 
 use half::f16;
 use moss_cuda::{
-    BLOCK_POSITIONS, Buffer, CutRow, DecodeRows, DecodeScratch, Gpu, GpuLinear, Graph, LinearInput,
-    LinearPair, NormWeights, PANEL_VALUES, PREFILL_TILE, PrefillTiles, Product, ProductScratch,
-    SampleCut, Watch,
+    BLOCK_POSITIONS, Buffer, DecodeRows, DecodeScratch, DeviceTopK, Gpu, GpuLinear, Graph,
+    LinearInput, LinearPair, NormWeights, PANEL_VALUES, PREFILL_TILE, PrefillTiles, Product,
+    ProductScratch, Watch,
 };
+use moss_model::{BlockSpec, LinearKind, LinearShape, MossConfig};
+use moss_sampling::TopKRequest;
 use moss_weights::{GptqBits, KernelError, Rule, synthetic::noise};
 
 use super::{
     KernelTimes,
     parts::{AFTER, BEFORE, PROMPT, Part, STEP},
 };
-use crate::fixture::{ForwardBuffers, Layer, LayerShape, norm};
+use crate::fixture::{ForwardBuffers, Layer, norm};
 
-pub(super) const SHAPE: LayerShape = LayerShape::MOON;
-pub(super) const VOCABULARY: usize = 107_008;
+pub(super) const SPEC: BlockSpec = BlockSpec::MOON_003;
+pub(super) const VOCABULARY: usize = MossConfig::moon_003().vocab_size;
 
 /// Ids that a history may have: the window's.
-pub(super) const HISTORY: usize = 2048;
+pub(super) const HISTORY: usize = SPEC.context_length;
 
 /// KernelTimes that something is measured; the median counts.
 const SAMPLES: usize = 9;
@@ -63,7 +65,7 @@ pub(super) struct Buffers {
     final_normed: Buffer<f16>,
     last_row: Buffer<u32>,
     logits: Buffer<f32>,
-    sample: RefCell<SampleCut>,
+    top_k: RefCell<DeviceTopK>,
 }
 
 impl<'a> KernelTiming<'a> {
@@ -77,25 +79,32 @@ impl<'a> KernelTiming<'a> {
         layers: usize,
         positions: usize,
     ) -> Result<Self, KernelError> {
-        let (hidden, inner) = (SHAPE.hidden(), SHAPE.inner_size);
+        let hidden = SPEC.hidden_size();
         let blocks = positions.div_ceil(BLOCK_POSITIONS);
         let cached: Vec<f16> = noise(blocks * BLOCK_POSITIONS * hidden, 1.0, 1)
             .into_iter()
             .map(f16::from_f32)
             .collect();
         let layer = |number: usize| -> Result<Layer, KernelError> {
-            let linear = |inputs, outputs, bias: Option<&[f32]>, seed: u32| {
-                GpuLinear::random(gpu, bits, inputs, outputs, bias, 8 * number as u32 + seed)
+            let linear = |kind: LinearKind, seed: u32| {
+                let LinearShape {
+                    in_features,
+                    out_features,
+                    has_bias,
+                } = SPEC.linear(kind);
+                let bias = has_bias.then(|| vec![0.01; out_features]);
+                let (bias, seed) = (bias.as_deref(), 8 * number as u32 + seed);
+                GpuLinear::random(gpu, bits, in_features, out_features, bias, seed)
             };
             let inputs = LinearPair {
-                first: linear(hidden, 3 * hidden, None, 0)?,
-                second: linear(hidden, inner, Some(&vec![0.01; inner]), 1)?,
+                first: linear(LinearKind::QkvProj, 0)?,
+                second: linear(LinearKind::FcIn, 1)?,
             };
             let outputs = LinearPair {
-                first: linear(hidden, hidden, None, 2)?,
-                second: linear(inner, hidden, Some(&vec![0.01; hidden]), 3)?,
+                first: linear(LinearKind::OutProj, 2)?,
+                second: linear(LinearKind::FcOut, 3)?,
             };
-            let mut layer = Layer::new(gpu, SHAPE, inputs, outputs, blocks)?;
+            let mut layer = Layer::new(gpu, SPEC, inputs, outputs, blocks)?;
             // The published heads fill their stride.
             let contents = || gpu.upload(&cached);
             layer.cache.set_contents(contents()?, contents()?)?;
@@ -156,7 +165,7 @@ impl<'a> KernelTiming<'a> {
 
     fn buffers(&self, rows: usize, context: usize) -> Result<Buffers, KernelError> {
         let gpu = self.gpu;
-        let hidden = SHAPE.hidden();
+        let hidden = SPEC.hidden_size();
         let held = self
             .layers
             .first()
@@ -193,15 +202,15 @@ impl<'a> KernelTiming<'a> {
         }
         Ok(Buffers {
             // Blocks in order: a position is its own slot.
-            pass: ForwardBuffers::new(gpu, SHAPE, layer, &positions, &positions)?,
+            pass: ForwardBuffers::new(gpu, SPEC, layer, &positions, &positions)?,
             rows,
             context,
             ids: gpu.upload(&numbers(1000..1000 + rows))?,
             table: gpu.upload(&numbers(0..layer.cache.num_blocks()))?,
             tiles: gpu.upload(&tiles)?,
-            scratch: DecodeScratch::new(gpu, 1, held, SHAPE.heads())?,
+            scratch: DecodeScratch::new(gpu, 1, held, SPEC.head_layout())?,
             product: gpu.zeros(if rows > 1 {
-                rows * SHAPE.inner_size.max(3 * hidden)
+                rows * SPEC.inner_size.max(3 * hidden)
             } else {
                 0
             })?,
@@ -209,7 +218,7 @@ impl<'a> KernelTiming<'a> {
             final_normed: gpu.zeros(hidden)?,
             last_row: gpu.upload(&[rows as u32 - 1])?,
             logits: gpu.upload(&noise(VOCABULARY, 6.0, 2))?,
-            sample: RefCell::new(sample(gpu)?),
+            top_k: RefCell::new(top_k(gpu)?),
         })
     }
 
@@ -258,7 +267,7 @@ impl<'a> KernelTiming<'a> {
         };
         let product =
             |linear: &GpuLinear, x, to: Product<'_>| gpu.matmul(linear, x, n, to, &b.products);
-        let sum = Product::Add(&pass.stream, SHAPE.hidden());
+        let sum = Product::Add(&pass.stream, SPEC.hidden_size());
         let place = |linear: &GpuLinear, is_inner| {
             let to = pass.targets(layer);
             gpu.heads_and_inner(
@@ -271,13 +280,13 @@ impl<'a> KernelTiming<'a> {
             )
         };
         match part {
-            Part::SendWishes => gpu.copy_runs(&b.sample.borrow_mut().wishes(1)?),
+            Part::UploadTopK => gpu.copy_runs(&b.top_k.borrow_mut().upload(1)?),
             Part::Embedding => {
                 let table = self.lm_head.dense_rows()?;
                 gpu.embedding(
                     table,
                     b.ids.all(),
-                    SHAPE.hidden(),
+                    SPEC.hidden_size(),
                     n,
                     &pass.stream,
                     Some(&pass.flag),
@@ -309,13 +318,13 @@ impl<'a> KernelTiming<'a> {
                 )
             }
             Part::LmHead => gpu.linear_store(&self.lm_head, last, 1, b.logits.all(), watch),
-            Part::Cut => gpu.sample_cut(b.logits.all(), 1, &b.sample.borrow()),
-            Part::SendBack => gpu.copy_runs(&[b.sample.borrow_mut().answers(1)?]),
+            Part::TopK => gpu.top_k(b.logits.all(), 1, &b.top_k.borrow()),
+            Part::DownloadTopK => gpu.copy_runs(&[b.top_k.borrow_mut().download(1)?]),
         }
     }
 
     fn attend(&self, b: &Buffers, layer: &Layer) -> Result<(), KernelError> {
-        let (pass, layout) = (&b.pass, SHAPE.heads());
+        let (pass, layout) = (&b.pass, SPEC.head_layout());
         let [attended, _] = pass.ready(layer);
         let (tables, max_blocks) = (b.table.all(), b.table.len());
         let out = (attended, &layer.outputs.first);
@@ -367,26 +376,24 @@ impl<'a> KernelTiming<'a> {
     }
 }
 
-/// A row with the chat's wishes.
-fn sample(gpu: &Gpu) -> Result<SampleCut, KernelError> {
+/// One row with a request as for a chat.
+fn top_k(gpu: &Gpu) -> Result<DeviceTopK, KernelError> {
     let none = KernelError::Argument {
         op: "timing",
         arg: "vocab",
         found: VOCABULARY,
         rule: Rule::Fewer,
     };
-    let mut sample = SampleCut::new(gpu, 1, VOCABULARY, HISTORY)?.ok_or(none)?;
+    let mut top_k = DeviceTopK::new(gpu, 1, VOCABULARY, HISTORY)?.ok_or(none)?;
     let history: Vec<u32> = (0..600).collect();
-    let (repetition_penalty, temperature, top_k) = (1.02, 0.7, 40);
-    let allowed = VOCABULARY;
-    sample.put(&[Some(CutRow {
+    top_k.stage(&[Some(TopKRequest {
         history: &history,
-        repetition_penalty,
-        temperature,
-        top_k,
-        allowed,
+        repetition_penalty: 1.02,
+        temperature: 0.7,
+        top_k: 40,
+        allowed: VOCABULARY,
     })])?;
-    Ok(sample)
+    Ok(top_k)
 }
 
 /// The median of several measurements, after two that do not count.

@@ -4,14 +4,14 @@ use moss_cuda::LinearPair;
 
 use super::{
     KernelTime,
-    network::{Buffers, HISTORY, KernelTiming, SHAPE, VOCABULARY},
+    network::{Buffers, HISTORY, KernelTiming, SPEC, VOCABULARY},
 };
 use crate::fixture::Layer;
 
 /// What a step or a prompt is made of; a product of many rows is one part with its dequantising.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {
-    SendWishes,
+    UploadTopK,
     Embedding,
     Norm,
     Heads,
@@ -26,13 +26,18 @@ pub(super) enum Part {
     Close,
     FinalNorm,
     LmHead,
-    Cut,
-    SendBack,
+    TopK,
+    DownloadTopK,
 }
 
 /// What comes before all layers, and after.
-pub(super) const BEFORE: [Part; 2] = [Part::SendWishes, Part::Embedding];
-pub(super) const AFTER: [Part; 4] = [Part::FinalNorm, Part::LmHead, Part::Cut, Part::SendBack];
+pub(super) const BEFORE: [Part; 2] = [Part::UploadTopK, Part::Embedding];
+pub(super) const AFTER: [Part; 4] = [
+    Part::FinalNorm,
+    Part::LmHead,
+    Part::TopK,
+    Part::DownloadTopK,
+];
 
 pub(super) const STEP: [Part; 4] = [Part::Norm, Part::Heads, Part::Attention, Part::Residual];
 
@@ -51,7 +56,7 @@ pub(super) const PROMPT: [Part; 9] = [
 impl KernelTiming<'_> {
     /// Describes a part that took `seconds` a run.
     pub(super) fn described(&self, b: &Buffers, part: Part, seconds: f64) -> KernelTime {
-        let (hidden, inner) = (SHAPE.hidden() as u64, SHAPE.inner_size as u64);
+        let (hidden, inner) = (SPEC.hidden_size() as u64, SPEC.inner_size as u64);
         let (rows, context) = (b.rows as u64, b.context as u64);
         let layer = |pick: &dyn Fn(&Layer) -> u64| self.layers.first().map_or(0, pick);
         let pair = |pair: &LinearPair| pair.first.weight_bytes() + pair.second.weight_bytes();
@@ -60,9 +65,9 @@ impl KernelTiming<'_> {
         let seen = rows * (context - rows) + rows * (rows + 1) / 2;
         let vocabulary = VOCABULARY as u64;
         let (kernel, bytes, operations) = match part {
-            Part::SendWishes => ("copy_runs: to the card", 8 * HISTORY as u64, 0.0),
-            Part::Cut => ("sample_score, sample_cut", 8 * vocabulary, 0.0),
-            Part::SendBack => ("copy_runs: to the host", 2 * 4096, 0.0),
+            Part::UploadTopK => ("copy_runs: to the card", 8 * HISTORY as u64, 0.0),
+            Part::TopK => ("sample_score, sample_cut", 8 * vocabulary, 0.0),
+            Part::DownloadTopK => ("copy_runs: to the host", 2 * 4096, 0.0),
             Part::Embedding => ("embedding", rows * hidden * 6, 0.0),
             Part::Norm => ("layer_norm", rows * hidden * 6 + 8 * hidden, 0.0),
             Part::Heads => (

@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use candle_core::{DType, Device, Tensor};
 use moss_cpu::ops;
 use moss_cuda::{LinearInput, Watch};
+use moss_model::BlockSpec;
 use moss_weights::{
     KernelError, LinearWeight,
     synthetic::{Grouping, dense, noise},
@@ -13,7 +14,7 @@ use moss_weights::{
 use super::harness::{
     Case, HALF_STEP, ParityHarness, Prepared, Stored, Tolerance, permuted, widened,
 };
-use crate::fixture::{EPSILON, norm, norm_values};
+use crate::fixture::{norm, norm_values};
 
 /// Means, variances and products in f32, then one rounding to f16.
 const NORM: Tolerance = Tolerance {
@@ -62,8 +63,9 @@ fn stream(n: usize, hidden: usize) -> Vec<f32> {
 
 fn on_cpu(x: &[f32], hidden: usize) -> Result<Vec<f32>, KernelError> {
     let (weight, bias) = norm_values(hidden);
+    let epsilon = BlockSpec::MOON_003.layer_norm_epsilon;
     let x = Tensor::from_slice(x, (x.len() / hidden, hidden), &Device::Cpu)?;
-    Ok(ops::layer_norm(&x, &weight, &bias, EPSILON, DType::F32)?
+    Ok(ops::layer_norm(&x, &weight, &bias, epsilon, DType::F32)?
         .flatten_all()?
         .to_vec1()?)
 }

@@ -4,6 +4,7 @@
 use candle_core::{DType, Device, Tensor};
 use moss_cpu::ops;
 use moss_cuda::{BLOCK_POSITIONS, Gpu, LinearPair, Watch};
+use moss_model::{BlockSpec, QkvPart};
 use moss_weights::{
     KernelError, LinearWeight,
     synthetic::{Grouping, halves, noise},
@@ -12,48 +13,52 @@ use moss_weights::{
 use super::harness::{
     Case, ONE_GROUP, ParityHarness, Prepared, Stored, Tolerance, on_cpu, permuted, widened,
 };
-use crate::fixture::{ForwardBuffers, Layer, LayerShape};
+use crate::fixture::{ForwardBuffers, Layer};
 
 /// As the test checkpoints have them, and one whose heads fill no 16 bytes.
-const SHAPES: [(&str, LayerShape); 4] = [
+const SHAPES: [(&str, BlockSpec); 4] = [
     (
         "mini",
-        LayerShape {
+        BlockSpec {
             num_heads: 4,
             head_dim: 32,
             inner_size: 384,
             rotary_dim: 16,
-            positions: 256,
+            context_length: 256,
+            ..BlockSpec::MOON_003
         },
     ),
     (
         "tiny",
-        LayerShape {
+        BlockSpec {
             num_heads: 8,
             head_dim: 16,
             inner_size: 512,
             rotary_dim: 8,
-            positions: 256,
+            context_length: 256,
+            ..BlockSpec::MOON_003
         },
     ),
     (
         "wide",
-        LayerShape {
+        BlockSpec {
             num_heads: 4,
             head_dim: 256,
             inner_size: 128,
             rotary_dim: 64,
-            positions: 512,
+            context_length: 512,
+            ..BlockSpec::MOON_003
         },
     ),
     (
         "odd",
-        LayerShape {
+        BlockSpec {
             num_heads: 4,
             head_dim: 20,
             inner_size: 104,
             rotary_dim: 6,
-            positions: 100,
+            context_length: 100,
+            ..BlockSpec::MOON_003
         },
     ),
 ];
@@ -67,31 +72,31 @@ pub(super) fn cases() -> Vec<Case> {
         Stored::Int4(Grouping::Uneven(64)),
     ];
     let mut cases = Vec::new();
-    for (name, shape) in SHAPES {
+    for (name, spec) in SHAPES {
         for stored in Stored::PUBLISHED.into_iter().chain(act_order) {
             for n in if name == "mini" {
                 &[1usize, 2, 8, 9, 33, 64][..]
             } else {
                 &[1, 7]
             } {
-                cases.push(heads(name, shape, [stored; 4], *n));
-                cases.push(residual(name, shape, [stored; 4], *n));
+                cases.push(heads(name, spec, [stored; 4], *n));
+                cases.push(residual(name, spec, [stored; 4], *n));
             }
         }
     }
     // Pairs of two formats are two launches.
-    let (name, shape) = SHAPES[0];
+    let (name, spec) = SHAPES[0];
     let int4 = Stored::Int4(Grouping::Runs(ONE_GROUP));
     for mixed in [
         [Stored::F16, int4, Stored::F16, int4],
         [int4, Stored::F16, int4, Stored::F16],
     ] {
-        cases.push(heads(name, shape, mixed, 9));
-        cases.push(residual(name, shape, mixed, 9));
+        cases.push(heads(name, spec, mixed, 9));
+        cases.push(residual(name, spec, mixed, 9));
     }
     for stored in Stored::PUBLISHED {
-        cases.push(heads("moon", LayerShape::MOON, [stored; 4], 1));
-        cases.push(residual("moon", LayerShape::MOON, [stored; 4], 1));
+        cases.push(heads("moon", BlockSpec::MOON_003, [stored; 4], 1));
+        cases.push(residual("moon", BlockSpec::MOON_003, [stored; 4], 1));
     }
     cases
 }
@@ -104,15 +109,13 @@ pub(super) struct Weights {
 }
 
 impl Weights {
-    pub(super) fn new(shape: LayerShape, stored: [Stored; 4]) -> Self {
-        let (hidden, inner) = (shape.hidden(), shape.inner_size);
-        let sizes = [
-            (hidden, 3 * hidden),
-            (hidden, inner),
-            (hidden, hidden),
-            (inner, hidden),
-        ];
-        let make = |at: usize| stored[at].weight(sizes[at].0, sizes[at].1, 31 + at as u32);
+    pub(super) fn new(spec: BlockSpec, stored: [Stored; 4]) -> Self {
+        let (hidden, inner) = (spec.hidden_size(), spec.inner_size);
+        let linears = spec.linears();
+        let make = |at: usize| {
+            let (_, shape) = linears[at];
+            stored[at].weight(shape.in_features, shape.out_features, 31 + at as u32)
+        };
         Self {
             linears: [make(0), make(1), make(2), make(3)],
             fc_in_bias: noise(inner, 1.0, 36),
@@ -124,7 +127,7 @@ impl Weights {
     pub(super) fn load(
         &self,
         harness: &ParityHarness<'_>,
-        shape: LayerShape,
+        spec: BlockSpec,
         blocks: usize,
     ) -> Result<Layer, KernelError> {
         let [qkv, fc_in, out_proj, fc_out] = &self.linears;
@@ -136,15 +139,15 @@ impl Weights {
             first: harness.load(out_proj, None)?,
             second: harness.load(fc_out, Some(&self.fc_out_bias))?,
         };
-        Layer::new(harness.gpu, shape, inputs, outputs, blocks)
+        Layer::new(harness.gpu, spec, inputs, outputs, blocks)
     }
 }
 
 /// Positions of `n` rows, all over the window, and slots for them, all over a cache of `blocks`.
-pub(super) fn rows(shape: LayerShape, n: usize) -> (Vec<u32>, Vec<u32>, usize) {
+pub(super) fn rows(spec: BlockSpec, n: usize) -> (Vec<u32>, Vec<u32>, usize) {
     let blocks = n.div_ceil(BLOCK_POSITIONS) + 2;
     let positions = (0..n)
-        .map(|row| ((row * 89 + shape.positions - 1) % shape.positions) as u32)
+        .map(|row| ((row * 89 + spec.context_length - 1) % spec.context_length) as u32)
         .collect();
     // 7 shares no factor with the number of slots unless that is a multiple of 7: then 11 does not.
     let slots = blocks * BLOCK_POSITIONS;
@@ -161,39 +164,39 @@ pub(super) fn rows(shape: LayerShape, n: usize) -> (Vec<u32>, Vec<u32>, usize) {
 /// What stands in the queries, keys, values and inputs of fc_out afterwards, for products `qkv`
 /// `[n, 3 hidden]` and `inner` `[n, inner]` (without bias).
 pub(super) fn expected_heads(
-    shape: LayerShape,
+    spec: BlockSpec,
     weights: &Weights,
     (qkv, inner): (&[f32], &[f32]),
     (positions, slots, blocks): (&[u32], &[u32], usize),
 ) -> Result<Vec<f32>, KernelError> {
-    let LayerShape {
+    let BlockSpec {
         num_heads,
         head_dim,
         ..
-    } = shape;
-    let (n, heads) = (positions.len(), shape.heads());
+    } = spec;
+    let (n, heads) = (positions.len(), spec.head_layout());
     let (shards, stride) = (heads.shards, heads.stride());
     let slabs = Tensor::from_slice(
         qkv,
         (n, shards, 3, num_heads / shards, head_dim),
         &Device::Cpu,
     )?;
-    let part = |index| {
+    let part = |part: QkvPart| {
         slabs
-            .narrow(2, index, 1)?
+            .narrow(2, part as usize, 1)?
             .contiguous()?
             .reshape((n, num_heads, head_dim))
     };
     let rope = ops::RopeTable::new(
-        shape.rotary_dim,
-        shape.positions,
+        spec.rotary_dim,
+        spec.context_length,
         Default::default(),
         &Device::Cpu,
     )?;
     let flat = |x: Tensor| x.flatten_all()?.to_vec1::<f32>();
-    let q = flat(ops::rotary(&part(0)?, &rope, positions)?)?;
-    let keys = flat(ops::rotary(&part(2)?, &rope, positions)?)?;
-    let values = flat(part(1)?)?;
+    let q = flat(ops::rotary(&part(QkvPart::Query)?, &rope, positions)?)?;
+    let keys = flat(ops::rotary(&part(QkvPart::Key)?, &rope, positions)?)?;
+    let values = flat(part(QkvPart::Value)?)?;
 
     let mut found = vec![0.0; n * num_heads * stride];
     for (to, from) in found.chunks_exact_mut(stride).zip(q.chunks_exact(head_dim)) {
@@ -264,23 +267,23 @@ fn words(stored: [Stored; 4], n: usize) -> String {
     format!("{format}, {n} row(s)")
 }
 
-fn heads(name: &str, shape: LayerShape, stored: [Stored; 4], n: usize) -> Case {
+fn heads(name: &str, spec: BlockSpec, stored: [Stored; 4], n: usize) -> Case {
     let words = format!("[qkv_proj | fc_in] of {name}: {}", words(stored, n));
     Case::new(
         stored[0].linear(),
         words,
-        Tolerance::sums_to_half(shape.hidden()),
+        Tolerance::sums_to_half(spec.hidden_size()),
         move |harness| {
-            let weights = Weights::new(shape, stored);
-            let (positions, slots, blocks) = rows(shape, n);
-            let x = halves(n * shape.hidden(), 1.0, 38);
+            let weights = Weights::new(spec, stored);
+            let (positions, slots, blocks) = rows(spec, n);
+            let x = halves(n * spec.hidden_size(), 1.0, 38);
             let [qkv, fc_in, ..] = &weights.linears;
             let products = (on_cpu(qkv, None, &x)?, on_cpu(fc_in, None, &x)?);
             let places = (&positions[..], &slots[..], blocks);
-            let expected = expected_heads(shape, &weights, (&products.0, &products.1), places)?;
+            let expected = expected_heads(spec, &weights, (&products.0, &products.1), places)?;
 
-            let (gpu, layer) = (harness.gpu, weights.load(harness, shape, blocks)?);
-            let mut pass = ForwardBuffers::new(gpu, shape, &layer, &positions, &slots)?;
+            let (gpu, layer) = (harness.gpu, weights.load(harness, spec, blocks)?);
+            let mut pass = ForwardBuffers::new(gpu, spec, &layer, &positions, &slots)?;
             pass.normed = [
                 harness.halves(&permuted(qkv, &x))?,
                 harness.halves(&permuted(fc_in, &x))?,
@@ -308,8 +311,8 @@ fn heads(name: &str, shape: LayerShape, stored: [Stored; 4], n: usize) -> Case {
     )
 }
 
-fn residual(name: &str, shape: LayerShape, stored: [Stored; 4], n: usize) -> Case {
-    let (hidden, inner) = (shape.hidden(), shape.inner_size);
+fn residual(name: &str, spec: BlockSpec, stored: [Stored; 4], n: usize) -> Case {
+    let (hidden, inner) = (spec.hidden_size(), spec.inner_size);
     let words = format!(
         "[out_proj | fc_out] of {name}: {}",
         words([stored[2], stored[3], stored[2], stored[3]], n)
@@ -319,8 +322,8 @@ fn residual(name: &str, shape: LayerShape, stored: [Stored; 4], n: usize) -> Cas
         words,
         Tolerance::sums(hidden + inner),
         move |harness| {
-            let weights = Weights::new(shape, stored);
-            let (positions, slots, blocks) = rows(shape, n);
+            let weights = Weights::new(spec, stored);
+            let (positions, slots, blocks) = rows(spec, n);
             let x = [halves(n * hidden, 1.0, 39), halves(n * inner, 1.0, 40)];
             let stream = noise(n * hidden, 1.0, 41);
             let [.., out_proj, fc_out] = &weights.linears;
@@ -333,8 +336,8 @@ fn residual(name: &str, shape: LayerShape, stored: [Stored; 4], n: usize) -> Cas
                 .map(|((stream, first), second)| stream + first + second)
                 .collect();
 
-            let (gpu, layer) = (harness.gpu, weights.load(harness, shape, blocks)?);
-            let mut pass = ForwardBuffers::new(gpu, shape, &layer, &positions, &slots)?;
+            let (gpu, layer) = (harness.gpu, weights.load(harness, spec, blocks)?);
+            let mut pass = ForwardBuffers::new(gpu, spec, &layer, &positions, &slots)?;
             pass.attended = harness.halves(&permuted(out_proj, &x[0]))?;
             pass.inner = harness.halves(&permuted(fc_out, &x[1]))?;
             let run = move || {

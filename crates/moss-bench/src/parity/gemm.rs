@@ -5,6 +5,7 @@ use half::f16;
 use moss_cuda::{
     BLOCK, Buffer, Gpu, GpuLinear, LinearInput, PANEL_VALUES, Places, Product, ProductScratch, TILE,
 };
+use moss_model::BlockSpec;
 use moss_weights::{
     DenseDtype, DenseWeight, GptqWeight, KernelError, LinearWeight, Rule,
     synthetic::{Grouping, halves, noise, unpacked},
@@ -16,7 +17,7 @@ use super::{
         Case, HALF_STEP, ParityHarness, Prepared, Stored, Tolerance, on_cpu, permuted, widened,
     },
 };
-use crate::fixture::{ForwardBuffers, LayerShape};
+use crate::fixture::ForwardBuffers;
 
 /// cuBLAS sums up in steps and orders of its own.
 fn library_sums(inputs: usize) -> Tolerance {
@@ -65,29 +66,31 @@ pub(super) fn cases() -> Vec<Case> {
         cases.push(product(stored, 6144, 2400, 65, false));
         cases.push(product(stored, 2504, 6144, 65, true));
     }
-    let odd = LayerShape {
+    let odd = BlockSpec {
         num_heads: 4,
         head_dim: 20,
         inner_size: 103,
         rotary_dim: 6,
-        positions: 100,
+        context_length: 100,
+        ..BlockSpec::MOON_003
     };
-    let mini = LayerShape {
+    let mini = BlockSpec {
         num_heads: 4,
         head_dim: 32,
         inner_size: 384,
         rotary_dim: 16,
-        positions: 256,
+        context_length: 256,
+        ..BlockSpec::MOON_003
     };
-    for (name, shape, stored) in [
+    for (name, spec, stored) in [
         ("odd", odd, Stored::F16),
         ("mini", mini, Stored::F16),
         ("mini", mini, Stored::Int4(Grouping::Permuted(64))),
-        ("moon", LayerShape::MOON, Stored::F16),
+        ("moon", BlockSpec::MOON_003, Stored::F16),
     ] {
         cases.push(heads_and_inner(
             name,
-            shape,
+            spec,
             stored,
             if name == "moon" { 3 } else { 65 },
         ));
@@ -278,18 +281,18 @@ impl Job<'_> {
 }
 
 /// `stored` is fc_out's format, which says where its inputs stand.
-fn heads_and_inner(name: &str, shape: LayerShape, stored: Stored, n: usize) -> Case {
+fn heads_and_inner(name: &str, spec: BlockSpec, stored: Stored, n: usize) -> Case {
     let words = format!("{name}, {n} rows, fc_out in {stored}");
     Case::new("heads_and_inner", words, Tolerance::HALF, move |harness| {
-        let weights = Weights::new(shape, [Stored::F16, Stored::F16, Stored::F16, stored]);
-        let (positions, slots, blocks) = rows(shape, n);
-        let (qkv, inner) = (3 * shape.hidden(), shape.inner_size);
+        let weights = Weights::new(spec, [Stored::F16, Stored::F16, Stored::F16, stored]);
+        let (positions, slots, blocks) = rows(spec, n);
+        let (qkv, inner) = (3 * spec.hidden_size(), spec.inner_size);
         let products = (halves(n * qkv, 1.0, 65), halves(n * inner, 1.0, 66));
         let places = (&positions[..], &slots[..], blocks);
-        let expected = expected_heads(shape, &weights, (&products.0, &products.1), places)?;
+        let expected = expected_heads(spec, &weights, (&products.0, &products.1), places)?;
 
-        let (gpu, layer) = (harness.gpu, weights.load(harness, shape, blocks)?);
-        let pass = ForwardBuffers::new(gpu, shape, &layer, &positions, &slots)?;
+        let (gpu, layer) = (harness.gpu, weights.load(harness, spec, blocks)?);
+        let pass = ForwardBuffers::new(gpu, spec, &layer, &positions, &slots)?;
         let y = [
             strided(harness, &products.0, qkv)?,
             strided(harness, &products.1, inner)?,

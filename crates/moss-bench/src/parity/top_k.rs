@@ -1,63 +1,59 @@
-//! `sample_score` and `sample_cut`: the same candidates as by sorting the whole row, to the last
-//! bit of every score.
+//! `sample_score` and `sample_cut`: the same candidates as [`TopKRequest::select`], to the last bit
+//! of every score.
 
 use std::cell::RefCell;
 
-use moss_cuda::{CutRow, SampleCut};
+use moss_cuda::DeviceTopK;
+use moss_sampling::{TopKCandidates, TopKRequest};
 use moss_weights::{KernelError, Rule, synthetic::noise};
 
 use super::harness::{Case, Prepared, Tolerance};
 
-/// Candidates of an answer at most.
-const MOST: usize = 508;
-
-#[derive(Debug, Clone, Copy)]
-struct Wish {
-    repetition_penalty: f32,
-    temperature: f32,
-    top_k: usize,
-    /// Ids beyond the last so many are not candidates.
-    withheld: usize,
-}
-
-const CHAT: Wish = Wish {
+const CHAT: TopKRequest<'static> = TopKRequest {
+    history: &[],
     repetition_penalty: 1.02,
     temperature: 0.7,
     top_k: 40,
-    withheld: 0,
+    allowed: usize::MAX,
 };
 
 pub(super) fn cases() -> Vec<Case> {
-    let greedy = Wish {
+    let greedy = TopKRequest {
         temperature: 0.0,
         top_k: 1,
         ..CHAT
     };
-    let most = Wish {
+    let most = TopKRequest {
         top_k: 400,
         temperature: 1.0,
         repetition_penalty: 1.3,
-        withheld: 700,
+        allowed: 107_008 - 700,
+        ..CHAT
     };
-    let plain = Wish {
+    let plain = TopKRequest {
         repetition_penalty: 1.0,
         ..CHAT
     };
     let mut cases = Vec::new();
     for vocab in [107_008, 131_072, 320, 1025, 41] {
-        for wish in [CHAT, greedy, plain, Wish { top_k: 10, ..CHAT }] {
-            cases.push(cut(vocab, vec![wish], "of noise", |_| {}));
+        for request in [CHAT, greedy, plain, TopKRequest { top_k: 10, ..CHAT }] {
+            cases.push(select(vocab, vec![request], "of noise", |_| {}));
         }
     }
-    cases.push(cut(107_008, vec![CHAT, greedy, most], "of noise", |_| {}));
-    cases.push(cut(107_008, vec![most; 2], "that tie", |row| {
+    cases.push(select(
+        107_008,
+        vec![CHAT, greedy, most],
+        "of noise",
+        |_| {},
+    ));
+    cases.push(select(107_008, vec![most; 2], "that tie", |row| {
         row.iter_mut()
             .for_each(|value| *value = (*value * 64.0).round() / 64.0);
     }));
-    cases.push(cut(2048, vec![CHAT], "that are all one", |row| {
+    cases.push(select(2048, vec![CHAT], "that are all one", |row| {
         row.fill(0.5)
     }));
-    cases.push(cut(
+    cases.push(select(
         1024,
         vec![CHAT, greedy],
         "of which most are ruled out",
@@ -65,68 +61,67 @@ pub(super) fn cases() -> Vec<Case> {
             row[40..].fill(f32::NEG_INFINITY);
         },
     ));
-    cases.push(cut(
+    cases.push(select(
         107_008,
         vec![CHAT],
         "with one that is no number",
         |row| row[70_000] = f32::NAN,
     ));
-    cases.push(cut(107_008, vec![CHAT, CHAT], "with infinity", |row| {
+    cases.push(select(107_008, vec![CHAT, CHAT], "with infinity", |row| {
         row[3] = f32::INFINITY
     }));
     cases
 }
 
-/// One row for each wish, changed by `change`.
-fn cut(vocab: usize, wishes: Vec<Wish>, what: &str, change: fn(&mut [f32])) -> Case {
-    let asked: Vec<_> = wishes.iter().map(|wish| wish.top_k.to_string()).collect();
-    let shape = format!("{vocab} logits {what}, the best {}", asked.join(", "));
+/// One row for each request, changed by `change`.
+fn select(
+    vocab: usize,
+    requests: Vec<TopKRequest<'static>>,
+    what: &str,
+    change: fn(&mut [f32]),
+) -> Case {
+    let top_k: Vec<_> = requests
+        .iter()
+        .map(|request| request.top_k.to_string())
+        .collect();
+    let shape = format!("{vocab} logits {what}, the best {}", top_k.join(", "));
     Case::new(
         "sample_score, sample_cut",
         shape,
         Tolerance::NONE,
         move |harness| {
-            let mut logits = noise(wishes.len() * vocab, 6.0, 71);
+            let rows = requests.len();
+            let mut logits = noise(rows * vocab, 6.0, 71);
             logits.chunks_exact_mut(vocab).for_each(change);
             // Some twice, some without a logit.
             let history: Vec<u32> = (0..600)
                 .map(|i| i * 7919 % (vocab as u32 + 50))
                 .chain([3, 3])
                 .collect();
-            let wishes = wishes.clone();
-            let expected = wishes.iter().zip(logits.chunks_exact(vocab));
+            let requests = requests.clone();
+            let expected = requests.iter().zip(logits.chunks_exact(vocab));
             let expected = expected
-                .flat_map(|(wish, row)| listed(by_sorting(*wish, row, &history)))
+                .flat_map(|(request, row)| listed(with_history(request, &history).select(row)))
                 .collect();
             let none = KernelError::Argument {
-                op: "sample_cut",
+                op: "top_k",
                 arg: "vocab",
                 found: vocab,
                 rule: Rule::Fewer,
             };
-            let sample =
-                SampleCut::new(harness.gpu, wishes.len(), vocab, history.len())?.ok_or(none)?;
-            let (gpu, sample, on_card) = (
-                harness.gpu,
-                RefCell::new(sample),
-                harness.gpu.upload(&logits)?,
-            );
+            let gpu = harness.gpu;
+            let top_k = DeviceTopK::new(gpu, rows, vocab, history.len())?.ok_or(none)?;
+            let (top_k, logits) = (RefCell::new(top_k), gpu.upload(&logits)?);
             let run = move || {
-                let mut sample = sample.borrow_mut();
-                let wish = |wish: &Wish| {
-                    Some(CutRow {
-                        history: &history,
-                        repetition_penalty: wish.repetition_penalty,
-                        temperature: wish.temperature,
-                        top_k: wish.top_k,
-                        allowed: vocab.saturating_sub(wish.withheld),
-                    })
-                };
-                sample.put(&wishes.iter().map(wish).collect::<Vec<_>>())?;
-                gpu.copy_runs(&sample.wishes(wishes.len())?)?;
-                gpu.sample_cut(on_card.all(), wishes.len(), &sample)?;
-                gpu.copy_runs(&[sample.answers(wishes.len())?])?;
-                let rows = (0..wishes.len()).map(|row| Ok(listed(sample.candidates(row)?)));
+                let mut top_k = top_k.borrow_mut();
+                let requests = requests
+                    .iter()
+                    .map(|request| Some(with_history(request, &history)));
+                top_k.stage(&requests.collect::<Vec<_>>())?;
+                gpu.copy_runs(&top_k.upload(rows)?)?;
+                gpu.top_k(logits.all(), rows, &top_k)?;
+                gpu.copy_runs(&[top_k.download(rows)?])?;
+                let rows = (0..rows).map(|row| Ok(listed(top_k.candidates(row)?)));
                 Ok(rows.collect::<Result<Vec<_>, KernelError>>()?.concat())
             };
             Ok(Prepared {
@@ -137,45 +132,24 @@ fn cut(vocab: usize, wishes: Vec<Wish>, what: &str, change: fn(&mut [f32])) -> C
     )
 }
 
-/// The candidates by the plain definition, as in moss-sampling's `CutParams::candidates`; `None`
-/// where the whole row is needed.
-fn by_sorting(wish: Wish, row: &[f32], history: &[u32]) -> Option<Vec<(u32, f32)>> {
-    let mut scores = row[..row.len().saturating_sub(wish.withheld)].to_vec();
-    if scores
-        .iter()
-        .any(|score| score.is_nan() || *score == f32::INFINITY)
-    {
-        return None;
+fn with_history<'a>(request: &TopKRequest<'static>, history: &'a [u32]) -> TopKRequest<'a> {
+    TopKRequest {
+        history,
+        ..*request
     }
-    for (id, score) in (0..).zip(&mut scores) {
-        if wish.repetition_penalty != 1.0 && history.contains(&id) {
-            *score = if *score < 0.0 {
-                *score * wish.repetition_penalty
-            } else {
-                *score / wish.repetition_penalty
-            };
-        }
-        if wish.temperature != 0.0 {
-            *score /= wish.temperature;
-        }
-    }
-    let mut ranked = scores.clone();
-    ranked.sort_unstable_by(|a, b| b.total_cmp(a));
-    let last = *ranked.get(wish.top_k.min(ranked.len()) - 1)?;
-    let kept = (0..)
-        .zip(scores)
-        .filter(|(_, score)| *score >= last && *score > f32::NEG_INFINITY);
-    let kept: Vec<_> = kept.collect();
-    (kept.len() <= MOST).then_some(kept)
 }
 
-/// As numbers that compare: how many, then ids and scores by ascending id; -1 for a row that is
-/// needed whole.
-fn listed(candidates: Option<Vec<(u32, f32)>>) -> Vec<f32> {
-    let mut list = vec![candidates.as_ref().map_or(-1.0, |kept| kept.len() as f32)];
-    let mut kept = candidates.unwrap_or_default();
+/// Returns the candidates as numbers that compare: how many, then ids and scores by ascending id;
+/// -1 for a row that is needed whole.
+fn listed(candidates: Option<TopKCandidates>) -> Vec<f32> {
+    let mut list = vec![
+        candidates
+            .as_ref()
+            .map_or(-1.0, |TopKCandidates(kept)| kept.len() as f32),
+    ];
+    let mut kept = candidates.map_or_else(Vec::new, |TopKCandidates(kept)| kept);
     kept.sort_unstable_by_key(|(id, _)| *id);
     list.extend(kept.into_iter().flat_map(|(id, score)| [id as f32, score]));
-    list.resize(1 + 2 * MOST, 0.0);
+    list.resize(1 + 2 * TopKRequest::MAX_CANDIDATES, 0.0);
     list
 }

@@ -114,4 +114,11 @@ pub enum PickleError {
         /// What comes with it.
         what: Attachment,
     },
+    /// Tensors that are not values of string keys of the outermost dict.
+    Unreached {
+        /// Number of such tensors.
+        count: usize,
+        /// The zip record that holds the elements of the first one.
+        record: String,
+    },
 }

@@ -74,7 +74,9 @@ struct Machine<'a> {
     tensors: Vec<Tensor>,
 }
 
-/// The tensors of a state dict, in its order. Entries that are not tensors are passed over.
+/// Returns the tensors of a state dict, in its order. Entries that are not tensors are skipped.
+/// A tensor anywhere else (in a nested dict or a list, under a key that is not a string) is an
+/// error: nothing would ever read it.
 pub(crate) fn read_state_dict(bytes: &[u8]) -> Result<Vec<PickledTensor<'_>>, PickleError> {
     let mut machine = Machine {
         bytes,
@@ -93,6 +95,7 @@ pub(crate) fn read_state_dict(bytes: &[u8]) -> Result<Vec<PickledTensor<'_>>, Pi
         return Err(machine.expected(PickleExpected::StateDict));
     };
     let (mut found, mut names) = (Vec::new(), HashSet::new());
+    let mut is_reached = vec![false; machine.tensors.len()];
     for (name, value) in &machine.dicts[root] {
         let (Value::Text(name), Value::Tensor(tensor)) = (name, value) else {
             continue;
@@ -101,6 +104,7 @@ pub(crate) fn read_state_dict(bytes: &[u8]) -> Result<Vec<PickledTensor<'_>>, Pi
         if !names.insert(name) {
             return Err(machine.expected(PickleExpected::DistinctNames));
         }
+        is_reached[*tensor] = true;
         let tensor = &machine.tensors[*tensor];
         if let Some((_, what)) = tensor
             .attached
@@ -120,6 +124,13 @@ pub(crate) fn read_state_dict(bytes: &[u8]) -> Result<Vec<PickledTensor<'_>>, Pi
             offset: tensor.offset,
             shape: tensor.shape.clone(),
             strides: tensor.strides.clone(),
+        });
+    }
+    if let Some(first) = is_reached.iter().position(|is_reached| !is_reached) {
+        let storage = &machine.storages[machine.tensors[first].storage];
+        return Err(PickleError::Unreached {
+            count: is_reached.iter().filter(|is_reached| !**is_reached).count(),
+            record: format!("data/{}", machine.texts[storage.key]),
         });
     }
     Ok(found)

@@ -226,7 +226,7 @@ impl ShardWriter {
         let file = out
             .into_inner()
             .map_err(|error| write(error.into_error()))?;
-        file.sync_all().map_err(write)?;
+        moss_files::sync(&file).map_err(write)?;
         Ok(ShardDigest(self.digest.finalize().into()))
     }
 

@@ -176,3 +176,18 @@ pub(crate) fn changed(
     fs::write(folder.path().join("config.json"), json.to_string()).unwrap();
     folder
 }
+
+/// A fixture with a `quantization_config` and a `quantize_config.json`.
+pub(crate) fn with_file(
+    name: &str,
+    config: serde_json::Value,
+    file: &serde_json::Value,
+) -> tempfile::TempDir {
+    let folder = copy(name);
+    let path = folder.path().join("config.json");
+    let mut json: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    json["quantization_config"] = config;
+    fs::write(&path, json.to_string()).unwrap();
+    fs::write(folder.path().join("quantize_config.json"), file.to_string()).unwrap();
+    folder
+}

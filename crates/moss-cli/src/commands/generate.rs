@@ -3,7 +3,7 @@
 use std::{io::Read, process::ExitCode};
 
 use moss::{
-    Chat, ChatEvent, Engine, Event, Found, Outcome, Request, StopCause, StopRules, Tokenizer,
+    Chat, Engine, Event, Found, Outcome, Request, StopCause, StopRules, Tokenizer,
     engine::{EngineError, Vocabulary},
     text::SegmentKind,
     unicode,
@@ -85,15 +85,15 @@ fn answer(
     let (prefill, mut spoken) = (PrefillBar::new(printer), false);
     for event in run {
         match event {
-            ChatEvent::Started {
+            Event::Started {
                 prompt_tokens,
                 reused_tokens,
             } => {
                 prefill.start(prompt_tokens, reused_tokens);
             }
-            ChatEvent::Prefill { done, .. } => prefill.advance(done),
-            ChatEvent::Text { .. } if args.json => prefill.clear(),
-            ChatEvent::Text { kind, piece } => {
+            Event::Prefill { done, .. } => prefill.advance(done),
+            Event::Text { .. } if args.json => prefill.clear(),
+            Event::Text { kind, piece, .. } => {
                 prefill.clear();
                 spoken = true;
                 match kind {
@@ -101,9 +101,9 @@ fn answer(
                     _ => printer.aside(&piece),
                 }
             }
-            ChatEvent::Finished(outcome) => return Ok(outcome),
-            ChatEvent::Failed(error) => return Err(failed(error, spoken, printer)),
-            ChatEvent::TurnsDropped { .. } => {}
+            Event::Finished(outcome) => return Ok(outcome),
+            Event::Failed(error) => return Err(failed(error, spoken, printer)),
+            Event::TurnsDropped { .. } => {}
         }
     }
     Err(no_answer())
@@ -130,6 +130,10 @@ fn go_on(
     engine: &Engine,
     interrupts: &Interrupts,
 ) -> anyhow::Result<Outcome> {
+    // Rows of the embedding beyond the tokenizer's tokens are untrained.
+    if by_ids && let Some(tokenizer) = engine.tokenizer() {
+        tokenizer.check_ids(&prompt)?;
+    }
     let stop = StopRules {
         max_new_tokens: cli.answer.max_new_tokens,
         stop_strings: args.stop.clone(),
@@ -173,6 +177,7 @@ fn go_on(
             }
             Event::Finished(outcome) => return Ok(outcome),
             Event::Failed(error) => return Err(failed(error, spoken, printer)),
+            Event::TurnsDropped { .. } => {}
         }
     }
     Err(no_answer())

@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use moss::{
     Checkpoint, Found, Tokenizer,
     checkpoint::{CheckpointError, FileCheck, LinearFormat, TensorInfo, ZeroPoints, check_files},
-    model::{LinearKind, MossConfig},
+    model::{LinearKind, LinearShape, MossConfig},
     unicode::{Context, escape},
 };
 use serde_json::json;
@@ -257,10 +257,8 @@ fn needed(checkpoint: &Checkpoint, config: &MossConfig) -> Vec<Arg> {
     if checkpoint.contains("lm_head.weight") || !(config.tie_word_embeddings || is_packed) {
         shapes.push(("lm_head.weight".to_owned(), vec![vocab, hidden]));
     }
-    let norms = (0..config.num_layers).flat_map(|layer| {
-        ["weight", "bias"].map(|kind| (format!("transformer.h.{layer}.ln_1.{kind}"), vec![hidden]))
-    });
-    shapes.extend(norms);
+    let block = config.block();
+    shapes.extend((0..config.num_layers).flat_map(|layer| block.tensors(layer)));
     let shape = |(name, shape): (String, Vec<usize>)| {
         checkpoint
             .tensor(&name)
@@ -268,11 +266,11 @@ fn needed(checkpoint: &Checkpoint, config: &MossConfig) -> Vec<Arg> {
             .err()
     };
     let linears =
-        (0..config.num_layers).flat_map(|layer| LinearKind::ALL.map(|kind| (layer, kind)));
-    let linear = |(layer, kind): (usize, LinearKind)| {
-        let (inputs, outputs, bias) = kind.extents(config);
+        (0..config.num_layers).flat_map(|layer| block.linears().map(|linear| (layer, linear)));
+    let linear = |(layer, (kind, shape)): (usize, (LinearKind, LinearShape))| {
+        let (inputs, outputs) = (shape.in_features, shape.out_features);
         checkpoint
-            .linear(&kind.stem(layer), inputs, outputs, bias)
+            .linear(&kind.name(layer), inputs, outputs, shape.has_bias)
             .err()
     };
     let errors = shapes

@@ -18,7 +18,7 @@ use crate::{
     errors::{CliError, Context, build_failed},
     interrupt::{ENGINE_FAILED, StopSignals},
     messages::{key_state, listening},
-    open,
+    open, origin,
     printer::Printer,
     source,
 };
@@ -149,7 +149,12 @@ fn engine_options(args: &ServeArgs) -> EngineOptions {
 
 fn options(args: &ServeArgs, cli: &Cli, model: String) -> anyhow::Result<ServerOptions> {
     let api_keys = keys(args)?;
-    let is_local = args.host.is_loopback();
+    let is_local = args.host.to_canonical().is_loopback();
+    args.cors_origin
+        .iter()
+        .try_for_each(|text| origin::check(text))?;
+    let allow_host = args.allow_host.iter().map(|name| origin::host(name));
+    let allow_host = allow_host.collect::<Result<Vec<_>, _>>()?;
     if !is_local && api_keys.is_empty() && !args.no_key {
         let what = msg!("key-needed", host = args.host);
         return Err(CliError::new(what).into());
@@ -172,9 +177,9 @@ fn options(args: &ServeArgs, cli: &Cli, model: String) -> anyhow::Result<ServerO
     let mut allowed_hosts = local
         .allowed_hosts
         .clone()
-        .filter(|_| is_local || !args.allow_host.is_empty());
+        .filter(|_| is_local || !allow_host.is_empty());
     if let Some(hosts) = &mut allowed_hosts {
-        hosts.extend(args.allow_host.iter().cloned());
+        hosts.extend(allow_host);
         // An address that was asked for by name: no page can make it its own (DNS rebinding needs a
         // host name).
         if !args.host.to_canonical().is_unspecified() {
@@ -216,6 +221,7 @@ fn keys(args: &ServeArgs) -> anyhow::Result<Vec<String>> {
             return Err(CliError::new(what).into());
         }
     }
-    keys.retain(|key| !key.is_empty());
-    Ok(keys)
+    // White space around a key does not survive its way through an HTTP header.
+    let keys = keys.iter().map(|key| key.trim().to_owned());
+    Ok(keys.filter(|key| !key.is_empty()).collect())
 }

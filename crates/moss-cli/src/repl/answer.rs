@@ -1,10 +1,6 @@
 //! Shows an answer while it is made, and stops it on Ctrl-C.
 
-use moss::{
-    Chat, ChatEvent, Outcome,
-    engine::ChatRun,
-    text::{EMPTY_PART, SegmentKind},
-};
+use moss::{Chat, Event, Outcome, engine::ChatRun, text::SegmentKind};
 
 use moss_messages::msg;
 
@@ -67,15 +63,15 @@ impl<'a> Session<'a> {
         for event in run {
             terminal::reapply_after_stop();
             match event {
-                ChatEvent::TurnsDropped { count } => printer.say(msg!("turns-dropped", count)),
-                ChatEvent::Started {
+                Event::TurnsDropped { count } => printer.say(msg!("turns-dropped", count)),
+                Event::Started {
                     prompt_tokens,
                     reused_tokens,
                 } => {
                     prefill.start(prompt_tokens, reused_tokens);
                 }
-                ChatEvent::Prefill { done, .. } => prefill.advance(done),
-                ChatEvent::Text { kind, piece } => {
+                Event::Prefill { done, .. } => prefill.advance(done),
+                Event::Text { kind, piece, .. } => {
                     prefill.clear();
                     has_spoken = true;
                     if part != kind {
@@ -93,7 +89,7 @@ impl<'a> Session<'a> {
                         _ => printer.aside(&piece),
                     }
                 }
-                ChatEvent::Finished(outcome) => {
+                Event::Finished(outcome) => {
                     prefill.clear();
                     end_line(part)?;
                     if let Some(why) = ending_of_chat(&outcome) {
@@ -102,7 +98,7 @@ impl<'a> Session<'a> {
                     printer.detail(&printer.text(&last_answer(&outcome)));
                     self.outcome = Some(outcome);
                 }
-                ChatEvent::Failed(source) => {
+                Event::Failed(source) => {
                     prefill.clear();
                     if has_spoken {
                         end_line(part)?;
@@ -114,21 +110,10 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// A plugin model that commands nothing is told so at once; otherwise the user gives the
-    /// results.
-    pub(crate) fn after_commands(&mut self, chat: &mut Chat) -> anyhow::Result<()> {
-        if !chat.awaits_results() {
-            return Ok(());
+    /// Asks for results where the last turn waits for them.
+    pub(crate) fn after_commands(&self, chat: &Chat) {
+        if chat.awaits_results() {
+            self.printer.say(msg!("give-results"));
         }
-        let text = self
-            .outcome
-            .as_ref()
-            .map_or("", |outcome| outcome.text.as_str());
-        if text.trim_end().ends_with(EMPTY_PART) {
-            let run = chat.results(EMPTY_PART)?;
-            return self.stream(run);
-        }
-        self.printer.say(msg!("give-results"));
-        Ok(())
     }
 }

@@ -32,11 +32,18 @@ pub(crate) fn act(
 ) -> anyhow::Result<Action> {
     let printer = session.printer;
     let refuse = |what: Text| -> anyhow::Result<Action> { Err(CliError::new(what).into()) };
-    let (name, rest) = line
-        .trim()
-        .split_once(char::is_whitespace)
-        .unwrap_or((line.trim(), ""));
-    let rest = rest.trim();
+    match kind_of(line) {
+        Kind::Line => {}
+        Kind::Lines => {
+            input.feed(line.lines());
+            return Ok(Action::Continue);
+        }
+        Kind::Message => {
+            answer(line, chat, session)?;
+            return Ok(Action::Continue);
+        }
+    }
+    let (name, rest) = name_and_rest(line);
     match (name, rest) {
         ("", _) => {}
         ("stop" | "/quit", "") => return Ok(Action::Leave),
@@ -72,14 +79,14 @@ pub(crate) fn act(
         ("/load", file) => load(file, chat, session)?,
         ("/stats", "") => stats(chat, session)?,
         ("/multi", "") => match several(session, input)? {
-            Some(text) => answer(text.trim_end(), chat, session)?,
+            Some(text) => answer(&text, chat, session)?,
             None => printer.say(msg!("discarded")),
         },
         ("/results", "") => return refuse(msg!("command-needs-text", name)),
         ("/results", text) => {
             let run = chat.results(text)?;
             session.stream(run)?;
-            session.after_commands(chat)?;
+            session.after_commands(chat);
         }
         _ if !line.starts_with('/') => answer(line, chat, session)?,
         _ if NAMES.contains(&name) => {
@@ -91,6 +98,37 @@ pub(crate) fn act(
     Ok(Action::Continue)
 }
 
+/// How a text is taken.
+#[derive(Debug, PartialEq, Eq)]
+enum Kind {
+    /// A command or a message.
+    Line,
+    /// A command and further lines, each taken by itself.
+    Lines,
+    /// A message of several lines.
+    Message,
+}
+
+/// Text of several lines comes from a paste. One that begins with a command is taken line by line,
+/// as it is where the terminal has no paste markers, unless its lines are the text of that command.
+/// `clear` and `stop` are ordinary words at the beginning of a text.
+fn kind_of(text: &str) -> Kind {
+    let Some((first, _)) = text.split_once('\n') else {
+        return Kind::Line;
+    };
+    match name_and_rest(first) {
+        ("/system" | "/results", rest) if !rest.is_empty() => Kind::Line,
+        (name, _) if name.starts_with('/') && NAMES.contains(&name) => Kind::Lines,
+        _ => Kind::Message,
+    }
+}
+
+fn name_and_rest(line: &str) -> (&str, &str) {
+    let line = line.trim();
+    let (name, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+    (name, rest.trim())
+}
+
 /// A word that looks like a command, not like a path or a sum.
 fn is_slip(name: &str) -> bool {
     name.strip_prefix('/')
@@ -98,14 +136,15 @@ fn is_slip(name: &str) -> bool {
 }
 
 fn answer(text: &str, chat: &mut Chat, session: &mut Session<'_>) -> anyhow::Result<()> {
-    let text = text.trim();
+    let text = text.trim_end(); // the beginning may be the indentation of code
     if text.is_empty() {
         return Ok(());
     }
     session.retries = 0;
     let run = chat.ask(text)?;
     session.stream(run)?;
-    session.after_commands(chat)
+    session.after_commands(chat);
+    Ok(())
 }
 
 /// A fixed seed would give the same answer again: each retry takes the next one.
@@ -119,7 +158,8 @@ fn regenerate(chat: &mut Chat, session: &mut Session<'_>) -> anyhow::Result<()> 
         .and_then(|run| session.stream(run));
     chat.options.sampling.seed = seed;
     shown?;
-    session.after_commands(chat)
+    session.after_commands(chat);
+    Ok(())
 }
 
 /// Lines up to one with a dot alone, or the end of input; none when the user thinks better of it.
@@ -173,6 +213,27 @@ fn stats(chat: &Chat, session: &Session<'_>) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_paste_that_begins_with_a_command_is_taken_line_by_line() {
+        for (text, kind) in [
+            ("/multi\na\nb\n.\n", Kind::Lines),
+            ("/save a.json\nhello", Kind::Lines),
+            ("/regen\nfoo", Kind::Lines),
+            (" /quit \nnow", Kind::Lines),
+            ("/system\nfoo", Kind::Lines),
+            ("/system You are\na poet", Kind::Line),
+            ("/results a\nb", Kind::Line),
+            ("/halp\nfoo", Kind::Message),
+            ("/etc/fstab\n/dev/sda", Kind::Message),
+            ("clear\nthe table", Kind::Message),
+            ("    if x:\n        y", Kind::Message),
+            ("\n/quit", Kind::Message),
+            ("/quit", Kind::Line),
+        ] {
+            assert_eq!(kind_of(text), kind, "{text:?}");
+        }
+    }
 
     #[test]
     fn slips_look_like_commands_and_paths_and_sums_do_not() {

@@ -1,8 +1,10 @@
 //! Lines of a user: edited at a terminal, or read from a pipe.
 
 use std::{
+    collections::VecDeque,
     io::{BufRead, ErrorKind, IsTerminal, StdinLock, stdin, stdout},
     path::PathBuf,
+    time::Instant,
 };
 
 use moss::unicode;
@@ -11,7 +13,12 @@ use rustyline::{
     error::ReadlineError, history::DefaultHistory,
 };
 
-use super::{answer::Session, keys::Keys, names::NAMES};
+use super::{
+    answer::Session,
+    keys::{Keys, STALE},
+    names::NAMES,
+    unedited::{self, Typed},
+};
 use moss_messages::{Text, msg};
 
 use crate::{
@@ -46,6 +53,8 @@ pub(crate) struct Terminal {
     editor: Box<Editor<Commands, DefaultHistory>>,
     history: Option<PathBuf>,
     keys: Keys,
+    /// Lines of a paste that are still to be taken, one by one.
+    pasted: VecDeque<String>,
     /// The terminal is too simple for editing: the kernel edits lines.
     unedited: bool,
     _held: terminal::Held,
@@ -97,6 +106,7 @@ impl Input {
             editor: Box::new(editor),
             history,
             keys,
+            pasted: VecDeque::new(),
             unedited,
             _held,
         }))
@@ -104,6 +114,15 @@ impl Input {
 
     pub(crate) fn is_terminal(&self) -> bool {
         matches!(self, Self::Terminal(_))
+    }
+
+    /// Has these lines of a paste come next, in front of what is typed.
+    pub(crate) fn feed<'a>(&mut self, lines: impl DoubleEndedIterator<Item = &'a str>) {
+        if let Self::Terminal(terminal) = self {
+            for line in lines.rev() {
+                terminal.pasted.push_front(line.to_owned());
+            }
+        }
     }
 
     /// The next line that can be read; others are dropped with a word about why.
@@ -117,10 +136,17 @@ impl Input {
 
 impl Terminal {
     fn line(&mut self, prompt: &str, session: &Session<'_>) -> anyhow::Result<Line> {
+        if let Some(line) = self.pasted.pop_front() {
+            session.printer.answer(&format!("{prompt}{line}\n"))?;
+            return Ok(Line::Text(line));
+        }
         session.interrupts.before_prompt(prompt, self.unedited);
         self.keys.reset(session.answered);
         terminal::release();
-        let line = self.edited(prompt, session.printer);
+        let line = match self.unedited {
+            true => self.unedited(prompt, session),
+            false => self.edited(prompt, session.printer),
+        };
         terminal::hold();
         session.interrupts.after_prompt();
         line
@@ -136,20 +162,19 @@ impl Terminal {
                     });
                 }
                 Ok(line) => {
-                    if !line.trim().is_empty()
-                        && self.editor.add_history_entry(&line).unwrap_or(false)
-                    {
-                        self.keep_history();
-                    }
+                    self.keep_history(&line);
                     return Ok(Line::Text(line));
                 }
                 Err(ReadlineError::Eof) => return Ok(Line::End),
                 Err(ReadlineError::Interrupted) => {
                     return Ok(Line::Interrupted { starts_over: false });
                 }
-                // The editor does not say which byte it was.
+                // The editor does not say which byte it was. What it has read beyond that byte, up
+                // to a kilobyte, is lost: it hands its buffer to the next line only after a line
+                // that was accepted (`Editor::readline_edit`), and has no way to be given another
+                // reader than the terminal itself, whose bytes nobody can look at before.
                 Err(ReadlineError::Io(error)) if error.kind() == ErrorKind::InvalidData => {
-                    not_utf8(msg!("typed-not-utf8"), printer);
+                    not_utf8(msg!("edited-not-utf8"), printer);
                 }
                 Err(error) => {
                     let what = msg!("cannot-read-terminal");
@@ -159,7 +184,36 @@ impl Terminal {
         }
     }
 
-    fn keep_history(&mut self) {
+    fn unedited(&mut self, prompt: &str, session: &Session<'_>) -> anyhow::Result<Line> {
+        let mut starts_over = false;
+        loop {
+            session.printer.raw(prompt)?;
+            let shown = session.answered.then(Instant::now);
+            let typed = unedited::read(&mut stdin().lock(), terminal::interrupt_key());
+            match typed.context(msg!("cannot-read-terminal"))? {
+                Typed::Line(bytes) => match String::from_utf8(bytes) {
+                    Ok(line) => {
+                        self.keep_history(&line);
+                        return Ok(Line::Text(line));
+                    }
+                    Err(_) => not_utf8(msg!("typed-not-utf8"), session.printer),
+                },
+                Typed::End => return Ok(Line::End),
+                Typed::Interrupt { is_empty } => {
+                    session.printer.raw("\n")?;
+                    starts_over |= !is_empty || shown.is_some_and(|shown| shown.elapsed() < STALE);
+                    if is_empty {
+                        return Ok(Line::Interrupted { starts_over });
+                    }
+                }
+            }
+        }
+    }
+
+    fn keep_history(&mut self, line: &str) {
+        if line.trim().is_empty() || !self.editor.add_history_entry(line).unwrap_or(false) {
+            return;
+        }
         let Some(file) = &self.history else { return };
         if let Some(folder) = file.parent() {
             // a history that cannot be kept is no reason to stop
@@ -181,11 +235,29 @@ fn not_utf8(message: Text, printer: &Printer) {
     printer.error(&CliError::new(message).into());
 }
 
+/// Refuses UTF-16 before the first line of it is taken for a message. A single line may be too short
+/// to tell.
+fn check_encoding(stdin: &mut StdinLock<'static>) -> anyhow::Result<()> {
+    loop {
+        match stdin.fill_buf() {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            start => {
+                let start = start.context(msg!("cannot-read-stdin"))?;
+                unicode::decode_start(start).context(msg!("stdin-not-text"))?;
+                return Ok(());
+            }
+        }
+    }
+}
+
 fn piped(
     stdin: &mut StdinLock<'static>,
     number: &mut usize,
     printer: &Printer,
 ) -> anyhow::Result<Line> {
+    if *number == 0 {
+        check_encoding(stdin)?;
+    }
     loop {
         let mut bytes = Vec::new();
         if stdin

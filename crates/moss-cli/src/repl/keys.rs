@@ -17,7 +17,7 @@ use super::names::NAMES;
 
 /// A Ctrl-C that is handled this soon after an answer was in the same read as the question: it was
 /// meant for the answer. Keys that the editor has read ahead take a tenth of a millisecond.
-const STALE: Duration = Duration::from_millis(2);
+pub(super) const STALE: Duration = Duration::from_millis(2);
 
 /// What the keys at the current prompt mean.
 pub(crate) struct Keys {

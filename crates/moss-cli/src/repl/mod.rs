@@ -6,6 +6,7 @@ mod input;
 mod keys;
 pub(crate) mod names;
 mod params;
+mod unedited;
 
 use std::process::ExitCode;
 

@@ -7,7 +7,7 @@ use rexpect::session::{PtySession, spawn_command};
 pub(crate) const WELCOME: &str = "欢迎使用 MOSS 人工智能助手！输入内容即可进行对话。输入 clear 以清空对话历史，输入 stop 以终止对话。";
 pub(crate) const PROMPT: &str = "<|Human|>: ";
 /// For an answer of the demo model, on a busy machine.
-pub(crate) const TIMEOUT_MS: u64 = 60_000;
+pub(crate) const TIMEOUT_MS: u64 = 180_000;
 
 /// A chat at a terminal of its own, as it starts.
 pub(crate) fn start(home: &Path, args: &[&str], environment: &[(&str, &str)]) -> PtySession {

@@ -54,6 +54,7 @@ pub fn add_residual(x: &Tensor, attention: &Tensor, mlp: &Tensor) -> Result<Tens
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use candle_core::Device;
 
@@ -63,7 +64,9 @@ mod tests {
     fn a_residual_sum_has_the_bits_of_two_additions_in_order() {
         let values = |seed: u32| -> Vec<f32> {
             (0..3 * 4099u32)
-                .map(|i| ((i * 2_654_435_761 + seed) % 10_007) as f32 / 7.0 - 700.0)
+                .map(|i| {
+                    (i.wrapping_mul(2_654_435_761).wrapping_add(seed) % 10_007) as f32 / 7.0 - 700.0
+                })
                 .collect()
         };
         let tensor = |values| Tensor::from_vec(values, (3, 4099), &Device::Cpu).unwrap();

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use moss_text::PromptBuilder;
 
-use super::{Chat, ChatEvent, ChatOptions, ChatRun};
-use crate::{Engine, EngineError, Outcome};
+use super::{Chat, ChatOptions, ChatRun};
+use crate::{Engine, EngineError, Event, Outcome};
 
 /// Answers messages that have nothing to do with each other. They share each pass over the weights.
 #[derive(Debug)]
@@ -41,8 +41,8 @@ impl Batch {
 fn wait(run: ChatRun<'_>) -> Result<Outcome, EngineError> {
     for event in run {
         match event {
-            ChatEvent::Finished(outcome) => return Ok(outcome),
-            ChatEvent::Failed(error) => return Err(error),
+            Event::Finished(outcome) => return Ok(outcome),
+            Event::Failed(error) => return Err(error),
             _ => {}
         }
     }

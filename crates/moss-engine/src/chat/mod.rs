@@ -1,19 +1,15 @@
 //! A conversation over an engine: turns as ids, the window rule, plugin turns.
 
 mod batch;
-mod event;
 mod run;
 
 use std::{sync::Arc, time::Duration};
 
 use moss_sampling::SamplingParams;
-use moss_text::{
-    Conversation, PromptBuilder, SegmentKind, SegmentStream, SystemText, Tokenizer, Turn,
-    turns_to_drop,
-};
+use moss_text::{Conversation, NextRun, PromptBuilder, Reply, SystemText, Tokenizer, Turn};
 
-pub use self::{batch::Batch, event::ChatEvent, run::ChatRun};
-use crate::{CancelHandle, Engine, EngineError, Request, Run, Session, StopRules};
+pub use self::{batch::Batch, run::ChatRun};
+use crate::{CancelHandle, Engine, EngineError, Request, Run, Session};
 
 /// How a chat answers.
 #[derive(Debug, Clone, PartialEq)]
@@ -116,7 +112,7 @@ impl Chat {
     pub fn awaits_results(&self) -> bool {
         self.turns
             .last()
-            .is_some_and(|turn| self.ends_in_commands(turn))
+            .is_some_and(|turn| self.builder.ends_in_commands(&turn.reply))
     }
 
     /// Takes the last turn back and returns what the user had said.
@@ -168,14 +164,11 @@ impl Chat {
     /// # Errors
     /// [`EngineError::Text`] when it cannot be tokenised.
     pub fn context(&self) -> Result<(usize, usize), EngineError> {
-        let used = match self
-            .turns
-            .get(self.first_shown..)
-            .unwrap_or_default()
-            .split_last()
-        {
+        let shown = self.turns.get(self.first_shown..).unwrap_or_default();
+        let used = match shown.split_last() {
             Some((last, before)) => {
-                self.builder.prompt(before, &last.user)?.len() + last.reply.len()
+                let layout = self.builder.layout(before, &last.user, &last.reply)?;
+                layout.tokens(0..before.len(), true)
             }
             None => 0,
         };
@@ -191,19 +184,9 @@ impl Chat {
         self.builder.tokenizer()
     }
 
-    /// Whether a turn waits for results.
-    fn ends_in_commands(&self, turn: &Turn) -> bool {
-        let eoc = self
-            .tokenizer()
-            .special()
-            .ok()
-            .and_then(|special| special.eoc);
-        eoc.is_some() && turn.reply.last() == eoc.as_ref()
-    }
-
     fn run(&mut self, turn: Turn, old: Option<Turn>) -> Result<ChatRun<'_>, EngineError> {
-        match self.submit(&turn, CancelHandle::default(), None) {
-            Ok(submitted) => Ok(ChatRun::new(self, submitted, turn, old)),
+        match self.begin(&turn) {
+            Ok(begun) => Ok(ChatRun::new(self, begun, turn, old)),
             Err(error) => {
                 self.turns.extend(old);
                 Err(error)
@@ -211,63 +194,43 @@ impl Chat {
         }
     }
 
-    /// Applies the window rule and submits a turn, which may have a reply to go on from. The number
-    /// is of turns dropped just now.
+    /// Applies the window rule and submits a turn, which may have a reply to go on from.
+    fn begin(&mut self, turn: &Turn) -> Result<Begun, EngineError> {
+        let shown = self.turns.get(self.first_shown..).unwrap_or_default();
+        let max_new_tokens = self.options.max_new_tokens;
+        let layout = self.builder.layout(shown, &turn.user, &turn.reply)?;
+        let dropped = layout.fit(max_new_tokens, self.engine.window())?;
+        let prompt = layout.into_prompt(dropped)?;
+        let eos = self.engine.model_config().eos_token_id;
+        let (reply, next) = Reply::begin(&self.builder, eos, prompt, max_new_tokens);
+        let run = self.submit(next, CancelHandle::default(), None)?;
+        self.first_shown += dropped;
+        Ok(Begun {
+            run,
+            reply,
+            dropped,
+        })
+    }
+
     fn submit(
-        &mut self,
-        turn: &Turn,
+        &self,
+        next: NextRun,
         cancel: CancelHandle,
         seed: Option<u64>,
-    ) -> Result<(Run, SegmentStream, usize), EngineError> {
-        let special = self.tokenizer().special()?;
-        let shown = self.turns.get(self.first_shown..).unwrap_or_default();
-        let prompt = |dropped: usize| {
-            let mut ids = self
-                .builder
-                .prompt(shown.get(dropped..).unwrap_or_default(), &turn.user)?;
-            ids.extend_from_slice(&turn.reply);
-            Ok(ids)
-        };
-        let len = |dropped: usize| Ok(prompt(dropped)?.len());
-        let dropped = turns_to_drop(
-            len,
-            shown.len(),
-            self.options.max_new_tokens,
-            self.engine.window(),
-        )?;
-        let with_plugins = self.builder.plugins().is_some();
-        let mut stop_ids = vec![special.eom];
-        stop_ids.extend(special.eoc.filter(|_| with_plugins));
-        stop_ids.extend(self.engine.model_config().eos_token_id);
-        let stop = StopRules {
-            max_new_tokens: self.options.max_new_tokens,
-            stop_ids,
-            stop_strings: Vec::new(),
-            time_limit: self.options.time_limit,
-            prompt_limit: None,
-        };
+    ) -> Result<Run, EngineError> {
         let mut sampling = self.options.sampling.clone();
         sampling.seed = seed.or(sampling.seed);
-        let session = Some(self.session.id());
-        let request = Request {
-            stop,
-            session,
-            ..Request::new(prompt(dropped)?, sampling)
-        };
-        let run = self.engine.submit_with(request, cancel)?;
-        self.first_shown += dropped;
-        // Fresh from the user a plugin model thinks first and says so; after results the label is
-        // part of the prompt.
-        let thinks = with_plugins && turn.reply.is_empty();
-        let kind = if thinks {
-            SegmentKind::Thoughts
-        } else {
-            SegmentKind::Answer
-        };
-        Ok((
-            run,
-            SegmentStream::new(self.tokenizer().clone(), special, kind, thinks),
-            dropped,
-        ))
+        let mut request = Request::of(next, sampling);
+        request.stop.time_limit = self.options.time_limit;
+        request.session = Some(self.session.id());
+        self.engine.submit_with(request, cancel)
     }
+}
+
+/// A turn that was submitted.
+struct Begun {
+    run: Run,
+    reply: Reply,
+    /// Turns that no longer fit the window, as of now.
+    dropped: usize,
 }

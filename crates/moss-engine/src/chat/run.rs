@@ -2,53 +2,58 @@
 
 use std::collections::VecDeque;
 
-use moss_text::{EMPTY_PART, SegmentKind, SegmentStream, SegmentText, Turn};
+use moss_text::{Outcome, Reply, SegmentKind, Step, Turn};
 
-use super::{Chat, ChatEvent};
-use crate::{CancelHandle, Event, Outcome, Run};
+use super::{Begun, Chat};
+use crate::{CancelHandle, EngineError, Event, Run};
 
 /// An answer in the making. Dropping it cancels it and keeps what there is of it.
+///
+/// Its events are those of a request, with these differences: [`Event::TurnsDropped`] may come
+/// first, pieces are not empty and have no white space at the beginning of a part, and
+/// [`Event::Prefill`] comes again where a model goes on by itself after calling no plugin. Usage
+/// and timings of [`Event::Finished`] are those of both runs together, and the turn is part of the
+/// conversation then. At [`Event::Failed`] the generated part of the answer is part of the
+/// conversation, or the question alone, which the model is not shown again; [`Chat::regenerate`]
+/// asks once more. An answer that this one was to replace stays, as do commands that wait for
+/// results.
 #[derive(Debug)]
 pub struct ChatRun<'a> {
     chat: &'a mut Chat,
     run: Run,
-    segments: SegmentStream,
+    reply: Reply,
     /// The turn as it grows; gone once it is part of the conversation.
     turn: Option<Turn>,
     /// The turn that this one replaces.
     old: Option<Turn>,
     /// Whether a token has come.
     has_spoken: bool,
-    ready: VecDeque<ChatEvent>,
+    ready: VecDeque<Event>,
     /// The part whose text was shown last.
     shown: Option<SegmentKind>,
-    /// Text of the commands so far.
-    commands: String,
-    /// The part that ended in no command, where the model has gone on since.
-    before: Option<Outcome>,
+    /// The model has gone on by itself.
+    has_gone_on: bool,
 }
 
 impl<'a> ChatRun<'a> {
     /// `turn` may hold a reply to go on from; `old` comes back if nothing is made of it.
-    pub(super) fn new(
-        chat: &'a mut Chat,
-        (run, segments, dropped): (Run, SegmentStream, usize),
-        turn: Turn,
-        old: Option<Turn>,
-    ) -> Self {
-        let ready = turns_dropped(dropped).into_iter().collect();
-        let (turn, commands) = (Some(turn), String::new());
+    pub(super) fn new(chat: &'a mut Chat, begun: Begun, turn: Turn, old: Option<Turn>) -> Self {
+        let Begun {
+            run,
+            reply,
+            dropped,
+        } = begun;
+        let dropped = (dropped > 0).then_some(Event::TurnsDropped { count: dropped });
         Self {
             chat,
             run,
-            segments,
-            turn,
+            reply,
+            turn: Some(turn),
             old,
             has_spoken: false,
-            ready,
+            ready: dropped.into_iter().collect(),
             shown: None,
-            commands,
-            before: None,
+            has_gone_on: false,
         }
     }
 
@@ -69,99 +74,63 @@ impl<'a> ChatRun<'a> {
 
     fn take(&mut self, event: Event) {
         match event {
-            Event::Started { .. } if self.before.is_some() => {}
-            Event::Started {
-                prompt_tokens,
-                reused_tokens,
-            } => {
-                self.ready.push_back(ChatEvent::Started {
-                    prompt_tokens,
-                    reused_tokens,
-                });
-            }
-            Event::Prefill { done, total } => {
-                self.ready.push_back(ChatEvent::Prefill { done, total })
-            }
-            Event::Text { id: Some(id), .. } => {
-                if let Some(turn) = &mut self.turn {
-                    turn.reply.push(id);
-                    self.has_spoken = true;
-                }
-                let texts = self.segments.push(id);
-                self.show(texts);
-            }
-            Event::Text { id: None, .. } => {}
-            Event::Finished(outcome) => {
-                let texts = self.segments.finish();
-                self.show(texts);
-                if let Some(outcome) = self.go_on(outcome) {
-                    self.commit();
-                    self.ready.push_back(ChatEvent::Finished(outcome));
-                }
-            }
+            Event::Started { .. } if self.has_gone_on => {}
+            Event::Text {
+                id, kind, piece, ..
+            } => self.say(id, kind, &piece),
+            Event::Finished(outcome) => self.end(outcome),
             Event::Failed(error) => {
-                let texts = self.segments.finish();
-                self.show(texts);
                 self.keep_the_longer();
                 self.commit();
-                self.ready.push_back(ChatEvent::Failed(error));
+                self.ready.push_back(Event::Failed(error));
             }
+            event => self.ready.push_back(event),
         }
     }
 
-    fn show(&mut self, texts: Vec<SegmentText>) {
-        for SegmentText { kind, piece } in texts {
-            if kind == SegmentKind::Commands {
-                self.commands.push_str(&piece);
-            }
-            // The space behind a label belongs to the label.
-            let begins = self.shown != Some(kind);
-            let piece = if begins {
-                piece.trim_start().to_owned()
-            } else {
-                piece
-            };
-            if !piece.is_empty() {
-                self.shown = Some(kind);
-                self.ready.push_back(ChatEvent::Text { kind, piece });
-            }
+    fn say(&mut self, id: Option<u32>, kind: SegmentKind, piece: &str) {
+        self.reply.push(id, kind, piece);
+        if let Some(turn) = &mut self.turn {
+            turn.reply.extend(id);
+            self.has_spoken |= id.is_some();
+        }
+        // The space behind a label belongs to the label.
+        let piece = if self.shown == Some(kind) {
+            piece
+        } else {
+            piece.trim_start()
+        };
+        if !piece.is_empty() {
+            self.shown = Some(kind);
+            self.ready.push_back(Event::Text {
+                id,
+                kind,
+                piece: piece.to_owned(),
+                tokens: Vec::new(),
+                logprobs: None,
+            });
         }
     }
 
-    /// A model that commands nothing is told so and goes on, once a turn. Gives the whole turn's
-    /// outcome back if it is over instead.
-    fn go_on(&mut self, outcome: Outcome) -> Option<Outcome> {
-        let Some(before) = self.before.take() else {
-            return self.tell_no_results(outcome);
-        };
-        Some(together(before, outcome))
-    }
-
-    fn tell_no_results(&mut self, outcome: Outcome) -> Option<Outcome> {
-        let turn = self
-            .turn
-            .as_ref()
-            .filter(|turn| self.chat.ends_in_commands(turn));
-        let (Some(turn), EMPTY_PART) = (turn, self.commands.trim()) else {
-            return Some(outcome);
-        };
-        let Ok(results) = self.chat.builder.results(EMPTY_PART) else {
-            return Some(outcome);
-        };
-        let mut next = turn.clone();
-        next.reply.extend(results);
-        // Somebody else may have filled the queue; the turn then waits for its results as one with
-        // commands does.
-        let again = self
-            .chat
-            .submit(&next, self.run.cancel_handle(), Some(self.run.seed()));
-        let Ok((run, segments, dropped)) = again else {
-            return Some(outcome);
-        };
-        self.ready.extend(turns_dropped(dropped));
-        (self.run, self.segments, self.turn, self.before) =
-            (run, segments, Some(next), Some(outcome));
-        None
+    /// Ends a run. Another one that the engine refuses, since somebody else has filled its queue,
+    /// leaves a turn that waits for results.
+    fn end(&mut self, outcome: Outcome) {
+        let generated = self.reply.ids().len();
+        if let Step::Run(next) = self.reply.end(outcome) {
+            let (cancel, seed) = (self.run.cancel_handle(), self.run.seed());
+            if let Ok(run) = self.chat.submit(next, cancel, Some(seed)) {
+                let results = &self.reply.ids()[generated..];
+                if let Some(turn) = &mut self.turn {
+                    turn.reply.extend_from_slice(results);
+                }
+                (self.run, self.has_gone_on) = (run, true);
+                return;
+            }
+        }
+        self.commit();
+        let outcome = self.reply.take_outcome();
+        self.ready
+            .push_back(outcome.map_or(Event::Failed(EngineError::ShutDown), Event::Finished));
     }
 
     /// Half an answer replaces a whole one only if it goes on from it.
@@ -186,9 +155,9 @@ impl<'a> ChatRun<'a> {
 }
 
 impl Iterator for ChatRun<'_> {
-    type Item = ChatEvent;
+    type Item = Event;
 
-    fn next(&mut self) -> Option<ChatEvent> {
+    fn next(&mut self) -> Option<Event> {
         while self.ready.is_empty() {
             let event = self.run.next()?;
             self.take(event);
@@ -202,21 +171,4 @@ impl Drop for ChatRun<'_> {
         // Cancelled half-way: what was said stays said.
         self.commit();
     }
-}
-
-fn turns_dropped(count: usize) -> Option<ChatEvent> {
-    (count > 0).then_some(ChatEvent::TurnsDropped { count })
-}
-
-/// Two parts of one turn: everything added up, but the prompt, which is the first one's.
-fn together(mut first: Outcome, second: Outcome) -> Outcome {
-    first.cause = second.cause;
-    first.ids.extend(second.ids);
-    first.text.push_str(&second.text);
-    first.usage.prefilled_tokens += second.usage.prefilled_tokens;
-    first.usage.generated_tokens += second.usage.generated_tokens;
-    first.timings.queued += second.timings.queued;
-    first.timings.prefill += second.timings.prefill;
-    first.timings.decode += second.timings.decode;
-    first
 }

@@ -9,10 +9,9 @@ use std::{
 
 use moss_engine::{Engine, EngineOptions, Request, StopRules};
 use moss_model::{
-    CacheShape, Cut, DeviceSpec, LanguageModel, LogitRows, Logits, ModelError, MossConfig,
-    SequenceChunk,
+    CacheShape, DeviceSpec, LanguageModel, LogitRows, Logits, ModelError, MossConfig, SequenceChunk,
 };
-use moss_sampling::{CutParams, SamplingParams};
+use moss_sampling::{SamplingParams, TopKCandidates};
 use moss_text::Tokenizer;
 use moss_weights::{DriverCall, KernelError};
 
@@ -32,8 +31,8 @@ pub struct Fake {
     pub poison: Option<u32>,
     /// How often a pass asks whether it is interrupted, calling `before` each time.
     pub layers: usize,
-    /// Answers cuts with candidates, as a model on another device does, in place of rows.
-    pub cuts: bool,
+    /// Answers top-k requests with candidates, as a model on another device does, in place of rows.
+    pub selects: bool,
     /// What it says beside its best token: logits by history.
     pub noise: Option<fn(&[u32], u32) -> f32>,
     pub faults: Faults,
@@ -111,7 +110,7 @@ impl Fake {
             before,
             poison: None,
             layers: 1,
-            cuts: false,
+            selects: false,
             noise: None,
             faults: Faults::default(),
         }
@@ -235,15 +234,18 @@ impl LanguageModel for Fake {
                 out.push(Logits::new(row[1..].to_vec(), self.config.vocab_size - 1));
                 continue;
             }
-            if let LogitRows::Cut(cut) = chunk.logits
-                && self.cuts
-                && let Some(candidates) = cut_of(&cut, &row)
+            if let LogitRows::TopK(request) = chunk.logits
+                && self.selects
+                && let Some(candidates) = request.select(&row)
             {
-                out.push(Logits::from_cut(candidates, self.config.vocab_size));
+                out.push(Logits::from_top_k(candidates, self.config.vocab_size));
                 continue;
             }
             if fault == Some(Fault::Candidates) {
-                out.push(Logits::from_cut(vec![(1, 0.0)], self.config.vocab_size));
+                out.push(Logits::from_top_k(
+                    TopKCandidates(vec![(1, 0.0)]),
+                    self.config.vocab_size,
+                ));
                 continue;
             }
             let values = if chunk.logits == LogitRows::None {
@@ -280,22 +282,6 @@ fn lost() -> ModelError {
         op: "attention",
         source,
     }
-}
-
-fn cut_of(cut: &Cut<'_>, row: &[f32]) -> Option<Vec<(u32, f32)>> {
-    let Cut {
-        history,
-        repetition_penalty,
-        temperature,
-        top_k,
-        allowed,
-    } = *cut;
-    CutParams {
-        repetition_penalty,
-        temperature,
-        top_k,
-    }
-    .candidates(row, history, allowed)
 }
 
 /// Depends on everything before, so that one wrong position shows.

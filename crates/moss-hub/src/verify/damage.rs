@@ -22,6 +22,8 @@ pub struct DamagedFile {
 pub enum Damage {
     /// No file, or a link that leads nowhere.
     Missing,
+    /// A folder, a named pipe or a device in the place of a file.
+    NotAFile,
     /// Shorter or longer than the hub's listing says.
     Length {
         /// On the disk.

@@ -61,6 +61,10 @@ pub(crate) enum Manner {
     Capitals,
     /// A page with this type, or with none.
     Page(Option<&'static str>),
+    /// A page with a status, and with a Retry-After.
+    StatusPage(u16, Option<u64>),
+    /// The listing tells no file's length.
+    NoLengths,
     /// The listing says that the weights have so many bytes.
     ListedBytes(u64),
 }
@@ -200,6 +204,13 @@ impl StandIn {
                     .collect();
                 return head(&status.to_string(), &headers, b"");
             }
+            Manner::StatusPage(status, wait) => {
+                let page = b"<html>log in first</html>";
+                let wait = wait.map(|seconds| format!("Retry-After: {seconds}"));
+                let headers = ["Content-Type: text/html".into(), length(page.len())];
+                let headers: Vec<_> = headers.into_iter().chain(wait).collect();
+                return head(&status.to_string(), &headers, page);
+            }
             Manner::Redirect(to) => {
                 return head(
                     "302",
@@ -224,15 +235,25 @@ impl StandIn {
                 Manner::ListedBytes(bytes) => Some(bytes),
                 _ => None,
             };
-            let listing = self.listing(request.path.starts_with("/api/v1/"), bytes);
-            return head(
-                "200",
-                &[
-                    "Content-Type: application/json".into(),
-                    length(listing.len()),
-                ],
-                listing.as_bytes(),
-            );
+            let mut listing = self.listing(request.path.starts_with("/api/v1/"), bytes);
+            if matches!(manner, Manner::NoLengths) {
+                listing = without_lengths(&listing);
+            }
+            let headers = [
+                "Content-Type: application/json".into(),
+                length(listing.len()),
+            ];
+            let (first, pause) = match manner {
+                Manner::Stall(bytes) => (bytes.min(listing.len()), Duration::from_secs(60)),
+                Manner::Throttle(_) => (1, Duration::from_millis(500)),
+                _ => (listing.len(), Duration::ZERO),
+            };
+            head("200", &headers, b"")?;
+            for part in listing.as_bytes().chunks(first.max(1)) {
+                stream.write_all(part).ok()?;
+                thread::sleep(pause);
+            }
+            return Some(());
         }
         let name = request.path.rsplit('/').next()?;
         let Some(file) = self.files.get(name) else {
@@ -313,6 +334,27 @@ impl StandIn {
         serde_json::json!({"id": ID, "sha": COMMIT, "siblings": files, "cardData": {"license": "agpl-3.0"}})
             .to_string()
     }
+}
+
+/// A listing in which every length is null.
+fn without_lengths(listing: &str) -> String {
+    fn clear(value: &mut serde_json::Value) {
+        match value {
+            serde_json::Value::Object(fields) => {
+                for (name, value) in fields {
+                    match name.as_str() {
+                        "size" | "Size" => *value = serde_json::Value::Null,
+                        _ => clear(value),
+                    }
+                }
+            }
+            serde_json::Value::Array(values) => values.iter_mut().for_each(clear),
+            _ => (),
+        }
+    }
+    let mut value = serde_json::from_str(listing).unwrap();
+    clear(&mut value);
+    value.to_string()
 }
 
 fn length(bytes: usize) -> String {

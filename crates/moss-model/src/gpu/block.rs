@@ -6,7 +6,7 @@ use moss_cuda::{
 };
 
 use super::{loader::Loader, workspace::Workspace};
-use crate::{CacheShape, ModelError, MossConfig, config::TRAINING_SHARDS, names::LayerNames};
+use crate::{CacheShape, LinearKind, ModelError, MossConfig, names};
 
 #[derive(Debug)]
 pub(super) struct GpuBlock {
@@ -19,15 +19,6 @@ pub(super) struct GpuBlock {
     layout: HeadLayout,
 }
 
-/// Sizes of the heads as the kernels want them.
-pub(super) fn head_layout(config: &MossConfig) -> HeadLayout {
-    HeadLayout {
-        num_heads: config.num_heads,
-        head_dim: config.head_dim,
-        shards: TRAINING_SHARDS,
-    }
-}
-
 impl GpuBlock {
     pub(super) fn load(
         loader: &mut Loader<'_>,
@@ -35,9 +26,8 @@ impl GpuBlock {
         config: &MossConfig,
         cache: CacheShape,
     ) -> Result<Self, ModelError> {
-        let names = LayerNames::new(layer);
-        let (hidden, inner) = (config.hidden_size, config.inner_size);
-        let layout = head_layout(config);
+        let spec = config.block();
+        let layout = spec.head_layout();
         let cache = KvBlocks::new(loader.gpu, cache.num_blocks, cache.block_size, layout).map_err(
             |source| ModelError::Kernel {
                 layer,
@@ -45,15 +35,18 @@ impl GpuBlock {
                 source,
             },
         )?;
+        let norm = loader.norm(layer, &names::block_norm(layer), config)?;
+        let mut linear =
+            |kind: LinearKind| loader.linear(layer, &kind.name(layer), spec.linear(kind));
         Ok(Self {
-            norm: loader.norm(layer, &names.norm, config)?,
+            norm,
             inputs: LinearPair {
-                first: loader.linear(layer, &names.qkv_proj, (hidden, 3 * hidden), false)?,
-                second: loader.linear(layer, &names.fc_in, (hidden, inner), true)?,
+                first: linear(LinearKind::QkvProj)?,
+                second: linear(LinearKind::FcIn)?,
             },
             outputs: LinearPair {
-                first: loader.linear(layer, &names.out_proj, (hidden, hidden), false)?,
-                second: loader.linear(layer, &names.fc_out, (inner, hidden), true)?,
+                first: linear(LinearKind::OutProj)?,
+                second: linear(LinearKind::FcOut)?,
             },
             cache,
             layout,

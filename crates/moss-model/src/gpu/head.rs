@@ -1,13 +1,14 @@
-//! The end of the network on a card: final norm, lm_head, and the cut to what sampling needs.
+//! The end of the network on a GPU: final norm, lm_head, and top-k selection for sampling.
 
 use half::f16;
 use moss_cuda::{
-    Buffer, CopyRun, CutRow, DenseWeight, FEW_ROWS, Gpu, GpuLinear, KernelError, LinearInput,
-    NormWeights, Pinned, SampleCut, View, Watch,
+    Buffer, CopyRun, DenseWeight, DeviceTopK, FEW_ROWS, Gpu, GpuLinear, KernelError, LinearInput,
+    NormWeights, Pinned, View, Watch,
 };
+use moss_sampling::TopKRequest;
 
 use super::{MAX_STEP_ROWS, loader::Loader};
-use crate::{Cut, ModelError, MossConfig, names, plan::Answers};
+use crate::{ModelError, MossConfig, micro_batch::BatchOutput, names};
 
 #[derive(Debug)]
 pub(super) struct Head {
@@ -18,8 +19,8 @@ pub(super) struct Head {
     /// `[FEW_ROWS, vocab]` f32
     logits: Buffer<f32>,
     fetched: Pinned<f32>,
-    /// `None` where the vocabulary is too large for it.
-    sample: Option<SampleCut>,
+    /// `None` if the vocabulary is too large for it.
+    top_k: Option<DeviceTopK>,
 }
 
 impl Head {
@@ -44,7 +45,7 @@ impl Head {
                 .map_err(kernel)?,
             logits: gpu.zeros(FEW_ROWS * vocab).map_err(kernel)?,
             fetched: gpu.pinned(FEW_ROWS * vocab).map_err(kernel)?,
-            sample: SampleCut::new(gpu, MAX_STEP_ROWS, vocab, config.context_length)
+            top_k: DeviceTopK::new(gpu, MAX_STEP_ROWS, vocab, config.context_length)
                 .map_err(kernel)?,
             linear,
         };
@@ -60,30 +61,36 @@ impl Head {
         self.linear.weight_bytes()
     }
 
-    /// Writes down how the rows to come are to be cut, for [`Head::wishes`]. More than
-    /// [`MAX_STEP_ROWS`] come back whole.
-    pub(super) fn wish(&mut self, cuts: &[Option<Cut<'_>>]) -> Result<(), KernelError> {
-        let Some(sample) = self
-            .sample
-            .as_mut()
-            .filter(|sample| cuts.len() <= sample.rows())
-        else {
-            return Ok(());
-        };
-        let wishes: Vec<_> = cuts.iter().map(|cut| cut.as_ref().map(wish)).collect();
-        sample.put(&wishes)
+    /// Stages the requests of the coming rows in host memory, for [`Head::upload_top_k`]. More than
+    /// [`MAX_STEP_ROWS`] rows come back whole.
+    pub(super) fn stage_top_k(
+        &mut self,
+        requests: &[Option<TopKRequest<'_>>],
+    ) -> Result<(), KernelError> {
+        let top_k = self.top_k.as_mut();
+        top_k
+            .filter(|top_k| requests.len() <= top_k.max_rows())
+            .map_or(Ok(()), |top_k| top_k.stage(requests))
     }
 
-    /// The copies that take to the card what was wished for `count` rows.
-    pub(super) fn wishes(&mut self, count: usize) -> Result<Vec<CopyRun<'_>>, KernelError> {
-        let sample = self.sample.as_mut().filter(|sample| count <= sample.rows());
-        sample.map_or(Ok(vec![]), |sample| Ok(sample.wishes(count)?.into()))
+    /// Returns the copies of the staged requests of `count` rows to the GPU.
+    pub(super) fn upload_top_k(&mut self, count: usize) -> Result<Vec<CopyRun<'_>>, KernelError> {
+        let top_k = self.top_k.as_mut();
+        top_k
+            .filter(|top_k| count <= top_k.max_rows())
+            .map_or(Ok(vec![]), |top_k| Ok(top_k.upload(count)?.into()))
     }
 
-    /// The copy that brings the candidates of `count` rows to the host.
-    pub(super) fn candidates(&mut self, count: usize) -> Result<Option<CopyRun<'_>>, KernelError> {
-        let sample = self.sample.as_mut().filter(|sample| count <= sample.rows());
-        sample.map(|sample| sample.answers(count)).transpose()
+    /// Returns the copy of the candidates of `count` rows to the host.
+    pub(super) fn download_top_k(
+        &mut self,
+        count: usize,
+    ) -> Result<Option<CopyRun<'_>>, KernelError> {
+        let top_k = self.top_k.as_mut();
+        top_k
+            .filter(|top_k| count <= top_k.max_rows())
+            .map(|top_k| top_k.download(count))
+            .transpose()
     }
 
     /// Logits of `count` rows of `stream`: of `rows`, or of the first ones. Can be recorded.
@@ -104,45 +111,48 @@ impl Head {
         }
         gpu.layer_norm(stream, rows, count, &self.norm, &[(input, &self.linear)])?;
         gpu.linear_store(&self.linear, input, count, self.logits.all(), watch)?;
-        match self.sample.as_ref().filter(|sample| count <= sample.rows()) {
-            Some(sample) => gpu.sample_cut(self.logits.all(), count, sample),
+        match self
+            .top_k
+            .as_ref()
+            .filter(|top_k| count <= top_k.max_rows())
+        {
+            Some(top_k) => gpu.top_k(self.logits.all(), count, top_k),
             None => Ok(()),
         }
     }
 
-    /// Waits for what [`Head::candidates`] brings, and fetches the rows that were not to be cut so.
+    /// Waits for the candidates of [`Head::download_top_k`], and fetches the rows without any.
     pub(super) fn collect(
         &mut self,
-        cuts: &[Option<Cut<'_>>],
-        answers: &mut Answers,
+        requests: &[Option<TopKRequest<'_>>],
+        output: &mut BatchOutput,
     ) -> Result<(), KernelError> {
-        let vocab = self.linear.out_features();
-        let sample = self
-            .sample
+        let (vocab, rows) = (self.linear.out_features(), requests.len());
+        let top_k = self
+            .top_k
             .as_mut()
-            .filter(|sample| cuts.len() <= sample.rows());
-        let Some(sample) = sample.filter(|_| cuts.iter().any(Option::is_some)) else {
-            self.fetched
-                .copy_from(&self.logits, 0, cuts.len() * vocab)?;
-            answers.extend(
-                cuts.len(),
-                self.fetched.as_slice()?[..cuts.len() * vocab].to_vec(),
-            );
+            .filter(|top_k| rows <= top_k.max_rows() && requests.iter().any(Option::is_some));
+        let Some(top_k) = top_k else {
+            self.fetched.copy_from(&self.logits, 0, rows * vocab)?;
+            output.extend(rows, self.fetched.as_slice()?[..rows * vocab].to_vec());
             return Ok(());
         };
-        for (row, cut) in cuts.iter().enumerate() {
-            match cut.as_ref().map_or(Ok(None), |_| sample.candidates(row))? {
-                Some(candidates) => answers.cuts.push(Some(candidates)),
-                None => {
-                    self.fetched.copy_from(&self.logits, row * vocab, vocab)?;
-                    answers.extend(1, self.fetched.as_slice()?[..vocab].to_vec());
-                }
+        for (row, request) in requests.iter().enumerate() {
+            let candidates = match request {
+                Some(_) => top_k.candidates(row)?,
+                None => None,
+            };
+            if candidates.is_some() {
+                output.top_k.push(candidates);
+            } else {
+                self.fetched.copy_from(&self.logits, row * vocab, vocab)?;
+                output.extend(1, self.fetched.as_slice()?[..vocab].to_vec());
             }
         }
         Ok(())
     }
 
-    /// The final norm's output, widened, for a tap.
+    /// The final norm's output, widened, for a hook.
     pub(super) fn normed(&self, gpu: &Gpu, count: usize) -> Result<Vec<f32>, KernelError> {
         let stride = self.linear.input_stride();
         let values = gpu.download(&self.normed, count * stride)?;
@@ -154,22 +164,5 @@ impl Head {
                     .map(|half| half.to_f32())
             })
             .collect())
-    }
-}
-
-fn wish<'a>(cut: &Cut<'a>) -> CutRow<'a> {
-    let Cut {
-        history,
-        repetition_penalty,
-        temperature,
-        top_k,
-        allowed,
-    } = *cut;
-    CutRow {
-        history,
-        repetition_penalty,
-        temperature,
-        top_k,
-        allowed,
     }
 }

@@ -8,7 +8,8 @@ use moss_cuda::{
 };
 
 use crate::{
-    LinearParts, ModelError, MossConfig, WeightFormat, WeightSource, names, source::lm_head,
+    LinearParts, LinearShape, ModelError, MossConfig, WeightFormat, WeightSource, names,
+    source::lm_head,
 };
 
 /// Where the embedding's rows lie.
@@ -43,33 +44,29 @@ impl<'a> Loader<'a> {
     pub(super) fn linear(
         &mut self,
         layer: usize,
-        stem: &str,
-        shape: (usize, usize),
-        has_bias: bool,
+        name: &str,
+        shape: LinearShape,
     ) -> Result<GpuLinear, ModelError> {
-        let (in_features, out_features) = shape;
         let kernel = |source| ModelError::Kernel {
             layer,
             op: "load",
             source,
         };
-        if let Some(format) = self.source.made_up() {
+        if let Some(format) = self.source.synthetic_format() {
             let bits = match format {
-                WeightFormat::Gptq(bits) if stem != names::LM_HEAD => Some(bits),
+                WeightFormat::Gptq(bits) if name != names::LM_HEAD => Some(bits),
                 _ => None,
             };
-            let bias = has_bias.then(|| vec![0.01; out_features]);
+            let bias = shape.has_bias.then(|| vec![0.01; shape.out_features]);
             return self
-                .made_up(layer, stem, bits, shape, bias.as_deref())
+                .synthetic(layer, name, bits, shape, bias.as_deref())
                 .map_err(kernel);
         }
-        let parts = self
-            .source
-            .linear(stem, in_features, out_features, has_bias)?;
+        let parts = self.source.linear(name, shape)?;
         let linear = self
             .place(&parts.weight, parts.bias.as_deref())
             .map_err(kernel)?;
-        self.source.release(stem);
+        self.source.release(name);
         Ok(linear)
     }
 
@@ -111,9 +108,9 @@ impl<'a> Loader<'a> {
             op: "load",
             source,
         };
-        let (table, rows) = match self.source.made_up() {
+        let (table, rows) = match self.source.synthetic_format() {
             Some(_) if !on_host => (
-                self.made_up(0, names::EMBEDDING, None, vocabulary(config), None),
+                self.synthetic(0, names::EMBEDDING, None, vocabulary(config, false), None),
                 None,
             ),
             _ => match self.wte(config)? {
@@ -138,9 +135,9 @@ impl<'a> Loader<'a> {
             op: "load",
             source,
         };
-        if self.source.made_up().is_some() {
+        if self.source.synthetic_format().is_some() {
             return Ok((
-                self.linear(layer, names::LM_HEAD, vocabulary(config), true)?,
+                self.linear(layer, names::LM_HEAD, vocabulary(config, true))?,
                 None,
             ));
         }
@@ -186,22 +183,27 @@ impl<'a> Loader<'a> {
         )
     }
 
-    fn made_up(
+    fn synthetic(
         &self,
         layer: usize,
-        stem: &str,
+        name: &str,
         bits: Option<GptqBits>,
-        (in_features, out_features): (usize, usize),
+        shape: LinearShape,
         bias: Option<&[f32]>,
     ) -> Result<GpuLinear, KernelError> {
-        let seed = stem.bytes().fold(layer as u32, |seed, byte| {
+        let seed = name.bytes().fold(layer as u32, |seed, byte| {
             seed.wrapping_mul(31).wrapping_add(u32::from(byte))
         });
-        GpuLinear::random(self.gpu, bits, in_features, out_features, bias, seed)
+        let (inputs, outputs) = (shape.in_features, shape.out_features);
+        GpuLinear::random(self.gpu, bits, inputs, outputs, bias, seed)
     }
 }
 
-/// Inputs and outputs of embedding and head.
-fn vocabulary(config: &MossConfig) -> (usize, usize) {
-    (config.hidden_size, config.vocab_size)
+/// The shape of embedding and head.
+fn vocabulary(config: &MossConfig, has_bias: bool) -> LinearShape {
+    LinearShape {
+        in_features: config.hidden_size,
+        out_features: config.vocab_size,
+        has_bias,
+    }
 }

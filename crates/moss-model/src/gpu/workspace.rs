@@ -7,19 +7,16 @@ use moss_cuda::{
     LinearInput, PANEL_VALUES, PREFILL_TILE, Pinned, PrefillTiles, ProductScratch, Rule, View,
 };
 
-use super::{
-    MAX_STEP_ROWS,
-    block::{GpuBlock, head_layout},
-};
+use super::{MAX_STEP_ROWS, block::GpuBlock, non_finite::NonFiniteFlag};
 use crate::{
     CacheShape, MossConfig,
-    plan::{MAX_ROWS, Pass},
+    micro_batch::{MAX_BATCH_TOKENS, MicroBatch},
 };
 
 /// Passes whose numbers may be on their way to the card at the same time.
 const PASSES_AHEAD: usize = 8;
 
-/// Activations of a pass of up to [`MAX_ROWS`] rows.
+/// Activations of a pass of up to [`MAX_BATCH_TOKENS`] rows.
 #[derive(Debug)]
 pub(super) struct Workspace {
     /// `[rows, hidden]` f32: the residual stream.
@@ -29,8 +26,7 @@ pub(super) struct Workspace {
     /// `[rows, outputs]`: a product of many rows.
     pub(super) product: Buffer<f16>,
     pub(super) products: ProductScratch,
-    /// See [`moss_cuda::Watch`].
-    pub(super) flag: Buffer<u64>,
+    pub(super) non_finite: NonFiniteFlag,
     pub(super) scratch: DecodeScratch,
     normed: [Buffer<f16>; 2],
     attended: Buffer<f16>,
@@ -44,7 +40,6 @@ pub(super) struct Workspace {
     turn: usize,
     /// Hidden states from the host.
     staged_stream: Pinned<f32>,
-    fetched_flag: Pinned<u64>,
     max_blocks: usize,
     layout: Layout,
 }
@@ -68,25 +63,26 @@ impl Workspace {
         embedding_on_host: bool,
     ) -> Result<Self, KernelError> {
         let widest = |pick: &dyn Fn(&GpuBlock) -> usize| blocks.iter().map(pick).max().unwrap_or(0);
-        let halves = |stride: usize| gpu.zeros::<f16>(MAX_ROWS * stride);
+        let halves = |stride: usize| gpu.zeros::<f16>(MAX_BATCH_TOKENS * stride);
         let hidden = config.hidden_size;
-        let layout = head_layout(config);
+        let spec = config.block();
+        let layout = spec.head_layout();
         let max_blocks = config.context_length.div_ceil(CacheShape::BLOCK_SIZE);
         // Three numbers a row, the wanted rows, a table and a tile a sequence at most.
-        let rows = MAX_ROWS * (4 + max_blocks + 4) + 8;
+        let rows = MAX_BATCH_TOKENS * (4 + max_blocks + 4) + 8;
         let mut numbers = vec![0u32; rows];
-        numbers.extend(0..MAX_ROWS as u32);
+        numbers.extend(0..MAX_BATCH_TOKENS as u32);
         let shares = |block: &GpuBlock| block.inputs.first.shares_input(&block.inputs.second);
         let embedding = match embedding_on_host {
-            true => Some((halves(hidden)?, gpu.pinned(MAX_ROWS * hidden)?)),
+            true => Some((halves(hidden)?, gpu.pinned(MAX_BATCH_TOKENS * hidden)?)),
             false => None,
         };
         Ok(Self {
-            stream: gpu.zeros(MAX_ROWS * hidden)?,
+            stream: gpu.zeros(MAX_BATCH_TOKENS * hidden)?,
             q: halves(layout.num_heads * layout.stride())?,
-            product: halves(config.inner_size.max(3 * hidden).next_multiple_of(8))?,
+            product: halves(spec.max_out_features().next_multiple_of(8))?,
             products: ProductScratch::new(gpu, panel_values(blocks))?,
-            flag: gpu.upload(&[u64::MAX])?,
+            non_finite: NonFiniteFlag::new(gpu)?,
             scratch: DecodeScratch::new(gpu, MAX_STEP_ROWS, config.context_length, layout)?,
             normed: [
                 halves(widest(&|block| block.inputs.first.input_stride()))?,
@@ -107,8 +103,7 @@ impl Workspace {
                 .collect::<Result<_, _>>()?,
             staged_step: gpu.pinned_for_steps(rows)?,
             turn: 0,
-            staged_stream: gpu.pinned(MAX_ROWS * hidden)?,
-            fetched_flag: gpu.pinned_for_steps(1)?,
+            staged_stream: gpu.pinned(MAX_BATCH_TOKENS * hidden)?,
             max_blocks,
             layout: Layout::default(),
         })
@@ -118,13 +113,13 @@ impl Workspace {
     /// [`Workspace::step_numbers`] is to copy them.
     pub(super) fn put(
         &mut self,
-        pass: &Pass<'_, '_>,
+        batch: &MicroBatch<'_, '_>,
         is_recorded: bool,
     ) -> Result<(), KernelError> {
-        let n = pass.len();
+        let n = batch.len();
         // Every table and tile begins on 16 bytes.
-        let tables_at = (3 * n + pass.wanted.len().max(n)).next_multiple_of(4);
-        let tiles_at = (tables_at + pass.sequences.len() * self.max_blocks).next_multiple_of(4);
+        let tables_at = (3 * n + batch.wanted.len().max(n)).next_multiple_of(4);
+        let tiles_at = (tables_at + batch.sequences.len() * self.max_blocks).next_multiple_of(4);
         let staged = match is_recorded {
             true => &mut self.staged_step,
             false => {
@@ -134,17 +129,17 @@ impl Workspace {
         };
         let numbers = staged.as_mut_slice()?;
         let parts = [
-            pass.token_ids(),
-            pass.positions(),
-            pass.slots(),
-            &pass.wanted,
+            batch.token_ids(),
+            batch.positions(),
+            batch.slots(),
+            &batch.wanted,
         ];
         for (place, part) in numbers.chunks_mut(n).zip(parts) {
             place[..part.len()].copy_from_slice(part);
         }
         let (tables, tiles) = numbers[tables_at..].split_at_mut(tiles_at - tables_at);
         let mut count = 0;
-        for (sequence, rows) in pass.sequences.iter().enumerate() {
+        for (sequence, rows) in batch.sequences.iter().enumerate() {
             let used = &rows.blocks[..rows.blocks.len().min(self.max_blocks)];
             tables[sequence * self.max_blocks..][..used.len()].copy_from_slice(used);
             for done in (0..rows.num_rows).step_by(PREFILL_TILE) {
@@ -164,7 +159,7 @@ impl Workspace {
             tables_at,
             tiles_at,
             end,
-            sequences: pass.sequences.len(),
+            sequences: batch.sequences.len(),
             tiles: count,
         };
         match is_recorded {
@@ -242,7 +237,7 @@ impl Workspace {
 
     /// 0, 1, 2, …
     pub(super) fn row_numbers(&self, n: usize) -> Result<View<'_, u32>, KernelError> {
-        self.inputs.view(self.inputs.len() - MAX_ROWS, n)
+        self.inputs.view(self.inputs.len() - MAX_BATCH_TOKENS, n)
     }
 
     /// Wanted rows `first..first + count` of a pass of `n`.
@@ -274,7 +269,7 @@ impl Workspace {
         })
     }
 
-    /// The sequences of any pass.
+    /// The sequences of any batch.
     pub(super) fn prefill_tiles(&self) -> Result<PrefillTiles<'_>, KernelError> {
         let Layout {
             tables_at,
@@ -310,21 +305,6 @@ impl Workspace {
             values: &self.inner,
             stride: fc_out.input_stride(),
         }
-    }
-
-    /// The copy that brings the report of non-finite values to the host.
-    pub(super) fn report(&mut self) -> Result<CopyRun<'_>, KernelError> {
-        self.fetched_flag.run_from(&self.flag, 0, 1)
-    }
-
-    /// The report, once it is there.
-    pub(super) fn fetched_flag(&self) -> Result<u64, KernelError> {
-        Ok(self
-            .fetched_flag
-            .as_slice()?
-            .first()
-            .copied()
-            .unwrap_or(u64::MAX))
     }
 }
 

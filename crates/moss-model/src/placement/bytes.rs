@@ -3,8 +3,8 @@
 use moss_cuda::{FEW_ROWS, PANEL_VALUES};
 
 use crate::{
-    CacheShape, ComputeDtype, MossConfig, RandomWeights, WeightFormat, WeightSource, names,
-    plan::MAX_ROWS,
+    CacheShape, ComputeDtype, MossConfig, RandomWeights, WeightFormat, WeightSource,
+    micro_batch::MAX_BATCH_TOKENS, names,
 };
 
 /// What libraries and page rounding take beside the buffers that are counted here.
@@ -45,18 +45,13 @@ impl ModelBytes {
         let bias = source.stored_bytes(&format!("{}.bias", names::LM_HEAD), false);
         let head = match kept(names::LM_HEAD) {
             // The head is the embedding, of which the last stage has a copy.
-            head if head == 0 || head == bias && source.made_up().is_none() => {
+            head if head == 0 || head == bias && source.synthetic_format().is_none() => {
                 head.saturating_add(embedding)
             }
             head => head,
         };
-        let stride = product([
-            config
-                .head_dim
-                .checked_next_multiple_of(8)
-                .unwrap_or(usize::MAX),
-            config.num_heads,
-        ]);
+        let layout = config.block().head_layout();
+        let stride = product([layout.stride(), layout.num_heads]);
         Self {
             layers: (0..config.num_layers)
                 .map(|layer| kept(&names::layer_prefix(layer)))
@@ -104,10 +99,10 @@ fn workspace(config: &MossConfig) -> u64 {
     let row = sum(&[
         (4 + 2 * (2 + 2), hidden),
         (2, inner),
-        (2, inner.max(hidden.saturating_mul(3))),
+        (2, config.block().max_out_features() as u64),
     ]);
     sum(&[
-        (MAX_ROWS as u64, row),
+        (MAX_BATCH_TOKENS as u64, row),
         (4 * FEW_ROWS as u64, vocab),
         (2, PANEL_VALUES as u64),
     ])

@@ -43,11 +43,9 @@ fn widened(
     layer: usize,
     kind: LinearKind,
 ) -> Matrix {
-    let (inputs, outputs, has_bias) = kind.extents(config);
-    let weight = source
-        .linear(&kind.stem(layer), inputs, outputs, has_bias)
-        .unwrap()
-        .weight;
+    let shape = config.block().linear(kind);
+    let (inputs, outputs) = (shape.in_features, shape.out_features);
+    let weight = source.linear(&kind.name(layer), shape).unwrap().weight;
     let cpu = candle_core::Device::Cpu;
     let units = Tensor::eye(inputs, DType::F32, &cpu).unwrap();
     let weight = Linear::new(weight, None, &cpu)

@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use candle_core::{D, DType, Device, Tensor};
 use moss_cpu::{KernelError, ops::RopeTable};
-use moss_model::TRAINING_SHARDS;
+use moss_cuda::HeadLayout;
+use moss_model::QkvPart;
 use rayon::prelude::*;
 
 use super::{Part, Store};
@@ -100,24 +101,29 @@ pub(super) fn angles(table: &RopeTable, positions: usize) -> Result<[Tensor; 2],
 pub(super) fn split_heads(
     qkv: &Tensor,
     angles: &[Tensor; 2],
-    heads: usize,
+    layout: HeadLayout,
     [keys, values]: [&Tensor; 2],
     start: usize,
 ) -> Result<Tensor, KernelError> {
-    let ((rows, _), (cached, head_dim)) = (qkv.dims2()?, keys.dims2()?);
-    let slabs = qkv.reshape((rows, TRAINING_SHARDS, 3, heads / TRAINING_SHARDS, head_dim))?;
-    // [heads, rows, head_dim] of slab part 0 (queries), 1 (values) or 2 (keys)
-    let part = |index| {
+    let ((rows, _), (cached, _)) = (qkv.dims2()?, keys.dims2()?);
+    let HeadLayout {
+        num_heads: heads,
+        head_dim,
+        shards,
+    } = layout;
+    let slabs = qkv.reshape((rows, shards, 3, heads / shards, head_dim))?;
+    // [heads, rows, head_dim] of a `QkvPart`
+    let part = |part: QkvPart| {
         let part = slabs
-            .narrow(2, index, 1)?
+            .narrow(2, part as usize, 1)?
             .contiguous()?
             .reshape((rows, heads, head_dim))?;
         part.transpose(0, 1)?.contiguous()
     };
     let (q, v, k) = (
-        rotated(&part(0)?, angles, start)?,
-        part(1)?,
-        rotated(&part(2)?, angles, start)?,
+        rotated(&part(QkvPart::Query)?, angles, start)?,
+        part(QkvPart::Value)?,
+        rotated(&part(QkvPart::Key)?, angles, start)?,
     );
     for (new, all) in [(k, keys), (v, values)] {
         // The same memory by another shape.

@@ -105,11 +105,16 @@ fn heads_and_scores_are_those_of_the_cpu() {
                 &format!("heads {heads} {head_dim} {rotary}, {wanted}"),
                 |device| {
                     let angles = Angles::new(device, rotary, positions).unwrap();
+                    let layout = HeadLayout {
+                        num_heads: heads,
+                        head_dim,
+                        shards: 4,
+                    };
                     let qkv = matrix(device, rows + 4, 3 * heads * head_dim, 8);
                     let mut cache =
                         [(); 2].map(|()| matrix(device, heads * positions, head_dim, 9));
                     let q = qkv
-                        .split_heads(2..2 + rows, &angles, heads, &mut cache, start)
+                        .split_heads(2..2 + rows, &angles, layout, &mut cache, start)
                         .unwrap();
                     let [keys, values] = cache;
                     match wanted {

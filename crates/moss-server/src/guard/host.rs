@@ -2,6 +2,11 @@
 //! browser talk to it. The header `Host` then holds that name. And requests with no such header, or
 //! several, which servers behind one another read differently.
 
+use std::{
+    borrow::Cow,
+    net::{IpAddr, Ipv6Addr},
+};
+
 use axum::{
     extract::{Request, State},
     http::{Version, header, uri::Authority},
@@ -25,12 +30,16 @@ pub(crate) async fn check(
             .or_else(|| Some(request.headers().get(header::HOST)?.as_bytes()))
             .unwrap_or_default();
         let found = String::from_utf8_lossy(host).into_owned();
+        let known = canonical(without_port(&found));
         if !allowed
             .iter()
-            .any(|allowed| allowed.eq_ignore_ascii_case(without_port(&found)))
+            .any(|allowed| allowed.eq_ignore_ascii_case(&known))
         {
             let name = without_port(&found).to_owned();
-            return Err(ApiError::Host { found, name });
+            return Err(match name.is_empty() {
+                true => ApiError::NoHost,
+                false => ApiError::Host { found, name },
+            });
         }
     }
     Ok(next.run(request).await)
@@ -58,6 +67,21 @@ fn without_port(host: &str) -> &str {
     }
 }
 
+/// An IPv6 address in its one form, and as IPv4 where it stands for such an address; anything else
+/// as it is.
+fn canonical(name: &str) -> Cow<'_, str> {
+    let bare = name
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    match bare.and_then(|bare| bare.parse::<Ipv6Addr>().ok()) {
+        Some(ip) => match IpAddr::from(ip).to_canonical() {
+            IpAddr::V4(ip) => ip.to_string().into(),
+            IpAddr::V6(ip) => format!("[{ip}]").into(),
+        },
+        None => name.into(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,6 +99,22 @@ mod tests {
         assert_eq!(
             hosts,
             ["localhost", "localhost", "[::1]", "[::1]", "127.0.0.1"]
+        );
+    }
+
+    #[test]
+    fn an_ipv6_address_is_known_in_every_form() {
+        let hosts = [
+            "[::ffff:127.0.0.1]",
+            "[0:0:0:0:0:0:0:1]",
+            "[::FFFF:7f00:1]",
+            "moss.example",
+            "[x]",
+        ]
+        .map(canonical);
+        assert_eq!(
+            hosts,
+            ["127.0.0.1", "[::1]", "127.0.0.1", "moss.example", "[x]"]
         );
     }
 }

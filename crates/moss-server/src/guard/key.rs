@@ -30,7 +30,7 @@ pub(crate) async fn check(
     let given = given.and_then(|given| given.split_at_checked("Bearer ".len()));
     let key = given
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"bearer "))
-        .map(|(_, key)| key);
+        .map(|(_, key)| key.trim_ascii()); // one space or more (RFC 9110, section 11.4)
     if !key.is_some_and(|key| is_known(keys, key)) {
         return Err(ApiError::Key);
     }

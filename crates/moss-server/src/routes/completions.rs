@@ -1,15 +1,13 @@
 //! `POST /v1/completions`.
 
-use std::collections::BTreeMap;
-
 use axum::{
     Json,
     extract::State,
     response::{IntoResponse, Response},
 };
 use futures_util::{StreamExt, future::try_join_all, stream};
-use moss_engine::{Event, Outcome, TokenLogprobs};
-use moss_text::{AlignedToken, TokenAlignment, Tokenizer};
+use moss_engine::{Event, Outcome, StopRules};
+use moss_text::{NextRun, TextMode, Tokenizer};
 
 use crate::{
     ServedModel, ServerOptions,
@@ -17,6 +15,7 @@ use crate::{
     error::ApiError,
     generation::{Admission, Generation, one_admitted},
     plan::{Plan, at_most},
+    routes::likelihoods::Likelihoods,
     sse,
     state::{Shared, now},
     wire::{
@@ -25,10 +24,13 @@ use crate::{
             finish_reason, reply_error,
         },
         completion::{CompletionRequest, Prompt},
-        number::Count,
+        number::CountOrOff,
         shared::Truncation,
     },
 };
+
+/// The prompt of a request that has none: the separator of documents in training.
+const DEFAULT_PROMPT: &str = "<|endoftext|>";
 
 pub(crate) async fn complete(
     State(state): State<Shared>,
@@ -53,18 +55,19 @@ pub(crate) async fn complete(
         most,
         "answers to all prompts together",
     )?;
-    let eos = Vec::from_iter(model.engine.model_config().eos_token_id);
+    let stop_ids = StopRules::end_of_text(model.engine.model_config()).stop_ids;
     let answers = prompts
         .iter()
         .flat_map(|prompt| (0..plan.n).map(move |index| (prompt, index)));
     let admission = Admission::default();
     let start = |(prompt, index): (&Vec<u32>, usize)| {
-        Generation::start(
-            &state,
-            &model,
-            plan.request(prompt.clone(), eos.clone(), index),
-            &admission,
-        )
+        let run = NextRun {
+            prompt: prompt.clone(),
+            text: TextMode::Raw,
+            stop_ids: stop_ids.clone(),
+            max_new_tokens: Some(plan.max_tokens),
+        };
+        Generation::start(&state, &model, plan.request(run, index), &admission)
     };
     let mut generations = answers.map(start).collect::<Result<Vec<_>, _>>()?;
     let notes = Notes {
@@ -120,7 +123,7 @@ pub(crate) async fn complete(
 pub(crate) fn plan(request: &CompletionRequest, options: &ServerOptions) -> Result<Plan, ApiError> {
     request.check()?;
     let mut plan = Plan::new(request.shared(), options)?;
-    plan.logprobs = request.logprobs.map(|Count(top)| top);
+    plan.logprobs = request.logprobs.and_then(|CountOrOff(top)| top);
     at_most(
         "logprobs",
         plan.logprobs.unwrap_or(0),
@@ -147,9 +150,9 @@ pub(crate) fn plan(request: &CompletionRequest, options: &ServerOptions) -> Resu
 }
 
 /// Prompts as ids.
-fn read(tokenizer: &Tokenizer, prompt: Prompt) -> Result<Vec<Vec<u32>>, ApiError> {
+fn read(tokenizer: &Tokenizer, prompt: Option<Prompt>) -> Result<Vec<Vec<u32>>, ApiError> {
     let encode = |text: String| Ok(tokenizer.encode(&text)?);
-    match prompt {
+    match prompt.unwrap_or_else(|| Prompt::Text(DEFAULT_PROMPT.to_owned())) {
         Prompt::Text(text) => Ok(vec![encode(text)?]),
         Prompt::Texts(texts) => texts.into_iter().map(encode).collect(),
         Prompt::Ids(ids) => Ok(vec![ids]),
@@ -161,18 +164,22 @@ async fn whole(
     mut generation: Generation,
     tokenizer: &Tokenizer,
 ) -> Result<(String, Outcome, TextLogprobs), ApiError> {
-    let (mut text, mut likely) = (String::new(), Likelihoods::new(tokenizer));
+    let (mut text, mut tokens) = (String::new(), Vec::new());
+    let mut likely = Likelihoods::new(tokenizer);
     loop {
         match generation.next().await? {
             Event::Text {
                 id,
                 piece,
+                tokens: more,
                 logprobs,
+                ..
             } => {
                 text.push_str(&piece);
-                likely.add(&piece, id.zip(logprobs));
+                tokens.extend(more);
+                likely.add(id.zip(logprobs));
             }
-            Event::Finished(outcome) => return Ok((text, outcome, likely.finish().1)),
+            Event::Finished(outcome) => return Ok((text, outcome, likely.of_text(tokens))),
             _ => {}
         }
     }
@@ -216,18 +223,15 @@ fn respond(
             match event? {
                 Event::Text {
                     id,
-                    piece,
+                    piece: text,
+                    tokens,
                     logprobs,
+                    ..
                 } => {
-                    let (text, logprobs) = match &mut likely[index] {
-                        // Text comes with its tokens, which may be later than the text alone.
-                        Some(likely) => {
-                            likely.add(&piece, id.zip(logprobs));
-                            let (text, logprobs) = likely.complete();
-                            (text, Some(logprobs))
-                        }
-                        None => (piece, None),
-                    };
+                    let logprobs = likely[index].as_mut().map(|likely| {
+                        likely.add(id.zip(logprobs));
+                        likely.of_text(tokens)
+                    });
                     if !text.is_empty() {
                         out.send(&chunk(vec![TextChoice {
                             index,
@@ -241,18 +245,6 @@ fn respond(
                 Event::Finished(outcome) => {
                     if let Some(error) = end_error(&outcome) {
                         return Err(error);
-                    }
-                    if let Some((text, logprobs)) = likely[index].as_mut().map(Likelihoods::finish)
-                        && !text.is_empty()
-                    {
-                        let logprobs = Some(logprobs);
-                        out.send(&chunk(vec![TextChoice {
-                            index,
-                            text,
-                            logprobs,
-                            finish_reason: None,
-                        }]))
-                        .await?;
                     }
                     usage.add(&outcome, index % n == 0);
                     report.get_or_insert_with(|| Report::of(&outcome));
@@ -293,73 +285,4 @@ fn events(
         let is_last = matches!(event, Err(_) | Ok(Event::Finished(_)));
         Some(((index, event), (!is_last).then_some(generation)))
     })
-}
-
-/// The older form of likelihoods, as it grows.
-struct Likelihoods {
-    tokenizer: Tokenizer,
-    alignment: TokenAlignment<(u32, Box<TokenLogprobs>)>,
-    /// Characters of the text that was told.
-    characters: usize,
-}
-
-impl Likelihoods {
-    fn new(tokenizer: &Tokenizer) -> Self {
-        let (tokenizer, alignment) = (tokenizer.clone(), TokenAlignment::new(tokenizer.clone()));
-        Self {
-            tokenizer,
-            alignment,
-            characters: 0,
-        }
-    }
-
-    fn add(&mut self, piece: &str, token: Option<(u32, Box<TokenLogprobs>)>) {
-        if let Some(token) = token {
-            self.alignment.push(token.0, token);
-        }
-        self.alignment.release(piece);
-    }
-
-    /// Text whose tokens are complete, and these.
-    fn complete(&mut self) -> (String, TextLogprobs) {
-        let (text, tokens) = self.alignment.complete();
-        (text, self.tell(tokens))
-    }
-
-    /// The rest.
-    fn finish(&mut self) -> (String, TextLogprobs) {
-        let (text, tokens) = self.alignment.finish();
-        (text, self.tell(tokens))
-    }
-
-    fn tell(&mut self, tokens: Vec<AlignedToken<(u32, Box<TokenLogprobs>)>>) -> TextLogprobs {
-        let mut told = TextLogprobs::default();
-        for AlignedToken {
-            value: (id, likely),
-            text: token,
-            ..
-        } in tokens
-        {
-            // JSON has no -inf; this is what OpenAI's API says of tokens that are out of the
-            // question.
-            let finite = |logprob: f32| logprob.max(-9999.0);
-            let mut top = BTreeMap::new();
-            for (other, logprob) in &likely.top {
-                let text = match *other == id {
-                    true => token.clone(),
-                    false => {
-                        String::from_utf8_lossy(self.tokenizer.token_bytes(*other)).into_owned()
-                    }
-                };
-                // Parts of characters look alike; the likeliest comes first.
-                top.entry(text).or_insert(finite(*logprob));
-            }
-            told.text_offset.push(self.characters);
-            self.characters += token.chars().count();
-            told.tokens.push(token);
-            told.token_logprobs.push(finite(likely.logprob));
-            told.top_logprobs.push(top);
-        }
-        told
-    }
 }

@@ -5,6 +5,7 @@ pub(crate) mod completions;
 mod docs;
 mod health;
 mod info;
+mod likelihoods;
 mod models;
 mod page;
 pub(crate) mod published;

@@ -1,20 +1,16 @@
 //! `POST /`: the published API demo. It keeps conversations by their `uid`; here they are bounded
 //! in number and in time.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::sync::Arc;
 
 use axum::{Json, extract::State};
-use moss_engine::{Event, Session};
-use moss_text::{Specials, TextError, Turn, turns_to_drop};
+use moss_engine::Event;
+use moss_text::{Prompt, PromptBuilder, Reply, SegmentKind, Step, TextError, Turn};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Limits, ServedModel,
     body::JsonBody,
+    conversations::Conversation,
     error::ApiError,
     generation::{Admission, Generation},
     plan::Plan,
@@ -55,61 +51,6 @@ impl Asked {
         &["prompt", "uid", "max_length", "top_p", "temperature"];
 }
 
-/// Conversations by name. The engine keeps the cache of each between its turns.
-pub(crate) struct Conversations {
-    kept: Mutex<HashMap<String, Kept>>,
-    limit: usize,
-    time: Duration,
-}
-
-struct Kept {
-    conversation: Conversation,
-    used: Instant,
-}
-
-#[derive(Clone, Default)]
-struct Conversation {
-    turns: Vec<Turn>,
-    session: Option<Arc<Session>>,
-}
-
-impl Conversations {
-    pub(crate) fn new(limits: &Limits) -> Self {
-        Self {
-            kept: Mutex::default(),
-            limit: limits.conversations,
-            time: limits.conversation_time,
-        }
-    }
-
-    /// A copy: two who go on with one conversation at once do not disturb each other, and the later
-    /// one is kept.
-    fn find(&self, uid: &str) -> Option<Conversation> {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.retain(|_, kept| kept.used.elapsed() < self.time);
-        kept.get(uid).map(|kept| kept.conversation.clone())
-    }
-
-    fn keep(&self, uid: String, conversation: Conversation) {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.retain(|_, kept| kept.used.elapsed() < self.time);
-        if kept.len() >= self.limit && !kept.contains_key(&uid) {
-            let oldest = kept
-                .iter()
-                .min_by_key(|(_, kept)| kept.used)
-                .map(|(uid, _)| uid.clone());
-            oldest.and_then(|uid| kept.remove(&uid));
-        }
-        kept.insert(
-            uid,
-            Kept {
-                conversation,
-                used: Instant::now(),
-            },
-        );
-    }
-}
-
 pub(crate) async fn ask(
     State(state): State<Shared>,
     JsonBody(asked, ignored): JsonBody<Asked>,
@@ -118,7 +59,7 @@ pub(crate) async fn ask(
     let known = asked
         .uid
         .and_then(|uid| Some((state.conversations.find(&uid)?, uid)));
-    let (mut conversation, uid) = known.unwrap_or_else(Default::default);
+    let (mut conversation, uid): (Conversation, String) = known.unwrap_or_default();
     let uid = if uid.is_empty() {
         uuid::Uuid::new_v4().to_string()
     } else {
@@ -135,59 +76,67 @@ pub(crate) async fn ask(
         .max_length
         .map_or(window, |Count(longest)| longest)
         .min(window);
-    let (prompt, dropped) = {
-        let (model, turns, user) = (
-            model.clone(),
+    let builder = model.prompts(None, &[])?;
+    let prompt = {
+        let (builder, turns, user) = (
+            builder.clone(),
             conversation.turns.clone(),
             asked.prompt.clone(),
         );
-        let built = tokio::task::spawn_blocking(move || fit(&model, &turns, &user, longest));
+        let built =
+            tokio::task::spawn_blocking(move || fit(&builder, &turns, &user, longest, window));
         built.await.map_err(|_| ApiError::Internal)??
     };
+    let dropped = prompt.dropped;
     conversation.turns.drain(..dropped);
-    plan.max_tokens = longest.saturating_sub(prompt.len()).max(1);
+    conversation.shown.drain(..dropped);
+    plan.max_tokens = longest.saturating_sub(prompt.ids.len()).max(1);
     let session = conversation
         .session
         .get_or_insert_with(|| Arc::new(model.engine.session()))
         .clone();
-    let mut request = plan.request(prompt, model.stop_ids(), 0);
+    let (mut reply, run) = Reply::begin(&builder, model.eos(), prompt, Some(plan.max_tokens));
+    let mut request = plan.request(run, 0);
     request.session = Some(session.id());
     let mut generation = Generation::start(&state, &model, request, &Admission::default())?;
-    let mut partial = String::new();
+    let mut response = String::new();
     let outcome = loop {
         match generation.next().await? {
-            Event::Text { piece, .. } => partial.push_str(&piece),
-            Event::Finished(outcome) => break outcome,
+            Event::Text {
+                id, kind, piece, ..
+            } => {
+                reply.push(id, kind, &piece);
+                if kind == SegmentKind::Answer {
+                    response.push_str(&piece);
+                }
+            }
+            Event::Finished(outcome) => match reply.end(outcome) {
+                Step::Run(run) => generation.follow_up(plan.request(run, 0))?,
+                Step::Done | Step::NeedsResults { .. } => {
+                    break reply.take_outcome().ok_or(ApiError::Internal)?;
+                }
+            },
             _ => {}
         }
     };
-    if let Some(error) = reply_error(std::iter::once((&outcome, partial.trim_start()))) {
+    // A plugin model that has not come to its answer shows what it has written so far.
+    if response.is_empty() {
+        response = outcome.text.trim_start().to_owned();
+    }
+    if let Some(error) = reply_error(std::iter::once((&outcome, response.as_str()))) {
         return Err(error);
     }
     conversation.turns.push(Turn {
         user: asked.prompt,
-        reply: outcome.ids,
+        reply: reply.ids().to_vec(),
     });
-    let text = |turn: &Turn| {
-        model
-            .tokenizer
-            .decode(&turn.reply, Specials::Skip)
-            .trim_start()
-            .to_owned()
-    };
-    let history: Vec<_> = conversation
-        .turns
-        .iter()
-        .map(|turn| (turn.user.clone(), text(turn)))
-        .collect();
-    let response = history
-        .last()
-        .map(|(_, answer)| answer.clone())
-        .unwrap_or_default();
+    conversation.shown.push(response.clone());
+    let users = conversation.turns.iter().map(|turn| turn.user.clone());
+    let history = users.zip(conversation.shown.iter().cloned()).collect();
     state.conversations.keep(uid.clone(), conversation);
     let moss = Notes {
         ignored,
-        ..Notes::default()
+        dropped_messages: 2 * dropped, // what the user said, and the answer
     }
     .unless_empty();
     Ok(Json(Answered {
@@ -200,21 +149,20 @@ pub(crate) async fn ask(
     }))
 }
 
-/// A prompt within `longest` tokens, and how many of the oldest turns had to go for it.
+/// A prompt within `longest` tokens, without as many of the oldest turns as had to go for it.
 ///
 /// # Errors
 /// [`ApiError::OutOfRange`] naming `max_length` where that, and not the window, leaves no room for
 /// an answer; [`TextError::TurnTooLong`].
 fn fit(
-    model: &ServedModel,
+    builder: &PromptBuilder,
     turns: &[Turn],
     user: &str,
     longest: usize,
-) -> Result<(Vec<u32>, usize), ApiError> {
-    let builder = model.prompts(None, &[])?;
-    let len = |dropped: usize| Ok(builder.prompt(&turns[dropped..], user)?.len());
-    let window = model.engine.window();
-    let dropped = match turns_to_drop(len, turns.len(), None, longest) {
+    window: usize,
+) -> Result<Prompt, ApiError> {
+    let layout = builder.layout(turns, user, &[])?;
+    let dropped = match layout.fit(None, longest) {
         // Room for a few tokens is all that the client wants.
         Err(TextError::TurnTooLong { found, .. }) if found < longest && longest < window => {
             turns.len()
@@ -225,7 +173,7 @@ fn fit(
         }
         dropped => dropped?,
     };
-    Ok((builder.prompt(&turns[dropped..], user)?, dropped))
+    Ok(layout.into_prompt(dropped)?)
 }
 
 /// `2023-04-21 12:00:00`, in UTC. Days to dates as in Howard Hinnant's "chrono-Compatible Low-Level
@@ -262,27 +210,5 @@ mod tests {
         assert_eq!(clock(951_782_399), "2000-02-28 23:59:59");
         assert_eq!(clock(951_782_400), "2000-02-29 00:00:00");
         assert_eq!(clock(1_709_251_200), "2024-03-01 00:00:00");
-    }
-
-    #[test]
-    fn the_store_is_bounded_and_forgets_who_was_away_longest() {
-        let limits = Limits {
-            conversations: 2,
-            ..Limits::default()
-        };
-        let store = Conversations::new(&limits);
-        for uid in ["a", "b", "a", "c"] {
-            store.keep(uid.into(), Conversation::default());
-        }
-        assert!(
-            store.find("a").is_some() && store.find("c").is_some() && store.find("b").is_none()
-        );
-        let none = Limits {
-            conversation_time: Duration::ZERO,
-            ..Limits::default()
-        };
-        let store = Conversations::new(&none);
-        store.keep("a".into(), Conversation::default());
-        assert!(store.find("a").is_none());
     }
 }

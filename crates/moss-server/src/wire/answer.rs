@@ -43,7 +43,7 @@ pub(crate) struct Report {
 impl Report {
     pub(crate) fn of(outcome: &Outcome) -> Self {
         Self {
-            time_to_first_token_s: outcome.timings.time_to_first_token().as_secs_f64(),
+            time_to_first_token_s: outcome.timings.first_token.as_secs_f64(),
             tokens_per_s: match outcome.usage.generated_tokens {
                 0 | 1 => 0.0,
                 _ => outcome.timings.decode_rate(&outcome.usage),

@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Formatter};
 
+use moss_text::PluginFields;
 use serde::{
     Deserialize, Deserializer,
     de::{SeqAccess, Visitor, value::SeqAccessDeserializer},
@@ -69,7 +70,7 @@ impl ChatRequest {
         {
             let are_text = modalities
                 .as_array()
-                .is_some_and(|found| found.iter().all(|kind| kind == "text"));
+                .is_some_and(|found| found.iter().all(|kind| kind == "text" || kind.is_null()));
             if !are_text {
                 return Err(neutral::refused("modalities", modalities, "`[\"text\"]`"));
             }
@@ -78,7 +79,7 @@ impl ChatRequest {
         if let Some(found) = self
             .web_search_options
             .as_ref()
-            .filter(|found| **found != false)
+            .filter(|found| found.is_object() || !neutral::is_empty(found))
         {
             return Err(neutral::refused("web_search_options", found, "null"));
         }
@@ -112,8 +113,9 @@ pub(crate) struct Message {
     pub(crate) role: Role,
     #[serde(default)]
     pub(crate) content: Content,
-    /// What a plugin model's answer carries.
-    pub(crate) moss: Option<Beside>,
+    /// What a plugin model wrote beside its answer, as [`super::answer::Aside`] tells it, and the
+    /// results of its commands.
+    pub(crate) moss: Option<PluginFields>,
     refusal: Option<Value>,
     audio: Option<Value>,
     function_call: Option<Value>,
@@ -149,25 +151,6 @@ impl Message {
             });
         }
         Ok(())
-    }
-}
-
-/// What a plugin model wrote beside its answer, as [`super::answer::Aside`] tells it, and what its
-/// commands gave.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-pub(crate) struct Beside {
-    pub(crate) thoughts: Option<String>,
-    pub(crate) commands: Option<String>,
-    pub(crate) results: Option<String>,
-}
-
-impl Beside {
-    /// Whether it says nothing, as null and `{}` do.
-    pub(crate) fn is_empty(&self) -> bool {
-        let parts = [&self.thoughts, &self.commands, &self.results];
-        parts
-            .iter()
-            .all(|part| part.as_ref().is_none_or(String::is_empty))
     }
 }
 
@@ -210,7 +193,8 @@ impl<'de> Deserialize<'de> for Content {
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, parts: A) -> Result<Content, A::Error> {
-                Deserialize::deserialize(SeqAccessDeserializer::new(parts)).map(Content::Parts)
+                let parts = Vec::<Option<Part>>::deserialize(SeqAccessDeserializer::new(parts))?;
+                Ok(Content::Parts(parts.into_iter().flatten().collect()))
             }
         }
         deserializer.deserialize_any(Forms)
@@ -222,7 +206,13 @@ pub(crate) struct Part {
     #[serde(rename = "type")]
     #[expect(dead_code, reason = "there is one type, and serde refuses the others")]
     kind: TextType,
+    #[serde(deserialize_with = "null_as_empty")]
     text: String,
+}
+
+/// Reads text, where null counts as an empty one.
+fn null_as_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]

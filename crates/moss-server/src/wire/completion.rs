@@ -3,15 +3,20 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{neutral, number::Count, text_request};
+use super::{
+    neutral,
+    number::{Count, CountOrOff},
+    text_request,
+};
 use crate::error::ApiError;
 
 text_request! {
     /// Text to go on with, without any turns put around it.
     CompletionRequest {
-        prompt: Prompt,
+        /// Without one, the model's own beginning of a document, as in OpenAI's API.
+        prompt: Option<Prompt>,
         /// How many of the likeliest tokens are told with each token.
-        logprobs: Option<Count>,
+        logprobs: Option<CountOrOff>,
         best_of: Option<Count>,
         echo: Option<Value>,
         suffix: Option<Value>,

@@ -61,13 +61,15 @@ pub(crate) fn check_tools(
     Ok(has_tools)
 }
 
-/// Whether a value says nothing. Some languages write an empty map as `[]`.
+/// Returns `true` for a value that says nothing: null, `false`, an empty string, list or object, a
+/// list of nulls, and an object whose values all say nothing. Some languages write an empty object
+/// as `[]`, and dump objects with every field that they could have.
 pub(crate) fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,
         Value::Bool(true) | Value::Number(_) => false,
         Value::String(text) => text.is_empty(),
-        Value::Array(list) => list.is_empty(),
-        Value::Object(map) => map.is_empty(),
+        Value::Array(list) => list.iter().all(Value::is_null),
+        Value::Object(map) => map.values().all(is_empty),
     }
 }

@@ -16,6 +16,10 @@ pub(crate) struct Count(pub(crate) usize);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limit(pub(crate) Option<usize>);
 
+/// A [`Count`], or `None` for `false`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CountOrOff(pub(crate) Option<usize>);
+
 /// A seed: any whole number of 64 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Seed(pub(crate) u64);
@@ -37,6 +41,46 @@ impl<'de> Deserialize<'de> for Limit {
                 .map(|count| Self(Some(count)))
                 .ok_or_else(|| unexpected(found, "a whole number, or -1 for no limit")),
         }
+    }
+}
+
+impl<'de> Deserialize<'de> for CountOrOff {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        const EXPECTED: &str = "a whole number, 0 or more, or false";
+        /// As [`Whole`], with `None` for `false`.
+        struct WholeOrOff;
+        impl Visitor<'_> for WholeOrOff {
+            type Value = Option<i128>;
+
+            fn expecting(&self, f: &mut Formatter<'_>) -> fmt::Result {
+                f.write_str(EXPECTED)
+            }
+
+            fn visit_bool<E: Error>(self, on: bool) -> Result<Option<i128>, E> {
+                if on {
+                    return Err(E::invalid_type(Unexpected::Bool(on), &self));
+                }
+                Ok(None)
+            }
+
+            fn visit_i64<E: Error>(self, found: i64) -> Result<Option<i128>, E> {
+                Whole(EXPECTED).visit_i64(found).map(Some)
+            }
+
+            fn visit_u64<E: Error>(self, found: u64) -> Result<Option<i128>, E> {
+                Whole(EXPECTED).visit_u64(found).map(Some)
+            }
+
+            fn visit_f64<E: Error>(self, found: f64) -> Result<Option<i128>, E> {
+                Whole(EXPECTED).visit_f64(found).map(Some)
+            }
+        }
+        let Some(found) = deserializer.deserialize_any(WholeOrOff)? else {
+            return Ok(Self(None));
+        };
+        count(found)
+            .map(|count| Self(Some(count)))
+            .ok_or_else(|| unexpected(found, EXPECTED))
     }
 }
 
@@ -109,6 +153,15 @@ mod tests {
         assert_eq!(
             ["-1", "-1.0", "40", "-2"].map(limit),
             [Some(None), Some(None), Some(Some(40)), None]
+        );
+        let off = |text| {
+            serde_json::from_str(text)
+                .map(|CountOrOff(found)| found)
+                .ok()
+        };
+        assert_eq!(
+            ["false", "3", "3.0", "true", "-1"].map(off),
+            [Some(None), Some(Some(3)), Some(Some(3)), None, None]
         );
         let seed = |text| serde_json::from_str(text).map(|Seed(found)| found).ok();
         assert_eq!(

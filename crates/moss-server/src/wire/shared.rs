@@ -38,17 +38,17 @@ pub(crate) struct Shared {
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)] // also for `[]`, as some languages write an empty object
 pub(crate) struct StreamOptions {
     /// A last chunk tells the tokens counted.
     pub(crate) include_usage: Option<bool>,
     /// Padding of chunks against eavesdroppers who look at their sizes; chunks are never padded
     /// here.
-    #[expect(dead_code, reason = "accepted, and without effect on the answer")]
     include_obfuscation: Option<bool>,
 }
 
 /// Biases by token id, in decimal. An empty list counts as an empty map: some languages write it
-/// so.
+/// so. A bias of null is none.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Biases(pub(crate) BTreeMap<String, f32>);
 
@@ -64,8 +64,8 @@ impl<'de> Deserialize<'de> for Biases {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Biases, A::Error> {
                 let mut biases = BTreeMap::new();
-                while let Some((id, bias)) = map.next_entry()? {
-                    biases.insert(id, bias);
+                while let Some((id, bias)) = map.next_entry::<String, Option<f32>>()? {
+                    biases.extend(bias.map(|bias| (id, bias)));
                 }
                 Ok(Biases(biases))
             }
@@ -81,25 +81,28 @@ impl<'de> Deserialize<'de> for Biases {
     }
 }
 
-/// One string or several.
+/// One string or several; those that are null or empty stop nothing.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(untagged, expecting = "expected a string or a list of strings")]
 pub(crate) enum Stop {
     One(String),
-    Several(Vec<String>),
+    Several(Vec<Option<String>>),
 }
 
 impl Stop {
     pub(crate) fn into_strings(self) -> Vec<String> {
-        match self {
+        let mut strings = match self {
             Self::One(string) => vec![string],
-            Self::Several(strings) => strings,
-        }
+            Self::Several(strings) => strings.into_iter().flatten().collect(),
+        };
+        strings.retain(|string| !string.is_empty());
+        strings
     }
 }
 
 /// What MOSS has and OpenAI's API has no field for.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
 pub(crate) struct MossFields {
     /// Seconds of an answer at most, from its first token.
     pub(crate) max_time_s: Option<f64>,
@@ -120,6 +123,7 @@ pub(crate) enum Truncation {
 
 /// Switches of a plugin model.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
 pub(crate) struct PluginFields {
     web_search: Option<bool>,
     calculator: Option<bool>,

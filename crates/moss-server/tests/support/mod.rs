@@ -1,6 +1,8 @@
 //! A server over the demo model, and a client that shows the bare bytes.
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
 
+pub mod scripted;
+
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},

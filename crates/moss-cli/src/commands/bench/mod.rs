@@ -1,9 +1,6 @@
 //! `bench`: how fast this machine runs a model, against what its memory could give.
 
-mod clients;
 mod kernels;
-mod loading;
-mod measure;
 mod report;
 mod timeline;
 
@@ -13,6 +10,11 @@ use moss::{
     Moss,
     model::{LoadOptions, MossConfig, RandomWeights, WeightFormat, placement::ModelBytes},
     sampling::Sampler,
+};
+use moss_bench::{
+    LoadTimer,
+    concurrency::{cache_positions, serve},
+    model_timing::ConversationTimer,
 };
 
 use moss_messages::{Text, msg};
@@ -25,10 +27,8 @@ use crate::{
     progress, source,
 };
 
-use clients::{cache_positions, serve};
-use loading::Loading;
-use measure::Run;
 use report::Report;
+use timeline::Timeline;
 
 pub(crate) fn run(args: &BenchArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
     if args.kernels {
@@ -52,7 +52,7 @@ pub(crate) fn run(args: &BenchArgs, cli: &Cli, printer: &Printer) -> anyhow::Res
     let sampling = open::sampling(&cli.answer);
     let pool = open::pool(&cli.model)?;
     let report = pool.install(|| -> anyhow::Result<_> {
-        let mut loading = Loading::start();
+        let mut loading = LoadTimer::start();
         let (first, longest) = (
             prompts.first().copied().unwrap_or(1),
             prompts.iter().max().copied().unwrap_or(1),
@@ -62,17 +62,17 @@ pub(crate) fn run(args: &BenchArgs, cli: &Cli, printer: &Printer) -> anyhow::Res
         let (name, mut model) = load(args, (longest, new), together, cli, printer, &mut loading)?;
         loading.finish();
         let bandwidth = model.memory_bandwidth()?;
-        let mut run = Run {
+        let mut timer = ConversationTimer {
             model: &mut model,
             sampler: Sampler::new(sampling.clone())?,
             on_gpu,
         };
         let measured = prompts
             .iter()
-            .map(|prompt| run.measure(*prompt, new))
-            .collect::<anyhow::Result<_>>()?;
+            .map(|prompt| timer.measure(*prompt, new))
+            .collect::<Result<_, _>>()?;
         let timelines = match (args.timeline, prompts.last()) {
-            (true, Some(prompt)) => run.timelines(*prompt)?,
+            (true, Some(prompt)) => Timeline::of(*prompt, timer.timelines(*prompt)?).into(),
             _ => Vec::new(),
         };
         let stages = model.stages()?; // before the next measurement takes memory
@@ -113,7 +113,7 @@ fn load(
     together: usize,
     cli: &Cli,
     printer: &Printer,
-    loading: &mut Loading,
+    loading: &mut LoadTimer,
 ) -> anyhow::Result<(Text, Moss)> {
     let positions = prompt.saturating_add(new);
     let builder = open::builder(source::model(&cli.model), cli, printer)?;

@@ -2,12 +2,14 @@
 
 use moss::{
     cpu::{Activations, cpu_features},
-    model::{CardInfo, StageInfo},
+    cuda::GpuInfo,
+    model::{DeviceInfo, StageInfo},
 };
+use moss_bench::{LoadTimer, concurrency::Served, model_timing::ConversationTimes};
 use moss_messages::{Language, Text, msg};
 use serde_json::{Value, json};
 
-use super::{clients::Served, loading::Loading, measure::Measured, timeline::Timeline};
+use super::timeline::Timeline;
 use crate::{fold::right, messages::size};
 
 /// Places of the columns of the table.
@@ -17,12 +19,12 @@ pub(super) struct Report {
     pub(super) name: Text,
     pub(super) threads: usize,
     pub(super) activations: Activations,
-    pub(super) loading: Loading,
+    pub(super) loading: LoadTimer,
     /// Bytes a second from page-locked host memory to a card.
     pub(super) upload: Option<f64>,
     /// Bytes a second, measured in this run.
     pub(super) bandwidth: f64,
-    pub(super) measured: Vec<Measured>,
+    pub(super) measured: Vec<ConversationTimes>,
     /// What several clients got at once.
     pub(super) served: Vec<Served>,
     pub(super) timelines: Vec<Timeline>,
@@ -34,7 +36,7 @@ impl Report {
         let mut text = format!("{}\n", language.text(&self.name));
         for (index, stage) in self.stages.iter().enumerate() {
             let (first, last) = (stage.layers.start, stage.layers.end - 1);
-            let what = match &stage.card {
+            let what = match &stage.gpu {
                 Some(card) => card_text(card),
                 None => self.cpu_text(),
             };
@@ -69,7 +71,11 @@ impl Report {
                 rate / self.bandwidth,
             );
         }
-        text.extend(self.served.iter().map(|served| served.text(language)));
+        text.extend(
+            self.served
+                .iter()
+                .map(|served| served_text(served, language)),
+        );
         text.extend(
             self.timelines
                 .iter()
@@ -88,7 +94,7 @@ impl Report {
 
     fn loading_text(&self) -> Text {
         let mut loaded = msg!("bench-loaded", seconds = self.loading.seconds);
-        if let Some((seconds, rate)) = self.loading.of_cards() {
+        if let Some((seconds, rate)) = self.loading.gpu_weights() {
             loaded = msg!("bench-loaded-gpus", loaded, seconds, rate = gb(rate));
         }
         match self.upload.map(gb) {
@@ -108,7 +114,7 @@ impl Report {
             })
         });
         let stages = self.stages.iter().map(|stage| {
-            let card = stage.card.as_ref().map(card_json);
+            let card = stage.gpu.as_ref().map(card_json);
             json!({
                 "device": stage.device.to_string(), "layers": [stage.layers.start, stage.layers.end],
                 "weight_bytes_per_token": stage.weight_bytes, "card": card,
@@ -117,10 +123,10 @@ impl Report {
         json!({
             "model": self.name.to_string(), "threads": self.threads, "isa": cpu_features().to_string(),
             "activations": match self.activations { Activations::Exact => "exact", Activations::Int8 => "int8" },
-            "load_s": self.loading.seconds, "card_weights_s": self.loading.of_cards().map(|(seconds, _)| seconds),
-            "card_weights_bytes_per_s": self.loading.of_cards().map(|(_, rate)| rate), "upload_bandwidth": self.upload,
+            "load_s": self.loading.seconds, "card_weights_s": self.loading.gpu_weights().map(|(seconds, _)| seconds),
+            "card_weights_bytes_per_s": self.loading.gpu_weights().map(|(_, rate)| rate), "upload_bandwidth": self.upload,
             "bandwidth": self.bandwidth, "contexts": contexts.collect::<Vec<_>>(), "stages": stages.collect::<Vec<_>>(),
-            "clients": self.served.iter().map(Served::json).collect::<Vec<_>>(),
+            "clients": self.served.iter().map(served_json).collect::<Vec<_>>(),
             "timelines": self.timelines.iter().map(Timeline::json).collect::<Vec<_>>(),
         })
     }
@@ -138,17 +144,22 @@ fn heads(language: Language) -> String {
     cells + "\n"
 }
 
-fn card_text(card: &CardInfo) -> Text {
-    let CardInfo { name, code, .. } = card;
-    let cuda = card.driver_cuda;
-    let [clock, memory_clock] = [card.clock_khz, card.memory_clock_khz].map(|khz| khz / 1000);
+fn card_text(card: &DeviceInfo) -> Text {
+    let GpuInfo {
+        name,
+        code,
+        driver_cuda: cuda,
+        ..
+    } = &card.gpu;
+    let clocks = [card.gpu.clock_khz, card.gpu.memory_clock_khz];
+    let [clock, memory_clock] = clocks.map(|khz| khz / 1000);
     let taken = size(card.free_before.saturating_sub(card.free_now));
     let free = size(card.free_before);
-    let others = size(card.total_memory.saturating_sub(card.free_before));
+    let others = size(card.gpu.total_memory.saturating_sub(card.free_before));
     msg!(
         "bench-gpu",
         name,
-        code,
+        code = code.to_string(),
         cuda,
         clock,
         memory_clock,
@@ -158,17 +169,40 @@ fn card_text(card: &CardInfo) -> Text {
     )
 }
 
-fn card_json(card: &CardInfo) -> Value {
+fn card_json(card: &DeviceInfo) -> Value {
+    let gpu = &card.gpu;
     json!({
-        "name": card.name, "code": card.code, "driver_cuda": card.driver_cuda, "clock_khz": card.clock_khz,
-        "memory_clock_khz": card.memory_clock_khz, "total_memory": card.total_memory,
+        "name": gpu.name, "code": gpu.code.to_string(), "driver_cuda": gpu.driver_cuda, "clock_khz": gpu.clock_khz,
+        "memory_clock_khz": gpu.memory_clock_khz, "total_memory": gpu.total_memory,
         "free_before": card.free_before, "free_now": card.free_now,
         "taken": card.free_before.saturating_sub(card.free_now),
     })
 }
 
+fn served_text(served: &Served, language: Language) -> String {
+    let Served {
+        clients,
+        prompt,
+        new,
+        first_s,
+        ..
+    } = served;
+    let (rate, [median, longest]) = (served.tokens_per_s(), first_s.map(|seconds| seconds * 1e3));
+    let clients = format!("{clients:>4}");
+    let text = msg!("bench-clients", clients, prompt, new, rate, median, longest);
+    format!("  {}\n", language.text(&text))
+}
+
+fn served_json(served: &Served) -> Value {
+    json!({
+        "clients": served.clients, "prompt": served.prompt, "new": served.new, "seconds": served.seconds,
+        "tokens_per_s": served.tokens_per_s(), "first_token_s": served.first_s[0], "first_token_max_s": served.first_s[1],
+    })
+}
+
 #[cfg(test)]
 mod tests {
+    use moss::cuda::GpuCode;
     use unicode_width::UnicodeWidthStr;
 
     use super::*;
@@ -187,13 +221,22 @@ mod tests {
 
     #[test]
     fn a_card_is_told_in_chinese_with_the_same_names_and_numbers() {
-        let card = CardInfo {
-            name: "T4".into(),
-            code: "sm_75".into(),
-            driver_cuda: 12_080,
-            clock_khz: 1_590_000,
-            memory_clock_khz: 5_001_000,
-            total_memory: 16_000_000_000,
+        let card = DeviceInfo {
+            gpu: GpuInfo {
+                ordinal: 0,
+                name: "T4".into(),
+                capability: 75,
+                code: GpuCode::Machine(75),
+                multiprocessors: 40,
+                total_memory: 16_000_000_000,
+                l2_bytes: 4 << 20,
+                clock_khz: 1_590_000,
+                memory_clock_khz: 5_001_000,
+                memory_bus_bits: 256,
+                ecc: true,
+                pci: (0, 0, 30),
+                driver_cuda: 12_080,
+            },
             free_before: 15_000_000_000,
             free_now: 4_000_000_000,
         };

@@ -18,6 +18,20 @@ pub(super) struct Timeline {
 }
 
 impl Timeline {
+    /// The work on a prompt of `prompt` tokens, and on a token after it.
+    pub(super) fn of(prompt: usize, [whole, token]: [Vec<StageSpan>; 2]) -> [Self; 2] {
+        [
+            Self {
+                what: msg!("bench-prompt", prompt),
+                spans: whole,
+            },
+            Self {
+                what: msg!("bench-token", prompt),
+                spans: token,
+            },
+        ]
+    }
+
     pub(super) fn text(&self, language: Language) -> String {
         let end = self.end().as_secs_f64();
         let (what, ms) = (&self.what, end * 1e3);

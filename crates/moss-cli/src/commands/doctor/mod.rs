@@ -2,7 +2,6 @@
 //! whether it does.
 
 mod cards;
-mod ceiling;
 mod machine;
 mod report;
 mod selftest;
@@ -10,7 +9,7 @@ mod selftest;
 use std::process::ExitCode;
 
 use moss::{cuda::load_cublas, model::DeviceSpec, weights::KernelError};
-use moss_bench::DeviceReport;
+use moss_bench::{DeviceReport, roofline::DecodeRoofline};
 
 use crate::{
     args::{Cli, DoctorArgs, ModelArgs},
@@ -19,7 +18,6 @@ use crate::{
 };
 
 use cards::Driver;
-use ceiling::Ceiling;
 use machine::{Known, Place, Processor, Terminal};
 use selftest::Selftest;
 
@@ -35,7 +33,7 @@ struct Report {
     cublas_missing: Option<String>,
     /// The cards as the kernels see them, or why they see none.
     cards: Result<Vec<DeviceReport>, KernelError>,
-    ceilings: Vec<Ceiling>,
+    rooflines: Vec<DecodeRoofline>,
     selftest: Option<Selftest>,
 }
 
@@ -57,7 +55,7 @@ pub(crate) fn run(args: &DoctorArgs, cli: &Cli, printer: &Printer) -> anyhow::Re
         cublas_missing,
         libraries: machine::cuda_libraries(),
         cards,
-        ceilings: ceiling::ceilings(),
+        rooflines: DecodeRoofline::published(),
         selftest: args
             .selftest
             .then(|| Selftest::run(cli, &tested, args.only.as_deref())),

@@ -68,7 +68,7 @@ impl Report {
         self.terminal(&mut lines);
         self.places(&mut lines);
         self.cards(&mut lines);
-        self.ceilings(&mut lines);
+        self.rooflines(&mut lines);
         if let Some(selftest) = &self.selftest {
             tested(&mut lines, selftest);
         }
@@ -127,7 +127,7 @@ impl Report {
         }
     }
 
-    fn ceilings(&self, lines: &mut Lines) {
+    fn rooflines(&self, lines: &mut Lines) {
         let mut devices: Vec<(String, f64)> = Vec::new();
         for card in self.cards.iter().flatten() {
             devices.extend(
@@ -137,28 +137,28 @@ impl Report {
             );
         }
         devices.push(("CPU".into(), self.processor.read_bandwidth));
-        let ceilings = self.ceilings.iter().map(|ceiling| {
+        let rooflines = self.rooflines.iter().map(|roofline| {
             let rate = |(device, bandwidth): &(String, f64)| {
-                format!("{device} {:.1} tok/s", ceiling.rate(*bandwidth))
+                format!("{device} {:.1} tok/s", roofline.rate(*bandwidth))
             };
             let rates: Vec<_> = devices.iter().map(rate).collect();
-            let (format, bytes) = (&ceiling.format, size(ceiling.bytes));
+            let (format, bytes) = (&roofline.format, size(roofline.bytes));
             msg!("doctor-rates", format, bytes, rates = rates.join(", "))
         });
-        lines.part(msg!("doctor-upper-bound"), ceilings);
+        lines.part(msg!("doctor-upper-bound"), rooflines);
     }
 
     pub(super) fn json(&self) -> Value {
         let place = |place: &Place| json!({ "folder": place.folder, "free": place.free });
         let card = |card: &DeviceReport| {
             let info = &card.info;
-            let ceilings = self.ceilings.iter().map(|ceiling| {
+            let rates = self.rooflines.iter().map(|roofline| {
                 let rate = card
                     .copy_bandwidth
                     .as_ref()
                     .ok()
-                    .map(|bandwidth| ceiling.rate(*bandwidth));
-                (ceiling.format.clone(), json!(rate))
+                    .map(|bandwidth| roofline.rate(*bandwidth));
+                (roofline.format.clone(), json!(rate))
             });
             json!({
                 "gpu": info.ordinal, "name": info.name, "compute_capability": info.capability, "code": info.code.to_string(),
@@ -166,13 +166,13 @@ impl Report {
                 "clock_mhz": info.clock_khz / 1000, "memory_clock_mhz": info.memory_clock_khz / 1000,
                 "copy_bandwidth": card.copy_bandwidth.as_ref().ok(),
                 "error": card.copy_bandwidth.as_ref().err().map(ToString::to_string),
-                "tokens_per_s_at_most": ceilings.collect::<serde_json::Map<_, _>>(),
+                "tokens_per_s_at_most": rates.collect::<serde_json::Map<_, _>>(),
             })
         };
-        let on_cpu = self.ceilings.iter().map(|ceiling| {
+        let on_cpu = self.rooflines.iter().map(|roofline| {
             (
-                ceiling.format.clone(),
-                json!(ceiling.rate(self.processor.read_bandwidth)),
+                roofline.format.clone(),
+                json!(roofline.rate(self.processor.read_bandwidth)),
             )
         });
         let (terminal, cpu) = (&self.terminal, &self.processor);
@@ -194,7 +194,7 @@ impl Report {
             "libraries": self.libraries,
             "kernels": self.cards.as_ref().ok().map(|cards| cards.iter().map(card).collect::<Vec<_>>()),
             "kernels_error": self.cards.as_ref().err().map(ToString::to_string),
-            "bytes_per_token": self.ceilings.iter().map(|ceiling| (ceiling.format.clone(), json!(ceiling.bytes))).collect::<serde_json::Map<_, _>>(),
+            "bytes_per_token": self.rooflines.iter().map(|roofline| (roofline.format.clone(), json!(roofline.bytes))).collect::<serde_json::Map<_, _>>(),
             "selftest": self.selftest.as_ref().map(Selftest::json),
         })
     }

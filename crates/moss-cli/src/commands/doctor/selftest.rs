@@ -3,9 +3,7 @@
 
 use std::sync::Arc;
 
-use moss::{
-    Chat, ChatEvent, ChatOptions, SamplingParams, engine::EngineError, weights::KernelError,
-};
+use moss::{Chat, ChatOptions, Event, SamplingParams, engine::EngineError, weights::KernelError};
 use moss_bench::parity::{self, CaseReport};
 use serde_json::{Value, json};
 
@@ -166,8 +164,8 @@ fn talk(model: &ModelArgs) -> anyhow::Result<Vec<(String, String)>> {
 fn answer(chat: &mut Chat, question: &str) -> Result<String, EngineError> {
     for event in chat.ask(question)? {
         match event {
-            ChatEvent::Finished(outcome) => return Ok(outcome.text),
-            ChatEvent::Failed(error) => return Err(error),
+            Event::Finished(outcome) => return Ok(outcome.text),
+            Event::Failed(error) => return Err(error),
             _ => {}
         }
     }

@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use moss::hub::{DamagedFile, DownloadEvent, DownloadPlan, Hub, HubError, ModelId, Verification};
+use moss::{
+    hub::{DamagedFile, DownloadEvent, DownloadPlan, Hub, HubError, ModelId, Verification},
+    unicode::{Context, escape},
+};
 
 use moss_messages::{Arg, ToArg, msg};
 
@@ -76,8 +79,7 @@ fn listing(
             | HubError::Listing { .. }
             | HubError::Incomplete { .. }),
         ) => {
-            let why = printer.causes(&anyhow::Error::from(error));
-            printer.warning(&msg!("no-listing", why));
+            printer.warning_because(&msg!("no-listing"), &error.into());
             Ok(None)
         }
         Err(error) => Err(error),
@@ -86,13 +88,15 @@ fn listing(
 
 /// Names every damaged file, under `--quiet` too.
 fn damaged(id: &ModelId, found: &Verification) -> CliError {
-    CliError::new(msg!("damaged", id = id.to_string(), list = list(found)))
+    CliError::new(msg!("damaged", id = id.to_string(), list = list(found))).with_lines()
 }
 
-/// The damaged files, a line each.
+/// The damaged files, a line each. What the lines quote is escaped.
 fn list(found: &Verification) -> Arg {
     let line = |file: &DamagedFile| {
         let DamagedFile { name, path, damage } = file;
+        let path = path.to_string_lossy();
+        let [name, path] = [name.as_str(), &*path].map(|text| escape(text, Context::Line));
         msg!("damaged-file", name, path, damage).to_arg()
     };
     let items = found.damaged.iter().map(line).collect();

@@ -4,6 +4,7 @@ use moss::model::{
     DeviceSpec, machine_gpus,
     placement::{Card, CardKind},
 };
+use moss_bench::hardware::{KNOWN_GPUS, KnownGpu, PlannedDevice, too_old};
 
 use moss_messages::msg;
 
@@ -13,76 +14,16 @@ use crate::{
     memory, open,
 };
 
-const GIB: u64 = 1 << 30;
-
-/// What a driver keeps of a card's memory, with the idle context of a program.
-pub(super) const FOR_DRIVER: u64 = GIB / 2;
-
-/// What a display takes of a card that is made for one.
-pub(super) const FOR_DISPLAY: u64 = GIB / 2;
-
-/// A card by its nominal figures: gathered from public tables, none of them measured here.
-struct Known {
-    name: &'static str,
-    /// GiB of memory.
-    memory: u64,
-    /// A sixteenth of the memory holds check bits, as the card is delivered.
-    check_bits: bool,
-    /// Made to drive a display.
-    display: bool,
-    /// GB a second.
-    bandwidth: f64,
-    /// f16 products a second on the tensor cores, summed in f32, no sparsity; 10^12 operations.
-    tensor: f64,
-}
-
-#[rustfmt::skip] // a table
-const KNOWN: [Known; 11] = [
-    Known { name: "t4",        memory: 16,  check_bits: true,  display: false, bandwidth: 320.0,  tensor: 65.0 },
-    Known { name: "a10",       memory: 24,  check_bits: true,  display: false, bandwidth: 600.0,  tensor: 125.0 },
-    Known { name: "l4",        memory: 24,  check_bits: true,  display: false, bandwidth: 300.0,  tensor: 121.0 },
-    Known { name: "l40s",      memory: 48,  check_bits: true,  display: false, bandwidth: 864.0,  tensor: 362.0 },
-    Known { name: "a100-40",   memory: 40,  check_bits: false, display: false, bandwidth: 1555.0, tensor: 312.0 },
-    Known { name: "a100-80",   memory: 80,  check_bits: false, display: false, bandwidth: 2039.0, tensor: 312.0 },
-    Known { name: "h100",      memory: 80,  check_bits: false, display: false, bandwidth: 3350.0, tensor: 989.0 },
-    Known { name: "h200",      memory: 141, check_bits: false, display: false, bandwidth: 4800.0, tensor: 989.0 },
-    Known { name: "rtx2080ti", memory: 11,  check_bits: false, display: true,  bandwidth: 616.0,  tensor: 53.8 },
-    Known { name: "rtx3090",   memory: 24,  check_bits: false, display: true,  bandwidth: 936.0,  tensor: 71.0 },
-    Known { name: "rtx4090",   memory: 24,  check_bits: false, display: true,  bandwidth: 1008.0, tensor: 165.2 },
-];
-
-/// Cards that people have and the kernels do not run on: their compute capability.
-const TOO_OLD: [(&str, &str); 3] = [("v100", "7.0"), ("p100", "6.0"), ("p40", "6.1")];
-
-impl Known {
-    fn free(&self) -> u64 {
-        let memory = self.memory * GIB;
-        let usable = if self.check_bits {
-            memory / 16 * 15
-        } else {
-            memory
-        };
-        usable - FOR_DRIVER - if self.display { FOR_DISPLAY } else { 0 }
-    }
-}
-
-/// A card, and what its tensor cores do at best in a second, where that is known.
-#[derive(Debug, Clone)]
-pub(super) struct PlannedCard {
-    pub(super) card: Card,
-    pub(super) tensor_flops: Option<f64>,
-}
-
 /// The cards that the flags ask for.
-pub(super) fn cards(args: &PlanArgs, model: &ModelArgs) -> anyhow::Result<Vec<PlannedCard>> {
+pub(super) fn cards(args: &PlanArgs, model: &ModelArgs) -> anyhow::Result<Vec<PlannedDevice>> {
     let mut host = None;
-    let mut cpu = || -> anyhow::Result<PlannedCard> {
+    let mut cpu = || -> anyhow::Result<PlannedDevice> {
         let card = match host.take() {
             Some(card) => card,
             None => this_cpu(args, model)?,
         };
         host = Some(card.clone());
-        Ok(PlannedCard {
+        Ok(PlannedDevice {
             card,
             tensor_flops: None,
         })
@@ -101,40 +42,28 @@ pub(super) fn cards(args: &PlanArgs, model: &ModelArgs) -> anyhow::Result<Vec<Pl
     args.cards.iter().enumerate().map(named).collect()
 }
 
-fn known(name: &str, ordinal: usize) -> Result<PlannedCard, CliError> {
-    if let Some((_, capability)) = TOO_OLD.iter().find(|(old, _)| name.starts_with(old)) {
+fn known(name: &str, ordinal: usize) -> Result<PlannedDevice, CliError> {
+    if let Some(capability) = too_old(name) {
         let what = msg!("gpu-too-old", name, capability);
         return Err(CliError::new(what));
     }
-    let known = KNOWN
-        .iter()
-        .find(|known| known.name == name)
-        .ok_or_else(|| {
-            let names = KNOWN.map(|known| known.name);
-            let names = names.map(str::to_owned).to_vec();
-            CliError::new(msg!("unknown-gpu", name, names))
-        })?;
-    Ok(PlannedCard {
-        card: Card {
-            name: known.name.to_owned(),
-            kind: CardKind::Gpu { ordinal },
-            free: known.free(),
-            bandwidth: known.bandwidth * 1e9,
-        },
-        tensor_flops: Some(known.tensor * 1e12),
-    })
+    let known = KnownGpu::find(name).ok_or_else(|| {
+        let names = KNOWN_GPUS.map(|known| known.name.to_owned()).to_vec();
+        CliError::new(msg!("unknown-gpu", name, names))
+    })?;
+    Ok(known.device(ordinal))
 }
 
 /// GPU `ordinal` of this machine, with what it has free now. No driver says what its tensor cores
 /// do.
-fn this_gpu(ordinal: usize) -> anyhow::Result<PlannedCard> {
+fn this_gpu(ordinal: usize) -> anyhow::Result<PlannedDevice> {
     let gpus = machine_gpus()?;
     let found = gpus.len();
     let card = gpus.into_iter().nth(ordinal).ok_or_else(|| {
         let what = msg!("no-such-gpu", ordinal, found);
         CliError::new(what)
     })?;
-    Ok(PlannedCard {
+    Ok(PlannedDevice {
         card,
         tensor_flops: None,
     })
@@ -165,18 +94,6 @@ mod tests {
     use super::*;
     use crate::errors;
     use moss_messages::Language;
-
-    #[test]
-    fn a_cards_free_memory_is_what_is_left_of_its_data_sheet() {
-        let free = |name| known(name, 0).unwrap().card.free;
-        assert_eq!(
-            free("t4"),
-            15 * GIB - FOR_DRIVER,
-            "nvidia-smi shows 15360 MiB"
-        );
-        assert_eq!(free("a100-40"), 40 * GIB - FOR_DRIVER);
-        assert_eq!(free("rtx3090"), 23 * GIB);
-    }
 
     #[test]
     fn old_and_unknown_cards_are_told_apart() {

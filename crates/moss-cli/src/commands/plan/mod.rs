@@ -2,7 +2,6 @@
 //! loaded.
 
 mod cards;
-mod predict;
 mod report;
 mod subject;
 
@@ -12,6 +11,7 @@ use moss::model::{
     ComputeDtype,
     placement::{Card, CardKind, Request, place},
 };
+use moss_bench::roofline::Prediction;
 
 use moss_messages::msg;
 
@@ -22,7 +22,6 @@ use crate::{
     printer::Printer,
 };
 
-use predict::Prediction;
 use report::Report;
 use subject::Subject;
 
@@ -46,7 +45,13 @@ pub(crate) fn run(args: &PlanArgs, cli: &Cli, printer: &Printer) -> anyhow::Resu
         other_formats: &subject.smaller(dtype),
     };
     let placement = place(&request)?;
-    let prediction = Prediction::of(&placement, &planned, &subject);
+    let prediction = Prediction::new(
+        &placement,
+        &planned,
+        &subject.config,
+        subject.cache.positions(),
+        subject.is_packed,
+    );
     let report = Report {
         subject: &subject,
         cards: &cards,

@@ -1,16 +1,16 @@
 //! A plan for people and for programs.
 
 use moss::model::placement::{Card, CardKind, Note, Placement, Stage};
+use moss_bench::{
+    hardware::{DISPLAY_MEMORY, DRIVER_MEMORY},
+    roofline::Prediction,
+};
 use serde_json::{Value, json};
 use unicode_width::UnicodeWidthStr;
 
-use super::{
-    cards::{FOR_DISPLAY, FOR_DRIVER},
-    predict::Prediction,
-    subject::Subject,
-};
 use moss_messages::{Language, Text, msg};
 
+use super::subject::Subject;
 use crate::{
     fold::{left, right},
     messages::{placement_note, size},
@@ -182,7 +182,7 @@ fn data_sheets() -> Text {
     let gib = |bytes: u64| bytes as f64 / f64::from(1_u32 << 30);
     msg!(
         "plan-data-sheets",
-        driver = gib(FOR_DRIVER),
-        display = gib(FOR_DISPLAY),
+        driver = gib(DRIVER_MEMORY),
+        display = gib(DISPLAY_MEMORY),
     )
 }

@@ -1,48 +1,25 @@
 //! `verify`: a folder that carries expected values against what this engine computes.
 
-mod expected;
+use std::process::ExitCode;
 
-use std::{collections::HashMap, process::ExitCode};
+use moss::{LoadOptions, Moss, cpu::Activations, model::ComputeDtype};
+use moss_bench::verify::{
+    self, Check, CheckKind, ExpectedValues, Outcome, VerifyOptions, values_of,
+};
 
 use moss_messages::{Text, msg};
 
 use crate::{
     args::{Cli, RopeArg, VerifyArgs},
-    errors::{CliError, Context, build_failed},
+    errors::{Context, build_failed},
     fold::left,
     open,
     printer::Printer,
     source,
 };
-use moss::{
-    LoadOptions, Moss, SamplingParams,
-    cpu::Activations,
-    model::{
-        BlockPool, BlockTable, ComputeDtype, HiddenPoint, LanguageModel, LogitRows, SequenceChunk,
-    },
-    sampling::Sampler,
-};
-
-use expected::{
-    Expected, Floats, Greedy, Ids, Prompt, missing, read_json, read_tensors, values_of,
-};
 
 /// Places of what is compared, on a terminal.
 const LABEL: usize = 28;
-/// Penalty of the greedy path that the sampling cases go on from.
-const CONTEXT_PENALTY: f32 = 1.02;
-/// Probabilities are compared this closely at f32; their logits are off by up to the tolerance.
-const PROBABILITY_PER_LOGIT: f32 = 2.0;
-
-struct Run<'a> {
-    model: Moss,
-    expected: Expected,
-    floats: Floats,
-    ids: Ids,
-    tolerance: f32,
-    printer: &'a Printer,
-    failed: usize,
-}
 
 pub(crate) fn run(args: &VerifyArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
     let builder = open::builder(source::at(&args.dir, &cli.model), cli, printer)?;
@@ -57,308 +34,89 @@ pub(crate) fn run(args: &VerifyArgs, cli: &Cli, printer: &Printer) -> anyhow::Re
         .expected
         .clone()
         .unwrap_or_else(|| values_of(&args.dir, stem));
-    let expected = read_json(&folder, stem)?;
-    let (floats, ids) = read_tensors(&folder, stem)?;
+    let expected = ExpectedValues::read(&folder, stem)?;
     let window = checkpoint.config().context_length;
     let options = LoadOptions {
         many_rows_from: args.many_rows_from,
         ..found.load_options(window).map_err(build_failed)?
     };
-    let model = Moss::load(&checkpoint, &options, &mut |_| {})?;
+    let mut model = Moss::load(&checkpoint, &options, &mut |_| {})?;
     let exact = if checkpoint.quantization().is_some() {
         1e-3
     } else {
         1e-4
     };
+    let f16_difference = expected.max_f16_difference().unwrap_or(0.03);
     let by_type = match options.dtype {
         // Four bits fewer than f16, of the largest input of each group.
-        _ if options.activations == Activations::Int8 => {
-            32.0 * expected.max_abs_logit_diff_of_fp16_run.unwrap_or(0.03)
-        }
+        _ if options.activations == Activations::Int8 => 32.0 * f16_difference,
         ComputeDtype::F32 => exact,
-        ComputeDtype::F16 => 2.0 * expected.max_abs_logit_diff_of_fp16_run.unwrap_or(0.03),
-        ComputeDtype::BF16 => 16.0 * expected.max_abs_logit_diff_of_fp16_run.unwrap_or(0.03),
+        ComputeDtype::F16 => 2.0 * f16_difference,
+        ComputeDtype::BF16 => 16.0 * f16_difference,
     };
     let tolerance = args.tolerance.unwrap_or(by_type);
-    let mut run = Run {
-        model,
-        expected,
-        floats,
-        ids,
+    let options = VerifyOptions {
         tolerance,
-        printer,
-        failed: 0,
-    };
-    let pool = found.pool().map_err(build_failed)?;
-    pool.install(|| -> anyhow::Result<()> {
-        run.logits()?;
-        run.hidden()?;
         // Rounded activations may leave the oracle's path where two scores are close; on a GPU
         // there is no other rounding.
-        if options.dtype == ComputeDtype::F32 || open::any_gpu(&options.devices) {
-            run.greedy()?;
+        greedy: options.dtype == ComputeDtype::F32 || open::any_gpu(&options.devices),
+        sampling: options.dtype == ComputeDtype::F32,
+    };
+    let (mut failed, mut printed) = (0, Ok(()));
+    let mut each = |check: Check| {
+        failed += usize::from(!check.passed());
+        if printed.is_ok() {
+            printed = printer.report(&line(&check, printer));
         }
-        if options.dtype == ComputeDtype::F32 {
-            run.sampling()?;
-        }
-        Ok(())
-    })?;
-    Ok(if run.failed == 0 {
+    };
+    let pool = found.pool().map_err(build_failed)?;
+    pool.install(|| verify::run(&mut model, &expected, options, &mut each))?;
+    printed?;
+    Ok(if failed == 0 {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
 }
 
-impl Run<'_> {
-    /// Logits of every position, and the hidden states on the way.
-    fn forward(&mut self, ids: &[u32], rows: LogitRows) -> anyhow::Result<(Vec<f32>, Floats)> {
-        let mut blocks = BlockTable::default();
-        BlockPool::new(self.model.cache_shape()).grow(&mut blocks, ids.len())?;
-        let chunk = SequenceChunk {
-            token_ids: ids,
-            start_pos: 0,
-            blocks: &blocks,
-            logits: rows,
-        };
-        let mut hidden = HashMap::new();
-        let mut tap = |point: HiddenPoint, values: &[f32]| {
-            let name = match point {
-                HiddenPoint::Embedding => "hidden.embedding".to_owned(),
-                HiddenPoint::Block(layer) => format!("hidden.block.{layer}"),
-                HiddenPoint::FinalNorm => "hidden.ln_f".to_owned(),
+fn line(check: &Check, printer: &Printer) -> String {
+    let [what, found] = [what(&check.kind), found(check)].map(|text| printer.text(&text));
+    let verdict = if check.passed() { "PASS" } else { "FAIL" };
+    format!("{verdict} {} {found}\n", left(&what, LABEL))
+}
+
+fn what(kind: &CheckKind) -> Text {
+    match kind {
+        CheckKind::Logits => msg!("plain", value = "logits"),
+        CheckKind::BestLogit => msg!("verify-best-logit"),
+        CheckKind::LogSumExp => msg!("verify-logsumexp"),
+        CheckKind::BestToken => msg!("verify-best-token"),
+        CheckKind::HiddenStates { worst } => {
+            let worst = match worst {
+                Some(name) => msg!("plain", value = name),
+                None => msg!("verify-none"),
             };
-            hidden.insert(name, values.to_vec());
-        };
-        let logits = self
-            .model
-            .forward_traced(&[chunk], &|| false, Some(&mut tap))?;
-        Ok((
-            logits
-                .into_iter()
-                .flat_map(|logits| logits.into_values())
-                .collect(),
-            hidden,
-        ))
-    }
-
-    fn report(&mut self, what: Text, difference: f32, allowed: f32) -> anyhow::Result<()> {
-        let pass = difference <= allowed; // NaN fails
-        let found = msg!(
-            "verify-difference",
-            difference = format!("{difference:.2e}"),
-            allowed = format!("{allowed:.0e}")
-        );
-        self.verdict(pass, what, found)
-    }
-
-    fn verdict(&mut self, pass: bool, what: Text, found: Text) -> anyhow::Result<()> {
-        self.failed += usize::from(!pass);
-        let [what, found] = [what, found].map(|text| self.printer.text(&text));
-        let what = left(&what, LABEL);
-        let verdict = if pass { "PASS" } else { "FAIL" };
-        Ok(self
-            .printer
-            .report(&format!("{verdict} {what} {found}\n"))?)
-    }
-
-    fn tensor(&self, name: &str) -> anyhow::Result<Vec<f32>> {
-        Ok(self
-            .floats
-            .get(name)
-            .cloned()
-            .ok_or_else(|| missing(name))?)
-    }
-
-    fn prompt(&self, index: usize) -> Result<Vec<u32>, CliError> {
-        let prompt = self.expected.prompts.get(index);
-        let prompt = prompt.context(msg!("expected-no-prompt", index))?;
-        Ok(prompt.ids.clone())
-    }
-
-    fn logits(&mut self) -> anyhow::Result<()> {
-        let vocab = self.model.config().vocab_size;
-        let (mut rows_off, mut max_off, mut sum_off, mut argmax_off) = (0f32, 0f32, 0f32, 0usize);
-        for index in 0..self.expected.prompts.len() {
-            let Prompt { ids, logit_rows } = &self.expected.prompts[index];
-            let (ids, rows) = (ids.clone(), logit_rows.clone());
-            let (logits, _) = self.forward(&ids, LogitRows::All)?;
-            let picked: Vec<f32> = rows
-                .iter()
-                .flat_map(|row| logits.chunks_exact(vocab).nth(*row).unwrap_or(&[]))
-                .copied()
-                .collect();
-            rows_off = rows_off.max(difference(
-                &picked,
-                &self.tensor(&format!("prompt.{index}.logits"))?,
-            ));
-            let best = |row: &[f32]| {
-                (0..row.len())
-                    .max_by(|a, b| row[*a].total_cmp(&row[*b]))
-                    .unwrap_or(0)
-            };
-            let each =
-                |f: &dyn Fn(&[f32]) -> f32| logits.chunks_exact(vocab).map(f).collect::<Vec<_>>();
-            max_off = max_off.max(difference(
-                &each(&|row| row[best(row)]),
-                &self.tensor(&format!("prompt.{index}.max"))?,
-            ));
-            let sum = self.tensor(&format!("prompt.{index}.logsumexp"))?;
-            sum_off = sum_off.max(difference(&each(&log_sum_exp), &sum));
-            let name = format!("prompt.{index}.argmax");
-            let winners = self.ids.get(&name).ok_or_else(|| missing(&name))?;
-            if winners.len() != ids.len() {
-                let (found, expected) = (winners.len(), ids.len());
-                return Err(
-                    CliError::new(msg!("expected-positions", name, found, expected)).into(),
-                );
-            }
-            // Where two scores are closer than the tolerance either may win.
-            let is_off = |row: &[f32], winner: usize| {
-                row.get(winner)
-                    .is_none_or(|score| row[best(row)] - score > self.tolerance)
-            };
-            argmax_off += logits
-                .chunks_exact(vocab)
-                .zip(winners)
-                .filter(|(row, id)| is_off(row, **id))
-                .count();
+            msg!("verify-hidden", worst)
         }
-        self.report(msg!("plain", value = "logits"), rows_off, self.tolerance)?;
-        self.report(msg!("verify-best-logit"), max_off, self.tolerance)?;
-        self.report(msg!("verify-logsumexp"), sum_off, self.tolerance)?;
-        let found = msg!("verify-positions-off", count = argmax_off);
-        self.verdict(argmax_off == 0, msg!("verify-best-token"), found)
-    }
-
-    fn hidden(&mut self) -> anyhow::Result<()> {
-        let Some(index) = self.expected.hidden_prompt else {
-            return Ok(());
-        };
-        let ids = self.prompt(index)?;
-        let (_, found) = self.forward(&ids, LogitRows::All)?;
-        let mut names: Vec<_> = self
-            .floats
-            .keys()
-            .filter(|name| name.starts_with("hidden."))
-            .cloned()
-            .collect();
-        names.sort();
-        let mut worst = (0f32, msg!("verify-none"));
-        for name in names {
-            let expected = self.tensor(&name)?;
-            let scale = expected
-                .iter()
-                .fold(1f32, |max, value| max.max(value.abs()));
-            let off = difference(found.get(&name).map_or(&[], Vec::as_slice), &expected) / scale;
-            if off >= worst.0 || off.is_nan() {
-                worst = (off, msg!("plain", value = name));
-            }
-        }
-        let (off, worst) = worst;
-        self.report(msg!("verify-hidden", worst), off, self.tolerance)
-    }
-
-    /// The best token after `ids`, with this penalty.
-    fn path(&mut self, prompt: &[u32], penalty: f32, steps: usize) -> anyhow::Result<Vec<u32>> {
-        let params = SamplingParams {
-            repetition_penalty: penalty,
-            ..SamplingParams::greedy()
-        };
-        let mut sampler = Sampler::new(params)?;
-        let mut ids = prompt.to_vec();
-        let mut blocks = BlockTable::default();
-        BlockPool::new(self.model.cache_shape()).grow(&mut blocks, ids.len() + steps)?;
-        let mut start_pos = 0;
-        for step in 0..steps {
-            let chunk = SequenceChunk {
-                token_ids: &ids[start_pos..],
-                start_pos,
-                blocks: &blocks,
-                logits: LogitRows::Last,
-            };
-            let mut logits = self.model.forward(&[chunk], &|| false)?;
-            start_pos = ids.len();
-            let row = logits
-                .first_mut()
-                .and_then(|logits| logits.last_mut())
-                .context(msg!("no-logits"))?;
-            let id = sampler.sample(row, &ids, step, usize::MAX)?;
-            ids.push(id);
-        }
-        Ok(ids.split_off(prompt.len()))
-    }
-
-    fn greedy(&mut self) -> anyhow::Result<()> {
-        let (mut right, total) = (0, self.expected.greedy.len());
-        for index in 0..total {
-            let Greedy {
-                prompt,
-                repetition_penalty,
-                tokens,
-            } = &self.expected.greedy[index];
-            let (prompt, penalty, tokens) = (*prompt, *repetition_penalty, tokens.clone());
-            let ids = self.prompt(prompt)?;
-            right += usize::from(self.path(&ids, penalty, tokens.len())? == tokens);
-        }
-        let found = msg!("verify-greedy-right", right, total);
-        self.verdict(right == total, msg!("verify-greedy"), found)
-    }
-
-    fn sampling(&mut self) -> anyhow::Result<()> {
-        let (mut right, mut worst, total) = (0, 0f32, self.expected.sampling.len());
-        let mut paths: HashMap<usize, Vec<u32>> = HashMap::new();
-        for index in 0..total {
-            let case = &self.expected.sampling[index];
-            let (prompt, generated) = (case.prompt, case.generated);
-            let mut ids = self.prompt(prompt)?;
-            if generated > 0 && paths.get(&prompt).is_none_or(|path| path.len() < generated) {
-                let path = self.path(&ids, CONTEXT_PENALTY, generated)?;
-                paths.insert(prompt, path);
-            }
-            ids.extend(paths.get(&prompt).into_iter().flatten().take(generated));
-            let (mut row, _) = self.forward(&ids, LogitRows::Last)?;
-            let case = &self.expected.sampling[index];
-            let params = SamplingParams {
-                temperature: case.temperature,
-                top_k: case.top_k,
-                top_p: case.top_p,
-                repetition_penalty: case.repetition_penalty,
-                ..SamplingParams::greedy()
-            };
-            let found: HashMap<u32, f32> = Sampler::new(params)?
-                .kept(&mut row, &ids, generated, usize::MAX)?
-                .into_iter()
-                .collect();
-            let same = found.len() == case.kept.len()
-                && case.kept.iter().all(|(id, _)| found.contains_key(id));
-            right += usize::from(same);
-            for (id, probability) in &case.kept {
-                worst = worst.max((found.get(id).copied().unwrap_or(0.0) - probability).abs());
-            }
-        }
-        let found = msg!("verify-sampling-right", right, total);
-        self.verdict(right == total, msg!("verify-sampling"), found)?;
-        let allowed = PROBABILITY_PER_LOGIT * self.tolerance;
-        self.report(msg!("verify-probabilities"), worst, allowed)
+        CheckKind::GreedyPaths => msg!("verify-greedy"),
+        CheckKind::SamplingSets => msg!("verify-sampling"),
+        CheckKind::SamplingProbabilities => msg!("verify-probabilities"),
     }
 }
 
-fn difference(a: &[f32], b: &[f32]) -> f32 {
-    if a.len() != b.len() {
-        return f32::INFINITY;
+fn found(check: &Check) -> Text {
+    match (&check.kind, check.outcome) {
+        (_, Outcome::Difference { largest, allowed }) => {
+            let difference = format!("{largest:.2e}");
+            let allowed = format!("{allowed:.0e}");
+            msg!("verify-difference", difference, allowed)
+        }
+        (CheckKind::GreedyPaths, Outcome::Mismatches { count, total }) => {
+            msg!("verify-greedy-right", right = total - count, total)
+        }
+        (CheckKind::SamplingSets, Outcome::Mismatches { count, total }) => {
+            msg!("verify-sampling-right", right = total - count, total)
+        }
+        (_, Outcome::Mismatches { count, .. }) => msg!("verify-positions-off", count),
     }
-    a.iter()
-        .zip(b)
-        .map(|(a, b)| (a - b).abs())
-        .fold(
-            0.0,
-            |max, off| if off.is_nan() { off } else { max.max(off) },
-        )
-}
-
-fn log_sum_exp(row: &[f32]) -> f32 {
-    let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let sum: f64 = row.iter().map(|value| f64::from(value - max).exp()).sum();
-    (f64::from(max) + sum.ln()) as f32
 }

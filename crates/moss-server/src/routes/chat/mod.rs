@@ -1,7 +1,7 @@
 //! `POST /v1/chat/completions`.
 
+mod chat_stream;
 mod prompt;
-mod speaker;
 mod stream;
 mod truncation;
 
@@ -11,11 +11,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::future::try_join_all;
-use moss_text::Tokenizer;
 
-use self::speaker::{LikelyToken, Part, Speaker};
+use self::chat_stream::{ChatStream, Part};
 use crate::{
-    ServedModel, ServerOptions,
+    ServerOptions,
     body::JsonBody,
     error::ApiError,
     generation::{Admission, one_admitted},
@@ -23,11 +22,11 @@ use crate::{
     state::{Shared, now},
     wire::{
         answer::{
-            Aside, Chat, ChatChoice, ChatLogprob, ChatLogprobs, ChatMessage, Extra, Notes, Report,
-            TokenLogprob, Usage, finish_reason, reply_error,
+            Aside, Chat, ChatChoice, ChatLogprobs, ChatMessage, Extra, Notes, Report, Usage,
+            finish_reason, reply_error,
         },
         chat::ChatRequest,
-        number::Count,
+        number::{Count, Limit},
         shared::Truncation,
     },
 };
@@ -76,16 +75,16 @@ pub(crate) async fn chat(
         dropped_messages: prompt.dropped_messages,
     };
     let admission = Admission::default();
-    let start = |index| Speaker::start(&state, &model, &plan, &prompt, index, &admission);
+    let start = |index| ChatStream::start(&state, &model, &plan, &prompt, index, &admission);
     // All or none: what was queued before one that finds the queue full is cancelled as it is
     // dropped.
-    let mut speakers = (0..plan.n).map(start).collect::<Result<Vec<_>, _>>()?;
+    let mut streams = (0..plan.n).map(start).collect::<Result<Vec<_>, _>>()?;
     let id = format!("chatcmpl-{}", uuid::Uuid::new_v4().simple());
     if plan.stream {
-        one_admitted(speakers.iter_mut().map(Speaker::generation)).await?;
-        return Ok(stream::respond(&state, &model, &plan, id, notes, speakers));
+        one_admitted(streams.iter_mut().map(ChatStream::generation)).await?;
+        return Ok(stream::respond(&state, &plan, id, notes, streams));
     }
-    let wholes = try_join_all(speakers.into_iter().map(|speaker| whole(speaker, &model))).await?;
+    let wholes = try_join_all(streams.into_iter().map(whole)).await?;
     if let Some(error) = reply_error(
         wholes
             .iter()
@@ -133,6 +132,9 @@ pub(crate) fn plan(request: &ChatRequest, options: &ServerOptions) -> Result<Pla
     )?;
     let mut fields = request.shared();
     fields.max_tokens = match (fields.max_tokens, request.max_completion_tokens) {
+        // No limit, -1, says nothing beside a limit.
+        (Some(limit @ Limit(Some(_))), Some(Limit(None)))
+        | (Some(Limit(None)), Some(limit @ Limit(Some(_)))) => Some(limit),
         (Some(old), Some(new)) if old != new => {
             let expected = " beside another `max_tokens`, which it replaces".to_owned();
             return Err(ApiError::Unsupported {
@@ -158,13 +160,12 @@ pub(crate) fn plan(request: &ChatRequest, options: &ServerOptions) -> Result<Pla
 
 /// Waits for an answer.
 async fn whole(
-    mut speaker: Speaker,
-    model: &ServedModel,
+    mut stream: ChatStream,
 ) -> Result<(ChatMessage, ChatLogprobs, moss_engine::Outcome), ApiError> {
     let (mut text, mut beside, mut likely) =
         (String::new(), Aside::default(), ChatLogprobs::default());
     loop {
-        match speaker.next().await? {
+        match stream.next().await? {
             Part::Said {
                 content,
                 aside,
@@ -173,11 +174,7 @@ async fn whole(
                 text.push_str(&content);
                 beside.thoughts.push_str(&aside.thoughts);
                 beside.commands.push_str(&aside.commands);
-                likely.content.extend(
-                    tokens
-                        .into_iter()
-                        .map(|token| likelihood(&model.tokenizer, token)),
-                );
+                likely.content.extend(tokens);
             }
             Part::Done(outcome) => {
                 let moss = Some(beside).filter(|aside| *aside != Aside::default());
@@ -190,39 +187,5 @@ async fn whole(
                 return Ok((message, likely, outcome));
             }
         }
-    }
-}
-
-/// A token of the content in the form of OpenAI's API. Its text is its share of the content: it may
-/// complete a character, lose white space at the beginning, or be cut off by a stop string. The
-/// other likely tokens are given as they are.
-fn likelihood(tokenizer: &Tokenizer, token: LikelyToken) -> ChatLogprob {
-    // JSON has no -inf; this is what OpenAI's API says of tokens that are out of the question.
-    let finite = |logprob: f32| logprob.max(-9999.0);
-    let LikelyToken {
-        value: (id, likely),
-        text,
-        bytes,
-    } = token;
-    let token = TokenLogprob {
-        token: text,
-        logprob: finite(likely.logprob),
-        bytes,
-    };
-    let other = |&(other, logprob): &(u32, f32)| {
-        if other == id {
-            return token.clone();
-        }
-        let bytes = tokenizer.token_bytes(other).to_vec();
-        let token = String::from_utf8_lossy(&bytes).into_owned();
-        TokenLogprob {
-            token,
-            logprob: finite(logprob),
-            bytes,
-        }
-    };
-    ChatLogprob {
-        top_logprobs: likely.top.iter().map(other).collect(),
-        token,
     }
 }

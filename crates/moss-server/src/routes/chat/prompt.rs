@@ -1,23 +1,18 @@
 //! From messages to a prompt.
 
-use moss_text::{Plugin, PromptBuilder, SegmentKind, SystemText, Turn};
+use moss_text::{Plugin, PluginFields, Prompt, PromptBuilder, SystemText, Turn};
 
-use super::truncation::{TurnLengths, oldest_to_drop};
+use super::truncation::oldest_to_drop;
 use crate::{
     ServedModel,
     error::ApiError,
-    wire::chat::{Beside, Message, Role},
+    wire::chat::{Message, Role},
 };
 
 /// What an answer goes on from.
-pub(super) struct Prompt {
+pub(super) struct ChatPrompt {
     pub(super) builder: PromptBuilder,
-    pub(super) ids: Vec<u32>,
-    /// What the model writes next.
-    pub(super) next: SegmentKind,
-    /// The answer continues text of the last message, so that white space at its beginning is part
-    /// of it.
-    pub(super) continues: bool,
+    pub(super) prompt: Prompt,
     /// Messages that were left out because the conversation is longer than the context window.
     pub(super) dropped_messages: usize,
 }
@@ -26,7 +21,7 @@ pub(super) struct Prompt {
 #[derive(Default)]
 struct Exchange {
     user: Option<String>,
-    moss: Option<(String, Option<Beside>)>,
+    moss: Option<(String, Option<PluginFields>)>,
     /// Messages that it was put together of.
     messages: usize,
     /// The message that `moss` begins with.
@@ -38,43 +33,39 @@ struct Exchange {
 struct Exchanges {
     instruction: Option<String>,
     all: Vec<Exchange>,
-    /// Messages without text in front of the first exchange.
+    /// Skipped messages in front of the first exchange.
     skipped: usize,
 }
 
 /// Puts messages together, by one rule:
 ///
-/// 1. System messages at the beginning are the instruction. A later one is read where it stands, as
-///    part of what the user says.
-/// 2. Assistant messages without text, such as placeholders for the answer, are skipped.
+/// 1. System messages at the beginning are the instruction, in place of the server's own. A later
+///    one is read where it stands, as part of what the user says.
+/// 2. Text that is empty or white space alone says nothing: such a system message leaves the
+///    server's instruction in place, such an assistant message (a placeholder for the answer) is
+///    skipped, and such a user message adds nothing to its neighbours.
 /// 3. Neighbours of one side become one message, with an empty line between them.
-/// 4. An answer in front of everything that the user says answers an empty message.
+/// 4. An answer in front of everything that the user says answers an empty message; so does the new
+///    answer where nobody has said anything yet.
 /// 5. If the assistant has the last word, the answer continues it.
 ///
 /// `truncate_for` drops the oldest exchanges of a conversation that is longer than the context
 /// window, with room for an answer of so many tokens.
 ///
 /// # Errors
-/// [`ApiError::Unsupported`] naming what stands beside a message that cannot have it;
-/// [`ApiError::OutOfRange`] for a conversation that asks nothing.
+/// [`ApiError::Unsupported`] naming what stands beside a message that cannot have it.
 pub(super) fn build(
     model: &ServedModel,
     messages: Vec<Message>,
     plugins: &[Plugin],
     truncate_for: Option<usize>,
-) -> Result<Prompt, ApiError> {
+) -> Result<ChatPrompt, ApiError> {
     let Exchanges {
         instruction,
         all: mut exchanges,
         ..
     } = arrange(model, messages)?;
-    let last = exchanges.pop().ok_or_else(|| {
-        ApiError::out_of_range(
-            "messages",
-            "without a message of the user",
-            "one, or text of an answer to continue",
-        )
-    })?;
+    let last = exchanges.pop().unwrap_or_default();
     let builder = model.prompts(instruction.map(SystemText::Custom), plugins)?;
     let mut turns = Vec::with_capacity(exchanges.len());
     let mut counts = Vec::with_capacity(exchanges.len());
@@ -88,17 +79,12 @@ pub(super) fn build(
         let (said, beside) = moss.unwrap_or_default();
         turns.push(Turn {
             user: user.unwrap_or_default(),
-            reply: model.reply(&said, beside.as_ref(), false)?,
+            reply: builder.past_reply(&said, beside.as_ref(), false)?,
         });
         counts.push(messages);
     }
     let user = last.user.unwrap_or_default();
     let (mut begun, mut continues) = (Vec::new(), false);
-    let mut next = if model.has_plugins {
-        SegmentKind::Thoughts
-    } else {
-        SegmentKind::Answer
-    };
     if let Some((said, beside)) = last.moss {
         if said.is_empty()
             && beside
@@ -108,26 +94,22 @@ pub(super) fn build(
             let expected = " here, expected words of the answer or `moss.results` to go on from";
             return Err(unsupported(last.answered_by, "role", expected));
         }
-        begun = model.reply(&said, beside.as_ref(), true)?;
+        begun = builder.past_reply(&said, beside.as_ref(), true)?;
         continues = !said.is_empty();
-        next = SegmentKind::Answer;
     }
-    let dropped = match truncate_for {
-        Some(answer) => {
-            let lengths = TurnLengths::new(&builder, &turns, &user, begun.len())?;
-            oldest_to_drop(&lengths, answer, model.engine.window())
-        }
-        None => 0,
-    };
-    let mut ids = builder.prompt(&turns[dropped..], &user)?;
-    ids.extend(begun);
-    let dropped_messages = counts[..dropped].iter().sum();
-    Ok(Prompt {
-        builder,
-        ids,
-        next,
+    let layout = builder.layout(&turns, &user, &begun)?;
+    let dropped = truncate_for.map_or(0, |answer| {
+        let tokens = |range, begun| layout.tokens(range, begun);
+        oldest_to_drop(tokens, turns.len(), answer, model.engine.window())
+    });
+    let prompt = Prompt {
         continues,
-        dropped_messages,
+        ..layout.into_prompt(dropped)?
+    };
+    Ok(ChatPrompt {
+        builder,
+        prompt,
+        dropped_messages: counts[..dropped].iter().sum(),
     })
 }
 
@@ -152,8 +134,9 @@ fn arrange(model: &ServedModel, messages: Vec<Message>) -> Result<Exchanges, Api
             Role::System if conversation.all.is_empty() => {
                 append(&mut conversation.instruction, text)
             }
+            Role::System if is_blank(&text) => conversation.skip(),
             Role::System | Role::User => append(&mut conversation.asking().user, text),
-            Role::Assistant if text.trim().is_empty() && beside.is_none() => conversation.skip(),
+            Role::Assistant if is_blank(&text) && beside.is_none() => conversation.skip(),
             Role::Assistant => {
                 let exchange = conversation.answering();
                 match &mut exchange.moss {
@@ -215,7 +198,7 @@ fn check_beside(
     model: &ServedModel,
     conversation: &Exchanges,
     role: Role,
-    beside: Option<&Beside>,
+    beside: Option<&PluginFields>,
 ) -> Result<(), &'static str> {
     let Some(beside) = beside else { return Ok(()) };
     match role {
@@ -243,8 +226,14 @@ fn unsupported(index: usize, field: &str, expected: &str) -> ApiError {
     }
 }
 
+/// Returns `true` for text that says nothing.
+fn is_blank(text: &str) -> bool {
+    text.trim().is_empty()
+}
+
 fn append(place: &mut Option<String>, text: String) {
     match place {
+        _ if is_blank(&text) => {}
         Some(before) => {
             before.push_str("\n\n");
             before.push_str(&text);

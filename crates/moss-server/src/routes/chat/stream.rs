@@ -3,9 +3,8 @@
 use axum::response::Response;
 use futures_util::{StreamExt, stream};
 
-use super::{Part, Speaker, likelihood};
+use super::chat_stream::{ChatStream, Part};
 use crate::{
-    ServedModel,
     error::ApiError,
     plan::Plan,
     sse,
@@ -18,19 +17,18 @@ use crate::{
 
 pub(super) fn respond(
     state: &Shared,
-    model: &ServedModel,
     plan: &Plan,
     id: String,
     notes: Notes,
-    speakers: Vec<Speaker>,
+    streams: Vec<ChatStream>,
 ) -> Response {
-    let parts = speakers
+    let parts = streams
         .into_iter()
         .enumerate()
-        .map(|(index, speaker)| Box::pin(parts(index, speaker)));
+        .map(|(index, stream)| Box::pin(parts(index, stream)));
     let mut merged = stream::select_all(parts);
     let (name, created) = (state.options.model.clone(), now());
-    let (tokenizer, include_usage) = (model.tokenizer.clone(), plan.include_usage);
+    let include_usage = plan.include_usage;
     let (keep_alive, count) = (state.options.keep_alive, plan.n);
     sse::respond(keep_alive, move |events| async move {
         let object = "chat.completion.chunk";
@@ -76,10 +74,6 @@ pub(super) fn respond(
                 } => {
                     let content = Some(content).filter(|content| !content.is_empty());
                     let moss = Some(aside).filter(|aside| *aside != Aside::default());
-                    let tokens: Vec<_> = tokens
-                        .into_iter()
-                        .map(|token| likelihood(&tokenizer, token))
-                        .collect();
                     let logprobs = (!tokens.is_empty()).then_some(ChatLogprobs { content: tokens });
                     let delta = ChatDelta {
                         role: None,
@@ -118,16 +112,16 @@ pub(super) fn respond(
     })
 }
 
-/// A speaker's parts, each with its number, up to and with the last one or the first error.
+/// An answer's parts, each with its number, up to and with the last one or the first error.
 fn parts(
     index: usize,
-    speaker: Speaker,
+    chat: ChatStream,
 ) -> impl futures_util::Stream<Item = (usize, Result<Part, ApiError>)> + Send {
-    stream::unfold(Some(speaker), move |speaker| async move {
-        let mut speaker = speaker?;
-        let part = speaker.next().await;
+    stream::unfold(Some(chat), move |chat| async move {
+        let mut chat = chat?;
+        let part = chat.next().await;
         let goes_on = matches!(part, Ok(Part::Said { .. }));
-        Some(((index, part), goes_on.then_some(speaker)))
+        Some(((index, part), goes_on.then_some(chat)))
     })
 }
 

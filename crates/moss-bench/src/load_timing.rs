@@ -1,0 +1,52 @@
+//! The time of loading: opening the GPUs, and the weights after it.
+
+use std::time::Instant;
+
+use moss_model::LoadEvent;
+
+/// Times the loading of a model by its events.
+#[derive(Debug)]
+pub struct LoadTimer {
+    start: Instant,
+    /// When all GPUs were open and the layers divided.
+    planned: Option<Instant>,
+    /// Bytes for the GPUs.
+    gpu_bytes: u64,
+    /// Seconds in all, once finished.
+    pub seconds: f64,
+}
+
+impl LoadTimer {
+    /// Starts the clock.
+    pub fn start() -> Self {
+        Self {
+            start: Instant::now(),
+            planned: None,
+            gpu_bytes: 0,
+            seconds: 0.0,
+        }
+    }
+
+    /// Returns a listener that notes the events and passes them to `tell`.
+    pub fn watch(&mut self, mut tell: impl FnMut(LoadEvent)) -> impl FnMut(LoadEvent) {
+        move |event| {
+            if let LoadEvent::Planned { memory, .. } = &event {
+                self.planned = Some(Instant::now());
+                self.gpu_bytes += memory.weights + memory.embedding;
+            }
+            tell(event);
+        }
+    }
+
+    /// Stops the clock.
+    pub fn finish(&mut self) {
+        self.seconds = self.start.elapsed().as_secs_f64();
+    }
+
+    /// Returns the seconds that the weights of the GPUs took, without opening the GPUs, and bytes of
+    /// them a second.
+    pub fn gpu_weights(&self) -> Option<(f64, f64)> {
+        let seconds = self.seconds - self.planned?.duration_since(self.start).as_secs_f64();
+        Some((seconds, self.gpu_bytes as f64 / seconds))
+    }
+}

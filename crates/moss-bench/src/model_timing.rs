@@ -1,0 +1,147 @@
+//! One conversation at the model itself, without an engine, and its times.
+
+use std::time::Instant;
+
+use moss_model::{BlockPool, BlockTable, LanguageModel, LogitRows, Moss, SequenceChunk, StageSpan};
+use moss_sampling::Sampler;
+
+use crate::BenchError;
+
+/// Prefills on a GPU, of which the median counts; on a CPU there is time for one.
+const GPU_PREFILLS: usize = 5;
+
+/// Times of one prompt and the tokens after it.
+#[derive(Debug, Clone, Copy)]
+pub struct ConversationTimes {
+    /// Tokens of the prompt.
+    pub prompt: usize,
+    /// Tokens generated.
+    pub new: usize,
+    /// Seconds of the prompt: the median.
+    pub prefill_s: f64,
+    /// Median over the generated tokens, drawing them included.
+    pub token_s: f64,
+    /// Bytes of weights, keys and values that such a token reads.
+    pub token_bytes: f64,
+}
+
+/// Times conversations at a model.
+#[derive(Debug)]
+pub struct ConversationTimer<'a> {
+    /// The model.
+    pub model: &'a mut Moss,
+    /// Draws the tokens.
+    pub sampler: Sampler,
+    /// Is true if a GPU runs the model: there is time for several prefills then.
+    pub on_gpu: bool,
+}
+
+impl ConversationTimer<'_> {
+    /// Times a prompt of `prompt` tokens and `new` tokens after it.
+    ///
+    /// # Errors
+    /// Those of the model and the sampler.
+    pub fn measure(&mut self, prompt: usize, new: usize) -> Result<ConversationTimes, BenchError> {
+        let mut ids = synthetic_token_ids(self.model, prompt);
+        let mut blocks = BlockTable::default();
+        BlockPool::new(self.model.cache_shape()).grow(&mut blocks, prompt + new)?;
+        self.step(&ids, 0..1, &blocks)?; // brings the weights into memory
+        let times = if self.on_gpu {
+            self.step(&ids, 0..prompt, &blocks)?; // libraries choose and load their kernels
+            GPU_PREFILLS
+        } else {
+            1
+        };
+        let mut prefills = Vec::with_capacity(times);
+        let mut first = 0;
+        for _ in 0..times {
+            let (seconds, id) = self.step(&ids, 0..prompt, &blocks)?;
+            prefills.push(seconds);
+            first = id;
+        }
+        let mut tokens = Vec::with_capacity(new);
+        ids.push(first);
+        for at in prompt..prompt + new {
+            let (seconds, id) = self.step(&ids, at..at + 1, &blocks)?;
+            tokens.push(seconds);
+            ids.push(id);
+        }
+        let context = prompt as f64 + new as f64 / 2.0;
+        let cache = self.model.cache_bytes_per_position() as f64 * context;
+        Ok(ConversationTimes {
+            prompt,
+            new,
+            prefill_s: median(prefills)?,
+            token_s: median(tokens)?,
+            token_bytes: self.model.weight_bytes_per_token() as f64 + cache,
+        })
+    }
+
+    /// Returns when the stages worked on a prompt, and on a token after it.
+    ///
+    /// # Errors
+    /// Those of the model.
+    pub fn timelines(&mut self, prompt: usize) -> Result<[Vec<StageSpan>; 2], BenchError> {
+        let ids: Vec<u32> = synthetic_token_ids(self.model, prompt + 1);
+        let mut blocks = BlockTable::default();
+        BlockPool::new(self.model.cache_shape()).grow(&mut blocks, prompt + 1)?;
+        let mut forward = |rows: std::ops::Range<usize>| {
+            let (token_ids, start_pos) = (&ids[rows.clone()], rows.start);
+            let chunk = SequenceChunk {
+                token_ids,
+                start_pos,
+                blocks: &blocks,
+                logits: LogitRows::Last,
+            };
+            self.model.forward_timed(&[chunk])
+        };
+        let of_prompt = forward(0..prompt)?.1;
+        forward(prompt..prompt + 1)?; // the first token's work is recorded on the way
+        let of_token = forward(prompt..prompt + 1)?.1;
+        Ok([of_prompt, of_token])
+    }
+
+    /// Runs `ids[rows]` and draws the next token: seconds, and the token.
+    fn step(
+        &mut self,
+        ids: &[u32],
+        rows: std::ops::Range<usize>,
+        blocks: &BlockTable,
+    ) -> Result<(f64, u32), BenchError> {
+        let start = Instant::now();
+        let allowed = self.model.config().vocab_size;
+        let request = self.sampler.top_k_request(&ids[..rows.end], allowed);
+        let logits = request.map_or(LogitRows::Last, LogitRows::TopK);
+        let chunk = SequenceChunk {
+            token_ids: &ids[rows.clone()],
+            start_pos: rows.start,
+            blocks,
+            logits,
+        };
+        let mut answers = self.model.forward(&[chunk], &|| false)?;
+        let answer = answers.first_mut().ok_or(BenchError::NoAnswer)?;
+        let id = match answer.candidates() {
+            Some(candidates) => self.sampler.sample_candidates(candidates, 0)?,
+            None => {
+                let row = answer.last_mut().ok_or(BenchError::NoLogits)?;
+                self.sampler.sample(row, &ids[..rows.end], 0, allowed)?
+            }
+        };
+        Ok((start.elapsed().as_secs_f64(), id))
+    }
+}
+
+/// Returns `count` token ids without meaning, the same every time.
+pub fn synthetic_token_ids(model: &Moss, count: usize) -> Vec<u32> {
+    let vocab = model.config().vocab_size.min(100_000) as u32;
+    (0..count as u32)
+        .map(|i| i.wrapping_mul(2_654_435_761) % vocab)
+        .collect()
+}
+
+/// Returns the median.
+pub(crate) fn median(mut times: Vec<f64>) -> Result<f64, BenchError> {
+    times.sort_by(f64::total_cmp);
+    let median = times.get(times.len() / 2).copied();
+    median.ok_or(BenchError::NothingMeasured)
+}

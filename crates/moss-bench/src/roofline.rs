@@ -1,0 +1,149 @@
+//! Upper bounds of speed, from bytes and operations, before anything has run.
+
+use moss_model::{
+    CacheShape, ComputeDtype, MossConfig, WeightFormat,
+    placement::{ModelBytes, Placement, Stage},
+};
+use moss_weights::GptqBits;
+
+use crate::hardware::PlannedDevice;
+
+/// Tokens of the prompt whose time is predicted.
+const PROMPT: usize = 512;
+
+/// Parts of the tensor cores' peak that prompts of 512 tokens reach on an H100: 15.9 x 10^12
+/// operations in 29 ms (fp16) and 58 ms (int8, int4), as the README's table has it, of 989 x 10^12
+/// a second.
+const DENSE_SHARE: f64 = 0.55;
+const PACKED_SHARE: f64 = 0.27;
+
+/// The upper bounds of a plan.
+#[derive(Debug, Clone, Copy)]
+pub struct Prediction {
+    /// Tokens a second, one at a time, with an empty cache.
+    pub rate_empty: f64,
+    /// The same with a full one.
+    pub rate_full: f64,
+    /// Tokens of the prompt.
+    pub prompt: usize,
+    /// Part of the tensor cores' peak that is counted on.
+    pub share: f64,
+    /// Seconds to the first token; `None` where a stage's arithmetic is not known.
+    pub first_token: Option<f64>,
+}
+
+impl Prediction {
+    /// Predicts for a network with a cache of `positions`, in stages on `devices`.
+    pub fn new(
+        placement: &Placement,
+        devices: &[PlannedDevice],
+        config: &MossConfig,
+        positions: usize,
+        is_packed: bool,
+    ) -> Self {
+        let cards: Vec<_> = devices.iter().map(|device| device.card.clone()).collect();
+        let prompt = PROMPT.min(positions);
+        let share = if is_packed { PACKED_SHARE } else { DENSE_SHARE };
+        // Its weights have to be read once, too, however few the operations.
+        let prefill = |stage: &Stage| {
+            let PlannedDevice { card, tensor_flops } = devices.get(stage.card)?;
+            let arithmetic = stage_flops(stage, config, prompt) / ((*tensor_flops)? * share);
+            Some(arithmetic.max(stage.token_seconds(card, 0.0)))
+        };
+        Self {
+            rate_empty: 1.0 / placement.token_seconds(&cards, 0.0),
+            rate_full: 1.0 / placement.token_seconds(&cards, 1.0),
+            prompt,
+            share,
+            first_token: placement.stages.iter().map(prefill).sum(),
+        }
+    }
+}
+
+/// Returns the operations of a prompt in a stage. The head runs for one token.
+fn stage_flops(stage: &Stage, config: &MossConfig, prompt: usize) -> f64 {
+    let head = if stage.has_head {
+        2.0 * config.vocab_size as f64 * config.hidden_size as f64
+    } else {
+        0.0
+    };
+    config.block().matmul_flops(prompt) * stage.layers.len() as f64 + head
+}
+
+/// The published formats.
+const FORMATS: [WeightFormat; 3] = [
+    WeightFormat::F16,
+    WeightFormat::Gptq(GptqBits::Eight),
+    WeightFormat::Gptq(GptqBits::Four),
+];
+
+/// The roofline of decoding one token at a time: memory bandwidth.
+#[derive(Debug, Clone)]
+pub struct DecodeRoofline {
+    /// The weights' format.
+    pub format: String,
+    /// Bytes of weights that a token reads.
+    pub bytes: u64,
+}
+
+impl DecodeRoofline {
+    /// Returns the roofline of MOSS-moon-003 in every published format.
+    pub fn published() -> Vec<Self> {
+        let config = MossConfig::moon_003();
+        let cache = CacheShape::for_positions(config.context_length);
+        let roofline = |format: WeightFormat| {
+            let parts = ModelBytes::in_format(&config, format, cache, ComputeDtype::F16);
+            Self {
+                format: format.to_string(),
+                bytes: parts.layers.iter().sum::<u64>() + parts.head,
+            }
+        };
+        FORMATS.map(roofline).into()
+    }
+
+    /// Returns the upper bound of tokens a second, with an empty cache, at `bandwidth` bytes a
+    /// second.
+    pub fn rate(&self, bandwidth: f64) -> f64 {
+        bandwidth / self.bytes as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prompt_takes_two_operations_for_each_weight_and_token() {
+        let stage = Stage {
+            card: 0,
+            layers: 0..34,
+            has_embedding: true,
+            has_head: true,
+            weights: 0,
+            embedding: 0,
+            cache: 0,
+            workspace: 0,
+            free_after: 0,
+        };
+        let flops = stage_flops(&stage, &MossConfig::moon_003(), 512);
+        // 16.7e9 parameters less the embedding's and the head's 0.66e9 each.
+        let expected = 2.0 * (16.718e9 - 2.0 * 0.6575e9) * 512.0;
+        assert!((flops / expected - 1.0).abs() < 0.01, "{flops} {expected}");
+    }
+
+    #[test]
+    fn a_token_of_the_published_models_reads_what_their_sizes_say() {
+        // 32.1, 17.1 and 9.3 GB; scales and zero points take a few hundredths more as the kernels
+        // keep them.
+        let rooflines = DecodeRoofline::published();
+        for (roofline, gigabytes) in rooflines.iter().zip([32.1, 17.1, 9.3]) {
+            let found = roofline.bytes as f64 / 1e9;
+            assert!(
+                (found / gigabytes - 1.0).abs() < 0.04,
+                "{}: {found}",
+                roofline.format
+            );
+        }
+        assert!((rooflines[0].rate(3.01e12) - 93.7).abs() < 1.0);
+    }
+}

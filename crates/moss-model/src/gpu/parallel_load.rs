@@ -1,0 +1,186 @@
+//! A stage's weights, read by several threads at once: one core cannot copy out of mapped files as
+//! fast as a card takes them in.
+
+use std::{
+    ops::Range,
+    sync::{
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread,
+};
+
+use moss_cuda::{DenseWeight, Gpu, GpuLinear, Read};
+
+use super::{
+    block::GpuBlock,
+    head::Head,
+    loader::{EmbeddingTable, Loader},
+};
+use crate::{LinearKind, LoadEvent, MemoryPlan, ModelError, load::StageSpec};
+
+/// What of the network lies on one card.
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub(super) embedding: Option<EmbeddingTable>,
+    pub(super) head: Option<Head>,
+    pub(super) blocks: Vec<GpuBlock>,
+}
+
+/// Bytes of a table that a thread takes at a time: less than a layer, so that the threads end
+/// together.
+const PIECE_BYTES: usize = 64 << 20;
+
+#[derive(Debug, Clone)]
+enum Part {
+    Layer(usize),
+    /// Some rows of a table.
+    Rows(usize, Range<usize>),
+}
+
+/// An embedding or a head whose rows are to come, with the layer that an error names.
+type Table<'a> = (usize, &'a GpuLinear, &'a DenseWeight);
+
+impl StageSpec<'_> {
+    /// Loads all of them. After an error nothing more is begun.
+    ///
+    /// # Errors
+    /// As for [`crate::Moss::load`]; the first of them where several threads fail.
+    pub(super) fn load(
+        &self,
+        gpu: &Gpu,
+        progress: &mut dyn FnMut(LoadEvent),
+    ) -> Result<Parts, ModelError> {
+        let (first, end) = (self.layers.start, self.config.num_layers);
+        let failed = |source| ModelError::Kernel {
+            layer: first,
+            op: "load",
+            source,
+        };
+        let read = |part: &[u8], to: &mut [u8]| self.source.read(part, to);
+        let mut loader = Loader::new(gpu, self.source, &read).map_err(failed)?;
+        let embedding = (first == 0)
+            .then(|| loader.embedding(self.config, self.embedding_on_host))
+            .transpose()?;
+        let head = (self.layers.end == end)
+            .then(|| Head::load(&mut loader, self.config))
+            .transpose()?;
+        let mut tables: Vec<Table<'_>> = Vec::with_capacity(2);
+        if let Some((EmbeddingTable::Device(to), Some(from))) = &embedding {
+            tables.push((0, to, from));
+        }
+        if let Some((to, Some(from))) = &head {
+            tables.push((end, to.linear(), from));
+        }
+        let blocks = self.load_parts(loader, &read, &tables, progress)?;
+        let (embedding, head) = (
+            embedding.map(|(table, _)| table),
+            head.map(|(head, _)| head),
+        );
+        Ok(Parts {
+            embedding,
+            head,
+            blocks,
+        })
+    }
+
+    fn load_parts(
+        &self,
+        loader: Loader<'_>,
+        read: &Read<'_>,
+        tables: &[Table<'_>],
+        progress: &mut dyn FnMut(LoadEvent),
+    ) -> Result<Vec<GpuBlock>, ModelError> {
+        let (first, gpu) = (self.layers.start, loader.gpu);
+        let mut todo: Vec<_> = self.layers.clone().map(Part::Layer).collect();
+        for (index, (_, _, from)) in tables.iter().enumerate() {
+            let rows = (PIECE_BYTES * from.out_features / from.data.len().max(1)).max(1);
+            let pieces = (0..from.out_features).step_by(rows);
+            todo.extend(pieces.map(|at| Part::Rows(index, at..from.out_features.min(at + rows))));
+        }
+        let mut blocks = Vec::with_capacity(self.layers.len());
+        let next = AtomicUsize::new(0);
+        let work = |loader: Option<Loader<'_>>, sender: mpsc::SyncSender<_>| {
+            let failed = |source| ModelError::Kernel {
+                layer: first,
+                op: "load",
+                source,
+            };
+            let mut loader = match loader.map_or_else(|| Loader::new(gpu, self.source, read), Ok) {
+                Ok(loader) => loader,
+                Err(error) => return drop(sender.send(Err(failed(error)))),
+            };
+            // Nobody listens any more once a part has failed.
+            while let Some(part) = todo.get(next.fetch_add(1, Ordering::Relaxed))
+                && sender.send(self.part(part, tables, &mut loader)).is_ok()
+            {}
+        };
+        thread::scope(|scope| {
+            let (sender, loaded) = mpsc::sync_channel(0);
+            let (mut first_loader, work) = (Some(loader), &work);
+            for _ in 0..self.threads(todo.len()) {
+                let (loader, sender) = (first_loader.take(), sender.clone());
+                scope.spawn(move || work(loader, sender));
+            }
+            drop(sender);
+            for part in loaded {
+                if let Some((layer, block)) = part? {
+                    progress(LoadEvent::Layer {
+                        bytes: block.weight_bytes(),
+                    });
+                    blocks.push((layer, block));
+                }
+            }
+            Ok::<_, ModelError>(())
+        })?;
+        blocks.sort_unstable_by_key(|(layer, _)| *layer);
+        Ok(blocks.into_iter().map(|(_, block)| block).collect())
+    }
+
+    /// A layer, or nothing more than rows in place.
+    fn part(
+        &self,
+        part: &Part,
+        tables: &[Table<'_>],
+        loader: &mut Loader<'_>,
+    ) -> Result<Option<(usize, GpuBlock)>, ModelError> {
+        match part {
+            Part::Layer(layer) => {
+                let block = GpuBlock::load(loader, *layer, self.config, self.options.cache)?;
+                Ok(Some((*layer, block)))
+            }
+            Part::Rows(table, rows) => {
+                let (layer, to, from) = tables[*table];
+                let failed = |source| ModelError::Kernel {
+                    layer,
+                    op: "load",
+                    source,
+                };
+                loader
+                    .rows(to, from, rows.clone())
+                    .map(|()| None)
+                    .map_err(failed)
+            }
+        }
+    }
+
+    /// As many as there are cores. Each has a packed weight as published on the card beside the
+    /// model, for which there has to be room.
+    fn threads(&self, parts: usize) -> usize {
+        // Some cards take the whole cache with the layers.
+        let MemoryPlan {
+            weights,
+            embedding,
+            cache,
+            free,
+            ..
+        } = self.memory;
+        let room = free.saturating_sub(weights + embedding + cache);
+        let published = self
+            .source
+            .stored_bytes(&LinearKind::FcIn.name(self.layers.start), false)
+            .max(1);
+        let fitting = usize::try_from(room / published).unwrap_or(usize::MAX);
+        parts.min(self.threads).min(fitting).max(1)
+    }
+}

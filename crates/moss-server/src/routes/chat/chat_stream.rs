@@ -1,0 +1,128 @@
+//! One answer in a conversation, in parts as they come: what MOSS says, and what a plugin model
+//! thinks and commands besides.
+
+use moss_engine::{Event, Outcome, Session};
+use moss_text::{NextRun, Reply, SegmentKind, Step};
+
+use super::prompt::ChatPrompt;
+use crate::{
+    ServedModel,
+    error::ApiError,
+    generation::{Admission, Generation},
+    plan::Plan,
+    routes::likelihoods::Likelihoods,
+    state::Shared,
+    wire::answer::{Aside, ChatLogprob},
+};
+
+/// A part of an answer.
+pub(super) enum Part {
+    /// `tokens` are those of `content`, where their likelihoods were asked for.
+    Said {
+        content: String,
+        aside: Aside,
+        tokens: Vec<ChatLogprob>,
+    },
+    Done(Outcome),
+}
+
+pub(super) struct ChatStream {
+    plan: Plan,
+    index: usize,
+    generation: Generation,
+    reply: Reply,
+    likelihoods: Option<Likelihoods>,
+    /// The cache of a plugin model's reply, which may take two runs.
+    _session: Option<Session>,
+}
+
+impl ChatStream {
+    /// Queues answer `index` to a prompt.
+    pub(super) fn start(
+        state: &Shared,
+        model: &ServedModel,
+        plan: &Plan,
+        prompt: &ChatPrompt,
+        index: usize,
+        admission: &Admission,
+    ) -> Result<Self, ApiError> {
+        let ChatPrompt {
+            builder, prompt, ..
+        } = prompt;
+        let most = Some(plan.max_tokens);
+        let (reply, run) = Reply::begin(builder, model.eos(), prompt.clone(), most);
+        let session = model.has_plugins.then(|| model.engine.session());
+        let mut request = plan.request(run, index);
+        request.session = session.as_ref().map(Session::id);
+        Ok(Self {
+            plan: plan.clone(),
+            index,
+            generation: Generation::start(state, model, request, admission)?,
+            reply,
+            likelihoods: plan.logprobs.map(|_| Likelihoods::new(&model.tokenizer)),
+            _session: session,
+        })
+    }
+
+    /// What it waits for.
+    pub(super) fn generation(&mut self) -> &mut Generation {
+        &mut self.generation
+    }
+
+    /// The next part; [`Part::Done`] is the last.
+    pub(super) async fn next(&mut self) -> Result<Part, ApiError> {
+        loop {
+            match self.generation.next().await? {
+                Event::Text {
+                    id,
+                    kind,
+                    piece,
+                    tokens,
+                    logprobs,
+                } => {
+                    self.reply.push(id, kind, &piece);
+                    let mut likely = Vec::new();
+                    if let Some(likelihoods) = &mut self.likelihoods {
+                        likelihoods.add(id.zip(logprobs));
+                        if kind == SegmentKind::Answer {
+                            likely = likelihoods.of_chat(tokens);
+                        }
+                    }
+                    if !piece.is_empty() {
+                        return Ok(said(kind, piece, likely));
+                    }
+                }
+                Event::Finished(outcome) => match self.reply.end(outcome) {
+                    Step::Run(run) => self.follow_up(run)?,
+                    Step::Done | Step::NeedsResults { .. } => {
+                        let outcome = self.reply.take_outcome();
+                        return outcome.map(Part::Done).ok_or(ApiError::Internal);
+                    }
+                },
+                _ => {}
+            }
+        }
+    }
+
+    fn follow_up(&mut self, run: NextRun) -> Result<(), ApiError> {
+        let request = self.plan.request(run, self.index);
+        if let Some(likelihoods) = &mut self.likelihoods {
+            likelihoods.begin_run();
+        }
+        self.generation.follow_up(request)
+    }
+}
+
+fn said(kind: SegmentKind, piece: String, tokens: Vec<ChatLogprob>) -> Part {
+    let (mut content, mut aside) = (String::new(), Aside::default());
+    match kind {
+        SegmentKind::Answer => content = piece,
+        SegmentKind::Thoughts => aside.thoughts = piece,
+        SegmentKind::Commands => aside.commands = piece,
+    }
+    Part::Said {
+        content,
+        aside,
+        tokens,
+    }
+}

@@ -1,0 +1,93 @@
+//! Replies that come as text, such as those that a client of the server hands back.
+
+use serde::Deserialize;
+
+use crate::{EMPTY_PART, PromptBuilder, TextError};
+
+/// The parts of a plugin model's reply beside its answer.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)] // also for `[]`, as some languages write an empty object
+pub struct PluginFields {
+    /// The inner thoughts.
+    pub thoughts: Option<String>,
+    /// Calls to plugins.
+    pub commands: Option<String>,
+    /// The results of the calls.
+    pub results: Option<String>,
+}
+
+impl PluginFields {
+    /// Returns true if there is no text in any field.
+    pub fn is_empty(&self) -> bool {
+        let fields = [&self.thoughts, &self.commands, &self.results];
+        fields
+            .iter()
+            .all(|field| field.as_ref().is_none_or(String::is_empty))
+    }
+}
+
+impl PromptBuilder {
+    /// Returns the ids of a past reply with the answer `said`, as the model would have written and
+    /// been given them:
+    ///
+    /// ```text
+    /// <|Inner Thoughts|>: …<eot>\n<|Commands|>: …<eoc>\n<|Results|>:\n…<eor>\n<|MOSS|>: …<eom>
+    /// ```
+    /// A part that a plugin model must have written, and that is not known, is [`EMPTY_PART`]. A
+    /// plugin model's reply without an answer ends after its commands, or at `<|MOSS|>:` if it has
+    /// their results. `is_open` leaves out `<eom>`, for the model to continue the answer.
+    ///
+    /// # Errors
+    /// [`TextError::MissingSpecial`], [`TextError::Encode`].
+    pub fn past_reply(
+        &self,
+        said: &str,
+        fields: Option<&PluginFields>,
+        is_open: bool,
+    ) -> Result<Vec<u32>, TextError> {
+        let special = self.tokenizer().special()?;
+        let encode = |text: &str| self.tokenizer().encode_untrusted(text);
+        let has_answered = fields.is_none() || !said.is_empty();
+        let mut ids = Vec::new();
+        if let (Some(_), Some(eot), Some(eoc), Some(eor)) =
+            (self.plugins(), special.eot, special.eoc, special.eor)
+        {
+            let none = PluginFields::default();
+            let PluginFields {
+                thoughts,
+                commands,
+                results,
+            } = fields.unwrap_or(&none);
+            // The space behind a label belongs to the label.
+            let (thoughts, commands) = (
+                thoughts.as_deref().map(str::trim_start),
+                commands.as_deref().map(str::trim_start),
+            );
+            let parts = [
+                ("<|Inner Thoughts|>: ", thoughts, eot),
+                ("\n<|Commands|>: ", commands, eoc),
+                ("\n<|Results|>:\n", results.as_deref(), eor),
+            ];
+            let last = parts.iter().rposition(|(_, text, _)| text.is_some());
+            let written = if has_answered {
+                parts.len()
+            } else {
+                last.map_or(0, |last| last + 1)
+            };
+            for (label, text, end) in &parts[..written] {
+                ids.extend(encode(&format!("{label}{}", text.unwrap_or(EMPTY_PART)))?);
+                ids.push(*end);
+            }
+            if written == parts.len() {
+                ids.extend(encode("\n<|MOSS|>:")?);
+            }
+        }
+        if has_answered {
+            ids.extend(encode(&format!(" {}", said.trim_start()))?);
+            if !is_open {
+                ids.push(special.eom);
+            }
+        }
+        Ok(ids)
+    }
+}
