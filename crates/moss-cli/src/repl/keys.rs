@@ -15,9 +15,12 @@ use rustyline::{
 
 use super::names::NAMES;
 
-/// A Ctrl-C that is handled this soon after an answer was in the same read as the question: it was
-/// meant for the answer. Keys that the editor has read ahead take a tenth of a millisecond.
-pub(super) const STALE: Duration = Duration::from_millis(2);
+/// A Ctrl-C that is handled this soon after an answer may have been in the same read as the
+/// question, and is then meant for the answer: it says how to leave, and never leaves. The editor
+/// does not tell which keys it had read ahead. They take a tenth of a millisecond, but a process on
+/// a busy machine may have to wait much longer for its turn; the price of a longer time is only that
+/// leaving needs one more Ctrl-C.
+pub(super) const STALE: Duration = Duration::from_millis(300);
 
 /// What the keys at the current prompt mean.
 pub(crate) struct Keys {
