@@ -16,8 +16,8 @@ use moss_weights::{DenseDtype, DenseWeight, GptqBits, GptqWeight, GroupIndex, Li
 use rayon::prelude::*;
 
 const GROUP_SIZE: usize = 128;
-/// Rounds of the yardstick and then the kernel, so that both see the same machine, whose speed may
-/// change from round to round.
+/// Rounds of the baseline and then the kernel, so that both run at the same speed of the machine, which
+/// may change from round to round.
 const ROUNDS: usize = 5;
 /// Runs of a kernel in a round, of which the median counts.
 const RUNS: usize = 5;

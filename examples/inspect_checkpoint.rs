@@ -1,4 +1,4 @@
-//! What a checkpoint's files hold, without loading it.
+//! Prints what a checkpoint's files contain, without loading the weights.
 //!
 //! `cargo run --release --example inspect_checkpoint -- PATH`
 

@@ -1,33 +1,19 @@
 //! The demo models answer exactly as transformers' CodeGenForCausalLM.generate does, in both
 //! layouts, through the whole stack.
-#![allow(clippy::unwrap_used)]
 
 use moss::{
     Builder, Engine, Request, SamplingParams, StopRules, cpu::Activations, model::ComputeDtype,
     text::Specials,
 };
+use moss_testing::{fixture, ids, read_json};
 use serde_json::Value;
 
-fn repository(path: &str) -> String {
-    format!("{}/../../{path}", env!("CARGO_MANIFEST_DIR"))
-}
-
-fn ids(value: &Value) -> Vec<u32> {
-    value
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|id| id.as_u64().unwrap() as u32)
-        .collect()
-}
-
 fn goldens() -> Value {
-    serde_json::from_slice(&std::fs::read(repository("tests/fixtures/demo/golden.json")).unwrap())
-        .unwrap()
+    read_json(fixture("demo/golden.json"))
 }
 
 fn demo(model: &str) -> Builder {
-    Builder::new(repository(&format!("examples/demo/{model}")))
+    Builder::folder(moss_testing::demo(model))
 }
 
 fn check(model: &str, engine: Engine) {

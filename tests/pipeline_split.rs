@@ -1,6 +1,5 @@
 //! However the layers are shared out, the logits are the same to the last bit: every format, short
 //! and long prompts, steps and cancels.
-#![allow(clippy::unwrap_used)]
 
 use std::cell::Cell;
 
@@ -11,10 +10,7 @@ use moss::{
         MossConfig, SequenceChunk,
     },
 };
-
-fn repository(path: &str) -> String {
-    format!("{}/../../{path}", env!("CARGO_MANIFEST_DIR"))
-}
+use moss_testing::{fixture, repository};
 
 fn load(folder: &str, layers: &[usize], dtype: ComputeDtype) -> Moss {
     let checkpoint = Checkpoint::open(repository(folder)).unwrap();
@@ -93,7 +89,7 @@ fn a_prompt_of_several_passes_gives_the_same_bits_on_two_stages() {
 #[test]
 fn every_fixture_split_after_its_first_layer_gives_the_same_bits() {
     let mut checked = 0;
-    for entry in std::fs::read_dir(repository("tests/fixtures")).unwrap() {
+    for entry in std::fs::read_dir(fixture("")).unwrap() {
         let folder = entry.unwrap().path();
         let Ok(checkpoint) = Checkpoint::open(&folder) else {
             continue;

@@ -1,8 +1,7 @@
 //! The fp16 demo model, quantised by this program: it keeps its answers, and stays near itself on
 //! dialogues that it was not calibrated with.
-#![allow(clippy::unwrap_used)]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use moss::{
     Builder, Checkpoint, LoadOptions, Moss, PromptBuilder, Request, SamplingParams, StopRules,
@@ -16,13 +15,8 @@ use moss::{
     text::SavedTurn,
     weights::GptqBits,
 };
+use moss_testing::{demo, repository};
 use serde_json::Value;
-
-fn repository(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../..")
-        .join(path)
-}
 
 fn lines(name: &str) -> Vec<Value> {
     let lines = std::fs::read_to_string(repository("examples/demo/corpus").join(name)).unwrap();
@@ -33,7 +27,7 @@ fn lines(name: &str) -> Vec<Value> {
 }
 
 fn builder() -> PromptBuilder {
-    let tokenizer = Tokenizer::from_folder(repository("examples/demo/moss-demo")).unwrap();
+    let tokenizer = Tokenizer::from_folder(demo("moss-demo")).unwrap();
     PromptBuilder::new(tokenizer, SystemText::Published, None).unwrap()
 }
 
@@ -63,14 +57,7 @@ fn quantise(target: &Path, bits: GptqBits, method: Method) {
         storage: WeightStorage::Mapped,
         replace: false,
     };
-    quantize(
-        &repository("examples/demo/moss-demo"),
-        target,
-        &options,
-        &|| false,
-        &mut |_| {},
-    )
-    .unwrap();
+    quantize(&demo("moss-demo"), target, &options, &|| false, &mut |_| {}).unwrap();
 }
 
 fn gptq(builder: &PromptBuilder, act_order: bool) -> Method {
@@ -93,8 +80,7 @@ fn gptq_is_nearer_to_fp16_than_rounding_to_the_nearest() {
     let measured = |name: &str, method| -> Agreement {
         let target = folder.path().join(name);
         quantise(&target, GptqBits::Four, method);
-        let (mut reference, mut other) =
-            (load(&repository("examples/demo/moss-demo")), load(&target));
+        let (mut reference, mut other) = (load(&demo("moss-demo")), load(&target));
         let windows = Windows::of(reference.config().context_length);
         agreement(&mut reference, &mut other, &held_out, windows, &|| false).unwrap()
     };

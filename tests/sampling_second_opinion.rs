@@ -1,5 +1,4 @@
 //! candle-transformers' LogitsProcessor draws from the same distribution: a second opinion on ours.
-#![allow(clippy::unwrap_used)]
 
 use candle_core::{Device, Tensor};
 use candle_transformers::generation::{LogitsProcessor, Sampling};

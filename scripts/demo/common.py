@@ -63,10 +63,10 @@ class Tokens:
     def answer(self, moss):
         return self.encode(" " + moss) + [self.eom]
 
-    def prompt(self, turns, user, system):
+    def prompt(self, completed, user, system):
         """Returns the ids of the completed turns and of the question without an answer."""
         ids, head = [], system
-        for turn in turns:
+        for turn in completed:
             ids += self.question(turn["user"], head) + self.answer(turn["moss"])
             head = None
         return ids + self.question(user, head)

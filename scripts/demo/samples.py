@@ -97,16 +97,16 @@ class Samples:
     def renamed(self, entry):
         """Returns a dialogue about a name with another name."""
         rng, lang = self.rng, entry["lang"]
-        told = [n for n in NAMES[lang] if n in entry["turns"][-1]["moss"]]
-        if not told or rng.random() < 0.3:
+        names = [n for n in NAMES[lang] if n in entry["turns"][-1]["moss"]]
+        if not names or rng.random() < 0.3:
             return entry
-        name = max(told, key=len)
-        while name in told or name in STRANGERS[lang]:
+        name = max(names, key=len)
+        while name in names or name in STRANGERS[lang]:
             if lang == "en":
                 name = "".join(rng.choices(SYLLABLES, k=rng.choice((1, 2, 2, 2, 3)))).capitalize()
             else:
                 name = rng.choice(SURNAMES + "小阿") + "".join(rng.choices(GIVEN, k=rng.choice((1, 1, 2))))
-        old = max(told, key=len)
+        old = max(names, key=len)
         turns = [{"user": t["user"].replace(old, name), "moss": t["moss"].replace(old, name)} for t in entry["turns"]]
         return entry | {"turns": turns}
 

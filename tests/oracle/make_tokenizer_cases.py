@@ -202,15 +202,15 @@ def cli_instruction(meta):
     return "\n".join([first, *indented])
 
 
-def chat_texts(meta, turns):
+def chat_texts(meta, dialogue):
     """Returns prompts in the layouts of the published demos, with one to three turns."""
     out = []
     tools = meta.split("Capabilities and tools that MOSS can possess.\n")[1]
     short = meta[: len(meta) - len(tools)]
     for instruction in (short, meta if meta.endswith("\n") else meta + "\n"):
-        for count in range(1, 1 + len(turns)):
+        for count in range(1, 1 + len(dialogue)):
             text = instruction
-            for i, (question, answer) in enumerate(turns[:count]):
+            for i, (question, answer) in enumerate(dialogue[:count]):
                 text += f"<|Human|>: {question}<eoh>\n<|MOSS|>:"
                 if i + 1 < count:
                     text += f" {answer}<eom>\n"
@@ -218,11 +218,11 @@ def chat_texts(meta, turns):
     # The command-line demo has no "<|MOSS|>:" after the question. It puts the answer back with that
     # prefix and without its special tokens.
     text = cli_instruction(meta)
-    for question, answer in turns:
+    for question, answer in dialogue:
         text += f"<|Human|>: {question}<eoh>"
         out.append(text)
         text += f"\n<|MOSS|>: {answer}"
-    question, answer = turns[0]
+    question, answer = dialogue[0]
     out.append(
         short + "- Web search: enabled. API: Search(query)\n"
         f"<|Human|>: {question}<eoh>\n<|Inner Thoughts|>: {answer}<eot>\n"

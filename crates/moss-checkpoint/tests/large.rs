@@ -3,8 +3,6 @@
 #![cfg(target_os = "linux")] // memory is read from /proc
 #![allow(clippy::unwrap_used)]
 
-mod support;
-
 use std::{
     fs::{self, File},
     io::{Seek, SeekFrom, Write},
@@ -13,7 +11,10 @@ use std::{
 };
 
 use moss_checkpoint::Checkpoint;
-use support::{Saved, fixture, state_dict};
+use moss_testing::{
+    checkpoint::{Saved, state_dict},
+    fixture,
+};
 
 const GIB: u64 = 1 << 30;
 

@@ -1,0 +1,120 @@
+//! Flags, help and what is said when they do not fit.
+
+use crate::support::{command, moss, ok, run, text};
+
+#[test]
+fn a_model_that_is_not_there_lists_where_it_was_looked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = moss(folder.path(), &[], b"");
+    let notes = text(&out.stderr);
+    assert_eq!(out.status.code(), Some(1));
+    for part in [
+        "fnlp/moss-moon-003-sft-int4",
+        "models--fnlp--moss-moon-003-sft-int4",
+        "looked in:\n  ./fnlp/",
+        "hint:",
+        "--demo",
+        "no terminal",
+        "--yes",
+    ] {
+        assert!(notes.contains(part), "{part}: {notes}");
+    }
+}
+
+#[test]
+fn a_gpu_is_refused_with_the_build_command() {
+    let out = run(&["--demo", "--gpu", "0,1"], "");
+    let notes = text(&out.stderr);
+    assert!(
+        notes.contains("--gpu 0,1") && notes.contains("--features cuda"),
+        "{notes}"
+    );
+    assert!(run(&["--demo", "--gpu", "cpu"], "").status.success());
+}
+
+#[test]
+fn plugins_need_a_plugin_model() {
+    let out = run(&["--demo", "--plugins", "web-search"], "");
+    assert!(text(&out.stderr).contains("was not trained with plugins"));
+}
+
+#[test]
+fn completions_manual_and_help_are_there() {
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(ok(&["completions", shell], "").contains("moss-cli"));
+    }
+    assert!(ok(&["man"], "").contains(".TH"));
+    let help = ok(&["--help"], "");
+    for flag in [
+        "--model",
+        "--demo",
+        "--threads",
+        "--dtype",
+        "--activations",
+        "--seed",
+        "--top-k",
+        "--plugins",
+        "--gpu",
+        "--lang",
+        "moss-moon-003-sft-int4",
+    ] {
+        assert!(help.contains(flag), "{flag}");
+    }
+    assert!(ok(&["--model_name", "x", "--help"], "").contains("Usage"));
+    assert_eq!(run(&["--nonsense"], "").status.code(), Some(2));
+}
+
+#[test]
+fn every_subcommand_has_help_and_a_manual_page() {
+    for name in [
+        "chat",
+        "generate",
+        "inspect",
+        "bench",
+        "doctor",
+        "plan",
+        "tokenize",
+        "logits",
+        "verify",
+        "completions",
+        "man",
+    ] {
+        assert!(
+            ok(&[name, "--help"], "").contains(&format!("Usage: moss-cli {name}")),
+            "{name}"
+        );
+        assert!(
+            ok(&["man", name], "").contains(&format!(".TH moss-cli-{name} 1")),
+            "{name}"
+        );
+    }
+    let out = run(&["man", "nothing"], "");
+    assert!(
+        text(&out.stderr).contains("unknown subcommand `nothing`")
+            && text(&out.stderr).contains("hint:")
+    );
+}
+
+#[test]
+fn help_and_completions_survive_a_reader_that_goes_away() {
+    for args in [&["completions", "zsh"][..], &["man"], &["--help"]] {
+        let mut child = command(&std::env::temp_dir(), args).spawn().unwrap();
+        drop(child.stdout.take());
+        let out = child.wait_with_output().unwrap();
+        assert!(
+            out.status.success() && out.stderr.is_empty(),
+            "{args:?}: {}",
+            text(&out.stderr)
+        );
+    }
+}
+
+#[test]
+fn the_published_welcome_is_for_terminals_alone() {
+    let out = run(&["--demo"], "");
+    assert!(
+        out.status.success() && out.stdout.is_empty() && out.stderr.is_empty(),
+        "{}",
+        text(&out.stderr)
+    );
+}

@@ -1,0 +1,140 @@
+//! `serve`: addresses, keys, the log, and how it ends.
+
+mod addresses;
+mod log;
+mod signals;
+
+use std::{io::Read, net::TcpStream};
+
+use moss_testing::http::{JSON, with};
+use serde_json::{Value, json};
+
+use crate::support::{fixture, ok_json, run, server::ServerProcess, text};
+
+const TEXT: &str = "/v1/completions";
+
+/// Requests a stream of `tokens` tokens, whose end tokens are ruled out, and waits for its first
+/// bytes.
+fn streaming(server: &ServerProcess, tokens: usize) -> TcpStream {
+    let body = json!({
+        "prompt": [300, 301],
+        "max_tokens": tokens,
+        "logit_bias": {"2740": -100, "2700": -100},
+        "stream": true,
+    });
+    let mut stream = server.client().open_post(TEXT, &body);
+    stream.read_exact(&mut [0; 400]).unwrap();
+    stream
+}
+
+fn rest(mut stream: TcpStream) -> String {
+    let mut rest = String::new();
+    stream.read_to_string(&mut rest).unwrap();
+    rest
+}
+
+#[test]
+fn values_of_flags_that_would_match_nothing_are_refused_with_a_hint() {
+    for (args, hint) in [
+        (
+            ["--cors-origin", "https://Chat.example/"],
+            "`https://chat.example`",
+        ),
+        (
+            ["--allow-host", "moss.example:8888"],
+            "without scheme, port",
+        ),
+    ] {
+        let args = [&["serve", "--demo", "--port", "0"][..], &args].concat();
+        crate::support::fails(&args, &["hint: ", hint]);
+    }
+}
+
+#[test]
+fn keys_come_from_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("keys");
+    let path = file.to_str().unwrap();
+    std::fs::write(&file, "\nsecret-one\nsecret-two\n").unwrap();
+    let statuses = |file: &str, keys: &[&str], body: &str| -> Vec<u16> {
+        let server = ServerProcess::demo(&["--api-key-file", file]);
+        let status = |key: &&str| {
+            let key = format!("Bearer {key}");
+            let headers = [JSON, ("authorization", &key)];
+            let client = server.client();
+            client.send("POST", TEXT, &headers, body.as_bytes()).status
+        };
+        keys.iter().map(status).collect()
+    };
+    let body = r#"{"prompt": "Hello", "max_tokens": 1}"#;
+    let keys = ["secret-one", "secret-two", "secret", ""];
+    assert_eq!(statuses(path, &keys, body), [200, 200, 401, 401]);
+    // The file and the body as programs on Windows write them.
+    let windows = fixture("encodings/api-key-file-bom-crlf.txt");
+    let keys = ["secret-one", "secret-two", "\u{feff}secret-one"];
+    let marked = format!("\u{feff}{body}");
+    assert_eq!(statuses(&windows, &keys, &marked), [200, 200, 401]);
+    std::fs::write(&file, "\n").unwrap();
+    let out = run(&["serve", "--demo", "--api-key-file", path], "");
+    assert!(text(&out.stderr).contains("holds no key"));
+}
+
+#[test]
+#[cfg(debug_assertions)]
+fn a_fault_that_ends_the_engine_is_reported_by_health_and_ready_and_serve_exits_with_70() {
+    use crate::support::command;
+
+    for (fault, reason) in [
+        (
+            "panic:3",
+            "the engine stopped after an internal error: injected panic",
+        ),
+        ("lost:3", "CUDA_ERROR_ILLEGAL_ADDRESS"),
+        ("stall:3", "the model made no progress"),
+    ] {
+        let args = ["serve", "--demo", "--port", "0", "--lang", "en"];
+        let mut command = command(&std::env::temp_dir(), &args);
+        command.env("MOSS_INJECT_FAULT", fault);
+        let server = ServerProcess::start(command);
+        let client = server.client();
+        let probe = |path: &str| client.get(path).status;
+        assert_eq!(["/health", "/ready"].map(probe), [200, 200], "{fault}");
+        let body = json!({
+            "prompt": [300, 301],
+            "max_tokens": 900,
+            "logit_bias": {"2740": -100},
+            "stream": true,
+        });
+        let answer = rest(client.open_post(TEXT, &body));
+        assert!(
+            answer.contains("engine_failed") && !answer.contains("[DONE]"),
+            "{fault}: {answer}"
+        );
+        assert_eq!(["/health", "/ready"].map(probe), [503, 503], "{fault}");
+        let (status, log) = server.wait();
+        assert_eq!(status.code(), Some(70), "{fault}");
+        assert!(
+            log.contains("error: the engine has failed") && log.contains(reason),
+            "{fault}: {log}"
+        );
+    }
+}
+
+#[test]
+fn generate_and_serve_count_one_answer_alike() {
+    let question = "推荐五部科幻电影";
+    let greedy = ["--demo", "--temperature", "0"];
+    let generated = ok_json(&[&greedy[..], &["generate", "--json", question]].concat());
+    let server = ServerProcess::demo(&[]);
+    let messages = json!({"messages": [{"role": "user", "content": question}]});
+    let body = with(messages, json!({"temperature": 0}));
+    let served = server.client().post("/v1/chat/completions", &body).json();
+    let (ours, theirs) = (&generated["usage"], &served["usage"]);
+    assert_eq!(ours["prompt_tokens"], theirs["prompt_tokens"]);
+    assert_eq!(ours["generated_tokens"], theirs["completion_tokens"]);
+    let content: &Value = &served["choices"][0]["message"]["content"];
+    assert_eq!(
+        generated["text"].as_str().unwrap().trim_start(),
+        content.as_str().unwrap()
+    );
+}

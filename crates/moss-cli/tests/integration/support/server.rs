@@ -1,0 +1,96 @@
+//! Server processes.
+
+use std::{
+    env,
+    io::{BufRead, BufReader, Read},
+    process::{Child, Command, ExitStatus, Stdio},
+    thread::JoinHandle,
+};
+
+use moss_testing::http::Client;
+
+use super::command;
+
+/// A server that is ready. It is killed when it is dropped.
+pub(crate) struct ServerProcess {
+    child: Child,
+    /// What it wrote to stderr until it was ready.
+    pub(crate) start: String,
+    /// Reads the rest of stderr, because a full pipe would block the server.
+    log: Option<JoinHandle<String>>,
+}
+
+impl ServerProcess {
+    /// Starts `serve --demo` in English, on a free port.
+    pub(crate) fn demo(args: &[&str]) -> Self {
+        let args = [&["serve", "--demo", "--port", "0", "--lang", "en"], args].concat();
+        Self::start(command(&env::temp_dir(), &args))
+    }
+
+    /// Starts a server and waits until its model is loaded.
+    pub(crate) fn start(mut command: Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let (mut start, mut line) = (String::new(), String::new());
+        while !line.starts_with("ready: ") && !line.starts_with("已就绪") {
+            line.clear();
+            let read = stderr.read_line(&mut line).unwrap();
+            start += &line;
+            assert!(read > 0, "the server ended: {start}");
+        }
+        let log = std::thread::spawn(move || {
+            let mut rest = String::new();
+            stderr.read_to_string(&mut rest).unwrap();
+            rest
+        });
+        Self {
+            child,
+            start,
+            log: Some(log),
+        }
+    }
+
+    /// The port of its first IPv4 address.
+    pub(crate) fn port(&self) -> u16 {
+        let (_, address) = self.start.split_once("http://127.0.0.1:").unwrap();
+        let digits = address.split(|c: char| !c.is_ascii_digit()).next().unwrap();
+        digits.parse().unwrap()
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        Client::local(self.port())
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal, such as `-TERM`.
+    pub(crate) fn signal(&self, signal: &str) {
+        super::signal(&self.child, signal);
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Waits until the server ends. Returns its status and what it wrote to stderr after it was
+    /// ready.
+    pub(crate) fn wait(mut self) -> (ExitStatus, String) {
+        let status = self.child.wait().unwrap();
+        (status, self.log.take().unwrap().join().unwrap())
+    }
+
+    /// Kills the server. Returns what it wrote to stderr after it was ready.
+    pub(crate) fn kill(mut self) -> String {
+        self.child.kill().unwrap();
+        self.wait().1
+    }
+}
+
+impl Drop for ServerProcess {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

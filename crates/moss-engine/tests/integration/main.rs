@@ -1,0 +1,15 @@
+//! The engine over a scripted model.
+//!
+//! One binary, so that the tests are linked once.
+#![allow(clippy::unwrap_used)]
+
+mod cancel;
+mod chat;
+mod engine;
+mod failures;
+mod faults;
+mod health;
+mod properties;
+mod sessions;
+mod support;
+mod top_k;

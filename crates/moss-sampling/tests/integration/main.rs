@@ -1,0 +1,9 @@
+//! The sampler against references, and its properties.
+//!
+//! One binary, so that the tests are linked once.
+#![allow(clippy::unwrap_used)]
+
+mod cases;
+mod properties;
+mod sampler;
+mod top_k;

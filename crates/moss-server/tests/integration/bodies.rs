@@ -1,0 +1,53 @@
+//! Bodies of requests, whole and damaged. The good ones in `tests/bodies` are also what the fuzz
+//! targets begin with.
+
+use std::{fs, path::Path};
+
+use moss_server::fuzzing;
+
+/// The bodies of a folder, by name.
+fn bodies(kind: &str) -> Vec<(String, Vec<u8>)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/bodies")
+        .join(kind);
+    let files = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let found: Vec<_> = files
+        .map(|file| {
+            (
+                file.display().to_string(),
+                fs::read(&file).unwrap().trim_ascii().to_vec(),
+            )
+        })
+        .collect();
+    assert!(!found.is_empty());
+    found
+}
+
+fn check(kind: &str, is_request: fn(&[u8]) -> bool) {
+    for (name, body) in bodies(kind) {
+        assert!(is_request(&body), "{name}");
+        for end in 0..body.len() {
+            assert!(!is_request(&body[..end]), "the first {end} bytes of {name}");
+        }
+        // Whatever a wrong byte makes of it, there is an answer.
+        for place in 0..body.len() {
+            for byte in [0, b'"', b'-', b'9', b'e', b'[', b'}', 0x80, 0xff] {
+                let mut damaged = body.clone();
+                damaged[place] = byte;
+                is_request(&damaged);
+            }
+        }
+    }
+}
+
+#[test]
+fn chats_are_read_whole_or_refused() {
+    check("chat", fuzzing::chat);
+}
+
+#[test]
+fn completions_are_read_whole_or_refused() {
+    check("completion", fuzzing::completion);
+}

@@ -1,0 +1,21 @@
+//! The server, over HTTP.
+//!
+//! One binary, so that the tests are linked once.
+#![allow(clippy::unwrap_used)]
+
+mod answers;
+mod bodies;
+mod clients;
+mod description;
+mod drain;
+mod failures;
+mod gone;
+mod http;
+mod limits;
+mod order;
+mod plugins;
+mod refusals;
+mod soak;
+mod streams;
+mod support;
+mod usage;

@@ -1,0 +1,182 @@
+//! A language model without weights: the next token is a function of the tokens before it.
+
+mod fault;
+
+pub use fault::{Fault, Faults, device_lost};
+
+use moss_model::{
+    CacheShape, LanguageModel, LogitRows, Logits, ModelError, MossConfig, SequenceChunk,
+};
+use moss_sampling::TopKCandidates;
+
+type Next = Box<dyn Fn(&[u32]) -> u32 + Send>;
+
+/// Stores the token ids in its KV cache, one per slot, and computes the next token from what the
+/// block table leads to. A wrong block table or position therefore changes the output.
+pub struct ScriptedModel {
+    /// The configuration. Only sizes are used.
+    pub config: MossConfig,
+    cache: CacheShape,
+    slots: Vec<u32>,
+    next: Next,
+    before: Box<dyn Fn(usize) + Send>,
+    /// A forward batch with this token id fails, with NaN in layer 3.
+    pub poison: Option<u32>,
+    /// How often a forward pass checks for interruption, after a call of [`Self::before`].
+    pub layers: usize,
+    /// Answers top-k requests with candidates, as a model on a GPU does.
+    pub selects: bool,
+    /// Logits of the other tokens, given history and token id. They must be less than 10.
+    pub noise: Option<fn(&[u32], u32) -> f32>,
+    /// Planned failures.
+    pub faults: Faults,
+}
+
+impl ScriptedModel {
+    /// Returns a model with a cache of `positions` and a context length of 256, in which `next`
+    /// returns the token that follows a history.
+    pub fn new(
+        vocab_size: usize,
+        positions: usize,
+        next: impl Fn(&[u32]) -> u32 + Send + 'static,
+    ) -> Self {
+        let cache = CacheShape::for_positions(positions);
+        let config = MossConfig {
+            vocab_size,
+            context_length: 256,
+            eos_token_id: None,
+            ..MossConfig::moon_003()
+        };
+        Self {
+            config,
+            cache,
+            slots: vec![u32::MAX; cache.positions()],
+            next: Box::new(next),
+            before: Box::new(|_| {}),
+            poison: None,
+            layers: 1,
+            selects: false,
+            noise: None,
+            faults: Faults::default(),
+        }
+    }
+
+    /// Calls `before` with the number of tokens, before each layer of each forward pass.
+    #[must_use]
+    pub fn before(mut self, before: impl Fn(usize) + Send + 'static) -> Self {
+        self.before = Box::new(before);
+        self
+    }
+
+    /// Overwrites the last slot of each chunk: a pass that fails may leave any values in the cache.
+    fn spoil(&mut self, batch: &[SequenceChunk<'_>]) {
+        for chunk in batch {
+            let slot = self.slot(chunk, chunk.start_pos + chunk.token_ids.len() - 1);
+            self.slots[slot] = 96;
+        }
+    }
+
+    fn slot(&self, chunk: &SequenceChunk<'_>, position: usize) -> usize {
+        let size = self.cache.block_size;
+        chunk.blocks.blocks()[position / size] as usize * size + position % size
+    }
+
+    /// Writes a chunk to the cache and returns all tokens of its sequence.
+    fn write(&mut self, chunk: &SequenceChunk<'_>) -> Vec<u32> {
+        for (index, id) in chunk.token_ids.iter().enumerate() {
+            let slot = self.slot(chunk, chunk.start_pos + index);
+            self.slots[slot] = *id;
+        }
+        let positions = 0..chunk.start_pos + chunk.token_ids.len();
+        positions
+            .map(|position| self.slots[self.slot(chunk, position)])
+            .collect()
+    }
+
+    fn logits(&self, chunk: &SequenceChunk<'_>, history: &[u32], fault: Option<Fault>) -> Logits {
+        let vocab = self.config.vocab_size;
+        let mut row = vec![0.0; vocab];
+        if let Some(noise) = self.noise {
+            row = (0..vocab as u32).map(|id| noise(history, id)).collect();
+        }
+        row[(self.next)(history) as usize] = 10.0;
+        match fault {
+            Some(Fault::NanLogits) => row.fill(f32::NAN),
+            Some(Fault::InfiniteLogits) => row.fill(f32::NEG_INFINITY),
+            Some(Fault::NoRows) => row.clear(),
+            Some(Fault::ShortRows) => return Logits::new(row[1..].to_vec(), vocab - 1),
+            _ => {}
+        }
+        if let LogitRows::TopK(request) = chunk.logits
+            && self.selects
+            && let Some(candidates) = request.select(&row)
+        {
+            return Logits::from_top_k(candidates, vocab);
+        }
+        if fault == Some(Fault::UnrequestedCandidates) {
+            return Logits::from_top_k(TopKCandidates(vec![(1, 0.0)]), vocab);
+        }
+        if chunk.logits == LogitRows::None {
+            row.clear();
+        }
+        Logits::new(row, vocab)
+    }
+}
+
+impl LanguageModel for ScriptedModel {
+    fn config(&self) -> &MossConfig {
+        &self.config
+    }
+
+    fn cache_shape(&self) -> CacheShape {
+        self.cache
+    }
+
+    fn forward(
+        &mut self,
+        batch: &[SequenceChunk<'_>],
+        interrupted: &dyn Fn() -> bool,
+    ) -> Result<Vec<Logits>, ModelError> {
+        let fault = self.faults.next();
+        for _ in 0..self.layers {
+            (self.before)(batch.iter().map(|chunk| chunk.token_ids.len()).sum());
+            if interrupted() {
+                self.spoil(batch);
+                return Err(ModelError::Interrupted);
+            }
+        }
+        if let Some(error) = fault.and_then(|fault| fault.error(batch.len())) {
+            self.spoil(batch);
+            return Err(error);
+        }
+        let is_poisoned = |chunk: &SequenceChunk<'_>| {
+            let mut ids = chunk.token_ids.iter();
+            ids.any(|id| Some(*id) == self.poison)
+        };
+        if let Some(sequence) = batch.iter().position(is_poisoned) {
+            return Err(ModelError::NonFinite {
+                layer: 3,
+                sequence,
+                position: 0,
+                value: f32::NAN,
+            });
+        }
+        let mut out = Vec::new();
+        for chunk in batch {
+            let history = self.write(chunk);
+            out.push(self.logits(chunk, &history, fault));
+        }
+        if fault == Some(Fault::MissingOutput) {
+            out.pop();
+        }
+        Ok(out)
+    }
+
+    fn weight_bytes_per_token(&self) -> u64 {
+        0
+    }
+
+    fn cache_bytes_per_position(&self) -> u64 {
+        0
+    }
+}

@@ -1,0 +1,9 @@
+//! Tokenizer files, tokenization, and prompts.
+//!
+//! One binary, so that the tests are linked once.
+#![allow(clippy::unwrap_used)]
+
+mod alignment;
+mod prompt;
+mod tokenizer;
+mod tokenizer_files;

@@ -1,0 +1,10 @@
+//! Tests of the whole stack, through the public library.
+//!
+//! One binary, so that the tests are linked once.
+#![allow(clippy::unwrap_used)]
+
+mod demo_goldens;
+mod pipeline_split;
+#[cfg(feature = "quantize")]
+mod quantize_demo;
+mod sampling_second_opinion;
