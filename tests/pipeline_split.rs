@@ -1,5 +1,5 @@
-//! However the layers are shared out, the logits are the same to the last bit: every format, short
-//! and long prompts, steps and cancels.
+//! The logits are bit-identical for every division of the layers among stages: every format, short
+//! and long prompts, decode steps, and after cancellation.
 
 use std::cell::Cell;
 
@@ -26,13 +26,13 @@ fn load(folder: &str, layers: &[usize], dtype: ComputeDtype) -> Moss {
     Moss::load(&checkpoint, &options, &mut |_| {}).unwrap()
 }
 
-/// Token `i` of a made-up prompt.
+/// Returns token `i` of a synthetic prompt.
 fn token(i: usize, vocab: usize) -> u32 {
     ((i + 1).wrapping_mul(2_654_435_761) % vocab.min(50_000)) as u32
 }
 
-/// Bits of all logits of a prompt of `rows` tokens in chunks of `chunk`, and of four steps behind
-/// it.
+/// Returns the bits of all logits of a prompt of `rows` tokens in chunks of `chunk`, and of four
+/// decode steps.
 fn bits(model: &mut Moss, rows: usize, chunk: usize) -> Vec<u32> {
     let vocab = model.config().vocab_size;
     let ids: Vec<u32> = (0..rows + 4).map(|i| token(i, vocab)).collect();

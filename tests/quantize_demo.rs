@@ -1,5 +1,5 @@
-//! The fp16 demo model, quantised by this program: it keeps its answers, and stays near itself on
-//! dialogues that it was not calibrated with.
+//! The fp16 demo model after quantization keeps its answers, and stays close to the original on
+//! dialogues outside the calibration data.
 
 use std::path::Path;
 
@@ -87,9 +87,9 @@ fn gptq_is_nearer_to_fp16_than_rounding_to_the_nearest() {
     let nearest = measured("nearest", Method::Nearest);
     let in_order = measured("gptq", gptq(&builder, false));
     let act_order = measured("act-order", gptq(&builder, true));
-    // What it must be. `moss-cli quantize`, with nine tenths of these texts, in order and by
+    // The limit. `moss-cli quantize`, with nine tenths of these texts, in order and by
     // act-order: 0.39 and 0.61 of 2.6e-4 nats on a CPU, 0.72 and 0.40 on an H100. The demo model
-    // was trained to bear rounding to the nearest.
+    // was trained to tolerate rounding to the nearest.
     for found in [in_order, act_order] {
         assert!(
             found.mean_kl <= 0.9 * nearest.mean_kl,
@@ -100,7 +100,7 @@ fn gptq_is_nearer_to_fp16_than_rounding_to_the_nearest() {
 }
 
 /// Greedy answers to the first question of every 100th dialogue of the corpus, which the fp16 model
-/// gives word for word.
+/// reproduces exactly.
 #[test]
 fn the_quantised_demo_keeps_its_answers() {
     let (builder, folder) = (builder(), tempfile::tempdir().unwrap());

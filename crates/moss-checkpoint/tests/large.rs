@@ -1,5 +1,4 @@
-//! Files as large as the published shards, kept sparse so that the disk holds next to nothing of
-//! them.
+//! Sparse files of the published size, which take almost no space on disk.
 #![cfg(target_os = "linux")] // memory is read from /proc
 #![allow(clippy::unwrap_used)]
 
@@ -18,10 +17,10 @@ use moss_testing::{
 
 const GIB: u64 = 1 << 30;
 
-/// What opening may map in: a few pages of headers, and what the system reads around them.
+/// Limit of the mapped memory after opening: a few pages of headers, and the kernel's readahead.
 const HEADER_BYTES: u64 = 8 << 20;
 
-/// Memory is the whole process's, so these tests run one after the other.
+/// Memory is measured for the whole process, so these tests run one after the other.
 static ALONE: Mutex<()> = Mutex::new(());
 
 fn resident_bytes() -> u64 {
@@ -48,9 +47,9 @@ fn folder() -> tempfile::TempDir {
     folder
 }
 
-/// A zip written by hand, since a writer would want five gigabytes of zeros: entries of (name,
-/// length, first bytes), with sizes and offsets in zip64's extra fields, as PyTorch writes them
-/// past 4 GiB.
+/// Writes a zip file without the five gigabytes of zeros that a zip library would write. Entries
+/// are (name, length, first bytes), with sizes and offsets in zip64 extra fields, as in PyTorch
+/// files over 4 GiB.
 fn write_zip64(path: &Path, entries: &[(&str, u64, &[u8])]) {
     let mut file = File::create(path).unwrap();
     let mut directory = Vec::new();

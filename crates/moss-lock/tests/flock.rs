@@ -8,6 +8,7 @@ use std::{
 };
 
 use moss_lock::{FileLock, holder_path};
+use moss_testing::wait_until;
 
 #[test]
 fn a_second_attempt_fails_until_the_first_lock_is_dropped() {
@@ -23,20 +24,22 @@ fn a_second_attempt_fails_until_the_first_lock_is_dropped() {
 }
 
 #[test]
-fn waiting_is_told_once_and_only_if_somebody_has_the_lock() {
+fn waiting_is_reported_once_and_only_if_the_lock_is_held() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("lock");
-    let told = AtomicUsize::new(0);
-    let tell = || {
-        told.fetch_add(1, Ordering::SeqCst);
+    let reported = AtomicUsize::new(0);
+    let report = || {
+        reported.fetch_add(1, Ordering::SeqCst);
     };
     let first = FileLock::acquire(&path, || panic!("the lock is free")).unwrap();
     thread::scope(|scope| {
-        scope.spawn(|| FileLock::acquire(&path, tell).unwrap());
-        thread::sleep(Duration::from_millis(500));
+        scope.spawn(|| FileLock::acquire(&path, report).unwrap());
+        // A second message would follow at once.
+        wait_until("the message", || reported.load(Ordering::SeqCst) > 0);
+        thread::sleep(Duration::from_millis(200));
         drop(first);
     });
-    assert_eq!(told.into_inner(), 1);
+    assert_eq!(reported.into_inner(), 1);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::{
 
 use fluent_syntax::{ast, parser, serializer};
 
-/// The texts of a file by id, attributes and terms included, as they are written.
+/// Returns the texts of a file by id, including attributes and terms, as they are written.
 fn texts(file: &Path) -> BTreeMap<String, String> {
     let source = fs::read_to_string(file).unwrap();
     let resource = parser::parse(source.as_str()).unwrap_or_else(|(_, errors)| {
@@ -57,8 +57,8 @@ fn as_written(pattern: &ast::Pattern<&str>) -> String {
     text.trim_start_matches("x =").trim().to_owned()
 }
 
-/// What a translation must keep: placeholders, functions, terms of names, selectors, numbers and
-/// options of the command line.
+/// The parts that a translation must keep: placeholders, functions, terms of names, selectors,
+/// numbers and options of the command line.
 fn data(text: &str) -> BTreeSet<String> {
     let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '$' | '-' | '_');
     let words = text.split(|c| !is_part(c));
@@ -102,9 +102,9 @@ fn both_languages_have_the_same_messages_with_the_same_placeholders() {
     }
 }
 
-/// What is wrong with a text and its translation.
+/// Returns the differences between a text and its translation.
 fn fault(en: &str, zh: &str) -> Option<String> {
-    // A space that Chinese has before Latin letters.
+    // Chinese has a space before Latin letters.
     let zh_words = zh.trim_start_matches("{ \" \" }");
     let is_translated =
         has_chinese(zh) || en.contains(zh_words) || !has_words(en) || !has_words(zh);
@@ -130,7 +130,11 @@ fn every_message_of_the_libraries_belongs_to_a_type() {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut sources = String::new();
     for krate in fs::read_dir(here.join("..")).unwrap() {
-        add_sources(&krate.unwrap().path().join("src"), &mut sources);
+        let krate = krate.unwrap();
+        // A crate of tests has no messages, but enums of the same names.
+        if krate.file_name() != "moss-testing" {
+            add_sources(&krate.path().join("src"), &mut sources);
+        }
     }
     for id in texts(&here.join("locales/en.ftl")).keys() {
         let Some((kind, variant)) = id.split('.').next().and_then(|id| id.split_once('-')) else {

@@ -65,8 +65,8 @@ pub fn state_dict(tensors: &[Saved<'_>]) -> Vec<u8> {
     out
 }
 
-/// Writes a folder with `pytorch_model.bin`, made of a pickle, storages and further entries, and the
-/// `config.json` of a fixture.
+/// Writes a folder with `pytorch_model.bin`, made of a pickle, storages and further entries, and
+/// the `config.json` of a fixture.
 pub fn torch_folder(pickle: &[u8], storages: &[&[u8]], extra: &[(&str, &[u8])]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("config.json");
@@ -76,8 +76,8 @@ pub fn torch_folder(pickle: &[u8], storages: &[&[u8]], extra: &[(&str, &[u8])]) 
     folder
 }
 
-/// Writes a PyTorch file. The folder in the archive has another name than the file, as in a file that
-/// was renamed.
+/// Writes a PyTorch file. The folder in the archive has another name than the file, as in a file
+/// that was renamed.
 pub fn write_torch(file: &Path, pickle: &[u8], storages: &[&[u8]], extra: &[(&str, &[u8])]) {
     let mut zip = ZipWriter::new(fs::File::create(file).unwrap());
     let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);

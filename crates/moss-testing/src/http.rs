@@ -14,7 +14,7 @@ pub const JSON: (&str, &str) = ("content-type", "application/json");
 /// A client of one server. Each request uses a new connection.
 #[derive(Debug, Clone, Copy)]
 pub struct Client {
-    /// Where the server listens.
+    /// The address of the server.
     pub address: SocketAddr,
 }
 

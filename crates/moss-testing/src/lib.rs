@@ -1,9 +1,10 @@
 //! Helpers that the tests of several crates share: fixtures and edited copies of them, small
 //! checkpoints, a scripted language model, a model hub, and an HTTP client that shows raw bytes.
 //!
-//! A helper panics if it fails, because a test cannot continue without it. The parts that need other
-//! crates of the workspace are features, so that a test compiles only what it uses. Tests of moss-cli
-//! and moss-server have further helpers in `tests/integration/support`, which need the crate itself.
+//! A helper panics if it fails, because a test cannot continue without it. The parts that need
+//! other crates of the workspace are features, so that a test compiles only what it uses. Tests of
+//! moss-cli and moss-server have further helpers in `tests/integration/support`, which need the
+//! crate itself.
 #![allow(clippy::unwrap_used)]
 
 #[cfg(feature = "checkpoint")]

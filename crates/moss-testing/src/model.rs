@@ -22,7 +22,7 @@ pub struct ScriptedModel {
     before: Box<dyn Fn(usize) + Send>,
     /// A forward batch with this token id fails, with NaN in layer 3.
     pub poison: Option<u32>,
-    /// How often a forward pass checks for interruption, after a call of [`Self::before`].
+    /// Number of checks for interruption in a forward pass, each after a call of [`Self::before`].
     pub layers: usize,
     /// Answers top-k requests with candidates, as a model on a GPU does.
     pub selects: bool,

@@ -33,7 +33,7 @@ fn tensors_that_the_network_has_no_use_for_are_reported() {
         "transformer.h.0.attn.qkv_proj.scales",
         "transformer.h.1.mlp.fc_in.g_idx",
         "transformer.h.0.attn.qkv_proj.lora_A.weight",
-        "transformer.h.0.attn.causal_mask", // of another shape than a mask's
+        "transformer.h.0.attn.causal_mask", // without the shape of a mask
         "transformer.wpe.weight",
         "lm_head.scales",
         "model.wte.weight",
@@ -107,7 +107,7 @@ fn a_head_without_the_bias_of_published_checkpoints_is_reported() {
 }
 
 #[test]
-fn masks_are_no_cause_for_a_report() {
+fn masks_are_not_reported() {
     let found = unused(|tensors| {
         for layer in 0..3 {
             let mut put = |name: &str, shape: &[usize]| {
@@ -122,7 +122,7 @@ fn masks_are_no_cause_for_a_report() {
             put("masked_bias", &[]);
         }
     });
-    assert_eq!(found, None, "masks of a layer that is not there included");
+    assert_eq!(found, None, "including masks of a missing layer");
 }
 
 #[test]
@@ -186,7 +186,7 @@ fn biases_of_attention_must_be_zero() {
 }
 
 #[test]
-fn a_head_of_its_own_beside_a_tied_embedding_is_reported() {
+fn a_separate_head_next_to_a_tied_embedding_is_reported() {
     let folder = changed(
         "mini-fp16-safetensors",
         |_| (),
@@ -216,13 +216,16 @@ fn sizes_that_the_tensors_contradict_are_errors_on_opening() {
             edit(&folder, key, value.clone());
             let error = Checkpoint::open(folder.path()).unwrap_err();
             let CheckpointError::ConfigMismatch {
-                key: told, tensors, ..
+                key: found_key,
+                tensors,
+                ..
             } = &error
             else {
                 panic!("{error}")
             };
             assert!(
-                (*told == key && *tensors == Evidence::Value(found.into())) || *told == "n_inner",
+                (*found_key == key && *tensors == Evidence::Value(found.into()))
+                    || *found_key == "n_inner",
                 "{value}: {error}"
             );
         }
@@ -284,7 +287,7 @@ fn values_of_another_kind_are_errors_that_name_the_key() {
             edit(&folder, key, value.clone());
             let error = Checkpoint::open(folder.path()).unwrap_err();
             assert!(
-                matches!(&error, CheckpointError::ConfigValue { key: told, .. } if told == key),
+                matches!(&error, CheckpointError::ConfigValue { key: found_key, .. } if found_key == key),
                 "{key} {value}: {error}"
             );
             assert!(error.to_string().contains(&value.to_string()), "{error}");
@@ -304,7 +307,7 @@ fn values_of_another_kind_are_errors_that_name_the_key() {
         edit(&folder, key, value);
         let error = Checkpoint::open(folder.path()).unwrap_err();
         assert!(
-            matches!(&error, CheckpointError::ConfigValue { key: told, .. } if told == key),
+            matches!(&error, CheckpointError::ConfigValue { key: found_key, .. } if found_key == key),
             "{error}"
         );
     }

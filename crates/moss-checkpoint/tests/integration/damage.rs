@@ -1,5 +1,5 @@
-//! Damage in weight files is found and named by the record that has it; weights in memory do not
-//! depend on their files.
+//! Damaged records of weight files are found and named. Weights in memory do not depend on their
+//! files.
 
 use std::{fs, path::Path};
 
@@ -14,7 +14,7 @@ fn damage(folder: &Path) -> Vec<CheckpointError> {
     check_files(folder, &mut |_, _| {}).unwrap().damage
 }
 
-/// Name and place of every record.
+/// Returns name, offset and length of every record.
 fn records(file: &Path) -> Vec<(String, usize, usize)> {
     let mut archive = ZipArchive::new(fs::File::open(file).unwrap()).unwrap();
     (0..archive.len())
@@ -64,7 +64,7 @@ fn every_damaged_record_of_a_pytorch_file_is_named_with_its_tensors() {
 }
 
 #[test]
-fn damage_to_the_directory_of_a_file_is_told_too() {
+fn damage_to_the_directory_of_a_file_is_reported_too() {
     let folder = copy_fixture("mini-int8");
     let file = folder.path().join("pytorch_model.bin");
     let mut bytes = fs::read(&file).unwrap();

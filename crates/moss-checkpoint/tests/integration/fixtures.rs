@@ -1,4 +1,4 @@
-//! Every fixture, read as its model would: the containers, layouts and oddities of published checkpoints.
+//! Every fixture: the containers, layouts and oddities of published checkpoints.
 
 use std::fs;
 
@@ -16,7 +16,7 @@ const ALL: &[&str] = &[
     "wide-int4",
 ];
 
-/// The four linears of a block: name, inputs, outputs, bias.
+/// Returns the four linear layers of a block: name, inputs, outputs, bias.
 fn linears(config: &RawConfig) -> [(&'static str, usize, usize, bool); 4] {
     let (hidden, inner) = (
         config.hidden_size,
@@ -161,7 +161,7 @@ fn the_same_weights_read_the_same_from_pickles_and_from_safetensors() {
 }
 
 #[test]
-fn mask_buffers_are_listed_but_no_cause_for_a_warning() {
+fn mask_buffers_are_listed_without_a_warning() {
     let checkpoint = Checkpoint::open(fixture("tiny-fp16-bin")).unwrap();
     assert!(
         checkpoint.contains("transformer.h.0.attn.causal_mask") && checkpoint.warnings().is_empty()
@@ -194,7 +194,7 @@ fn a_tensor_outlives_the_checkpoint_it_came_from() {
 }
 
 #[test]
-fn oddities_of_config_json_are_warnings_and_the_tensors_are_believed() {
+fn oddities_of_config_json_are_warnings_and_the_tensors_decide() {
     let edited = |name: &str, edits: &[(&str, &str)]| {
         let folder = copy_fixture(name);
         let file = folder.path().join("config.json");

@@ -1,4 +1,4 @@
-//! Quantised linears, damaged one tensor at a time.
+//! Quantised linear layers in which one tensor is damaged.
 
 use std::fs;
 
@@ -17,7 +17,8 @@ fn i32s(values: impl IntoIterator<Item = i32>) -> Vec<u8> {
     values.into_iter().flat_map(i32::to_le_bytes).collect()
 }
 
-/// A 4-bit linear of these many inputs, 16 outputs and groups of 128, with a `g_idx` in order.
+/// Returns a 4-bit linear layer with this many inputs, 16 outputs, groups of 128 and an ordered
+/// `g_idx`.
 fn quartet(in_features: usize) -> Tensors {
     let groups = in_features.div_ceil(128);
     let mut tensors = Tensors::new();
@@ -111,8 +112,7 @@ fn groups_in_order_are_sequential_with_and_without_an_index_and_a_configured_siz
 
 #[test]
 fn group_sizes_that_do_not_divide_the_inputs_come_from_the_index_or_are_refused() {
-    // 200 inputs in two groups: of 128 and 72 as the default has it, or of 104 and 96, as the index
-    // shows.
+    // 200 inputs in two groups: of 128 and 72 by default, or of 104 and 96 by the index.
     let mut tensors = quartet(200);
     let index = |size: i32| (Dtype::I32, vec![200], i32s((0..200).map(|i| i / size)));
     tensors.insert(format!("{STEM}.g_idx"), index(104));
@@ -276,7 +276,7 @@ fn a_groupsize_of_config_json_that_contradicts_todays_keys_is_refused() {
             (first_value.as_str(), second_value.as_str()),
             (groupsize.to_string().as_str(), "320")
         );
-        // Upstream's default of an unquantised model.
+        // The upstream default for an unquantised model.
         assert_eq!(both(groupsize, 32).unwrap(), 320);
     }
     assert_eq!(both(320, 4).unwrap(), 320);
@@ -295,7 +295,7 @@ fn an_act_order_layer_has_the_size_of_its_full_groups() {
         assert_eq!(linear.group_size, size as usize, "{groups}");
         assert!(matches!(linear.g_idx, GroupIndex::Permuted(_)));
     }
-    // Three groups of 192, 192 and 128: the mean of 171 is no whole number of words.
+    // Three groups of 192, 192 and 128: their mean is 171, which is not a multiple of a word.
     let mut tensors = quartet(512);
     for (name, row) in [("qzeros", 8), ("scales", 32)] {
         let (_, shape, bytes) = tensors.get_mut(&format!("{STEM}.{name}")).unwrap();
@@ -310,7 +310,7 @@ fn an_act_order_layer_has_the_size_of_its_full_groups() {
 }
 
 #[test]
-fn one_group_for_all_inputs_is_no_act_order() {
+fn one_group_for_all_inputs_is_not_act_order() {
     let mut tensors = quartet(256);
     let rows = |name: &str| format!("{STEM}.{name}");
     tensors.insert(rows("qzeros"), (Dtype::I32, vec![1, 2], vec![0; 8]));

@@ -1,5 +1,4 @@
-//! What `quantization_config` and `quantize_config.json` say, and how it is held against the
-//! tensors.
+//! Settings in `quantization_config` and `quantize_config.json`, checked against the tensors.
 
 use std::path::Path;
 
@@ -29,7 +28,7 @@ fn gptq(checkpoint: &Checkpoint, stem: &str) -> Result<GptqLinear, CheckpointErr
     }
 }
 
-/// Weights as the formula has them, `[in, out]`.
+/// Computes the weights by the formula, `[in, out]`.
 fn dequantised(linear: &GptqLinear) -> Vec<f32> {
     let bits = linear.bits as usize;
     let (per_word, mask) = (32 / bits, (1u32 << bits) - 1);
@@ -82,7 +81,7 @@ fn gptq_v2_stores_zero_points_as_they_are() {
     ] {
         let largest = (1u32 << bits) - 1;
         for stem in [FC_OUT, "transformer.h.1.attn.qkv_proj"] {
-            // Zero points of 2^bits exist in our convention alone.
+            // Zero points of 2^bits exist only in the `gptq` convention.
             let ours = changed(
                 name,
                 |all| zeros(all, stem, bits, |zero| zero.min(largest - 1)),
@@ -201,7 +200,7 @@ fn scales_in_bf16_are_accepted_and_those_beyond_f16_are_not() {
             "{error}"
         );
     }
-    // Zero itself, and what f16 still holds.
+    // Zero, and values within the range of f16.
     for held in [(|_| 0.0) as fn(f32) -> f32, |_| 6e-8] {
         gptq(&Checkpoint::open(scales(held).path()).unwrap(), FC_OUT).unwrap();
     }
@@ -258,7 +257,7 @@ fn both_files_are_read_and_must_not_contradict_each_other_or_the_tensors() {
         wrong[key] = other;
         let found = error(with_quantize_config("mini-int8", right.clone(), &wrong).path());
         assert!(
-            matches!(&found, CheckpointError::ConfigConflict { key: told, .. } if *told == key),
+            matches!(&found, CheckpointError::ConfigConflict { key: found_key, .. } if *found_key == key),
             "{found}"
         );
         assert!(
@@ -281,7 +280,7 @@ fn both_files_are_read_and_must_not_contradict_each_other_or_the_tensors() {
             let found = error(with_quantize_config(name, config, &file).path());
             // `groupsize` of config.json contradicts another `group_size` before the tensors do.
             let is_told = match &found {
-                CheckpointError::ConfigMismatch { key: told, .. } => *told == key,
+                CheckpointError::ConfigMismatch { key: found_key, .. } => *found_key == key,
                 CheckpointError::ConfigConflict { second_key, .. } => {
                     key == "group_size" && *second_key == key
                 }
@@ -305,10 +304,10 @@ fn methods_and_formats_that_are_not_gptq_are_refused_with_a_hint() {
     ] {
         let found =
             error(with_quantize_config("mini-int8", json!({key: value}), &json!({})).path());
-        let CheckpointError::ConfigValue { key: told, .. } = &found else {
+        let CheckpointError::ConfigValue { key: found_key, .. } = &found else {
             panic!("{found}")
         };
-        assert_eq!(*told, format!("quantization_config.{key}"));
+        assert_eq!(*found_key, format!("quantization_config.{key}"));
         assert!(found.hint().unwrap().contains("GPTQ"), "{found}");
     }
     for (key, value) in [
@@ -320,7 +319,7 @@ fn methods_and_formats_that_are_not_gptq_are_refused_with_a_hint() {
         let found =
             error(with_quantize_config("mini-int8", json!(null), &json!({key: value})).path());
         assert!(
-            matches!(&found, CheckpointError::ConfigValue { key: told, .. } if told == key),
+            matches!(&found, CheckpointError::ConfigValue { key: found_key, .. } if found_key == key),
             "{found}"
         );
     }
@@ -336,7 +335,7 @@ fn methods_and_formats_that_are_not_gptq_are_refused_with_a_hint() {
 
 #[test]
 fn an_unquantised_models_defaults_beside_quantization_config_mean_nothing() {
-    // MossConfig writes wbits 32 and groupsize 128 unless it is told otherwise.
+    // MossConfig writes wbits 32 and groupsize 128 by default.
     let folder = changed(
         "mini-int8",
         |_| (),
@@ -422,7 +421,7 @@ fn symmetric_weights_with_other_zero_points_are_a_warning() {
             ..
         }]
     ));
-    // Each layer is checked, whichever differs.
+    // Every layer is checked.
     let zero = |stem: &str| if stem.contains("h.1.mlp") { 128 } else { 127 };
     assert_eq!(
         each(&zero, "gptq"),
@@ -445,7 +444,7 @@ fn symmetric_weights_with_other_zero_points_are_a_warning() {
 }
 
 #[test]
-fn linear_layers_in_several_formats_are_all_told() {
+fn linear_layers_in_several_formats_are_all_reported() {
     let int4 = checkpoint::tensors_of(&fixture("mini-int4-act-order"));
     let dense = checkpoint::tensors_of(&fixture("mini-fp16-safetensors"));
     let folder = changed(

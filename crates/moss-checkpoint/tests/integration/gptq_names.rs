@@ -1,4 +1,4 @@
-//! Keys of GPTQ settings that go by several names or stand in several places.
+//! Keys of GPTQ settings that have several names, or occur in several files.
 
 use std::path::Path;
 

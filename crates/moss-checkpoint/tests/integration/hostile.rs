@@ -1,5 +1,4 @@
-//! Files that are damaged, hostile, or not what they are called: each is a typed error that names
-//! the file, never a panic.
+//! Damaged, hostile and misnamed files: each is a typed error that names the file, never a panic.
 
 use std::{
     fs,
@@ -105,7 +104,7 @@ fn a_file_cut_short_anywhere_is_refused() {
 }
 
 #[test]
-fn what_is_no_file_of_weights_is_named() {
+fn files_that_are_not_weights_are_named() {
     let folder = copy_fixture("mini-int8");
     let file = folder.path().join("pytorch_model.bin");
     let with = |bytes: &[u8]| {
@@ -254,14 +253,14 @@ fn missing_and_misshapen_tensors_are_named() {
     ));
 }
 
-/// A pickle by hand: protocol 2, then these instructions.
+/// Returns a pickle of protocol 2 with these instructions.
 fn pickle(body: &[u8]) -> Vec<u8> {
     [&[0x80, 2][..], body].concat()
 }
 
 #[test]
 fn a_pickle_that_would_run_code_is_refused_by_name() {
-    // os.system("…"), as the classic attack has it.
+    // os.system("…"), the usual attack.
     let write = |pickle: &[u8]| open_error(torch_folder(pickle, &[], &[]).path());
     let error = write(&pickle(b"cos\nsystem\nX\x02\x00\x00\x00ls\x85R."));
     let CheckpointError::Pickle {
@@ -272,7 +271,7 @@ fn a_pickle_that_would_run_code_is_refused_by_name() {
         panic!("{error}")
     };
     assert_eq!(name, "os.system");
-    // INST, OBJ, NEWOBJ and EXT opcodes are on no list either.
+    // INST, OBJ, NEWOBJ and EXT are not on the allow-list either.
     for opcode in [b'i', b'o', 0x81, 0x82, 0x92] {
         let error = write(&pickle(&[b'(', opcode, b'.']));
         assert!(
@@ -301,7 +300,7 @@ fn a_pickle_that_would_run_code_is_refused_by_name() {
 
 #[test]
 fn bombs_and_cycles_cost_nothing() {
-    // A string that says it has four gigabytes.
+    // A string with a length of four gigabytes.
     assert!(!fuzzing::pickle(&pickle(b"X\xff\xff\xff\xff.")));
     // A tuple of tuples of tuples, each twice the one before, through the memo: 2^60 values if they
     // were copied.
@@ -311,7 +310,7 @@ fn bombs_and_cycles_cost_nothing() {
     }
     doubling.push(b'.');
     assert!(!fuzzing::pickle(&pickle(&doubling)));
-    // A dict in itself, and a chain of a hundred thousand lists.
+    // A dict that contains itself, and a chain of a hundred thousand lists.
     assert!(fuzzing::pickle(&pickle(b"}q\x00X\x01\x00\x00\x00ah\x00s.")));
     let mut chain = b"]".repeat(100_000);
     chain.extend(b"a".repeat(99_999));
@@ -319,14 +318,14 @@ fn bombs_and_cycles_cost_nothing() {
     assert!(!fuzzing::pickle(&pickle(&chain)));
     // More values than any state dict has.
     assert!(!fuzzing::pickle(&pickle(&b"N".repeat(3 << 20))));
-    // A safetensors header that says it is as long as all memory.
+    // A safetensors header with a length that exceeds the memory.
     assert!(!fuzzing::safetensors(&[0xff; 64]));
 }
 
 #[test]
 fn one_long_tuple_passed_to_many_calls_costs_no_copies() {
-    // A tuple of half a million values, handed to 150 000 calls: the first one is refused, however
-    // long its arguments.
+    // A tuple of half a million values as the arguments of 150 000 calls: the first call is
+    // refused.
     let hostile = [
         b"\x80\x02ctorch._utils\n_rebuild_parameter\nq\x00(",
         &b"N".repeat(500_000)[..],
@@ -344,7 +343,7 @@ fn one_long_tuple_passed_to_many_calls_costs_no_copies() {
 }
 
 #[test]
-fn a_zip_directory_that_promises_more_than_memory_is_refused() {
+fn a_zip_directory_larger_than_memory_is_refused() {
     let file = |entries: u64, size: u64, start: u64| {
         let mut bytes = vec![0u8; 64];
         let end = bytes.len() as u64;
@@ -395,7 +394,7 @@ proptest! {
     fn damaged_files_never_panic(flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8), cut in any::<prop::sample::Index>(), kind in 0usize..5) {
         let damage = |name: &str| {
             let mut bytes = fs::read(fixture(name)).unwrap();
-            // Headers are where readers can go wrong: damage the first and the last kilobytes.
+            // The headers are in the first and last kilobytes.
             let len = bytes.len();
             for (at, value) in &flips {
                 let at = at.index(2 * len.min(8192));

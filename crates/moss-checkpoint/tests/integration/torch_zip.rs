@@ -1,5 +1,4 @@
-//! What PyTorch files may hold beyond what the fixtures have: windows, transposes, shared and empty
-//! storages, every type.
+//! PyTorch files beyond the fixtures: views, transposes, shared and empty storages, every type.
 
 use moss_checkpoint::{
     Attachment, Checkpoint, CheckpointError, DType, EntryFault, PickleError, Tensor,
@@ -190,7 +189,7 @@ fn parameters_read_as_the_tensors_they_wrap() {
     ));
 }
 
-/// A state dict of one tensor, whose last arguments are these instructions.
+/// Returns a state dict of one tensor, with these instructions as its last arguments.
 fn with_arguments(rest: &[u8]) -> Vec<u8> {
     let pickle = state_dict(&[saved("x", 0, &[2], &[1])]);
     let usual = b"\x89ccollections\nOrderedDict\n)RtRu.";
@@ -383,7 +382,7 @@ fn what_the_archive_lacks_or_says_wrongly_is_named() {
     );
 }
 
-/// Any tensor over 24 elements, by extents and strides that may or may not fit.
+/// Any tensor over 24 elements; its extents and strides may exceed them.
 fn layout() -> impl Strategy<Value = (i64, Vec<(i64, i64)>)> {
     (0..6i64, prop::collection::vec((0..4i64, 0..7i64), 0..4))
 }

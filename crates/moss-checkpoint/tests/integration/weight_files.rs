@@ -1,4 +1,4 @@
-//! Which weight files are read where a folder holds several, and what is said of the others.
+//! The choice among several sets of weight files in a folder, and warnings about the others.
 
 use std::{fs, path::Path};
 
@@ -8,7 +8,7 @@ use moss_testing::{
     copy_fixture, fixture,
 };
 
-/// A folder with these files of fixtures, each under a name.
+/// Creates a folder with these files of fixtures, under new names.
 fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (from, to) in files {
@@ -79,7 +79,7 @@ fn one_safetensors_file_goes_before_an_index_beside_it() {
 
 #[test]
 fn weight_files_are_taken_in_the_order_of_transformers() {
-    // All four sets are there; the first is taken away, again and again.
+    // Starts with all four sets; the first is removed in each round.
     let all = [&[CONFIG][..], &SAFE, &BIN].concat();
     let folder = folder(&all);
     let single = ["model.safetensors", "pytorch_model.bin"];
@@ -111,7 +111,7 @@ fn weight_files_are_taken_in_the_order_of_transformers() {
     assert_eq!(
         (files.len(), warnings),
         (3, vec![]),
-        "one set alone is no cause for a warning"
+        "a single set gives no warning"
     );
 }
 
@@ -137,8 +137,8 @@ fn a_stale_index_beside_the_file_in_use_is_reported_and_not_followed() {
 
 #[test]
 fn an_index_without_its_shards_is_stale_beside_another_complete_set() {
-    // Another container's file; another container's shards; the same container sharded anew without
-    // an index.
+    // Another container's file; another container's shards; the same container with other shards,
+    // without an index.
     let single = [
         ("mini-int8/config.json", "config.json"),
         SAFE[2],

@@ -1,4 +1,4 @@
-//! What is written reads back, in both containers, whatever the types, shapes and lengths.
+//! Written tensors read back in both containers, for all types, shapes and lengths.
 
 use std::{fs, path::Path};
 

@@ -28,7 +28,7 @@ fn a_piped_chat_prints_answers_alone() {
 }
 
 #[test]
-fn input_in_another_encoding_is_named_and_the_chat_goes_on() {
+fn input_in_another_encoding_is_named_and_the_chat_continues() {
     let gbk = b"\xc4\xe3\xba\xc3\nHi there\n";
     let out = moss(&std::env::temp_dir(), &["--demo", "--lang", "en"], gbk);
     let notes = text(&out.stderr);
@@ -64,7 +64,7 @@ fn a_conversation_is_saved_and_loaded() {
 }
 
 #[test]
-fn slips_are_told_from_messages() {
+fn misspelled_commands_are_distinguished_from_messages() {
     let out = run(
         &["--demo", "--lang", "en"],
         "/halp\n/params top_p 7\n/params temperature 0\n/params\n/results x\n",
@@ -152,7 +152,7 @@ fn offset_and_byte_of_a_bad_line_are_those_of_the_line() {
 
 #[test]
 fn a_retry_differs_under_a_fixed_seed_and_the_whole_chat_can_be_repeated() {
-    // So hot that two answers are never the same by chance.
+    // The temperature is so high that two answers differ.
     let hot = [
         "--demo",
         "--temperature",
@@ -279,7 +279,7 @@ fn a_folder_without_tokenizer_files_cannot_chat_and_says_what_works() {
 
 #[test]
 fn a_plugin_models_thoughts_are_shown_apart_from_answers() {
-    // The demo model under a plugin model's name: whatever it says first is read as thoughts.
+    // The demo model under the name of a plugin model: its first text counts as thoughts.
     let folder = tempfile::tempdir().unwrap();
     let model = folder.path().join("moss-demo-plugin");
     std::fs::create_dir(&model).unwrap();

@@ -1,16 +1,16 @@
-//! What a user reads who reads Chinese: at a Chinese locale or with `--lang zh`; English otherwise.
+//! Messages are Chinese at a Chinese locale or with `--lang zh`, and English otherwise.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
 use crate::support::{command, fixture, moss, run, text};
 
-/// The status of a run, and what it said on stderr.
-fn told(folder: &Path, args: &[&str]) -> (Option<i32>, String) {
+/// Returns the status and the stderr of a run.
+fn status_and_stderr(folder: &Path, args: &[&str]) -> (Option<i32>, String) {
     let out = moss(folder, args, b"");
     (out.status.code(), text(&out.stderr))
 }
 
-/// A line, its status, and what it says in Chinese and in English.
+/// Arguments, exit status, and parts of the message in Chinese and in English.
 type Case<'a> = (&'a [&'a str], i32, &'a [&'a str], &'a [&'a str]);
 
 #[test]
@@ -79,7 +79,7 @@ fn errors_are_chinese_with_lang_zh_and_english_without() {
             (&["--lang", "en"], english),
             (&[], english),
         ] {
-            let (code, said) = told(folder.path(), &[args, language].concat());
+            let (code, said) = status_and_stderr(folder.path(), &[args, language].concat());
             assert_eq!(code, Some(status), "{args:?} {language:?}: {said}");
             for part in parts {
                 assert!(
@@ -98,7 +98,7 @@ fn errors_are_chinese_with_lang_zh_and_english_without() {
 }
 
 #[test]
-fn a_chats_own_errors_are_chinese_and_the_chat_goes_on() {
+fn errors_of_a_chat_are_chinese_and_the_chat_continues() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("talk.json"), "{\"version\": ").unwrap();
     let lines = b"/load talk.json\n/load none.json\n/halp\n/params top_p 9\n/regen\nstop\n";
@@ -132,7 +132,7 @@ fn the_locale_decides_before_anything_is_parsed_and_the_flag_over_it() {
         at("zh_CN.UTF-8", &["--bogus", "--lang", "en"]).starts_with("error: unexpected argument")
     );
     assert!(at("C.UTF-8", &["--bogus"]).starts_with("error: unexpected argument"));
-    // A language that there is not is an error in the locale's.
+    // An unknown language is an error in the language of the locale.
     assert!(
         at("zh_CN.UTF-8", &["--lang", "fr"])
             .contains("`--lang <LANG>` 的值 `fr` 无效，可选值为 `en`、`zh`")
@@ -159,7 +159,7 @@ fn json_stays_english() {
     assert!(report.contains("  权重    "), "{report}");
 }
 
-/// At 80 columns, as a terminal has them, and where there is no terminal.
+/// At a terminal of 80 columns, and without a terminal.
 #[test]
 fn chinese_help_fits_its_width_and_says_what_english_help_says() {
     use unicode_width::UnicodeWidthStr;

@@ -1,4 +1,4 @@
-//! Tables and manual pages in Chinese: what is left in Latin letters are names, formats and units.
+//! Tables and manual pages in Chinese: only names, formats and units are in Latin letters.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -6,16 +6,16 @@ use serde_json::Value;
 
 use crate::support::{command, demo, fixture, moss, ok, text};
 
-/// Names of instruction sets, which a machine has or has not.
+/// Names of instruction sets, which depend on the machine.
 const ISA: [&str; 6] = ["AVX", "AVX2", "FMA", "F16C", "VNNI", "portable"];
 
-/// All that a run says, on both ends, in Chinese.
-fn told(folder: &Path, args: &[&str]) -> String {
+/// Returns stdout and stderr of a run in Chinese.
+fn output(folder: &Path, args: &[&str]) -> String {
     let out = moss(folder, &[args, &["--lang", "zh"]].concat(), b"");
     text(&out.stdout) + &text(&out.stderr)
 }
 
-/// Words in Latin letters, small ones.
+/// Returns the words in Latin letters, in lower case.
 fn words(text: &str) -> BTreeSet<String> {
     text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
         .filter(|word| word.starts_with(|c: char| c.is_ascii_alphabetic()))
@@ -23,7 +23,7 @@ fn words(text: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// Fails where a text has words besides the allowed ones, or no Chinese.
+/// Checks that a text has Chinese and, in Latin letters, only the allowed words.
 fn is_chinese(said: &str, allowed: &[&str]) {
     let allowed = words(&allowed.join(" "));
     let left: Vec<_> = words(said).difference(&allowed).cloned().collect();
@@ -55,7 +55,7 @@ fn the_tables_of_bench_are_chinese_but_for_units_and_names() {
         "--layers-per-gpu",
         "4,4",
     ];
-    let said = told(folder.path(), &[&args[..], &more].concat());
+    let said = output(folder.path(), &[&args[..], &more].concat());
     is_chinese(
         &said,
         &[
@@ -86,7 +86,7 @@ fn the_table_of_verify_is_chinese_and_in_columns_whether_it_passes_or_fails() {
         ("PASS", &["verify", &right][..]),
         ("FAIL", &["verify", &right, "--expected", &wrong]),
     ] {
-        let said = told(folder.path(), args);
+        let said = output(folder.path(), args);
         let names = ["PASS", "FAIL", "logit", "logits", "logsumexp", "inf"];
         let hidden = ["hidden", "embedding", "block", "ln_f"];
         is_chinese(&said, &[&names[..], &hidden].concat());
@@ -126,7 +126,7 @@ fn the_tables_of_quantize_and_eval_are_chinese_and_convert_says_what_it_wrote() 
         "--calibration",
         "t.jsonl",
     ];
-    let said = told(folder.path(), &rounded);
+    let said = output(folder.path(), &rounded);
     is_chinese(&said, &[&tensors[..], &["q"]].concat());
     assert!(
         said.starts_with("就近舍入，不做校准\n") || said.contains("\n就近舍入，不做校准\n"),
@@ -145,10 +145,10 @@ fn the_tables_of_quantize_and_eval_are_chinese_and_convert_says_what_it_wrote() 
         "--against",
         &demo(),
     ];
-    let said = told(folder.path(), &judged);
+    let said = output(folder.path(), &judged);
     is_chinese(&said, &["KL", "nats"]);
     assert_eq!(said.lines().count(), 4, "{said}");
-    let said = told(
+    let said = output(
         folder.path(),
         &["convert", &demo(), "c", "--to", "safetensors"],
     );
@@ -195,7 +195,7 @@ fn tables_follow_the_locale_and_json_stays_english() {
     assert!(report.to_string().is_ascii(), "{report}");
 }
 
-/// The text of a manual page without its notation, and its headings.
+/// Returns the text of a manual page without its markup, and its headings.
 fn page(roff: &str) -> (String, Vec<&str>) {
     let headings = roff
         .lines()
@@ -251,9 +251,9 @@ fn manual_pages_have_no_english_but_what_chinese_help_has_and_their_writers_own_
     for name in pages {
         let help = ok(&[&name[..], &["--help", "--lang", "zh"]].concat(), "");
         let roff = ok(&[&["man"], &name[..], &["--lang", "zh"]].concat(), "");
-        let (told, headings) = page(&roff);
+        let (shown, headings) = page(&roff);
         let version = format!("v{}", env!("CARGO_PKG_VERSION"));
-        is_chinese(&told, &[&help, version.as_str(), "moss-cli-help"]);
+        is_chinese(&shown, &[&help, version.as_str(), "moss-cli-help"]);
         for heading in headings {
             let is_ours = ["模型", "回答", "输出", "参数", "选项", "命令"].contains(&heading);
             assert!(

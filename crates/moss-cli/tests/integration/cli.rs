@@ -1,9 +1,9 @@
-//! Flags, help and what is said when they do not fit.
+//! Flags, help, and errors about them.
 
 use crate::support::{command, moss, ok, run, text};
 
 #[test]
-fn a_model_that_is_not_there_lists_where_it_was_looked_for() {
+fn a_missing_model_is_an_error_that_lists_the_places_searched() {
     let folder = tempfile::tempdir().unwrap();
     let out = moss(folder.path(), &[], b"");
     let notes = text(&out.stderr);
@@ -39,7 +39,7 @@ fn plugins_need_a_plugin_model() {
 }
 
 #[test]
-fn completions_manual_and_help_are_there() {
+fn completions_manual_and_help_are_printed() {
     for shell in ["bash", "zsh", "fish"] {
         assert!(ok(&["completions", shell], "").contains("moss-cli"));
     }
@@ -96,7 +96,7 @@ fn every_subcommand_has_help_and_a_manual_page() {
 }
 
 #[test]
-fn help_and_completions_survive_a_reader_that_goes_away() {
+fn help_and_completions_survive_a_closed_pipe() {
     for args in [&["completions", "zsh"][..], &["man"], &["--help"]] {
         let mut child = command(&std::env::temp_dir(), args).spawn().unwrap();
         drop(child.stdout.take());
@@ -110,7 +110,7 @@ fn help_and_completions_survive_a_reader_that_goes_away() {
 }
 
 #[test]
-fn the_published_welcome_is_for_terminals_alone() {
+fn the_welcome_is_shown_at_terminals_only() {
     let out = run(&["--demo"], "");
     assert!(
         out.status.success() && out.stdout.is_empty() && out.stderr.is_empty(),

@@ -1,5 +1,5 @@
-//! What `inspect`, `plan` and `generate` say of checkpoints whose files were edited, mixed up or
-//! left over.
+//! Messages of `inspect`, `plan` and `generate` about checkpoints whose files were edited, mixed up
+//! or left over.
 
 use std::{
     fs,
@@ -53,11 +53,15 @@ fn an_edited_config_is_an_error_with_its_key_within_seconds() {
             ] {
                 let started = Instant::now();
                 let out = run(args, "");
-                let told = text(&out.stderr) + &text(&out.stdout);
-                assert_eq!(out.status.code(), Some(1), "{args:?} {key} {value}: {told}");
+                let stderr = text(&out.stderr) + &text(&out.stdout);
+                assert_eq!(
+                    out.status.code(),
+                    Some(1),
+                    "{args:?} {key} {value}: {stderr}"
+                );
                 assert!(
-                    told.contains(&format!("`{key}`")),
-                    "{args:?} {key} {value}: {told}"
+                    stderr.contains(&format!("`{key}`")),
+                    "{args:?} {key} {value}: {stderr}"
                 );
                 assert!(
                     started.elapsed() < Duration::from_secs(60),
@@ -107,19 +111,19 @@ fn huge_flags_of_plan_are_refused_or_planned() {
 
 #[test]
 fn inspect_names_the_weights_in_use_and_a_stale_index() {
-    let told = ok(&["inspect", &fixture("stale-index")], "");
+    let stderr = ok(&["inspect", &fixture("stale-index")], "");
     assert!(
-        told.contains("using `model.safetensors`") && told.contains("4 other file(s)"),
-        "{told}"
+        stderr.contains("using `model.safetensors`") && stderr.contains("4 other file(s)"),
+        "{stderr}"
     );
     let folder = copy_fixture("mini-int8");
     let index = r#"{"weight_map": {"a": "model-00001-of-00002.safetensors"}}"#;
     fs::write(folder.path().join("model.safetensors.index.json"), index).unwrap();
     let out = run(&["inspect", &folder.path().display().to_string()], "");
-    let told = text(&out.stderr);
+    let stderr = text(&out.stderr);
     assert!(
-        out.status.code() == Some(1) && told.contains("stale") && told.contains("hint: delete"),
-        "{told}"
+        out.status.code() == Some(1) && stderr.contains("stale") && stderr.contains("hint: delete"),
+        "{stderr}"
     );
 }
 
@@ -162,7 +166,7 @@ fn inspect_and_plan_tell_the_convention_of_zero_points_and_mixed_formats() {
     assert_eq!(plan["format"], "mixed (int8 group 128 x 7, fp16 x 1)");
 }
 
-/// Header and bytes of a safetensors file.
+/// Returns the header and the data of a safetensors file.
 fn parts(name: &str) -> (serde_json::Map<String, Value>, Vec<u8>) {
     let bytes = fs::read(Path::new(&fixture(name)).join("model.safetensors")).unwrap();
     let end = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
@@ -172,7 +176,7 @@ fn parts(name: &str) -> (serde_json::Map<String, Value>, Vec<u8>) {
     )
 }
 
-/// The int8 fixture with `fc_out` of its first layer in f16.
+/// Writes the int8 fixture with `fc_out` of its first layer in f16.
 fn mixed() -> tempfile::TempDir {
     let stem = "transformer.h.0.mlp.fc_out.";
     let ((int8, int8_bytes), (f16, f16_bytes)) =

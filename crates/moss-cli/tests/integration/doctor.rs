@@ -1,4 +1,4 @@
-//! `doctor` on whatever machine the tests run on.
+//! `doctor`, on the machine of the tests.
 
 use crate::support::{command, ok, run, text};
 use serde_json::Value;
@@ -28,8 +28,8 @@ fn the_selftest_passes_and_says_so_in_json() {
     let report: Value =
         serde_json::from_str(&ok(&["doctor", "--selftest", "--json", "--gpu", "cpu"], "")).unwrap();
     assert_eq!(report["selftest"]["passed"], true, "{report}");
-    let told = report["selftest"]["transcripts"].as_array().unwrap();
-    assert_eq!(told.len(), 2, "both demo models on the CPU");
+    let transcripts = report["selftest"]["transcripts"].as_array().unwrap();
+    assert_eq!(transcripts.len(), 2, "both demo models on the CPU");
     let rates = &report["cpu"]["tokens_per_s_at_most"];
     let rate = |format: &str| rates[format].as_f64().unwrap();
     assert!(rate("int4") > rate("int8") && rate("int8") > rate("fp16") && rate("fp16") > 0.0);
@@ -37,7 +37,7 @@ fn the_selftest_passes_and_says_so_in_json() {
 
 #[test]
 fn a_selftest_that_fails_is_exit_status_1() {
-    // The demo model cannot be unpacked: nobody answers.
+    // The demo model cannot be unpacked.
     let folder = tempfile::tempdir().unwrap();
     let blocked = folder.path().join("a file, no folder");
     std::fs::write(&blocked, "").unwrap();

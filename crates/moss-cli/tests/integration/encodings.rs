@@ -1,4 +1,4 @@
-//! Text as Windows programs write it: byte order marks, CRLF, UTF-16.
+//! Text as written on Windows: byte order marks, CRLF, UTF-16.
 
 use std::fs;
 

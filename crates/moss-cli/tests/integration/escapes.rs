@@ -1,5 +1,5 @@
-//! Control characters from files, models, requests and arguments: none reaches a terminal or a log
-//! as it is.
+//! Control characters from files, models, requests and arguments are escaped at terminals and in
+//! logs.
 
 use std::{fs, io::Read, path::Path, process::Command};
 
@@ -23,7 +23,7 @@ fn assert_clean(shown: &str) {
     );
 }
 
-/// A checkpoint with a tensor of a hostile name.
+/// Writes a checkpoint with a tensor of this name.
 fn hostile_checkpoint(folder: &Path, name: &str) {
     for file in ["config.json", "model.safetensors"] {
         fs::copy(
@@ -107,8 +107,7 @@ fn moss_in_temporary(args: &[&str]) -> std::process::Output {
     moss(folder.path(), args, b"")
 }
 
-/// The settings of an answer in which every token is as likely as any other, those of single bytes
-/// among them.
+/// Settings with which all tokens are nearly equally likely, including those of single bytes.
 const ANY_TOKEN: [&str; 9] = [
     "--demo",
     "--temperature",
@@ -148,7 +147,7 @@ fn the_models_answer_is_escaped_at_a_terminal_and_whole_in_a_pipe() {
         .env("XDG_CACHE_HOME", shared_cache());
     let mut session = rexpect::session::spawn_command(at_terminal, Some(TIMEOUT_MS)).unwrap();
     let shown: String = session.exp_eof().unwrap();
-    // The terminal's own line ends, and bytes above ASCII as the session reads them.
+    // The terminal adds carriage returns, and the session decodes bytes as Latin-1.
     let bytes: Vec<u8> = shown
         .replace("\r\n", "\n")
         .chars()

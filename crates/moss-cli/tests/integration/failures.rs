@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::support::{demo, moss, ok, ok_json, text};
 
-/// Greedy, and without the published instruction, which has most tokens of the language in it.
+/// Greedy, and without the default system prompt, which contains most tokens.
 const SETTINGS: [&str; 4] = ["--temperature", "0", "--system", "S"];
 
 fn ids_of_answer(model: &str, message: &str) -> Vec<u32> {
@@ -19,7 +19,7 @@ fn ids_of_answer(model: &str, message: &str) -> Vec<u32> {
     ids(&ok_json(&args)["ids"])
 }
 
-/// Makes the embedding of a token NaN, so that a pass fails as soon as the token runs.
+/// Makes the embedding of a token NaN, so that the forward pass fails that processes the token.
 fn poison(file: &Path, id: u32) {
     let mut bytes = std::fs::read(file).unwrap();
     let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
@@ -34,7 +34,7 @@ fn poison(file: &Path, id: u32) {
 }
 
 #[test]
-fn what_was_shown_of_a_failed_answer_is_kept_and_the_chat_goes_on() {
+fn the_text_of_a_failed_answer_is_kept_and_the_chat_continues() {
     let folder = tempfile::tempdir().unwrap();
     let model = folder.path().join("ill").display().to_string();
     ok(
@@ -72,7 +72,7 @@ fn what_was_shown_of_a_failed_answer_is_kept_and_the_chat_goes_on() {
     );
     assert!(
         !once.status.success() && text(&once.stdout).ends_with('\n'),
-        "the error has a line of its own"
+        "the error starts on a new line"
     );
     assert_eq!(text(&once.stdout).trim(), answers[1]);
     for part in [

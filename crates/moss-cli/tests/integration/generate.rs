@@ -1,4 +1,4 @@
-//! One answer at a time.
+//! `generate`.
 
 use serde_json::Value;
 
@@ -59,7 +59,7 @@ fn json_holds_ids_text_stop_usage_and_timings() {
 }
 
 #[test]
-fn a_stop_string_ends_the_answer_and_is_no_part_of_it() {
+fn a_stop_string_ends_the_answer_and_is_left_out() {
     let args = [
         "--demo",
         "generate",
@@ -76,7 +76,7 @@ fn a_stop_string_ends_the_answer_and_is_no_part_of_it() {
 }
 
 #[test]
-fn raw_text_goes_on_without_a_prompt() {
+fn raw_text_is_continued_without_a_prompt() {
     let args = [
         "--demo",
         "generate",
@@ -103,8 +103,8 @@ fn ids_without_a_token_are_an_error() {
         let out = run(&[&demo[..], args].concat(), "");
         assert_eq!(out.status.code(), Some(1), "{args:?}");
         let id = args[args.len() - 1].split(',').next_back().unwrap();
-        let told = text(&out.stderr);
-        assert!(told.contains(&format!("token id {id}")), "{told}");
+        let stderr = text(&out.stderr);
+        assert!(stderr.contains(&format!("token id {id}")), "{stderr}");
         assert!(out.stdout.is_empty());
     }
     ok(
@@ -141,7 +141,7 @@ fn ids_are_printed_where_there_is_no_text() {
 }
 
 #[test]
-fn a_message_that_cannot_be_is_refused_before_the_model_is_loaded() {
+fn an_invalid_message_is_refused_before_the_model_is_loaded() {
     let out = run(&["generate", "--model", "nothing-there"], b"ab\n\xb0\xa1");
     assert_eq!(out.status.code(), Some(1));
     assert!(
@@ -176,7 +176,7 @@ fn settings_out_of_range_name_the_setting_and_the_range() {
 #[test]
 #[cfg(debug_assertions)]
 fn the_time_limit_of_an_answer_starts_at_its_first_token() {
-    // The prompt of the demo takes a second and more.
+    // The prompt takes more than a second.
     let args = [
         "generate",
         "--demo",

@@ -1,5 +1,6 @@
 //! Ctrl-C, which arrives as SIGINT.
 
+use moss_testing::wait_until;
 use std::{
     io::{Read, Write},
     process::Child,
@@ -7,7 +8,7 @@ use std::{
 
 use crate::support::{command, signal, text};
 
-/// Nearly uniform over the vocabulary: answers that go on for a thousand tokens.
+/// Nearly uniform over the vocabulary: answers of more than a thousand tokens.
 const ENDLESS: [&str; 9] = [
     "--demo=fp16",
     "--seed",
@@ -20,7 +21,7 @@ const ENDLESS: [&str; 9] = [
     "1",
 ];
 
-/// Waits until an answer has begun.
+/// Waits for the first bytes of an answer.
 fn first_bytes(child: &mut Child) -> Vec<u8> {
     let mut bytes = vec![0; 64];
     let read = child.stdout.as_mut().unwrap().read(&mut bytes).unwrap();
@@ -49,7 +50,7 @@ fn ctrl_c_ends_generate_with_what_there_is_and_status_130() {
 }
 
 #[test]
-fn ctrl_c_stops_an_answer_and_the_chat_goes_on() {
+fn ctrl_c_stops_an_answer_and_the_chat_continues() {
     let mut child = command(&std::env::temp_dir(), &ENDLESS).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all("讲个故事\n".as_bytes()).unwrap();
@@ -63,7 +64,7 @@ fn ctrl_c_stops_an_answer_and_the_chat_goes_on() {
     let notes = text(&out.stderr);
     assert!(out.status.success(), "{notes}");
     assert!(notes.contains("(stopped)"), "{notes}");
-    // The first read may have cut a character.
+    // The first read may have split a character.
     assert!(
         String::from_utf8_lossy(&out.stdout)
             .lines()
@@ -79,12 +80,16 @@ fn ctrl_c_at_a_waiting_pipe_leaves_with_status_130() {
         .unwrap();
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(b"Who are you?\n").unwrap();
-    // A whole line of answer: the chat waits for the next message, or is about to.
+    // After the line of the answer, the chat waits for the next message.
     let mut answer = Vec::new();
     while !answer.ends_with(b"\n") {
         answer.extend(first_bytes(&mut child));
     }
-    std::thread::sleep(std::time::Duration::from_millis(200));
-    signal(&child, "-INT");
+    // A signal before the chat waits again would only stop the answer, so it is repeated.
+    wait_until("the exit", || {
+        signal(&child, "-INT");
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        child.try_wait().unwrap().is_some()
+    });
     assert_eq!(child.wait().unwrap().code(), Some(130));
 }

@@ -1,4 +1,4 @@
-//! What a conversation may take of memory: the file, the cache, and 300 MB for all else.
+//! The memory of a conversation: the file, the KV cache, and 300 MB for everything else.
 
 use std::{
     fs::{self, File},
@@ -10,8 +10,8 @@ use crate::support::command;
 use moss_testing::{demo, pseudo_random_bytes, read_json};
 use serde_json::{Map, Value, json};
 
-/// Sizes of a model whose weights, loaded twice, would not pass: the file is larger than what else
-/// is allowed.
+/// Sizes of a model whose file is larger than the other memory that is allowed, so that a second
+/// copy of the weights is detected.
 const HIDDEN: usize = 2048;
 const INNER: usize = 4 * HIDDEN;
 const LAYERS: usize = 16;
@@ -21,7 +21,7 @@ const GROUP_SIZE: usize = 128;
 
 /// The cache holds f32 unless `--dtype` says otherwise.
 const CACHE_BYTES: u64 = (2 * LAYERS * CONTEXT * HIDDEN * 4) as u64;
-const ALL_ELSE: u64 = 300_000_000;
+const OTHER_BYTES: u64 = 300_000_000;
 
 enum Fill {
     Noise,
@@ -127,8 +127,8 @@ impl Plan {
     }
 }
 
-/// An int4 checkpoint of these sizes, with the demo model's tokenizer. Returns the bytes of its
-/// weights.
+/// Writes an int4 checkpoint of these sizes, with the demo model's tokenizer. Returns the bytes of
+/// its weights.
 fn write_checkpoint(folder: &Path, act_order: bool) -> u64 {
     let demo = demo("moss-demo-int4");
     for name in [
@@ -185,7 +185,7 @@ fn write_checkpoint(folder: &Path, act_order: bool) -> u64 {
     fs::metadata(path).unwrap().len()
 }
 
-/// Most memory that a process has held at once, mapped pages included.
+/// Returns the peak resident memory of a process, including mapped pages.
 fn peak_bytes(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status
@@ -204,7 +204,7 @@ fn check(act_order: bool) {
     let folder = tempfile::tempdir().unwrap();
     let file_bytes = write_checkpoint(folder.path(), act_order);
     assert!(
-        file_bytes > ALL_ELSE + CACHE_BYTES,
+        file_bytes > OTHER_BYTES + CACHE_BYTES,
         "a second copy of {file_bytes} bytes would not be seen"
     );
     let model = folder.path().display().to_string();
@@ -221,8 +221,7 @@ fn check(act_order: bool) {
         "en",
     ];
     let mut child = command(folder.path(), &args).spawn().unwrap();
-    // The end of the input stays open, so that the process is there to be measured when it has
-    // answered.
+    // The input stays open, so that the process still exists when it is measured.
     let mut input = child.stdin.take().unwrap();
     input.write_all("Hi there\n/stats\n".as_bytes()).unwrap();
     input.flush().unwrap();
@@ -237,7 +236,7 @@ fn check(act_order: bool) {
     let peak = peak_bytes(child.id());
     drop(input);
     assert!(child.wait().unwrap().success());
-    let allowed = file_bytes + CACHE_BYTES + ALL_ELSE;
+    let allowed = file_bytes + CACHE_BYTES + OTHER_BYTES;
     assert!(
         peak <= allowed,
         "{peak} bytes at the peak, expected at most {allowed} for {file_bytes} of weights"

@@ -1,5 +1,4 @@
-//! Commands that write files leave those alone that they did not create, unless `--force` says
-//! otherwise.
+//! Commands overwrite only files that they have created, unless `--force` is given.
 
 use std::{fs, path::Path};
 
@@ -129,7 +128,7 @@ fn convert_and_quantize_replace_a_checkpoint_only_with_force() {
             "{said}"
         );
     }
-    // The whole folder would go, so what is not part of a checkpoint is named.
+    // `--force` replaces the whole folder, so other files in it are an error.
     for command in [&convert[..], &quantize] {
         let (status, said) = run(&[command, &["--force"]].concat());
         assert!(
@@ -150,7 +149,7 @@ fn convert_and_quantize_replace_a_checkpoint_only_with_force() {
         "nothing of the old one is left"
     );
     assert!(!folder.path().join("there.replaced").exists());
-    // Not even by force: what is no checkpoint, and the checkpoint itself.
+    // `--force` replaces neither other folders nor the source checkpoint.
     fs::create_dir(folder.path().join("home")).unwrap();
     fs::write(folder.path().join("home/notes.txt"), PRECIOUS).unwrap();
     let (status, said) = run(&["convert", demo, "home", "--to", "bin", "--force"]);

@@ -1,4 +1,4 @@
-//! Plans for cards that nobody here has, and for this machine's CPU.
+//! Plans for GPUs that this machine need not have, and for its CPU.
 
 use serde_json::Value;
 
@@ -125,7 +125,7 @@ fn predictions_follow_from_bytes_and_bandwidth() {
     );
     assert!(
         slow["predicted"]["first_token_s"].is_null(),
-        "nobody says what a CPU's arithmetic is"
+        "the arithmetic rate of a CPU is unknown"
     );
     let t4 = plan(&["--cards", "t4"]);
     assert!(t4["predicted"]["first_token_s"].as_f64().unwrap() > 0.5);
@@ -167,7 +167,7 @@ fn an_impossible_plan_names_each_shortfall_and_what_would_fit() {
 }
 
 #[test]
-fn words_that_name_no_card_no_model_and_no_context_are_refused() {
+fn unknown_gpus_models_and_contexts_are_refused() {
     assert!(refusal(&["--cards", "v100"]).contains("compute capability 7.0"));
     assert!(refusal(&["--cards", "t5"]).contains("rtx3090"));
     assert!(refusal(&["--cards", "t4", "--gpu", "cpu"]).contains("both"));
@@ -185,7 +185,7 @@ fn words_that_name_no_card_no_model_and_no_context_are_refused() {
 }
 
 #[test]
-fn the_table_is_there_in_both_languages() {
+fn the_table_is_printed_in_both_languages() {
     let args = [
         "plan",
         "--cards",

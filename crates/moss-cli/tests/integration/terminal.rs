@@ -1,4 +1,4 @@
-//! The chat at a terminal: keys in, screen out.
+//! The chat at a terminal.
 
 use crate::support::terminal::{PROMPT, assert_exits, chat, keys, line, see, see_line_taken};
 
@@ -38,7 +38,7 @@ fn clear_wipes_screen_and_history() {
 #[test]
 fn ctrl_c_stops_an_answer_and_twice_at_the_prompt_leaves() {
     let home = tempfile::tempdir().unwrap();
-    // Nearly uniform over the vocabulary: an answer of a thousand tokens and more.
+    // Nearly uniform over the vocabulary: an answer of more than a thousand tokens.
     let mut session = chat(
         home.path(),
         &[
@@ -87,7 +87,7 @@ fn tab_completes_commands_and_ctrl_c_drops_a_message_of_several_lines() {
 fn ctrl_c_clears_a_line_with_text_and_only_two_in_a_row_on_an_empty_line_leave() {
     let home = tempfile::tempdir().unwrap();
     let mut session = chat(home.path(), &["--temperature", "0"]);
-    // Text is cleared, and was not the first of two.
+    // Ctrl-C clears the text, and does not count as the first of two.
     for text in ["half a question", "一半的问题", "/help", "  "] {
         session.send(text).unwrap();
         session.send_control('c').unwrap();
@@ -95,11 +95,11 @@ fn ctrl_c_clears_a_line_with_text_and_only_two_in_a_row_on_an_empty_line_leave()
     line(&mut session, "/stats");
     see(&mut session, "0 turn(s)");
     see(&mut session, PROMPT);
-    // The first on an empty line says what the next would do.
+    // The first on an empty line prints a hint.
     session.send_control('c').unwrap();
     see(&mut session, "press Ctrl-C again to exit");
     see(&mut session, PROMPT);
-    // A line in between starts over, a cleared one too.
+    // Any line in between resets the count, also a cleared one.
     line(&mut session, "/stats");
     see(&mut session, "0 turn(s)");
     see(&mut session, PROMPT);
@@ -149,7 +149,7 @@ fn ctrl_c_during_an_answer_never_leaves_however_often() {
             session.send_control('c').unwrap();
         }
         see(&mut session, "(stopped)");
-        // A late one is the first at the prompt at most.
+        // A Ctrl-C that arrives late counts at most as the first at the prompt.
         line(&mut session, "/stats");
         see(&mut session, &format!("{turns} turn(s)"));
         see(&mut session, PROMPT);
@@ -169,7 +169,7 @@ fn ctrl_d_ends_a_message_of_several_lines_and_leaves_on_an_empty_line_alone() {
     let home = tempfile::tempdir().unwrap();
     let mut session = chat(home.path(), &["--temperature", "0"]);
     session.send("Who are you?").unwrap();
-    session.send_control('d').unwrap(); // deletes the character behind the cursor: there is none
+    session.send_control('d').unwrap(); // deletes the character at the cursor, of which there is none
     line(&mut session, "");
     see(&mut session, "demo model");
     see(&mut session, PROMPT);

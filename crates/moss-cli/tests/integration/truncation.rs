@@ -43,7 +43,7 @@ fn truncate(model: &Path) {
     file.set_len(4096).unwrap();
 }
 
-/// A generation of which the first bytes have come.
+/// Starts an answer and waits for its first bytes.
 fn generating(folder: &Path, args: &[&str]) -> Child {
     let args = [&["generate", "Hi", "--lang", "en"], &ENDLESS[..], args].concat();
     let mut child = command(folder, &args).spawn().unwrap();
@@ -57,7 +57,7 @@ fn generating(folder: &Path, args: &[&str]) -> Child {
     child
 }
 
-fn assert_told(error: &str) {
+fn assert_reported(error: &str) {
     for part in [
         "error: the weight file `",
         "model\\u{1b}[31m/pytorch_model.bin` can no longer be read: it was truncated",
@@ -85,11 +85,11 @@ fn a_weight_file_truncated_during_an_answer_ends_the_program_with_a_message_and_
         out.status,
         text(&out.stderr)
     );
-    assert_told(&text(&out.stderr));
+    assert_reported(&text(&out.stderr));
 }
 
 #[test]
-fn a_chat_that_waits_tells_of_the_file_at_the_next_message() {
+fn a_waiting_chat_reports_the_file_at_the_next_message() {
     let folder = tempfile::tempdir().unwrap();
     let model = copy_of_demo(folder.path());
     let mut child = command(
@@ -109,7 +109,7 @@ fn a_chat_that_waits_tells_of_the_file_at_the_next_message() {
     drop(input);
     let out = child.wait_with_output().unwrap();
     assert_eq!(out.status.code(), Some(TRUNCATED), "{}", text(&out.stderr));
-    assert_told(&text(&out.stderr));
+    assert_reported(&text(&out.stderr));
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn with_no_mmap_a_truncated_file_changes_nothing() {
     let mut read = command(folder.path(), &[&args[..], &["--no-mmap"]].concat())
         .spawn()
         .unwrap();
-    // The message comes from the command line; the file is gone as soon as the model is loaded.
+    // The message is in the arguments, so the answer starts as soon as the model is loaded.
     drop(read.stdin.take());
     let out = read.wait_with_output().unwrap();
     assert_eq!(mapped, ids(&text(&out.stdout)), "{}", text(&out.stderr));
@@ -152,5 +152,5 @@ fn a_server_whose_weight_file_is_truncated_ends_with_the_same_message_and_status
     truncate(&model);
     let (status, log) = server.wait();
     assert_eq!(status.code(), Some(TRUNCATED), "{log}");
-    assert_told(&log);
+    assert_reported(&log);
 }

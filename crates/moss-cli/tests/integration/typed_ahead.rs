@@ -1,6 +1,5 @@
-//! Text that is typed or pasted before it is asked for is never lost. The terminal delivers it in
-//! the same read as earlier lines (kkawakam/rustyline#690), while the model loads, or while an
-//! answer is streamed.
+//! Text that is typed or pasted before the prompt appears is never lost: in the same read as
+//! earlier lines (kkawakam/rustyline#690), while the model loads, and while an answer is streamed.
 
 use std::{io::Write, path::Path, process::Command};
 
@@ -11,9 +10,9 @@ use crate::support::terminal::{
     PROMPT, WELCOME, assert_exits, chat, keys, line, see, see_line_taken, spawn, start,
 };
 
-/// One token an answer: what is tested is the questions.
+/// Answers of one token, because only the questions matter.
 const SHORT: [&str; 4] = ["--temperature", "0", "--max-new-tokens", "1"];
-/// Nearly uniform over the vocabulary: an answer of a thousand tokens and more.
+/// Nearly uniform over the vocabulary: answers of more than a thousand tokens.
 const ENDLESS: [&str; 8] = [
     "--seed",
     "1",
@@ -26,7 +25,8 @@ const ENDLESS: [&str; 8] = [
 ];
 const CTRL_C: &str = "\u{3}";
 
-/// Lines with spaces and Chinese, more than a screen has; few enough tokens for the context window.
+/// Returns lines with spaces and Chinese: more than fit a screen, and few enough tokens for the
+/// context window.
 fn lines(count: usize) -> Vec<String> {
     let line = |n: usize| match n % 10 {
         1 => format!("第{n}行"),
@@ -100,7 +100,7 @@ fn text_typed_while_an_answer_streams_waits_for_the_prompt() {
     see(&mut session, "processing the prompt");
     keys(&mut session, "/params max_new_tokens 1\rnext\rlast");
     see(&mut session, "as long as --max-new-tokens allows");
-    see(&mut session, "last"); // half a line is there to be continued
+    see(&mut session, "last"); // the unfinished line is at the prompt
     line(&mut session, " one\r/save a.json");
     assert_eq!(
         saved(&mut session, home.path(), "a.json"),
@@ -209,7 +209,7 @@ fn a_paste_of_200_lines_without_markers_loses_none() {
         saved(&mut session, home.path(), "a.json"),
         [lines(200).join("\n")]
     );
-    // Each line a message of its own.
+    // Each line is a separate message.
     keys(
         &mut session,
         &format!("clear\r{}\r/save b.json\r", lines(200).join("\r")),
@@ -225,7 +225,7 @@ fn a_paste_between_markers_that_begins_with_a_command_is_taken_line_by_line() {
     keys(&mut session, &paste("/multi\na\n  b\n.\n"));
     keys(&mut session, &paste("/save a.json\nhello"));
     assert_eq!(saved(&mut session, home.path(), "a.json"), ["a\n  b"]);
-    // What a command refuses does not take the rest with it; other words are a message.
+    // An invalid argument does not discard the rest; unknown words are a message.
     keys(&mut session, &paste("/regen foo\nbar"));
     see(&mut session, "`/regen` takes nothing");
     keys(&mut session, &paste("/halp\nme"));
@@ -256,7 +256,7 @@ fn white_space_at_the_beginning_of_a_message_is_kept_and_at_its_end_is_not() {
     );
 }
 
-/// In the kernel's line mode a line ends after 4095 bytes.
+/// In canonical mode, the kernel truncates lines to 4095 bytes.
 #[test]
 fn a_line_longer_than_the_kernels_buffer_typed_during_an_answer_is_whole() {
     let home = tempfile::tempdir().unwrap();
@@ -338,7 +338,7 @@ fn ctrl_c_at_a_simple_terminal_clears_text_and_only_two_on_an_empty_line_leave()
     keys(&mut session, &format!("text{CTRL_C}{CTRL_C}"));
     see(&mut session, "press Ctrl-C again to exit");
     see(&mut session, PROMPT);
-    // In one read: what follows is kept, and a line of a message of several lines is dropped.
+    // In one read: the following text is kept, and Ctrl-C drops a line of a multi-line message.
     keys(
         &mut session,
         &format!("no{CTRL_C}yes\r/multi\ra\rx{CTRL_C}b\r.\r/save a.json\r"),
@@ -369,7 +369,7 @@ fn a_line_that_is_not_utf8_at_a_simple_terminal_takes_no_other_line_with_it() {
     );
 }
 
-/// `stty` after the chat, however it ends.
+/// Compares `stty` before and after the chat.
 #[test]
 fn the_terminal_has_its_mode_back_after_the_chat() {
     let ends: [(&str, &[&str]); 4] = [

@@ -1,5 +1,4 @@
-//! Ends that come from outside: cancelled, dropped, out of time. In the queue, in the prompt, in
-//! the answer.
+//! Cancellation, dropped handles and time limits, in the queue, in the prompt and in the answer.
 
 use std::{
     sync::{
@@ -12,7 +11,7 @@ use std::{
 use moss_engine::{EngineOptions, Event, PromptLimit, Request, StopCause};
 use moss_testing::model::ScriptedModel;
 
-use crate::support::{StartEngine, expected, greedy, mix, options, slow};
+use crate::support::{Pace, StartEngine, expected, greedy, mix, options, slow};
 
 #[test]
 fn the_time_limit_ends_an_answer() {
@@ -28,8 +27,9 @@ fn the_time_limit_ends_an_answer() {
 
 #[test]
 fn an_answer_can_be_cancelled_at_any_token() {
+    // The whole answer takes four seconds, and the first five tokens 100 ms.
     let engine = ScriptedModel::new(97, 256, mix)
-        .before(slow)
+        .before(Pace::ms(20).wait())
         .start(options(), None);
     let mut run = engine.submit(greedy(&[1], 200)).unwrap();
     let cancel = run.cancel_handle();
@@ -47,14 +47,16 @@ fn an_answer_can_be_cancelled_at_any_token() {
         }
     };
     assert_eq!(outcome.cause, StopCause::Cancelled);
-    assert!((5..10).contains(&outcome.ids.len()));
+    assert!((5..200).contains(&outcome.ids.len()));
     assert_eq!(outcome.ids, expected(&[1], outcome.ids.len()));
 }
 
 #[test]
 fn a_prompt_can_be_cancelled_and_what_was_run_of_it_is_kept() {
+    // 13 chunks: after the second, the rest of the prompt takes two seconds.
+    let pace = Pace::ms(200);
     let engine = ScriptedModel::new(97, 256, mix)
-        .before(slow)
+        .before(pace.wait())
         .start(options(), None);
     let prompt: Vec<u32> = (0..97).collect();
     let session = engine.session();
@@ -77,6 +79,7 @@ fn a_prompt_can_be_cancelled_and_what_was_run_of_it_is_kept() {
             _ => {}
         }
     }
+    pace.set_ms(0);
     let outcome = engine.submit(request()).unwrap().wait().unwrap();
     assert!(outcome.usage.reused_tokens >= 16 && outcome.usage.reused_tokens < 97);
     assert_eq!(outcome.ids, expected(&prompt, 3));
@@ -89,7 +92,7 @@ fn a_waiting_request_can_be_cancelled_and_a_dropped_one_ends() {
         ..options()
     };
     let engine = ScriptedModel::new(97, 256, mix)
-        .before(slow)
+        .before(Pace::ms(20).wait())
         .start(one, None);
     let first = engine.submit(greedy(&[1], 100)).unwrap();
     let second = engine.submit(greedy(&[2], 10)).unwrap();
@@ -100,7 +103,7 @@ fn a_waiting_request_can_be_cancelled_and_a_dropped_one_ends() {
         (StopCause::Cancelled, 0)
     );
     drop(first);
-    // The one that was dropped makes way long before its hundred tokens.
+    // The dropped request ends long before its hundred tokens, which take two seconds.
     assert_eq!(
         engine.submit(greedy(&[3], 3)).unwrap().wait().unwrap().ids,
         expected(&[3], 3)
@@ -111,7 +114,7 @@ fn a_waiting_request_can_be_cancelled_and_a_dropped_one_ends() {
 #[test]
 fn an_engine_that_is_dropped_ends_its_runs() {
     let engine = ScriptedModel::new(97, 256, mix)
-        .before(slow)
+        .before(Pace::ms(20).wait())
         .start(options(), None);
     let run = engine.submit(greedy(&[1], 250)).unwrap();
     drop(engine);
@@ -119,14 +122,17 @@ fn an_engine_that_is_dropped_ends_its_runs() {
     assert_eq!(outcome.cause, StopCause::Cancelled);
 }
 
-/// A pass of 500 layers, 2 ms each: a second in all.
+/// Half the time that a pass of a [`deep`] model takes, and far more than one of its layers.
+const HALF_A_PASS: Duration = Duration::from_secs(5);
+
+/// Lets a forward pass take 10 seconds, in 500 layers.
 fn deep(mut model: ScriptedModel) -> ScriptedModel {
     model.layers = 500;
-    model.before(slow)
+    model.before(Pace::ms(20).wait())
 }
 
 #[test]
-fn a_pass_is_left_in_its_middle_once_all_who_wait_for_it_are_cancelled() {
+fn a_pass_stops_in_its_middle_once_all_its_requests_are_cancelled() {
     let whole = EngineOptions {
         prefill_chunk: Some(64),
         ..options()
@@ -145,35 +151,36 @@ fn a_pass_is_left_in_its_middle_once_all_who_wait_for_it_are_cancelled() {
         );
     }
     assert!(
-        cancelled.elapsed() < Duration::from_millis(500),
+        cancelled.elapsed() < HALF_A_PASS,
         "within a layer, not within a pass"
     );
 }
 
 #[test]
 fn time_runs_out_in_the_middle_of_a_pass_too() {
-    // The answer's passes are slow, the prompt's is not.
-    let mut model = ScriptedModel::new(97, 256, mix).before(|rows| {
-        if rows == 1 {
-            slow(rows)
+    // Passes of one token are slow, and the pass of the prompt is not.
+    let pace = Pace::ms(20).wait();
+    let mut model = ScriptedModel::new(97, 256, mix).before(move |tokens| {
+        if tokens == 1 {
+            pace(tokens)
         }
     });
     model.layers = 500;
     let engine = model.start(options(), None);
     let mut request = greedy(&[1; 5], 5);
     request.stop.time_limit = Some(Duration::from_millis(30));
-    let begun = Instant::now();
+    let start = Instant::now();
     let outcome = engine.submit(request).unwrap().wait().unwrap();
     assert_eq!(
         (outcome.cause, outcome.ids.len()),
         (StopCause::TimeLimit, 1)
     );
-    assert!(begun.elapsed() < Duration::from_millis(700));
+    assert!(start.elapsed() < HALF_A_PASS);
 }
 
 #[test]
 fn the_limit_of_an_answer_starts_at_its_first_token() {
-    // A prompt of 40 tokens takes 400 ms and more, ten times the answer's limit.
+    // A prompt of 40 tokens takes at least 400 ms, ten times the limit of the answer.
     let by_row = |rows| std::thread::sleep(Duration::from_millis(10) * rows as u32);
     let engine = ScriptedModel::new(97, 256, mix)
         .before(by_row)
@@ -195,18 +202,18 @@ fn a_fixed_prompt_limit_ends_the_prompt_in_the_middle_of_a_pass_and_says_so() {
     let engine = deep(ScriptedModel::new(97, 256, mix)).start(options(), None);
     let mut request = greedy(&[1; 5], 5);
     request.stop.prompt_limit = Some(PromptLimit::Fixed(Duration::from_millis(30)));
-    let begun = Instant::now();
+    let start = Instant::now();
     let outcome = engine.submit(request).unwrap().wait().unwrap();
     assert_eq!(
         (outcome.cause, outcome.ids.len()),
         (StopCause::PromptTimeLimit, 0)
     );
-    assert!(begun.elapsed() < Duration::from_millis(700));
+    assert!(start.elapsed() < HALF_A_PASS);
 }
 
 #[test]
 fn a_measured_prompt_limit_lets_slow_prompts_end_and_stops_those_that_got_slower() {
-    let pause = Arc::new(AtomicUsize::new(5)); // a token, in ms
+    let pause = Arc::new(AtomicUsize::new(5)); // ms per token
     let ms = pause.clone();
     let layers = 20;
     let by_row = move |rows: usize| {
@@ -227,11 +234,11 @@ fn a_measured_prompt_limit_lets_slow_prompts_end_and_stops_those_that_got_slower
         request.stop.prompt_limit = Some(PromptLimit::Measured);
         engine.submit(request).unwrap()
     };
-    // Nothing is measured before the first one, and each of these takes several times the least
-    // limit of 100 ms.
+    // There is no limit before the first measurement. Each of these prompts takes several times the
+    // minimum limit of 100 ms.
     let long: Vec<u32> = (0..60).collect();
     assert_eq!(measured(&long).wait().unwrap().ids, expected(&long, 2));
-    // Several at once wait for each other, which their limits allow for.
+    // The limits of concurrent requests include the time that they wait for each other.
     let runs: Vec<_> = (0..4).map(|id| measured(&[id; 40])).collect();
     for run in runs {
         assert_eq!(run.wait().unwrap().cause, StopCause::MaxNewTokens);
@@ -246,8 +253,7 @@ fn a_measured_prompt_limit_lets_slow_prompts_end_and_stops_those_that_got_slower
 
 #[test]
 fn an_interrupted_pass_does_not_count_as_written() {
-    // The model scribbles into the cache when it is interrupted; the session must not take that for
-    // its keys.
+    // An interrupted model leaves arbitrary values in the cache, which the session must not reuse.
     let passes = Arc::new(AtomicUsize::new(0));
     let counter = passes.clone();
     let before = move |_| {
@@ -280,7 +286,7 @@ fn an_interrupted_pass_does_not_count_as_written() {
 }
 
 #[test]
-fn who_is_cancelled_does_not_disturb_the_neighbours() {
+fn cancelled_requests_do_not_change_other_sequences() {
     let engine = ScriptedModel::new(97, 1024, mix)
         .before(slow)
         .start(options(), None);
@@ -299,7 +305,7 @@ fn who_is_cancelled_does_not_disturb_the_neighbours() {
 }
 
 #[test]
-fn cancelling_what_is_over_changes_nothing() {
+fn cancelling_a_finished_run_changes_nothing() {
     let engine = ScriptedModel::new(97, 256, mix).start(options(), None);
     let mut run = engine.submit(greedy(&[1], 3)).unwrap();
     let cancel = run.cancel_handle();

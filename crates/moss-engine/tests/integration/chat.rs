@@ -9,7 +9,7 @@ use moss_text::{Plugin, PluginSwitches, PromptBuilder, SegmentKind, SystemText, 
 
 use crate::support::{StartEngine, numbered, slow, tokenizer};
 
-/// Answers the n-th question of a conversation with "reply n".
+/// Generates "reply n" for the n-th question of a conversation.
 fn counting(history: &[u32]) -> u32 {
     numbered(history, |shown| format!(" 回答 {shown}"))
 }
@@ -37,7 +37,7 @@ fn chat() -> Chat {
     chat_with(ScriptedModel::new(1536, 256, counting), None)
 }
 
-/// The answer's text, its outcome, and how many turns were dropped.
+/// Returns the text of the answer, its outcome, and the number of dropped turns.
 fn read(run: ChatRun<'_>) -> (String, Outcome, usize) {
     let (mut text, mut dropped) = (String::new(), 0);
     for event in run {
@@ -66,7 +66,7 @@ fn a_second_turn_prefills_only_what_is_new() {
         .encode("\n<|Human|>: 再来😀<eoh>\n<|MOSS|>:")
         .unwrap()
         .len();
-    // One more for the <eom>, which was drawn and never run.
+    // One more for <eom>, which was sampled and not processed.
     assert_eq!(outcome.usage.prefilled_tokens, new + 1);
 }
 
@@ -79,7 +79,7 @@ fn regenerate_and_undo_go_back_one_turn() {
     assert_eq!((text.as_str(), chat.turns().len()), ("回答 2", 2));
     assert_eq!(
         outcome.usage.prefilled_tokens, 1,
-        "the prompt is in the cache, but for the token whose logits are needed"
+        "the cache has the prompt except the token whose logits are needed"
     );
     assert_eq!(chat.undo().as_deref(), Some("b"));
     assert_eq!(read(chat.ask("c").unwrap()).0, "回答 2");
@@ -92,18 +92,18 @@ fn regenerate_and_undo_go_back_one_turn() {
 }
 
 #[test]
-fn the_oldest_turns_go_when_the_window_is_full_and_the_user_is_told() {
+fn the_oldest_turns_go_when_the_window_is_full_and_are_reported() {
     let mut chat = chat();
     chat.options.max_new_tokens = Some(20);
-    let mut told = 0;
+    let mut total_dropped = 0;
     for _ in 0..12 {
         let (text, outcome, dropped) =
             read(chat.ask("这是一个有点长的问题，用来把窗口填满。").unwrap());
         assert!(text.starts_with("回答 "), "{text}");
         assert!(outcome.usage.prompt_tokens + 20 <= 256);
-        told += dropped;
+        total_dropped += dropped;
     }
-    assert!(told > 0);
+    assert!(total_dropped > 0);
     assert_eq!(chat.turns().len(), 12, "nothing is lost for the record");
     let (used, window) = chat.context().unwrap();
     assert!(used <= window);
@@ -123,7 +123,7 @@ fn a_message_that_alone_does_not_fit_is_refused_and_nothing_is_lost() {
 }
 
 #[test]
-fn an_answer_that_is_dropped_half_way_stays_as_far_as_it_came() {
+fn the_text_of_an_answer_that_is_dropped_half_way_is_kept() {
     let mut chat = chat_with(ScriptedModel::new(1536, 256, counting).before(slow), None);
     let mut run = chat.ask("a").unwrap();
     run.find(|event| matches!(event, Event::Text { .. }))
@@ -139,7 +139,7 @@ fn an_answer_that_is_dropped_half_way_stays_as_far_as_it_came() {
 }
 
 #[test]
-fn a_saved_conversation_goes_on_where_it_was() {
+fn a_saved_conversation_continues_after_its_last_turn() {
     let mut one = chat();
     read(one.ask("a").unwrap());
     let saved = one.conversation();
@@ -256,7 +256,7 @@ fn another_system_text_keeps_the_turns() {
     );
 }
 
-/// Thinks, commands `command`, and answers once it has results.
+/// Generates thoughts and `command`, and after results an answer.
 fn thinking(command: &'static str) -> impl Fn(&[u32]) -> u32 + Send + 'static {
     move |history| {
         let tokenizer = tokenizer();
@@ -279,7 +279,7 @@ fn thinking(command: &'static str) -> impl Fn(&[u32]) -> u32 + Send + 'static {
 }
 
 #[test]
-fn a_model_that_commands_nothing_goes_on_by_itself() {
+fn a_reply_without_commands_continues_by_itself() {
     let plugins = PluginSwitches::new([Plugin::Calculator]).unwrap();
     let mut chat = chat_with(
         ScriptedModel::new(1536, 256, thinking("None")),

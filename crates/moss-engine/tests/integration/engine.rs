@@ -1,4 +1,4 @@
-//! Every way a request can go, on models that need no weights.
+//! Requests from their submission to their outcome, with a model without weights.
 
 use moss_engine::{EngineError, EngineOptions, Event, Request, StopCause, Vocabulary};
 use moss_sampling::SamplingParams;
@@ -7,7 +7,7 @@ use moss_testing::model::ScriptedModel;
 use crate::support::{StartEngine, expected, greedy, mix, options, scripted, slow, tokenizer};
 
 #[test]
-fn an_answer_is_what_the_model_says_token_by_token() {
+fn an_answer_is_what_the_model_generates_token_by_token() {
     let engine = ScriptedModel::new(97, 256, mix).start(options(), None);
     let prompt = [3, 1, 4, 1, 5];
     let events: Vec<_> = engine.submit(greedy(&prompt, 20)).unwrap().collect();
@@ -92,7 +92,7 @@ fn a_full_window_ends_the_answer() {
 }
 
 #[test]
-fn a_prompt_that_is_too_long_is_told_in_the_words_that_client_libraries_look_for() {
+fn the_error_for_a_long_prompt_has_the_words_that_client_libraries_look_for() {
     let error = EngineError::PromptTooLong {
         found: 3000,
         context_length: 2048,
@@ -208,7 +208,7 @@ fn timings_and_counts_add_up() {
 }
 
 #[test]
-fn the_same_seed_gives_the_same_answer_and_a_run_tells_its_seed() {
+fn the_same_seed_gives_the_same_answer_and_a_run_has_its_seed() {
     let engine = ScriptedModel::new(97, 256, mix).start(options(), None);
     let ask = |seed| {
         let flat = SamplingParams {
@@ -245,14 +245,14 @@ fn an_engine_stops_with_its_queue_full() {
 #[test]
 fn the_likelihood_of_tokens_comes_with_them_when_asked_for() {
     let mut model = ScriptedModel::new(97, 256, mix);
-    model.selects = true; // candidates would leave nothing to compute the likelihood from
+    model.selects = true; // log probabilities cannot be computed from candidates
     let engine = model.start(options(), None);
     let request = Request {
         logprobs: Some(2),
         ..greedy(&[1, 2], 3)
     };
     let events: Vec<_> = engine.submit(request).unwrap().collect();
-    let told = events.iter().filter_map(|event| match event {
+    let tokens = events.iter().filter_map(|event| match event {
         Event::Text {
             id: Some(id),
             logprobs,
@@ -260,11 +260,11 @@ fn the_likelihood_of_tokens_comes_with_them_when_asked_for() {
         } => Some((*id, logprobs.clone().unwrap())),
         _ => None,
     });
-    let told: Vec<_> = told.collect();
+    let tokens: Vec<_> = tokens.collect();
     // One logit of 10 and 96 of 0.
     let best = 10.0 - (10f32.exp() + 96.0).ln();
-    assert_eq!(told.len(), 3);
-    for (id, logprobs) in told {
+    assert_eq!(tokens.len(), 3);
+    for (id, logprobs) in tokens {
         assert!(
             (logprobs.logprob - best).abs() < 1e-5
                 && logprobs.top[0].0 == id

@@ -1,4 +1,4 @@
-//! Answers that fail: what was typed and what was shown stays, and the next question is answered.
+//! Failed answers: the question and the text so far are kept, and the next question is answered.
 
 use std::{
     sync::Arc,
@@ -12,12 +12,12 @@ use moss_text::{Conversation, Plugin, PluginSwitches, PromptBuilder, Specials, S
 
 use crate::support::{StartEngine, expected, greedy, mix, numbered, options, tokenizer};
 
-/// Says which question it answers, by the number of those that it is shown.
+/// Generates the number of questions in the prompt.
 fn counting(history: &[u32]) -> u32 {
     numbered(history, |shown| format!(" 这是第 {shown} 个回答。"))
 }
 
-/// Commands a sum, and answers once it has the result.
+/// Generates a command, and after its result an answer.
 fn calculating(history: &[u32]) -> u32 {
     let tokenizer = tokenizer();
     let special = tokenizer.special().unwrap();
@@ -39,7 +39,7 @@ fn calculating(history: &[u32]) -> u32 {
         .unwrap_or(special.eom)
 }
 
-/// A chat whose cache holds one window and no block more, and what makes its model fail.
+/// Returns a chat whose cache has exactly one context of blocks, and the faults of its model.
 fn chat(
     next: fn(&[u32]) -> u32,
     plugins: Option<PluginSwitches>,
@@ -62,7 +62,7 @@ fn chat(
     (Chat::new(engine.clone(), builder, options), faults, engine)
 }
 
-/// What is shown, and the error if there is one.
+/// Returns the text, and the error if there is one.
 fn read(run: ChatRun<'_>) -> (String, Option<EngineError>) {
     let mut text = String::new();
     for event in run {
@@ -87,7 +87,7 @@ fn pair(user: &str, moss: &str) -> (String, String) {
     (user.to_owned(), moss.to_owned())
 }
 
-/// One that reads a prompt in one pass: pass 0 gives the first token, pass 1 the second.
+/// The same, with prompts in one chunk: pass 0 gives the first token, pass 1 the second.
 fn counting_chat() -> (Chat, Faults, Arc<Engine>) {
     chat(counting, None, 256)
 }
@@ -131,7 +131,7 @@ fn the_next_question_is_answered_and_the_model_is_not_shown_those_without_an_ans
         assert!(read(chat.ask(question).unwrap()).1.is_some());
     }
     assert_eq!(read(chat.ask("third").unwrap()).0, "这是第 1 个回答。");
-    // Saved and loaded they are what they were.
+    // Saving and loading changes nothing.
     let saved = chat.conversation().to_json().unwrap();
     chat.load(&Conversation::from_json(saved.as_bytes()).unwrap())
         .unwrap();
@@ -149,7 +149,7 @@ fn the_next_question_is_answered_and_the_model_is_not_shown_those_without_an_ans
 }
 
 #[test]
-fn an_answer_that_fails_half_way_stays_as_far_as_it_was_shown() {
+fn the_text_of_an_answer_that_fails_half_way_is_kept() {
     let whole = "这是第 1 个回答。";
     let tokens = tokenizer().encode(&format!(" {whole}<eom>")).unwrap().len();
     for fault in [Fault::Error, Fault::NonFinite, Fault::NanLogits] {
@@ -263,7 +263,7 @@ fn no_cache_block_is_lost_however_often_answers_fail() {
         );
     }
     free(&engine);
-    // All of them are needed for this one.
+    // This request needs all blocks.
     assert_eq!(
         engine
             .submit(greedy(&[1, 2], 254))

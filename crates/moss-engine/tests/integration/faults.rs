@@ -1,4 +1,4 @@
-//! What goes wrong: a typed error for whom it concerns, and nobody else.
+//! Faults of a forward pass: the requests that they affect end with a typed error.
 
 use std::sync::{
     Arc,
@@ -22,7 +22,7 @@ fn bad_numbers_fail_the_one_request_and_name_layer_and_step() {
     assert!(matches!(error, EngineError::Model { step: 0, .. }));
     let text = std::error::Error::source(&error).unwrap().to_string();
     assert!(text.contains("layer 3") && text.contains("NaN"), "{text}");
-    // Its neighbour may come upon the same id by itself; what it says until then is right.
+    // The other sequence may generate the same id; its tokens until then are correct.
     match well.wait() {
         Ok(outcome) => assert_eq!(outcome.ids, expected(&[1, 2], 20)),
         Err(_) => assert!(expected(&[1, 2], 20).contains(&50)),
@@ -76,7 +76,7 @@ fn error_of(fault: Fault) -> EngineError {
         .unwrap()
         .wait()
         .unwrap_err();
-    // Whatever it was, the next request is served.
+    // The next request succeeds.
     assert_eq!(
         engine.submit(greedy(&[5], 10)).unwrap().wait().unwrap().ids,
         expected(&[5], 10)
@@ -99,7 +99,7 @@ fn logits_that_cannot_be_drawn_from_name_the_step() {
 }
 
 #[test]
-fn a_model_that_gives_too_few_logits_is_told_so() {
+fn too_few_logits_are_an_error() {
     for (fault, given) in [
         (Fault::NoRows, 0),
         (Fault::ShortRows, 96),
@@ -117,7 +117,7 @@ fn a_model_that_gives_too_few_logits_is_told_so() {
 }
 
 #[test]
-fn candidates_where_a_row_was_asked_for_are_no_answer() {
+fn candidates_where_a_row_was_requested_are_an_error() {
     let model = ScriptedModel::new(97, 256, mix);
     model.faults.after(0, Fault::UnrequestedCandidates);
     let engine = model.start(options(), None);
@@ -144,7 +144,7 @@ fn candidates_where_a_row_was_asked_for_are_no_answer() {
 }
 
 #[test]
-fn an_error_that_names_nobody_fails_all_that_ran_and_the_next_are_served() {
+fn an_error_that_names_no_sequence_fails_the_whole_batch_and_later_requests_succeed() {
     let model = ScriptedModel::new(97, 1024, mix).before(slow);
     model.faults.after(6, Fault::Error);
     let engine = model.start(options(), None);
@@ -205,7 +205,7 @@ fn ids_without_a_token_are_refused_wherever_a_request_names_them() {
         );
         assert!(error.hint().is_some() && error.to_string().contains(&id.to_string()));
     }
-    // Every row may be asked for, where that is said.
+    // Rows without a token can be enabled.
     let mut every = greedy(&[3, 1530], 1);
     (every.vocabulary, every.sampling.logit_bias) = (Vocabulary::EveryRow, vec![(1535, 1.0)]);
     engine.submit(every).unwrap().wait().unwrap();

@@ -1,5 +1,5 @@
-//! Faults that end an engine for good: every open request gets a typed last event, and whoever asks
-//! is told.
+//! Faults that end an engine for good: every open request ends with a typed error, which the engine
+//! also reports.
 
 use std::{
     sync::{Arc, Mutex},
@@ -9,9 +9,9 @@ use std::{
 use moss_engine::{Engine, EngineError, EngineOptions};
 use moss_testing::model::{Fault, ScriptedModel};
 
-use crate::support::{self, StartEngine, greedy, mix, options, slow};
+use crate::support::{self, Pace, StartEngine, greedy, mix, options, slow};
 
-/// Two that run and two that wait when the fault comes.
+/// Returns the errors of two running and two waiting requests.
 fn ends_of_all(engine: &Engine) -> Vec<EngineError> {
     let runs: Vec<_> = (1..5)
         .map(|id| engine.submit(greedy(&[id], 200)).unwrap())
@@ -41,10 +41,10 @@ fn is_over(engine: &Engine, is_right: impl Fn(&EngineError) -> bool) {
             .fault()
             .is_some_and(|fault| is_right(&fault) && fault.is_fatal())
     );
-    let told = Arc::new(Mutex::new(None));
-    let heard = told.clone();
+    let reported = Arc::new(Mutex::new(None));
+    let heard = reported.clone();
     engine.on_fault(Box::new(move |fault| *heard.lock().unwrap() = Some(fault)));
-    assert!(told.lock().unwrap().as_ref().is_some_and(&is_right));
+    assert!(reported.lock().unwrap().as_ref().is_some_and(&is_right));
     // Later requests end at once, also where the engine's thread is stuck.
     assert!(is_right(
         &engine.submit(greedy(&[1], 5)).unwrap().wait().unwrap_err()
@@ -120,12 +120,12 @@ fn a_step_that_never_ends_is_noticed_and_dropping_the_engine_does_not_hang() {
 
 #[test]
 fn a_long_prompt_chunk_on_a_slow_device_is_not_a_stall() {
-    // 20 ms a token and no sign of life within a pass: a chunk takes 1.3 s, four times the least
-    // limit.
+    // 40 ms per token, without progress within a pass: a chunk takes 2.6 s, and the minimum limit
+    // is 1 s.
     let mut model = ScriptedModel::new(97, 1024, mix)
-        .before(|rows| std::thread::sleep(Duration::from_millis(20) * rows as u32));
+        .before(|rows| std::thread::sleep(Duration::from_millis(40) * rows as u32));
     model.layers = 1;
-    let stall_time = Duration::from_millis(300);
+    let stall_time = Duration::from_secs(1);
     let engine = model.start(
         EngineOptions {
             prefill_chunk: Some(64),
@@ -144,13 +144,13 @@ fn a_long_prompt_chunk_on_a_slow_device_is_not_a_stall() {
 }
 
 #[test]
-fn layers_are_signs_of_life_before_anything_is_measured() {
-    // The first pass takes 600 ms, in layers of 2 ms.
-    let mut model = ScriptedModel::new(97, 256, mix).before(slow);
-    model.layers = 300;
+fn layers_count_as_progress_before_anything_is_measured() {
+    // The first pass takes 2 s, in layers of 20 ms.
+    let mut model = ScriptedModel::new(97, 256, mix).before(Pace::ms(20).wait());
+    model.layers = 100;
     let engine = model.start(
         EngineOptions {
-            stall_time: Some(Duration::from_millis(200)),
+            stall_time: Some(Duration::from_secs(1)),
             ..options()
         },
         None,
@@ -165,13 +165,15 @@ fn layers_are_signs_of_life_before_anything_is_measured() {
 
 #[test]
 fn the_backlog_is_the_prompt_tokens_that_have_yet_to_be_processed() {
-    let engine = ScriptedModel::new(97, 1024, mix).before(slow).start(
-        EngineOptions {
-            max_sequences: 1,
-            ..options()
-        },
-        None,
-    );
+    let engine = ScriptedModel::new(97, 1024, mix)
+        .before(Pace::ms(20).wait())
+        .start(
+            EngineOptions {
+                max_sequences: 1,
+                ..options()
+            },
+            None,
+        );
     assert_eq!((engine.prompt_backlog(), engine.predict(10, 0)), (0, None));
     let runs: Vec<_> = (0..3)
         .map(|id| engine.submit(greedy(&[id; 50], 20)).unwrap())

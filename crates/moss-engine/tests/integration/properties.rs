@@ -1,4 +1,4 @@
-//! What holds for any mix of requests, and any text.
+//! Properties of any mix of requests, and of any text.
 
 use moss_engine::{EngineOptions, Event, Request, StopCause};
 use moss_testing::model::ScriptedModel;
@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use crate::support::{StartEngine, expected, greedy, mix, options, scripted, tokenizer};
 
-/// A request: prompt length, its first id, tokens, session if below 3, after how many tokens it is
-/// cancelled.
+/// A request: prompt length, first id of the prompt, tokens, session if below 3, and the number of
+/// tokens after which it is cancelled.
 type Plan = (usize, u32, usize, usize, Option<usize>);
 
 fn plan() -> impl Strategy<Value = Plan> {
@@ -21,8 +21,8 @@ fn plan() -> impl Strategy<Value = Plan> {
 }
 
 fn drive(plans: &[Plan], options: EngineOptions) {
-    // Room for two or three of them at a time, so that admission, idle sessions and eviction all
-    // come into play.
+    // The cache is large enough for two or three sequences, so that requests wait for admission and
+    // idle sessions are evicted.
     let engine = ScriptedModel::new(97, 192, mix).start(options, None);
     let mut sessions: Vec<_> = (0..3).map(|_| engine.session()).collect();
     let prompt = |len: usize, first: u32| {

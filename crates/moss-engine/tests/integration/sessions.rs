@@ -1,4 +1,4 @@
-//! The cache between turns: what is kept, what is run again, who has to give way.
+//! The KV cache between turns: prefix reuse and eviction.
 
 use moss_engine::{EngineOptions, Event, Request, StopCause};
 use moss_testing::model::ScriptedModel;
@@ -26,12 +26,12 @@ fn a_session_runs_only_what_is_new() {
         .collect();
     let outcome = ask(&second, 10);
     assert_eq!(outcome.ids, expected(&second, 10));
-    // The last token of the answer was drawn, not run.
+    // The last token of the answer was sampled, and not processed.
     assert_eq!(
         (outcome.usage.reused_tokens, outcome.usage.prefilled_tokens),
         (49, 4)
     );
-    // Another ending: the shared beginning is kept, the rest is forgotten.
+    // With another ending, the common prefix is reused.
     let edited: Vec<u32> = first.iter().copied().chain([9, 9]).collect();
     let outcome = ask(&edited, 5);
     assert_eq!(outcome.ids, expected(&edited, 5));
@@ -50,7 +50,7 @@ fn a_session_runs_only_what_is_new() {
 
 #[test]
 fn idle_sessions_give_way_the_longest_idle_first() {
-    // Room for 128 positions in all.
+    // The cache has 128 positions.
     let engine = ScriptedModel::new(97, 128, mix).start(options(), None);
     let prompt: Vec<u32> = (0..40).collect();
     let sessions: Vec<_> = (0..3).map(|_| engine.session()).collect();
@@ -121,8 +121,8 @@ fn a_session_that_ends_while_its_request_waits_or_runs_leaves_nothing_behind() {
     for run in runs {
         assert_eq!(run.wait().unwrap().ids, expected(&[1; 20], 20));
     }
-    // The count is brought up to date after a step; the second of these comes after the first
-    // one's.
+    // The metrics are updated after each step, so the second request waits for the update of the
+    // first.
     for _ in 0..2 {
         engine.submit(greedy(&[1], 1)).unwrap().wait().unwrap();
     }

@@ -1,7 +1,10 @@
 //! Engines over a [`ScriptedModel`], and the functions that such models compute.
 
 use std::{
-    sync::{Arc, LazyLock},
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicU64, Ordering::SeqCst},
+    },
     time::Duration,
 };
 
@@ -69,6 +72,26 @@ pub(crate) fn options() -> EngineOptions {
         prefill_chunk: Some(8),
         threads: Some(1),
         ..EngineOptions::default()
+    }
+}
+
+/// The time that each layer takes. It can be changed while the engine runs.
+#[derive(Clone)]
+pub(crate) struct Pace(Arc<AtomicU64>);
+
+impl Pace {
+    pub(crate) fn ms(ms: u64) -> Self {
+        Self(Arc::new(AtomicU64::new(ms)))
+    }
+
+    pub(crate) fn set_ms(&self, ms: u64) {
+        self.0.store(ms, SeqCst);
+    }
+
+    /// Returns the function for [`ScriptedModel::before`].
+    pub(crate) fn wait(&self) -> impl Fn(usize) + Send + 'static {
+        let ms = self.0.clone();
+        move |_| std::thread::sleep(Duration::from_millis(ms.load(SeqCst)))
     }
 }
 

@@ -1,4 +1,4 @@
-//! A model that returns top-k candidates in place of rows: the same tokens are drawn.
+//! With a model that returns top-k candidates instead of rows, the same tokens are sampled.
 
 use moss_engine::{EngineError, Request, StopRules};
 use moss_sampling::{LogitsStep, SamplingError, SamplingParams, StopLengthPenalty};
@@ -6,7 +6,7 @@ use moss_testing::model::{Fault, ScriptedModel};
 
 use crate::support::{StartEngine, expected, greedy, mix, options};
 
-/// Scores in thirds, so that some tie; the same for the same history.
+/// Returns multiples of a third, so that some tie; the same for the same history.
 fn noise(history: &[u32], id: u32) -> f32 {
     let hash = history
         .iter()
@@ -22,7 +22,7 @@ fn model(selects: bool) -> ScriptedModel {
     model
 }
 
-/// What several requests say side by side.
+/// Returns the outcomes of several concurrent requests.
 fn said(model: ScriptedModel, params: &[SamplingParams]) -> Vec<Vec<u32>> {
     let engine = model.start(options(), None);
     let stop = StopRules {
@@ -45,7 +45,7 @@ fn said(model: ScriptedModel, params: &[SamplingParams]) -> Vec<Vec<u32>> {
 }
 
 #[test]
-fn a_model_that_selects_says_the_same_for_every_seed_and_setting() {
+fn device_side_top_k_gives_the_same_answer_for_every_seed_and_setting() {
     let chat = SamplingParams::CHAT;
     let stop_length_penalty = Some(StopLengthPenalty {
         factor: 1.3,
@@ -97,7 +97,7 @@ fn a_model_that_selects_says_the_same_for_every_seed_and_setting() {
 }
 
 #[test]
-fn a_greedy_answer_is_what_the_model_says_best() {
+fn a_greedy_answer_has_the_most_likely_tokens() {
     let mut model = ScriptedModel::new(97, 256, mix);
     model.selects = true;
     let ids = model
@@ -131,7 +131,7 @@ fn logits_without_candidates_come_as_a_row_and_fail_as_ever() {
     }
 }
 
-/// Sees rows alone.
+/// A step that needs the whole row.
 struct Favour(u32);
 
 impl LogitsStep for Favour {
@@ -142,7 +142,7 @@ impl LogitsStep for Favour {
 }
 
 #[test]
-fn steps_of_ones_own_see_the_whole_row() {
+fn custom_steps_see_the_whole_row() {
     let engine = model(true).start(options(), None);
     let request = Request {
         steps: vec![Box::new(Favour(5))],

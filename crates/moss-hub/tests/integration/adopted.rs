@@ -1,4 +1,4 @@
-//! Snapshots that other tools left in the cache, whole or in part.
+//! Complete and partial snapshots that other tools left in the cache.
 
 use std::{
     fs,
@@ -9,7 +9,7 @@ use crate::support::{SIZE, download, settings};
 use moss_hub::{Hub, ModelId, SearchPlaces, resolve};
 use moss_testing::hub::{COMMIT, HubServer, ID, WEIGHTS, git_blob};
 
-/// The folder of the model in the cache, made as the Python tools make it.
+/// Creates the folder of the model in the cache, as huggingface_hub does.
 fn python_cache(cache: &Path, organisation: &str) -> PathBuf {
     let model = cache.join(format!("models--{organisation}--moss-moon-003-sft-int4"));
     for folder in ["blobs", "refs", "snapshots"] {
@@ -40,7 +40,7 @@ fn a_partial_snapshot_of_another_tool_is_completed_from_where_it_stopped() {
                 std::os::unix::fs::symlink(format!("../../blobs/{hash}"), snapshot.join(name))
                     .unwrap();
             };
-            // One file is whole, one link dangles, the weights have come to their half.
+            // One file is complete, one link dangles, and half of the weights is missing.
             fs::write(
                 blobs.join(git_blob(hub.file("config.json"))),
                 hub.file("config.json"),

@@ -1,6 +1,10 @@
-//! Networks that are no network: captive portals, refused and silent connections.
+//! Broken networks: captive portals, refused connections, and hosts that do not answer.
 
-use std::{net::TcpListener, path::Path, time::Duration};
+use std::{
+    net::TcpListener,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use crate::support::{
     SIZE, assert_nothing_half_is_taken_for_whole, assert_whole, download, fault, settings,
@@ -9,7 +13,11 @@ use moss_hub::{Fault, HubError, HubSettings, Patience, Source};
 use moss_messages::Language;
 use moss_testing::hub::{Behavior, HubServer, WEIGHTS};
 
-/// With the time limits of the program itself.
+/// "Within seconds", with a margin for a busy machine. Retries and `Retry-After` would take
+/// minutes.
+const SECONDS: Duration = Duration::from_secs(30);
+
+/// Settings with the default time limits.
 fn patient(cache: &Path, hub: &HubServer) -> HubSettings {
     HubSettings {
         patience: Patience::default(),
@@ -18,7 +26,7 @@ fn patient(cache: &Path, hub: &HubServer) -> HubSettings {
 }
 
 #[test]
-fn a_captive_portal_ends_a_download_within_seconds_and_is_told_as_one() {
+fn a_captive_portal_ends_a_download_within_seconds_and_is_named() {
     let portal = HubServer::with_weights(10);
     portal.behave(|_| Behavior::Html);
     let pages = [
@@ -27,7 +35,7 @@ fn a_captive_portal_ends_a_download_within_seconds_and_is_told_as_one() {
         Behavior::Page(Some("TEXT/HTML")),
         Behavior::Page(Some("text/plain")),
         Behavior::Redirect(format!("{}/login", portal.address)),
-        Behavior::Redirect(String::new()), // in a circle
+        Behavior::Redirect(String::new()), // a redirect loop
         Behavior::Status(511, None),
         Behavior::Status(204, None),
         Behavior::Status(403, None),
@@ -47,12 +55,9 @@ fn a_captive_portal_ends_a_download_within_seconds_and_is_told_as_one() {
                     Behavior::Normal
                 }
             });
-            let began = std::time::Instant::now();
+            let start = Instant::now();
             let error = download(patient(cache.path(), &hub)).unwrap_err();
-            assert!(
-                began.elapsed() < Duration::from_secs(5),
-                "{page:?}: {error}"
-            );
+            assert!(start.elapsed() < SECONDS, "{page:?}: {error}");
             let is_page = matches!(page, Behavior::Html | Behavior::Page(_));
             assert!(
                 matches!(fault(&error), Fault::Html) || !is_page,
@@ -70,7 +75,7 @@ fn a_captive_portal_ends_a_download_within_seconds_and_is_told_as_one() {
 }
 
 #[test]
-fn a_file_whose_bytes_are_wrong_is_told_with_a_login_page_as_one_cause() {
+fn the_hint_for_wrong_bytes_names_a_login_page_as_a_cause() {
     let (cache, hub) = (tempfile::tempdir().unwrap(), HubServer::with_weights(40));
     hub.behave(|_| Behavior::Corrupt);
     let error = download(patient(cache.path(), &hub)).unwrap_err();
@@ -83,9 +88,9 @@ fn a_listing_that_stalls_or_trickles_is_given_up_within_seconds() {
     let fails = |behavior: Behavior| {
         let (cache, hub) = (tempfile::tempdir().unwrap(), HubServer::with_weights(40));
         hub.behave(move |_| behavior.clone());
-        let began = std::time::Instant::now();
+        let start = Instant::now();
         let error = download(patient(cache.path(), &hub)).unwrap_err();
-        assert!(began.elapsed() < Duration::from_secs(16), "{error}");
+        assert!(start.elapsed() < Duration::from_secs(40), "{error}");
         assert!(
             matches!(fault(&error), Fault::Unreachable { .. }),
             "{error:?}"
@@ -106,14 +111,14 @@ fn a_listing_that_stalls_or_trickles_is_given_up_within_seconds() {
 fn a_hub_that_asks_for_minutes_of_patience_for_a_listing_is_given_up_at_once() {
     let (cache, hub) = (tempfile::tempdir().unwrap(), HubServer::with_weights(40));
     hub.behave(|_| Behavior::Status(503, Some(300)));
-    let began = std::time::Instant::now();
+    let start = Instant::now();
     let error = download(patient(cache.path(), &hub)).unwrap_err();
-    assert!(began.elapsed() < Duration::from_secs(5), "{error}");
+    assert!(start.elapsed() < SECONDS, "{error}");
     assert!(matches!(fault(&error), Fault::Status { status: 503, .. }));
 }
 
 #[test]
-fn a_gateways_page_in_the_middle_of_a_file_is_no_end_of_it() {
+fn a_gateways_page_in_the_middle_of_a_file_does_not_end_it() {
     let (cache, hub) = (tempfile::tempdir().unwrap(), HubServer::with_weights(SIZE));
     let mut calls = 0;
     hub.behave(move |request| {
@@ -136,7 +141,7 @@ fn a_gateways_page_in_the_middle_of_a_file_is_no_end_of_it() {
 }
 
 #[test]
-fn lengths_that_a_listing_does_not_tell_are_asked_for() {
+fn lengths_that_a_listing_lacks_are_requested() {
     for source in [Source::HuggingFace, Source::ModelScope] {
         let (cache, hub) = (tempfile::tempdir().unwrap(), HubServer::with_weights(SIZE));
         hub.behave(|_| Behavior::NoLengths);
@@ -171,9 +176,9 @@ fn without_a_network_the_failure_comes_within_seconds_and_mentions_the_demo() {
             endpoint: Some(address.clone()),
             ..HubSettings::new(cache.path().to_owned())
         };
-        let began = std::time::Instant::now();
+        let start = Instant::now();
         let error = download(settings).unwrap_err();
-        assert!(began.elapsed() < Duration::from_secs(8), "{error}");
+        assert!(start.elapsed() < SECONDS, "{error}");
         let HubError::Transfer {
             fault: Fault::Unreachable { host, .. },
             ..
@@ -214,16 +219,16 @@ fn a_hub_that_accepts_connections_and_never_answers_is_asked_twice() {
 }
 
 #[test]
-fn storage_that_the_hub_names_and_nobody_can_reach_is_given_up_within_seconds() {
+fn storage_that_cannot_be_reached_is_given_up_within_seconds() {
     let (cache, hub) = (tempfile::tempdir().unwrap(), HubServer::with_weights(SIZE));
     let closed = TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
         .unwrap();
     hub.behave_for(WEIGHTS, Behavior::Redirect(format!("http://{closed}/x")));
-    let began = std::time::Instant::now();
+    let start = Instant::now();
     let error = download(patient(cache.path(), &hub)).unwrap_err();
-    assert!(began.elapsed() < Duration::from_secs(8), "{error}");
+    assert!(start.elapsed() < SECONDS, "{error}");
     assert!(
         matches!(fault(&error), Fault::Unreachable { .. }),
         "{error:?}"

@@ -1,4 +1,4 @@
-//! Where models are found, and what is said when they are not.
+//! The folders where models are searched, and the message if none is found.
 
 use std::{fs, path::Path};
 
@@ -63,11 +63,11 @@ fn a_python_users_download_under_the_organisations_new_name_is_found_by_the_old_
             "{name}"
         );
     }
-    assert!(resolve("somebody/moss-moon-003-sft", &places(root.path())).is_err());
+    assert!(resolve("another/moss-moon-003-sft", &places(root.path())).is_err());
 }
 
 #[test]
-fn half_a_download_is_not_taken_for_a_model() {
+fn an_incomplete_download_is_not_a_model() {
     let root = tempfile::tempdir().unwrap();
     let snapshot = root
         .path()
@@ -140,7 +140,7 @@ fn a_path_is_looked_for_where_it_leads_and_nowhere_else() {
 }
 
 #[test]
-fn a_slip_of_the_finger_gets_the_nearest_name() {
+fn a_misspelled_name_gets_the_nearest_one() {
     let root = tempfile::tempdir().unwrap();
     let error = resolve("moss-mon-003-sft-int4", &places(root.path())).unwrap_err();
     assert!(matches!(
@@ -154,7 +154,7 @@ fn a_slip_of_the_finger_gets_the_nearest_name() {
 
 #[cfg(unix)]
 #[test]
-fn a_folder_keeps_a_published_name_and_else_goes_by_its_real_one() {
+fn a_folder_keeps_a_published_name_and_else_has_its_real_one() {
     let root = tempfile::tempdir().unwrap();
     let real = root.path().join("0123abcd");
     checkpoint(&real);
@@ -173,7 +173,7 @@ fn a_folder_keeps_a_published_name_and_else_goes_by_its_real_one() {
 }
 
 #[test]
-fn the_demo_model_unpacks_once_and_mends_itself() {
+fn the_demo_model_is_unpacked_once_and_repaired() {
     let cache = tempfile::tempdir().unwrap();
     for format in [DemoFormat::Int4, DemoFormat::Fp16] {
         let folder = unpack_demo(format, cache.path()).unwrap();

@@ -14,7 +14,7 @@ pub(crate) const SIZE: usize = 1_000_003;
 
 pub(crate) fn settings(cache: &Path, hub: &HubServer) -> HubSettings {
     let patience = Patience {
-        window: Duration::from_millis(500),
+        window: Duration::from_secs(1),
         min_rate: 1024,
         attempts: 3,
         backoff: Duration::from_millis(5),
@@ -33,7 +33,7 @@ pub(crate) fn download(settings: HubSettings) -> Result<PathBuf, HubError> {
     hub.download(&plan, &|_| ())
 }
 
-/// Whatever goes by a final name in the cache is whole: blobs, and what snapshots lead to.
+/// Checks that every file with a final name is complete: blobs, and the targets of snapshots.
 pub(crate) fn assert_nothing_half_is_taken_for_whole(cache: &Path, hub: &HubServer) {
     let model = cache.join("models--fnlp--moss-moon-003-sft-int4");
     for entry in fs::read_dir(model.join("blobs"))
@@ -100,7 +100,7 @@ pub(crate) fn assert_whole(cache: &Path, hub: &HubServer) {
     assert!(left.is_empty(), "{left:?}");
 }
 
-/// A failure of the weights, after the hub has behaved like this for them.
+/// Returns the error of a download with this behavior for the weights, and the number of requests.
 pub(crate) fn fault_of(behavior: Behavior) -> (HubError, usize) {
     let (cache, hub) = (tempfile::tempdir().unwrap(), HubServer::with_weights(SIZE));
     hub.behave_for(WEIGHTS, behavior);

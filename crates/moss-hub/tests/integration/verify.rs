@@ -1,4 +1,4 @@
-//! The cache's files against their hashes.
+//! Verification of the cached files by their hashes.
 
 use std::{
     fs,
@@ -142,13 +142,13 @@ fn files_that_are_cut_off_or_missing_are_found() {
     );
     assert!(matches!(of("vocab.json"), Damage::Missing));
     assert_eq!(found.damaged.len(), 2);
-    // Without the listing, the length is not known; the hash is.
+    // Without the listing, only the hash is known.
     let found = cached.verify(false);
     assert_eq!(found.damaged.len(), 2);
     cached.client.remove_damaged(&cached.id, &found).unwrap();
     cached.download();
     assert!(cached.verify(false).damaged.is_empty());
-    // A name that the listing has and the snapshot has not.
+    // A file of the listing that the snapshot lacks.
     fs::remove_file(cached.file("merges.txt")).unwrap();
     assert!(cached.verify(false).damaged.is_empty());
     let found = cached.verify(true);
@@ -195,7 +195,7 @@ fn a_model_that_is_not_in_the_cache_is_not_found() {
     assert!(matches!(error, HubError::NotFound { .. }), "{error}");
 }
 
-/// Replaces a name of the snapshot by a link.
+/// Replaces a file of the snapshot by a link.
 #[cfg(unix)]
 fn relink(cached: &Cached, name: &str, target: &Path) {
     fs::remove_file(cached.file(name)).unwrap();
@@ -213,7 +213,7 @@ fn a_link_to_a_damaged_file_outside_the_blobs_is_found_and_replaced() {
     for inside in [false, true] {
         let cached = Cached::new();
         let elsewhere = tempfile::tempdir().unwrap();
-        // Outside the cache, or among the blobs with a name that is no hash.
+        // Outside the cache, or among the blobs with a name that is not a hash.
         let copy = if inside {
             cached.model().join("blobs/etag-1")
         } else {
@@ -233,7 +233,7 @@ fn a_link_to_a_damaged_file_outside_the_blobs_is_found_and_replaced() {
                 "{found:?}"
             );
         }
-        // Of another length, no blob tells without the listing what it should be.
+        // Without the listing, the expected hash of a blob of another length is unknown.
         fs::write(&copy, "x").unwrap();
         assert_eq!(cached.verify(false).unchecked, [cached.file(WEIGHTS)]);
         let found = cached.verify(true);
@@ -260,7 +260,7 @@ fn a_link_to_the_blob_of_another_file_is_found() {
         "config.json",
         &cached.file("config.json")
     ));
-    // Without the listing, which of the two names is right is not known.
+    // Without the listing, it is unknown which of the two names is right.
     let found = cached.verify(false);
     assert_eq!(
         found.unchecked,

@@ -1,11 +1,11 @@
-//! What transformers keeps, case by case.
+//! The tokens that transformers keeps, case by case.
 
 use moss_sampling::{Sampler, SamplingParams, TopKRequest};
 use moss_testing::{fixture, ids, read_json};
 use safetensors::SafeTensors;
 use serde_json::Value;
 
-/// Theirs are f32 sums, taken in another order.
+/// transformers adds in f32 too, in another order.
 const TOLERANCE: f32 = 1e-5;
 
 #[test]
@@ -23,8 +23,7 @@ fn every_sampling_case_keeps_the_same_set() {
     }
 }
 
-/// The oracle's own rows of logits; the cases further on in an answer need a model (`moss-cli
-/// verify`).
+/// Uses the stored logits. The cases of later tokens need a model (`moss-cli verify`).
 #[test]
 fn the_first_token_after_every_fixture_prompt_has_the_same_kept_set() {
     let mut checked = 0;

@@ -1,4 +1,4 @@
-//! What holds for any logits: the kept set against its definition, and its laws.
+//! Properties for any logits: the kept set against its definition, and its invariants.
 
 use moss_sampling::{Sampler, SamplingParams};
 use proptest::prelude::*;
@@ -28,8 +28,8 @@ fn ids(kept: &[(u32, f32)]) -> Vec<u32> {
     ids
 }
 
-/// Short rows, and rows long enough for every shortcut; smooth ones, and ones full of ties and of
-/// tokens ruled out.
+/// Short rows, and rows long enough for every fast path; smooth ones, and ones with many ties and
+/// excluded tokens.
 fn any_logits() -> impl Strategy<Value = Vec<f32>> {
     let smooth = -8.0f32..8.0;
     let coarse = prop_oneof![
@@ -69,7 +69,7 @@ fn any_params() -> impl Strategy<Value = SamplingParams> {
     )
 }
 
-/// The kept set by its definition: sort everything.
+/// Computes the kept set by its definition, with a full sort.
 fn by_sorting(params: &SamplingParams, logits: &[f32], history: &[u32]) -> Vec<u32> {
     let mut scores: Vec<(u32, f32)> = (0..).zip(logits.iter().copied()).collect();
     for (id, score) in &mut scores {

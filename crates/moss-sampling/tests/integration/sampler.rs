@@ -1,4 +1,4 @@
-//! Choices at the edges, refusals, seeds, and frequencies.
+//! Edge cases, errors, seeds, and frequencies.
 
 use moss_sampling::{LogitsStep, Sampler, SamplingError, SamplingParams, StopLengthPenalty};
 
@@ -251,8 +251,8 @@ fn asking_what_is_kept_draws_nothing() {
     assert_eq!(draw(true), draw(false));
 }
 
-/// The 0.999 quantile of chi-square for 19 degrees of freedom: the seed is fixed, so a sound
-/// sampler passes always.
+/// The 0.999 quantile of chi-square for 19 degrees of freedom: the seed is fixed, so the
+/// result is the same in every run.
 const CHI_SQUARE_19: f64 = 43.8;
 
 #[test]
@@ -353,7 +353,7 @@ fn the_stop_penalty_does_not_bring_back_a_stop_token_that_was_cut() {
     assert_eq!(kept, [(0, 0.5), (1, 0.5)]);
 }
 
-/// Rules out one token; checks what it is shown.
+/// Rules out one token, and checks its arguments.
 struct Ban(usize);
 
 impl LogitsStep for Ban {
@@ -364,7 +364,7 @@ impl LogitsStep for Ban {
 }
 
 #[test]
-fn steps_of_ones_own_come_first_and_can_rule_tokens_out() {
+fn custom_steps_come_first_and_can_rule_tokens_out() {
     let sampler = Sampler::new(SamplingParams::greedy()).unwrap();
     let mut sampler = sampler
         .with_step(Box::new(Ban(1)))
@@ -395,7 +395,7 @@ fn presence_counts_once_and_frequency_each_time_and_the_prompt_not_at_all() {
     };
     assert_eq!(best([3.0, 1.1, 1.0], 2), 1, "3 - 1 - 2 * 0.5 is 1");
     assert_eq!(best([3.0, 0.9, 0.8], 2), 0);
-    assert_eq!(best([1.0, 1.0, 1.4], 2), 2, "it stands in the prompt alone");
+    assert_eq!(best([1.0, 1.0, 1.4], 2), 2, "it occurs only in the prompt");
 }
 
 #[test]

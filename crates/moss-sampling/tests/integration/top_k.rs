@@ -1,5 +1,5 @@
-//! The top-k candidates of a row draw what the row draws: the same tokens for the same seed, the
-//! same errors, or the row is needed.
+//! Sampling from the top-k candidates of a row gives the same tokens and errors as sampling from
+//! the row, or the row is requested.
 
 use moss_sampling::{
     LogitsStep, Sampler, SamplingError, SamplingParams, StopLengthPenalty, TopKCandidates,
@@ -14,8 +14,8 @@ fn params() -> SamplingParams {
     }
 }
 
-/// Smooth rows, rows full of ties and zeros of either sign, rows with tokens ruled out, rows with
-/// damage.
+/// Smooth rows, rows with many ties and zeros of either sign, rows with excluded tokens, and rows
+/// with NaN or infinity.
 fn any_logits() -> impl Strategy<Value = Vec<f32>> {
     let smooth = -30.0f32..30.0;
     let coarse = prop_oneof![
@@ -87,7 +87,7 @@ fn any_params() -> impl Strategy<Value = SamplingParams> {
         )
 }
 
-/// Errors hold floats, NaN among them: compared as they are printed.
+/// Errors are compared as text, because they may contain NaN.
 fn outcome(drawn: Result<u32, SamplingError>) -> Result<u32, String> {
     drawn.map_err(|error| error.to_string())
 }
@@ -107,7 +107,7 @@ proptest! {
                     prop_assert!(candidates.len() <= TopKRequest::MAX_CANDIDATES);
                     let middle = candidates.len() / 2;
                     candidates.rotate_left(middle); // in any order
-                    // a kernel knows one zero only
+                    // kernels return +0 for both zeros
                     candidates.iter_mut().for_each(|(_, score)| *score += 0.0);
                     by_top_k.sample_candidates(&TopKCandidates(candidates), generated)
                 }
@@ -186,7 +186,7 @@ impl LogitsStep for Nothing {
 }
 
 #[test]
-fn steps_of_ones_own_and_a_top_k_that_is_off_or_large_need_the_row() {
+fn custom_steps_and_a_top_k_that_is_off_or_large_need_the_row() {
     assert!(
         Sampler::new(params())
             .unwrap()

@@ -1,11 +1,10 @@
-//! Bodies of requests, whole and damaged. The good ones in `tests/bodies` are also what the fuzz
-//! targets begin with.
+//! Request bodies, whole and damaged. Those in `tests/bodies` are also seeds of the fuzz targets.
 
 use std::{fs, path::Path};
 
 use moss_server::fuzzing;
 
-/// The bodies of a folder, by name.
+/// Returns the bodies of a folder, by name.
 fn bodies(kind: &str) -> Vec<(String, Vec<u8>)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/bodies")
@@ -31,7 +30,7 @@ fn check(kind: &str, is_request: fn(&[u8]) -> bool) {
         for end in 0..body.len() {
             assert!(!is_request(&body[..end]), "the first {end} bytes of {name}");
         }
-        // Whatever a wrong byte makes of it, there is an answer.
+        // No wrong byte causes a panic.
         for place in 0..body.len() {
             for byte in [0, b'"', b'-', b'9', b'e', b'[', b'}', 0x80, 0xff] {
                 let mut damaged = body.clone();

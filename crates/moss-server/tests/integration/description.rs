@@ -1,4 +1,4 @@
-//! `openapi.json` against what the server takes.
+//! `openapi.json`, compared with the requests and answers of the server.
 
 use std::collections::BTreeSet;
 
@@ -46,7 +46,7 @@ fn every_route_that_is_described_is_there() {
             let status = server
                 .send(&method, &path.replace("{name}", "moss-demo"), &[], b"")
                 .status;
-            // A request without a body is refused for that, by a route that is there.
+            // An existing route refuses a request without a body with 415.
             assert!(
                 status == if method == "POST" { 415 } else { 200 },
                 "{method} {path}: {status}"
@@ -64,8 +64,8 @@ fn every_route_that_is_described_is_there() {
     assert_ne!(description, Value::Null);
 }
 
-/// Whether a value has the form of a schema: as much of JSON Schema as the description uses of
-/// answers.
+/// Checks a value against a schema. Supports the part of JSON Schema that the descriptions of
+/// answers use.
 fn conforms(description: &Value, schema: &Value, value: &Value) -> Result<(), String> {
     let wrong = |what: &str| Err(format!("{what}: {value} is not {schema}"));
     if let Some(reference) = schema["$ref"].as_str() {

@@ -1,4 +1,4 @@
-//! The end of a server.
+//! Graceful shutdown.
 
 use std::{
     io::Read,
@@ -9,6 +9,7 @@ use std::{
 use moss_testing::{
     http::{JSON, Reply, first_text, with},
     model::Fault,
+    wait_until,
 };
 use serde_json::{Value, json};
 
@@ -28,14 +29,15 @@ fn running_answers_are_finished_and_new_connections_refused() {
         ..Setup::default()
     }
     .start();
-    let mut lines = streaming(&server, 60);
+    let mut lines = streaming(&server, 200);
     server.stop();
-    std::thread::sleep(Duration::from_millis(100));
-    assert!(TcpStream::connect(server.address).is_err());
+    wait_until("the closed port", || {
+        TcpStream::connect(server.address).is_err()
+    });
     let mut rest = String::new();
     lines.read_to_string(&mut rest).unwrap();
     assert!(
-        rest.contains("\"completion_tokens\":60") && rest.trim_end().ends_with("[DONE]"),
+        rest.contains("\"completion_tokens\":200") && rest.trim_end().ends_with("[DONE]"),
         "{rest}"
     );
     server.wait();
@@ -50,7 +52,7 @@ fn a_stream_interrupted_by_shutdown_ends_with_an_error_event() {
     setup.options.drain_time = Duration::from_millis(300);
     let mut server = setup.start();
     let mut lines = streaming(&server, 1900);
-    let began = Instant::now();
+    let start = Instant::now();
     server.stop();
     let mut rest = String::new();
     lines.read_to_string(&mut rest).unwrap();
@@ -66,9 +68,9 @@ fn a_stream_interrupted_by_shutdown_ends_with_an_error_event() {
     );
     server.wait();
     assert!(
-        began.elapsed() < Duration::from_secs(3),
+        start.elapsed() < Duration::from_secs(20),
         "{:?}",
-        began.elapsed()
+        start.elapsed()
     );
 }
 
@@ -89,9 +91,7 @@ fn a_whole_answer_interrupted_by_shutdown_is_a_503_with_the_text_so_far() {
         let mut server = setup.start();
         let text = body.to_string();
         let mut stream = server.open("POST", path, &[JSON], text.as_bytes());
-        while server.engine.metrics().generated_tokens < 4 {
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        wait_until("tokens", || server.engine.metrics().generated_tokens >= 4);
         server.stop();
         let mut bytes = Vec::new();
         stream.read_to_end(&mut bytes).unwrap();
@@ -105,10 +105,10 @@ fn a_whole_answer_interrupted_by_shutdown_is_a_503_with_the_text_so_far() {
             (503, "shutting_down", Some("5"))
         );
         let body: Value = serde_json::from_str(&reply.body).unwrap();
-        let told = &body["error"]["moss"];
-        assert_eq!(told["stop_reason"], "shutdown");
+        let details = &body["error"]["moss"];
+        assert_eq!(details["stop_reason"], "shutdown");
         assert!(
-            told["partial"][0]
+            details["partial"][0]
                 .as_str()
                 .is_some_and(|text| !text.is_empty()),
             "{body}"
@@ -119,22 +119,22 @@ fn a_whole_answer_interrupted_by_shutdown_is_a_503_with_the_text_so_far() {
 
 #[test]
 fn shutdown_does_not_wait_for_the_step_that_runs() {
-    // A layer of a true-size prompt takes seconds on a CPU; here the pass hangs for good.
+    // A layer of a true-size prompt takes seconds on a CPU; this pass never ends.
     let mut setup = Setup {
         fault: Fault::Hangs,
         ..Setup::default()
     };
     setup.options.drain_time = Duration::from_millis(200);
-    setup.engine.stall_time = Some(Duration::from_secs(4));
+    setup.engine.stall_time = Some(Duration::from_secs(20));
     let mut server = setup.start();
     server.fail_after(3);
     let mut lines = streaming(&server, 1900);
     server.stop();
-    let began = Instant::now();
+    let start = Instant::now();
     let mut rest = String::new();
     lines.read_to_string(&mut rest).unwrap();
     assert!(
-        rest.contains("\"code\":\"shutting_down\"") && began.elapsed() < Duration::from_secs(2),
+        rest.contains("\"code\":\"shutting_down\"") && start.elapsed() < Duration::from_secs(15),
         "{rest}"
     );
     server.wait();
@@ -145,13 +145,13 @@ fn an_idle_connection_does_not_hold_a_server_up() {
     let mut server = Running::start();
     let idle = TcpStream::connect(server.address).unwrap();
     assert_eq!(server.get("/health").status, 200);
-    let began = Instant::now();
+    let start = Instant::now();
     server.stop();
     server.wait();
     assert!(
-        began.elapsed() < Duration::from_secs(5),
+        start.elapsed() < Duration::from_secs(15),
         "{:?}",
-        began.elapsed()
+        start.elapsed()
     );
     drop(idle);
 }

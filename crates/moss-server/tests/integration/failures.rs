@@ -1,5 +1,5 @@
-//! Faults of the engine that no restart of a request mends: told to clients and to those who watch,
-//! and the end of the server.
+//! Faults that end the engine: reported to clients, `/health` and `/ready`, and followed by the end
+//! of the server.
 
 use std::{
     io::Read,
@@ -9,6 +9,7 @@ use std::{
 use moss_testing::{
     http::{JSON, Reply, first_text, with},
     model::Fault,
+    wait_until,
 };
 use serde_json::json;
 
@@ -21,7 +22,7 @@ fn fails_for_good(fault: Fault) {
         ..Setup::default()
     };
     setup.engine.stall_time = Some(Duration::from_millis(1500));
-    setup.options.failure_time = Duration::from_secs(2);
+    setup.options.failure_time = Duration::from_secs(4);
     let mut server = setup.start();
     assert_eq!(
         (server.get("/health").status, server.get("/ready").status),
@@ -31,9 +32,7 @@ fn fails_for_good(fault: Fault) {
     first_text(&mut stream);
     let body = endless(4, 1900).to_string();
     let mut whole = server.open("POST", TEXT, &[JSON], body.as_bytes());
-    while server.engine.metrics().running < 2 {
-        std::thread::sleep(Duration::from_millis(2));
-    }
+    wait_until("both requests", || server.engine.metrics().running == 2);
     server.fail_after(3);
     let mut rest = String::new();
     stream.read_to_string(&mut rest).unwrap();
@@ -64,10 +63,10 @@ fn fails_for_good(fault: Fault) {
         );
     }
     assert_eq!(server.post(TEXT, &endless(4, 5)).error().0, 503);
-    // Nobody told it to stop.
-    let began = Instant::now();
+    // The server stops by itself.
+    let start = Instant::now();
     server.wait();
-    assert!(began.elapsed() < Duration::from_secs(8), "{fault:?}");
+    assert!(start.elapsed() < Duration::from_secs(60), "{fault:?}");
     assert!(server.engine.fault().is_some());
 }
 

@@ -1,10 +1,6 @@
-//! Clients that go away: what was begun for them ends within a step, wherever it is.
+//! Clients that disconnect: their requests end soon, in the queue, in the prompt and in the answer.
 
-use std::{
-    io::Read,
-    net::Shutdown,
-    time::Duration,
-};
+use std::{io::Read, net::Shutdown, time::Duration};
 
 use moss_engine::EngineOptions;
 use moss_testing::{
@@ -75,10 +71,14 @@ fn gone_while_waiting() {
         wait_until("waiting", || server.engine.metrics().waiting == 1);
         drop(client);
         wait_until("waiting", || server.engine.metrics().waiting == 0);
-        assert_eq!(server.engine.metrics().running, 1, "the other one goes on");
+        assert_eq!(
+            server.engine.metrics().running,
+            1,
+            "the other request is still running"
+        );
         let mut rest = String::new();
         running.read_to_string(&mut rest).unwrap();
-        assert!(rest.trim_end().ends_with("[DONE]"), "and to its end");
+        assert!(rest.trim_end().ends_with("[DONE]"));
     }
 }
 

@@ -1,5 +1,5 @@
-//! Time limits: of the queue, of a prompt, of an answer. The model stands in for one on a slow CPU:
-//! each token of a pass takes its time.
+//! Time limits of the queue, of a prompt and of an answer, with a model that takes time for each
+//! token.
 
 use std::{
     io::Read,
@@ -7,7 +7,7 @@ use std::{
 };
 
 use moss_engine::EngineOptions;
-use moss_testing::http::{JSON, Reply, first_text, with};
+use moss_testing::http::{Reply, first_text, with};
 use serde_json::{Value, json};
 
 use crate::support::{CHAT, Setup, TEXT, endless, sum};
@@ -21,7 +21,7 @@ fn slow(by_token: u64) -> Setup {
 
 #[test]
 fn the_time_limit_of_an_answer_starts_at_its_first_token() {
-    // The prompt takes three times the answer's limit, and more.
+    // The prompt takes more than three times the limit of the answer.
     let server = slow(10).start();
     let asked = with(endless(100, 500), json!({"moss": {"max_time_s": 0.3}}));
     for stream in [false, true] {
@@ -37,7 +37,7 @@ fn the_time_limit_of_an_answer_starts_at_its_first_token() {
             .collect();
         let last = events.last().unwrap();
         assert!(!text.is_empty(), "stream: {stream}: {last}");
-        // Streams tell too, whether or not they were asked for usage.
+        // Streams have the stop reason with and without usage.
         assert_eq!(
             (
                 &last["choices"][0]["finish_reason"],
@@ -51,8 +51,8 @@ fn the_time_limit_of_an_answer_starts_at_its_first_token() {
 
 #[test]
 fn the_default_limits_do_not_cut_off_a_slow_first_turn() {
-    // MOSS's own instruction takes longer than the least limit, which stands in for minutes: the
-    // limits follow the measured speed.
+    // MOSS's system prompt takes longer than the minimum limit. The limits follow the measured
+    // speed.
     let mut setup = slow(10);
     setup.engine.stall_time = Some(Duration::from_secs(2));
     let server = setup.start();
@@ -80,9 +80,9 @@ fn a_prompt_that_is_not_processed_in_time_is_an_error_that_says_so_not_an_empty_
             "{path}"
         );
         assert!(whole.header("retry-after").is_some());
-        let told: Value = serde_json::from_str(&whole.body).unwrap();
-        assert_eq!(told["error"]["moss"]["stop_reason"], "prompt_time_limit");
-        // A stream has its status by then: the error is its last event.
+        let error: Value = serde_json::from_str(&whole.body).unwrap();
+        assert_eq!(error["error"]["moss"]["stop_reason"], "prompt_time_limit");
+        // A stream has sent its status by then, so the error is its last event.
         let stream = server.post(path, &with(body, json!({"stream": true})));
         let last = stream.body.trim_end().lines().last().unwrap();
         assert_eq!(stream.status, 200);
@@ -142,22 +142,15 @@ fn a_stream_has_no_status_until_it_has_left_the_queue() {
         ..setup.engine
     };
     let server = setup.start();
-    let mut running = server.lines(TEXT, &with(endless(4, 60), json!({"stream": true})));
+    let mut running = server.lines(TEXT, &with(endless(4, 300), json!({"stream": true})));
     first_text(&mut running);
-    let mut waiting = server.open(
-        "POST",
-        TEXT,
-        &[JSON],
-        with(endless(4, 5), json!({"stream": true}))
-            .to_string()
-            .as_bytes(),
-    );
+    let mut waiting = server.open_post(TEXT, &with(endless(4, 5), json!({"stream": true})));
     waiting
         .set_read_timeout(Some(Duration::from_millis(200)))
         .unwrap();
     assert!(
         waiting.read(&mut [0; 1]).is_err(),
-        "nothing comes while it waits"
+        "a waiting request has no response"
     );
     waiting
         .set_read_timeout(Some(Duration::from_secs(60)))

@@ -1,4 +1,4 @@
-//! One rule for the order of messages, by the prompts that they become.
+//! Messages in any order, and the prompts that they give.
 
 use moss_text::Specials;
 use serde_json::{Value, json};
@@ -45,7 +45,7 @@ fn system_messages_at_the_beginning_are_the_instruction_together() {
 }
 
 #[test]
-fn a_later_system_message_is_read_where_it_stands() {
+fn a_later_system_message_keeps_its_position() {
     let (server, prompt) = serving();
     let middle = json!([
         says("user", "a"),
@@ -112,7 +112,7 @@ fn an_answer_at_the_end_is_continued_where_it_stops() {
 }
 
 #[test]
-fn answers_without_text_are_skipped_wherever_they_stand() {
+fn answers_without_text_are_skipped_in_every_position() {
     let (server, prompt) = serving();
     let expected = "S\n<|Human|>: a<eoh>\n<|MOSS|>:";
     for empty in [
@@ -196,7 +196,7 @@ fn later_messages_without_text_add_nothing_to_the_prompt() {
                 "{empty}"
             );
         }
-        // A system message behind an answer asks nothing, an empty user message does.
+        // After an answer, an empty system message adds no turn, and an empty user message does.
         let answered = |last| json!([says("user", "a"), says("assistant", "b"), last]);
         assert_eq!(
             prompt(&server, answered(says("system", content.clone()))),
@@ -210,7 +210,7 @@ fn later_messages_without_text_add_nothing_to_the_prompt() {
 }
 
 #[test]
-fn where_nobody_has_said_anything_an_empty_message_is_answered() {
+fn without_any_text_an_empty_message_is_answered() {
     let (server, prompt) = serving();
     for (messages, instruction) in [
         (json!([says("system", "X")]), "X"),

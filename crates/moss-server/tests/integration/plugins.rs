@@ -1,4 +1,4 @@
-//! Answers of a plugin model that clients hand back, over a scripted one.
+//! Answers of a plugin model that clients return, with a scripted model.
 
 use moss_testing::http::with;
 use moss_text::Specials;
@@ -9,8 +9,8 @@ use crate::support::{
     scripted::{self, ANSWER, IDLE, SEARCHING, Script},
 };
 
-/// A server of a plugin model that writes `turn`, and a function that decodes what the model has
-/// before it.
+/// Returns a server of a plugin model that generates `turn`, and a function that decodes the tokens
+/// in its cache.
 fn serving(turn: &'static str) -> (Running, impl Fn(Specials) -> String) {
     let script = Script::plugins(turn);
     let (seen, tokenizer) = (script.seen.clone(), scripted::tokenizer());
@@ -66,11 +66,11 @@ fn logprobs_of_a_plugin_model_are_those_of_what_it_says_alone() {
                 .as_array()
                 .cloned()
                 .unwrap_or_default();
-            let told: String = tokens
+            let joined: String = tokens
                 .iter()
                 .map(|token| token["token"].as_str().unwrap())
                 .collect();
-            assert_eq!(told, content, "{choice}");
+            assert_eq!(joined, content, "{choice}");
             content
         };
         let whole = server.post(CHAT, &asked).json();
@@ -140,7 +140,7 @@ fn what_is_not_known_of_a_turn_is_none_and_what_did_not_follow_is_left_out() {
         prompt_of(json!({"role": "assistant", "content": "c", "moss": null})),
         none
     );
-    // Cut off after its commands: the next question closes the turn.
+    // A reply that ends after its commands is closed by the next question.
     let commands =
         json!({"role": "assistant", "content": "", "moss": {"commands": "Search(\"x\")"}});
     let cut = "<|Inner Thoughts|>: None<eot>\n<|Commands|>: Search(\"x\")<eoc><eom>";
@@ -148,7 +148,7 @@ fn what_is_not_known_of_a_turn_is_none_and_what_did_not_follow_is_left_out() {
 }
 
 #[test]
-fn what_no_answer_can_have_is_named() {
+fn fields_that_an_answer_cannot_have_are_named() {
     let (server, _) = serving(IDLE);
     let no = |messages: Value, param: &str, code: &str| {
         let (status, found, kind) = server.post(CHAT, &json!({"messages": messages})).error();
@@ -178,7 +178,7 @@ fn what_no_answer_can_have_is_named() {
         "messages[1].moss.thoughts",
         "invalid_json",
     );
-    // Only results have the model go on from an answer of its own.
+    // The model continues its own answer only after results.
     let last = json!({"role": "assistant", "content": "", "moss": {"commands": "x"}});
     no(json!([question, last]), "messages[1].role", unsupported);
 }

@@ -1,7 +1,7 @@
-//! Ten minutes of 64 streams, with clients that go and requests that make no sense; and what the
-//! server costs over the bare engine.
+//! Ten minutes of 64 streams, with clients that disconnect and malformed requests; and the overhead
+//! of the server over the engine alone.
 //!
-//! `cargo test --release -p moss-server --test soak -- --ignored --nocapture --test-threads 1`
+//! `cargo test --release -p moss-server soak -- --ignored --nocapture --test-threads 1`
 
 use std::{
     io::{BufRead, Read},
@@ -18,7 +18,7 @@ use crate::support::{Running, Setup, TEXT};
 
 const STREAMS: usize = 64;
 
-/// Seconds, by the variable SOAK_SECONDS for trials.
+/// Ten minutes, or the seconds in the variable SOAK_SECONDS.
 fn duration() -> Duration {
     let seconds = std::env::var("SOAK_SECONDS")
         .ok()
@@ -36,7 +36,7 @@ fn question(number: usize) -> Value {
     json!({"prompt": ids(number), "max_tokens": 16 + number % 48, "temperature": 0, "logit_bias": {"2740": -100}})
 }
 
-/// Bytes of memory that this process has in use.
+/// Returns the resident memory of this process in bytes.
 fn resident() -> usize {
     let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
     pages.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
@@ -112,12 +112,12 @@ fn ten_minutes_of_streams_lose_nothing_and_leave_nothing_behind() {
     );
     assert_eq!((get(&counts.wrong), get(&counts.faults)), (0, 0));
     assert_eq!((now.running, now.waiting, now.cache_blocks_used), (0, 0, 0));
-    // The first fifth is the growth of pools and arenas.
+    // In the first fifth of the time, pools and arenas grow.
     let (early, last) = (memory[memory.len() / 5], memory[memory.len() - 1]);
     assert!(last <= early + 16, "memory grew from {early} to {last} MiB");
 }
 
-/// One exchange of a client that is sometimes rude.
+/// One request, of a client that sometimes disconnects or sends nonsense.
 fn one(server: &Running, alone: &[String], counts: &Counts, turn: usize) {
     let add = |count: &AtomicUsize, n| {
         count.fetch_add(n, Relaxed);
@@ -219,7 +219,7 @@ fn overhead_over_the_bare_engine_at_32_streams() {
         });
         (COUNT * TOKENS) as f64 / began.elapsed().as_secs_f64()
     };
-    // What else the machine does meets both of a pair, and each goes first in every second one.
+    // Other load on the machine affects both runs of a pair, which alternate in order.
     let mut rounds: Vec<(f64, f64)> = (0..ROUNDS)
         .map(|round| match round % 2 {
             0 => (bare(), served()),

@@ -1,4 +1,4 @@
-//! Many at once, with some that go away and some that make no sense.
+//! Concurrent streams, next to clients that disconnect and malformed requests.
 
 use std::{io::Read, time::Duration};
 
@@ -63,7 +63,7 @@ fn many_streams_give_what_each_gives_alone_whatever_others_do() {
                     TEXT,
                     &with(question(number), json!({"stream": true, "max_tokens": 900})),
                 );
-                first_text(&mut lines); // and gone
+                first_text(&mut lines); // and disconnects
             });
             scope.spawn(move || {
                 let nonsense = &server.send("POST", TEXT, &[JSON], &vec![b'{'; number * 100]);
@@ -92,7 +92,7 @@ fn a_long_prompt_does_not_hold_up_those_who_are_being_answered() {
         &with(question(1), json!({"stream": true, "max_tokens": 400})),
     );
     first_text(&mut lines);
-    // 75 chunks, which the answer's tokens come between.
+    // 75 chunks, with a token of the running answer in each forward pass.
     let before = server.engine.metrics();
     let long: Vec<usize> = (0..1200).map(|index| 300 + index % 900).collect();
     server
@@ -108,7 +108,7 @@ fn a_long_prompt_does_not_hold_up_those_who_are_being_answered() {
 
 #[test]
 fn a_stream_whose_prompt_is_processed_shows_signs_of_life() {
-    // A prompt of 5 tokens or more, 60 ms each.
+    // A prompt of at least 5 tokens, 60 ms each.
     let mut setup = Setup {
         by_token: Duration::from_millis(60),
         ..Setup::default()

@@ -15,7 +15,7 @@ use crate::support::{
 
 const RESULTS: &str = "\n<|Results|>:\nNone<eor>\n<|MOSS|>:";
 
-/// What one reply took.
+/// Token counts of one reply.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Counts {
     prompt: usize,
@@ -45,7 +45,7 @@ impl<'a> Meter<'a> {
         }
     }
 
-    /// The counts since then. Each generated token must have been decoded once.
+    /// Returns the counts since the start. Each generated token must have been decoded once.
     fn counts(&self, prompt: usize, reused: usize, generated: usize) -> Counts {
         let work = self.tokenizer.work();
         assert_eq!(work.decoded_ids - self.work.decoded_ids, generated);
@@ -111,7 +111,7 @@ fn counted(usage: &Value, meter: &Meter<'_>) -> Counts {
     )
 }
 
-/// Asks one question with more `fields`, whole and streamed, each on a server of its own, and
+/// Asks one question with more `fields`, whole and streamed, each on a new server, and
 /// checks the metrics.
 fn by_http(make: &dyn Fn() -> Script, fields: Value, questions: &[&str]) -> [(String, Counts); 2] {
     let streamed = json!({"stream": true, "stream_options": {"include_usage": true}});
@@ -148,7 +148,7 @@ fn by_http(make: &dyn Fn() -> Script, fields: Value, questions: &[&str]) -> [(St
     })
 }
 
-/// The first choice of a reply, put together where it is streamed, and the usage.
+/// Returns the first choice of a reply, joined if it is streamed, and the usage.
 fn message(reply: &Reply, is_stream: bool) -> (Value, Value) {
     if !is_stream {
         let whole = reply.json();
@@ -186,7 +186,8 @@ fn metric(server: &Running, name: &str) -> usize {
     line.map_or(0, |value| value.parse().unwrap())
 }
 
-/// Checks a first question's counts on all ways, with up to `most` generated tokens.
+/// Checks the counts of a first question through every interface, with up to `most` generated
+/// tokens.
 fn check_first(make: &dyn Fn() -> Script, most: usize, text: &str, expected: Counts) {
     let all = [by_chat(&make(), &["你好"], most)]
         .into_iter()
@@ -199,7 +200,7 @@ fn check_first(make: &dyn Fn() -> Script, most: usize, text: &str, expected: Cou
 const PLAIN: &str = "S\n<|Human|>: 你好<eoh>\n<|MOSS|>:";
 const PLUGIN: &str = "S\n<|Human|>: 你好<eoh>\n";
 
-/// Bytes of a text without its special tokens.
+/// Returns the bytes of a text without its special tokens.
 fn bytes(text: &str) -> usize {
     text.replace("<eoh>", "").replace("<eor>", "").len()
 }
@@ -234,7 +235,7 @@ fn a_reply_that_waits_for_results() {
 }
 
 #[test]
-fn a_reply_that_goes_on_by_itself() {
+fn a_reply_that_continues_by_itself() {
     let (prompt, generated) = (tokens(PLUGIN), tokens(IDLE) + tokens(ANSWER));
     let processed = prompt + generated + tokens(RESULTS) - 1;
     let counts = Counts {

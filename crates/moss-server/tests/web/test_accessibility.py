@@ -94,7 +94,7 @@ def test_settings_are_a_modal_dialog_whose_controls_tell_value_range_and_state(p
     press(page, "Settings")
     tree = Tree(page)
     assert tree.one("dialog", "Settings").states["modal"] and tree.focused().name == "Close"
-    assert not tree.all("textbox", "Your message"), "what lies behind it is out of reach"
+    assert not tree.all("textbox", "Your message"), "the page behind it is not reachable"
     slider = tree.one("slider", "Temperature")
     assert (slider.states["valuemin"], slider.states["valuemax"], slider.states["valuetext"]) == (0, 1, "0.7")
     assert slider.description == "Low is predictable, high is playful"

@@ -1,4 +1,4 @@
-"""Servers fail; what was written does not get lost, and the way on stands beside it."""
+"""When the server fails, no text is lost, and the page offers how to continue."""
 
 import pytest
 from playwright.sync_api import expect

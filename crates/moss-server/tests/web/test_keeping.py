@@ -95,7 +95,7 @@ def archive(*nodes, **changes):
         (archive(node(), node()), "conversations[0].nodes[1].id"),
         (archive(node(), node(id="b", parent="a", role="user")), "conversations[0].nodes[1].role"),
         (archive(node(id='"><script>')), "conversations[0].nodes[0].id"),
-        (archive(node(), chosen={"root": "nobody"}), "conversations[0].chosen.root"),
+        (archive(node(), chosen={"root": "missing"}), "conversations[0].chosen.root"),
         (archive(created="yesterday"), "conversations[0].created"),
     ],
 )

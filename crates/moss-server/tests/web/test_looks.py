@@ -1,4 +1,4 @@
-"""Languages, themes, phones, the keyboard, and what a screen reader is told."""
+"""Languages, themes, phones, the keyboard, and announcements for screen readers."""
 
 import pytest
 from playwright.sync_api import expect

@@ -1,4 +1,4 @@
-"""Text stays text, whoever wrote it."""
+"""Text of users and of the model is never interpreted as markup."""
 
 import pytest
 from playwright.sync_api import expect

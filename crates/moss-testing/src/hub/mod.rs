@@ -41,13 +41,13 @@ impl Request {
     }
 }
 
-/// How a request is answered.
+/// A way to answer a request.
 #[derive(Debug, Clone)]
 pub enum Behavior {
     /// As a working hub does.
     Normal,
     /// The connection is closed after this many bytes of the body.
-    Cut(usize),
+    Truncate(usize),
     /// Nothing is sent after this many bytes of the body.
     Stall(usize),
     /// This many bytes per second.

@@ -173,7 +173,7 @@ impl HubServer {
         respond(stream, status, &headers, b"")?;
         let whole = &body[range];
         let sent = match behavior {
-            Behavior::Cut(bytes) | Behavior::Stall(bytes) => &whole[..whole.len().min(*bytes)],
+            Behavior::Truncate(bytes) | Behavior::Stall(bytes) => &whole[..whole.len().min(*bytes)],
             _ => whole,
         };
         let (part, pause) = match behavior {

@@ -1,4 +1,4 @@
-//! Every byte of a text belongs to one token, however the text is held back, skipped and cut.
+//! Every byte of a text belongs to one token, also where text is held back, skipped or truncated.
 
 use moss_testing::fixture;
 use moss_text::{Piece, ReplyText, SegmentKind, Specials, TextMode, TokenText, Tokenizer};
@@ -8,7 +8,7 @@ fn tokenizer() -> Tokenizer {
     Tokenizer::from_folder(fixture("tokenizer")).unwrap()
 }
 
-/// The pieces that `ids` come out as, up to the first stop string.
+/// Returns the pieces of text of `ids`, up to the first stop string.
 fn pieces(ids: &[u32], mode: TextMode, stop: &[String], align: bool) -> (Vec<Piece>, String) {
     let mut text = ReplyText::new(tokenizer(), mode, stop, align);
     let mut pieces = Vec::new();
@@ -28,12 +28,12 @@ fn check(pieces: &[Piece], expected: &str) {
     let whole: String = pieces.iter().map(|piece| piece.text.as_str()).collect();
     assert_eq!(whole, expected);
     for Piece { text, tokens, .. } in pieces {
-        let told: String = tokens.iter().map(|token| token.text.as_str()).collect();
+        let joined: String = tokens.iter().map(|token| token.text.as_str()).collect();
         let bytes: Vec<u8> = tokens
             .iter()
             .flat_map(|token| token.bytes.clone())
             .collect();
-        assert_eq!((&told, bytes.as_slice()), (text, text.as_bytes()));
+        assert_eq!((&joined, bytes.as_slice()), (text, text.as_bytes()));
         assert!(tokens.iter().all(|token| !token.bytes.is_empty()));
     }
     let order: Vec<usize> = pieces
@@ -44,7 +44,7 @@ fn check(pieces: &[Piece], expected: &str) {
 }
 
 #[test]
-fn a_character_over_several_tokens_is_told_by_the_last_and_its_bytes_by_each() {
+fn a_character_of_several_tokens_is_text_of_the_last_and_bytes_of_each() {
     let ids = tokenizer().encode("😀a").unwrap();
     assert!(ids.len() > 2, "the emoji is one token");
     let (pieces, _) = pieces(&ids, TextMode::Raw, &[], true);
@@ -56,7 +56,7 @@ fn a_character_over_several_tokens_is_told_by_the_last_and_its_bytes_by_each() {
 }
 
 #[test]
-fn a_token_that_is_cut_tells_what_is_left_of_it_and_one_without_text_nothing() {
+fn a_truncated_token_has_its_remaining_text_and_one_without_text_is_left_out() {
     let ids = tokenizer().encode(" the the<eom>").unwrap();
     let mode = TextMode::Answer { continues: false };
     let (cut, raw) = pieces(&ids, mode, &["he".into()], true);

@@ -1,4 +1,4 @@
-//! Prompts in the README's form, turns, windows, segments, saved conversations.
+//! Prompts in the README's layout, turns, the context window, segments, and saved conversations.
 
 use moss_testing::fixture;
 use moss_text::{
@@ -140,7 +140,7 @@ fn a_plugin_turn_has_the_published_form() {
 }
 
 #[test]
-fn segments_are_told_apart_without_their_labels() {
+fn segments_are_distinguished_without_their_labels() {
     let tokenizer = tokenizer();
     let special = tokenizer.special().unwrap();
     let ids = tokenizer
@@ -180,7 +180,7 @@ fn segments_are_told_apart_without_their_labels() {
 
 #[test]
 fn the_oldest_turns_go_when_the_window_is_full() {
-    // Ten turns of 200 tokens behind an instruction of 100.
+    // Ten turns of 200 tokens after a system prompt of 100.
     let len = |dropped: usize| Ok(100 + 200 * (10 - dropped));
     assert_eq!(
         turns_to_drop(len, 10, Some(256), 2048).unwrap(),
@@ -237,7 +237,7 @@ fn a_saved_conversation_comes_back_id_for_id() {
     let back = Conversation::from_json(json.as_bytes()).unwrap();
     assert_eq!(back.turns(&tokenizer).unwrap(), turns);
     assert_eq!(back.system(), system);
-    // Written by hand, or edited: no ids, or ids that no longer fit.
+    // Edited by a user: without ids, or with ids that differ from the text.
     let by_hand = r#"{"version": 1, "turns": [{"user": "你好", "moss": "你好！", "ids": [5]}]}"#;
     let turns = Conversation::from_json(by_hand.as_bytes())
         .unwrap()
@@ -250,7 +250,7 @@ fn a_saved_conversation_comes_back_id_for_id() {
 }
 
 #[test]
-fn what_is_no_conversation_is_refused() {
+fn invalid_conversations_are_refused() {
     assert!(matches!(
         Conversation::from_json(b"[1]").unwrap_err(),
         TextError::Conversation { .. }

@@ -1,4 +1,4 @@
-//! The fixtures' cases, both directions, and real ids of the published tokenizer.
+//! The cases of the fixtures in both directions, and ids of the published tokenizer.
 
 use std::path::Path;
 
@@ -47,7 +47,7 @@ fn every_whitespace_case_holds_in_both_directions() {
     check_cases("tokenizer-ws", "tokenizer_ws_cases.jsonl", 100);
 }
 
-/// GPT-2's own files under the names that folders of checkpoints use.
+/// Loads GPT-2's files, under the names of files in checkpoints.
 fn gpt2() -> (tempfile::TempDir, Tokenizer) {
     let folder = tempfile::tempdir().unwrap();
     let copy = |from: &str, to: &str| {
@@ -71,8 +71,8 @@ fn real_ids_of_the_published_tokenizer_agree_where_gpt2_reaches() {
             continue;
         };
         let list: Vec<u32> = list.iter().map(|id| id.as_u64().unwrap() as u32).collect();
-        // Runs between ids that GPT-2 does not have. A merge may have crossed their borders, so
-        // what they decode to need not encode to them; a whole example without such ids must.
+        // Runs between ids that GPT-2 lacks. A merge may cross their borders, so their text need
+        // not encode to the same ids; the text of an example without such ids must.
         let runs = list.split(|id| *id >= 50_256);
         for run in runs.filter(|run| !run.is_empty()) {
             let text = tokenizer.decode(run, Specials::Show);
@@ -212,7 +212,7 @@ proptest! {
     }
 }
 
-/// GPT-2's order of single bytes: printable ones first.
+/// Returns the single bytes in GPT-2's order: printable ones first.
 fn byte_of(id: u32) -> Option<u8> {
     let printable = |byte: &u8| matches!(byte, b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF);
     (0..=255u8)

@@ -53,7 +53,7 @@ fn a_model_that_is_missing_comes_on_first_use_and_answers_and_needs_no_hub_again
 }
 
 #[test]
-fn without_a_terminal_nobody_is_asked_and_nothing_is_fetched() {
+fn without_a_terminal_no_question_is_asked_and_nothing_is_downloaded() {
     let (home, hub) = (tempfile::tempdir().unwrap(), hub());
     let out = run(asking(home.path(), &hub, &["--model", SHORT]), "yes\n");
     let notes = text(&out.stderr);
@@ -64,8 +64,8 @@ fn without_a_terminal_nobody_is_asked_and_nothing_is_fetched() {
     assert!(hub.take_requests().is_empty());
 }
 
-/// Writes an incomplete snapshot, as huggingface_hub leaves it after an interruption or a download of
-/// single files.
+/// Writes an incomplete snapshot, as huggingface_hub leaves it after an interruption or a download
+/// of single files.
 #[cfg(unix)]
 fn partial_snapshot(home: &Path, hub: &HubServer, files: &[&str]) {
     let model = home.join("cache/huggingface/hub/models--fnlp--moss-moon-003-sft-int4");
@@ -149,7 +149,7 @@ fn at_a_terminal_it_asks_and_takes_no_for_an_answer() {
     hub.behave_for(WEIGHTS, Behavior::Throttle(200_000));
     let session = |language: &str| {
         let piped = asking(home.path(), &hub, &["--model", SHORT, "--lang", language]);
-        let mut command = Command::new(piped.get_program()); // without its pipes
+        let mut command = Command::new(piped.get_program()); // without pipes
         command
             .args(piped.get_args())
             .current_dir(home.path())
@@ -169,12 +169,12 @@ fn at_a_terminal_it_asks_and_takes_no_for_an_answer() {
     english.exp_string("was not downloaded").unwrap();
     english.exp_eof().unwrap();
     assert_eq!(hub.sent(WEIGHTS), 0);
-    // the session reads bytes
+    // The session decodes bytes as Latin-1.
     let bytes = |text: &str| text.bytes().map(char::from).collect::<String>();
     let mut chinese = session("zh");
     chinese.exp_string(&bytes("现在下载吗？")).unwrap();
     chinese.send_line("y").unwrap();
-    chinese.exp_string("MB/s").unwrap(); // the bar
+    chinese.exp_string("MB/s").unwrap(); // the progress bar
     hub.behave(|_| Behavior::Normal);
     chinese.exp_string("<|Human|>: ").unwrap();
 }

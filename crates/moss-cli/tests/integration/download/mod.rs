@@ -62,7 +62,7 @@ fn recorded_bytes(home: &Path) -> u64 {
 }
 
 #[test]
-fn offline_is_kept_to_whatever_else_is_asked_for() {
+fn offline_overrides_every_other_flag() {
     let (home, hub) = (tempfile::tempdir().unwrap(), hub());
     let mut by_variable = asking(home.path(), &hub, &["--model", SHORT, "--yes"]);
     by_variable.env("HF_HUB_OFFLINE", "1");
@@ -178,7 +178,7 @@ fn modelscope_answers_at_the_address_of_a_flag_or_a_variable() {
 }
 
 #[test]
-fn a_login_stays_with_the_hub_it_was_made_for_and_a_variable_goes_where_it_is_told() {
+fn a_login_stays_with_its_hub_and_a_token_variable_goes_to_any_endpoint() {
     let (home, hub) = (tempfile::tempdir().unwrap(), hub());
     fs::create_dir_all(home.path().join("cache/huggingface")).unwrap();
     fs::write(home.path().join("cache/huggingface/token"), "hf_login\n").unwrap();

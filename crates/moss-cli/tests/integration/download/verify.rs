@@ -58,11 +58,12 @@ fn verify_names_damaged_files_and_with_yes_downloads_them_again() {
         let out = verify(more);
         let notes = text(&out.stderr);
         assert_eq!(out.status.code(), Some(1), "{more:?}: {notes}");
-        for part in [&format!("\n  {WEIGHTS}: "), "blobs", "--verify --yes"] {
+        let colon = if more.contains(&"zh") { "：" } else { ": " };
+        for part in [&format!("\n  {WEIGHTS}{colon}"), "blobs", "--verify --yes"] {
             assert!(notes.contains(part), "{part}: {notes}");
         }
         assert!(!notes.contains("config.json"), "{notes}");
-        // The list, and the cause of a listing that does not come, are lines of their own.
+        // Each damaged file, and the cause of a missing listing, is on a separate line.
         assert!(!notes.contains("\\n"), "{notes}");
         if more.contains(&"--endpoint") {
             assert!(notes.contains("records\n  cannot fetch"), "{notes}");

@@ -1,4 +1,4 @@
-//! Where the server listens, and what it prints about it.
+//! The addresses that the server listens on and prints.
 
 use std::{
     env,

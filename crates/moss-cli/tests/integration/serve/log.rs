@@ -1,4 +1,4 @@
-//! The log, as far as it shows what requests contain.
+//! Contents of requests in the log.
 
 use serde_json::json;
 

@@ -69,7 +69,7 @@ fn keys_come_from_a_file() {
     let body = r#"{"prompt": "Hello", "max_tokens": 1}"#;
     let keys = ["secret-one", "secret-two", "secret", ""];
     assert_eq!(statuses(path, &keys, body), [200, 200, 401, 401]);
-    // The file and the body as programs on Windows write them.
+    // The file and the body with byte order marks, as written on Windows.
     let windows = fixture("encodings/api-key-file-bom-crlf.txt");
     let keys = ["secret-one", "secret-two", "\u{feff}secret-one"];
     let marked = format!("\u{feff}{body}");

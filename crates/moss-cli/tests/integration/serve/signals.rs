@@ -37,7 +37,7 @@ fn wait_for_delivery(process: u32) {
 #[cfg(target_os = "linux")]
 fn a_second_signal_right_after_the_first_ends_the_server_in_the_middle_of_an_answer() {
     for signals in [["-TERM", "-TERM"], ["-INT", "-TERM"], ["-TERM", "-INT"]] {
-        let server = ServerProcess::demo(&[]);
+        let server = ServerProcess::slow_demo(&[]);
         let mut stream = streaming(&server, 1900);
         for signal in signals {
             server.signal(signal);
@@ -72,7 +72,7 @@ fn a_terminal_that_closes_stops_serve_as_sigterm_does() {
     assert!(rest.trim_end().ends_with("data: [DONE]"), "{rest}");
     assert_eq!(status, Some(0));
     // An answer that takes longer than the drain time ends with an error event.
-    let (rest, status) = hang_up(ServerProcess::demo(&["--drain-time", "0"]), 1900);
+    let (rest, status) = hang_up(ServerProcess::slow_demo(&["--drain-time", "0"]), 1900);
     assert!(
         rest.contains("shutting_down") && !rest.contains("[DONE]"),
         "{rest}"

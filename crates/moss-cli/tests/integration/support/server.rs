@@ -14,7 +14,7 @@ use super::command;
 /// A server that is ready. It is killed when it is dropped.
 pub(crate) struct ServerProcess {
     child: Child,
-    /// What it wrote to stderr until it was ready.
+    /// Its stderr until it was ready.
     pub(crate) start: String,
     /// Reads the rest of stderr, because a full pipe would block the server.
     log: Option<JoinHandle<String>>,
@@ -25,6 +25,15 @@ impl ServerProcess {
     pub(crate) fn demo(args: &[&str]) -> Self {
         let args = [&["serve", "--demo", "--port", "0", "--lang", "en"], args].concat();
         Self::start(command(&env::temp_dir(), &args))
+    }
+
+    /// Starts `serve --demo` with 5 ms per token, in builds with debug assertions.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn slow_demo(args: &[&str]) -> Self {
+        let args = [&["serve", "--demo", "--port", "0", "--lang", "en"], args].concat();
+        let mut command = command(&env::temp_dir(), &args);
+        command.env("MOSS_INJECT_FAULT", "slow:5");
+        Self::start(command)
     }
 
     /// Starts a server and waits until its model is loaded.

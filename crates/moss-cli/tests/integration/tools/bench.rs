@@ -50,7 +50,7 @@ fn bench_refuses_what_the_window_cannot_hold() {
 }
 
 #[test]
-fn bench_refuses_layers_that_no_memory_holds_before_it_makes_them() {
+fn bench_refuses_more_layers_than_memory_can_hold_before_allocating() {
     for layers in ["0", "1001", "99999999999", "99999999999999999999"] {
         let out = run(&["bench", "--random-weights", "--layers", layers], "");
         let error = text(&out.stderr);

@@ -52,8 +52,8 @@ fn inspect_check_names_the_damaged_record_and_its_tensor() {
         let folder = copy_fixture("mini-int8");
         let file = folder.path().join("pytorch_model.bin");
         let mut bytes = std::fs::read(&file).unwrap();
-        // The local header: a name, then fields that the header's own lengths bound, then the
-        // bytes.
+        // The local header has the lengths of the name and of the extra fields, which the data
+        // follow.
         let name = name.as_bytes();
         let at = bytes
             .windows(name.len())

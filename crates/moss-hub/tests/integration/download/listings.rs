@@ -10,7 +10,7 @@ use moss_testing::{
 
 use crate::support::{download, settings};
 
-/// A model in two shards, with whatever else the listing has.
+/// Serves a model in two shards, and further files.
 fn sharded(others: &[(&str, &str)]) -> HubServer {
     let index = r#"{"weight_map": {"a": "pytorch_model-00001-of-00002.bin", "b": "pytorch_model-00002-of-00002.bin"}}"#;
     let own = [

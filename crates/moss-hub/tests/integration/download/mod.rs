@@ -1,4 +1,4 @@
-//! Downloads from a hub that behaves, and from one that does not.
+//! Downloads from hubs that work, fail, stall and lie about lengths.
 
 mod listings;
 mod refusals;
@@ -66,7 +66,7 @@ fn connections_cut_at_any_byte_lose_nothing_and_leave_nothing_half() {
             match state >> 16 & 3 {
                 0 => Behavior::Normal,
                 1 => Behavior::Status(503, Some(0)),
-                _ => Behavior::Cut((state >> 8) as usize % (length + 1)),
+                _ => Behavior::Truncate((state >> 8) as usize % (length + 1)),
             }
         });
         let runs = (1..200).find(|_| {
@@ -88,9 +88,9 @@ fn a_second_run_asks_only_for_what_is_missing() {
     let mut calls = 0;
     hub.behave(move |request| {
         calls += usize::from(request.is_for(WEIGHTS));
-        // Sent in 4096s: the third piece breaks off in the middle of one.
+        // The third piece ends in the middle of a write of 4096 bytes.
         if calls >= 3 && request.is_for(WEIGHTS) {
-            Behavior::Cut(if calls == 3 { 12_345 } else { 0 })
+            Behavior::Truncate(if calls == 3 { 12_345 } else { 0 })
         } else {
             Behavior::Normal
         }
@@ -124,7 +124,7 @@ fn a_second_run_asks_only_for_what_is_missing() {
 }
 
 #[test]
-fn a_stall_is_noticed_and_mended_by_another_request() {
+fn a_stall_is_noticed_and_another_request_is_sent() {
     let (cache, hub) = (tempfile::tempdir().unwrap(), HubServer::with_weights(SIZE));
     let mut stalls = 2;
     hub.behave(move |request| {
@@ -159,7 +159,7 @@ fn a_slow_hub_that_moves_is_not_a_stall() {
         tempfile::tempdir().unwrap(),
         HubServer::with_weights(200_000),
     );
-    hub.behave_for(WEIGHTS, Behavior::Throttle(60_000));
+    hub.behave_for(WEIGHTS, Behavior::Throttle(30_000));
     let client = Hub::new(settings(cache.path(), &hub)).unwrap();
     let plan = client.plan(&ModelId::parse(ID).unwrap(), &|_| ()).unwrap();
     let no_retry = |event: DownloadEvent<'_>| {
@@ -168,7 +168,7 @@ fn a_slow_hub_that_moves_is_not_a_stall() {
             "{event:?}"
         );
     };
-    client.download(&plan, &no_retry).unwrap(); // each piece takes three windows
+    client.download(&plan, &no_retry).unwrap(); // each part takes three times the stall time
     assert_whole(cache.path(), &hub);
 }
 
@@ -182,7 +182,7 @@ fn content_range_with_an_unknown_total_and_headers_in_any_case_are_accepted() {
 }
 
 #[test]
-fn a_journal_of_nonsense_costs_bytes_but_never_a_wrong_file() {
+fn an_invalid_journal_costs_bytes_but_never_gives_a_wrong_file() {
     for garbage in [
         &b"x"[..],
         &[0; 16],
@@ -190,7 +190,7 @@ fn a_journal_of_nonsense_costs_bytes_but_never_a_wrong_file() {
         &[1, 0, 0, 0, 0, 0, 0, 0, 200, 0, 0, 0, 0, 0, 0, 0, 7],
     ] {
         let (cache, hub) = (tempfile::tempdir().unwrap(), HubServer::with_weights(SIZE));
-        hub.behave_for(WEIGHTS, Behavior::Cut(500));
+        hub.behave_for(WEIGHTS, Behavior::Truncate(500));
         download(settings(cache.path(), &hub)).unwrap_err();
         hub.behave(|_| Behavior::Normal);
         let blobs = cache
@@ -215,7 +215,7 @@ fn a_journal_of_nonsense_costs_bytes_but_never_a_wrong_file() {
 }
 
 #[test]
-fn a_disk_that_is_too_small_is_said_before_the_first_byte() {
+fn a_disk_that_is_too_small_is_an_error_before_the_first_byte() {
     let (cache, hub) = (tempfile::tempdir().unwrap(), HubServer::with_weights(10));
     let client = Hub::new(settings(cache.path(), &hub)).unwrap();
     let mut plan = client.plan(&ModelId::parse(ID).unwrap(), &|_| ()).unwrap();

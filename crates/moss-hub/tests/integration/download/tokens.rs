@@ -1,4 +1,4 @@
-//! Which hosts are contacted, and which of them get the token.
+//! The hosts that are contacted, and those that get the token.
 
 use std::{fs, net::TcpListener};
 
@@ -18,7 +18,7 @@ fn the_token_stays_with_the_hub() {
         path if path.starts_with("/api/") => Behavior::Normal,
         path => Behavior::Redirect(format!("{elsewhere}{path}?signature=secret")),
     });
-    // A signed address has a query, which is not part of the name.
+    // The query of a signed address is not part of the file name.
     storage.behave(|_| Behavior::Status(404, None));
     let with_token = || HubSettings {
         token: Some("hf_secret".into()),
@@ -91,7 +91,7 @@ fn offline_opens_no_socket() {
     assert_eq!(
         listener.accept().unwrap_err().kind(),
         std::io::ErrorKind::WouldBlock,
-        "nobody knocked"
+        "a connection was opened"
     );
 }
 
@@ -117,7 +117,7 @@ fn a_proxy_is_asked_in_the_hubs_place() {
 }
 
 #[test]
-fn the_second_hub_speaks_its_own_language() {
+fn modelscope_downloads_go_through_its_own_interface() {
     let (cache, hub) = (tempfile::tempdir().unwrap(), HubServer::with_weights(SIZE));
     let there = HubSettings {
         source: Source::ModelScope,

@@ -18,7 +18,7 @@ fn likelihoods_come_with_each_token_in_both_forms() {
     assert_eq!(
         tokens.len(),
         6,
-        "the token that ends the answer is no part of it"
+        "the token that ends the answer is not listed"
     );
     let bytes = tokens
         .iter()
@@ -62,11 +62,11 @@ fn likelihoods_come_with_each_token_in_both_forms() {
     assert_eq!(logprobs["text_offset"][0], 0);
 }
 
-/// The strings and the bytes of a chat's tokens, the latter only there.
-fn told(choice: &Value) -> (String, Option<Vec<u8>>) {
+/// Returns the text of a choice's tokens and, for chats, their bytes.
+fn text_and_bytes(choice: &Value) -> (String, Option<Vec<u8>>) {
     let logprobs = &choice["logprobs"];
     if let Some(tokens) = logprobs["tokens"].as_array() {
-        // Offsets are those of the whole text; a chunk of a stream begins somewhere in it.
+        // Offsets count from the beginning of the whole text, also in a chunk of a stream.
         let offsets = logprobs["text_offset"].as_array().unwrap();
         let offset = |at: usize| offsets[at].as_u64().unwrap() as usize;
         let mut characters = 0;
@@ -108,7 +108,7 @@ fn matched(choice: &Value) -> String {
         .find_map(|text| text.as_str())
         .unwrap_or_default()
         .to_owned();
-    let (tokens, bytes) = told(choice);
+    let (tokens, bytes) = text_and_bytes(choice);
     assert_eq!(tokens, text, "{choice}");
     assert!(
         bytes.is_none_or(|bytes| bytes == text.as_bytes()),
@@ -120,8 +120,8 @@ fn matched(choice: &Value) -> String {
 #[test]
 fn logprobs_match_the_content_whole_and_streamed_with_stop_strings_and_split_characters() {
     let server = Running::start();
-    // Flat sampling gives parts of characters, malformed ones, Chinese, and tokens that a stop
-    // string cuts.
+    // Nearly uniform sampling gives parts of characters, malformed and Chinese characters, and
+    // tokens that a stop string truncates.
     let wild = json!({"temperature": 2, "top_p": 1, "top_k": 0, "max_tokens": 40});
     let chat = |words: &str| json!({"messages": [{"role": "user", "content": words}], "logprobs": true, "top_logprobs": 2});
     let text = |words: &str| json!({"prompt": words, "logprobs": 2});
@@ -157,7 +157,7 @@ fn logprobs_match_the_content_whole_and_streamed_with_stop_strings_and_split_cha
         }
     }
     assert!(cut > 5 && wide > 5, "{cut} cut, {wide} with Chinese");
-    // A token that is a part of a character alone, again and again.
+    // A token that is only a part of a character, repeatedly.
     let tokenizer = server.engine.tokenizer().unwrap();
     let part = (0..256u32)
         .find(|id| {

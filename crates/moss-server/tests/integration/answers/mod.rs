@@ -1,4 +1,4 @@
-//! What is answered, whole and streamed.
+//! Answers, whole and streamed.
 
 mod logprobs;
 mod published;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::support::{CHAT, Running, Setup, TEXT, endless, sum};
 
-/// The text of choice `index` of a stream.
+/// Returns the text of choice `index` of a stream.
 fn streamed(events: &[Value], index: u64) -> String {
     let choices = events
         .iter()
@@ -56,7 +56,7 @@ fn a_chat_is_answered_whole_and_streamed_alike() {
 }
 
 #[test]
-fn usage_is_told_in_a_stream_only_when_asked_for() {
+fn streams_have_usage_only_if_requested() {
     let events = Running::start()
         .post(CHAT, &with(sum(), json!({"stream": true})))
         .events();
@@ -111,7 +111,7 @@ fn n_answers_share_a_prompt_and_differ_by_seed_alone() {
 }
 
 #[test]
-fn a_conversation_goes_on_from_what_was_said() {
+fn a_conversation_continues_after_its_messages() {
     let server = Running::start();
     let messages = json!([
         {"role": "system", "content": "You are a small model.\n"},
@@ -155,7 +155,7 @@ fn completions_take_text_and_ids_one_and_several() {
 }
 
 #[test]
-fn a_bias_changes_what_is_said() {
+fn a_bias_changes_the_answer() {
     let server = Running::start();
     let ids = server.engine.tokenizer().unwrap().encode(" 3").unwrap();
     let banned = with(
@@ -169,7 +169,7 @@ fn a_bias_changes_what_is_said() {
 }
 
 #[test]
-fn time_runs_out_and_is_told() {
+fn the_time_limit_ends_an_answer_and_is_the_stop_reason() {
     let setup = Setup {
         pause: Duration::from_millis(20),
         ..Default::default()
@@ -222,7 +222,7 @@ fn an_answer_that_fails_ends_in_an_error_and_the_next_is_made() {
 }
 
 #[test]
-fn models_info_health_and_metrics_are_told() {
+fn models_info_health_and_metrics_are_served() {
     let server = Running::start();
     server.post(CHAT, &sum()).json();
     assert_eq!(

@@ -56,10 +56,10 @@ fn the_published_api_keeps_conversations() {
         "what was said is not read again"
     );
     let other = server
-        .post("/", &json!({"prompt": "你好", "uid": "made up"}))
+        .post("/", &json!({"prompt": "你好", "uid": "unknown"}))
         .json();
     assert_eq!(other["history"].as_array().unwrap().len(), 1);
-    assert_ne!(&other["uid"], "made up");
+    assert_ne!(&other["uid"], "unknown");
 }
 
 #[test]
@@ -87,5 +87,5 @@ fn messages_that_the_published_api_drops_are_counted_in_its_answer() {
         }
         before = turns;
     }
-    panic!("the window was never full");
+    panic!("the context window was never full");
 }

@@ -1,4 +1,4 @@
-//! What clients send by default is accepted; what would change the answer is refused by name.
+//! Requests as client libraries send them. Fields that would change the answer are refused by name.
 
 mod unknown_fields;
 
@@ -21,7 +21,7 @@ fn content(answer: &Value) -> &str {
     answer["choices"][0]["message"]["content"].as_str().unwrap()
 }
 
-/// A conversation that ends in the sum, after an answer with these fields.
+/// Returns a conversation that ends in the sum, after an answer with these fields.
 fn after_answer(fields: Value) -> Value {
     let answer = with(json!({"role": "assistant", "content": "你好！"}), fields);
     with(
@@ -30,7 +30,7 @@ fn after_answer(fields: Value) -> Value {
     )
 }
 
-/// A body that is answered as `plain` is.
+/// Checks that a body gets the same answer as `plain`.
 fn accepted_as(server: &Running, path: &str, body: &Value, plain: &Value) {
     let reply = server.post(path, body);
     assert_eq!(reply.status, 200, "{body}\n{}", reply.body);
@@ -49,7 +49,7 @@ fn accepted(server: &Running, path: &str, body: Value) {
     accepted_as(server, path, &body, &sum());
 }
 
-/// An answer handed back with these fields reads as one without them.
+/// Checks that these fields of a returned answer change nothing.
 fn accepted_of_answer(server: &Running, fields: Value) {
     accepted_as(
         server,
@@ -172,7 +172,7 @@ fn values_that_change_nothing_are_accepted() {
         json!({"tools": [], "tool_choice": "auto", "parallel_tool_calls": true}),
         json!({"tool_choice": "none", "functions": [], "function_call": "none", "parallel_tool_calls": false}),
         json!({"store": false, "metadata": {"a": "b"}, "service_tier": "auto", "user": "u"}),
-        json!({"metadata": [], "logit_bias": [], "modalities": []}), // PHP's empty maps
+        json!({"metadata": [], "logit_bias": [], "modalities": []}), // empty maps as PHP encodes them
         json!({"prompt_cache_key": "k", "prompt_cache_retention": "24h", "safety_identifier": "s"}),
         json!({"stream_options": {"include_obfuscation": false}}),
         json!({"stream_options": {}}),
@@ -331,7 +331,7 @@ fn null_and_empty_strings_among_stop_strings_leave_the_others_in_effect() {
 }
 
 #[test]
-fn a_completion_without_a_prompt_goes_on_from_the_separator_of_documents() {
+fn a_completion_without_a_prompt_continues_the_separator_of_documents() {
     let server = Running::start();
     let asked = |prompt: Value| {
         let body = with(json!({"max_tokens": 2, "temperature": 0}), prompt);
@@ -372,8 +372,8 @@ fn a_conversation_longer_than_the_window_is_refused_unless_truncation_is_auto() 
         dropped > 0 && dropped.is_multiple_of(2),
         "whole turns: {dropped}"
     );
-    // What is left is what a client would send that drops the same messages itself, the instruction
-    // kept.
+    // The result is the same as if the client had dropped these messages and kept the system
+    // prompt.
     let mut kept = vec![messages[0].clone()];
     kept.extend_from_slice(&messages[1 + dropped..]);
     let by_hand = server
@@ -388,8 +388,8 @@ fn a_conversation_longer_than_the_window_is_refused_unless_truncation_is_auto() 
         .post(CHAT, &with(auto, json!({"stream": true})))
         .events();
     assert_eq!(events[0]["moss"], json!({"dropped_messages": dropped}));
-    // A conversation that fits is left alone, and a message that is too long by itself is refused
-    // all the same.
+    // A conversation that fits is not changed, and a message that does not fit by itself is
+    // refused.
     let short = server
         .post(CHAT, &with(sum(), json!({"moss": {"truncation": "auto"}})))
         .json();

@@ -7,7 +7,7 @@ use super::{EXPECTED, accepted, after_answer, content, refused, text};
 use crate::support::{CHAT, Running, Setup, TEXT, sum};
 
 #[test]
-fn tools_that_the_request_switches_off_are_accepted_and_told() {
+fn tools_that_the_request_switches_off_are_accepted_and_listed() {
     let server = Running::start();
     let fields =
         json!({"tools": [{"type": "function", "function": {"name": "f"}}], "tool_choice": "none"});
@@ -19,7 +19,7 @@ fn tools_that_the_request_switches_off_are_accepted_and_told() {
 }
 
 #[test]
-fn unknown_fields_are_ignored_and_told_in_answers_and_first_chunks() {
+fn unknown_fields_are_ignored_and_listed_in_answers_and_first_chunks() {
     let server = Running::start();
     let fields = json!({
         "chat_template_kwargs": {"a": [1]}, "think": null,
@@ -33,20 +33,20 @@ fn unknown_fields_are_ignored_and_told_in_answers_and_first_chunks() {
         "moss.plugins.juggling",
         "think",
     ]);
-    let told = |moss: &Value| {
-        let mut told = moss["ignored"].as_array().unwrap().clone();
-        told.sort_by_key(Value::to_string);
-        Value::Array(told)
+    let ignored_fields = |moss: &Value| {
+        let mut ignored_fields = moss["ignored"].as_array().unwrap().clone();
+        ignored_fields.sort_by_key(Value::to_string);
+        Value::Array(ignored_fields)
     };
     let answer = server.post(CHAT, &with(sum(), fields.clone())).json();
     assert_eq!(
-        (content(&answer), told(&answer["moss"])),
+        (content(&answer), ignored_fields(&answer["moss"])),
         (EXPECTED, ignored.clone())
     );
     let events = server
         .post(CHAT, &with(with(sum(), fields), json!({"stream": true})))
         .events();
-    assert_eq!(told(&events[0]["moss"]), ignored);
+    assert_eq!(ignored_fields(&events[0]["moss"]), ignored);
     assert!(events[1..].iter().all(|event| event.get("moss").is_none()));
     let events = server
         .post(

@@ -48,7 +48,7 @@ fn keys_open_everything_but_health_and_the_page() {
 }
 
 #[test]
-fn names_that_point_here_from_elsewhere_are_refused() {
+fn requests_for_other_host_names_are_refused() {
     let server = Running::start();
     let asked = |host: &str| {
         server
@@ -72,7 +72,7 @@ fn names_that_point_here_from_elsewhere_are_refused() {
 }
 
 #[test]
-fn other_origins_are_let_in_only_where_told() {
+fn other_origins_are_allowed_only_if_configured() {
     let preflight = |server: &Running| {
         let headers = [
             ("origin", "https://a.example"),
@@ -93,7 +93,7 @@ fn other_origins_are_let_in_only_where_told() {
 }
 
 #[test]
-fn the_page_lets_nothing_from_elsewhere_in() {
+fn the_page_loads_nothing_from_other_hosts() {
     let server = Running::start();
     for path in ["/", "/docs"] {
         let reply = server.get(path);

@@ -20,7 +20,7 @@ use crate::support::{CHAT, Setup, TEXT, endless, sum};
 fn bodies_are_bounded_in_size_and_kind_and_time() {
     let mut setup = Setup::default();
     setup.options.limits.body_bytes = 1000;
-    setup.options.limits.body_time = Duration::from_millis(200);
+    setup.options.limits.body_time = Duration::from_secs(1);
     let server = setup.start();
     let reply = server.send("POST", CHAT, &[JSON], &[b' '; 1001]);
     assert_eq!(reply.error().0, 413);
@@ -31,7 +31,7 @@ fn bodies_are_bounded_in_size_and_kind_and_time() {
         sum().to_string().as_bytes(),
     );
     assert_eq!(reply.error().0, 415);
-    // Ten bytes are promised, one comes.
+    // The header announces ten bytes, and one is sent.
     let mut stream = TcpStream::connect(server.address).unwrap();
     stream.write_all(b"POST /v1/completions HTTP/1.0\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 10\r\n\r\n{").unwrap();
     let mut answer = String::new();
@@ -42,7 +42,7 @@ fn bodies_are_bounded_in_size_and_kind_and_time() {
 #[test]
 fn heads_are_bounded_in_size_and_time() {
     let mut setup = Setup::default();
-    setup.options.limits.header_time = Duration::from_millis(200);
+    setup.options.limits.header_time = Duration::from_secs(1);
     let server = setup.start();
     let large = "x".repeat(60_000);
     assert_eq!(
@@ -54,7 +54,7 @@ fn heads_are_bounded_in_size_and_time() {
     let mut stream = TcpStream::connect(server.address).unwrap();
     stream.write_all(b"GET /health HTTP/1.1\r\n").unwrap();
     let mut answer = Vec::new();
-    // Closed, with or without a word about it, long before a client would send the rest.
+    // The server closes the connection, with or without a response.
     let _ = stream.read_to_end(&mut answer);
     assert!(
         answer.is_empty() || answer.starts_with(b"HTTP/1.1 408"),
@@ -73,7 +73,7 @@ fn a_full_queue_is_a_429_and_waiting_too_long_a_503() {
         queue_limit: 1,
         ..setup.engine
     };
-    setup.options.limits.queue_time = Some(Duration::from_millis(300));
+    setup.options.limits.queue_time = Some(Duration::from_secs(2));
     let server = setup.start();
     let mut running = server.lines(TEXT, &with(endless(4, 1000), json!({"stream": true})));
     first_text(&mut running);
@@ -102,14 +102,14 @@ fn connections_beyond_the_limit_wait_for_a_place() {
     let mut setup = Setup::default();
     setup.options.limits = Limits {
         connections: 1,
-        header_time: Duration::from_millis(300),
+        header_time: Duration::from_secs(1),
         ..Limits::default()
     };
     let server = setup.start();
+    let start = Instant::now();
     let idle = TcpStream::connect(server.address).unwrap();
-    // The idle one is thrown out in the end, and the next has its turn.
-    let began = Instant::now();
+    // The server closes the idle connection after the header time, then accepts the next one.
     assert_eq!(server.get("/health").status, 200);
-    assert!(began.elapsed() > Duration::from_millis(200));
+    assert!(start.elapsed() >= Duration::from_secs(1));
     drop(idle);
 }

@@ -1,4 +1,4 @@
-//! What is refused, and how.
+//! Requests that are refused, and the errors.
 
 mod access;
 mod limits;
@@ -79,7 +79,7 @@ fn an_answer_is_taken_back_as_it_came() {
 }
 
 #[test]
-fn what_is_no_request_says_where() {
+fn malformed_requests_are_errors_that_name_the_field() {
     let server = Running::start();
     let no = |fields: Value, param| {
         refused(
@@ -192,7 +192,7 @@ fn values_out_of_range_are_named_with_the_range() {
 }
 
 #[test]
-fn prompts_longer_than_the_window_are_told_so() {
+fn prompts_longer_than_the_context_are_refused() {
     let server = Running::start();
     let long = json!({"messages": [{"role": "user", "content": "word ".repeat(5000)}]});
     refused(
@@ -224,20 +224,20 @@ fn a_length_that_the_prompt_alone_fills_is_named_and_the_window_is_not() {
         reply.error(),
         (422, "max_length".into(), "invalid_value".into())
     );
-    let told: Value = serde_json::from_str(&reply.body).unwrap();
-    let tokens = told["error"]["message"]
+    let body: Value = serde_json::from_str(&reply.body).unwrap();
+    let tokens = body["error"]["message"]
         .as_str()
         .unwrap()
         .split(' ')
         .find_map(|word| word.parse::<usize>().ok());
     assert!(
-        told["error"]["message"]
+        body["error"]["message"]
             .as_str()
             .unwrap()
             .starts_with("`max_length` is 3, expected more than the ")
     );
     let tokens = tokens.unwrap();
-    // What is told is what it takes: one more than it is enough, for one token.
+    // The error names the length of the prompt; one more is enough for one token.
     refused(
         &server,
         "/",

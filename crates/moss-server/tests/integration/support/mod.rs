@@ -39,7 +39,7 @@ pub(crate) struct Setup {
     pub(crate) pause: Duration,
     /// Added to each forward pass for each of its tokens.
     pub(crate) by_token: Duration,
-    /// How the pass that [`Running::fail_after`] chooses fails.
+    /// The fault of the pass that [`Running::fail_after`] chooses.
     pub(crate) fault: Fault,
 }
 
@@ -92,7 +92,7 @@ impl Setup {
     }
 }
 
-/// Runs a server on a thread of its own. Returns its address and the sender that stops it.
+/// Runs a server on a new thread. Returns its address and the sender that stops it.
 pub(crate) fn serve(server: Server) -> (SocketAddr, oneshot::Sender<()>, JoinHandle<()>) {
     let (stop, stopped) = oneshot::channel::<()>();
     let (send_address, address) = mpsc::channel();

@@ -80,7 +80,7 @@ fn pipes_devices_and_huge_files_in_place_of_tokenizer_files_are_refused_at_once(
 }
 
 #[test]
-fn a_folder_with_tokenizer_json_alone_is_told_what_is_read() {
+fn a_folder_with_tokenizer_json_alone_is_an_error_that_names_the_files_read() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("tokenizer.json"), "{}").unwrap();
     let error = Tokenizer::from_folder(folder.path()).unwrap_err();
@@ -90,7 +90,7 @@ fn a_folder_with_tokenizer_json_alone_is_told_what_is_read() {
     fs::write(folder.path().join("vocab.json"), "{}").unwrap();
     assert!(
         Tokenizer::is_present(folder.path()),
-        "half a tokenizer is no reason to go on without one"
+        "an incomplete tokenizer is still a tokenizer"
     );
     assert!(matches!(
         Tokenizer::from_folder(folder.path()).unwrap_err(),

@@ -44,7 +44,7 @@ fn a_vocabulary_entry_that_no_merge_makes_is_reported_as_the_first_one() {
         256 + count as u32 - 100,
         100,
     );
-    // A line in the middle of which no other line makes use.
+    // A line in the middle that no other line uses.
     let used = |line: &String| {
         let token = line.replace(' ', "");
         rules
@@ -59,7 +59,7 @@ fn a_vocabulary_entry_that_no_merge_makes_is_reported_as_the_first_one() {
         .map(|(_, line)| line.as_str())
         .collect();
     missing(&others.join("\n"), 256 + unused as u32, 1);
-    // Cut off in the middle of a line.
+    // Truncated in the middle of a line.
     let cut: String = joined
         .chars()
         .take(joined.chars().count() * 2 / 3)
@@ -148,7 +148,7 @@ fn merges_in_another_order_than_the_vocabulary_are_reported() {
 
 #[test]
 fn a_vocabulary_that_is_not_numbered_by_its_merges_is_accepted() {
-    // As RoBERTa's, whose ids go by frequency.
+    // RoBERTa's ids are ordered by frequency.
     let folder = Folder::new();
     let vocab: std::collections::BTreeMap<String, u32> =
         serde_json::from_str(&folder.text("vocab.json")).unwrap();

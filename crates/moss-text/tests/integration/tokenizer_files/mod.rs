@@ -1,4 +1,4 @@
-//! Tokenizer files that are damaged, incomplete, of another writer, or no files at all.
+//! Tokenizer files that are damaged, incomplete, or written by other programs.
 
 mod kinds;
 mod merges;
@@ -96,8 +96,7 @@ fn special_tokens_are_special_whatever_special_tokens_map_contains() {
         r#"{"eos_token": null, "additional_special_tokens": []}"#,
         r#"{"eos_token": "<|endoftext|>"}"#,
         r#"{"additional_special_tokens": ["<eoh>"], "bos_token": {"content": "<eom>", "lstrip": true}}"#,
-        // Ordinary text, white space and what is no token at all cannot be made to disappear from
-        // answers.
+        // Ordinary text, white space and unknown tokens cannot be declared special.
         r#"{"eos_token": "the", "pad_token": "a", "bos_token": "Ġ", "sep_token": "", "x": ["   ", "\t\t", "Ġthe"]}"#,
         r#"{"eos_token": 7, "pad_token": true, "unk_token": {"id": 3}, "x": {"y": {"content": ["<eoc>", 1]}}}"#,
     ]
@@ -149,7 +148,7 @@ fn added_tokens_decoder_of_transformers_5_stands_in_for_added_tokens_json() {
         .without("added_tokens.json")
         .without("special_tokens_map.json");
     same(&alone.open().unwrap());
-    // Its own flag makes a token special, and takes nothing away from those that always are.
+    // The flag `special` adds to the special tokens and removes none.
     let decoder = r#"{"added_tokens_decoder": {"2701": {"content": "<x>", "special": true},
         "2702": {"content": "<y>"}, "2703": {"content": "<eom>", "special": false}}}"#;
     let tokenizer = Folder::new()
