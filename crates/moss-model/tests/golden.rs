@@ -2,7 +2,7 @@
 //! prompt is cut up.
 #![allow(clippy::unwrap_used)]
 
-use std::{collections::HashMap, path::PathBuf};
+use std::collections::HashMap;
 
 use moss_checkpoint::Checkpoint;
 use moss_cpu::{Activations, ops::RopePrecision};
@@ -10,8 +10,7 @@ use moss_model::{
     BlockPool, BlockTable, ComputeDtype, DeviceSpec, HiddenPoint, LanguageModel, LoadOptions,
     LogitRows, ModelError, Moss, SequenceChunk,
 };
-use safetensors::SafeTensors;
-use serde_json::Value;
+use moss_testing::{Goldens, fixture, ids};
 
 /// An f32 engine on the same weights: sums in another order.
 const F32_TOL: f32 = 1e-4;
@@ -19,57 +18,6 @@ const F32_TOL: f32 = 1e-4;
 const QUANTISED_TOL: f32 = 1e-3;
 /// Activations rounded to 11 bits at other places than the oracle's own fp16 run.
 const F16_MULTIPLE: f32 = 2.0;
-
-fn fixtures() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures")
-}
-
-struct Expected {
-    json: Value,
-    tensors: HashMap<String, Vec<f32>>,
-}
-
-impl Expected {
-    fn read(folder: &str, stem: &str) -> Self {
-        let folder = fixtures().join(folder);
-        let json =
-            serde_json::from_slice(&std::fs::read(folder.join(format!("{stem}.json"))).unwrap())
-                .unwrap();
-        let bytes = std::fs::read(folder.join(format!("{stem}.safetensors"))).unwrap();
-        let read = |(name, view): (String, safetensors::tensor::TensorView)| {
-            let values = view
-                .data()
-                .chunks_exact(4)
-                .map(|b| f32::from_le_bytes(b.try_into().unwrap()));
-            (name, values.collect())
-        };
-        let tensors = SafeTensors::deserialize(&bytes)
-            .unwrap()
-            .tensors()
-            .into_iter()
-            .map(read)
-            .collect();
-        Self { json, tensors }
-    }
-
-    fn prompts(&self) -> Vec<Vec<u32>> {
-        self.json["prompts"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|prompt| ids(&prompt["ids"]))
-            .collect()
-    }
-}
-
-fn ids(value: &Value) -> Vec<u32> {
-    value
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|id| id.as_u64().unwrap() as u32)
-        .collect()
-}
 
 /// Four bits fewer than f16, of the largest input of each group.
 const INT8_MULTIPLE: f32 = F16_MULTIPLE * 16.0;
@@ -92,7 +40,7 @@ fn rounded() -> LoadOptions {
 }
 
 fn open(folder: &str, options: &LoadOptions) -> Result<Moss, ModelError> {
-    let checkpoint = Checkpoint::open(fixtures().join(folder)).unwrap();
+    let checkpoint = Checkpoint::open(fixture(folder)).unwrap();
     Moss::load(&checkpoint, options, &mut |_| {})
 }
 
@@ -123,7 +71,7 @@ fn max_difference(a: &[f32], b: &[f32]) -> f32 {
 
 fn check_logits(
     folder: &str,
-    expected: &Expected,
+    expected: &Goldens,
     dtype: ComputeDtype,
     rope: RopePrecision,
     tolerance: f32,
@@ -131,7 +79,7 @@ fn check_logits(
     check_logits_of(&mut load(folder, dtype, rope), folder, expected, tolerance);
 }
 
-fn check_logits_of(model: &mut Moss, folder: &str, expected: &Expected, tolerance: f32) {
+fn check_logits_of(model: &mut Moss, folder: &str, expected: &Goldens, tolerance: f32) {
     let vocab = model.config().vocab_size;
     let mut worst = 0.0f32;
     for (index, prompt) in expected.prompts().iter().enumerate() {
@@ -161,7 +109,7 @@ fn check_logits_of(model: &mut Moss, folder: &str, expected: &Expected, toleranc
     );
 }
 
-fn check_hidden(folder: &str, expected: &Expected, tolerance: f32) {
+fn check_hidden(folder: &str, expected: &Goldens, tolerance: f32) {
     let mut model = load(folder, ComputeDtype::F32, RopePrecision::F32);
     let prompt = &expected.prompts()[expected.json["hidden_prompt"].as_u64().unwrap() as usize];
     let mut pool = BlockPool::new(model.cache_shape());
@@ -202,7 +150,7 @@ fn check_hidden(folder: &str, expected: &Expected, tolerance: f32) {
 
 /// Greedy with the repetition penalty of the fixtures, written plainly: another pair of eyes on the
 /// sampler's.
-fn check_greedy(folder: &str, expected: &Expected, rope: RopePrecision) {
+fn check_greedy(folder: &str, expected: &Goldens, rope: RopePrecision) {
     let mut model = load(folder, ComputeDtype::F32, rope);
     let prompts = expected.prompts();
     for path in expected.json["greedy"].as_array().unwrap() {
@@ -250,7 +198,7 @@ fn check_greedy(folder: &str, expected: &Expected, rope: RopePrecision) {
 }
 
 fn check(folder: &str, values_of: &str, tolerance: f32) {
-    let expected = Expected::read(values_of, "expected");
+    let expected = Goldens::read(values_of, "expected");
     check_logits(
         folder,
         &expected,
@@ -315,7 +263,7 @@ fn the_true_head_size_matches_the_oracle() {
 
 #[test]
 fn rounded_rotary_frequencies_match_upstreams_quantised_models() {
-    let expected = Expected::read("wide-int4", "expected_fp16_rope");
+    let expected = Goldens::read("wide-int4", "expected_fp16_rope");
     check_logits(
         "wide-int4",
         &expected,
@@ -328,7 +276,7 @@ fn rounded_rotary_frequencies_match_upstreams_quantised_models() {
 
 #[test]
 fn bf16_stays_within_eight_bits_of_the_oracle() {
-    let expected = Expected::read("tiny-fp16-bin", "expected");
+    let expected = Goldens::read("tiny-fp16-bin", "expected");
     let f16 = expected.json["max_abs_logit_diff_of_fp16_run"]
         .as_f64()
         .unwrap() as f32;
@@ -351,7 +299,7 @@ fn activations_of_8_bits_stay_within_seven_bits_of_the_oracle() {
         "mini-int8-act-order",
         "wide-int4",
     ] {
-        let expected = Expected::read(folder, "expected");
+        let expected = Goldens::read(folder, "expected");
         let f16 = expected.json["max_abs_logit_diff_of_fp16_run"]
             .as_f64()
             .unwrap() as f32;

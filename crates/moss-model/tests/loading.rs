@@ -2,73 +2,31 @@
 #![allow(clippy::unwrap_used)]
 
 use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
+    path::Path,
     time::{Duration, Instant},
 };
 
 use candle_core::{Device, Tensor};
-use moss_checkpoint::{Checkpoint, CheckpointError, DType};
+use moss_checkpoint::{Checkpoint, CheckpointError};
 use moss_cpu::{Activations, GptqBits, Linear};
 use moss_model::{
     BlockPool, BlockTable, CacheShape, ComputeDtype, LanguageModel, LinearShape, LoadOptions,
     LogitRows, ModelError, Moss, MossConfig, SequenceChunk, WeightFormat, WeightSource,
     placement::{Card, CardKind, ModelBytes, PlacementError, Request, place},
 };
-use safetensors::{Dtype, tensor::TensorView};
+use moss_testing::{
+    checkpoint::{Tensors, safetensors_folder, tensors_of},
+    fixture, ids, read_json,
+};
+use safetensors::Dtype;
 use serde_json::{Value, json};
 
-fn fixture(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("../../tests/fixtures")
-        .join(name)
-}
-
-type Tensors = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>;
-
 fn tensors(name: &str) -> Tensors {
-    let checkpoint = Checkpoint::open(fixture(name)).unwrap();
-    let dtype = |dtype| match dtype {
-        DType::Bool => Dtype::BOOL,
-        DType::U8 => Dtype::U8,
-        DType::I32 => Dtype::I32,
-        DType::F16 => Dtype::F16,
-        other => panic!("{other}"),
-    };
-    let names: Vec<_> = checkpoint
-        .tensor_infos()
-        .map(|info| info.name.clone())
-        .collect();
-    let read = |name: String| {
-        let tensor = checkpoint.tensor(&name).unwrap();
-        (
-            name,
-            (dtype(tensor.dtype), tensor.shape, tensor.data.to_vec()),
-        )
-    };
-    names.into_iter().map(read).collect()
+    tensors_of(&fixture(name))
 }
 
 fn config(name: &str) -> Value {
-    serde_json::from_slice(&fs::read(fixture(name).join("config.json")).unwrap()).unwrap()
-}
-
-fn write(tensors: &Tensors, config: &Value) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    let views = tensors.iter().map(|(name, (dtype, shape, bytes))| {
-        (
-            name.clone(),
-            TensorView::new(*dtype, shape.clone(), bytes).unwrap(),
-        )
-    });
-    fs::write(
-        folder.path().join("model.safetensors"),
-        safetensors::serialize(views, None).unwrap(),
-    )
-    .unwrap();
-    fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
-    folder
+    read_json(fixture(name).join("config.json"))
 }
 
 fn load(folder: &Path, options: &LoadOptions) -> Result<Moss, ModelError> {
@@ -102,16 +60,9 @@ fn furthest(a: &[f32], b: &[f32]) -> f32 {
 
 /// Ids, and the logits that a plain reference in double precision gives behind the last of them.
 fn expected(name: &str) -> (Vec<u32>, Vec<f32>) {
-    let json: Value =
-        serde_json::from_slice(&fs::read(fixture(name).join("expected.json")).unwrap()).unwrap();
-    let ids = json["ids"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|id| id.as_u64().unwrap() as u32)
-        .collect();
+    let json = read_json(fixture(name).join("expected.json"));
     (
-        ids,
+        ids(&json["ids"]),
         json["logits"]
             .as_array()
             .unwrap()
@@ -134,7 +85,11 @@ fn the_bias_of_a_tied_head_is_used() {
     // Without the bias they are off by the largest of its values.
     let mut without = tensors("tied-bias");
     without.remove("lm_head.bias");
-    let without = logits(write(&without, &config("tied-bias")).path(), &ids, &options);
+    let without = logits(
+        safetensors_folder(&without, &config("tied-bias")).path(),
+        &ids,
+        &options,
+    );
     assert!(furthest(&without, &expected) > 0.3);
 }
 
@@ -163,7 +118,7 @@ fn gptq_v2(name: &str, bits: usize, zero_of: impl Fn(u32) -> u32) -> tempfile::T
         }
     }
     config["quantization_config"] = json!({"bits": bits, "group_size": 128, "quant_method": "gptq", "checkpoint_format": "gptq_v2"});
-    write(&tensors, &config)
+    safetensors_folder(&tensors, &config)
 }
 
 #[test]
@@ -184,7 +139,7 @@ fn gptq_v2_checkpoints_give_the_logits_of_the_same_weights_in_ours() {
                 word.copy_from_slice(&(0..32 / bits).map(field).sum::<u32>().to_le_bytes());
             }
         }
-        let ours = write(&ours, &config(name));
+        let ours = safetensors_folder(&ours, &config(name));
         let theirs = gptq_v2(name, bits, |zero| zero.min(largest - 1) + 1);
         let exact = LoadOptions::cpu(64);
         let rounded = LoadOptions {
@@ -207,7 +162,7 @@ fn groups_that_no_input_belongs_to_change_nothing() {
     let stem = "transformer.h.0.mlp.fc_out";
     all.get_mut(&format!("{stem}.g_idx")).unwrap().2 = [1, 0, 0, 0].repeat(384);
     let first = logits(
-        write(&all, &config("mini-int8")).path(),
+        safetensors_folder(&all, &config("mini-int8")).path(),
         &ids,
         &LoadOptions::cpu(64),
     );
@@ -216,7 +171,7 @@ fn groups_that_no_input_belongs_to_change_nothing() {
     scales[..row].fill(0x30);
     scales[2 * row..].fill(0x30);
     let second = logits(
-        write(&all, &config("mini-int8")).path(),
+        safetensors_folder(&all, &config("mini-int8")).path(),
         &ids,
         &LoadOptions::cpu(64),
     );
@@ -264,7 +219,7 @@ fn mixed_linear_layers_run_together() {
     mixed.insert(format!("{stem}.weight"), weight);
     mixed.insert(format!("{stem}.bias"), bias);
     let found = logits(
-        write(&mixed, &config("mini-int8")).path(),
+        safetensors_folder(&mixed, &config("mini-int8")).path(),
         &ids,
         &LoadOptions::cpu(64),
     );
@@ -311,7 +266,7 @@ fn no_value_of_config_json_costs_time_or_memory() {
             for value in &values {
                 let mut config = usual.clone();
                 config[key] = value.clone();
-                let folder = write(&all, &config);
+                let folder = safetensors_folder(&all, &config);
                 let loaded = load(folder.path(), &LoadOptions::cpu(64));
                 let is_size = [
                     "n_layer",
@@ -339,7 +294,7 @@ fn no_value_of_config_json_costs_time_or_memory() {
     let mut usual = config("mini-fp16-safetensors");
     usual["n_positions"] = json!(1_000_000);
     let error = load(
-        write(&tensors("mini-fp16-safetensors"), &usual).path(),
+        safetensors_folder(&tensors("mini-fp16-safetensors"), &usual).path(),
         &LoadOptions::cpu(64),
     )
     .unwrap_err();
@@ -361,7 +316,11 @@ fn layers_that_the_files_lack_are_an_error_before_anything_is_loaded() {
     few.retain(|name, _| !name.starts_with("transformer.h."));
     let mut config = config("mini-fp16-safetensors");
     config["n_layer"] = json!(1000);
-    let error = load(write(&few, &config).path(), &LoadOptions::cpu(64)).unwrap_err();
+    let error = load(
+        safetensors_folder(&few, &config).path(),
+        &LoadOptions::cpu(64),
+    )
+    .unwrap_err();
     let ModelError::Checkpoint(CheckpointError::MissingTensor { name, .. }) = &error else {
         panic!("{error}")
     };

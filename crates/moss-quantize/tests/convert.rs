@@ -7,7 +7,8 @@ use std::{cell::Cell, fs, path::Path};
 
 use moss_checkpoint::{Checkpoint, CheckpointError};
 use moss_quantize::{Container, ConvertEvent, ConvertOptions, QuantizeError, convert};
-use support::{ALL, contents, fixture, logits};
+use moss_testing::fixture;
+use support::{ALL, contents, logits};
 
 fn options(container: Container) -> ConvertOptions {
     ConvertOptions {

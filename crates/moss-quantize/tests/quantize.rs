@@ -10,8 +10,9 @@ use moss_quantize::{
     ConvertOptions, DeviceSpec, Method, QuantizeError, QuantizeEvent, QuantizeOptions, Sample,
     convert, quantize,
 };
+use moss_testing::fixture;
 use moss_weights::GptqBits;
-use support::{fixture, logits};
+use support::logits;
 
 const SOURCE: &str = "tiny-fp16-bin";
 

@@ -1,10 +1,7 @@
 //! Fixtures, and what a folder computes.
 #![allow(dead_code)] // each test file uses a part
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 
 use moss_checkpoint::Checkpoint;
 use moss_model::{
@@ -21,12 +18,6 @@ pub(crate) const ALL: &[&str] = &[
     "mini-int8-act-order",
     "wide-int4",
 ];
-
-pub(crate) fn fixture(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("../../tests/fixtures")
-        .join(name)
-}
 
 /// Bits of the logits of forty tokens.
 pub(crate) fn logits(folder: &Path) -> Vec<u32> {
