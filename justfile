@@ -149,7 +149,7 @@ api-clients examples="20": build
 # Put the server under load, with clients that disconnect and requests that are malformed
 [group('program')]
 soak seconds="20":
-    SOAK_SECONDS={{ seconds }} cargo test --release -p moss-server --test soak ten_minutes -- \
+    SOAK_SECONDS={{ seconds }} cargo test --release -p moss-server --test integration ten_minutes -- \
         --ignored --nocapture
 
 # Test the web page in a headless Chromium

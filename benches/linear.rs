@@ -1,9 +1,9 @@
 //! Every linear layer of MOSS-moon-003 at one row, in every format, against this machine's read
 //! bandwidth measured in the same run.
 //!
-//! `cargo bench -p moss-bench --bench linear`; `-- 128` for 128 rows and GFLOP/s instead; `-- f16 fc_in`
-//! for some of the lines alone, `-- avx2` for an instruction set other than the best, `-- rounded`
-//! for 8-bit activations.
+//! `cargo bench -p moss-bench --bench linear`; `-- 128` for 128 rows and GFLOP/s instead; `-- f16
+//! fc_in` for some of the lines alone, `-- avx2` for an instruction set other than the best, `--
+//! rounded` for 8-bit activations.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::time::Instant;
@@ -16,8 +16,8 @@ use moss_weights::{DenseDtype, DenseWeight, GptqBits, GptqWeight, GroupIndex, Li
 use rayon::prelude::*;
 
 const GROUP_SIZE: usize = 128;
-/// Rounds of the baseline and then the kernel, so that both run at the same speed of the machine, which
-/// may change from round to round.
+/// Rounds of the baseline and then the kernel, so that both run at the same speed of the machine,
+/// which may change from round to round.
 const ROUNDS: usize = 5;
 /// Runs of a kernel in a round, of which the median counts.
 const RUNS: usize = 5;
