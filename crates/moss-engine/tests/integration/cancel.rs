@@ -213,13 +213,14 @@ fn a_fixed_prompt_limit_ends_the_prompt_in_the_middle_of_a_pass_and_says_so() {
 
 #[test]
 fn a_measured_prompt_limit_lets_slow_prompts_end_and_stops_those_that_got_slower() {
-    let pause = Arc::new(AtomicUsize::new(5)); // ms per token
+    let pause = Arc::new(AtomicUsize::new(10)); // ms per token
     let ms = pause.clone();
-    let layers = 20;
+    // 10 ms per layer of a chunk of 8 tokens, so that scheduling hardly changes the measured speed.
+    let layers = 8;
     let by_row = move |rows: usize| {
         std::thread::sleep(Duration::from_millis((ms.load(SeqCst) * rows) as u64) / layers as u32);
     };
-    let stall_time = Duration::from_millis(100);
+    let stall_time = Duration::from_millis(500);
     let mut model = ScriptedModel::new(97, 1024, mix).before(by_row);
     model.layers = layers;
     let engine = model.start(
@@ -234,8 +235,8 @@ fn a_measured_prompt_limit_lets_slow_prompts_end_and_stops_those_that_got_slower
         request.stop.prompt_limit = Some(PromptLimit::Measured);
         engine.submit(request).unwrap()
     };
-    // There is no limit before the first measurement. Each of these prompts takes several times the
-    // minimum limit of 100 ms.
+    // There is no limit before the first measurement. The prompts take longer than the minimum limit
+    // of 500 ms.
     let long: Vec<u32> = (0..60).collect();
     assert_eq!(measured(&long).wait().unwrap().ids, expected(&long, 2));
     // The limits of concurrent requests include the time that they wait for each other.
