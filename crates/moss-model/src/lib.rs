@@ -23,7 +23,6 @@ mod language_model;
 mod load;
 mod micro_batch;
 mod model;
-pub mod names;
 mod options;
 mod pipeline;
 pub mod placement;
@@ -40,10 +39,10 @@ pub use hook::{HiddenPoint, HiddenTap};
 pub use kv_cache::{BlockPool, BlockTable, CacheShape};
 pub use language_model::{LanguageModel, LogitRows, Logits, SequenceChunk};
 pub use model::Moss;
-pub use moss_weights::{LinearKind, LinearShape};
+pub use moss_weights::{LinearKind, LinearParts, LinearShape, names};
 pub use options::{
     ComputeDtype, DeviceInfo, DeviceSpec, LoadEvent, LoadOptions, MemoryPlan, StageInfo,
 };
-pub use source::{LinearParts, WeightSource};
+pub use source::WeightSource;
 pub use synthetic::{RandomWeights, WeightFormat};
 pub use timeline::StageSpan;

@@ -1,23 +1,9 @@
 //! Where weights come from: a checkpoint as published, or random numbers of the same shapes.
 
-use moss_checkpoint::{
-    Checkpoint, CheckpointError, DType, DtypeRule, GroupIndex, LinearTensors, Tensor, TensorInfo,
-};
-use moss_weights::{
-    DenseDtype, DenseWeight, GptqBits, GptqWeight, GroupIndex as KernelGroups, LinearShape,
-    LinearWeight,
-};
+use moss_checkpoint::{Checkpoint, CheckpointError, TensorInfo};
+use moss_weights::{DenseWeight, LinearParts, LinearShape, LinearWeight};
 
 use crate::{ModelError, MossConfig, WeightFormat, names};
-
-/// A linear layer as it is stored: the weight in place, the bias widened.
-#[derive(Debug)]
-pub struct LinearParts {
-    /// `[out_features, in_features]`, dense or packed.
-    pub weight: LinearWeight,
-    /// `[out_features]`, where the layer has one.
-    pub bias: Option<Vec<f32>>,
-}
 
 /// Tensors by the checkpoint's names, for [`crate::Moss::load`], which reads from several threads
 /// where there are several devices.
@@ -90,40 +76,7 @@ impl WeightSource for Checkpoint {
     }
 
     fn linear(&self, name: &str, shape: LinearShape) -> Result<LinearParts, ModelError> {
-        let LinearShape {
-            in_features,
-            out_features,
-            has_bias,
-        } = shape;
-        let (weight, bias) =
-            match Checkpoint::linear(self, name, in_features, out_features, has_bias)? {
-                LinearTensors::Dense { weight, bias } => (
-                    LinearWeight::Dense(dense(weight, out_features, in_features)?),
-                    bias,
-                ),
-                LinearTensors::Gptq(gptq) => {
-                    let weight = GptqWeight {
-                        bits: if gptq.bits == 4 {
-                            GptqBits::Four
-                        } else {
-                            GptqBits::Eight
-                        },
-                        group_size: gptq.group_size,
-                        in_features,
-                        out_features,
-                        qweight: gptq.qweight.data,
-                        qzeros: gptq.qzeros.data,
-                        scales: gptq.scales.data,
-                        groups: match gptq.g_idx {
-                            GroupIndex::Sequential => KernelGroups::Sequential,
-                            GroupIndex::Permuted(groups) => KernelGroups::Permuted(groups),
-                        },
-                    };
-                    (LinearWeight::Gptq(weight), gptq.bias)
-                }
-            };
-        let bias = bias.map(|bias| bias.to_f32()).transpose()?;
-        Ok(LinearParts { weight, bias })
+        Ok(Checkpoint::linear(self, name, shape)?)
     }
 
     fn matrix(
@@ -135,9 +88,7 @@ impl WeightSource for Checkpoint {
         if !self.contains(name) {
             return Ok(None);
         }
-        let tensor = self.tensor(name)?;
-        tensor.expect_shape(&[rows, cols])?;
-        Ok(Some(dense(tensor, rows, cols)?))
+        Ok(Some(self.tensor(name)?.into_matrix(rows, cols)?))
     }
 
     fn vector(&self, name: &str, len: usize) -> Result<Option<Vec<f32>>, ModelError> {
@@ -209,24 +160,4 @@ pub(crate) fn lm_head(
         }),
         false => Err(source.missing(&weight)),
     }
-}
-
-/// A matrix in place, whatever its alignment.
-fn dense(
-    tensor: Tensor,
-    out_features: usize,
-    in_features: usize,
-) -> Result<DenseWeight, ModelError> {
-    let dtype = match tensor.dtype {
-        DType::F32 => DenseDtype::F32,
-        DType::F16 => DenseDtype::F16,
-        DType::BF16 => DenseDtype::BF16,
-        _ => return Err(tensor.wrong_dtype(DtypeRule::Float).into()),
-    };
-    Ok(DenseWeight {
-        dtype,
-        out_features,
-        in_features,
-        data: tensor.data,
-    })
 }

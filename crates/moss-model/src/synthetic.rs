@@ -10,6 +10,7 @@ use bytes::Bytes;
 use half::f16;
 use moss_weights::{
     DenseDtype, DenseWeight, GptqBits, GptqWeight, GroupIndex, LinearShape, LinearWeight,
+    PUBLISHED_GROUP_SIZE,
 };
 use rand::{Rng as _, SeedableRng, rngs::SmallRng};
 use rayon::prelude::*;
@@ -35,9 +36,6 @@ impl std::fmt::Display for WeightFormat {
         }
     }
 }
-
-/// Input features that share a scale, as in the published checkpoints.
-const GROUP_SIZE: usize = 128;
 
 /// Bytes of random bits that one task writes.
 const FILL_BYTES: usize = 1 << 20;
@@ -76,7 +74,7 @@ impl RandomWeights {
     /// Bytes of a linear layer of the blocks, and of its scales.
     fn linear_bytes(&self, shape: LinearShape) -> (u64, u64) {
         let (in_features, out_features) = (shape.in_features, shape.out_features);
-        let scales = product([out_features, in_features.div_ceil(GROUP_SIZE)]);
+        let scales = product([out_features, in_features.div_ceil(PUBLISHED_GROUP_SIZE)]);
         let weights = product([in_features, out_features]);
         match self.format {
             WeightFormat::F16 => (weights.saturating_mul(2), 0),
@@ -202,14 +200,14 @@ fn gptq(name: &str, bits: GptqBits, out_features: usize, in_features: usize) -> 
         GptqBits::Four => 4,
         GptqBits::Eight => 8,
     };
-    let groups = in_features.div_ceil(GROUP_SIZE);
+    let groups = in_features.div_ceil(PUBLISHED_GROUP_SIZE);
     // Uniform fields: their spread is 2^bits / sqrt(12).
     let scale = 12f32.sqrt() / (1 << width) as f32 / (in_features as f32).sqrt();
     // The stored zero point is one less than the middle of the fields.
     let zero = if width == 4 { 0x77 } else { 0x7F };
     GptqWeight {
         bits,
-        group_size: GROUP_SIZE,
+        group_size: PUBLISHED_GROUP_SIZE,
         in_features,
         out_features,
         qweight: Bytes::from(random_bytes(name, in_features * out_features * width / 8)),

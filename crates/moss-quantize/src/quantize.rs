@@ -120,7 +120,7 @@ pub fn quantize(
     if let Some(found) = checkpoint.quantization() {
         return Err(QuantizeError::AlreadyQuantized {
             folder: source.to_owned(),
-            bits: found.bits,
+            bits: found.bits.bits() as u32,
         });
     }
     let config = MossConfig::try_from(checkpoint.config())?;
@@ -132,8 +132,7 @@ pub fn quantize(
     for (layer, (kind, shape)) in
         (0..config.num_layers).flat_map(|layer| linears.map(|linear| (layer, linear)))
     {
-        let (inputs, outputs) = (shape.in_features, shape.out_features);
-        checkpoint.linear(&kind.name(layer), inputs, outputs, shape.has_bias)?;
+        checkpoint.linear(&kind.name(layer), shape)?;
     }
     let layers: Vec<Vec<Outline>> = (0..config.num_layers)
         .map(|layer| layer_outlines(&checkpoint, &config, layer, options))

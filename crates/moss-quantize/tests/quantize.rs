@@ -5,12 +5,12 @@ mod support;
 
 use std::{cell::Cell, fs, path::Path};
 
-use moss_checkpoint::{Checkpoint, Container, LinearTensors, WeightStorage};
+use moss_checkpoint::{Checkpoint, Container, WeightStorage};
 use moss_quantize::{
     ConvertOptions, DeviceSpec, Method, QuantizeError, QuantizeEvent, QuantizeOptions, Sample,
     convert, quantize,
 };
-use moss_weights::GptqBits;
+use moss_weights::{GptqBits, LinearShape, LinearWeight};
 use support::{fixture, logits};
 
 const SOURCE: &str = "tiny-fp16-bin";
@@ -89,17 +89,20 @@ fn a_quantised_folder_is_published_in_form_and_names_its_bits() {
         );
         assert!(after.warnings().is_empty(), "{:?}", after.warnings());
         let found = after.quantization().unwrap();
-        assert_eq!((found.bits, found.group_size), (wide, 32));
+        assert_eq!((found.bits, found.group_size), (bits, 32));
         let config: serde_json::Value =
             serde_json::from_slice(&read(&target, "config.json")).unwrap();
         assert_eq!(
             (&config["wbits"], &config["groupsize"]),
             (&wide.into(), &32.into())
         );
-        let linear = after
-            .linear("transformer.h.1.mlp.fc_in", 128, 512, true)
-            .unwrap();
-        assert!(matches!(linear, LinearTensors::Gptq(_)));
+        let shape = LinearShape {
+            in_features: 128,
+            out_features: 512,
+            has_bias: true,
+        };
+        let linear = after.linear("transformer.h.1.mlp.fc_in", shape).unwrap();
+        assert!(matches!(linear.weight, LinearWeight::Gptq(_)));
         for info in before
             .tensor_infos()
             .filter(|info| after.contains(&info.name))

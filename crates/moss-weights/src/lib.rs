@@ -4,10 +4,14 @@
 mod convert;
 mod error;
 mod linear;
+pub mod names;
 #[cfg(feature = "synthetic")]
 pub mod synthetic;
 mod weight;
 
 pub use error::{DriverCall, KernelError, Rule};
 pub use linear::{LinearKind, LinearShape};
-pub use weight::{DenseDtype, DenseWeight, GptqBits, GptqWeight, GroupIndex, LinearWeight};
+pub use weight::{
+    DenseDtype, DenseWeight, GptqBits, GptqWeight, GroupIndex, LinearParts, LinearWeight,
+    PUBLISHED_GROUP_SIZE,
+};

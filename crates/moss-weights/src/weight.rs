@@ -59,6 +59,20 @@ impl GptqBits {
     }
 }
 
+impl GptqBits {
+    /// Both widths.
+    pub const ALL: [Self; 2] = [Self::Four, Self::Eight];
+}
+
+impl std::fmt::Display for GptqBits {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.bits().fmt(f)
+    }
+}
+
+/// Group size of the published checkpoints, and the default of the quantizer that made them.
+pub const PUBLISHED_GROUP_SIZE: usize = 128;
+
 /// Group of each input feature of a packed weight.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GroupIndex {
@@ -97,6 +111,15 @@ pub struct GptqWeight {
 pub enum LinearWeight {
     Dense(DenseWeight),
     Gptq(GptqWeight),
+}
+
+/// A linear layer in its stored form, with the bias converted to f32.
+#[derive(Debug, Clone)]
+pub struct LinearParts {
+    /// `[out_features, in_features]`, dense or packed.
+    pub weight: LinearWeight,
+    /// `[out_features]`, if the layer has a bias.
+    pub bias: Option<Vec<f32>>,
 }
 
 impl LinearWeight {
