@@ -8,8 +8,7 @@ use moss_weights::{
 };
 
 use crate::{
-    CheckpointError, DType, LinearFormat, Quantization, RawConfig, Tensor, TensorInfo, Warning,
-    contents,
+    CheckpointError, LinearFormat, Quantization, RawConfig, Tensor, TensorInfo, Warning, contents,
     formats::{self, Formats},
     linear::read_linear,
     manifest::Manifest,
@@ -217,15 +216,10 @@ fn bit_width_warning(manifest: &Manifest, formats: &Formats) -> Option<Warning> 
 /// Compares `torch_dtype` with the embedding.
 fn dtype_warning(manifest: &Manifest) -> Option<Warning> {
     let config = manifest.config.torch_dtype.as_deref()?;
-    let tensors = match manifest.tensors.get(EMBEDDING)?.dtype {
-        DType::F16 => "float16",
-        DType::BF16 => "bfloat16",
-        DType::F32 => "float32",
-        _ => "another type",
-    };
+    let tensors = manifest.tensors.get(EMBEDDING)?.dtype.torch_name();
     (config != tensors).then(|| Warning::TorchDtype {
         config: config.to_owned(),
-        tensors: tensors.to_owned(),
+        tensors,
     })
 }
 

@@ -42,6 +42,22 @@ impl DType {
         }
     }
 
+    /// Returns PyTorch's name of the type.
+    pub(crate) fn torch_name(self) -> &'static str {
+        match self {
+            Self::Bool => "bool",
+            Self::U8 => "uint8",
+            Self::I8 => "int8",
+            Self::I16 => "int16",
+            Self::I32 => "int32",
+            Self::I64 => "int64",
+            Self::F16 => "float16",
+            Self::BF16 => "bfloat16",
+            Self::F32 => "float32",
+            Self::F64 => "float64",
+        }
+    }
+
     /// Returns the type as kernels read it; `None` if it is neither f16, bf16 nor f32.
     pub fn dense(self) -> Option<DenseDtype> {
         match self {

@@ -26,7 +26,7 @@ pub struct Quantization {
     pub group_size: usize,
     /// Is true if the layers were quantized with act-order.
     pub act_order: bool,
-    /// How the file stores zero points.
+    /// The convention of the stored zero points.
     pub zero_points: ZeroPoints,
 }
 

@@ -1,6 +1,6 @@
 //! The two conventions of storing GPTQ's zero points.
 
-/// How a file stores zero points.
+/// A convention of storing zero points.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ZeroPoints {
     /// The zero point minus one, as in the published checkpoints (`gptq`).
