@@ -4,7 +4,7 @@
 mod support;
 
 use moss_engine::{EngineError, Request, StopRules};
-use moss_sampling::{LogitsStep, SamplingError, SamplingParams, StopLengthPenalty};
+use moss_sampling::{LogitsProcessor, SamplingError, SamplingParams, StopLengthPenalty};
 use support::{Fake, Fault, expected, greedy, mix, options};
 
 /// Scores in thirds, so that some tie; the same for the same history.
@@ -135,7 +135,7 @@ fn logits_without_candidates_come_as_a_row_and_fail_as_ever() {
 /// Sees rows alone.
 struct Favour(u32);
 
-impl LogitsStep for Favour {
+impl LogitsProcessor for Favour {
     fn apply(&mut self, logits: &mut [f32], _: &[u32], _: usize) {
         assert_eq!(logits.len(), 97);
         logits[self.0 as usize] = 99.0;
@@ -146,7 +146,7 @@ impl LogitsStep for Favour {
 fn steps_of_ones_own_see_the_whole_row() {
     let engine = fake(true).start(options(), None);
     let request = Request {
-        steps: vec![Box::new(Favour(5))],
+        processors: vec![Box::new(Favour(5))],
         ..greedy(&[4], 3)
     };
     assert_eq!(
