@@ -6,7 +6,7 @@ mod support;
 
 use std::{net::TcpListener, path::Path, time::Duration};
 
-use moss_hub::{Fault, HubError, HubSettings, Patience, Source};
+use moss_hub::{Fault, HubError, HubSettings, Source, Timeouts};
 use moss_messages::Language;
 use stand_in::{Manner, StandIn, WEIGHTS};
 use support::{
@@ -16,7 +16,7 @@ use support::{
 /// With the time limits of the program itself.
 fn patient(cache: &Path, hub: &StandIn) -> HubSettings {
     HubSettings {
-        patience: Patience::default(),
+        timeouts: Timeouts::default(),
         ..settings(cache, hub)
     }
 }
@@ -125,9 +125,9 @@ fn a_gateways_page_in_the_middle_of_a_file_is_no_end_of_it() {
     });
     download(HubSettings {
         connections: 1,
-        patience: Patience {
+        timeouts: Timeouts {
             attempts: 5,
-            ..settings(cache.path(), &hub).patience
+            ..settings(cache.path(), &hub).timeouts
         },
         ..settings(cache.path(), &hub)
     })

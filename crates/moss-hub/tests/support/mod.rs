@@ -7,14 +7,14 @@ use std::{
     time::Duration,
 };
 
-use moss_hub::{Fault, Hub, HubError, HubSettings, ModelId, Patience, SearchPlaces, resolve};
+use moss_hub::{Fault, Hub, HubError, HubSettings, ModelId, SearchPlaces, Timeouts, resolve};
 
 use crate::stand_in::{COMMIT, ID, Manner, StandIn, WEIGHTS, git_blob};
 
 pub(crate) const SIZE: usize = 1_000_003;
 
 pub(crate) fn settings(cache: &Path, hub: &StandIn) -> HubSettings {
-    let patience = Patience {
+    let timeouts = Timeouts {
         window: Duration::from_millis(500),
         min_rate: 1024,
         attempts: 3,
@@ -23,7 +23,7 @@ pub(crate) fn settings(cache: &Path, hub: &StandIn) -> HubSettings {
     HubSettings {
         endpoint: Some(hub.address.clone()),
         piece_bytes: 100_000,
-        patience,
+        timeouts,
         ..HubSettings::new(cache.to_owned())
     }
 }
