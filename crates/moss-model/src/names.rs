@@ -1,4 +1,4 @@
-//! The checkpoint's names for its tensors, beside those of the linear layers
+//! Names of a checkpoint's tensors, except for the linear layers
 //! ([`moss_weights::LinearKind::name`]).
 
 /// The embedding, `[vocab_size, hidden_size]`.
@@ -6,12 +6,12 @@ pub const EMBEDDING: &str = "transformer.wte.weight";
 pub(crate) const FINAL_NORM: &str = "transformer.ln_f";
 pub(crate) const LM_HEAD: &str = "lm_head";
 
-/// What the names of one layer begin with.
+/// Returns the prefix of the names of one layer's tensors.
 pub(crate) fn layer_prefix(layer: usize) -> String {
     format!("transformer.h.{layer}.")
 }
 
-/// Returns what the names of a layer's norm begin with, such as `transformer.h.3.ln_1`.
+/// Returns the prefix of the names of a layer's norm, such as `transformer.h.3.ln_1`.
 pub fn block_norm(layer: usize) -> String {
     layer_prefix(layer) + "ln_1"
 }
