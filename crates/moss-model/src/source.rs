@@ -1,27 +1,26 @@
-//! Where weights come from: a checkpoint as published, or random numbers of the same shapes.
+//! Sources of weights: a published checkpoint, or synthetic weights of the same shapes.
 
 use moss_checkpoint::{Checkpoint, CheckpointError, TensorInfo};
 use moss_weights::{DenseWeight, LinearParts, LinearShape, LinearWeight};
 
 use crate::{ModelError, MossConfig, WeightFormat, names};
 
-/// Tensors by the checkpoint's names, for [`crate::Moss::load`], which reads from several threads
-/// where there are several devices.
+/// Access to tensors by name, for [`crate::Moss::load`], which reads from several threads.
 pub trait WeightSource: Sync {
-    /// Sizes of the network.
+    /// Returns the sizes of the network.
     ///
     /// # Errors
-    /// [`ModelError::Config`] for a value that no network can have.
+    /// [`ModelError::Config`] for an invalid value.
     fn config(&self) -> Result<MossConfig, ModelError>;
 
-    /// The linear layer called `name`.
+    /// Returns the linear layer `name`.
     ///
     /// # Errors
-    /// [`ModelError::Checkpoint`] when a tensor is missing, of another shape or type, or a scale or
+    /// [`ModelError::Checkpoint`] if a tensor is missing or has another shape or type, or a scale or
     /// bias is not finite.
     fn linear(&self, name: &str, shape: LinearShape) -> Result<LinearParts, ModelError>;
 
-    /// A dense matrix `[rows, cols]`, or `None` when there is no tensor of that name.
+    /// Returns a dense matrix `[rows, cols]`, or `None` if the tensor does not exist.
     ///
     /// # Errors
     /// As for [`WeightSource::linear`].
@@ -32,42 +31,42 @@ pub trait WeightSource: Sync {
         cols: usize,
     ) -> Result<Option<DenseWeight>, ModelError>;
 
-    /// A vector of `len` finite values, widened, or `None` when there is no tensor of that name.
+    /// Returns a vector of `len` finite values in f32, or `None` if the tensor does not exist.
     ///
     /// # Errors
     /// As for [`WeightSource::linear`].
     fn vector(&self, name: &str, len: usize) -> Result<Option<Vec<f32>>, ModelError>;
 
-    /// Reads `part`, bytes of a weight of this source, into `to`, which is as long: what goes to a
-    /// card passes through here.
+    /// Copies `part`, bytes of a weight of this source, into `to`, which has the same length. Loading
+    /// to a GPU reads weights with this method.
     ///
     /// # Errors
-    /// The system's.
+    /// Errors of the file system.
     fn read(&self, part: &[u8], to: &mut [u8]) -> std::io::Result<()> {
         to.copy_from_slice(part);
         Ok(())
     }
 
-    /// Says that the bytes of the linear layer called `name` will not be read again.
+    /// Releases the mapped pages of the linear layer `name`, which will not be read again.
     fn release(&self, name: &str);
 
-    /// Bytes of the tensors whose names begin with `prefix`, as stored; of scales alone where
-    /// `scales` says so.
+    /// Returns the stored bytes of the tensors whose names begin with `prefix`; only those of scales
+    /// if `scales`.
     fn stored_bytes(&self, prefix: &str, scales: bool) -> u64;
 
-    /// The format of weights that are made up, which a device may then make up by itself.
+    /// Returns the format of synthetic weights, which a device may generate itself.
     fn synthetic_format(&self) -> Option<WeightFormat> {
         None
     }
 
-    /// The error for a tensor that the network needs and the source lacks.
+    /// Returns the error for a missing tensor.
     fn missing(&self, name: &str) -> ModelError;
 }
 
 impl WeightSource for Checkpoint {
     fn config(&self) -> Result<MossConfig, ModelError> {
         let config = MossConfig::try_from(Checkpoint::config(self))?;
-        // Layers that are not there cost nothing but this.
+        // A wrong number of layers is detected by the last one.
         let last = format!("{}.weight", names::block_norm(config.num_layers - 1));
         match self.contains(&last) {
             true => Ok(config),
@@ -112,7 +111,7 @@ impl WeightSource for Checkpoint {
     }
 
     fn stored_bytes(&self, prefix: &str, scales: bool) -> u64 {
-        // Masks are constants of upstream's code, not weights.
+        // Masks are constants of the published code, not weights.
         let counts = |name: &str| {
             name.starts_with(prefix)
                 && !name.contains("mask")
@@ -122,7 +121,7 @@ impl WeightSource for Checkpoint {
             .tensor_infos()
             .filter(|info| counts(&info.name))
             .map(TensorInfo::bytes);
-        bytes.fold(0, u64::saturating_add) // tensors may share a storage
+        bytes.fold(0, u64::saturating_add) // tensors may share storage, so sums may exceed the file
     }
 
     fn missing(&self, name: &str) -> ModelError {
@@ -134,8 +133,7 @@ impl WeightSource for Checkpoint {
     }
 }
 
-/// The head: its own matrix, or the embedding's where the two are one; its own bias in both cases,
-/// where there is one.
+/// Returns lm_head: a separate matrix, or the embedding if they are tied, with the optional bias.
 pub(crate) fn lm_head(
     source: &dyn WeightSource,
     config: &MossConfig,
