@@ -1,6 +1,6 @@
 //! GPUs by their data sheets: for predictions about devices that this machine does not have.
 
-use moss_model::placement::{Card, CardKind};
+use moss_model::placement::{Device, DeviceKind};
 
 const GIB: u64 = 1 << 30;
 
@@ -50,7 +50,7 @@ const TOO_OLD: [(&str, &str); 3] = [("v100", "7.0"), ("p100", "6.0"), ("p40", "6
 #[derive(Debug, Clone)]
 pub struct PlannedDevice {
     /// The device as the placement has to know it.
-    pub card: Card,
+    pub card: Device,
     /// Operations a second of its tensor cores at their peak, if known.
     pub tensor_flops: Option<f64>,
 }
@@ -75,9 +75,9 @@ impl KnownGpu {
     /// Returns the GPU as device `ordinal` of a plan.
     pub fn device(&self, ordinal: usize) -> PlannedDevice {
         PlannedDevice {
-            card: Card {
+            card: Device {
                 name: self.name.to_owned(),
-                kind: CardKind::Gpu { ordinal },
+                kind: DeviceKind::Gpu { ordinal },
                 free: self.free(),
                 bandwidth: self.bandwidth * 1e9,
             },

@@ -46,7 +46,7 @@ impl Prediction {
         let share = if is_packed { PACKED_SHARE } else { DENSE_SHARE };
         // Its weights have to be read once, too, however few the operations.
         let prefill = |stage: &Stage| {
-            let PlannedDevice { card, tensor_flops } = devices.get(stage.card)?;
+            let PlannedDevice { card, tensor_flops } = devices.get(stage.device)?;
             let arithmetic = stage_flops(stage, config, prompt) / ((*tensor_flops)? * share);
             Some(arithmetic.max(stage.token_seconds(card, 0.0)))
         };
@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn a_prompt_takes_two_operations_for_each_weight_and_token() {
         let stage = Stage {
-            card: 0,
+            device: 0,
             layers: 0..34,
             has_embedding: true,
             has_head: true,

@@ -1,16 +1,19 @@
-//! Reading whole weight files to find damage.
+//! Checks of whole weight files for damage.
 
 use std::{collections::BTreeMap, path::Path};
 
 use crate::{
-    CheckpointError, Warning, WeightStorage, checkpoint::read_header, files, map::MappedFile,
-    torch_zip, write::PIECE,
+    CheckpointError, TensorInfo, Warning, WeightStorage,
+    header::read_header,
+    map::{MappedFile, PIECE},
+    torch_zip::{self, Record},
+    weight_files,
 };
 
 /// Tensor names that an error lists.
 const LISTED: usize = 3;
 
-/// What [`check_files`] found.
+/// The result of [`check_files`].
 #[derive(Debug, Default)]
 pub struct FileCheck {
     /// Damage: files that cannot be read, and records whose bytes do not match their checksum.
@@ -19,9 +22,9 @@ pub struct FileCheck {
     pub warnings: Vec<Warning>,
 }
 
-/// Checks the weight files of a folder without opening it as a checkpoint, so that damage is found
-/// where it is: headers and extents of every file, and the CRC-32 of every record in PyTorch files.
-/// safetensors files carry no checksums.
+/// Checks the weight files of a folder without opening it as a checkpoint, so that damage is
+/// reported for the file and the record that have it. Checks header and extents of every file, and
+/// the CRC-32 of every record in PyTorch files. safetensors files have no checksums.
 ///
 /// `progress` receives the bytes read so far and the total.
 ///
@@ -31,7 +34,7 @@ pub fn check_files(
     folder: impl AsRef<Path>,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<FileCheck, CheckpointError> {
-    let shards = files::find(folder.as_ref())?.shards;
+    let shards = weight_files::find(folder.as_ref())?.shards;
     let length = |path: &Path| std::fs::metadata(path).map_or(0, |data| data.len());
     let total = shards.iter().map(|path| length(path)).sum();
     let (mut check, mut done) = (FileCheck::default(), 0);
@@ -54,25 +57,60 @@ fn check_file(
     progress: &mut dyn FnMut(u64),
 ) -> Result<(), CheckpointError> {
     let header = read_header(file);
-    if file
-        .path()
-        .extension()
-        .is_some_and(|extension| extension == "safetensors")
-    {
-        return header.map(|_| ());
-    }
-    let mut tensors: BTreeMap<u64, Vec<String>> = BTreeMap::new();
-    for info in header.iter().flatten() {
-        tensors
-            .entry(info.storage_start)
-            .or_default()
-            .push(info.name.clone());
+    if file.is_safetensors() {
+        return header.map(drop);
     }
     let records = torch_zip::records(file.bytes(), file.path())?;
+    let found = checksums(file, &records, progress)?;
+    // `torch.save` can be configured to compute no checksums; it writes zeros then.
+    if records.iter().all(|record| record.crc32 == 0) && found.iter().any(|found| *found != 0) {
+        check.warnings.push(Warning::NoChecksums {
+            file: file.path().to_owned(),
+        });
+        return header.map(drop);
+    }
+    let mut tensors = tensors_by_storage(header.iter().flatten());
+    let mut is_damaged = false;
+    for (record, found) in records.iter().zip(found) {
+        if record.crc32 == found {
+            continue;
+        }
+        is_damaged = true;
+        let names = tensors.remove(&record.start).unwrap_or_default();
+        check.damage.push(CheckpointError::Checksum {
+            file: file.path().to_owned(),
+            record: record.name.clone(),
+            tensors: names.into_iter().take(LISTED).collect(),
+            found,
+            expected: record.crc32,
+        });
+    }
+    // A damaged record explains why the header cannot be read.
+    if is_damaged { Ok(()) } else { header.map(drop) }
+}
+
+/// Returns the names of the tensors in each storage, by its offset in the file.
+fn tensors_by_storage<'a>(
+    infos: impl Iterator<Item = &'a TensorInfo>,
+) -> BTreeMap<u64, Vec<String>> {
+    let mut tensors: BTreeMap<u64, Vec<String>> = BTreeMap::new();
+    for info in infos {
+        let names = tensors.entry(info.storage_start).or_default();
+        names.push(info.name.clone());
+    }
+    tensors
+}
+
+/// Reads every record and returns their CRC-32.
+fn checksums(
+    file: &MappedFile,
+    records: &[Record],
+    progress: &mut dyn FnMut(u64),
+) -> Result<Vec<u32>, CheckpointError> {
     let mut found = Vec::with_capacity(records.len());
     let mut buffer = Vec::new();
     let mut done = 0;
-    for record in &records {
+    for record in records {
         let mut hasher = crc32fast::Hasher::new();
         let bytes = file
             .bytes()
@@ -91,32 +129,5 @@ fn check_file(
         }
         found.push(hasher.finalize());
     }
-    // `torch.save` can be configured to compute no checksums; it writes zeros then.
-    if records.iter().all(|record| record.crc32 == 0) && found.iter().any(|found| *found != 0) {
-        check.warnings.push(Warning::NoChecksums {
-            file: file.path().to_owned(),
-        });
-        return header.map(|_| ());
-    }
-    let damaged = check.damage.len();
-    for (record, found) in records
-        .iter()
-        .zip(found)
-        .filter(|(record, found)| record.crc32 != *found)
-    {
-        let names = tensors.remove(&record.start).unwrap_or_default();
-        check.damage.push(CheckpointError::Checksum {
-            file: file.path().to_owned(),
-            record: record.name.clone(),
-            tensors: names.into_iter().take(LISTED).collect(),
-            found,
-            expected: record.crc32,
-        });
-    }
-    // A header that cannot be read is explained by the record that is damaged.
-    if check.damage.len() == damaged {
-        header.map(|_| ())
-    } else {
-        Ok(())
-    }
+    Ok(found)
 }

@@ -1,45 +1,39 @@
-//! An opened checkpoint: configuration, and every tensor by name.
+//! An open checkpoint: configuration, and every tensor by name.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
+use std::path::{Path, PathBuf};
+
+use moss_weights::{
+    LinearParts, LinearShape,
+    names::{EMBEDDING, LM_HEAD},
 };
-
-use bytes::Bytes;
 
 use crate::{
-    CheckpointError, DType, LinearFormat, Quantization, RawConfig, Tensor, TensorInfo, Warning,
-    contents,
-    declared::{self, Declared},
-    files, formats,
+    CheckpointError, LinearFormat, Quantization, RawConfig, Tensor, TensorInfo, Warning, contents,
+    formats::{self, Formats},
+    linear::read_linear,
+    manifest::Manifest,
     map::{MappedFile, WeightStorage},
-    safetensors, torch_zip,
+    weight_files,
 };
 
-/// A checkpoint as published, mapped and indexed. Opening reads headers only.
+/// A checkpoint as published: its configuration and its tensors. Opening it reads headers only.
 #[derive(Debug)]
 pub struct Checkpoint {
-    folder: PathBuf,
-    config: RawConfig,
-    files: Vec<MappedFile>,
-    /// Name to file number and place.
-    tensors: BTreeMap<String, (usize, TensorInfo)>,
-    /// What `quantization_config` and `quantize_config.json` say.
-    declared: Option<Declared>,
+    manifest: Manifest,
     formats: Vec<(LinearFormat, usize)>,
     warnings: Vec<Warning>,
 }
 
 impl Checkpoint {
-    /// Reads `config.json`, finds and maps the weight files, and reads their headers.
+    /// Opens a folder: reads `config.json`, memory-maps the weight files, and reads their headers.
     ///
     /// # Errors
-    /// A [`CheckpointError`] naming the file, what was found and what was expected.
+    /// A [`CheckpointError`] naming the file, the value found and the value expected.
     pub fn open(folder: impl AsRef<Path>) -> Result<Self, CheckpointError> {
         Self::open_with(folder, WeightStorage::Mapped)
     }
 
-    /// The same, with the weight files mapped or read into memory.
+    /// Opens a folder, with the weight files memory-mapped or read into memory.
     ///
     /// # Errors
     /// Those of [`Checkpoint::open`].
@@ -47,70 +41,56 @@ impl Checkpoint {
         folder: impl AsRef<Path>,
         storage: WeightStorage,
     ) -> Result<Self, CheckpointError> {
-        let folder = folder.as_ref().to_owned();
-        let found = files::find(&folder)?;
-        let config = RawConfig::read(&folder)?;
-        let declared =
-            Declared::merge(config.quantization.clone(), Declared::from_folder(&folder)?)?;
-        declared::check_legacy(&config, folder.join("config.json"), declared.as_ref())?;
+        let folder = folder.as_ref();
+        let found = weight_files::find(folder)?;
+        let manifest = Manifest::open(folder, &found, storage)?;
+        contents::check_config(&manifest)?;
+        let formats = formats::scan(&manifest)?;
+        let mut warnings = found.warnings;
+        warnings.extend_from_slice(&formats.warnings);
+        warnings.extend(bit_width_warning(&manifest, &formats));
+        warnings.extend(dtype_warning(&manifest));
+        warnings.extend(head_warning(&manifest));
+        warnings.extend(unused_warning(&manifest));
+        Ok(Self {
+            manifest,
+            formats: formats.found,
+            warnings,
+        })
+    }
 
-        let mut mapped = Vec::new();
-        let mut tensors = BTreeMap::new();
-        for (number, path) in found.shards.iter().enumerate() {
-            let file = MappedFile::open(path, storage)?;
-            for info in read_header(&file)? {
-                let name = info.name.clone();
-                if let Some((first, _)) = tensors.insert(name.clone(), (number, info)) {
-                    let first: &MappedFile = mapped.get(first).unwrap_or(&file);
-                    return Err(CheckpointError::DuplicateTensor {
-                        name,
-                        first: first.path().to_owned(),
-                        second: path.clone(),
-                    });
-                }
-            }
-            mapped.push(file);
-        }
-        if let Some((_, index)) = &found.index {
-            for (name, shard) in &index.weight_map {
-                let file = folder.join(shard);
-                if tensors.get(name).is_none_or(|(_, info)| info.file != file) {
-                    return Err(CheckpointError::MisplacedTensor {
-                        name: name.clone(),
-                        file,
-                    });
-                }
-            }
-        }
-        let mut checkpoint = Self {
-            folder,
-            config,
-            files: mapped,
-            tensors,
-            declared,
-            formats: vec![],
-            warnings: found.warnings,
+    /// Returns the bytes of the weight files of a folder: the memory that
+    /// [`WeightStorage::InMemory`] needs.
+    ///
+    /// # Errors
+    /// A [`CheckpointError`] for a folder whose weight files cannot be found.
+    pub fn weight_file_bytes(folder: impl AsRef<Path>) -> Result<u64, CheckpointError> {
+        let length = |file: &PathBuf| match std::fs::metadata(file) {
+            Ok(data) => Ok(data.len()),
+            Err(source) => Err(CheckpointError::Read {
+                file: file.clone(),
+                source,
+            }),
         };
-        contents::check_config(&checkpoint)?;
-        let found = formats::scan(&checkpoint)?;
-        (checkpoint.formats, checkpoint.warnings) =
-            (found.found, [checkpoint.warnings, found.warnings].concat());
-        checkpoint.collect_warnings();
-        Ok(checkpoint)
+        weight_files::find(folder.as_ref())?
+            .shards
+            .iter()
+            .map(length)
+            .sum()
     }
 
-    /// The folder that was opened.
+    /// Returns the folder of the checkpoint.
     pub fn folder(&self) -> &Path {
-        &self.folder
+        self.manifest.tensors.folder()
     }
 
-    /// `config.json` as found.
+    /// Returns `config.json` as found.
     pub fn config(&self) -> &RawConfig {
-        &self.config
+        &self.manifest.config
     }
 
-    /// How the linears are quantised, most of them where they differ; `None` for a dense
-    /// checkpoint.
+    /// Returns the quantization of the linear layers, or of most of them if they differ; `None` for
+    /// a dense checkpoint.
     pub fn quantization(&self) -> Option<Quantization> {
         self.formats.iter().find_map(|(format, _)| match format {
             LinearFormat::Gptq(found) => Some(*found),
@@ -118,252 +98,147 @@ impl Checkpoint {
         })
     }
 
-    /// Every way in which linear layers of the blocks, and a packed `lm_head`, are stored, with the
-    /// number of layers, most first: more than one in a mixed checkpoint.
+    /// Returns the storage formats of the linear layers in the blocks, and of a packed `lm_head`,
+    /// with the number of layers in each, most first. A mixed checkpoint has several.
     pub fn linear_formats(&self) -> &[(LinearFormat, usize)] {
         &self.formats
     }
 
-    pub(crate) fn declared(&self) -> Option<&Declared> {
-        self.declared.as_ref()
-    }
-
-    /// Oddities that were found and handled.
+    /// Returns the oddities that were found and handled.
     pub fn warnings(&self) -> &[Warning] {
         &self.warnings
     }
 
-    /// Every tensor, by name.
+    /// Returns every tensor, ordered by name.
     pub fn tensor_infos(&self) -> impl Iterator<Item = &TensorInfo> {
-        self.tensors.values().map(|(_, info)| info)
+        self.manifest.tensors.infos()
     }
 
-    /// The weight files.
+    /// Returns the weight files.
     pub fn weight_files(&self) -> impl Iterator<Item = &Path> {
-        self.files.iter().map(MappedFile::path)
+        self.manifest.tensors.files().map(MappedFile::path)
     }
 
-    /// Type, shape and place of a tensor.
-    pub(crate) fn info(&self, name: &str) -> Result<&TensorInfo, CheckpointError> {
-        self.tensors
-            .get(name)
-            .map(|(_, info)| info)
-            .ok_or_else(|| CheckpointError::MissingTensor {
-                name: name.to_owned(),
-                folder: self.folder.clone(),
-            })
+    /// Returns `true` if there is a tensor of this name.
+    pub fn contains(&self, name: &str) -> bool {
+        self.manifest.tensors.contains(name)
     }
 
-    /// Bytes of the weight files of a folder, which [`WeightStorage::InMemory`] takes of memory.
+    /// Returns a tensor: a view of its file, or a copy if it is strided.
     ///
     /// # Errors
-    /// A [`CheckpointError`] for a folder whose weight files cannot be found.
-    pub fn weight_file_bytes(folder: impl AsRef<Path>) -> Result<u64, CheckpointError> {
-        let length = |file: &PathBuf| -> Result<u64, CheckpointError> {
-            let data = std::fs::metadata(file);
-            Ok(data
-                .map_err(|source| CheckpointError::Read {
-                    file: file.clone(),
-                    source,
-                })?
-                .len())
-        };
-        files::find(folder.as_ref())?
-            .shards
-            .iter()
-            .map(length)
-            .sum()
+    /// [`CheckpointError::MissingTensor`].
+    pub fn tensor(&self, name: &str) -> Result<Tensor, CheckpointError> {
+        self.manifest.tensors.tensor(name)
     }
 
-    /// Reads a tensor of floats a piece at a time and refuses inf and NaN. Tensors of other types
-    /// pass.
+    /// Reads the linear layer called `stem`, such as `transformer.h.3.attn.qkv_proj`, and checks
+    /// every shape and type.
+    ///
+    /// # Errors
+    /// Names the tensor and its file if a tensor is missing, has another shape or type, or has
+    /// scales or a bias that are not finite; and if the layer should have no bias, but has one that
+    /// is not zero.
+    pub fn linear(&self, stem: &str, shape: LinearShape) -> Result<LinearParts, CheckpointError> {
+        read_linear(&self.manifest, stem, shape)
+    }
+
+    /// Rejects inf and NaN in a tensor of floats, which is read some megabytes at a time. Other
+    /// tensors pass.
     ///
     /// # Errors
     /// [`CheckpointError::NonFinite`] naming the first such element;
     /// [`CheckpointError::MissingTensor`]; [`CheckpointError::Read`].
     pub fn check_finite(&self, name: &str) -> Result<(), CheckpointError> {
-        let Some((_, info)) = self.tensors.get(name) else {
-            return self.tensor(name).map(|_| ());
-        };
-        if !matches!(info.dtype, DType::F16 | DType::BF16 | DType::F32) {
-            return Ok(());
-        }
-        let mut before = 0;
-        self.for_each_piece(name, &mut |piece| {
-            let elements = piece.len() / info.dtype.bytes();
-            let (data, shape) = (Bytes::copy_from_slice(piece), vec![elements]);
-            let tensor = Tensor {
-                name: name.into(),
-                dtype: info.dtype,
-                shape,
-                data,
-                file: info.file.clone(),
-            };
-            match tensor.check_finite() {
-                Err(CheckpointError::NonFinite {
-                    name,
-                    file,
-                    at,
-                    value,
-                }) => Err(CheckpointError::NonFinite {
-                    name,
-                    file,
-                    at: before + at,
-                    value,
-                }),
-                checked => {
-                    before += elements;
-                    checked.map(|_| ())
-                }
-            }
-        })
+        self.manifest.tensors.check_finite(name)
     }
 
-    /// Whether there is a tensor of this name.
-    pub fn contains(&self, name: &str) -> bool {
-        self.tensors.contains_key(name)
-    }
-
-    /// The bytes of a tensor: a view of the mapped file, or a copy where it is stored strided.
-    ///
-    /// # Errors
-    /// [`CheckpointError::MissingTensor`].
-    pub fn tensor(&self, name: &str) -> Result<Tensor, CheckpointError> {
-        let missing = || CheckpointError::MissingTensor {
-            name: name.to_owned(),
-            folder: self.folder.clone(),
-        };
-        let (file, info) = self.tensors.get(name).ok_or_else(missing)?;
-        let file = self.files.get(*file).ok_or_else(missing)?;
-        Ok(info.view(file.bytes()))
-    }
-
-    /// Reads `part`, bytes of a tensor, into `to`, which is as long: from the file where they are a
-    /// view of it, else by copying.
+    /// Copies `part`, bytes of a tensor, into `to`, which has the same length: by a system call if
+    /// `part` is a view of a mapped file.
     ///
     /// # Errors
     /// The system's, with the file's name; [`std::io::ErrorKind::UnexpectedEof`] for a file that
     /// has become shorter.
     ///
     /// # Panics
-    /// Where the lengths differ.
+    /// If the lengths differ.
     pub fn read(&self, part: &[u8], to: &mut [u8]) -> std::io::Result<()> {
-        self.files
-            .iter()
-            .find_map(|file| file.read(part, to))
-            .unwrap_or_else(|| {
-                to.copy_from_slice(part);
-                Ok(())
-            })
+        self.manifest.tensors.read(part, to)
     }
 
-    /// Says that a tensor's mapped pages will not be read again, so that they stop counting as this
-    /// process's memory.
+    /// Removes a tensor's mapped pages from this process, so that they no longer count as its
+    /// memory. Reading the tensor again maps them again.
     pub fn release(&self, name: &str) {
-        if let Some((file, info)) = self.tensors.get(name)
-            && let Some(file) = self.files.get(*file)
-        {
-            file.release(info.storage_start as usize, info.storage_len as usize);
-        }
+        self.manifest.tensors.release(name);
     }
 
-    /// Shows the bytes of a tensor, row-major, some megabytes at a time, read by system calls:
-    /// memory does not grow with the tensor, unless it is stored strided, and a file that was
-    /// truncated is an error.
+    /// Passes the bytes of a tensor to `piece`, row-major, some megabytes at a time. They are read
+    /// by system calls: memory does not grow with the tensor, unless it is strided, and a truncated
+    /// file is an error.
     ///
     /// # Errors
-    /// [`CheckpointError::MissingTensor`]; [`CheckpointError::Read`]; and what `piece` returns.
+    /// [`CheckpointError::MissingTensor`]; [`CheckpointError::Read`]; and those of `piece`.
     pub fn for_each_piece<E: From<CheckpointError>>(
         &self,
         name: &str,
         piece: &mut dyn FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
-        let missing = || CheckpointError::MissingTensor {
-            name: name.to_owned(),
-            folder: self.folder.clone(),
-        };
-        let (file, info) = self.tensors.get(name).ok_or_else(missing)?;
-        info.for_each_piece(self.files.get(*file).ok_or_else(missing)?, piece)
-    }
-
-    /// Compares the head with what `tie_word_embeddings` and the published checkpoints have.
-    fn check_head(&self) -> Option<Warning> {
-        let part = |kind| self.info(&format!("{}.{kind}", contents::HEAD)).ok();
-        let head = part("qweight").or(part("weight"))?;
-        if self.config.tie_word_embeddings {
-            let embedding = self.info(contents::EMBEDDING).ok()?;
-            return (head.place() != embedding.place()).then_some(Warning::OwnHead);
-        }
-        part("bias").is_none().then_some(Warning::NoHeadBias)
-    }
-
-    fn collect_warnings(&mut self) {
-        let packed = self.quantization();
-        // An unquantised model's default of 32 means nothing where today's keys say how the weights
-        // are packed, and is right for the dense layers of a mixed checkpoint.
-        let is_packed = |(format, _): &(LinearFormat, _)| matches!(format, LinearFormat::Gptq(_));
-        let is_stated = self.declared.is_none() && self.formats.iter().all(is_packed);
-        let wbits = self
-            .config
-            .wbits
-            .filter(|wbits| is_stated || (2..=8).contains(wbits));
-        if let (Some(found), Some(wbits)) = (packed, wbits)
-            && i64::from(found.bits) != wbits
-        {
-            self.warnings.push(Warning::BitWidth {
-                config: wbits,
-                tensors: found.bits,
-            });
-        }
-        let stored = self
-            .tensors
-            .get(contents::EMBEDDING)
-            .map(|(_, info)| info.dtype);
-        // An unquantised checkpoint says 16 or 32 there, whatever its weights' type.
-        if let (None, Some(stored), Some(wbits @ 2..=8)) = (packed, stored, wbits) {
-            self.warnings.push(Warning::BitWidth {
-                config: wbits,
-                tensors: 8 * stored.bytes() as u32,
-            });
-        }
-        if let (Some(stored), Some(said)) = (stored, self.config.torch_dtype.as_deref())
-            && said != torch_name(stored)
-        {
-            let (config, tensors) = (said.to_owned(), torch_name(stored).to_owned());
-            self.warnings.push(Warning::TorchDtype { config, tensors });
-        }
-        let head = self.check_head();
-        self.warnings.extend(head);
-        let unused = contents::unused(self);
-        if let Some(first) = unused.first() {
-            let (count, first) = (unused.len(), (*first).to_owned());
-            self.warnings.push(Warning::UnknownTensors { count, first });
-        }
+        self.manifest.tensors.for_each_piece(name, piece)
     }
 }
 
-pub(crate) fn read_header(file: &MappedFile) -> Result<Vec<TensorInfo>, CheckpointError> {
-    if let Some(found) = files::text_in_place_of_weights(file.bytes()) {
-        return Err(CheckpointError::NotWeights {
-            file: file.path().to_owned(),
-            found,
+/// Compares `wbits` with the linear layers.
+fn bit_width_warning(manifest: &Manifest, formats: &Formats) -> Option<Warning> {
+    let wbits = manifest.config.wbits?;
+    let mut packed = formats.found.iter().filter_map(|(format, _)| match format {
+        LinearFormat::Gptq(found) => Some(found.bits.bits() as u32),
+        LinearFormat::Dense(_) => None,
+    });
+    if let Some(bits) = packed.next() {
+        // A `wbits` of 32 is the default of upstream's class. It says nothing if newer keys declare
+        // the quantization, and it is right for the dense layers of a mixed checkpoint.
+        let is_all_packed = formats.found.len() == 1 + packed.count();
+        let is_declared = (2..=8).contains(&wbits);
+        let applies = is_declared || manifest.quantization.is_none() && is_all_packed;
+        return (applies && i64::from(bits) != wbits).then_some(Warning::BitWidth {
+            config: wbits,
+            tensors: bits,
         });
     }
-    match file
-        .path()
-        .extension()
-        .is_some_and(|extension| extension == "safetensors")
-    {
-        true => safetensors::read_header(file.bytes(), file.path()),
-        false => torch_zip::read_header(file.bytes(), file.path()),
-    }
+    // A dense checkpoint says 16 or 32, whatever the type of its weights.
+    let stored = manifest.tensors.get(EMBEDDING)?.dtype;
+    (2..=8).contains(&wbits).then_some(Warning::BitWidth {
+        config: wbits,
+        tensors: 8 * stored.bytes() as u32,
+    })
 }
 
-fn torch_name(dtype: DType) -> &'static str {
-    match dtype {
-        DType::F16 => "float16",
-        DType::BF16 => "bfloat16",
-        DType::F32 => "float32",
-        _ => "another type",
+/// Compares `torch_dtype` with the embedding.
+fn dtype_warning(manifest: &Manifest) -> Option<Warning> {
+    let config = manifest.config.torch_dtype.as_deref()?;
+    let tensors = manifest.tensors.get(EMBEDDING)?.dtype.torch_name();
+    (config != tensors).then(|| Warning::TorchDtype {
+        config: config.to_owned(),
+        tensors,
+    })
+}
+
+/// Compares lm_head with `tie_word_embeddings` and with the published checkpoints.
+fn head_warning(manifest: &Manifest) -> Option<Warning> {
+    let part = |kind| manifest.tensors.get(&format!("{LM_HEAD}.{kind}"));
+    let head = part("qweight").or(part("weight"))?;
+    if manifest.config.tie_word_embeddings {
+        let embedding = manifest.tensors.get(EMBEDDING)?;
+        return (head.place() != embedding.place()).then_some(Warning::OwnHead);
     }
+    part("bias").is_none().then_some(Warning::NoHeadBias)
+}
+
+fn unused_warning(manifest: &Manifest) -> Option<Warning> {
+    let unused = contents::unused(manifest);
+    let first = unused.first()?;
+    Some(Warning::UnknownTensors {
+        count: unused.len(),
+        first: (*first).to_owned(),
+    })
 }

@@ -1,62 +1,57 @@
-//! `config.json` as found: the network's sizes under the field's own names. Whether they make sense
-//! is the model's affair.
+//! `config.json` as found: the sizes of the network under the field's names. `moss-model` checks
+//! whether they make sense.
 
 use std::path::Path;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::{
     CheckpointError,
-    declared::Declared,
     error::{ConfigRule, FileRole},
-    files,
+    json::{Keys, object},
+    quantization::QuantizationConfig,
+    read,
 };
 
-/// Network shape, as written in the checkpoint's `config.json`. Sizes have no defaults: upstream's
-/// class defaults are not the published checkpoints'.
+/// The shape of the network, as written in the checkpoint's `config.json`. Sizes have no defaults:
+/// those of upstream's class differ from the published checkpoints.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RawConfig {
-    /// Rows of embedding and head (`vocab_size`).
+    /// Rows of the embedding and of lm_head (`vocab_size`).
     pub vocab_size: usize,
     /// Width of the residual stream (`n_embd`).
     pub hidden_size: usize,
-    /// Blocks (`n_layer`).
+    /// Layers (`n_layer`).
     pub num_layers: usize,
     /// Attention heads (`n_head`).
     pub num_heads: usize,
     /// Width inside the MLP (`n_inner`), null for four times the hidden size.
     pub inner_size: Option<usize>,
-    /// Rotating lanes of a head (`rotary_dim`).
+    /// Dimensions of a head with a rotary embedding (`rotary_dim`).
     pub rotary_dim: Option<usize>,
-    /// Trained positions (`n_positions`, or `n_ctx` where that is missing).
+    /// Context length (`n_positions`, or `n_ctx` if that is missing).
     pub context_length: usize,
     /// Added to the variance in LayerNorm.
     pub layer_norm_epsilon: f64,
-    /// Name of the activation, `gelu_new` for MOSS.
+    /// Name of the activation function, `gelu_new` for MOSS.
     pub activation_function: Option<String>,
-    /// The head is the embedding.
+    /// Is true if lm_head uses the matrix of the embedding.
     pub tie_word_embeddings: bool,
     /// First token of a text.
     pub bos_token_id: Option<u32>,
-    /// The token that ends an answer.
+    /// The token that ends a reply.
     pub eos_token_id: Option<u32>,
-    /// Type that the weights are said to have; it has been wrong.
+    /// Declared type of the weights. Published files have had it wrong.
     pub torch_dtype: Option<String>,
-    /// Bits of a quantised weight; it has been wrong. 32 or 16 means not quantised.
+    /// Declared bits of a weight; 32 or 16 means not quantized. Published files have had it wrong.
     pub wbits: Option<i64>,
     /// Input features that share a scale; -1 for all.
     pub groupsize: Option<i64>,
-    /// `quantization_config`, as today's quantisers write it.
-    pub(crate) quantization: Option<Declared>,
+    /// The keys of `quantization_config`.
+    pub(crate) quantization: Option<QuantizationConfig>,
 }
 
 impl RawConfig {
-    /// Returns `false` if `wbits` says that the weights are not quantised. Upstream's class writes
-    /// that, beside a `groupsize`, into every configuration that does not say otherwise.
-    pub(crate) fn is_quantised(&self) -> bool {
-        !matches!(self.wbits, Some(16 | 32))
-    }
-
     /// Reads the `config.json` of a folder.
     ///
     /// # Errors
@@ -64,10 +59,10 @@ impl RawConfig {
     /// [`RawConfig::from_json`].
     pub fn read(folder: impl AsRef<Path>) -> Result<Self, CheckpointError> {
         let file = folder.as_ref().join("config.json");
-        Self::from_json(&files::read(&file, FileRole::Config)?, &file)
+        Self::from_json(&read::read(&file, FileRole::Config)?, &file)
     }
 
-    /// Reads the bytes of a `config.json`; `file` is named in errors. Unknown keys are ignored.
+    /// Parses the bytes of a `config.json`; `file` is named in errors. Unknown keys are ignored.
     ///
     /// # Errors
     /// [`CheckpointError::Json`] with line and column; [`CheckpointError::ConfigValue`] with the
@@ -79,34 +74,24 @@ impl RawConfig {
             file,
             prefix: "",
         };
+        let required_size = |key| keys.required(key, keys.size(key)?, ConfigRule::Size);
         let context_length = keys.size("n_positions")?;
-        // `n_ctx` stands in for a missing `n_positions`, and has to be a size in either case.
+        // `n_ctx` replaces a missing `n_positions`; its type is checked in either case.
         let n_ctx = keys.size("n_ctx")?;
-        let quantization = match map.get("quantization_config") {
-            None | Some(Value::Null) => None,
-            Some(Value::Object(map)) => Some(Declared::read(&Keys {
-                map,
-                file,
-                prefix: "quantization_config.",
-            })?),
-            Some(found) => {
-                return Err(keys.wrong("quantization_config", Some(found), ConfigRule::Object));
-            }
-        };
-        let quantization = Declared::merge(quantization, Declared::from_top_level(&keys))?;
+        let quantization = quantization(&keys)?;
         Ok(Self {
-            vocab_size: keys.needed("vocab_size", keys.size("vocab_size")?, ConfigRule::Size)?,
-            hidden_size: keys.needed("n_embd", keys.size("n_embd")?, ConfigRule::Size)?,
-            num_layers: keys.needed("n_layer", keys.size("n_layer")?, ConfigRule::Size)?,
-            num_heads: keys.needed("n_head", keys.size("n_head")?, ConfigRule::Size)?,
+            vocab_size: required_size("vocab_size")?,
+            hidden_size: required_size("n_embd")?,
+            num_layers: required_size("n_layer")?,
+            num_heads: required_size("n_head")?,
             inner_size: keys.size("n_inner")?,
             rotary_dim: keys.size("rotary_dim")?,
-            context_length: keys.needed(
+            context_length: keys.required(
                 "n_positions",
                 context_length.or(n_ctx),
                 ConfigRule::Size,
             )?,
-            layer_norm_epsilon: keys.needed(
+            layer_norm_epsilon: keys.required(
                 "layer_norm_epsilon",
                 keys.number("layer_norm_epsilon")?,
                 ConfigRule::Number,
@@ -122,115 +107,56 @@ impl RawConfig {
         })
     }
 
-    /// `n_inner`, or four times `n_embd`; `None` where that overflows.
+    /// Returns `false` if `wbits` says that the weights are not quantized. Upstream's class writes
+    /// that, with a `groupsize`, into every configuration that does not say otherwise.
+    pub(crate) fn is_quantized(&self) -> bool {
+        !matches!(self.wbits, Some(16 | 32))
+    }
+
+    /// Returns `n_inner`, or four times `n_embd`; `None` if that overflows.
     pub(crate) fn inner(&self) -> Option<usize> {
         self.inner_size.or(self.hidden_size.checked_mul(4))
     }
-}
 
-/// The object that a JSON file holds.
-pub(crate) fn object(
-    bytes: &[u8],
-    file: &Path,
-    what: FileRole,
-) -> Result<Map<String, Value>, CheckpointError> {
-    serde_json::from_str(files::text(bytes, file)?).map_err(|source| CheckpointError::Json {
-        file: file.to_owned(),
-        what,
-        source,
-    })
-}
-
-/// Values of a JSON object by key; null counts as missing. Values of another type are errors that
-/// name the key.
-pub(crate) struct Keys<'a> {
-    pub(crate) map: &'a Map<String, Value>,
-    pub(crate) file: &'a Path,
-    /// What stands in front of the keys in errors.
-    pub(crate) prefix: &'static str,
-}
-
-impl Keys<'_> {
-    fn typed<T>(
+    /// Rejects a `groupsize` that contradicts the `group_size` of `declared`. Both sizes may fit
+    /// the tensors, so the tensors cannot decide which one is right.
+    pub(crate) fn check_group_size(
         &self,
-        key: &str,
-        expected: ConfigRule,
-        read: impl FnOnce(&Value) -> Option<T>,
-    ) -> Result<Option<T>, CheckpointError> {
-        match self.map.get(key).filter(|value| !value.is_null()) {
-            None => Ok(None),
-            Some(value) => read(value)
-                .map(Some)
-                .ok_or_else(|| self.wrong(key, Some(value), expected)),
-        }
-    }
-
-    fn size(&self, key: &str) -> Result<Option<usize>, CheckpointError> {
-        self.typed(key, ConfigRule::Size, |value| {
-            value.as_u64().and_then(|value| usize::try_from(value).ok())
-        })
-    }
-
-    fn token(&self, key: &str) -> Result<Option<u32>, CheckpointError> {
-        self.typed(key, ConfigRule::TokenId, |value| {
-            value.as_u64().and_then(|value| u32::try_from(value).ok())
-        })
-    }
-
-    pub(crate) fn integer(&self, key: &str) -> Result<Option<i64>, CheckpointError> {
-        self.typed(key, ConfigRule::Integer, Value::as_i64)
-    }
-
-    fn number(&self, key: &str) -> Result<Option<f64>, CheckpointError> {
-        self.typed(key, ConfigRule::Number, Value::as_f64)
-    }
-
-    pub(crate) fn flag(&self, key: &str) -> Result<Option<bool>, CheckpointError> {
-        self.typed(key, ConfigRule::Flag, Value::as_bool)
-    }
-
-    pub(crate) fn text(&self, key: &str) -> Result<Option<String>, CheckpointError> {
-        self.typed(key, ConfigRule::Text, |value| {
-            value.as_str().map(str::to_owned)
-        })
-    }
-
-    fn needed<T>(
-        &self,
-        key: &str,
-        value: Option<T>,
-        expected: ConfigRule,
-    ) -> Result<T, CheckpointError> {
-        value.ok_or_else(|| self.wrong(key, self.map.get(key), expected))
-    }
-
-    /// The error for a value that is not `expected`.
-    pub(crate) fn wrong(
-        &self,
-        key: &str,
-        found: Option<&Value>,
-        expected: ConfigRule,
-    ) -> CheckpointError {
-        CheckpointError::ConfigValue {
-            file: self.file.to_owned(),
-            key: format!("{}{key}", self.prefix),
-            found: found.map(brief),
-            expected,
+        file: &Path,
+        declared: Option<&QuantizationConfig>,
+    ) -> Result<(), CheckpointError> {
+        let Some((declared, group_size)) = declared.and_then(|all| Some((all, all.group_size?)))
+        else {
+            return Ok(());
+        };
+        match self.groupsize.filter(|_| self.is_quantized()) {
+            Some(groupsize) if groupsize != group_size => Err(CheckpointError::ConfigConflict {
+                key: "groupsize",
+                is_same_file: file == declared.file,
+                first: file.to_owned(),
+                first_value: groupsize.to_string(),
+                second_key: "group_size",
+                second: declared.file.clone(),
+                second_value: group_size.to_string(),
+            }),
+            _ => Ok(()),
         }
     }
 }
 
-/// A value as JSON, cut short, on one line.
-fn brief(value: &Value) -> String {
-    const SHOWN: usize = 40;
-    let text = value.to_string();
-    let mut shown: String = text
-        .chars()
-        .take(SHOWN)
-        .filter(|c| !c.is_control())
-        .collect();
-    if text.chars().nth(SHOWN).is_some() {
-        shown.push('…');
-    }
-    shown
+/// Reads the settings of quantization in a `config.json`: `quantization_config`, and a convention
+/// of zero points at the top level.
+fn quantization(keys: &Keys<'_>) -> Result<Option<QuantizationConfig>, CheckpointError> {
+    let nested = match keys.map.get("quantization_config") {
+        None | Some(Value::Null) => None,
+        Some(Value::Object(map)) => Some(QuantizationConfig::read(&Keys {
+            map,
+            file: keys.file,
+            prefix: "quantization_config.",
+        })?),
+        Some(found) => {
+            return Err(keys.wrong("quantization_config", Some(found), ConfigRule::Object));
+        }
+    };
+    QuantizationConfig::merge(nested, QuantizationConfig::from_top_level(keys))
 }

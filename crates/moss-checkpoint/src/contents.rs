@@ -1,28 +1,15 @@
-//! Whether `config.json` and the tensors are of the same network, and which tensors have no use in
-//! it.
+//! Comparison of `config.json` with the tensors, and the tensors that the network does not use.
 
-use crate::{Checkpoint, CheckpointError, TensorInfo, error::Evidence};
+use moss_weights::{
+    LinearKind,
+    names::{self, EMBEDDING, FINAL_NORM, LM_HEAD, split_layer},
+};
 
-pub(crate) const EMBEDDING: &str = "transformer.wte.weight";
+use crate::{
+    CheckpointError, TensorInfo, error::Evidence, manifest::Manifest, tensor_index::TensorIndex,
+};
 
-pub(crate) const HEAD: &str = "lm_head";
-
-/// The linear layers of a block, and whether they have a bias.
-pub(crate) const LINEARS: [(&str, bool); 4] = [
-    ("attn.qkv_proj", false),
-    ("attn.out_proj", false),
-    ("mlp.fc_in", true),
-    ("mlp.fc_out", true),
-];
-
-/// Layer and rest of a name such as `transformer.h.3.attn.qkv_proj.weight`.
-fn in_layer(name: &str) -> Option<(usize, &str)> {
-    let (digits, tail) = name.strip_prefix("transformer.h.")?.split_once('.')?;
-    let layer: usize = digits.parse().ok()?;
-    (layer.to_string() == digits).then_some((layer, tail)) // no other spelling is ever looked up
-}
-
-/// Constants of upstream's code: causal masks, and the value of masked scores.
+/// Returns `true` for constants of upstream's code: causal masks, and the value of masked scores.
 fn is_mask(tail: &str, info: &TensorInfo) -> bool {
     match (tail, info.shape.as_slice()) {
         ("attn.causal_mask" | "attn.bias", [heads @ .., rows, cols]) => {
@@ -33,118 +20,165 @@ fn is_mask(tail: &str, info: &TensorInfo) -> bool {
     }
 }
 
-/// Refuses sizes of `config.json` that the tensors contradict, before anything is allocated by
-/// them.
-pub(crate) fn check_config(checkpoint: &Checkpoint) -> Result<(), CheckpointError> {
-    let config = checkpoint.config();
-    let mismatch = |key: &'static str, config: String, info: &TensorInfo, tensors: usize| {
-        Err(CheckpointError::ConfigMismatch {
-            key,
-            config_file: checkpoint.folder().join("config.json"),
-            config,
-            name: info.name.clone(),
-            file: info.file.clone(),
-            tensors: Evidence::Value(tensors.to_string()),
-        })
-    };
-    let is_weight =
-        |info: &&TensorInfo| in_layer(&info.name).is_some_and(|(_, tail)| !is_mask(tail, info));
-    let layer_of = |info: &&TensorInfo| in_layer(&info.name).map(|(layer, _)| layer);
-    if let Some(last) = checkpoint
-        .tensor_infos()
-        .filter(is_weight)
-        .max_by_key(layer_of)
-    {
-        let layers = layer_of(&last).unwrap_or(0).saturating_add(1);
-        if layers != config.num_layers {
-            return mismatch("n_layer", config.num_layers.to_string(), last, layers);
-        }
+/// Rejects sizes of `config.json` that contradict the tensors, before memory is allocated for them.
+pub(crate) fn check_config(manifest: &Manifest) -> Result<(), CheckpointError> {
+    check_layers(manifest)?;
+    check_extents(manifest)?;
+    check_positions(manifest)
+}
+
+fn mismatch(
+    manifest: &Manifest,
+    key: &'static str,
+    config: String,
+    info: &TensorInfo,
+    tensors: usize,
+) -> CheckpointError {
+    CheckpointError::ConfigMismatch {
+        key,
+        config_file: manifest.config_file(),
+        config,
+        name: info.name.clone(),
+        file: info.file.clone(),
+        tensors: Evidence::Value(tensors.to_string()),
     }
-    let inner = config.inner();
-    let inner_said = inner.map_or_else(|| "4 * n_embd".into(), |inner| inner.to_string());
-    let vectors = [
-        (EMBEDDING, 0, "vocab_size", Some(config.vocab_size)),
-        (EMBEDDING, 1, "n_embd", Some(config.hidden_size)),
+}
+
+fn check_layers(manifest: &Manifest) -> Result<(), CheckpointError> {
+    let num_layers = manifest.config.num_layers;
+    let weights = manifest.tensors.infos().filter_map(|info| {
+        let (layer, tail) = split_layer(&info.name)?;
+        (!is_mask(tail, info)).then_some((layer, info))
+    });
+    let Some((last, info)) = weights.max_by_key(|(layer, _)| *layer) else {
+        return Ok(());
+    };
+    let layers = last.saturating_add(1);
+    if layers == num_layers {
+        return Ok(());
+    }
+    Err(mismatch(
+        manifest,
+        "n_layer",
+        num_layers.to_string(),
+        info,
+        layers,
+    ))
+}
+
+fn check_extents(manifest: &Manifest) -> Result<(), CheckpointError> {
+    let config = &manifest.config;
+    let hidden = Some(config.hidden_size);
+    let extents = [
         (
-            "transformer.ln_f.weight",
+            EMBEDDING.to_owned(),
+            0,
+            "vocab_size",
+            Some(config.vocab_size),
+        ),
+        (EMBEDDING.to_owned(), 1, "n_embd", hidden),
+        (format!("{FINAL_NORM}.weight"), 0, "n_embd", hidden),
+        (
+            format!("{}.weight", names::block_norm(0)),
             0,
             "n_embd",
-            Some(config.hidden_size),
+            hidden,
         ),
         (
-            "transformer.h.0.ln_1.weight",
+            format!("{}.bias", LinearKind::FcIn.name(0)),
             0,
-            "n_embd",
-            Some(config.hidden_size),
+            "n_inner",
+            config.inner(),
         ),
-        ("transformer.h.0.mlp.fc_in.bias", 0, "n_inner", inner),
     ];
-    for (name, axis, key, said) in vectors {
-        let Ok(info) = checkpoint.info(name) else {
+    for (name, axis, key, configured) in extents {
+        let Some(info) = manifest.tensors.get(&name) else {
             continue;
         };
-        match info.shape.get(axis) {
-            Some(found) if said != Some(*found) => {
-                let said = said.map_or_else(|| inner_said.clone(), |said| said.to_string());
-                return mismatch(key, said, info, *found);
-            }
-            _ => {}
-        }
-    }
-    // Masks are as wide as the positions that the network was built for; fewer may be used.
-    for info in checkpoint.tensor_infos() {
-        if let Some((_, tail)) = in_layer(&info.name)
-            && tail != "attn.masked_bias"
-            && is_mask(tail, info)
-            && let Some(&positions) = info.shape.last()
-            && config.context_length > positions
+        if let Some(found) = info.shape.get(axis)
+            && configured != Some(*found)
         {
-            return mismatch(
-                "n_positions",
-                config.context_length.to_string(),
-                info,
-                positions,
-            );
+            // `None` is a default of `n_inner` that overflows.
+            let configured = configured.map_or("4 * n_embd".into(), |size| size.to_string());
+            return Err(mismatch(manifest, key, configured, info, *found));
         }
     }
     Ok(())
 }
 
-/// Names of tensors that the network does not use, and that are no masks either.
-pub(crate) fn unused(checkpoint: &Checkpoint) -> Vec<&str> {
-    let infos = checkpoint
-        .tensor_infos()
-        .filter(|info| !is_used(checkpoint, info));
+/// Rejects a context length above that of the causal masks. It may be smaller.
+fn check_positions(manifest: &Manifest) -> Result<(), CheckpointError> {
+    let context_length = manifest.config.context_length;
+    for info in manifest.tensors.infos() {
+        if let Some((_, tail)) = split_layer(&info.name)
+            && tail != "attn.masked_bias"
+            && is_mask(tail, info)
+            && let Some(&positions) = info.shape.last()
+            && context_length > positions
+        {
+            let configured = context_length.to_string();
+            return Err(mismatch(
+                manifest,
+                "n_positions",
+                configured,
+                info,
+                positions,
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Returns the names of tensors that neither the network uses nor upstream's masks are.
+pub(crate) fn unused(manifest: &Manifest) -> Vec<&str> {
+    let num_layers = manifest.config.num_layers;
+    let tensors = &manifest.tensors;
+    let infos = tensors
+        .infos()
+        .filter(|info| !is_used(tensors, num_layers, info));
     infos.map(|info| info.name.as_str()).collect()
 }
 
-fn is_used(checkpoint: &Checkpoint, info: &TensorInfo) -> bool {
-    if let Some((layer, tail)) = in_layer(&info.name) {
-        let in_linear = LINEARS
-            .into_iter()
-            .find_map(|(linear, _)| Some((linear, tail.strip_prefix(linear)?.strip_prefix('.')?)));
-        return is_mask(tail, info)
-            || layer < checkpoint.config().num_layers
-                && match in_linear {
-                    Some((linear, kind)) => {
-                        let packed =
-                            checkpoint.contains(&format!("transformer.h.{layer}.{linear}.qweight"));
-                        is_part(kind, packed)
-                    }
-                    None => matches!(tail, "ln_1.weight" | "ln_1.bias"),
-                };
+fn is_used(tensors: &TensorIndex, num_layers: usize, info: &TensorInfo) -> bool {
+    if let Some((layer, tail)) = split_layer(&info.name) {
+        return is_mask(tail, info) || layer < num_layers && is_in_block(tensors, layer, tail);
     }
-    match info.name.strip_prefix("lm_head.") {
-        Some(kind) => is_part(kind, checkpoint.contains("lm_head.qweight")),
-        None => matches!(
-            info.name.as_str(),
-            EMBEDDING | "transformer.ln_f.weight" | "transformer.ln_f.bias"
-        ),
+    match info
+        .name
+        .strip_prefix(LM_HEAD)
+        .and_then(|rest| rest.strip_prefix('.'))
+    {
+        Some(kind) => is_part(kind, tensors.contains(&format!("{LM_HEAD}.qweight"))),
+        None => {
+            let name = info.name.as_str();
+            name == EMBEDDING || is_norm(name, FINAL_NORM)
+        }
     }
 }
 
-/// Whether a linear layer has a tensor of this kind. A bias that must be zero is looked at when the
-/// layer is read.
+fn is_in_block(tensors: &TensorIndex, layer: usize, tail: &str) -> bool {
+    let linear = LinearKind::ALL.into_iter().find_map(|linear| {
+        let part = tail.strip_prefix(linear.tail())?.strip_prefix('.')?;
+        Some((linear, part))
+    });
+    match linear {
+        Some((linear, part)) => {
+            let packed = format!("{}.qweight", linear.name(layer));
+            is_part(part, tensors.contains(&packed))
+        }
+        None => is_norm(tail, "ln_1"),
+    }
+}
+
+fn is_norm(name: &str, norm: &str) -> bool {
+    let part = name
+        .strip_prefix(norm)
+        .and_then(|rest| rest.strip_prefix('.'));
+    matches!(part, Some("weight" | "bias"))
+}
+
+/// Returns `true` if a linear layer has a tensor of this kind. A bias that must be zero is checked
+/// when the layer is read.
 fn is_part(kind: &str, packed: bool) -> bool {
     match kind {
         "bias" => true,

@@ -1,4 +1,4 @@
-//! What can be wrong with a checkpoint: which thing, what was found, what was expected.
+//! Errors of reading and writing checkpoints.
 
 mod kinds;
 
@@ -15,20 +15,20 @@ use crate::{DType, PickleError};
 #[error("{}", moss_messages::english(self))]
 #[non_exhaustive]
 pub enum CheckpointError {
-    /// The operating system refused.
+    /// A file or folder cannot be read.
     Read {
         /// File or folder.
         file: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// A folder where a file should be, or the other way round.
+    /// A folder instead of a file, or the reverse.
     WrongKind {
         /// The path.
         file: PathBuf,
-        /// What it is.
+        /// The kind found.
         found: FileKind,
-        /// What it should be.
+        /// The file that was expected.
         expected: FileRole,
     },
     /// The folder holds no weights.
@@ -37,34 +37,34 @@ pub enum CheckpointError {
         folder: PathBuf,
         /// The first files in it.
         names: Vec<String>,
-        /// How many more there are.
+        /// The number of other files.
         more: usize,
     },
-    /// A text file stands where weights should be: a git-lfs pointer or a web page.
+    /// A text file in place of weights: a git-lfs pointer or a web page.
     NotWeights {
         /// The file.
         file: PathBuf,
-        /// What it looks like.
+        /// The kind of text.
         found: Lookalike,
     },
-    /// A JSON file that cannot be read as what it should be.
+    /// A JSON file that cannot be parsed.
     Json {
         /// The file.
         file: PathBuf,
-        /// What it should be.
+        /// The role of the file.
         what: FileRole,
-        /// Where and why.
+        /// The parser's error, with line and column.
         source: serde_json::Error,
     },
-    /// A value of a configuration file that is missing, or of another kind than it should be.
+    /// A value of a configuration file that is missing or invalid.
     ConfigValue {
         /// The file.
         file: PathBuf,
-        /// The key, with those of the objects around it.
+        /// The key, with those of the enclosing objects.
         key: String,
         /// The value as JSON; `None` if there is none.
         found: Option<String>,
-        /// What it should be.
+        /// The value expected.
         expected: ConfigRule,
     },
     /// Two configuration files, or two keys of one, contradict each other.
@@ -81,7 +81,7 @@ pub enum CheckpointError {
         second: PathBuf,
         /// Its value.
         second_value: String,
-        /// Whether both files are the same one.
+        /// Is true if both keys are in the same file.
         is_same_file: bool,
     },
     /// A configuration file and a tensor contradict each other.
@@ -96,42 +96,42 @@ pub enum CheckpointError {
         name: String,
         /// The weight file.
         file: PathBuf,
-        /// What the tensor shows.
+        /// The value that the tensor shows.
         tensors: Evidence,
     },
     /// A JSON file in another encoding than UTF-8.
     Encoding {
         /// The file.
         file: PathBuf,
-        /// Which encoding, or where it is no text.
+        /// The encoding, or the offset of the first invalid byte.
         #[message(cause)]
         source: moss_unicode::DecodeError,
     },
-    /// The index names a file that leaves the folder.
+    /// The index names a file outside the folder.
     ShardName {
         /// The index.
         index: PathBuf,
         /// The name.
         shard: String,
     },
-    /// A shard named by the index is not there.
+    /// A shard named by the index is missing.
     MissingShard {
         /// The index.
         index: PathBuf,
         /// The shard's file name.
         shard: String,
-        /// Tensors that it should hold.
+        /// The number of tensors in it, by the index.
         tensors: usize,
     },
-    /// An index whose shards are gone, beside weights that are complete.
+    /// An index with missing shards, in a folder with another, complete set of weights.
     StaleIndex {
         /// The index.
         index: PathBuf,
         /// The first missing shard.
         shard: String,
-        /// Missing shards.
+        /// The number of missing shards.
         missing: usize,
-        /// First file of the weights that are complete.
+        /// First file of the complete set.
         complete: String,
     },
     /// A tensor is not in the shard that the index names.
@@ -154,91 +154,91 @@ pub enum CheckpointError {
     Zip {
         /// The file.
         file: PathBuf,
-        /// What the zip reader said.
+        /// The error of the zip reader.
         source: zip::result::ZipError,
     },
-    /// A PyTorch file in the form from before 2020.
+    /// A PyTorch file in the format before PyTorch 1.6.
     LegacyTorch {
         /// The file.
         file: PathBuf,
     },
-    /// A zip entry that does not lie in the file as it is.
+    /// A zip entry that is not stored uncompressed within the file.
     ZipEntry {
         /// The file.
         file: PathBuf,
         /// The entry.
         entry: String,
-        /// What is wrong with it.
+        /// The fault.
         found: EntryFault,
     },
-    /// A record of a PyTorch file whose bytes are not those that were written.
+    /// A record of a PyTorch file whose bytes do not match their checksum.
     Checksum {
         /// The file.
         file: PathBuf,
         /// Name of the zip entry.
         record: String,
-        /// The first tensors that it holds.
+        /// The first tensors in it.
         tensors: Vec<String>,
-        /// Checksum of the bytes.
+        /// CRC-32 of the bytes.
         found: u32,
-        /// Checksum in the zip directory.
+        /// CRC-32 in the zip directory.
         expected: u32,
     },
     /// The pickle inside a PyTorch file is not a plain state dict.
     Pickle {
         /// The file.
         file: PathBuf,
-        /// Which opcode or name, where.
+        /// The opcode or name, with its offset.
         source: PickleError,
     },
-    /// A safetensors header that does not hold.
+    /// A safetensors file whose header is invalid.
     Safetensors {
         /// The file.
         file: PathBuf,
-        /// What the reader said.
+        /// The reader's error.
         source: safetensors::SafeTensorError,
     },
-    /// A tensor reaches past its storage.
+    /// A tensor extends past its storage.
     TensorBounds {
         /// The tensor.
         name: String,
         /// The file.
         file: PathBuf,
-        /// Bytes it reaches to.
+        /// The end of the tensor, in bytes.
         needed: u64,
-        /// Bytes there are.
+        /// Length of the storage, in bytes.
         found: u64,
     },
     /// A weight file cannot be written.
     Write {
         /// The file.
         file: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[message(kind)]
         source: std::io::Error,
     },
-    /// A writer was given more or fewer bytes than its tensors have.
+    /// A writer received more or fewer bytes than its tensors have.
     WrongLength {
         /// The file.
         file: PathBuf,
         /// Bytes too many, or too few if negative.
         excess: i64,
     },
-    /// A file that was written holds something else.
+    /// A written file does not hold the planned tensors.
     NotAsPlanned {
         /// The file.
         file: PathBuf,
         /// The first tensor that differs.
         name: String,
     },
-    /// The network needs a tensor that is not there.
+    /// A tensor that the network needs is missing.
     MissingTensor {
         /// The tensor.
         name: String,
         /// The checkpoint.
         folder: PathBuf,
     },
-    /// A tensor of another shape than the config asks for.
+    /// A tensor whose shape differs from the one that the configuration gives.
     Shape {
         /// The tensor.
         name: String,
@@ -247,11 +247,11 @@ pub enum CheckpointError {
         /// Its shape.
         #[message(debug)]
         found: Vec<usize>,
-        /// The shape it should have.
+        /// The shape expected.
         #[message(debug)]
         expected: Vec<usize>,
     },
-    /// A tensor of another type.
+    /// A tensor of the wrong type.
     Dtype {
         /// The tensor.
         name: String,
@@ -260,7 +260,7 @@ pub enum CheckpointError {
         /// Its type.
         #[message(display)]
         found: DType,
-        /// What it should be.
+        /// The types expected.
         expected: DtypeRule,
     },
     /// A tensor of a type that no MOSS checkpoint has.
@@ -269,10 +269,10 @@ pub enum CheckpointError {
         name: String,
         /// The file.
         file: PathBuf,
-        /// The type, in the file's own word.
+        /// The type, as the file names it.
         found: String,
     },
-    /// inf or NaN where none may be.
+    /// A tensor with an inf or NaN.
     NonFinite {
         /// The tensor.
         name: String,
@@ -295,7 +295,7 @@ pub enum CheckpointError {
         #[message(debug)]
         value: f32,
     },
-    /// A bias of a layer that has none in this network.
+    /// A bias of a layer that has no bias in this network.
     UnexpectedBias {
         /// The bias.
         name: String,
@@ -306,7 +306,7 @@ pub enum CheckpointError {
         /// Its value.
         value: f32,
     },
-    /// Groups that begin in the middle of a packed word.
+    /// A group that starts in the middle of a packed word.
     GroupAlignment {
         /// The `scales` tensor.
         name: String,
@@ -314,10 +314,10 @@ pub enum CheckpointError {
         file: PathBuf,
         /// Inputs of a group.
         group_size: usize,
-        /// Weights of a packed word.
+        /// Weights per packed word.
         multiple: usize,
     },
-    /// An input feature that belongs to no group.
+    /// A group index out of range.
     Group {
         /// The `g_idx` tensor.
         name: String,
@@ -325,12 +325,12 @@ pub enum CheckpointError {
         file: PathBuf,
         /// Input feature.
         at: usize,
-        /// Group found.
+        /// The group found.
         found: i32,
-        /// Last group there is.
+        /// The last group.
         last: usize,
     },
-    /// Packed weights of a width that no kernel reads.
+    /// Packed weights of a bit width that kernels do not support.
     BitWidth {
         /// The `qweight` tensor.
         name: String,
@@ -341,7 +341,7 @@ pub enum CheckpointError {
         /// Input features.
         in_features: usize,
     },
-    /// Groups whose size neither a file nor an index states.
+    /// Groups whose size neither the configuration nor a group index states.
     GroupSizeUnstated {
         /// The `scales` tensor.
         name: String,
@@ -356,7 +356,7 @@ pub enum CheckpointError {
         /// The next one.
         second: usize,
     },
-    /// Group sizes that do not agree.
+    /// A number of groups that no group size gives.
     GroupSize {
         /// The `scales` tensor.
         name: String,

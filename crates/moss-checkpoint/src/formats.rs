@@ -1,29 +1,36 @@
-//! How the linear layers are stored: all in one way, or some in this and some in that.
+//! The storage formats of the linear layers. A checkpoint may mix several.
 
-use crate::{
-    Checkpoint, CheckpointError, DType, GroupIndex, TensorInfo, Warning,
-    contents::{HEAD, LINEARS},
-    declared::{Declared, ZeroPoints},
-    error::Evidence,
-    groups::{legacy_size, resolve},
-    linear::bits_of,
-    zero_points::off_centre,
+use std::cmp::Reverse;
+
+use moss_weights::{
+    GptqBits, GroupIndex, LinearKind,
+    names::{LM_HEAD, split_layer},
 };
 
-/// How a checkpoint's linears are quantised, as its tensors show.
+use crate::{
+    CheckpointError, DType, TensorInfo, Warning, ZeroPoints,
+    error::Evidence,
+    gptq_v2::off_centre,
+    groups::{Groups, PackedLayer, legacy_size, resolve},
+    linear::bits_of,
+    manifest::Manifest,
+    quantization::QuantizationConfig,
+};
+
+/// The quantization of linear layers, as their tensors show it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quantization {
     /// Bits of a weight.
-    pub bits: u32,
+    pub bits: GptqBits,
     /// Input features that share a scale.
     pub group_size: usize,
-    /// Whether linears were quantised in order of activation.
+    /// Is true if the layers were quantized with act-order.
     pub act_order: bool,
-    /// How the file stores zero points.
+    /// The convention of the stored zero points.
     pub zero_points: ZeroPoints,
 }
 
-/// How some linear layers are stored.
+/// The storage format of linear layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LinearFormat {
     /// A matrix of this type.
@@ -32,160 +39,244 @@ pub enum LinearFormat {
     Gptq(Quantization),
 }
 
-/// What all linear layers show together.
+/// The formats of all linear layers.
 #[derive(Debug, Default)]
 pub(crate) struct Formats {
-    /// With the number of layers stored so, most first.
+    /// With the number of layers in each, most first.
     pub(crate) found: Vec<(LinearFormat, usize)>,
     pub(crate) warnings: Vec<Warning>,
 }
 
+/// The linear layers that a scan has seen.
+#[derive(Default)]
+struct Scan<'a> {
+    dense: Vec<(DType, usize)>,
+    packed: Vec<Packed>,
+    first_dense: Option<&'a TensorInfo>,
+    first_packed: Option<&'a TensorInfo>,
+    /// The first warning of each kind, with the number of layers that it applies to.
+    unused_groups: Option<Warning>,
+    assumed_size: Option<Warning>,
+    asymmetric: Option<Warning>,
+}
+
 /// A packed layer.
 struct Packed {
-    bits: u32,
+    bits: GptqBits,
     group_size: usize,
-    /// From which no group size can be derived.
+    /// Is true if all inputs are in one group, from which no group size can be derived.
     is_one_group: bool,
     act_order: bool,
     in_features: usize,
 }
 
-/// Looks at every linear layer of the blocks, and at a packed `lm_head`: shapes, the indices of
-/// groups, and the zero points where they are said to be symmetric.
-pub(crate) fn scan(checkpoint: &Checkpoint) -> Result<Formats, CheckpointError> {
-    let config = checkpoint.config();
-    let (hidden, inner) = (config.hidden_size, config.inner());
-    let (mut dense, mut packed): (Vec<(DType, usize)>, Vec<Packed>) = (vec![], vec![]);
-    let mut unused: Option<(String, usize, usize, usize)> = None;
-    let mut first = None;
-    let (mut assumed, mut asymmetric): (Option<Warning>, Option<Warning>) = (None, None);
-    let is_symmetric = checkpoint
-        .declared()
-        .is_some_and(|declared| declared.sym == Some(true));
-    let mut first_dense: Option<&TensorInfo> = None;
-    // Names are looked up, not counted up to `n_layer`, which is unchecked where there are no
-    // layers.
-    let stems = checkpoint.tensor_infos().filter_map(|info| {
-        let (stem, kind) = info.name.rsplit_once('.')?;
-        if stem == HEAD {
-            return (kind == "qweight").then_some((info, stem, HEAD, true));
-        }
-        let linear = LINEARS.iter().find(|(linear, _)| stem.ends_with(linear))?.0;
-        let is_block = stem.starts_with("transformer.h.") && matches!(kind, "weight" | "qweight");
-        is_block.then_some((info, stem, linear, kind == "qweight"))
-    });
-    for (info, stem, linear, is_packed) in stems {
-        if !is_packed {
-            if checkpoint.contains(&format!("{stem}.qweight")) {
-                continue;
-            }
-            first_dense = first_dense.or(Some(info));
-            match dense.iter_mut().find(|(dtype, _)| *dtype == info.dtype) {
-                Some((_, count)) => *count += 1,
-                None => dense.push((info.dtype, 1)),
-            }
+/// Scans the linear layers of the blocks, and a packed `lm_head`: shapes, group indices, and the
+/// zero points if they are declared symmetric.
+pub(crate) fn scan(manifest: &Manifest) -> Result<Formats, CheckpointError> {
+    let mut scan = Scan::default();
+    // Iterates over tensors, because `n_layer` is unchecked if there are no layers.
+    for info in manifest.tensors.infos() {
+        let Some((stem, kind)) = info.name.rsplit_once('.') else {
             continue;
-        }
-        let in_features = if linear == "mlp.fc_out" {
-            inner.unwrap_or(0)
-        } else {
-            hidden
         };
-        let bits = bits_of(info, in_features)?;
-        let Ok(scales) = checkpoint.info(&format!("{stem}.scales")) else {
-            continue;
-        }; // told when it is read
-        let groups = scales.shape.first().copied().unwrap_or(0);
-        let found = resolve(checkpoint, stem, bits, in_features, groups)?;
-        checkpoint.release(&format!("{stem}.g_idx"));
-        if found.unused > 0 {
-            let (.., count) =
-                unused.get_or_insert((format!("{stem}.g_idx"), found.unused, groups, 0));
-            *count += 1;
+        let is_fc_out = match linear_of(stem) {
+            Some(Linear::Block(kind)) => kind == LinearKind::FcOut,
+            Some(Linear::Head) if kind == "qweight" => false,
+            _ => continue,
+        };
+        match kind {
+            "weight" if !manifest.tensors.contains(&format!("{stem}.qweight")) => {
+                scan.add_dense(info);
+            }
+            "qweight" => {
+                let in_features = if is_fc_out {
+                    manifest.config.inner().unwrap_or(0)
+                } else {
+                    manifest.config.hidden_size
+                };
+                scan.add_packed(manifest, info, stem, in_features)?;
+            }
+            _ => {}
         }
-        if found.is_assumed {
-            let found = Warning::GroupSizeAssumed {
-                name: scales.name.clone(),
-                size: found.size,
-                linears: 1,
-            };
-            add_linear(&mut assumed, Some(found));
+    }
+    scan.finish(manifest)
+}
+
+enum Linear {
+    Block(LinearKind),
+    Head,
+}
+
+/// Returns the linear layer whose tensors have this stem.
+fn linear_of(stem: &str) -> Option<Linear> {
+    if stem == LM_HEAD {
+        return Some(Linear::Head);
+    }
+    let (_, tail) = split_layer(stem)?;
+    let is_kind = |kind: &LinearKind| kind.tail() == tail;
+    LinearKind::ALL.into_iter().find(is_kind).map(Linear::Block)
+}
+
+impl<'a> Scan<'a> {
+    fn add_dense(&mut self, info: &'a TensorInfo) {
+        self.first_dense = self.first_dense.or(Some(info));
+        let same = |entry: &&mut (DType, usize)| entry.0 == info.dtype;
+        match self.dense.iter_mut().find(same) {
+            Some((_, count)) => *count += 1,
+            None => self.dense.push((info.dtype, 1)),
         }
-        if is_symmetric {
-            add_linear(&mut asymmetric, symmetry(checkpoint, stem, bits));
-        }
-        first = first.or(Some(info));
-        packed.push(Packed {
+    }
+
+    fn add_packed(
+        &mut self,
+        manifest: &Manifest,
+        qweight: &'a TensorInfo,
+        stem: &'a str,
+        in_features: usize,
+    ) -> Result<(), CheckpointError> {
+        let bits = bits_of(qweight, in_features)?;
+        let Some(scales) = manifest.tensors.get(&format!("{stem}.scales")) else {
+            return Ok(()); // reading the layer reports it
+        };
+        let layer = PackedLayer {
+            stem,
+            bits,
+            in_features,
+            groups: scales.shape.first().copied().unwrap_or(0),
+        };
+        let found = resolve(manifest, layer)?;
+        manifest.tensors.release(&format!("{stem}.g_idx"));
+        self.add_warnings(manifest, layer, &found);
+        self.first_packed = self.first_packed.or(Some(qweight));
+        self.packed.push(Packed {
             bits,
             group_size: found.size,
-            is_one_group: groups == 1,
+            is_one_group: layer.groups == 1,
             act_order: matches!(found.index, GroupIndex::Permuted(_)),
             in_features,
         });
+        Ok(())
     }
-    let mut formats = Formats {
-        found: gptq(&packed, checkpoint.zero_points()),
-        warnings: vec![],
-    };
-    formats.found.extend(
-        dense
-            .into_iter()
-            .map(|(dtype, count)| (LinearFormat::Dense(dtype), count)),
-    );
-    formats
-        .found
-        .sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    if let Some((name, unused, groups, linears)) = unused {
-        formats.warnings.push(Warning::UnusedGroups {
-            name,
-            unused,
-            groups,
-            linears,
-        });
+
+    fn add_warnings(&mut self, manifest: &Manifest, layer: PackedLayer<'_>, found: &Groups) {
+        let stem = layer.stem;
+        if found.unused > 0 {
+            let warning = Warning::UnusedGroups {
+                name: format!("{stem}.g_idx"),
+                unused: found.unused,
+                groups: layer.groups,
+                linears: 1,
+            };
+            count(&mut self.unused_groups, warning);
+        }
+        if found.is_assumed {
+            let warning = Warning::GroupSizeAssumed {
+                name: format!("{stem}.scales"),
+                size: found.size,
+                linears: 1,
+            };
+            count(&mut self.assumed_size, warning);
+        }
+        let declared = manifest.quantization.as_ref();
+        if declared.is_some_and(|declared| declared.sym == Some(true))
+            && let Some(warning) = asymmetry(manifest, stem, layer.bits)
+        {
+            count(&mut self.asymmetric, warning);
+        }
     }
-    formats
-        .warnings
-        .extend(assumed.into_iter().chain(asymmetric));
-    let declared = checkpoint.declared();
-    if let Some(declared) = declared {
-        check_bits(declared, &packed, first, first_dense)?;
+
+    fn finish(self, manifest: &Manifest) -> Result<Formats, CheckpointError> {
+        if let Some(declared) = &manifest.quantization {
+            self.check_bits(declared)?;
+        }
+        let mut found = gptq_formats(&self.packed, manifest.zero_points());
+        found.extend(
+            self.dense
+                .iter()
+                .map(|(dtype, count)| (LinearFormat::Dense(*dtype), *count)),
+        );
+        found.sort_by_key(|(_, count)| Reverse(*count));
+        let legacy = self.legacy_size_warning(manifest);
+        let warnings = [
+            self.unused_groups,
+            self.assumed_size,
+            self.asymmetric,
+            legacy,
+        ];
+        Ok(Formats {
+            found,
+            warnings: warnings.into_iter().flatten().collect(),
+        })
     }
-    let has_size = |declared: &Declared| declared.group_size.is_some() || declared.has_overrides;
-    if let Some(said) = config.groupsize
-        && !declared.is_some_and(has_size)
-    {
-        let is_no_size = said == 0 || said < -1;
+
+    /// Rejects declared bits that no layer has, and declared quantization of dense weights.
+    fn check_bits(&self, declared: &QuantizationConfig) -> Result<(), CheckpointError> {
+        let mismatch = |key, config: String, info: &TensorInfo, tensors: String| {
+            Err(CheckpointError::ConfigMismatch {
+                key,
+                config_file: declared.file.clone(),
+                config,
+                name: info.name.clone(),
+                file: info.file.clone(),
+                tensors: Evidence::Value(tensors),
+            })
+        };
+        match (self.first_packed, self.first_dense, declared.bits) {
+            (Some(first), _, Some(bits)) if self.packed.iter().all(|layer| layer.bits != bits) => {
+                let found = self.packed.first().map(|layer| layer.bits.to_string());
+                mismatch("bits", bits.to_string(), first, found.unwrap_or_default())
+            }
+            (None, Some(dense), Some(bits)) => {
+                mismatch("bits", bits.to_string(), dense, dense.dtype.to_string())
+            }
+            (None, Some(dense), None) => mismatch(
+                "quant_method",
+                "gptq".into(),
+                dense,
+                dense.dtype.to_string(),
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    /// Compares `groupsize` of config.json with the layers, unless a newer key states the size.
+    fn legacy_size_warning(&self, manifest: &Manifest) -> Option<Warning> {
+        let configured = manifest.config.groupsize?;
+        let states_size =
+            |declared: &QuantizationConfig| declared.group_size.is_some() || declared.has_overrides;
+        if manifest.quantization.as_ref().is_some_and(states_size) {
+            return None;
+        }
+        let is_invalid = configured == 0 || configured < -1;
         let disagrees = |layer: &&Packed| {
-            is_no_size
-                || legacy_size(checkpoint, layer.in_features).is_some_and(|size| {
+            is_invalid
+                || legacy_size(manifest, layer.in_features).is_some_and(|size| {
                     size != layer.group_size && !(layer.is_one_group && size >= layer.in_features)
                 })
         };
-        if let Some(layer) = packed.iter().find(disagrees) {
-            formats.warnings.push(Warning::GroupSize {
-                config: said,
-                tensors: layer.group_size,
-            });
-        }
+        let layer = self.packed.iter().find(disagrees)?;
+        Some(Warning::GroupSize {
+            config: configured,
+            tensors: layer.group_size,
+        })
     }
-    Ok(formats)
 }
 
-/// Keeps the first warning of a kind, and counts the linear layers with the same.
-fn add_linear(known: &mut Option<Warning>, found: Option<Warning>) {
-    match (known, found) {
-        (
-            Some(Warning::GroupSizeAssumed { linears, .. } | Warning::Symmetry { linears, .. }),
-            Some(_),
+/// Keeps the first warning of a kind, and counts the linear layers with the same kind.
+fn count(known: &mut Option<Warning>, found: Warning) {
+    match known {
+        Some(
+            Warning::UnusedGroups { linears, .. }
+            | Warning::GroupSizeAssumed { linears, .. }
+            | Warning::Symmetry { linears, .. },
         ) => *linears += 1,
-        (known, Some(found)) => *known = Some(found),
-        (_, None) => {}
+        known => *known = Some(found),
     }
 }
 
-/// One entry a width and group size. Layers of one group say nothing of the size, and go with the
-/// first of their width.
-fn gptq(layers: &[Packed], zero_points: ZeroPoints) -> Vec<(LinearFormat, usize)> {
+/// Returns one entry per width and group size. A layer of one group shows no size and counts for
+/// the first entry of its width.
+fn gptq_formats(layers: &[Packed], zero_points: ZeroPoints) -> Vec<(LinearFormat, usize)> {
     let mut found: Vec<(Quantization, usize)> = Vec::new();
     let (one_group, others): (Vec<&Packed>, Vec<&Packed>) =
         layers.iter().partition(|layer| layer.is_one_group);
@@ -200,16 +291,13 @@ fn gptq(layers: &[Packed], zero_points: ZeroPoints) -> Vec<(LinearFormat, usize)
                 *count += 1;
             }
             None => {
-                let (bits, group_size, act_order) = (layer.bits, layer.group_size, layer.act_order);
-                found.push((
-                    Quantization {
-                        bits,
-                        group_size,
-                        act_order,
-                        zero_points,
-                    },
-                    1,
-                ));
+                let format = Quantization {
+                    bits: layer.bits,
+                    group_size: layer.group_size,
+                    act_order: layer.act_order,
+                    zero_points,
+                };
+                found.push((format, 1));
             }
         }
     }
@@ -219,60 +307,25 @@ fn gptq(layers: &[Packed], zero_points: ZeroPoints) -> Vec<(LinearFormat, usize)
         .collect()
 }
 
-/// Refuses a width that no layer has, and packed weights that are not there.
-fn check_bits(
-    declared: &Declared,
-    packed: &[Packed],
-    first: Option<&TensorInfo>,
-    first_dense: Option<&TensorInfo>,
-) -> Result<(), CheckpointError> {
-    let mismatch = |key, config: String, info: &TensorInfo, tensors: String| {
-        Err(CheckpointError::ConfigMismatch {
-            key,
-            config_file: declared.file.clone(),
-            config,
-            name: info.name.clone(),
-            file: info.file.clone(),
-            tensors: Evidence::Value(tensors),
-        })
-    };
-    match (first, first_dense, declared.bits) {
-        (Some(first), _, Some(bits))
-            if packed.iter().all(|layer| i64::from(layer.bits) != bits) =>
-        {
-            let found = packed.first().map_or(0, |layer| layer.bits);
-            mismatch("bits", bits.to_string(), first, found.to_string())
-        }
-        (None, Some(dense), bits) => {
-            let said = bits.map_or_else(|| "gptq".into(), |bits| bits.to_string());
-            let key = if bits.is_some() {
-                "bits"
-            } else {
-                "quant_method"
-            };
-            mismatch(key, said, dense, dense.dtype.to_string())
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Symmetric quantisation has one zero point, from which a wrong convention can be told.
-fn symmetry(checkpoint: &Checkpoint, stem: &str, bits: u32) -> Option<Warning> {
+/// Checks the zero points of a layer that is declared symmetric. Symmetric quantization has a
+/// single zero point, so another one shows that the convention is wrong.
+fn asymmetry(manifest: &Manifest, stem: &str, bits: GptqBits) -> Option<Warning> {
+    let tensors = &manifest.tensors;
     let name = format!("{stem}.qzeros");
-    let outputs = *checkpoint
-        .info(&format!("{stem}.qweight"))
-        .ok()?
-        .shape
-        .get(1)?;
-    let info = checkpoint.info(&name).ok()?;
-    let words = outputs.div_ceil(32 / bits as usize);
-    let format = checkpoint.zero_points();
-    let expected = (1u32 << (bits - 1)) - if format == ZeroPoints::LessOne { 1 } else { 0 };
+    let outputs = *tensors.get(&format!("{stem}.qweight"))?.shape.get(1)?;
+    let info = tensors.get(&name)?;
+    let words = outputs.div_ceil(bits.per_word());
+    let format = manifest.zero_points();
+    let middle = 1u32 << (bits.bits() - 1);
+    let expected = match format {
+        ZeroPoints::LessOne => middle - 1,
+        ZeroPoints::Plain => middle,
+    };
     if info.dtype != DType::I32 || info.shape.get(1) != Some(&words) || info.shape.len() != 2 {
-        return None; // told when the layer is read
+        return None; // reading the layer reports it
     }
-    let found = off_centre(bits, &checkpoint.tensor(&name).ok()?, outputs, expected)?;
-    checkpoint.release(&name);
+    let found = off_centre(bits, &tensors.tensor(&name).ok()?.data, outputs, expected)?;
+    tensors.release(&name);
     Some(Warning::Symmetry {
         name,
         format: format.name(),

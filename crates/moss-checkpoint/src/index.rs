@@ -1,4 +1,4 @@
-//! The shard index of a checkpoint in several files: which file holds which tensor.
+//! The shard index of a checkpoint in several files: tensor names to file names.
 
 use std::{
     collections::BTreeMap,
@@ -7,7 +7,7 @@ use std::{
 
 use serde::Deserialize;
 
-use crate::{CheckpointError, error::FileRole, files};
+use crate::{CheckpointError, error::FileRole, read};
 
 /// `pytorch_model.bin.index.json` or `model.safetensors.index.json`.
 #[derive(Debug, Deserialize)]
@@ -18,7 +18,7 @@ pub(crate) struct Index {
 
 impl Index {
     pub(crate) fn from_json(bytes: &[u8], file: &Path) -> Result<Self, CheckpointError> {
-        let index: Self = serde_json::from_str(files::text(bytes, file)?).map_err(|source| {
+        let index: Self = serde_json::from_str(read::text(bytes, file)?).map_err(|source| {
             CheckpointError::Json {
                 file: file.to_owned(),
                 what: FileRole::ShardIndex,
@@ -27,7 +27,7 @@ impl Index {
         })?;
         for shard in index.weight_map.values() {
             let mut parts = Path::new(shard).components();
-            // A name with folders in it could point anywhere on the disk.
+            // A path could leave the folder.
             if !matches!(
                 (parts.next(), parts.next()),
                 (Some(Component::Normal(_)), None)
@@ -41,7 +41,7 @@ impl Index {
         Ok(index)
     }
 
-    /// File names, each once, with the number of tensors in them.
+    /// Returns the file names with the number of tensors in each.
     pub(crate) fn shards(&self) -> BTreeMap<&str, usize> {
         let mut shards = BTreeMap::new();
         for shard in self.weight_map.values() {

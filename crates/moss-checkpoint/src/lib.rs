@@ -1,73 +1,82 @@
-//! Published checkpoint files to named, typed tensors: `config.json`, PyTorch pickles (sharded or
-//! not), safetensors, and the GPTQ layout of quantised linears.
+//! Published checkpoint files to named, typed tensors: `config.json`, PyTorch pickles and
+//! safetensors (one file or shards), and the GPTQ layout of quantized linear layers.
 //!
-//! Files are mapped, never copied whole; pickles are read as data by a small machine that knows the
-//! few opcodes and names a state dict needs, and nothing is ever executed. The same containers are
-//! written, from front to back. What the network makes of the tensors is not known here.
+//! Weight files are memory-mapped and used without a copy. Pickles are read by a restricted
+//! unpickler with an allow-list; nothing in them is executed. Writers for the same containers are
+//! here too. How the network uses the tensors is the matter of `moss-model`.
 
 mod check;
 mod checkpoint;
 mod config;
 mod contents;
-mod declared;
+mod dtype;
 mod error;
-mod files;
 mod formats;
+mod gptq_v2;
 mod groups;
+mod header;
 mod index;
+mod json;
 mod linear;
+mod manifest;
 mod map;
 mod pickle;
+mod quantization;
+mod read;
 mod safetensors;
 mod tensor;
+mod tensor_index;
+mod tensor_info;
 mod torch_zip;
 mod warning;
+mod weight_files;
 mod write;
 mod zero_points;
 
 pub use check::{FileCheck, check_files};
 pub use checkpoint::Checkpoint;
 pub use config::RawConfig;
-pub use declared::ZeroPoints;
+pub use dtype::DType;
 pub use error::{
     CheckpointError, ConfigRule, DtypeRule, EntryFault, Evidence, FileRole, Lookalike,
 };
 pub use formats::{LinearFormat, Quantization};
-pub use linear::{GptqLinear, GroupIndex, LinearTensors};
 pub use map::{WeightStorage, exit_on_truncation};
 pub use pickle::{Attachment, PickleError, PickleExpected, PickleLimit};
-pub use tensor::{DType, Tensor, TensorInfo};
+pub use tensor::Tensor;
+pub use tensor_info::TensorInfo;
 pub use warning::Warning;
 pub use write::{
     Container, Outline, ShardDigest, ShardWriter, plan_shards, shard_digest, write_index,
 };
+pub use zero_points::ZeroPoints;
 
-/// Entry points of the readers for fuzzing: any bytes give `Ok` or a typed error.
+/// Entry points of the readers for fuzzing. They return `true` if the bytes can be read.
 #[doc(hidden)]
 pub mod fuzzing {
     use std::path::Path;
 
-    /// `config.json`.
+    /// Reads a `config.json`.
     pub fn config(bytes: &[u8]) -> bool {
         crate::config::RawConfig::from_json(bytes, Path::new("config.json")).is_ok()
     }
 
-    /// `*.index.json`.
+    /// Reads a shard index.
     pub fn index(bytes: &[u8]) -> bool {
         crate::index::Index::from_json(bytes, Path::new("x.index.json")).is_ok()
     }
 
-    /// `data.pkl` inside a PyTorch file.
+    /// Reads the pickle of a PyTorch file.
     pub fn pickle(bytes: &[u8]) -> bool {
         crate::pickle::read_state_dict(bytes).is_ok()
     }
 
-    /// A whole PyTorch file.
+    /// Reads the header of a PyTorch file.
     pub fn torch_zip(bytes: &[u8]) -> bool {
         crate::torch_zip::read_header(bytes, Path::new("x.bin")).is_ok()
     }
 
-    /// A whole safetensors file.
+    /// Reads the header of a safetensors file.
     pub fn safetensors(bytes: &[u8]) -> bool {
         crate::safetensors::read_header(bytes, Path::new("x.safetensors")).is_ok()
     }

@@ -1,8 +1,10 @@
-//! The bytes of a weight file: a read-only mapping, or a copy in memory; and what happens when a
-//! mapped file is truncated.
+//! The bytes of a weight file: a read-only mapping, or a copy in memory.
 
 #[cfg(unix)]
 mod registry;
+#[cfg(unix)]
+#[allow(unsafe_code)]
+mod truncation;
 
 use std::{
     fs::File,
@@ -14,19 +16,19 @@ use std::{
 use bytes::Bytes;
 use memmap2::{Mmap, MmapMut};
 
-use crate::{CheckpointError, error::FileRole, files};
+use crate::{CheckpointError, error::FileRole, read};
 
-/// Where the bytes of weight files are while a checkpoint is open.
+/// The memory that holds weight files while a checkpoint is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum WeightStorage {
-    /// Memory-mapped: pages are read when they are used, and shared with other processes. A file
-    /// that is truncated in place meanwhile raises SIGBUS; [`exit_on_truncation`] turns that into a
-    /// message and an exit status.
+    /// Memory-mapped: pages are read on first use, and shared with other processes. If a file is
+    /// truncated in place meanwhile, reading it raises SIGBUS; [`exit_on_truncation`] turns that
+    /// into a message and an exit status.
     #[default]
     Mapped,
-    /// Read into memory when the checkpoint is opened: nothing that happens to a file afterwards
-    /// matters. Needs free memory for all weight files, and more for act-order checkpoints, whose
-    /// linear layers are copied when they are loaded.
+    /// Read into memory when the checkpoint is opened: later changes to the files have no effect.
+    /// Needs free memory for all weight files, and more for act-order checkpoints, whose linear
+    /// layers are copied when they are loaded.
     InMemory,
 }
 
@@ -40,7 +42,11 @@ pub(crate) struct MappedFile {
     bytes: Bytes,
 }
 
-/// The smallest page there is. Larger ones are refused by the system, which is harmless.
+/// Bytes that are read, hashed or copied at a time.
+pub(crate) const PIECE: usize = 16 << 20;
+
+/// The smallest page size. A system with larger pages rejects ranges that are not aligned to them,
+/// and keeps the pages.
 const PAGE: usize = 4096;
 
 /// A mapping, and its entry in the registry, which is dropped before the memory is unmapped.
@@ -62,7 +68,7 @@ impl AsRef<[u8]> for Owner {
 
 impl MappedFile {
     pub(crate) fn open(path: &Path, storage: WeightStorage) -> Result<Self, CheckpointError> {
-        files::expect_file(path, FileRole::Weights)?;
+        read::expect_file(path, FileRole::Weights)?;
         let read = |source| CheckpointError::Read {
             file: path.to_owned(),
             source,
@@ -92,13 +98,18 @@ impl MappedFile {
         &self.path
     }
 
+    pub(crate) fn is_safetensors(&self) -> bool {
+        let extension = self.path.extension();
+        extension.is_some_and(|extension| extension == "safetensors")
+    }
+
     pub(crate) fn bytes(&self) -> &Bytes {
         &self.bytes
     }
 
-    /// Reads `part`, a view of this file, into `to`, which has the same length. Of a mapped file it
-    /// uses a system call: where several threads read, that is faster than their page faults, and a
-    /// file that was truncated is an error. `None` for a slice that is not a view.
+    /// Copies `part`, a view of this file, into `to`, which has the same length. Returns `None` for
+    /// a slice that is not a view. A mapped file is read by a system call: with several threads,
+    /// that is faster than page faults, and a truncated file is an error instead of a SIGBUS.
     pub(crate) fn read(&self, part: &[u8], to: &mut [u8]) -> Option<std::io::Result<()>> {
         let offset = (part.as_ptr() as usize).checked_sub(self.bytes.as_ptr() as usize)?;
         let is_view = offset + part.len() <= self.bytes.len() && to.len() == part.len();
@@ -116,8 +127,8 @@ impl MappedFile {
         })
     }
 
-    /// Drops the pages that lie wholly within `start..start + len` from this process; a later read
-    /// maps them again. A copy in memory keeps its pages: nothing could restore them.
+    /// Removes the pages that are wholly within `start..start + len` from this process; a later
+    /// read maps them again. A copy in memory keeps its pages, because nothing could restore them.
     pub(crate) fn release(&self, start: usize, len: usize) {
         let first = start.next_multiple_of(PAGE);
         let end = (start + len) / PAGE * PAGE;
@@ -138,7 +149,7 @@ fn read_exact_at(_file: &File, part: &[u8], _offset: u64, to: &mut [u8]) -> std:
     Ok(())
 }
 
-/// Reads a file into anonymous memory, which is aligned to pages as a mapping is.
+/// Reads a file into anonymous memory, which is aligned to pages like a mapping.
 fn read_file(mut file: &File) -> std::io::Result<Mmap> {
     let length = usize::try_from(file.metadata()?.len()).map_err(std::io::Error::other)?;
     let mut memory = MmapMut::map_anon(length)?;
@@ -148,9 +159,9 @@ fn read_file(mut file: &File) -> std::io::Result<Mmap> {
 
 #[allow(unsafe_code)]
 fn map_file(file: &File) -> std::io::Result<Mmap> {
-    // SAFETY: the mapping is private and read-only, and its bytes are only ever read as plain
-    // numbers. A file that another process truncates meanwhile raises SIGBUS, which ends this
-    // process: see `exit_on_truncation`.
+    // SAFETY: the mapping is private and read-only, and its bytes are read as integers only, for
+    // which every bit pattern is valid. If another process truncates the file, reading raises
+    // SIGBUS, which ends this process: see `exit_on_truncation`.
     unsafe { Mmap::map(file) }
 }
 
@@ -158,26 +169,25 @@ fn map_file(file: &File) -> std::io::Result<Mmap> {
 #[allow(unsafe_code)]
 fn drop_pages(map: &Mmap, start: usize, len: usize) {
     // SAFETY: the mapping is file-backed (`release` checks it) and never written, so a page that is
-    // dropped reads the same bytes when it is touched again; no view of it can see a change.
+    // dropped has the same bytes when it is read again; views see no change.
     let advised =
         unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start, len) };
-    drop(advised); // a hint: when the system declines it, memory is merely kept longer
+    drop(advised); // advice only: on failure, the pages stay in memory
 }
 
 #[cfg(not(unix))]
 fn drop_pages(_map: &Mmap, _start: usize, _len: usize) {}
 
-/// Makes the process exit with `status` and write `message` to stderr when a mapped weight file can
+/// Makes the process write `message` to stderr and exit with `status` when a mapped weight file can
 /// no longer be read: it was truncated in place, or its disk failed. `{file}` in the message is
-/// replaced by the file's path. Without this the system ends the process with SIGBUS.
+/// replaced by the file's path. Without this, the system ends the process with SIGBUS.
 ///
 /// Installs a handler for SIGBUS for the whole process; call it once, at the start. Faults at other
-/// addresses are passed to the handler that was installed before. Does nothing on systems without
-/// this signal.
+/// addresses are passed to the previous handler. Does nothing on systems without this signal.
 ///
 /// # Errors
-/// [`std::io::ErrorKind::AlreadyExists`] for a second call; what the system says when it refuses
-/// the handler.
+/// [`std::io::ErrorKind::AlreadyExists`] for a second call; the system's error if the handler
+/// cannot be installed.
 pub fn exit_on_truncation(status: u8, message: &str) -> std::io::Result<()> {
     #[cfg(unix)]
     {
@@ -187,85 +197,5 @@ pub fn exit_on_truncation(status: u8, message: &str) -> std::io::Result<()> {
     {
         let _ = (status, message);
         Ok(())
-    }
-}
-
-#[cfg(unix)]
-#[allow(unsafe_code)]
-mod truncation {
-    use std::{io, ptr, sync::OnceLock};
-
-    use super::registry;
-
-    /// Everything that the handler needs, rendered beforehand.
-    struct Report {
-        status: libc::c_int,
-        before: Vec<u8>,
-        after: Vec<u8>,
-        previous: libc::sigaction,
-    }
-
-    static REPORT: OnceLock<Report> = OnceLock::new();
-
-    pub(super) fn install(status: u8, message: &str) -> io::Result<()> {
-        let (before, after) = message.split_once("{file}").unwrap_or((message, ""));
-        let (before, after) = (before.as_bytes().to_vec(), after.as_bytes().to_vec());
-        // SAFETY: a `sigaction` of zeros is valid: the default action, an empty mask and no flags.
-        let mut previous: libc::sigaction = unsafe { std::mem::zeroed() };
-        // SAFETY: a null action changes nothing, and `previous` is valid for writes.
-        if unsafe { libc::sigaction(libc::SIGBUS, ptr::null(), &mut previous) } != 0 {
-            return Err(io::Error::last_os_error());
-        }
-        let report = Report {
-            status: status.into(),
-            before,
-            after,
-            previous,
-        };
-        if REPORT.set(report).is_err() {
-            return Err(io::ErrorKind::AlreadyExists.into());
-        }
-        // SAFETY: as above.
-        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-        action.sa_sigaction = on_bus_error as *const () as libc::sighandler_t;
-        action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
-        // SAFETY: the handler has the signature that SA_SIGINFO asks for, and calls only
-        // async-signal-safe functions.
-        match unsafe { libc::sigaction(libc::SIGBUS, &action, ptr::null_mut()) } {
-            0 => Ok(()),
-            _ => Err(io::Error::last_os_error()),
-        }
-    }
-
-    /// Allocates nothing and takes no lock: reads atomics, and calls write(2), _exit(2),
-    /// sigaction(2) and raise(3).
-    extern "C" fn on_bus_error(
-        signal: libc::c_int,
-        info: *mut libc::siginfo_t,
-        _context: *mut libc::c_void,
-    ) {
-        let Some(report) = REPORT.get() else { return };
-        // SAFETY: with SA_SIGINFO the kernel passes a valid siginfo.
-        let info = unsafe { &*info };
-        let is_fault = info.si_code > 0; // otherwise a process sent it, and there is no address
-        // SAFETY: a SIGBUS that the kernel raised for a fault has an address.
-        let file = is_fault
-            .then(|| unsafe { info.si_addr() } as usize)
-            .and_then(registry::file_at);
-        if let Some(file) = file {
-            for part in [&report.before, file, &report.after] {
-                // SAFETY: the pointer and the length are those of a live slice.
-                unsafe { libc::write(libc::STDERR_FILENO, part.as_ptr().cast(), part.len()) };
-            }
-            // SAFETY: ends the process without running anything else.
-            unsafe { libc::_exit(report.status) };
-        }
-        // SAFETY: restores the action that the system reported when the handler was installed.
-        unsafe { libc::sigaction(signal, &report.previous, ptr::null_mut()) };
-        if !is_fault {
-            // SAFETY: always sound; the signal is delivered when this handler returns. A fault
-            // repeats by itself.
-            unsafe { libc::raise(signal) };
-        }
     }
 }

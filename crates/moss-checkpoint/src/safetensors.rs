@@ -1,5 +1,5 @@
-//! Headers of safetensors files, read by the `safetensors` crate, which checks that tensors tile
-//! the file exactly.
+//! Headers of safetensors files, read by the `safetensors` crate, which checks that the tensors
+//! cover the file without gaps and overlaps.
 
 use std::path::Path;
 
@@ -7,14 +7,14 @@ use safetensors::{Dtype, SafeTensors};
 
 use crate::{CheckpointError, DType, TensorInfo};
 
-/// The tensors of a file, in file order.
+/// Returns the tensors of a file, in file order.
 pub(crate) fn read_header(bytes: &[u8], file: &Path) -> Result<Vec<TensorInfo>, CheckpointError> {
     let (header, metadata) =
         SafeTensors::read_metadata(bytes).map_err(|source| CheckpointError::Safetensors {
             file: file.to_owned(),
             source,
         })?;
-    let data_start = header as u64 + 8; // the length of the header stands before it, in eight bytes
+    let data_start = header as u64 + 8; // eight bytes before the header hold its length
     let mut infos = Vec::new();
     for name in metadata.offset_keys() {
         let Some(info) = metadata.info(&name) else {

@@ -1,5 +1,5 @@
 //! PyTorch's container since version 1.6: a zip of stored entries, `NAME/data.pkl` and one
-//! `NAME/data/KEY` a storage.
+//! `NAME/data/KEY` per storage.
 
 use std::{collections::HashMap, io::Cursor, path::Path};
 
@@ -8,18 +8,18 @@ use zip::{CompressionMethod, ZipArchive};
 use crate::{
     CheckpointError, TensorInfo,
     error::EntryFault,
-    files,
     pickle::{self, PickledTensor},
+    read,
 };
 
-/// What follows the two bytes of pickle's protocol in files that `torch.save` wrote before version
-/// 1.6: a magic number.
+/// The magic number of files that `torch.save` wrote before version 1.6. It follows two bytes with
+/// the pickle protocol.
 const LEGACY_MAGIC: &[u8] = &[0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9];
 
-/// The published pickles are under 100 KB; this leaves room for names.
+/// Limit on the pickle, in bytes. The published ones are smaller than 100 KB.
 const MAX_PICKLE_BYTES: u64 = 16 << 20;
 
-/// Where an entry's bytes lie in the file.
+/// The location of an entry's bytes in the file.
 #[derive(Clone, Copy)]
 struct Span {
     start: u64,
@@ -27,7 +27,7 @@ struct Span {
     crc32: u32,
 }
 
-/// A record of the archive, for checking its bytes.
+/// An entry of the archive, for a check of its bytes.
 pub(crate) struct Record {
     pub(crate) name: String,
     pub(crate) start: u64,
@@ -35,7 +35,7 @@ pub(crate) struct Record {
     pub(crate) crc32: u32,
 }
 
-/// Every record, in file order.
+/// Returns every entry, in file order.
 pub(crate) fn records(bytes: &[u8], file: &Path) -> Result<Vec<Record>, CheckpointError> {
     let record = |(name, Span { start, len, crc32 })| Record {
         name,
@@ -48,7 +48,7 @@ pub(crate) fn records(bytes: &[u8], file: &Path) -> Result<Vec<Record>, Checkpoi
     Ok(records)
 }
 
-/// The tensors of a file, in the order of its state dict.
+/// Returns the tensors of a file, in the order of its state dict.
 pub(crate) fn read_header(bytes: &[u8], file: &Path) -> Result<Vec<TensorInfo>, CheckpointError> {
     if bytes.first() == Some(&0x80)
         && bytes
@@ -65,8 +65,8 @@ pub(crate) fn read_header(bytes: &[u8], file: &Path) -> Result<Vec<TensorInfo>, 
         entry: entry.to_owned(),
         found,
     };
-    // The folder inside the archive is named after the file as it was saved, and need not match
-    // today's name.
+    // The folder in the archive has the file's name at the time of saving, which may differ from
+    // the current one.
     let pickle_name = entries
         .keys()
         .filter(|name| name.as_str() == "data.pkl" || name.ends_with("/data.pkl"))
@@ -74,22 +74,22 @@ pub(crate) fn read_header(bytes: &[u8], file: &Path) -> Result<Vec<TensorInfo>, 
         .cloned()
         .ok_or_else(|| entry_error("data.pkl", EntryFault::Missing))?;
     let folder = pickle_name.strip_suffix("data.pkl").unwrap_or_default();
-    let read = |name: &str| {
+    let entry_bytes = |name: &str| {
         entries
             .get(name)
             .and_then(|span| bytes.get(span.start as usize..(span.start + span.len) as usize))
     };
-    if read(&format!("{folder}byteorder")).is_some_and(|order| order != b"little") {
+    if entry_bytes(&format!("{folder}byteorder")).is_some_and(|order| order != b"little") {
         return Err(entry_error("byteorder", EntryFault::BigEndian));
     }
-    let pickle = read(&pickle_name)
+    let pickle = entry_bytes(&pickle_name)
         .filter(|pickle| pickle.len() as u64 <= MAX_PICKLE_BYTES)
         .ok_or_else(|| entry_error(&pickle_name, EntryFault::TooLarge))?;
     let tensors = pickle::read_state_dict(pickle).map_err(|source| CheckpointError::Pickle {
         file: file.to_owned(),
         source,
     })?;
-    let place = |tensor: PickledTensor<'_>| {
+    let locate = |tensor: PickledTensor<'_>| {
         let entry = format!("{folder}data/{}", tensor.storage_key);
         let span = *entries
             .get(&entry)
@@ -110,7 +110,7 @@ pub(crate) fn read_header(bytes: &[u8], file: &Path) -> Result<Vec<TensorInfo>, 
         };
         info.check_bounds().map(|()| info)
     };
-    tensors.into_iter().map(place).collect()
+    tensors.into_iter().map(locate).collect()
 }
 
 fn entries(bytes: &[u8], file: &Path) -> Result<HashMap<String, Span>, CheckpointError> {
@@ -121,7 +121,7 @@ fn entries(bytes: &[u8], file: &Path) -> Result<HashMap<String, Span>, Checkpoin
     let mut archive = match ZipArchive::new(Cursor::new(bytes)) {
         Ok(archive) => archive,
         Err(source) => {
-            return Err(match files::text_in_place_of_weights(bytes) {
+            return Err(match read::lookalike(bytes) {
                 Some(found) => CheckpointError::NotWeights {
                     file: file.to_owned(),
                     found,
@@ -134,18 +134,18 @@ fn entries(bytes: &[u8], file: &Path) -> Result<HashMap<String, Span>, Checkpoin
     for index in 0..archive.len() {
         let entry = archive.by_index_raw(index).map_err(zip_error)?;
         let name = String::from_utf8_lossy(entry.name_raw()).into_owned();
-        let refuse = |found| CheckpointError::ZipEntry {
+        let invalid = |found| CheckpointError::ZipEntry {
             file: file.to_owned(),
             entry: name.clone(),
             found,
         };
         if entry.compression() != CompressionMethod::Stored {
-            return Err(refuse(EntryFault::Compressed(
+            return Err(invalid(EntryFault::Compressed(
                 entry.compression().to_string(),
             )));
         }
         if entry.encrypted() {
-            return Err(refuse(EntryFault::Encrypted));
+            return Err(invalid(EntryFault::Encrypted));
         }
         let (start, len, crc32) = (
             entry.data_start().unwrap_or(u64::MAX),
@@ -156,7 +156,7 @@ fn entries(bytes: &[u8], file: &Path) -> Result<HashMap<String, Span>, Checkpoin
             .checked_add(len)
             .is_none_or(|end| end > bytes.len() as u64)
         {
-            return Err(refuse(EntryFault::PastEnd));
+            return Err(invalid(EntryFault::PastEnd));
         }
         drop(entry);
         spans.insert(name, Span { start, len, crc32 });
@@ -164,7 +164,7 @@ fn entries(bytes: &[u8], file: &Path) -> Result<HashMap<String, Span>, Checkpoin
     Ok(spans)
 }
 
-/// Whether these strides are those of a contiguous tensor. Axes of extent 1 may have any.
+/// Returns `true` if the strides are those of a contiguous tensor. Axes of extent 1 may have any.
 fn row_major(shape: &[usize], strides: &[u64]) -> bool {
     let mut expected = 1u64;
     for (&n, &stride) in shape.iter().zip(strides).rev() {

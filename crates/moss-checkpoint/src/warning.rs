@@ -1,4 +1,4 @@
-//! What is odd about a checkpoint, yet no reason to refuse it.
+//! Oddities of a checkpoint that do not prevent its use.
 
 use std::path::PathBuf;
 
@@ -9,91 +9,91 @@ use moss_messages::Message;
 #[message(display)]
 #[non_exhaustive]
 pub enum Warning {
-    /// `wbits` in config.json disagrees with the weights, which are believed.
+    /// `wbits` in config.json differs from the bits of the weights, which are used.
     BitWidth {
-        /// What config.json says.
+        /// The value in config.json.
         config: i64,
-        /// What the shapes of the packed weights say; 16 or 32 where the weights are not packed.
+        /// The bits that the shapes of the packed weights show; 16 or 32 for dense weights.
         tensors: u32,
     },
-    /// `torch_dtype` in config.json disagrees with the weights, which are believed.
+    /// `torch_dtype` in config.json differs from the type of the weights, which is used.
     TorchDtype {
-        /// What config.json says.
+        /// The value in config.json.
         config: String,
-        /// What the embedding is stored as.
-        tensors: String,
+        /// The type of the embedding, by PyTorch's name.
+        tensors: &'static str,
     },
-    /// Several sets of weight files are there; one is used.
+    /// The folder has several sets of weight files; one is used.
     SeveralSets {
         /// The file or index in use.
         used: String,
         /// Weight files and indices that are not read.
         ignored: Vec<PathBuf>,
     },
-    /// An index whose shards are gone, beside the weights in use.
+    /// An index with missing shards, in addition to the weights in use.
     StaleIndex {
         /// The index.
         index: PathBuf,
-        /// Files that it names and the folder lacks.
+        /// The number of missing shards.
         missing: usize,
         /// The file or index in use.
         used: String,
     },
-    /// `groupsize` in config.json disagrees with the weights, which are believed.
+    /// `groupsize` in config.json differs from the groups of the weights, which are used.
     GroupSize {
-        /// What config.json says.
+        /// The value in config.json.
         config: i64,
-        /// What the scales and the index show.
+        /// The group size that the scales and the group index show.
         tensors: usize,
     },
-    /// An index of groups that leaves some out: their scales are never used.
+    /// A group index without some groups, whose scales are not used.
     UnusedGroups {
         /// The first such index.
         name: String,
-        /// Groups that no input belongs to.
+        /// The number of groups without inputs.
         unused: usize,
-        /// Groups in all.
+        /// The number of groups.
         groups: usize,
-        /// Linear layers with such an index.
+        /// The number of linear layers with such an index.
         linears: usize,
     },
-    /// The configuration says that the weights are symmetric, the zero points are not in the
-    /// middle.
+    /// The configuration declares symmetric quantization, but the zero points are not in the middle
+    /// of the range.
     Symmetry {
-        /// The zero points.
+        /// The first tensor of such zero points.
         name: String,
         /// The convention in use: `gptq` or `gptq_v2`.
         format: &'static str,
-        /// What symmetric weights have stored.
+        /// The stored zero point of symmetric weights.
         expected: u32,
         /// The first other value.
         found: u32,
-        /// Linear layers with such zero points.
+        /// The number of linear layers with such zero points.
         linears: usize,
     },
-    /// Groups whose size nothing states, where several sizes fit; the published one is used.
+    /// Groups without a stated size, for which several sizes fit; the published one is used.
     GroupSizeAssumed {
         /// The first scales of such groups.
         name: String,
         /// The size in use.
         size: usize,
-        /// Linear layers with such groups.
+        /// The number of linear layers with such groups.
         linears: usize,
     },
-    /// `tie_word_embeddings` is true, and the file has a head of its own, which is used.
+    /// `tie_word_embeddings` is true, but the file has a separate lm_head, which is used.
     OwnHead,
-    /// The head is not the embedding and has no bias, unlike that of every published checkpoint.
+    /// A separate lm_head without a bias; every published checkpoint has one.
     NoHeadBias,
-    /// A PyTorch file that was written without checksums.
+    /// A PyTorch file without checksums.
     NoChecksums {
         /// The file.
         file: PathBuf,
     },
-    /// Tensors that the network has no use for.
+    /// Tensors that the network does not use.
     UnknownTensors {
-        /// How many.
+        /// The number of such tensors.
         count: usize,
-        /// The first of them, by name.
+        /// The name of the first one.
         first: String,
     },
 }

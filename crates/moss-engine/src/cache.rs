@@ -1,29 +1,28 @@
-//! The key/value cache shared out: blocks of running sequences, and what idle conversations left
-//! behind.
+//! Prefix reuse: the KV cache blocks of running sequences and of idle sessions.
 //!
-//! Pure bookkeeping over [`BlockPool`]; the storage is the model's. Idle conversations keep their
-//! blocks until somebody else needs them; then the one that has been idle longest goes, and its
-//! next turn runs its whole prompt again.
+//! Only bookkeeping over [`BlockPool`]; the model owns the storage. An idle session keeps its
+//! blocks until a running sequence needs them. Then the least recently used session is evicted, and
+//! its next turn prefills the whole prompt.
 
 use std::collections::HashMap;
 
 use moss_model::{BlockPool, BlockTable, CacheShape, ModelError};
 
-/// What a conversation left in the cache.
+/// The cache blocks of an idle session.
 #[derive(Debug)]
 struct Idle {
     /// The ids whose keys and values are in `table`.
     ids: Vec<u32>,
     table: BlockTable,
-    /// [`SharedCache::clock`] when it was left.
-    left: u64,
+    /// [`SharedCache::clock`] of its last use.
+    last_use: u64,
 }
 
-/// Who holds which block.
+/// The block pool, and the blocks of idle sessions.
 #[derive(Debug)]
 pub(crate) struct SharedCache {
     pool: BlockPool,
-    /// By session; each holds at least one block, so there are never more of them than blocks.
+    /// By session id. Each has at least one block, so the number of blocks bounds their number.
     idle: HashMap<u64, Idle>,
     clock: u64,
 }
@@ -41,13 +40,14 @@ impl SharedCache {
         self.pool.shape()
     }
 
-    /// Blocks held by sequences and idle conversations.
+    /// Returns the blocks of running sequences and idle sessions.
     pub(crate) fn used_blocks(&self) -> usize {
         self.shape().num_blocks - self.pool.free_blocks()
     }
 
-    /// What a session's cache shares with a prompt, and how many positions that is: all but the
-    /// prompt's last token at most, whose logits are needed. What comes after is given back.
+    /// Returns the blocks of a session that a prompt can reuse, and the number of positions: those
+    /// of the longest common prefix, without the prompt's last token, whose logits are needed. The
+    /// other blocks are freed.
     pub(crate) fn resume(&mut self, session: Option<u64>, prompt: &[u32]) -> (BlockTable, usize) {
         let Some(mut idle) = session.and_then(|id| self.idle.remove(&id)) else {
             return (BlockTable::default(), 0);
@@ -63,10 +63,10 @@ impl SharedCache {
         (idle.table, cached)
     }
 
-    /// Makes room for `positions` in `table`, if need be at the cost of idle conversations.
+    /// Allocates blocks for `positions` in `table`, and evicts idle sessions if necessary.
     ///
     /// # Errors
-    /// [`ModelError::CacheFull`] when running sequences hold too much of it.
+    /// [`ModelError::CacheFull`] if running sequences use too many blocks.
     pub(crate) fn grow(
         &mut self,
         table: &mut BlockTable,
@@ -79,19 +79,19 @@ impl SharedCache {
             let oldest = self
                 .idle
                 .iter()
-                .min_by_key(|(_, idle)| idle.left)
+                .min_by_key(|(_, idle)| idle.last_use)
                 .map(|(session, _)| *session);
             let Some(session) = oldest else {
                 return Err(full);
             };
-            tracing::debug!(session, "idle conversation gives its cache blocks away");
+            tracing::debug!(session, "idle session evicted from the cache");
             self.forget(session);
         }
     }
 
-    /// Leaves the cache of a sequence that has ended to its session. `ids` are those whose keys and
+    /// Keeps the blocks of an ended sequence for its session. `ids` are the tokens whose keys and
     /// values were written.
-    pub(crate) fn leave(&mut self, session: u64, ids: Vec<u32>, mut table: BlockTable) {
+    pub(crate) fn keep(&mut self, session: u64, ids: Vec<u32>, mut table: BlockTable) {
         self.forget(session); // another sequence of the same session may have ended before
         self.pool.truncate(&mut table, ids.len());
         if !table.blocks().is_empty() {
@@ -101,7 +101,7 @@ impl SharedCache {
                 Idle {
                     ids,
                     table,
-                    left: self.clock,
+                    last_use: self.clock,
                 },
             );
         }
@@ -111,7 +111,7 @@ impl SharedCache {
         self.pool.release(table);
     }
 
-    /// Gives back what a session left.
+    /// Frees the blocks of a session.
     pub(crate) fn forget(&mut self, session: u64) {
         if let Some(idle) = self.idle.remove(&session) {
             self.pool.release(idle.table);
@@ -131,17 +131,17 @@ mod tests {
         num_blocks: 8,
     };
 
-    /// A conversation of these ids, idle.
-    fn left(cache: &mut SharedCache, session: u64, ids: &[u32]) {
+    /// Adds an idle session with these ids.
+    fn add_idle(cache: &mut SharedCache, session: u64, ids: &[u32]) {
         let mut table = BlockTable::default();
         cache.grow(&mut table, ids.len()).unwrap();
-        cache.leave(session, ids.to_vec(), table);
+        cache.keep(session, ids.to_vec(), table);
     }
 
     #[test]
-    fn the_longest_common_beginning_is_kept_and_the_rest_given_back() {
+    fn the_longest_common_prefix_is_kept_and_the_other_blocks_are_freed() {
         let mut cache = SharedCache::new(SHAPE);
-        left(&mut cache, 1, &[1, 2, 3, 4, 5, 6, 7, 8, 9]);
+        add_idle(&mut cache, 1, &[1, 2, 3, 4, 5, 6, 7, 8, 9]);
         assert_eq!(cache.used_blocks(), 3);
         let (table, cached) = cache.resume(Some(1), &[1, 2, 3, 4, 5, 60, 70]);
         assert_eq!(
@@ -151,26 +151,26 @@ mod tests {
     }
 
     #[test]
-    fn the_last_token_of_a_prompt_is_always_left_to_run() {
+    fn the_last_token_of_a_prompt_is_never_reused() {
         let mut cache = SharedCache::new(SHAPE);
-        left(&mut cache, 1, &[1, 2, 3, 4, 5]);
+        add_idle(&mut cache, 1, &[1, 2, 3, 4, 5]);
         assert_eq!(cache.resume(Some(1), &[1, 2, 3, 4, 5]).1, 4);
         assert_eq!(
             cache.resume(Some(1), &[1, 2]).1,
             0,
-            "it has been taken already"
+            "the blocks are in use already"
         );
         assert_eq!(cache.resume(None, &[1, 2]).1, 0);
     }
 
     #[test]
-    fn who_has_been_idle_longest_gives_way_and_no_more_than_needed() {
+    fn the_least_recently_used_session_is_evicted_and_no_more_than_needed() {
         let mut cache = SharedCache::new(SHAPE);
         for session in 1..=3 {
-            left(&mut cache, session, &[session as u32; 8]);
+            add_idle(&mut cache, session, &[session as u32; 8]);
         }
         let (table, _) = cache.resume(Some(1), &[1; 8]);
-        cache.leave(1, vec![1; 8], table); // now 2 has been idle longest
+        cache.keep(1, vec![1; 8], table); // now 2 is the least recently used
         let mut table = BlockTable::default();
         cache.grow(&mut table, 16).unwrap();
         assert_eq!(cache.resume(Some(2), &[2; 8]).1, 0);
@@ -199,10 +199,10 @@ mod tests {
     }
 
     proptest! {
-        /// Any mix of beginning, growing, leaving and forgetting: each block has one holder, and
-        /// none is lost.
+        /// Any mix of starting, growing, keeping and forgetting: each block has one owner, and none
+        /// is lost.
         #[test]
-        fn no_block_is_lost_or_held_twice(steps in prop::collection::vec((0u8..4, 0u64..4, 1usize..33), 1..60)) {
+        fn no_block_is_lost_or_owned_twice(steps in prop::collection::vec((0u8..4, 0u64..4, 1usize..33), 1..60)) {
             let mut cache = SharedCache::new(SHAPE);
             let mut running: Vec<(u64, BlockTable, usize)> = Vec::new();
             for (what, session, positions) in steps {
@@ -219,7 +219,7 @@ mod tests {
                     }
                     2 if !running.is_empty() => {
                         let (session, table, cached) = running.remove(0);
-                        cache.leave(session, vec![7; cached], table);
+                        cache.keep(session, vec![7; cached], table);
                     }
                     _ => cache.forget(session),
                 }

@@ -1,4 +1,4 @@
-//! What an engine's handle sends to its worker.
+//! Messages from an engine's handle to its worker thread.
 
 use std::{
     sync::{
@@ -10,25 +10,25 @@ use std::{
 
 use moss_sampling::Sampler;
 
-use crate::{EngineError, Event, Outcome, Request, StopCause, Timings, Usage, health::Outlet};
+use crate::{EngineError, Event, Outcome, Request, StopCause, Timings, Usage, health::EventSender};
 
 /// Messages to the worker.
 pub(crate) enum Command {
     /// A request.
     Submit(Box<Job>),
-    /// A conversation is over.
+    /// A session was dropped.
     EndSession(u64),
-    /// So is the engine.
+    /// The engine was dropped.
     Stop,
 }
 
-/// A request that waits, and where its events go.
+/// A waiting request, and the receiver of its events.
 pub(crate) struct Job {
-    /// Requests before this one.
+    /// The number of requests before this one.
     pub(crate) id: u64,
     pub(crate) request: Request,
     pub(crate) sampler: Sampler,
-    pub(crate) events: Arc<Outlet>,
+    pub(crate) events: Arc<EventSender>,
     pub(crate) cancelled: Arc<AtomicBool>,
     pub(crate) submitted: Instant,
 }
@@ -38,7 +38,7 @@ impl Job {
         self.cancelled.load(Relaxed)
     }
 
-    /// The last event of a request that never ran.
+    /// Sends the last event of a request that was not admitted.
     pub(crate) fn end_before_start(self, error: Option<EngineError>) {
         let event = error.map_or_else(
             || {
@@ -62,6 +62,6 @@ impl Job {
             },
             Event::Failed,
         );
-        self.events.send(event); // an owner who is gone needs no event
+        self.events.send(event); // without a receiver, the event is dropped
     }
 }

@@ -1,4 +1,4 @@
-//! What can go wrong between a request and its last event.
+//! Errors of the engine and of requests.
 
 use std::sync::Arc;
 
@@ -14,36 +14,36 @@ use moss_text::TextError;
 pub enum EngineError {
     /// A prompt without tokens.
     EmptyPrompt,
-    /// A prompt that leaves no room for an answer. Client libraries recognize it by the words
+    /// A prompt as long as the context. Client libraries recognize this error by the words
     /// "prompt is too long" (LangChain) and "this model's maximum context length is" (litellm).
     PromptTooLong {
-        /// Its tokens.
+        /// The number of its tokens.
         found: usize,
         /// Tokens of prompt and answer together.
         context_length: usize,
     },
-    /// More requests wait than the engine takes.
+    /// The queue of waiting requests is full.
     QueueFull {
-        /// Requests that may wait.
+        /// The most waiting requests.
         limit: usize,
     },
-    /// A token of the prompt has no embedding row.
+    /// A token of the prompt without a row in the embedding.
     UnknownToken {
         /// Index in the prompt.
         position: usize,
         /// The id.
         id: u32,
-        /// Embedding rows.
+        /// Rows of the embedding.
         rows: usize,
     },
-    /// A stop token that can never be generated.
+    /// A stop token that cannot be generated.
     UnknownStop {
         /// The id.
         id: u32,
-        /// Number of tokens that may be drawn.
+        /// The number of tokens that may be sampled.
         tokens: usize,
     },
-    /// Stop strings without text to look for them in.
+    /// A request that needs text, and an engine without a tokenizer.
     NoTokenizer,
     /// The tokenizer has more tokens than the model has rows.
     TokenizerMismatch {
@@ -56,61 +56,61 @@ pub enum EngineError {
     Model {
         /// Tokens generated before.
         step: usize,
-        /// What it said.
+        /// The model's error.
         #[message(cause)]
         source: Arc<ModelError>,
     },
-    /// The model broke its contract.
+    /// The model returned another number of logits than requested.
     LogitsMissing {
         /// Tokens generated before.
         step: usize,
-        /// Logits given.
+        /// Logits found.
         found: usize,
-        /// Embedding rows.
+        /// Rows of the embedding.
         expected: usize,
     },
-    /// Choosing a token panicked; only this request is affected.
+    /// Sampling panicked; only this request is affected.
     StepPanicked {
         /// Tokens generated before.
         step: usize,
         /// The panic's message.
         message: String,
     },
-    /// Nothing could be drawn from the logits, or a parameter is out of its range.
+    /// A token cannot be sampled, or a parameter is out of its range.
     #[error(transparent)]
     Sampling(#[from] SamplingError),
     /// A prompt could not be built.
     #[error(transparent)]
     Text(Arc<TextError>),
-    /// The model's code panicked: its state is not to be trusted.
+    /// The model panicked: its state is undefined.
     Panicked {
         /// The panic's message.
         message: String,
     },
-    /// The model's device, or the driver's context on it, cannot be used any more by this process.
+    /// The model's device, or its driver context, is unusable for this process.
     DeviceLost {
-        /// The error that told.
+        /// The error of the device.
         source: Arc<ModelError>,
     },
     /// The model made no progress within the watchdog's limit.
     Stalled {
         /// Seconds without progress.
         seconds: u64,
-        /// Tokens of the step that does not end.
+        /// Tokens of the forward batch that does not end.
         tokens: usize,
     },
     /// The worker thread could not be started.
     Threads {
-        /// Threads asked for.
+        /// The number of threads.
         threads: usize,
-        /// What the system said.
+        /// The message of the system or of the thread pool.
         reason: String,
     },
-    /// The engine is gone.
+    /// The engine has been dropped.
     ShutDown,
-    /// The conversation has no answer yet.
+    /// The conversation has no turn to regenerate.
     NothingToRegenerate,
-    /// The last turn did not end in a command.
+    /// The last turn does not end in plugin calls.
     NoPendingCommand,
 }
 

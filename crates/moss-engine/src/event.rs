@@ -1,60 +1,60 @@
-//! What a request's owner gets to see.
+//! Events of a request.
 //!
-//! Order, for each request on a channel of its own: [`Event::Started`], any number of
+//! The order of the events of one request is: [`Event::Started`], any number of
 //! [`Event::Prefill`], any number of [`Event::Text`], then exactly one of [`Event::Finished`] and
-//! [`Event::Failed`]. A request that is cancelled or fails while it waits has only the last.
+//! [`Event::Failed`]. A request that is cancelled or fails in the queue has only the last one.
 
 use moss_text::{Outcome, SegmentKind, TokenText};
 
 use crate::EngineError;
 
-/// One step of a request's life.
+/// An event of a request.
 #[derive(Debug, Clone)]
 pub enum Event {
-    /// So many of a chat's oldest turns no longer fit the window, as of now. Chats alone have it.
+    /// The oldest turns of a chat no longer fit the context length. Only chats have this event.
     TurnsDropped {
-        /// How many went.
+        /// The number of turns that were dropped.
         count: usize,
     },
-    /// The request runs.
+    /// The request was admitted.
     Started {
         /// Tokens of its prompt.
         prompt_tokens: usize,
-        /// Those whose keys and values were in the cache already.
+        /// Those whose keys and values are in the cache.
         reused_tokens: usize,
     },
-    /// A chunk of the prompt is done.
+    /// A chunk of the prompt has been processed.
     Prefill {
-        /// Tokens of the prompt that are done.
+        /// Tokens of the prompt that have been processed.
         done: usize,
         /// Tokens of the prompt.
         total: usize,
     },
     /// A token was generated, or text that was held back is released.
     Text {
-        /// The token; none for text that is released at the end.
+        /// The token; `None` for text that is released at the end.
         id: Option<u32>,
         /// The part of the reply that the text belongs to.
         kind: SegmentKind,
-        /// Whole characters that the token completes, without labels; may be empty.
+        /// The characters that the token completes, without labels; may be empty.
         piece: String,
-        /// The tokens of the text, where the request asks for them.
+        /// The tokens of the text, if the request has `align`.
         tokens: Vec<TokenText>,
-        /// How likely the model held the token to be, where the request asks for it.
+        /// Log-probabilities, if the request has `logprobs`.
         logprobs: Option<Box<TokenLogprobs>>,
     },
-    /// The answer is complete.
+    /// The request has ended.
     Finished(Outcome),
-    /// There is no answer.
+    /// The request has failed.
     Failed(EngineError),
 }
 
-/// How likely the model held a token to be: natural logarithms of probabilities over the ids that
-/// may be drawn, before any filter.
+/// Log-probabilities: natural logarithms of the softmax over the ids that may be sampled, before
+/// any logits processor.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TokenLogprobs {
-    /// Of the token that was drawn.
+    /// That of the sampled token.
     pub logprob: f32,
-    /// The likeliest tokens, as many as the request asks for, the likeliest first.
+    /// Those of the most likely tokens, in descending order.
     pub top: Vec<(u32, f32)>,
 }

@@ -1,4 +1,4 @@
-//! The engine as its users hold it.
+//! The public handle of the engine.
 
 use std::{
     sync::{
@@ -20,22 +20,22 @@ use crate::{
     command::{Command, Job},
     health::Health,
     metrics::Counters,
-    panics::caught,
+    panics::catch_panic,
     watchdog,
     worker::Worker,
 };
 
-/// How often a dropped engine that waits for its thread looks whether the thread is stalled.
+/// Interval at which a dropped engine, which waits for its thread, checks for a stall.
 const JOIN_POLL: Duration = Duration::from_millis(100);
 
-/// A model at work on a thread of its own. Dropping it cancels what runs and waits for the thread,
-/// unless that is stalled.
+/// An inference engine: a model on a worker thread, with a queue of requests. Dropping it cancels
+/// all requests and waits for the thread, unless that has stalled.
 #[derive(Debug)]
 pub struct Engine {
     commands: Sender<Command>,
     counters: Arc<Counters>,
     config: MossConfig,
-    window: usize,
+    context_length: usize,
     tokenizer: Option<Tokenizer>,
     options: EngineOptions,
     next_session: AtomicU64,
@@ -44,13 +44,13 @@ pub struct Engine {
     thread: Option<JoinHandle<()>>,
     /// Disconnected once the thread has ended.
     ended: Receiver<()>,
-    /// Dropping it ends the watchdog.
+    /// Dropping it stops the watchdog.
     watchdog: Option<Sender<()>>,
 }
 
 impl Engine {
-    /// Starts the worker. Without a tokenizer there is no text, and every row of the embedding may
-    /// be drawn.
+    /// Starts the worker thread. Without a tokenizer there is no text, and every row of the
+    /// embedding may be sampled.
     ///
     /// # Errors
     /// [`EngineError::TokenizerMismatch`] for a tokenizer with more tokens than the model has rows;
@@ -78,7 +78,7 @@ impl Engine {
             .thread_name(|index| format!("moss-kernel-{index}"))
             .build()
             .map_err(|source| error(source.to_string()))?;
-        let window = config.context_length.min(model.cache_shape().positions());
+        let context_length = config.context_length.min(model.cache_shape().positions());
         let (commands, inbox) = unbounded();
         let (counters, stopping) = (Arc::<Counters>::default(), Arc::<AtomicBool>::default());
         let health = Arc::<Health>::default();
@@ -100,9 +100,9 @@ impl Engine {
             .spawn({
                 let health = health.clone();
                 move || {
-                    // Panics of the model are caught where it is called; any other is a fault of
-                    // the engine itself.
-                    if let Err(message) = caught(|| pool.install(|| worker.run())) {
+                    // Panics of the model are caught at its call. Any other is a fault of the
+                    // engine.
+                    if let Err(message) = catch_panic(|| pool.install(|| worker.run())) {
                         health.fail(&EngineError::Panicked { message });
                     }
                     drop(worker);
@@ -114,7 +114,7 @@ impl Engine {
             commands,
             counters,
             config,
-            window,
+            context_length,
             tokenizer,
             options,
             next_session: AtomicU64::new(0),
@@ -126,52 +126,52 @@ impl Engine {
         })
     }
 
-    /// Sizes of the model.
+    /// Returns the configuration of the model.
     pub fn model_config(&self) -> &MossConfig {
         &self.config
     }
 
-    /// Positions that a sequence may have: the model's window, or the cache where that is smaller.
-    pub fn window(&self) -> usize {
-        self.window
+    /// Returns the most positions of a sequence: the model's context length, or the capacity of the
+    /// KV cache if that is smaller.
+    pub fn context_length(&self) -> usize {
+        self.context_length
     }
 
-    /// The tokenizer, where there is one.
+    /// Returns the tokenizer, if there is one.
     pub fn tokenizer(&self) -> Option<&Tokenizer> {
         self.tokenizer.as_ref()
     }
 
-    /// What the engine has done and is doing.
+    /// Returns the current counters.
     pub fn metrics(&self) -> Metrics {
         self.counters.snapshot()
     }
 
-    /// Returns the error that stopped the engine for good: a panic of the model, a lost device, or
-    /// a step that does not end.
+    /// Returns the error that stopped the engine permanently: a panic of the model, a lost device,
+    /// or a forward batch that does not end.
     pub fn fault(&self) -> Option<EngineError> {
         self.health.fault()
     }
 
-    /// Calls `listener` once when the engine stops for good, from any thread; at once if it has
-    /// stopped already.
+    /// Calls `listener` once, from any thread, when the engine stops permanently; immediately if it
+    /// has stopped already.
     pub fn on_fault(&self, listener: FaultListener) {
         self.health.listen(listener);
     }
 
-    /// Returns the prompt tokens of all requests, waiting and running, that have yet to be
-    /// processed.
+    /// Returns the number of unprocessed prompt tokens of all waiting and running requests.
     pub fn prompt_backlog(&self) -> usize {
         self.health.prompt_backlog()
     }
 
-    /// Predicts from measured speed how long `prompt_tokens` and then the `generated_tokens` of one
-    /// answer take. `None` until a speed has been measured.
+    /// Predicts, from the measured speed, the time to process `prompt_tokens` and then to generate
+    /// `generated_tokens` of one reply. Returns `None` before the first measurement.
     pub fn predict(&self, prompt_tokens: usize, generated_tokens: usize) -> Option<Duration> {
         self.health.speed.predict(prompt_tokens, generated_tokens)
     }
 
-    /// Returns a request that continues `text`, which is trusted: special tokens in it are taken as
-    /// such. It ends at the end-of-text token or in a full context window.
+    /// Returns a request that continues `text`, which is trusted: special tokens in it are encoded
+    /// as such. It ends at the end-of-text token or at the context length.
     ///
     /// # Errors
     /// [`EngineError::NoTokenizer`]; [`EngineError::Text`].
@@ -183,7 +183,7 @@ impl Engine {
         })
     }
 
-    /// A new conversation's cache.
+    /// Creates a session: the KV cache of a new conversation.
     pub fn session(&self) -> Session {
         Session {
             id: self.next_session.fetch_add(1, Relaxed),
@@ -196,14 +196,14 @@ impl Engine {
     /// # Errors
     /// [`EngineError::EmptyPrompt`], [`EngineError::PromptTooLong`], [`EngineError::UnknownToken`],
     /// [`EngineError::Text`] for an id of the prompt without a token, [`EngineError::UnknownStop`],
-    /// [`EngineError::NoTokenizer`] for stop strings where there is no text,
+    /// [`EngineError::NoTokenizer`] for stop strings without a tokenizer,
     /// [`EngineError::Sampling`] for a parameter out of its range or a bias of an unknown id,
     /// [`EngineError::QueueFull`], [`EngineError::ShutDown`].
     pub fn submit(&self, request: Request) -> Result<Run, EngineError> {
         self.submit_with(request, CancelHandle::default())
     }
 
-    /// As [`Engine::submit`], to be cancelled by a handle that is in somebody's hands already.
+    /// Queues a request that an existing handle cancels.
     pub(crate) fn submit_with(
         &self,
         request: Request,
@@ -215,9 +215,9 @@ impl Engine {
         Ok(Run::new(receiver, cancel, seed))
     }
 
-    /// As [`Engine::submit`], for those who cannot wait on a thread: events go to `events` as they
-    /// come, and `cancel` ends the request. A sink that is dropped without a last event tells that
-    /// the engine is gone. Gives the seed that makes the run again.
+    /// Queues a request without blocking a thread for it, for async callers: the engine calls
+    /// `events` for each event, and `cancel` ends the request. If the engine is dropped, it drops
+    /// the sink without a last event. Returns the seed that reproduces the run.
     ///
     /// # Errors
     /// As [`Engine::submit`].
@@ -235,20 +235,20 @@ impl Engine {
             penalty.stop_ids.clone_from(&request.stop.stop_ids);
         }
         let mut sampler = Sampler::new(sampling)?;
-        for step in request.steps.drain(..) {
-            sampler = sampler.with_step(step);
+        for processor in request.processors.drain(..) {
+            sampler = sampler.with_processor(processor);
         }
         let seed = sampler.seed();
         if let Some(fault) = self.fault() {
-            events(Event::Failed(fault)); // an owner who is gone needs no event
+            events(Event::Failed(fault)); // the result does not matter: it is the last event
             return Ok(seed);
         }
         let limit = self.options.queue_limit.max(1);
-        let taken = self
+        let queued = self
             .counters
             .waiting
             .fetch_update(Relaxed, Relaxed, |n| (n < limit).then_some(n + 1));
-        if taken.is_err() {
+        if queued.is_err() {
             return Err(EngineError::QueueFull { limit });
         }
         let id = self.counters.requests.fetch_add(1, Relaxed);
@@ -268,16 +268,16 @@ impl Engine {
         Ok(seed)
     }
 
-    /// What would fail in the middle of a batch is refused here, where it harms nobody else.
+    /// Rejects requests that would fail in a forward batch, where other requests would be affected.
     fn check(&self, request: &Request) -> Result<(), EngineError> {
         let prompt = &request.prompt;
         if prompt.is_empty() {
             return Err(EngineError::EmptyPrompt);
         }
-        if prompt.len() >= self.window {
+        if prompt.len() >= self.context_length {
             return Err(EngineError::PromptTooLong {
                 found: prompt.len(),
-                context_length: self.window,
+                context_length: self.context_length,
             });
         }
         let rows = self.config.vocab_size;
@@ -323,15 +323,15 @@ impl Engine {
 impl Drop for Engine {
     fn drop(&mut self) {
         self.stopping.store(true, Relaxed);
-        let _ = self.commands.send(Command::Stop); // a worker that is gone has stopped
+        let _ = self.commands.send(Command::Stop); // fails if the worker has stopped already
         while self.ended.recv_timeout(JOIN_POLL) == Err(RecvTimeoutError::Timeout) {
             if matches!(self.fault(), Some(EngineError::Stalled { .. })) {
-                return; // the thread may never end; the process ends it
+                return; // the thread may never end
             }
         }
         self.watchdog = None;
         if let Some(thread) = self.thread.take() {
-            let _ = thread.join(); // its panics were reported as events
+            let _ = thread.join(); // a panic was reported as an event
         }
     }
 }

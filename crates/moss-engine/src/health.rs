@@ -1,7 +1,7 @@
-//! Whether the engine works: its open requests, its heartbeat, and the fault that ended it.
+//! The health of an engine: its open requests, its heartbeat, and the fault that stopped it.
 //!
-//! Shared between the engine's thread, its handles and the watchdog, so that requests can be ended
-//! from outside while the engine's thread is stuck in the model.
+//! Shared between the worker thread, the handles and the watchdog, so that the watchdog can end
+//! requests while the worker thread is blocked in the model.
 
 use std::{
     collections::HashMap,
@@ -13,39 +13,39 @@ use std::{
 
 use crate::{EngineError, Event, EventSink, speed::Speed};
 
-/// Told about the fault that stopped an engine; see [`crate::Engine::on_fault`].
+/// Receives the fault that stopped an engine; see [`crate::Engine::on_fault`].
 pub type FaultListener = Box<dyn FnOnce(EngineError) + Send>;
 
-/// State that outlives a stuck engine thread.
+/// State that does not need the worker thread.
 #[derive(Default)]
 pub(crate) struct Health {
     requests: Mutex<Requests>,
-    /// Set with [`Requests::fault`]; cheap to ask.
+    /// Is true if [`Requests::fault`] is set; read without the lock.
     failed: AtomicBool,
     /// Counts every sign of progress.
     beats: AtomicU64,
-    /// Tokens of the step that runs; 0 while the engine is idle.
+    /// Tokens of the running forward batch; 0 while the engine is idle.
     step_tokens: AtomicUsize,
     pub(crate) speed: Speed,
 }
 
 #[derive(Default)]
 struct Requests {
-    open: HashMap<u64, Weak<Outlet>>,
+    open: HashMap<u64, Weak<EventSender>>,
     fault: Option<EngineError>,
     listeners: Vec<FaultListener>,
 }
 
 impl Health {
-    /// Registers a request. If the engine has failed already, the request is ended at once.
+    /// Registers a request. If the engine has failed already, the request fails immediately.
     pub(crate) fn open(
         self: &Arc<Self>,
         id: u64,
         prompt_tokens: usize,
         sink: EventSink,
-    ) -> Arc<Outlet> {
+    ) -> Arc<EventSender> {
         let (sink, pending) = (Mutex::new(Some(sink)), AtomicUsize::new(prompt_tokens));
-        let outlet = Arc::new(Outlet {
+        let sender = Arc::new(EventSender {
             id,
             sink,
             pending,
@@ -53,16 +53,16 @@ impl Health {
         });
         let mut requests = lock(&self.requests);
         match requests.fault.clone() {
-            None => drop(requests.open.insert(id, Arc::downgrade(&outlet))),
+            None => drop(requests.open.insert(id, Arc::downgrade(&sender))),
             Some(fault) => {
                 drop(requests);
-                outlet.send(Event::Failed(fault));
+                sender.send(Event::Failed(fault));
             }
         }
-        outlet
+        sender
     }
 
-    /// Ends every open request with `error`, now and from now on. The first fault counts.
+    /// Fails every open request, and every later one, with `error`. Only the first fault counts.
     pub(crate) fn fail(&self, error: &EngineError) {
         let (open, listeners) = {
             let mut requests = lock(&self.requests);
@@ -80,8 +80,8 @@ impl Health {
         for listener in listeners {
             listener(error.clone());
         }
-        for outlet in open.values().filter_map(Weak::upgrade) {
-            outlet.fail(error.clone());
+        for sender in open.values().filter_map(Weak::upgrade) {
+            sender.fail(error.clone());
         }
     }
 
@@ -103,29 +103,29 @@ impl Health {
         }
     }
 
-    /// Prompt tokens of open requests that have yet to be processed.
+    /// Returns the number of unprocessed prompt tokens of open requests.
     pub(crate) fn prompt_backlog(&self) -> usize {
-        // Dropping the last owner of an outlet takes the lock, so they are dropped outside of it.
+        // Dropping the last reference to a sender takes the lock, so that happens after unlocking.
         let open: Vec<_> = lock(&self.requests)
             .open
             .values()
             .filter_map(Weak::upgrade)
             .collect();
-        open.iter().map(|outlet| outlet.pending.load(Relaxed)).sum()
+        open.iter().map(|sender| sender.pending.load(Relaxed)).sum()
     }
 
-    /// A step of so many tokens begins; 0 tokens end it.
+    /// Reports the start of a forward batch with its tokens, or its end with 0.
     pub(crate) fn step(&self, tokens: usize) {
         self.step_tokens.store(tokens, Relaxed);
         self.beat();
     }
 
-    /// A sign of progress within a step.
+    /// Reports progress in a forward batch.
     pub(crate) fn beat(&self) {
         self.beats.fetch_add(1, Relaxed);
     }
 
-    /// Signs of progress so far, and the tokens of the step that runs.
+    /// Returns the number of progress reports, and the tokens of the running forward batch.
     pub(crate) fn pulse(&self) -> (u64, usize) {
         (self.beats.load(Relaxed), self.step_tokens.load(Relaxed))
     }
@@ -139,34 +139,34 @@ impl std::fmt::Debug for Health {
     }
 }
 
-/// Where one request's events go, until its last one.
-pub(crate) struct Outlet {
+/// Sends the events of one request. Drops the sink after the last event.
+pub(crate) struct EventSender {
     id: u64,
     sink: Mutex<Option<EventSink>>,
-    /// Prompt tokens that have yet to be processed.
+    /// Unprocessed prompt tokens.
     pending: AtomicUsize,
     health: Arc<Health>,
 }
 
-impl Outlet {
-    /// False once the receiver is gone.
+impl EventSender {
+    /// Returns `false` if the receiver is gone.
     pub(crate) fn send(&self, event: Event) -> bool {
         send(&mut lock(&self.sink), event)
     }
 
-    /// Sets the prompt tokens that have yet to be processed.
+    /// Sets the number of unprocessed prompt tokens.
     pub(crate) fn set_pending(&self, tokens: usize) {
         self.pending.store(tokens, Relaxed);
     }
 
-    /// The last event, from outside the engine's thread. A sink that this thread is stuck in is
-    /// left alone.
+    /// Sends the last event from another thread than the worker. Does nothing if the worker is
+    /// blocked in the sink.
     fn fail(&self, error: EngineError) {
         let mut sink = match self.sink.try_lock() {
             Ok(sink) => sink,
             Err(TryLockError::Poisoned(sink)) => sink.into_inner(),
             Err(TryLockError::WouldBlock) => {
-                // Most likely an event on its way; a sink does not block.
+                // The worker is sending an event, which takes microseconds: sinks do not block.
                 std::thread::sleep(std::time::Duration::from_millis(50));
                 let Ok(sink) = self.sink.try_lock() else {
                     return;
@@ -178,7 +178,7 @@ impl Outlet {
     }
 }
 
-impl Drop for Outlet {
+impl Drop for EventSender {
     fn drop(&mut self) {
         lock(&self.health.requests).open.remove(&self.id);
     }

@@ -1,9 +1,8 @@
-//! Requests to events: a worker that owns a model and serves a queue of requests, several sequences
-//! at a time.
+//! Requests to events: a worker thread that owns a model and serves a queue of requests with
+//! continuous batching and chunked prefill.
 //!
-//! An [`Engine`] is fed [`Request`]s and answers each with a [`Run`], an iterator of [`Event`]s. A
-//! [`Chat`] keeps a conversation on top of it. No tensors, no terminal, no network, no async
-//! runtime.
+//! [`Engine::submit`] takes a [`Request`] and returns a [`Run`], an iterator of [`Event`]s. A
+//! [`Chat`] keeps a conversation. This crate has no tensors, terminal, network or async runtime.
 
 mod cache;
 mod chat;

@@ -1,30 +1,30 @@
-//! Counters of an engine's life.
+//! Counters of an engine.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
-/// A snapshot of the counters. What is counted now is brought up to date after each step, just
-/// after its events are sent.
+/// A snapshot of the counters. The current values (waiting, running, blocks) are updated after each
+/// forward batch, after its events are sent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Metrics {
-    /// Requests taken since the start.
+    /// Requests accepted since the start.
     pub requests: u64,
-    /// Prompt tokens run through the model.
+    /// Prompt tokens that the model has processed.
     pub prefilled_tokens: u64,
-    /// Prompt tokens found in the cache.
+    /// Prompt tokens that were in the cache.
     pub reused_tokens: u64,
-    /// Tokens generated.
+    /// Generated tokens.
     pub generated_tokens: u64,
-    /// Requests that wait now.
+    /// Requests that are waiting.
     pub waiting: usize,
-    /// Sequences that run now.
+    /// Sequences that are running.
     pub running: usize,
-    /// Cache blocks in use now, by sequences and idle sessions.
+    /// Cache blocks in use by sequences and idle sessions.
     pub cache_blocks_used: usize,
-    /// Cache blocks there are.
+    /// All cache blocks.
     pub cache_blocks: usize,
 }
 
-/// The counters themselves, shared between worker and handles.
+/// The counters, shared between worker and handles.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) requests: AtomicU64,

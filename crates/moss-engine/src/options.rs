@@ -7,32 +7,32 @@ use moss_model::LanguageModel;
 /// Limits of an engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineOptions {
-    /// Requests that may wait; at least one may.
+    /// The most waiting requests; at least one.
     pub queue_limit: usize,
-    /// Sequences that may run at once, cache permitting: each is let in only once its longest
-    /// course fits beside the others.
+    /// The most sequences that run concurrently. A sequence is also admitted only if its worst-case
+    /// KV demand can be reserved.
     pub max_sequences: usize,
-    /// Prompt tokens of one step: more read the weights less often, fewer keep the others' answers
-    /// flowing. `None` for [`LanguageModel::prefill_chunk`].
+    /// Prompt tokens per forward batch. Larger chunks read the weights less often; smaller ones
+    /// delay other replies less. `None` for [`LanguageModel::prefill_chunk`].
     pub prefill_chunk: Option<usize>,
-    /// Threads of the CPU kernels; `None` for one a core.
+    /// Threads of the CPU kernels; `None` for one per core.
     pub threads: Option<usize>,
-    /// Least time without progress after which the engine counts as stalled: long for devices on
-    /// which a layer of a prompt may take many seconds. It grows with the measured speed of the
-    /// model, see [`EngineError::Stalled`](crate::EngineError::Stalled). `None` for the default of
-    /// the model's devices.
+    /// The time without progress after which the engine counts as stalled. It must exceed the time
+    /// of one layer of a prompt, which can be many seconds on a CPU. The limit grows if the
+    /// measured speed of the model requires it, see
+    /// [`EngineError::Stalled`](crate::EngineError::Stalled). `None` for the default of the model's
+    /// devices.
     pub stall_time: Option<Duration>,
-    /// Context windows that the KV cache holds, unless [`EngineOptions::cache_tokens`] is set.
+    /// Context windows in the KV cache, unless [`EngineOptions::cache_tokens`] is set.
     pub cache_windows: usize,
-    /// Tokens that the KV cache holds, over all sequences. Used by those who load a model for the
-    /// engine.
+    /// Tokens in the KV cache, over all sequences. The code that loads the model uses it.
     pub cache_tokens: Option<usize>,
 }
 
 impl EngineOptions {
-    /// The default `stall_time` of a model that runs on a CPU, in part or in whole.
+    /// The default `stall_time` of a model with layers on the CPU.
     pub const CPU_STALL_TIME: Duration = Duration::from_secs(300);
-    /// The default `stall_time` of a model that runs on GPUs alone.
+    /// The default `stall_time` of a model on GPUs only.
     pub const GPU_STALL_TIME: Duration = Duration::from_secs(60);
 
     /// Returns the limits for one conversation.
@@ -44,7 +44,7 @@ impl EngineOptions {
         }
     }
 
-    /// Returns the limits for many clients.
+    /// Returns the limits for a server with concurrent requests.
     pub fn server() -> Self {
         Self {
             max_sequences: 32,
@@ -53,7 +53,7 @@ impl EngineOptions {
         }
     }
 
-    /// Returns the tokens that the KV cache holds, at least one context window.
+    /// Returns the number of tokens in the KV cache, at least the context length.
     pub fn cache_tokens(&self, context_length: usize) -> usize {
         let default = context_length.saturating_mul(self.cache_windows);
         self.cache_tokens.unwrap_or(default).max(context_length)
@@ -74,7 +74,7 @@ impl EngineOptions {
 }
 
 impl Default for EngineOptions {
-    /// Returns the limits for a program's own requests.
+    /// Returns the limits for the requests of one program.
     fn default() -> Self {
         Self {
             queue_limit: 256,

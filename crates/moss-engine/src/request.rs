@@ -1,42 +1,41 @@
-//! What is asked of the engine.
+//! Requests to the engine.
 
 use std::time::Duration;
 
 use moss_model::MossConfig;
-use moss_sampling::{LogitsStep, SamplingParams};
+use moss_sampling::{LogitsProcessor, SamplingParams};
 use moss_text::{NextRun, TextMode};
 
-/// Which ids may be drawn.
+/// The ids that may be sampled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Vocabulary {
-    /// The tokenizer's real tokens; every row where there is no tokenizer.
+    /// The tokens of the tokenizer; every row without a tokenizer.
     #[default]
     RealTokens,
     /// Every row of the embedding.
     EveryRow,
 }
 
-/// When to stop, besides a full window.
+/// The conditions that end a reply before the context length.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct StopRules {
-    /// Tokens to generate at most; `None` for as many as the window holds, 0 to run the prompt and
-    /// no more (it warms a session).
+    /// The most tokens to generate; `None` for as many as the context length allows. 0 only fills
+    /// the cache of a session with the prompt.
     pub max_new_tokens: Option<usize>,
-    /// Tokens that end the answer; none by default, so that nothing is ignored in secret. A chat
-    /// adds its own.
+    /// Tokens that end the reply; none by default. A chat adds the end-of-turn tokens.
     pub stop_ids: Vec<u32>,
-    /// Strings that end the answer, also where they are split over tokens.
+    /// Strings that end the reply, even if they span several tokens.
     pub stop_strings: Vec<String>,
-    /// Time of the answer, from its first token; a running step is interrupted between layers.
+    /// The longest time of the reply, from its first token. A running forward batch is interrupted
+    /// between layers.
     pub time_limit: Option<Duration>,
-    /// Time of the prompt, from when the request leaves the queue until its first token; none by
-    /// default.
+    /// The longest time from admission to the first token.
     pub prompt_limit: Option<PromptLimit>,
 }
 
 impl StopRules {
-    /// Stops at the end token of the model's config, where it has one: the rule for text outside of
-    /// a conversation.
+    /// Returns the rules for text outside of a conversation: stop at the end-of-text token of the
+    /// model's configuration, if it has one.
     pub fn end_of_text(config: &MossConfig) -> Self {
         Self {
             stop_ids: config.eos_token_id.into_iter().collect(),
@@ -45,48 +44,48 @@ impl StopRules {
     }
 }
 
-/// How long a prompt may take.
+/// The longest time from admission to the first token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PromptLimit {
-    /// Exactly this long.
+    /// This time.
     Fixed(Duration),
-    /// Several times what the engine's measured speed predicts for this prompt and those ahead of
-    /// it, and at least the `stall_time` of [`crate::EngineOptions`]. There is no limit until a
-    /// speed has been measured.
+    /// A multiple of the time that the measured speed predicts for this prompt and the earlier
+    /// ones, and at least the `stall_time` of [`crate::EngineOptions`]. Without a measurement, the
+    /// time is unlimited.
     Measured,
 }
 
-/// A prompt and how to go on from it.
+/// A prompt, and how to continue it.
 pub struct Request {
     /// Token ids.
     pub prompt: Vec<u32>,
-    /// How tokens are chosen.
+    /// Settings of sampling.
     pub sampling: SamplingParams,
-    /// Steps of one's own, before all filters.
-    pub steps: Vec<Box<dyn LogitsStep>>,
+    /// Custom logits processors, applied before the built-in ones.
+    pub processors: Vec<Box<dyn LogitsProcessor>>,
     /// When to stop.
     pub stop: StopRules,
-    /// Which ids may be drawn.
+    /// The ids that may be sampled.
     pub vocabulary: Vocabulary,
-    /// Tells with each token how likely it was, and this many of the likeliest; `None` for no such
-    /// thing. It costs a pass over the row.
+    /// Adds log-probabilities to each token: that of the token, and those of this many most likely
+    /// ones. `None` disables them.
     pub logprobs: Option<usize>,
-    /// What the text is; text as it is by default.
+    /// The format of the text, which gives its segments; plain text by default.
     pub text: TextMode,
     /// Assigns text to its tokens, in [`crate::Event::Text`].
     pub align: bool,
-    /// [`crate::Session::id`] of the cache to go on from, and to leave behind.
+    /// The [`crate::Session::id`] whose cache is reused and updated.
     pub session: Option<u64>,
 }
 
 impl Request {
-    /// A request without limits, stop tokens or session.
+    /// Creates a request without limits, stop tokens or session.
     pub fn new(prompt: Vec<u32>, sampling: SamplingParams) -> Self {
         let (stop, vocabulary) = (StopRules::default(), Vocabulary::default());
         Self {
             prompt,
             sampling,
-            steps: Vec::new(),
+            processors: Vec::new(),
             stop,
             vocabulary,
             logprobs: None,
@@ -96,7 +95,7 @@ impl Request {
         }
     }
 
-    /// A request for one run of a reply, without a session.
+    /// Creates a request for one run of a reply, without a session.
     pub fn of(run: NextRun, sampling: SamplingParams) -> Self {
         let stop = StopRules {
             max_new_tokens: run.max_new_tokens,

@@ -1,4 +1,4 @@
-//! A request as its owner holds it: its events, and the means to end it.
+//! The events of a submitted request, and its cancellation.
 
 use std::sync::{
     Arc,
@@ -9,33 +9,33 @@ use crossbeam_channel::Receiver;
 
 use crate::{EngineError, Event, Outcome};
 
-/// Cancels a run from anywhere.
+/// Cancels a run from any thread.
 #[derive(Debug, Clone, Default)]
 pub struct CancelHandle(pub(crate) Arc<AtomicBool>);
 
 impl CancelHandle {
-    /// Asks the run to end; it does within one layer, with [`crate::StopCause::Cancelled`].
+    /// Cancels the run. It ends within one layer, with [`crate::StopCause::Cancelled`].
     pub fn cancel(&self) {
         self.0.store(true, Relaxed);
     }
 
-    /// Whether somebody has asked already.
+    /// Returns `true` if [`CancelHandle::cancel`] was called.
     pub fn is_cancelled(&self) -> bool {
         self.0.load(Relaxed)
     }
 }
 
-/// Where a request's events go; it is called from the engine's own thread and must not block. False
-/// says that nobody listens any more, which cancels the request.
+/// Receives a request's events. The worker thread calls it, so it must not block. If it returns
+/// `false`, the receiver is gone, and the request is cancelled.
 pub type EventSink = Box<dyn Fn(Event) -> bool + Send>;
 
-/// A request's events. Dropping it cancels the request.
+/// The events of a request. Dropping it cancels the request.
 #[derive(Debug)]
 pub struct Run {
     events: Receiver<Event>,
     cancel: CancelHandle,
     seed: u64,
-    over: bool,
+    has_ended: bool,
 }
 
 impl Run {
@@ -44,26 +44,26 @@ impl Run {
             events,
             cancel,
             seed,
-            over: false,
+            has_ended: false,
         }
     }
 
-    /// Asks the run to end; its last event is still to come.
+    /// Cancels the run. The last event follows.
     pub fn cancel(&self) {
         self.cancel.cancel();
     }
 
-    /// Cancels this run from another thread, or from a signal handler.
+    /// Returns a handle that cancels this run from another thread or from a signal handler.
     pub fn cancel_handle(&self) -> CancelHandle {
         self.cancel.clone()
     }
 
-    /// The seed that makes this run again.
+    /// Returns the seed that reproduces this run.
     pub fn seed(&self) -> u64 {
         self.seed
     }
 
-    /// Waits for the answer.
+    /// Waits for the last event.
     ///
     /// # Errors
     /// The error of [`Event::Failed`].
@@ -83,22 +83,23 @@ impl Iterator for Run {
     type Item = Event;
 
     fn next(&mut self) -> Option<Event> {
-        if self.over {
+        if self.has_ended {
             return None;
         }
         let event = self
             .events
             .recv()
             .unwrap_or(Event::Failed(EngineError::ShutDown));
-        self.over = matches!(event, Event::Finished(_) | Event::Failed(_));
+        self.has_ended = matches!(event, Event::Finished(_) | Event::Failed(_));
         Some(event)
     }
 }
 
 impl Drop for Run {
     fn drop(&mut self) {
-        if !self.over {
-            self.cancel.cancel(); // a run that is over may have handed its cancel handle on
+        // After the end, the handle may belong to the next run of the same reply.
+        if !self.has_ended {
+            self.cancel.cancel();
         }
     }
 }

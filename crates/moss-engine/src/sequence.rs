@@ -1,4 +1,4 @@
-//! One running generation: its tokens, its part of the cache, its text so far.
+//! A running request: its tokens, its cache blocks, and its text.
 
 use std::{
     sync::{
@@ -14,43 +14,42 @@ use moss_text::{Piece, ReplyText, SegmentKind, Tokenizer};
 
 use crate::{
     EngineError, Event, Outcome, PromptLimit, StopCause, StopRules, Timings, TokenLogprobs, Usage,
-    command::Job, health::Outlet, speed::Speed,
+    command::Job, health::EventSender, speed::Speed,
 };
 
-/// Times the predicted duration of a prompt that [`PromptLimit::Measured`] allows: other answers
-/// and a throttled machine take their share.
+/// The limit of [`PromptLimit::Measured`], as a multiple of the predicted prefill time. The margin
+/// is for other requests and a throttled machine.
 const PROMPT_FACTOR: u32 = 4;
 
 /// A running request.
 pub(crate) struct Sequence {
     id: u64,
-    /// Prompt and answer.
+    /// Prompt and reply.
     pub(crate) ids: Vec<u32>,
     /// Positions whose keys and values are in the cache.
     pub(crate) cached: usize,
     pub(crate) table: BlockTable,
-    /// Blocks that its longest course needs.
-    pub(crate) promised: usize,
+    /// Blocks that it needs in the worst case.
+    pub(crate) reserved: usize,
     pub(crate) session: Option<u64>,
     pub(crate) cancelled: Arc<AtomicBool>,
     sampler: Sampler,
-    /// Ids below this may be drawn.
+    /// Ids below this may be sampled.
     allowed: usize,
     stop: StopRules,
-    /// Positions at which the window is full.
-    window: usize,
+    /// The most positions.
+    context_length: usize,
     text: Option<ReplyText>,
-    /// See [`Request::logprobs`].
+    /// [`Request::logprobs`](crate::Request::logprobs).
     logprobs: Option<usize>,
-    events: Arc<Outlet>,
+    events: Arc<EventSender>,
     usage: Usage,
     submitted: Instant,
     started: Instant,
     first_token: Option<Instant>,
-    /// Prompt tokens to process until its first token: its own, and those of the sequences before
-    /// it.
+    /// Prompt tokens to process until its first token: those of this and of earlier sequences.
     work: usize,
-    /// When its prompt has taken too long.
+    /// The deadline of the first token.
     prompt_deadline: Option<Instant>,
 }
 
@@ -59,8 +58,8 @@ impl Sequence {
         job: Job,
         tokenizer: Option<&Tokenizer>,
         allowed: usize,
-        window: usize,
-        promised: usize,
+        context_length: usize,
+        reserved: usize,
         (table, cached): (BlockTable, usize),
         ahead: usize,
     ) -> Self {
@@ -89,13 +88,13 @@ impl Sequence {
             ids: request.prompt,
             cached,
             table,
-            promised,
+            reserved,
             session: request.session,
             cancelled,
             sampler,
             allowed,
             stop: request.stop,
-            window,
+            context_length,
             text,
             logprobs: request.logprobs,
             events,
@@ -119,7 +118,7 @@ impl Sequence {
         sequence
     }
 
-    /// Tokens that have yet to run.
+    /// Returns the number of tokens whose keys and values are not in the cache.
     pub(crate) fn pending(&self) -> usize {
         self.ids.len() - self.cached
     }
@@ -128,8 +127,8 @@ impl Sequence {
         self.usage.generated_tokens
     }
 
-    /// Why it ends now, wherever it is.
-    pub(crate) fn outer_cause(&self) -> Option<StopCause> {
+    /// Returns the cause if the request ends for a reason other than its tokens.
+    pub(crate) fn external_cause(&self) -> Option<StopCause> {
         if self.cancelled.load(Relaxed) {
             return Some(StopCause::Cancelled);
         }
@@ -150,7 +149,7 @@ impl Sequence {
         }
     }
 
-    /// Brings the prompt's deadline up to date with the measured speed.
+    /// Updates the deadline of the first token with the measured speed.
     pub(crate) fn set_deadline(&mut self, speed: &Speed, floor: Duration) {
         if self.first_token.is_some() {
             return;
@@ -166,18 +165,18 @@ impl Sequence {
         self.prompt_deadline = limit.and_then(|limit| self.started.checked_add(limit));
     }
 
-    /// Why it ends before the next token is drawn. A token that is paid for is drawn even if time
-    /// is up by now.
-    pub(crate) fn cause_before_draw(&self) -> Option<StopCause> {
-        match self.outer_cause() {
+    /// Returns the cause if the request ends before the next token. A token whose logits exist is
+    /// sampled even after the time limit.
+    pub(crate) fn cause_before_sampling(&self) -> Option<StopCause> {
+        match self.external_cause() {
             Some(StopCause::Cancelled) => Some(StopCause::Cancelled),
-            // Nothing was asked for but the prompt's keys and values.
+            // The request only fills the cache with its prompt.
             _ => (self.stop.max_new_tokens == Some(0)).then_some(StopCause::MaxNewTokens),
         }
     }
 
-    /// Counts `tokens` more positions as written.
-    pub(crate) fn ran(&mut self, tokens: usize) {
+    /// Counts `tokens` more positions as cached.
+    pub(crate) fn add_cached(&mut self, tokens: usize) {
         self.cached += tokens;
         if self.usage.generated_tokens == 0 {
             self.usage.prefilled_tokens += tokens;
@@ -195,18 +194,17 @@ impl Sequence {
         request.filter(|_| self.logprobs.is_none())
     }
 
-    /// Returns what the model is asked for at the last position: candidates if they are enough.
-    pub(crate) fn wanted(&self) -> LogitRows<'_> {
+    /// Returns the logits that the model computes at the last position: candidates if they suffice.
+    pub(crate) fn logits_request(&self) -> LogitRows<'_> {
         self.top_k_request()
             .map_or(LogitRows::Last, LogitRows::TopK)
     }
 
-    /// Draws the next token from what the model gave, a row of `expected` logits or the candidates
-    /// of one,
-    /// and says why it is the last, if it is.
-    pub(crate) fn draw(
+    /// Samples the next token from the model's output, either `expected` logits or top-k
+    /// candidates. Returns the cause if the token is the last one.
+    pub(crate) fn sample_next(
         &mut self,
-        answer: Option<&mut Logits>,
+        output: Option<&mut Logits>,
         expected: usize,
     ) -> Result<Option<StopCause>, EngineError> {
         let step = self.usage.generated_tokens;
@@ -215,14 +213,14 @@ impl Sequence {
             found,
             expected,
         };
-        let answer = answer.ok_or(missing(0))?;
+        let output = output.ok_or(missing(0))?;
         let mut logprobs = None;
         let may_select = self.top_k_request().is_some();
-        let id = match answer.candidates() {
+        let id = match output.candidates() {
             Some(candidates) if may_select => self.sampler.sample_candidates(candidates, step)?,
-            Some(_) => return Err(missing(0)), // the row was asked for
+            Some(_) => return Err(missing(0)), // the request was for all logits
             None => {
-                let row = answer.last_mut().ok_or(missing(0))?;
+                let row = output.last_mut().ok_or(missing(0))?;
                 if row.len() != expected {
                     return Err(missing(row.len()));
                 }
@@ -249,19 +247,19 @@ impl Sequence {
             cause = found.map(StopCause::StopString);
             piece = shown;
         }
-        self.show(Some(id), piece, logprobs);
+        self.send_text(Some(id), piece, logprobs);
         Ok(match cause {
             _ if self.stop.stop_ids.contains(&id) => Some(StopCause::EndOfTurn),
             Some(cause) => Some(cause),
             None if self.stop.max_new_tokens == Some(self.generated()) => {
                 Some(StopCause::MaxNewTokens)
             }
-            None if self.ids.len() >= self.window => Some(StopCause::WindowFull),
+            None if self.ids.len() >= self.context_length => Some(StopCause::WindowFull),
             None => None,
         })
     }
 
-    fn show(&self, id: Option<u32>, piece: Piece, logprobs: Option<Box<TokenLogprobs>>) {
+    fn send_text(&self, id: Option<u32>, piece: Piece, logprobs: Option<Box<TokenLogprobs>>) {
         let Piece { kind, text, tokens } = piece;
         self.send(Event::Text {
             id,
@@ -272,18 +270,18 @@ impl Sequence {
         });
     }
 
-    /// Shows text that was held back, and returns all of it as it was generated.
+    /// Sends text that was held back, and returns the whole text as generated.
     fn finish_text(&mut self) -> String {
         let Some(mut text) = self.text.take() else {
             return String::new();
         };
         if let Some(rest) = text.finish() {
-            self.show(None, rest, None);
+            self.send_text(None, rest, None);
         }
         text.into_raw()
     }
 
-    /// Sends the last event. The table stays, for the session or the pool.
+    /// Sends the last event. The block table is kept, for the session or the pool.
     pub(crate) fn finish(&mut self, cause: StopCause) {
         let text = self.finish_text();
         let now = Instant::now();
@@ -310,7 +308,7 @@ impl Sequence {
         }));
     }
 
-    /// Sends the last event of a sequence that cannot go on.
+    /// Sends the last event of a failed sequence.
     pub(crate) fn fail(&mut self, error: EngineError) {
         self.finish_text();
         tracing::debug!(sequence = self.id, %error, "request failed");
@@ -319,12 +317,12 @@ impl Sequence {
 
     fn send(&self, event: Event) {
         if !self.events.send(event) {
-            self.cancelled.store(true, Relaxed); // nobody listens any more
+            self.cancelled.store(true, Relaxed); // the receiver is gone
         }
     }
 }
 
-/// The text of a token where there is no tokenizer.
+/// Returns the text of a token without a tokenizer.
 fn no_text() -> Piece {
     Piece {
         kind: SegmentKind::Answer,

@@ -1,11 +1,11 @@
-//! A conversation's cache, as its owner holds it.
+//! The KV cache of a conversation.
 
 use crossbeam_channel::Sender;
 
 use crate::command::Command;
 
-/// A conversation's cache: the longest beginning that a prompt shares with the one before is not
-/// run again. Dropping it frees its blocks.
+/// The KV cache of a conversation: the longest common prefix of a prompt and the previous one is
+/// reused. Dropping it frees its blocks.
 #[derive(Debug)]
 pub struct Session {
     pub(crate) id: u64,
@@ -21,7 +21,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        // An engine that is gone has freed everything already.
+        // Fails if the engine is gone, which has freed all blocks.
         let _ = self.commands.send(Command::EndSession(self.id));
     }
 }

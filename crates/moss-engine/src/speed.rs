@@ -1,12 +1,12 @@
-//! How fast the model is, measured from the steps it runs.
+//! The measured speed of prefill and decode.
 
 use std::{
     sync::{Mutex, PoisonError},
     time::Duration,
 };
 
-/// Prompt tokens, and decode steps, after which older measurements count half.
-const MEMORY: f64 = 2048.0;
+/// Prompt tokens, or decode steps, after which older measurements count half.
+const HALF_LIFE: f64 = 2048.0;
 
 /// Running rates of prefill and decode.
 #[derive(Debug, Default)]
@@ -21,7 +21,7 @@ struct Rate {
 
 impl Rate {
     fn add(&mut self, done: usize, time: Duration) {
-        if self.done > MEMORY {
+        if self.done > HALF_LIFE {
             self.done /= 2.0;
             self.seconds /= 2.0;
         }
@@ -29,15 +29,15 @@ impl Rate {
         self.seconds += time.as_secs_f64();
     }
 
-    /// Seconds for `work`, once there is a measurement.
+    /// Returns the seconds for `work`; `None` without a measurement.
     fn predict(&self, work: usize) -> Option<f64> {
         (self.done > 0.0).then(|| work as f64 * self.seconds / self.done)
     }
 }
 
 impl Speed {
-    /// Records a step that took `time`. A step with prompt tokens counts as prefill, with the
-    /// decode rows that it also had: the rate is the one that prompts get beside running answers.
+    /// Records a forward batch that took `time`. A batch with prompt tokens counts as prefill, even
+    /// if it also decodes: that is the rate of a prompt among running requests.
     pub(crate) fn record(&self, prompt_tokens: usize, time: Duration) {
         let mut rates = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let [prefill, decode] = &mut *rates;
@@ -47,8 +47,8 @@ impl Speed {
         }
     }
 
-    /// Predicts the time of so many prompt tokens and decode steps. `None` until prefill has been
-    /// measured; decode steps that have not been measured count as prompt tokens.
+    /// Predicts the time of prompt tokens and decode steps. Returns `None` without a measurement of
+    /// prefill. Without a measurement of decode, a step counts as a prompt token.
     pub(crate) fn predict(&self, prompt_tokens: usize, decode_steps: usize) -> Option<Duration> {
         let [prefill, decode] = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let per_step = decode

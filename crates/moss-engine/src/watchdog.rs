@@ -1,7 +1,7 @@
-//! Notices an engine thread that makes no progress.
+//! Detects a worker thread without progress.
 //!
-//! The thread that is watched may be stuck in a driver or in a page fault that never ends, so this
-//! runs on a thread of its own and ends the open requests itself.
+//! The worker may be blocked in a driver call or in a page fault, so the watchdog has a separate
+//! thread and ends the open requests itself.
 
 use std::{
     sync::Arc,
@@ -12,12 +12,12 @@ use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 
 use crate::{EngineError, health::Health};
 
-/// Times the predicted duration of a step that it may take without a sign of progress.
+/// The limit on time without progress, as a multiple of the predicted time of a forward batch.
 const FACTOR: u32 = 8;
-/// Time between two looks, at most.
+/// The longest interval between two checks.
 const LONGEST_TICK: Duration = Duration::from_secs(1);
 
-/// Starts the watchdog; dropping the sender ends it.
+/// Starts the watchdog; dropping the sender stops it.
 pub(crate) fn start(health: Arc<Health>, floor: Duration) -> std::io::Result<Sender<()>> {
     let (stop, stopped) = bounded::<()>(0);
     let tick = (floor / 8).clamp(Duration::from_millis(5), LONGEST_TICK);
@@ -44,14 +44,14 @@ pub(crate) fn start(health: Arc<Health>, floor: Duration) -> std::io::Result<Sen
     Ok(stop)
 }
 
-/// The longest silence in a step of so many tokens: a multiple of what measured speed predicts, and
-/// at least `floor`.
+/// Returns the longest time without progress in a forward batch of `tokens`: a multiple of the
+/// predicted time, and at least `floor`.
 fn limit(health: &Health, tokens: usize, floor: Duration) -> Duration {
     let predicted = health.speed.predict(tokens, 0).unwrap_or_default();
     floor.max(predicted.saturating_mul(FACTOR))
 }
 
-/// How long there has been no sign of progress.
+/// The time without progress.
 #[derive(Debug, Default)]
 struct Silence {
     beats: u64,
@@ -59,8 +59,8 @@ struct Silence {
 }
 
 impl Silence {
-    /// `slept` counts for two ticks at most: while the whole process is stopped (SIGSTOP, a
-    /// suspended machine) the engine cannot make progress either.
+    /// Updates the time after a sleep, and returns it. `slept` counts as two ticks at most: while
+    /// the process is stopped (SIGSTOP, a suspended machine), the worker cannot progress either.
     fn after(&mut self, beats: u64, busy: bool, slept: Duration, tick: Duration) -> Duration {
         match busy && beats == self.beats {
             true => self.time += slept.min(tick * 2),

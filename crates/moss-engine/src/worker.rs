@@ -1,4 +1,4 @@
-//! The thread that owns the model: admits requests, runs steps, hands out tokens.
+//! The thread that owns the model: admits requests, runs forward batches, and samples tokens.
 
 use std::{
     collections::VecDeque,
@@ -19,8 +19,8 @@ use crate::{
     command::{Command, Job},
     health::Health,
     metrics::Counters,
-    panics::caught,
-    scheduler::{self, Turn},
+    panics::catch_panic,
+    scheduler::{self, ScheduledChunk},
     sequence::Sequence,
 };
 
@@ -36,7 +36,7 @@ pub(crate) struct Worker {
     /// In order of admission.
     running: Vec<Sequence>,
     health: Arc<Health>,
-    /// Set once the model cannot be used any more.
+    /// The error after which the model cannot be used.
     broken: Option<EngineError>,
 }
 
@@ -72,15 +72,15 @@ impl Worker {
 
     pub(crate) fn run(&mut self) {
         while self.take_commands() {
-            self.end_what_is_over();
+            self.end_finished();
             self.admit();
             if !self.running.is_empty() {
                 self.step();
                 self.health.step(0);
             }
-            // The watchdog may have given this thread up while it was stuck.
+            // The watchdog may have reported a stall while this thread was blocked.
             if let Some(fault) = self.health.fault().filter(|_| self.broken.is_none()) {
-                self.break_down(fault);
+                self.fail_all(fault);
             }
             self.count();
         }
@@ -92,7 +92,8 @@ impl Worker {
         }
     }
 
-    /// Takes what has come; waits when there is nothing else to do. False once the engine stops.
+    /// Handles all pending commands; waits for one if the engine is idle. Returns `false` when the
+    /// engine stops.
     fn take_commands(&mut self) -> bool {
         if self.running.is_empty() && self.waiting.is_empty() {
             match self.inbox.recv() {
@@ -127,40 +128,41 @@ impl Worker {
         }
     }
 
-    fn end_what_is_over(&mut self) {
+    /// Ends requests that are cancelled or out of time, and waiting ones after a fault.
+    fn end_finished(&mut self) {
         for index in (0..self.running.len()).rev() {
-            if let Some(cause) = self.running[index].outer_cause() {
+            if let Some(cause) = self.running[index].external_cause() {
                 self.running[index].finish(cause);
                 self.retire(index);
             }
         }
-        let (over, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut self.waiting)
+        let (ended, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut self.waiting)
             .into_iter()
             .partition(|job| job.is_cancelled() || self.broken.is_some());
         self.waiting = waiting.into();
-        for job in over {
+        for job in ended {
             self.counters.waiting.fetch_sub(1, Relaxed);
             let error = self.broken.clone().filter(|_| !job.is_cancelled());
             job.end_before_start(error);
         }
     }
 
-    /// Lets waiting requests in, in order.
+    /// Admits waiting requests, in order.
     fn admit(&mut self) {
         let shape = self.cache.shape();
-        let window = self.model.config().context_length.min(shape.positions());
+        let context_length = self.model.config().context_length.min(shape.positions());
         while let Some(job) = self.waiting.front() {
             let prompt = job.request.prompt.len();
             let longest = job
                 .request
                 .stop
                 .max_new_tokens
-                .map_or(window, |n| prompt.saturating_add(n));
-            let needed = longest.min(window).div_ceil(shape.block_size);
-            let promised = self.running.iter().map(|sequence| sequence.promised).sum();
+                .map_or(context_length, |n| prompt.saturating_add(n));
+            let needed = longest.min(context_length).div_ceil(shape.block_size);
+            let reserved = self.running.iter().map(|sequence| sequence.reserved).sum();
             let running = self.running.len();
             if !scheduler::admits(
-                promised,
+                reserved,
                 needed,
                 shape.num_blocks,
                 running,
@@ -187,13 +189,19 @@ impl Worker {
             let ahead = self.running.iter().map(Sequence::pending).sum();
             let resumed = (table, cached);
             self.running.push(Sequence::start(
-                *job, tokenizer, allowed, window, needed, resumed, ahead,
+                *job,
+                tokenizer,
+                allowed,
+                context_length,
+                needed,
+                resumed,
+                ahead,
             ));
         }
     }
 
-    /// Takes a sequence out: its cache goes to its session, or back. Only what was written and
-    /// counted is kept, so a session is sound however its sequence ended.
+    /// Removes a sequence. Its cache blocks go to its session, if it has one, or to the pool. The
+    /// session keeps only positions that were written, so it is valid even after an error.
     fn retire(&mut self, index: usize) {
         let Sequence {
             mut ids,
@@ -204,123 +212,129 @@ impl Worker {
         } = self.running.remove(index);
         ids.truncate(cached);
         match session {
-            Some(session) => self.cache.leave(session, ids, table),
+            Some(session) => self.cache.keep(session, ids, table),
             None => self.cache.release(table),
         }
     }
 
-    /// One pass over the model.
+    /// Runs one forward batch.
     fn step(&mut self) {
         let stall_time = self.options.stall_time(&*self.model);
         for sequence in &mut self.running {
             sequence.set_deadline(&self.health.speed, stall_time);
         }
         let pending: Vec<_> = self.running.iter().map(Sequence::pending).collect();
-        let chunk = self.options.prefill_chunk(&*self.model);
-        let turns = scheduler::next_step(&pending, chunk);
-        for turn in &turns {
-            let sequence = &mut self.running[turn.sequence];
+        let prefill_chunk = self.options.prefill_chunk(&*self.model);
+        let chunks = scheduler::next_batch(&pending, prefill_chunk);
+        for chunk in &chunks {
+            let sequence = &mut self.running[chunk.sequence];
             if let Err(error) = self
                 .cache
-                .grow(&mut sequence.table, sequence.cached + turn.tokens)
+                .grow(&mut sequence.table, sequence.cached + chunk.tokens)
             {
-                return self.fail(&[turn.sequence], error);
+                return self.fail(&[chunk.sequence], error);
             }
         }
-        self.health.step(turns.iter().map(|turn| turn.tokens).sum());
+        self.health
+            .step(chunks.iter().map(|chunk| chunk.tokens).sum());
         let began = Instant::now();
-        match self.forward(&turns) {
+        match self.forward(&chunks) {
             Ok(Ok(logits)) => {
-                let prompts = turns
+                let prompts = chunks
                     .iter()
-                    .filter(|turn| self.running[turn.sequence].generated() == 0);
+                    .filter(|chunk| self.running[chunk.sequence].generated() == 0);
                 self.health
                     .speed
-                    .record(prompts.map(|turn| turn.tokens).sum(), began.elapsed());
-                self.hand_out(&turns, logits);
+                    .record(prompts.map(|chunk| chunk.tokens).sum(), began.elapsed());
+                self.process_outputs(&chunks, logits);
             }
-            // What is over is ended before the next step; the others run this one again.
+            // Ended sequences are removed before the next batch; the others repeat this one.
             Ok(Err(ModelError::Interrupted)) => {}
             Ok(Err(error)) if error.is_fatal() => {
-                self.break_down(EngineError::DeviceLost {
+                self.fail_all(EngineError::DeviceLost {
                     source: Arc::new(error),
                 });
             }
-            Ok(Err(error)) => self.fail(&guilty(&turns, &error), error),
-            Err(message) => self.break_down(EngineError::Panicked { message }),
+            Ok(Err(error)) => self.fail(&failing_sequences(&chunks, &error), error),
+            Err(message) => self.fail_all(EngineError::Panicked { message }),
         }
     }
 
-    fn forward(&mut self, turns: &[Turn]) -> Result<Result<Vec<Logits>, ModelError>, String> {
+    fn forward(
+        &mut self,
+        chunks: &[ScheduledChunk],
+    ) -> Result<Result<Vec<Logits>, ModelError>, String> {
         let (model, running) = (&mut self.model, &self.running);
-        let chunk = |turn: &Turn| {
-            let sequence = &running[turn.sequence];
-            let is_last = turn.tokens == sequence.pending();
+        let to_model = |chunk: &ScheduledChunk| {
+            let sequence = &running[chunk.sequence];
+            let is_last = chunk.tokens == sequence.pending();
             SequenceChunk {
-                token_ids: &sequence.ids[sequence.cached..][..turn.tokens],
+                token_ids: &sequence.ids[sequence.cached..][..chunk.tokens],
                 start_pos: sequence.cached,
                 blocks: &sequence.table,
                 logits: if is_last {
-                    sequence.wanted()
+                    sequence.logits_request()
                 } else {
                     LogitRows::None
                 },
             }
         };
-        let batch: Vec<_> = turns.iter().map(chunk).collect();
+        let batch: Vec<_> = chunks.iter().map(to_model).collect();
         let (stopping, health) = (&self.stopping, &self.health);
-        let is_over = |turn: &Turn| running[turn.sequence].outer_cause().is_some();
+        let has_ended = |chunk: &ScheduledChunk| running[chunk.sequence].external_cause().is_some();
         let interrupted = || {
             health.beat();
-            stopping.load(Relaxed) || turns.iter().all(is_over)
+            stopping.load(Relaxed) || chunks.iter().all(has_ended)
         };
-        caught(|| model.forward(&batch, &interrupted))
+        catch_panic(|| model.forward(&batch, &interrupted))
     }
 
-    fn hand_out(&mut self, turns: &[Turn], logits: Vec<Logits>) {
+    /// Counts the cached positions of each chunk, and samples the next token of sequences without
+    /// pending tokens.
+    fn process_outputs(&mut self, chunks: &[ScheduledChunk], logits: Vec<Logits>) {
         let rows = self.model.config().vocab_size;
-        // Fewer answers than questions: whose they are nobody knows.
-        let logits = if logits.len() == turns.len() {
+        // Result count mismatch: outputs cannot be attributed to sequences, so all of them fail.
+        let logits = if logits.len() == chunks.len() {
             logits
         } else {
             Vec::new()
         };
         let mut logits = logits.into_iter();
-        let mut over = Vec::new();
-        for turn in turns {
+        let mut ended = Vec::new();
+        for chunk in chunks {
             let mut logits = logits.next();
-            let sequence = &mut self.running[turn.sequence];
+            let sequence = &mut self.running[chunk.sequence];
             if sequence.generated() == 0 {
                 self.counters
                     .prefilled_tokens
-                    .fetch_add(turn.tokens as u64, Relaxed);
+                    .fetch_add(chunk.tokens as u64, Relaxed);
             }
-            sequence.ran(turn.tokens);
+            sequence.add_cached(chunk.tokens);
             if sequence.pending() > 0 {
-                continue; // in the middle of its prompt
+                continue; // its prompt is not complete
             }
             let step = sequence.generated();
-            let drawn = match sequence.cause_before_draw() {
+            let sampled = match sequence.cause_before_sampling() {
                 Some(cause) => Ok(Some(cause)),
-                None => caught(|| sequence.draw(logits.as_mut(), rows))
+                None => catch_panic(|| sequence.sample_next(logits.as_mut(), rows))
                     .unwrap_or_else(|message| Err(EngineError::StepPanicked { step, message })),
             };
             self.counters
                 .generated_tokens
                 .fetch_add((sequence.generated() - step) as u64, Relaxed);
-            match drawn {
+            match sampled {
                 Ok(None) => continue,
                 Ok(Some(cause)) => sequence.finish(cause),
                 Err(error) => sequence.fail(error),
             }
-            over.push(turn.sequence);
+            ended.push(chunk.sequence);
         }
-        for index in over.into_iter().rev() {
-            self.retire(index); // turns are in the order of `running`
+        for index in ended.into_iter().rev() {
+            self.retire(index); // chunks are in the order of `running`
         }
     }
 
-    /// Fails the sequences at `indices`, in ascending order; the others run their step again.
+    /// Fails the sequences at `indices`, which ascend; the others repeat their chunks.
     fn fail(&mut self, indices: &[usize], error: ModelError) {
         let source = Arc::new(error);
         for index in indices.iter().rev() {
@@ -333,9 +347,9 @@ impl Worker {
         }
     }
 
-    /// Fails everything, now and from now on: a model that panicked may hold anything, and a lost
-    /// device answers nothing.
-    fn break_down(&mut self, error: EngineError) {
+    /// Fails all requests, present and future: after a panic the state of the model is undefined,
+    /// and a lost device returns no results.
+    fn fail_all(&mut self, error: EngineError) {
         self.health.fail(&error);
         for sequence in std::mem::take(&mut self.running) {
             self.cache.release(sequence.table);
@@ -351,16 +365,16 @@ impl Worker {
     }
 }
 
-/// The sequence that an error names, or all that ran; in ascending order.
-fn guilty(turns: &[Turn], error: &ModelError) -> Vec<usize> {
+/// Returns the sequence that an error names, or all of the batch, in ascending order.
+fn failing_sequences(chunks: &[ScheduledChunk], error: &ModelError) -> Vec<usize> {
     let named = match error {
         ModelError::NonFinite { sequence, .. }
         | ModelError::BlocksMissing { sequence, .. }
-        | ModelError::EmptyChunk { sequence } => turns.get(*sequence),
+        | ModelError::EmptyChunk { sequence } => chunks.get(*sequence),
         _ => None,
     };
     named.map_or_else(
-        || turns.iter().map(|turn| turn.sequence).collect(),
-        |turn| vec![turn.sequence],
+        || chunks.iter().map(|chunk| chunk.sequence).collect(),
+        |chunk| vec![chunk.sequence],
     )
 }

@@ -1,11 +1,11 @@
-//! Why a file is not read. The caller names the file.
+//! Errors of reading a file. The caller adds the file's name.
 
 use std::io;
 
 use moss_messages::Message;
 use moss_unicode::DecodeError;
 
-/// What a path leads to.
+/// The kind of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
 pub enum FileKind {
     /// A folder.
@@ -20,25 +20,25 @@ pub enum FileKind {
     DanglingLink,
     /// A file without bytes.
     Empty,
-    /// Something else that is not a regular file.
+    /// Another kind that is not a regular file.
     Special,
     /// A regular file.
     File,
 }
 
-/// What is wrong with a file that the operating system would let a program read.
+/// A fault of a file that the operating system can read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Message)]
 #[error("{}", moss_messages::english(self))]
 #[non_exhaustive]
 pub enum FileError {
-    /// A folder, a pipe, a device.
+    /// Not a regular file.
     Kind {
-        /// What the path leads to.
+        /// The kind.
         found: FileKind,
     },
-    /// More bytes than such a file can have.
+    /// A file above the size limit.
     TooLarge {
-        /// Bytes that are read at most.
+        /// The limit, in bytes.
         limit: u64,
     },
     /// Text in another encoding.

@@ -3,7 +3,7 @@
 //!
 //! The type and the size of a file are checked before its first byte is read: a named pipe would
 //! block forever, and a device such as `/dev/zero` never ends. A UTF-8 byte-order mark is removed;
-//! UTF-16 is recognised and reported.
+//! UTF-16 is detected and reported.
 
 mod error;
 
@@ -19,11 +19,11 @@ use moss_unicode::{decode, decode_start};
 /// Largest configuration, index or tokenizer file that is read. The published ones are below 4 MB.
 pub const MAX_BYTES: u64 = 64 << 20;
 
-/// Has the system write a file's bytes to the disk. A file system that cannot do that on demand, as
-/// some network and FUSE file systems, is no error: the bytes are written as well as it writes them.
+/// Flushes a file to disk. Does nothing on a file system that does not support this, such as some
+/// network and FUSE file systems.
 ///
 /// # Errors
-/// The system's, for bytes that could not be written.
+/// The system's, for bytes that cannot be written.
 pub fn sync(file: &File) -> io::Result<()> {
     match file.sync_all() {
         Err(error) if cannot_sync(&error) => Ok(()),
@@ -31,11 +31,12 @@ pub fn sync(file: &File) -> io::Result<()> {
     }
 }
 
-/// EINVAL, ENOSYS and ENOTSUP.
+/// Returns `true` for EINVAL, ENOSYS and ENOTSUP.
 fn cannot_sync(error: &io::Error) -> bool {
-    const ENOTSUP: &[i32] = match cfg!(target_os = "linux") {
-        true => &[95],
-        false => &[45, 102], // also EOPNOTSUPP, where that is another one
+    const ENOTSUP: &[i32] = if cfg!(target_os = "linux") {
+        &[95]
+    } else {
+        &[45, 102] // and EOPNOTSUPP, which differs on some systems
     };
     matches!(
         error.kind(),
@@ -57,7 +58,7 @@ pub fn read_bytes(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
         return Err(too_large());
     }
     let file = File::open(path)?;
-    expect_regular(&file.metadata()?)?; // the path may name another file by now
+    expect_regular(&file.metadata()?)?; // another file may have replaced it meanwhile
     let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
     // A file can grow meanwhile, and those of /proc claim to be empty.
     file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
@@ -68,7 +69,7 @@ pub fn read_bytes(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
 }
 
 /// Reads a whole text file of at most `limit` bytes, without its UTF-8 byte-order mark. The bytes
-/// need not be valid UTF-8: a JSON parser reports the place itself.
+/// need not be valid UTF-8: a JSON parser reports where they are not.
 ///
 /// # Errors
 /// As [`read_bytes`], and [`FileError::Text`] for UTF-16 and UTF-32.
@@ -79,7 +80,7 @@ pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// As [`read`], for files that have to be UTF-8.
+/// Reads a whole UTF-8 file of at most `limit` bytes, without its byte-order mark.
 ///
 /// # Errors
 /// As [`read_bytes`], and [`FileError::Text`].
@@ -98,13 +99,17 @@ fn metadata(path: &Path) -> io::Result<Metadata> {
     })
 }
 
-/// The size of a regular file.
-fn expect_regular(data: &Metadata) -> Result<u64, FileError> {
-    match data.is_file() {
-        true => Ok(data.len()),
-        false => Err(FileError::Kind {
+/// Returns the size of a regular file.
+///
+/// # Errors
+/// [`FileError::Kind`] for any other kind.
+pub fn expect_regular(data: &Metadata) -> Result<u64, FileError> {
+    if data.is_file() {
+        Ok(data.len())
+    } else {
+        Err(FileError::Kind {
             found: kind(data.file_type()),
-        }),
+        })
     }
 }
 
@@ -134,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_system_that_cannot_sync_is_told_from_a_disk_that_fails() {
+    fn a_file_system_that_cannot_sync_is_distinguished_from_a_failing_disk() {
         let cannot = |code| cannot_sync(&io::Error::from_raw_os_error(code));
         assert_eq!(
             [22, 38, 95].map(cannot),

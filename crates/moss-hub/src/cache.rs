@@ -1,5 +1,5 @@
-//! The hub's standard cache, shared with the Python tools: `blobs/HASH`, `snapshots/COMMIT/NAME`
-//! that lead there, `refs/main`.
+//! The hub's standard cache, shared with the Python tools: `blobs/HASH`, links
+//! `snapshots/COMMIT/NAME` to blobs, and `refs/main`.
 
 use std::{
     fs, io,
@@ -20,7 +20,7 @@ pub(crate) struct ModelCache {
 }
 
 impl ModelCache {
-    /// The folder of this name, or the one under the organisation's new name where only that
+    /// Returns the folder of this name, or the one under the organisation's new name if only that
     /// exists.
     pub(crate) fn new(cache: &Path, id: &ModelId) -> Self {
         let exists = |repo: &Repo| cache.join(repo.folder_name()).is_dir();
@@ -33,7 +33,7 @@ impl ModelCache {
         }
     }
 
-    /// The folder of all that belongs to the model.
+    /// Returns the folder of the model.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
@@ -46,7 +46,7 @@ impl ModelCache {
         self.repo.pointer_path(commit)
     }
 
-    /// Makes the folders.
+    /// Creates the folders.
     pub(crate) fn create(&self, commit: &str) -> io::Result<()> {
         fs::create_dir_all(self.folder.join("blobs"))?;
         fs::create_dir_all(self.folder.join("refs"))?;
@@ -54,8 +54,8 @@ impl ModelCache {
         fs::create_dir_all(&self.locks)
     }
 
-    /// The lock on one file, which the Python tools take too; `waiting` is called once where
-    /// another process has it.
+    /// Acquires the lock on one file, which the Python tools use too. Calls `waiting` once if
+    /// another process holds it.
     pub(crate) fn lock(&self, hash: &str, waiting: impl FnOnce()) -> io::Result<FileLock> {
         FileLock::acquire(&self.lock_path(hash), waiting)
     }
@@ -64,15 +64,14 @@ impl ModelCache {
         self.locks.join(format!("{hash}.lock"))
     }
 
-    /// Returns `true` if no Python tool can be at work on the file while this process has `lock`.
-    /// Without `flock` those tools create the lock's path instead, and remove it when they are
-    /// done.
+    /// Returns `true` if no Python tool can write the file while this process holds `lock`. Without
+    /// `flock`, those tools use the existence of the lock's path as the lock.
     pub(crate) fn excludes_others(&self, hash: &str, lock: &FileLock) -> bool {
         lock.is_flock() || !self.lock_path(hash).exists()
     }
 
-    /// Returns `true` if a snapshot can lead to a blob by a symbolic or a hard link. Tries it out:
-    /// FAT, exFAT and some network shares have neither.
+    /// Returns `true` if the file system supports symbolic or hard links, by creating one. FAT,
+    /// exFAT and some network shares support neither.
     pub(crate) fn has_links(&self, commit: &str) -> io::Result<bool> {
         let name = format!(".moss-links.{}", std::process::id());
         let (target, link) = (self.blob(&name), self.snapshot(commit).join(&name));
@@ -87,7 +86,7 @@ impl ModelCache {
         Ok(linked.is_ok())
     }
 
-    /// Returns `true` if the snapshot's name leads to the blob, or to a copy of its length.
+    /// Returns `true` if the name in the snapshot is a link to the blob, or a file of its length.
     pub(crate) fn is_linked(&self, commit: &str, name: &str, hash: &str) -> bool {
         let (link, blob) = (self.snapshot(commit).join(name), self.blob(hash));
         match fs::symlink_metadata(&link) {
@@ -101,15 +100,16 @@ impl ModelCache {
         }
     }
 
-    /// Returns the snapshot's own file where it is one of this length and no link: without links
-    /// the Python tools move a download there, and keep no blob.
+    /// Returns the file in the snapshot if it has this length and is not a link. Without links, the
+    /// Python tools move a download into the snapshot and keep no blob.
     pub(crate) fn own_file(&self, commit: &str, name: &str, bytes: u64) -> Option<PathBuf> {
         let path = self.snapshot(commit).join(name);
         let found = fs::symlink_metadata(&path).ok()?;
         (found.is_file() && found.len() == bytes).then_some(path)
     }
 
-    /// Makes a snapshot's name lead to a whole blob: a symbolic link, else a hard one, else a copy.
+    /// Creates the name in the snapshot for a complete blob: a symbolic link, else a hard link, else
+    /// a copy.
     pub(crate) fn link(&self, commit: &str, name: &str, hash: &str) -> io::Result<()> {
         if self.is_linked(commit, name, hash) {
             return Ok(());
@@ -125,12 +125,12 @@ impl ModelCache {
             .or_else(|_| fs::copy(&blob, &staged).map(|_| ()));
         let placed = staging.and_then(|()| fs::rename(&staged, &link));
         if placed.is_err() {
-            let _ = fs::remove_file(&staged); // half a copy, of gigabytes
+            let _ = fs::remove_file(&staged); // may be a partial copy of gigabytes
         }
         placed
     }
 
-    /// Lets a name such as `main` stand for a commit.
+    /// Sets a reference such as `main` to a commit.
     pub(crate) fn refer(&self, name: &str, commit: &str) -> io::Result<()> {
         let refs = self.folder.join("refs");
         let staged = refs.join(format!(".{name}.{}", std::process::id()));

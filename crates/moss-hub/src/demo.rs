@@ -1,4 +1,4 @@
-//! The demo model: a tiny MOSS that is part of the program, so that one binary anywhere can talk.
+//! The demo model: a small MOSS in the binary.
 
 use std::{
     fs,
@@ -9,10 +9,10 @@ use std::{
 
 use crate::HubError;
 
-/// What the demo model goes by.
+/// The name of the demo model.
 pub const DEMO_NAME: &str = "moss-demo";
 
-/// The two layouts that it comes in.
+/// The formats of the demo model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DemoFormat {
     /// GPTQ 4 bit in one PyTorch file.
@@ -39,8 +39,8 @@ const FP16: Files = files!("moss-demo":
     "pytorch_model-00002-of-00002.bin", "vocab.json", "merges.txt", "added_tokens.json", "special_tokens_map.json",
     "tokenizer_config.json");
 
-/// Writes the demo model below `cache` unless it is there already, and returns its folder. A folder
-/// appears whole or not at all.
+/// Writes the demo model below `cache` unless it exists, and returns its folder. The folder appears
+/// when it is complete.
 ///
 /// # Errors
 /// [`HubError::Write`].
@@ -49,17 +49,17 @@ pub fn unpack_demo(format: DemoFormat, cache: &Path) -> Result<PathBuf, HubError
         DemoFormat::Int4 => ("moss-demo-int4", INT4),
         DemoFormat::Fp16 => ("moss-demo", FP16),
     };
-    // Another version of the program may carry another model.
+    // Another version of the program may contain another model.
     let mut hasher = DefaultHasher::new();
     files.hash(&mut hasher);
     let parent = cache
         .join("moss-rs")
         .join(format!("demo-{:016x}", hasher.finish()));
     let folder = parent.join(name);
-    let is_whole = || {
+    let is_complete = || {
         files.iter().all(|(name, bytes)| matches!(moss_files::read_bytes(&folder.join(name), bytes.len() as u64), Ok(found) if found == *bytes))
     };
-    if is_whole() {
+    if is_complete() {
         return Ok(folder);
     }
     let error = |path: &Path| {
@@ -74,12 +74,12 @@ pub fn unpack_demo(format: DemoFormat, cache: &Path) -> Result<PathBuf, HubError
         write().map_err(error(&path))?;
     }
     if folder.exists() {
-        fs::remove_dir_all(&folder).map_err(error(&folder))?; // damaged: it was not whole
+        fs::remove_dir_all(&folder).map_err(error(&folder))?; // it is incomplete or damaged
     }
     match fs::rename(&staging, &folder) {
         Ok(()) => Ok(folder),
-        // Another process was quicker with the same files.
-        Err(_) if is_whole() => {
+        // Another process has written the same files meanwhile.
+        Err(_) if is_complete() => {
             let _ = fs::remove_dir_all(&staging);
             Ok(folder)
         }

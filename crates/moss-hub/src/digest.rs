@@ -1,32 +1,32 @@
-//! Hashes that a hub lists, and those of files.
+//! Hashes of files.
 
 use std::{
-    fs::{self, File, Metadata},
+    fs::{self, File},
     io::{self, Read},
     path::Path,
 };
 
+use moss_files::expect_regular;
 use sha2::Digest as _;
 
-/// What a whole file must hash to, in lower-case hexadecimal.
+/// The hash of a file in a hub's listing, in lower-case hexadecimal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Digest {
-    /// Of the bytes: large files, and every file on ModelScope.
+    /// SHA-256 of the bytes: large files, and every file on ModelScope.
     Sha256(String),
-    /// Git's name for the bytes, a SHA-1 over their length and themselves: small files on the first
-    /// hub.
+    /// Git's blob id, a SHA-1 over the length and the bytes: small files on huggingface.co.
     GitBlob(String),
 }
 
 impl Digest {
-    /// The hash, which is also the file's name in the cache.
+    /// Returns the hash, which is also the file's name in the cache.
     pub fn hex(&self) -> &str {
         match self {
             Self::Sha256(hex) | Self::GitBlob(hex) => hex,
         }
     }
 
-    /// `hex` as one of the two, by its length.
+    /// Parses a hash; its length determines the kind.
     pub(crate) fn parse(hex: &str) -> Option<Self> {
         let hex = hex.to_ascii_lowercase();
         match hex.len() {
@@ -37,7 +37,7 @@ impl Digest {
         }
     }
 
-    /// The hash of the same kind that a file of `size` bytes has.
+    /// Computes the hash of the same kind of a file of `size` bytes.
     pub(crate) fn of_file(&self, path: &Path, size: u64) -> io::Result<String> {
         match self {
             Self::Sha256(_) => hash(path, sha2::Sha256::new()),
@@ -46,15 +46,15 @@ impl Digest {
     }
 }
 
-/// The SHA-256 of a text, in hexadecimal.
+/// Returns the SHA-256 of a text, in hexadecimal.
 pub(crate) fn of_text(text: &str) -> String {
     hex(&sha2::Sha256::digest(text))
 }
 
 fn hash<H: sha2::Digest>(path: &Path, mut hasher: H) -> io::Result<String> {
-    expect_file(&fs::metadata(path)?)?; // opening a named pipe would wait for a writer
+    expect_regular(&fs::metadata(path)?)?; // opening a named pipe would wait for a writer
     let mut file = File::open(path)?;
-    expect_file(&file.metadata()?)?; // the path may name another file by now
+    expect_regular(&file.metadata()?)?; // another file may have replaced it meanwhile
     let mut buffer = vec![0; 1 << 20];
     loop {
         match file.read(&mut buffer)? {
@@ -62,14 +62,6 @@ fn hash<H: sha2::Digest>(path: &Path, mut hasher: H) -> io::Result<String> {
             count => hasher.update(&buffer[..count]),
         }
     }
-}
-
-fn expect_file(found: &Metadata) -> io::Result<()> {
-    if found.is_file() {
-        return Ok(());
-    }
-    let error = io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
-    Err(error)
 }
 
 fn hex(bytes: &[u8]) -> String {

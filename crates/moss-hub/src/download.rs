@@ -1,4 +1,4 @@
-//! From a model's name to a plan, and from a plan to a folder.
+//! Planning and running downloads.
 
 use std::{
     fs, io,
@@ -9,43 +9,43 @@ use std::{
 
 use crate::{
     DownloadEvent, Fetched, HubError, HubFile, HubSettings, ListingFault, MissingFile, ModelId,
-    Patience, Report,
+    Report, Timeouts,
     cache::ModelCache,
     fault::{Failure, shown},
     files,
     http::Http,
     listing::{self, Listing},
-    part::{self, Part},
+    partial_file::{self, PartialFile},
     retry::{self, Retries},
     space::{self, Demand},
     transfer::Transfer,
 };
 
-/// Somebody waits for the listing, and nothing is lost if it is asked for again later: fewer
-/// attempts than for bytes.
+/// Attempts for a listing. Fewer than for files, because a user waits for it, and no progress is
+/// lost.
 const LISTING_ATTEMPTS: u32 = 4;
 
-/// A listing is not waited for longer than this where the server asks for a pause.
+/// The longest pause requested by a server that is accepted for a listing.
 const LISTING_RETRY_AFTER: Duration = Duration::from_secs(10);
 
-/// A hub, ready to be asked.
+/// A client of a hub.
 pub struct Hub {
     pub(crate) settings: HubSettings,
     http: Http,
 }
 
-/// What a download would bring.
+/// The files of a download.
 #[derive(Debug)]
 pub struct DownloadPlan {
     /// The model.
     pub id: ModelId,
-    /// The address that was asked.
+    /// The address of the hub.
     pub endpoint: String,
-    /// As the hub has it, such as `agpl-3.0`.
+    /// The license by the hub's name, such as `agpl-3.0`.
     pub license: Option<String>,
-    /// Where it will lie.
+    /// The folder after the download.
     pub folder: PathBuf,
-    /// What the engine needs, small files first.
+    /// The files that the engine needs, small ones first.
     pub files: Vec<HubFile>,
     /// Bytes of them that are on the disk already.
     pub bytes_done: u64,
@@ -53,19 +53,19 @@ pub struct DownloadPlan {
 }
 
 impl DownloadPlan {
-    /// All files together.
+    /// Returns the bytes of all files.
     pub fn bytes(&self) -> u64 {
         self.files.iter().map(|file| file.bytes).sum()
     }
 
-    /// What will be fetched.
+    /// Returns the bytes that will be fetched.
     pub fn bytes_missing(&self) -> u64 {
         self.bytes().saturating_sub(self.bytes_done)
     }
 }
 
 impl Hub {
-    /// Opens no connection yet.
+    /// Creates a client, without opening a connection.
     ///
     /// # Errors
     /// [`HubError::BadEndpoint`], [`HubError::BadProxy`].
@@ -76,7 +76,7 @@ impl Hub {
         })
     }
 
-    /// Asks what a model consists of.
+    /// Fetches the list of a model's files.
     ///
     /// # Errors
     /// [`HubError::Offline`], [`HubError::Transfer`], [`HubError::Listing`],
@@ -110,12 +110,12 @@ impl Hub {
         let cache = ModelCache::new(&self.settings.cache, id);
         let done = |file: &HubFile| {
             let blob = cache.blob(file.digest.hex());
-            match is_there(&blob, file) || cache.own_file(&commit, &file.name, file.bytes).is_some()
-            {
-                true => file.bytes,
-                false => {
-                    part::bytes_done(&blob, file.bytes).max(part::foreign_bytes(&blob, file.bytes))
-                }
+            let in_snapshot = || cache.own_file(&commit, &file.name, file.bytes).is_some();
+            if is_complete(&blob, file) || in_snapshot() {
+                file.bytes
+            } else {
+                partial_file::bytes_done(&blob, file.bytes)
+                    .max(partial_file::incomplete_bytes(&blob, file.bytes))
             }
         };
         Ok(DownloadPlan {
@@ -129,12 +129,12 @@ impl Hub {
         })
     }
 
-    /// Fetches what is missing and returns the folder. What is interrupted goes on the next time.
+    /// Fetches the missing files and returns the folder. An interrupted download resumes.
     ///
     /// # Errors
     /// [`HubError::Space`] before the first byte; [`HubError::Transfer`], [`HubError::Hash`],
-    /// [`HubError::Disk`]; [`HubError::Incomplete`] where the index of the weights, once here,
-    /// names a file that the listing does not have.
+    /// [`HubError::Disk`]; [`HubError::Incomplete`] if the downloaded index of the weights names a
+    /// file that the listing does not have.
     pub fn download(&self, plan: &DownloadPlan, report: Report<'_>) -> Result<PathBuf, HubError> {
         let cache = ModelCache::new(&self.settings.cache, &plan.id);
         let disk = |source| HubError::Disk {
@@ -149,7 +149,7 @@ impl Hub {
             let lock = cache.lock(hash, || report(DownloadEvent::Waiting { file: &file.name }));
             let lock = lock.map_err(disk)?;
             let blob = cache.blob(hash);
-            if !is_there(&blob, file) {
+            if !is_complete(&blob, file) {
                 if keep_own_file(&cache, plan, file, report).map_err(disk)? {
                     continue;
                 }
@@ -158,7 +158,7 @@ impl Hub {
             drop(lock);
             cache.link(&plan.commit, &file.name, hash).map_err(disk)?;
         }
-        if !files::is_whole(&plan.folder) {
+        if !files::is_complete(&plan.folder) {
             return Err(HubError::Incomplete {
                 id: plan.id.to_string(),
                 endpoint: plan.endpoint.clone(),
@@ -187,21 +187,21 @@ impl Hub {
         listing::read(source, base, id, &text).map_err(bad)
     }
 
-    /// Asks for something small, again where that may help: somebody waits for it.
+    /// Runs a small request, with retries.
     fn retrying<T>(
         &self,
         file: Fetched,
         report: Report<'_>,
-        ask: impl Fn() -> Result<T, Failure>,
+        request: impl Fn() -> Result<T, Failure>,
     ) -> Result<T, HubError> {
-        let patience = self.settings.patience;
-        let patience = Patience {
-            attempts: patience.attempts.min(LISTING_ATTEMPTS),
-            ..patience
+        let timeouts = self.settings.timeouts;
+        let timeouts = Timeouts {
+            attempts: timeouts.attempts.min(LISTING_ATTEMPTS),
+            ..timeouts
         };
-        let mut retries = Retries::new(&patience).with_longest_retry_after(LISTING_RETRY_AFTER);
+        let mut retries = Retries::new(&timeouts).with_longest_retry_after(LISTING_RETRY_AFTER);
         loop {
-            let failure = match ask() {
+            let failure = match request() {
                 Ok(found) => return Ok(found),
                 Err(failure) => failure,
             };
@@ -217,8 +217,8 @@ impl Hub {
         }
     }
 
-    /// Fetches one file; `blob` appears whole or not at all. `may_adopt` says that no other tool
-    /// can be writing its own unfinished file at the same time.
+    /// Fetches one file. `blob` appears when it is complete. `may_adopt` allows the use of another
+    /// tool's partial file; that tool must not write it at the same time.
     fn fetch(
         &self,
         file: &HubFile,
@@ -230,10 +230,10 @@ impl Hub {
             path: blob.to_owned(),
             source,
         };
-        let mut adopted = may_adopt && part::adopt(blob, file.bytes).map_err(disk)?;
+        let mut adopted = may_adopt && partial_file::adopt(blob, file.bytes).map_err(disk)?;
         loop {
-            let part = Part::open(blob, file.bytes).map_err(disk)?;
-            let done = part::bytes_done(blob, file.bytes);
+            let part = PartialFile::open(blob, file.bytes).map_err(disk)?;
+            let done = partial_file::bytes_done(blob, file.bytes);
             report(DownloadEvent::Started {
                 file: &file.name,
                 bytes: file.bytes,
@@ -265,7 +265,7 @@ impl Hub {
                 return Ok(());
             }
             part.discard().map_err(disk)?;
-            // Another tool's bytes may have been the wrong ones.
+            // The other tool's bytes may have been wrong: fetch the whole file.
             if !std::mem::take(&mut adopted) {
                 let (name, expected) = (file.name.clone(), file.digest.hex().to_owned());
                 return Err(HubError::Hash {
@@ -279,17 +279,18 @@ impl Hub {
     }
 }
 
-/// Adds up what the disk must hold.
+/// Returns the disk space that a download needs.
 fn demand(cache: &ModelCache, plan: &DownloadPlan) -> io::Result<Demand> {
     let missing = |file: &&HubFile| {
-        !is_there(&cache.blob(file.digest.hex()), file)
+        !is_complete(&cache.blob(file.digest.hex()), file)
             && cache
                 .own_file(&plan.commit, &file.name, file.bytes)
                 .is_none()
     };
     let missing: Vec<_> = plan.files.iter().filter(missing).collect();
-    let rest =
-        |file: &&HubFile| part::bytes_to_allocate(&cache.blob(file.digest.hex()), file.bytes);
+    let rest = |file: &&HubFile| {
+        partial_file::bytes_to_allocate(&cache.blob(file.digest.hex()), file.bytes)
+    };
     let blobs = missing.iter().map(rest).fold(0, u64::saturating_add);
     let is_kept = |file: &&HubFile| {
         cache.is_linked(&plan.commit, &file.name, file.digest.hex())
@@ -298,18 +299,19 @@ fn demand(cache: &ModelCache, plan: &DownloadPlan) -> io::Result<Demand> {
                 .is_some()
     };
     let unlinked: Vec<_> = plan.files.iter().filter(|file| !is_kept(file)).collect();
-    let copies = match unlinked.is_empty() || cache.has_links(&plan.commit)? {
-        true => 0,
-        false => unlinked
+    let copies = if unlinked.is_empty() || cache.has_links(&plan.commit)? {
+        0
+    } else {
+        unlinked
             .iter()
             .map(|file| file.bytes)
-            .fold(0, u64::saturating_add),
+            .fold(0, u64::saturating_add)
     };
     Ok(Demand { blobs, copies })
 }
 
-/// Keeps a file that another tool put into the snapshot itself, if it is the right one. Returns
-/// `false` if there is none.
+/// Keeps a file that another tool has put into the snapshot, if its hash is right. Returns `false`
+/// if there is none.
 fn keep_own_file(
     cache: &ModelCache,
     plan: &DownloadPlan,
@@ -324,8 +326,7 @@ fn keep_own_file(
         bytes: file.bytes,
     });
     if file.digest.of_file(&path, file.bytes)? == file.digest.hex() {
-        // With a blob of the same bytes, where that costs nothing, the next run need not read the
-        // file again.
+        // With a hard link as the blob, the next run does not read the file again.
         let _ = fs::hard_link(&path, cache.blob(file.digest.hex()));
         return Ok(true);
     }
@@ -333,8 +334,8 @@ fn keep_own_file(
     Ok(false)
 }
 
-/// A blob gets its name only when it is whole; its length is looked at for what others may have put
-/// there.
-pub(crate) fn is_there(blob: &Path, file: &HubFile) -> bool {
+/// Returns `true` if a blob is complete. A blob gets its name when it is complete; the length is
+/// checked because other tools write blobs too.
+pub(crate) fn is_complete(blob: &Path, file: &HubFile) -> bool {
     fs::metadata(blob).is_ok_and(|found| found.is_file() && found.len() == file.bytes)
 }

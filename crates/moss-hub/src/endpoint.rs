@@ -1,4 +1,4 @@
-//! Which hub is asked, and how: all of it comes from the caller, nothing from the environment.
+//! Settings of hubs and downloads. The caller provides all of them; none come from the environment.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -6,10 +6,10 @@ use url::Url;
 
 use crate::{EndpointFault, HubError, ModelId};
 
-/// The hubs that are known.
+/// The supported hubs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Source {
-    /// huggingface.co, and mirrors that answer as it does.
+    /// huggingface.co, and mirrors with the same API.
     #[default]
     HuggingFace,
     /// modelscope.cn.
@@ -17,8 +17,8 @@ pub enum Source {
 }
 
 impl Source {
-    /// The name that the cache's `refs` folder gives to the newest commit. ModelScope has no
-    /// commits that the Python tools could look up under `main`.
+    /// Returns the name of the newest commit in the cache's `refs` folder. ModelScope has no
+    /// commits that the Python tools could find under `main`.
     pub(crate) fn reference(self) -> &'static str {
         match self {
             Self::HuggingFace => "main",
@@ -26,8 +26,8 @@ impl Source {
         }
     }
 
-    /// Returns the repository of a model. ModelScope keeps its copies of the published checkpoints
-    /// under an organisation of its own.
+    /// Returns the repository of a model. ModelScope has its copies of the published checkpoints
+    /// under another organisation.
     pub(crate) fn repository(self, id: &ModelId) -> String {
         match self {
             Self::ModelScope if id.is_known() => format!("AI-ModelScope/{}", id.name()),
@@ -35,7 +35,7 @@ impl Source {
         }
     }
 
-    /// Where it answers.
+    /// Returns the default address.
     pub fn address(self) -> &'static str {
         match self {
             Self::HuggingFace => "https://huggingface.co",
@@ -44,21 +44,23 @@ impl Source {
     }
 }
 
-/// How long a bad network is put up with.
+/// Limits on slow and failing requests.
 #[derive(Debug, Clone, Copy)]
-pub struct Patience {
-    /// A request is given this long, and is then judged by the bytes it brought.
+pub struct Timeouts {
+    /// The longest time of a request. Its rate is measured over this time.
     pub window: Duration,
-    /// Fewer bytes a second within a window are a stall; above it the request goes on where it
-    /// stopped.
+    /// The lowest rate in bytes per second. A faster request resumes where it stopped; a slower one
+    /// counts as a failure.
     pub min_rate: u64,
-    /// Failures in a row, without a useful number of bytes between them, before it is given up.
+    /// The number of consecutive failures, without a useful number of bytes between them, after
+    /// which the download fails.
     pub attempts: u32,
-    /// Pause after the first failure; it doubles up to a minute. A server's Retry-After wins.
+    /// The pause after the first failure. It doubles up to a minute. A server's Retry-After header
+    /// has priority.
     pub backoff: Duration,
 }
 
-impl Default for Patience {
+impl Default for Timeouts {
     fn default() -> Self {
         Self {
             window: Duration::from_secs(30),
@@ -69,14 +71,14 @@ impl Default for Patience {
     }
 }
 
-/// Everything a download depends on besides the model's name.
+/// Settings of a hub and of downloads.
 #[derive(Debug, Clone)]
 pub struct HubSettings {
-    /// Which hub's language is spoken.
+    /// The hub's API.
     pub source: Source,
-    /// Another address for it: a mirror.
+    /// The address of a mirror.
     pub endpoint: Option<String>,
-    /// Shown to the endpoint and to nobody else, wherever it redirects to.
+    /// The access token. It is sent to the endpoint only, not to hosts that it redirects to.
     pub token: Option<String>,
     /// `http://`, `https://`, `socks4://` or `socks5://` with host and port.
     pub proxy: Option<String>,
@@ -84,18 +86,18 @@ pub struct HubSettings {
     pub no_proxy: Option<String>,
     /// The hub's cache of models.
     pub cache: PathBuf,
-    /// No socket is opened.
+    /// Forbids connections.
     pub offline: bool,
-    /// Connections at once, for large files.
+    /// The number of concurrent connections, for large files.
     pub connections: usize,
-    /// Bytes asked for at once.
+    /// Bytes per request.
     pub piece_bytes: u64,
-    /// How long a bad network is put up with.
-    pub patience: Patience,
+    /// Limits on slow and failing requests.
+    pub timeouts: Timeouts,
 }
 
 impl HubSettings {
-    /// The first hub at its own address.
+    /// Returns the settings of huggingface.co.
     pub fn new(cache: PathBuf) -> Self {
         Self {
             source: Source::default(),
@@ -107,11 +109,11 @@ impl HubSettings {
             offline: false,
             connections: 4,
             piece_bytes: 32 << 20,
-            patience: Patience::default(),
+            timeouts: Timeouts::default(),
         }
     }
 
-    /// The address that requests go to, ending in a slash so that paths can be joined to it.
+    /// Returns the address of the hub, with a slash at the end so that paths can be joined to it.
     pub(crate) fn base(&self) -> Result<Url, HubError> {
         let text = self
             .endpoint

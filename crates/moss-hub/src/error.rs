@@ -1,4 +1,4 @@
-//! What can go wrong between a name and a folder.
+//! Errors of resolving names and of downloads.
 
 use std::path::PathBuf;
 
@@ -7,19 +7,19 @@ use moss_messages::Message;
 #[cfg(feature = "download")]
 use crate::{Fault, fault::Failure};
 
-/// A place where a model was looked for.
+/// A place that was searched for a model.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
 pub struct Place {
     /// The folder.
     pub path: PathBuf,
-    /// Why it would not do.
+    /// The reason why it was not used.
     pub why: Absence,
 }
 
-/// Why a place has no model.
+/// A reason why a place has no model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
 pub enum Absence {
-    /// There is no such folder.
+    /// The folder does not exist.
     NotFound,
     /// A folder of the cache without snapshots.
     NoSnapshot,
@@ -27,23 +27,23 @@ pub enum Absence {
     NoCompleteSnapshot,
 }
 
-/// What is wrong with the address of a hub.
+/// A fault of a hub's address.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
 pub enum EndpointFault {
-    /// It is not a URL, for this reason.
+    /// It is not a URL; with the parser's message.
     Url(String),
-    /// Its scheme is this one.
+    /// It has this scheme.
     Scheme(String),
 }
 
-/// What is wrong with a hub's list of files.
+/// A fault of a hub's list of files.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
 pub enum ListingFault {
-    /// It cannot be parsed, for this reason.
+    /// It cannot be parsed; with the parser's message.
     Parse(String),
-    /// Its revision is not a commit.
+    /// Its revision, which is not a commit.
     Revision(String),
-    /// It has no files, and this message.
+    /// It has no files; with the hub's message.
     NoFiles(String),
 }
 
@@ -58,7 +58,7 @@ pub enum MissingFile {
     IndexedShard,
 }
 
-/// What is fetched from a hub.
+/// An object that is fetched from a hub.
 #[cfg(feature = "download")]
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
 #[message(display)]
@@ -74,106 +74,106 @@ pub enum Fetched {
 #[error("{}", moss_messages::english(self))]
 #[non_exhaustive]
 pub enum HubError {
-    /// No folder of that name anywhere.
+    /// No place has a model of this name.
     NotFound {
         /// The name as given.
         name: String,
-        /// Places, and why they would not do.
+        /// The places that were searched.
         #[message(lines)]
         looked: Vec<Place>,
         /// A known name that is close to this one.
         similar: Option<&'static str>,
-        /// What a hub would call the model; a path has no such id.
+        /// The hub id of the model; a path has none.
         id: Option<String>,
     },
-    /// The demo model could not be written to the disk.
+    /// The demo model cannot be written to the disk.
     Write {
         /// File or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// A name that no hub has.
+    /// A name that is not a hub id.
     BadId {
         /// As given.
         id: String,
     },
-    /// The caller wants no connection.
+    /// The model must be downloaded, and the settings forbid connections.
     Offline {
         /// The model.
         id: String,
     },
-    /// An address that is none.
+    /// An invalid address of a hub.
     BadEndpoint {
         /// As given.
         endpoint: String,
-        /// What is wrong with it.
+        /// The fault.
         reason: EndpointFault,
     },
-    /// A proxy's address that is none; not shown, it may hold a password.
+    /// An invalid address of a proxy. It is not shown, because it may contain a password.
     BadProxy {
-        /// What is wrong with it.
+        /// The message of the HTTP library.
         reason: String,
     },
-    /// The hub's answer is no list of files.
+    /// The hub's response is not a list of files.
     Listing {
         /// The hub.
         url: String,
         /// The model.
         id: String,
-        /// What is wrong with it.
+        /// The fault.
         reason: ListingFault,
     },
-    /// A repository that the engine cannot run.
+    /// A repository without a file that the engine needs.
     Incomplete {
         /// The model.
         id: String,
         /// The hub.
         endpoint: String,
-        /// The first file that is needed and not there.
+        /// The first missing file.
         missing: MissingFile,
     },
-    /// A file that did not come.
+    /// An object that cannot be fetched.
     #[cfg(feature = "download")]
     Transfer {
-        /// What was asked for.
+        /// The object.
         file: Fetched,
-        /// Where the last attempt ended, after redirects.
+        /// The address of the last attempt, after redirects.
         url: String,
-        /// Attempts in vain.
+        /// The number of failed attempts.
         attempts: u32,
-        /// The last one's.
+        /// The error of the last one.
         #[source]
         #[message(cause)]
         fault: Fault,
     },
-    /// All bytes came, and they are not the file's.
+    /// A complete file whose hash is wrong.
     Hash {
         /// Its name.
         file: String,
-        /// Where it came from.
+        /// Its address.
         url: String,
-        /// Of what came.
+        /// The hash of the file.
         found: String,
-        /// Of the hub's listing.
+        /// The hash in the hub's listing.
         expected: String,
     },
-    /// The disk is too small.
+    /// The disk has too little free space.
     Space {
         /// A folder on that disk.
         path: PathBuf,
-        /// What is to be fetched.
+        /// Bytes that the download needs.
         needed: u64,
-        /// What is free.
+        /// Free bytes.
         free: u64,
-        /// Part of `needed` that goes to copies, because the file system has no links.
+        /// The share of `needed` for copies, because the file system has no links.
         copies: u64,
     },
-    /// The cache cannot be used.
+    /// The cache cannot be read or written.
     Disk {
         /// File or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
 }

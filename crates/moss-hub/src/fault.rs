@@ -1,102 +1,102 @@
-//! What can be wrong with one request, and whether another try may help.
+//! Errors of one request, and the decision whether to retry.
 
 use std::time::Duration;
 
 use moss_messages::Message;
 use url::Url;
 
-/// Why a host cannot be reached.
+/// A reason why a host cannot be reached.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
 pub enum UnreachableReason {
     /// Its name cannot be resolved.
     Name,
     /// It refuses the connection.
     Refused,
-    /// No route leads to it.
+    /// There is no route to it.
     Network,
-    /// It does not answer.
+    /// It does not respond.
     NoAnswer,
-    /// The proxy does not connect to it, and says this.
+    /// The proxy does not connect to it; with the message.
     Proxy(String),
 }
 
-/// One request's failure.
+/// The error of one request.
 #[derive(Debug, thiserror::Error, Message)]
 #[error("{}", moss_messages::english(self))]
 #[non_exhaustive]
 pub enum Fault {
-    /// An answer other than the file.
+    /// A response with another status than success.
     Status {
-        /// As in the answer.
+        /// The HTTP status.
         status: u16,
-        /// How long the server asks us to wait.
+        /// The pause that the server requests.
         #[message(skip)]
         retry_after: Option<Duration>,
     },
     /// The connection failed.
     Connection {
-        /// What the system or the HTTP library said.
+        /// The message of the system or of the HTTP library.
         reason: String,
     },
-    /// The answer ended too early.
+    /// The response ended too early.
     CutOff {
-        /// Bytes that are missing.
+        /// The number of missing bytes.
         bytes: u64,
     },
-    /// No connection could be made: the name does not resolve, or the connection is refused.
+    /// No connection: the name does not resolve, or the connection is refused.
     Unreachable {
         /// The host.
         host: String,
-        /// Whether a proxy stands between.
+        /// Is true if a proxy is used.
         proxied: bool,
-        /// Why not.
+        /// The reason.
         reason: UnreachableReason,
     },
-    /// The other end does not prove to be the host: a login page, a proxy that inspects traffic, or
-    /// a wrong clock.
+    /// The certificate is not valid for the host: a login page, a proxy that inspects traffic, or a
+    /// wrong clock.
     Tls {
         /// The host.
         host: String,
-        /// What the TLS library says.
+        /// The message of the TLS library.
         reason: String,
     },
-    /// Bytes came too slowly.
+    /// The transfer was too slow.
     Stalled {
-        /// What came within the window.
+        /// Bytes received.
         bytes: u64,
-        /// The window.
+        /// The time in which they were received.
         seconds: f64,
     },
-    /// A page in place of a file: a login page of the network, or a mirror's notice.
+    /// An HTML page instead of a file: a login page of the network, or a mirror's notice.
     Html,
-    /// Another length than the hub's listing says.
+    /// A length that differs from the hub's listing.
     Length {
-        /// What was announced.
+        /// The length in the response.
         found: u64,
-        /// What the listing says.
+        /// The length in the listing.
         expected: u64,
     },
-    /// Another stretch of the file than was asked for.
+    /// A range of the file that was not requested.
     Range {
-        /// The stretch with the file's length, as Content-Range has it.
+        /// The range and the file's length, as in Content-Range.
         expected: String,
-        /// The header that came.
+        /// The header of the response.
         found: String,
     },
-    /// The server sends whole files alone, so that nothing could be resumed.
+    /// The server does not support ranges, so downloads cannot resume.
     NoRanges,
-    /// Another file than the listing named.
+    /// The file has changed since the listing.
     Changed {
-        /// Of the answer.
+        /// The hash in the response.
         found: String,
-        /// Of the listing.
+        /// The hash in the listing.
         expected: String,
     },
-    /// The answer points to an address that is none.
+    /// A redirect to an invalid address.
     RedirectTo(String),
-    /// The answers point from one address to the next.
+    /// A chain of redirects that exceeds the limit.
     TooManyRedirects {
-        /// Redirects that are followed.
+        /// The most redirects.
         limit: usize,
     },
 }
@@ -108,35 +108,35 @@ impl Fault {
         }
     }
 
-    /// Returns true if the connection ended before the answer did.
+    /// Returns true if the connection ended before the response did.
     pub(crate) fn is_interruption(&self) -> bool {
         matches!(self, Self::Connection { .. } | Self::CutOff { .. })
     }
 }
 
-/// A fault, and the address that it came from.
+/// The error of a request, with its address.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    /// After redirects; without its query, which may carry a signature.
+    /// The address after redirects, without its query, which may contain a signature.
     pub(crate) url: String,
     pub(crate) fault: Fault,
-    /// Status of an answer that was an HTML page.
+    /// Status of a response that was an HTML page.
     pub(crate) page_status: Option<u16>,
-    /// Whether the hub itself answered, and not a host that it sent us to.
+    /// Is true if the response is the hub's, and not that of a host that it redirects to.
     pub(crate) from_hub: bool,
 }
 
 impl Failure {
-    /// Whether the same request may do better.
+    /// Returns `true` if a retry may succeed.
     pub(crate) fn is_transient(&self) -> bool {
         match &self.fault {
-            // The network wants a login first.
+            // Network authentication required.
             Fault::Status { status: 511, .. } => false,
             Fault::Status {
                 status: 408 | 425 | 429 | 500..=599,
                 ..
             } => true,
-            // Signed addresses expire: the hub gives new ones.
+            // Signed addresses expire: the hub returns new ones.
             Fault::Status {
                 status: 401 | 403, ..
             } => !self.from_hub,
@@ -144,9 +144,9 @@ impl Failure {
             | Fault::CutOff { .. }
             | Fault::Unreachable { .. }
             | Fault::Stalled { .. } => true,
-            // Gateways tell their troubles in HTML.
+            // Gateways send their errors as HTML.
             Fault::Html if self.page_status.is_some_and(|status| status >= 500) => true,
-            // Somebody has to log in; the same request would be answered with the same page.
+            // The user has to log in; a retry would return the same page.
             Fault::Html
             | Fault::Tls { .. }
             | Fault::Status { .. }
@@ -159,8 +159,8 @@ impl Failure {
         }
     }
 
-    /// Number of attempts that are worth it while no byte of the file has come: without a network,
-    /// or with a host that is blocked, more of them only delay the message.
+    /// Returns the most attempts before the first byte of a file. Without a network, or with a
+    /// blocked host, more attempts only delay the error.
     pub(crate) fn first_attempts(&self) -> Option<u32> {
         match self.fault {
             Fault::Unreachable { .. } | Fault::Html => Some(2),
@@ -172,7 +172,7 @@ impl Failure {
     }
 }
 
-/// An address fit to be shown.
+/// Returns an address without credentials and signatures, for messages.
 pub(crate) fn shown(url: &Url) -> String {
     let mut url = url.clone();
     url.set_query(None);

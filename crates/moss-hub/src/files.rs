@@ -1,4 +1,4 @@
-//! Which files of a checkpoint the engine needs.
+//! The files of a checkpoint that the engine reads.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -6,18 +6,18 @@ use crate::MissingFile;
 
 pub(crate) const NEEDED: [&str; 3] = ["config.json", "vocab.json", "merges.txt"];
 #[cfg(feature = "download")]
-const WELCOME: [&str; 3] = [
+const OPTIONAL: [&str; 3] = [
     "added_tokens.json",
     "special_tokens_map.json",
     "tokenizer_config.json",
 ];
-/// As the engine prefers them.
+/// Start and end of the names of weight files, in the order of preference.
 const WEIGHTS: [(&str, &str); 2] = [("model", ".safetensors"), ("pytorch_model", ".bin")];
 
-/// Of a listing's names those that the engine reads.
+/// Returns the names of a listing that the engine reads.
 ///
 /// # Errors
-/// What is missing there.
+/// The first missing file.
 #[cfg(feature = "download")]
 pub(crate) fn choose<'a>(names: &[&'a str]) -> Result<Vec<&'a str>, MissingFile> {
     if let Some(missing) = NEEDED.iter().find(|needed| !names.contains(needed)) {
@@ -29,11 +29,11 @@ pub(crate) fn choose<'a>(names: &[&'a str]) -> Result<Vec<&'a str>, MissingFile>
     let weights = weights.ok_or(MissingFile::Weights)?;
     let small = names
         .iter()
-        .filter(|name| NEEDED.contains(name) || WELCOME.contains(name));
+        .filter(|name| NEEDED.contains(name) || OPTIONAL.contains(name));
     Ok(small.copied().chain(weights).collect())
 }
 
-/// The one file, which goes first as in transformers, or the shards with their index.
+/// Returns the single file, which transformers prefers too, or the shards with their index.
 #[cfg(feature = "download")]
 fn weights<'a>(names: &[&'a str], stem: &str, suffix: &str) -> Option<Vec<&'a str>> {
     if let Some(single) = names
@@ -61,17 +61,17 @@ fn weights<'a>(names: &[&'a str], stem: &str, suffix: &str) -> Option<Vec<&'a st
     None
 }
 
-/// A token that every published model has added to its vocabulary.
+/// An added token of every published model.
 const ADDED_TOKEN: &str = "\"<eom>\"";
 
-/// Returns the first file missing that a conversation needs beside the weights.
+/// Returns the first missing file that a conversation needs in addition to the weights.
 pub(crate) fn missing_for_conversation(folder: &Path) -> Option<&'static str> {
     let missing = NEEDED.into_iter().find(|name| !folder.join(name).exists());
     missing.or_else(|| (!has_added_tokens(folder)).then_some("added_tokens.json"))
 }
 
-/// Returns `true` if the tokens that MOSS adds are in one of the files that may list them. What is
-/// wrong within these files is for the tokenizer to say.
+/// Returns `true` if one of the files that may list MOSS's added tokens does so. The tokenizer
+/// checks the content of these files.
 fn has_added_tokens(folder: &Path) -> bool {
     let lists = |name: &str, what: &str| {
         moss_files::read(&folder.join(name), moss_files::MAX_BYTES)
@@ -82,8 +82,8 @@ fn has_added_tokens(folder: &Path) -> bool {
         || lists("vocab.json", ADDED_TOKEN)
 }
 
-/// Whether a folder holds a configuration, and a set of weight files that is complete.
-pub(crate) fn is_whole(folder: &Path) -> bool {
+/// Returns `true` if a folder has a configuration and a complete set of weight files.
+pub(crate) fn is_complete(folder: &Path) -> bool {
     let has_shards = |index: Vec<u8>| {
         shards(&index).is_some_and(|names| names.iter().all(|name| folder.join(name).exists()))
     };
@@ -98,7 +98,7 @@ pub(crate) fn is_whole(folder: &Path) -> bool {
         })
 }
 
-/// The files that an index speaks of.
+/// Returns the files that an index names.
 fn shards(index: &[u8]) -> Option<BTreeSet<String>> {
     #[derive(serde::Deserialize)]
     struct Index {

@@ -7,8 +7,8 @@ use hf_hub::Repo;
 /// The organisation that published the checkpoints.
 pub(crate) const ORGANISATION: &str = "fnlp";
 
-/// What the hub calls it today; the old name redirects. The Python tools keep a download under the
-/// name that was typed.
+/// The current name of that organisation. The old name redirects. The Python tools store a download
+/// under the name that the user typed.
 pub(crate) const RENAMED: &str = "OpenMOSS-Team";
 
 /// The published checkpoints' short names.
@@ -31,7 +31,7 @@ pub struct ModelId {
 
 impl ModelId {
     /// Reads `ORGANISATION/NAME`, or a published checkpoint's short name. Returns `None` for anything
-    /// else: what comes out is safe as a part of a path and of an address.
+    /// else, so an id is safe as a part of a path and of an address.
     pub(crate) fn read(text: &str) -> Option<Self> {
         let is_part = |part: &str| {
             let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
@@ -69,7 +69,7 @@ impl ModelId {
         Repo::model(self.to_string())
     }
 
-    /// Returns the repositories that the Python tools may keep a download under.
+    /// Returns the repositories under which the Python tools may store a download.
     #[cfg(feature = "download")]
     pub(crate) fn repos(&self) -> impl Iterator<Item = Repo> {
         repos(&self.organisation, &self.name)
@@ -108,8 +108,8 @@ mod tests {
                 ["fnlp", "OpenMOSS-Team"].map(|owner| format!("models--{owner}--{name}"));
             assert_eq!(folders, expected);
         }
-        let folders: Vec<_> = repos("my-team", "My.Model_1").collect();
+        let folders: Vec<_> = repos("my-org", "My.Model_1").collect();
         assert_eq!(folders.len(), 1);
-        assert_eq!(folders[0].folder_name(), "models--my-team--My.Model_1");
+        assert_eq!(folders[0].folder_name(), "models--my-org--My.Model_1");
     }
 }

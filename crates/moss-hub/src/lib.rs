@@ -1,16 +1,16 @@
-//! Model name to local folder: where checkpoints are looked for, how they are downloaded, and the
-//! demo model that comes with the program.
+//! Model name to local folder: search for checkpoints, downloads from hubs, and the demo model in
+//! the binary.
 //!
-//! A download goes into the hub's standard cache, shared with the Python tools, by a ranged client
-//! of our own: parts on the disk with a journal, so that an interrupted download continues at any
-//! byte. Repository names and cache paths are those of `hf-hub` 0.5 without its features. Its
-//! transfer is not used: 0.5.0 appends to partial files unchecked and never hashes them, 1.0.0
-//! begins interrupted files anew.
+//! A download goes into the hub's standard cache, which the Python tools share. Files are fetched
+//! in ranges over several connections, and a journal records the ranges on disk, so an interrupted
+//! download resumes at any byte. Repository names and cache paths are those of `hf-hub` 0.5 without
+//! its features. Its transfer is not used: 0.5.0 appends to partial files unchecked and never
+//! hashes them, and 1.0.0 restarts interrupted files.
 //!
-//! Weights are not parsed here.
+//! This crate does not parse weights.
 //!
-//! Features: `download` for the client of hubs, `demo` for the demo model. Without them the crate
-//! resolves names, and has no dependency that connects to anything.
+//! Features: `download` for the client of hubs, `demo` for the demo model. Without them, the crate
+//! only resolves names and has no network dependency.
 
 #[cfg(feature = "download")]
 mod cache;
@@ -32,10 +32,12 @@ mod id;
 #[cfg(feature = "download")]
 mod listing;
 #[cfg(feature = "download")]
-mod part;
+mod partial_file;
 #[cfg(feature = "download")]
 mod progress;
 mod resolve;
+#[cfg(feature = "download")]
+mod response;
 #[cfg(feature = "download")]
 mod retry;
 #[cfg(feature = "download")]
@@ -52,7 +54,7 @@ pub use digest::Digest;
 #[cfg(feature = "download")]
 pub use download::{DownloadPlan, Hub};
 #[cfg(feature = "download")]
-pub use endpoint::{HubSettings, Patience, Source};
+pub use endpoint::{HubSettings, Source, Timeouts};
 #[cfg(feature = "download")]
 pub use error::Fetched;
 pub use error::{Absence, EndpointFault, HubError, ListingFault, MissingFile, Place};

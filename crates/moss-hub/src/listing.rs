@@ -1,4 +1,4 @@
-//! What the hubs say of a model: its files, their lengths and hashes, its licence.
+//! The hubs' lists of a model's files, with lengths, hashes and the license.
 
 use serde::Deserialize;
 use url::Url;
@@ -12,13 +12,13 @@ use crate::{
 /// One file of a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HubFile {
-    /// Such as `config.json`.
+    /// The name, such as `config.json`.
     pub name: String,
-    /// Length; until a download is planned, 0 for a length that the hub's listing does not tell.
+    /// The length. 0 for a length that the hub's listing lacks, until a download is planned.
     pub bytes: u64,
-    /// What it must hash to.
+    /// The expected hash.
     pub digest: Digest,
-    /// Where it is fetched from.
+    /// The address.
     pub url: Url,
 }
 
@@ -29,11 +29,11 @@ pub(crate) struct Listing {
     pub(crate) commit: String,
     pub(crate) license: Option<String>,
     pub(crate) files: Vec<HubFile>,
-    /// Names of files whose length the listing does not tell.
+    /// Names of files whose length the listing lacks.
     pub(crate) of_unknown_length: Vec<String>,
 }
 
-/// Where the listing is.
+/// Returns the address of the listing.
 pub(crate) fn address(source: Source, base: &Url, id: &ModelId) -> Result<Url, url::ParseError> {
     let id = source.repository(id);
     base.join(&match source {
@@ -45,9 +45,6 @@ pub(crate) fn address(source: Source, base: &Url, id: &ModelId) -> Result<Url, u
 }
 
 /// Reads a listing.
-///
-/// # Errors
-/// What it lacks.
 pub(crate) fn read(
     source: Source,
     base: &Url,
@@ -66,10 +63,10 @@ fn read_hugging_face(base: &Url, id: &ModelId, text: &str) -> Result<Listing, Li
         sha: String,
         siblings: Vec<Sibling>,
         #[serde(rename = "cardData", default)]
-        card: Option<Card>,
+        metadata: Option<Metadata>,
     }
     #[derive(Deserialize)]
-    struct Card {
+    struct Metadata {
         license: Option<serde_json::Value>,
     }
     #[derive(Deserialize)]
@@ -108,8 +105,8 @@ fn read_hugging_face(base: &Url, id: &ModelId, text: &str) -> Result<Listing, Li
         Some((file, bytes.is_some()))
     };
     let license = model
-        .card
-        .and_then(|card| card.license?.as_str().map(str::to_owned));
+        .metadata
+        .and_then(|metadata| metadata.license?.as_str().map(str::to_owned));
     let (files, of_unknown_length) = split(model.siblings.into_iter().filter_map(file));
     Ok(Listing {
         files,
@@ -157,7 +154,7 @@ fn read_model_scope(base: &Url, id: &ModelId, text: &str) -> Result<Listing, Lis
         Some((file, found.size.is_some()))
     };
     let (files, of_unknown_length) = split(data.files.into_iter().filter_map(file));
-    // This hub's listing has no revision of the whole: the files' hashes stand for it.
+    // This hub's listing has no commit, so a hash of all files replaces it.
     let all: String = files
         .iter()
         .map(|file| format!("{} {}\n", file.name, file.digest.hex()))
@@ -172,7 +169,7 @@ fn read_model_scope(base: &Url, id: &ModelId, text: &str) -> Result<Listing, Lis
     })
 }
 
-/// Files, and the names of those whose length is not known.
+/// Returns the files, and the names of those whose length is unknown.
 fn split(found: impl Iterator<Item = (HubFile, bool)>) -> (Vec<HubFile>, Vec<String>) {
     let (mut files, mut of_unknown_length) = (Vec::new(), Vec::new());
     for (file, is_known) in found {

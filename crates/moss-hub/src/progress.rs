@@ -1,49 +1,49 @@
-//! What a download tells while it runs.
+//! Progress events of a download.
 
 use std::time::Duration;
 
 use crate::{Fault, Fetched};
 
-/// A step of a download; they come from several threads.
+/// An event of a download. Several threads send events.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum DownloadEvent<'a> {
-    /// Another process has the file; this one waits for it.
+    /// Another process is downloading the file; this one waits for it.
     Waiting {
         /// Its name.
         file: &'a str,
     },
-    /// A file begins, or goes on.
+    /// The download of a file starts or resumes.
     Started {
         /// Its name.
         file: &'a str,
         /// Its length.
         bytes: u64,
-        /// Of which so many are there.
+        /// The bytes on disk.
         done: u64,
     },
-    /// So many more bytes are on the disk.
+    /// Bytes were written to the disk.
     Advanced {
-        /// Since the last event of the kind.
+        /// Their number since the previous event.
         bytes: u64,
     },
-    /// A request failed and will be made again.
+    /// A request has failed and will be retried.
     Retrying {
-        /// What was asked for.
+        /// The requested object.
         file: &'a Fetched,
-        /// What was wrong.
+        /// The error.
         fault: &'a Fault,
-        /// How long it waits.
+        /// The pause before the retry.
         wait: Duration,
     },
-    /// All bytes are there; they are read once more for their hash.
+    /// All bytes are on disk; the hash of the file is checked.
     Verifying {
         /// The file.
         file: &'a str,
         /// Its length.
         bytes: u64,
     },
-    /// The file is whole and in its place.
+    /// The file is complete.
     Finished {
         /// The file.
         file: &'a str,
@@ -52,5 +52,5 @@ pub enum DownloadEvent<'a> {
     },
 }
 
-/// Where events go.
+/// Receives progress events.
 pub type Report<'a> = &'a (dyn Fn(DownloadEvent<'_>) + Sync);

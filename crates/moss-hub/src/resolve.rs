@@ -1,4 +1,4 @@
-//! Where a model of a given name lies.
+//! Model name to folder.
 
 use std::{
     fs,
@@ -10,36 +10,36 @@ use crate::{
     id::{KNOWN, ModelId, ORGANISATION, repos},
 };
 
-/// What runs when nothing else is asked for.
+/// The default model.
 pub const DEFAULT_MODEL: &str = "moss-moon-003-sft-int4";
 
-/// Where to look. The environment is the caller's affair.
+/// The folders to search. The caller derives them from the environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SearchPlaces {
-    /// Holds `fnlp/NAME` or `NAME`.
+    /// The folder of `fnlp/NAME` or `NAME`.
     pub current_dir: PathBuf,
     /// The hub's cache, with its folders `models--ORGANISATION--NAME`.
     pub hub_cache: Option<PathBuf>,
 }
 
-/// A folder, and the name it goes by.
+/// A model's folder and name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResolvedModel {
     /// The last part of the name, such as `moss-moon-003-sft-int4`.
     pub name: String,
-    /// Where it lies.
+    /// The folder.
     pub folder: PathBuf,
 }
 
 impl ResolvedModel {
-    /// Returns the first file missing that conversations need and a checkpoint's weights do not:
-    /// the tokenizer's.
+    /// Returns the first missing file that conversations need in addition to the weights: that of
+    /// the tokenizer.
     pub fn missing_file(&self) -> Option<&'static str> {
         files::missing_for_conversation(&self.folder)
     }
 
-    /// Names the model of a folder: by the folder as it is given if that is a published name, else
-    /// by its real name, which tells more than `.` or a link.
+    /// Returns the model in a folder. Its name is the folder's as given if that is a published
+    /// name, else the folder's canonical name, which is more useful than `.` or a link.
     pub fn at(folder: PathBuf) -> Self {
         let last = |folder: &Path| Some(folder.file_name()?.to_str()?.to_owned());
         let given = last(&folder);
@@ -60,7 +60,7 @@ impl ModelId {
     /// Reads `ORGANISATION/NAME`, or a published checkpoint's short name.
     ///
     /// # Errors
-    /// [`HubError::BadId`] for anything else: what comes out is safe as a part of a path and of an
+    /// [`HubError::BadId`] for anything else, so an id is safe as a part of a path and of an
     /// address.
     pub fn parse(text: &str) -> Result<Self, HubError> {
         Self::read(text).ok_or_else(|| HubError::BadId {
@@ -73,7 +73,7 @@ impl ModelId {
 /// in this order.
 ///
 /// # Errors
-/// [`HubError::NotFound`] with every place that was looked in.
+/// [`HubError::NotFound`] with every place that was searched.
 pub fn resolve(name: &str, places: &SearchPlaces) -> Result<ResolvedModel, HubError> {
     let short = Path::new(name)
         .file_name()
@@ -81,7 +81,7 @@ pub fn resolve(name: &str, places: &SearchPlaces) -> Result<ResolvedModel, HubEr
         .unwrap_or(name)
         .to_owned();
     let mut looked = Vec::new();
-    // A bare name is looked for below `fnlp` first; anything else may be a path.
+    // A bare name is searched in `fnlp` first; anything else may be a path.
     if Path::new(name).components().count() != 1 || name.starts_with('.') {
         let path = places.current_dir.join(name);
         if path.exists() {
@@ -92,7 +92,7 @@ pub fn resolve(name: &str, places: &SearchPlaces) -> Result<ResolvedModel, HubEr
             why: Absence::NotFound,
         });
     }
-    // A hub id is ORGANISATION/NAME; anything with more or other parts can only have been a path.
+    // A hub id is ORGANISATION/NAME; anything with more or other parts is a path.
     let (organisation, repository) = match name.split_once('/') {
         Some((organisation, repository)) if ModelId::read(name).is_some() => {
             (organisation, repository)
@@ -145,33 +145,36 @@ pub fn resolve(name: &str, places: &SearchPlaces) -> Result<ResolvedModel, HubEr
     })
 }
 
-/// Returns what a hub would call the model of this name; a path has no such id.
+/// Returns the hub id of the model of this name; a path has none.
 fn id_of(name: &str) -> Option<String> {
     let known = || ModelId::read(&format!("{ORGANISATION}/{name}"));
     let id = ModelId::read(name).or_else(known)?;
     Some(id.to_string())
 }
 
-/// The snapshot that `main` points to, else the newest one; of those that are whole.
+/// Returns the snapshot of `main`, else the newest one; only complete snapshots count.
 pub(crate) fn snapshot(repository: &Path) -> Result<PathBuf, Absence> {
     if !repository.is_dir() {
         return Err(Absence::NotFound);
     }
     let snapshots = repository.join("snapshots");
-    let whole = |folder: &PathBuf| files::is_whole(folder);
+    let is_complete = |folder: &PathBuf| files::is_complete(folder);
     if let Ok(main) = moss_files::read_text(&repository.join("refs/main"), 4096) {
         let folder = snapshots.join(main.trim());
-        if whole(&folder) {
+        if is_complete(&folder) {
             return Ok(folder);
         }
     }
     let entries = fs::read_dir(&snapshots).map_err(|_| Absence::NoSnapshot)?;
-    let folders = entries.flatten().map(|entry| entry.path()).filter(whole);
+    let folders = entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(is_complete);
     let age = |folder: &PathBuf| fs::metadata(folder).and_then(|data| data.modified()).ok();
     folders.max_by_key(age).ok_or(Absence::NoCompleteSnapshot)
 }
 
-/// A known name at most three edits away.
+/// Returns the most similar published name, at most three edits away.
 fn nearest(name: &str) -> Option<&'static str> {
     KNOWN
         .into_iter()
@@ -181,7 +184,7 @@ fn nearest(name: &str) -> Option<&'static str> {
         .map(|(_, known)| known)
 }
 
-/// Levenshtein's distance.
+/// Returns the Levenshtein distance.
 fn edits(a: &str, b: &str) -> usize {
     let mut row: Vec<usize> = (0..=b.chars().count()).collect();
     for (i, a) in a.chars().enumerate() {

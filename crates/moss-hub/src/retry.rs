@@ -1,4 +1,4 @@
-//! How often, and after which pause, a request is made again.
+//! Retries of requests, and the pauses before them.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -7,31 +7,31 @@ use std::{
 };
 
 use crate::{
-    Patience,
+    Timeouts,
     fault::{Failure, Fault},
 };
 
 const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(600);
 
-/// Counts failures in a row.
+/// The state of retries: the number of consecutive failures.
 pub(crate) struct Retries<'a> {
-    patience: &'a Patience,
+    timeouts: &'a Timeouts,
     failures: u32,
-    /// A server that asks for a longer pause than this is given up, if there is such a limit.
+    /// The longest accepted Retry-After.
     longest_retry_after: Option<Duration>,
 }
 
 impl<'a> Retries<'a> {
-    pub(crate) fn new(patience: &'a Patience) -> Self {
+    pub(crate) fn new(timeouts: &'a Timeouts) -> Self {
         Self {
-            patience,
+            timeouts,
             failures: 0,
             longest_retry_after: None,
         }
     }
 
-    /// Gives up where a server asks for a longer pause, instead of waiting for it.
+    /// Sets the longest Retry-After. A longer one is a failure.
     pub(crate) fn with_longest_retry_after(self, longest: Duration) -> Self {
         Self {
             longest_retry_after: Some(longest),
@@ -39,21 +39,20 @@ impl<'a> Retries<'a> {
         }
     }
 
-    /// Useful bytes came: what failed before is forgotten.
+    /// Resets the failures after progress.
     pub(crate) fn reset(&mut self) {
         self.failures = 0;
     }
 
-    /// Returns the pause before the next try, or `None` if another one is not worth it.
-    /// `established` says that bytes of this file have come before: then a lost network may come
-    /// back.
+    /// Returns the pause before the next attempt, or `None` to give up. `established` is true if
+    /// bytes of this file have been received before: a lost network may then come back.
     pub(crate) fn pause(&mut self, failure: &Failure, established: bool) -> Option<Duration> {
         self.failures += 1;
         let first = failure
             .first_attempts()
             .filter(|_| !established)
             .unwrap_or(u32::MAX);
-        if !failure.is_transient() || self.failures >= self.patience.attempts.min(first) {
+        if !failure.is_transient() || self.failures >= self.timeouts.attempts.min(first) {
             return None;
         }
         if let Fault::Status {
@@ -67,19 +66,19 @@ impl<'a> Retries<'a> {
             return (!is_too_long).then(|| wait.min(LONGEST_RETRY_AFTER));
         }
         let doubled = self
-            .patience
+            .timeouts
             .backoff
             .saturating_mul(1 << (self.failures - 1).min(16));
         Some(doubled.min(LONGEST_BACKOFF))
     }
 
-    /// Tries made in vain since the last useful byte.
+    /// Returns the number of failed attempts since the last progress.
     pub(crate) fn failures(&self) -> u32 {
         self.failures
     }
 }
 
-/// Waits, unless `stop` is set before the time is over.
+/// Sleeps, until `stop` is set.
 pub(crate) fn sleep(wait: Duration, stop: &AtomicBool) {
     let end = Instant::now() + wait;
     while !stop.load(Ordering::Relaxed) {

@@ -1,23 +1,22 @@
-//! Whether a download fits the disk, asked before its first byte.
+//! The check of free disk space before a download.
 
 use std::{io, path::Path};
 
 use crate::HubError;
 
-/// What is left free for everybody else.
+/// Bytes that must remain free.
 const RESERVE: u64 = 64 << 20;
 
-/// What a download takes.
+/// The disk space that a download needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Demand {
-    /// Bytes that the cache still lacks.
+    /// Bytes of missing blobs.
     pub(crate) blobs: u64,
-    /// Bytes of the copies that snapshots hold where the file system has no links.
+    /// Bytes of copies in snapshots, on a file system without links.
     pub(crate) copies: u64,
 }
 
-/// # Errors
-/// [`HubError::Space`].
+/// Checks the free space, with [`HubError::Space`].
 pub(crate) fn check(folder: &Path, demand: Demand) -> Result<(), HubError> {
     check_with(folder, demand, |path| fs4::available_space(path))
 }

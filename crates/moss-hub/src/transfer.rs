@@ -1,4 +1,4 @@
-//! The bytes of one file, over several connections, each going on where it stopped.
+//! The transfer of one file over several connections, each of which resumes after an error.
 
 use std::{
     io::Read,
@@ -14,36 +14,39 @@ use std::{
 use crate::{
     DownloadEvent, Fetched, HubError, HubFile, HubSettings, Report,
     fault::{Failure, Fault},
-    http::{Expected, Http, is_page},
-    part::{Part, PartWriter},
+    http::Http,
+    partial_file::{PartialFile, PartialWriter},
+    response::{Expected, is_page},
     retry::{self, Retries},
 };
 
 const BUFFER: usize = 256 << 10;
 
-/// Fetches what a part lacks.
+/// Fetches the missing ranges of a partial file.
 pub(crate) struct Transfer<'a> {
     pub(crate) http: &'a Http,
     pub(crate) settings: &'a HubSettings,
     pub(crate) file: &'a HubFile,
-    pub(crate) part: &'a Part,
+    pub(crate) part: &'a PartialFile,
     pub(crate) report: Report<'a>,
-    /// One connection has failed for good: the others need not go on.
+    /// Is set when one connection has failed permanently, so that the others stop.
     pub(crate) stop: AtomicBool,
-    /// Bytes have come, on any connection.
+    /// Is set when any connection has received bytes.
     pub(crate) established: AtomicBool,
 }
 
-/// How a stretch ended before its last byte.
-enum Broken {
+/// The cause for the early end of a request.
+enum Interruption {
     Network(Failure),
     Disk(HubError),
     Stopped,
 }
 
 impl Transfer<'_> {
+    /// Fetches all missing ranges.
+    ///
     /// # Errors
-    /// The first connection's that gave up: [`HubError::Transfer`] or [`HubError::Disk`].
+    /// That of the first connection that gave up: [`HubError::Transfer`] or [`HubError::Disk`].
     pub(crate) fn run(&self) -> Result<(), HubError> {
         let mut pieces = self.part.missing(self.settings.piece_bytes);
         pieces.reverse(); // they are taken from the end
@@ -67,36 +70,40 @@ impl Transfer<'_> {
         })
     }
 
-    /// One piece, however many requests it takes.
+    /// Fetches one range, with as many requests as necessary.
     fn fetch(&self, mut piece: Range<u64>) -> Result<(), HubError> {
-        let patience = &self.settings.patience;
-        let useful = patience
+        let timeouts = &self.settings.timeouts;
+        let useful = timeouts
             .min_rate
-            .saturating_mul(patience.window.as_secs().max(1));
-        let mut retries = Retries::new(patience);
+            .saturating_mul(timeouts.window.as_secs().max(1));
+        let mut retries = Retries::new(timeouts);
         let mut writer = self.part.writer().map_err(|source| self.disk(source))?;
         while !piece.is_empty() && !self.stop.load(Ordering::Relaxed) {
             let (start, began) = (piece.start, Instant::now());
-            let broken = match self.stretch(&mut piece, &mut writer) {
+            let interruption = match self.request(&mut piece, &mut writer) {
                 Ok(()) => continue,
-                Err(Broken::Stopped) => break,
-                Err(Broken::Disk(error)) => return Err(error),
-                Err(Broken::Network(failure)) => failure,
+                Err(Interruption::Stopped) => break,
+                Err(Interruption::Disk(error)) => return Err(error),
+                Err(Interruption::Network(failure)) => failure,
             };
             let (bytes, seconds) = (piece.start - start, began.elapsed().as_secs_f64());
             if bytes >= useful {
                 retries.reset();
             }
-            let timed_out = began.elapsed() >= patience.window && broken.fault.is_interruption();
-            if timed_out && bytes as f64 >= patience.min_rate as f64 * seconds {
-                continue; // slow, but moving
+            let timed_out =
+                began.elapsed() >= timeouts.window && interruption.fault.is_interruption();
+            if timed_out && bytes as f64 >= timeouts.min_rate as f64 * seconds {
+                continue; // slow, but above the lowest rate
             }
             let fault = if timed_out {
                 Fault::Stalled { bytes, seconds }
             } else {
-                broken.fault
+                interruption.fault
             };
-            let failure = Failure { fault, ..broken };
+            let failure = Failure {
+                fault,
+                ..interruption
+            };
             let Some(wait) = retries.pause(&failure, self.established.load(Ordering::Relaxed))
             else {
                 return Err(HubError::transfer(
@@ -116,8 +123,12 @@ impl Transfer<'_> {
         Ok(())
     }
 
-    /// One request; `piece` shrinks from its start with what is written.
-    fn stretch(&self, piece: &mut Range<u64>, writer: &mut PartWriter<'_>) -> Result<(), Broken> {
+    /// Runs one request. `piece` becomes the rest of the range.
+    fn request(
+        &self,
+        piece: &mut Range<u64>,
+        writer: &mut PartialWriter<'_>,
+    ) -> Result<(), Interruption> {
         let HubFile {
             bytes: size,
             digest,
@@ -129,29 +140,32 @@ impl Transfer<'_> {
             size: *size,
             etag: digest.hex(),
         };
-        let (mut body, url) = self.http.range(url, &expected).map_err(Broken::Network)?;
-        let lost = |fault| Broken::Network(self.http.failure(&url, fault));
+        let (mut body, url) = self
+            .http
+            .range(url, &expected)
+            .map_err(Interruption::Network)?;
+        let lost = |fault| Interruption::Network(self.http.failure(&url, fault));
         let mut buffer = vec![0; BUFFER];
         while !piece.is_empty() {
             if self.stop.load(Ordering::Relaxed) {
-                return Err(Broken::Stopped);
+                return Err(Interruption::Stopped);
             }
-            let room =
+            let wanted =
                 usize::try_from(piece.end - piece.start).map_or(BUFFER, |left| left.min(BUFFER));
             let count = body
-                .read(&mut buffer[..room])
+                .read(&mut buffer[..wanted])
                 .map_err(|error| lost(Fault::connection(error)))?;
             if count == 0 {
                 let bytes = piece.end - piece.start;
                 return Err(lost(Fault::CutOff { bytes }));
             }
             if piece.start == 0 && is_page(&buffer[..count]) {
-                return Err(Broken::Network(self.http.failure(&url, Fault::Html)));
+                return Err(Interruption::Network(self.http.failure(&url, Fault::Html)));
             }
             self.established.store(true, Ordering::Relaxed);
             writer
                 .write(piece.start, &buffer[..count])
-                .map_err(|source| Broken::Disk(self.disk(source)))?;
+                .map_err(|source| Interruption::Disk(self.disk(source)))?;
             piece.start += count as u64;
             (self.report)(DownloadEvent::Advanced {
                 bytes: count as u64,

@@ -1,14 +1,15 @@
-//! Hashes what the cache holds again: a disk or a crash may have damaged it since it was
-//! downloaded.
+//! Verification of the cache: a disk or a crash may have damaged files since their download.
 
 mod damage;
+mod entries;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
 };
 
+use self::entries::{Entries, Entry, blob_of, is_staged, names};
 pub use damage::{Damage, DamagedFile};
 
 use crate::{
@@ -20,8 +21,8 @@ use crate::{
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Verification {
-    /// The snapshot that the listing describes, or that the model's name stands for; empty if none
-    /// is complete.
+    /// The snapshot of the listing, or the one that the model's name resolves to; empty if none is
+    /// complete.
     pub folder: PathBuf,
     /// Number of files that were hashed.
     pub files: usize,
@@ -29,17 +30,17 @@ pub struct Verification {
     pub bytes: u64,
     /// Files that are damaged or missing.
     pub damaged: Vec<DamagedFile>,
-    /// Names in snapshots whose right hash is not known: copies and links to files outside the
-    /// blobs that no blob and no listing describes, and without a listing several names of one
-    /// snapshot that lead to the same blob.
+    /// Names in snapshots whose hash is unknown: copies and links to files outside the blobs that
+    /// match no blob and no listing, and, without a listing, several names of one snapshot that are
+    /// links to the same blob.
     pub unchecked: Vec<PathBuf>,
 }
 
 impl Hub {
-    /// Hashes every blob of a model, and every file that its snapshots name besides.
+    /// Hashes every blob of a model, and every other file in its snapshots.
     ///
-    /// A blob's name in the cache is its hash. With a `plan`, its files must be there and have the
-    /// hashes of the hub's listing, wherever their names in the snapshot lead.
+    /// A blob's name in the cache is its hash. With a `plan`, its files must exist and have the
+    /// hashes of the hub's listing, even if their names in the snapshot are links.
     ///
     /// # Errors
     /// [`HubError::NotFound`] if the cache does not have the model, or has no complete snapshot of
@@ -80,8 +81,8 @@ impl Hub {
         Ok(result)
     }
 
-    /// Removes damaged files, and the names in snapshots that lead to them, so that a download
-    /// brings them again.
+    /// Removes damaged files, and the links to them in snapshots, so that a download fetches them
+    /// again.
     ///
     /// # Errors
     /// [`HubError::Disk`].
@@ -129,98 +130,6 @@ fn not_found(id: &ModelId, folder: &Path, why: Absence) -> HubError {
     }
 }
 
-/// A name in a snapshot.
-struct Entry {
-    commit: String,
-    name: String,
-    path: PathBuf,
-    /// What a symbolic link leads to.
-    target: Option<PathBuf>,
-}
-
-/// All names of all snapshots.
-struct Entries(Vec<Entry>);
-
-impl Entries {
-    fn of(model: &Path) -> Result<Self, HubError> {
-        let mut entries = Vec::new();
-        for commit in names(&model.join("snapshots"))? {
-            let folder = model.join("snapshots").join(&commit);
-            if folder.is_dir() {
-                Self::collect(&folder, &commit, "", &mut entries)?;
-            }
-        }
-        Ok(Self(entries))
-    }
-
-    fn collect(
-        folder: &Path,
-        commit: &str,
-        prefix: &str,
-        entries: &mut Vec<Entry>,
-    ) -> Result<(), HubError> {
-        for name in names(folder)? {
-            let path = folder.join(&name);
-            let name = format!("{prefix}{name}");
-            let is_folder = fs::symlink_metadata(&path).is_ok_and(|found| found.is_dir());
-            // Git has no empty folders: such a one stands in the place of a file.
-            if is_folder && !names(&path)?.is_empty() {
-                Self::collect(&path, commit, &format!("{name}/"), entries)?;
-            } else {
-                let target = fs::read_link(&path).ok().map(|link| folder.join(link));
-                entries.push(Entry {
-                    commit: commit.to_owned(),
-                    name,
-                    path,
-                    target,
-                });
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Returns the name of the blob that a link leads to, if the name is a hash. Blobs may be links to
-/// another disk themselves.
-fn blob_of(entry: &Path, blobs: &Path) -> Option<String> {
-    const MAX_LINKS: usize = 40; // Linux's own limit
-    let blobs = fs::canonicalize(blobs).ok()?;
-    let mut path = entry.to_owned();
-    for _ in 0..MAX_LINKS {
-        let folder = fs::canonicalize(path.parent()?).ok()?;
-        path = folder.join(fs::read_link(&path).ok()?);
-        if fs::canonicalize(path.parent()?).ok()? == blobs {
-            let name = path.file_name()?.to_str()?;
-            return Digest::parse(name).map(|_| name.to_owned());
-        }
-    }
-    None
-}
-
-/// Returns `true` for the name of a link or copy that an interrupted run of this program left:
-/// `.NAME.PROCESS`.
-fn is_staged(name: &str) -> bool {
-    let process = name
-        .strip_prefix('.')
-        .and_then(|name| name.rsplit_once('.'));
-    process.is_some_and(|(_, id)| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit()))
-}
-
-/// The names in a folder, in order; none if there is no such folder.
-fn names(folder: &Path) -> Result<BTreeSet<String>, HubError> {
-    let disk = |source| HubError::Disk {
-        path: folder.to_owned(),
-        source,
-    };
-    let entries = match fs::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
-        entries => entries.map_err(disk)?,
-    };
-    let name =
-        |entry: io::Result<fs::DirEntry>| Ok(entry?.file_name().to_string_lossy().into_owned());
-    entries.map(name).collect::<io::Result<_>>().map_err(disk)
-}
-
 struct Check<'a> {
     snapshots: Entries,
     listed: &'a [HubFile],
@@ -237,7 +146,7 @@ impl Check<'_> {
         for hash in names(&folder)? {
             let Some(digest) = Digest::parse(&hash) else {
                 continue;
-            }; // unfinished, or of another tool
+            }; // a partial file, or that of another tool
             let path = folder.join(&hash);
             let leads_here = |entry: &&Entry| {
                 entry.target.as_ref().and_then(|target| target.file_name()) == path.file_name()
@@ -262,7 +171,7 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// The files that the names in snapshots lead to, except blobs, which are checked already.
+    /// Checks the files in snapshots, except links to blobs, which are checked already.
     fn snapshots(&mut self, model: &Path) {
         let entries = std::mem::take(&mut self.snapshots.0);
         let blobs: Vec<_> = entries
@@ -274,7 +183,7 @@ impl Check<'_> {
             let is_listed =
                 |file: &&HubFile| self.commit == Some(entry.commit.as_str()) && file.name == *name;
             let listed = self.listed.iter().find(is_listed);
-            // Other names of the same snapshot that lead to blobs.
+            // The blobs of other names of the same snapshot.
             let others = || {
                 let all = entries.iter().zip(&blobs);
                 all.filter(|(other, _)| other.commit == entry.commit && other.name != *name)
@@ -290,7 +199,7 @@ impl Check<'_> {
                     self.note(name.clone(), path.clone(), Some(damage));
                     continue;
                 }
-                // One that is a blob is reported there.
+                // A damaged blob is reported as such.
                 Ok(found) if !found.is_file() => {
                     if blob.is_none() {
                         self.note(name.clone(), path.clone(), Some(Damage::NotAFile));
@@ -322,8 +231,8 @@ impl Check<'_> {
             if is_staged(name) {
                 continue;
             }
-            // A copy, a hard link, or a file elsewhere: of which blob, only the hash can say. It is
-            // none that another name leads to.
+            // A copy, a hard link, or a file elsewhere. Only the hash shows its blob, which is not
+            // that of another name.
             let bytes = fs::metadata(path).map_or(0, |found| found.len());
             let candidates: Vec<_> = self
                 .blobs
@@ -345,13 +254,13 @@ impl Check<'_> {
         }
     }
 
-    /// Files of the hub's listing that the snapshot lacks, or has folders in the place of.
+    /// Checks the files of the hub's listing that are missing or folders in the snapshot.
     fn listing(&mut self, cache: &ModelCache, plan: &DownloadPlan) {
         for file in &plan.files {
             let path = cache.snapshot(&plan.commit).join(&file.name);
             let damage = match fs::symlink_metadata(&path) {
                 Err(_) => Damage::Missing,
-                // Empty ones are among the names.
+                // Empty folders are entries of the snapshot.
                 Ok(found) if found.is_dir() && names(&path).is_ok_and(|all| !all.is_empty()) => {
                     Damage::NotAFile
                 }

@@ -13,10 +13,10 @@ use crate::identity::Identity;
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Timing {
-    /// Between two heartbeats.
+    /// The interval of heartbeats.
     pub(crate) beat: Duration,
-    /// Without a heartbeat for this long, a holder counts as dead. A slow network file system may
-    /// hold up a write for long.
+    /// The time without a heartbeat after which a holder counts as dead. A slow network file system
+    /// may delay a write for long.
     pub(crate) stale_after: Duration,
 }
 
@@ -29,7 +29,7 @@ impl Default for Timing {
     }
 }
 
-/// Repeated attempts at one lock file, with what was seen of its present holder.
+/// Repeated attempts to create one lock file, with the observations of its current holder.
 pub(crate) struct Attempt {
     path: PathBuf,
     timing: Timing,
@@ -41,15 +41,15 @@ pub(crate) struct Attempt {
 struct Seen {
     content: String,
     since: Instant,
-    /// The content has changed meanwhile: another process writes it.
+    /// Is true if the content has changed: another process writes it.
     beats: bool,
 }
 
 pub(crate) enum Created {
     Yes(HolderFile),
-    /// Another process has it and was seen to be alive.
+    /// Another process holds it and is alive.
     Alive,
-    /// Another process has it, dead or alive.
+    /// Another process holds it, and its state is unknown.
     Unknown,
 }
 
@@ -105,8 +105,8 @@ impl Attempt {
         })
     }
 
-    /// Replaces a stale lock file. A second file lets one process at a time do this, so that none
-    /// removes the file of another that was faster.
+    /// Replaces a stale lock file. A second file allows only one process at a time to do this, so
+    /// that it does not remove the new file of another process.
     fn take_over(&mut self, stale: &str) -> io::Result<Created> {
         let mut claim = self.path.clone().into_os_string();
         claim.push(".takeover");
@@ -150,7 +150,7 @@ impl Attempt {
     }
 }
 
-/// A lock file of this process. Removed when dropped.
+/// A lock file of this process. Dropping it removes the file.
 #[derive(Debug)]
 pub(crate) struct HolderFile {
     path: PathBuf,
@@ -178,8 +178,7 @@ impl HolderFile {
                 {
                     return;
                 }
-                // Opened and closed each time: that is what makes the bytes visible to other
-                // clients of a network share.
+                // Closing the file makes the bytes visible to other clients of a network share.
                 let rewrite = || {
                     OpenOptions::new()
                         .write(true)
@@ -211,13 +210,14 @@ impl Drop for HolderFile {
     }
 }
 
-/// Returns `true` unless another process took the lock over, as it may from a process that was
-/// suspended.
+/// Returns `true` unless another process has taken over the lock, which happens to a process that
+/// was suspended.
 fn is_held(path: &Path, identity: &Identity) -> bool {
     fs::read_to_string(path).is_ok_and(|text| Identity::parse(&text).as_ref() == Some(identity))
 }
 
-/// Of the same length for every count, so that a new text replaces the old one whole.
+/// Returns the text of a lock file. Its length is the same for every count, so that a new text
+/// overwrites the old one completely.
 fn text(identity: &Identity, count: u64) -> String {
     format!("{}heartbeat {count:020}\n", identity.to_text())
 }
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_holder_whose_heart_beats_keeps_its_lock_for_longer_than_a_stale_one() {
+    fn a_holder_with_heartbeats_keeps_its_lock_beyond_the_stale_time() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lock");
         let Created::Yes(first) = attempt(&path).try_create().unwrap() else {
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_lock_file_of_another_machine_or_of_nobody_becomes_stale() {
+    fn a_lock_file_without_heartbeats_of_another_or_an_unknown_machine_becomes_stale() {
         for content in [
             "",
             "garbage",
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_that_find_a_stale_lock_file_one_at_a_time_takes_it_over() {
+    fn processes_take_over_a_stale_lock_file_one_at_a_time() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lock");
         fs::write(&path, "pid 1\nhost elsewhere\nmachine x y\nserial 0\n").unwrap();
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn a_holder_that_lost_its_lock_leaves_the_new_holders_file_alone() {
+    fn a_holder_that_lost_its_lock_does_not_remove_the_new_holders_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lock");
         let Created::Yes(first) = attempt(&path).try_create().unwrap() else {

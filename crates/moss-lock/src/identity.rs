@@ -1,4 +1,4 @@
-//! Which process on which machine holds a lock.
+//! The process and machine that hold a lock.
 
 use std::{
     fs,
@@ -9,14 +9,14 @@ use std::{
 /// Distinguishes locks of one process.
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
-/// The first lines of a lock file. They are the same for the file's whole life.
+/// The first lines of a lock file, which do not change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Identity {
     pid: u32,
-    /// For people who read the file.
+    /// For users who read the file.
     host: String,
-    /// Boot and process-id namespace, within which a process id means something. Empty where the
-    /// system does not tell.
+    /// Boot id and PID namespace, in which a process id is unique. Empty if the system does not
+    /// provide them.
     machine: String,
     serial: u64,
 }
@@ -46,7 +46,7 @@ impl Identity {
         format!("pid {pid}\nhost {host}\nmachine {machine}\nserial {serial}\n")
     }
 
-    /// Reads what [`Identity::to_text`] wrote, whatever follows it.
+    /// Parses the text of [`Identity::to_text`]; other text may follow.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut lines = text.lines();
         let mut field = |name: &str| lines.next()?.strip_prefix(name)?.strip_prefix(' ');
@@ -58,8 +58,8 @@ impl Identity {
         })
     }
 
-    /// Returns `true` if the process is known to have ended: it ran on this machine, since its last
-    /// boot, and is not there.
+    /// Returns `true` if the process has certainly ended: it ran in the same boot and PID namespace,
+    /// and does not exist.
     pub(crate) fn has_ended(&self) -> bool {
         let own = Self::new();
         !own.machine.is_empty()

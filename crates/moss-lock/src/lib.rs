@@ -1,10 +1,9 @@
-//! Exclusive locks between processes: `flock` where the file system has it, a lock file where it
-//! has not.
+//! Exclusive locks between processes: `flock`, or a lock file on file systems without it.
 //!
-//! Some network and FUSE file systems refuse `flock` (`ENOLCK`, `ENOSYS`, `EOPNOTSUPP`, `EINVAL`).
-//! There the lock is a file beside the locked path, created with `O_EXCL`, which names its holder
-//! and is rewritten every few seconds (a heartbeat). A lock file is stale if its process no longer
-//! exists on this machine, or if no heartbeat comes for a minute; clocks of different machines are
+//! Some network and FUSE file systems reject `flock` (`ENOLCK`, `ENOSYS`, `EOPNOTSUPP`, `EINVAL`).
+//! There the lock is a file next to the locked path, created with `O_EXCL`. It names its holder and
+//! is rewritten every few seconds (a heartbeat). A lock file is stale if its process no longer
+//! exists on this machine, or after a minute without a heartbeat. Clocks of different machines are
 //! never compared.
 
 mod holder;
@@ -36,12 +35,11 @@ enum Outcome {
     Acquired(FileLock),
     /// Another process holds the lock.
     Held,
-    /// A lock file exists, and its holder may be alive or dead: only waiting for its heartbeat
-    /// shows which.
+    /// A lock file exists, and only waiting for a heartbeat shows whether its holder is alive.
     Undecided,
 }
 
-/// Returns the path of the lock file that stands in for `flock` on `path`.
+/// Returns the path of the lock file that replaces `flock` on `path`.
 pub fn holder_path(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".holder");
@@ -51,8 +49,8 @@ pub fn holder_path(path: &Path) -> PathBuf {
 impl FileLock {
     /// Takes the lock, or returns `None` if another process holds it.
     ///
-    /// Returns at once where `flock` works, and where a lock file's process is known to be alive or
-    /// dead. Otherwise waits up to a minute for the holder's heartbeat.
+    /// Returns immediately if `flock` works, or if the state of a lock file's process is known.
+    /// Otherwise waits up to a minute for the holder's heartbeat.
     ///
     /// # Errors
     /// Any error of creating the files. An error of `flock` itself selects the lock file.
@@ -104,16 +102,14 @@ fn once(path: &Path, attempt: &mut Attempt) -> io::Result<Outcome> {
         }
         Err(TryLockError::Error(_)) => {
             drop(file);
-            // Tools whose own fallback is the mere existence of this file would find it locked for
-            // ever.
+            // Other tools use the existence of this file as the lock: remove it.
             if created {
                 let _ = fs::remove_file(path);
             }
             None
         }
     };
-    // With `flock`, a lock file can only come from a machine that mounts the same folder without
-    // it.
+    // With `flock`, a lock file is that of a machine that mounts the same folder without it.
     if flock.is_some() && !attempt.path().exists() {
         return Ok(Outcome::Acquired(FileLock {
             flock,
@@ -130,7 +126,7 @@ fn once(path: &Path, attempt: &mut Attempt) -> io::Result<Outcome> {
     })
 }
 
-/// Opens the file without truncating it: it may hold another program's note of who has the lock.
+/// Opens the file without truncating it: another program may have written its holder there.
 fn open(path: &Path) -> io::Result<(File, bool)> {
     match OpenOptions::new().write(true).create_new(true).open(path) {
         Ok(file) => Ok((file, true)),
@@ -148,6 +144,6 @@ fn open(path: &Path) -> io::Result<(File, bool)> {
 
 impl Drop for FileLock {
     fn drop(&mut self) {
-        self.holder = None; // removed before `flock` lets anybody else in
+        self.holder = None; // the lock file is removed before `flock` is released
     }
 }

@@ -46,23 +46,23 @@ impl LayerNorm {
         })
     }
 
-    /// `x` is `[rows, hidden_size]` f32; the result has the same shape, rounded to `out`.
+    /// Normalizes `x` `[rows, hidden_size]` f32. The result has the same shape, rounded to `out`.
     pub(crate) fn forward(&self, x: &Tensor, out: DType) -> Result<Tensor, KernelError> {
         ops::layer_norm(x, &self.weight, &self.bias, self.epsilon, out)
     }
 }
 
-/// What the rows of one forward pass share, in every layer.
+/// The tokens of a micro-batch, the same in every layer.
 pub(crate) struct Rows<'a> {
-    /// Position of each row.
+    /// Position of each token.
     pub(crate) positions: &'a [u32],
-    /// Cache slot of each row: `block * block_size + offset`.
+    /// Cache slot of each token: `block * block_size + offset`.
     pub(crate) slots: &'a [u32],
-    /// The rows of each sequence, in order.
+    /// The tokens of each sequence, in order.
     pub(crate) sequences: &'a [SequenceRows<'a>],
 }
 
-/// One layer: weights and its part of the cache.
+/// One layer: weights and KV cache.
 #[derive(Debug)]
 pub(crate) struct Block {
     norm: LayerNorm,
@@ -76,8 +76,8 @@ pub(crate) struct Block {
 }
 
 impl Block {
-    /// Loads layer `layer`; values between ops and in the cache are rounded to `dtype`, and inputs
-    /// of packed weights as `activations` says.
+    /// Loads layer `layer`. Values between operations and in the cache are rounded to `dtype`, and
+    /// inputs of packed weights according to `activations`.
     pub(crate) fn load(
         source: &dyn WeightSource,
         layer: usize,
@@ -116,7 +116,7 @@ impl Block {
         })
     }
 
-    /// Bytes of weights that one row reads.
+    /// Returns the bytes of weights that one token reads.
     pub(crate) fn weight_bytes(&self) -> u64 {
         [&self.qkv_proj, &self.out_proj, &self.fc_in, &self.fc_out]
             .map(Linear::weight_bytes)
@@ -124,7 +124,8 @@ impl Block {
             .sum()
     }
 
-    /// `x` is the residual stream `[rows, hidden_size]` f32; so is the result.
+    /// Computes the residual stream after the block from that before it, `[rows, hidden_size]` f32
+    /// both.
     pub(crate) fn forward(
         &self,
         x: &Tensor,
@@ -147,8 +148,8 @@ impl Block {
         )
     }
 
-    /// Gathers queries, keys and values from the shards of the output, which is a few kilobytes a
-    /// token, so that the weights need not be reordered.
+    /// Gathers queries, keys and values from the shards of the output. This copies a few kilobytes
+    /// per token; reordering the weights at load would copy a quarter of them.
     fn split_heads(&self, qkv: &Tensor) -> Result<(Tensor, Tensor, Tensor), KernelError> {
         let part = |part: QkvPart| {
             let ColumnSlices { first, len, stride } = self.spec.qkv_columns(part);
@@ -164,7 +165,7 @@ impl Block {
     }
 }
 
-/// Places one linear layer, and lets go of the mapped bytes where the layer keeps its own.
+/// Loads one linear layer. If it keeps a copy of its weights, the mapped pages are released.
 pub(crate) fn load_linear(
     source: &dyn WeightSource,
     layer: usize,

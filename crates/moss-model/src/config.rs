@@ -1,17 +1,16 @@
-//! Network sizes, checked once: what comes after trusts them.
+//! Network sizes. They are checked here once; other modules rely on them.
 
 use moss_checkpoint::RawConfig;
 
 use crate::{BlockSpec, ModelError, NetworkRule};
 
-/// `qkv_proj` holds this many slabs of [query | value | key] rows, a trace of the four-way sharding
-/// it was trained with.
+/// The shards of [query | value | key] rows in `qkv_proj`, a trace of four-way sharded training.
 const TRAINING_SHARDS: usize = 4;
 
-/// Sizes of a CodeGen network, as validated from a checkpoint's `config.json`.
+/// Sizes of a CodeGen network, validated from a checkpoint's `config.json`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MossConfig {
-    /// Rows of the embedding and of `lm_head`; more than the tokenizer has tokens.
+    /// Rows of the embedding and of `lm_head`; more than the tokens of the tokenizer.
     pub vocab_size: usize,
     /// Width of the residual stream.
     pub hidden_size: usize,
@@ -21,31 +20,30 @@ pub struct MossConfig {
     pub num_heads: usize,
     /// Lanes of a head: `hidden_size / num_heads`.
     pub head_dim: usize,
-    /// Width inside the MLP; four times `hidden_size` unless the checkpoint says otherwise.
+    /// Width inside the MLP; by default four times `hidden_size`.
     pub inner_size: usize,
     /// Lanes of each head that rotate with the position; even, at most `head_dim`.
     pub rotary_dim: usize,
-    /// Trained positions: the longest prompt and answer together.
+    /// Trained positions: the maximum length of prompt and reply together.
     pub context_length: usize,
     /// Added to the variance in LayerNorm.
     pub layer_norm_epsilon: f64,
-    /// The head is the embedding, where the file has no head of its own.
+    /// The embedding serves as lm_head if the checkpoint has no separate one.
     pub tie_word_embeddings: bool,
-    /// The token that ends an answer, where the checkpoint names one.
+    /// The token that ends a reply, if the checkpoint defines it.
     pub eos_token_id: Option<u32>,
 }
 
-/// Sizes beyond these are no network of this form: products of them all fit into 64 bits. Sixteen
-/// times the published ones, and more.
-const MOST_LAYERS: usize = 1024;
-const MOST_WIDE: usize = 1 << 17;
-const MOST_INNER: usize = 1 << 19;
-const MOST_TOKENS: usize = 1 << 22;
-/// 64 times the published window. No tensor says how many positions there were in training.
-const MOST_POSITIONS: usize = 1 << 17;
+/// Maximum sizes, at least sixteen times the published ones. Products of all of them fit 64 bits.
+const MAX_LAYERS: usize = 1024;
+const MAX_WIDTH: usize = 1 << 17;
+const MAX_INNER: usize = 1 << 19;
+const MAX_VOCAB: usize = 1 << 22;
+/// 64 times the published context length. No tensor's shape depends on it.
+const MAX_POSITIONS: usize = 1 << 17;
 
 impl MossConfig {
-    /// The published MOSS-moon-003 checkpoints: 16.7 billion parameters.
+    /// Returns the sizes of the published MOSS-moon-003 checkpoints: 16.7 billion parameters.
     pub const fn moon_003() -> Self {
         let block = BlockSpec::MOON_003;
         Self {
@@ -76,7 +74,7 @@ impl MossConfig {
         }
     }
 
-    /// Bytes of keys and values that one position keeps over all layers, at `bytes_per_value`.
+    /// Returns the bytes of keys and values per position, over all layers, at `bytes_per_value`.
     pub fn cache_bytes_per_position(&self, bytes_per_value: usize) -> u64 {
         let sizes = [self.num_layers, self.hidden_size, bytes_per_value];
         sizes
@@ -89,10 +87,10 @@ impl TryFrom<&RawConfig> for MossConfig {
     type Error = ModelError;
 
     fn try_from(raw: &RawConfig) -> Result<Self, ModelError> {
-        let positive = |key: &'static str, value: usize, most: usize| {
+        let positive = |key: &'static str, value: usize, max: usize| {
             let expected = match value {
                 0 => NetworkRule::AboveZero,
-                value if value > most => NetworkRule::AtMost(most),
+                value if value > max => NetworkRule::AtMost(max),
                 value => return Ok(value),
             };
             Err(ModelError::Config {
@@ -101,8 +99,8 @@ impl TryFrom<&RawConfig> for MossConfig {
                 expected,
             })
         };
-        let hidden_size = positive("n_embd", raw.hidden_size, MOST_WIDE)?;
-        let num_heads = positive("n_head", raw.num_heads, MOST_WIDE)?;
+        let hidden_size = positive("n_embd", raw.hidden_size, MAX_WIDTH)?;
+        let num_heads = positive("n_head", raw.num_heads, MAX_WIDTH)?;
         if hidden_size % num_heads != 0 || num_heads % TRAINING_SHARDS != 0 {
             return Err(ModelError::Config {
                 key: "n_head",
@@ -141,7 +139,7 @@ impl TryFrom<&RawConfig> for MossConfig {
                 expected: NetworkRule::SmallPositive,
             });
         }
-        let vocab_size = positive("vocab_size", raw.vocab_size, MOST_TOKENS)?;
+        let vocab_size = positive("vocab_size", raw.vocab_size, MAX_VOCAB)?;
         let tokens = [
             ("eos_token_id", raw.eos_token_id),
             ("bos_token_id", raw.bos_token_id),
@@ -159,12 +157,12 @@ impl TryFrom<&RawConfig> for MossConfig {
         Ok(Self {
             vocab_size,
             hidden_size,
-            num_layers: positive("n_layer", raw.num_layers, MOST_LAYERS)?,
+            num_layers: positive("n_layer", raw.num_layers, MAX_LAYERS)?,
             num_heads,
             head_dim,
-            inner_size: positive("n_inner", inner_size, MOST_INNER)?,
+            inner_size: positive("n_inner", inner_size, MAX_INNER)?,
             rotary_dim,
-            context_length: positive("n_positions", raw.context_length, MOST_POSITIONS)?,
+            context_length: positive("n_positions", raw.context_length, MAX_POSITIONS)?,
             layer_norm_epsilon,
             tie_word_embeddings: raw.tie_word_embeddings,
             eos_token_id: raw.eos_token_id,

@@ -1,4 +1,4 @@
-//! Layers on the CPU: candle tensors, one op at a time, weights read where they lie.
+//! Layers on the CPU: candle tensors, one operation at a time, with memory-mapped weights.
 
 use std::ops::Range;
 
@@ -19,8 +19,8 @@ use crate::{
     timeline::note,
 };
 
-/// Consecutive layers with their cache; the embedding too where they are the first, the head where
-/// they are the last.
+/// Consecutive layers with their KV cache. The first stage also has the embedding, the last the final
+/// norm and lm_head.
 #[derive(Debug)]
 pub(crate) struct CpuStage {
     embedding: Option<Embedding>,
@@ -29,7 +29,7 @@ pub(crate) struct CpuStage {
     layers: Range<usize>,
     head: Option<Head>,
     dtype: ComputeDtype,
-    /// Output of the last run, `[rows, hidden]` f32.
+    /// Output of the last run, `[tokens, hidden]` f32.
     hidden: Option<Tensor>,
 }
 
@@ -125,7 +125,7 @@ impl Stage for CpuStage {
         let hidden = self.hidden.take();
         hidden
             .map(StageInput::Host)
-            .ok_or(ModelError::NothingHandedOver { layer })
+            .ok_or(ModelError::NoStageInput { layer })
     }
 
     fn run(
@@ -158,7 +158,7 @@ impl Stage for CpuStage {
             }
             (None, StageInput::Host(x)) => x,
             _ => {
-                return Err(ModelError::NothingHandedOver {
+                return Err(ModelError::NoStageInput {
                     layer: self.layers.start,
                 });
             }
@@ -191,7 +191,7 @@ impl Stage for CpuStage {
     ) -> Result<(), ModelError> {
         let layer = self.layers.end;
         let (Some(head), Some(x)) = (&self.head, self.hidden.take()) else {
-            return Err(ModelError::NothingHandedOver { layer });
+            return Err(ModelError::NoStageInput { layer });
         };
         let wanted = &batch.wanted;
         if wanted.is_empty() {

@@ -1,4 +1,4 @@
-//! Defaults of the placement: where a model runs, and in which data type.
+//! Default devices and data type.
 
 use moss_cpu::Activations;
 
@@ -16,19 +16,6 @@ impl DeviceSpec {
             newest_code,
         };
         Ok(vec![if has_gpu()? { first } else { Self::Cpu }])
-    }
-
-    /// Parses a list such as `0,1,cpu`: GPU numbers and `cpu`. Returns `None` for any other text.
-    /// `newest_code` is that of [`DeviceSpec::Gpu`].
-    pub fn parse_list(list: &str, newest_code: Option<u32>) -> Option<Vec<Self>> {
-        let device = |name: &str| match name.trim() {
-            "cpu" => Some(Self::Cpu),
-            number => Some(Self::Gpu {
-                ordinal: number.parse().ok()?,
-                newest_code,
-            }),
-        };
-        list.split(',').map(device).collect()
     }
 }
 
@@ -49,22 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_holds_gpu_numbers_and_cpu() {
-        let gpu = |ordinal| DeviceSpec::Gpu {
-            ordinal,
-            newest_code: Some(75),
-        };
-        let parse = |list| DeviceSpec::parse_list(list, Some(75));
-        assert_eq!(parse("cpu"), Some(vec![DeviceSpec::Cpu]));
-        let devices = vec![gpu(1), DeviceSpec::Cpu, gpu(1)];
-        assert_eq!(parse("1, cpu,1"), Some(devices));
-        for wrong in ["", "0,", "gpu", "-1", "0;1"] {
-            assert_eq!(parse(wrong), None, "{wrong}");
-        }
-    }
-
-    #[test]
-    fn values_are_rounded_to_f16_on_a_gpu_and_beside_int8_activations() {
+    fn the_default_dtype_is_f16_on_a_gpu_and_with_int8_activations() {
         let gpu = DeviceSpec::Gpu {
             ordinal: 0,
             newest_code: None,

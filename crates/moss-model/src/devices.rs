@@ -4,18 +4,18 @@ use moss_cuda::{GpuInfo, KernelError, gpu_count, list_gpus};
 
 use crate::{
     ModelError,
-    placement::{Card, CardKind},
+    placement::{Device, DeviceKind},
 };
 
-/// Is true in a build with kernels for NVIDIA GPUs.
+/// True in a build with kernels for NVIDIA GPUs.
 pub const CUDA: bool = moss_cuda::COMPILED;
 
-/// Returns whether this machine has a GPU to run on. A machine without an NVIDIA driver has none,
-/// nor has a build without kernels for GPUs.
+/// Returns true if this machine has a usable GPU: false without an NVIDIA driver, and in a build
+/// without GPU kernels.
 ///
 /// # Errors
-/// [`ModelError::Gpu`] for a driver that does not start or is too old: a GPU may be there that it
-/// does not show.
+/// [`ModelError::Gpu`] if the driver does not start or is too old, so that a GPU may exist that it does
+/// not report.
 pub fn has_gpu() -> Result<bool, ModelError> {
     match gpu_count() {
         Err(KernelError::NoDriver | KernelError::NotCompiled { .. }) => Ok(false),
@@ -23,20 +23,23 @@ pub fn has_gpu() -> Result<bool, ModelError> {
     }
 }
 
-/// Lists the GPUs of this machine, as a placement has to know them.
+/// Lists the GPUs of this machine for a placement.
 ///
 /// # Errors
-/// [`ModelError::Gpu`] where there is no driver, or a build without kernels for GPUs.
-pub fn machine_gpus() -> Result<Vec<Card>, ModelError> {
+/// [`ModelError::Gpu`] without a driver, and in a build without GPU kernels.
+pub fn machine_gpus() -> Result<Vec<Device>, ModelError> {
     let gpus = list_gpus(None).map_err(ModelError::Gpu)?;
-    Ok(gpus.iter().map(|(info, free)| card(info, *free)).collect())
+    Ok(gpus
+        .iter()
+        .map(|(info, free)| describe(info, *free))
+        .collect())
 }
 
 /// Describes a GPU with `free` bytes of memory for a placement.
-pub(crate) fn card(info: &GpuInfo, free: u64) -> Card {
-    Card {
+pub(crate) fn describe(info: &GpuInfo, free: u64) -> Device {
+    Device {
         name: info.name.clone(),
-        kind: CardKind::Gpu {
+        kind: DeviceKind::Gpu {
             ordinal: info.ordinal,
         },
         free,

@@ -1,4 +1,4 @@
-//! What can go wrong between token ids and logits.
+//! Errors of loading and running a model.
 
 use moss_checkpoint::CheckpointError;
 use moss_messages::Message;
@@ -6,34 +6,34 @@ use moss_weights::KernelError;
 
 use crate::{ComputeDtype, DeviceSpec, placement::PlacementError};
 
-/// What a value of `config.json` has to be.
+/// A requirement on a value of `config.json`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
 pub enum NetworkRule {
-    /// Above 0.
+    /// Greater than 0.
     AboveZero,
     /// At most this.
     AtMost(usize),
     /// At most this, for the kernels of a GPU.
     AtMostOnGpu(usize),
-    /// A number of heads that the fused projection can be split by.
+    /// A number of heads that divides the width and the shards of qkv_proj.
     HeadCount {
-        /// Parts of the fused projection.
+        /// Shards of qkv_proj.
         shards: usize,
-        /// The width that the heads share.
+        /// Width of the residual stream.
         hidden_size: usize,
     },
-    /// An even number of a head's dimensions.
+    /// An even number, at most the lanes of a head.
     RotaryDim {
-        /// Dimensions of a head.
+        /// Lanes of a head.
         head_dim: usize,
     },
-    /// `gelu_new`, MOSS's activation.
+    /// `gelu_new`, the activation function of MOSS.
     GeluNew,
-    /// A small number above 0.
+    /// A small positive number.
     SmallPositive,
     /// Below the size of the vocabulary.
     BelowVocab(usize),
-    /// A tensor that synthetic weights have.
+    /// A tensor that synthetic weights contain.
     Synthetic,
 }
 
@@ -42,43 +42,43 @@ pub enum NetworkRule {
 #[error("{}", moss_messages::english(self))]
 #[non_exhaustive]
 pub enum ModelError {
-    /// A value of `config.json` that no network can have.
+    /// An invalid value of `config.json`.
     Config {
-        /// Key as the file spells it.
+        /// Key in the file.
         key: &'static str,
         /// Value found.
         found: String,
-        /// What it has to be.
+        /// The rule that it violates.
         expected: NetworkRule,
     },
     /// A tensor of the checkpoint could not be read.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-    /// An operation refused its arguments or failed.
+    /// An operation failed or rejected its arguments.
     Kernel {
         /// Layer number from 0; `num_layers` is the final norm and head.
         layer: usize,
         /// The operation.
         op: &'static str,
-        /// What it said.
+        /// The cause.
         #[message(cause)]
         source: KernelError,
     },
-    /// A sequence would pass the positions that the network was trained for.
+    /// A sequence would exceed the context length.
     WindowFull {
-        /// One past the last position asked for.
+        /// One past the last requested position.
         end: usize,
         /// Trained positions.
         context_length: usize,
     },
-    /// The cache has no blocks left for a sequence.
+    /// The KV cache has too few free blocks for a sequence.
     CacheFull {
-        /// Blocks that the sequence lacks.
+        /// Blocks that the sequence needs in addition.
         needed_blocks: usize,
-        /// Blocks that are free.
+        /// Free blocks.
         free_blocks: usize,
     },
-    /// A chunk came with fewer cache blocks than its positions need.
+    /// A chunk has fewer cache blocks than its positions need.
     BlocksMissing {
         /// Index in the batch.
         sequence: usize,
@@ -99,40 +99,39 @@ pub enum ModelError {
         /// Embedding rows.
         vocab_size: usize,
     },
-    /// A card that cannot be used.
+    /// A GPU that cannot be used.
     #[error(transparent)]
     Gpu(KernelError),
-    /// Layers that cannot be shared out so; nothing was loaded.
+    /// The layers cannot be placed; nothing was loaded.
     #[error(transparent)]
     Placement(#[from] PlacementError),
-    /// A stage of the pipeline failed, of several.
+    /// One of several pipeline stages failed.
     Stage {
         /// Stage, from 0.
         stage: usize,
-        /// Where it runs.
+        /// Its device.
         #[message(display)]
         device: DeviceSpec,
-        /// What it said.
+        /// The cause.
         #[message(cause)]
         source: Box<ModelError>,
     },
-    /// Layers without anything in front of them to run on: no device, or an order of stages that
-    /// cannot be.
-    NothingHandedOver {
-        /// The first layer that got nothing.
+    /// A stage without input: there is no stage, or the stages are not consecutive.
+    NoStageInput {
+        /// The first layer of the stage.
         layer: usize,
     },
-    /// A rounding that a card does not compute in.
+    /// A data type that GPU stages do not support.
     GpuDtype {
-        /// What was asked for.
+        /// The requested type.
         #[message(debug)]
         found: ComputeDtype,
     },
-    /// 8-bit activations where exact values were asked for.
+    /// 8-bit activations with the data type f32.
     ActivationsNotExact,
-    /// 8-bit activations on a card.
+    /// 8-bit activations on a GPU.
     ActivationsOffCpu {
-        /// Where they were to run.
+        /// The GPU.
         #[message(display)]
         device: DeviceSpec,
     },
@@ -144,9 +143,9 @@ pub enum ModelError {
         layer: usize,
         /// Index in the batch.
         sequence: usize,
-        /// Position of the first bad row: the step that failed.
+        /// Position of the first non-finite value.
         position: usize,
-        /// What was found: inf, -inf or NaN.
+        /// The value: inf, -inf or NaN.
         value: f32,
     },
 }

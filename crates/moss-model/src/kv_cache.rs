@@ -1,27 +1,26 @@
-//! The key/value cache in fixed-size blocks: who holds which block. The storage itself is the
-//! model's.
+//! Allocation of the paged KV cache: block pool and block tables. The model owns the storage.
 //!
-//! Source: PagedAttention, arXiv 2309.06180. Position `p` of a sequence lives in slot `p %
-//! block_size` of block `table[p / block_size]`, so sequences of any length share one storage
-//! without copies.
+//! Source: PagedAttention, arXiv 2309.06180. Position `p` of a sequence is in slot `p % block_size`
+//! of block `table[p / block_size]`, so that sequences of any length share one storage without
+//! copies.
 
 use crate::ModelError;
 
-/// Extent of a model's cache.
+/// The size of a model's KV cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CacheShape {
     /// Positions in a block.
     pub block_size: usize,
-    /// Blocks in all.
+    /// Number of blocks.
     pub num_blocks: usize,
 }
 
 impl CacheShape {
-    /// Positions that a block is made of by default: fine enough to waste little, coarse enough to
-    /// read in runs.
+    /// The default positions per block: small enough to waste little memory, large enough for long
+    /// contiguous reads.
     pub const BLOCK_SIZE: usize = 16;
 
-    /// The smallest shape that holds `positions` in one sequence.
+    /// Returns the smallest shape for one sequence of `positions`.
     pub fn for_positions(positions: usize) -> Self {
         Self {
             block_size: Self::BLOCK_SIZE,
@@ -29,7 +28,7 @@ impl CacheShape {
         }
     }
 
-    /// Positions in all.
+    /// Returns the total number of positions.
     pub fn positions(&self) -> usize {
         self.block_size.saturating_mul(self.num_blocks)
     }
@@ -37,20 +36,20 @@ impl CacheShape {
 
 /// The blocks of one sequence, in the order of its positions.
 ///
-/// Not `Clone`: a block belongs to one table, and only [`BlockPool`] hands it out or takes it back.
+/// Not `Clone`, because a block belongs to one table. Only [`BlockPool`] allocates and frees blocks.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct BlockTable {
     blocks: Vec<u32>,
 }
 
 impl BlockTable {
-    /// Block numbers, oldest positions first.
+    /// Returns the block numbers, oldest positions first.
     pub fn blocks(&self) -> &[u32] {
         &self.blocks
     }
 }
 
-/// Free blocks of a cache.
+/// The free blocks of a KV cache.
 #[derive(Debug)]
 pub struct BlockPool {
     shape: CacheShape,
@@ -58,7 +57,7 @@ pub struct BlockPool {
 }
 
 impl BlockPool {
-    /// All blocks free. The lowest numbers are handed out first.
+    /// Returns a pool in which all blocks are free. The lowest numbers are allocated first.
     pub fn new(shape: CacheShape) -> Self {
         let free = (0..u32::try_from(shape.num_blocks).unwrap_or(u32::MAX))
             .rev()
@@ -66,20 +65,20 @@ impl BlockPool {
         Self { shape, free }
     }
 
-    /// Extent of the cache that this pool shares out.
+    /// Returns the size of the cache.
     pub fn shape(&self) -> CacheShape {
         self.shape
     }
 
-    /// Blocks that no table holds.
+    /// Returns the number of free blocks.
     pub fn free_blocks(&self) -> usize {
         self.free.len()
     }
 
-    /// Makes room for `positions` in `table`; takes nothing when that is not possible.
+    /// Allocates blocks so that `table` covers `positions`; allocates none if too few are free.
     ///
     /// # Errors
-    /// [`ModelError::CacheFull`] when fewer blocks are free than are missing.
+    /// [`ModelError::CacheFull`] if too few blocks are free.
     pub fn grow(&mut self, table: &mut BlockTable, positions: usize) -> Result<(), ModelError> {
         let missing = positions
             .div_ceil(self.shape.block_size)
@@ -95,7 +94,7 @@ impl BlockPool {
         Ok(())
     }
 
-    /// Gives back the blocks that `positions` do not need.
+    /// Frees the blocks that `positions` do not need.
     pub fn truncate(&mut self, table: &mut BlockTable, positions: usize) {
         let keep = positions
             .div_ceil(self.shape.block_size)
@@ -103,7 +102,7 @@ impl BlockPool {
         self.free.extend(table.blocks.drain(keep..).rev());
     }
 
-    /// Gives back all blocks of `table`.
+    /// Frees all blocks of `table`.
     pub fn release(&mut self, mut table: BlockTable) {
         self.truncate(&mut table, 0);
     }
@@ -115,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_table_grows_by_whole_blocks_and_gives_them_back() {
+    fn a_table_grows_by_whole_blocks_and_frees_them() {
         let mut pool = BlockPool::new(CacheShape {
             block_size: 16,
             num_blocks: 4,
@@ -148,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_cache_takes_nothing_and_says_how_much_is_missing() {
+    fn a_full_cache_allocates_nothing_and_reports_the_missing_blocks() {
         let mut pool = BlockPool::new(CacheShape {
             block_size: 16,
             num_blocks: 2,

@@ -1,20 +1,22 @@
 //! Token ids to logits: the CodeGen network of MOSS-moon-003 over a paged key/value cache.
 //!
-//! A [`LanguageModel`] runs rows of several sequences at once; each sequence brings its own token
-//! ids, first position and [`BlockTable`]. [`Moss`] is the real one, loaded from a
-//! [`WeightSource`]: a [`moss_checkpoint::Checkpoint`] or [`RandomWeights`]. Text, sampling and
-//! clocks belong to other crates.
+//! A [`LanguageModel`] runs chunks of several sequences in one forward batch; each has its token ids,
+//! first position and [`BlockTable`]. [`Moss`] implements it, loaded from a [`WeightSource`]: a
+//! [`moss_checkpoint::Checkpoint`] or [`RandomWeights`]. Text and sampling belong to other crates.
 //!
 //! Sources: CodeGen (arXiv 2203.13474) for the network, PagedAttention (arXiv 2309.06180) for the
-//! cache in blocks.
+//! paged cache.
 
 mod block;
 mod block_spec;
 mod config;
 mod cpu;
 mod defaults;
+mod device_spec;
 mod devices;
+mod dtype;
 mod error;
+mod format;
 #[cfg(feature = "cuda")]
 mod gpu;
 mod hook;
@@ -23,7 +25,6 @@ mod language_model;
 mod load;
 mod micro_batch;
 mod model;
-pub mod names;
 mod options;
 mod pipeline;
 pub mod placement;
@@ -34,16 +35,17 @@ mod timeline;
 
 pub use block_spec::{BlockSpec, ColumnSlices, QkvPart};
 pub use config::MossConfig;
+pub use device_spec::DeviceSpec;
 pub use devices::{CUDA, has_gpu, machine_gpus};
+pub use dtype::ComputeDtype;
 pub use error::{ModelError, NetworkRule};
+pub use format::WeightFormat;
 pub use hook::{HiddenPoint, HiddenTap};
 pub use kv_cache::{BlockPool, BlockTable, CacheShape};
 pub use language_model::{LanguageModel, LogitRows, Logits, SequenceChunk};
 pub use model::Moss;
-pub use moss_weights::{LinearKind, LinearShape};
-pub use options::{
-    ComputeDtype, DeviceInfo, DeviceSpec, LoadEvent, LoadOptions, MemoryPlan, StageInfo,
-};
-pub use source::{LinearParts, WeightSource};
-pub use synthetic::{RandomWeights, WeightFormat};
+pub use moss_weights::{LinearKind, LinearParts, LinearShape, names};
+pub use options::{DeviceInfo, LoadEvent, LoadOptions, MemoryPlan, StageInfo};
+pub use source::WeightSource;
+pub use synthetic::RandomWeights;
 pub use timeline::StageSpan;

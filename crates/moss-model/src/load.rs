@@ -1,5 +1,4 @@
-//! From a source of weights to stages in place: who gets which layers, and all of them at the same
-//! time.
+//! Loading: opens the devices, calls the placement, and loads all stages in parallel.
 
 use std::{ops::Range, sync::mpsc, thread};
 
@@ -11,24 +10,11 @@ use crate::{
     DeviceSpec, LoadEvent, LoadOptions, MemoryPlan, ModelError, MossConfig, WeightFormat,
     WeightSource,
     cpu::CpuStage,
-    placement::{Card, CardKind, ModelBytes, Request, place},
-    stage::{PlacedStage, Stage},
+    placement::{Device, DeviceKind, ModelBytes, Request, place},
+    stage::{PlacedStage, Stage, StageSpec},
 };
 
-/// The layers that a GPU stage loads, and their source.
-#[cfg_attr(not(feature = "cuda"), allow(dead_code))]
-pub(crate) struct StageSpec<'a> {
-    pub(crate) source: &'a dyn WeightSource,
-    pub(crate) config: &'a MossConfig,
-    pub(crate) options: &'a LoadOptions,
-    pub(crate) layers: Range<usize>,
-    pub(crate) memory: MemoryPlan,
-    pub(crate) embedding_on_host: bool,
-    /// That may read at the same time.
-    pub(crate) threads: usize,
-}
-
-/// A device that is open, before anything is on it.
+/// An open device without weights.
 enum OpenDevice {
     Cpu,
     #[cfg(feature = "cuda")]
@@ -54,17 +40,17 @@ impl OpenDevice {
     }
 
     /// Describes the device for the placement.
-    fn card(&self) -> Card {
+    fn describe(&self) -> Device {
         match self {
-            // Mapped weights need no memory of their own, so nothing is refused here.
-            Self::Cpu => Card {
+            // Mapped weights need no additional memory, so the CPU has no limit.
+            Self::Cpu => Device {
                 name: DeviceSpec::Cpu.to_string(),
-                kind: CardKind::Cpu,
+                kind: DeviceKind::Cpu,
                 free: u64::MAX,
                 bandwidth: CPU_BANDWIDTH,
             },
             #[cfg(feature = "cuda")]
-            Self::Gpu(gpu) => gpu.card(),
+            Self::Gpu(gpu) => gpu.describe(),
         }
     }
 
@@ -91,7 +77,7 @@ impl OpenDevice {
     }
 }
 
-/// A stage that is planned, its device open, and nothing on it.
+/// A planned stage and its open device.
 struct PlannedStage {
     device: DeviceSpec,
     open: OpenDevice,
@@ -100,7 +86,7 @@ struct PlannedStage {
     embedding_on_host: bool,
 }
 
-/// Loads every stage that `options` ask for, on a thread of its own where there are several.
+/// Loads the stages of `options`; several stages load in parallel, one thread each.
 pub(crate) fn stages(
     source: &dyn WeightSource,
     config: &MossConfig,
@@ -108,7 +94,7 @@ pub(crate) fn stages(
     progress: &mut dyn FnMut(LoadEvent),
 ) -> Result<Vec<PlacedStage>, ModelError> {
     let mut planned = plan(source, config, options, progress)?;
-    let threads = rayon::current_num_threads(); // the caller's: stages load on threads of their own
+    let threads = rayon::current_num_threads(); // of the caller's pool: the loading threads are not part of it
     let load = |stage: PlannedStage, progress: &mut dyn FnMut(LoadEvent)| {
         let spec = StageSpec {
             source,
@@ -132,7 +118,7 @@ pub(crate) fn stages(
             .into_iter()
             .map(|stage| {
                 let (device, sender) = (stage.device, sender.clone());
-                // an owner who is gone needs no event
+                // The receiver outlives the threads.
                 let mut tell = move |event| drop(sender.send(event));
                 (device, scope.spawn(move || load(stage, &mut tell)))
             })
@@ -155,11 +141,11 @@ pub(crate) fn stages(
     })
 }
 
-/// What the placement takes the CPU to read a second: it matters beside other devices alone, which
-/// are all much faster.
+/// The CPU's bandwidth for the placement, in bytes per second. It only matters next to GPUs, which are
+/// all much faster.
 const CPU_BANDWIDTH: f64 = 20e9;
 
-/// Opens the devices, divides the layers and checks their memory, before anything is read.
+/// Opens the devices, places the layers and checks the memory, before weights are read.
 fn plan(
     source: &dyn WeightSource,
     config: &MossConfig,
@@ -170,7 +156,7 @@ fn plan(
     for device in &options.devices {
         open.push(Some(OpenDevice::open(*device)?));
     }
-    let cards: Vec<Card> = open.iter().flatten().map(OpenDevice::card).collect();
+    let devices: Vec<Device> = open.iter().flatten().map(OpenDevice::describe).collect();
     let model = ModelBytes::of(source, config, options.cache, options.dtype);
     let smaller = [
         WeightFormat::Gptq(GptqBits::Eight),
@@ -188,8 +174,8 @@ fn plan(
         .collect::<Vec<_>>();
     let placement = place(&Request {
         model: &model,
-        cards: &cards,
-        layers_per_card: options.layers_per_device.as_deref(),
+        devices: &devices,
+        layers_per_device: options.layers_per_device.as_deref(),
         other_formats: &other_formats,
     })?;
     for note in &placement.notes {
@@ -201,13 +187,13 @@ fn plan(
     let embedding_on_host = placement.embedding_on_host();
     let mut planned = Vec::with_capacity(placement.stages.len());
     for (index, stage) in placement.stages.into_iter().enumerate() {
-        let device = options.devices[stage.card];
+        let device = options.devices[stage.device];
         let memory = MemoryPlan {
             weights: stage.weights,
             embedding: stage.embedding,
             cache: stage.cache,
             workspace: stage.workspace,
-            free: cards[stage.card].free,
+            free: devices[stage.device].free,
         };
         if device != DeviceSpec::Cpu {
             progress(LoadEvent::Planned {
@@ -217,8 +203,8 @@ fn plan(
                 memory,
             });
         }
-        // A card has one stage.
-        if let Some(open) = open[stage.card].take() {
+        // Each entry of the device list has at most one stage.
+        if let Some(open) = open[stage.device].take() {
             planned.push(PlannedStage {
                 device,
                 open,

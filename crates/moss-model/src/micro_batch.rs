@@ -1,4 +1,4 @@
-//! The rows of a forward pass, checked before any work, in micro-batches.
+//! A forward batch, checked before any work, and its micro-batches.
 
 use std::ops::Range;
 
@@ -7,16 +7,15 @@ use moss_sampling::{TopKCandidates, TopKRequest};
 
 use crate::{BlockTable, CacheShape, LogitRows, Logits, ModelError, MossConfig, SequenceChunk};
 
-/// Most rows of a micro-batch.
+/// Maximum tokens of a micro-batch.
 pub(crate) const MAX_BATCH_TOKENS: usize = 512;
 
-/// The rows of one forward pass: everything that can be wrong with a batch is found here, before
-/// any work.
+/// The tokens of one forward batch. [`Plan::new`] finds every invalid chunk before any work.
 pub(crate) struct Plan<'a> {
     token_ids: Vec<u32>,
     positions: Vec<u32>,
     slots: Vec<u32>,
-    /// First row and chunk of each sequence.
+    /// First token and chunk of each sequence.
     spans: Vec<(usize, SequenceChunk<'a>)>,
 }
 
@@ -74,8 +73,8 @@ impl<'a> Plan<'a> {
         Ok(plan)
     }
 
-    /// Splits the rows into micro-batches of at most [`MAX_BATCH_TOKENS`]. The split depends on the
-    /// plan alone, never on where the layers are.
+    /// Splits the tokens into micro-batches of at most [`MAX_BATCH_TOKENS`]. The split is independent
+    /// of the stages.
     pub(crate) fn micro_batches(&self) -> impl Iterator<Item = MicroBatch<'_, 'a>> {
         let rows = self.token_ids.len();
         (0..rows)
@@ -86,7 +85,7 @@ impl<'a> Plan<'a> {
             })
     }
 
-    /// The error for a bad value in `row`.
+    /// Returns the error for a non-finite value of token `row`.
     fn non_finite(&self, layer: usize, row: usize, value: f32) -> ModelError {
         let sequence = self
             .spans
@@ -105,7 +104,7 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Splits `output`, a result for each wanted row of each micro-batch, by chunks.
+    /// Splits `output`, the results of all wanted tokens, by chunks.
     pub(crate) fn split_by_sequence(&self, output: BatchOutput, vocab_size: usize) -> Vec<Logits> {
         let (mut rest, mut top_k) = (output.logits, output.top_k.into_iter());
         let mut take = |(_, chunk): &(usize, SequenceChunk<'_>)| {
@@ -120,18 +119,18 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// Consecutive rows of a plan that go through the layers together.
+/// Consecutive tokens of a plan that pass through the layers together.
 pub(crate) struct MicroBatch<'p, 'a> {
     plan: &'p Plan<'a>,
-    /// Its index within the forward.
+    /// Index within the forward batch.
     pub(crate) index: usize,
-    /// Of the plan.
+    /// Tokens of the plan.
     pub(crate) rows: Range<usize>,
-    /// The rows of each sequence, counted from the micro-batch's first.
+    /// The tokens of each sequence, relative to the micro-batch.
     pub(crate) sequences: Vec<SequenceRows<'a>>,
-    /// Rows that go through the head, counted likewise, in the order of the batch.
+    /// Tokens that pass through lm_head, relative to the micro-batch, in order.
     pub(crate) wanted: Vec<u32>,
-    /// The request of each wanted row that has one; the CPU returns whole rows.
+    /// The top-k request of each wanted token, if any; the CPU returns all logits.
     #[cfg_attr(not(feature = "cuda"), allow(dead_code))]
     pub(crate) top_k: Vec<Option<TopKRequest<'a>>>,
 }
@@ -141,14 +140,14 @@ impl<'p, 'a> MicroBatch<'p, 'a> {
         let (mut sequences, mut wanted, mut top_k) = (vec![], vec![], vec![]);
         for (first_row, chunk) in &plan.spans {
             let end = first_row + chunk.token_ids.len();
-            let own = rows.start.max(*first_row)..rows.end.min(end);
-            if own.is_empty() {
+            let overlap = rows.start.max(*first_row)..rows.end.min(end);
+            if overlap.is_empty() {
                 continue;
             }
             sequences.push(SequenceRows {
-                first_row: own.start - rows.start,
-                num_rows: own.len(),
-                start_pos: chunk.start_pos + own.start - first_row,
+                first_row: overlap.start - rows.start,
+                num_rows: overlap.len(),
+                start_pos: chunk.start_pos + overlap.start - first_row,
                 blocks: BlockTable::blocks(chunk.blocks),
             });
             let request = if let LogitRows::TopK(request) = chunk.logits {
@@ -156,7 +155,7 @@ impl<'p, 'a> MicroBatch<'p, 'a> {
             } else {
                 None
             };
-            for row in own.start.max(end - rows_of(chunk))..own.end {
+            for row in overlap.start.max(end - rows_of(chunk))..overlap.end {
                 wanted.push((row - rows.start) as u32);
                 top_k.push(request);
             }
@@ -171,7 +170,7 @@ impl<'p, 'a> MicroBatch<'p, 'a> {
         }
     }
 
-    /// Rows.
+    /// Returns the number of tokens.
     pub(crate) fn len(&self) -> usize {
         self.rows.len()
     }
@@ -188,23 +187,23 @@ impl<'p, 'a> MicroBatch<'p, 'a> {
         &self.plan.slots[self.rows.clone()]
     }
 
-    /// Returns the error for a bad value in `row` of the micro-batch.
+    /// Returns the error for a non-finite value of token `row` of the micro-batch.
     pub(crate) fn non_finite(&self, layer: usize, row: usize, value: f32) -> ModelError {
         self.plan.non_finite(layer, self.rows.start + row, value)
     }
 }
 
-/// The head's results for the wanted rows, in their order.
+/// Results of lm_head for the wanted tokens, in order.
 #[derive(Debug, Default)]
 pub(crate) struct BatchOutput {
-    /// The logits of the rows without candidates.
+    /// The logits of tokens without candidates.
     pub(crate) logits: Vec<f32>,
-    /// A row's candidates, or `None` if its logits are in `logits`.
+    /// The candidates of each token, or `None` if its logits are in `logits`.
     pub(crate) top_k: Vec<Option<TopKCandidates>>,
 }
 
 impl BatchOutput {
-    /// Adds the logits of `rows` rows.
+    /// Appends the logits of `rows` tokens.
     pub(crate) fn extend(&mut self, rows: usize, logits: Vec<f32>) {
         if self.logits.is_empty() {
             self.logits = logits;
@@ -215,7 +214,7 @@ impl BatchOutput {
     }
 }
 
-/// Rows of a chunk that go through the head.
+/// Returns the number of tokens of a chunk that pass through lm_head.
 fn rows_of(chunk: &SequenceChunk<'_>) -> usize {
     match chunk.logits {
         LogitRows::None => 0,

@@ -1,4 +1,4 @@
-//! The whole network, wherever it runs.
+//! The complete network, on any devices.
 
 use crate::{
     CacheShape, ComputeDtype, DeviceSpec, HiddenTap, LanguageModel, LoadEvent, LoadOptions, Logits,
@@ -11,10 +11,10 @@ use crate::{
     timeline::Clock,
 };
 
-/// Prompt tokens of a step on the CPU: a larger one would delay the other sequences.
+/// Prompt tokens per forward batch on the CPU. Larger chunks would delay other sequences.
 const CPU_PREFILL: usize = 256;
 
-/// MOSS-moon-003 or any CodeGen network of its form, on one device or layer by layer over several.
+/// MOSS-moon-003, or a CodeGen network of the same form, on one or several devices.
 #[derive(Debug)]
 pub struct Moss {
     config: MossConfig,
@@ -24,15 +24,15 @@ pub struct Moss {
 }
 
 impl Moss {
-    /// Places the weights of `source`, all devices at the same time. On the CPU mapped weights are
-    /// used where they lie.
+    /// Loads the weights of `source` on all devices in parallel. On the CPU, memory-mapped weights are
+    /// used in place.
     ///
     /// # Errors
-    /// [`ModelError::Config`] and [`ModelError::Checkpoint`] for what the files lack;
-    /// [`ModelError::Kernel`] for what an op refuses; [`ModelError::Gpu`] and
-    /// [`ModelError::Placement`] for a card that cannot take it, in a [`ModelError::Stage`] where
-    /// there are several; [`ModelError::ActivationsNotExact`] and [`ModelError::ActivationsOffCpu`]
-    /// for options that exclude each other.
+    /// [`ModelError::Config`] and [`ModelError::Checkpoint`] for invalid or incomplete files;
+    /// [`ModelError::Kernel`] for weights that an operation does not support; [`ModelError::Gpu`] for
+    /// a GPU that cannot be used, and [`ModelError::Placement`] for too little memory, in a
+    /// [`ModelError::Stage`] if there are several stages; [`ModelError::ActivationsNotExact`] and
+    /// [`ModelError::ActivationsOffCpu`] for options that exclude each other.
     pub fn load(
         source: &dyn WeightSource,
         options: &LoadOptions,
@@ -58,12 +58,12 @@ impl Moss {
         })
     }
 
-    /// Bytes a second that the memory of the model's device gives, measured now: read by the
-    /// current rayon pool on the CPU, read and written by a copy on a GPU. Over several devices,
-    /// the mean that a token sees: each weighs as much as the bytes that lie there.
+    /// Measures the memory bandwidth, in bytes per second: reads of the current rayon pool on the CPU,
+    /// reads plus writes of a copy on a GPU. For several devices, returns the harmonic mean, weighted
+    /// by the bytes of weights.
     ///
     /// # Errors
-    /// [`ModelError::Gpu`] for a card without room for the measurement.
+    /// [`ModelError::Gpu`] for a GPU without memory for the measurement.
     pub fn memory_bandwidth(&self) -> Result<f64, ModelError> {
         let (mut bytes, mut seconds) = (0.0, 0.0);
         for (_, stage) in &self.pipeline.stages {
@@ -74,11 +74,11 @@ impl Moss {
         Ok(bytes / seconds)
     }
 
-    /// Bytes a second from page-locked host memory to the first card, measured now: what no loading
-    /// can pass. `None` without a card.
+    /// Measures the bandwidth from pinned host memory to the first GPU, in bytes per second: the upper
+    /// bound of the load rate. `None` without a GPU.
     ///
     /// # Errors
-    /// [`ModelError::Gpu`] for a card without room for the measurement.
+    /// [`ModelError::Gpu`] for a GPU without memory for the measurement.
     pub fn upload_bandwidth(&self) -> Result<Option<f64>, ModelError> {
         for (_, stage) in &self.pipeline.stages {
             if let Some(rate) = stage.upload_bandwidth()? {
@@ -88,10 +88,10 @@ impl Moss {
         Ok(None)
     }
 
-    /// The stages, in order.
+    /// Describes the stages, in order.
     ///
     /// # Errors
-    /// [`ModelError::Gpu`] for a card that does not answer.
+    /// [`ModelError::Gpu`] for a GPU that does not respond.
     pub fn stages(&self) -> Result<Vec<StageInfo>, ModelError> {
         let info = |(device, stage): &PlacedStage| {
             Ok(StageInfo {
@@ -104,12 +104,12 @@ impl Moss {
         self.pipeline.stages.iter().map(info).collect()
     }
 
-    /// The device of each stage.
+    /// Returns the device of each stage.
     fn devices(&self) -> impl Iterator<Item = DeviceSpec> {
         self.pipeline.stages.iter().map(|(device, _)| *device)
     }
 
-    /// As [`LanguageModel::forward`], and shows `hook` the hidden states on the way.
+    /// As [`LanguageModel::forward`]; calls `hook` with the hidden states.
     ///
     /// # Errors
     /// As for [`LanguageModel::forward`].
@@ -124,7 +124,7 @@ impl Moss {
         self.pipeline.forward(&plan, interrupted, &mut hook)
     }
 
-    /// As [`LanguageModel::forward`], with the times at which each stage worked on each pass.
+    /// As [`LanguageModel::forward`]; also returns the times of each stage and micro-batch.
     ///
     /// # Errors
     /// As for [`LanguageModel::forward`].
@@ -133,9 +133,9 @@ impl Moss {
         batch: &[SequenceChunk<'_>],
     ) -> Result<(Vec<Logits>, Vec<StageSpan>), ModelError> {
         self.pipeline.clock = Some(Clock::new());
-        let answers = self.forward(batch, &|| false);
+        let logits = self.forward(batch, &|| false);
         let clock = self.pipeline.clock.take();
-        Ok((answers?, clock.map_or_else(Vec::new, |clock| clock.spans())))
+        Ok((logits?, clock.map_or_else(Vec::new, |clock| clock.spans())))
     }
 }
 
@@ -172,7 +172,7 @@ impl LanguageModel for Moss {
         if self.devices().all(|device| device == DeviceSpec::Cpu) {
             return CPU_PREFILL;
         }
-        // Pipeline stages work at the same time only on different passes of one step.
+        // Stages run in parallel only on different micro-batches of one forward batch.
         MAX_BATCH_TOKENS * self.devices().count().min(4)
     }
 

@@ -1,9 +1,9 @@
-//! The pipeline of stages: each runs consecutive layers on its device and hands the residual stream
-//! to the next.
+//! The pipeline of stages: each runs consecutive layers on its device and transfers the residual
+//! stream to the next.
 //!
-//! Between two GPUs only the GPUs wait, so that the stages work on different micro-batches of a
-//! prompt at the same time; the host waits where values have to come to it. How a prompt is split
-//! into micro-batches does not depend on the stages, and so no bit of a result does.
+//! Between two GPUs only the GPUs wait, so that the stages work on different micro-batches of a prompt
+//! at the same time. The host waits only if values are copied to it. The split of a prompt into
+//! micro-batches is independent of the stages, and so are the bits of the results.
 
 use crate::{
     Logits, ModelError,
@@ -18,7 +18,7 @@ use crate::{
 pub(crate) struct Pipeline {
     pub(crate) stages: Vec<PlacedStage>,
     pub(crate) vocab_size: usize,
-    /// Where the stages' work is to be noted.
+    /// Records the times of the stages, if set.
     pub(crate) clock: Option<Clock>,
 }
 
@@ -42,7 +42,7 @@ impl Pipeline {
             self.fetch_non_finite(last)?;
             let done = match self.stages.last_mut() {
                 Some((_, stage)) => stage.logits(&batch, &mut output, hook),
-                None => Err(ModelError::NothingHandedOver { layer: 0 }),
+                None => Err(ModelError::NoStageInput { layer: 0 }),
             };
             done.map_err(|error| self.with_stage_context(last, error))?;
         }
@@ -50,7 +50,7 @@ impl Pipeline {
         Ok(plan.split_by_sequence(output, self.vocab_size))
     }
 
-    /// Runs stage `index` on the output of the stage in front of it.
+    /// Runs stage `index` on the output of the previous stage.
     fn run(
         &mut self,
         index: usize,
@@ -66,7 +66,7 @@ impl Pipeline {
         let stage = &mut rest[0].1;
         let input = match done.last_mut() {
             None => Ok(StageInput::TokenIds(batch.token_ids())),
-            Some((_, front)) => front.output(batch.len(), stage.is_gpu()),
+            Some((_, previous)) => previous.output(batch.len(), stage.is_gpu()),
         };
         let mut context = RunContext {
             interrupted,
@@ -77,8 +77,8 @@ impl Pipeline {
         ran.map_err(|error| self.with_stage_context(index, error))
     }
 
-    /// Replaces the error of a stage that met a non-finite value by the report of a stage in front,
-    /// where there is one: the value may have been handed to it.
+    /// Replaces the non-finite error of a stage by the report of an earlier stage, if there is one:
+    /// the value may have been part of the stage's input.
     fn upstream_cause(&mut self, plan: &Plan<'_>, error: ModelError) -> Result<(), ModelError> {
         if let ModelError::NonFinite { .. } = error {
             self.fetch_non_finite(self.stages.len())?;
@@ -94,8 +94,8 @@ impl Pipeline {
             .try_for_each(|(_, stage)| stage.fetch_non_finite())
     }
 
-    /// Returns an error for the earliest non-finite value that a stage reports, which may be of an
-    /// earlier micro-batch.
+    /// Returns an error for the first non-finite value that a stage reports, possibly of an earlier
+    /// micro-batch.
     fn check_non_finite(&self, plan: &Plan<'_>) -> Result<(), ModelError> {
         let mut first: Option<NonFinite> = None;
         for (_, stage) in &self.stages {
@@ -117,7 +117,7 @@ impl Pipeline {
         let batch = plan
             .micro_batches()
             .nth(batch)
-            .ok_or(ModelError::NothingHandedOver { layer })?;
+            .ok_or(ModelError::NoStageInput { layer })?;
         let is_head = self
             .stages
             .last()
@@ -130,7 +130,7 @@ impl Pipeline {
         Err(batch.non_finite(layer, row, value))
     }
 
-    /// Names the stage that failed, where there are several.
+    /// Adds the stage to an error if there are several stages.
     fn with_stage_context(&self, stage: usize, error: ModelError) -> ModelError {
         match (&error, self.stages.get(stage)) {
             (ModelError::Kernel { .. } | ModelError::Gpu(_), Some((device, _)))

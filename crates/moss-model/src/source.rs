@@ -1,41 +1,26 @@
-//! Where weights come from: a checkpoint as published, or random numbers of the same shapes.
+//! Sources of weights: a published checkpoint, or synthetic weights of the same shapes.
 
-use moss_checkpoint::{
-    Checkpoint, CheckpointError, DType, DtypeRule, GroupIndex, LinearTensors, Tensor, TensorInfo,
-};
-use moss_weights::{
-    DenseDtype, DenseWeight, GptqBits, GptqWeight, GroupIndex as KernelGroups, LinearShape,
-    LinearWeight,
-};
+use moss_checkpoint::{Checkpoint, CheckpointError, TensorInfo};
+use moss_weights::{DenseWeight, LinearParts, LinearShape, LinearWeight};
 
 use crate::{ModelError, MossConfig, WeightFormat, names};
 
-/// A linear layer as it is stored: the weight in place, the bias widened.
-#[derive(Debug)]
-pub struct LinearParts {
-    /// `[out_features, in_features]`, dense or packed.
-    pub weight: LinearWeight,
-    /// `[out_features]`, where the layer has one.
-    pub bias: Option<Vec<f32>>,
-}
-
-/// Tensors by the checkpoint's names, for [`crate::Moss::load`], which reads from several threads
-/// where there are several devices.
+/// Access to tensors by name, for [`crate::Moss::load`], which reads from several threads.
 pub trait WeightSource: Sync {
-    /// Sizes of the network.
+    /// Returns the sizes of the network.
     ///
     /// # Errors
-    /// [`ModelError::Config`] for a value that no network can have.
+    /// [`ModelError::Config`] for an invalid value.
     fn config(&self) -> Result<MossConfig, ModelError>;
 
-    /// The linear layer called `name`.
+    /// Returns the linear layer `name`.
     ///
     /// # Errors
-    /// [`ModelError::Checkpoint`] when a tensor is missing, of another shape or type, or a scale or
+    /// [`ModelError::Checkpoint`] if a tensor is missing or has another shape or type, or a scale or
     /// bias is not finite.
     fn linear(&self, name: &str, shape: LinearShape) -> Result<LinearParts, ModelError>;
 
-    /// A dense matrix `[rows, cols]`, or `None` when there is no tensor of that name.
+    /// Returns a dense matrix `[rows, cols]`, or `None` if the tensor does not exist.
     ///
     /// # Errors
     /// As for [`WeightSource::linear`].
@@ -46,42 +31,42 @@ pub trait WeightSource: Sync {
         cols: usize,
     ) -> Result<Option<DenseWeight>, ModelError>;
 
-    /// A vector of `len` finite values, widened, or `None` when there is no tensor of that name.
+    /// Returns a vector of `len` finite values in f32, or `None` if the tensor does not exist.
     ///
     /// # Errors
     /// As for [`WeightSource::linear`].
     fn vector(&self, name: &str, len: usize) -> Result<Option<Vec<f32>>, ModelError>;
 
-    /// Reads `part`, bytes of a weight of this source, into `to`, which is as long: what goes to a
-    /// card passes through here.
+    /// Copies `part`, bytes of a weight of this source, into `to`, which has the same length. Loading
+    /// to a GPU reads weights with this method.
     ///
     /// # Errors
-    /// The system's.
+    /// Errors of the file system.
     fn read(&self, part: &[u8], to: &mut [u8]) -> std::io::Result<()> {
         to.copy_from_slice(part);
         Ok(())
     }
 
-    /// Says that the bytes of the linear layer called `name` will not be read again.
+    /// Releases the mapped pages of the linear layer `name`, which will not be read again.
     fn release(&self, name: &str);
 
-    /// Bytes of the tensors whose names begin with `prefix`, as stored; of scales alone where
-    /// `scales` says so.
+    /// Returns the stored bytes of the tensors whose names begin with `prefix`; only those of scales
+    /// if `scales`.
     fn stored_bytes(&self, prefix: &str, scales: bool) -> u64;
 
-    /// The format of weights that are made up, which a device may then make up by itself.
+    /// Returns the format of synthetic weights, which a device may generate itself.
     fn synthetic_format(&self) -> Option<WeightFormat> {
         None
     }
 
-    /// The error for a tensor that the network needs and the source lacks.
+    /// Returns the error for a missing tensor.
     fn missing(&self, name: &str) -> ModelError;
 }
 
 impl WeightSource for Checkpoint {
     fn config(&self) -> Result<MossConfig, ModelError> {
         let config = MossConfig::try_from(Checkpoint::config(self))?;
-        // Layers that are not there cost nothing but this.
+        // A wrong number of layers is detected by the last one.
         let last = format!("{}.weight", names::block_norm(config.num_layers - 1));
         match self.contains(&last) {
             true => Ok(config),
@@ -90,40 +75,7 @@ impl WeightSource for Checkpoint {
     }
 
     fn linear(&self, name: &str, shape: LinearShape) -> Result<LinearParts, ModelError> {
-        let LinearShape {
-            in_features,
-            out_features,
-            has_bias,
-        } = shape;
-        let (weight, bias) =
-            match Checkpoint::linear(self, name, in_features, out_features, has_bias)? {
-                LinearTensors::Dense { weight, bias } => (
-                    LinearWeight::Dense(dense(weight, out_features, in_features)?),
-                    bias,
-                ),
-                LinearTensors::Gptq(gptq) => {
-                    let weight = GptqWeight {
-                        bits: if gptq.bits == 4 {
-                            GptqBits::Four
-                        } else {
-                            GptqBits::Eight
-                        },
-                        group_size: gptq.group_size,
-                        in_features,
-                        out_features,
-                        qweight: gptq.qweight.data,
-                        qzeros: gptq.qzeros.data,
-                        scales: gptq.scales.data,
-                        groups: match gptq.g_idx {
-                            GroupIndex::Sequential => KernelGroups::Sequential,
-                            GroupIndex::Permuted(groups) => KernelGroups::Permuted(groups),
-                        },
-                    };
-                    (LinearWeight::Gptq(weight), gptq.bias)
-                }
-            };
-        let bias = bias.map(|bias| bias.to_f32()).transpose()?;
-        Ok(LinearParts { weight, bias })
+        Ok(Checkpoint::linear(self, name, shape)?)
     }
 
     fn matrix(
@@ -135,9 +87,7 @@ impl WeightSource for Checkpoint {
         if !self.contains(name) {
             return Ok(None);
         }
-        let tensor = self.tensor(name)?;
-        tensor.expect_shape(&[rows, cols])?;
-        Ok(Some(dense(tensor, rows, cols)?))
+        Ok(Some(self.tensor(name)?.into_matrix(rows, cols)?))
     }
 
     fn vector(&self, name: &str, len: usize) -> Result<Option<Vec<f32>>, ModelError> {
@@ -161,7 +111,7 @@ impl WeightSource for Checkpoint {
     }
 
     fn stored_bytes(&self, prefix: &str, scales: bool) -> u64 {
-        // Masks are constants of upstream's code, not weights.
+        // Masks are constants of the published code, not weights.
         let counts = |name: &str| {
             name.starts_with(prefix)
                 && !name.contains("mask")
@@ -171,7 +121,7 @@ impl WeightSource for Checkpoint {
             .tensor_infos()
             .filter(|info| counts(&info.name))
             .map(TensorInfo::bytes);
-        bytes.fold(0, u64::saturating_add) // tensors may share a storage
+        bytes.fold(0, u64::saturating_add) // tensors may share storage, so sums may exceed the file
     }
 
     fn missing(&self, name: &str) -> ModelError {
@@ -183,8 +133,7 @@ impl WeightSource for Checkpoint {
     }
 }
 
-/// The head: its own matrix, or the embedding's where the two are one; its own bias in both cases,
-/// where there is one.
+/// Returns lm_head: a separate matrix, or the embedding if they are tied, with the optional bias.
 pub(crate) fn lm_head(
     source: &dyn WeightSource,
     config: &MossConfig,
@@ -209,24 +158,4 @@ pub(crate) fn lm_head(
         }),
         false => Err(source.missing(&weight)),
     }
-}
-
-/// A matrix in place, whatever its alignment.
-fn dense(
-    tensor: Tensor,
-    out_features: usize,
-    in_features: usize,
-) -> Result<DenseWeight, ModelError> {
-    let dtype = match tensor.dtype {
-        DType::F32 => DenseDtype::F32,
-        DType::F16 => DenseDtype::F16,
-        DType::BF16 => DenseDtype::BF16,
-        _ => return Err(tensor.wrong_dtype(DtypeRule::Float).into()),
-    };
-    Ok(DenseWeight {
-        dtype,
-        out_features,
-        in_features,
-        data: tensor.data,
-    })
 }

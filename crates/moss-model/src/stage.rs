@@ -7,14 +7,14 @@ use candle_core::Tensor;
 use moss_cuda::{Buffer, Gpu};
 
 use crate::{
-    DeviceInfo, DeviceSpec, ModelError,
+    DeviceInfo, DeviceSpec, LoadOptions, MemoryPlan, ModelError, MossConfig, WeightSource,
     hook::Hook,
     micro_batch::{BatchOutput, MicroBatch},
     timeline::Moment,
 };
 
-/// Consecutive layers with their cache on one device; the embedding too where they are the first,
-/// the head where they are the last.
+/// Consecutive layers with their KV cache on one device. The first stage also has the embedding, the
+/// last the final norm and lm_head.
 pub(crate) trait Stage: Debug + Send {
     /// Returns its layers.
     fn layers(&self) -> Range<usize>;
@@ -22,11 +22,11 @@ pub(crate) trait Stage: Debug + Send {
     /// Returns the bytes of weights that a token reads.
     fn weight_bytes(&self) -> u64;
 
-    /// Measures the bandwidth of the device's memory, in bytes a second.
+    /// Measures the bandwidth of the device's memory, in bytes per second.
     fn memory_bandwidth(&self) -> Result<f64, ModelError>;
 
-    /// Measures the bandwidth from page-locked host memory to the device, in bytes a second; `None`
-    /// on the CPU.
+    /// Measures the bandwidth from pinned host memory to the device, in bytes per second; `None` on
+    /// the CPU.
     fn upload_bandwidth(&self) -> Result<Option<f64>, ModelError> {
         Ok(None)
     }
@@ -36,7 +36,7 @@ pub(crate) trait Stage: Debug + Send {
         Ok(None)
     }
 
-    /// Returns true if the stage takes [`StageInput::Device`].
+    /// Returns true if the stage accepts [`StageInput::Device`].
     fn is_gpu(&self) -> bool {
         false
     }
@@ -67,10 +67,23 @@ pub(crate) trait Stage: Debug + Send {
         Ok(())
     }
 
-    /// Returns the first non-finite value, once [`Stage::fetch_non_finite`] is done; waits for it.
+    /// Waits for [`Stage::fetch_non_finite`] and returns the first non-finite value.
     fn non_finite(&self) -> Result<Option<NonFinite>, ModelError> {
         Ok(None)
     }
+}
+
+/// The layers of a stage to load, and their source.
+#[cfg_attr(not(feature = "cuda"), allow(dead_code))]
+pub(crate) struct StageSpec<'a> {
+    pub(crate) source: &'a dyn WeightSource,
+    pub(crate) config: &'a MossConfig,
+    pub(crate) options: &'a LoadOptions,
+    pub(crate) layers: Range<usize>,
+    pub(crate) memory: MemoryPlan,
+    pub(crate) embedding_on_host: bool,
+    /// Maximum threads that read weights.
+    pub(crate) threads: usize,
 }
 
 /// A stage with its device.
@@ -92,11 +105,11 @@ pub(crate) enum StageInput<'a> {
 
 /// The environment of one run of a stage.
 pub(crate) struct RunContext<'a, 'b, 'c> {
-    /// Returns true once the caller wants the run to end.
+    /// Returns true if the caller cancels the run.
     pub(crate) interrupted: &'a dyn Fn() -> bool,
-    /// Sees the hidden states.
+    /// Receives the hidden states.
     pub(crate) hook: &'a mut Hook<'b, 'c>,
-    /// The times to note, of the start and of the end of the layers' work.
+    /// Receives the times at which the layers start and end.
     pub(crate) span: Option<[Moment; 2]>,
 }
 
@@ -105,9 +118,9 @@ pub(crate) struct RunContext<'a, 'b, 'c> {
 pub(crate) struct NonFinite {
     /// Index of the micro-batch.
     pub(crate) batch: usize,
-    /// The layer; the number of layers stands for the head.
+    /// The layer; the number of layers means lm_head.
     pub(crate) layer: usize,
-    /// The row; one of the head is counted among the wanted ones.
+    /// The row; for lm_head, the index among the wanted rows.
     pub(crate) row: usize,
     pub(crate) value: f32,
 }

@@ -1,5 +1,5 @@
-//! Weights of the right shapes and sizes, made up: for measuring speed and memory without the
-//! files.
+//! Synthetic weights: random numbers of the true shapes and sizes, to measure speed and memory
+//! without a checkpoint.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -10,50 +10,28 @@ use bytes::Bytes;
 use half::f16;
 use moss_weights::{
     DenseDtype, DenseWeight, GptqBits, GptqWeight, GroupIndex, LinearShape, LinearWeight,
+    PUBLISHED_GROUP_SIZE,
 };
 use rand::{Rng as _, SeedableRng, rngs::SmallRng};
 use rayon::prelude::*;
 
-use crate::{
-    LinearParts, ModelError, MossConfig, NetworkRule, WeightSource, names, placement::product,
-};
-
-/// How the made-up matrices are stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WeightFormat {
-    /// Two bytes a weight.
-    F16,
-    /// GPTQ with this many bits, in groups of 128 input features.
-    Gptq(GptqBits),
-}
-
-impl std::fmt::Display for WeightFormat {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::F16 => f.write_str("fp16"),
-            Self::Gptq(bits) => write!(f, "int{}", bits.bits()),
-        }
-    }
-}
-
-/// Input features that share a scale, as in the published checkpoints.
-const GROUP_SIZE: usize = 128;
+use crate::{LinearParts, ModelError, MossConfig, NetworkRule, WeightFormat, WeightSource, names};
 
 /// Bytes of random bits that one task writes.
 const FILL_BYTES: usize = 1 << 20;
 
-/// A [`WeightSource`] of random numbers: the same bytes for the same name and shape.
+/// A [`WeightSource`] of random numbers, determined by name and shape.
 #[derive(Debug)]
 pub struct RandomWeights {
     config: MossConfig,
     format: WeightFormat,
-    /// Serves as embedding and as head: two copies of 1.3 GB would tell nothing more. Made when it
-    /// is first asked for.
+    /// Both the embedding and lm_head: a second matrix of 1.3 GB would not change the measurements.
+    /// Generated on first use.
     vocabulary: OnceLock<DenseWeight>,
 }
 
 impl RandomWeights {
-    /// Weights for a network of these sizes. The gains keep the residual stream near 1.
+    /// Returns weights for a network of these sizes, scaled so that the residual stream stays near 1.
     pub fn new(config: MossConfig, format: WeightFormat) -> Self {
         Self {
             config,
@@ -73,10 +51,10 @@ impl RandomWeights {
         self.vocabulary.get_or_init(make).clone()
     }
 
-    /// Bytes of a linear layer of the blocks, and of its scales.
+    /// Returns the bytes of a linear layer, and those of its scales.
     fn linear_bytes(&self, shape: LinearShape) -> (u64, u64) {
         let (in_features, out_features) = (shape.in_features, shape.out_features);
-        let scales = product([out_features, in_features.div_ceil(GROUP_SIZE)]);
+        let scales = product([out_features, in_features.div_ceil(PUBLISHED_GROUP_SIZE)]);
         let weights = product([in_features, out_features]);
         match self.format {
             WeightFormat::F16 => (weights.saturating_mul(2), 0),
@@ -178,8 +156,8 @@ impl WeightSource for RandomWeights {
     }
 }
 
-/// f16 values of either sign whose spread is about `1 / sqrt(in_features)`: random sign and
-/// mantissa under one exponent.
+/// Returns f16 values of both signs with a standard deviation of about `1 / sqrt(in_features)`:
+/// random sign and mantissa with one exponent.
 fn dense(name: &str, out_features: usize, in_features: usize) -> DenseWeight {
     let magnitude = f16::from_f32(0.66 / (in_features as f32).sqrt()).to_bits() & 0x7C00;
     let mut data = random_bytes(name, out_features * in_features * 2);
@@ -202,14 +180,14 @@ fn gptq(name: &str, bits: GptqBits, out_features: usize, in_features: usize) -> 
         GptqBits::Four => 4,
         GptqBits::Eight => 8,
     };
-    let groups = in_features.div_ceil(GROUP_SIZE);
-    // Uniform fields: their spread is 2^bits / sqrt(12).
+    let groups = in_features.div_ceil(PUBLISHED_GROUP_SIZE);
+    // The standard deviation of uniform fields is 2^bits / sqrt(12).
     let scale = 12f32.sqrt() / (1 << width) as f32 / (in_features as f32).sqrt();
-    // The stored zero point is one less than the middle of the fields.
+    // The stored zero point is the middle of the range minus one.
     let zero = if width == 4 { 0x77 } else { 0x7F };
     GptqWeight {
         bits,
-        group_size: GROUP_SIZE,
+        group_size: PUBLISHED_GROUP_SIZE,
         in_features,
         out_features,
         qweight: Bytes::from(random_bytes(name, in_features * out_features * width / 8)),
@@ -221,6 +199,13 @@ fn gptq(name: &str, bits: GptqBits, out_features: usize, in_features: usize) -> 
         ),
         groups: GroupIndex::Sequential,
     }
+}
+
+/// Computes the product of `extents`, saturated at `u64::MAX`.
+pub(crate) fn product<const N: usize>(extents: [usize; N]) -> u64 {
+    extents.iter().fold(1, |product: u64, extent| {
+        product.saturating_mul(*extent as u64)
+    })
 }
 
 fn random_bytes(name: &str, len: usize) -> Vec<u8> {

@@ -1,30 +1,29 @@
-//! When each stage worked on which pass, as the host's clock has it.
+//! The times at which each stage worked on each micro-batch, by the host's clock.
 
 use std::{
     sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
-/// A moment that may lie ahead: a card notes it when its stream comes by.
+/// A time that is recorded later: for a GPU, when its stream reaches the event.
 pub(crate) type Moment = Arc<OnceLock<Instant>>;
 
-/// One stage's work on one pass of a forward. The wait for the stage in front is not in it, nor is
-/// the head's work on a pass of a prompt.
+/// The work of one stage on one micro-batch. Excludes the wait for the previous stage, and lm_head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StageSpan {
     /// The stage.
     pub stage: usize,
-    /// The pass, from 0 on.
+    /// Index of the micro-batch.
     pub pass: usize,
-    /// Rows of the pass.
+    /// Tokens of the micro-batch.
     pub rows: usize,
-    /// From the beginning of the forward.
+    /// Time since the start of the forward batch.
     pub begin: Duration,
-    /// From the beginning of the forward.
+    /// Time since the start of the forward batch.
     pub end: Duration,
 }
 
-/// Spans that are still being noted.
+/// The spans of one forward batch.
 #[derive(Debug)]
 pub(crate) struct Clock {
     start: Instant,
@@ -39,14 +38,14 @@ impl Clock {
         }
     }
 
-    /// A new span, whose beginning and end are to be noted.
+    /// Adds a span and returns its start and end, which are recorded later.
     pub(crate) fn span(&mut self, stage: usize, pass: usize, rows: usize) -> [Moment; 2] {
         let moments = [Moment::default(), Moment::default()];
         self.spans.push((stage, pass, rows, moments.clone()));
         moments
     }
 
-    /// Those that were noted.
+    /// Returns the spans that were recorded.
     pub(crate) fn spans(&self) -> Vec<StageSpan> {
         let since = |moment: &Moment| Some(moment.get()?.duration_since(self.start));
         let span = |(stage, pass, rows, [begin, end]): &(usize, usize, usize, [Moment; 2])| {
@@ -63,7 +62,7 @@ impl Clock {
     }
 }
 
-/// Notes that now is the moment, the first time.
+/// Records the current time, if none was recorded.
 pub(crate) fn note(moment: &Moment) {
-    let _ = moment.set(Instant::now()); // it may have been
+    let _ = moment.set(Instant::now());
 }

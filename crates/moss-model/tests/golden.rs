@@ -1,5 +1,5 @@
-//! Every fixture against the oracle's numbers: logits, hidden states, greedy paths, however the
-//! prompt is cut up.
+//! Compares every fixture with golden values of the oracle (transformers): logits, hidden states and
+//! greedy replies, with any chunking of the prompt.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::HashMap;
@@ -12,14 +12,14 @@ use moss_model::{
 };
 use moss_testing::{Goldens, fixture, ids};
 
-/// An f32 engine on the same weights: sums in another order.
+/// Both compute in f32 on the same weights, with sums in different orders.
 const F32_TOL: f32 = 1e-4;
-/// Dequantised weights are products that the oracle rounds to f32 once more.
-const QUANTISED_TOL: f32 = 1e-3;
-/// Activations rounded to 11 bits at other places than the oracle's own fp16 run.
+/// The oracle rounds dequantized weights to f32, the kernels do not.
+const QUANTIZED_TOL: f32 = 1e-3;
+/// Multiple of the error of the oracle's fp16 run, which rounds activations at other points.
 const F16_MULTIPLE: f32 = 2.0;
 
-/// Four bits fewer than f16, of the largest input of each group.
+/// Activations have four bits fewer than in f16, relative to the largest input of each group.
 const INT8_MULTIPLE: f32 = F16_MULTIPLE * 16.0;
 
 fn load(folder: &str, dtype: ComputeDtype, rope_precision: RopePrecision) -> Moss {
@@ -148,8 +148,8 @@ fn check_hidden(folder: &str, expected: &Goldens, tolerance: f32) {
     }
 }
 
-/// Greedy with the repetition penalty of the fixtures, written plainly: another pair of eyes on the
-/// sampler's.
+/// Compares greedy decoding with the fixtures' repetition penalty. The sampling is implemented here, as
+/// a second opinion on the sampler.
 fn check_greedy(folder: &str, expected: &Goldens, rope: RopePrecision) {
     let mut model = load(folder, ComputeDtype::F32, rope);
     let prompts = expected.prompts();
@@ -238,38 +238,38 @@ fn one_safetensors_file_matches_the_oracle() {
 
 #[test]
 fn int4_matches_the_oracle() {
-    check("tiny-int4", "tiny-int4", QUANTISED_TOL);
+    check("tiny-int4", "tiny-int4", QUANTIZED_TOL);
 }
 
 #[test]
-fn int4_in_order_of_activation_matches_the_oracle() {
-    check("mini-int4-act-order", "mini-int4-act-order", QUANTISED_TOL);
+fn int4_act_order_matches_the_oracle() {
+    check("mini-int4-act-order", "mini-int4-act-order", QUANTIZED_TOL);
 }
 
 #[test]
 fn int8_matches_the_oracle() {
-    check("mini-int8", "mini-int8", QUANTISED_TOL);
+    check("mini-int8", "mini-int8", QUANTIZED_TOL);
 }
 
 #[test]
-fn int8_in_order_of_activation_matches_the_oracle() {
-    check("mini-int8-act-order", "mini-int8-act-order", QUANTISED_TOL);
+fn int8_act_order_matches_the_oracle() {
+    check("mini-int8-act-order", "mini-int8-act-order", QUANTIZED_TOL);
 }
 
 #[test]
-fn the_true_head_size_matches_the_oracle() {
-    check("wide-int4", "wide-int4", QUANTISED_TOL);
+fn heads_of_the_published_size_match_the_oracle() {
+    check("wide-int4", "wide-int4", QUANTIZED_TOL);
 }
 
 #[test]
-fn rounded_rotary_frequencies_match_upstreams_quantised_models() {
+fn rounded_rotary_frequencies_match_the_published_quantized_models() {
     let expected = Goldens::read("wide-int4", "expected_fp16_rope");
     check_logits(
         "wide-int4",
         &expected,
         ComputeDtype::F32,
         RopePrecision::F16,
-        QUANTISED_TOL,
+        QUANTIZED_TOL,
     );
     check_greedy("wide-int4", &expected, RopePrecision::F16);
 }
@@ -280,7 +280,7 @@ fn bf16_stays_within_eight_bits_of_the_oracle() {
     let f16 = expected.json["max_abs_logit_diff_of_fp16_run"]
         .as_f64()
         .unwrap() as f32;
-    // Three bits fewer than f16.
+    // bf16 has three bits fewer than f16.
     check_logits(
         "tiny-fp16-bin",
         &expected,
@@ -291,7 +291,7 @@ fn bf16_stays_within_eight_bits_of_the_oracle() {
 }
 
 #[test]
-fn activations_of_8_bits_stay_within_seven_bits_of_the_oracle() {
+fn int8_activations_stay_within_seven_bits_of_the_oracle() {
     for folder in [
         "tiny-int4",
         "mini-int4-act-order",
@@ -309,9 +309,9 @@ fn activations_of_8_bits_stay_within_seven_bits_of_the_oracle() {
 }
 
 #[test]
-fn activations_of_8_bits_are_refused_in_f32_on_a_card_and_for_dense_weights() {
-    let refused = |folder: &str, options: LoadOptions| open(folder, &options).unwrap_err();
-    let exact = refused(
+fn int8_activations_are_rejected_in_f32_on_a_gpu_and_with_dense_weights() {
+    let error_of = |folder: &str, options: LoadOptions| open(folder, &options).unwrap_err();
+    let exact = error_of(
         "tiny-int4",
         LoadOptions {
             dtype: ComputeDtype::F32,
@@ -326,7 +326,7 @@ fn activations_of_8_bits_are_refused_in_f32_on_a_card_and_for_dense_weights() {
         ordinal: 0,
         newest_code: None,
     };
-    let card = refused(
+    let on_gpu = error_of(
         "tiny-int4",
         LoadOptions {
             devices: vec![DeviceSpec::Cpu, gpu],
@@ -334,10 +334,10 @@ fn activations_of_8_bits_are_refused_in_f32_on_a_card_and_for_dense_weights() {
         },
     );
     assert!(
-        matches!(card, ModelError::ActivationsOffCpu { device } if device == gpu),
-        "{card}"
+        matches!(on_gpu, ModelError::ActivationsOffCpu { device } if device == gpu),
+        "{on_gpu}"
     );
-    let dense = refused("tiny-fp16-bin", rounded());
+    let dense = error_of("tiny-fp16-bin", rounded());
     assert!(
         matches!(dense, ModelError::Kernel { .. }) && dense.hint().is_some(),
         "{dense}"
@@ -345,7 +345,7 @@ fn activations_of_8_bits_are_refused_in_f32_on_a_card_and_for_dense_weights() {
 }
 
 #[test]
-fn logits_have_the_same_bits_however_the_prompt_is_cut() {
+fn logits_have_the_same_bits_for_any_chunking_of_the_prompt() {
     let exact = |folder| (folder, load(folder, ComputeDtype::F32, RopePrecision::F32));
     let models = [
         "tiny-fp16-bin",
@@ -354,9 +354,9 @@ fn logits_have_the_same_bits_however_the_prompt_is_cut() {
         "wide-int4",
     ]
     .map(exact);
-    let with_bytes = ["tiny-int4", "mini-int8-act-order"]
+    let with_int8 = ["tiny-int4", "mini-int8-act-order"]
         .map(|folder| (folder, open(folder, &rounded()).unwrap()));
-    for (folder, mut model) in models.into_iter().chain(with_bytes) {
+    for (folder, mut model) in models.into_iter().chain(with_int8) {
         let vocab = model.config().vocab_size as u32;
         let prompt: Vec<u32> = (0..70).map(|i| i * 7 % vocab.min(150)).collect();
         let whole = run(&mut model, &prompt, usize::MAX);
@@ -380,7 +380,7 @@ fn a_sequence_has_the_same_bits_alone_and_in_a_batch() {
         .map(|prompt| run(&mut model, prompt, usize::MAX))
         .collect();
     let mut pool = BlockPool::new(model.cache_shape());
-    // Tables grown in turns, so that no sequence has consecutive blocks.
+    // The tables grow alternately, so that no sequence has consecutive blocks.
     let mut tables: Vec<_> = prompts.iter().map(|_| BlockTable::default()).collect();
     for positions in (1..=48).step_by(16) {
         for (table, prompt) in tables.iter_mut().zip(&prompts) {

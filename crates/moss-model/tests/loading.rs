@@ -1,4 +1,4 @@
-//! What a model makes of checkpoints that say unusual or impossible things.
+//! Checkpoints with unusual or invalid contents.
 #![allow(clippy::unwrap_used)]
 
 use std::{
@@ -12,7 +12,7 @@ use moss_cpu::{Activations, GptqBits, Linear};
 use moss_model::{
     BlockPool, BlockTable, CacheShape, ComputeDtype, LanguageModel, LinearShape, LoadOptions,
     LogitRows, ModelError, Moss, MossConfig, SequenceChunk, WeightFormat, WeightSource,
-    placement::{Card, CardKind, ModelBytes, PlacementError, Request, place},
+    placement::{self, DeviceKind, ModelBytes, PlacementError, Request, place},
 };
 use moss_testing::{
     checkpoint::{Tensors, safetensors_folder, tensors_of},
@@ -33,7 +33,7 @@ fn load(folder: &Path, options: &LoadOptions) -> Result<Moss, ModelError> {
     Moss::load(&Checkpoint::open(folder)?, options, &mut |_| {})
 }
 
-/// Logits of the last of `ids`.
+/// Returns the logits of the last of `ids`.
 fn logits(folder: &Path, ids: &[u32], options: &LoadOptions) -> Vec<f32> {
     let mut model = load(folder, options).unwrap();
     let mut pool = BlockPool::new(model.cache_shape());
@@ -58,7 +58,7 @@ fn furthest(a: &[f32], b: &[f32]) -> f32 {
         .fold(0.0, f32::max)
 }
 
-/// Ids, and the logits that a plain reference in double precision gives behind the last of them.
+/// Returns ids, and the logits of the last of them, which a reference in double precision computed.
 fn expected(name: &str) -> (Vec<u32>, Vec<f32>) {
     let json = read_json(fixture(name).join("expected.json"));
     (
@@ -82,7 +82,7 @@ fn the_bias_of_a_tied_head_is_used() {
         "off by {}",
         furthest(&found, &expected)
     );
-    // Without the bias they are off by the largest of its values.
+    // Without the bias, the error would be its largest value.
     let mut without = tensors("tied-bias");
     without.remove("lm_head.bias");
     let without = logits(
@@ -94,7 +94,7 @@ fn the_bias_of_a_tied_head_is_used() {
 }
 
 #[test]
-fn the_newer_single_file_runs_beside_a_stale_index() {
+fn a_newer_single_file_takes_precedence_over_a_stale_index() {
     let (ids, expected) = expected("stale-index");
     let found = logits(&fixture("stale-index"), &ids, &LoadOptions::cpu(64));
     assert!(
@@ -104,7 +104,7 @@ fn the_newer_single_file_runs_beside_a_stale_index() {
     );
 }
 
-/// A GPTQ fixture in the other convention of zero points.
+/// Converts a GPTQ fixture to the other convention of zero points.
 fn gptq_v2(name: &str, bits: usize, zero_of: impl Fn(u32) -> u32) -> tempfile::TempDir {
     let (mut tensors, mut config) = (tensors(name), config(name));
     for (_, (.., bytes)) in tensors
@@ -122,11 +122,11 @@ fn gptq_v2(name: &str, bits: usize, zero_of: impl Fn(u32) -> u32) -> tempfile::T
 }
 
 #[test]
-fn gptq_v2_checkpoints_give_the_logits_of_the_same_weights_in_ours() {
+fn gptq_v2_checkpoints_have_the_logits_of_the_same_weights_in_v1() {
     let ids: Vec<u32> = (0..40).map(|i| i * 7 % 300).collect();
     for (name, bits) in [("mini-int4-act-order", 4), ("mini-int8", 8)] {
         let largest = (1u32 << bits) - 1;
-        // Ours, with zero points that both conventions have: 1 to the largest field.
+        // v1, with zero points that both conventions can represent: 1 to the largest field.
         let mut ours = tensors(name);
         for (_, (.., bytes)) in ours
             .iter_mut()
@@ -155,8 +155,8 @@ fn gptq_v2_checkpoints_give_the_logits_of_the_same_weights_in_ours() {
 }
 
 #[test]
-fn groups_that_no_input_belongs_to_change_nothing() {
-    // All inputs in group 1 of 3, whatever the others' scales.
+fn groups_without_inputs_have_no_effect() {
+    // All inputs are in group 1 of 3; the scales of the others are arbitrary.
     let ids: Vec<u32> = (0..20).map(|i| i * 7 % 300).collect();
     let mut all = tensors("mini-int8");
     let stem = "transformer.h.0.mlp.fc_out";
@@ -178,8 +178,8 @@ fn groups_that_no_input_belongs_to_change_nothing() {
     assert_eq!(first, second);
 }
 
-/// The packed linear layer `stem` as a dense one: what it makes of the unit vectors, `[outputs,
-/// inputs]` f32.
+/// Dequantizes the packed linear layer `stem`: its outputs for the unit vectors, `[outputs, inputs]`
+/// f32.
 fn dense_weight(name: &str, stem: &str, inputs: usize, outputs: usize) -> Vec<u8> {
     let checkpoint = Checkpoint::open(fixture(name)).unwrap();
     let shape = LinearShape {
@@ -229,9 +229,9 @@ fn mixed_linear_layers_run_together() {
     );
 }
 
-/// Every key with every value, on files whose tensors cannot tell: an error or a model, at once.
+/// Sets every key to every value, for tensors that do not determine it: loading returns quickly.
 #[test]
-fn no_value_of_config_json_costs_time_or_memory() {
+fn any_value_of_config_json_loads_or_fails_quickly() {
     let started = Instant::now();
     let keys = [
         "n_layer",
@@ -311,7 +311,7 @@ fn no_value_of_config_json_costs_time_or_memory() {
 }
 
 #[test]
-fn layers_that_the_files_lack_are_an_error_before_anything_is_loaded() {
+fn missing_layers_are_an_error_before_loading() {
     let mut few = tensors("mini-fp16-safetensors");
     few.retain(|name, _| !name.starts_with("transformer.h."));
     let mut config = config("mini-fp16-safetensors");
@@ -328,7 +328,7 @@ fn layers_that_the_files_lack_are_an_error_before_anything_is_loaded() {
 }
 
 #[test]
-fn byte_counts_of_impossible_networks_do_not_overflow() {
+fn byte_counts_of_huge_networks_do_not_overflow() {
     let huge = usize::MAX / 3;
     let cache = CacheShape {
         block_size: huge,
@@ -354,24 +354,24 @@ fn byte_counts_of_impossible_networks_do_not_overflow() {
         for format in [WeightFormat::F16, WeightFormat::Gptq(GptqBits::Four)] {
             let model = ModelBytes::in_format(&config, format, cache, ComputeDtype::F32);
             assert!(config.cache_bytes_per_position(usize::MAX) > 0);
-            let card = |ordinal| Card {
+            let gpu = |ordinal| placement::Device {
                 name: "x".into(),
-                kind: CardKind::Gpu { ordinal },
+                kind: DeviceKind::Gpu { ordinal },
                 free: u64::MAX,
                 bandwidth: f64::MAX,
             };
-            for cards in [1, 3, 129] {
-                let cards: Vec<_> = (0..cards).map(card).collect();
+            for count in [1, 3, 129] {
+                let devices: Vec<_> = (0..count).map(gpu).collect();
                 let request = Request {
                     model: &model,
-                    cards: &cards,
-                    layers_per_card: None,
+                    devices: &devices,
+                    layers_per_device: None,
                     other_formats: &[],
                 };
                 let placed = place(&request);
                 assert_eq!(
-                    matches!(placed, Err(PlacementError::TooManyCards { .. })),
-                    cards.len() == 129
+                    matches!(placed, Err(PlacementError::TooManyDevices { .. })),
+                    count == 129
                 );
             }
         }

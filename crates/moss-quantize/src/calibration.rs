@@ -1,4 +1,4 @@
-//! The hidden states of the calibration texts on their way through the network.
+//! The hidden states of the calibration texts, which pass through the network layer by layer.
 
 use moss_model::{MossConfig, WeightSource};
 use moss_weights::KernelError;
@@ -11,31 +11,31 @@ use crate::{
     matrix::Matrix,
 };
 
-/// Rows of a batch at most, unless one text has more: enough for a card, and some hundred megabytes
-/// of activations.
+/// Maximum tokens of a batch, unless one text has more: enough to occupy a GPU, with a few hundred
+/// megabytes of activations.
 const ROWS: usize = 2048;
 
-/// The calibration texts as the next layer sees them.
+/// The hidden states that enter the next layer.
 pub(crate) struct Calibration<'a> {
     batches: Vec<Batch>,
-    /// Of the longest text.
+    /// Positions of the longest text.
     pub(crate) positions: usize,
-    /// The layer that they enter.
+    /// The next layer.
     layer: usize,
     hidden_size: usize,
     interrupted: &'a dyn Fn() -> bool,
 }
 
-/// Texts that run together.
+/// Texts that are processed together.
 struct Batch {
-    /// `[rows, hidden_size]`; on the host, whatever the device, which many texts would fill.
+    /// `[rows, hidden_size]`, always in host memory, because many texts would exhaust a GPU's.
     hidden: Vec<f32>,
-    /// Texts from where they differ from the text before. What they share, as a common instruction,
-    /// is run and counts once, since the hundredth copy would only drown what differs.
+    /// Texts without the prefix that they share with the previous text. A common system prompt is
+    /// processed and counted once: a hundred copies would dominate the statistics.
     spans: Vec<SequenceSpan>,
 }
 
-/// The linear layers of a quantised block, `[inputs, outputs]` f32.
+/// The dequantized linear layers of a block, `[inputs, outputs]` f32.
 pub(crate) struct Weights {
     pub(crate) qkv_proj: Matrix,
     pub(crate) fc_in: Matrix,
@@ -44,7 +44,7 @@ pub(crate) struct Weights {
 }
 
 impl<'a> Calibration<'a> {
-    /// What enters layer 0.
+    /// Embeds the samples, the input of layer 0.
     pub(crate) fn embed(
         source: &dyn WeightSource,
         config: &MossConfig,
@@ -99,26 +99,26 @@ impl<'a> Calibration<'a> {
         }
     }
 
-    /// Tokens that count.
+    /// Returns the number of tokens, without shared prefixes.
     pub(crate) fn tokens(&self) -> usize {
         self.batches.iter().map(Batch::rows).sum()
     }
 
-    /// Adds up the inputs of `qkv_proj` and `fc_in`.
+    /// Adds the inputs of `qkv_proj` and `fc_in` to their Hessian.
     pub(crate) fn add_normed(
         &self,
         layer: &Layer,
         hessian: &mut Hessian,
     ) -> Result<(), QuantizeError> {
         for batch in &self.batches {
-            let h = layer.normed(&self.entering(batch, layer.device())?)?;
+            let h = layer.normed(&self.upload(batch, layer.device())?)?;
             hessian.add(&h).map_err(|source| self.failed(source))?;
         }
         Ok(())
     }
 
-    /// Adds up the inputs of `out_proj` and of `fc_out`, as the quantised `qkv_proj` and `fc_in`
-    /// give them.
+    /// Adds the inputs of `out_proj` and of `fc_out`, computed with the quantized `qkv_proj` and
+    /// `fc_in`, to their Hessians.
     pub(crate) fn add_branches(
         &self,
         layer: &mut Layer,
@@ -126,7 +126,7 @@ impl<'a> Calibration<'a> {
         [attended, activated]: [&mut Hessian; 2],
     ) -> Result<(), QuantizeError> {
         for batch in &self.batches {
-            let h = layer.normed(&self.entering(batch, layer.device())?)?;
+            let h = layer.normed(&self.upload(batch, layer.device())?)?;
             let gathered = layer.attended(&h, qkv_proj, &batch.spans)?;
             attended
                 .add(&gathered)
@@ -139,14 +139,14 @@ impl<'a> Calibration<'a> {
         Ok(())
     }
 
-    /// Makes what leaves the quantised layer the next one's input.
+    /// Replaces the hidden states by the output of the quantized layer.
     pub(crate) fn advance(
         &mut self,
         layer: &mut Layer,
         weights: &Weights,
     ) -> Result<(), QuantizeError> {
         for at in 0..self.batches.len() {
-            let mut x = self.entering(&self.batches[at], layer.device())?;
+            let mut x = self.upload(&self.batches[at], layer.device())?;
             let batch = &mut self.batches[at];
             let h = layer.normed(&x)?;
             let attended = layer.attended(&h, &weights.qkv_proj, &batch.spans)?;
@@ -166,8 +166,8 @@ impl<'a> Calibration<'a> {
         Ok(())
     }
 
-    /// A batch on the device, `[rows, hidden_size]`.
-    fn entering(&self, batch: &Batch, device: &Device) -> Result<Matrix, QuantizeError> {
+    /// Uploads a batch to the device, `[rows, hidden_size]`.
+    fn upload(&self, batch: &Batch, device: &Device) -> Result<Matrix, QuantizeError> {
         if (self.interrupted)() {
             return Err(QuantizeError::Interrupted);
         }

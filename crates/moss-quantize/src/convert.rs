@@ -1,4 +1,4 @@
-//! The same tensors in another container, bit for bit.
+//! Conversion of a checkpoint into another container, bit for bit.
 
 use std::{fs, path::Path, time::UNIX_EPOCH};
 
@@ -9,29 +9,29 @@ use crate::{
     folder::{NewFolder, io},
 };
 
-/// How to convert.
+/// Options of [`convert()`].
 #[derive(Debug, Clone, Copy)]
 pub struct ConvertOptions {
     /// The container to write.
     pub container: Container,
-    /// Bytes of tensors in a shard at most.
+    /// Maximum bytes of tensors in a shard.
     pub max_shard_bytes: u64,
-    /// Replace a checkpoint that is in the target folder, once the new one is whole.
+    /// Replace a checkpoint in the target folder once the new one is complete.
     pub replace: bool,
 }
 
-/// Progress. `Started`, then for each shard either `Kept`, or any number of `Advanced` and
+/// Progress: `Started`, then for each shard either `Kept`, or any number of `Advanced` and one
 /// `Verified`; then `Finished` unless an error is returned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ConvertEvent {
-    /// Sizes are known.
+    /// The sizes are known.
     Started {
         /// Bytes of all tensors.
         bytes: u64,
-        /// Files to come.
+        /// Number of shards.
         shards: usize,
     },
-    /// An earlier run wrote this shard, and it still holds what it should.
+    /// An earlier run wrote this shard, and its digest is unchanged.
     Kept {
         /// File name.
         file: String,
@@ -40,29 +40,28 @@ pub enum ConvertEvent {
     },
     /// Bytes were written.
     Advanced {
-        /// So many more.
+        /// Bytes since the last event.
         bytes: u64,
     },
-    /// A shard was read back and is right.
+    /// A shard was read back and verified.
     Verified {
         /// File name.
         file: String,
     },
-    /// The folder has its name.
+    /// The folder was renamed to its final name.
     Finished,
 }
 
 /// Writes the checkpoint in folder `source` into the new folder `target`, in another container.
-/// Memory does not grow with the files, but for tensors stored strided. Files beside the weights
-/// are copied. A run that was cut off is gone on with: finished shards are checked and kept.
+/// Memory use does not depend on the size of the files, unless tensors are stored with strides. Files
+/// other than weights are copied. An interrupted run is resumed: finished shards are verified and
+/// kept.
 ///
-/// `interrupted` is asked often; once it says true the conversion ends, to be gone on with another
-/// time.
+/// `interrupted` is polled often. If it returns true, the conversion ends and can be resumed.
 ///
 /// # Errors
-/// [`QuantizeError::Exists`] where `target` is anything but an empty folder, unless it is to be
-/// replaced; [`QuantizeError::NotReplaced`]; [`QuantizeError::Busy`]; [`QuantizeError::DiskSpace`];
-/// [`QuantizeError::Damaged`] for a shard that reads back otherwise; [`QuantizeError::Checkpoint`]
+/// [`QuantizeError::Exists`] if `target` is not an empty folder, unless it is replaced; [`QuantizeError::NotReplaced`]; [`QuantizeError::Busy`]; [`QuantizeError::DiskSpace`];
+/// [`QuantizeError::Damaged`] for a shard that differs when read back; [`QuantizeError::Checkpoint`]
 /// for files that cannot be read or written; [`QuantizeError::Interrupted`].
 pub fn convert(
     source: &Path,
@@ -117,15 +116,15 @@ pub fn convert(
     Ok(())
 }
 
-/// Tensors as they lie in the files, so that those are read from front to back.
+/// Returns the tensors in file order, so that the files are read sequentially.
 fn in_file_order(checkpoint: &Checkpoint) -> Vec<Outline> {
     let mut infos: Vec<_> = checkpoint.tensor_infos().collect();
     infos.sort_by(|a, b| a.place().cmp(&b.place()));
     infos.into_iter().map(Outline::from).collect()
 }
 
-/// What tells this conversion from another: options, and names, sizes and times of the files it
-/// reads.
+/// Returns a string that identifies this conversion: options, and names, sizes and times of the
+/// source files.
 fn job(checkpoint: &Checkpoint, options: ConvertOptions) -> Result<String, QuantizeError> {
     let mut job = format!(
         "convert {:?} {}",

@@ -1,4 +1,4 @@
-//! Where GPTQ multiplies: the CPU, or one GPU.
+//! The device of GPTQ's matrix products: the CPU, or one GPU.
 
 #[cfg(feature = "cuda")]
 use std::sync::Arc;
@@ -8,22 +8,22 @@ use moss_cuda::Gpu;
 use moss_model::{DeviceSpec, ModelError};
 use moss_weights::KernelError;
 
-/// An open device. Clones are the same device.
+/// An open device. Clones share it.
 #[derive(Debug, Clone)]
 pub(crate) enum Device {
     /// Host memory, and the threads of the current rayon pool.
     Cpu,
-    /// One GPU with a stream of its own, and its free memory when it was opened.
+    /// One GPU with its stream, and its free bytes when it was opened.
     #[cfg(feature = "cuda")]
     Gpu(Arc<Gpu>, u64),
 }
 
 impl Device {
-    /// Opens the device and what its products need.
+    /// Opens the device and the libraries of its products.
     ///
     /// # Errors
-    /// [`ModelError::Gpu`] for a GPU that is not there, a library that is missing, or a build
-    /// without kernels for GPUs.
+    /// [`ModelError::Gpu`] if the GPU does not exist, a library is missing, or the build has no GPU
+    /// kernels.
     pub(crate) fn open(spec: DeviceSpec) -> Result<Self, ModelError> {
         match spec {
             DeviceSpec::Cpu => Ok(Self::Cpu),
@@ -45,8 +45,8 @@ impl Device {
         }
     }
 
-    /// When `error` says that the GPU is full: bytes that were free when it was opened, and its
-    /// bytes in all.
+    /// If `error` means that the GPU's memory is exhausted, returns the bytes that were free when it
+    /// was opened, and its total bytes.
     pub(crate) fn out_of_memory(&self, error: &KernelError) -> Option<(u64, u64)> {
         if !error.is_out_of_memory() {
             return None;

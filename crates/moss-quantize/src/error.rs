@@ -1,4 +1,4 @@
-//! What can go wrong between two checkpoints.
+//! Errors of conversion, quantization and evaluation.
 
 use std::path::PathBuf;
 
@@ -8,42 +8,42 @@ use moss_model::{DeviceSpec, ModelError};
 use moss_text::TextError;
 use moss_weights::KernelError;
 
-/// What was done to a file or a folder when it failed.
+/// The operation on a file or folder that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
 pub enum FolderAction {
-    /// Copying it.
+    /// Copy.
     Copy,
-    /// Creating it.
+    /// Creation.
     Create,
-    /// Measuring the free space of its disk.
+    /// Measurement of the free disk space.
     Measure,
-    /// Reading it.
+    /// Read.
     Read,
-    /// Removing it.
+    /// Removal.
     Remove,
-    /// Giving it its final name.
+    /// Rename to the final name.
     Rename,
-    /// Replacing it.
+    /// Replacement.
     Replace,
-    /// Writing it.
+    /// Write.
     Write,
 }
 
-/// Why a folder is not replaced.
+/// A reason not to replace a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
 pub enum NotReplaceable {
     /// It is not a checkpoint folder.
     NotCheckpoint,
-    /// It holds the checkpoint that is read.
+    /// It contains the source checkpoint.
     IsSource,
 }
 
 /// A set of texts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
 pub enum TextSet {
-    /// The texts to calibrate with.
+    /// Calibration texts.
     Calibration,
-    /// The texts to measure the perplexity of.
+    /// Texts to measure the perplexity of.
     Measured,
 }
 
@@ -58,31 +58,31 @@ pub enum QuantizeError {
     /// The network could not run.
     #[error(transparent)]
     Model(#[from] ModelError),
-    /// A text could not be tokenised.
+    /// A text could not be tokenized.
     #[error(transparent)]
     Text(#[from] TextError),
-    /// The operating system refused.
+    /// A file operation failed.
     Io {
-        /// What was done.
+        /// The operation.
         what: FolderAction,
         /// File or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// Something stands where the new folder should be.
+    /// The path of the new folder exists already.
     Exists {
         /// The path.
         path: PathBuf,
     },
-    /// A folder that is not replaced, not even by a caller who asked for it.
+    /// A folder that is not replaced, even if the caller requested it.
     NotReplaced {
         /// The folder.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         why: NotReplaceable,
     },
-    /// Something in the folder to replace that is no part of a checkpoint, such as a user's notes.
+    /// The folder to replace contains a file that is not part of a checkpoint, such as a user's notes.
     ForeignFile {
         /// The file or folder.
         path: PathBuf,
@@ -92,79 +92,79 @@ pub enum QuantizeError {
         /// The unfinished folder.
         path: PathBuf,
     },
-    /// The disk cannot hold the new folder.
+    /// The disk has too little free space for the new folder.
     DiskSpace {
         /// The unfinished folder.
         path: PathBuf,
-        /// Bytes still to be written, and a little to spare.
+        /// Bytes still to be written, with a margin.
         needed: u64,
-        /// Bytes that the disk has.
+        /// Free bytes of the disk.
         free: u64,
     },
-    /// A file reads back with other bytes than were written.
+    /// A file that was read back differs from what was written.
     Damaged {
         /// The file.
         file: PathBuf,
-        /// Digest of what was read.
+        /// Digest of the bytes read.
         found: String,
-        /// Digest of what was written.
+        /// Digest of the bytes written.
         expected: String,
     },
-    /// The checkpoint's linear layers are packed already.
+    /// The checkpoint is quantized already.
     AlreadyQuantized {
         /// The checkpoint.
         folder: PathBuf,
         /// Bits of its weights.
         bits: u32,
     },
-    /// A group size that the packed layout cannot hold.
+    /// A group size that the packed layout does not support.
     GroupSize {
-        /// What was asked for.
+        /// The requested group size.
         found: usize,
         /// Inputs of the layer.
         in_features: usize,
         /// Bits of a weight.
         bits: u32,
-        /// Weights of a packed word.
+        /// Weights per packed word.
         multiple: u32,
     },
-    /// A weight so large that no f16 scale covers its group.
+    /// A weight that is too large for an f16 scale.
     TooWide {
-        /// Stem of the layer's names.
+        /// Name of the linear layer.
         linear: String,
     },
-    /// The inputs of a layer do not determine a factor of their Hessian.
+    /// A layer's Hessian is not positive definite.
     NotPositive {
-        /// Stem of the layer's names.
+        /// Name of the linear layer.
         linear: String,
-        /// Share of the mean diagonal that was added.
+        /// Fraction of the mean diagonal that was added.
         dampening: f64,
     },
-    /// An operation on the way from weights to packed weights failed.
+    /// A matrix operation of the quantization failed.
     Kernel {
         /// Layer number from 0.
         layer: usize,
-        /// What failed.
+        /// The cause.
         #[message(cause)]
         source: KernelError,
     },
-    /// A card has no room for a layer, its calibration and its Hessians.
+    /// A GPU has too little memory for a layer, its calibration and its Hessians.
     OutOfMemory {
         /// Layer number from 0.
         layer: usize,
-        /// The card.
+        /// The GPU.
         #[message(display)]
         device: DeviceSpec,
-        /// Bytes that were free at the beginning.
+        /// Bytes that were free at the start.
         free: u64,
-        /// Bytes of the card.
+        /// Total bytes of the GPU.
         total: u64,
     },
-    /// A text in another encoding than UTF-8.
+    /// A text that is not UTF-8.
     Decode {
         /// The file.
         file: PathBuf,
-        /// Which encoding, or where it is no text.
+        /// The encoding found, or the position of the invalid bytes.
         #[message(cause)]
         source: moss_unicode::DecodeError,
     },
@@ -174,28 +174,28 @@ pub enum QuantizeError {
         file: PathBuf,
         /// Line, from 1.
         line: usize,
-        /// Where and why.
+        /// Position and cause.
         source: serde_json::Error,
     },
-    /// No token to calibrate or measure with.
+    /// No tokens to calibrate or measure with.
     NoSamples {
-        /// Which texts.
+        /// The texts without tokens.
         what: TextSet,
     },
-    /// A window that nothing can be predicted in.
+    /// Windows in which no token can be predicted.
     Windows {
         /// Tokens of a window.
         window: usize,
-        /// Tokens between the beginnings of two windows.
+        /// Tokens from the start of one window to the start of the next.
         stride: usize,
         /// Positions of the model.
         context_length: usize,
     },
-    /// Two models of different vocabularies.
+    /// Two models with different vocabularies.
     Vocabularies {
-        /// Rows of the reference.
+        /// Vocabulary size of the reference.
         first: usize,
-        /// Rows of the other.
+        /// Vocabulary size of the other model.
         second: usize,
     },
     /// The caller asked to stop.

@@ -1,5 +1,4 @@
-//! A checkpoint folder that appears whole: it is written under another name, which says that it is
-//! unfinished, and renamed in the end.
+//! A new checkpoint folder: it is written as `NAME.unfinished` and renamed when it is complete.
 
 use std::{
     collections::BTreeMap,
@@ -13,43 +12,42 @@ use serde::{Deserialize, Serialize};
 
 use crate::{FolderAction, NotReplaceable, QuantizeError};
 
-/// What an unfinished folder keeps its records in.
+/// The journal of an unfinished folder.
 const JOURNAL: &str = "unfinished.json";
 const LOCK: &str = "unfinished.lock";
 
-/// Files beside the weights are small: configuration, tokenizer, code, licence.
+/// Maximum size of files that are copied with the weights: configuration, tokenizer, code, license.
 const MAX_SIDE_FILE: u64 = 64 << 20;
 
-/// What is left free on the disk, for headers and files beside the weights too.
+/// Disk space that stays free, including that of headers and of files other than weights.
 const RESERVE: u64 = 64 << 20;
 
-/// What was being made, and how far it came.
+/// The job of an unfinished folder, and its progress.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Journal {
-    /// The job, where it can be gone on with: an unfinished folder of another job is begun anew.
+    /// The job, if it can be resumed. A folder of another job is started from the beginning.
     job: Option<String>,
-    /// Finished shards and the digest of their tensors.
+    /// Finished shards, and the digests of their tensors.
     finished: BTreeMap<String, String>,
 }
 
-/// The folder in the making.
+/// A folder that is being written.
 pub(crate) struct NewFolder {
     target: PathBuf,
     folder: PathBuf,
-    /// Whether a checkpoint at `target` is to be replaced.
+    /// A checkpoint at `target` is replaced.
     replace: bool,
     journal: Journal,
-    /// Taken out when the folder is finished or given up: on some file systems it is a file within
+    /// `None` once the folder is finished or abandoned: on some file systems the lock is a file in
     /// the folder.
     lock: Option<FileLock>,
 }
 
 impl NewFolder {
-    /// Begins `target`, or goes on with it where an earlier run of the same `job` was cut off.
-    /// `shards` must fit the disk.
+    /// Starts the folder `target`, or resumes it if an earlier run of the same `job` was interrupted.
+    /// Checks that the disk has space for `shards`.
     ///
-    /// With `replace`, a checkpoint that is there already is replaced in the end, unless it is
-    /// `source`.
+    /// With `replace`, [`Self::finish`] replaces an existing checkpoint, unless it is `source`.
     pub(crate) fn begin(
         target: &Path,
         source: &Path,
@@ -67,11 +65,11 @@ impl NewFolder {
                 });
             }
         }
-        let folder = beside(target, ".unfinished")?;
+        let folder = sibling(target, ".unfinished")?;
         let path = folder.join(LOCK);
         let records = [folder.join(JOURNAL), path.clone(), holder_path(&path)];
         if folder.exists() && !records.iter().any(|record| record.exists()) {
-            return Err(QuantizeError::Exists { path: folder }); // not ours
+            return Err(QuantizeError::Exists { path: folder }); // not written by this program
         }
         fs::create_dir_all(&folder).map_err(|source| io(FolderAction::Create, &folder, source))?;
         let lock = FileLock::try_acquire(&path)
@@ -101,16 +99,15 @@ impl NewFolder {
             .and_then(|()| new.check_room(container, shards));
         match ready {
             Ok(()) => Ok(new),
-            Err(error) => Err(new.given_up(error)),
+            Err(error) => Err(new.abandon(error)),
         }
     }
 
-    /// Removes what no later run goes on with, for a run that ends in `error`.
-    pub(crate) fn given_up(mut self, error: QuantizeError) -> QuantizeError {
+    /// Removes the folder after `error`, unless a later run can resume it. Returns `error`.
+    pub(crate) fn abandon(mut self, error: QuantizeError) -> QuantizeError {
         if self.journal.job.is_none() {
             self.journal.finished.clear();
-            // What cannot be removed is cleared away by the next run; why this one ended matters
-            // more.
+            // Errors are ignored, because `error` is the cause. The next run removes what remains.
             let _ = self.clear();
             let _ = [JOURNAL, LOCK].map(|name| fs::remove_file(self.path(name)));
             self.lock = None;
@@ -119,7 +116,7 @@ impl NewFolder {
         error
     }
 
-    /// Refuses what the disk cannot hold, before hours are spent on it.
+    /// Checks the free disk space, before hours are spent.
     fn check_room(
         &self,
         container: Container,
@@ -150,19 +147,20 @@ impl NewFolder {
         }
     }
 
-    /// Where a file goes.
+    /// Returns the path of a file in the folder.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 
-    /// Whether an earlier run finished this shard, and it still holds what was written then.
+    /// Returns true if an earlier run finished this shard and its digest is unchanged.
     pub(crate) fn has_kept(&self, name: &str, tensors: &[Outline]) -> bool {
         let digest = || shard_digest(&self.path(name), tensors).ok();
-        let noted = self.journal.finished.get(name);
-        noted.is_some_and(|noted| digest().is_some_and(|found| found.to_string() == *noted))
+        let expected = self.journal.finished.get(name);
+        expected
+            .is_some_and(|expected| digest().is_some_and(|found| found.to_string() == *expected))
     }
 
-    /// Reads a shard back, and notes it as finished.
+    /// Reads a shard back, compares its digest, and records it as finished.
     pub(crate) fn verify(
         &mut self,
         name: &str,
@@ -185,8 +183,8 @@ impl NewFolder {
         self.save()
     }
 
-    /// Adds the index and what stands beside the weights, checks that the whole opens, and gives it
-    /// its name.
+    /// Writes the index and the other files, checks that the checkpoint opens, and renames the folder
+    /// to its final name.
     pub(crate) fn finish(
         mut self,
         source: &Checkpoint,
@@ -218,8 +216,9 @@ impl NewFolder {
                 .map_err(|source| io(FolderAction::Rename, &self.folder, source))
         };
         if self.replace && !is_free(&self.target) {
-            // Who has the old files open keeps them: they are moved and removed, never written to.
-            let old = beside(&self.target, ".replaced")?;
+            // The old files are moved and removed, never written to: a process that has them open or
+            // mapped can still read them.
+            let old = sibling(&self.target, ".replaced")?;
             fs::rename(&self.target, &old)
                 .map_err(|source| io(FolderAction::Replace, &self.target, source))?;
             if let Err(error) = rename() {
@@ -230,14 +229,14 @@ impl NewFolder {
                 .map_err(|source| io(FolderAction::Remove, &old, source));
         }
         if self.target.exists() {
-            // empty, as it was
+            // `begin` checked that it is empty
             fs::remove_dir(&self.target)
                 .map_err(|source| io(FolderAction::Replace, &self.target, source))?;
         }
         rename()
     }
 
-    /// Everything that the source folder holds besides weights.
+    /// Copies the files of the source folder that are not weights.
     fn copy_side_files(&self, source: &Path) -> Result<(), QuantizeError> {
         for entry in fs::read_dir(source).map_err(|error| io(FolderAction::Read, source, error))? {
             let path = entry
@@ -269,7 +268,7 @@ impl NewFolder {
         fs::rename(&new, &path).map_err(|source| io(FolderAction::Rename, &new, source))
     }
 
-    /// Removes what an earlier run left and this one does not go on with.
+    /// Removes files of an earlier run, except the journal, the lock and the finished shards.
     fn clear(&self) -> Result<(), QuantizeError> {
         let records = [
             self.path(JOURNAL),
@@ -295,15 +294,15 @@ impl NewFolder {
     }
 }
 
-/// Whether there is nothing at this path, or an empty folder.
+/// Returns true if the path does not exist or is an empty folder.
 fn is_free(target: &Path) -> bool {
     fs::read_dir(target).map_or(fs::symlink_metadata(target).is_err(), |mut entries| {
         entries.next().is_none()
     })
 }
 
-/// A path beside `target`, named after it.
-fn beside(target: &Path, ending: &str) -> Result<PathBuf, QuantizeError> {
+/// Returns the path of `target` with `ending` appended to its name.
+fn sibling(target: &Path, ending: &str) -> Result<PathBuf, QuantizeError> {
     let Some(name) = target.file_name() else {
         return Err(QuantizeError::Exists {
             path: target.to_owned(),
@@ -314,7 +313,7 @@ fn beside(target: &Path, ending: &str) -> Result<PathBuf, QuantizeError> {
     Ok(target.with_file_name(name))
 }
 
-/// Refuses to replace what is not a checkpoint, and the checkpoint that is being read.
+/// Checks that `target` is a checkpoint folder, and not that of `source`.
 fn check_replaceable(target: &Path, source: &Path) -> Result<(), QuantizeError> {
     let refused = |why| {
         Err(QuantizeError::NotReplaced {
@@ -333,7 +332,7 @@ fn check_replaceable(target: &Path, source: &Path) -> Result<(), QuantizeError> 
     if real(source)?.starts_with(real(target)?) {
         return refused(NotReplaceable::IsSource);
     }
-    // The whole folder is removed in the end, and with it what is not part of a checkpoint.
+    // The whole folder will be removed, so that it may only contain files of a checkpoint.
     for entry in fs::read_dir(target).map_err(|error| io(FolderAction::Read, target, error))? {
         let path = entry
             .map_err(|error| io(FolderAction::Read, target, error))?
@@ -349,7 +348,7 @@ fn check_replaceable(target: &Path, source: &Path) -> Result<(), QuantizeError> 
     Ok(())
 }
 
-/// Files beside the weights that every program for checkpoints writes.
+/// Files of a checkpoint other than weights, as common programs write them.
 const SIDE_FILES: [&str; 9] = [
     "config.json",
     "quantize_config.json",

@@ -1,9 +1,9 @@
-//! One linear layer, quantised: to the nearest, or by GPTQ (Frantar et al., arXiv 2210.17323).
+//! Quantization of one linear layer: round to nearest, or GPTQ (Frantar et al., arXiv 2210.17323).
 //!
-//! GPTQ rounds the weights input by input. What rounding one input's weights does to the outputs is
-//! made up for, as far as it can be, by the weights of the inputs still to come. Inputs are taken
-//! in blocks: within one the correction is immediate and on the host; what all blocks before it
-//! call for is one matrix product on the device ([`Factor`] has the algebra).
+//! GPTQ rounds the weights input by input. The weights of later inputs compensate for the effect of
+//! each rounding error on the outputs, as far as they can. Inputs are processed in blocks: within a
+//! block, the host corrects immediately; the errors of all earlier blocks are corrected by one
+//! matrix product on the device ([`Factor`] describes the algebra).
 
 use moss_weights::KernelError;
 use rayon::prelude::*;
@@ -11,29 +11,15 @@ use rayon::prelude::*;
 use crate::{
     factor::Factor,
     matrix::Matrix,
+    pack::Quantized,
     round::{Layout, Rounded},
 };
 
-/// Inputs that a task puts in order at a time.
+/// Inputs that one task transposes.
 const INPUTS: usize = 64;
 
-/// A quantised layer: the bytes of the published tensors, and what that cost.
-#[derive(Debug)]
-pub(crate) struct Quantized {
-    pub(crate) qweight: Vec<u8>,
-    pub(crate) qzeros: Vec<u8>,
-    pub(crate) scales: Vec<u8>,
-    /// Group of each input.
-    pub(crate) g_idx: Vec<u32>,
-    /// `|W - W'|^2 / |W|^2`
-    pub(crate) weight_error: f64,
-    /// The same of the outputs, on the calibration inputs: `trace(D H D^T) / trace(W H W^T)`, `D =
-    /// W - W'`, `H` dampened.
-    pub(crate) output_error: Option<f64>,
-}
-
-/// Rounds each of `weight` `[outputs, inputs]`, row-major, to the nearest. `None` for weights that
-/// no f16 scale covers.
+/// Rounds each value of `weight` `[outputs, inputs]`, row-major, to the nearest point of its group's
+/// grid. Returns `None` if a group exceeds the range of an f16 scale.
 pub(crate) fn nearest(weight: Vec<f32>, inputs: usize, layout: Layout) -> Option<Quantized> {
     let outputs = weight.len() / inputs;
     let w = by_input(weight, &(0..inputs).collect::<Vec<_>>());
@@ -46,8 +32,8 @@ pub(crate) fn nearest(weight: Vec<f32>, inputs: usize, layout: Layout) -> Option
     Some(rounded.packed(&place, ratio(loss, squares(&w, outputs)), None))
 }
 
-/// Rounds `weight` `[outputs, inputs]`, row-major, so that the outputs change least. What it has
-/// become comes besides, `[inputs, outputs]` f32 on the factor's device. `None` as for [`nearest`].
+/// Rounds `weight` `[outputs, inputs]`, row-major, by GPTQ. Also returns the dequantized weights,
+/// `[inputs, outputs]` f32 on the factor's device. Returns `None` as [`nearest`] does.
 pub(crate) fn gptq(
     weight: Vec<f32>,
     factor: &Factor,
@@ -58,7 +44,7 @@ pub(crate) fn gptq(
     let (norm, mut loss) = (squares(&w, outputs), 0.0);
     for (row, input) in w.chunks_exact_mut(outputs).zip(&factor.order) {
         if factor.dead[*input] {
-            // An input that is always zero needs no weights.
+            // The weights of an input that is always zero have no effect.
             loss += squares(row, outputs);
             row.fill(0.0);
         }
@@ -66,16 +52,16 @@ pub(crate) fn gptq(
     let Some(mut rounded) = Rounded::new(&w, outputs, layout) else {
         return Ok(None);
     };
-    let mut course = Course::new(factor, &w, outputs)?;
+    let mut progress = Progress::new(factor, &w, outputs)?;
     let block = layout.block(inputs);
     for (first, own) in (0..inputs).step_by(block).zip(w.chunks(block * outputs)) {
         let inverse = factor.inverse(first, own.len() / outputs);
-        let Some(values) = rounded.round(&course.corrected(first, &inverse)?, Some(&inverse))
+        let Some(values) = rounded.round(&progress.corrected(first, &inverse)?, Some(&inverse))
         else {
             return Ok(None);
         };
         loss += distance(own, &values, outputs);
-        course.rounded(first, own, &values)?;
+        progress.add_rounded(first, own, &values)?;
     }
     let mut place = vec![0; inputs];
     factor
@@ -83,13 +69,13 @@ pub(crate) fn gptq(
         .iter()
         .enumerate()
         .for_each(|(at, input)| place[*input] = at);
-    let output_error = ratio(rounded.output_loss, course.energy);
+    let output_error = ratio(rounded.output_loss, progress.energy);
     let quantized = rounded.packed(&place, ratio(loss, norm), Some(output_error));
-    Ok(Some((quantized, course.finish()?)))
+    Ok(Some((quantized, progress.finish()?)))
 }
 
-/// `weight` `[outputs, inputs]` as `[inputs in order, outputs]`: what belongs to one input is one
-/// run.
+/// Transposes `weight` `[outputs, inputs]` to `[inputs in order, outputs]`, so that the weights of
+/// an input are contiguous.
 fn by_input(weight: Vec<f32>, order: &[usize]) -> Vec<f32> {
     let (inputs, outputs) = (order.len(), weight.len() / order.len());
     let mut w = vec![0.0f32; weight.len()];
@@ -106,13 +92,14 @@ fn by_input(weight: Vec<f32>, order: &[usize]) -> Vec<f32> {
     w
 }
 
-/// `|a|^2` of rows of `width`. Sums in a fixed order: the same report from any number of threads.
+/// Computes `|a|^2` of rows of `width`. The order of additions is independent of the number of
+/// threads, and so is the report.
 fn squares(a: &[f32], width: usize) -> f64 {
     let of = |a: &[f32]| a.iter().map(|a| f64::from(*a).powi(2)).sum::<f64>();
     a.par_chunks(width).map(of).collect::<Vec<_>>().iter().sum()
 }
 
-/// `|a - b|^2`, likewise.
+/// Computes `|a - b|^2`, likewise.
 fn distance(a: &[f32], b: &[f32], width: usize) -> f64 {
     let of = |(a, b): (&[f32], &[f32])| {
         a.iter()
@@ -132,20 +119,20 @@ fn ratio(part: f64, whole: f64) -> f64 {
     if whole > 0.0 { part / whole } else { 0.0 }
 }
 
-/// A layer on its way through GPTQ.
-struct Course<'a> {
+/// The state of GPTQ between two blocks of inputs.
+struct Progress<'a> {
     factor: &'a Factor,
-    /// `[inputs in order, outputs]` on the device: what rounding did to the weights whose turn it
-    /// was, the others themselves.
+    /// `[inputs in order, outputs]` on the device: rounding errors of the inputs processed so far,
+    /// and the unchanged weights of the others.
     errors: Matrix,
-    /// `[inputs, outputs]` on the host: what weights became.
+    /// `[inputs, outputs]` on the host: dequantized weights.
     values: Vec<f32>,
     outputs: usize,
     /// `trace(W H W^T)`
     energy: f64,
 }
 
-impl<'a> Course<'a> {
+impl<'a> Progress<'a> {
     fn new(factor: &'a Factor, w: &[f32], outputs: usize) -> Result<Self, KernelError> {
         let errors = Matrix::new(factor.device(), w, outputs)?;
         let energy = factor.energy(&errors)?;
@@ -158,7 +145,7 @@ impl<'a> Course<'a> {
         })
     }
 
-    /// The weights of a block `[count, outputs]`, after what was done to those before it.
+    /// Returns the weights of a block `[count, outputs]`, corrected for the errors of earlier blocks.
     fn corrected(&self, first: usize, inverse: &[f32]) -> Result<Vec<f32>, KernelError> {
         let rows = first..first + inverse.len().isqrt();
         if first == 0 {
@@ -171,8 +158,13 @@ impl<'a> Course<'a> {
         own.to_host(0..rows.len())
     }
 
-    /// Notes what the weights `own` of a block have become, `[count, outputs]` each.
-    fn rounded(&mut self, first: usize, own: &[f32], values: &[f32]) -> Result<(), KernelError> {
+    /// Stores the rounded values of a block whose weights were `own`, `[count, outputs]` each.
+    fn add_rounded(
+        &mut self,
+        first: usize,
+        own: &[f32],
+        values: &[f32],
+    ) -> Result<(), KernelError> {
         let errors: Vec<f32> = own
             .par_iter()
             .zip(values)
@@ -187,7 +179,7 @@ impl<'a> Course<'a> {
         self.errors.write(first, &errors)
     }
 
-    /// What weights became, `[inputs, outputs]` on the device.
+    /// Returns the dequantized weights, `[inputs, outputs]` on the device.
     fn finish(self) -> Result<Matrix, KernelError> {
         let Self {
             factor,
@@ -196,7 +188,7 @@ impl<'a> Course<'a> {
             outputs,
             ..
         } = self;
-        drop(errors); // the device need not hold both
+        drop(errors); // frees device memory before the upload
         Matrix::new(factor.device(), &values, outputs)
     }
 }
@@ -210,13 +202,13 @@ pub(crate) mod tests {
     use crate::{device::Device, grid::Grid, hessian::Hessian};
 
     const INPUTS: usize = 280;
-    const OUTPUTS: usize = 70; // one strip and a part of one
+    const OUTPUTS: usize = 70; // a whole strip of outputs and a partial one
     const LAYOUT: Layout = Layout {
         bits: 4,
         group_size: 32,
     };
 
-    /// Numbers in -1..1 that look random.
+    /// Returns pseudo-random numbers in -1..1.
     pub(crate) fn noise(len: usize, seed: u32) -> Vec<f32> {
         let mut state = seed.wrapping_mul(2_654_435_761) | 1;
         let mut next = || {
@@ -228,8 +220,7 @@ pub(crate) mod tests {
         (0..len).map(|_| next()).collect()
     }
 
-    /// Inputs that depend on each other and are of different strengths, `[rows, INPUTS]`; input 5
-    /// is always zero.
+    /// Returns correlated inputs of different magnitudes, `[rows, INPUTS]`; input 5 is always zero.
     fn inputs(rows: usize) -> Vec<f32> {
         let mut x = noise(rows * INPUTS, 3);
         for row in x.chunks_exact_mut(INPUTS) {
@@ -251,8 +242,8 @@ pub(crate) mod tests {
         Factor::new(hessian, act_order, dampening).unwrap().unwrap()
     }
 
-    /// The method as the papers before GPTQ have it: after each input the inverse Hessian of those
-    /// left is made by one step of elimination.
+    /// Optimal brain quantization, the method that GPTQ accelerates: after each input, one step of
+    /// elimination computes the inverse Hessian of the remaining inputs.
     fn by_elimination(weight: &[f32], x: &[f32], order: &[usize], layout: Layout) -> Vec<u8> {
         let mut h = vec![vec![0.0f64; INPUTS]; INPUTS];
         for row in x.chunks_exact(INPUTS) {
@@ -297,10 +288,10 @@ pub(crate) mod tests {
             }
             let pivot = inverse[i].clone();
             for row in &mut inverse {
-                let share = row[i] / pivot[i];
+                let factor = row[i] / pivot[i];
                 row.iter_mut()
                     .zip(&pivot)
-                    .for_each(|(value, pivot)| *value -= share * pivot);
+                    .for_each(|(value, pivot)| *value -= factor * pivot);
             }
         }
         fields
@@ -314,12 +305,12 @@ pub(crate) mod tests {
         for at in 0..n {
             let pivot = a[at][at];
             a[at].iter_mut().for_each(|value| *value /= pivot);
-            let by = a[at].clone();
+            let pivot_row = a[at].clone();
             for (_, row) in a.iter_mut().enumerate().filter(|(other, _)| *other != at) {
-                let share = row[at];
+                let factor = row[at];
                 row.iter_mut()
-                    .zip(&by)
-                    .for_each(|(value, by)| *value -= share * by);
+                    .zip(&pivot_row)
+                    .for_each(|(value, pivot)| *value -= factor * pivot);
             }
         }
         a.into_iter().map(|row| row[n..].to_vec()).collect()
@@ -340,10 +331,10 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn blocks_and_factors_round_as_elimination_input_by_input_does() {
+    fn gptq_in_blocks_equals_elimination_input_by_input() {
         let (weight, x) = (noise(INPUTS * OUTPUTS, 7), inputs(500));
-        // Groups that divide a block of 128 and that do not, larger ones, and all inputs; panels of
-        // a block and of more, one that holds all. The last group, block and panel are shorter.
+        // Group sizes that divide a block of 128, that do not, that are larger, and all inputs.
+        // Panels of one block, of several, and of all. The last group, block and panel are shorter.
         for (group_size, blocks, act_order) in [
             (32, 1, false),
             (32, 1, true),
@@ -367,8 +358,8 @@ pub(crate) mod tests {
                 .zip(&expected)
                 .filter(|(a, b)| a == b)
                 .count();
-            // f32 against f64: a weight half-way between two points may fall to either, and those
-            // behind it follow.
+            // f32 against f64: a weight half-way between two points may be rounded to either, which
+            // changes the later weights too.
             let what = format!("groups of {group_size}, act-order {act_order}");
             assert!(
                 same as f64 >= 0.99 * expected.len() as f64,
@@ -382,7 +373,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn errors_are_those_of_the_outputs_and_less_than_rounding_to_the_nearest_makes() {
+    fn gptq_reports_its_output_error_which_is_below_that_of_round_to_nearest() {
         let (weight, x) = (noise(INPUTS * OUTPUTS, 7), inputs(500));
         let factor = factor(&x, 128, false, 1e-6);
         let gptq = gptq(weight.clone(), &factor, LAYOUT).unwrap().unwrap().0;

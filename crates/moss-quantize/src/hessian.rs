@@ -1,4 +1,4 @@
-//! The Hessian of a layer's inputs, summed up where the network runs.
+//! The Hessian of a layer's inputs, accumulated on the device.
 
 use moss_weights::KernelError;
 
@@ -7,17 +7,17 @@ use crate::{
     matrix::{Matrix, Store},
 };
 
-/// `H = 2 / N * sum of x x^T` over the `N` inputs `x` of a layer: how much an error in one weight
-/// costs, beside an error in another.
+/// `H = 2 / N * sum of x x^T` over the `N` inputs `x` of a layer: the second derivatives of the
+/// squared output error with respect to the weights.
 pub(crate) struct Hessian {
     panels: Panels,
     /// `2 / N`
     scale: f32,
 }
 
-/// The upper triangle of a matrix `[n, n]` by panels of columns: panel `k` is rows `0..end` of its
-/// columns `start..end`. Half the memory of the square, and rows of a panel are contiguous, as
-/// products want them.
+/// The upper triangle of a matrix `[n, n]` as panels of columns: panel `k` contains rows `0..end` of
+/// columns `start..end`. This takes half the memory of the square, and the rows of a panel are
+/// contiguous, as products require.
 pub(crate) struct Panels {
     /// Columns of a panel; the last may have fewer.
     pub(crate) width: usize,
@@ -25,7 +25,7 @@ pub(crate) struct Panels {
 }
 
 impl Hessian {
-    /// A sum of nothing yet, of `rows` inputs that are to come.
+    /// Returns a zero Hessian, for `rows` inputs.
     pub(crate) fn new(
         in_features: usize,
         width: usize,
@@ -62,14 +62,14 @@ impl Hessian {
         Ok(())
     }
 
-    /// `H`
+    /// Returns `H`.
     pub(crate) fn into_panels(self) -> Panels {
         self.panels
     }
 }
 
 impl Panels {
-    /// The elements `[i][i]`.
+    /// Returns the elements `[i][i]`.
     pub(crate) fn diagonal(&self) -> Result<Vec<f64>, KernelError> {
         let mut diagonal = Vec::new();
         for panel in &self.columns {
@@ -85,7 +85,7 @@ impl Panels {
         Ok(diagonal)
     }
 
-    /// Rows and columns `order` of the symmetric matrix whose upper triangle this is.
+    /// Reorders rows and columns of the symmetric matrix.
     pub(crate) fn reordered(self, order: &[usize]) -> Result<Self, KernelError> {
         let mut place = vec![0u32; order.len()];
         order

@@ -1,8 +1,7 @@
-//! One block by itself, in f32, for work that goes through a network layer by layer and never holds
-//! it whole.
+//! One block in f32, so that a network can be processed layer by layer without loading all of it.
 //!
-//! Every step is handed the weights it multiplies with, `[in_features, out_features]` f32 on the
-//! layer's device, so that they may come from anywhere and be dropped as soon as they are used.
+//! Every step takes its weights as an argument, `[in_features, out_features]` f32 on the layer's
+//! device, so that the caller can drop them after use.
 
 use moss_cpu::{KernelError, Rule, ops::Embedding};
 use moss_cuda::HeadLayout;
@@ -13,19 +12,19 @@ use crate::{
     matrix::{Angles, Matrix, Store},
 };
 
-/// Queries that are scored at a time.
+/// Queries whose scores are in memory at a time.
 const QUERIES: usize = 512;
 
-/// Consecutive rows of a batch that are one sequence.
+/// Consecutive tokens of a batch that belong to one sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SequenceSpan {
-    /// Rows.
+    /// Tokens.
     pub(crate) rows: usize,
-    /// Position of the first; the positions before it are those of the previous sequence.
+    /// Position of the first token; earlier positions are shared with the previous sequence.
     pub(crate) start_pos: usize,
 }
 
-/// Layer `layer` of a network without its matrices, which runs sequences one after the other.
+/// One layer without its weight matrices. Sequences run one after the other.
 #[derive(Debug)]
 pub(crate) struct Layer {
     layer: usize,
@@ -36,18 +35,19 @@ pub(crate) struct Layer {
     fc_out_bias: Matrix,
     angles: Angles,
     layout: HeadLayout,
-    /// Keys and values of the last sequence, `[heads * positions, head_dim]` each.
+    /// Keys and values of the latest sequence, `[heads * positions, head_dim]` each.
     cache: [Matrix; 2],
-    /// Positions that any sequence may have, and those that the last one had.
+    /// Maximum positions of a sequence.
     positions: usize,
+    /// Positions of the latest sequence.
     cached: usize,
 }
 
-/// The hidden states that enter layer 0, `[ids, hidden_size]` row-major.
+/// Looks up the embeddings, the input of layer 0, `[ids, hidden_size]` row-major.
 ///
 /// # Errors
-/// [`ModelError::Checkpoint`] for a missing or misshapen embedding; [`ModelError::Kernel`] for an
-/// id without a row.
+/// [`ModelError::Checkpoint`] if the embedding is missing or has another shape;
+/// [`ModelError::Kernel`] for an id outside of the vocabulary.
 pub(crate) fn embed(source: &dyn WeightSource, ids: &[u32]) -> Result<Vec<f32>, ModelError> {
     let config = source.config()?;
     let table = source
@@ -68,7 +68,7 @@ pub(crate) fn embed(source: &dyn WeightSource, ids: &[u32]) -> Result<Vec<f32>, 
 }
 
 impl Layer {
-    /// Reads norm and biases of one layer, for sequences of up to `positions`.
+    /// Loads norm and biases of one layer, for sequences of up to `positions`.
     ///
     /// # Errors
     /// As for [`moss_model::Moss::load`].
@@ -112,28 +112,28 @@ impl Layer {
         })
     }
 
-    /// Where its matrices are.
+    /// Returns the device of the layer's matrices.
     pub(crate) fn device(&self) -> &Device {
         self.fc_in_bias.device()
     }
 
-    /// The input of `qkv_proj` and `fc_in`: `x` is the residual stream `[rows, hidden_size]`, and
-    /// so is the result.
+    /// Computes the input of `qkv_proj` and `fc_in` from the residual stream `x`, both
+    /// `[rows, hidden_size]`.
     ///
     /// # Errors
-    /// [`ModelError::Kernel`] here and below: for matrices of other shapes, or a device that is
-    /// full.
+    /// [`ModelError::Kernel`], here and below, for matrices of other shapes, or if the device's
+    /// memory is exhausted.
     pub(crate) fn normed(&self, x: &Matrix) -> Result<Matrix, ModelError> {
         let [weight, bias] = &self.norm;
         self.at("layer_norm", x.layer_norm(weight, bias, self.epsilon))
     }
 
-    /// The input of `out_proj`: what each row of `h`, the normed input `[rows, hidden_size]`,
-    /// gathers from its sequence.
+    /// Computes the input of `out_proj`: the attention output for the normed input `h`, both
+    /// `[rows, hidden_size]`.
     ///
     /// # Errors
-    /// [`ModelError::Kernel`], also for positions past those of [`Self::load`], or behind a
-    /// sequence that was not there or is shorter.
+    /// [`ModelError::Kernel`], also for positions beyond those of [`Self::load`], or a `start_pos`
+    /// beyond the previous sequence.
     pub(crate) fn attended(
         &mut self,
         h: &Matrix,
@@ -156,10 +156,10 @@ impl Layer {
         let mut first = 0;
         for SequenceSpan { rows, start_pos } in sequences.iter().copied() {
             if start_pos > self.cached {
-                return Err(nothing_before(start_pos, self.cached));
+                return Err(start_beyond_cache(start_pos, self.cached));
             }
-            let own = first..first + rows;
-            let q = qkv.split_heads(own, &self.angles, self.layout, &mut self.cache, start_pos)?;
+            let span = first..first + rows;
+            let q = qkv.split_heads(span, &self.angles, self.layout, &mut self.cache, start_pos)?;
             self.cached = start_pos + rows;
             let [keys, values] = &self.cache;
             let scale = (keys.columns() as f32).sqrt().recip();
@@ -170,18 +170,18 @@ impl Layer {
                 let mut scores = Matrix::zeros(q.device(), count, end)?;
                 for head in 0..heads {
                     let queries = head * rows + from..head * rows + from + count;
-                    let seen = head * positions..head * positions + end;
-                    let (own, keys) = (
+                    let visible = head * positions..head * positions + end;
+                    let (query, key) = (
                         q.part(queries.clone()),
-                        keys.part(seen.clone()).transposed(),
+                        keys.part(visible.clone()).transposed(),
                     );
-                    scores.gemm(0..count, scale, &own, &keys, Store::Overwrite)?;
+                    scores.gemm(0..count, scale, &query, &key, Store::Overwrite)?;
                     scores.causal_softmax(start_pos + from)?;
                     gathered.gemm(
                         queries,
                         1.0,
                         &scores.all(),
-                        &values.part(seen),
+                        &values.part(visible),
                         Store::Overwrite,
                     )?;
                 }
@@ -192,7 +192,7 @@ impl Layer {
         Ok(attended)
     }
 
-    /// The input of `fc_out`: `gelu(fc_in(h))`, `[rows, inner_size]`.
+    /// Computes the input of `fc_out`: `gelu(fc_in(h))`, `[rows, inner_size]`.
     ///
     /// # Errors
     /// [`ModelError::Kernel`].
@@ -205,7 +205,7 @@ impl Layer {
         self.at("fc_in", run())
     }
 
-    /// Adds what both branches add to the residual stream `x`, `[rows, hidden_size]`.
+    /// Adds the output of both branches to the residual stream `x`, `[rows, hidden_size]`.
     ///
     /// # Errors
     /// [`ModelError::Kernel`].
@@ -234,7 +234,7 @@ impl Layer {
     }
 }
 
-fn nothing_before(start_pos: usize, cached: usize) -> KernelError {
+fn start_beyond_cache(start_pos: usize, cached: usize) -> KernelError {
     let rule = Rule::AtMost(cached);
     KernelError::Argument {
         op: "attention",

@@ -1,32 +1,42 @@
-//! The quantisation of one layer: its four linear layers in the order in which they need each
-//! other.
+//! Quantization of one layer: its four linear layers, in the order of their dependencies.
 
 use std::collections::HashMap;
 
-use moss_model::{LinearKind, LinearShape, ModelError};
+use moss_checkpoint::Checkpoint;
+use moss_model::{LinearKind, LinearShape, ModelError, MossConfig};
 use moss_weights::KernelError;
 
 use crate::{
-    LinearReport, Method, QuantizeError,
+    LinearReport, Method, QuantizeError, QuantizeOptions,
     calibration::{Calibration, Weights},
+    device::Device,
     factor::Factor,
-    gptq::{Quantized, gptq, nearest},
+    gptq::{gptq, nearest},
     hessian::Hessian,
     layer::Layer,
     matrix::Matrix,
-    quantize::Job,
+    pack::Quantized,
     round::Layout,
 };
 
-/// Columns of a Hessian that are factored together, at most, unless a block has more.
+/// Maximum columns of a panel of the Hessian, unless one block has more.
 const PANEL: usize = 1024;
 
-/// One layer at work.
+/// The inputs of the quantization that all layers share.
+pub(crate) struct Job<'a> {
+    pub(crate) checkpoint: &'a Checkpoint,
+    pub(crate) config: &'a MossConfig,
+    pub(crate) options: &'a QuantizeOptions,
+    pub(crate) device: Device,
+    pub(crate) interrupted: &'a dyn Fn() -> bool,
+}
+
+/// The quantization of one layer.
 pub(crate) struct LayerWork<'a> {
     job: &'a Job<'a>,
     layer: usize,
     report: &'a mut dyn FnMut(LinearReport),
-    /// By stem.
+    /// Quantized linear layers by name.
     made: HashMap<String, Quantized>,
 }
 
@@ -44,7 +54,7 @@ impl<'a> LayerWork<'a> {
         }
     }
 
-    /// Makes all four linear layers, which are returned by name, and brings the calibration to the
+    /// Quantizes the four linear layers, returns them by name, and advances the calibration to the
     /// next layer.
     pub(crate) fn run(
         mut self,
@@ -56,7 +66,7 @@ impl<'a> LayerWork<'a> {
                 .try_for_each(|kind| self.nearest(kind))?,
             Some(calibration) => self
                 .gptq(calibration)
-                .map_err(|error| self.explained(error))?,
+                .map_err(|error| self.with_memory(error))?,
         }
         Ok(self.made)
     }
@@ -71,7 +81,7 @@ impl<'a> LayerWork<'a> {
         Ok(())
     }
 
-    /// Linears with the same input share its Hessian.
+    /// Quantizes by GPTQ. Linear layers with the same input share its Hessian.
     fn gptq(&mut self, calibration: &mut Calibration<'_>) -> Result<(), QuantizeError> {
         use LinearKind::{FcIn, FcOut, OutProj, QkvProj};
         let device = &self.job.device;
@@ -118,7 +128,7 @@ impl<'a> LayerWork<'a> {
     fn hessian(&self, kind: LinearKind, tokens: usize) -> Result<Hessian, QuantizeError> {
         let inputs = self.shape(kind).in_features;
         let block = self.layout(kind).block(inputs);
-        let width = (PANEL / block).max(1) * block; // panels hold whole blocks
+        let width = (PANEL / block).max(1) * block; // panels contain whole blocks
         Hessian::new(inputs, width, tokens, &self.job.device).map_err(|source| self.failed(source))
     }
 
@@ -140,7 +150,7 @@ impl<'a> LayerWork<'a> {
         factor.ok_or_else(refused)
     }
 
-    /// Rounds a layer, and returns what it has become, `[inputs, outputs]`.
+    /// Rounds a linear layer and returns its dequantized weights, `[inputs, outputs]`.
     fn rounded(&mut self, kind: LinearKind, factor: &Factor) -> Result<Matrix, QuantizeError> {
         let (weight, layout) = (self.weight(kind)?, self.layout(kind));
         let rounded = gptq(weight, factor, layout).map_err(|source| self.failed(source))?;
@@ -162,7 +172,7 @@ impl<'a> LayerWork<'a> {
         });
     }
 
-    /// The weights as they were, `[outputs, inputs]` row-major.
+    /// Reads the original weights, `[outputs, inputs]` row-major.
     fn weight(&self, kind: LinearKind) -> Result<Vec<f32>, QuantizeError> {
         if (self.job.interrupted)() {
             return Err(QuantizeError::Interrupted);
@@ -203,8 +213,8 @@ impl<'a> LayerWork<'a> {
         }
     }
 
-    /// Says so where a card is full.
-    fn explained(&self, error: QuantizeError) -> QuantizeError {
+    /// Replaces `error` by [`QuantizeError::OutOfMemory`] if the GPU's memory is exhausted.
+    fn with_memory(&self, error: QuantizeError) -> QuantizeError {
         let full = match &error {
             QuantizeError::Kernel { source, .. }
             | QuantizeError::Model(ModelError::Kernel { source, .. }) => {

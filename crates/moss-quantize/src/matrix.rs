@@ -1,19 +1,20 @@
-//! Matrices in f32 on a [`Device`], and what GPTQ does with them. The same code runs on the CPU
-//! (candle's products) and on a GPU.
+//! f32 matrices on a [`Device`], with the operations of GPTQ. The same calls run on the CPU and on
+//! a GPU.
 
 mod host;
+mod part;
 
 use std::ops::Range;
 
-use candle_core::Tensor;
-use moss_cpu::{
-    KernelError, Rule,
-    ops::{RopePrecision, RopeTable},
-};
+use moss_cpu::ops::{RopePrecision, RopeTable};
 use moss_cuda::HeadLayout;
 #[cfg(feature = "cuda")]
 use moss_cuda::{F32Angles, F32Matrix, F32Part, Gpu, SplitHeads};
 
+use moss_weights::{KernelError, Rule};
+
+use self::part::Region;
+pub(crate) use self::{host::HostMatrix, part::Store};
 use crate::device::Device;
 
 /// `[rows, columns]` f32, row-major.
@@ -25,31 +26,22 @@ pub(crate) struct Matrix {
 
 #[derive(Debug)]
 enum Values {
-    Host(Tensor),
+    Host(HostMatrix),
     #[cfg(feature = "cuda")]
     Gpu(F32Matrix),
 }
 
-/// Part of a matrix, as a product takes it.
+/// An operand of a product: a block of a matrix, or its transpose.
 #[derive(Debug, Clone)]
 pub(crate) struct Part<'a> {
     matrix: &'a Matrix,
-    rows: Range<usize>,
-    columns: Range<usize>,
-    transposed: bool,
-}
-
-/// What a product does with the values that its target has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Store {
-    Overwrite,
-    Add,
+    region: Region,
 }
 
 /// Sines and cosines of rotary embedding, `[positions, pairs]` each.
 #[derive(Debug)]
 pub(crate) enum Angles {
-    Host([Tensor; 2]),
+    Host(RopeTable),
     #[cfg(feature = "cuda")]
     Gpu(F32Angles),
 }
@@ -63,7 +55,7 @@ impl Angles {
         let (precision, cpu) = (RopePrecision::F32, candle_core::Device::Cpu);
         let table = RopeTable::new(rotary_dim, positions, precision, &cpu)?;
         match device {
-            Device::Cpu => Ok(Self::Host(host::angles(&table, positions)?)),
+            Device::Cpu => Ok(Self::Host(table)),
             #[cfg(feature = "cuda")]
             Device::Gpu(gpu, _) => Ok(Self::Gpu(gpu.f32_angles(
                 table.sin(),
@@ -77,7 +69,7 @@ impl Angles {
 impl Matrix {
     pub(crate) fn zeros(device: &Device, rows: usize, columns: usize) -> Result<Self, KernelError> {
         let values = match device {
-            Device::Cpu => Values::Host(host::zeros(rows, columns)?),
+            Device::Cpu => Values::Host(HostMatrix::zeros(rows, columns)?),
             #[cfg(feature = "cuda")]
             Device::Gpu(gpu, _) => Values::Gpu(gpu.f32_zeros(rows, columns)?),
         };
@@ -87,18 +79,17 @@ impl Matrix {
         })
     }
 
-    /// A copy of `values`, rows of `columns`.
+    /// Copies `values`, rows of `columns`, to the device.
     pub(crate) fn new(
         device: &Device,
         values: &[f32],
         columns: usize,
     ) -> Result<Self, KernelError> {
         let values = match device {
-            Device::Cpu => Values::Host(Tensor::from_slice(
-                values,
-                ((), columns),
-                &candle_core::Device::Cpu,
-            )?),
+            Device::Cpu => {
+                let rows = values.len() / columns.max(1);
+                Values::Host(HostMatrix::new(values.to_vec(), rows, columns)?)
+            }
             #[cfg(feature = "cuda")]
             Device::Gpu(gpu, _) => Values::Gpu(gpu.f32_upload(values, columns)?),
         };
@@ -114,7 +105,7 @@ impl Matrix {
 
     pub(crate) fn rows(&self) -> usize {
         match &self.values {
-            Values::Host(tensor) => host::extents(tensor).0,
+            Values::Host(matrix) => matrix.rows(),
             #[cfg(feature = "cuda")]
             Values::Gpu(matrix) => matrix.rows(),
         }
@@ -122,43 +113,42 @@ impl Matrix {
 
     pub(crate) fn columns(&self) -> usize {
         match &self.values {
-            Values::Host(tensor) => host::extents(tensor).1,
+            Values::Host(matrix) => matrix.columns(),
             #[cfg(feature = "cuda")]
             Values::Gpu(matrix) => matrix.columns(),
         }
     }
 
-    /// All of it, for a product.
+    /// Returns the whole matrix as an operand.
     pub(crate) fn all(&self) -> Part<'_> {
         self.part(0..self.rows())
     }
 
-    /// Some rows of it, for a product.
+    /// Returns `rows` as an operand.
     pub(crate) fn part(&self, rows: Range<usize>) -> Part<'_> {
         Part {
             matrix: self,
-            rows,
-            columns: 0..self.columns(),
-            transposed: false,
+            region: Region {
+                rows,
+                columns: 0..self.columns(),
+                transposed: false,
+            },
         }
     }
 
-    /// The values of some rows, row-major.
+    /// Returns the values of `rows`, row-major.
     pub(crate) fn to_host(&self, rows: Range<usize>) -> Result<Vec<f32>, KernelError> {
         match &self.values {
-            Values::Host(tensor) => Ok(tensor
-                .narrow(0, rows.start, rows.len())?
-                .flatten_all()?
-                .to_vec1()?),
+            Values::Host(matrix) => matrix.to_vec(rows),
             #[cfg(feature = "cuda")]
             Values::Gpu(matrix) => self.gpu()?.f32_download(matrix, rows),
         }
     }
 
-    /// Writes `values` over the rows from `first` on.
+    /// Overwrites the rows from `first` on.
     pub(crate) fn write(&mut self, first: usize, values: &[f32]) -> Result<(), KernelError> {
         match &mut self.values {
-            Values::Host(tensor) => host::write(tensor, first, values),
+            Values::Host(matrix) => matrix.write(first, values),
             #[cfg(feature = "cuda")]
             Values::Gpu(matrix) => gpu(&self.device)?.f32_write(matrix, first, values),
         }
@@ -172,19 +162,17 @@ impl Matrix {
         rows: Range<usize>,
     ) -> Result<(), KernelError> {
         match (&mut self.values, &from.values) {
-            (Values::Host(to), Values::Host(from)) => {
-                Ok(to.slice_set(&from.narrow(0, rows.start, rows.len())?, 0, first)?)
-            }
+            (Values::Host(to), Values::Host(from)) => to.copy(first, from, rows),
             #[cfg(feature = "cuda")]
             (Values::Gpu(to), Values::Gpu(from)) => {
                 gpu(&self.device)?.f32_copy(from, rows, to, first)
             }
             #[cfg(feature = "cuda")]
-            _ => Err(apart("copy")),
+            _ => Err(device_mismatch("copy")),
         }
     }
 
-    /// `self[rows] = alpha a b`, or adds that.
+    /// Computes `self[rows] = alpha a b` or `self[rows] += alpha a b`.
     pub(crate) fn gemm(
         &mut self,
         rows: Range<usize>,
@@ -194,13 +182,10 @@ impl Matrix {
         store: Store,
     ) -> Result<(), KernelError> {
         match (&mut self.values, &a.matrix.values, &b.matrix.values) {
-            (Values::Host(y), Values::Host(left), Values::Host(right)) => host::gemm(
-                (y, rows),
-                alpha,
-                &host::part(left, a)?,
-                &host::part(right, b)?,
-                store,
-            ),
+            (Values::Host(y), Values::Host(left), Values::Host(right)) => {
+                let (left, right) = (left.operand(&a.region)?, right.operand(&b.region)?);
+                y.gemm(rows, alpha, &left, &right, store)
+            }
             #[cfg(feature = "cuda")]
             (Values::Gpu(y), Values::Gpu(left), Values::Gpu(right)) => {
                 let beta = if store == Store::Add { 1.0 } else { 0.0 };
@@ -213,19 +198,19 @@ impl Matrix {
                 )
             }
             #[cfg(feature = "cuda")]
-            _ => Err(apart("gemm")),
+            _ => Err(device_mismatch("gemm")),
         }
     }
 
-    /// `a b`
+    /// Computes `a b`.
     pub(crate) fn product(a: &Part<'_>, b: &Part<'_>) -> Result<Self, KernelError> {
-        let (rows, columns) = (a.extents().0, b.extents().1);
+        let (rows, columns) = (a.region.shape().0, b.region.shape().1);
         let mut product = Self::zeros(&a.matrix.device, rows, columns)?;
         product.gemm(0..rows, 1.0, a, b, Store::Overwrite)?;
         Ok(product)
     }
 
-    /// LayerNorm of each row; `weight` and `bias` are `[1, columns]`.
+    /// Normalizes each row (LayerNorm); `weight` and `bias` are `[1, columns]`.
     pub(crate) fn layer_norm(
         &self,
         weight: &Self,
@@ -234,14 +219,14 @@ impl Matrix {
     ) -> Result<Self, KernelError> {
         let values = match (&self.values, &weight.values, &bias.values) {
             (Values::Host(x), Values::Host(weight), Values::Host(bias)) => {
-                Values::Host(host::layer_norm(x, weight, bias, epsilon)?)
+                Values::Host(x.layer_norm(weight, bias, epsilon)?)
             }
             #[cfg(feature = "cuda")]
             (Values::Gpu(x), Values::Gpu(weight), Values::Gpu(bias)) => {
                 Values::Gpu(self.gpu()?.f32_layer_norm(x, weight, bias, epsilon)?)
             }
             #[cfg(feature = "cuda")]
-            _ => return Err(apart("layer_norm")),
+            _ => return Err(device_mismatch("layer_norm")),
         };
         Ok(Self {
             device: self.device.clone(),
@@ -249,24 +234,20 @@ impl Matrix {
         })
     }
 
-    /// Adds `bias` `[1, columns]` to every row; then gelu (tanh form) where `gelu` says so.
+    /// Adds `bias` `[1, columns]` to every row, then applies gelu (tanh form) if `gelu`.
     pub(crate) fn add_bias(&mut self, bias: &Self, gelu: bool) -> Result<(), KernelError> {
         match (&mut self.values, &bias.values) {
-            (Values::Host(x), Values::Host(bias)) => {
-                let sum = x.broadcast_add(bias)?;
-                *x = if gelu { sum.gelu()? } else { sum };
-                Ok(())
-            }
+            (Values::Host(x), Values::Host(bias)) => x.add_bias(bias, gelu),
             #[cfg(feature = "cuda")]
             (Values::Gpu(x), Values::Gpu(bias)) => gpu(&self.device)?.f32_add_bias(x, bias, gelu),
             #[cfg(feature = "cuda")]
-            _ => Err(apart("add_bias")),
+            _ => Err(device_mismatch("add_bias")),
         }
     }
 
-    /// Takes some rows of qkv_proj's outputs, `[rows, 3 * hidden]`, apart. Queries, rotated, are
-    /// returned, `[heads * rows, head_dim]`; keys, rotated, and values go to the positions from
-    /// `start` on of `cache`, `[heads * positions, head_dim]` each.
+    /// Splits `rows` of qkv_proj's outputs, `[rows, 3 * hidden]`, into heads. Returns the rotated
+    /// queries, `[heads * rows, head_dim]`. Writes the rotated keys, and the values, to the
+    /// positions from `start` on of `cache`, `[heads * positions, head_dim]` each.
     pub(crate) fn split_heads(
         &self,
         rows: Range<usize>,
@@ -288,14 +269,7 @@ impl Matrix {
         }
         let values = match (&self.values, angles, &mut keys.values, &mut values.values) {
             (Values::Host(qkv), Angles::Host(angles), Values::Host(keys), Values::Host(values)) => {
-                let qkv = qkv.narrow(0, rows.start, rows.len())?;
-                Values::Host(host::split_heads(
-                    &qkv,
-                    angles,
-                    layout,
-                    [keys, values],
-                    start,
-                )?)
+                Values::Host(qkv.split_heads(rows, angles, layout, [keys, values], start)?)
             }
             #[cfg(feature = "cuda")]
             (Values::Gpu(qkv), Angles::Gpu(angles), Values::Gpu(keys), Values::Gpu(values)) => {
@@ -314,7 +288,7 @@ impl Matrix {
                 )?)
             }
             #[cfg(feature = "cuda")]
-            _ => return Err(apart("split_heads")),
+            _ => return Err(device_mismatch("split_heads")),
         };
         Ok(Self {
             device: self.device.clone(),
@@ -322,8 +296,8 @@ impl Matrix {
         })
     }
 
-    /// Writes `x` `[heads * rows, head_dim]` as `[rows, heads * head_dim]` over the rows from
-    /// `first` on.
+    /// Overwrites the rows from `first` on with `x` `[heads * rows, head_dim]` as
+    /// `[rows, heads * head_dim]`.
     pub(crate) fn merge_heads(
         &mut self,
         first: usize,
@@ -331,32 +305,27 @@ impl Matrix {
         heads: usize,
     ) -> Result<(), KernelError> {
         match (&mut self.values, &x.values) {
-            (Values::Host(to), Values::Host(x)) => {
-                Ok(to.slice_set(&host::merged(x, heads)?, 0, first)?)
-            }
+            (Values::Host(to), Values::Host(x)) => to.merge_heads(first, x, heads),
             #[cfg(feature = "cuda")]
             (Values::Gpu(to), Values::Gpu(x)) => {
                 gpu(&self.device)?.f32_merge_heads(x, heads, to, first)
             }
             #[cfg(feature = "cuda")]
-            _ => Err(apart("merge_heads")),
+            _ => Err(device_mismatch("merge_heads")),
         }
     }
 
-    /// Makes row `i` the softmax over its columns `0..=first + i`, and zero behind them.
+    /// Replaces row `i` by the softmax over its columns `0..=first + i`; later columns become zero.
     pub(crate) fn causal_softmax(&mut self, first: usize) -> Result<(), KernelError> {
         match &mut self.values {
-            Values::Host(scores) => {
-                *scores = host::causal_softmax(scores, first)?;
-                Ok(())
-            }
+            Values::Host(scores) => scores.causal_softmax(first),
             #[cfg(feature = "cuda")]
             Values::Gpu(scores) => gpu(&self.device)?.f32_causal_softmax(scores, first),
         }
     }
 
-    /// Reorders a symmetric matrix, given by panels of `width` columns of its upper triangle: row
-    /// and column `i` go to `place[i]`.
+    /// Moves row and column `i` of a symmetric matrix to `place[i]`. The matrix is given by panels
+    /// of `width` columns of its upper triangle.
     pub(crate) fn permute_upper(
         panels: Vec<Self>,
         width: usize,
@@ -373,14 +342,15 @@ impl Matrix {
             Device::Cpu => {
                 #[cfg_attr(not(feature = "cuda"), allow(clippy::unnecessary_filter_map))]
                 let panels = panels.into_iter().filter_map(|panel| match panel.values {
-                    Values::Host(tensor) => Some(tensor),
+                    Values::Host(panel) => Some(panel),
                     #[cfg(feature = "cuda")]
                     Values::Gpu(_) => None,
                 });
-                let permuted = host::permute_upper(&panels.collect::<Vec<_>>(), width, place)?;
+                let permuted =
+                    HostMatrix::permute_upper(&panels.collect::<Vec<_>>(), width, place)?;
                 Ok(permuted
                     .into_iter()
-                    .map(|tensor| matrix(Values::Host(tensor)))
+                    .map(|panel| matrix(Values::Host(panel)))
                     .collect())
             }
             #[cfg(feature = "cuda")]
@@ -405,25 +375,16 @@ impl Matrix {
 }
 
 impl Part<'_> {
-    /// The same part with other columns.
-    pub(crate) fn columns(self, columns: Range<usize>) -> Self {
-        Self { columns, ..self }
+    /// Restricts the operand, as stored, to `columns`.
+    pub(crate) fn columns(mut self, columns: Range<usize>) -> Self {
+        self.region.columns = columns;
+        self
     }
 
-    /// The part's transpose.
-    pub(crate) fn transposed(self) -> Self {
-        Self {
-            transposed: !self.transposed,
-            ..self
-        }
-    }
-
-    /// Rows and columns of what the product takes.
-    fn extents(&self) -> (usize, usize) {
-        match self.transposed {
-            true => (self.columns.len(), self.rows.len()),
-            false => (self.rows.len(), self.columns.len()),
-        }
+    /// Transposes the operand.
+    pub(crate) fn transposed(mut self) -> Self {
+        self.region.transposed = !self.region.transposed;
+        self
     }
 }
 
@@ -431,7 +392,7 @@ impl Part<'_> {
 fn gpu(device: &Device) -> Result<&Gpu, KernelError> {
     match device {
         Device::Gpu(gpu, _) => Ok(gpu),
-        Device::Cpu => Err(apart("gpu")),
+        Device::Cpu => Err(device_mismatch("gpu")),
     }
 }
 
@@ -439,15 +400,15 @@ fn gpu(device: &Device) -> Result<&Gpu, KernelError> {
 fn on_gpu<'a>(matrix: &'a F32Matrix, part: &Part<'_>) -> F32Part<'a> {
     F32Part {
         matrix,
-        rows: part.rows.clone(),
-        columns: part.columns.clone(),
-        transposed: part.transposed,
+        rows: part.region.rows.clone(),
+        columns: part.region.columns.clone(),
+        transposed: part.region.transposed,
     }
 }
 
-/// Matrices of two devices.
+/// The error for matrices on different devices.
 #[cfg(feature = "cuda")]
-fn apart(op: &'static str) -> KernelError {
+fn device_mismatch(op: &'static str) -> KernelError {
     KernelError::Argument {
         op,
         arg: "devices",

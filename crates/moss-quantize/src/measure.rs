@@ -1,27 +1,27 @@
-//! What a checkpoint is worth: perplexity on a text, and agreement with another checkpoint.
+//! Evaluation of a checkpoint: perplexity on a text, and agreement with another checkpoint.
 //!
-//! Long texts are read through windows of the model's size, each `stride` tokens further on than
-//! the last. A window's tokens that an earlier one predicted are context alone, so every token
-//! counts once, and all but the first window's have `window - stride` tokens before them at least.
+//! Long texts are evaluated in sliding windows, each `stride` tokens after the previous one. Tokens
+//! that an earlier window predicted serve as context only. Every token therefore counts once, and
+//! after the first window each has at least `window - stride` tokens of context.
 
 use moss_model::{BlockPool, BlockTable, LanguageModel, LogitRows, Moss, SequenceChunk};
 
 use crate::{QuantizeError, Sample, TextSet};
 
-/// Rows of logits that are held at a time: 55 MB of the published vocabulary.
+/// Tokens whose logits are in memory at a time: 55 MB with the published vocabulary.
 const CHUNK: usize = 128;
 
-/// How long texts are read.
+/// Sliding windows over long texts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Windows {
     /// Tokens of a window.
     pub window: usize,
-    /// Tokens between the beginnings of two windows.
+    /// Tokens from the start of one window to the start of the next.
     pub stride: usize,
 }
 
 impl Windows {
-    /// Windows of all trained positions, half of which overlap.
+    /// Returns windows of the context length that overlap by half.
     pub fn of(context_length: usize) -> Self {
         Self {
             window: context_length,
@@ -42,7 +42,7 @@ impl Windows {
     }
 }
 
-/// How well a model predicts a text.
+/// A model's mean loss on a text.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Perplexity {
     /// Tokens that were predicted.
@@ -52,31 +52,31 @@ pub struct Perplexity {
 }
 
 impl Perplexity {
-    /// `exp` of the mean loss.
+    /// Returns `exp(mean_loss)`.
     pub fn value(&self) -> f64 {
         self.mean_loss.exp()
     }
 }
 
-/// How near a model is to another, the reference.
+/// The agreement of a model with a reference model.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Agreement {
     /// Positions compared.
     pub tokens: usize,
     /// Mean of `KL(reference || other)` in nats.
     pub mean_kl: f64,
-    /// Share of positions whose likeliest token is the same.
+    /// Fraction of positions whose most likely token is the same.
     pub top_1: f64,
-    /// The reference's own perplexity on these texts.
+    /// Perplexity of the reference on these texts.
     pub reference: Perplexity,
-    /// The other's.
+    /// Perplexity of the other model.
     pub other: Perplexity,
 }
 
-/// Reads the texts and says how well `model` predicts what counts of them.
+/// Computes the perplexity of `model` on the scored tokens of the texts.
 ///
 /// # Errors
-/// [`QuantizeError::Windows`]; [`QuantizeError::NoSamples`] where nothing counts;
+/// [`QuantizeError::Windows`]; [`QuantizeError::NoSamples`] without scored tokens;
 /// [`QuantizeError::Model`].
 pub fn perplexity(
     model: &mut Moss,
@@ -95,7 +95,7 @@ pub fn perplexity(
     loss.perplexity()
 }
 
-/// Reads the texts with both models and says how far `other` is from `reference`.
+/// Computes the agreement of `other` with `reference` on the scored tokens of the texts.
 ///
 /// # Errors
 /// [`QuantizeError::Vocabularies`]; and as for [`perplexity`].
@@ -158,7 +158,7 @@ impl Mean {
     }
 }
 
-/// Shows every token that counts, with the row of logits that each model predicts it by.
+/// Calls `see` with every scored token and the logits of each model at the position before it.
 fn read(
     models: &mut [&mut Moss],
     samples: &[Sample],
@@ -171,21 +171,20 @@ fn read(
         windows.check(model.config().context_length)?;
         BlockPool::new(model.cache_shape()).grow(table, windows.window)?;
     }
-    let mut cached: &[u32] = &[]; // what the tables hold
+    let mut cached: &[u32] = &[]; // token ids in the KV caches
     for Sample { ids, scored } in samples {
         let (mut begin, mut predicted) = (0, 1);
         while predicted < ids.len() {
             let end = ids.len().min(begin + windows.window);
-            // Row `at - 1` predicts token `at`; rows behind the last token that counts are not
-            // needed.
+            // Row `at - 1` predicts token `at`. Rows after the last scored token are not computed.
             let counts = |row: &usize| *row + 1 >= predicted && scored[*row + 1];
             if let Some(last) = (begin..end - 1).rfind(counts) {
-                // An instruction that all dialogues begin with is run once.
+                // A system prompt that all dialogues share is processed once.
                 let first = (begin..=last).find(counts).unwrap_or(begin);
                 let same = ids[begin..first]
                     .iter()
                     .zip(cached)
-                    .take_while(|(id, held)| id == held)
+                    .take_while(|(id, cached)| id == cached)
                     .count();
                 for start in (begin + same..=last).step_by(CHUNK) {
                     let stop = (last + 1).min(start + CHUNK);
@@ -227,7 +226,7 @@ fn log_sum_exp(row: &[f32]) -> f64 {
     f64::from(max) + sum.ln()
 }
 
-/// `-ln p(next)`
+/// Computes `-ln p(next)`.
 fn loss_of(row: &[f32], next: u32) -> f64 {
     log_sum_exp(row)
         - row
@@ -235,7 +234,7 @@ fn loss_of(row: &[f32], next: u32) -> f64 {
             .map_or(f64::NEG_INFINITY, |value| f64::from(*value))
 }
 
-/// `KL(softmax(reference) || softmax(other))` in nats.
+/// Computes `KL(softmax(reference) || softmax(other))` in nats.
 fn divergence(reference: &[f32], other: &[f32]) -> f64 {
     let (sum, other_sum) = (log_sum_exp(reference), log_sum_exp(other));
     let term = |(a, b): (&f32, &f32)| {

@@ -1,7 +1,22 @@
-//! The packed words of the published layout: fields of 4 or 8 bits, the first one lowest.
+//! Quantized layers in the published layout: words of 4-bit or 8-bit fields, lowest bits first.
 
-/// `[rows, columns]` fields to the bytes of i32 `[rows / per_word, columns]`: words run down the
-/// rows, as `qweight` has them. `row(i)` is row `i`.
+/// A quantized linear layer: the bytes of its tensors, and its rounding errors.
+#[derive(Debug)]
+pub(crate) struct Quantized {
+    pub(crate) qweight: Vec<u8>,
+    pub(crate) qzeros: Vec<u8>,
+    pub(crate) scales: Vec<u8>,
+    /// Group of each input.
+    pub(crate) g_idx: Vec<u32>,
+    /// `|W - W'|^2 / |W|^2`
+    pub(crate) weight_error: f64,
+    /// The same for the outputs, on the calibration inputs: `trace(D H D^T) / trace(W H W^T)`, with
+    /// `D = W - W'` and `H` dampened.
+    pub(crate) output_error: Option<f64>,
+}
+
+/// Packs fields `[rows, columns]` into the bytes of i32 `[rows / per_word, columns]`, as in
+/// `qweight`: a word contains consecutive rows of a column. `row(i)` returns row `i`.
 pub(crate) fn pack_rows<'a>(
     rows: usize,
     columns: usize,
@@ -23,8 +38,8 @@ pub(crate) fn pack_rows<'a>(
     out
 }
 
-/// `[rows, columns]` fields to the bytes of i32 `[rows, ceil(columns / per_word)]`: words run along
-/// a row, as `qzeros` has them.
+/// Packs fields `[rows, columns]` into the bytes of i32 `[rows, ceil(columns / per_word)]`, as in
+/// `qzeros`: a word contains consecutive columns of a row.
 pub(crate) fn pack_columns(fields: &[u8], columns: usize, bits: u32) -> Vec<u8> {
     let word = |fields: &[u8]| {
         fields.iter().enumerate().fold(0, |word, (at, value)| {

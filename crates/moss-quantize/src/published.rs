@@ -1,12 +1,11 @@
-//! What a quantised checkpoint consists of: tensors and `config.json`, as the published ones have
-//! them.
+//! Tensors and `config.json` of a quantized checkpoint, in the published form.
 
 use moss_checkpoint::{Checkpoint, DType, Outline};
 use moss_model::{LinearKind, MossConfig};
 
 use crate::{FolderAction, QuantizeError, QuantizeOptions, folder::io};
 
-/// Tensors of one layer as they will be: four in place of each linear's weight.
+/// Returns the tensors of one quantized layer: four replace the weight of each linear layer.
 pub(crate) fn layer_outlines(
     checkpoint: &Checkpoint,
     config: &MossConfig,
@@ -49,7 +48,7 @@ pub(crate) fn layer_outlines(
     outlines
 }
 
-/// Tensors before the first layer and after the last.
+/// Returns the tensors before the first layer and those after the last.
 pub(crate) fn outside_layers(checkpoint: &Checkpoint) -> (Vec<Outline>, Vec<Outline>) {
     let outside = checkpoint
         .tensor_infos()
@@ -59,7 +58,7 @@ pub(crate) fn outside_layers(checkpoint: &Checkpoint) -> (Vec<Outline>, Vec<Outl
         .partition(|outline| outline.name.starts_with("transformer.wte."))
 }
 
-/// `config.json` with the keys that the published quantised checkpoints have besides.
+/// Returns `config.json` with the additional keys of the published quantized checkpoints.
 pub(crate) fn config_json(
     checkpoint: &Checkpoint,
     options: &QuantizeOptions,
@@ -67,7 +66,7 @@ pub(crate) fn config_json(
     let path = checkpoint.folder().join("config.json");
     let bytes = moss_files::read_bytes(&path, moss_files::MAX_BYTES)
         .map_err(|source| io(FolderAction::Read, &path, source))?;
-    let text = moss_unicode::decode(&bytes).unwrap_or_default(); // it was read before
+    let text = moss_unicode::decode(&bytes).unwrap_or_default(); // `Checkpoint::open` decoded it before
     let mut config: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
     config["wbits"] = options.bits.bits().into();
     config["groupsize"] = options.group_size.map_or((-1).into(), Into::into);

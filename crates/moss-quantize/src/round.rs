@@ -1,20 +1,19 @@
-//! Rounding on the host: blocks of inputs, one after the other, all outputs at once.
+//! Rounding on the host: one block of inputs after another, all outputs in parallel.
 
 use half::f16;
 use rayon::prelude::*;
 
 use crate::{
-    gptq::Quantized,
     grid::Grid,
-    pack::{pack_columns, pack_rows},
+    pack::{Quantized, pack_columns, pack_rows},
 };
 
-/// Inputs of a block, at least.
+/// Minimum inputs of a block.
 const BLOCK: usize = 128;
-/// Outputs that one task takes: a block of them stays in its core's cache.
+/// Outputs that one task processes: a block of them fits a core's cache.
 const STRIP: usize = 64;
 
-/// What may be chosen.
+/// Bits and group size.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Layout {
     pub(crate) bits: u32,
@@ -23,7 +22,7 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    /// Inputs that are rounded together: whole groups, unless all inputs of the layer are one.
+    /// Returns the inputs of a block: whole groups, unless all inputs of the layer are one group.
     pub(crate) fn block(self, inputs: usize) -> usize {
         if self.group_size >= inputs {
             BLOCK
@@ -33,7 +32,7 @@ impl Layout {
     }
 }
 
-/// Fields and grids, as far as they are known.
+/// The fields and grids of the blocks rounded so far.
 pub(crate) struct Rounded {
     layout: Layout,
     outputs: usize,
@@ -41,17 +40,17 @@ pub(crate) struct Rounded {
     fields: Vec<u8>,
     /// `[groups, outputs]`
     grids: Vec<Grid>,
-    /// Whether the grids are those of all inputs, from the beginning.
+    /// All inputs are one group, whose grids are computed at the start.
     one_group: bool,
-    /// Squared error of the outputs: that of the weights, each over its `U[i][i]`.
+    /// Squared error of the outputs: the sum of squared weight errors, each divided by `U[i][i]`.
     pub(crate) output_loss: f64,
 }
 
-/// One block of one strip of outputs.
+/// One block of [`STRIP`] outputs.
 struct Strip {
     /// `[block, strip]`
     fields: Vec<u8>,
-    /// The points that weights became, `[block, strip]`.
+    /// Dequantized weights, `[block, strip]`.
     values: Vec<f32>,
     /// `[groups of the block, strip]`
     grids: Vec<Grid>,
@@ -59,8 +58,8 @@ struct Strip {
 }
 
 impl Rounded {
-    /// Nothing yet, of weights `[inputs in order, outputs]`. `None` for weights that no f16 scale
-    /// covers.
+    /// Starts the rounding of weights `[inputs in order, outputs]`. Returns `None` if a group exceeds
+    /// the range of an f16 scale.
     pub(crate) fn new(w: &[f32], outputs: usize, layout: Layout) -> Option<Self> {
         let one_group = layout.group_size * outputs >= w.len();
         let grids = if one_group {
@@ -79,9 +78,9 @@ impl Rounded {
         })
     }
 
-    /// Rounds the weights of the next block, `[block, outputs]`; what each leaves over is made up
-    /// for by those behind it where `inverse` is there, the block's `U` `[block, block]`. Returns
-    /// the points that they became, `[block, outputs]`; `None` as for [`Self::new`].
+    /// Rounds the weights of the next block, `[block, outputs]`. If `inverse` is given, the block's
+    /// `U` `[block, block]`, later weights compensate for each rounding error. Returns the
+    /// dequantized weights, `[block, outputs]`, or `None` as [`Self::new`] does.
     pub(crate) fn round(&mut self, w: &[f32], inverse: Option<&[f32]>) -> Option<Vec<f32>> {
         let (outputs, count) = (self.outputs, w.len() / self.outputs);
         let strip = |start: usize| {
@@ -113,8 +112,8 @@ impl Rounded {
         Some(rows(&strips, outputs, count, |strip| &strip.values))
     }
 
-    /// The published tensors, once every block is rounded. `place` says where each input was in the
-    /// order.
+    /// Packs the tensors once every block is rounded. `place` maps each input to its position in the
+    /// order of rounding.
     pub(crate) fn packed(
         &self,
         place: &[usize],
@@ -123,7 +122,7 @@ impl Rounded {
     ) -> Quantized {
         let (bits, outputs) = (self.layout.bits, self.outputs);
         let fields = |input: usize| &self.fields[place[input] * outputs..][..outputs];
-        // Stored less one.
+        // The layout stores zero points minus one.
         let zeros: Vec<u8> = self
             .grids
             .iter()
@@ -147,8 +146,8 @@ impl Rounded {
     }
 }
 
-/// Rounds `w` `[block, width]`; `inverse` is the block's part of `U`, `given` the grids where they
-/// are known.
+/// Rounds `w` `[block, width]`. `inverse` is the block of `U`; `given` are the grids if they are
+/// known already.
 fn round_strip(
     mut w: Vec<f32>,
     width: usize,
@@ -199,7 +198,7 @@ fn round_strip(
     Some(strip)
 }
 
-/// The strips' parts `[count, strip]` side by side: `[count, outputs]`.
+/// Concatenates the strips `[count, strip]` to `[count, outputs]`.
 fn rows<T: Copy + Default + Send + Sync>(
     strips: &[Strip],
     outputs: usize,
@@ -217,7 +216,7 @@ fn rows<T: Copy + Default + Send + Sync>(
     all
 }
 
-/// Row `at` of `rows`.
+/// Returns row `at` of `rows`.
 fn row<T>(values: &[T], at: usize, rows: usize) -> &[T] {
     let width = values.len() / rows.max(1);
     &values[at * width..][..width]

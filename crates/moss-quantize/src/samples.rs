@@ -1,4 +1,4 @@
-//! Texts as token ids: what calibration runs through the network, and what measures are taken on.
+//! Texts as token ids, for calibration and evaluation.
 
 use std::path::Path;
 
@@ -8,10 +8,10 @@ use serde::Deserialize;
 
 use crate::{FolderAction, QuantizeError, folder::io};
 
-/// Largest file of samples; all of it is held in memory.
+/// Maximum size of a file of samples, which is read into memory.
 const MAX_BYTES: u64 = 1 << 30;
 
-/// Short dialogues in English and Chinese that come with the program, written for its demo model.
+/// The embedded short dialogues in English and Chinese, written for the demo model.
 const BUILT_IN: &str = include_str!("../../../examples/demo/corpus/dialogues.jsonl");
 
 /// A text or a dialogue.
@@ -19,7 +19,7 @@ const BUILT_IN: &str = include_str!("../../../examples/demo/corpus/dialogues.jso
 pub struct Sample {
     /// Token ids.
     pub ids: Vec<u32>,
-    /// Which of them a measure counts: all of a text, the replies of a dialogue.
+    /// True for tokens that an evaluation counts: all of a text, and the replies of a dialogue.
     pub scored: Vec<bool>,
 }
 
@@ -30,10 +30,10 @@ enum Line {
     Text { text: String },
 }
 
-/// Reads a file: dialogues `{"turns": [{"user", "moss"}]}` or texts `{"text"}`, one a line, where
-/// it ends in `.jsonl`; one text otherwise.
+/// Reads a file of samples. A file `*.jsonl` contains a dialogue `{"turns": [{"user", "moss"}]}` or
+/// a text `{"text"}` per line; any other file is one text.
 ///
-/// A byte order mark is skipped, and line ends CRLF are read as LF.
+/// A byte order mark is skipped, and CRLF is read as LF.
 ///
 /// # Errors
 /// [`QuantizeError::Io`]; [`QuantizeError::Decode`] for text that is not UTF-8;
@@ -54,11 +54,11 @@ pub fn read_samples(file: &Path, builder: &PromptBuilder) -> Result<Vec<Sample>,
     Ok(vec![Sample::text(&text, builder)?])
 }
 
-/// The dialogues that come with the program: on the topics of its demo model, and enough for that.
-/// A model of the world deserves text of its own kind.
+/// Returns the embedded dialogues, which cover the topics of the demo model. A full-size model should
+/// be calibrated with text that is typical of its use.
 ///
 /// # Errors
-/// [`QuantizeError::Text`] for a tokenizer that cannot make a dialogue.
+/// [`QuantizeError::Text`] for a tokenizer without the special tokens of a dialogue.
 pub fn built_in_samples(builder: &PromptBuilder) -> Result<Vec<Sample>, QuantizeError> {
     from_lines(BUILT_IN, Path::new("dialogues.jsonl"), builder)
 }
@@ -85,7 +85,7 @@ fn from_lines(
 }
 
 impl Sample {
-    /// A text, every token of which counts.
+    /// Tokenizes a text. Every token is scored.
     ///
     /// # Errors
     /// [`TextError::Encode`].
@@ -97,7 +97,7 @@ impl Sample {
         })
     }
 
-    /// This sample in pieces of at most `length` tokens.
+    /// Splits the sample into windows of at most `length` tokens.
     pub fn windows(&self, length: usize) -> impl Iterator<Item = Self> {
         let pieces = self.ids.chunks(length).zip(self.scored.chunks(length));
         pieces.map(|(ids, scored)| Self {
@@ -106,7 +106,8 @@ impl Sample {
         })
     }
 
-    /// A dialogue in the form that the model is trained on, behind the builder's instruction.
+    /// Tokenizes a dialogue in the model's training format, after the builder's system prompt. The
+    /// replies are scored.
     ///
     /// # Errors
     /// [`TextError::Encode`]; [`TextError::MissingSpecial`] for a tokenizer without the tokens of a
@@ -116,13 +117,13 @@ impl Sample {
             turns,
             ..Conversation::new(&SystemText::Published, &[], builder.tokenizer())
         };
-        let turns: Vec<Turn> = saved.turns(builder.tokenizer())?;
+        let tokenized: Vec<Turn> = saved.turns(builder.tokenizer())?;
         let mut sample = Self {
             ids: vec![],
             scored: vec![],
         };
-        for (index, turn) in turns.iter().enumerate() {
-            sample.ids = builder.prompt(&turns[..index], &turn.user)?;
+        for (index, turn) in tokenized.iter().enumerate() {
+            sample.ids = builder.prompt(&tokenized[..index], &turn.user)?;
             sample.scored.resize(sample.ids.len(), false);
             sample.ids.extend_from_slice(&turn.reply);
             sample.scored.resize(sample.ids.len(), true);

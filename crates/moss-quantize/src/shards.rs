@@ -1,4 +1,4 @@
-//! Shards whose bytes come as one stream, tensor after tensor.
+//! Writes a stream of tensors into shards.
 
 use moss_checkpoint::{Checkpoint, Container, Outline, ShardWriter};
 
@@ -9,8 +9,9 @@ pub(crate) struct Shards<'a> {
     folder: &'a mut NewFolder,
     container: Container,
     shards: &'a [Vec<Outline>],
-    /// The current shard, and bytes that it still lacks.
+    /// Index of the current shard.
     number: usize,
+    /// Bytes that the current shard still needs.
     missing: u64,
     writer: Option<ShardWriter>,
 }
@@ -39,7 +40,7 @@ impl<'a> Shards<'a> {
         from.for_each_piece(&tensor.name, &mut |piece| self.append(piece))
     }
 
-    /// The next bytes; those of one tensor never lie in two shards.
+    /// Appends bytes. A call's bytes are never split between shards.
     pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<(), QuantizeError> {
         if self.missing == 0 {
             self.close()?;
@@ -58,7 +59,7 @@ impl<'a> Shards<'a> {
         Ok(())
     }
 
-    /// Ends the current shard and reads it back.
+    /// Finishes the current shard and verifies it.
     fn close(&mut self) -> Result<(), QuantizeError> {
         if let (Some(writer), Some(tensors)) = (self.writer.take(), self.shards.get(self.number)) {
             let name = self.container.file_name(self.number + 1, self.shards.len());

@@ -51,7 +51,7 @@ fn assert_same_tensors(a: &Path, b: &Path) {
 }
 
 #[test]
-fn every_fixture_goes_to_either_container_and_back_bit_for_bit() {
+fn every_fixture_round_trips_through_both_containers_bit_for_bit() {
     for name in ALL {
         let folder = tempfile::tempdir().unwrap();
         let (there, back) = (folder.path().join("there"), folder.path().join("back"));
@@ -78,7 +78,7 @@ fn every_fixture_goes_to_either_container_and_back_bit_for_bit() {
 }
 
 #[test]
-fn a_conversion_cut_off_anywhere_is_gone_on_with_and_ends_as_if_it_had_not_been() {
+fn an_interrupted_conversion_resumes_with_the_same_result() {
     let folder = tempfile::tempdir().unwrap();
     let (whole, target) = (folder.path().join("whole"), folder.path().join("target"));
     run(&fixture("tiny-fp16-bin"), &whole, Container::Safetensors);
@@ -88,7 +88,7 @@ fn a_conversion_cut_off_anywhere_is_gone_on_with_and_ends_as_if_it_had_not_been(
         .filter(|(name, _)| name.ends_with(".safetensors"))
         .count();
     assert!(shards > 3, "{shards}");
-    // Each run gets a few pieces further; what the last one did not finish is written anew.
+    // Each run gets a few pieces further; shards that it did not finish are rewritten.
     let (mut kept, mut runs) = (0, 0);
     loop {
         let left = Cell::new(12);
@@ -109,8 +109,8 @@ fn a_conversion_cut_off_anywhere_is_gone_on_with_and_ends_as_if_it_had_not_been(
             Ok(()) => break,
             Err(error) => assert!(matches!(error, QuantizeError::Interrupted), "{error}"),
         }
-        assert!(!target.exists(), "the name is for whole folders");
-        // What a kill leaves in the middle of a shard.
+        assert!(!target.exists(), "only complete folders are renamed");
+        // The state that a killed process leaves within a shard.
         fs::write(
             folder
                 .path()
@@ -124,7 +124,7 @@ fn a_conversion_cut_off_anywhere_is_gone_on_with_and_ends_as_if_it_had_not_been(
 }
 
 #[test]
-fn a_finished_shard_that_was_damaged_since_is_written_again() {
+fn a_finished_shard_that_was_damaged_is_written_again() {
     let folder = tempfile::tempdir().unwrap();
     let target = folder.path().join("target");
     let shards = Cell::new(0);
@@ -157,7 +157,7 @@ fn a_finished_shard_that_was_damaged_since_is_written_again() {
 }
 
 #[test]
-fn nothing_is_written_over_and_nothing_half_is_left_under_the_name() {
+fn existing_folders_are_kept_and_incomplete_ones_are_not_renamed() {
     let folder = tempfile::tempdir().unwrap();
     let target = folder.path().join("target");
     fs::create_dir(&target).unwrap();
@@ -197,7 +197,7 @@ fn nothing_is_written_over_and_nothing_half_is_left_under_the_name() {
 }
 
 #[test]
-fn two_processes_do_not_write_one_folder() {
+fn a_folder_that_another_process_writes_is_busy() {
     let folder = tempfile::tempdir().unwrap();
     let target = folder.path().join("target");
     let mut second = None;
@@ -224,7 +224,7 @@ fn two_processes_do_not_write_one_folder() {
 }
 
 #[test]
-fn what_the_disk_cannot_hold_is_refused_before_anything_is_written() {
+fn a_conversion_that_exceeds_the_disk_is_rejected_before_writing() {
     let folder = tempfile::tempdir().unwrap();
     let (source, target) = (folder.path().join("source"), folder.path().join("target"));
     fs::create_dir(&source).unwrap();

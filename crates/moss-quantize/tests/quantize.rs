@@ -1,17 +1,17 @@
-//! Quantised folders: what is in them, what is refused, and what a run that was cut off leaves.
+//! Quantized folders: their contents, rejected requests, and the state after an interrupted run.
 #![allow(clippy::unwrap_used)]
 
 mod support;
 
 use std::{cell::Cell, fs, path::Path};
 
-use moss_checkpoint::{Checkpoint, Container, LinearTensors, WeightStorage};
+use moss_checkpoint::{Checkpoint, Container, WeightStorage};
 use moss_quantize::{
     ConvertOptions, DeviceSpec, Method, QuantizeError, QuantizeEvent, QuantizeOptions, Sample,
     convert, quantize,
 };
 use moss_testing::fixture;
-use moss_weights::GptqBits;
+use moss_weights::{GptqBits, LinearShape, LinearWeight};
 use support::logits;
 
 const SOURCE: &str = "tiny-fp16-bin";
@@ -59,7 +59,7 @@ fn read(folder: &Path, name: &str) -> Vec<u8> {
 }
 
 #[test]
-fn a_quantised_folder_is_published_in_form_and_names_its_bits() {
+fn a_quantized_folder_has_the_published_form() {
     for (bits, wide) in [(GptqBits::Four, 4), (GptqBits::Eight, 8)] {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("target");
@@ -90,17 +90,20 @@ fn a_quantised_folder_is_published_in_form_and_names_its_bits() {
         );
         assert!(after.warnings().is_empty(), "{:?}", after.warnings());
         let found = after.quantization().unwrap();
-        assert_eq!((found.bits, found.group_size), (wide, 32));
+        assert_eq!((found.bits, found.group_size), (bits, 32));
         let config: serde_json::Value =
             serde_json::from_slice(&read(&target, "config.json")).unwrap();
         assert_eq!(
             (&config["wbits"], &config["groupsize"]),
             (&wide.into(), &32.into())
         );
-        let linear = after
-            .linear("transformer.h.1.mlp.fc_in", 128, 512, true)
-            .unwrap();
-        assert!(matches!(linear, LinearTensors::Gptq(_)));
+        let shape = LinearShape {
+            in_features: 128,
+            out_features: 512,
+            has_bias: true,
+        };
+        let linear = after.linear("transformer.h.1.mlp.fc_in", shape).unwrap();
+        assert!(matches!(linear.weight, LinearWeight::Gptq(_)));
         for info in before
             .tensor_infos()
             .filter(|info| after.contains(&info.name))
@@ -115,7 +118,7 @@ fn a_quantised_folder_is_published_in_form_and_names_its_bits() {
 }
 
 #[test]
-fn a_quantised_folder_converts_without_a_change_to_what_it_computes() {
+fn conversion_of_a_quantized_folder_keeps_its_logits() {
     let folder = tempfile::tempdir().unwrap();
     let (one, other) = (folder.path().join("one"), folder.path().join("other"));
     quantize(&fixture(SOURCE), &one, &gptq(true), &|| false, &mut |_| {}).unwrap();
@@ -153,7 +156,7 @@ fn any_number_of_threads_writes_the_same_bytes() {
 }
 
 #[test]
-fn what_cannot_be_quantised_is_refused_before_anything_is_written() {
+fn invalid_requests_are_rejected_before_writing() {
     let folder = tempfile::tempdir().unwrap();
     let target = folder.path().join("target");
     let four = nearest(GptqBits::Four);
@@ -195,7 +198,7 @@ fn what_cannot_be_quantised_is_refused_before_anything_is_written() {
 }
 
 #[test]
-fn a_run_that_was_cut_off_leaves_no_name_and_nothing_to_the_next() {
+fn an_interrupted_run_leaves_no_folder() {
     let folder = tempfile::tempdir().unwrap();
     let (whole, target) = (folder.path().join("whole"), folder.path().join("target"));
     quantize(
@@ -223,7 +226,7 @@ fn a_run_that_was_cut_off_leaves_no_name_and_nothing_to_the_next() {
         &mut |event| {
             layers.set(layers.get() + usize::from(matches!(event, QuantizeEvent::Layer { .. })));
             if layers.get() == 2 {
-                // What a process that is killed here would leave.
+                // The state that a killed process would leave.
                 fs::create_dir(&saved).unwrap();
                 for (name, bytes) in support::contents(&unfinished) {
                     fs::write(saved.join(name), bytes).unwrap();
@@ -263,7 +266,7 @@ fn a_run_that_fails_in_a_layer_leaves_nothing() {
 }
 
 #[test]
-fn groups_of_any_size_compute_what_the_original_does_within_their_rounding() {
+fn logits_of_any_group_size_are_within_the_rounding_error() {
     let expected: Vec<f32> = logits(&fixture(SOURCE))
         .into_iter()
         .map(f32::from_bits)
@@ -274,7 +277,7 @@ fn groups_of_any_size_compute_what_the_original_does_within_their_rounding() {
             .map(|value| f64::from(*value).powi(2))
             .sum::<f64>()
     };
-    // Neither divides the other's block; larger than a block and than a layer; all of a layer.
+    // Sizes that do not divide a block, larger than a block and than a layer, and one group.
     for group_size in [Some(96), Some(40), Some(136), Some(1000), None] {
         for act_order in [false, true] {
             let folder = tempfile::tempdir().unwrap();
@@ -287,8 +290,8 @@ fn groups_of_any_size_compute_what_the_original_does_within_their_rounding() {
             quantize(&fixture(SOURCE), &target, &options, &|| false, &mut |_| {}).unwrap();
             let found: Vec<f32> = logits(&target).into_iter().map(f32::from_bits).collect();
             let errors: Vec<f32> = found.iter().zip(&expected).map(|(a, b)| a - b).collect();
-            // A weight is off by 1 in 256 of its group's span at most; a group, scale or zero point
-            // that is mistaken for another is not near.
+            // A weight is off by at most 1/256 of its group's range; a wrong group, scale or zero point
+            // causes a far larger error.
             let error = (squares(&errors) / squares(&expected)).sqrt();
             assert!(
                 error < 0.02,

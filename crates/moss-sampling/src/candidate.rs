@@ -1,12 +1,12 @@
-//! A token that may be drawn.
+//! A token that may be sampled.
 
 use std::cmp::Ordering;
 
-/// A token, its score, and its weight once [`weigh`] has given it one.
+/// A token with its score, and with its weight after [`weigh`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Candidate {
     pub(crate) id: u32,
-    /// Penalised and divided by the temperature; finite.
+    /// The logit after penalties and temperature; finite.
     pub(crate) score: f32,
     /// Probability relative to the best token's, whose weight is 1.
     pub(crate) weight: f64,
@@ -22,8 +22,8 @@ impl Candidate {
     }
 }
 
-/// Best first; among equals the higher id first, since transformers sorts upwards and cuts from
-/// below.
+/// Orders by descending score, and equal ones by descending id, because transformers sorts in
+/// ascending order and removes from the start.
 pub(crate) fn best_first(a: &Candidate, b: &Candidate) -> Ordering {
     b.score
         .partial_cmp(&a.score)
@@ -31,7 +31,7 @@ pub(crate) fn best_first(a: &Candidate, b: &Candidate) -> Ordering {
         .then(b.id.cmp(&a.id))
 }
 
-/// Gives every candidate its weight `exp(score - best)`.
+/// Sets the weight of every candidate to `exp(score - best)`.
 pub(crate) fn weigh(candidates: &mut [Candidate]) {
     let best = candidates
         .iter()

@@ -1,4 +1,4 @@
-//! What can be wrong with sampling parameters and logits.
+//! Errors of sampling.
 
 use moss_messages::Message;
 
@@ -31,14 +31,14 @@ pub enum SamplingError {
         /// Its range.
         expected: ParameterRange,
     },
-    /// A bias for something that is no token.
+    /// A logit bias for an id that is not a token.
     UnknownBias {
         /// The id.
         id: u32,
-        /// Number of tokens that may be drawn.
+        /// The number of tokens that may be sampled.
         tokens: usize,
     },
-    /// Logits that no token can be drawn from.
+    /// A logit that is inf or NaN.
     BadLogits {
         /// Tokens generated before this one.
         step: usize,
@@ -47,7 +47,7 @@ pub enum SamplingError {
         /// inf or NaN.
         value: f32,
     },
-    /// Every token is ruled out.
+    /// Every token is excluded.
     NothingLeft {
         /// Tokens generated before this one.
         step: usize,

@@ -1,18 +1,18 @@
-//! Passes over a whole row of logits, written so that the compiler makes vector code of them: at
-//! 107 008 entries, order of evaluation is what they cost.
+//! Reductions over all logits, in a form that the compiler vectorizes: with 107 008 logits, the
+//! latency of sequential evaluation would dominate.
 
 use crate::SamplingError;
 
 /// Independent partial results; two or four vector registers.
 const LANES: usize = 16;
 
-/// The largest of `scores`, which hold no NaN; `-inf` when there are none.
+/// Returns the largest of `scores`, which have no NaN; `-inf` for an empty slice.
 pub(crate) fn largest(scores: &[f32]) -> f32 {
     let larger = |a: f32, b: f32| if b > a { b } else { a };
     fold(scores, f32::NEG_INFINITY, |score| score, larger)
 }
 
-/// The best token, the lowest id among equals; `None` when all are `-inf`.
+/// Returns the most likely token, the lowest id among equals; `None` if all are `-inf`.
 pub(crate) fn best_token(scores: &[f32]) -> Option<usize> {
     let best = largest(scores);
     if best == f32::NEG_INFINITY {
@@ -22,8 +22,7 @@ pub(crate) fn best_token(scores: &[f32]) -> Option<usize> {
     }
 }
 
-/// Refuses NaN and `+inf`, which no token can be drawn from; `-inf` rules a token out and is
-/// welcome.
+/// Rejects NaN and `+inf`. `-inf` is valid: it excludes a token.
 pub(crate) fn check(logits: &[f32], step: usize) -> Result<(), SamplingError> {
     // Without the sign, infinities and NaN are the largest bit patterns.
     let magnitude = |logit: f32| (logit.to_bits() & 0x7fff_ffff) as i32;
@@ -43,7 +42,7 @@ pub(crate) fn check(logits: &[f32], step: usize) -> Result<(), SamplingError> {
     }
 }
 
-/// A fold in any order, for operations that do not mind.
+/// Folds in any order; `join` must be associative and commutative.
 fn fold<T: Copy>(values: &[f32], start: T, map: impl Fn(f32) -> T, join: impl Fn(T, T) -> T) -> T {
     let mut lanes = [start; LANES];
     let (chunks, rest) = values.as_chunks::<LANES>();

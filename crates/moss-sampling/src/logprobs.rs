@@ -1,6 +1,6 @@
-//! How likely the model itself held a token to be: log-probabilities of a row before any filter.
+//! Log-probabilities of the model's logits, before any logits processor.
 
-/// Natural logarithms of probabilities over the ids that may be drawn.
+/// Natural logarithms of the softmax over the ids that may be sampled.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Logprobs {
     row: Vec<f32>,
@@ -8,7 +8,7 @@ pub struct Logprobs {
 }
 
 impl Logprobs {
-    /// Takes what is needed of a row of logits; ids from `allowed` on count as impossible.
+    /// Computes log-probabilities; ids from `allowed` on have a probability of 0.
     pub fn of(logits: &[f32], allowed: usize) -> Self {
         let row = logits[..allowed.min(logits.len())].to_vec();
         let best = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -19,7 +19,7 @@ impl Logprobs {
         }
     }
 
-    /// The log-probability of `id`; `-inf` for one that cannot be drawn.
+    /// Returns the log-probability of `id`; `-inf` for an id that cannot be sampled.
     pub fn get(&self, id: u32) -> f32 {
         self.row
             .get(id as usize)
@@ -28,7 +28,7 @@ impl Logprobs {
             })
     }
 
-    /// The `count` likeliest ids, the likeliest first and lower ids first among equals.
+    /// Returns the `count` most likely ids in descending order, and equal ones by ascending id.
     pub fn top(&self, count: usize) -> Vec<(u32, f32)> {
         let mut ids: Vec<u32> = (0..self.row.len() as u32).collect();
         let count = count.min(ids.len());

@@ -1,43 +1,44 @@
-//! Sampling parameters, checked once.
+//! Sampling parameters.
 
 use crate::{ParameterRange, SamplingError};
 
-/// How a token is chosen.
+/// Parameters of sampling.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SamplingParams {
-    /// Scores are divided by this; 0 takes the best token always.
+    /// Divisor of the logits; 0 for greedy decoding.
     pub temperature: f32,
-    /// Only the best `k` tokens, and those that tie with the last of them; `None` or 0 for all.
+    /// Keeps the `k` most likely tokens, and those that tie with the last one; `None` or 0 for all.
     pub top_k: Option<usize>,
-    /// Only the smallest set of best tokens whose mass reaches this; at least one.
+    /// Keeps the smallest set of most likely tokens whose probabilities sum up to this; at least
+    /// one.
     pub top_p: f32,
-    /// Only tokens at least this likely, relative to the likeliest; 0 for all.
+    /// Keeps tokens whose probability is at least this share of the highest one; 0 for all.
     pub min_p: f32,
-    /// Scores of tokens seen before, in prompt or answer, are divided by this if positive and
-    /// multiplied if negative; 1 for none.
+    /// Penalty on tokens of prompt and reply: positive logits are divided by it, negative ones are
+    /// multiplied; 1 for none.
     pub repetition_penalty: f32,
-    /// Subtracted from the scores of tokens that the answer holds already, once; 0 for none.
+    /// Subtracted from the logits of tokens in the reply, once; 0 for none.
     pub presence_penalty: f32,
-    /// The same, once an occurrence; 0 for none.
+    /// Subtracted from the logits of tokens in the reply, once per occurrence; 0 for none.
     pub frequency_penalty: f32,
-    /// Added to the scores of these tokens; `-inf` rules one out. An id that may not be drawn is an
-    /// error.
+    /// Added to the logits of these tokens; `-inf` excludes one. An id that may not be sampled is
+    /// an error.
     pub logit_bias: Vec<(u32, f32)>,
-    /// Makes long answers end sooner or later.
+    /// Makes long replies end sooner or later.
     pub stop_length_penalty: Option<StopLengthPenalty>,
-    /// The same seed gives the same text on the same build; `None` takes one from the system.
+    /// The same seed gives the same text with the same build; `None` for a random one.
     pub seed: Option<u64>,
 }
 
-/// From token `after` of an answer on, the probability of its stop tokens is multiplied by `factor`
-/// once more with every token: the length penalty of upstream's `moss_inference.py`.
+/// The length penalty of upstream's `moss_inference.py`: from token `after` of a reply on, the
+/// probability of stop tokens is multiplied by `factor` once more with every token.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StopLengthPenalty {
-    /// Above 1 for shorter answers, below 1 for longer ones.
+    /// Above 1 for shorter replies, below 1 for longer ones.
     pub factor: f32,
-    /// Tokens that are free of it; see [`StopLengthPenalty::AFTER`].
+    /// Tokens without the penalty; see [`StopLengthPenalty::AFTER`].
     pub after: usize,
-    /// The tokens that end an answer. An engine puts the request's stop tokens here if it is empty.
+    /// The tokens that end a reply. If it is empty, an engine uses the request's stop tokens.
     pub stop_ids: Vec<u32>,
 }
 
@@ -61,7 +62,7 @@ impl SamplingParams {
         seed: None,
     };
 
-    /// The best token always, without penalty.
+    /// Returns the parameters of greedy decoding without penalties.
     pub fn greedy() -> Self {
         Self {
             temperature: 0.0,
@@ -72,10 +73,10 @@ impl SamplingParams {
         }
     }
 
-    /// Passes parameters within their ranges.
+    /// Checks the range of every parameter.
     ///
     /// # Errors
-    /// [`SamplingError::Parameter`] naming the first that is not.
+    /// [`SamplingError::Parameter`] naming the first one outside its range.
     pub fn check(&self) -> Result<(), SamplingError> {
         let within = |name, found: f32, ok: bool, expected| match ok {
             true => Ok(()),

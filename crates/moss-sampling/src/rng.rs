@@ -1,9 +1,9 @@
-//! Seeded randomness, the same on every machine.
+//! Seeded random numbers, the same on every machine.
 
 use rand::{Rng as _, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 
-/// Uniform numbers from a seed.
+/// Uniform random numbers from a seed.
 #[derive(Debug, Clone)]
 pub(crate) struct Rng {
     source: ChaCha12Rng,
@@ -19,7 +19,7 @@ impl Rng {
         }
     }
 
-    /// In `[0, 1)`.
+    /// Returns a number in `[0, 1)`.
     pub(crate) fn uniform(&mut self) -> f64 {
         self.source.random()
     }

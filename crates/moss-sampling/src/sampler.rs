@@ -1,24 +1,24 @@
-//! The chain of filters, and the draw.
+//! The chain of logits processors, and sampling.
 
 use crate::{
     SamplingError, SamplingParams, TopKCandidates, TopKRequest,
     candidate::{self, Candidate},
     logits,
-    rng::Rng,
-    steps::{
+    processors::{
         bias, min_p, presence, repetition::Repetition, stop_length, temperature, top_k::TopK,
         top_p::TopP,
     },
+    rng::Rng,
 };
 
-/// A step of one's own, before all others.
-pub trait LogitsStep: Send {
-    /// Edits `logits` (one per vocabulary entry) in place; `-inf` rules a token out. `history`
-    /// holds token ids, oldest first, the last `generated` of which are the answer so far.
+/// A custom logits processor. It runs before the built-in ones.
+pub trait LogitsProcessor: Send {
+    /// Edits `logits` (one per row of the vocabulary) in place; `-inf` excludes a token. `history`
+    /// has the token ids, oldest first; the last `generated` of them are the reply so far.
     fn apply(&mut self, logits: &mut [f32], history: &[u32], generated: usize);
 }
 
-/// Draws tokens. Scratch space is kept from token to token.
+/// Samples tokens. Buffers are reused from token to token.
 ///
 /// ```
 /// use moss_sampling::{Sampler, SamplingParams};
@@ -31,7 +31,7 @@ pub trait LogitsStep: Send {
 /// ```
 pub struct Sampler {
     params: SamplingParams,
-    steps: Vec<Box<dyn LogitsStep>>,
+    processors: Vec<Box<dyn LogitsProcessor>>,
     rng: Rng,
     repetition: Repetition,
     top_k: TopK,
@@ -43,12 +43,14 @@ impl std::fmt::Debug for Sampler {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Sampler")
             .field("params", &self.params)
-            .field("steps", &self.steps.len())
+            .field("processors", &self.processors.len())
             .finish()
     }
 }
 
 impl Sampler {
+    /// Creates a sampler.
+    ///
     /// # Errors
     /// [`SamplingError::Parameter`] for a parameter outside its range.
     pub fn new(params: SamplingParams) -> Result<Self, SamplingError> {
@@ -56,7 +58,7 @@ impl Sampler {
         Ok(Self {
             rng: Rng::new(params.seed),
             params,
-            steps: Vec::new(),
+            processors: Vec::new(),
             repetition: Repetition::default(),
             top_k: TopK::default(),
             top_p: TopP::default(),
@@ -64,25 +66,25 @@ impl Sampler {
         })
     }
 
-    /// Adds a step of one's own, after those added before.
+    /// Adds a custom logits processor, after those added before.
     #[must_use]
-    pub fn with_step(mut self, step: Box<dyn LogitsStep>) -> Self {
-        self.steps.push(step);
+    pub fn with_processor(mut self, processor: Box<dyn LogitsProcessor>) -> Self {
+        self.processors.push(processor);
         self
     }
 
-    /// The seed in use: the one given, or the one that the system gave.
+    /// Returns the seed in use: that of the parameters, or a random one.
     pub fn seed(&self) -> u64 {
         self.rng.seed
     }
 
-    /// One token below `allowed`. `history` holds prompt and answer so far, the last `generated`
-    /// ids being the answer; ids in it that have no logit are passed over. `logits` (one per
-    /// vocabulary entry) are scratch afterwards.
+    /// Samples one token below `allowed`. `history` has prompt and reply so far; the last
+    /// `generated` ids are the reply. Ids without a logit are ignored. `logits` (one per row of the
+    /// vocabulary) are overwritten.
     ///
     /// # Errors
-    /// [`SamplingError::BadLogits`] or [`SamplingError::NothingLeft`] naming the step;
-    /// [`SamplingError::UnknownBias`] for a bias of an id that may not be drawn.
+    /// [`SamplingError::BadLogits`] or [`SamplingError::NothingLeft`] with the step;
+    /// [`SamplingError::UnknownBias`] for a bias of an id that may not be sampled.
     pub fn sample(
         &mut self,
         logits: &mut [f32],
@@ -94,9 +96,9 @@ impl Sampler {
         self.draw(generated)
     }
 
-    /// Returns the top-k request that a model may answer in place of a row, for a token below
-    /// `allowed` after `history`; `None` if the whole row is needed: for steps of one's own, a
-    /// bias, penalties that count, and a top-k that is off or large.
+    /// Returns the top-k request for a token below `allowed` after `history`. A model may return
+    /// its candidates instead of all logits. `None` if all logits are needed: with custom
+    /// processors, a logit bias, presence or frequency penalties, or a top-k that is off or large.
     pub fn top_k_request<'h>(&self, history: &'h [u32], allowed: usize) -> Option<TopKRequest<'h>> {
         let SamplingParams {
             temperature,
@@ -105,11 +107,11 @@ impl Sampler {
             ..
         } = self.params;
         let top_k = if temperature == 0.0 { 1 } else { top_k? };
-        let few = (1..=TopKRequest::MAX_TOP_K).contains(&top_k);
-        let plain = self.params.presence_penalty == 0.0
+        let is_small = (1..=TopKRequest::MAX_TOP_K).contains(&top_k);
+        let is_plain = self.params.presence_penalty == 0.0
             && self.params.frequency_penalty == 0.0
             && self.params.logit_bias.is_empty();
-        (self.steps.is_empty() && plain && few).then_some(TopKRequest {
+        (self.processors.is_empty() && is_plain && is_small).then_some(TopKRequest {
             history,
             repetition_penalty,
             temperature,
@@ -118,8 +120,8 @@ impl Sampler {
         })
     }
 
-    /// Draws the token that [`Sampler::sample`] would have drawn from the row whose candidates for
-    /// [`Sampler::top_k_request`] these are.
+    /// Samples from the candidates of [`Sampler::top_k_request`]. The result is the same as that of
+    /// [`Sampler::sample`] with all logits.
     ///
     /// # Errors
     /// As for [`Sampler::sample`].
@@ -132,9 +134,9 @@ impl Sampler {
         self.draw(generated)
     }
 
-    /// The tokens that [`Sampler::sample`] would draw from, with their probabilities, the likeliest
-    /// first and lower ids first among equals, as far as an f32 tells the probability from 0.
-    /// Nothing is drawn; `logits` are scratch afterwards here too.
+    /// Returns the distribution that [`Sampler::sample`] would sample from: ids and probabilities,
+    /// in descending order, and equal ones by ascending id. Probabilities that are 0 in f32 are
+    /// left out. `logits` are overwritten.
     ///
     /// # Errors
     /// As for [`Sampler::sample`].
@@ -149,7 +151,7 @@ impl Sampler {
         Ok(self.ranked())
     }
 
-    /// As [`Sampler::kept`], of what [`Sampler::sample_candidates`] would draw from.
+    /// Returns the distribution that [`Sampler::sample_candidates`] would sample from.
     ///
     /// # Errors
     /// As for [`Sampler::sample`].
@@ -162,14 +164,14 @@ impl Sampler {
         Ok(self.ranked())
     }
 
-    /// One of `candidates`, by weight.
+    /// Samples one of `candidates`, by weight.
     fn draw(&mut self, step: usize) -> Result<u32, SamplingError> {
         let mut left = self.rng.uniform() * self.total();
         let drawn = self.candidates.iter().find(|candidate| {
             left -= candidate.weight;
             left < 0.0
         });
-        // Rounding can leave a crumb past the last weight.
+        // Because of rounding, the weights may sum up to less than the total.
         let drawn = drawn.or_else(|| {
             self.candidates
                 .iter()
@@ -180,7 +182,7 @@ impl Sampler {
             .ok_or(SamplingError::NothingLeft { step })
     }
 
-    /// The likeliest of `candidates` first, with their probabilities.
+    /// Returns ids and probabilities of `candidates`, the most likely first.
     fn ranked(&mut self) -> Vec<(u32, f32)> {
         let total = self.total();
         self.candidates
@@ -194,7 +196,7 @@ impl Sampler {
             .collect()
     }
 
-    /// Sum of the weights, in the order in which a draw takes them away.
+    /// Returns the sum of the weights, in the order in which `draw` subtracts them.
     fn total(&self) -> f64 {
         self.candidates
             .iter()
@@ -202,7 +204,7 @@ impl Sampler {
             .sum()
     }
 
-    /// Leaves in `candidates` what may be drawn: at least one.
+    /// Computes `candidates` from all logits: at least one.
     fn filter(
         &mut self,
         logits: &mut [f32],
@@ -210,8 +212,8 @@ impl Sampler {
         generated: usize,
         allowed: usize,
     ) -> Result<(), SamplingError> {
-        for step in &mut self.steps {
-            step.apply(logits, history, generated);
+        for processor in &mut self.processors {
+            processor.apply(logits, history, generated);
         }
         let allowed = allowed.min(logits.len());
         let logits = &mut logits[..allowed];
@@ -219,14 +221,14 @@ impl Sampler {
         bias::apply(logits, &self.params.logit_bias)?;
         self.repetition
             .apply(logits, history, self.params.repetition_penalty);
-        let answer = &history[history.len().saturating_sub(generated)..];
+        let reply = &history[history.len().saturating_sub(generated)..];
         presence::apply(
             logits,
-            answer,
+            reply,
             self.params.presence_penalty,
             self.params.frequency_penalty,
         );
-        // A step or a large penalty can rule out the last token.
+        // A custom processor or a large penalty may exclude every token.
         let best =
             logits::best_token(logits).ok_or(SamplingError::NothingLeft { step: generated })?;
         if temperature::is_greedy(self.params.temperature, logits[best]) {
@@ -244,7 +246,7 @@ impl Sampler {
         Ok(())
     }
 
-    /// The same, from the candidates of top-k on.
+    /// Computes `candidates` from those of a top-k request.
     fn filter_from_top_k(
         &mut self,
         TopKCandidates(found): &TopKCandidates,
@@ -264,7 +266,7 @@ impl Sampler {
         let possible = found.iter().filter(|(_, score)| *score > f32::NEG_INFINITY);
         self.candidates
             .extend(possible.map(|(id, score)| Candidate::new(*id as usize, *score)));
-        // The order in which weights are summed and taken away is that of a whole row.
+        // Weights are summed and subtracted in the same order as with all logits.
         self.candidates
             .sort_unstable_by_key(|candidate| candidate.id);
         let best = self
@@ -286,7 +288,7 @@ impl Sampler {
         Ok(())
     }
 
-    /// The links that need no row: weights, top-p, min-p, stop-token length penalty.
+    /// Applies the processors after top-k: top-p, min-p, stop-token length penalty.
     fn filter_candidates(&mut self, generated: usize) {
         candidate::weigh(&mut self.candidates);
         self.top_p.keep(&mut self.candidates, self.params.top_p);

@@ -1,34 +1,33 @@
-//! Top-k selection where the logits are: the part of the sampling chain that a model may run on its
-//! own device.
+//! Device-side top-k: the part of the sampling chain that a model may compute on its device.
 //!
-//! A row of MOSS's logits is 428 KB. If it is in the memory of another device, it need not be
-//! copied: penalty, temperature and top-k leave a few dozen candidates, and all later steps need
-//! nothing else.
+//! MOSS's logits for a token are 428 KB. A GPU need not copy them to the host: repetition penalty,
+//! temperature and top-k leave a few dozen candidates, and later processors need only those.
 
-/// Repetition penalty, temperature and top-k for one row of logits, in this order.
+/// Repetition penalty, temperature and top-k for the logits of one token, in this order.
 ///
-/// Score by score, in f32, each operation rounded once: the logit; of an id in `history`, times
-/// `repetition_penalty` if it is below 0 and divided by it otherwise; divided by `temperature`
-/// unless that is 0. Candidates are the ids below `allowed` whose score is at least the `top_k`-th
-/// largest of them, ties included, except for scores of `-inf`.
+/// The score of an id is its logit. If the id is in `history`, the logit is multiplied by
+/// `repetition_penalty` if it is negative, and divided by it otherwise. The result is divided by
+/// `temperature`, unless that is 0. Each operation is one f32 operation. Candidates are the ids
+/// below `allowed` whose score is at least the `top_k`-th largest of them, ties included, except
+/// for scores of `-inf`.
 ///
-/// A model that runs the request returns [`TopKRequest::select`] of its row, bit by bit but in any
-/// order, or the whole row whenever it likes.
+/// A model returns either the result of [`TopKRequest::select`], bit-identical but in any order, or
+/// all logits.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TopKRequest<'a> {
-    /// Prompt and answer so far. An id may occur often, and may have no logit.
+    /// Prompt and reply so far. An id may occur more than once, and may have no logit.
     pub history: &'a [u32],
-    /// Above 0; 1 changes nothing.
+    /// Above 0; 1 for no penalty.
     pub repetition_penalty: f32,
-    /// 0 or more. At 0 the scores are left alone: the best token is wanted, and `top_k` is 1.
+    /// 0 or more. 0 is greedy decoding: scores are not divided, and `top_k` is 1.
     pub temperature: f32,
     /// 1 to [`TopKRequest::MAX_TOP_K`].
     pub top_k: usize,
-    /// Ids below this may be drawn; may be larger than the row.
+    /// Ids below this may be sampled. It may exceed the number of logits.
     pub allowed: usize,
 }
 
-/// The candidates of a row as `(id, score)`, in any order.
+/// Candidates as `(id, score)`, in any order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TopKCandidates(pub Vec<(u32, f32)>);
 
@@ -37,11 +36,11 @@ impl TopKRequest<'_> {
     /// [`TopKRequest::MAX_CANDIDATES`].
     pub const MAX_TOP_K: usize = 400;
 
-    /// The most candidates of a row: with a header of four of their size, 4 KB.
+    /// The most candidates: with a header of the size of four, they take 4 KB.
     pub const MAX_CANDIDATES: usize = 508;
 
-    /// Selects the candidates of a row, by ascending id: the reference definition, which every
-    /// kernel is compared with.
+    /// Selects the candidates, by ascending id. This is the reference that kernels are compared
+    /// with.
     ///
     /// Returns `None` if the whole row is needed: a logit is NaN or `+inf`, the best score is not
     /// finite, or too many scores tie.

@@ -1,11 +1,11 @@
-//! Conversations as JSON, to be kept and shared.
+//! Saved conversations, as JSON.
 //!
 //! ```json
 //! {"version": 1, "system": null, "turns": [{"user": "你好", "moss": "你好！", "ids": [1, 2, 3]}]}
 //! ```
-//! `system` is null for the published instruction. `ids` are the reply's own token ids: where they
-//! give `moss` again they are used as they are, otherwise (another tokenizer, an edited text)
-//! `moss` is tokenised. A question that was never answered has an empty `moss`.
+//! `system` is null for the published meta instruction. `ids` are the token ids of the reply. They
+//! are used if they decode to `moss`; otherwise (another tokenizer, an edited text), `moss` is
+//! tokenized. A turn without a reply has an empty `moss`.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,22 +13,22 @@ use crate::{Specials, SystemText, TextError, Tokenizer, Turn};
 
 const VERSION: u32 = 1;
 
-/// A conversation as it is saved.
+/// A saved conversation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Conversation {
-    /// Form of this file.
+    /// Version of the format.
     pub version: u32,
-    /// What stands before the first turn; none for the published instruction.
+    /// The system prompt; `None` for the published meta instruction.
     #[serde(default)]
     pub system: Option<String>,
-    /// Oldest first.
+    /// The turns, oldest first.
     pub turns: Vec<SavedTurn>,
 }
 
-/// One exchange.
+/// A saved turn.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavedTurn {
-    /// The user's words.
+    /// The user's message.
     pub user: String,
     /// The reply as text, without special tokens.
     pub moss: String,
@@ -38,7 +38,7 @@ pub struct SavedTurn {
 }
 
 impl Conversation {
-    /// Text and ids of some turns.
+    /// Converts turns to text and ids.
     pub fn new(system: &SystemText, turns: &[Turn], tokenizer: &Tokenizer) -> Self {
         let system = match system {
             SystemText::Published => None,
@@ -59,7 +59,7 @@ impl Conversation {
         }
     }
 
-    /// Indented JSON.
+    /// Returns indented JSON.
     ///
     /// # Errors
     /// [`TextError::Conversation`] if it cannot be written.
@@ -67,9 +67,11 @@ impl Conversation {
         serde_json::to_string_pretty(self).map_err(|source| TextError::Conversation { source })
     }
 
+    /// Parses a saved conversation.
+    ///
     /// # Errors
-    /// [`TextError::Conversation`] for anything else than a saved conversation;
-    /// [`TextError::ConversationVersion`] for one of a later form.
+    /// [`TextError::Conversation`] for anything else; [`TextError::ConversationVersion`] for another
+    /// version of the format.
     pub fn from_json(bytes: &[u8]) -> Result<Self, TextError> {
         let found: Self =
             serde_json::from_slice(bytes).map_err(|source| TextError::Conversation { source })?;
@@ -82,21 +84,21 @@ impl Conversation {
         Ok(found)
     }
 
-    /// What stands before the first turn.
+    /// Returns the system prompt.
     pub fn system(&self) -> SystemText {
         self.system
             .clone()
             .map_or(SystemText::Published, SystemText::Custom)
     }
 
-    /// The turns as ids.
+    /// Converts the turns to ids.
     ///
     /// # Errors
-    /// [`TextError::Encode`] when the tokenizers crate fails.
+    /// [`TextError::Encode`] if the tokenizers crate fails.
     pub fn turns(&self, tokenizer: &Tokenizer) -> Result<Vec<Turn>, TextError> {
         let turn = |saved: &SavedTurn| {
             let decoded = tokenizer.decode(&saved.ids, Specials::Skip);
-            // A question without an answer has neither, and stays one.
+            // A turn without a reply has neither ids nor text, and its reply stays empty.
             let is_known = tokenizer.check_ids(&saved.ids).is_ok();
             let reply = if is_known && decoded.trim_start() == saved.moss.trim_start() {
                 saved.ids.clone()

@@ -1,4 +1,4 @@
-//! What can be wrong with tokenizer files, conversations and prompts.
+//! Errors of tokenizer files, conversations and prompts.
 
 use std::path::PathBuf;
 
@@ -17,14 +17,14 @@ pub enum TokenizerFile {
     SpecialTokens,
 }
 
-/// What is wrong with a token id.
+/// A fault of a token id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
 pub enum IdFault {
     /// No token has it.
     Missing,
     /// Two tokens have it.
     Twice,
-    /// It is above the number of tokens.
+    /// It is not below the number of tokens.
     TooLarge,
 }
 
@@ -33,21 +33,21 @@ pub enum IdFault {
 #[error("{}", moss_messages::english(self))]
 #[non_exhaustive]
 pub enum TextError {
-    /// A tokenizer file is not there or cannot be read.
+    /// A tokenizer file is missing or cannot be read.
     Read {
         /// The file.
         file: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[message(kind)]
         source: std::io::Error,
     },
-    /// A JSON file of another form.
+    /// A JSON file that cannot be parsed.
     Json {
         /// The file.
         file: PathBuf,
-        /// What it should be.
+        /// The role of the file.
         what: TokenizerFile,
-        /// Where and why.
+        /// The parser's error, with line and column.
         source: serde_json::Error,
     },
     /// A line of merges.txt that is not two tokens.
@@ -56,25 +56,33 @@ pub enum TextError {
         file: PathBuf,
         /// Line, from 1.
         line: usize,
-        /// What stands there.
+        /// The start of the line.
         found: String,
     },
-    /// A merge of tokens that the vocabulary lacks, or another inconsistency.
+    /// A merge with a token that the vocabulary lacks.
+    MergeToken {
+        /// The file.
+        file: PathBuf,
+        /// Line, from 1.
+        line: usize,
+        /// The token.
+        token: String,
+    },
+    /// Files that the tokenizers crate rejects.
     Bpe {
         /// The folder.
         folder: PathBuf,
-        /// What the tokenizers crate says.
+        /// The message of the tokenizers crate.
         reason: String,
     },
-    /// A carriage return that does not belong to a line's end, as in files whose lines end in it
-    /// alone.
+    /// A carriage return without a line feed.
     LineEnd {
         /// The file.
         file: PathBuf,
         /// Line, from 1.
         line: usize,
     },
-    /// A merge of something that no earlier merge makes: lines are missing or in another order.
+    /// A merge of a token that no earlier merge produces: lines are missing or in another order.
     MergePart {
         /// The file.
         file: PathBuf,
@@ -82,10 +90,10 @@ pub enum TextError {
         line: usize,
         /// The two tokens.
         found: String,
-        /// The one that is not made yet.
+        /// The one that no earlier line produces.
         part: String,
     },
-    /// A pair that is merged by two lines.
+    /// A pair that two lines merge.
     MergeTwice {
         /// The file.
         file: PathBuf,
@@ -94,19 +102,19 @@ pub enum TextError {
         /// The two tokens.
         found: String,
     },
-    /// A merge that stands behind one of a higher token id, in a vocabulary that is numbered in the
-    /// order of its merges.
+    /// A merge after one of a higher token id, in a vocabulary whose ids are in the order of its
+    /// merges.
     MergeOrder {
         /// The file.
         file: PathBuf,
         /// Line, from 1.
         line: usize,
-        /// The token it makes.
+        /// The token that it produces.
         id: u32,
-        /// The token of the merge before.
+        /// The token that the previous merge produces.
         before: u32,
     },
-    /// A token of several bytes that no merge makes, so that it could never be used.
+    /// A token of several bytes that no merge produces, so it would never be used.
     NoMerge {
         /// merges.txt.
         file: PathBuf,
@@ -114,10 +122,10 @@ pub enum TextError {
         id: u32,
         /// Its text.
         found: String,
-        /// How many there are.
+        /// The number of such tokens.
         count: usize,
     },
-    /// A byte without a token: texts that hold it would lose it.
+    /// A byte without a token: tokenization would drop it.
     MissingByte {
         /// The folder.
         folder: PathBuf,
@@ -137,16 +145,16 @@ pub enum TextError {
         /// Its id there.
         listed_id: u32,
     },
-    /// A setting of tokenizer_config.json that would change the ids of texts.
+    /// A setting of tokenizer_config.json that would change the token ids of texts.
     Unsupported {
         /// tokenizer_config.json.
         file: PathBuf,
         /// The setting.
         option: &'static str,
-        /// The added token that it belongs to.
+        /// The added token that has it.
         token: Option<String>,
     },
-    /// A folder with a tokenizer of the form that this program does not read.
+    /// A folder whose tokenizer has another format.
     TokenizerJson {
         /// tokenizer.json.
         file: PathBuf,
@@ -157,7 +165,7 @@ pub enum TextError {
         position: usize,
         /// The id.
         id: u32,
-        /// Number of tokens, whose ids begin at 0.
+        /// The number of tokens; their ids start at 0.
         tokens: usize,
     },
     /// Ids that are not 0, 1, 2 and so on, each once.
@@ -166,12 +174,12 @@ pub enum TextError {
         folder: PathBuf,
         /// The id.
         id: u32,
-        /// What is wrong with it.
+        /// The fault.
         found: IdFault,
-        /// The last id that there should be.
+        /// The last id expected.
         last: u32,
     },
-    /// A token that is not written in byte-level characters.
+    /// A token with a character outside the byte-level alphabet.
     Token {
         /// The folder.
         folder: PathBuf,
@@ -180,7 +188,7 @@ pub enum TextError {
         /// Its text.
         found: String,
     },
-    /// A special token that chats need.
+    /// A tokenizer without a special token that conversations need.
     MissingSpecial {
         /// The folder.
         folder: PathBuf,
@@ -191,38 +199,38 @@ pub enum TextError {
     Encode {
         /// Length of the text.
         bytes: usize,
-        /// What it says.
+        /// Its message.
         reason: String,
     },
-    /// A plugin whose call is nowhere published.
+    /// A plugin whose API was never published.
     NoPluginApi {
         /// The plugin.
         plugin: &'static str,
     },
-    /// A name that is no plugin.
+    /// A name that is not that of a plugin.
     UnknownPlugin {
         /// The name.
         found: String,
-        /// The names there are.
+        /// The names of the plugins.
         expected: Vec<String>,
     },
-    /// The newest turn does not fit the window by itself.
+    /// The newest turn alone exceeds the context length.
     TurnTooLong {
         /// Tokens of the shortest prompt.
         found: usize,
-        /// Tokens that the window leaves.
+        /// The most tokens of a prompt.
         allowed: usize,
     },
-    /// A saved conversation of another form.
+    /// A file that is not a saved conversation.
     Conversation {
-        /// Where and why.
+        /// The parser's error, with line and column.
         source: serde_json::Error,
     },
-    /// A saved conversation of a version that this program does not know.
+    /// A saved conversation in an unsupported version of the format.
     ConversationVersion {
-        /// Version found.
+        /// The version found.
         found: u32,
-        /// Version known.
+        /// The supported version.
         expected: u32,
     },
 }

@@ -1,25 +1,25 @@
-//! A prompt in parts, each encoded once: which turns fit the context window, and the ids of those.
+//! The parts of a prompt, each encoded once, and the turns that fit the context length.
 
 use std::ops::Range;
 
 use crate::{PromptBuilder, SegmentKind, TextError, Turn, turns_to_drop};
 
-/// A prompt, and how its reply begins.
+/// A prompt, and the first segment of its reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prompt {
     /// Token ids.
     pub ids: Vec<u32>,
-    /// The part of the reply that the model writes next.
+    /// The segment of the reply that the model writes next.
     pub next: SegmentKind,
-    /// The model continues text of an answer: white space at the beginning is part of it. False
-    /// from [`PromptLayout::into_prompt`], to be set where it is so.
+    /// Is true if the model continues text of an answer, so that leading white space is part of
+    /// it. [`PromptLayout::into_prompt`] sets it to false.
     pub continues: bool,
-    /// Number of oldest turns that were left out.
+    /// The number of oldest turns that were left out.
     pub dropped: usize,
 }
 
-/// The parts of a prompt: the instruction, the turns of a conversation, the user's last message,
-/// and the beginning of a reply to it.
+/// The parts of a prompt: the system prompt, the turns of a conversation, the user's last message,
+/// and the start of the reply to it.
 #[derive(Debug)]
 pub struct PromptLayout<'a> {
     builder: &'a PromptBuilder,
@@ -27,24 +27,24 @@ pub struct PromptLayout<'a> {
     user: &'a str,
     begun: &'a [u32],
     eom: u32,
-    /// Ids of each turn's opening, the last message's at the end; empty for turns without an
-    /// answer.
+    /// Ids of each turn's opening (the message with its labels), the last message's at the end;
+    /// empty for turns without a reply.
     openings: Vec<Vec<u32>>,
-    /// Index of the opening that was encoded together with the instruction.
+    /// Index of the opening that was encoded together with the system prompt.
     first: usize,
-    /// Tokens of the instruction in it.
+    /// Tokens of the system prompt in it.
     instruction: usize,
 }
 
 impl PromptBuilder {
     /// Encodes the parts of a prompt: `turns`, the message `user`, and the ids `begun` of a reply
-    /// to it that the model goes on from.
+    /// that the model continues.
     ///
-    /// Turns without an answer are left out: an empty one would be an example of how to answer, and
-    /// what made an answer fail would do so again.
+    /// Turns without a reply are left out: an empty reply would be an example to the model, and a
+    /// message that made a reply fail would do so again.
     ///
     /// # Errors
-    /// [`TextError::Encode`] when the tokenizers crate fails.
+    /// [`TextError::Encode`] if the tokenizers crate fails.
     pub fn layout<'a>(
         &'a self,
         turns: &'a [Turn],
@@ -52,14 +52,15 @@ impl PromptBuilder {
         begun: &'a [u32],
     ) -> Result<PromptLayout<'a>, TextError> {
         let first = first_shown(turns, 0);
-        let mut openings = Vec::with_capacity(turns.len() + 1);
-        for (index, turn) in turns.iter().enumerate() {
-            openings.push(if turn.reply.is_empty() {
-                Vec::new()
+        let opening = |(index, turn): (usize, &Turn)| {
+            if turn.reply.is_empty() {
+                Ok(Vec::new())
             } else {
-                self.opening(index == first, &turn.user)?
-            });
-        }
+                self.opening(index == first, &turn.user)
+            }
+        };
+        let openings = turns.iter().enumerate().map(opening);
+        let mut openings = openings.collect::<Result<Vec<_>, _>>()?;
         openings.push(self.opening(turns.len() == first, user)?);
         Ok(PromptLayout {
             builder: self,
@@ -73,8 +74,8 @@ impl PromptBuilder {
         })
     }
 
-    /// Tokens of the instruction at the beginning of `ids`. The tokenizer never joins the line
-    /// break at its end with what follows.
+    /// Returns the tokens of the system prompt at the start of `ids`. The tokenizer never merges
+    /// the line feed at its end with the following text.
     fn instruction_tokens(&self, ids: &[u32]) -> usize {
         let bytes = self.instruction().len();
         let ends = ids.iter().scan(0, |end, id| {
@@ -86,13 +87,14 @@ impl PromptBuilder {
 }
 
 impl PromptLayout<'_> {
-    /// Counts the tokens of the prompt for message `range.end` after the turns in `range`; the last
-    /// message's number is the number of turns. `begun` counts the beginning of a reply too.
+    /// Returns the tokens of the prompt for message `range.end` after the turns in `range`; the
+    /// index of the last message is the number of turns. With `begun`, the start of the reply
+    /// counts too.
     pub fn tokens(&self, range: Range<usize>, begun: bool) -> usize {
         let shown = range
             .clone()
             .filter(|turn| !self.openings[*turn].is_empty());
-        // A line break stands between two turns.
+        // One line feed separates two turns.
         let turns = shown.map(|turn| self.opening(turn) + self.reply(turn) + 1);
         let begun = if begun { self.begun.len() } else { 0 };
         self.instruction + turns.sum::<usize>() + self.opening(range.end) + begun
@@ -101,7 +103,7 @@ impl PromptLayout<'_> {
     /// Returns how many of the oldest turns must be left out; see [`turns_to_drop`].
     ///
     /// # Errors
-    /// [`TextError::TurnTooLong`] when the last message alone does not fit.
+    /// [`TextError::TurnTooLong`] if the last message alone does not fit.
     pub fn fit(
         &self,
         max_new_tokens: Option<usize>,
@@ -119,7 +121,7 @@ impl PromptLayout<'_> {
     /// Returns the prompt without the `dropped` oldest turns.
     ///
     /// # Errors
-    /// [`TextError::Encode`] when the tokenizers crate fails.
+    /// [`TextError::Encode`] if the tokenizers crate fails.
     pub fn into_prompt(self, dropped: usize) -> Result<Prompt, TextError> {
         let dropped = dropped.min(self.turns.len());
         let first = first_shown(self.turns, dropped);
@@ -133,7 +135,7 @@ impl PromptLayout<'_> {
             let reply = &self.turns[index].reply;
             ids.extend_from_slice(reply);
             if !reply.is_empty() && reply.last() != Some(&self.eom) {
-                ids.push(self.eom); // a reply that was cut off
+                ids.push(self.eom); // closes a partial reply
             }
             ids.extend_from_slice(&self.openings[index + 1]);
         }
@@ -151,7 +153,7 @@ impl PromptLayout<'_> {
         })
     }
 
-    /// Tokens of an opening, without the instruction or the line break before it.
+    /// Returns the tokens of an opening, without the preceding system prompt or line feed.
     fn opening(&self, index: usize) -> usize {
         let before = if index == self.first {
             self.instruction
@@ -161,16 +163,16 @@ impl PromptLayout<'_> {
         self.openings[index].len().saturating_sub(before)
     }
 
-    /// Tokens of a turn's reply, closed.
+    /// Returns the tokens of a turn's reply, including its `<eom>`.
     fn reply(&self, index: usize) -> usize {
         let reply = &self.turns[index].reply;
         reply.len() + usize::from(reply.last() != Some(&self.eom))
     }
 }
 
-/// Index of the first turn from `start` on that has an answer, or the number of turns.
+/// Returns the index of the first turn from `start` on that has a reply, or the number of turns.
 fn first_shown(turns: &[Turn], start: usize) -> usize {
-    let answered = |turn: &Turn| !turn.reply.is_empty();
-    let found = turns[start..].iter().position(answered);
+    let has_reply = |turn: &Turn| !turn.reply.is_empty();
+    let found = turns[start..].iter().position(has_reply);
     found.map_or(turns.len(), |offset| start + offset)
 }

@@ -1,7 +1,7 @@
-//! Text to token ids and back: byte-level BPE from the published files, streaming decode,
-//! conversations, prompts.
+//! Text to token ids and back: byte-level BPE from the published files, streaming detokenization,
+//! conversations, prompts, replies.
 //!
-//! No tensors here. Token ids are plain `u32`, as in the `tokenizers` crate.
+//! This crate has no tensors. Token ids are `u32`, as in the `tokenizers` crate.
 
 mod conversation;
 mod error;

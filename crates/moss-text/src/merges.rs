@@ -1,17 +1,16 @@
-//! `merges.txt`, and whether it is the one that made `vocab.json`.
+//! `merges.txt`, and the check that it belongs to `vocab.json`.
 //!
-//! A byte-level BPE vocabulary is built by its merges, so a file that is cut off, reordered or of
-//! another model shows:
+//! The merges produce a byte-level BPE vocabulary, so these rules detect a file that is truncated,
+//! reordered or from another model:
 //!
 //! - each part of a merge is a single byte or the result of an earlier line;
 //! - each multi-byte token is the result of a line, unless it is an added or special token;
-//! - no pair stands there twice: the later line would silently change the pair's rank;
-//! - where tokens are numbered in the order of their merges, as in GPT-2's files, every line keeps
-//!   that order. Vocabularies that begin with the 256 single bytes, in whatever order, are numbered
-//!   so; RoBERTa's, which is sorted by frequency, is not.
+//! - no pair occurs twice: the later line would change the pair's rank;
+//! - if token ids are in the order of the merges, as in GPT-2's files, every line keeps that order.
+//!   This is the case if the ids start with the 256 single bytes, in any order. RoBERTa's ids are
+//!   ordered by frequency.
 //!
-//! Without these checks such files load, and encode every text differently from the way the model
-//! was trained.
+//! Without these checks, such files load and encode text differently from the training data.
 
 use std::path::Path;
 
@@ -19,7 +18,7 @@ use ahash::{AHashMap, AHashSet};
 
 use crate::TextError;
 
-/// Two tokens that become one.
+/// Two tokens that are merged.
 pub(crate) struct MergeLine {
     pub(crate) first: String,
     pub(crate) second: String,
@@ -27,8 +26,8 @@ pub(crate) struct MergeLine {
     line: usize,
 }
 
-/// In a vocabulary whose bytes do not have consecutive ids, more than one line in so many out of
-/// order means that it is not numbered by its merges.
+/// If the single bytes do not have consecutive ids, and more than one line of this many is out of
+/// order, the ids are not in the order of the merges.
 const OUT_OF_ORDER: usize = 10;
 
 pub(crate) fn read(file: &Path) -> Result<Vec<MergeLine>, TextError> {
@@ -40,8 +39,7 @@ pub(crate) fn read(file: &Path) -> Result<Vec<MergeLine>, TextError> {
     let mut lines = Vec::new();
     for (index, text) in text.lines().enumerate() {
         let line = index + 1;
-        // Byte-level tokens write this byte as another character, so it can only be a line end of
-        // its own.
+        // The byte-level alphabet has another character for this byte, so it is a line end.
         if text.contains('\r') {
             return Err(TextError::LineEnd {
                 file: file.to_owned(),
@@ -73,7 +71,7 @@ pub(crate) fn read(file: &Path) -> Result<Vec<MergeLine>, TextError> {
 }
 
 /// Checks the rules above. `tokens` has the text of every id, `needs_merge` is false for added and
-/// special tokens. Returns which ids are single bytes or the results of merges.
+/// special tokens. The result is true for ids that are single bytes or results of merges.
 pub(crate) fn check(
     base: &AHashMap<String, u32>,
     tokens: &[&str],
@@ -81,7 +79,6 @@ pub(crate) fn check(
     file: &Path,
     needs_merge: impl Fn(&str) -> bool,
 ) -> Result<Vec<bool>, TextError> {
-    let folder = || file.parent().unwrap_or(Path::new("")).to_owned();
     let is_byte = |text: &str| text.chars().nth(1).is_none();
     let mut made: Vec<bool> = tokens.iter().map(|text| is_byte(text)).collect();
     let mut pairs = AHashSet::with_capacity(lines.len());
@@ -98,11 +95,13 @@ pub(crate) fn check(
         joined.push_str(first);
         joined.push_str(second);
         let id = |token: &str| {
-            let reason = || format!("merges.txt:{line}: `{token}`");
-            base.get(token).copied().ok_or_else(|| TextError::Bpe {
-                folder: folder(),
-                reason: reason(),
-            })
+            base.get(token)
+                .copied()
+                .ok_or_else(|| TextError::MergeToken {
+                    file: file.to_owned(),
+                    line,
+                    token: token.to_owned(),
+                })
         };
         let (a, b, result) = (id(first)?, id(second)?, id(&joined)?);
         for (id, part) in [(a, first), (b, second)] {
@@ -124,7 +123,7 @@ pub(crate) fn check(
                 found,
             });
         }
-        // Another pair can make a token once more; the first one numbered it.
+        // Several pairs can produce a token; the first one determines its id.
         if !std::mem::replace(&mut made[result as usize], true) {
             if let Some(before) = last.filter(|before| *before > result) {
                 descents += 1;
@@ -144,8 +143,8 @@ pub(crate) fn check(
             count,
         });
     }
-    // A trainer numbers the bytes first, then the merges. The number of lines out of order says
-    // nothing there: a shuffled file has most.
+    // A trainer numbers the bytes first, then the merges. For such a vocabulary, the number of
+    // lines out of order does not matter: in a shuffled file, most are.
     let bytes = base.iter().filter(|(text, _)| is_byte(text));
     let (first_byte, last_byte, bytes) = bytes.fold((u32::MAX, 0, 0), |(low, high, n), (_, id)| {
         (low.min(*id), high.max(*id), n + 1)

@@ -1,10 +1,10 @@
-//! Replies that come as text, such as those that a client of the server hands back.
+//! Past replies as text, such as those in a request to the server.
 
 use serde::Deserialize;
 
 use crate::{EMPTY_PART, PromptBuilder, TextError};
 
-/// The parts of a plugin model's reply beside its answer.
+/// The segments of a plugin model's reply, except its answer.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)] // also for `[]`, as some languages write an empty object
 pub struct PluginFields {
@@ -27,15 +27,15 @@ impl PluginFields {
 }
 
 impl PromptBuilder {
-    /// Returns the ids of a past reply with the answer `said`, as the model would have written and
-    /// been given them:
+    /// Returns the ids of a past reply with the answer `said`: those that the model would have
+    /// generated, and those of the results:
     ///
     /// ```text
     /// <|Inner Thoughts|>: …<eot>\n<|Commands|>: …<eoc>\n<|Results|>:\n…<eor>\n<|MOSS|>: …<eom>
     /// ```
-    /// A part that a plugin model must have written, and that is not known, is [`EMPTY_PART`]. A
-    /// plugin model's reply without an answer ends after its commands, or at `<|MOSS|>:` if it has
-    /// their results. `is_open` leaves out `<eom>`, for the model to continue the answer.
+    /// An unknown segment that a plugin model must have written is [`EMPTY_PART`]. A plugin model's
+    /// reply without an answer ends after its commands, or at `<|MOSS|>:` if it has their results.
+    /// With `is_open`, `<eom>` is left out, so that the model continues the answer.
     ///
     /// # Errors
     /// [`TextError::MissingSpecial`], [`TextError::Encode`].
@@ -58,7 +58,7 @@ impl PromptBuilder {
                 commands,
                 results,
             } = fields.unwrap_or(&none);
-            // The space behind a label belongs to the label.
+            // The white space after a label is part of the label.
             let (thoughts, commands) = (
                 thoughts.as_deref().map(str::trim_start),
                 commands.as_deref().map(str::trim_start),

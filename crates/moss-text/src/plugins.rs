@@ -1,10 +1,10 @@
-//! The six plugin switches of the plugin models' instruction.
+//! The six plugin switches of the plugin models' meta instruction.
 
 use serde::{Deserialize, Serialize};
 
 use crate::TextError;
 
-/// A tool that a plugin model may have been told of.
+/// A plugin of the published plugin models.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[allow(missing_docs)]
@@ -18,7 +18,7 @@ pub enum Plugin {
 }
 
 impl Plugin {
-    /// In the order of the published instruction.
+    /// All plugins, in the order of the published meta instruction.
     pub const ALL: [Self; 6] = [
         Self::WebSearch,
         Self::Calculator,
@@ -28,7 +28,7 @@ impl Plugin {
         Self::TextToSpeech,
     ];
 
-    /// The name to type: `web-search`.
+    /// Returns the name in options and requests, such as `web-search`.
     pub fn name(self) -> &'static str {
         match self {
             Self::WebSearch => "web-search",
@@ -40,7 +40,7 @@ impl Plugin {
         }
     }
 
-    /// The name in the instruction: `Web search`.
+    /// Returns the name in the meta instruction, such as `Web search`.
     fn title(self) -> &'static str {
         match self {
             Self::WebSearch => "Web search",
@@ -52,7 +52,7 @@ impl Plugin {
         }
     }
 
-    /// The call as published, for those that have one.
+    /// Returns the published API, if there is one.
     pub fn api(self) -> Option<&'static str> {
         match self {
             Self::WebSearch => Some("Search(query)"),
@@ -78,15 +78,17 @@ impl std::str::FromStr for Plugin {
     }
 }
 
-/// Which plugins are on.
+/// The plugins that are enabled.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PluginSwitches {
     enabled: Vec<Plugin>,
 }
 
 impl PluginSwitches {
+    /// Enables plugins.
+    ///
     /// # Errors
-    /// [`TextError::NoPluginApi`] for a plugin whose call was never published.
+    /// [`TextError::NoPluginApi`] for a plugin whose API was never published.
     pub fn new(enabled: impl IntoIterator<Item = Plugin>) -> Result<Self, TextError> {
         let mut switches = Self::default();
         for plugin in enabled {
@@ -102,19 +104,19 @@ impl PluginSwitches {
         Ok(switches)
     }
 
-    /// Returns the switches of a model by its name, all off; `None` for a model that was not
+    /// Returns the switches of a model by its name, all disabled; `None` for a model that was not
     /// trained with plugins.
     pub fn for_model(name: &str) -> Option<Self> {
         name.contains("-plugin").then(Self::default)
     }
 
-    /// Whether `plugin` is on.
+    /// Returns `true` if `plugin` is enabled.
     pub fn is_enabled(&self, plugin: Plugin) -> bool {
         self.enabled.contains(&plugin)
     }
 
-    /// Puts the switches into the published instruction, whose last six lines they are. A line
-    /// whose switch is off keeps its published bytes.
+    /// Sets the switches in the published meta instruction, which are its last six lines. The line
+    /// of a disabled plugin is unchanged.
     pub(crate) fn apply(&self, instruction: &str) -> String {
         let mut text = String::with_capacity(instruction.len() + 128);
         for line in instruction.split_inclusive('\n') {

@@ -1,41 +1,41 @@
-//! Conversations to token ids, in the form of the published README.
+//! Conversations to token ids, in the format of the published README.
 //!
 //! ```text
 //! {instruction}<|Human|>: {user}<eoh>\n<|MOSS|>:                 first turn
 //! {all so far, ending in <eom>}\n<|Human|>: {user}<eoh>\n<|MOSS|>:   next turns
 //! ```
-//! A plugin model's prompt ends after `<eoh>\n`: it goes on with its thoughts. What the user and
-//! the system text say is spelt out: no text of theirs becomes a special token. Generated ids are
-//! taken as they are, never turned into text and back.
+//! A plugin model's prompt ends after `<eoh>\n`, because the model continues with its thoughts.
+//! Text of the user and of the system prompt never becomes a special token. Generated ids are kept
+//! and never converted to text and back.
 
 use crate::{PluginSwitches, TextError, Tokenizer};
 
-/// The instruction of the published README, with the six plugin switches, all off.
+/// The meta instruction of the published README, with the six plugin switches, all disabled.
 const INSTRUCTION: &str = include_str!("meta_instruction.txt");
-/// Lines of switches at its end.
+/// Lines of the switches at its end.
 const SWITCH_LINES: usize = 6;
 
-/// What stands before the first turn.
+/// The system prompt: the text before the first turn.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum SystemText {
-    /// The published instruction.
+    /// The published meta instruction.
     #[default]
     Published,
-    /// One's own; it is made to end in a newline. Empty for none.
+    /// Another text, to which a missing line feed at the end is added. Empty for no system prompt.
     Custom(String),
 }
 
-/// One exchange: what the user said, and the ids that followed.
+/// A turn: the user's message, and the ids of the reply.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Turn {
-    /// The user's words.
+    /// The user's message.
     pub user: String,
-    /// Everything after the turn's opening: generated ids, and for plugin models the results put
-    /// between them. Empty for a question that was never answered.
+    /// Everything after the message: generated ids and, for plugin models, the results between
+    /// them. Empty for a turn without a reply.
     pub reply: Vec<u32>,
 }
 
-/// Builds prompts for one model and one instruction.
+/// Builds prompts for one model and one system prompt.
 #[derive(Debug, Clone)]
 pub struct PromptBuilder {
     tokenizer: Tokenizer,
@@ -44,7 +44,7 @@ pub struct PromptBuilder {
 }
 
 impl PromptBuilder {
-    /// `plugins` is `None` for models that were not trained with plugins.
+    /// Creates a builder. `plugins` is `None` for models that were not trained with plugins.
     ///
     /// # Errors
     /// [`TextError::MissingSpecial`] for a tokenizer without the tokens of a conversation.
@@ -61,28 +61,28 @@ impl PromptBuilder {
         })
     }
 
-    /// The tokenizer that prompts are built with.
+    /// Returns the tokenizer.
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer
     }
 
-    /// What stands before the first turn.
+    /// Returns the system prompt.
     pub fn system(&self) -> &SystemText {
         &self.system
     }
 
-    /// Replaces what stands before the first turn.
+    /// Replaces the system prompt.
     pub fn set_system(&mut self, system: SystemText) {
         self.system = system;
     }
 
-    /// The plugin switches; `None` for models without plugins.
+    /// Returns the plugin switches; `None` for models without plugins.
     pub fn plugins(&self) -> Option<&PluginSwitches> {
         self.plugins.as_ref()
     }
 
-    /// Returns the tokens that end a run of a reply: `<eom>`, `<eoc>` where a plugin model waits
-    /// for results, and `eos`, the end token of the model's config.
+    /// Returns the tokens that end a run of a reply: `<eom>`, `<eoc>` after which a plugin model
+    /// waits for results, and `eos`, the end-of-text token of the model's configuration.
     pub fn stop_ids(&self, eos: Option<u32>) -> Vec<u32> {
         let special = self.tokenizer.special().ok();
         let eom = special.map(|special| special.eom);
@@ -98,7 +98,7 @@ impl PromptBuilder {
         self.plugins.is_some() && eoc.is_some() && ids.last() == eoc.as_ref()
     }
 
-    /// The instruction as text, ending in a newline unless it is empty.
+    /// Returns the system prompt as text, with a line feed at the end unless it is empty.
     pub fn instruction(&self) -> String {
         match (&self.system, &self.plugins) {
             (SystemText::Custom(text), _) if text.is_empty() || text.ends_with('\n') => {
@@ -113,25 +113,22 @@ impl PromptBuilder {
         }
     }
 
-    /// Returns the ids of a whole prompt: the instruction, `turns`, and the message `user`. See
+    /// Returns the ids of a whole prompt: the system prompt, `turns`, and the message `user`. See
     /// [`PromptBuilder::layout`].
     ///
     /// # Errors
-    /// [`TextError::Encode`] when the tokenizers crate fails.
+    /// [`TextError::Encode`] if the tokenizers crate fails.
     pub fn prompt(&self, turns: &[Turn], user: &str) -> Result<Vec<u32>, TextError> {
         Ok(self.layout(turns, user, &[])?.into_prompt(0)?.ids)
     }
 
-    /// Ids that give a plugin's results to the model, after its commands.
+    /// Returns the ids of a plugin's results, which follow the commands.
     ///
     /// # Errors
     /// [`TextError::MissingSpecial`] for a tokenizer without `<eor>`; [`TextError::Encode`].
     pub fn results(&self, text: &str) -> Result<Vec<u32>, TextError> {
-        let missing = || TextError::MissingSpecial {
-            folder: Default::default(),
-            name: "<eor>",
-        };
-        let eor = self.tokenizer.special()?.eor.ok_or_else(missing)?;
+        let eor = self.tokenizer.special()?.eor;
+        let eor = eor.ok_or_else(|| self.tokenizer.missing_special("<eor>"))?;
         let mut ids = self
             .tokenizer
             .encode_untrusted(&format!("\n<|Results|>:\n{text}"))?;
@@ -140,8 +137,8 @@ impl PromptBuilder {
         Ok(ids)
     }
 
-    /// The words of the user up to where the model goes on. The first turn is tokenised together
-    /// with the instruction, as upstream tokenises its one string.
+    /// Returns the ids of a message, up to the start of the reply. The first turn is tokenized
+    /// together with the system prompt, as upstream tokenizes the whole prompt.
     pub(crate) fn opening(&self, first: bool, user: &str) -> Result<Vec<u32>, TextError> {
         let before = if first {
             self.instruction()

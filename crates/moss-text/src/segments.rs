@@ -1,23 +1,23 @@
-//! The parts of a plugin model's reply, told apart: thoughts, commands, answer.
+//! The segments of a plugin model's reply: thoughts, commands, answer.
 //!
 //! ```text
-//! <|Inner Thoughts|>: …<eot>\n<|Commands|>: …<eoc>      then results are put in      \n<|MOSS|>: …<eom>
+//! <|Inner Thoughts|>: …<eot>\n<|Commands|>: …<eoc>      then results are inserted      \n<|MOSS|>: …<eom>
 //! ```
 
 use crate::{SpecialTokens, traced::Traced};
 
-/// The text of a part that has nothing to say. A model whose commands are this text calls no
-/// plugin, and expects the same text as results.
+/// The text of an empty segment. A model whose commands are this text calls no plugin, and expects
+/// the same text as results.
 pub const EMPTY_PART: &str = "None";
 
-/// Parts of a reply.
+/// A segment of a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SegmentKind {
-    /// What the model thinks before it acts.
+    /// The model's inner thoughts.
     Thoughts,
     /// Calls to plugins.
     Commands,
-    /// What it says to the user; for models without plugins all of the reply.
+    /// The answer to the user; for models without plugins the whole reply.
     Answer,
 }
 
@@ -32,7 +32,7 @@ impl SegmentKind {
         }
     }
 
-    /// The part that follows the special token `id`, if that ends a part.
+    /// Returns the segment after the special token `id`, if that ends a segment.
     pub(crate) fn after(id: u32, special: &SpecialTokens) -> Option<Self> {
         let ends = [
             (special.eot, Self::Commands),
@@ -44,19 +44,19 @@ impl SegmentKind {
     }
 }
 
-/// Takes labels off the beginnings of parts, and white space off the beginning of an answer.
+/// Removes the labels of segments, and white space from the start of an answer.
 #[derive(Debug, Clone)]
 pub(crate) struct Segments {
     kind: SegmentKind,
-    /// Text that may still turn out to be a label; `None` once the label is past.
+    /// Text that may be the start of a label; `None` after the label.
     head: Option<Traced>,
-    /// The part has no text yet.
+    /// Is true if the segment has no text yet.
     is_new: bool,
 }
 
 impl Segments {
-    /// A reply that begins with `kind`. `labelled` says that the model writes the label itself,
-    /// `continues` that the part has text already.
+    /// Creates the state for a reply that begins with `kind`. With `labelled`, the model writes the
+    /// label; with `continues`, the segment has text already.
     pub(crate) fn new(kind: SegmentKind, labelled: bool, continues: bool) -> Self {
         Self {
             kind,
@@ -65,35 +65,35 @@ impl Segments {
         }
     }
 
-    /// The part that text belongs to now.
+    /// Returns the current segment.
     pub(crate) fn kind(&self) -> SegmentKind {
         self.kind
     }
 
-    /// The number of the token that the first byte held back comes from.
+    /// Returns the number of the token of the first byte that is held back.
     pub(crate) fn first_owner(&self) -> Option<u32> {
         self.head.as_ref().and_then(Traced::first_owner)
     }
 
-    /// Begins another part, whose label is expected to be that of `kind`.
+    /// Begins another segment, which is `kind` unless its label says otherwise.
     pub(crate) fn begin(&mut self, kind: SegmentKind) {
         *self = Self::new(kind, true, false);
     }
 
-    /// Returns what `text` adds to the part.
+    /// Returns the text that `text` adds to the segment.
     pub(crate) fn push(&mut self, text: Traced) -> Traced {
         let Some(head) = &mut self.head else {
-            return self.said(text);
+            return self.trimmed(text);
         };
         head.append(text);
         let start = head.text().trim_start_matches('\n');
-        // The label says what the part is, whatever was expected.
+        // The label determines the segment.
         let labelled = |kind: &SegmentKind| start.starts_with(kind.label());
         if let Some(kind) = SegmentKind::ALL.into_iter().find(labelled) {
             let label = head.text().len() - start.len() + kind.label().len();
             let rest = head.split_off(label);
             (self.kind, self.head) = (kind, None);
-            return self.said(rest);
+            return self.trimmed(rest);
         }
         let may_become = |kind: SegmentKind| kind.label().starts_with(start);
         if SegmentKind::ALL.into_iter().any(may_become) {
@@ -102,14 +102,14 @@ impl Segments {
         self.finish()
     }
 
-    /// Returns text that was held back in vain.
+    /// Returns text that was held back but is not a label.
     pub(crate) fn finish(&mut self) -> Traced {
         let head = self.head.take().unwrap_or_default();
-        self.said(head)
+        self.trimmed(head)
     }
 
-    /// The white space behind an answer's label belongs to the label.
-    fn said(&mut self, mut text: Traced) -> Traced {
+    /// Removes the white space after an answer's label.
+    fn trimmed(&mut self, mut text: Traced) -> Traced {
         if self.is_new && self.kind == SegmentKind::Answer {
             let space = text.text().len() - text.text().trim_start().len();
             text = text.split_off(space);

@@ -1,4 +1,4 @@
-//! Token ids to text as they come, whole characters at a time.
+//! Streaming detokenization: token ids to text, in complete characters.
 
 use crate::{
     Specials, Tokenizer,
@@ -6,8 +6,8 @@ use crate::{
     traced::{Pending, Traced},
 };
 
-/// Holds back the beginning of a character until its end has come. The pieces put together are
-/// exactly what [`Tokenizer::decode`] gives for all ids at once.
+/// A streaming detokenizer. It holds back an incomplete character. The concatenated pieces equal
+/// [`Tokenizer::decode`] of all ids.
 #[derive(Debug, Clone)]
 pub struct TextStream {
     tokenizer: Tokenizer,
@@ -16,7 +16,7 @@ pub struct TextStream {
 }
 
 impl TextStream {
-    /// A stream at its beginning.
+    /// Creates a stream.
     pub fn new(tokenizer: Tokenizer, specials: Specials) -> Self {
         Self {
             tokenizer,
@@ -25,17 +25,17 @@ impl TextStream {
         }
     }
 
-    /// The text that `id` completes: empty while a character is unfinished.
+    /// Returns the text that `id` completes; empty while a character is incomplete.
     pub fn push(&mut self, id: u32) -> String {
         self.push_traced(id, None).into_text()
     }
 
-    /// What is left at the end: U+FFFD for a character that never became whole.
+    /// Returns the remaining text: U+FFFD for an incomplete character.
     pub fn finish(&mut self) -> String {
         self.finish_traced().into_text()
     }
 
-    /// As [`TextStream::push`], for text that is traced to tokens by their numbers.
+    /// Returns the text that `id` completes, traced to tokens by their numbers.
     pub(crate) fn push_traced(&mut self, id: u32, number: Option<u32>) -> Traced {
         self.tokenizer.count_decoded();
         match self.tokenizer.piece(id) {
@@ -56,19 +56,19 @@ impl TextStream {
         }
     }
 
-    /// As [`TextStream::finish`], for text that is traced to tokens.
+    /// Returns the remaining text, traced to tokens.
     pub(crate) fn finish_traced(&mut self) -> Traced {
         self.pending.decode(true)
     }
 
-    /// The number of the token that the first undecoded byte comes from.
+    /// Returns the number of the token of the first byte that is not decoded.
     pub(crate) fn first_owner(&self) -> Option<u32> {
         self.pending.first_owner()
     }
 }
 
 impl Tokenizer {
-    /// Returns the text of `ids`. Each malformed part of the UTF-8 becomes one U+FFFD; ids beyond
+    /// Returns the text of `ids`. Each malformed part of the UTF-8 becomes one U+FFFD. Ids beyond
     /// the vocabulary have no text.
     pub fn decode(&self, ids: &[u32], specials: Specials) -> String {
         let mut stream = TextStream::new(self.clone(), specials);

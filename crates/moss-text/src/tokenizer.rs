@@ -1,7 +1,7 @@
 //! GPT-2's byte-level BPE over the published files, through the `tokenizers` crate.
 //!
-//! Added tokens match first, the leftmost longest one, and take no whitespace away around them;
-//! what lies between them is split by GPT-2's pattern and merged. No token is put before a text.
+//! Added tokens are matched first, leftmost and longest, without stripping white space around them.
+//! The text between them is split by GPT-2's pattern and merged. No token is prepended.
 
 #[cfg(feature = "testing")]
 use std::sync::atomic::Ordering::Relaxed;
@@ -18,23 +18,23 @@ use crate::{
     vocab::{self, Vocab, byte_level_alphabet},
 };
 
-/// Whether special tokens are shown in decoded text.
+/// The treatment of special tokens in decoded text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Specials {
-    /// As they are written: `<eom>`.
+    /// Decode them to their names, such as `<eom>`.
     Show,
-    /// Not at all.
+    /// Leave them out.
     Skip,
 }
 
-/// What an id stands for.
+/// The kind of a token.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// Bytes, perhaps a part of a character.
+    /// Bytes, which may be a part of a character.
     Bytes,
-    /// A whole text that is matched before BPE.
+    /// A text that is matched before BPE.
     Added,
-    /// Structure, not text.
+    /// A special token, which is not part of a text.
     Special,
 }
 
@@ -45,11 +45,12 @@ struct Inner {
     all: Matcher,
     /// Those that are plain text.
     plain: Matcher,
-    /// Every id's bytes, one after the other, and where each ends.
+    /// The bytes of all ids, concatenated, and the end of each.
     bytes: Vec<u8>,
     ends: Vec<u32>,
     kinds: Vec<Kind>,
-    special: Option<SpecialTokens>,
+    /// The special tokens, or the name of a missing one.
+    special: Result<SpecialTokens, &'static str>,
     folder: std::path::PathBuf,
     #[cfg(feature = "testing")]
     work: crate::work::Counters,
@@ -73,7 +74,7 @@ impl Matcher {
     }
 }
 
-/// Text to token ids and back. Clones share one vocabulary.
+/// A tokenizer: text to token ids and back. Clones share one vocabulary.
 #[derive(Clone)]
 pub struct Tokenizer {
     inner: Arc<Inner>,
@@ -86,24 +87,24 @@ impl std::fmt::Debug for Tokenizer {
 }
 
 impl Tokenizer {
-    /// Whether a folder holds a tokenizer's `vocab.json` or `merges.txt`.
-    /// [`Tokenizer::from_folder`] reports what is missing or wrong.
+    /// Returns `true` if a folder has `vocab.json` or `merges.txt`. [`Tokenizer::from_folder`]
+    /// reports missing and invalid files.
     pub fn is_present(folder: &Path) -> bool {
         ["vocab.json", "merges.txt"]
             .iter()
             .any(|name| vocab::exists(&folder.join(name)))
     }
 
-    /// Reads `vocab.json`, `merges.txt`, and where they are there `added_tokens.json`,
+    /// Reads `vocab.json`, `merges.txt`, and, if they exist, `added_tokens.json`,
     /// `special_tokens_map.json` and `tokenizer_config.json`.
     ///
     /// Added tokens are those of `added_tokens.json` and of `added_tokens_decoder` in
-    /// `tokenizer_config.json`. The tokens of [`SpecialTokens`] are special whatever the files say;
-    /// others are where the files declare them.
+    /// `tokenizer_config.json`. The tokens of [`SpecialTokens`] are always special; others are if
+    /// the files declare them so.
     ///
     /// # Errors
-    /// A [`TextError`] naming the file and the line or id: also for merges that are not those that
-    /// made the vocabulary.
+    /// A [`TextError`] naming the file and the line or id, also for merges that do not belong to
+    /// the vocabulary.
     pub fn from_folder(folder: impl AsRef<Path>) -> Result<Self, TextError> {
         let vocab = Vocab::read(folder.as_ref())?;
         let table = Table::new(&vocab)?;
@@ -154,15 +155,16 @@ impl Tokenizer {
         })
     }
 
-    /// Real tokens: ids from here on have embedding rows and no text, and are never to be sampled.
+    /// Returns the number of tokens. The embedding has more rows; their ids have no text and must
+    /// not be sampled.
     pub fn vocab_size(&self) -> usize {
         self.inner.kinds.len()
     }
 
-    /// Passes ids that stand for tokens.
+    /// Checks that every id is that of a token.
     ///
     /// # Errors
-    /// [`TextError::UnknownId`] naming the first that does not.
+    /// [`TextError::UnknownId`] for the first one that is not.
     pub fn check_ids(&self, ids: &[u32]) -> Result<(), TextError> {
         let tokens = self.vocab_size();
         match ids.iter().position(|id| *id as usize >= tokens) {
@@ -175,31 +177,37 @@ impl Tokenizer {
         }
     }
 
-    /// Ids of the tokens that structure a conversation.
+    /// Returns the ids of the special tokens of a conversation.
     ///
     /// # Errors
     /// [`TextError::MissingSpecial`] for a tokenizer without `<eoh>` or `<eom>`.
     pub fn special(&self) -> Result<SpecialTokens, TextError> {
-        let missing = || TextError::MissingSpecial {
-            folder: self.inner.folder.clone(),
-            name: "<eoh> or <eom>",
-        };
-        self.inner.special.ok_or_else(missing)
+        self.inner
+            .special
+            .map_err(|name| self.missing_special(name))
     }
 
-    /// Token ids of a text. Special tokens in it become their ids: for text that is trusted.
+    /// Returns the error for a missing special token.
+    pub(crate) fn missing_special(&self, name: &'static str) -> TextError {
+        TextError::MissingSpecial {
+            folder: self.inner.folder.clone(),
+            name,
+        }
+    }
+
+    /// Returns the token ids of a trusted text: special tokens in it are encoded as such.
     ///
     /// # Errors
-    /// [`TextError::Encode`] when the tokenizers crate fails.
+    /// [`TextError::Encode`] if the tokenizers crate fails.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, TextError> {
         self.encode_with(text, &self.inner.all)
     }
 
-    /// As [`Tokenizer::encode`], but a special token in the text is spelt out like any other text:
-    /// a user who types `<eom>` cannot end a turn with it.
+    /// Returns the token ids of an untrusted text: special tokens in it are encoded like other
+    /// text, so a user who types `<eom>` does not end a turn.
     ///
     /// # Errors
-    /// [`TextError::Encode`] when the tokenizers crate fails.
+    /// [`TextError::Encode`] if the tokenizers crate fails.
     pub fn encode_untrusted(&self, text: &str) -> Result<Vec<u32>, TextError> {
         self.encode_with(text, &self.inner.plain)
     }
@@ -244,20 +252,20 @@ impl Tokenizer {
         Ok(())
     }
 
-    /// Returns what this tokenizer and its clones have done so far.
+    /// Returns the work of this tokenizer and its clones so far.
     #[cfg(feature = "testing")]
     pub fn work(&self) -> crate::Work {
         self.inner.work.work()
     }
 
-    /// Counts an id that is decoded, where tests look.
+    /// Counts a decoded id, for tests.
     pub(crate) fn count_decoded(&self) {
         #[cfg(feature = "testing")]
         self.inner.work.decoded_ids.fetch_add(1, Relaxed);
     }
 
-    /// The bytes of `id`, perhaps a part of a character; those of a special token as it is written,
-    /// none beyond the vocabulary.
+    /// Returns the bytes of `id`, which may be a part of a character; for a special token those of
+    /// its name, and none for an id beyond the vocabulary.
     pub fn token_bytes(&self, id: u32) -> &[u8] {
         match self.piece(id) {
             Piece::Bytes(bytes) | Piece::Whole { bytes, .. } => bytes,
@@ -265,7 +273,7 @@ impl Tokenizer {
         }
     }
 
-    /// The bytes that `id` adds to a run of text, or the whole text that stands by itself.
+    /// Returns the bytes that `id` adds to the text before it, or its separate text.
     pub(crate) fn piece(&self, id: u32) -> Piece<'_> {
         let inner = &self.inner;
         let Some(kind) = inner.kinds.get(id as usize) else {
@@ -290,14 +298,14 @@ impl Tokenizer {
     }
 }
 
-/// What an id adds to a text.
+/// The text of an id.
 pub(crate) enum Piece<'a> {
     Bytes(&'a [u8]),
     Whole { bytes: &'a [u8], special: bool },
     Nothing,
 }
 
-/// Every id's bytes.
+/// The bytes of all ids.
 struct Table {
     bytes: Vec<u8>,
     ends: Vec<u32>,
@@ -342,7 +350,8 @@ impl Table {
     }
 }
 
-fn special_tokens(vocab: &Vocab) -> Option<SpecialTokens> {
+/// Returns the special tokens, or the name of a missing one.
+fn special_tokens(vocab: &Vocab) -> Result<SpecialTokens, &'static str> {
     let id = |name: &str| {
         vocab
             .added
@@ -350,10 +359,10 @@ fn special_tokens(vocab: &Vocab) -> Option<SpecialTokens> {
             .or_else(|| vocab.base.get(name))
             .copied()
     };
-    Some(SpecialTokens {
+    Ok(SpecialTokens {
         end_of_text: id("<|endoftext|>"),
-        eoh: id("<eoh>")?,
-        eom: id("<eom>")?,
+        eoh: id("<eoh>").ok_or("<eoh>")?,
+        eom: id("<eom>").ok_or("<eom>")?,
         eot: id("<eot>"),
         eoc: id("<eoc>"),
         eor: id("<eor>"),

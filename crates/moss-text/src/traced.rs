@@ -1,7 +1,6 @@
-//! Text that knows which tokens it comes from.
+//! Text with the tokens that it comes from.
 
-/// Text, and for each of its bytes the number of the token that it comes from. Without numbers
-/// where nobody asks for them.
+/// Text, with the number of the token of each byte. Without numbers if they are not requested.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Traced {
     text: String,
@@ -14,7 +13,7 @@ impl Traced {
         &self.text
     }
 
-    /// Returns the text alone.
+    /// Returns the text without the numbers.
     pub(crate) fn into_text(self) -> String {
         self.text
     }
@@ -24,7 +23,7 @@ impl Traced {
         self.text.is_empty()
     }
 
-    /// Returns the number of the token that the first byte comes from.
+    /// Returns the number of the token of the first byte.
     pub(crate) fn first_owner(&self) -> Option<u32> {
         self.owners.first().copied()
     }
@@ -65,7 +64,7 @@ pub(crate) struct Pending {
 }
 
 impl Pending {
-    /// Appends the bytes of a token, with its number where text is traced.
+    /// Appends the bytes of a token, with its number if text is traced.
     pub(crate) fn push(&mut self, bytes: &[u8], owner: Option<u32>) {
         self.bytes.extend_from_slice(bytes);
         self.owners.extend(
@@ -75,13 +74,13 @@ impl Pending {
         );
     }
 
-    /// Returns the number of the token that the first byte comes from.
+    /// Returns the number of the token of the first byte.
     pub(crate) fn first_owner(&self) -> Option<u32> {
         self.owners.first().copied()
     }
 
-    /// Decodes all bytes but those of an unfinished character at the end, and with `all` those too.
-    /// Each malformed part becomes one U+FFFD, which belongs to the part's last token.
+    /// Decodes all bytes except an incomplete character at the end, which only `all` decodes. Each
+    /// malformed part becomes one U+FFFD, which belongs to the part's last token.
     pub(crate) fn decode(&mut self, all: bool) -> Traced {
         let (mut decoded, mut done) = (Traced::default(), 0);
         for chunk in self.bytes.utf8_chunks() {

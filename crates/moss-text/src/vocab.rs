@@ -12,15 +12,15 @@ use serde_json::Value;
 
 use crate::{IdFault, TextError, TokenizerFile, merges, special};
 
-/// What the files say, checked.
+/// The content of the files, checked.
 pub(crate) struct Vocab {
     pub(crate) folder: PathBuf,
     /// Byte-level tokens.
     pub(crate) base: AHashMap<String, u32>,
     pub(crate) merges: Vec<(String, String)>,
-    /// Tokens that are matched as they are, before BPE.
+    /// Tokens that are matched before BPE.
     pub(crate) added: BTreeMap<String, u32>,
-    /// Those of them, and of `base`, that are never part of a text.
+    /// The special tokens among these and `base`.
     pub(crate) special: HashSet<String>,
 }
 
@@ -50,9 +50,9 @@ struct TokenizerConfig {
 }
 
 impl TokenizerConfig {
-    /// Refuses settings that change the ids of a text and that MOSS's tokenizers do not have.
+    /// Rejects settings that change the ids of a text and that MOSS's tokenizers do not have.
     fn check(&self, file: &Path) -> Result<(), TextError> {
-        let refused = |option: &'static str, token: Option<&str>| {
+        let unsupported = |option: &'static str, token: Option<&str>| {
             Err(TextError::Unsupported {
                 file: file.to_owned(),
                 option,
@@ -64,7 +64,7 @@ impl TokenizerConfig {
             ("add_bos_token", self.add_bos_token),
         ];
         if let Some((option, _)) = whole.into_iter().find(|(_, value)| *value == Some(true)) {
-            return refused(option, None);
+            return unsupported(option, None);
         }
         for entry in self.added_tokens_decoder.iter().flat_map(BTreeMap::values) {
             let options = [
@@ -73,7 +73,7 @@ impl TokenizerConfig {
                 ("single_word", entry.single_word),
             ];
             if let Some((option, _)) = options.into_iter().find(|(_, value)| *value) {
-                return refused(option, Some(&entry.content));
+                return unsupported(option, Some(&entry.content));
             }
         }
         Ok(())
@@ -134,7 +134,8 @@ impl Vocab {
                 byte: byte.1,
             });
         }
-        // A map can hide neither ordinary text nor white space from those who read an answer.
+        // Files may declare ordinary text or white space as special. These tokens stay text, because
+        // they would otherwise be missing in replies.
         declared.retain(|text| {
             let is_ordinary = base.get(text).is_some_and(|id| made[*id as usize]);
             special::NAMES.contains(&text.as_str()) || !(is_ordinary || text.trim().is_empty())
@@ -153,7 +154,7 @@ impl Vocab {
     }
 }
 
-/// The text of every id, each of which must be there once.
+/// Returns the text of every id. Each id must occur once.
 pub(crate) fn by_id<'a>(
     base: &'a AHashMap<String, u32>,
     added: &'a BTreeMap<String, u32>,
@@ -174,7 +175,7 @@ pub(crate) fn by_id<'a>(
     for (text, &id) in base.iter().chain(added) {
         match tokens.get_mut(id as usize) {
             Some(slot @ None) => *slot = Some(text.as_str()),
-            Some(Some(there)) if *there == text.as_str() => {}
+            Some(Some(other)) if *other == text.as_str() => {}
             Some(Some(_)) => return Err(ids_error(id, IdFault::Twice)),
             None => return Err(ids_error(id, IdFault::TooLarge)),
         }
@@ -185,8 +186,8 @@ pub(crate) fn by_id<'a>(
     tokens.into_iter().enumerate().map(found).collect()
 }
 
-/// GPT-2 writes each byte as a printable character: itself where it is one, else the next free one
-/// from U+0100 on.
+/// Returns the byte-level alphabet of GPT-2: a printable byte is written as itself, another one as
+/// the next free character from U+0100 on.
 pub(crate) fn byte_level_alphabet() -> BTreeMap<char, u8> {
     let printable = |byte: &u8| matches!(byte, b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF);
     let own = (0..=255u8)
@@ -199,8 +200,8 @@ pub(crate) fn byte_level_alphabet() -> BTreeMap<char, u8> {
     own.chain(moved).collect()
 }
 
-/// Adds what `added_tokens_decoder` lists to what `added_tokens.json` lists; current transformers
-/// versions write the former alone.
+/// Adds the tokens of `added_tokens_decoder` to those of `added_tokens.json`. Current versions of
+/// transformers write only the former.
 fn merge_decoder(
     decoder: &BTreeMap<u32, DecoderEntry>,
     base: &AHashMap<String, u32>,
@@ -230,8 +231,8 @@ fn merge_decoder(
     Ok(())
 }
 
-/// The tokens of an entry of `special_tokens_map.json`: a text, an object with `content`, or
-/// several of them.
+/// Collects the tokens of an entry of `special_tokens_map.json`: a text, an object with `content`,
+/// or several of them.
 fn collect(entry: Value, into: &mut HashSet<String>) {
     match entry {
         Value::String(content) => {
@@ -248,8 +249,7 @@ fn collect(entry: Value, into: &mut HashSet<String>) {
     }
 }
 
-/// Whether there is something of that name, be it a dangling link: that one is reported when it is
-/// read.
+/// Returns `true` if the path exists. A dangling link counts, so that reading it reports it.
 pub(crate) fn exists(file: &Path) -> bool {
     file.symlink_metadata().is_ok()
 }
@@ -268,7 +268,7 @@ fn json<T: DeserializeOwned>(file: &Path, what: TokenizerFile) -> Result<T, Text
 }
 
 fn optional<T: DeserializeOwned>(file: &Path, what: TokenizerFile) -> Result<Option<T>, TextError> {
-    // A file that is there may hold a JSON null, which says as little as no file.
+    // A file may contain a JSON null, which counts as a missing file.
     if exists(file) {
         json(file, what)
     } else {

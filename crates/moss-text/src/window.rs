@@ -1,29 +1,30 @@
-//! The window rule: which turns still fit.
+//! The choice of turns that fit the context length.
 
 use crate::TextError;
 
-/// An answer is given this part of the window at least, unless fewer tokens are asked for: 256 of
-/// MOSS's 2048.
-const ANSWER_SHARE: usize = 8;
+/// The share of the context length that is kept for the reply, as a divisor: 256 of MOSS's 2048
+/// tokens.
+const REPLY_SHARE: usize = 8;
 
-/// How many of the oldest turns must go so that a prompt fits.
+/// Returns the number of oldest turns to drop so that a prompt fits.
 ///
-/// When the prompt and `min(max_new_tokens, 256)` more would pass `context_length`, the oldest
-/// whole turns go until the prompt takes at most three quarters of the window: rarely, and then
-/// enough, since every such cut costs a whole prefill. The instruction stays. `prompt_len(n)` is
-/// the prompt's length without its `n` oldest turns, of which there are `turns`.
+/// If the prompt and `min(max_new_tokens, 256)` more tokens exceed `context_length`, the oldest
+/// turns are dropped until the prompt has at most three quarters of the context length. Dropping
+/// several turns at once is cheaper, because the whole prompt must be prefilled again each time.
+/// The system prompt is kept. `prompt_len(n)` is the length of the prompt without its `n` oldest
+/// turns of `turns`.
 ///
 /// # Errors
-/// [`TextError::TurnTooLong`] when the newest turn alone does not fit.
+/// [`TextError::TurnTooLong`] if the newest turn alone does not fit.
 pub fn turns_to_drop(
     prompt_len: impl Fn(usize) -> Result<usize, TextError>,
     turns: usize,
     max_new_tokens: Option<usize>,
     context_length: usize,
 ) -> Result<usize, TextError> {
-    let share = context_length / ANSWER_SHARE;
-    let room = max_new_tokens.unwrap_or(share).min(share);
-    let allowed = context_length.saturating_sub(room);
+    let share = context_length / REPLY_SHARE;
+    let reserved = max_new_tokens.unwrap_or(share).min(share);
+    let allowed = context_length.saturating_sub(reserved);
     if prompt_len(0)? <= allowed {
         return Ok(0);
     }

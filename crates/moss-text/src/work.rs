@@ -1,8 +1,8 @@
-//! Counts what a tokenizer does, so that tests can see work that is done twice.
+//! Counters of a tokenizer's work, so that tests detect duplicate work.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// What a tokenizer and its clones have done so far.
+/// The work of a tokenizer and its clones so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Work {
     /// Bytes of text that were encoded.

@@ -2,20 +2,20 @@
 
 use moss_messages::Message;
 
-/// The UTF-8 byte order mark, which Windows programs put in front of text.
+/// The UTF-8 byte order mark, with which Windows programs start text files.
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// Bytes that are examined for UTF-16 without a byte order mark.
 const EXAMINED: usize = 512;
 
-/// Why bytes are not UTF-8 text.
+/// An error of decoding bytes as UTF-8 text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Message)]
 #[error("{}", moss_messages::english(self))]
 #[non_exhaustive]
 pub enum DecodeError {
-    /// Another Unicode encoding, such as PowerShell 5 and Notepad's "Unicode" write.
+    /// Another Unicode encoding, such as that of PowerShell 5 and of Notepad's "Unicode".
     Wide {
-        /// The name as iconv knows it: `UTF-16LE`, `UTF-16BE`, `UTF-32LE` or `UTF-32BE`.
+        /// The name in iconv: `UTF-16LE`, `UTF-16BE`, `UTF-32LE` or `UTF-32BE`.
         encoding: &'static str,
     },
     /// A byte that is not part of a UTF-8 sequence.
@@ -29,7 +29,7 @@ pub enum DecodeError {
     },
 }
 
-/// Decodes a whole file, such as JSON: skips a UTF-8 byte order mark, keeps everything else.
+/// Decodes a whole file, such as JSON, and skips a UTF-8 byte order mark.
 ///
 /// # Errors
 /// [`DecodeError::Wide`] for UTF-16 and UTF-32, with or without a byte order mark;
@@ -52,8 +52,7 @@ pub fn decode(bytes: &[u8]) -> Result<&str, DecodeError> {
     })
 }
 
-/// Decodes a whole file of prose as a text editor would: like [`decode`], with line ends CRLF read
-/// as LF.
+/// Decodes a whole file of prose: like [`decode`], with CRLF replaced by LF.
 ///
 /// # Errors
 /// Those of [`decode`].

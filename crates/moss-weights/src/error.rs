@@ -1,13 +1,13 @@
-//! What an op refuses: which argument, what was found, what the rule is.
+//! Errors of kernels: the argument, the value found, and the rule that it violates.
 
 use moss_messages::Message;
 
 use crate::DenseDtype;
 
-/// What an argument has to be.
+/// A requirement on an argument.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
 pub enum Rule {
-    /// This number.
+    /// Equal to this number.
     Exactly(usize),
     /// This number or more.
     AtLeast(usize),
@@ -15,17 +15,17 @@ pub enum Rule {
     AtMost(usize),
     /// Less than this number.
     Below(usize),
-    /// A number of this range, ends included.
+    /// In this range, ends included.
     Between(usize, usize),
     /// One of two numbers.
     OneOf(usize, usize),
     /// A multiple of this number.
     MultipleOf(usize),
-    /// A multiple of one number, and no less than another.
+    /// A multiple of one number, and at least another.
     AlignedAtLeast {
         /// The divisor.
         multiple: usize,
-        /// The least.
+        /// The minimum.
         least: usize,
     },
     /// The product of these extents.
@@ -34,59 +34,59 @@ pub enum Rule {
     Even,
     /// A divisor of the number of heads.
     DivisorOfHeads,
-    /// So many heads of this stride.
+    /// This many heads with this stride.
     HeadsOfStride {
         /// Heads.
         heads: usize,
         /// Elements from one head to the next.
         stride: usize,
     },
-    /// Less than this number, and given once.
+    /// Less than this number, and unique.
     BelowOnce(usize),
-    /// One for each width.
+    /// One per width.
     OnePerWidth,
-    /// Fewer than were given.
+    /// Fewer than were passed.
     Fewer,
     /// Weights that are not packed.
     Dense,
-    /// At most so many inputs of a table that is not packed.
+    /// A dense table, with a limit on its rows.
     DenseAtMost {
-        /// The most rows.
+        /// Maximum rows.
         most: usize,
         /// Inputs of the table.
         inputs: usize,
     },
-    /// A value that f16 holds, at every index.
+    /// Values in the range of f16.
     HeldByF16,
     /// A table in the memory of the GPU.
     OnDevice,
-    /// Few enough for every element to have an address.
+    /// Few enough elements for the address space.
     Addressable,
-    /// Few enough for the memory.
+    /// Few enough elements for the memory.
     Memory {
-        /// Bytes that were asked for.
+        /// Bytes requested.
         needed: u64,
     },
 }
 
-/// What was asked of the CUDA driver or of cuBLAS.
+/// An operation of the CUDA driver or of cuBLAS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
 pub enum DriverCall {
-    /// The size of the free memory.
+    /// Query of the free memory.
     FreeMemory,
-    /// The driver's version.
+    /// Query of the driver's version.
     DriverVersion,
-    /// What a GPU is.
+    /// Query of a GPU's properties.
     Describe,
-    /// The GPUs there are.
+    /// Query of the GPUs.
     ListGpus,
-    /// A context on a GPU.
+    /// Creation of a context on a GPU.
     OpenGpu,
     /// Loading the kernels.
     LoadKernels,
-    /// Finding a kernel in what was loaded.
+    /// Lookup of a kernel in the loaded module.
     FindKernel,
-    /// Launching the kernel of this name.
+    /// Launch of the kernel with this name.
     Kernel(&'static str),
     /// A copy from the GPU.
     CopyFrom,
@@ -96,9 +96,9 @@ pub enum DriverCall {
     CopyWithin,
     /// A transfer to the next stage.
     Transfer,
-    /// Device memory.
+    /// Allocation of device memory.
     Allocate,
-    /// Page-locked host memory.
+    /// Allocation of pinned host memory.
     AllocatePinned,
     /// Filling memory.
     SetMemory,
@@ -108,31 +108,31 @@ pub enum DriverCall {
     LaunchGraph,
     /// A measurement.
     Measure,
-    /// A handle of cuBLAS.
+    /// Creation of a cuBLAS handle.
     PrepareCublas,
-    /// A product by cuBLAS.
+    /// A matrix product of cuBLAS.
     Gemm,
     /// Waiting for the GPU.
     Synchronize,
 }
 
-/// Errors of planning or running an op.
+/// Errors of operations and their preparation.
 #[derive(Debug, thiserror::Error, Message)]
 #[error("{}", moss_messages::english(self))]
 #[non_exhaustive]
 pub enum KernelError {
-    /// An argument outside the op's contract.
+    /// An argument that violates a rule.
     Argument {
         /// The op.
         op: &'static str,
         /// The argument.
         arg: &'static str,
-        /// The value it has.
+        /// Its value.
         found: usize,
-        /// What it has to be.
+        /// The rule that it violates.
         rule: Rule,
     },
-    /// A tensor of another shape than the op takes.
+    /// A tensor whose shape the op does not support.
     Shape {
         /// The op.
         op: &'static str,
@@ -141,10 +141,10 @@ pub enum KernelError {
         /// Its shape.
         #[message(debug)]
         found: Vec<usize>,
-        /// The shape it should have.
+        /// The expected shape.
         expected: String,
     },
-    /// A tensor of a type that the op does not take.
+    /// A tensor whose type the op does not support.
     Dtype {
         /// The op.
         op: &'static str,
@@ -153,7 +153,7 @@ pub enum KernelError {
         /// Its type.
         found: &'static str,
     },
-    /// Activations of 8 bits beside a weight that has no kernel for them.
+    /// 8-bit activations with a dense weight, for which no kernel exists.
     NotPacked {
         /// The op.
         op: &'static str,
@@ -166,70 +166,70 @@ pub enum KernelError {
         /// The op.
         op: &'static str,
     },
-    /// There is no GPU of that number.
+    /// The GPU does not exist.
     NoSuchGpu {
-        /// The number asked for.
+        /// The requested ordinal.
         ordinal: usize,
-        /// GPUs there are.
+        /// Number of GPUs.
         found: usize,
     },
     /// The machine has no NVIDIA driver.
     NoDriver,
-    /// A library that is loaded at run time and was not found, or does not load.
+    /// A library of the run time was not found or could not be loaded.
     LibraryMissing {
         /// Its name.
         library: &'static str,
-        /// Its newest major version that runs on the driver.
+        /// The newest major version that the driver supports.
         version: u32,
-        /// The dynamic loader's words.
+        /// The dynamic loader's message.
         reason: String,
     },
-    /// A driver that this build's kernels do not run on. Versions count 1000 x major + 10 x minor.
+    /// The driver is too old for this build's kernels. Versions are `1000 * major + 10 * minor`.
     DriverTooOld {
-        /// What the driver offers.
+        /// The driver's version.
         found: u32,
-        /// The oldest that runs this build's kernels.
+        /// The oldest supported version.
         needed: u32,
     },
-    /// A card that another program has for itself, whose memory is taken, or that is broken.
+    /// A GPU that could not be opened: in exclusive use, without free memory, or defective.
     NotOpened {
-        /// The card.
+        /// The GPU.
         gpu: usize,
-        /// The driver's number of the error.
+        /// The driver's error code.
         code: u32,
-        /// Its words.
+        /// Its message.
         message: String,
     },
-    /// A card has no room left.
+    /// A GPU's memory is exhausted.
     OutOfMemory {
-        /// The card.
+        /// The GPU.
         gpu: usize,
-        /// Bytes asked for.
+        /// Bytes requested.
         needed: u64,
         /// Bytes free.
         free: u64,
     },
-    /// Weights that were to go to a card could not be read.
+    /// Weights for a GPU could not be read.
     Read {
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// The driver or a CUDA library said no.
+    /// The driver or a CUDA library returned an error.
     Driver {
-        /// What was being done.
+        /// The operation.
         what: DriverCall,
-        /// The driver's number of the error.
+        /// The driver's error code.
         code: u32,
-        /// Its words.
+        /// Its message.
         message: String,
     },
-    /// candle refused a tensor operation.
+    /// A tensor operation of candle failed.
     #[cfg(feature = "candle")]
     Tensor(#[from] candle_core::Error),
 }
 
 impl KernelError {
-    /// Whether a GPU has no memory left, by whichever library said so.
+    /// Returns true if a GPU's memory is exhausted, whichever library reported it.
     pub fn is_out_of_memory(&self) -> bool {
         const CUDA_ERROR_OUT_OF_MEMORY: u32 = 2;
         match self {

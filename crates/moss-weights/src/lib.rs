@@ -1,13 +1,17 @@
-//! Weight matrices as checkpoints store them, the linear layers that they belong to, the checks
-//! that let kernels trust their extents, and the errors that CPU and GPU kernels share.
+//! Weight matrices in the layout of checkpoints with checked shapes, the linear layers of a block,
+//! and the errors that CPU and GPU kernels share.
 
-mod convert;
+mod dtype;
 mod error;
 mod linear;
+pub mod names;
 #[cfg(feature = "synthetic")]
 pub mod synthetic;
 mod weight;
 
+pub use dtype::DenseDtype;
 pub use error::{DriverCall, KernelError, Rule};
 pub use linear::{LinearKind, LinearShape};
-pub use weight::{DenseDtype, DenseWeight, GptqBits, GptqWeight, GroupIndex, LinearWeight};
+pub use weight::{
+    DenseWeight, GptqBits, GptqWeight, GroupIndex, LinearParts, LinearWeight, PUBLISHED_GROUP_SIZE,
+};

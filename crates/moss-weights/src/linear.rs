@@ -1,5 +1,7 @@
 //! The linear layers of a block: their names and shapes.
 
+use crate::names;
+
 /// A linear layer of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum LinearKind {
@@ -29,7 +31,7 @@ impl LinearKind {
 
     /// Returns what the names of its tensors begin with, such as `transformer.h.3.attn.qkv_proj`.
     pub fn name(self, layer: usize) -> String {
-        format!("transformer.h.{layer}.{}", self.tail())
+        names::layer_prefix(layer) + self.tail()
     }
 }
 

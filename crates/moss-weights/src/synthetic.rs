@@ -69,11 +69,11 @@ pub fn dense(in_features: usize, out_features: usize, seed: u32) -> DenseWeight 
 /// Assignment of a packed weight's inputs to groups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Grouping {
-    /// Consecutive inputs, so many a group.
+    /// Groups of this many consecutive inputs.
     Runs(usize),
-    /// Act-order: groups of so many inputs, in an order that the seed picks.
+    /// Act-order: groups of this many inputs, in an order that depends on the seed.
     Permuted(usize),
-    /// Act-order: the first group has more than its share, so that groups end anywhere.
+    /// Act-order: the first group is larger, so that groups end at any input.
     Uneven(usize),
 }
 
@@ -86,7 +86,7 @@ impl Grouping {
     }
 
     fn index(self, in_features: usize, seed: u32) -> GroupIndex {
-        // A prime that divides no width in use: every input gets a place of its own.
+        // A prime that divides no width in use: multiplication permutes the inputs.
         let prime = [7919, 104_729, 15_485_863][seed as usize % 3];
         let groups = in_features.div_ceil(self.size());
         match self {
@@ -111,7 +111,7 @@ impl Grouping {
 }
 
 /// Returns a packed weight in the published layout: any integers, any zero points (the stored one
-/// may stand for `2^bits`), scales that keep products with values from -1 to 1 near 1.
+/// may mean `2^bits`), scales that keep products with values from -1 to 1 near 1.
 pub fn packed(
     width: GptqBits,
     in_features: usize,

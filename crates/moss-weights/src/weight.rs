@@ -1,27 +1,8 @@
-//! Weights as they are stored, dense or packed, and the checks that let kernels trust them.
+//! Dense and packed weights in their stored layout, and checks of their sizes for the kernels.
 
 use bytes::Bytes;
 
-use crate::{KernelError, Rule};
-
-/// Element type of a dense weight.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum DenseDtype {
-    F32,
-    F16,
-    BF16,
-}
-
-impl DenseDtype {
-    /// Bytes of a weight.
-    pub fn bytes(self) -> usize {
-        match self {
-            Self::F32 => 4,
-            Self::F16 | Self::BF16 => 2,
-        }
-    }
-}
+use crate::{DenseDtype, KernelError, Rule};
 
 /// A dense matrix `[out_features, in_features]`, row-major, of any alignment.
 #[derive(Debug, Clone)]
@@ -36,7 +17,7 @@ pub struct DenseWeight {
     pub data: Bytes,
 }
 
-/// Width of a packed weight.
+/// Bits of a packed weight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum GptqBits {
@@ -45,7 +26,7 @@ pub enum GptqBits {
 }
 
 impl GptqBits {
-    /// 4 or 8.
+    /// Returns 4 or 8.
     pub fn bits(self) -> usize {
         match self {
             Self::Four => 4,
@@ -53,11 +34,25 @@ impl GptqBits {
         }
     }
 
-    /// Weights in a 32-bit word.
+    /// Returns the weights per 32-bit word.
     pub fn per_word(self) -> usize {
         32 / self.bits()
     }
 }
+
+impl GptqBits {
+    /// Both widths.
+    pub const ALL: [Self; 2] = [Self::Four, Self::Eight];
+}
+
+impl std::fmt::Display for GptqBits {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.bits().fmt(f)
+    }
+}
+
+/// Group size of the published checkpoints, and the default of the quantizer that made them.
+pub const PUBLISHED_GROUP_SIZE: usize = 128;
 
 /// Group of each input feature of a packed weight.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,7 +67,7 @@ pub enum GroupIndex {
 /// (stored_zero[g][out] + 1))`. Source: GPTQ, arXiv 2210.17323.
 #[derive(Debug, Clone)]
 pub struct GptqWeight {
-    /// Width of a weight.
+    /// Bits of a weight.
     pub bits: GptqBits,
     /// Input features that share a scale.
     pub group_size: usize,
@@ -87,7 +82,7 @@ pub struct GptqWeight {
     pub qzeros: Bytes,
     /// f16 `[groups, out_features]`.
     pub scales: Bytes,
-    /// Which group each input belongs to.
+    /// The group of each input.
     pub groups: GroupIndex,
 }
 
@@ -97,6 +92,15 @@ pub struct GptqWeight {
 pub enum LinearWeight {
     Dense(DenseWeight),
     Gptq(GptqWeight),
+}
+
+/// A linear layer in its stored form, with the bias converted to f32.
+#[derive(Debug, Clone)]
+pub struct LinearParts {
+    /// `[out_features, in_features]`, dense or packed.
+    pub weight: LinearWeight,
+    /// `[out_features]`, if the layer has a bias.
+    pub bias: Option<Vec<f32>>,
 }
 
 impl LinearWeight {
@@ -110,10 +114,10 @@ impl LinearWeight {
 }
 
 impl DenseWeight {
-    /// Checks that the bytes are exactly the matrix.
+    /// Checks the number of bytes.
     ///
     /// # Errors
-    /// [`KernelError::Argument`] if they are not.
+    /// [`KernelError::Argument`] if it is not that of the matrix.
     pub fn check(&self, op: &'static str) -> Result<(), KernelError> {
         expect_len(
             op,
@@ -135,10 +139,10 @@ impl GptqWeight {
         self.out_features.div_ceil(self.bits.per_word())
     }
 
-    /// Checks that the kernels support the shape, and that the bytes are exactly the matrices.
+    /// Checks that the kernels support the shape, and the number of bytes of every matrix.
     ///
     /// # Errors
-    /// [`KernelError::Argument`] naming what does not fit.
+    /// [`KernelError::Argument`] for the first violation.
     pub fn check(&self, op: &'static str) -> Result<(), KernelError> {
         let per_word = self.bits.per_word();
         let rule = |arg, found, ok: bool, rule: Rule| match ok {
@@ -157,7 +161,7 @@ impl GptqWeight {
             whole(self.in_features),
             Rule::MultipleOf(per_word),
         )?;
-        // Groups may not begin in the middle of a word.
+        // A word may not span two groups.
         let one_group = self.group_size >= self.in_features;
         rule(
             "group_size",

@@ -56,7 +56,7 @@ pub use moss_engine::{
     Request, Run, StopCause, StopRules,
 };
 pub use moss_model::{LoadOptions, Moss};
-pub use moss_sampling::{LogitsStep, SamplingParams};
+pub use moss_sampling::{LogitsProcessor, SamplingParams};
 pub use moss_text::{PromptBuilder, SystemText, Tokenizer};
 
 mod builder;

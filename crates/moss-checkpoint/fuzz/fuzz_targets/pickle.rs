@@ -1,4 +1,4 @@
-//! Any bytes give an answer or a typed error, never a panic: `RUSTC_BOOTSTRAP=1 cargo fuzz run
+//! Any bytes give a result or a typed error, and no panic: `RUSTC_BOOTSTRAP=1 cargo fuzz run
 //! pickle`.
 #![no_main]
 

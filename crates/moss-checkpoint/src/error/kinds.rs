@@ -1,8 +1,8 @@
-//! What errors say was found or expected.
+//! Values and rules that errors name.
 
 use moss_messages::Message;
 
-/// What a file of a checkpoint is for.
+/// The role of a file of a checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
 pub enum FileRole {
     /// The folder itself.
@@ -11,7 +11,7 @@ pub enum FileRole {
     Config,
     /// `quantize_config.json`.
     QuantizeConfig,
-    /// The file that maps tensors to shards.
+    /// The shard index: tensor names to file names.
     ShardIndex,
     /// A file of weights.
     Weights,
@@ -20,13 +20,13 @@ pub enum FileRole {
 /// Text that is often downloaded in place of weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
 pub enum Lookalike {
-    /// A pointer that git-lfs left.
+    /// A git-lfs pointer.
     GitLfsPointer,
-    /// A page of HTML.
+    /// An HTML page.
     WebPage,
 }
 
-/// What a value of a configuration file has to be.
+/// A condition on a value of a configuration file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
 pub enum ConfigRule {
     /// A whole number of 0 or more.
@@ -53,40 +53,40 @@ pub enum ConfigRule {
     GptqFormat,
 }
 
-/// What tensors show of a value that a configuration file gives.
+/// The value that tensors show for a key of a configuration file.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
 pub enum Evidence {
     /// Another value.
     Value(String),
-    /// The number of groups.
+    /// A number of groups.
     Groups {
-        /// Groups.
+        /// The number of groups.
         groups: usize,
         /// Inputs of the layer.
         inputs: usize,
     },
-    /// Inputs that are not in the order of their groups.
+    /// A group index that is not in the order of the inputs.
     Unordered,
 }
 
-/// What is wrong with an entry of a PyTorch file.
+/// A fault of an entry of a PyTorch file.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
 pub enum EntryFault {
-    /// There is no such entry.
+    /// The entry is missing.
     Missing,
     /// The tensors were written in big-endian order.
     BigEndian,
-    /// The pickle is larger than that of any state dict.
+    /// The pickle exceeds the size limit.
     TooLarge,
     /// The entry is encrypted.
     Encrypted,
-    /// The entry reaches past the end of the file.
+    /// The entry extends past the end of the file.
     PastEnd,
     /// The entry is compressed by this method.
     Compressed(String),
 }
 
-/// The types that a tensor may have.
+/// A condition on the type of a tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
 pub enum DtypeRule {
     /// f16, bf16 or f32.

@@ -1,5 +1,4 @@
-//! Which addresses are mapped weight files. A signal handler may look them up: readers use atomics
-//! alone.
+//! The address ranges of mapped weight files. Lookups are lock-free, for use in a signal handler.
 
 use std::{
     path::Path,
@@ -11,14 +10,14 @@ use std::{
 
 use moss_unicode::{Context, escape};
 
-/// One mapping, or a place for one. Slots form a list that only grows, and belong to a path for
-/// good, so that nothing a reader sees is ever freed; their number is bounded by that of the paths
-/// and of the mappings of a path at one time.
+/// The entry of one mapping; free slots are reused. Slots form a list that only grows, and a slot
+/// always belongs to the same path, so a reader never sees freed memory. Their number is bounded by
+/// the number of paths times the concurrent mappings of a path.
 #[derive(Debug)]
 struct Slot {
-    /// The path as it is shown.
+    /// The path, escaped for display.
     file: Vec<u8>,
-    /// Odd while the range is being changed.
+    /// Odd while a writer changes the range (seqlock).
     version: AtomicUsize,
     /// Addresses `start..end`; empty while no mapping uses the slot.
     start: AtomicUsize,
@@ -27,7 +26,7 @@ struct Slot {
 }
 
 static FIRST: OnceLock<&'static Slot> = OnceLock::new();
-/// Held by those who change slots.
+/// Held while slots are changed.
 static CHANGE: Mutex<()> = Mutex::new(());
 
 /// Keeps a mapping in the registry.
@@ -80,8 +79,8 @@ impl Slot {
         self.version.fetch_add(1, SeqCst);
     }
 
-    /// Whether the slot holds this address. A slot that is changing does not: the mapping of a
-    /// fault is in use, so that its own slot stays as it is.
+    /// Returns `true` if the slot holds this address. A slot that changes meanwhile does not: the
+    /// mapping of a fault is in use, so its slot does not change.
     fn holds(&self, address: usize) -> bool {
         let before = self.version.load(SeqCst);
         let held = (self.start.load(SeqCst)..self.end.load(SeqCst)).contains(&address);
@@ -89,7 +88,7 @@ impl Slot {
     }
 }
 
-/// The path of the weight file that is mapped at this address. Async-signal-safe.
+/// Returns the path of the weight file that is mapped at this address. Async-signal-safe.
 pub(super) fn file_at(address: usize) -> Option<&'static Vec<u8>> {
     let mut link = &FIRST;
     while let Some(slot) = link.get() {

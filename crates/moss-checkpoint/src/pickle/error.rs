@@ -1,8 +1,8 @@
-//! Why a pickle is not a plain state dict: which opcode or name, and where.
+//! Errors of reading a pickle, with the offset of the instruction.
 
 use moss_messages::Message;
 
-/// What an instruction of a pickle needs.
+/// The operand that an instruction of a pickle needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
 pub enum PickleExpected {
     /// A state dict as the result.
@@ -45,7 +45,7 @@ pub enum PickleExpected {
     Memo,
 }
 
-/// What no state dict has so much of.
+/// A quantity that is limited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
 pub enum PickleLimit {
     /// Characters in a string.
@@ -60,16 +60,16 @@ pub enum PickleLimit {
     Memo,
 }
 
-/// What comes with a tensor besides its elements.
+/// Data of a tensor other than its elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
 pub enum Attachment {
     /// Hooks of the backward pass.
     BackwardHooks,
-    /// Marks that its elements are to be negated or conjugated.
+    /// Flags that its elements are negated or conjugated.
     Metadata,
 }
 
-/// Why a pickle is not a plain state dict.
+/// A reason why a pickle is not a plain state dict.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Message)]
 #[error("{}", moss_messages::english(self))]
 #[non_exhaustive]
@@ -86,7 +86,7 @@ pub enum PickleError {
         /// Offset in the pickle.
         at: usize,
     },
-    /// A name that is not on the list.
+    /// A name that is not in the allow-list.
     Global {
         /// Module and name.
         name: String,
@@ -95,23 +95,23 @@ pub enum PickleError {
     },
     /// A value of another kind than the instruction needs.
     Value {
-        /// What the instruction needs.
+        /// The value that the instruction needs.
         expected: PickleExpected,
         /// Offset in the pickle.
         at: usize,
     },
-    /// Larger than any state dict.
+    /// A quantity above its limit, which no state dict reaches.
     Limit {
-        /// What there is too much of.
+        /// The quantity.
         what: PickleLimit,
         /// Offset in the pickle.
         at: usize,
     },
-    /// A tensor that comes with more than its elements.
+    /// A tensor that has data other than its elements.
     Attached {
         /// The tensor.
         name: String,
-        /// What comes with it.
+        /// The data.
         what: Attachment,
     },
     /// Tensors that are not values of string keys of the outermost dict.

@@ -1,4 +1,4 @@
-//! Opcodes of the pickle protocols that `torch.save` uses, by their published codes.
+//! Opcodes of the pickle protocols that `torch.save` uses.
 
 pub(super) const PROTO: u8 = 0x80;
 pub(super) const FRAME: u8 = 0x95;

@@ -1,10 +1,10 @@
-//! The pickle of a state dict, as protocol 2 has it and PyTorch's `weights_only` reader takes it.
+//! Writing the pickle of a state dict, in protocol 2 and for PyTorch's `weights_only` reader.
 
 use super::{globals::storage_name, opcodes::*};
 use crate::Outline;
 
-/// `OrderedDict` of `torch._utils._rebuild_tensor_v2((storage, 0, shape, strides, False,
-/// OrderedDict()))`; tensor `i` is storage `i`, whole.
+/// Returns an `OrderedDict` of `torch._utils._rebuild_tensor_v2((storage, 0, shape, strides, False,
+/// OrderedDict()))`; tensor `i` is the whole storage `i`.
 pub(crate) fn write_state_dict(tensors: &[Outline]) -> Vec<u8> {
     let mut out = Writer(vec![PROTO, 2]);
     out.ordered_dict();
@@ -30,7 +30,7 @@ pub(crate) fn write_state_dict(tensors: &[Outline]) -> Vec<u8> {
     out.0
 }
 
-/// Elements from one index to the next in row-major order.
+/// Returns the row-major strides, in elements.
 fn strides(shape: &[usize]) -> Vec<usize> {
     let mut strides = vec![1; shape.len()];
     for axis in (1..shape.len()).rev() {
@@ -65,7 +65,7 @@ impl Writer {
                 self.0.extend(value.to_le_bytes());
             }
             Err(_) => {
-                self.0.extend([LONG1, 8]); // lengths in memory leave the sign bit alone
+                self.0.extend([LONG1, 8]); // the sign bit is 0: lengths are below 2^63
                 self.0.extend(value.to_le_bytes());
             }
         }

@@ -1,4 +1,4 @@
-//! The safetensors container: a length, a JSON header that says where everything lies, and the
+//! The safetensors container: a length, a JSON header with the offset of every tensor, and the
 //! bytes.
 
 use std::{
@@ -12,17 +12,16 @@ use safetensors::{
     tensor::{Metadata, TensorInfo},
 };
 
-use super::Outline;
-use crate::DType;
+use crate::{DType, Outline};
 
-/// Positioned where the next byte of a tensor goes.
+/// A file whose header is written.
 pub(super) struct SafetensorsFile {
     pub(super) out: BufWriter<File>,
 }
 
 impl SafetensorsFile {
-    /// Tensors stay in the order given, which is the order of layers: every published size keeps
-    /// them on multiples of eight bytes.
+    /// Writes the header. Tensors keep the given order, that of the layers. With the published
+    /// sizes, every tensor then starts at a multiple of eight bytes.
     pub(super) fn begin(mut out: BufWriter<File>, tensors: &[Outline]) -> io::Result<Self> {
         let mut end = 0;
         let mut infos = Vec::with_capacity(tensors.len());
@@ -39,8 +38,7 @@ impl SafetensorsFile {
                 },
             ));
         }
-        // transformers refuses files that do not say which framework's conventions their names
-        // follow.
+        // transformers rejects files that do not state the framework.
         let format = HashMap::from([("format".to_owned(), "pt".to_owned())]);
         let header = Metadata::new(Some(format), infos).map_err(io::Error::other)?;
         let mut header = serde_json::to_vec(&header)?;

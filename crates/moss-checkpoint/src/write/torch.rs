@@ -1,5 +1,5 @@
-//! PyTorch's container: a zip of stored entries, one pickle and one entry a storage. Every tensor
-//! has a storage of its own.
+//! PyTorch's container: a zip of stored entries, a pickle and one entry per storage. Every tensor
+//! gets a separate storage.
 
 use std::{
     fs::File,
@@ -8,17 +8,15 @@ use std::{
 
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
-use super::Outline;
-use crate::pickle::write_state_dict;
+use crate::{Outline, pickle::write_state_dict};
 
-/// Storages begin on multiples of this in files of today's `torch.save`, so that they can be
-/// mapped.
+/// Alignment of storages in files of `torch.save`, for memory mapping, in bytes.
 const ALIGNMENT: u16 = 64;
 
-/// A zip that is being written, with an entry open.
+/// A zip file during writing, with an open entry.
 pub(super) struct TorchFile {
     pub(super) zip: ZipWriter<BufWriter<File>>,
-    /// The folder within the archive.
+    /// The folder in the archive.
     stem: String,
     storages: usize,
 }
@@ -42,7 +40,7 @@ impl TorchFile {
     }
 
     pub(super) fn finish(mut self) -> io::Result<BufWriter<File>> {
-        self.entry("version", b"3\n")?; // the form of the archive, unchanged since PyTorch 1.6
+        self.entry("version", b"3\n")?; // the archive format, unchanged since PyTorch 1.6
         Ok(self.zip.finish()?)
     }
 

@@ -2,11 +2,12 @@
 
 use std::fs;
 
-use moss_checkpoint::{Checkpoint, CheckpointError, Evidence, LinearTensors, Warning};
+use moss_checkpoint::{Checkpoint, CheckpointError, Evidence, Warning};
 use moss_testing::{
     checkpoint::{Tensors, changed},
     copy_fixture, fixture,
 };
+use moss_weights::{LinearShape, LinearWeight};
 use safetensors::Dtype;
 use serde_json::{Value, json};
 
@@ -22,6 +23,14 @@ fn unused(tensors: impl FnOnce(&mut Tensors)) -> Option<(usize, String)> {
             Warning::UnknownTensors { count, first } => Some((*count, first.clone())),
             _ => None,
         })
+}
+
+fn shape(in_features: usize, out_features: usize, has_bias: bool) -> LinearShape {
+    LinearShape {
+        in_features,
+        out_features,
+        has_bias,
+    }
 }
 
 #[test]
@@ -84,8 +93,8 @@ fn a_head_beside_its_packed_form_is_reported_and_the_packed_form_is_used() {
             first: "lm_head.weight".into()
         }]
     );
-    let head = checkpoint.linear("lm_head", 128, 320, true).unwrap();
-    assert!(matches!(head, LinearTensors::Gptq(_)));
+    let head = checkpoint.linear("lm_head", shape(128, 320, true)).unwrap();
+    assert!(matches!(head.weight, LinearWeight::Gptq(_)));
     let formats: Vec<_> = checkpoint
         .linear_formats()
         .iter()
@@ -170,7 +179,9 @@ fn biases_of_attention_must_be_zero() {
         );
         let checkpoint = Checkpoint::open(folder.path()).unwrap();
         assert_eq!(checkpoint.warnings(), []);
-        checkpoint.linear(&stem, 128, outputs, false).map(drop)
+        checkpoint
+            .linear(&stem, shape(128, outputs, false))
+            .map(drop)
     };
     for stem in ["qkv_proj", "out_proj"] {
         open(stem, [0, 0]).unwrap();

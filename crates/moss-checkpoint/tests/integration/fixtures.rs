@@ -2,8 +2,9 @@
 
 use std::fs;
 
-use moss_checkpoint::{Checkpoint, DType, GroupIndex, LinearTensors, RawConfig, Warning};
+use moss_checkpoint::{Checkpoint, RawConfig, Warning};
 use moss_testing::{copy_fixture, fixture};
+use moss_weights::{DenseDtype, GroupIndex, LinearShape, LinearWeight};
 
 const ALL: &[&str] = &[
     "tiny-fp16-bin",
@@ -51,28 +52,24 @@ fn every_tensor_of_every_fixture_has_the_shape_that_config_json_gives() {
         for layer in 0..config.num_layers {
             for (part, inputs, outputs, bias) in linears(config) {
                 let stem = format!("transformer.h.{layer}.{part}");
-                let linear = checkpoint.linear(&stem, inputs, outputs, bias).unwrap();
-                match (linear, checkpoint.quantization()) {
-                    (
-                        LinearTensors::Dense {
-                            weight,
-                            bias: found,
-                        },
-                        None,
-                    ) => {
-                        assert_eq!(
-                            (weight.dtype, found.is_some()),
-                            (DType::F16, bias),
-                            "{name} {stem}"
-                        );
+                let shape = LinearShape {
+                    in_features: inputs,
+                    out_features: outputs,
+                    has_bias: bias,
+                };
+                let linear = checkpoint.linear(&stem, shape).unwrap();
+                assert_eq!(linear.bias.is_some(), bias, "{name} {stem}");
+                match (linear.weight, checkpoint.quantization()) {
+                    (LinearWeight::Dense(weight), None) => {
+                        assert_eq!(weight.dtype, DenseDtype::F16, "{name} {stem}");
                     }
-                    (LinearTensors::Gptq(linear), Some(whole)) => {
+                    (LinearWeight::Gptq(linear), Some(whole)) => {
                         assert_eq!(
                             (linear.bits, linear.group_size),
                             (whole.bits, whole.group_size),
                             "{name} {stem}"
                         );
-                        let order_matters = matches!(linear.g_idx, GroupIndex::Permuted(_));
+                        let order_matters = matches!(linear.groups, GroupIndex::Permuted(_));
                         assert!(whole.act_order || !order_matters, "{name} {stem}");
                     }
                     (linear, whole) => panic!("{name} {stem}: {linear:?} in {whole:?}"),
@@ -97,7 +94,7 @@ fn every_fixture_says_how_it_is_quantised() {
         Checkpoint::open(fixture(name))
             .unwrap()
             .quantization()
-            .map(|q| (q.bits, q.group_size, q.act_order))
+            .map(|q| (q.bits.bits(), q.group_size, q.act_order))
     };
     let expected = [
         None,
@@ -227,7 +224,7 @@ fn oddities_of_config_json_are_warnings_and_the_tensors_decide() {
             .iter()
             .any(|warning| matches!(warning, Warning::TorchDtype { .. }))
     );
-    assert_eq!(checkpoint.quantization().unwrap().bits, 8);
+    assert_eq!(checkpoint.quantization().unwrap().bits.bits(), 8);
 
     let dense = edited(
         "mini-fp16-safetensors",

@@ -2,13 +2,12 @@
 
 use std::fs;
 
-use moss_checkpoint::{
-    Checkpoint, CheckpointError, DtypeRule, GptqLinear, GroupIndex, LinearTensors, Warning,
-};
+use moss_checkpoint::{Checkpoint, CheckpointError, DtypeRule, Warning};
 use moss_testing::{
     checkpoint::{Tensors, write_safetensors},
     fixture,
 };
+use moss_weights::{GptqBits, GptqWeight, GroupIndex, LinearShape, LinearWeight};
 use safetensors::Dtype;
 
 const STEM: &str = "transformer.h.0.attn.qkv_proj";
@@ -65,10 +64,22 @@ fn config(hidden_size: usize, more: &str) -> String {
     )
 }
 
-fn read(tensors: &Tensors, in_features: usize, more: &str) -> Result<GptqLinear, CheckpointError> {
-    match open(tensors, &config(in_features, more))?.linear(STEM, in_features, 16, false)? {
-        LinearTensors::Gptq(linear) => Ok(*linear),
-        LinearTensors::Dense { .. } => panic!("dense"),
+fn shape(in_features: usize, out_features: usize, has_bias: bool) -> LinearShape {
+    LinearShape {
+        in_features,
+        out_features,
+        has_bias,
+    }
+}
+
+fn read(tensors: &Tensors, in_features: usize, more: &str) -> Result<GptqWeight, CheckpointError> {
+    let checkpoint = open(tensors, &config(in_features, more))?;
+    match checkpoint
+        .linear(STEM, shape(in_features, 16, false))?
+        .weight
+    {
+        LinearWeight::Gptq(weight) => Ok(weight),
+        LinearWeight::Dense(_) => panic!("dense"),
     }
 }
 
@@ -97,14 +108,14 @@ fn groups_in_order_are_sequential_with_and_without_an_index_and_a_configured_siz
             let linear = read(&tensors, in_features, more).unwrap();
             assert_eq!(
                 (linear.bits, linear.group_size),
-                (4, 128),
+                (GptqBits::Four, 128),
                 "{in_features}{more}"
             );
-            assert_eq!(linear.g_idx, GroupIndex::Sequential);
+            assert_eq!(linear.groups, GroupIndex::Sequential);
         }
         tensors.remove(&format!("{STEM}.g_idx"));
         assert_eq!(
-            read(&tensors, in_features, "").unwrap().g_idx,
+            read(&tensors, in_features, "").unwrap().groups,
             GroupIndex::Sequential
         );
     }
@@ -123,7 +134,7 @@ fn group_sizes_that_do_not_divide_the_inputs_come_from_the_index_or_are_refused(
     ] {
         let linear = read(&tensors, 200, more).unwrap();
         assert_eq!(
-            (linear.group_size, linear.g_idx),
+            (linear.group_size, linear.groups),
             (104, GroupIndex::Sequential),
             "{more}"
         );
@@ -219,7 +230,7 @@ fn a_group_size_that_nothing_states_is_not_guessed() {
         let more = format!(r#", "groupsize": 320, "wbits": {wbits}"#);
         let linear = read(&tensors, 512, &more).unwrap();
         assert_eq!(
-            (linear.group_size, linear.g_idx),
+            (linear.group_size, linear.groups),
             (320, GroupIndex::Sequential)
         );
         let more = format!(r#", "groupsize": 128, "wbits": {wbits}"#);
@@ -293,7 +304,7 @@ fn an_act_order_layer_has_the_size_of_its_full_groups() {
         );
         let linear = read(&tensors, 512, "").unwrap();
         assert_eq!(linear.group_size, size as usize, "{groups}");
-        assert!(matches!(linear.g_idx, GroupIndex::Permuted(_)));
+        assert!(matches!(linear.groups, GroupIndex::Permuted(_)));
     }
     // Three groups of 192, 192 and 128: their mean is 171, which is not a multiple of a word.
     let mut tensors = quartet(512);
@@ -333,7 +344,7 @@ fn a_permuted_index_is_kept_and_read_from_64_bit_integers_too() {
         tensors.insert(format!("{STEM}.g_idx"), (dtype, vec![256], bytes));
         let expected = permuted.iter().map(|group| *group as u32).collect();
         assert_eq!(
-            read(&tensors, 256, "").unwrap().g_idx,
+            read(&tensors, 256, "").unwrap().groups,
             GroupIndex::Permuted(expected)
         );
     }
@@ -473,14 +484,12 @@ fn types_that_no_checkpoint_has_are_named_and_unknown_tensors_are_a_warning() {
 #[test]
 fn a_bias_is_read_where_it_is_asked_for() {
     let checkpoint = Checkpoint::open(fixture("mini-int8")).unwrap();
-    let LinearTensors::Gptq(linear) = checkpoint
-        .linear("transformer.h.0.mlp.fc_in", 128, 384, true)
-        .unwrap()
-    else {
-        panic!()
-    };
-    linear.bias.unwrap().expect_shape(&[384]).unwrap();
-    let error = checkpoint.linear(STEM, 128, 384, true).unwrap_err();
+    let shape = shape(128, 384, true);
+    let linear = checkpoint
+        .linear("transformer.h.0.mlp.fc_in", shape)
+        .unwrap();
+    assert_eq!(linear.bias.unwrap().len(), 384);
+    let error = checkpoint.linear(STEM, shape).unwrap_err();
     assert!(
         matches!(error, CheckpointError::MissingTensor { .. }),
         "{error}"

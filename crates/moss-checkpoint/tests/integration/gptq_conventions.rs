@@ -3,55 +3,54 @@
 use std::path::Path;
 
 use half::{bf16, f16};
-use moss_checkpoint::{
-    Checkpoint, CheckpointError, GptqLinear, GroupIndex, LinearFormat, LinearTensors, Warning,
-    ZeroPoints,
-};
+use moss_checkpoint::{Checkpoint, CheckpointError, LinearFormat, Warning, ZeroPoints};
 use moss_testing::{
     checkpoint::{self, Tensors, changed, with_quantize_config},
     fixture,
 };
+use moss_weights::{GptqWeight, GroupIndex, LinearShape, LinearWeight};
 use safetensors::Dtype;
 use serde_json::{Value, json};
 
 const FC_OUT: &str = "transformer.h.0.mlp.fc_out"; // 384 inputs in three groups
 
-fn gptq(checkpoint: &Checkpoint, stem: &str) -> Result<GptqLinear, CheckpointError> {
-    let (inputs, outputs, bias) = if stem.ends_with("fc_out") {
-        (384, 128, true)
-    } else {
-        (128, 384, false)
+fn gptq(checkpoint: &Checkpoint, stem: &str) -> Result<GptqWeight, CheckpointError> {
+    let is_fc_out = stem.ends_with("fc_out");
+    let shape = LinearShape {
+        in_features: if is_fc_out { 384 } else { 128 },
+        out_features: if is_fc_out { 128 } else { 384 },
+        has_bias: is_fc_out,
     };
-    match checkpoint.linear(stem, inputs, outputs, bias)? {
-        LinearTensors::Gptq(linear) => Ok(*linear),
-        LinearTensors::Dense { .. } => panic!("dense"),
+    match checkpoint.linear(stem, shape)?.weight {
+        LinearWeight::Gptq(weight) => Ok(weight),
+        LinearWeight::Dense(_) => panic!("dense"),
     }
 }
 
 /// Computes the weights by the formula, `[in, out]`.
-fn dequantised(linear: &GptqLinear) -> Vec<f32> {
-    let bits = linear.bits as usize;
+fn dequantised(linear: &GptqWeight) -> Vec<f32> {
+    let bits = linear.bits.bits();
     let (per_word, mask) = (32 / bits, (1u32 << bits) - 1);
     let word =
         |data: &[u8], at: usize| u32::from_le_bytes(data[4 * at..4 * at + 4].try_into().unwrap());
     let mut weights = Vec::new();
     for input in 0..linear.in_features {
-        let group = match &linear.g_idx {
+        let group = match &linear.groups {
             GroupIndex::Sequential => input / linear.group_size,
             GroupIndex::Permuted(groups) => groups[input] as usize,
         };
         for output in 0..linear.out_features {
             let q = word(
-                &linear.qweight.data,
+                &linear.qweight,
                 input / per_word * linear.out_features + output,
             ) >> (input % per_word * bits)
                 & mask;
             let zeros = linear.out_features.div_ceil(per_word);
-            let zero = word(&linear.qzeros.data, group * zeros + output / per_word)
+            let zero = word(&linear.qzeros, group * zeros + output / per_word)
                 >> (output % per_word * bits)
                 & mask;
             let at = 2 * (group * linear.out_features + output);
-            let scale = f16::from_le_bytes(linear.scales.data[at..at + 2].try_into().unwrap());
+            let scale = f16::from_le_bytes(linear.scales[at..at + 2].try_into().unwrap());
             weights.push(scale.to_f32() * (q as f32 - (zero + 1) as f32));
         }
     }
@@ -125,19 +124,18 @@ fn a_zero_point_of_zero_in_gptq_v2_reads_as_scale_times_field() {
         let (expected, read) = (dequantised(&ones), dequantised(&found));
         let (mut zero_points, mut at) = ([0, 0], 0);
         for input in 0..384 {
-            let group = match &odd.g_idx {
+            let group = match &odd.groups {
                 GroupIndex::Sequential => input / 128,
                 GroupIndex::Permuted(groups) => groups[input] as usize,
             };
             for output in 0..128 {
                 let word = 4 * (group * (128 / per_word) + output / per_word);
-                let word = u32::from_le_bytes(odd.qzeros.data[word..word + 4].try_into().unwrap());
+                let word = u32::from_le_bytes(odd.qzeros[word..word + 4].try_into().unwrap());
                 let is_zero = (word >> (output % per_word * bits) & mask).is_multiple_of(2);
                 zero_points[usize::from(is_zero)] += 1;
                 let scale = 2 * (group * 128 + output);
                 let scale =
-                    f16::from_le_bytes(odd.scales.data[scale..scale + 2].try_into().unwrap())
-                        .to_f32();
+                    f16::from_le_bytes(odd.scales[scale..scale + 2].try_into().unwrap()).to_f32();
                 let right = if is_zero {
                     expected[at] + scale
                 } else {
@@ -466,7 +464,7 @@ fn linear_layers_in_several_formats_are_all_reported() {
         .linear_formats()
         .iter()
         .map(|(format, count)| match format {
-            LinearFormat::Gptq(found) => (found.bits, *count),
+            LinearFormat::Gptq(found) => (found.bits.bits(), *count),
             LinearFormat::Dense(_) => (16, *count),
         })
         .collect();
@@ -475,7 +473,7 @@ fn linear_layers_in_several_formats_are_all_reported() {
         found.contains(&(4, 1)) && found.contains(&(16, 1)) && found.len() == 3,
         "{found:?}"
     );
-    assert_eq!(checkpoint.quantization().unwrap().bits, 8);
+    assert_eq!(checkpoint.quantization().unwrap().bits.bits(), 8);
     for name in [
         "mini-int8",
         "mini-int4-act-order",

@@ -11,6 +11,7 @@ use moss_checkpoint::{
 };
 use moss_files::FileKind;
 use moss_testing::{checkpoint::torch_folder, copy_fixture, fixture};
+use moss_weights::LinearShape;
 use proptest::prelude::*;
 
 fn open_error(folder: &Path) -> CheckpointError {
@@ -25,6 +26,14 @@ fn edit_config(folder: &Path, from: &str, to: &str) {
     let text = fs::read_to_string(&file).unwrap();
     assert!(text.contains(from));
     fs::write(file, text.replace(from, to)).unwrap();
+}
+
+fn shape(in_features: usize, out_features: usize, has_bias: bool) -> LinearShape {
+    LinearShape {
+        in_features,
+        out_features,
+        has_bias,
+    }
 }
 
 #[test]
@@ -233,17 +242,17 @@ fn missing_and_misshapen_tensors_are_named() {
     let checkpoint = Checkpoint::open(fixture("mini-int8")).unwrap();
     let stem = "transformer.h.0.mlp.fc_in";
     assert!(matches!(
-        checkpoint.linear("transformer.h.9.mlp.fc_in", 128, 384, true),
+        checkpoint.linear("transformer.h.9.mlp.fc_in", shape(128, 384, true)),
         Err(CheckpointError::MissingTensor { .. })
     ));
-    checkpoint.linear(stem, 128, 384, true).unwrap();
-    let wrong = checkpoint.linear(stem, 128, 385, true).unwrap_err();
+    checkpoint.linear(stem, shape(128, 384, true)).unwrap();
+    let wrong = checkpoint.linear(stem, shape(128, 385, true)).unwrap_err();
     assert!(
         matches!(wrong, CheckpointError::Shape { ref expected, .. } if *expected == [385]),
         "{wrong}"
     );
     assert!(matches!(
-        checkpoint.linear(stem, 100, 384, true),
+        checkpoint.linear(stem, shape(100, 384, true)),
         Err(CheckpointError::BitWidth { .. })
     ));
     let tensor = checkpoint.tensor(&format!("{stem}.qweight")).unwrap();
@@ -436,7 +445,7 @@ proptest! {
                     let _ = (tensor.check_finite().is_ok(), tensor.to_i32().is_ok());
                 }
                 let width = checkpoint.config().hidden_size;
-                let _ = checkpoint.linear("transformer.h.0.attn.out_proj", width, width, false);
+                let _ = checkpoint.linear("transformer.h.0.attn.out_proj", shape(width, width, false));
             }
         }
     }

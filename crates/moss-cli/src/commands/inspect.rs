@@ -230,7 +230,7 @@ fn linears(format: &LinearFormat) -> Text {
     match format {
         LinearFormat::Dense(dtype) => msg!("plain", value = dtype.to_string()),
         LinearFormat::Gptq(q) => {
-            let mut format = msg!("format-gptq", bits = q.bits, group = q.group_size);
+            let mut format = msg!("format-gptq", bits = q.bits.bits(), group = q.group_size);
             if q.act_order {
                 format = msg!("format-gptq-act-order", format);
             }
@@ -268,10 +268,7 @@ fn needed(checkpoint: &Checkpoint, config: &MossConfig) -> Vec<Arg> {
     let linears =
         (0..config.num_layers).flat_map(|layer| block.linears().map(|linear| (layer, linear)));
     let linear = |(layer, (kind, shape)): (usize, (LinearKind, LinearShape))| {
-        let (inputs, outputs) = (shape.in_features, shape.out_features);
-        checkpoint
-            .linear(&kind.name(layer), inputs, outputs, shape.has_bias)
-            .err()
+        checkpoint.linear(&kind.name(layer), shape).err()
     };
     let errors = shapes
         .into_iter()

@@ -6,8 +6,8 @@ use moss_messages::{Text, msg};
 /// Returns the text of a note; `devices` are the names of all devices.
 pub(crate) fn placement_note(note: &Note, devices: &[String]) -> Text {
     match note {
-        Note::LeftOut { card, why } => {
-            let device = devices.get(*card).map_or("", String::as_str);
+        Note::LeftOut { device, why } => {
+            let device = devices.get(*device).map_or("", String::as_str);
             let why = match why {
                 LeftOut::NotNeeded => msg!("note-not-needed"),
                 LeftOut::TooSmall => msg!("note-too-small"),

@@ -1,4 +1,4 @@
-//! Many messages at the same time, each in a conversation of its own.
+//! Several messages at the same time, each in a separate conversation.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use moss_text::PromptBuilder;
 use super::{Chat, ChatOptions, ChatRun};
 use crate::{Engine, EngineError, Event, Outcome};
 
-/// Answers messages that have nothing to do with each other. They share each pass over the weights.
+/// Generates replies to independent messages, as one batch of sequences.
 #[derive(Debug)]
 pub struct Batch {
     engine: Arc<Engine>,
@@ -25,7 +25,7 @@ impl Batch {
         }
     }
 
-    /// Submits all messages, then waits for the answers, which come in the same order.
+    /// Submits all messages and returns the results in the same order.
     pub fn ask_all(&mut self, messages: &[&str]) -> Vec<Result<Outcome, EngineError>> {
         let chat = || {
             let engine = self.engine.clone();

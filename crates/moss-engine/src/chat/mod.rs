@@ -1,236 +1,162 @@
-//! A conversation over an engine: turns as ids, the window rule, plugin turns.
+//! Conversations: turns as token ids, the context length, and turns with plugins.
 
 mod batch;
+mod options;
 mod run;
+mod state;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use moss_sampling::SamplingParams;
-use moss_text::{Conversation, NextRun, PromptBuilder, Reply, SystemText, Tokenizer, Turn};
+use moss_text::{Conversation, PromptBuilder, SystemText, Turn};
 
-pub use self::{batch::Batch, run::ChatRun};
-use crate::{CancelHandle, Engine, EngineError, Request, Run, Session};
+use self::state::ChatState;
+pub use self::{batch::Batch, options::ChatOptions, run::ChatRun};
+use crate::{Engine, EngineError};
 
-/// How a chat answers.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ChatOptions {
-    /// How tokens are chosen.
-    pub sampling: SamplingParams,
-    /// Tokens of an answer at most; `None` for as many as the window holds.
-    pub max_new_tokens: Option<usize>,
-    /// Time of an answer at most, from its first token.
-    pub time_limit: Option<Duration>,
-}
-
-impl Default for ChatOptions {
-    fn default() -> Self {
-        Self {
-            sampling: SamplingParams::CHAT,
-            max_new_tokens: None,
-            time_limit: None,
-        }
-    }
-}
-
-/// One conversation. Its cache stays between turns: only what is new is run.
+/// A conversation. Its KV cache is kept between turns, so only new tokens are prefilled.
 #[derive(Debug)]
 pub struct Chat {
-    engine: Arc<Engine>,
-    session: Session,
-    builder: PromptBuilder,
-    turns: Vec<Turn>,
-    /// Turns before this one no longer fit the window; they are kept for the record.
-    first_shown: usize,
-    /// How answers are made; changes apply from the next one on.
+    state: ChatState,
+    /// Settings of replies. Changes apply to the next one.
     pub options: ChatOptions,
 }
 
 impl Chat {
-    /// An empty conversation.
+    /// Creates an empty conversation.
     pub fn new(engine: Arc<Engine>, builder: PromptBuilder, options: ChatOptions) -> Self {
-        let session = engine.session();
         Self {
-            engine,
-            session,
-            builder,
-            turns: Vec::new(),
-            first_shown: 0,
+            state: ChatState::new(engine, builder),
             options,
         }
     }
 
-    /// Answers `user`. A plugin model that commands nothing is told so and goes on by itself; see
-    /// [`Chat::awaits_results`] for the others. Whatever becomes of the answer, the question is
-    /// part of the conversation from now on.
+    /// Generates a reply to `user`. If a plugin model calls no plugin, its reply continues without
+    /// results; see [`Chat::awaits_results`] for the other case. The message stays in the
+    /// conversation even if the reply fails.
     ///
     /// # Errors
-    /// [`EngineError::Text`] when the message alone does not fit the window; errors of
+    /// [`EngineError::Text`] if the message alone exceeds the context length; errors of
     /// [`Engine::submit`].
     pub fn ask(&mut self, user: &str) -> Result<ChatRun<'_>, EngineError> {
-        self.run(
-            Turn {
-                user: user.to_owned(),
-                reply: Vec::new(),
-            },
-            None,
-        )
+        let turn = Turn {
+            user: user.to_owned(),
+            reply: Vec::new(),
+        };
+        self.run(turn, None)
     }
 
-    /// Answers the last message once more. The old answer comes back if the new one is cancelled
-    /// before it begins, or fails before it holds all that the old one did.
+    /// Generates another reply to the last message. The old reply is restored if the new one is
+    /// cancelled before its first token, or fails before it contains the old one.
     ///
     /// # Errors
     /// [`EngineError::NothingToRegenerate`] in an empty conversation; as [`Chat::ask`].
     pub fn regenerate(&mut self) -> Result<ChatRun<'_>, EngineError> {
-        let old = self.turns.pop().ok_or(EngineError::NothingToRegenerate)?;
-        self.first_shown = self.first_shown.min(self.turns.len());
-        self.run(
-            Turn {
-                user: old.user.clone(),
-                reply: Vec::new(),
-            },
-            Some(old),
-        )
+        let old = self.state.pop().ok_or(EngineError::NothingToRegenerate)?;
+        let turn = Turn {
+            user: old.user.clone(),
+            reply: Vec::new(),
+        };
+        self.run(turn, Some(old))
     }
 
-    /// Goes on after the last turn's commands, with these results.
+    /// Continues the last reply after its plugin calls, with these results.
     ///
     /// # Errors
-    /// [`EngineError::NoPendingCommand`] when no turn waits for results; as [`Chat::ask`].
+    /// [`EngineError::NoPendingCommand`] if no turn waits for results; as [`Chat::ask`].
     pub fn results(&mut self, text: &str) -> Result<ChatRun<'_>, EngineError> {
         if !self.awaits_results() {
             return Err(EngineError::NoPendingCommand);
         }
-        let results = self.builder.results(text)?;
-        let old = self.turns.pop().ok_or(EngineError::NoPendingCommand)?;
+        let results = self.state.builder.results(text)?;
+        let old = self.state.turns.pop();
+        let old = old.ok_or(EngineError::NoPendingCommand)?;
         let mut turn = old.clone();
         turn.reply.extend(results);
         self.run(turn, Some(old))
     }
 
-    /// Whether the last turn ended in commands whose results are to be given by [`Chat::results`].
+    /// Returns `true` if the last turn ended in plugin calls whose results [`Chat::results`] takes.
     pub fn awaits_results(&self) -> bool {
-        self.turns
-            .last()
-            .is_some_and(|turn| self.builder.ends_in_commands(&turn.reply))
+        let last = self.state.turns.last();
+        last.is_some_and(|turn| self.state.builder.ends_in_commands(&turn.reply))
     }
 
-    /// Takes the last turn back and returns what the user had said.
+    /// Removes the last turn and returns the user's message.
     pub fn undo(&mut self) -> Option<String> {
-        let turn = self.turns.pop()?;
-        self.first_shown = self.first_shown.min(self.turns.len());
-        Some(turn.user)
+        Some(self.state.pop()?.user)
     }
 
-    /// Forgets all turns.
+    /// Removes all turns.
     pub fn clear(&mut self) {
-        self.turns.clear();
-        self.first_shown = 0;
+        self.state.set_turns(Vec::new());
     }
 
-    /// What stands before the first turn.
+    /// Returns the system prompt.
     pub fn system(&self) -> &SystemText {
-        self.builder.system()
+        self.state.builder.system()
     }
 
-    /// Replaces what stands before the first turn; the turns stay.
+    /// Replaces the system prompt and keeps the turns.
     pub fn set_system(&mut self, system: SystemText) {
-        self.builder.set_system(system);
+        self.state.builder.set_system(system);
     }
 
-    /// All turns, those that no longer fit the window included.
+    /// Returns all turns, including those that no longer fit the context length.
     pub fn turns(&self) -> &[Turn] {
-        &self.turns
+        &self.state.turns
     }
 
-    /// The conversation, to be saved.
+    /// Returns the conversation in the form that is saved.
     pub fn conversation(&self) -> Conversation {
-        Conversation::new(self.builder.system(), &self.turns, self.tokenizer())
+        let builder = &self.state.builder;
+        Conversation::new(builder.system(), &self.state.turns, builder.tokenizer())
     }
 
     /// Replaces the conversation by a saved one.
     ///
     /// # Errors
-    /// [`EngineError::Text`] when it cannot be tokenised; the conversation is as it was then.
+    /// [`EngineError::Text`] if it cannot be tokenized; the conversation is unchanged then.
     pub fn load(&mut self, saved: &Conversation) -> Result<(), EngineError> {
-        self.turns = saved.turns(self.builder.tokenizer())?;
-        self.first_shown = 0;
-        self.builder.set_system(saved.system());
+        let turns = saved.turns(self.state.builder.tokenizer())?;
+        self.state.set_turns(turns);
+        self.state.builder.set_system(saved.system());
         Ok(())
     }
 
-    /// Tokens of the conversation as the model would see it now, and of the window.
+    /// Returns the number of tokens that the model would see now, and the context length.
     ///
     /// # Errors
-    /// [`EngineError::Text`] when it cannot be tokenised.
+    /// [`EngineError::Text`] if the conversation cannot be tokenized.
     pub fn context(&self) -> Result<(usize, usize), EngineError> {
-        let shown = self.turns.get(self.first_shown..).unwrap_or_default();
-        let used = match shown.split_last() {
+        let used = match self.state.shown().split_last() {
             Some((last, before)) => {
-                let layout = self.builder.layout(before, &last.user, &last.reply)?;
+                let builder = &self.state.builder;
+                let layout = builder.layout(before, &last.user, &last.reply)?;
                 layout.tokens(0..before.len(), true)
             }
             None => 0,
         };
-        Ok((used, self.engine.window()))
+        Ok((used, self.state.engine.context_length()))
     }
 
-    /// The engine underneath.
+    /// Returns the engine that generates the replies.
     pub fn engine(&self) -> &Engine {
-        &self.engine
-    }
-
-    fn tokenizer(&self) -> &Tokenizer {
-        self.builder.tokenizer()
+        &self.state.engine
     }
 
     fn run(&mut self, turn: Turn, old: Option<Turn>) -> Result<ChatRun<'_>, EngineError> {
-        match self.begin(&turn) {
-            Ok(begun) => Ok(ChatRun::new(self, begun, turn, old)),
+        match self.state.submit_turn(&turn, &self.options) {
+            Ok(submitted) => Ok(ChatRun::new(
+                &mut self.state,
+                &self.options,
+                submitted,
+                turn,
+                old,
+            )),
             Err(error) => {
-                self.turns.extend(old);
+                self.state.turns.extend(old);
                 Err(error)
             }
         }
     }
-
-    /// Applies the window rule and submits a turn, which may have a reply to go on from.
-    fn begin(&mut self, turn: &Turn) -> Result<Begun, EngineError> {
-        let shown = self.turns.get(self.first_shown..).unwrap_or_default();
-        let max_new_tokens = self.options.max_new_tokens;
-        let layout = self.builder.layout(shown, &turn.user, &turn.reply)?;
-        let dropped = layout.fit(max_new_tokens, self.engine.window())?;
-        let prompt = layout.into_prompt(dropped)?;
-        let eos = self.engine.model_config().eos_token_id;
-        let (reply, next) = Reply::begin(&self.builder, eos, prompt, max_new_tokens);
-        let run = self.submit(next, CancelHandle::default(), None)?;
-        self.first_shown += dropped;
-        Ok(Begun {
-            run,
-            reply,
-            dropped,
-        })
-    }
-
-    fn submit(
-        &self,
-        next: NextRun,
-        cancel: CancelHandle,
-        seed: Option<u64>,
-    ) -> Result<Run, EngineError> {
-        let mut sampling = self.options.sampling.clone();
-        sampling.seed = seed.or(sampling.seed);
-        let mut request = Request::of(next, sampling);
-        request.stop.time_limit = self.options.time_limit;
-        request.session = Some(self.session.id());
-        self.engine.submit_with(request, cancel)
-    }
-}
-
-/// A turn that was submitted.
-struct Begun {
-    run: Run,
-    reply: Reply,
-    /// Turns that no longer fit the window, as of now.
-    dropped: usize,
 }

@@ -1,86 +1,101 @@
-//! An answer in the making, and how it becomes part of the conversation.
+//! The reply that is being generated, and its place in the conversation.
 
 use std::collections::VecDeque;
 
 use moss_text::{Outcome, Reply, SegmentKind, Step, Turn};
 
-use super::{Begun, Chat};
+use super::{
+    ChatOptions,
+    state::{ChatState, SubmittedTurn},
+};
 use crate::{CancelHandle, EngineError, Event, Run};
 
-/// An answer in the making. Dropping it cancels it and keeps what there is of it.
+/// A reply that is being generated. Dropping it cancels the generation and keeps the partial reply.
 ///
-/// Its events are those of a request, with these differences: [`Event::TurnsDropped`] may come
-/// first, pieces are not empty and have no white space at the beginning of a part, and
-/// [`Event::Prefill`] comes again where a model goes on by itself after calling no plugin. Usage
-/// and timings of [`Event::Finished`] are those of both runs together, and the turn is part of the
-/// conversation then. At [`Event::Failed`] the generated part of the answer is part of the
-/// conversation, or the question alone, which the model is not shown again; [`Chat::regenerate`]
-/// asks once more. An answer that this one was to replace stays, as do commands that wait for
-/// results.
+/// Its events are those of a request, with these differences:
+///
+/// - [`Event::TurnsDropped`] may come first.
+/// - The text of [`Event::Text`] is not empty and has no white space at the start of a segment.
+/// - [`Event::Prefill`] comes again if a model calls no plugin and its reply continues. Usage and
+///   timings of [`Event::Finished`] are then those of both runs together.
+///
+/// At [`Event::Finished`], the turn is part of the conversation. At [`Event::Failed`], the turn has
+/// the generated part of the reply; a turn without a reply is left out of later prompts, and
+/// [`Chat::regenerate`](super::Chat::regenerate) repeats it. A reply that this one was to replace is
+/// kept, and so are plugin calls that wait for results.
 #[derive(Debug)]
 pub struct ChatRun<'a> {
-    chat: &'a mut Chat,
+    state: &'a mut ChatState,
+    options: &'a ChatOptions,
     run: Run,
     reply: Reply,
-    /// The turn as it grows; gone once it is part of the conversation.
+    /// The turn with the reply so far; `None` once it is part of the conversation.
     turn: Option<Turn>,
     /// The turn that this one replaces.
     old: Option<Turn>,
-    /// Whether a token has come.
-    has_spoken: bool,
+    /// Is true after the first token.
+    has_tokens: bool,
+    /// Events that are not returned yet.
     ready: VecDeque<Event>,
-    /// The part whose text was shown last.
+    /// The segment of the last text.
     shown: Option<SegmentKind>,
-    /// The model has gone on by itself.
-    has_gone_on: bool,
+    /// Is true if the reply continues after plugin turns without calls.
+    is_continued: bool,
 }
 
 impl<'a> ChatRun<'a> {
-    /// `turn` may hold a reply to go on from; `old` comes back if nothing is made of it.
-    pub(super) fn new(chat: &'a mut Chat, begun: Begun, turn: Turn, old: Option<Turn>) -> Self {
-        let Begun {
+    /// `turn` may have a reply to continue; `old` is restored if the new reply has no tokens.
+    pub(super) fn new(
+        state: &'a mut ChatState,
+        options: &'a ChatOptions,
+        submitted: SubmittedTurn,
+        turn: Turn,
+        old: Option<Turn>,
+    ) -> Self {
+        let SubmittedTurn {
             run,
             reply,
             dropped,
-        } = begun;
+        } = submitted;
         let dropped = (dropped > 0).then_some(Event::TurnsDropped { count: dropped });
         Self {
-            chat,
+            state,
+            options,
             run,
             reply,
             turn: Some(turn),
             old,
-            has_spoken: false,
+            has_tokens: false,
             ready: dropped.into_iter().collect(),
             shown: None,
-            has_gone_on: false,
+            is_continued: false,
         }
     }
 
-    /// Asks the answer to end; its last event is still to come.
+    /// Cancels the generation. The last event follows.
     pub fn cancel(&self) {
         self.run.cancel();
     }
 
-    /// Cancels this answer from another thread, or from a signal handler.
+    /// Returns a handle that cancels this reply from another thread or from a signal handler.
     pub fn cancel_handle(&self) -> CancelHandle {
         self.run.cancel_handle()
     }
 
-    /// The seed that makes this answer again.
+    /// Returns the seed that reproduces this reply.
     pub fn seed(&self) -> u64 {
         self.run.seed()
     }
 
-    fn take(&mut self, event: Event) {
+    fn handle(&mut self, event: Event) {
         match event {
-            Event::Started { .. } if self.has_gone_on => {}
+            Event::Started { .. } if self.is_continued => {}
             Event::Text {
                 id, kind, piece, ..
-            } => self.say(id, kind, &piece),
-            Event::Finished(outcome) => self.end(outcome),
+            } => self.add_text(id, kind, &piece),
+            Event::Finished(outcome) => self.finish(outcome),
             Event::Failed(error) => {
-                self.keep_the_longer();
+                self.discard_if_shorter();
                 self.commit();
                 self.ready.push_back(Event::Failed(error));
             }
@@ -88,13 +103,13 @@ impl<'a> ChatRun<'a> {
         }
     }
 
-    fn say(&mut self, id: Option<u32>, kind: SegmentKind, piece: &str) {
+    fn add_text(&mut self, id: Option<u32>, kind: SegmentKind, piece: &str) {
         self.reply.push(id, kind, piece);
         if let Some(turn) = &mut self.turn {
             turn.reply.extend(id);
-            self.has_spoken |= id.is_some();
+            self.has_tokens |= id.is_some();
         }
-        // The space behind a label belongs to the label.
+        // The white space after a label is part of the label.
         let piece = if self.shown == Some(kind) {
             piece
         } else {
@@ -112,18 +127,18 @@ impl<'a> ChatRun<'a> {
         }
     }
 
-    /// Ends a run. Another one that the engine refuses, since somebody else has filled its queue,
-    /// leaves a turn that waits for results.
-    fn end(&mut self, outcome: Outcome) {
+    /// Ends a run, and starts the next one of the reply if there is one. If the engine rejects it,
+    /// because its queue is full, the turn waits for results.
+    fn finish(&mut self, outcome: Outcome) {
         let generated = self.reply.ids().len();
         if let Step::Run(next) = self.reply.end(outcome) {
             let (cancel, seed) = (self.run.cancel_handle(), self.run.seed());
-            if let Ok(run) = self.chat.submit(next, cancel, Some(seed)) {
+            if let Ok(run) = self.state.submit(next, self.options, cancel, Some(seed)) {
                 let results = &self.reply.ids()[generated..];
                 if let Some(turn) = &mut self.turn {
                     turn.reply.extend_from_slice(results);
                 }
-                (self.run, self.has_gone_on) = (run, true);
+                (self.run, self.is_continued) = (run, true);
                 return;
             }
         }
@@ -133,8 +148,8 @@ impl<'a> ChatRun<'a> {
             .push_back(outcome.map_or(Event::Failed(EngineError::ShutDown), Event::Finished));
     }
 
-    /// Half an answer replaces a whole one only if it goes on from it.
-    fn keep_the_longer(&mut self) {
+    /// Discards a partial reply, unless it continues the old one.
+    fn discard_if_shorter(&mut self) {
         if let (Some(turn), Some(old)) = (&self.turn, &self.old)
             && !turn.reply.starts_with(&old.reply)
         {
@@ -142,11 +157,11 @@ impl<'a> ChatRun<'a> {
         }
     }
 
-    /// Makes the turn part of the conversation, or the one that it was to replace if there is
-    /// nothing of it.
+    /// Adds the turn to the conversation, or the one that it was to replace if there are no new
+    /// tokens.
     fn commit(&mut self) {
         let (turn, old) = (self.turn.take(), self.old.take());
-        self.chat.turns.extend(if self.has_spoken {
+        self.state.turns.extend(if self.has_tokens {
             turn.or(old)
         } else {
             old.or(turn)
@@ -160,7 +175,7 @@ impl Iterator for ChatRun<'_> {
     fn next(&mut self) -> Option<Event> {
         while self.ready.is_empty() {
             let event = self.run.next()?;
-            self.take(event);
+            self.handle(event);
         }
         self.ready.pop_front()
     }
@@ -168,7 +183,6 @@ impl Iterator for ChatRun<'_> {
 
 impl Drop for ChatRun<'_> {
     fn drop(&mut self) {
-        // Cancelled half-way: what was said stays said.
-        self.commit();
+        self.commit(); // keeps the partial reply
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use moss_engine::{EngineError, Request, StopRules, Vocabulary};
-use moss_sampling::{LogitsStep, SamplingError, SamplingParams};
+use moss_sampling::{LogitsProcessor, SamplingError, SamplingParams};
 use moss_testing::model::{Fault, ScriptedModel};
 
 use crate::support::{StartEngine, expected, greedy, mix, options, slow, tokenizer};
@@ -225,7 +225,7 @@ fn stop_strings_need_text_to_look_in() {
 
 struct Bomb;
 
-impl LogitsStep for Bomb {
+impl LogitsProcessor for Bomb {
     fn apply(&mut self, _: &mut [f32], _: &[u32], generated: usize) {
         assert!(generated < 3, "three is enough");
     }
@@ -239,7 +239,7 @@ fn a_logits_step_that_panics_fails_its_own_request_alone() {
     let well = engine.submit(greedy(&[1, 2], 20)).unwrap();
     let ill = engine
         .submit(Request {
-            steps: vec![Box::new(Bomb)],
+            processors: vec![Box::new(Bomb)],
             ..greedy(&[4], 20)
         })
         .unwrap();
@@ -254,7 +254,7 @@ fn a_logits_step_that_panics_fails_its_own_request_alone() {
 
 struct Only(u32);
 
-impl LogitsStep for Only {
+impl LogitsProcessor for Only {
     fn apply(&mut self, logits: &mut [f32], _: &[u32], _: usize) {
         for (id, logit) in logits.iter_mut().enumerate() {
             *logit = if id == self.0 as usize {
@@ -270,7 +270,7 @@ impl LogitsStep for Only {
 fn a_logits_step_has_its_way() {
     let engine = ScriptedModel::new(97, 256, mix).start(options(), None);
     let request = Request {
-        steps: vec![Box::new(Only(42))],
+        processors: vec![Box::new(Only(42))],
         ..greedy(&[1], 4)
     };
     assert_eq!(engine.submit(request).unwrap().wait().unwrap().ids, [42; 4]);

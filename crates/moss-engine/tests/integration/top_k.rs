@@ -1,7 +1,7 @@
 //! With a model that returns top-k candidates instead of rows, the same tokens are sampled.
 
 use moss_engine::{EngineError, Request, StopRules};
-use moss_sampling::{LogitsStep, SamplingError, SamplingParams, StopLengthPenalty};
+use moss_sampling::{LogitsProcessor, SamplingError, SamplingParams, StopLengthPenalty};
 use moss_testing::model::{Fault, ScriptedModel};
 
 use crate::support::{StartEngine, expected, greedy, mix, options};
@@ -134,7 +134,7 @@ fn logits_without_candidates_come_as_a_row_and_fail_as_ever() {
 /// A step that needs the whole row.
 struct Favour(u32);
 
-impl LogitsStep for Favour {
+impl LogitsProcessor for Favour {
     fn apply(&mut self, logits: &mut [f32], _: &[u32], _: usize) {
         assert_eq!(logits.len(), 97);
         logits[self.0 as usize] = 99.0;
@@ -145,7 +145,7 @@ impl LogitsStep for Favour {
 fn custom_steps_see_the_whole_row() {
     let engine = model(true).start(options(), None);
     let request = Request {
-        steps: vec![Box::new(Favour(5))],
+        processors: vec![Box::new(Favour(5))],
         ..greedy(&[4], 3)
     };
     assert_eq!(

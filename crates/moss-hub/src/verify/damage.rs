@@ -1,46 +1,46 @@
-//! What is wrong with a file of the cache.
+//! Damage of files in the cache.
 
 use std::{io, path::PathBuf};
 
 use moss_messages::Message;
 
-/// A file of the cache that is not what the hub published.
+/// A file of the cache that differs from the published one.
 #[derive(Debug)]
 pub struct DamagedFile {
     /// Its name in the model, such as `pytorch_model.bin`; its hash if no snapshot names it.
     pub name: String,
     /// Its path: a blob, or a name in a snapshot.
     pub path: PathBuf,
-    /// What is wrong.
+    /// The damage.
     pub damage: Damage,
 }
 
-/// What is wrong with a file.
+/// The damage of a file.
 #[derive(Debug, thiserror::Error, Message)]
 #[error("{}", moss_messages::english(self))]
 #[non_exhaustive]
 pub enum Damage {
-    /// No file, or a link that leads nowhere.
+    /// The file is missing, or a dangling link.
     Missing,
-    /// A folder, a named pipe or a device in the place of a file.
+    /// A folder, a named pipe or a device instead of a file.
     NotAFile,
-    /// Shorter or longer than the hub's listing says.
+    /// A length that differs from the hub's listing.
     Length {
-        /// On the disk.
+        /// The length on disk.
         found: u64,
-        /// Of the listing.
+        /// The length in the listing.
         expected: u64,
     },
-    /// Other bytes than those that were published.
+    /// A wrong hash.
     Hash {
-        /// Of the bytes on the disk.
+        /// The hash of the bytes on disk.
         found: String,
-        /// Of the listing, or the blob's name.
+        /// The hash in the listing, or the blob's name.
         expected: String,
     },
-    /// The system cannot read it.
+    /// The file cannot be read.
     Unreadable {
-        /// What the system said.
+        /// The system's error.
         #[message(display)]
         source: io::Error,
     },

@@ -9,7 +9,7 @@ use std::{
 use crate::support::{
     SIZE, assert_nothing_half_is_taken_for_whole, assert_whole, download, fault, settings,
 };
-use moss_hub::{Fault, HubError, HubSettings, Patience, Source};
+use moss_hub::{Fault, HubError, HubSettings, Source, Timeouts};
 use moss_messages::Language;
 use moss_testing::hub::{Behavior, HubServer, WEIGHTS};
 
@@ -20,7 +20,7 @@ const SECONDS: Duration = Duration::from_secs(30);
 /// Settings with the default time limits.
 fn patient(cache: &Path, hub: &HubServer) -> HubSettings {
     HubSettings {
-        patience: Patience::default(),
+        timeouts: Timeouts::default(),
         ..settings(cache, hub)
     }
 }
@@ -130,9 +130,9 @@ fn a_gateways_page_in_the_middle_of_a_file_does_not_end_it() {
     });
     download(HubSettings {
         connections: 1,
-        patience: Patience {
+        timeouts: Timeouts {
             attempts: 5,
-            ..settings(cache.path(), &hub).patience
+            ..settings(cache.path(), &hub).timeouts
         },
         ..settings(cache.path(), &hub)
     })

@@ -6,14 +6,14 @@ use std::{
     time::Duration,
 };
 
-use moss_hub::{Fault, Hub, HubError, HubSettings, ModelId, Patience, SearchPlaces, resolve};
+use moss_hub::{Fault, Hub, HubError, HubSettings, ModelId, SearchPlaces, Timeouts, resolve};
 
 use moss_testing::hub::{Behavior, COMMIT, HubServer, ID, WEIGHTS, git_blob};
 
 pub(crate) const SIZE: usize = 1_000_003;
 
 pub(crate) fn settings(cache: &Path, hub: &HubServer) -> HubSettings {
-    let patience = Patience {
+    let timeouts = Timeouts {
         window: Duration::from_secs(1),
         min_rate: 1024,
         attempts: 3,
@@ -22,7 +22,7 @@ pub(crate) fn settings(cache: &Path, hub: &HubServer) -> HubSettings {
     HubSettings {
         endpoint: Some(hub.address.clone()),
         piece_bytes: 100_000,
-        patience,
+        timeouts,
         ..HubSettings::new(cache.to_owned())
     }
 }

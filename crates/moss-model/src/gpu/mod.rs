@@ -12,7 +12,7 @@ mod workspace;
 
 use moss_cuda::Gpu;
 
-use crate::{ModelError, devices, placement::Card};
+use crate::{ModelError, devices, placement::Device};
 
 pub(crate) use stage::GpuStage;
 
@@ -37,7 +37,7 @@ impl OpenGpu {
     }
 
     /// Describes the GPU for a placement.
-    pub(crate) fn card(&self) -> Card {
-        devices::card(self.gpu.info(), self.free)
+    pub(crate) fn describe(&self) -> Device {
+        devices::describe(self.gpu.info(), self.free)
     }
 }

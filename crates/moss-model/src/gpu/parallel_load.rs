@@ -17,7 +17,7 @@ use super::{
     head::Head,
     loader::{EmbeddingTable, Loader},
 };
-use crate::{LinearKind, LoadEvent, MemoryPlan, ModelError, load::StageSpec};
+use crate::{LinearKind, LoadEvent, MemoryPlan, ModelError, stage::StageSpec};
 
 /// What of the network lies on one card.
 #[derive(Debug)]

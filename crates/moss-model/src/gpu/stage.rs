@@ -20,10 +20,9 @@ use super::{
 use crate::{
     ComputeDtype, DeviceInfo, HiddenPoint, LoadEvent, ModelError, MossConfig, NetworkRule,
     hook::Hook,
-    load::StageSpec,
     micro_batch::{BatchOutput, MAX_BATCH_TOKENS, MicroBatch},
     names,
-    stage::{NonFinite, RunContext, Stage, StageInput},
+    stage::{NonFinite, RunContext, Stage, StageInput, StageSpec},
 };
 
 /// Consecutive layers with their cache and buffers; the embedding too where they are the first, the
@@ -102,7 +101,7 @@ impl GpuStage {
             workspace,
             graphs: HashMap::new(),
             many_rows_from: options
-                .many_rows_from
+                .large_m_from
                 .unwrap_or(FEW_ROWS + 1)
                 .clamp(1, FEW_ROWS + 1),
             mapped_blocks: 0,
@@ -189,7 +188,7 @@ impl GpuStage {
                 .map_err(hand_over)?;
         }
         match input {
-            StageInput::TokenIds(_) => return Err(ModelError::NothingHandedOver { layer }),
+            StageInput::TokenIds(_) => return Err(ModelError::NoStageInput { layer }),
             StageInput::Host(x) => self.workspace.put_stream(&x),
             StageInput::Device { gpu, stream } => {
                 let link = match self.link.take() {
@@ -338,7 +337,7 @@ impl Stage for GpuStage {
         let in_order = n <= FEW_ROWS && batch.wanted.len() == n;
         let kernel = |op| move |source| ModelError::Kernel { layer, op, source };
         let Some(head) = &mut self.head else {
-            return Err(ModelError::NothingHandedOver { layer });
+            return Err(ModelError::NoStageInput { layer });
         };
         if batch.top_k.is_empty() {
             return self.fetch_non_finite();

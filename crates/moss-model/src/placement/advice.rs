@@ -1,127 +1,129 @@
-//! What to change about a request that cannot be met: for each kind of change, the smallest that
-//! helps, found by trying.
+//! Advice for a request that does not fit: for each kind of change the smallest that fits, found by
+//! trying.
 
-use super::{Card, CardKind, Change, ModelBytes, Request, divide::divide};
+use std::cmp::Reverse;
+
+use super::{Change, Device, DeviceKind, ModelBytes, Request, division::Division};
 use crate::CacheShape;
 
-/// Fewer positions are no conversation.
-const LEAST_CONTEXT: usize = 256;
+/// The shortest context that is useful for a conversation.
+const MIN_CONTEXT: usize = 256;
 
-/// More cards than this are no advice.
-const MOST_CARDS: usize = 8;
+/// The maximum number of additional GPUs to suggest.
+const MAX_ADDED_GPUS: usize = 8;
 
-/// Cards of a CPU whose memory is as large as it takes.
-const ANY_HOST: Card = Card {
+/// A CPU with unlimited memory.
+const UNLIMITED_CPU: Device = Device {
     name: String::new(),
-    kind: CardKind::Cpu,
+    kind: DeviceKind::Cpu,
     free: u64::MAX,
     bandwidth: 1e9,
 };
 
-/// Changes that make `request` fit, from the least to the most.
+/// Returns changes that make `request` fit, from the smallest to the largest.
 pub(super) fn changes(request: &Request<'_>) -> Vec<Change> {
-    let fits = |changed: &Request<'_>| divide(changed).shortfalls.is_empty();
-    let anyhow = Request {
-        layers_per_card: None,
+    let automatic = Request {
+        layers_per_device: None,
         ..*request
     };
-    if request.layers_per_card.is_some() && fits(&anyhow) {
+    if request.layers_per_device.is_some() && fits(&automatic) {
         return vec![Change::Division];
     }
-    let shorter = context(&anyhow).map(|positions| Change::Context { positions });
-    let formats = request.other_formats.iter();
-    let format = formats
-        .clone()
-        .find(|(_, model)| fits(&Request { model, ..anyhow }));
-    let format = format.map(|(format, _)| Change::Format(*format));
-    [shorter, format, more_cards(&anyhow), cpu(&anyhow)]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        shorter_context(&automatic),
+        other_format(&automatic),
+        more_gpus(&automatic),
+        cpu(&automatic),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
-/// The longest context that fits, in whole blocks.
-fn context(request: &Request<'_>) -> Option<usize> {
-    let fits = |blocks: &usize| {
+fn fits(request: &Request<'_>) -> bool {
+    Division::new(request).fits()
+}
+
+/// Finds the longest context that fits, in whole blocks.
+fn shorter_context(request: &Request<'_>) -> Option<Change> {
+    let fits_blocks = |blocks: usize| {
         let model = ModelBytes {
             positions: blocks * CacheShape::BLOCK_SIZE,
             ..request.model.clone()
         };
-        divide(&Request {
+        fits(&Request {
             model: &model,
             ..*request
         })
-        .shortfalls
-        .is_empty()
     };
-    let (mut least, mut most) = (
-        LEAST_CONTEXT / CacheShape::BLOCK_SIZE,
-        request.model.positions / CacheShape::BLOCK_SIZE,
-    );
-    if least >= most || !fits(&least) {
+    let mut low = MIN_CONTEXT / CacheShape::BLOCK_SIZE;
+    let mut high = request.model.positions / CacheShape::BLOCK_SIZE;
+    if low >= high || !fits_blocks(low) {
         return None;
     }
-    // `least` fits; more than `most` does not, nor need `most` itself.
-    while least < most {
-        let middle = least + (most - least).div_ceil(2);
-        if fits(&middle) {
-            least = middle
+    // Bisection: `low` fits, and no number of blocks above `high` does.
+    while low < high {
+        let middle = low + (high - low).div_ceil(2);
+        if fits_blocks(middle) {
+            low = middle;
         } else {
-            most = middle - 1
+            high = middle - 1;
         }
     }
-    Some(least * CacheShape::BLOCK_SIZE)
-}
-
-/// The fewest more of the GPU with most memory.
-fn more_cards(request: &Request<'_>) -> Option<Change> {
-    let gpus = request
-        .cards
-        .iter()
-        .enumerate()
-        .filter(|(_, card)| card.kind != CardKind::Cpu);
-    let (like, model) = gpus.max_by_key(|(index, card)| (card.free, std::cmp::Reverse(*index)))?;
-    let unused = request.cards.iter().filter_map(|card| match card.kind {
-        CardKind::Gpu { ordinal } => Some(ordinal),
-        CardKind::Cpu => None,
-    });
-    let first_unused = unused.max()?.saturating_add(1);
-    let mut cards = request.cards.to_vec();
-    (1..=MOST_CARDS).find_map(|count| {
-        let kind = CardKind::Gpu {
-            ordinal: first_unused.saturating_add(count - 1),
-        };
-        cards.push(Card {
-            kind,
-            ..model.clone()
-        });
-        let division = divide(&Request {
-            cards: &cards,
-            ..*request
-        });
-        division
-            .shortfalls
-            .is_empty()
-            .then_some(Change::MoreCards { count, like })
+    Some(Change::Context {
+        positions: low * CacheShape::BLOCK_SIZE,
     })
 }
 
-/// What the CPU would have to take over.
+/// Finds the largest other format that fits.
+fn other_format(request: &Request<'_>) -> Option<Change> {
+    let mut formats = request.other_formats.iter();
+    let found = formats.find(|(_, model)| fits(&Request { model, ..*request }));
+    found.map(|(format, _)| Change::Format(*format))
+}
+
+/// Finds the smallest number of additional GPUs, equal to the one with the most memory, that fits.
+fn more_gpus(request: &Request<'_>) -> Option<Change> {
+    let entries = request.devices.iter().enumerate();
+    let gpus = entries.filter(|(_, device)| device.kind != DeviceKind::Cpu);
+    let (like, template) = gpus.max_by_key(|(index, gpu)| (gpu.free, Reverse(*index)))?;
+    let ordinals = request
+        .devices
+        .iter()
+        .filter_map(|device| match device.kind {
+            DeviceKind::Gpu { ordinal } => Some(ordinal),
+            DeviceKind::Cpu => None,
+        });
+    let unused = ordinals.max()?.saturating_add(1);
+    let mut devices = request.devices.to_vec();
+    (1..=MAX_ADDED_GPUS).find_map(|count| {
+        let ordinal = unused.saturating_add(count - 1);
+        devices.push(Device {
+            kind: DeviceKind::Gpu { ordinal },
+            ..template.clone()
+        });
+        let extended = Request {
+            devices: &devices,
+            ..*request
+        };
+        fits(&extended).then_some(Change::MoreGpus { count, like })
+    })
+}
+
+/// Returns the layers that the CPU would run as the last stage.
 fn cpu(request: &Request<'_>) -> Option<Change> {
-    if request.cards.iter().any(|card| card.kind == CardKind::Cpu) {
+    let is_cpu = |device: &Device| device.kind == DeviceKind::Cpu;
+    if request.devices.iter().any(is_cpu) {
         return None;
     }
-    let cards = [request.cards, &[ANY_HOST]].concat();
+    let devices = [request.devices, &[UNLIMITED_CPU]].concat();
     let request = Request {
-        cards: &cards,
+        devices: &devices,
         ..*request
     };
-    let placement = divide(&request).placement(&request);
-    let stage = placement
-        .stages
-        .last()
-        .filter(|stage| stage.card == cards.len() - 1)?;
-    Some(Change::Cpu {
+    let placement = Division::new(&request).placement();
+    let stage = placement.stages.last()?;
+    (stage.device == devices.len() - 1).then(|| Change::Cpu {
         layers: stage.layers.len(),
         bytes: stage.needed(),
     })

@@ -1,50 +1,50 @@
-//! What a network weighs, part by part: the one count behind every plan.
+//! Sizes of a network's parts in bytes, the basis of every placement.
 
 use moss_cuda::{FEW_ROWS, PANEL_VALUES};
 
 use crate::{
     CacheShape, ComputeDtype, MossConfig, RandomWeights, WeightFormat, WeightSource,
-    micro_batch::MAX_BATCH_TOKENS, names,
+    micro_batch::MAX_BATCH_TOKENS, names, synthetic::product,
 };
 
-/// What libraries and page rounding take beside the buffers that are counted here.
+/// Memory of libraries and page rounding, in addition to the buffers counted here.
 const MARGIN: u64 = 192 << 20;
 
-/// Bytes of a network's parts, as a device keeps them.
+/// Bytes of a network's parts in a device's memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelBytes {
     /// Weights of each layer.
     pub layers: Vec<u64>,
-    /// The embedding. A token reads one row of it, so that it may stay in host memory.
+    /// The embedding. A token reads one row, so it may stay in host memory.
     pub embedding: u64,
-    /// Final norm and `lm_head`.
+    /// Final norm and lm_head.
     pub head: u64,
     /// Keys and values of one position in one layer.
     pub cache_per_position: u64,
-    /// Positions that the cache holds.
+    /// Positions of the KV cache.
     pub positions: usize,
     /// Activations, scratch and libraries of one stage, with a margin.
     pub workspace: u64,
 }
 
 impl ModelBytes {
-    /// Counts the tensors of `source`, with a cache of values of `dtype`.
+    /// Returns the sizes of the tensors of `source`, with a KV cache of `dtype`.
     pub fn of(
         source: &dyn WeightSource,
         config: &MossConfig,
         cache: CacheShape,
         dtype: ComputeDtype,
     ) -> Self {
-        // Scales grow from two bytes to a table's four; zero points go into the same four.
-        let kept = |prefix: &str| {
+        // Scale and zero point of a group take four bytes, instead of two for the stored scale.
+        let stored = |prefix: &str| {
             source
                 .stored_bytes(prefix, false)
                 .saturating_add(source.stored_bytes(prefix, true))
         };
         let embedding = source.stored_bytes(names::EMBEDDING, false);
         let bias = source.stored_bytes(&format!("{}.bias", names::LM_HEAD), false);
-        let head = match kept(names::LM_HEAD) {
-            // The head is the embedding, of which the last stage has a copy.
+        let head = match stored(names::LM_HEAD) {
+            // The embedding serves as lm_head; the last stage has a copy.
             head if head == 0 || head == bias && source.synthetic_format().is_none() => {
                 head.saturating_add(embedding)
             }
@@ -54,7 +54,7 @@ impl ModelBytes {
         let stride = product([layout.stride(), layout.num_heads]);
         Self {
             layers: (0..config.num_layers)
-                .map(|layer| kept(&names::layer_prefix(layer)))
+                .map(|layer| stored(&names::layer_prefix(layer)))
                 .collect(),
             embedding,
             head: head
@@ -65,7 +65,7 @@ impl ModelBytes {
         }
     }
 
-    /// The same network as it would be in `format`, without any files.
+    /// Returns the sizes of a network in `format`.
     pub fn in_format(
         config: &MossConfig,
         format: WeightFormat,
@@ -80,14 +80,15 @@ impl ModelBytes {
         )
     }
 
-    /// Keys and values of a layer.
+    /// Returns the bytes of keys and values of a layer.
     pub fn cache_per_layer(&self) -> u64 {
         self.cache_per_position
             .saturating_mul(self.positions as u64)
     }
 }
 
-/// Activations of a pass, the logits of the rows that go through the head together, and the panel.
+/// Returns the bytes of the activations of a micro-batch, of the logits of the tokens that pass
+/// through lm_head together, and of the dequantization panel.
 fn workspace(config: &MossConfig) -> u64 {
     let [hidden, inner, vocab] =
         [config.hidden_size, config.inner_size, config.vocab_size].map(|n| n as u64);
@@ -106,11 +107,4 @@ fn workspace(config: &MossConfig) -> u64 {
         (4 * FEW_ROWS as u64, vocab),
         (2, PANEL_VALUES as u64),
     ])
-}
-
-/// Bytes or values of so many by so many; as many as can be counted where that overflows.
-pub(crate) fn product<const N: usize>(extents: [usize; N]) -> u64 {
-    extents.iter().fold(1, |product: u64, extent| {
-        product.saturating_mul(*extent as u64)
-    })
 }

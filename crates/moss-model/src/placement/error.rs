@@ -1,105 +1,105 @@
-//! Why layers cannot be shared out, and what would help.
+//! Errors of a placement, with changes that make it fit.
 
 use moss_messages::Message;
 
 use crate::WeightFormat;
 
-/// Errors of sharing layers out over cards.
+/// Errors of placing layers on devices.
 #[derive(Debug, Clone, PartialEq, thiserror::Error, Message)]
 #[error("{}", moss_messages::english(self))]
 #[non_exhaustive]
 pub enum PlacementError {
-    /// Nothing to place anything on.
-    NoCards,
-    /// More places than can be divided over.
-    TooManyCards {
-        /// Cards.
+    /// The device list is empty.
+    NoDevices,
+    /// The device list is too long.
+    TooManyDevices {
+        /// Entries of the list.
         found: usize,
-        /// The most that are taken.
+        /// The maximum.
         expected: usize,
     },
     /// A network without layers.
     NoLayers,
-    /// A card whose speed is no speed.
+    /// A device's bandwidth is not a positive number.
     Bandwidth {
-        /// The card.
-        card: String,
-        /// Its bandwidth.
+        /// Its name.
+        device: String,
+        /// Its bandwidth, in bytes per second.
         found: f64,
     },
-    /// A list of layers that does not go with the list of cards.
+    /// The list of layers and the list of devices differ in length.
     Counts {
         /// Numbers in the list.
         found: usize,
-        /// Cards.
+        /// Number of devices.
         expected: usize,
     },
-    /// A card that was told to run nothing.
+    /// A device is given no layers.
     Empty {
-        /// Index of the card.
-        card: usize,
+        /// Index of the device.
+        device: usize,
     },
-    /// A list of layers that does not make the model.
+    /// The layers of the list do not add up to those of the model.
     Sum {
         /// Layers in the list.
         found: usize,
         /// Layers of the model.
         expected: usize,
     },
-    /// Too little memory, however the layers are shared out, or as they were asked to be.
+    /// The devices have too little memory, with the requested division or with any.
     DoesNotFit {
-        /// Cards without room for their part, by the division that lacks fewest bytes in all; at
-        /// least one.
+        /// Devices with too little memory, in the division that lacks the fewest bytes; at least
+        /// one.
         shortfalls: Vec<Shortfall>,
-        /// For each kind of change, the smallest that would fit; may be none.
+        /// The smallest change of each kind that fits; may be empty.
         changes: Vec<Change>,
     },
 }
 
-/// A card without room for what would be placed there. A card that stands in the list several times
-/// is counted once.
+/// A device with too little memory. A device that is listed several times is counted once.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
 #[message(display)]
 pub struct Shortfall {
-    /// Index of the card, the first where it stands in the list several times.
-    pub card: usize,
+    /// Index of the device's first entry in the list.
+    pub device: usize,
     /// Its name.
     pub name: String,
-    /// Layers that would be placed there.
+    /// Its layers.
     pub layers: usize,
-    /// Bytes that they need, with cache and workspace, the embedding left in host memory.
+    /// Bytes that they need, with KV cache and workspace, and without the embedding, which may stay
+    /// in host memory.
     pub needed: u64,
-    /// Bytes that the card has free.
+    /// Free bytes of the device.
     pub free: u64,
     /// Bytes that are missing.
     pub missing: u64,
 }
 
-/// Something else to ask for, which would fit.
+/// A change of the request that fits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
 #[message(display)]
 pub enum Change {
-    /// The layers as they fit best, not as they were asked to be.
+    /// Automatic placement instead of the requested division.
     Division,
-    /// A cache of this many positions.
+    /// A KV cache of this many positions.
     Context {
         /// Positions.
         positions: usize,
     },
     /// The same network in another format.
     Format(#[message(display)] WeightFormat),
-    /// More cards like the one of the list that has most memory.
-    MoreCards {
-        /// How many more.
+    /// More GPUs, equal to the one of the list with the most memory.
+    MoreGpus {
+        /// Additional GPUs.
         count: usize,
-        /// Index of the card that they are like.
+        /// Index of the GPU that they equal.
         like: usize,
     },
     /// The CPU as the last stage.
     Cpu {
-        /// Layers that it would run.
+        /// Layers of that stage.
         layers: usize,
-        /// Host memory that it would take, in bytes.
+        /// Host memory of that stage, in bytes.
         bytes: u64,
     },
 }

@@ -1,4 +1,4 @@
-//! Layers that are run one at a time, beside the network.
+//! Compares layers that run one at a time with the whole network.
 #![allow(clippy::unwrap_used)]
 
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use moss_model::{
 
 use super::*;
 
-/// Heads of 16 to 256 lanes, rotated in part or whole; an inner width of its own; packed and
+/// Heads of 16 to 256 lanes, rotated in part or completely; different inner widths; packed and
 /// permuted weights.
 const FIXTURES: [&str; 6] = [
     "tiny-fp16-bin",
@@ -23,8 +23,8 @@ const FIXTURES: [&str; 6] = [
     "tiny-int4",
 ];
 
-/// Sums of up to some thousand terms in f32, in two orders, over the layers so far; relative to the
-/// largest value.
+/// The two compute sums of up to some thousand f32 terms in different orders, in every layer.
+/// Relative to the largest value.
 const TOLERANCE: f32 = 3e-5;
 
 fn fixture(name: &str) -> (Checkpoint, MossConfig) {
@@ -36,7 +36,7 @@ fn fixture(name: &str) -> (Checkpoint, MossConfig) {
     (checkpoint, config)
 }
 
-/// A linear layer as [`Layer`] takes it: what it makes of the unit vectors.
+/// Returns a linear layer in the format of [`Layer`]: its outputs for the unit vectors.
 fn widened(
     source: &dyn WeightSource,
     config: &MossConfig,
@@ -61,7 +61,7 @@ fn widened(
 }
 
 #[test]
-fn layers_run_one_by_one_give_what_the_whole_network_gives() {
+fn layers_that_run_one_by_one_compute_what_the_network_computes() {
     for name in FIXTURES {
         let (checkpoint, config) = fixture(name);
         let ids: Vec<u32> = (0..50)
@@ -93,8 +93,8 @@ fn layers_run_one_by_one_give_what_the_whole_network_gives() {
             let mut one =
                 Layer::load(&checkpoint, &config, layer, ids.len(), &Device::Cpu).unwrap();
             let weight = |kind| widened(&checkpoint, &config, layer, kind);
-            // Fifty rows as two sequences, the second of which goes on behind the first twenty
-            // positions of the first.
+            // Fifty tokens as two sequences. The second continues after the first twenty positions of
+            // the first.
             let again = [&x[..33 * width], &x[20 * width..]].concat();
             let mut y = Matrix::new(&Device::Cpu, &again, width).unwrap();
             let spans = [
@@ -159,7 +159,7 @@ fn layers_run_one_by_one_give_what_the_whole_network_gives() {
 }
 
 #[test]
-fn rows_that_go_on_from_a_sequence_that_was_not_there_are_refused() {
+fn a_start_position_beyond_the_previous_sequence_is_an_error() {
     let (checkpoint, config) = fixture(FIXTURES[0]);
     let mut layer = Layer::load(&checkpoint, &config, 0, 8, &Device::Cpu).unwrap();
     let weight = widened(&checkpoint, &config, 0, LinearKind::QkvProj);

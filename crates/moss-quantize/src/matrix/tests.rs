@@ -1,5 +1,5 @@
-//! Every operation on a GPU beside the same on the CPU. `cargo test -p moss-quantize --features
-//! cuda -- --ignored` on a machine with one.
+//! Compares every operation on a GPU with the CPU's. On a machine with a GPU:
+//! `cargo test -p moss-quantize --features cuda -- --ignored`.
 #![allow(clippy::unwrap_used)]
 
 use moss_model::DeviceSpec;
@@ -7,7 +7,8 @@ use moss_model::DeviceSpec;
 use super::*;
 use crate::gptq::tests::noise;
 
-/// Sums of up to some thousand products in f32, in two orders, relative to the largest value.
+/// The two compute sums of up to some thousand f32 products in different orders. Relative to the
+/// largest value.
 const TOLERANCE: f32 = 1e-5;
 
 fn devices() -> [Device; 2] {
@@ -42,7 +43,7 @@ fn matrix(device: &Device, rows: usize, columns: usize, seed: u32) -> Matrix {
 
 #[test]
 #[ignore = "needs a GPU"]
-fn products_of_parts_are_those_of_the_cpu() {
+fn products_of_blocks_match_the_cpu() {
     for store in [Store::Overwrite, Store::Add] {
         for (alpha, transposed) in [
             (1.0, [false, false]),
@@ -77,7 +78,7 @@ fn products_of_parts_are_those_of_the_cpu() {
 
 #[test]
 #[ignore = "needs a GPU"]
-fn norm_bias_and_activation_are_those_of_the_cpu() {
+fn norm_bias_and_activation_match_the_cpu() {
     for columns in [1, 31, 256, 257, 4096] {
         assert_same(&format!("layer_norm {columns}"), |device| {
             let (weight, bias) = (matrix(device, 1, columns, 4), matrix(device, 1, columns, 5));
@@ -97,7 +98,7 @@ fn norm_bias_and_activation_are_those_of_the_cpu() {
 
 #[test]
 #[ignore = "needs a GPU"]
-fn heads_and_scores_are_those_of_the_cpu() {
+fn attention_operations_match_the_cpu() {
     for (heads, head_dim, rotary) in [(4, 16, 16), (8, 64, 32), (4, 256, 64), (4, 32, 0)] {
         let (rows, positions, start) = (13, 40, 5);
         for wanted in 0..4 {
@@ -142,12 +143,12 @@ fn heads_and_scores_are_those_of_the_cpu() {
 
 #[test]
 #[ignore = "needs a GPU"]
-fn a_reordered_triangle_and_copies_are_those_of_the_cpu() {
+fn permutation_and_copies_match_the_cpu() {
     for (n, width) in [(10usize, 3), (64, 64), (300, 128)] {
         let place: Vec<u32> = (0..n as u32).map(|at| (at * 7 + 3) % n as u32).collect();
         for wanted in 0..n.div_ceil(width) {
-            // Only the upper triangle counts: the rest of a diagonal block is cleared before the
-            // two are compared.
+            // Only the upper triangle is defined: the rest of a diagonal block is cleared before the
+            // comparison.
             assert_same(&format!("permuted {n} {width}, panel {wanted}"), |device| {
                 let square = noise(n * n, 12);
                 let panel = |start: usize| {

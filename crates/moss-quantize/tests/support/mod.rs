@@ -1,4 +1,4 @@
-//! Fixtures, and what a folder computes.
+//! Fixtures, and the logits of a folder.
 #![allow(dead_code)] // each test file uses a part
 
 use std::{fs, path::Path};
@@ -19,7 +19,7 @@ pub(crate) const ALL: &[&str] = &[
     "wide-int4",
 ];
 
-/// Bits of the logits of forty tokens.
+/// Returns the bits of the logits of forty tokens.
 pub(crate) fn logits(folder: &Path) -> Vec<u32> {
     let checkpoint = Checkpoint::open(folder).unwrap();
     let mut model = Moss::load(&checkpoint, &LoadOptions::cpu(64), &mut |_| {}).unwrap();

@@ -1,6 +1,6 @@
 //! Edge cases, errors, seeds, and frequencies.
 
-use moss_sampling::{LogitsStep, Sampler, SamplingError, SamplingParams, StopLengthPenalty};
+use moss_sampling::{LogitsProcessor, Sampler, SamplingError, SamplingParams, StopLengthPenalty};
 
 fn params() -> SamplingParams {
     SamplingParams {
@@ -356,7 +356,7 @@ fn the_stop_penalty_does_not_bring_back_a_stop_token_that_was_cut() {
 /// Rules out one token, and checks its arguments.
 struct Ban(usize);
 
-impl LogitsStep for Ban {
+impl LogitsProcessor for Ban {
     fn apply(&mut self, logits: &mut [f32], history: &[u32], generated: usize) {
         assert_eq!((history, generated), (&[1u32, 2][..], 1));
         logits[self.0] = f32::NEG_INFINITY;
@@ -367,13 +367,13 @@ impl LogitsStep for Ban {
 fn custom_steps_come_first_and_can_rule_tokens_out() {
     let sampler = Sampler::new(SamplingParams::greedy()).unwrap();
     let mut sampler = sampler
-        .with_step(Box::new(Ban(1)))
-        .with_step(Box::new(Ban(2)));
+        .with_processor(Box::new(Ban(1)))
+        .with_processor(Box::new(Ban(2)));
     assert_eq!(
         sampler.sample(&mut [1.0, 9.0, 8.0], &[1, 2], 1, 3).unwrap(),
         0
     );
-    let mut sampler = sampler.with_step(Box::new(Ban(0)));
+    let mut sampler = sampler.with_processor(Box::new(Ban(0)));
     let error = sampler
         .sample(&mut [1.0, 9.0, 8.0], &[1, 2], 1, 3)
         .unwrap_err();

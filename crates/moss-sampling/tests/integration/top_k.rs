@@ -2,7 +2,7 @@
 //! the row, or the row is requested.
 
 use moss_sampling::{
-    LogitsStep, Sampler, SamplingError, SamplingParams, StopLengthPenalty, TopKCandidates,
+    LogitsProcessor, Sampler, SamplingError, SamplingParams, StopLengthPenalty, TopKCandidates,
     TopKRequest,
 };
 use proptest::prelude::*;
@@ -181,7 +181,7 @@ fn greedy_is_top_k_of_one_and_draws_the_lowest_id_among_equals() {
 
 struct Nothing;
 
-impl LogitsStep for Nothing {
+impl LogitsProcessor for Nothing {
     fn apply(&mut self, _: &mut [f32], _: &[u32], _: usize) {}
 }
 
@@ -190,7 +190,7 @@ fn custom_steps_and_a_top_k_that_is_off_or_large_need_the_row() {
     assert!(
         Sampler::new(params())
             .unwrap()
-            .with_step(Box::new(Nothing))
+            .with_processor(Box::new(Nothing))
             .top_k_request(&[], usize::MAX)
             .is_none()
     );

@@ -42,7 +42,7 @@ pub(crate) async fn info(State(state): State<Shared>) -> Result<Json<Info>, ApiE
     let sampling = &defaults.sampling;
     Ok(Json(Info {
         model: state.options.model.clone(),
-        context_length: model.engine.window(),
+        context_length: model.engine.context_length(),
         plugins: model.has_plugins,
         defaults: Defaults {
             temperature: sampling.temperature,

@@ -71,7 +71,7 @@ pub(crate) async fn ask(
         ..Default::default()
     };
     let mut plan = Plan::new(fields, &state.options)?;
-    let window = model.engine.window();
+    let window = model.engine.context_length();
     let longest = asked
         .max_length
         .map_or(window, |Count(longest)| longest)

@@ -1,5 +1,5 @@
-//! One reply over one run of the model or several: what ends a run, what the next one is given, and
-//! what all of them took. No I/O: the owner runs the model.
+//! The state machine of a reply, which takes one or more runs of the model. It has no I/O: the
+//! caller runs the model.
 
 mod outcome;
 mod stop;
@@ -11,56 +11,56 @@ pub use self::{
 };
 use crate::{EMPTY_PART, Prompt, PromptBuilder, SegmentKind, TextError};
 
-/// What a run of the model is given.
+/// The input of a run of the model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NextRun {
     /// Token ids.
     pub prompt: Vec<u32>,
-    /// What the run's text is.
+    /// The format of the run's text.
     pub text: TextMode,
     /// Tokens that end the run.
     pub stop_ids: Vec<u32>,
-    /// Tokens to generate at most; `None` for no limit.
+    /// The most tokens to generate; `None` for no limit.
     pub max_new_tokens: Option<usize>,
 }
 
-/// What follows a run.
+/// The step after a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// The reply is complete, or has ended early.
     Done,
-    /// The model has called plugins; [`Reply::results`] goes on with their results.
+    /// The model has called plugins; [`Reply::results`] takes their results.
     NeedsResults {
         /// The calls.
         commands: String,
     },
-    /// The model goes on by itself.
+    /// The reply continues with another run.
     Run(NextRun),
 }
 
-/// A reply in the making.
+/// A reply that is being generated.
 ///
-/// [`Reply::begin`] gives the first run; its tokens and text go in with [`Reply::push`] and its
-/// outcome with [`Reply::end`], which tells what follows. A plugin model that calls no plugin is
-/// told that there are no results, once, and goes on to its answer.
+/// [`Reply::begin`] returns the first run. [`Reply::push`] takes its tokens and text, and
+/// [`Reply::end`] its outcome, and returns the next step. If a plugin model calls no plugin, it gets
+/// [`EMPTY_PART`] as results, once, and continues with its answer.
 #[derive(Debug, Clone)]
 pub struct Reply {
     builder: PromptBuilder,
     stop_ids: Vec<u32>,
     max_new_tokens: Option<usize>,
-    /// Kept for plugin models alone: other replies are one run.
+    /// Only for plugin models: other replies have one run.
     prompt: Vec<u32>,
     ids: Vec<u32>,
     /// Text of the commands of this run.
     commands: String,
-    /// The model has gone on by itself.
-    has_gone_on: bool,
+    /// Is true after the run that follows empty commands has started.
+    is_continued: bool,
     outcome: Option<Outcome>,
 }
 
 impl Reply {
-    /// A reply to `prompt` of at most `max_new_tokens` over all its runs, and its first run. `eos`
-    /// is the end token of the model's config.
+    /// Begins a reply to `prompt` of at most `max_new_tokens` over all its runs, and returns its
+    /// first run. `eos` is the end-of-text token of the model's configuration.
     pub fn begin(
         builder: &PromptBuilder,
         eos: Option<u32>,
@@ -82,7 +82,7 @@ impl Reply {
             prompt: if has_plugins { ids.clone() } else { Vec::new() },
             ids: Vec::new(),
             commands: String::new(),
-            has_gone_on: false,
+            is_continued: false,
             outcome: None,
         };
         let text = if has_plugins {
@@ -102,7 +102,7 @@ impl Reply {
         (reply, run)
     }
 
-    /// Adds a token, or text that was held back, of the part `kind`.
+    /// Adds a token, or text that was held back, of the segment `kind`.
     pub fn push(&mut self, id: Option<u32>, kind: SegmentKind, text: &str) {
         self.ids.extend(id);
         if kind == SegmentKind::Commands {
@@ -110,7 +110,7 @@ impl Reply {
         }
     }
 
-    /// Ends a run and tells what follows.
+    /// Ends a run and returns the next step.
     pub fn end(&mut self, outcome: Outcome) -> Step {
         match &mut self.outcome {
             Some(before) => before.join(outcome),
@@ -121,17 +121,17 @@ impl Reply {
         }
         let commands = self.commands.trim().to_owned();
         if commands == EMPTY_PART
-            && !self.has_gone_on
+            && !self.is_continued
             && self.left() != Some(0)
             && let Ok(run) = self.results(EMPTY_PART)
         {
-            self.has_gone_on = true;
+            self.is_continued = true;
             return Step::Run(run);
         }
         Step::NeedsResults { commands }
     }
 
-    /// Goes on after the commands, with these results.
+    /// Continues after the commands, with these results.
     ///
     /// # Errors
     /// As [`PromptBuilder::results`].
@@ -154,12 +154,12 @@ impl Reply {
         &self.ids
     }
 
-    /// Takes the outcome of all runs so far.
+    /// Takes the combined outcome of all runs so far.
     pub fn take_outcome(&mut self) -> Option<Outcome> {
         self.outcome.take()
     }
 
-    /// Tokens that may still be generated.
+    /// Returns the number of tokens that may still be generated.
     fn left(&self) -> Option<usize> {
         let outcome = self.outcome.as_ref();
         let generated = outcome.map_or(0, |outcome| outcome.usage.generated_tokens);

@@ -1,47 +1,47 @@
-//! How a reply ended, and what it took.
+//! The end of a reply: cause, token counts and times.
 
 use std::time::Duration;
 
 use serde::Serialize;
 
-/// Why generation stopped.
+/// The cause for the end of a generation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StopCause {
     /// A stop token was generated; it is the last of the ids.
     EndOfTurn,
-    /// The text reached this string, which is not part of it.
+    /// This stop string was generated; it is not part of the text.
     StopString(String),
-    /// As many tokens as asked for.
+    /// The requested number of tokens was generated.
     MaxNewTokens,
-    /// The answer's time limit has passed; it starts at the first token, so there is at least one.
+    /// The reply's time limit has passed. It starts at the first token, so there is at least one.
     TimeLimit,
-    /// The prompt was not processed within its time limit: there is no answer.
+    /// The prompt was not processed within its time limit; there is no reply.
     PromptTimeLimit,
-    /// The model's window is full.
+    /// The context length is reached.
     WindowFull,
-    /// The owner does not want any more.
+    /// The request was cancelled.
     Cancelled,
 }
 
-/// A finished answer.
+/// The result of a generation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
-    /// Why it stopped.
+    /// The cause for its end.
     pub cause: StopCause,
-    /// Generated ids, a stop token included.
+    /// Generated ids, including a stop token.
     pub ids: Vec<u32>,
-    /// Text of the ids without special tokens, up to a stop string: labels of parts are in it.
+    /// Text of the ids without special tokens, up to a stop string, with the labels of segments.
     /// Empty without a tokenizer.
     pub text: String,
-    /// Tokens counted.
+    /// Token counts.
     pub usage: Usage,
-    /// Time taken.
+    /// Times.
     pub timings: Timings,
 }
 
 impl Outcome {
-    /// Adds the outcome of the run that followed. The prompt stays the first run's.
+    /// Adds the outcome of the next run. Prompt and reused tokens remain those of the first one.
     pub(crate) fn join(&mut self, next: Self) {
         self.cause = next.cause;
         self.ids.extend(next.ids);
@@ -54,39 +54,39 @@ impl Outcome {
     }
 }
 
-/// Tokens counted.
+/// Token counts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Usage {
     /// Tokens of the prompt.
     pub prompt_tokens: usize,
-    /// Those whose keys and values were in the cache already.
+    /// Prompt tokens whose keys and values were in the cache.
     pub reused_tokens: usize,
-    /// Those that were run through the model.
+    /// Prompt tokens that the model processed.
     pub prefilled_tokens: usize,
-    /// Tokens generated.
+    /// Generated tokens.
     pub generated_tokens: usize,
 }
 
-/// Time taken.
+/// Times of a generation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Timings {
-    /// From submission until it ran.
+    /// From submission to admission.
     pub queued: Duration,
-    /// From then until the first token.
+    /// From admission to the first token.
     pub prefill: Duration,
-    /// From then until the last.
+    /// From the first to the last token.
     pub decode: Duration,
-    /// From submission until the first token; of a reply in several runs, the first run's.
+    /// Time to first token, from submission; for a reply with several runs, that of the first one.
     pub first_token: Duration,
 }
 
 impl Timings {
-    /// Prompt tokens a second.
+    /// Returns the prefill speed, in tokens per second.
     pub fn prefill_rate(&self, usage: &Usage) -> f64 {
         usage.prefilled_tokens as f64 / self.prefill.as_secs_f64().max(1e-9)
     }
 
-    /// Generated tokens a second, after the first.
+    /// Returns the decode speed, in tokens per second after the first token.
     pub fn decode_rate(&self, usage: &Usage) -> f64 {
         usage.generated_tokens.saturating_sub(1) as f64 / self.decode.as_secs_f64().max(1e-9)
     }

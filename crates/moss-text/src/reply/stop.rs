@@ -1,8 +1,8 @@
-//! Stop strings in text that comes in pieces.
+//! Stop strings in streamed text.
 
 use crate::traced::Traced;
 
-/// Watches a text for its stop strings, holding back what may be the beginning of one.
+/// Searches streamed text for stop strings. Text that may be the start of one is held back.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct StopStrings {
     strings: Vec<String>,
@@ -10,7 +10,7 @@ pub(crate) struct StopStrings {
 }
 
 impl StopStrings {
-    /// Empty strings are no stop strings.
+    /// Creates a search. Empty strings are ignored.
     pub(crate) fn new(strings: &[String]) -> Self {
         let strings = strings
             .iter()
@@ -23,12 +23,12 @@ impl StopStrings {
         }
     }
 
-    /// The number of the token that the first byte held back comes from.
+    /// Returns the number of the token of the first byte that is held back.
     pub(crate) fn first_owner(&self) -> Option<u32> {
         self.held.first_owner()
     }
 
-    /// The text that can be shown now, and the stop string that ends it, if one is complete.
+    /// Returns the text that is safe to show, and the stop string that ends it, if one is complete.
     pub(crate) fn push(&mut self, piece: Traced) -> (Traced, Option<String>) {
         self.held.append(piece);
         let held = self.held.text();
@@ -36,7 +36,7 @@ impl StopStrings {
             .strings
             .iter()
             .filter_map(|string| Some((held.find(string.as_str())?, string)));
-        // The one that begins first, and the longest of those.
+        // The one that starts first; among several, the longest.
         if let Some((at, string)) =
             found.min_by_key(|(at, string)| (*at, std::cmp::Reverse(string.len())))
         {
@@ -54,7 +54,7 @@ impl StopStrings {
         (std::mem::replace(&mut self.held, rest), None)
     }
 
-    /// What was held back in vain.
+    /// Returns the text that was held back.
     pub(crate) fn finish(&mut self) -> Traced {
         std::mem::take(&mut self.held)
     }
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_looks_like_one_is_shown_in_the_end() {
+    fn an_incomplete_stop_string_is_shown_at_the_end() {
         assert_eq!(
             feed(&["<|Human|>"], &["a <|", "Hum", "!"]),
             ("a <|Hum!".into(), None)
@@ -120,7 +120,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_cutting_gives_the_text_up_to_the_first_stop_string(text in "[ab停]{0,20}", cuts in prop::collection::vec(0usize..6, 0..20)) {
+        fn any_division_into_pieces_gives_the_text_up_to_the_first_stop_string(text in "[ab停]{0,20}", cuts in prop::collection::vec(0usize..6, 0..20)) {
             let strings = ["aba", "停b"];
             let mut pieces = Vec::new();
             let mut rest: &str = &text;

@@ -1,82 +1,81 @@
-//! The text of one run, as its tokens come.
+//! The streamed text of one run.
 
 use super::stop::StopStrings;
 use crate::{
     SegmentKind, SpecialTokens, Specials, TextStream, Tokenizer, segments::Segments, traced::Traced,
 };
 
-/// What the text of a run is.
+/// The format of a run's text.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum TextMode {
-    /// Text as it is.
+    /// Plain text.
     #[default]
     Raw,
-    /// An answer behind its label: white space at its beginning belongs to the label, unless the
-    /// answer `continues` one that has text already.
+    /// An answer after its label. Leading white space is part of the label, unless the answer
+    /// `continues`.
     Answer {
-        /// The prompt ends in the middle of the answer.
+        /// Is true if the prompt ends within the answer.
         continues: bool,
     },
-    /// The parts of a plugin model's reply.
+    /// The segments of a plugin model's reply.
     Plugin {
-        /// The first part: thoughts, whose label the model writes, or an answer behind its label.
+        /// The first segment: thoughts, whose label the model writes, or an answer after its label.
         first: SegmentKind,
-        /// The prompt ends in the middle of that part.
+        /// Is true if the prompt ends within that segment.
         continues: bool,
     },
 }
 
-/// Text that a token completes, or that is released at the end.
+/// A piece of text that a token completes, or that is released at the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Piece {
-    /// The part of the reply.
+    /// The segment of the reply.
     pub kind: SegmentKind,
-    /// Whole characters, without labels; may be empty.
+    /// Complete characters, without labels; may be empty.
     pub text: String,
-    /// The tokens of the text, where they are asked for.
+    /// The tokens of the text, if they are requested.
     pub tokens: Vec<TokenText>,
 }
 
-/// A token and its share of a text. Over consecutive tokens both `text` and `bytes` concatenate to
-/// that text.
+/// A token and its share of a text. Both `text` and `bytes` of consecutive tokens concatenate to
+/// the text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenText {
-    /// Index of the token among those of its run.
+    /// Index of the token in its run.
     pub index: usize,
-    /// The characters that it completes; empty where it holds only the beginning of one.
+    /// The characters that it completes; may be empty.
     pub text: String,
-    /// Its bytes; those of U+FFFD where a malformed part ends in it.
+    /// Its bytes; those of U+FFFD if a malformed part ends in it.
     pub bytes: Vec<u8>,
 }
 
-/// The ids of one run to text: decodes them, watches for stop strings, tells the parts of a reply
-/// apart, and assigns the text to the tokens that it comes from.
+/// The ids of one run to text: detokenizes them, searches for stop strings, splits the text into
+/// segments, and assigns it to tokens.
 ///
-/// A token may hold a part of a character, and text that may begin a stop string or a label is held
-/// back. Text with tokens comes out once all of its tokens' text is known, as many tokens as end
-/// together with a character.
+/// Incomplete characters are held back, and so is text that may be the start of a stop string or a
+/// label. Text with tokens is released once the text of all its tokens is complete.
 #[derive(Debug, Clone)]
 pub struct ReplyText {
     stream: TextStream,
     stops: StopStrings,
-    /// All text up to a stop string, labels included.
+    /// All text up to a stop string, including labels.
     raw: String,
-    /// Tells parts apart; none for text as it is.
+    /// The state of the segments; `None` for plain text.
     segments: Option<Segments>,
-    /// The tokens that end a part; none where there is one part.
+    /// The tokens that end a segment; `None` if there is only one segment.
     ends: Option<SpecialTokens>,
-    /// Text is assigned to tokens.
+    /// Is true if text is assigned to tokens.
     align: bool,
-    /// Tokens so far.
+    /// Number of tokens so far.
     count: u32,
-    /// Text with tokens that has not come out yet.
+    /// Text with tokens that is not released.
     ready: Traced,
-    /// A stop string was found.
+    /// Is true after a stop string.
     is_stopped: bool,
 }
 
 impl ReplyText {
-    /// No tokens and no text. `align` asks for [`Piece::tokens`].
+    /// Creates the state of a run. `align` requests [`Piece::tokens`].
     pub fn new(tokenizer: Tokenizer, mode: TextMode, stop: &[String], align: bool) -> Self {
         let special = tokenizer.special().ok();
         let (segments, ends) = match mode {
@@ -122,7 +121,7 @@ impl ReplyText {
         (self.complete(), found)
     }
 
-    /// Returns text that was held back in vain; none after a stop string.
+    /// Returns text that was held back; `None` after a stop string.
     pub fn finish(&mut self) -> Option<Piece> {
         if self.is_stopped {
             return None;
@@ -131,12 +130,12 @@ impl ReplyText {
         Some(piece).filter(|piece| !piece.text.is_empty())
     }
 
-    /// Returns all text up to a stop string, labels included.
+    /// Returns all text up to a stop string, including labels.
     pub fn into_raw(self) -> String {
         self.raw
     }
 
-    /// All that is held back.
+    /// Returns all text that is held back.
     fn flush(&mut self) -> (Piece, Option<String>) {
         let rest = self.stream.finish_traced();
         let (mut rest, found) = self.stops.push(rest);
@@ -149,7 +148,7 @@ impl ReplyText {
         (self.take(self.ready.text().len()), found)
     }
 
-    /// Passes text behind the stop strings on to its part.
+    /// Adds text without stop strings to its segment.
     fn release(&mut self, text: Traced) {
         self.raw.push_str(text.text());
         self.ready.append(match &mut self.segments {
@@ -158,7 +157,7 @@ impl ReplyText {
         });
     }
 
-    /// The text whose tokens are complete.
+    /// Returns the text whose tokens are complete.
     fn complete(&mut self) -> Piece {
         if !self.align || self.is_stopped {
             return self.take(self.ready.text().len());
@@ -180,7 +179,7 @@ impl ReplyText {
         self.take(end)
     }
 
-    /// The first `end` bytes of the text that is ready, and their tokens.
+    /// Takes the first `end` bytes of the text that is ready, and their tokens.
     fn take(&mut self, end: usize) -> Piece {
         let rest = self.ready.split_off(end);
         let ready = std::mem::replace(&mut self.ready, rest);
@@ -193,7 +192,7 @@ impl ReplyText {
     }
 }
 
-/// The tokens of a text that ends together with one of them.
+/// Returns the tokens of a text that ends at the end of a token.
 fn tokens(traced: &Traced) -> Vec<TokenText> {
     let text = traced.text();
     let whole = |at: usize| (0..=at).rev().find(|at| text.is_char_boundary(*at));

@@ -155,7 +155,7 @@ fn damaged_files_are_named() {
     ));
     assert!(matches!(
         read("merges.txt", "#version\n一 二\n"),
-        TextError::Bpe { .. }
+        TextError::MergeToken { line: 2, .. }
     ));
     assert!(matches!(
         Tokenizer::from_folder(Path::new("nowhere")).unwrap_err(),

@@ -2,7 +2,7 @@
 
 use moss::model::{
     DeviceSpec, machine_gpus,
-    placement::{Card, CardKind},
+    placement::{Device, DeviceKind},
 };
 use moss_bench::hardware::{KNOWN_GPUS, KnownGpu, PlannedDevice, too_old};
 
@@ -71,7 +71,7 @@ fn this_gpu(ordinal: usize) -> anyhow::Result<PlannedDevice> {
 
 /// The CPU with the memory that is available now and its own bandwidth, where the flags do not say
 /// otherwise.
-fn this_cpu(args: &PlanArgs, model: &ModelArgs) -> anyhow::Result<Card> {
+fn this_cpu(args: &PlanArgs, model: &ModelArgs) -> anyhow::Result<Device> {
     let bandwidth = match args.cpu_bandwidth {
         Some(gigabytes) => gigabytes * 1e9,
         None => open::pool(model)?.install(moss::cpu::read_bandwidth),
@@ -80,9 +80,9 @@ fn this_cpu(args: &PlanArgs, model: &ModelArgs) -> anyhow::Result<Card> {
         Some(gigabytes) => (gigabytes * 1e9) as u64,
         None => memory::available().context(msg!("memory-unknown"))?,
     };
-    Ok(Card {
+    Ok(Device {
         name: "cpu".into(),
-        kind: CardKind::Cpu,
+        kind: DeviceKind::Cpu,
         free,
         bandwidth,
     })

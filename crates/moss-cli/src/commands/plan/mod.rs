@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use moss::model::{
     ComputeDtype,
-    placement::{Card, CardKind, Request, place},
+    placement::{Device, DeviceKind, Request, place},
 };
 use moss_bench::roofline::Prediction;
 
@@ -31,8 +31,8 @@ pub(crate) fn run(args: &PlanArgs, cli: &Cli, printer: &Printer) -> anyhow::Resu
         return Err(CliError::new(what).into());
     }
     let planned = cards::cards(args, &cli.model)?;
-    let cards: Vec<Card> = planned.iter().map(|planned| planned.card.clone()).collect();
-    let any_gpu = cards.iter().any(|card| card.kind != CardKind::Cpu);
+    let cards: Vec<Device> = planned.iter().map(|planned| planned.card.clone()).collect();
+    let any_gpu = cards.iter().any(|card| card.kind != DeviceKind::Cpu);
     let dtype = match any_gpu {
         true => ComputeDtype::F16,
         false => open::dtype(&cli.model, &[]),
@@ -40,8 +40,8 @@ pub(crate) fn run(args: &PlanArgs, cli: &Cli, printer: &Printer) -> anyhow::Resu
     let subject = Subject::find(args, cli, printer, dtype)?;
     let request = Request {
         model: &subject.bytes,
-        cards: &cards,
-        layers_per_card: cli.model.layers_per_gpu.as_deref(),
+        devices: &cards,
+        layers_per_device: cli.model.layers_per_gpu.as_deref(),
         other_formats: &subject.smaller(dtype),
     };
     let placement = place(&request)?;

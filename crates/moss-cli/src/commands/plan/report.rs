@@ -1,6 +1,6 @@
 //! A plan for people and for programs.
 
-use moss::model::placement::{Card, CardKind, Note, Placement, Stage};
+use moss::model::placement::{Device, DeviceKind, Note, Placement, Stage};
 use moss_bench::{
     hardware::{DISPLAY_MEMORY, DRIVER_MEMORY},
     roofline::Prediction,
@@ -18,7 +18,7 @@ use crate::{
 
 pub(super) struct Report<'a> {
     pub(super) subject: &'a Subject,
-    pub(super) cards: &'a [Card],
+    pub(super) cards: &'a [Device],
     pub(super) placement: &'a Placement,
     pub(super) prediction: &'a Prediction,
 }
@@ -73,7 +73,7 @@ impl Report<'_> {
             stage.free_after,
         ]
         .map(bytes);
-        let device = self.cards.get(stage.card).map_or_else(String::new, label);
+        let device = self.cards.get(stage.device).map_or_else(String::new, label);
         [
             index.to_string(),
             device,
@@ -107,7 +107,7 @@ impl Report<'_> {
         } = self.prediction;
         let stage = |stage: &Stage| {
             json!({
-                "device": self.cards.get(stage.card).map(label), "layers": [stage.layers.start, stage.layers.end],
+                "device": self.cards.get(stage.device).map(label), "layers": [stage.layers.start, stage.layers.end],
                 "weights": stage.weights, "embedding": stage.embedding, "cache": stage.cache,
                 "workspace": stage.workspace, "free_after": stage.free_after,
             })
@@ -130,10 +130,10 @@ fn bytes(bytes: u64) -> String {
     if bytes == 0 { "-".into() } else { size(bytes) }
 }
 
-fn label(card: &Card) -> String {
+fn label(card: &Device) -> String {
     match card.kind {
-        CardKind::Cpu => card.name.clone(),
-        CardKind::Gpu { ordinal } => format!("{ordinal}: {}", card.name),
+        DeviceKind::Cpu => card.name.clone(),
+        DeviceKind::Gpu { ordinal } => format!("{ordinal}: {}", card.name),
     }
 }
 

@@ -37,7 +37,7 @@ pub(crate) fn run(args: &VerifyArgs, cli: &Cli, printer: &Printer) -> anyhow::Re
     let expected = ExpectedValues::read(&folder, stem)?;
     let window = checkpoint.config().context_length;
     let options = LoadOptions {
-        many_rows_from: args.many_rows_from,
+        large_m_from: args.many_rows_from,
         ..found.load_options(window).map_err(build_failed)?
     };
     let mut model = Moss::load(&checkpoint, &options, &mut |_| {})?;

@@ -100,7 +100,7 @@ pub(super) fn build(
     let layout = builder.layout(&turns, &user, &begun)?;
     let dropped = truncate_for.map_or(0, |answer| {
         let tokens = |range, begun| layout.tokens(range, begun);
-        oldest_to_drop(tokens, turns.len(), answer, model.engine.window())
+        oldest_to_drop(tokens, turns.len(), answer, model.engine.context_length())
     });
     let prompt = Prompt {
         continues,

@@ -68,7 +68,7 @@ fn a_vocabulary_entry_that_no_merge_makes_is_reported_as_the_first_one() {
     assert!(
         matches!(
             error,
-            TextError::NoMerge { .. } | TextError::Bpe { .. } | TextError::Merge { .. }
+            TextError::NoMerge { .. } | TextError::MergeToken { .. } | TextError::Merge { .. }
         ),
         "{error}"
     );
@@ -142,7 +142,7 @@ fn merges_in_another_order_than_the_vocabulary_are_reported() {
     let foreign = [&rules[..], &["Q Q".to_owned()]].concat();
     assert!(matches!(
         merged(&foreign).unwrap_err(),
-        TextError::Bpe { .. }
+        TextError::MergeToken { .. }
     ));
 }
 

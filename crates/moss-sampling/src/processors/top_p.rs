@@ -1,14 +1,14 @@
-//! Nucleus sampling. Source: arXiv 1904.09751.
+//! Top-p (nucleus sampling). Source: arXiv 1904.09751.
 
 use crate::candidate::{Candidate, best_first};
 
-/// This many candidates are simply sorted.
+/// Up to this many candidates are sorted.
 const FEW: usize = 256;
 
-/// Classes of weight, 64 to a factor of two; all below 2^-64 share the last one.
+/// Classes of weight, 64 per factor of two; the last one has all weights below 2^-64.
 const CLASSES: usize = 4096;
 
-/// The filter, with its scratch space.
+/// Top-p truncation, with its buffers.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TopP {
     /// Sum of the weights of each class.
@@ -16,14 +16,14 @@ pub(crate) struct TopP {
 }
 
 impl TopP {
-    /// Keeps the smallest set of best candidates whose share of the mass reaches `top_p`; at least
-    /// one.
+    /// Keeps the smallest set of most likely candidates whose share of the total weight reaches
+    /// `top_p`; at least one.
     ///
-    /// Many candidates are not sorted but summed by class of weight: only the class in which the
-    /// border lies needs an order.
+    /// Many candidates are summed by class of weight instead of sorted: only the class that
+    /// contains the last kept candidate is sorted.
     pub(crate) fn keep(&mut self, candidates: &mut Vec<Candidate>, top_p: f32) {
         if top_p >= 1.0 {
-            return; // rounding must not drop a token of next to no mass
+            return; // rounding must not remove a token of very small weight
         }
         let top_p = f64::from(top_p);
         let (sure, mut mass, wanted) = if candidates.len() <= FEW {
@@ -37,7 +37,7 @@ impl TopP {
                         .sum::<f64>(),
             )
         } else {
-            self.cut_by_class(candidates, top_p)
+            self.truncate_by_class(candidates, top_p)
         };
         let doubtful = &mut candidates[sure..];
         doubtful.sort_unstable_by(best_first);
@@ -50,9 +50,14 @@ impl TopP {
         }
     }
 
-    /// Drops the classes beyond the border's and puts the border's own class last. Returns how many
-    /// candidates stand before it, their mass, and the mass that is wanted.
-    fn cut_by_class(&mut self, candidates: &mut Vec<Candidate>, top_p: f64) -> (usize, f64, f64) {
+    /// Removes the classes after that of the last kept candidate, and moves this class to the end.
+    /// Returns the number of candidates in the classes before it, their weight, and the weight to
+    /// reach.
+    fn truncate_by_class(
+        &mut self,
+        candidates: &mut Vec<Candidate>,
+        top_p: f64,
+    ) -> (usize, f64, f64) {
         self.masses.clear();
         self.masses.resize(CLASSES, 0.0);
         for candidate in candidates.iter() {
@@ -81,8 +86,8 @@ impl TopP {
     }
 }
 
-/// Class of a candidate's weight, the largest weights (1 at most) first. Of a float's bits, those
-/// of the exponent and the six below rise with its value.
+/// Returns the class of a candidate's weight; class 0 has the largest weights, up to 1. The bits of
+/// the exponent and the six bits below it increase with the value.
 fn class(candidate: &Candidate) -> usize {
     let below_one = 1.0f64.to_bits().saturating_sub(candidate.weight.to_bits());
     ((below_one >> 46) as usize).min(CLASSES - 1)

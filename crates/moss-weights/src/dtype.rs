@@ -1,10 +1,26 @@
-//! Conversion of stored values, little-endian and of any alignment, to f32 and f16.
+//! Element types of dense weights, and the conversion of stored values, little-endian and of any
+//! alignment, to f32 and f16.
 
 use half::{bf16, f16};
 
-use crate::DenseDtype;
+/// Element type of a dense weight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum DenseDtype {
+    F32,
+    F16,
+    BF16,
+}
 
 impl DenseDtype {
+    /// Returns the bytes of an element.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F16 | Self::BF16 => 2,
+        }
+    }
+
     /// Converts stored values to f32: `values` holds as many as `to`.
     pub fn widen(self, values: &[u8], to: &mut [f32]) {
         match self {

@@ -1,4 +1,4 @@
-//! Which files of a folder hold the weights.
+//! Search for the weight files of a folder.
 
 use std::{
     fs,
@@ -7,20 +7,16 @@ use std::{
 
 use moss_files::FileKind;
 
-use crate::{
-    CheckpointError, Warning,
-    error::{FileRole, Lookalike},
-    index::Index,
-};
+use crate::{CheckpointError, Warning, error::FileRole, index::Index, read};
 
-/// Weight files in reading order, and the index that goes with them.
+/// Weight files in reading order, and their index.
 pub(crate) struct WeightFiles {
     pub(crate) shards: Vec<PathBuf>,
     pub(crate) index: Option<(PathBuf, Index)>,
     pub(crate) warnings: Vec<Warning>,
 }
 
-/// Stems and endings of weight files, in the order in which transformers looks for them.
+/// Start and end of the names of weight files, in the order in which transformers looks for them.
 const KINDS: [(&str, &str); 2] = [("model", ".safetensors"), ("pytorch_model", ".bin")];
 
 /// Finds the weights as transformers does: `model.safetensors`, its index, `pytorch_model.bin`, its
@@ -29,20 +25,13 @@ pub(crate) fn find(folder: &Path) -> Result<WeightFiles, CheckpointError> {
     let names = list(folder)?;
     let single = KINDS.map(|(stem, ending)| format!("{stem}{ending}"));
     let index = KINDS.map(|(stem, ending)| format!("{stem}{ending}.index.json"));
-    let is_there = |name: &&String| names.contains(*name);
+    let exists = |name: &&String| names.contains(*name);
     let mut in_order = single
         .iter()
         .zip(&index)
         .flat_map(|(single, index)| [single, index]);
-    let found = match in_order.find(is_there) {
-        Some(name) if single.contains(name) => {
-            let (shards, index) = (vec![folder.join(name)], None);
-            WeightFiles {
-                shards,
-                index,
-                warnings: vec![],
-            }
-        }
+    let found = match in_order.find(exists) {
+        Some(name) if single.contains(name) => without_index(vec![folder.join(name)]),
         Some(name) => from_index(folder, name, &names)?,
         None => match KINDS
             .into_iter()
@@ -50,12 +39,7 @@ pub(crate) fn find(folder: &Path) -> Result<WeightFiles, CheckpointError> {
             .find(|shards| !shards.is_empty())
         {
             Some(shards) => {
-                let shards = shards.into_iter().map(|name| folder.join(name)).collect();
-                WeightFiles {
-                    shards,
-                    index: None,
-                    warnings: vec![],
-                }
+                without_index(shards.into_iter().map(|name| folder.join(name)).collect())
             }
             None => match names.iter().find(|name| name.ends_with(".index.json")) {
                 Some(name) => from_index(folder, name, &names)?,
@@ -68,7 +52,7 @@ pub(crate) fn find(folder: &Path) -> Result<WeightFiles, CheckpointError> {
     Ok(with_warnings(folder, found, &names, &index))
 }
 
-/// Says which weight files and indices are there besides those in use.
+/// Adds warnings about weight files and indices that are not used.
 fn with_warnings(
     folder: &Path,
     mut found: WeightFiles,
@@ -110,6 +94,14 @@ fn with_warnings(
         found.warnings.push(Warning::SeveralSets { used, ignored });
     }
     found
+}
+
+fn without_index(shards: Vec<PathBuf>) -> WeightFiles {
+    WeightFiles {
+        shards,
+        index: None,
+        warnings: vec![],
+    }
 }
 
 fn is_of(name: &str, (stem, ending): (&str, &str)) -> bool {
@@ -159,10 +151,10 @@ fn from_index(folder: &Path, name: &str, names: &[String]) -> Result<WeightFiles
 }
 
 fn read_index(path: &Path) -> Result<Index, CheckpointError> {
-    Index::from_json(&read(path, FileRole::ShardIndex)?, path)
+    Index::from_json(&read::read(path, FileRole::ShardIndex)?, path)
 }
 
-/// Shards that the index names and the folder lacks, each with its number of tensors.
+/// Returns the shards that the index names and the folder lacks, with their number of tensors.
 fn missing<'a>(index: &'a Index, names: &[String]) -> Vec<(&'a str, usize)> {
     index
         .shards()
@@ -171,7 +163,8 @@ fn missing<'a>(index: &'a Index, names: &[String]) -> Vec<(&'a str, usize)> {
         .collect()
 }
 
-/// A whole set of weights besides those of `stale`: one file, or every shard of a series.
+/// Returns the first file of a complete set of weights that does not need the index `stale`: one
+/// file, or every shard of a series.
 fn complete_set(names: &[String], stale: &Index) -> Option<String> {
     let stale = stale.shards();
     for (stem, ending) in KINDS {
@@ -180,8 +173,8 @@ fn complete_set(names: &[String], stale: &Index) -> Option<String> {
         if let Some(name) = others.clone().find(|name| **name == single) {
             return Some(name.clone());
         }
-        // `model-00001-of-00004.safetensors`: complete where the others up to 4 are there.
-        let whole = others.find(|first| {
+        // `model-00001-of-00004.safetensors`: complete if the others up to 4 exist.
+        let complete = others.find(|first| {
             let series = first
                 .strip_prefix(stem)
                 .and_then(|rest| rest.strip_prefix("-00001-of-"));
@@ -194,71 +187,11 @@ fn complete_set(names: &[String], stale: &Index) -> Option<String> {
                     && !(1..=count).all(|number| stale.contains_key(shard(number, count).as_str()))
             })
         });
-        if let Some(name) = whole {
+        if let Some(name) = complete {
             return Some(name.clone());
         }
     }
     None
-}
-
-/// The whole of a JSON file. The published ones are under 50 KB; far larger ones are something
-/// else, and are not read.
-pub(crate) fn read(path: &Path, expected: FileRole) -> Result<Vec<u8>, CheckpointError> {
-    expect_file(path, expected)?;
-    let read = |source| CheckpointError::Read {
-        file: path.to_owned(),
-        source,
-    };
-    moss_files::read_bytes(path, moss_files::MAX_BYTES).map_err(read)
-}
-
-/// The text of a JSON file, which a user may have edited: a byte order mark is skipped.
-pub(crate) fn text<'a>(bytes: &'a [u8], path: &Path) -> Result<&'a str, CheckpointError> {
-    moss_unicode::decode(bytes).map_err(|source| CheckpointError::Encoding {
-        file: path.to_owned(),
-        source,
-    })
-}
-
-/// Refuses folders, dangling links, empty files, and text that was downloaded in place of weights.
-pub(crate) fn expect_file(path: &Path, expected: FileRole) -> Result<(), CheckpointError> {
-    let wrong = |found| CheckpointError::WrongKind {
-        file: path.to_owned(),
-        found,
-        expected,
-    };
-    let data = match fs::metadata(path) {
-        Ok(data) => data,
-        Err(_) if fs::symlink_metadata(path).is_ok() => return Err(wrong(FileKind::DanglingLink)),
-        Err(source) => {
-            return Err(CheckpointError::Read {
-                file: path.to_owned(),
-                source,
-            });
-        }
-    };
-    match (data.is_dir(), data.is_file(), data.len()) {
-        (true, ..) => Err(wrong(FileKind::Folder)),
-        (_, false, _) => Err(wrong(FileKind::Special)),
-        (.., 0) => Err(wrong(FileKind::Empty)),
-        _ => Ok(()),
-    }
-}
-
-/// What stands where weights should be, if it is a well-known kind of text.
-pub(crate) fn text_in_place_of_weights(head: &[u8]) -> Option<Lookalike> {
-    let head = head
-        .get(..head.len().min(512))
-        .unwrap_or_default()
-        .trim_ascii_start(); // no page of weights beyond the first
-    if head.starts_with(b"version https://git-lfs") {
-        return Some(Lookalike::GitLfsPointer);
-    }
-    let lower = head
-        .get(..head.len().min(16))
-        .unwrap_or_default()
-        .to_ascii_lowercase();
-    (lower.starts_with(b"<!doctype") || lower.starts_with(b"<html")).then_some(Lookalike::WebPage)
 }
 
 fn list(folder: &Path) -> Result<Vec<String>, CheckpointError> {
@@ -275,7 +208,7 @@ fn list(folder: &Path) -> Result<Vec<String>, CheckpointError> {
     }
     let mut names = Vec::new();
     for entry in fs::read_dir(folder).map_err(read)? {
-        // A name that is not UTF-8 cannot be one that checkpoints have; it is passed over.
+        // No file of a checkpoint has a name that is not UTF-8.
         names.extend(entry.map_err(read)?.file_name().into_string().ok());
     }
     names.sort();

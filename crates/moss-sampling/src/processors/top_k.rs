@@ -1,26 +1,27 @@
-//! The best `k` scores and all that tie with the last of them, without sorting the vocabulary.
+//! Top-k: the `k` largest scores and all that tie with the last one, without sorting the
+//! vocabulary.
 
 use crate::{candidate::Candidate, logits::largest};
 
-/// Scores whose maximum is taken together.
+/// Scores per run. Runs without a large score are skipped.
 const RUN: usize = 64;
 
-/// The selection, with its scratch space.
+/// Top-k selection, with its buffers.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TopK {
-    /// Maximum of each run, in the row's order.
+    /// Maximum of each run.
     maxima: Vec<f32>,
-    /// Maxima or scores, as selection reorders them.
+    /// Maxima or scores, reordered by a selection.
     ranked: Vec<f32>,
 }
 
 impl TopK {
-    /// Collects into `found` by ascending id. `k` = 0 is all of them; `-inf` is never collected.
-    /// `scores` hold no NaN.
+    /// Collects candidates into `found` by ascending id. `k` = 0 selects all scores; `-inf` is
+    /// never selected. `scores` have no NaN.
     ///
     /// The `k`-th largest maximum of the runs is a bound that at least `k` scores reach, and few
-    /// more: one pass over the vocabulary and a look into the runs that hold something, then exact
-    /// work on what is left.
+    /// more. After one pass over the vocabulary, only runs that reach the bound are searched, and
+    /// the exact selection has few candidates.
     pub(crate) fn select(&mut self, scores: &[f32], k: usize, found: &mut Vec<Candidate>) {
         found.clear();
         let bound = self.bound(scores, k);
@@ -42,7 +43,8 @@ impl TopK {
         }
     }
 
-    /// A finite score that at least `k` scores reach, or all finite ones if there are not so many.
+    /// Returns a finite score that at least `k` scores reach, or all finite ones if there are fewer
+    /// than `k`.
     fn bound(&mut self, scores: &[f32], k: usize) -> f32 {
         self.maxima.clear();
         self.maxima.extend(scores.chunks(RUN).map(largest));
@@ -54,7 +56,8 @@ impl TopK {
     }
 }
 
-/// `k` is 1 to their number. Zeros of either sign rank side by side, and compare equal.
+/// Returns the `k`-th largest score; `k` is 1 to their number. `total_cmp` ranks -0 next to 0, and
+/// both compare equal.
 fn kth_largest(scores: &mut [f32], k: usize) -> f32 {
     *scores
         .select_nth_unstable_by(k - 1, |a, b| b.total_cmp(a))

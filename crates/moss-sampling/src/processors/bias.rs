@@ -1,9 +1,8 @@
-//! Logit bias: numbers added to the scores of single tokens, before everything else of the chain.
+//! Logit bias: values added to the logits of single tokens, before the other built-in processors.
 
 use crate::SamplingError;
 
-/// # Errors
-/// [`SamplingError::UnknownBias`] for an id without a logit.
+/// Adds `bias`. An id without a logit is [`SamplingError::UnknownBias`].
 pub(crate) fn apply(logits: &mut [f32], bias: &[(u32, f32)]) -> Result<(), SamplingError> {
     let tokens = logits.len();
     for (id, bias) in bias {

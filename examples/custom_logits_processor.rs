@@ -1,16 +1,16 @@
 //! A step of one's own before all filters: this one forbids every token with a digit in it.
 //!
-//! `cargo run --release --example custom_logits_step`
+//! `cargo run --release --example custom_logits_processor`
 
 use std::io::Write;
 
-use moss::{Builder, LogitsStep, SamplingParams, text::Specials};
+use moss::{Builder, LogitsProcessor, SamplingParams, text::Specials};
 
 struct Forbid {
     ids: Vec<u32>,
 }
 
-impl LogitsStep for Forbid {
+impl LogitsProcessor for Forbid {
     fn apply(&mut self, logits: &mut [f32], _history: &[u32], _generated: usize) {
         for id in &self.ids {
             if let Some(logit) = logits.get_mut(*id as usize) {
@@ -40,7 +40,7 @@ fn main() -> anyhow::Result<()> {
     let prompt = "<|Human|>: Recommend five sci-fi films<eoh>\n<|MOSS|>:";
     let mut request = engine.completion(prompt, SamplingParams::greedy())?;
     request.stop.max_new_tokens = Some(60);
-    request.steps.push(Box::new(Forbid { ids }));
+    request.processors.push(Box::new(Forbid { ids }));
     let text = engine.submit(request)?.wait()?.text;
     anyhow::ensure!(
         !text.contains(|c: char| c.is_ascii_digit()),

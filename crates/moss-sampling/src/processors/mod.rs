@@ -1,4 +1,4 @@
-//! The chain's links, one a file: those before top-k edit the row of logits, those after it the
+//! The built-in logits processors. Those before top-k edit all logits, those after it the
 //! candidates.
 
 pub(crate) mod bias;

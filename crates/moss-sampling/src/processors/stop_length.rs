@@ -1,10 +1,9 @@
-//! The length penalty of upstream's `moss_inference.py`: on probabilities, after all filters, so a
-//! stop token that was cut stays cut.
+//! The length penalty of upstream's `moss_inference.py`. It acts on probabilities after all
+//! truncations, so a stop token that was removed stays removed.
 
 use crate::{StopLengthPenalty, candidate::Candidate};
 
-/// Powers grow no further than this, in tokens past the free ones: any factor has long decided by
-/// then.
+/// Limit on the exponent, in tokens, against overflow. The probability has converged before.
 const LONGEST: usize = 10_000;
 
 /// Multiplies the weights of kept stop tokens by `factor^(generated - after)`.
@@ -18,7 +17,7 @@ pub(crate) fn apply(candidates: &mut [Candidate], penalty: &StopLengthPenalty, g
         .iter_mut()
         .filter(|candidate| penalty.stop_ids.contains(&candidate.id))
     {
-        // Neither impossible nor infinite: the weights' sum is divided by later.
+        // Neither 0 nor infinite: weights are later divided by their sum.
         candidate.weight = (candidate.weight * power).clamp(f64::MIN_POSITIVE, 1e300);
     }
 }

@@ -1,15 +1,16 @@
-//! Repetition penalty. Source: CTRL, arXiv 1909.05858, section 4.1, as transformers has it.
+//! Repetition penalty. Source: CTRL, arXiv 1909.05858, section 4.1, as implemented in transformers.
 
-/// Edits the logits of tokens that stand in a history, each once however often it stands there.
+/// Edits the logits of tokens in a history, each once, regardless of the number of occurrences.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Repetition {
-    /// Mark of the last call that saw each token: nothing has to be cleared between calls.
+    /// Number of the last call that has seen each token, so nothing is cleared between calls.
     seen: Vec<u32>,
     call: u32,
 }
 
 impl Repetition {
-    /// Ids without a logit are passed over.
+    /// Divides positive logits by `penalty`, and multiplies negative ones. Ids without a logit are
+    /// ignored.
     pub(crate) fn apply(&mut self, logits: &mut [f32], history: &[u32], penalty: f32) {
         if penalty == 1.0 {
             return;

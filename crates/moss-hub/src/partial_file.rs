@@ -1,9 +1,8 @@
-//! A file that is not whole yet: its bytes at their final places, and beside them a journal of the
-//! stretches that are there.
+//! A partial file: its bytes at their final offsets, and a journal of the ranges that are on disk.
 //!
-//! A stretch is written first and recorded after, sixteen bytes a record, so that a killed process
-//! leaves a journal that promises at most what is there. Whether the bytes are right is for the
-//! hash of the whole file to say.
+//! A range is written before its record of sixteen bytes. If the process is killed, the journal
+//! therefore lists at most the ranges that are on disk. The hash of the complete file checks the
+//! bytes.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -15,9 +14,9 @@ use std::{
 
 const RECORD: usize = 16;
 
-/// The two files of an unfinished one.
+/// A partial file and its journal.
 #[derive(Debug)]
-pub(crate) struct Part {
+pub(crate) struct PartialFile {
     data: PathBuf,
     journal: PathBuf,
     records: Mutex<File>,
@@ -25,12 +24,12 @@ pub(crate) struct Part {
     done: Vec<Range<u64>>,
 }
 
-impl Part {
-    /// Goes on with what is beside `whole`, or begins.
+impl PartialFile {
+    /// Opens the partial file of `whole`, or creates it.
     pub(crate) fn open(whole: &Path, size: u64) -> io::Result<Self> {
         let (data, journal) = paths(whole);
         if length(&data) != Some(size) {
-            remove(&journal)?; // before there is a file that it does not speak of
+            remove(&journal)?; // it describes another file
             OpenOptions::new()
                 .write(true)
                 .create(true)
@@ -57,7 +56,7 @@ impl Part {
         })
     }
 
-    /// The stretches that are missing, none longer than `piece`, in order.
+    /// Returns the missing ranges, none longer than `piece`, in order.
     pub(crate) fn missing(&self, piece: u64) -> Vec<Range<u64>> {
         let ends = self.done.iter().map(|done| done.end);
         let starts = self.done.iter().map(|done| done.start).chain([self.size]);
@@ -73,40 +72,40 @@ impl Part {
         gaps.flat_map(pieces).collect()
     }
 
-    /// A handle to write with; each connection has its own.
-    pub(crate) fn writer(&self) -> io::Result<PartWriter<'_>> {
-        Ok(PartWriter {
+    /// Returns a writer for one connection.
+    pub(crate) fn writer(&self) -> io::Result<PartialWriter<'_>> {
+        Ok(PartialWriter {
             part: self,
             file: OpenOptions::new().write(true).open(&self.data)?,
         })
     }
 
-    /// Where the bytes are.
+    /// Returns the path of the bytes.
     pub(crate) fn data(&self) -> &Path {
         &self.data
     }
 
-    /// Gives the file its name, at once and whole.
+    /// Renames the complete file.
     pub(crate) fn finish(self, whole: &Path) -> io::Result<()> {
         moss_files::sync(&File::open(&self.data)?)?;
         fs::rename(&self.data, whole)?;
         remove(&self.journal)
     }
 
-    /// Throws away bytes that proved wrong.
+    /// Removes bytes whose hash is wrong.
     pub(crate) fn discard(self) -> io::Result<()> {
         remove(&self.journal)?;
         remove(&self.data)
     }
 }
 
-/// Writes stretches, and records each.
-pub(crate) struct PartWriter<'a> {
-    part: &'a Part,
+/// Writes ranges, and records each in the journal.
+pub(crate) struct PartialWriter<'a> {
+    part: &'a PartialFile,
     file: File,
 }
 
-impl PartWriter<'_> {
+impl PartialWriter<'_> {
     pub(crate) fn write(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.file.seek(SeekFrom::Start(offset))?;
         self.file.write_all(bytes)?;
@@ -120,7 +119,7 @@ impl PartWriter<'_> {
     }
 }
 
-/// Bytes that an interrupted download left beside `whole`.
+/// Returns the bytes that an interrupted download of `whole` has left.
 pub(crate) fn bytes_done(whole: &Path, size: u64) -> u64 {
     let (data, journal) = paths(whole);
     if length(&data) != Some(size) {
@@ -132,14 +131,14 @@ pub(crate) fn bytes_done(whole: &Path, size: u64) -> u64 {
         .sum()
 }
 
-/// Bytes of disk that the rest of an unfinished file still takes. On a file system without sparse
-/// files the whole file has its room from the beginning.
+/// Returns the disk space that the rest of a partial file needs. Without sparse files, the file
+/// system allocates the whole file at the start.
 pub(crate) fn bytes_to_allocate(whole: &Path, size: u64) -> u64 {
     let (data, _) = paths(whole);
     let allocated = fs::metadata(data).map_or(0, |found| allocated(&found));
     size - bytes_done(whole, size)
         .max(allocated)
-        .max(foreign_bytes(whole, size))
+        .max(incomplete_bytes(whole, size))
         .min(size)
 }
 
@@ -153,32 +152,32 @@ fn allocated(_: &fs::Metadata) -> u64 {
     0
 }
 
-/// The unfinished file of the Python tools: the first bytes of the whole one.
-fn foreign(whole: &Path) -> PathBuf {
+/// Returns the path of the Python tools' partial file, which has the first bytes of the whole one.
+fn incomplete(whole: &Path) -> PathBuf {
     let mut name = whole.as_os_str().to_owned();
     name.push(".incomplete");
     PathBuf::from(name)
 }
 
-/// Bytes that the Python tools left beside `whole`, where there are none of ours.
-pub(crate) fn foreign_bytes(whole: &Path, size: u64) -> u64 {
+/// Returns the bytes of `whole` that the Python tools have left, if this program has none.
+pub(crate) fn incomplete_bytes(whole: &Path, size: u64) -> u64 {
     let ours = paths(whole).0.exists();
-    length(&foreign(whole))
+    length(&incomplete(whole))
         .filter(|length| !ours && *length <= size)
         .unwrap_or(0)
 }
 
-/// Takes over what the Python tools left; no other process may be writing it. Returns `true` if
-/// there was something. Whether its bytes are right is for the hash of the whole file to say: some
-/// versions fill it from several places at once.
+/// Takes over the Python tools' partial file, which no other process may write. Returns `true` if
+/// there was one. The hash of the complete file checks its bytes: some versions write it in several
+/// places concurrently.
 pub(crate) fn adopt(whole: &Path, size: u64) -> io::Result<bool> {
-    let done = foreign_bytes(whole, size);
+    let done = incomplete_bytes(whole, size);
     if done == 0 {
         return Ok(false);
     }
     let (data, journal) = paths(whole);
     remove(&journal)?;
-    fs::rename(foreign(whole), &data)?;
+    fs::rename(incomplete(whole), &data)?;
     OpenOptions::new().write(true).open(&data)?.set_len(size)?;
     fs::write(&journal, record(0..done))?;
     Ok(true)
@@ -191,19 +190,18 @@ fn record(stretch: Range<u64>) -> [u8; RECORD] {
     record
 }
 
-/// Names of our own: under `.incomplete` the hub's Python tools would take our file with its holes
-/// for the head of one.
+/// Returns the paths of the partial file and its journal. Their names differ from `.incomplete`,
+/// because the Python tools would take a file with holes for the first bytes.
 fn paths(whole: &Path) -> (PathBuf, PathBuf) {
-    let beside = |suffix: &str| {
+    let with_suffix = |suffix: &str| {
         let mut name = whole.as_os_str().to_owned();
         name.push(suffix);
         PathBuf::from(name)
     };
-    (beside(".moss-part"), beside(".moss-journal"))
+    (with_suffix(".moss-part"), with_suffix(".moss-journal"))
 }
 
-/// What a journal says is there: in order, without overlaps, each as long as can be. Records that
-/// make no sense are passed over.
+/// Returns the ranges of a journal, sorted and merged. Invalid records are ignored.
 fn recorded(journal: &Path, size: u64) -> Vec<Range<u64>> {
     let bytes = moss_files::read_bytes(journal, moss_files::MAX_BYTES).unwrap_or_default();
     let number = |bytes: &[u8]| {
@@ -229,7 +227,7 @@ fn recorded(journal: &Path, size: u64) -> Vec<Range<u64>> {
     merged
 }
 
-/// Of a file that is there.
+/// Returns the length of a file; `None` if it does not exist.
 fn length(path: &Path) -> Option<u64> {
     fs::metadata(path).ok().map(|found| found.len())
 }

@@ -1,0 +1,146 @@
+//! The request of a placement, and the resulting plan.
+
+use std::ops::Range;
+
+use super::ModelBytes;
+use crate::WeightFormat;
+
+/// A kind of device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeviceKind {
+    /// A GPU. Entries with the same ordinal are one GPU, whose free memory their stages share.
+    Gpu {
+        /// Its ordinal.
+        ordinal: usize,
+    },
+    /// The CPU with the host's memory. All entries share it.
+    Cpu,
+}
+
+/// A device for a stage.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Device {
+    /// Its name, for messages.
+    pub name: String,
+    /// Its kind.
+    pub kind: DeviceKind,
+    /// Bytes of its memory that may be used. For several entries of one device, the smallest value
+    /// applies.
+    pub free: u64,
+    /// Read bandwidth, in bytes per second.
+    pub bandwidth: f64,
+}
+
+/// A model to place, and the devices.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// Sizes of the model's parts.
+    pub model: &'a ModelBytes,
+    /// The devices, in the order of the stages.
+    pub devices: &'a [Device],
+    /// Layers of each device; `None` for automatic placement.
+    pub layers_per_device: Option<&'a [usize]>,
+    /// The same network in other formats, largest first, for advice if it does not fit.
+    pub other_formats: &'a [(WeightFormat, ModelBytes)],
+}
+
+/// Consecutive layers on a device.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stage {
+    /// Index of the device in the request.
+    pub device: usize,
+    /// Its layers.
+    pub layers: Range<usize>,
+    /// The stage has the embedding.
+    pub has_embedding: bool,
+    /// The stage has the final norm and lm_head.
+    pub has_head: bool,
+    /// Bytes of weights of its layers, final norm and lm_head.
+    pub weights: u64,
+    /// Bytes of the embedding on the device; 0 if it stays in host memory, from which a token reads
+    /// one row.
+    pub embedding: u64,
+    /// Bytes of keys and values.
+    pub cache: u64,
+    /// Bytes of activations, scratch and libraries.
+    pub workspace: u64,
+    /// Free bytes of its device when all stages are loaded.
+    pub free_after: u64,
+}
+
+impl Stage {
+    /// Returns the bytes that the stage needs on its device.
+    pub fn needed(&self) -> u64 {
+        self.weights
+            .saturating_add(self.embedding)
+            .saturating_add(self.cache)
+            .saturating_add(self.workspace)
+    }
+
+    /// Returns the minimum time per token in seconds: the bytes read divided by the bandwidth, with
+    /// `share` of the KV cache in use (from 0 to 1).
+    pub fn token_seconds(&self, device: &Device, share: f64) -> f64 {
+        (self.weights as f64 + self.cache as f64 * share) / device.bandwidth
+    }
+}
+
+/// A reason for a device without layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LeftOut {
+    /// The CPU, because all layers fit on the GPUs.
+    NotNeeded,
+    /// Its memory is too small for a layer.
+    TooSmall,
+    /// The list has more devices than the model has layers.
+    NoLayersLeft,
+    /// With layers on it, the slowest stage would not be faster.
+    NoFaster,
+}
+
+/// A property of a placement that the user should know.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Note {
+    /// A device of the list has no stage.
+    LeftOut {
+        /// Index of the device.
+        device: usize,
+        /// The reason.
+        why: LeftOut,
+    },
+    /// The embedding stays in host memory, so that the first stage fits.
+    EmbeddingOnHost,
+    /// Layers that do not fit the GPUs run on the CPU.
+    OnCpu {
+        /// Layers on the CPU.
+        layers: usize,
+        /// Seconds per token on the CPU, with a full KV cache.
+        seconds: f64,
+        /// Seconds per token on all devices.
+        of_seconds: f64,
+    },
+}
+
+/// The stages, in the order of their layers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Placement {
+    /// Every layer once, in order. Every stage has layers.
+    pub stages: Vec<Stage>,
+    /// Properties that the user should know.
+    pub notes: Vec<Note>,
+}
+
+impl Placement {
+    /// Returns true if the embedding stays in host memory.
+    pub fn embedding_on_host(&self) -> bool {
+        self.notes.contains(&Note::EmbeddingOnHost)
+    }
+
+    /// Returns the minimum time per token in seconds, the sum over the stages. `devices` are those of
+    /// the request, `share` is the used part of the KV cache.
+    pub fn token_seconds(&self, devices: &[Device], share: f64) -> f64 {
+        self.stages
+            .iter()
+            .filter_map(|stage| Some(stage.token_seconds(devices.get(stage.device)?, share)))
+            .sum()
+    }
+}
