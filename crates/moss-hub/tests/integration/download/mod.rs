@@ -1,4 +1,4 @@
-//! Downloads from hubs that work, fail, stall and lie about lengths.
+//! Downloads from hubs that work, fail, stall and send wrong lengths.
 
 mod listings;
 mod refusals;
