@@ -1,4 +1,4 @@
-//! The derive: one arm per variant for the id, the arguments and the cause.
+//! The derive: one match arm per variant for the id, the arguments, the cause and the catalogue.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
@@ -6,7 +6,7 @@ use syn::{Attribute, Data, DeriveInput, Field, Fields, Result, spanned::Spanned}
 
 use crate::locales;
 
-/// The arms of the three functions.
+/// The match arms of the four functions.
 #[derive(Default)]
 struct Arms {
     id: Vec<TokenStream>,
@@ -39,7 +39,7 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
         Data::Union(data) => {
             return Err(syn::Error::new(
                 data.union_token.span(),
-                "a union is no message",
+                "a union cannot be a message",
             ));
         }
     }
@@ -103,11 +103,7 @@ impl Arms {
             cause,
             catalogue,
         } = self;
-        let own = if locales::is_library() {
-            quote!(&::moss_messages::LIBRARY)
-        } else {
-            quote!(&crate::messages::CATALOGUE)
-        };
+        let own = locales::catalogue();
         let hint = is_error.then(|| {
             quote! {
                 #[allow(dead_code, unreachable_pub)]

@@ -1,4 +1,4 @@
-//! The texts of the crate that is compiled, and whether they fit a message.
+//! The texts of the crate that is compiled, and a check of a message against them.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -7,44 +7,43 @@ use std::{
     sync::OnceLock,
 };
 
-use fluent_syntax::{
-    ast::{CallArguments, Entry, Expression, InlineExpression, Pattern, PatternElement},
-    parser,
-};
-use proc_macro2::Span;
+use proc_macro2::{Span, TokenStream};
 
-/// What `Arg` of moss-messages adds to the name of an argument.
+/// Suffixes that `Arg` of moss-messages adds to the name of an argument.
 const DERIVED: [&str; 4] = ["_id", "_count", "_first", "_name"];
 
-/// The variables of every message, its attributes included, by language.
+/// The variables of every message, its attributes included.
+type Messages = HashMap<String, BTreeSet<String>>;
+
 struct Locales {
-    languages: Vec<(PathBuf, HashMap<String, BTreeSet<String>>)>,
+    languages: [(PathBuf, Messages); 2],
     is_library: bool,
 }
 
-/// Returns true if the texts are in `moss-messages`, and not in the crate's own `locales`.
-pub(crate) fn is_library() -> bool {
-    locales().is_library
+/// Returns the path of the catalogue that has the texts: that of the libraries, or the crate's own.
+pub(crate) fn catalogue() -> TokenStream {
+    let path = if locales().is_library {
+        "&::moss_messages::LIBRARY"
+    } else {
+        "&crate::messages::CATALOGUE"
+    };
+    path.parse().unwrap_or_default()
 }
 
 /// Checks that every language has the message, and that its placeholders are arguments.
 pub(crate) fn check(id: &str, args: &[String], at: Span) -> syn::Result<()> {
     for (file, messages) in &locales().languages {
-        let fail = |what: String| Err(syn::Error::new(at, what));
         let file = file.display();
         let Some(variables) = messages.get(id) else {
-            return fail(format!("no message `{id}` in {file}"));
+            return Err(syn::Error::new(at, format!("no message `{id}` in {file}")));
         };
-        let is_known = |name: &str| args.iter().any(|arg| arg == name);
-        let is_argument = |name: &str| {
-            let mut stems = DERIVED.iter().filter_map(|end| name.strip_suffix(end));
-            is_known(name) || stems.any(is_known)
-        };
+        let is_argument = |name: &&String| args.iter().any(|arg| names(arg, name));
         if let Some(name) = variables.iter().find(|name| !is_argument(name)) {
-            return fail(format!(
-                "`{id}` in {file} uses `${name}`, which is not among its arguments: {}",
-                args.join(", ")
-            ));
+            let args = args.join(", ");
+            let what = format!(
+                "`{id}` in {file} uses `${name}`, which is not among its arguments: {args}"
+            );
+            return Err(syn::Error::new(at, what));
         }
     }
     Ok(())
@@ -53,22 +52,20 @@ pub(crate) fn check(id: &str, args: &[String], at: Span) -> syn::Result<()> {
 /// Checks that every language uses all arguments.
 pub(crate) fn check_all_used(id: &str, args: &[String], at: Span) -> syn::Result<()> {
     for (file, messages) in &locales().languages {
-        let variables = messages.get(id);
-        let is_used = |arg: &String| {
-            let derived = DERIVED.map(|end| format!("{arg}{end}"));
-            variables.is_some_and(|names| {
-                names.contains(arg) || derived.iter().any(|name| names.contains(name))
-            })
-        };
+        let variables = messages.get(id).into_iter().flatten();
+        let is_used = |arg: &&String| variables.clone().any(|name| names(arg, name));
         if let Some(arg) = args.iter().find(|arg| !is_used(arg)) {
-            let file = file.display();
-            return Err(syn::Error::new(
-                at,
-                format!("`{id}` in {file} does not use `${arg}`"),
-            ));
+            let what = format!("`{id}` in {} does not use `${arg}`", file.display());
+            return Err(syn::Error::new(at, what));
         }
     }
     Ok(())
+}
+
+/// Returns true if the variable is the argument or derived from it.
+fn names(arg: &str, variable: &str) -> bool {
+    let rest = variable.strip_prefix(arg);
+    rest.is_some_and(|rest| rest.is_empty() || DERIVED.contains(&rest))
 }
 
 fn locales() -> &'static Locales {
@@ -85,71 +82,29 @@ fn locales() -> &'static Locales {
             (file, messages)
         });
         Locales {
-            languages: languages.into(),
+            languages,
             is_library,
         }
     })
 }
 
-fn read(file: &Path) -> HashMap<String, BTreeSet<String>> {
+/// Reads the ids and variables of a file. The test `languages.rs` parses the files completely.
+fn read(file: &Path) -> Messages {
     let source = fs::read_to_string(file).unwrap_or_default();
-    let resource = parser::parse(source.as_str()).unwrap_or_else(|(valid_part, _)| valid_part);
-    let messages = resource.body.iter().filter_map(|entry| match entry {
-        Entry::Message(message) => Some(message),
-        _ => None,
-    });
+    let mut messages = Messages::new();
+    let mut id = "";
+    for line in source.lines() {
+        if line.starts_with('#') {
+            continue;
+        }
+        if line.starts_with(|c: char| c == '-' || c.is_ascii_alphabetic()) {
+            id = line.split_once(" =").map_or("", |(id, _)| id); // a term begins with `-`
+        }
+        let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let after_dollars = line.split('$').skip(1);
+        let names = after_dollars.filter_map(|rest| rest.split(|c| !is_name(c)).next());
+        let variables = messages.entry(id.to_owned()).or_default();
+        variables.extend(names.filter(|name| !name.is_empty()).map(str::to_owned));
+    }
     messages
-        .map(|message| {
-            let mut names = BTreeSet::new();
-            let values = message.attributes.iter().map(|attribute| &attribute.value);
-            for pattern in message.value.iter().chain(values) {
-                add_pattern(pattern, &mut names);
-            }
-            (message.id.name.to_owned(), names)
-        })
-        .collect()
-}
-
-fn add_pattern(pattern: &Pattern<&str>, names: &mut BTreeSet<String>) {
-    for element in &pattern.elements {
-        if let PatternElement::Placeable { expression } = element {
-            add_expression(expression, names);
-        }
-    }
-}
-
-fn add_expression(expression: &Expression<&str>, names: &mut BTreeSet<String>) {
-    match expression {
-        Expression::Inline(inline) => add_inline(inline, names),
-        Expression::Select { selector, variants } => {
-            add_inline(selector, names);
-            for variant in variants {
-                add_pattern(&variant.value, names);
-            }
-        }
-    }
-}
-
-fn add_inline(inline: &InlineExpression<&str>, names: &mut BTreeSet<String>) {
-    match inline {
-        InlineExpression::VariableReference { id } => {
-            names.insert(id.name.to_owned());
-        }
-        InlineExpression::FunctionReference { arguments, .. }
-        | InlineExpression::TermReference {
-            arguments: Some(arguments),
-            ..
-        } => add_arguments(arguments, names),
-        InlineExpression::Placeable { expression } => add_expression(expression, names),
-        _ => {}
-    }
-}
-
-fn add_arguments(arguments: &CallArguments<&str>, names: &mut BTreeSet<String>) {
-    for argument in &arguments.positional {
-        add_inline(argument, names);
-    }
-    for argument in &arguments.named {
-        add_inline(&argument.value, names);
-    }
 }

@@ -43,11 +43,7 @@ impl Call {
         locales::check(&id.value(), &names, id.span())?;
         locales::check_all_used(&id.value(), &names, id.span())?;
         let values = args.iter().map(|(_, value)| value);
-        let catalogue = if locales::is_library() {
-            quote!(&::moss_messages::LIBRARY)
-        } else {
-            quote!(&crate::messages::CATALOGUE)
-        };
+        let catalogue = locales::catalogue();
         Ok(quote! {
             ::moss_messages::Text::new(
                 #catalogue,

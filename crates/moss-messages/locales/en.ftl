@@ -1,9 +1,6 @@
 # Texts of the libraries. One message a line; `.hint` is an instruction to the user.
 # An id is `Type-Variant` of a Rust type that derives `Message`; the arguments are its fields.
 
-names-separator = {", "}
-list-separator = {"; "}
-
 # moss-unicode
 DecodeError-Wide = the text is encoded as { $encoding }, expected UTF-8
     .hint = convert it: `iconv -f { $encoding } -t UTF-8`

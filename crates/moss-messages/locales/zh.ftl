@@ -1,9 +1,6 @@
 # 各库的消息，编号与 en.ftl 相同。每条消息一行；`.hint` 是给用户的建议。
 # 值若以拉丁字母开头，而插入处没有空格，则以 {" "} 开头。
 
-names-separator = 、
-list-separator = ；
-
 # moss-unicode
 DecodeError-Wide = 文本的编码为 { $encoding }，应为 UTF-8
     .hint = 请转换编码：`iconv -f { $encoding } -t UTF-8`

@@ -8,7 +8,7 @@ use std::{
 
 use fluent_bundle::{FluentArgs, FluentValue};
 
-use crate::{LIBRARY, Language, Message, text};
+use crate::Language;
 
 /// Arguments with their names.
 pub type Args = Vec<(&'static str, Arg)>;
@@ -33,22 +33,13 @@ pub enum Arg {
     List {
         /// The items.
         items: Vec<Arg>,
-        /// Whether each item stands on a line of its own.
+        /// True if each item is shown on a separate line.
         lines: bool,
     },
 }
 
 impl Arg {
-    /// Translates a message into every language.
-    pub fn message(message: &dyn Message) -> Self {
-        let id = message.id();
-        Self::Texts {
-            texts: Language::ALL.map(|language| text(language, message)),
-            key: id.rsplit_once('-').map_or(id, |(_, variant)| variant),
-        }
-    }
-
-    /// Shows each item of a list on a line of its own.
+    /// Shows each item of a list on a separate line.
     #[must_use]
     pub fn on_lines(self) -> Self {
         match self {
@@ -101,24 +92,24 @@ impl Arg {
     }
 }
 
-/// Joins items: names in backticks by commas, messages by semicolons.
+/// Joins names in backquotes, numbers, or messages.
 fn joined(items: &[Arg], lines: bool, language: Language) -> String {
-    let separator = |id| LIBRARY.format(language, id, None, &[]).unwrap_or_default();
     let texts = items.iter().map(|item| item.text(language));
     if lines {
         return texts.map(|text| format!("\n  {text}")).collect();
     }
-    match items.first() {
+    let (texts, separator): (Vec<_>, _) = match items.first() {
         Some(Arg::Text(_) | Arg::Path(_)) => {
-            let names: Vec<_> = texts.map(|name| format!("`{name}`")).collect();
-            names.join(&separator("names-separator"))
+            let names = texts.map(|name| format!("`{name}`"));
+            (names.collect(), language.comma())
         }
-        Some(Arg::Number(_)) => texts.collect::<Vec<_>>().join(", "),
-        _ => texts.collect::<Vec<_>>().join(&separator("list-separator")),
-    }
+        Some(Arg::Number(_)) => (texts.collect(), ", "),
+        _ => (texts.collect(), language.semicolon()),
+    };
+    texts.join(separator)
 }
 
-/// What can be an argument of a message.
+/// A type whose values can be arguments of messages.
 pub trait ToArg {
     /// Returns the argument.
     fn to_arg(&self) -> Arg;
@@ -142,6 +133,12 @@ impl<T: ToArg + ?Sized> ToArg for Box<T> {
     }
 }
 
+impl<T: ToArg> ToArg for Vec<T> {
+    fn to_arg(&self) -> Arg {
+        self.as_slice().to_arg()
+    }
+}
+
 impl<T: ToArg> ToArg for Option<T> {
     fn to_arg(&self) -> Arg {
         match self {
@@ -160,27 +157,9 @@ impl<T: ToArg> ToArg for [T] {
     }
 }
 
-impl<T: ToArg> ToArg for Vec<T> {
-    fn to_arg(&self) -> Arg {
-        self.as_slice().to_arg()
-    }
-}
-
 impl ToArg for Path {
     fn to_arg(&self) -> Arg {
         Arg::Path(self.to_owned())
-    }
-}
-
-impl ToArg for PathBuf {
-    fn to_arg(&self) -> Arg {
-        Arg::Path(self.clone())
-    }
-}
-
-impl ToArg for Cow<'_, str> {
-    fn to_arg(&self) -> Arg {
-        Arg::Text(self.to_string())
     }
 }
 
@@ -211,5 +190,16 @@ macro_rules! numbers {
     )*};
 }
 
-shown_as_text!(str, String, char, bool, IpAddr, SocketAddr, Display<'_>);
+macro_rules! dereferenced {
+    ($($kind:ty),*) => {$(
+        impl ToArg for $kind {
+            fn to_arg(&self) -> Arg {
+                (**self).to_arg()
+            }
+        }
+    )*};
+}
+
+shown_as_text!(str, char, bool, IpAddr, SocketAddr, Display<'_>);
 numbers!(u8, u16, u32, u64, usize, i8, i16, i32, i64, isize, f64);
+dereferenced!(String, PathBuf, Cow<'_, str>);

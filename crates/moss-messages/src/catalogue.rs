@@ -1,4 +1,4 @@
-//! The texts of one crate, parsed when a language is first used.
+//! The texts of one crate. A language is parsed at its first use.
 
 use std::sync::OnceLock;
 
@@ -42,7 +42,7 @@ impl Catalogue {
         attribute: Option<&str>,
         args: &[(&'static str, Arg)],
     ) -> Option<String> {
-        let bundle = self.bundles[language as usize].get_or_init(|| self.parse(language as usize));
+        let bundle = self.bundles[language as usize].get_or_init(|| self.parse(language));
         let message = bundle.get_message(id)?;
         let pattern = match attribute {
             Some(attribute) => message.get_attribute(attribute)?.value(),
@@ -58,22 +58,20 @@ impl Catalogue {
         Some(text.into_owned())
     }
 
-    fn parse(&self, language: usize) -> FluentBundle<FluentResource> {
-        let name = ["en", "zh"][language];
-        let locale = LanguageIdentifier::from_bytes(name.as_bytes()).unwrap_or_default();
+    fn parse(&self, language: Language) -> FluentBundle<FluentResource> {
+        let locale = LanguageIdentifier::from_bytes(language.tag().as_bytes());
+        let locale = locale.unwrap_or_default();
         let mut bundle = FluentBundle::new_concurrent(vec![locale]);
-        // The marks around arguments are for text of mixed direction, and would be copied with
-        // names.
+        // Isolation marks around arguments are for text of mixed direction. A user who copies a file
+        // name would copy them too.
         bundle.set_use_isolating(false);
         functions::add_to(&mut bundle);
-        for source in self.sources[language] {
+        for source in self.sources[language as usize] {
             let resource = FluentResource::try_new((*source).to_owned());
-            debug_assert!(
-                resource.is_ok(),
-                "{:?}",
-                resource.err().map(|error| error.1)
-            );
-            let resource = resource.unwrap_or_else(|(valid_part, _)| valid_part);
+            let resource = resource.unwrap_or_else(|(valid_part, errors)| {
+                debug_assert!(errors.is_empty(), "{errors:?}");
+                valid_part
+            });
             let added = bundle.add_resource(resource);
             debug_assert!(added.is_ok(), "{added:?}");
         }
