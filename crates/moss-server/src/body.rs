@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_ignored::Path;
 use serde_json::Value;
 
-use crate::{error::ApiError, state::Shared};
+use crate::{error::ApiError, reason::Reason, state::Shared};
 
 /// Maximum number of ignored fields in an answer, and of characters of each.
 const MOST_IGNORED: usize = 32;
@@ -27,7 +27,7 @@ impl<T: DeserializeOwned> FromRequest<Shared> for JsonBody<T> {
         let found = found
             .map(|found| String::from_utf8_lossy(found.as_bytes()).into_owned())
             .unwrap_or_default();
-        // It also keeps other pages' forms out, which browsers send without asking.
+        // This also rejects forms of other web pages, which browsers send without a preflight.
         let essence = found.split(';').next().unwrap_or_default().trim();
         if !essence.eq_ignore_ascii_case("application/json") {
             return Err(ApiError::ContentType { found });
@@ -49,12 +49,7 @@ impl<T: DeserializeOwned> FromRequest<Shared> for JsonBody<T> {
         let parsed: Self = parse(&body.to_bytes())?;
         match parsed.1.first() {
             Some(field) if state.options.strict => {
-                let expected =
-                    ": there is no such field, and this server runs with `--strict`".to_owned();
-                Err(ApiError::Unsupported {
-                    param: field.clone(),
-                    expected,
-                })
+                Err(ApiError::unsupported(field, Reason::UnknownField))
             }
             _ => {
                 state.ignored.log(&parsed.1);
@@ -67,7 +62,7 @@ impl<T: DeserializeOwned> FromRequest<Shared> for JsonBody<T> {
 /// # Errors
 /// [`ApiError::Json`] naming the field.
 pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<JsonBody<T>, ApiError> {
-    // Windows programs put a byte order mark in front of the files that are sent.
+    // Files from Windows programs may begin with a byte order mark.
     let text = moss_unicode::decode_start(bytes).map_err(|error| ApiError::Json {
         param: None,
         reason: error.to_string(),
@@ -105,10 +100,9 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<JsonBody<T>, Ap
     Ok(JsonBody(value, ignored))
 }
 
-/// Returns the path of an array that stands where an object is expected. Serde would take its
-/// elements for the object's fields, in order. An empty one counts as an empty object where that
-/// has a meaning. This parses the body a second time, which is little
-/// beside tokenizing the text in it.
+/// Returns the path of an array in place of an object. Serde would interpret its elements as the
+/// object's fields. An empty array counts as an empty object. This parses the body a second time,
+/// which costs little compared with tokenization.
 fn list_for_object(body: &Value) -> Option<String> {
     let field = |value: &Value, at: &str, name: &str| {
         let is_full = !value.get(name)?.as_array()?.is_empty();
@@ -146,7 +140,7 @@ fn list_for_object(body: &Value) -> Option<String> {
     outer.or_else(plugins).or_else(messages)
 }
 
-/// Notes an ignored field, once, as long as there are few.
+/// Records an ignored field once, up to a maximum number of fields.
 fn note(ignored: &mut Vec<String>, path: &Path<'_>) {
     if ignored.len() < MOST_IGNORED {
         let path: String = dotted(path).chars().take(LONGEST_PATH).collect();
@@ -156,7 +150,7 @@ fn note(ignored: &mut Vec<String>, path: &Path<'_>) {
     }
 }
 
-/// A path as errors tell it: `messages[0].content`.
+/// Formats a path as in errors: `messages[0].content`.
 fn dotted(path: &Path<'_>) -> String {
     match path {
         Path::Root => String::new(),

@@ -1,4 +1,4 @@
-//! Connections: how many, how slow, and how they end.
+//! Connections: limits of their number and speed, and graceful shutdown.
 
 use std::{
     convert::Infallible, future::poll_fn, net::SocketAddr, pin::pin, sync::Arc, task::Poll,
@@ -23,15 +23,15 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use crate::{Limits, socket::Socket, sse::SIGN_OF_LIFE, state::Shared};
+use crate::{Limits, socket::Socket, sse::KEEP_ALIVE, state::Shared};
 
-/// Pause after the system could not give a connection, most likely for want of file handles.
-const BREATH: Duration = Duration::from_millis(50);
-/// For last words to reach the other end once answers have been broken off.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+/// Pause after an error of `accept`, most likely because file handles are exhausted.
+const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+/// Time to send the final bytes of aborted answers.
+const FLUSH_TIME: Duration = Duration::from_secs(2);
 
-/// Serves connections until `stop`, or until a while after the engine has failed, then lets running
-/// answers end within the drain time, then ends them.
+/// Serves connections until `stop`, or until the failure time after an engine failure. Running
+/// answers may finish within the drain time; then they are aborted.
 pub(crate) async fn serve(
     listener: TcpListener,
     router: Router,
@@ -45,7 +45,7 @@ pub(crate) async fn serve(
     let (mut open, closing) = (JoinSet::new(), CancellationToken::new());
     let failed = async {
         state.failed.cancelled().await;
-        // Probes learn of the failure before the port is closed.
+        // Health checks can see the failure before the port is closed.
         tokio::time::sleep(state.options.failure_time).await;
     };
     let stop = async {
@@ -78,7 +78,7 @@ pub(crate) async fn serve(
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
-                tokio::time::sleep(BREATH).await;
+                tokio::time::sleep(ACCEPT_RETRY).await;
             }
         }
     }
@@ -95,9 +95,9 @@ pub(crate) async fn serve(
         tokio::time::timeout(within, async { while open.join_next().await.is_some() {} }).await
     };
     if all_closed(state.options.drain_time).await.is_err() {
-        tracing::warn!("running answers are broken off");
+        tracing::warn!("running answers are aborted");
         state.abandon.cancel();
-        let _ = all_closed(LAST_WORDS).await; // who has not read them by now is cut off
+        let _ = all_closed(FLUSH_TIME).await; // the remaining connections are closed
     }
 }
 
@@ -108,10 +108,10 @@ async fn connection(
     closing: CancellationToken,
     _place: OwnedSemaphorePermit,
 ) {
-    state.meters.connections.inc();
+    state.metrics.connections.inc();
     let limits = &state.options.limits;
     if let Err(error) = prepare(&stream, limits) {
-        tracing::debug!(%error, %peer, "socket options are not to be had");
+        tracing::debug!(%error, %peer, "socket options could not be set");
     }
     let socket = Socket::new(stream);
     let service = service_fn(|request: hyper::Request<Incoming>| {
@@ -123,7 +123,7 @@ async fn connection(
         async move {
             let answer = answer.await?;
             socket.answered();
-            Ok::<_, Infallible>(answer.map(|body| watched(body, socket.half_closed())))
+            Ok::<_, Infallible>(answer.map(|body| with_probe(body, socket.half_closed())))
         }
     });
     let mut http = http1::Builder::new();
@@ -142,7 +142,7 @@ async fn connection(
         }
     };
     tokio::select! {
-        biased; // what has arrived is read before anyone counts as gone
+        biased; // received bytes are read before the client counts as disconnected
         ended = served => {
             if let Err(error) = ended {
                 tracing::debug!(%error, %peer, "connection ended");
@@ -152,16 +152,16 @@ async fn connection(
                 () = closing.cancelled() => {}
             }
         }
-        () = socket.gone() => tracing::debug!(%peer, "the client has gone"),
+        () = socket.gone() => tracing::debug!(%peer, "the client disconnected"),
     }
-    state.meters.connections.dec();
+    state.metrics.connections.dec();
 }
 
-/// A stream of events shows a sign of life once the client has closed its sending side, which tells
-/// whether it is still there.
-fn watched(body: Body, half_closed: CancellationToken) -> Body {
+/// Adds a keep-alive comment to an event stream when the client closes its sending side. A reset in
+/// response shows that the client has disconnected.
+fn with_probe(body: Body, half_closed: CancellationToken) -> Body {
     if body.size_hint().exact().is_some() {
-        return body; // it is all there
+        return body; // it is complete
     }
     let mut events = body.into_data_stream();
     let mut half_closed = Some(Box::pin(half_closed.cancelled_owned()));
@@ -174,13 +174,13 @@ fn watched(body: Body, half_closed: CancellationToken) -> Body {
             .is_some_and(|closed| closed.as_mut().poll(context).is_ready())
         {
             half_closed = None;
-            return Poll::Ready(Some(Ok(Bytes::from_static(SIGN_OF_LIFE))));
+            return Poll::Ready(Some(Ok(Bytes::from_static(KEEP_ALIVE))));
         }
         Poll::Pending
     }))
 }
 
-/// Small events go out at once; who vanishes without a word, or reads nothing any more, is noticed.
+/// Sends small events immediately, and detects clients that vanish or stop reading.
 fn prepare(stream: &TcpStream, limits: &Limits) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let socket = SockRef::from(stream);

@@ -1,4 +1,4 @@
-//! Conversations of the published API, kept by name.
+//! Conversations of the published API by name.
 
 use std::{
     collections::HashMap,
@@ -26,7 +26,7 @@ struct Kept {
 #[derive(Clone, Default)]
 pub(crate) struct Conversation {
     pub(crate) turns: Vec<Turn>,
-    /// The answer of each turn as it was shown.
+    /// The visible answer of each turn.
     pub(crate) shown: Vec<String>,
     pub(crate) session: Option<Arc<Session>>,
 }
@@ -40,15 +40,16 @@ impl Conversations {
         }
     }
 
-    /// A copy: two who go on with one conversation at once do not disturb each other, and the later
-    /// one is kept.
+    /// Returns a copy, so that two requests can continue one conversation at the same time. The later
+    /// result is kept.
     pub(crate) fn find(&self, uid: &str) -> Option<Conversation> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.retain(|_, kept| kept.used.elapsed() < self.time);
         kept.get(uid).map(|kept| kept.conversation.clone())
     }
 
-    /// Stores a conversation in place of an older one, or of the one that was used longest ago.
+    /// Stores a conversation. It replaces its older version or, if the store is full, the least
+    /// recently used one.
     pub(crate) fn keep(&self, uid: String, conversation: Conversation) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.retain(|_, kept| kept.used.elapsed() < self.time);
@@ -74,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_store_is_bounded_and_forgets_who_was_away_longest() {
+    fn the_store_is_bounded_and_evicts_the_least_recently_used() {
         let limits = Limits {
             conversations: 2,
             ..Limits::default()

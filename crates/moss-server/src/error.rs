@@ -1,4 +1,4 @@
-//! What can go wrong, and the one table that says which status it is.
+//! Errors, and the table of their HTTP statuses.
 
 use axum::{
     Json,
@@ -10,32 +10,34 @@ use moss_messages::Message;
 use moss_text::TextError;
 use moss_unicode::{Context, escape};
 
-use crate::wire::error::{ErrorBody, ErrorDetail, Unfinished};
+use crate::{
+    reason::{Expected, HostFault, Reason},
+    wire::error::{ErrorBody, ErrorDetail, Unfinished},
+};
 
-/// The message to clients after a fault that stopped the engine; the cause is logged.
+/// The message to clients after an error that stopped the engine. The cause is logged.
 const ENGINE_FAILED: &str = "the engine has failed, and the server is about to stop";
 
-/// Why a server does not start or does not stop in order.
+/// An error of a server.
 #[derive(Debug, thiserror::Error, Message)]
 #[error("{}", moss_messages::english(self))]
 #[non_exhaustive]
 pub enum ServerError {
-    /// A model without a tokenizer.
+    /// The engine has no tokenizer.
     NoTokenizer,
-    /// A tokenizer without the tokens of a conversation.
+    /// The tokenizer lacks special tokens of a conversation.
     Tokenizer(
         #[source]
         #[message(cause)]
         TextError,
     ),
-    /// A model was given already.
+    /// The server has a model already.
     AlreadyOpen,
     /// The socket failed.
     Listen(#[from] std::io::Error),
 }
 
-/// Why a request is not answered. The message names the thing, what was found and what was
-/// expected.
+/// An error of a request. The message names the object, the value found and the value expected.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum ApiError {
     #[error("the body is not the JSON expected: {reason}")]
@@ -43,13 +45,13 @@ pub(crate) enum ApiError {
         param: Option<String>,
         reason: String,
     },
-    #[error("`{param}` is not supported{expected}")]
-    Unsupported { param: String, expected: String },
+    #[error("`{param}` is not supported{reason}")]
+    Unsupported { param: String, reason: Reason },
     #[error("`{param}` is {found}, expected {expected}")]
     OutOfRange {
         param: String,
         found: String,
-        expected: String,
+        expected: Expected,
     },
     #[error("the content type is `{found}`, expected `application/json`")]
     ContentType { found: String },
@@ -76,7 +78,7 @@ pub(crate) enum ApiError {
     )]
     NoHost,
     #[error("the request has {found}, expected one `Host` header with one name")]
-    HostHeader { found: &'static str },
+    HostHeader { found: HostFault },
     #[error("there is no `{method} {path}` here")]
     NoRoute { method: String, path: String },
     #[error("`{path}` does not take {method}")]
@@ -91,7 +93,7 @@ pub(crate) enum ApiError {
     Loading,
     #[error("the server is shutting down")]
     Draining,
-    #[error("the request did not get its turn within {seconds} seconds")]
+    #[error("the request did not leave the queue within {seconds} seconds")]
     QueueTime { seconds: u64 },
     #[error("the prompt of {tokens} tokens was not processed within {seconds} seconds")]
     PromptTime { tokens: usize, seconds: u64 },
@@ -110,15 +112,22 @@ impl From<TextError> for ApiError {
 }
 
 impl ApiError {
-    pub(crate) fn out_of_range(param: &str, found: impl ToString, expected: impl ToString) -> Self {
+    pub(crate) fn out_of_range(param: &str, found: impl ToString, expected: Expected) -> Self {
         Self::OutOfRange {
             param: param.to_owned(),
             found: found.to_string(),
-            expected: expected.to_string(),
+            expected,
         }
     }
 
-    /// The table: status, OpenAI's `type`, and `code`.
+    pub(crate) fn unsupported(param: impl Into<String>, reason: Reason) -> Self {
+        Self::Unsupported {
+            param: param.into(),
+            reason,
+        }
+    }
+
+    /// Returns the status, and OpenAI's `type` and `code`.
     #[rustfmt::skip]
     fn kind(&self) -> (StatusCode, &'static str, &'static str) {
         const INVALID: &str = "invalid_request_error";
@@ -150,7 +159,7 @@ impl ApiError {
         }
     }
 
-    /// The field at fault.
+    /// Returns the field of the request that is invalid.
     fn param(&self) -> Option<String> {
         match self {
             Self::Json { param, .. } => param.clone(),
@@ -168,7 +177,7 @@ impl ApiError {
         }
     }
 
-    /// Seconds after which it may be worth another try.
+    /// Returns the seconds after which a client may retry.
     fn retry_after(&self) -> Option<u32> {
         match self {
             Self::Engine(EngineError::QueueFull { .. }) => Some(1),
@@ -184,14 +193,14 @@ impl ApiError {
         self.kind().0
     }
 
-    /// What is told to the other end. Faults of this side are told in general words; their causes
-    /// are logged.
+    /// Returns the body for the client. Internal errors have a general message; their causes are
+    /// logged.
     pub(crate) fn body(&self) -> ErrorBody {
         let (status, kind, code) = self.kind();
-        let told = !status.is_server_error() || status == StatusCode::SERVICE_UNAVAILABLE;
+        let is_public = !status.is_server_error() || status == StatusCode::SERVICE_UNAVAILABLE;
         let message = match self {
             Self::Engine(error) if error.is_fatal() => ENGINE_FAILED.to_owned(),
-            _ if told => self.to_string(),
+            _ if is_public => self.to_string(),
             _ => Self::Internal.to_string(),
         };
         let message = escape(&message, Context::Line).into_owned();
@@ -206,7 +215,7 @@ impl ApiError {
         }
     }
 
-    /// Why there is no whole answer, where that is no fault of the request.
+    /// Returns why the answer is incomplete, if the request was valid.
     fn unfinished(&self) -> Option<Unfinished> {
         let unfinished = |stop_reason| Unfinished {
             stop_reason,
@@ -225,7 +234,7 @@ impl ApiError {
     }
 }
 
-/// The engine's part of the table.
+/// Returns status, type and code of errors of the engine.
 #[rustfmt::skip]
 fn engine_kind(error: &EngineError) -> (StatusCode, &'static str, &'static str) {
     const INVALID: &str = "invalid_request_error";
@@ -240,7 +249,7 @@ fn engine_kind(error: &EngineError) -> (StatusCode, &'static str, &'static str) 
         EngineError::EmptyPrompt | EngineError::UnknownToken { .. } => (StatusCode::UNPROCESSABLE_ENTITY, INVALID, "invalid_prompt"),
         EngineError::Sampling(moss_sampling::SamplingError::Parameter { .. }) => (StatusCode::UNPROCESSABLE_ENTITY, INVALID, "invalid_value"),
         EngineError::Sampling(moss_sampling::SamplingError::UnknownBias { .. }) => (StatusCode::BAD_REQUEST, INVALID, "invalid_value"),
-        // Biases of the request can rule out every token.
+        // The request's biases can exclude every token.
         EngineError::Sampling(moss_sampling::SamplingError::NothingLeft { .. }) => (StatusCode::UNPROCESSABLE_ENTITY, INVALID, "nothing_left"),
         EngineError::QueueFull { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", "queue_full"),
         error if error.is_fatal() => (StatusCode::SERVICE_UNAVAILABLE, SERVER, "engine_failed"),
@@ -253,11 +262,11 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status = self.status();
         let text = self.to_string();
-        // it may quote the request, which a log viewer must not obey
+        // The message may contain control sequences from the request.
         let shown = escape(&text, Context::Line);
         match status {
             StatusCode::INTERNAL_SERVER_ERROR => tracing::error!(error = %shown, "request failed"),
-            _ => tracing::debug!(error = %shown, %status, "request refused"),
+            _ => tracing::debug!(error = %shown, %status, "request rejected"),
         }
         let mut response = (status, Json(self.body())).into_response();
         let headers = response.headers_mut();

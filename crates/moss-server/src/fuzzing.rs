@@ -1,5 +1,5 @@
-//! What the fuzz targets call: any bytes are a request or a typed error, never a panic. And the
-//! fields that are known, for the test of the description.
+//! Entry points of the fuzz targets, where any bytes must give a request or a typed error, and the
+//! known fields, for the test of the API description.
 
 use crate::{
     ServerOptions,
@@ -8,7 +8,7 @@ use crate::{
     wire::{chat::ChatRequest, completion::CompletionRequest},
 };
 
-/// Whether these bytes are a request that `/v1/chat/completions` goes on with.
+/// Returns true if these bytes are a valid request to `/v1/chat/completions`.
 pub fn chat(body: &[u8]) -> bool {
     let plan = |request: &ChatRequest| {
         request
@@ -20,7 +20,7 @@ pub fn chat(body: &[u8]) -> bool {
         .is_ok()
 }
 
-/// Whether these bytes are a request that `/v1/completions` goes on with.
+/// Returns true if these bytes are a valid request to `/v1/completions`.
 pub fn completion(body: &[u8]) -> bool {
     let plan = |request: &CompletionRequest| {
         routes::completions::plan(request, &ServerOptions::local("moss"))
@@ -30,7 +30,7 @@ pub fn completion(body: &[u8]) -> bool {
         .is_ok()
 }
 
-/// Fields that requests to a path may have.
+/// Returns the fields of requests to a path.
 pub fn fields(path: &str) -> &'static [&'static str] {
     match path {
         "/v1/chat/completions" => ChatRequest::FIELDS,

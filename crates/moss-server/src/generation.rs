@@ -1,4 +1,4 @@
-//! A request at work in the engine, for async code. Dropping it cancels it, wherever it is.
+//! A request in the engine, for async code. Dropping it cancels the request.
 
 use std::{
     sync::{
@@ -16,40 +16,40 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::{Limits, ServedModel, error::ApiError, state::Shared, wire::answer::end_error};
 
-/// Times the predicted wait that a request may spend in the queue.
+/// Factor from the predicted to the maximum time in the queue.
 const QUEUE_FACTOR: u32 = 2;
-/// Longest limit of the queue that is derived from measured speed.
+/// Maximum queue time that is derived from the measured speed.
 const LONGEST_QUEUE_TIME: Duration = Duration::from_secs(3600);
-/// How often a request that waits before any speed has been measured looks again.
-const UNMEASURED: Duration = Duration::from_secs(1);
+/// Interval of checks by a request that waits before any speed has been measured.
+const RECHECK: Duration = Duration::from_secs(1);
 
-/// Shared by all generations of one HTTP request: whether one of them has left the queue. From then
-/// on the request is being answered, and the limit of the queue is no more.
+/// Shared by all generations of one HTTP request. True once one of them has left the queue; from then
+/// on the queue limit does not apply.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Admission(Arc<AtomicBool>);
 
 pub(crate) struct Generation {
     state: Shared,
     engine: Arc<Engine>,
-    /// Never more than a few a token: a request is bounded by the window, and so are its events.
+    /// Bounded by a few events per token, because the context length bounds the tokens.
     events: UnboundedReceiver<Event>,
     cancel: CancelHandle,
     seed: u64,
     session: Option<u64>,
     submitted: Instant,
-    /// Prompt tokens of this request and of those before it, when it was submitted.
+    /// Prompt tokens of this request and of those before it at submission.
     backlog: usize,
     admission: Admission,
-    /// Taken by [`Generation::admitted`], to be given by [`Generation::next`].
+    /// Received by [`Generation::admitted`], for [`Generation::next`].
     first: Option<Event>,
     has_started: bool,
     last_token: Option<Instant>,
-    /// It goes on from an earlier run, which has counted its prompt.
+    /// It continues an earlier run, which has counted the prompt.
     follows: bool,
     end: End,
 }
 
-/// How far a generation has come.
+/// The end of a generation.
 enum End {
     Open,
     Finished(StopCause),
@@ -57,6 +57,8 @@ enum End {
 }
 
 impl Generation {
+    /// Submits a request.
+    ///
     /// # Errors
     /// Those of [`moss_engine::Engine::submit`].
     pub(crate) fn start(
@@ -86,7 +88,7 @@ impl Generation {
         })
     }
 
-    /// Goes on with another run of the same reply, with the seed, session and place of the first.
+    /// Submits another run of the same reply, with the seed and session of the first.
     ///
     /// # Errors
     /// Those of [`moss_engine::Engine::submit`].
@@ -98,10 +100,10 @@ impl Generation {
         Ok(())
     }
 
-    /// Waits until it has left the queue.
+    /// Waits until the request has left the queue.
     ///
     /// # Errors
-    /// As [`Generation::next`]; the error that an answer ends in where it ends at once.
+    /// As [`Generation::next`], and the error of an answer that ends immediately.
     pub(crate) async fn admitted(&mut self) -> Result<(), ApiError> {
         if self.first.is_none() {
             let event = self.receive().await?;
@@ -115,8 +117,8 @@ impl Generation {
         Ok(())
     }
 
-    /// The next event; the last one is [`Event::Finished`]. A server that is shut down and has
-    /// waited long enough ends it as [`StopCause::Cancelled`].
+    /// Returns the next event. The last one is [`Event::Finished`], with [`StopCause::Cancelled`] if
+    /// the drain time of a shutdown has passed.
     ///
     /// # Errors
     /// The error of [`Event::Failed`]; [`ApiError::QueueTime`].
@@ -127,22 +129,22 @@ impl Generation {
         }
     }
 
-    /// Loses no event when it is dropped half-way.
+    /// Receives an event. Cancel-safe: no event is lost if the future is dropped.
     async fn receive(&mut self) -> Result<Event, ApiError> {
         let event = loop {
             if self.cancel.is_cancelled() {
-                // Abandoned: what is there already is still given. The step that runs is not waited
-                // for: a layer may take seconds.
+                // Aborted: events that have arrived are still returned. The running forward pass is
+                // not awaited, because a layer may take seconds.
                 break self
                     .events
                     .try_recv()
                     .ok()
-                    .or_else(|| Some(Event::Finished(cut_off())));
+                    .or_else(|| Some(Event::Finished(aborted())));
             }
-            let patience = self.patience();
+            let queue_time_left = self.queue_time_left();
             tokio::select! {
                 event = self.events.recv() => break event,
-                () = tokio::time::sleep(patience), if self.is_queued() => self.check_patience()?,
+                () = tokio::time::sleep(queue_time_left), if self.is_queued() => self.check_queue_time()?,
                 () = self.state.abandon.cancelled() => self.cancel.cancel(),
             }
         };
@@ -163,10 +165,10 @@ impl Generation {
         !self.has_started && !self.admission.0.load(Relaxed)
     }
 
-    /// Limit of the queue for this request; none before any speed has been measured.
+    /// Returns the maximum time in the queue, or `None` before any speed has been measured.
     fn queue_time(&self) -> Option<Duration> {
         let predicted = || {
-            // A place becomes free when those ahead have been answered.
+            // The request runs when those before it have been answered.
             let answer = self.state.options.defaults.max_tokens;
             let ahead = self
                 .engine
@@ -177,15 +179,15 @@ impl Generation {
         self.state.options.limits.queue_time.or_else(predicted)
     }
 
-    /// How much longer it may wait for its turn.
-    fn patience(&self) -> Duration {
+    /// Returns the time until the next check of the queue limit.
+    fn queue_time_left(&self) -> Duration {
         match self.queue_time() {
             Some(limit) => limit.saturating_sub(self.submitted.elapsed()),
-            None => UNMEASURED,
+            None => RECHECK,
         }
     }
 
-    fn check_patience(&self) -> Result<(), ApiError> {
+    fn check_queue_time(&self) -> Result<(), ApiError> {
         match self.queue_time() {
             Some(limit) if self.is_queued() && self.submitted.elapsed() >= limit => {
                 Err(ApiError::QueueTime {
@@ -197,27 +199,27 @@ impl Generation {
     }
 
     fn measure(&mut self, event: &Event) {
-        let meters = &self.state.meters;
+        let metrics = &self.state.metrics;
         match event {
             Event::Started {
                 prompt_tokens,
                 reused_tokens,
             } if !self.follows => {
-                meters
+                metrics
                     .queue_time
                     .observe(self.submitted.elapsed().as_secs_f64());
-                meters.prompt_tokens.inc_by(*prompt_tokens as u64);
-                meters.cached_tokens.inc_by(*reused_tokens as u64);
+                metrics.prompt_tokens.inc_by(*prompt_tokens as u64);
+                metrics.cached_tokens.inc_by(*reused_tokens as u64);
             }
             Event::Text { id: Some(_), .. } => {
                 let now = Instant::now();
                 match self.last_token.replace(now) {
-                    None => meters
+                    None => metrics
                         .first_token
                         .observe((now - self.submitted).as_secs_f64()),
-                    Some(before) => meters.between_tokens.observe((now - before).as_secs_f64()),
+                    Some(before) => metrics.between_tokens.observe((now - before).as_secs_f64()),
                 }
-                meters.generated_tokens.inc();
+                metrics.generated_tokens.inc();
             }
             Event::Finished(outcome) => self.end = End::Finished(outcome.cause.clone()),
             _ => {}
@@ -225,8 +227,8 @@ impl Generation {
     }
 }
 
-/// The end of an answer whose client has gone.
-fn cut_off() -> Outcome {
+/// Returns the outcome of an aborted answer.
+fn aborted() -> Outcome {
     Outcome {
         cause: StopCause::Cancelled,
         ids: Vec::new(),
@@ -236,8 +238,8 @@ fn cut_off() -> Outcome {
     }
 }
 
-/// Waits until one of a request's generations has left the queue: until then its answer has no
-/// status yet.
+/// Waits until one of a request's generations has left the queue. Only then is the status of the
+/// response known.
 ///
 /// # Errors
 /// As [`Generation::admitted`].
@@ -253,7 +255,7 @@ pub(crate) async fn one_admitted<'a>(
     select_all(waits).await.0
 }
 
-/// Queues a request and returns its events and its seed.
+/// Submits a request and returns its events and its seed.
 fn submit(
     engine: &Engine,
     request: Request,
@@ -267,13 +269,13 @@ fn submit(
 
 impl Drop for Generation {
     fn drop(&mut self) {
-        let meters = &self.state.meters;
+        let metrics = &self.state.metrics;
         match &self.end {
             End::Open => {
                 self.cancel.cancel();
-                meters.gone();
+                metrics.gone();
             }
-            End::Finished(cause) => meters.answer(cause),
+            End::Finished(cause) => metrics.answer(cause),
             End::Failed => {}
         }
     }

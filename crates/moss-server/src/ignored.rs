@@ -11,7 +11,7 @@ use std::{
 pub(crate) struct IgnoredFields(Mutex<HashSet<String>>);
 
 impl IgnoredFields {
-    const MOST: usize = 256;
+    const MAX: usize = 256;
 
     /// Logs those of `fields` that were not logged before.
     pub(crate) fn log(&self, fields: &[String]) {
@@ -21,8 +21,8 @@ impl IgnoredFields {
                 .split('[')
                 .map(|part| part.trim_start_matches(|c: char| c.is_ascii_digit()))
                 .collect();
-            let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if told.len() < Self::MOST && told.insert(name) {
+            let mut logged = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if logged.len() < Self::MAX && logged.insert(name) {
                 tracing::warn!(?field, "unknown request field ignored; logged once");
             }
         }

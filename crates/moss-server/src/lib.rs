@@ -1,10 +1,10 @@
-//! HTTP to requests and events to HTTP: an OpenAI-compatible API, MOSS's published API, and a web
-//! page, over a [`moss_engine::Engine`].
+//! An HTTP server for a [`moss_engine::Engine`]: an OpenAI-compatible API, MOSS's published API, and
+//! a web page.
 //!
-//! A [`Server`] is made of [`ServerOptions`], listens at once, and answers work once
-//! [`Server::open`] has given it a model. One file a route (`routes/`), what travels apart
-//! (`wire/`), who may come in (`guard/`), and one table from errors to statuses (`error.rs`). No
-//! flags, no environment, no model files here.
+//! A [`Server`] is created from [`ServerOptions`] and can listen immediately. It answers requests
+//! once [`Server::open`] has given it a model. Each route has a file in `routes/`. JSON types are in
+//! `wire/`, checks before the routes in `middleware/`, and the table from errors to statuses in
+//! `error.rs`. This crate reads no flags, environment variables or model files.
 
 mod body;
 mod connections;
@@ -13,13 +13,14 @@ mod error;
 #[doc(hidden)]
 pub mod fuzzing;
 mod generation;
-mod guard;
 mod ignored;
 mod limits;
-mod meters;
+mod metrics;
+mod middleware;
 mod model;
 mod options;
 mod plan;
+mod reason;
 mod routes;
 mod server;
 mod socket;

@@ -1,50 +1,50 @@
-//! What a stranger can ask for at most.
+//! Limits of what clients can request.
 
 use std::time::Duration;
 
-/// Everything that comes from outside is bounded by one of these.
+/// Limits of requests and connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of a request's body; more is a 413.
+    /// Bytes of a request's body; a larger body gets status 413.
     pub body_bytes: usize,
-    /// Bytes of a request's head; more is a 431.
+    /// Bytes of a request's head; a larger head gets status 431.
     pub header_bytes: usize,
-    /// Connections at once; one more waits to be accepted.
+    /// Open connections; further ones wait to be accepted.
     pub connections: usize,
-    /// Answers of one request: prompts times `n`.
+    /// Answers per request: prompts times `n`.
     pub choices: usize,
-    /// Messages of one chat request.
+    /// Messages per chat request.
     pub messages: usize,
-    /// Stop strings of a request.
+    /// Stop strings per request.
     pub stop_strings: usize,
-    /// Bytes of a stop string.
+    /// Bytes per stop string.
     pub stop_bytes: usize,
-    /// Tokens of `logit_bias`.
+    /// Tokens in `logit_bias`.
     pub biases: usize,
-    /// Likeliest tokens told with each token.
+    /// Most likely tokens reported with each token.
     pub top_logprobs: usize,
-    /// From the first byte of a head to its last, and between two requests of a connection.
+    /// Time from the first to the last byte of a head, and between two requests of a connection.
     pub header_time: Duration,
-    /// From the head to the last byte of the body.
+    /// Time from the head to the last byte of the body.
     pub body_time: Duration,
-    /// From its arrival until a request runs; then it is a 503. `None` for [`Limits::QUEUE_TIME`],
-    /// or longer where the measured speed of the model says that the requests ahead need longer.
+    /// Time of a request in the queue; then it gets status 503. `None` for [`Limits::QUEUE_TIME`], or
+    /// longer if the requests before it need longer at the measured speed of the model.
     pub queue_time: Option<Duration>,
-    /// From when a request runs until its first token; then it is a 503. `None` for a limit derived
-    /// from the measured speed of the model, see [`moss_engine::PromptLimit::Measured`].
+    /// Time from the start of prefill to the first token; then the request gets status 503. `None` for
+    /// a limit derived from the measured speed, see [`moss_engine::PromptLimit::Measured`].
     pub prompt_time: Option<Duration>,
-    /// Of an answer, from its first token; the most that a request may ask for.
+    /// Time of an answer from its first token. It is also the maximum that a request can set.
     pub answer_time: Duration,
-    /// That the other end may leave bytes unread.
+    /// Time that a client may leave sent bytes unread.
     pub stall_time: Duration,
-    /// Conversations that the published API keeps.
+    /// Conversations kept by the published API.
     pub conversations: usize,
-    /// How long it keeps one that nobody goes on with.
+    /// Time after which the published API removes an unused conversation.
     pub conversation_time: Duration,
 }
 
 impl Limits {
-    /// Least limit of the queue where [`Limits::queue_time`] is `None`.
+    /// Minimum time in the queue if [`Limits::queue_time`] is `None`.
     pub const QUEUE_TIME: Duration = Duration::from_secs(120);
 }
 

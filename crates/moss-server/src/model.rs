@@ -1,4 +1,4 @@
-//! A model as it is served: an engine, and what makes prompts for it.
+//! A served model: an engine, and the builder of its prompts.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use moss_text::{Plugin, PluginSwitches, PromptBuilder, SystemText, Tokenizer};
 
 use crate::{ServerError, error::ApiError};
 
-/// An engine with a tokenizer, and whether its model was trained with plugins.
+/// An engine with a tokenizer, for a model with or without plugins.
 #[derive(Debug, Clone)]
 pub struct ServedModel {
     pub(crate) engine: Arc<Engine>,
@@ -17,9 +17,11 @@ pub struct ServedModel {
 }
 
 impl ServedModel {
+    /// Creates a served model.
+    ///
     /// # Errors
-    /// [`ServerError::Tokenizer`] for an engine without a tokenizer, and for a tokenizer without
-    /// the tokens of a conversation.
+    /// [`ServerError::NoTokenizer`] for an engine without a tokenizer, [`ServerError::Tokenizer`] for
+    /// a tokenizer without the special tokens of a conversation.
     pub fn new(
         engine: Arc<Engine>,
         system: SystemText,
@@ -38,7 +40,7 @@ impl ServedModel {
         })
     }
 
-    /// What makes prompts of conversations with that system text, or the server's own.
+    /// Returns the builder of prompts with this system prompt, or with the default one.
     pub(crate) fn prompts(
         &self,
         system: Option<SystemText>,
@@ -52,7 +54,7 @@ impl ServedModel {
         Ok(PromptBuilder::new(self.tokenizer.clone(), system, plugins)?)
     }
 
-    /// The end token of the model's config.
+    /// Returns the end token of the model's config.
     pub(crate) fn eos(&self) -> Option<u32> {
         self.engine.model_config().eos_token_id
     }

@@ -1,4 +1,4 @@
-//! How a server behaves, decided by whoever starts it.
+//! Options of a server.
 
 use std::time::Duration;
 
@@ -6,17 +6,17 @@ use moss_sampling::SamplingParams;
 
 use crate::Limits;
 
-/// How answers are made where a request does not say.
+/// Generation settings for requests that do not set them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Defaults {
-    /// How tokens are chosen.
+    /// Sampling parameters.
     pub sampling: SamplingParams,
-    /// Tokens of an answer.
+    /// Maximum number of tokens of an answer.
     pub max_tokens: usize,
 }
 
 impl Default for Defaults {
-    /// The published chat settings, and the published web demo's length.
+    /// Returns the published chat settings, with the answer length of the published web demo.
     fn default() -> Self {
         Self {
             sampling: SamplingParams::CHAT,
@@ -25,38 +25,37 @@ impl Default for Defaults {
     }
 }
 
-/// How a server behaves.
+/// Options of a server.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServerOptions {
-    /// The name that the model goes by in the API.
+    /// Name of the model in the API.
     pub model: String,
-    /// Any of these opens `/v1/…`, `/api/…`, `/metrics` and `POST /`; none for an open door.
+    /// API keys for `/v1/…`, `/api/…`, `/metrics` and `POST /`. If empty, no key is needed.
     pub api_keys: Vec<String>,
-    /// Values of the header `Host` that are answered, without ports; none for all. A page on the
-    /// Internet can make a browser call this machine by a name of its own (DNS rebinding), but not
-    /// by one of these.
+    /// Accepted values of the header `Host`, without ports; `None` accepts all. A web page can make a
+    /// browser call this machine with the page's host name (DNS rebinding), but not with one of these
+    /// names.
     pub allowed_hosts: Option<Vec<String>>,
     /// Origins of other web pages that may call the API from a browser; `*` for all.
     pub cors_origins: Vec<String>,
-    /// How answers are made where a request does not say.
+    /// Generation settings for requests that do not set them.
     pub defaults: Defaults,
-    /// What a stranger can ask for at most.
+    /// Limits of what clients can request.
     pub limits: Limits,
-    /// How long running answers may take once the server is told to stop.
+    /// Time for running answers to finish after a stop is requested.
     pub drain_time: Duration,
-    /// How long a server whose engine has failed goes on telling so on `/health` and `/ready`
-    /// before it stops.
+    /// Time that the server reports a failed engine on `/health` and `/ready` before it stops.
     pub failure_time: Duration,
-    /// Between two signs of life on a stream that has nothing to say.
+    /// Interval of keep-alive comments on a stream without events.
     pub keep_alive: Duration,
-    /// Prompts and answers are logged.
+    /// Logs prompts and answers.
     pub log_prompts: bool,
     /// Rejects requests with unknown fields instead of ignoring these fields.
     pub strict: bool,
 }
 
 impl ServerOptions {
-    /// For a model of that name on this machine alone: no key, hosts of the loopback interface.
+    /// Returns options for a server on this machine only: no key, hosts of the loopback interface.
     pub fn local(model: impl Into<String>) -> Self {
         let hosts = ["localhost", "127.0.0.1", "[::1]"]
             .map(String::from)
@@ -82,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_page_shows_the_same_defaults_before_a_model_is_loaded() {
+    fn the_page_has_the_same_defaults() {
         let page = include_str!("../assets/js/sampling.js");
         let value = |name: &str| -> Option<f32> {
             let line = page

@@ -1,4 +1,4 @@
-//! A request's fields, checked and put beside the server's defaults: what the engine is asked for.
+//! Checks a request's fields and completes them with the server's defaults.
 
 use std::time::Duration;
 
@@ -9,13 +9,14 @@ use moss_text::NextRun;
 use crate::{
     Limits, ServerOptions,
     error::ApiError,
+    reason::{Expected, Reason},
     wire::{
         number::{Count, Limit, Seed},
         shared::Shared,
     },
 };
 
-/// What every answer of a request has in common.
+/// The parameters of all answers of a request.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     pub(crate) sampling: SamplingParams,
@@ -23,15 +24,17 @@ pub(crate) struct Plan {
     pub(crate) stop_strings: Vec<String>,
     pub(crate) time_limit: Duration,
     pub(crate) prompt_limit: PromptLimit,
-    /// Answers to each prompt.
+    /// Answers per prompt.
     pub(crate) n: usize,
     pub(crate) stream: bool,
     pub(crate) include_usage: bool,
-    /// Tells with each token how likely it was, and this many of the likeliest.
+    /// Reports the log probability of each token and of this many most likely tokens.
     pub(crate) logprobs: Option<usize>,
 }
 
 impl Plan {
+    /// Checks the fields.
+    ///
     /// # Errors
     /// [`ApiError::OutOfRange`] naming the field, [`ApiError::NoModel`], [`ApiError::Unsupported`].
     pub(crate) fn new(fields: Shared, options: &ServerOptions) -> Result<Self, ApiError> {
@@ -50,11 +53,8 @@ impl Plan {
             .and_then(|options| options.include_usage)
             .unwrap_or(false);
         if include_usage && !fields.stream {
-            let expected = ": it needs `stream`".to_owned();
-            return Err(ApiError::Unsupported {
-                param: "stream_options".into(),
-                expected,
-            });
+            let reason = Reason::Needs("stream");
+            return Err(ApiError::unsupported("stream_options", reason));
         }
         let mut sampling = defaults.sampling.clone();
         within(
@@ -98,13 +98,13 @@ impl Plan {
             within(&param, Some(bias), -100.0, 100.0, &mut checked)?;
             let id = id
                 .parse()
-                .map_err(|_| ApiError::out_of_range(&param, "no number", "a token id"))?;
+                .map_err(|_| ApiError::out_of_range(&param, "not a number", Expected::TokenId))?;
             sampling.logit_bias.push((id, checked));
         }
         sampling.seed = fields.seed.map(|Seed(seed)| seed).or(sampling.seed);
         let Count(n) = fields.n.unwrap_or(Count(1));
         at_most("n", n, 1, limits.choices, "answers")?;
-        // Without a limit it is the context window that ends the answer.
+        // Without a limit, the context length ends the answer.
         let max_tokens = fields
             .max_tokens
             .map_or(defaults.max_tokens, |Limit(limit)| {
@@ -126,7 +126,7 @@ impl Plan {
         })
     }
 
-    /// The engine's request for a run of answer `index` to a prompt.
+    /// Returns the engine's request for a run of answer `index` to a prompt.
     pub(crate) fn request(&self, run: NextRun, index: usize) -> Request {
         let mut sampling = self.sampling.clone();
         sampling.seed = sampling.seed.map(|seed| seed.wrapping_add(index as u64));
@@ -152,27 +152,27 @@ fn within(
         return Err(ApiError::out_of_range(
             param,
             found,
-            format!("{least} to {most}"),
+            Expected::Range { least, most },
         ));
     }
     *place = found;
     Ok(())
 }
 
-/// Passes counts within their range.
+/// Checks the range of a count.
 pub(crate) fn at_most(
     param: &str,
     found: usize,
     least: usize,
     most: usize,
-    what: &str,
+    what: &'static str,
 ) -> Result<(), ApiError> {
     if (least..=most).contains(&found) {
         return Ok(());
     }
     let expected = match most {
-        usize::MAX => format!("{least} or more {what}"),
-        _ => format!("{least} to {most} {what}"),
+        usize::MAX => Expected::AtLeast { least, what },
+        _ => Expected::Count { least, most, what },
     };
     Err(ApiError::out_of_range(param, found, expected))
 }
@@ -195,7 +195,7 @@ fn time_limit(seconds: Option<f64>, limits: &Limits) -> Result<Duration, ApiErro
         return Err(ApiError::out_of_range(
             "moss.max_time_s",
             seconds,
-            format!("above 0 and up to {most}"),
+            Expected::Seconds { most },
         ));
     }
     Ok(Duration::from_secs_f64(seconds))

@@ -1,4 +1,4 @@
-//! The server as its owner holds it.
+//! The server.
 
 use std::sync::Arc;
 
@@ -11,21 +11,22 @@ use crate::{
     state::{Shared, State},
 };
 
-/// An API over one model. Clones are the same server.
+/// A server of one model. Clones refer to the same server.
 #[derive(Clone)]
 pub struct Server {
     state: Shared,
 }
 
 impl Server {
-    /// A server without a model: it is alive, not ready, and answers work with a 503.
+    /// Creates a server without a model. `/health` succeeds, `/ready` fails, and other requests get
+    /// status 503.
     pub fn new(options: ServerOptions) -> Self {
         Self {
             state: Arc::new(State::new(options)),
         }
     }
 
-    /// Gives it its model.
+    /// Sets the model.
     ///
     /// # Errors
     /// [`ServerError::AlreadyOpen`].
@@ -33,20 +34,20 @@ impl Server {
         self.state.open(model).map_err(|_| ServerError::AlreadyOpen)
     }
 
-    /// All routes, for a program with a web server of its own. Bounds on heads and connections are
-    /// [`Server::serve`]'s alone.
+    /// Returns all routes, for a program with another web server. Only [`Server::serve`] limits heads
+    /// and connections.
     pub fn router(&self) -> Router {
         routes::router(&self.state)
     }
 
-    /// Returns the error that stopped the engine for good, which ends [`Server::serve`] too: a
-    /// panic of the model, a lost device, or a step that does not end.
+    /// Returns the error that stopped the engine permanently: a panic of the model, a lost device, or
+    /// a forward pass without progress. It also ends [`Server::serve`].
     pub fn fault(&self) -> Option<EngineError> {
         self.state.fault()
     }
 
-    /// Answers until `stop`, or until the engine fails (see [`Server::fault`]), then finishes what
-    /// runs, within the drain time. To be run in tokio's runtime.
+    /// Serves requests until `stop`, or until the engine fails (see [`Server::fault`]), then finishes
+    /// running requests within the drain time. Must run in tokio's runtime.
     pub async fn serve(&self, listener: TcpListener, stop: impl Future<Output = ()>) {
         connections::serve(listener, self.router(), self.state.clone(), stop).await;
     }

@@ -1,12 +1,10 @@
-//! The socket under a connection. It does for hyper what hyper does not:
+//! The socket of a connection, with two additions to hyper:
 //!
-//! - A client that closes its sending side alone (`nc -N`, scripts that call `shutdown`) waits for
-//!   its answer; one that has gone closes its sending side too. Only bytes tell them apart: the
-//!   system of a client that has gone replies to them with a reset. So the first bytes of an
-//!   answer, which are the same for every answer, are sent early, and streams are sent a sign of
-//!   life.
-//! - Requests that are no HTTP are refused by hyper itself, with an empty body. They get one that
-//!   clients can read.
+//! - A client that closes only its sending side (`nc -N`, scripts that call `shutdown`) still waits
+//!   for its answer. A client that has disconnected closes its sending side too, but its system
+//!   responds to bytes with a reset. So the first bytes of an answer, which are always the same, are
+//!   sent early, and streams get a keep-alive comment.
+//! - hyper rejects invalid HTTP requests with an empty body. It is replaced by a JSON error.
 
 use std::{
     io,
@@ -27,16 +25,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::ApiError;
 
-/// What every answer begins with, whatever its version and status.
+/// The first bytes of every answer, with any version and status.
 const BEGINNING: &[u8] = b"HTTP/1.";
-/// Between two looks at bytes that hyper has not read yet.
+/// Interval of checks while hyper has not read the received bytes.
 const UNREAD: Duration = Duration::from_millis(50);
-/// Between the first two early bytes; twice as long before each one that follows.
+/// Time between the first two early bytes. It doubles with each further byte.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// For a client to read the last answer of a connection while it is still sending.
+/// Time for a client to read the last answer of a connection while it is still sending.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// A socket, and where its exchange of requests and answers stands. Clones are the same socket.
+/// A socket and the state of its exchange. Clones refer to the same socket.
 #[derive(Clone)]
 pub(crate) struct Socket {
     stream: Arc<TcpStream>,
@@ -46,13 +44,13 @@ pub(crate) struct Socket {
 
 #[derive(Default)]
 struct Exchange {
-    /// A request is at work, and nothing of its answer has been handed over.
+    /// A request is being processed, and hyper has none of its answer yet.
     is_answer_due: bool,
-    /// hyper holds bytes back that the socket did not take.
+    /// hyper has bytes that the socket did not accept yet.
     is_unflushed: bool,
-    /// Bytes of [`BEGINNING`] that were sent ahead of an answer.
+    /// Number of bytes of [`BEGINNING`] that were sent before the answer.
     sent_early: usize,
-    /// What is sent instead of hyper's own refusal.
+    /// The replacement for hyper's error response.
     refusal: Option<Vec<u8>>,
 }
 
@@ -65,22 +63,22 @@ impl Socket {
         }
     }
 
-    /// A request is at work.
+    /// Must be called when a request starts.
     pub(crate) fn begin(&self) {
         self.exchange().is_answer_due = true;
     }
 
-    /// Its answer is handed to hyper.
+    /// Must be called when hyper gets the answer.
     pub(crate) fn answered(&self) {
         self.exchange().is_answer_due = false;
     }
 
-    /// Cancelled once the client has closed its sending side.
+    /// Returns a token that is cancelled when the client closes its sending side.
     pub(crate) fn half_closed(&self) -> CancellationToken {
         self.half_closed.clone()
     }
 
-    /// Waits until the client has gone.
+    /// Waits until the client has disconnected.
     pub(crate) async fn gone(&self) {
         loop {
             match self.stream.peek(&mut [0]).await {
@@ -101,7 +99,7 @@ impl Socket {
         }
     }
 
-    /// Sends one more byte of the answer that is due, if there is one.
+    /// Sends another early byte of the pending answer, if there is one.
     fn send_early(&self) {
         let mut exchange = self.exchange();
         let is_next = exchange.is_answer_due && !exchange.is_unflushed;
@@ -112,8 +110,8 @@ impl Socket {
         }
     }
 
-    /// Reads what a client still sends, for a while: closing a socket with unread bytes resets the
-    /// connection, and the client would lose an answer that it has not read yet.
+    /// Reads for a limited time what a client still sends. Closing a socket with unread bytes resets
+    /// the connection, and the client would lose an unread answer.
     pub(crate) async fn linger(&self) {
         let _ = self.shut_down();
         let drain = async {
@@ -147,7 +145,7 @@ impl Socket {
         }
     }
 
-    /// Sends what is left of a refusal.
+    /// Sends the rest of an error response.
     fn flush_refusal(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut exchange = self.exchange();
         while let Some(left) = exchange.refusal.as_mut().filter(|left| !left.is_empty()) {
@@ -218,8 +216,8 @@ impl AsyncWrite for Socket {
     }
 }
 
-/// The answer instead of a refusal that is hyper's own: those of the routes have a header that
-/// hyper's do not.
+/// Returns the replacement for an error response of hyper. Responses of the routes have a header
+/// that hyper's responses lack.
 fn refusal(bytes: &[u8]) -> Option<Vec<u8>> {
     let status = bytes.strip_prefix(BEGINNING)?.get(2..5)?;
     let error = match status {

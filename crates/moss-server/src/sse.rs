@@ -1,9 +1,8 @@
-//! Server-sent events: one `data:` line an event, comments as signs of life, `[DONE]` at the end,
-//! as OpenAI's clients read them.
+//! Server-sent events in OpenAI's format: one `data:` line per event, comments as keep-alive, and
+//! `[DONE]` at the end.
 //!
-//! Whoever writes the events runs inside the response's body, not in a task of its own: once the
-//! other end is gone the body is dropped, and everything that worked for it with it, whatever it
-//! was waiting for.
+//! The future that writes the events is part of the response's body, not a separate task. If the
+//! client disconnects, the body is dropped, and the future with it.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -27,15 +26,14 @@ use tokio::{
 
 use crate::error::ApiError;
 
-/// Events are UTF-8 by definition; Python's requests takes a text without a charset for Latin-1 all
-/// the same.
+/// Events are UTF-8 by definition, but Python's requests decodes text without a charset as Latin-1.
 const CONTENT_TYPE: &str = "text/event-stream; charset=utf-8";
-/// Says that the server is still there.
-pub(crate) const SIGN_OF_LIFE: &[u8] = b": still here\n\n";
-/// Events that may wait for the connection; then their writer waits.
+/// A comment that keeps the connection alive.
+pub(crate) const KEEP_ALIVE: &[u8] = b": still here\n\n";
+/// Maximum number of events that wait for the connection. Then the writer waits.
 const AHEAD: usize = 16;
 
-/// Where events are written.
+/// The sender of events.
 pub(crate) struct Events(Sender<Bytes>);
 
 impl Events {
@@ -43,7 +41,7 @@ impl Events {
         self.put(data(event)).await
     }
 
-    /// Says that nothing follows.
+    /// Sends the end of the stream.
     pub(crate) async fn done(&self) -> Result<(), ApiError> {
         self.put(Bytes::from_static(b"data: [DONE]\n\n")).await
     }
@@ -55,13 +53,13 @@ impl Events {
 
 fn data(event: &impl Serialize) -> Bytes {
     let mut line = b"data: ".to_vec();
-    // What is sent are strings and numbers, which always have a JSON form.
+    // Events contain only strings and numbers, so serialization cannot fail.
     let _ = serde_json::to_writer(&mut line, event);
     line.extend_from_slice(b"\n\n");
     line.into()
 }
 
-/// A response whose events `write` writes; an error of it becomes the last event.
+/// Returns a response with the events that `write` sends. Its error becomes the last event.
 pub(crate) fn respond<F>(keep_alive: Duration, write: impl FnOnce(Events) -> F) -> Response
 where
     F: Future<Output = Result<(), ApiError>> + Send + 'static,
@@ -78,7 +76,7 @@ where
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    // nginx would collect the events otherwise.
+    // Without this header, nginx buffers the events.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     response
 }
@@ -86,7 +84,7 @@ where
 type Writer = Pin<Box<dyn Future<Output = Result<(), ApiError>> + Send>>;
 
 struct EventBody {
-    /// Gone once everything is written.
+    /// `None` once all events are written.
     writer: Option<Writer>,
     events: Receiver<Bytes>,
     keep_alive: Duration,
@@ -94,7 +92,7 @@ struct EventBody {
 }
 
 impl EventBody {
-    /// All events that are ready, as one.
+    /// Returns all events that are ready, concatenated.
     fn ready(&mut self) -> Option<Bytes> {
         let first = self.events.try_recv().ok()?;
         let Ok(second) = self.events.try_recv() else {
@@ -119,7 +117,7 @@ impl Stream for EventBody {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let mut failed = None;
-        // A panic ends the stream in an error event, as it ends other requests in an error.
+        // A panic ends the stream with an error event.
         if let Some(writer) = &mut self.writer
             && let Poll::Ready(result) =
                 catch_unwind(AssertUnwindSafe(|| writer.as_mut().poll(context)))
@@ -141,6 +139,6 @@ impl Stream for EventBody {
             return Poll::Ready(None);
         }
         ready!(self.silence.as_mut().poll(context));
-        self.show(Bytes::from_static(SIGN_OF_LIFE))
+        self.show(Bytes::from_static(KEEP_ALIVE))
     }
 }

@@ -1,4 +1,4 @@
-//! What all routes share.
+//! The state shared by all routes.
 
 use std::{
     sync::{
@@ -13,36 +13,39 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     ServedModel, ServerOptions, conversations::Conversations, error::ApiError,
-    ignored::IgnoredFields, meters::Meters,
+    ignored::IgnoredFields, metrics::ServerMetrics,
 };
 
 pub(crate) type Shared = Arc<State>;
 
 pub(crate) struct State {
     pub(crate) options: ServerOptions,
-    pub(crate) meters: Meters,
+    pub(crate) metrics: ServerMetrics,
     pub(crate) conversations: Conversations,
     pub(crate) ignored: IgnoredFields,
-    /// When the server was made, in seconds of the Unix era.
+    /// Creation time, in seconds since the Unix epoch.
     pub(crate) created: u64,
     model: OnceLock<ServedModel>,
     draining: AtomicBool,
-    /// Ends every answer, once draining has taken too long.
+    /// Cancelled to abort all answers after the drain time.
     pub(crate) abandon: CancellationToken,
-    /// Cancelled once the engine has failed for good.
+    /// Cancelled when the engine fails permanently.
     pub(crate) failed: CancellationToken,
 }
 
 impl State {
     pub(crate) fn new(options: ServerOptions) -> Self {
         let conversations = Conversations::new(&options.limits);
-        let (meters, model, draining) =
-            (Meters::default(), OnceLock::new(), AtomicBool::new(false));
+        let (metrics, model, draining) = (
+            ServerMetrics::default(),
+            OnceLock::new(),
+            AtomicBool::new(false),
+        );
         let (abandon, failed) = (CancellationToken::new(), CancellationToken::new());
         let ignored = IgnoredFields::default();
         Self {
             options,
-            meters,
+            metrics,
             conversations,
             ignored,
             created: now(),
@@ -61,7 +64,7 @@ impl State {
         Ok(())
     }
 
-    /// The error that stopped the engine for good.
+    /// Returns the error that stopped the engine permanently.
     pub(crate) fn fault(&self) -> Option<EngineError> {
         self.model.get().and_then(|model| model.engine.fault())
     }
@@ -70,7 +73,7 @@ impl State {
         self.draining.store(true, Relaxed);
     }
 
-    /// The model, if there is one and new work is welcome.
+    /// Returns the model, if it accepts requests.
     pub(crate) fn model(&self) -> Result<&ServedModel, ApiError> {
         if let Some(fault) = self.fault() {
             return Err(fault.into());
@@ -81,13 +84,13 @@ impl State {
         self.model.get().ok_or(ApiError::Loading)
     }
 
-    /// The model, welcome or not.
+    /// Returns the model, whether it accepts requests or not.
     pub(crate) fn loaded(&self) -> Option<&ServedModel> {
         self.model.get()
     }
 }
 
-/// Seconds of the Unix era.
+/// Returns the seconds since the Unix epoch.
 pub(crate) fn now() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)

@@ -224,7 +224,7 @@ fn what_requests_hold_is_escaped_in_the_log_of_either_form() {
         let log = log_of_server(args);
         assert_clean(&log);
         assert!(
-            log.contains("request refused") && log.contains("evil"),
+            log.contains("request rejected") && log.contains("evil"),
             "{log}"
         );
     }

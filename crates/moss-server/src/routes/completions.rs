@@ -15,6 +15,7 @@ use crate::{
     error::ApiError,
     generation::{Admission, Generation, one_admitted},
     plan::{Plan, at_most},
+    reason::Reason,
     routes::likelihoods::Likelihoods,
     sse,
     state::{Shared, now},
@@ -29,7 +30,7 @@ use crate::{
     },
 };
 
-/// The prompt of a request that has none: the separator of documents in training.
+/// The default prompt: the separator of documents in training.
 const DEFAULT_PROMPT: &str = "<|endoftext|>";
 
 pub(crate) async fn complete(
@@ -119,7 +120,7 @@ pub(crate) async fn complete(
     .into_response())
 }
 
-/// What every answer to a text has in common.
+/// Returns the parameters of all answers.
 pub(crate) fn plan(request: &CompletionRequest, options: &ServerOptions) -> Result<Plan, ApiError> {
     request.check()?;
     let mut plan = Plan::new(request.shared(), options)?;
@@ -133,23 +134,15 @@ pub(crate) fn plan(request: &CompletionRequest, options: &ServerOptions) -> Resu
     )?;
     let moss = request.moss.clone().unwrap_or_default();
     if moss.plugins.is_some_and(|plugins| !plugins.on().is_empty()) {
-        let expected = ": plugins belong to chats".to_owned();
-        return Err(ApiError::Unsupported {
-            param: "moss.plugins".into(),
-            expected,
-        });
+        return Err(ApiError::unsupported("moss.plugins", Reason::ChatOnly));
     }
     if moss.truncation == Some(Truncation::Auto) {
-        let expected = " as `auto`: a text has no turns that could be dropped".to_owned();
-        return Err(ApiError::Unsupported {
-            param: "moss.truncation".into(),
-            expected,
-        });
+        return Err(ApiError::unsupported("moss.truncation", Reason::NoTurns));
     }
     Ok(plan)
 }
 
-/// Prompts as ids.
+/// Returns the prompts as token ids.
 fn read(tokenizer: &Tokenizer, prompt: Option<Prompt>) -> Result<Vec<Vec<u32>>, ApiError> {
     let encode = |text: String| Ok(tokenizer.encode(&text)?);
     match prompt.unwrap_or_else(|| Prompt::Text(DEFAULT_PROMPT.to_owned())) {
@@ -274,7 +267,7 @@ fn respond(
     })
 }
 
-/// A generation's events, each with its number, up to and with the last one or the first error.
+/// Returns a generation's events with its index, up to the last one or the first error.
 fn events(
     index: usize,
     generation: Generation,

@@ -1,4 +1,4 @@
-//! `GET /openapi.json`, and `GET /docs`: the same for people, as one plain page.
+//! `GET /openapi.json`, and `GET /docs`, the same as an HTML page.
 
 use std::{fmt::Write, sync::LazyLock};
 
@@ -16,7 +16,7 @@ pub(crate) async fn description() -> impl IntoResponse {
 pub(crate) async fn page() -> impl IntoResponse {
     static PAGE: LazyLock<String> =
         LazyLock::new(|| render(&serde_json::from_str(DESCRIPTION).unwrap_or_default()));
-    page::guarded("text/html; charset=utf-8".into(), PAGE.as_str())
+    page::with_policy("text/html; charset=utf-8".into(), PAGE.as_str())
 }
 
 fn render(description: &Value) -> String {
@@ -58,7 +58,7 @@ fn render(description: &Value) -> String {
     html
 }
 
-/// A table of an object's properties; nothing for anything else.
+/// Returns a table of an object's properties, or an empty text for other types.
 fn fields(description: &Value, schema: &Value) -> String {
     let Some(properties) = schema["properties"].as_object() else {
         return String::new();
@@ -81,7 +81,7 @@ fn fields(description: &Value, schema: &Value) -> String {
     html
 }
 
-/// What a `$ref` points to.
+/// Returns the target of a `$ref`.
 fn resolve<'a>(description: &'a Value, value: &'a Value) -> &'a Value {
     let pointer = value["$ref"]
         .as_str()

@@ -1,12 +1,11 @@
-//! `GET /health`, `GET /ready`, `GET /metrics`: for those who watch. None of them waits for the
-//! engine.
+//! `GET /health`, `GET /ready` and `GET /metrics`, for monitoring. None of them waits for the engine.
 
 use axum::{extract::State, http::header, response::IntoResponse};
 
 use crate::{error::ApiError, state::Shared};
 
-/// The process answers, and its engine has not failed for good: a supervisor should restart a
-/// server that says otherwise.
+/// Succeeds unless the engine has failed permanently. A supervisor should restart a server whose
+/// health check fails.
 pub(crate) async fn health(State(state): State<Shared>) -> Result<&'static str, ApiError> {
     match state.fault() {
         Some(fault) => Err(fault.into()),
@@ -14,7 +13,7 @@ pub(crate) async fn health(State(state): State<Shared>) -> Result<&'static str, 
     }
 }
 
-/// A model is loaded, and its queue is open.
+/// Succeeds if a model is loaded and accepts requests.
 pub(crate) async fn ready(State(state): State<Shared>) -> Result<&'static str, ApiError> {
     state.model()?;
     Ok("ready\n")
@@ -22,7 +21,7 @@ pub(crate) async fn ready(State(state): State<Shared>) -> Result<&'static str, A
 
 pub(crate) async fn metrics(State(state): State<Shared>) -> Result<impl IntoResponse, ApiError> {
     let engine = state.loaded().map(|model| model.engine.metrics());
-    let text = state.meters.text(engine).map_err(|_| ApiError::Internal)?;
+    let text = state.metrics.text(engine).map_err(|_| ApiError::Internal)?;
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind)], text))
 }

@@ -1,4 +1,4 @@
-//! `GET /api/info`: what a page needs to know of this server.
+//! `GET /api/info`: model, defaults and limits for the web page.
 
 use axum::{Json, extract::State};
 use serde::Serialize;
@@ -10,7 +10,7 @@ pub(crate) struct Info {
     model: String,
     /// Tokens of prompt and answer together.
     context_length: usize,
-    /// Whether the model was trained with plugins.
+    /// The model was trained with plugins.
     plugins: bool,
     defaults: Defaults,
     limits: Limits,

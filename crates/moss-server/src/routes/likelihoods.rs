@@ -1,4 +1,4 @@
-//! Likelihoods of an answer's tokens, in the forms of OpenAI's API.
+//! Log probabilities of an answer's tokens, in the formats of OpenAI's API.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -7,7 +7,7 @@ use moss_text::{TokenText, Tokenizer};
 
 use crate::wire::answer::{ChatLogprob, TextLogprobs, TokenLogprob};
 
-/// A token of the text, its id, and how likely it and others were.
+/// A token of the text, its id, and the log probabilities of it and of others.
 struct LikelyToken {
     token: TokenText,
     id: u32,
@@ -45,22 +45,22 @@ impl Likelihoods {
         self.kept.extend(token);
     }
 
-    /// Tokens of text in the form of chats. Their text is their share of the content: they may
-    /// complete a character, lose white space at the beginning, or be cut off by a stop string. The
-    /// other likely tokens are given as they are.
+    /// Returns tokens in the format of chats. A token's text is its part of the content: it may
+    /// complete a character, lose leading white space, or be truncated by a stop string. The other
+    /// likely tokens are unchanged.
     pub(super) fn of_chat(&mut self, tokens: Vec<TokenText>) -> Vec<ChatLogprob> {
         let found = self.join(tokens);
         found
             .into_iter()
             .map(|LikelyToken { token, id, likely }| {
-                let told = TokenLogprob {
+                let chosen = TokenLogprob {
                     token: token.text,
                     logprob: finite(likely.logprob),
                     bytes: token.bytes,
                 };
                 let other = |&(other, logprob): &(u32, f32)| {
                     if other == id {
-                        return told.clone();
+                        return chosen.clone();
                     }
                     TokenLogprob {
                         token: self.text(other),
@@ -70,15 +70,15 @@ impl Likelihoods {
                 };
                 ChatLogprob {
                     top_logprobs: likely.top.iter().map(other).collect(),
-                    token: told,
+                    token: chosen,
                 }
             })
             .collect()
     }
 
-    /// Tokens of text in the older form.
+    /// Returns tokens in the older format.
     pub(super) fn of_text(&mut self, tokens: Vec<TokenText>) -> TextLogprobs {
-        let mut told = TextLogprobs::default();
+        let mut logprobs = TextLogprobs::default();
         for LikelyToken { token, id, likely } in self.join(tokens) {
             let mut top = BTreeMap::new();
             for (other, logprob) in &likely.top {
@@ -87,19 +87,19 @@ impl Likelihoods {
                 } else {
                     self.text(*other)
                 };
-                // Parts of characters look alike; the likeliest comes first.
+                // Parts of characters have equal texts; the most likely one is kept.
                 top.entry(text).or_insert(finite(*logprob));
             }
-            told.text_offset.push(self.characters);
+            logprobs.text_offset.push(self.characters);
             self.characters += token.text.chars().count();
-            told.tokens.push(token.text);
-            told.token_logprobs.push(finite(likely.logprob));
-            told.top_logprobs.push(top);
+            logprobs.tokens.push(token.text);
+            logprobs.token_logprobs.push(finite(likely.logprob));
+            logprobs.top_logprobs.push(top);
         }
-        told
+        logprobs
     }
 
-    /// Tokens with their likelihoods. Tokens before them have no text that is told.
+    /// Returns tokens with their log probabilities. Tokens before them have no visible text.
     fn join(&mut self, tokens: Vec<TokenText>) -> Vec<LikelyToken> {
         let likely = |token: TokenText| {
             let skipped = token.index.checked_sub(self.first)?;
@@ -116,7 +116,7 @@ impl Likelihoods {
     }
 }
 
-/// JSON has no -inf; this is what OpenAI's API says of tokens that are out of the question.
+/// Replaces -inf, which JSON does not have, by OpenAI's value for impossible tokens.
 fn finite(logprob: f32) -> f32 {
     logprob.max(-9999.0)
 }

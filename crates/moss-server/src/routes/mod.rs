@@ -1,4 +1,4 @@
-//! One file a route, and here the list of them.
+//! The routes. Each has a file.
 
 pub(crate) mod chat;
 pub(crate) mod completions;
@@ -21,9 +21,9 @@ use axum::{
 };
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::{error::ApiError, guard, state::Shared};
+use crate::{error::ApiError, middleware, state::Shared};
 
-/// Everything that is answered, behind everything that is checked.
+/// Returns all routes behind the middleware.
 pub(crate) fn router(state: &Shared) -> Router {
     let behind_key = Router::new()
         .route("/v1/chat/completions", only(post(chat::chat), "POST"))
@@ -36,7 +36,7 @@ pub(crate) fn router(state: &Shared) -> Router {
             "/",
             only(get(page::file).post(published::ask), "GET, HEAD, POST"),
         )
-        .route_layer(from_fn_with_state(state.clone(), guard::key::check));
+        .route_layer(from_fn_with_state(state.clone(), middleware::key::check));
     let open = Router::new()
         .route("/health", only(get(health::health), "GET, HEAD"))
         .route("/ready", only(get(health::ready), "GET, HEAD"))
@@ -46,15 +46,15 @@ pub(crate) fn router(state: &Shared) -> Router {
     let router = behind_key
         .merge(open)
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn_with_state(state.clone(), guard::host::check));
-    guard::cors::allow(router, &state.options.cors_origins)
-        .layer(from_fn(guard::host::require_one))
-        .layer(map_response(guard::headers::add))
-        .layer(from_fn_with_state(state.clone(), guard::log::write))
+        .layer(from_fn_with_state(state.clone(), middleware::host::check));
+    middleware::cors::allow(router, &state.options.cors_origins)
+        .layer(from_fn(middleware::host::require_one))
+        .layer(map_response(middleware::headers::add))
+        .layer(from_fn_with_state(state.clone(), middleware::log::write))
         .with_state(state.clone())
 }
 
-/// A route that says which methods it takes when it is given another one.
+/// Returns a route that names its methods in the error for any other method.
 fn only(route: MethodRouter<Shared>, allow: &'static str) -> MethodRouter<Shared> {
     route.fallback(move |method: Method, uri: Uri| async move {
         ApiError::Method {

@@ -36,9 +36,9 @@ pub(crate) async fn one(
     uri: Uri,
 ) -> Result<Json<Model>, ApiError> {
     let expected = state.options.model.clone();
-    // A name whose escapes are no UTF-8 is reported as received.
+    // A name whose escapes are not valid UTF-8 is reported as received.
     let name = name.map_or_else(|_| uri.path().to_owned(), |Path(name)| name);
-    // The names of hub ids have a slash in them.
+    // Hub ids contain a slash.
     if name == expected {
         Ok(Json(model(&state)))
     } else {

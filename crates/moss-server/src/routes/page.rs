@@ -1,5 +1,4 @@
-//! The web page: files that are part of the program, under a policy that lets nothing from
-//! elsewhere in.
+//! The web page: embedded files, with a content security policy that excludes other sources.
 
 use axum::{
     http::{HeaderValue, Method, Uri, header},
@@ -9,7 +8,7 @@ use rust_embed::RustEmbed;
 
 use crate::error::ApiError;
 
-/// Nothing but this server's own files, and no script or style within them.
+/// Allows only files of this server, without inline scripts and styles.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
                       font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -17,7 +16,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 #[folder = "assets/"]
 struct Assets;
 
-/// Any other path: a file of the page, or an error in the form that clients read.
+/// Serves a file of the page, or a JSON error for an unknown path.
 pub(crate) async fn file(method: Method, uri: Uri) -> Result<Response, ApiError> {
     let path = uri.path();
     let name = match path.trim_start_matches('/') {
@@ -41,11 +40,11 @@ pub(crate) async fn file(method: Method, uri: Uri) -> Result<Response, ApiError>
         mime_guess::mime::TEXT => format!("{}; charset=utf-8", kind.essence_str()),
         _ => kind.essence_str().to_owned(),
     };
-    Ok(guarded(kind, file.data.into_owned()))
+    Ok(with_policy(kind, file.data.into_owned()))
 }
 
-/// A document under the policy.
-pub(crate) fn guarded(kind: String, body: impl Into<axum::body::Body>) -> Response {
+/// Returns a document with the content security policy.
+pub(crate) fn with_policy(kind: String, body: impl Into<axum::body::Body>) -> Response {
     let mut response = body.into().into_response();
     let headers = response.headers_mut();
     if let Ok(kind) = HeaderValue::from_str(&kind) {

@@ -1,5 +1,5 @@
-//! `POST /`: the published API demo. It keeps conversations by their `uid`; here they are bounded
-//! in number and in time.
+//! `POST /`: MOSS's published API. It keeps conversations by their `uid`; this server limits their
+//! number and time.
 
 use std::sync::Arc;
 
@@ -14,6 +14,7 @@ use crate::{
     error::ApiError,
     generation::{Admission, Generation},
     plan::Plan,
+    reason::Expected,
     state::{Shared, now},
     wire::{
         answer::{Extra, Notes, reply_error},
@@ -25,9 +26,9 @@ use crate::{
 #[derive(Debug, Deserialize)]
 pub(crate) struct Asked {
     prompt: String,
-    /// A conversation to go on with; one that is not known begins anew, under a new name.
+    /// The conversation to continue. An unknown one starts a new conversation with a new name.
     uid: Option<String>,
-    /// Tokens of prompt and answer together.
+    /// Maximum tokens of prompt and answer together.
     max_length: Option<Count>,
     top_p: Option<f32>,
     temperature: Option<f32>,
@@ -36,7 +37,7 @@ pub(crate) struct Asked {
 #[derive(Debug, Serialize)]
 pub(crate) struct Answered {
     response: String,
-    /// Every exchange so far: what the user said, and the answer.
+    /// Every exchange so far: the user's message and the answer.
     history: Vec<(String, String)>,
     status: u16,
     time: String,
@@ -46,7 +47,7 @@ pub(crate) struct Answered {
 }
 
 impl Asked {
-    /// Names of all fields that are known.
+    /// Names of all known fields.
     pub(crate) const FIELDS: &'static [&'static str] =
         &["prompt", "uid", "max_length", "top_p", "temperature"];
 }
@@ -149,10 +150,10 @@ pub(crate) async fn ask(
     }))
 }
 
-/// A prompt within `longest` tokens, without as many of the oldest turns as had to go for it.
+/// Returns a prompt of at most `longest` tokens, and drops the oldest turns for that.
 ///
 /// # Errors
-/// [`ApiError::OutOfRange`] naming `max_length` where that, and not the window, leaves no room for
+/// [`ApiError::OutOfRange`] naming `max_length` if it, and not the context length, leaves no room for
 /// an answer; [`TextError::TurnTooLong`].
 fn fit(
     builder: &PromptBuilder,
@@ -163,12 +164,12 @@ fn fit(
 ) -> Result<Prompt, ApiError> {
     let layout = builder.layout(turns, user, &[])?;
     let dropped = match layout.fit(None, longest) {
-        // Room for a few tokens is all that the client wants.
+        // The client accepts an answer of a few tokens.
         Err(TextError::TurnTooLong { found, .. }) if found < longest && longest < window => {
             turns.len()
         }
         Err(TextError::TurnTooLong { found, .. }) if found < window && longest < window => {
-            let expected = format!("more than the {found} tokens of the prompt");
+            let expected = Expected::MoreThanPrompt { tokens: found };
             return Err(ApiError::out_of_range("max_length", longest, expected));
         }
         dropped => dropped?,
@@ -176,7 +177,7 @@ fn fit(
     Ok(layout.into_prompt(dropped)?)
 }
 
-/// `2023-04-21 12:00:00`, in UTC. Days to dates as in Howard Hinnant's "chrono-Compatible Low-Level
+/// Formats a time as `2023-04-21 12:00:00` in UTC. Days to dates as in Howard Hinnant's "chrono-Compatible Low-Level
 /// Date Algorithms".
 fn clock(seconds: u64) -> String {
     let (days, rest) = (seconds / 86_400 + 719_468, seconds % 86_400);

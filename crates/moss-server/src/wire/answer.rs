@@ -1,11 +1,11 @@
-//! What goes: answers whole and in chunks, and what they count.
+//! Responses, complete and in chunks, and their usage.
 
 use moss_engine::{Outcome, StopCause};
 use serde::Serialize;
 
 use crate::error::ApiError;
 
-/// Tokens counted.
+/// Token counts.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub(crate) struct Usage {
     prompt_tokens: usize,
@@ -20,7 +20,7 @@ struct PromptDetails {
 }
 
 impl Usage {
-    /// Adds an answer; a prompt that several answers share is counted once.
+    /// Adds an answer. A prompt that several answers share is counted once.
     pub(crate) fn add(&mut self, outcome: &Outcome, count_prompt: bool) {
         if count_prompt {
             self.prompt_tokens += outcome.usage.prompt_tokens;
@@ -31,11 +31,11 @@ impl Usage {
     }
 }
 
-/// What MOSS tells of an answer beyond OpenAI's fields.
+/// Data of an answer beyond OpenAI's fields.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Report {
     time_to_first_token_s: f64,
-    /// After the first.
+    /// Rate after the first token.
     tokens_per_s: f64,
     stop_reason: &'static str,
 }
@@ -53,7 +53,7 @@ impl Report {
     }
 }
 
-/// Why an answer ended, in more words than OpenAI has.
+/// Returns why an answer ended, in more detail than OpenAI's `finish_reason`.
 pub(crate) fn stop_reason(cause: &StopCause) -> &'static str {
     match cause {
         StopCause::EndOfTurn => "end_of_turn",
@@ -66,9 +66,8 @@ pub(crate) fn stop_reason(cause: &StopCause) -> &'static str {
     }
 }
 
-/// The error that an answer ends in, if its end is not one that a client may take for an answer:
-/// nothing was generated in time, or the server is shutting down. A client that has gone gets no
-/// error.
+/// Returns the error of an answer that ended without being complete: no token was generated in time,
+/// or the server is shutting down.
 pub(crate) fn end_error(outcome: &Outcome) -> Option<ApiError> {
     let seconds = outcome.timings.prefill.as_secs();
     match outcome.cause {
@@ -87,8 +86,7 @@ pub(crate) fn end_error(outcome: &Outcome) -> Option<ApiError> {
     }
 }
 
-/// The error of a whole reply whose answers, with their texts so far, ended so: the first that is
-/// no answer decides.
+/// Returns the first error among the answers of a reply, with their partial texts.
 pub(crate) fn reply_error<'a>(
     answers: impl Iterator<Item = (&'a Outcome, &'a str)> + Clone,
 ) -> Option<ApiError> {
@@ -101,15 +99,15 @@ pub(crate) fn reply_error<'a>(
     Some(error)
 }
 
-/// The report in the last chunk of a streamed answer that was cut off or has no text, where
-/// `finish_reason` says too little. Other streams carry it beside their usage, if that is
-/// requested.
+/// Returns the report for the last chunk of a streamed answer that was truncated or has no text,
+/// because `finish_reason` does not distinguish the causes. Other streams have it next to their usage,
+/// if requested.
 pub(crate) fn early_report(outcome: &Outcome) -> Option<Report> {
-    let was_cut_off = finish_reason(&outcome.cause) == "length";
-    (was_cut_off || outcome.text.trim().is_empty()).then(|| Report::of(outcome))
+    let was_truncated = finish_reason(&outcome.cause) == "length";
+    (was_truncated || outcome.text.trim().is_empty()).then(|| Report::of(outcome))
 }
 
-/// OpenAI's word for why an answer ended.
+/// Returns OpenAI's `finish_reason`.
 pub(crate) fn finish_reason(cause: &StopCause) -> &'static str {
     match cause {
         StopCause::EndOfTurn | StopCause::StopString(_) => "stop",
@@ -117,19 +115,19 @@ pub(crate) fn finish_reason(cause: &StopCause) -> &'static str {
     }
 }
 
-/// What the server changed in a request. An answer, or the first chunk of a stream, carries it.
+/// Changes of the server to a request. An answer, or the first chunk of a stream, has them.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub(crate) struct Notes {
     /// Paths of fields that were ignored.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) ignored: Vec<String>,
-    /// Messages that were left out because the conversation is longer than the context window.
+    /// Number of messages that were dropped because the conversation exceeds the context length.
     #[serde(skip_serializing_if = "is_zero")]
     pub(crate) dropped_messages: usize,
 }
 
 impl Notes {
-    /// `None` where there is nothing to tell.
+    /// Returns `None` if there are no changes.
     pub(crate) fn unless_empty(self) -> Option<Extra> {
         (self != Self::default()).then_some(Extra {
             report: None,
@@ -158,7 +156,7 @@ pub(crate) struct Chat<C> {
     pub(crate) created: u64,
     pub(crate) model: String,
     pub(crate) choices: Vec<C>,
-    /// `Some(None)` is serialized as null, which is what OpenAI's chunks have until the last one.
+    /// `Some(None)` is serialized as null, as in OpenAI's chunks before the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) usage: Option<Option<Usage>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -166,7 +164,7 @@ pub(crate) struct Chat<C> {
 }
 
 impl<C> Chat<C> {
-    /// Adds a report to the field `moss`, whatever else it has.
+    /// Adds a report to the field `moss`.
     pub(crate) fn with_report(mut self, report: Option<Report>) -> Self {
         if report.is_some() {
             self.moss.get_or_insert_default().report = report;
@@ -189,12 +187,12 @@ pub(crate) struct ChatMessage {
     pub(crate) content: String,
     pub(crate) refusal: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) moss: Option<Aside>,
+    pub(crate) moss: Option<PluginText>,
 }
 
-/// What a plugin model writes beside its answer.
+/// The thoughts and commands of a plugin model.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub(crate) struct Aside {
+pub(crate) struct PluginText {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(crate) thoughts: String,
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -216,7 +214,7 @@ pub(crate) struct ChatDelta {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) content: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) moss: Option<Aside>,
+    pub(crate) moss: Option<PluginText>,
 }
 
 #[derive(Debug, Clone, Default, Serialize)]
@@ -246,12 +244,12 @@ pub(crate) struct TextChoice {
     pub(crate) finish_reason: Option<&'static str>,
 }
 
-/// The older form: lists side by side.
+/// The older format: parallel lists.
 #[derive(Debug, Clone, Default, Serialize)]
 pub(crate) struct TextLogprobs {
     pub(crate) tokens: Vec<String>,
     pub(crate) token_logprobs: Vec<f32>,
     pub(crate) top_logprobs: Vec<std::collections::BTreeMap<String, f32>>,
-    /// Characters before each token, of the answer's text.
+    /// Number of characters of the answer's text before each token.
     pub(crate) text_offset: Vec<usize>,
 }

@@ -1,4 +1,4 @@
-//! `POST /v1/chat/completions`: what comes.
+//! The request of `POST /v1/chat/completions`.
 
 use std::fmt::{self, Formatter};
 
@@ -17,7 +17,7 @@ use super::{
 use crate::error::ApiError;
 
 text_request! {
-    /// A conversation to go on with.
+    /// A conversation to continue.
     ChatRequest {
         messages: Vec<Message>,
         /// The newer name of `max_tokens`.
@@ -35,13 +35,13 @@ text_request! {
         verbosity: Option<Value>,
         web_search_options: Option<Value>,
     }
-    // There are no tools to call in parallel, and a prediction is about speed alone.
+    // There are no tools to call in parallel, and a prediction affects only speed.
     without effect { parallel_tool_calls, prediction, }
 }
 
 impl ChatRequest {
-    /// Refuses values of known fields that would change the answer and are not supported. Gives the
-    /// names of fields that the request itself switches off.
+    /// Rejects values of known fields that would change the answer and are not supported. Returns the
+    /// names of fields that the request itself disables.
     ///
     /// # Errors
     /// [`ApiError::Unsupported`] naming the field.
@@ -56,7 +56,7 @@ impl ChatRequest {
             switched_off.push("functions");
         }
         neutral::check("audio", self.audio.as_ref(), &[])?;
-        // The default of OpenAI's API, and what a model without reasoning does anyway.
+        // The default of OpenAI's API, and the behaviour of a model without reasoning.
         neutral::check(
             "reasoning_effort",
             self.reasoning_effort.as_ref(),
@@ -72,16 +72,24 @@ impl ChatRequest {
                 .as_array()
                 .is_some_and(|found| found.iter().all(|kind| kind == "text" || kind.is_null()));
             if !are_text {
-                return Err(neutral::refused("modalities", modalities, "`[\"text\"]`"));
+                return Err(neutral::unsupported_value(
+                    "modalities",
+                    modalities,
+                    "`[\"text\"]`",
+                ));
             }
         }
-        // An empty object switches the search on.
+        // An empty object enables the search.
         if let Some(found) = self
             .web_search_options
             .as_ref()
             .filter(|found| found.is_object() || !neutral::is_empty(found))
         {
-            return Err(neutral::refused("web_search_options", found, "null"));
+            return Err(neutral::unsupported_value(
+                "web_search_options",
+                found,
+                "null",
+            ));
         }
         if let Some(format) = self
             .response_format
@@ -90,9 +98,15 @@ impl ChatRequest {
         {
             match format.get("type") {
                 Some(kind) if kind == "text" => {}
-                Some(kind) => return Err(neutral::refused("response_format.type", kind, "`text`")),
+                Some(kind) => {
+                    return Err(neutral::unsupported_value(
+                        "response_format.type",
+                        kind,
+                        "`text`",
+                    ));
+                }
                 None => {
-                    return Err(neutral::refused(
+                    return Err(neutral::unsupported_value(
                         "response_format",
                         format,
                         "`{\"type\": \"text\"}`",
@@ -107,14 +121,14 @@ impl ChatRequest {
     }
 }
 
-/// A message, with every field that clients hand back of an answer as it came.
+/// A message, with every field of an answer that clients send back.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Message {
     pub(crate) role: Role,
     #[serde(default)]
     pub(crate) content: Content,
-    /// What a plugin model wrote beside its answer, as [`super::answer::Aside`] tells it, and the
-    /// results of its commands.
+    /// The thoughts and commands of a plugin model ([`super::answer::PluginText`]), and the results of
+    /// its commands.
     pub(crate) moss: Option<PluginFields>,
     refusal: Option<Value>,
     audio: Option<Value>,
@@ -126,7 +140,7 @@ pub(crate) struct Message {
     name: Option<Value>,
     #[expect(dead_code, reason = "accepted, and without effect on the answer")]
     annotations: Option<Value>,
-    /// The content once more, as the client's library has parsed it.
+    /// The content as parsed by the client's library.
     #[expect(dead_code, reason = "accepted, and without effect on the answer")]
     parsed: Option<Value>,
 }
@@ -164,7 +178,7 @@ pub(crate) enum Role {
     Assistant,
 }
 
-/// Text, whole or in parts; null counts as an empty text.
+/// Text as a string or in parts; null is an empty text.
 #[derive(Debug, Clone, Default)]
 pub(crate) enum Content {
     #[default]
@@ -173,7 +187,7 @@ pub(crate) enum Content {
     Parts(Vec<Part>),
 }
 
-/// By its form: serde's `untagged` would forget which part it is that is wrong.
+/// Chooses by JSON type: serde's `untagged` would not report which part is invalid.
 impl<'de> Deserialize<'de> for Content {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Forms;
@@ -204,13 +218,13 @@ impl<'de> Deserialize<'de> for Content {
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Part {
     #[serde(rename = "type")]
-    #[expect(dead_code, reason = "there is one type, and serde refuses the others")]
+    #[expect(dead_code, reason = "there is one type, and serde rejects the others")]
     kind: TextType,
     #[serde(deserialize_with = "null_as_empty")]
     text: String,
 }
 
-/// Reads text, where null counts as an empty one.
+/// Reads text; null is an empty text.
 fn null_as_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }

@@ -1,4 +1,4 @@
-//! `POST /v1/completions`: what comes.
+//! The request of `POST /v1/completions`.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -8,14 +8,14 @@ use super::{
     number::{Count, CountOrOff},
     text_request,
 };
-use crate::error::ApiError;
+use crate::{error::ApiError, reason::Reason};
 
 text_request! {
-    /// Text to go on with, without any turns put around it.
+    /// A request to continue text, without a chat prompt.
     CompletionRequest {
-        /// Without one, the model's own beginning of a document, as in OpenAI's API.
+        /// The default is the token that begins a document, as in OpenAI's API.
         prompt: Option<Prompt>,
-        /// How many of the likeliest tokens are told with each token.
+        /// Number of most likely tokens that are reported with each token.
         logprobs: Option<CountOrOff>,
         best_of: Option<Count>,
         echo: Option<Value>,
@@ -25,7 +25,7 @@ text_request! {
 }
 
 impl CompletionRequest {
-    /// Refuses values of known fields that would change the answer and are not supported.
+    /// Rejects values of known fields that would change the answer and are not supported.
     ///
     /// # Errors
     /// [`ApiError::Unsupported`] naming the field.
@@ -34,18 +34,13 @@ impl CompletionRequest {
         neutral::check("suffix", self.suffix.as_ref(), &[])?;
         let n = self.n.unwrap_or(Count(1));
         if self.best_of.is_some_and(|best_of| best_of != n) {
-            let expected =
-                ": every answer that is made is returned; leave it out, or set it to `n`";
-            return Err(ApiError::Unsupported {
-                param: "best_of".into(),
-                expected: expected.into(),
-            });
+            return Err(ApiError::unsupported("best_of", Reason::BestOf));
         }
         Ok(())
     }
 }
 
-/// Text, where special tokens count as such; or token ids; or several of a kind.
+/// Text in which special tokens are recognized, token ids, or several of one kind.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(
     untagged,

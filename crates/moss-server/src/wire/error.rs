@@ -1,4 +1,4 @@
-//! Errors as OpenAI's clients read them.
+//! Errors in OpenAI's format.
 
 use serde::Serialize;
 
@@ -12,19 +12,19 @@ pub(crate) struct ErrorDetail {
     pub(crate) message: String,
     #[serde(rename = "type")]
     pub(crate) kind: &'static str,
-    /// The field at fault.
+    /// The invalid field.
     pub(crate) param: Option<String>,
     pub(crate) code: &'static str,
-    /// What became of the answer, where there was to be one.
+    /// The state of the answer, if the request was valid.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) moss: Option<Unfinished>,
 }
 
-/// Why there is no whole answer.
+/// Why an answer is incomplete.
 #[derive(Debug, Serialize)]
 pub(crate) struct Unfinished {
     pub(crate) stop_reason: &'static str,
-    /// The text so far of each answer, where it was not sent already.
+    /// The partial text of each answer that was not sent yet.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) partial: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! What travels: requests as they may come, answers as they go.
+//! JSON types of requests and responses.
 
 pub(crate) mod answer;
 pub(crate) mod chat;
@@ -8,8 +8,8 @@ pub(crate) mod neutral;
 pub(crate) mod number;
 pub(crate) mod shared;
 
-/// A request for text: its own fields, those that all such requests have, and those that are known
-/// and have no effect. Serde's `flatten` would be shorter and would forget the path of a bad value.
+/// Defines a request for text: its fields, the common fields, and known fields without an effect.
+/// Serde's `flatten` would be shorter, but would not report the path of an invalid value.
 macro_rules! text_request {
     (
         $(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* }
@@ -17,7 +17,7 @@ macro_rules! text_request {
     ) => {
         $crate::wire::text_request! {
             @all $(#[$doc])* $name {
-                /// The model's name; there is one.
+                /// The name of the only model.
                 model: Option<String>,
                 stream: Option<bool>,
                 stream_options: Option<$crate::wire::shared::StreamOptions>,
@@ -36,15 +36,14 @@ macro_rules! text_request {
                 moss: Option<$crate::wire::shared::MossFields>,
                 $($(#[$field_doc])* $field: $type,)*
             }
-            // Accounting, caching and names in the client's own system: no value of these changes
-            // an answer.
+            // Accounting, caching and names in the client's system do not change an answer.
             without effect {
                 user, metadata, store, service_tier, prompt_cache_key, prompt_cache_retention, safety_identifier, $($inert,)*
             }
         }
 
         impl $name {
-            /// The fields that all such requests have.
+            /// Returns the common fields.
             pub(crate) fn shared(&self) -> $crate::wire::shared::Shared {
                 $crate::wire::shared::Shared {
                     model: self.model.clone(),
@@ -79,7 +78,7 @@ macro_rules! text_request {
         }
 
         impl $name {
-            /// Names of all fields that are known.
+            /// Names of all known fields.
             pub(crate) const FIELDS: &'static [&'static str] = &[$(stringify!($field),)* $(stringify!($inert),)*];
         }
     };

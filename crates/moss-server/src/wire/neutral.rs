@@ -1,11 +1,11 @@
-//! Fields of OpenAI's API that this server knows and has no use for: values that change nothing are
-//! accepted, all others are refused by name.
+//! Fields of OpenAI's API that this server knows but does not support. Values without an effect are
+//! accepted; all others are rejected.
 
 use serde_json::Value;
 
-use crate::error::ApiError;
+use crate::{error::ApiError, reason::Reason};
 
-/// Refuses `value` unless it is absent, empty, or one of `neutral`.
+/// Rejects `value` unless it is absent, empty, or one of `neutral`.
 ///
 /// # Errors
 /// [`ApiError::Unsupported`] naming `param`.
@@ -16,30 +16,27 @@ pub(crate) fn check(param: &str, value: Option<&Value>, neutral: &[&str]) -> Res
         {
             let mut accepted: Vec<_> = neutral.iter().map(|text| format!("`{text}`")).collect();
             accepted.push("null".into());
-            Err(refused(param, value, &accepted.join(" or ")))
+            Err(unsupported_value(param, value, &accepted.join(" or ")))
         }
         _ => Ok(()),
     }
 }
 
-/// An error that names what was found and what was `expected`.
-pub(crate) fn refused(param: &str, found: &Value, expected: &str) -> ApiError {
+/// Returns an error with the value found and the value expected.
+pub(crate) fn unsupported_value(param: &str, found: &Value, expected: &str) -> ApiError {
     let found = match found {
         Value::Array(_) => "a list".to_owned(),
         Value::Object(_) => "an object".to_owned(),
-        // As much of a string as fits a message.
+        // A long string is truncated.
         Value::String(text) => format!("`{}`", text.chars().take(64).collect::<String>()),
         simple => format!("`{simple}`"),
     };
-    ApiError::Unsupported {
-        param: param.to_owned(),
-        expected: format!(" as {found}, expected {expected}"),
-    }
+    let expected = expected.to_owned();
+    ApiError::unsupported(param, Reason::Value { found, expected })
 }
 
 /// Checks a list of tools, or its older form `functions`, and the field that chooses among them. A
-/// list that the request itself switches off with `none` is accepted; the result says whether that
-/// is so.
+/// list is accepted if the request disables it with `none`. Returns true in that case.
 ///
 /// # Errors
 /// [`ApiError::Unsupported`] naming the list or the choice.
@@ -50,20 +47,16 @@ pub(crate) fn check_tools(
     let is_off = choice.and_then(Value::as_str) == Some("none");
     let has_tools = list.is_some_and(|list| !is_empty(list));
     if has_tools && !is_off {
-        let expected =
-            format!(": MOSS calls no tools; leave it out, or set `{choice_param}` to `none`");
-        return Err(ApiError::Unsupported {
-            param: list_param.to_owned(),
-            expected,
-        });
+        let choice = choice_param.to_owned();
+        return Err(ApiError::unsupported(list_param, Reason::Tools { choice }));
     }
     check(choice_param, choice, &["none", "auto"])?;
     Ok(has_tools)
 }
 
-/// Returns `true` for a value that says nothing: null, `false`, an empty string, list or object, a
-/// list of nulls, and an object whose values all say nothing. Some languages write an empty object
-/// as `[]`, and dump objects with every field that they could have.
+/// Returns true for a value without content: null, `false`, an empty string, list or object, a list
+/// of nulls, and an object whose values are all empty. Some clients write an empty object as `[]`, or
+/// send every possible field.
 pub(crate) fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,

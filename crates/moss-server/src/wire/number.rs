@@ -95,7 +95,7 @@ impl<'de> Deserialize<'de> for Seed {
     }
 }
 
-/// Counts beyond the address space are as good as the largest one that fits.
+/// Converts a count. One beyond the address space becomes the largest possible count.
 fn count(found: i128) -> Option<usize> {
     u64::try_from(found)
         .ok()
@@ -106,7 +106,7 @@ fn unexpected<E: Error>(found: i128, expected: &str) -> E {
     E::invalid_value(Unexpected::Other(&format!("integer `{found}`")), &expected)
 }
 
-/// Reads a whole number in either notation; holds what was expected, for the error.
+/// Reads a whole number in either notation. The field is the expected value, for the error.
 struct Whole(&'static str);
 
 impl Visitor<'_> for Whole {
@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whole_numbers_are_read_in_either_notation_and_nothing_else_is() {
+    fn only_whole_numbers_are_read_in_either_notation() {
         let count = |text| serde_json::from_str(text).map(|Count(found)| found).ok();
         assert_eq!(
             ["512", "512.0", "5.12e2", "0.0", "-0.0"].map(count),

@@ -13,7 +13,7 @@ use serde::{
 
 use super::number::{Count, Limit, Seed};
 
-/// They, as [`text_request`](super::text_request) collects them.
+/// The common fields, collected by [`text_request`](super::text_request).
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Shared {
     pub(crate) model: Option<String>,
@@ -21,7 +21,7 @@ pub(crate) struct Shared {
     pub(crate) stream_options: Option<StreamOptions>,
     pub(crate) temperature: Option<f32>,
     pub(crate) top_p: Option<f32>,
-    /// No limit, and 0, for all tokens.
+    /// No limit or 0 for all tokens.
     pub(crate) top_k: Option<Limit>,
     pub(crate) min_p: Option<f32>,
     pub(crate) repetition_penalty: Option<f32>,
@@ -32,7 +32,7 @@ pub(crate) struct Shared {
     pub(crate) seed: Option<Seed>,
     pub(crate) stop: Option<Stop>,
     pub(crate) n: Option<Count>,
-    /// No limit for as many as the context window holds.
+    /// No limit for as many as fit the context length.
     pub(crate) max_tokens: Option<Limit>,
     pub(crate) moss: MossFields,
 }
@@ -40,15 +40,14 @@ pub(crate) struct Shared {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)] // also for `[]`, as some languages write an empty object
 pub(crate) struct StreamOptions {
-    /// A last chunk tells the tokens counted.
+    /// Adds a last chunk with the token counts.
     pub(crate) include_usage: Option<bool>,
-    /// Padding of chunks against eavesdroppers who look at their sizes; chunks are never padded
-    /// here.
+    /// Padding of chunks, which hides their sizes. This server never pads chunks.
     include_obfuscation: Option<bool>,
 }
 
-/// Biases by token id, in decimal. An empty list counts as an empty map: some languages write it
-/// so. A bias of null is none.
+/// Biases by token id, in decimal. An empty list is an empty map, as some languages write it. A null
+/// bias is ignored.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Biases(pub(crate) BTreeMap<String, f32>);
 
@@ -81,7 +80,7 @@ impl<'de> Deserialize<'de> for Biases {
     }
 }
 
-/// One string or several; those that are null or empty stop nothing.
+/// One or several strings. Null and empty strings are ignored.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(untagged, expecting = "expected a string or a list of strings")]
 pub(crate) enum Stop {
@@ -100,21 +99,21 @@ impl Stop {
     }
 }
 
-/// What MOSS has and OpenAI's API has no field for.
+/// Fields that OpenAI's API does not have.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct MossFields {
-    /// Seconds of an answer at most, from its first token.
+    /// Maximum time of an answer in seconds, from its first token.
     pub(crate) max_time_s: Option<f64>,
     pub(crate) plugins: Option<PluginFields>,
     pub(crate) truncation: Option<Truncation>,
 }
 
-/// What becomes of a conversation that is longer than the context window.
+/// The treatment of a conversation that exceeds the context length.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Truncation {
-    /// The request is refused.
+    /// The request is rejected.
     #[default]
     Disabled,
     /// The oldest turns are dropped until the rest fits.
@@ -132,7 +131,7 @@ pub(crate) struct PluginFields {
 }
 
 impl PluginFields {
-    /// Those that are on.
+    /// Returns the enabled plugins.
     pub(crate) fn on(&self) -> Vec<Plugin> {
         let switches = [
             (self.web_search, Plugin::WebSearch),

@@ -1,5 +1,4 @@
-//! One answer in a conversation, in parts as they come: what MOSS says, and what a plugin model
-//! thinks and commands besides.
+//! A streamed answer in a conversation: its text, and the thoughts and commands of plugin models.
 
 use moss_engine::{Event, Outcome, Session};
 use moss_text::{NextRun, Reply, SegmentKind, Step};
@@ -12,15 +11,15 @@ use crate::{
     plan::Plan,
     routes::likelihoods::Likelihoods,
     state::Shared,
-    wire::answer::{Aside, ChatLogprob},
+    wire::answer::{ChatLogprob, PluginText},
 };
 
 /// A part of an answer.
 pub(super) enum Part {
-    /// `tokens` are those of `content`, where their likelihoods were asked for.
-    Said {
+    /// `tokens` are those of `content`, if log probabilities were requested.
+    Text {
         content: String,
-        aside: Aside,
+        plugin_text: PluginText,
         tokens: Vec<ChatLogprob>,
     },
     Done(Outcome),
@@ -37,7 +36,7 @@ pub(super) struct ChatStream {
 }
 
 impl ChatStream {
-    /// Queues answer `index` to a prompt.
+    /// Submits answer `index` to a prompt.
     pub(super) fn start(
         state: &Shared,
         model: &ServedModel,
@@ -64,12 +63,12 @@ impl ChatStream {
         })
     }
 
-    /// What it waits for.
+    /// Returns its current generation.
     pub(super) fn generation(&mut self) -> &mut Generation {
         &mut self.generation
     }
 
-    /// The next part; [`Part::Done`] is the last.
+    /// Returns the next part; [`Part::Done`] is the last.
     pub(super) async fn next(&mut self) -> Result<Part, ApiError> {
         loop {
             match self.generation.next().await? {
@@ -89,7 +88,7 @@ impl ChatStream {
                         }
                     }
                     if !piece.is_empty() {
-                        return Ok(said(kind, piece, likely));
+                        return Ok(text(kind, piece, likely));
                     }
                 }
                 Event::Finished(outcome) => match self.reply.end(outcome) {
@@ -113,16 +112,16 @@ impl ChatStream {
     }
 }
 
-fn said(kind: SegmentKind, piece: String, tokens: Vec<ChatLogprob>) -> Part {
-    let (mut content, mut aside) = (String::new(), Aside::default());
+fn text(kind: SegmentKind, piece: String, tokens: Vec<ChatLogprob>) -> Part {
+    let (mut content, mut plugin_text) = (String::new(), PluginText::default());
     match kind {
         SegmentKind::Answer => content = piece,
-        SegmentKind::Thoughts => aside.thoughts = piece,
-        SegmentKind::Commands => aside.commands = piece,
+        SegmentKind::Thoughts => plugin_text.thoughts = piece,
+        SegmentKind::Commands => plugin_text.commands = piece,
     }
-    Part::Said {
+    Part::Text {
         content,
-        aside,
+        plugin_text,
         tokens,
     }
 }

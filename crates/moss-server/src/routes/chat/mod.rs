@@ -19,10 +19,11 @@ use crate::{
     error::ApiError,
     generation::{Admission, one_admitted},
     plan::{Plan, at_most},
+    reason::Reason,
     state::{Shared, now},
     wire::{
         answer::{
-            Aside, Chat, ChatChoice, ChatLogprobs, ChatMessage, Extra, Notes, Report, Usage,
+            Chat, ChatChoice, ChatLogprobs, ChatMessage, Extra, Notes, PluginText, Report, Usage,
             finish_reason, reply_error,
         },
         chat::ChatRequest,
@@ -41,18 +42,14 @@ pub(crate) async fn chat(
     let plugins = request.moss.as_ref().and_then(|moss| moss.plugins.as_ref());
     let plugins = plugins.map(|plugins| plugins.on()).unwrap_or_default();
     if !model.has_plugins && !plugins.is_empty() {
-        let expected = format!(": `{}` was not trained with plugins", state.options.model);
-        return Err(ApiError::Unsupported {
-            param: "moss.plugins".into(),
-            expected,
-        });
+        let model = state.options.model.clone();
+        return Err(ApiError::unsupported(
+            "moss.plugins",
+            Reason::NotAPluginModel { model },
+        ));
     }
     if model.has_plugins && !plan.stop_strings.is_empty() {
-        let expected = " by plugin models".to_owned();
-        return Err(ApiError::Unsupported {
-            param: "stop".into(),
-            expected,
-        });
+        return Err(ApiError::unsupported("stop", Reason::PluginModel));
     }
     if state.options.log_prompts {
         tracing::info!(messages = ?request.messages, "chat");
@@ -64,7 +61,7 @@ pub(crate) async fn chat(
         .unwrap_or_default();
     let truncate_for = (truncation == Truncation::Auto).then_some(plan.max_tokens);
     let prompt = {
-        // A long text takes a while to tokenise, and other streams run on this thread.
+        // Tokenization of a long text would block other streams on this thread.
         let model = model.clone();
         let build = move || prompt::build(&model, request.messages, &plugins, truncate_for);
         let built = tokio::task::spawn_blocking(build);
@@ -76,8 +73,7 @@ pub(crate) async fn chat(
     };
     let admission = Admission::default();
     let start = |index| ChatStream::start(&state, &model, &plan, &prompt, index, &admission);
-    // All or none: what was queued before one that finds the queue full is cancelled as it is
-    // dropped.
+    // If the queue is full, the answers that were already queued are cancelled by dropping them.
     let mut streams = (0..plan.n).map(start).collect::<Result<Vec<_>, _>>()?;
     let id = format!("chatcmpl-{}", uuid::Uuid::new_v4().simple());
     if plan.stream {
@@ -120,7 +116,7 @@ pub(crate) async fn chat(
     .into_response())
 }
 
-/// What every answer to a conversation has in common.
+/// Returns the parameters of all answers.
 pub(crate) fn plan(request: &ChatRequest, options: &ServerOptions) -> Result<Plan, ApiError> {
     let limits = &options.limits;
     at_most(
@@ -132,15 +128,14 @@ pub(crate) fn plan(request: &ChatRequest, options: &ServerOptions) -> Result<Pla
     )?;
     let mut fields = request.shared();
     fields.max_tokens = match (fields.max_tokens, request.max_completion_tokens) {
-        // No limit, -1, says nothing beside a limit.
+        // A limit overrides -1, which means no limit.
         (Some(limit @ Limit(Some(_))), Some(Limit(None)))
         | (Some(Limit(None)), Some(limit @ Limit(Some(_)))) => Some(limit),
         (Some(old), Some(new)) if old != new => {
-            let expected = " beside another `max_tokens`, which it replaces".to_owned();
-            return Err(ApiError::Unsupported {
-                param: "max_completion_tokens".into(),
-                expected,
-            });
+            return Err(ApiError::unsupported(
+                "max_completion_tokens",
+                Reason::TwoLimits,
+            ));
         }
         (old, new) => new.or(old),
     };
@@ -149,35 +144,35 @@ pub(crate) fn plan(request: &ChatRequest, options: &ServerOptions) -> Result<Pla
     at_most("top_logprobs", top, 0, limits.top_logprobs, "tokens")?;
     plan.logprobs = (request.logprobs == Some(true)).then_some(top);
     if top > 0 && plan.logprobs.is_none() {
-        let expected = ": it needs `logprobs`".to_owned();
-        return Err(ApiError::Unsupported {
-            param: "top_logprobs".into(),
-            expected,
-        });
+        let reason = Reason::Needs("logprobs");
+        return Err(ApiError::unsupported("top_logprobs", reason));
     }
     Ok(plan)
 }
 
-/// Waits for an answer.
+/// Waits for a complete answer.
 async fn whole(
     mut stream: ChatStream,
 ) -> Result<(ChatMessage, ChatLogprobs, moss_engine::Outcome), ApiError> {
-    let (mut text, mut beside, mut likely) =
-        (String::new(), Aside::default(), ChatLogprobs::default());
+    let (mut text, mut fields, mut likely) = (
+        String::new(),
+        PluginText::default(),
+        ChatLogprobs::default(),
+    );
     loop {
         match stream.next().await? {
-            Part::Said {
+            Part::Text {
                 content,
-                aside,
+                plugin_text,
                 tokens,
             } => {
                 text.push_str(&content);
-                beside.thoughts.push_str(&aside.thoughts);
-                beside.commands.push_str(&aside.commands);
+                fields.thoughts.push_str(&plugin_text.thoughts);
+                fields.commands.push_str(&plugin_text.commands);
                 likely.content.extend(tokens);
             }
             Part::Done(outcome) => {
-                let moss = Some(beside).filter(|aside| *aside != Aside::default());
+                let moss = Some(fields).filter(|plugin_text| *plugin_text != PluginText::default());
                 let message = ChatMessage {
                     role: "assistant",
                     content: text,

@@ -1,4 +1,4 @@
-//! From messages to a prompt.
+//! Builds a prompt from messages.
 
 use moss_text::{Plugin, PluginFields, Prompt, PromptBuilder, SystemText, Turn};
 
@@ -6,54 +6,55 @@ use super::truncation::oldest_to_drop;
 use crate::{
     ServedModel,
     error::ApiError,
+    reason::Reason,
     wire::chat::{Message, Role},
 };
 
-/// What an answer goes on from.
+/// The prompt of an answer.
 pub(super) struct ChatPrompt {
     pub(super) builder: PromptBuilder,
     pub(super) prompt: Prompt,
-    /// Messages that were left out because the conversation is longer than the context window.
+    /// Number of messages that were dropped because the conversation exceeds the context length.
     pub(super) dropped_messages: usize,
 }
 
-/// What the user said, and what was said to that.
+/// A message of the user and the answer.
 #[derive(Default)]
 struct Exchange {
     user: Option<String>,
     moss: Option<(String, Option<PluginFields>)>,
-    /// Messages that it was put together of.
+    /// Number of messages that it consists of.
     messages: usize,
-    /// The message that `moss` begins with.
+    /// Index of the first message of `moss`.
     answered_by: usize,
 }
 
-/// A conversation in order.
+/// A conversation.
 #[derive(Default)]
 struct Exchanges {
     instruction: Option<String>,
     all: Vec<Exchange>,
-    /// Skipped messages in front of the first exchange.
+    /// Number of skipped messages before the first exchange.
     skipped: usize,
 }
 
-/// Puts messages together, by one rule:
+/// Builds the prompt of a list of messages:
 ///
-/// 1. System messages at the beginning are the instruction, in place of the server's own. A later
-///    one is read where it stands, as part of what the user says.
-/// 2. Text that is empty or white space alone says nothing: such a system message leaves the
-///    server's instruction in place, such an assistant message (a placeholder for the answer) is
-///    skipped, and such a user message adds nothing to its neighbours.
-/// 3. Neighbours of one side become one message, with an empty line between them.
-/// 4. An answer in front of everything that the user says answers an empty message; so does the new
-///    answer where nobody has said anything yet.
-/// 5. If the assistant has the last word, the answer continues it.
+/// 1. System messages at the beginning replace the server's system prompt. Later ones are part of
+///    the user's message at that position.
+/// 2. Text that is empty or only white space is ignored. Such a system message keeps the server's
+///    system prompt, such an assistant message (a placeholder for the answer) is skipped, and such a
+///    user message adds nothing to adjacent messages.
+/// 3. Adjacent messages of one role become one message, separated by an empty line.
+/// 4. An answer before the first user message answers an empty message. So does the new answer if
+///    there is no user message.
+/// 5. If the last message is the assistant's, the answer continues it.
 ///
-/// `truncate_for` drops the oldest exchanges of a conversation that is longer than the context
-/// window, with room for an answer of so many tokens.
+/// `truncate_for` drops the oldest exchanges of a conversation that exceeds the context length, so
+/// that an answer of this many tokens fits.
 ///
 /// # Errors
-/// [`ApiError::Unsupported`] naming what stands beside a message that cannot have it.
+/// [`ApiError::Unsupported`] naming a field that the message cannot have.
 pub(super) fn build(
     model: &ServedModel,
     messages: Vec<Message>,
@@ -76,26 +77,26 @@ pub(super) fn build(
         ..
     } in exchanges
     {
-        let (said, beside) = moss.unwrap_or_default();
+        let (text, fields) = moss.unwrap_or_default();
         turns.push(Turn {
             user: user.unwrap_or_default(),
-            reply: builder.past_reply(&said, beside.as_ref(), false)?,
+            reply: builder.past_reply(&text, fields.as_ref(), false)?,
         });
         counts.push(messages);
     }
     let user = last.user.unwrap_or_default();
     let (mut begun, mut continues) = (Vec::new(), false);
-    if let Some((said, beside)) = last.moss {
-        if said.is_empty()
-            && beside
+    if let Some((text, fields)) = last.moss {
+        if text.is_empty()
+            && fields
                 .as_ref()
-                .is_none_or(|beside| beside.results.is_none())
+                .is_none_or(|fields| fields.results.is_none())
         {
-            let expected = " here, expected words of the answer or `moss.results` to go on from";
-            return Err(unsupported(last.answered_by, "role", expected));
+            let reason = Reason::NothingToContinue;
+            return Err(unsupported(last.answered_by, "role", reason));
         }
-        begun = builder.past_reply(&said, beside.as_ref(), true)?;
-        continues = !said.is_empty();
+        begun = builder.past_reply(&text, fields.as_ref(), true)?;
+        continues = !text.is_empty();
     }
     let layout = builder.layout(&turns, &user, &begun)?;
     let dropped = truncate_for.map_or(0, |answer| {
@@ -113,7 +114,7 @@ pub(super) fn build(
     })
 }
 
-/// Exchanges of a conversation; see [`build`] for the rule.
+/// Returns the exchanges of a conversation; see [`build`] for the rules.
 fn arrange(model: &ServedModel, messages: Vec<Message>) -> Result<Exchanges, ApiError> {
     let mut conversation = Exchanges::default();
     for (
@@ -121,31 +122,31 @@ fn arrange(model: &ServedModel, messages: Vec<Message>) -> Result<Exchanges, Api
         Message {
             role,
             content,
-            moss: beside,
+            moss: fields,
             ..
         },
     ) in messages.into_iter().enumerate()
     {
         let text = content.into_text();
-        let beside = beside.filter(|beside| model.has_plugins || !beside.is_empty());
-        check_beside(model, &conversation, role, beside.as_ref())
-            .map_err(|expected| unsupported(index, "moss", expected))?;
+        let fields = fields.filter(|fields| model.has_plugins || !fields.is_empty());
+        check_plugin_fields(model, &conversation, role, fields.as_ref())
+            .map_err(|reason| unsupported(index, "moss", reason))?;
         match role {
             Role::System if conversation.all.is_empty() => {
                 append(&mut conversation.instruction, text)
             }
             Role::System if is_blank(&text) => conversation.skip(),
             Role::System | Role::User => append(&mut conversation.asking().user, text),
-            Role::Assistant if is_blank(&text) && beside.is_none() => conversation.skip(),
+            Role::Assistant if is_blank(&text) && fields.is_none() => conversation.skip(),
             Role::Assistant => {
                 let exchange = conversation.answering();
                 match &mut exchange.moss {
-                    // What was said to results comes as a message of its own.
-                    Some((said, _)) if said.is_empty() => *said = text,
-                    Some((said, _)) => said.push_str(&format!("\n\n{text}")),
+                    // The answer after results is a separate message.
+                    Some((answer, _)) if answer.is_empty() => *answer = text,
+                    Some((answer, _)) => answer.push_str(&format!("\n\n{text}")),
                     None => {
                         exchange.answered_by = index;
-                        exchange.moss = Some((text, beside));
+                        exchange.moss = Some((text, fields));
                     }
                 }
             }
@@ -155,7 +156,7 @@ fn arrange(model: &ServedModel, messages: Vec<Message>) -> Result<Exchanges, Api
 }
 
 impl Exchanges {
-    /// The exchange that words of the user belong to: a new one, if the last one is answered.
+    /// Returns the exchange of a user message: a new one if the last one is answered.
     fn asking(&mut self) -> &mut Exchange {
         if self.all.last().is_none_or(|last| last.moss.is_some()) {
             self.begin();
@@ -163,7 +164,7 @@ impl Exchanges {
         self.counted()
     }
 
-    /// The exchange that words of the assistant belong to.
+    /// Returns the exchange of an assistant message.
     fn answering(&mut self) -> &mut Exchange {
         if self.all.is_empty() {
             self.begin();
@@ -193,40 +194,37 @@ impl Exchanges {
     }
 }
 
-/// Why a message cannot have the field `moss` that it has.
-fn check_beside(
+/// Checks whether a message can have its field `moss`.
+fn check_plugin_fields(
     model: &ServedModel,
     conversation: &Exchanges,
     role: Role,
-    beside: Option<&PluginFields>,
-) -> Result<(), &'static str> {
-    let Some(beside) = beside else { return Ok(()) };
+    fields: Option<&PluginFields>,
+) -> Result<(), Reason> {
+    let Some(fields) = fields else { return Ok(()) };
     match role {
-        _ if !model.has_plugins => Err(": the model was not trained with plugins"),
-        Role::System | Role::User => Err(": it belongs to answers"),
+        _ if !model.has_plugins => Err(Reason::NoPlugins),
+        Role::System | Role::User => Err(Reason::AssistantOnly),
         Role::Assistant
             if conversation
                 .all
                 .last()
                 .is_some_and(|last| last.moss.is_some()) =>
         {
-            Err(": this message goes on from another one")
+            Err(Reason::Continuation)
         }
-        Role::Assistant if beside.results.is_some() && beside.commands.is_none() => {
-            Err(": `results` need `commands`")
+        Role::Assistant if fields.results.is_some() && fields.commands.is_none() => {
+            Err(Reason::NoCommands)
         }
         Role::Assistant => Ok(()),
     }
 }
 
-fn unsupported(index: usize, field: &str, expected: &str) -> ApiError {
-    ApiError::Unsupported {
-        param: format!("messages[{index}].{field}"),
-        expected: expected.to_owned(),
-    }
+fn unsupported(index: usize, field: &str, reason: Reason) -> ApiError {
+    ApiError::unsupported(format!("messages[{index}].{field}"), reason)
 }
 
-/// Returns `true` for text that says nothing.
+/// Returns true for text that is empty or only white space.
 fn is_blank(text: &str) -> bool {
     text.trim().is_empty()
 }

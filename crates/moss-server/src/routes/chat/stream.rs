@@ -1,4 +1,4 @@
-//! An answer, or several, as server-sent events.
+//! One or several answers as server-sent events.
 
 use axum::response::Response;
 use futures_util::{StreamExt, stream};
@@ -10,7 +10,7 @@ use crate::{
     sse,
     state::{Shared, now},
     wire::answer::{
-        Aside, Chat, ChatDelta, ChatDeltaChoice, ChatLogprobs, Extra, Notes, Report, Usage,
+        Chat, ChatDelta, ChatDeltaChoice, ChatLogprobs, Extra, Notes, PluginText, Report, Usage,
         early_report, end_error, finish_reason,
     },
 };
@@ -67,13 +67,14 @@ pub(super) fn respond(
         let (mut usage, mut counted, mut report) = (Usage::default(), false, None);
         while let Some((index, part)) = merged.next().await {
             match part? {
-                Part::Said {
+                Part::Text {
                     content,
-                    aside,
+                    plugin_text,
                     tokens,
                 } => {
                     let content = Some(content).filter(|content| !content.is_empty());
-                    let moss = Some(aside).filter(|aside| *aside != Aside::default());
+                    let moss = Some(plugin_text)
+                        .filter(|plugin_text| *plugin_text != PluginText::default());
                     let logprobs = (!tokens.is_empty()).then_some(ChatLogprobs { content: tokens });
                     let delta = ChatDelta {
                         role: None,
@@ -112,7 +113,7 @@ pub(super) fn respond(
     })
 }
 
-/// An answer's parts, each with its number, up to and with the last one or the first error.
+/// Returns an answer's parts with its index, up to the last one or the first error.
 fn parts(
     index: usize,
     chat: ChatStream,
@@ -120,8 +121,8 @@ fn parts(
     stream::unfold(Some(chat), move |chat| async move {
         let mut chat = chat?;
         let part = chat.next().await;
-        let goes_on = matches!(part, Ok(Part::Said { .. }));
-        Some(((index, part), goes_on.then_some(chat)))
+        let continues = matches!(part, Ok(Part::Text { .. }));
+        Some(((index, part), continues.then_some(chat)))
     })
 }
 

@@ -1,15 +1,15 @@
-//! `moss.truncation: "auto"`: which of the oldest turns a long conversation goes on without.
+//! `moss.truncation: "auto"`: the number of oldest turns to drop from a long conversation.
 
 use std::ops::Range;
 
 use moss_text::turns_to_drop;
 
-/// How many of the oldest turns to drop, for an answer of up to `answer` tokens.
+/// Returns the number of oldest turns to drop, for an answer of up to `answer` tokens.
 ///
-/// Goes through the conversation from its beginning and applies [`turns_to_drop`] to every
-/// question, as a chat at the terminal does. A request holds no memory of earlier ones; what it
-/// would drop by itself would move at every turn, and each time the whole prompt would have to be
-/// computed again. This way the cut stays where it is until the window is full once more.
+/// Replays the conversation from its beginning and applies [`turns_to_drop`] to every question, as a
+/// chat at the terminal does. Requests are stateless; if each dropped only what it needs, the first
+/// kept turn would change with every request, and the whole prompt would be prefilled again. With the
+/// replay, the first kept turn stays the same until the context window is full again.
 ///
 /// `tokens` is [`moss_text::PromptLayout::tokens`].
 pub(super) fn oldest_to_drop(
@@ -21,7 +21,7 @@ pub(super) fn oldest_to_drop(
     let mut first = 0;
     for now in 0..=turns {
         let len = |dropped: usize| Ok(tokens(first + dropped..now, now == turns));
-        // A question that is too long by itself is for the engine to refuse.
+        // The engine rejects a question that is too long on its own.
         first += turns_to_drop(len, now - first, Some(answer), window).unwrap_or(now - first);
     }
     first
@@ -31,7 +31,7 @@ pub(super) fn oldest_to_drop(
 mod tests {
     use super::*;
 
-    /// Tokens of a conversation behind an instruction of 100, whose messages have 50 each.
+    /// Tokens of a conversation with a system prompt of 100 tokens and messages of 50 tokens each.
     fn tokens(range: Range<usize>, _: bool) -> usize {
         100 + range.len() * 101 + 50
     }
@@ -43,16 +43,16 @@ mod tests {
     }
 
     #[test]
-    fn the_cut_stays_in_place_until_the_window_is_full_again() {
-        let cuts: Vec<_> = (0..60)
+    fn the_first_kept_turn_stays_the_same_until_the_context_is_full_again() {
+        let dropped: Vec<_> = (0..60)
             .map(|turns| oldest_to_drop(tokens, turns, 512, 2048))
             .collect();
-        assert!(cuts.is_sorted());
-        for (turns, cut) in cuts.iter().enumerate() {
-            assert!(tokens(*cut..turns, true) <= 2048 - 256, "{turns} turns");
+        assert!(dropped.is_sorted());
+        for (turns, first) in dropped.iter().enumerate() {
+            assert!(tokens(*first..turns, true) <= 2048 - 256, "{turns} turns");
         }
-        let moves = cuts.windows(2).filter(|pair| pair[0] != pair[1]).count();
-        assert!((5..=15).contains(&moves), "{cuts:?}");
+        let moves = dropped.windows(2).filter(|pair| pair[0] != pair[1]).count();
+        assert!((5..=15).contains(&moves), "{dropped:?}");
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! One line a request, with an id that the other end is told too. What is asked and answered is not
-//! in it.
+//! Logs one line per request, with an id that the response also has. Prompts and answers are not
+//! logged.
 
 use std::time::Instant;
 
@@ -14,7 +14,7 @@ use tracing::Instrument;
 use crate::state::Shared;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// Characters of an id that a client may choose.
+/// Maximum length of an id that a client chooses.
 const LONGEST_ID: usize = 64;
 
 pub(crate) async fn write(State(state): State<Shared>, request: Request, next: Next) -> Response {
@@ -29,7 +29,7 @@ pub(crate) async fn write(State(state): State<Shared>, request: Request, next: N
     let span = tracing::info_span!("request", %id, %method, route);
     let mut response = next.run(request).instrument(span.clone()).await;
     let status = response.status().as_u16();
-    state.meters.served(&route, status);
+    state.metrics.served(&route, status);
     span.in_scope(|| tracing::info!(status, seconds = began.elapsed().as_secs_f64(), "answered"));
     if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, id);
@@ -37,7 +37,7 @@ pub(crate) async fn write(State(state): State<Shared>, request: Request, next: N
     response
 }
 
-/// A client's own id, if it could not be mistaken for something else in a log.
+/// Returns the client's id, if it contains only plain characters.
 fn chosen(request: &Request) -> Option<String> {
     let id = request.headers().get(REQUEST_ID)?.to_str().ok()?;
     let plain = id

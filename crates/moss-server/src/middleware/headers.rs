@@ -1,11 +1,11 @@
-//! Headers that every answer has.
+//! Headers of every response.
 
 use axum::{
     http::{HeaderValue, header},
     response::Response,
 };
 
-/// Nothing is to be taken for what it does not say it is.
+/// Prevents browsers from guessing content types.
 pub(crate) async fn add(mut response: Response) -> Response {
     response.headers_mut().insert(
         header::X_CONTENT_TYPE_OPTIONS,

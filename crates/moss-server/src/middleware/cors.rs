@@ -1,4 +1,4 @@
-//! Other web pages: none may call the API from a browser unless its origin was given.
+//! CORS: only web pages of the configured origins may call the API from a browser.
 
 use axum::{
     Router,
@@ -23,8 +23,7 @@ pub(crate) fn allow(router: Router<Shared>, origins: &[String]) -> Router<Shared
     let cors = CorsLayer::new()
         .allow_origin(origins)
         .allow_methods([Method::GET, Method::POST])
-        // Clients send more than a server can list (`x-stainless-…`), and none of their headers has
-        // an effect beyond its own request.
+        // Clients send many headers (`x-stainless-…`), and none has an effect beyond its request.
         .allow_headers(AllowHeaders::mirror_request())
         .expose_headers([
             header::HeaderName::from_static("x-request-id"),

@@ -1,6 +1,6 @@
-//! DNS rebinding: a page on the Internet can point a name of its own at this machine and let a
-//! browser talk to it. The header `Host` then holds that name. And requests with no such header, or
-//! several, which servers behind one another read differently.
+//! Checks of the header `Host`. They prevent DNS rebinding, where a web page resolves its host name
+//! to this machine, so that `Host` contains that name. Requests with no or several `Host` headers are
+//! rejected, because proxies and servers interpret them differently.
 
 use std::{
     borrow::Cow,
@@ -14,7 +14,7 @@ use axum::{
     response::Response,
 };
 
-use crate::{error::ApiError, state::Shared};
+use crate::{error::ApiError, reason::HostFault, state::Shared};
 
 pub(crate) async fn check(
     State(state): State<Shared>,
@@ -45,14 +45,14 @@ pub(crate) async fn check(
     Ok(next.run(request).await)
 }
 
-/// HTTP wants exactly one header `Host`, and a 400 otherwise (RFC 9112, section 3.2).
+/// Requires exactly one header `Host`; otherwise the status is 400 (RFC 9112, section 3.2).
 pub(crate) async fn require_one(request: Request, next: Next) -> Result<Response, ApiError> {
     let mut hosts = request.headers().get_all(header::HOST).iter();
     let found = match (hosts.next(), hosts.next()) {
-        (None, _) if request.version() == Version::HTTP_11 => "no `Host` header",
-        (_, Some(_)) => "several `Host` headers",
+        (None, _) if request.version() == Version::HTTP_11 => HostFault::Missing,
+        (_, Some(_)) => HostFault::Several,
         (Some(host), None) if !host.is_empty() && Authority::try_from(host.as_bytes()).is_err() => {
-            "a `Host` header that is no host"
+            HostFault::Invalid
         }
         _ => return Ok(next.run(request).await),
     };
@@ -61,14 +61,14 @@ pub(crate) async fn require_one(request: Request, next: Next) -> Result<Response
 
 fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
-        // The colons of `[::1]` are no beginning of a port.
+        // The colons of `[::1]` do not begin a port.
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => host,
     }
 }
 
-/// An IPv6 address in its one form, and as IPv4 where it stands for such an address; anything else
-/// as it is.
+/// Returns an IPv6 address in canonical form, or as IPv4 if it is a mapped address. Other names are
+/// unchanged.
 fn canonical(name: &str) -> Cow<'_, str> {
     let bare = name
         .strip_prefix('[')
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ports_are_taken_off_names_and_addresses() {
+    fn ports_are_removed_from_names_and_addresses() {
         let hosts = [
             "localhost:8888",
             "localhost",
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv6_address_is_known_in_every_form() {
+    fn an_ipv6_address_is_recognized_in_every_form() {
         let hosts = [
             "[::ffff:127.0.0.1]",
             "[0:0:0:0:0:0:0:1]",

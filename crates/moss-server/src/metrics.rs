@@ -1,4 +1,4 @@
-//! What `/metrics` tells.
+//! The metrics of `/metrics`.
 
 use moss_engine::{Metrics, StopCause};
 use prometheus_client::{
@@ -25,7 +25,7 @@ struct Ended {
     reason: &'static str,
 }
 
-pub(crate) struct Meters {
+pub(crate) struct ServerMetrics {
     registry: Registry,
     requests: Family<Served, Counter>,
     answers: Family<Ended, Counter>,
@@ -42,12 +42,12 @@ pub(crate) struct Meters {
     cache_blocks: Gauge,
 }
 
-impl Default for Meters {
+impl Default for ServerMetrics {
     fn default() -> Self {
         // 1 ms to 2 minutes, and 0.1 ms to 13 seconds.
         let seconds = || Histogram::new(exponential_buckets(0.001, 2.0, 18));
         let between_tokens = Histogram::new(exponential_buckets(0.0001, 2.0, 18));
-        let mut meters = Self {
+        let mut metrics = Self {
             registry: Registry::with_prefix("moss"),
             requests: Family::default(),
             answers: Family::default(),
@@ -63,12 +63,12 @@ impl Default for Meters {
             cache_blocks_used: Gauge::default(),
             cache_blocks: Gauge::default(),
         };
-        meters.register();
-        meters
+        metrics.register();
+        metrics
     }
 }
 
-impl Meters {
+impl ServerMetrics {
     fn register(&mut self) {
         let registry = &mut self.registry;
         registry.register("requests", "Requests answered", self.requests.clone());
@@ -121,8 +121,8 @@ impl Meters {
         );
     }
 
-    /// Counts an answered request. Routes are the server's own names, so that nobody can make up
-    /// labels.
+    /// Counts an answered request. Labels are the names of routes, not paths of requests, so that
+    /// clients cannot create labels.
     pub(crate) fn served(&self, route: &str, status: u16) {
         self.requests
             .get_or_create(&Served {
@@ -137,12 +137,12 @@ impl Meters {
         self.answers.get_or_create(&Ended { reason }).inc();
     }
 
-    /// Counts an answer that its client did not wait for, or that failed.
+    /// Counts an answer whose client disconnected, or that failed.
     pub(crate) fn gone(&self) {
         self.answers.get_or_create(&Ended { reason: "gone" }).inc();
     }
 
-    /// Everything, in the text format of OpenMetrics.
+    /// Returns all metrics in the text format of OpenMetrics.
     pub(crate) fn text(&self, engine: Option<Metrics>) -> Result<String, std::fmt::Error> {
         let now = engine.unwrap_or_default();
         self.running.set(now.running as i64);

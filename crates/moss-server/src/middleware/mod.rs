@@ -1,4 +1,4 @@
-//! Who may come in, and what is written down about it.
+//! Logging, CORS, host and key checks before the routes.
 
 pub(crate) mod cors;
 pub(crate) mod headers;

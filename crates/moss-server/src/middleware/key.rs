@@ -1,5 +1,4 @@
-//! Keys: `Authorization: Bearer KEY`, compared in a time that does not depend on how much of a key
-//! is right.
+//! API keys: `Authorization: Bearer KEY`, compared in constant time.
 
 use axum::{
     extract::{Request, State},
@@ -16,7 +15,7 @@ pub(crate) async fn check(
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    // The page itself is no secret, and a browser could not send a key for it.
+    // The page is public: a browser could not send a key for it.
     let is_page =
         request.uri().path() == "/" && matches!(*request.method(), Method::GET | Method::HEAD);
     let keys = &state.options.api_keys;
@@ -37,7 +36,7 @@ pub(crate) async fn check(
     Ok(next.run(request).await)
 }
 
-/// Looks at every key to its end.
+/// Compares with every key completely.
 fn is_known(keys: &[String], given: &[u8]) -> bool {
     let found = keys.iter().fold(Choice::from(0), |found, key| {
         found | key.as_bytes().ct_eq(given)
@@ -50,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn any_of_the_keys_is_known_and_no_part_of_one() {
+    fn every_key_is_known_and_parts_of_keys_are_not() {
         let keys = ["first".to_owned(), "second".to_owned()];
         assert!(is_known(&keys, b"first") && is_known(&keys, b"second"));
         assert!(!is_known(&keys, b"firs") && !is_known(&keys, b"second2") && !is_known(&keys, b""));
