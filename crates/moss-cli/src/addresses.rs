@@ -1,5 +1,4 @@
-//! Where a server can be reached: URLs of its addresses, and an SSH tunnel to its loopback
-//! interface.
+//! The URLs of a server's addresses, and an SSH tunnel to its loopback interface.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -16,13 +15,12 @@ pub(crate) struct InterfaceAddress {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Url {
     pub(crate) url: String,
-    /// The interface's name; none where the server listens on this address alone, or it is a host
-    /// name.
+    /// The interface's name. `None` for a host name, or if the server listens on this address only.
     pub(crate) interface: Option<String>,
 }
 
-/// The addresses of this machine's interfaces that are up. An error leaves the list empty: loopback
-/// is added in any case.
+/// Returns the addresses of the interfaces that are up. The list is empty after an error, because
+/// loopback is added in any case.
 pub(crate) fn interfaces() -> Vec<InterfaceAddress> {
     let found = if_addrs::get_if_addrs().unwrap_or_default().into_iter();
     let up =
@@ -34,7 +32,7 @@ pub(crate) fn interfaces() -> Vec<InterfaceAddress> {
     .collect()
 }
 
-/// The host of a URL or a `Host` header: IPv6 addresses in brackets.
+/// Returns an address as the host of a URL or a `Host` header: IPv6 addresses in brackets.
 pub(crate) fn url_host(ip: IpAddr) -> String {
     match ip.to_canonical() {
         IpAddr::V4(ip) => ip.to_string(),
@@ -42,9 +40,9 @@ pub(crate) fn url_host(ip: IpAddr) -> String {
     }
 }
 
-/// Every URL of a server that listens on `bound`, loopback first. `dual_stack`: an IPv6 socket that
-/// takes IPv4 too. `hosts`: the only values of the `Host` header that it answers, if there is such
-/// a list.
+/// Returns every URL of a server that listens on `bound`, loopback first. `dual_stack` is true for an
+/// IPv6 socket that also accepts IPv4. `hosts` are the accepted values of the `Host` header, if they
+/// are restricted.
 pub(crate) fn urls(
     bound: SocketAddr,
     dual_stack: bool,
@@ -87,7 +85,7 @@ pub(crate) fn urls(
             found.push(next);
         }
     }
-    // Names that clients may use are of no interface.
+    // Host names do not belong to an interface.
     let is_name = |host: &&String| {
         host.parse::<IpAddr>().is_err() && !host.starts_with('[') && *host != "localhost"
     };
@@ -101,7 +99,8 @@ pub(crate) fn urls(
     found
 }
 
-/// Link-local addresses need a scope, which browsers do not take in a URL.
+/// Returns false for addresses that a URL cannot name. Browsers do not accept the scope that
+/// link-local addresses need.
 fn is_reachable(ip: IpAddr) -> bool {
     let link_local = match ip {
         IpAddr::V4(ip) => ip.is_link_local(),
@@ -110,31 +109,32 @@ fn is_reachable(ip: IpAddr) -> bool {
     !link_local && !ip.is_unspecified() && !ip.is_multicast()
 }
 
-/// How to reach a server on this machine's loopback interface from another one.
+/// An SSH tunnel from another machine to a server on this machine's loopback interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Tunnel {
-    /// To be typed on the other machine.
+    /// The command to run on the other machine.
     pub(crate) command: String,
-    /// To be opened there.
+    /// The URL to open there.
     pub(crate) url: String,
 }
 
-/// Who logs in where, as far as this machine knows.
+/// The user and host for an SSH login, as far as this machine knows them.
 #[derive(Debug, Default)]
 pub(crate) struct Login {
     pub(crate) user: Option<String>,
     pub(crate) host: Option<String>,
-    /// `SSH_CONNECTION`: the addresses and ports of the session that started this program, the
-    /// client's first.
+    /// `SSH_CONNECTION`: addresses and ports of the session that started this program, the client's
+    /// first.
     pub(crate) connection: Option<String>,
 }
 
-/// Ports below need root on the other machine.
+/// Lower ports need root on the other machine.
 const FIRST_UNPRIVILEGED: u16 = 1024;
-const INSTEAD: u16 = 8888;
+/// The local port that replaces a privileged one.
+const UNPRIVILEGED: u16 = 8888;
 
 impl Tunnel {
-    /// None where the server does not listen on loopback.
+    /// Returns `None` if the server does not listen on loopback.
     pub(crate) fn to(bound: SocketAddr, login: &Login) -> Option<Self> {
         let ip = bound.ip().to_canonical();
         if !ip.is_loopback() {
@@ -142,7 +142,7 @@ impl Tunnel {
         }
         let port = bound.port();
         let local = if port < FIRST_UNPRIVILEGED {
-            INSTEAD
+            UNPRIVILEGED
         } else {
             port
         };
@@ -155,7 +155,7 @@ impl Tunnel {
 }
 
 impl Login {
-    /// `[-p PORT] USER@HOST`; the words themselves where the values are not known.
+    /// Returns `[-p PORT] USER@HOST`, with these words for unknown values.
     fn destination(&self) -> String {
         let plain = |text: &&str| {
             let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);

@@ -1,5 +1,5 @@
-//! Folders that may hold cuBLAS where the dynamic loader does not look: CUDA toolkits, and packages
-//! of the Python registry.
+//! Folders outside the search path of the dynamic loader that may contain cuBLAS: CUDA toolkits and
+//! Python packages.
 
 use std::{
     ffi::OsString,
@@ -13,9 +13,8 @@ pub(crate) fn register() {
     }
 }
 
-/// Existing folders, in the order in which they are searched: toolkits that variables name,
-/// installed toolkits, then Python environments (the active one, those of `PATH`, the user's, the
-/// system's).
+/// Returns existing folders in search order: toolkits named by environment variables, installed
+/// toolkits, then Python environments (the active one, those of `PATH`, the user's, the system's).
 fn folders(variable: &dyn Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
     let path_of = |name: &str| {
         variable(name)
@@ -71,7 +70,8 @@ fn folders(variable: &dyn Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
     folders
 }
 
-/// What `folder` holds whose name begins with `prefix`, newest version first as far as names tell.
+/// Returns the entries of a folder whose names begin with `prefix`, in descending order of names, so
+/// that newer versions usually come first.
 fn matching(folder: &Path, prefix: &str) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(folder) else {
         return Vec::new();

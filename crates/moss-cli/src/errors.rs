@@ -1,5 +1,4 @@
-//! What failed, in either language: errors of the command line itself, of the libraries, and of the
-//! system.
+//! Errors of the command line, of the libraries and of the system, as text in either language.
 
 use std::{error::Error, io, sync::Arc};
 
@@ -20,15 +19,15 @@ use moss::{
 use moss_bench::BenchError;
 use moss_messages::{Language, Message, Text, ToArg, msg};
 
-use crate::{args::ArgError, help::text as lookup};
+use crate::{args::ArgError, messages::clap_text as lookup};
 
-/// A failure of the command line itself, with its cause. The message has the advice.
+/// An error of the command line, with its cause. The hint is part of the message.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", moss_messages::english(&**message))]
 pub(crate) struct CliError {
     message: Box<dyn Message + Send + Sync>,
     source: Option<Box<dyn Error + Send + Sync>>,
-    /// `what` has lines of its own, and what it quotes is escaped.
+    /// The message has several lines, and the caller has escaped the values in it.
     has_lines: bool,
 }
 
@@ -41,7 +40,7 @@ impl CliError {
         }
     }
 
-    /// Shows the lines of `what`, whose quotes the caller has escaped.
+    /// Keeps the line ends of the message. The caller has escaped the values in it.
     pub(crate) fn with_lines(self) -> Self {
         Self {
             has_lines: true,
@@ -57,7 +56,7 @@ impl CliError {
     }
 }
 
-/// Says what was being done when something failed.
+/// Adds what the program was doing to an error.
 pub(crate) trait Context<T> {
     fn context(self, text: Text) -> Result<T, CliError>;
 }
@@ -74,7 +73,7 @@ impl<T> Context<T> for Option<T> {
     }
 }
 
-/// An answer that nobody can have: the one error that a chat does not survive.
+/// Stdout cannot be written. This is the only error that ends a chat.
 #[derive(Debug, thiserror::Error, Message)]
 #[error("{}", moss_messages::english(self))]
 pub(crate) struct Unwritable {
@@ -83,13 +82,13 @@ pub(crate) struct Unwritable {
 }
 
 impl Unwritable {
-    /// The reader has gone away, as `head` does: no failure of ours.
+    /// Returns true if the reader closed the pipe, as `head` does. That is not an error.
     pub(crate) fn is_broken_pipe(&self) -> bool {
         self.source.kind() == io::ErrorKind::BrokenPipe
     }
 }
 
-/// An answer that ended before its end. What there is of it is part of the conversation.
+/// Generation failed. The partial answer is part of the conversation.
 #[derive(Debug, thiserror::Error, Message)]
 #[error("{}", moss_messages::english(self))]
 pub(crate) struct Unanswered {
@@ -97,14 +96,14 @@ pub(crate) struct Unanswered {
     source: EngineError,
 }
 
-/// Returns an error of the library, with the words and the advice of the command line.
+/// Converts an error of the library, with the messages and hints of the command line.
 pub(crate) fn build_failed(error: BuildError) -> anyhow::Error {
     let failed = match error {
         BuildError::Hub(error) => return error.into(),
         BuildError::Text(error) => return error.into(),
         BuildError::Engine(error) => return error.into(),
         BuildError::Server(error) => return error.into(),
-        // config.json is wrong: nothing has been loaded.
+        // An invalid config.json is found before anything is loaded.
         BuildError::Model(error @ ModelError::Config { .. }) => return error.into(),
         BuildError::Model(error) => CliError::new(msg!("cannot-load-model")).because(error),
         BuildError::Checkpoint(error) => {
@@ -120,8 +119,8 @@ pub(crate) fn build_failed(error: BuildError) -> anyhow::Error {
     failed.into()
 }
 
-/// Returns one error of a chain, without its causes, in one line. Errors of other crates keep their
-/// own words.
+/// Returns one error of a chain, without its causes, in one line. Messages of third-party crates are
+/// not translated.
 pub(crate) fn text(error: &(dyn Error + 'static), language: Language) -> String {
     let text = match (message(error), language) {
         (Some(message), _) => Some(language.text(message)),
@@ -129,7 +128,7 @@ pub(crate) fn text(error: &(dyn Error + 'static), language: Language) -> String 
         (None, Language::Zh) => foreign(error),
     };
     let text = text.unwrap_or_else(|| error.to_string());
-    // Errors quote what is wrong, which must not look like lines of ours. Some of them are lists.
+    // Values in an error must not look like lines of this program. Some errors are lists.
     let is_list = matches!(error.downcast_ref(), Some(HubError::NotFound { .. }))
         || error
             .downcast_ref()
@@ -183,8 +182,7 @@ fn message<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a dyn Message> {
     .or_else(wrapped)
 }
 
-/// Returns what an error of the system or of a JSON parser says in Chinese, where it is something
-/// that users meet.
+/// Returns the Chinese text of a common error of the system or of the JSON parser.
 fn foreign(error: &(dyn Error + 'static)) -> Option<String> {
     if let Some(error) = error.downcast_ref::<io::Error>() {
         let code = error.raw_os_error()?;
@@ -194,7 +192,7 @@ fn foreign(error: &(dyn Error + 'static)) -> Option<String> {
             &[("what", what.to_arg()), ("code", code.to_arg())],
         );
     }
-    // Where JSON stops making sense; why, in the parser's own words.
+    // The parser's message, which has the line and column, is quoted.
     let error: &serde_json::Error = error.downcast_ref()?;
     let what = lookup(&format!("json-{:?}", error.classify()), &[])?;
     let args = [
@@ -210,7 +208,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_chain_is_told_in_chinese_to_its_last_link_through_arcs_and_boxes() {
+    fn a_chain_is_translated_completely_through_arcs_and_boxes() {
         let kernel = KernelError::NotCompiled { op: "attention" };
         let stage = ModelError::Stage {
             stage: 1,
@@ -230,7 +228,7 @@ mod tests {
                 .context(msg!("cannot-generate"))
                 .unwrap_err(),
         );
-        let told: Vec<_> = error
+        let texts: Vec<_> = error
             .chain()
             .map(|cause| text(cause, Language::Zh))
             .collect();
@@ -241,13 +239,13 @@ mod tests {
             "第 3 层：`attention` 失败",
             "attention：此构建只含 CPU 内核",
         ];
-        assert_eq!(told, expected);
+        assert_eq!(texts, expected);
         assert!(hint(&error, Language::Zh).is_some_and(|hint| hint.contains("构建")));
         assert!(hint(&error, Language::En).is_some_and(|hint| hint.starts_with("build with")));
     }
 
     #[test]
-    fn what_errors_quote_is_one_line_without_control_characters() {
+    fn values_in_errors_are_one_line_without_control_characters() {
         let hostile = "x\x1b]0;t\x07\r\nerror: \u{9b}31m\u{202e}\u{7f}";
         let faults: [Box<dyn Error>; 4] = [
             Box::new(CheckpointError::MissingTensor {
@@ -270,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn the_systems_and_the_parsers_words_keep_their_numbers() {
+    fn system_and_parser_errors_keep_their_numbers() {
         let missing = io::Error::from_raw_os_error(2);
         assert_eq!(
             text(&missing, Language::Zh),
@@ -281,8 +279,8 @@ mod tests {
             text(&wrapped, Language::Zh),
             "在第 9 字节处中断，指令不完整"
         );
-        let own = io::Error::other("something of its own");
-        assert_eq!(text(&own, Language::Zh), "something of its own");
+        let other = io::Error::other("another error");
+        assert_eq!(text(&other, Language::Zh), "another error");
         let json = serde_json::from_str::<Vec<u8>>("[1,").unwrap_err();
         assert_eq!(text(&json, Language::Zh), format!("JSON 不完整：{json}"));
     }

@@ -1,5 +1,5 @@
-//! Help and manual pages in Chinese: texts of `locales/zh-clap.ftl` in place of the doc comments
-//! and of clap's own words. Completions stay English.
+//! Help and manual pages in Chinese: texts of `locales/zh-clap.ftl` replace the doc comments and
+//! clap's texts. Shell completions stay English.
 
 use std::{
     ffi::OsString,
@@ -11,14 +11,14 @@ use moss_messages::{Args, Language, ToArg};
 
 use crate::{
     fold::to_terminal,
-    messages::{CATALOGUE, language_named, language_of_locale},
-    printer::Surroundings,
+    messages::{clap_text as text, clap_text_long, language_of_locale},
+    printer::TerminalEnv,
 };
 
-/// Longer lines are hard to read; as for the English help.
+/// Maximum line width, as for the English help.
 const MAX_WIDTH: usize = 100;
 
-/// Returns the language that `--lang` asks for, before anything is parsed; the locale's without it.
+/// Returns the language of `--lang`, before the arguments are parsed. The default is the locale's.
 pub(crate) fn language(args: impl IntoIterator<Item = OsString>) -> Language {
     let args: Vec<_> = args
         .into_iter()
@@ -34,7 +34,7 @@ pub(crate) fn language(args: impl IntoIterator<Item = OsString>) -> Language {
         .find_map(|arg| arg.strip_prefix("--lang="))
         .or(after);
     asked
-        .and_then(language_named)
+        .and_then(Language::from_tag)
         .unwrap_or_else(language_of_locale)
 }
 
@@ -43,19 +43,18 @@ pub(crate) fn translated(mut command: Command, language: Language) -> Command {
     match language {
         Language::En => command,
         Language::Zh => {
-            // Adds what the parser adds by itself: `--help`, `--version`, `help`, global flags.
+            // Adds `--help`, `--version`, `help` and global flags.
             command.build();
-            // The parser counts characters, of which Chinese ones are twice as wide: lines are
-            // folded in `told`.
+            // clap counts characters, but a Chinese one is two columns wide: `render` wraps lines.
             chinese(command).term_width(0)
         }
     }
 }
 
-/// Returns what the parser made of the Chinese texts, in lines that fit the terminal.
-pub(crate) fn told(told: &clap::Error, surroundings: Surroundings) -> String {
-    let colors = stdout().is_terminal() && !surroundings.no_color && !surroundings.dumb;
-    let text = told.render();
+/// Renders Chinese help in lines that fit the terminal.
+pub(crate) fn render(help: &clap::Error, terminal: TerminalEnv) -> String {
+    let colors = stdout().is_terminal() && !terminal.no_color && !terminal.dumb;
+    let text = help.render();
     let text = if colors {
         text.ansi().to_string()
     } else {
@@ -64,12 +63,7 @@ pub(crate) fn told(told: &clap::Error, surroundings: Surroundings) -> String {
     to_terminal(&text, MAX_WIDTH)
 }
 
-/// Returns a Chinese text of `zh-clap.ftl`, if there is one.
-pub(crate) fn text(id: &str, args: &[(&'static str, moss_messages::Arg)]) -> Option<String> {
-    CATALOGUE.format(Language::Zh, id, None, args)
-}
-
-/// Returns the line that shows how a command is called.
+/// Returns the usage line of a command.
 pub(crate) fn usage(command: &Command) -> String {
     let name = command.get_bin_name().unwrap_or(command.get_name());
     let mut line = vec![name.to_owned()];
@@ -87,7 +81,7 @@ pub(crate) fn usage(command: &Command) -> String {
 
 fn chinese(command: Command) -> Command {
     let name = command.get_name().to_owned();
-    let (about, whole) = whole(&[format!("cmd-{name}")]).unwrap_or_default();
+    let (about, long_about) = help_of(&[format!("cmd-{name}")]).unwrap_or_default();
     let template = format!(
         "{{about-with-newline}}\n{}\n\n{{all-args}}",
         usage(&command)
@@ -96,7 +90,7 @@ fn chinese(command: Command) -> Command {
     command
         .help_template(template)
         .about(about)
-        .long_about(whole)
+        .long_about(long_about)
         .subcommand_help_heading(heading("Commands"))
         .subcommand_value_name(heading("Commands"))
         .mut_args(|arg| chinese_arg(arg, &name))
@@ -112,74 +106,72 @@ fn chinese_arg(arg: Arg, command: &str) -> Arg {
     };
     let heading = text(&format!("heading-{heading}"), &[]).unwrap_or(heading);
     let ids = [format!("arg-{command}-{id}"), format!("arg-{id}")];
-    let (help, whole) = whole(&ids).unwrap_or_default();
+    let (help, long_help) = help_of(&ids).unwrap_or_default();
     let (labels, long_labels) = labels(&arg, &id);
     arg.help(help + &labels)
-        .long_help(whole + &long_labels)
+        .long_help(long_help + &long_labels)
         .help_heading(heading)
         .hide_default_value(true)
         .hide_env(true)
         .hide_possible_values(true)
 }
 
-/// Returns what `-h` shows, and the whole that `--help` shows, of the first id that exists.
-fn whole(ids: &[String]) -> Option<(String, String)> {
+/// Returns the texts of `-h` and of `--help` for the first id that exists.
+fn help_of(ids: &[String]) -> Option<(String, String)> {
     ids.iter().find_map(|id| {
         let first = text(id, &[])?;
-        let more = CATALOGUE.format(Language::Zh, id, Some("long"), &[]);
-        let whole = more.map_or_else(|| first.clone(), |more| format!("{first}\n\n{more}"));
-        Some((first, whole))
+        let more = clap_text_long(id);
+        let long = more.map_or_else(|| first.clone(), |more| format!("{first}\n\n{more}"));
+        Some((first, long))
     })
 }
 
-/// Returns what clap would add to the help of an argument, for `-h` and for `--help`: its default,
-/// its environment variable and its values.
+/// Returns what clap adds to the help of an argument, for `-h` and for `--help`: default value,
+/// environment variable and possible values.
 fn labels(arg: &Arg, id: &str) -> (String, String) {
-    let mut inline = Vec::new();
-    if !arg.get_action().takes_values() {
-        return Default::default();
-    }
     let label = |id, args: Args| text(id, &args).unwrap_or_default();
+    let mut found = Vec::new();
     if let Some(name) = arg.get_env() {
         let value = std::env::var_os(name).unwrap_or_default();
-        let [name, value] = [name, &value].map(|text| text.to_string_lossy().to_arg());
-        inline.push(label("label-env", vec![("name", name), ("value", value)]));
+        let value = value.to_string_lossy();
+        let value = (!arg.is_hide_env_values_set()).then_some(value);
+        let args = vec![
+            ("name", name.to_string_lossy().to_arg()),
+            ("value", value.to_arg()),
+        ];
+        found.push(label("label-env", args));
     }
+    let takes_values = arg.get_action().takes_values();
     let defaults = arg.get_default_values();
-    let defaults: Vec<_> = defaults
-        .iter()
-        .map(|value| value.to_string_lossy())
-        .collect();
-    if !defaults.is_empty() && !arg.is_hide_default_value_set() {
-        let values = defaults.join(" ").to_arg();
-        inline.push(label("label-default", vec![("values", values)]));
+    if takes_values && !defaults.is_empty() && !arg.is_hide_default_value_set() {
+        let values: Vec<_> = defaults.iter().map(|text| text.to_string_lossy()).collect();
+        let values = values.join(" ").to_arg();
+        found.push(label("label-default", vec![("values", values)]));
     }
-    let values: Vec<_> = arg
-        .get_possible_values()
-        .into_iter()
-        .filter(|value| !value.is_hide_set())
-        .collect();
-    let described = |value: &PossibleValue| {
-        let name = value.get_name();
-        let help = text(&format!("value-{id}-{name}"), &[])?;
-        let args = vec![("name", name.to_arg()), ("help", help.to_arg())];
-        Some(label("label-value", args))
+    let mut long = found.clone();
+    let values = arg.get_possible_values();
+    let values: Vec<_> = values.iter().filter(|value| !value.is_hide_set()).collect();
+    if takes_values && !values.is_empty() {
+        let names: Vec<_> = values.iter().map(|value| value.get_name()).collect();
+        let names = label("label-values", vec![("values", names.join(", ").to_arg())]);
+        let described = |value: &&PossibleValue| {
+            let name = value.get_name();
+            let help = text(&format!("value-{id}-{name}"), &[])?;
+            let args = vec![("name", name.to_arg()), ("help", help.to_arg())];
+            Some(label("label-value", args))
+        };
+        let lines: String = values.iter().filter_map(described).collect();
+        long.push(match lines.is_empty() {
+            true => names.clone(),
+            false => label("label-long-values", vec![("values", lines.to_arg())]),
+        });
+        found.push(names);
+    }
+    let short = found.iter().map(|label| format!(" {label}")).collect();
+    let long = match long.is_empty() {
+        true => String::new(),
+        false => format!("\n\n{}", long.join("\n")),
     };
-    let lines: String = values.iter().filter_map(described).collect();
-    let names: Vec<_> = values.iter().map(PossibleValue::get_name).collect();
-    let labels =
-        |inline: &[String]| -> String { inline.iter().map(|label| format!(" {label}")).collect() };
-    let mut long = labels(&inline);
-    if !names.is_empty() {
-        let names = names.join(", ").to_arg();
-        inline.push(label("label-values", vec![("values", names)]));
-    }
-    let short = labels(&inline);
-    if lines.is_empty() {
-        return (short.clone(), short);
-    }
-    long += "\n\n";
-    long += &label("label-long-values", vec![("values", lines.to_arg())]);
     (short, long)
 }
 
@@ -211,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn every_visible_command_argument_and_value_has_a_text_and_no_text_is_left_over() {
+    fn every_visible_command_argument_and_value_has_a_text_and_no_text_is_unused() {
         let mut command = Cli::command();
         command.build();
         let used = ids(&command);
@@ -224,13 +216,13 @@ mod tests {
                 .iter()
                 .any(|start| id.starts_with(start))
         });
-        let left: Vec<_> = of_help.filter(|id| !used.contains(*id)).collect();
-        assert!(left.is_empty(), "{left:?}");
+        let unused: Vec<_> = of_help.filter(|id| !used.contains(*id)).collect();
+        assert!(unused.is_empty(), "{unused:?}");
     }
 
-    /// Prose is a small word between two others; names and flags have none.
+    /// English prose contains these words; names and flags do not.
     #[test]
-    fn nothing_of_the_help_is_english() {
+    fn chinese_help_contains_no_english_prose() {
         let inner = Cli::command();
         let names = inner
             .get_subcommands()
@@ -264,7 +256,17 @@ mod tests {
     }
 
     #[test]
-    fn the_flag_decides_the_language_in_both_spellings() {
+    fn the_value_of_a_hidden_variable_is_not_shown() {
+        let path = std::env::var("PATH").unwrap();
+        let arg = Arg::new("key").env("PATH");
+        assert!(labels(&arg, "key").0.contains(&path));
+        let (short, long) = labels(&arg.hide_env_values(true), "key");
+        assert_eq!(short, " [环境变量：PATH]");
+        assert!(!long.contains(&path), "{long}");
+    }
+
+    #[test]
+    fn lang_sets_the_language_in_both_spellings() {
         let of = |args: &[&str]| language(args.iter().map(OsString::from));
         assert_eq!(of(&["moss-cli", "--lang", "zh", "--help"]), Language::Zh);
         assert_eq!(of(&["moss-cli", "serve", "--lang=en"]), Language::En);

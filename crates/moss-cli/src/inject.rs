@@ -1,7 +1,7 @@
-//! Fault injection for tests of `serve`, in builds with debug assertions alone.
+//! Fault injection for tests of `serve`, only in builds with debug assertions.
 //!
-//! `MOSS_INJECT_FAULT` is `panic:N`, `lost:N` or `stall:N`: what goes wrong in pass N of the model,
-//! counted from 0; or `slow:MS`, the milliseconds that each token of a pass takes.
+//! `MOSS_INJECT_FAULT` is `panic:N`, `lost:N` or `stall:N`, a fault in forward pass N counted from
+//! 0; or `slow:MS`, the milliseconds per token of a forward pass.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use moss::{
     weights::KernelError,
 };
 
-/// Watchdog limit of a model that is to stall, which no test would wait minutes for.
+/// Watchdog limit for an injected stall. The default would be minutes.
 const STALL_TIME: Duration = Duration::from_millis(1500);
 
-/// What goes wrong.
+/// An injected fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Injected {
     Panic(u64),
@@ -24,7 +24,7 @@ enum Injected {
 }
 
 impl Injected {
-    /// Reads the environment; nothing for a value of another form.
+    /// Reads the environment. Returns `None` for an unknown value.
     fn read() -> Option<Self> {
         let value = std::env::var("MOSS_INJECT_FAULT").ok()?;
         let (kind, number) = value.split_once(':')?;
@@ -39,7 +39,7 @@ impl Injected {
     }
 }
 
-/// Lets something go wrong in the model if a test asks for it.
+/// Wraps the model in a faulty one if the environment asks for it.
 pub(crate) fn inject_fault(builder: Builder) -> Builder {
     let Some(fault) = Injected::read() else {
         return builder;
@@ -53,8 +53,7 @@ pub(crate) fn inject_fault(builder: Builder) -> Builder {
     })
 }
 
-/// Returns the time without progress after which the engine counts as stalled, if a test shortens
-/// it.
+/// Returns the shortened watchdog limit for an injected stall.
 pub(crate) fn stall_time() -> Option<Duration> {
     let stalls = |fault| matches!(fault, Injected::Stall(_));
     Injected::read()
@@ -62,7 +61,7 @@ pub(crate) fn stall_time() -> Option<Duration> {
         .map(|_| STALL_TIME)
 }
 
-/// A model in which something goes wrong.
+/// A model with an injected fault.
 struct Faulty {
     model: Box<dyn LanguageModel>,
     fault: Injected,

@@ -1,5 +1,4 @@
-//! Ctrl-C: it stops an answer; where there is none, the program. A server finishes its answers
-//! first.
+//! Ctrl-C stops an answer or, if there is none, the program. A server finishes running answers first.
 
 use std::{
     process::ExitCode,
@@ -12,11 +11,10 @@ use moss_messages::msg;
 
 use crate::{errors::Context, printer::Printer, terminal};
 
-/// Exit status of a program that Ctrl-C ended: 128 and SIGINT's number, as shells have it.
+/// Exit status after Ctrl-C: 128 plus the number of SIGINT, as in shells.
 pub(crate) const INTERRUPTED: u8 = 130;
 
-/// Exit status of a server whose engine failed for good, as sysexits.h has it for an internal error
-/// (`EX_SOFTWARE`).
+/// Exit status of a server whose engine failed permanently: EX_SOFTWARE of sysexits.h.
 pub(crate) const ENGINE_FAILED: u8 = 70;
 
 /// Returns the exit status of a program that Ctrl-C ended.
@@ -24,43 +22,43 @@ pub(crate) fn interrupted() -> ExitCode {
     ExitCode::from(INTERRUPTED)
 }
 
-/// Handles SIGINT: it stops the current answer; without one, `WhenIdle` decides.
+/// Handles SIGINT. It stops the current answer; without one, `WhenIdle` determines the effect.
 pub(crate) struct Interrupts {
     state: Arc<Mutex<State>>,
 }
 
 #[derive(Default)]
 struct State {
-    /// The answer that Ctrl-C would stop.
+    /// The answer that Ctrl-C stops.
     answering: Option<CancelHandle>,
-    /// An answer was told to stop and has not ended yet.
+    /// An answer was cancelled and has not ended yet.
     stopping: bool,
-    /// Ctrl-C came after a line was read and before its answer began.
+    /// SIGINT arrived after a line was read and before its answer started.
     pending: bool,
     idle: WhenIdle,
 }
 
-/// The effect of SIGINT while no answer is generated.
+/// The effect of SIGINT while no answer is being generated.
 #[derive(Default)]
 enum WhenIdle {
     /// Ends the program.
     #[default]
     Exit,
-    /// Nothing: a chat at a terminal is left by Ctrl-C at its prompt alone, which the line editor
-    /// reads as a key.
+    /// No effect. At a prompt, the line editor reads Ctrl-C as a key.
     Stay,
-    /// The prompt of a terminal without line editing: the first one shows it again, the second ends
-    /// the program. Ctrl-C is a key there too; the signal comes from elsewhere, such as Emacs.
+    /// At the prompt of a terminal without line editing, the first signal shows the prompt again and
+    /// the second ends the program. Ctrl-C is a key there too; the signal comes from another
+    /// program, such as Emacs.
     ShowPrompt { prompt: String, shown: bool },
 }
 
-/// While it lives, Ctrl-C stops one answer.
+/// A guard. While it exists, Ctrl-C stops one answer.
 pub(crate) struct Stopping {
     state: Arc<Mutex<State>>,
 }
 
 impl Interrupts {
-    /// Handles SIGINT for the rest of the program. Call it once.
+    /// Handles SIGINT from now on. Must be called once.
     pub(crate) fn watch(printer: &Printer) -> anyhow::Result<Self> {
         let state: Arc<Mutex<State>> = Arc::default();
         let (current, printer) = (state.clone(), printer.clone());
@@ -69,7 +67,7 @@ impl Interrupts {
         Ok(Self { state })
     }
 
-    /// Ctrl-C stops this answer until the guard is dropped.
+    /// Lets Ctrl-C stop this answer until the guard is dropped.
     pub(crate) fn stop_with(&self, handle: CancelHandle) -> Stopping {
         let mut state = lock(&self.state);
         if std::mem::take(&mut state.pending) {
@@ -83,10 +81,10 @@ impl Interrupts {
         }
     }
 
-    /// A terminal's prompt is about to be shown. `unedited`: the kernel edits the line.
+    /// Must be called before a prompt is shown. `unedited` is true if the kernel edits the line.
     pub(crate) fn before_prompt(&self, prompt: &str, unedited: bool) {
         let mut state = lock(&self.state);
-        state.pending = false; // meant for an answer that has ended
+        state.pending = false; // it was for an answer that has ended
         state.idle = match unedited {
             true => WhenIdle::ShowPrompt {
                 prompt: prompt.to_owned(),
@@ -96,7 +94,7 @@ impl Interrupts {
         };
     }
 
-    /// A terminal's prompt has been answered.
+    /// Must be called after a line was read.
     pub(crate) fn after_prompt(&self) {
         lock(&self.state).idle = WhenIdle::Stay;
     }
@@ -118,7 +116,7 @@ impl State {
                 *shown = true;
                 let _ = printer.answer("\n");
                 printer.say(msg!("interrupt-again"));
-                // the read that waits for a line reports a closed terminal
+                // The pending read reports a closed terminal.
                 let _ = printer.answer(prompt);
             }
             WhenIdle::Exit | WhenIdle::ShowPrompt { .. } => {
@@ -140,56 +138,57 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Ctrl-C, SIGTERM and SIGHUP (a terminal or an SSH session that is closed) of a server: the first
-/// asks it to stop, the next Ctrl-C or SIGTERM ends the program.
+/// SIGINT, SIGTERM and SIGHUP (a closed terminal or SSH session) of a server. The first starts a
+/// graceful shutdown; another SIGINT or SIGTERM ends the program.
 pub(crate) struct StopSignals {
     #[cfg(unix)]
     interrupt: tokio::signal::unix::Signal,
     #[cfg(unix)]
     terminate: tokio::signal::unix::Signal,
-    /// None if the signal is ignored, as under `nohup`.
+    /// `None` if the signal is ignored, as with `nohup`.
     #[cfg(unix)]
     hangup: Option<tokio::signal::unix::Signal>,
-    /// Set within the handler of the first one.
+    /// Set by the handler of the first signal.
     #[cfg(unix)]
-    told: Arc<std::sync::atomic::AtomicBool>,
+    received: Arc<std::sync::atomic::AtomicBool>,
 }
 
 #[cfg(unix)]
 impl StopSignals {
-    /// Watches from now on; to be called in tokio's runtime.
+    /// Handles the signals from now on. Must be called in tokio's runtime.
     pub(crate) fn watch() -> std::io::Result<Self> {
         use std::sync::atomic::AtomicBool;
 
         use signal_hook::{consts, flag};
         use tokio::signal::unix::{SignalKind, signal};
-        let told = Arc::<AtomicBool>::default();
+        let received = Arc::<AtomicBool>::default();
         for number in [consts::SIGINT, consts::SIGTERM] {
-            // Within the handler, before it notes the first: one that comes before a thread has
-            // heard of the first is not lost.
-            flag::register_conditional_shutdown(number, i32::from(INTERRUPTED), told.clone())?;
-            flag::register(number, told.clone())?;
+            // The handler itself ends the program on the second signal, so that a second signal
+            // counts even if no thread has seen the first one yet.
+            flag::register_conditional_shutdown(number, i32::from(INTERRUPTED), received.clone())?;
+            flag::register(number, received.clone())?;
         }
-        let hears_hangup = !hangup_is_ignored();
-        if hears_hangup {
-            // Only as the first: the kernel and the shell each send one for one closed terminal.
-            flag::register(consts::SIGHUP, told.clone())?;
+        let handles_hangup = !hangup_is_ignored();
+        if handles_hangup {
+            // A second SIGHUP has no effect: the kernel and the shell each send one when a terminal
+            // is closed.
+            flag::register(consts::SIGHUP, received.clone())?;
         }
-        // After the flags: a signal that only tokio had heard of would not count, and the second
-        // would pass for the first. One that comes in between is in `told`.
+        // tokio's handlers are installed after the flags. Otherwise a signal that only tokio has
+        // received would not be counted. A signal in between is recorded in `received`.
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
-            hangup: hears_hangup
+            hangup: handles_hangup
                 .then(|| signal(SignalKind::hangup()))
                 .transpose()?,
-            told,
+            received,
         })
     }
 
-    /// Waits for the first one.
+    /// Waits for the first signal.
     pub(crate) async fn first(&mut self) {
-        if self.told.load(std::sync::atomic::Ordering::SeqCst) {
+        if self.received.load(std::sync::atomic::Ordering::SeqCst) {
             return;
         }
         let hangup = async {
@@ -206,9 +205,9 @@ impl StopSignals {
     }
 }
 
-/// Returns `true` if this process was started with SIGHUP ignored, as by `nohup`: a handler would
-/// end that. Only Linux tells it without a call that replaces the handler; elsewhere the signal
-/// keeps its default.
+/// Returns true if this process was started with SIGHUP ignored, as by `nohup`. A handler would
+/// undo that. Only Linux reports it without replacing the handler; on other systems the signal keeps
+/// its default action.
 #[cfg(unix)]
 fn hangup_is_ignored() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -224,7 +223,7 @@ impl StopSignals {
     }
 
     pub(crate) async fn first(&mut self) {
-        // where it cannot be watched for, it ends the program
+        // Without a handler, the signal ends the program.
         let _ = tokio::signal::ctrl_c().await;
         tokio::spawn(async {
             let _ = tokio::signal::ctrl_c().await;

@@ -1,5 +1,5 @@
-//! The log on stderr: spans and events of the libraries for `-v`, and what a server writes.
-//! Requests are quoted in it, so that every value is escaped.
+//! The log on stderr: spans and events of the libraries with `-v`, and the log of a server. It
+//! contains text of requests, so every value is escaped.
 
 use std::io::{self, Write};
 
@@ -17,7 +17,7 @@ use crate::{
     printer::Printer,
 };
 
-/// Starts to write the log.
+/// Starts the log.
 pub(crate) fn start(cli: &Cli, printer: &Printer) {
     let serves = match &cli.command {
         Some(Command::Serve(args)) => Some(args.log_format),
@@ -35,7 +35,7 @@ pub(crate) fn start(cli: &Cli, printer: &Printer) {
             "moss={level},moss_model={level},moss_engine={level},moss_server={level}"
         ))
         .with_ansi(printer.colors)
-        .log_internal_errors(false); // a closed stderr is no reason to stop
+        .log_internal_errors(false); // a closed stderr does not end the program
     match serves {
         Some(LogFormat::Json) => log.json().with_writer(EscapedJson).init(),
         _ => log
@@ -45,7 +45,7 @@ pub(crate) fn start(cli: &Cli, printer: &Printer) {
     }
 }
 
-/// A field of the text form, in one line.
+/// Writes a field of the text format in one line.
 fn write_field(
     out: &mut Writer<'_>,
     field: &tracing::field::Field,
@@ -59,7 +59,7 @@ fn write_field(
     }
 }
 
-/// Writes records of the JSON form, each of which comes as a whole.
+/// Writes records of the JSON format. Each call has a complete record.
 #[derive(Debug, Clone, Copy)]
 struct EscapedJson;
 

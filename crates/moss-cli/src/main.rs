@@ -1,5 +1,4 @@
-//! Chat with MOSS-moon-003 at a terminal. The one crate that reads the environment, prints, and
-//! exits.
+//! The command line. This is the only crate that reads the environment, prints, and exits.
 
 mod addresses;
 mod args;
@@ -32,18 +31,18 @@ use clap::{CommandFactory, FromArgMatches};
 use crate::{
     args::{Cli, Command},
     errors::Unwritable,
-    printer::{Printer, Surroundings},
+    printer::{Printer, TerminalEnv},
 };
 
 fn main() -> ExitCode {
-    let (language, surroundings) = (help::language(std::env::args_os()), Surroundings::read());
+    let (language, terminal) = (help::language(std::env::args_os()), TerminalEnv::read());
     let mut command = help::translated(Cli::command(), language);
     let parsed = command.try_get_matches_from_mut(std::env::args_os());
     let cli = match parsed.and_then(|parsed| Cli::from_arg_matches(&parsed)) {
         Ok(cli) => cli,
-        Err(told) => return usage::show(&told, &command, language, surroundings),
+        Err(error) => return usage::show(&error, &command, language, terminal),
     };
-    let printer = Printer::new(&cli.output, surroundings);
+    let printer = Printer::new(&cli.output, terminal);
     log::start(&cli, &printer);
     truncation::watch(&printer);
     cuda_libraries::register();
@@ -60,7 +59,7 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
-    open::named_devices(&cli.model)?; // refused before anything is looked at
+    open::named_devices(&cli.model)?; // an invalid `--gpu` is rejected first
     match &cli.command {
         None | Some(Command::Chat) => repl::run(cli, printer),
         Some(Command::Generate(args)) => commands::generate::run(args, cli, printer),

@@ -1,6 +1,6 @@
 //! The memory of this machine.
 
-/// Bytes that programs may still take, within what a container is allowed.
+/// Returns the available bytes, within the limit of the container.
 pub(crate) fn available() -> Option<u64> {
     let mut system = sysinfo::System::new();
     system.refresh_memory();

@@ -1,4 +1,4 @@
-//! From flags to a model that is ready to load.
+//! Builds a model from the flags.
 
 use moss::{
     Builder, ChatOptions, Found, SamplingParams, SystemText,
@@ -19,13 +19,13 @@ use crate::{
     progress, source,
 };
 
-/// Finds the model that the flags name, after a download if that is allowed.
+/// Finds the model of the flags, and downloads it if allowed.
 pub(crate) fn find(cli: &Cli, printer: &Printer) -> anyhow::Result<Found> {
     let builder = builder(source::model(&cli.model), cli, printer)?;
     find_with(builder, &cli.model, printer)
 }
 
-/// Finds the model of a builder, after a download if that is allowed.
+/// Finds the model of a builder, and downloads it if allowed.
 pub(crate) fn find_with(
     builder: Builder,
     args: &ModelArgs,
@@ -43,7 +43,7 @@ pub(crate) fn find_local(builder: Builder, args: &ModelArgs) -> anyhow::Result<F
     Ok(found)
 }
 
-/// Applies all flags to a builder, and shows its progress.
+/// Applies all flags to a builder and shows its progress.
 pub(crate) fn builder(builder: Builder, cli: &Cli, printer: &Printer) -> anyhow::Result<Builder> {
     let answer = &cli.answer;
     let plugins = answer.plugins.iter().map(|name| name.parse::<Plugin>());
@@ -58,7 +58,7 @@ pub(crate) fn builder(builder: Builder, cli: &Cli, printer: &Printer) -> anyhow:
     Ok(builder)
 }
 
-/// Applies the flags that say where and how a model runs.
+/// Applies the flags for devices and precision.
 pub(crate) fn placed(builder: Builder, args: &ModelArgs) -> anyhow::Result<Builder> {
     let mut builder = builder
         .storage(storage(args))
@@ -81,7 +81,7 @@ pub(crate) fn placed(builder: Builder, args: &ModelArgs) -> anyhow::Result<Build
     Ok(builder)
 }
 
-/// Returns the devices of `--gpu`, or the default ones.
+/// Returns the devices of `--gpu`, or the default devices.
 pub(crate) fn devices(args: &ModelArgs) -> anyhow::Result<Vec<DeviceSpec>> {
     if let Some(devices) = named_devices(args)? {
         return Ok(devices);
@@ -89,7 +89,7 @@ pub(crate) fn devices(args: &ModelArgs) -> anyhow::Result<Vec<DeviceSpec>> {
     Ok(DeviceSpec::available(args.gpu_code)?)
 }
 
-/// Returns the devices that `--gpu` names. Does not look at the machine.
+/// Returns the devices that `--gpu` names, without a query of the machine.
 pub(crate) fn named_devices(args: &ModelArgs) -> anyhow::Result<Option<Vec<DeviceSpec>>> {
     let Some(list) = args.gpu.as_deref() else {
         return Ok(None);
@@ -103,12 +103,12 @@ pub(crate) fn named_devices(args: &ModelArgs) -> anyhow::Result<Option<Vec<Devic
     Ok(Some(devices))
 }
 
-/// Returns whether one of the devices is a GPU.
+/// Returns true if one of the devices is a GPU.
 pub(crate) fn any_gpu(devices: &[DeviceSpec]) -> bool {
     devices.iter().any(|device| *device != DeviceSpec::Cpu)
 }
 
-/// Returns where the flags put the weights.
+/// Returns the storage of the weights that the flags choose.
 pub(crate) fn storage(args: &ModelArgs) -> WeightStorage {
     if args.no_mmap {
         WeightStorage::InMemory
@@ -117,8 +117,8 @@ pub(crate) fn storage(args: &ModelArgs) -> WeightStorage {
     }
 }
 
-/// Refuses to read more weights into memory than it has room for: the system would end this
-/// program, or another.
+/// Returns an error if `--no-mmap` needs more memory than is available. Otherwise the system would
+/// kill this program or another one.
 pub(crate) fn check_room(found: &Found, args: &ModelArgs) -> Result<(), CliError> {
     // A folder without weights is reported when it is opened.
     let (true, Ok(needed)) = (args.no_mmap, found.weight_file_bytes()) else {
@@ -153,7 +153,7 @@ fn compute_dtype(dtype: DtypeArg) -> ComputeDtype {
     }
 }
 
-/// Returns what quantized weights are multiplied with.
+/// Returns the activations of quantized weights.
 pub(crate) fn activations(args: &ModelArgs) -> Activations {
     match args.activations {
         ActivationsArg::Exact => Activations::Exact,
@@ -171,7 +171,7 @@ fn chat_options(args: &AnswerArgs) -> anyhow::Result<ChatOptions> {
     })
 }
 
-/// Returns how tokens are sampled.
+/// Returns the sampling parameters of the flags.
 pub(crate) fn sampling(args: &AnswerArgs) -> SamplingParams {
     let penalty = StopLengthPenalty {
         factor: args.length_penalty,

@@ -1,5 +1,5 @@
-//! Values of `--cors-origin` and `--allow-host`: those that no browser sends are refused, since they
-//! would match nothing.
+//! Checks of `--cors-origin` and `--allow-host`. Values that browsers never send are rejected, because
+//! they would match nothing.
 
 use std::net::IpAddr;
 
@@ -7,12 +7,12 @@ use moss_messages::msg;
 
 use crate::{addresses::url_host, errors::CliError};
 
-/// Checks that an origin is written as browsers send it (RFC 6454, section 6): scheme, host, and the
-/// port unless it is the scheme's own, in lower case and without a path. `*` and `null` stand for
-/// themselves.
+/// Checks that an origin has the form that browsers send (RFC 6454, section 6): scheme, host, and a
+/// port that is not the scheme's default, in lower case and without a path. `*` and `null` are
+/// accepted.
 ///
 /// # Errors
-/// With the origin that may have been meant.
+/// The hint names the origin that the user may have meant.
 pub(crate) fn check(text: &str) -> Result<(), CliError> {
     if ["*", "null"].contains(&text) {
         return Ok(());
@@ -24,7 +24,7 @@ pub(crate) fn check(text: &str) -> Result<(), CliError> {
     Err(CliError::new(msg!("cors-origin", text, sent)))
 }
 
-/// The origin of a URL as browsers send it; none where the text has no host.
+/// Returns the origin of a URL as browsers send it, or `None` if the text has no host.
 fn as_sent(text: &str) -> Option<String> {
     let lower = text.trim().to_ascii_lowercase();
     let (scheme, rest) = lower.split_once("://").unwrap_or(("http", &lower));
@@ -44,10 +44,10 @@ fn as_sent(text: &str) -> Option<String> {
     is_origin.then(|| format!("{scheme}://{bare}"))
 }
 
-/// A host as the header `Host` has it, without a port.
+/// Returns a host as in the header `Host`, without a port.
 ///
 /// # Errors
-/// For a URL, a port, or a pattern: no host equals them.
+/// For a URL, a port, or a pattern, which never equal a host.
 pub(crate) fn host(text: &str) -> Result<String, CliError> {
     let bare = text.trim();
     let unbracketed = bare
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn origins_that_no_browser_sends_are_refused_with_the_one_that_was_meant() {
+    fn origins_that_browsers_never_send_are_rejected_with_a_correction() {
         for right in [
             "*",
             "null",
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn allowed_hosts_are_names_and_addresses_and_nothing_that_never_matches() {
+    fn allowed_hosts_are_names_and_addresses_only() {
         for (given, expected) in [
             ("Moss.Example", "Moss.Example"),
             ("192.0.2.7", "192.0.2.7"),

@@ -1,5 +1,5 @@
-//! Files that commands write. A file that is there already is replaced only if this process created
-//! it, or with `--force`.
+//! Files that commands write. An existing file is replaced only if this process created it, or with
+//! `--force`.
 
 use std::{
     collections::HashMap,
@@ -13,8 +13,8 @@ use moss_messages::msg;
 
 use crate::errors::{CliError, Context};
 
-/// Refuses a file that is there already, before a long computation whose result could not be
-/// written. Devices and pipes may be written to.
+/// Returns an error if the file exists, before a long computation whose result could not be written.
+/// Devices and pipes may be written to.
 pub(crate) fn check(path: &Path, force: bool) -> Result<(), CliError> {
     if !force && fs::metadata(path).is_ok_and(|data| data.is_file()) {
         return Err(exists(path));
@@ -22,7 +22,7 @@ pub(crate) fn check(path: &Path, force: bool) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Writes a whole file: a new one, or with `force` in place of one that is there, by rename.
+/// Writes a complete file. With `force`, it replaces an existing one by rename.
 pub(crate) fn write(path: &Path, bytes: &[u8], force: bool) -> Result<(), CliError> {
     let written = match fs::metadata(path) {
         Ok(data) if !data.is_file() => fs::write(path, bytes),
@@ -39,7 +39,7 @@ pub(crate) fn write(path: &Path, bytes: &[u8], force: bool) -> Result<(), CliErr
     }
 }
 
-/// Creates a file that must not be there yet. What cannot be written whole is removed.
+/// Creates a file that must not exist yet. An incomplete file is removed.
 fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
     let written = file.write_all(bytes).and_then(|()| file.flush());
@@ -49,8 +49,7 @@ fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
     written
 }
 
-/// Others may have the old file open, or mapped: it keeps its bytes, and the name goes to the new
-/// one.
+/// Replaces a file by rename. Processes that have the old file open or mapped keep its content.
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let path = fs::canonicalize(path)?; // the file behind a link
     let mut name = std::ffi::OsString::from(".");
@@ -73,17 +72,17 @@ fn exists(path: &Path) -> CliError {
     CliError::new(what)
 }
 
-/// Files that this process created, as it left them.
+/// Files that this process created, with their length and time of modification.
 #[derive(Debug, Default)]
 pub(crate) struct Created(HashMap<PathBuf, (u64, SystemTime)>);
 
 impl Created {
-    /// Notes a file that was written.
+    /// Records a file that was written.
     pub(crate) fn note(&mut self, path: &Path) {
         self.0.extend(state(path));
     }
 
-    /// Whether this process created the file, and it was not changed since.
+    /// Returns true if this process created the file and it has not changed since.
     pub(crate) fn owns(&self, path: &Path) -> bool {
         state(path).is_some_and(|(path, found)| self.0.get(&path) == Some(&found))
     }

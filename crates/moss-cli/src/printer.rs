@@ -1,6 +1,5 @@
-//! The one place that writes: answers and reports to stdout, everything else to stderr. Text that
-//! this program did not write itself may hold anything: whatever a terminal would obey is escaped
-//! on the way out.
+//! All output: answers and reports go to stdout, everything else to stderr. Text from outside this
+//! program may contain control sequences, so it is escaped here.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -14,16 +13,16 @@ use crate::{
     messages::language_of_locale,
 };
 
-/// What the environment says about the terminal.
+/// Settings of the terminal in the environment.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Surroundings {
-    /// NO_COLOR is set, to anything but nothing (no-color.org).
+pub(crate) struct TerminalEnv {
+    /// NO_COLOR is set and not empty (no-color.org).
     pub(crate) no_color: bool,
-    /// TERM is `dumb`: neither colours nor a bar that is drawn over.
+    /// TERM is `dumb`: no colours and no progress bars.
     pub(crate) dumb: bool,
 }
 
-impl Surroundings {
+impl TerminalEnv {
     pub(crate) fn read() -> Self {
         let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         Self {
@@ -33,83 +32,81 @@ impl Surroundings {
     }
 }
 
-/// Decides what is shown, and how.
+/// Prints in the user's language, as much as the flags allow.
 #[derive(Debug, Clone)]
 pub(crate) struct Printer {
     quiet: bool,
     pub(crate) verbose: u8,
     pub(crate) language: Language,
-    /// Whether bars may be drawn.
+    /// Progress bars may be drawn.
     pub(crate) draws: bool,
     pub(crate) colors: bool,
-    /// Whether stdout is a terminal.
-    screen: bool,
+    stdout_is_terminal: bool,
 }
 
 impl Printer {
-    pub(crate) fn new(args: &OutputArgs, surroundings: Surroundings) -> Self {
+    pub(crate) fn new(args: &OutputArgs, terminal: TerminalEnv) -> Self {
         let language = args.lang.unwrap_or_else(language_of_locale);
-        let terminal = io::stderr().is_terminal() && !surroundings.dumb;
+        let draws = io::stderr().is_terminal() && !terminal.dumb;
         Self {
             quiet: args.quiet,
             verbose: args.verbose,
             language,
-            draws: terminal && !args.quiet,
-            colors: terminal && !surroundings.no_color,
-            screen: io::stdout().is_terminal(),
+            draws: draws && !args.quiet,
+            colors: draws && !terminal.no_color,
+            stdout_is_terminal: io::stdout().is_terminal(),
         }
     }
 
-    /// A piece of an answer, shown at once. Programs get it as it is.
+    /// Prints a piece of an answer and flushes. It is escaped only on a terminal.
     ///
     /// # Errors
-    /// [`Unwritable`], for a broken pipe too.
+    /// [`Unwritable`], also for a broken pipe.
     pub(crate) fn answer(&self, piece: &str) -> Result<(), Unwritable> {
-        if self.screen {
+        if self.stdout_is_terminal {
             self.report(piece)
         } else {
             self.raw(piece)
         }
     }
 
-    /// Lines for people. Names within them are escaped by the caller, since they may hold line
-    /// ends.
+    /// Prints a report. The caller has escaped names in it, which may contain line ends.
     ///
     /// # Errors
-    /// [`Unwritable`], for a broken pipe too.
+    /// [`Unwritable`], also for a broken pipe.
     pub(crate) fn report(&self, text: &str) -> Result<(), Unwritable> {
         self.raw(&escape(text, Context::Text))
     }
 
-    /// A JSON document and a line end.
+    /// Prints a JSON document and a line end.
     ///
     /// # Errors
-    /// [`Unwritable`], for a broken pipe too.
+    /// [`Unwritable`], also for a broken pipe.
     pub(crate) fn json(&self, value: &serde_json::Value) -> Result<(), Unwritable> {
         self.raw(&escape(&format!("{value}\n"), Context::Json))
     }
 
-    /// Text of this program's own with sequences that the terminal is to obey.
+    /// Prints text without escaping, for control sequences of this program.
     ///
     /// # Errors
-    /// [`Unwritable`], for a broken pipe too.
+    /// [`Unwritable`], also for a broken pipe.
     pub(crate) fn raw(&self, piece: &str) -> Result<(), Unwritable> {
         let mut out = io::stdout().lock();
         out.write_all(piece.as_bytes())?;
         Ok(out.flush()?)
     }
 
-    /// A message in the user's language.
+    /// Returns a message in the user's language.
     pub(crate) fn text(&self, message: &dyn Message) -> String {
         self.language.text(message)
     }
 
-    /// Whether somebody is there to answer a question.
+    /// Returns true if a user can answer a question.
     pub(crate) fn can_ask(&self) -> bool {
         !self.quiet && io::stdin().is_terminal() && io::stderr().is_terminal()
     }
 
-    /// A question, which anything but a yes answers with no.
+    /// Asks a question. Returns true only for a yes.
     pub(crate) fn ask(&self, question: &Text) -> bool {
         let mut line = String::new();
         let question = self.text(question);
@@ -118,31 +115,31 @@ impl Printer {
         read.is_ok() && ["y", "yes", "是"].contains(&line.trim().to_lowercase().as_str())
     }
 
-    /// Something worth knowing, in the user's language.
+    /// Prints a message, unless `--quiet` is given.
     pub(crate) fn say(&self, message: Text) {
         self.note(&self.text(&message));
     }
 
-    /// Something worth knowing.
+    /// Prints text, unless `--quiet` is given.
     pub(crate) fn note(&self, text: &str) {
         self.line(&escape(text, Context::Text));
     }
 
-    /// A line with colours of our own.
+    /// Prints a line that may contain colours.
     fn line(&self, text: &str) {
         if !self.quiet {
-            let _ = writeln!(io::stderr(), "{text}"); // a closed stderr is no reason to stop
+            let _ = writeln!(io::stderr(), "{text}"); // a closed stderr does not end the program
         }
     }
 
-    /// Something worth knowing for those who ask for more.
+    /// Prints text if `--verbose` is given.
     pub(crate) fn detail(&self, text: &str) {
         if self.verbose > 0 {
             self.note(text);
         }
     }
 
-    /// Text that is not the answer, piece by piece and dim: thoughts and commands of plugin models.
+    /// Prints a dimmed piece of text that is not the answer: thoughts and commands of plugin models.
     pub(crate) fn aside(&self, piece: &str) {
         if !self.quiet {
             let piece = escape(piece, Context::Text);
@@ -155,14 +152,14 @@ impl Printer {
         }
     }
 
-    /// An odd thing that was handled.
+    /// Prints a warning.
     pub(crate) fn warning(&self, warning: &dyn Message) {
         let text = self.text(warning);
         let text = escape(&text, Context::Line);
         self.line(&self.labelled(msg!("label-warning"), "33", &text));
     }
 
-    /// An odd thing that was handled, and the error behind it on lines of its own.
+    /// Prints a warning, and its cause on separate lines.
     pub(crate) fn warning_because(&self, warning: &dyn Message, error: &anyhow::Error) {
         let text = self.text(warning);
         let text = escape(&text, Context::Line);
@@ -170,7 +167,7 @@ impl Printer {
         self.line(&self.labelled(msg!("label-warning"), "33", &text));
     }
 
-    /// What failed, why, and what to do about it: also under `--quiet`.
+    /// Prints an error, its causes and its hint, also with `--quiet`.
     pub(crate) fn error(&self, error: &anyhow::Error) {
         self.failure(
             &self.causes(error),
@@ -178,31 +175,30 @@ impl Printer {
         );
     }
 
-    /// An error and what caused it, a line each, in the user's language.
+    /// Returns an error and its causes, one per line, in the user's language.
     pub(crate) fn causes(&self, error: &anyhow::Error) -> String {
         let mut causes = error
             .chain()
             .map(|cause| errors::text(cause, self.language));
-        let mut said = causes.next().unwrap_or_default();
-        let mut what = said.clone();
+        let mut last = causes.next().unwrap_or_default();
+        let mut text = last.clone();
         for cause in causes {
-            if !said.ends_with(&cause) {
-                what += &format!("\n  {cause}");
+            if !last.ends_with(&cause) {
+                text += &format!("\n  {cause}");
             }
-            said = cause;
+            last = cause;
         }
-        what
+        text
     }
 
-    /// The same, in words of the user's language.
+    /// Prints an error and its hint, both in the user's language.
     pub(crate) fn failure(&self, what: &str, hint: Option<&str>) {
         let mut text = self.labelled(msg!("label-error"), "31", &escape(what, Context::Text));
         if let Some(hint) = hint {
             text += "\n";
             text += &self.labelled(msg!("label-hint"), "36", &escape(hint, Context::Line));
         }
-        // A terminal breaks lines anywhere, in Chinese text most often within a name: it has few
-        // spaces.
+        // Chinese text has few spaces, so a terminal would often break lines within names.
         if self.language == Language::Zh && io::stderr().is_terminal() {
             text = fold::to_terminal(&text, usize::MAX);
         }

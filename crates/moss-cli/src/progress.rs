@@ -1,4 +1,4 @@
-//! Bars while the user waits: on a terminal only, on stderr.
+//! Progress bars on stderr, if it is a terminal.
 
 use std::{
     sync::Mutex,
@@ -21,13 +21,13 @@ use crate::{
     printer::Printer,
 };
 
-/// Prompts with fewer new tokens are read before a bar could be seen.
+/// Prompts with fewer new tokens are processed too fast for a bar.
 const SHORT_PROMPT: usize = 64;
 
-/// Takes long enough to verify to be told.
+/// Files of this size take a noticeable time to verify.
 const LONG_FILE: u64 = 1 << 20;
 
-/// Between two lines of a download that no terminal shows.
+/// Interval between the status lines of a download without a terminal.
 const STATUS_EVERY: Duration = Duration::from_secs(30);
 
 /// Set up whole before it is drawn for the first time.
@@ -74,7 +74,7 @@ pub(crate) fn building(printer: &Printer) -> impl FnMut(BuildEvent<'_>) + Send +
     }
 }
 
-/// The progress of the current download.
+/// Returns the progress of the current download.
 fn started<'a>(
     download: &'a mut Option<DownloadProgress>,
     printer: &Printer,
@@ -82,7 +82,7 @@ fn started<'a>(
     download.get_or_insert_with(|| DownloadProgress::new(printer))
 }
 
-/// Draws the loading of a model.
+/// Shows the loading of a model.
 pub(crate) fn bar(printer: &Printer, name: &str) -> impl FnMut(LoadEvent) + Send + use<> {
     let printer = printer.clone();
     let bar = new_bar(
@@ -141,21 +141,22 @@ pub(crate) fn bar(printer: &Printer, name: &str) -> impl FnMut(LoadEvent) + Send
     }
 }
 
-/// Draws a download; without a terminal, a line now and then.
+/// Shows a download: a bar or, without a terminal, status lines.
 pub(crate) struct DownloadProgress {
     printer: Printer,
     bar: ProgressBar,
     lines: Mutex<Lines>,
 }
 
-/// What the next line will tell.
+/// The state for the next status line.
 struct Lines {
-    /// What comes at the moment, and whether the bar says something else.
+    /// The current file.
     file: String,
-    troubled: bool,
+    /// The bar shows a message instead of the file.
+    shows_message: bool,
     done: u64,
     total: u64,
-    /// When the last one was written, and how many bytes were there.
+    /// Time of the last line, and bytes done at that time.
     last: (Instant, u64),
 }
 
@@ -164,7 +165,7 @@ impl DownloadProgress {
         let template = "[{bar:30}] {decimal_bytes} / {decimal_total_bytes}, {decimal_bytes_per_sec}, {eta} {wide_msg}";
         let lines = Mutex::new(Lines {
             file: String::new(),
-            troubled: false,
+            shows_message: false,
             done: 0,
             total: 0,
             last: (Instant::now(), 0),
@@ -176,23 +177,23 @@ impl DownloadProgress {
         }
     }
 
-    /// So many bytes are here, and so many there will be.
+    /// Starts the bar with the bytes done and the total.
     pub(crate) fn start(&self, done: u64, total: u64) {
         self.bar.set_length(total);
         self.bar.set_position(done);
-        self.bar.reset_eta(); // what was here already is no measure of speed
+        self.bar.reset_eta(); // bytes from earlier runs say nothing about the speed
         self.bar.enable_steady_tick(Duration::from_millis(200));
         if let Ok(mut lines) = self.lines.lock() {
             (lines.done, lines.total, lines.last) = (done, total, (Instant::now(), done));
         }
     }
 
-    /// Takes the bar off the screen.
+    /// Removes the bar.
     pub(crate) fn finish(&self) {
         self.bar.finish_and_clear();
     }
 
-    /// From any thread.
+    /// Shows an event. May be called from any thread.
     pub(crate) fn report(&self, event: DownloadEvent<'_>) {
         match event {
             DownloadEvent::Started { file, bytes, done } => self.begin(file, bytes, done),
@@ -227,7 +228,7 @@ impl DownloadProgress {
             return;
         };
         lines.done += bytes;
-        if std::mem::take(&mut lines.troubled) {
+        if std::mem::take(&mut lines.shows_message) {
             self.bar.set_message(lines.file.clone());
         }
         let Lines {
@@ -244,7 +245,7 @@ impl DownloadProgress {
         }
     }
 
-    /// Beside the bar until bytes come again, or as a line.
+    /// Shows a message in the bar until more bytes arrive, or as a line.
     fn tell(&self, message: Text) {
         if !self.draws() {
             return self.printer.say(message);
@@ -252,17 +253,17 @@ impl DownloadProgress {
         self.bar
             .set_message(escape(&self.printer.text(&message), Context::Line).into_owned());
         if let Ok(mut lines) = self.lines.lock() {
-            lines.troubled = true;
+            lines.shows_message = true;
         }
     }
 
-    /// Whether there is a bar: not before it is known how much will come.
+    /// Returns true if there is a bar: on a terminal, once the total is known.
     fn draws(&self) -> bool {
         self.printer.draws && self.bar.length() > Some(0)
     }
 }
 
-/// Draws the reading of whole weight files: bytes read, and bytes in all.
+/// Shows the check of weight files: bytes read, and total bytes.
 pub(crate) fn checking(printer: &Printer) -> impl FnMut(u64, u64) {
     let template = "{prefix} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {eta}";
     let bar = new_bar(printer, template, printer.text(&msg!("checking")));
@@ -275,7 +276,7 @@ pub(crate) fn checking(printer: &Printer) -> impl FnMut(u64, u64) {
     }
 }
 
-/// Draws a conversion.
+/// Shows a conversion.
 pub(crate) fn conversion(printer: &Printer) -> impl FnMut(ConvertEvent) {
     let template = "{prefix} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {eta}";
     let bar = new_bar(printer, template, printer.text(&msg!("converting")));
@@ -291,7 +292,7 @@ pub(crate) fn conversion(printer: &Printer) -> impl FnMut(ConvertEvent) {
     }
 }
 
-/// Draws a quantisation.
+/// Shows a quantization.
 pub(crate) fn quantization(printer: &Printer) -> impl FnMut(QuantizeEvent) {
     let bar = new_bar(
         printer,
@@ -318,20 +319,20 @@ pub(crate) fn quantization(printer: &Printer) -> impl FnMut(QuantizeEvent) {
     }
 }
 
-/// Draws the reading of a prompt, and goes away before the answer begins.
+/// Shows prefill, until the answer starts.
 pub(crate) struct PrefillBar {
     bar: ProgressBar,
 }
 
 impl PrefillBar {
     pub(crate) fn new(printer: &Printer) -> Self {
-        let prefix = printer.text(&msg!("reading-prompt"));
+        let prefix = printer.text(&msg!("processing-prompt"));
         Self {
             bar: new_bar(printer, "{prefix} [{bar:30}] {pos}/{len}", prefix),
         }
     }
 
-    /// The engine begins with a prompt of which `reused` tokens are in the cache.
+    /// Starts the bar for a prompt of which `reused` tokens are in the cache.
     pub(crate) fn start(&self, prompt: usize, reused: usize) {
         if prompt.saturating_sub(reused) >= SHORT_PROMPT {
             self.bar.set_length(prompt as u64);
@@ -339,14 +340,14 @@ impl PrefillBar {
         }
     }
 
-    /// So many tokens are done.
+    /// Sets the number of tokens that are done.
     pub(crate) fn advance(&self, done: usize) {
         if self.bar.length().is_some_and(|length| length > 0) {
             self.bar.set_position(done as u64);
         }
     }
 
-    /// Takes the bar off the screen; nothing the second time.
+    /// Removes the bar. A second call has no effect.
     pub(crate) fn clear(&self) {
         if !self.bar.is_finished() {
             self.bar.finish_and_clear();

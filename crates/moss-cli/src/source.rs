@@ -1,5 +1,5 @@
-//! Where models come from: flags and environment to search places and a hub, and the question before
-//! a download.
+//! Model sources: search folders and hubs from flags and environment, and the question before a
+//! download.
 
 use std::{
     env, io,
@@ -25,7 +25,7 @@ use crate::{
     progress::DownloadProgress,
 };
 
-/// Returns a builder of the model that the flags name.
+/// Returns a builder of the model of the flags.
 pub(crate) fn model(args: &ModelArgs) -> Builder {
     let Some(demo) = args.demo else {
         return Builder::new(args.model.as_str()).search(places(args));
@@ -47,7 +47,7 @@ pub(crate) fn at(name: &Path, args: &ModelArgs) -> Builder {
     }
 }
 
-/// Where models are looked for.
+/// Returns the folders that are searched for models.
 pub(crate) fn places(args: &ModelArgs) -> SearchPlaces {
     SearchPlaces {
         current_dir: PathBuf::from("."),
@@ -56,7 +56,7 @@ pub(crate) fn places(args: &ModelArgs) -> SearchPlaces {
 }
 
 /// Finds the model of a builder. A published model that is not on this machine is downloaded after a
-/// question, and one that another tool downloaded in part is completed.
+/// question. A partial download of another tool is completed.
 pub(crate) fn find_or_download(
     builder: Builder,
     args: &ModelArgs,
@@ -66,7 +66,7 @@ pub(crate) fn find_or_download(
         .ok()
         .filter(|_| args.demo.is_none());
     let may_ask = args.yes || printer.can_ask();
-    // What was typed may have been a path: other models are downloaded on demand alone.
+    // The name may be a mistyped path, so unpublished models are downloaded only with `--yes`.
     let wanted = |id: &ModelId| args.yes || id.is_known();
     let may_download = |id: &ModelId| !args.offline && may_ask && (wanted(id) || is_here(args));
     let builder = match settings(args) {
@@ -92,19 +92,19 @@ pub(crate) fn find_or_download(
         return Err(CliError::new(offline).because(error).into());
     }
     if may_ask {
-        settings(args)?; // there was nowhere to download it to
+        settings(args)?; // the settings were invalid
     }
-    Err(CliError::new(msg!("download-nobody-to-ask", model))
+    Err(CliError::new(msg!("download-cannot-ask", model))
         .because(error)
         .into())
 }
 
-/// Returns whether the model is on this machine, perhaps in part.
+/// Returns true if the model is on this machine, at least in part.
 fn is_here(args: &ModelArgs) -> bool {
     resolve(&args.model, &places(args)).is_ok()
 }
 
-/// Shows what a download would bring, and asks whether to start it.
+/// Shows the plan of a download and asks whether to start it.
 fn confirm(args: &ModelArgs, printer: &Printer) -> impl FnMut(&DownloadPlan) -> bool + use<> {
     let (yes, printer) = (args.yes, printer.clone());
     move |plan| {
@@ -135,12 +135,12 @@ pub(crate) fn download(
     Ok(folder?)
 }
 
-/// Where the hub's tools keep models.
+/// Returns the model cache of the hub's tools.
 pub(crate) fn hub_cache(args: &ModelArgs) -> Option<PathBuf> {
     set(&args.hub_cache).or_else(|| Some(hub_home(args)?.join("hub")))
 }
 
-/// The folder of the hub's tools.
+/// Returns the folder of the hub's tools.
 fn hub_home(args: &ModelArgs) -> Option<PathBuf> {
     let cache = || {
         variable(&["XDG_CACHE_HOME"])
@@ -150,27 +150,27 @@ fn hub_home(args: &ModelArgs) -> Option<PathBuf> {
     set(&args.hub_home).or_else(|| Some(cache()?.join("huggingface")))
 }
 
-/// A variable that is set to nothing is not set.
+/// Treats an empty variable as unset.
 fn set(path: &Option<PathBuf>) -> Option<PathBuf> {
     path.clone().filter(|path| !path.as_os_str().is_empty())
 }
 
-/// What the flags and the environment say of hubs.
+/// Returns the hub settings of flags and environment.
 pub(crate) fn settings(args: &ModelArgs) -> Result<HubSettings, HubError> {
     let (source, endpoint, token) = match args.source {
-        // HF_ENDPOINT and HF_TOKEN are the first hub's.
+        // HF_ENDPOINT and HF_TOKEN are for Hugging Face only.
         SourceArg::Modelscope => {
             let endpoint = args
                 .endpoint
                 .clone()
                 .or_else(|| variable(&["MODELSCOPE_ENDPOINT"]));
-            // The variable of ModelScope's own tools, which is a host name.
+            // The variable of ModelScope's tools is a host name.
             let domain = || variable(&["MODELSCOPE_DOMAIN"]).map(with_scheme);
             (Source::ModelScope, endpoint.or_else(domain), None)
         }
         SourceArg::Huggingface => {
             let endpoint = args.endpoint.clone().or_else(|| variable(&["HF_ENDPOINT"]));
-            // A login on this machine was made for the hub itself, not for a mirror of it.
+            // A stored login is for the hub itself and must not be sent to a mirror.
             let login = || {
                 let bytes =
                     moss::files::read_bytes(&hub_home(args)?.join("token"), 64 << 10).ok()?;
@@ -215,7 +215,7 @@ fn with_scheme(domain: String) -> String {
     }
 }
 
-/// The first of these variables that is set to anything but nothing.
+/// Returns the first of these variables that is set and not empty.
 fn variable(names: &[&str]) -> Option<String> {
     names
         .iter()

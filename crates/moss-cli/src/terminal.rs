@@ -1,9 +1,9 @@
 //! The mode of the terminal while a chat is not reading from it.
 //!
-//! In a terminal's usual mode the kernel edits lines by itself: it echoes typed text into the
-//! answer, truncates lines at 4095 bytes, and discards everything typed ahead on Ctrl-C. A chat
-//! holds its input instead: typed text waits in the kernel's queue, unchanged and not echoed, until
-//! the next prompt reads it.
+//! In a terminal's usual mode the kernel edits lines: it echoes typed text into the answer,
+//! truncates lines at 4095 bytes, and discards typed-ahead text on Ctrl-C. A chat holds its input
+//! instead: typed text stays in the kernel's queue, unchanged and not echoed, until the next prompt
+//! reads it.
 
 #[cfg(unix)]
 pub(crate) use self::unix::{Held, hold, interrupt_key, reapply_after_stop, release, restore};
@@ -32,8 +32,7 @@ mod unix {
         low_level::emulate_default_handler,
     };
 
-    /// Pastes arrive between markers, so that their lines stay one message: also those made during
-    /// an answer.
+    /// Enables paste markers, so that the lines of a paste are one message, also during an answer.
     const PASTE_MARKERS_ON: &[u8] = b"\x1b[?2004h";
     const PASTE_MARKERS_OFF: &[u8] = b"\x1b[?2004l";
 
@@ -43,13 +42,13 @@ mod unix {
     struct Modes {
         original: Termios,
         held: Termios,
-        /// For a prompt at which the kernel edits lines.
+        /// The mode at a prompt where the kernel edits lines.
         prompt: Termios,
-        /// Ends a line at that prompt.
+        /// The key that ends a line at that prompt.
         interrupt: Option<u8>,
-        /// Lines are edited by this program, which understands paste markers.
+        /// This program edits lines, and interprets paste markers.
         edits: bool,
-        /// Set by SIGCONT: the shell has changed the mode meanwhile.
+        /// Set by SIGCONT. The shell has changed the mode in between.
         continued: Arc<AtomicBool>,
     }
 
@@ -58,15 +57,15 @@ mod unix {
     }
 
     fn set(mode: &Termios, markers: Option<&[u8]>) {
-        // The kernel stops a background process that sets the mode, even in the middle of ending.
+        // The kernel stops a background process that sets the mode, even while it exits.
         if tcgetpgrp(stdin()).is_ok_and(|foreground| foreground != getpgrp()) {
             return;
         }
-        // TCSANOW: neither discards input nor waits for output. A terminal that is gone is no
-        // reason to stop.
+        // TCSANOW neither discards input nor waits for output. Errors are ignored: the terminal may
+        // be closed.
         let _ = tcsetattr(stdin(), SetArg::TCSANOW, mode);
         if let Some(markers) = markers {
-            // not through stdout's lock, which another thread may hold
+            // Another thread may hold the lock of stdout.
             let _ = write(stdout(), markers);
         }
     }
@@ -77,8 +76,8 @@ mod unix {
     }
 
     impl Held {
-        /// Starts to hold input. `edits`: this program edits lines; otherwise the kernel does, at a
-        /// simple terminal.
+        /// Starts to hold input. `edits` is true if this program edits lines, and false if the
+        /// kernel does.
         pub(crate) fn new(edits: bool) -> Self {
             if let Ok(original) = tcgetattr(stdin()) {
                 let held = held(&original, edits);
@@ -106,14 +105,14 @@ mod unix {
         }
     }
 
-    /// `original` without what changes, shows or discards typed text. Ctrl-C, Ctrl-\ and Ctrl-Z
-    /// send signals as before.
+    /// Returns `original` without the flags that change, echo or discard typed text. Ctrl-C, Ctrl-\
+    /// and Ctrl-Z still send signals.
     fn held(original: &Termios, edits: bool) -> Termios {
         let mut held = original.clone();
         held.local_flags |= LocalFlags::NOFLSH;
         if edits {
             held.local_flags &= !(LocalFlags::ECHO | LocalFlags::ICANON | LocalFlags::IEXTEN);
-            // The rest as the line editor has it, or bytes would change between the two modes.
+            // These are the line editor's settings. Otherwise bytes would differ between the modes.
             held.input_flags &=
                 !(InputFlags::ICRNL | InputFlags::INLCR | InputFlags::IGNCR | InputFlags::ISTRIP);
             held.control_chars[SpecialCharacterIndices::VMIN as usize] = 1;
@@ -122,9 +121,9 @@ mod unix {
         held
     }
 
-    /// `original` with an interrupt key that ends a line instead of sending a signal, and that key.
-    /// As a signal it would not be in order with the text around it, and the kernel would discard
-    /// the text in front of it without a word about it.
+    /// Returns `original` with an interrupt key that ends a line instead of sending a signal, and
+    /// that key. A signal would not be in order with the typed text, and the kernel would discard
+    /// the text before it.
     fn prompt(original: &Termios) -> (Termios, Option<u8>) {
         let mut prompt = original.clone();
         let [key, end] = [
@@ -140,7 +139,7 @@ mod unix {
         (prompt, interrupt)
     }
 
-    /// The default action of these signals ends the process without running destructors.
+    /// Restores the terminal on signals whose default action ends the process without destructors.
     fn restore_when_killed() {
         let Ok(mut signals) = Signals::new([SIGTERM, SIGHUP, SIGQUIT]) else {
             return;
@@ -160,20 +159,19 @@ mod unix {
         }
     }
 
-    /// Lets the kernel edit a line, for a prompt at a simple terminal; the line editor sets its own
-    /// mode.
+    /// Lets the kernel edit a line at a prompt. The line editor sets its mode itself.
     pub(crate) fn release() {
         if let Some(modes) = modes().as_ref().filter(|modes| !modes.edits) {
             set(&modes.prompt, None);
         }
     }
 
-    /// The byte that Ctrl-C is at a prompt of a simple terminal, if it has such a key.
+    /// Returns the byte of Ctrl-C at a prompt where the kernel edits lines, if there is such a key.
     pub(crate) fn interrupt_key() -> Option<u8> {
         modes().as_ref().and_then(|modes| modes.interrupt)
     }
 
-    /// Holds input again where the process was stopped (Ctrl-Z) and continued in the foreground.
+    /// Holds input again after the process was stopped (Ctrl-Z) and continued in the foreground.
     pub(crate) fn reapply_after_stop() {
         if modes()
             .as_ref()
@@ -183,7 +181,7 @@ mod unix {
         }
     }
 
-    /// Gives the terminal back as it was, for good: before the process ends.
+    /// Restores the terminal before the process ends.
     pub(crate) fn restore() {
         if let Some(modes) = modes().take() {
             set(&modes.original, modes.edits.then_some(PASTE_MARKERS_OFF));
@@ -191,7 +189,7 @@ mod unix {
     }
 }
 
-/// Windows keeps key presses of a console until they are read, whatever its mode.
+/// Windows keeps key presses of a console until they are read, in every mode.
 #[cfg(not(unix))]
 mod other {
     pub(crate) struct Held;

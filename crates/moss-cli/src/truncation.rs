@@ -1,5 +1,5 @@
-//! A weight file that is truncated while it is mapped: the program ends with a message instead of
-//! SIGBUS.
+//! If a weight file is truncated while it is memory-mapped, the program ends with a message instead
+//! of SIGBUS.
 
 use std::io::IsTerminal;
 
@@ -9,14 +9,14 @@ use moss_messages::msg;
 
 use crate::printer::Printer;
 
-/// Exit status of a program whose weight file could no longer be read: EX_IOERR of sysexits.h.
+/// Exit status if a weight file can no longer be read: EX_IOERR of sysexits.h.
 pub(crate) const TRUNCATED: u8 = 74;
 
-/// Watches for it from now on.
+/// Installs the handler.
 pub(crate) fn watch(printer: &Printer) {
-    // The handler of the signal puts the file's name in place of `{file}`.
+    // The signal handler replaces `{file}` by the file's name.
     let message = printer.text(&msg!("truncated", file = "{file}"));
-    // An answer may stand in the line.
+    // The cursor may be at the end of a partial answer.
     let begin = if std::io::stderr().is_terminal() {
         "\n"
     } else {

@@ -1,4 +1,4 @@
-//! Wrong usage in Chinese: what was typed, and what would do. The parser's rarer errors stay
+//! Usage errors in Chinese, with what was typed and what is possible. Rare errors of clap stay
 //! English.
 
 use std::{
@@ -19,17 +19,17 @@ use moss_messages::{Arg, Language, ToArg};
 
 use crate::{
     args::OutputArgs,
-    errors,
-    help::{self, text},
-    printer::{Printer, Surroundings},
+    errors, help,
+    messages::clap_text as text,
+    printer::{Printer, TerminalEnv},
 };
 
-/// Shows what the parser of `command` ended with: help, the version, or an error.
+/// Shows the result of parsing that is not a command: help, the version, or an error.
 pub(crate) fn show(
-    told: &clap::Error,
+    error: &clap::Error,
     command: &Command,
     language: Language,
-    surroundings: Surroundings,
+    terminal: TerminalEnv,
 ) -> ExitCode {
     let printer = Printer::new(
         &OutputArgs {
@@ -37,60 +37,59 @@ pub(crate) fn show(
             verbose: 0,
             lang: Some(language),
         },
-        surroundings,
+        terminal,
     );
     let words: Vec<_> = env::args_os()
         .skip(1)
         .map(|word| word.to_string_lossy().into_owned())
         .collect();
-    match (language, told.use_stderr(), wrong(told)) {
-        // as under `head`
-        (Language::Zh, false, _) => drop(printer.raw(&help::told(told, surroundings))),
+    match (language, error.use_stderr(), usage_error(error)) {
+        // A closed pipe is not an error.
+        (Language::Zh, false, _) => drop(printer.raw(&help::render(error, terminal))),
         (Language::Zh, true, Some(what)) => {
-            printer.failure(&what, tip(told, command, &words).as_deref());
-            printer.note(&help::usage(meant(command, &words)));
+            printer.failure(&what, tip(error, command, &words).as_deref());
+            printer.note(&help::usage(subcommand(command, &words)));
             printer.note(&text("help-see", &[]).unwrap_or_default());
         }
         _ => {
-            // What was typed is quoted among the parser's colours; those are given up where it
-            // holds anything to escape.
-            let text = told.render().to_string();
+            // If the quoted input needs escaping, clap's colours are omitted.
+            let text = error.render().to_string();
             match escape(&text, Context::Text) {
-                Cow::Borrowed(_) => drop(told.print()),
+                Cow::Borrowed(_) => drop(error.print()),
                 Cow::Owned(_) => printer.note(&text),
             }
         }
     }
-    ExitCode::from(u8::try_from(told.exit_code()).unwrap_or(u8::MAX))
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(u8::MAX))
 }
 
 /// Returns the subcommand that the words name, or the program itself.
-fn meant<'a>(command: &'a Command, words: &[String]) -> &'a Command {
+fn subcommand<'a>(command: &'a Command, words: &[String]) -> &'a Command {
     let mut names = words.iter();
     names
         .find_map(|word| command.find_subcommand(word))
         .unwrap_or(command)
 }
 
-/// Returns what is wrong, where it is something that users meet.
-fn wrong(told: &clap::Error) -> Option<String> {
-    // A name is a list of one, shown in backticks.
-    let named = |kind| match told.get(kind) {
+/// Returns the Chinese text of a common error.
+fn usage_error(error: &clap::Error) -> Option<String> {
+    // A name is a list of one, shown in backquotes.
+    let named = |kind| match error.get(kind) {
         Some(ContextValue::String(name)) if !name.is_empty() => vec![name.clone()].to_arg(),
         Some(ContextValue::Strings(names)) if !names.is_empty() => names.to_arg(),
         Some(ContextValue::Number(count)) => Arg::Number(*count as f64),
         _ => none(),
     };
-    let (kind, prior) = (told.kind(), told.get(ContextKind::PriorArg));
-    let is_twice = kind == ErrorKind::ArgumentConflict
+    let (kind, prior) = (error.kind(), error.get(ContextKind::PriorArg));
+    let is_repeated = kind == ErrorKind::ArgumentConflict
         && prior.is_some()
-        && prior == told.get(ContextKind::InvalidArg);
-    let id = if is_twice {
+        && prior == error.get(ContextKind::InvalidArg);
+    let id = if is_repeated {
         "clap-given-twice".to_owned()
     } else {
         format!("clap-{kind:?}")
     };
-    let reason = told.source().map(reason).unwrap_or_default();
+    let reason = error.source().map(reason).unwrap_or_default();
     text(
         &id,
         &[
@@ -111,7 +110,7 @@ fn none() -> Arg {
     None::<String>.to_arg()
 }
 
-/// Returns why a value will not do.
+/// Returns why a value is invalid.
 fn reason(source: &(dyn Error + 'static)) -> String {
     let id = if let Some(error) = source.downcast_ref::<ParseIntError>() {
         match error.kind() {
@@ -130,29 +129,29 @@ fn reason(source: &(dyn Error + 'static)) -> String {
     text(id, &[]).unwrap_or_default()
 }
 
-/// Returns what may have been meant.
-fn tip(told: &clap::Error, command: &Command, words: &[String]) -> Option<String> {
+/// Returns what the user may have meant.
+fn tip(error: &clap::Error, command: &Command, words: &[String]) -> Option<String> {
     let similar = [
         ContextKind::SuggestedArg,
         ContextKind::SuggestedSubcommand,
         ContextKind::SuggestedValue,
     ];
-    let meant = similar.into_iter().find_map(|kind| match told.get(kind)? {
+    let names = similar.into_iter().find_map(|kind| match error.get(kind)? {
         ContextValue::String(name) => Some(vec![name.clone()]),
         ContextValue::Strings(names) if !names.is_empty() => Some(names.clone()),
         _ => None,
     });
-    let meant = meant.and_then(|names| text("tip-similar", &[("similar", names.to_arg())]));
-    let other = told
+    let similar = names.and_then(|names| text("tip-similar", &[("similar", names.to_arg())]));
+    let other = error
         .get(ContextKind::Suggested)
-        .and_then(|_| other_tip(told, command, words));
-    let tips: Vec<_> = meant.into_iter().chain(other).collect();
+        .and_then(|_| other_tip(error, command, words));
+    let tips: Vec<_> = similar.into_iter().chain(other).collect();
     (!tips.is_empty()).then(|| tips.join("\n"))
 }
 
-/// Returns the tip for an argument that is right elsewhere. The parser has it as a sentence alone.
-fn other_tip(told: &clap::Error, command: &Command, words: &[String]) -> Option<String> {
-    let Some(ContextValue::String(arg)) = told.get(ContextKind::InvalidArg) else {
+/// Returns the tip for an argument that is valid elsewhere, which clap gives only as a sentence.
+fn other_tip(error: &clap::Error, command: &Command, words: &[String]) -> Option<String> {
+    let Some(ContextValue::String(arg)) = error.get(ContextKind::InvalidArg) else {
         return None;
     };
     let name = arg.trim_start_matches('-');
@@ -170,7 +169,10 @@ fn other_tip(told: &clap::Error, command: &Command, words: &[String]) -> Option<
         let name = format!("{} --{name}", inner.get_name());
         return text("tip-other", &[("name", name.to_arg())]);
     }
-    let has_value = meant(command, words).get_positionals().next().is_some();
+    let has_value = subcommand(command, words)
+        .get_positionals()
+        .next()
+        .is_some();
     has_value.then(|| text("tip-value", &[("arg", arg.to_arg())]))?
 }
 
@@ -186,14 +188,14 @@ mod tests {
         help::translated(Cli::command(), Language::Zh)
     }
 
-    fn told(line: &str) -> clap::Error {
+    fn parse(line: &str) -> clap::Error {
         command().try_get_matches_from(line.split(' ')).unwrap_err()
     }
 
     #[test]
-    fn wrong_lines_are_told_in_chinese_with_what_was_typed_and_what_would_do() {
+    fn usage_errors_are_chinese_with_what_was_typed_and_what_is_possible() {
         let cases = [
-            ("moss-cli --temprature 1", "没有参数 `--temprature`"),
+            ("moss-cli --temprature 1", "未知参数 `--temprature`"),
             (
                 "moss-cli --dtype",
                 "`--dtype <TYPE>` 需要一个值，可选值为 `f32`、`f16`、`bf16`",
@@ -202,7 +204,7 @@ mod tests {
                 "moss-cli --dtype f64",
                 "`--dtype <TYPE>` 的值 `f64` 无效，可选值为 `f32`、`f16`、`bf16`",
             ),
-            ("moss-cli genrate", "没有子命令 `genrate`"),
+            ("moss-cli genrate", "未知子命令 `genrate`"),
             (
                 "moss-cli --threads 0",
                 "`--threads <N>` 的值 `0` 无效：应为 1 至 1024 的整数",
@@ -255,7 +257,7 @@ mod tests {
             ("moss-cli --quiet=1", "`--quiet` 不需要更多的值：`1`"),
         ];
         for (line, expected) in cases {
-            let found = wrong(&told(line));
+            let found = usage_error(&parse(line));
             assert!(
                 found
                     .as_deref()
@@ -279,7 +281,7 @@ mod tests {
         ];
         for (line, expected) in cases {
             let words: Vec<_> = line.split(' ').skip(1).map(str::to_owned).collect();
-            let found = tip(&told(line), &command(), &words);
+            let found = tip(&parse(line), &command(), &words);
             assert_eq!(found.as_deref(), Some(expected), "{line}");
         }
     }

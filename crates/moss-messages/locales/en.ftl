@@ -21,10 +21,10 @@ FileError-Kind = found { $found }, expected a regular file
         [DanglingLink] the link's target was moved or deleted: download or copy the file again
        *[other] give the path of a file on a disk; pipes and devices are not read
     }
-FileError-TooLarge = the file is larger than { $limit } bytes, the most that is read
+FileError-TooLarge = the file is larger than the limit of { $limit } bytes
 
 # moss-checkpoint
--damaged-file = the file looks cut off or damaged: download it again and compare its size with the hub's
+-damaged-file = the file seems truncated or damaged: download it again and compare its size with the hub's
 FileRole-CheckpointFolder = a checkpoint's folder
 FileRole-Config = a config.json
 FileRole-QuantizeConfig = a quantize_config.json
@@ -56,7 +56,7 @@ DtypeRule-Float = f16, bf16 or f32
 DtypeRule-I32 = i32
 DtypeRule-I32Range = i32, or i64 within its range
 PickleExpected-StateDict = a state dict
-PickleExpected-DistinctNames = every tensor's name once
+PickleExpected-DistinctNames = unique tensor names
 PickleExpected-Utf8 = text in UTF-8
 PickleExpected-StackValue = a value on the stack
 PickleExpected-Mark = a mark on the stack
@@ -100,7 +100,7 @@ CheckpointError-NotWeights = `{ $file }` holds { $found }, expected weights
         [GitLfsPointer] run `git lfs pull` in the folder, or download the file itself
        *[other] { -damaged-file }
     }
-CheckpointError-Json = `{ $file }` is not a readable { $what }
+CheckpointError-Json = `{ $file }` cannot be read as { $what }
 CheckpointError-ConfigValue = `{ $key }` in `{ $file }` is { $found ->
         [none] missing
        *[other] { $found }
@@ -108,16 +108,16 @@ CheckpointError-ConfigValue = `{ $key }` in `{ $file }` is { $found ->
     .hint = { $expected_id ->
         [Gptq] { -gptq-only }
         [GptqFormat] { -gptq-only }
-       *[other] compare the file with the one published beside the weights
+       *[other] compare the file with the one published with the weights
     }
--gptq-only = of quantised weights only GPTQ's with 4 or 8 bits can be run: use the published int4 or int8 model, or quantise the fp16 model with `moss-cli quantize`
+-gptq-only = only GPTQ weights with 4 or 8 bits are supported: use the published int4 or int8 model, or quantize the fp16 model with `moss-cli quantize`
 CheckpointError-ConfigConflict = `{ $key }` is { $first_value } in `{ $first }`, but `{ $second_key }` is { $second_value } in `{ $second }`
     .hint = { $is_same_file ->
-        [true] the two keys mean the same: keep the one that the weights were quantised with
+        [true] the two keys mean the same: keep the one that the weights were quantized with
        *[other] the files are of different models: keep the one that was written with the weights
     }
 CheckpointError-ConfigMismatch = `{ $key }` in `{ $config_file }` is { $config }, but `{ $name }` in `{ $file }` shows { $tensors }
-    .hint = the file was edited or is another model's, or a shard is missing: take both from the same place
+    .hint = the file was edited or is from another model, or a shard is missing: use files of the same source
 CheckpointError-Encoding = cannot read `{ $file }` as text
 CheckpointError-ShardName = the index `{ $index }` names `{ $shard }` as a shard, expected a plain file name
 CheckpointError-MissingShard = shard `{ $shard }` named by `{ $index }` is missing ({ $tensors } tensors are in it)
@@ -128,7 +128,7 @@ CheckpointError-MisplacedTensor = tensor `{ $name }` is not in `{ $file }`, wher
 CheckpointError-DuplicateTensor = tensor `{ $name }` is in both `{ $first }` and `{ $second }`
 CheckpointError-Zip = `{ $file }` is not a whole PyTorch file
     .hint = { -damaged-file }
-CheckpointError-LegacyTorch = `{ $file }` is in PyTorch's form from before version 1.6
+CheckpointError-LegacyTorch = `{ $file }` is in the format of PyTorch before version 1.6
     .hint = load it with a current PyTorch and `torch.save` it again
 CheckpointError-ZipEntry = entry `{ $entry }` of `{ $file }` is { $found }, expected stored bytes within the file
     .hint = { $found_id ->
@@ -169,13 +169,13 @@ CheckpointError-GroupAlignment = `{ $name }` in `{ $file }` has groups of { $gro
 CheckpointError-Group = `{ $name }` in `{ $file }` puts input { $at } into group { $found }, expected 0 to { $last }
 CheckpointError-BitWidth = `{ $name }` in `{ $file }` has { $rows } packed rows for { $in_features } inputs, expected 4 or 8 bits a weight
 CheckpointError-GroupSizeUnstated = `{ $name }` in `{ $file }` has { $groups } groups for { $in_features } inputs, and nothing states their size: { $first } and { $second } both fit
-    .hint = set `groupsize` in config.json to the group size that the weights were quantised with
+    .hint = set `groupsize` in config.json to the group size that the weights were quantized with
 CheckpointError-GroupSize = `{ $name }` in `{ $file }` has { $groups } groups for { $in_features } inputs, which no group size gives
 PickleError-Truncated = it ends at byte { $at }, in the middle of an instruction
-PickleError-Opcode = opcode { HEX($opcode, digits: 2) } at byte { $at } is not one that a state dict needs
-PickleError-Global = it names `{ $name }` at byte { $at }, which is not on the list of what a state dict may name
+PickleError-Opcode = opcode { HEX($opcode, digits: 2) } at byte { $at } is not allowed in a state dict
+PickleError-Global = the name `{ $name }` at byte { $at } is not on the allow-list of a state dict
 PickleError-Value = at byte { $at }: expected { $expected }
-PickleError-Limit = at byte { $at }: more { $what } than any state dict has
+PickleError-Limit = at byte { $at }: too many { $what } for a state dict
 PickleError-Attached = tensor `{ $name }` has { $what }, expected none
 PickleError-Unreached = { $count } tensor(s) are not values of string keys of the outermost dict, the first with its elements in `{ $record }`
 Warning-BitWidth = config.json says `wbits` = { $config }, the weights are { $tensors } bits wide; using { $tensors }
@@ -186,24 +186,24 @@ Warning-GroupSize = config.json says `groupsize` = { $config }, the weights have
 Warning-GroupSizeAssumed = nothing states the group size of `{ $name }`, as in { $linears } linear layer(s), and several sizes fit; using { $size }
 Warning-UnusedGroups = `{ $name }` leaves { $unused } of { $groups } groups unused, as in { $linears } linear layer(s): the weights may be damaged
 Warning-Symmetry = the configuration says `sym`, but `{ $name }` stores { $found } where symmetric weights in the `{ $format }` format have { $expected }, as in { $linears } linear layer(s): `sym` or `checkpoint_format` may be wrong
-Warning-OwnHead = config.json says `tie_word_embeddings`, but there is an `lm_head` besides the embedding; using it
-Warning-NoHeadBias = `lm_head.bias` is missing, which published checkpoints have; going on without it
+Warning-OwnHead = config.json says `tie_word_embeddings`, but there is an `lm_head` in addition to the embedding; using it
+Warning-NoHeadBias = `lm_head.bias` is missing, which published checkpoints have; continuing without it
 Warning-NoChecksums = `{ $file }` was written without checksums; damage to it may go unseen
-Warning-UnknownTensors = { $count } tensor(s) that this model has no use for, `{ $first }` the first; ignored
+Warning-UnknownTensors = { $count } tensor(s) that this model does not use, `{ $first }` the first; ignored
 
 # moss-text
 -published-tokenizer = use the tokenizer files of the checkpoint as published
--published-merges = merges.txt is cut off, reordered or of another model: use the one published with the checkpoint
+-published-merges = merges.txt is truncated, reordered or from another model: use the one published with the checkpoint
 TokenizerFile-Vocabulary = vocabulary
 TokenizerFile-AddedTokens = list of added tokens
 TokenizerFile-Config = tokenizer configuration
 TokenizerFile-SpecialTokens = map of special tokens
 IdFault-Missing = missing
-IdFault-Twice = there twice
+IdFault-Twice = present twice
 IdFault-TooLarge = beyond the number of tokens
 TextError-Read = cannot read `{ $file }`
     .hint = { $source ->
-        [NotFound] a published tokenizer is vocab.json, merges.txt and added_tokens.json, beside the weights
+        [NotFound] a published tokenizer consists of vocab.json, merges.txt and added_tokens.json, next to the weights
        *[other] {""}
     }
 TextError-Json = `{ $file }` is not a readable { $what }
@@ -233,10 +233,10 @@ TextError-Unsupported = `{ $option }`{ $token ->
        *[other] {" "}of `{ $token }`
     } in `{ $file }` is true, expected false
     .hint = { -published-tokenizer }
-TextError-TokenizerJson = `{ $file }` is there without vocab.json and merges.txt, which are the files that are read
+TextError-TokenizerJson = `{ $file }` exists without vocab.json and merges.txt, which are required
     .hint = save the slow tokenizer with transformers (`AutoTokenizer.from_pretrained(FOLDER, use_fast=False).save_pretrained(FOLDER)`), or copy vocab.json, merges.txt and added_tokens.json of the published checkpoint
 TextError-UnknownId = token id { $id } at position { $position } is unknown, the tokenizer has { $tokens } tokens
-    .hint = the ids may be of another model's tokenizer
+    .hint = the ids may be from another model's tokenizer
 TextError-Ids = token id { $id } in `{ $folder }` is { $found }, expected every id from 0 to { $last } once
     .hint = { -published-tokenizer }
 TextError-Token = token { $id } in `{ $folder }` is `{ $found }`, expected byte-level characters
@@ -246,11 +246,11 @@ TextError-MissingSpecial = special token `{ $name }` is missing from the tokeniz
 TextError-Encode = cannot tokenize a text of { $bytes } bytes: { $reason }
 TextError-NoPluginApi = plugin `{ $plugin }` cannot be enabled: no API was ever published for it
     .hint = those with a published API are web-search, calculator, equation-solver and text-to-image
-TextError-UnknownPlugin = there is no plugin `{ $found }`, expected one of { $expected }
-TextError-TurnTooLong = the instruction and this one message take { $found } tokens, at most { $allowed } fit beside an answer
-    .hint = shorten the message, or the system text
+TextError-UnknownPlugin = unknown plugin `{ $found }`, expected one of { $expected }
+TextError-TurnTooLong = the system prompt and this message have { $found } tokens, at most { $allowed } leave room for an answer
+    .hint = shorten the message or the system prompt
 TextError-Conversation = this is not a saved conversation
-TextError-ConversationVersion = the conversation was saved in form { $found }, expected { $expected }
+TextError-ConversationVersion = the conversation was saved in format { $found }, expected { $expected }
 
 # moss-sampling
 ParameterRange-AtLeastZero = 0 or more
@@ -260,7 +260,7 @@ ParameterRange-Finite = a number
 ParameterRange-FiniteOrNegInf = a number or -inf
 SamplingError-Parameter = `{ $name }` is { $found }, expected { $expected }
 SamplingError-UnknownBias = `logit_bias` names token id { $id }, but there are { $tokens } tokens, counted from 0
-    .hint = the id may be of another model's tokenizer
+    .hint = the id may be from another model's tokenizer
 SamplingError-BadLogits = at step { $step } the logit of token { $id } is { $value }, expected a finite number
     .hint = the weights may be damaged; `--dtype f32` rules out overflow
 SamplingError-NothingLeft = at step { $step } every token has the logit -inf
@@ -274,32 +274,32 @@ NetworkRule-RotaryDim = an even number up to the head's { $head_dim } dimensions
 NetworkRule-GeluNew = gelu_new
 NetworkRule-SmallPositive = a small positive number
 NetworkRule-BelowVocab = below vocab_size = { $value }
-NetworkRule-Synthetic = a tensor that can be made up
--leave-to-program = give each device its layers, such as `9,9,9,7`, or leave the numbers out
+NetworkRule-Synthetic = a tensor that random weights support
+-leave-to-program = give the number of layers of each device, such as `9,9,9,7`, or omit the option
 Shortfall = device { $device } ({ $name }) with { $layers } layers needs { SIZE($needed, unit: "GB", digits: 2) }, has { SIZE($free, unit: "GB", digits: 2) } free, lacks { SIZE($missing, unit: "GB", digits: 2) }
 ModelError-Config = `{ $key }` in config.json is { $found }, expected { $expected }
 ModelError-Kernel = layer { $layer }: `{ $op }` failed
-ModelError-WindowFull = position { $end } is past the model's window of { $context_length } positions
+ModelError-WindowFull = position { $end } exceeds the model's context length of { $context_length } positions
     .hint = shorten the prompt, or start a new conversation
-ModelError-CacheFull = the key/value cache is full: { $needed_blocks } more blocks needed, { $free_blocks } free
+ModelError-CacheFull = the KV cache is full: { $needed_blocks } more blocks needed, { $free_blocks } free
 ModelError-BlocksMissing = sequence { $sequence } of the batch has { $found } cache blocks, needs { $expected }
 ModelError-EmptyChunk = sequence { $sequence } of the batch has no tokens to run
 ModelError-UnknownToken = token id { $id } is outside the model's { $vocab_size } embedding rows
 ModelError-Stage = stage { $stage } on { $device } failed
-ModelError-NoStageInput = layer { $layer } got nothing to run on: the stages do not follow each other
+ModelError-NoStageInput = layer { $layer } has no input: the stages are not consecutive
 ModelError-GpuDtype = GPU kernels round activations to f16, found { $found }
-    .hint = leave `--dtype` out, or say `--dtype f16`; `--gpu cpu` knows f32 and bf16
+    .hint = omit `--dtype`, or use `--dtype f16`; `--gpu cpu` supports f32 and bf16
 ModelError-ActivationsNotExact = 8-bit activations are rounded, found F32 for the values between operations
-    .hint = leave `--dtype` out with `--activations int8`, or say `--dtype f16` or `bf16`
-ModelError-ActivationsOffCpu = 8-bit activations have kernels for the CPU alone, found { $device }
-    .hint = leave `--activations` out, or say `--gpu cpu`
+    .hint = omit `--dtype` with `--activations int8`, or use `--dtype f16` or `bf16`
+ModelError-ActivationsOffCpu = 8-bit activations are supported on the CPU only, found { $device }
+    .hint = omit `--activations`, or use `--gpu cpu`
 ModelError-Interrupted = interrupted
 ModelError-NonFinite = layer { $layer } gave { $value } at position { $position } of sequence { $sequence } of the batch
     .hint = the weights may be damaged: `moss-cli inspect` checks them; `--dtype f32` rules out overflow
 PlacementError-NoDevices = no device to place the model on, expected at least one
 PlacementError-TooManyDevices = { $found } devices are listed, expected at most { $expected }
 PlacementError-NoLayers = the model has no layers, expected at least one
-PlacementError-Bandwidth = `{ $device }` reads { $found } bytes a second, expected a number above 0
+PlacementError-Bandwidth = `{ $device }` reads { $found } bytes per second, expected a number above 0
 PlacementError-Counts = layers are given for { $found } devices, expected { $expected }
     .hint = { -leave-to-program }
 PlacementError-Empty = device { $device } is given 0 layers, expected at least 1
@@ -308,11 +308,11 @@ PlacementError-Sum = the devices are given { $found } layers in all, expected th
     .hint = { -leave-to-program }
 PlacementError-DoesNotFit = the model does not fit: { $shortfalls }
     .hint = { $changes_count ->
-        [0] no other format, context or single device more makes it fit: it needs other GPUs
+        [0] no other format, shorter context or single additional device makes it fit: use other GPUs
         [1] this would fit: { $changes }
        *[other] any one of these would fit: { $changes }
     }
-Change-Division = leave the division of the layers to the program
+Change-Division = let the program distribute the layers
 Change-Context = a context of { $positions } tokens
 Change-Format = the { $value } model
 Change-MoreGpus = { $count } more like device { $like }
@@ -322,24 +322,24 @@ Change-Cpu = `cpu` at the end of the list ({ $layers } layers in { SIZE($bytes, 
 EngineError-EmptyPrompt = the prompt is empty, expected at least one token
 EngineError-PromptTooLong = the prompt is too long: it has { $found } tokens, and this model's maximum context length is { $context_length } tokens, including the answer
     .hint = shorten the prompt, or start a new conversation
-EngineError-QueueFull = { $limit } requests are waiting already
+EngineError-QueueFull = { $limit } requests are already waiting
     .hint = try again when some of them are done
 EngineError-UnknownToken = token id { $id } at position { $position } of the prompt is outside the model's { $rows } embedding rows
-    .hint = the tokenizer or the ids may be of another model
+    .hint = the tokenizer or the ids may be from another model
 EngineError-UnknownStop = stop token id { $id } is unknown, there are { $tokens } tokens, counted from 0
-    .hint = the tokenizer or the ids may be of another model
+    .hint = the tokenizer or the ids may be from another model
 EngineError-NoTokenizer = stop strings need text, and the engine was started without a tokenizer
     .hint = give stop tokens by their ids
 EngineError-TokenizerMismatch = the tokenizer has { $tokens } tokens, the model has { $rows } embedding rows
-    .hint = the tokenizer or the ids may be of another model
+    .hint = the tokenizer or the ids may be from another model
 EngineError-Model = step { $step } failed
 EngineError-LogitsMissing = the model gave { $found } logits for token { $step }, expected { $expected }
 EngineError-StepPanicked = choosing token { $step } panicked: { $message }
-    .hint = a logits step of the request is the likely cause
+    .hint = a logits processor of the request is the likely cause
 EngineError-Panicked = the engine stopped after an internal error: { $message }
     .hint = please report it, with the command that led to it
 EngineError-DeviceLost = the device failed and cannot be used again by this process
-    .hint = start the program again; if it happens again, `nvidia-smi -q` and the system log tell about faults of the GPU
+    .hint = start the program again; if it happens again, see `nvidia-smi -q` and the system log for faults of the GPU
 EngineError-Stalled = the model made no progress for { $seconds } seconds in a step of { $tokens } tokens
     .hint = start the program again; a machine out of memory or a hanging GPU is the likely cause
 EngineError-Threads = cannot start { $threads } worker threads: { $reason }
@@ -349,17 +349,17 @@ EngineError-NoPendingCommand = no command waits for results
 
 # moss-hub
 -mirror = set a mirror (HF_ENDPOINT=https://hf-mirror.com) or `--source modelscope`
--demo = `--demo` needs no network: a tiny model that comes with this program
--by-hand = put config.json, vocab.json, merges.txt, added_tokens.json and the weight files by hand into ./fnlp/NAME, where they are found
+-demo = `--demo` needs no network: a small model that is part of this program
+-by-hand = put config.json, vocab.json, merges.txt, added_tokens.json and the weight files into ./fnlp/NAME by hand
 -other-ways = { -mirror }; HTTPS_PROXY sets a proxy; or { -by-hand }
 -login = open any web page in a browser and log in
--log-in-first = the network seems to ask for a login first: { -login }, then run it again; { -other-ways }
--run-again = run it again, it goes on where it stopped; { -other-ways }
--run-again-or-login = run it again, it goes on where it stopped; where the network asks for a login first, { -login }; { -other-ways }
+-log-in-first = the network seems to require a login: { -login }, then run it again; { -other-ways }
+-run-again = run it again to resume; { -other-ways }
+-run-again-or-login = run it again to resume; if the network requires a login, { -login }; { -other-ways }
 Place = { $path } ({ $why })
 Absence-NotFound = not found
-Absence-NoSnapshot = holds no snapshot
-Absence-NoCompleteSnapshot = holds no complete snapshot
+Absence-NoSnapshot = contains no snapshot
+Absence-NoCompleteSnapshot = contains no complete snapshot
 EndpointFault-Url = { $value }
 EndpointFault-Scheme = scheme `{ $value }`, expected http or https
 ListingFault-Parse = { $value }
@@ -367,7 +367,7 @@ ListingFault-Revision = revision `{ $value }`, expected 40 hexadecimal digits
 ListingFault-NoFiles = no list of files, message `{ $value }`
 MissingFile-Named = { $value }
 MissingFile-Weights = model*.safetensors or pytorch_model*.bin
-MissingFile-IndexedShard = weight file that its index speaks of
+MissingFile-IndexedShard = weight file that its index lists
 Fetched-Listing = list of files
 Fetched-File = { $value }
 Fault-Status = HTTP status { $status }
@@ -382,14 +382,14 @@ Fault-Status = HTTP status { $status }
         [401] { -refused }
         [403] { -refused }
         [404] check the name; { -other-ways }
-        [429] the hub wants fewer requests: wait, then run it again; { -other-ways }
+        [429] the hub limits the request rate: wait, then run it again; { -other-ways }
         [511] { -log-in-first }
        *[other] { -run-again-or-login }
     }
--refused = the hub refuses: check the name, set HF_TOKEN where it needs one; where the network asks for a login first, { -login }; { -other-ways }
+-refused = the hub denies access: check the name, and set HF_TOKEN if the model needs it; if the network requires a login, { -login }; { -other-ways }
 Fault-Connection = { $reason }
     .hint = { -run-again-or-login }
-Fault-CutOff = cut off { $bytes } bytes before the end
+Fault-CutOff = the connection ended { $bytes } bytes before the end
     .hint = { -run-again-or-login }
 Fault-Unreachable = cannot connect to { $host }{ $proxied ->
         [true] {" "}(through the proxy)
@@ -405,15 +405,15 @@ Fault-Tls = no secure connection to { $host }: { $reason }
     .hint = { -log-in-first }
 Fault-Stalled = stalled: { $bytes } bytes in { FIXED($seconds, digits: 1) } s
     .hint = { -run-again }
-Fault-Html = an HTML page came in place of the file
+Fault-Html = received an HTML page instead of the file
     .hint = { -log-in-first }
-Fault-Length = the file has { $found } bytes there, expected { $expected }
+Fault-Length = the file on the server has { $found } bytes, expected { $expected }
     .hint = { -log-in-first }
-Fault-Range = asked for bytes { $expected }, was sent `{ $found }`
+Fault-Range = requested bytes { $expected }, received `{ $found }`
     .hint = { -run-again }
-Fault-NoRanges = the server ignores Range
+Fault-NoRanges = the server ignores the Range header
     .hint = { -log-in-first }
-Fault-Changed = the file there has the hash { $found }, expected { $expected }
+Fault-Changed = the file on the server has the hash { $found }, expected { $expected }
     .hint = { -run-again }
 Fault-RedirectTo = redirected to `{ $value }`
     .hint = { -log-in-first }
@@ -424,31 +424,31 @@ Damage-NotAFile = not a regular file
 Damage-Length = { $found } bytes, expected { $expected }
 Damage-Hash = hash { $found }, expected { $expected }
 Damage-Unreadable = cannot be read: { $source }
-HubError-NotFound = model `{ $name }` was not found; looked in:{ $looked }
+HubError-NotFound = model `{ $name }` was not found; searched:{ $looked }
     .hint = { $similar ->
        *[other] did you mean `{ $similar }`?
         [none] { $id ->
-           *[other] `moss-cli download { $id }` fetches it, or put config.json, vocab.json, merges.txt, added_tokens.json and pytorch_model*.bin by hand into ./{ $id }; `--demo` talks at once, with a tiny model that comes with this program
-            [none] check the path; `--demo` talks at once, with a tiny model that comes with this program
+           *[other] `moss-cli download { $id }` downloads it, or put config.json, vocab.json, merges.txt, added_tokens.json and pytorch_model*.bin into ./{ $id } by hand; `--demo` starts immediately, with a small model that is part of this program
+            [none] check the path; `--demo` starts immediately, with a small model that is part of this program
         }
     }
 HubError-Write = cannot write the demo model to `{ $path }`
     .hint = set XDG_CACHE_HOME to a folder that can be written
-HubError-BadId = `{ $id }` is no model's name, expected ORGANISATION/NAME or a published short name
+HubError-BadId = `{ $id }` is not a model name, expected ORGANISATION/NAME or a published short name
     .hint = such as `fnlp/moss-moon-003-sft-int4`, or `moss-moon-003-sft-int4` for short
-HubError-Offline = `{ $id }` is not downloaded: offline was asked for
-    .hint = leave out `--offline` (HF_HUB_OFFLINE), or { -by-hand }; { -demo }
-HubError-BadEndpoint = the hub's address `{ $endpoint }` will not do: { $reason }
+HubError-Offline = `{ $id }` is not downloaded, and offline mode is on
+    .hint = omit `--offline` (HF_HUB_OFFLINE), or { -by-hand }; { -demo }
+HubError-BadEndpoint = the hub's address `{ $endpoint }` is invalid: { $reason }
     .hint = such as HF_ENDPOINT=https://hf-mirror.com, or MODELSCOPE_ENDPOINT=https://www.modelscope.cn with `--source modelscope`
-HubError-BadProxy = the proxy's address will not do: { $reason }
+HubError-BadProxy = the proxy's address is invalid: { $reason }
     .hint = such as HTTPS_PROXY=http://127.0.0.1:7890 or ALL_PROXY=socks5://127.0.0.1:1080
-HubError-Listing = { $url } lists `{ $id }` in a way that is not understood: { $reason }
-    .hint = check the address; a login page or a proxy of the network may have answered in the hub's place; { -mirror }; or { -by-hand }
+HubError-Listing = the file list of `{ $id }` at { $url } is invalid: { $reason }
+    .hint = check the address; a login page or a proxy of the network may have answered instead of the hub; { -mirror }; or { -by-hand }
 HubError-Incomplete = `{ $id }` at { $endpoint } has no { $missing }
     .hint = { -mirror }; or { -by-hand }
-HubError-Transfer = cannot fetch { $file } from { $url } ({ $attempts } attempt(s))
+HubError-Transfer = cannot download { $file } from { $url } ({ $attempts } attempt(s))
 HubError-Hash = { $file } from { $url } has the hash { $found }, expected { $expected }
-    .hint = what came was thrown away; run it again, and where that does not help { -login }, or { -mirror }, or { -by-hand }
+    .hint = the download was discarded; run it again, and if that does not help, { -login }, or { -mirror }, or { -by-hand }
 HubError-Space = `{ $path }` has { $free } bytes free, the download needs { $needed }
     .hint = { $copies ->
         [0] make room, or set HF_HUB_CACHE to a folder on a larger disk
@@ -467,32 +467,32 @@ FolderAction-Rename = rename
 FolderAction-Replace = replace
 FolderAction-Write = write
 NotReplaceable-NotCheckpoint = is not a checkpoint folder
-NotReplaceable-IsSource = holds the checkpoint to read
+NotReplaceable-IsSource = contains the checkpoint to read
 TextSet-Calibration = the calibration texts
 TextSet-Measured = the texts to measure
 QuantizeError-Io = cannot { $what } `{ $path }`
-QuantizeError-Exists = `{ $path }` is there already, expected a new name or an empty folder
-    .hint = name another folder, remove that one, or replace it with `--force`
+QuantizeError-Exists = `{ $path }` already exists, expected a new name or an empty folder
+    .hint = use another folder, remove this one, or replace it with `--force`
 QuantizeError-NotReplaced = `{ $path }` { $why }, so it is not replaced
-    .hint = name another folder
+    .hint = use another folder
 QuantizeError-ForeignFile = `{ $path }` is not part of a checkpoint, so its folder is not replaced
-    .hint = move it elsewhere, or name another folder
+    .hint = move it elsewhere, or use another folder
 QuantizeError-Busy = another process is writing `{ $path }`
-    .hint = wait for it, or name another folder
+    .hint = wait for it, or use another folder
 QuantizeError-DiskSpace = `{ $path }` needs { SIZE($needed, unit: "GB", digits: 1) } of disk, found { SIZE($free, unit: "GB", digits: 1) } free
-    .hint = make room, or name a folder on another disk
+    .hint = make room, or use a folder on another disk
 QuantizeError-Damaged = `{ $file }` reads back as { $found }, expected { $expected } (SHA-256 of its tensors)
     .hint = the disk or the memory may be failing; write to another disk
-QuantizeError-AlreadyQuantized = `{ $folder }` is quantised to { $bits } bits already, expected an fp16 checkpoint
-    .hint = quantise the fp16 checkpoint; `moss-cli convert` changes the container alone
+QuantizeError-AlreadyQuantized = `{ $folder }` is already quantized to { $bits } bits, expected an fp16 checkpoint
+    .hint = quantize the fp16 checkpoint; `moss-cli convert` changes only the container
 QuantizeError-GroupSize = group size { $found } does not fit layers of { $in_features } inputs in { $bits } bits, expected a multiple of { $multiple }
-    .hint = 128 is the published size; -1 is one group a layer
-QuantizeError-TooWide = `{ $linear }` has weights that are no numbers, or too large for a scale in f16
+    .hint = 128 is the published size; -1 is one group per layer
+QuantizeError-TooWide = `{ $linear }` has weights that are NaN or too large for a scale in f16
 QuantizeError-NotPositive = the inputs of `{ $linear }` have no positive definite Hessian, in spite of dampening by { $dampening }
     .hint = use more calibration text, or `--method rtn`
-QuantizeError-Kernel = layer { $layer } could not be quantised
+QuantizeError-Kernel = layer { $layer } could not be quantized
 QuantizeError-OutOfMemory = layer { $layer } needs more memory than { $device } has: { SIZE($free, unit: "GiB", digits: 1) } of { SIZE($total, unit: "GiB", digits: 1) } were free
-    .hint = close what else uses the GPU, name another with `--gpu`, or work on the CPU: `--gpu cpu`
+    .hint = close other programs that use the GPU, use another GPU with `--gpu`, or use the CPU: `--gpu cpu`
 QuantizeError-Decode = cannot read `{ $file }` as text
 QuantizeError-Sample = line { $line } of `{ $file }` is neither a dialogue nor a text
     .hint = a line is {"{"}"turns": [{"{"}"user": "…", "moss": "…"{"}"}]{"}"} or {"{"}"text": "…"{"}"}; a file that does not end in .jsonl is one text
@@ -503,19 +503,19 @@ QuantizeError-Interrupted = interrupted
 
 # moss-server
 ServerError-NoTokenizer = the model cannot be served without a tokenizer for conversations
-    .hint = put the published tokenizer files beside the weights
+    .hint = put the published tokenizer files next to the weights
 ServerError-Tokenizer = the model cannot be served without a tokenizer for conversations
-ServerError-AlreadyOpen = the server has a model already
-ServerError-Listen = cannot take connections
+ServerError-AlreadyOpen = the server already has a model
+ServerError-Listen = cannot accept connections
 
 # moss-weights: CPU and GPU kernels
 
 KernelError-Argument = { $op }: `{ $arg }` is { $found }, expected { $rule }
 KernelError-Shape = { $op }: `{ $arg }` has shape { $found }, expected { $expected }
 KernelError-Dtype = { $op }: `{ $arg }` is { $found }, expected f32, f16 or bf16
-KernelError-NotPacked = { $op }: 8-bit activations are multiplied with int4 and int8 weights, found { $found }
-    .hint = leave `--activations` out, or take an int4 or int8 checkpoint
-KernelError-NotCompiled = { $op }: this build has kernels for the CPU alone
+KernelError-NotPacked = { $op }: 8-bit activations need int4 or int8 weights, found { $found }
+    .hint = omit `--activations`, or use an int4 or int8 checkpoint
+KernelError-NotCompiled = { $op }: this build has only CPU kernels
     .hint = build with `cargo build --release --features cuda` for GPUs
 KernelError-NoSuchGpu = there is no GPU { $ordinal }: the driver shows { $found ->
         [0] none
@@ -524,29 +524,29 @@ KernelError-NoSuchGpu = there is no GPU { $ordinal }: the driver shows { $found 
     }
     .hint = `nvidia-smi` lists the GPUs, `CUDA_VISIBLE_DEVICES` may hide some; `--gpu cpu` needs none
 KernelError-NoDriver = no NVIDIA driver found: the dynamic loader does not find libcuda.so.1
-    .hint = install the NVIDIA driver (`nvidia-smi` then lists the GPUs), or leave `--gpu` out to run on the CPU
+    .hint = install the NVIDIA driver (`nvidia-smi` then lists the GPUs), or omit `--gpu` to run on the CPU
 KernelError-LibraryMissing = { $library } is needed for this and cannot be loaded: { $reason }
     .hint = install it with `pip install { $version ->
         [12] nvidia-cublas-cu12
        *[other] nvidia-cublas
-    }`, or install the CUDA toolkit { $version }; `LD_LIBRARY_PATH` can name a folder that has it
+    }`, or install the CUDA toolkit { $version }; `LD_LIBRARY_PATH` can name a folder that contains it
 KernelError-DriverTooOld = the NVIDIA driver offers CUDA { VERSION($found) }, this build needs { VERSION($needed) } or newer
     .hint = install a driver for CUDA { VERSION($needed) } or newer, or build with an older toolkit; `--gpu cpu` needs none
 KernelError-NotOpened = cannot open GPU { $gpu }: { $message }
     .hint = { $code ->
-        [2] its memory is taken: `nvidia-smi` shows by which programs; name another GPU, or stay on the CPU with `--gpu cpu`
-        [46] another program may have the GPU for itself (compute mode "exclusive"): `nvidia-smi` shows both; name another GPU, or stay on the CPU with `--gpu cpu`
+        [2] its memory is in use: `nvidia-smi` shows by which programs; use another GPU, or the CPU with `--gpu cpu`
+        [46] another program may use the GPU exclusively (compute mode "exclusive"): `nvidia-smi` shows both; use another GPU, or the CPU with `--gpu cpu`
        *[other] { -ask-nvidia-smi }
     }
 -ask-nvidia-smi = `nvidia-smi` shows driver and GPUs; `--gpu cpu` needs neither
-KernelError-OutOfMemory = GPU { $gpu } is out of memory: { SIZE($needed, unit: "MiB", digits: 0) } more were asked for, { SIZE($free, unit: "MiB", digits: 0) } are free
-    .hint = close what else uses the GPU, use a smaller format or a shorter context, or stay on the CPU
+KernelError-OutOfMemory = GPU { $gpu } is out of memory: { SIZE($needed, unit: "MiB", digits: 0) } more were requested, { SIZE($free, unit: "MiB", digits: 0) } are free
+    .hint = close other programs that use the GPU, use a smaller format or a shorter context, or use the CPU
 KernelError-Tensor = a tensor operation failed
 KernelError-Read = cannot read weights
 KernelError-Driver = cannot { $what }: { $message }
     .hint = { $code ->
         [100] is an NVIDIA driver installed? `nvidia-smi` should list the GPU; `--gpu cpu` needs none
-        [803] the driver is not whole: after an update of it the machine must be restarted, and a container must have the libraries of the machine's driver; `--gpu cpu` needs none
+        [803] the driver is incomplete: restart the machine after a driver update; a container needs the libraries of the machine's driver; `--gpu cpu` needs none
        *[other] { -ask-nvidia-smi }
     }
 Rule-Exactly = { $value }
@@ -569,7 +569,7 @@ Rule-DenseAtMost = at most { $most }, dense, of { $inputs } inputs
 Rule-HeldByF16 = a value that f16 holds, at every index
 Rule-OnDevice = one on the GPU
 Rule-Addressable = few enough for every element to have an address
-Rule-Memory = as few as memory holds: { SIZE($needed, unit: "GB", digits: 0) } were asked for
+Rule-Memory = as few as fit memory: { SIZE($needed, unit: "GB", digits: 0) } were requested
 DriverCall-FreeMemory = query the free memory
 DriverCall-DriverVersion = query the driver's version
 DriverCall-Describe = query the GPU's properties
@@ -583,7 +583,7 @@ DriverCall-CopyTo = copy to the GPU
 DriverCall-CopyWithin = copy within the GPU
 DriverCall-Transfer = transfer to the next stage
 DriverCall-Allocate = allocate memory
-DriverCall-AllocatePinned = allocate page-locked host memory
+DriverCall-AllocatePinned = allocate pinned host memory
 DriverCall-SetMemory = set memory
 DriverCall-Capture = capture a CUDA graph
 DriverCall-LaunchGraph = launch a CUDA graph
@@ -594,22 +594,22 @@ DriverCall-Synchronize = wait for the GPU
 
 # moss-bench
 BenchError-NothingMeasured = nothing was measured
-BenchError-NoAnswer = the model gave no answer
-BenchError-NoLogits = the model gave no logits
+BenchError-NoAnswer = the model returned no result
+BenchError-NoLogits = the model returned no logits
 BenchError-NoExpectedValues = cannot read `{ $file }`
-    .hint = `verify` needs expected.json and expected.safetensors beside the weights, or `--expected DIR`
+    .hint = `verify` needs expected.json and expected.safetensors next to the weights, or `--expected DIR`
 BenchError-Read = cannot read `{ $file }`
 BenchError-Decode = cannot read `{ $file }`
 BenchError-Json = cannot read `{ $file }`
 BenchError-Safetensors = cannot read `{ $file }`
 BenchError-TensorType = tensor `{ $name }` in `{ $file }` is { $found }, expected F32, I32 or I64
 BenchError-MissingTensor = the expected values have no tensor `{ $name }`
-BenchError-MissingPrompt = the expected values name prompt { $index }, which is not there
+BenchError-MissingPrompt = the expected values refer to prompt { $index }, which does not exist
 BenchError-Positions = tensor `{ $name }` has { $found } positions, expected { $expected }
 
 # moss
-BuildError-Declined = `{ $name }` is not on this machine, and was not downloaded
-BuildError-NoTokenizer = `{ $folder }` holds no tokenizer (vocab.json, merges.txt)
+BuildError-Declined = `{ $name }` is not on this machine, and the download was declined
+BuildError-NoTokenizer = `{ $folder }` has no tokenizer (vocab.json, merges.txt)
     .hint = put the published tokenizer files there
 BuildError-NotAPluginModel = `{ $name }` was not trained with plugins
     .hint = use a plugin model, such as `moss-moon-003-sft-plugin-int4`

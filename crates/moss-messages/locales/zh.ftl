@@ -21,7 +21,7 @@ FileError-Kind = 这是{ $found }，应为普通文件
         [DanglingLink] 链接的目标已被移动或删除：请重新下载或复制该文件
        *[other] 请给出磁盘上文件的路径；不读取管道和设备
     }
-FileError-TooLarge = 文件超过 { $limit } 字节，即读取的上限
+FileError-TooLarge = 文件超过 { $limit } 字节的上限
 
 # moss-checkpoint
 -damaged-file = 文件似乎不完整或已损坏：请重新下载，并与模型库所列的大小核对
@@ -100,7 +100,7 @@ CheckpointError-NotWeights = `{ $file }` 的内容是{ $found }，应为权重
         [GitLfsPointer] 请在该文件夹中运行 `git lfs pull`，或单独下载该文件
        *[other] { -damaged-file }
     }
-CheckpointError-Json = `{ $file }` 不是可读的{ $what }
+CheckpointError-Json = `{ $file }` 不是有效的{ $what }
 CheckpointError-ConfigValue = `{ $file }` 中的 `{ $key }` { $found ->
         [none] 缺失
        *[other] 为 { $found }
@@ -172,10 +172,10 @@ CheckpointError-GroupSizeUnstated = `{ $file }` 中的 `{ $name }` 对 { $in_fea
     .hint = 请将 config.json 中的 `groupsize` 设为量化权重时的组大小
 CheckpointError-GroupSize = `{ $file }` 中的 `{ $name }` 对 { $in_features } 个输入有 { $groups } 组，没有与之相符的组大小
 PickleError-Truncated = 在第 { $at } 字节处中断，指令不完整
-PickleError-Opcode = 第 { $at } 字节处的操作码 { HEX($opcode, digits: 2) } 不是 state dict 所需要的
-PickleError-Global = 第 { $at } 字节处引用了 `{ $name }`，它不在 state dict 可引用的名单上
+PickleError-Opcode = 第 { $at } 字节处的操作码 { HEX($opcode, digits: 2) } 在 state dict 中不允许
+PickleError-Global = 第 { $at } 字节处引用了 `{ $name }`，它不在 state dict 的允许列表中
 PickleError-Value = 第 { $at } 字节处：应为{ $expected }
-PickleError-Limit = 第 { $at } 字节处：{ $what }比任何 state dict 都多
+PickleError-Limit = 第 { $at } 字节处：{ $what }超过 state dict 的上限
 PickleError-Attached = 张量 `{ $name }` 带有{ $what }，应没有
 PickleError-Unreached = 有 { $count } 个张量不是最外层字典中字符串键的值，第一个的数据在 `{ $record }` 中
 Warning-BitWidth = config.json 称 `wbits` = { $config }，而权重宽 { $tensors } 位；按 { $tensors } 处理
@@ -187,7 +187,7 @@ Warning-GroupSizeAssumed = 没有任何地方说明 `{ $name }` 的组大小（�
 Warning-UnusedGroups = `{ $name }` 的 { $groups } 组中有 { $unused } 组未被使用，共有 { $linears } 个线性层如此：权重可能已损坏
 Warning-Symmetry = 配置称 `sym`，但 `{ $name }` 存储的是 { $found }，而 `{ $format }` 格式的对称权重应为 { $expected }，共有 { $linears } 个线性层如此：`sym` 或 `checkpoint_format` 可能有误
 Warning-OwnHead = config.json 称 `tie_word_embeddings`，但嵌入之外另有 `lm_head`；使用后者
-Warning-NoHeadBias = 缺少 `lm_head.bias`，而发布的检查点都有它；在没有它的情况下继续
+Warning-NoHeadBias = 缺少 `lm_head.bias`，而发布的检查点都有它；将不使用它
 Warning-NoChecksums = `{ $file }` 写入时未带校验和，其损坏可能无法发现
 Warning-UnknownTensors = 有 { $count } 个此模型用不到的张量，第一个是 `{ $first }`；已忽略
 
@@ -233,7 +233,7 @@ TextError-Unsupported = `{ $file }` 中{ $token ->
        *[other] {" "}`{ $token }` 的 {""}
     }`{ $option }` 为 true，应为 false
     .hint = { -published-tokenizer }
-TextError-TokenizerJson = 有 `{ $file }`，但缺少所读取的 vocab.json 和 merges.txt
+TextError-TokenizerJson = 有 `{ $file }`，但缺少所需的 vocab.json 和 merges.txt
     .hint = 请用 transformers 保存慢速分词器（`AutoTokenizer.from_pretrained(FOLDER, use_fast=False).save_pretrained(FOLDER)`），或复制所发布检查点的 vocab.json、merges.txt 和 added_tokens.json
 TextError-UnknownId = 位置 { $position } 的词元 ID { $id } 未知，分词器共有 { $tokens } 个词元
     .hint = 这些 ID 可能来自另一个模型的分词器
@@ -246,9 +246,9 @@ TextError-MissingSpecial = `{ $folder }` 中的分词器缺少特殊词元 `{ $n
 TextError-Encode = 无法对 { $bytes } 字节的文本分词：{ $reason }
 TextError-NoPluginApi = 无法启用插件 `{ $plugin }`：从未公布过它的 API
     .hint = 已公布 API 的有 web-search、calculator、equation-solver 和 text-to-image
-TextError-UnknownPlugin = 没有插件 `{ $found }`，应为以下之一：{ $expected }
-TextError-TurnTooLong = 指令加上这一条消息共 { $found } 个词元，除回答外最多容纳 { $allowed } 个
-    .hint = 请缩短消息或系统文本
+TextError-UnknownPlugin = 未知插件 `{ $found }`，应为以下之一：{ $expected }
+TextError-TurnTooLong = 系统提示词加上这条消息共 { $found } 个词元，要为回答留出空间，最多 { $allowed } 个
+    .hint = 请缩短消息或系统提示词
 TextError-Conversation = 这不是保存的对话
 TextError-ConversationVersion = 该对话以格式 { $found } 保存，应为 { $expected }
 
@@ -279,15 +279,15 @@ NetworkRule-Synthetic = 可以随机生成的张量
 Shortfall = 设备 { $device }（{ $name }）放 { $layers } 层需要 { SIZE($needed, unit: "GB", digits: 2) }，可用 { SIZE($free, unit: "GB", digits: 2) }，还差 { SIZE($missing, unit: "GB", digits: 2) }
 ModelError-Config = config.json 中的 `{ $key }` 为 { $found }，应为{ $expected }
 ModelError-Kernel = 第 { $layer } 层：`{ $op }` 失败
-ModelError-WindowFull = 位置 { $end } 超出模型 { $context_length } 个位置的上下文窗口
-    .hint = 请缩短提示，或开始新的对话
-ModelError-CacheFull = 键值缓存已满：还需要 { $needed_blocks } 块，剩余 { $free_blocks } 块
+ModelError-WindowFull = 位置 { $end } 超出模型的上下文长度 { $context_length }
+    .hint = 请缩短输入，或开始新的对话
+ModelError-CacheFull = KV 缓存已满：还需要 { $needed_blocks } 块，剩余 { $free_blocks } 块
 ModelError-BlocksMissing = 批次中的序列 { $sequence } 有 { $found } 个缓存块，需要 { $expected } 个
 ModelError-EmptyChunk = 批次中的序列 { $sequence } 没有要计算的词元
 ModelError-UnknownToken = 词元 ID { $id } 超出模型的 { $vocab_size } 个嵌入行
 ModelError-Stage = { $device } 上的阶段 { $stage } 失败
-ModelError-NoStageInput = 第 { $layer } 层没有得到输入：各阶段前后不衔接
-ModelError-GpuDtype = GPU 内核将激活舍入到 f16，而要求的是 { $found }
+ModelError-NoStageInput = 第 { $layer } 层没有输入：各阶段不连续
+ModelError-GpuDtype = GPU 内核将激活值舍入到 f16，而要求的是 { $found }
     .hint = 请去掉 `--dtype`，或用 `--dtype f16`；`--gpu cpu` 支持 f32 和 bf16
 ModelError-ActivationsNotExact = 8 位激活值是舍入的，而运算之间的数值要求为 F32
     .hint = 使用 `--activations int8` 时请去掉 `--dtype`，或用 `--dtype f16`、`bf16`
@@ -308,7 +308,7 @@ PlacementError-Sum = 各设备共分到 { $found } 层，应等于模型的 { $e
     .hint = { -leave-to-program }
 PlacementError-DoesNotFit = 模型放不下：{ $shortfalls }
     .hint = { $changes_count ->
-        [0] 换格式、缩短上下文或只加一个设备都放不下：需要别的 GPU
+        [0] 换格式、缩短上下文或再加一个设备都放不下：请使用其他 GPU
         [1] 这样可以放下：{ $changes }
        *[other] 以下任一项都可以放下：{ $changes }
     }
@@ -319,12 +319,12 @@ Change-MoreGpus = 再加 { $count } 个与设备 { $like } 相同的 GPU
 Change-Cpu = 在列表末尾加上 `cpu`（{ $layers } 层，占主机内存 { SIZE($bytes, unit: "GB", digits: 2) }）
 
 # moss-engine
-EngineError-EmptyPrompt = 提示为空，至少应有一个词元
-EngineError-PromptTooLong = 提示过长：共 { $found } 个词元，而模型的上下文长度（含回答）为 { $context_length } 个词元
-    .hint = 请缩短提示，或开始新的对话
+EngineError-EmptyPrompt = 输入为空，至少应有一个词元
+EngineError-PromptTooLong = 输入过长：共 { $found } 个词元，而模型的上下文长度（含回答）为 { $context_length } 个词元
+    .hint = 请缩短输入，或开始新的对话
 EngineError-QueueFull = 已有 { $limit } 个请求在排队
     .hint = 请在其中一些完成后再试
-EngineError-UnknownToken = 提示中位置 { $position } 的词元 ID { $id } 超出模型的 { $rows } 个嵌入行
+EngineError-UnknownToken = 输入中位置 { $position } 的词元 ID { $id } 超出模型的 { $rows } 个嵌入行
     .hint = 分词器或词元 ID 可能属于另一个模型
 EngineError-UnknownStop = 停止词元 ID { $id } 未知，从 0 起只有 { $tokens } 个词元
     .hint = 分词器或词元 ID 可能属于另一个模型
@@ -335,12 +335,12 @@ EngineError-TokenizerMismatch = 分词器有 { $tokens } 个词元，而模型�
 EngineError-Model = 第 { $step } 步失败
 EngineError-LogitsMissing = 模型为词元 { $step } 给出 { $found } 个 logit，应为 { $expected } 个
 EngineError-StepPanicked = 选取词元 { $step } 时程序崩溃：{ $message }
-    .hint = 最可能的原因是该请求的 logits 处理步骤
+    .hint = 最可能的原因是该请求的 logits 处理器
 EngineError-Panicked = 引擎因内部错误停止：{ $message }
     .hint = 请报告此问题，并附上所用的命令
 EngineError-DeviceLost = 设备出现故障，本进程无法再使用它
     .hint = 请重新启动程序；若再次发生，请用 `nvidia-smi -q` 和系统日志查看 GPU 故障
-EngineError-Stalled = 模型在处理 { $tokens } 个词元的一步中已有 { $seconds } 秒没有进展
+EngineError-Stalled = 模型的一次 { $tokens } 个词元的前向计算已有 { $seconds } 秒没有进展
     .hint = 请重新启动程序；最可能的原因是内存不足或 GPU 无响应
 EngineError-Threads = 无法启动 { $threads } 个工作线程：{ $reason }
 EngineError-ShutDown = 引擎已关闭
@@ -349,7 +349,7 @@ EngineError-NoPendingCommand = 没有等待结果的命令
 
 # moss-hub
 -mirror = 设置镜像（HF_ENDPOINT=https://hf-mirror.com）或使用 `--source modelscope`
--demo = `--demo` 无需网络，可立即试用本程序自带的微型模型
+-demo = `--demo` 无需网络，可立即试用本程序自带的小型演示模型
 -by-hand = 手动将 config.json、vocab.json、merges.txt、added_tokens.json 和权重文件放入 ./fnlp/名称，程序会在那里查找
 -other-ways = 也可{ -mirror }；HTTPS_PROXY 可设置代理；或{ -by-hand }
 -login = 用浏览器打开任一网页完成登录
@@ -382,7 +382,7 @@ Fault-Status = HTTP 状态码 { $status }
         [401] { -refused }
         [403] { -refused }
         [404] 请核对名称；{ -other-ways }
-        [429] 模型库要求减少请求：请稍候再运行；{ -other-ways }
+        [429] 模型库限制了请求频率：请稍候再运行；{ -other-ways }
         [511] { -log-in-first }
        *[other] { -run-again-or-login }
     }
@@ -407,13 +407,13 @@ Fault-Stalled = 停滞：{ FIXED($seconds, digits: 1) } 秒内只收到 { $bytes
     .hint = { -run-again }
 Fault-Html = 收到的是 HTML 网页，而不是文件
     .hint = { -log-in-first }
-Fault-Length = 对方的文件有 { $found } 字节，应为 { $expected }
+Fault-Length = 服务器上的文件有 { $found } 字节，应为 { $expected }
     .hint = { -log-in-first }
 Fault-Range = 请求字节 { $expected }，收到的是 `{ $found }`
     .hint = { -run-again }
-Fault-NoRanges = 服务器不理会 Range 请求
+Fault-NoRanges = 服务器忽略 Range 请求头
     .hint = { -log-in-first }
-Fault-Changed = 对方文件的哈希为 { $found }，应为 { $expected }
+Fault-Changed = 服务器上文件的哈希为 { $found }，应为 { $expected }
     .hint = { -run-again }
 Fault-RedirectTo = 被重定向到 `{ $value }`
     .hint = { -log-in-first }
@@ -428,21 +428,21 @@ HubError-NotFound = 找不到模型 `{ $name }`，已查找：{ $looked }
     .hint = { $similar ->
        *[other] 是否想输入 `{ $similar }`？
         [none] { $id ->
-           *[other] 可用 `moss-cli download { $id }` 下载，或手动将 config.json、vocab.json、merges.txt、added_tokens.json 和 pytorch_model*.bin 放入 ./{ $id }；`--demo` 可立即试用本程序自带的微型模型
-            [none] 请检查路径；`--demo` 可立即试用本程序自带的微型模型
+           *[other] 可用 `moss-cli download { $id }` 下载，或手动将 config.json、vocab.json、merges.txt、added_tokens.json 和 pytorch_model*.bin 放入 ./{ $id }；`--demo` 可立即试用本程序自带的小型演示模型
+            [none] 请检查路径；`--demo` 可立即试用本程序自带的小型演示模型
         }
     }
 HubError-Write = 无法将演示模型写入 `{ $path }`
     .hint = 请将 XDG_CACHE_HOME 设为可写的文件夹
 HubError-BadId = `{ $id }` 不是模型名称，应为“组织/名称”或已发布模型的短名称
     .hint = 例如 `fnlp/moss-moon-003-sft-int4`，或短名称 `moss-moon-003-sft-int4`
-HubError-Offline = 未下载 `{ $id }`：已要求离线
+HubError-Offline = 未下载 `{ $id }`，且处于离线模式
     .hint = 请去掉 `--offline`（HF_HUB_OFFLINE），或{ -by-hand }；{ -demo }
-HubError-BadEndpoint = 模型库地址 `{ $endpoint }` 不可用：{ $reason }
+HubError-BadEndpoint = 模型库地址 `{ $endpoint }` 无效：{ $reason }
     .hint = 例如 HF_ENDPOINT=https://hf-mirror.com；使用 `--source modelscope` 时为 MODELSCOPE_ENDPOINT=https://www.modelscope.cn
-HubError-BadProxy = 代理地址不可用：{ $reason }
+HubError-BadProxy = 代理地址无效：{ $reason }
     .hint = 例如 HTTPS_PROXY=http://127.0.0.1:7890 或 ALL_PROXY=socks5://127.0.0.1:1080
-HubError-Listing = 无法理解 { $url } 给出的 `{ $id }` 的文件列表：{ $reason }
+HubError-Listing = { $url } 给出的 `{ $id }` 的文件列表无效：{ $reason }
     .hint = 请核对地址；也可能是网络的登录页或代理代替模型库作了应答；请{ -mirror }；或{ -by-hand }
 HubError-Incomplete = { $endpoint } 上的 `{ $id }` 缺少{ $missing }
     .hint = 请{ -mirror }；或{ -by-hand }
@@ -467,7 +467,7 @@ FolderAction-Rename = 重命名
 FolderAction-Replace = 替换
 FolderAction-Write = 写入
 NotReplaceable-NotCheckpoint = 不是检查点文件夹
-NotReplaceable-IsSource = 含有要读取的检查点
+NotReplaceable-IsSource = 是要读取的检查点所在的文件夹
 TextSet-Calibration = 校准文本
 TextSet-Measured = 待测量的文本
 QuantizeError-Io = 无法{ $what } `{ $path }`
@@ -513,7 +513,7 @@ ServerError-Listen = 无法接受连接
 KernelError-Argument = { $op }：`{ $arg }` 为 { $found }，应为{ $rule }
 KernelError-Shape = { $op }：`{ $arg }` 的形状为 { $found }，应为 { $expected }
 KernelError-Dtype = { $op }：`{ $arg }` 的类型为 { $found }，应为 f32、f16 或 bf16
-KernelError-NotPacked = { $op }：8 位激活值只能与 int4、int8 权重相乘，实为 { $found }
+KernelError-NotPacked = { $op }：8 位激活值只能用于 int4、int8 权重，实为 { $found }
     .hint = 请去掉 `--activations`，或改用 int4 或 int8 检查点
 KernelError-NotCompiled = { $op }：此构建只含 CPU 内核
     .hint = 使用 GPU 请以 `cargo build --release --features cuda` 构建
@@ -583,10 +583,10 @@ DriverCall-CopyTo = 向 GPU 复制数据
 DriverCall-CopyWithin = 在 GPU 内复制数据
 DriverCall-Transfer = 将数据传给下一阶段
 DriverCall-Allocate = 分配显存
-DriverCall-AllocatePinned = 分配锁页内存
+DriverCall-AllocatePinned = 分配页锁定内存
 DriverCall-SetMemory = 写显存
-DriverCall-Capture = 捕获 CUDA graph
-DriverCall-LaunchGraph = 启动 CUDA graph
+DriverCall-Capture = 捕获 CUDA Graph
+DriverCall-LaunchGraph = 启动 CUDA Graph
 DriverCall-Measure = 测量
 DriverCall-PrepareCublas = 初始化 cuBLAS
 DriverCall-Gemm = 用 cuBLAS 计算矩阵乘法
@@ -608,7 +608,7 @@ BenchError-MissingPrompt = 期望值引用了输入 { $index }，但没有这个
 BenchError-Positions = 张量 `{ $name }` 有 { $found } 个位置，应为 { $expected } 个
 
 # moss
-BuildError-Declined = 本机没有 `{ $name }`，且未下载
+BuildError-Declined = 本机没有 `{ $name }`，且未同意下载
 BuildError-NoTokenizer = `{ $folder }` 中没有分词器（vocab.json、merges.txt）
     .hint = 请将发布的分词器文件放入其中
 BuildError-NotAPluginModel = `{ $name }` 未经插件训练

@@ -3,54 +3,57 @@
 use std::time::Duration;
 
 use clap::Args;
+use moss::SamplingParams;
 
 use super::parse::seconds;
 
-/// How answers are made.
+const CHAT: SamplingParams = SamplingParams::CHAT;
+
+/// Flags of generation.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Answers")]
 pub(crate) struct AnswerArgs {
-    /// 0 takes the best token always
+    /// Sampling temperature; 0 always chooses the most likely token
     #[arg(
         long,
         global = true,
         allow_negative_numbers = true,
         value_name = "T",
-        default_value_t = 0.7
+        default_value_t = CHAT.temperature
     )]
     pub(crate) temperature: f32,
-    /// Only the best K tokens; 0 for all
-    #[arg(long, global = true, value_name = "K", default_value_t = 40)]
+    /// Sample from the K most likely tokens; 0 for all
+    #[arg(long, global = true, value_name = "K", default_value_t = CHAT.top_k.unwrap_or(0))]
     pub(crate) top_k: usize,
-    /// Only the likeliest tokens that together reach this probability
+    /// Sample from the most likely tokens whose probabilities add up to P
     #[arg(
         long,
         global = true,
         allow_negative_numbers = true,
         value_name = "P",
-        default_value_t = 0.8
+        default_value_t = CHAT.top_p
     )]
     pub(crate) top_p: f32,
-    /// Only tokens at least this likely, relative to the likeliest
+    /// Sample from tokens that are at least P times as likely as the most likely one
     #[arg(
         long,
         global = true,
         allow_negative_numbers = true,
         value_name = "P",
-        default_value_t = 0.0
+        default_value_t = CHAT.min_p
     )]
     pub(crate) min_p: f32,
-    /// Above 1 makes repetitions less likely
+    /// Values above 1 make repetitions less likely
     #[arg(
         long,
         global = true,
         allow_negative_numbers = true,
         value_name = "X",
-        default_value_t = 1.02
+        default_value_t = CHAT.repetition_penalty
     )]
     pub(crate) repetition_penalty: f32,
-    /// From the 512th token of an answer on, makes its end likelier (above 1) or less likely (below
-    /// 1)
+    /// From the 512th token of an answer on, values above 1 make its end more likely, values below 1
+    /// less likely
     #[arg(
         long,
         global = true,
@@ -59,20 +62,19 @@ pub(crate) struct AnswerArgs {
         default_value_t = 1.0
     )]
     pub(crate) length_penalty: f32,
-    /// Tokens of an answer at most [default: as many as the window of 2048 holds]
+    /// Maximum number of tokens of an answer [default: as many as fit the context length of 2048]
     #[arg(long, global = true, value_name = "N")]
     pub(crate) max_new_tokens: Option<usize>,
-    /// Seconds of an answer at most, from its first token
+    /// Maximum time of an answer in seconds, from its first token
     #[arg(long, global = true, allow_negative_numbers = true, value_name = "SECONDS", value_parser = seconds)]
     pub(crate) max_time: Option<Duration>,
-    /// The same seed gives the same text on the same build
+    /// Random seed; the same seed gives the same text with the same build
     #[arg(long, global = true, value_name = "N")]
     pub(crate) seed: Option<u64>,
-    /// Stands before the first turn instead of MOSS's published instruction
+    /// System prompt; replaces MOSS's meta instruction
     #[arg(long, global = true, value_name = "TEXT")]
     pub(crate) system: Option<String>,
-    /// Plugins to switch on, for plugin models: web-search, calculator, equation-solver,
-    /// text-to-image
+    /// Plugins to enable in plugin models: web-search, calculator, equation-solver, text-to-image
     #[arg(long, global = true, value_name = "LIST", value_delimiter = ',')]
     pub(crate) plugins: Vec<String>,
 }

@@ -1,40 +1,40 @@
 //! Flags of `bench`.
 
 use clap::Args;
+use moss::model::MossConfig;
 
 use super::{
     model::FormatArg,
     parse::{at_least, layers},
 };
 
-/// Measure prefill and decode, beside what this machine's memory gives
+/// Measure prefill and decode speed, compared with the memory bandwidth
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
-    /// Make up weights of MOSS-moon-003's true sizes: no files needed
+    /// Use random weights of MOSS-moon-003's true size, without files
     #[arg(long)]
     pub(crate) random_weights: bool,
-    /// Format of made-up weights
+    /// Format of the random weights
     #[arg(long, value_name = "FORMAT", default_value = "int4")]
     pub(crate) format: FormatArg,
-    /// Layers of a model with made-up weights
-    #[arg(long, value_name = "N", default_value = "34", value_parser = layers)]
+    /// Number of layers of the model with random weights
+    #[arg(long, value_name = "N", default_value_t = MossConfig::moon_003().num_layers, value_parser = layers)]
     pub(crate) layers: usize,
-    /// Prompt tokens, several to be measured one after the other [default: 512; on a GPU
+    /// Prompt tokens; several are measured one after the other [default: 512; on a GPU
     /// 64,512,1900]
     #[arg(long, value_name = "N[,N…]", value_delimiter = ',', value_parser = at_least::<1>)]
     pub(crate) prompt: Vec<usize>,
     /// Tokens to generate after each prompt [default: 16; on a GPU 128]
     #[arg(long, value_name = "N", value_parser = at_least::<1>)]
     pub(crate) new: Option<usize>,
-    /// Time each kernel of one GPU by itself, with made-up weights: at the context, and for the
-    /// prompt, of --prompt [default: 512]
+    /// Time each kernel of one GPU separately, with random weights; --prompt sets the context and
+    /// the prompt length [default: 512]
     #[arg(long)]
     pub(crate) kernels: bool,
-    /// Then let so many conversations ask at the same time, each with the first prompt [default
-    /// prompt: 128]
+    /// Then measure N concurrent requests, each with the first prompt [default prompt: 128]
     #[arg(long, value_name = "N[,N…]", value_delimiter = ',', value_parser = at_least::<1>, conflicts_with = "kernels")]
     pub(crate) clients: Vec<usize>,
-    /// Draw when each stage works, for the last prompt and a token after it
+    /// Draw when each stage is busy, for the last prompt and a token after it
     #[arg(long, conflicts_with = "kernels")]
     pub(crate) timeline: bool,
     /// Print one JSON object

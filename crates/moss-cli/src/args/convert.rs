@@ -23,10 +23,10 @@ impl From<ContainerArg> for Container {
     }
 }
 
-/// Write a checkpoint into another container, bit for bit
+/// Write a checkpoint to another container, bit for bit
 ///
-/// Memory does not grow with the files. Every shard is read back and checked; a run that was cut
-/// off goes on where it was, given the same command. DST appears when it is whole.
+/// Memory use does not grow with the files. Every shard is read back and verified. The same command
+/// resumes an interrupted run. DST appears when it is complete.
 #[derive(Debug, Args)]
 pub(crate) struct ConvertArgs {
     /// The checkpoint: a folder, a hub id or a short name
@@ -38,10 +38,10 @@ pub(crate) struct ConvertArgs {
     /// The container to write
     #[arg(long, value_name = "CONTAINER")]
     pub(crate) to: ContainerArg,
-    /// Largest file in GB (10^9 bytes); a larger tensor has a file of its own
+    /// Maximum file size in GB (10^9 bytes); a larger tensor gets a separate file
     #[arg(long, value_name = "GB", default_value_t = 5.0, value_parser = above_zero)]
     pub(crate) max_shard_size: f64,
-    /// Replace a checkpoint that is in DST already
+    /// Replace an existing checkpoint in DST
     #[arg(long)]
     pub(crate) force: bool,
 }

@@ -7,11 +7,11 @@ use clap::Args;
 /// Exit status 1 if the self-test fails.
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
-    /// Compare every kernel with the CPU's on every GPU, and let the demo models answer on each
+    /// Compare every kernel on every GPU with the CPU's, and generate with the demo models on every
     /// device
     #[arg(long)]
     pub(crate) selftest: bool,
-    /// Of the self-test, only kernels whose name contains this, and no demo models
+    /// Restrict the self-test to kernels whose name contains this text, without demo models
     #[arg(long, value_name = "KERNEL", requires = "selftest")]
     pub(crate) only: Option<String>,
     /// Print one JSON object

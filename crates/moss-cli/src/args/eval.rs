@@ -6,18 +6,18 @@ use clap::Args;
 
 /// Measure perplexity on a text, and agreement with another checkpoint
 ///
-/// Long texts are read through overlapping windows; every token counts once. Of dialogues the
-/// replies count.
+/// Long texts are split into overlapping windows, and every token is counted once. Only the replies
+/// of dialogues are counted.
 #[derive(Debug, Args)]
 pub(crate) struct EvalArgs {
-    /// A text, or .jsonl with {"turns": [{"user", "moss"}]} or {"text"} a line
+    /// A text, or a .jsonl file with {"turns": [{"user", "moss"}]} or {"text"} per line
     #[arg(long, value_name = "FILE", required = true)]
     pub(crate) perplexity: PathBuf,
-    /// The reference: KL(OTHER || model) and how often the likeliest tokens agree. Its activations
-    /// are exact
+    /// Reference checkpoint: prints KL(OTHER || model) and how often the most likely tokens agree;
+    /// its activations are exact
     #[arg(long, value_name = "OTHER")]
     pub(crate) against: Option<PathBuf>,
-    /// Tokens of a window [default: the model's]
+    /// Tokens per window [default: the model's context length]
     #[arg(long, value_name = "N")]
     pub(crate) window: Option<usize>,
     /// Tokens from one window to the next [default: half a window]

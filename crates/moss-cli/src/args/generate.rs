@@ -2,14 +2,14 @@
 
 use clap::Args;
 
-/// Answer one message and leave
+/// Answer one message and exit
 #[derive(Debug, Args)]
 pub(crate) struct GenerateArgs {
-    /// The message; read from stdin where it is missing
+    /// The message [default: read from stdin]
     pub(crate) message: Option<String>,
-    /// Token ids to go on from, as they are: no prompt is built around them
+    /// Continue these token ids as they are, without a chat prompt
     ///
-    /// Prints text, or ids where the folder holds no tokenizer.
+    /// Prints text, or ids if the folder has no tokenizer.
     #[arg(
         long,
         value_name = "LIST",
@@ -17,7 +17,7 @@ pub(crate) struct GenerateArgs {
         conflicts_with = "message"
     )]
     pub(crate) ids: Vec<u32>,
-    /// Go on from the message as it is: no prompt is built around it
+    /// Continue the message as it is, without a chat prompt
     #[arg(long)]
     pub(crate) raw: bool,
     /// End the answer before this text; may be given several times

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-/// Say what a checkpoint holds: sizes, format, problems
+/// Show what a checkpoint contains: sizes, format, problems
 #[derive(Debug, Args)]
 pub(crate) struct InspectArgs {
     /// The checkpoint: a folder, a hub id or a short name [default: what --model or --demo names]
@@ -12,7 +12,7 @@ pub(crate) struct InspectArgs {
     /// List every tensor
     #[arg(long)]
     pub(crate) tensors: bool,
-    /// Read everything: checksums of PyTorch files, inf and NaN among the floats
+    /// Read all data: verify checksums of PyTorch files, and find inf and NaN
     #[arg(long)]
     pub(crate) check: bool,
     /// Print one JSON object

@@ -10,13 +10,13 @@ pub(crate) struct LogitsArgs {
     /// Token ids
     #[arg(long, value_name = "LIST", value_delimiter = ',', required = true)]
     pub(crate) ids: Vec<u32>,
-    /// Only those of the last position
+    /// Write only those of the last position
     #[arg(long)]
     pub(crate) last: bool,
     /// File to write: an f32 tensor `logits` [positions, vocabulary]
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
-    /// Replace the file if it is there already
+    /// Replace an existing file
     #[arg(long)]
     pub(crate) force: bool,
 }

@@ -1,4 +1,4 @@
-//! Command-line arguments as they are typed. What a command makes of them stands with the command.
+//! Command-line arguments as typed. Commands interpret them.
 
 mod answer;
 mod bench;

@@ -1,4 +1,4 @@
-//! Flags that set what is printed besides answers.
+//! Flags for output other than answers.
 
 use clap::{
     Args,
@@ -7,20 +7,18 @@ use clap::{
 
 use moss_messages::Language;
 
-use crate::messages::language_named;
-
-/// What is said besides answers.
+/// Output other than answers.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Output")]
 pub(crate) struct OutputArgs {
-    /// Nothing but answers and errors
+    /// Print only answers and errors
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
-    /// More about what happens; twice for everything
+    /// Print more about progress; given twice, print everything
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
     /// Language of messages [default: the locale's]
     #[arg(long, global = true, value_name = "LANG", value_parser = PossibleValuesParser::new(["en", "zh"])
-        .map(|name| language_named(&name).unwrap_or(Language::En)))]
+        .map(|tag| Language::from_tag(&tag).unwrap_or(Language::En)))]
     pub(crate) lang: Option<Language>,
 }

@@ -5,10 +5,10 @@ use std::{ops::RangeInclusive, time::Duration};
 use moss::weights::GptqBits;
 use moss_messages::Message;
 
-/// Maximum of `bench --layers`: thirty times those of the published model.
+/// Maximum of `bench --layers`: thirty times the layers of the published model.
 const MAX_LAYERS: u64 = 1000;
 
-/// An argument value that is not accepted.
+/// An invalid argument value.
 #[derive(Debug, thiserror::Error, Message)]
 #[error("{}", moss_messages::english(self))]
 pub(crate) enum ArgError {
@@ -41,7 +41,7 @@ pub(super) fn layers(text: &str) -> Result<usize, ArgError> {
     in_range(1..=MAX_LAYERS)(text)
 }
 
-/// Returns a parser of numbers of a range.
+/// Returns a parser of numbers in a range.
 pub(super) fn in_range<T>(
     range: RangeInclusive<u64>,
 ) -> impl Fn(&str) -> Result<T, ArgError> + Clone + Send + Sync

@@ -9,17 +9,17 @@ use super::{convert::ContainerArg, parse::bits};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum MethodArg {
-    /// Errors are made up for, on calibration text
+    /// Error-compensated rounding with calibration text
     Gptq,
-    /// Round to nearest: fast, less exact
+    /// Round to nearest: fast, less accurate
     Rtn,
 }
 
-/// Quantise the linear layers of an fp16 checkpoint, in the published layout
+/// Quantize the linear layers of an fp16 checkpoint, in the published layout
 ///
 /// GPTQ runs calibration text through the network layer by layer, on the first device of `--gpu`.
-/// Prints the error of every layer, and the perplexity before and after on texts that were kept out
-/// of calibration.
+/// Prints the error of every layer, and the perplexity before and after, measured on texts that are
+/// not used for calibration.
 #[derive(Debug, Args)]
 pub(crate) struct QuantizeArgs {
     /// The checkpoint: a folder, a hub id or a short name
@@ -28,33 +28,33 @@ pub(crate) struct QuantizeArgs {
     /// The folder to write
     #[arg(value_name = "DST")]
     pub(crate) target: PathBuf,
-    /// Bits of a weight
+    /// Bits per weight
     #[arg(long, value_name = "4|8", default_value = "4", value_parser = bits)]
     pub(crate) bits: GptqBits,
-    /// Inputs that share a scale; -1 for all of a layer
+    /// Number of inputs that share a scale; -1 for all inputs of a layer
     #[arg(long, value_name = "N", default_value_t = 128, allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-1..))]
     pub(crate) group_size: i32,
-    /// How weights are rounded
+    /// Rounding method
     #[arg(long, value_name = "METHOD", default_value = "gptq")]
     pub(crate) method: MethodArg,
-    /// Round the weights of the strongest inputs first: nearer to fp16, but groups no longer follow
-    /// each other
+    /// Round the weights of the inputs with the largest activations first: closer to fp16, but groups
+    /// are no longer contiguous
     #[arg(long)]
     pub(crate) act_order: bool,
-    /// Share of the mean diagonal that is added to the Hessian's diagonal
+    /// Fraction of the Hessian's mean diagonal that is added to its diagonal
     #[arg(long, value_name = "X", default_value_t = 0.01)]
     pub(crate) dampening: f64,
-    /// Calibration: a text, or .jsonl with {"turns": [{"user", "moss"}]} or {"text"} a line
-    /// [default: short dialogues that come with this program]
+    /// Calibration data: a text, or a .jsonl file with {"turns": [{"user", "moss"}]} or {"text"} per
+    /// line [default: short dialogues that are part of this program]
     #[arg(long, value_name = "FILE")]
     pub(crate) calibration: Option<PathBuf>,
-    /// Windows of calibration at most
+    /// Maximum number of calibration windows
     #[arg(long, value_name = "N", default_value_t = 128)]
     pub(crate) samples: usize,
     /// The container to write
     #[arg(long, value_name = "CONTAINER", default_value = "bin")]
     pub(crate) container: ContainerArg,
-    /// Replace a checkpoint that is in DST already
+    /// Replace an existing checkpoint in DST
     #[arg(long)]
     pub(crate) force: bool,
     /// Do not measure perplexity

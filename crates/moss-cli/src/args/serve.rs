@@ -12,18 +12,18 @@ pub(crate) enum LogFormat {
 
 /// Serve an OpenAI-compatible API and a web page
 ///
-/// Exit status: 0 stopped as asked, 1 could not start, 70 the engine failed (a panic of the model,
-/// a lost GPU, or a step without progress; /health and /ready return 503 before), 130 ended at once
-/// by a second signal.
+/// Exit status: 0 stopped by a signal, 1 could not start, 70 the engine failed (the model panicked,
+/// a GPU was lost, or a forward pass made no progress; /health and /ready return 503 before), 130
+/// ended immediately by a second signal.
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
-    /// Port to listen on; 0 for any that is free
+    /// Port to listen on; 0 for any free port
     #[arg(long, value_name = "N", default_value_t = 8888)]
     pub(crate) port: u16,
-    /// Address to listen on; 0.0.0.0 for every network, which takes a key
+    /// Address to listen on; 0.0.0.0 for every network, which requires a key
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
     pub(crate) host: IpAddr,
-    /// A key that clients must send; several with commas, or by giving it again
+    /// API key that clients must send; separate several with commas or repeat the flag
     #[arg(
         long,
         env = "MOSS_API_KEY",
@@ -32,43 +32,44 @@ pub(crate) struct ServeArgs {
         hide_env_values = true
     )]
     pub(crate) api_key: Vec<String>,
-    /// A file of such keys, one a line
+    /// File with API keys, one per line
     #[arg(long, env = "MOSS_API_KEY_FILE", value_name = "FILE")]
     pub(crate) api_key_file: Option<PathBuf>,
-    /// Listen beyond this machine without a key
+    /// Listen to other machines without a key
     #[arg(long)]
     pub(crate) no_key: bool,
-    /// A host name that clients may call this server by [default: names of this machine, any beyond
-    /// it]
+    /// Host name that clients may use for this server [default: names of this machine; any if other
+    /// machines can connect]
     #[arg(long, value_name = "NAME")]
     pub(crate) allow_host: Vec<String>,
     /// Origin of another web page that may call the API from a browser, or `*`
     #[arg(long, value_name = "ORIGIN")]
     pub(crate) cors_origin: Vec<String>,
-    /// Answers made at once
+    /// Maximum number of answers that are generated at the same time
     #[arg(long, value_name = "N", default_value_t = 32)]
     pub(crate) parallel: usize,
-    /// Requests that may wait; one more is told to come back later
+    /// Maximum number of queued requests; further requests get status 429
     #[arg(long, value_name = "N", default_value_t = 256)]
     pub(crate) queue: usize,
-    /// Tokens of all answers at once that the cache holds [default: four windows]
+    /// Size of the KV cache in tokens, for all answers together [default: four times the context
+    /// length]
     #[arg(long, value_name = "N")]
     pub(crate) cache_tokens: Option<usize>,
-    /// Seconds that a request may wait in the queue [default: 120, or longer where measured speed
-    /// says that the requests ahead need longer]
+    /// Maximum time of a request in the queue, in seconds [default: 120, or longer if the requests
+    /// before it need longer at the measured speed]
     #[arg(long, value_name = "SECONDS")]
     pub(crate) queue_time: Option<u64>,
-    /// Seconds that a prompt may take [default: four times what measured speed predicts, at least
-    /// 300, or 60 on GPUs alone]
+    /// Maximum time of prefill, in seconds [default: four times the time predicted from the measured
+    /// speed, at least 300, or 60 if all devices are GPUs]
     #[arg(long, value_name = "SECONDS")]
     pub(crate) prompt_time: Option<u64>,
-    /// Seconds that running answers are given after SIGTERM
+    /// Time for running answers to finish after SIGTERM, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub(crate) drain_time: u64,
-    /// Form of the log on stderr
+    /// Format of the log on stderr
     #[arg(long, value_name = "FORM", default_value = "text")]
     pub(crate) log_format: LogFormat,
-    /// Write prompts into the log
+    /// Write prompts to the log
     #[arg(long)]
     pub(crate) log_prompts: bool,
     /// Reject requests with unknown fields instead of ignoring these fields

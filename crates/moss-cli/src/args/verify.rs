@@ -4,24 +4,25 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-/// Compare a folder's expected.json and expected.safetensors with what this engine computes
+/// Compare the results of this engine with a folder's expected.json and expected.safetensors
 ///
-/// Prints the largest differences; exit status 1 when one is out of tolerance. With
-/// --rope-precision f16, expected_fp16_rope.* are compared. An expected.txt beside the weights may
-/// name the folder beside it that holds the values. Greedy paths and sampling are compared with
-/// --dtype f32, greedy paths on GPUs too.
+/// Prints the largest differences. The exit status is 1 if one exceeds its tolerance. With
+/// --rope-precision f16, expected_fp16_rope.* are compared. A file expected.txt next to the weights
+/// may name a sibling folder with the values. Greedy paths and sampling are compared with --dtype
+/// f32, greedy paths also on GPUs.
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
     /// The checkpoint's folder
     pub(crate) dir: PathBuf,
-    /// Folder with the expected values, where it is another one
+    /// Folder with the expected values [default: DIR]
     #[arg(long, value_name = "DIR")]
     pub(crate) expected: Option<PathBuf>,
-    /// Allowed difference of a logit [default: 1e-4, 1e-3 for quantised weights, twice the oracle's
-    /// own for 16-bit types, 32 times for 8-bit activations]
+    /// Allowed difference of a logit [default: 1e-4, 1e-3 for quantized weights, twice the
+    /// reference's for 16-bit types, 32 times the reference's for 8-bit activations]
     #[arg(long, value_name = "X")]
     pub(crate) tolerance: Option<f32>,
-    /// Rows from which a pass on a GPU takes the path of many rows, to check either path
+    /// Number of tokens from which a forward pass on a GPU uses the prefill (GEMM) path, to test both
+    /// paths
     #[arg(long, value_name = "N", hide_short_help = true)]
     pub(crate) many_rows_from: Option<usize>,
 }

@@ -1,4 +1,4 @@
-//! `completions`: what shells read.
+//! `completions`: shell completions.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! `convert`: the same tensors in another container.
+//! `convert`: writes the same tensors to another container.
 
 use std::process::ExitCode;
 

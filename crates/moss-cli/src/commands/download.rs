@@ -1,4 +1,4 @@
-//! `download`: a model into the hub's cache, or the rest of one.
+//! `download`: downloads a model, or its missing files, into the hub's cache.
 
 mod verify;
 

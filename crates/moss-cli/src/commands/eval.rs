@@ -1,4 +1,4 @@
-//! `eval`: what a checkpoint is worth on a text, alone or beside another.
+//! `eval`: perplexity of a checkpoint on a text, and its agreement with another checkpoint.
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -20,7 +20,7 @@ use crate::{
     source,
 };
 
-/// Places of a label on a terminal.
+/// Width of a label on a terminal.
 const LABEL: usize = 17;
 
 pub(crate) fn run(args: &EvalArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
@@ -73,7 +73,7 @@ fn of(found: Perplexity) -> serde_json::Value {
     json!({ "perplexity": found.value(), "mean_loss": found.mean_loss, "tokens": found.tokens })
 }
 
-/// Lines of one language: a label, and what was measured.
+/// Report lines in one language: a label and a value.
 struct Lines(Language);
 
 impl Lines {

@@ -1,4 +1,4 @@
-//! `generate`: one answer.
+//! `generate`: generates one answer.
 
 use std::{io::Read, process::ExitCode};
 
@@ -23,7 +23,7 @@ use crate::{
 };
 
 pub(crate) fn run(args: &GenerateArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
-    // Read before the model is, so that a wrong message does not wait for 10 GB.
+    // An invalid message is reported before 10 GB of weights are read.
     let message = if args.ids.is_empty() {
         Some(message(args)?)
     } else {
@@ -43,7 +43,7 @@ pub(crate) fn run(args: &GenerateArgs, cli: &Cli, printer: &Printer) -> anyhow::
             let engine = found.engine().map_err(build_failed)?;
             interrupts = Interrupts::watch(printer)?;
             let by_ids = message.is_none() || prints_ids;
-            outcome = go_on(prompt, by_ids, args, cli, printer, &engine, &interrupts)?;
+            outcome = complete(prompt, by_ids, args, cli, printer, &engine, &interrupts)?;
         }
     }
     if args.json {
@@ -52,9 +52,9 @@ pub(crate) fn run(args: &GenerateArgs, cli: &Cli, printer: &Printer) -> anyhow::
         printer.answer("\n")?;
     }
     match ending_of_generate(&outcome, prints_ids) {
-        // An empty answer looks like a failure: its reason is always shown.
+        // An empty answer looks like a failure, so its reason is always shown.
         Some(Ending::NoText(why)) => printer.say(why),
-        Some(Ending::Cut(why)) => printer.detail(&printer.text(&why)),
+        Some(Ending::Truncated(why)) => printer.detail(&printer.text(&why)),
         None => {}
     }
     printer.detail(&printer.text(&last_answer(&outcome)));
@@ -66,13 +66,13 @@ pub(crate) fn run(args: &GenerateArgs, cli: &Cli, printer: &Printer) -> anyhow::
 }
 
 impl GenerateArgs {
-    /// Whether this is one turn of a chat, not a text that goes on under rules of its own.
+    /// Returns true for one turn of a chat, false for a completion with other stop rules.
     fn is_turn(&self) -> bool {
         !self.raw && !self.ignore_eos && self.stop.is_empty()
     }
 }
 
-/// One turn of a chat: the parts of plugin models' turns are told apart.
+/// Generates one turn of a chat. Thoughts and commands of plugin models are not part of the answer.
 fn answer(
     message: &str,
     args: &GenerateArgs,
@@ -82,7 +82,7 @@ fn answer(
 ) -> anyhow::Result<Outcome> {
     let run = chat.ask(message)?;
     let _guard = interrupts.stop_with(run.cancel_handle());
-    let (prefill, mut spoken) = (PrefillBar::new(printer), false);
+    let (prefill, mut has_output) = (PrefillBar::new(printer), false);
     for event in run {
         match event {
             Event::Started {
@@ -95,21 +95,21 @@ fn answer(
             Event::Text { .. } if args.json => prefill.clear(),
             Event::Text { kind, piece, .. } => {
                 prefill.clear();
-                spoken = true;
+                has_output = true;
                 match kind {
                     SegmentKind::Answer => printer.answer(&piece)?,
                     _ => printer.aside(&piece),
                 }
             }
             Event::Finished(outcome) => return Ok(outcome),
-            Event::Failed(error) => return Err(failed(error, spoken, printer)),
+            Event::Failed(error) => return Err(failed(error, has_output, printer)),
             Event::TurnsDropped { .. } => {}
         }
     }
     Err(no_answer())
 }
 
-/// The prompt of a text that goes on.
+/// Returns the prompt of a completion.
 fn prompt(message: Option<&str>, args: &GenerateArgs, found: &Found) -> anyhow::Result<Vec<u32>> {
     let Some(text) = message else {
         return Ok(args.ids.clone());
@@ -120,8 +120,8 @@ fn prompt(message: Option<&str>, args: &GenerateArgs, found: &Found) -> anyhow::
     })
 }
 
-/// Ids or text that goes on, under the rules that the flags give.
-fn go_on(
+/// Continues ids or text with the stop rules of the flags.
+fn complete(
     prompt: Vec<u32>,
     by_ids: bool,
     args: &GenerateArgs,
@@ -130,7 +130,7 @@ fn go_on(
     engine: &Engine,
     interrupts: &Interrupts,
 ) -> anyhow::Result<Outcome> {
-    // Rows of the embedding beyond the tokenizer's tokens are untrained.
+    // Embedding rows beyond the tokenizer's tokens are untrained.
     if by_ids && let Some(tokenizer) = engine.tokenizer() {
         tokenizer.check_ids(&prompt)?;
     }
@@ -156,7 +156,7 @@ fn go_on(
         ..Request::new(prompt, sampling)
     })?;
     let _guard = interrupts.stop_with(run.cancel_handle());
-    let (prefill, mut spoken) = (PrefillBar::new(printer), false);
+    let (prefill, mut has_output) = (PrefillBar::new(printer), false);
     for event in run {
         match event {
             Event::Started {
@@ -167,25 +167,25 @@ fn go_on(
             Event::Text { .. } if args.json => prefill.clear(),
             Event::Text { id: Some(id), .. } if engine.tokenizer().is_none() => {
                 prefill.clear();
-                spoken = true;
+                has_output = true;
                 printer.answer(&format!("{id} "))?;
             }
             Event::Text { piece, .. } => {
                 prefill.clear();
-                spoken = true;
+                has_output = true;
                 printer.answer(&piece)?;
             }
             Event::Finished(outcome) => return Ok(outcome),
-            Event::Failed(error) => return Err(failed(error, spoken, printer)),
+            Event::Failed(error) => return Err(failed(error, has_output, printer)),
             Event::TurnsDropped { .. } => {}
         }
     }
     Err(no_answer())
 }
 
-/// The error, on a line of its own where a part of the answer stands.
-fn failed(error: EngineError, spoken: bool, printer: &Printer) -> anyhow::Error {
-    if spoken && let Err(error) = printer.answer("\n") {
+/// Returns the error, after a line end if a part of the answer was printed.
+fn failed(error: EngineError, has_output: bool, printer: &Printer) -> anyhow::Error {
+    if has_output && let Err(error) = printer.answer("\n") {
         return error.into();
     }
     CliError::new(msg!("cannot-generate")).because(error).into()

@@ -1,4 +1,4 @@
-//! `inspect`: what a checkpoint holds.
+//! `inspect`: shows the contents of a checkpoint.
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -40,7 +40,7 @@ pub(crate) fn run(args: &InspectArgs, cli: &Cli, printer: &Printer) -> anyhow::R
     })
 }
 
-/// What there is to say of a checkpoint.
+/// A report on a checkpoint.
 struct Report {
     folder: PathBuf,
     format: Text,
@@ -48,7 +48,7 @@ struct Report {
     tensors: Vec<TensorInfo>,
     lists_tensors: bool,
     config: Option<MossConfig>,
-    /// Tokens of the tokenizer, where there is one.
+    /// Number of tokens of the tokenizer, if there is one.
     tokens: Option<usize>,
     warnings: Vec<Arg>,
     problems: Vec<Arg>,
@@ -68,7 +68,7 @@ impl Report {
         open::check_room(&found, &cli.model)?;
         let checkpoint = match found.checkpoint() {
             Ok(checkpoint) => checkpoint,
-            // Damage explains best why a checkpoint cannot be opened.
+            // Damaged files are the most likely reason.
             Err(error) => return Err(damaged(files.damage, error)),
         };
         let mut problems: Vec<Arg> = files.damage.iter().map(ToArg::to_arg).collect();
@@ -87,7 +87,7 @@ impl Report {
             if let Some(tokens) = tokens.filter(|tokens| *tokens > rows) {
                 or_problem(msg!("inspect-rows", tokens, rows).to_arg());
             }
-            problems.extend(needed(&checkpoint, config));
+            problems.extend(tensor_problems(&checkpoint, config));
         }
         if args.check {
             problems.extend(floats(&checkpoint));
@@ -158,7 +158,7 @@ impl Report {
         lines.extend(warnings.map(|found| msg!("inspect-warning", found)));
         let problems = self.problems.iter();
         lines.extend(problems.map(|found| msg!("inspect-problem", found)));
-        // Names of tensors and files may hold anything.
+        // Names of tensors and files may contain control characters.
         let shown = |line: &str| format!("{}\n", escape(line, Context::Line));
         let lines = lines.iter().map(|line| language.text(line));
         let lines: String = lines.map(|line| shown(&format!("  {line}"))).collect();
@@ -225,7 +225,7 @@ fn format(checkpoint: &Checkpoint) -> Text {
     }
 }
 
-/// How linear layers are stored.
+/// Returns the format of linear layers.
 fn linears(format: &LinearFormat) -> Text {
     match format {
         LinearFormat::Dense(dtype) => msg!("plain", value = dtype.to_string()),
@@ -242,8 +242,8 @@ fn linears(format: &LinearFormat) -> Text {
     }
 }
 
-/// What is wrong with the tensors that the network needs, without reading its matrices.
-fn needed(checkpoint: &Checkpoint, config: &MossConfig) -> Vec<Arg> {
+/// Returns the problems of the tensors that the network needs, without reading matrices.
+fn tensor_problems(checkpoint: &Checkpoint, config: &MossConfig) -> Vec<Arg> {
     let (hidden, vocab) = (config.hidden_size, config.vocab_size);
     let mut shapes = vec![
         ("transformer.wte.weight".to_owned(), vec![vocab, hidden]),
@@ -286,15 +286,14 @@ fn floats(checkpoint: &Checkpoint) -> Vec<Arg> {
         .collect()
 }
 
-/// Why a checkpoint cannot be opened: the damage that was found, where there is some, and then the
-/// error of opening it.
+/// Returns why a checkpoint cannot be opened: the damaged files, if any, then the error of opening it.
 fn damaged(damage: Vec<CheckpointError>, error: CheckpointError) -> anyhow::Error {
-    let told = error.to_string();
+    let text = error.to_string();
     let mut chain: Result<CliError, CheckpointError> = Err(error);
     for found in damage
         .into_iter()
         .rev()
-        .filter(|found| found.to_string() != told)
+        .filter(|found| found.to_string() != text)
     {
         let failed = CliError::new(found);
         chain = Ok(match chain {

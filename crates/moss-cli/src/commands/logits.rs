@@ -1,4 +1,4 @@
-//! `logits`: the model's raw scores, for comparing with the Python model.
+//! `logits`: writes logits, for comparison with the Python model.
 
 use std::process::ExitCode;
 
@@ -60,8 +60,8 @@ pub(crate) fn run(args: &LogitsArgs, cli: &Cli, printer: &Printer) -> anyhow::Re
     Ok(ExitCode::SUCCESS)
 }
 
-/// Refuses ids that are no tokens before the model is loaded. Rows of the embedding that the
-/// tokenizer does not reach are untrained.
+/// Rejects unknown token ids before the model is loaded. Embedding rows beyond the tokenizer's tokens
+/// are untrained.
 fn check_ids(ids: &[u32], found: &Found) -> anyhow::Result<()> {
     if Tokenizer::is_present(found.folder()) {
         found.tokenizer().map_err(build_failed)?.check_ids(ids)?;

@@ -1,4 +1,4 @@
-//! `man`: manual pages, made of the same words as `--help`.
+//! `man`: manual pages with the texts of `--help`.
 
 use std::process::ExitCode;
 
@@ -15,7 +15,7 @@ use crate::{
 
 pub(crate) fn run(args: &ManArgs, printer: &Printer) -> anyhow::Result<ExitCode> {
     let mut command = help::translated(Cli::command(), printer.language);
-    command.build(); // hands the global flags down and gives subcommands their full names
+    command.build(); // adds global flags and full names to the subcommands
     if let Some(name) = &args.subcommand {
         command = command
             .find_subcommand(name)

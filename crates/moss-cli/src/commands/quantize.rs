@@ -1,4 +1,4 @@
-//! `quantize`: linear layers to 4 or 8 bits, and what that does to the model.
+//! `quantize`: quantizes linear layers to 4 or 8 bits, and measures the effect on perplexity.
 
 use std::process::ExitCode;
 
@@ -23,8 +23,8 @@ use crate::{
     progress, source,
 };
 
-/// Of so many texts one is kept out of calibration, to measure with.
-const MEASURED: usize = 10;
+/// One of this many texts is used to measure perplexity, not for calibration.
+const MEASURE_EVERY: usize = 10;
 
 pub(crate) fn run(args: &QuantizeArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
     let builder = open::builder(source::at(&args.source, &cli.model), cli, printer)?;
@@ -57,7 +57,7 @@ pub(crate) fn run(args: &QuantizeArgs, cli: &Cli, printer: &Printer) -> anyhow::
                 .unwrap_or(DeviceSpec::Cpu),
             container: args.container.into(),
             max_shard_bytes: match args.container {
-                ContainerArg::Bin => u64::MAX, // the published ones are one file, whatever its size
+                ContainerArg::Bin => u64::MAX, // the published quantized models are one file
                 ContainerArg::Safetensors => 5_000_000_000,
             },
             storage: open::storage(&cli.model),
@@ -75,8 +75,8 @@ pub(crate) fn run(args: &QuantizeArgs, cli: &Cli, printer: &Printer) -> anyhow::
             let perplexity = loaded.and_then(|(mut model, windows)| {
                 Ok(perplexity(&mut model, &measured, windows, &|| false)?)
             });
-            // The folder is whole: what cannot be measured here, as fp16 where int4 alone fits, can
-            // be elsewhere.
+            // The folder is complete, so this is only a warning. Perplexity can be measured on another
+            // machine, for example if only int4 fits this one.
             let failed = |error| {
                 let causes = printer.causes(&error).replace("\n  ", ": ");
                 let folder = found.folder();
@@ -101,8 +101,8 @@ pub(crate) fn run(args: &QuantizeArgs, cli: &Cli, printer: &Printer) -> anyhow::
     })
 }
 
-/// What to calibrate with, and what to measure on: every tenth text. A single text is cut into
-/// windows first. Without a tokenizer there is nothing to measure on.
+/// Returns the texts for calibration, and every tenth text for the measurement. A single text is
+/// split into windows first. Without a tokenizer, both are empty.
 fn texts(args: &QuantizeArgs, found: &Found) -> anyhow::Result<(Vec<Sample>, Vec<Sample>)> {
     let needs_text = args.method == MethodArg::Gptq || args.calibration.is_some();
     if !needs_text && !moss::Tokenizer::is_present(found.folder()) {
@@ -118,19 +118,19 @@ fn texts(args: &QuantizeArgs, found: &Found) -> anyhow::Result<(Vec<Sample>, Vec
         .iter()
         .flat_map(|sample| sample.windows(window))
         .collect();
-    if samples.len() < MEASURED {
+    if samples.len() < MEASURE_EVERY {
         return Ok((samples.clone(), samples));
     }
     let (mut calibration, mut measured) = (vec![], vec![]);
     for (index, sample) in samples.into_iter().enumerate() {
-        if index % MEASURED == MEASURED - 1 {
+        if index % MEASURE_EVERY == MEASURE_EVERY - 1 {
             &mut measured
         } else {
             &mut calibration
         }
         .push(sample);
     }
-    // Spread over the whole file, which may go topic by topic.
+    // Samples are spread over the whole file, which may be ordered by topic.
     let step = calibration.len().div_ceil(args.samples.max(1)).max(1);
     Ok((calibration.into_iter().step_by(step).collect(), measured))
 }

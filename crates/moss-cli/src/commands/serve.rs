@@ -1,4 +1,4 @@
-//! `serve`: an OpenAI-compatible API and a web page, for many at once.
+//! `serve`: serves an OpenAI-compatible API and a web page with continuous batching.
 
 use std::{
     net::SocketAddr, process::ExitCode, sync::Arc, sync::atomic::AtomicBool,
@@ -23,11 +23,11 @@ use crate::{
     source,
 };
 
-/// For a process whose engine has failed to end by itself, before it is aborted.
-const LAST_RESORT: Duration = Duration::from_secs(10);
+/// Time for a process to exit after its engine failed, before it is aborted.
+const ABORT_AFTER: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(args: &ServeArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
-    options(args, cli, String::new())?; // wrong flags, before a download of gigabytes
+    options(args, cli, String::new())?; // reports invalid flags before a large download
     let builder = open::builder(source::model(&cli.model), cli, printer)?;
     let builder = builder.engine_options(engine_options(args));
     let found = open::find_with(builder, &cli.model, printer)?;
@@ -58,22 +58,21 @@ pub(crate) fn run(args: &ServeArgs, cli: &Cli, printer: &Printer) -> anyhow::Res
             let stop = async {
                 tokio::select! {
                     () = signals.first() => printer.say(msg!("draining")),
-                    // The sender is dropped when the model is loaded; then nothing is to be heard
-                    // from it.
+                    // The sender is dropped when the model is loaded.
                     () = async { if failure.await.is_err() { std::future::pending().await } } => {}
                 }
             };
-            let told_to_stop = async {
+            let stop_requested = async {
                 stop.await;
                 if loading.load(SeqCst) {
-                    // Nothing can be running yet, and reading 10 GB to the end would be useless.
+                    // No request can be running yet, so loading need not finish.
                     std::process::exit(0);
                 }
             };
-            server.serve(listener, told_to_stop).await;
+            server.serve(listener, stop_requested).await;
         })
     };
-    // Alive from here on, and ready once the model is loaded.
+    // The server responds from here on, and is ready once the model is loaded.
     announce(address, dual_stack, hosts.as_deref(), has_keys, printer);
     let loaded = found.served().map_err(build_failed);
     loading.store(false, SeqCst);
@@ -96,15 +95,15 @@ pub(crate) fn run(args: &ServeArgs, cli: &Cli, printer: &Printer) -> anyhow::Res
     };
     let what = msg!("engine-failed");
     printer.error(&CliError::new(what).because(fault).into());
-    // A driver that hangs may hang at the end of the process too.
+    // A hanging driver may also block the exit of the process.
     std::thread::spawn(|| {
-        std::thread::sleep(LAST_RESORT);
+        std::thread::sleep(ABORT_AFTER);
         std::process::abort();
     });
     Ok(ExitCode::from(ENGINE_FAILED))
 }
 
-/// Says where the server can be reached, and by whom.
+/// Prints the URLs of the server and who can use them.
 fn announce(
     address: SocketAddr,
     dual_stack: bool,
@@ -122,7 +121,7 @@ fn announce(
     }
 }
 
-/// Who would log in to this machine, as far as the environment says.
+/// Returns the user and host for a login to this machine, as far as the environment names them.
 fn login() -> Login {
     let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     Login {
@@ -180,8 +179,7 @@ fn options(args: &ServeArgs, cli: &Cli, model: String) -> anyhow::Result<ServerO
         .filter(|_| is_local || !allow_host.is_empty());
     if let Some(hosts) = &mut allowed_hosts {
         hosts.extend(allow_host);
-        // An address that was asked for by name: no page can make it its own (DNS rebinding needs a
-        // host name).
+        // The address of `--host` is safe: DNS rebinding needs a host name.
         if !args.host.to_canonical().is_unspecified() {
             hosts.push(url_host(args.host));
         }
@@ -205,7 +203,7 @@ fn options(args: &ServeArgs, cli: &Cli, model: String) -> anyhow::Result<ServerO
     })
 }
 
-/// Keys of the command line, the environment and the file.
+/// Returns the keys of the command line, the environment and the file.
 fn keys(args: &ServeArgs) -> anyhow::Result<Vec<String>> {
     let mut keys = args.api_key.clone();
     if let Some(file) = &args.api_key_file {
@@ -221,7 +219,7 @@ fn keys(args: &ServeArgs) -> anyhow::Result<Vec<String>> {
             return Err(CliError::new(what).into());
         }
     }
-    // White space around a key does not survive its way through an HTTP header.
+    // HTTP headers do not preserve white space around a value.
     let keys = keys.iter().map(|key| key.trim().to_owned());
     Ok(keys.filter(|key| !key.is_empty()).collect())
 }

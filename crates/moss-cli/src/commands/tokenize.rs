@@ -1,4 +1,4 @@
-//! `tokenize`: JSON lines in, JSON lines out, for comparing with the Python tokenizer.
+//! `tokenize`: converts JSON lines, for comparison with the Python tokenizer.
 
 use std::{
     io::{BufRead, stdin},

@@ -1,12 +1,12 @@
-//! What the chat says about its answers.
+//! Messages of the chat.
 
 use moss::Outcome;
 use moss_messages::{Text, msg};
 
-/// Upstream's own welcome, as its published command-line demo prints it, in every language.
+/// The welcome text of MOSS's published command-line demo, the same in every language.
 pub(crate) const WELCOME: &str = "欢迎使用 MOSS 人工智能助手！输入内容即可进行对话。输入 clear 以清空对话历史，输入 stop 以终止对话。";
 
-/// Returns the tokens and the speed of an answer.
+/// Returns the token counts and the speed of an answer.
 pub(crate) fn last_answer(outcome: &Outcome) -> Text {
     let Outcome { usage, timings, .. } = outcome;
     msg!(
@@ -28,7 +28,7 @@ mod tests {
     use crate::repl::names::NAMES;
 
     #[test]
-    fn the_help_of_both_languages_names_every_command() {
+    fn help_names_every_command_in_both_languages() {
         let help = msg!("chat-help");
         for language in Language::ALL {
             for name in NAMES {

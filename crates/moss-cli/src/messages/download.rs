@@ -1,4 +1,4 @@
-//! What is said around a download.
+//! Messages of downloads.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use moss_messages::{Text, msg};
 
 use super::units::size;
 
-/// Characters of a licence that are shown.
+/// Maximum number of characters of a licence that are shown.
 const LONGEST_LICENSE: usize = 100;
 
-/// Returns what will come, before the first byte.
+/// Returns the summary of a download before it starts.
 pub(crate) fn download_plan(plan: &DownloadPlan) -> Text {
     let DownloadPlan {
         id,
@@ -35,7 +35,7 @@ pub(crate) fn download_plan(plan: &DownloadPlan) -> Text {
     )
 }
 
-/// Returns a line about a download that no terminal shows; `rate` counts bytes a second.
+/// Returns a status line for a download without a terminal. `rate` is in bytes per second.
 pub(crate) fn download_status(done: u64, total: u64, rate: u64) -> Text {
     let percent = done.saturating_mul(100) / total.max(1);
     let left = total.saturating_sub(done).checked_div(rate).map(clock);
@@ -46,7 +46,7 @@ pub(crate) fn download_status(done: u64, total: u64, rate: u64) -> Text {
     }
 }
 
-/// Returns why a request is made again.
+/// Returns why a request is repeated.
 pub(crate) fn retrying(file: &Fetched, fault: &Fault, wait: Duration) -> Text {
     msg!(
         "download-retrying",
@@ -56,7 +56,7 @@ pub(crate) fn retrying(file: &Fetched, fault: &Fault, wait: Duration) -> Text {
     )
 }
 
-/// The licence in the hub's words, which stand in a line of ours.
+/// Returns the hub's name of the licence, escaped and shortened for one line.
 fn license_text(license: Option<&str>, is_known: bool) -> String {
     let license = license
         .or(is_known.then_some("agpl-3.0"))
@@ -68,7 +68,7 @@ fn license_text(license: Option<&str>, is_known: bool) -> String {
         .collect()
 }
 
-/// Such as `1:02:03`, `2:03`.
+/// Formats seconds as `1:02:03` or `2:03`.
 fn clock(seconds: u64) -> String {
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     match hours {
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_licence_is_one_line_without_control_characters_and_of_bounded_length() {
+    fn a_licence_is_one_short_line_without_control_characters() {
         assert_eq!(license_text(None, true), "AGPL-3.0");
         let hostile = "mit\x1b[2J\nerror: \u{9b}\u{202e}";
         assert_eq!(
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_says_share_rate_and_time_left_and_survives_standing_still() {
+    fn a_status_has_percent_rate_and_time_left_and_a_stalled_one_has_neither_rate_nor_time() {
         let status = |rate| download_status(1_000_000, 4_000_000, rate).to_string();
         assert_eq!(
             status(1000),
@@ -106,9 +106,6 @@ mod tests {
             status(100),
             "25%, 1.00 MB / 4.00 MB, 0.10 kB/s, 8:20:00 left"
         );
-        assert_eq!(
-            status(0),
-            "25%, 1.00 MB / 4.00 MB, nothing comes at the moment"
-        );
+        assert_eq!(status(0), "25%, 1.00 MB / 4.00 MB, stalled");
     }
 }

@@ -1,25 +1,25 @@
-//! Why an answer ended, where that is not obvious from its text.
+//! Why an answer ended, if its text does not show it.
 
 use moss::{Outcome, StopCause};
 use moss_messages::{Text, msg};
 
-/// An ending that is worth a note.
+/// An ending that is reported.
 #[derive(Debug)]
 pub(crate) enum Ending {
-    /// An answer was cut short.
-    Cut(Text),
-    /// An answer has no visible text at all.
+    /// The answer is incomplete.
+    Truncated(Text),
+    /// The answer has no visible text.
     NoText(Text),
 }
 
-/// Returns the ending of a chat's answer.
+/// Returns the ending of an answer in a chat.
 pub(crate) fn ending_of_chat(outcome: &Outcome) -> Option<Text> {
     match ending(outcome, !outcome.text.trim().is_empty())? {
-        Ending::Cut(text) | Ending::NoText(text) => Some(text),
+        Ending::Truncated(text) | Ending::NoText(text) => Some(text),
     }
 }
 
-/// Returns the ending of an answer that is text, or ids where there is no tokenizer.
+/// Returns the ending of an answer of `generate`, which is ids if there is no tokenizer.
 pub(crate) fn ending_of_generate(outcome: &Outcome, prints_ids: bool) -> Option<Ending> {
     let has_ids = prints_ids && !outcome.ids.is_empty();
     ending(outcome, has_ids || !outcome.text.trim().is_empty())
@@ -29,11 +29,11 @@ fn ending(outcome: &Outcome, has_text: bool) -> Option<Ending> {
     match (has_text, &outcome.cause) {
         (false, _) => Some(Ending::NoText(no_text(outcome))),
         (true, StopCause::EndOfTurn | StopCause::StopString(_)) => None,
-        (true, cause) => Some(Ending::Cut(cut(cause))),
+        (true, cause) => Some(Ending::Truncated(truncated(cause))),
     }
 }
 
-fn cut(cause: &StopCause) -> Text {
+fn truncated(cause: &StopCause) -> Text {
     match cause {
         StopCause::Cancelled => msg!("ended-cancelled"),
         StopCause::TimeLimit => msg!("ended-time-limit"),
@@ -45,12 +45,13 @@ fn cut(cause: &StopCause) -> Text {
     }
 }
 
-/// An empty answer looks like a failure, so that each says its cause and a way out.
+/// Returns the cause of an empty answer and what to do about it. Without it, an empty answer would
+/// look like a failure.
 fn no_text(outcome: &Outcome) -> Text {
     let generated = outcome.usage.generated_tokens;
     match &outcome.cause {
-        // Whoever pressed Ctrl-C knows why.
-        StopCause::Cancelled => cut(&outcome.cause),
+        // The user pressed Ctrl-C.
+        StopCause::Cancelled => truncated(&outcome.cause),
         StopCause::TimeLimit if generated == 0 => msg!("no-answer-first-token"),
         StopCause::TimeLimit => msg!("no-answer-time-limit"),
         StopCause::PromptTimeLimit => msg!("no-answer-prompt-time"),
@@ -89,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_without_text_says_why_in_both_languages() {
+    fn an_answer_without_text_has_a_reason_in_both_languages() {
         let cases = [
             (
                 StopCause::TimeLimit,
@@ -130,16 +131,16 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_ended_by_itself_needs_no_note_and_ids_count_as_text() {
+    fn a_complete_answer_has_no_note_and_ids_count_as_text() {
         assert!(ending_of_chat(&outcome(StopCause::EndOfTurn, "yes", 2)).is_none());
         assert!(matches!(
             ending(&outcome(StopCause::TimeLimit, "yes", 2), true),
-            Some(Ending::Cut(_))
+            Some(Ending::Truncated(_))
         ));
         let ids = outcome(StopCause::MaxNewTokens, "", 2);
         assert!(matches!(
             ending_of_generate(&ids, true),
-            Some(Ending::Cut(_))
+            Some(Ending::Truncated(_))
         ));
         assert!(matches!(
             ending_of_generate(&ids, false),

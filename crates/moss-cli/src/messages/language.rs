@@ -1,15 +1,6 @@
-//! The language of messages. Answers are in whatever language MOSS chooses.
+//! The language of messages. MOSS itself answers in the language of the user's message.
 
 use moss_messages::Language;
-
-/// Returns the language of a value of `--lang`.
-pub(crate) fn language_named(name: &str) -> Option<Language> {
-    match name {
-        "en" => Some(Language::En),
-        "zh" => Some(Language::Zh),
-        _ => None,
-    }
-}
 
 /// Returns the language of the locale.
 pub(crate) fn language_of_locale() -> Language {

@@ -1,4 +1,4 @@
-//! Notes on the placement of a model.
+//! Messages of the placement.
 
 use moss::model::placement::{LeftOut, Note};
 use moss_messages::{Text, msg};
@@ -6,8 +6,8 @@ use moss_messages::{Text, msg};
 /// Returns the text of a note; `devices` are the names of all devices.
 pub(crate) fn placement_note(note: &Note, devices: &[String]) -> Text {
     match note {
-        Note::LeftOut { device, why } => {
-            let device = devices.get(*device).map_or("", String::as_str);
+        Note::LeftOut { device: index, why } => {
+            let device = devices.get(*index).map_or("", String::as_str);
             let why = match why {
                 LeftOut::NotNeeded => msg!("note-not-needed"),
                 LeftOut::TooSmall => msg!("note-too-small"),

@@ -1,10 +1,10 @@
-//! What `serve` says when it starts.
+//! Messages of `serve` at startup.
 
 use moss_messages::{Text, msg};
 
 use crate::addresses::Url;
 
-/// Returns the line of an address.
+/// Returns the line for an address.
 pub(crate) fn listening(Url { url, interface }: &Url) -> Text {
     match interface {
         None => msg!("listening", url),
@@ -12,7 +12,7 @@ pub(crate) fn listening(Url { url, interface }: &Url) -> Text {
     }
 }
 
-/// Returns whether a key is needed; `beyond`: other machines can connect.
+/// Returns the line about API keys. `beyond` is true if other machines can connect.
 pub(crate) fn key_state(has_keys: bool, beyond: bool) -> Text {
     match (has_keys, beyond) {
         (true, _) => msg!("key-required"),

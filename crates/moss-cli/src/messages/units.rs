@@ -1,6 +1,6 @@
 //! Units in messages.
 
-/// Bytes as people say them.
+/// Formats bytes in decimal units.
 pub(crate) fn size(bytes: u64) -> String {
     match bytes as f64 {
         bytes if bytes < 1e5 => format!("{:.2} kB", bytes / 1e3),

@@ -1,4 +1,4 @@
-//! Shows an answer while it is made, and stops it on Ctrl-C.
+//! Shows an answer while it is generated, and stops it on Ctrl-C.
 
 use moss::{Chat, Event, Outcome, engine::ChatRun, text::SegmentKind};
 
@@ -14,15 +14,15 @@ use crate::{
     terminal,
 };
 
-/// What lasts from line to line, besides the conversation.
+/// The state of a chat, without the conversation.
 pub(crate) struct Session<'a> {
     pub(crate) printer: &'a Printer,
     pub(crate) interrupts: Interrupts,
-    /// The last answer, for /stats.
+    /// The last answer, for `/stats`.
     pub(crate) outcome: Option<Outcome>,
     /// The last line was answered.
     pub(crate) answered: bool,
-    /// How often the last message was answered again.
+    /// Number of times that the last message was answered again.
     pub(crate) retries: u64,
     /// Files that `/save` wrote.
     pub(crate) created: Created,
@@ -52,7 +52,7 @@ impl<'a> Session<'a> {
     fn show(&mut self, run: ChatRun<'_>) -> anyhow::Result<()> {
         let printer = self.printer;
         let prefill = PrefillBar::new(printer);
-        let (mut part, mut has_spoken) = (SegmentKind::Answer, false);
+        let (mut part, mut has_output) = (SegmentKind::Answer, false);
         let end_line = |part| match part {
             SegmentKind::Answer => printer.answer("\n"),
             _ => {
@@ -73,7 +73,7 @@ impl<'a> Session<'a> {
                 Event::Prefill { done, .. } => prefill.advance(done),
                 Event::Text { kind, piece, .. } => {
                     prefill.clear();
-                    has_spoken = true;
+                    has_output = true;
                     if part != kind {
                         printer.aside(&match kind {
                             SegmentKind::Answer => "\n".into(),
@@ -100,7 +100,7 @@ impl<'a> Session<'a> {
                 }
                 Event::Failed(source) => {
                     prefill.clear();
-                    if has_spoken {
+                    if has_output {
                         end_line(part)?;
                     }
                     return Err(Unanswered::from(source).into());
@@ -110,7 +110,7 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Asks for results where the last turn waits for them.
+    /// Asks for results if the last turn waits for them.
     pub(crate) fn after_commands(&self, chat: &Chat) {
         if chat.awaits_results() {
             self.printer.say(msg!("give-results"));

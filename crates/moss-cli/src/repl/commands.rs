@@ -1,4 +1,4 @@
-//! What can be typed besides messages.
+//! The commands of a chat.
 
 use std::path::Path;
 
@@ -14,16 +14,16 @@ use moss_messages::{Text, msg};
 
 use crate::{errors::CliError, messages::last_answer, output};
 
-/// Clears the screen and the scroll-back, and goes home.
+/// Clears the screen and the scroll-back, and moves the cursor to the top left.
 const CLEAR_SCREEN: &str = "\x1b[2J\x1b[3J\x1b[H";
 
-/// What happens after a line.
+/// The next step after a line.
 pub(crate) enum Action {
     Continue,
     Leave,
 }
 
-/// Does what a line says: a command, or a message to be answered.
+/// Executes a line: a command, or a message to answer.
 pub(crate) fn act(
     line: &str,
     chat: &mut Chat,
@@ -31,7 +31,7 @@ pub(crate) fn act(
     input: &mut Input,
 ) -> anyhow::Result<Action> {
     let printer = session.printer;
-    let refuse = |what: Text| -> anyhow::Result<Action> { Err(CliError::new(what).into()) };
+    let reject = |what: Text| -> anyhow::Result<Action> { Err(CliError::new(what).into()) };
     match kind_of(line) {
         Kind::Line => {}
         Kind::Lines => {
@@ -68,9 +68,9 @@ pub(crate) fn act(
         ("/system", text) => chat.set_system(SystemText::Custom(text.to_owned())),
         ("/params", "") => printer.note(&params::show(&chat.options)),
         ("/params", pair) => chat.options = params::set(&chat.options, pair)?,
-        ("/save" | "/load", "") => return refuse(msg!("command-needs-file", name)),
+        ("/save" | "/load", "") => return reject(msg!("command-needs-file", name)),
         ("/save", file) => match file.strip_prefix("--force") {
-            Some("") => return refuse(msg!("command-needs-file", name)),
+            Some("") => return reject(msg!("command-needs-file", name)),
             Some(file) if file.starts_with(char::is_whitespace) => {
                 save(file.trim(), true, chat, session)?
             }
@@ -78,11 +78,11 @@ pub(crate) fn act(
         },
         ("/load", file) => load(file, chat, session)?,
         ("/stats", "") => stats(chat, session)?,
-        ("/multi", "") => match several(session, input)? {
+        ("/multi", "") => match read_lines(session, input)? {
             Some(text) => answer(&text, chat, session)?,
             None => printer.say(msg!("discarded")),
         },
-        ("/results", "") => return refuse(msg!("command-needs-text", name)),
+        ("/results", "") => return reject(msg!("command-needs-text", name)),
         ("/results", text) => {
             let run = chat.results(text)?;
             session.stream(run)?;
@@ -90,28 +90,28 @@ pub(crate) fn act(
         }
         _ if !line.starts_with('/') => answer(line, chat, session)?,
         _ if NAMES.contains(&name) => {
-            return refuse(msg!("command-needs-nothing", name));
+            return reject(msg!("command-needs-nothing", name));
         }
-        _ if is_slip(name) => return refuse(msg!("unknown-command", name)),
+        _ if looks_like_command(name) => return reject(msg!("unknown-command", name)),
         _ => answer(line, chat, session)?,
     }
     Ok(Action::Continue)
 }
 
-/// How a text is taken.
+/// The interpretation of a text.
 #[derive(Debug, PartialEq, Eq)]
 enum Kind {
     /// A command or a message.
     Line,
-    /// A command and further lines, each taken by itself.
+    /// A command and further lines, each executed separately.
     Lines,
     /// A message of several lines.
     Message,
 }
 
-/// Text of several lines comes from a paste. One that begins with a command is taken line by line,
-/// as it is where the terminal has no paste markers, unless its lines are the text of that command.
-/// `clear` and `stop` are ordinary words at the beginning of a text.
+/// Text of several lines comes from a paste. If it begins with a command, it is executed line by
+/// line, as on terminals without paste markers, unless the lines are the text of that command.
+/// `clear` and `stop` are ordinary words at the beginning of such a text.
 fn kind_of(text: &str) -> Kind {
     let Some((first, _)) = text.split_once('\n') else {
         return Kind::Line;
@@ -129,14 +129,14 @@ fn name_and_rest(line: &str) -> (&str, &str) {
     (name, rest.trim())
 }
 
-/// A word that looks like a command, not like a path or a sum.
-fn is_slip(name: &str) -> bool {
+/// Returns true for a word that looks like a command, not like a path or a calculation.
+fn looks_like_command(name: &str) -> bool {
     name.strip_prefix('/')
         .is_some_and(|word| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase()))
 }
 
 fn answer(text: &str, chat: &mut Chat, session: &mut Session<'_>) -> anyhow::Result<()> {
-    let text = text.trim_end(); // the beginning may be the indentation of code
+    let text = text.trim_end(); // leading spaces may be the indentation of code
     if text.is_empty() {
         return Ok(());
     }
@@ -147,7 +147,8 @@ fn answer(text: &str, chat: &mut Chat, session: &mut Session<'_>) -> anyhow::Res
     Ok(())
 }
 
-/// A fixed seed would give the same answer again: each retry takes the next one.
+/// Answers the last message again. Each retry increments a fixed seed, which would give the same
+/// answer again.
 fn regenerate(chat: &mut Chat, session: &mut Session<'_>) -> anyhow::Result<()> {
     let seed = chat.options.sampling.seed;
     session.retries += 1;
@@ -162,8 +163,8 @@ fn regenerate(chat: &mut Chat, session: &mut Session<'_>) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// Lines up to one with a dot alone, or the end of input; none when the user thinks better of it.
-fn several(session: &Session<'_>, input: &mut Input) -> anyhow::Result<Option<String>> {
+/// Reads lines up to one with a single dot, or to the end of input. Returns `None` after Ctrl-C.
+fn read_lines(session: &Session<'_>, input: &mut Input) -> anyhow::Result<Option<String>> {
     session.printer.say(msg!("multi-ends"));
     let mut text = String::new();
     loop {
@@ -215,7 +216,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_paste_that_begins_with_a_command_is_taken_line_by_line() {
+    fn a_paste_that_begins_with_a_command_is_executed_line_by_line() {
         for (text, kind) in [
             ("/multi\na\nb\n.\n", Kind::Lines),
             ("/save a.json\nhello", Kind::Lines),
@@ -236,10 +237,10 @@ mod tests {
     }
 
     #[test]
-    fn slips_look_like_commands_and_paths_and_sums_do_not() {
-        assert!(is_slip("/halp") && is_slip("/regenerate"));
+    fn mistyped_commands_look_like_commands_and_paths_and_calculations_do_not() {
+        assert!(looks_like_command("/halp") && looks_like_command("/regenerate"));
         for message in ["/", "/usr/bin", "/3", "/你好", "//", "/A"] {
-            assert!(!is_slip(message), "{message}");
+            assert!(!looks_like_command(message), "{message}");
         }
     }
 }

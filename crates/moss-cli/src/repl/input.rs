@@ -1,4 +1,4 @@
-//! Lines of a user: edited at a terminal, or read from a pipe.
+//! Lines of the user, edited at a terminal or read from a pipe.
 
 use std::{
     collections::VecDeque,
@@ -27,17 +27,17 @@ use crate::{
     terminal,
 };
 
-/// What a user does at a prompt.
+/// The user's input at a prompt.
 pub(crate) enum Line {
     Text(String),
     End,
-    /// Ctrl-C on an empty line. `starts_over`: it is not the second in a row.
+    /// Ctrl-C on an empty line. `is_first` is true if it is not the second in a row.
     Interrupted {
-        starts_over: bool,
+        is_first: bool,
     },
 }
 
-/// Where lines come from.
+/// The source of lines.
 pub(crate) enum Input {
     Terminal(Terminal),
     Pipe {
@@ -46,16 +46,16 @@ pub(crate) enum Input {
     },
 }
 
-/// A line editor that loses nothing that is typed ahead. It keeps what it has read beyond a line
-/// (rustyline's `buffer-redux`), but only if that line is accepted: Ctrl-C and Ctrl-D are therefore
-/// bound to accept an empty one.
+/// A line editor that keeps typed-ahead text. rustyline keeps what it has read beyond a line
+/// (feature `buffer-redux`), but only if that line is accepted. Ctrl-C and Ctrl-D are therefore bound
+/// to accept an empty line.
 pub(crate) struct Terminal {
     editor: Box<Editor<Commands, DefaultHistory>>,
     history: Option<PathBuf>,
     keys: Keys,
-    /// Lines of a paste that are still to be taken, one by one.
+    /// Lines of a paste that are not executed yet.
     pasted: VecDeque<String>,
-    /// The terminal is too simple for editing: the kernel edits lines.
+    /// The terminal does not support editing, so the kernel edits lines.
     unedited: bool,
     _held: terminal::Held,
 }
@@ -98,7 +98,7 @@ impl Input {
         let keys = Keys::bind(&mut editor);
         let history = dirs::data_dir().map(|folder| folder.join("moss-rs").join("history"));
         if let Some(file) = &history {
-            let _ = editor.load_history(file); // there is none yet
+            let _ = editor.load_history(file); // it may not exist yet
         }
         let unedited = is_simple_terminal();
         let _held = terminal::Held::new(!unedited);
@@ -116,7 +116,7 @@ impl Input {
         matches!(self, Self::Terminal(_))
     }
 
-    /// Has these lines of a paste come next, in front of what is typed.
+    /// Inserts these lines of a paste before the typed input.
     pub(crate) fn feed<'a>(&mut self, lines: impl DoubleEndedIterator<Item = &'a str>) {
         if let Self::Terminal(terminal) = self {
             for line in lines.rev() {
@@ -125,7 +125,7 @@ impl Input {
         }
     }
 
-    /// The next line that can be read; others are dropped with a word about why.
+    /// Returns the next valid line. Invalid lines are dropped with an error message.
     pub(crate) fn line(&mut self, prompt: &str, session: &Session<'_>) -> anyhow::Result<Line> {
         match self {
             Self::Pipe { stdin, line } => piped(stdin, line, session.printer),
@@ -158,7 +158,7 @@ impl Terminal {
                 Ok(_) if self.keys.ended() => return Ok(Line::End),
                 Ok(_) if self.keys.interrupted() => {
                     return Ok(Line::Interrupted {
-                        starts_over: self.keys.starts_over(),
+                        is_first: self.keys.is_first(),
                     });
                 }
                 Ok(line) => {
@@ -167,12 +167,11 @@ impl Terminal {
                 }
                 Err(ReadlineError::Eof) => return Ok(Line::End),
                 Err(ReadlineError::Interrupted) => {
-                    return Ok(Line::Interrupted { starts_over: false });
+                    return Ok(Line::Interrupted { is_first: false });
                 }
-                // The editor does not say which byte it was. What it has read beyond that byte, up
-                // to a kilobyte, is lost: it hands its buffer to the next line only after a line
-                // that was accepted (`Editor::readline_edit`), and has no way to be given another
-                // reader than the terminal itself, whose bytes nobody can look at before.
+                // The editor does not report the byte. Up to a kilobyte of input after it is lost:
+                // the editor keeps its buffer only after an accepted line (`Editor::readline_edit`),
+                // and it cannot read from another source than the terminal.
                 Err(ReadlineError::Io(error)) if error.kind() == ErrorKind::InvalidData => {
                     not_utf8(msg!("edited-not-utf8"), printer);
                 }
@@ -185,7 +184,7 @@ impl Terminal {
     }
 
     fn unedited(&mut self, prompt: &str, session: &Session<'_>) -> anyhow::Result<Line> {
-        let mut starts_over = false;
+        let mut is_first = false;
         loop {
             session.printer.raw(prompt)?;
             let shown = session.answered.then(Instant::now);
@@ -201,9 +200,9 @@ impl Terminal {
                 Typed::End => return Ok(Line::End),
                 Typed::Interrupt { is_empty } => {
                     session.printer.raw("\n")?;
-                    starts_over |= !is_empty || shown.is_some_and(|shown| shown.elapsed() < STALE);
+                    is_first |= !is_empty || shown.is_some_and(|shown| shown.elapsed() < STALE);
                     if is_empty {
-                        return Ok(Line::Interrupted { starts_over });
+                        return Ok(Line::Interrupted { is_first });
                     }
                 }
             }
@@ -216,14 +215,14 @@ impl Terminal {
         }
         let Some(file) = &self.history else { return };
         if let Some(folder) = file.parent() {
-            // a history that cannot be kept is no reason to stop
+            // Errors are ignored: the history is optional.
             let _ = std::fs::create_dir_all(folder);
         }
         let _ = self.editor.save_history(file);
     }
 }
 
-/// Terminals at which rustyline reads lines without editing them.
+/// Returns true for terminals on which rustyline reads lines without editing them.
 fn is_simple_terminal() -> bool {
     let term = std::env::var("TERM").unwrap_or_default();
     ["dumb", "cons25", "emacs"]
@@ -235,8 +234,7 @@ fn not_utf8(message: Text, printer: &Printer) {
     printer.error(&CliError::new(message).into());
 }
 
-/// Refuses UTF-16 before the first line of it is taken for a message. A single line may be too short
-/// to tell.
+/// Rejects UTF-16 before its first line is answered. A single line may be too short to detect it.
 fn check_encoding(stdin: &mut StdinLock<'static>) -> anyhow::Result<()> {
     loop {
         match stdin.fill_buf() {

@@ -1,4 +1,4 @@
-//! Keys that this chat handles in its own way: Ctrl-C, Ctrl-D and Tab.
+//! Keys with a special function in a chat: Ctrl-C, Ctrl-D and Tab.
 
 use std::{
     sync::{
@@ -15,14 +15,13 @@ use rustyline::{
 
 use super::names::NAMES;
 
-/// A Ctrl-C that is handled this soon after an answer may have been in the same read as the
-/// question, and is then meant for the answer: it says how to leave, and never leaves. The editor
-/// does not tell which keys it had read ahead. They take a tenth of a millisecond, but a process on
-/// a busy machine may have to wait much longer for its turn; the price of a longer time is only that
-/// leaving needs one more Ctrl-C.
+/// Time after an answer in which Ctrl-C does not leave the chat. The key may have been read together
+/// with the question, and is then meant for the answer; the editor does not report which keys it had
+/// read ahead. Such a key is handled within 0.1 ms, or much later on a busy machine. A longer time
+/// costs only one more Ctrl-C.
 pub(super) const STALE: Duration = Duration::from_millis(300);
 
-/// What the keys at the current prompt mean.
+/// The keys pressed at the current prompt.
 pub(crate) struct Keys {
     pressed: Arc<Pressed>,
 }
@@ -33,9 +32,9 @@ struct Pressed {
     interrupt: AtomicBool,
     /// Ctrl-D on an empty line.
     end: AtomicBool,
-    /// The Ctrl-C on an empty line is the first of two at most.
-    starts_over: AtomicBool,
-    /// When the prompt was shown, if an answer came before it.
+    /// The Ctrl-C on an empty line counts as the first one.
+    is_first: AtomicBool,
+    /// The time of the prompt, if it follows an answer.
     answered: Mutex<Option<Instant>>,
 }
 
@@ -54,12 +53,12 @@ impl Keys {
         Self { pressed }
     }
 
-    /// A new prompt is shown.
+    /// Must be called when a new prompt is shown.
     pub(crate) fn reset(&self, after_answer: bool) {
         for key in [
             &self.pressed.interrupt,
             &self.pressed.end,
-            &self.pressed.starts_over,
+            &self.pressed.is_first,
         ] {
             key.store(false, Ordering::Relaxed);
         }
@@ -70,19 +69,19 @@ impl Keys {
             .unwrap_or_else(PoisonError::into_inner) = after_answer.then(Instant::now);
     }
 
-    /// The line was accepted by Ctrl-C.
+    /// Returns true if Ctrl-C ended the line.
     pub(crate) fn interrupted(&self) -> bool {
         self.pressed.interrupt.load(Ordering::Relaxed)
     }
 
-    /// The line was accepted by Ctrl-D.
+    /// Returns true if Ctrl-D ended the line.
     pub(crate) fn ended(&self) -> bool {
         self.pressed.end.load(Ordering::Relaxed)
     }
 
-    /// This Ctrl-C must not be taken for the second of two.
-    pub(crate) fn starts_over(&self) -> bool {
-        self.pressed.starts_over.load(Ordering::Relaxed)
+    /// Returns true if this Ctrl-C counts as the first one.
+    pub(crate) fn is_first(&self) -> bool {
+        self.pressed.is_first.load(Ordering::Relaxed)
     }
 }
 
@@ -106,11 +105,11 @@ impl ConditionalEventHandler for Interrupt {
         if context.line().is_empty() {
             self.0.interrupt.store(true, Ordering::Relaxed);
             self.0
-                .starts_over
+                .is_first
                 .fetch_or(self.0.is_stale(), Ordering::Relaxed);
             return Some(Cmd::AcceptLine);
         }
-        self.0.starts_over.store(true, Ordering::Relaxed);
+        self.0.is_first.store(true, Ordering::Relaxed);
         Some(Cmd::Kill(Movement::WholeBuffer)) // Ctrl-Y brings it back
     }
 }
@@ -125,7 +124,7 @@ impl ConditionalEventHandler for End {
         _: bool,
         context: &EventContext<'_>,
     ) -> Option<Cmd> {
-        // Behind text it deletes the next character, as everywhere.
+        // In a line with text, Ctrl-D deletes the next character as usual.
         context.line().is_empty().then(|| {
             self.0.end.store(true, Ordering::Relaxed);
             Cmd::AcceptLine
@@ -133,8 +132,8 @@ impl ConditionalEventHandler for End {
     }
 }
 
-/// Tab completes the beginning of a command; elsewhere it is text, as in code that is pasted
-/// without markers.
+/// Tab completes a command. In other places it is inserted, because code may be pasted without
+/// markers.
 struct Tab;
 
 impl ConditionalEventHandler for Tab {
@@ -147,8 +146,7 @@ impl ConditionalEventHandler for Tab {
     ) -> Option<Cmd> {
         let typed = context.line().get(..context.pos()).unwrap_or_default();
         let completes = !typed.is_empty() && NAMES.iter().any(|name| name.starts_with(typed));
-        // Not `SelfInsert`: rustyline takes that for a repetition, and inserts the last text once
-        // more.
+        // `SelfInsert` would make rustyline repeat the last inserted text.
         (!completes).then(|| Cmd::Insert(n, "\t".into()))
     }
 }

@@ -1,4 +1,4 @@
-//! The chat at the terminal, or over a pipe.
+//! The chat at a terminal or over a pipe.
 
 mod answer;
 mod commands;
@@ -31,7 +31,7 @@ const PROMPT: &str = "<|Human|>: ";
 pub(crate) fn run(cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
     let found = open::find(cli, printer)?;
     let interrupts = Interrupts::watch(printer)?;
-    // Before the model loads: what is typed meanwhile is the first message.
+    // Text that is typed while the model loads is the first message.
     let mut input = Input::new()?;
     let mut chat = found.chat().map_err(build_failed)?;
     let mut session = Session::new(printer, interrupts);
@@ -43,7 +43,7 @@ pub(crate) fn run(cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
         let line = match input.line(PROMPT, &session)? {
             Line::Text(line) => line,
             Line::End => break,
-            Line::Interrupted { starts_over: false } if was_interrupted => {
+            Line::Interrupted { is_first: false } if was_interrupted => {
                 return Ok(interrupted());
             }
             Line::Interrupted { .. } => {
@@ -60,8 +60,7 @@ pub(crate) fn run(cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
             Err(error) => {
                 printer.error(&error);
                 if error.is::<Unanswered>() {
-                    let waits = chat.awaits_results();
-                    printer.say(if waits {
+                    printer.say(if chat.awaits_results() {
                         msg!("give-results")
                     } else {
                         msg!("conversation-kept")

@@ -1,4 +1,4 @@
-//! `/params`: how answers are made, shown and set by name.
+//! `/params`: shows and sets generation parameters by name.
 
 use std::{str::FromStr, time::Duration};
 
@@ -10,7 +10,7 @@ use crate::errors::CliError;
 
 const NONE: &str = "none";
 
-/// Every parameter with its value, one a line.
+/// Returns every parameter with its value, one per line.
 pub(crate) fn show(options: &ChatOptions) -> String {
     let s = &options.sampling;
     let or_none = |value: Option<String>| value.unwrap_or_else(|| NONE.to_owned());
@@ -39,12 +39,12 @@ pub(crate) fn show(options: &ChatOptions) -> String {
         .join("\n")
 }
 
-/// The options with `pair` changed, such as `top_p 0.9` or `top_p=0.9`; `-` and `_` are the same in
-/// names.
+/// Returns the options with `pair` changed, such as `top_p 0.9` or `top_p=0.9`. `-` and `_` are
+/// equivalent in names.
 ///
 /// # Errors
-/// [`CliError`] for an unknown name or a value that is no number; `SamplingError` for one out of
-/// range.
+/// [`CliError`] for an unknown name or a value that cannot be parsed; `SamplingError` for a value out
+/// of range.
 pub(crate) fn set(options: &ChatOptions, pair: &str) -> anyhow::Result<ChatOptions> {
     let (key, value) = pair.split_once([' ', '=']).unwrap_or((pair, ""));
     let (key, value) = (
@@ -83,7 +83,7 @@ fn optional<T: FromStr>(value: &str) -> Option<Option<T>> {
     }
 }
 
-/// Seconds of an answer at most.
+/// Parses a time limit in seconds.
 fn time_limit(value: &str) -> Option<Option<Duration>> {
     let seconds: Option<f64> = optional(value)?;
     seconds.map(Duration::try_from_secs_f64).transpose().ok()

@@ -1,20 +1,20 @@
-//! Lines of a terminal that is too simple for editing: the kernel edits them, and delivers Ctrl-C as
-//! the end of a line, in its place among what is typed (see `terminal`).
+//! Lines of a terminal that does not support editing. The kernel edits them, and delivers Ctrl-C as
+//! the end of a line, in order with the typed text (see `terminal`).
 
 use std::io::{self, BufRead, ErrorKind};
 
-/// What was typed at a prompt.
+/// Input at a prompt.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Typed {
-    /// A line without its end, which may be no UTF-8.
+    /// A line without its end. It may not be valid UTF-8.
     Line(Vec<u8>),
-    /// The interrupt key, behind text or on an empty line.
+    /// The interrupt key, after text or on an empty line.
     Interrupt { is_empty: bool },
     /// The end of input.
     End,
 }
 
-/// Reads up to the end of a line or the interrupt key, and nothing beyond.
+/// Reads up to the end of a line or the interrupt key, and not further.
 pub(super) fn read(input: &mut impl BufRead, interrupt: Option<u8>) -> io::Result<Typed> {
     let mut line = Vec::new();
     loop {
@@ -49,7 +49,7 @@ pub(super) fn read(input: &mut impl BufRead, interrupt: Option<u8>) -> io::Resul
     }
 }
 
-/// Lets each backspace take a character away: a key that the kernel was not told of.
+/// Applies backspaces, for terminals whose key is not the kernel's erase character.
 fn erase(line: Vec<u8>) -> Vec<u8> {
     if !line.contains(&8) {
         return line;
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_interrupt_key_ends_a_line_where_it_was_typed_and_what_follows_is_left() {
+    fn the_interrupt_key_ends_a_line_where_it_was_typed_and_later_input_is_kept() {
         let mut input = &b"one\r\nab\x03\x03\xe9t\xe9\nx\xe4\xbd\xa0\x08y\nlast"[..];
         let mut next = || read(&mut input, Some(3)).unwrap();
         assert_eq!(next(), Typed::Line(b"one".to_vec()));

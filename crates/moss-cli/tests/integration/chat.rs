@@ -33,7 +33,7 @@ fn input_in_another_encoding_is_named_and_the_chat_continues() {
     let out = moss(&std::env::temp_dir(), &["--demo", "--lang", "en"], gbk);
     let notes = text(&out.stderr);
     assert!(
-        notes.contains("line 1 is not UTF-8 at offset 0 (byte 0xc4)") && notes.contains("iconv"),
+        notes.contains("line 1 is not valid UTF-8 at offset 0 (byte 0xc4)") && notes.contains("iconv"),
         "{notes}"
     );
     assert_eq!(text(&out.stdout).lines().count(), 1);
@@ -101,7 +101,7 @@ fn messages_come_in_chinese_by_locale_and_by_flag() {
     for notes in [by_flag, by_locale] {
         for part in [
             "没有可撤回的内容",
-            "没有命令 `/nope`",
+            "未知命令 `/nope`",
             "`😀` 不能作为 `top_k` 的值",
         ] {
             assert!(notes.contains(part), "{part}: {notes}");
@@ -117,7 +117,7 @@ fn quiet_says_nothing_but_answers_and_errors() {
     );
     let notes = text(&out.stderr);
     assert!(
-        notes.starts_with("error: line 3 is not UTF-8 at offset 0 (byte 0xff)"),
+        notes.starts_with("error: line 3 is not valid UTF-8 at offset 0 (byte 0xff)"),
         "{notes}"
     );
     assert_eq!(
@@ -141,11 +141,11 @@ fn offset_and_byte_of_a_bad_line_are_those_of_the_line() {
     );
     let notes = text(&out.stderr);
     assert!(
-        notes.contains("line 2 is not UTF-8 at offset 3 (byte 0xb0)"),
+        notes.contains("line 2 is not valid UTF-8 at offset 3 (byte 0xb0)"),
         "{notes}"
     );
     assert!(
-        notes.contains("line 3 is not UTF-8 at offset 1 (byte 0xc3)"),
+        notes.contains("line 3 is not valid UTF-8 at offset 1 (byte 0xc3)"),
         "{notes}"
     );
 }
@@ -203,7 +203,7 @@ fn the_system_text_is_shown_replaced_and_restored() {
     );
     assert_eq!(
         text(&out.stderr).lines().collect::<Vec<_>>(),
-        ["你是 MOSS。", "新的😀", "(the published instruction)"]
+        ["你是 MOSS。", "新的😀", "(MOSS's meta instruction)"]
     );
 }
 

@@ -27,7 +27,7 @@ fn errors_are_chinese_with_lang_zh_and_english_without() {
                 "`--demo`",
             ],
             &[
-                "error: model `./nowhere` was not found; looked in:\n",
+                "error: model `./nowhere` was not found; searched:\n",
                 "nowhere (not found)",
                 "\nhint: ",
             ],
@@ -48,7 +48,7 @@ fn errors_are_chinese_with_lang_zh_and_english_without() {
             &["--temprature", "1"],
             2,
             &[
-                "错误：没有参数 `--temprature`\n建议：是否想输入 `--temperature`？\n用法：moss-cli ",
+                "错误：未知参数 `--temprature`\n建议：是否想输入 `--temperature`？\n用法：moss-cli ",
                 "\n详见 `--help`\n",
             ],
             &[
@@ -61,12 +61,12 @@ fn errors_are_chinese_with_lang_zh_and_english_without() {
             &["--threads", "0"],
             2,
             &["错误：`--threads <N>` 的值 `0` 无效：应为 1 至 1024 的整数\n"],
-            &["error: invalid value '0' for '--threads <N>': expected a number from 1 to 1024"],
+            &["error: invalid value '0' for '--threads <N>': expected a whole number from 1 to 1024"],
         ),
         (
             &["genrate", "hello"],
             2,
-            &["错误：没有子命令 `genrate`\n建议：是否想输入 `generate`？\n"],
+            &["错误：未知子命令 `genrate`\n建议：是否想输入 `generate`？\n"],
             &[
                 "error: unrecognized subcommand 'genrate'",
                 "tip: a similar subcommand exists: 'generate'",
@@ -108,7 +108,7 @@ fn errors_of_a_chat_are_chinese_and_the_chat_continues() {
     for part in [
         "错误：这不是保存的对话\n  JSON 不完整：",
         "错误：无法读取 `none.json`\n  没有这个文件或文件夹",
-        "错误：没有命令 `/halp`\n建议：",
+        "错误：未知命令 `/halp`\n建议：",
         "错误：`top_p` 为 9，应为 0 至 1\n",
         "错误：没有可以重新生成的回答\n",
     ] {
@@ -127,7 +127,7 @@ fn the_locale_decides_before_anything_is_parsed_and_the_flag_over_it() {
         let out = command(&folder, args).env("LANG", locale).output().unwrap();
         text(&out.stdout) + &text(&out.stderr)
     };
-    assert!(at("zh_CN.UTF-8", &["--bogus"]).starts_with("错误：没有参数 `--bogus`"));
+    assert!(at("zh_CN.UTF-8", &["--bogus"]).starts_with("错误：未知参数 `--bogus`"));
     assert!(
         at("zh_CN.UTF-8", &["--bogus", "--lang", "en"]).starts_with("error: unexpected argument")
     );

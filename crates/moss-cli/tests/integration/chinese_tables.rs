@@ -68,8 +68,8 @@ fn the_tables_of_bench_are_chinese_but_for_units_and_names() {
         "  阶段 1  CPU，第 4 至 7 层，每词元 ",
         "，8 位激活值\n",
         "\n  加载用时 ",
-        "\n    提示   预填充 ms ",
-        "     2 个同时提问，各 16 个输入词元和 2 个新词元：",
+        "\n    输入   预填充 ms ",
+        "     2 个并发请求，各 16 个输入词元和 2 个新词元：",
         "\n  16 个词元的输入，",
         "\n  阶段 0 |0",
     ] {
@@ -174,7 +174,7 @@ fn tables_follow_the_locale_and_json_stays_english() {
         at("zh_CN.UTF-8")
     );
     assert!(
-        at("C.UTF-8").contains("PASS best token                   0 position(s) off\n"),
+        at("C.UTF-8").contains("PASS top token                    0 position(s) differ\n"),
         "{}",
         at("C.UTF-8")
     );

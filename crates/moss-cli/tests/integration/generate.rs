@@ -151,7 +151,7 @@ fn an_invalid_message_is_refused_before_the_model_is_loaded() {
     );
     let out = run(&["generate", "--model", "nothing-there"], "\n");
     assert!(
-        text(&out.stderr).contains("there is no message"),
+        text(&out.stderr).contains("no message given"),
         "{}",
         text(&out.stderr)
     );

@@ -26,7 +26,7 @@ fn save_replaces_its_own_file_and_others_only_with_force() {
         "Hi\n/save chat.json\n/save new.json\n/save new.json\n/save ./new.json\n",
     );
     assert!(
-        said.contains("error: `chat.json` exists already") && said.contains("`--force`"),
+        said.contains("error: `chat.json` already exists") && said.contains("`--force`"),
         "{said}"
     );
     assert_eq!(
@@ -78,7 +78,7 @@ fn logits_are_not_written_over_a_file_without_force() {
     let out = moss(folder.path(), &args, b"");
     assert_eq!(out.status.code(), Some(1));
     assert!(
-        text(&out.stderr).contains("`out.safetensors` exists already"),
+        text(&out.stderr).contains("`out.safetensors` already exists"),
         "{}",
         text(&out.stderr)
     );
@@ -166,7 +166,7 @@ fn convert_and_quantize_replace_a_checkpoint_only_with_force() {
         "--force",
     ]);
     assert!(
-        status == Some(1) && said.contains("holds the checkpoint to read"),
+        status == Some(1) && said.contains("contains the checkpoint to read"),
         "{said}"
     );
     assert!(

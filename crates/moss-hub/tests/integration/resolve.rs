@@ -76,7 +76,7 @@ fn an_incomplete_download_is_not_a_model() {
     fs::write(snapshot.join("config.json"), "{}").unwrap();
     let error = resolve("moss-moon-003-sft", &places(root.path())).unwrap_err();
     assert!(
-        error.to_string().contains("holds no complete snapshot"),
+        error.to_string().contains("contains no complete snapshot"),
         "{error}"
     );
 }

@@ -1,4 +1,4 @@
-//! `bench --kernels`: each kernel of a step and of a prompt by itself, beside the whole.
+//! `bench --kernels`: times each kernel of a decode step and of a prompt separately.
 
 use std::process::ExitCode;
 
@@ -16,10 +16,10 @@ use crate::{
     printer::Printer,
 };
 
-/// Columns behind the kernel's name.
+/// Widths of the columns after the kernel's name.
 const WIDTHS: [usize; 6] = [6, 14, 12, 9, 9, 8];
 
-/// Times the kernels at the published sizes, with weights that are made up on the card.
+/// Times the kernels at the published sizes, with random weights.
 pub(crate) fn run(
     format: WeightFormat,
     (layers, context, prompt): (usize, usize, usize),
@@ -66,7 +66,8 @@ pub(crate) fn run(
     ];
     if as_json {
         let mut report = json!({
-            "card": measured.device, "format": format.to_string(), "layers": layers, "context": context,
+            "card": measured.device, // idiom-ok: published field
+            "format": format.to_string(), "layers": layers, "context": context,
             "prompt_tokens": prompt, "bandwidth": measured.bandwidth,
         });
         for (key, _, whole) in parts {
@@ -83,7 +84,7 @@ pub(crate) fn run(
         "{}\n",
         printer.language.text(&msg!(
             "bench-kernels",
-            card = device,
+            device,
             format = format.to_string(),
             layers,
             rate,
@@ -95,8 +96,8 @@ pub(crate) fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// What the kernels by themselves do not explain, as a part of the whole.
-fn rest(whole: &KernelTimes) -> f64 {
+/// Returns the part of the whole time that the separate kernels do not explain.
+fn unexplained(whole: &KernelTimes) -> f64 {
     1.0 - whole.sum() / whole.seconds
 }
 
@@ -130,7 +131,7 @@ fn table(title: &Text, whole: &KernelTimes, bandwidth: f64, language: Language) 
             rate / bandwidth,
         );
     }
-    let (sum, rest) = (whole.sum() * 1e6, rest(whole));
+    let (sum, rest) = (whole.sum() * 1e6, unexplained(whole));
     text + &format!("  {}\n", language.text(&msg!("bench-sum", sum, rest)))
 }
 
@@ -149,7 +150,7 @@ fn whole_json(whole: &KernelTimes, bandwidth: f64) -> Value {
         })
     };
     json!({
-        "seconds": whole.seconds, "sum_of_kernels_s": whole.sum(), "unexplained": rest(whole),
+        "seconds": whole.seconds, "sum_of_kernels_s": whole.sum(), "unexplained": unexplained(whole),
         "kernels": whole.kernels.iter().map(kernel).collect::<Vec<_>>(),
     })
 }
@@ -178,8 +179,8 @@ mod tests {
     }
 
     #[test]
-    fn what_the_kernels_do_not_explain_is_a_part_of_the_whole() {
-        assert!((rest(&whole()) - 0.2).abs() < 1e-9);
+    fn the_unexplained_part_is_relative_to_the_whole_time() {
+        assert!((unexplained(&whole()) - 0.2).abs() < 1e-9);
         let text = table(
             &msg!("bench-step", context = 0),
             &whole(),
@@ -193,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kernels_share_is_its_bytes_a_second_of_the_cards_own() {
+    fn a_kernels_share_is_relative_to_the_copy_bandwidth() {
         let report = whole_json(&whole(), 1e12);
         let share = report["kernels"][1]["share"].as_f64().unwrap_or(0.0);
         assert!((share - 1.0 / 6.0).abs() < 1e-9, "{report}");
@@ -209,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_of_either_language_end_where_their_numbers_do() {
+    fn columns_are_aligned_with_their_numbers_in_both_languages() {
         for (language, sum) in [
             (Language::En, "  sum of runs 40.0 us"),
             (Language::Zh, "  各次之和 40.0 us"),

@@ -1,4 +1,4 @@
-//! `bench`: how fast this machine runs a model, against what its memory could give.
+//! `bench`: measures the speed of a model, compared with the memory bandwidth.
 
 mod kernels;
 mod report;
@@ -57,9 +57,9 @@ pub(crate) fn run(args: &BenchArgs, cli: &Cli, printer: &Printer) -> anyhow::Res
             prompts.first().copied().unwrap_or(1),
             prompts.iter().max().copied().unwrap_or(1),
         );
-        let most = args.clients.iter().max().copied().unwrap_or(0);
-        let together = cache_positions(most, first.saturating_add(new));
-        let (name, mut model) = load(args, (longest, new), together, cli, printer, &mut loading)?;
+        let max_clients = args.clients.iter().max().copied().unwrap_or(0);
+        let concurrent = cache_positions(max_clients, first.saturating_add(new));
+        let (name, mut model) = load(args, (longest, new), concurrent, cli, printer, &mut loading)?;
         loading.finish();
         let bandwidth = model.memory_bandwidth()?;
         let mut timer = ConversationTimer {
@@ -75,8 +75,8 @@ pub(crate) fn run(args: &BenchArgs, cli: &Cli, printer: &Printer) -> anyhow::Res
             (true, Some(prompt)) => Timeline::of(*prompt, timer.timelines(*prompt)?).into(),
             _ => Vec::new(),
         };
-        let stages = model.stages()?; // before the next measurement takes memory
-        let upload = model.upload_bandwidth().ok().flatten(); // a full card has no room for it
+        let stages = model.stages()?; // before the next measurement allocates memory
+        let upload = model.upload_bandwidth().ok().flatten(); // fails if GPU memory is full
         let served = match args.clients.is_empty() {
             true => Vec::new(),
             false => serve(
@@ -110,7 +110,7 @@ pub(crate) fn run(args: &BenchArgs, cli: &Cli, printer: &Printer) -> anyhow::Res
 fn load(
     args: &BenchArgs,
     (prompt, new): (usize, usize),
-    together: usize,
+    concurrent: usize,
     cli: &Cli,
     printer: &Printer,
     loading: &mut LoadTimer,
@@ -118,7 +118,7 @@ fn load(
     let positions = prompt.saturating_add(new);
     let builder = open::builder(source::model(&cli.model), cli, printer)?;
     let options = builder
-        .load_options(positions.max(together))
+        .load_options(positions.max(concurrent))
         .map_err(build_failed)?;
     let fits = |config: &MossConfig| match positions <= config.context_length {
         true => Ok(()),
@@ -157,8 +157,8 @@ fn load(
     Ok((name, model))
 }
 
-/// Made-up weights lie in this machine's memory, where no file stands behind them: too many would
-/// end the program, or another.
+/// Returns an error if the random weights need more memory than is available. They are not backed by
+/// a file, so the system would kill this program or another one.
 fn fit_memory(
     config: &MossConfig,
     format: WeightFormat,

@@ -1,4 +1,4 @@
-//! Which stage worked when: a line a stage, from left to right, a digit for the pass it worked on.
+//! The timeline of stages: one line per stage, and a digit for the micro-batch that it works on.
 
 use std::time::Duration;
 
@@ -7,18 +7,18 @@ use serde_json::{Value, json};
 
 use moss_messages::{Language, Text, msg};
 
-/// Columns that the whole time takes.
+/// Width of the whole time, in columns.
 const COLUMNS: usize = 72;
 
-/// The stages' work during one forward.
+/// The work of the stages during one forward pass.
 pub(super) struct Timeline {
-    /// What the forward was.
+    /// A description of the forward pass.
     pub(super) what: Text,
     pub(super) spans: Vec<StageSpan>,
 }
 
 impl Timeline {
-    /// The work on a prompt of `prompt` tokens, and on a token after it.
+    /// Returns the timelines of a prompt of `prompt` tokens and of a token after it.
     pub(super) fn of(prompt: usize, [whole, token]: [Vec<StageSpan>; 2]) -> [Self; 2] {
         [
             Self {
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stages_that_overlap_are_drawn_below_each_other() {
+    fn overlapping_stages_are_drawn_below_each_other() {
         let ms = Duration::from_millis;
         let span = |stage, pass, begin, end| StageSpan {
             stage,
@@ -111,7 +111,7 @@ mod tests {
         let text = timeline.text(Language::En);
         let (zeros, ones, idle) = ("0".repeat(24), "1".repeat(24), " ".repeat(24));
         let expected = [
-            "  a prompt of 3 tokens, 72.00 ms; the digit is the pass".to_owned(),
+            "  a prompt of 3 tokens, 72.00 ms; the digit is the micro-batch".to_owned(),
             format!("  stage 0 |{zeros}{ones}{idle}|  67 % busy"),
             format!("  stage 1 |{idle}{zeros}{ones}|  67 % busy"),
         ];
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_and_moments_without_length_are_drawn_too() {
+    fn an_empty_timeline_and_spans_without_length_are_drawn() {
         let text = |what: &str, spans| {
             Timeline {
                 what: msg!("plain", value = what),

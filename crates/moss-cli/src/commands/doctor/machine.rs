@@ -1,4 +1,4 @@
-//! The machine around the kernels: terminal, libraries, where models may lie.
+//! The machine: terminal, CPU, libraries, and folders of models.
 
 use std::{
     io::{IsTerminal, stderr, stdout},
@@ -16,28 +16,28 @@ use crate::{args::ModelArgs, open, source};
 /// The published chat models, by their short names.
 const MODELS: [&str; 3] = ["moss-moon-003-sft", "moss-moon-003-sft-int8", DEFAULT_MODEL];
 
-/// What a text has to go through on its way to the eye.
+/// The terminal's encoding and language.
 pub(super) struct Terminal {
-    /// The first of LC_ALL, LC_CTYPE and LANG that says something: it names the encoding.
+    /// The first of LC_ALL, LC_CTYPE and LANG that is set. It names the encoding.
     pub(super) encoding: Option<String>,
-    /// The language that messages follow.
+    /// The locale, which sets the language of messages.
     pub(super) locale: Option<String>,
-    /// Whether answers and messages go to a terminal.
+    /// Stdout and stderr are terminals.
     pub(super) is_terminal: [bool; 2],
 }
 
 impl Terminal {
     pub(super) fn read() -> Self {
-        let said = |name: &&str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let value = |name: &&str| std::env::var(name).ok().filter(|value| !value.is_empty());
         Self {
-            encoding: ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(said),
+            encoding: ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(value),
             locale: sys_locale::get_locale(),
             is_terminal: [stdout().is_terminal(), stderr().is_terminal()],
         }
     }
 
-    /// Whether Chinese can be shown and typed. Outside Unix terminals are told in Unicode whatever
-    /// the locale.
+    /// Returns true if Chinese can be shown and typed. Terminals of other systems than Unix use
+    /// Unicode with every locale.
     pub(super) fn is_utf8(&self) -> bool {
         cfg!(not(unix)) || self.encoding.as_deref().is_some_and(names_utf8)
     }
@@ -54,11 +54,11 @@ fn names_utf8(locale: &str) -> bool {
     matches!(encoding.to_ascii_lowercase().as_str(), "utf-8" | "utf8")
 }
 
-/// The CPU's kernels.
+/// The CPU.
 pub(super) struct Processor {
     pub(super) threads: usize,
     pub(super) isa: String,
-    /// Bytes a second.
+    /// Bytes per second.
     pub(super) read_bandwidth: f64,
 }
 
@@ -73,14 +73,14 @@ impl Processor {
     }
 }
 
-/// A folder that models are looked for in.
+/// A folder that is searched for models.
 pub(super) struct Place {
     pub(super) folder: PathBuf,
-    /// Bytes free on its disk, where that is known.
+    /// Free bytes on its disk, if known.
     pub(super) free: Option<u64>,
 }
 
-/// A published model, and its folder where it is there.
+/// A published model, and its folder if it is on this machine.
 pub(super) struct Known {
     pub(super) name: &'static str,
     pub(super) folder: Option<PathBuf>,
@@ -114,8 +114,8 @@ pub(super) fn models(args: &ModelArgs) -> Vec<Known> {
         .into()
 }
 
-/// Bytes free on the disk that holds `folder`, or will hold it: that of the longest mount point
-/// above it.
+/// Returns the free bytes on the disk of a folder, which may not exist yet: the disk with the longest
+/// mount point above it.
 fn free_below(disks: &[(&Path, u64)], folder: &Path) -> Option<u64> {
     let there = folder
         .ancestors()
@@ -129,8 +129,7 @@ fn free_below(disks: &[(&Path, u64)], folder: &Path) -> Option<u64> {
         .map(|(_, free)| *free)
 }
 
-/// Files of the CUDA libraries that this process has loaded: the driver's, and cuBLAS once it was
-/// needed.
+/// Returns the CUDA libraries that this process has loaded: the driver's, and cuBLAS if it was needed.
 pub(super) fn cuda_libraries() -> Vec<String> {
     libraries_in(&std::fs::read_to_string("/proc/self/maps").unwrap_or_default())
 }
@@ -161,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_encoding_is_what_stands_behind_the_dot() {
+    fn the_encoding_follows_the_dot() {
         for utf8 in ["zh_CN.UTF-8", "C.UTF-8", "en_US.utf8", "de_DE.UTF-8@euro"] {
             assert!(names_utf8(utf8), "{utf8}");
         }

@@ -1,8 +1,8 @@
-//! `doctor`: what this machine has for the engine, what it could give, and with `--selftest`
-//! whether it does.
+//! `doctor`: reports the machine and the speed to expect. `--selftest` checks the results of its
+//! devices.
 
-mod cards;
 mod machine;
+mod nvml;
 mod report;
 mod selftest;
 
@@ -17,11 +17,11 @@ use crate::{
     printer::Printer,
 };
 
-use cards::Driver;
 use machine::{Known, Place, Processor, Terminal};
+use nvml::Driver;
 use selftest::Selftest;
 
-/// Everything that was looked at.
+/// All findings.
 struct Report {
     processor: Processor,
     terminal: Terminal,
@@ -29,20 +29,20 @@ struct Report {
     models: Vec<Known>,
     driver: Option<Driver>,
     libraries: Vec<String>,
-    /// Why cuBLAS does not load, where there is a card that may need it.
+    /// Why cuBLAS cannot be loaded, if there is a GPU.
     cublas_missing: Option<String>,
-    /// The cards as the kernels see them, or why they see none.
-    cards: Result<Vec<DeviceReport>, KernelError>,
+    /// The GPUs that the kernels can use, or the error.
+    gpus: Result<Vec<DeviceReport>, KernelError>,
     rooflines: Vec<DecodeRoofline>,
     selftest: Option<Selftest>,
 }
 
 pub(crate) fn run(args: &DoctorArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
     let model = &cli.model;
-    let cards = devices(model.gpu_code);
-    let tested = tested(model, cards.as_deref().unwrap_or_default())?;
-    let has_cards = cards.as_ref().is_ok_and(|cards| !cards.is_empty());
-    let cublas_missing = has_cards
+    let gpus = devices(model.gpu_code);
+    let tested = tested(model, gpus.as_deref().unwrap_or_default())?;
+    let has_gpus = gpus.as_ref().is_ok_and(|gpus| !gpus.is_empty());
+    let cublas_missing = has_gpus
         .then(|| load_cublas().err())
         .flatten()
         .map(|error| error.to_string());
@@ -51,10 +51,10 @@ pub(crate) fn run(args: &DoctorArgs, cli: &Cli, printer: &Printer) -> anyhow::Re
         terminal: Terminal::read(),
         places: machine::places(model),
         models: machine::models(model),
-        driver: cards::driver(),
+        driver: nvml::driver(),
         cublas_missing,
         libraries: machine::cuda_libraries(),
-        cards,
+        gpus,
         rooflines: DecodeRoofline::published(),
         selftest: args
             .selftest
@@ -67,7 +67,7 @@ pub(crate) fn run(args: &DoctorArgs, cli: &Cli, printer: &Printer) -> anyhow::Re
     let passed = report
         .selftest
         .as_ref()
-        .is_none_or(|selftest| selftest.passed() && !report.lost_cards(cli));
+        .is_none_or(|selftest| selftest.passed() && !report.has_unreachable_gpus(cli));
     Ok(if passed {
         ExitCode::SUCCESS
     } else {
@@ -75,7 +75,7 @@ pub(crate) fn run(args: &DoctorArgs, cli: &Cli, printer: &Printer) -> anyhow::Re
     })
 }
 
-/// The GPUs that the kernels run on; none in a build without CUDA.
+/// Returns the GPUs that the kernels can use, none in a build without CUDA.
 fn devices(newest_code: Option<u32>) -> Result<Vec<DeviceReport>, KernelError> {
     match moss_bench::devices(newest_code) {
         Err(KernelError::NotCompiled { .. }) => Ok(Vec::new()),
@@ -83,10 +83,10 @@ fn devices(newest_code: Option<u32>) -> Result<Vec<DeviceReport>, KernelError> {
     }
 }
 
-/// Cards that the self-test runs on: all of them, or those that `--gpu` names.
-fn tested(model: &ModelArgs, cards: &[DeviceReport]) -> anyhow::Result<Vec<usize>> {
+/// Returns the GPUs of the self-test: all, or those of `--gpu`.
+fn tested(model: &ModelArgs, gpus: &[DeviceReport]) -> anyhow::Result<Vec<usize>> {
     if model.gpu.is_none() {
-        return Ok(cards.iter().map(|card| card.info.ordinal).collect());
+        return Ok(gpus.iter().map(|gpu| gpu.info.ordinal).collect());
     }
     let ordinal = |device: DeviceSpec| match device {
         DeviceSpec::Cpu => None,
@@ -99,12 +99,12 @@ fn tested(model: &ModelArgs, cards: &[DeviceReport]) -> anyhow::Result<Vec<usize
 }
 
 impl Report {
-    /// Whether the driver has cards that this build should run on and cannot reach.
-    fn lost_cards(&self, cli: &Cli) -> bool {
-        let has_cards = self
+    /// Returns true if the driver lists GPUs that this build should use but cannot open.
+    fn has_unreachable_gpus(&self, cli: &Cli) -> bool {
+        let has_gpus = self
             .driver
             .as_ref()
-            .is_some_and(|driver| !driver.cards.is_empty());
-        has_cards && self.cards.is_err() && cli.model.gpu.as_deref() != Some("cpu")
+            .is_some_and(|driver| !driver.gpus.is_empty());
+        has_gpus && self.gpus.is_err() && cli.model.gpu.as_deref() != Some("cpu")
     }
 }

@@ -1,4 +1,4 @@
-//! What was found, for people in both languages, and for programs.
+//! The report of `doctor`, as text and as JSON.
 
 use moss::{cuda::GpuInfo, model::CUDA};
 use moss_bench::{DeviceReport, parity::CaseReport};
@@ -7,38 +7,38 @@ use serde_json::{Value, json};
 
 use super::{
     Report,
-    cards::CardState,
     machine::Place,
+    nvml::GpuState,
     selftest::{Kernels, Selftest, Transcript},
 };
 use crate::{fold::left, messages::size};
 
-/// Places of a label on a terminal.
+/// Width of a label on a terminal.
 const LABEL: usize = 12;
 
-/// Findings of a failed self-test that are listed one by one; JSON has them all.
+/// Maximum number of findings of a self-test in the text. JSON has all of them.
 const LISTED: usize = 20;
 
-/// Lines of one language.
+/// The text in one language.
 struct Lines {
     language: Language,
     text: String,
 }
 
 impl Lines {
-    /// A label, and what there is to say.
+    /// Adds a label and a value.
     fn line(&mut self, label: Text, value: Text) {
         let [label, value] = [label, value].map(|text| self.language.text(&text));
         self.text += &format!("{}{value}\n", left(&label, LABEL));
     }
 
-    /// A further line of the same part.
+    /// Adds a line without a label.
     fn more(&mut self, value: Text) {
         let value = self.language.text(&value);
         self.text += &format!("{}{value}\n", left("", LABEL));
     }
 
-    /// Lines below one label.
+    /// Adds several lines with one label.
     fn part(&mut self, label: Text, values: impl IntoIterator<Item = Text>) {
         let mut values = values.into_iter();
         if let Some(first) = values.next() {
@@ -67,7 +67,7 @@ impl Report {
         lines.line(msg!("plain", value = "CPU"), cpu);
         self.terminal(&mut lines);
         self.places(&mut lines);
-        self.cards(&mut lines);
+        self.gpus(&mut lines);
         self.rooflines(&mut lines);
         if let Some(selftest) = &self.selftest {
             tested(&mut lines, selftest);
@@ -102,14 +102,14 @@ impl Report {
         }
     }
 
-    fn cards(&self, lines: &mut Lines) {
+    fn gpus(&self, lines: &mut Lines) {
         let driver = match &self.driver {
             Some(driver) => msg!("plain", value = driver.version),
             None => msg!("doctor-no-driver"),
         };
         lines.line(msg!("doctor-driver"), driver);
-        for card in self.driver.iter().flat_map(|driver| &driver.cards) {
-            card.lines(lines);
+        for gpu in self.driver.iter().flat_map(|driver| &driver.gpus) {
+            gpu.lines(lines);
         }
         if !CUDA {
             return;
@@ -121,19 +121,19 @@ impl Report {
             let missing = msg!("doctor-no-cublas", reason);
             lines.line(msg!("plain", value = "cuBLAS"), missing);
         }
-        match &self.cards {
-            Ok(cards) => cards.iter().for_each(|card| kernels_of(lines, card)),
+        match &self.gpus {
+            Ok(gpus) => gpus.iter().for_each(|gpu| kernels_of(lines, gpu)),
             Err(error) => lines.line(msg!("doctor-kernels"), msg!("doctor-no-gpu", error)),
         }
     }
 
     fn rooflines(&self, lines: &mut Lines) {
         let mut devices: Vec<(String, f64)> = Vec::new();
-        for card in self.cards.iter().flatten() {
+        for gpu in self.gpus.iter().flatten() {
             devices.extend(
-                card.copy_bandwidth
+                gpu.copy_bandwidth
                     .iter()
-                    .map(|rate| (format!("GPU {}", card.info.ordinal), *rate)),
+                    .map(|rate| (format!("GPU {}", gpu.info.ordinal), *rate)),
             );
         }
         devices.push(("CPU".into(), self.processor.read_bandwidth));
@@ -150,10 +150,10 @@ impl Report {
 
     pub(super) fn json(&self) -> Value {
         let place = |place: &Place| json!({ "folder": place.folder, "free": place.free });
-        let card = |card: &DeviceReport| {
-            let info = &card.info;
+        let device = |gpu: &DeviceReport| {
+            let info = &gpu.info;
             let rates = self.rooflines.iter().map(|roofline| {
-                let rate = card
+                let rate = gpu
                     .copy_bandwidth
                     .as_ref()
                     .ok()
@@ -162,10 +162,10 @@ impl Report {
             });
             json!({
                 "gpu": info.ordinal, "name": info.name, "compute_capability": info.capability, "code": info.code.to_string(),
-                "driver_cuda": info.driver_cuda, "total": info.total_memory, "free": card.free, "ecc": info.ecc,
+                "driver_cuda": info.driver_cuda, "total": info.total_memory, "free": gpu.free, "ecc": info.ecc,
                 "clock_mhz": info.clock_khz / 1000, "memory_clock_mhz": info.memory_clock_khz / 1000,
-                "copy_bandwidth": card.copy_bandwidth.as_ref().ok(),
-                "error": card.copy_bandwidth.as_ref().err().map(ToString::to_string),
+                "copy_bandwidth": gpu.copy_bandwidth.as_ref().ok(),
+                "error": gpu.copy_bandwidth.as_ref().err().map(ToString::to_string),
                 "tokens_per_s_at_most": rates.collect::<serde_json::Map<_, _>>(),
             })
         };
@@ -189,48 +189,49 @@ impl Report {
             "places": self.places.iter().map(place).collect::<Vec<_>>(),
             "models": self.models.iter().map(|model| json!({ "name": model.name, "folder": model.folder })).collect::<Vec<_>>(),
             "driver": self.driver.as_ref().map(|driver| {
-                json!({ "version": driver.version, "cards": driver.cards.iter().map(CardState::json).collect::<Vec<_>>() })
+                let gpus: Vec<_> = driver.gpus.iter().map(GpuState::json).collect();
+                json!({ "version": driver.version, "cards": gpus }) // idiom-ok: published field
             }),
             "libraries": self.libraries,
-            "kernels": self.cards.as_ref().ok().map(|cards| cards.iter().map(card).collect::<Vec<_>>()),
-            "kernels_error": self.cards.as_ref().err().map(ToString::to_string),
+            "kernels": self.gpus.as_ref().ok().map(|gpus| gpus.iter().map(device).collect::<Vec<_>>()),
+            "kernels_error": self.gpus.as_ref().err().map(ToString::to_string),
             "bytes_per_token": self.rooflines.iter().map(|roofline| (roofline.format.clone(), json!(roofline.bytes))).collect::<serde_json::Map<_, _>>(),
             "selftest": self.selftest.as_ref().map(Selftest::json),
         })
     }
 }
 
-impl CardState {
+impl GpuState {
     fn lines(&self, lines: &mut Lines) {
-        let mut said = vec![msg!("plain", value = self.name)];
-        said.extend(self.bus.as_ref().map(|bus| msg!("card-bus", bus)));
-        said.extend(self.capability.map(|(major, minor)| {
+        let mut parts = vec![msg!("plain", value = self.name)];
+        parts.extend(self.bus.as_ref().map(|bus| msg!("gpu-bus", bus)));
+        parts.extend(self.capability.map(|(major, minor)| {
             let capability = format!("{major}.{minor}");
-            msg!("card-capability", capability)
+            msg!("gpu-capability", capability)
         }));
-        said.extend(self.memory.map(|(free, total)| {
+        parts.extend(self.memory.map(|(free, total)| {
             let (free, total) = (size(free), size(total));
-            msg!("card-memory", free, total)
+            msg!("gpu-memory", free, total)
         }));
         if let [Some((now, most)), Some((memory_now, memory_most))] = self.clocks {
-            said.push(msg!("card-clocks", now, most, memory_now, memory_most));
+            parts.push(msg!("gpu-clocks", now, most, memory_now, memory_most));
         }
-        said.extend(self.ecc.map(|is_on| {
+        parts.extend(self.ecc.map(|is_on| {
             if is_on {
-                msg!("card-ecc-on")
+                msg!("gpu-ecc-on")
             } else {
-                msg!("card-ecc-off")
+                msg!("gpu-ecc-off")
             }
         }));
         if let Some([(generation, lanes), (most, most_lanes)]) = self.pcie {
             let link = format!("PCIe {generation}.0 x{lanes}");
             let best = format!("{most}.0 x{most_lanes}");
-            said.push(msg!("card-pcie", link, best));
+            parts.push(msg!("gpu-pcie", link, best));
         }
         if self.nvlinks > 0 {
-            said.push(msg!("card-nvlinks", count = self.nvlinks));
+            parts.push(msg!("gpu-nvlinks", count = self.nvlinks));
         }
-        lines.line(msg!("doctor-card"), msg!("plain", value = said));
+        lines.line(msg!("doctor-gpu-name"), msg!("plain", value = parts));
     }
 }
 
@@ -247,7 +248,14 @@ fn kernels_of(lines: &mut Lines, device: &DeviceReport) {
         Err(error) => msg!("doctor-cannot-run", error),
     };
     let code = code.to_string();
-    let gpu = msg!("doctor-gpu", ordinal, name, code, cuda = driver_cuda, state);
+    let gpu = msg!(
+        "doctor-kernels-of",
+        ordinal,
+        name,
+        code,
+        cuda = driver_cuda,
+        state
+    );
     lines.line(msg!("doctor-kernels"), gpu);
 }
 
@@ -287,7 +295,7 @@ fn tested(lines: &mut Lines, selftest: &Selftest) {
     lines.part(msg!("doctor-selftest"), found);
 }
 
-/// A case whose results are off.
+/// Returns the line of a failed case.
 fn indented_case(found: &CaseReport) -> Text {
     let CaseReport {
         kernel,

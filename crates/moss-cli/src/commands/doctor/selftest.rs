@@ -1,5 +1,5 @@
-//! `doctor --selftest`: every kernel beside the CPU's, and the demo models' transcripts, on the
-//! user's own devices.
+//! `doctor --selftest`: compares every kernel with the CPU's, and the demo models' answers with a
+//! transcript, on the devices of this machine.
 
 use std::sync::Arc;
 
@@ -12,8 +12,8 @@ use crate::{
     open, source,
 };
 
-/// What the demo models answer at temperature 0, each in a conversation of its own: tests hold them
-/// against transformers' answers.
+/// The demo models' answers at temperature 0, each in a new conversation. A test compares them with
+/// the answers of transformers.
 const TRANSCRIPT: [(&str, &str); 4] = [
     (
         "你好",
@@ -24,11 +24,11 @@ const TRANSCRIPT: [(&str, &str); 4] = [
     ("Send me an emoji", " Of course: 🌱 🚀 🌙 😀"),
 ];
 
-/// Every kernel on one card.
+/// The kernels on one GPU.
 pub(super) struct Kernels {
     pub(super) ordinal: usize,
     pub(super) compared: Vec<CaseReport>,
-    /// What ended it early.
+    /// The error that ended the comparison.
     pub(super) error: Option<KernelError>,
 }
 
@@ -36,7 +36,7 @@ pub(super) struct Kernels {
 pub(super) struct Transcript {
     pub(super) device: String,
     pub(super) format: &'static str,
-    /// Question, and what was said instead of the answer.
+    /// Questions with wrong answers, or an empty question with the error.
     pub(super) wrong: Vec<(String, String)>,
 }
 
@@ -70,8 +70,8 @@ impl Kernels {
 }
 
 impl Selftest {
-    /// On the CPU, and on every card of `ordinals`, in one stage and in two; `only` kernels whose
-    /// name contains it, and nothing else.
+    /// Runs on the CPU, and on every GPU of `ordinals` with one stage and with two. `only` restricts
+    /// it to kernels whose name contains this text, without transcripts.
     pub(super) fn run(cli: &Cli, ordinals: &[usize], only: Option<&str>) -> Self {
         let kernels =
             |ordinal: &usize| Kernels::run(*ordinal, cli.model.gpu_code, only.unwrap_or_default());
@@ -79,11 +79,11 @@ impl Selftest {
         let mut devices = Vec::new();
         if only.is_none() {
             devices.push("cpu".to_owned());
-            // On two stages, too: they hand over to each other, on one card as between two.
+            // Two stages on one GPU test the stage transfer.
             devices.extend(
                 ordinals
                     .iter()
-                    .flat_map(|card| [format!("{card}"), format!("{card},{card}")]),
+                    .flat_map(|gpu| [format!("{gpu}"), format!("{gpu},{gpu}")]),
             );
         }
         let mut transcripts = Vec::new();
@@ -96,8 +96,8 @@ impl Selftest {
                     activations: ActivationsArg::Exact,
                     ..cli.model.clone()
                 };
-                let wrong =
-                    talk(&model).unwrap_or_else(|error| vec![("".into(), format!("{error:#}"))]);
+                let wrong = wrong_answers(&model)
+                    .unwrap_or_else(|error| vec![("".into(), format!("{error:#}"))]);
                 transcripts.push(Transcript {
                     device: device.clone(),
                     format,
@@ -111,11 +111,11 @@ impl Selftest {
         }
     }
 
-    /// Not where there was nothing to do.
+    /// Returns true if all parts passed. An empty self-test fails.
     pub(super) fn passed(&self) -> bool {
         (!self.kernels.is_empty() || !self.transcripts.is_empty())
             && self.kernels.iter().all(Kernels::passed)
-            && self.transcripts.iter().all(|told| told.wrong.is_empty())
+            && self.transcripts.iter().all(|run| run.wrong.is_empty())
     }
 
     pub(super) fn json(&self) -> Value {
@@ -133,7 +133,7 @@ impl Selftest {
                 "cases": kernels.compared.iter().map(comparison).collect::<Vec<_>>(),
             })
         };
-        let transcript = |told: &Transcript| json!({ "device": told.device, "format": told.format, "passed": told.wrong.is_empty(), "wrong": told.wrong });
+        let transcript = |run: &Transcript| json!({ "device": run.device, "format": run.format, "passed": run.wrong.is_empty(), "wrong": run.wrong });
         json!({
             "passed": self.passed(), "kernels": self.kernels.iter().map(kernels).collect::<Vec<_>>(),
             "transcripts": self.transcripts.iter().map(transcript).collect::<Vec<_>>(),
@@ -141,8 +141,8 @@ impl Selftest {
     }
 }
 
-/// The questions that were answered otherwise, with what was said.
-fn talk(model: &ModelArgs) -> anyhow::Result<Vec<(String, String)>> {
+/// Returns the questions whose answers differ from the transcript, with the answers.
+fn wrong_answers(model: &ModelArgs) -> anyhow::Result<Vec<(String, String)>> {
     let found = open::placed(source::model(model), model)?.find()?;
     let prompts = found.prompts()?;
     let engine = Arc::new(found.engine()?);
@@ -195,18 +195,15 @@ mod tests {
                 .unwrap();
             let greedy = case["expected"].as_array().unwrap().iter();
             let greedy: Vec<_> = greedy
-                .filter(|told| told["repetition_penalty"] == 1.0)
+                .filter(|run| run["repetition_penalty"] == 1.0)
                 .collect();
             assert_eq!(greedy.len(), 2, "both demo models");
-            assert!(
-                greedy.iter().all(|told| told["text"] == answer),
-                "{question}"
-            );
+            assert!(greedy.iter().all(|run| run["text"] == answer), "{question}");
         }
     }
 
     #[test]
-    fn a_kernel_that_is_off_or_a_card_that_ends_it_fails_the_test() {
+    fn a_wrong_result_or_an_error_fails_the_test() {
         let comparison = |passed| CaseReport {
             kernel: "layer_norm",
             shape: "1 row".into(),

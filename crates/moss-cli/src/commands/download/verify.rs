@@ -1,4 +1,4 @@
-//! `download --verify`: the cache's files against their hashes.
+//! `download --verify`: compares the files in the cache with their hashes.
 
 use std::path::PathBuf;
 
@@ -14,7 +14,7 @@ use crate::{
     source,
 };
 
-/// Returns the model's folder if all of its files are right, or were brought again.
+/// Returns the model's folder if all of its files are valid or were downloaded again.
 pub(crate) fn run(id: &ModelId, cli: &Cli, printer: &Printer) -> anyhow::Result<PathBuf> {
     let hub = Hub::new(source::settings(&cli.model)?)?;
     let progress = DownloadProgress::new(printer);
@@ -24,7 +24,7 @@ pub(crate) fn run(id: &ModelId, cli: &Cli, printer: &Printer) -> anyhow::Result<
         false => listing(&hub, id, &report, printer)?,
     };
     let found = match hub.verify(id, plan.as_ref(), &report) {
-        // Nothing is there: all of it is what has to be brought.
+        // All files are missing.
         Err(HubError::NotFound { .. }) if cli.model.yes && plan.is_some() => {
             Verification::default()
         }
@@ -58,14 +58,14 @@ pub(crate) fn run(id: &ModelId, cli: &Cli, printer: &Printer) -> anyhow::Result<
     };
     printer.say(msg!("repairing", list = list(&found)));
     hub.remove_damaged(id, &found)?;
-    let plan = hub.plan(&plan.id, &report)?; // how much is missing now
+    let plan = hub.plan(&plan.id, &report)?; // counts the removed files as missing
     progress.start(plan.bytes_done, plan.bytes());
     let folder = hub.download(&plan, &report);
     progress.finish();
     Ok(folder?)
 }
 
-/// The hub's listing; nothing if the hub does not give one, after a warning.
+/// Returns the hub's listing. If it is not available, prints a warning and returns `None`.
 fn listing(
     hub: &Hub,
     id: &ModelId,
@@ -86,12 +86,12 @@ fn listing(
     }
 }
 
-/// Names every damaged file, under `--quiet` too.
+/// Returns an error that names every damaged file.
 fn damaged(id: &ModelId, found: &Verification) -> CliError {
     CliError::new(msg!("damaged", id = id.to_string(), list = list(found))).with_lines()
 }
 
-/// The damaged files, a line each. What the lines quote is escaped.
+/// Returns the damaged files, one per line, with escaped names.
 fn list(found: &Verification) -> Arg {
     let line = |file: &DamagedFile| {
         let DamagedFile { name, path, damage } = file;

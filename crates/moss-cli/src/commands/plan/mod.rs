@@ -1,7 +1,6 @@
-//! `plan`: which layers would go where, and how fast that could be at best, before anything is
-//! loaded.
+//! `plan`: shows the placement of the layers and an upper bound of the speed, without loading.
 
-mod cards;
+mod devices;
 mod report;
 mod subject;
 
@@ -26,13 +25,13 @@ use report::Report;
 use subject::Subject;
 
 pub(crate) fn run(args: &PlanArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
-    if !args.cards.is_empty() && cli.model.gpu.is_some() {
+    if !args.gpus.is_empty() && cli.model.gpu.is_some() {
         let what = msg!("cards-and-gpu");
         return Err(CliError::new(what).into());
     }
-    let planned = cards::cards(args, &cli.model)?;
-    let cards: Vec<Device> = planned.iter().map(|planned| planned.card.clone()).collect();
-    let any_gpu = cards.iter().any(|card| card.kind != DeviceKind::Cpu);
+    let planned = devices::devices(args, &cli.model)?;
+    let devices: Vec<Device> = planned.iter().map(|planned| planned.card.clone()).collect();
+    let any_gpu = devices.iter().any(|device| device.kind != DeviceKind::Cpu);
     let dtype = match any_gpu {
         true => ComputeDtype::F16,
         false => open::dtype(&cli.model, &[]),
@@ -40,7 +39,7 @@ pub(crate) fn run(args: &PlanArgs, cli: &Cli, printer: &Printer) -> anyhow::Resu
     let subject = Subject::find(args, cli, printer, dtype)?;
     let request = Request {
         model: &subject.bytes,
-        devices: &cards,
+        devices: &devices,
         layers_per_device: cli.model.layers_per_gpu.as_deref(),
         other_formats: &subject.smaller(dtype),
     };
@@ -54,14 +53,14 @@ pub(crate) fn run(args: &PlanArgs, cli: &Cli, printer: &Printer) -> anyhow::Resu
     );
     let report = Report {
         subject: &subject,
-        cards: &cards,
+        devices: &devices,
         placement: &placement,
         prediction: &prediction,
     };
     match args.json {
         true => printer.json(&report.json())?,
         false => {
-            printer.report(&report.text(printer.language, !args.cards.is_empty() && any_gpu))?
+            printer.report(&report.text(printer.language, !args.gpus.is_empty() && any_gpu))?
         }
     }
     Ok(ExitCode::SUCCESS)

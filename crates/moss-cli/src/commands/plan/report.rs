@@ -1,4 +1,4 @@
-//! A plan for people and for programs.
+//! The report of `plan`, as text and as JSON.
 
 use moss::model::placement::{Device, DeviceKind, Note, Placement, Stage};
 use moss_bench::{
@@ -18,13 +18,13 @@ use crate::{
 
 pub(super) struct Report<'a> {
     pub(super) subject: &'a Subject,
-    pub(super) cards: &'a [Device],
+    pub(super) devices: &'a [Device],
     pub(super) placement: &'a Placement,
     pub(super) prediction: &'a Prediction,
 }
 
 impl Report<'_> {
-    /// `by_name` says that the cards are those of the built-in table.
+    /// Returns the text. `by_name` is true if the GPUs are from the built-in table.
     pub(super) fn text(&self, language: Language, by_name: bool) -> String {
         let Subject {
             name,
@@ -73,7 +73,7 @@ impl Report<'_> {
             stage.free_after,
         ]
         .map(bytes);
-        let device = self.cards.get(stage.device).map_or_else(String::new, label);
+        let device = self.devices.get(stage.device).map_or_else(String::new, label);
         [
             index.to_string(),
             device,
@@ -87,7 +87,7 @@ impl Report<'_> {
     }
 
     fn names(&self) -> Vec<String> {
-        self.cards.iter().map(label).collect()
+        self.devices.iter().map(label).collect()
     }
 
     pub(super) fn json(&self) -> Value {
@@ -107,7 +107,7 @@ impl Report<'_> {
         } = self.prediction;
         let stage = |stage: &Stage| {
             json!({
-                "device": self.cards.get(stage.device).map(label), "layers": [stage.layers.start, stage.layers.end],
+                "device": self.devices.get(stage.device).map(label), "layers": [stage.layers.start, stage.layers.end],
                 "weights": stage.weights, "embedding": stage.embedding, "cache": stage.cache,
                 "workspace": stage.workspace, "free_after": stage.free_after,
             })
@@ -130,15 +130,14 @@ fn bytes(bytes: u64) -> String {
     if bytes == 0 { "-".into() } else { size(bytes) }
 }
 
-fn label(card: &Device) -> String {
-    match card.kind {
-        DeviceKind::Cpu => card.name.clone(),
-        DeviceKind::Gpu { ordinal } => format!("{ordinal}: {}", card.name),
+fn label(device: &Device) -> String {
+    match device.kind {
+        DeviceKind::Cpu => device.name.clone(),
+        DeviceKind::Gpu { ordinal } => format!("{ordinal}: {}", device.name),
     }
 }
 
-/// Columns as wide as their widest cell on a terminal, where a Chinese character takes two places;
-/// numbers to the right.
+/// Formats columns as wide as their widest cell on a terminal, with numbers aligned to the right.
 fn table<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
     let width = |column: usize| {
         rows.iter()
@@ -161,7 +160,7 @@ fn table<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
     rows.iter().map(line).collect()
 }
 
-/// What the memory's bandwidth and the tensor cores allow.
+/// Returns the upper bounds from memory bandwidth and tensor cores.
 fn predicted(prediction: &Prediction) -> [Text; 2] {
     let Prediction {
         rate_empty,

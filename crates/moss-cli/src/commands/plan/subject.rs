@@ -1,4 +1,4 @@
-//! The model that a plan is for.
+//! The model of a plan.
 
 use moss::{
     BuildError, Checkpoint,
@@ -17,13 +17,13 @@ use crate::{
     progress, source,
 };
 
-/// Every format that is published, largest first.
+/// The published formats, largest first.
 const FORMATS: [FormatArg; 3] = [FormatArg::Fp16, FormatArg::Int8, FormatArg::Int4];
 
-/// The model that is planned for.
+/// The model of a plan.
 pub(super) struct Subject {
     pub(super) name: String,
-    /// What the weights are, for people.
+    /// The format of the weights, for the report.
     pub(super) format: String,
     pub(super) is_packed: bool,
     pub(super) config: MossConfig,
@@ -32,7 +32,7 @@ pub(super) struct Subject {
 }
 
 impl Subject {
-    /// A checkpoint's own tensors where there is one, the published sizes where there is none.
+    /// Reads the tensors of a checkpoint. Without one, uses the published sizes.
     pub(super) fn find(
         args: &PlanArgs,
         cli: &Cli,
@@ -68,7 +68,7 @@ impl Subject {
             }
         };
         let name = found.name().to_owned();
-        // Mapped even with `--no-mmap`: only headers are read.
+        // Files are mapped even with `--no-mmap`, because only headers are read.
         let checkpoint = found.checkpoint().context(msg!("cannot-open-checkpoint"))?;
         let config = MossConfig::try_from(checkpoint.config())?;
         if let Some(format) = args.format {
@@ -85,7 +85,7 @@ impl Subject {
         })
     }
 
-    /// The same network in the formats that take less.
+    /// Returns the same network in the smaller formats.
     pub(super) fn smaller(&self, dtype: ComputeDtype) -> Vec<(WeightFormat, ModelBytes)> {
         let total = |bytes: &ModelBytes| bytes.layers.iter().sum::<u64>();
         FORMATS
@@ -102,7 +102,7 @@ impl Subject {
     }
 }
 
-/// How the linear layers are stored, and how many in which way where they differ.
+/// Returns the format of the linear layers, with the number of each if they differ.
 fn stored_format(checkpoint: &Checkpoint) -> String {
     let name = |format: &LinearFormat| match format {
         LinearFormat::Gptq(found) => format!("int{}", found.bits),
@@ -127,7 +127,7 @@ fn stored_format(checkpoint: &Checkpoint) -> String {
     }
 }
 
-/// The format of a published checkpoint, by its name.
+/// Returns the format that the name of a published checkpoint implies.
 fn published(name: &str) -> Option<WeightFormat> {
     let name = name
         .rsplit('/')

@@ -1,4 +1,4 @@
-//! `verify`: a folder that carries expected values against what this engine computes.
+//! `verify`: compares the results of this engine with the expected values of a folder.
 
 use std::process::ExitCode;
 
@@ -18,7 +18,7 @@ use crate::{
     source,
 };
 
-/// Places of what is compared, on a terminal.
+/// Width of a label on a terminal.
 const LABEL: usize = 28;
 
 pub(crate) fn run(args: &VerifyArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
@@ -48,7 +48,7 @@ pub(crate) fn run(args: &VerifyArgs, cli: &Cli, printer: &Printer) -> anyhow::Re
     };
     let f16_difference = expected.max_f16_difference().unwrap_or(0.03);
     let by_type = match options.dtype {
-        // Four bits fewer than f16, of the largest input of each group.
+        // int8 has four bits less than f16, relative to the largest input of each group.
         _ if options.activations == Activations::Int8 => 32.0 * f16_difference,
         ComputeDtype::F32 => exact,
         ComputeDtype::F16 => 2.0 * f16_difference,
@@ -57,8 +57,7 @@ pub(crate) fn run(args: &VerifyArgs, cli: &Cli, printer: &Printer) -> anyhow::Re
     let tolerance = args.tolerance.unwrap_or(by_type);
     let options = VerifyOptions {
         tolerance,
-        // Rounded activations may leave the oracle's path where two scores are close; on a GPU
-        // there is no other rounding.
+        // With rounded activations on the CPU, greedy paths may differ where two scores are close.
         greedy: options.dtype == ComputeDtype::F32 || open::any_gpu(&options.devices),
         sampling: options.dtype == ComputeDtype::F32,
     };

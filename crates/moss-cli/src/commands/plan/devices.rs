@@ -1,4 +1,4 @@
-//! Cards: those that one may not have, by name, and those of this machine.
+//! The devices of a plan: GPUs by name, or the devices of this machine.
 
 use moss::model::{
     DeviceSpec, machine_gpus,
@@ -14,32 +14,29 @@ use crate::{
     memory, open,
 };
 
-/// The cards that the flags ask for.
-pub(super) fn cards(args: &PlanArgs, model: &ModelArgs) -> anyhow::Result<Vec<PlannedDevice>> {
+/// Returns the devices of the flags.
+pub(super) fn devices(args: &PlanArgs, model: &ModelArgs) -> anyhow::Result<Vec<PlannedDevice>> {
     let mut host = None;
     let mut cpu = || -> anyhow::Result<PlannedDevice> {
-        let card = match host.take() {
-            Some(card) => card,
+        let cpu = match host.take() {
+            Some(cpu) => cpu,
             None => this_cpu(args, model)?,
         };
-        host = Some(card.clone());
-        Ok(PlannedDevice {
-            card,
-            tensor_flops: None,
-        })
+        host = Some(cpu.clone());
+        Ok(measured(cpu))
     };
-    if args.cards.is_empty() {
-        let card = |device| match device {
+    if args.gpus.is_empty() {
+        let planned = |device| match device {
             DeviceSpec::Cpu => cpu(),
             DeviceSpec::Gpu { ordinal, .. } => this_gpu(ordinal),
         };
-        return open::devices(model)?.into_iter().map(card).collect();
+        return open::devices(model)?.into_iter().map(planned).collect();
     }
     let named = |(ordinal, name): (usize, &String)| match name.trim().to_lowercase().as_str() {
         "cpu" => cpu(),
         name => Ok(known(name, ordinal)?),
     };
-    args.cards.iter().enumerate().map(named).collect()
+    args.gpus.iter().enumerate().map(named).collect()
 }
 
 fn known(name: &str, ordinal: usize) -> Result<PlannedDevice, CliError> {
@@ -54,23 +51,27 @@ fn known(name: &str, ordinal: usize) -> Result<PlannedDevice, CliError> {
     Ok(known.device(ordinal))
 }
 
-/// GPU `ordinal` of this machine, with what it has free now. No driver says what its tensor cores
-/// do.
+/// Returns a GPU of this machine, with its free memory.
 fn this_gpu(ordinal: usize) -> anyhow::Result<PlannedDevice> {
     let gpus = machine_gpus()?;
     let found = gpus.len();
-    let card = gpus.into_iter().nth(ordinal).ok_or_else(|| {
+    let gpu = gpus.into_iter().nth(ordinal).ok_or_else(|| {
         let what = msg!("no-such-gpu", ordinal, found);
         CliError::new(what)
     })?;
-    Ok(PlannedDevice {
-        card,
-        tensor_flops: None,
-    })
+    Ok(measured(gpu))
 }
 
-/// The CPU with the memory that is available now and its own bandwidth, where the flags do not say
-/// otherwise.
+/// Returns a device of this machine. Its peak arithmetic rate is unknown, because drivers do not
+/// report it.
+fn measured(card: Device) -> PlannedDevice {
+    PlannedDevice {
+        card,
+        tensor_flops: None,
+    }
+}
+
+/// Returns the CPU with the memory and bandwidth of the flags, or those of this machine.
 fn this_cpu(args: &PlanArgs, model: &ModelArgs) -> anyhow::Result<Device> {
     let bandwidth = match args.cpu_bandwidth {
         Some(gigabytes) => gigabytes * 1e9,
@@ -96,7 +97,7 @@ mod tests {
     use moss_messages::Language;
 
     #[test]
-    fn old_and_unknown_cards_are_told_apart() {
+    fn old_and_unknown_gpus_have_different_errors() {
         assert!(known("v100-32", 0).unwrap_err().to_string().contains("7.0"));
         let unknown = known("t5", 0).unwrap_err().into();
         assert!(

@@ -1,39 +1,39 @@
-//! What the driver's management library says of the cards. It is loaded at run time, and where it
-//! is not there nothing is said.
+//! The state of the GPUs from the driver's management library (NVML), which is loaded at run time if
+//! it exists.
 
 use nvml_wrapper::{Device, Nvml, enum_wrappers::device::Clock, error::NvmlError};
 use serde_json::{Value, json};
 
-/// NVLinks of a card at most, as the library's header has it.
+/// Maximum number of NVLinks of a GPU, from the header of NVML.
 const MAX_NVLINKS: u32 = 18;
 
-/// The driver, and its cards.
+/// The driver and its GPUs.
 pub(super) struct Driver {
     pub(super) version: String,
-    pub(super) cards: Vec<CardState>,
+    pub(super) gpus: Vec<GpuState>,
 }
 
-/// A card as it is now. Every card lacks something; what it does not say is `None`.
-pub(super) struct CardState {
+/// The current state of a GPU. Values that it does not report are `None`.
+pub(super) struct GpuState {
     pub(super) name: String,
-    /// Where it is on the PCI bus.
+    /// Address on the PCI bus.
     pub(super) bus: Option<String>,
-    /// Major and minor.
+    /// Major and minor compute capability.
     pub(super) capability: Option<(i32, i32)>,
-    /// Bytes, free and in all.
+    /// Free and total bytes.
     pub(super) memory: Option<(u64, u64)>,
-    /// Clocks of multiprocessors and memory in MHz: now, and at most.
+    /// Clocks of multiprocessors and memory in MHz, current and maximum.
     pub(super) clocks: [Option<(u32, u32)>; 2],
     pub(super) ecc: Option<bool>,
-    /// Generation and lanes: now, and at most.
+    /// Generation and number of lanes, current and maximum.
     pub(super) pcie: Option<[(u32, u32); 2]>,
-    /// NVLinks that are up.
+    /// Number of active NVLinks.
     pub(super) nvlinks: usize,
 }
 
-/// `None` without a driver.
+/// Returns the driver, or `None` if there is no NVIDIA driver.
 pub(super) fn driver() -> Option<Driver> {
-    // The name without a version belongs to development packages.
+    // Only development packages have the name without a version.
     let nvml = Nvml::builder()
         .lib_path("libnvidia-ml.so.1".as_ref())
         .init()
@@ -42,13 +42,13 @@ pub(super) fn driver() -> Option<Driver> {
     let count = nvml.device_count().unwrap_or(0);
     Some(Driver {
         version: nvml.sys_driver_version().unwrap_or_default(),
-        cards: (0..count)
+        gpus: (0..count)
             .filter_map(|index| state(&nvml.device_by_index(index).ok()?).ok())
             .collect(),
     })
 }
 
-fn state(device: &Device<'_>) -> Result<CardState, NvmlError> {
+fn state(device: &Device<'_>) -> Result<GpuState, NvmlError> {
     let clock = |of: fn() -> Clock| {
         Some((
             device.clock_info(of()).ok()?,
@@ -68,7 +68,7 @@ fn state(device: &Device<'_>) -> Result<CardState, NvmlError> {
         ])
     };
     let is_up = |link: &u32| device.link_wrapper_for(*link).is_active().unwrap_or(false);
-    Ok(CardState {
+    Ok(GpuState {
         name: device.name()?,
         bus: device.pci_info().ok().map(|pci| pci.bus_id),
         capability: device
@@ -89,7 +89,7 @@ fn state(device: &Device<'_>) -> Result<CardState, NvmlError> {
     })
 }
 
-impl CardState {
+impl GpuState {
     pub(super) fn json(&self) -> Value {
         let pair =
             |found: Option<(u32, u32)>| found.map(|(now, most)| json!({ "now": now, "max": most }));
