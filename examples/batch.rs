@@ -1,5 +1,5 @@
-//! Several messages at the same time: they share each pass over the weights, and each gets the
-//! answer that it would get alone.
+//! Answers several messages at the same time with continuous batching. Each answer is the same as
+//! it would be alone.
 //!
 //! `cargo run --release --example batch`
 

@@ -1,6 +1,6 @@
-//! A conversation of two turns; the second one runs only what is new.
+//! A conversation of two turns. The second turn prefills only its new tokens.
 //!
-//! `cargo run --release --example chat` talks with the demo model; give a path or a hub id for
+//! `cargo run --release --example chat` uses the demo model; pass a path or a hub id for
 //! another one.
 
 use std::io::Write;

@@ -1,4 +1,4 @@
-//! A step of one's own before all filters: this one forbids every token with a digit in it.
+//! A custom logits processor, which excludes every token with a digit.
 //!
 //! `cargo run --release --example custom_logits_processor`
 

@@ -1,4 +1,4 @@
-//! A server within a program of one's own: it asks itself a question over HTTP and stops.
+//! A server inside a program, which sends itself a question over HTTP and stops.
 //!
 //! `cargo run --release --example embed_server`
 

@@ -1,4 +1,4 @@
-//! One prompt, one answer, without a conversation around it.
+//! One prompt and one answer, without a conversation.
 //!
 //! `cargo run --release --example generate`
 

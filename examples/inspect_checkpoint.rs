@@ -1,4 +1,4 @@
-//! Prints what a checkpoint's files contain, without loading the weights.
+//! Lists the tensors of a checkpoint without loading them.
 //!
 //! `cargo run --release --example inspect_checkpoint -- PATH`
 

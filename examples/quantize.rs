@@ -1,7 +1,7 @@
-//! Quantises a checkpoint to 4 bits, and says how far that takes it from itself.
+//! Quantizes a checkpoint to 4 bits and measures the effect.
 //!
-//! `cargo run --release --example quantize -- [FP16_FOLDER [NEW_FOLDER [CALIBRATION_TEXT]]]`: the
-//! demo model into a temporary folder by itself.
+//! `cargo run --release --example quantize -- [FP16_FOLDER [NEW_FOLDER [CALIBRATION_TEXT]]]`
+//! quantizes the demo model into a temporary folder by default.
 
 use std::{io::Write, path::PathBuf, time::Instant};
 
@@ -71,7 +71,7 @@ fn main() -> anyhow::Result<()> {
     let found = agreement(&mut before, &mut after, &samples, windows, &|| false)?;
     writeln!(
         out,
-        "KL {:.2e} nats a token, same best token {:.2} %",
+        "KL {:.2e} nats per token, same top token {:.2} %",
         found.mean_kl,
         100.0 * found.top_1
     )?;

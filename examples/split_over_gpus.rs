@@ -1,5 +1,4 @@
-//! The layers divided among several devices: which device holds which layers, and an answer of the
-//! whole pipeline.
+//! Pipeline parallelism: prints the layers of each device and an answer.
 //!
 //! `cargo run --release --example split_over_gpus` takes two halves of the CPU; in a build with
 //! `--features cuda`, `cargo run --release --features cuda --example split_over_gpus -- 0,1,2,3`

@@ -1,4 +1,4 @@
-//! Every event of a request as it comes: ids, and the whole characters that they complete.
+//! Prints every event of a request: ids, and the complete characters that they form.
 //!
 //! `cargo run --release --example stream_tokens`
 

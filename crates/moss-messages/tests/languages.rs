@@ -19,7 +19,7 @@ fn texts(file: &Path) -> BTreeMap<String, String> {
     let mut add = |id: String, pattern: &ast::Pattern<&str>| {
         let text = as_written(pattern);
         let twice = texts.insert(id.clone(), text);
-        assert_eq!(twice, None, "`{id}` is twice in {}", file.display());
+        assert_eq!(twice, None, "`{id}` occurs twice in {}", file.display());
     };
     for entry in &resource.body {
         let (id, value, attributes) = match entry {
@@ -57,8 +57,8 @@ fn as_written(pattern: &ast::Pattern<&str>) -> String {
     text.trim_start_matches("x =").trim().to_owned()
 }
 
-/// The parts that a translation must keep: placeholders, functions, terms of names, selectors,
-/// numbers and options of the command line.
+/// Returns the parts that a translation must keep: placeholders, numbers and options of the command
+/// line.
 fn data(text: &str) -> BTreeSet<String> {
     let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '$' | '-' | '_');
     let words = text.split(|c| !is_part(c));
@@ -93,7 +93,7 @@ fn both_languages_have_the_same_messages_with_the_same_placeholders() {
         let [en, zh] = ["en.ftl", "zh.ftl"].map(|name| texts(&folder.join(name)));
         let ids = |texts: &BTreeMap<String, String>| texts.keys().cloned().collect::<BTreeSet<_>>();
         let odd: Vec<_> = ids(&en).symmetric_difference(&ids(&zh)).cloned().collect();
-        assert!(odd.is_empty(), "in one language alone: {odd:?}");
+        assert!(odd.is_empty(), "only in one language: {odd:?}");
         let faults: Vec<_> = en
             .iter()
             .filter_map(|(id, en)| Some(format!("`{id}` {}", fault(en, &zh[id])?)))
@@ -102,14 +102,14 @@ fn both_languages_have_the_same_messages_with_the_same_placeholders() {
     }
 }
 
-/// Returns the differences between a text and its translation.
+/// Returns the difference between a text and its translation that is an error.
 fn fault(en: &str, zh: &str) -> Option<String> {
-    // Chinese has a space before Latin letters.
+    // The space before Latin letters in Chinese text.
     let zh_words = zh.trim_start_matches("{ \" \" }");
     let is_translated =
         has_chinese(zh) || en.contains(zh_words) || !has_words(en) || !has_words(zh);
     if data(en) != data(zh) {
-        return Some(format!("has other data in Chinese:\n  {en}\n  {zh}"));
+        return Some(format!("has different placeholders, options or numbers in Chinese:\n  {en}\n  {zh}"));
     }
     if has_chinese(en) {
         return Some(format!("has Chinese in English: {en}"));

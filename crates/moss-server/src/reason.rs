@@ -56,7 +56,7 @@ pub(crate) enum Expected {
     MoreThanPrompt { tokens: usize },
 }
 
-/// What is wrong with the header `Host`.
+/// An invalid header `Host`.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 pub(crate) enum HostFault {
     #[error("no `Host` header")]

@@ -1,4 +1,4 @@
-//! The entry point: a model by name, with settings that all have defaults.
+//! The entry point: builds a model by name. All settings have defaults.
 
 use std::path::PathBuf;
 
@@ -302,7 +302,7 @@ impl Builder {
         self.find()?.batch()
     }
 
-    /// Finds and loads the model and hands it to a new server.
+    /// Finds and loads the model and creates a server with it.
     ///
     /// # Errors
     /// Those of [`Builder::find`] and [`Found::server`].

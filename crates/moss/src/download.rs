@@ -1,4 +1,4 @@
-//! From the name of a model to a folder, by way of a hub if that is allowed.
+//! Finds the folder of a model by name, with a download if allowed.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -12,7 +12,7 @@ use crate::{
     event::{BuildEvent, Listener},
 };
 
-/// A hub to download from, and the decision whether to.
+/// A hub, and the decision whether to download from it.
 pub(crate) struct Download {
     pub(crate) settings: HubSettings,
     pub(crate) confirm: Box<dyn FnMut(&DownloadPlan) -> bool + Send>,

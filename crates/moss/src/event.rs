@@ -1,4 +1,4 @@
-//! Progress on the way from a name to a running model.
+//! Progress events of finding and loading a model.
 
 use std::path::Path;
 

@@ -33,7 +33,7 @@ impl Found {
         &self.model.folder
     }
 
-    /// Returns whether the model was trained with plugins, according to its name.
+    /// Returns true if the model was trained with plugins, according to its name.
     pub fn has_plugins(&self) -> bool {
         PluginSwitches::for_model(self.name()).is_some()
     }
@@ -177,7 +177,7 @@ impl Found {
         Ok(Batch::new(Arc::new(engine), prompts, options))
     }
 
-    /// Loads the model in the form that a server takes.
+    /// Loads the model for a server.
     ///
     /// # Errors
     /// Those of [`Found::tokenizer`] and [`Found::engine`]; [`BuildError::Server`].
@@ -190,7 +190,7 @@ impl Found {
         Ok(ServedModel::new(Arc::new(engine), system, has_plugins)?)
     }
 
-    /// Loads the model and hands it to a new server.
+    /// Loads the model and creates a server with it.
     ///
     /// # Errors
     /// Those of [`Found::served`].

@@ -12,7 +12,7 @@
 //! # Ok(()) }
 //! ```
 //!
-//! The same with the model that comes with the repository, run by the tests:
+//! The same with the demo model of the repository:
 //!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -26,12 +26,12 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Features: `hub` downloads models and holds the demo model, `server` is the HTTP server, `quantize`
+//! Features: `hub` downloads models and contains the demo model, `server` is the HTTP server, `quantize`
 //! converts and quantizes checkpoints, `cuda` runs on NVIDIA GPUs. A program that only generates
 //! text needs none of them, and compiles no HTTP.
 //!
-//! Every crate of the workspace is re-exported whole under a short name; the names that most
-//! programs need are here.
+//! Every crate of the workspace is re-exported under a short name. The names that most programs need
+//! are in this module.
 
 pub use moss_checkpoint as checkpoint;
 pub use moss_cpu as cpu;

@@ -1,5 +1,5 @@
-// What a screen reader hears. The messages themselves are no live region: a reader would repeat them with every token.
-// Instead whole sentences of the answer go into a log of their own, politely, as they are finished.
+// Text for screen readers. The messages are not a live region, because a reader would repeat them with every token.
+// Instead, complete sentences of the answer are added to a separate polite log.
 
 const END_OF_SENTENCE = /[。！？!?;；\n]|\.(?=\s)/g;
 const KEPT = 30;
@@ -13,7 +13,7 @@ export function announce(text) {
   while (log.childElementCount > KEPT) log.firstElementChild.remove();
 }
 
-/** Reads out a growing text: each sentence once, when it is whole. */
+/** Announces a growing text: each sentence once, when it is complete. */
 export class Reader {
   #said = 0;
 
@@ -34,7 +34,7 @@ export class Reader {
   }
 }
 
-/** Without the marks of Markdown, which would be read aloud. */
+/** Removes Markdown syntax, which would be read aloud. */
 function plain(text) {
   return text.replace(/[*_`#>|~]+/g, " ").replace(/\s+/g, " ").trim();
 }

@@ -1,11 +1,11 @@
-// The server, as the page sees it. Every failure leaves here as a `Problem` of a known kind; the views word them.
+// Requests to the server. Every failure is a `Problem` of a known kind; the views choose its text.
 
 import { events } from "./sse.js";
 
-/** Silence, without even a comment, after which a server counts as gone. */
+/** Time without any bytes, not even a comment, after which the server counts as disconnected. */
 const SILENCE_MS = 60_000;
 
-/** Error codes that the page has words for, whatever their status is; in the middle of a stream there is none. */
+/** Error codes with a text in the page, for any status. Errors within a stream have no status. */
 const KINDS = {
   context_length_exceeded: "window",
   queue_timeout: "queue",
@@ -15,9 +15,9 @@ const KINDS = {
 };
 
 /**
- * kind: "offline" (no connection) · "cut" (lost in mid-answer) · "silent" (no sign of life) · "key" (401) · "busy" (429) ·
- * "starting" (503) · "queue", "prompt" (out of time before the first token) · "stopping" (shut down) · "engine" (failed for good) ·
- * "window" (the conversation does not fit) · "refused" (any other 4xx) · "broken" (5xx, or nonsense)
+ * kind: "offline" (no connection) · "cut" (connection lost during the answer) · "silent" (no bytes) · "key" (401) · "busy" (429) ·
+ * "starting" (503) · "queue", "prompt" (out of time before the first token) · "stopping" (shut down) · "engine" (failed permanently) ·
+ * "window" (the conversation does not fit) · "refused" (any other 4xx) · "broken" (5xx, or an invalid response)
  */
 export class Problem extends Error {
   constructor(kind, message = "", { status = null, param = null, retryAfter = null } = {}) {
@@ -25,7 +25,7 @@ export class Problem extends Error {
     Object.assign(this, { kind, status, param, retryAfter });
   }
 
-  /** As it is kept beside an answer. */
+  /** The form that is stored with an answer. */
   record() {
     const { kind, message, status, param, retryAfter } = this;
     return { kind, message, status, param, retryAfter };
@@ -33,7 +33,7 @@ export class Problem extends Error {
 }
 
 export class Api {
-  /** `key()` gives the API key in force, or an empty string. */
+  /** `key()` returns the current API key, or an empty string. */
   constructor(base, key) {
     this.base = base;
     this.key = key;
@@ -64,7 +64,7 @@ export class Api {
         body: JSON.stringify({ ...body, stream: true, stream_options: { include_usage: true } }),
         signal: AbortSignal.any([signal, silence.signal]),
       });
-      // Only now: a request that waits in the server's queue has no status yet, and the queue has a limit of its own.
+      // The timer starts here: a queued request has no status yet, and the queue has its limit.
       alive();
       for await (const data of events(response.body)) {
         alive();
@@ -74,7 +74,7 @@ export class Api {
         finished ||= Boolean(chunk?.choices?.[0]?.finish_reason);
         yield chunk;
       }
-      // A server that told why it finished and left out the formality has still finished.
+      // A stream with a finish reason but without `[DONE]` is complete.
       if (!finished) throw new Problem("cut");
     } catch (error) {
       if (signal.aborted) throw signal.reason;
@@ -123,7 +123,7 @@ async function problemOf(response) {
   try {
     error = JSON.parse(text).error ?? {};
   } catch {
-    // A proxy's page, say: the status has to do.
+    // The body may be the page of a proxy. Only the status is used.
   }
   const retryAfter = Number.parseInt(response.headers.get("retry-after"), 10) || null;
   return new Problem(kindOf(status, error), error.message ?? "", { status, param: error.param ?? null, retryAfter });

@@ -1,4 +1,4 @@
-// Conversations as a file: written for keeping, checked from top to bottom before anything of it is taken in.
+// Export and import of conversations. A file is checked completely before anything is imported.
 
 import { ROOT } from "./tree.js";
 import { PLUGINS } from "./sampling.js";
@@ -7,7 +7,7 @@ const FORMAT = "moss-conversations";
 const VERSION = 1;
 const MAX_BYTES = 64 * 1024 * 1024;
 
-/** What is wrong with a file: `where` in it, what was `found`, what was `expected`. */
+/** An error in a file: its place (`where`), the value `found` and the value `expected`. */
 export class ArchiveError extends Error {
   constructor(where, found, expected) {
     super(`${where}: found ${found}, expected ${expected}`);
@@ -19,7 +19,7 @@ export function write(conversations) {
   return JSON.stringify({ format: FORMAT, version: VERSION, exported: new Date().toISOString(), conversations }, null, 2);
 }
 
-/** The conversations of a file's text, rebuilt field by field, so that nothing unknown comes along. Throws `ArchiveError`. */
+/** Returns the conversations of a file, built field by field, without unknown fields. Throws `ArchiveError`. */
 export function read(text) {
   if (text.length > MAX_BYTES) throw new ArchiveError("file", `${text.length} characters`, `at most ${MAX_BYTES}`);
   let file;
@@ -65,11 +65,11 @@ function node(raw, earlier, where) {
     role: raw.role,
     text: string(raw.text, `${where}.text`),
     created: time(raw.created, `${where}.created`),
-    // What was being written when the file was made has ended since.
+    // Answers that were streaming at the export have ended.
     state: raw.state === "streaming" ? "stopped" : raw.state,
   };
   check(!earlier.has(checked.id) && checked.id !== ROOT, `${where}.id`, checked.id, "one of its own");
-  // A parent stands before its children: that alone rules out circles.
+  // A parent precedes its children, which excludes cycles.
   check(checked.parent === null || earlier.has(checked.parent), `${where}.parent`, checked.parent, "an earlier message");
   const expected = checked.parent === null || earlier.get(checked.parent).role === "assistant" ? "user" : "assistant";
   check(checked.role === expected, `${where}.role`, checked.role, expected);

@@ -1,4 +1,4 @@
-// All conversations, the one that is open, and the answers being written. The views listen:
+// All conversations, the open one, and the streaming answers. Events for the views:
 // "list" (titles, order, who is answering), "open" (another conversation), "thread" (its messages), "amend" (its system text, plugins or draft), "node" (one of them has
 // grown; detail: node), "trouble" (saving failed; detail: the browser's error).
 
@@ -7,7 +7,7 @@ import { Run } from "./run.js";
 import { requestFields } from "./sampling.js";
 import * as tree from "./tree.js";
 
-/** How often a growing answer is saved. */
+/** Interval at which a streaming answer is saved. */
 const SAVE_EVERY_MS = 1000;
 
 export class Chats extends EventTarget {
@@ -21,7 +21,7 @@ export class Chats extends EventTarget {
     Object.assign(this, { store, api, settings, info: null });
     this.current = this.#fresh();
     this.#news.onmessage = ({ data }) => this.#heard(data);
-    // A closing page saves what it has; an answer in the middle counts as stopped when it is opened again.
+    // A closing page saves its state. A streaming answer counts as stopped when the page is opened again.
     addEventListener("pagehide", () => [...this.#saves.keys()].forEach((id) => this.#saveNow(id)));
   }
 
@@ -35,7 +35,7 @@ export class Chats extends EventTarget {
     this.#tell("list");
   }
 
-  /** Newest first; only those with every word of `query` in their title or messages. */
+  /** Returns conversations, newest first, that contain every word of `query` in title or messages. */
   list(query = "") {
     const words = query.toLowerCase().split(/\s+/).filter(Boolean);
     const has = (conversation) => {
@@ -49,7 +49,7 @@ export class Chats extends EventTarget {
     return this.#all.get(id);
   }
 
-  /** The shown messages of the open conversation. */
+  /** Returns the visible messages of the open conversation. */
   path() {
     return tree.path(this.current);
   }
@@ -75,7 +75,7 @@ export class Chats extends EventTarget {
     this.#changed(conversation, "list");
   }
 
-  /** Answers with a function that brings it back. */
+  /** Returns a function that restores it. */
   remove(conversation) {
     this.run(conversation)?.stop();
     this.#all.delete(conversation.id);
@@ -95,7 +95,7 @@ export class Chats extends EventTarget {
     this.start();
   }
 
-  /** Takes in checked conversations. One that is here already with other messages comes in beside it, under a new id. */
+  /** Imports checked conversations. One that exists with other messages is added under a new id. */
   async import(conversations) {
     const fresh = conversations.filter((conversation) => {
       const here = this.#all.get(conversation.id);
@@ -111,7 +111,7 @@ export class Chats extends EventTarget {
     return fresh.length;
   }
 
-  /** System text, plugins and draft of the open conversation. The first two are where the next one starts, too. */
+  /** Sets system prompt, plugins and draft of the open conversation. The next conversation starts with the first two. */
   amend(changes) {
     Object.assign(this.current, changes);
     for (const name of ["system", "plugins"]) if (name in changes) this.settings.set(name, changes[name]);
@@ -125,12 +125,12 @@ export class Chats extends EventTarget {
     this.#ask(tree.append(this.current, this.path().at(-1) ?? null, "user", text));
   }
 
-  /** A new version of a question, with a new answer: the old ones stay as a branch. */
+  /** Adds a new version of a question and an answer. The old ones stay as a branch. */
   edit(question, text) {
     this.#ask(tree.append(this.current, tree.parentOf(this.current, question), "user", text));
   }
 
-  /** Another answer to the same question. One that never began makes room. */
+  /** Adds another answer to the same question. An answer that never started is replaced. */
   regenerate(answer) {
     const { current } = this;
     const question = tree.parentOf(current, answer);
@@ -147,7 +147,7 @@ export class Chats extends EventTarget {
     this.run()?.stop();
   }
 
-  /** Asks for an answer to `question` in the open conversation; the user may open another meanwhile. */
+  /** Requests an answer to `question` in the open conversation. The user may open another one in the meantime. */
   #ask(question) {
     const conversation = this.current;
     if (this.run(conversation)) return;
@@ -183,7 +183,7 @@ export class Chats extends EventTarget {
     if (event) this.#tell(event);
   }
 
-  /** At the latest in a second; an answer's last word at once. */
+  /** Saves within a second, and immediately at the end of an answer. */
   #save({ id }) {
     if (!this.#runs.has(id)) this.#saveNow(id);
     else if (!this.#saves.has(id)) this.#saves.set(id, setTimeout(() => this.#saveNow(id), SAVE_EVERY_MS));
@@ -205,7 +205,7 @@ export class Chats extends EventTarget {
     }
   }
 
-  /** Another tab has written. What this one is answering itself, it knows better. */
+  /** Loads changes of another tab, except for conversations with an answer that streams here. */
   async #heard(id) {
     if (id && this.#runs.has(id)) return;
     const all = new Map((await this.store.all()).map((conversation) => [conversation.id, conversation]));

@@ -1,4 +1,4 @@
-// Builds elements. Text always goes in as text nodes: nothing here parses HTML.
+// Builds elements. Text is always inserted as text nodes, so nothing here parses HTML.
 
 /**
  * `h("button", { class: "icon", "aria-label": "Copy", onclick: copy }, icon("copy"))`.
@@ -35,7 +35,7 @@ const ICONS = {
   trash: "M4.500 7h15 M9.500 7V5a1 1 0 0 1 1-1h3a1 1 0 0 1 1 1v2 M6.500 7l.800 12a1.500 1.500 0 0 0 1.500 1.500h6.400a1.500 1.500 0 0 0 1.500-1.500L17.500 7",
 };
 
-/** An icon is decoration: whatever holds it carries the label. */
+/** An icon is decoration. Its container has the label. */
 export function icon(name) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   svg.setAttribute("viewBox", "0 0 24 24");
@@ -47,13 +47,13 @@ export function icon(name) {
   return svg;
 }
 
-/** Puts `text` on the clipboard, also where the page is not a secure context (plain http in a local network). */
+/** Copies `text` to the clipboard, also outside secure contexts (plain http in a local network). */
 export async function copyText(text) {
   if (navigator.clipboard) {
     try {
       return void (await navigator.clipboard.writeText(text));
     } catch {
-      // Refused, for example without focus: the old way may still be open.
+      // Rejected, for example without focus. The older method may work.
     }
   }
   const before = document.activeElement;
@@ -67,14 +67,14 @@ export async function copyText(text) {
   if (!copied) throw new Error("the browser refused to copy");
 }
 
-/** A file for the user to keep. */
+/** Downloads a file. */
 export function download(name, text, type = "application/json") {
   const url = URL.createObjectURL(new Blob([text], { type }));
   h("a", { href: url, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(url), 10_000);
 }
 
-/** A random id; `crypto.randomUUID` exists in secure contexts alone. */
+/** Returns a random id; `crypto.randomUUID` exists only in secure contexts. */
 export function newId() {
   return Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -1,10 +1,10 @@
-// Runs before the first paint, so that a chosen theme or language never flashes its opposite. Everything else is a module.
+// Runs before the first paint, so that the page never flashes in another theme or language. All other files are modules.
 (() => {
   let saved = {};
   try {
     saved = JSON.parse(localStorage.getItem("moss.settings")) ?? {};
   } catch {
-    // Storage is off or unreadable: settings.js says so where it matters.
+    // Storage is disabled or unreadable. settings.js reports it.
   }
   const root = document.documentElement;
   if (saved.theme === "light" || saved.theme === "dark") root.dataset.theme = saved.theme;

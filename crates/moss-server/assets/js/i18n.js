@@ -6,7 +6,7 @@ import zh from "./words/zh.js";
 export const CATALOGUES = { en, zh };
 let words = en;
 
-/** `wanted`: "en", "zh", or anything else for the browser's own. */
+/** `wanted`: "en", "zh", or any other value for the browser's language. */
 export function speak(wanted) {
   const language = CATALOGUES[wanted] ? wanted : /^zh/i.test(navigator.language) ? "zh" : "en";
   words = CATALOGUES[language];
@@ -25,7 +25,7 @@ export function translate(root) {
   for (const element of root.querySelectorAll("[data-t-hint]")) element.placeholder = t(element.dataset.tHint);
 }
 
-/** The language of a text, for glyphs, line breaks and voices: Chinese as soon as a tenth of it is. */
+/** Returns the language of a text, for glyphs, line breaks and voices: Chinese from a tenth of Chinese characters on. */
 export function languageOf(text) {
   const chinese = text.match(/\p{Script=Han}/gu)?.length ?? 0;
   return chinese * 10 > text.length ? "zh-Hans" : "en";

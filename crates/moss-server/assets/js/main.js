@@ -1,4 +1,4 @@
-// Puts the page together.
+// Assembles the page.
 
 import { Api } from "./api.js";
 import { Chats } from "./chats.js";
@@ -66,7 +66,7 @@ addEventListener("keydown", (event) => {
   } else if (event.key === "Escape" && !event.defaultPrevented && !event.isComposing && !drawer.dialog.open) chats.stop();
 });
 
-/** Learns what the server runs, and keeps asking while it is away. */
+/** Fetches the server's model and limits, and retries while it is not reachable. */
 let asking = 0;
 async function meetServer() {
   const mine = (asking += 1);
@@ -90,10 +90,10 @@ document.querySelector("#banner [data-do=key]").addEventListener("click", () => 
 if (!store.lasting) toast(t("storage_none"), { stays: true });
 meetServer();
 await chats.load();
-// A reload comes back to where it was; a new tab starts a new chat.
+// A reload restores the open conversation; a new tab starts a new chat.
 const last = chats.get(settings.place);
 if (last) chats.open(last);
 chats.addEventListener("list", () => (settings.place = chats.current.id));
 drawTitle();
 composer.focus();
-document.documentElement.classList.add("works"); // everything answers now: tests wait for it
+document.documentElement.classList.add("works"); // the page is ready; tests wait for this class

@@ -1,5 +1,5 @@
-// Model output as Markdown. Three fences: the parser takes no raw HTML (it stays text), the sanitiser lets only the listed
-// elements through, and the page's policy runs no inline script.
+// Renders model output as Markdown. Three protections: the parser treats raw HTML as text, the sanitizer removes all elements
+// that are not listed, and the page's policy blocks inline scripts.
 
 import markdownIt from "../vendor/markdown-it.min.js";
 import cjkFriendly from "../vendor/markdown-it-cjk-friendly.min.js";
@@ -19,7 +19,7 @@ const CLEAN = {
 };
 
 const parser = markdownIt({ html: false, linkify: true, breaks: true, highlight }).use(cjkFriendly);
-// The policy loads no foreign image: it becomes the link that it was.
+// The policy blocks images of other origins, so an image becomes a link.
 parser.renderer.rules.image = (tokens, index, options, env, renderer) => {
   const address = parser.utils.escapeHtml(tokens[index].attrGet("src"));
   return `<a href="${address}">${renderer.renderInlineAsText(tokens[index].children, options, env) || address}</a>`;
@@ -56,7 +56,7 @@ export class Markdown {
   }
 }
 
-/** The top-level blocks, each with the lines it came from and its tokens. */
+/** Returns the top-level blocks, each with its source lines and tokens. */
 function blocksOf(text) {
   const env = {};
   const lines = text.split("\n");
@@ -88,7 +88,7 @@ function codeBlock(pre) {
   return figure;
 }
 
-/** A button that copies `text()` and says so, in sight and in words. */
+/** Returns a button that copies `text()` and confirms it visibly and to screen readers. */
 export function copyButton(label, text) {
   const button = h("button", { type: "button", class: "icon-button copy", "data-t-label": label, "data-t-title": label }, icon("copy"));
   button.setAttribute("aria-label", t(label));

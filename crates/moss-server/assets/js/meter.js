@@ -1,6 +1,6 @@
-// How much of the model's window a conversation takes. The server counts; only what it has not seen yet is estimated.
+// The part of the context window that a conversation uses. The server counts tokens; only new text is estimated.
 
-/** Tokens of MOSS's vocabulary for a character, about: one word of English in four letters, most Chinese words in one or two. */
+/** Approximate tokens per character in MOSS's vocabulary: four letters per English token, one or two Chinese characters. */
 const PER_WIDE = 0.75;
 const PER_NARROW = 0.27;
 
@@ -9,7 +9,7 @@ export function estimate(text) {
   return Math.ceil(wide * PER_WIDE + (text.length - wide) * PER_NARROW);
 }
 
-/** `{ tokens, exact }` of the shown messages and the draft. */
+/** Returns `{ tokens, exact }` of the visible messages and the draft. */
 export function contextTokens(shown, system, draft) {
   const counted = shown.findLastIndex((node) => node.stats?.prompt_tokens !== undefined);
   const { stats } = shown[counted] ?? {};

@@ -1,4 +1,4 @@
-// One answer being written: streams the server's reply into a node until it ends, fails or is stopped.
+// A streaming answer: writes the server's reply to a node until it ends, fails or is stopped.
 
 import { Problem } from "./api.js";
 
@@ -10,7 +10,7 @@ export class Run {
     Object.assign(node, { state: "streaming", text: "" });
     this.node = node;
     this.changed = changed;
-    /** Pieces of text so far: near enough to tokens for a live figure. */
+    /** Number of text pieces, which approximates the number of tokens. */
     this.pieces = 0;
     this.firstPieceAt = null;
   }
@@ -19,13 +19,13 @@ export class Run {
     this.#abort.abort(new DOMException("stopped", "AbortError"));
   }
 
-  /** Tokens a second so far, or null before there is anything to divide. */
+  /** Tokens per second, or null before the first ones. */
   liveRate(now = performance.now()) {
     const seconds = (now - this.firstPieceAt) / 1000;
     return this.firstPieceAt !== null && this.pieces > 1 && seconds > 0.2 ? (this.pieces - 1) / seconds : null;
   }
 
-  /** Never throws: what went wrong is told in the node, beside all the text that had come. */
+  /** Never throws. An error is stored in the node, with the partial text. */
   async finish(api, body) {
     const { node } = this;
     const askedAt = performance.now();

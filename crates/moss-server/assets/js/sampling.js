@@ -1,17 +1,17 @@
-// The sliders of the published web demo, with its ranges and values; the server's own defaults go first where it names them.
+// The sliders of the published web demo, with its ranges and values. Defaults of the server take precedence.
 
 export const SLIDERS = [
   { name: "temperature", min: 0, max: 1, step: 0.05, value: 0.7, digits: 2 },
   { name: "max_tokens", min: 256, max: 1024, step: 32, value: 512, digits: 0 },
   { name: "repetition_penalty", min: 1, max: 1.1, step: 0.01, value: 1.02, digits: 2 },
   { name: "top_p", min: 0.05, max: 1, step: 0.05, value: 0.8, digits: 2 },
-  // From an answer's first token; the server's own limit unless the user moves it: a CPU may need minutes for an answer.
+  // From an answer's first token. The default is the server's limit, because a CPU may need minutes for an answer.
   { name: "max_time_s", min: 10, max: 600, step: 5, value: 600, digits: 0 },
 ];
 
 export const PLUGINS = ["web_search", "calculator", "equation_solver", "text_to_image"];
 
-/** The sliders as this server has them: its default, and a range that holds the default and respects its limit. */
+/** Returns the sliders with this server's defaults, and ranges that contain the default and respect the limit. */
 export function slidersFor(info) {
   return SLIDERS.map((slider) => {
     const value = number(info?.defaults?.[slider.name]) ?? slider.value;
@@ -21,16 +21,16 @@ export function slidersFor(info) {
   });
 }
 
-/** Whether the model was trained with plugins; unknown counts as yes. */
+/** Returns true if the model was trained with plugins, or if that is unknown. */
 export function hasPlugins(info) {
   return info?.plugins !== false;
 }
 
-/** A request's fields: what the user moved, else the slider's own value. */
+/** Returns a request's fields: the user's values, or the sliders' defaults. */
 export function requestFields(info, own, plugins) {
   const values = Object.fromEntries(slidersFor(info).map(({ name, value, min, max }) => [name, Math.min(Math.max(own[name] ?? value, min), max)]));
   const { max_time_s, ...fields } = values;
-  // Left to the server where the user has not moved it.
+  // If unchanged, the server's default is used.
   const time = own.max_time_s === undefined || own.max_time_s === null ? {} : { max_time_s };
   const on = (name) => hasPlugins(info) && plugins[name] === true;
   return { ...fields, moss: { ...time, truncation: "auto", plugins: Object.fromEntries(PLUGINS.map((name) => [name, on(name)])) } };

@@ -1,11 +1,11 @@
-// What the user prefers, kept in localStorage; the API key, kept in sessionStorage until the tab is closed.
+// The user's settings in localStorage, and the API key in sessionStorage, until the tab is closed.
 // A "change" event follows every set.
 
 const PREFERENCES = "moss.settings";
 const KEY = "moss.key";
 const PLACE = "moss.place";
 
-/** A null language or theme follows the browser; `sampling` holds only what was moved. */
+/** A null language or theme follows the browser. `sampling` contains only changed values. */
 const DEFAULTS = { language: null, theme: null, sampling: {}, system: "", plugins: {}, list: true };
 
 export class Settings extends EventTarget {
@@ -21,7 +21,7 @@ export class Settings extends EventTarget {
     try {
       localStorage.setItem(PREFERENCES, JSON.stringify(this.#values));
     } catch {
-      // Full or forbidden: the setting holds for as long as the page is open.
+      // If storage is full or disabled, the setting is kept while the page is open.
     }
     this.dispatchEvent(new CustomEvent("change", { detail: name }));
   }

@@ -1,4 +1,4 @@
-// Server-sent events out of a byte stream. Written for fetch: EventSource can neither POST nor send a key.
+// Parses server-sent events from a byte stream of fetch. EventSource can neither POST nor send a key.
 
 /**
  * Yields each event's data, and null for a comment (the server's sign of life). Lines may end in LF, CRLF or CR, and a character

@@ -1,4 +1,4 @@
-// Conversations in IndexedDB, one record each. Where the browser offers none, memory has to do, and the user is told.
+// Conversations in IndexedDB, one record each. Without IndexedDB they are kept in memory, and the page shows a warning.
 
 const NAME = "moss";
 const TABLE = "conversations";
@@ -10,7 +10,7 @@ export class Store {
     this.#database = database;
   }
 
-  /** Never fails: `lasting` says whether what is put here outlives the page. */
+  /** Never fails. `lasting` is false if the data is lost with the page. */
   static async open() {
     try {
       return new Store(await openDatabase());
@@ -31,12 +31,12 @@ export class Store {
     return this.#run("readonly", (table) => table.get(id), null);
   }
 
-  /** Rejects with the browser's error, `QuotaExceededError` when the disk share is used up. */
+  /** Rejects with the browser's error, `QuotaExceededError` if the storage is full. */
   put(conversation) {
     return this.#run("readwrite", (table) => table.put(structuredClone(conversation)));
   }
 
-  /** All or none. */
+  /** Stores all records or none. */
   putAll(conversations) {
     return this.#run("readwrite", (table) => conversations.map((conversation) => table.put(structuredClone(conversation))).at(-1));
   }

@@ -1,7 +1,7 @@
-// A conversation is a tree of messages: editing a question or asking again grows a branch, and nothing is overwritten.
+// A conversation is a tree of messages. Editing a question or asking again adds a branch; nothing is overwritten.
 //
 // conversation: { id, title, named, created, updated, system, plugins, draft, nodes, chosen }
-//   nodes   in order of birth, so that a parent always stands before its children
+//   nodes   in order of creation, so that a parent always precedes its children
 //   chosen  parent id (ROOT for the first message) -> id of the child that is shown
 //   named   the user gave the title; else it is the start of the first message
 // node: { id, parent, role: "user" | "assistant", text, created, state, problem?, finish?, stats?, dropped? }
@@ -33,12 +33,12 @@ export function titleFrom(text) {
   return characters.length > TITLE_CHARACTERS ? `${characters.slice(0, TITLE_CHARACTERS - 1).join("")}…` : line;
 }
 
-/** Shows the branch that `node` heads. */
+/** Shows the branch that begins with `node`. */
 export function choose(conversation, node) {
   conversation.chosen[node.parent ?? ROOT] = node.id;
 }
 
-/** Every version of the message that `node` is one of, oldest first. */
+/** Returns all versions of the message of `node`, oldest first. */
 export function siblings(conversation, node) {
   return conversation.nodes.filter((other) => other.parent === node.parent);
 }
@@ -47,7 +47,7 @@ export function parentOf(conversation, node) {
   return conversation.nodes.find((other) => other.id === node.parent) ?? null;
 }
 
-/** The messages shown, first to last: from each node to its chosen child, or the newest where none was chosen. */
+/** Returns the visible messages: from each node to its chosen child, or to the newest one. */
 export function path(conversation) {
   const children = Map.groupBy ? Map.groupBy(conversation.nodes, (node) => node.parent ?? ROOT) : group(conversation.nodes);
   const shown = [];
@@ -70,8 +70,8 @@ function group(nodes) {
 }
 
 /**
- * What the server is asked: the system text, then the shown messages up to and with `last`. An answer that never began is left
- * out, and the questions around it become one, so that roles always alternate.
+ * Returns the messages of a request: the system prompt, then the visible messages up to `last`. An answer that never started
+ * is omitted, and the questions around it are joined, so that roles always alternate.
  */
 export function promptMessages(conversation, last) {
   const messages = conversation.system.trim() ? [{ role: "system", content: conversation.system }] : [];

@@ -99,7 +99,7 @@ def test_settings_are_a_modal_dialog_whose_controls_tell_value_range_and_state(p
     assert (slider.states["valuemin"], slider.states["valuemax"], slider.states["valuetext"]) == (0, 1, "0.7")
     assert slider.description == "Low is predictable, high is playful"
     assert tree.all("status") == [], "the slider alone tells its value"
-    assert tree.one("combobox", "Theme").value == "As the system" and tree.one("textbox", "System text").description
+    assert tree.one("combobox", "Theme").value == "As the system" and tree.one("textbox", "System prompt").description
     assert {node.name for node in tree.all("region")} == {"This chat", "Answers", "Appearance", "Data", "Keys"}
     assert tree.nameless() == []
     page.keyboard.press("Escape")

@@ -124,7 +124,7 @@ def test_an_answer_goes_on_while_another_conversation_is_open(page, log):
 @pytest.mark.mock_only
 def test_settings_travel_with_the_request(page, log):
     press(page, "Settings")
-    page.get_by_label("System text").fill("You are brief.")
+    page.get_by_label("System prompt").fill("You are brief.")
     page.get_by_role("switch", name="Calculator").check()
     page.get_by_role("slider", name="Temperature").fill("0.3")
     page.get_by_role("slider", name="Answer time").fill("30")
@@ -142,7 +142,7 @@ def test_settings_travel_with_the_request(page, log):
 def test_messages_that_no_longer_fit_are_told_in_front_of_the_answer(page, log):
     send(page, "[dropped]")
     notice = answers(page).last.locator(".notice")
-    expect(notice).to_have_text("This conversation is longer than MOSS's memory: the 4 oldest messages were left out.")
+    expect(notice).to_have_text("This conversation exceeds MOSS's context window: the 4 oldest messages were dropped.")
     assert answer_text(page).startswith("Answer 1")
     page.reload()
     expect(notice).to_contain_text("4 oldest messages")

@@ -10,8 +10,8 @@ pytestmark = pytest.mark.mock_only
 
 @pytest.mark.parametrize(
     ("word", "message"),
-    [("[queue]", "waited too long for its turn"), ("[prompt]", "did not get through the conversation in time"), ("[stopping]", "The server was shut down."),
-     ("[failed]", "The server has failed"), ("[starting]", "The server isn't ready yet."), ("[broken]", "The server failed: a kernel failed"), ("[window]", "no longer fits MOSS's memory")],
+    [("[queue]", "waited too long in the queue"), ("[prompt]", "did not process the conversation in time"), ("[stopping]", "The server was shut down."),
+     ("[failed]", "The server has failed"), ("[starting]", "The server isn't ready yet."), ("[broken]", "The server failed: a kernel failed"), ("[window]", "does not fit MOSS's context window")],
 )
 def test_a_refusal_is_told_in_place(page, log, word, message):
     send(page, word)
@@ -55,7 +55,7 @@ def test_a_silent_server_counts_as_gone_after_a_minute(page, log):
     send(page, "[stall]", done=False)
     expect(answers(page).last).to_contain_text("Answer")
     page.clock.fast_forward(61_000)
-    expect(answers(page).last.get_by_role("alert")).to_contain_text("gone silent")
+    expect(answers(page).last.get_by_role("alert")).to_contain_text("does not respond")
     assert "Answer" in answer_text(page)
 
 
@@ -63,7 +63,7 @@ def test_a_reload_in_mid_answer_keeps_what_was_saved(page, log):
     send(page, "[slow]", done=False)
     expect(answers(page).last).to_contain_text("word30")
     page.reload()
-    expect(answers(page).last.get_by_role("alert")).to_contain_text("broke in mid-answer")
+    expect(answers(page).last.get_by_role("alert")).to_contain_text("broke during the answer")
     assert "word5" in answer_text(page)
     expect(page.get_by_role("button", name="Send", exact=True)).to_be_visible()
 

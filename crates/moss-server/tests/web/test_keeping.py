@@ -37,7 +37,7 @@ def test_conversations_are_found_by_what_was_said(page):
     page.get_by_role("searchbox", name="Search conversations").fill("APPLES")
     expect(rows(page)).to_have_count(1)
     page.get_by_role("searchbox", name="Search conversations").fill("quinces")
-    expect(page.locator("#conversation-list")).to_contain_text("No conversation has “quinces” in it.")
+    expect(page.locator("#conversation-list")).to_contain_text("No conversation contains “quinces”.")
 
 
 def test_a_conversation_is_renamed_deleted_and_brought_back(page):

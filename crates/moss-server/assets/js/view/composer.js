@@ -1,4 +1,4 @@
-// Where messages are written, with the one button that sends or stops, and the meter below.
+// The input for messages, with a button that sends or stops, and the meter below.
 
 import { icon } from "../dom.js";
 import { t } from "../i18n.js";
@@ -6,7 +6,7 @@ import { contextTokens } from "../meter.js";
 import { PLUGINS, hasPlugins } from "../sampling.js";
 
 const SAVE_DRAFT_MS = 500;
-/** The share of the window from which on the meter warns. */
+/** The used part of the context window from which the meter warns. */
 const NEARLY_FULL = 0.85;
 
 export class ComposerView {
@@ -60,7 +60,7 @@ export class ComposerView {
     this.button.setAttribute("aria-label", label);
     this.button.title = label;
     const idle = !run && !this.area.value.trim();
-    // A button that is switched off would drop the focus: Stop becomes Send as the answer ends.
+    // A disabled button would lose the focus, so Stop becomes Send when the answer ends.
     if (idle && document.activeElement === this.button) this.focus();
     this.button.disabled = idle;
     const rate = run?.liveRate();
@@ -85,7 +85,7 @@ export class ComposerView {
   }
 
   #key(event) {
-    // The Enter that picks a word in a Chinese input method is no wish to send; Safari reports it as key 229 only.
+    // Enter that selects a word in a Chinese input method must not send; Safari reports it only as key 229.
     if (event.isComposing || event.keyCode === 229) return;
     if (event.key === "Enter" && !event.shiftKey) {
       event.preventDefault();
@@ -104,7 +104,7 @@ export class ComposerView {
     this.#draftTimer = setTimeout(() => this.chats.amend({}), SAVE_DRAFT_MS);
   }
 
-  /** Where the browser can't size the field by its content itself. */
+  /** For browsers that cannot size the field by its content. */
   #grow() {
     if (CSS.supports("field-sizing", "content")) return;
     this.area.style.height = "auto";

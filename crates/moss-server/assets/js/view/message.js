@@ -1,4 +1,4 @@
-// One message: a question as the plain text it is, an answer as Markdown, with what can be done to it.
+// A message: a question as plain text, an answer as Markdown, and their actions.
 
 import { Reader, announce } from "../announcer.js";
 import { h, icon } from "../dom.js";
@@ -9,7 +9,7 @@ import { siblings } from "../tree.js";
 const FINISHES = { length: "finish_length", max_tokens: "finish_length", time_limit: "finish_time", prompt_time_limit: "finish_prompt_time", window_full: "finish_window" };
 const PATIENCE_S = 5;
 
-/** Why an answer is shorter than the model would have made it, or has no text at all; null for one that speaks for itself. */
+/** Returns why an answer is truncated or empty, or null for a complete answer. */
 function endOf(node) {
   if (node.role !== "assistant" || node.state !== "done") return null;
   return FINISHES[node.finish] ?? (node.text.trim() ? null : "finish_empty");
@@ -31,7 +31,7 @@ export class MessageView {
     this.refresh();
   }
 
-  /** At most once a frame, however fast tokens come. */
+  /** Draws at most once per frame. */
   update() {
     if (this.#drawn) return;
     this.#drawn = true;
@@ -66,12 +66,12 @@ export class MessageView {
       this.#reader.finish(this.node.text);
       this.#reader = null;
       const { state } = this.node;
-      // What went wrong is an alert of its own.
+      // The error is a separate alert.
       if (state !== "failed") announce(t(state === "stopped" ? "announce_stopped" : (endOf(this.node) ?? "announce_done")));
     }
   }
 
-  /** Says in front of an answer what MOSS could not take into account. */
+  /** Shows before an answer how many messages were dropped. */
   #drawNotice() {
     const { dropped } = this.node;
     const text = dropped ? t(dropped === 1 ? "dropped_one" : "dropped", { n: dropped }) : "";
@@ -94,7 +94,7 @@ export class MessageView {
     else this.note.replaceChildren();
   }
 
-  /** A long silence gets a figure: waiting is easier when it is counted. */
+  /** Shows the waiting time after a while. */
   #wait(words) {
     const tick = () => {
       if (!words.isConnected) return;
@@ -118,7 +118,7 @@ export class MessageView {
 
   #drawBar(streaming) {
     const { node, chats } = this;
-    // Redrawing under a focused button would drop the focus.
+    // Drawing again would remove the focus from a button.
     if (streaming) return void this.bar.replaceChildren();
     const versions = siblings(chats.current, node);
     const parts = [];

@@ -1,4 +1,4 @@
-// The drawer of settings: this chat, the answers, the looks, the data.
+// The settings drawer: this chat, answers, appearance, data.
 
 import * as archive from "../archive.js";
 import { download, h } from "../dom.js";
@@ -16,7 +16,7 @@ export class SettingsView {
     this.file = document.getElementById("import-file");
     document.getElementById("open-settings").addEventListener("click", () => this.open());
     document.getElementById("close-settings").addEventListener("click", () => this.dialog.close());
-    // A press on the backdrop closes, as everywhere.
+    // A click on the backdrop closes the drawer.
     this.dialog.addEventListener("click", (event) => event.target === this.dialog && this.dialog.close());
     this.system.addEventListener("input", () => chats.amend({ system: this.system.value }));
     this.key.addEventListener("change", () => (settings.key = this.key.value));
@@ -65,7 +65,7 @@ export class SettingsView {
     const show = (number) => Number(number).toFixed(digits);
     const range = h("input", { type: "range", id: name, min, max, step, "aria-describedby": `${name}-hint` });
     range.value = own()[name] ?? value;
-    // For the eye: the slider tells its value by itself.
+    // Only visual: the slider announces its value.
     const output = h("output", { for: name, "aria-hidden": "true" }, show(range.value));
     const fill = () => range.style.setProperty("--filled", `${max > min ? ((range.value - min) / (max - min)) * 100 : 100}%`);
     fill();
@@ -90,7 +90,7 @@ export class SettingsView {
     }
   }
 
-  /** The first press asks, the second does. */
+  /** The first click asks, the second one deletes. */
   #deleteAll(button) {
     if (button.dataset.sure) {
       this.chats.removeAll();

@@ -1,4 +1,4 @@
-// The list of conversations: search, open, rename, export, delete. On a narrow screen it lies over the rest.
+// The list of conversations: search, open, rename, export, delete. On a narrow screen it covers the page.
 
 import * as archive from "../archive.js";
 import { download, h, icon } from "../dom.js";
@@ -40,7 +40,7 @@ export class SidebarView {
   show(shown, byHand = true) {
     this.element.hidden = !shown;
     document.body.classList.toggle("list-shown", shown);
-    // Lying over the rest, it is all there is to reach.
+    // While it covers the page, only the list can be focused.
     document.getElementById("main").inert = shown && narrow.matches;
     this.toggle.setAttribute("aria-expanded", shown);
     this.toggle.dataset.tLabel = this.toggle.dataset.tTitle = shown ? "close_list" : "open_list";

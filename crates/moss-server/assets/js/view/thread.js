@@ -1,11 +1,11 @@
-// The messages of the open conversation, and the greeting where there are none.
+// The messages of the open conversation, or the greeting.
 
 import { h, icon } from "../dom.js";
 import { t } from "../i18n.js";
 import { MessageView } from "./message.js";
 
 const EXAMPLES = ["example_1", "example_2", "example_3", "example_4"];
-/** So close to the end the view follows a growing answer. */
+/** Distance from the end within which the view follows a streaming answer. */
 const NEAR_PX = 80;
 
 export class ThreadView {
@@ -48,7 +48,7 @@ export class ThreadView {
     this.#draw(true);
   }
 
-  /** In another language. */
+  /** Draws in another language. */
   redraw() {
     this.#views.clear();
     this.#draw(false);
@@ -75,7 +75,7 @@ export class ThreadView {
       if (!view.editing) view.refresh();
       return view.element;
     });
-    // Only what is out of place moves: moving an element would take the focus from it.
+    // Only misplaced elements are moved, because moving an element removes its focus.
     for (const child of [...this.host.children]) if (!elements.includes(child)) child.remove();
     elements.forEach((element, index) => {
       if (this.host.children[index] !== element) this.host.insertBefore(element, this.host.children[index] ?? null);
