@@ -40,9 +40,9 @@ pub(crate) fn url_host(ip: IpAddr) -> String {
     }
 }
 
-/// Returns every URL of a server that listens on `bound`, loopback first. `dual_stack` is true for an
-/// IPv6 socket that also accepts IPv4. `hosts` are the accepted values of the `Host` header, if they
-/// are restricted.
+/// Returns every URL of a server that listens on `bound`, loopback first. `dual_stack` is true for
+/// an IPv6 socket that also accepts IPv4. `hosts` are the accepted values of the `Host` header, if
+/// they are restricted.
 pub(crate) fn urls(
     bound: SocketAddr,
     dual_stack: bool,

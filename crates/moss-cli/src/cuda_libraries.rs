@@ -70,8 +70,8 @@ fn folders(variable: &dyn Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
     folders
 }
 
-/// Returns the entries of a folder whose names begin with `prefix`, in descending order of names, so
-/// that newer versions usually come first.
+/// Returns the entries of a folder whose names begin with `prefix`, in descending order of names,
+/// so that newer versions usually come first.
 fn matching(folder: &Path, prefix: &str) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(folder) else {
         return Vec::new();

@@ -119,8 +119,8 @@ pub(crate) fn build_failed(error: BuildError) -> anyhow::Error {
     failed.into()
 }
 
-/// Returns one error of a chain, without its causes, in one line. Messages of third-party crates are
-/// not translated.
+/// Returns one error of a chain, without its causes, in one line. Messages of third-party crates
+/// are not translated.
 pub(crate) fn text(error: &(dyn Error + 'static), language: Language) -> String {
     let text = match (message(error), language) {
         (Some(message), _) => Some(language.text(message)),

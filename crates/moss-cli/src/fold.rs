@@ -30,8 +30,8 @@ pub(crate) fn right(text: &str, width: usize) -> String {
 }
 
 /// Wraps a line to `width` columns. Further lines are indented to the text of the first: after the
-/// gap of a table, or at the margin. Colour sequences have no width. Words that are too long are not
-/// broken.
+/// gap of a table, or at the margin. Colour sequences have no width. Words that are too long are
+/// not broken.
 fn fold(line: &str, width: usize) -> String {
     let margin = line.len() - line.trim_start().len();
     let gap = line[margin..].find("  ").map_or(margin, |gap| margin + gap);

@@ -1,4 +1,5 @@
-//! Ctrl-C stops an answer or, if there is none, the program. A server finishes running answers first.
+//! Ctrl-C stops an answer or, if there is none, the program. A server finishes running answers
+//! first.
 
 use std::{
     process::ExitCode,
@@ -46,8 +47,8 @@ enum WhenIdle {
     Exit,
     /// No effect. At a prompt, the line editor reads Ctrl-C as a key.
     Stay,
-    /// At the prompt of a terminal without line editing, the first signal shows the prompt again and
-    /// the second ends the program. Ctrl-C is a key there too; the signal comes from another
+    /// At the prompt of a terminal without line editing, the first signal shows the prompt again
+    /// and the second ends the program. Ctrl-C is a key there too; the signal comes from another
     /// program, such as Emacs.
     ShowPrompt { prompt: String, shown: bool },
 }
@@ -206,8 +207,8 @@ impl StopSignals {
 }
 
 /// Returns true if this process was started with SIGHUP ignored, as by `nohup`. A handler would
-/// undo that. Only Linux reports it without replacing the handler; on other systems the signal keeps
-/// its default action.
+/// undo that. Only Linux reports it without replacing the handler; on other systems the signal
+/// keeps its default action.
 #[cfg(unix)]
 fn hangup_is_ignored() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

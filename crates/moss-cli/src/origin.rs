@@ -1,5 +1,5 @@
-//! Checks of `--cors-origin` and `--allow-host`. Values that browsers never send are rejected, because
-//! they would match nothing.
+//! Checks of `--cors-origin` and `--allow-host`. Values that browsers never send are rejected,
+//! because they would match nothing.
 
 use std::net::IpAddr;
 

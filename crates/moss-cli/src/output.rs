@@ -13,8 +13,8 @@ use moss_messages::msg;
 
 use crate::errors::{CliError, Context};
 
-/// Returns an error if the file exists, before a long computation whose result could not be written.
-/// Devices and pipes may be written to.
+/// Returns an error if the file exists, before a long computation whose result could not be
+/// written. Devices and pipes may be written to.
 pub(crate) fn check(path: &Path, force: bool) -> Result<(), CliError> {
     if !force && fs::metadata(path).is_ok_and(|data| data.is_file()) {
         return Err(exists(path));

@@ -139,7 +139,8 @@ impl Printer {
         }
     }
 
-    /// Prints a dimmed piece of text that is not the answer: thoughts and commands of plugin models.
+    /// Prints a dimmed piece of text that is not the answer: thoughts and commands of plugin
+    /// models.
     pub(crate) fn aside(&self, piece: &str) {
         if !self.quiet {
             let piece = escape(piece, Context::Text);

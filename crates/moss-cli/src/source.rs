@@ -55,8 +55,8 @@ pub(crate) fn places(args: &ModelArgs) -> SearchPlaces {
     }
 }
 
-/// Finds the model of a builder. A published model that is not on this machine is downloaded after a
-/// question. A partial download of another tool is completed.
+/// Finds the model of a builder. A published model that is not on this machine is downloaded after
+/// a question. A partial download of another tool is completed.
 pub(crate) fn find_or_download(
     builder: Builder,
     args: &ModelArgs,

@@ -62,8 +62,8 @@ impl Catalogue {
         let locale = LanguageIdentifier::from_bytes(language.tag().as_bytes());
         let locale = locale.unwrap_or_default();
         let mut bundle = FluentBundle::new_concurrent(vec![locale]);
-        // Isolation marks around arguments are for text of mixed direction. A user who copies a file
-        // name would copy them too.
+        // Isolation marks around arguments are for text of mixed direction. A user who copies a
+        // file name would copy them too.
         bundle.set_use_isolating(false);
         functions::add_to(&mut bundle);
         for source in self.sources[language as usize] {

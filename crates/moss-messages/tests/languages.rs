@@ -109,7 +109,9 @@ fn fault(en: &str, zh: &str) -> Option<String> {
     let is_translated =
         has_chinese(zh) || en.contains(zh_words) || !has_words(en) || !has_words(zh);
     if data(en) != data(zh) {
-        return Some(format!("has different placeholders, options or numbers in Chinese:\n  {en}\n  {zh}"));
+        return Some(format!(
+            "has different placeholders, options or numbers in Chinese:\n  {en}\n  {zh}"
+        ));
     }
     if has_chinese(en) {
         return Some(format!("has Chinese in English: {en}"));

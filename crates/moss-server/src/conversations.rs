@@ -40,8 +40,8 @@ impl Conversations {
         }
     }
 
-    /// Returns a copy, so that two requests can continue one conversation at the same time. The later
-    /// result is kept.
+    /// Returns a copy, so that two requests can continue one conversation at the same time. The
+    /// later result is kept.
     pub(crate) fn find(&self, uid: &str) -> Option<Conversation> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.retain(|_, kept| kept.used.elapsed() < self.time);

@@ -23,8 +23,8 @@ const LONGEST_QUEUE_TIME: Duration = Duration::from_secs(3600);
 /// Interval of checks by a request that waits before any speed has been measured.
 const RECHECK: Duration = Duration::from_secs(1);
 
-/// Shared by all generations of one HTTP request. True once one of them has left the queue; from then
-/// on the queue limit does not apply.
+/// Shared by all generations of one HTTP request. True once one of them has left the queue; from
+/// then on the queue limit does not apply.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Admission(Arc<AtomicBool>);
 
@@ -117,8 +117,8 @@ impl Generation {
         Ok(())
     }
 
-    /// Returns the next event. The last one is [`Event::Finished`], with [`StopCause::Cancelled`] if
-    /// the drain time of a shutdown has passed.
+    /// Returns the next event. The last one is [`Event::Finished`], with [`StopCause::Cancelled`]
+    /// if the drain time of a shutdown has passed.
     ///
     /// # Errors
     /// The error of [`Event::Failed`]; [`ApiError::QueueTime`].

@@ -1,9 +1,9 @@
-//! An HTTP server for a [`moss_engine::Engine`]: an OpenAI-compatible API, MOSS's published API, and
-//! a web page.
+//! An HTTP server for a [`moss_engine::Engine`]: an OpenAI-compatible API, MOSS's published API,
+//! and a web page.
 //!
 //! A [`Server`] is created from [`ServerOptions`] and can listen immediately. It answers requests
-//! once [`Server::open`] has given it a model. Each route has a file in `routes/`. JSON types are in
-//! `wire/`, checks before the routes in `middleware/`, and the table from errors to statuses in
+//! once [`Server::open`] has given it a model. Each route has a file in `routes/`. JSON types are
+//! in `wire/`, checks before the routes in `middleware/`, and the table from errors to statuses in
 //! `error.rs`. This crate reads no flags, environment variables or model files.
 
 mod body;

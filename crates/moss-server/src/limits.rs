@@ -27,11 +27,11 @@ pub struct Limits {
     pub header_time: Duration,
     /// Time from the head to the last byte of the body.
     pub body_time: Duration,
-    /// Time of a request in the queue; then it gets status 503. `None` for [`Limits::QUEUE_TIME`], or
-    /// longer if the requests before it need longer at the measured speed of the model.
+    /// Time of a request in the queue; then it gets status 503. `None` for [`Limits::QUEUE_TIME`],
+    /// or longer if the requests before it need longer at the measured speed of the model.
     pub queue_time: Option<Duration>,
-    /// Time from the start of prefill to the first token; then the request gets status 503. `None` for
-    /// a limit derived from the measured speed, see [`moss_engine::PromptLimit::Measured`].
+    /// Time from the start of prefill to the first token; then the request gets status 503. `None`
+    /// for a limit derived from the measured speed, see [`moss_engine::PromptLimit::Measured`].
     pub prompt_time: Option<Duration>,
     /// Time of an answer from its first token. It is also the maximum that a request can set.
     pub answer_time: Duration,

@@ -20,8 +20,8 @@ impl ServedModel {
     /// Creates a served model.
     ///
     /// # Errors
-    /// [`ServerError::NoTokenizer`] for an engine without a tokenizer, [`ServerError::Tokenizer`] for
-    /// a tokenizer without the special tokens of a conversation.
+    /// [`ServerError::NoTokenizer`] for an engine without a tokenizer, [`ServerError::Tokenizer`]
+    /// for a tokenizer without the special tokens of a conversation.
     pub fn new(
         engine: Arc<Engine>,
         system: SystemText,

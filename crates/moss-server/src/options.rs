@@ -32,9 +32,9 @@ pub struct ServerOptions {
     pub model: String,
     /// API keys for `/v1/…`, `/api/…`, `/metrics` and `POST /`. If empty, no key is needed.
     pub api_keys: Vec<String>,
-    /// Accepted values of the header `Host`, without ports; `None` accepts all. A web page can make a
-    /// browser call this machine with the page's host name (DNS rebinding), but not with one of these
-    /// names.
+    /// Accepted values of the header `Host`, without ports; `None` accepts all. A web page can make
+    /// a browser call this machine with the page's host name (DNS rebinding), but not with one of
+    /// these names.
     pub allowed_hosts: Option<Vec<String>>,
     /// Origins of other web pages that may call the API from a browser; `*` for all.
     pub cors_origins: Vec<String>,

@@ -34,20 +34,20 @@ impl Server {
         self.state.open(model).map_err(|_| ServerError::AlreadyOpen)
     }
 
-    /// Returns all routes, for a program with another web server. Only [`Server::serve`] limits heads
-    /// and connections.
+    /// Returns all routes, for a program with another web server. Only [`Server::serve`] limits
+    /// heads and connections.
     pub fn router(&self) -> Router {
         routes::router(&self.state)
     }
 
-    /// Returns the error that stopped the engine permanently: a panic of the model, a lost device, or
-    /// a forward pass without progress. It also ends [`Server::serve`].
+    /// Returns the error that stopped the engine permanently: a panic of the model, a lost device,
+    /// or a forward pass without progress. It also ends [`Server::serve`].
     pub fn fault(&self) -> Option<EngineError> {
         self.state.fault()
     }
 
-    /// Serves requests until `stop`, or until the engine fails (see [`Server::fault`]), then finishes
-    /// running requests within the drain time. Must run in tokio's runtime.
+    /// Serves requests until `stop`, or until the engine fails (see [`Server::fault`]), then
+    /// finishes running requests within the drain time. Must run in tokio's runtime.
     pub async fn serve(&self, listener: TcpListener, stop: impl Future<Output = ()>) {
         connections::serve(listener, self.router(), self.state.clone(), stop).await;
     }

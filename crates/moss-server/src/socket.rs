@@ -2,8 +2,8 @@
 //!
 //! - A client that closes only its sending side (`nc -N`, scripts that call `shutdown`) still waits
 //!   for its answer. A client that has disconnected closes its sending side too, but its system
-//!   responds to bytes with a reset. So the first bytes of an answer, which are always the same, are
-//!   sent early, and streams get a keep-alive comment.
+//!   responds to bytes with a reset. So the first bytes of an answer, which are always the same,
+//!   are sent early, and streams get a keep-alive comment.
 //! - hyper rejects invalid HTTP requests with an empty body. It is replaced by a JSON error.
 
 use std::{
@@ -110,8 +110,8 @@ impl Socket {
         }
     }
 
-    /// Reads for a limited time what a client still sends. Closing a socket with unread bytes resets
-    /// the connection, and the client would lose an unread answer.
+    /// Reads for a limited time what a client still sends. Closing a socket with unread bytes
+    /// resets the connection, and the client would lose an unread answer.
     pub(crate) async fn linger(&self) {
         let _ = self.shut_down();
         let drain = async {

@@ -26,12 +26,12 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Features: `hub` downloads models and contains the demo model, `server` is the HTTP server, `quantize`
-//! converts and quantizes checkpoints, `cuda` runs on NVIDIA GPUs. A program that only generates
-//! text needs none of them, and compiles no HTTP.
+//! Features: `hub` downloads models and contains the demo model, `server` is the HTTP server,
+//! `quantize` converts and quantizes checkpoints, `cuda` runs on NVIDIA GPUs. A program that only
+//! generates text needs none of them, and compiles no HTTP.
 //!
-//! Every crate of the workspace is re-exported under a short name. The names that most programs need
-//! are in this module.
+//! Every crate of the workspace is re-exported under a short name. The names that most programs
+//! need are in this module.
 
 pub use moss_checkpoint as checkpoint;
 pub use moss_cpu as cpu;

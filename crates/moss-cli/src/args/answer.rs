@@ -52,8 +52,8 @@ pub(crate) struct AnswerArgs {
         default_value_t = CHAT.repetition_penalty
     )]
     pub(crate) repetition_penalty: f32,
-    /// From the 512th token of an answer on, values above 1 make its end more likely, values below 1
-    /// less likely
+    /// From the 512th token of an answer on, values above 1 make its end more likely, values below
+    /// 1 less likely
     #[arg(
         long,
         global = true,

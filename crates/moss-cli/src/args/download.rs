@@ -17,8 +17,8 @@ pub(crate) struct DownloadArgs {
     /// Hash the files in the cache again and list the damaged ones
     ///
     /// They are compared with the hub's listing; with `--offline`, or if the hub cannot be reached,
-    /// with the hashes that the cache records. The exit status is 1 if a file is damaged or missing.
-    /// With `--yes`, these files are downloaded again.
+    /// with the hashes that the cache records. The exit status is 1 if a file is damaged or
+    /// missing. With `--yes`, these files are downloaded again.
     #[arg(long)]
     pub(crate) verify: bool,
 }

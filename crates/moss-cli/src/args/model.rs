@@ -72,8 +72,8 @@ pub(crate) struct ModelArgs {
     pub(crate) model: String,
     /// Read weight files into memory instead of mapping them
     ///
-    /// Needs as much free memory as the size of the files, and starts more slowly. Mapped files must
-    /// not be changed in place while the program runs: replace them by rename. If a file is
+    /// Needs as much free memory as the size of the files, and starts more slowly. Mapped files
+    /// must not be changed in place while the program runs: replace them by rename. If a file is
     /// truncated, the program ends with status 74.
     #[arg(long, global = true)]
     pub(crate) no_mmap: bool,
@@ -107,8 +107,8 @@ pub(crate) struct ModelArgs {
     /// Frequencies of the rotary embedding: exact, or rounded as in upstream's quantized models
     #[arg(long, global = true, value_name = "TYPE", default_value = "f32")]
     pub(crate) rope_precision: RopeArg,
-    /// GPU number, several GPU numbers that share the layers, or `cpu` [default: 0, or `cpu` without
-    /// a GPU or in a build without CUDA]
+    /// GPU number, several GPU numbers that share the layers, or `cpu` [default: 0, or `cpu`
+    /// without a GPU or in a build without CUDA]
     ///
     /// `--gpu 0,1,2,3` runs a quarter of the layers on each GPU, in this order. `cpu` can be one of
     /// them, and a GPU can be listed twice.

@@ -6,8 +6,8 @@ use super::{model::FormatArg, parse::above_zero};
 
 /// Show the placement of the layers on devices, and an upper bound of the speed
 ///
-/// Nothing is loaded, and the published models need no files. `--cards` takes GPUs that this machine
-/// may not have; without it, `--gpu` selects GPUs of this machine.
+/// Nothing is loaded, and the published models need no files. `--cards` takes GPUs that this
+/// machine may not have; without it, `--gpu` selects GPUs of this machine.
 #[derive(Debug, Args)]
 pub(crate) struct PlanArgs {
     /// GPUs by name, in the order of the layers: t4, a10, l4, l40s, a100-40, a100-80, h100, h200,

@@ -37,15 +37,15 @@ pub(crate) struct QuantizeArgs {
     /// Rounding method
     #[arg(long, value_name = "METHOD", default_value = "gptq")]
     pub(crate) method: MethodArg,
-    /// Round the weights of the inputs with the largest activations first: closer to fp16, but groups
-    /// are no longer contiguous
+    /// Round the weights of the inputs with the largest activations first: closer to fp16, but
+    /// groups are no longer contiguous
     #[arg(long)]
     pub(crate) act_order: bool,
     /// Fraction of the Hessian's mean diagonal that is added to its diagonal
     #[arg(long, value_name = "X", default_value_t = 0.01)]
     pub(crate) dampening: f64,
-    /// Calibration data: a text, or a .jsonl file with {"turns": [{"user", "moss"}]} or {"text"} per
-    /// line [default: short dialogues that are part of this program]
+    /// Calibration data: a text, or a .jsonl file with {"turns": [{"user", "moss"}]} or {"text"}
+    /// per line [default: short dialogues that are part of this program]
     #[arg(long, value_name = "FILE")]
     pub(crate) calibration: Option<PathBuf>,
     /// Maximum number of calibration windows

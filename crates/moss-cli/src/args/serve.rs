@@ -59,8 +59,8 @@ pub(crate) struct ServeArgs {
     /// before it need longer at the measured speed]
     #[arg(long, value_name = "SECONDS")]
     pub(crate) queue_time: Option<u64>,
-    /// Maximum time of prefill, in seconds [default: four times the time predicted from the measured
-    /// speed, at least 300, or 60 if all devices are GPUs]
+    /// Maximum time of prefill, in seconds [default: four times the time predicted from the
+    /// measured speed, at least 300, or 60 if all devices are GPUs]
     #[arg(long, value_name = "SECONDS")]
     pub(crate) prompt_time: Option<u64>,
     /// Time for running answers to finish after SIGTERM, in seconds

@@ -21,8 +21,8 @@ pub(crate) struct VerifyArgs {
     /// reference's for 16-bit types, 32 times the reference's for 8-bit activations]
     #[arg(long, value_name = "X")]
     pub(crate) tolerance: Option<f32>,
-    /// Number of tokens from which a forward pass on a GPU uses the prefill (GEMM) path, to test both
-    /// paths
+    /// Number of tokens from which a forward pass on a GPU uses the prefill (GEMM) path, to test
+    /// both paths
     #[arg(long, value_name = "N", hide_short_help = true)]
     pub(crate) many_rows_from: Option<usize>,
 }

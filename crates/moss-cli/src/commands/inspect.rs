@@ -286,7 +286,8 @@ fn floats(checkpoint: &Checkpoint) -> Vec<Arg> {
         .collect()
 }
 
-/// Returns why a checkpoint cannot be opened: the damaged files, if any, then the error of opening it.
+/// Returns why a checkpoint cannot be opened: the damaged files, if any, then the error of opening
+/// it.
 fn damaged(damage: Vec<CheckpointError>, error: CheckpointError) -> anyhow::Error {
     let text = error.to_string();
     let mut chain: Result<CliError, CheckpointError> = Err(error);

@@ -60,8 +60,8 @@ pub(crate) fn run(args: &LogitsArgs, cli: &Cli, printer: &Printer) -> anyhow::Re
     Ok(ExitCode::SUCCESS)
 }
 
-/// Rejects unknown token ids before the model is loaded. Embedding rows beyond the tokenizer's tokens
-/// are untrained.
+/// Rejects unknown token ids before the model is loaded. Embedding rows beyond the tokenizer's
+/// tokens are untrained.
 fn check_ids(ids: &[u32], found: &Found) -> anyhow::Result<()> {
     if Tokenizer::is_present(found.folder()) {
         found.tokenizer().map_err(build_failed)?.check_ids(ids)?;

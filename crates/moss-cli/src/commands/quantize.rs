@@ -75,8 +75,8 @@ pub(crate) fn run(args: &QuantizeArgs, cli: &Cli, printer: &Printer) -> anyhow::
             let perplexity = loaded.and_then(|(mut model, windows)| {
                 Ok(perplexity(&mut model, &measured, windows, &|| false)?)
             });
-            // The folder is complete, so this is only a warning. Perplexity can be measured on another
-            // machine, for example if only int4 fits this one.
+            // The folder is complete, so this is only a warning. Perplexity can be measured on
+            // another machine, for example if only int4 fits this one.
             let failed = |error| {
                 let causes = printer.causes(&error).replace("\n  ", ": ");
                 let folder = found.folder();

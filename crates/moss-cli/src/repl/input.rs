@@ -47,8 +47,8 @@ pub(crate) enum Input {
 }
 
 /// A line editor that keeps typed-ahead text. rustyline keeps what it has read beyond a line
-/// (feature `buffer-redux`), but only if that line is accepted. Ctrl-C and Ctrl-D are therefore bound
-/// to accept an empty line.
+/// (feature `buffer-redux`), but only if that line is accepted. Ctrl-C and Ctrl-D are therefore
+/// bound to accept an empty line.
 pub(crate) struct Terminal {
     editor: Box<Editor<Commands, DefaultHistory>>,
     history: Option<PathBuf>,
@@ -170,8 +170,9 @@ impl Terminal {
                     return Ok(Line::Interrupted { is_first: false });
                 }
                 // The editor does not report the byte. Up to a kilobyte of input after it is lost:
-                // the editor keeps its buffer only after an accepted line (`Editor::readline_edit`),
-                // and it cannot read from another source than the terminal.
+                // the editor keeps its buffer only after an accepted line
+                // (`Editor::readline_edit`), and it cannot read from another source than the
+                // terminal.
                 Err(ReadlineError::Io(error)) if error.kind() == ErrorKind::InvalidData => {
                     not_utf8(msg!("edited-not-utf8"), printer);
                 }

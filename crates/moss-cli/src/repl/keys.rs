@@ -15,10 +15,10 @@ use rustyline::{
 
 use super::names::NAMES;
 
-/// Time after an answer in which Ctrl-C does not leave the chat. The key may have been read together
-/// with the question, and is then meant for the answer; the editor does not report which keys it had
-/// read ahead. Such a key is handled within 0.1 ms, or much later on a busy machine. A longer time
-/// costs only one more Ctrl-C.
+/// Time after an answer in which Ctrl-C does not leave the chat. The key may have been read
+/// together with the question, and is then meant for the answer; the editor does not report which
+/// keys it had read ahead. Such a key is handled within 0.1 ms, or much later on a busy machine. A
+/// longer time costs only one more Ctrl-C.
 pub(super) const STALE: Duration = Duration::from_millis(300);
 
 /// The keys pressed at the current prompt.

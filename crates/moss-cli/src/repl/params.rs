@@ -43,8 +43,8 @@ pub(crate) fn show(options: &ChatOptions) -> String {
 /// equivalent in names.
 ///
 /// # Errors
-/// [`CliError`] for an unknown name or a value that cannot be parsed; `SamplingError` for a value out
-/// of range.
+/// [`CliError`] for an unknown name or a value that cannot be parsed; `SamplingError` for a value
+/// out of range.
 pub(crate) fn set(options: &ChatOptions, pair: &str) -> anyhow::Result<ChatOptions> {
     let (key, value) = pair.split_once([' ', '=']).unwrap_or((pair, ""));
     let (key, value) = (

@@ -33,7 +33,8 @@ fn input_in_another_encoding_is_named_and_the_chat_continues() {
     let out = moss(&std::env::temp_dir(), &["--demo", "--lang", "en"], gbk);
     let notes = text(&out.stderr);
     assert!(
-        notes.contains("line 1 is not valid UTF-8 at offset 0 (byte 0xc4)") && notes.contains("iconv"),
+        notes.contains("line 1 is not valid UTF-8 at offset 0 (byte 0xc4)")
+            && notes.contains("iconv"),
         "{notes}"
     );
     assert_eq!(text(&out.stdout).lines().count(), 1);

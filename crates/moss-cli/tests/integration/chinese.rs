@@ -61,7 +61,9 @@ fn errors_are_chinese_with_lang_zh_and_english_without() {
             &["--threads", "0"],
             2,
             &["错误：`--threads <N>` 的值 `0` 无效：应为 1 至 1024 的整数\n"],
-            &["error: invalid value '0' for '--threads <N>': expected a whole number from 1 to 1024"],
+            &[
+                "error: invalid value '0' for '--threads <N>': expected a whole number from 1 to 1024",
+            ],
         ),
         (
             &["genrate", "hello"],

@@ -1,6 +1,6 @@
 //! Checks of the header `Host`. They prevent DNS rebinding, where a web page resolves its host name
-//! to this machine, so that `Host` contains that name. Requests with no or several `Host` headers are
-//! rejected, because proxies and servers interpret them differently.
+//! to this machine, so that `Host` contains that name. Requests with no or several `Host` headers
+//! are rejected, because proxies and servers interpret them differently.
 
 use std::{
     borrow::Cow,

@@ -1,4 +1,4 @@
-//! `GET /health`, `GET /ready` and `GET /metrics`, for monitoring. None of them waits for the engine.
+//! `GET /health`, `GET /ready` and `GET /metrics`, for monitoring. They do not wait for the engine.
 
 use axum::{extract::State, http::header, response::IntoResponse};
 

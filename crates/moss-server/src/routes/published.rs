@@ -153,8 +153,8 @@ pub(crate) async fn ask(
 /// Returns a prompt of at most `longest` tokens, and drops the oldest turns for that.
 ///
 /// # Errors
-/// [`ApiError::OutOfRange`] naming `max_length` if it, and not the context length, leaves no room for
-/// an answer; [`TextError::TurnTooLong`].
+/// [`ApiError::OutOfRange`] naming `max_length` if it, and not the context length, leaves no room
+/// for an answer; [`TextError::TurnTooLong`].
 fn fit(
     builder: &PromptBuilder,
     turns: &[Turn],
@@ -177,8 +177,8 @@ fn fit(
     Ok(layout.into_prompt(dropped)?)
 }
 
-/// Formats a time as `2023-04-21 12:00:00` in UTC. Days to dates as in Howard Hinnant's "chrono-Compatible Low-Level
-/// Date Algorithms".
+/// Formats a time as `2023-04-21 12:00:00` in UTC. Days to dates as in Howard Hinnant's
+/// "chrono-Compatible Low-Level Date Algorithms".
 fn clock(seconds: u64) -> String {
     let (days, rest) = (seconds / 86_400 + 719_468, seconds % 86_400);
     let (era, day_of_era) = (days / 146_097, days % 146_097);

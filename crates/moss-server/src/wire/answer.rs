@@ -66,8 +66,8 @@ pub(crate) fn stop_reason(cause: &StopCause) -> &'static str {
     }
 }
 
-/// Returns the error of an answer that ended without being complete: no token was generated in time,
-/// or the server is shutting down.
+/// Returns the error of an answer that ended without being complete: no token was generated in
+/// time, or the server is shutting down.
 pub(crate) fn end_error(outcome: &Outcome) -> Option<ApiError> {
     let seconds = outcome.timings.prefill.as_secs();
     match outcome.cause {
@@ -100,8 +100,8 @@ pub(crate) fn reply_error<'a>(
 }
 
 /// Returns the report for the last chunk of a streamed answer that was truncated or has no text,
-/// because `finish_reason` does not distinguish the causes. Other streams have it next to their usage,
-/// if requested.
+/// because `finish_reason` does not distinguish the causes. Other streams have it next to their
+/// usage, if requested.
 pub(crate) fn early_report(outcome: &Outcome) -> Option<Report> {
     let was_truncated = finish_reason(&outcome.cause) == "length";
     (was_truncated || outcome.text.trim().is_empty()).then(|| Report::of(outcome))

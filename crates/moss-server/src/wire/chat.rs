@@ -40,8 +40,8 @@ text_request! {
 }
 
 impl ChatRequest {
-    /// Rejects values of known fields that would change the answer and are not supported. Returns the
-    /// names of fields that the request itself disables.
+    /// Rejects values of known fields that would change the answer and are not supported. Returns
+    /// the names of fields that the request itself disables.
     ///
     /// # Errors
     /// [`ApiError::Unsupported`] naming the field.
@@ -127,8 +127,8 @@ pub(crate) struct Message {
     pub(crate) role: Role,
     #[serde(default)]
     pub(crate) content: Content,
-    /// The thoughts and commands of a plugin model ([`super::answer::PluginText`]), and the results of
-    /// its commands.
+    /// The thoughts and commands of a plugin model ([`super::answer::PluginText`]), and the results
+    /// of its commands.
     pub(crate) moss: Option<PluginFields>,
     refusal: Option<Value>,
     audio: Option<Value>,

@@ -55,8 +55,8 @@ pub(crate) fn check_tools(
 }
 
 /// Returns true for a value without content: null, `false`, an empty string, list or object, a list
-/// of nulls, and an object whose values are all empty. Some clients write an empty object as `[]`, or
-/// send every possible field.
+/// of nulls, and an object whose values are all empty. Some clients write an empty object as `[]`,
+/// or send every possible field.
 pub(crate) fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,

@@ -46,8 +46,8 @@ pub(crate) struct StreamOptions {
     include_obfuscation: Option<bool>,
 }
 
-/// Biases by token id, in decimal. An empty list is an empty map, as some languages write it. A null
-/// bias is ignored.
+/// Biases by token id, in decimal. An empty list is an empty map, as some languages write it. A
+/// null bias is ignored.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Biases(pub(crate) BTreeMap<String, f32>);
 

@@ -157,8 +157,8 @@ fn load(
     Ok((name, model))
 }
 
-/// Returns an error if the random weights need more memory than is available. They are not backed by
-/// a file, so the system would kill this program or another one.
+/// Returns an error if the random weights need more memory than is available. They are not backed
+/// by a file, so the system would kill this program or another one.
 fn fit_memory(
     config: &MossConfig,
     format: WeightFormat,

@@ -114,8 +114,8 @@ pub(super) fn models(args: &ModelArgs) -> Vec<Known> {
         .into()
 }
 
-/// Returns the free bytes on the disk of a folder, which may not exist yet: the disk with the longest
-/// mount point above it.
+/// Returns the free bytes on the disk of a folder, which may not exist yet: the disk with the
+/// longest mount point above it.
 fn free_below(disks: &[(&Path, u64)], folder: &Path) -> Option<u64> {
     let there = folder
         .ancestors()
@@ -129,7 +129,8 @@ fn free_below(disks: &[(&Path, u64)], folder: &Path) -> Option<u64> {
         .map(|(_, free)| *free)
 }
 
-/// Returns the CUDA libraries that this process has loaded: the driver's, and cuBLAS if it was needed.
+/// Returns the CUDA libraries that this process has loaded: the driver's, and cuBLAS if it was
+/// needed.
 pub(super) fn cuda_libraries() -> Vec<String> {
     libraries_in(&std::fs::read_to_string("/proc/self/maps").unwrap_or_default())
 }

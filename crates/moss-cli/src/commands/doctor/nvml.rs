@@ -1,5 +1,5 @@
-//! The state of the GPUs from the driver's management library (NVML), which is loaded at run time if
-//! it exists.
+//! The state of the GPUs from the driver's management library (NVML), which is loaded at run time
+//! if it exists.
 
 use nvml_wrapper::{Device, Nvml, enum_wrappers::device::Clock, error::NvmlError};
 use serde_json::{Value, json};

@@ -70,8 +70,8 @@ impl Kernels {
 }
 
 impl Selftest {
-    /// Runs on the CPU, and on every GPU of `ordinals` with one stage and with two. `only` restricts
-    /// it to kernels whose name contains this text, without transcripts.
+    /// Runs on the CPU, and on every GPU of `ordinals` with one stage and with two. `only`
+    /// restricts it to kernels whose name contains this text, without transcripts.
     pub(super) fn run(cli: &Cli, ordinals: &[usize], only: Option<&str>) -> Self {
         let kernels =
             |ordinal: &usize| Kernels::run(*ordinal, cli.model.gpu_code, only.unwrap_or_default());

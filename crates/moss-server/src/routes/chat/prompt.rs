@@ -43,8 +43,8 @@ struct Exchanges {
 /// 1. System messages at the beginning replace the server's system prompt. Later ones are part of
 ///    the user's message at that position.
 /// 2. Text that is empty or only white space is ignored. Such a system message keeps the server's
-///    system prompt, such an assistant message (a placeholder for the answer) is skipped, and such a
-///    user message adds nothing to adjacent messages.
+///    system prompt, such an assistant message (a placeholder for the answer) is skipped, and such
+///    a user message adds nothing to adjacent messages.
 /// 3. Adjacent messages of one role become one message, separated by an empty line.
 /// 4. An answer before the first user message answers an empty message. So does the new answer if
 ///    there is no user message.

@@ -6,10 +6,10 @@ use moss_text::turns_to_drop;
 
 /// Returns the number of oldest turns to drop, for an answer of up to `answer` tokens.
 ///
-/// Replays the conversation from its beginning and applies [`turns_to_drop`] to every question, as a
-/// chat at the terminal does. Requests are stateless; if each dropped only what it needs, the first
-/// kept turn would change with every request, and the whole prompt would be prefilled again. With the
-/// replay, the first kept turn stays the same until the context window is full again.
+/// Replays the conversation from its beginning and applies [`turns_to_drop`] to every question, as
+/// a chat at the terminal does. Requests are stateless; if each dropped only what it needs, the
+/// first kept turn would change with every request, and the whole prompt would be prefilled again.
+/// With the replay, the first kept turn stays the same until the context window is full again.
 ///
 /// `tokens` is [`moss_text::PromptLayout::tokens`].
 pub(super) fn oldest_to_drop(
