@@ -128,7 +128,7 @@ fn has_words(text: &str) -> bool {
 }
 
 #[test]
-fn every_message_of_the_libraries_belongs_to_a_type() {
+fn every_message_is_used() {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut sources = String::new();
     for krate in fs::read_dir(here.join("..")).unwrap() {
@@ -138,21 +138,29 @@ fn every_message_of_the_libraries_belongs_to_a_type() {
             add_sources(&krate.path().join("src"), &mut sources);
         }
     }
-    for id in texts(&here.join("locales/en.ftl")).keys() {
-        let Some((kind, variant)) = id.split('.').next().and_then(|id| id.split_once('-')) else {
-            continue;
-        };
-        if kind.is_empty() || variant == "separator" {
-            continue;
+    for id in folders()
+        .iter()
+        .flat_map(|folder| texts(&folder.join("en.ftl")).into_keys())
+    {
+        let id = id.split('.').next().unwrap();
+        match id.split_once('-') {
+            Some(("", _)) => {} // a term
+            Some((kind, variant)) if kind.starts_with(|c: char| c.is_ascii_uppercase()) => {
+                let body = sources.split(&format!("enum {kind} {{")).nth(1);
+                let body = body.unwrap_or_else(|| panic!("no enum `{kind}` for `{id}`"));
+                let body = body.split("\n}").next().unwrap();
+                let is_variant = |line: &str| {
+                    let rest = line.trim_start().strip_prefix(variant);
+                    rest.is_some_and(|rest| rest.starts_with([',', '(', ' ']))
+                };
+                assert!(body.lines().any(is_variant), "no variant for `{id}`");
+            }
+            _ => {
+                let uses = [format!("\"{id}\""), format!("struct {id} ")];
+                let is_used = uses.iter().any(|text| sources.contains(text));
+                assert!(is_used, "`{id}` is not used");
+            }
         }
-        let body = sources.split(&format!("enum {kind} {{")).nth(1);
-        let body = body.unwrap_or_else(|| panic!("no enum `{kind}` for `{id}`"));
-        let body = body.split("\n}").next().unwrap();
-        let is_variant = |line: &str| {
-            let rest = line.trim_start().strip_prefix(variant);
-            rest.is_some_and(|rest| rest.starts_with([',', '(', ' ']))
-        };
-        assert!(body.lines().any(is_variant), "no variant for `{id}`");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-/// Look at driver, GPUs, terminal and disks, and say what speed to expect
+/// Check driver, GPUs, terminal and disks, and estimate the speed
 ///
 /// Exit status 1 if the self-test fails.
 #[derive(Debug, Args)]

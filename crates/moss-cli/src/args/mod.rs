@@ -63,7 +63,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Chat at the terminal (what happens without a subcommand)
+    /// Chat at the terminal (the default subcommand)
     Chat,
     Generate(GenerateArgs),
     Download(DownloadArgs),

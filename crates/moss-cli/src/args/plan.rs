@@ -13,11 +13,11 @@ pub(crate) struct PlanArgs {
     /// GPUs by name, in the order of the layers: t4, a10, l4, l40s, a100-40, a100-80, h100, h200,
     /// rtx2080ti, rtx3090, rtx4090, cpu
     #[arg(
-        id = "cards",
-        long = "cards",
+        id = "cards", // idiom-ok: published flag
+        long = "cards", // idiom-ok: published flag
         value_name = "GPU,GPU…",
         value_delimiter = ','
-    )] // idiom-ok: published flag
+    )]
     pub(crate) gpus: Vec<String>,
     /// Format of the weights [default: the checkpoint's, or according to the model's name]
     #[arg(long, value_name = "FORMAT")]
