@@ -28,7 +28,7 @@ fn main() -> anyhow::Result<()> {
     let engine = Builder::new(demo).engine()?;
     let tokenizer = engine
         .tokenizer()
-        .ok_or_else(|| anyhow::anyhow!("the folder holds no tokenizer"))?;
+        .ok_or_else(|| anyhow::anyhow!("the folder has no tokenizer"))?;
     let has_digit = |id: &u32| {
         tokenizer
             .decode(&[*id], Specials::Show)

@@ -115,7 +115,7 @@ mod tests {
             assert_eq!(whole.replace(' ', ""), text.replace(' ', ""));
             assert!(folded.contains("`--gpu 0,1`"), "{width}: {folded}");
         }
-        assert_eq!(fold(&table, 72), table);
+        assert_eq!(fold(&table, 74), table);
     }
 
     #[test]

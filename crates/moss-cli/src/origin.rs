@@ -95,7 +95,7 @@ mod tests {
             (" https://chat.example", "`https://chat.example`"),
         ] {
             let hint = hint(check(wrong).unwrap_err());
-            assert_eq!(hint, format!("write {meant}"), "{wrong}");
+            assert_eq!(hint, format!("use {meant}"), "{wrong}");
         }
         for wrong in [
             "",
@@ -105,7 +105,7 @@ mod tests {
             "https://*.a",
         ] {
             assert!(
-                hint(check(wrong).unwrap_err()).contains("such as"),
+                hint(check(wrong).unwrap_err()).contains("for example"),
                 "{wrong}"
             );
         }

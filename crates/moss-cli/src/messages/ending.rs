@@ -101,7 +101,7 @@ mod tests {
             (
                 StopCause::TimeLimit,
                 2,
-                "time limit passed before any text",
+                "time limit was reached before any text",
                 "产生文本之前",
             ),
             (StopCause::WindowFull, 0, "context window", "上下文窗口"),
@@ -111,7 +111,7 @@ mod tests {
                 "after 1 token(s)",
                 "--max-new-tokens",
             ),
-            (StopCause::EndOfTurn, 1, "at once, without text", "立即结束"),
+            (StopCause::EndOfTurn, 1, "immediately, without text", "立即结束"),
             (
                 StopCause::StopString("\u{1b}x".into()),
                 1,

@@ -21,7 +21,7 @@ fn a_piped_chat_prints_answers_alone() {
     );
     let notes = text(&out.stderr);
     assert!(
-        notes.contains("from the cache") && notes.contains("took back: Who are you?"),
+        notes.contains("from the cache") && notes.contains("removed: Who are you?"),
         "{notes}"
     );
     assert!(out.status.success());
@@ -187,8 +187,8 @@ fn an_answer_is_taken_back_and_given_again() {
     assert!(lines.len() == 2 && lines[0] == lines[1], "{answers}");
     let notes = text(&out.stderr);
     for part in [
-        "took back: Who are you?",
-        "nothing to take back",
+        "removed: Who are you?",
+        "there is no turn to remove",
         "nothing to regenerate",
         "0 turn(s)",
     ] {
@@ -246,7 +246,7 @@ fn hostile_lines_are_answered_or_refused_and_never_end_the_chat() {
         "{notes}"
     );
     assert!(
-        notes.lines().any(|line| line.starts_with("window: ")),
+        notes.lines().any(|line| line.starts_with("context: ")),
         "the last line was reached: {notes}"
     );
     assert!(

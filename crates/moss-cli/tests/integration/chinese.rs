@@ -40,7 +40,7 @@ fn errors_are_chinese_with_lang_zh_and_english_without() {
                 "\n建议：`--gpu 0` 为第一个 GPU",
             ],
             &[
-                "error: `--gpu x`: expected numbers or `cpu`",
+                "error: `--gpu x`: expected GPU numbers or `cpu`",
                 "\nhint: `--gpu 0` is the first GPU",
             ],
         ),

@@ -11,10 +11,10 @@ fn a_missing_model_is_an_error_that_lists_the_places_searched() {
     for part in [
         "fnlp/moss-moon-003-sft-int4",
         "models--fnlp--moss-moon-003-sft-int4",
-        "looked in:\n  ./fnlp/",
+        "searched:\n  ./fnlp/",
         "hint:",
         "--demo",
-        "no terminal",
+        "cannot ask",
         "--yes",
     ] {
         assert!(notes.contains(part), "{part}: {notes}");

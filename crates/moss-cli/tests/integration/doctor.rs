@@ -13,7 +13,7 @@ fn a_machine_is_described_in_both_languages() {
         "models in",
         "moss-moon-003-sft-int4",
         "driver",
-        "at most",
+        "upper bound",
     ] {
         assert!(english.contains(part), "{part}: {english}");
     }

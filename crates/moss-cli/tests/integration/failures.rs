@@ -78,8 +78,8 @@ fn the_text_of_a_failed_answer_is_kept_and_the_chat_continues() {
     for part in [
         "error: cannot answer",
         &format!("step {} failed", at + 1),
-        "`/regen` answers once more",
-        "took back: 你好",
+        "`/regen` answers again",
+        "removed: 你好",
     ] {
         assert!(notes.contains(part), "{part}: {notes}");
     }

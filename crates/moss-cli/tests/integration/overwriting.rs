@@ -31,7 +31,7 @@ fn save_replaces_its_own_file_and_others_only_with_force() {
     );
     assert_eq!(
         (
-            said.matches("exists already").count(),
+            said.matches("already exists").count(),
             said.matches("turn(s) in").count()
         ),
         (1, 3),
@@ -39,13 +39,13 @@ fn save_replaces_its_own_file_and_others_only_with_force() {
     );
     assert_eq!(fs::read_to_string(&file).unwrap(), PRECIOUS);
     // Another chat did not create it.
-    assert!(chat(folder.path(), "/save new.json\n").contains("exists already"));
+    assert!(chat(folder.path(), "/save new.json\n").contains("already exists"));
     let said = chat(
         folder.path(),
         "Hi\n/save --force chat.json\n/save chat.json\n/save --force\n",
     );
     assert!(
-        !said.contains("exists already") && said.contains("`/save` needs a file"),
+        !said.contains("already exists") && said.contains("`/save` needs a file"),
         "{said}"
     );
     assert!(fs::read_to_string(&file).unwrap().contains("\"turns\""));
@@ -124,7 +124,7 @@ fn convert_and_quantize_replace_a_checkpoint_only_with_force() {
     for command in [&convert[..], &quantize] {
         let (status, said) = run(command);
         assert!(
-            status == Some(1) && said.contains("there already") && said.contains("--force"),
+            status == Some(1) && said.contains("already exists") && said.contains("--force"),
             "{said}"
         );
     }

@@ -154,7 +154,7 @@ fn an_impossible_plan_names_each_shortfall_and_what_would_fit() {
         "20,1,1,12",
     ]);
     assert!(
-        notes.contains("device 0 (t4) with 20 layers") && notes.contains("leave the division"),
+        notes.contains("device 0 (t4) with 20 layers") && notes.contains("let the program"),
         "{notes}"
     );
     let notes = refusal(&["--cards", "t4,t4", "--layers-per-gpu", "34,0"]);
@@ -170,7 +170,7 @@ fn an_impossible_plan_names_each_shortfall_and_what_would_fit() {
 fn unknown_gpus_models_and_contexts_are_refused() {
     assert!(refusal(&["--cards", "v100"]).contains("compute capability 7.0"));
     assert!(refusal(&["--cards", "t5"]).contains("rtx3090"));
-    assert!(refusal(&["--cards", "t4", "--gpu", "cpu"]).contains("both"));
+    assert!(refusal(&["--cards", "t4", "--gpu", "cpu"]).contains("cannot be used together"));
     assert!(refusal(&["--cards", "t4", "--context", "2049"]).contains("2048"));
     assert!(refusal(&["--cards", "t4", "--context", "0"]).contains("2048"));
     assert!(

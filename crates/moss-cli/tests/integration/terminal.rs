@@ -72,12 +72,12 @@ fn tab_completes_commands_and_ctrl_c_drops_a_message_of_several_lines() {
     let home = tempfile::tempdir().unwrap();
     let mut session = chat(home.path(), &["--temperature", "0"]);
     line(&mut session, "/mu\t");
-    see(&mut session, "a dot alone");
+    see(&mut session, "a single dot");
     see(&mut session, "... ");
     line(&mut session, "first");
     see(&mut session, "... ");
     session.send_control('c').unwrap();
-    see(&mut session, "the message was dropped");
+    see(&mut session, "the message was discarded");
     see(&mut session, PROMPT);
     line(&mut session, "/st\t");
     see(&mut session, "0 turn(s)");
