@@ -30,7 +30,7 @@ fn clear_wipes_screen_and_history() {
     line(&mut session, "clear");
     see(&mut session, "\u{1b}[2J");
     line(&mut session, "/stats");
-    see(&mut session, "window: 0 of 2048 tokens, 0 turn(s)");
+    see(&mut session, "context: 0 of 2048 tokens, 0 turn(s)");
     session.send_control('d').unwrap();
     assert_exits(&mut session, 0);
 }
