@@ -26,7 +26,7 @@ use subject::Subject;
 
 pub(crate) fn run(args: &PlanArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
     if !args.gpus.is_empty() && cli.model.gpu.is_some() {
-        let what = msg!("cards-and-gpu");
+        let what = msg!("conflicting-gpu-flags");
         return Err(CliError::new(what).into());
     }
     let planned = devices::devices(args, &cli.model)?;
