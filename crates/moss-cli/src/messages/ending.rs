@@ -111,7 +111,12 @@ mod tests {
                 "after 1 token(s)",
                 "--max-new-tokens",
             ),
-            (StopCause::EndOfTurn, 1, "immediately, without text", "立即结束"),
+            (
+                StopCause::EndOfTurn,
+                1,
+                "immediately, without text",
+                "立即结束",
+            ),
             (
                 StopCause::StopString("\u{1b}x".into()),
                 1,

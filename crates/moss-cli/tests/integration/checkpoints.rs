@@ -48,11 +48,11 @@ fn a_converted_checkpoint_answers_as_its_source() {
     assert_eq!(ask(&target), ask(&demo()));
     fails(
         &["convert", &demo(), &target, "--to", "bin"],
-        &["is there already", "hint: name another folder"],
+        &["already exists", "hint: use another folder"],
     );
     fails(
         &["convert", &demo(), &demo(), "--to", "bin"],
-        &["is there already", "hint: name another folder"],
+        &["already exists", "hint: use another folder"],
     );
 }
 
@@ -66,7 +66,7 @@ fn quantize_reports_every_layer_and_eval_judges_the_result() {
     );
     assert!(out.status.success(), "{}", text(&out.stderr));
     assert!(
-        text(&out.stderr).contains("8 short dialogues that come with this program"),
+        text(&out.stderr).contains("8 short dialogues that are part of this program"),
         "{}",
         text(&out.stderr)
     );
@@ -137,7 +137,7 @@ fn quantize_reports_every_layer_and_eval_judges_the_result() {
     assert!(plain.contains("windows of 64 every 16"), "{plain}");
     fails(
         &["quantize", &target, &at(folder.path(), "x")],
-        &["is quantised to 4 bits already", "hint: quantise the fp16"],
+        &["is already quantized to 4 bits", "hint: quantize the fp16"],
     );
     std::fs::write(&file, "no json\n").unwrap();
     fails(

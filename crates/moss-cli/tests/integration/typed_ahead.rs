@@ -99,7 +99,7 @@ fn text_typed_while_an_answer_streams_waits_for_the_prompt() {
     line(&mut session, "讲个故事");
     see(&mut session, "processing the prompt");
     keys(&mut session, "/params max_new_tokens 1\rnext\rlast");
-    see(&mut session, "as long as --max-new-tokens allows");
+    see(&mut session, "--max-new-tokens was reached");
     see(&mut session, "last"); // the unfinished line is at the prompt
     line(&mut session, " one\r/save a.json");
     assert_eq!(
@@ -227,7 +227,7 @@ fn a_paste_between_markers_that_begins_with_a_command_is_taken_line_by_line() {
     assert_eq!(saved(&mut session, home.path(), "a.json"), ["a\n  b"]);
     // An invalid argument does not discard the rest; unknown words are a message.
     keys(&mut session, &paste("/regen foo\nbar"));
-    see(&mut session, "`/regen` takes nothing");
+    see(&mut session, "`/regen` takes no arguments");
     keys(&mut session, &paste("/halp\nme"));
     keys(&mut session, &paste("clear\nthe table"));
     keys(&mut session, &paste("/system You are\na poet"));

@@ -73,7 +73,10 @@ impl Report<'_> {
             stage.free_after,
         ]
         .map(bytes);
-        let device = self.devices.get(stage.device).map_or_else(String::new, label);
+        let device = self
+            .devices
+            .get(stage.device)
+            .map_or_else(String::new, label);
         [
             index.to_string(),
             device,

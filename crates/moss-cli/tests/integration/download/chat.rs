@@ -58,7 +58,7 @@ fn without_a_terminal_no_question_is_asked_and_nothing_is_downloaded() {
     let out = run(asking(home.path(), &hub, &["--model", SHORT]), "yes\n");
     let notes = text(&out.stderr);
     assert_eq!(out.status.code(), Some(1));
-    for part in ["no terminal", "looked in", "--yes", "moss-cli download"] {
+    for part in ["cannot ask", "searched", "--yes", "moss-cli download"] {
         assert!(notes.contains(part), "{part}: {notes}");
     }
     assert!(hub.take_requests().is_empty());
@@ -166,7 +166,7 @@ fn at_a_terminal_it_asks_and_takes_no_for_an_answer() {
     english.exp_string("AGPL-3.0").unwrap();
     english.exp_string("Download it? [y/N] ").unwrap();
     english.send_line("n").unwrap();
-    english.exp_string("was not downloaded").unwrap();
+    english.exp_string("was declined").unwrap();
     english.exp_eof().unwrap();
     assert_eq!(hub.sent(WEIGHTS), 0);
     // The session decodes bytes as Latin-1.

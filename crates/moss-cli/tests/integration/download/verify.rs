@@ -66,7 +66,7 @@ fn verify_names_damaged_files_and_with_yes_downloads_them_again() {
         // Each damaged file, and the cause of a missing listing, is on a separate line.
         assert!(!notes.contains("\\n"), "{notes}");
         if more.contains(&"--endpoint") {
-            assert!(notes.contains("records\n  cannot fetch"), "{notes}");
+            assert!(notes.contains("in the cache\n  cannot download"), "{notes}");
         }
     }
     let out = verify(&["--yes", "--offline"]);

@@ -39,7 +39,7 @@ fn loopback_written_as_an_ipv6_address_is_loopback() {
 #[test]
 fn listening_beyond_this_machine_without_a_key_is_refused() {
     let args = ["serve", "--demo", "--host", "0.0.0.0", "--port", "0"];
-    fails(&args, &["there is no key", "hint: ", "--no-key"]);
+    fails(&args, &["there is no API key", "hint: ", "--no-key"]);
 }
 
 #[test]

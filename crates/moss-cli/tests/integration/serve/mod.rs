@@ -76,7 +76,7 @@ fn keys_come_from_a_file() {
     assert_eq!(statuses(&windows, &keys, &marked), [200, 200, 401]);
     std::fs::write(&file, "\n").unwrap();
     let out = run(&["serve", "--demo", "--api-key-file", path], "");
-    assert!(text(&out.stderr).contains("holds no key"));
+    assert!(text(&out.stderr).contains("contains no API key"));
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn a_fault_that_ends_the_engine_is_reported_by_health_and_ready_and_serve_exits_
         let (status, log) = server.wait();
         assert_eq!(status.code(), Some(70), "{fault}");
         assert!(
-            log.contains("error: the engine has failed") && log.contains(reason),
+            log.contains("error: the engine failed") && log.contains(reason),
             "{fault}: {log}"
         );
     }

@@ -46,7 +46,7 @@ fn bench_measures_against_the_machines_own_bandwidth() {
 #[test]
 fn bench_refuses_what_the_window_cannot_hold() {
     let out = run(&["bench", "--demo", "--prompt", "2040", "--new", "9"], "");
-    assert!(out.status.code() == Some(1) && text(&out.stderr).contains("window of 2048"));
+    assert!(out.status.code() == Some(1) && text(&out.stderr).contains("context length 2048"));
 }
 
 #[test]
@@ -55,7 +55,8 @@ fn bench_refuses_more_layers_than_memory_can_hold_before_allocating() {
         let out = run(&["bench", "--random-weights", "--layers", layers], "");
         let error = text(&out.stderr);
         assert!(
-            out.status.code() == Some(2) && error.contains("expected a number from 1 to 1000"),
+            out.status.code() == Some(2)
+                && error.contains("expected a whole number from 1 to 1000"),
             "{error}"
         );
     }
@@ -78,8 +79,8 @@ fn bench_refuses_weights_that_this_machine_cannot_hold_and_says_how_many_layers_
     );
     let error = text(&out.stderr);
     assert!(
-        out.status.code() == Some(1) && error.contains("weights of 1000 layers take 90"),
+        out.status.code() == Some(1) && error.contains("the weights of 1000 layers need 90"),
         "{error}"
     );
-    assert!(error.contains("take fewer: `--layers "), "{error}");
+    assert!(error.contains("use fewer: `--layers "), "{error}");
 }

@@ -79,7 +79,7 @@ fn wrong_bytes_of_the_right_length_are_thrown_away() {
             matches!(&error, HubError::Hash { file, .. } if file == victim),
             "{error}"
         );
-        assert!(error.hint().unwrap().contains("thrown away"));
+        assert!(error.hint().unwrap().contains("discarded"));
         assert_nothing_half_is_taken_for_whole(cache.path(), &hub);
     }
     hub.behave(|_| Behavior::Normal);
