@@ -73,7 +73,7 @@ pub(crate) fn run(args: &QuantizeArgs, cli: &Cli, printer: &Printer) -> anyhow::
                 .map_err(Into::into)
                 .and_then(|()| eval::load(found, None, None));
             let perplexity = loaded.and_then(|(mut model, windows)| {
-                Ok(perplexity(&mut model, &measured, windows, &|| false)?)
+                Ok(perplexity(&mut *model, &measured, windows, &|| false)?)
             });
             // The folder is whole: what cannot be measured here, as fp16 where int4 alone fits, can
             // be elsewhere.
