@@ -1,6 +1,5 @@
 //! The candle reference through the builder: the same answers as transformers, cancellation, and
 //! what it does not have.
-#![allow(clippy::unwrap_used)]
 
 use moss::{Backend, BuildError, Builder, ChatOptions, Event, Request, SamplingParams, StopCause};
 use serde_json::Value;

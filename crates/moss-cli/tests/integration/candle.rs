@@ -1,9 +1,6 @@
 //! `--engine candle` and `verify --reference`.
-#![allow(clippy::unwrap_used)]
 
-mod support;
-
-use support::{fixture, ok, run, text};
+use crate::support::{fixture, ok, run, text};
 
 /// Runs a command that must fail, and returns its status and error.
 fn fails(args: &[&str]) -> (i32, String) {
