@@ -138,7 +138,7 @@ examples:
     for example in examples/*.rs; do
         example=$(basename "$example" .rs)
         echo "> $example"
-        cargo run --quiet --release -p moss --features hub,quantize,server --example "$example"
+        cargo run --quiet --release -p moss --features candle,hub,quantize,server --example "$example"
     done
 
 # Call the server with the client libraries of OpenAI's API

@@ -3,6 +3,8 @@
 //! One binary, so that the tests are linked once.
 #![allow(clippy::unwrap_used)]
 
+#[cfg(feature = "candle")]
+mod candle_backend;
 mod demo_goldens;
 mod pipeline_split;
 #[cfg(feature = "quantize")]

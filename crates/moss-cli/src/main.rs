@@ -59,7 +59,9 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
-    open::named_devices(&cli.model)?; // an invalid `--gpu` is rejected first
+    // invalid options are rejected first
+    open::check_engine(cli)?;
+    open::named_devices(&cli.model)?;
     match &cli.command {
         None | Some(Command::Chat) => repl::run(cli, printer),
         Some(Command::Generate(args)) => commands::generate::run(args, cli, printer),

@@ -1,10 +1,10 @@
 //! Builds a model from the flags.
 
 use moss::{
-    Builder, ChatOptions, Found, SamplingParams, SystemText,
+    Backend, Builder, ChatOptions, Found, SamplingParams, SystemText,
     checkpoint::WeightStorage,
     cpu::{Activations, ops::RopePrecision},
-    model::{CUDA, ComputeDtype, DeviceSpec},
+    model::{CUDA, ComputeDtype, DeviceSpec, ModelError, Reference, UnsupportedOption},
     sampling::StopLengthPenalty,
     text::Plugin,
 };
@@ -12,7 +12,7 @@ use moss::{
 use moss_messages::msg;
 
 use crate::{
-    args::{ActivationsArg, AnswerArgs, Cli, DtypeArg, ModelArgs, RopeArg},
+    args::{ActivationsArg, AnswerArgs, Cli, Command, DtypeArg, EngineArg, ModelArgs, RopeArg},
     errors::{CliError, build_failed},
     memory,
     printer::Printer,
@@ -62,6 +62,10 @@ pub(crate) fn builder(builder: Builder, cli: &Cli, printer: &Printer) -> anyhow:
 pub(crate) fn placed(builder: Builder, args: &ModelArgs) -> anyhow::Result<Builder> {
     let mut builder = builder
         .storage(storage(args))
+        .backend(match args.engine {
+            EngineArg::Native => Backend::Native,
+            EngineArg::Candle => Backend::Candle,
+        })
         .devices(devices(args)?)
         .peer_copies(!args.no_peer_copies)
         .activations(activations(args))
@@ -86,7 +90,10 @@ pub(crate) fn devices(args: &ModelArgs) -> anyhow::Result<Vec<DeviceSpec>> {
     if let Some(devices) = named_devices(args)? {
         return Ok(devices);
     }
-    Ok(DeviceSpec::available(args.gpu_code)?)
+    Ok(match args.engine {
+        EngineArg::Native => DeviceSpec::available(args.gpu_code)?,
+        EngineArg::Candle => Reference::available()?,
+    })
 }
 
 /// Returns the devices that `--gpu` names, without a query of the machine.
@@ -96,11 +103,38 @@ pub(crate) fn named_devices(args: &ModelArgs) -> anyhow::Result<Option<Vec<Devic
     };
     let devices = DeviceSpec::parse_list(list, args.gpu_code);
     let devices = devices.ok_or_else(|| CliError::new(msg!("gpu-list", list)))?;
-    if !CUDA && any_gpu(&devices) {
+    let first_gpu = devices.iter().find(|device| **device != DeviceSpec::Cpu);
+    if let (EngineArg::Candle, Some(&device), false) = (args.engine, first_gpu, Reference::CUDA) {
+        return Err(ModelError::NoCandleCuda { device }.into());
+    }
+    if !CUDA && first_gpu.is_some() {
         let what = msg!("gpu-not-compiled", list);
         return Err(CliError::new(what).into());
     }
     Ok(Some(devices))
+}
+
+/// Returns an error for `--engine candle` with a command or an option of the native engine.
+pub(crate) fn check_engine(cli: &Cli) -> anyhow::Result<()> {
+    if cli.model.engine == EngineArg::Native {
+        return Ok(());
+    }
+    let option = match (cli.model.activations, cli.model.gpu_code) {
+        (ActivationsArg::Int8, _) => Some(UnsupportedOption::Int8Activations),
+        (_, Some(_)) => Some(UnsupportedOption::GpuCode),
+        _ => None,
+    };
+    if let Some(option) = option {
+        return Err(ModelError::Unsupported { option }.into());
+    }
+    let command = match &cli.command {
+        Some(Command::Bench(_)) => "bench",
+        Some(Command::Plan(_)) => "plan",
+        Some(Command::Quantize(_)) => "quantize",
+        Some(Command::Verify(_)) => "verify",
+        _ => return Ok(()),
+    };
+    Err(CliError::new(msg!("engine-native-only", command)).into())
 }
 
 /// Returns true if one of the devices is a GPU.
@@ -121,15 +155,19 @@ pub(crate) fn storage(args: &ModelArgs) -> WeightStorage {
 /// kill this program or another one.
 pub(crate) fn check_room(found: &Found, args: &ModelArgs) -> Result<(), CliError> {
     // A folder without weights is reported when it is opened.
-    let (true, Ok(needed)) = (args.no_mmap, found.weight_file_bytes()) else {
+    let copies = args.engine == EngineArg::Candle && !Reference::CUDA;
+    let (true, Ok(needed)) = (args.no_mmap || copies, found.weight_file_bytes()) else {
         return Ok(());
     };
     let Some(free) = memory::available().filter(|free| *free < needed) else {
         return Ok(());
     };
     let [needed, free] = [needed, free].map(|bytes| bytes as f64 / 1e9);
-    let what = msg!("no-mmap-memory", needed, free);
-    Err(CliError::new(what))
+    Err(CliError::new(if args.no_mmap {
+        msg!("no-mmap-memory", needed, free)
+    } else {
+        msg!("candle-memory", needed, free)
+    }))
 }
 
 /// Starts the threads of the CPU kernels, for commands that run them without an engine.

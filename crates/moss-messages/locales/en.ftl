@@ -266,6 +266,9 @@ SamplingError-BadLogits = at step { $step } the logit of token { $id } is { $val
 SamplingError-NothingLeft = at step { $step } every token has the logit -inf
 
 # moss-model
+UnsupportedOption-Int8Activations = 8-bit activations
+UnsupportedOption-GpuCode = a limit on the GPU architecture
+UnsupportedOption-KernelPath = a choice of the kernel path
 NetworkRule-AboveZero = a number above 0
 NetworkRule-AtMost = at most { $value }
 NetworkRule-AtMostOnGpu = at most { $value } on a GPU
@@ -283,12 +286,17 @@ ModelError-WindowFull = position { $end } exceeds the model's context length of 
     .hint = shorten the prompt, or start a new conversation
 ModelError-CacheFull = the KV cache is full: { $needed_blocks } more blocks needed, { $free_blocks } free
 ModelError-BlocksMissing = sequence { $sequence } of the batch has { $found } cache blocks, needs { $expected }
+ModelError-PositionsMissing = sequence { $sequence } of the batch has { $found } positions in the cache, expected { $expected }
 ModelError-EmptyChunk = sequence { $sequence } of the batch has no tokens to run
 ModelError-UnknownToken = token id { $id } is outside the model's { $vocab_size } embedding rows
 ModelError-Stage = stage { $stage } on { $device } failed
 ModelError-NoStageInput = layer { $layer } has no input: the stages are not consecutive
 ModelError-GpuDtype = GPU kernels round activations to f16, found { $found }
     .hint = omit `--dtype`, or use `--dtype f16`; `--gpu cpu` supports f32 and bf16
+ModelError-Unsupported = the candle engine does not support { $option }
+    .hint = omit the option, or use `--engine native`
+ModelError-NoCandleCuda = the candle engine cannot use { $device }: this build does not contain candle's CUDA kernels
+    .hint = build with `--features candle-cuda`, or use `--gpu cpu`
 ModelError-ActivationsNotExact = 8-bit activations are rounded, found F32 for the values between operations
     .hint = omit `--dtype` with `--activations int8`, or use `--dtype f16` or `bf16`
 ModelError-ActivationsOffCpu = 8-bit activations are supported on the CPU only, found { $device }
@@ -609,6 +617,8 @@ BenchError-Positions = tensor `{ $name }` has { $found } positions, expected { $
 
 # moss
 BuildError-Declined = `{ $name }` is not on this machine, and the download was declined
+BuildError-NotNative = `model()` returns the native model, but the builder selects the candle engine
+    .hint = call `find()?.language_model(positions)`
 BuildError-NoTokenizer = `{ $folder }` has no tokenizer (vocab.json, merges.txt)
     .hint = put the published tokenizer files there
 BuildError-NotAPluginModel = `{ $name }` was not trained with plugins

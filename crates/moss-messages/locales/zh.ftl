@@ -266,6 +266,9 @@ SamplingError-BadLogits = 第 { $step } 步，词元 { $id } 的 logit 为 { $va
 SamplingError-NothingLeft = 第 { $step } 步，所有词元的 logit 都是 -inf
 
 # moss-model
+UnsupportedOption-Int8Activations = 8 位激活值
+UnsupportedOption-GpuCode = 限制 GPU 架构
+UnsupportedOption-KernelPath = 指定内核路径
 NetworkRule-AboveZero = 大于 0 的数
 NetworkRule-AtMost = 至多 { $value }
 NetworkRule-AtMostOnGpu = 至多 { $value }（在 GPU 上）
@@ -283,12 +286,17 @@ ModelError-WindowFull = 位置 { $end } 超出模型的上下文长度 { $contex
     .hint = 请缩短输入，或开始新的对话
 ModelError-CacheFull = KV 缓存已满：还需要 { $needed_blocks } 块，剩余 { $free_blocks } 块
 ModelError-BlocksMissing = 批次中的序列 { $sequence } 有 { $found } 个缓存块，需要 { $expected } 个
+ModelError-PositionsMissing = 批次中的序列 { $sequence } 在缓存中有 { $found } 个位置，应有 { $expected } 个
 ModelError-EmptyChunk = 批次中的序列 { $sequence } 没有要计算的词元
 ModelError-UnknownToken = 词元 ID { $id } 超出模型的 { $vocab_size } 个嵌入行
 ModelError-Stage = { $device } 上的阶段 { $stage } 失败
 ModelError-NoStageInput = 第 { $layer } 层没有输入：各阶段不连续
 ModelError-GpuDtype = GPU 内核将激活值舍入到 f16，而要求的是 { $found }
     .hint = 请去掉 `--dtype`，或用 `--dtype f16`；`--gpu cpu` 支持 f32 和 bf16
+ModelError-Unsupported = candle 引擎不支持：{ $option }
+    .hint = 请去掉该选项，或用 `--engine native`
+ModelError-NoCandleCuda = candle 引擎无法使用 { $device }：此构建不含 candle 的 CUDA 内核
+    .hint = 请以 `--features candle-cuda` 构建，或用 `--gpu cpu`
 ModelError-ActivationsNotExact = 8 位激活值是舍入的，而运算之间的数值要求为 F32
     .hint = 使用 `--activations int8` 时请去掉 `--dtype`，或用 `--dtype f16`、`bf16`
 ModelError-ActivationsOffCpu = 8 位激活值只有 CPU 内核，而设备为 { $device }
@@ -609,6 +617,8 @@ BenchError-Positions = 张量 `{ $name }` 有 { $found } 个位置，应为 { $e
 
 # moss
 BuildError-Declined = 本机没有 `{ $name }`，且未同意下载
+BuildError-NotNative = `model()` 返回原生模型，而构建器选择了 candle 引擎
+    .hint = 请调用 `find()?.language_model(positions)`
 BuildError-NoTokenizer = `{ $folder }` 中没有分词器（vocab.json、merges.txt）
     .hint = 请将发布的分词器文件放入其中
 BuildError-NotAPluginModel = `{ $name }` 未经插件训练

@@ -37,6 +37,17 @@ pub enum NetworkRule {
     Synthetic,
 }
 
+/// An option that the reference does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Message)]
+pub enum UnsupportedOption {
+    /// [`Activations::Int8`](moss_cpu::Activations::Int8).
+    Int8Activations,
+    /// [`DeviceSpec::Gpu`] with a limit on the architecture.
+    GpuCode,
+    /// [`LoadOptions::large_m_from`](crate::LoadOptions::large_m_from).
+    KernelPath,
+}
+
 /// Errors of loading or running a model.
 #[derive(Debug, thiserror::Error, Message)]
 #[error("{}", moss_messages::english(self))]
@@ -87,6 +98,15 @@ pub enum ModelError {
         /// Blocks that its positions need.
         expected: usize,
     },
+    /// A sequence goes on behind positions that are not in the cache.
+    PositionsMissing {
+        /// Index in the batch.
+        sequence: usize,
+        /// Positions in the cache.
+        found: usize,
+        /// Positions before the chunk.
+        expected: usize,
+    },
     /// A chunk without tokens.
     EmptyChunk {
         /// Index in the batch.
@@ -126,6 +146,17 @@ pub enum ModelError {
         /// The requested type.
         #[message(debug)]
         found: ComputeDtype,
+    },
+    /// An option that the candle reference does not have.
+    Unsupported {
+        /// The option.
+        option: UnsupportedOption,
+    },
+    /// The candle reference on a GPU, in a build without candle's CUDA kernels.
+    NoCandleCuda {
+        /// The GPU.
+        #[message(display)]
+        device: DeviceSpec,
     },
     /// 8-bit activations with the data type f32.
     ActivationsNotExact,

@@ -4,6 +4,8 @@
 //! of block `table[p / block_size]`, so that sequences of any length share one storage without
 //! copies.
 
+use std::sync::{Arc, Weak};
+
 use crate::ModelError;
 
 /// The size of a model's KV cache.
@@ -40,12 +42,20 @@ impl CacheShape {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct BlockTable {
     blocks: Vec<u32>,
+    /// Identifies the sequence.
+    lifetime: Arc<()>,
 }
 
 impl BlockTable {
     /// Returns the block numbers, oldest positions first.
     pub fn blocks(&self) -> &[u32] {
         &self.blocks
+    }
+
+    /// Returns a handle that identifies the sequence and expires when its table is dropped: for
+    /// models that store the cache in another form.
+    pub fn lifetime(&self) -> Weak<()> {
+        Arc::downgrade(&self.lifetime)
     }
 }
 

@@ -28,6 +28,8 @@ mod model;
 mod options;
 mod pipeline;
 pub mod placement;
+#[cfg(feature = "reference")]
+mod reference;
 mod source;
 mod stage;
 mod synthetic;
@@ -38,7 +40,7 @@ pub use config::MossConfig;
 pub use device_spec::DeviceSpec;
 pub use devices::{CUDA, has_gpu, machine_gpus};
 pub use dtype::ComputeDtype;
-pub use error::{ModelError, NetworkRule};
+pub use error::{ModelError, NetworkRule, UnsupportedOption};
 pub use format::WeightFormat;
 pub use hook::{HiddenPoint, HiddenTap};
 pub use kv_cache::{BlockPool, BlockTable, CacheShape};
@@ -46,6 +48,8 @@ pub use language_model::{LanguageModel, LogitRows, Logits, SequenceChunk};
 pub use model::Moss;
 pub use moss_weights::{LinearKind, LinearParts, LinearShape, names};
 pub use options::{DeviceInfo, LoadEvent, LoadOptions, MemoryPlan, StageInfo};
+#[cfg(feature = "reference")]
+pub use reference::Reference;
 pub use source::WeightSource;
 pub use synthetic::RandomWeights;
 pub use timeline::StageSpan;

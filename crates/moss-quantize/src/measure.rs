@@ -4,7 +4,7 @@
 //! that an earlier window predicted serve as context only. Every token therefore counts once, and
 //! after the first window each has at least `window - stride` tokens of context.
 
-use moss_model::{BlockPool, BlockTable, LanguageModel, LogitRows, Moss, SequenceChunk};
+use moss_model::{BlockPool, BlockTable, LanguageModel, LogitRows, SequenceChunk};
 
 use crate::{QuantizeError, Sample, TextSet};
 
@@ -79,7 +79,7 @@ pub struct Agreement {
 /// [`QuantizeError::Windows`]; [`QuantizeError::NoSamples`] without scored tokens;
 /// [`QuantizeError::Model`].
 pub fn perplexity(
-    model: &mut Moss,
+    model: &mut dyn LanguageModel,
     samples: &[Sample],
     windows: Windows,
     interrupted: &dyn Fn() -> bool,
@@ -100,8 +100,8 @@ pub fn perplexity(
 /// # Errors
 /// [`QuantizeError::Vocabularies`]; and as for [`perplexity`].
 pub fn agreement(
-    reference: &mut Moss,
-    other: &mut Moss,
+    reference: &mut dyn LanguageModel,
+    other: &mut dyn LanguageModel,
     samples: &[Sample],
     windows: Windows,
     interrupted: &dyn Fn() -> bool,
@@ -160,7 +160,7 @@ impl Mean {
 
 /// Calls `see` with every scored token and the logits of each model at the position before it.
 fn read(
-    models: &mut [&mut Moss],
+    models: &mut [&mut dyn LanguageModel],
     samples: &[Sample],
     windows: Windows,
     interrupted: &dyn Fn() -> bool,

@@ -16,7 +16,7 @@ use moss_text::{Plugin, SystemText};
 #[cfg(feature = "hub")]
 use crate::download::Download;
 use crate::{
-    BuildError, Found,
+    Backend, BuildError, Found,
     event::{BuildEvent, Listener},
     settings::Settings,
 };
@@ -122,6 +122,12 @@ impl Builder {
     /// Sets whether weight files are memory-mapped or read into memory.
     pub fn storage(mut self, storage: WeightStorage) -> Self {
         self.settings.storage = storage;
+        self
+    }
+
+    /// Sets the implementation that runs the model.
+    pub fn backend(mut self, backend: Backend) -> Self {
+        self.settings.backend = backend;
         self
     }
 

@@ -41,6 +41,8 @@ pub enum BuildError {
     #[cfg(feature = "server")]
     #[error(transparent)]
     Server(#[from] ServerError),
+    /// [`Builder::model`](crate::Builder::model) with another backend than the native one.
+    NotNative,
     /// The folder holds no tokenizer.
     NoTokenizer {
         /// The model's folder.

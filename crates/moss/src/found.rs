@@ -5,12 +5,14 @@ use std::{path::Path, sync::Arc};
 use moss_checkpoint::{Checkpoint, CheckpointError, RawConfig};
 use moss_engine::{Batch, Chat, Engine, EngineOptions};
 use moss_hub::ResolvedModel;
-use moss_model::{LanguageModel, LoadOptions, Moss, MossConfig};
+#[cfg(feature = "candle")]
+use moss_model::Reference;
+use moss_model::{LanguageModel, LoadEvent, LoadOptions, Moss, MossConfig};
 #[cfg(feature = "server")]
 use moss_server::{ServedModel, Server, ServerOptions};
 use moss_text::{PluginSwitches, PromptBuilder, TextError, Tokenizer};
 
-use crate::{BuildError, event::BuildEvent, settings::Settings};
+use crate::{Backend, BuildError, event::BuildEvent, settings::Settings};
 
 /// A model on this machine, with the settings of its [`Builder`](crate::Builder).
 pub struct Found {
@@ -120,23 +122,31 @@ impl Found {
         Ok(PromptBuilder::new(self.tokenizer()?, system, plugins)?)
     }
 
-    /// Loads the model, without an engine.
+    /// Loads the model with [`Backend::Native`], without an engine.
     ///
     /// # Errors
-    /// [`BuildError::Checkpoint`], [`BuildError::Model`].
+    /// [`BuildError::NotNative`], [`BuildError::Checkpoint`], [`BuildError::Model`].
     pub fn model(&mut self) -> Result<Moss, BuildError> {
+        if self.settings.backend != Backend::Native {
+            return Err(BuildError::NotNative);
+        }
         let checkpoint = self.checkpoint()?;
-        let options = self.settings.engine_options(EngineOptions::default);
-        self.load(&checkpoint, &options)
+        let engine = self.settings.engine_options(EngineOptions::default);
+        let positions = positions(&checkpoint, &engine)?;
+        let options = self.load_options(positions)?;
+        Ok(Moss::load(&checkpoint, &options, &mut self.progress())?)
     }
 
     /// Loads the model with a KV cache for `positions` tokens, without an engine.
     ///
     /// # Errors
     /// [`BuildError::Checkpoint`], [`BuildError::Model`].
-    pub fn model_for(&mut self, positions: usize) -> Result<Moss, BuildError> {
+    pub fn language_model(
+        &mut self,
+        positions: usize,
+    ) -> Result<Box<dyn LanguageModel>, BuildError> {
         let checkpoint = self.checkpoint()?;
-        self.load_from(&checkpoint, positions)
+        self.load(&checkpoint, positions)
     }
 
     /// Loads the model and starts an engine. Without a tokenizer the engine has no text.
@@ -208,7 +218,7 @@ impl Found {
         default: fn() -> EngineOptions,
     ) -> Result<Engine, BuildError> {
         let options = self.settings.engine_options(default);
-        let mut model: Box<dyn LanguageModel> = Box::new(self.load(checkpoint, &options)?);
+        let mut model = self.load(checkpoint, positions(checkpoint, &options)?)?;
         if let Some(wrap) = self.settings.wrap_model.take() {
             model = wrap(model);
         }
@@ -218,18 +228,27 @@ impl Found {
     fn load(
         &mut self,
         checkpoint: &Checkpoint,
-        options: &EngineOptions,
-    ) -> Result<Moss, BuildError> {
-        let config = MossConfig::try_from(checkpoint.config())?;
-        self.load_from(checkpoint, options.cache_tokens(config.context_length))
+        positions: usize,
+    ) -> Result<Box<dyn LanguageModel>, BuildError> {
+        let options = self.load_options(positions)?;
+        let backend = self.settings.backend;
+        let mut progress = self.progress();
+        Ok(match backend {
+            Backend::Native => Box::new(Moss::load(checkpoint, &options, &mut progress)?),
+            #[cfg(feature = "candle")]
+            Backend::Candle => Box::new(Reference::load(checkpoint, &options, &mut progress)?),
+        })
     }
 
-    fn load_from(&mut self, checkpoint: &Checkpoint, positions: usize) -> Result<Moss, BuildError> {
-        let options = self.load_options(positions)?;
-        let listener = &mut self.settings.listener;
-        let mut progress = |event| listener.tell(BuildEvent::Load(event));
-        Ok(Moss::load(checkpoint, &options, &mut progress)?)
+    fn progress(&mut self) -> impl FnMut(LoadEvent) {
+        |event| self.settings.listener.tell(BuildEvent::Load(event))
     }
+}
+
+/// Returns the positions of the KV cache for an engine.
+fn positions(checkpoint: &Checkpoint, options: &EngineOptions) -> Result<usize, BuildError> {
+    let config = MossConfig::try_from(checkpoint.config())?;
+    Ok(options.cache_tokens(config.context_length))
 }
 
 fn is_other_form(error: &TextError) -> bool {

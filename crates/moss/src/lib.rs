@@ -27,8 +27,9 @@
 //! ```
 //!
 //! Features: `hub` downloads models and contains the demo model, `server` is the HTTP server,
-//! `quantize` converts and quantizes checkpoints, `cuda` runs on NVIDIA GPUs. A program that only
-//! generates text needs none of them, and compiles no HTTP.
+//! `quantize` converts and quantizes checkpoints, `cuda` runs on NVIDIA GPUs, and `candle` is the
+//! reference, a second implementation of the model. A program that only generates text needs none
+//! of them, and compiles no HTTP.
 //!
 //! Every crate of the workspace is re-exported under a short name. The names that most programs
 //! need are in this module.
@@ -71,3 +72,4 @@ pub use builder::Builder;
 pub use error::BuildError;
 pub use event::BuildEvent;
 pub use found::Found;
+pub use settings::Backend;

@@ -3,6 +3,8 @@
 use moss_checkpoint::WeightStorage;
 use moss_cpu::{Activations, ops::RopePrecision};
 use moss_engine::{ChatOptions, EngineOptions};
+#[cfg(feature = "candle")]
+use moss_model::Reference;
 use moss_model::{ComputeDtype, DeviceSpec, LanguageModel, LoadOptions};
 use moss_text::{Plugin, SystemText};
 
@@ -11,10 +13,35 @@ use crate::{BuildError, event::Listener};
 pub(crate) type WrapModel =
     Box<dyn FnOnce(Box<dyn LanguageModel>) -> Box<dyn LanguageModel> + Send>;
 
+/// The implementation that runs a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Backend {
+    /// The kernels of this project.
+    #[default]
+    Native,
+    /// The reference in candle's modules. It is slower, and copies the weights. It has neither
+    /// [`Activations::Int8`] nor [`DeviceSpec::Gpu`] with a limit on the architecture, and GPUs need
+    /// the feature `candle-cuda`.
+    #[cfg(feature = "candle")]
+    Candle,
+}
+
+impl Backend {
+    /// Returns the default devices.
+    fn devices(self) -> Result<Vec<DeviceSpec>, BuildError> {
+        Ok(match self {
+            Self::Native => DeviceSpec::available(None)?,
+            #[cfg(feature = "candle")]
+            Self::Candle => Reference::available()?,
+        })
+    }
+}
+
 /// Placement, limits and prompts.
 pub(crate) struct Settings {
     pub(crate) storage: WeightStorage,
-    /// `None` for [`DeviceSpec::available`].
+    pub(crate) backend: Backend,
+    /// `None` for those of the backend.
     pub(crate) devices: Option<Vec<DeviceSpec>>,
     pub(crate) layers_per_device: Option<Vec<usize>>,
     pub(crate) peer_copies: bool,
@@ -38,6 +65,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             storage: WeightStorage::default(),
+            backend: Backend::default(),
             devices: None,
             layers_per_device: None,
             peer_copies: true,
@@ -62,7 +90,7 @@ impl Settings {
     pub(crate) fn load_options(&self, positions: usize) -> Result<LoadOptions, BuildError> {
         let devices = match &self.devices {
             Some(devices) => devices.clone(),
-            None => DeviceSpec::available(None)?,
+            None => self.backend.devices()?,
         };
         let default = || ComputeDtype::default_for(&devices, self.activations);
         Ok(LoadOptions {

@@ -1,6 +1,7 @@
 //! Comparison of a model with the expected values that a folder carries.
 
 mod expected;
+mod reference;
 
 use std::{collections::HashMap, path::Path};
 
@@ -13,6 +14,7 @@ use crate::BenchError;
 use expected::{Floats, Greedy, Ids, Listed, Prompt, missing, read_json, read_tensors};
 
 pub use expected::values_of;
+pub use reference::{CompareOptions, compare};
 
 /// Penalty of the greedy path that the sampling cases go on from.
 const CONTEXT_PENALTY: f32 = 1.02;
@@ -81,6 +83,8 @@ pub enum CheckKind {
     BestLogit,
     LogSumExp,
     BestToken,
+    /// The most likely token of both models.
+    TopToken,
     /// With the name of the hidden state that differs most, if there are any.
     HiddenStates {
         worst: Option<String>,

@@ -34,7 +34,9 @@ pub(crate) use self::{
     inspect::InspectArgs,
     logits::LogitsArgs,
     man::ManArgs,
-    model::{ActivationsArg, DemoArg, DtypeArg, FormatArg, ModelArgs, RopeArg, SourceArg},
+    model::{
+        ActivationsArg, DemoArg, DtypeArg, EngineArg, FormatArg, ModelArgs, RopeArg, SourceArg,
+    },
     output::OutputArgs,
     parse::ArgError,
     plan::PlanArgs,

@@ -7,6 +7,15 @@ use moss::{model::WeightFormat, weights::GptqBits};
 
 use super::parse::in_range;
 
+/// An implementation of the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EngineArg {
+    /// The kernels of this program
+    Native,
+    /// The reference in candle: slower, copies the weights, for comparisons
+    Candle,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum DtypeArg {
     F32,
@@ -93,6 +102,9 @@ pub(crate) struct ModelArgs {
     /// MODELSCOPE_ENDPOINT with `--source modelscope`]
     #[arg(long, global = true, value_name = "URL", hide_short_help = true)]
     pub(crate) endpoint: Option<String>,
+    /// Implementation that runs the model
+    #[arg(long, global = true, value_name = "ENGINE", default_value = "native")]
+    pub(crate) engine: EngineArg,
     /// Threads of the CPU kernels [default: one per core]
     #[arg(long, global = true, value_name = "N", value_parser = in_range::<u16>(1..=1024))]
     pub(crate) threads: Option<u16>,

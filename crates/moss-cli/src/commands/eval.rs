@@ -3,8 +3,9 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use moss::{
-    Found, Moss,
+    Found,
     cpu::Activations,
+    model::LanguageModel,
     quantize::{Perplexity, Windows, agreement, perplexity, read_samples},
 };
 use serde_json::json;
@@ -36,7 +37,7 @@ pub(crate) fn run(args: &EvalArgs, cli: &Cli, printer: &Printer) -> anyhow::Resu
         let (mut model, windows) = load(&mut found, args.window, args.stride)?;
         let Windows { window, stride } = windows;
         let Some(mut other) = other else {
-            let found = perplexity(&mut model, &samples, windows, &|| false)?;
+            let found = perplexity(&mut *model, &samples, windows, &|| false)?;
             match args.json {
                 true => {
                     printer.json(&json!({ "model": of(found), "window": window, "stride": stride }))?;
@@ -46,7 +47,7 @@ pub(crate) fn run(args: &EvalArgs, cli: &Cli, printer: &Printer) -> anyhow::Resu
             return Ok(ExitCode::SUCCESS);
         };
         let (mut reference, _) = load(&mut other, Some(window), Some(stride))?;
-        let found = agreement(&mut reference, &mut model, &samples, windows, &|| false)?;
+        let found = agreement(&mut *reference, &mut *model, &samples, windows, &|| false)?;
         let (kl, top_1) = (found.mean_kl, found.top_1);
         if args.json {
             printer.json(&json!({
@@ -97,13 +98,13 @@ pub(super) fn load(
     found: &mut Found,
     window: Option<usize>,
     stride: Option<usize>,
-) -> anyhow::Result<(Moss, Windows)> {
+) -> anyhow::Result<(Box<dyn LanguageModel>, Windows)> {
     let longest = found.config().map_err(build_failed)?.context_length;
     let whole = Windows::of(window.unwrap_or(longest));
     let windows = Windows {
         stride: stride.unwrap_or(whole.stride),
         ..whole
     };
-    let model = found.model_for(windows.window.min(longest));
+    let model = found.language_model(windows.window.min(longest));
     Ok((model.map_err(build_failed)?, windows))
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use moss::{
     Found, Tokenizer,
-    model::{BlockPool, BlockTable, LanguageModel, LogitRows, ModelError, SequenceChunk},
+    model::{BlockPool, BlockTable, LogitRows, ModelError, SequenceChunk},
 };
 use safetensors::{Dtype, tensor::TensorView};
 
@@ -22,7 +22,7 @@ pub(crate) fn run(args: &LogitsArgs, cli: &Cli, printer: &Printer) -> anyhow::Re
     output::check(&args.out, args.force)?; // before the model is loaded
     let mut found = open::find(cli, printer)?;
     check_ids(&args.ids, &found)?;
-    let mut model = found.model_for(args.ids.len()).map_err(build_failed)?;
+    let mut model = found.language_model(args.ids.len()).map_err(build_failed)?;
     let rows = if args.last {
         LogitRows::Last
     } else {

@@ -73,7 +73,7 @@ pub(crate) fn run(args: &QuantizeArgs, cli: &Cli, printer: &Printer) -> anyhow::
                 .map_err(Into::into)
                 .and_then(|()| eval::load(found, None, None));
             let perplexity = loaded.and_then(|(mut model, windows)| {
-                Ok(perplexity(&mut model, &measured, windows, &|| false)?)
+                Ok(perplexity(&mut *model, &measured, windows, &|| false)?)
             });
             // The folder is complete, so this is only a warning. Perplexity can be measured on
             // another machine, for example if only int4 fits this one.

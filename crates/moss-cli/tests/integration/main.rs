@@ -3,6 +3,7 @@
 //! One binary, so that the tests are linked once.
 #![allow(clippy::unwrap_used)]
 
+mod candle;
 mod chat;
 mod checkpoints;
 mod chinese;

@@ -3,6 +3,7 @@
 
 mod activation;
 mod attention;
+mod dequantize;
 mod embedding;
 mod finite;
 mod floats;
@@ -14,6 +15,7 @@ mod rotary;
 
 pub use activation::gelu_tanh;
 pub use attention::{SequenceRows, attention};
+pub use dequantize::PackedWeight;
 pub use embedding::Embedding;
 pub use finite::{BadValue, first_non_finite};
 pub(crate) use floats::{Floats, with_f32, with_floats};

@@ -1,28 +1,40 @@
 //! `verify`: compares the results of this engine with the expected values of a folder.
 
-use std::process::ExitCode;
+mod lines;
+mod reference;
+
+use std::{path::Path, process::ExitCode};
 
 use moss::{LoadOptions, Moss, cpu::Activations, model::ComputeDtype};
-use moss_bench::verify::{
-    self, Check, CheckKind, ExpectedValues, Outcome, VerifyOptions, values_of,
-};
+use moss_bench::verify::{self, Check, ExpectedValues, VerifyOptions, values_of};
 
-use moss_messages::{Text, msg};
+use moss_messages::msg;
 
 use crate::{
     args::{Cli, RopeArg, VerifyArgs},
     errors::{Context, build_failed},
-    fold::left,
     open,
     printer::Printer,
     source,
 };
 
-/// Width of a label on a terminal.
-const LABEL: usize = 28;
+use lines::Lines;
 
 pub(crate) fn run(args: &VerifyArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
-    let builder = open::builder(source::at(&args.dir, &cli.model), cli, printer)?;
+    match &args.dir {
+        Some(dir) if !args.reference => run_expected(dir, args, cli, printer),
+        _ => reference::run(args, cli, printer),
+    }
+}
+
+/// Compares the model with the expected values of a folder.
+fn run_expected(
+    dir: &Path,
+    args: &VerifyArgs,
+    cli: &Cli,
+    printer: &Printer,
+) -> anyhow::Result<ExitCode> {
+    let builder = open::builder(source::at(dir, &cli.model), cli, printer)?;
     let mut found = open::find_local(builder, &cli.model)?;
     let checkpoint = found.checkpoint().context(msg!("cannot-open-checkpoint"))?;
     let stem = if cli.model.rope_precision == RopeArg::F16 {
@@ -33,7 +45,7 @@ pub(crate) fn run(args: &VerifyArgs, cli: &Cli, printer: &Printer) -> anyhow::Re
     let folder = args
         .expected
         .clone()
-        .unwrap_or_else(|| values_of(&args.dir, stem));
+        .unwrap_or_else(|| values_of(dir, stem));
     let expected = ExpectedValues::read(&folder, stem)?;
     let window = checkpoint.config().context_length;
     let options = LoadOptions {
@@ -61,61 +73,9 @@ pub(crate) fn run(args: &VerifyArgs, cli: &Cli, printer: &Printer) -> anyhow::Re
         greedy: options.dtype == ComputeDtype::F32 || open::any_gpu(&options.devices),
         sampling: options.dtype == ComputeDtype::F32,
     };
-    let (mut failed, mut printed) = (0, Ok(()));
-    let mut each = |check: Check| {
-        failed += usize::from(!check.passed());
-        if printed.is_ok() {
-            printed = printer.report(&line(&check, printer));
-        }
-    };
+    let mut lines = Lines::new(printer);
+    let mut each = |check: Check| lines.print(&check);
     let pool = found.pool().map_err(build_failed)?;
     pool.install(|| verify::run(&mut model, &expected, options, &mut each))?;
-    printed?;
-    Ok(if failed == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
-}
-
-fn line(check: &Check, printer: &Printer) -> String {
-    let [what, found] = [what(&check.kind), found(check)].map(|text| printer.text(&text));
-    let verdict = if check.passed() { "PASS" } else { "FAIL" };
-    format!("{verdict} {} {found}\n", left(&what, LABEL))
-}
-
-fn what(kind: &CheckKind) -> Text {
-    match kind {
-        CheckKind::Logits => msg!("plain", value = "logits"),
-        CheckKind::BestLogit => msg!("verify-best-logit"),
-        CheckKind::LogSumExp => msg!("verify-logsumexp"),
-        CheckKind::BestToken => msg!("verify-best-token"),
-        CheckKind::HiddenStates { worst } => {
-            let worst = match worst {
-                Some(name) => msg!("plain", value = name),
-                None => msg!("verify-none"),
-            };
-            msg!("verify-hidden", worst)
-        }
-        CheckKind::GreedyPaths => msg!("verify-greedy"),
-        CheckKind::SamplingSets => msg!("verify-sampling"),
-        CheckKind::SamplingProbabilities => msg!("verify-probabilities"),
-    }
-}
-
-fn found(check: &Check) -> Text {
-    match (&check.kind, check.outcome) {
-        (_, Outcome::Difference { largest, allowed }) => {
-            let difference = format!("{largest:.2e}");
-            let allowed = format!("{allowed:.0e}");
-            msg!("verify-difference", difference, allowed)
-        }
-        (CheckKind::GreedyPaths, Outcome::Mismatches { count, total }) => {
-            msg!("verify-greedy-right", right = total - count, total)
-        }
-        (CheckKind::SamplingSets, Outcome::Mismatches { count, total }) => {
-            msg!("verify-sampling-right", right = total - count, total)
-        }
-        (_, Outcome::Mismatches { count, .. }) => msg!("verify-positions-off", count),
-    }
+    lines.exit_code()
 }
