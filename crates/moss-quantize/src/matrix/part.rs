@@ -10,7 +10,7 @@ pub(crate) struct Region {
     pub(crate) transposed: bool,
 }
 
-/// How a product treats the values of its destination.
+/// Treatment of the previous values of a product's destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Store {
     Overwrite,

@@ -142,10 +142,15 @@ impl HostMatrix {
             .iter()
             .map(|panel| panel.to_vec(0..panel.rows))
             .collect::<Result<Vec<_>, _>>()?;
-        let value = |i: usize, j: usize| {
-            let (row, column) = (i.min(j), i.max(j));
+        let value = |a: usize, b: usize| {
+            // A diagonal block is stored completely; its halves may differ in the last bit.
+            let (row, column) = if a / width > b / width {
+                (b, a)
+            } else {
+                (a, b)
+            };
             let (panel, start) = (column / width, column / width * width);
-            panels[panel][row * (width.min(n - start)) + column - start]
+            panels[panel][row * width.min(n - start) + column - start]
         };
         let panel = |start: usize| {
             let end = n.min(start + width);
@@ -153,7 +158,7 @@ impl HostMatrix {
             let rows = permuted.par_chunks_exact_mut(end - start).enumerate();
             rows.for_each(|(row, to)| {
                 for (to, column) in to.iter_mut().zip(start..end) {
-                    *to = value(order[row], order[column]);
+                    *to = value(order[column], order[row]);
                 }
             });
             Self::new(permuted, end, end - start)
