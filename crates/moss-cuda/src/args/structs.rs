@@ -1,36 +1,224 @@
-//! The structs that kernels take by value, field for field as in `kernels/`.
+//! The structs that kernels take by value, or read from memory, field for field as in `kernels/`.
 
-use std::{ffi::c_void, ptr::null};
+use std::ffi::c_void;
 
 use cudarc::driver::{DeviceRepr, ValidAsZeroBits};
 use half::f16;
 use moss_sampling::TopKRequest;
 
-/// `Segment` of `kernels/common/linear.cuh`.
-#[derive(Debug, Clone, Copy)]
-#[repr(C)]
-pub(crate) struct Segment {
-    pub(crate) weight: *const u8,
-    pub(crate) table: *const u8,
-    pub(crate) x: *const f16,
-    pub(crate) x_stride: u32,
-    pub(crate) blocks: u32,
-    pub(crate) groups: u32,
-    pub(crate) group_blocks: u32,
-    pub(crate) unit_blocks: u32,
+use super::arguments::Arguments;
+use crate::{
+    address::{In, Out},
+    layout::BLOCK,
+};
+
+/// The layout of a struct, for comparison with C++: name there, size, and name, offset and
+/// size of each field.
+#[cfg(test)]
+pub(super) struct Layout {
+    pub(super) name: &'static str,
+    pub(super) size: usize,
+    pub(super) fields: &'static [(&'static str, usize, usize)],
 }
 
-impl Segment {
-    pub(crate) const NONE: Self = Self {
-        weight: null(),
-        table: null(),
-        x: null(),
-        x_stride: 0,
-        blocks: 0,
-        groups: 0,
-        group_blocks: 1,
-        unit_blocks: 1,
+/// Defines structs together with the table of their layouts. Fields have the names of the C++
+/// struct.
+macro_rules! structs {
+    ($(
+        $(#[$attribute:meta])*
+        $c_name:literal: $name:ident { $($(#[$doc:meta])* $field:ident: $type:ty,)+ }
+    )+) => {
+        $(
+            $(#[$attribute])*
+            #[derive(Debug, Clone, Copy)]
+            #[repr(C)]
+            pub(crate) struct $name { $($(#[$doc])* pub(crate) $field: $type),+ }
+        )+
+
+        #[cfg(test)]
+        pub(super) const LAYOUTS: &[Layout] = &[$(Layout {
+            name: $c_name,
+            size: size_of::<$name>(),
+            fields: &[$((
+                stringify!($field),
+                std::mem::offset_of!($name, $field),
+                size_of::<$type>(),
+            )),+],
+        }),+];
     };
+}
+
+structs! {
+    /// One weight matrix and its input.
+    "Segment": Segment {
+        weight: In<u8>,
+        table: In<u8>,
+        x: In<f16>,
+        x_stride: u32,
+        blocks: u32,
+        groups: u32,
+        group_blocks: u32,
+        unit_blocks: u32,
+    }
+
+    /// The parameters of `linear_{f16,int8,int4}`.
+    "LinearArgs": LinearArgs {
+        segments: [Segment; 2],
+        first_tiles: u32,
+        tile_offset: u32,
+        rows: u32,
+        n: u32,
+        epilogue: Epilogue,
+        layer: u32,
+        out_stride: u64,
+        out: Out<f32>,
+        bias: In<f32>,
+        non_finite: Out<u64>,
+        heads: Heads,
+    }
+
+    /// The destinations of the epilogue of qkv_proj and fc_in.
+    "Heads": Heads {
+        q: Out<f16>,
+        keys: Out<f16>,
+        values: Out<f16>,
+        positions: In<u32>,
+        slots: In<u32>,
+        sin: In<f32>,
+        cos: In<f32>,
+        inner_bias: In<f32>,
+        inner: Out<f16>,
+        inner_scatter: In<u32>,
+        inner_size: u32,
+        inner_stride: u32,
+        hidden: u32,
+        shards: u32,
+        num_heads: u32,
+        head_dim: u32,
+        head_stride: u32,
+        rotary_pairs: u32,
+    }
+
+    /// A destination of a norm.
+    "NormTarget": NormTarget {
+        out: Out<f16>,
+        scatter: In<u32>,
+        stride: u32,
+    }
+
+    /// The parameters of decode attention.
+    "DecodeAttentionArgs": DecodeAttentionArgs {
+        q: In<f16>,
+        keys: In<f16>,
+        values: In<f16>,
+        tables: In<u32>,
+        rows: In<u32>,
+        positions: In<u32>,
+        parts: Out<f32>,
+        tickets: Out<u32>,
+        out: Out<f16>,
+        scatter: In<u32>,
+        max_blocks: u32,
+        heads: u32,
+        head_dim: u32,
+        stride: u32,
+        out_stride: u32,
+        scale: f32,
+    }
+
+    /// The parameters of prefill attention.
+    "PrefillAttentionArgs": PrefillAttentionArgs {
+        q: In<f16>,
+        keys: In<f16>,
+        values: In<f16>,
+        tables: In<u32>,
+        tiles: In<u32>,
+        out: Out<f16>,
+        scatter: In<u32>,
+        max_blocks: u32,
+        heads: u32,
+        head_dim: u32,
+        stride: u32,
+        out_stride: u32,
+        scale: f32,
+    }
+
+    /// The parameters of dequantization.
+    "DequantizeArgs": DequantizeArgs {
+        weight: In<u8>,
+        table: In<u8>,
+        out: Out<f16>,
+        blocks: u32,
+        groups: u32,
+        group_magic: u32,
+        first_tile: u32,
+        tiles: u32,
+        first_block: u32,
+        panel_blocks: u32,
+    }
+
+    /// The parameters of `matmul_packed`.
+    "MatmulArgs": MatmulArgs {
+        weight: In<u8>,
+        table: In<u8>,
+        x: In<f16>,
+        y: Out<c_void>,
+        turns: Out<u32>,
+        tiles: u32,
+        blocks: u32,
+        groups: u32,
+        group_magic: u32,
+        outputs: u32,
+        n: u32,
+        x_stride: u32,
+        y_stride: u32,
+        splits: u32,
+    }
+
+    /// One copy of a batched memcpy.
+    "CopyRun": CopyRun {
+        from: In<u32>,
+        to: Out<u32>,
+        words: u64,
+    }
+
+    /// The parameters of a batched memcpy.
+    "CopyRunsArgs": CopyRunsArgs {
+        runs: [CopyRun; 4],
+    }
+
+    /// The request of one row.
+    "SampleParams": TopKParams {
+        repetition_penalty: f32,
+        temperature: f32,
+        top_k: u32,
+        allowed: u32,
+        history_len: u32,
+    }
+
+    /// The result of one row.
+    "SampleAnswer": TopKResult {
+        status: u32,
+        kept: u32,
+        unused: [u32; 6],
+        /// Id and bits of the score.
+        candidates: [[u32; 2]; TopKRequest::MAX_CANDIDATES],
+    }
+
+    /// The parameters of both top-k kernels.
+    "SampleCutArgs": TopKArgs {
+        logits: In<f32>,
+        params: In<TopKParams>,
+        history: In<u32>,
+        keys: Out<u32>,
+        maxima: Out<u32>,
+        found: Out<u64>,
+        states: Out<u64>,
+        answers: Out<TopKResult>,
+        logits_stride: u32,
+        history_stride: u32,
+        vocab: u32,
+    }
 }
 
 /// `Epilogue` of `kernels/common/linear.cuh`.
@@ -39,63 +227,34 @@ impl Segment {
 pub(crate) enum Epilogue {
     Store,
     Residual,
-    HeadsAndInner,
+    QkvRopeGelu,
 }
 
-/// `LinearArgs` of `kernels/common/linear.cuh`.
-#[derive(Debug, Clone, Copy)]
-#[repr(C)]
-pub(crate) struct LinearArgs {
-    pub(crate) segments: [Segment; 2],
-    pub(crate) first_tiles: u32,
-    pub(crate) tile_offset: u32,
-    pub(crate) rows: u32,
-    pub(crate) n: u32,
-    pub(crate) epilogue: Epilogue,
-    pub(crate) layer: u32,
-    pub(crate) out_stride: u64,
-    pub(crate) out: *mut f32,
-    pub(crate) bias: *const f32,
-    pub(crate) non_finite: *mut u64,
-    pub(crate) heads: Heads,
-}
-
-/// `Heads` of `kernels/common/heads.cuh`.
-#[derive(Debug, Clone, Copy)]
-#[repr(C)]
-pub(crate) struct Heads {
-    pub(crate) q: *mut f16,
-    pub(crate) keys: *mut f16,
-    pub(crate) values: *mut f16,
-    pub(crate) positions: *const u32,
-    pub(crate) slots: *const u32,
-    pub(crate) sin: *const f32,
-    pub(crate) cos: *const f32,
-    pub(crate) inner_bias: *const f32,
-    pub(crate) inner: *mut f16,
-    pub(crate) inner_scatter: *const u32,
-    pub(crate) inner_size: u32,
-    pub(crate) inner_stride: u32,
-    pub(crate) hidden: u32,
-    pub(crate) shards: u32,
-    pub(crate) num_heads: u32,
-    pub(crate) head_dim: u32,
-    pub(crate) head_stride: u32,
-    pub(crate) rotary_pairs: u32,
+impl Segment {
+    pub(crate) const NONE: Self = Self {
+        weight: In::NULL,
+        table: In::NULL,
+        x: In::NULL,
+        x_stride: 0,
+        blocks: 0,
+        groups: 0,
+        group_blocks: 1,
+        unit_blocks: 1,
+    };
 }
 
 impl Heads {
     pub(crate) const NONE: Self = Self {
-        q: std::ptr::null_mut(),
-        keys: std::ptr::null_mut(),
-        values: std::ptr::null_mut(),
-        positions: null(),
-        slots: null(),
-        sin: null(),
-        cos: null(),
-        inner_bias: null(),
-        inner: std::ptr::null_mut(),
-        inner_scatter: null(),
+        q: Out::NULL,
+        keys: Out::NULL,
+        values: Out::NULL,
+        positions: In::NULL,
+        slots: In::NULL,
+        sin: In::NULL,
+        cos: In::NULL,
+        inner_bias: In::NULL,
+        inner: Out::NULL,
+        inner_scatter: In::NULL,
         inner_size: 0,
         inner_stride: 0,
         hidden: 0,
@@ -107,175 +266,78 @@ impl Heads {
     };
 }
 
-/// `NormTarget` of `kernels/layer_norm.cu`.
-#[derive(Debug, Clone, Copy)]
-#[repr(C)]
-pub(crate) struct NormTarget {
-    pub(crate) out: *mut f16,
-    pub(crate) scatter: *const u32,
-    pub(crate) stride: u32,
-}
-
 impl NormTarget {
     pub(crate) const NONE: Self = Self {
-        out: std::ptr::null_mut(),
-        scatter: null(),
+        out: Out::NULL,
+        scatter: In::NULL,
         stride: 0,
     };
 }
 
-/// `DecodeAttentionArgs` of `kernels/attention_decode.cu`.
-#[derive(Debug, Clone, Copy)]
-#[repr(C)]
-pub(crate) struct DecodeAttentionArgs {
-    pub(crate) q: *const f16,
-    pub(crate) keys: *const f16,
-    pub(crate) values: *const f16,
-    pub(crate) tables: *const u32,
-    pub(crate) rows: *const u32,
-    pub(crate) positions: *const u32,
-    pub(crate) parts: *mut f32,
-    pub(crate) tickets: *mut u32,
-    pub(crate) out: *mut f16,
-    pub(crate) scatter: *const u32,
-    pub(crate) max_blocks: u32,
-    pub(crate) heads: u32,
-    pub(crate) head_dim: u32,
-    pub(crate) stride: u32,
-    pub(crate) out_stride: u32,
-    pub(crate) scale: f32,
+impl CopyRunsArgs {
+    pub(crate) const NONE: Self = Self {
+        runs: [CopyRun {
+            from: In::NULL,
+            to: Out::NULL,
+            words: 0,
+        }; 4],
+    };
 }
 
-/// `PrefillAttentionArgs` of `kernels/attention_prefill.cu`.
-#[derive(Debug, Clone, Copy)]
-#[repr(C)]
-pub(crate) struct PrefillAttentionArgs {
-    pub(crate) q: *const f16,
-    pub(crate) keys: *const f16,
-    pub(crate) values: *const f16,
-    pub(crate) tables: *const u32,
-    pub(crate) tiles: *const u32,
-    pub(crate) out: *mut f16,
-    pub(crate) scatter: *const u32,
-    pub(crate) max_blocks: u32,
-    pub(crate) heads: u32,
-    pub(crate) head_dim: u32,
-    pub(crate) stride: u32,
-    pub(crate) out_stride: u32,
-    pub(crate) scale: f32,
+impl TopKParams {
+    /// No request.
+    pub(crate) const NONE: Self = Self {
+        repetition_penalty: 0.0,
+        temperature: 0.0,
+        top_k: 0,
+        allowed: 0,
+        history_len: 0,
+    };
 }
 
-/// `DequantizeArgs` of `kernels/dequantize.cu`.
-#[derive(Debug, Clone, Copy)]
-#[repr(C)]
-pub(crate) struct DequantizeArgs {
-    pub(crate) weight: *const u8,
-    pub(crate) table: *const u8,
-    pub(crate) out: *mut f16,
-    pub(crate) blocks: u32,
-    pub(crate) groups: u32,
-    pub(crate) group_magic: u32,
-    pub(crate) first_tile: u32,
-    pub(crate) tiles: u32,
-    pub(crate) first_block: u32,
-    pub(crate) panel_blocks: u32,
-}
-
-/// `MatmulArgs` of `kernels/matmul_packed.cu`.
-#[derive(Debug, Clone, Copy)]
-#[repr(C)]
-pub(crate) struct MatmulArgs {
-    pub(crate) weight: *const u8,
-    pub(crate) table: *const u8,
-    pub(crate) x: *const f16,
-    pub(crate) y: *mut c_void,
-    pub(crate) turns: *mut u32,
-    pub(crate) tiles: u32,
-    pub(crate) blocks: u32,
-    pub(crate) groups: u32,
-    pub(crate) group_magic: u32,
-    pub(crate) outputs: u32,
-    pub(crate) n: u32,
-    pub(crate) x_stride: u32,
-    pub(crate) y_stride: u32,
-    pub(crate) splits: u32,
-}
-
-/// `CopyRun` of `kernels/copy_runs.cu`.
-#[derive(Debug, Clone, Copy)]
-#[repr(C)]
-pub(crate) struct CopyRun {
-    pub(crate) from: *const u32,
-    pub(crate) to: *mut u32,
-    pub(crate) words: u64,
-}
-
-/// `CopyRunsArgs` of `kernels/copy_runs.cu`.
-#[derive(Debug, Clone, Copy)]
-#[repr(C)]
-pub(crate) struct CopyRunsArgs {
-    pub(crate) runs: [CopyRun; 4],
-}
-
-impl Default for CopyRunsArgs {
-    fn default() -> Self {
-        Self {
-            runs: [CopyRun {
-                from: std::ptr::null(),
-                to: std::ptr::null_mut(),
-                words: 0,
-            }; 4],
-        }
-    }
-}
-
-/// `SampleParams` of `kernels/sample_cut.cu`.
-#[derive(Debug, Clone, Copy, Default)]
-#[repr(C)]
-pub(crate) struct TopKParams {
-    pub(crate) repetition_penalty: f32,
-    pub(crate) temperature: f32,
-    pub(crate) top_k: u32,
-    pub(crate) allowed: u32,
-    pub(crate) history_len: u32,
-}
-
-/// `SampleAnswer` of `kernels/sample_cut.cu`.
-#[derive(Debug, Clone, Copy)]
-#[repr(C)]
-pub(crate) struct TopKResult {
-    pub(crate) status: u32,
-    pub(crate) kept: u32,
-    unused: [u32; 6],
-    /// Id and bits of the score.
-    pub(crate) candidates: [[u32; 2]; TopKRequest::MAX_CANDIDATES],
-}
-
-/// `SampleCutArgs` of `kernels/sample_cut.cu`.
-#[derive(Debug, Clone, Copy)]
-#[repr(C)]
-pub(crate) struct TopKArgs {
-    pub(crate) logits: *const f32,
-    pub(crate) params: *const TopKParams,
-    pub(crate) history: *const u32,
-    pub(crate) keys: *mut u32,
-    pub(crate) maxima: *mut u32,
-    pub(crate) found: *mut u64,
-    pub(crate) states: *mut u64,
-    pub(crate) results: *mut TopKResult,
-    pub(crate) logits_stride: u32,
-    pub(crate) history_stride: u32,
-    pub(crate) vocab: u32,
-}
-
-// SAFETY: plain numbers without padding, of which zero is a value.
+// SAFETY: `repr(C)`, and every field is a number of 4 bytes or an array of them, so there is no
+// padding, and all bytes zero is a value of every field.
 unsafe impl DeviceRepr for TopKParams {}
-// SAFETY: as above.
+// SAFETY: as for `DeviceRepr`.
 unsafe impl ValidAsZeroBits for TopKParams {}
-// SAFETY: as above.
+// SAFETY: as for `TopKParams`.
 unsafe impl DeviceRepr for TopKResult {}
-// SAFETY: as above.
+// SAFETY: as for `TopKParams`.
 unsafe impl ValidAsZeroBits for TopKResult {}
 
-const _: () = assert!(size_of::<TopKParams>() == 20 && size_of::<TopKResult>() == 4096);
-const _: () = assert!(size_of::<TopKArgs>() == 80 && size_of::<CopyRunsArgs>() == 96);
+/// Implements [`Arguments`] for structs that are the only parameter of their kernels.
+macro_rules! by_value {
+    ($($name:ident $(with $shared_memory:expr)?),+ $(,)?) => { $(
+        impl Arguments for $name {
+            const PARAMETERS: &'static [usize] = &[size_of::<Self>()];
+            $(const SHARED_MEMORY: u32 = $shared_memory;)?
+
+            fn with_addresses<R>(&self, launch: impl FnOnce(&mut [*mut c_void]) -> R) -> R {
+                launch(&mut [(&raw const *self).cast_mut().cast()])
+            }
+        }
+    )+ };
+}
+
+by_value! {
+    LinearArgs,
+    DecodeAttentionArgs,
+    PrefillAttentionArgs,
+    DequantizeArgs,
+    MatmulArgs with MatmulArgs::BYTES_OF_STAGES,
+    CopyRunsArgs,
+    TopKArgs,
+}
+
+impl MatmulArgs {
+    /// Tokens of a thread block.
+    pub(crate) const TOKENS: usize = 128;
+
+    /// Outputs of a thread block.
+    pub(crate) const OUTPUTS: usize = 192;
+
+    /// Bytes of the pipeline stages of a thread block: four of the weight and eight of the input,
+    /// aligned to 1024 bytes.
+    const BYTES_OF_STAGES: u32 =
+        ((4 * Self::OUTPUTS + 8 * Self::TOKENS) * BLOCK * size_of::<f16>() + 1024) as u32;
+}

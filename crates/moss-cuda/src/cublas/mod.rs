@@ -1,207 +1,34 @@
-//! cuBLAS, loaded at run time when a product first needs it.
+//! cuBLAS, loaded at run time when a matrix product first needs it.
 //!
-//! cudarc can load it too, but looks for version 12 and older only, by name alone, and panics when
-//! it finds none. Four functions are used; their signatures and enum values are the same in
-//! versions 12 and 13 (cublas_api.h).
+//! cudarc can load it too, but it supports version 12 and older only, searches by name only, and
+//! panics if it finds no library. Four functions are used; their signatures and enum values are the
+//! same in versions 12 and 13 (cublas_api.h).
+
+mod library;
+mod matrix;
 
 use std::{
-    error::Error as _,
     ffi::{c_int, c_void},
-    path::{Path, PathBuf},
     ptr::null_mut,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use cudarc::driver::{CudaStream, sys::CUresult};
-use libloading::Library;
+use moss_weights::{DriverCall, KernelError, Rule};
 
-use super::During;
-use crate::{DriverCall, KernelError, Rule};
+use self::library::{Api, Handle, Status};
+use crate::{contract::During, device_id::DeviceId};
 
-/// Major versions whose interface is the one declared here, newest first.
-const VERSIONS: [u32; 2] = [13, 12];
+pub(crate) use self::{
+    library::{load_cublas, set_library_folders},
+    matrix::{Gemm, Matrix, Operand, Values},
+};
 
-/// See [`crate::set_library_folders`].
-static FOLDERS: OnceLock<Vec<PathBuf>> = OnceLock::new();
-
-/// See [`crate::set_library_folders`].
-pub(crate) fn set_library_folders(folders: Vec<PathBuf>) {
-    let _ = FOLDERS.set(folders); // a later call changes nothing, as documented
-}
-
-/// See [`crate::load_cublas`].
-pub(crate) fn load_cublas() -> Result<(), KernelError> {
-    Api::get(super::device::driver_cuda()?).map(|_| ())
-}
-
-type Handle = *mut c_void;
-type Status = c_int;
-type GemmEx = unsafe extern "C" fn(
-    Handle,
-    c_int,
-    c_int,
-    c_int,
-    c_int,
-    c_int,
-    *const c_void,
-    *const c_void,
-    c_int,
-    c_int,
-    *const c_void,
-    c_int,
-    c_int,
-    *const c_void,
-    *mut c_void,
-    c_int,
-    c_int,
-    c_int,
-    c_int,
-) -> Status;
-
-/// `cudaDataType_t` of a matrix.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(i32)]
-pub(super) enum DataType {
-    F32 = 0,
-    F16 = 2,
-}
-
-impl DataType {
-    fn bytes(self) -> usize {
-        match self {
-            Self::F32 => 4,
-            Self::F16 => 2,
-        }
-    }
-}
-
-/// An operand in device memory, row-major: `stride` values from one row to the next.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Operand {
-    pub(super) start: *const c_void,
-    pub(super) dtype: DataType,
-    pub(super) stride: usize,
-    /// Whether the product takes its transpose.
-    pub(super) transposed: bool,
-}
-
-impl Operand {
-    /// The same matrix from value `offset` on.
-    pub(super) fn at(self, offset: usize) -> Self {
-        Self {
-            start: self.start.wrapping_byte_add(offset * self.dtype.bytes()),
-            ..self
-        }
-    }
-}
-
-/// `y = alpha op(a) op(b) + beta y`, where op(a) is `[m, k]`, op(b) `[k, n]` and y `[m, n]`. Sums
-/// are f32.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Gemm {
-    pub(super) m: usize,
-    pub(super) n: usize,
-    pub(super) k: usize,
-    pub(super) alpha: f32,
-    pub(super) a: Operand,
-    pub(super) b: Operand,
-    pub(super) beta: f32,
-    pub(super) y: *mut c_void,
-    pub(super) y_dtype: DataType,
-    pub(super) y_stride: usize,
-}
-
-/// The functions of the library, which stays loaded until the process ends.
-struct Api {
-    create: unsafe extern "C" fn(*mut Handle) -> Status,
-    destroy: unsafe extern "C" fn(Handle) -> Status,
-    set_stream: unsafe extern "C" fn(Handle, *mut c_void) -> Status,
-    gemm_ex: GemmEx,
-    _libraries: Vec<Library>,
-}
-
-impl Api {
-    /// Loads the library at the first call; `driver_cuda` is the CUDA version of the driver, as in
-    /// [`super::GpuInfo`].
-    fn get(driver_cuda: u32) -> Result<&'static Self, KernelError> {
-        static API: OnceLock<Result<Api, String>> = OnceLock::new();
-        let load = || {
-            let mut reasons = Vec::new();
-            let folders = FOLDERS.get().map_or(&[][..], Vec::as_slice);
-            for paths in candidates(driver_cuda / 1000, folders) {
-                match Self::open(&paths) {
-                    Ok(api) => return Ok(api),
-                    Err(reason) => reasons.push(reason),
-                }
-            }
-            Err(reasons.join("; "))
-        };
-        let missing = |reason: &String| KernelError::LibraryMissing {
-            library: "cuBLAS",
-            version: (driver_cuda / 1000).min(VERSIONS[0]),
-            reason: reason.clone(),
-        };
-        API.get_or_init(load).as_ref().map_err(missing)
-    }
-
-    /// Loads the libraries in order; the last is cuBLAS itself.
-    fn open(paths: &[PathBuf]) -> Result<Self, String> {
-        // Its own words are "dlopen failed"; the loader's reason is the source.
-        let text = |error: libloading::Error| {
-            error
-                .source()
-                .map_or_else(|| error.to_string(), ToString::to_string)
-        };
-        let mut libraries = Vec::with_capacity(paths.len());
-        for path in paths {
-            // SAFETY: initialisers of NVIDIA's libraries may run on any thread at any time; the
-            // names are theirs, in folders of the system or the caller.
-            libraries.push(unsafe { Library::new(path) }.map_err(text)?);
-        }
-        let library = libraries.last().ok_or("no file of that name")?;
-        // SAFETY: cublas_api.h of versions 12 and 13 declares these names with these signatures.
-        unsafe {
-            Ok(Self {
-                create: *library.get(b"cublasCreate_v2\0").map_err(text)?,
-                destroy: *library.get(b"cublasDestroy_v2\0").map_err(text)?,
-                set_stream: *library.get(b"cublasSetStream_v2\0").map_err(text)?,
-                gemm_ex: *library.get(b"cublasGemmEx\0").map_err(text)?,
-                _libraries: libraries,
-            })
-        }
-    }
-}
-
-/// What to load, in this order: cuBLAS by name, then files of `folders`, each with the library that
-/// it needs loaded first. Versions newer than the driver's are left out, since they do not run on
-/// it.
-fn candidates(driver_major: u32, folders: &[PathBuf]) -> Vec<Vec<PathBuf>> {
-    let versions = VERSIONS
-        .into_iter()
-        .filter(|version| *version <= driver_major);
-    let file = |stem: &str, version: u32| format!("lib{stem}.so.{version}");
-    let by_name = versions
-        .clone()
-        .map(|version| vec![PathBuf::from(file("cublas", version))]);
-    let in_folder = |folder: &Path| {
-        let paths = |version| ["cublasLt", "cublas"].map(|stem| folder.join(file(stem, version)));
-        let there = |paths: &[PathBuf; 2]| paths.iter().all(|path| path.is_file());
-        versions
-            .clone()
-            .map(paths)
-            .filter(there)
-            .map(Vec::from)
-            .collect::<Vec<_>>()
-    };
-    by_name
-        .chain(folders.iter().flat_map(|folder| in_folder(folder)))
-        .collect()
-}
-
-/// A handle of one stream, made when it is first needed.
-pub(super) struct Cublas {
+/// A handle of one stream, created when it is first needed.
+pub(crate) struct Cublas {
     handle: Mutex<Option<Open>>, // dropped before the stream that it uses
     stream: Arc<CudaStream>,
+    device: DeviceId,
     driver_cuda: u32,
 }
 
@@ -210,45 +37,60 @@ struct Open {
     handle: Handle,
 }
 
-// SAFETY: a handle may be used from any thread, by one at a time, which the mutex around it
-// ensures.
+// SAFETY: cuBLAS allows calls with a handle from any thread if they do not overlap. The mutex of
+// `Cublas` serializes them, and `drop` has exclusive access.
 unsafe impl Send for Open {}
 
 impl Drop for Open {
     fn drop(&mut self) {
-        // SAFETY: the library gave the handle, and nothing uses it after this.
+        // SAFETY: `cublasCreate_v2` returned the handle, and this value, which is dropped, is its
+        // only owner.
         let _ = unsafe { (self.api.destroy)(self.handle) };
     }
 }
 
 impl Drop for Cublas {
     fn drop(&mut self) {
-        // The handle, which is dropped next, is destroyed in its own context. A context that is
-        // lost has nothing to free.
+        // The handle, which is dropped next, must be destroyed in its context. After an error the
+        // context is lost, and with it the memory of the handle.
         let _ = self.stream.context().bind_to_thread();
     }
 }
 
 impl Cublas {
-    pub(super) fn new(stream: Arc<CudaStream>, driver_cuda: u32) -> Self {
+    pub(crate) fn new(stream: Arc<CudaStream>, device: DeviceId, driver_cuda: u32) -> Self {
         Self {
             stream,
+            device,
             driver_cuda,
             handle: Mutex::new(None),
         }
     }
 
-    /// Loads the library and makes the handle, unless that was done before.
-    pub(super) fn prepare(&self) -> Result<(), KernelError> {
+    /// Loads the library and creates the handle, unless that was done before.
+    pub(crate) fn prepare(&self) -> Result<(), KernelError> {
         self.with_handle(|_| 0, DriverCall::PrepareCublas)
     }
 
-    /// Puts a product on the stream.
+    /// Enqueues a product on the stream.
     ///
-    /// # Safety
-    /// Every element of the three matrices is in device memory that is only used in the order of
-    /// this stream's order.
-    pub(super) unsafe fn gemm(&self, op: &'static str, gemm: &Gemm) -> Result<(), KernelError> {
+    /// # Errors
+    /// [`KernelError::Argument`] if a buffer is too short; [`KernelError::WrongDevice`];
+    /// [`KernelError::WrongStream`]; [`KernelError::LibraryMissing`]; [`KernelError::Driver`].
+    pub(crate) fn gemm(&self, op: &'static str, gemm: &Gemm<'_>) -> Result<(), KernelError> {
+        let Gemm { a, b, y, .. } = gemm;
+        let stored = |operand: &Operand<'_>, (rows, columns)| {
+            if operand.transposed {
+                (columns, rows)
+            } else {
+                (rows, columns)
+            }
+        };
+        let a_extents = stored(a, (gemm.m, gemm.k));
+        let b_extents = stored(b, (gemm.k, gemm.n));
+        let a_start = a.matrix.address(op, "a", self.device, a_extents)?;
+        let b_start = b.matrix.address(op, "b", self.device, b_extents)?;
+        let y_start = y.address(op, "y", self.device, (gemm.m, gemm.n))?;
         let int = |arg, n: usize| {
             i32::try_from(n).map_err(|_| KernelError::Argument {
                 op,
@@ -257,41 +99,43 @@ impl Cublas {
                 rule: Rule::Below(1 << 31),
             })
         };
-        // cuBLAS counts in columns: it computes y^T = op(b)^T op(a)^T, and a row-major matrix is
-        // its own transpose there.
+        // cuBLAS is column-major: it computes y^T = op(b)^T op(a)^T, and a row-major matrix is its
+        // transpose there.
         let (m, n, k) = (
             int("columns", gemm.n)?,
             int("rows", gemm.m)?,
             int("inner extent", gemm.k)?,
         );
         let [ldb, lda] = [
-            int("stride of b", gemm.b.stride)?,
-            int("stride of a", gemm.a.stride)?,
+            int("stride of b", b.matrix.stride)?,
+            int("stride of a", a.matrix.stride)?,
         ];
-        let ldy = int("output stride", gemm.y_stride)?;
+        let ldy = int("output stride", y.stride)?;
         const COMPUTE_32F: c_int = 68;
         const DEFAULT_ALGORITHM: c_int = -1;
         let run = |open: &Open| {
-            // SAFETY: the caller's promise; alpha and beta are locals that outlive the call, which
-            // copies them.
+            // SAFETY: the handle is open, and `with_handle` has made its context current. `address`
+            // checked that each matrix is in memory of this stream and that all its elements are
+            // within its buffer. alpha and beta are host values that outlive the call, which copies
+            // them. The product is in stream order, and memory is freed in stream order.
             unsafe {
                 (open.api.gemm_ex)(
                     open.handle,
-                    c_int::from(gemm.b.transposed),
-                    c_int::from(gemm.a.transposed),
+                    c_int::from(b.transposed),
+                    c_int::from(a.transposed),
                     m,
                     n,
                     k,
                     (&raw const gemm.alpha).cast(),
-                    gemm.b.start,
-                    gemm.b.dtype as c_int,
+                    b_start as *const c_void,
+                    b.matrix.values.data_type(),
                     ldb,
-                    gemm.a.start,
-                    gemm.a.dtype as c_int,
+                    a_start as *const c_void,
+                    a.matrix.values.data_type(),
                     lda,
                     (&raw const gemm.beta).cast(),
-                    gemm.y,
-                    gemm.y_dtype as c_int,
+                    y_start as *mut c_void,
+                    y.values.data_type(),
                     ldy,
                     COMPUTE_32F,
                     DEFAULT_ALGORITHM,
@@ -317,20 +161,22 @@ impl Cublas {
     }
 
     fn open(&self) -> Result<Open, KernelError> {
-        const WHAT: DriverCall = DriverCall::PrepareCublas;
+        const CALL: DriverCall = DriverCall::PrepareCublas;
         let api = Api::get(self.driver_cuda)?;
         let mut handle = null_mut();
-        // SAFETY: the pointer is to a local that outlives the call; the context is current.
-        check(unsafe { (api.create)(&mut handle) }, WHAT)?;
+        // SAFETY: the pointer is to a local that outlives the call, and `with_handle`, the only
+        // caller, has made the context current.
+        check(unsafe { (api.create)(&mut handle) }, CALL)?;
         let open = Open { api, handle };
         let stream = self.stream.cu_stream().cast();
-        // SAFETY: handle and stream are of the current context.
-        check(unsafe { (api.set_stream)(handle, stream) }, WHAT)?;
+        // SAFETY: the handle was created above in the current context, which is that of the stream,
+        // and the `Arc` of `Cublas` keeps the stream alive as long as the handle.
+        check(unsafe { (api.set_stream)(handle, stream) }, CALL)?;
         Ok(open)
     }
 }
 
-/// Names a status of cublas_api.h.
+/// Converts a status of cublas_api.h to an error with its name.
 fn check(status: Status, what: DriverCall) -> Result<(), KernelError> {
     let (name, code) = match status {
         0 => return Ok(()),
@@ -352,45 +198,4 @@ fn check(status: Status, what: DriverCall) -> Result<(), KernelError> {
         code,
         message: format!("{name} ({status})"),
     })
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    fn names(candidates: &[Vec<PathBuf>]) -> Vec<String> {
-        let last = |paths: &Vec<PathBuf>| paths.last().unwrap().display().to_string();
-        candidates.iter().map(last).collect()
-    }
-
-    #[test]
-    fn a_library_newer_than_the_driver_is_no_candidate() {
-        assert_eq!(names(&candidates(12, &[])), ["libcublas.so.12"]);
-        assert_eq!(
-            names(&candidates(13, &[])),
-            ["libcublas.so.13", "libcublas.so.12"]
-        );
-        assert!(candidates(11, &[]).is_empty());
-    }
-
-    #[test]
-    fn a_folder_counts_only_with_both_libraries_and_loads_the_needed_one_first() {
-        let folder = std::env::temp_dir().join(format!("moss-cublas-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        std::fs::write(folder.join("libcublas.so.12"), b"").unwrap();
-        assert_eq!(candidates(12, std::slice::from_ref(&folder)).len(), 1);
-        std::fs::write(folder.join("libcublasLt.so.12"), b"").unwrap();
-        let found = candidates(12, std::slice::from_ref(&folder));
-        assert_eq!(
-            found[1],
-            [
-                folder.join("libcublasLt.so.12"),
-                folder.join("libcublas.so.12")
-            ]
-        );
-        // Neither is a library: the loader's own reason is reported.
-        assert!(Api::open(&found[1]).is_err_and(|reason| !reason.is_empty()));
-        std::fs::remove_dir_all(&folder).unwrap();
-    }
 }
