@@ -50,7 +50,7 @@ const TOO_OLD: [(&str, &str); 3] = [("v100", "7.0"), ("p100", "6.0"), ("p40", "6
 #[derive(Debug, Clone)]
 pub struct PlannedDevice {
     /// The device, as the placement describes it.
-    pub card: Device,
+    pub device: Device,
     /// Peak operations per second of its tensor cores, if known.
     pub tensor_flops: Option<f64>,
 }
@@ -75,7 +75,7 @@ impl KnownGpu {
     /// Returns the GPU as device `ordinal` of a plan.
     pub fn device(&self, ordinal: usize) -> PlannedDevice {
         PlannedDevice {
-            card: Device {
+            device: Device {
                 name: self.name.to_owned(),
                 kind: DeviceKind::Gpu { ordinal },
                 free: self.free(),

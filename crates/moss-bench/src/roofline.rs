@@ -40,18 +40,24 @@ impl Prediction {
         positions: usize,
         is_packed: bool,
     ) -> Self {
-        let cards: Vec<_> = devices.iter().map(|device| device.card.clone()).collect();
+        let placed: Vec<_> = devices
+            .iter()
+            .map(|planned| planned.device.clone())
+            .collect();
         let prompt = PROMPT.min(positions);
         let share = if is_packed { PACKED_SHARE } else { DENSE_SHARE };
         // A stage also reads its weights once.
         let prefill = |stage: &Stage| {
-            let PlannedDevice { card, tensor_flops } = devices.get(stage.device)?;
+            let PlannedDevice {
+                device,
+                tensor_flops,
+            } = devices.get(stage.device)?;
             let arithmetic = stage_flops(stage, config, prompt) / ((*tensor_flops)? * share);
-            Some(arithmetic.max(stage.token_seconds(card, 0.0)))
+            Some(arithmetic.max(stage.token_seconds(device, 0.0)))
         };
         Self {
-            rate_empty: 1.0 / placement.token_seconds(&cards, 0.0),
-            rate_full: 1.0 / placement.token_seconds(&cards, 1.0),
+            rate_empty: 1.0 / placement.token_seconds(&placed, 0.0),
+            rate_full: 1.0 / placement.token_seconds(&placed, 1.0),
             prompt,
             share,
             first_token: placement.stages.iter().map(prefill).sum(),

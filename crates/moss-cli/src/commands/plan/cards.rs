@@ -24,7 +24,7 @@ pub(super) fn cards(args: &PlanArgs, model: &ModelArgs) -> anyhow::Result<Vec<Pl
         };
         host = Some(card.clone());
         Ok(PlannedDevice {
-            card,
+            device: card,
             tensor_flops: None,
         })
     };
@@ -64,7 +64,7 @@ fn this_gpu(ordinal: usize) -> anyhow::Result<PlannedDevice> {
         CliError::new(what)
     })?;
     Ok(PlannedDevice {
-        card,
+        device: card,
         tensor_flops: None,
     })
 }

@@ -31,7 +31,10 @@ pub(crate) fn run(args: &PlanArgs, cli: &Cli, printer: &Printer) -> anyhow::Resu
         return Err(CliError::new(what).into());
     }
     let planned = cards::cards(args, &cli.model)?;
-    let cards: Vec<Device> = planned.iter().map(|planned| planned.card.clone()).collect();
+    let cards: Vec<Device> = planned
+        .iter()
+        .map(|planned| planned.device.clone())
+        .collect();
     let any_gpu = cards.iter().any(|card| card.kind != DeviceKind::Cpu);
     let dtype = match any_gpu {
         true => ComputeDtype::F16,
