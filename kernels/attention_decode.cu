@@ -15,9 +15,10 @@
 //   block 128, half a cache block per warp   shared 5.2 KB   sm_75+
 //   cost reads 4 * stride bytes per position and head: bound by memory bandwidth
 //   pair crates/moss-cuda/src/attention.rs
+#include "common/layouts.cuh"
 #include "common/types.cuh"
 
-// Mirrored by `DecodeAttentionArgs` in crates/moss-cuda/src/args.rs.
+// Mirrored by `DecodeAttentionArgs` in crates/moss-cuda/src/args.
 struct DecodeAttentionArgs {
     const half* q;
     const half* keys;
@@ -32,6 +33,7 @@ struct DecodeAttentionArgs {
     u32 max_blocks, heads, head_dim, stride, out_stride;
     float scale;
 };
+CHECK_LAYOUT_DecodeAttentionArgs;
 
 constexpr u32 WARPS = 4, WARP_POSITIONS = BLOCK_POSITIONS / 2, SPLIT = WARPS * WARP_POSITIONS;
 constexpr u32 COMBINED = WARPS * WARP;  // splits combined per round, one per thread

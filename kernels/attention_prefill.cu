@@ -17,9 +17,10 @@
 //   shared 192 B (sm_80+) or 128 B (sm_75) per element of a head: at 256, 48 or 32 KB
 //   cost 4 * head_dim operations per token, head and visible position: measure it in TFLOP/s
 //   pair crates/moss-cuda/src/attention.rs
+#include "common/layouts.cuh"
 #include "common/mma.cuh"
 
-// Mirrored by `PrefillAttentionArgs` in crates/moss-cuda/src/args.rs.
+// Mirrored by `PrefillAttentionArgs` in crates/moss-cuda/src/args.
 struct PrefillAttentionArgs {
     const half* q;
     const half* keys;
@@ -31,6 +32,7 @@ struct PrefillAttentionArgs {
     u32 max_blocks, heads, head_dim, stride, out_stride;
     float scale;
 };
+CHECK_LAYOUT_PrefillAttentionArgs;
 
 constexpr u32 THREADS = 128, WARP_ROWS = 16;
 

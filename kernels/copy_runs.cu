@@ -7,17 +7,20 @@
 //   cost two transfers over the bus, about 2 us in all; a memcpy node of a CUDA graph takes 3 to
 //   4 us per run
 //   pair crates/moss-cuda/src/batched_memcpy.rs
+#include "common/layouts.cuh"
 #include "common/types.cuh"
 
-// Mirrored by the structs of the same names in crates/moss-cuda/src/args.rs.
+// Mirrored by the structs of the same names in crates/moss-cuda/src/args.
 struct CopyRun {
     const u32* from;
     u32* to;
     u64 words;
 };
+CHECK_LAYOUT_CopyRun;
 struct CopyRunsArgs {
     CopyRun runs[4];
 };
+CHECK_LAYOUT_CopyRunsArgs;
 
 constexpr u32 THREADS = 256, PER_THREAD = 4;
 

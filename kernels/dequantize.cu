@@ -8,8 +8,9 @@
 //   cost reads 0.5 or 1 byte per weight and writes 2, into L2 if the panel is small enough
 //   pair crates/moss-cuda/src/repack.rs
 #include "common/dequantize.cuh"
+#include "common/layouts.cuh"
 
-// Mirrored by `DequantizeArgs` in crates/moss-cuda/src/args.rs.
+// Mirrored by `DequantizeArgs` in crates/moss-cuda/src/args.
 struct DequantizeArgs {
     const uint4* weight;
     const uint2* table;
@@ -17,6 +18,7 @@ struct DequantizeArgs {
     u32 blocks, groups, group_magic;  // of the whole matrix
     u32 first_tile, tiles, first_block, panel_blocks;
 };
+CHECK_LAYOUT_DequantizeArgs;
 
 template <Format F> __device__ __forceinline__ void dequantize(const DequantizeArgs& a) {
     griddepcontrol_wait();

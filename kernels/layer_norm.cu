@@ -7,14 +7,16 @@
 //   grid one block per token   block 1024   shared 128 B   sm_75+
 //   cost reads a row of 4 * hidden bytes once, and values past 6144 three times: microseconds
 //   pair crates/moss-cuda/src/elementwise.rs
+#include "common/layouts.cuh"
 #include "common/types.cuh"
 
-// Mirrored by `NormTarget` in crates/moss-cuda/src/args.rs.
+// Mirrored by `NormTarget` in crates/moss-cuda/src/args.
 struct NormTarget {
     half* out;           // [tokens, stride], or null: no target
     const u32* scatter;  // input permutation: the column of each value, or null
     u32 stride;
 };
+CHECK_LAYOUT_NormTarget;
 
 constexpr u32 THREADS = 1024;
 constexpr u32 PER_THREAD = 6;  // values per thread in registers: 6144 per block

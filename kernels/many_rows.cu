@@ -10,7 +10,7 @@
 //   x  f32 [tokens, hidden]
 //   grid (hidden / 1024, tokens)   block 256
 //
-//   pair crates/moss-cuda/src/elementwise.rs
+//   pair crates/moss-cuda/src/qkv_rope_gelu.rs, crates/moss-cuda/src/elementwise.rs
 #include "common/heads.cuh"
 
 extern "C" __global__ void __launch_bounds__(256) heads_and_inner(

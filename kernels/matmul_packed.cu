@@ -16,9 +16,10 @@
 //   cost 2 n operations per weight; reads 0.5 or 1 byte per weight and 128 tokens, mostly from L2
 //   pair crates/moss-cuda/src/matmul_packed.rs
 #include "common/dequantize.cuh"
+#include "common/layouts.cuh"
 #include "common/wgmma.cuh"
 
-// Mirrored by `MatmulArgs` in crates/moss-cuda/src/args.rs.
+// Mirrored by `MatmulArgs` in crates/moss-cuda/src/args.
 struct MatmulArgs {
     const uint4* weight;
     const uint2* table;
@@ -28,6 +29,7 @@ struct MatmulArgs {
     u32 tiles, blocks, groups, group_magic;  // of the weight
     u32 outputs, n, x_stride, y_stride, splits;
 };
+CHECK_LAYOUT_MatmulArgs;
 
 constexpr u32 TILE_OUTPUTS = 192;  // outputs per block
 // Producer group i fills the pipeline stages of the blocks i, i + 2, i + 4, ...

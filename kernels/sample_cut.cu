@@ -9,9 +9,10 @@
 //
 // `__fdiv_rn` and `__fmul_rn` round as on the host, including subnormal numbers: the file must be
 // compiled without -ftz and without fast math.
+#include "common/layouts.cuh"
 #include "common/types.cuh"
 
-// Request of one row, 20 bytes. Mirrored by `SampleParams` in crates/moss-cuda/src/args.rs, as are
+// Request of one row, 20 bytes. Mirrored by `SampleParams` in crates/moss-cuda/src/args, as are
 // the structs below.
 struct SampleParams {
     float repetition_penalty;  // > 0; 1 disables it
@@ -20,6 +21,7 @@ struct SampleParams {
     u32 allowed;               // ids below this are candidates; may be larger than vocab
     u32 history_len;           // ids in the row's history, at most history_stride
 };
+CHECK_LAYOUT_SampleParams;
 
 // Zero before and after a launch.
 struct SampleState {
@@ -41,6 +43,7 @@ struct SampleAnswer {
     u32 unused[6];
     SampleCandidate candidates[MAX_KEPT];  // unordered: the host sorts them by id
 };
+CHECK_LAYOUT_SampleAnswer;
 
 // WHOLE_ROW: the host must read all logits of the row, which are unchanged. The causes are: no
 // request; a logit below `allowed` is NaN or +inf; the best score is not finite; or so many scores
@@ -59,6 +62,7 @@ struct SampleCutArgs {
     SampleAnswer* answers;       // [rows], in device memory or mapped host memory
     u32 logits_stride, history_stride, vocab;
 };
+CHECK_LAYOUT_SampleCutArgs;
 
 constexpr u32 THREADS = 256, WARPS = THREADS / WARP;
 constexpr u32 PER_THREAD = 4, TILE = THREADS * PER_THREAD;  // scores per thread and per block

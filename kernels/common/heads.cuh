@@ -1,9 +1,10 @@
 // Epilogue of qkv_proj and fc_in: rotary embedding, KV cache write, and GELU. Shared by the decode
 // (GEMV) kernels of common/linear.cuh and by heads_and_inner in many_rows.cu, for prefill (GEMM).
 #pragma once
+#include "layouts.cuh"
 #include "types.cuh"
 
-// Mirrored by `Heads` in crates/moss-cuda/src/args.rs.
+// Mirrored by `Heads` in crates/moss-cuda/src/args.
 struct Heads {
     half* q;     // [tokens, num_heads, head_stride]
     half* keys;  // KV cache of one layer: [num_blocks, num_heads, 16, head_stride]
@@ -21,6 +22,7 @@ struct Heads {
     u32 hidden, shards;
     u32 num_heads, head_dim, head_stride, rotary_pairs;
 };
+CHECK_LAYOUT_Heads;
 
 // Stores outputs r and r + 1 (r even) of qkv_proj for one token: queries and keys are rotated, keys
 // and values are written to the cache.

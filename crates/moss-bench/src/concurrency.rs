@@ -1,4 +1,4 @@
-//! Concurrent requests, through the engine as the server and the chat use it.
+//! Throughput of concurrent requests, measured through the engine.
 
 use std::time::Instant;
 
@@ -26,14 +26,14 @@ pub struct Served {
     pub first_s: [f64; 2],
 }
 
-/// Cache positions that `clients` conversations of `positions` take.
+/// Returns the cache positions of `clients` conversations of `positions` tokens.
 pub fn cache_positions(clients: usize, positions: usize) -> usize {
     let blocks = clients.saturating_mul(positions.div_ceil(CacheShape::BLOCK_SIZE));
     blocks.saturating_mul(CacheShape::BLOCK_SIZE)
 }
 
-/// Runs each number of concurrent requests, each with a prompt of `prompt` tokens of its own and
-/// for `new` more. The first of all runs twice, and counts once.
+/// Runs each number of concurrent requests. Each request has a different prompt of `prompt` tokens
+/// and generates `new` tokens. The first number is run twice, the first time as a warm-up.
 ///
 /// # Errors
 /// Those of the engine.
@@ -60,7 +60,7 @@ pub fn serve(
         max_new_tokens: Some(new),
         ..StopRules::default()
     };
-    let ask = |clients: usize| -> Result<Served, BenchError> {
+    let measure = |clients: usize| -> Result<Served, BenchError> {
         let start = Instant::now();
         let request = |client: usize| Request {
             stop: stop.clone(),
@@ -87,12 +87,12 @@ pub fn serve(
             first_s: [median(first)?, longest],
         })
     };
-    numbers.first().map(|first| ask(*first)).transpose()?;
-    numbers.iter().map(|clients| ask(*clients)).collect()
+    numbers.first().map(|first| measure(*first)).transpose()?;
+    numbers.iter().map(|clients| measure(*clients)).collect()
 }
 
 impl Served {
-    /// Returns the tokens a second of all clients together.
+    /// Returns the tokens per second of all clients together.
     pub fn tokens_per_s(&self) -> f64 {
         (self.clients * self.new) as f64 / self.seconds
     }

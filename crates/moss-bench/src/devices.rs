@@ -10,11 +10,11 @@ pub struct DeviceReport {
     pub info: GpuInfo,
     /// Bytes of free memory.
     pub free: u64,
-    /// Bytes a second of a copy within the GPU, or the reason why it could not be measured.
+    /// Bytes per second of a copy within the GPU, or the error of its measurement.
     pub copy_bandwidth: Result<f64, KernelError>,
 }
 
-/// Lists the GPUs that the driver shows, and measures the bandwidth of each. `newest_code` is the
+/// Lists the GPUs that the driver reports, and measures the bandwidth of each. `newest_code` is the
 /// newest architecture whose code may run.
 ///
 /// # Errors

@@ -13,13 +13,13 @@ use moss_unicode::DecodeError;
 #[error("{}", moss_messages::english(self))]
 #[non_exhaustive]
 pub enum BenchError {
-    /// The model refused, or failed.
+    /// An error of the model.
     #[error(transparent)]
     Model(#[from] ModelError),
-    /// The engine refused, or failed.
+    /// An error of the engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// Nothing could be drawn.
+    /// An error of sampling.
     #[error(transparent)]
     Sampling(#[from] SamplingError),
     /// A median of no measurements.
@@ -57,14 +57,14 @@ pub enum BenchError {
         /// The parser's error.
         source: serde_json::Error,
     },
-    /// A file is no safetensors file.
+    /// A file is not in the safetensors format.
     Safetensors {
         /// The file.
         file: PathBuf,
         /// The parser's error.
         source: safetensors::SafeTensorError,
     },
-    /// A tensor of another type than expected values have.
+    /// A tensor of a type that expected values do not have.
     TensorType {
         /// The file.
         file: PathBuf,

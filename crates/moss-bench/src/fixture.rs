@@ -1,16 +1,16 @@
-//! One layer and the buffers of a pass through it, as parity checks and timings set them up.
+//! One layer and the buffers of a forward batch, for parity cases and timings.
 
 use candle_core::Device;
 use half::f16;
 use moss_cpu::ops::{RopePrecision, RopeTable};
 use moss_cuda::{
-    BLOCK_POSITIONS, Buffer, Gpu, GpuLinear, HeadTargets, KvBlocks, LinearInput, LinearPair,
-    NormWeights, RopeOnGpu,
+    BLOCK_POSITIONS, Buffer, Gpu, GpuLinear, KvBlocks, LinearInput, LinearPair, NormWeights,
+    QkvRopeGelu, RopeOnGpu,
 };
 use moss_model::BlockSpec;
 use moss_weights::{KernelError, synthetic::noise};
 
-/// Weights and cache.
+/// The weights and the cache of a layer.
 pub(crate) struct Layer {
     pub(crate) norm: NormWeights,
     /// qkv_proj and fc_in.
@@ -21,7 +21,7 @@ pub(crate) struct Layer {
 }
 
 impl Layer {
-    /// A layer with these weights, a norm that changes every value, and an empty cache.
+    /// Creates a layer with these weights, a norm that changes every value, and an empty cache.
     pub(crate) fn new(
         gpu: &Gpu,
         spec: BlockSpec,
@@ -30,7 +30,7 @@ impl Layer {
         cache_blocks: usize,
     ) -> Result<Self, KernelError> {
         let mut cache = KvBlocks::new(gpu, cache_blocks, BLOCK_POSITIONS, spec.head_layout())?;
-        cache.hold(gpu, cache_blocks)?;
+        cache.ensure_mapped(gpu, cache_blocks)?;
         Ok(Self {
             norm: norm(gpu, spec.hidden_size())?,
             inputs,
@@ -40,7 +40,7 @@ impl Layer {
     }
 }
 
-/// Factors around 1 and summands around 0.
+/// Returns norm weights with factors around 1 and summands around 0.
 pub(crate) fn norm(gpu: &Gpu, hidden: usize) -> Result<NormWeights, KernelError> {
     let (weight, bias) = norm_values(hidden);
     Ok(NormWeights {
@@ -60,27 +60,27 @@ pub(crate) fn norm_values(hidden: usize) -> (Vec<f32>, Vec<f32>) {
     )
 }
 
-/// Buffers of a pass of `rows` rows.
+/// Buffers of a forward batch.
 pub(crate) struct ForwardBuffers {
     spec: BlockSpec,
-    /// `[rows, hidden]`
+    /// `[tokens, hidden]`
     pub(crate) stream: Buffer<f32>,
-    /// `[rows, places]`: the inputs of qkv_proj and of fc_in.
+    /// The inputs of qkv_proj and of fc_in, `[tokens, input_stride]`.
     pub(crate) normed: [Buffer<f16>; 2],
-    /// `[rows, heads, stride]`
+    /// `[tokens, heads, stride]`
     pub(crate) q: Buffer<f16>,
-    /// `[rows, places]`: the inputs of out_proj and of fc_out.
+    /// The inputs of out_proj and of fc_out, `[tokens, input_stride]`.
     pub(crate) attended: Buffer<f16>,
     pub(crate) inner: Buffer<f16>,
     pub(crate) rope: RopeOnGpu,
-    /// Position and cache slot of each row.
+    /// Position and cache slot of each token.
     pub(crate) positions: Buffer<u32>,
     pub(crate) slots: Buffer<u32>,
     pub(crate) flag: Buffer<u64>,
 }
 
 impl ForwardBuffers {
-    /// Zeros everywhere, and nothing reported.
+    /// Allocates the buffers, with zeros and no report of non-finite values.
     pub(crate) fn new(
         gpu: &Gpu,
         spec: BlockSpec,
@@ -88,17 +88,17 @@ impl ForwardBuffers {
         positions: &[u32],
         slots: &[u32],
     ) -> Result<Self, KernelError> {
-        let rows = positions.len();
-        let places = |linear: &GpuLinear| gpu.zeros::<f16>(rows * linear.input_stride());
+        let tokens = positions.len();
+        let input = |linear: &GpuLinear| gpu.zeros::<f16>(tokens * linear.input_stride());
         let (precision, device) = (RopePrecision::F32, Device::Cpu);
         let table = RopeTable::new(spec.rotary_dim, spec.context_length, precision, &device)?;
         Ok(Self {
             spec,
-            stream: gpu.zeros(rows * spec.hidden_size())?,
-            normed: [places(&layer.inputs.first)?, places(&layer.inputs.second)?],
-            q: gpu.zeros(rows * spec.num_heads * spec.head_layout().stride())?,
-            attended: places(&layer.outputs.first)?,
-            inner: places(&layer.outputs.second)?,
+            stream: gpu.zeros(tokens * spec.hidden_size())?,
+            normed: [input(&layer.inputs.first)?, input(&layer.inputs.second)?],
+            q: gpu.zeros(tokens * spec.num_heads * spec.head_layout().stride())?,
+            attended: input(&layer.outputs.first)?,
+            inner: input(&layer.outputs.second)?,
             rope: RopeOnGpu::new(gpu, table.sin(), table.cos(), table.pairs())?,
             positions: gpu.upload(positions)?,
             slots: gpu.upload(slots)?,
@@ -106,7 +106,7 @@ impl ForwardBuffers {
         })
     }
 
-    /// The inputs of qkv_proj and fc_in.
+    /// Returns the inputs of qkv_proj and fc_in.
     pub(crate) fn normed<'a>(&'a self, layer: &Layer) -> [LinearInput<'a>; 2] {
         let input = |values, stride| LinearInput { values, stride };
         [
@@ -115,8 +115,8 @@ impl ForwardBuffers {
         ]
     }
 
-    /// The inputs of out_proj and fc_out.
-    pub(crate) fn ready<'a>(&'a self, layer: &Layer) -> [LinearInput<'a>; 2] {
+    /// Returns the inputs of out_proj and fc_out.
+    pub(crate) fn output_inputs<'a>(&'a self, layer: &Layer) -> [LinearInput<'a>; 2] {
         let input = |values, stride| LinearInput { values, stride };
         [
             input(&self.attended, layer.outputs.first.input_stride()),
@@ -124,10 +124,10 @@ impl ForwardBuffers {
         ]
     }
 
-    /// Where the outputs of qkv_proj and fc_in go.
-    pub(crate) fn targets<'a>(&'a self, layer: &'a Layer) -> HeadTargets<'a> {
-        let [_, inner] = self.ready(layer);
-        HeadTargets {
+    /// Returns the destinations of the outputs of qkv_proj and fc_in.
+    pub(crate) fn epilogue<'a>(&'a self, layer: &'a Layer) -> QkvRopeGelu<'a> {
+        let [_, inner] = self.output_inputs(layer);
+        QkvRopeGelu {
             q: &self.q,
             cache: &layer.cache,
             positions: self.positions.all(),

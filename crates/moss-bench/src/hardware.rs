@@ -1,29 +1,29 @@
-//! GPUs by their data sheets: for predictions about devices that this machine does not have.
+//! GPUs by their data sheets, for predictions about devices that this machine does not have.
 
 use moss_model::placement::{Device, DeviceKind};
 
 const GIB: u64 = 1 << 30;
 
-/// Memory that a driver keeps, with the idle context of a program.
+/// Bytes of memory that the driver and the context of a program occupy.
 pub const DRIVER_MEMORY: u64 = GIB / 2;
 
-/// Memory that a display takes of a GPU that is made for one.
+/// Bytes of memory that a display occupies on a GPU that drives one.
 pub const DISPLAY_MEMORY: u64 = GIB / 2;
 
-/// A GPU by its nominal figures: gathered from public tables, none of them measured here.
+/// A GPU by its nominal figures, from public tables; none is measured.
 #[derive(Debug, Clone, Copy)]
 pub struct KnownGpu {
     /// Its name, as users give it.
     pub name: &'static str,
     /// GiB of memory.
     memory: u64,
-    /// A sixteenth of the memory holds check bits, as the GPU is delivered.
+    /// ECC occupies a sixteenth of the memory, as the GPU is delivered.
     check_bits: bool,
-    /// Made to drive a display.
+    /// Is true if the GPU usually drives a display.
     display: bool,
-    /// GB a second.
+    /// GB per second.
     bandwidth: f64,
-    /// f16 products a second on the tensor cores, summed in f32, no sparsity; 10^12 operations.
+    /// 10^12 operations per second on the tensor cores: f16 products, f32 sums, no sparsity.
     tensor: f64,
 }
 
@@ -43,15 +43,15 @@ pub const KNOWN_GPUS: [KnownGpu; 11] = [
     KnownGpu { name: "rtx4090",   memory: 24,  check_bits: false, display: true,  bandwidth: 1008.0, tensor: 165.2 },
 ];
 
-/// GPUs that people have and the kernels do not run on: their compute capability.
+/// Common GPUs that are too old for the kernels, with their compute capability.
 const TOO_OLD: [(&str, &str); 3] = [("v100", "7.0"), ("p100", "6.0"), ("p40", "6.1")];
 
 /// A device of a plan.
 #[derive(Debug, Clone)]
 pub struct PlannedDevice {
-    /// The device as the placement has to know it.
-    pub card: Device,
-    /// Operations a second of its tensor cores at their peak, if known.
+    /// The device, as the placement describes it.
+    pub device: Device,
+    /// Peak operations per second of its tensor cores, if known.
     pub tensor_flops: Option<f64>,
 }
 
@@ -75,7 +75,7 @@ impl KnownGpu {
     /// Returns the GPU as device `ordinal` of a plan.
     pub fn device(&self, ordinal: usize) -> PlannedDevice {
         PlannedDevice {
-            card: Device {
+            device: Device {
                 name: self.name.to_owned(),
                 kind: DeviceKind::Gpu { ordinal },
                 free: self.free(),
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_gpus_free_memory_is_what_is_left_of_its_data_sheet() {
+    fn free_memory_is_that_of_the_data_sheet_without_ecc_driver_and_display() {
         let free = |name| KnownGpu::find(name).unwrap().free();
         assert_eq!(
             free("t4"),

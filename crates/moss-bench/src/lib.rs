@@ -1,8 +1,8 @@
 //! Measurements: parity of the GPU kernels with the CPU's, times of kernels and models, predictions
 //! from bytes and operations, and the comparison of a model with expected values.
 //!
-//! The functions that need GPU kernels compile without the feature `cuda` too, and return
-//! [`moss_weights::KernelError::NotCompiled`] then.
+//! Without the feature `cuda`, the functions that need GPU kernels return
+//! [`moss_weights::KernelError::NotCompiled`].
 
 pub mod concurrency;
 mod devices;

@@ -1,4 +1,4 @@
-//! The time of loading: opening the GPUs, and the weights after it.
+//! The time of loading a model: opening the GPUs, then loading the weights.
 
 use std::time::Instant;
 
@@ -8,11 +8,11 @@ use moss_model::LoadEvent;
 #[derive(Debug)]
 pub struct LoadTimer {
     start: Instant,
-    /// When all GPUs were open and the layers divided.
+    /// The time at which all GPUs were open and the layers were placed.
     planned: Option<Instant>,
     /// Bytes for the GPUs.
     gpu_bytes: u64,
-    /// Seconds in all, once finished.
+    /// Total seconds, after [`LoadTimer::finish`].
     pub seconds: f64,
 }
 
@@ -27,14 +27,14 @@ impl LoadTimer {
         }
     }
 
-    /// Returns a listener that notes the events and passes them to `tell`.
-    pub fn watch(&mut self, mut tell: impl FnMut(LoadEvent)) -> impl FnMut(LoadEvent) {
+    /// Returns a listener that records the events and passes them to `next`.
+    pub fn watch(&mut self, mut next: impl FnMut(LoadEvent)) -> impl FnMut(LoadEvent) {
         move |event| {
             if let LoadEvent::Planned { memory, .. } = &event {
                 self.planned = Some(Instant::now());
                 self.gpu_bytes += memory.weights + memory.embedding;
             }
-            tell(event);
+            next(event);
         }
     }
 
@@ -43,8 +43,8 @@ impl LoadTimer {
         self.seconds = self.start.elapsed().as_secs_f64();
     }
 
-    /// Returns the seconds that the weights of the GPUs took, without opening the GPUs, and bytes of
-    /// them a second.
+    /// Returns the seconds of loading the weights of the GPUs, without opening the GPUs, and their
+    /// bytes per second.
     pub fn gpu_weights(&self) -> Option<(f64, f64)> {
         let seconds = self.seconds - self.planned?.duration_since(self.start).as_secs_f64();
         Some((seconds, self.gpu_bytes as f64 / seconds))

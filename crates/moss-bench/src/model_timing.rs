@@ -1,4 +1,4 @@
-//! One conversation at the model itself, without an engine, and its times.
+//! The times of one sequence, measured at the model without the engine.
 
 use std::time::Instant;
 
@@ -7,32 +7,32 @@ use moss_sampling::Sampler;
 
 use crate::BenchError;
 
-/// Prefills on a GPU, of which the median counts; on a CPU there is time for one.
+/// Prefills on a GPU, of which the median is reported. On a CPU one prefill takes long enough.
 const GPU_PREFILLS: usize = 5;
 
-/// Times of one prompt and the tokens after it.
+/// The times of one prompt and the tokens after it.
 #[derive(Debug, Clone, Copy)]
 pub struct ConversationTimes {
     /// Tokens of the prompt.
     pub prompt: usize,
     /// Tokens generated.
     pub new: usize,
-    /// Seconds of the prompt: the median.
+    /// Median of the seconds of the prompt.
     pub prefill_s: f64,
-    /// Median over the generated tokens, drawing them included.
+    /// Median of the seconds of a generated token, including sampling.
     pub token_s: f64,
-    /// Bytes of weights, keys and values that such a token reads.
+    /// Bytes of weights, keys and values that a generated token reads.
     pub token_bytes: f64,
 }
 
-/// Times conversations at a model.
+/// Times sequences.
 #[derive(Debug)]
 pub struct ConversationTimer<'a> {
     /// The model.
     pub model: &'a mut Moss,
-    /// Draws the tokens.
+    /// Samples the tokens.
     pub sampler: Sampler,
-    /// Is true if a GPU runs the model: there is time for several prefills then.
+    /// Is true if a GPU runs the model, which is fast enough for several prefills.
     pub on_gpu: bool,
 }
 
@@ -45,7 +45,7 @@ impl ConversationTimer<'_> {
         let mut ids = synthetic_token_ids(self.model, prompt);
         let mut blocks = BlockTable::default();
         BlockPool::new(self.model.cache_shape()).grow(&mut blocks, prompt + new)?;
-        self.step(&ids, 0..1, &blocks)?; // brings the weights into memory
+        self.step(&ids, 0..1, &blocks)?; // reads the weights into memory
         let times = if self.on_gpu {
             self.step(&ids, 0..prompt, &blocks)?; // libraries choose and load their kernels
             GPU_PREFILLS
@@ -77,7 +77,7 @@ impl ConversationTimer<'_> {
         })
     }
 
-    /// Returns when the stages worked on a prompt, and on a token after it.
+    /// Returns the intervals in which the stages computed a prompt, and a token after it.
     ///
     /// # Errors
     /// Those of the model.
@@ -96,12 +96,12 @@ impl ConversationTimer<'_> {
             self.model.forward_timed(&[chunk])
         };
         let of_prompt = forward(0..prompt)?.1;
-        forward(prompt..prompt + 1)?; // the first token's work is recorded on the way
+        forward(prompt..prompt + 1)?; // the first token captures its CUDA graph
         let of_token = forward(prompt..prompt + 1)?.1;
         Ok([of_prompt, of_token])
     }
 
-    /// Runs `ids[rows]` and draws the next token: seconds, and the token.
+    /// Runs `ids[rows]` and samples the next token. Returns the seconds and the token.
     fn step(
         &mut self,
         ids: &[u32],
@@ -118,12 +118,12 @@ impl ConversationTimer<'_> {
             blocks,
             logits,
         };
-        let mut answers = self.model.forward(&[chunk], &|| false)?;
-        let answer = answers.first_mut().ok_or(BenchError::NoAnswer)?;
-        let id = match answer.candidates() {
+        let mut outputs = self.model.forward(&[chunk], &|| false)?;
+        let output = outputs.first_mut().ok_or(BenchError::NoAnswer)?;
+        let id = match output.candidates() {
             Some(candidates) => self.sampler.sample_candidates(candidates, 0)?,
             None => {
-                let row = answer.last_mut().ok_or(BenchError::NoLogits)?;
+                let row = output.last_mut().ok_or(BenchError::NoLogits)?;
                 self.sampler.sample(row, &ids[..rows.end], 0, allowed)?
             }
         };
@@ -131,7 +131,7 @@ impl ConversationTimer<'_> {
     }
 }
 
-/// Returns `count` token ids without meaning, the same every time.
+/// Returns `count` synthetic token ids, the same in every call.
 pub fn synthetic_token_ids(model: &Moss, count: usize) -> Vec<u32> {
     let vocab = model.config().vocab_size.min(100_000) as u32;
     (0..count as u32)

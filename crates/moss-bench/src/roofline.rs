@@ -1,4 +1,4 @@
-//! Upper bounds of speed, from bytes and operations, before anything has run.
+//! Upper bounds of speed (roofline), predicted from bytes and operations.
 
 use moss_model::{
     CacheShape, ComputeDtype, MossConfig, WeightFormat,
@@ -11,29 +11,28 @@ use crate::hardware::PlannedDevice;
 /// Tokens of the prompt whose time is predicted.
 const PROMPT: usize = 512;
 
-/// Parts of the tensor cores' peak that prompts of 512 tokens reach on an H100: 15.9 x 10^12
-/// operations in 29 ms (fp16) and 58 ms (int8, int4), as the README's table has it, of 989 x 10^12
-/// a second.
+/// Shares of the tensor cores' peak of 989 x 10^12 operations per second that prompts of 512 tokens
+/// reach on an H100: 15.9 x 10^12 operations in 29 ms (fp16) and 58 ms (int8, int4), measured.
 const DENSE_SHARE: f64 = 0.55;
 const PACKED_SHARE: f64 = 0.27;
 
 /// The upper bounds of a plan.
 #[derive(Debug, Clone, Copy)]
 pub struct Prediction {
-    /// Tokens a second, one at a time, with an empty cache.
+    /// Tokens per second of one sequence with an empty cache.
     pub rate_empty: f64,
-    /// The same with a full one.
+    /// Tokens per second of one sequence with a full cache.
     pub rate_full: f64,
     /// Tokens of the prompt.
     pub prompt: usize,
-    /// Part of the tensor cores' peak that is counted on.
+    /// Share of the tensor cores' peak that is assumed.
     pub share: f64,
-    /// Seconds to the first token; `None` where a stage's arithmetic is not known.
+    /// Seconds to the first token; `None` if the peak of a stage's device is unknown.
     pub first_token: Option<f64>,
 }
 
 impl Prediction {
-    /// Predicts for a network with a cache of `positions`, in stages on `devices`.
+    /// Predicts the speed of a network with a cache of `positions`, in stages on `devices`.
     pub fn new(
         placement: &Placement,
         devices: &[PlannedDevice],
@@ -41,18 +40,24 @@ impl Prediction {
         positions: usize,
         is_packed: bool,
     ) -> Self {
-        let cards: Vec<_> = devices.iter().map(|device| device.card.clone()).collect();
+        let placed: Vec<_> = devices
+            .iter()
+            .map(|planned| planned.device.clone())
+            .collect();
         let prompt = PROMPT.min(positions);
         let share = if is_packed { PACKED_SHARE } else { DENSE_SHARE };
-        // Its weights have to be read once, too, however few the operations.
+        // A stage also reads its weights once.
         let prefill = |stage: &Stage| {
-            let PlannedDevice { card, tensor_flops } = devices.get(stage.device)?;
+            let PlannedDevice {
+                device,
+                tensor_flops,
+            } = devices.get(stage.device)?;
             let arithmetic = stage_flops(stage, config, prompt) / ((*tensor_flops)? * share);
-            Some(arithmetic.max(stage.token_seconds(card, 0.0)))
+            Some(arithmetic.max(stage.token_seconds(device, 0.0)))
         };
         Self {
-            rate_empty: 1.0 / placement.token_seconds(&cards, 0.0),
-            rate_full: 1.0 / placement.token_seconds(&cards, 1.0),
+            rate_empty: 1.0 / placement.token_seconds(&placed, 0.0),
+            rate_full: 1.0 / placement.token_seconds(&placed, 1.0),
             prompt,
             share,
             first_token: placement.stages.iter().map(prefill).sum(),
@@ -60,7 +65,7 @@ impl Prediction {
     }
 }
 
-/// Returns the operations of a prompt in a stage. The head runs for one token.
+/// Returns the operations of a prompt in a stage. The head computes one token.
 fn stage_flops(stage: &Stage, config: &MossConfig, prompt: usize) -> f64 {
     let head = if stage.has_head {
         2.0 * config.vocab_size as f64 * config.hidden_size as f64
@@ -101,7 +106,7 @@ impl DecodeRoofline {
         FORMATS.map(roofline).into()
     }
 
-    /// Returns the upper bound of tokens a second, with an empty cache, at `bandwidth` bytes a
+    /// Returns the upper bound of tokens per second, with an empty cache, at `bandwidth` bytes per
     /// second.
     pub fn rate(&self, bandwidth: f64) -> f64 {
         bandwidth / self.bytes as f64
@@ -113,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_prompt_takes_two_operations_for_each_weight_and_token() {
+    fn a_prompt_needs_two_operations_per_weight_and_token() {
         let stage = Stage {
             device: 0,
             layers: 0..34,
@@ -126,15 +131,15 @@ mod tests {
             free_after: 0,
         };
         let flops = stage_flops(&stage, &MossConfig::moon_003(), 512);
-        // 16.7e9 parameters less the embedding's and the head's 0.66e9 each.
+        // 16.7e9 parameters without embedding and head, 0.66e9 each.
         let expected = 2.0 * (16.718e9 - 2.0 * 0.6575e9) * 512.0;
         assert!((flops / expected - 1.0).abs() < 0.01, "{flops} {expected}");
     }
 
     #[test]
-    fn a_token_of_the_published_models_reads_what_their_sizes_say() {
-        // 32.1, 17.1 and 9.3 GB; scales and zero points take a few hundredths more as the kernels
-        // keep them.
+    fn a_token_reads_the_bytes_of_the_published_models() {
+        // 32.1, 17.1 and 9.3 GB. Scales and zero points are a few percent larger in the layout of
+        // the kernels.
         let rooflines = DecodeRoofline::published();
         for (roofline, gigabytes) in rooflines.iter().zip([32.1, 17.1, 9.3]) {
             let found = roofline.bytes as f64 / 1e9;

@@ -1,5 +1,5 @@
-//! Every GPU kernel against the CPU's, on GPU 0. Without a GPU there is nothing to compare, and the
-//! test says so.
+//! Compares every GPU kernel with the CPU's, on GPU 0. Without a GPU, the comparison is skipped
+//! with a note.
 #![cfg(feature = "cuda")]
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
@@ -7,9 +7,9 @@ use moss_bench::parity::{ParityHarness, cases};
 use moss_cuda::{Gpu, gpu_count};
 
 #[test]
-fn every_kernel_gives_what_the_cpu_gives_and_the_same_bits_every_time() {
+fn every_kernel_agrees_with_the_cpu_and_is_bit_identical_in_every_run() {
     if gpu_count().unwrap_or(0) == 0 {
-        eprintln!("skipped: the driver shows no GPU");
+        eprintln!("skipped: no GPU found");
         return;
     }
     let gpu = Gpu::open(0, None).unwrap();
@@ -31,7 +31,7 @@ fn every_kernel_gives_what_the_cpu_gives_and_the_same_bits_every_time() {
 }
 
 #[test]
-fn every_family_of_kernels_is_compared_at_the_published_shapes_too() {
+fn every_kernel_family_has_cases_with_the_published_shapes() {
     let cases = cases();
     for kernel in [
         "layer_norm",

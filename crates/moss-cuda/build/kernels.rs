@@ -1,8 +1,8 @@
 //! Provides the compiled kernels to `src/fatbin/mod.rs`: one fat binary for each `kernels/*.cu`,
 //! with machine code for three architectures and PTX that newer GPUs' drivers translate.
 //!
-//! They are compiled by nvcc, or taken from the folder that `MOSS_KERNELS` names (made by
-//! `scripts/build-kernels`).
+//! They are compiled by nvcc, or copied from the folder `MOSS_KERNELS`, which
+//! `scripts/build-kernels` writes.
 
 #[path = "../src/fatbin/parse.rs"]
 #[allow(dead_code)]
@@ -21,7 +21,8 @@ use std::{
 
 use fatbin::FatbinImage;
 
-/// What every fat binary holds, as nvcc takes it: sm_90a has what this generation alone has.
+/// The targets of every fat binary, as nvcc takes them. sm_90a has instructions of that
+/// architecture only, such as wgmma.
 const TARGETS: [&str; 4] = [
     "arch=compute_75,code=sm_75",
     "arch=compute_80,code=sm_80",
@@ -29,16 +30,16 @@ const TARGETS: [&str; 4] = [
     "arch=compute_75,code=compute_75",
 ];
 
-/// The oldest toolkit whose PTX and C++ the kernels keep to.
+/// The oldest toolkit that compiles the kernels.
 const OLDEST: (u32, u32) = (12, 2);
 
-/// Compiles or finds the kernels, and writes the table of them.
+/// Compiles or finds the kernels, and writes their table.
 pub(crate) fn build() -> Result<(), Box<dyn Error>> {
     let kernels = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?)
         .join("../../kernels")
         .canonicalize()?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    // Relative, so that another checkout on the same target folder asks for its own.
+    // Relative paths, so that each checkout with this target folder depends on its kernels.
     println!("cargo::rerun-if-changed=../../kernels");
     println!("cargo::rerun-if-changed=src/fatbin/parse.rs");
     for variable in ["MOSS_KERNELS", "CUDA_HOME", "CUDA_PATH", "NVCC", "PATH"] {
@@ -56,7 +57,7 @@ pub(crate) fn build() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The kernel files' names without their ending, sorted.
+/// Returns the names of the kernel files without their ending, sorted.
 fn stems(kernels: &Path) -> Result<Vec<String>, Box<dyn Error>> {
     let mut stems: Vec<String> = Vec::new();
     for entry in fs::read_dir(kernels)? {
@@ -72,12 +73,12 @@ fn stems(kernels: &Path) -> Result<Vec<String>, Box<dyn Error>> {
     Ok(stems)
 }
 
-/// Checks that the folder was made of these sources. Structs are passed to kernels by value:
-/// kernels of other sources would run, and be wrong.
+/// Checks that the folder was built from these sources: kernels of other sources may take other
+/// parameters.
 fn precompiled(kernels: &Path, folder: PathBuf) -> Result<PathBuf, Box<dyn Error>> {
     let folder = folder.canonicalize().map_err(|error| {
         format!(
-            "MOSS_KERNELS=`{}`: {error}\nhint: `scripts/build-kernels DIR` makes such a folder; give an absolute path",
+            "MOSS_KERNELS=`{}`: {error}\nhint: `scripts/build-kernels DIR` writes such a folder; use an absolute path",
             folder.display()
         )
     })?;
@@ -86,7 +87,7 @@ fn precompiled(kernels: &Path, folder: PathBuf) -> Result<PathBuf, Box<dyn Error
     let found = fs::read_to_string(folder.join("sources.sha256")).unwrap_or_default();
     if found.trim() != expected {
         return Err(format!(
-            "the kernels in `{}` were made of other sources ({}), expected {expected}\nhint: make them again with `scripts/build-kernels {}`",
+            "the kernels in `{}` were built from other sources ({}), expected {expected}\nhint: rebuild them with `scripts/build-kernels {}`",
             folder.display(),
             if found.trim().is_empty() { "no sources.sha256" } else { found.trim() },
             folder.display(),
@@ -96,8 +97,8 @@ fn precompiled(kernels: &Path, folder: PathBuf) -> Result<PathBuf, Box<dyn Error
     Ok(folder)
 }
 
-/// SHA-256 over the names and contents of all sources, sorted: for each, its path, a zero, its
-/// length in 8 bytes, its bytes. As `scripts/build-kernels` computes it.
+/// Returns the SHA-256 of all sources, sorted by path: for each, its path, a zero, its length in 8
+/// bytes, and its bytes. `scripts/build-kernels` computes the same digest.
 fn source_digest(kernels: &Path) -> Result<String, Box<dyn Error>> {
     use sha2::{Digest as _, Sha256};
     let mut files = Vec::new();
@@ -135,7 +136,7 @@ fn source_digest(kernels: &Path) -> Result<String, Box<dyn Error>> {
     Ok(text)
 }
 
-/// nvcc by `NVCC`, `CUDA_HOME`, `CUDA_PATH`, then `PATH`.
+/// Finds nvcc by `NVCC`, `CUDA_HOME`, `CUDA_PATH`, then `PATH`.
 fn find_nvcc() -> PathBuf {
     if let Some(nvcc) = env::var_os("NVCC") {
         return nvcc.into();
@@ -165,20 +166,20 @@ fn version_of(nvcc: &Path) -> Result<(u32, u32), Box<dyn Error>> {
     });
     version.ok_or_else(|| {
         format!(
-            "cannot read a version in what `{} --version` says",
+            "cannot find a version in the output of `{} --version`",
             nvcc.display()
         )
         .into()
     })
 }
 
-/// Runs nvcc for every file, as many at a time as there are cores.
+/// Runs nvcc for every file, one per core at a time.
 fn compile(kernels: &Path, out: &Path, stems: &[String]) -> Result<(), Box<dyn Error>> {
     let nvcc = find_nvcc();
     let version = version_of(&nvcc)?;
     if version < OLDEST {
         return Err(format!(
-            "`{}` is of CUDA {}.{}; the kernels need {}.{} or newer",
+            "`{}` is version {}.{}, expected {}.{} or newer",
             nvcc.display(),
             version.0,
             version.1,
@@ -208,8 +209,11 @@ fn compile(kernels: &Path, out: &Path, stems: &[String]) -> Result<(), Box<dyn E
                 .output()
                 .map_err(|error| format!("cannot run `{}`: {error}", nvcc.display()))?;
             if !output.status.success() {
-                let said = String::from_utf8_lossy(&output.stderr);
-                return Err(format!("nvcc refuses `{}`:\n{said}", source.display()));
+                let output_text = String::from_utf8_lossy(&output.stderr);
+                return Err(format!(
+                    "nvcc cannot compile `{}`:\n{output_text}",
+                    source.display()
+                ));
             }
         }
         Ok(())
@@ -224,14 +228,14 @@ fn compile(kernels: &Path, out: &Path, stems: &[String]) -> Result<(), Box<dyn E
     Ok(())
 }
 
-/// The CUDA version whose drivers first accept PTX of version `isa` (10 x major + minor), as
-/// drivers count: 1000 x major + 10 x minor. PTX 7.x came with CUDA 11.x, 8.x with 12.x, 9.x with
-/// 13.x, minor versions alike.
+/// Returns the first CUDA version whose drivers accept PTX of version `isa` (10 x major + minor),
+/// as drivers count: 1000 x major + 10 x minor. PTX 7.x was released with CUDA 11.x, 8.x with 12.x,
+/// 9.x with 13.x, with equal minor versions.
 fn cuda_version(isa: u32) -> u32 {
     1000 * (isa / 10 + 4) + 10 * (isa % 10)
 }
 
-/// `(stem, fat binary)` of each as Rust source, and the version of the compiler, read from the PTX.
+/// Returns the table of fat binaries as Rust source, with the version of the compiler from the PTX.
 fn table(folder: &Path, stems: &[String]) -> Result<String, Box<dyn Error>> {
     let mut text = String::from("pub(super) static IMAGES: &[Image] = &[\n");
     let mut version = 0;

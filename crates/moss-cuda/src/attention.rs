@@ -1,133 +1,46 @@
-//! Attention over the paged cache on a card.
+//! Attention over the paged KV cache.
 
 use half::f16;
+use moss_weights::{KernelError, Rule};
 
-use super::{
-    BLOCK_POSITIONS, Buffer, Gpu, GpuLinear, HeadLayout,
+use crate::{
+    address::{In, Out},
     args::{DecodeAttentionArgs, PrefillAttentionArgs},
-    buffer::View,
-    count,
-    launch::{Geometry, Kernel, params},
-    linear::LinearInput,
-    rule,
+    buffer::{Buffer, View},
+    contract::{count, rule},
+    device::Gpu,
+    kernels::Kernel,
+    kv_blocks::KvBlocks,
+    launch::{Call, Geometry},
+    layout::{BLOCK_POSITIONS, HeadLayout},
+    operands::{AttentionLaunch, LinearInput},
+    weights::GpuLinear,
 };
-use crate::{KernelError, Rule};
 
 const OP: &str = "attention";
 
-/// Positions that one block of threads attends over in decode.
+/// Positions of a split: the keys that one thread block of decode attention reads.
 const SPLIT: usize = 32;
 
-/// One layer's cache: `[num_blocks, heads, 16, stride]` keys, and values.
-#[derive(Debug)]
-pub struct KvBlocks {
-    keys: Buffer<f16>,
-    values: Buffer<f16>,
-    pub(super) heads: usize,
-    pub(super) stride: usize,
-    num_blocks: usize,
-}
+/// Threads of a block.
+const THREADS: u32 = 128;
 
-impl KvBlocks {
-    /// Room for `num_blocks`; memory comes with [`KvBlocks::hold`].
-    ///
-    /// # Errors
-    /// [`KernelError::Argument`] for a block size other than 16; [`KernelError::OutOfMemory`].
-    pub fn new(
-        gpu: &Gpu,
-        num_blocks: usize,
-        block_size: usize,
-        layout: HeadLayout,
-    ) -> Result<Self, KernelError> {
-        rule(
-            "kv cache",
-            "block_size",
-            block_size,
-            block_size == BLOCK_POSITIONS,
-            Rule::Exactly(BLOCK_POSITIONS),
-        )?;
-        let (heads, stride) = (layout.num_heads, layout.stride());
-        let len = num_blocks * heads * BLOCK_POSITIONS * stride;
-        Ok(Self {
-            keys: gpu.reserve(len)?,
-            values: gpu.reserve(len)?,
-            heads,
-            stride,
-            num_blocks,
-        })
-    }
-
-    /// Takes memory for the first `blocks`.
-    ///
-    /// # Errors
-    /// As for [`Gpu::hold`].
-    pub fn hold(&mut self, gpu: &Gpu, blocks: usize) -> Result<(), KernelError> {
-        let len = blocks * self.heads * BLOCK_POSITIONS * self.stride;
-        gpu.hold(&mut self.keys, len)?;
-        gpu.hold(&mut self.values, len)
-    }
-
-    /// Returns the keys.
-    pub fn keys(&self) -> &Buffer<f16> {
-        &self.keys
-    }
-
-    /// Returns the values.
-    pub fn values(&self) -> &Buffer<f16> {
-        &self.values
-    }
-
-    /// Replaces all keys and values, for tests and measurements.
-    ///
-    /// # Errors
-    /// [`KernelError::Argument`] for buffers of another length.
-    pub fn set_contents(
-        &mut self,
-        keys: Buffer<f16>,
-        values: Buffer<f16>,
-    ) -> Result<(), KernelError> {
-        let expected = self.keys.len();
-        for (arg, buffer) in [("keys", &keys), ("values", &values)] {
-            let found = buffer.len();
-            rule(
-                "kv cache",
-                arg,
-                found,
-                found == expected,
-                Rule::Exactly(expected),
-            )?;
-        }
-        (self.keys, self.values) = (keys, values);
-        Ok(())
-    }
-
-    /// Blocks there are.
-    pub fn num_blocks(&self) -> usize {
-        self.num_blocks
-    }
-
-    /// Bytes on the card.
-    pub fn bytes(&self) -> u64 {
-        self.keys.bytes() + self.values.bytes()
-    }
-}
-
-/// Sequences that bring one row each.
+/// Sequences with one token each.
 #[derive(Debug, Clone, Copy)]
 pub struct DecodeRows<'a> {
-    /// `[sequences, max_blocks]`: cache block of each 16 positions.
+    /// Block tables, `[sequences, max_blocks]`.
     pub tables: View<'a, u32>,
-    /// Entries of a table.
+    /// Entries of a block table.
     pub max_blocks: usize,
-    /// The row of each sequence in the pass; `None` for its own number.
+    /// The token of each sequence; `None` if sequence `i` has token `i`.
     pub rows: Option<View<'a, u32>>,
-    /// Position of each row of the pass.
+    /// Position of each token.
     pub positions: View<'a, u32>,
-    /// Sequences.
+    /// Number of sequences.
     pub count: usize,
 }
 
-/// Scratch of decode attention for `sequences` over `positions`.
+/// Scratch memory of decode attention (flash-decoding).
 #[derive(Debug)]
 pub struct DecodeScratch {
     parts: Buffer<f32>,
@@ -135,6 +48,8 @@ pub struct DecodeScratch {
 }
 
 impl DecodeScratch {
+    /// Allocates the memory for up to `sequences` of up to `positions`.
+    ///
     /// # Errors
     /// [`KernelError::OutOfMemory`].
     pub fn new(
@@ -152,38 +67,42 @@ impl DecodeScratch {
     }
 }
 
-/// Sequences that bring several rows.
+/// Sequences with several tokens, in tiles of consecutive positions.
 #[derive(Debug, Clone, Copy)]
 pub struct PrefillTiles<'a> {
-    /// `[sequences, max_blocks]`: cache block of each 16 positions.
+    /// Block tables, `[sequences, max_blocks]`.
     pub tables: View<'a, u32>,
-    /// Entries of a table.
+    /// Entries of a block table.
     pub max_blocks: usize,
-    /// `[count, 4]`: table, first row, rows (at most [`crate::PREFILL_TILE`]) and position of the first
-    /// row.
+    /// `[count, 4]`: sequence, first token, tokens (at most [`crate::PREFILL_TILE`]) and position
+    /// of the first token.
     pub tiles: View<'a, u32>,
-    /// Tiles.
+    /// Number of tiles.
     pub count: usize,
 }
 
-/// What both kinds of attention check and pass on.
+/// The arguments that both kinds of attention share.
 struct Shared {
+    q: In<f16>,
+    keys: In<f16>,
+    values: In<f16>,
     heads: u32,
     head_dim: u32,
     stride: u32,
     out_stride: u32,
-    out: *mut f16,
-    scatter: *const u32,
+    out: Out<f16>,
+    scatter: In<u32>,
     scale: f32,
 }
 
 impl Shared {
-    /// Checks that `n` rows of queries and outputs fit, and the cache to the heads.
-    fn new(
-        q: &Buffer<f16>,
-        cache: &KvBlocks,
+    /// Checks that the queries and outputs of `n` tokens fit, and that the cache has these heads.
+    fn new<'a>(
+        call: &Call<'a>,
+        q: &'a Buffer<f16>,
+        cache: &'a KvBlocks,
         n: usize,
-        (out, out_proj): (LinearInput<'_>, &GpuLinear),
+        (out, out_proj): (LinearInput<'a>, &'a GpuLinear),
         layout: HeadLayout,
     ) -> Result<Self, KernelError> {
         let HeadLayout {
@@ -203,9 +122,13 @@ impl Shared {
                 stride,
             },
         )?;
-        at_least("q", q.len(), n * num_heads * stride)?;
-        at_least("output stride", out.stride, out_proj.input_stride())?;
-        at_least("output", out.values.len(), n * out.stride)?;
+        rule(
+            OP,
+            "output stride",
+            out.stride,
+            out.stride >= out_proj.input_stride(),
+            Rule::AtLeast(out_proj.input_stride()),
+        )?;
         rule(
             OP,
             "out_proj inputs",
@@ -214,27 +137,26 @@ impl Shared {
             Rule::Exactly(hidden),
         )?;
         Ok(Self {
+            q: call.input("q", q, n * num_heads * stride)?,
+            keys: call.input("keys", cache.keys(), cache.keys().len())?,
+            values: call.input("values", cache.values(), cache.values().len())?,
             heads: count(OP, "heads", num_heads)?,
             head_dim: count(OP, "head_dim", head_dim)?,
             stride: count(OP, "stride", stride)?,
             out_stride: count(OP, "output stride", out.stride)?,
-            out: out.values.ptr_mut(),
-            scatter: out_proj
-                .scatter
-                .as_ref()
-                .map_or(std::ptr::null(), Buffer::ptr),
+            out: call.output("output", out.values, n * out.stride)?,
+            scatter: out_proj.scatter_address(call)?,
             scale: 1.0 / (head_dim as f32).sqrt(),
         })
     }
 
-    /// The kernel for the heads' stride, of those for strides up to 16, 32, 64, 128 and 256.
-    fn kernel(&self, kernels: [Kernel; 5]) -> Result<Kernel, KernelError> {
+    /// Returns the kernel for the stride of the heads, from those for strides up to 16, 32, 64, 128
+    /// and 256.
+    fn kernel<A>(&self, kernels: [Kernel<A>; 5]) -> Result<Kernel<A>, KernelError> {
         let sizes = [16, 32, 64, 128, 256];
-        let fitting = sizes
-            .into_iter()
-            .zip(kernels)
-            .find(|(size, _)| self.stride <= *size);
-        fitting
+        let mut fitting = sizes.into_iter().zip(kernels);
+        let found = fitting.find(|(size, _)| self.stride <= *size);
+        found
             .map(|(_, kernel)| kernel)
             .ok_or_else(|| KernelError::Argument {
                 op: OP,
@@ -245,16 +167,12 @@ impl Shared {
     }
 }
 
-fn at_least(arg: &'static str, found: usize, needed: usize) -> Result<(), KernelError> {
-    rule(OP, arg, found, found >= needed, Rule::AtLeast(needed))
-}
-
 impl Gpu {
-    /// As [`Gpu::attention_decode`], for `n` rows in tiles of consecutive positions of one
-    /// sequence. Tables and tiles are the caller's to check.
+    /// As [`Gpu::attention_decode`], for `n` tokens in tiles of consecutive positions of one
+    /// sequence. The caller guarantees that block tables and tiles are valid.
     ///
     /// # Errors
-    /// [`KernelError::Argument`] where extents do not fit.
+    /// As for [`Gpu::attention_decode`].
     pub fn attention_prefill(
         &self,
         q: &Buffer<f16>,
@@ -263,52 +181,46 @@ impl Gpu {
         n: usize,
         out: (LinearInput<'_>, &GpuLinear),
         layout: HeadLayout,
-    ) -> Result<(), KernelError> {
-        let shared = Shared::new(q, cache, n, out, layout)?;
-        at_least("tiles", tiles.tiles.len, tiles.count * 4)?;
+    ) -> Result<AttentionLaunch, KernelError> {
+        let call = Call::new(self, OP);
+        let shared = Shared::new(&call, q, cache, n, out, layout)?;
         let kernel = shared.kernel([
-            Kernel::AttentionPrefill16,
-            Kernel::AttentionPrefill32,
-            Kernel::AttentionPrefill64,
-            Kernel::AttentionPrefill128,
-            Kernel::AttentionPrefill256,
+            Kernel::<PrefillAttentionArgs>::HEAD_16,
+            Kernel::<PrefillAttentionArgs>::HEAD_32,
+            Kernel::<PrefillAttentionArgs>::HEAD_64,
+            Kernel::<PrefillAttentionArgs>::HEAD_128,
+            Kernel::<PrefillAttentionArgs>::HEAD_256,
         ])?;
-        let Shared {
-            heads,
-            head_dim,
-            stride,
-            out_stride,
-            out,
-            scatter,
-            scale,
-        } = shared;
         let args = PrefillAttentionArgs {
-            q: q.ptr(),
-            keys: cache.keys.ptr(),
-            values: cache.values.ptr(),
-            tables: tiles.tables.ptr(),
-            tiles: tiles.tiles.ptr(),
-            out,
-            scatter,
+            q: shared.q,
+            keys: shared.keys,
+            values: shared.values,
+            tables: call.input("tables", tiles.tables, 0)?,
+            tiles: call.input("tiles", tiles.tiles, tiles.count * 4)?,
+            out: shared.out,
+            scatter: shared.scatter,
             max_blocks: count(OP, "max_blocks", tiles.max_blocks)?,
-            heads,
-            head_dim,
-            stride,
-            out_stride,
-            scale,
+            heads: shared.heads,
+            head_dim: shared.head_dim,
+            stride: shared.stride,
+            out_stride: shared.out_stride,
+            scale: shared.scale,
         };
-        let grid = (count(OP, "tiles", tiles.count)?, heads, 1);
-        // SAFETY: the only argument is `PrefillAttentionArgs`, field for field as in
-        // kernels/attention_prefill.cu; extents were checked above, tables and tiles by the caller.
-        unsafe { self.launch(kernel, Geometry { grid, block: 128 }, params![args]) }
+        let geometry = Geometry {
+            grid: (count(OP, "tiles", tiles.count)?, shared.heads, 1),
+            block: THREADS,
+        };
+        call.launch(kernel, geometry, &args)?;
+        Ok(AttentionLaunch(()))
     }
 
-    /// `softmax(q k^T / sqrt(head_dim)) v` for one row a sequence, into the inputs of out_proj.
-    /// Tables, rows and positions are the caller's to check; no position reaches past `max_blocks *
-    /// 16`.
+    /// Computes `softmax(q k^T / sqrt(head_dim)) v` for one token per sequence, into the input of
+    /// out_proj. The caller guarantees that block tables, token numbers and positions are valid,
+    /// and that positions are below `max_blocks * 16`.
     ///
     /// # Errors
-    /// [`KernelError::Argument`] where extents do not fit.
+    /// [`KernelError::Argument`] if a buffer is too short; [`KernelError::WrongDevice`];
+    /// [`KernelError::WrongStream`]; [`KernelError::Driver`].
     pub fn attention_decode(
         &self,
         q: &Buffer<f16>,
@@ -317,59 +229,46 @@ impl Gpu {
         scratch: &DecodeScratch,
         out: (LinearInput<'_>, &GpuLinear),
         layout: HeadLayout,
-    ) -> Result<(), KernelError> {
-        let shared = Shared::new(q, cache, rows.count, out, layout)?;
+    ) -> Result<AttentionLaunch, KernelError> {
+        let call = Call::new(self, OP);
+        let shared = Shared::new(&call, q, cache, rows.count, out, layout)?;
         let splits = (rows.max_blocks * BLOCK_POSITIONS).div_ceil(SPLIT);
         let head_rows = rows.count * layout.num_heads;
-        at_least("tables", rows.tables.len, rows.count * rows.max_blocks)?;
-        at_least(
-            "parts",
-            scratch.parts.len(),
-            head_rows * splits * (2 + layout.stride()),
-        )?;
-        at_least("tickets", scratch.tickets.len(), head_rows)?;
+        let parts = head_rows * splits * (2 + layout.stride());
         let kernel = shared.kernel([
-            Kernel::AttentionDecode16,
-            Kernel::AttentionDecode32,
-            Kernel::AttentionDecode64,
-            Kernel::AttentionDecode128,
-            Kernel::AttentionDecode256,
+            Kernel::<DecodeAttentionArgs>::HEAD_16,
+            Kernel::<DecodeAttentionArgs>::HEAD_32,
+            Kernel::<DecodeAttentionArgs>::HEAD_64,
+            Kernel::<DecodeAttentionArgs>::HEAD_128,
+            Kernel::<DecodeAttentionArgs>::HEAD_256,
         ])?;
-        let Shared {
-            heads,
-            head_dim,
-            stride,
-            out_stride,
-            out,
-            scatter,
-            scale,
-        } = shared;
         let args = DecodeAttentionArgs {
-            q: q.ptr(),
-            keys: cache.keys.ptr(),
-            values: cache.values.ptr(),
-            tables: rows.tables.ptr(),
-            rows: rows.rows.map_or(std::ptr::null(), |rows| rows.ptr()),
-            positions: rows.positions.ptr(),
-            parts: scratch.parts.ptr_mut(),
-            tickets: scratch.tickets.ptr_mut(),
-            out,
-            scatter,
+            q: shared.q,
+            keys: shared.keys,
+            values: shared.values,
+            tables: call.input("tables", rows.tables, rows.count * rows.max_blocks)?,
+            rows: call.optional_input("rows", rows.rows, rows.count)?,
+            positions: call.input("positions", rows.positions, rows.count)?,
+            parts: call.output("parts", &scratch.parts, parts)?,
+            tickets: call.output("tickets", &scratch.tickets, head_rows)?,
+            out: shared.out,
+            scatter: shared.scatter,
             max_blocks: count(OP, "max_blocks", rows.max_blocks)?,
-            heads,
-            head_dim,
-            stride,
-            out_stride,
-            scale,
+            heads: shared.heads,
+            head_dim: shared.head_dim,
+            stride: shared.stride,
+            out_stride: shared.out_stride,
+            scale: shared.scale,
         };
-        let grid = (
-            count(OP, "splits", splits)?,
-            heads,
-            count(OP, "sequences", rows.count)?,
-        );
-        // SAFETY: the only argument is `DecodeAttentionArgs`, field for field as in
-        // kernels/attention_decode.cu; extents were checked above, tables, rows and positions by
-        // the caller.
-        unsafe { self.launch(kernel, Geometry { grid, block: 128 }, params![args]) }
+        let geometry = Geometry {
+            grid: (
+                count(OP, "splits", splits)?,
+                shared.heads,
+                count(OP, "sequences", rows.count)?,
+            ),
+            block: THREADS,
+        };
+        call.launch(kernel, geometry, &args)?;
+        Ok(AttentionLaunch(()))
     }
 }

@@ -1,93 +1,75 @@
-//! Memory of a card.
+//! Device memory.
 
-use std::marker::PhantomData;
+use std::{fmt, marker::PhantomData};
 
 use cudarc::driver::{CudaSlice, DevicePtr};
+use moss_weights::{KernelError, Rule};
 
-use super::virtual_memory::Reserved;
-use crate::{KernelError, Rule};
+use crate::{contract::rule, device_id::DeviceId, virtual_memory::Reservation};
 
-/// `len` values on a card. Freed, in the order of its stream, when dropped.
+/// `len` values in the memory of a GPU. They are freed in stream order when the buffer is dropped.
 #[derive(Debug)]
 pub struct Buffer<T> {
-    pub(super) memory: Memory<T>,
-    pub(super) len: usize,
+    pub(crate) memory: Memory<T>,
+    pub(crate) len: usize,
+    pub(crate) device: DeviceId,
 }
 
-/// Where the values of a [`Buffer`] lie.
+/// The memory of a [`Buffer`].
 #[derive(Debug)]
-pub(super) enum Memory<T> {
-    Taken(CudaSlice<T>),
-    /// There is memory for the first of them alone.
-    Reserved(Reserved),
+pub(crate) enum Memory<T> {
+    Allocated(CudaSlice<T>),
+    /// Only the first values are mapped to memory.
+    Reserved(Reservation),
 }
 
 impl<T> Buffer<T> {
-    /// Values.
+    /// Returns the number of values.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there are none.
+    /// Returns true if the buffer has no values.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Bytes.
+    /// Returns the size in bytes.
     pub fn bytes(&self) -> u64 {
         (self.len * size_of::<T>()) as u64
     }
 
-    /// `len` values from `at` on.
+    /// Returns the `len` values from `start` on.
     ///
     /// # Errors
-    /// [`KernelError::Argument`] where there are fewer.
-    pub fn view(&self, at: usize, len: usize) -> Result<View<'_, T>, KernelError> {
-        let room = self.len.saturating_sub(at);
-        super::rule(
-            "view of GPU memory",
-            "length",
-            len,
-            len <= room,
-            Rule::AtMost(room),
-        )?;
-        Ok(View {
-            address: self.address() + (at * size_of::<T>()) as u64,
-            len,
-            buffer: PhantomData,
-        })
+    /// [`KernelError::Argument`] if the buffer ends before them.
+    pub fn view(&self, start: usize, len: usize) -> Result<View<'_, T>, KernelError> {
+        self.all().part("view of GPU memory", start, len)
     }
 
-    /// All values.
+    /// Returns all values.
     pub fn all(&self) -> View<'_, T> {
         View {
             address: self.address(),
             len: self.len,
+            device: self.device,
             buffer: PhantomData,
         }
     }
 
-    pub(super) fn address(&self) -> u64 {
+    fn address(&self) -> u64 {
         match &self.memory {
-            Memory::Taken(slice) => slice.device_ptr(slice.stream()).0,
-            Memory::Reserved(reserved) => reserved.address,
+            Memory::Allocated(slice) => slice.device_ptr(slice.stream()).0,
+            Memory::Reserved(reservation) => reservation.address(),
         }
-    }
-
-    pub(super) fn ptr(&self) -> *const T {
-        self.address() as *const T
-    }
-
-    pub(super) fn ptr_mut(&self) -> *mut T {
-        self.address() as *mut T
     }
 }
 
-/// A run of values within a [`Buffer`].
-#[derive(Debug)]
+/// Consecutive values of a [`Buffer`].
 pub struct View<'a, T> {
     address: u64,
-    pub(super) len: usize,
+    len: usize,
+    device: DeviceId,
     buffer: PhantomData<&'a Buffer<T>>,
 }
 
@@ -99,21 +81,64 @@ impl<T> Clone for View<'_, T> {
 
 impl<T> Copy for View<'_, T> {}
 
+impl<T> fmt::Debug for View<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("View")
+            .field("len", &self.len)
+            .field("device", &self.device)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a, T> From<&'a Buffer<T>> for View<'a, T> {
+    fn from(buffer: &'a Buffer<T>) -> Self {
+        buffer.all()
+    }
+}
+
 impl<'a, T> View<'a, T> {
-    /// The values that the bytes of `buffer` are.
-    pub(super) fn of_bytes(buffer: &'a Buffer<u8>) -> Self {
+    /// Returns the bytes of `buffer` as values of `T`.
+    pub(crate) fn of_bytes(buffer: &'a Buffer<u8>) -> Self {
+        let bytes = buffer.all();
         Self {
-            address: buffer.address(),
-            len: buffer.len / size_of::<T>(),
+            address: bytes.address,
+            len: bytes.len / size_of::<T>(),
+            device: bytes.device,
             buffer: PhantomData,
         }
     }
 
-    pub(super) fn ptr(&self) -> *const T {
-        self.address as *const T
+    /// Returns the number of values.
+    pub(crate) fn len(&self) -> usize {
+        self.len
     }
 
-    pub(super) fn ptr_mut(&self) -> *mut T {
-        self.address as *mut T
+    /// Returns the device that the memory belongs to.
+    pub(crate) fn device(&self) -> DeviceId {
+        self.device
+    }
+
+    /// Returns the address of the first value.
+    pub(crate) fn address(&self) -> u64 {
+        self.address
+    }
+
+    /// Returns the `len` values from `start` on.
+    ///
+    /// # Errors
+    /// [`KernelError::Argument`] if the view ends before them.
+    pub(crate) fn part(
+        self,
+        op: &'static str,
+        start: usize,
+        len: usize,
+    ) -> Result<Self, KernelError> {
+        let room = self.len.saturating_sub(start);
+        rule(op, "length", len, len <= room, Rule::AtMost(room))?;
+        Ok(Self {
+            address: self.address + (start * size_of::<T>()) as u64,
+            len,
+            ..self
+        })
     }
 }

@@ -2,9 +2,9 @@
 
 use cudarc::driver::DriverError;
 
-use crate::{DriverCall, KernelError, Rule};
+use moss_weights::{DriverCall, KernelError, Rule};
 
-/// Adds to an error of the driver what was being done.
+/// Adds the attempted operation to an error of the driver.
 pub(crate) trait During<T> {
     fn during(self, what: DriverCall) -> Result<T, KernelError>;
 }
@@ -27,7 +27,7 @@ fn of_driver(error: DriverError, what: DriverCall) -> KernelError {
     }
 }
 
-/// Rejects a value outside an op's contract.
+/// Returns an error if a value violates the contract of an op.
 pub(crate) fn rule(
     op: &'static str,
     arg: &'static str,

@@ -1,28 +1,35 @@
-//! A GPU: its stream, its kernels, what it is.
+//! A GPU with its stream, its kernels, and its memory.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use cudarc::driver::{
-    CudaContext, CudaEvent, CudaStream, DeviceRepr, DriverError, ValidAsZeroBits, result,
-    sys::{self, CUdevice_attribute as Attribute},
+    CudaContext, CudaEvent, CudaStream, DeviceRepr, DriverError, ValidAsZeroBits, sys,
+};
+use moss_weights::{DriverCall, KernelError, Rule};
+
+use crate::{
+    buffer::{Buffer, Memory},
+    contract::{During, rule},
+    copy,
+    cublas::Cublas,
+    device_id::DeviceId,
+    driver::{by_pci_address, describe, opened},
+    fatbin,
+    gpu_info::{GpuCode, GpuInfo},
+    graph::GraphCapture,
+    kernels::Kernels,
+    pinned::Pinned,
+    virtual_memory::Reservation,
 };
 
-#[cfg(doc)]
-use super::Graph;
-use super::{
-    Buffer, During, GpuCode, GpuInfo, Pinned, Recorder, buffer::Memory, cublas::Cublas, fatbin,
-    launch::Kernels, virtual_memory::Reserved,
-};
-use crate::{DriverCall, KernelError, Rule};
-
-/// One GPU with a stream of its own. Opening the same card twice gives two, each with its own
-/// stream.
+/// A GPU with one stream. If the same GPU is opened twice, each `Gpu` has a separate stream.
 pub struct Gpu {
-    pub(super) cublas: Cublas,
-    pub(super) stream: Arc<CudaStream>,
-    /// When the last recorded step, or the last copy of its kind of host memory, is over.
-    steps: Arc<CudaEvent>,
-    pub(super) kernels: Kernels,
+    pub(crate) cublas: Cublas,
+    pub(crate) stream: Arc<CudaStream>,
+    /// Recorded after each CUDA graph, and after each copy of the host memory for graphs.
+    last_graph: Arc<CudaEvent>,
+    pub(crate) kernels: Kernels,
+    pub(crate) id: DeviceId,
     info: GpuInfo,
 }
 
@@ -34,131 +41,15 @@ impl std::fmt::Debug for Gpu {
     }
 }
 
-/// Returns whether this machine has an NVIDIA driver. Without one every other call of this module
-/// returns [`KernelError::NoDriver`].
-fn has_driver() -> bool {
-    static PRESENT: OnceLock<bool> = OnceLock::new();
-    // SAFETY: loads libcuda.so.1, whose initialisers may run on any thread at any time, and lets it
-    // go again.
-    *PRESENT.get_or_init(|| unsafe { sys::is_culib_present() })
-}
-
-/// See [`crate::gpu_count`].
-pub(crate) fn gpu_count() -> Result<usize, KernelError> {
-    // Before any other call: cudarc panics for a function that the driver lacks.
-    let (found, needed) = (driver_cuda()?, fatbin::oldest_driver(GpuCode::Machine(75)));
-    if found < needed {
-        return Err(KernelError::DriverTooOld { found, needed });
-    }
-    match CudaContext::device_count() {
-        Err(DriverError(sys::CUresult::CUDA_ERROR_NO_DEVICE)) => Ok(0),
-        count => Ok(usize::try_from(count.during(DriverCall::ListGpus)?).unwrap_or(0)),
-    }
-}
-
-/// Version of CUDA that the driver offers: 1000 x major + 10 x minor. The one question that even a
-/// driver that does not start answers.
-pub(super) fn driver_cuda() -> Result<u32, KernelError> {
-    if !has_driver() {
-        return Err(KernelError::NoDriver);
-    }
-    let mut version = 0;
-    // SAFETY: the pointer is to a local that outlives the call.
-    unsafe { sys::cuDriverGetVersion(&mut version) }
-        .result()
-        .during(DriverCall::DriverVersion)?;
-    Ok(version.unsigned_abs())
-}
-
-/// Says which card it is that does not open.
-fn opened<T>(gpu: usize, result: impl During<T>) -> Result<T, KernelError> {
-    result
-        .during(DriverCall::OpenGpu)
-        .map_err(|error| match error {
-            KernelError::Driver { code, message, .. } => {
-                KernelError::NotOpened { gpu, code, message }
-            }
-            error => error,
-        })
-}
-
-/// See [`crate::list_gpus`].
-pub(crate) fn list_gpus(forced: Option<u32>) -> Result<Vec<(GpuInfo, u64)>, KernelError> {
-    by_bus()?
-        .into_iter()
-        .enumerate()
-        .map(|(ordinal, driver_ordinal)| {
-            let context = opened(ordinal, CudaContext::new(driver_ordinal))?;
-            let free = context.mem_get_info().during(DriverCall::FreeMemory)?.0;
-            Ok((describe(&context, ordinal, forced)?, free as u64))
-        })
-        .collect()
-}
-
-/// The driver's number of each GPU, in the order of their places on the bus: that of nvidia-smi,
-/// while the driver's own begins with the fastest.
-fn by_bus() -> Result<Vec<usize>, KernelError> {
-    const WHAT: DriverCall = DriverCall::ListGpus;
-    let place = |ordinal: usize| {
-        let device = result::device::get(ordinal as i32).during(WHAT)?;
-        let ask = |attribute| {
-            // SAFETY: `device` is one of the driver's.
-            unsafe { result::device::get_attribute(device, attribute) }.during(WHAT)
-        };
-        Ok::<_, KernelError>((
-            ask(Attribute::CU_DEVICE_ATTRIBUTE_PCI_DOMAIN_ID)?,
-            ask(Attribute::CU_DEVICE_ATTRIBUTE_PCI_BUS_ID)?,
-            ask(Attribute::CU_DEVICE_ATTRIBUTE_PCI_DEVICE_ID)?,
-            ordinal,
-        ))
-    };
-    let mut places = (0..gpu_count()?)
-        .map(place)
-        .collect::<Result<Vec<_>, _>>()?;
-    places.sort_unstable();
-    Ok(places.into_iter().map(|(.., ordinal)| ordinal).collect())
-}
-
-fn describe(
-    context: &CudaContext,
-    ordinal: usize,
-    forced: Option<u32>,
-) -> Result<GpuInfo, KernelError> {
-    const WHAT: DriverCall = DriverCall::Describe;
-    let ask =
-        |attribute| Ok::<_, KernelError>(context.attribute(attribute).during(WHAT)?.unsigned_abs());
-    let (major, minor) = context.compute_capability().during(WHAT)?;
-    let capability = 10 * major.unsigned_abs() + minor.unsigned_abs();
-    Ok(GpuInfo {
-        ordinal,
-        name: context.name().during(WHAT)?,
-        capability,
-        code: fatbin::code_for(capability, forced),
-        multiprocessors: ask(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?,
-        total_memory: context.total_mem().during(WHAT)? as u64,
-        l2_bytes: u64::from(ask(Attribute::CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE)?),
-        clock_khz: ask(Attribute::CU_DEVICE_ATTRIBUTE_CLOCK_RATE)?,
-        memory_clock_khz: ask(Attribute::CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE)?,
-        memory_bus_bits: ask(Attribute::CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH)?,
-        ecc: ask(Attribute::CU_DEVICE_ATTRIBUTE_ECC_ENABLED)? != 0,
-        pci: (
-            ask(Attribute::CU_DEVICE_ATTRIBUTE_PCI_DOMAIN_ID)?,
-            ask(Attribute::CU_DEVICE_ATTRIBUTE_PCI_BUS_ID)?,
-            ask(Attribute::CU_DEVICE_ATTRIBUTE_PCI_DEVICE_ID)?,
-        ),
-        driver_cuda: driver_cuda()?,
-    })
-}
-
 impl Gpu {
     /// Opens GPU `ordinal` and loads the kernels. `forced` is the newest architecture whose code
-    /// may run (75 checks a T4's code on a newer card).
+    /// may run: 75 runs the code of a T4 on a newer GPU.
     ///
     /// # Errors
     /// [`KernelError::NoDriver`], [`KernelError::DriverTooOld`], [`KernelError::NoSuchGpu`],
     /// [`KernelError::NotOpened`], [`KernelError::Driver`].
     pub fn open(ordinal: usize, forced: Option<u32>) -> Result<Self, KernelError> {
-        let gpus = by_bus()?;
+        let gpus = by_pci_address()?;
         let missing = KernelError::NoSuchGpu {
             ordinal,
             found: gpus.len(),
@@ -173,30 +64,34 @@ impl Gpu {
                 needed,
             });
         }
-        // SAFETY: every buffer of this module is used on this one stream alone, or synchronised by
-        // events of our own; the tracking that is switched off would wait on events from before a
-        // capture, which breaks the capture.
+        // SAFETY: cudarc's events order the uses of a buffer on several streams. Here a buffer is
+        // used on one stream only, which `DeviceId::check` enforces for launches, copies and
+        // cuBLAS; a `StageTransfer` between two streams orders its copies by its events. The events
+        // of cudarc would break a capture, because they were recorded before it.
         unsafe { context.disable_event_tracking() };
         let stream = opened(ordinal, context.new_stream())?;
         let kernels = Kernels::load(stream.context(), &info)?;
-        let steps = Arc::new(
-            stream
-                .context()
-                .new_event(None)
-                .during(DriverCall::OpenGpu)?,
-        );
-        let cublas = Cublas::new(stream.clone(), info.driver_cuda);
+        let last_graph = stream.context().new_event(None);
+        let last_graph = Arc::new(last_graph.during(DriverCall::OpenGpu)?);
+        let id = DeviceId::new_stream(ordinal);
+        let cublas = Cublas::new(stream.clone(), id, info.driver_cuda);
         Ok(Self {
             cublas,
             stream,
-            steps,
+            last_graph,
             kernels,
+            id,
             info,
         })
     }
 
-    /// Loads the library that products of many rows need, unless the kernels of this binary do
-    /// without it: `dense` says whether any weight is not packed.
+    /// Returns whether packed weights are multiplied in prefill without a dense copy in memory.
+    pub(crate) fn multiplies_packed(&self) -> bool {
+        self.info.code == GpuCode::Machine(90)
+    }
+
+    /// Loads cuBLAS, unless the kernels of this binary suffice for prefill. `dense` states whether
+    /// any weight is dense.
     ///
     /// # Errors
     /// [`KernelError::LibraryMissing`]; [`KernelError::Driver`].
@@ -208,33 +103,29 @@ impl Gpu {
         }
     }
 
-    /// What the card is.
+    /// Returns the properties of the GPU.
     pub fn info(&self) -> &GpuInfo {
         &self.info
     }
 
-    /// Bytes of memory that are free now.
+    /// Returns the bytes of free memory.
     ///
     /// # Errors
     /// [`KernelError::Driver`].
     pub fn free_memory(&self) -> Result<u64, KernelError> {
-        Ok(self
-            .stream
-            .context()
-            .mem_get_info()
-            .during(DriverCall::FreeMemory)?
-            .0 as u64)
+        let memory = self.stream.context().mem_get_info();
+        Ok(memory.during(DriverCall::FreeMemory)?.0 as u64)
     }
 
-    /// Waits for everything that was started.
+    /// Waits until the stream is idle.
     ///
     /// # Errors
-    /// [`KernelError::Driver`] when something that was started failed.
+    /// [`KernelError::Driver`], also for an error of an earlier launch.
     pub fn synchronize(&self) -> Result<(), KernelError> {
         self.stream.synchronize().during(DriverCall::Synchronize)
     }
 
-    /// `len` zeros.
+    /// Allocates `len` zeros.
     ///
     /// # Errors
     /// [`KernelError::OutOfMemory`].
@@ -245,15 +136,16 @@ impl Gpu {
         let slice = self
             .stream
             .alloc_zeros(len.max(1))
-            .map_err(|error| self.out_of_memory(error, len * size_of::<T>()))?;
+            .map_err(|error| self.allocation_error(error, len * size_of::<T>()))?;
         Ok(Buffer {
-            memory: Memory::Taken(slice),
+            memory: Memory::Allocated(slice),
             len,
+            device: self.id,
         })
     }
 
-    /// Room for `len` zeros, for which [`Gpu::hold`] takes memory; all of it at once where the card
-    /// cannot do that by and by.
+    /// Reserves addresses for `len` values, which [`Gpu::ensure_mapped`] maps to memory. GPUs
+    /// without virtual memory management allocate all of it.
     ///
     /// # Errors
     /// [`KernelError::OutOfMemory`].
@@ -262,26 +154,26 @@ impl Gpu {
         len: usize,
     ) -> Result<Buffer<T>, KernelError> {
         let bytes = len * size_of::<T>();
-        match Reserved::new(&self.stream, bytes)
-            .map_err(|error| self.out_of_memory(error, bytes))?
-        {
-            Some(reserved) => Ok(Buffer {
-                memory: Memory::Reserved(reserved),
+        let reservation = Reservation::new(&self.stream, bytes);
+        match reservation.map_err(|error| self.allocation_error(error, bytes))? {
+            Some(reservation) => Ok(Buffer {
+                memory: Memory::Reserved(reservation),
                 len,
+                device: self.id,
             }),
             None => self.zeros(len),
         }
     }
 
-    /// Takes memory for the first `len` values of a buffer; those that were there stay, at their
-    /// addresses.
+    /// Maps the first `len` values of a buffer to memory. New values are zero; others keep their
+    /// addresses and values.
     ///
     /// # Errors
-    /// [`KernelError::OutOfMemory`], which takes nothing; [`KernelError::Argument`] for more than
-    /// the buffer's values.
-    pub fn hold<T>(&self, buffer: &mut Buffer<T>, len: usize) -> Result<(), KernelError> {
-        super::rule(
-            "hold memory",
+    /// [`KernelError::OutOfMemory`], which changes nothing; [`KernelError::Argument`] if the buffer
+    /// has fewer values.
+    pub fn ensure_mapped<T>(&self, buffer: &mut Buffer<T>, len: usize) -> Result<(), KernelError> {
+        rule(
+            "map memory",
             "length",
             len,
             len <= buffer.len,
@@ -289,14 +181,14 @@ impl Gpu {
         )?;
         let bytes = len * size_of::<T>();
         match &mut buffer.memory {
-            Memory::Taken(_) => Ok(()),
-            Memory::Reserved(reserved) => reserved
-                .hold(bytes)
-                .map_err(|error| self.out_of_memory(error, bytes)),
+            Memory::Allocated(_) => Ok(()),
+            Memory::Reserved(reservation) => reservation
+                .ensure_mapped(bytes)
+                .map_err(|error| self.allocation_error(error, bytes)),
         }
     }
 
-    /// A copy of `values`, which the host waits for.
+    /// Copies `values` to a new buffer and waits for the copy.
     ///
     /// # Errors
     /// [`KernelError::OutOfMemory`].
@@ -304,42 +196,28 @@ impl Gpu {
         &self,
         values: &[T],
     ) -> Result<Buffer<T>, KernelError> {
-        const WHAT: DriverCall = DriverCall::CopyTo;
         let buffer = self.zeros(values.len())?;
-        if !values.is_empty() {
-            self.stream.context().bind_to_thread().during(WHAT)?;
-            // SAFETY: the buffer holds as many values.
-            unsafe { result::memcpy_htod_async(buffer.address(), values, self.stream.cu_stream()) }
-                .during(WHAT)?;
-            self.synchronize()?; // `values` may go now
-        }
+        copy::to_device(&self.stream, values, buffer.all())?;
         Ok(buffer)
     }
 
-    /// A copy of the first `len` values, which the host waits for.
+    /// Copies the first `len` values to the host and waits for the copy.
     ///
     /// # Errors
-    /// [`KernelError::Driver`].
+    /// [`KernelError::WrongDevice`]; [`KernelError::WrongStream`]; [`KernelError::Driver`].
     pub fn download<T: DeviceRepr + ValidAsZeroBits + Default + Clone>(
         &self,
         buffer: &Buffer<T>,
         len: usize,
     ) -> Result<Vec<T>, KernelError> {
-        const WHAT: DriverCall = DriverCall::CopyFrom;
+        self.id
+            .check("copy from the GPU", "buffer", buffer.device)?;
         let mut values = vec![T::default(); len.min(buffer.len)];
-        if !values.is_empty() {
-            self.stream.context().bind_to_thread().during(WHAT)?;
-            // SAFETY: the buffer holds as many values; the host waits before it looks at them.
-            unsafe {
-                result::memcpy_dtoh_async(&mut values, buffer.address(), self.stream.cu_stream())
-            }
-            .during(WHAT)?;
-            self.synchronize()?;
-        }
+        copy::from_device(&self.stream, buffer.all(), &mut values)?;
         Ok(values)
     }
 
-    /// Host memory that the card copies from and to by itself.
+    /// Allocates page-locked host memory.
     ///
     /// # Errors
     /// [`KernelError::Driver`].
@@ -347,33 +225,33 @@ impl Gpu {
         &self,
         len: usize,
     ) -> Result<Pinned<T>, KernelError> {
-        Pinned::new(&self.stream, len, None)
+        Pinned::new(&self.stream, self.id, len, None)
     }
 
-    /// As [`Gpu::pinned`]; copies from and to it can be part of a [`Graph`]. All such memory of a
-    /// card is waited for together.
+    /// As [`Gpu::pinned`], for copies that may be captured in a [`crate::Graph`]. A wait for this
+    /// memory waits for every copy of such memory of this GPU.
     ///
     /// # Errors
     /// [`KernelError::Driver`].
-    pub fn pinned_for_steps<T: DeviceRepr + ValidAsZeroBits>(
+    pub fn pinned_for_graphs<T: DeviceRepr + ValidAsZeroBits>(
         &self,
         len: usize,
     ) -> Result<Pinned<T>, KernelError> {
-        Pinned::new(&self.stream, len, Some(&self.steps))
+        Pinned::new(&self.stream, self.id, len, Some(&self.last_graph))
     }
 
-    /// For [`Graph::record`].
-    pub fn recorder(&self) -> Recorder {
-        Recorder {
+    /// Returns the stream for [`crate::Graph::capture`].
+    pub fn graph_capture(&self) -> GraphCapture {
+        GraphCapture {
             stream: self.stream.clone(),
-            steps: self.steps.clone(),
+            last_graph: self.last_graph.clone(),
         }
     }
 
     /// Sets every byte to zero.
     ///
     /// # Errors
-    /// [`KernelError::Driver`].
+    /// As for [`Gpu::set_bytes`].
     pub fn clear<T>(&self, buffer: &Buffer<T>) -> Result<(), KernelError> {
         self.set_bytes(buffer, 0)
     }
@@ -381,32 +259,24 @@ impl Gpu {
     /// Sets every byte to `byte`.
     ///
     /// # Errors
-    /// [`KernelError::Driver`].
+    /// [`KernelError::WrongDevice`]; [`KernelError::WrongStream`]; [`KernelError::Driver`].
     pub fn set_bytes<T>(&self, buffer: &Buffer<T>, byte: u8) -> Result<(), KernelError> {
-        const WHAT: DriverCall = DriverCall::SetMemory;
-        self.stream.context().bind_to_thread().during(WHAT)?;
-        let bytes = buffer.len * size_of::<T>();
-        // SAFETY: the extent is that of the allocation.
-        unsafe { result::memset_d8_async(buffer.address(), byte, bytes, self.stream.cu_stream()) }
-            .during(WHAT)
+        self.id.check("set memory", "buffer", buffer.device)?;
+        copy::set_bytes(&self.stream, buffer.all(), byte)
     }
 
-    pub(super) fn out_of_memory(&self, error: DriverError, needed: usize) -> KernelError {
+    /// Converts an error of an allocation of `needed` bytes.
+    fn allocation_error(&self, error: DriverError, needed: usize) -> KernelError {
+        let free = self.free_memory().unwrap_or(0);
+        let out_of_memory = KernelError::OutOfMemory {
+            gpu: self.info.ordinal,
+            needed: needed as u64,
+            free,
+        };
         if error.0 == sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY {
-            let free = self.free_memory().unwrap_or(0);
-            return KernelError::OutOfMemory {
-                gpu: self.info.ordinal,
-                needed: needed as u64,
-                free,
-            };
+            return out_of_memory;
         }
-        match Err::<(), _>(error).during(DriverCall::Allocate) {
-            Err(error) => error,
-            Ok(()) => KernelError::OutOfMemory {
-                gpu: self.info.ordinal,
-                needed: needed as u64,
-                free: 0,
-            },
-        }
+        let error = Err::<(), _>(error).during(DriverCall::Allocate);
+        error.err().unwrap_or(out_of_memory)
     }
 }

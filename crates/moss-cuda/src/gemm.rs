@@ -1,72 +1,37 @@
-//! Products of many rows: a packed weight by a kernel of our own where the card has it; all else by
-//! cuBLAS, over the dense weight or over panels of a packed one.
-
-use std::ffi::c_void;
+//! Matrix products of prefill (GEMM): packed weights by the kernel of `matmul_packed.rs` where the
+//! GPU has it, otherwise by cuBLAS over dequantized panels; dense weights by cuBLAS.
 
 use half::f16;
+use moss_weights::{KernelError, Rule};
 
-use super::{
-    BLOCK, Buffer, Gpu, GpuLinear, PANEL_VALUES, TILE,
-    cublas::{DataType, Gemm, Operand},
-    linear::LinearInput,
-    rule,
-    weights::Format,
+use crate::{
+    buffer::View,
+    contract::rule,
+    cublas::{Gemm, Matrix, Operand, Values},
+    device::Gpu,
+    layout::{BLOCK, PANEL_VALUES, TILE},
+    operands::LinearInput,
+    product::{Product, ProductScratch},
+    weights::{Format, GpuLinear},
 };
-use crate::{KernelError, Rule};
 
-/// Output tiles of an added product whose parts can wait for each other.
-pub(super) const MAX_TURNS: usize = 4096;
+const OP: &str = "matmul";
 
-/// What products of many rows need on the way.
-#[derive(Debug)]
-pub struct ProductScratch {
-    /// Part of a packed weight, dense.
-    panel: Buffer<f16>,
-    /// Zero between products.
-    pub(super) turns: Buffer<u32>,
-}
-
-impl ProductScratch {
-    /// `panel_values` is what the largest packed weight needs, [`PANEL_VALUES`] at most; none is
-    /// taken where the card needs none.
-    ///
-    /// # Errors
-    /// [`KernelError::Driver`], out of memory for one.
-    pub fn new(gpu: &Gpu, panel_values: usize) -> Result<Self, KernelError> {
-        let (panel, turns) = if gpu.multiplies_packed() {
-            (0, MAX_TURNS)
-        } else {
-            (panel_values, 0)
-        };
-        Ok(Self {
-            panel: gpu.zeros(panel)?,
-            turns: gpu.zeros(turns)?,
-        })
-    }
-}
-
-/// Where a product goes.
-#[derive(Debug, Clone, Copy)]
-pub enum Product<'a> {
-    /// `[rows, stride]` f16.
-    Store(&'a Buffer<f16>, usize),
-    /// `[rows, stride]` f32, added to what is there.
-    Add(&'a Buffer<f32>, usize),
-}
-
-/// A part of a dense matrix: `outputs` rows of `inputs` values, `stride` apart.
-struct Dense {
-    start: *const c_void,
+/// A dense part of a weight: outputs from `first_output` and inputs from `first_input` on.
+struct DensePart<'a> {
+    values: View<'a, f16>,
     outputs: usize,
     inputs: usize,
-    stride: usize,
+    first_output: usize,
+    first_input: usize,
 }
 
 impl Gpu {
-    /// `x W^T` for `n` rows, f16 products summed in f32.
+    /// Computes `x W^T` for `n` tokens: f16 products, summed in f32.
     ///
     /// # Errors
-    /// [`KernelError::Argument`] where extents do not fit; [`KernelError::Driver`].
+    /// [`KernelError::Argument`] if a buffer is too short; [`KernelError::WrongDevice`];
+    /// [`KernelError::WrongStream`]; [`KernelError::LibraryMissing`]; [`KernelError::Driver`].
     pub fn matmul(
         &self,
         linear: &GpuLinear,
@@ -75,7 +40,6 @@ impl Gpu {
         product: Product<'_>,
         scratch: &ProductScratch,
     ) -> Result<(), KernelError> {
-        const OP: &str = "matmul";
         let outputs = linear.out_features;
         rule(
             OP,
@@ -103,27 +67,20 @@ impl Gpu {
             Rule::AtLeast(n * outputs),
         )?;
         if linear.format == Format::F16 {
-            let (inputs, start) = (linear.input_stride(), linear.weight.ptr().cast());
-            return self.gemm(
-                Dense {
-                    start,
-                    outputs,
-                    inputs,
-                    stride: inputs,
-                },
-                x,
-                0,
-                n,
-                product,
-                0,
-            );
+            let part = DensePart {
+                values: View::of_bytes(&linear.weight),
+                outputs,
+                inputs: linear.input_stride(),
+                first_output: 0,
+                first_input: 0,
+            };
+            return self.dense_product(&part, x, n, product);
         }
         if self.multiplies_packed() {
             return self.matmul_packed(linear, x, n, product, scratch);
         }
-        let panel = &scratch.panel;
-        // A product that is added up can take its inputs in parts, and then has all outputs at once
-        // to share out over the card; one that is stored, and rounded, takes them whole.
+        // A sum can be computed over parts of the inputs, each for all outputs, which keeps the GPU
+        // busy. A stored product is rounded to f16, so it needs all inputs at once.
         let (tiles, blocks) = match product {
             Product::Store(..) => (
                 (PANEL_VALUES / (linear.blocks * BLOCK) / TILE).max(1),
@@ -138,72 +95,58 @@ impl Gpu {
             let tiles = tiles.min(linear.tiles() - first_tile);
             for first_block in (0..linear.blocks).step_by(blocks) {
                 let blocks = blocks.min(linear.blocks - first_block);
+                let panel = &scratch.panel;
                 self.dequantize(linear, (first_tile, tiles), (first_block, blocks), panel)?;
-                let outputs = (tiles * TILE).min(outputs - first_tile * TILE);
-                let inputs = blocks * BLOCK;
-                let dense = Dense {
-                    start: panel.ptr().cast(),
-                    outputs,
-                    inputs,
-                    stride: inputs,
+                let part = DensePart {
+                    values: panel.all(),
+                    outputs: (tiles * TILE).min(outputs - first_tile * TILE),
+                    inputs: blocks * BLOCK,
+                    first_output: first_tile * TILE,
+                    first_input: first_block * BLOCK,
                 };
-                self.gemm(dense, x, first_block * BLOCK, n, product, first_tile * TILE)?;
+                self.dense_product(&part, x, n, product)?;
             }
         }
         Ok(())
     }
 
-    /// One call of cuBLAS: inputs from `first_input` on, outputs from `first_output` on.
-    fn gemm(
+    /// Multiplies a dense part by cuBLAS.
+    fn dense_product(
         &self,
-        weight: Dense,
+        part: &DensePart<'_>,
         x: LinearInput<'_>,
-        first_input: usize,
         n: usize,
         product: Product<'_>,
-        first_output: usize,
     ) -> Result<(), KernelError> {
-        let x = Operand {
-            start: x.values.ptr().wrapping_add(first_input).cast(),
-            dtype: DataType::F16,
-            stride: x.stride,
-            transposed: false,
-        };
-        let (start, dtype) = (weight.start, DataType::F16);
-        let weight_operand = Operand {
+        let matrix = |values, start, stride| Matrix {
+            values,
             start,
-            dtype,
-            stride: weight.stride,
-            transposed: true,
+            stride,
         };
-        let (y, y_dtype, y_stride, beta) = match product {
-            Product::Store(y, stride) => (
-                y.ptr_mut().wrapping_add(first_output).cast::<c_void>(),
-                DataType::F16,
-                stride,
-                0.0,
-            ),
-            Product::Add(y, stride) => (
-                y.ptr_mut().wrapping_add(first_output).cast(),
-                DataType::F32,
-                stride,
-                1.0,
-            ),
+        let (beta, y) = match product {
+            Product::Store(y, stride) => {
+                (0.0, matrix(Values::F16(y.all()), part.first_output, stride))
+            }
+            Product::Add(y, stride) => {
+                (1.0, matrix(Values::F32(y.all()), part.first_output, stride))
+            }
         };
-        let (m, n, k) = (n, weight.outputs, weight.inputs);
         let gemm = Gemm {
-            m,
-            n,
-            k,
+            m: n,
+            n: part.outputs,
+            k: part.inputs,
             alpha: 1.0,
-            a: x,
-            b: weight_operand,
+            a: Operand {
+                matrix: matrix(Values::F16(x.values.all()), part.first_input, x.stride),
+                transposed: false,
+            },
+            b: Operand {
+                matrix: matrix(Values::F16(part.values), 0, part.inputs),
+                transposed: true,
+            },
             beta,
             y,
-            y_dtype,
-            y_stride,
         };
-        // SAFETY: `matmul` checked every extent against the buffers, which are of this stream.
-        unsafe { self.cublas.gemm("matmul", &gemm) }
+        self.cublas.gemm(OP, &gemm)
     }
 }

@@ -1,29 +1,30 @@
-//! Launches recorded once and started together.
+//! CUDA graphs: captured launches that start together.
 
 use std::sync::Arc;
 
 use cudarc::driver::{CudaEvent, CudaGraph, CudaStream, sys};
+use moss_weights::{DriverCall, KernelError};
 
-use super::During;
-#[cfg(doc)]
-use super::Gpu;
-use crate::{DriverCall, KernelError};
+use crate::contract::During;
 
-/// A recorded run of kernels and copies. They read and write the memory they were recorded with,
-/// which must live as long.
+/// A captured sequence of kernels and copies. They read and write the memory that they were
+/// captured with, which must live as long as the graph.
 pub struct Graph {
     graph: CudaGraph,
     stream: Arc<CudaStream>,
-    steps: Arc<CudaEvent>,
+    last_graph: Arc<CudaEvent>,
 }
 
-/// What a recording needs of a [`Gpu`].
-pub struct Recorder {
-    pub(super) stream: Arc<CudaStream>,
-    pub(super) steps: Arc<CudaEvent>,
+/// The stream of a [`crate::Gpu`], for a capture.
+#[derive(Debug)]
+pub struct GraphCapture {
+    pub(crate) stream: Arc<CudaStream>,
+    /// Recorded after each graph.
+    pub(crate) last_graph: Arc<CudaEvent>,
 }
 
-// SAFETY: the driver asks that calls on one graph do not overlap; every method takes `&mut self`.
+// SAFETY: the driver allows calls on a graph from any thread if they do not overlap. The only
+// method takes `&mut self`.
 unsafe impl Send for Graph {}
 
 impl std::fmt::Debug for Graph {
@@ -33,46 +34,46 @@ impl std::fmt::Debug for Graph {
 }
 
 impl Graph {
-    /// Records what `run` puts on the stream, without running it. `run` may launch kernels, and
-    /// copy to and from [`Gpu::pinned_for_steps`].
+    /// Captures the launches that `run` enqueues, without running them. `run` may launch kernels,
+    /// and copy to and from [`crate::Gpu::pinned_for_graphs`].
     ///
     /// # Errors
-    /// What `run` returns; [`KernelError::Driver`] where something cannot be recorded.
-    pub fn record(
-        recorder: Recorder,
+    /// Those of `run`; [`KernelError::Driver`] if an operation cannot be captured.
+    pub fn capture(
+        capture: GraphCapture,
         run: impl FnOnce() -> Result<(), KernelError>,
     ) -> Result<Self, KernelError> {
-        const WHAT: DriverCall = DriverCall::Capture;
-        let Recorder { stream, steps } = recorder;
+        const CALL: DriverCall = DriverCall::Capture;
+        let GraphCapture { stream, last_graph } = capture;
         stream
             .begin_capture(sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL)
-            .during(WHAT)?;
+            .during(CALL)?;
         let ran = run();
-        // The capture ends whatever happened, or the stream would stay unusable.
+        // The capture ends after an error too: the stream would remain unusable.
         let graph = stream.end_capture(
             sys::CUgraphInstantiate_flags::CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH,
         );
         ran?;
-        let nothing = KernelError::Driver {
-            what: WHAT,
+        let empty = KernelError::Driver {
+            what: CALL,
             code: 0,
-            message: "there was nothing to record".into(),
+            message: "the captured graph is empty".into(),
         };
-        let graph = graph.during(WHAT)?.ok_or(nothing)?;
+        let graph = graph.during(CALL)?.ok_or(empty)?;
         Ok(Self {
             graph,
             stream,
-            steps,
+            last_graph,
         })
     }
 
-    /// Puts what was recorded on the stream.
+    /// Enqueues the graph on the stream.
     ///
     /// # Errors
     /// [`KernelError::Driver`].
     pub fn launch(&mut self) -> Result<(), KernelError> {
-        const WHAT: DriverCall = DriverCall::LaunchGraph;
-        self.graph.launch().during(WHAT)?;
-        self.steps.record(&self.stream).during(WHAT)
+        const CALL: DriverCall = DriverCall::LaunchGraph;
+        self.graph.launch().during(CALL)?;
+        self.last_graph.record(&self.stream).during(CALL)
     }
 }

@@ -12,8 +12,8 @@ pub const BLOCK_POSITIONS: usize = 16;
 /// Tokens for which one thread block computes prefill attention.
 pub const PREFILL_TILE: usize = 64;
 
-/// Most tokens of a product that the weight-reading (GEMV) kernels compute.
-pub const FEW_ROWS: usize = 64;
+/// Maximum number of tokens of the decode (GEMV) kernels.
+pub const MAX_GEMV_TOKENS: usize = 64;
 
 /// Values of a dequantized panel: 24 MB, which stay in a large GPU's L2 cache between being written
 /// and being read.

@@ -1,14 +1,20 @@
-//! CUDA kernels for NVIDIA GPUs: bindings of `kernels/*.cu`, on one stream a `Gpu`.
+//! The CUDA runtime of the GPU stages, and the bindings of `kernels/*.cu`.
 //!
-//! Three layers: `launch` calls the driver; one file a kernel family checks every extent and proves
-//! its launch; `moss-model` calls them in order. Device memory is a `Buffer`; a shared reference is
-//! enough to write one, since all work on it is in the order of its stream.
+//! There are three layers. [`Gpu`], [`Buffer`] and the copies call the driver. One file per kernel
+//! family checks the arguments of an op and launches it (`launch.rs` has the one launch function).
+//! `moss-model` calls the ops in the order of the network.
 //!
-//! Without the feature `cuda` the crate has layouts, the input permutation, and queries that answer
+//! A [`Buffer`] belongs to the stream of the [`Gpu`] that allocated it, and every op rejects
+//! buffers of another. A shared reference suffices to write a buffer, because all accesses are in
+//! stream order.
+//!
+//! Without the feature `cuda` the crate has layouts, the input permutation, and queries that return
 //! [`KernelError::NotCompiled`].
 
-#![allow(unsafe_code)] // launches and addresses; each block carries its proof
+#![allow(unsafe_code)] // calls of the driver; each block has its argument
 
+#[cfg(feature = "cuda")]
+mod address;
 #[cfg(feature = "cuda")]
 mod args;
 #[cfg(feature = "cuda")]
@@ -20,10 +26,16 @@ mod buffer;
 #[cfg(feature = "cuda")]
 mod contract;
 #[cfg(feature = "cuda")]
+mod copy;
+#[cfg(feature = "cuda")]
 mod cublas;
 #[cfg(feature = "cuda")]
 mod device;
+#[cfg(feature = "cuda")]
+mod device_id;
 mod discovery;
+#[cfg(feature = "cuda")]
+mod driver;
 #[cfg(feature = "cuda")]
 mod elementwise;
 #[cfg(feature = "cuda")]
@@ -32,8 +44,13 @@ mod f32_ops;
 mod fatbin;
 #[cfg(feature = "cuda")]
 mod gemm;
+mod gpu_info;
 #[cfg(feature = "cuda")]
 mod graph;
+#[cfg(feature = "cuda")]
+mod kernels;
+#[cfg(feature = "cuda")]
+mod kv_blocks;
 #[cfg(feature = "cuda")]
 mod launch;
 mod layout;
@@ -44,10 +61,18 @@ mod matmul_packed;
 #[cfg(feature = "cuda")]
 mod measure;
 #[cfg(feature = "cuda")]
+mod operands;
+#[cfg(feature = "cuda")]
 mod p2p;
+#[cfg(feature = "cuda")]
+mod page_locked;
 mod permutation;
 #[cfg(feature = "cuda")]
 mod pinned;
+#[cfg(feature = "cuda")]
+mod product;
+#[cfg(feature = "cuda")]
+mod qkv_rope_gelu;
 #[cfg(feature = "cuda")]
 mod repack;
 #[cfg(feature = "cuda")]
@@ -59,31 +84,33 @@ mod virtual_memory;
 #[cfg(feature = "cuda")]
 mod weights;
 
-pub use discovery::{
-    COMPILED, GpuCode, GpuInfo, gpu_count, list_gpus, load_cublas, set_library_folders,
+pub use discovery::{COMPILED, gpu_count, list_gpus, load_cublas, set_library_folders};
+pub use gpu_info::{GpuCode, GpuInfo};
+pub use layout::{
+    BLOCK, BLOCK_POSITIONS, HeadLayout, MAX_GEMV_TOKENS, PANEL_VALUES, PREFILL_TILE, TILE,
 };
-pub use layout::{BLOCK, BLOCK_POSITIONS, FEW_ROWS, HeadLayout, PANEL_VALUES, PREFILL_TILE, TILE};
 pub use moss_weights::{
     DenseDtype, DenseWeight, DriverCall, GptqBits, GptqWeight, GroupIndex, KernelError,
     LinearWeight, Rule,
 };
-pub use permutation::{FILL, Places};
+pub use permutation::{InputPermutation, PADDING};
 
 #[cfg(feature = "cuda")]
-use contract::{During, count, rule};
-#[cfg(feature = "cuda")]
 pub use {
-    attention::{DecodeRows, DecodeScratch, KvBlocks, PrefillTiles},
-    batched_memcpy::CopyRun,
+    attention::{DecodeRows, DecodeScratch, PrefillTiles},
     buffer::{Buffer, View},
     device::Gpu,
-    elementwise::{HeadTargets, NormWeights, RopeOnGpu},
+    elementwise::NormWeights,
     f32_ops::{F32Angles, F32Matrix, F32Part, SplitHeads},
-    gemm::{Product, ProductScratch},
-    graph::{Graph, Recorder},
-    linear::{LinearInput, LinearPair, Watch},
-    p2p::{Link, LinkWay},
-    pinned::Pinned,
+    graph::{Graph, GraphCapture},
+    kv_blocks::KvBlocks,
+    operands::{
+        AttentionLaunch, CompleteInput, FcOutInput, LinearInput, LinearPair, NonFiniteCheck,
+    },
+    p2p::{StageTransfer, TransferPath},
+    pinned::{CopyRun, Pinned},
+    product::{Product, ProductScratch},
+    qkv_rope_gelu::{QkvOrFcIn, QkvRopeGelu, RopeOnGpu},
     top_k::DeviceTopK,
     upload::{Read, Uploader},
     weights::GpuLinear,

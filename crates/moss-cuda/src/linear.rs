@@ -1,43 +1,28 @@
-//! Products with few rows: weights read once, with what comes before and after in the same launch.
+//! Linear layers for up to 64 tokens (decode, GEMV), with their epilogues in the same launch.
 
-use half::f16;
+use moss_weights::{KernelError, Rule};
 
-use super::{
-    Buffer, FEW_ROWS, Gpu, GpuLinear, HeadTargets,
+use crate::{
+    address::{In, Out},
     args::{Epilogue, Heads, LinearArgs, Segment},
-    buffer::View,
-    count,
-    launch::{Geometry, Kernel, params},
-    rule,
-    weights::Format,
+    buffer::{Buffer, View},
+    contract::{count, rule},
+    device::Gpu,
+    kernels::Kernel,
+    launch::{Call, Geometry},
+    layout::MAX_GEMV_TOKENS,
+    operands::{CompleteInput, FcOutInput, LinearInput, LinearPair, NonFiniteCheck},
+    qkv_rope_gelu::QkvRopeGelu,
+    weights::{Format, GpuLinear},
 };
-use crate::{KernelError, Rule};
 
 const OP: &str = "linear";
 
-/// Warps of a block, which share out the inputs.
+/// Warps of a thread block, among which the inputs are divided (split-K).
 const MAX_WARPS: usize = 8;
 
-/// Two linear layers that run as one launch where their formats allow.
-#[derive(Debug)]
-pub struct LinearPair {
-    /// qkv_proj or out_proj.
-    pub first: GpuLinear,
-    /// fc_in or fc_out.
-    pub second: GpuLinear,
-}
-
-/// Rows of a product's input: `[rows, stride]`, in the order of the weight's places.
-#[derive(Debug, Clone, Copy)]
-pub struct LinearInput<'a> {
-    /// The values.
-    pub values: &'a Buffer<f16>,
-    /// Values from one row to the next.
-    pub stride: usize,
-}
-
 impl GpuLinear {
-    /// Blocks that share their scales.
+    /// Returns the blocks of inputs that share a scale.
     fn group_blocks(&self) -> usize {
         match self.group_magic {
             _ if self.groups <= 1 => self.blocks,
@@ -47,7 +32,13 @@ impl GpuLinear {
         }
     }
 
-    fn segment(&self, x: LinearInput<'_>, n: usize) -> Result<Segment, KernelError> {
+    /// Returns the weight and the input of `n` tokens as a kernel takes them.
+    fn segment<'a>(
+        &'a self,
+        call: &Call<'a>,
+        x: LinearInput<'a>,
+        n: usize,
+    ) -> Result<Segment, KernelError> {
         rule(
             OP,
             "input stride",
@@ -58,22 +49,16 @@ impl GpuLinear {
                 least: self.input_stride(),
             },
         )?;
-        rule(
-            OP,
-            "input length",
-            x.values.len(),
-            x.values.len() >= n * x.stride,
-            Rule::AtLeast(n * x.stride),
-        )?;
         let group_blocks = self.group_blocks();
         let pairs = self.format == Format::Int4
             && [self.blocks, group_blocks]
                 .iter()
                 .all(|n| n.is_multiple_of(2));
+        let [weight, table] = self.addresses(call)?;
         Ok(Segment {
-            weight: self.weight.ptr(),
-            table: self.table.as_ref().map_or(std::ptr::null(), Buffer::ptr),
-            x: x.values.ptr(),
+            weight,
+            table,
+            x: call.input("input", x.values, n * x.stride)?,
             x_stride: count(OP, "input stride", x.stride)?,
             blocks: count(OP, "blocks", self.blocks)?,
             groups: count(OP, "groups", self.groups)?,
@@ -81,63 +66,54 @@ impl GpuLinear {
             unit_blocks: if pairs { 2 } else { 1 },
         })
     }
-}
 
-/// Where a non-finite value is reported, and as which layer's.
-#[derive(Debug, Clone, Copy)]
-pub struct Watch<'a> {
-    /// `u64::MAX`, or `layer << 48 | row << 32 | bits`.
-    pub flag: &'a Buffer<u64>,
-    /// The layer that runs.
-    pub layer: usize,
+    /// Returns the bias, or null.
+    pub(crate) fn bias_address<'a>(&'a self, call: &Call<'a>) -> Result<In<f32>, KernelError> {
+        call.optional_input("bias", self.bias.as_ref(), self.out_features)
+    }
 }
 
 impl Gpu {
-    /// `out[row] = W x[row] + bias`, f32, for up to [`FEW_ROWS`] rows; row `i` goes to row
-    /// `first_row + i` of `out`.
+    /// Computes `out[token] = W x[token] + bias` in f32 for up to [`MAX_GEMV_TOKENS`] tokens.
     ///
     /// # Errors
-    /// [`KernelError::Argument`] where extents do not fit; [`KernelError::Driver`].
+    /// [`KernelError::Argument`] if a buffer is too short; [`KernelError::WrongDevice`];
+    /// [`KernelError::WrongStream`]; [`KernelError::Driver`].
     pub fn linear_store(
         &self,
         linear: &GpuLinear,
         x: LinearInput<'_>,
         n: usize,
         out: View<'_, f32>,
-        watch: Watch<'_>,
+        check: NonFiniteCheck<'_>,
     ) -> Result<(), KernelError> {
-        let stride = linear.out_features;
-        rule(
-            OP,
-            "output length",
-            out.len,
-            out.len >= n * stride,
-            Rule::AtLeast(n * stride),
-        )?;
+        let call = Call::new(self, OP);
         let args = LinearArgs {
-            segments: [linear.segment(x, n)?, Segment::NONE],
-            out: out.ptr_mut(),
-            bias: linear.bias.as_ref().map_or(std::ptr::null(), Buffer::ptr),
-            ..self.base_args(linear, n, Epilogue::Store, watch)?
+            segments: [linear.segment(&call, x, n)?, Segment::NONE],
+            out: call.output("output", out, n * linear.out_features)?,
+            bias: linear.bias_address(&call)?,
+            ..base_args(&call, linear, n, Epilogue::Store, check)?
         };
-        self.launch_linear(linear.format, n, linear.tiles(), linear.blocks, args)
+        launch(&call, linear.format, n, linear.tiles(), linear.blocks, args)
     }
 
-    /// `stream[row] += first x1[row] + second x2[row] + second's bias`, f32.
+    /// Computes `stream[token] += out_proj attended[token] + fc_out inner[token] + fc_out's bias`
+    /// in f32: [out_proj | fc_out] with the residual sum as its epilogue.
     ///
-    /// `x2` is read before the launch in front of this one is over: nothing in flight may write it
-    /// but what that launch waited for, as [`Gpu::linear_heads`] is for attention's.
+    /// The kernel reads `inner` before `griddepcontrol.wait`; see [`CompleteInput`].
     ///
     /// # Errors
     /// As for [`Gpu::linear_store`].
-    pub fn linear_residual(
+    pub fn out_fc_out(
         &self,
         pair: &LinearPair,
-        x: [LinearInput<'_>; 2],
+        attended: LinearInput<'_>,
+        inner: &CompleteInput<'_>,
         n: usize,
         stream: &Buffer<f32>,
-        watch: Watch<'_>,
+        check: NonFiniteCheck<'_>,
     ) -> Result<(), KernelError> {
+        let call = Call::new(self, OP);
         let LinearPair { first, second } = pair;
         let hidden = first.out_features;
         rule(
@@ -147,166 +123,144 @@ impl Gpu {
             second.out_features == hidden,
             Rule::Exactly(hidden),
         )?;
-        rule(
-            OP,
-            "stream length",
-            stream.len(),
-            stream.len() >= n * hidden,
-            Rule::AtLeast(n * hidden),
-        )?;
-        let segments = [first.segment(x[0], n)?, second.segment(x[1], n)?];
+        let segments = [
+            first.segment(&call, attended, n)?,
+            second.segment(&call, inner.get(), n)?,
+        ];
         let base = LinearArgs {
-            out: stream.ptr_mut(),
-            ..self.base_args(first, n, Epilogue::Residual, watch)?
+            out: call.output("stream length", stream, n * hidden)?,
+            ..base_args(&call, first, n, Epilogue::Residual, check)?
         };
-        let bias = second.bias.as_ref().map_or(std::ptr::null(), Buffer::ptr);
-        let blocks = first.blocks + second.blocks;
+        let bias = second.bias_address(&call)?;
+        let (tiles, blocks) = (first.tiles(), first.blocks + second.blocks);
         if first.format == second.format {
-            return self.launch_linear(
-                first.format,
-                n,
-                first.tiles(),
-                blocks,
-                LinearArgs {
-                    segments,
-                    bias,
-                    ..base
-                },
-            );
+            let args = LinearArgs {
+                segments,
+                bias,
+                ..base
+            };
+            return launch(&call, first.format, n, tiles, blocks, args);
         }
-        let alone = |segment, bias| LinearArgs {
+        let single = |segment, bias| LinearArgs {
             segments: [segment, Segment::NONE],
             bias,
             ..base
         };
-        self.launch_linear(
-            first.format,
-            n,
-            first.tiles(),
-            blocks,
-            alone(segments[0], std::ptr::null()),
-        )?;
-        self.launch_linear(
-            second.format,
-            n,
-            first.tiles(),
-            blocks,
-            alone(segments[1], bias),
-        )
+        let [out_proj, fc_out] = [single(segments[0], In::NULL), single(segments[1], bias)];
+        launch(&call, first.format, n, tiles, blocks, out_proj)?;
+        launch(&call, second.format, n, tiles, blocks, fc_out)
     }
 
-    /// qkv_proj's outputs, rotated, to the queries and the cache; fc_in's, through gelu, to the
-    /// inputs of fc_out.
+    /// Computes [qkv_proj | fc_in] with the epilogue [`QkvRopeGelu`]. Returns the input of fc_out,
+    /// which this launch writes.
     ///
     /// # Errors
     /// As for [`Gpu::linear_store`].
-    pub fn linear_heads(
+    pub fn qkv_fc_in<'a>(
         &self,
         pair: &LinearPair,
         x: [LinearInput<'_>; 2],
         n: usize,
-        to: &HeadTargets<'_>,
-        watch: Watch<'_>,
-    ) -> Result<(), KernelError> {
+        to: &QkvRopeGelu<'a>,
+        check: NonFiniteCheck<'_>,
+    ) -> Result<FcOutInput<'a>, KernelError> {
+        let call = Call::new(self, OP);
         let LinearPair { first, second } = pair;
-        let heads = to.args(n, first, second)?;
-        let segments = [first.segment(x[0], n)?, second.segment(x[1], n)?];
+        let heads = to.args(&call, n, first, second)?;
+        let segments = [
+            first.segment(&call, x[0], n)?,
+            second.segment(&call, x[1], n)?,
+        ];
         let first_tiles = count(OP, "tiles", first.tiles())?;
         let base = LinearArgs {
             segments,
             first_tiles,
             heads,
-            ..self.base_args(first, n, Epilogue::HeadsAndInner, watch)?
+            ..base_args(&call, first, n, Epilogue::QkvRopeGelu, check)?
         };
         let (tiles, blocks) = (first.tiles() + second.tiles(), first.blocks);
         if first.format == second.format {
-            return self.launch_linear(first.format, n, tiles, blocks, base);
-        }
-        self.launch_linear(first.format, n, first.tiles(), blocks, base)?;
-        self.launch_linear(
-            second.format,
-            n,
-            second.tiles(),
-            blocks,
-            LinearArgs {
+            launch(&call, first.format, n, tiles, blocks, base)?;
+        } else {
+            let fc_in = LinearArgs {
                 tile_offset: first_tiles,
                 ..base
-            },
-        )
-    }
-
-    fn base_args(
-        &self,
-        linear: &GpuLinear,
-        n: usize,
-        epilogue: Epilogue,
-        watch: Watch<'_>,
-    ) -> Result<LinearArgs, KernelError> {
-        rule(
-            OP,
-            "rows",
-            n,
-            (1..=FEW_ROWS).contains(&n),
-            Rule::Between(1, FEW_ROWS),
-        )?;
-        Ok(LinearArgs {
-            segments: [Segment::NONE; 2],
-            first_tiles: 0,
-            tile_offset: 0,
-            rows: count(OP, "outputs", linear.out_features)?,
-            n: count(OP, "rows", n)?,
-            epilogue,
-            layer: count(OP, "layer", watch.layer)?,
-            out_stride: linear.out_features as u64,
-            out: std::ptr::null_mut(),
-            bias: std::ptr::null(),
-            non_finite: watch.flag.ptr_mut(),
-            heads: Heads::NONE,
-        })
-    }
-
-    fn launch_linear(
-        &self,
-        format: Format,
-        n: usize,
-        tiles: usize,
-        blocks: usize,
-        args: LinearArgs,
-    ) -> Result<(), KernelError> {
-        let geometry = Geometry {
-            grid: (count(OP, "tiles", tiles)?, 1, 1),
-            block: 32 * warps(format, blocks),
-        };
-        // SAFETY: the only argument is `LinearArgs`, field for field as in
-        // kernels/common/linear.cuh. `segment` and the callers checked that the inputs hold `n`
-        // rows and the outputs as many; weights and tables were allocated for `tiles` tiles by
-        // `empty`.
-        unsafe { self.launch(kernel_for(format, n), geometry, params![args]) }
+            };
+            launch(&call, first.format, n, first.tiles(), blocks, base)?;
+            launch(&call, second.format, n, second.tiles(), blocks, fc_in)?;
+        }
+        Ok(FcOutInput(to.inner))
     }
 }
 
-/// Warps that share out the inputs: it depends on the weight alone, since it sets the order of
-/// sums. Packed weights leave a warp that much less to wait for that it should have twice the
-/// blocks.
+/// Returns the arguments that all epilogues share.
+fn base_args<'a>(
+    call: &Call<'a>,
+    linear: &GpuLinear,
+    n: usize,
+    epilogue: Epilogue,
+    check: NonFiniteCheck<'a>,
+) -> Result<LinearArgs, KernelError> {
+    rule(
+        OP,
+        "tokens",
+        n,
+        (1..=MAX_GEMV_TOKENS).contains(&n),
+        Rule::Between(1, MAX_GEMV_TOKENS),
+    )?;
+    Ok(LinearArgs {
+        segments: [Segment::NONE; 2],
+        first_tiles: 0,
+        tile_offset: 0,
+        rows: count(OP, "outputs", linear.out_features)?,
+        n: count(OP, "tokens", n)?,
+        epilogue,
+        layer: count(OP, "layer", check.layer)?,
+        out_stride: linear.out_features as u64,
+        out: Out::NULL,
+        bias: In::NULL,
+        non_finite: call.output("flag", check.flag, 1)?,
+        heads: Heads::NONE,
+    })
+}
+
+fn launch(
+    call: &Call<'_>,
+    format: Format,
+    n: usize,
+    tiles: usize,
+    blocks: usize,
+    args: LinearArgs,
+) -> Result<(), KernelError> {
+    let geometry = Geometry {
+        grid: (count(OP, "tiles", tiles)?, 1, 1),
+        block: 32 * warps(format, blocks),
+    };
+    call.launch(kernel_for(format, n), geometry, &args)
+}
+
+/// Returns the warps of a thread block. They depend on the weight only, because they determine the
+/// order of sums. A warp gets twice the blocks of a packed weight, whose loads take less time.
 fn warps(format: Format, blocks: usize) -> u32 {
-    let share = if format == Format::F16 { 8 } else { 16 };
-    let wanted = (blocks / share).clamp(1, MAX_WARPS);
+    let blocks_per_warp = if format == Format::F16 { 8 } else { 16 };
+    let wanted = (blocks / blocks_per_warp).clamp(1, MAX_WARPS);
     1 << wanted.ilog2()
 }
 
-fn kernel_for(format: Format, n: usize) -> Kernel {
+/// Returns the kernel for `n` tokens.
+fn kernel_for(format: Format, n: usize) -> Kernel<LinearArgs> {
     match (format, n) {
-        (Format::F16, ..=8) => Kernel::LinearF16N8,
-        (Format::F16, ..=16) => Kernel::LinearF16N16,
-        (Format::F16, ..=32) => Kernel::LinearF16N32,
-        (Format::F16, _) => Kernel::LinearF16N64,
-        (Format::Int8, ..=8) => Kernel::LinearInt8N8,
-        (Format::Int8, ..=16) => Kernel::LinearInt8N16,
-        (Format::Int8, ..=32) => Kernel::LinearInt8N32,
-        (Format::Int8, _) => Kernel::LinearInt8N64,
-        (Format::Int4, ..=8) => Kernel::LinearInt4N8,
-        (Format::Int4, ..=16) => Kernel::LinearInt4N16,
-        (Format::Int4, ..=32) => Kernel::LinearInt4N32,
-        (Format::Int4, _) => Kernel::LinearInt4N64,
+        (Format::F16, ..=8) => Kernel::F16_N8,
+        (Format::F16, ..=16) => Kernel::F16_N16,
+        (Format::F16, ..=32) => Kernel::F16_N32,
+        (Format::F16, _) => Kernel::F16_N64,
+        (Format::Int8, ..=8) => Kernel::INT8_N8,
+        (Format::Int8, ..=16) => Kernel::INT8_N16,
+        (Format::Int8, ..=32) => Kernel::INT8_N32,
+        (Format::Int8, _) => Kernel::INT8_N64,
+        (Format::Int4, ..=8) => Kernel::INT4_N8,
+        (Format::Int4, ..=16) => Kernel::INT4_N16,
+        (Format::Int4, ..=32) => Kernel::INT4_N32,
+        (Format::Int4, _) => Kernel::INT4_N64,
     }
 }

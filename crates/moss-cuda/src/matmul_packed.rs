@@ -1,49 +1,35 @@
-//! Products of many rows with a packed weight that is made dense in shared memory, on the way to
-//! the tensor cores (sm_90).
+//! Matrix products of prefill with packed weights on sm_90: producer warps dequantize the weight
+//! into shared memory, consumer warps multiply it with `wgmma`.
 
-use half::f16;
+use moss_weights::{KernelError, Rule};
 
-use super::{
-    BLOCK, Gpu, GpuCode, GpuLinear, Product, ProductScratch, TILE,
+use crate::{
     args::MatmulArgs,
-    count,
-    gemm::MAX_TURNS,
-    launch::{Geometry, Kernel, params},
-    linear::LinearInput,
-    rule,
-    weights::Format,
+    contract::{count, rule},
+    device::Gpu,
+    kernels::Kernel,
+    launch::{Call, Geometry},
+    layout::TILE,
+    operands::LinearInput,
+    product::{MAX_SEMAPHORES, Product, ProductScratch},
+    weights::{Format, GpuLinear},
 };
-use crate::{KernelError, Rule};
 
-/// Rows of a block of threads.
-const ROWS: usize = 128;
+const OP: &str = "matmul";
 
-/// Its outputs.
-const OUTPUTS: usize = 192;
-
-/// Its threads.
+/// Threads of a block.
 const THREADS: u32 = 640;
 
-/// Four stages of the weight's next inputs and eight of the rows', from a multiple of 1024 bytes
-/// on.
-pub(super) const SHARED_MEMORY: u32 =
-    ((4 * OUTPUTS + 8 * ROWS) * BLOCK * size_of::<f16>() + 1024) as u32;
+/// Thread blocks per column of tiles for a product that is added. With few tokens, one block per
+/// tile leaves multiprocessors idle, so a tile is split over its inputs.
+const BLOCKS_PER_COLUMN: usize = 4;
 
-/// Blocks of threads that should share an added product among them: one a tile is too few where
-/// rows are few.
-const ROW_TILES_TO_FILL_A_CARD: usize = 4;
-
-/// Blocks of inputs below which a part is not worth its beginning and end.
+/// Fewest blocks of inputs of a split: below, its prologue and epilogue dominate.
 const LEAST_BLOCKS: usize = 16;
 
 impl Gpu {
-    /// Whether packed weights are multiplied without a dense copy in memory.
-    pub(super) fn multiplies_packed(&self) -> bool {
-        self.info().code == GpuCode::Machine(90)
-    }
-
     /// As [`Gpu::matmul`], which has checked the extents.
-    pub(super) fn matmul_packed(
+    pub(crate) fn matmul_packed(
         &self,
         linear: &GpuLinear,
         x: LinearInput<'_>,
@@ -51,9 +37,9 @@ impl Gpu {
         product: Product<'_>,
         scratch: &ProductScratch,
     ) -> Result<(), KernelError> {
-        const OP: &str = "matmul";
-        let row_tiles = n.div_ceil(ROWS);
-        let tiles = row_tiles * (linear.tiles() * TILE).div_ceil(OUTPUTS);
+        let call = Call::new(self, OP);
+        let row_tiles = n.div_ceil(MatmulArgs::TOKENS);
+        let tiles = row_tiles * (linear.tiles() * TILE).div_ceil(MatmulArgs::OUTPUTS);
         let (kernel, y, y_stride, splits) = match product {
             Product::Store(y, stride) => {
                 rule(
@@ -63,20 +49,20 @@ impl Gpu {
                     stride.is_multiple_of(8),
                     Rule::MultipleOf(8),
                 )?;
-                let kernel = kernel_for(
-                    linear.format,
-                    Kernel::MatmulInt4Store,
-                    Kernel::MatmulInt8Store,
-                )?;
-                (kernel, y.ptr_mut().cast(), stride, 1)
+                let kernel = kernel_for(linear.format, [Kernel::INT4_STORE, Kernel::INT8_STORE])?;
+                let y = call.output("output", y, n * stride)?.cast();
+                (kernel, y, stride, 1)
             }
             Product::Add(y, stride) => {
-                let wanted =
-                    (ROW_TILES_TO_FILL_A_CARD / row_tiles).min(linear.blocks / LEAST_BLOCKS);
-                let splits = if tiles <= MAX_TURNS { wanted.max(1) } else { 1 };
-                let kernel =
-                    kernel_for(linear.format, Kernel::MatmulInt4Add, Kernel::MatmulInt8Add)?;
-                (kernel, y.ptr_mut().cast(), stride, splits)
+                let wanted = (BLOCKS_PER_COLUMN / row_tiles).min(linear.blocks / LEAST_BLOCKS);
+                let splits = if tiles <= MAX_SEMAPHORES {
+                    wanted.max(1)
+                } else {
+                    1
+                };
+                let kernel = kernel_for(linear.format, [Kernel::INT4_ADD, Kernel::INT8_ADD])?;
+                let y = call.output("output", y, n * stride)?.cast();
+                (kernel, y, stride, splits)
             }
         };
         rule(
@@ -86,44 +72,44 @@ impl Gpu {
             x.stride.is_multiple_of(8),
             Rule::MultipleOf(8),
         )?;
+        let [weight, table] = linear.addresses(&call)?;
+        // Only the tiles of a product that is split wait for each other.
+        let waiting_tiles = if splits > 1 { tiles } else { 0 };
         let args = MatmulArgs {
-            weight: linear.weight.ptr(),
-            table: linear
-                .table
-                .as_ref()
-                .map_or(std::ptr::null(), super::Buffer::ptr),
-            x: x.values.ptr(),
+            weight,
+            table,
+            x: call.input("input", x.values, n * x.stride)?,
             y,
-            turns: scratch.turns.ptr_mut(),
+            turns: call.output("semaphores", &scratch.semaphores, waiting_tiles)?,
             tiles: count(OP, "tiles", linear.tiles())?,
             blocks: count(OP, "blocks", linear.blocks)?,
             groups: count(OP, "groups", linear.groups)?,
             group_magic: linear.group_magic,
             outputs: count(OP, "outputs", linear.out_features)?,
-            n: count(OP, "rows", n)?,
+            n: count(OP, "tokens", n)?,
             x_stride: count(OP, "input stride", x.stride)?,
             y_stride: count(OP, "output stride", y_stride)?,
-            splits: count(OP, "parts", splits)?,
+            splits: count(OP, "splits", splits)?,
         };
-        count(OP, "input", n * x.stride)?; // the kernel counts in 32 bits where its rows begin
+        count(OP, "input", n * x.stride)?; // the kernel computes offsets of tokens in 32 bits
         let geometry = Geometry {
             grid: (count(OP, "tiles", tiles * splits)?, 1, 1),
             block: THREADS,
         };
-        // SAFETY: the only argument is `MatmulArgs`, field for field as in
-        // kernels/matmul_packed.cu. `matmul` checked that x and y hold `n` rows of the weight's
-        // inputs and outputs; `turns` has a place for each of the tiles wherever there are parts to
-        // wait for.
-        unsafe { self.launch(kernel, geometry, params![args]) }
+        call.launch(kernel, geometry, &args)
     }
 }
 
-fn kernel_for(format: Format, int4: Kernel, int8: Kernel) -> Result<Kernel, KernelError> {
+/// Returns the kernel of the format, from those of int4 and int8.
+fn kernel_for(
+    format: Format,
+    [int4, int8]: [Kernel<MatmulArgs>; 2],
+) -> Result<Kernel<MatmulArgs>, KernelError> {
     match format {
         Format::Int4 => Ok(int4),
         Format::Int8 => Ok(int8),
         Format::F16 => Err(KernelError::Argument {
-            op: "matmul",
+            op: OP,
             arg: "bits",
             found: 16,
             rule: Rule::OneOf(4, 8),

@@ -1,4 +1,4 @@
-//! What a card's memory gives, and how long work takes: the yardsticks of every figure.
+//! Measurements: time on the GPU, and memory bandwidth.
 
 use std::{
     ffi::c_void,
@@ -10,17 +10,17 @@ use cudarc::driver::{
     result,
     sys::{self, CUevent_flags},
 };
+use moss_weights::{DriverCall, KernelError};
 
-use super::{During, Gpu};
-use crate::{DriverCall, KernelError};
+use crate::{contract::During, copy, device::Gpu};
 
-const WHAT: DriverCall = DriverCall::Measure;
+const CALL: DriverCall = DriverCall::Measure;
 
 impl Gpu {
-    /// Seconds that `run` takes on the card, by its own clock.
+    /// Returns the seconds that the work enqueued by `run` takes, measured by events on the GPU.
     ///
     /// # Errors
-    /// What `run` returns; [`KernelError::Driver`].
+    /// Those of `run`; [`KernelError::Driver`].
     pub fn time<E: From<KernelError>>(
         &self,
         run: impl FnOnce() -> Result<(), E>,
@@ -29,34 +29,36 @@ impl Gpu {
             self.stream
                 .context()
                 .new_event(Some(CUevent_flags::CU_EVENT_DEFAULT))
-                .during(WHAT)
+                .during(CALL)
         };
         let (begin, end) = (event()?, event()?);
-        begin.record(&self.stream).during(WHAT)?;
+        begin.record(&self.stream).during(CALL)?;
         run()?;
-        end.record(&self.stream).during(WHAT)?;
-        end.synchronize().during(WHAT)?;
-        // SAFETY: both events are complete, and of one stream.
+        end.record(&self.stream).during(CALL)?;
+        end.synchronize().during(CALL)?;
+        // SAFETY: both events are alive, were recorded with timing on this stream, and have
+        // completed: `end` is behind `begin`.
         let milliseconds =
-            unsafe { result::event::elapsed(begin.cu_event(), end.cu_event()) }.during(WHAT)?;
+            unsafe { result::event::elapsed(begin.cu_event(), end.cu_event()) }.during(CALL)?;
         Ok(f64::from(milliseconds) / 1e3)
     }
 
-    /// Has the host note the time when the stream comes by.
+    /// Enqueues a host function that sets `moment` to the time at which the stream reaches it.
     ///
     /// # Errors
     /// [`KernelError::Driver`].
-    pub fn note(&self, moment: &Arc<OnceLock<Instant>>) -> Result<(), KernelError> {
-        self.stream.context().bind_to_thread().during(WHAT)?;
+    pub fn record_time(&self, moment: &Arc<OnceLock<Instant>>) -> Result<(), KernelError> {
+        self.stream.context().bind_to_thread().during(CALL)?;
         let data = Arc::into_raw(moment.clone()).cast_mut().cast::<c_void>();
-        // SAFETY: `note_now` takes what `into_raw` gave, and is called once.
-        unsafe { sys::cuLaunchHostFunc(self.stream.cu_stream(), Some(note_now), data) }
+        // SAFETY: `data` is from `Arc::into_raw` and is passed to one call of `set_moment`, whose
+        // precondition that is. After an error the driver does not call it, and the count leaks.
+        unsafe { sys::cuLaunchHostFunc(self.stream.cu_stream(), Some(set_moment), data) }
             .result()
-            .during(WHAT)
+            .during(CALL)
     }
 
-    /// Bytes a second, read and written, of a copy within the card: the best of several, of up to 2
-    /// GiB.
+    /// Returns the bytes per second, reads plus writes, of a copy within device memory: the best of
+    /// eight, of up to 2 GiB.
     ///
     /// # Errors
     /// [`KernelError::OutOfMemory`]; [`KernelError::Driver`].
@@ -66,24 +68,14 @@ impl Gpu {
         self.fill_random(&from, 1, u32::MAX, [0, 0])?;
         let mut best = 0.0f64;
         for _ in 0..8 {
-            let seconds = self.time(|| {
-                // SAFETY: both buffers hold `bytes` bytes.
-                unsafe {
-                    result::memcpy_dtod_async(
-                        to.address(),
-                        from.address(),
-                        bytes,
-                        self.stream.cu_stream(),
-                    )
-                }
-                .during(WHAT)
-            })?;
+            let seconds =
+                self.time(|| copy::within_device(&self.stream, from.all(), to.all(), CALL))?;
             best = best.max(2.0 * bytes as f64 / seconds);
         }
         Ok(best)
     }
 
-    /// Bytes a second from page-locked host memory to the card.
+    /// Returns the bytes per second of a copy from page-locked host memory to the GPU.
     ///
     /// # Errors
     /// As for [`Gpu::copy_bandwidth`].
@@ -101,9 +93,9 @@ impl Gpu {
 }
 
 /// # Safety
-/// `data` is an `Arc<OnceLock<Instant>>` given away.
-unsafe extern "C" fn note_now(data: *mut c_void) {
-    // SAFETY: the caller's.
+/// `data` is the result of `Arc::<OnceLock<Instant>>::into_raw`, and is not used by another call.
+unsafe extern "C" fn set_moment(data: *mut c_void) {
+    // SAFETY: by the precondition of this function, the count of the `Arc` is owned here.
     let moment = unsafe { Arc::from_raw(data.cast_const().cast::<OnceLock<Instant>>()) };
     let _ = moment.set(Instant::now()); // the first time counts
 }

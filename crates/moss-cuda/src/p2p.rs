@@ -1,200 +1,180 @@
-//! From one stream of work to the next: values that a stage leaves to the stage behind it.
+//! Transfers of hidden states between stages: peer-to-peer where the GPUs support it, otherwise
+//! through page-locked host memory.
 
 use std::sync::Arc;
 
-use cudarc::driver::{CudaContext, CudaEvent, DeviceRepr, result, sys};
+use cudarc::driver::{CudaContext, CudaEvent, DeviceRepr, sys};
+use moss_weights::{DriverCall, KernelError, Rule};
 
-use super::{Buffer, During, Gpu};
-use crate::{DriverCall, KernelError, Rule};
+use crate::{
+    buffer::{Buffer, View},
+    contract::{During, rule},
+    copy,
+    device::Gpu,
+    page_locked::PageLocked,
+};
 
-const WHAT: &str = "hand over to the next stage";
+const OP: &str = "stage transfer";
 const CALL: DriverCall = DriverCall::Transfer;
 
-/// How values travel.
+/// The path of a stage transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LinkWay {
-    /// Within one card.
-    SameCard,
-    /// From card to card, without the host.
-    Peer,
-    /// Through page-locked memory of the host.
+pub enum TransferPath {
+    /// Within one GPU.
+    SameDevice,
+    /// From GPU to GPU without host memory (P2P, NVLink).
+    PeerToPeer,
+    /// Through page-locked host memory.
     Host,
 }
 
-/// The way from one [`Gpu`]'s stream to another's. The receiver waits for what the sender has
-/// started, the sender for the receiver to have taken it; the host waits for neither.
-pub struct Link {
-    way: LinkWay,
-    /// Page-locked host memory and its bytes, for [`LinkWay::Host`].
-    staging: Option<(*mut u8, usize)>,
+/// Transfers from one [`Gpu`]'s stream to another's. The receiver's stream waits for what the
+/// sender has enqueued, and the sender's stream waits for the copy. The host waits for neither.
+#[derive(Debug)]
+pub struct StageTransfer {
+    path: TransferPath,
+    /// Host memory, for [`TransferPath::Host`].
+    staging: Option<PageLocked>,
+    /// Recorded on the sender's stream when the values are complete.
     ready: CudaEvent,
-    taken: CudaEvent,
-    sender: Arc<CudaContext>,
+    /// Recorded on the receiver's stream after the copy.
+    received: Arc<CudaEvent>,
 }
 
-// SAFETY: the staging memory is owned, and only copies of the two streams touch it.
-unsafe impl Send for Link {}
-
-impl std::fmt::Debug for Link {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Link")
-            .field("way", &self.way)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Drop for Link {
-    fn drop(&mut self) {
-        // A card that failed cannot be waited for; its copies are over too.
-        let _ = self.taken.synchronize();
-        if let Some((start, _)) = self.staging {
-            let _ = self.sender.bind_to_thread();
-            // SAFETY: `malloc_host` gave the memory, and no copy uses it any more.
-            let _ = unsafe { result::free_host(start.cast()) };
-        }
-    }
-}
-
-impl Link {
-    /// A way for up to `bytes` bytes at a time; through the host where the cards cannot reach each
-    /// other, or where `peer` forbids it.
+impl StageTransfer {
+    /// Prepares transfers of up to `bytes` bytes. They go through host memory if the GPUs cannot
+    /// access each other's memory, or if `peer` is false.
     ///
     /// # Errors
     /// [`KernelError::Driver`].
     pub fn new(from: &Gpu, to: &Gpu, bytes: usize, peer: bool) -> Result<Self, KernelError> {
         let (sender, receiver) = (from.stream.context(), to.stream.context());
-        let way = match sender.cu_ctx() == receiver.cu_ctx() {
-            true => LinkWay::SameCard,
-            false if peer && reach(sender, receiver)? => LinkWay::Peer,
-            false => LinkWay::Host,
+        let path = if sender.cu_ctx() == receiver.cu_ctx() {
+            TransferPath::SameDevice
+        } else if peer && enable_peer_access(sender, receiver)? {
+            TransferPath::PeerToPeer
+        } else {
+            TransferPath::Host
         };
-        let staging = match way {
-            LinkWay::Host => {
-                sender.bind_to_thread().during(CALL)?;
-                // SAFETY: nobody reads it before a copy has written it. Page-locked memory belongs
-                // to every context of the process.
-                let start = unsafe { result::malloc_host(bytes.max(1), 0) }.during(CALL)?;
-                Some((start.cast(), bytes))
-            }
+        let ready = sender.new_event(None).during(CALL)?;
+        let received = Arc::new(receiver.new_event(None).during(CALL)?);
+        let staging = match path {
+            TransferPath::Host => Some(PageLocked::new(sender, bytes, received.clone(), CALL)?),
             _ => None,
         };
-        let (ready, taken) = (
-            sender.new_event(None).during(CALL)?,
-            receiver.new_event(None).during(CALL)?,
-        );
         Ok(Self {
-            way,
+            path,
             staging,
             ready,
-            taken,
-            sender: sender.clone(),
+            received,
         })
     }
 
-    /// How values travel.
-    pub fn way(&self) -> LinkWay {
-        self.way
+    /// Returns the path of the transfers.
+    pub fn path(&self) -> TransferPath {
+        self.path
     }
 
-    /// Puts a copy of the first `len` values of `source` to `target` behind what `from` has been
-    /// given to do; what `to` is given next comes after it.
+    /// Enqueues a copy of the first `len` values of `source` to `target`, behind the work that
+    /// `from` has enqueued and before later work of `to`.
     ///
     /// # Errors
-    /// [`KernelError::Argument`] where they do not fit; [`KernelError::Driver`].
+    /// [`KernelError::Argument`] if they do not fit; [`KernelError::WrongDevice`];
+    /// [`KernelError::WrongStream`]; [`KernelError::Driver`].
     pub fn copy<T: DeviceRepr>(
         &mut self,
         (from, source): (&Gpu, &Buffer<T>),
         (to, target): (&Gpu, &Buffer<T>),
         len: usize,
     ) -> Result<(), KernelError> {
-        let room = source.len().min(target.len());
-        super::rule(WHAT, "length", len, len <= room, Rule::AtMost(room))?;
-        let bytes = len * size_of::<T>();
-        let (source, target) = (source.address(), target.address());
-        match self.staging {
+        from.id.check(OP, "source", source.device)?;
+        to.id.check(OP, "target", target.device)?;
+        let (source, target) = (
+            source.all().part(OP, 0, len)?,
+            target.all().part(OP, 0, len)?,
+        );
+        match &self.staging {
             None => {
-                self.hand_to(from, to)?;
-                self.direct(from, to, source, target, bytes)?;
+                self.wait_for_sender(from, to)?;
+                self.copy_directly(from, to, source, target)?;
             }
-            Some((start, capacity)) => {
-                super::rule(
-                    WHAT,
+            Some(staging) => {
+                let (bytes, capacity) = (len * size_of::<T>(), staging.bytes());
+                rule(
+                    OP,
                     "bytes",
                     bytes,
                     bytes <= capacity,
                     Rule::AtMost(capacity),
                 )?;
-                from.stream.context().bind_to_thread().during(CALL)?;
-                // SAFETY: `capacity` bytes lie there; the sender waits for `taken` before it writes
-                // them again. Extents were checked above.
-                unsafe {
-                    let staged = std::slice::from_raw_parts_mut(start, bytes);
-                    result::memcpy_dtoh_async(staged, source, from.stream.cu_stream())
-                        .during(CALL)?;
-                }
-                self.hand_to(from, to)?;
-                to.stream.context().bind_to_thread().during(CALL)?;
-                // SAFETY: as above; the receiver reads behind `ready`.
-                unsafe {
-                    let staged = std::slice::from_raw_parts(start.cast_const(), bytes);
-                    result::memcpy_htod_async(target, staged, to.stream.cu_stream())
-                        .during(CALL)?;
-                }
+                // The sender's stream waits for `received` before it writes the memory again.
+                staging.copy_from(&from.stream, source, CALL)?;
+                self.wait_for_sender(from, to)?;
+                staging.copy_to(&to.stream, target, CALL)?;
             }
         }
-        self.taken.record(&to.stream).during(CALL)?;
-        from.stream.wait(&self.taken).during(CALL)
+        self.received.record(&to.stream).during(CALL)?;
+        from.stream.wait(&self.received).during(CALL)
     }
 
-    /// What `to` is given next waits for what `from` has been given so far.
-    fn hand_to(&self, from: &Gpu, to: &Gpu) -> Result<(), KernelError> {
+    /// Makes the stream of `to` wait for the work that `from` has enqueued.
+    fn wait_for_sender(&self, from: &Gpu, to: &Gpu) -> Result<(), KernelError> {
         self.ready.record(&from.stream).during(CALL)?;
         to.stream.wait(&self.ready).during(CALL)
     }
 
-    fn direct(
+    fn copy_directly<T>(
         &self,
         from: &Gpu,
         to: &Gpu,
-        source: u64,
-        target: u64,
-        bytes: usize,
+        source: View<'_, T>,
+        target: View<'_, T>,
     ) -> Result<(), KernelError> {
-        let stream = to.stream.cu_stream();
-        to.stream.context().bind_to_thread().during(CALL)?;
-        if self.way == LinkWay::SameCard {
-            // SAFETY: both extents were checked by the caller, and the copy stands between `ready`
-            // and `taken`.
-            return unsafe { result::memcpy_dtod_async(target, source, bytes, stream) }
-                .during(CALL);
+        if self.path == TransferPath::SameDevice {
+            return copy::within_device(&to.stream, source, target, CALL);
         }
         let (sender, receiver) = (from.stream.context().cu_ctx(), to.stream.context().cu_ctx());
-        // SAFETY: as above; the contexts are those of the two allocations.
-        unsafe { sys::cuMemcpyPeerAsync(target, receiver, source, sender, bytes, stream) }
-            .result()
-            .during(CALL)
+        let bytes = source.len() * size_of::<T>();
+        to.stream.context().bind_to_thread().during(CALL)?;
+        // SAFETY: both views have `bytes` bytes, because `copy` cut them to one length. `source`
+        // belongs to `from` and `target` to `to`, as `copy` checked, so the contexts are theirs.
+        // The copy is between `ready` and `received`, so neither stream uses the memory meanwhile,
+        // and memory is freed in stream order.
+        unsafe {
+            sys::cuMemcpyPeerAsync(
+                target.address(),
+                receiver,
+                source.address(),
+                sender,
+                bytes,
+                to.stream.cu_stream(),
+            )
+        }
+        .result()
+        .during(CALL)
     }
 }
 
-/// Whether two cards reach each other's memory, which it then opens in both directions.
-fn reach(a: &Arc<CudaContext>, b: &Arc<CudaContext>) -> Result<bool, KernelError> {
+/// Enables access between the memory of two GPUs in both directions. Returns false if they do not
+/// support it.
+fn enable_peer_access(a: &Arc<CudaContext>, b: &Arc<CudaContext>) -> Result<bool, KernelError> {
     for (from, to) in [(a, b), (b, a)] {
-        let mut able = 0;
-        // SAFETY: the pointer is to a local that outlives the call.
-        unsafe { sys::cuDeviceCanAccessPeer(&mut able, from.cu_device(), to.cu_device()) }
+        let mut supported = 0;
+        // SAFETY: both devices are open, and the pointer is to a local that outlives the call.
+        unsafe { sys::cuDeviceCanAccessPeer(&mut supported, from.cu_device(), to.cu_device()) }
             .result()
             .during(CALL)?;
-        if able == 0 {
+        if supported == 0 {
             return Ok(false);
         }
     }
     for (from, to) in [(a, b), (b, a)] {
         from.bind_to_thread().during(CALL)?;
-        // SAFETY: both contexts are alive.
+        // SAFETY: the `Arc`s keep both contexts alive, and the context of `from` is current.
         match unsafe { sys::cuCtxEnablePeerAccess(to.cu_ctx(), 0) } {
             sys::CUresult::CUDA_SUCCESS | sys::CUresult::CUDA_ERROR_PEER_ACCESS_ALREADY_ENABLED => {
             }
-            // All the ways there are may be taken by other cards.
+            // Other GPUs use all hardware resources for peer access.
             sys::CUresult::CUDA_ERROR_TOO_MANY_PEERS => return Ok(false),
             error => error.result().during(CALL)?,
         }

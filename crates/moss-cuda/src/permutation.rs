@@ -1,32 +1,35 @@
 //! The permutation of a packed weight's inputs into the order that the GPU kernels read, computed
 //! without a GPU.
 //!
-//! The kernels take inputs in blocks of 64, and every block has one scale and zero point an output.
-//! So the inputs of a group fill whole blocks: in their own order where the groups do so already,
-//! sorted by group otherwise (act-order, or groups of an odd size).
+//! The kernels read inputs in blocks of 64, and all inputs of a block share one scale and zero
+//! point per output. So a group must consist of whole blocks. Where the published groups do, the
+//! inputs keep their order. Otherwise (act-order, or group sizes that are not multiples of 64) they
+//! are sorted by group, with padding at the end of each group.
 
-use crate::{BLOCK, GptqWeight, GroupIndex};
+use moss_weights::{GptqWeight, GroupIndex};
 
-/// A place that no input stands at.
-pub const FILL: u32 = u32::MAX;
+use crate::layout::BLOCK;
 
-/// The plan for one weight.
+/// A column without an input.
+pub const PADDING: u32 = u32::MAX;
+
+/// The input permutation of one weight.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Places {
-    /// Blocks of 64 places.
+pub struct InputPermutation {
+    /// Blocks of 64 columns.
     pub blocks: usize,
-    /// Groups in the order of the places.
+    /// Groups, in the order of the columns.
     pub groups: usize,
-    /// `ceil(2^32 / blocks of a group)`, or 0 where every block counts as a group of its own.
+    /// `ceil(2^32 / blocks of a group)`, or 0 if every block has a separate group entry.
     pub group_magic: u32,
-    /// Input at each place, where it is not the place's own number.
+    /// Input of each column, or [`PADDING`]; `None` if column `i` has input `i`.
     pub order: Option<Vec<u32>>,
-    /// Published group of each group, where it is not its own number.
+    /// Published group of each group; `None` if they are the same.
     pub group_of: Option<Vec<u32>>,
 }
 
-impl Places {
-    /// For a weight whose inputs have no groups.
+impl InputPermutation {
+    /// Returns the identity for a weight without groups.
     pub fn dense(in_features: usize) -> Self {
         Self {
             blocks: in_features.div_ceil(BLOCK),
@@ -37,7 +40,7 @@ impl Places {
         }
     }
 
-    /// Plans the order of a packed weight's inputs.
+    /// Returns the permutation of a packed weight's inputs.
     pub fn of(weight: &GptqWeight) -> Self {
         let (inputs, size) = (
             weight.in_features,
@@ -70,7 +73,7 @@ impl Places {
             order.extend(
                 (0..inputs as u32).filter(|input| group_of_input[*input as usize] == group),
             );
-            order.resize(order.len().next_multiple_of(BLOCK), FILL);
+            order.resize(order.len().next_multiple_of(BLOCK), PADDING);
             group_of.resize(order.len() / BLOCK, group);
         }
         let blocks = order.len() / BLOCK;
@@ -83,7 +86,7 @@ impl Places {
         }
     }
 
-    /// One group of one block needs no division.
+    /// Omits the division by the blocks of a group if there is one block.
     fn or_blockwise(self, blocks: usize) -> Self {
         if blocks == 1 {
             Self {
@@ -95,22 +98,23 @@ impl Places {
         }
     }
 
-    /// Place of each input: what writes an input for this weight puts it there.
+    /// Returns the column of each input; `None` if input `i` is in column `i`.
     pub fn scatter(&self, in_features: usize) -> Option<Vec<u32>> {
         let order = self.order.as_ref()?;
-        let mut places = vec![FILL; in_features];
-        for (place, input) in order
+        let mut columns = vec![PADDING; in_features];
+        for (column, input) in order
             .iter()
             .enumerate()
-            .filter(|(_, input)| **input != FILL)
+            .filter(|(_, input)| **input != PADDING)
         {
-            places[*input as usize] = place as u32;
+            columns[*input as usize] = column as u32;
         }
-        Some(places)
+        Some(columns)
     }
 }
 
-/// A factor that turns a division by `n` into a multiplication: exact for blocks below 2^16.
+/// Returns the factor that replaces a division by `n` with a multiplication, which is exact for
+/// blocks below 2^16.
 fn magic(n: usize) -> u32 {
     if n == 1 {
         0
@@ -125,7 +129,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::GptqBits;
+    use moss_weights::GptqBits;
 
     fn weight(in_features: usize, group_size: usize, groups: GroupIndex) -> GptqWeight {
         let empty = Bytes::new();
@@ -141,35 +145,39 @@ mod tests {
         }
     }
 
-    /// As the kernels compute it.
-    fn group_of_block(places: &Places, block: u32) -> u32 {
-        match places.group_magic {
+    /// Computes the group as the kernels do.
+    fn group_of_block(permutation: &InputPermutation, block: u32) -> u32 {
+        match permutation.group_magic {
             0 => block,
             magic => ((u64::from(block) * u64::from(magic)) >> 32) as u32,
         }
     }
 
     #[test]
-    fn the_published_layout_keeps_its_order() {
-        let places = Places::of(&weight(6144, 128, GroupIndex::Sequential));
+    fn groups_of_whole_blocks_keep_the_order_of_the_inputs() {
+        let permutation = InputPermutation::of(&weight(6144, 128, GroupIndex::Sequential));
         assert_eq!(
-            (places.blocks, places.groups, places.order.as_ref()),
+            (
+                permutation.blocks,
+                permutation.groups,
+                permutation.order.as_ref()
+            ),
             (96, 48, None)
         );
-        assert!((0..96).all(|block| group_of_block(&places, block) == block / 2));
+        assert!((0..96).all(|block| group_of_block(&permutation, block) == block / 2));
     }
 
     #[test]
     fn the_multiplication_divides_exactly() {
         for blocks_of_group in 1..400 {
             let magic = magic(blocks_of_group);
-            let places = Places {
+            let permutation = InputPermutation {
                 group_magic: magic,
-                ..Places::dense(64)
+                ..InputPermutation::dense(64)
             };
             for block in (0..65_536).step_by(7).chain([65_535]) {
                 assert_eq!(
-                    group_of_block(&places, block),
+                    group_of_block(&permutation, block),
                     block / blocks_of_group as u32,
                     "{block} / {blocks_of_group}"
                 );
@@ -180,35 +188,37 @@ mod tests {
     #[test]
     fn one_group_covers_every_block() {
         for inputs in [8, 64, 100, 384, 24_576] {
-            let places = Places::of(&weight(inputs, inputs, GroupIndex::Sequential));
+            let permutation = InputPermutation::of(&weight(inputs, inputs, GroupIndex::Sequential));
             assert!(
-                (0..places.blocks as u32).all(|block| group_of_block(&places, block) == 0),
+                (0..permutation.blocks as u32)
+                    .all(|block| group_of_block(&permutation, block) == 0),
                 "{inputs}"
             );
         }
     }
 
     #[test]
-    fn every_input_of_an_act_order_weight_stands_in_a_block_of_its_group() {
+    fn every_input_of_an_act_order_weight_is_in_a_block_of_its_group() {
         let groups: Vec<u32> = (0..384u32).map(|input| input * 7 % 3).collect();
-        let places = Places::of(&weight(384, 128, GroupIndex::Permuted(groups.clone())));
-        let order = places.order.clone().unwrap();
-        let group_of = places.group_of.clone().unwrap();
+        let permutation =
+            InputPermutation::of(&weight(384, 128, GroupIndex::Permuted(groups.clone())));
+        let order = permutation.order.clone().unwrap();
+        let group_of = permutation.group_of.clone().unwrap();
         assert_eq!(order.len(), 384);
-        for (place, input) in order.iter().enumerate() {
-            assert_eq!(groups[*input as usize], group_of[place / BLOCK]);
+        for (column, input) in order.iter().enumerate() {
+            assert_eq!(groups[*input as usize], group_of[column / BLOCK]);
         }
-        let scatter = places.scatter(384).unwrap();
+        let scatter = permutation.scatter(384).unwrap();
         assert!((0..384).all(|input| order[scatter[input] as usize] == input as u32));
     }
 
     #[test]
-    fn groups_that_fill_no_whole_block_are_filled_up() {
-        let places = Places::of(&weight(96, 32, GroupIndex::Sequential));
-        assert_eq!((places.blocks, places.groups), (3, 3));
-        let order = places.order.unwrap();
+    fn groups_that_are_not_whole_blocks_are_padded() {
+        let permutation = InputPermutation::of(&weight(96, 32, GroupIndex::Sequential));
+        assert_eq!((permutation.blocks, permutation.groups), (3, 3));
+        let order = permutation.order.unwrap();
         assert_eq!(order[31], 31);
-        assert_eq!(order[32], FILL);
+        assert_eq!(order[32], PADDING);
         assert_eq!(order[64], 32);
     }
 }

@@ -1,54 +1,28 @@
-//! Memory of the host that a card reads by itself.
+//! Typed values in page-locked host memory, and copies between them and buffers.
 
-use std::sync::Arc;
+use std::{marker::PhantomData, sync::Arc};
 
-use cudarc::driver::{CudaEvent, CudaStream, DeviceRepr, ValidAsZeroBits, result, sys};
+use cudarc::driver::{CudaEvent, CudaStream, DeviceRepr, ValidAsZeroBits, sys};
+use moss_weights::{DriverCall, KernelError, Rule};
 
-use super::{Buffer, During, batched_memcpy::CopyRun};
-use crate::{DriverCall, KernelError, Rule};
+use crate::{
+    address::{In, Out},
+    args,
+    buffer::{Buffer, View},
+    contract::{During, rule},
+    device_id::DeviceId,
+    page_locked::PageLocked,
+};
 
-/// `len` values of page-locked host memory: copies from and to it do not hold the host up.
+/// `len` values in page-locked host memory. Copies from and to it do not block the host.
 pub struct Pinned<T> {
-    start: *mut T,
+    memory: PageLocked,
     len: usize,
-    uses: Uses,
-}
-
-/// When the card is done with some memory.
-pub(super) struct Uses {
     stream: Arc<CudaStream>,
-    /// The last copy that uses the memory.
-    last: Arc<CudaEvent>,
-    for_steps: bool,
+    device: DeviceId,
+    is_for_graphs: bool,
+    values: PhantomData<T>,
 }
-
-impl Uses {
-    /// Notes that a copy was put on the stream. One that is being recorded will be over when its
-    /// graph is, which `Graph::launch` notes.
-    pub(super) fn used(&self, what: DriverCall) -> Result<(), KernelError> {
-        match self.stream.capture_status().during(what)? {
-            sys::CUstreamCaptureStatus::CU_STREAM_CAPTURE_STATUS_NONE => {
-                self.last.record(&self.stream).during(what)
-            }
-            _ if self.for_steps => Ok(()),
-            _ => {
-                let message = "a copy was recorded of host memory that is not for that".into();
-                Err(KernelError::Driver {
-                    what,
-                    code: 0,
-                    message,
-                })
-            }
-        }
-    }
-
-    fn wait(&self) -> Result<(), KernelError> {
-        self.last.synchronize().during(DriverCall::Synchronize)
-    }
-}
-
-// SAFETY: the memory is owned, and host code reaches it through `&self` and `&mut self` alone.
-unsafe impl<T: Send> Send for Pinned<T> {}
 
 impl<T> std::fmt::Debug for Pinned<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -58,91 +32,114 @@ impl<T> std::fmt::Debug for Pinned<T> {
     }
 }
 
-impl<T> Drop for Pinned<T> {
-    fn drop(&mut self) {
-        // A card that failed cannot be waited for; its copies are over too.
-        let _ = self.uses.wait();
-        // SAFETY: `malloc_host` gave the memory, and no copy uses it any more.
-        let _ = unsafe { result::free_host(self.start.cast()) };
+/// A copy between a [`Pinned`] and a [`Buffer`], for [`crate::Gpu::batched_memcpy`].
+pub struct CopyRun<'a> {
+    pub(crate) run: args::CopyRun,
+    pub(crate) device: DeviceId,
+    memory: &'a dyn Used,
+}
+
+impl std::fmt::Debug for CopyRun<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CopyRun")
+            .field("words", &self.run.words)
+            .finish_non_exhaustive()
+    }
+}
+
+impl CopyRun<'_> {
+    /// Records that the copy has been enqueued.
+    pub(crate) fn used(&self, call: DriverCall) -> Result<(), KernelError> {
+        self.memory.used(call)
+    }
+}
+
+/// Memory of any type that copies use.
+trait Used {
+    fn used(&self, call: DriverCall) -> Result<(), KernelError>;
+}
+
+impl<T> Used for Pinned<T> {
+    /// Records that a copy was enqueued. A copy that is being captured will have finished when its
+    /// graph has, which `Graph::launch` records.
+    fn used(&self, call: DriverCall) -> Result<(), KernelError> {
+        match self.stream.capture_status().during(call)? {
+            sys::CUstreamCaptureStatus::CU_STREAM_CAPTURE_STATUS_NONE => {
+                self.memory.last_use().record(&self.stream).during(call)
+            }
+            _ if self.is_for_graphs => Ok(()),
+            _ => Err(KernelError::Driver {
+                what: call,
+                code: 0,
+                message: "a copy of host memory that is not for CUDA graphs was captured".into(),
+            }),
+        }
     }
 }
 
 impl<T: DeviceRepr + ValidAsZeroBits> Pinned<T> {
-    /// Copies can be recorded where the memory is for `steps`, the event of the stream's graphs.
-    pub(super) fn new(
+    /// Allocates `len` zeros. Copies can be captured in CUDA graphs if `graphs` is the event that
+    /// is recorded after the graphs of the stream.
+    pub(crate) fn new(
         stream: &Arc<CudaStream>,
+        device: DeviceId,
         len: usize,
-        steps: Option<&Arc<CudaEvent>>,
+        graphs: Option<&Arc<CudaEvent>>,
     ) -> Result<Self, KernelError> {
-        const WHAT: DriverCall = DriverCall::AllocatePinned;
-        let len = len.max(1);
-        stream.context().bind_to_thread().during(WHAT)?;
-        let last = match steps {
-            Some(steps) => steps.clone(),
-            None => Arc::new(stream.context().new_event(None).during(WHAT)?),
-        };
-        // SAFETY: set to zeros, which are values of `T`, before anybody sees it. No flags:
-        // write-combined memory would be slow to read.
-        let start = unsafe {
-            let start: *mut T = result::malloc_host(len * size_of::<T>(), 0)
-                .during(WHAT)?
-                .cast();
-            start.write_bytes(0, len);
-            start
+        const CALL: DriverCall = DriverCall::AllocatePinned;
+        let (len, context) = (len.max(1), stream.context());
+        let last_use = match graphs {
+            Some(graphs) => graphs.clone(),
+            None => Arc::new(context.new_event(None).during(CALL)?),
         };
         Ok(Self {
-            start,
+            memory: PageLocked::new(context, len * size_of::<T>(), last_use, CALL)?,
             len,
-            uses: Uses {
-                stream: stream.clone(),
-                last,
-                for_steps: steps.is_some(),
-            },
+            stream: stream.clone(),
+            device,
+            is_for_graphs: graphs.is_some(),
+            values: PhantomData,
         })
     }
 
-    /// The values, once the copies that use them are done.
+    /// Waits for the copies that use the values, and returns them.
     ///
     /// # Errors
     /// [`KernelError::Driver`].
     pub fn as_mut_slice(&mut self) -> Result<&mut [T], KernelError> {
-        self.uses.wait()?;
-        // SAFETY: `len` values lie there, no copy uses them any more, and `self` is borrowed.
-        Ok(unsafe { std::slice::from_raw_parts_mut(self.start, self.len) })
+        self.wait()?;
+        let start = self.memory.start().cast();
+        // SAFETY: the memory has `len` values of `T`, which are zero or copied from values of `T`,
+        // aligned to a page. The copies that use it have finished. `self` is borrowed mutably for
+        // as long as the slice, so no other slice exists and no copy can start.
+        Ok(unsafe { std::slice::from_raw_parts_mut(start, self.len) })
     }
 
-    /// The values, once the copies that use them are done.
+    /// Waits for the copies that use the values, and returns them.
     ///
     /// # Errors
     /// [`KernelError::Driver`].
     pub fn as_slice(&self) -> Result<&[T], KernelError> {
-        self.uses.wait()?;
-        // SAFETY: as above.
-        Ok(unsafe { std::slice::from_raw_parts(self.start, self.len) })
+        self.wait()?;
+        let start = self.memory.start().cast_const().cast();
+        // SAFETY: as for `as_mut_slice`. `self` is borrowed for as long as the slice, so neither a
+        // mutable slice exists nor can a copy start, which borrows it mutably.
+        Ok(unsafe { std::slice::from_raw_parts(start, self.len) })
     }
 
-    /// Starts a copy of the first `len` values to `to`, from its value `at` on.
+    /// Enqueues a copy of the first `len` values to the values of `to` from `at` on.
     ///
     /// # Errors
-    /// [`KernelError::Argument`] where they do not fit; [`KernelError::Driver`].
+    /// [`KernelError::Argument`] if they do not fit; [`KernelError::WrongDevice`];
+    /// [`KernelError::WrongStream`]; [`KernelError::Driver`].
     pub fn copy_to(&mut self, to: &Buffer<T>, at: usize, len: usize) -> Result<(), KernelError> {
-        let address = self.checked("copy to the GPU", to, at, len)?;
-        self.uses
-            .stream
-            .context()
-            .bind_to_thread()
-            .during(DriverCall::CopyTo)?;
-        // SAFETY: both extents were checked, and the host waits for the last use before it touches
-        // the memory again; see `Uses`.
-        unsafe {
-            let from = std::slice::from_raw_parts(self.start, len);
-            result::memcpy_htod_async(address, from, self.uses.stream.cu_stream())
-                .during(DriverCall::CopyTo)?;
-        }
-        self.uses.used(DriverCall::CopyTo)
+        const CALL: DriverCall = DriverCall::CopyTo;
+        let to = self.checked("copy to the GPU", to, at, len)?;
+        self.memory.copy_to(&self.stream, to, CALL)?;
+        self.used(CALL)
     }
 
-    /// Starts a copy of `len` values of `from`, from its value `at` on, to the front of this.
+    /// Enqueues a copy of `len` values of `from` from `at` on to the first values.
     ///
     /// # Errors
     /// As for [`Pinned::copy_to`].
@@ -152,59 +149,69 @@ impl<T: DeviceRepr + ValidAsZeroBits> Pinned<T> {
         at: usize,
         len: usize,
     ) -> Result<(), KernelError> {
-        let address = self.checked("copy from the GPU", from, at, len)?;
-        self.uses
-            .stream
-            .context()
-            .bind_to_thread()
-            .during(DriverCall::CopyFrom)?;
-        // SAFETY: as above.
-        unsafe {
-            let to = std::slice::from_raw_parts_mut(self.start, len);
-            result::memcpy_dtoh_async(to, address, self.uses.stream.cu_stream())
-                .during(DriverCall::CopyFrom)?;
-        }
-        self.uses.used(DriverCall::CopyFrom)
+        const CALL: DriverCall = DriverCall::CopyFrom;
+        let from = self.checked("copy from the GPU", from, at, len)?;
+        self.memory.copy_from(&self.stream, from, CALL)?;
+        self.used(CALL)
     }
 
-    /// The first `len` values on their way to `to`, from its value `at` on.
+    /// Returns the copy of the first `len` values to the values of `to` from `at` on.
     ///
     /// # Errors
-    /// [`KernelError::Argument`] where they do not fit.
+    /// As for [`Pinned::copy_to`].
     pub fn run_to<'a>(
         &'a mut self,
         to: &'a Buffer<T>,
         at: usize,
         len: usize,
     ) -> Result<CopyRun<'a>, KernelError> {
-        let to = self.checked("copy to the GPU", to, at, len)?;
-        Ok(CopyRun::new::<T>(self.start as u64, to, len, &self.uses))
+        let to = self.checked("copy to the GPU", to, at, len)?.address();
+        Ok(self.run(self.memory.start() as u64, to, len))
     }
 
-    /// `len` values of `from`, from its value `at` on, on their way to the front of this.
+    /// Returns the copy of `len` values of `from` from `at` on to the first values.
     ///
     /// # Errors
-    /// As for [`Pinned::run_to`].
+    /// As for [`Pinned::copy_to`].
     pub fn run_from<'a>(
         &'a mut self,
         from: &'a Buffer<T>,
         at: usize,
         len: usize,
     ) -> Result<CopyRun<'a>, KernelError> {
-        let from = self.checked("copy from the GPU", from, at, len)?;
-        Ok(CopyRun::new::<T>(from, self.start as u64, len, &self.uses))
+        let from = self.checked("copy from the GPU", from, at, len)?.address();
+        Ok(self.run(from, self.memory.start() as u64, len))
     }
 
-    /// The address of value `at` of `buffer`, which holds `len` more, as this does.
-    fn checked(
+    /// Describes a copy between addresses of `len` values each.
+    fn run(&self, from: u64, to: u64, len: usize) -> CopyRun<'_> {
+        const { assert!(size_of::<T>().is_multiple_of(4) && align_of::<T>().is_multiple_of(4)) };
+        CopyRun {
+            run: args::CopyRun {
+                from: In::checked(from),
+                to: Out::checked(to),
+                words: (len * size_of::<T>() / 4) as u64,
+            },
+            device: self.device,
+            memory: self,
+        }
+    }
+
+    /// Returns the `len` values of `buffer` from `at` on, if this memory has as many values.
+    fn checked<'a>(
         &self,
         op: &'static str,
-        buffer: &Buffer<T>,
+        buffer: &'a Buffer<T>,
         at: usize,
         len: usize,
-    ) -> Result<u64, KernelError> {
-        let room = buffer.len.saturating_sub(at).min(self.len);
-        super::rule(op, "length", len, len <= room, Rule::AtMost(room))?;
-        Ok(buffer.address() + (at * size_of::<T>()) as u64)
+    ) -> Result<View<'a, T>, KernelError> {
+        self.device.check(op, "buffer", buffer.device)?;
+        rule(op, "length", len, len <= self.len, Rule::AtMost(self.len))?;
+        buffer.all().part(op, at, len)
+    }
+
+    fn wait(&self) -> Result<(), KernelError> {
+        let last_use = self.memory.last_use();
+        last_use.synchronize().during(DriverCall::Synchronize)
     }
 }

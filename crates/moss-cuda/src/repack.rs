@@ -1,37 +1,68 @@
-//! Packed weights from the published layout into the kernels', on the card.
+//! Weights in the layout of the kernels: packed weights from the published layout, synthetic
+//! weights, and dequantization.
 
-use super::{
-    BLOCK, Buffer, Gpu, TILE, Uploader,
-    args::DequantizeArgs,
-    count,
-    launch::{Geometry, Kernel, params},
-    rule,
+use half::f16;
+use moss_weights::{GptqBits, GptqWeight, KernelError, Rule};
+
+use crate::{
+    args::{DequantizeArgs, FillRandomArgs, RepackArgs, RepackTableArgs},
+    buffer::Buffer,
+    contract::{count, rule},
+    device::Gpu,
+    kernels::Kernel,
+    launch::{Call, Geometry},
+    layout::{BLOCK, TILE},
+    permutation::InputPermutation,
+    upload::Uploader,
     weights::{Format, GpuLinear},
 };
-use crate::{GptqBits, GptqWeight, KernelError, Rule, permutation::Places};
 
-const OP: &str = "repack";
 const THREADS: u32 = 256;
 
-fn grid(threads: usize) -> Result<(u32, u32, u32), KernelError> {
-    Ok((
-        count(OP, "threads", threads.div_ceil(THREADS as usize))?,
-        1,
-        1,
-    ))
+/// Returns the geometry of a kernel with one thread per element.
+fn one_thread_each(op: &'static str, elements: usize) -> Result<Geometry, KernelError> {
+    let blocks = count(op, "threads", elements.div_ceil(THREADS as usize))?;
+    Ok(Geometry {
+        grid: (blocks, 1, 1),
+        block: THREADS,
+    })
+}
+
+impl GpuLinear {
+    /// Copies `weight` to the GPU in the layout of the kernels.
+    pub(crate) fn load_packed(
+        gpu: &Gpu,
+        weight: &GptqWeight,
+        uploader: &mut Uploader<'_>,
+        scratch: &mut Option<Buffer<u8>>,
+    ) -> Result<Self, KernelError> {
+        weight.check("linear")?;
+        let format = match weight.bits {
+            GptqBits::Four => Format::Int4,
+            GptqBits::Eight => Format::Int8,
+        };
+        let (inputs, outputs) = (weight.in_features, weight.out_features);
+        let permutation = InputPermutation::of(weight);
+        let mut linear = Self::empty(gpu, format, inputs, outputs, permutation.clone())?;
+        linear.bytes = (weight.qweight.len() + weight.qzeros.len() + weight.scales.len()) as u64;
+        let table = gpu.repack(weight, &permutation, &linear.weight, uploader, scratch)?;
+        linear.table = Some(table);
+        Ok(linear)
+    }
 }
 
 impl Gpu {
-    /// Copies `weight` through `scratch` and lays it out in `out`; returns its table of scales and
-    /// zero points.
-    pub(super) fn repack(
+    /// Copies `weight` through `scratch` and writes it to `out` in fragment order. Returns the
+    /// table of scales and zero points.
+    fn repack(
         &self,
         weight: &GptqWeight,
-        places: &Places,
+        permutation: &InputPermutation,
         out: &Buffer<u8>,
         uploader: &mut Uploader<'_>,
         scratch: &mut Option<Buffer<u8>>,
     ) -> Result<Buffer<u8>, KernelError> {
+        const OP: &str = "repack";
         let (packed, zeros, scales) = (
             weight.qweight.len(),
             weight.qzeros.len(),
@@ -49,116 +80,90 @@ impl Gpu {
         uploader.copy(&weight.qzeros, scratch, zeros_at)?;
         uploader.copy(&weight.scales, scratch, scales_at)?;
         let list = |values: &Option<Vec<u32>>| {
-            values
-                .as_ref()
-                .map(|values| self.upload(values))
-                .transpose()
+            let values = values.as_ref();
+            values.map(|values| self.upload(values)).transpose()
         };
-        let (order, group_of) = (list(&places.order)?, list(&places.group_of)?);
-        let address =
-            |list: &Option<Buffer<u32>>| list.as_ref().map_or(std::ptr::null(), Buffer::ptr);
+        let (order, group_of) = (list(&permutation.order)?, list(&permutation.group_of)?);
+        let call = Call::new(self, OP);
+        let words = out.len() / 4;
+        let args = RepackArgs {
+            qweight: call.input("qweight", &*scratch, packed)?,
+            order: call.optional_input("order", order.as_ref(), permutation.blocks * BLOCK)?,
+            out: call.output("weight", out, words * 4)?,
+            inputs: count(OP, "in_features", weight.in_features)?,
+            outputs: count(OP, "out_features", weight.out_features)?,
+            blocks: count(OP, "blocks", permutation.blocks)?,
+            words: words as u64,
+        };
+        let kernel = match weight.bits {
+            GptqBits::Four => Kernel::<RepackArgs>::INT4,
+            GptqBits::Eight => Kernel::<RepackArgs>::INT8,
+        };
+        call.launch(kernel, one_thread_each(OP, words)?, &args)?;
 
-        let words = out.len() as u64 / 4;
-        let (inputs, outputs) = (
-            count(OP, "in_features", weight.in_features)?,
-            count(OP, "out_features", weight.out_features)?,
-        );
-        let blocks = count(OP, "blocks", places.blocks)?;
-        let (order_at, group_at, to) = (address(&order), address(&group_of), out.ptr_mut());
-        let from = scratch.ptr();
-        let (kernel, table_kernel) = match weight.bits {
-            GptqBits::Four => (Kernel::RepackInt4, Kernel::RepackTableInt4),
-            GptqBits::Eight => (Kernel::RepackInt8, Kernel::RepackTableInt8),
-        };
-        let geometry = Geometry {
-            grid: grid(words as usize)?,
-            block: THREADS,
-        };
-        // SAFETY: arguments as in kernels/repack.cu; `GptqWeight::check` proved the published
-        // extents, which `scratch` holds; `order` has 64 entries a block; `out` was allocated for
-        // `words` words.
-        unsafe {
-            self.launch(
-                kernel,
-                geometry,
-                params![from, order_at, to, inputs, outputs, blocks, words],
-            )?
-        };
-
-        let entries = weight.out_features.div_ceil(TILE) * places.groups * 8;
+        let entries = weight.out_features.div_ceil(TILE) * permutation.groups * 8;
         let table: Buffer<u8> = self.zeros(entries * 8)?;
-        let (zeros_from, scales_from) = (
-            scratch.view(zeros_at, zeros)?.ptr(),
-            scratch.view(scales_at, scales)?.ptr(),
-        );
-        let (to, groups, entries_u32) = (
-            table.ptr_mut(),
-            count(OP, "groups", places.groups)?,
-            count(OP, "entries", entries)?,
-        );
-        let geometry = Geometry {
-            grid: grid(entries)?,
-            block: THREADS,
+        let args = RepackTableArgs {
+            qzeros: call.input("qzeros", scratch.view(zeros_at, zeros)?, zeros)?,
+            scales: call.input("scales", scratch.view(scales_at, scales)?, scales)?,
+            group_of: call.optional_input("groups", group_of.as_ref(), permutation.groups)?,
+            out: call.output("table", &table, entries * 8)?,
+            outputs: args.outputs,
+            entries_per_tile: count(OP, "groups", permutation.groups)?,
+            entries: count(OP, "entries", entries)?,
         };
-        // SAFETY: as above; `group_of` has an entry a group, each below the published number of
-        // groups.
-        unsafe {
-            self.launch(
-                table_kernel,
-                geometry,
-                params![
-                    zeros_from,
-                    scales_from,
-                    group_at,
-                    to,
-                    outputs,
-                    groups,
-                    entries_u32
-                ],
-            )?;
-        }
+        let kernel = match weight.bits {
+            GptqBits::Four => Kernel::<RepackTableArgs>::INT4,
+            GptqBits::Eight => Kernel::<RepackTableArgs>::INT8,
+        };
+        call.launch(kernel, one_thread_each(OP, entries)?, &args)?;
         if order.is_some() || group_of.is_some() {
-            self.synchronize()?; // the lists go at the end of this function
+            self.synchronize()?; // the lists are freed at the end of this function
         }
         Ok(table)
     }
 
-    /// Random words, `word & keep | set[i % 2]`.
-    pub(super) fn fill_random(
+    /// Fills `out` with random words, `word & keep | set[i % 2]`.
+    pub(crate) fn fill_random(
         &self,
         out: &Buffer<u8>,
         seed: u32,
         keep: u32,
         set: [u32; 2],
     ) -> Result<(), KernelError> {
-        let (to, words, [even, odd]) = (out.ptr_mut(), out.len() as u64 / 4, set);
+        let call = Call::new(self, "fill random");
+        let words = out.len() / 4;
+        let [set_even, set_odd] = set;
+        let args = FillRandomArgs {
+            out: call.output("weight", out, words * 4)?,
+            words: words as u64,
+            seed,
+            keep,
+            set_even,
+            set_odd,
+        };
         let geometry = Geometry {
             grid: (self.info().multiprocessors * 8, 1, 1),
             block: THREADS,
         };
-        // SAFETY: arguments as in kernels/repack.cu; `out` holds `words` words.
-        unsafe {
-            self.launch(
-                Kernel::FillRandom,
-                geometry,
-                params![to, words, seed, keep, even, odd],
-            )
-        }
+        call.launch(Kernel::FILL_RANDOM, geometry, &args)
     }
 
-    /// Dequantizes tiles `first_tile..+tiles`, blocks `first_block..+panel_blocks` of a packed
+    /// Dequantizes tiles `first_tile..+tiles` and blocks `first_block..+panel_blocks` of a packed
     /// weight to f16 `[16 tiles, 64 panel_blocks]`.
     ///
     /// # Errors
-    /// [`KernelError::Argument`] where extents do not fit, or for a weight that is not packed.
+    /// [`KernelError::Argument`] for a dense weight, or tiles, blocks or a buffer that do not fit;
+    /// [`KernelError::WrongDevice`]; [`KernelError::WrongStream`]; [`KernelError::Driver`].
     pub fn dequantize(
         &self,
         linear: &GpuLinear,
         (first_tile, tiles): (usize, usize),
         (first_block, panel_blocks): (usize, usize),
-        out: &Buffer<half::f16>,
+        out: &Buffer<f16>,
     ) -> Result<(), KernelError> {
         const OP: &str = "dequantize";
+        let call = Call::new(self, OP);
         rule(
             OP,
             "tiles",
@@ -173,17 +178,9 @@ impl Gpu {
             first_block + panel_blocks <= linear.blocks,
             Rule::AtMost(linear.blocks),
         )?;
-        let needed = tiles * TILE * panel_blocks * BLOCK;
-        rule(
-            OP,
-            "panel",
-            out.len(),
-            out.len() >= needed,
-            Rule::AtLeast(needed),
-        )?;
         let kernel = match linear.format {
-            Format::Int4 => Kernel::DequantizeInt4,
-            Format::Int8 => Kernel::DequantizeInt8,
+            Format::Int4 => Kernel::<DequantizeArgs>::INT4,
+            Format::Int8 => Kernel::<DequantizeArgs>::INT8,
             Format::F16 => {
                 return Err(KernelError::Argument {
                     op: OP,
@@ -193,10 +190,11 @@ impl Gpu {
                 });
             }
         };
+        let [weight, table] = linear.addresses(&call)?;
         let args = DequantizeArgs {
-            weight: linear.weight.ptr(),
-            table: linear.table.as_ref().map_or(std::ptr::null(), Buffer::ptr),
-            out: out.ptr_mut(),
+            weight,
+            table,
+            out: call.output("panel", out, tiles * TILE * panel_blocks * BLOCK)?,
             blocks: count(OP, "blocks", linear.blocks)?,
             groups: count(OP, "groups", linear.groups)?,
             group_magic: linear.group_magic,
@@ -205,12 +203,7 @@ impl Gpu {
             first_block: count(OP, "first block", first_block)?,
             panel_blocks: count(OP, "blocks", panel_blocks)?,
         };
-        let geometry = Geometry {
-            grid: grid(tiles * panel_blocks * 32)?,
-            block: THREADS,
-        };
-        // SAFETY: the only argument is `DequantizeArgs`, field for field as in
-        // kernels/dequantize.cu; its extents were checked above.
-        unsafe { self.launch(kernel, geometry, params![args]) }
+        let geometry = one_thread_each(OP, tiles * panel_blocks * 32)?;
+        call.launch(kernel, geometry, &args)
     }
 }

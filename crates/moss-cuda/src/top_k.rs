@@ -1,26 +1,27 @@
-//! Top-k selection of the candidates of sampling, on the GPU.
+//! Device-side top-k: the candidates of sampling are selected on the GPU.
 
 use moss_sampling::{TopKCandidates, TopKRequest};
+use moss_weights::{KernelError, Rule};
 
-use super::{
-    Buffer, CopyRun, Gpu, Pinned,
+use crate::{
     args::{TopKArgs, TopKParams, TopKResult},
-    buffer::View,
-    count,
-    launch::{Geometry, Kernel, params},
-    rule,
+    buffer::{Buffer, View},
+    contract::{count, rule},
+    device::Gpu,
+    kernels::Kernel,
+    launch::{Call, Geometry},
+    pinned::{CopyRun, Pinned},
 };
-use crate::{KernelError, Rule};
 
 const OP: &str = "top_k";
 
-/// Scores of a thread block.
+/// Scores per thread block.
 const TILE: usize = 1024;
 
-/// Runs of scores whose maxima are kept, a row; 16 a tile.
+/// Most runs of scores per row, whose maxima are kept; a tile has 16.
 const MAX_RUNS: usize = 2048;
 
-/// Scores that may reach the bound, a row.
+/// Most scores per row that may reach the bound.
 const MAX_FOUND: usize = 2048;
 
 /// Status of a result with candidates.
@@ -67,26 +68,25 @@ impl DeviceTopK {
             found: gpu.zeros(max_rows * MAX_FOUND)?,
             states: gpu.zeros(max_rows)?,
             results: gpu.zeros(max_rows)?,
-            host_params: gpu.pinned_for_steps(max_rows)?,
-            host_history: gpu.pinned_for_steps(max_rows * history)?,
-            host_results: gpu.pinned_for_steps(max_rows)?,
+            host_params: gpu.pinned_for_graphs(max_rows)?,
+            host_history: gpu.pinned_for_graphs(max_rows * history)?,
+            host_results: gpu.pinned_for_graphs(max_rows)?,
             max_rows,
             vocab_size,
             history_stride: history,
         }))
     }
 
-    /// Returns the most rows of one selection.
+    /// Returns the maximum number of rows of one selection.
     pub fn max_rows(&self) -> usize {
         self.max_rows
     }
 
-    /// Writes the requests of the coming rows to page-locked host memory, for
-    /// [`DeviceTopK::upload`]. A row without a request gets no candidates, nor does a request that
-    /// the kernels do not support.
+    /// Writes the requests of the next rows to page-locked host memory, for [`DeviceTopK::upload`].
+    /// A row gets no candidates if it has no request, or one that the kernels do not support.
     ///
     /// # Errors
-    /// [`KernelError::Argument`] for too many rows; [`KernelError::Driver`].
+    /// [`KernelError::Argument`] for more than `max_rows` rows; [`KernelError::Driver`].
     pub fn stage(&mut self, requests: &[Option<TopKRequest<'_>>]) -> Result<(), KernelError> {
         let (rows, stride) = (requests.len(), self.history_stride);
         rule(
@@ -102,7 +102,7 @@ impl DeviceTopK {
             .as_mut_slice()?
             .chunks_exact_mut(stride.max(1));
         for ((params, history), request) in params.iter_mut().zip(histories).zip(requests) {
-            *params = TopKParams::default();
+            *params = TopKParams::NONE;
             let Some(request) = request else { continue };
             let (greedy, len) = (request.temperature == 0.0, request.history.len());
             if len > stride || request.top_k == 0 || greedy && request.top_k != 1 {
@@ -125,7 +125,7 @@ impl DeviceTopK {
     /// Returns the copies of the staged requests of `rows` rows to the GPU.
     ///
     /// # Errors
-    /// [`KernelError::Argument`] for too many rows.
+    /// [`KernelError::Argument`] for more than `max_rows` rows.
     pub fn upload(&mut self, rows: usize) -> Result<[CopyRun<'_>; 2], KernelError> {
         Ok([
             self.host_params.run_to(&self.params, 0, rows)?,
@@ -137,7 +137,7 @@ impl DeviceTopK {
     /// Returns the copy of the results of `rows` rows to the host.
     ///
     /// # Errors
-    /// [`KernelError::Argument`] for too many rows.
+    /// [`KernelError::Argument`] for more than `max_rows` rows.
     pub fn download(&mut self, rows: usize) -> Result<CopyRun<'_>, KernelError> {
         self.host_results.run_from(&self.results, 0, rows)
     }
@@ -163,11 +163,12 @@ impl DeviceTopK {
 }
 
 impl Gpu {
-    /// Selects the candidates of the first `n` rows of `logits`, `[n, vocab_size]`, after the copies
-    /// of [`DeviceTopK::upload`]. Can be captured in a CUDA graph.
+    /// Selects the candidates of the first `n` rows of `logits`, `[n, vocab_size]`, after the
+    /// copies of [`DeviceTopK::upload`]. Can be captured in a CUDA graph.
     ///
     /// # Errors
-    /// [`KernelError::Argument`] where extents do not fit.
+    /// [`KernelError::Argument`] if a buffer is too short; [`KernelError::WrongDevice`];
+    /// [`KernelError::WrongStream`]; [`KernelError::Driver`].
     pub fn top_k(
         &self,
         logits: View<'_, f32>,
@@ -181,38 +182,30 @@ impl Gpu {
             n <= top_k.max_rows,
             Rule::AtMost(top_k.max_rows),
         )?;
-        rule(
-            OP,
-            "logits",
-            logits.len,
-            logits.len >= n * top_k.vocab_size,
-            Rule::AtLeast(n * top_k.vocab_size),
-        )?;
+        let call = Call::new(self, OP);
         let vocab = count(OP, "vocab", top_k.vocab_size)?;
         let args = TopKArgs {
-            logits: logits.ptr(),
-            params: top_k.params.ptr(),
-            history: top_k.history.ptr(),
-            keys: top_k.keys.ptr_mut(),
-            maxima: top_k.maxima.ptr_mut(),
-            found: top_k.found.ptr_mut(),
-            states: top_k.states.ptr_mut(),
-            results: top_k.results.ptr_mut(),
+            logits: call.input("logits", logits, n * top_k.vocab_size)?,
+            params: call.input("params", &top_k.params, n)?,
+            history: call.input("history", &top_k.history, n * top_k.history_stride)?,
+            keys: call.output("keys", &top_k.keys, n * top_k.vocab_size)?,
+            maxima: call.output("maxima", &top_k.maxima, n * MAX_RUNS)?,
+            found: call.output("found", &top_k.found, n * MAX_FOUND)?,
+            states: call.output("states", &top_k.states, n)?,
+            answers: call.output("results", &top_k.results, n)?,
             logits_stride: vocab,
             history_stride: count(OP, "history stride", top_k.history_stride)?,
             vocab,
         };
-        let grid = (
-            count(OP, "tiles", top_k.vocab_size.div_ceil(TILE))?,
-            count(OP, "rows", n)?,
-            1,
-        );
-        for kernel in [Kernel::SampleScore, Kernel::SampleCut] {
-            // SAFETY: the only argument is `TopKArgs`, field for field `SampleCutArgs` of
-            // kernels/sample_cut.cu; buffers were allocated for `max_rows` rows of `vocab_size` by
-            // `DeviceTopK::new`, which checked the vocabulary, and `stage` checked every request.
-            unsafe { self.launch(kernel, Geometry { grid, block: 256 }, params![args]) }?;
-        }
-        Ok(())
+        let geometry = Geometry {
+            grid: (
+                count(OP, "tiles", top_k.vocab_size.div_ceil(TILE))?,
+                count(OP, "rows", n)?,
+                1,
+            ),
+            block: 256,
+        };
+        call.launch(Kernel::SCORE, geometry, &args)?;
+        call.launch(Kernel::SELECT, geometry, &args)
     }
 }

@@ -1,8 +1,7 @@
-//! Memory of a card at addresses that stay, taken piece by piece: a cache that grows under recorded
-//! graphs.
+//! Virtual memory of a GPU: addresses are reserved first and mapped to memory in pieces, so that a
+//! cache grows while captured CUDA graphs keep its addresses.
 //!
-//! Source: CUDA driver API, virtual memory management: addresses are reserved first, memory is
-//! taken and mapped to them later.
+//! Source: CUDA driver API, virtual memory management.
 
 use std::{ffi::c_int, mem::zeroed, sync::Arc};
 
@@ -15,58 +14,63 @@ use cudarc::driver::{
     },
 };
 
-/// Reserved addresses, of which the first are backed by memory.
+/// Reserved addresses. The first are mapped to memory.
 #[derive(Debug)]
-pub(super) struct Reserved {
-    pub(super) address: u64,
+pub(crate) struct Reservation {
+    address: u64,
     reserved: usize,
-    held: usize,
-    /// Bytes that memory is taken in multiples of.
-    granule: usize,
-    /// Pieces in the order of their addresses, with their bytes.
+    mapped: usize,
+    /// Memory is mapped in multiples of this many bytes.
+    granularity: usize,
+    /// Handle and bytes of each piece, in the order of the addresses.
     pieces: Vec<(u64, usize)>,
-    pub(super) stream: Arc<CudaStream>,
+    stream: Arc<CudaStream>,
 }
 
-impl Reserved {
-    /// Room for `bytes`, without memory; `None` where the card cannot.
-    pub(super) fn new(stream: &Arc<CudaStream>, bytes: usize) -> Result<Option<Self>, DriverError> {
+impl Reservation {
+    /// Reserves addresses for `bytes`; `None` if the GPU has no virtual memory management.
+    pub(crate) fn new(stream: &Arc<CudaStream>, bytes: usize) -> Result<Option<Self>, DriverError> {
         let context = stream.context();
         context.bind_to_thread()?;
-        let can = CUdevice_attribute::CU_DEVICE_ATTRIBUTE_VIRTUAL_MEMORY_MANAGEMENT_SUPPORTED;
-        if context.attribute(can)? == 0 {
+        let supported = CUdevice_attribute::CU_DEVICE_ATTRIBUTE_VIRTUAL_MEMORY_MANAGEMENT_SUPPORTED;
+        if context.attribute(supported)? == 0 {
             return Ok(None);
         }
-        let (property, mut granule, mut address) = (property(stream), 0, 0);
+        let (property, mut granularity, mut address) = (property(stream), 0, 0);
         let least = CUmemAllocationGranularity_flags::CU_MEM_ALLOC_GRANULARITY_MINIMUM;
-        // SAFETY: the pointers are to locals that outlive the calls.
+        // SAFETY: the context is current, and the pointers are to locals that outlive the calls.
         let reserved = unsafe {
-            sys::cuMemGetAllocationGranularity(&mut granule, &property, least).result()?;
-            let reserved = bytes.max(1).next_multiple_of(granule);
+            sys::cuMemGetAllocationGranularity(&mut granularity, &property, least).result()?;
+            let reserved = bytes.max(1).next_multiple_of(granularity);
             sys::cuMemAddressReserve(&mut address, reserved, 0, 0, 0).result()?;
             reserved
         };
         Ok(Some(Self {
             address,
             reserved,
-            held: 0,
-            granule,
+            mapped: 0,
+            granularity,
             pieces: Vec::new(),
             stream: stream.clone(),
         }))
     }
 
-    /// Takes memory for the first `bytes`, zeros as far as it is new. What there was stays, and
-    /// stays where it was; where there is no memory left, too.
-    pub(super) fn hold(&mut self, bytes: usize) -> Result<(), DriverError> {
-        let wanted = bytes.next_multiple_of(self.granule).min(self.reserved);
-        if wanted <= self.held {
+    /// Returns the first address.
+    pub(crate) fn address(&self) -> u64 {
+        self.address
+    }
+
+    /// Maps the first `bytes` to memory, of which the new part is zero. Memory that is mapped
+    /// already keeps its addresses and values, also after an error.
+    pub(crate) fn ensure_mapped(&mut self, bytes: usize) -> Result<(), DriverError> {
+        let wanted = bytes.next_multiple_of(self.granularity).min(self.reserved);
+        if wanted <= self.mapped {
             return Ok(());
         }
         self.stream.context().bind_to_thread()?;
         let (at, size, property) = (
-            self.address + self.held as u64,
-            wanted - self.held,
+            self.address + self.mapped as u64,
+            wanted - self.mapped,
             property(&self.stream),
         );
         let access = CUmemAccessDesc {
@@ -74,50 +78,55 @@ impl Reserved {
             flags: CUmemAccess_flags::CU_MEM_ACCESS_FLAGS_PROT_READWRITE,
         };
         let mut piece = 0;
-        // SAFETY: the addresses are reserved and nothing is mapped to them; the pointers are to
-        // locals that outlive the calls.
+        // SAFETY: `at..at + size` is within the reservation, and nothing is mapped there, because
+        // pieces are mapped in order. The pointers are to locals that outlive the calls. The write
+        // of zeros comes after the mapping has succeeded.
         unsafe {
             sys::cuMemCreate(&mut piece, size, &property, 0).result()?;
             if let Err(error) = sys::cuMemMap(at, size, 0, piece, 0).result() {
-                let _ = sys::cuMemRelease(piece); // it is the first error that tells
+                let _ = sys::cuMemRelease(piece); // the first error is the cause
                 return Err(error);
             }
             self.pieces.push((piece, size));
-            self.held = wanted;
+            self.mapped = wanted;
             sys::cuMemSetAccess(at, size, &access, 1).result()?;
             result::memset_d8_async(at, 0, size, self.stream.cu_stream())
         }
     }
 }
 
-impl Drop for Reserved {
+impl Drop for Reservation {
     fn drop(&mut self) {
-        // A card that failed cannot be waited for; nothing of it runs any more.
+        // If the GPU has failed, the wait fails, and its kernels have ended too.
         let _ = self.stream.synchronize();
         let _ = self.stream.context().bind_to_thread();
         let mut at = self.address;
         for (piece, size) in self.pieces.drain(..) {
-            // SAFETY: mapped by `hold` at this address, and nothing on the stream uses it any more.
+            // SAFETY: `ensure_mapped` mapped the piece at this address, because pieces are in the
+            // order of their addresses. The stream, on which alone the memory is used, has
+            // finished.
             unsafe {
                 let _ = sys::cuMemUnmap(at, size);
                 let _ = sys::cuMemRelease(piece);
             }
             at += size as u64;
         }
-        // SAFETY: reserved by `new`, and nothing is mapped there any more.
+        // SAFETY: `new` reserved this range, and every piece in it was unmapped above.
         let _ = unsafe { sys::cuMemAddressFree(self.address, self.reserved) };
     }
 }
 
-/// Memory of the stream's card.
+/// Returns the properties of memory of the stream's GPU.
 fn property(stream: &CudaStream) -> CUmemAllocationProp {
-    // SAFETY: plain numbers, of which zero is one, and enums with a variant of zero.
+    // SAFETY: the struct consists of integers and of enums that have a variant of value zero, so
+    // all bytes zero is a value.
     let mut property: CUmemAllocationProp = unsafe { zeroed() };
     property.type_ = CUmemAllocationType::CU_MEM_ALLOCATION_TYPE_PINNED;
     property.location.type_ = CUmemLocationType::CU_MEM_LOCATION_TYPE_DEVICE;
     let location: *mut CUmemLocation = &raw mut property.location;
-    // SAFETY: the card's number is the second word; newer toolkits have it in a union, under
-    // another name.
+    // SAFETY: `CUmemLocation` is two words in every version of the driver API: the type, and the
+    // number of the GPU, which newer versions put in a union under another name. The pointer is to
+    // a local.
     unsafe {
         location
             .cast::<c_int>()

@@ -1,30 +1,37 @@
-//! Linear layers on a card: weights in the kernels' layouts.
+//! Linear layers on a GPU, with their weights in the layouts of the kernels.
 
 use std::{borrow::Cow, ops::Range};
 
 use half::{f16, slice::HalfFloatSliceExt};
 
-use super::{BLOCK, Buffer, Gpu, TILE, Uploader, buffer::View, rule};
+use moss_weights::{DenseDtype, DenseWeight, GptqBits, KernelError, LinearWeight, Rule};
+
 use crate::{
-    DenseDtype, DenseWeight, GptqBits, GptqWeight, KernelError, LinearWeight, Rule,
-    permutation::Places,
+    address::In,
+    buffer::{Buffer, View},
+    contract::rule,
+    device::Gpu,
+    launch::Call,
+    layout::{BLOCK, TILE},
+    permutation::InputPermutation,
+    upload::Uploader,
 };
 
 const OP: &str = "linear";
 
-/// Values of a dense weight that are rounded at a time.
+/// Values of a dense weight that are converted to f16 at a time.
 const PIECE_VALUES: usize = 1 << 22;
 
-/// How a weight lies on the card.
+/// The format of a weight in device memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Format {
+pub(crate) enum Format {
     F16,
     Int8,
     Int4,
 }
 
 impl Format {
-    /// Bytes of a tile of 16 outputs and a block of 64 inputs.
+    /// Returns the bytes of a tile of 16 outputs and a block of 64 inputs.
     fn block_bytes(self) -> usize {
         match self {
             Self::F16 => TILE * BLOCK * 2,
@@ -34,29 +41,33 @@ impl Format {
     }
 }
 
-/// A linear layer on a card.
+/// A linear layer on a GPU.
 #[derive(Debug)]
 pub struct GpuLinear {
-    pub(super) format: Format,
-    pub(super) in_features: usize,
-    pub(super) out_features: usize,
-    pub(super) blocks: usize,
-    pub(super) groups: usize,
-    pub(super) group_magic: u32,
-    /// f16: row-major `[tiles * 16, blocks * 64]`; packed: fragment order.
-    pub(super) weight: Buffer<u8>,
-    pub(super) table: Option<Buffer<u8>>,
-    pub(super) bias: Option<Buffer<f32>>,
-    pub(super) scatter: Option<Buffer<u32>>,
-    /// Bytes that a token reads, as published.
-    bytes: u64,
+    pub(crate) format: Format,
+    pub(crate) in_features: usize,
+    pub(crate) out_features: usize,
+    pub(crate) blocks: usize,
+    pub(crate) groups: usize,
+    pub(crate) group_magic: u32,
+    /// f16: row-major `[tiles * 16, blocks * 64]`; packed: fragment order
+    /// (`kernels/common/dequantize.cuh`).
+    pub(crate) weight: Buffer<u8>,
+    /// Scales and zero points of a packed weight.
+    pub(crate) table: Option<Buffer<u8>>,
+    pub(crate) bias: Option<Buffer<f32>>,
+    /// Column of each input, if the inputs are permuted.
+    pub(crate) scatter: Option<Buffer<u32>>,
+    /// Bytes that a token reads, in the published layout.
+    pub(crate) bytes: u64,
 }
 
 impl GpuLinear {
-    /// Copies a weight to the card and into the kernels' layout. A dense one becomes f16.
+    /// Copies a weight to the GPU in the layout of the kernels. Dense weights are converted to f16.
+    /// `scratch` is reused by later calls.
     ///
     /// # Errors
-    /// [`KernelError::Argument`] for lengths that do not fit, or a value that f16 cannot hold;
+    /// [`KernelError::Argument`] for data of a wrong length, or a value that overflows f16;
     /// [`KernelError::OutOfMemory`].
     pub fn load(
         gpu: &Gpu,
@@ -97,7 +108,7 @@ impl GpuLinear {
             format,
             in_features,
             out_features,
-            Places::dense(in_features),
+            InputPermutation::dense(in_features),
         )?;
         if format == Format::F16 {
             let magnitude = u32::from(f16::from_f32(0.66 * spread).to_bits() & 0x7C00);
@@ -109,7 +120,7 @@ impl GpuLinear {
             } else {
                 (256.0, 128.0)
             };
-            // Uniform integers: their spread is levels / sqrt(12).
+            // The standard deviation of uniform integers is levels / sqrt(12).
             let scale = u32::from(f16::from_f32(spread * 12f32.sqrt() / levels).to_bits());
             let pair = |shift: f32| u32::from(f16::from_f32(shift).to_bits()) << 16 | scale;
             let lower = if format == Format::Int4 {
@@ -136,19 +147,20 @@ impl GpuLinear {
         Ok(linear)
     }
 
-    pub(super) fn empty(
+    /// Allocates a layer with zeros as its weight.
+    pub(crate) fn empty(
         gpu: &Gpu,
         format: Format,
         in_features: usize,
         out_features: usize,
-        places: Places,
+        permutation: InputPermutation,
     ) -> Result<Self, KernelError> {
-        let Places {
+        let InputPermutation {
             blocks,
             groups,
             group_magic,
             ..
-        } = places;
+        } = permutation;
         rule(
             OP,
             "in_features",
@@ -164,7 +176,7 @@ impl GpuLinear {
             Rule::AtLeast(1),
         )?;
         let tiles = out_features.div_ceil(TILE);
-        let scatter = places
+        let scatter = permutation
             .scatter(in_features)
             .map(|scatter| gpu.upload(&scatter))
             .transpose()?;
@@ -193,8 +205,8 @@ impl GpuLinear {
         Ok(linear)
     }
 
-    /// Room for `weight`, zeros yet: [`GpuLinear::load_rows`] brings its rows, on several threads
-    /// where it is large.
+    /// Allocates the layer of `weight`, with zeros. [`GpuLinear::load_rows`] copies its rows, which
+    /// several threads can do.
     ///
     /// # Errors
     /// As for [`GpuLinear::load`].
@@ -205,12 +217,13 @@ impl GpuLinear {
     ) -> Result<Self, KernelError> {
         weight.check(OP)?;
         let (rows, cols) = (weight.out_features, weight.in_features);
-        let mut linear = Self::empty(gpu, Format::F16, cols, rows, Places::dense(cols))?;
+        let permutation = InputPermutation::dense(cols);
+        let mut linear = Self::empty(gpu, Format::F16, cols, rows, permutation)?;
         linear.set_bias(gpu, bias)?;
         Ok(linear)
     }
 
-    /// Copies some rows of `weight`, for which [`GpuLinear::for_rows`] made the room, to the card.
+    /// Copies some rows of `weight`, which [`GpuLinear::for_rows`] has allocated, to the GPU.
     ///
     /// # Errors
     /// As for [`GpuLinear::load`].
@@ -238,7 +251,7 @@ impl GpuLinear {
                 inputs: self.in_features,
             },
         )?;
-        // A few at a time, so that widths other than f16's cost little memory.
+        // In pieces, because the conversion from other types needs host memory.
         let rows_at_once = (PIECE_VALUES / cols).max(1);
         for first in rows.clone().step_by(rows_at_once) {
             let end = rows.end.min(first + rows_at_once);
@@ -258,30 +271,6 @@ impl GpuLinear {
         Ok(())
     }
 
-    fn load_packed(
-        gpu: &Gpu,
-        weight: &GptqWeight,
-        uploader: &mut Uploader<'_>,
-        scratch: &mut Option<Buffer<u8>>,
-    ) -> Result<Self, KernelError> {
-        weight.check(OP)?;
-        let format = match weight.bits {
-            GptqBits::Four => Format::Int4,
-            GptqBits::Eight => Format::Int8,
-        };
-        let places = Places::of(weight);
-        let mut linear = Self::empty(
-            gpu,
-            format,
-            weight.in_features,
-            weight.out_features,
-            places.clone(),
-        )?;
-        linear.bytes = (weight.qweight.len() + weight.qzeros.len() + weight.scales.len()) as u64;
-        linear.table = Some(gpu.repack(weight, &places, &linear.weight, uploader, scratch)?);
-        Ok(linear)
-    }
-
     fn set_bias(&mut self, gpu: &Gpu, bias: Option<&[f32]>) -> Result<(), KernelError> {
         let Some(bias) = bias else { return Ok(()) };
         rule(
@@ -295,45 +284,45 @@ impl GpuLinear {
         Ok(())
     }
 
-    /// Columns of the weight.
+    /// Returns the number of inputs.
     pub fn in_features(&self) -> usize {
         self.in_features
     }
 
-    /// Rows of the weight.
+    /// Returns the number of outputs.
     pub fn out_features(&self) -> usize {
         self.out_features
     }
 
-    /// Places of an input row: the inputs, filled up.
+    /// Returns the columns of an input: the inputs with their padding.
     pub fn input_stride(&self) -> usize {
         self.blocks * BLOCK
     }
 
-    /// Place of each input, where it is not its own number (act-order).
+    /// Returns the column of each input, if the inputs are permuted (act-order).
     pub fn scatter(&self) -> Option<&Buffer<u32>> {
         self.scatter.as_ref()
     }
 
-    /// Whether a row has places without an input, which must be zero.
-    pub fn has_fillers(&self) -> bool {
+    /// Returns true if an input has padding columns, which must be zero.
+    pub fn has_padding(&self) -> bool {
         self.input_stride() != self.in_features
     }
 
-    /// Whether the inputs of `other` stand at the same places.
+    /// Returns true if `other` takes its inputs in the same columns.
     pub fn shares_input(&self, other: &Self) -> bool {
         self.scatter.is_none() && other.scatter.is_none() && self.blocks == other.blocks
     }
 
-    /// Whether it is int4 or int8.
+    /// Returns true if the weight is int4 or int8.
     pub fn is_packed(&self) -> bool {
         self.format != Format::F16
     }
 
-    /// The rows of a dense weight and their stride: an embedding.
+    /// Returns the values of a dense weight and the stride of its rows, for an embedding.
     ///
     /// # Errors
-    /// [`KernelError::Argument`] for a packed one.
+    /// [`KernelError::Argument`] for a packed weight.
     pub fn dense_rows(&self) -> Result<(View<'_, f16>, usize), KernelError> {
         rule(
             OP,
@@ -345,30 +334,47 @@ impl GpuLinear {
         Ok((View::of_bytes(&self.weight), self.input_stride()))
     }
 
-    /// Bytes of weights, scales and zero points that a token reads, in the published layout.
+    /// Returns the bytes of weights, scales and zero points that a token reads, in the published
+    /// layout.
     pub fn weight_bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Bytes on the card.
+    /// Returns the bytes of device memory.
     pub fn device_bytes(&self) -> u64 {
         let table = self.table.as_ref().map_or(0, Buffer::bytes);
         self.weight.bytes() + table + self.bias.as_ref().map_or(0, Buffer::bytes)
     }
 
-    /// Blocks of 64 inputs, padding included.
+    /// Returns the blocks of 64 inputs, padding included.
     pub fn blocks(&self) -> usize {
         self.blocks
     }
 
-    /// Tiles of 16 outputs.
+    /// Returns the tiles of 16 outputs.
     pub fn tiles(&self) -> usize {
         self.out_features.div_ceil(TILE)
     }
+
+    /// Returns the weight and the table, or null, as kernels take them.
+    pub(crate) fn addresses<'a>(&'a self, call: &Call<'a>) -> Result<[In<u8>; 2], KernelError> {
+        // A kernel reads all of both: their sizes follow from tiles, blocks and groups.
+        let table = self.table.as_ref();
+        let table_len = table.map_or(0, Buffer::len);
+        Ok([
+            call.input("weight", &self.weight, self.weight.len())?,
+            call.optional_input("table", table, table_len)?,
+        ])
+    }
+
+    /// Returns the column of each input, or null, as kernels take it.
+    pub(crate) fn scatter_address<'a>(&'a self, call: &Call<'a>) -> Result<In<u32>, KernelError> {
+        call.optional_input("scatter", self.scatter.as_ref(), self.in_features)
+    }
 }
 
-/// Returns the values of a dense weight in f16: borrowed or, for other types, rounded. The first is
-/// value `first` of the weight, for the error.
+/// Returns the values of a dense weight in f16: borrowed or, for other types, converted. The error
+/// counts values from `first`.
 fn as_f16(dtype: DenseDtype, values: &[u8], first: usize) -> Result<Cow<'_, [u8]>, KernelError> {
     if dtype == DenseDtype::F16 {
         return Ok(Cow::Borrowed(values));

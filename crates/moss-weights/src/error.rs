@@ -209,6 +209,26 @@ pub enum KernelError {
         /// Bytes free.
         free: u64,
     },
+    /// A buffer of another GPU.
+    WrongDevice {
+        /// The op.
+        op: &'static str,
+        /// The argument.
+        arg: &'static str,
+        /// The GPU that the buffer belongs to.
+        found: usize,
+        /// The GPU that runs the op.
+        expected: usize,
+    },
+    /// A buffer of another stream of the GPU.
+    WrongStream {
+        /// The op.
+        op: &'static str,
+        /// The argument.
+        arg: &'static str,
+        /// The GPU.
+        gpu: usize,
+    },
     /// Weights for a GPU could not be read.
     Read {
         /// The system's error.

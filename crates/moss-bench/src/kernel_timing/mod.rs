@@ -1,21 +1,26 @@
-//! KernelTimes of the kernels of a decode step and of a prompt, each by itself and together, at the
-//! published model's sizes.
+//! Times of the kernels of a decode step and of a prompt, alone and together, at the sizes of the
+//! published model.
 
+#[cfg(feature = "cuda")]
+mod measure;
 #[cfg(feature = "cuda")]
 mod network;
 #[cfg(feature = "cuda")]
 mod parts;
+mod times;
 
 use moss_weights::{GptqBits, KernelError};
 
-/// What is timed.
+pub use times::{KernelTime, KernelTimes};
+
+/// The options of a timing.
 #[derive(Debug, Clone, Copy)]
 pub struct TimingOptions {
     /// Width of packed weights; `None` for f16.
     pub bits: Option<GptqBits>,
-    /// Layers, each with its own weights and cache.
+    /// Number of layers, each with separate weights and cache.
     pub layers: usize,
-    /// Positions of the decode step, its own included.
+    /// Positions of the decode step, including the new token.
     pub context: usize,
     /// Tokens of the prompt.
     pub prompt: usize,
@@ -26,7 +31,7 @@ pub struct TimingOptions {
 pub struct TimingReport {
     /// The GPU and the code it runs.
     pub device: String,
-    /// Bytes a second of a copy within the GPU.
+    /// Bytes per second of a copy within the GPU.
     pub bandwidth: f64,
     /// A decode step.
     pub step: KernelTimes,
@@ -34,41 +39,7 @@ pub struct TimingReport {
     pub prompt: KernelTimes,
 }
 
-/// One kernel, or one product of many rows with what it takes to make.
-#[derive(Debug, Clone)]
-pub struct KernelTime {
-    /// Its name, and whose part of the network it is.
-    pub kernel: &'static str,
-    /// KernelTimes that it runs.
-    pub calls: usize,
-    /// Bytes that each run reads and writes at least.
-    pub bytes: u64,
-    /// Floating-point operations of each run.
-    pub operations: f64,
-    /// Seconds of each run, by itself.
-    pub seconds: f64,
-}
-
-/// A step or a prompt, and its parts.
-#[derive(Debug, Clone)]
-pub struct KernelTimes {
-    /// In the order of a layer.
-    pub kernels: Vec<KernelTime>,
-    /// Seconds of all of them as one run.
-    pub seconds: f64,
-}
-
-impl KernelTimes {
-    /// Seconds of the parts, one after the other.
-    pub fn sum(&self) -> f64 {
-        self.kernels
-            .iter()
-            .map(|kernel| kernel.calls as f64 * kernel.seconds)
-            .sum()
-    }
-}
-
-/// KernelTimes the kernels on one GPU. `newest_code` is the newest architecture whose code may run.
+/// Times the kernels on one GPU. `newest_code` is the newest architecture whose code may run.
 ///
 /// # Errors
 /// [`KernelError::NotCompiled`]; errors of opening the GPU; [`KernelError::OutOfMemory`];

@@ -1,43 +1,32 @@
-//! What each kernel of a decode step or of a prompt takes by itself, at the published model's
-//! sizes, beside the whole.
+//! A network of synthetic weights at the sizes of the published model.
 //!
-//! Every layer has weights and a cache of its own, made up on the card. So a kernel that runs over
-//! all layers in turn finds nothing of its weights in the second-level cache, as in a step. The
-//! kernels of a step are timed as a step runs them, recorded as a graph.
+//! Every layer has separate weights and a separate cache. A kernel that runs over all layers finds
+//! none of its weights in the L2 cache, as in a decode step.
 
 use std::cell::RefCell;
 
 use half::f16;
 use moss_cuda::{
-    BLOCK_POSITIONS, Buffer, DecodeRows, DecodeScratch, DeviceTopK, Gpu, GpuLinear, Graph,
-    LinearInput, LinearPair, NormWeights, PANEL_VALUES, PREFILL_TILE, PrefillTiles, Product,
-    ProductScratch, Watch,
+    AttentionLaunch, BLOCK_POSITIONS, Buffer, CompleteInput, DecodeRows, DecodeScratch, DeviceTopK,
+    FcOutInput, Gpu, GpuLinear, LinearInput, LinearPair, NonFiniteCheck, NormWeights, PANEL_VALUES,
+    PREFILL_TILE, PrefillTiles, Product, ProductScratch, QkvOrFcIn,
 };
 use moss_model::{BlockSpec, LinearKind, LinearShape, MossConfig};
 use moss_sampling::TopKRequest;
 use moss_weights::{GptqBits, KernelError, Rule, synthetic::noise};
 
-use super::{
-    KernelTimes,
-    parts::{AFTER, BEFORE, PROMPT, Part, STEP},
-};
+use super::parts::{AFTER, BEFORE, Part};
 use crate::fixture::{ForwardBuffers, Layer, norm};
 
 pub(super) const SPEC: BlockSpec = BlockSpec::MOON_003;
 pub(super) const VOCABULARY: usize = MossConfig::moon_003().vocab_size;
 
-/// Ids that a history may have: the window's.
+/// Maximum number of ids of a history: the context length.
 pub(super) const HISTORY: usize = SPEC.context_length;
 
-/// KernelTimes that something is measured; the median counts.
-const SAMPLES: usize = 9;
-
-/// Starts of a graph between two looks at the clock: the first of them waits for the host.
-const STARTS: usize = 8;
-
-/// A network of synthetic weights on a card.
+/// A network of synthetic weights on a GPU.
 pub(super) struct KernelTiming<'a> {
-    gpu: &'a Gpu,
+    pub(super) gpu: &'a Gpu,
     pub(super) layers: Vec<Layer>,
     final_norm: NormWeights,
     pub(super) lm_head: GpuLinear,
@@ -51,7 +40,7 @@ impl std::fmt::Debug for KernelTiming<'_> {
     }
 }
 
-/// The buffers of a pass of `rows` rows at the end of `context` positions.
+/// The buffers of a forward batch of `rows` tokens at the end of `context` positions.
 pub(super) struct Buffers {
     pass: ForwardBuffers,
     pub(super) rows: usize,
@@ -68,8 +57,18 @@ pub(super) struct Buffers {
     top_k: RefCell<DeviceTopK>,
 }
 
+/// The state of the input of fc_out between the parts of a step.
+pub(super) enum FcOutState<'b> {
+    /// No kernel of a step has written it.
+    Unknown,
+    /// [qkv_proj | fc_in] writes it.
+    Written(FcOutInput<'b>),
+    /// Attention has followed, or the host has waited.
+    Complete(CompleteInput<'b>),
+}
+
 impl<'a> KernelTiming<'a> {
-    /// `layers` layers in f16 or packed, with a cache of `positions` each, and the head.
+    /// Creates `layers` layers in f16 or packed, each with a cache of `positions`, and the head.
     ///
     /// # Errors
     /// [`KernelError::OutOfMemory`].
@@ -105,7 +104,7 @@ impl<'a> KernelTiming<'a> {
                 second: linear(LinearKind::FcOut, 3)?,
             };
             let mut layer = Layer::new(gpu, SPEC, inputs, outputs, blocks)?;
-            // The published heads fill their stride.
+            // The heads of the published model need no padding.
             let contents = || gpu.upload(&cached);
             layer.cache.set_contents(contents()?, contents()?)?;
             Ok(layer)
@@ -119,63 +118,20 @@ impl<'a> KernelTiming<'a> {
         })
     }
 
-    /// A step of one sequence whose new token is the last of `context` positions.
-    ///
-    /// # Errors
-    /// [`KernelError::Argument`] for more positions than the cache holds;
-    /// [`KernelError::OutOfMemory`]; [`KernelError::Driver`].
-    pub(super) fn step(&self, context: usize) -> Result<KernelTimes, KernelError> {
-        let b = self.buffers(1, context)?;
-        let total = self.recorded(|| self.all(&b, &STEP), 1)?;
-        let mut kernels = Vec::new();
-        for part in [&BEFORE[..], &STEP, &AFTER].concat() {
-            // What runs once is repeated, too, but for the head, which takes long enough.
-            let runs = if part == Part::LmHead {
-                2
-            } else {
-                self.layers.len().max(32)
-            };
-            let seconds = self.recorded(|| self.repeat(&b, part, runs), runs)?;
-            kernels.push(self.described(&b, part, seconds));
-        }
-        Ok(KernelTimes {
-            kernels,
-            seconds: total,
-        })
-    }
-
-    /// A prompt of `rows` tokens, with the logits of the last.
-    ///
-    /// # Errors
-    /// As for [`KernelTiming::step`].
-    pub(super) fn prompt(&self, rows: usize) -> Result<KernelTimes, KernelError> {
-        let b = self.buffers(rows, rows)?;
-        let total = self.launched(|| self.all(&b, &PROMPT), 1)?;
-        let mut kernels = Vec::new();
-        for part in [&BEFORE[..], &PROMPT, &AFTER].concat() {
-            let runs = self.layers.len().max(8);
-            let seconds = self.launched(|| self.repeat(&b, part, runs), runs)?;
-            kernels.push(self.described(&b, part, seconds));
-        }
-        Ok(KernelTimes {
-            kernels,
-            seconds: total,
-        })
-    }
-
-    fn buffers(&self, rows: usize, context: usize) -> Result<Buffers, KernelError> {
+    /// Allocates the buffers.
+    pub(super) fn buffers(&self, rows: usize, context: usize) -> Result<Buffers, KernelError> {
         let gpu = self.gpu;
         let hidden = SPEC.hidden_size();
-        let held = self
+        let cached = self
             .layers
             .first()
             .map_or(0, |layer| layer.cache.num_blocks() * BLOCK_POSITIONS);
-        if !(rows..=held).contains(&context) {
+        if !(rows..=cached).contains(&context) {
             return Err(KernelError::Argument {
                 op: "timing",
                 arg: "context",
                 found: context,
-                rule: Rule::Between(rows, held),
+                rule: Rule::Between(rows, cached),
             });
         }
         let Some(layer) = self.layers.first() else {
@@ -201,14 +157,14 @@ impl<'a> KernelTiming<'a> {
             );
         }
         Ok(Buffers {
-            // Blocks in order: a position is its own slot.
+            // The blocks are in order, so a position is also the slot.
             pass: ForwardBuffers::new(gpu, SPEC, layer, &positions, &positions)?,
             rows,
             context,
             ids: gpu.upload(&numbers(1000..1000 + rows))?,
             table: gpu.upload(&numbers(0..layer.cache.num_blocks()))?,
             tiles: gpu.upload(&tiles)?,
-            scratch: DecodeScratch::new(gpu, 1, held, SPEC.head_layout())?,
+            scratch: DecodeScratch::new(gpu, 1, cached, SPEC.head_layout())?,
             product: gpu.zeros(if rows > 1 {
                 rows * SPEC.inner_size.max(3 * hidden)
             } else {
@@ -222,31 +178,55 @@ impl<'a> KernelTiming<'a> {
         })
     }
 
-    /// Everything, in the order of the network.
-    fn all(&self, b: &Buffers, of_layer: &[Part]) -> Result<(), KernelError> {
-        BEFORE
-            .iter()
-            .try_for_each(|part| self.repeat(b, *part, 1))?;
+    /// Runs all parts in the order of the network.
+    pub(super) fn all(&self, b: &Buffers, of_layer: &[Part]) -> Result<(), KernelError> {
+        let once = |part: &Part| self.repeat(b, *part, 1, FcOutState::Unknown);
+        BEFORE.iter().try_for_each(once)?;
         for layer in &self.layers {
-            of_layer
-                .iter()
-                .try_for_each(|part| self.run(b, *part, layer))?;
+            let mut inner = FcOutState::Unknown;
+            for part in of_layer {
+                inner = self.run(b, *part, layer, inner)?;
+            }
         }
-        AFTER.iter().try_for_each(|part| self.repeat(b, *part, 1))
+        AFTER.iter().try_for_each(once)
     }
 
-    /// One part, over the layers in turn.
-    fn repeat(&self, b: &Buffers, part: Part, times: usize) -> Result<(), KernelError> {
-        self.layers
-            .iter()
-            .cycle()
-            .take(times)
-            .try_for_each(|layer| self.run(b, part, layer))
+    /// Runs one part `times` times, over the layers in turn.
+    pub(super) fn repeat<'b>(
+        &'b self,
+        b: &'b Buffers,
+        part: Part,
+        times: usize,
+        mut inner: FcOutState<'b>,
+    ) -> Result<(), KernelError> {
+        for layer in self.layers.iter().cycle().take(times) {
+            inner = self.run(b, part, layer, inner)?;
+        }
+        Ok(())
     }
 
-    fn run(&self, b: &Buffers, part: Part, layer: &Layer) -> Result<(), KernelError> {
+    /// Waits for the GPU, after which the input of fc_out is complete.
+    pub(super) fn complete_fc_out_input<'b>(
+        &self,
+        b: &'b Buffers,
+    ) -> Result<FcOutState<'b>, KernelError> {
+        let Some(layer) = self.layers.first() else {
+            return Ok(FcOutState::Unknown);
+        };
+        let [_, inner] = b.pass.output_inputs(layer);
+        CompleteInput::synchronize(self.gpu, inner).map(FcOutState::Complete)
+    }
+
+    /// Runs one part of `layer`. Returns the state of the input of fc_out after it.
+    fn run<'b>(
+        &'b self,
+        b: &'b Buffers,
+        part: Part,
+        layer: &'b Layer,
+        state: FcOutState<'b>,
+    ) -> Result<FcOutState<'b>, KernelError> {
         let (gpu, pass, n) = (self.gpu, &b.pass, b.rows);
-        let watch = Watch {
+        let check = NonFiniteCheck {
             flag: &pass.flag,
             layer: 0,
         };
@@ -258,74 +238,74 @@ impl<'a> KernelTiming<'a> {
             first: out_proj,
             second: fc_out,
         } = &layer.outputs;
-        // Nothing is act-order here: both products read what the norm wrote once.
+        // No layer is act-order: both products read the same input.
         let [h, _] = pass.normed(layer);
-        let [attended, inner] = pass.ready(layer);
+        let [attended, inner] = pass.output_inputs(layer);
         let last = LinearInput {
             values: &b.final_normed,
             stride: self.lm_head.input_stride(),
         };
-        let product =
-            |linear: &GpuLinear, x, to: Product<'_>| gpu.matmul(linear, x, n, to, &b.products);
+        let matmul = |linear: &GpuLinear, x, to| gpu.matmul(linear, x, n, to, &b.products);
+        let store = |linear: &GpuLinear| Product::Store(&b.product, linear.out_features());
         let sum = Product::Add(&pass.stream, SPEC.hidden_size());
-        let place = |linear: &GpuLinear, is_inner| {
-            let to = pass.targets(layer);
-            gpu.heads_and_inner(
-                &b.product,
-                linear.out_features(),
-                is_inner,
-                n,
-                (qkv, fc_in),
-                &to,
-            )
+        let epilogue = |linear: &GpuLinear, which| {
+            let y = (&b.product, linear.out_features());
+            gpu.qkv_rope_gelu(y, which, n, (qkv, fc_in), &pass.epilogue(layer))
         };
         match part {
-            Part::UploadTopK => gpu.copy_runs(&b.top_k.borrow_mut().upload(1)?),
+            Part::UploadTopK => gpu.batched_memcpy(&b.top_k.borrow_mut().upload(1)?)?,
             Part::Embedding => {
-                let table = self.lm_head.dense_rows()?;
-                gpu.embedding(
-                    table,
-                    b.ids.all(),
-                    SPEC.hidden_size(),
-                    n,
-                    &pass.stream,
-                    Some(&pass.flag),
-                )
+                let (table, hidden) = (self.lm_head.dense_rows()?, SPEC.hidden_size());
+                let flag = Some(&pass.flag);
+                gpu.embedding(table, b.ids.all(), hidden, n, &pass.stream, flag)?;
             }
-            Part::Norm => gpu.layer_norm(&pass.stream, None, n, &layer.norm, &[(h, qkv)]),
-            Part::Heads => gpu.linear_heads(&layer.inputs, [h, h], n, &pass.targets(layer), watch),
-            Part::Residual => {
-                gpu.linear_residual(&layer.outputs, [attended, inner], n, &pass.stream, watch)
+            Part::Norm => gpu.layer_norm(&pass.stream, None, n, &layer.norm, &[(h, qkv)])?,
+            Part::QkvFcIn => {
+                let to = pass.epilogue(layer);
+                let inner = gpu.qkv_fc_in(&layer.inputs, [h, h], n, &to, check)?;
+                return Ok(FcOutState::Written(inner));
             }
-            Part::Attention => self.attend(b, layer),
-            Part::QkvProduct => product(qkv, h, Product::Store(&b.product, qkv.out_features())),
-            Part::InnerProduct => {
-                product(fc_in, h, Product::Store(&b.product, fc_in.out_features()))
+            Part::Attention => match state {
+                FcOutState::Written(inner) => {
+                    let inner = inner.then_attention(|| self.attend(b, layer))?;
+                    return Ok(FcOutState::Complete(inner));
+                }
+                _ => {
+                    self.attend(b, layer)?;
+                }
+            },
+            Part::OutFcOut => {
+                let FcOutState::Complete(inner) = &state else {
+                    return Err(KernelError::Argument {
+                        op: "timing",
+                        arg: "complete inputs of fc_out",
+                        found: 0,
+                        rule: Rule::AtLeast(1),
+                    });
+                };
+                gpu.out_fc_out(&layer.outputs, attended, inner, n, &pass.stream, check)?;
             }
-            Part::PlaceHeads => place(qkv, false),
-            Part::PlaceInner => place(fc_in, true),
-            Part::OutProduct => product(out_proj, attended, sum),
-            Part::FcOutProduct => product(fc_out, inner, sum),
-            Part::Close => gpu.close_layer(&pass.stream, fc_out, n, watch),
+            Part::QkvProduct => matmul(qkv, h, store(qkv))?,
+            Part::FcInProduct => matmul(fc_in, h, store(fc_in))?,
+            Part::QkvEpilogue => epilogue(qkv, QkvOrFcIn::Qkv)?,
+            Part::FcInEpilogue => epilogue(fc_in, QkvOrFcIn::FcIn)?,
+            Part::OutProduct => matmul(out_proj, attended, sum)?,
+            Part::FcOutProduct => matmul(fc_out, inner, sum)?,
+            Part::AddBias => gpu.add_bias_check_finite(&pass.stream, fc_out, n, check)?,
             Part::FinalNorm => {
-                let row = Some(b.last_row.all());
-                gpu.layer_norm(
-                    &pass.stream,
-                    row,
-                    1,
-                    &self.final_norm,
-                    &[(last, &self.lm_head)],
-                )
+                let (row, to) = (Some(b.last_row.all()), [(last, &self.lm_head)]);
+                gpu.layer_norm(&pass.stream, row, 1, &self.final_norm, &to)?;
             }
-            Part::LmHead => gpu.linear_store(&self.lm_head, last, 1, b.logits.all(), watch),
-            Part::TopK => gpu.top_k(b.logits.all(), 1, &b.top_k.borrow()),
-            Part::DownloadTopK => gpu.copy_runs(&[b.top_k.borrow_mut().download(1)?]),
+            Part::LmHead => gpu.linear_store(&self.lm_head, last, 1, b.logits.all(), check)?,
+            Part::TopK => gpu.top_k(b.logits.all(), 1, &b.top_k.borrow())?,
+            Part::DownloadTopK => gpu.batched_memcpy(&[b.top_k.borrow_mut().download(1)?])?,
         }
+        Ok(state)
     }
 
-    fn attend(&self, b: &Buffers, layer: &Layer) -> Result<(), KernelError> {
+    fn attend(&self, b: &Buffers, layer: &Layer) -> Result<AttentionLaunch, KernelError> {
         let (pass, layout) = (&b.pass, SPEC.head_layout());
-        let [attended, _] = pass.ready(layer);
+        let [attended, _] = pass.output_inputs(layer);
         let (tables, max_blocks) = (b.table.all(), b.table.len());
         let out = (attended, &layer.outputs.first);
         if b.rows == 1 {
@@ -350,33 +330,9 @@ impl<'a> KernelTiming<'a> {
         self.gpu
             .attention_prefill(&pass.q, &layer.cache, tiles, b.rows, out, layout)
     }
-
-    /// Seconds of each of `runs` that `what` makes, recorded as a graph.
-    fn recorded(
-        &self,
-        what: impl Fn() -> Result<(), KernelError>,
-        runs: usize,
-    ) -> Result<f64, KernelError> {
-        let mut graph = Graph::record(self.gpu.recorder(), what)?;
-        median(|| {
-            let seconds = self
-                .gpu
-                .time(|| (0..STARTS).try_for_each(|_| graph.launch()))?;
-            Ok(seconds / (STARTS * runs) as f64)
-        })
-    }
-
-    /// The same, started one by one: many rows keep the card busy for longer than a start takes.
-    fn launched(
-        &self,
-        what: impl Fn() -> Result<(), KernelError>,
-        runs: usize,
-    ) -> Result<f64, KernelError> {
-        median(|| Ok(self.gpu.time(&what)? / runs as f64))
-    }
 }
 
-/// One row with a request as for a chat.
+/// Returns the buffers of device-side top-k with one request with the settings of a chat.
 fn top_k(gpu: &Gpu) -> Result<DeviceTopK, KernelError> {
     let none = KernelError::Argument {
         op: "timing",
@@ -394,15 +350,4 @@ fn top_k(gpu: &Gpu) -> Result<DeviceTopK, KernelError> {
         allowed: VOCABULARY,
     })])?;
     Ok(top_k)
-}
-
-/// The median of several measurements, after two that do not count.
-fn median(mut measure: impl FnMut() -> Result<f64, KernelError>) -> Result<f64, KernelError> {
-    measure()?;
-    measure()?;
-    let mut times = (0..SAMPLES)
-        .map(|_| measure())
-        .collect::<Result<Vec<_>, _>>()?;
-    times.sort_by(f64::total_cmp);
-    Ok(times.get(SAMPLES / 2).copied().unwrap_or(f64::NAN))
 }

@@ -1,5 +1,6 @@
-//! Attention over the paged cache: one query a sequence, and tiles of queries. Blocks lie in any
-//! order, and what a sequence has not written is not a number, so that nobody reads it unseen.
+//! Attention over the paged KV cache: one query per sequence, and tiles of queries. The blocks of a
+//! sequence are not in order, and positions that no sequence has written are NaN, so that a kernel
+//! that reads them fails its case.
 
 use candle_core::{Device, Tensor};
 use half::f16;
@@ -13,8 +14,10 @@ use moss_weights::{
     synthetic::{Grouping, halves},
 };
 
-use super::harness::{
-    Case, HALF_STEP, ParityHarness, Prepared, Stored, Tolerance, permuted, widened,
+use super::{
+    harness::{Case, ParityHarness, Prepared, widened},
+    tolerance::{HALF_STEP, Tolerance},
+    weights::{Stored, permuted},
 };
 
 const DECODE: Tolerance = Tolerance {
@@ -27,8 +30,8 @@ const PREFILL: Tolerance = Tolerance {
     reason: "weights are rounded to f16, half a step of 2^-10 of the values, which are several times the usual output; outputs are rounded too",
 };
 
-/// Heads and their values: the test checkpoints', the published model's head, and what fills no 16
-/// bytes or no kernel's size.
+/// Number of heads and `head_dim`: those of the test checkpoints and of the published model, and
+/// some that are not multiples of 16 bytes or of the size of a kernel.
 const HEADS: [(usize, usize); 8] = [
     (4, 32),
     (8, 16),
@@ -60,7 +63,7 @@ pub(super) fn cases() -> Vec<Case> {
             cases.push(prefill(heads, vec![(context, rows)], dense));
         }
     }
-    // Several sequences, and outputs that stand where an act-order weight wants them.
+    // Several sequences, and outputs in the input permutation of an act-order weight.
     for stored in [dense, act_order] {
         cases.push(decode((4, 32), vec![33, 1, 700, 32, 96], stored));
         cases.push(prefill(
@@ -74,19 +77,18 @@ pub(super) fn cases() -> Vec<Case> {
     cases
 }
 
-/// A cache that several sequences share, with their queries: the same values on the host and on a
-/// card.
+/// A cache that several sequences share, with their queries. Host and GPU have the same values.
 struct Paged {
     layout: HeadLayout,
-    /// `(positions, rows)` of each sequence: its rows are its last positions.
+    /// `(positions, tokens)` of each sequence; the tokens are at its last positions.
     sequences: Vec<(usize, usize)>,
     /// Blocks of each sequence.
     tables: Vec<Vec<u32>>,
     blocks: usize,
 }
 
-/// From heads of `head_dim` values to heads of `stride`, with zeros between.
-fn filled_up(layout: HeadLayout, values: &[f32]) -> Vec<f32> {
+/// Pads heads of `head_dim` values to `stride` with zeros.
+fn padded(layout: HeadLayout, values: &[f32]) -> Vec<f32> {
     let mut wide = vec![0.0; values.len() / layout.head_dim * layout.stride()];
     for (to, from) in wide
         .chunks_exact_mut(layout.stride())
@@ -103,7 +105,7 @@ impl Paged {
             .iter()
             .map(|(positions, _)| positions.div_ceil(BLOCK_POSITIONS))
             .sum();
-        // From the last on, and the very last is nobody's.
+        // In descending order. The last block of the cache belongs to no sequence.
         let mut free = (0..needed as u32).rev();
         let tables = sequences
             .iter()
@@ -133,7 +135,8 @@ impl Paged {
         self.tables.iter().map(Vec::len).max().unwrap_or(1)
     }
 
-    /// Tables of `max_blocks` entries, filled up with the block that is nobody's.
+    /// Returns block tables of `max_blocks` entries, padded with the block that belongs to no
+    /// sequence.
     fn padded_tables(&self) -> Vec<u32> {
         let mut padded = Vec::new();
         for table in &self.tables {
@@ -150,7 +153,7 @@ impl Paged {
         self.blocks * self.layout.num_heads * BLOCK_POSITIONS * self.layout.head_dim
     }
 
-    /// Queries that make some positions count more than others.
+    /// Returns queries that give positions different weights.
     fn queries(&self) -> Vec<f32> {
         halves(
             self.rows() * self.layout.num_heads * self.layout.head_dim,
@@ -167,8 +170,8 @@ impl Paged {
         halves(self.cache_len(), 1.0, 53)
     }
 
-    /// What a card's cache holds: `values`, and NaN at the positions that are nobody's.
-    fn on_card(&self, values: &[f32]) -> Vec<f32> {
+    /// Returns the contents of the GPU's cache: `values`, and NaN at positions of no sequence.
+    fn in_cache(&self, values: &[f32]) -> Vec<f32> {
         let HeadLayout {
             num_heads,
             head_dim,
@@ -188,11 +191,11 @@ impl Paged {
                 line.fill(f32::NAN);
             }
         }
-        filled_up(self.layout, &values)
+        padded(self.layout, &values)
     }
 
-    /// The inputs of `out_proj` for every row, by the CPU. The cache is f32 there, so that weights
-    /// are not rounded.
+    /// Computes the inputs of `out_proj` for every token on the CPU, with a cache in f32, so that
+    /// softmax weights are not rounded.
     fn expected(&self, out_proj: &LinearWeight) -> Result<Vec<f32>, KernelError> {
         let HeadLayout {
             num_heads,
@@ -225,8 +228,8 @@ impl Paged {
     }
 }
 
-/// The same on a card.
-struct OnCard<'a> {
+/// The buffers of [`Paged`] on a GPU.
+struct PagedOnGpu<'a> {
     gpu: &'a Gpu,
     layout: HeadLayout,
     q: Buffer<f16>,
@@ -237,7 +240,7 @@ struct OnCard<'a> {
     out: Buffer<f16>,
 }
 
-impl<'a> OnCard<'a> {
+impl<'a> PagedOnGpu<'a> {
     fn new(
         harness: &ParityHarness<'a>,
         paged: &Paged,
@@ -246,14 +249,14 @@ impl<'a> OnCard<'a> {
         let (gpu, layout) = (harness.gpu, paged.layout);
         let mut cache = KvBlocks::new(gpu, paged.blocks, BLOCK_POSITIONS, layout)?;
         cache.set_contents(
-            harness.halves(&paged.on_card(&paged.keys()))?,
-            harness.halves(&paged.on_card(&paged.values()))?,
+            harness.halves(&paged.in_cache(&paged.keys()))?,
+            harness.halves(&paged.in_cache(&paged.values()))?,
         )?;
         let out_proj = harness.load(out_proj, None)?;
         Ok(Self {
             gpu,
             layout,
-            q: harness.halves(&filled_up(layout, &paged.queries()))?,
+            q: harness.halves(&padded(layout, &paged.queries()))?,
             cache,
             tables: gpu.upload(&paged.padded_tables())?,
             max_blocks: paged.max_blocks(),
@@ -282,7 +285,7 @@ fn words((heads, head_dim): (usize, usize), stored: Stored) -> String {
     format!("{heads} heads of {head_dim}{order}")
 }
 
-/// A row each of sequences of so many positions; `rows` names them where that matters.
+/// One token for each sequence; `contexts` are their positions.
 fn decode(heads: (usize, usize), contexts: Vec<usize>, stored: Stored) -> Case {
     let shape = format!("{}, contexts {contexts:?}", words(heads, stored));
     Case::new("attention_decode", shape, DECODE, move |harness| {
@@ -293,13 +296,13 @@ fn decode(heads: (usize, usize), contexts: Vec<usize>, stored: Stored) -> Case {
         let out_proj = stored.weight(heads.0 * heads.1, 16, 54);
         let expected = paged.expected(&out_proj)?;
         let (gpu, n) = (harness.gpu, contexts.len());
-        let mut card = OnCard::new(harness, &paged, &out_proj)?;
-        // Queries, positions and outputs are by row, tables by sequence. Of several sequences the
-        // tables are put the other way round.
-        card.tables = gpu.upload(
+        let mut device = PagedOnGpu::new(harness, &paged, &out_proj)?;
+        // Queries, positions and outputs are indexed by token, block tables by sequence. With
+        // several sequences, the tables are reversed.
+        device.tables = gpu.upload(
             &paged
                 .padded_tables()
-                .chunks_exact(card.max_blocks)
+                .chunks_exact(device.max_blocks)
                 .rev()
                 .flatten()
                 .copied()
@@ -312,25 +315,26 @@ fn decode(heads: (usize, usize), contexts: Vec<usize>, stored: Stored) -> Case {
                 .map(|context| *context as u32 - 1)
                 .collect::<Vec<_>>(),
         )?;
-        let scratch = DecodeScratch::new(gpu, n, card.max_blocks * BLOCK_POSITIONS, card.layout)?;
+        let scratch =
+            DecodeScratch::new(gpu, n, device.max_blocks * BLOCK_POSITIONS, device.layout)?;
         let run = move || {
-            gpu.clear(&card.out)?;
+            gpu.clear(&device.out)?;
             let rows = DecodeRows {
-                tables: card.tables.all(),
-                max_blocks: card.max_blocks,
+                tables: device.tables.all(),
+                max_blocks: device.max_blocks,
                 rows: (n > 1).then(|| rows.all()),
                 positions: positions.all(),
                 count: n,
             };
             gpu.attention_decode(
-                &card.q,
-                &card.cache,
+                &device.q,
+                &device.cache,
                 rows,
                 &scratch,
-                card.target(),
-                card.layout,
+                device.target(),
+                device.layout,
             )?;
-            widened(card.gpu, &card.out)
+            widened(device.gpu, &device.out)
         };
         Ok(Prepared {
             expected,
@@ -339,19 +343,19 @@ fn decode(heads: (usize, usize), contexts: Vec<usize>, stored: Stored) -> Case {
     })
 }
 
-/// Sequences of so many positions, of which the last ones are rows of the pass.
+/// Sequences of `(positions, tokens)`; the tokens are at the last positions.
 fn prefill(heads: (usize, usize), sequences: Vec<(usize, usize)>, stored: Stored) -> Case {
     let listed: Vec<String> = sequences
         .iter()
         .map(|(positions, rows)| format!("{rows} of {positions}"))
         .collect();
-    let shape = format!("{}, rows {}", words(heads, stored), listed.join(", "));
+    let shape = format!("{}, tokens {}", words(heads, stored), listed.join(", "));
     Case::new("attention_prefill", shape, PREFILL, move |harness| {
         let paged = Paged::new(heads, sequences.clone());
         let out_proj = stored.weight(heads.0 * heads.1, 16, 55);
         let expected = paged.expected(&out_proj)?;
         let (gpu, n) = (harness.gpu, paged.rows());
-        let card = OnCard::new(harness, &paged, &out_proj)?;
+        let device = PagedOnGpu::new(harness, &paged, &out_proj)?;
         let mut numbers: Vec<u32> = Vec::new();
         let mut first_row = 0;
         for (sequence, (positions, rows)) in sequences.iter().enumerate() {
@@ -368,15 +372,22 @@ fn prefill(heads: (usize, usize), sequences: Vec<(usize, usize)>, stored: Stored
         }
         let tiles = gpu.upload(&numbers)?;
         let run = move || {
-            gpu.clear(&card.out)?;
+            gpu.clear(&device.out)?;
             let tiles = PrefillTiles {
-                tables: card.tables.all(),
-                max_blocks: card.max_blocks,
+                tables: device.tables.all(),
+                max_blocks: device.max_blocks,
                 tiles: tiles.all(),
                 count: numbers.len() / 4,
             };
-            gpu.attention_prefill(&card.q, &card.cache, tiles, n, card.target(), card.layout)?;
-            widened(card.gpu, &card.out)
+            gpu.attention_prefill(
+                &device.q,
+                &device.cache,
+                tiles,
+                n,
+                device.target(),
+                device.layout,
+            )?;
+            widened(device.gpu, &device.out)
         };
         Ok(Prepared {
             expected,

@@ -14,13 +14,15 @@ pub(super) fn difference(found: &[f32], expected: &[f32]) -> f64 {
         (count + 1, sum + f64::from(*value).powi(2))
     });
     let rms = (squares / count.max(1) as f64).sqrt();
-    let off = |(found, expected): (&f32, &f32)| match found == expected {
-        true => 0.0, // infinities too
-        false if !expected.is_finite() => f64::INFINITY,
-        false => {
-            let expected = f64::from(*expected);
-            (f64::from(*found) - expected).abs() / expected.abs().max(rms)
+    let off = |(found, expected): (&f32, &f32)| {
+        if found == expected {
+            return 0.0; // infinities too
         }
+        if !expected.is_finite() {
+            return f64::INFINITY;
+        }
+        let expected = f64::from(*expected);
+        (f64::from(*found) - expected).abs() / expected.abs().max(rms)
     };
     found.iter().zip(expected).map(off).fold(0f64, f64::max)
 }
@@ -39,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_difference_is_a_part_of_the_value_or_of_what_is_usual() {
+    fn a_difference_is_relative_to_the_value_or_to_the_root_mean_square() {
         assert_eq!(difference(&[1.0, -4.5], &[1.0, -4.0]), 0.125);
         assert_eq!(
             difference(&[0.5, 0.0, 2.0, -2.0], &[0.0, 0.0, 2.0, -2.0]),
@@ -50,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_compared_differs_without_bound() {
+    fn values_that_cannot_be_compared_have_an_infinite_difference() {
         assert_eq!(difference(&[1.0], &[1.0, 1.0]), f64::INFINITY);
         assert_eq!(difference(&[f32::NAN], &[f32::NAN]), f64::INFINITY);
         assert_eq!(difference(&[1.0], &[0.0]), f64::INFINITY);
@@ -61,9 +63,8 @@ mod tests {
         );
     }
 
-    /// Synthetic weights are valid, and what they stand for is what the CPU's kernels compute with.
     #[test]
-    fn an_unpacked_weight_gives_the_products_of_the_packed_one() {
+    fn an_unpacked_weight_has_the_products_of_the_packed_one() {
         for bits in [GptqBits::Four, GptqBits::Eight] {
             for grouping in [
                 Grouping::Runs(128),
@@ -99,15 +100,16 @@ mod tests {
                     &product(LinearWeight::Gptq(weight)),
                     &product(LinearWeight::Dense(dense)),
                 );
-                // Each weight was rounded to f16: off by up to 2^-11 of itself, and sums of such
-                // errors spread like the products, four times as far in the worst of 210.
+                // Each weight was rounded to f16, a relative error of up to 2^-11. Sums of such
+                // errors are distributed like the products; the worst of 210 is within four times
+                // that.
                 assert!(off < 4.0 / 2048.0, "{bits:?}, {grouping:?}: {off}");
             }
         }
     }
 
     #[test]
-    fn halves_are_the_noise_that_f16_holds() {
+    fn halves_are_noise_rounded_to_f16() {
         let rounded: Vec<f32> = noise(1000, 4.0, 3)
             .iter()
             .map(|v| f16::from_f32(*v).to_f32())

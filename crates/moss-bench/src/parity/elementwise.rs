@@ -1,22 +1,25 @@
-//! `layer_norm`, `embedding`, `add_bias` and `copy_runs`.
+//! `layer_norm`, `embedding`, `add_bias`, batched memcpy, and the check of devices.
 
 use std::cell::RefCell;
 
 use candle_core::{DType, Device, Tensor};
+use half::f16;
 use moss_cpu::ops;
-use moss_cuda::{LinearInput, Watch};
+use moss_cuda::{Buffer, Gpu, LinearInput, NonFiniteCheck};
 use moss_model::BlockSpec;
 use moss_weights::{
     KernelError, LinearWeight,
     synthetic::{Grouping, dense, noise},
 };
 
-use super::harness::{
-    Case, HALF_STEP, ParityHarness, Prepared, Stored, Tolerance, permuted, widened,
+use super::{
+    harness::{Case, ParityHarness, Prepared, widened},
+    tolerance::{HALF_STEP, Tolerance},
+    weights::{Stored, permuted},
 };
 use crate::fixture::{norm, norm_values};
 
-/// Means, variances and products in f32, then one rounding to f16.
+/// The tolerance of a norm.
 const NORM: Tolerance = Tolerance {
     allowed: HALF_STEP + 1.0 / 65_536.0,
     reason: "rounded to f16 once, half a step of 2^-10, after f32 sums where the CPU has f64",
@@ -46,12 +49,13 @@ pub(super) fn cases() -> Vec<Case> {
         cases.push(add_bias(hidden, n));
     }
     cases.push(reports());
-    cases.extend([1, 5, 1024, 70_001].map(copy_runs));
+    cases.extend([1, 5, 1024, 70_001].map(batched_memcpy));
+    cases.push(other_stream());
     cases
 }
 
-/// Rows near 1 with a few lanes hundreds of times larger, as the published model's residual stream
-/// has them.
+/// Returns values near 1 with a few lanes that are hundreds of times larger, as in the residual
+/// stream of the published model.
 fn stream(n: usize, hidden: usize) -> Vec<f32> {
     let mut values = noise(n * hidden, 1.0, 21);
     for row in values.chunks_exact_mut(hidden) {
@@ -70,7 +74,7 @@ fn on_cpu(x: &[f32], hidden: usize) -> Result<Vec<f32>, KernelError> {
         .to_vec1()?)
 }
 
-/// Into the places of two weights at once; the second may be the first's twin.
+/// A norm into the inputs of two weights.
 fn layer_norm(hidden: usize, n: usize, to: [Stored; 2]) -> Case {
     let shape = format!("{n} row(s) of {hidden}, for {} and {}", to[0], to[1]);
     Case::new("layer_norm", shape, NORM, move |harness| {
@@ -115,12 +119,12 @@ fn layer_norm(hidden: usize, n: usize, to: [Stored; 2]) -> Case {
     })
 }
 
-/// Rows picked from a stream, into one place: the final norm.
+/// A norm of some tokens of a stream into the input of one weight: the final norm.
 fn norm_of_rows() -> Case {
     const HIDDEN: usize = 1024;
     Case::new(
         "layer_norm",
-        "3 rows picked from 70 of 1024, for f16",
+        "3 of 70 tokens of 1024, for f16",
         NORM,
         |harness| {
             let x = stream(70, HIDDEN);
@@ -160,7 +164,7 @@ fn norm_of_rows() -> Case {
     )
 }
 
-/// Rows of a table whose rows are filled up to whole blocks, and a flag that is set back.
+/// Rows of a table with padding, and the reset of the flag.
 fn embedding(hidden: usize, n: usize) -> Case {
     const VOCABULARY: usize = 300;
     Case::new(
@@ -215,18 +219,18 @@ fn add_bias(hidden: usize, n: usize) -> Case {
                 .map(|(x, bias)| x + bias)
                 .collect();
             expected.push(1.0);
-            closed(harness, x, &bias, expected, |flag| {
+            with_flag(harness, x, &bias, expected, |flag| {
                 vec![f32::from(u8::from(flag == u64::MAX))]
             })
         },
     )
 }
 
-/// The first bad row wins, with its layer.
+/// The first token with a non-finite value is reported, with its layer.
 fn reports() -> Case {
     Case::new(
         "add_bias",
-        "two values that are no numbers: layer, row",
+        "two infinite values: layer, token",
         Tolerance::NONE,
         |harness| {
             let (mut x, bias) = (stream(70, 80), noise(80, 1.0, 27));
@@ -238,36 +242,38 @@ fn reports() -> Case {
                 .map(|(x, bias)| x + bias)
                 .collect();
             expected.extend([9.0, 41.0]);
-            closed(harness, x, &bias, expected, |flag| {
+            with_flag(harness, x, &bias, expected, |flag| {
                 vec![(flag >> 48) as f32, (flag >> 32 & 0xFFFF) as f32]
             })
         },
     )
 }
 
-/// The stream after a layer was closed, and what `told` makes of its flag.
-fn closed<'a>(
+/// Runs `add_bias`. Returns the stream and the values that `decode` makes of the flag.
+fn with_flag<'a>(
     harness: &ParityHarness<'a>,
     x: Vec<f32>,
     bias: &[f32],
     expected: Vec<f32>,
-    told: fn(u64) -> Vec<f32>,
+    decode: fn(u64) -> Vec<f32>,
 ) -> Result<Prepared<'a>, KernelError> {
     let (gpu, n) = (harness.gpu, x.len() / bias.len());
     let linear = harness.load(&Stored::F16.weight(64, bias.len(), 28), Some(bias))?;
     let run = move || {
         let (stream, flag) = (gpu.upload(&x)?, gpu.upload(&[u64::MAX])?);
-        gpu.close_layer(
+        gpu.add_bias_check_finite(
             &stream,
             &linear,
             n,
-            Watch {
+            NonFiniteCheck {
                 flag: &flag,
                 layer: 9,
             },
         )?;
         let mut found = gpu.download(&stream, stream.len())?;
-        found.extend(told(gpu.download(&flag, 1)?.first().copied().unwrap_or(0)));
+        found.extend(decode(
+            gpu.download(&flag, 1)?.first().copied().unwrap_or(0),
+        ));
         Ok(found)
     };
     Ok(Prepared {
@@ -276,15 +282,15 @@ fn closed<'a>(
     })
 }
 
-/// There and back, with something left alone beside what is copied.
-fn copy_runs(len: usize) -> Case {
+/// Copies to the GPU and back. Values next to the destination keep their contents.
+fn batched_memcpy(len: usize) -> Case {
     Case::new(
-        "copy_runs",
+        "batched memcpy",
         format!("{len} and 3 values"),
         Tolerance::NONE,
         move |harness| {
             let (values, few) = (noise(len, 1.0, 5), noise(3, 1.0, 6));
-            let (on_card, few_on_card) = (
+            let (long_buffer, short_buffer) = (
                 harness.gpu.zeros::<f32>(len + 2)?,
                 harness.gpu.zeros::<f32>(3)?,
             );
@@ -305,15 +311,49 @@ fn copy_runs(len: usize) -> Case {
             let (gpu, pinned) = (harness.gpu, RefCell::new(pinned));
             let run = move || {
                 let [long, short, back] = &mut *pinned.borrow_mut();
-                gpu.copy_runs(&[
-                    long.run_to(&on_card, 1, len)?,
-                    short.run_to(&few_on_card, 0, 3)?,
+                gpu.batched_memcpy(&[
+                    long.run_to(&long_buffer, 1, len)?,
+                    short.run_to(&short_buffer, 0, 3)?,
                 ])?;
-                gpu.copy_runs(&[back.run_from(&few_on_card, 0, 3)?])?;
-                Ok([gpu.download(&on_card, len + 2)?, back.as_slice()?.to_vec()].concat())
+                gpu.batched_memcpy(&[back.run_from(&short_buffer, 0, 3)?])?;
+                Ok([
+                    gpu.download(&long_buffer, len + 2)?,
+                    back.as_slice()?.to_vec(),
+                ]
+                .concat())
             };
             Ok(Prepared {
                 expected,
+                run: Box::new(run),
+            })
+        },
+    )
+}
+
+/// A buffer of another stream is rejected, and one of the same stream is not.
+fn other_stream() -> Case {
+    Case::new(
+        "embedding",
+        "a table of another stream of the GPU: rejected",
+        Tolerance::NONE,
+        |harness| {
+            let gpu = harness.gpu;
+            let other = Gpu::open(gpu.info().ordinal, None)?;
+            let tables = [gpu.zeros::<f16>(64)?, other.zeros::<f16>(64)?];
+            let (ids, stream) = (gpu.zeros::<u32>(1)?, gpu.zeros::<f32>(64)?);
+            let run = move || {
+                let is_rejected = |table: &Buffer<f16>| {
+                    let result = gpu.embedding((table.all(), 64), ids.all(), 64, 1, &stream, None);
+                    match result {
+                        Ok(()) => Ok(0.0),
+                        Err(KernelError::WrongStream { .. }) => Ok(1.0),
+                        Err(error) => Err(error),
+                    }
+                };
+                tables.iter().map(is_rejected).collect()
+            };
+            Ok(Prepared {
+                expected: vec![0.0, 1.0],
                 run: Box::new(run),
             })
         },

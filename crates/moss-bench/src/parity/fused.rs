@@ -1,21 +1,23 @@
-//! The two fused products of a layer: [qkv_proj | fc_in] with rotary, cache write and gelu behind
-//! it, and [out_proj | fc_out] into the residual stream.
+//! The two fused launches of a layer: [qkv_proj | fc_in] with rotary embedding, cache write and
+//! GELU as its epilogue, and [out_proj | fc_out] with the residual sum.
 
 use candle_core::{DType, Device, Tensor};
 use moss_cpu::ops;
-use moss_cuda::{BLOCK_POSITIONS, Gpu, LinearPair, Watch};
+use moss_cuda::{BLOCK_POSITIONS, CompleteInput, Gpu, LinearPair, NonFiniteCheck};
 use moss_model::{BlockSpec, QkvPart};
 use moss_weights::{
     KernelError, LinearWeight,
     synthetic::{Grouping, halves, noise},
 };
 
-use super::harness::{
-    Case, ONE_GROUP, ParityHarness, Prepared, Stored, Tolerance, on_cpu, permuted, widened,
+use super::{
+    harness::{Case, ParityHarness, Prepared, widened},
+    tolerance::Tolerance,
+    weights::{ONE_GROUP, Stored, on_cpu, permuted},
 };
 use crate::fixture::{ForwardBuffers, Layer};
 
-/// As the test checkpoints have them, and one whose heads fill no 16 bytes.
+/// The shapes of the test checkpoints, and one whose heads are not multiples of 16 bytes.
 const SHAPES: [(&str, BlockSpec); 4] = [
     (
         "mini",
@@ -101,7 +103,7 @@ pub(super) fn cases() -> Vec<Case> {
     cases
 }
 
-/// A layer's weights on the host: qkv_proj, fc_in, out_proj, fc_out.
+/// The weights of a layer on the host: qkv_proj, fc_in, out_proj, fc_out.
 pub(super) struct Weights {
     pub(super) linears: [LinearWeight; 4],
     pub(super) fc_in_bias: Vec<f32>,
@@ -123,7 +125,7 @@ impl Weights {
         }
     }
 
-    /// The same on a card.
+    /// Copies the weights to the GPU.
     pub(super) fn load(
         &self,
         harness: &ParityHarness<'_>,
@@ -143,13 +145,14 @@ impl Weights {
     }
 }
 
-/// Positions of `n` rows, all over the window, and slots for them, all over a cache of `blocks`.
+/// Returns positions of `n` tokens, spread over the context length, their slots, spread over a
+/// cache, and the blocks of the cache.
 pub(super) fn rows(spec: BlockSpec, n: usize) -> (Vec<u32>, Vec<u32>, usize) {
     let blocks = n.div_ceil(BLOCK_POSITIONS) + 2;
     let positions = (0..n)
         .map(|row| ((row * 89 + spec.context_length - 1) % spec.context_length) as u32)
         .collect();
-    // 7 shares no factor with the number of slots unless that is a multiple of 7: then 11 does not.
+    // Coprime with the number of slots, so that all slots differ.
     let slots = blocks * BLOCK_POSITIONS;
     let step = if slots.is_multiple_of(7) { 11 } else { 7 };
     (
@@ -161,8 +164,8 @@ pub(super) fn rows(spec: BlockSpec, n: usize) -> (Vec<u32>, Vec<u32>, usize) {
     )
 }
 
-/// What stands in the queries, keys, values and inputs of fc_out afterwards, for products `qkv`
-/// `[n, 3 hidden]` and `inner` `[n, inner]` (without bias).
+/// Computes the queries, keys, values and inputs of fc_out from the products `qkv` `[n, 3 hidden]`
+/// and `inner` `[n, inner]` (without bias).
 pub(super) fn expected_heads(
     spec: BlockSpec,
     weights: &Weights,
@@ -224,7 +227,7 @@ pub(super) fn expected_heads(
     Ok(found)
 }
 
-/// The same as a card has it.
+/// Returns the values of [`expected_heads`] on the GPU.
 pub(super) fn found_heads(
     gpu: &Gpu,
     layer: &Layer,
@@ -243,7 +246,7 @@ pub(super) fn found_heads(
     Ok(found)
 }
 
-/// Zeros where [`found_heads`] looks.
+/// Clears the buffers that [`found_heads`] reads.
 pub(super) fn clear_heads(
     gpu: &Gpu,
     layer: &Layer,
@@ -262,9 +265,9 @@ pub(super) fn clear_heads(
 fn words(stored: [Stored; 4], n: usize) -> String {
     let format = match stored[0] == stored[1] {
         true => stored[0].to_string(),
-        false => format!("{} beside {}", stored[0], stored[1]),
+        false => format!("{} and {}", stored[0], stored[1]),
     };
-    format!("{format}, {n} row(s)")
+    format!("{format}, {n} token(s)")
 }
 
 fn heads(name: &str, spec: BlockSpec, stored: [Stored; 4], n: usize) -> Case {
@@ -290,17 +293,12 @@ fn heads(name: &str, spec: BlockSpec, stored: [Stored; 4], n: usize) -> Case {
             ];
             let run = move || {
                 clear_heads(gpu, &layer, &pass)?;
-                let watch = Watch {
+                let check = NonFiniteCheck {
                     flag: &pass.flag,
                     layer: 0,
                 };
-                gpu.linear_heads(
-                    &layer.inputs,
-                    pass.normed(&layer),
-                    n,
-                    &pass.targets(&layer),
-                    watch,
-                )?;
+                let epilogue = pass.epilogue(&layer);
+                gpu.qkv_fc_in(&layer.inputs, pass.normed(&layer), n, &epilogue, check)?;
                 found_heads(gpu, &layer, &pass)
             };
             Ok(Prepared {
@@ -342,11 +340,13 @@ fn residual(name: &str, spec: BlockSpec, stored: [Stored; 4], n: usize) -> Case 
             pass.inner = harness.halves(&permuted(fc_out, &x[1]))?;
             let run = move || {
                 let sum = gpu.upload(&stream)?;
-                let watch = Watch {
+                let check = NonFiniteCheck {
                     flag: &pass.flag,
                     layer: 0,
                 };
-                gpu.linear_residual(&layer.outputs, pass.ready(&layer), n, &sum, watch)?;
+                let [attended, inner] = pass.output_inputs(&layer);
+                let inner = CompleteInput::synchronize(gpu, inner)?;
+                gpu.out_fc_out(&layer.outputs, attended, &inner, n, &sum, check)?;
                 gpu.download(&sum, sum.len())
             };
             Ok(Prepared {

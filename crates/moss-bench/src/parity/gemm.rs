@@ -1,9 +1,10 @@
-//! What products of many rows are made of: packed weights laid out anew and made dense again,
-//! cuBLAS over them whole and in panels, and what follows.
+//! The matrix products of prefill (GEMM): repacked and dequantized weights, products over whole
+//! weights and over panels, and their epilogues.
 
 use half::f16;
 use moss_cuda::{
-    BLOCK, Buffer, Gpu, GpuLinear, LinearInput, PANEL_VALUES, Places, Product, ProductScratch, TILE,
+    BLOCK, Buffer, Gpu, GpuLinear, InputPermutation, LinearInput, PANEL_VALUES, Product,
+    ProductScratch, QkvOrFcIn, TILE,
 };
 use moss_model::BlockSpec;
 use moss_weights::{
@@ -13,23 +14,23 @@ use moss_weights::{
 
 use super::{
     fused::{Weights, clear_heads, expected_heads, found_heads, rows},
-    harness::{
-        Case, HALF_STEP, ParityHarness, Prepared, Stored, Tolerance, on_cpu, permuted, widened,
-    },
+    harness::{Case, ParityHarness, Prepared, widened},
+    tolerance::{HALF_STEP, Tolerance},
+    weights::{Stored, on_cpu, permuted},
 };
 use crate::fixture::ForwardBuffers;
 
-/// cuBLAS sums up in steps and orders of its own.
+/// The tolerance of a product in f32, whose order of sums cuBLAS chooses.
 fn library_sums(inputs: usize) -> Tolerance {
     Tolerance {
         allowed: (64.0 + inputs as f64 / 4.0) * f64::from(f32::EPSILON),
-        reason: "cuBLAS: f32 sums in an order of its own, each step cut off: 2^-23 times (64 + inputs / 4)",
+        reason: "cuBLAS: f32 sums in another order, truncated after each step: 2^-23 times (64 + inputs / 4)",
     }
 }
 
 const STORED: Tolerance = Tolerance {
     allowed: 8.0 * HALF_STEP,
-    reason: "cuBLAS may round parts of a sum to f16 before it adds them up: half a step of 2^-10 each, of what may exceed the sum",
+    reason: "cuBLAS may round partial sums to f16 before it adds them: half a step of 2^-10 each, of values that may exceed the sum",
 };
 
 pub(super) fn cases() -> Vec<Case> {
@@ -61,8 +62,8 @@ pub(super) fn cases() -> Vec<Case> {
         cases.push(product(stored, 128, 512, 130, false));
         cases.push(product(stored, 1024, 3072, 65, false));
         cases.push(product(stored, 200, 33, 66, true));
-        // More than a panel: by outputs where products are stored, by inputs where they are added
-        // up.
+        // More than one panel: split over the outputs if the product is stored, over the inputs if
+        // it is added.
         cases.push(product(stored, 6144, 2400, 65, false));
         cases.push(product(stored, 2504, 6144, 65, true));
     }
@@ -88,7 +89,7 @@ pub(super) fn cases() -> Vec<Case> {
         ("mini", mini, Stored::Int4(Grouping::Permuted(64))),
         ("moon", BlockSpec::MOON_003, Stored::F16),
     ] {
-        cases.push(heads_and_inner(
+        cases.push(qkv_rope_gelu(
             name,
             spec,
             stored,
@@ -98,8 +99,8 @@ pub(super) fn cases() -> Vec<Case> {
     cases
 }
 
-/// Repacked and made dense again: every weight to the bit. `tiles` and `blocks` are the first and
-/// how many.
+/// A repacked weight is dequantized exactly. `tiles` and `blocks` are the first one and their
+/// number.
 fn unpacks(
     stored: Stored,
     inputs: usize,
@@ -130,7 +131,7 @@ fn unpacks(
                 tiles,
                 first_block,
                 blocks,
-                place: places_of(&weight),
+                column: columns_of(&weight),
             };
             let values = unpacked(&weight);
             let expected = panel
@@ -152,10 +153,10 @@ fn unpacks(
     )
 }
 
-/// Place of each input.
-fn places_of(weight: &GptqWeight) -> Vec<usize> {
-    match Places::of(weight).scatter(weight.in_features) {
-        Some(scatter) => scatter.iter().map(|place| *place as usize).collect(),
+/// Returns the column of each input.
+fn columns_of(weight: &GptqWeight) -> Vec<usize> {
+    match InputPermutation::of(weight).scatter(weight.in_features) {
+        Some(scatter) => scatter.iter().map(|column| *column as usize).collect(),
         None => (0..weight.in_features).collect(),
     }
 }
@@ -165,11 +166,11 @@ struct Panel {
     tiles: usize,
     first_block: usize,
     blocks: usize,
-    place: Vec<usize>,
+    column: Vec<usize>,
 }
 
 impl Panel {
-    /// Output, input and index within the panel of each weight that it holds.
+    /// Returns output, input and index within the panel of each of its weights.
     fn inside(&self, outputs: usize) -> impl Iterator<Item = (usize, usize, usize)> {
         let rows = self.first_tile * TILE..outputs.min((self.first_tile + self.tiles) * TILE);
         let columns = self.first_block * BLOCK..(self.first_block + self.blocks) * BLOCK;
@@ -179,18 +180,18 @@ impl Panel {
                 columns.start,
             );
             let columns = columns.clone();
-            let there = self
-                .place
+            let inside = self
+                .column
                 .iter()
                 .enumerate()
-                .filter(move |(_, place)| columns.contains(place));
-            there.map(move |(input, place)| (output, input, row + place - first))
+                .filter(move |(_, column)| columns.contains(column));
+            inside.map(move |(input, column)| (output, input, row + column - first))
         })
     }
 }
 
-/// The dense weight that cuBLAS meets: a packed one is rounded to f16 on the way.
-fn as_met(weight: &LinearWeight) -> LinearWeight {
+/// Returns the dense weight that is multiplied: a packed one is rounded to f16.
+fn as_multiplied(weight: &LinearWeight) -> LinearWeight {
     match weight {
         LinearWeight::Dense(_) => weight.clone(),
         LinearWeight::Gptq(gptq) => LinearWeight::Dense(DenseWeight {
@@ -208,7 +209,7 @@ fn as_met(weight: &LinearWeight) -> LinearWeight {
 
 fn product(stored: Stored, inputs: usize, outputs: usize, n: usize, added: bool) -> Case {
     let verb = if added { "added" } else { "stored" };
-    let shape = format!("{stored}, {inputs} to {outputs}, {n} rows, {verb}");
+    let shape = format!("{stored}, {inputs} to {outputs}, {n} tokens, {verb}");
     let tolerance = if added { library_sums(inputs) } else { STORED };
     Case::new("dequantize, cuBLAS", shape, tolerance, move |harness| {
         let weight = stored.weight(inputs, outputs, 62);
@@ -218,7 +219,7 @@ fn product(stored: Stored, inputs: usize, outputs: usize, n: usize, added: bool)
         } else {
             vec![0.0; n * outputs]
         };
-        let products = on_cpu(&as_met(&weight), None, &x)?;
+        let products = on_cpu(&as_multiplied(&weight), None, &x)?;
         let expected = products
             .iter()
             .zip(&before)
@@ -281,8 +282,8 @@ impl Job<'_> {
 }
 
 /// `stored` is fc_out's format, which says where its inputs stand.
-fn heads_and_inner(name: &str, spec: BlockSpec, stored: Stored, n: usize) -> Case {
-    let words = format!("{name}, {n} rows, fc_out in {stored}");
+fn qkv_rope_gelu(name: &str, spec: BlockSpec, stored: Stored, n: usize) -> Case {
+    let words = format!("{name}, {n} tokens, fc_out in {stored}");
     Case::new("heads_and_inner", words, Tolerance::HALF, move |harness| {
         let weights = Weights::new(spec, [Stored::F16, Stored::F16, Stored::F16, stored]);
         let (positions, slots, blocks) = rows(spec, n);
@@ -300,9 +301,10 @@ fn heads_and_inner(name: &str, spec: BlockSpec, stored: Stored, n: usize) -> Cas
         let run = move || {
             clear_heads(gpu, &layer, &pass)?;
             let linears = (&layer.inputs.first, &layer.inputs.second);
-            let to = pass.targets(&layer);
-            gpu.heads_and_inner(&y[0], qkv.next_multiple_of(8), false, n, linears, &to)?;
-            gpu.heads_and_inner(&y[1], inner.next_multiple_of(8), true, n, linears, &to)?;
+            let to = pass.epilogue(&layer);
+            let [qkv, inner] = [qkv, inner].map(|outputs| outputs.next_multiple_of(8));
+            gpu.qkv_rope_gelu((&y[0], qkv), QkvOrFcIn::Qkv, n, linears, &to)?;
+            gpu.qkv_rope_gelu((&y[1], inner), QkvOrFcIn::FcIn, n, linears, &to)?;
             found_heads(gpu, &layer, &pass)
         };
         Ok(Prepared {
@@ -312,7 +314,7 @@ fn heads_and_inner(name: &str, spec: BlockSpec, stored: Stored, n: usize) -> Cas
     })
 }
 
-/// Rows as cuBLAS leaves them: a multiple of 8 values apart.
+/// Copies rows to the GPU with a stride that is a multiple of 8, as [`Gpu::matmul`] stores them.
 fn strided(
     harness: &ParityHarness<'_>,
     values: &[f32],

@@ -1,26 +1,28 @@
-//! `linear_{f16,int8,int4}` alone: every number of rows that has its own kernel, and every way in
-//! which inputs, outputs and groups fill no whole block.
+//! `linear_{f16,int8,int4}`: every kernel for a number of tokens, and inputs, outputs and groups
+//! that are not multiples of a block.
 
 use half::f16;
-use moss_cuda::{Buffer, Gpu, GpuLinear, LinearInput, Watch};
+use moss_cuda::{Buffer, Gpu, GpuLinear, LinearInput, NonFiniteCheck};
 use moss_weights::{
     KernelError, LinearWeight,
     synthetic::{Grouping, halves, noise},
 };
 
-use super::harness::{
-    Case, ONE_GROUP, ParityHarness, Prepared, Stored, Tolerance, on_cpu, permuted,
+use super::{
+    harness::{Case, ParityHarness, Prepared},
+    tolerance::Tolerance,
+    weights::{ONE_GROUP, Stored, on_cpu, permuted},
 };
 
-/// Rows at which another kernel, or another part of its tiles, begins.
-const ROWS: [usize; 8] = [1, 2, 7, 8, 9, 16, 33, 64];
+/// Numbers of tokens around those at which another kernel or another column tile begins.
+const TOKENS: [usize; 8] = [1, 2, 7, 8, 9, 16, 33, 64];
 
 pub(super) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for stored in Stored::PUBLISHED {
-        for rows in ROWS {
-            cases.push(store(stored, 200, 33, rows));
-            cases.push(store(stored, 1024, 48, rows));
+        for tokens in TOKENS {
+            cases.push(store(stored, 200, 33, tokens));
+            cases.push(store(stored, 1024, 48, tokens));
         }
         // The linear layers of the test checkpoints and of the demo model.
         for (inputs, outputs) in [
@@ -35,15 +37,15 @@ pub(super) fn cases() -> Vec<Case> {
         ] {
             cases.push(store(stored, inputs, outputs, 1));
         }
-        // Less than a tile of outputs or a block of inputs; one more than a whole number of them;
-        // warps with unequal shares.
+        // Fewer outputs than a tile or fewer inputs than a block, one more than a multiple of them,
+        // and inputs that do not divide evenly among warps.
         for (inputs, outputs) in [(8, 5), (64, 16), (72, 17), (1032, 31), (4104, 65)] {
             cases.push(store(stored, inputs, outputs, 1));
             cases.push(store(stored, inputs, outputs, 3));
         }
         cases.push(alone(stored, 1032, 100));
     }
-    // The heads, which are never packed.
+    // The shapes of lm_head, which is never packed.
     for outputs in [160, 320, 1536, 2752] {
         cases.push(store(
             Stored::F16,
@@ -73,14 +75,14 @@ pub(super) fn cases() -> Vec<Case> {
     cases
 }
 
-/// A layer with its input and output on a card.
-struct Rows<'a> {
+/// A linear layer on a GPU.
+struct OnGpu<'a> {
     gpu: &'a Gpu,
     linear: GpuLinear,
     flag: Buffer<u64>,
 }
 
-impl<'a> Rows<'a> {
+impl<'a> OnGpu<'a> {
     fn new(
         harness: &ParityHarness<'a>,
         weight: &LinearWeight,
@@ -93,7 +95,7 @@ impl<'a> Rows<'a> {
         })
     }
 
-    /// The outputs for `n` rows of `x`, which stand at their places.
+    /// Returns the outputs of `n` tokens of `x`, which is in the order of the input permutation.
     fn run(&self, x: &Buffer<f16>, n: usize) -> Result<Vec<f32>, KernelError> {
         let out = self
             .gpu
@@ -107,7 +109,7 @@ impl<'a> Rows<'a> {
             input,
             n,
             out.all(),
-            Watch {
+            NonFiniteCheck {
                 flag: &self.flag,
                 layer: 3,
             },
@@ -117,7 +119,7 @@ impl<'a> Rows<'a> {
 }
 
 fn store(stored: Stored, inputs: usize, outputs: usize, n: usize) -> Case {
-    let shape = format!("{stored}, {inputs} to {outputs}, {n} row(s), bias");
+    let shape = format!("{stored}, {inputs} to {outputs}, {n} token(s), bias");
     Case::new(
         stored.linear(),
         shape,
@@ -126,55 +128,54 @@ fn store(stored: Stored, inputs: usize, outputs: usize, n: usize) -> Case {
             let weight = stored.weight(inputs, outputs, 1);
             let (x, bias) = (halves(n * inputs, 1.0, 2), noise(outputs, 1.0, 3));
             let expected = on_cpu(&weight, Some(&bias), &x)?;
-            let on_card = harness.halves(&permuted(&weight, &x))?;
-            let rows = Rows::new(harness, &weight, &bias)?;
+            let x_on_gpu = harness.halves(&permuted(&weight, &x))?;
+            let linear = OnGpu::new(harness, &weight, &bias)?;
             Ok(Prepared {
                 expected,
-                run: Box::new(move || rows.run(&on_card, n)),
+                run: Box::new(move || linear.run(&x_on_gpu, n)),
             })
         },
     )
 }
 
-/// Sixty-four rows together give each row's bits alone.
+/// 64 tokens together have the same bits as each token alone.
 fn alone(stored: Stored, inputs: usize, outputs: usize) -> Case {
     const N: usize = 64;
-    let shape = format!("{stored}, {inputs} to {outputs}, {N} rows together and each alone");
+    let shape = format!("{stored}, {inputs} to {outputs}, {N} tokens together and each alone");
     Case::new(stored.linear(), shape, Tolerance::NONE, move |harness| {
         let weight = stored.weight(inputs, outputs, 4);
         let x = halves(N * inputs, 1.0, 5);
-        let rows = Rows::new(harness, &weight, &noise(outputs, 1.0, 6))?;
+        let linear = OnGpu::new(harness, &weight, &noise(outputs, 1.0, 6))?;
         let mut expected = Vec::new();
         for row in x.chunks_exact(inputs) {
-            expected.extend(rows.run(&harness.halves(&permuted(&weight, row))?, 1)?);
+            expected.extend(linear.run(&harness.halves(&permuted(&weight, row))?, 1)?);
         }
         let together = harness.halves(&permuted(&weight, &x))?;
         Ok(Prepared {
             expected,
-            run: Box::new(move || rows.run(&together, N)),
+            run: Box::new(move || linear.run(&together, N)),
         })
     })
 }
 
-/// A value that is not finite is reported with its layer and row: the first row where there are
-/// several.
+/// The first token with a non-finite value is reported, with its layer.
 fn reports() -> Case {
     Case::new(
         "linear_f16",
-        "an input that is inf: layer, row",
+        "an infinite input: layer, token",
         Tolerance::NONE,
         |harness| {
             let weight = Stored::F16.weight(128, 48, 7);
             let mut x = halves(9 * 128, 1.0, 8);
             x[5 * 128 + 7] = f32::INFINITY;
             x[8 * 128] = f32::INFINITY;
-            let on_card = harness.halves(&permuted(&weight, &x))?;
-            let rows = Rows::new(harness, &weight, &noise(48, 1.0, 9))?;
+            let x_on_gpu = harness.halves(&permuted(&weight, &x))?;
+            let linear = OnGpu::new(harness, &weight, &noise(48, 1.0, 9))?;
             let run = move || {
-                rows.run(&on_card, 9)?;
-                let flag = rows
+                linear.run(&x_on_gpu, 9)?;
+                let flag = linear
                     .gpu
-                    .download(&rows.flag, 1)?
+                    .download(&linear.flag, 1)?
                     .first()
                     .copied()
                     .unwrap_or(u64::MAX);

@@ -1,9 +1,9 @@
-//! Parity of every GPU kernel with the CPU's: the shapes of the published model and of the test
-//! checkpoints, and shapes at which nothing is a whole block, tile or group.
+//! Parity tests: every GPU kernel is compared with the CPU's, at the shapes of the published model
+//! and of the test checkpoints, and at shapes that are not multiples of a block, tile or group.
 //!
-//! A case sets up its buffers, computes what is expected on the CPU, and runs its kernel three
-//! times: the results must be the same bits, since sums have one order, and no further from the
-//! expected ones than the case allows, for a reason that it gives.
+//! A case allocates its buffers, computes the expected values on the CPU, and runs its kernel three
+//! times. The results must be bit-identical, because the order of sums is fixed, and their relative
+//! error must be within the tolerance of the case, which states its reason.
 
 #[cfg(feature = "cuda")]
 mod attention;
@@ -19,37 +19,34 @@ mod gemm;
 mod harness;
 #[cfg(feature = "cuda")]
 mod linear;
+mod report;
+#[cfg(feature = "cuda")]
+mod tolerance;
 #[cfg(feature = "cuda")]
 mod top_k;
+#[cfg(feature = "cuda")]
+mod weights;
 
 use moss_weights::KernelError;
 
 #[cfg(feature = "cuda")]
-pub use harness::{Case, ParityHarness, cases};
+pub use harness::{Case, ParityHarness};
+pub use report::CaseReport;
 
-/// The result of one case.
-#[derive(Debug, Clone)]
-pub struct CaseReport {
-    /// The kernel.
-    pub kernel: &'static str,
-    /// The shape, in words.
-    pub shape: String,
-    /// Largest relative error; see the module `difference`. Infinite where a result is not a
-    /// number.
-    pub max_error: f64,
-    /// Largest relative error that the case allows.
-    pub allowed: f64,
-    /// Why so much is allowed.
-    pub reason: &'static str,
-    /// Is true if every run gave the same bits.
-    pub repeats: bool,
-}
-
-impl CaseReport {
-    /// Returns true if the error is within the tolerance and every run gave the same bits.
-    pub fn passed(&self) -> bool {
-        self.repeats && self.max_error <= self.allowed
-    }
+/// Returns every case, by family.
+#[cfg(feature = "cuda")]
+pub fn cases() -> Vec<Case> {
+    [
+        elementwise::cases(),
+        linear::cases(),
+        fused::cases(),
+        attention::cases(),
+        gemm::cases(),
+        top_k::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// Runs every case whose kernel's name contains `filter` on one GPU, and passes each result to
@@ -57,7 +54,7 @@ impl CaseReport {
 ///
 /// # Errors
 /// [`KernelError::NotCompiled`]; errors of opening the GPU; [`KernelError::OutOfMemory`];
-/// [`KernelError::Driver`], after which the GPU may be of no more use to this process.
+/// [`KernelError::Driver`], after which the GPU may be unusable in this process.
 pub fn run(
     ordinal: usize,
     newest_code: Option<u32>,

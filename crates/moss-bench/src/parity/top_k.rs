@@ -1,5 +1,4 @@
-//! `sample_score` and `sample_cut`: the same candidates as [`TopKRequest::select`], to the last bit
-//! of every score.
+//! Device-side top-k: the same candidates as [`TopKRequest::select`], with bit-identical scores.
 
 use std::cell::RefCell;
 
@@ -7,7 +6,10 @@ use moss_cuda::DeviceTopK;
 use moss_sampling::{TopKCandidates, TopKRequest};
 use moss_weights::{KernelError, Rule, synthetic::noise};
 
-use super::harness::{Case, Prepared, Tolerance};
+use super::{
+    harness::{Case, Prepared},
+    tolerance::Tolerance,
+};
 
 const CHAT: TopKRequest<'static> = TopKRequest {
     history: &[],
@@ -50,30 +52,27 @@ pub(super) fn cases() -> Vec<Case> {
         row.iter_mut()
             .for_each(|value| *value = (*value * 64.0).round() / 64.0);
     }));
-    cases.push(select(2048, vec![CHAT], "that are all one", |row| {
+    cases.push(select(2048, vec![CHAT], "that are all equal", |row| {
         row.fill(0.5)
     }));
     cases.push(select(
         1024,
         vec![CHAT, greedy],
-        "of which most are ruled out",
+        "of which most are -inf",
         |row| {
             row[40..].fill(f32::NEG_INFINITY);
         },
     ));
-    cases.push(select(
-        107_008,
-        vec![CHAT],
-        "with one that is no number",
-        |row| row[70_000] = f32::NAN,
-    ));
+    cases.push(select(107_008, vec![CHAT], "with one NaN", |row| {
+        row[70_000] = f32::NAN
+    }));
     cases.push(select(107_008, vec![CHAT, CHAT], "with infinity", |row| {
         row[3] = f32::INFINITY
     }));
     cases
 }
 
-/// One row for each request, changed by `change`.
+/// One row of logits for each request, modified by `change`.
 fn select(
     vocab: usize,
     requests: Vec<TopKRequest<'static>>,
@@ -85,51 +84,46 @@ fn select(
         .map(|request| request.top_k.to_string())
         .collect();
     let shape = format!("{vocab} logits {what}, the best {}", top_k.join(", "));
-    Case::new(
-        "sample_score, sample_cut",
-        shape,
-        Tolerance::NONE,
-        move |harness| {
-            let rows = requests.len();
-            let mut logits = noise(rows * vocab, 6.0, 71);
-            logits.chunks_exact_mut(vocab).for_each(change);
-            // Some twice, some without a logit.
-            let history: Vec<u32> = (0..600)
-                .map(|i| i * 7919 % (vocab as u32 + 50))
-                .chain([3, 3])
-                .collect();
-            let requests = requests.clone();
-            let expected = requests.iter().zip(logits.chunks_exact(vocab));
-            let expected = expected
-                .flat_map(|(request, row)| listed(with_history(request, &history).select(row)))
-                .collect();
-            let none = KernelError::Argument {
-                op: "top_k",
-                arg: "vocab",
-                found: vocab,
-                rule: Rule::Fewer,
-            };
-            let gpu = harness.gpu;
-            let top_k = DeviceTopK::new(gpu, rows, vocab, history.len())?.ok_or(none)?;
-            let (top_k, logits) = (RefCell::new(top_k), gpu.upload(&logits)?);
-            let run = move || {
-                let mut top_k = top_k.borrow_mut();
-                let requests = requests
-                    .iter()
-                    .map(|request| Some(with_history(request, &history)));
-                top_k.stage(&requests.collect::<Vec<_>>())?;
-                gpu.copy_runs(&top_k.upload(rows)?)?;
-                gpu.top_k(logits.all(), rows, &top_k)?;
-                gpu.copy_runs(&[top_k.download(rows)?])?;
-                let rows = (0..rows).map(|row| Ok(listed(top_k.candidates(row)?)));
-                Ok(rows.collect::<Result<Vec<_>, KernelError>>()?.concat())
-            };
-            Ok(Prepared {
-                expected,
-                run: Box::new(run),
-            })
-        },
-    )
+    Case::new("top_k", shape, Tolerance::NONE, move |harness| {
+        let rows = requests.len();
+        let mut logits = noise(rows * vocab, 6.0, 71);
+        logits.chunks_exact_mut(vocab).for_each(change);
+        // Some ids twice, some without a logit.
+        let history: Vec<u32> = (0..600)
+            .map(|i| i * 7919 % (vocab as u32 + 50))
+            .chain([3, 3])
+            .collect();
+        let requests = requests.clone();
+        let expected = requests.iter().zip(logits.chunks_exact(vocab));
+        let expected = expected
+            .flat_map(|(request, row)| listed(with_history(request, &history).select(row)))
+            .collect();
+        let none = KernelError::Argument {
+            op: "top_k",
+            arg: "vocab",
+            found: vocab,
+            rule: Rule::Fewer,
+        };
+        let gpu = harness.gpu;
+        let top_k = DeviceTopK::new(gpu, rows, vocab, history.len())?.ok_or(none)?;
+        let (top_k, logits) = (RefCell::new(top_k), gpu.upload(&logits)?);
+        let run = move || {
+            let mut top_k = top_k.borrow_mut();
+            let requests = requests
+                .iter()
+                .map(|request| Some(with_history(request, &history)));
+            top_k.stage(&requests.collect::<Vec<_>>())?;
+            gpu.batched_memcpy(&top_k.upload(rows)?)?;
+            gpu.top_k(logits.all(), rows, &top_k)?;
+            gpu.batched_memcpy(&[top_k.download(rows)?])?;
+            let rows = (0..rows).map(|row| Ok(listed(top_k.candidates(row)?)));
+            Ok(rows.collect::<Result<Vec<_>, KernelError>>()?.concat())
+        };
+        Ok(Prepared {
+            expected,
+            run: Box::new(run),
+        })
+    })
 }
 
 fn with_history<'a>(request: &TopKRequest<'static>, history: &'a [u32]) -> TopKRequest<'a> {

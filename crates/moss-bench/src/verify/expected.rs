@@ -1,4 +1,4 @@
-//! Values that a folder carries, to be compared with.
+//! The expected values of a folder.
 
 use std::{
     collections::HashMap,
@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use crate::BenchError;
 
-/// Largest file of expected tensors; all of it is held in memory.
+/// Maximum size of a file of expected tensors, which is read into memory.
 const MAX_TENSOR_BYTES: u64 = 1 << 30;
 
 /// The prompts and settings of expected.json.
@@ -50,26 +50,26 @@ pub(super) struct Sampling {
     pub(super) kept: Vec<(u32, f32)>,
 }
 
-/// Values by name.
+/// Values by tensor name.
 pub(super) type Floats = HashMap<String, Vec<f32>>;
-/// Token ids by name.
+/// Token ids by tensor name.
 pub(super) type Ids = HashMap<String, Vec<usize>>;
 
-/// Returns the folder with the expected values: `folder`, or the one beside it that its expected.txt
-/// names.
+/// Returns the folder with the expected values: `folder`, or its sibling that is named in its
+/// expected.txt.
 pub fn values_of(folder: &Path, stem: &str) -> PathBuf {
     let has_values = |folder: &PathBuf| folder.join(format!("{stem}.json")).is_file();
     let note = read_bytes(&folder.join("expected.txt"), MAX_BYTES).unwrap_or_default();
     let note = moss_unicode::decode(&note).unwrap_or_default();
     let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    let mut beside = note
+    let mut names = note
         .split(|c| !is_name(c))
         .filter(|word| !word.trim_matches('.').is_empty());
     let own = folder.to_owned();
     if has_values(&own) {
         return own;
     }
-    beside
+    names
         .find_map(|name| Some(folder.join("..").join(name)).filter(has_values))
         .unwrap_or(own)
 }

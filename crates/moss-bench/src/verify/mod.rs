@@ -1,4 +1,4 @@
-//! Comparison of a model with the expected values that a folder carries.
+//! Comparison of a model with the expected values of a folder.
 
 mod expected;
 mod reference;
@@ -16,9 +16,9 @@ use expected::{Floats, Greedy, Ids, Listed, Prompt, missing, read_json, read_ten
 pub use expected::values_of;
 pub use reference::{CompareOptions, compare};
 
-/// Penalty of the greedy path that the sampling cases go on from.
+/// Repetition penalty of the greedy path that the sampling cases continue.
 const CONTEXT_PENALTY: f32 = 1.02;
-/// Probabilities are compared this closely at f32; their logits are off by up to the tolerance.
+/// Allowed difference of a probability, per allowed difference of a logit.
 const PROBABILITY_PER_LOGIT: f32 = 2.0;
 
 /// The expected values of a folder.
@@ -49,13 +49,13 @@ impl ExpectedValues {
         values.map(Vec::as_slice).ok_or_else(|| missing(name))
     }
 
-    /// Returns the difference of a logit that f16 made where the values were computed, if known.
+    /// Returns the largest difference of a logit between f32 and f16 in the reference, if known.
     pub fn max_f16_difference(&self) -> Option<f32> {
         self.listed.max_abs_logit_diff_of_fp16_run
     }
 }
 
-/// What is compared, and how closely.
+/// The options of a comparison.
 #[derive(Debug, Clone, Copy)]
 pub struct VerifyOptions {
     /// Allowed difference of a logit.
@@ -69,13 +69,13 @@ pub struct VerifyOptions {
 /// The result of one comparison.
 #[derive(Debug, Clone)]
 pub struct Check {
-    /// What was compared.
+    /// The compared values.
     pub kind: CheckKind,
-    /// How it differs.
+    /// Their difference.
     pub outcome: Outcome,
 }
 
-/// What is compared.
+/// The values of a comparison.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum CheckKind {
@@ -115,7 +115,7 @@ impl Check {
 /// Compares `model` with the expected values and passes each result to `each`.
 ///
 /// # Errors
-/// [`BenchError`] for values that the folder lacks, and for errors of the model.
+/// [`BenchError`] for missing values, and for errors of the model.
 pub fn run(
     model: &mut Moss,
     expected: &ExpectedValues,
@@ -147,7 +147,7 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// Logits of every position, and the hidden states on the way.
+    /// Returns the logits of `rows`, and the hidden states.
     fn forward(&mut self, ids: &[u32], rows: LogitRows) -> Result<(Vec<f32>, Floats), BenchError> {
         let mut blocks = BlockTable::default();
         BlockPool::new(self.model.cache_shape()).grow(&mut blocks, ids.len())?;
@@ -158,7 +158,7 @@ impl<'a> Run<'a> {
             logits: rows,
         };
         let mut hidden = HashMap::new();
-        let mut tap = |point: HiddenPoint, values: &[f32]| {
+        let mut hook = |point: HiddenPoint, values: &[f32]| {
             let name = match point {
                 HiddenPoint::Embedding => "hidden.embedding".to_owned(),
                 HiddenPoint::Block(layer) => format!("hidden.block.{layer}"),
@@ -168,7 +168,7 @@ impl<'a> Run<'a> {
         };
         let logits = self
             .model
-            .forward_traced(&[chunk], &|| false, Some(&mut tap))?;
+            .forward_traced(&[chunk], &|| false, Some(&mut hook))?;
         Ok((
             logits
                 .into_iter()
@@ -226,7 +226,7 @@ impl<'a> Run<'a> {
                     expected: ids.len(),
                 });
             }
-            // Where two scores are closer than the tolerance either may win.
+            // If two logits are closer than the tolerance, either may be the largest.
             let is_off = |row: &[f32], winner: usize| {
                 row.get(winner)
                     .is_none_or(|score| row[best(row)] - score > self.tolerance)
@@ -268,7 +268,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// The best token after `ids`, with this penalty.
+    /// Returns `steps` tokens of greedy decoding after `prompt`, with a repetition penalty.
     fn path(&mut self, prompt: &[u32], penalty: f32, steps: usize) -> Result<Vec<u32>, BenchError> {
         let params = SamplingParams {
             repetition_penalty: penalty,

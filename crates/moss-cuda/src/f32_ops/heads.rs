@@ -1,19 +1,24 @@
-//! Attention heads in f32: rotary embedding, split and merge of heads, causal softmax.
+//! Attention heads: rotary embedding, split and merge of heads, and causal softmax.
 
 use std::ops::Range;
 
-use super::{F32Matrix, THREADS};
+use moss_weights::{KernelError, Rule};
+
+use super::matrix::{F32Matrix, THREADS, one_thread_per_element};
 use crate::{
-    Buffer, Gpu, KernelError, Rule, count,
-    elementwise::check_angles,
-    launch::{Geometry, Kernel, params},
-    rule,
+    args::{CausalSoftmaxF32Args, MergeHeadsF32Args, SplitHeadsF32Args},
+    buffer::Buffer,
+    contract::{count, rule},
+    device::Gpu,
+    kernels::Kernel,
+    launch::{Call, Geometry},
+    qkv_rope_gelu::check_angles,
 };
 
-/// Sizes of the heads that [`Gpu::f32_split_heads`] takes apart.
+/// Sizes of the heads for [`Gpu::f32_split_heads`].
 #[derive(Debug, Clone, Copy)]
 pub struct SplitHeads {
-    /// Heads.
+    /// Number of heads.
     pub heads: usize,
     /// Values of a head.
     pub head_dim: usize,
@@ -33,10 +38,10 @@ pub struct F32Angles {
 }
 
 impl Gpu {
-    /// Uploads the sines and cosines of rotary embedding, of `pairs` pairs of lanes a position.
+    /// Uploads the sines and cosines of rotary embedding, `[positions, pairs]` each.
     ///
     /// # Errors
-    /// [`KernelError::Argument`] for slices that are not both whole positions, as many in each;
+    /// [`KernelError::Argument`] for lengths that are not equal multiples of `pairs`;
     /// [`KernelError::OutOfMemory`].
     pub fn f32_angles(
         &self,
@@ -53,12 +58,13 @@ impl Gpu {
         })
     }
 
-    /// Takes the outputs of qkv_proj `[rows, 3 * hidden]` apart: queries `[heads * rows,
-    /// head_dim]`, rotated, are returned; keys, rotated, and values go to positions `start..` of
-    /// `keys` and `values` `[heads * positions, head_dim]`.
+    /// Splits the outputs of qkv_proj `[rows, 3 * hidden]`. Returns the rotated queries `[heads *
+    /// rows, head_dim]`, and writes rotated keys, and values, to positions `start..` of `keys` and
+    /// `values` `[heads * positions, head_dim]`.
     ///
     /// # Errors
-    /// [`KernelError::Argument`] where extents do not fit; [`KernelError::OutOfMemory`].
+    /// [`KernelError::Argument`] if extents do not match; [`KernelError::WrongDevice`];
+    /// [`KernelError::WrongStream`]; [`KernelError::OutOfMemory`].
     pub fn f32_split_heads(
         &self,
         qkv: &F32Matrix,
@@ -74,7 +80,6 @@ impl Gpu {
             shards,
             start,
         } = split;
-        qkv.check_rows(OP, &rows)?;
         let hidden = heads * head_dim;
         rule(
             OP,
@@ -117,41 +122,36 @@ impl Gpu {
                 Rule::Exactly(heads * positions),
             )?;
         }
+        let source = qkv.view(OP, &rows)?;
         let q = self.f32_zeros(heads * rows.len(), head_dim)?;
-        let geometry = self.by_column(OP, hidden / 2, rows.len())?;
-        let source = qkv.values.ptr().wrapping_add(rows.start * qkv.columns);
-        let (sin, cos) = (angles.sin.ptr(), angles.cos.ptr());
-        let (to_q, k, v) = (
-            q.values.ptr_mut(),
-            keys.values.ptr_mut(),
-            values.values.ptr_mut(),
-        );
+        let call = Call::new(self, OP);
         let number = |arg, n| count(OP, arg, n);
-        let (heads, head_dim, shards) = (
-            number("heads", heads)?,
-            number("head_dim", head_dim)?,
-            number("shards", shards)?,
-        );
-        let (pairs, start) = (number("pairs", angles.pairs)?, number("start", start)?);
-        let positions = number("positions", positions)?;
-        // SAFETY: arguments as in kernels/f32_ops.cu; extents were checked above.
-        unsafe {
-            self.launch(
-                Kernel::SplitHeadsF32,
-                geometry,
-                params![
-                    source, sin, cos, to_q, k, v, heads, head_dim, shards, pairs, start, positions
-                ],
-            )?;
-        }
+        let angle_values = end * angles.pairs;
+        let args = SplitHeadsF32Args {
+            qkv: call.input("qkv", source, rows.len() * qkv.columns)?,
+            sin: call.input("sines", &angles.sin, angle_values)?,
+            cos: call.input("cosines", &angles.cos, angle_values)?,
+            q: q.output(&call, "q")?,
+            k: keys.output(&call, "keys")?,
+            v: values.output(&call, "values")?,
+            heads: number("heads", heads)?,
+            head_dim: number("head_dim", head_dim)?,
+            shards: number("shards", shards)?,
+            pairs: number("pairs", angles.pairs)?,
+            start: number("start", start)?,
+            positions: number("positions", positions)?,
+        };
+        let geometry = one_thread_per_element(OP, hidden / 2, rows.len())?;
+        call.launch(Kernel::SPLIT_HEADS, geometry, &args)?;
         Ok(q)
     }
 
-    /// `x` `[heads * rows, head_dim]` as `[rows, heads * head_dim]`, written over the rows of `to`
+    /// Writes `x` `[heads * rows, head_dim]`, as `[rows, heads * head_dim]`, to the rows of `to`
     /// from `first` on.
     ///
     /// # Errors
-    /// [`KernelError::Argument`] where extents do not fit; [`KernelError::Driver`].
+    /// [`KernelError::Argument`] if extents do not match; [`KernelError::WrongDevice`];
+    /// [`KernelError::WrongStream`]; [`KernelError::Driver`].
     pub fn f32_merge_heads(
         &self,
         x: &F32Matrix,
@@ -175,53 +175,40 @@ impl Gpu {
             to.columns == heads * x.columns,
             Rule::Exactly(heads * x.columns),
         )?;
-        to.check_rows(OP, &(first..first + rows))?;
-        let geometry = self.by_column(OP, to.columns, rows)?;
-        let (source, target) = (
-            x.values.ptr(),
-            to.values.ptr_mut().wrapping_add(first * to.columns),
-        );
-        let (heads, head_dim) = (
-            count(OP, "heads", heads)?,
-            count(OP, "head_dim", x.columns)?,
-        );
-        // SAFETY: arguments as in kernels/f32_ops.cu; extents were checked above.
-        unsafe {
-            self.launch(
-                Kernel::MergeHeadsF32,
-                geometry,
-                params![source, target, heads, head_dim],
-            )
-        }
+        let target = to.view(OP, &(first..first + rows))?;
+        let call = Call::new(self, OP);
+        let args = MergeHeadsF32Args {
+            x: x.input(&call, "x")?,
+            y: call.output("y", target, rows * to.columns)?,
+            heads: count(OP, "heads", heads)?,
+            head_dim: count(OP, "head_dim", x.columns)?,
+        };
+        let geometry = one_thread_per_element(OP, to.columns, rows)?;
+        call.launch(Kernel::MERGE_HEADS, geometry, &args)
     }
 
-    /// Makes row `i` of `scores` the softmax over its columns `0..=first + i`, and zero behind
-    /// them.
+    /// Replaces row `i` of `scores` by the softmax over its columns `0..=first + i`, and zeros
+    /// after them.
     ///
     /// # Errors
-    /// [`KernelError::Argument`] for too many rows; [`KernelError::Driver`].
+    /// [`KernelError::Argument`] for 2^32 rows or more; [`KernelError::WrongDevice`];
+    /// [`KernelError::WrongStream`]; [`KernelError::Driver`].
     pub fn f32_causal_softmax(
         &self,
         scores: &mut F32Matrix,
         first: usize,
     ) -> Result<(), KernelError> {
         const OP: &str = "softmax";
+        let call = Call::new(self, OP);
+        let args = CausalSoftmaxF32Args {
+            scores: scores.output(&call, "scores")?,
+            columns: count(OP, "columns", scores.columns)?,
+            first: count(OP, "first", first)?,
+        };
         let geometry = Geometry {
             grid: (count(OP, "rows", scores.rows)?, 1, 1),
             block: THREADS as u32,
         };
-        let (x, columns, first) = (
-            scores.values.ptr_mut(),
-            count(OP, "columns", scores.columns)?,
-            count(OP, "first", first)?,
-        );
-        // SAFETY: arguments as in kernels/f32_ops.cu, which takes the extents of the matrix.
-        unsafe {
-            self.launch(
-                Kernel::CausalSoftmaxF32,
-                geometry,
-                params![x, columns, first],
-            )
-        }
+        call.launch(Kernel::CAUSAL_SOFTMAX, geometry, &args)
     }
 }

@@ -1,27 +1,29 @@
-//! The compiled kernels in this binary, and which of them a GPU gets.
+//! The compiled kernels in this binary, and the choice among them for a GPU.
 
 mod parse;
 
-use self::parse::FatbinImage;
-use crate::{DriverCall, GpuCode, KernelError};
+use moss_weights::{DriverCall, KernelError};
 
-/// One source file, compiled.
+use self::parse::FatbinImage;
+use crate::gpu_info::GpuCode;
+
+/// The fat binary of one source file.
 pub(crate) struct Image {
     pub(crate) stem: &'static str,
-    /// A fat binary; the build script checked that it has every image.
+    /// The build script has checked that it has an image for every target.
     fatbin: &'static [u8],
 }
 
 include!(concat!(env!("OUT_DIR"), "/fatbins.rs"));
 
-/// The CUDA version of the compiler, as drivers count: 1000 x major + 10 x minor.
+/// Returns the CUDA version of the compiler, as drivers count: 1000 x major + 10 x minor.
 pub(crate) fn compiler_version() -> u32 {
     COMPILER_VERSION
 }
 
-/// The oldest driver that runs `code`, by the CUDA version that it offers. Machine code runs on
-/// every driver of the compiler's major version from the first minor version whose functions are
-/// called here; PTX needs a driver as new as the compiler.
+/// Returns the CUDA version of the oldest driver that runs `code`. Machine code runs on every
+/// driver of the compiler's major version, if it has the functions that this crate calls; PTX needs
+/// a driver as new as the compiler.
 pub(crate) fn oldest_driver(code: GpuCode) -> u32 {
     match code {
         GpuCode::Machine(_) => (compiler_version() / 1000 * 1000).max(OLDEST_BINDINGS),
@@ -29,12 +31,12 @@ pub(crate) fn oldest_driver(code: GpuCode) -> u32 {
     }
 }
 
-/// Every function that is called here is in this version of the driver; scripts/check-driver runs
-/// the binary against its names alone.
+/// The first driver version with all functions that this crate calls. `scripts/check-driver` runs
+/// the binary with a stand-in that has no others.
 pub(crate) const OLDEST_BINDINGS: u32 = 12_000;
 
-/// Returns which code a GPU of compute capability `capability` (75, 80, 86, …) runs: the newest
-/// machine code of its own generation, or else PTX for the oldest, which its driver translates.
+/// Returns the code that a GPU of compute capability `capability` (75, 80, 86, …) runs: the newest
+/// machine code of its major version, or else PTX, which its driver translates.
 pub(crate) fn code_for(capability: u32, forced: Option<u32>) -> GpuCode {
     let newest = forced.map_or(capability, |forced| forced.min(capability));
     let fits = |architecture: &u32| *architecture <= newest && architecture / 10 == capability / 10;
@@ -45,7 +47,7 @@ pub(crate) fn code_for(capability: u32, forced: Option<u32>) -> GpuCode {
 }
 
 impl Image {
-    /// The bytes of `code`, as the driver takes them: PTX ends with a zero.
+    /// Returns the bytes of `code`, as the driver takes them: PTX ends with a zero.
     pub(crate) fn bytes(&self, code: GpuCode) -> Result<Vec<u8>, KernelError> {
         let incomplete = |message| KernelError::Driver {
             what: DriverCall::LoadKernels,
@@ -77,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_card_gets_the_newest_code_that_it_runs() {
+    fn each_gpu_gets_the_newest_code_that_it_runs() {
         for (capability, code) in [(75, 75), (80, 80), (86, 80), (89, 80), (90, 90)] {
             assert_eq!(
                 code_for(capability, None),

@@ -3,7 +3,7 @@
 //! Layout, little endian: a header (magic `0xBA55ED50`, u16 version, u16 header bytes, u64 bytes
 //! that follow), then entries, each a header (u16 kind, u16 version, u32 header bytes, u64 payload
 //! bytes, …) and its payload. Used by the build script too, so it depends on the standard library
-//! alone.
+//! only.
 
 /// One image within a fat binary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub(crate) enum FatbinImage<'a> {
         architecture: u32,
         /// Version of the PTX language, 10 x major + minor.
         isa: u32,
-        /// The text, which may end in zeros.
+        /// The text, which may end with zeros.
         text: &'a [u8],
     },
 }
@@ -32,10 +32,11 @@ const MACHINE: u16 = 2;
 /// Bytes of an entry's header that are read here.
 const ENTRY: usize = 64;
 
-/// The images of a fat binary, in the order of the file.
+/// Returns the images of a fat binary, in the order of the file.
 ///
 /// # Errors
-/// What is wrong, for a file of another kind, that is cut short, or whose images are compressed.
+/// A description of the fault, for a file of another format, a truncated file, or compressed
+/// images.
 pub(crate) fn read(file: &[u8]) -> Result<Vec<FatbinImage<'_>>, String> {
     let magic = u32_at(file, 0)?;
     if magic != MAGIC {

@@ -1,20 +1,23 @@
-//! One MossBlock on a card: norm, [qkv_proj | fc_in], attention, [out_proj | fc_out].
+//! One MossBlock on a GPU: norm, [qkv_proj | fc_in], attention, [out_proj | fc_out].
 
 use moss_cuda::{
-    Gpu, HeadLayout, HeadTargets, KernelError, KvBlocks, LinearInput, LinearPair, NormWeights,
-    Product, RopeOnGpu, Watch,
+    AttentionLaunch, Gpu, GpuLinear, HeadLayout, KernelError, KvBlocks, LinearInput, LinearPair,
+    NonFiniteCheck, NormWeights, Product, QkvOrFcIn, QkvRopeGelu, RopeOnGpu,
 };
 
-use super::{loader::Loader, workspace::Workspace};
+use super::{
+    loader::Loader,
+    workspace::{LayerLinears, Workspace},
+};
 use crate::{CacheShape, LinearKind, ModelError, MossConfig, names};
 
 #[derive(Debug)]
 pub(super) struct GpuBlock {
     norm: NormWeights,
-    /// qkv_proj and fc_in: from one input.
-    pub(super) inputs: LinearPair,
-    /// out_proj and fc_out: into one stream.
-    pub(super) outputs: LinearPair,
+    /// qkv_proj and fc_in, which share their input.
+    inputs: LinearPair,
+    /// out_proj and fc_out, which are added to the residual stream.
+    outputs: LinearPair,
     cache: KvBlocks,
     layout: HeadLayout,
 }
@@ -53,12 +56,20 @@ impl GpuBlock {
         })
     }
 
-    /// Takes memory for the first `blocks` of the cache.
-    pub(super) fn hold(&mut self, gpu: &Gpu, blocks: usize) -> Result<(), KernelError> {
-        self.cache.hold(gpu, blocks)
+    /// Returns the linear layers.
+    pub(super) fn linears(&self) -> LayerLinears<'_> {
+        LayerLinears {
+            inputs: &self.inputs,
+            outputs: &self.outputs,
+        }
     }
 
-    /// Bytes of weights that one row reads.
+    /// Maps the first `blocks` of the cache to memory.
+    pub(super) fn ensure_mapped(&mut self, gpu: &Gpu, blocks: usize) -> Result<(), KernelError> {
+        self.cache.ensure_mapped(gpu, blocks)
+    }
+
+    /// Returns the bytes of weights that one token reads.
     pub(super) fn weight_bytes(&self) -> u64 {
         let LinearPair {
             first: qkv,
@@ -69,21 +80,21 @@ impl GpuBlock {
             second: fc_out,
         } = &self.outputs;
         [qkv, fc_in, out, fc_out]
-            .map(moss_cuda::GpuLinear::weight_bytes)
+            .map(GpuLinear::weight_bytes)
             .iter()
             .sum()
     }
 
-    /// Adds the block's output to `n` rows of the residual stream. The few-row path reads every
-    /// weight once.
+    /// Adds the block's output to `n` tokens of the residual stream: by the decode (GEMV) kernels
+    /// if `is_gemv`, otherwise by the matrix products of prefill (GEMM).
     pub(super) fn forward(
         &self,
         gpu: &Gpu,
         w: &Workspace,
         rope: &RopeOnGpu,
         n: usize,
-        few: bool,
-        watch: Watch<'_>,
+        is_gemv: bool,
+        check: NonFiniteCheck<'_>,
     ) -> Result<(), KernelError> {
         let LinearPair {
             first: qkv,
@@ -104,8 +115,8 @@ impl GpuBlock {
             (out_proj, attended),
             (fc_out, inner),
         ] {
-            if linear.has_fillers() {
-                gpu.clear(input.values)?; // another layer may have used these places
+            if linear.has_padding() {
+                gpu.clear(input.values)?; // another layer may have written to these columns
             }
         }
         let to = if qkv.shares_input(fc_in) {
@@ -115,7 +126,7 @@ impl GpuBlock {
         };
         gpu.layer_norm(&w.stream, None, n, &self.norm, to)?;
 
-        let heads = HeadTargets {
+        let epilogue = QkvRopeGelu {
             q: &w.q,
             cache: &self.cache,
             positions: w.positions(n)?,
@@ -125,43 +136,22 @@ impl GpuBlock {
             fc_out,
             layout: self.layout,
         };
-        if few {
-            gpu.linear_heads(&self.inputs, h, n, &heads, watch)?;
-        } else {
-            let product = |linear, x, inner| {
-                let stride = moss_cuda::GpuLinear::out_features(linear).next_multiple_of(8);
-                gpu.matmul(
-                    linear,
-                    x,
-                    n,
-                    Product::Store(&w.product, stride),
-                    &w.products,
-                )?;
-                gpu.heads_and_inner(&w.product, stride, inner, n, (qkv, fc_in), &heads)
-            };
-            product(qkv, h[0], false)?;
-            product(fc_in, h[1], true)?;
+        if is_gemv {
+            let inner = gpu.qkv_fc_in(&self.inputs, h, n, &epilogue, check)?;
+            let inner = inner.then_attention(|| self.attention(gpu, w, n, attended))?;
+            return gpu.out_fc_out(&self.outputs, attended, &inner, n, &w.stream, check);
+        }
+        for (linear, x, layer) in [(qkv, h[0], QkvOrFcIn::Qkv), (fc_in, h[1], QkvOrFcIn::FcIn)] {
+            let stride = linear.out_features().next_multiple_of(8);
+            let product = Product::Store(&w.product, stride);
+            gpu.matmul(linear, x, n, product, &w.products)?;
+            gpu.qkv_rope_gelu((&w.product, stride), layer, n, (qkv, fc_in), &epilogue)?;
         }
         self.attention(gpu, w, n, attended)?;
-        if few {
-            return gpu.linear_residual(&self.outputs, [attended, inner], n, &w.stream, watch);
-        }
-        let stride = out_proj.out_features();
-        gpu.matmul(
-            out_proj,
-            attended,
-            n,
-            Product::Add(&w.stream, stride),
-            &w.products,
-        )?;
-        gpu.matmul(
-            fc_out,
-            inner,
-            n,
-            Product::Add(&w.stream, stride),
-            &w.products,
-        )?;
-        gpu.close_layer(&w.stream, fc_out, n, watch)
+        let sum = Product::Add(&w.stream, out_proj.out_features());
+        gpu.matmul(out_proj, attended, n, sum, &w.products)?;
+        gpu.matmul(fc_out, inner, n, sum, &w.products)?;
+        gpu.add_bias_check_finite(&w.stream, fc_out, n, check)
     }
 
     fn attention(
@@ -170,20 +160,12 @@ impl GpuBlock {
         w: &Workspace,
         n: usize,
         out: LinearInput<'_>,
-    ) -> Result<(), KernelError> {
-        let out = (out, &self.outputs.first);
-        match w.is_step(n) {
-            true => gpu.attention_decode(
-                &w.q,
-                &self.cache,
-                w.decode_rows(n)?,
-                &w.scratch,
-                out,
-                self.layout,
-            ),
-            false => {
-                gpu.attention_prefill(&w.q, &self.cache, w.prefill_tiles()?, n, out, self.layout)
-            }
+    ) -> Result<AttentionLaunch, KernelError> {
+        let (cache, out) = (&self.cache, (out, &self.outputs.first));
+        if w.is_step(n) {
+            gpu.attention_decode(&w.q, cache, w.decode_rows(n)?, &w.scratch, out, self.layout)
+        } else {
+            gpu.attention_prefill(&w.q, cache, w.prefill_tiles()?, n, out, self.layout)
         }
     }
 }

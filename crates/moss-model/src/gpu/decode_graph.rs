@@ -1,23 +1,23 @@
-//! Decode steps as CUDA graphs: a step in which every sequence brings one token is the same work at
-//! other positions, so it is captured once for each number of sequences and then launched as one
-//! graph.
+//! Decode steps as CUDA graphs. A step with one token per sequence runs the same kernels at other
+//! positions, so it is captured once per number of sequences and then launched as one graph.
 
-use moss_cuda::{Gpu, Graph, KernelError};
+use moss_cuda::{Graph, KernelError};
 
-use super::{GpuStage, MAX_STEP_ROWS, head::Head, workspace::Workspace};
+use super::{GpuStage, MAX_STEP_ROWS, head::copy_results};
 use crate::{ModelError, hook::Hook, micro_batch::MicroBatch};
 
 impl GpuStage {
-    /// Returns whether `batch` is a step in which every sequence brings one token and wants an
-    /// answer, without a hook. Only the first micro-batch of a forward can be one: a graph begins by
-    /// clearing the report of non-finite values, which may be of a micro-batch before it.
+    /// Returns whether `batch` is a decode step: one token per sequence, whose logits are needed,
+    /// and no hook. Only the first micro-batch of a forward pass can be one, because a graph begins
+    /// by clearing the report of non-finite values, which may be of an earlier micro-batch.
     pub(super) fn is_decode_step(&self, batch: &MicroBatch<'_, '_>, hook: &Hook<'_, '_>) -> bool {
         let n = batch.len();
         let is_step = batch.wanted.len() == n && batch.sequences.len() == n && n <= MAX_STEP_ROWS;
-        is_step && batch.index == 0 && n < self.many_rows_from && hook.0.is_none()
+        is_step && batch.index == 0 && n < self.large_m_from && hook.0.is_none()
     }
 
-    /// Launches the graph of `batch`, captured at the first step of as many sequences.
+    /// Launches the graph of `batch`. It is captured at the first step with this number of
+    /// sequences.
     pub(super) fn launch_decode_graph(
         &mut self,
         batch: &MicroBatch<'_, '_>,
@@ -29,26 +29,26 @@ impl GpuStage {
                 .map_err(at(self.layers.end, "sampling"))?;
         }
         if !self.graphs.contains_key(&n) {
-            let graph = Graph::record(self.gpu.recorder(), || self.decode_step(n));
+            let graph = Graph::capture(self.gpu.graph_capture(), || self.decode_step(n));
             self.graphs
-                .insert(n, graph.map_err(at(self.layers.start, "record a step"))?);
+                .insert(n, graph.map_err(at(self.layers.start, "graph capture"))?);
         }
         if let Some(graph) = self.graphs.get_mut(&n) {
             graph
                 .launch()
-                .map_err(at(self.layers.start, "start a step"))?;
+                .map_err(at(self.layers.start, "graph launch"))?;
         }
         Ok(())
     }
 
-    /// Enqueues all of a step of `n` sequences, from inputs in host memory to results in host
+    /// Enqueues a whole step of `n` sequences, from inputs in host memory to results in host
     /// memory.
     fn decode_step(&mut self, n: usize) -> Result<(), KernelError> {
-        let mut runs = vec![self.workspace.step_numbers()?];
+        let mut runs = vec![self.workspace.step_inputs()?];
         if let Some(head) = &mut self.head {
             runs.extend(head.upload_top_k(n)?);
         }
-        self.gpu.copy_runs(&runs)?;
+        self.gpu.batched_memcpy(&runs)?;
         if self.embedding.is_some() {
             self.embed(n, 0)?;
         }
@@ -56,25 +56,9 @@ impl GpuStage {
             self.layer(layer, 0, n)?;
         }
         if let Some(head) = &mut self.head {
-            let watch = self.workspace.non_finite.check(0, self.layers.end);
-            head.run(&self.gpu, &self.workspace.stream, None, n, watch)?;
+            let check = self.workspace.non_finite.check(0, self.layers.end);
+            head.run(&self.gpu, &self.workspace.stream, None, n, check)?;
         }
         copy_results(&self.gpu, &mut self.workspace, self.head.as_mut(), n)
     }
-}
-
-/// Enqueues the copies of the report of non-finite values and, of a head, of the candidates of `n`
-/// tokens, in one launch. Can be captured.
-pub(super) fn copy_results(
-    gpu: &Gpu,
-    workspace: &mut Workspace,
-    head: Option<&mut Head>,
-    n: usize,
-) -> Result<(), KernelError> {
-    let candidates = head.map_or(Ok(None), |head| head.download_top_k(n))?;
-    let runs: Vec<_> = candidates
-        .into_iter()
-        .chain([workspace.non_finite.memcpy()?])
-        .collect();
-    gpu.copy_runs(&runs)
 }

@@ -2,21 +2,21 @@
 
 use half::f16;
 use moss_cuda::{
-    Buffer, CopyRun, DenseWeight, DeviceTopK, FEW_ROWS, Gpu, GpuLinear, KernelError, LinearInput,
-    NormWeights, Pinned, View, Watch,
+    Buffer, CopyRun, DenseWeight, DeviceTopK, Gpu, GpuLinear, KernelError, LinearInput,
+    MAX_GEMV_TOKENS, NonFiniteCheck, NormWeights, Pinned, View,
 };
 use moss_sampling::TopKRequest;
 
-use super::{MAX_STEP_ROWS, loader::Loader};
+use super::{MAX_STEP_ROWS, loader::Loader, workspace::Workspace};
 use crate::{ModelError, MossConfig, micro_batch::BatchOutput, names};
 
 #[derive(Debug)]
 pub(super) struct Head {
     norm: NormWeights,
     linear: GpuLinear,
-    /// `[FEW_ROWS, stride]`
+    /// `[MAX_GEMV_TOKENS, stride]`
     normed: Buffer<f16>,
-    /// `[FEW_ROWS, vocab]` f32
+    /// `[MAX_GEMV_TOKENS, vocab]` f32
     logits: Buffer<f32>,
     fetched: Pinned<f32>,
     /// `None` if the vocabulary is too large for it.
@@ -24,7 +24,7 @@ pub(super) struct Head {
 }
 
 impl Head {
-    /// With the rows of lm_head that are still to come.
+    /// Allocates the head. Returns the rows of lm_head that are still to be copied.
     pub(super) fn load(
         loader: &mut Loader<'_>,
         config: &MossConfig,
@@ -41,10 +41,10 @@ impl Head {
         let head = Self {
             norm,
             normed: gpu
-                .zeros(FEW_ROWS * linear.input_stride())
+                .zeros(MAX_GEMV_TOKENS * linear.input_stride())
                 .map_err(kernel)?,
-            logits: gpu.zeros(FEW_ROWS * vocab).map_err(kernel)?,
-            fetched: gpu.pinned(FEW_ROWS * vocab).map_err(kernel)?,
+            logits: gpu.zeros(MAX_GEMV_TOKENS * vocab).map_err(kernel)?,
+            fetched: gpu.pinned(MAX_GEMV_TOKENS * vocab).map_err(kernel)?,
             top_k: DeviceTopK::new(gpu, MAX_STEP_ROWS, vocab, config.context_length)
                 .map_err(kernel)?,
             linear,
@@ -52,7 +52,7 @@ impl Head {
         Ok((head, rows))
     }
 
-    /// lm_head.
+    /// Returns lm_head.
     pub(super) fn linear(&self) -> &GpuLinear {
         &self.linear
     }
@@ -61,8 +61,8 @@ impl Head {
         self.linear.weight_bytes()
     }
 
-    /// Stages the requests of the coming rows in host memory, for [`Head::upload_top_k`]. More than
-    /// [`MAX_STEP_ROWS`] rows come back whole.
+    /// Writes the requests of the next rows to host memory, for [`Head::upload_top_k`]. Above
+    /// [`MAX_STEP_ROWS`] rows, whole rows of logits are returned instead.
     pub(super) fn stage_top_k(
         &mut self,
         requests: &[Option<TopKRequest<'_>>],
@@ -93,24 +93,25 @@ impl Head {
             .transpose()
     }
 
-    /// Logits of `count` rows of `stream`: of `rows`, or of the first ones. Can be recorded.
+    /// Computes the logits of `count` tokens of `stream`: those in `rows`, or the first. Can be
+    /// captured in a CUDA graph.
     pub(super) fn run(
         &self,
         gpu: &Gpu,
         stream: &Buffer<f32>,
         rows: Option<View<'_, u32>>,
         count: usize,
-        watch: Watch<'_>,
+        check: NonFiniteCheck<'_>,
     ) -> Result<(), KernelError> {
         let input = LinearInput {
             values: &self.normed,
             stride: self.linear.input_stride(),
         };
-        if self.linear.has_fillers() {
+        if self.linear.has_padding() {
             gpu.clear(input.values)?;
         }
         gpu.layer_norm(stream, rows, count, &self.norm, &[(input, &self.linear)])?;
-        gpu.linear_store(&self.linear, input, count, self.logits.all(), watch)?;
+        gpu.linear_store(&self.linear, input, count, self.logits.all(), check)?;
         match self
             .top_k
             .as_ref()
@@ -121,7 +122,8 @@ impl Head {
         }
     }
 
-    /// Waits for the candidates of [`Head::download_top_k`], and fetches the rows without any.
+    /// Waits for the candidates of [`Head::download_top_k`], and copies the rows without
+    /// candidates.
     pub(super) fn collect(
         &mut self,
         requests: &[Option<TopKRequest<'_>>],
@@ -152,7 +154,7 @@ impl Head {
         Ok(())
     }
 
-    /// The final norm's output, widened, for a hook.
+    /// Returns the output of the final norm in f32, for a hook.
     pub(super) fn normed(&self, gpu: &Gpu, count: usize) -> Result<Vec<f32>, KernelError> {
         let stride = self.linear.input_stride();
         let values = gpu.download(&self.normed, count * stride)?;
@@ -165,4 +167,20 @@ impl Head {
             })
             .collect())
     }
+}
+
+/// Enqueues the copies of the report of non-finite values and, of a head, of the candidates of `n`
+/// tokens, in one launch. Can be captured.
+pub(super) fn copy_results(
+    gpu: &Gpu,
+    workspace: &mut Workspace,
+    head: Option<&mut Head>,
+    n: usize,
+) -> Result<(), KernelError> {
+    let candidates = head.map_or(Ok(None), |head| head.download_top_k(n))?;
+    let runs: Vec<_> = candidates
+        .into_iter()
+        .chain([workspace.non_finite.memcpy()?])
+        .collect();
+    gpu.batched_memcpy(&runs)
 }

@@ -1,4 +1,4 @@
-//! How weights get to a card.
+//! Copies weights from their source to a GPU.
 
 use std::ops::Range;
 
@@ -12,7 +12,7 @@ use crate::{
     source::lm_head,
 };
 
-/// Where the embedding's rows lie.
+/// The embedding, in device or host memory.
 #[derive(Debug)]
 pub(super) enum EmbeddingTable {
     Device(Box<GpuLinear>),
@@ -27,7 +27,7 @@ pub(super) struct Loader<'a> {
 }
 
 impl<'a> Loader<'a> {
-    /// `read` is the source's.
+    /// Creates a loader. `read` is the read function of `source`.
     pub(super) fn new(
         gpu: &'a Gpu,
         source: &'a dyn WeightSource,
@@ -97,7 +97,8 @@ impl<'a> Loader<'a> {
         })
     }
 
-    /// The embedding, where its rows are to lie; with the rows that are still to come there.
+    /// Allocates the embedding in host or device memory. Returns the rows that are still to be
+    /// copied to the device.
     pub(super) fn embedding(
         &mut self,
         config: &MossConfig,
@@ -124,7 +125,7 @@ impl<'a> Loader<'a> {
         ))
     }
 
-    /// The head, with the rows that are still to come there.
+    /// Allocates lm_head. Returns the rows that are still to be copied.
     pub(super) fn lm_head(
         &mut self,
         config: &MossConfig,
@@ -152,7 +153,7 @@ impl<'a> Loader<'a> {
         }
     }
 
-    /// Brings some rows of an embedding or head to their places.
+    /// Copies some rows of an embedding or head.
     pub(super) fn rows(
         &mut self,
         to: &GpuLinear,
@@ -199,7 +200,7 @@ impl<'a> Loader<'a> {
     }
 }
 
-/// The shape of embedding and head.
+/// Returns the shape of the embedding and the head.
 fn vocabulary(config: &MossConfig, has_bias: bool) -> LinearShape {
     LinearShape {
         in_features: config.hidden_size,

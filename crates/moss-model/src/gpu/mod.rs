@@ -1,9 +1,10 @@
-//! Layers on one NVIDIA GPU: a handful of launches a layer over buffers that were all allocated
-//! before the first micro-batch.
+//! Layers on one NVIDIA GPU: a few launches per layer, over buffers that are allocated before the
+//! first micro-batch.
 
 mod block;
 mod decode_graph;
 mod head;
+mod input;
 mod loader;
 mod non_finite;
 mod parallel_load;
@@ -16,13 +17,13 @@ use crate::{ModelError, devices, placement::Device};
 
 pub(crate) use stage::GpuStage;
 
-/// Most sequences of a decode step that is captured as a CUDA graph.
+/// Maximum number of sequences of a decode step that is captured as a CUDA graph.
 const MAX_STEP_ROWS: usize = 16;
 
-/// Most layers that a report of non-finite values can name, the head being one.
+/// Maximum number of layers that a report of non-finite values can name, including the head.
 const MAX_LAYERS: usize = 254;
 
-/// A GPU that is open, before anything is on it.
+/// An open GPU, before the stage is loaded.
 #[derive(Debug)]
 pub(crate) struct OpenGpu {
     gpu: Gpu,

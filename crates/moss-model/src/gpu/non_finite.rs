@@ -3,7 +3,7 @@
 //! The word is `batch << 56 | layer << 48 | row << 32 | bits of the value`, or all ones. Kernels
 //! write the minimum, so the earliest micro-batch, layer and row is reported.
 
-use moss_cuda::{Buffer, CopyRun, Gpu, KernelError, Pinned, Watch};
+use moss_cuda::{Buffer, CopyRun, Gpu, KernelError, NonFiniteCheck, Pinned};
 
 use crate::stage::NonFinite;
 
@@ -19,20 +19,20 @@ impl NonFiniteFlag {
     pub(super) fn new(gpu: &Gpu) -> Result<Self, KernelError> {
         Ok(Self {
             device: gpu.upload(&[u64::MAX])?,
-            host: gpu.pinned_for_steps(1)?,
+            host: gpu.pinned_for_graphs(1)?,
             fetched_by_graph: false,
         })
     }
 
-    /// Sets the word to "nothing seen".
+    /// Sets the word to "no report".
     pub(super) fn clear(&self, gpu: &Gpu) -> Result<(), KernelError> {
         gpu.set_bytes(&self.device, 0xFF)
     }
 
-    /// Returns what a kernel needs to report a value of `layer`: index of the micro-batch and layer
-    /// share sixteen bits.
-    pub(super) fn check(&self, batch: usize, layer: usize) -> Watch<'_> {
-        Watch {
+    /// Returns the destination of reports of `layer`. Index of the micro-batch and layer share
+    /// sixteen bits.
+    pub(super) fn check(&self, batch: usize, layer: usize) -> NonFiniteCheck<'_> {
+        NonFiniteCheck {
             flag: &self.device,
             layer: (batch & 0xFF) << 8 | layer & 0xFF,
         }

@@ -1,5 +1,5 @@
-//! A stage's weights, read by several threads at once: one core cannot copy out of mapped files as
-//! fast as a card takes them in.
+//! Loads the weights of a stage with several threads, because one core copies from mapped files at
+//! a fraction of the rate that a GPU accepts.
 
 use std::{
     ops::Range,
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{LinearKind, LoadEvent, MemoryPlan, ModelError, stage::StageSpec};
 
-/// What of the network lies on one card.
+/// The part of the network on one GPU.
 #[derive(Debug)]
 pub(super) struct Parts {
     pub(super) embedding: Option<EmbeddingTable>,
@@ -27,8 +27,8 @@ pub(super) struct Parts {
     pub(super) blocks: Vec<GpuBlock>,
 }
 
-/// Bytes of a table that a thread takes at a time: less than a layer, so that the threads end
-/// together.
+/// Bytes of a table that a thread copies at a time: fewer than a layer has, so that the threads
+/// finish at about the same time.
 const PIECE_BYTES: usize = 64 << 20;
 
 #[derive(Debug, Clone)]
@@ -38,14 +38,14 @@ enum Part {
     Rows(usize, Range<usize>),
 }
 
-/// An embedding or a head whose rows are to come, with the layer that an error names.
+/// An embedding or head whose rows are still to be copied, with the layer that an error names.
 type Table<'a> = (usize, &'a GpuLinear, &'a DenseWeight);
 
 impl StageSpec<'_> {
-    /// Loads all of them. After an error nothing more is begun.
+    /// Loads the stage. After an error, no thread starts another part.
     ///
     /// # Errors
-    /// As for [`crate::Moss::load`]; the first of them where several threads fail.
+    /// As for [`crate::Moss::load`]; the first error if several threads fail.
     pub(super) fn load(
         &self,
         gpu: &Gpu,
@@ -110,7 +110,7 @@ impl StageSpec<'_> {
                 Ok(loader) => loader,
                 Err(error) => return drop(sender.send(Err(failed(error)))),
             };
-            // Nobody listens any more once a part has failed.
+            // The receiver is dropped when a part has failed.
             while let Some(part) = todo.get(next.fetch_add(1, Ordering::Relaxed))
                 && sender.send(self.part(part, tables, &mut loader)).is_ok()
             {}
@@ -137,7 +137,7 @@ impl StageSpec<'_> {
         Ok(blocks.into_iter().map(|(_, block)| block).collect())
     }
 
-    /// A layer, or nothing more than rows in place.
+    /// Loads a layer and returns it, or copies rows of a table.
     fn part(
         &self,
         part: &Part,
@@ -164,10 +164,10 @@ impl StageSpec<'_> {
         }
     }
 
-    /// As many as there are cores. Each has a packed weight as published on the card beside the
-    /// model, for which there has to be room.
+    /// Returns the number of threads: at most one per core and per part. Each needs device memory
+    /// for a packed weight in the published layout.
     fn threads(&self, parts: usize) -> usize {
-        // Some cards take the whole cache with the layers.
+        // GPUs without virtual memory management allocate the whole cache with the layers.
         let MemoryPlan {
             weights,
             embedding,

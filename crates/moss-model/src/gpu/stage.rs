@@ -1,35 +1,39 @@
 //! The stage: loading, micro-batches in and results out.
 //!
-//! Up to [`FEW_ROWS`] tokens the weights are read once, by kernels that do what comes before and
-//! after in the same launch; a decode step is captured and then launched as one CUDA graph. More
-//! tokens go through cuBLAS.
+//! Up to [`MAX_GEMV_TOKENS`] tokens are computed by the decode (GEMV) kernels, whose epilogues run
+//! in the same launch; a decode step is captured and then launched as one CUDA graph. More tokens
+//! are computed by the matrix products of prefill (GEMM).
 //!
-//! Nothing here waits for the device but [`Stage::logits`], [`Stage::non_finite`], and
-//! [`Stage::output`] to the host.
+//! Only [`Stage::logits`], [`Stage::non_finite`], and [`Stage::output`] to the host wait for the
+//! device.
 
 use std::{collections::HashMap, ops::Range};
 
 use candle_core::{Device, Tensor};
 use moss_cpu::ops::{RopePrecision, RopeTable};
-use moss_cuda::{FEW_ROWS, Gpu, Graph, KernelError, Link, RopeOnGpu};
+use moss_cuda::{Gpu, Graph, KernelError, MAX_GEMV_TOKENS, RopeOnGpu, StageTransfer};
 
 use super::{
-    MAX_LAYERS, OpenGpu, block::GpuBlock, decode_graph::copy_results, head::Head,
-    loader::EmbeddingTable, parallel_load::Parts, workspace::Workspace,
+    MAX_LAYERS, OpenGpu,
+    block::GpuBlock,
+    head::{Head, copy_results},
+    loader::EmbeddingTable,
+    parallel_load::Parts,
+    workspace::Workspace,
 };
 use crate::{
     ComputeDtype, DeviceInfo, HiddenPoint, LoadEvent, ModelError, MossConfig, NetworkRule,
     hook::Hook,
-    micro_batch::{BatchOutput, MAX_BATCH_TOKENS, MicroBatch},
+    micro_batch::{BatchOutput, MicroBatch},
     names,
     stage::{NonFinite, RunContext, Stage, StageInput, StageSpec},
 };
 
-/// Consecutive layers with their cache and buffers; the embedding too where they are the first, the
-/// head where they are the last.
+/// Consecutive layers with their cache and buffers. The first stage has the embedding too, the last
+/// one the head.
 #[derive(Debug)]
 pub(crate) struct GpuStage {
-    config: MossConfig,
+    pub(super) config: MossConfig,
     pub(super) layers: Range<usize>,
     blocks: Vec<GpuBlock>,
     pub(super) embedding: Option<EmbeddingTable>,
@@ -38,14 +42,14 @@ pub(crate) struct GpuStage {
     pub(super) workspace: Workspace,
     /// Decode steps by their number of sequences.
     pub(super) graphs: HashMap<usize, Graph>,
-    pub(super) many_rows_from: usize,
+    pub(super) large_m_from: usize,
     /// Blocks of the cache that are mapped to memory.
     mapped_blocks: usize,
-    /// From the stage in front, once it has sent something.
-    link: Option<Link>,
-    peer_copies: bool,
+    /// Transfers from the previous stage, created at the first one.
+    pub(super) transfer: Option<StageTransfer>,
+    pub(super) peer_copies: bool,
     free_before: u64,
-    /// After everything that lives on it.
+    /// The last field: it is dropped after the buffers.
     pub(super) gpu: Gpu,
 }
 
@@ -73,7 +77,7 @@ impl GpuStage {
             free: free_before,
         } = open;
         let at = |layer, op| move |source| ModelError::Kernel { layer, op, source };
-        // Before the weights are read: a missing library should not take minutes to report.
+        // Before the weights are read, so that a missing library is reported without delay.
         let is_dense = |layer| spec.source.stored_bytes(&names::layer_prefix(layer), true) == 0;
         gpu.prepare_matmul(layers.clone().any(is_dense))
             .map_err(ModelError::Gpu)?;
@@ -86,7 +90,8 @@ impl GpuStage {
         let rope = rope_on_gpu(&gpu, config, options.rope_precision)
             .map_err(at(layers.start, "rotary table"))?;
         let rows_from_host = matches!(embedding, Some(EmbeddingTable::Host(_)));
-        let workspace = Workspace::new(&gpu, config, &blocks, rows_from_host)
+        let linears: Vec<_> = blocks.iter().map(GpuBlock::linears).collect();
+        let workspace = Workspace::new(&gpu, config, &linears, rows_from_host)
             .map_err(at(layers.start, "workspace"))?;
         gpu.synchronize().map_err(at(layers.start, "workspace"))?;
         let info = gpu.info();
@@ -100,19 +105,19 @@ impl GpuStage {
             rope,
             workspace,
             graphs: HashMap::new(),
-            many_rows_from: options
+            large_m_from: options
                 .large_m_from
-                .unwrap_or(FEW_ROWS + 1)
-                .clamp(1, FEW_ROWS + 1),
+                .unwrap_or(MAX_GEMV_TOKENS + 1)
+                .clamp(1, MAX_GEMV_TOKENS + 1),
             mapped_blocks: 0,
-            link: None,
+            transfer: None,
             peer_copies: options.peer_copies,
             free_before,
             gpu,
         })
     }
 
-    /// Enqueues the layers, on the input that [`GpuStage::receive`] brought.
+    /// Enqueues the layers, on the input from [`GpuStage::receive`].
     fn compute(
         &mut self,
         batch: &MicroBatch<'_, '_>,
@@ -143,7 +148,7 @@ impl GpuStage {
         if wanted > self.mapped_blocks {
             for (layer, block) in self.layers.clone().zip(&mut self.blocks) {
                 block
-                    .hold(&self.gpu, wanted)
+                    .ensure_mapped(&self.gpu, wanted)
                     .map_err(|source| ModelError::Kernel {
                         layer,
                         op: "kv cache",
@@ -155,81 +160,14 @@ impl GpuStage {
         Ok(())
     }
 
-    /// Brings the input of `batch` into the residual stream, and clears the report of non-finite
-    /// values in the first micro-batch.
-    fn receive(
-        &mut self,
-        batch: &MicroBatch<'_, '_>,
-        input: StageInput<'_>,
-    ) -> Result<(), ModelError> {
-        let layer = self.layers.start;
-        let hand_over = |source| ModelError::Kernel {
-            layer,
-            op: "hand-over",
-            source,
-        };
-        if let Some(embedding) = &self.embedding {
-            return match embedding {
-                EmbeddingTable::Host(table) => self
-                    .workspace
-                    .put_embedding(batch.token_ids(), table)
-                    .map_err(|source| ModelError::Kernel {
-                        layer,
-                        op: "embedding",
-                        source,
-                    }),
-                EmbeddingTable::Device(_) => Ok(()),
-            };
-        }
-        if batch.index == 0 {
-            self.workspace
-                .non_finite
-                .clear(&self.gpu)
-                .map_err(hand_over)?;
-        }
-        match input {
-            StageInput::TokenIds(_) => return Err(ModelError::NoStageInput { layer }),
-            StageInput::Host(x) => self.workspace.put_stream(&x),
-            StageInput::Device { gpu, stream } => {
-                let link = match self.link.take() {
-                    Some(link) => Ok(link),
-                    None => {
-                        let bytes = MAX_BATCH_TOKENS * self.config.hidden_size * size_of::<f32>();
-                        let link = Link::new(gpu, &self.gpu, bytes, self.peer_copies);
-                        link.inspect(|link| tracing::info!(layer, way = ?link.way(), "hand-over"))
-                    }
-                };
-                let link = self.link.insert(link.map_err(hand_over)?);
-                let to = (&self.gpu, &self.workspace.stream);
-                link.copy((gpu, stream), to, batch.len() * self.config.hidden_size)
-            }
-        }
-        .map_err(hand_over)
-    }
-
-    pub(super) fn embed(&self, n: usize, batch: usize) -> Result<(), KernelError> {
-        let w = &self.workspace;
-        let (table, ids) = match &self.embedding {
-            Some(EmbeddingTable::Device(table)) => (table.dense_rows()?, w.ids(n)?),
-            _ => (
-                (w.embedding_rows()?.all(), self.config.hidden_size),
-                w.row_numbers(n)?,
-            ),
-        };
-        // The first micro-batch clears the report.
-        let flag = (batch == 0).then_some(&w.non_finite.device);
-        self.gpu
-            .embedding(table, ids, self.config.hidden_size, n, &w.stream, flag)
-    }
-
     pub(super) fn layer(&self, layer: usize, batch: usize, n: usize) -> Result<(), KernelError> {
-        let watch = self.workspace.non_finite.check(batch, layer);
-        let few = n < self.many_rows_from;
+        let check = self.workspace.non_finite.check(batch, layer);
+        let is_gemv = n < self.large_m_from;
         let block = &self.blocks[layer - self.layers.start];
-        block.forward(&self.gpu, &self.workspace, &self.rope, n, few, watch)
+        block.forward(&self.gpu, &self.workspace, &self.rope, n, is_gemv, check)
     }
 
-    /// Shows the hook `n` rows of the residual stream.
+    /// Passes `n` tokens of the residual stream to the hook.
     fn show(
         &self,
         point: HiddenPoint,
@@ -309,9 +247,9 @@ impl Stage for GpuStage {
         let Some([begin, finish]) = &context.span else {
             return self.compute(batch, context.hook);
         };
-        self.gpu.note(begin).map_err(at(start, "timeline"))?;
+        self.gpu.record_time(begin).map_err(at(start, "timeline"))?;
         self.compute(batch, context.hook)?;
-        self.gpu.note(finish).map_err(at(end, "timeline"))
+        self.gpu.record_time(finish).map_err(at(end, "timeline"))
     }
 
     fn output(&mut self, tokens: usize, on_device: bool) -> Result<StageInput<'_>, ModelError> {
@@ -319,7 +257,7 @@ impl Stage for GpuStage {
         if on_device {
             return Ok(StageInput::Device { gpu, stream });
         }
-        let (kernel, hidden) = (self.at_end("hand-over"), self.config.hidden_size);
+        let (kernel, hidden) = (self.at_end("stage transfer"), self.config.hidden_size);
         let values = gpu.download(stream, tokens * hidden).map_err(&kernel)?;
         let x = Tensor::from_vec(values, (tokens, hidden), &Device::Cpu);
         x.map(StageInput::Host)
@@ -334,7 +272,7 @@ impl Stage for GpuStage {
     ) -> Result<(), ModelError> {
         let (n, layer) = (batch.len(), self.layers.end);
         let is_step = self.is_decode_step(batch, hook);
-        let in_order = n <= FEW_ROWS && batch.wanted.len() == n;
+        let in_order = n <= MAX_GEMV_TOKENS && batch.wanted.len() == n;
         let kernel = |op| move |source| ModelError::Kernel { layer, op, source };
         let Some(head) = &mut self.head else {
             return Err(ModelError::NoStageInput { layer });
@@ -343,7 +281,7 @@ impl Stage for GpuStage {
             return self.fetch_non_finite();
         }
         let mut first = 0;
-        for requests in batch.top_k.chunks(FEW_ROWS) {
+        for requests in batch.top_k.chunks(MAX_GEMV_TOKENS) {
             if !is_step {
                 let rows = if in_order {
                     None
@@ -353,18 +291,18 @@ impl Stage for GpuStage {
                 };
                 head.stage_top_k(requests).map_err(kernel("sampling"))?;
                 head.upload_top_k(requests.len())
-                    .and_then(|runs| self.gpu.copy_runs(&runs))
+                    .and_then(|runs| self.gpu.batched_memcpy(&runs))
                     .map_err(kernel("sampling"))?;
-                let watch = self.workspace.non_finite.check(batch.index, layer);
+                let check = self.workspace.non_finite.check(batch.index, layer);
                 head.run(
                     &self.gpu,
                     &self.workspace.stream,
                     rows,
                     requests.len(),
-                    watch,
+                    check,
                 )
                 .map_err(kernel("head"))?;
-                // Both are on their way before the wait, so that there is one wait.
+                // Both copies are enqueued before the one wait.
                 copy_results(&self.gpu, &mut self.workspace, Some(head), requests.len())
                     .map_err(kernel("sampling"))?;
             }
@@ -385,7 +323,9 @@ impl Stage for GpuStage {
         if flag.fetched_by_graph {
             return Ok(());
         }
-        let fetched = flag.memcpy().and_then(|run| self.gpu.copy_runs(&[run]));
+        let fetched = flag
+            .memcpy()
+            .and_then(|run| self.gpu.batched_memcpy(&[run]));
         fetched.map_err(self.at_end("finite check"))
     }
 

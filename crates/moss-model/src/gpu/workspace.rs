@@ -1,29 +1,38 @@
-//! The buffers of a pass, taken once.
+//! The buffers of a micro-batch, allocated once.
 
 use candle_core::Tensor;
 use half::f16;
 use moss_cuda::{
     Buffer, CopyRun, DecodeRows, DecodeScratch, DenseWeight, Gpu, GpuLinear, KernelError,
-    LinearInput, PANEL_VALUES, PREFILL_TILE, Pinned, PrefillTiles, ProductScratch, Rule, View,
+    LinearInput, LinearPair, PANEL_VALUES, PREFILL_TILE, Pinned, PrefillTiles, ProductScratch,
+    Rule, View,
 };
 
-use super::{MAX_STEP_ROWS, block::GpuBlock, non_finite::NonFiniteFlag};
+use super::{MAX_STEP_ROWS, non_finite::NonFiniteFlag};
 use crate::{
     CacheShape, MossConfig,
     micro_batch::{MAX_BATCH_TOKENS, MicroBatch},
 };
 
-/// Passes whose numbers may be on their way to the card at the same time.
-const PASSES_AHEAD: usize = 8;
+/// Micro-batches whose inputs may be in flight to the GPU at the same time.
+const BATCHES_AHEAD: usize = 8;
 
-/// Activations of a pass of up to [`MAX_BATCH_TOKENS`] rows.
+/// The linear layers of one layer, which determine the sizes of the buffers.
+pub(super) struct LayerLinears<'a> {
+    /// qkv_proj and fc_in.
+    pub(super) inputs: &'a LinearPair,
+    /// out_proj and fc_out.
+    pub(super) outputs: &'a LinearPair,
+}
+
+/// Activations of a micro-batch of up to [`MAX_BATCH_TOKENS`] tokens.
 #[derive(Debug)]
 pub(super) struct Workspace {
-    /// `[rows, hidden]` f32: the residual stream.
+    /// The residual stream, `[tokens, hidden]`.
     pub(super) stream: Buffer<f32>,
-    /// `[rows, heads, stride]`
+    /// `[tokens, heads, stride]`
     pub(super) q: Buffer<f16>,
-    /// `[rows, outputs]`: a product of many rows.
+    /// The output of a matrix product of prefill (GEMM), `[tokens, outputs]`.
     pub(super) product: Buffer<f16>,
     pub(super) products: ProductScratch,
     pub(super) non_finite: NonFiniteFlag,
@@ -32,20 +41,21 @@ pub(super) struct Workspace {
     attended: Buffer<f16>,
     inner: Buffer<f16>,
     embedding: Option<(Buffer<f16>, Pinned<f16>)>,
-    /// Ids, positions and slots of the rows, wanted rows, tables, tiles; at the end 0, 1, 2, …
+    /// Ids, positions and slots of the tokens, tokens whose logits are needed, block tables, tiles;
+    /// at the end 0, 1, 2, …
     inputs: Buffer<u32>,
     staged: Vec<Pinned<u32>>,
-    /// The same of a recorded step.
+    /// The inputs of a decode step, whose copy is captured in a CUDA graph.
     staged_step: Pinned<u32>,
-    turn: usize,
+    next_staged: usize,
     /// Hidden states from the host.
     staged_stream: Pinned<f32>,
     max_blocks: usize,
     layout: Layout,
 }
 
-/// Where the numbers of the present pass lie in `inputs`, behind three numbers a row and the wanted
-/// rows.
+/// The layout of the current micro-batch in `inputs`, after three numbers per token and the tokens
+/// whose logits are needed.
 #[derive(Debug, Clone, Copy, Default)]
 struct Layout {
     tables_at: usize,
@@ -59,73 +69,76 @@ impl Workspace {
     pub(super) fn new(
         gpu: &Gpu,
         config: &MossConfig,
-        blocks: &[GpuBlock],
+        layers: &[LayerLinears<'_>],
         embedding_on_host: bool,
     ) -> Result<Self, KernelError> {
-        let widest = |pick: &dyn Fn(&GpuBlock) -> usize| blocks.iter().map(pick).max().unwrap_or(0);
+        let widest =
+            |pick: &dyn Fn(&LayerLinears<'_>) -> usize| layers.iter().map(pick).max().unwrap_or(0);
         let halves = |stride: usize| gpu.zeros::<f16>(MAX_BATCH_TOKENS * stride);
         let hidden = config.hidden_size;
         let spec = config.block();
         let layout = spec.head_layout();
         let max_blocks = config.context_length.div_ceil(CacheShape::BLOCK_SIZE);
-        // Three numbers a row, the wanted rows, a table and a tile a sequence at most.
+        // Three numbers per token, its number if its logits are needed, and at most one block table
+        // and one tile per token.
         let rows = MAX_BATCH_TOKENS * (4 + max_blocks + 4) + 8;
         let mut numbers = vec![0u32; rows];
         numbers.extend(0..MAX_BATCH_TOKENS as u32);
-        let shares = |block: &GpuBlock| block.inputs.first.shares_input(&block.inputs.second);
-        let embedding = match embedding_on_host {
-            true => Some((halves(hidden)?, gpu.pinned(MAX_BATCH_TOKENS * hidden)?)),
-            false => None,
+        let shares =
+            |layer: &LayerLinears<'_>| layer.inputs.first.shares_input(&layer.inputs.second);
+        let embedding = if embedding_on_host {
+            Some((halves(hidden)?, gpu.pinned(MAX_BATCH_TOKENS * hidden)?))
+        } else {
+            None
         };
         Ok(Self {
             stream: gpu.zeros(MAX_BATCH_TOKENS * hidden)?,
             q: halves(layout.num_heads * layout.stride())?,
             product: halves(spec.max_out_features().next_multiple_of(8))?,
-            products: ProductScratch::new(gpu, panel_values(blocks))?,
+            products: ProductScratch::new(gpu, panel_values(layers))?,
             non_finite: NonFiniteFlag::new(gpu)?,
             scratch: DecodeScratch::new(gpu, MAX_STEP_ROWS, config.context_length, layout)?,
             normed: [
-                halves(widest(&|block| block.inputs.first.input_stride()))?,
-                halves(widest(&|block| {
-                    if shares(block) {
+                halves(widest(&|layer| layer.inputs.first.input_stride()))?,
+                halves(widest(&|layer| {
+                    if shares(layer) {
                         0
                     } else {
-                        block.inputs.second.input_stride()
+                        layer.inputs.second.input_stride()
                     }
                 }))?,
             ],
-            attended: halves(widest(&|block| block.outputs.first.input_stride()))?,
-            inner: halves(widest(&|block| block.outputs.second.input_stride()))?,
+            attended: halves(widest(&|layer| layer.outputs.first.input_stride()))?,
+            inner: halves(widest(&|layer| layer.outputs.second.input_stride()))?,
             embedding,
             inputs: gpu.upload(&numbers)?,
-            staged: (0..PASSES_AHEAD)
+            staged: (0..BATCHES_AHEAD)
                 .map(|_| gpu.pinned(rows))
                 .collect::<Result<_, _>>()?,
-            staged_step: gpu.pinned_for_steps(rows)?,
-            turn: 0,
+            staged_step: gpu.pinned_for_graphs(rows)?,
+            next_staged: 0,
             staged_stream: gpu.pinned(MAX_BATCH_TOKENS * hidden)?,
             max_blocks,
             layout: Layout::default(),
         })
     }
 
-    /// Starts the copy of a pass's numbers to the card; of a recorded step,
-    /// [`Workspace::step_numbers`] is to copy them.
+    /// Writes the inputs of a micro-batch to host memory and enqueues their copy to the GPU. In a
+    /// captured decode step, [`Workspace::step_inputs`] copies them.
     pub(super) fn put(
         &mut self,
         batch: &MicroBatch<'_, '_>,
-        is_recorded: bool,
+        is_captured: bool,
     ) -> Result<(), KernelError> {
         let n = batch.len();
-        // Every table and tile begins on 16 bytes.
+        // Block tables and tiles are aligned to 16 bytes.
         let tables_at = (3 * n + batch.wanted.len().max(n)).next_multiple_of(4);
         let tiles_at = (tables_at + batch.sequences.len() * self.max_blocks).next_multiple_of(4);
-        let staged = match is_recorded {
-            true => &mut self.staged_step,
-            false => {
-                self.turn = (self.turn + 1) % PASSES_AHEAD;
-                &mut self.staged[self.turn]
-            }
+        let staged = if is_captured {
+            &mut self.staged_step
+        } else {
+            self.next_staged = (self.next_staged + 1) % BATCHES_AHEAD;
+            &mut self.staged[self.next_staged]
         };
         let numbers = staged.as_mut_slice()?;
         let parts = [
@@ -162,19 +175,20 @@ impl Workspace {
             sequences: batch.sequences.len(),
             tiles: count,
         };
-        match is_recorded {
-            true => Ok(()),
-            false => staged.copy_to(&self.inputs, 0, end),
+        if is_captured {
+            Ok(())
+        } else {
+            staged.copy_to(&self.inputs, 0, end)
         }
     }
 
-    /// The copy that takes the numbers of a step to the card. They lie in the same places in every
-    /// step of as many sequences.
-    pub(super) fn step_numbers(&mut self) -> Result<CopyRun<'_>, KernelError> {
+    /// Returns the copy of the inputs of a decode step to the GPU. Their layout depends on the
+    /// number of sequences only.
+    pub(super) fn step_inputs(&mut self) -> Result<CopyRun<'_>, KernelError> {
         self.staged_step.run_to(&self.inputs, 0, self.layout.end)
     }
 
-    /// Starts the copy of hidden states, `[rows, hidden]` f32, from the host.
+    /// Enqueues the copy of hidden states, `[tokens, hidden]` f32, from the host.
     pub(super) fn put_stream(&mut self, x: &Tensor) -> Result<(), KernelError> {
         let values = x.flatten_all()?.to_vec1::<f32>()?;
         let staged = self.staged_stream.as_mut_slice()?;
@@ -182,7 +196,7 @@ impl Workspace {
         let place = staged
             .get_mut(..values.len())
             .ok_or_else(|| KernelError::Argument {
-                op: "hand-over",
+                op: "stage transfer",
                 arg: "values",
                 found: values.len(),
                 rule: Rule::AtMost(room),
@@ -191,7 +205,7 @@ impl Workspace {
         self.staged_stream.copy_to(&self.stream, 0, values.len())
     }
 
-    /// Starts the copy of embedding rows that lie in host memory.
+    /// Enqueues the copy of embedding rows from host memory.
     pub(super) fn put_embedding(
         &mut self,
         ids: &[u32],
@@ -209,7 +223,7 @@ impl Workspace {
         staged.copy_to(device, 0, ids.len() * hidden)
     }
 
-    /// Rows that [`Workspace::put_embedding`] brought.
+    /// Returns the rows that [`Workspace::put_embedding`] copied.
     pub(super) fn embedding_rows(&self) -> Result<&Buffer<f16>, KernelError> {
         let missing = KernelError::Argument {
             op: "embedding",
@@ -235,12 +249,13 @@ impl Workspace {
         self.inputs.view(2 * n, n)
     }
 
-    /// 0, 1, 2, …
+    /// Returns 0, 1, 2, …
     pub(super) fn row_numbers(&self, n: usize) -> Result<View<'_, u32>, KernelError> {
         self.inputs.view(self.inputs.len() - MAX_BATCH_TOKENS, n)
     }
 
-    /// Wanted rows `first..first + count` of a pass of `n`.
+    /// Returns the tokens `first..first + count` of those whose logits are needed, in a micro-batch
+    /// of `n` tokens.
     pub(super) fn wanted(
         &self,
         n: usize,
@@ -250,12 +265,12 @@ impl Workspace {
         self.inputs.view(3 * n + first, count)
     }
 
-    /// Whether every sequence brought one row.
+    /// Returns whether every sequence has one token.
     pub(super) fn is_step(&self, n: usize) -> bool {
         self.layout.sequences == n && n <= MAX_STEP_ROWS
     }
 
-    /// The sequences of a step.
+    /// Returns the sequences of a decode step.
     pub(super) fn decode_rows(&self, n: usize) -> Result<DecodeRows<'_>, KernelError> {
         let tables = self
             .inputs
@@ -269,7 +284,7 @@ impl Workspace {
         })
     }
 
-    /// The sequences of any batch.
+    /// Returns the sequences of any micro-batch, in tiles.
     pub(super) fn prefill_tiles(&self) -> Result<PrefillTiles<'_>, KernelError> {
         let Layout {
             tables_at,
@@ -308,12 +323,12 @@ impl Workspace {
     }
 }
 
-/// Values of the panel: as many as fit the cache, or the whole of the largest packed weight where
-/// that is less, or 16 whole rows where a row is longer than that.
-fn panel_values(blocks: &[GpuBlock]) -> usize {
-    let pairs = blocks
+/// Returns the values of the panel for dequantized weights: as many as fit the L2 cache, or the
+/// largest packed weight if it is smaller, or 16 rows if they are larger.
+fn panel_values(layers: &[LayerLinears<'_>]) -> usize {
+    let pairs = layers
         .iter()
-        .flat_map(|block| [&block.inputs, &block.outputs]);
+        .flat_map(|layer| [layer.inputs, layer.outputs]);
     let linears = pairs
         .flat_map(|pair| [&pair.first, &pair.second])
         .filter(|linear| linear.is_packed());

@@ -1,6 +1,6 @@
 //! Sizes of a network's parts in bytes, the basis of every placement.
 
-use moss_cuda::{FEW_ROWS, PANEL_VALUES};
+use moss_cuda::{MAX_GEMV_TOKENS, PANEL_VALUES};
 
 use crate::{
     CacheShape, ComputeDtype, MossConfig, RandomWeights, WeightFormat, WeightSource,
@@ -104,7 +104,7 @@ fn workspace(config: &MossConfig) -> u64 {
     ]);
     sum(&[
         (MAX_BATCH_TOKENS as u64, row),
-        (4 * FEW_ROWS as u64, vocab),
+        (4 * MAX_GEMV_TOKENS as u64, vocab),
         (2, PANEL_VALUES as u64),
     ])
 }

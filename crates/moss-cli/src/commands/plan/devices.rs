@@ -64,9 +64,9 @@ fn this_gpu(ordinal: usize) -> anyhow::Result<PlannedDevice> {
 
 /// Returns a device of this machine. Its peak arithmetic rate is unknown, because drivers do not
 /// report it.
-fn measured(card: Device) -> PlannedDevice {
+fn measured(device: Device) -> PlannedDevice {
     PlannedDevice {
-        card,
+        device,
         tensor_flops: None,
     }
 }

@@ -30,7 +30,10 @@ pub(crate) fn run(args: &PlanArgs, cli: &Cli, printer: &Printer) -> anyhow::Resu
         return Err(CliError::new(what).into());
     }
     let planned = devices::devices(args, &cli.model)?;
-    let devices: Vec<Device> = planned.iter().map(|planned| planned.card.clone()).collect();
+    let devices: Vec<Device> = planned
+        .iter()
+        .map(|planned| planned.device.clone())
+        .collect();
     let any_gpu = devices.iter().any(|device| device.kind != DeviceKind::Cpu);
     let dtype = match any_gpu {
         true => ComputeDtype::F16,

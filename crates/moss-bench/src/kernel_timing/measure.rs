@@ -1,0 +1,178 @@
+//! The measurements: a whole step or prompt, and each of its parts alone.
+
+use moss_cuda::{Graph, LinearPair};
+use moss_weights::KernelError;
+
+use super::{
+    network::{Buffers, FcOutState, HISTORY, KernelTiming, SPEC, VOCABULARY},
+    parts::{AFTER, BEFORE, PROMPT, Part, STEP},
+    times::{KernelTime, KernelTimes},
+};
+use crate::fixture::Layer;
+
+/// Measurements of which the median is reported.
+const SAMPLES: usize = 9;
+
+/// Launches of a graph per measurement: the first one waits for the host.
+const LAUNCHES: usize = 8;
+
+impl KernelTiming<'_> {
+    /// Times a decode step of one sequence whose new token is the last of `context` positions.
+    ///
+    /// # Errors
+    /// [`KernelError::Argument`] for more positions than the cache has;
+    /// [`KernelError::OutOfMemory`]; [`KernelError::Driver`].
+    pub(super) fn step(&self, context: usize) -> Result<KernelTimes, KernelError> {
+        let b = self.buffers(1, context)?;
+        let total = self.in_graph(|| self.all(&b, &STEP), 1)?;
+        let mut kernels = Vec::new();
+        for part in [&BEFORE[..], &STEP, &AFTER].concat() {
+            // Parts that run once per step are repeated too, except the head, which takes long
+            // enough.
+            let runs = if part == Part::LmHead {
+                2
+            } else {
+                self.layers.len().max(32)
+            };
+            let inner = self.complete_fc_out_input(&b)?;
+            let seconds = self.in_graph(|| self.repeat(&b, part, runs, inner), runs)?;
+            kernels.push(self.described(&b, part, seconds));
+        }
+        Ok(KernelTimes {
+            kernels,
+            seconds: total,
+        })
+    }
+
+    /// Times a prompt of `rows` tokens, with the logits of the last.
+    ///
+    /// # Errors
+    /// As for [`KernelTiming::step`].
+    pub(super) fn prompt(&self, rows: usize) -> Result<KernelTimes, KernelError> {
+        let b = self.buffers(rows, rows)?;
+        let total = self.one_by_one(|| self.all(&b, &PROMPT), 1)?;
+        let mut kernels = Vec::new();
+        for part in [&BEFORE[..], &PROMPT, &AFTER].concat() {
+            let runs = self.layers.len().max(8);
+            let seconds =
+                self.one_by_one(|| self.repeat(&b, part, runs, FcOutState::Unknown), runs)?;
+            kernels.push(self.described(&b, part, seconds));
+        }
+        Ok(KernelTimes {
+            kernels,
+            seconds: total,
+        })
+    }
+
+    /// Returns the seconds of each of the `runs` of `what`, captured as a CUDA graph.
+    fn in_graph(
+        &self,
+        what: impl FnOnce() -> Result<(), KernelError>,
+        runs: usize,
+    ) -> Result<f64, KernelError> {
+        let mut graph = Graph::capture(self.gpu.graph_capture(), what)?;
+        median(|| {
+            let seconds = self
+                .gpu
+                .time(|| (0..LAUNCHES).try_for_each(|_| graph.launch()))?;
+            Ok(seconds / (LAUNCHES * runs) as f64)
+        })
+    }
+
+    /// As [`KernelTiming::in_graph`], with separate launches: the kernels of a prompt take longer
+    /// than a launch.
+    fn one_by_one(
+        &self,
+        what: impl Fn() -> Result<(), KernelError>,
+        runs: usize,
+    ) -> Result<f64, KernelError> {
+        median(|| Ok(self.gpu.time(&what)? / runs as f64))
+    }
+
+    /// Returns the bytes and operations of a part, with the seconds of a run.
+    pub(super) fn described(&self, b: &Buffers, part: Part, seconds: f64) -> KernelTime {
+        let (hidden, inner) = (SPEC.hidden_size() as u64, SPEC.inner_size as u64);
+        let (rows, context) = (b.rows as u64, b.context as u64);
+        let layer = |pick: &dyn Fn(&Layer) -> u64| self.layers.first().map_or(0, pick);
+        let pair = |pair: &LinearPair| pair.first.weight_bytes() + pair.second.weight_bytes();
+        let product = |inputs: u64, outputs: u64| 2.0 * (inputs * outputs * rows) as f64;
+        // A query attends to the positions before it: on average half of the new ones.
+        let seen = rows * (context - rows) + rows * (rows + 1) / 2;
+        let vocabulary = VOCABULARY as u64;
+        let (kernel, bytes, operations) = match part {
+            Part::UploadTopK => ("batched memcpy: to the GPU", 8 * HISTORY as u64, 0.0),
+            Part::TopK => ("top_k", 8 * vocabulary, 0.0),
+            Part::DownloadTopK => ("batched memcpy: to the host", 2 * 4096, 0.0),
+            Part::Embedding => ("embedding", rows * hidden * 6, 0.0),
+            Part::Norm => ("layer_norm", rows * hidden * 6 + 8 * hidden, 0.0),
+            Part::QkvFcIn => (
+                "linear: qkv_proj, fc_in",
+                layer(&|l| pair(&l.inputs)),
+                product(hidden, 3 * hidden + inner),
+            ),
+            Part::OutFcOut => (
+                "linear: out_proj, fc_out",
+                layer(&|l| pair(&l.outputs)),
+                product(hidden + inner, hidden),
+            ),
+            Part::Attention => (
+                if rows == 1 {
+                    "attention_decode"
+                } else {
+                    "attention_prefill"
+                },
+                4 * hidden * context + 4 * hidden * rows,
+                (4 * hidden * seen) as f64,
+            ),
+            Part::QkvProduct => (
+                "matmul: qkv_proj",
+                layer(&|l| l.inputs.first.weight_bytes()) + rows * 8 * hidden,
+                product(hidden, 3 * hidden),
+            ),
+            Part::FcInProduct => (
+                "matmul: fc_in",
+                layer(&|l| l.inputs.second.weight_bytes()) + rows * 2 * (hidden + inner),
+                product(hidden, inner),
+            ),
+            Part::QkvEpilogue => ("heads_and_inner: qkv_proj", rows * 12 * hidden, 0.0),
+            Part::FcInEpilogue => ("heads_and_inner: fc_in", rows * 4 * inner, 0.0),
+            Part::OutProduct => (
+                "matmul: out_proj",
+                layer(&|l| l.outputs.first.weight_bytes()) + rows * 10 * hidden,
+                product(hidden, hidden),
+            ),
+            Part::FcOutProduct => (
+                "matmul: fc_out",
+                layer(&|l| l.outputs.second.weight_bytes()) + rows * (2 * inner + 8 * hidden),
+                product(inner, hidden),
+            ),
+            Part::AddBias => ("add_bias", rows * 8 * hidden, 0.0),
+            Part::FinalNorm => ("layer_norm: final", 14 * hidden, 0.0),
+            Part::LmHead => (
+                "linear: lm_head",
+                self.lm_head.weight_bytes(),
+                2.0 * (hidden * vocabulary) as f64,
+            ),
+        };
+        let once = BEFORE.contains(&part) || AFTER.contains(&part);
+        let calls = if once { 1 } else { self.layers.len() };
+        KernelTime {
+            kernel,
+            calls,
+            bytes,
+            operations,
+            seconds,
+        }
+    }
+}
+
+/// Returns the median of several measurements, after two warm-up runs.
+fn median(mut measure: impl FnMut() -> Result<f64, KernelError>) -> Result<f64, KernelError> {
+    measure()?;
+    measure()?;
+    let mut times = (0..SAMPLES)
+        .map(|_| measure())
+        .collect::<Result<Vec<_>, _>>()?;
+    times.sort_by(f64::total_cmp);
+    Ok(times.get(SAMPLES / 2).copied().unwrap_or(f64::NAN))
+}

@@ -1,0 +1,52 @@
+//! Addresses of device memory, as kernels take them.
+
+use std::marker::PhantomData;
+
+/// The address of values that a kernel reads, or null.
+#[derive(Debug)]
+#[repr(transparent)]
+pub(crate) struct In<T>(u64, PhantomData<*const T>);
+
+/// The address of values that a kernel writes, or null.
+#[derive(Debug)]
+#[repr(transparent)]
+pub(crate) struct Out<T>(u64, PhantomData<*mut T>);
+
+impl<T> In<T> {
+    pub(crate) const NULL: Self = Self(0, PhantomData);
+
+    /// Wraps an address whose device and extent were checked: only `Call` and `CopyRun` do that.
+    pub(super) fn checked(address: u64) -> Self {
+        Self(address, PhantomData)
+    }
+}
+
+impl<T> Out<T> {
+    pub(crate) const NULL: Self = Self(0, PhantomData);
+
+    /// Wraps an address whose device and extent were checked: only `Call` and `CopyRun` do that.
+    pub(super) fn checked(address: u64) -> Self {
+        Self(address, PhantomData)
+    }
+
+    /// Returns the same address for values of another type.
+    pub(crate) fn cast<U>(self) -> Out<U> {
+        Out(self.0, PhantomData)
+    }
+}
+
+impl<T> Clone for In<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for In<T> {}
+
+impl<T> Clone for Out<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Out<T> {}

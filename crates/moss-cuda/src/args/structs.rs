@@ -1,0 +1,343 @@
+//! The structs that kernels take by value, or read from memory, field for field as in `kernels/`.
+
+use std::ffi::c_void;
+
+use cudarc::driver::{DeviceRepr, ValidAsZeroBits};
+use half::f16;
+use moss_sampling::TopKRequest;
+
+use super::arguments::Arguments;
+use crate::{
+    address::{In, Out},
+    layout::BLOCK,
+};
+
+/// The layout of a struct, for comparison with C++: name there, size, and name, offset and
+/// size of each field.
+#[cfg(test)]
+pub(super) struct Layout {
+    pub(super) name: &'static str,
+    pub(super) size: usize,
+    pub(super) fields: &'static [(&'static str, usize, usize)],
+}
+
+/// Defines structs together with the table of their layouts. Fields have the names of the C++
+/// struct.
+macro_rules! structs {
+    ($(
+        $(#[$attribute:meta])*
+        $c_name:literal: $name:ident { $($(#[$doc:meta])* $field:ident: $type:ty,)+ }
+    )+) => {
+        $(
+            $(#[$attribute])*
+            #[derive(Debug, Clone, Copy)]
+            #[repr(C)]
+            pub(crate) struct $name { $($(#[$doc])* pub(crate) $field: $type),+ }
+        )+
+
+        #[cfg(test)]
+        pub(super) const LAYOUTS: &[Layout] = &[$(Layout {
+            name: $c_name,
+            size: size_of::<$name>(),
+            fields: &[$((
+                stringify!($field),
+                std::mem::offset_of!($name, $field),
+                size_of::<$type>(),
+            )),+],
+        }),+];
+    };
+}
+
+structs! {
+    /// One weight matrix and its input.
+    "Segment": Segment {
+        weight: In<u8>,
+        table: In<u8>,
+        x: In<f16>,
+        x_stride: u32,
+        blocks: u32,
+        groups: u32,
+        group_blocks: u32,
+        unit_blocks: u32,
+    }
+
+    /// The parameters of `linear_{f16,int8,int4}`.
+    "LinearArgs": LinearArgs {
+        segments: [Segment; 2],
+        first_tiles: u32,
+        tile_offset: u32,
+        rows: u32,
+        n: u32,
+        epilogue: Epilogue,
+        layer: u32,
+        out_stride: u64,
+        out: Out<f32>,
+        bias: In<f32>,
+        non_finite: Out<u64>,
+        heads: Heads,
+    }
+
+    /// The destinations of the epilogue of qkv_proj and fc_in.
+    "Heads": Heads {
+        q: Out<f16>,
+        keys: Out<f16>,
+        values: Out<f16>,
+        positions: In<u32>,
+        slots: In<u32>,
+        sin: In<f32>,
+        cos: In<f32>,
+        inner_bias: In<f32>,
+        inner: Out<f16>,
+        inner_scatter: In<u32>,
+        inner_size: u32,
+        inner_stride: u32,
+        hidden: u32,
+        shards: u32,
+        num_heads: u32,
+        head_dim: u32,
+        head_stride: u32,
+        rotary_pairs: u32,
+    }
+
+    /// A destination of a norm.
+    "NormTarget": NormTarget {
+        out: Out<f16>,
+        scatter: In<u32>,
+        stride: u32,
+    }
+
+    /// The parameters of decode attention.
+    "DecodeAttentionArgs": DecodeAttentionArgs {
+        q: In<f16>,
+        keys: In<f16>,
+        values: In<f16>,
+        tables: In<u32>,
+        rows: In<u32>,
+        positions: In<u32>,
+        parts: Out<f32>,
+        tickets: Out<u32>,
+        out: Out<f16>,
+        scatter: In<u32>,
+        max_blocks: u32,
+        heads: u32,
+        head_dim: u32,
+        stride: u32,
+        out_stride: u32,
+        scale: f32,
+    }
+
+    /// The parameters of prefill attention.
+    "PrefillAttentionArgs": PrefillAttentionArgs {
+        q: In<f16>,
+        keys: In<f16>,
+        values: In<f16>,
+        tables: In<u32>,
+        tiles: In<u32>,
+        out: Out<f16>,
+        scatter: In<u32>,
+        max_blocks: u32,
+        heads: u32,
+        head_dim: u32,
+        stride: u32,
+        out_stride: u32,
+        scale: f32,
+    }
+
+    /// The parameters of dequantization.
+    "DequantizeArgs": DequantizeArgs {
+        weight: In<u8>,
+        table: In<u8>,
+        out: Out<f16>,
+        blocks: u32,
+        groups: u32,
+        group_magic: u32,
+        first_tile: u32,
+        tiles: u32,
+        first_block: u32,
+        panel_blocks: u32,
+    }
+
+    /// The parameters of `matmul_packed`.
+    "MatmulArgs": MatmulArgs {
+        weight: In<u8>,
+        table: In<u8>,
+        x: In<f16>,
+        y: Out<c_void>,
+        turns: Out<u32>,
+        tiles: u32,
+        blocks: u32,
+        groups: u32,
+        group_magic: u32,
+        outputs: u32,
+        n: u32,
+        x_stride: u32,
+        y_stride: u32,
+        splits: u32,
+    }
+
+    /// One copy of a batched memcpy.
+    "CopyRun": CopyRun {
+        from: In<u32>,
+        to: Out<u32>,
+        words: u64,
+    }
+
+    /// The parameters of a batched memcpy.
+    "CopyRunsArgs": CopyRunsArgs {
+        runs: [CopyRun; 4],
+    }
+
+    /// The request of one row.
+    "SampleParams": TopKParams {
+        repetition_penalty: f32,
+        temperature: f32,
+        top_k: u32,
+        allowed: u32,
+        history_len: u32,
+    }
+
+    /// The result of one row.
+    "SampleAnswer": TopKResult {
+        status: u32,
+        kept: u32,
+        unused: [u32; 6],
+        /// Id and bits of the score.
+        candidates: [[u32; 2]; TopKRequest::MAX_CANDIDATES],
+    }
+
+    /// The parameters of both top-k kernels.
+    "SampleCutArgs": TopKArgs {
+        logits: In<f32>,
+        params: In<TopKParams>,
+        history: In<u32>,
+        keys: Out<u32>,
+        maxima: Out<u32>,
+        found: Out<u64>,
+        states: Out<u64>,
+        answers: Out<TopKResult>,
+        logits_stride: u32,
+        history_stride: u32,
+        vocab: u32,
+    }
+}
+
+/// `Epilogue` of `kernels/common/linear.cuh`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Epilogue {
+    Store,
+    Residual,
+    QkvRopeGelu,
+}
+
+impl Segment {
+    pub(crate) const NONE: Self = Self {
+        weight: In::NULL,
+        table: In::NULL,
+        x: In::NULL,
+        x_stride: 0,
+        blocks: 0,
+        groups: 0,
+        group_blocks: 1,
+        unit_blocks: 1,
+    };
+}
+
+impl Heads {
+    pub(crate) const NONE: Self = Self {
+        q: Out::NULL,
+        keys: Out::NULL,
+        values: Out::NULL,
+        positions: In::NULL,
+        slots: In::NULL,
+        sin: In::NULL,
+        cos: In::NULL,
+        inner_bias: In::NULL,
+        inner: Out::NULL,
+        inner_scatter: In::NULL,
+        inner_size: 0,
+        inner_stride: 0,
+        hidden: 0,
+        shards: 1,
+        num_heads: 1,
+        head_dim: 1,
+        head_stride: 1,
+        rotary_pairs: 0,
+    };
+}
+
+impl NormTarget {
+    pub(crate) const NONE: Self = Self {
+        out: Out::NULL,
+        scatter: In::NULL,
+        stride: 0,
+    };
+}
+
+impl CopyRunsArgs {
+    pub(crate) const NONE: Self = Self {
+        runs: [CopyRun {
+            from: In::NULL,
+            to: Out::NULL,
+            words: 0,
+        }; 4],
+    };
+}
+
+impl TopKParams {
+    /// No request.
+    pub(crate) const NONE: Self = Self {
+        repetition_penalty: 0.0,
+        temperature: 0.0,
+        top_k: 0,
+        allowed: 0,
+        history_len: 0,
+    };
+}
+
+// SAFETY: `repr(C)`, and every field is a number of 4 bytes or an array of them, so there is no
+// padding, and all bytes zero is a value of every field.
+unsafe impl DeviceRepr for TopKParams {}
+// SAFETY: as for `DeviceRepr`.
+unsafe impl ValidAsZeroBits for TopKParams {}
+// SAFETY: as for `TopKParams`.
+unsafe impl DeviceRepr for TopKResult {}
+// SAFETY: as for `TopKParams`.
+unsafe impl ValidAsZeroBits for TopKResult {}
+
+/// Implements [`Arguments`] for structs that are the only parameter of their kernels.
+macro_rules! by_value {
+    ($($name:ident $(with $shared_memory:expr)?),+ $(,)?) => { $(
+        impl Arguments for $name {
+            const PARAMETERS: &'static [usize] = &[size_of::<Self>()];
+            $(const SHARED_MEMORY: u32 = $shared_memory;)?
+
+            fn with_addresses<R>(&self, launch: impl FnOnce(&mut [*mut c_void]) -> R) -> R {
+                launch(&mut [(&raw const *self).cast_mut().cast()])
+            }
+        }
+    )+ };
+}
+
+by_value! {
+    LinearArgs,
+    DecodeAttentionArgs,
+    PrefillAttentionArgs,
+    DequantizeArgs,
+    MatmulArgs with MatmulArgs::BYTES_OF_STAGES,
+    CopyRunsArgs,
+    TopKArgs,
+}
+
+impl MatmulArgs {
+    /// Tokens of a thread block.
+    pub(crate) const TOKENS: usize = 128;
+
+    /// Outputs of a thread block.
+    pub(crate) const OUTPUTS: usize = 192;
+
+    /// Bytes of the pipeline stages of a thread block: four of the weight and eight of the input,
+    /// aligned to 1024 bytes.
+    const BYTES_OF_STAGES: u32 =
+        ((4 * Self::OUTPUTS + 8 * Self::TOKENS) * BLOCK * size_of::<f16>() + 1024) as u32;
+}

@@ -1,0 +1,292 @@
+//! The registry of kernels: names, parameters, and the functions loaded on a GPU.
+
+use std::{
+    collections::HashMap,
+    marker::PhantomData,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use cudarc::{
+    driver::{CudaContext, CudaFunction, sys::CUfunction_attribute},
+    nvrtc::Ptx,
+};
+use moss_weights::{DriverCall, KernelError};
+
+use crate::{
+    args::{
+        AddBiasArgs, AddBiasF32Args, Arguments, CausalSoftmaxF32Args, CopyRunsArgs,
+        DecodeAttentionArgs, DequantizeArgs, EmbeddingArgs, FillRandomArgs, LayerNormArgs,
+        LayerNormF32Args, LinearArgs, MatmulArgs, MergeHeadsF32Args, PermuteUpperF32Args,
+        PrefillAttentionArgs, QkvRopeGeluArgs, RepackArgs, RepackTableArgs, SplitHeadsF32Args,
+        TopKArgs,
+    },
+    contract::During,
+    fatbin,
+    gpu_info::{GpuCode, GpuInfo},
+};
+
+/// A `__global__` function that takes the parameters `A`.
+pub(crate) struct Kernel<A> {
+    name: &'static str,
+    args: PhantomData<fn(A)>,
+}
+
+impl<A> Clone for Kernel<A> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<A> Copy for Kernel<A> {}
+
+impl<A> Kernel<A> {
+    /// Returns the name of the function.
+    pub(crate) fn name(self) -> &'static str {
+        self.name
+    }
+}
+
+/// A kernel's row in the registry.
+pub(crate) struct Entry {
+    /// File in `kernels/`, without its ending.
+    stem: &'static str,
+    pub(crate) name: &'static str,
+    /// Bytes of each parameter.
+    #[cfg(test)]
+    pub(crate) parameters: &'static [usize],
+    shared_memory: u32,
+}
+
+macro_rules! kernels {
+    ($($args:ident: $stem:literal { $($constant:ident = $name:literal,)+ })+) => {
+        $(
+            impl Kernel<$args> {
+                $(pub(crate) const $constant: Self = Self { name: $name, args: PhantomData };)+
+            }
+        )+
+
+        /// Every kernel.
+        pub(crate) const REGISTRY: &[Entry] = &[$($(Entry {
+            stem: $stem,
+            name: $name,
+            #[cfg(test)]
+            parameters: <$args as Arguments>::PARAMETERS,
+            shared_memory: <$args as Arguments>::SHARED_MEMORY,
+        }),+),+];
+    };
+}
+
+kernels! {
+    DecodeAttentionArgs: "attention_decode" {
+        HEAD_16 = "attention_decode_16",
+        HEAD_32 = "attention_decode_32",
+        HEAD_64 = "attention_decode_64",
+        HEAD_128 = "attention_decode_128",
+        HEAD_256 = "attention_decode_256",
+    }
+    PrefillAttentionArgs: "attention_prefill" {
+        HEAD_16 = "attention_prefill_16",
+        HEAD_32 = "attention_prefill_32",
+        HEAD_64 = "attention_prefill_64",
+        HEAD_128 = "attention_prefill_128",
+        HEAD_256 = "attention_prefill_256",
+    }
+    CopyRunsArgs: "copy_runs" { // idiom-ok: file name
+        BATCHED_MEMCPY = "copy_runs", // idiom-ok: name of the function
+    }
+    DequantizeArgs: "dequantize" {
+        INT4 = "dequantize_int4",
+        INT8 = "dequantize_int8",
+    }
+    EmbeddingArgs: "embedding" { EMBEDDING = "embedding", }
+    LayerNormF32Args: "f32_ops" { LAYER_NORM = "layer_norm_f32", }
+    AddBiasF32Args: "f32_ops" { ADD_BIAS = "add_bias_f32", }
+    SplitHeadsF32Args: "f32_ops" { SPLIT_HEADS = "split_heads_f32", }
+    MergeHeadsF32Args: "f32_ops" { MERGE_HEADS = "merge_heads_f32", }
+    CausalSoftmaxF32Args: "f32_ops" { CAUSAL_SOFTMAX = "causal_softmax_f32", }
+    PermuteUpperF32Args: "f32_ops" { PERMUTE_UPPER = "permute_upper_f32", }
+    LayerNormArgs: "layer_norm" { LAYER_NORM = "layer_norm", }
+    LinearArgs: "linear_f16" {
+        F16_N8 = "linear_f16_n8",
+        F16_N16 = "linear_f16_n16",
+        F16_N32 = "linear_f16_n32",
+        F16_N64 = "linear_f16_n64",
+    }
+    LinearArgs: "linear_int4" {
+        INT4_N8 = "linear_int4_n8",
+        INT4_N16 = "linear_int4_n16",
+        INT4_N32 = "linear_int4_n32",
+        INT4_N64 = "linear_int4_n64",
+    }
+    LinearArgs: "linear_int8" {
+        INT8_N8 = "linear_int8_n8",
+        INT8_N16 = "linear_int8_n16",
+        INT8_N32 = "linear_int8_n32",
+        INT8_N64 = "linear_int8_n64",
+    }
+    QkvRopeGeluArgs: "many_rows" { QKV_ROPE_GELU = "heads_and_inner", } // idiom-ok: file name
+    AddBiasArgs: "many_rows" { ADD_BIAS = "add_bias", } // idiom-ok: file name
+    MatmulArgs: "matmul_packed" {
+        INT4_STORE = "matmul_int4_store",
+        INT4_ADD = "matmul_int4_add",
+        INT8_STORE = "matmul_int8_store",
+        INT8_ADD = "matmul_int8_add",
+    }
+    RepackArgs: "repack" {
+        INT4 = "repack_int4",
+        INT8 = "repack_int8",
+    }
+    RepackTableArgs: "repack" {
+        INT4 = "repack_table_int4",
+        INT8 = "repack_table_int8",
+    }
+    FillRandomArgs: "repack" { FILL_RANDOM = "fill_random", }
+    TopKArgs: "sample_cut" { // idiom-ok: file name
+        SCORE = "sample_score",
+        SELECT = "sample_cut", // idiom-ok: name of the function
+    }
+}
+
+/// The kernels, loaded on a GPU.
+pub(crate) struct Kernels {
+    functions: HashMap<&'static str, Loaded>,
+    /// Is true if a kernel may start before the preceding one has finished (programmatic dependent
+    /// launch).
+    has_dependent_launch: bool,
+    /// Disables programmatic dependent launch for the next kernel.
+    is_next_serialized: AtomicBool,
+}
+
+/// A loaded kernel.
+pub(crate) struct Loaded {
+    pub(crate) function: CudaFunction,
+    pub(crate) shared_memory: u32,
+}
+
+/// The first driver that captures programmatic dependent launches into CUDA graphs.
+const DEPENDENT_LAUNCH_DRIVER: u32 = 12_030;
+
+impl Kernels {
+    pub(crate) fn load(context: &Arc<CudaContext>, info: &GpuInfo) -> Result<Self, KernelError> {
+        let code = info.code;
+        let mut functions = HashMap::new();
+        for image in fatbin::IMAGES {
+            let module = context
+                .load_module(Ptx::from_binary(image.bytes(code)?))
+                .during(DriverCall::LoadKernels)?;
+            for entry in REGISTRY.iter().filter(|entry| entry.stem == image.stem) {
+                let function = module
+                    .load_function(entry.name)
+                    .during(DriverCall::FindKernel)?;
+                let shared_memory = entry.shared_memory;
+                if code == GpuCode::Machine(90) && shared_memory > 0 {
+                    let limit =
+                        CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+                    function
+                        .set_attribute(limit, shared_memory as i32)
+                        .during(DriverCall::Kernel(entry.name))?;
+                }
+                let loaded = Loaded {
+                    function,
+                    shared_memory,
+                };
+                functions.insert(entry.name, loaded);
+            }
+        }
+        let is_sm_90 = code == GpuCode::Machine(90);
+        Ok(Self {
+            functions,
+            has_dependent_launch: is_sm_90 && info.driver_cuda >= DEPENDENT_LAUNCH_DRIVER,
+            is_next_serialized: AtomicBool::new(false),
+        })
+    }
+
+    /// Returns a loaded kernel.
+    pub(crate) fn get(&self, name: &'static str) -> Result<&Loaded, KernelError> {
+        self.functions.get(name).ok_or_else(|| KernelError::Driver {
+            what: DriverCall::Kernel(name),
+            code: 0,
+            message: "this binary has no such kernel: its build is incomplete".into(),
+        })
+    }
+
+    /// Disables programmatic dependent launch for the next kernel. It starts when the preceding one
+    /// has finished, so it and the kernels after it may read the results of the preceding one
+    /// before `griddepcontrol.wait`.
+    pub(crate) fn serialize_next(&self) {
+        self.is_next_serialized.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether the kernel that is launched now may start before the preceding one has
+    /// finished.
+    pub(crate) fn next_is_dependent(&self) -> bool {
+        self.has_dependent_launch && !self.is_next_serialized.swap(false, Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    /// Returns the bytes of a parameter declaration such as `.param .u64 name` or
+    /// `.param .align 8 .b8 name[144]`.
+    fn parameter_bytes(declaration: &str) -> usize {
+        if let Some((_, count)) = declaration.split_once('[') {
+            return count.trim_end().trim_end_matches(']').parse().unwrap();
+        }
+        let bits = declaration
+            .split_whitespace()
+            .find_map(|word| word.strip_prefix(".param").map_or(Some(word), |_| None))
+            .unwrap();
+        let bits: usize = bits
+            .trim_start_matches(|c: char| !c.is_ascii_digit())
+            .parse()
+            .unwrap();
+        bits / 8
+    }
+
+    /// Returns the parameters of every kernel of a PTX file.
+    fn signatures(ptx: &str) -> BTreeMap<String, Vec<usize>> {
+        let entries = ptx.split(".entry ").skip(1);
+        entries
+            .map(|entry| {
+                let (name, rest) = entry.split_once('(').unwrap();
+                let (list, _) = rest.split_once(')').unwrap();
+                (
+                    name.trim().to_owned(),
+                    list.split(',').map(parameter_bytes).collect(),
+                )
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_ptx_of_every_kernel_declares_the_parameters_that_are_passed() {
+        for image in fatbin::IMAGES {
+            let ptx = image.bytes(GpuCode::Ptx(75)).unwrap();
+            let ptx = String::from_utf8_lossy(&ptx);
+            let entries = REGISTRY.iter().filter(|entry| entry.stem == image.stem);
+            let passed: BTreeMap<_, _> = entries
+                .map(|entry| (entry.name.to_owned(), entry.parameters.to_vec()))
+                .collect();
+            assert_eq!(signatures(&ptx), passed, "{}", image.stem);
+        }
+    }
+
+    #[test]
+    fn every_kernel_belongs_to_an_embedded_file() {
+        for entry in REGISTRY {
+            assert!(
+                fatbin::IMAGES.iter().any(|image| image.stem == entry.stem),
+                "{}",
+                entry.name
+            );
+        }
+    }
+}

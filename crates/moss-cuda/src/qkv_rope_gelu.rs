@@ -1,0 +1,227 @@
+//! The epilogue of [qkv_proj | fc_in]: rotary embedding, KV cache write, bias and GELU.
+
+use half::f16;
+use moss_weights::{KernelError, Rule};
+
+use crate::{
+    args::{Heads, QkvRopeGeluArgs},
+    buffer::{Buffer, View},
+    contract::{count, rule},
+    device::Gpu,
+    kernels::Kernel,
+    kv_blocks::KvBlocks,
+    launch::{Call, Geometry},
+    layout::{HeadLayout, TILE},
+    operands::LinearInput,
+    weights::GpuLinear,
+};
+
+const OP: &str = "heads";
+
+// The epilogue stores pairs of outputs.
+const _: () = assert!(TILE.is_multiple_of(2));
+
+/// Sines and cosines of every position: `[context_length, rotary_dim / 2]` each.
+#[derive(Debug)]
+pub struct RopeOnGpu {
+    sin: Buffer<f32>,
+    cos: Buffer<f32>,
+    pairs: usize,
+}
+
+impl RopeOnGpu {
+    /// Uploads the sines and cosines, `[positions, pairs]` each.
+    ///
+    /// # Errors
+    /// [`KernelError::Argument`] for lengths that are not equal multiples of `pairs`;
+    /// [`KernelError::OutOfMemory`].
+    pub fn new(gpu: &Gpu, sin: &[f32], cos: &[f32], pairs: usize) -> Result<Self, KernelError> {
+        check_angles(sin, cos, pairs)?;
+        Ok(Self {
+            sin: gpu.upload(sin)?,
+            cos: gpu.upload(cos)?,
+            pairs,
+        })
+    }
+}
+
+/// Checks that sines and cosines are `[positions, pairs]` each.
+pub(crate) fn check_angles(sin: &[f32], cos: &[f32], pairs: usize) -> Result<(), KernelError> {
+    const OP: &str = "rotary";
+    let whole = sin.len().is_multiple_of(pairs);
+    rule(OP, "sines", sin.len(), whole, Rule::MultipleOf(pairs))?;
+    let same = cos.len() == sin.len();
+    rule(OP, "cosines", cos.len(), same, Rule::Exactly(sin.len()))
+}
+
+/// The destinations of the outputs of qkv_proj and fc_in.
+#[derive(Debug, Clone, Copy)]
+pub struct QkvRopeGelu<'a> {
+    /// The queries, `[tokens, num_heads, stride]`.
+    pub q: &'a Buffer<f16>,
+    /// The layer's cache.
+    pub cache: &'a KvBlocks,
+    /// Position of each token.
+    pub positions: View<'a, u32>,
+    /// Cache slot of each token.
+    pub slots: View<'a, u32>,
+    /// Angles.
+    pub rope: &'a RopeOnGpu,
+    /// The input of fc_out, in the order of its input permutation.
+    pub inner: LinearInput<'a>,
+    /// fc_out, for its input permutation.
+    pub fc_out: &'a GpuLinear,
+    /// Sizes of the heads.
+    pub layout: HeadLayout,
+}
+
+impl<'b> QkvRopeGelu<'b> {
+    /// Checks that the outputs of `n` tokens fit, and returns the destinations as kernels take
+    /// them.
+    pub(crate) fn args<'a>(
+        &self,
+        call: &Call<'a>,
+        n: usize,
+        qkv: &'a GpuLinear,
+        fc_in: &'a GpuLinear,
+    ) -> Result<Heads, KernelError>
+    where
+        'b: 'a,
+    {
+        let HeadLayout {
+            num_heads,
+            head_dim,
+            shards,
+        } = self.layout;
+        let (hidden, stride) = (num_heads * head_dim, self.layout.stride());
+        rule(
+            OP,
+            "head_dim",
+            head_dim,
+            head_dim > 0 && head_dim.is_multiple_of(2),
+            Rule::Even,
+        )?;
+        rule(
+            OP,
+            "shards",
+            shards,
+            shards > 0 && num_heads.is_multiple_of(shards.max(1)),
+            Rule::DivisorOfHeads,
+        )?;
+        rule(
+            OP,
+            "qkv outputs",
+            qkv.out_features,
+            qkv.out_features == 3 * hidden,
+            Rule::Exactly(3 * hidden),
+        )?;
+        rule(
+            OP,
+            "inner size",
+            fc_in.out_features,
+            fc_in.out_features == self.fc_out.in_features,
+            Rule::Exactly(self.fc_out.in_features),
+        )?;
+        rule(
+            OP,
+            "rotary pairs",
+            self.rope.pairs,
+            2 * self.rope.pairs <= head_dim,
+            Rule::AtMost(head_dim / 2),
+        )?;
+        rule(
+            OP,
+            "cache heads",
+            self.cache.heads,
+            (self.cache.heads, self.cache.stride) == (num_heads, stride),
+            Rule::Exactly(num_heads),
+        )?;
+        let inner_stride = self.inner.stride;
+        rule(
+            OP,
+            "inner stride",
+            inner_stride,
+            inner_stride >= self.fc_out.input_stride(),
+            Rule::AtLeast(self.fc_out.input_stride()),
+        )?;
+        let inner_bias = fc_in.bias.as_ref().ok_or(KernelError::Argument {
+            op: OP,
+            arg: "fc_in bias",
+            found: 0,
+            rule: Rule::Exactly(fc_in.out_features),
+        })?;
+        let (rope, cache) = (self.rope, self.cache);
+        Ok(Heads {
+            q: call.output("q", self.q, n * num_heads * stride)?,
+            keys: call.output("keys", cache.keys(), cache.keys().len())?,
+            values: call.output("values", cache.values(), cache.values().len())?,
+            positions: call.input("positions", self.positions, n)?,
+            slots: call.input("slots", self.slots, n)?,
+            sin: call.input("sines", &rope.sin, rope.sin.len())?,
+            cos: call.input("cosines", &rope.cos, rope.sin.len())?,
+            inner_bias: call.input("fc_in bias", inner_bias, fc_in.out_features)?,
+            inner: call.output("inner", self.inner.values, n * inner_stride)?,
+            inner_scatter: self.fc_out.scatter_address(call)?,
+            inner_size: count(OP, "inner size", fc_in.out_features)?,
+            inner_stride: count(OP, "inner stride", inner_stride)?,
+            hidden: count(OP, "hidden", hidden)?,
+            shards: count(OP, "shards", shards)?,
+            num_heads: count(OP, "heads", num_heads)?,
+            head_dim: count(OP, "head_dim", head_dim)?,
+            head_stride: count(OP, "head stride", stride)?,
+            rotary_pairs: count(OP, "rotary pairs", rope.pairs)?,
+        })
+    }
+}
+
+/// The linear layers whose outputs [`QkvRopeGelu`] takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QkvOrFcIn {
+    /// qkv_proj: rotary embedding and cache write.
+    Qkv,
+    /// fc_in: bias and GELU.
+    FcIn,
+}
+
+impl Gpu {
+    /// Runs the epilogue of [`Gpu::qkv_fc_in`] alone, on `y`, the outputs of one of the two layers:
+    /// `[n, stride]` f16.
+    ///
+    /// # Errors
+    /// [`KernelError::Argument`] if a buffer is too short; [`KernelError::WrongDevice`];
+    /// [`KernelError::WrongStream`]; [`KernelError::Driver`].
+    pub fn qkv_rope_gelu(
+        &self,
+        (y, stride): (&Buffer<f16>, usize),
+        layer: QkvOrFcIn,
+        n: usize,
+        (qkv, fc_in): (&GpuLinear, &GpuLinear),
+        to: &QkvRopeGelu<'_>,
+    ) -> Result<(), KernelError> {
+        let call = Call::new(self, OP);
+        // Columns from `inner_start` on are those of fc_in.
+        let (outputs, inner_start) = match layer {
+            QkvOrFcIn::Qkv => (qkv.out_features, u32::MAX),
+            QkvOrFcIn::FcIn => (fc_in.out_features, 0),
+        };
+        rule(
+            OP,
+            "y",
+            y.len(),
+            stride >= outputs.next_multiple_of(2),
+            Rule::AtLeast(n * outputs),
+        )?;
+        let args = QkvRopeGeluArgs {
+            y: call.input("y", y, n * stride)?,
+            y_stride: count(OP, "stride", stride)?,
+            inner_start,
+            heads: to.args(&call, n, qkv, fc_in)?,
+        };
+        let pairs = outputs.div_ceil(2).div_ceil(256);
+        let geometry = Geometry {
+            grid: (count(OP, "columns", pairs)?, count(OP, "tokens", n)?, 1),
+            block: 256,
+        };
+        call.launch(Kernel::QKV_ROPE_GELU, geometry, &args)
+    }
+}

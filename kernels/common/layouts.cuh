@@ -1,0 +1,174 @@
+// Size of every struct that Rust passes to the kernels, and size and offset of its fields.
+// Generated from crates/moss-cuda/src/args by its test `write_layouts`: do not edit.
+#pragma once
+#include "types.cuh"
+
+// clang-format off
+#ifdef __CUDACC_RTC__  // NVRTC has no __builtin_offsetof
+#define OFFSET_OF(type, field) __INTADDR__(&((type*)0)->field)
+#else
+#define OFFSET_OF(type, field) __builtin_offsetof(type, field)
+#endif
+#define CHECK_SIZE(type, size) \
+    static_assert(sizeof(type) == size, #type " differs from crates/moss-cuda/src/args")
+#define CHECK_FIELD(type, field, offset, size) \
+    static_assert(OFFSET_OF(type, field) == offset && sizeof(type::field) == size, \
+                  #type "::" #field " differs from crates/moss-cuda/src/args")
+
+#define CHECK_LAYOUT_Segment \
+    CHECK_SIZE(Segment, 48); \
+    CHECK_FIELD(Segment, weight, 0, 8); \
+    CHECK_FIELD(Segment, table, 8, 8); \
+    CHECK_FIELD(Segment, x, 16, 8); \
+    CHECK_FIELD(Segment, x_stride, 24, 4); \
+    CHECK_FIELD(Segment, blocks, 28, 4); \
+    CHECK_FIELD(Segment, groups, 32, 4); \
+    CHECK_FIELD(Segment, group_blocks, 36, 4); \
+    CHECK_FIELD(Segment, unit_blocks, 40, 4)
+
+#define CHECK_LAYOUT_LinearArgs \
+    CHECK_SIZE(LinearArgs, 264); \
+    CHECK_FIELD(LinearArgs, segments, 0, 96); \
+    CHECK_FIELD(LinearArgs, first_tiles, 96, 4); \
+    CHECK_FIELD(LinearArgs, tile_offset, 100, 4); \
+    CHECK_FIELD(LinearArgs, rows, 104, 4); \
+    CHECK_FIELD(LinearArgs, n, 108, 4); \
+    CHECK_FIELD(LinearArgs, epilogue, 112, 4); \
+    CHECK_FIELD(LinearArgs, layer, 116, 4); \
+    CHECK_FIELD(LinearArgs, out_stride, 120, 8); \
+    CHECK_FIELD(LinearArgs, out, 128, 8); \
+    CHECK_FIELD(LinearArgs, bias, 136, 8); \
+    CHECK_FIELD(LinearArgs, non_finite, 144, 8); \
+    CHECK_FIELD(LinearArgs, heads, 152, 112)
+
+#define CHECK_LAYOUT_Heads \
+    CHECK_SIZE(Heads, 112); \
+    CHECK_FIELD(Heads, q, 0, 8); \
+    CHECK_FIELD(Heads, keys, 8, 8); \
+    CHECK_FIELD(Heads, values, 16, 8); \
+    CHECK_FIELD(Heads, positions, 24, 8); \
+    CHECK_FIELD(Heads, slots, 32, 8); \
+    CHECK_FIELD(Heads, sin, 40, 8); \
+    CHECK_FIELD(Heads, cos, 48, 8); \
+    CHECK_FIELD(Heads, inner_bias, 56, 8); \
+    CHECK_FIELD(Heads, inner, 64, 8); \
+    CHECK_FIELD(Heads, inner_scatter, 72, 8); \
+    CHECK_FIELD(Heads, inner_size, 80, 4); \
+    CHECK_FIELD(Heads, inner_stride, 84, 4); \
+    CHECK_FIELD(Heads, hidden, 88, 4); \
+    CHECK_FIELD(Heads, shards, 92, 4); \
+    CHECK_FIELD(Heads, num_heads, 96, 4); \
+    CHECK_FIELD(Heads, head_dim, 100, 4); \
+    CHECK_FIELD(Heads, head_stride, 104, 4); \
+    CHECK_FIELD(Heads, rotary_pairs, 108, 4)
+
+#define CHECK_LAYOUT_NormTarget \
+    CHECK_SIZE(NormTarget, 24); \
+    CHECK_FIELD(NormTarget, out, 0, 8); \
+    CHECK_FIELD(NormTarget, scatter, 8, 8); \
+    CHECK_FIELD(NormTarget, stride, 16, 4)
+
+#define CHECK_LAYOUT_DecodeAttentionArgs \
+    CHECK_SIZE(DecodeAttentionArgs, 104); \
+    CHECK_FIELD(DecodeAttentionArgs, q, 0, 8); \
+    CHECK_FIELD(DecodeAttentionArgs, keys, 8, 8); \
+    CHECK_FIELD(DecodeAttentionArgs, values, 16, 8); \
+    CHECK_FIELD(DecodeAttentionArgs, tables, 24, 8); \
+    CHECK_FIELD(DecodeAttentionArgs, rows, 32, 8); \
+    CHECK_FIELD(DecodeAttentionArgs, positions, 40, 8); \
+    CHECK_FIELD(DecodeAttentionArgs, parts, 48, 8); \
+    CHECK_FIELD(DecodeAttentionArgs, tickets, 56, 8); \
+    CHECK_FIELD(DecodeAttentionArgs, out, 64, 8); \
+    CHECK_FIELD(DecodeAttentionArgs, scatter, 72, 8); \
+    CHECK_FIELD(DecodeAttentionArgs, max_blocks, 80, 4); \
+    CHECK_FIELD(DecodeAttentionArgs, heads, 84, 4); \
+    CHECK_FIELD(DecodeAttentionArgs, head_dim, 88, 4); \
+    CHECK_FIELD(DecodeAttentionArgs, stride, 92, 4); \
+    CHECK_FIELD(DecodeAttentionArgs, out_stride, 96, 4); \
+    CHECK_FIELD(DecodeAttentionArgs, scale, 100, 4)
+
+#define CHECK_LAYOUT_PrefillAttentionArgs \
+    CHECK_SIZE(PrefillAttentionArgs, 80); \
+    CHECK_FIELD(PrefillAttentionArgs, q, 0, 8); \
+    CHECK_FIELD(PrefillAttentionArgs, keys, 8, 8); \
+    CHECK_FIELD(PrefillAttentionArgs, values, 16, 8); \
+    CHECK_FIELD(PrefillAttentionArgs, tables, 24, 8); \
+    CHECK_FIELD(PrefillAttentionArgs, tiles, 32, 8); \
+    CHECK_FIELD(PrefillAttentionArgs, out, 40, 8); \
+    CHECK_FIELD(PrefillAttentionArgs, scatter, 48, 8); \
+    CHECK_FIELD(PrefillAttentionArgs, max_blocks, 56, 4); \
+    CHECK_FIELD(PrefillAttentionArgs, heads, 60, 4); \
+    CHECK_FIELD(PrefillAttentionArgs, head_dim, 64, 4); \
+    CHECK_FIELD(PrefillAttentionArgs, stride, 68, 4); \
+    CHECK_FIELD(PrefillAttentionArgs, out_stride, 72, 4); \
+    CHECK_FIELD(PrefillAttentionArgs, scale, 76, 4)
+
+#define CHECK_LAYOUT_DequantizeArgs \
+    CHECK_SIZE(DequantizeArgs, 56); \
+    CHECK_FIELD(DequantizeArgs, weight, 0, 8); \
+    CHECK_FIELD(DequantizeArgs, table, 8, 8); \
+    CHECK_FIELD(DequantizeArgs, out, 16, 8); \
+    CHECK_FIELD(DequantizeArgs, blocks, 24, 4); \
+    CHECK_FIELD(DequantizeArgs, groups, 28, 4); \
+    CHECK_FIELD(DequantizeArgs, group_magic, 32, 4); \
+    CHECK_FIELD(DequantizeArgs, first_tile, 36, 4); \
+    CHECK_FIELD(DequantizeArgs, tiles, 40, 4); \
+    CHECK_FIELD(DequantizeArgs, first_block, 44, 4); \
+    CHECK_FIELD(DequantizeArgs, panel_blocks, 48, 4)
+
+#define CHECK_LAYOUT_MatmulArgs \
+    CHECK_SIZE(MatmulArgs, 80); \
+    CHECK_FIELD(MatmulArgs, weight, 0, 8); \
+    CHECK_FIELD(MatmulArgs, table, 8, 8); \
+    CHECK_FIELD(MatmulArgs, x, 16, 8); \
+    CHECK_FIELD(MatmulArgs, y, 24, 8); \
+    CHECK_FIELD(MatmulArgs, turns, 32, 8); \
+    CHECK_FIELD(MatmulArgs, tiles, 40, 4); \
+    CHECK_FIELD(MatmulArgs, blocks, 44, 4); \
+    CHECK_FIELD(MatmulArgs, groups, 48, 4); \
+    CHECK_FIELD(MatmulArgs, group_magic, 52, 4); \
+    CHECK_FIELD(MatmulArgs, outputs, 56, 4); \
+    CHECK_FIELD(MatmulArgs, n, 60, 4); \
+    CHECK_FIELD(MatmulArgs, x_stride, 64, 4); \
+    CHECK_FIELD(MatmulArgs, y_stride, 68, 4); \
+    CHECK_FIELD(MatmulArgs, splits, 72, 4)
+
+#define CHECK_LAYOUT_CopyRun \
+    CHECK_SIZE(CopyRun, 24); \
+    CHECK_FIELD(CopyRun, from, 0, 8); \
+    CHECK_FIELD(CopyRun, to, 8, 8); \
+    CHECK_FIELD(CopyRun, words, 16, 8)
+
+#define CHECK_LAYOUT_CopyRunsArgs \
+    CHECK_SIZE(CopyRunsArgs, 96); \
+    CHECK_FIELD(CopyRunsArgs, runs, 0, 96)
+
+#define CHECK_LAYOUT_SampleParams \
+    CHECK_SIZE(SampleParams, 20); \
+    CHECK_FIELD(SampleParams, repetition_penalty, 0, 4); \
+    CHECK_FIELD(SampleParams, temperature, 4, 4); \
+    CHECK_FIELD(SampleParams, top_k, 8, 4); \
+    CHECK_FIELD(SampleParams, allowed, 12, 4); \
+    CHECK_FIELD(SampleParams, history_len, 16, 4)
+
+#define CHECK_LAYOUT_SampleAnswer \
+    CHECK_SIZE(SampleAnswer, 4096); \
+    CHECK_FIELD(SampleAnswer, status, 0, 4); \
+    CHECK_FIELD(SampleAnswer, kept, 4, 4); \
+    CHECK_FIELD(SampleAnswer, unused, 8, 24); \
+    CHECK_FIELD(SampleAnswer, candidates, 32, 4064)
+
+#define CHECK_LAYOUT_SampleCutArgs \
+    CHECK_SIZE(SampleCutArgs, 80); \
+    CHECK_FIELD(SampleCutArgs, logits, 0, 8); \
+    CHECK_FIELD(SampleCutArgs, params, 8, 8); \
+    CHECK_FIELD(SampleCutArgs, history, 16, 8); \
+    CHECK_FIELD(SampleCutArgs, keys, 24, 8); \
+    CHECK_FIELD(SampleCutArgs, maxima, 32, 8); \
+    CHECK_FIELD(SampleCutArgs, found, 40, 8); \
+    CHECK_FIELD(SampleCutArgs, states, 48, 8); \
+    CHECK_FIELD(SampleCutArgs, answers, 56, 8); \
+    CHECK_FIELD(SampleCutArgs, logits_stride, 64, 4); \
+    CHECK_FIELD(SampleCutArgs, history_stride, 68, 4); \
+    CHECK_FIELD(SampleCutArgs, vocab, 72, 4)
+// clang-format on
