@@ -15,6 +15,7 @@ mod limits;
 mod order;
 mod plugins;
 mod refusals;
+#[allow(clippy::print_stderr)] // the results of the measurements
 mod soak;
 mod streams;
 mod support;

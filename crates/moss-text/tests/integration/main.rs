@@ -5,5 +5,6 @@
 
 mod alignment;
 mod prompt;
+#[allow(clippy::print_stdout)] // the number of examples compared
 mod tokenizer;
 mod tokenizer_files;
