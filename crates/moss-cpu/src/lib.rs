@@ -1,13 +1,13 @@
 //! CPU kernels, one operation at a time, over [`candle_core::Tensor`] activations and weights used
 //! in place ([`bytes::Bytes`] views of a mapped file, or owned memory).
 //!
-//! **A token's result depends on that token alone**: the same bits for one row or many, on one
-//! thread or several. The GEMV and GEMM paths of an op share one order of sums, and no path is
-//! chosen that would change it.
+//! **Batch invariance**: the result of a row depends on that row alone. Its bits are the same for any
+//! number of rows and threads, because the GEMV and GEMM kernels of an operation share one order of
+//! sums.
 //!
-//! Kernels are written once over a small vector type and compiled for AVX-512, AVX2 and any machine;
-//! the best one is chosen at run time. Work is split over the current rayon pool: callers `install`
-//! the pool they want.
+//! Kernels are written once over a small vector trait and compiled for AVX-512, AVX2 and any other
+//! processor; the fastest is selected at run time. Work is divided among the threads of the current
+//! rayon pool: callers `install` the pool that they want.
 
 mod bandwidth;
 mod kernels;

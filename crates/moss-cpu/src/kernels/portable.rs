@@ -1,12 +1,16 @@
-//! Vectors for any machine: arrays that the compiler may or may not keep in registers.
+//! Vectors for any processor: arrays, which the compiler may keep in registers.
 
 use half::{bf16, f16};
 
-use super::{dot::Dot, simd::Simd};
+use super::{
+    dot::Dot,
+    simd::{Chunk, Simd},
+};
 
 const LANES: usize = 8;
 
-#[derive(Clone, Copy)]
+/// Needs no instructions, so every value is a valid witness.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Portable;
 
 #[inline(always)]
@@ -14,120 +18,128 @@ fn lanes<T: Copy, U>(a: [T; LANES], f: impl Fn(T) -> U) -> [U; LANES] {
     a.map(f)
 }
 
-// SAFETY (of every body): the trait's contract gives the pointers.
-#[allow(clippy::undocumented_unsafe_blocks)]
+/// Returns the bytes of each lane.
+#[inline(always)]
+fn split<const BYTES: usize>(bytes: &[u8]) -> [[u8; BYTES]; LANES] {
+    let fields = <[u8; BYTES]>::split(bytes);
+    std::array::from_fn(|i| fields[i])
+}
+
 impl Simd for Portable {
     const LANES: usize = LANES;
     const TILE_ROWS: usize = 3;
     type F = [f32; LANES];
     type I = [u32; LANES];
+    type Floats = [f32; LANES];
+    type Words = [u32; LANES];
+    type Packed4 = [u8; LANES / 2];
+    type Packed8 = [u8; LANES];
+    type Packed16 = [u8; 2 * LANES];
+    type Packed32 = [u8; 4 * LANES];
 
     #[inline(always)]
-    unsafe fn splat(value: f32) -> Self::F {
+    fn splat(self, value: f32) -> Self::F {
         [value; LANES]
     }
     #[inline(always)]
-    unsafe fn load(from: *const f32) -> Self::F {
-        unsafe { from.cast::<Self::F>().read_unaligned() }
+    fn load(self, from: &Self::Floats) -> Self::F {
+        *from
     }
     #[inline(always)]
-    unsafe fn store(to: *mut f32, value: Self::F) {
-        unsafe { to.cast::<Self::F>().write_unaligned(value) }
+    fn store(self, to: &mut Self::Floats, value: Self::F) {
+        *to = value;
     }
     #[inline(always)]
-    unsafe fn load_f16(from: *const u8) -> Self::F {
-        let bits = unsafe { from.cast::<[[u8; 2]; LANES]>().read_unaligned() };
-        lanes(bits, |bits| f16::from_le_bytes(bits).to_f32())
+    fn load_f32(self, from: &Self::Packed32) -> Self::F {
+        lanes(split(from), f32::from_le_bytes)
     }
     #[inline(always)]
-    unsafe fn load_bf16(from: *const u8) -> Self::F {
-        let bits = unsafe { from.cast::<[[u8; 2]; LANES]>().read_unaligned() };
-        lanes(bits, |bits| bf16::from_le_bytes(bits).to_f32())
+    fn load_f16(self, from: &Self::Packed16) -> Self::F {
+        lanes(split(from), |bits| f16::from_le_bytes(bits).to_f32())
     }
     #[inline(always)]
-    unsafe fn load_words(from: *const u8) -> Self::I {
-        lanes(
-            unsafe { from.cast::<[[u8; 4]; LANES]>().read_unaligned() },
-            u32::from_le_bytes,
-        )
+    fn load_bf16(self, from: &Self::Packed16) -> Self::F {
+        lanes(split(from), |bits| bf16::from_le_bytes(bits).to_f32())
     }
     #[inline(always)]
-    unsafe fn splat_word(word: u32) -> Self::I {
+    fn splat_word(self, word: u32) -> Self::I {
         [word; LANES]
     }
     #[inline(always)]
-    unsafe fn store_words(to: *mut u32, words: Self::I) {
-        unsafe {
-            to.cast::<[[u8; 4]; LANES]>()
-                .write_unaligned(lanes(words, u32::to_le_bytes))
-        }
+    fn load_words(self, from: &Self::Words) -> Self::I {
+        *from
     }
     #[inline(always)]
-    unsafe fn and(words: Self::I, mask: Self::I) -> Self::I {
+    fn store_words(self, to: &mut Self::Words, words: Self::I) {
+        *to = words;
+    }
+    #[inline(always)]
+    fn load_packed(self, from: &Self::Packed32) -> Self::I {
+        lanes(split(from), u32::from_le_bytes)
+    }
+    #[inline(always)]
+    fn and(self, words: Self::I, mask: Self::I) -> Self::I {
         std::array::from_fn(|i| words[i] & mask[i])
     }
     #[inline(always)]
-    unsafe fn even_nibbles(words: Self::I) -> Self::I {
+    fn even_nibbles(self, words: Self::I) -> Self::I {
         lanes(words, |word| word & 0x0F0F_0F0F)
     }
     #[inline(always)]
-    unsafe fn signed(words: Self::I) -> Self::F {
+    fn signed(self, words: Self::I) -> Self::F {
         lanes(words, |word| word as i32 as f32)
     }
     #[inline(always)]
-    unsafe fn add(a: Self::F, b: Self::F) -> Self::F {
+    fn add(self, a: Self::F, b: Self::F) -> Self::F {
         std::array::from_fn(|i| a[i] + b[i])
     }
     #[inline(always)]
-    unsafe fn mul(a: Self::F, b: Self::F) -> Self::F {
+    fn mul(self, a: Self::F, b: Self::F) -> Self::F {
         std::array::from_fn(|i| a[i] * b[i])
     }
     #[inline(always)]
-    unsafe fn fma(a: Self::F, b: Self::F, c: Self::F) -> Self::F {
+    fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F {
         std::array::from_fn(|i| a[i] * b[i] + c[i])
     }
     #[inline(always)]
-    unsafe fn fused(a: Self::F, b: Self::F, c: Self::F) -> Self::F {
+    fn fused(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F {
         std::array::from_fn(|i| a[i].mul_add(b[i], c[i]))
     }
-    /// Two roundings: a fused multiply-add without the instruction is a slow library call.
+    /// Rounds twice: without an instruction, a fused multiply-add is a slow library call.
     #[inline(always)]
-    unsafe fn fma_one(a: f32, b: f32, c: f32) -> f32 {
+    fn fma_one(self, a: f32, b: f32, c: f32) -> f32 {
         a * b + c
     }
     #[inline(always)]
-    unsafe fn low_nibble(words: Self::I) -> Self::F {
+    fn low_nibble(self, words: Self::I) -> Self::F {
         lanes(words, |word| (word & 15) as f32)
     }
     #[inline(always)]
-    unsafe fn low_byte(words: Self::I) -> Self::F {
+    fn low_byte(self, words: Self::I) -> Self::F {
         lanes(words, |word| (word & 255) as f32)
     }
     #[inline(always)]
-    unsafe fn shift_right(words: Self::I, bits: u32) -> Self::I {
+    fn shift_right(self, words: Self::I, bits: u32) -> Self::I {
         lanes(words, |word| word >> bits)
     }
     #[inline(always)]
-    unsafe fn nibbles(from: *const u8) -> Self::F {
-        let word = u32::from_le_bytes(unsafe { from.cast::<[u8; 4]>().read_unaligned() });
+    fn nibbles(self, from: &Self::Packed4) -> Self::F {
+        let word = u32::from_le_bytes(*from);
         std::array::from_fn(|i| (word >> (4 * i) & 15) as f32)
     }
     #[inline(always)]
-    unsafe fn bytes(from: *const u8) -> Self::F {
-        lanes(
-            unsafe { from.cast::<[u8; LANES]>().read_unaligned() },
-            f32::from,
-        )
+    fn bytes(self, from: &Self::Packed8) -> Self::F {
+        lanes(*from, f32::from)
     }
     #[inline(always)]
-    unsafe fn sum(value: Self::F) -> f32 {
+    fn sum(self, value: Self::F) -> f32 {
         let half: [f32; 4] = std::array::from_fn(|i| value[i] + value[i + 4]);
         (half[0] + half[2]) + (half[1] + half[3])
     }
     #[inline(always)]
-    unsafe fn add_sums(to: *mut f32, vectors: [Self::F; 4]) {
-        for (at, vector) in vectors.into_iter().enumerate() {
-            unsafe { *to.add(at) += Self::sum(vector) };
+    fn add_sums(self, to: &mut [f32; 4], vectors: [Self::F; 4]) {
+        for (to, vector) in to.iter_mut().zip(vectors) {
+            *to += self.sum(vector);
         }
     }
 }
@@ -135,7 +147,8 @@ impl Simd for Portable {
 impl Dot<Portable> for Portable {
     const TILE_ROWS: usize = 2;
     #[inline(always)]
-    unsafe fn add_dot<const BITS: u32>(
+    fn add_dot<const BITS: u32>(
+        self,
         sums: [u32; LANES],
         unsigned: [u32; LANES],
         signed: [u32; LANES],

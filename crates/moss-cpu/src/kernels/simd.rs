@@ -1,68 +1,76 @@
-//! The few vector operations that the kernels are made of.
+//! The vector operations that the kernels consist of.
 
-#[cfg(target_arch = "x86_64")]
-use std::arch::x86_64::{_MM_HINT_NTA, _MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
+use super::plain::Plain;
 
-/// One instruction set's vectors.
-///
-/// # Safety
-/// Every function may be called only where the instruction set is there, which [`super::Isa`]
-/// proves; pointers must be valid for `LANES` elements of what is read or written, and need no
-/// alignment.
+/// Vectors of one instruction set. A value of an implementing type is a witness: it exists only if
+/// the processor has the instruction set, which makes every method safe to call.
 pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// Values in a vector: 16 or 8.
     const LANES: usize;
     /// Rows of `x` in a tile of four vectors: as many as the registers hold, 6 or 3.
     const TILE_ROWS: usize;
-    /// `LANES` f32 values.
+    /// `LANES` f32 values in registers.
     type F: Copy;
-    /// `LANES` 32-bit words.
+    /// `LANES` 32-bit words in registers.
     type I: Copy;
+    /// `[f32; LANES]`
+    type Floats: Chunk<f32>;
+    /// `[u32; LANES]`
+    type Words: Chunk<u32>;
+    /// The bytes of `LANES` fields of 4 bits, `[u8; LANES / 2]`.
+    type Packed4: Chunk<u8>;
+    /// The bytes of `LANES` fields of 8 bits, `[u8; LANES]`.
+    type Packed8: Chunk<u8>;
+    /// The bytes of `LANES` fields of 16 bits, `[u8; 2 * LANES]`.
+    type Packed16: Chunk<u8>;
+    /// The bytes of `LANES` fields of 32 bits, `[u8; 4 * LANES]`.
+    type Packed32: Chunk<u8>;
 
-    unsafe fn splat(value: f32) -> Self::F;
-    unsafe fn load(from: *const f32) -> Self::F;
-    unsafe fn store(to: *mut f32, value: Self::F);
-    unsafe fn load_f16(from: *const u8) -> Self::F;
-    unsafe fn load_bf16(from: *const u8) -> Self::F;
-    unsafe fn load_words(from: *const u8) -> Self::I;
-    unsafe fn splat_word(word: u32) -> Self::I;
-    unsafe fn store_words(to: *mut u32, words: Self::I);
-    unsafe fn and(words: Self::I, mask: Self::I) -> Self::I;
-    /// The lower 4 bits of each byte, as bytes.
-    unsafe fn even_nibbles(words: Self::I) -> Self::I;
-    /// Each word as a signed number.
-    unsafe fn signed(words: Self::I) -> Self::F;
-    unsafe fn add(a: Self::F, b: Self::F) -> Self::F;
-    unsafe fn mul(a: Self::F, b: Self::F) -> Self::F;
-    /// `a * b + c`
-    unsafe fn fma(a: Self::F, b: Self::F, c: Self::F) -> Self::F;
-    /// `a * b + c`, rounded once on every instruction set: slow where none does it.
-    unsafe fn fused(a: Self::F, b: Self::F, c: Self::F) -> Self::F;
-    /// `a * b + c` for one value, rounded as [`Simd::fma`] rounds.
-    unsafe fn fma_one(a: f32, b: f32, c: f32) -> f32;
-    /// The lowest 4 bits of each word, as a number.
-    unsafe fn low_nibble(words: Self::I) -> Self::F;
-    /// The lowest 8 bits of each word, as a number.
-    unsafe fn low_byte(words: Self::I) -> Self::F;
-    unsafe fn shift_right(words: Self::I, bits: u32) -> Self::I;
-    /// Field `k` of each word, of `BITS` bits, times what [`Simd::unit`] undoes: it is read where
-    /// it lies, which saves a shift. In the highest place it would be taken for a sign.
+    fn splat(self, value: f32) -> Self::F;
+    fn load(self, from: &Self::Floats) -> Self::F;
+    fn store(self, to: &mut Self::Floats, value: Self::F);
+    fn load_f32(self, from: &Self::Packed32) -> Self::F;
+    fn load_f16(self, from: &Self::Packed16) -> Self::F;
+    fn load_bf16(self, from: &Self::Packed16) -> Self::F;
+    fn splat_word(self, word: u32) -> Self::I;
+    fn load_words(self, from: &Self::Words) -> Self::I;
+    fn store_words(self, to: &mut Self::Words, words: Self::I);
+    /// Loads little-endian words.
+    fn load_packed(self, from: &Self::Packed32) -> Self::I;
+    fn and(self, words: Self::I, mask: Self::I) -> Self::I;
+    /// Returns the lower 4 bits of each byte, as bytes.
+    fn even_nibbles(self, words: Self::I) -> Self::I;
+    /// Converts each word, a signed integer.
+    fn signed(self, words: Self::I) -> Self::F;
+    fn add(self, a: Self::F, b: Self::F) -> Self::F;
+    fn mul(self, a: Self::F, b: Self::F) -> Self::F;
+    /// Returns `a * b + c`: rounded once, or twice without an instruction for it.
+    fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    /// Returns `a * b + c`, rounded once on every instruction set. Slow without an instruction.
+    fn fused(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    /// Returns `a * b + c` for one value, rounded as [`Simd::fma`] rounds.
+    fn fma_one(self, a: f32, b: f32, c: f32) -> f32;
+    /// Converts the lowest 4 bits of each word, an unsigned integer.
+    fn low_nibble(self, words: Self::I) -> Self::F;
+    /// Converts the lowest 8 bits of each word, an unsigned integer.
+    fn low_byte(self, words: Self::I) -> Self::F;
+    fn shift_right(self, words: Self::I, bits: u32) -> Self::I;
+    /// Converts field `k` of each word, of `BITS` bits, without a shift: the result is scaled by a
+    /// power of two, which [`Simd::unit`] undoes. The highest field is shifted, because a set sign
+    /// bit would make it negative.
     #[inline(always)]
-    unsafe fn field<const BITS: u32>(words: Self::I, k: usize) -> Self::F {
+    fn field<const BITS: u32>(self, words: Self::I, k: usize) -> Self::F {
         let (place, mask) = (BITS * k as u32, u32::MAX >> (32 - BITS));
-        // SAFETY: the caller's.
-        unsafe {
-            Self::signed(match place + BITS {
-                32 => Self::shift_right(words, place),
-                _ => Self::and(words, Self::splat_word(mask << place)),
-            })
-        }
+        self.signed(match place + BITS {
+            32 => self.shift_right(words, place),
+            _ => self.and(words, self.splat_word(mask << place)),
+        })
     }
-    /// What an input is multiplied by before it meets [`Simd::field`] `k`. No product changes by a
-    /// power of two and back, as long as the input is zero or [`super::gptq::SMALLEST_INPUT`] at
-    /// least.
+    /// Returns the factor for an input that is multiplied with [`Simd::field`] `k`. Scaling by a
+    /// power of two and back changes no product, if the input is zero or at least
+    /// `gptq::SMALLEST_INPUT`.
     #[inline(always)]
-    fn unit<const BITS: u32>(k: usize) -> f32 {
+    fn unit<const BITS: u32>(self, k: usize) -> f32 {
         let place = BITS * k as u32;
         if place + BITS < 32 {
             1.0 / (1u32 << place) as f32
@@ -70,49 +78,39 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
             1.0
         }
     }
-    /// `LANES` consecutive 4-bit fields from `LANES / 8` words, as numbers.
-    unsafe fn nibbles(from: *const u8) -> Self::F;
-    /// `LANES` consecutive bytes, as numbers.
-    unsafe fn bytes(from: *const u8) -> Self::F;
-    /// The sum of all lanes, in a fixed order.
-    unsafe fn sum(value: Self::F) -> f32;
-    /// Adds the sum of each of four vectors to four consecutive values, every one in the same fixed
-    /// order.
-    unsafe fn add_sums(to: *mut f32, vectors: [Self::F; 4]);
-    /// Asks for a cache line that will be read soon; any address will do.
+    /// Converts consecutive 4-bit fields.
+    fn nibbles(self, from: &Self::Packed4) -> Self::F;
+    /// Converts consecutive bytes.
+    fn bytes(self, from: &Self::Packed8) -> Self::F;
+    /// Returns the sum of all lanes, added in a fixed order.
+    fn sum(self, value: Self::F) -> f32;
+    /// Adds the sum of each vector to one of four values, every one in the same fixed order.
+    fn add_sums(self, to: &mut [f32; 4], vectors: [Self::F; 4]);
+}
+
+/// An array of values that a vector load reads. Slices are split into chunks before a loop, so that
+/// the loop has one bounds check per chunk, or none.
+pub(crate) trait Chunk<T>: Plain + Send + Sync {
+    /// Returns the whole chunks of `values`, without the remainder.
+    fn split(values: &[T]) -> &[Self];
+    /// Returns the whole chunks of `values`, without the remainder.
+    fn split_mut(values: &mut [T]) -> &mut [Self];
+}
+
+impl<T: Plain + Send + Sync, const N: usize> Chunk<T> for [T; N] {
     #[inline(always)]
-    fn prefetch(from: *const u8) {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: every processor of this architecture has the instruction, which touches nothing.
-        unsafe {
-            _mm_prefetch::<_MM_HINT_T0>(from.cast())
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = from;
+    fn split(values: &[T]) -> &[Self] {
+        values.as_chunks().0
     }
-    /// The same for a line that is read once: `PAST` the caches, or into the second level. See
-    /// [`super::isa::reads_past_caches`].
     #[inline(always)]
-    fn prefetch_once<const PAST: bool>(from: *const u8) {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: as above.
-        unsafe {
-            if PAST {
-                _mm_prefetch::<_MM_HINT_NTA>(from.cast())
-            } else {
-                _mm_prefetch::<_MM_HINT_T1>(from.cast())
-            }
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = from;
+    fn split_mut(values: &mut [T]) -> &mut [Self] {
+        values.as_chunks_mut().0
     }
 }
 
 /// Code that is compiled once for each instruction set. Implementations are `#[inline(always)]`, so
-/// that they take on the features of the function they are called from.
+/// that they are compiled with the features of the function that calls them.
 pub(crate) trait Kernel {
     type Output;
-    /// # Safety
-    /// The instruction set `S` is there.
-    unsafe fn run<S: Simd>(self) -> Self::Output;
+    fn run<S: Simd>(self, simd: S) -> Self::Output;
 }

@@ -1,11 +1,15 @@
-//! A sum, for nothing but its reading.
+//! A sum that reads memory as fast as possible, for bandwidth measurements.
 
 use super::{
     Isa,
-    simd::{Kernel, Simd},
+    prefetch::prefetch,
+    simd::{Chunk, Kernel, Simd},
 };
 
-/// The sum of all values, but for those that fill no four vectors.
+/// Bytes between a load and the prefetch that is issued with it.
+const AHEAD: usize = 2048;
+
+/// Returns the sum of `values`, without a remainder that does not fill four vectors.
 pub(crate) fn sum_of(isa: Isa, values: &[f32]) -> f32 {
     isa.run(Sum(values))
 }
@@ -16,18 +20,17 @@ impl Kernel for Sum<'_> {
     type Output = f32;
 
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) -> f32 {
-        // SAFETY: every chunk holds four vectors; the prefetch may point anywhere.
-        unsafe {
-            let mut sums = [S::splat(0.0); 4];
-            for chunk in self.0.chunks_exact(4 * S::LANES) {
-                S::prefetch(chunk.as_ptr().cast::<u8>().wrapping_add(2048));
-                S::prefetch(chunk.as_ptr().cast::<u8>().wrapping_add(2048 + 64));
-                for (at, sum) in sums.iter_mut().enumerate() {
-                    *sum = S::add(*sum, S::load(chunk.as_ptr().add(at * S::LANES)));
-                }
+    fn run<S: Simd>(self, simd: S) -> f32 {
+        let mut sums = [simd.splat(0.0); 4];
+        for chunk in S::Floats::split(self.0).chunks_exact(4) {
+            let ahead = chunk.as_ptr().cast::<u8>().wrapping_add(AHEAD);
+            prefetch(ahead);
+            prefetch(ahead.wrapping_add(64));
+            for (sum, values) in sums.iter_mut().zip(chunk) {
+                *sum = simd.add(*sum, simd.load(values));
             }
-            S::sum(S::add(S::add(sums[0], sums[1]), S::add(sums[2], sums[3])))
         }
+        let [a, b, c, d] = sums;
+        simd.sum(simd.add(simd.add(a, b), simd.add(c, d)))
     }
 }

@@ -1,4 +1,4 @@
-//! The activation of the MLP.
+//! Activation function of the MLP.
 
 use candle_core::{DType, Tensor};
 
@@ -11,14 +11,14 @@ use crate::{
 /// Values of one task: they stay in the first-level cache.
 const CHUNK: usize = 4096;
 
-/// `gelu_new`, value by value: `0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))`. Source: arXiv
-/// 1606.08415, the tanh form.
+/// Computes `gelu_new` of each value: `0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))`. Source:
+/// arXiv 1606.08415, the tanh form.
 ///
 /// # Shapes
 /// - `x`: any, f32; the result has the same shape, rounded to `out`
 ///
 /// # Errors
-/// [`KernelError::Dtype`] for an `x` that holds no floats.
+/// [`KernelError::Dtype`] for an `x` of integers.
 pub fn gelu_tanh(x: &Tensor, out: DType) -> Result<Tensor, KernelError> {
     let isa = cpu_features();
     map_chunks("gelu", x, CHUNK, out, |_, values| {

@@ -1,24 +1,28 @@
-//! Causal attention over the paged cache.
+//! Causal attention over the paged KV cache.
 
 use candle_core::{CpuStorage, Storage, Tensor};
 use rayon::prelude::*;
 
-use super::{KvLayer, floats::rounded, shape_error, with_f32};
+use super::{
+    check::shape_error,
+    floats::{rounded, with_f32},
+    kv_cache::KvLayer,
+};
 use crate::{
     KernelError, Rule,
     kernels::{
-        DisjointMatrix,
-        attention::{self, CacheElement, Queries},
-        cpu_features,
+        Columns, Element,
+        attention::{self, Queries},
+        cpu_features, split_columns,
     },
 };
 
 const OP: &str = "attention";
 
-/// Consecutive rows of a pass that belong to one sequence.
+/// Consecutive rows of a forward batch that belong to one sequence.
 #[derive(Debug, Clone, Copy)]
 pub struct SequenceRows<'a> {
-    /// First row of the sequence in the pass.
+    /// First row of the sequence in the forward batch.
     pub first_row: usize,
     /// Rows of the sequence.
     pub num_rows: usize,
@@ -28,16 +32,16 @@ pub struct SequenceRows<'a> {
     pub blocks: &'a [u32],
 }
 
-/// Attends each row over its sequence's cached positions, its own included: `softmax(q k^T /
-/// sqrt(head_dim)) v`. The keys and values of the pass have been written already. Source: arXiv
-/// 1706.03762, section 3.2.1.
+/// Computes `softmax(q k^T / sqrt(head_dim)) v` of each row over the cached positions of its
+/// sequence up to and including its position. The keys and values of the forward batch must be in
+/// the cache. Source: arXiv 1706.03762, section 3.2.1.
 ///
 /// # Shapes
 /// - `q`: `[rows, num_heads, head_dim]`; the result is `[rows, num_heads * head_dim]` in the type
 ///   of `q`
 ///
 /// # Errors
-/// [`KernelError::Shape`] when the extents do not fit; [`KernelError::Argument`] for rows or blocks
+/// [`KernelError::Shape`] for a `q` of another shape; [`KernelError::Argument`] for rows or blocks
 /// that do not exist.
 pub fn attention(
     q: &Tensor,
@@ -128,15 +132,16 @@ struct Shape {
     head_dim: usize,
 }
 
-/// Consecutive rows of a sequence, and what the first of them sees.
+/// Consecutive rows of a sequence that are computed together.
 struct Group<'a> {
     first_row: usize,
     rows: usize,
+    /// Positions that the first row attends to.
     len: usize,
     blocks: &'a [u32],
 }
 
-fn run<T: CacheElement>(
+fn run<T: Element>(
     q: &[f32],
     keys: &[T],
     values: &[T],
@@ -155,36 +160,53 @@ fn run<T: CacheElement>(
         .map(|group| group.len + group.rows)
         .max()
         .unwrap_or(0);
-    let out = DisjointMatrix::new(out, num_heads * head_dim);
-    (0..groups.len() * num_heads).into_par_iter().for_each_init(
+    tasks(groups, shape, out).into_par_iter().for_each_init(
         || vec![0.0f32; longest * attention::ROWS],
-        |scores, index| {
-            let (
-                Group {
-                    first_row,
-                    rows,
-                    len,
-                    blocks,
-                },
-                head,
-            ) = (&groups[index / num_heads], index % num_heads);
-            let (first_row, rows, len) = (*first_row, *rows, *len);
-            let q = &q[(first_row * num_heads + head) * head_dim..];
+        |scores, task| {
+            let Task { group, head, out } = task;
             isa.run(Queries {
-                rows,
-                q,
+                rows: group.rows,
+                q: &q[(group.first_row * num_heads + head) * head_dim..],
                 keys,
                 values,
-                blocks,
-                len,
+                blocks: group.blocks,
+                len: group.len,
                 head,
                 num_heads,
                 block_size,
                 head_dim,
                 scores,
                 out,
-                first_row,
             });
         },
     );
+}
+
+/// One head of a group.
+struct Task<'a> {
+    group: &'a Group<'a>,
+    head: usize,
+    /// `[rows of the group, head_dim]`
+    out: Columns<'a>,
+}
+
+/// Divides the result, `[rows, num_heads * head_dim]`, by groups and heads.
+fn tasks<'a>(groups: &'a [Group<'a>], shape: Shape, mut out: &'a mut [f32]) -> Vec<Task<'a>> {
+    let width = shape.num_heads * shape.head_dim;
+    let (mut tasks, mut next_row) = (Vec::new(), 0);
+    if width == 0 {
+        return tasks;
+    }
+    for group in groups {
+        let (_, rest) = out.split_at_mut((group.first_row - next_row) * width);
+        let (rows, rest) = rest.split_at_mut(group.rows * width);
+        let heads = split_columns(rows, width, shape.head_dim).into_iter();
+        tasks.extend(
+            heads
+                .enumerate()
+                .map(|(head, out)| Task { group, head, out }),
+        );
+        (out, next_row) = (rest, group.first_row + group.rows);
+    }
+    tasks
 }

@@ -1,30 +1,32 @@
-//! Token ids to rows of the embedding.
+//! Look-up of token embeddings.
 
 use candle_core::{DType, Device, Tensor};
 
-use super::{expect_cpu, floats::fill};
+use super::{check::expect_cpu, floats::fill};
 use crate::{DenseWeight, KernelError, Rule};
 
 const OP: &str = "embedding";
 
-/// A table of rows, read where it lies.
+/// The embedding table, used in place.
 #[derive(Debug)]
 pub struct Embedding {
     table: DenseWeight,
 }
 
 impl Embedding {
+    /// Checks the table.
+    ///
     /// # Errors
-    /// [`KernelError::Argument`] when the bytes are not exactly `[out_features, in_features]`.
+    /// [`KernelError::Argument`] if the length is not that of `[out_features, in_features]`.
     pub fn new(table: DenseWeight) -> Result<Self, KernelError> {
         table.check(OP)?;
         Ok(Self { table })
     }
 
-    /// The rows of `ids`, widened: `[ids, hidden]` f32.
+    /// Returns the rows of `ids`, converted to f32: `[ids, hidden]`.
     ///
     /// # Errors
-    /// [`KernelError::Argument`] for an id without a row.
+    /// [`KernelError::Argument`] for an id past the table.
     pub fn lookup(&self, ids: &[u32], device: &Device) -> Result<Tensor, KernelError> {
         expect_cpu(OP, device)?;
         let (rows, hidden) = (self.table.out_features, self.table.in_features);

@@ -1,25 +1,24 @@
-//! A look at every value of a layer's output: cheap beside the layer, and it names the first thing
-//! that went wrong.
+//! Detection of infinity and NaN in the output of a layer. It costs little compared to the layer.
 
 use candle_core::Tensor;
 use rayon::prelude::*;
 
-use super::{shape_error, with_f32};
+use super::{check::shape_error, floats::with_f32};
 use crate::KernelError;
 
-/// The first value that is inf or NaN.
+/// A value that is infinite or NaN.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BadValue {
-    /// Its row.
+    /// Row of the value.
     pub row: usize,
-    /// inf, -inf or NaN.
+    /// Infinity, negative infinity or NaN.
     pub value: f32,
 }
 
-/// The first inf or NaN of `x` `[rows, n]`, or `None`.
+/// Returns the first infinity or NaN of `x`, `[rows, n]`.
 ///
 /// # Errors
-/// [`KernelError::Shape`] for a tensor that is no matrix.
+/// [`KernelError::Shape`] if `x` is not a matrix.
 pub fn first_non_finite(x: &Tensor) -> Result<Option<BadValue>, KernelError> {
     let &[_, cols] = x.dims() else {
         return Err(shape_error("finite check", "x", x, "[rows, n]"));
@@ -27,8 +26,8 @@ pub fn first_non_finite(x: &Tensor) -> Result<Option<BadValue>, KernelError> {
     with_f32("finite check", "x", x, |values| {
         let rows = values.par_chunks_exact(cols.max(1)).enumerate();
         rows.find_map_first(|(row, values)| {
-            // A sum of products with zero is NaN exactly if a value is not finite, and the compiler
-            // makes vectors of it.
+            // A sum of products with zero is NaN only if a value is not finite, and the compiler
+            // vectorizes it.
             let probe = values
                 .chunks(256)
                 .map(|run| run.iter().map(|x| x * 0.0).fold(0.0, |a, b| a + b));

@@ -1,54 +1,17 @@
-//! Values of tensors as slices, widened to f32 and rounded back by all threads: at hundreds of
-//! rows, one thread's conversions take as long as the products between them.
+//! Access to the values of tensors as slices. All threads convert them to f32 and back: with hundreds
+//! of rows, conversions on one thread would take as long as the matrix products.
 
 use candle_core::{CpuStorage, DType, Device, Shape, Storage, Tensor};
 use half::{bf16, f16, slice::HalfFloatSliceExt, vec::HalfBitsVecExt};
 use rayon::prelude::*;
 
-use super::expect_cpu;
-use crate::KernelError;
+use super::check::expect_cpu;
+use crate::{KernelError, kernels::Floats};
 
 /// Values of one task.
 const CHUNK: usize = 16_384;
 
-/// A tensor's values, row-major.
-#[derive(Clone, Copy)]
-pub(crate) enum Floats<'a> {
-    F32(&'a [f32]),
-    F16(&'a [f16]),
-    BF16(&'a [bf16]),
-}
-
-impl Floats<'_> {
-    pub(crate) fn len(&self) -> usize {
-        match self {
-            Self::F32(values) => values.len(),
-            Self::F16(values) => values.len(),
-            Self::BF16(values) => values.len(),
-        }
-    }
-
-    /// The value at `index`.
-    pub(crate) fn get(&self, index: usize) -> f32 {
-        match self {
-            Self::F32(values) => values[index],
-            Self::F16(values) => values[index].to_f32(),
-            Self::BF16(values) => values[index].to_f32(),
-        }
-    }
-
-    /// Copies the values from `first` on.
-    pub(crate) fn widen(&self, first: usize, to: &mut [f32]) {
-        let range = first..first + to.len();
-        match self {
-            Self::F32(values) => to.copy_from_slice(&values[range]),
-            Self::F16(values) => values[range].convert_to_f32_slice(to),
-            Self::BF16(values) => values[range].convert_to_f32_slice(to),
-        }
-    }
-}
-
-/// Shows `f` the values of a tensor.
+/// Calls `f` with the values of a tensor, row-major.
 pub(crate) fn with_floats<R>(
     op: &'static str,
     arg: &'static str,
@@ -74,7 +37,7 @@ pub(crate) fn with_floats<R>(
     }
 }
 
-/// Shows `f` the values of a tensor, widened to f32 where they are narrower.
+/// Calls `f` with the values of a tensor, converted to f32, row-major.
 pub(crate) fn with_f32<R>(
     op: &'static str,
     arg: &'static str,
@@ -92,8 +55,7 @@ pub(crate) fn with_f32<R>(
     })
 }
 
-/// Lets `f` change the values of `x`, `chunk` of them at a time, and rounds what it leaves to
-/// `out`.
+/// Returns the values of `x` as `f` changes them, `chunk` values per call, rounded to `out`.
 pub(crate) fn map_chunks(
     op: &'static str,
     x: &Tensor,
@@ -109,7 +71,7 @@ pub(crate) fn map_chunks(
     })?
 }
 
-/// The values of `x` in type `out`.
+/// Rounds the values of `x` to type `out`.
 pub(crate) fn rounded(op: &'static str, x: Tensor, out: DType) -> Result<Tensor, KernelError> {
     if x.dtype() == out {
         Ok(x)
@@ -118,7 +80,7 @@ pub(crate) fn rounded(op: &'static str, x: Tensor, out: DType) -> Result<Tensor,
     }
 }
 
-/// A tensor of type `out` whose values `f` computes, `chunk` of them at a time.
+/// Returns a tensor of type `out` whose values `f` computes, `chunk` values per call.
 pub(crate) fn fill(
     len: usize,
     chunk: usize,
@@ -127,7 +89,8 @@ pub(crate) fn fill(
     f: impl Fn(usize, &mut [f32]) + Sync,
 ) -> Result<Tensor, KernelError> {
     let chunk = chunk.max(1);
-    // Pages of zeros, taken as they are first written: by the thread that has the values.
+    // Zero pages, which the system allocates when they are first written, by the thread that
+    // computes the values.
     let zeros = || vec![0u16; len];
     Ok(match out {
         DType::F16 => {
@@ -163,10 +126,10 @@ where
     let chunks = values.par_chunks_mut(chunk).enumerate();
     chunks.for_each_init(
         || vec![0.0; chunk],
-        |room, (index, values)| {
-            let room = &mut room[..values.len()];
-            f(index, room);
-            values.convert_from_f32_slice(room);
+        |buffer, (index, values)| {
+            let buffer = &mut buffer[..values.len()];
+            f(index, buffer);
+            values.convert_from_f32_slice(buffer);
         },
     );
     values

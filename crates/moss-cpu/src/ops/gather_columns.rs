@@ -1,22 +1,23 @@
-//! Columns that lie in runs, brought together.
+//! Selection of columns at regular intervals.
 
 use candle_core::{DType, Tensor};
 
 use super::{
+    check::shape_error,
     floats::{fill, with_floats},
-    shape_error,
 };
 use crate::KernelError;
 
 const OP: &str = "gather_columns";
 
-/// Of each row, the values from `first` on in runs of `run`, which begin `stride` apart.
+/// Returns `run` columns, from `first` on, of every `stride` columns of each row.
 ///
 /// # Shapes
 /// - `x`: `[rows, n * stride]`; the result is `[rows, n * run]`, rounded to `out`
 ///
 /// # Errors
-/// [`KernelError::Shape`] for rows that are no whole strides, or runs that leave theirs.
+/// [`KernelError::Shape`] if the number of columns is not a multiple of `stride`, or `first + run`
+/// exceeds it.
 pub fn gather_columns(
     x: &Tensor,
     first: usize,
@@ -53,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn runs_of_every_row_are_brought_together() {
+    fn columns_of_every_row_are_gathered() {
         let values: Vec<f32> = (0..24).map(|value| value as f32).collect();
         let x = Tensor::from_vec(values, (2, 12), &Device::Cpu).unwrap();
         let found = gather_columns(&x, 2, 3, 6, DType::F16)
@@ -65,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn runs_that_leave_their_stride_are_refused() {
+    fn runs_that_exceed_their_stride_are_rejected() {
         let x = Tensor::zeros((2, 12), DType::F32, &Device::Cpu).unwrap();
         for (first, run, stride) in [(4, 3, 6), (0, 0, 6), (0, 3, 5)] {
             assert!(gather_columns(&x, first, run, stride, DType::F32).is_err());

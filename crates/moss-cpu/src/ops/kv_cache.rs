@@ -1,15 +1,15 @@
-//! One layer's part of the key/value cache: storage in blocks, written in place.
+//! KV cache of one layer: storage in blocks, written in place.
 
 use candle_core::{CpuStorage, DType, Device, InplaceOp2, Layout, Tensor};
 use half::{bf16, f16, vec::HalfBitsVecExt};
 
-use super::{expect_cpu, shape_error};
+use super::check::{expect_cpu, shape_error};
 use crate::{KernelError, Rule};
 
 const OP: &str = "kv_write";
 
-/// Keys and values of one layer, `[num_blocks, num_heads, block_size, head_dim]` each: a block's
-/// rows of one head are one contiguous run.
+/// Keys and values of one layer, `[num_blocks, num_heads, block_size, head_dim]` each: the positions
+/// of a block and head are contiguous.
 #[derive(Debug)]
 pub struct KvLayer {
     pub(crate) keys: Tensor,
@@ -17,11 +17,11 @@ pub struct KvLayer {
 }
 
 impl KvLayer {
-    /// Storage that takes memory as it is first written.
+    /// Reserves storage, which uses memory when it is first written.
     ///
     /// # Errors
     /// [`KernelError::Dtype`] for a type other than f32, f16 and bf16; [`KernelError::Argument`]
-    /// for an extent of zero, or more elements than memory has addresses.
+    /// for an extent of zero, or more bytes than can be allocated.
     pub fn zeros(
         num_blocks: usize,
         num_heads: usize,
@@ -65,7 +65,7 @@ impl KvLayer {
         } else {
             size_of::<f16>()
         };
-        if !is_to_be_had(2 * len * wide) {
+        if !can_allocate(2 * len * wide) {
             let rule = Rule::Memory {
                 needed: (2 * len * wide) as u64,
             };
@@ -77,8 +77,8 @@ impl KvLayer {
             });
         }
         let shape = (num_blocks, num_heads, block_size, head_dim);
-        // `vec![0; n]` of a primitive type asks the system for zero pages and touches none of them;
-        // of a half type it would write them all.
+        // `vec![0; n]` of a primitive type allocates zero pages without writing them. Of a half type
+        // it would write them all.
         let storage = || match dtype {
             DType::F32 => Ok(Tensor::from_vec(vec![0f32; len], shape, device)?),
             DType::F16 => Ok(Tensor::from_vec(
@@ -103,11 +103,11 @@ impl KvLayer {
         })
     }
 
-    /// A cache with these contents, `[num_blocks, num_heads, block_size, head_dim]` each.
+    /// Returns a cache with these contents, `[num_blocks, num_heads, block_size, head_dim]` each.
     ///
     /// # Errors
     /// [`KernelError::Shape`] for other shapes; [`KernelError::Dtype`] for a type other than f32,
-    /// f16 and bf16, or values of another type than the keys.
+    /// f16 and bf16, or if the types of keys and values differ.
     pub fn from_tensors(keys: Tensor, values: Tensor) -> Result<Self, KernelError> {
         let op = "kv cache";
         if keys.rank() != 4 {
@@ -135,18 +135,18 @@ impl KvLayer {
         Ok(Self { keys, values })
     }
 
-    /// `(num_blocks, num_heads, block_size, head_dim)`
+    /// Returns `(num_blocks, num_heads, block_size, head_dim)`.
     pub(crate) fn extents(&self) -> Result<(usize, usize, usize, usize), KernelError> {
         Ok(self.keys.dims4()?)
     }
 }
 
-/// Whether the system would give so many bytes at all: an allocation that fails ends the program.
-fn is_to_be_had(bytes: usize) -> bool {
-    let mut room = Vec::<u8>::new();
-    let given = room.try_reserve_exact(bytes).is_ok();
-    std::hint::black_box(room); // or the compiler would not ask
-    given
+/// Tests an allocation of so many bytes, because a failed allocation aborts the program.
+fn can_allocate(bytes: usize) -> bool {
+    let mut memory = Vec::<u8>::new();
+    let is_reserved = memory.try_reserve_exact(bytes).is_ok();
+    std::hint::black_box(memory); // or the compiler would remove the allocation
+    is_reserved
 }
 
 /// Writes the keys and values of each row into the slot of its position.
@@ -156,8 +156,8 @@ fn is_to_be_had(bytes: usize) -> bool {
 ///   * block_size + offset`
 ///
 /// # Errors
-/// [`KernelError::Shape`] when the extents do not fit; [`KernelError::Argument`] for a slot past
-/// the cache.
+/// [`KernelError::Shape`] and [`KernelError::Dtype`] if keys or values do not match the cache;
+/// [`KernelError::Argument`] for a slot past the cache.
 pub fn kv_write(
     cache: &KvLayer,
     keys: &Tensor,

@@ -2,17 +2,18 @@
 
 use candle_core::{DType, Tensor};
 
-use super::{floats::map_chunks, shape_error};
+use super::{check::shape_error, floats::map_chunks};
 use crate::KernelError;
 
-/// `(x - mean) / sqrt(variance + eps) * weight + bias`, row by row. Source: arXiv 1607.06450.
+/// Computes `(x - mean) / sqrt(variance + eps) * weight + bias` of each row. Source: arXiv
+/// 1607.06450.
 ///
 /// # Shapes
 /// - `x`: `[rows, hidden]` f32; `weight`, `bias`: `[hidden]`; the result has the shape of `x`,
 ///   rounded to `out`
 ///
 /// # Errors
-/// [`KernelError::Shape`] when the lengths differ.
+/// [`KernelError::Shape`] if the lengths differ.
 pub fn layer_norm(
     x: &Tensor,
     weight: &[f32],
@@ -30,7 +31,8 @@ pub fn layer_norm(
         ));
     }
     map_chunks("layer_norm", x, hidden, out, |_, row| {
-        // f64 sums: the residual stream has a few lanes hundreds of times larger than the rest.
+        // f64 sums, because a few values of the residual stream are hundreds of times larger than
+        // the others.
         let mean = row.iter().map(|x| f64::from(*x)).sum::<f64>() / hidden as f64;
         let variance = row
             .iter()

@@ -1,25 +1,25 @@
-//! The sum that closes a block.
+//! The residual sum of a MossBlock.
 
 use candle_core::{DType, Tensor};
 
 use super::{
+    check::shape_error,
     floats::{fill, with_f32},
-    shape_error,
 };
 use crate::KernelError;
 
 const OP: &str = "residual";
 
-/// Values that one task adds.
+/// Values of one task.
 const CHUNK: usize = 4096;
 
 /// Returns `(x + attention) + mlp`, value by value, in f32.
 ///
 /// # Shapes
-/// - `x`, `attention`, `mlp`: the same shape, which the result has too; `x` is f32
+/// - `x`, `attention`, `mlp` and the result: the same shape; `x` and the result are f32
 ///
 /// # Errors
-/// [`KernelError::Shape`] when the shapes differ; [`KernelError::Dtype`] for tensors of integers.
+/// [`KernelError::Shape`] if the shapes differ; [`KernelError::Dtype`] for tensors of integers.
 pub fn add_residual(x: &Tensor, attention: &Tensor, mlp: &Tensor) -> Result<Tensor, KernelError> {
     for (arg, other) in [("attention", attention), ("mlp", mlp)] {
         if other.dims() != x.dims() {
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_residual_sum_has_the_bits_of_two_additions_in_order() {
+    fn the_residual_sum_equals_two_additions_in_order() {
         let values = |seed: u32| -> Vec<f32> {
             (0..3 * 4099u32)
                 .map(|i| {
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn tensors_of_another_shape_are_refused() {
+    fn tensors_of_another_shape_are_rejected() {
         let zeros = |rows| Tensor::zeros((rows, 4), DType::F32, &Device::Cpu).unwrap();
         let error = add_residual(&zeros(2), &zeros(2), &zeros(1)).unwrap_err();
         assert!(

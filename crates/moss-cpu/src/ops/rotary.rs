@@ -1,10 +1,14 @@
-//! Rotary position embedding in GPT-J style: lanes (2i, 2i+1) of a head turn together.
-//! Source: RoFormer, arXiv 2104.09864, section 3.4. Only the first `rotary_dim` lanes rotate.
+//! Rotary position embedding in GPT-J style: elements `2i` and `2i + 1` of a head are rotated as a
+//! pair. Only the first `rotary_dim` elements are rotated. Source: RoFormer, arXiv 2104.09864,
+//! section 3.4.
 
 use candle_core::{Device, Tensor};
 use half::f16;
 
-use super::{expect_cpu, floats::map_chunks, shape_error};
+use super::{
+    check::{expect_cpu, shape_error},
+    floats::map_chunks,
+};
 use crate::{KernelError, Rule};
 
 const OP: &str = "rotary";
@@ -12,15 +16,15 @@ const OP: &str = "rotary";
 /// Precision of the rotary frequencies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum RopePrecision {
-    /// What the weights were trained with.
+    /// The precision of training.
     #[default]
     F32,
-    /// Frequencies rounded to f16, as upstream's quantised models compute them; up to 0.76 rad off
-    /// within 2048 positions.
+    /// Frequencies rounded to f16, as the published code computes them for quantized models. The
+    /// error is up to 0.76 rad within 2048 positions.
     F16,
 }
 
-/// Sines and cosines of every position: `[context_length, rotary_dim / 2]` each.
+/// Sines and cosines of all positions, `[context_length, rotary_dim / 2]` each.
 #[derive(Debug)]
 pub struct RopeTable {
     sin: Vec<f32>,
@@ -48,28 +52,28 @@ impl RopeTable {
         })
     }
 
-    /// Sines, `[context_length, rotary_dim / 2]` row-major.
+    /// Returns the sines, `[context_length, rotary_dim / 2]`, row-major.
     pub fn sin(&self) -> &[f32] {
         &self.sin
     }
 
-    /// Cosines, likewise.
+    /// Returns the cosines, in the same shape.
     pub fn cos(&self) -> &[f32] {
         &self.cos
     }
 
-    /// Returns the number of pairs of lanes that turn.
+    /// Returns the number of pairs that are rotated.
     pub fn pairs(&self) -> usize {
         self.pairs
     }
 
-    /// Positions there are angles for.
+    /// Returns the number of positions in the table.
     fn positions(&self) -> usize {
         self.sin.len().checked_div(self.pairs).unwrap_or(usize::MAX)
     }
 }
 
-/// Sines and cosines, `[context_length, rotary_dim / 2]` each.
+/// Returns sines and cosines, `[context_length, rotary_dim / 2]` each.
 fn rope_angles(
     rotary_dim: usize,
     context_length: usize,
@@ -83,8 +87,8 @@ fn rope_angles(
             rule: Rule::Even,
         });
     }
-    // Upstream's quantised models are built under a default dtype of f16, which rounds each step on
-    // the way.
+    // The published code builds quantized models with f16 as the default dtype, so each step is
+    // rounded.
     let round = |value: f32| match precision {
         RopePrecision::F32 => value,
         RopePrecision::F16 => f16::from_f32(value).to_f32(),
@@ -107,15 +111,15 @@ fn rope_angles(
     ))
 }
 
-/// Turns every head of every row by its row's position.
+/// Rotates every head of each row by the position of the row.
 ///
 /// # Shapes
 /// - `x`: `[rows, heads, head_dim]`, f32, f16 or bf16; `positions`: `[rows]`; the result has the
 ///   shape and type of `x`
 ///
 /// # Errors
-/// [`KernelError::Shape`] when the extents do not fit; [`KernelError::Argument`] for a position
-/// past the table.
+/// [`KernelError::Shape`] for an `x` of another shape; [`KernelError::Argument`] for a position past
+/// the table.
 pub fn rotary(x: &Tensor, table: &RopeTable, positions: &[u32]) -> Result<Tensor, KernelError> {
     let &[rows, heads, head_dim] = x.dims() else {
         return Err(shape_error(OP, "x", x, "[rows, heads, head_dim]"));

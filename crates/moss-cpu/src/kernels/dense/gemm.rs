@@ -1,23 +1,35 @@
-//! Many rows: a panel of the weight is widened block by block and multiplied tile by tile (bound by
-//! arithmetic).
+//! GEMM for prefill: a panel of the weight is converted to f32 block by block, and multiplied tile
+//! by tile. Arithmetic is the limit.
 //!
 //! A tile of `TILE_ROWS x 4` dot products loads 10 vectors for 24 multiply-adds. Its rows of `x`
-//! stay in the first-level cache while the panel passes by in the second; each block ends in one
-//! sum an output, so little waits in memory between blocks.
+//! stay in the first-level cache while the panel is read from the second level. Each block ends in
+//! one sum per output, so few sums are kept in memory between blocks.
 
-use super::{BLOCK, Element, PANEL, Task};
+use super::task::{BLOCK, Task, row_stride};
 use crate::kernels::{
     Aligned,
-    simd::{Kernel, Simd},
+    element::Element,
+    prefetch::prefetch,
+    rows::Rows,
+    simd::{Chunk, Kernel, Simd},
 };
 
 /// Outputs of a tile.
-pub(super) const OUTPUTS: usize = 4;
+const OUTPUTS: usize = 4;
+/// Outputs of one task, at most: their converted weights and sums stay in the second-level cache.
+const PANEL: usize = 192;
 /// Rows whose sums are kept together.
 const ROW_CHUNK: usize = 512;
+/// Values of a cache line.
 const LINE: usize = 64 / size_of::<f32>();
 
 const _: () = assert!(PANEL.is_multiple_of(OUTPUTS));
+
+/// Returns the outputs of one task, so that every thread gets several tasks.
+pub(super) fn tile_outputs(outputs: usize) -> usize {
+    let share = outputs.div_ceil(4 * rayon::current_num_threads());
+    share.next_multiple_of(OUTPUTS).min(PANEL)
+}
 
 pub(super) struct Gemm<'a, E>(pub(super) Task<'a, E>);
 
@@ -25,201 +37,148 @@ impl<E: Element> Kernel for Gemm<'_, E> {
     type Output = ();
 
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
-        let task = &self.0;
-        let outputs = task.end - task.first;
+    fn run<S: Simd>(self, simd: S) {
+        let mut task = self.0;
+        let (inputs, outputs) = (task.inputs, task.out.len());
         let padded_outputs = outputs.next_multiple_of(OUTPUTS);
-        // The rows that fill up the last tile stay zero, and what they sum to is never read.
+        // The rows that pad the last tile stay zero, and their sums are not used.
         let mut panel = Aligned::zeros(padded_outputs * BLOCK);
         let mut sums = Aligned::zeros(task.rows.min(ROW_CHUNK) * padded_outputs);
         for first_row in (0..task.rows).step_by(ROW_CHUNK) {
             let rows = (task.rows - first_row).min(ROW_CHUNK);
             sums.fill(0.0);
-            for block in (0..task.inputs).step_by(BLOCK) {
-                let len = (task.inputs - block).min(BLOCK);
-                // SAFETY: `panel` holds a row of BLOCK values for every output; `x` and `sums` hold
-                // these rows.
-                unsafe {
-                    self.widen::<S>(block, len, &mut panel);
-                    self.multiply::<S>(
-                        first_row,
-                        rows,
-                        block,
-                        len.next_multiple_of(S::LANES),
-                        &panel,
-                        &mut sums,
-                    );
-                }
+            for first in (0..inputs).step_by(BLOCK) {
+                let len = (inputs - first).min(BLOCK);
+                convert(simd, &task, first, len, &mut panel);
+                let stride = row_stride(task.rows, inputs);
+                let block = Block {
+                    x: &task.x[first_row * stride + first..],
+                    stride,
+                    rows,
+                    len: len.next_multiple_of(S::LANES),
+                    panel: &panel,
+                };
+                block.multiply(simd, &mut sums);
             }
             for (row, sums) in sums.chunks_exact(padded_outputs).take(rows).enumerate() {
                 for (output, sum) in sums[..outputs].iter().enumerate() {
-                    // SAFETY: a row of this chunk, an output of this task.
-                    unsafe { task.write(first_row + row, task.first + output, *sum) };
+                    task.write(first_row + row, output, *sum);
                 }
             }
         }
     }
 }
 
-impl<E: Element> Gemm<'_, E> {
-    /// # Safety
-    /// The instruction set is there; `block + len` is at most the task's inputs, and `panel` has
-    /// BLOCK values for each of its outputs.
-    #[inline(always)]
-    unsafe fn widen<S: Simd>(&self, block: usize, len: usize, panel: &mut [f32]) {
-        let task = &self.0;
-        let whole = len / S::LANES * S::LANES;
-        for (output, row) in (task.first..task.end).zip(panel.chunks_exact_mut(BLOCK)) {
-            // SAFETY: vectors below `whole` lie within the weight's row and within BLOCK.
-            unsafe {
-                let from = task
-                    .weight
-                    .as_ptr()
-                    .add((output * task.inputs + block) * E::BYTES);
-                for at in (0..whole).step_by(S::LANES) {
-                    S::store(
-                        row.as_mut_ptr().add(at),
-                        E::load::<S>(from.add(at * E::BYTES)),
-                    );
-                }
-                if whole < len {
-                    S::store(
-                        row.as_mut_ptr().add(whole),
-                        task.load_tail::<S>(output, block + whole),
-                    );
-                }
-            }
+/// Converts `len` inputs of each output, from input `first` on, to rows of `panel`.
+#[inline(always)]
+fn convert<S: Simd, E: Element>(
+    simd: S,
+    task: &Task<'_, E>,
+    first: usize,
+    len: usize,
+    panel: &mut [f32],
+) {
+    let element = size_of::<E>();
+    let whole = len / S::LANES;
+    for (output, row) in panel
+        .chunks_exact_mut(BLOCK)
+        .take(task.out.len())
+        .enumerate()
+    {
+        let weights = &task.weight(task.out.first() + output)[first * element..][..len * element];
+        let (weights, tail) = weights.split_at(whole * S::LANES * element);
+        let row = S::Floats::split_mut(row);
+        for (to, from) in row.iter_mut().zip(E::Packed::<S>::split(weights)) {
+            simd.store(to, E::load(simd, from));
+        }
+        if !tail.is_empty() {
+            simd.store(&mut row[whole], Task::<E>::load_tail(simd, tail));
         }
     }
+}
 
-    /// # Safety
-    /// The instruction set is there; the task's `x` has the rows `first_row..first_row + rows` with
-    /// `block + len` values; `sums` has as many rows with a value for every row of the panel.
+/// A block of inputs.
+struct Block<'a> {
+    /// `[rows, len]`, `stride` apart.
+    x: &'a [f32],
+    stride: usize,
+    rows: usize,
+    /// Inputs, a multiple of `LANES`.
+    len: usize,
+    /// `[outputs, BLOCK]`
+    panel: &'a [f32],
+}
+
+impl Block<'_> {
+    /// Adds the products to `sums`, `[rows, outputs]`.
     #[inline(always)]
-    unsafe fn multiply<S: Simd>(
-        &self,
-        first_row: usize,
-        rows: usize,
-        block: usize,
-        len: usize,
-        panel: &[f32],
-        sums: &mut [f32],
-    ) {
-        let stride = self.0.stride();
-        let outputs = panel.len() / BLOCK;
+    fn multiply<S: Simd>(&self, simd: S, sums: &mut [f32]) {
         let mut row = 0;
-        // SAFETY: tiles stay within `rows` and `outputs`; see `tiles`.
-        unsafe {
-            let x = self.0.x.as_ptr().add(first_row * stride + block);
-            let sums = sums.as_mut_ptr();
-            while row + S::TILE_ROWS <= rows {
-                let (x, sums) = (x.add(row * stride), sums.add(row * outputs));
-                match S::TILE_ROWS {
-                    6 => tiles::<S, 6>(x, stride, panel, len, sums, outputs),
-                    _ => tiles::<S, 3>(x, stride, panel, len, sums, outputs),
+        while row + S::TILE_ROWS <= self.rows {
+            match S::TILE_ROWS {
+                6 => self.tiles::<S, 6>(simd, row, sums),
+                _ => self.tiles::<S, 3>(simd, row, sums),
+            }
+            row += S::TILE_ROWS;
+        }
+        while row + 2 <= self.rows {
+            self.tiles::<S, 2>(simd, row, sums);
+            row += 2;
+        }
+        if row < self.rows {
+            self.tiles::<S, 1>(simd, row, sums);
+        }
+    }
+
+    /// Multiplies `M` rows with all outputs of the panel.
+    #[inline(always)]
+    fn tiles<S: Simd, const M: usize>(&self, simd: S, row: usize, sums: &mut [f32]) {
+        let outputs = self.panel.len() / BLOCK;
+        let vectors = self.len / S::LANES;
+        let x = Rows::new(&self.x[row * self.stride..], self.stride, vectors);
+        // The next rows of `x` are not cached. A few lines are prefetched with each tile.
+        let lines = (M * self.len.div_ceil(LINE)).div_ceil(outputs / OUTPUTS);
+        let (mut next_row, mut at) = (row + M, 0);
+        for n in (0..outputs).step_by(OUTPUTS) {
+            for _ in 0..lines {
+                let offset = next_row * self.stride + at;
+                prefetch(self.x.as_ptr().wrapping_add(offset));
+                at += LINE;
+                if at >= self.len {
+                    (next_row, at) = (next_row + 1, 0);
                 }
-                row += S::TILE_ROWS;
             }
-            while row + 2 <= rows {
-                tiles::<S, 2>(
-                    x.add(row * stride),
-                    stride,
-                    panel,
-                    len,
-                    sums.add(row * outputs),
-                    outputs,
-                );
-                row += 2;
-            }
-            if row < rows {
-                tiles::<S, 1>(
-                    x.add(row * stride),
-                    stride,
-                    panel,
-                    len,
-                    sums.add(row * outputs),
-                    outputs,
-                );
+            let w = Rows::new(&self.panel[n * BLOCK..], BLOCK, vectors);
+            let acc = tile::<S, M>(simd, x, w);
+            for (m, acc) in acc.into_iter().enumerate() {
+                let sums = &mut sums[(row + m) * outputs..][..outputs];
+                simd.add_sums(&mut <[f32; 4]>::split_mut(sums)[n / OUTPUTS], acc);
             }
         }
     }
 }
 
-/// `M` rows by all outputs of the panel.
-///
-/// # Safety
-/// As for [`tile`], with `outputs` rows in `panel`, BLOCK apart.
+/// Returns the sums of products of `M` rows and [`OUTPUTS`] outputs, each in `LANES` partial sums.
 #[inline(always)]
-unsafe fn tiles<S: Simd, const M: usize>(
-    x: *const f32,
-    stride: usize,
-    panel: &[f32],
-    len: usize,
-    sums: *mut f32,
-    outputs: usize,
-) {
-    // The next rows of `x` come from afar: asked for little by little, they are there when their
-    // turn comes.
-    let lines = (M * len.div_ceil(LINE)).div_ceil(outputs / OUTPUTS);
-    let (mut row, mut at) = (M, 0);
-    for n in (0..outputs).step_by(OUTPUTS) {
-        for _ in 0..lines {
-            S::prefetch(x.wrapping_add(row * stride + at).cast());
-            at += LINE;
-            if at >= len {
-                (row, at) = (row + 1, 0);
-            }
+fn tile<S: Simd, const M: usize>(
+    simd: S,
+    x: Rows<'_, S::Floats, M>,
+    w: Rows<'_, S::Floats, OUTPUTS>,
+) -> [[S::F; OUTPUTS]; M] {
+    let mut acc = [[simd.splat(0.0); OUTPUTS]; M];
+    for at in 0..w.len() {
+        // No closures here: they would not be compiled with the features of the function around
+        // them.
+        let mut rows = [simd.splat(0.0); M];
+        for (m, row) in rows.iter_mut().enumerate() {
+            *row = simd.load(x.get(m, at));
         }
-        // SAFETY: the caller's.
-        unsafe {
-            tile::<S, M>(
-                x,
-                stride,
-                panel.as_ptr().add(n * BLOCK),
-                len,
-                sums.add(n),
-                outputs,
-            )
-        };
-    }
-}
-
-/// Adds `len` products to the sums of `M` rows by [`OUTPUTS`] outputs.
-///
-/// # Safety
-/// The instruction set is there. `x` has `M` rows of `len` values, `stride` apart; `w` has
-/// `OUTPUTS` rows of `len`, BLOCK apart; `sums` has `M` rows of `OUTPUTS` values, `outputs` apart;
-/// `len` is a multiple of `LANES`.
-#[inline(always)]
-unsafe fn tile<S: Simd, const M: usize>(
-    x: *const f32,
-    stride: usize,
-    w: *const f32,
-    len: usize,
-    sums: *mut f32,
-    outputs: usize,
-) {
-    // SAFETY: this function's own contract.
-    unsafe {
-        let mut acc = [[S::splat(0.0); OUTPUTS]; M];
-        let mut at = 0;
-        while at < len {
-            // No closures here: they would not take on the instruction set of the function around
-            // them.
-            let mut rows = [S::splat(0.0); M];
-            for (m, row) in rows.iter_mut().enumerate() {
-                *row = S::load(x.add(m * stride + at));
+        for n in 0..OUTPUTS {
+            let w = simd.load(w.get(n, at));
+            for (acc, row) in acc.iter_mut().zip(rows) {
+                acc[n] = simd.fma(w, row, acc[n]);
             }
-            for n in 0..OUTPUTS {
-                let w = S::load(w.add(n * BLOCK + at));
-                for (acc, row) in acc.iter_mut().zip(rows) {
-                    acc[n] = S::fma(w, row, acc[n]);
-                }
-            }
-            at += S::LANES;
-        }
-        for (m, acc) in acc.into_iter().enumerate() {
-            S::add_sums(sums.add(m * outputs), acc);
         }
     }
+    acc
 }

@@ -1,20 +1,22 @@
-//! Few rows: dot products straight from the file, which is read once (bandwidth-bound).
+//! GEMV for decode: up to four dot products per output, on the weight as it is stored. Each weight
+//! is read once, so memory bandwidth is the limit.
 
-use super::{BLOCK, Element, Task};
+use super::task::{BLOCK, Task};
 use crate::kernels::{
-    isa::reads_past_caches,
-    simd::{Kernel, Simd},
+    element::Element,
+    prefetch::{prefetch_once, reads_past_caches},
+    simd::{Chunk, Kernel, Simd},
 };
 
-/// Inputs of a block that are read before those of the block beside it: 128 halves are four cache
-/// lines.
+/// Inputs that are read from one block before the kernel reads the next block: 128 halves are four
+/// cache lines.
 const BURST: usize = 128;
-/// Blocks that are asked for ahead of their use.
+/// Blocks between a load and the prefetch that is issued with it.
 const AHEAD: usize = 3;
-/// Values of `x` that stay in the first-level cache while a weight passes by.
-const NEAR: usize = 8192;
-/// Outputs that take a piece of `x` in turns where all of it would not stay.
-const TURNS: usize = 8;
+/// Values of `x` that stay in the first-level cache while weights stream through it.
+const CACHED_INPUTS: usize = 8192;
+/// Outputs that are computed together, block by block, if `x` does not stay in the cache.
+const INTERLEAVED: usize = 8;
 
 const _: () = assert!(BLOCK.is_multiple_of(BURST));
 
@@ -24,175 +26,149 @@ impl<E: Element> Kernel for Gemv<'_, E> {
     type Output = ();
 
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
-        // SAFETY: the caller's.
-        unsafe {
-            if reads_past_caches() {
-                self.dot_products::<S, true>()
-            } else {
-                self.dot_products::<S, false>()
-            }
+    fn run<S: Simd>(self, simd: S) {
+        if reads_past_caches() {
+            self.dot_products::<S, true>(simd);
+        } else {
+            self.dot_products::<S, false>(simd);
         }
     }
 }
 
 impl<E: Element> Gemv<'_, E> {
-    /// # Safety
-    /// The instruction set is there.
     #[inline(always)]
-    unsafe fn dot_products<S: Simd, const PAST: bool>(&self) {
-        // SAFETY: the caller's; `rows`, one to four, is what it is matched with.
-        unsafe {
-            match self.0.rows {
-                // A chain of additions waits for itself: with rows and blocks, three at least are
-                // under way in whole pieces.
-                1 => self.outputs::<S, 1, 3, PAST>(),
-                2 => self.outputs::<S, 2, 3, PAST>(),
-                3 => self.outputs::<S, 3, 2, PAST>(),
-                _ => self.outputs::<S, 4, 2, PAST>(),
-            }
+    fn dot_products<S: Simd, const PAST: bool>(self, simd: S) {
+        match self.0.rows {
+            // An addition waits for the previous one to the same sum. Rows times blocks gives at
+            // least three independent sums.
+            1 => self.outputs::<S, 1, 3, PAST>(simd),
+            2 => self.outputs::<S, 2, 3, PAST>(simd),
+            3 => self.outputs::<S, 3, 2, PAST>(simd),
+            _ => self.outputs::<S, 4, 2, PAST>(simd),
         }
     }
 
-    /// Pieces of `K` blocks, one output after the other: where one output takes all of `x` at once,
-    /// the weight is read from its beginning to its end.
-    ///
-    /// # Safety
-    /// The instruction set is there, and there are `M` rows.
+    /// Computes the outputs for `M` rows in steps of `K` blocks. If `x` stays in the cache, one
+    /// output follows the other, so that the weight is read from beginning to end.
     #[inline(always)]
-    unsafe fn outputs<S: Simd, const M: usize, const K: usize, const PAST: bool>(&self) {
+    fn outputs<S: Simd, const M: usize, const K: usize, const PAST: bool>(mut self, simd: S) {
         let inputs = self.0.inputs;
+        let (start, end) = (self.0.out.first(), self.0.out.first() + self.0.out.len());
         let ahead = AHEAD.div_ceil(K);
-        let turns = if M * inputs <= NEAR { 1 } else { TURNS };
-        for first in (self.0.first..self.0.end).step_by(turns) {
-            let outputs = first..(first + turns).min(self.0.end);
-            let mut totals = [[0.0f32; M]; TURNS];
+        let together = if M * inputs <= CACHED_INPUTS {
+            1
+        } else {
+            INTERLEAVED
+        };
+        for first in (start..end).step_by(together) {
+            let outputs = first..(first + together).min(end);
+            let mut totals = [[0.0f32; M]; INTERLEAVED];
             let mut block = 0;
             while block < inputs {
                 let many = block + K * BLOCK <= inputs;
                 let behind = block + if many { K * BLOCK } else { BLOCK };
                 for (output, totals) in outputs.clone().zip(&mut totals) {
-                    let next = if turns == 1 {
-                        self.weight(output, block + AHEAD * BLOCK)
+                    let next = if together == 1 {
+                        self.0.address(output, block + AHEAD * BLOCK)
                     } else if output + ahead < outputs.end {
-                        self.weight(output + ahead, block)
+                        self.0.address(output + ahead, block)
                     } else if behind < inputs {
-                        self.weight(output + ahead - outputs.len(), behind)
+                        self.0.address(output + ahead - outputs.len(), behind)
                     } else {
-                        self.weight(output + ahead, 0)
+                        self.0.address(output + ahead, 0)
                     };
-                    // SAFETY: the caller's; the blocks lie within the row.
-                    unsafe {
-                        if many {
-                            self.whole_blocks::<S, M, K, PAST>(output, block, next, totals);
-                        } else if behind <= inputs {
-                            self.whole_blocks::<S, M, 1, PAST>(output, block, next, totals);
-                        } else {
-                            self.last_block::<S, M>(output, block, totals);
-                        }
+                    if many {
+                        self.blocks::<S, M, K, PAST>(simd, output, block, next, totals);
+                    } else if behind <= inputs {
+                        self.blocks::<S, M, 1, PAST>(simd, output, block, next, totals);
+                    } else {
+                        self.last_block::<S, M>(simd, output, block, totals);
                     }
                 }
                 block = behind;
             }
             for (output, totals) in outputs.zip(totals) {
-                for (m, total) in totals.into_iter().enumerate() {
-                    // SAFETY: a row and an output of this task.
-                    unsafe { self.0.write(m, output, total) };
+                for (row, total) in totals.into_iter().enumerate() {
+                    self.0.write(row, output - start, total);
                 }
             }
         }
     }
 
-    /// Where the weight of an output and an input lies, or would lie.
+    /// Adds the products of `K` whole blocks, from input `block` on, to the totals of `M` rows.
+    /// Prefetches as many bytes from `next` on.
     #[inline(always)]
-    fn weight(&self, output: usize, input: usize) -> *const u8 {
-        self.0
-            .weight
-            .as_ptr()
-            .wrapping_add((output * self.0.inputs + input) * E::BYTES)
-    }
-
-    /// Adds `K` blocks, which begin at the input `block`, to the totals of `M` rows, and asks for
-    /// as much from `next` on.
-    ///
-    /// # Safety
-    /// The instruction set is there, the task has `M` rows, the output and these inputs.
-    #[inline(always)]
-    unsafe fn whole_blocks<S: Simd, const M: usize, const K: usize, const PAST: bool>(
+    fn blocks<S: Simd, const M: usize, const K: usize, const PAST: bool>(
         &self,
+        simd: S,
         output: usize,
         block: usize,
         next: *const u8,
         totals: &mut [f32; M],
     ) {
-        let task = &self.0;
-        let stride = task.stride();
-        // SAFETY: rows of `x` have `stride` values, rows of the weight `inputs` elements. The
-        // prefetch may point anywhere.
-        unsafe {
-            let mut sums = [[S::splat(0.0); 4]; M];
-            let x = task.x.as_ptr().add(block);
-            let weight = self.weight(output, block);
-            for burst in (0..BLOCK).step_by(BURST) {
-                for k in 0..K {
-                    for at in (0..BURST).step_by(S::LANES) {
-                        let at = k * BLOCK + burst + at;
-                        let from = weight.add(at * E::BYTES);
-                        if (at * E::BYTES).is_multiple_of(64) {
-                            S::prefetch_once::<PAST>(next.wrapping_add(at * E::BYTES));
-                        }
-                        let w = E::load::<S>(from);
-                        for (m, sums) in sums.iter_mut().enumerate() {
-                            sums[k] = S::fma(w, S::load(x.add(m * stride + at)), sums[k]);
-                        }
+        let element = size_of::<E>();
+        let weights = &self.0.weight(output)[block * element..][..K * BLOCK * element];
+        let weights = E::Packed::<S>::split(weights);
+        let x = self.0.x::<S, M>(block, K * BLOCK / S::LANES);
+        let mut sums = [[simd.splat(0.0); 4]; M];
+        // Ranges with constant ends, from which the compiler derives that `at` is in bounds.
+        for burst in 0..BLOCK / BURST {
+            for k in 0..K {
+                for vector in 0..BURST / S::LANES {
+                    let at = (k * BLOCK + burst * BURST) / S::LANES + vector;
+                    if (vector * S::LANES * element).is_multiple_of(64) {
+                        prefetch_once::<PAST, _>(next.wrapping_add(at * S::LANES * element));
+                    }
+                    let w = E::load(simd, &weights[at]);
+                    for (row, sums) in sums.iter_mut().enumerate() {
+                        sums[k] = simd.fma(w, simd.load(x.get(row, at)), sums[k]);
                     }
                 }
             }
-            for (total, sums) in totals.iter_mut().zip(sums) {
-                let mut blocks = [0.0; 4];
-                S::add_sums(blocks.as_mut_ptr(), sums);
-                // One after the other, as many rows have them.
-                for block in &blocks[..K] {
-                    *total += block;
-                }
+        }
+        for (total, sums) in totals.iter_mut().zip(sums) {
+            let mut blocks = [0.0; 4];
+            simd.add_sums(&mut blocks, sums);
+            // One block after the other, in the order of GEMM.
+            for block in &blocks[..K] {
+                *total += block;
             }
         }
     }
 
-    /// Adds what is behind the last whole block, from the input `block`, to the totals of `M` rows.
-    ///
-    /// # Safety
-    /// The instruction set is there, the task has `M` rows, the output, and less than a block of
-    /// inputs from there.
+    /// Adds the products of the last inputs, from input `block` on and fewer than a block, to the
+    /// totals of `M` rows.
     #[inline(always)]
-    unsafe fn last_block<S: Simd, const M: usize>(
+    fn last_block<S: Simd, const M: usize>(
         &self,
+        simd: S,
         output: usize,
         block: usize,
         totals: &mut [f32; M],
     ) {
-        let task = &self.0;
-        let (inputs, stride) = (task.inputs, task.stride());
-        let whole = inputs / S::LANES * S::LANES;
-        // SAFETY: vectors start below `whole`, or are the last, behind which `x` has zeros.
-        unsafe {
-            let mut sums = [S::splat(0.0); M];
-            let weight = self.weight(output, 0);
-            for at in (block..inputs).step_by(S::LANES) {
-                let w = match at < whole {
-                    true => E::load::<S>(weight.add(at * E::BYTES)),
-                    false => task.load_tail::<S>(output, whole),
-                };
-                for (m, sum) in sums.iter_mut().enumerate() {
-                    *sum = S::fma(w, S::load(task.x.as_ptr().add(m * stride + at)), *sum);
-                }
+        let inputs = self.0.inputs - block;
+        let whole = inputs / S::LANES;
+        let (weights, tail) = self.0.weight(output)[block * size_of::<E>()..]
+            .split_at(whole * S::LANES * size_of::<E>());
+        let x = self.0.x::<S, M>(block, inputs.div_ceil(S::LANES));
+        let mut sums = [simd.splat(0.0); M];
+        for (at, weights) in E::Packed::<S>::split(weights).iter().enumerate() {
+            let w = E::load(simd, weights);
+            for (row, sum) in sums.iter_mut().enumerate() {
+                *sum = simd.fma(w, simd.load(x.get(row, at)), *sum);
             }
-            let none = S::splat(0.0);
-            for (total, sum) in totals.iter_mut().zip(sums) {
-                let mut blocks = [0.0; 4];
-                S::add_sums(blocks.as_mut_ptr(), [sum, none, none, none]);
-                *total += blocks[0];
+        }
+        if !tail.is_empty() {
+            let w = Task::<E>::load_tail(simd, tail);
+            for (row, sum) in sums.iter_mut().enumerate() {
+                *sum = simd.fma(w, simd.load(x.get(row, whole)), *sum);
             }
+        }
+        let zero = simd.splat(0.0);
+        for (total, sum) in totals.iter_mut().zip(sums) {
+            let mut blocks = [0.0; 4];
+            simd.add_sums(&mut blocks, [sum, zero, zero, zero]);
+            *total += blocks[0];
         }
     }
 }

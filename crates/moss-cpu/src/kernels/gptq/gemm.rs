@@ -1,11 +1,19 @@
-//! Many rows: a group of the strip is widened once, then multiplied tile by tile (bound by
-//! arithmetic).
+//! GEMM for prefill: a group of the tile is unpacked once, and multiplied by tiles of rows and
+//! vectors. Arithmetic is the limit.
 
-use super::{PANEL_STRIP, Task};
+use super::task::Task;
 use crate::kernels::{
     Aligned,
-    simd::{Kernel, Simd},
+    prefetch::prefetch,
+    rows::Rows,
+    simd::{Chunk, Kernel, Simd},
 };
+
+/// Outputs of one task: an unpacked group stays in the first-level cache.
+pub(super) const OUTPUTS: usize = 64;
+
+/// One value per output.
+type Row = [f32; OUTPUTS];
 
 pub(super) struct Gemm<'a, const BITS: u32, const PER: usize>(pub(super) Task<'a, BITS, PER>);
 
@@ -13,186 +21,147 @@ impl<const BITS: u32, const PER: usize> Kernel for Gemm<'_, BITS, PER> {
     type Output = ();
 
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
-        let task = self.0;
-        let whole = (task.strip.end - task.strip.first) / S::LANES * S::LANES;
-        let longest = task
-            .strip
-            .weight
-            .segments
-            .iter()
-            .map(|segment| segment.rows)
-            .max()
-            .unwrap_or(0);
-        let mut panel = Aligned::zeros(longest * PER * PANEL_STRIP);
-        // Rows of the result lie far apart, in the same few sets of the caches: the sums wait
-        // beside each other until they are done.
-        let mut sums = Aligned::zeros(task.rows * PANEL_STRIP);
-        // SAFETY: vectors lie below `whole`, within the strip and within the weight's outputs.
-        unsafe {
-            for index in 0..task.strip.weight.segments.len() {
-                Self::widen::<S>(&task, index, whole, &mut panel);
-                Self::multiply::<S>(&task, index, whole, &panel, &mut sums);
-            }
-            for (row, sums) in sums.chunks_exact(PANEL_STRIP).enumerate() {
-                for at in (0..whole).step_by(S::LANES) {
-                    let value = task
-                        .strip
-                        .add_bias::<S>(task.strip.first + at, S::load(sums.as_ptr().add(at)));
-                    S::store(task.strip.out.at(row, task.strip.first + at), value);
-                }
-            }
-            task.single_outputs::<S>(task.strip.first + whole);
+    fn run<S: Simd>(self, simd: S) {
+        let mut task = self.0;
+        let segments = task.tile.weight.segments;
+        let longest = segments.iter().map(|segment| segment.rows).max();
+        let mut panel = Aligned::zeros(longest.unwrap_or(0) * PER * OUTPUTS);
+        // Rows of the result are far apart, in a few sets of the caches. The sums are contiguous
+        // until they are complete.
+        let mut sums = Aligned::zeros(task.rows * OUTPUTS);
+        for index in 0..segments.len() {
+            task.unpack(simd, index, &mut panel);
+            task.multiply(simd, index, Row::split(&panel), Row::split_mut(&mut sums));
         }
+        for (row, sums) in Row::split(&sums).iter().enumerate() {
+            task.tile.write(simd, row, S::Floats::split(sums));
+        }
+        task.single_outputs(simd, task.tile.vectors::<S>() * S::LANES);
     }
 }
 
-impl<const BITS: u32, const PER: usize> Gemm<'_, BITS, PER> {
-    /// Packed fields as numbers, `[inputs of the group, PANEL_STRIP]`.
+impl<const BITS: u32, const PER: usize> Task<'_, BITS, PER> {
+    /// Converts the packed fields of a group to f32, `[inputs of the group, OUTPUTS]`.
     #[inline(always)]
-    unsafe fn widen<S: Simd>(
-        task: &Task<'_, BITS, PER>,
-        index: usize,
-        whole: usize,
-        panel: &mut [f32],
-    ) {
-        let segment = task.strip.weight.segments[index];
-        // SAFETY: the caller's; the panel holds the longest group.
-        unsafe {
-            for row in 0..segment.rows {
-                for at in (0..whole).step_by(S::LANES) {
-                    let mut words = S::load_words(
-                        task.strip
-                            .words(segment.first_row + row, task.strip.first + at),
-                    );
-                    for k in 0..PER {
-                        let to = panel.as_mut_ptr().add((row * PER + k) * PANEL_STRIP + at);
-                        S::store(
-                            to,
-                            if BITS == 4 {
-                                S::low_nibble(words)
-                            } else {
-                                S::low_byte(words)
-                            },
-                        );
-                        words = S::shift_right(words, BITS);
-                    }
+    fn unpack<S: Simd>(&self, simd: S, index: usize, panel: &mut [f32]) {
+        let segment = self.tile.weight.segments[index];
+        let panel = <[Row; PER]>::split_mut(Row::split_mut(panel));
+        for (row, panel) in (segment.first_row..)
+            .zip(panel.iter_mut())
+            .take(segment.rows)
+        {
+            let words = self.tile.words::<S>(row).iter();
+            for (at, words) in words.take(OUTPUTS / S::LANES).enumerate() {
+                let mut words = simd.load_packed(words);
+                for row in panel.iter_mut() {
+                    let fields = if BITS == 4 {
+                        simd.low_nibble(words)
+                    } else {
+                        simd.low_byte(words)
+                    };
+                    simd.store(&mut S::Floats::split_mut(row)[at], fields);
+                    words = simd.shift_right(words, BITS);
                 }
             }
         }
     }
 
     #[inline(always)]
-    unsafe fn multiply<S: Simd>(
-        task: &Task<'_, BITS, PER>,
-        index: usize,
-        whole: usize,
-        panel: &[f32],
-        sums: &mut [f32],
-    ) {
+    fn multiply<S: Simd>(&self, simd: S, index: usize, panel: &[Row], sums: &mut [Row]) {
         let mut row = 0;
-        // SAFETY: the caller's; tiles stay within `rows` and `whole`.
-        unsafe {
-            while row + S::TILE_ROWS <= task.rows {
-                match S::TILE_ROWS {
-                    6 => Self::tiles::<S, 6>(task, index, row, whole, panel, sums),
-                    _ => Self::tiles::<S, 3>(task, index, row, whole, panel, sums),
-                }
-                row += S::TILE_ROWS;
+        while row + S::TILE_ROWS <= self.rows {
+            match S::TILE_ROWS {
+                6 => self.tiles::<S, 6>(simd, index, row, panel, sums),
+                _ => self.tiles::<S, 3>(simd, index, row, panel, sums),
             }
-            while row < task.rows {
-                Self::tiles::<S, 1>(task, index, row, whole, panel, sums);
-                row += 1;
-            }
+            row += S::TILE_ROWS;
+        }
+        while row < self.rows {
+            self.tiles::<S, 1>(simd, index, row, panel, sums);
+            row += 1;
         }
     }
 
+    /// Multiplies `M` rows with a group of all outputs.
     #[inline(always)]
-    unsafe fn tiles<S: Simd, const M: usize>(
-        task: &Task<'_, BITS, PER>,
+    fn tiles<S: Simd, const M: usize>(
+        &self,
+        simd: S,
         index: usize,
         row: usize,
-        whole: usize,
-        panel: &[f32],
-        sums: &mut [f32],
+        panel: &[Row],
+        sums: &mut [Row],
     ) {
-        // The next rows of `x` come from afar.
-        let segment = task.strip.weight.segments[index];
+        let segment = self.tile.weight.segments[index];
+        let (first, inputs) = (segment.first_row * PER, segment.rows * PER);
+        // The next rows of `x` are not cached.
         for next in row + M..row + 2 * M {
-            let x = task
-                .x
-                .as_ptr()
-                .wrapping_add(next * task.stride + segment.first_row * PER);
-            for at in (0..segment.rows * PER).step_by(16) {
-                S::prefetch(x.wrapping_add(at).cast());
+            let x = self.x.as_ptr().wrapping_add(next * self.stride + first);
+            for at in (0..inputs).step_by(16) {
+                prefetch(x.wrapping_add(at));
             }
         }
-        let mut at = 0;
-        // SAFETY: the caller's.
-        unsafe {
-            while at + 4 * S::LANES <= whole {
-                Self::tile::<S, M, 4>(task, index, row, at, panel, sums);
-                at += 4 * S::LANES;
-            }
-            while at < whole {
-                Self::tile::<S, M, 1>(task, index, row, at, panel, sums);
-                at += S::LANES;
-            }
+        let x = &self.x[row * self.stride + first..];
+        let x = Rows::new(x, self.stride, inputs);
+        let (panel, sums) = (&panel[..inputs], &mut sums[row..]);
+        let (mut at, vectors) = (0, self.tile.vectors::<S>());
+        while at + 4 <= vectors {
+            self.tile::<S, M, 4>(simd, index, row, at, x, panel, sums);
+            at += 4;
+        }
+        while at < vectors {
+            self.tile::<S, M, 1>(simd, index, row, at, x, panel, sums);
+            at += 1;
         }
     }
 
-    /// One group's share of `M` rows by `N` vectors of outputs.
+    /// Adds a group's part of `M` rows by `N` vectors of outputs, from vector `first` on.
     #[inline(always)]
-    unsafe fn tile<S: Simd, const M: usize, const N: usize>(
-        task: &Task<'_, BITS, PER>,
+    #[allow(clippy::too_many_arguments)] // a struct of them would not stay in registers
+    fn tile<S: Simd, const M: usize, const N: usize>(
+        &self,
+        simd: S,
         index: usize,
         row: usize,
-        at: usize,
-        panel: &[f32],
-        sums: &mut [f32],
+        first: usize,
+        x: Rows<'_, [f32; 1], M>,
+        panel: &[Row],
+        sums: &mut [Row],
     ) {
-        let segment = task.strip.weight.segments[index];
-        let segments = task.strip.weight.segments.len();
-        // SAFETY: the caller's.
-        unsafe {
-            let mut acc = [[S::splat(0.0); N]; M];
-            for n in 0..N {
-                let zeros = task
-                    .strip
-                    .zeros::<S>(segment.group, task.strip.first + at + n * S::LANES);
-                for (m, acc) in acc.iter_mut().enumerate() {
-                    acc[n] = S::mul(zeros, S::splat(task.sums[(row + m) * segments + index]));
-                }
+        assert!(first + N <= OUTPUTS / S::LANES);
+        let segments = self.tile.weight.segments;
+        let group = segments[index].group;
+        let zeros = self.tile.zeros(group);
+        let mut acc = [[simd.splat(0.0); N]; M];
+        for n in 0..N {
+            let zeros = zeros.load(simd, first + n);
+            for (m, acc) in acc.iter_mut().enumerate() {
+                let sum = self.sums[(row + m) * segments.len() + index];
+                acc[n] = simd.mul(zeros, simd.splat(sum));
             }
-            let x = task
-                .x
-                .as_ptr()
-                .add(row * task.stride + segment.first_row * PER);
-            let panel = panel.as_ptr().add(at);
-            for k in 0..segment.rows * PER {
-                // No closures here: they would not take on the instruction set of the function
-                // around them.
-                let mut rows = [S::splat(0.0); M];
-                for (m, row) in rows.iter_mut().enumerate() {
-                    *row = S::splat(*x.add(m * task.stride + k));
-                }
-                for n in 0..N {
-                    let q = S::load(panel.add(k * PANEL_STRIP + n * S::LANES));
-                    for (acc, row) in acc.iter_mut().zip(rows) {
-                        acc[n] = S::fma(row, q, acc[n]);
-                    }
-                }
+        }
+        let panel = &panel[..x.len()];
+        for k in 0..x.len() {
+            let fields = S::Floats::split(&panel[k]);
+            // No closures here: they would not be compiled with the features of the function around
+            // them.
+            let mut inputs = [simd.splat(0.0); M];
+            for (m, input) in inputs.iter_mut().enumerate() {
+                *input = simd.splat(x.get(m, k)[0]);
             }
             for n in 0..N {
-                let scales = task
-                    .strip
-                    .scales::<S>(segment.group, task.strip.first + at + n * S::LANES);
-                for (m, acc) in acc.iter().enumerate() {
-                    let sum = sums
-                        .as_mut_ptr()
-                        .add((row + m) * PANEL_STRIP + at + n * S::LANES);
-                    S::store(sum, S::fma(scales, acc[n], S::load(sum)));
+                let q = simd.load(&fields[first + n]);
+                for (acc, input) in acc.iter_mut().zip(inputs) {
+                    acc[n] = simd.fma(input, q, acc[n]);
                 }
+            }
+        }
+        let scales = &self.tile.scales::<S>(group)[first..][..N];
+        for (n, scales) in scales.iter().enumerate() {
+            let scales = simd.load_f16(scales);
+            for (acc, sums) in acc.iter().zip(sums.iter_mut()) {
+                let sum = &mut S::Floats::split_mut(sums)[first + n];
+                simd.store(sum, simd.fma(scales, acc[n], simd.load(sum)));
             }
         }
     }

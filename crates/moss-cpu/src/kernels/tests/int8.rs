@@ -1,5 +1,5 @@
-//! 8-bit activations: whole numbers exactly, the same bits on every instruction set, and what
-//! rounding costs.
+//! GPTQ matrix products with 8-bit activations: exact for integers, and the same bits on every
+//! instruction set.
 
 use candle_core::Device;
 use half::f16;
@@ -8,13 +8,13 @@ use moss_weights::synthetic::{self, Grouping};
 use super::{noise, run};
 use crate::{
     Activations, DenseDtype, DenseWeight, GptqBits, GptqWeight, GroupIndex, Isa, Linear,
-    LinearWeight,
+    LinearWeight, kernels::cpu_features,
 };
 
 const BITS: [GptqBits; 2] = [GptqBits::Four, GptqBits::Eight];
 
-/// Nothing a whole vector; groups of every size in use, longer than a piece, or ending within
-/// words; as many rows as no tile holds.
+/// Rows, outputs, inputs and groups: partial vectors and tiles; groups of all sizes in use, longer
+/// than a piece, and ending within words.
 const CASES: [(usize, usize, usize, Grouping); 9] = [
     (1, 16, 128, Grouping::Runs(128)),
     (1, 515, 256, Grouping::Runs(16)),
@@ -32,8 +32,8 @@ fn linear(weight: GptqWeight, bias: Option<Vec<f32>>) -> Linear {
     linear.with_activations(Activations::Int8).unwrap()
 }
 
-/// A weight of whole numbers: its scales are 1.
-fn whole_weight(
+/// Returns a weight of integers: its scales are 1.
+fn integer_weight(
     bits: GptqBits,
     inputs: usize,
     outputs: usize,
@@ -50,7 +50,7 @@ fn whole_weight(
     }
 }
 
-/// The inputs that are rounded together: those of a group, in order, 512 at a time.
+/// Returns the inputs that are rounded together: those of a group, in order, 512 at a time.
 fn pieces(weight: &GptqWeight) -> Vec<Vec<usize>> {
     let group_of = |input: usize| match &weight.groups {
         GroupIndex::Sequential => input / weight.group_size,
@@ -73,14 +73,14 @@ fn pieces(weight: &GptqWeight) -> Vec<Vec<usize>> {
 }
 
 #[test]
-fn whole_numbers_are_multiplied_exactly_on_every_instruction_set() {
+fn integers_are_multiplied_exactly_on_every_instruction_set() {
     for bits in BITS {
         for (rows, outputs, inputs, grouping) in CASES {
-            let weight = whole_weight(bits, inputs, outputs, grouping, 3);
+            let weight = integer_weight(bits, inputs, outputs, grouping, 3);
             let w = synthetic::unpacked(&weight);
             let pieces = pieces(&weight);
-            // Bytes already: the largest of each piece is 127, so that steps are 1. One row has
-            // nothing but the largest.
+            // Integers up to 127 in each piece, so that steps are 1. One row has the largest value
+            // only.
             let mut x: Vec<f32> = noise(rows * inputs, 5)
                 .iter()
                 .map(|x| (x * 127.0).round())
@@ -140,7 +140,7 @@ fn rows_have_the_same_bits_alone_and_on_every_instruction_set() {
 }
 
 #[test]
-fn the_number_of_threads_changes_no_bit_of_rounded_products() {
+fn results_do_not_depend_on_the_number_of_threads() {
     let linear = linear(
         synthetic::packed(GptqBits::Four, 640, 1030, Grouping::Runs(128), 1),
         None,
@@ -151,24 +151,24 @@ fn the_number_of_threads_changes_no_bit_of_rounded_products() {
             .num_threads(threads)
             .build()
             .unwrap();
-        pool.install(|| run(&linear, &x, super::super::cpu_features()))
+        pool.install(|| run(&linear, &x, cpu_features()))
     };
     assert!(with(1) == with(2) && with(1) == with(7));
 }
 
-/// A dozen f32 additions of pieces, relative to the sum of magnitudes.
+/// Error of a dozen f32 additions of pieces, relative to the sum of magnitudes.
 const TOL: f64 = 1e-6;
 
 #[test]
-fn inputs_are_rounded_to_the_nearest_of_127_steps_to_the_largest_of_a_group() {
+fn inputs_are_rounded_to_127_steps_of_the_largest_in_a_group() {
     for bits in BITS {
         for (rows, outputs, inputs, grouping) in CASES {
-            let weight = whole_weight(bits, inputs, outputs, grouping, 9);
+            let weight = integer_weight(bits, inputs, outputs, grouping, 9);
             let (w, pieces) = (synthetic::unpacked(&weight), pieces(&weight));
             let mut x = noise(rows * inputs, 5);
             x.iter_mut().step_by(29).for_each(|x| *x *= 30.0);
             let linear = linear(weight, None);
-            let y = run(&linear, &x, super::super::cpu_features());
+            let y = run(&linear, &x, cpu_features());
             for (at, y) in y.iter().enumerate() {
                 let (x, w) = (
                     &x[at / outputs * inputs..][..inputs],
@@ -196,7 +196,7 @@ fn inputs_are_rounded_to_the_nearest_of_127_steps_to_the_largest_of_a_group() {
 }
 
 #[test]
-fn a_row_of_zeros_gives_the_bias_and_one_that_is_not_finite_says_so() {
+fn zeros_give_the_bias_and_non_finite_inputs_give_non_finite_outputs() {
     for bits in BITS {
         let bias = noise(40, 3);
         let linear = linear(
@@ -206,7 +206,7 @@ fn a_row_of_zeros_gives_the_bias_and_one_that_is_not_finite_says_so() {
         for isa in Isa::available() {
             let mut x = noise(4 * 256, 5);
             x[..256].fill(0.0);
-            x[256..512].fill(1e-42); // no step's inverse is that large
+            x[256..512].fill(1e-42); // the inverse of the step overflows
             (x[512 + 70], x[768 + 200]) = (f32::NAN, f32::NEG_INFINITY);
             let y = run(&linear, &x, isa);
             assert!(y[..40] == bias && y[40..80] == bias, "{isa}");
@@ -216,7 +216,7 @@ fn a_row_of_zeros_gives_the_bias_and_one_that_is_not_finite_says_so() {
 }
 
 #[test]
-fn dense_weights_have_no_8_bit_activations() {
+fn dense_weights_reject_8_bit_activations() {
     let data = vec![0; 2 * 16 * 8].into();
     let weight = DenseWeight {
         dtype: DenseDtype::F16,

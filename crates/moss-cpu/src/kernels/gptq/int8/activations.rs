@@ -1,78 +1,74 @@
-//! Inputs as bytes, each piece of a row with a step of its own.
+//! 8-bit activations: inputs rounded to bytes, with a step for each piece of a row.
 
 use rayon::prelude::*;
 
-use crate::{
-    kernels::{
-        Isa,
-        gptq::Segment,
-        simd::{Kernel, Simd},
-    },
-    ops::Floats,
+use crate::kernels::{
+    Isa,
+    floats::Floats,
+    gptq::packed::Segment,
+    simd::{Chunk, Kernel, Simd},
 };
 
-/// Inputs of a piece, at most: sums of their products with 8-bit weights stay below 2^24.
-pub(super) const LONGEST: usize = 512;
+/// Inputs of a piece, at most: sums of their products with 8-bit weights are below 2^24.
+pub(super) const MAX_PIECE: usize = 512;
 /// The largest byte in use; its negative is the smallest.
-const TOP: f32 = 127.0;
+const MAX_BYTE: f32 = 127.0;
 /// Rows that are multiplied with a piece of the weight one after the other: their bytes and results
-/// stay in the first-level cache. A whole number of tiles.
+/// stay in the first-level cache. A multiple of the rows of a tile.
 pub(super) const ROW_BLOCK: usize = 48;
 
-/// Inputs as they come.
+/// Inputs of the product.
 #[derive(Clone, Copy)]
 pub(crate) struct Inputs<'a> {
     /// `[rows, inputs]`
     pub(crate) x: Floats<'a>,
     pub(crate) rows: usize,
-    /// Input of each column of the weight, where they are not in order; what is no input counts as
-    /// 0.
+    /// Input of each column of the weight, if they are permuted. An index past the inputs is
+    /// padding, which counts as 0.
     pub(crate) order: Option<&'a [u32]>,
 }
 
-/// Inputs as bytes, in the order in which kernels read them: by blocks of [`ROW_BLOCK`] rows, in
-/// these by pieces, then by rows.
+/// Rounded inputs in the order in which kernels read them: blocks of [`ROW_BLOCK`] rows, in these
+/// the pieces, in these the rows.
 pub(crate) struct Int8Activations {
     pub(super) rows: usize,
     pub(super) pieces: Vec<Segment>,
-    per_word: usize,
-    /// Bytes of a row.
+    /// Words of a row and packed word: 1 or 2.
+    words_per_packed: usize,
+    /// Words of a row.
     columns: usize,
-    bytes: Vec<i8>,
-    /// What a byte of 1 stands for, a piece of a row each.
+    /// Four signed bytes each.
+    words: Vec<[u8; 4]>,
+    /// Value of a byte of 1, for each row of a piece.
     steps: Vec<f32>,
-    /// Sums of bytes, likewise.
+    /// Sum of the bytes, for each row of a piece.
     sums: Vec<f32>,
 }
 
 impl Int8Activations {
     pub(crate) fn new<const PER: usize>(isa: Isa, x: Inputs<'_>, segments: &[Segment]) -> Self {
-        let rows = x.rows;
+        let (rows, words_per_packed) = (x.rows, PER / 4);
         let pieces: Vec<Segment> = segments
             .iter()
-            .flat_map(|segment| pieces_of(*segment, LONGEST / PER))
+            .flat_map(|segment| pieces_of(*segment, MAX_PIECE / PER))
             .collect();
         let columns = pieces
             .last()
-            .map_or(0, |last| (last.first_row + last.rows) * PER);
-        let mut bytes = vec![0i8; rows * columns];
-        let (mut steps, mut sums) = (
-            vec![0.0; rows * pieces.len()],
-            vec![0.0; rows * pieces.len()],
-        );
-        let blocks = bytes.par_chunks_mut(ROW_BLOCK * columns).zip(
-            steps
-                .par_chunks_mut(ROW_BLOCK * pieces.len())
-                .zip(sums.par_chunks_mut(ROW_BLOCK * pieces.len())),
-        );
-        blocks
+            .map_or(0, |last| (last.first_row + last.rows) * words_per_packed);
+        let mut words = vec![[0; 4]; rows * columns];
+        let mut steps = vec![0.0; rows * pieces.len()];
+        let mut sums = vec![0.0; rows * pieces.len()];
+        words
+            .par_chunks_mut(ROW_BLOCK * columns)
+            .zip(steps.par_chunks_mut(ROW_BLOCK * pieces.len()))
+            .zip(sums.par_chunks_mut(ROW_BLOCK * pieces.len()))
             .enumerate()
-            .for_each(|(block, (bytes, (steps, sums)))| {
+            .for_each(|(block, ((words, steps), sums))| {
                 isa.run(Block::<PER> {
                     x,
                     first_row: block * ROW_BLOCK,
                     pieces: &pieces,
-                    bytes,
+                    words,
                     steps,
                     sums,
                 });
@@ -80,46 +76,50 @@ impl Int8Activations {
         Self {
             rows,
             pieces,
-            per_word: PER,
+            words_per_packed,
             columns,
-            bytes,
+            words,
             steps,
             sums,
         }
     }
 
-    /// Where a row of a piece begins among the bytes, and where it stands among steps and sums. The
-    /// next rows of the block follow.
-    fn place(&self, piece: usize, row: usize) -> (usize, usize) {
+    /// Returns the indices of a row of a piece in `words`, and in `steps` and `sums`. The next rows
+    /// of the block follow.
+    fn index(&self, piece: usize, row: usize) -> (usize, usize) {
         let (first, row) = (row / ROW_BLOCK * ROW_BLOCK, row % ROW_BLOCK);
         let rows = ROW_BLOCK.min(self.rows - first);
         let Segment {
             first_row,
-            rows: words,
+            rows: packed,
             ..
         } = self.pieces[piece];
-        let byte = first * self.columns + (first_row * rows + words * row) * self.per_word;
-        (byte, first * self.pieces.len() + piece * rows + row)
+        let word = first * self.columns + (first_row * rows + packed * row) * self.words_per_packed;
+        (word, first * self.pieces.len() + piece * rows + row)
     }
 
-    /// The bytes of a row of a piece.
-    pub(super) fn row(&self, piece: usize, row: usize) -> &[i8] {
-        &self.rows_from(piece, row)[..self.pieces[piece].rows * self.per_word]
+    /// Returns the words of a row of a piece.
+    #[inline(always)]
+    pub(super) fn row(&self, piece: usize, row: usize) -> &[[u8; 4]] {
+        &self.rows_from(piece, row)[..self.pieces[piece].rows * self.words_per_packed]
     }
 
-    /// The same, and behind them those of the next rows of the block.
-    pub(super) fn rows_from(&self, piece: usize, row: usize) -> &[i8] {
-        &self.bytes[self.place(piece, row).0..]
+    /// Returns the words of a row of a piece, followed by those of the next rows of the block.
+    #[inline(always)]
+    pub(super) fn rows_from(&self, piece: usize, row: usize) -> &[[u8; 4]] {
+        &self.words[self.index(piece, row).0..]
     }
 
-    /// What a byte of 1 stands for in a row of a piece, and in the next ones of the block.
+    /// Returns the steps of a piece, from `row` to the end of the block at least.
+    #[inline(always)]
     pub(super) fn steps(&self, piece: usize, row: usize) -> &[f32] {
-        &self.steps[self.place(piece, row).1..]
+        &self.steps[self.index(piece, row).1..]
     }
 
-    /// The sums of bytes, likewise.
+    /// Returns the sums of bytes of a piece, from `row` to the end of the block at least.
+    #[inline(always)]
     pub(super) fn sums(&self, piece: usize, row: usize) -> &[f32] {
-        &self.sums[self.place(piece, row).1..]
+        &self.sums[self.index(piece, row).1..]
     }
 }
 
@@ -132,10 +132,10 @@ fn pieces_of(segment: Segment, most: usize) -> impl Iterator<Item = Segment> {
     (0..segment.rows).step_by(most).map(piece)
 }
 
-/// Where the input `at` of a packed word stands among its bytes: a mask takes every other field of
-/// 4 bits at a time.
+/// Returns the position of input `at` of a packed word among its bytes. With 4-bit fields, a mask
+/// extracts every second field.
 #[inline(always)]
-pub(super) const fn place<const PER: usize>(at: usize) -> usize {
+pub(super) const fn position<const PER: usize>(at: usize) -> usize {
     if PER == 8 { at / 2 + at % 2 * 4 } else { at }
 }
 
@@ -144,7 +144,7 @@ struct Block<'a, const PER: usize> {
     x: Inputs<'a>,
     first_row: usize,
     pieces: &'a [Segment],
-    bytes: &'a mut [i8],
+    words: &'a mut [[u8; 4]],
     steps: &'a mut [f32],
     sums: &'a mut [f32],
 }
@@ -153,11 +153,12 @@ impl<const PER: usize> Kernel for Block<'_, PER> {
     type Output = ();
 
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
+    fn run<S: Simd>(self, _simd: S) {
         let Inputs { x, rows, order } = self.x;
         let inputs = x.len() / rows;
         let rows = self.steps.len() / self.pieces.len();
-        let mut values = [0.0f32; LONGEST];
+        let bytes = self.words.as_flattened_mut();
+        let mut values = [0.0f32; MAX_PIECE];
         for row in 0..rows {
             let start = (self.first_row + row) * inputs;
             for (index, piece) in self.pieces.iter().enumerate() {
@@ -176,7 +177,7 @@ impl<const PER: usize> Kernel for Block<'_, PER> {
                         }
                     }
                 }
-                let bytes = &mut self.bytes[first * rows + columns * row..][..columns];
+                let bytes = &mut bytes[first * rows + columns * row..][..columns];
                 let at = index * rows + row;
                 (self.steps[at], self.sums[at]) = round::<PER>(values, bytes);
             }
@@ -184,29 +185,30 @@ impl<const PER: usize> Kernel for Block<'_, PER> {
     }
 }
 
-/// The nearest multiples of a step that fits the largest value; the step, and the sum of the bytes.
-/// A value that is no number, or is infinite, makes the step so.
+/// Rounds values to multiples of the step that makes the largest one 127. Returns the step and the
+/// sum of the bytes. With infinity or NaN among the values, the step is infinity or NaN.
 #[inline(always)]
-fn round<const PER: usize>(values: &[f32], bytes: &mut [i8]) -> (f32, f32) {
-    /// Adding it leaves a number's nearest whole neighbour, ties to even, in the lowest bits.
-    const SHIFT: f32 = 12_582_912.0; // 1.5 * 2^23
+fn round<const PER: usize>(values: &[f32], bytes: &mut [u8]) -> (f32, f32) {
+    // 1.5 * 2^23: the lowest bits of its sum with a value are the nearest integer, ties to even.
+    const SHIFT: f32 = 12_582_912.0;
     // As bits, infinity is above all numbers and NaN above infinity.
     let largest = values
         .iter()
         .fold(0, |largest: u32, value| largest.max(value.abs().to_bits()));
     let largest = f32::from_bits(largest);
-    let per_step = TOP / largest;
-    // Zeros, and values so small that their steps have no inverse, become zeros.
+    let per_step = MAX_BYTE / largest;
+    // Zeros, and values so small that the inverse of their step overflows, become zeros.
     let per_step = if per_step.is_finite() { per_step } else { 0.0 };
     let mut sum = 0;
-    for (bytes, values) in bytes.chunks_exact_mut(PER).zip(values.chunks_exact(PER)) {
+    let packed = <[u8; PER]>::split_mut(bytes);
+    for (bytes, values) in packed.iter_mut().zip(values.chunks_exact(PER)) {
         for (at, value) in values.iter().enumerate() {
             let whole = (value * per_step + SHIFT)
                 .to_bits()
-                .wrapping_sub(SHIFT.to_bits()) as i32;
-            bytes[place::<PER>(at)] = whole as i8;
-            sum += i32::from(whole as i8);
+                .wrapping_sub(SHIFT.to_bits()) as i8;
+            bytes[position::<PER>(at)] = whole as u8;
+            sum += i32::from(whole);
         }
     }
-    (largest / TOP, sum as f32)
+    (largest / MAX_BYTE, sum as f32)
 }
