@@ -1,5 +1,4 @@
-//! The paged cache and the attention over it: several sequences, shuffled blocks, chunks that cross
-//! block edges.
+//! Paged attention: several sequences, shuffled blocks, and chunks that cross block boundaries.
 #![allow(clippy::unwrap_used)]
 
 use candle_core::{DType, Device, Tensor};
@@ -10,7 +9,7 @@ const HEAD_DIM: usize = 32;
 const BLOCK: usize = 4;
 const NUM_BLOCKS: usize = 12;
 
-/// Sums of at most 13 terms near 1.
+/// Error of f32 sums of at most 13 terms near 1.
 const TOL: f64 = 1e-5;
 
 struct Sequence {
@@ -42,8 +41,8 @@ impl Sequence {
             .collect()
     }
 
-    /// Writes and attends rows `from..from + rows`.
-    fn pass(&self, cache: &KvLayer, from: usize, rows: usize) -> Vec<f32> {
+    /// Writes the keys and values of rows `from..from + rows`, and returns their attention.
+    fn forward(&self, cache: &KvLayer, from: usize, rows: usize) -> Vec<f32> {
         let part = |x: &Tensor| x.narrow(0, from, rows).unwrap();
         kv_write(
             cache,
@@ -61,7 +60,7 @@ impl Sequence {
         values(&attention(&part(&self.q), cache, &[sequence]).unwrap())
     }
 
-    /// Causal attention by its definition, in f64.
+    /// Computes causal attention by its definition, in f64.
     fn reference(&self) -> Vec<f64> {
         let (q, k, v) = (values(&self.q), values(&self.k), values(&self.v));
         let lane =
@@ -103,46 +102,46 @@ fn cache(dtype: DType) -> KvLayer {
 }
 
 #[test]
-fn a_prompt_attends_causally_through_shuffled_blocks() {
+fn attention_over_shuffled_blocks_is_causal_and_correct() {
     let sequence = Sequence::new(&[7, 0, 11, 4], 13, DType::F32);
-    let found = sequence.pass(&cache(DType::F32), 0, 13);
+    let found = sequence.forward(&cache(DType::F32), 0, 13);
     for (at, (found, exact)) in found.iter().zip(sequence.reference()).enumerate() {
         assert!(
             (f64::from(*found) - exact).abs() <= TOL,
-            "value {at}: {found}, not {exact}"
+            "value {at}: {found} instead of {exact}"
         );
     }
 }
 
 #[test]
-fn chunks_that_cross_block_edges_change_no_bit() {
+fn chunks_that_cross_block_boundaries_change_no_bit() {
     for dtype in [DType::F32, DType::F16, DType::BF16] {
         let sequence = Sequence::new(&[7, 0, 11, 4], 13, dtype);
-        let whole = sequence.pass(&cache(dtype), 0, 13);
+        let whole = sequence.forward(&cache(dtype), 0, 13);
         let chunked = cache(dtype);
         let mut found = Vec::new();
         for (from, rows) in [(0, 3), (3, 3), (6, 1), (7, 6)] {
-            found.extend(sequence.pass(&chunked, from, rows));
+            found.extend(sequence.forward(&chunked, from, rows));
         }
         assert_eq!(found, whole, "{dtype:?}");
     }
 }
 
 #[test]
-fn sequences_of_one_pass_do_not_see_each_other() {
+fn sequences_of_a_forward_batch_are_independent() {
     let dtype = DType::F16;
     let (first, second) = (
         Sequence::new(&[3, 9], 6, dtype),
         Sequence::new(&[5, 2, 8], 10, dtype),
     );
     let alone = [
-        first.pass(&cache(dtype), 0, 6),
-        second.pass(&cache(dtype), 0, 10),
+        first.forward(&cache(dtype), 0, 6),
+        second.forward(&cache(dtype), 0, 10),
     ]
     .concat();
 
     let shared = cache(dtype);
-    second.pass(&shared, 0, 4);
+    second.forward(&shared, 0, 4);
     let join = |a: &Tensor, b: &Tensor| Tensor::cat(&[a, &b.narrow(0, 4, 6).unwrap()], 0).unwrap();
     let slots = [first.slots(0, 6), second.slots(4, 6)].concat();
     kv_write(
@@ -173,7 +172,7 @@ fn sequences_of_one_pass_do_not_see_each_other() {
 }
 
 #[test]
-fn what_lies_outside_the_cache_is_refused() {
+fn slots_and_blocks_outside_the_cache_are_rejected() {
     let cache = cache(DType::F16);
     let rows = |dtype| Tensor::zeros((1, HEADS, HEAD_DIM), dtype, &Device::Cpu).unwrap();
     let half = rows(DType::F16);
@@ -215,7 +214,7 @@ fn what_lies_outside_the_cache_is_refused() {
 }
 
 #[test]
-fn a_row_belongs_to_one_sequence() {
+fn overlapping_sequences_are_rejected() {
     let x = Tensor::zeros((4, HEADS, HEAD_DIM), DType::F16, &Device::Cpu).unwrap();
     let rows = |first_row, num_rows| SequenceRows {
         first_row,
@@ -235,28 +234,28 @@ fn a_row_belongs_to_one_sequence() {
 }
 
 #[test]
-fn an_extent_of_zero_is_refused_and_no_rows_are_no_work() {
-    let refused = |blocks, heads, block, head_dim| {
+fn zero_extents_are_rejected_and_zero_rows_are_accepted() {
+    let error = |blocks, heads, block, head_dim| {
         let cache = KvLayer::zeros(blocks, heads, block, head_dim, DType::F16, &Device::Cpu);
         cache.unwrap_err().to_string()
     };
     assert_eq!(
-        refused(0, 1, 1, 1),
+        error(0, 1, 1, 1),
         "kv cache: `num_blocks` is 0, expected at least 1"
     );
     assert_eq!(
-        refused(1, 0, 1, 1),
+        error(1, 0, 1, 1),
         "kv cache: `num_heads` is 0, expected at least 1"
     );
     assert_eq!(
-        refused(1, 1, 0, 1),
+        error(1, 1, 0, 1),
         "kv cache: `block_size` is 0, expected at least 1"
     );
     assert_eq!(
-        refused(1, 1, 1, 0),
+        error(1, 1, 1, 0),
         "kv cache: `head_dim` is 0, expected at least 1"
     );
-    assert!(refused(usize::MAX / 8, 16, 16, 256).contains("num_blocks"));
+    assert!(error(usize::MAX / 8, 16, 16, 256).contains("num_blocks"));
 
     let cache = cache(DType::F16);
     let rows =
@@ -293,7 +292,7 @@ fn an_extent_of_zero_is_refused_and_no_rows_are_no_work() {
 }
 
 #[test]
-fn positions_past_every_number_are_refused() {
+fn positions_that_overflow_are_rejected() {
     let x = Tensor::zeros((1, HEADS, HEAD_DIM), DType::F16, &Device::Cpu).unwrap();
     let attend = |first_row, num_rows, start_pos| {
         let sequence = SequenceRows {

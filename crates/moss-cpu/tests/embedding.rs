@@ -1,4 +1,4 @@
-//! Rows of the embedding, read where they lie.
+//! Look-up of token embeddings.
 #![allow(clippy::unwrap_used)]
 
 use bytes::Bytes;
@@ -6,7 +6,7 @@ use candle_core::Device;
 use half::{bf16, f16};
 use moss_cpu::{DenseDtype, DenseWeight, ops::Embedding};
 
-/// Exact in every type.
+/// Returns a value that is exact in every type.
 fn value(i: usize) -> f32 {
     i as f32 / 4.0 - 2.0
 }
@@ -17,7 +17,7 @@ fn embedding(dtype: DenseDtype) -> Embedding {
         DenseDtype::F16 => f16::from_f32(value).to_le_bytes().to_vec(),
         DenseDtype::BF16 => bf16::from_f32(value).to_le_bytes().to_vec(),
     };
-    // One byte off, as in a file without padding.
+    // Unaligned by one byte, as in a file without padding.
     let data: Vec<u8> = std::iter::once(0)
         .chain((0..5 * 3).flat_map(|i| bytes(value(i))))
         .collect();
@@ -32,7 +32,7 @@ fn embedding(dtype: DenseDtype) -> Embedding {
 }
 
 #[test]
-fn ids_pick_their_rows_in_any_order_and_type() {
+fn lookup_returns_rows_in_the_order_of_the_ids_for_every_type() {
     for dtype in [DenseDtype::F32, DenseDtype::F16, DenseDtype::BF16] {
         let rows = embedding(dtype)
             .lookup(&[4, 0, 4], &Device::Cpu)
@@ -45,7 +45,7 @@ fn ids_pick_their_rows_in_any_order_and_type() {
 }
 
 #[test]
-fn an_id_without_a_row_is_refused() {
+fn an_id_past_the_table_and_a_short_table_are_rejected() {
     let error = embedding(DenseDtype::F16)
         .lookup(&[1, 5], &Device::Cpu)
         .unwrap_err();

@@ -1,4 +1,4 @@
-//! Linear layers as their callers see them: what they take, and what they refuse.
+//! Linear layers: input types, views, and rejected arguments.
 #![allow(clippy::unwrap_used)]
 
 use bytes::Bytes;
@@ -36,7 +36,7 @@ fn bits(y: &Tensor) -> Vec<u32> {
 }
 
 #[test]
-fn half_inputs_give_what_their_widened_values_give() {
+fn half_inputs_give_the_results_of_their_f32_values() {
     let x = Tensor::randn(0f32, 1.0, (5, INPUTS), &Device::Cpu).unwrap();
     for dtype in [DType::F16, DType::BF16] {
         let half = x.to_dtype(dtype).unwrap();
@@ -49,7 +49,7 @@ fn half_inputs_give_what_their_widened_values_give() {
 }
 
 #[test]
-fn rows_that_are_a_view_of_more_give_what_a_copy_gives() {
+fn a_view_of_rows_gives_the_results_of_a_copy() {
     let x = Tensor::randn(0f32, 1.0, (7, INPUTS), &Device::Cpu).unwrap();
     let view = x.narrow(0, 2, 3).unwrap();
     let copy = Tensor::from_vec(
@@ -64,13 +64,13 @@ fn rows_that_are_a_view_of_more_give_what_a_copy_gives() {
 }
 
 #[test]
-fn no_rows_give_no_rows() {
+fn an_input_without_rows_gives_an_empty_result() {
     let x = Tensor::zeros((0, INPUTS), DType::F32, &Device::Cpu).unwrap();
     assert_eq!(linear().forward(&x).unwrap().dims(), [0, OUTPUTS]);
 }
 
 #[test]
-fn a_bias_of_another_length_and_integers_are_refused_by_name() {
+fn errors_name_a_bias_of_another_length_and_integer_inputs() {
     let data = Bytes::from(vec![0u8; OUTPUTS * INPUTS * 4]);
     let weight = DenseWeight {
         dtype: DenseDtype::F32,
@@ -93,8 +93,8 @@ fn a_bias_of_another_length_and_integers_are_refused_by_name() {
 }
 
 #[test]
-fn a_weight_without_inputs_or_outputs_is_refused() {
-    let refused = |out_features, in_features| {
+fn a_weight_without_inputs_or_outputs_is_rejected() {
+    let error = |out_features, in_features| {
         let weight = DenseWeight {
             dtype: DenseDtype::F16,
             out_features,
@@ -106,11 +106,11 @@ fn a_weight_without_inputs_or_outputs_is_refused() {
             .to_string()
     };
     assert_eq!(
-        refused(OUTPUTS, 0),
+        error(OUTPUTS, 0),
         "linear: `in_features` is 0, expected at least 1"
     );
     assert_eq!(
-        refused(0, INPUTS),
+        error(0, INPUTS),
         "linear: `out_features` is 0, expected at least 1"
     );
 }

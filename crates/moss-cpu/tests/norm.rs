@@ -1,4 +1,4 @@
-//! LayerNorm against f64, and the look for values that are not finite.
+//! LayerNorm compared with f64 arithmetic, and detection of non-finite values.
 #![allow(clippy::unwrap_used)]
 
 use candle_core::{DType, Device, Tensor};
@@ -7,7 +7,7 @@ use moss_cpu::ops::{first_non_finite, layer_norm};
 const HIDDEN: usize = 300;
 
 #[test]
-fn rows_are_normalised_although_one_lane_is_a_thousand_times_the_rest() {
+fn rows_with_one_very_large_value_are_normalized_accurately() {
     let x: Vec<f32> = (0..2 * HIDDEN)
         .map(|i| {
             if i % HIDDEN == 7 {
@@ -37,7 +37,7 @@ fn rows_are_normalised_although_one_lane_is_a_thousand_times_the_rest() {
             let exact = normal * f64::from(weight[i]) + f64::from(bias[i]);
             assert!(
                 (f64::from(*found) - exact).abs() <= 1e-6 * (1.0 + exact.abs()),
-                "lane {i}: {found}, not {exact}"
+                "value {i}: {found} instead of {exact}"
             );
         }
     }
@@ -61,7 +61,7 @@ fn a_constant_row_becomes_the_bias() {
 }
 
 #[test]
-fn the_first_bad_value_is_named_wherever_it_hides() {
+fn the_first_non_finite_value_is_found_at_any_index() {
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         for at in [0, 255, 256, 511, 1233, 1499] {
             let mut x = vec![f32::MAX; 1500];

@@ -1,4 +1,4 @@
-//! Rotary position embedding against its definition, in part of a head and in all of it.
+//! Rotary position embedding compared with its definition, for a part of a head and all of it.
 #![allow(clippy::unwrap_used)]
 
 use candle_core::{DType, Device, Tensor};
@@ -7,7 +7,7 @@ use moss_cpu::ops::{RopePrecision, RopeTable, rotary};
 const ROWS: usize = 3;
 const HEADS: usize = 2;
 
-/// Angles near 2000 rad are f32 products: an f32 step there is 1.2e-4 rad, half of it by rounding.
+/// Angles are f32 products: near 2000 rad, half a unit in the last place is 6e-5 rad.
 const TOL: f64 = 1e-4;
 
 fn table(rotary_dim: usize) -> RopeTable {
@@ -24,7 +24,7 @@ fn values(x: &Tensor) -> Vec<f32> {
 }
 
 #[test]
-fn neighbouring_lanes_turn_together_and_the_rest_stays() {
+fn pairs_are_rotated_and_the_rest_is_unchanged() {
     for (head_dim, rotary_dim) in [(16, 16), (32, 8), (256, 64)] {
         let x = Tensor::rand(-1f32, 1.0, (ROWS, HEADS, head_dim), &Device::Cpu).unwrap();
         let positions = [0u32, 2047, 5];
@@ -44,18 +44,18 @@ fn neighbouring_lanes_turn_together_and_the_rest_stays() {
             } else {
                 odd * angle.cos() + even * angle.sin()
             };
-            // The f32 frequency is off by its rounding, which the position multiplies.
+            // The rounding error of the f32 frequency is multiplied by the position.
             let tol = TOL * (1.0 + f64::from(position) / 512.0);
             assert!(
                 (f64::from(*found) - exact).abs() <= tol,
-                "lane {lane} at {position}: {found}, not {exact}"
+                "lane {lane} at {position}: {found} instead of {exact}"
             );
         }
     }
 }
 
 #[test]
-fn a_row_turns_by_its_own_position_whatever_its_neighbours() {
+fn a_row_depends_on_its_position_only() {
     let x = Tensor::rand(-1f32, 1.0, (ROWS, HEADS, 32), &Device::Cpu).unwrap();
     let together = values(&rotary(&x, &table(16), &[7, 1900, 3]).unwrap());
     for (row, position) in [7u32, 1900, 3].into_iter().enumerate() {
@@ -71,17 +71,17 @@ fn halves_keep_their_type_and_are_rounded_once() {
         .unwrap()
         .to_dtype(DType::BF16)
         .unwrap();
-    let turned = rotary(&x, &table(16), &[1, 2, 3]).unwrap();
-    assert_eq!(turned.dtype(), DType::BF16);
+    let rotated = rotary(&x, &table(16), &[1, 2, 3]).unwrap();
+    assert_eq!(rotated.dtype(), DType::BF16);
     let wide = rotary(&x.to_dtype(DType::F32).unwrap(), &table(16), &[1, 2, 3]).unwrap();
     assert_eq!(
-        values(&turned),
+        values(&rotated),
         values(&wide.to_dtype(DType::BF16).unwrap())
     );
 }
 
 #[test]
-fn what_does_not_fit_is_refused() {
+fn arguments_that_do_not_match_are_rejected() {
     let x = Tensor::zeros((1, HEADS, 16), DType::F32, &Device::Cpu).unwrap();
     let error = |table: &RopeTable, positions: &[u32]| {
         rotary(&x, table, positions).unwrap_err().to_string()
@@ -97,7 +97,7 @@ fn what_does_not_fit_is_refused() {
 }
 
 #[test]
-fn an_extent_of_zero_is_refused_and_no_rows_are_no_work() {
+fn zero_extents_are_rejected_and_zero_rows_are_accepted() {
     let zeros =
         |shape: (usize, usize, usize)| Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
     for shape in [(1, 0, 16), (1, HEADS, 0), (1, 0, 0)] {
