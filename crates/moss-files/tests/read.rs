@@ -1,4 +1,4 @@
-//! What is read and what is not, without blocking and without filling the memory.
+//! Regular files are read; other files are rejected without blocking and without filling the memory.
 #![allow(clippy::unwrap_used)]
 
 use std::{fs, io, path::Path};

@@ -98,7 +98,7 @@ pub enum ModelError {
         /// Blocks that its positions need.
         expected: usize,
     },
-    /// A sequence goes on behind positions that are not in the cache.
+    /// A sequence continues after positions that are not in the cache.
     PositionsMissing {
         /// Index in the batch.
         sequence: usize,

@@ -213,7 +213,7 @@ fn caches_follow_their_block_tables() {
     let whole = run(&mut model, 0, 40, &first);
     run(&mut model, 0, 30, &second);
     assert_eq!(model.cached_positions(), 70);
-    // The next turn of a conversation goes on behind a part of the prompt.
+    // The next turn of a conversation continues after a part of the prompt.
     let again = run(&mut model, 25, 40, &first);
     let vocab = model.config().vocab_size;
     let off = difference(again.values(), &whole.values()[25 * vocab..]);

@@ -1,4 +1,4 @@
-//! What a terminal would obey never passes.
+//! Control sequences are always escaped.
 #![allow(clippy::unwrap_used)]
 
 use moss_unicode::{Context, escape};

@@ -5,7 +5,7 @@ use moss_model::{BlockPool, BlockTable, LanguageModel, LogitRows, SequenceChunk}
 use super::{Check, CheckKind, Outcome, difference};
 use crate::BenchError;
 
-/// What is compared, and how closely.
+/// Settings of the comparison.
 #[derive(Debug, Clone, Copy)]
 pub struct CompareOptions {
     /// Allowed difference of a logit.
