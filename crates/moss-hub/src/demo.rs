@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use moss_lock::FileLock;
+
 use crate::HubError;
 
 /// The name of the demo model.
@@ -66,7 +68,14 @@ pub fn unpack_demo(format: DemoFormat, cache: &Path) -> Result<PathBuf, HubError
         let path = path.to_owned();
         move |source| HubError::Write { path, source }
     };
-    let staging = parent.join(format!(".{name}.{}", std::process::id()));
+    fs::create_dir_all(&parent).map_err(error(&parent))?;
+    // A process that finds the folder incomplete replaces it, while others may already read it.
+    let lock = parent.join(format!("{name}.lock"));
+    let _lock = FileLock::acquire(&lock, || ()).map_err(error(&lock))?;
+    if is_complete() {
+        return Ok(folder); // written by another process meanwhile
+    }
+    let staging = parent.join(format!(".{name}.unfinished"));
     fs::create_dir_all(&staging).map_err(error(&staging))?;
     for (name, bytes) in files {
         let path = staging.join(name);
@@ -76,13 +85,6 @@ pub fn unpack_demo(format: DemoFormat, cache: &Path) -> Result<PathBuf, HubError
     if folder.exists() {
         fs::remove_dir_all(&folder).map_err(error(&folder))?; // it is incomplete or damaged
     }
-    match fs::rename(&staging, &folder) {
-        Ok(()) => Ok(folder),
-        // Another process has written the same files meanwhile.
-        Err(_) if is_complete() => {
-            let _ = fs::remove_dir_all(&staging);
-            Ok(folder)
-        }
-        Err(source) => Err(error(&folder)(source)),
-    }
+    fs::rename(&staging, &folder).map_err(error(&folder))?;
+    Ok(folder)
 }

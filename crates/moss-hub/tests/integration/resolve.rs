@@ -173,6 +173,31 @@ fn a_folder_keeps_a_published_name_and_else_has_its_real_one() {
 }
 
 #[test]
+fn the_demo_is_whole_for_all_who_unpack_it_at_the_same_time() {
+    for _ in 0..5 {
+        let cache = tempfile::tempdir().unwrap();
+        let size = |folder: &std::path::Path| -> u64 {
+            let files = std::fs::read_dir(folder).unwrap();
+            files
+                .map(|file| file.unwrap().metadata().unwrap().len())
+                .sum()
+        };
+        let sizes: Vec<u64> = std::thread::scope(|scope| {
+            let unpack = || size(&unpack_demo(DemoFormat::Int4, cache.path()).unwrap());
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(unpack)).collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .collect()
+        });
+        assert!(
+            sizes[0] > 1 << 20 && sizes.iter().all(|size| *size == sizes[0]),
+            "{sizes:?}"
+        );
+    }
+}
+
+#[test]
 fn the_demo_model_is_unpacked_once_and_repaired() {
     let cache = tempfile::tempdir().unwrap();
     for format in [DemoFormat::Int4, DemoFormat::Fp16] {
