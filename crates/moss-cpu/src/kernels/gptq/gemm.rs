@@ -140,9 +140,8 @@ impl<const BITS: u32, const PER: usize> Task<'_, BITS, PER> {
                 acc[n] = simd.mul(zeros, simd.splat(sum));
             }
         }
-        let panel = &panel[..x.len()];
-        for k in 0..x.len() {
-            let fields = S::Floats::split(&panel[k]);
+        for (k, fields) in panel[..x.len()].iter().enumerate() {
+            let fields = S::Floats::split(fields);
             // No closures here: they would not be compiled with the features of the function around
             // them.
             let mut inputs = [simd.splat(0.0); M];
