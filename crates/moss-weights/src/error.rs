@@ -2,7 +2,7 @@
 
 use moss_messages::Message;
 
-use crate::DenseDtype;
+use crate::{DenseDtype, ExpectedShape};
 
 /// A requirement on an argument.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
@@ -142,7 +142,8 @@ pub enum KernelError {
         #[message(debug)]
         found: Vec<usize>,
         /// The expected shape.
-        expected: String,
+        #[message(display)]
+        expected: ExpectedShape,
     },
     /// A tensor whose type the op does not support.
     Dtype {

@@ -3,6 +3,7 @@
 
 mod dtype;
 mod error;
+mod extent;
 mod linear;
 pub mod names;
 #[cfg(feature = "synthetic")]
@@ -11,6 +12,7 @@ mod weight;
 
 pub use dtype::DenseDtype;
 pub use error::{DriverCall, KernelError, Rule};
+pub use extent::{ExpectedShape, Extent};
 pub use linear::{LinearKind, LinearShape};
 pub use weight::{
     DenseWeight, GptqBits, GptqWeight, GroupIndex, LinearParts, LinearWeight, PUBLISHED_GROUP_SIZE,

@@ -12,7 +12,7 @@ use moss_cuda::{
     PREFILL_TILE, PrefillTiles, Product, ProductScratch, QkvOrFcIn,
 };
 use moss_model::{BlockSpec, LinearKind, LinearShape, MossConfig};
-use moss_sampling::TopKRequest;
+use moss_sampling::{SamplingParams, TopKRequest};
 use moss_weights::{GptqBits, KernelError, Rule, synthetic::noise};
 
 use super::parts::{AFTER, BEFORE, Part};
@@ -342,11 +342,12 @@ fn top_k(gpu: &Gpu) -> Result<DeviceTopK, KernelError> {
     };
     let mut top_k = DeviceTopK::new(gpu, 1, VOCABULARY, HISTORY)?.ok_or(none)?;
     let history: Vec<u32> = (0..600).collect();
+    let chat = SamplingParams::CHAT;
     top_k.stage(&[Some(TopKRequest {
         history: &history,
-        repetition_penalty: 1.02,
-        temperature: 0.7,
-        top_k: 40,
+        repetition_penalty: chat.repetition_penalty,
+        temperature: chat.temperature,
+        top_k: chat.top_k.unwrap_or(TopKRequest::MAX_TOP_K),
         allowed: VOCABULARY,
     })])?;
     Ok(top_k)

@@ -11,7 +11,7 @@ use super::{
     tolerance::Tolerance,
 };
 
-const CHAT: TopKRequest<'static> = TopKRequest {
+const SAMPLED: TopKRequest<'static> = TopKRequest {
     history: &[],
     repetition_penalty: 1.02,
     temperature: 0.7,
@@ -23,28 +23,36 @@ pub(super) fn cases() -> Vec<Case> {
     let greedy = TopKRequest {
         temperature: 0.0,
         top_k: 1,
-        ..CHAT
+        ..SAMPLED
     };
     let most = TopKRequest {
         top_k: 400,
         temperature: 1.0,
         repetition_penalty: 1.3,
         allowed: 107_008 - 700,
-        ..CHAT
+        ..SAMPLED
     };
     let plain = TopKRequest {
         repetition_penalty: 1.0,
-        ..CHAT
+        ..SAMPLED
     };
     let mut cases = Vec::new();
     for vocab in [107_008, 131_072, 320, 1025, 41] {
-        for request in [CHAT, greedy, plain, TopKRequest { top_k: 10, ..CHAT }] {
+        for request in [
+            SAMPLED,
+            greedy,
+            plain,
+            TopKRequest {
+                top_k: 10,
+                ..SAMPLED
+            },
+        ] {
             cases.push(select(vocab, vec![request], "of noise", |_| {}));
         }
     }
     cases.push(select(
         107_008,
-        vec![CHAT, greedy, most],
+        vec![SAMPLED, greedy, most],
         "of noise",
         |_| {},
     ));
@@ -52,23 +60,26 @@ pub(super) fn cases() -> Vec<Case> {
         row.iter_mut()
             .for_each(|value| *value = (*value * 64.0).round() / 64.0);
     }));
-    cases.push(select(2048, vec![CHAT], "that are all equal", |row| {
+    cases.push(select(2048, vec![SAMPLED], "that are all equal", |row| {
         row.fill(0.5)
     }));
     cases.push(select(
         1024,
-        vec![CHAT, greedy],
+        vec![SAMPLED, greedy],
         "of which most are -inf",
         |row| {
             row[40..].fill(f32::NEG_INFINITY);
         },
     ));
-    cases.push(select(107_008, vec![CHAT], "with one NaN", |row| {
+    cases.push(select(107_008, vec![SAMPLED], "with one NaN", |row| {
         row[70_000] = f32::NAN
     }));
-    cases.push(select(107_008, vec![CHAT, CHAT], "with infinity", |row| {
-        row[3] = f32::INFINITY
-    }));
+    cases.push(select(
+        107_008,
+        vec![SAMPLED, SAMPLED],
+        "with infinity",
+        |row| row[3] = f32::INFINITY,
+    ));
     cases
 }
 

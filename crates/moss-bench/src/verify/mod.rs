@@ -360,10 +360,13 @@ fn difference(a: &[f32], b: &[f32]) -> f32 {
     a.iter()
         .zip(b)
         .map(|(a, b)| (a - b).abs())
-        .fold(
-            0.0,
-            |max, off| if off.is_nan() { off } else { max.max(off) },
-        )
+        .fold(0.0, |max: f32, off| {
+            if off.is_nan() || max.is_nan() {
+                f32::NAN
+            } else {
+                max.max(off)
+            }
+        })
 }
 
 fn log_sum_exp(row: &[f32]) -> f32 {

@@ -5,7 +5,10 @@ use std::{path::PathBuf, process::ExitCode};
 use moss::{
     Checkpoint, Found, Tokenizer,
     checkpoint::{CheckpointError, FileCheck, LinearFormat, TensorInfo, ZeroPoints, check_files},
-    model::{LinearKind, LinearShape, MossConfig},
+    model::{
+        LinearKind, LinearShape, MossConfig,
+        names::{EMBEDDING, FINAL_NORM, LM_HEAD},
+    },
     unicode::{Context, escape},
 };
 use serde_json::json;
@@ -246,16 +249,18 @@ fn linears(format: &LinearFormat) -> Text {
 fn tensor_problems(checkpoint: &Checkpoint, config: &MossConfig) -> Vec<Arg> {
     let (hidden, vocab) = (config.hidden_size, config.vocab_size);
     let mut shapes = vec![
-        ("transformer.wte.weight".to_owned(), vec![vocab, hidden]),
-        ("transformer.ln_f.weight".to_owned(), vec![hidden]),
-        ("transformer.ln_f.bias".to_owned(), vec![hidden]),
+        (EMBEDDING.to_owned(), vec![vocab, hidden]),
+        (format!("{FINAL_NORM}.weight"), vec![hidden]),
+        (format!("{FINAL_NORM}.bias"), vec![hidden]),
     ];
-    if checkpoint.contains("lm_head.bias") {
-        shapes.push(("lm_head.bias".to_owned(), vec![vocab]));
+    let [weight, packed, bias] =
+        ["weight", "qweight", "bias"].map(|part| format!("{LM_HEAD}.{part}"));
+    let is_packed = checkpoint.contains(&packed);
+    if checkpoint.contains(&weight) || !(config.tie_word_embeddings || is_packed) {
+        shapes.push((weight, vec![vocab, hidden]));
     }
-    let is_packed = checkpoint.contains("lm_head.qweight");
-    if checkpoint.contains("lm_head.weight") || !(config.tie_word_embeddings || is_packed) {
-        shapes.push(("lm_head.weight".to_owned(), vec![vocab, hidden]));
+    if checkpoint.contains(&bias) {
+        shapes.push((bias, vec![vocab]));
     }
     let block = config.block();
     shapes.extend((0..config.num_layers).flat_map(|layer| block.tensors(layer)));

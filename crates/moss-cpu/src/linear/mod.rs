@@ -205,6 +205,6 @@ impl Linear {
     }
 
     fn input_error(&self, x: &Tensor) -> KernelError {
-        shape_error(OP, "x", x, format!("[rows, {}]", self.in_features()))
+        shape_error(OP, "x", x, ["rows".into(), self.in_features().into()])
     }
 }

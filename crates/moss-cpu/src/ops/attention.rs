@@ -55,7 +55,7 @@ pub fn attention(
             OP,
             "q",
             q,
-            format!("[rows, {num_heads}, {head_dim}]"),
+            ["rows".into(), num_heads.into(), head_dim.into()],
         ));
     }
     let argument = |arg, found, rule| KernelError::Argument {

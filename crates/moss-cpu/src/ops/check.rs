@@ -2,6 +2,8 @@
 
 use candle_core::{Device, Tensor};
 
+use moss_weights::{ExpectedShape, Extent};
+
 use crate::KernelError;
 
 /// # Errors
@@ -19,12 +21,17 @@ pub(crate) fn shape_error(
     op: &'static str,
     arg: &'static str,
     x: &Tensor,
-    expected: impl Into<String>,
+    expected: impl Into<Vec<Extent>>,
 ) -> KernelError {
     KernelError::Shape {
         op,
         arg,
         found: x.dims().to_vec(),
-        expected: expected.into(),
+        expected: ExpectedShape(expected.into()),
     }
+}
+
+/// Returns the shape of `x` as an expected shape.
+pub(crate) fn exactly(x: &Tensor) -> Vec<Extent> {
+    x.dims().iter().copied().map(Extent::Exactly).collect()
 }

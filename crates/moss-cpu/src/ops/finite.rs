@@ -21,7 +21,12 @@ pub struct BadValue {
 /// [`KernelError::Shape`] if `x` is not a matrix.
 pub fn first_non_finite(x: &Tensor) -> Result<Option<BadValue>, KernelError> {
     let &[_, cols] = x.dims() else {
-        return Err(shape_error("finite check", "x", x, "[rows, n]"));
+        return Err(shape_error(
+            "finite check",
+            "x",
+            x,
+            ["rows".into(), "n".into()],
+        ));
     };
     with_f32("finite check", "x", x, |values| {
         let rows = values.par_chunks_exact(cols.max(1)).enumerate();

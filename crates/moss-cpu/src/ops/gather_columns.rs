@@ -1,12 +1,13 @@
 //! Selection of columns at regular intervals.
 
 use candle_core::{DType, Tensor};
+use moss_weights::Extent;
 
 use super::{
     check::shape_error,
     floats::{fill, with_floats},
 };
-use crate::KernelError;
+use crate::{KernelError, Rule};
 
 const OP: &str = "gather_columns";
 
@@ -16,8 +17,8 @@ const OP: &str = "gather_columns";
 /// - `x`: `[rows, n * stride]`; the result is `[rows, n * run]`, rounded to `out`
 ///
 /// # Errors
-/// [`KernelError::Shape`] if the number of columns is not a multiple of `stride`, or `first + run`
-/// exceeds it.
+/// [`KernelError::Shape`] if the number of columns is not a multiple of `stride`;
+/// [`KernelError::Argument`] for an empty run, and if `first + run` exceeds `stride`.
 pub fn gather_columns(
     x: &Tensor,
     first: usize,
@@ -26,15 +27,28 @@ pub fn gather_columns(
     out: DType,
 ) -> Result<Tensor, KernelError> {
     let &[rows, columns] = x.dims() else {
-        return Err(shape_error(OP, "x", x, "[rows, n * stride]"));
-    };
-    if run == 0 || first + run > stride || !columns.is_multiple_of(stride) {
         return Err(shape_error(
             OP,
             "x",
             x,
-            format!("[rows, n * {stride}], of which {first}..{}", first + run),
+            ["rows".into(), Extent::MultipleOf(stride)],
         ));
+    };
+    if !columns.is_multiple_of(stride) {
+        return Err(shape_error(
+            OP,
+            "x",
+            x,
+            ["rows".into(), Extent::MultipleOf(stride)],
+        ));
+    }
+    if run == 0 || first + run > stride {
+        return Err(KernelError::Argument {
+            op: OP,
+            arg: "run",
+            found: run,
+            rule: Rule::Between(1, stride.saturating_sub(first)),
+        });
     }
     let wide = columns / stride * run;
     with_floats(OP, "x", x, |floats| {

@@ -2,8 +2,9 @@
 
 use candle_core::{CpuStorage, DType, Device, InplaceOp2, Layout, Tensor};
 use half::{bf16, f16, vec::HalfBitsVecExt};
+use moss_weights::Extent;
 
-use super::check::{expect_cpu, shape_error};
+use super::check::{exactly, expect_cpu, shape_error};
 use crate::{KernelError, Rule};
 
 const OP: &str = "kv_write";
@@ -111,16 +112,11 @@ impl KvLayer {
     pub fn from_tensors(keys: Tensor, values: Tensor) -> Result<Self, KernelError> {
         let op = "kv cache";
         if keys.rank() != 4 {
-            let expected = "[num_blocks, num_heads, block_size, head_dim]";
+            let expected = ["num_blocks", "num_heads", "block_size", "head_dim"].map(Extent::Any);
             return Err(shape_error(op, "keys", &keys, expected));
         }
         if values.dims() != keys.dims() {
-            return Err(shape_error(
-                op,
-                "values",
-                &values,
-                format!("{:?}", keys.dims()),
-            ));
+            return Err(shape_error(op, "values", &values, exactly(&keys)));
         }
         let is_float = matches!(keys.dtype(), DType::F32 | DType::F16 | DType::BF16);
         for (arg, found, ok) in [
@@ -171,7 +167,7 @@ pub fn kv_write(
                 OP,
                 arg,
                 rows,
-                format!("[{}, {num_heads}, {head_dim}]", slots.len()),
+                [slots.len().into(), num_heads.into(), head_dim.into()],
             ));
         }
         if rows.dtype() != cache.keys.dtype() {

@@ -27,7 +27,7 @@ pub fn layer_norm(
             "layer_norm",
             "x",
             x,
-            format!("[rows, {hidden}]"),
+            ["rows".into(), hidden.into()],
         ));
     }
     map_chunks("layer_norm", x, hidden, out, |_, row| {

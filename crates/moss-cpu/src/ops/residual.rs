@@ -3,7 +3,7 @@
 use candle_core::{DType, Tensor};
 
 use super::{
-    check::shape_error,
+    check::{exactly, shape_error},
     floats::{fill, with_f32},
 };
 use crate::KernelError;
@@ -23,7 +23,7 @@ const CHUNK: usize = 4096;
 pub fn add_residual(x: &Tensor, attention: &Tensor, mlp: &Tensor) -> Result<Tensor, KernelError> {
     for (arg, other) in [("attention", attention), ("mlp", mlp)] {
         if other.dims() != x.dims() {
-            return Err(shape_error(OP, arg, other, format!("{:?}", x.dims())));
+            return Err(shape_error(OP, arg, other, exactly(x)));
         }
     }
     with_f32(OP, "x", x, |x_values| {

@@ -4,6 +4,7 @@
 
 use candle_core::{Device, Tensor};
 use half::f16;
+use moss_weights::Extent;
 
 use super::{
     check::{expect_cpu, shape_error},
@@ -122,14 +123,16 @@ fn rope_angles(
 /// the table.
 pub fn rotary(x: &Tensor, table: &RopeTable, positions: &[u32]) -> Result<Tensor, KernelError> {
     let &[rows, heads, head_dim] = x.dims() else {
-        return Err(shape_error(OP, "x", x, "[rows, heads, head_dim]"));
+        return Err(shape_error(
+            OP,
+            "x",
+            x,
+            ["rows".into(), "heads".into(), "head_dim".into()],
+        ));
     };
     if rows != positions.len() || heads == 0 || head_dim < (2 * table.pairs).max(1) {
-        let expected = format!(
-            "[{}, at least 1, at least {}]",
-            positions.len(),
-            (2 * table.pairs).max(1)
-        );
+        let head_dim = Extent::AtLeast((2 * table.pairs).max(1));
+        let expected = [positions.len().into(), Extent::AtLeast(1), head_dim];
         return Err(shape_error(OP, "x", x, expected));
     }
     if let Some(&position) = positions
