@@ -1,10 +1,10 @@
 //! The CUDA runtime of the GPU stages, and the bindings of `kernels/*.cu`.
 //!
-//! There are three layers. [`Gpu`], [`Buffer`] and the copies call the driver. One file per kernel
+//! There are three layers. `Gpu`, `Buffer` and the copies call the driver. One file per kernel
 //! family checks the arguments of an op and launches it (`launch.rs` has the one launch function).
 //! `moss-model` calls the ops in the order of the network.
 //!
-//! A [`Buffer`] belongs to the stream of the [`Gpu`] that allocated it, and every op rejects
+//! A `Buffer` belongs to the stream of the `Gpu` that allocated it, and every op rejects
 //! buffers of another. A shared reference suffices to write a buffer, because all accesses are in
 //! stream order.
 //!
