@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{command, fixture, ok, run, text};
+use crate::support::{fixture, ok, run, text};
 
 #[test]
 fn the_same_seed_gives_the_same_text() {
@@ -186,7 +186,7 @@ fn the_time_limit_of_an_answer_starts_at_its_first_token() {
         "0.2",
         "Who are you?",
     ];
-    let mut slow = command(&std::env::temp_dir(), &args);
+    let mut slow = crate::support::command(&std::env::temp_dir(), &args);
     let out = slow
         .env("MOSS_INJECT_FAULT", "slow:10")
         .stdin(std::process::Stdio::null())
