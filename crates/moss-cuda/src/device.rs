@@ -133,10 +133,11 @@ impl Gpu {
         &self,
         len: usize,
     ) -> Result<Buffer<T>, KernelError> {
+        let bytes = bytes_of::<T>("allocation", len)?;
         let slice = self
             .stream
             .alloc_zeros(len.max(1))
-            .map_err(|error| self.allocation_error(error, len * size_of::<T>()))?;
+            .map_err(|error| self.allocation_error(error, bytes))?;
         Ok(Buffer {
             memory: Memory::Allocated(slice),
             len,
@@ -153,7 +154,7 @@ impl Gpu {
         &self,
         len: usize,
     ) -> Result<Buffer<T>, KernelError> {
-        let bytes = len * size_of::<T>();
+        let bytes = bytes_of::<T>("allocation", len)?;
         let reservation = Reservation::new(&self.stream, bytes);
         match reservation.map_err(|error| self.allocation_error(error, bytes))? {
             Some(reservation) => Ok(Buffer {
@@ -278,5 +279,37 @@ impl Gpu {
         }
         let error = Err::<(), _>(error).during(DriverCall::Allocate);
         error.err().unwrap_or(out_of_memory)
+    }
+}
+
+/// Returns the bytes of `len` values.
+///
+/// # Errors
+/// [`KernelError::Argument`] if they exceed the address space.
+pub(crate) fn bytes_of<T>(op: &'static str, len: usize) -> Result<usize, KernelError> {
+    let bytes = len.checked_mul(size_of::<T>());
+    bytes
+        .filter(|bytes| isize::try_from(*bytes).is_ok())
+        .ok_or(KernelError::Argument {
+            op,
+            arg: "len",
+            found: len,
+            rule: Rule::Addressable,
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_that_exceed_the_address_space_are_errors() {
+        assert_eq!(bytes_of::<u32>("x", 3).ok(), Some(12));
+        for len in [(1 << 62) + 1, usize::MAX, 1 << 61] {
+            assert!(matches!(
+                bytes_of::<u32>("x", len),
+                Err(KernelError::Argument { arg: "len", .. })
+            ));
+        }
     }
 }

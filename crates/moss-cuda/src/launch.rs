@@ -1,5 +1,7 @@
 //! The one way to launch a kernel.
 
+use std::marker::PhantomData;
+
 use cudarc::driver::sys::{self, CUlaunchAttributeID};
 use moss_weights::{DriverCall, KernelError, Rule};
 
@@ -26,11 +28,17 @@ pub(crate) struct Geometry {
 pub(crate) struct Call<'a> {
     gpu: &'a Gpu,
     op: &'static str,
+    /// Makes `'a` invariant: it cannot be shortened between an argument and the launch.
+    borrowed: PhantomData<fn(&'a ()) -> &'a ()>,
 }
 
 impl<'a> Call<'a> {
     pub(crate) fn new(gpu: &'a Gpu, op: &'static str) -> Self {
-        Self { gpu, op }
+        Self {
+            gpu,
+            op,
+            borrowed: PhantomData,
+        }
     }
 
     /// Returns the address of argument `arg`, of which the kernel reads up to `needed` values.

@@ -10,6 +10,7 @@ use crate::{
     args,
     buffer::{Buffer, View},
     contract::{During, rule},
+    device::bytes_of,
     device_id::DeviceId,
     page_locked::PageLocked,
 };
@@ -93,7 +94,12 @@ impl<T: DeviceRepr + ValidAsZeroBits> Pinned<T> {
             None => Arc::new(context.new_event(None).during(CALL)?),
         };
         Ok(Self {
-            memory: PageLocked::new(context, len * size_of::<T>(), last_use, CALL)?,
+            memory: PageLocked::new(
+                context,
+                bytes_of::<T>("pinned memory", len)?,
+                last_use,
+                CALL,
+            )?,
             len,
             stream: stream.clone(),
             device,
