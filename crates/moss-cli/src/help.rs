@@ -45,8 +45,7 @@ pub(crate) fn translated(mut command: Command, language: Language) -> Command {
         Language::Zh => {
             // Adds `--help`, `--version`, `help` and global flags.
             command.build();
-            // clap counts characters, but a Chinese one is two columns wide: `render` wraps lines.
-            chinese(command).term_width(0)
+            chinese(command)
         }
     }
 }
@@ -89,6 +88,8 @@ fn chinese(command: Command) -> Command {
     let heading = |name: &str| text(&format!("heading-{name}"), &[]).unwrap_or_default();
     command
         .help_template(template)
+        // clap counts characters, but a Chinese one is two columns wide: `render` wraps lines.
+        .term_width(0)
         .about(about)
         .long_about(long_about)
         .subcommand_help_heading(heading("Commands"))

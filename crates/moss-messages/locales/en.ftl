@@ -316,13 +316,13 @@ PlacementError-Sum = the devices are given { $found } layers in all, expected th
     .hint = { -leave-to-program }
 PlacementError-DoesNotFit = the model does not fit: { $shortfalls }
     .hint = { $changes_count ->
-        [0] no other format, shorter context or single additional device makes it fit: use other GPUs
+        [0] no other format and no shorter context fits on these devices: add a GPU, or use devices with more memory
         [1] this would fit: { $changes }
        *[other] any one of these would fit: { $changes }
     }
 Change-Division = let the program distribute the layers
 Change-Context = a context of { $positions } tokens
-Change-Format = the { $value } model
+Change-Format = the weights in { $value }
 Change-MoreGpus = { $count } more like device { $like }
 Change-Cpu = `cpu` at the end of the list ({ $layers } layers in { SIZE($bytes, unit: "GB", digits: 2) } of host memory)
 
@@ -356,8 +356,8 @@ EngineError-NothingToRegenerate = nothing to regenerate
 EngineError-NoPendingCommand = no command waits for results
 
 # moss-hub
--mirror = set a mirror (HF_ENDPOINT=https://hf-mirror.com) or `--source modelscope`
--demo = `--demo` needs no network: a small model that is part of this program
+-mirror = use a mirror (HF_ENDPOINT=https://hf-mirror.com) or `--source modelscope`
+-demo = `--demo` runs a small model that is part of this program, without a network
 -by-hand = put config.json, vocab.json, merges.txt, added_tokens.json and the weight files into ./fnlp/NAME by hand
 -other-ways = { -mirror }; HTTPS_PROXY sets a proxy; or { -by-hand }
 -login = open any web page in a browser and log in

@@ -316,13 +316,13 @@ PlacementError-Sum = 各设备共分到 { $found } 层，应等于模型的 { $e
     .hint = { -leave-to-program }
 PlacementError-DoesNotFit = 模型放不下：{ $shortfalls }
     .hint = { $changes_count ->
-        [0] 换格式、缩短上下文或再加一个设备都放不下：请使用其他 GPU
+        [0] 换格式或缩短上下文都放不下：请增加 GPU，或使用内存更大的设备
         [1] 这样可以放下：{ $changes }
        *[other] 以下任一项都可以放下：{ $changes }
     }
 Change-Division = 由程序自行分配各层
 Change-Context = 上下文改为 { $positions } 个词元
-Change-Format = 改用 { $value } 模型
+Change-Format = 改用 { $value } 权重
 Change-MoreGpus = 再加 { $count } 个与设备 { $like } 相同的 GPU
 Change-Cpu = 在列表末尾加上 `cpu`（{ $layers } 层，占主机内存 { SIZE($bytes, unit: "GB", digits: 2) }）
 
@@ -542,8 +542,8 @@ KernelError-DriverTooOld = NVIDIA 驱动支持到 CUDA { VERSION($found) }，此
     .hint = 请安装支持 CUDA { VERSION($needed) } 或更新版本的驱动，或用较旧的工具包构建；`--gpu cpu` 不需要驱动
 KernelError-NotOpened = 无法打开 GPU { $gpu }：{ $message }
     .hint = { $code ->
-        [2] 显存已被占用：`nvidia-smi` 可查看是哪些程序；请另选一个 GPU，或用 `--gpu cpu`
-        [46] GPU 可能被其他程序独占（计算模式“独占”）：`nvidia-smi` 可查看两者；请另选一个 GPU，或用 `--gpu cpu`
+        [2] 显存已被占用：`nvidia-smi` 可查看是哪些程序；请另选一块 GPU，或用 `--gpu cpu`
+        [46] GPU 可能被其他程序独占（计算模式“独占”）：`nvidia-smi` 可查看两者；请另选一块 GPU，或用 `--gpu cpu`
        *[other] { -ask-nvidia-smi }
     }
 -ask-nvidia-smi = `nvidia-smi` 可查看驱动和 GPU；`--gpu cpu` 两者都不需要

@@ -11,6 +11,7 @@ use super::parse::above_zero;
 pub(crate) enum ContainerArg {
     /// PyTorch files, as published
     Bin,
+    /// Safetensors files
     Safetensors,
 }
 

@@ -5,8 +5,8 @@ use clap::Args;
 /// Download a model, or its missing files, into the hub's cache and print its folder
 ///
 /// Downloads only the files that the engine needs, over several connections, and verifies them
-/// against the hub's hashes. Interrupted downloads resume, without a question, also those of other
-/// tools. Environment: HF_ENDPOINT (a mirror, such as `https://hf-mirror.com`),
+/// against the hub's hashes. Interrupted downloads, including those of other tools, resume without
+/// asking. Environment: HF_ENDPOINT (a mirror, such as `https://hf-mirror.com`),
 /// MODELSCOPE_ENDPOINT or MODELSCOPE_DOMAIN (with `--source modelscope`), HF_HOME or HF_HUB_CACHE
 /// (the target), HF_TOKEN, HF_HUB_OFFLINE, HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY.
 #[derive(Debug, Args)]

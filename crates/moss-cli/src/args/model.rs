@@ -122,8 +122,8 @@ pub(crate) struct ModelArgs {
     /// GPU number, several GPU numbers that share the layers, or `cpu` [default: 0, or `cpu`
     /// without a GPU or in a build without CUDA]
     ///
-    /// `--gpu 0,1,2,3` runs a quarter of the layers on each GPU, in this order. `cpu` can be one of
-    /// them, and a GPU can be listed twice.
+    /// `--gpu 0,1,2,3` splits the layers over four GPUs, in this order. `cpu` can be one of them,
+    /// and a GPU can be listed twice.
     #[arg(long, global = true, value_name = "N[,N…]|cpu")]
     pub(crate) gpu: Option<String>,
     /// Number of layers of each device of `--gpu` [default: balanced]

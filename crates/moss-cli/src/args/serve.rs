@@ -13,7 +13,7 @@ pub(crate) enum LogFormat {
 /// Serve an OpenAI-compatible API and a web page
 ///
 /// Exit status: 0 stopped by a signal, 1 could not start, 70 the engine failed (the model panicked,
-/// a GPU was lost, or a forward pass made no progress; /health and /ready return 503 before), 130
+/// a GPU was lost, or a forward pass made no progress; until the exit, /health and /ready return 503), 130
 /// ended immediately by a second signal.
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
