@@ -37,7 +37,7 @@ fn errors_are_chinese_with_lang_zh_and_english_without() {
             1,
             &[
                 "错误：`--gpu x`：应为编号或 `cpu`",
-                "\n建议：`--gpu 0` 为第一个 GPU",
+                "\n建议：`--gpu 0` 为第一块 GPU",
             ],
             &[
                 "error: `--gpu x`: expected GPU numbers or `cpu`",

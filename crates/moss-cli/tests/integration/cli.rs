@@ -14,7 +14,7 @@ fn a_missing_model_is_an_error_that_lists_the_places_searched() {
         "searched:\n  ./fnlp/",
         "hint:",
         "--demo",
-        "cannot ask",
+        "no terminal on which to ask",
         "--yes",
     ] {
         assert!(notes.contains(part), "{part}: {notes}");

@@ -58,7 +58,12 @@ fn without_a_terminal_no_question_is_asked_and_nothing_is_downloaded() {
     let out = run(asking(home.path(), &hub, &["--model", SHORT]), "yes\n");
     let notes = text(&out.stderr);
     assert_eq!(out.status.code(), Some(1));
-    for part in ["cannot ask", "searched", "--yes", "moss-cli download"] {
+    for part in [
+        "no terminal on which to ask",
+        "searched",
+        "--yes",
+        "moss-cli download",
+    ] {
         assert!(notes.contains(part), "{part}: {notes}");
     }
     assert!(hub.take_requests().is_empty());
