@@ -24,17 +24,7 @@ const HEADER_BYTES: u64 = 8 << 20;
 static ALONE: Mutex<()> = Mutex::new(());
 
 fn resident_bytes() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmRSS:"))
-        .unwrap();
-    line.split_whitespace()
-        .nth(1)
-        .unwrap()
-        .parse::<u64>()
-        .unwrap()
-        << 10
+    moss_testing::memory_bytes("self", "VmRSS")
 }
 
 fn folder() -> tempfile::TempDir {

@@ -183,7 +183,7 @@ quantize-perplexity = 困惑度：量化前 { $before }，量化后 { $after }�
 eval-perplexity = 困惑度
 eval-reference = 参照的困惑度
 eval-kl = { $kl } nats/词元
-eval-top1 = 首选词元一致率
+eval-top1 = 概率最高词元一致率
 eval-value = { FIXED($value, digits: 4) }（{ $tokens } 个词元，窗口 { $window }，间隔 { $stride }）
 
 # inspect
@@ -208,12 +208,12 @@ verify-difference = 最大差异 { $difference }，允许 { $allowed }
 verify-best-logit = 各位置最高的 logit
 verify-logsumexp = 各位置的 logsumexp
 verify-positions-off = { $count } 个位置不符
-verify-best-token = 首选词元
+verify-best-token = 概率最高的词元
 verify-top-token = 概率最高的词元
 verify-top-token-right = { $total } 个位置中 { $right } 个一致
 verify-hidden = 隐藏状态（{ $worst }）
 verify-none = 无
-verify-greedy = 贪心路径
+verify-greedy = 贪心解码
 verify-greedy-right = { $total } 条中 { $right } 条逐词元一致
 verify-sampling = 采样候选集
 verify-sampling-right = { $total } 个中 { $right } 个词元相同

@@ -46,6 +46,20 @@ pub(crate) fn rule(
     })
 }
 
+/// Returns an error for sizes of heads that the kernels do not support: the rotary embedding takes
+/// pairs of values, and shards contain whole heads.
+pub(crate) fn check_heads(
+    op: &'static str,
+    num_heads: usize,
+    head_dim: usize,
+    shards: usize,
+) -> Result<(), KernelError> {
+    let is_even = head_dim > 0 && head_dim.is_multiple_of(2);
+    rule(op, "head_dim", head_dim, is_even, Rule::Even)?;
+    let divides = shards > 0 && num_heads.is_multiple_of(shards);
+    rule(op, "shards", shards, divides, Rule::DivisorOfHeads)
+}
+
 /// Converts a count to the type that kernels take.
 pub(crate) fn count(op: &'static str, arg: &'static str, n: usize) -> Result<u32, KernelError> {
     u32::try_from(n).map_err(|_| KernelError::Argument {

@@ -6,7 +6,7 @@ use moss_weights::{KernelError, Rule};
 use crate::{
     args::{Heads, QkvRopeGeluArgs},
     buffer::{Buffer, View},
-    contract::{count, rule},
+    contract::{check_heads, count, rule},
     device::Gpu,
     kernels::Kernel,
     kv_blocks::KvBlocks,
@@ -94,20 +94,7 @@ impl<'b> QkvRopeGelu<'b> {
             shards,
         } = self.layout;
         let (hidden, stride) = (num_heads * head_dim, self.layout.stride());
-        rule(
-            OP,
-            "head_dim",
-            head_dim,
-            head_dim > 0 && head_dim.is_multiple_of(2),
-            Rule::Even,
-        )?;
-        rule(
-            OP,
-            "shards",
-            shards,
-            shards > 0 && num_heads.is_multiple_of(shards.max(1)),
-            Rule::DivisorOfHeads,
-        )?;
+        check_heads(OP, num_heads, head_dim, shards)?;
         rule(
             OP,
             "qkv outputs",

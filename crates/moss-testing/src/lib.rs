@@ -15,6 +15,7 @@ mod goldens;
 pub mod http;
 #[cfg(feature = "hub")]
 pub mod hub;
+mod memory;
 #[cfg(feature = "model")]
 pub mod model;
 mod wait;
@@ -26,4 +27,5 @@ pub use fixtures::{
     copy_files, copy_fixture, copy_of, demo, edit_json, file_names, fixture, ids,
     pseudo_random_bytes, read_json, repository, utf16,
 };
+pub use memory::memory_bytes;
 pub use wait::wait_until;

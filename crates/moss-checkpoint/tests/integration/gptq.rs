@@ -235,9 +235,9 @@ fn a_group_size_that_nothing_states_is_not_guessed() {
         );
         let more = format!(r#", "groupsize": 128, "wbits": {wbits}"#);
         let error = read(&tensors, 512, &more).unwrap_err();
-        let is_told =
+        let is_reported =
             matches!(&error, CheckpointError::ConfigMismatch { key, .. } if *key == "groupsize");
-        assert!(is_told, "{error}");
+        assert!(is_reported, "{error}");
     }
     // 16 inputs in two groups: only 8 fits. Two groups of 200 inputs: the published 128 fits.
     tensors = quartet(200);

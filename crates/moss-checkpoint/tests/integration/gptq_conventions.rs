@@ -277,14 +277,14 @@ fn both_files_are_read_and_must_not_contradict_each_other_or_the_tensors() {
         ] {
             let found = error(with_quantize_config(name, config, &file).path());
             // `groupsize` of config.json contradicts another `group_size` before the tensors do.
-            let is_told = match &found {
+            let is_reported = match &found {
                 CheckpointError::ConfigMismatch { key: found_key, .. } => *found_key == key,
                 CheckpointError::ConfigConflict { second_key, .. } => {
                     key == "group_size" && *second_key == key
                 }
                 _ => false,
             };
-            assert!(is_told, "{name}: {found}");
+            assert!(is_reported, "{name}: {found}");
         }
     }
 }

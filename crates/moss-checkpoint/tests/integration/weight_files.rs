@@ -97,8 +97,8 @@ fn weight_files_are_taken_in_the_order_of_transformers() {
     };
     let used = |expected: &str| {
         let (files, warnings) = open(folder.path());
-        let is_told = |warning: &Warning| matches!(warning, Warning::SeveralSets { used, .. } if used == expected);
-        assert!(warnings.iter().any(is_told), "{warnings:?}");
+        let is_reported = |warning: &Warning| matches!(warning, Warning::SeveralSets { used, .. } if used == expected);
+        assert!(warnings.iter().any(is_reported), "{warnings:?}");
         files
     };
     assert_eq!(used("model.safetensors"), ["model.safetensors"]);

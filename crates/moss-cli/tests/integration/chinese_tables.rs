@@ -90,7 +90,7 @@ fn the_table_of_verify_is_chinese_and_in_columns_whether_it_passes_or_fails() {
         let names = ["PASS", "FAIL", "logit", "logits", "logsumexp", "inf"];
         let hidden = ["hidden", "embedding", "block", "ln_f"];
         is_chinese(&said, &[&names[..], &hidden].concat());
-        assert!(said.contains(&format!("{verdict} 贪心路径 ")), "{said}");
+        assert!(said.contains(&format!("{verdict} 贪心解码 ")), "{said}");
         let values = said
             .lines()
             .filter_map(|line| line.split_once("最大差异").map(|(label, _)| label.width()));
@@ -169,7 +169,7 @@ fn tables_follow_the_locale_and_json_stays_english() {
         )
     };
     assert!(
-        at("zh_CN.UTF-8").contains("PASS 首选词元"),
+        at("zh_CN.UTF-8").contains("PASS 概率最高的词元"),
         "{}",
         at("zh_CN.UTF-8")
     );

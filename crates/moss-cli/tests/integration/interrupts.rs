@@ -6,20 +6,7 @@ use std::{
     process::Child,
 };
 
-use crate::support::{command, signal, text};
-
-/// Nearly uniform over the vocabulary: answers of more than a thousand tokens.
-const ENDLESS: [&str; 9] = [
-    "--demo=fp16",
-    "--seed",
-    "1",
-    "--temperature",
-    "1000",
-    "--top-k",
-    "0",
-    "--top-p",
-    "1",
-];
+use crate::support::{ENDLESS, command, signal, text};
 
 /// Waits for the first bytes of an answer.
 fn first_bytes(child: &mut Child) -> Vec<u8> {
@@ -32,7 +19,8 @@ fn first_bytes(child: &mut Child) -> Vec<u8> {
 #[test]
 fn ctrl_c_ends_generate_with_what_there_is_and_status_130() {
     let args = [
-        &ENDLESS[..],
+        &["--demo=fp16"][..],
+        &ENDLESS,
         &["-v", "generate", "--raw", "--ignore-eos", "讲个故事"],
     ]
     .concat();
@@ -51,7 +39,12 @@ fn ctrl_c_ends_generate_with_what_there_is_and_status_130() {
 
 #[test]
 fn ctrl_c_stops_an_answer_and_the_chat_continues() {
-    let mut child = command(&std::env::temp_dir(), &ENDLESS).spawn().unwrap();
+    let mut child = command(
+        &std::env::temp_dir(),
+        &[&["--demo=fp16"][..], &ENDLESS].concat(),
+    )
+    .spawn()
+    .unwrap();
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all("讲个故事\n".as_bytes()).unwrap();
     first_bytes(&mut child);

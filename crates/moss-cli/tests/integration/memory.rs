@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::support::command;
-use moss_testing::{demo, pseudo_random_bytes, read_json};
+use moss_testing::{demo, memory_bytes, pseudo_random_bytes, read_json};
 use serde_json::{Map, Value, json};
 
 /// Sizes of a model whose file is larger than the other memory that is allowed, so that a second
@@ -185,21 +185,6 @@ fn write_checkpoint(folder: &Path, act_order: bool) -> u64 {
     fs::metadata(path).unwrap().len()
 }
 
-/// Returns the peak resident memory of a process, including mapped pages.
-fn peak_bytes(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmHWM:"))
-        .unwrap();
-    line.split_whitespace()
-        .nth(1)
-        .unwrap()
-        .parse::<u64>()
-        .unwrap()
-        << 10
-}
-
 fn check(act_order: bool) {
     let folder = tempfile::tempdir().unwrap();
     let file_bytes = write_checkpoint(folder.path(), act_order);
@@ -233,7 +218,7 @@ fn check(act_order: bool) {
             "no answer: {notes}"
         );
     }
-    let peak = peak_bytes(child.id());
+    let peak = memory_bytes(&child.id().to_string(), "VmHWM");
     drop(input);
     assert!(child.wait().unwrap().success());
     let allowed = file_bytes + CACHE_BYTES + OTHER_BYTES;

@@ -1,6 +1,9 @@
 //! The chat at a terminal.
 
-use crate::support::terminal::{PROMPT, assert_exits, chat, keys, line, see, see_line_taken};
+use crate::support::{
+    ENDLESS,
+    terminal::{PROMPT, assert_exits, chat, keys, line, see, see_line_taken},
+};
 
 #[test]
 fn chinese_is_typed_corrected_and_answered_and_stop_leaves() {
@@ -39,19 +42,7 @@ fn clear_wipes_screen_and_history() {
 fn ctrl_c_stops_an_answer_and_twice_at_the_prompt_leaves() {
     let home = tempfile::tempdir().unwrap();
     // Nearly uniform over the vocabulary: an answer of more than a thousand tokens.
-    let mut session = chat(
-        home.path(),
-        &[
-            "--seed",
-            "1",
-            "--temperature",
-            "1000",
-            "--top-k",
-            "0",
-            "--top-p",
-            "1",
-        ],
-    );
+    let mut session = chat(home.path(), &ENDLESS);
     line(&mut session, "讲个故事");
     see(&mut session, "processing the prompt");
     session.send_control('c').unwrap();
@@ -129,19 +120,7 @@ fn a_cleared_line_comes_back_with_ctrl_y() {
 #[test]
 fn ctrl_c_during_an_answer_never_leaves_however_often() {
     let home = tempfile::tempdir().unwrap();
-    let mut session = chat(
-        home.path(),
-        &[
-            "--seed",
-            "1",
-            "--temperature",
-            "1000",
-            "--top-k",
-            "0",
-            "--top-p",
-            "1",
-        ],
-    );
+    let mut session = chat(home.path(), &ENDLESS);
     for turns in 1..4 {
         line(&mut session, "讲个故事");
         see_line_taken(&mut session);

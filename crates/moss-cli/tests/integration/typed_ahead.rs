@@ -6,23 +6,15 @@ use std::{io::Write, path::Path, process::Command};
 use moss_testing::{fixture, read_json};
 use rexpect::session::PtySession;
 
-use crate::support::terminal::{
-    PROMPT, WELCOME, assert_exits, chat, keys, line, see, see_line_taken, spawn, start,
+use crate::support::{
+    ENDLESS,
+    terminal::{
+        PROMPT, WELCOME, assert_exits, chat, keys, line, see, see_line_taken, spawn, start,
+    },
 };
 
 /// Answers of one token, because only the questions matter.
 const SHORT: [&str; 4] = ["--temperature", "0", "--max-new-tokens", "1"];
-/// Nearly uniform over the vocabulary: answers of more than a thousand tokens.
-const ENDLESS: [&str; 8] = [
-    "--seed",
-    "1",
-    "--temperature",
-    "1000",
-    "--top-k",
-    "0",
-    "--top-p",
-    "1",
-];
 const CTRL_C: &str = "\u{3}";
 
 /// Returns lines with spaces and Chinese: more than fit a screen, and few enough tokens for the

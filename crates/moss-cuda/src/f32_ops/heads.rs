@@ -8,7 +8,7 @@ use super::matrix::{F32Matrix, THREADS, one_thread_per_element};
 use crate::{
     args::{CausalSoftmaxF32Args, MergeHeadsF32Args, SplitHeadsF32Args},
     buffer::Buffer,
-    contract::{count, rule},
+    contract::{check_heads, count, rule},
     device::Gpu,
     kernels::Kernel,
     launch::{Call, Geometry},
@@ -88,20 +88,7 @@ impl Gpu {
             qkv.columns == 3 * hidden,
             Rule::Exactly(3 * hidden),
         )?;
-        rule(
-            OP,
-            "head_dim",
-            head_dim,
-            head_dim > 0 && head_dim.is_multiple_of(2),
-            Rule::Even,
-        )?;
-        rule(
-            OP,
-            "shards",
-            shards,
-            shards > 0 && heads.is_multiple_of(shards.max(1)),
-            Rule::DivisorOfHeads,
-        )?;
+        check_heads(OP, heads, head_dim, shards)?;
         rule(
             OP,
             "rotary pairs",

@@ -49,7 +49,7 @@ def test_a_streamed_answer_is_busy_and_read_out_by_the_sentence(page, log):
 
 
 @pytest.mark.mock_only
-def test_stop_is_told_and_keeps_the_focus(page, log):
+def test_stop_is_announced_and_keeps_the_focus(page, log):
     send(page, "[slow]", done=False)
     expect(answers(page).last).to_contain_text("word3")
     page.get_by_role("button", name="Stop").focus()
@@ -70,7 +70,7 @@ def test_a_failure_is_an_alert_with_its_way_out_and_no_end_of_an_answer(page, lo
 
 
 @pytest.mark.mock_only
-def test_an_answer_that_was_cut_short_is_told_why(page, log):
+def test_an_answer_that_was_cut_short_says_why(page, log):
     send(page, "[length]")
     assert heard(page)[-1] == "The maximum length was reached. You can raise it in the settings."
 

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.mock_only
     [("[queue]", "waited too long in the queue"), ("[prompt]", "did not process the conversation in time"), ("[stopping]", "The server was shut down."),
      ("[failed]", "The server has failed"), ("[starting]", "The server isn't ready yet."), ("[broken]", "The server failed: a kernel failed"), ("[window]", "does not fit MOSS's context window")],
 )
-def test_a_refusal_is_told_in_place(page, log, word, message):
+def test_a_refusal_is_shown_in_place(page, log, word, message):
     send(page, word)
     expect(answers(page).last.get_by_role("alert")).to_contain_text(message)
     expect(answers(page).last.get_by_role("button", name="Try again")).to_be_visible()
@@ -95,7 +95,7 @@ def test_a_length_limit_is_named(page, log):
     expect(answers(page).last).to_contain_text("The maximum length was reached.")
 
 
-def test_a_full_disk_is_told_and_the_chat_goes_on(open_page, log):
+def test_a_full_disk_is_reported_and_the_chat_continues(open_page, log):
     page = open_page(script="IDBObjectStore.prototype.put = () => { throw new DOMException('full', 'QuotaExceededError') }")
     send(page, "hello")
     expect(page.locator(".toast")).to_contain_text("storage is full")

@@ -14,6 +14,18 @@ use std::{
 
 use serde_json::Value;
 
+/// Nearly uniform over the vocabulary: answers of more than a thousand tokens.
+pub(crate) const ENDLESS: [&str; 8] = [
+    "--seed",
+    "1",
+    "--temperature",
+    "1000",
+    "--top-k",
+    "0",
+    "--top-p",
+    "1",
+];
+
 /// The path of a fixture, as an argument.
 pub(crate) fn fixture(name: &str) -> String {
     moss_testing::fixture(name).display().to_string()
