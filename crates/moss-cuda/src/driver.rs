@@ -18,9 +18,13 @@ use crate::{
 /// module returns [`KernelError::NoDriver`].
 fn has_driver() -> bool {
     static PRESENT: OnceLock<bool> = OnceLock::new();
-    // SAFETY: the call loads libcuda.so.1 and unloads it. NVIDIA's driver supports that its
-    // initializers run on any thread at any time.
-    *PRESENT.get_or_init(|| unsafe { sys::is_culib_present() })
+    // Not `sys::is_culib_present`: cudarc lacks it where candle has it link libcuda.
+    let is_present = |name| {
+        // SAFETY: the call loads the library and unloads it. NVIDIA's driver supports that its
+        // initializers run on any thread at any time.
+        unsafe { libloading::Library::new(name) }.is_ok()
+    };
+    *PRESENT.get_or_init(|| ["libcuda.so.1", "libcuda.so"].into_iter().any(is_present))
 }
 
 /// See [`crate::gpu_count`].
