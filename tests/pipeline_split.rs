@@ -7,7 +7,7 @@ use moss::{
     Checkpoint, LoadOptions, Moss,
     model::{
         BlockPool, BlockTable, ComputeDtype, DeviceSpec, LanguageModel, LogitRows, ModelError,
-        MossConfig, SequenceChunk,
+        MossConfig, SequenceChunk, TokenKind,
     },
 };
 use moss_testing::{fixture, repository};
@@ -45,6 +45,7 @@ fn bits(model: &mut Moss, rows: usize, chunk: usize) -> Vec<u32> {
     for part in starts.chain((rows..ids.len()).map(|at| at..at + 1)) {
         let chunk = SequenceChunk {
             token_ids: &ids[part.clone()],
+            kind: TokenKind::Prompt,
             start_pos: part.start,
             blocks: &blocks,
             logits: LogitRows::All,
@@ -127,6 +128,7 @@ fn a_cancel_in_any_stage_leaves_the_pipeline_sound() {
         let interrupted = || asked.replace(asked.get() + 1) == patience;
         let chunk = SequenceChunk {
             token_ids: &[1, 2, 3],
+            kind: TokenKind::Prompt,
             start_pos: 0,
             blocks: &blocks,
             logits: LogitRows::Last,

@@ -2,7 +2,9 @@
 
 use std::time::Instant;
 
-use moss_model::{BlockPool, BlockTable, LanguageModel, LogitRows, Moss, SequenceChunk, StageSpan};
+use moss_model::{
+    BlockPool, BlockTable, LanguageModel, LogitRows, Moss, SequenceChunk, StageSpan, TokenKind,
+};
 use moss_sampling::Sampler;
 
 use crate::BenchError;
@@ -45,9 +47,9 @@ impl ConversationTimer<'_> {
         let mut ids = synthetic_token_ids(self.model, prompt);
         let mut blocks = BlockTable::default();
         BlockPool::new(self.model.cache_shape()).grow(&mut blocks, prompt + new)?;
-        self.step(&ids, 0..1, &blocks)?; // reads the weights into memory
+        self.step(&ids, 0..1, TokenKind::Prompt, &blocks)?; // reads the weights into memory
         let times = if self.on_gpu {
-            self.step(&ids, 0..prompt, &blocks)?; // libraries choose and load their kernels
+            self.step(&ids, 0..prompt, TokenKind::Prompt, &blocks)?; // libraries choose and load their kernels
             GPU_PREFILLS
         } else {
             1
@@ -55,14 +57,14 @@ impl ConversationTimer<'_> {
         let mut prefills = Vec::with_capacity(times);
         let mut first = 0;
         for _ in 0..times {
-            let (seconds, id) = self.step(&ids, 0..prompt, &blocks)?;
+            let (seconds, id) = self.step(&ids, 0..prompt, TokenKind::Prompt, &blocks)?;
             prefills.push(seconds);
             first = id;
         }
         let mut tokens = Vec::with_capacity(new);
         ids.push(first);
         for at in prompt..prompt + new {
-            let (seconds, id) = self.step(&ids, at..at + 1, &blocks)?;
+            let (seconds, id) = self.step(&ids, at..at + 1, TokenKind::Generated, &blocks)?;
             tokens.push(seconds);
             ids.push(id);
         }
@@ -85,19 +87,21 @@ impl ConversationTimer<'_> {
         let ids: Vec<u32> = synthetic_token_ids(self.model, prompt + 1);
         let mut blocks = BlockTable::default();
         BlockPool::new(self.model.cache_shape()).grow(&mut blocks, prompt + 1)?;
-        let mut forward = |rows: std::ops::Range<usize>| {
+        let mut forward = |rows: std::ops::Range<usize>, kind| {
             let (token_ids, start_pos) = (&ids[rows.clone()], rows.start);
             let chunk = SequenceChunk {
                 token_ids,
+                kind,
                 start_pos,
                 blocks: &blocks,
                 logits: LogitRows::Last,
             };
             self.model.forward_timed(&[chunk])
         };
-        let of_prompt = forward(0..prompt)?.1;
-        forward(prompt..prompt + 1)?; // the first token captures its CUDA graph
-        let of_token = forward(prompt..prompt + 1)?.1;
+        let of_prompt = forward(0..prompt, TokenKind::Prompt)?.1;
+        let mut step = || forward(prompt..prompt + 1, TokenKind::Generated);
+        step()?; // the first token captures its CUDA graph
+        let of_token = step()?.1;
         Ok([of_prompt, of_token])
     }
 
@@ -106,6 +110,7 @@ impl ConversationTimer<'_> {
         &mut self,
         ids: &[u32],
         rows: std::ops::Range<usize>,
+        kind: TokenKind,
         blocks: &BlockTable,
     ) -> Result<(f64, u32), BenchError> {
         let start = Instant::now();
@@ -114,6 +119,7 @@ impl ConversationTimer<'_> {
         let logits = request.map_or(LogitRows::Last, LogitRows::TopK);
         let chunk = SequenceChunk {
             token_ids: &ids[rows.clone()],
+            kind,
             start_pos: rows.start,
             blocks,
             logits,

@@ -121,7 +121,6 @@ arg-verify-dir = 检查点的文件夹 [使用 --reference 时默认为 --model 
 arg-verify-reference = 与会复制权重的 candle 参考实现对照
 arg-verify-expected = 期望值的文件夹 [默认：DIR]
 arg-verify-tolerance = logit 允许的差异 [默认：1e-4；量化权重 1e-3；16 位类型为参照自身差异的两倍，8 位激活值为 32 倍；使用 --reference 时为 1e-3，f16 为 0.2，bf16 为 0.5，8 位激活值为 1]
-arg-verify-many-rows-from = GPU 上一次前向计算从多少个词元起使用预填充（GEMM）路径，用于测试两条路径
 arg-src = 检查点：文件夹、模型库 ID 或短名称
 arg-target = 要写入的文件夹
 arg-convert-to = 要写的容器格式

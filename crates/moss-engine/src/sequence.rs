@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use moss_model::{BlockTable, LogitRows, Logits};
+use moss_model::{BlockTable, LogitRows, Logits, TokenKind};
 use moss_sampling::{Logprobs, Sampler, TopKRequest};
 use moss_text::{Piece, ReplyText, SegmentKind, Tokenizer};
 
@@ -121,6 +121,18 @@ impl Sequence {
     /// Returns the number of tokens whose keys and values are not in the cache.
     pub(crate) fn pending(&self) -> usize {
         self.ids.len() - self.cached
+    }
+
+    /// Returns the kind of the pending tokens. They are of one kind: the next token is sampled only
+    /// after the whole prompt is in the cache. Tokens of earlier replies that are not in the cache
+    /// are part of the prompt: the last token of a reply, which was never fed back, and all tokens
+    /// of a conversation that was evicted.
+    pub(crate) fn kind(&self) -> TokenKind {
+        if self.cached < self.usage.prompt_tokens {
+            TokenKind::Prompt
+        } else {
+            TokenKind::Generated
+        }
     }
 
     pub(crate) fn generated(&self) -> usize {

@@ -270,6 +270,7 @@ impl Worker {
             let is_last = chunk.tokens == sequence.pending();
             SequenceChunk {
                 token_ids: &sequence.ids[sequence.cached..][..chunk.tokens],
+                kind: sequence.kind(),
                 start_pos: sequence.cached,
                 blocks: &sequence.table,
                 logits: if is_last {

@@ -268,7 +268,6 @@ SamplingError-NothingLeft = at step { $step } every token has the logit -inf
 # moss-model
 UnsupportedOption-Int8Activations = 8-bit activations
 UnsupportedOption-GpuCode = a limit on the GPU architecture
-UnsupportedOption-KernelPath = a choice of the kernel path
 NetworkRule-AboveZero = a number above 0
 NetworkRule-AtMost = at most { $value }
 NetworkRule-AtMostOnGpu = at most { $value } on a GPU

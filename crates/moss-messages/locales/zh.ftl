@@ -268,7 +268,6 @@ SamplingError-NothingLeft = 第 { $step } 步，所有词元的 logit 都是 -in
 # moss-model
 UnsupportedOption-Int8Activations = 8 位激活值
 UnsupportedOption-GpuCode = 限制 GPU 架构
-UnsupportedOption-KernelPath = 指定内核路径
 NetworkRule-AboveZero = 大于 0 的数
 NetworkRule-AtMost = 至多 { $value }
 NetworkRule-AtMostOnGpu = 至多 { $value }（在 GPU 上）

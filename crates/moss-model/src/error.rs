@@ -44,8 +44,6 @@ pub enum UnsupportedOption {
     Int8Activations,
     /// [`DeviceSpec::Gpu`] with a limit on the architecture.
     GpuCode,
-    /// [`LoadOptions::large_m_from`](crate::LoadOptions::large_m_from).
-    KernelPath,
 }
 
 /// Errors of loading or running a model.

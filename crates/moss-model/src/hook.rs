@@ -3,7 +3,7 @@
 use candle_core::{DType, Tensor};
 use moss_weights::KernelError;
 
-use crate::ModelError;
+use crate::{ModelError, micro_batch::Plan};
 
 /// Points of the network whose hidden states a hook receives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +22,28 @@ pub type HiddenTap<'a> = dyn FnMut(HiddenPoint, &[f32]) + 'a;
 /// Copies a matrix to the host as f32, row-major.
 pub(crate) fn to_host(x: &Tensor) -> Result<Vec<f32>, KernelError> {
     Ok(x.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
+}
+
+/// The hidden states of a forward batch, by point, in the order of the micro-batches.
+#[derive(Default)]
+pub(crate) struct HiddenStates(Vec<(HiddenPoint, Vec<f32>)>);
+
+impl HiddenStates {
+    /// Appends the values of a micro-batch.
+    pub(crate) fn add(&mut self, point: HiddenPoint, values: &[f32]) {
+        match self.0.iter_mut().find(|(known, _)| *known == point) {
+            Some((_, all)) => all.extend_from_slice(values),
+            None => self.0.push((point, values.to_vec())),
+        }
+    }
+
+    /// Calls `hook` with the values of each point, in the order of the chunks of `plan`.
+    pub(crate) fn show(self, plan: &Plan<'_>, hook: &mut HiddenTap<'_>) {
+        for (point, values) in self.0 {
+            let only_wanted = point == HiddenPoint::FinalNorm;
+            hook(point, &plan.hidden_in_order(&values, only_wanted));
+        }
+    }
 }
 
 /// An optional hook.

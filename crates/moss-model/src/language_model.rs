@@ -18,11 +18,27 @@ pub enum LogitRows<'a> {
     TopK(TopKRequest<'a>),
 }
 
+/// The kind of a chunk's tokens. On a GPU it selects the kernels of the layers; the number of tokens
+/// never does. On the CPU results do not depend on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TokenKind {
+    /// Given tokens: a prompt or a chunk of it, down to a single token, and texts under evaluation.
+    /// Generated tokens that are computed again, because their cache entries were evicted, are
+    /// prompt tokens too.
+    Prompt,
+    /// Tokens that continue the model's own output: the sampled token of a decode step, or several
+    /// draft tokens that are verified together. Every token is an independent row of the decode
+    /// (GEMV) kernels.
+    Generated,
+}
+
 /// Consecutive tokens of one sequence within a forward pass.
 #[derive(Debug, Clone, Copy)]
 pub struct SequenceChunk<'a> {
     /// Token ids, oldest first; at least one.
     pub token_ids: &'a [u32],
+    /// The kind of all these tokens.
+    pub kind: TokenKind,
     /// Position of `token_ids[0]`. Keys and values of earlier positions are in the cache already.
     pub start_pos: usize,
     /// Cache blocks of the sequence, sufficient for `start_pos + token_ids.len()` positions.
@@ -99,9 +115,12 @@ impl Logits {
 
 /// A model that owns its weights and the storage of its key/value cache.
 ///
-/// The logits of a token depend on its sequence only (batch invariance): the bits are the same if the
-/// sequence runs alone, in a batch, or with another chunking of its prompt. On a GPU, bits also depend
-/// on the chunking, which therefore depends on the request alone.
+/// The logits of a token depend only on its sequence and on the [`TokenKind`] of each token of it
+/// (batch invariance): the bits are the same if the sequence runs alone, in a batch, or with another
+/// chunking of its prompt. On the CPU they do not depend on the kinds either. On a GPU, a token has
+/// other bits as [`TokenKind::Prompt`] than as [`TokenKind::Generated`], because sums are in another
+/// order. Generated tokens that are computed again as a prompt, after their cache entries were
+/// evicted, may therefore differ in rounding.
 pub trait LanguageModel: Send {
     /// Returns the sizes of the network.
     fn config(&self) -> &MossConfig;
@@ -110,7 +129,8 @@ pub trait LanguageModel: Send {
     fn cache_shape(&self) -> CacheShape;
 
     /// Runs every chunk, writes its keys and values into the cache, and returns one [`Logits`] per
-    /// chunk, in order.
+    /// chunk, in order. Chunks of both kinds may be mixed in any order. They must be of different
+    /// sequences, because the order in which they are computed is not theirs.
     ///
     /// `interrupted` is polled between layers. If it returns true, the result is
     /// [`ModelError::Interrupted`], and cache entries of this batch are undefined.

@@ -44,7 +44,7 @@ pub use error::{ModelError, NetworkRule, UnsupportedOption};
 pub use format::WeightFormat;
 pub use hook::{HiddenPoint, HiddenTap};
 pub use kv_cache::{BlockPool, BlockTable, CacheShape};
-pub use language_model::{LanguageModel, LogitRows, Logits, SequenceChunk};
+pub use language_model::{LanguageModel, LogitRows, Logits, SequenceChunk, TokenKind};
 pub use model::Moss;
 pub use moss_weights::{LinearKind, LinearParts, LinearShape, names};
 pub use options::{DeviceInfo, LoadEvent, LoadOptions, MemoryPlan, StageInfo};

@@ -3,20 +3,34 @@
 use std::ops::Range;
 
 use moss_cpu::ops::SequenceRows;
+use moss_cuda::MAX_GEMV_TOKENS;
 use moss_sampling::{TopKCandidates, TopKRequest};
 
-use crate::{BlockTable, CacheShape, LogitRows, Logits, ModelError, MossConfig, SequenceChunk};
+use crate::{
+    BlockTable, CacheShape, LogitRows, Logits, ModelError, MossConfig, SequenceChunk, TokenKind,
+};
 
 /// Maximum tokens of a micro-batch.
 pub(crate) const MAX_BATCH_TOKENS: usize = 512;
 
-/// The tokens of one forward batch. [`Plan::new`] finds every invalid chunk before any work.
+/// The tokens of one forward batch: generated tokens first, then prompt tokens, each in the order of
+/// the request's chunks. [`Plan::new`] finds every invalid chunk before any work.
 pub(crate) struct Plan<'a> {
     token_ids: Vec<u32>,
     positions: Vec<u32>,
     slots: Vec<u32>,
-    /// First token and chunk of each sequence.
-    spans: Vec<(usize, SequenceChunk<'a>)>,
+    /// The chunks, in the order of their tokens.
+    spans: Vec<Span<'a>>,
+    /// Number of generated tokens.
+    generated: usize,
+}
+
+/// The tokens of one chunk in a [`Plan`].
+struct Span<'a> {
+    first_row: usize,
+    /// Index of the chunk in the request.
+    sequence: usize,
+    chunk: SequenceChunk<'a>,
 }
 
 impl<'a> Plan<'a> {
@@ -25,73 +39,62 @@ impl<'a> Plan<'a> {
         cache: CacheShape,
         batch: &[SequenceChunk<'a>],
     ) -> Result<Self, ModelError> {
+        for (sequence, chunk) in batch.iter().enumerate() {
+            check(config, cache, sequence, chunk)?;
+        }
         let mut plan = Self {
             token_ids: vec![],
             positions: vec![],
             slots: vec![],
             spans: vec![],
+            generated: 0,
         };
-        for (sequence, chunk) in batch.iter().enumerate() {
-            let end = chunk.start_pos + chunk.token_ids.len();
-            if chunk.token_ids.is_empty() {
-                return Err(ModelError::EmptyChunk { sequence });
-            }
-            if end > config.context_length {
-                return Err(ModelError::WindowFull {
-                    end,
-                    context_length: config.context_length,
-                });
-            }
-            let blocks = chunk.blocks.blocks();
-            let expected = end.div_ceil(cache.block_size);
-            if blocks.len() < expected {
-                return Err(ModelError::BlocksMissing {
-                    sequence,
-                    found: blocks.len(),
-                    expected,
-                });
-            }
-            if let Some(&id) = chunk
-                .token_ids
-                .iter()
-                .find(|id| **id as usize >= config.vocab_size)
-            {
-                return Err(ModelError::UnknownToken {
-                    id,
-                    vocab_size: config.vocab_size,
-                });
-            }
-            plan.spans.push((plan.token_ids.len(), *chunk));
-            plan.token_ids.extend_from_slice(chunk.token_ids);
-            for position in chunk.start_pos..end {
-                let block = blocks[position / cache.block_size] as usize;
-                plan.positions.push(position as u32);
-                plan.slots
-                    .push((block * cache.block_size + position % cache.block_size) as u32);
-            }
-        }
+        plan.add(cache, batch, TokenKind::Generated);
+        plan.generated = plan.token_ids.len();
+        plan.add(cache, batch, TokenKind::Prompt);
         Ok(plan)
     }
 
-    /// Splits the tokens into micro-batches of at most [`MAX_BATCH_TOKENS`]. The split is independent
-    /// of the stages.
+    /// Appends the chunks of `kind`.
+    fn add(&mut self, cache: CacheShape, batch: &[SequenceChunk<'a>], kind: TokenKind) {
+        let chunks = batch.iter().enumerate();
+        for (sequence, chunk) in chunks.filter(|(_, chunk)| chunk.kind == kind) {
+            self.spans.push(Span {
+                first_row: self.token_ids.len(),
+                sequence,
+                chunk: *chunk,
+            });
+            self.token_ids.extend_from_slice(chunk.token_ids);
+            for position in chunk.start_pos..chunk.start_pos + chunk.token_ids.len() {
+                let block = chunk.blocks.blocks()[position / cache.block_size] as usize;
+                self.positions.push(position as u32);
+                self.slots
+                    .push((block * cache.block_size + position % cache.block_size) as u32);
+            }
+        }
+    }
+
+    /// Splits the tokens into micro-batches of one kind: of at most [`MAX_GEMV_TOKENS`] generated
+    /// tokens, then of at most [`MAX_BATCH_TOKENS`] prompt tokens. The split is independent of the
+    /// stages.
     pub(crate) fn micro_batches(&self) -> impl Iterator<Item = MicroBatch<'_, 'a>> {
-        let rows = self.token_ids.len();
-        (0..rows)
-            .step_by(MAX_BATCH_TOKENS)
+        let parts = |kind, rows: Range<usize>, max| {
+            let starts = rows.clone().step_by(max);
+            starts.map(move |first| (kind, first..rows.end.min(first + max)))
+        };
+        let (generated, rows) = (self.generated, self.token_ids.len());
+        parts(TokenKind::Generated, 0..generated, MAX_GEMV_TOKENS)
+            .chain(parts(TokenKind::Prompt, generated..rows, MAX_BATCH_TOKENS))
             .enumerate()
-            .map(move |(index, first)| {
-                MicroBatch::new(self, index, first..rows.min(first + MAX_BATCH_TOKENS))
-            })
+            .map(|(index, (kind, rows))| MicroBatch::new(self, index, kind, rows))
     }
 
     /// Returns the error for a non-finite value of token `row`.
     fn non_finite(&self, layer: usize, row: usize, value: f32) -> ModelError {
-        let sequence = self
-            .spans
-            .iter()
-            .rposition(|(first_row, _)| *first_row <= row)
-            .unwrap_or(0);
+        let mut spans = self.spans.iter().rev();
+        let sequence = spans
+            .find(|span| span.first_row <= row)
+            .map_or(0, |span| span.sequence);
         let position = self
             .positions
             .get(row)
@@ -104,10 +107,10 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Splits `output`, the results of all wanted tokens, by chunks.
+    /// Splits `output`, the results of all wanted tokens, by chunks, in the order of the request.
     pub(crate) fn split_by_sequence(&self, output: BatchOutput, vocab_size: usize) -> Vec<Logits> {
         let (mut rest, mut top_k) = (output.logits, output.top_k.into_iter());
-        let mut take = |(_, chunk): &(usize, SequenceChunk<'_>)| {
+        let mut take = |chunk: &SequenceChunk<'_>| {
             let rows = rows_of(chunk);
             if let Some(Some(candidates)) = top_k.by_ref().take(rows).last() {
                 return Logits::from_top_k(candidates, vocab_size);
@@ -115,15 +118,81 @@ impl<'a> Plan<'a> {
             let tail = rest.split_off((rows * vocab_size).min(rest.len()));
             Logits::new(std::mem::replace(&mut rest, tail), vocab_size)
         };
-        self.spans.iter().map(&mut take).collect()
+        let spans = self.spans.iter();
+        in_request_order(spans.map(|span| (span.sequence, take(&span.chunk))))
+    }
+
+    /// Returns `values`, `[tokens, width]` in the order of the micro-batches, in the order of the
+    /// request. They are of the wanted tokens only, or of all.
+    pub(crate) fn hidden_in_order(&self, values: &[f32], only_wanted: bool) -> Vec<f32> {
+        let tokens = |span: &Span<'_>| {
+            if only_wanted {
+                rows_of(&span.chunk)
+            } else {
+                span.chunk.token_ids.len()
+            }
+        };
+        let total: usize = self.spans.iter().map(tokens).sum();
+        let width = values.len().checked_div(total).unwrap_or(0);
+        let mut rest = values;
+        let spans = self.spans.iter().map(|span| {
+            let (part, tail) = rest.split_at((tokens(span) * width).min(rest.len()));
+            rest = tail;
+            (span.sequence, part)
+        });
+        in_request_order(spans).concat()
     }
 }
 
-/// Consecutive tokens of a plan that pass through the layers together.
+/// Returns an error for a chunk that cannot be computed.
+fn check(
+    config: &MossConfig,
+    cache: CacheShape,
+    sequence: usize,
+    chunk: &SequenceChunk<'_>,
+) -> Result<(), ModelError> {
+    let end = chunk.start_pos + chunk.token_ids.len();
+    if chunk.token_ids.is_empty() {
+        return Err(ModelError::EmptyChunk { sequence });
+    }
+    if end > config.context_length {
+        return Err(ModelError::WindowFull {
+            end,
+            context_length: config.context_length,
+        });
+    }
+    let found = chunk.blocks.blocks().len();
+    let expected = end.div_ceil(cache.block_size);
+    if found < expected {
+        return Err(ModelError::BlocksMissing {
+            sequence,
+            found,
+            expected,
+        });
+    }
+    let vocab_size = config.vocab_size;
+    let mut ids = chunk.token_ids.iter();
+    match ids.find(|id| **id as usize >= vocab_size) {
+        Some(&id) => Err(ModelError::UnknownToken { id, vocab_size }),
+        None => Ok(()),
+    }
+}
+
+/// Sorts items by the index before them, and removes the index.
+fn in_request_order<T>(items: impl Iterator<Item = (usize, T)>) -> Vec<T> {
+    let mut items: Vec<_> = items.collect();
+    items.sort_by_key(|(sequence, _)| *sequence);
+    items.into_iter().map(|(_, item)| item).collect()
+}
+
+/// Consecutive tokens of a plan, of one kind, that pass through the layers together.
 pub(crate) struct MicroBatch<'p, 'a> {
     plan: &'p Plan<'a>,
     /// Index within the forward batch.
     pub(crate) index: usize,
+    /// The kind of all tokens; results of the CPU do not depend on it.
+    #[cfg_attr(not(feature = "cuda"), allow(dead_code))]
+    pub(crate) kind: TokenKind,
     /// Tokens of the plan.
     pub(crate) rows: Range<usize>,
     /// The tokens of each sequence, relative to the micro-batch.
@@ -136,9 +205,12 @@ pub(crate) struct MicroBatch<'p, 'a> {
 }
 
 impl<'p, 'a> MicroBatch<'p, 'a> {
-    fn new(plan: &'p Plan<'a>, index: usize, rows: Range<usize>) -> Self {
+    fn new(plan: &'p Plan<'a>, index: usize, kind: TokenKind, rows: Range<usize>) -> Self {
         let (mut sequences, mut wanted, mut top_k) = (vec![], vec![], vec![]);
-        for (first_row, chunk) in &plan.spans {
+        for Span {
+            first_row, chunk, ..
+        } in &plan.spans
+        {
             let end = first_row + chunk.token_ids.len();
             let overlap = rows.start.max(*first_row)..rows.end.min(end);
             if overlap.is_empty() {
@@ -163,6 +235,7 @@ impl<'p, 'a> MicroBatch<'p, 'a> {
         Self {
             plan,
             index,
+            kind,
             rows,
             sequences,
             wanted,

@@ -3,7 +3,7 @@
 use crate::{
     CacheShape, ComputeDtype, DeviceSpec, HiddenTap, LanguageModel, LoadEvent, LoadOptions, Logits,
     ModelError, MossConfig, SequenceChunk, StageInfo, StageSpan, WeightSource,
-    hook::Hook,
+    hook::{HiddenStates, Hook},
     load,
     micro_batch::{MAX_BATCH_TOKENS, Plan},
     pipeline::Pipeline,
@@ -109,7 +109,8 @@ impl Moss {
         self.pipeline.stages.iter().map(|(device, _)| *device)
     }
 
-    /// As [`LanguageModel::forward`]; calls `hook` with the hidden states.
+    /// As [`LanguageModel::forward`]; calls `hook` with the hidden states after the pass: once per
+    /// point, with all its tokens in the order of the chunks.
     ///
     /// # Errors
     /// As for [`LanguageModel::forward`].
@@ -120,8 +121,15 @@ impl Moss {
         hook: Option<&mut HiddenTap<'_>>,
     ) -> Result<Vec<Logits>, ModelError> {
         let plan = Plan::new(&self.config, self.cache, batch)?;
-        let mut hook = Hook(hook);
-        self.pipeline.forward(&plan, interrupted, &mut hook)
+        let Some(hook) = hook else {
+            return self.pipeline.forward(&plan, interrupted, &mut Hook(None));
+        };
+        let mut states = HiddenStates::default();
+        let mut collect = |point, values: &[f32]| states.add(point, values);
+        let mut collecting = Hook(Some(&mut collect));
+        let logits = self.pipeline.forward(&plan, interrupted, &mut collecting)?;
+        states.show(&plan, hook);
+        Ok(logits)
     }
 
     /// As [`LanguageModel::forward`]; also returns the times of each stage and micro-batch.

@@ -26,9 +26,6 @@ pub struct LoadOptions {
     pub layers_per_device: Option<Vec<usize>>,
     /// Allow peer-to-peer copies between GPUs that support them.
     pub peer_copies: bool,
-    /// Minimum tokens of a micro-batch for which a GPU uses its prefill (large-M) kernels; `None` for
-    /// the fastest choice. For tests of both paths.
-    pub large_m_from: Option<usize>,
 }
 
 impl LoadOptions {
@@ -42,7 +39,6 @@ impl LoadOptions {
             devices: vec![DeviceSpec::Cpu],
             layers_per_device: None,
             peer_copies: true,
-            large_m_from: None,
         }
     }
 

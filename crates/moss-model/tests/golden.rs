@@ -8,7 +8,7 @@ use moss_checkpoint::Checkpoint;
 use moss_cpu::{Activations, ops::RopePrecision};
 use moss_model::{
     BlockPool, BlockTable, ComputeDtype, DeviceSpec, HiddenPoint, LanguageModel, LoadOptions,
-    LogitRows, ModelError, Moss, SequenceChunk,
+    LogitRows, ModelError, Moss, SequenceChunk, TokenKind,
 };
 use moss_testing::{Goldens, fixture, ids};
 
@@ -52,6 +52,7 @@ fn run(model: &mut Moss, ids: &[u32], chunk: usize) -> Vec<f32> {
     for (index, token_ids) in ids.chunks(chunk).enumerate() {
         let chunk = SequenceChunk {
             token_ids,
+            kind: TokenKind::Prompt,
             start_pos: index * chunk,
             blocks: &blocks,
             logits: LogitRows::All,
@@ -117,6 +118,7 @@ fn check_hidden(folder: &str, expected: &Goldens, tolerance: f32) {
     pool.grow(&mut blocks, prompt.len()).unwrap();
     let chunk = SequenceChunk {
         token_ids: prompt,
+        kind: TokenKind::Prompt,
         start_pos: 0,
         blocks: &blocks,
         logits: LogitRows::All,
@@ -164,8 +166,14 @@ fn check_greedy(folder: &str, expected: &Goldens, rope: RopePrecision) {
         let mut start_pos = 0;
         for expected in &tokens {
             let token_ids = &ids_so_far[start_pos..];
+            let kind = if start_pos == 0 {
+                TokenKind::Prompt
+            } else {
+                TokenKind::Generated
+            };
             let chunk = SequenceChunk {
                 token_ids,
+                kind,
                 start_pos,
                 blocks: &blocks,
                 logits: LogitRows::Last,
@@ -392,6 +400,7 @@ fn a_sequence_has_the_same_bits_alone_and_in_a_batch() {
         .zip(&tables)
         .map(|(prompt, blocks)| SequenceChunk {
             token_ids: prompt,
+            kind: TokenKind::Prompt,
             start_pos: 0,
             blocks,
             logits: LogitRows::All,
@@ -400,5 +409,74 @@ fn a_sequence_has_the_same_bits_alone_and_in_a_batch() {
     let together = model.forward(&batch, &|| false).unwrap();
     for (together, alone) in together.iter().zip(&alone) {
         assert!(together.values() == alone);
+    }
+}
+
+/// The states of a pass at each point.
+type Trace = Vec<(HiddenPoint, Vec<f32>)>;
+
+fn traced(model: &mut Moss, batch: &[SequenceChunk<'_>]) -> (Vec<Vec<f32>>, Trace) {
+    let mut trace = Vec::new();
+    let mut tap = |point, values: &[f32]| trace.push((point, values.to_vec()));
+    let logits = model
+        .forward_traced(batch, &|| false, Some(&mut tap))
+        .unwrap();
+    let logits = logits.into_iter().map(|logits| logits.into_values());
+    (logits.collect(), trace)
+}
+
+#[test]
+fn a_mixed_batch_has_the_bits_of_each_chunk_alone_in_the_order_of_the_request() {
+    for folder in ["tiny-int4", "mini-fp16-safetensors"] {
+        let mut model = load(folder, ComputeDtype::F32, RopePrecision::F32);
+        let vocab = model.config().vocab_size as u32;
+        let mut pool = BlockPool::new(model.cache_shape());
+        let sequence = |n: u32| {
+            let ids: Vec<u32> = (0..n * 7).map(|i| (i * n * 31) % vocab).collect();
+            let mut blocks = BlockTable::default();
+            pool.grow(&mut blocks, ids.len()).unwrap();
+            (ids, blocks)
+        };
+        let sequences: Vec<_> = (1..=12).map(sequence).collect();
+        // Prompts, decode steps and draft tokens alternate. The 110 generated tokens are two
+        // micro-batches.
+        let mut batch = Vec::new();
+        for (index, (ids, blocks)) in sequences.iter().enumerate() {
+            let (start_pos, kind) = match index % 3 {
+                0 => (0, TokenKind::Prompt),
+                1 => (ids.len() - 1, TokenKind::Generated),
+                _ => (ids.len() / 2, TokenKind::Generated),
+            };
+            let chunk = |tokens: std::ops::Range<usize>, kind, logits| SequenceChunk {
+                token_ids: &ids[tokens.clone()],
+                kind,
+                start_pos: tokens.start,
+                blocks,
+                logits,
+            };
+            if start_pos > 0 {
+                let before = chunk(0..start_pos, TokenKind::Prompt, LogitRows::None);
+                model.forward(&[before], &|| false).unwrap();
+            }
+            let logits = [LogitRows::All, LogitRows::Last, LogitRows::None][index / 2 % 3];
+            batch.push(chunk(start_pos..ids.len(), kind, logits));
+        }
+        let alone: Vec<_> = batch
+            .iter()
+            .map(|chunk| traced(&mut model, std::slice::from_ref(chunk)))
+            .collect();
+        let (logits, trace) = traced(&mut model, &batch);
+        for (index, ((expected, _), found)) in alone.iter().zip(&logits).enumerate() {
+            assert!(*found == expected[0], "{folder}: logits of chunk {index}");
+        }
+        let points = model.config().num_layers + 2;
+        assert_eq!(trace.len(), points, "each point is shown once");
+        for (point, found) in &trace {
+            let states = alone.iter().flat_map(|(_, trace)| trace);
+            let expected = states
+                .filter(|(of, _)| of == point)
+                .flat_map(|(_, values)| values);
+            assert!(found.iter().eq(expected), "{folder}: states at {point:?}");
+        }
     }
 }

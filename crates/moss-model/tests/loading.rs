@@ -11,7 +11,7 @@ use moss_checkpoint::{Checkpoint, CheckpointError};
 use moss_cpu::{Activations, GptqBits, Linear};
 use moss_model::{
     BlockPool, BlockTable, CacheShape, ComputeDtype, LanguageModel, LinearShape, LoadOptions,
-    LogitRows, ModelError, Moss, MossConfig, SequenceChunk, WeightFormat, WeightSource,
+    LogitRows, ModelError, Moss, MossConfig, SequenceChunk, TokenKind, WeightFormat, WeightSource,
     placement::{self, DeviceKind, ModelBytes, PlacementError, Request, place},
 };
 use moss_testing::{
@@ -41,6 +41,7 @@ fn logits(folder: &Path, ids: &[u32], options: &LoadOptions) -> Vec<f32> {
     pool.grow(&mut blocks, ids.len()).unwrap();
     let chunk = SequenceChunk {
         token_ids: ids,
+        kind: TokenKind::Prompt,
         start_pos: 0,
         blocks: &blocks,
         logits: LogitRows::Last,

@@ -8,8 +8,8 @@ use moss_checkpoint::{Checkpoint, CheckpointError};
 use moss_cpu::{Activations, ops::RopePrecision};
 use moss_model::{
     BlockPool, BlockTable, ComputeDtype, DeviceSpec, LanguageModel, LoadOptions, LogitRows,
-    ModelError, Moss, MossConfig, Reference, SequenceChunk, UnsupportedOption, WeightSource,
-    placement::PlacementError,
+    ModelError, Moss, MossConfig, Reference, SequenceChunk, TokenKind, UnsupportedOption,
+    WeightSource, placement::PlacementError,
 };
 
 /// The engines add in another order, and the packed kernels multiply a group's sum by its scale
@@ -82,6 +82,7 @@ fn table(model: &dyn LanguageModel, positions: usize) -> BlockTable {
 fn chunk<'a>(token_ids: &'a [u32], start_pos: usize, blocks: &'a BlockTable) -> SequenceChunk<'a> {
     SequenceChunk {
         token_ids,
+        kind: TokenKind::Prompt,
         start_pos,
         blocks,
         logits: LogitRows::All,
@@ -96,7 +97,15 @@ fn logits(model: &mut dyn LanguageModel, ids: &[u32]) -> Vec<f32> {
     let steps = (prompt..ids.len()).map(|at| at..at + 1);
     let mut logits = Vec::new();
     for part in parts.into_iter().chain(steps) {
-        let chunk = chunk(&ids[part.clone()], part.start, &blocks);
+        let kind = if part.start < prompt {
+            TokenKind::Prompt
+        } else {
+            TokenKind::Generated
+        };
+        let chunk = SequenceChunk {
+            kind,
+            ..chunk(&ids[part.clone()], part.start, &blocks)
+        };
         logits.extend_from_slice(model.forward(&[chunk], &|| false).unwrap()[0].values());
     }
     logits
@@ -324,13 +333,6 @@ fn options_without_an_implementation_are_errors() {
             LoadOptions {
                 activations: Activations::Int8,
                 ..options(ComputeDtype::F16)
-            },
-        ),
-        (
-            UnsupportedOption::KernelPath,
-            LoadOptions {
-                large_m_from: Some(1),
-                ..plain()
             },
         ),
         (

@@ -4,7 +4,7 @@
 //! that an earlier window predicted serve as context only. Every token therefore counts once, and
 //! after the first window each has at least `window - stride` tokens of context.
 
-use moss_model::{BlockPool, BlockTable, LanguageModel, LogitRows, SequenceChunk};
+use moss_model::{BlockPool, BlockTable, LanguageModel, LogitRows, SequenceChunk, TokenKind};
 
 use crate::{QuantizeError, Sample, TextSet};
 
@@ -193,6 +193,7 @@ fn read(
                     for (model, blocks) in models.iter_mut().zip(&tables) {
                         let chunk = SequenceChunk {
                             token_ids: &ids[start..stop],
+                            kind: TokenKind::Prompt,
                             start_pos: start - begin,
                             blocks,
                             logits: if wanted.is_empty() {

@@ -6,7 +6,7 @@ mod reference;
 use std::{collections::HashMap, path::Path};
 
 use moss_model::{
-    BlockPool, BlockTable, HiddenPoint, LanguageModel, LogitRows, Moss, SequenceChunk,
+    BlockPool, BlockTable, HiddenPoint, LanguageModel, LogitRows, Moss, SequenceChunk, TokenKind,
 };
 use moss_sampling::{Sampler, SamplingParams};
 
@@ -153,6 +153,7 @@ impl<'a> Run<'a> {
         BlockPool::new(self.model.cache_shape()).grow(&mut blocks, ids.len())?;
         let chunk = SequenceChunk {
             token_ids: ids,
+            kind: TokenKind::Prompt,
             start_pos: 0,
             blocks: &blocks,
             logits: rows,
@@ -280,8 +281,14 @@ impl<'a> Run<'a> {
         BlockPool::new(self.model.cache_shape()).grow(&mut blocks, ids.len() + steps)?;
         let mut start_pos = 0;
         for step in 0..steps {
+            let kind = if step == 0 {
+                TokenKind::Prompt
+            } else {
+                TokenKind::Generated
+            };
             let chunk = SequenceChunk {
                 token_ids: &ids[start_pos..],
+                kind,
                 start_pos,
                 blocks: &blocks,
                 logits: LogitRows::Last,

@@ -1,6 +1,6 @@
 //! Comparison of two implementations of a model on the same weights.
 
-use moss_model::{BlockPool, BlockTable, LanguageModel, LogitRows, SequenceChunk};
+use moss_model::{BlockPool, BlockTable, LanguageModel, LogitRows, SequenceChunk, TokenKind};
 
 use super::{Check, CheckKind, Outcome, difference};
 use crate::BenchError;
@@ -33,9 +33,9 @@ pub fn compare(
         let end = prompt.len() + options.steps;
         let mut model = Sequence::new(model, end)?;
         let mut reference = Sequence::new(reference, end)?;
-        let mut ids = prompt.clone();
+        let (mut ids, mut kind) = (prompt.clone(), TokenKind::Prompt);
         for _ in 0..=options.steps {
-            let (found, expected) = (model.run(&ids)?, reference.run(&ids)?);
+            let (found, expected) = (model.run(&ids, kind)?, reference.run(&ids, kind)?);
             largest = largest.max(difference(&found, &expected));
             let mut last = 0;
             for (row, expected) in found.chunks(vocab).zip(expected.chunks(vocab)) {
@@ -44,7 +44,7 @@ pub fn compare(
                 mismatches += usize::from(margin > tolerance);
                 positions += 1;
             }
-            ids = vec![last as u32];
+            (ids, kind) = (vec![last as u32], TokenKind::Generated);
         }
     }
     each(Check {
@@ -83,9 +83,10 @@ impl<'a> Sequence<'a> {
     }
 
     /// Runs the next tokens and returns the logits of all of them.
-    fn run(&mut self, token_ids: &[u32]) -> Result<Vec<f32>, BenchError> {
+    fn run(&mut self, token_ids: &[u32], kind: TokenKind) -> Result<Vec<f32>, BenchError> {
         let chunk = SequenceChunk {
             token_ids,
+            kind,
             start_pos: self.positions,
             blocks: &self.blocks,
             logits: LogitRows::All,

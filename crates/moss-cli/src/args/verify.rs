@@ -28,8 +28,4 @@ pub(crate) struct VerifyArgs {
     /// --reference 1e-3, f16 0.2, bf16 0.5, 8-bit activations 1]
     #[arg(long, value_name = "X")]
     pub(crate) tolerance: Option<f32>,
-    /// Number of tokens from which a forward pass on a GPU uses the prefill (GEMM) path, to test
-    /// both paths
-    #[arg(long, value_name = "N", hide_short_help = true)]
-    pub(crate) many_rows_from: Option<usize>,
 }

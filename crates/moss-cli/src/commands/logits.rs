@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use moss::{
     Found, Tokenizer,
-    model::{BlockPool, BlockTable, LogitRows, ModelError, SequenceChunk},
+    model::{BlockPool, BlockTable, LogitRows, ModelError, SequenceChunk, TokenKind},
 };
 use safetensors::{Dtype, tensor::TensorView};
 
@@ -36,6 +36,7 @@ pub(crate) fn run(args: &LogitsArgs, cli: &Cli, printer: &Printer) -> anyhow::Re
             BlockPool::new(model.cache_shape()).grow(&mut blocks, args.ids.len())?;
             let chunk = SequenceChunk {
                 token_ids: &args.ids,
+                kind: TokenKind::Prompt,
                 start_pos: 0,
                 blocks: &blocks,
                 logits: rows,

@@ -9,7 +9,7 @@ use super::{
     loader::Loader,
     workspace::{LayerLinears, Workspace},
 };
-use crate::{CacheShape, LinearKind, ModelError, MossConfig, names};
+use crate::{CacheShape, LinearKind, ModelError, MossConfig, TokenKind, names};
 
 #[derive(Debug)]
 pub(super) struct GpuBlock {
@@ -85,15 +85,15 @@ impl GpuBlock {
             .sum()
     }
 
-    /// Adds the block's output to `n` tokens of the residual stream: by the decode (GEMV) kernels
-    /// if `is_gemv`, otherwise by the matrix products of prefill (GEMM).
+    /// Adds the block's output to `n` tokens of the residual stream: generated ones by the decode
+    /// (GEMV) kernels, prompt tokens by the matrix products of prefill (GEMM).
     pub(super) fn forward(
         &self,
         gpu: &Gpu,
         w: &Workspace,
         rope: &RopeOnGpu,
         n: usize,
-        is_gemv: bool,
+        kind: TokenKind,
         check: NonFiniteCheck<'_>,
     ) -> Result<(), KernelError> {
         let LinearPair {
@@ -136,9 +136,9 @@ impl GpuBlock {
             fc_out,
             layout: self.layout,
         };
-        if is_gemv {
+        if kind == TokenKind::Generated {
             let inner = gpu.qkv_fc_in(&self.inputs, h, n, &epilogue, check)?;
-            let inner = inner.then_attention(|| self.attention(gpu, w, n, attended))?;
+            let inner = inner.then_attention(|| self.attention(gpu, w, n, kind, attended))?;
             return gpu.out_fc_out(&self.outputs, attended, &inner, n, &w.stream, check);
         }
         for (linear, x, layer) in [(qkv, h[0], QkvOrFcIn::Qkv), (fc_in, h[1], QkvOrFcIn::FcIn)] {
@@ -147,7 +147,7 @@ impl GpuBlock {
             gpu.matmul(linear, x, n, product, &w.products)?;
             gpu.qkv_rope_gelu((&w.product, stride), layer, n, (qkv, fc_in), &epilogue)?;
         }
-        self.attention(gpu, w, n, attended)?;
+        self.attention(gpu, w, n, kind, attended)?;
         let sum = Product::Add(&w.stream, out_proj.out_features());
         gpu.matmul(out_proj, attended, n, sum, &w.products)?;
         gpu.matmul(fc_out, inner, n, sum, &w.products)?;
@@ -159,13 +159,18 @@ impl GpuBlock {
         gpu: &Gpu,
         w: &Workspace,
         n: usize,
+        kind: TokenKind,
         out: LinearInput<'_>,
     ) -> Result<AttentionLaunch, KernelError> {
         let (cache, out) = (&self.cache, (out, &self.outputs.first));
-        if w.is_step(n) {
-            gpu.attention_decode(&w.q, cache, w.decode_rows(n)?, &w.scratch, out, self.layout)
-        } else {
-            gpu.attention_prefill(&w.q, cache, w.prefill_tiles()?, n, out, self.layout)
+        match kind {
+            TokenKind::Generated => {
+                let rows = w.decode_rows(n)?;
+                gpu.attention_decode(&w.q, cache, rows, &w.scratch, out, self.layout)
+            }
+            TokenKind::Prompt => {
+                gpu.attention_prefill(&w.q, cache, w.prefill_tiles()?, n, out, self.layout)
+            }
         }
     }
 }

@@ -1,23 +1,23 @@
-//! Decode steps as CUDA graphs. A step with one token per sequence runs the same kernels at other
-//! positions, so it is captured once per number of sequences and then launched as one graph.
+//! Decode steps as CUDA graphs. A step runs the same kernels at other positions, so it is captured
+//! once per number of tokens and then launched as one graph.
 
 use moss_cuda::{Graph, KernelError};
 
 use super::{GpuStage, MAX_STEP_ROWS, head::copy_results};
-use crate::{ModelError, hook::Hook, micro_batch::MicroBatch};
+use crate::{ModelError, TokenKind, hook::Hook, micro_batch::MicroBatch};
 
 impl GpuStage {
-    /// Returns whether `batch` is a decode step: one token per sequence, whose logits are needed,
-    /// and no hook. Only the first micro-batch of a forward pass can be one, because a graph begins
-    /// by clearing the report of non-finite values, which may be of an earlier micro-batch.
+    /// Returns whether `batch` is launched as a CUDA graph: up to [`MAX_STEP_ROWS`] generated
+    /// tokens, whose logits are all needed, and no hook. Only the first micro-batch of a forward
+    /// pass can be one, because a graph begins by clearing the report of non-finite values, which
+    /// may be of an earlier micro-batch.
     pub(super) fn is_decode_step(&self, batch: &MicroBatch<'_, '_>, hook: &Hook<'_, '_>) -> bool {
         let n = batch.len();
-        let is_step = batch.wanted.len() == n && batch.sequences.len() == n && n <= MAX_STEP_ROWS;
-        is_step && batch.index == 0 && n < self.large_m_from && hook.0.is_none()
+        let is_step = batch.kind == TokenKind::Generated && batch.wanted.len() == n;
+        is_step && n <= MAX_STEP_ROWS && batch.index == 0 && hook.0.is_none()
     }
 
-    /// Launches the graph of `batch`. It is captured at the first step with this number of
-    /// sequences.
+    /// Launches the graph of `batch`. It is captured at the first step with this number of tokens.
     pub(super) fn launch_decode_graph(
         &mut self,
         batch: &MicroBatch<'_, '_>,
@@ -41,7 +41,7 @@ impl GpuStage {
         Ok(())
     }
 
-    /// Enqueues a whole step of `n` sequences, from inputs in host memory to results in host
+    /// Enqueues a whole step of `n` tokens, from inputs in host memory to results in host
     /// memory.
     fn decode_step(&mut self, n: usize) -> Result<(), KernelError> {
         let mut runs = vec![self.workspace.step_inputs()?];
@@ -53,7 +53,7 @@ impl GpuStage {
             self.embed(n, 0)?;
         }
         for layer in self.layers.clone() {
-            self.layer(layer, 0, n)?;
+            self.layer(layer, 0, n, TokenKind::Generated)?;
         }
         if let Some(head) = &mut self.head {
             let check = self.workspace.non_finite.check(0, self.layers.end);

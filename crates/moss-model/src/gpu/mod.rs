@@ -17,7 +17,7 @@ use crate::{ModelError, devices, placement::Device};
 
 pub(crate) use stage::GpuStage;
 
-/// Maximum number of sequences of a decode step that is captured as a CUDA graph.
+/// Maximum number of tokens of a decode step that is captured as a CUDA graph.
 const MAX_STEP_ROWS: usize = 16;
 
 /// Maximum number of layers that a report of non-finite values can name, including the head.

@@ -1,8 +1,9 @@
 //! The stage: loading, micro-batches in and results out.
 //!
-//! Up to [`MAX_GEMV_TOKENS`] tokens are computed by the decode (GEMV) kernels, whose epilogues run
-//! in the same launch; a decode step is captured and then launched as one CUDA graph. More tokens
-//! are computed by the matrix products of prefill (GEMM).
+//! The kind of a micro-batch's tokens selects the kernels. Generated tokens are computed by the
+//! decode (GEMV) kernels, whose epilogues run in the same launch; a decode step is captured and then
+//! launched as one CUDA graph. Prompt tokens, even a single one, are computed by the matrix products
+//! and the attention of prefill (GEMM). lm_head is computed by the decode kernels for both.
 //!
 //! Only [`Stage::logits`], [`Stage::non_finite`], and [`Stage::output`] to the host wait for the
 //! device.
@@ -23,6 +24,7 @@ use super::{
 };
 use crate::{
     ComputeDtype, DeviceInfo, HiddenPoint, LoadEvent, ModelError, MossConfig, NetworkRule,
+    TokenKind,
     hook::Hook,
     micro_batch::{BatchOutput, MicroBatch},
     names,
@@ -42,7 +44,6 @@ pub(crate) struct GpuStage {
     pub(super) workspace: Workspace,
     /// Decode steps by their number of sequences.
     pub(super) graphs: HashMap<usize, Graph>,
-    pub(super) large_m_from: usize,
     /// Blocks of the cache that are mapped to memory.
     mapped_blocks: usize,
     /// Transfers from the previous stage, created at the first one.
@@ -105,10 +106,6 @@ impl GpuStage {
             rope,
             workspace,
             graphs: HashMap::new(),
-            large_m_from: options
-                .large_m_from
-                .unwrap_or(MAX_GEMV_TOKENS + 1)
-                .clamp(1, MAX_GEMV_TOKENS + 1),
             mapped_blocks: 0,
             transfer: None,
             peer_copies: options.peer_copies,
@@ -134,7 +131,7 @@ impl GpuStage {
         }
         for layer in self.layers.clone() {
             let _span = tracing::trace_span!("block", layer, rows = n).entered();
-            self.layer(layer, batch.index, n)
+            self.layer(layer, batch.index, n, batch.kind)
                 .map_err(at(layer, "block"))?;
             self.show(HiddenPoint::Block(layer), n, hook)?;
         }
@@ -160,11 +157,17 @@ impl GpuStage {
         Ok(())
     }
 
-    pub(super) fn layer(&self, layer: usize, batch: usize, n: usize) -> Result<(), KernelError> {
+    /// Enqueues `layer` for the `n` tokens of micro-batch `batch`, which are of `kind`.
+    pub(super) fn layer(
+        &self,
+        layer: usize,
+        batch: usize,
+        n: usize,
+        kind: TokenKind,
+    ) -> Result<(), KernelError> {
         let check = self.workspace.non_finite.check(batch, layer);
-        let is_gemv = n < self.large_m_from;
         let block = &self.blocks[layer - self.layers.start];
-        block.forward(&self.gpu, &self.workspace, &self.rope, n, is_gemv, check)
+        block.forward(&self.gpu, &self.workspace, &self.rope, n, kind, check)
     }
 
     /// Passes `n` tokens of the residual stream to the hook.

@@ -4,13 +4,13 @@ use candle_core::Tensor;
 use half::f16;
 use moss_cuda::{
     Buffer, CopyRun, DecodeRows, DecodeScratch, DenseWeight, Gpu, GpuLinear, KernelError,
-    LinearInput, LinearPair, PANEL_VALUES, PREFILL_TILE, Pinned, PrefillTiles, ProductScratch,
-    Rule, View,
+    LinearInput, LinearPair, MAX_GEMV_TOKENS, PANEL_VALUES, PREFILL_TILE, Pinned, PrefillTiles,
+    ProductScratch, Rule, View,
 };
 
-use super::{MAX_STEP_ROWS, non_finite::NonFiniteFlag};
+use super::non_finite::NonFiniteFlag;
 use crate::{
-    CacheShape, MossConfig,
+    CacheShape, MossConfig, TokenKind,
     micro_batch::{MAX_BATCH_TOKENS, MicroBatch},
 };
 
@@ -61,7 +61,8 @@ struct Layout {
     tables_at: usize,
     tiles_at: usize,
     end: usize,
-    sequences: usize,
+    /// Number of block tables: one per generated token, or one per sequence of prompt tokens.
+    tables: usize,
     tiles: usize,
 }
 
@@ -97,7 +98,7 @@ impl Workspace {
             product: halves(spec.max_out_features().next_multiple_of(8))?,
             products: ProductScratch::new(gpu, panel_values(layers))?,
             non_finite: NonFiniteFlag::new(gpu)?,
-            scratch: DecodeScratch::new(gpu, MAX_STEP_ROWS, config.context_length, layout)?,
+            scratch: DecodeScratch::new(gpu, MAX_GEMV_TOKENS, config.context_length, layout)?,
             normed: [
                 halves(widest(&|layer| layer.inputs.first.input_stride()))?,
                 halves(widest(&|layer| {
@@ -133,7 +134,11 @@ impl Workspace {
         let n = batch.len();
         // Block tables and tiles are aligned to 16 bytes.
         let tables_at = (3 * n + batch.wanted.len().max(n)).next_multiple_of(4);
-        let tiles_at = (tables_at + batch.sequences.len() * self.max_blocks).next_multiple_of(4);
+        let table_count = match batch.kind {
+            TokenKind::Generated => n,
+            TokenKind::Prompt => batch.sequences.len(),
+        };
+        let tiles_at = (tables_at + table_count * self.max_blocks).next_multiple_of(4);
         let staged = if is_captured {
             &mut self.staged_step
         } else {
@@ -154,6 +159,14 @@ impl Workspace {
         let mut count = 0;
         for (sequence, rows) in batch.sequences.iter().enumerate() {
             let used = &rows.blocks[..rows.blocks.len().min(self.max_blocks)];
+            // Decode attention has one query per block table.
+            if batch.kind == TokenKind::Generated {
+                let places = tables.chunks_mut(self.max_blocks).skip(rows.first_row);
+                places
+                    .take(rows.num_rows)
+                    .for_each(|place| place[..used.len()].copy_from_slice(used));
+                continue;
+            }
             tables[sequence * self.max_blocks..][..used.len()].copy_from_slice(used);
             for done in (0..rows.num_rows).step_by(PREFILL_TILE) {
                 let tile_rows = PREFILL_TILE.min(rows.num_rows - done);
@@ -172,7 +185,7 @@ impl Workspace {
             tables_at,
             tiles_at,
             end,
-            sequences: batch.sequences.len(),
+            tables: table_count,
             tiles: count,
         };
         if is_captured {
@@ -183,7 +196,7 @@ impl Workspace {
     }
 
     /// Returns the copy of the inputs of a decode step to the GPU. Their layout depends on the
-    /// number of sequences only.
+    /// number of tokens only.
     pub(super) fn step_inputs(&mut self) -> Result<CopyRun<'_>, KernelError> {
         self.staged_step.run_to(&self.inputs, 0, self.layout.end)
     }
@@ -265,12 +278,7 @@ impl Workspace {
         self.inputs.view(3 * n + first, count)
     }
 
-    /// Returns whether every sequence has one token.
-    pub(super) fn is_step(&self, n: usize) -> bool {
-        self.layout.sequences == n && n <= MAX_STEP_ROWS
-    }
-
-    /// Returns the sequences of a decode step.
+    /// Returns the `n` tokens of a micro-batch of generated tokens, each with its block table.
     pub(super) fn decode_rows(&self, n: usize) -> Result<DecodeRows<'_>, KernelError> {
         let tables = self
             .inputs
@@ -284,17 +292,17 @@ impl Workspace {
         })
     }
 
-    /// Returns the sequences of any micro-batch, in tiles.
+    /// Returns the sequences of a micro-batch of prompt tokens, in tiles.
     pub(super) fn prefill_tiles(&self) -> Result<PrefillTiles<'_>, KernelError> {
         let Layout {
             tables_at,
             tiles_at,
-            sequences,
+            tables,
             tiles,
             ..
         } = self.layout;
         Ok(PrefillTiles {
-            tables: self.inputs.view(tables_at, sequences * self.max_blocks)?,
+            tables: self.inputs.view(tables_at, tables * self.max_blocks)?,
             max_blocks: self.max_blocks,
             tiles: self.inputs.view(tiles_at, 4 * tiles)?,
             count: tiles,

@@ -122,8 +122,6 @@ fn check(options: &LoadOptions) -> Result<(), ModelError> {
     };
     let option = if options.activations == Activations::Int8 {
         UnsupportedOption::Int8Activations
-    } else if options.large_m_from.is_some() {
-        UnsupportedOption::KernelPath
     } else if options.devices.iter().any(is_tuned) {
         UnsupportedOption::GpuCode
     } else {

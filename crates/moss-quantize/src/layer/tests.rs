@@ -8,6 +8,7 @@ use moss_checkpoint::Checkpoint;
 use moss_cpu::Linear;
 use moss_model::{
     BlockPool, BlockTable, HiddenPoint, LanguageModel, LoadOptions, LogitRows, Moss, SequenceChunk,
+    TokenKind,
 };
 
 use super::*;
@@ -75,6 +76,7 @@ fn layers_that_run_one_by_one_compute_what_the_network_computes() {
             .unwrap();
         let chunk = SequenceChunk {
             token_ids: &ids,
+            kind: TokenKind::Prompt,
             start_pos: 0,
             blocks: &blocks,
             logits: LogitRows::None,

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 
 use moss_checkpoint::Checkpoint;
 use moss_model::{
-    BlockPool, BlockTable, LanguageModel, LoadOptions, LogitRows, Moss, SequenceChunk,
+    BlockPool, BlockTable, LanguageModel, LoadOptions, LogitRows, Moss, SequenceChunk, TokenKind,
 };
 
 pub(crate) const ALL: &[&str] = &[
@@ -31,6 +31,7 @@ pub(crate) fn logits(folder: &Path) -> Vec<u32> {
         .unwrap();
     let chunk = SequenceChunk {
         token_ids: &ids,
+        kind: TokenKind::Prompt,
         start_pos: 0,
         blocks: &blocks,
         logits: LogitRows::All,

@@ -5,7 +5,7 @@ mod reference;
 
 use std::{path::Path, process::ExitCode};
 
-use moss::{LoadOptions, Moss, cpu::Activations, model::ComputeDtype};
+use moss::{Moss, cpu::Activations, model::ComputeDtype};
 use moss_bench::verify::{self, Check, ExpectedValues, VerifyOptions, values_of};
 
 use moss_messages::msg;
@@ -48,10 +48,7 @@ fn run_expected(
         .unwrap_or_else(|| values_of(dir, stem));
     let expected = ExpectedValues::read(&folder, stem)?;
     let window = checkpoint.config().context_length;
-    let options = LoadOptions {
-        large_m_from: args.many_rows_from,
-        ..found.load_options(window).map_err(build_failed)?
-    };
+    let options = found.load_options(window).map_err(build_failed)?;
     let mut model = Moss::load(&checkpoint, &options, &mut |_| {})?;
     let exact = if checkpoint.quantization().is_some() {
         1e-3

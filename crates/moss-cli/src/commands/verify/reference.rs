@@ -46,10 +46,7 @@ pub(super) fn run(args: &VerifyArgs, cli: &Cli, printer: &Printer) -> anyhow::Re
     let checkpoint = found.checkpoint().context(msg!("cannot-open-checkpoint"))?;
     let prompts = prompts(&found)?;
     let longest = prompts.iter().map(Vec::len).max().unwrap_or(0) + STEPS;
-    let options = LoadOptions {
-        large_m_from: args.many_rows_from,
-        ..found.load_options(longest).map_err(build_failed)?
-    };
+    let options = found.load_options(longest).map_err(build_failed)?;
     let mut native = Moss::load(&checkpoint, &options, &mut |_| {})?;
     let plain = LoadOptions {
         dtype: options.dtype,
