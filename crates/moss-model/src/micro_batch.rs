@@ -295,3 +295,7 @@ fn rows_of(chunk: &SequenceChunk<'_>) -> usize {
         LogitRows::All => chunk.token_ids.len(),
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

@@ -4,12 +4,35 @@ mod fault;
 
 pub use fault::{Fault, Faults, device_lost};
 
+use std::sync::{Arc, Mutex};
+
 use moss_model::{
-    CacheShape, LanguageModel, LogitRows, Logits, ModelError, MossConfig, SequenceChunk,
+    CacheShape, LanguageModel, LogitRows, Logits, ModelError, MossConfig, SequenceChunk, TokenKind,
 };
 use moss_sampling::TopKCandidates;
 
 type Next = Box<dyn Fn(&[u32]) -> u32 + Send>;
+
+/// A chunk of a forward batch, as the model received it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeenChunk {
+    /// [`SequenceChunk::kind`].
+    pub kind: TokenKind,
+    /// [`SequenceChunk::start_pos`].
+    pub start_pos: usize,
+    /// [`SequenceChunk::token_ids`].
+    pub token_ids: Vec<u32>,
+}
+
+impl From<&SequenceChunk<'_>> for SeenChunk {
+    fn from(chunk: &SequenceChunk<'_>) -> Self {
+        Self {
+            kind: chunk.kind,
+            start_pos: chunk.start_pos,
+            token_ids: chunk.token_ids.to_vec(),
+        }
+    }
+}
 
 /// Stores the token ids in its KV cache, one per slot, and computes the next token from what the
 /// block table leads to. A wrong block table or position therefore changes the output.
@@ -30,6 +53,8 @@ pub struct ScriptedModel {
     pub noise: Option<fn(&[u32], u32) -> f32>,
     /// Planned failures.
     pub faults: Faults,
+    /// The chunks of each forward pass so far, failed ones included.
+    pub seen: Arc<Mutex<Vec<Vec<SeenChunk>>>>,
 }
 
 impl ScriptedModel {
@@ -58,6 +83,7 @@ impl ScriptedModel {
             selects: false,
             noise: None,
             faults: Faults::default(),
+            seen: Arc::default(),
         }
     }
 
@@ -137,6 +163,8 @@ impl LanguageModel for ScriptedModel {
         batch: &[SequenceChunk<'_>],
         interrupted: &dyn Fn() -> bool,
     ) -> Result<Vec<Logits>, ModelError> {
+        let seen = batch.iter().map(SeenChunk::from).collect();
+        self.seen.lock().unwrap().push(seen);
         let fault = self.faults.next();
         for _ in 0..self.layers {
             (self.before)(batch.iter().map(|chunk| chunk.token_ids.len()).sum());

@@ -9,6 +9,7 @@ mod engine;
 mod failures;
 mod faults;
 mod health;
+mod kinds;
 mod properties;
 mod sessions;
 mod support;
