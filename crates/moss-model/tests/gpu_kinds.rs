@@ -1,0 +1,216 @@
+//! On a GPU, the bits of a token depend on its sequence and on the kinds of its tokens only. On GPU
+//! 0; without a GPU, the tests are skipped with a note.
+#![cfg(feature = "cuda")]
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
+
+use std::ops::Range;
+
+use moss_checkpoint::Checkpoint;
+use moss_model::{
+    BlockPool, BlockTable, CacheShape, DeviceSpec, LanguageModel, LoadOptions, LogitRows, Moss,
+    MossConfig, RandomWeights, SequenceChunk,
+    TokenKind::{self, Generated, Prompt},
+    WeightFormat, WeightSource, has_gpu,
+};
+use moss_testing::fixture;
+use moss_weights::GptqBits;
+
+/// f16, int4 and int8, with and without act-order; heads of different sizes.
+const FIXTURES: [&str; 7] = [
+    "tiny-fp16-bin",
+    "tiny-int4",
+    "mini-fp16-safetensors",
+    "mini-int4-act-order",
+    "mini-int8",
+    "mini-int8-act-order",
+    "wide-int4",
+];
+
+/// Code of the GPU itself, and of a T4.
+const CODES: [Option<u32>; 2] = [None, Some(75)];
+
+/// Sequences next to the one that is compared; half of them decode.
+const OTHERS: usize = 40;
+
+/// Tokens of each of them.
+const OTHER_TOKENS: usize = 9;
+
+/// Returns the fixtures, and networks of the published context length, which no fixture has.
+fn sources() -> Vec<(String, Box<dyn WeightSource>)> {
+    let config = MossConfig {
+        vocab_size: 512,
+        hidden_size: 1024,
+        num_layers: 2,
+        num_heads: 4,
+        inner_size: 4096,
+        ..MossConfig::moon_003()
+    };
+    let formats = [
+        WeightFormat::F16,
+        WeightFormat::Gptq(GptqBits::Four),
+        WeightFormat::Gptq(GptqBits::Eight),
+    ];
+    let mut sources: Vec<(String, Box<dyn WeightSource>)> = Vec::new();
+    for folder in FIXTURES {
+        let checkpoint = Checkpoint::open(fixture(folder)).unwrap();
+        sources.push((folder.to_owned(), Box::new(checkpoint)));
+    }
+    for format in formats {
+        let weights = RandomWeights::new(config.clone(), format);
+        sources.push((format!("random {format}"), Box::new(weights)));
+    }
+    sources
+}
+
+/// A model with one free place for a sequence of the context length.
+struct Run {
+    model: Moss,
+    pool: BlockPool,
+    vocab: u32,
+    /// Token ids and blocks of the other sequences; those that decode have one token left.
+    others: Vec<(Vec<u32>, BlockTable)>,
+}
+
+impl Run {
+    /// Loads a model in `stages` stages.
+    fn load(source: &dyn WeightSource, newest_code: Option<u32>, stages: usize) -> Self {
+        let context = source.config().unwrap().context_length;
+        let gpu = DeviceSpec::Gpu {
+            ordinal: 0,
+            newest_code,
+        };
+        let positions = context + OTHERS * CacheShape::BLOCK_SIZE;
+        let options = LoadOptions {
+            devices: vec![gpu; stages],
+            ..LoadOptions::gpu(0, positions)
+        };
+        let model = Moss::load(source, &options, &mut |_| {}).unwrap();
+        let mut run = Self {
+            pool: BlockPool::new(model.cache_shape()),
+            vocab: model.config().vocab_size as u32,
+            model,
+            others: Vec::new(),
+        };
+        for seed in 1..=OTHERS {
+            let (ids, blocks) = run.sequence(OTHER_TOKENS, seed);
+            let prompt = chunk(&ids, 0..OTHER_TOKENS - 1, Prompt, &blocks);
+            run.model.forward(&[prompt], &|| false).unwrap();
+            run.others.push((ids, blocks));
+        }
+        run
+    }
+
+    /// Returns the token ids and blocks of a new sequence.
+    fn sequence(&mut self, tokens: usize, seed: usize) -> (Vec<u32>, BlockTable) {
+        let id = |i: u32| i.wrapping_mul(2_654_435_761).wrapping_add(seed as u32) % self.vocab;
+        let mut blocks = BlockTable::default();
+        self.pool.grow(&mut blocks, tokens).unwrap();
+        ((1..=tokens as u32).map(id).collect(), blocks)
+    }
+
+    /// Runs the chunks of one sequence, each alone or together with the other
+    /// sequences, and returns the bits of the logits of every token.
+    fn run(
+        &mut self,
+        (ids, blocks): &(Vec<u32>, BlockTable),
+        chunks: impl Iterator<Item = (Range<usize>, TokenKind)>,
+        with_others: bool,
+    ) -> Vec<u32> {
+        let mut bits = Vec::new();
+        for (tokens, kind) in chunks {
+            let mut batch = Vec::new();
+            if with_others {
+                for (index, (ids, blocks)) in self.others.iter().enumerate() {
+                    batch.push(if index % 2 == 0 {
+                        chunk(ids, OTHER_TOKENS - 1..OTHER_TOKENS, Generated, blocks)
+                    } else {
+                        chunk(ids, 0..OTHER_TOKENS, Prompt, blocks)
+                    });
+                }
+            }
+            let place = batch.len() / 2;
+            batch.insert(place, chunk(ids, tokens, kind, blocks));
+            let logits = self.model.forward(&batch, &|| false).unwrap();
+            bits.extend(logits[place].values().iter().map(|value| value.to_bits()));
+        }
+        bits
+    }
+}
+
+fn chunk<'a>(
+    ids: &'a [u32],
+    tokens: Range<usize>,
+    kind: TokenKind,
+    blocks: &'a BlockTable,
+) -> SequenceChunk<'a> {
+    SequenceChunk {
+        token_ids: &ids[tokens.clone()],
+        kind,
+        start_pos: tokens.start,
+        blocks,
+        logits: LogitRows::All,
+    }
+}
+
+/// Returns `tokens` in chunks of `size`.
+fn chunks(
+    tokens: Range<usize>,
+    size: usize,
+    kind: TokenKind,
+) -> impl Iterator<Item = (Range<usize>, TokenKind)> {
+    let end = tokens.end;
+    let starts = tokens.step_by(size);
+    starts.map(move |start| (start..end.min(start + size), kind))
+}
+
+/// Calls `check` for every source, code and number of stages, if this machine has a GPU.
+fn for_each_model(check: impl Fn(&mut Run, &str)) {
+    if !has_gpu().unwrap() {
+        eprintln!("skipped: no GPU found");
+        return;
+    }
+    for (source, weights) in sources() {
+        for newest_code in CODES {
+            for stages in [1, 2] {
+                let name = format!("{source}, code {newest_code:?}, {stages} stages");
+                check(&mut Run::load(&*weights, newest_code, stages), &name);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_logits_of_a_prompt_have_the_same_bits_for_every_chunk_size_alone_and_next_to_others() {
+    for_each_model(|run, name| {
+        let tokens = run.model.config().context_length.min(1900);
+        let sequence = run.sequence(tokens, 0);
+        let expected = run.run(&sequence, chunks(0..tokens, tokens, Prompt), false);
+        for size in [1, 7, 64, 100, 512, tokens] {
+            for with_others in [false, true] {
+                let found = run.run(&sequence, chunks(0..tokens, size, Prompt), with_others);
+                let text = format!("{name}: chunks of {size}, others: {with_others}");
+                assert!(found == expected, "{text}");
+            }
+        }
+    });
+}
+
+#[test]
+fn generated_tokens_have_the_same_bits_one_by_one_as_drafts_and_next_to_others() {
+    for_each_model(|run, name| {
+        let tokens = run.model.config().context_length.min(150);
+        let sequence = run.sequence(tokens, 0);
+        let first = tokens / 5;
+        run.run(&sequence, chunks(0..first, first, Prompt), false);
+        let expected = run.run(&sequence, chunks(first..tokens, 1, Generated), false);
+        // A CUDA graph has up to 16 tokens, and a micro-batch up to 64.
+        for size in [1, 2, 5, 16, 17, 64, 65, tokens] {
+            for with_others in [false, true] {
+                let chunks = chunks(first..tokens, size, Generated);
+                let found = run.run(&sequence, chunks, with_others);
+                let text = format!("{name}: drafts of {size}, others: {with_others}");
+                assert!(found == expected, "{text}");
+            }
+        }
+    });
+}
