@@ -19,8 +19,7 @@ use crate::{
 
 const OP: &str = "attention";
 
-/// Positions of a split: the keys that one thread block of decode attention reads.
-const SPLIT: usize = 32;
+const SPLIT: usize = crate::layout::DECODE_SPLIT;
 
 /// Threads of a block.
 const THREADS: u32 = 128;

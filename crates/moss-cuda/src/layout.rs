@@ -12,6 +12,9 @@ pub const BLOCK_POSITIONS: usize = 16;
 /// Tokens for which one thread block computes prefill attention.
 pub const PREFILL_TILE: usize = 64;
 
+/// Positions of a split: the keys that one thread block of decode attention reads.
+pub const DECODE_SPLIT: usize = 32;
+
 /// Maximum number of tokens of the decode (GEMV) kernels.
 pub const MAX_GEMV_TOKENS: usize = 64;
 

@@ -87,7 +87,8 @@ mod weights;
 pub use discovery::{COMPILED, gpu_count, list_gpus, load_cublas, set_library_folders};
 pub use gpu_info::{GpuCode, GpuInfo};
 pub use layout::{
-    BLOCK, BLOCK_POSITIONS, HeadLayout, MAX_GEMV_TOKENS, PANEL_VALUES, PREFILL_TILE, TILE,
+    BLOCK, BLOCK_POSITIONS, DECODE_SPLIT, HeadLayout, MAX_GEMV_TOKENS, PANEL_VALUES, PREFILL_TILE,
+    TILE,
 };
 pub use moss_weights::{
     DenseDtype, DenseWeight, DriverCall, GptqBits, GptqWeight, GroupIndex, KernelError,

@@ -129,8 +129,8 @@ pub trait LanguageModel: Send {
     fn cache_shape(&self) -> CacheShape;
 
     /// Runs every chunk, writes its keys and values into the cache, and returns one [`Logits`] per
-    /// chunk, in order. Chunks of both kinds may be mixed in any order. They must be of different
-    /// sequences, because the order in which they are computed is not theirs.
+    /// chunk, in order. Chunks of both kinds may be mixed in any order. A sequence has at most one
+    /// chunk in a batch, because generated tokens are computed first.
     ///
     /// `interrupted` is polled between layers. If it returns true, the result is
     /// [`ModelError::Interrupted`], and cache entries of this batch are undefined.

@@ -30,6 +30,10 @@ impl Pipeline {
         hook: &mut Hook<'_, '_>,
     ) -> Result<Vec<Logits>, ModelError> {
         let mut output = BatchOutput::default();
+        let last = self.stages.len() - 1;
+        // A decode step whose results are still on the device: the prompt behind it is enqueued
+        // before the host waits.
+        let mut step = None;
         for batch in plan.micro_batches() {
             for stage in 0..self.stages.len() {
                 if interrupted() {
@@ -38,13 +42,18 @@ impl Pipeline {
                 let ran = self.run(stage, &batch, interrupted, hook);
                 ran.or_else(|error| self.upstream_cause(plan, error))?;
             }
-            let last = self.stages.len() - 1;
             self.fetch_non_finite(last)?;
-            let done = match self.stages.last_mut() {
-                Some((_, stage)) => stage.logits(&batch, &mut output, hook),
-                None => Err(ModelError::NoStageInput { layer: 0 }),
-            };
-            done.map_err(|error| self.with_stage_context(last, error))?;
+            if self.stages[last].1.keeps_results(&batch, hook) {
+                step = Some(batch);
+                continue;
+            }
+            if let Some(step) = step.take_if(|_| !batch.wanted.is_empty()) {
+                self.logits(&step, &mut output, hook)?;
+            }
+            self.logits(&batch, &mut output, hook)?;
+        }
+        if let Some(step) = step {
+            self.logits(&step, &mut output, hook)?;
         }
         self.check_non_finite(plan)?;
         Ok(plan.split_by_sequence(output, self.vocab_size))
@@ -75,6 +84,18 @@ impl Pipeline {
         };
         let ran = input.and_then(|input| stage.run(batch, input, &mut context));
         ran.map_err(|error| self.with_stage_context(index, error))
+    }
+
+    /// Adds the results of the last stage to `output`.
+    fn logits(
+        &mut self,
+        batch: &MicroBatch<'_, '_>,
+        output: &mut BatchOutput,
+        hook: &mut Hook<'_, '_>,
+    ) -> Result<(), ModelError> {
+        let last = self.stages.len() - 1;
+        let done = self.stages[last].1.logits(batch, output, hook);
+        done.map_err(|error| self.with_stage_context(last, error))
     }
 
     /// Replaces the non-finite error of a stage by the report of an earlier stage, if there is one:

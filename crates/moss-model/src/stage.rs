@@ -62,6 +62,12 @@ pub(crate) trait Stage: Debug + Send {
         hook: &mut Hook<'_, '_>,
     ) -> Result<(), ModelError>;
 
+    /// Returns true if the results of `batch` stay on the device until [`Stage::logits`] is called
+    /// for it or for a later micro-batch with wanted tokens, also while other micro-batches run.
+    fn keeps_results(&self, _batch: &MicroBatch<'_, '_>, _hook: &Hook<'_, '_>) -> bool {
+        false
+    }
+
     /// Enqueues the copy of the report of non-finite values to the host.
     fn fetch_non_finite(&mut self) -> Result<(), ModelError> {
         Ok(())

@@ -11,6 +11,9 @@ use crate::support::{StartEngine, greedy, mix, options};
 
 type Seen = Arc<Mutex<Vec<Vec<SeenChunk>>>>;
 
+/// First position, number of tokens, kind.
+type Chunk = (usize, usize, TokenKind);
+
 /// Starts an engine with a cache of `positions`, and chunks of 8 prompt tokens.
 fn start(positions: usize) -> (Arc<Engine>, Seen) {
     let model = ScriptedModel::new(97, positions, mix);
@@ -18,12 +21,8 @@ fn start(positions: usize) -> (Arc<Engine>, Seen) {
     (model.start(options(), None), seen)
 }
 
-/// Runs a request, and returns the reply and the chunks as (first position, tokens, kind).
-fn run(
-    engine: &Engine,
-    seen: &Seen,
-    request: Request,
-) -> (Vec<u32>, Vec<(usize, usize, TokenKind)>) {
+/// Runs a request, and returns the reply and the chunks.
+fn run(engine: &Engine, seen: &Seen, request: Request) -> (Vec<u32>, Vec<Chunk>) {
     seen.lock().unwrap().clear();
     let outcome = engine.submit(request).unwrap().wait().unwrap();
     let passes = std::mem::take(&mut *seen.lock().unwrap());
@@ -37,7 +36,7 @@ fn a_prompt_is_prompt_in_every_chunk_and_a_sampled_token_is_generated() {
     let (engine, seen) = start(256);
     let chunks = |prompt: usize| run(&engine, &seen, greedy(&vec![5; prompt], 3)).1;
     let steps = |prompt| [(prompt, 1, Generated), (prompt + 1, 1, Generated)];
-    let of_prompt: [(usize, &[(usize, usize, TokenKind)]); 5] = [
+    let of_prompt: [(usize, &[Chunk]); 5] = [
         (1, &[(0, 1, Prompt)]),
         (5, &[(0, 5, Prompt)]),
         (8, &[(0, 8, Prompt)]),

@@ -321,6 +321,11 @@ impl Stage for GpuStage {
         Ok(())
     }
 
+    /// A CUDA graph contains the head, whose buffers only the next run of the head overwrites.
+    fn keeps_results(&self, batch: &MicroBatch<'_, '_>, hook: &Hook<'_, '_>) -> bool {
+        self.is_decode_step(batch, hook)
+    }
+
     fn fetch_non_finite(&mut self) -> Result<(), ModelError> {
         let flag = &mut self.workspace.non_finite;
         if flag.fetched_by_graph {

@@ -1,6 +1,6 @@
 //! Sizes of a network's parts in bytes, the basis of every placement.
 
-use moss_cuda::{MAX_GEMV_TOKENS, PANEL_VALUES};
+use moss_cuda::{DECODE_SPLIT, MAX_GEMV_TOKENS, PANEL_VALUES};
 
 use crate::{
     CacheShape, ComputeDtype, MossConfig, RandomWeights, WeightFormat, WeightSource,
@@ -88,7 +88,8 @@ impl ModelBytes {
 }
 
 /// Returns the bytes of the activations of a micro-batch, of the logits of the tokens that pass
-/// through lm_head together, and of the dequantization panel.
+/// through lm_head together, of the partial results of decode attention, and of the dequantization
+/// panel.
 fn workspace(config: &MossConfig) -> u64 {
     let [hidden, inner, vocab] =
         [config.hidden_size, config.inner_size, config.vocab_size].map(|n| n as u64);
@@ -102,9 +103,13 @@ fn workspace(config: &MossConfig) -> u64 {
         (2, inner),
         (2, config.block().max_out_features() as u64),
     ]);
+    let layout = config.block().head_layout();
+    let splits = config.context_length.div_ceil(DECODE_SPLIT);
+    let attention = product([layout.num_heads, layout.stride() + 2]).saturating_mul(splits as u64);
     sum(&[
         (MAX_BATCH_TOKENS as u64, row),
         (4 * MAX_GEMV_TOKENS as u64, vocab),
+        (4 * MAX_GEMV_TOKENS as u64, attention),
         (2, PANEL_VALUES as u64),
     ])
 }
