@@ -298,4 +298,4 @@ fn rows_of(chunk: &SequenceChunk<'_>) -> usize {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests;
+pub(crate) mod tests;

@@ -167,3 +167,7 @@ impl Pipeline {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

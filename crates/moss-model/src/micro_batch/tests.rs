@@ -10,14 +10,14 @@ const POSITIONS: usize = 1024;
 
 /// A chunk of a request.
 #[derive(Debug, Clone, Copy)]
-struct Part {
+pub(crate) struct Part {
     kind: TokenKind,
     tokens: usize,
     start_pos: usize,
     logits: LogitRows<'static>,
 }
 
-fn part(kind: TokenKind, tokens: usize, logits: LogitRows<'static>) -> Part {
+pub(crate) fn part(kind: TokenKind, tokens: usize, logits: LogitRows<'static>) -> Part {
     Part {
         kind,
         tokens,
@@ -47,7 +47,7 @@ fn id(sequence: usize, position: usize) -> u32 {
 }
 
 /// Calls `see` with the plan of a request.
-fn with_plan<T>(parts: &[Part], see: impl FnOnce(&Plan<'_>) -> T) -> T {
+pub(crate) fn with_plan<T>(parts: &[Part], see: impl FnOnce(&Plan<'_>) -> T) -> T {
     let config = MossConfig {
         vocab_size: parts.len() * POSITIONS,
         ..MossConfig::moon_003()
@@ -228,7 +228,7 @@ fn invalid_chunks_are_named_by_their_place_in_the_request() {
     );
 }
 
-fn parts() -> impl Strategy<Value = Vec<Part>> {
+pub(crate) fn parts() -> impl Strategy<Value = Vec<Part>> {
     let kind = prop_oneof![Just(TokenKind::Prompt), Just(TokenKind::Generated)];
     let logits = prop_oneof![
         Just(LogitRows::None),
@@ -248,7 +248,7 @@ fn parts() -> impl Strategy<Value = Vec<Part>> {
 }
 
 /// Returns the tokens of a part whose logits are wanted.
-fn wanted(sequence: usize, part: &Part) -> Vec<u32> {
+pub(crate) fn wanted(sequence: usize, part: &Part) -> Vec<u32> {
     let rows = match part.logits {
         LogitRows::None => 0,
         LogitRows::Last | LogitRows::TopK(_) => 1,
