@@ -16,23 +16,9 @@
 //   grid (num_tiles, heads)   block 128, 16 tokens per warp   sm_75+
 //   shared 192 B (sm_80+) or 128 B (sm_75) per element of a head: at 256, 48 or 32 KB
 //   cost 4 * head_dim operations per token, head and visible position: measure it in TFLOP/s
-//   pair crates/moss-cuda/src/attention.rs
-#include "common/layouts.cuh"
+//   pair crates/moss-cuda/src/attention_prefill.rs
 #include "common/mma.cuh"
-
-// Mirrored by `PrefillAttentionArgs` in crates/moss-cuda/src/args.
-struct PrefillAttentionArgs {
-    const half* q;
-    const half* keys;
-    const half* values;
-    const u32* tables;
-    const uint4* tiles;
-    half* out;
-    const u32* scatter;
-    u32 max_blocks, heads, head_dim, stride, out_stride;
-    float scale;
-};
-CHECK_LAYOUT_PrefillAttentionArgs;
+#include "common/prefill_attention_args.cuh"
 
 constexpr u32 THREADS = 128, WARP_ROWS = 16;
 

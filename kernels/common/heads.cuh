@@ -1,5 +1,5 @@
 // Epilogue of qkv_proj and fc_in: rotary embedding, KV cache write, and GELU. Shared by the decode
-// (GEMV) kernels of common/linear.cuh and by heads_and_inner in many_rows.cu, for prefill (GEMM).
+// (GEMV) kernels of common/linear.cuh and by the prefill (GEMM) kernels.
 #pragma once
 #include "layouts.cuh"
 #include "types.cuh"

@@ -103,35 +103,24 @@
     CHECK_FIELD(PrefillAttentionArgs, out_stride, 72, 4); \
     CHECK_FIELD(PrefillAttentionArgs, scale, 76, 4)
 
-#define CHECK_LAYOUT_DequantizeArgs \
-    CHECK_SIZE(DequantizeArgs, 56); \
-    CHECK_FIELD(DequantizeArgs, weight, 0, 8); \
-    CHECK_FIELD(DequantizeArgs, table, 8, 8); \
-    CHECK_FIELD(DequantizeArgs, out, 16, 8); \
-    CHECK_FIELD(DequantizeArgs, blocks, 24, 4); \
-    CHECK_FIELD(DequantizeArgs, groups, 28, 4); \
-    CHECK_FIELD(DequantizeArgs, group_magic, 32, 4); \
-    CHECK_FIELD(DequantizeArgs, first_tile, 36, 4); \
-    CHECK_FIELD(DequantizeArgs, tiles, 40, 4); \
-    CHECK_FIELD(DequantizeArgs, first_block, 44, 4); \
-    CHECK_FIELD(DequantizeArgs, panel_blocks, 48, 4)
+#define CHECK_LAYOUT_TensorMap \
+    CHECK_SIZE(TensorMap, 128); \
+    CHECK_FIELD(TensorMap, words, 0, 128)
 
-#define CHECK_LAYOUT_MatmulArgs \
-    CHECK_SIZE(MatmulArgs, 80); \
-    CHECK_FIELD(MatmulArgs, weight, 0, 8); \
-    CHECK_FIELD(MatmulArgs, table, 8, 8); \
-    CHECK_FIELD(MatmulArgs, x, 16, 8); \
-    CHECK_FIELD(MatmulArgs, y, 24, 8); \
-    CHECK_FIELD(MatmulArgs, turns, 32, 8); \
-    CHECK_FIELD(MatmulArgs, tiles, 40, 4); \
-    CHECK_FIELD(MatmulArgs, blocks, 44, 4); \
-    CHECK_FIELD(MatmulArgs, groups, 48, 4); \
-    CHECK_FIELD(MatmulArgs, group_magic, 52, 4); \
-    CHECK_FIELD(MatmulArgs, outputs, 56, 4); \
-    CHECK_FIELD(MatmulArgs, n, 60, 4); \
-    CHECK_FIELD(MatmulArgs, x_stride, 64, 4); \
-    CHECK_FIELD(MatmulArgs, y_stride, 68, 4); \
-    CHECK_FIELD(MatmulArgs, splits, 72, 4)
+#define CHECK_LAYOUT_GemmArgs \
+    CHECK_SIZE(GemmArgs, 832); \
+    CHECK_FIELD(GemmArgs, x, 0, 256); \
+    CHECK_FIELD(GemmArgs, weight, 256, 256); \
+    CHECK_FIELD(GemmArgs, linear, 512, 264); \
+    CHECK_FIELD(GemmArgs, semaphores, 776, 8); \
+    CHECK_FIELD(GemmArgs, slices, 784, 4)
+
+#define CHECK_LAYOUT_PrefillAttentionSm90Args \
+    CHECK_SIZE(PrefillAttentionSm90Args, 512); \
+    CHECK_FIELD(PrefillAttentionSm90Args, q, 0, 128); \
+    CHECK_FIELD(PrefillAttentionSm90Args, keys, 128, 128); \
+    CHECK_FIELD(PrefillAttentionSm90Args, values, 256, 128); \
+    CHECK_FIELD(PrefillAttentionSm90Args, base, 384, 80)
 
 #define CHECK_LAYOUT_CopyRun \
     CHECK_SIZE(CopyRun, 24); \

@@ -19,6 +19,11 @@ impl<T> In<T> {
     pub(super) fn checked(address: u64) -> Self {
         Self(address, PhantomData)
     }
+
+    /// Returns the address, for a tensor map.
+    pub(super) fn get(self) -> u64 {
+        self.0
+    }
 }
 
 impl<T> Out<T> {
@@ -27,11 +32,6 @@ impl<T> Out<T> {
     /// Wraps an address whose device and extent were checked: only `Call` and `CopyRun` do that.
     pub(super) fn checked(address: u64) -> Self {
         Self(address, PhantomData)
-    }
-
-    /// Returns the same address for values of another type.
-    pub(crate) fn cast<U>(self) -> Out<U> {
-        Out(self.0, PhantomData)
     }
 }
 

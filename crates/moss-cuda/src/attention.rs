@@ -1,11 +1,11 @@
-//! Attention over the paged KV cache.
+//! Attention over the paged KV cache: what both kinds share, and decode attention.
 
 use half::f16;
 use moss_weights::{KernelError, Rule};
 
 use crate::{
     address::{In, Out},
-    args::{DecodeAttentionArgs, PrefillAttentionArgs},
+    args::DecodeAttentionArgs,
     buffer::{Buffer, View},
     contract::{count, rule},
     device::Gpu,
@@ -17,7 +17,7 @@ use crate::{
     weights::GpuLinear,
 };
 
-const OP: &str = "attention";
+pub(crate) const OP: &str = "attention";
 
 const SPLIT: usize = crate::layout::DECODE_SPLIT;
 
@@ -66,37 +66,23 @@ impl DecodeScratch {
     }
 }
 
-/// Sequences with several tokens, in tiles of consecutive positions.
-#[derive(Debug, Clone, Copy)]
-pub struct PrefillTiles<'a> {
-    /// Block tables, `[sequences, max_blocks]`.
-    pub tables: View<'a, u32>,
-    /// Entries of a block table.
-    pub max_blocks: usize,
-    /// `[count, 4]`: sequence, first token, tokens (at most [`crate::PREFILL_TILE`]) and position
-    /// of the first token.
-    pub tiles: View<'a, u32>,
-    /// Number of tiles.
-    pub count: usize,
-}
-
 /// The arguments that both kinds of attention share.
-struct Shared {
-    q: In<f16>,
-    keys: In<f16>,
-    values: In<f16>,
-    heads: u32,
-    head_dim: u32,
-    stride: u32,
-    out_stride: u32,
-    out: Out<f16>,
-    scatter: In<u32>,
-    scale: f32,
+pub(crate) struct SharedArgs {
+    pub(crate) q: In<f16>,
+    pub(crate) keys: In<f16>,
+    pub(crate) values: In<f16>,
+    pub(crate) heads: u32,
+    pub(crate) head_dim: u32,
+    pub(crate) stride: u32,
+    pub(crate) out_stride: u32,
+    pub(crate) out: Out<f16>,
+    pub(crate) scatter: In<u32>,
+    pub(crate) scale: f32,
 }
 
-impl Shared {
+impl SharedArgs {
     /// Checks that the queries and outputs of `n` tokens fit, and that the cache has these heads.
-    fn new<'a>(
+    pub(crate) fn new<'a>(
         call: &Call<'a>,
         q: &'a Buffer<f16>,
         cache: &'a KvBlocks,
@@ -149,12 +135,13 @@ impl Shared {
         })
     }
 
-    /// Returns the kernel for the stride of the heads, from those for strides up to 16, 32, 64, 128
-    /// and 256.
-    fn kernel<A>(&self, kernels: [Kernel<A>; 5]) -> Result<Kernel<A>, KernelError> {
-        let sizes = [16, 32, 64, 128, 256];
-        let mut fitting = sizes.into_iter().zip(kernels);
-        let found = fitting.find(|(size, _)| self.stride <= *size);
+    /// Returns the kernel for the stride of the heads, from those for strides up to a size, in
+    /// ascending order.
+    pub(crate) fn kernel<A, const N: usize>(
+        &self,
+        kernels: [(u32, Kernel<A>); N],
+    ) -> Result<Kernel<A>, KernelError> {
+        let found = kernels.into_iter().find(|(size, _)| self.stride <= *size);
         found
             .map(|(_, kernel)| kernel)
             .ok_or_else(|| KernelError::Argument {
@@ -167,52 +154,6 @@ impl Shared {
 }
 
 impl Gpu {
-    /// As [`Gpu::attention_decode`], for `n` tokens in tiles of consecutive positions of one
-    /// sequence. The caller guarantees that block tables and tiles are valid.
-    ///
-    /// # Errors
-    /// As for [`Gpu::attention_decode`].
-    pub fn attention_prefill(
-        &self,
-        q: &Buffer<f16>,
-        cache: &KvBlocks,
-        tiles: PrefillTiles<'_>,
-        n: usize,
-        out: (LinearInput<'_>, &GpuLinear),
-        layout: HeadLayout,
-    ) -> Result<AttentionLaunch, KernelError> {
-        let call = Call::new(self, OP);
-        let shared = Shared::new(&call, q, cache, n, out, layout)?;
-        let kernel = shared.kernel([
-            Kernel::<PrefillAttentionArgs>::HEAD_16,
-            Kernel::<PrefillAttentionArgs>::HEAD_32,
-            Kernel::<PrefillAttentionArgs>::HEAD_64,
-            Kernel::<PrefillAttentionArgs>::HEAD_128,
-            Kernel::<PrefillAttentionArgs>::HEAD_256,
-        ])?;
-        let args = PrefillAttentionArgs {
-            q: shared.q,
-            keys: shared.keys,
-            values: shared.values,
-            tables: call.input("tables", tiles.tables, 0)?,
-            tiles: call.input("tiles", tiles.tiles, tiles.count * 4)?,
-            out: shared.out,
-            scatter: shared.scatter,
-            max_blocks: count(OP, "max_blocks", tiles.max_blocks)?,
-            heads: shared.heads,
-            head_dim: shared.head_dim,
-            stride: shared.stride,
-            out_stride: shared.out_stride,
-            scale: shared.scale,
-        };
-        let geometry = Geometry {
-            grid: (count(OP, "tiles", tiles.count)?, shared.heads, 1),
-            block: THREADS,
-        };
-        call.launch(kernel, geometry, &args)?;
-        Ok(AttentionLaunch(()))
-    }
-
     /// Computes `softmax(q k^T / sqrt(head_dim)) v` for one token per sequence, into the input of
     /// out_proj. The caller guarantees that block tables, token numbers and positions are valid,
     /// and that positions are below `max_blocks * 16`.
@@ -230,16 +171,16 @@ impl Gpu {
         layout: HeadLayout,
     ) -> Result<AttentionLaunch, KernelError> {
         let call = Call::new(self, OP);
-        let shared = Shared::new(&call, q, cache, rows.count, out, layout)?;
+        let shared = SharedArgs::new(&call, q, cache, rows.count, out, layout)?;
         let splits = (rows.max_blocks * BLOCK_POSITIONS).div_ceil(SPLIT);
         let head_rows = rows.count * layout.num_heads;
         let parts = head_rows * splits * (2 + layout.stride());
         let kernel = shared.kernel([
-            Kernel::<DecodeAttentionArgs>::HEAD_16,
-            Kernel::<DecodeAttentionArgs>::HEAD_32,
-            Kernel::<DecodeAttentionArgs>::HEAD_64,
-            Kernel::<DecodeAttentionArgs>::HEAD_128,
-            Kernel::<DecodeAttentionArgs>::HEAD_256,
+            (16, Kernel::<DecodeAttentionArgs>::HEAD_16),
+            (32, Kernel::<DecodeAttentionArgs>::HEAD_32),
+            (64, Kernel::<DecodeAttentionArgs>::HEAD_64),
+            (128, Kernel::<DecodeAttentionArgs>::HEAD_128),
+            (256, Kernel::<DecodeAttentionArgs>::HEAD_256),
         ])?;
         let args = DecodeAttentionArgs {
             q: shared.q,

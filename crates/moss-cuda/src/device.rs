@@ -85,22 +85,18 @@ impl Gpu {
         })
     }
 
-    /// Returns whether packed weights are multiplied in prefill without a dense copy in memory.
-    pub(crate) fn multiplies_packed(&self) -> bool {
+    /// Returns whether the GPU runs sm_90a code, which has kernels for `wgmma` and bulk tensor
+    /// copies.
+    pub(crate) fn has_wgmma(&self) -> bool {
         self.info.code == GpuCode::Machine(90)
     }
 
-    /// Loads cuBLAS, unless the kernels of this binary suffice for prefill. `dense` states whether
-    /// any weight is dense.
+    /// Loads cuBLAS, which the products of [`crate::F32Matrix`] need.
     ///
     /// # Errors
     /// [`KernelError::LibraryMissing`]; [`KernelError::Driver`].
-    pub fn prepare_matmul(&self, dense: bool) -> Result<(), KernelError> {
-        if dense || !self.multiplies_packed() {
-            self.cublas.prepare()
-        } else {
-            Ok(())
-        }
+    pub fn prepare_cublas(&self) -> Result<(), KernelError> {
+        self.cublas.prepare()
     }
 
     /// Returns the properties of the GPU.

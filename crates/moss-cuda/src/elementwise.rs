@@ -1,17 +1,17 @@
-//! Operations between the matrix products: token embedding, LayerNorm, and the end of a layer.
+//! Operations between the matrix products: token embedding and LayerNorm.
 
 use half::f16;
 use moss_weights::{KernelError, Rule};
 
 use crate::{
     address::Out,
-    args::{AddBiasArgs, EmbeddingArgs, LayerNormArgs, NormTarget},
+    args::{EmbeddingArgs, LayerNormArgs, NormTarget},
     buffer::{Buffer, View},
     contract::{count, rule},
     device::Gpu,
     kernels::Kernel,
     launch::{Call, Geometry},
-    operands::{LinearInput, NonFiniteCheck},
+    operands::LinearInput,
     weights::GpuLinear,
 };
 
@@ -136,32 +136,5 @@ impl Gpu {
             block: 1024,
         };
         call.launch(Kernel::<LayerNormArgs>::LAYER_NORM, geometry, &args)
-    }
-
-    /// Computes `stream[token] += bias` with the bias of `linear`, and reports non-finite sums.
-    ///
-    /// # Errors
-    /// As for [`Gpu::embedding`].
-    pub fn add_bias_check_finite(
-        &self,
-        stream: &Buffer<f32>,
-        linear: &GpuLinear,
-        n: usize,
-        check: NonFiniteCheck<'_>,
-    ) -> Result<(), KernelError> {
-        const OP: &str = "add_bias";
-        let call = Call::new(self, OP);
-        let args = AddBiasArgs {
-            x: call.output("stream", stream, n * linear.out_features)?,
-            bias: linear.bias_address(&call)?,
-            hidden: count(OP, "hidden", linear.out_features)?,
-            layer: count(OP, "layer", check.layer)?,
-            non_finite: call.output("flag", check.flag, 1)?,
-        };
-        let geometry = Geometry {
-            grid: (args.hidden.div_ceil(1024), count(OP, "tokens", n)?, 1),
-            block: 256,
-        };
-        call.launch(Kernel::<AddBiasArgs>::ADD_BIAS, geometry, &args)
     }
 }

@@ -17,14 +17,15 @@ use moss_weights::{DriverCall, KernelError};
 
 use crate::{
     args::{
-        AddBiasArgs, AddBiasF32Args, Arguments, CausalSoftmaxF32Args, CopyRunsArgs,
-        DecodeAttentionArgs, DequantizeArgs, EmbeddingArgs, FillRandomArgs, LayerNormArgs,
-        LayerNormF32Args, LinearArgs, MatmulArgs, MergeHeadsF32Args, PermuteUpperF32Args,
-        PrefillAttentionArgs, QkvRopeGeluArgs, RepackArgs, RepackTableArgs, SplitHeadsF32Args,
-        TopKArgs,
+        AddBiasF32Args, CausalSoftmaxF32Args, CopyRunsArgs, DecodeAttentionArgs, EmbeddingArgs,
+        FillRandomArgs, GemmArgs, LayerNormArgs, LayerNormF32Args, LinearArgs, MergeHeadsF32Args,
+        PermuteUpperF32Args, PrefillAttentionArgs, PrefillAttentionSm90Args, RepackArgs,
+        RepackTableArgs, SplitHeadsF32Args, TopKArgs,
     },
+    attention_prefill,
     contract::During,
     fatbin,
+    gemm_sm90::GEMM_SHARED_BYTES,
     gpu_info::{GpuCode, GpuInfo},
 };
 
@@ -57,11 +58,14 @@ pub(crate) struct Entry {
     /// Bytes of each parameter.
     #[cfg(test)]
     pub(crate) parameters: &'static [usize],
+    /// Bytes of dynamic shared memory of a thread block.
     shared_memory: u32,
 }
 
 macro_rules! kernels {
-    ($($args:ident: $stem:literal { $($constant:ident = $name:literal,)+ })+) => {
+    ($($args:ident: $stem:literal {
+        $($constant:ident = $name:literal $(with $shared_memory:expr)?,)+
+    })+) => {
         $(
             impl Kernel<$args> {
                 $(pub(crate) const $constant: Self = Self { name: $name, args: PhantomData };)+
@@ -73,8 +77,8 @@ macro_rules! kernels {
             stem: $stem,
             name: $name,
             #[cfg(test)]
-            parameters: <$args as Arguments>::PARAMETERS,
-            shared_memory: <$args as Arguments>::SHARED_MEMORY,
+            parameters: <$args as crate::args::Arguments>::PARAMETERS,
+            shared_memory: 0 $(+ $shared_memory)?,
         }),+),+];
     };
 }
@@ -94,14 +98,31 @@ kernels! {
         HEAD_128 = "attention_prefill_128",
         HEAD_256 = "attention_prefill_256",
     }
+    PrefillAttentionSm90Args: "attention_prefill_sm90" {
+        HEAD_64 = "attention_prefill_sm90_64" with attention_prefill::SHARED_64,
+        HEAD_128 = "attention_prefill_sm90_128" with attention_prefill::SHARED_128,
+        HEAD_256 = "attention_prefill_sm90_256" with attention_prefill::SHARED_256,
+    }
     CopyRunsArgs: "copy_runs" { // idiom-ok: file name
         BATCHED_MEMCPY = "copy_runs", // idiom-ok: name of the function
     }
-    DequantizeArgs: "dequantize" {
-        INT4 = "dequantize_int4",
-        INT8 = "dequantize_int8",
-    }
     EmbeddingArgs: "embedding" { EMBEDDING = "embedding", }
+    LinearArgs: "gemm_mma" {
+        GEMM_F16_N64 = "gemm_mma_f16_n64",
+        GEMM_F16_N128 = "gemm_mma_f16_n128",
+        GEMM_INT8_N64 = "gemm_mma_int8_n64",
+        GEMM_INT8_N128 = "gemm_mma_int8_n128",
+        GEMM_INT4_N64 = "gemm_mma_int4_n64",
+        GEMM_INT4_N128 = "gemm_mma_int4_n128",
+    }
+    GemmArgs: "gemm_sm90" {
+        F16_ROPE_GELU = "gemm_f16_rope_gelu" with GEMM_SHARED_BYTES,
+        F16_RESIDUAL = "gemm_f16_residual" with GEMM_SHARED_BYTES,
+        INT8_ROPE_GELU = "gemm_int8_rope_gelu" with GEMM_SHARED_BYTES,
+        INT8_RESIDUAL = "gemm_int8_residual" with GEMM_SHARED_BYTES,
+        INT4_ROPE_GELU = "gemm_int4_rope_gelu" with GEMM_SHARED_BYTES,
+        INT4_RESIDUAL = "gemm_int4_residual" with GEMM_SHARED_BYTES,
+    }
     LayerNormF32Args: "f32_ops" { LAYER_NORM = "layer_norm_f32", }
     AddBiasF32Args: "f32_ops" { ADD_BIAS = "add_bias_f32", }
     SplitHeadsF32Args: "f32_ops" { SPLIT_HEADS = "split_heads_f32", }
@@ -126,14 +147,6 @@ kernels! {
         INT8_N16 = "linear_int8_n16",
         INT8_N32 = "linear_int8_n32",
         INT8_N64 = "linear_int8_n64",
-    }
-    QkvRopeGeluArgs: "many_rows" { QKV_ROPE_GELU = "heads_and_inner", } // idiom-ok: file name
-    AddBiasArgs: "many_rows" { ADD_BIAS = "add_bias", } // idiom-ok: file name
-    MatmulArgs: "matmul_packed" {
-        INT4_STORE = "matmul_int4_store",
-        INT4_ADD = "matmul_int4_add",
-        INT8_STORE = "matmul_int8_store",
-        INT8_ADD = "matmul_int8_add",
     }
     RepackArgs: "repack" {
         INT4 = "repack_int4",

@@ -9,18 +9,11 @@ pub const TILE: usize = 16;
 /// Positions of a block of the KV cache.
 pub const BLOCK_POSITIONS: usize = 16;
 
-/// Tokens for which one thread block computes prefill attention.
-pub const PREFILL_TILE: usize = 64;
-
 /// Positions of a split: the keys that one thread block of decode attention reads.
 pub const DECODE_SPLIT: usize = 32;
 
 /// Maximum number of tokens of the decode (GEMV) kernels.
 pub const MAX_GEMV_TOKENS: usize = 64;
-
-/// Values of a dequantized panel: 24 MB, which stay in a large GPU's L2 cache between being written
-/// and being read.
-pub const PANEL_VALUES: usize = 12_000_000;
 
 /// Sizes of the heads.
 #[derive(Debug, Clone, Copy)]

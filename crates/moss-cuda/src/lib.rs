@@ -20,6 +20,8 @@ mod args;
 #[cfg(feature = "cuda")]
 mod attention;
 #[cfg(feature = "cuda")]
+mod attention_prefill;
+#[cfg(feature = "cuda")]
 mod batched_memcpy;
 #[cfg(feature = "cuda")]
 mod buffer;
@@ -43,7 +45,9 @@ mod f32_ops;
 #[cfg(feature = "cuda")]
 mod fatbin;
 #[cfg(feature = "cuda")]
-mod gemm;
+mod gemm_mma;
+#[cfg(feature = "cuda")]
+mod gemm_sm90;
 mod gpu_info;
 #[cfg(feature = "cuda")]
 mod graph;
@@ -57,7 +61,7 @@ mod layout;
 #[cfg(feature = "cuda")]
 mod linear;
 #[cfg(feature = "cuda")]
-mod matmul_packed;
+mod linear_args;
 #[cfg(feature = "cuda")]
 mod measure;
 #[cfg(feature = "cuda")]
@@ -70,11 +74,13 @@ mod permutation;
 #[cfg(feature = "cuda")]
 mod pinned;
 #[cfg(feature = "cuda")]
-mod product;
+mod prefill;
 #[cfg(feature = "cuda")]
 mod qkv_rope_gelu;
 #[cfg(feature = "cuda")]
 mod repack;
+#[cfg(feature = "cuda")]
+mod tensor_map;
 #[cfg(feature = "cuda")]
 mod top_k;
 #[cfg(feature = "cuda")]
@@ -86,10 +92,7 @@ mod weights;
 
 pub use discovery::{COMPILED, gpu_count, list_gpus, load_cublas, set_library_folders};
 pub use gpu_info::{GpuCode, GpuInfo};
-pub use layout::{
-    BLOCK, BLOCK_POSITIONS, DECODE_SPLIT, HeadLayout, MAX_GEMV_TOKENS, PANEL_VALUES, PREFILL_TILE,
-    TILE,
-};
+pub use layout::{BLOCK, BLOCK_POSITIONS, DECODE_SPLIT, HeadLayout, MAX_GEMV_TOKENS, TILE};
 pub use moss_weights::{
     DenseDtype, DenseWeight, DriverCall, GptqBits, GptqWeight, GroupIndex, KernelError,
     LinearWeight, Rule,
@@ -98,11 +101,13 @@ pub use permutation::{InputPermutation, PADDING};
 
 #[cfg(feature = "cuda")]
 pub use {
-    attention::{DecodeRows, DecodeScratch, PrefillTiles},
+    attention::{DecodeRows, DecodeScratch},
+    attention_prefill::PrefillTiles,
     buffer::{Buffer, View},
     device::Gpu,
     elementwise::NormWeights,
     f32_ops::{F32Angles, F32Matrix, F32Part, SplitHeads},
+    gemm_sm90::GemmScratch,
     graph::{Graph, GraphCapture},
     kv_blocks::KvBlocks,
     operands::{
@@ -110,8 +115,7 @@ pub use {
     },
     p2p::{StageTransfer, TransferPath},
     pinned::{CopyRun, Pinned},
-    product::{Product, ProductScratch},
-    qkv_rope_gelu::{QkvOrFcIn, QkvRopeGelu, RopeOnGpu},
+    qkv_rope_gelu::{QkvRopeGelu, RopeOnGpu},
     top_k::DeviceTopK,
     upload::{Read, Uploader},
     weights::GpuLinear,

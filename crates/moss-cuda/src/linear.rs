@@ -3,75 +3,21 @@
 use moss_weights::{KernelError, Rule};
 
 use crate::{
-    address::{In, Out},
-    args::{Epilogue, Heads, LinearArgs, Segment},
+    args::{Epilogue, LinearArgs, Segment},
     buffer::{Buffer, View},
     contract::{count, rule},
     device::Gpu,
     kernels::Kernel,
     launch::{Call, Geometry},
     layout::MAX_GEMV_TOKENS,
+    linear_args::{self, OP, base_args},
     operands::{CompleteInput, FcOutInput, LinearInput, LinearPair, NonFiniteCheck},
     qkv_rope_gelu::QkvRopeGelu,
     weights::{Format, GpuLinear},
 };
 
-const OP: &str = "linear";
-
 /// Warps of a thread block, among which the inputs are divided (split-K).
 const MAX_WARPS: usize = 8;
-
-impl GpuLinear {
-    /// Returns the blocks of inputs that share a scale.
-    fn group_blocks(&self) -> usize {
-        match self.group_magic {
-            _ if self.groups <= 1 => self.blocks,
-            0 => 1,
-            // the magic is rounded up
-            magic => (((1u64 << 32) + u64::from(magic) / 2) / u64::from(magic)) as usize,
-        }
-    }
-
-    /// Returns the weight and the input of `n` tokens as a kernel takes them.
-    fn segment<'a>(
-        &'a self,
-        call: &Call<'a>,
-        x: LinearInput<'a>,
-        n: usize,
-    ) -> Result<Segment, KernelError> {
-        rule(
-            OP,
-            "input stride",
-            x.stride,
-            x.stride >= self.input_stride() && x.stride.is_multiple_of(8),
-            Rule::AlignedAtLeast {
-                multiple: 8,
-                least: self.input_stride(),
-            },
-        )?;
-        let group_blocks = self.group_blocks();
-        let pairs = self.format == Format::Int4
-            && [self.blocks, group_blocks]
-                .iter()
-                .all(|n| n.is_multiple_of(2));
-        let [weight, table] = self.addresses(call)?;
-        Ok(Segment {
-            weight,
-            table,
-            x: call.input("input", x.values, n * x.stride)?,
-            x_stride: count(OP, "input stride", x.stride)?,
-            blocks: count(OP, "blocks", self.blocks)?,
-            groups: count(OP, "groups", self.groups)?,
-            group_blocks: count(OP, "blocks of a group", group_blocks)?,
-            unit_blocks: if pairs { 2 } else { 1 },
-        })
-    }
-
-    /// Returns the bias, or null.
-    pub(crate) fn bias_address<'a>(&'a self, call: &Call<'a>) -> Result<In<f32>, KernelError> {
-        call.optional_input("bias", self.bias.as_ref(), self.out_features)
-    }
-}
 
 impl Gpu {
     /// Computes `out[token] = W x[token] + bias` in f32 for up to [`MAX_GEMV_TOKENS`] tokens.
@@ -87,6 +33,7 @@ impl Gpu {
         out: View<'_, f32>,
         check: NonFiniteCheck<'_>,
     ) -> Result<(), KernelError> {
+        check_tokens(n)?;
         let call = Call::new(self, OP);
         let args = LinearArgs {
             segments: [linear.segment(&call, x, n)?, Segment::NONE],
@@ -113,42 +60,14 @@ impl Gpu {
         stream: &Buffer<f32>,
         check: NonFiniteCheck<'_>,
     ) -> Result<(), KernelError> {
+        check_tokens(n)?;
         let call = Call::new(self, OP);
-        let LinearPair { first, second } = pair;
-        let hidden = first.out_features;
-        rule(
-            OP,
-            "out_features",
-            second.out_features,
-            second.out_features == hidden,
-            Rule::Exactly(hidden),
-        )?;
-        let segments = [
-            first.segment(&call, attended, n)?,
-            second.segment(&call, inner.get(), n)?,
-        ];
-        let base = LinearArgs {
-            out: call.output("stream length", stream, n * hidden)?,
-            ..base_args(&call, first, n, Epilogue::Residual, check)?
-        };
-        let bias = second.bias_address(&call)?;
-        let (tiles, blocks) = (first.tiles(), first.blocks + second.blocks);
-        if first.format == second.format {
-            let args = LinearArgs {
-                segments,
-                bias,
-                ..base
-            };
-            return launch(&call, first.format, n, tiles, blocks, args);
+        let blocks = pair.first.blocks + pair.second.blocks;
+        for pass in linear_args::out_fc_out(&call, pair, [attended, inner.get()], n, stream, check)?
+        {
+            launch(&call, pass.format, n, pair.first.tiles(), blocks, pass.args)?;
         }
-        let single = |segment, bias| LinearArgs {
-            segments: [segment, Segment::NONE],
-            bias,
-            ..base
-        };
-        let [out_proj, fc_out] = [single(segments[0], In::NULL), single(segments[1], bias)];
-        launch(&call, first.format, n, tiles, blocks, out_proj)?;
-        launch(&call, second.format, n, tiles, blocks, fc_out)
+        Ok(())
     }
 
     /// Computes [qkv_proj | fc_in] with the epilogue [`QkvRopeGelu`]. Returns the input of fc_out,
@@ -164,64 +83,26 @@ impl Gpu {
         to: &QkvRopeGelu<'a>,
         check: NonFiniteCheck<'_>,
     ) -> Result<FcOutInput<'a>, KernelError> {
+        check_tokens(n)?;
         let call = Call::new(self, OP);
-        let LinearPair { first, second } = pair;
-        let heads = to.args(&call, n, first, second)?;
-        let segments = [
-            first.segment(&call, x[0], n)?,
-            second.segment(&call, x[1], n)?,
-        ];
-        let first_tiles = count(OP, "tiles", first.tiles())?;
-        let base = LinearArgs {
-            segments,
-            first_tiles,
-            heads,
-            ..base_args(&call, first, n, Epilogue::QkvRopeGelu, check)?
-        };
-        let (tiles, blocks) = (first.tiles() + second.tiles(), first.blocks);
-        if first.format == second.format {
-            launch(&call, first.format, n, tiles, blocks, base)?;
-        } else {
-            let fc_in = LinearArgs {
-                tile_offset: first_tiles,
-                ..base
-            };
-            launch(&call, first.format, n, first.tiles(), blocks, base)?;
-            launch(&call, second.format, n, second.tiles(), blocks, fc_in)?;
+        for pass in linear_args::qkv_fc_in(&call, pair, x, n, to, check)? {
+            let computed = pass.operands.iter().flatten();
+            let tiles = computed.map(|operand| operand.linear.tiles()).sum();
+            launch(&call, pass.format, n, tiles, pair.first.blocks, pass.args)?;
         }
         Ok(FcOutInput(to.inner))
     }
 }
 
-/// Returns the arguments that all epilogues share.
-fn base_args<'a>(
-    call: &Call<'a>,
-    linear: &GpuLinear,
-    n: usize,
-    epilogue: Epilogue,
-    check: NonFiniteCheck<'a>,
-) -> Result<LinearArgs, KernelError> {
+/// Checks that the decode kernels take `n` tokens.
+fn check_tokens(n: usize) -> Result<(), KernelError> {
     rule(
         OP,
         "tokens",
         n,
         (1..=MAX_GEMV_TOKENS).contains(&n),
         Rule::Between(1, MAX_GEMV_TOKENS),
-    )?;
-    Ok(LinearArgs {
-        segments: [Segment::NONE; 2],
-        first_tiles: 0,
-        tile_offset: 0,
-        rows: count(OP, "outputs", linear.out_features)?,
-        n: count(OP, "tokens", n)?,
-        epilogue,
-        layer: count(OP, "layer", check.layer)?,
-        out_stride: linear.out_features as u64,
-        out: Out::NULL,
-        bias: In::NULL,
-        non_finite: call.output("flag", check.flag, 1)?,
-        heads: Heads::NONE,
-    })
+    )
 }
 
 fn launch(

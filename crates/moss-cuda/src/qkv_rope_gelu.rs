@@ -4,13 +4,12 @@ use half::f16;
 use moss_weights::{KernelError, Rule};
 
 use crate::{
-    args::{Heads, QkvRopeGeluArgs},
+    args::Heads,
     buffer::{Buffer, View},
     contract::{check_heads, count, rule},
     device::Gpu,
-    kernels::Kernel,
     kv_blocks::KvBlocks,
-    launch::{Call, Geometry},
+    launch::Call,
     layout::{HeadLayout, TILE},
     operands::LinearInput,
     weights::GpuLinear,
@@ -158,57 +157,5 @@ impl<'b> QkvRopeGelu<'b> {
             head_stride: count(OP, "head stride", stride)?,
             rotary_pairs: count(OP, "rotary pairs", rope.pairs)?,
         })
-    }
-}
-
-/// The linear layers whose outputs [`QkvRopeGelu`] takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum QkvOrFcIn {
-    /// qkv_proj: rotary embedding and cache write.
-    Qkv,
-    /// fc_in: bias and GELU.
-    FcIn,
-}
-
-impl Gpu {
-    /// Runs the epilogue of [`Gpu::qkv_fc_in`] alone, on `y`, the outputs of one of the two layers:
-    /// `[n, stride]` f16.
-    ///
-    /// # Errors
-    /// [`KernelError::Argument`] if a buffer is too short; [`KernelError::WrongDevice`];
-    /// [`KernelError::WrongStream`]; [`KernelError::Driver`].
-    pub fn qkv_rope_gelu(
-        &self,
-        (y, stride): (&Buffer<f16>, usize),
-        layer: QkvOrFcIn,
-        n: usize,
-        (qkv, fc_in): (&GpuLinear, &GpuLinear),
-        to: &QkvRopeGelu<'_>,
-    ) -> Result<(), KernelError> {
-        let call = Call::new(self, OP);
-        // Columns from `inner_start` on are those of fc_in.
-        let (outputs, inner_start) = match layer {
-            QkvOrFcIn::Qkv => (qkv.out_features, u32::MAX),
-            QkvOrFcIn::FcIn => (fc_in.out_features, 0),
-        };
-        rule(
-            OP,
-            "y",
-            y.len(),
-            stride >= outputs.next_multiple_of(2),
-            Rule::AtLeast(n * outputs),
-        )?;
-        let args = QkvRopeGeluArgs {
-            y: call.input("y", y, n * stride)?,
-            y_stride: count(OP, "stride", stride)?,
-            inner_start,
-            heads: to.args(&call, n, qkv, fc_in)?,
-        };
-        let pairs = outputs.div_ceil(2).div_ceil(256);
-        let geometry = Geometry {
-            grid: (count(OP, "columns", pairs)?, count(OP, "tokens", n)?, 1),
-            block: 256,
-        };
-        call.launch(Kernel::QKV_ROPE_GELU, geometry, &args)
     }
 }

@@ -1,13 +1,12 @@
-//! Weights in the layout of the kernels: packed weights from the published layout, synthetic
-//! weights, and dequantization.
+//! Weights in the layout of the kernels: packed weights from the published layout, and synthetic
+//! weights.
 
-use half::f16;
-use moss_weights::{GptqBits, GptqWeight, KernelError, Rule};
+use moss_weights::{GptqBits, GptqWeight, KernelError};
 
 use crate::{
-    args::{DequantizeArgs, FillRandomArgs, RepackArgs, RepackTableArgs},
+    args::{FillRandomArgs, RepackArgs, RepackTableArgs},
     buffer::Buffer,
-    contract::{count, rule},
+    contract::count,
     device::Gpu,
     kernels::Kernel,
     launch::{Call, Geometry},
@@ -147,63 +146,5 @@ impl Gpu {
             block: THREADS,
         };
         call.launch(Kernel::FILL_RANDOM, geometry, &args)
-    }
-
-    /// Dequantizes tiles `first_tile..+tiles` and blocks `first_block..+panel_blocks` of a packed
-    /// weight to f16 `[16 tiles, 64 panel_blocks]`.
-    ///
-    /// # Errors
-    /// [`KernelError::Argument`] for a dense weight, or tiles, blocks or a buffer that do not fit;
-    /// [`KernelError::WrongDevice`]; [`KernelError::WrongStream`]; [`KernelError::Driver`].
-    pub fn dequantize(
-        &self,
-        linear: &GpuLinear,
-        (first_tile, tiles): (usize, usize),
-        (first_block, panel_blocks): (usize, usize),
-        out: &Buffer<f16>,
-    ) -> Result<(), KernelError> {
-        const OP: &str = "dequantize";
-        let call = Call::new(self, OP);
-        rule(
-            OP,
-            "tiles",
-            first_tile + tiles,
-            first_tile + tiles <= linear.tiles(),
-            Rule::AtMost(linear.tiles()),
-        )?;
-        rule(
-            OP,
-            "blocks",
-            first_block + panel_blocks,
-            first_block + panel_blocks <= linear.blocks,
-            Rule::AtMost(linear.blocks),
-        )?;
-        let kernel = match linear.format {
-            Format::Int4 => Kernel::<DequantizeArgs>::INT4,
-            Format::Int8 => Kernel::<DequantizeArgs>::INT8,
-            Format::F16 => {
-                return Err(KernelError::Argument {
-                    op: OP,
-                    arg: "bits",
-                    found: 16,
-                    rule: Rule::OneOf(4, 8),
-                });
-            }
-        };
-        let [weight, table] = linear.addresses(&call)?;
-        let args = DequantizeArgs {
-            weight,
-            table,
-            out: call.output("panel", out, tiles * TILE * panel_blocks * BLOCK)?,
-            blocks: count(OP, "blocks", linear.blocks)?,
-            groups: count(OP, "groups", linear.groups)?,
-            group_magic: linear.group_magic,
-            first_tile: count(OP, "first tile", first_tile)?,
-            tiles: count(OP, "tiles", tiles)?,
-            first_block: count(OP, "first block", first_block)?,
-            panel_blocks: count(OP, "blocks", panel_blocks)?,
-        };
-        let geometry = one_thread_each(OP, tiles * panel_blocks * 32)?;
-        call.launch(kernel, geometry, &args)
     }
 }

@@ -587,6 +587,7 @@ DriverCall-OpenGpu = open the GPU
 DriverCall-LoadKernels = load the kernels
 DriverCall-FindKernel = find a kernel
 DriverCall-Kernel = launch the kernel `{ $value }`
+DriverCall-EncodeTensorMap = encode a tensor map
 DriverCall-CopyFrom = copy from the GPU
 DriverCall-CopyTo = copy to the GPU
 DriverCall-CopyWithin = copy within the GPU

@@ -587,6 +587,7 @@ DriverCall-OpenGpu = 打开 GPU
 DriverCall-LoadKernels = 加载内核
 DriverCall-FindKernel = 找到内核
 DriverCall-Kernel = 启动内核 `{ $value }`
+DriverCall-EncodeTensorMap = 编码张量映射（tensor map）
 DriverCall-CopyFrom = 从 GPU 复制数据
 DriverCall-CopyTo = 向 GPU 复制数据
 DriverCall-CopyWithin = 在 GPU 内复制数据

@@ -83,12 +83,6 @@ impl BlockSpec {
         LinearKind::ALL.map(|kind| (kind, self.linear(kind)))
     }
 
-    /// Returns the outputs of the widest linear layer.
-    pub(crate) fn max_out_features(&self) -> usize {
-        let outputs = self.linears().map(|(_, shape)| shape.out_features);
-        outputs.into_iter().fold(0, usize::max)
-    }
-
     /// Returns names and shapes of the tensors of layer `layer` that belong to no linear layer:
     /// weight and bias of the norm.
     pub fn tensors(&self, layer: usize) -> Vec<(String, Vec<usize>)> {

@@ -34,7 +34,7 @@ impl Device {
             } => {
                 let open = || {
                     let gpu = Gpu::open(ordinal, newest_code)?;
-                    gpu.prepare_matmul(true)?;
+                    gpu.prepare_cublas()?;
                     let free = gpu.free_memory()?;
                     Ok(Self::Gpu(Arc::new(gpu), free))
                 };

@@ -88,6 +88,8 @@ pub enum DriverCall {
     FindKernel,
     /// Launch of the kernel with this name.
     Kernel(&'static str),
+    /// Encoding of a tensor map.
+    EncodeTensorMap,
     /// A copy from the GPU.
     CopyFrom,
     /// A copy to the GPU.

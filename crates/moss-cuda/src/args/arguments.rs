@@ -7,9 +7,6 @@ pub(crate) trait Arguments {
     /// Bytes of each parameter, in the order of the kernel's signature.
     const PARAMETERS: &'static [usize];
 
-    /// Bytes of dynamic shared memory of a thread block.
-    const SHARED_MEMORY: u32 = 0;
-
     /// Calls `launch` with the addresses of the parameters, which are valid during the call.
     fn with_addresses<R>(&self, launch: impl FnOnce(&mut [*mut c_void]) -> R) -> R;
 }

@@ -12,13 +12,14 @@ mod structs;
 
 pub(crate) use arguments::Arguments;
 pub(crate) use parameters::{
-    AddBiasArgs, AddBiasF32Args, CausalSoftmaxF32Args, EmbeddingArgs, FillRandomArgs,
-    LayerNormArgs, LayerNormF32Args, MergeHeadsF32Args, PermuteUpperF32Args, QkvRopeGeluArgs,
-    RepackArgs, RepackTableArgs, SplitHeadsF32Args,
+    AddBiasF32Args, CausalSoftmaxF32Args, EmbeddingArgs, FillRandomArgs, LayerNormArgs,
+    LayerNormF32Args, MergeHeadsF32Args, PermuteUpperF32Args, RepackArgs, RepackTableArgs,
+    SplitHeadsF32Args,
 };
 pub(crate) use structs::{
-    CopyRun, CopyRunsArgs, DecodeAttentionArgs, DequantizeArgs, Epilogue, Heads, LinearArgs,
-    MatmulArgs, NormTarget, PrefillAttentionArgs, Segment, TopKArgs, TopKParams, TopKResult,
+    CopyRun, CopyRunsArgs, DecodeAttentionArgs, Epilogue, GemmArgs, Heads, LinearArgs, NormTarget,
+    PrefillAttentionArgs, PrefillAttentionSm90Args, Segment, TensorMap, TopKArgs, TopKParams,
+    TopKResult,
 };
 
 #[cfg(test)]
@@ -99,11 +100,13 @@ mod tests {
             .collect();
         for layout in LAYOUTS {
             let name = layout.name;
-            let definition = format!("\nstruct {name} {{\n");
+            let definitions =
+                ["struct", "struct alignas(64)"].map(|word| format!("\n{word} {name} {{\n"));
             let check = format!("\n}};\nCHECK_LAYOUT_{name};\n");
             let defining: Vec<_> = files
                 .iter()
-                .filter_map(|text| text.split_once(&definition))
+                .flat_map(|text| definitions.iter().map(move |words| (text, words)))
+                .filter_map(|(text, words)| text.split_once(words))
                 .collect();
             assert_eq!(defining.len(), 1, "{name}");
             assert!(defining[0].1.contains(&check), "{name} is not checked");

@@ -4,10 +4,7 @@ use std::ffi::c_void;
 
 use half::f16;
 
-use super::{
-    arguments::Arguments,
-    structs::{Heads, NormTarget},
-};
+use super::{arguments::Arguments, structs::NormTarget};
 use crate::address::{In, Out};
 
 /// Defines a struct per list: a field is a parameter, in the order of the kernel's signature.
@@ -47,23 +44,6 @@ parameters! {
         epsilon: f32,
         first: NormTarget,
         second: NormTarget,
-    }
-
-    /// The parameters of `heads_and_inner`.
-    QkvRopeGeluArgs {
-        y: In<f16>,
-        y_stride: u32,
-        inner_start: u32,
-        heads: Heads,
-    }
-
-    /// The parameters of `add_bias`.
-    AddBiasArgs {
-        x: Out<f32>,
-        bias: In<f32>,
-        hidden: u32,
-        layer: u32,
-        non_finite: Out<u64>,
     }
 
     /// The parameters of `repack_{int4,int8}`.

@@ -7,10 +7,7 @@ use half::f16;
 use moss_sampling::TopKRequest;
 
 use super::arguments::Arguments;
-use crate::{
-    address::{In, Out},
-    layout::BLOCK,
-};
+use crate::address::{In, Out};
 
 /// The layout of a struct, for comparison with C++: name there, size, and name, offset and
 /// size of each field.
@@ -61,7 +58,7 @@ structs! {
         unit_blocks: u32,
     }
 
-    /// The parameters of `linear_{f16,int8,int4}`.
+    /// The parameters of `linear_{f16,int8,int4}` and `gemm_mma_{f16,int8,int4}`.
     "LinearArgs": LinearArgs {
         segments: [Segment; 2],
         first_tiles: u32,
@@ -143,36 +140,27 @@ structs! {
         scale: f32,
     }
 
-    /// The parameters of dequantization.
-    "DequantizeArgs": DequantizeArgs {
-        weight: In<u8>,
-        table: In<u8>,
-        out: Out<f16>,
-        blocks: u32,
-        groups: u32,
-        group_magic: u32,
-        first_tile: u32,
-        tiles: u32,
-        first_block: u32,
-        panel_blocks: u32,
+    /// A `CUtensorMap`, the descriptor of bulk tensor copies.
+    #[repr(align(64))]
+    "TensorMap": TensorMap {
+        words: [u64; 16],
     }
 
-    /// The parameters of `matmul_packed`.
-    "MatmulArgs": MatmulArgs {
-        weight: In<u8>,
-        table: In<u8>,
-        x: In<f16>,
-        y: Out<c_void>,
-        turns: Out<u32>,
-        tiles: u32,
-        blocks: u32,
-        groups: u32,
-        group_magic: u32,
-        outputs: u32,
-        n: u32,
-        x_stride: u32,
-        y_stride: u32,
-        splits: u32,
+    /// The parameters of `gemm_{f16,int8,int4}_{rope_gelu,residual}`.
+    "GemmArgs": GemmArgs {
+        x: [TensorMap; 2],
+        weight: [TensorMap; 2],
+        linear: LinearArgs,
+        semaphores: Out<u32>,
+        slices: u32,
+    }
+
+    /// The parameters of prefill attention on sm_90.
+    "PrefillAttentionSm90Args": PrefillAttentionSm90Args {
+        q: TensorMap,
+        keys: TensorMap,
+        values: TensorMap,
+        base: PrefillAttentionArgs,
     }
 
     /// One copy of a batched memcpy.
@@ -221,7 +209,7 @@ structs! {
     }
 }
 
-/// `Epilogue` of `kernels/common/linear.cuh`.
+/// `Epilogue` of `kernels/common/linear_args.cuh`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub(crate) enum Epilogue {
@@ -241,6 +229,11 @@ impl Segment {
         group_blocks: 1,
         unit_blocks: 1,
     };
+}
+
+impl TensorMap {
+    /// No tensor.
+    pub(crate) const NONE: Self = Self { words: [0; 16] };
 }
 
 impl Heads {
@@ -307,10 +300,9 @@ unsafe impl ValidAsZeroBits for TopKResult {}
 
 /// Implements [`Arguments`] for structs that are the only parameter of their kernels.
 macro_rules! by_value {
-    ($($name:ident $(with $shared_memory:expr)?),+ $(,)?) => { $(
+    ($($name:ident),+ $(,)?) => { $(
         impl Arguments for $name {
             const PARAMETERS: &'static [usize] = &[size_of::<Self>()];
-            $(const SHARED_MEMORY: u32 = $shared_memory;)?
 
             fn with_addresses<R>(&self, launch: impl FnOnce(&mut [*mut c_void]) -> R) -> R {
                 launch(&mut [(&raw const *self).cast_mut().cast()])
@@ -321,23 +313,10 @@ macro_rules! by_value {
 
 by_value! {
     LinearArgs,
+    GemmArgs,
     DecodeAttentionArgs,
     PrefillAttentionArgs,
-    DequantizeArgs,
-    MatmulArgs with MatmulArgs::BYTES_OF_STAGES,
+    PrefillAttentionSm90Args,
     CopyRunsArgs,
     TopKArgs,
-}
-
-impl MatmulArgs {
-    /// Tokens of a thread block.
-    pub(crate) const TOKENS: usize = 128;
-
-    /// Outputs of a thread block.
-    pub(crate) const OUTPUTS: usize = 192;
-
-    /// Bytes of the pipeline stages of a thread block: four of the weight and eight of the input,
-    /// aligned to 1024 bytes.
-    const BYTES_OF_STAGES: u32 =
-        ((4 * Self::OUTPUTS + 8 * Self::TOKENS) * BLOCK * size_of::<f16>() + 1024) as u32;
 }

@@ -4,6 +4,7 @@
 //! panics if it finds no library. Four functions are used; their signatures and enum values are the
 //! same in versions 12 and 13 (cublas_api.h).
 
+mod baseline;
 mod library;
 mod matrix;
 

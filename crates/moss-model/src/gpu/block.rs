@@ -2,7 +2,7 @@
 
 use moss_cuda::{
     AttentionLaunch, Gpu, GpuLinear, HeadLayout, KernelError, KvBlocks, LinearInput, LinearPair,
-    NonFiniteCheck, NormWeights, Product, QkvOrFcIn, QkvRopeGelu, RopeOnGpu,
+    NonFiniteCheck, NormWeights, QkvRopeGelu, RopeOnGpu,
 };
 
 use super::{
@@ -141,17 +141,10 @@ impl GpuBlock {
             let inner = inner.then_attention(|| self.attention(gpu, w, n, kind, attended))?;
             return gpu.out_fc_out(&self.outputs, attended, &inner, n, &w.stream, check);
         }
-        for (linear, x, layer) in [(qkv, h[0], QkvOrFcIn::Qkv), (fc_in, h[1], QkvOrFcIn::FcIn)] {
-            let stride = linear.out_features().next_multiple_of(8);
-            let product = Product::Store(&w.product, stride);
-            gpu.matmul(linear, x, n, product, &w.products)?;
-            gpu.qkv_rope_gelu((&w.product, stride), layer, n, (qkv, fc_in), &epilogue)?;
-        }
+        gpu.prefill_qkv_fc_in(&self.inputs, h, n, &epilogue, check)?;
         self.attention(gpu, w, n, kind, attended)?;
-        let sum = Product::Add(&w.stream, out_proj.out_features());
-        gpu.matmul(out_proj, attended, n, sum, &w.products)?;
-        gpu.matmul(fc_out, inner, n, sum, &w.products)?;
-        gpu.add_bias_check_finite(&w.stream, fc_out, n, check)
+        let (stream, scratch) = (&w.stream, &w.gemm);
+        gpu.prefill_out_fc_out(&self.outputs, attended, inner, n, stream, check, scratch)
     }
 
     fn attention(

@@ -27,7 +27,6 @@ use crate::{
     TokenKind,
     hook::Hook,
     micro_batch::{BatchOutput, MicroBatch},
-    names,
     stage::{NonFinite, RunContext, Stage, StageInput, StageSpec},
 };
 
@@ -78,10 +77,6 @@ impl GpuStage {
             free: free_before,
         } = open;
         let at = |layer, op| move |source| ModelError::Kernel { layer, op, source };
-        // Before the weights are read, so that a missing library is reported without delay.
-        let is_dense = |layer| spec.source.stored_bytes(&names::layer_prefix(layer), true) == 0;
-        gpu.prepare_matmul(layers.clone().any(is_dense))
-            .map_err(ModelError::Gpu)?;
         let Parts {
             embedding,
             head,

@@ -3,9 +3,8 @@
 use candle_core::Tensor;
 use half::f16;
 use moss_cuda::{
-    Buffer, CopyRun, DecodeRows, DecodeScratch, DenseWeight, Gpu, GpuLinear, KernelError,
-    LinearInput, LinearPair, MAX_GEMV_TOKENS, PANEL_VALUES, PREFILL_TILE, Pinned, PrefillTiles,
-    ProductScratch, Rule, View,
+    Buffer, CopyRun, DecodeRows, DecodeScratch, DenseWeight, GemmScratch, Gpu, GpuLinear,
+    KernelError, LinearInput, LinearPair, MAX_GEMV_TOKENS, Pinned, PrefillTiles, Rule, View,
 };
 
 use super::non_finite::NonFiniteFlag;
@@ -32,9 +31,7 @@ pub(super) struct Workspace {
     pub(super) stream: Buffer<f32>,
     /// `[tokens, heads, stride]`
     pub(super) q: Buffer<f16>,
-    /// The output of a matrix product of prefill (GEMM), `[tokens, outputs]`.
-    pub(super) product: Buffer<f16>,
-    pub(super) products: ProductScratch,
+    pub(super) gemm: GemmScratch,
     pub(super) non_finite: NonFiniteFlag,
     pub(super) scratch: DecodeScratch,
     normed: [Buffer<f16>; 2],
@@ -51,6 +48,8 @@ pub(super) struct Workspace {
     /// Hidden states from the host.
     staged_stream: Pinned<f32>,
     max_blocks: usize,
+    /// Tokens of a tile of prefill attention.
+    tile: usize,
     layout: Layout,
 }
 
@@ -77,8 +76,7 @@ impl Workspace {
             |pick: &dyn Fn(&LayerLinears<'_>) -> usize| layers.iter().map(pick).max().unwrap_or(0);
         let halves = |stride: usize| gpu.zeros::<f16>(MAX_BATCH_TOKENS * stride);
         let hidden = config.hidden_size;
-        let spec = config.block();
-        let layout = spec.head_layout();
+        let layout = config.block().head_layout();
         let max_blocks = config.context_length.div_ceil(CacheShape::BLOCK_SIZE);
         // Three numbers per token, its number if its logits are needed, and at most one block table
         // and one tile per token.
@@ -95,8 +93,7 @@ impl Workspace {
         Ok(Self {
             stream: gpu.zeros(MAX_BATCH_TOKENS * hidden)?,
             q: halves(layout.num_heads * layout.stride())?,
-            product: halves(spec.max_out_features().next_multiple_of(8))?,
-            products: ProductScratch::new(gpu, panel_values(layers))?,
+            gemm: GemmScratch::new(gpu, hidden, MAX_BATCH_TOKENS)?,
             non_finite: NonFiniteFlag::new(gpu)?,
             scratch: DecodeScratch::new(gpu, MAX_GEMV_TOKENS, config.context_length, layout)?,
             normed: [
@@ -120,6 +117,7 @@ impl Workspace {
             next_staged: 0,
             staged_stream: gpu.pinned(MAX_BATCH_TOKENS * hidden)?,
             max_blocks,
+            tile: gpu.prefill_tile(),
             layout: Layout::default(),
         })
     }
@@ -168,8 +166,8 @@ impl Workspace {
                 continue;
             }
             tables[sequence * self.max_blocks..][..used.len()].copy_from_slice(used);
-            for done in (0..rows.num_rows).step_by(PREFILL_TILE) {
-                let tile_rows = PREFILL_TILE.min(rows.num_rows - done);
+            for done in (0..rows.num_rows).step_by(self.tile) {
+                let tile_rows = self.tile.min(rows.num_rows - done);
                 let tile = [
                     sequence,
                     rows.first_row + done,
@@ -329,23 +327,4 @@ impl Workspace {
             stride: fc_out.input_stride(),
         }
     }
-}
-
-/// Returns the values of the panel for dequantized weights: as many as fit the L2 cache, or the
-/// largest packed weight if it is smaller, or 16 rows if they are larger.
-fn panel_values(layers: &[LayerLinears<'_>]) -> usize {
-    let pairs = layers
-        .iter()
-        .flat_map(|layer| [layer.inputs, layer.outputs]);
-    let linears = pairs
-        .flat_map(|pair| [&pair.first, &pair.second])
-        .filter(|linear| linear.is_packed());
-    let needed = |linear: &GpuLinear| {
-        let outputs = linear.out_features().next_multiple_of(16);
-        let whole = outputs * linear.input_stride();
-        whole
-            .min(PANEL_VALUES)
-            .max((16 * linear.input_stride()).max(64 * outputs).min(whole))
-    };
-    linears.map(needed).max().unwrap_or(0)
 }

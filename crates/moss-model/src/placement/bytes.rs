@@ -1,6 +1,6 @@
 //! Sizes of a network's parts in bytes, the basis of every placement.
 
-use moss_cuda::{DECODE_SPLIT, MAX_GEMV_TOKENS, PANEL_VALUES};
+use moss_cuda::{DECODE_SPLIT, MAX_GEMV_TOKENS};
 
 use crate::{
     CacheShape, ComputeDtype, MossConfig, RandomWeights, WeightFormat, WeightSource,
@@ -88,8 +88,7 @@ impl ModelBytes {
 }
 
 /// Returns the bytes of the activations of a micro-batch, of the logits of the tokens that pass
-/// through lm_head together, of the partial results of decode attention, and of the dequantization
-/// panel.
+/// through lm_head together, and of the partial results of decode attention.
 fn workspace(config: &MossConfig) -> u64 {
     let [hidden, inner, vocab] =
         [config.hidden_size, config.inner_size, config.vocab_size].map(|n| n as u64);
@@ -98,11 +97,7 @@ fn workspace(config: &MossConfig) -> u64 {
             sum.saturating_add(factor.saturating_mul(*size))
         })
     };
-    let row = sum(&[
-        (4 + 2 * (2 + 2), hidden),
-        (2, inner),
-        (2, config.block().max_out_features() as u64),
-    ]);
+    let row = sum(&[(4 + 2 * (2 + 2), hidden), (2, inner)]);
     let layout = config.block().head_layout();
     let splits = config.context_length.div_ceil(DECODE_SPLIT);
     let attention = product([layout.num_heads, layout.stride() + 2]).saturating_mul(splits as u64);
@@ -110,6 +105,5 @@ fn workspace(config: &MossConfig) -> u64 {
         (MAX_BATCH_TOKENS as u64, row),
         (4 * MAX_GEMV_TOKENS as u64, vocab),
         (4 * MAX_GEMV_TOKENS as u64, attention),
-        (2, PANEL_VALUES as u64),
     ])
 }

@@ -1,0 +1,163 @@
+//! The matrix products of prefill (GEMM) on sm_90: persistent thread blocks that copy their inputs
+//! with bulk tensor copies and multiply them with `wgmma`.
+
+use moss_weights::KernelError;
+
+use crate::{
+    address::Out,
+    args::{Epilogue, GemmArgs, TensorMap},
+    buffer::{Buffer, View},
+    contract::count,
+    device::Gpu,
+    kernels::Kernel,
+    launch::{Call, Geometry},
+    layout::{BLOCK, TILE},
+    linear_args::{OP, Operand, PairLaunch},
+    tensor_map::Boxes,
+    weights::Format,
+};
+
+/// Bytes of dynamic shared memory of a thread block.
+pub(crate) const GEMM_SHARED_BYTES: u32 = 227 * 1024;
+
+/// Tokens and outputs of the tile that a thread block computes.
+const TILE_TOKENS: usize = 128;
+const TILE_OUTPUTS: usize = 192;
+
+/// Parts of the inputs of a residual sum, which are added in order (split-K). The number does not
+/// depend on the tokens, so that the order of sums does not.
+const RESIDUAL_SLICES: usize = 4;
+
+/// Scratch memory of the matrix products of prefill.
+#[derive(Debug)]
+pub struct GemmScratch {
+    /// Of each tile of the output, the slice that is added next. Zero between products.
+    semaphores: Buffer<u32>,
+}
+
+impl GemmScratch {
+    /// Allocates the memory for products of up to `outputs` outputs and `tokens` tokens.
+    ///
+    /// # Errors
+    /// [`KernelError::OutOfMemory`].
+    pub fn new(gpu: &Gpu, outputs: usize, tokens: usize) -> Result<Self, KernelError> {
+        let tiles = if gpu.has_wgmma() {
+            output_tiles(Format::F16, outputs) * tokens.div_ceil(TILE_TOKENS)
+        } else {
+            0
+        };
+        Ok(Self {
+            semaphores: gpu.zeros(tiles)?,
+        })
+    }
+}
+
+/// Returns the thread blocks of a cluster, which share the copies of their input.
+fn cluster(format: Format) -> usize {
+    match format {
+        Format::F16 => 2,
+        Format::Int8 | Format::Int4 => 1,
+    }
+}
+
+/// Returns the tiles of `outputs`. The blocks of a cluster compute neighbouring tiles.
+fn output_tiles(format: Format, outputs: usize) -> usize {
+    outputs
+        .div_ceil(TILE_OUTPUTS)
+        .next_multiple_of(cluster(format))
+}
+
+/// Launches the product. `scratch` is for a residual sum.
+pub(crate) fn launch<'a>(
+    gpu: &Gpu,
+    call: &Call<'a>,
+    pass: &PairLaunch<'a>,
+    n: usize,
+    scratch: Option<&'a GemmScratch>,
+) -> Result<(), KernelError> {
+    let format = pass.format;
+    let output_tiles: usize = pass
+        .outputs()
+        .map(|outputs| output_tiles(format, outputs))
+        .sum();
+    let tiles = output_tiles * n.div_ceil(TILE_TOKENS);
+    let slices = match pass.args.epilogue {
+        Epilogue::Residual => RESIDUAL_SLICES,
+        Epilogue::Store | Epilogue::QkvRopeGelu => 1,
+    };
+    let semaphores = match scratch {
+        Some(scratch) => call.output("semaphores", &scratch.semaphores, tiles)?,
+        None => Out::NULL,
+    };
+    let mut args = GemmArgs {
+        x: [TensorMap::NONE; 2],
+        weight: [TensorMap::NONE; 2],
+        linear: pass.args,
+        semaphores,
+        slices: count(OP, "slices", slices)?,
+    };
+    let maps = args.x.iter_mut().zip(&mut args.weight);
+    for ((x, weight), operand) in maps.zip(pass.operands) {
+        let Some(operand) = operand else { continue };
+        *x = input_map(call, operand, n)?;
+        if format == Format::F16 {
+            *weight = weight_map(call, operand)?;
+        }
+    }
+    let items = tiles * slices;
+    let cluster = cluster(format);
+    let resident = gpu.info().multiprocessors as usize / cluster * cluster;
+    let geometry = Geometry {
+        grid: (
+            count(
+                OP,
+                "thread blocks",
+                resident.min(items.next_multiple_of(cluster)),
+            )?,
+            1,
+            1,
+        ),
+        block: if format == Format::F16 { 384 } else { 512 },
+    };
+    call.launch(kernel_for(format, pass.args.epilogue), geometry, &args)
+}
+
+/// Returns the map of the input: boxes of 64 tokens and one block of inputs.
+fn input_map<'a>(
+    call: &Call<'a>,
+    operand: Operand<'a>,
+    n: usize,
+) -> Result<TensorMap, KernelError> {
+    let Operand { linear, x } = operand;
+    let boxes = Boxes {
+        values: x.values.all(),
+        extents: [linear.input_stride(), n],
+        strides: [x.stride],
+        boxed: [BLOCK as u32, 64],
+    };
+    call.tensor_map("input", boxes)
+}
+
+/// Returns the map of a dense weight: boxes of the outputs of a tile and one block of inputs.
+fn weight_map<'a>(call: &Call<'a>, operand: Operand<'a>) -> Result<TensorMap, KernelError> {
+    let linear = operand.linear;
+    let boxes = Boxes {
+        values: View::of_bytes(&linear.weight),
+        extents: [linear.input_stride(), linear.tiles() * TILE],
+        strides: [linear.input_stride()],
+        boxed: [BLOCK as u32, TILE_OUTPUTS as u32],
+    };
+    call.tensor_map("weight", boxes)
+}
+
+fn kernel_for(format: Format, epilogue: Epilogue) -> Kernel<GemmArgs> {
+    let [rope_gelu, residual] = match format {
+        Format::F16 => [Kernel::F16_ROPE_GELU, Kernel::F16_RESIDUAL],
+        Format::Int8 => [Kernel::INT8_ROPE_GELU, Kernel::INT8_RESIDUAL],
+        Format::Int4 => [Kernel::INT4_ROPE_GELU, Kernel::INT4_RESIDUAL],
+    };
+    match epilogue {
+        Epilogue::QkvRopeGelu => rope_gelu,
+        Epilogue::Store | Epilogue::Residual => residual,
+    }
+}

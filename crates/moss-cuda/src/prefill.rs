@@ -1,0 +1,72 @@
+//! The matrix products of prefill (GEMM), with their epilogues in the same launch. The order of a
+//! token's sums does not depend on the number of tokens.
+
+use moss_weights::KernelError;
+
+use crate::{
+    buffer::Buffer,
+    device::Gpu,
+    gemm_mma,
+    gemm_sm90::{self, GemmScratch},
+    launch::Call,
+    linear_args::{self, OP, PairLaunch},
+    operands::{LinearInput, LinearPair, NonFiniteCheck},
+    qkv_rope_gelu::QkvRopeGelu,
+};
+
+impl Gpu {
+    /// Computes [qkv_proj | fc_in] of `n` tokens with the epilogue [`QkvRopeGelu`].
+    ///
+    /// # Errors
+    /// [`KernelError::Argument`] if a buffer is too short; [`KernelError::WrongDevice`];
+    /// [`KernelError::WrongStream`]; [`KernelError::Driver`].
+    pub fn prefill_qkv_fc_in(
+        &self,
+        pair: &LinearPair,
+        x: [LinearInput<'_>; 2],
+        n: usize,
+        to: &QkvRopeGelu<'_>,
+        check: NonFiniteCheck<'_>,
+    ) -> Result<(), KernelError> {
+        let call = Call::new(self, OP);
+        let passes = linear_args::qkv_fc_in(&call, pair, x, n, to, check)?;
+        self.prefill_products(&call, &passes, n, None)
+    }
+
+    /// Computes `stream[token] += out_proj attended[token] + fc_out inner[token] + fc_out's bias`
+    /// in f32, for `n` tokens, and reports non-finite sums.
+    ///
+    /// # Errors
+    /// As for [`Gpu::prefill_qkv_fc_in`].
+    #[allow(clippy::too_many_arguments)] // as Gpu::out_fc_out, with scratch memory
+    pub fn prefill_out_fc_out(
+        &self,
+        pair: &LinearPair,
+        attended: LinearInput<'_>,
+        inner: LinearInput<'_>,
+        n: usize,
+        stream: &Buffer<f32>,
+        check: NonFiniteCheck<'_>,
+        scratch: &GemmScratch,
+    ) -> Result<(), KernelError> {
+        let call = Call::new(self, OP);
+        let passes = linear_args::out_fc_out(&call, pair, [attended, inner], n, stream, check)?;
+        self.prefill_products(&call, &passes, n, Some(scratch))
+    }
+
+    fn prefill_products<'a>(
+        &self,
+        call: &Call<'a>,
+        passes: &[PairLaunch<'a>],
+        n: usize,
+        scratch: Option<&'a GemmScratch>,
+    ) -> Result<(), KernelError> {
+        passes.iter().try_for_each(|pass| {
+            if self.has_wgmma() {
+                gemm_sm90::launch(self, call, pass, n, scratch)
+            } else {
+                gemm_mma::launch(call, pass, n)
+            }
+        })
+    }
+}
