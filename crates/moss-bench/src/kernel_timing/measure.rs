@@ -4,9 +4,10 @@ use moss_cuda::{Graph, LinearPair};
 use moss_weights::KernelError;
 
 use super::{
+    baseline::Baseline,
     network::{Buffers, FcOutState, HISTORY, KernelTiming, SPEC, VOCABULARY},
     parts::{AFTER, BEFORE, PROMPT, Part, STEP},
-    times::{KernelTime, KernelTimes},
+    times::{KernelTime, KernelTimes, PromptTimes},
 };
 use crate::fixture::Layer;
 
@@ -44,11 +45,33 @@ impl KernelTiming<'_> {
         })
     }
 
+    /// Times prompts of these numbers of tokens, and cuBLAS for the same numbers.
+    ///
+    /// # Errors
+    /// As for [`KernelTiming::step`].
+    pub(super) fn prompts(&self, tokens: &[usize]) -> Result<Vec<PromptTimes>, KernelError> {
+        let mut prompts = Vec::new();
+        for tokens in tokens.iter().copied() {
+            prompts.push(PromptTimes {
+                tokens,
+                times: self.prompt(tokens)?,
+                baseline: vec![],
+            });
+        }
+        // After the prompts, because the library and its weights need memory.
+        if let Some(baseline) = Baseline::new(self.gpu)? {
+            for prompt in &mut prompts {
+                prompt.baseline = baseline.times(prompt.tokens, self.layers.len())?;
+            }
+        }
+        Ok(prompts)
+    }
+
     /// Times a prompt of `rows` tokens, with the logits of the last.
     ///
     /// # Errors
     /// As for [`KernelTiming::step`].
-    pub(super) fn prompt(&self, rows: usize) -> Result<KernelTimes, KernelError> {
+    fn prompt(&self, rows: usize) -> Result<KernelTimes, KernelError> {
         let b = self.buffers(rows, rows)?;
         let total = self.one_by_one(|| self.all(&b, &PROMPT), 1)?;
         let mut kernels = Vec::new();
@@ -124,29 +147,16 @@ impl KernelTiming<'_> {
                 4 * hidden * context + 4 * hidden * rows,
                 (4 * hidden * seen) as f64,
             ),
-            Part::QkvProduct => (
-                "matmul: qkv_proj",
-                layer(&|l| l.inputs.first.weight_bytes()) + rows * 8 * hidden,
-                product(hidden, 3 * hidden),
+            Part::PrefillQkvFcIn => (
+                "gemm: qkv_proj, fc_in",
+                layer(&|l| pair(&l.inputs)) + rows * (8 * hidden + 2 * inner),
+                product(hidden, 3 * hidden + inner),
             ),
-            Part::FcInProduct => (
-                "matmul: fc_in",
-                layer(&|l| l.inputs.second.weight_bytes()) + rows * 2 * (hidden + inner),
-                product(hidden, inner),
+            Part::PrefillOutFcOut => (
+                "gemm: out_proj, fc_out",
+                layer(&|l| pair(&l.outputs)) + rows * (10 * hidden + 2 * inner),
+                product(hidden + inner, hidden),
             ),
-            Part::QkvEpilogue => ("heads_and_inner: qkv_proj", rows * 12 * hidden, 0.0),
-            Part::FcInEpilogue => ("heads_and_inner: fc_in", rows * 4 * inner, 0.0),
-            Part::OutProduct => (
-                "matmul: out_proj",
-                layer(&|l| l.outputs.first.weight_bytes()) + rows * 10 * hidden,
-                product(hidden, hidden),
-            ),
-            Part::FcOutProduct => (
-                "matmul: fc_out",
-                layer(&|l| l.outputs.second.weight_bytes()) + rows * (2 * inner + 8 * hidden),
-                product(inner, hidden),
-            ),
-            Part::AddBias => ("add_bias", rows * 8 * hidden, 0.0),
             Part::FinalNorm => ("layer_norm: final", 14 * hidden, 0.0),
             Part::LmHead => (
                 "linear: lm_head",
@@ -167,7 +177,9 @@ impl KernelTiming<'_> {
 }
 
 /// Returns the median of several measurements, after two warm-up runs.
-fn median(mut measure: impl FnMut() -> Result<f64, KernelError>) -> Result<f64, KernelError> {
+pub(super) fn median(
+    mut measure: impl FnMut() -> Result<f64, KernelError>,
+) -> Result<f64, KernelError> {
     measure()?;
     measure()?;
     let mut times = (0..SAMPLES)

@@ -2,6 +2,8 @@
 //! published model.
 
 #[cfg(feature = "cuda")]
+mod baseline;
+#[cfg(feature = "cuda")]
 mod measure;
 #[cfg(feature = "cuda")]
 mod network;
@@ -11,10 +13,10 @@ mod times;
 
 use moss_weights::{GptqBits, KernelError};
 
-pub use times::{KernelTime, KernelTimes};
+pub use times::{KernelTime, KernelTimes, PromptTimes};
 
 /// The options of a timing.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct TimingOptions {
     /// Width of packed weights; `None` for f16.
     pub bits: Option<GptqBits>,
@@ -22,8 +24,8 @@ pub struct TimingOptions {
     pub layers: usize,
     /// Positions of the decode step, including the new token.
     pub context: usize,
-    /// Tokens of the prompt.
-    pub prompt: usize,
+    /// Tokens of each prompt, which are measured one after the other.
+    pub prompts: Vec<usize>,
 }
 
 /// The times, and the memory bandwidth measured in the same run.
@@ -35,8 +37,8 @@ pub struct TimingReport {
     pub bandwidth: f64,
     /// A decode step.
     pub step: KernelTimes,
-    /// A prompt.
-    pub prompt: KernelTimes,
+    /// The prompts, in the order of the options.
+    pub prompts: Vec<PromptTimes>,
 }
 
 /// Times the kernels on one GPU. `newest_code` is the newest architecture whose code may run.
@@ -53,13 +55,14 @@ pub fn run(
     {
         let gpu = moss_cuda::Gpu::open(ordinal, newest_code)?;
         let bandwidth = gpu.copy_bandwidth()?;
-        let positions = options.context.max(options.prompt);
+        let longest = options.prompts.iter().max().copied().unwrap_or(0);
+        let positions = options.context.max(longest);
         let timing = network::KernelTiming::new(&gpu, options.bits, options.layers, positions)?;
         Ok(TimingReport {
             device: format!("{}, {}", gpu.info().name, gpu.info().code),
             bandwidth,
             step: timing.step(options.context)?,
-            prompt: timing.prompt(options.prompt)?,
+            prompts: timing.prompts(&options.prompts)?,
         })
     }
     #[cfg(not(feature = "cuda"))]

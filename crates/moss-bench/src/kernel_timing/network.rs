@@ -8,8 +8,8 @@ use std::cell::RefCell;
 use half::f16;
 use moss_cuda::{
     AttentionLaunch, BLOCK_POSITIONS, Buffer, CompleteInput, DecodeRows, DecodeScratch, DeviceTopK,
-    FcOutInput, Gpu, GpuLinear, LinearInput, LinearPair, NonFiniteCheck, NormWeights, PANEL_VALUES,
-    PREFILL_TILE, PrefillTiles, Product, ProductScratch, QkvOrFcIn,
+    FcOutInput, GemmScratch, Gpu, GpuLinear, LinearInput, LinearPair, NonFiniteCheck, NormWeights,
+    PrefillTiles,
 };
 use moss_model::{BlockSpec, LinearKind, LinearShape, MossConfig};
 use moss_sampling::{SamplingParams, TopKRequest};
@@ -49,8 +49,7 @@ pub(super) struct Buffers {
     table: Buffer<u32>,
     tiles: Buffer<u32>,
     scratch: DecodeScratch,
-    product: Buffer<f16>,
-    products: ProductScratch,
+    gemm: GemmScratch,
     final_normed: Buffer<f16>,
     last_row: Buffer<u32>,
     logits: Buffer<f32>,
@@ -144,16 +143,10 @@ impl<'a> KernelTiming<'a> {
         };
         let numbers = |range: std::ops::Range<usize>| range.map(|n| n as u32).collect::<Vec<_>>();
         let positions = numbers(context - rows..context);
-        let mut tiles = Vec::new();
-        for first in (0..rows).step_by(PREFILL_TILE) {
+        let (mut tiles, tile) = (Vec::new(), gpu.prefill_tile());
+        for first in (0..rows).step_by(tile) {
             tiles.extend(
-                [
-                    0,
-                    first,
-                    PREFILL_TILE.min(rows - first),
-                    context - rows + first,
-                ]
-                .map(|n| n as u32),
+                [0, first, tile.min(rows - first), context - rows + first].map(|n| n as u32),
             );
         }
         Ok(Buffers {
@@ -165,12 +158,7 @@ impl<'a> KernelTiming<'a> {
             table: gpu.upload(&numbers(0..layer.cache.num_blocks()))?,
             tiles: gpu.upload(&tiles)?,
             scratch: DecodeScratch::new(gpu, 1, cached, SPEC.head_layout())?,
-            product: gpu.zeros(if rows > 1 {
-                rows * SPEC.inner_size.max(3 * hidden)
-            } else {
-                0
-            })?,
-            products: ProductScratch::new(gpu, if rows > 1 { PANEL_VALUES } else { 0 })?,
+            gemm: GemmScratch::new(gpu, hidden, rows)?,
             final_normed: gpu.zeros(hidden)?,
             last_row: gpu.upload(&[rows as u32 - 1])?,
             logits: gpu.upload(&noise(VOCABULARY, 6.0, 2))?,
@@ -230,27 +218,12 @@ impl<'a> KernelTiming<'a> {
             flag: &pass.flag,
             layer: 0,
         };
-        let LinearPair {
-            first: qkv,
-            second: fc_in,
-        } = &layer.inputs;
-        let LinearPair {
-            first: out_proj,
-            second: fc_out,
-        } = &layer.outputs;
         // No layer is act-order: both products read the same input.
         let [h, _] = pass.normed(layer);
         let [attended, inner] = pass.output_inputs(layer);
         let last = LinearInput {
             values: &b.final_normed,
             stride: self.lm_head.input_stride(),
-        };
-        let matmul = |linear: &GpuLinear, x, to| gpu.matmul(linear, x, n, to, &b.products);
-        let store = |linear: &GpuLinear| Product::Store(&b.product, linear.out_features());
-        let sum = Product::Add(&pass.stream, SPEC.hidden_size());
-        let epilogue = |linear: &GpuLinear, which| {
-            let y = (&b.product, linear.out_features());
-            gpu.qkv_rope_gelu(y, which, n, (qkv, fc_in), &pass.epilogue(layer))
         };
         match part {
             Part::UploadTopK => gpu.batched_memcpy(&b.top_k.borrow_mut().upload(1)?)?,
@@ -259,7 +232,13 @@ impl<'a> KernelTiming<'a> {
                 let flag = Some(&pass.flag);
                 gpu.embedding(table, b.ids.all(), hidden, n, &pass.stream, flag)?;
             }
-            Part::Norm => gpu.layer_norm(&pass.stream, None, n, &layer.norm, &[(h, qkv)])?,
+            Part::Norm => gpu.layer_norm(
+                &pass.stream,
+                None,
+                n,
+                &layer.norm,
+                &[(h, &layer.inputs.first)],
+            )?,
             Part::QkvFcIn => {
                 let to = pass.epilogue(layer);
                 let inner = gpu.qkv_fc_in(&layer.inputs, [h, h], n, &to, check)?;
@@ -285,13 +264,14 @@ impl<'a> KernelTiming<'a> {
                 };
                 gpu.out_fc_out(&layer.outputs, attended, inner, n, &pass.stream, check)?;
             }
-            Part::QkvProduct => matmul(qkv, h, store(qkv))?,
-            Part::FcInProduct => matmul(fc_in, h, store(fc_in))?,
-            Part::QkvEpilogue => epilogue(qkv, QkvOrFcIn::Qkv)?,
-            Part::FcInEpilogue => epilogue(fc_in, QkvOrFcIn::FcIn)?,
-            Part::OutProduct => matmul(out_proj, attended, sum)?,
-            Part::FcOutProduct => matmul(fc_out, inner, sum)?,
-            Part::AddBias => gpu.add_bias_check_finite(&pass.stream, fc_out, n, check)?,
+            Part::PrefillQkvFcIn => {
+                let to = pass.epilogue(layer);
+                gpu.prefill_qkv_fc_in(&layer.inputs, [h, h], n, &to, check)?;
+            }
+            Part::PrefillOutFcOut => {
+                let (pair, stream) = (&layer.outputs, &pass.stream);
+                gpu.prefill_out_fc_out(pair, attended, inner, n, stream, check, &b.gemm)?;
+            }
             Part::FinalNorm => {
                 let (row, to) = (Some(b.last_row.all()), [(last, &self.lm_head)]);
                 gpu.layer_norm(&pass.stream, row, 1, &self.final_norm, &to)?;

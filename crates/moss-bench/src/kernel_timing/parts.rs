@@ -1,6 +1,6 @@
 //! The parts of a decode step and of a prompt, in order.
 
-/// A part of a step or a prompt. A matrix product of prefill (GEMM) includes its dequantization.
+/// A part of a step or a prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {
     UploadTopK,
@@ -9,13 +9,10 @@ pub(super) enum Part {
     QkvFcIn,
     Attention,
     OutFcOut,
-    QkvProduct,
-    FcInProduct,
-    QkvEpilogue,
-    FcInEpilogue,
-    OutProduct,
-    FcOutProduct,
-    AddBias,
+    /// [`Part::QkvFcIn`] by the prefill (GEMM) kernels.
+    PrefillQkvFcIn,
+    /// [`Part::OutFcOut`] by the prefill (GEMM) kernels.
+    PrefillOutFcOut,
     FinalNorm,
     LmHead,
     TopK,
@@ -37,14 +34,9 @@ pub(super) const AFTER: [Part; 4] = [
 pub(super) const STEP: [Part; 4] = [Part::Norm, Part::QkvFcIn, Part::Attention, Part::OutFcOut];
 
 /// The parts of a layer in a prompt.
-pub(super) const PROMPT: [Part; 9] = [
+pub(super) const PROMPT: [Part; 4] = [
     Part::Norm,
-    Part::QkvProduct,
-    Part::QkvEpilogue,
-    Part::FcInProduct,
-    Part::FcInEpilogue,
+    Part::PrefillQkvFcIn,
     Part::Attention,
-    Part::OutProduct,
-    Part::FcOutProduct,
-    Part::AddBias,
+    Part::PrefillOutFcOut,
 ];

@@ -1,6 +1,6 @@
 //! The times of kernels.
 
-/// The time of one kernel, or of one matrix product of prefill (GEMM) with its dequantization.
+/// The time of one kernel.
 #[derive(Debug, Clone)]
 pub struct KernelTime {
     /// Its name, and its part of the network.
@@ -22,6 +22,18 @@ pub struct KernelTimes {
     pub kernels: Vec<KernelTime>,
     /// Seconds of the whole step or prompt.
     pub seconds: f64,
+}
+
+/// The times of a prompt.
+#[derive(Debug, Clone)]
+pub struct PromptTimes {
+    /// Its tokens.
+    pub tokens: usize,
+    /// The times of its kernels.
+    pub times: KernelTimes,
+    /// The times of cuBLAS for the two dense products of a layer in f16, without their epilogues.
+    /// Empty if cuBLAS cannot be loaded.
+    pub baseline: Vec<KernelTime>,
 }
 
 impl KernelTimes {

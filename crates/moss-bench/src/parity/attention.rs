@@ -7,7 +7,7 @@ use half::f16;
 use moss_cpu::ops::{KvLayer, SequenceRows, attention};
 use moss_cuda::{
     BLOCK_POSITIONS, Buffer, DecodeRows, DecodeScratch, Gpu, GpuLinear, HeadLayout, KvBlocks,
-    LinearInput, PREFILL_TILE, PrefillTiles,
+    LinearInput, PrefillTiles,
 };
 use moss_weights::{
     KernelError, LinearWeight,
@@ -57,7 +57,11 @@ pub(super) fn cases() -> Vec<Case> {
             (63, 63),
             (64, 64),
             (65, 65),
+            (127, 127),
+            (128, 128),
+            (129, 129),
             (211, 150),
+            (300, 257),
             (300, 1),
         ] {
             cases.push(prefill(heads, vec![(context, rows)], dense));
@@ -74,6 +78,9 @@ pub(super) fn cases() -> Vec<Case> {
     }
     cases.push(decode((24, 256), vec![2048], dense));
     cases.push(prefill((24, 256), vec![(512, 512)], dense));
+    for heads in HEADS.into_iter().chain([(24, 256)]) {
+        cases.push(tiles_of_any_size(heads));
+    }
     cases
 }
 
@@ -265,6 +272,21 @@ impl<'a> PagedOnGpu<'a> {
         })
     }
 
+    /// Returns the inputs of out_proj of `n` tokens in `tiles`.
+    fn prefill(&self, tiles: &[u32], n: usize) -> Result<Vec<f32>, KernelError> {
+        let gpu = self.gpu;
+        let on_gpu = gpu.upload(tiles)?;
+        gpu.clear(&self.out)?;
+        let tiles = PrefillTiles {
+            tables: self.tables.all(),
+            max_blocks: self.max_blocks,
+            tiles: on_gpu.all(),
+            count: tiles.len() / 4,
+        };
+        gpu.attention_prefill(&self.q, &self.cache, tiles, n, self.target(), self.layout)?;
+        widened(gpu, &self.out)
+    }
+
     fn target(&self) -> (LinearInput<'_>, &GpuLinear) {
         (
             LinearInput {
@@ -356,42 +378,58 @@ fn prefill(heads: (usize, usize), sequences: Vec<(usize, usize)>, stored: Stored
         let expected = paged.expected(&out_proj)?;
         let (gpu, n) = (harness.gpu, paged.rows());
         let device = PagedOnGpu::new(harness, &paged, &out_proj)?;
-        let mut numbers: Vec<u32> = Vec::new();
-        let mut first_row = 0;
-        for (sequence, (positions, rows)) in sequences.iter().enumerate() {
-            for first in (0..*rows).step_by(PREFILL_TILE) {
-                let tile = [
-                    sequence,
-                    first_row + first,
-                    PREFILL_TILE.min(rows - first),
-                    positions - rows + first,
-                ];
-                numbers.extend(tile.map(|number| number as u32));
-            }
-            first_row += rows;
-        }
-        let tiles = gpu.upload(&numbers)?;
-        let run = move || {
-            gpu.clear(&device.out)?;
-            let tiles = PrefillTiles {
-                tables: device.tables.all(),
-                max_blocks: device.max_blocks,
-                tiles: tiles.all(),
-                count: numbers.len() / 4,
-            };
-            gpu.attention_prefill(
-                &device.q,
-                &device.cache,
-                tiles,
-                n,
-                device.target(),
-                device.layout,
-            )?;
-            widened(device.gpu, &device.out)
-        };
+        let tiles = tiles(&sequences, gpu.prefill_tile());
+        let run = move || device.prefill(&tiles, n);
         Ok(Prepared {
             expected,
             run: Box::new(run),
         })
     })
+}
+
+/// Returns the tiles of sequences of `(positions, tokens)`, of up to `size` tokens.
+fn tiles(sequences: &[(usize, usize)], size: usize) -> Vec<u32> {
+    let mut numbers: Vec<u32> = Vec::new();
+    let mut first_row = 0;
+    for (sequence, (positions, rows)) in sequences.iter().enumerate() {
+        for first in (0..*rows).step_by(size) {
+            let tile = [
+                sequence,
+                first_row + first,
+                size.min(rows - first),
+                positions - rows + first,
+            ];
+            numbers.extend(tile.map(|number| number as u32));
+        }
+        first_row += rows;
+    }
+    numbers
+}
+
+/// Tokens have the same bits in tiles of any size.
+fn tiles_of_any_size(heads: (usize, usize)) -> Case {
+    const SIZES: [usize; 5] = [1, 7, 16, 33, 64];
+    let shape = format!("{}, tiles of {SIZES:?} tokens", words(heads, Stored::F16));
+    Case::new(
+        "attention_prefill",
+        shape,
+        Tolerance::NONE,
+        move |harness| {
+            let sequences = vec![(300, 300), (130, 1), (512, 129)];
+            let paged = Paged::new(heads, sequences.clone());
+            let out_proj = Stored::F16.weight(heads.0 * heads.1, 16, 56);
+            let (gpu, n) = (harness.gpu, paged.rows());
+            let device = PagedOnGpu::new(harness, &paged, &out_proj)?;
+            let mut expected = Vec::new();
+            for size in SIZES {
+                expected.extend(device.prefill(&tiles(&sequences, size), n)?);
+            }
+            let largest = tiles(&sequences, gpu.prefill_tile());
+            let run = move || Ok(device.prefill(&largest, n)?.repeat(SIZES.len()));
+            Ok(Prepared {
+                expected,
+                run: Box::new(run),
+            })
+        },
+    )
 }

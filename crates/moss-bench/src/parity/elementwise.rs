@@ -1,11 +1,11 @@
-//! `layer_norm`, `embedding`, `add_bias`, batched memcpy, and the check of devices.
+//! `layer_norm`, `embedding`, batched memcpy, and the check of devices.
 
 use std::cell::RefCell;
 
 use candle_core::{DType, Device, Tensor};
 use half::f16;
 use moss_cpu::ops;
-use moss_cuda::{Buffer, Gpu, LinearInput, NonFiniteCheck};
+use moss_cuda::{Buffer, Gpu, LinearInput};
 use moss_model::BlockSpec;
 use moss_weights::{
     KernelError, LinearWeight,
@@ -13,7 +13,7 @@ use moss_weights::{
 };
 
 use super::{
-    harness::{Case, ParityHarness, Prepared, widened},
+    harness::{Case, Prepared, widened},
     tolerance::{HALF_STEP, Tolerance},
     weights::{Stored, permuted},
 };
@@ -46,9 +46,7 @@ pub(super) fn cases() -> Vec<Case> {
     cases.push(norm_of_rows());
     for (hidden, n) in [(128, 1), (1024, 65), (80, 3), (6144, 5)] {
         cases.push(embedding(hidden, n));
-        cases.push(add_bias(hidden, n));
     }
-    cases.push(reports());
     cases.extend([1, 5, 1024, 70_001].map(batched_memcpy));
     cases.push(other_stream());
     cases
@@ -204,82 +202,6 @@ fn embedding(hidden: usize, n: usize) -> Case {
             })
         },
     )
-}
-
-fn add_bias(hidden: usize, n: usize) -> Case {
-    Case::new(
-        "add_bias",
-        format!("{n} row(s) of {hidden}"),
-        Tolerance::NONE,
-        move |harness| {
-            let (x, bias) = (stream(n, hidden), noise(hidden, 1.0, 26));
-            let mut expected: Vec<f32> = x
-                .iter()
-                .zip(bias.iter().cycle())
-                .map(|(x, bias)| x + bias)
-                .collect();
-            expected.push(1.0);
-            with_flag(harness, x, &bias, expected, |flag| {
-                vec![f32::from(u8::from(flag == u64::MAX))]
-            })
-        },
-    )
-}
-
-/// The first token with a non-finite value is reported, with its layer.
-fn reports() -> Case {
-    Case::new(
-        "add_bias",
-        "two infinite values: layer, token",
-        Tolerance::NONE,
-        |harness| {
-            let (mut x, bias) = (stream(70, 80), noise(80, 1.0, 27));
-            x[69 * 80] = f32::NEG_INFINITY;
-            x[41 * 80 + 79] = f32::INFINITY;
-            let mut expected: Vec<f32> = x
-                .iter()
-                .zip(bias.iter().cycle())
-                .map(|(x, bias)| x + bias)
-                .collect();
-            expected.extend([9.0, 41.0]);
-            with_flag(harness, x, &bias, expected, |flag| {
-                vec![(flag >> 48) as f32, (flag >> 32 & 0xFFFF) as f32]
-            })
-        },
-    )
-}
-
-/// Runs `add_bias`. Returns the stream and the values that `decode` makes of the flag.
-fn with_flag<'a>(
-    harness: &ParityHarness<'a>,
-    x: Vec<f32>,
-    bias: &[f32],
-    expected: Vec<f32>,
-    decode: fn(u64) -> Vec<f32>,
-) -> Result<Prepared<'a>, KernelError> {
-    let (gpu, n) = (harness.gpu, x.len() / bias.len());
-    let linear = harness.load(&Stored::F16.weight(64, bias.len(), 28), Some(bias))?;
-    let run = move || {
-        let (stream, flag) = (gpu.upload(&x)?, gpu.upload(&[u64::MAX])?);
-        gpu.add_bias_check_finite(
-            &stream,
-            &linear,
-            n,
-            NonFiniteCheck {
-                flag: &flag,
-                layer: 9,
-            },
-        )?;
-        let mut found = gpu.download(&stream, stream.len())?;
-        found.extend(decode(
-            gpu.download(&flag, 1)?.first().copied().unwrap_or(0),
-        ));
-        Ok(found)
-    };
-    Ok(Prepared {
-        expected,
-        run: Box::new(run),
-    })
 }
 
 /// Copies to the GPU and back. Values next to the destination keep their contents.

@@ -1,9 +1,14 @@
 //! The two fused launches of a layer: [qkv_proj | fc_in] with rotary embedding, cache write and
-//! GELU as its epilogue, and [out_proj | fc_out] with the residual sum.
+//! GELU as its epilogue, and [out_proj | fc_out] with the residual sum. Here are the cases of the
+//! decode (GEMV) kernels; `gemm.rs` has those of prefill.
 
 use candle_core::{DType, Device, Tensor};
+use half::f16;
 use moss_cpu::ops;
-use moss_cuda::{BLOCK_POSITIONS, CompleteInput, Gpu, LinearPair, NonFiniteCheck};
+use moss_cuda::{
+    BLOCK_POSITIONS, Buffer, CompleteInput, GemmScratch, Gpu, LinearInput, LinearPair,
+    NonFiniteCheck,
+};
 use moss_model::{BlockSpec, QkvPart};
 use moss_weights::{
     KernelError, LinearWeight,
@@ -13,12 +18,12 @@ use moss_weights::{
 use super::{
     harness::{Case, ParityHarness, Prepared, widened},
     tolerance::Tolerance,
-    weights::{ONE_GROUP, Stored, on_cpu, permuted},
+    weights::{ONE_GROUP, Stored, as_multiplied, on_cpu, permuted},
 };
 use crate::fixture::{ForwardBuffers, Layer};
 
 /// The shapes of the test checkpoints, and one whose heads are not multiples of 16 bytes.
-const SHAPES: [(&str, BlockSpec); 4] = [
+pub(super) const SHAPES: [(&str, BlockSpec); 4] = [
     (
         "mini",
         BlockSpec {
@@ -65,63 +70,115 @@ const SHAPES: [(&str, BlockSpec); 4] = [
     ),
 ];
 
-const ACT_ORDER: Grouping = Grouping::Permuted(64);
+pub(super) const ACT_ORDER: [Stored; 3] = [
+    Stored::Int8(Grouping::Permuted(64)),
+    Stored::Int4(Grouping::Permuted(64)),
+    Stored::Int4(Grouping::Uneven(64)),
+];
 
 pub(super) fn cases() -> Vec<Case> {
-    let act_order = [
-        Stored::Int8(ACT_ORDER),
-        Stored::Int4(ACT_ORDER),
-        Stored::Int4(Grouping::Uneven(64)),
-    ];
     let mut cases = Vec::new();
     for (name, spec) in SHAPES {
-        for stored in Stored::PUBLISHED.into_iter().chain(act_order) {
+        for stored in Stored::PUBLISHED.into_iter().chain(ACT_ORDER) {
             for n in if name == "mini" {
                 &[1usize, 2, 8, 9, 33, 64][..]
             } else {
                 &[1, 7]
             } {
-                cases.push(heads(name, spec, [stored; 4], *n));
-                cases.push(residual(name, spec, [stored; 4], *n));
+                cases.extend(layer(Path::Decode, name, spec, [stored; 4], *n));
             }
         }
     }
-    // Pairs of two formats are two launches.
     let (name, spec) = SHAPES[0];
-    let int4 = Stored::Int4(Grouping::Runs(ONE_GROUP));
-    for mixed in [
-        [Stored::F16, int4, Stored::F16, int4],
-        [int4, Stored::F16, int4, Stored::F16],
-    ] {
-        cases.push(heads(name, spec, mixed, 9));
-        cases.push(residual(name, spec, mixed, 9));
+    for mixed in mixed_formats() {
+        cases.extend(layer(Path::Decode, name, spec, mixed, 9));
     }
     for stored in Stored::PUBLISHED {
-        cases.push(heads("moon", BlockSpec::MOON_003, [stored; 4], 1));
-        cases.push(residual("moon", BlockSpec::MOON_003, [stored; 4], 1));
+        cases.extend(layer(
+            Path::Decode,
+            "moon",
+            BlockSpec::MOON_003,
+            [stored; 4],
+            1,
+        ));
     }
     cases
 }
 
-/// The weights of a layer on the host: qkv_proj, fc_in, out_proj, fc_out.
+/// Returns pairs of two formats, which are two launches.
+pub(super) fn mixed_formats() -> [[Stored; 4]; 2] {
+    let int4 = Stored::Int4(Grouping::Runs(ONE_GROUP));
+    [
+        [Stored::F16, int4, Stored::F16, int4],
+        [int4, Stored::F16, int4, Stored::F16],
+    ]
+}
+
+/// Returns the cases of both launches of a layer.
+pub(super) fn layer(
+    path: Path,
+    name: &str,
+    spec: BlockSpec,
+    stored: [Stored; 4],
+    n: usize,
+) -> [Case; 2] {
+    let (hidden, inner) = (spec.hidden_size(), spec.inner_size);
+    let [qkv, fc_in, out_proj, fc_out] = stored;
+    [
+        heads(path, name, spec, hidden, [qkv, fc_in, fc_out], n),
+        residual(path, name, ([hidden, inner], hidden), [out_proj, fc_out], n),
+    ]
+}
+
+/// The kernels of a case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Path {
+    /// Those of decode (GEMV).
+    Decode,
+    /// Those of prefill (GEMM).
+    Prefill,
+}
+
+impl Path {
+    /// Returns the name of the kernels for a format.
+    fn kernel(self, stored: Stored) -> &'static str {
+        match self {
+            Self::Decode => stored.linear(),
+            Self::Prefill => stored.gemm(),
+        }
+    }
+
+    /// Returns the weight that is multiplied: in prefill, a packed one is rounded to f16.
+    fn multiplied(self, weight: &LinearWeight) -> LinearWeight {
+        match self {
+            Self::Decode => weight.clone(),
+            Self::Prefill => as_multiplied(weight),
+        }
+    }
+}
+
+/// The weights of a layer on the host: qkv_proj, fc_in, out_proj, fc_out. The outputs of the last
+/// two are not used; fc_out determines the order of its inputs.
 pub(super) struct Weights {
     pub(super) linears: [LinearWeight; 4],
-    pub(super) fc_in_bias: Vec<f32>,
-    fc_out_bias: Vec<f32>,
+    fc_in_bias: Vec<f32>,
 }
 
 impl Weights {
-    pub(super) fn new(spec: BlockSpec, stored: [Stored; 4]) -> Self {
+    /// Creates weights of qkv_proj and fc_in with this number of inputs. `stored` are the formats
+    /// of qkv_proj, fc_in and fc_out.
+    pub(super) fn new(spec: BlockSpec, inputs: usize, stored: [Stored; 3]) -> Self {
+        const UNUSED: usize = 16;
         let (hidden, inner) = (spec.hidden_size(), spec.inner_size);
-        let linears = spec.linears();
-        let make = |at: usize| {
-            let (_, shape) = linears[at];
-            stored[at].weight(shape.in_features, shape.out_features, 31 + at as u32)
-        };
+        let [qkv, fc_in, fc_out] = stored;
         Self {
-            linears: [make(0), make(1), make(2), make(3)],
+            linears: [
+                qkv.weight(inputs, 3 * hidden, 31),
+                fc_in.weight(inputs, inner, 32),
+                Stored::F16.weight(hidden, UNUSED, 33),
+                fc_out.weight(inner, UNUSED, 34),
+            ],
             fc_in_bias: noise(inner, 1.0, 36),
-            fc_out_bias: noise(hidden, 1.0, 37),
         }
     }
 
@@ -139,7 +196,7 @@ impl Weights {
         };
         let outputs = LinearPair {
             first: harness.load(out_proj, None)?,
-            second: harness.load(fc_out, Some(&self.fc_out_bias))?,
+            second: harness.load(fc_out, None)?,
         };
         Layer::new(harness.gpu, spec, inputs, outputs, blocks)
     }
@@ -166,7 +223,7 @@ pub(super) fn rows(spec: BlockSpec, n: usize) -> (Vec<u32>, Vec<u32>, usize) {
 
 /// Computes the queries, keys, values and inputs of fc_out from the products `qkv` `[n, 3 hidden]`
 /// and `inner` `[n, inner]` (without bias).
-pub(super) fn expected_heads(
+fn expected_heads(
     spec: BlockSpec,
     weights: &Weights,
     (qkv, inner): (&[f32], &[f32]),
@@ -228,11 +285,7 @@ pub(super) fn expected_heads(
 }
 
 /// Returns the values of [`expected_heads`] on the GPU.
-pub(super) fn found_heads(
-    gpu: &Gpu,
-    layer: &Layer,
-    pass: &ForwardBuffers,
-) -> Result<Vec<f32>, KernelError> {
+fn found_heads(gpu: &Gpu, layer: &Layer, pass: &ForwardBuffers) -> Result<Vec<f32>, KernelError> {
     let buffers = [
         &pass.q,
         layer.cache.keys(),
@@ -262,97 +315,193 @@ pub(super) fn clear_heads(
     .try_for_each(|b| gpu.clear(b))
 }
 
-fn words(stored: [Stored; 4], n: usize) -> String {
-    let format = match stored[0] == stored[1] {
-        true => stored[0].to_string(),
-        false => format!("{} and {}", stored[0], stored[1]),
-    };
-    format!("{format}, {n} token(s)")
+/// Names the formats of a pair.
+fn formats([first, second]: [Stored; 2]) -> String {
+    if first == second {
+        first.to_string()
+    } else {
+        format!("{first} and {second}")
+    }
 }
 
-fn heads(name: &str, spec: BlockSpec, stored: [Stored; 4], n: usize) -> Case {
-    let words = format!("[qkv_proj | fc_in] of {name}: {}", words(stored, n));
-    Case::new(
-        stored[0].linear(),
-        words,
-        Tolerance::sums_to_half(spec.hidden_size()),
-        move |harness| {
-            let weights = Weights::new(spec, stored);
-            let (positions, slots, blocks) = rows(spec, n);
-            let x = halves(n * spec.hidden_size(), 1.0, 38);
-            let [qkv, fc_in, ..] = &weights.linears;
-            let products = (on_cpu(qkv, None, &x)?, on_cpu(fc_in, None, &x)?);
-            let places = (&positions[..], &slots[..], blocks);
-            let expected = expected_heads(spec, &weights, (&products.0, &products.1), places)?;
-
-            let (gpu, layer) = (harness.gpu, weights.load(harness, spec, blocks)?);
-            let mut pass = ForwardBuffers::new(gpu, spec, &layer, &positions, &slots)?;
-            pass.normed = [
-                harness.halves(&permuted(qkv, &x))?,
-                harness.halves(&permuted(fc_in, &x))?,
-            ];
-            let run = move || {
-                clear_heads(gpu, &layer, &pass)?;
-                let check = NonFiniteCheck {
-                    flag: &pass.flag,
-                    layer: 0,
-                };
-                let epilogue = pass.epilogue(&layer);
-                gpu.qkv_fc_in(&layer.inputs, pass.normed(&layer), n, &epilogue, check)?;
-                found_heads(gpu, &layer, &pass)
-            };
-            Ok(Prepared {
-                expected,
-                run: Box::new(run),
-            })
-        },
-    )
-}
-
-fn residual(name: &str, spec: BlockSpec, stored: [Stored; 4], n: usize) -> Case {
-    let (hidden, inner) = (spec.hidden_size(), spec.inner_size);
-    let words = format!(
-        "[out_proj | fc_out] of {name}: {}",
-        words([stored[2], stored[3], stored[2], stored[3]], n)
+/// [qkv_proj | fc_in] with `inputs`. `stored` are the formats of qkv_proj, fc_in and fc_out.
+pub(super) fn heads(
+    path: Path,
+    name: &str,
+    spec: BlockSpec,
+    inputs: usize,
+    stored: [Stored; 3],
+    n: usize,
+) -> Case {
+    let mut words = format!(
+        "[qkv_proj | fc_in] of {name}: {}, {n} token(s)",
+        formats([stored[0], stored[1]])
     );
-    Case::new(
-        stored[2].linear(),
-        words,
-        Tolerance::sums(hidden + inner),
-        move |harness| {
-            let weights = Weights::new(spec, stored);
-            let (positions, slots, blocks) = rows(spec, n);
-            let x = [halves(n * hidden, 1.0, 39), halves(n * inner, 1.0, 40)];
-            let stream = noise(n * hidden, 1.0, 41);
-            let [.., out_proj, fc_out] = &weights.linears;
-            let products = [
-                on_cpu(out_proj, None, &x[0])?,
-                on_cpu(fc_out, Some(&weights.fc_out_bias), &x[1])?,
-            ];
-            let sums = stream.iter().zip(&products[0]).zip(&products[1]);
-            let expected = sums
-                .map(|((stream, first), second)| stream + first + second)
-                .collect();
+    if stored[2] != stored[1] {
+        words += &format!(", fc_out in {}", stored[2]);
+    }
+    let tolerance = Tolerance::sums_to_half(inputs);
+    Case::new(path.kernel(stored[0]), words, tolerance, move |harness| {
+        let weights = Weights::new(spec, inputs, stored);
+        let (positions, slots, blocks) = rows(spec, n);
+        let x = halves(n * inputs, 1.0, 38);
+        let [qkv, fc_in, ..] = &weights.linears;
+        let product = |weight| on_cpu(&path.multiplied(weight), None, &x);
+        let products = (product(qkv)?, product(fc_in)?);
+        let places = (&positions[..], &slots[..], blocks);
+        let expected = expected_heads(spec, &weights, (&products.0, &products.1), places)?;
 
-            let (gpu, layer) = (harness.gpu, weights.load(harness, spec, blocks)?);
-            let mut pass = ForwardBuffers::new(gpu, spec, &layer, &positions, &slots)?;
-            pass.attended = harness.halves(&permuted(out_proj, &x[0]))?;
-            pass.inner = harness.halves(&permuted(fc_out, &x[1]))?;
-            let run = move || {
-                let sum = gpu.upload(&stream)?;
-                let check = NonFiniteCheck {
-                    flag: &pass.flag,
-                    layer: 0,
-                };
-                let [attended, inner] = pass.output_inputs(&layer);
+        let (gpu, layer) = (harness.gpu, weights.load(harness, spec, blocks)?);
+        let mut pass = ForwardBuffers::new(gpu, spec, &layer, &positions, &slots)?;
+        pass.normed = [
+            harness.halves(&permuted(qkv, &x))?,
+            harness.halves(&permuted(fc_in, &x))?,
+        ];
+        let run = move || {
+            clear_heads(gpu, &layer, &pass)?;
+            run_heads(path, gpu, &layer, &pass, n)?;
+            found_heads(gpu, &layer, &pass)
+        };
+        Ok(Prepared {
+            expected,
+            run: Box::new(run),
+        })
+    })
+}
+
+/// Launches [qkv_proj | fc_in].
+pub(super) fn run_heads(
+    path: Path,
+    gpu: &Gpu,
+    layer: &Layer,
+    pass: &ForwardBuffers,
+    n: usize,
+) -> Result<(), KernelError> {
+    let check = NonFiniteCheck {
+        flag: &pass.flag,
+        layer: 0,
+    };
+    let (x, epilogue) = (pass.normed(layer), pass.epilogue(layer));
+    match path {
+        Path::Decode => gpu
+            .qkv_fc_in(&layer.inputs, x, n, &epilogue, check)
+            .map(drop),
+        Path::Prefill => gpu.prefill_qkv_fc_in(&layer.inputs, x, n, &epilogue, check),
+    }
+}
+
+/// [out_proj | fc_out] with these numbers of inputs, to as many outputs.
+pub(super) fn residual(
+    path: Path,
+    name: &str,
+    (inputs, outputs): ([usize; 2], usize),
+    stored: [Stored; 2],
+    n: usize,
+) -> Case {
+    let words = format!(
+        "[out_proj | fc_out] of {name}: {}, {n} token(s)",
+        formats(stored)
+    );
+    let tolerance = Tolerance::sums(inputs[0] + inputs[1]);
+    Case::new(path.kernel(stored[0]), words, tolerance, move |harness| {
+        let layer = ResidualSum::new(harness, path, (inputs, outputs), stored, n)?;
+        let x = inputs.map(|inputs| halves(n * inputs, 1.0, 39));
+        let stream = noise(n * outputs, 1.0, 41);
+        let products = [
+            on_cpu(&path.multiplied(&layer.weights[0]), None, &x[0])?,
+            on_cpu(
+                &path.multiplied(&layer.weights[1]),
+                Some(&layer.bias),
+                &x[1],
+            )?,
+        ];
+        let sums = stream.iter().zip(&products[0]).zip(&products[1]);
+        let expected = sums
+            .map(|((stream, first), second)| stream + first + second)
+            .collect();
+        let x = layer.inputs(harness, [&x[0], &x[1]])?;
+        Ok(Prepared {
+            expected,
+            run: Box::new(move || layer.run(&x, &stream, n)),
+        })
+    })
+}
+
+/// The weights of [out_proj | fc_out] on the host and on the GPU.
+pub(super) struct ResidualSum<'a> {
+    path: Path,
+    pub(super) gpu: &'a Gpu,
+    weights: [LinearWeight; 2],
+    bias: Vec<f32>,
+    pair: LinearPair,
+    scratch: GemmScratch,
+    /// The report of non-finite values, which name layer 3.
+    pub(super) flag: Buffer<u64>,
+}
+
+impl<'a> ResidualSum<'a> {
+    pub(super) fn new(
+        harness: &ParityHarness<'a>,
+        path: Path,
+        (inputs, outputs): ([usize; 2], usize),
+        stored: [Stored; 2],
+        tokens: usize,
+    ) -> Result<Self, KernelError> {
+        let weights = [
+            stored[0].weight(inputs[0], outputs, 42),
+            stored[1].weight(inputs[1], outputs, 43),
+        ];
+        let (gpu, bias) = (harness.gpu, noise(outputs, 1.0, 37));
+        Ok(Self {
+            path,
+            gpu,
+            pair: LinearPair {
+                first: harness.load(&weights[0], None)?,
+                second: harness.load(&weights[1], Some(&bias))?,
+            },
+            weights,
+            bias,
+            scratch: GemmScratch::new(gpu, outputs, tokens)?,
+            flag: gpu.upload(&[u64::MAX])?,
+        })
+    }
+
+    /// Copies inputs to the GPU, in the order of the input permutations.
+    pub(super) fn inputs(
+        &self,
+        harness: &ParityHarness<'_>,
+        x: [&[f32]; 2],
+    ) -> Result<[Buffer<f16>; 2], KernelError> {
+        let input = |at: usize| harness.halves(&permuted(&self.weights[at], x[at]));
+        Ok([input(0)?, input(1)?])
+    }
+
+    /// Returns the residual stream of `n` tokens after the sum.
+    pub(super) fn run(
+        &self,
+        x: &[Buffer<f16>; 2],
+        stream: &[f32],
+        n: usize,
+    ) -> Result<Vec<f32>, KernelError> {
+        let (gpu, pair) = (self.gpu, &self.pair);
+        let sum = gpu.upload(stream)?;
+        let check = NonFiniteCheck {
+            flag: &self.flag,
+            layer: 3,
+        };
+        let input = |values, stride| LinearInput { values, stride };
+        let attended = input(&x[0], pair.first.input_stride());
+        let inner = input(&x[1], pair.second.input_stride());
+        match self.path {
+            Path::Decode => {
                 let inner = CompleteInput::synchronize(gpu, inner)?;
-                gpu.out_fc_out(&layer.outputs, attended, &inner, n, &sum, check)?;
-                gpu.download(&sum, sum.len())
-            };
-            Ok(Prepared {
-                expected,
-                run: Box::new(run),
-            })
-        },
-    )
+                gpu.out_fc_out(pair, attended, &inner, n, &sum, check)?;
+            }
+            Path::Prefill => {
+                let scratch = &self.scratch;
+                gpu.prefill_out_fc_out(pair, attended, inner, n, &sum, check, scratch)?;
+            }
+        }
+        gpu.download(&sum, sum.len())
+    }
 }

@@ -18,6 +18,8 @@ mod gemm;
 #[cfg(feature = "cuda")]
 mod harness;
 #[cfg(feature = "cuda")]
+mod invariance;
+#[cfg(feature = "cuda")]
 mod linear;
 mod report;
 #[cfg(feature = "cuda")]
@@ -42,6 +44,7 @@ pub fn cases() -> Vec<Case> {
         fused::cases(),
         attention::cases(),
         gemm::cases(),
+        invariance::cases(),
         top_k::cases(),
     ]
     .into_iter()

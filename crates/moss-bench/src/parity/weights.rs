@@ -4,8 +4,8 @@ use candle_core::{Device, Tensor};
 use moss_cpu::Linear;
 use moss_cuda::{BLOCK, InputPermutation};
 use moss_weights::{
-    GptqBits, KernelError, LinearWeight,
-    synthetic::{Grouping, dense, packed},
+    DenseDtype, DenseWeight, GptqBits, KernelError, LinearWeight,
+    synthetic::{Grouping, dense, packed, unpacked},
 };
 
 /// The format of a weight, and its groups.
@@ -53,6 +53,15 @@ impl Stored {
             Self::Int4(_) => "linear_int4",
         }
     }
+
+    /// Returns the prefill (GEMM) kernel of the format.
+    pub(super) fn gemm(self) -> &'static str {
+        match self {
+            Self::F16 => "gemm_f16",
+            Self::Int8(_) => "gemm_int8",
+            Self::Int4(_) => "gemm_int4",
+        }
+    }
 }
 
 impl std::fmt::Display for Stored {
@@ -98,6 +107,23 @@ pub(super) fn permuted(weight: &LinearWeight, x: &[f32]) -> Vec<f32> {
         }
     }
     rows
+}
+
+/// Returns the dense weight that prefill (GEMM) multiplies: a packed one is rounded to f16.
+pub(super) fn as_multiplied(weight: &LinearWeight) -> LinearWeight {
+    match weight {
+        LinearWeight::Dense(_) => weight.clone(),
+        LinearWeight::Gptq(gptq) => LinearWeight::Dense(DenseWeight {
+            dtype: DenseDtype::F16,
+            out_features: gptq.out_features,
+            in_features: gptq.in_features,
+            data: unpacked(gptq)
+                .iter()
+                .flat_map(|value| value.to_le_bytes())
+                .collect::<Vec<u8>>()
+                .into(),
+        }),
+    }
 }
 
 /// Computes `x W^T + bias` with the CPU kernels, `[n, out_features]`.

@@ -27,8 +27,8 @@ pub(crate) struct BenchArgs {
     /// Tokens to generate after each prompt [default: 16; on a GPU 128]
     #[arg(long, value_name = "N", value_parser = at_least::<1>)]
     pub(crate) new: Option<usize>,
-    /// Time each kernel of one GPU separately, with random weights; --prompt sets the context and
-    /// the prompt length [default: 512]
+    /// Time each kernel of one GPU separately, with random weights; --prompt sets the prompt
+    /// lengths, the first one is the context too [default: 512]
     #[arg(long)]
     pub(crate) kernels: bool,
     /// Then measure N concurrent requests, each with the first prompt [default prompt: 128]

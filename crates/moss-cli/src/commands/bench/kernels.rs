@@ -1,9 +1,11 @@
-//! `bench --kernels`: times each kernel of a decode step and of a prompt separately.
+//! `bench --kernels`: times each kernel of a decode step and of prompts separately.
 
 use std::process::ExitCode;
 
 use moss::model::{DeviceSpec, MossConfig, WeightFormat};
-use moss_bench::kernel_timing::{self, KernelTime, KernelTimes, TimingOptions, TimingReport};
+use moss_bench::kernel_timing::{
+    self, KernelTime, KernelTimes, PromptTimes, TimingOptions, TimingReport,
+};
 use serde_json::{Value, json};
 
 use moss_messages::{Language, Text, msg};
@@ -19,10 +21,12 @@ use crate::{
 /// Widths of the columns after the kernel's name.
 const WIDTHS: [usize; 6] = [6, 14, 12, 9, 9, 8];
 
-/// Times the kernels at the published sizes, with random weights.
+/// Times the kernels at the published sizes, with random weights. The context of the decode step
+/// is the first prompt.
 pub(crate) fn run(
     format: WeightFormat,
-    (layers, context, prompt): (usize, usize, usize),
+    layers: usize,
+    prompts: &[usize],
     as_json: bool,
     cli: &Cli,
     printer: &Printer,
@@ -39,13 +43,11 @@ pub(crate) fn run(
         return Err(CliError::new(what).into());
     };
     let window = MossConfig::moon_003().context_length;
-    if let Some(found) = [context, prompt]
-        .into_iter()
-        .find(|n| !(2..=window).contains(n))
-    {
+    if let Some(found) = prompts.iter().copied().find(|n| !(2..=window).contains(n)) {
         let what = msg!("bench-positions", window, found);
         return Err(CliError::new(what).into());
     }
+    let context = prompts.first().copied().unwrap_or(2);
     let bits = match format {
         WeightFormat::F16 => None,
         WeightFormat::Gptq(bits) => Some(bits),
@@ -57,27 +59,29 @@ pub(crate) fn run(
             bits,
             layers,
             context,
-            prompt,
+            prompts: prompts.to_vec(),
         },
     )?;
-    let parts = [
-        ("step", msg!("bench-step", context), &measured.step),
-        ("prompt", msg!("bench-prompt", prompt), &measured.prompt),
-    ];
     if as_json {
         let mut report = json!({
             "card": measured.device, // idiom-ok: published field
             "format": format.to_string(), "layers": layers, "context": context,
-            "prompt_tokens": prompt, "bandwidth": measured.bandwidth,
+            "prompt_tokens": context, "bandwidth": measured.bandwidth,
+            "step": whole_json(&measured.step, measured.bandwidth),
         });
-        for (key, _, whole) in parts {
-            report[key] = whole_json(whole, measured.bandwidth);
-        }
+        let prompt = |prompt: &PromptTimes| prompt_json(prompt, measured.bandwidth);
+        let prompts: Vec<_> = measured.prompts.iter().map(prompt).collect();
+        // Readers of one prompt find the first one.
+        report["prompt"] = prompts.first().cloned().unwrap_or_default();
+        report["prompts"] = prompts.into();
         printer.json(&report)?;
         return Ok(ExitCode::SUCCESS);
     }
     let TimingReport {
-        device, bandwidth, ..
+        device,
+        bandwidth,
+        step,
+        prompts,
     } = &measured;
     let rate = bandwidth / 1e9;
     printer.report(&format!(
@@ -90,8 +94,17 @@ pub(crate) fn run(
             rate,
         ))
     ))?;
-    for (_, title, whole) in parts {
-        printer.report(&table(&title, whole, *bandwidth, printer.language))?;
+    let title = msg!("bench-step", context);
+    printer.report(&table(&title, step, &[], *bandwidth, printer.language))?;
+    for PromptTimes {
+        tokens,
+        times,
+        baseline,
+    } in prompts
+    {
+        let title = msg!("bench-prompt", prompt = tokens);
+        let text = table(&title, times, baseline, *bandwidth, printer.language);
+        printer.report(&text)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -101,7 +114,14 @@ fn unexplained(whole: &KernelTimes) -> f64 {
     1.0 - whole.sum() / whole.seconds
 }
 
-fn table(title: &Text, whole: &KernelTimes, bandwidth: f64, language: Language) -> String {
+/// Returns the table of a step or a prompt: its kernels, their sum, and the baseline.
+fn table(
+    title: &Text,
+    whole: &KernelTimes,
+    baseline: &[KernelTime],
+    bandwidth: f64,
+    language: Language,
+) -> String {
     let heads = language.text(&msg!("bench-kernel-columns"));
     let (kernel, columns) = heads.split_once(" | ").unwrap_or_default();
     let title = language.text(&msg!("bench-title", title, us = whole.seconds * 1e6));
@@ -110,49 +130,69 @@ fn table(title: &Text, whole: &KernelTimes, bandwidth: f64, language: Language) 
         .zip(WIDTHS)
         .map(|(name, width)| right(name, width))
         .collect();
-    let mut text = format!("{title}\n  {}{columns}\n", left(kernel, 26));
-    for KernelTime {
+    let lines = |times: &[KernelTime]| -> String {
+        let line = |time| kernel_line(time, bandwidth);
+        times.iter().map(line).collect()
+    };
+    let (sum, rest) = (whole.sum() * 1e6, unexplained(whole));
+    format!(
+        "{title}\n  {}{columns}\n{}  {}\n{}",
+        left(kernel, 26),
+        lines(&whole.kernels),
+        language.text(&msg!("bench-sum", sum, rest)),
+        lines(baseline),
+    )
+}
+
+fn kernel_line(time: &KernelTime, bandwidth: f64) -> String {
+    let KernelTime {
         kernel,
         calls,
         bytes,
         operations,
         seconds,
-    } in &whole.kernels
-    {
-        let rate = *bytes as f64 / seconds;
-        let arithmetic = match *operations > 0.0 {
-            true => format!("{:.1}", operations / seconds / 1e12),
-            false => "-".into(),
-        };
-        text += &format!(
-            "  {kernel:<26}{calls:>6}{bytes:>14}{:>12.2}{:>9.1}{arithmetic:>9}{:>8.3}\n",
-            seconds * 1e6,
-            rate / 1e9,
-            rate / bandwidth,
-        );
-    }
-    let (sum, rest) = (whole.sum() * 1e6, unexplained(whole));
-    text + &format!("  {}\n", language.text(&msg!("bench-sum", sum, rest)))
+    } = time;
+    let rate = *bytes as f64 / seconds;
+    let arithmetic = match *operations > 0.0 {
+        true => format!("{:.1}", operations / seconds / 1e12),
+        false => "-".into(),
+    };
+    format!(
+        "  {kernel:<26}{calls:>6}{bytes:>14}{:>12.2}{:>9.1}{arithmetic:>9}{:>8.3}\n",
+        seconds * 1e6,
+        rate / 1e9,
+        rate / bandwidth,
+    )
+}
+
+fn kernel_json(time: &KernelTime, bandwidth: f64) -> Value {
+    let KernelTime {
+        kernel,
+        calls,
+        bytes,
+        operations,
+        seconds,
+    } = time;
+    json!({
+        "kernel": kernel, "runs": calls, "bytes": bytes, "flop": operations, "seconds": seconds,
+        "bytes_per_s": *bytes as f64 / seconds, "share": *bytes as f64 / seconds / bandwidth,
+    })
 }
 
 fn whole_json(whole: &KernelTimes, bandwidth: f64) -> Value {
-    let kernel = |time: &KernelTime| {
-        let KernelTime {
-            kernel,
-            calls,
-            bytes,
-            operations,
-            seconds,
-        } = time;
-        json!({
-            "kernel": kernel, "runs": calls, "bytes": bytes, "flop": operations, "seconds": seconds,
-            "bytes_per_s": *bytes as f64 / seconds, "share": *bytes as f64 / seconds / bandwidth,
-        })
-    };
+    let kernel = |time| kernel_json(time, bandwidth);
     json!({
         "seconds": whole.seconds, "sum_of_kernels_s": whole.sum(), "unexplained": unexplained(whole),
         "kernels": whole.kernels.iter().map(kernel).collect::<Vec<_>>(),
     })
+}
+
+fn prompt_json(prompt: &PromptTimes, bandwidth: f64) -> Value {
+    let baseline = prompt.baseline.iter();
+    let mut value = whole_json(&prompt.times, bandwidth);
+    value["tokens"] = prompt.tokens.into();
+    value["baseline"] = baseline.map(|time| kernel_json(time, bandwidth)).collect();
+    value
 }
 
 #[cfg(test)]
@@ -184,6 +224,7 @@ mod tests {
         let text = table(
             &msg!("bench-step", context = 0),
             &whole(),
+            &[],
             1e12,
             Language::En,
         );
@@ -202,6 +243,7 @@ mod tests {
             table(
                 &msg!("bench-step", context = 0),
                 &whole(),
+                &[],
                 1e12,
                 Language::En
             )
@@ -215,7 +257,13 @@ mod tests {
             (Language::En, "  sum of runs 40.0 us"),
             (Language::Zh, "  各次之和 40.0 us"),
         ] {
-            let text = table(&msg!("bench-step", context = 0), &whole(), 1e12, language);
+            let text = table(
+                &msg!("bench-step", context = 0),
+                &whole(),
+                &[],
+                1e12,
+                language,
+            );
             let lines: Vec<_> = text.lines().collect();
             assert!(
                 lines[1..4]
@@ -226,5 +274,31 @@ mod tests {
             assert!(lines[4].starts_with(sum), "{text}");
             assert_eq!(text.contains("kernel"), language == Language::En, "{text}");
         }
+    }
+
+    #[test]
+    fn the_baseline_is_listed_after_the_sum_and_is_not_a_part_of_it() {
+        let baseline = KernelTime {
+            kernel: "cuBLAS: qkv_proj, fc_in",
+            calls: 34,
+            bytes: 2_000_000,
+            operations: 5e6,
+            seconds: 2e-6,
+        };
+        let prompt = PromptTimes {
+            tokens: 16,
+            times: whole(),
+            baseline: vec![baseline],
+        };
+        let title = msg!("bench-prompt", prompt = 16);
+        let text = table(&title, &prompt.times, &prompt.baseline, 1e12, Language::En);
+        let lines: Vec<_> = text.lines().collect();
+        assert!(lines[4].starts_with("  sum of runs 40.0 us"), "{text}");
+        assert!(lines[5].starts_with("  cuBLAS: qkv_proj, fc_in"), "{text}");
+        assert_eq!(lines[5].width(), lines[1].width(), "{text}");
+        let report = prompt_json(&prompt, 1e12);
+        assert_eq!(report["kernels"].as_array().map(Vec::len), Some(2));
+        assert_eq!(report["baseline"][0]["flop"], 5e6);
+        assert_eq!(report["tokens"], 16);
     }
 }

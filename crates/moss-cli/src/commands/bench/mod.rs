@@ -32,14 +32,12 @@ use timeline::Timeline;
 
 pub(crate) fn run(args: &BenchArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
     if args.kernels {
-        let rows = args.prompt.first().copied().unwrap_or(512);
-        return kernels::run(
-            args.format.format(),
-            (args.layers, rows, rows),
-            args.json,
-            cli,
-            printer,
-        );
+        let prompts = match args.prompt.is_empty() {
+            true => vec![512],
+            false => args.prompt.clone(),
+        };
+        let format = args.format.format();
+        return kernels::run(format, args.layers, &prompts, args.json, cli, printer);
     }
     let on_gpu = open::any_gpu(&open::devices(&cli.model)?);
     let prompts = match (args.prompt.is_empty(), on_gpu) {
