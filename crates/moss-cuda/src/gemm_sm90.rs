@@ -67,6 +67,13 @@ fn output_tiles(format: Format, outputs: usize) -> usize {
         .next_multiple_of(cluster(format))
 }
 
+/// Returns the number of thread blocks, which share `items`: as many as run at the same time.
+fn thread_blocks(format: Format, multiprocessors: u32, items: usize) -> usize {
+    let cluster = cluster(format);
+    let resident = multiprocessors as usize / cluster * cluster;
+    resident.min(items.next_multiple_of(cluster))
+}
+
 /// Launches the product. `scratch` is for a residual sum.
 pub(crate) fn launch<'a>(
     gpu: &Gpu,
@@ -104,19 +111,9 @@ pub(crate) fn launch<'a>(
             *weight = weight_map(call, operand)?;
         }
     }
-    let items = tiles * slices;
-    let cluster = cluster(format);
-    let resident = gpu.info().multiprocessors as usize / cluster * cluster;
+    let blocks = thread_blocks(format, gpu.info().multiprocessors, tiles * slices);
     let geometry = Geometry {
-        grid: (
-            count(
-                OP,
-                "thread blocks",
-                resident.min(items.next_multiple_of(cluster)),
-            )?,
-            1,
-            1,
-        ),
+        grid: (count(OP, "thread blocks", blocks)?, 1, 1),
         block: if format == Format::F16 { 384 } else { 512 },
     };
     call.launch(kernel_for(format, pass.args.epilogue), geometry, &args)
@@ -159,5 +156,27 @@ fn kernel_for(format: Format, epilogue: Epilogue) -> Kernel<GemmArgs> {
     match epilogue {
         Epilogue::QkvRopeGelu => rope_gelu,
         Epilogue::Store | Epilogue::Residual => residual,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cluster_has_whole_pairs_of_tiles() {
+        for (outputs, dense, packed) in [(1, 2, 1), (192, 2, 1), (193, 2, 2), (6144, 32, 32)] {
+            assert_eq!(output_tiles(Format::F16, outputs), dense);
+            assert_eq!(output_tiles(Format::Int4, outputs), packed);
+        }
+    }
+
+    #[test]
+    fn the_grid_fills_the_gpu_with_whole_clusters_or_has_a_block_for_each_item() {
+        assert_eq!(thread_blocks(Format::F16, 133, 1000), 132);
+        assert_eq!(thread_blocks(Format::F16, 132, 8), 8);
+        assert_eq!(thread_blocks(Format::F16, 132, 7), 8);
+        assert_eq!(thread_blocks(Format::Int8, 133, 1000), 133);
+        assert_eq!(thread_blocks(Format::Int8, 132, 7), 7);
     }
 }

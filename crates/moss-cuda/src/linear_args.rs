@@ -17,16 +17,6 @@ use crate::{
 pub(crate) const OP: &str = "linear";
 
 impl GpuLinear {
-    /// Returns the blocks of inputs that share a scale.
-    fn group_blocks(&self) -> usize {
-        match self.group_magic {
-            _ if self.groups <= 1 => self.blocks,
-            0 => 1,
-            // the magic is rounded up
-            magic => (((1u64 << 32) + u64::from(magic) / 2) / u64::from(magic)) as usize,
-        }
-    }
-
     /// Returns the weight and the input of `n` tokens as a kernel takes them.
     pub(crate) fn segment<'a>(
         &'a self,
@@ -44,9 +34,8 @@ impl GpuLinear {
                 least: self.input_stride(),
             },
         )?;
-        let group_blocks = self.group_blocks();
         let pairs = self.format == Format::Int4
-            && [self.blocks, group_blocks]
+            && [self.blocks, self.group_blocks]
                 .iter()
                 .all(|n| n.is_multiple_of(2));
         let [weight, table] = self.addresses(call)?;
@@ -57,7 +46,7 @@ impl GpuLinear {
             x_stride: count(OP, "input stride", x.stride)?,
             blocks: count(OP, "blocks", self.blocks)?,
             groups: count(OP, "groups", self.groups)?,
-            group_blocks: count(OP, "blocks of a group", group_blocks)?,
+            group_blocks: count(OP, "blocks of a group", self.group_blocks)?,
             unit_blocks: if pairs { 2 } else { 1 },
         })
     }

@@ -20,8 +20,8 @@ pub struct InputPermutation {
     pub blocks: usize,
     /// Groups, in the order of the columns.
     pub groups: usize,
-    /// `ceil(2^32 / blocks of a group)`, or 0 if every block has a separate group entry.
-    pub group_magic: u32,
+    /// Blocks of a group; all of them without groups.
+    pub group_blocks: usize,
     /// Input of each column, or [`PADDING`]; `None` if column `i` has input `i`.
     pub order: Option<Vec<u32>>,
     /// Published group of each group; `None` if they are the same.
@@ -31,10 +31,11 @@ pub struct InputPermutation {
 impl InputPermutation {
     /// Returns the identity for a weight without groups.
     pub fn dense(in_features: usize) -> Self {
+        let blocks = in_features.div_ceil(BLOCK);
         Self {
-            blocks: in_features.div_ceil(BLOCK),
+            blocks,
             groups: 0,
-            group_magic: 0,
+            group_blocks: blocks,
             order: None,
             group_of: None,
         }
@@ -46,21 +47,18 @@ impl InputPermutation {
             weight.in_features,
             weight.group_size.min(weight.in_features).max(1),
         );
-        let blocks = inputs.div_ceil(BLOCK);
         let group_of_input: Vec<u32> = match &weight.groups {
             GroupIndex::Sequential if size == inputs => {
                 return Self {
                     groups: 1,
-                    group_magic: magic(blocks),
                     ..Self::dense(inputs)
-                }
-                .or_blockwise(blocks);
+                };
             }
             GroupIndex::Sequential if size.is_multiple_of(BLOCK) => {
                 let groups = inputs.div_ceil(size);
                 return Self {
                     groups,
-                    group_magic: magic(size / BLOCK),
+                    group_blocks: size / BLOCK,
                     ..Self::dense(inputs)
                 };
             }
@@ -80,21 +78,9 @@ impl InputPermutation {
         Self {
             blocks,
             groups: blocks,
-            group_magic: 0,
+            group_blocks: 1,
             order: Some(order),
             group_of: Some(group_of),
-        }
-    }
-
-    /// Omits the division by the blocks of a group if there is one block.
-    fn or_blockwise(self, blocks: usize) -> Self {
-        if blocks == 1 {
-            Self {
-                group_magic: 0,
-                ..self
-            }
-        } else {
-            self
         }
     }
 
@@ -110,16 +96,6 @@ impl InputPermutation {
             columns[*input as usize] = column as u32;
         }
         Some(columns)
-    }
-}
-
-/// Returns the factor that replaces a division by `n` with a multiplication, which is exact for
-/// blocks below 2^16.
-fn magic(n: usize) -> u32 {
-    if n == 1 {
-        0
-    } else {
-        (1u64 << 32).div_ceil(n as u64) as u32
     }
 }
 
@@ -146,11 +122,8 @@ mod tests {
     }
 
     /// Computes the group as the kernels do.
-    fn group_of_block(permutation: &InputPermutation, block: u32) -> u32 {
-        match permutation.group_magic {
-            0 => block,
-            magic => ((u64::from(block) * u64::from(magic)) >> 32) as u32,
-        }
+    fn group_of_block(permutation: &InputPermutation, block: usize) -> usize {
+        block / permutation.group_blocks
     }
 
     #[test]
@@ -168,30 +141,11 @@ mod tests {
     }
 
     #[test]
-    fn the_multiplication_divides_exactly() {
-        for blocks_of_group in 1..400 {
-            let magic = magic(blocks_of_group);
-            let permutation = InputPermutation {
-                group_magic: magic,
-                ..InputPermutation::dense(64)
-            };
-            for block in (0..65_536).step_by(7).chain([65_535]) {
-                assert_eq!(
-                    group_of_block(&permutation, block),
-                    block / blocks_of_group as u32,
-                    "{block} / {blocks_of_group}"
-                );
-            }
-        }
-    }
-
-    #[test]
     fn one_group_covers_every_block() {
         for inputs in [8, 64, 100, 384, 24_576] {
             let permutation = InputPermutation::of(&weight(inputs, inputs, GroupIndex::Sequential));
             assert!(
-                (0..permutation.blocks as u32)
-                    .all(|block| group_of_block(&permutation, block) == 0),
+                (0..permutation.blocks).all(|block| group_of_block(&permutation, block) == 0),
                 "{inputs}"
             );
         }

@@ -49,7 +49,8 @@ pub struct GpuLinear {
     pub(crate) out_features: usize,
     pub(crate) blocks: usize,
     pub(crate) groups: usize,
-    pub(crate) group_magic: u32,
+    /// Blocks that share a scale.
+    pub(crate) group_blocks: usize,
     /// f16: row-major `[tiles * 16, blocks * 64]`; packed: fragment order
     /// (`kernels/common/dequantize.cuh`).
     pub(crate) weight: Buffer<u8>,
@@ -129,7 +130,7 @@ impl GpuLinear {
                 1024.0 + zero
             };
             linear.groups = blocks.div_ceil(2);
-            linear.group_magic = 1 << 31;
+            linear.group_blocks = 2;
             let tiles = out_features.div_ceil(TILE);
             let table = gpu.zeros(tiles * linear.groups * 64)?;
             gpu.fill_random(&table, 0, 0, [pair(1024.0 + zero), pair(lower)])?;
@@ -158,7 +159,7 @@ impl GpuLinear {
         let InputPermutation {
             blocks,
             groups,
-            group_magic,
+            group_blocks,
             ..
         } = permutation;
         rule(
@@ -186,7 +187,7 @@ impl GpuLinear {
             out_features,
             blocks,
             groups,
-            group_magic,
+            group_blocks,
             weight: gpu.zeros(tiles * blocks * format.block_bytes())?,
             table: None,
             bias: None,
