@@ -47,7 +47,11 @@ pub(super) fn cases() -> Vec<Case> {
                 ..SAMPLED
             },
         ] {
-            cases.push(select(vocab, vec![request], "of noise", |_| {}));
+            let what = match request.repetition_penalty {
+                1.0 => "of noise, no penalty",
+                _ => "of noise",
+            };
+            cases.push(select(vocab, vec![request], what, |_| {}));
         }
     }
     cases.push(select(
