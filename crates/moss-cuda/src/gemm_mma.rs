@@ -29,7 +29,7 @@ pub(crate) fn launch(call: &Call<'_>, pass: &PairLaunch<'_>, n: usize) -> Result
             count(OP, "tiles", output_tiles.sum())?,
             1,
         ),
-        block: 256,
+        block: 128,
     };
     call.launch(kernel, geometry, &pass.args)
 }

@@ -24,6 +24,9 @@ pub(crate) const GEMM_SHARED_BYTES: u32 = 227 * 1024;
 const TILE_TOKENS: usize = 128;
 const TILE_OUTPUTS: usize = 192;
 
+/// Thread blocks of a cluster, which share the copies of their input.
+const CLUSTER: usize = 2;
+
 /// Parts of the inputs of a residual sum, which are added in order (split-K). The number does not
 /// depend on the tokens, so that the order of sums does not.
 const RESIDUAL_SLICES: usize = 4;
@@ -42,7 +45,7 @@ impl GemmScratch {
     /// [`KernelError::OutOfMemory`].
     pub fn new(gpu: &Gpu, outputs: usize, tokens: usize) -> Result<Self, KernelError> {
         let tiles = if gpu.has_wgmma() {
-            output_tiles(Format::F16, outputs) * tokens.div_ceil(TILE_TOKENS)
+            output_tiles(outputs) * tokens.div_ceil(TILE_TOKENS)
         } else {
             0
         };
@@ -52,26 +55,15 @@ impl GemmScratch {
     }
 }
 
-/// Returns the thread blocks of a cluster, which share the copies of their input.
-fn cluster(format: Format) -> usize {
-    match format {
-        Format::F16 => 2,
-        Format::Int8 | Format::Int4 => 1,
-    }
-}
-
 /// Returns the tiles of `outputs`. The blocks of a cluster compute neighbouring tiles.
-fn output_tiles(format: Format, outputs: usize) -> usize {
-    outputs
-        .div_ceil(TILE_OUTPUTS)
-        .next_multiple_of(cluster(format))
+fn output_tiles(outputs: usize) -> usize {
+    outputs.div_ceil(TILE_OUTPUTS).next_multiple_of(CLUSTER)
 }
 
 /// Returns the number of thread blocks, which share `items`: as many as run at the same time.
-fn thread_blocks(format: Format, multiprocessors: u32, items: usize) -> usize {
-    let cluster = cluster(format);
-    let resident = multiprocessors as usize / cluster * cluster;
-    resident.min(items.next_multiple_of(cluster))
+fn thread_blocks(multiprocessors: u32, items: usize) -> usize {
+    let resident = multiprocessors as usize / CLUSTER * CLUSTER;
+    resident.min(items.next_multiple_of(CLUSTER))
 }
 
 /// Launches the product. `scratch` is for a residual sum.
@@ -83,10 +75,7 @@ pub(crate) fn launch<'a>(
     scratch: Option<&'a GemmScratch>,
 ) -> Result<(), KernelError> {
     let format = pass.format;
-    let output_tiles: usize = pass
-        .outputs()
-        .map(|outputs| output_tiles(format, outputs))
-        .sum();
+    let output_tiles: usize = pass.outputs().map(output_tiles).sum();
     let tiles = output_tiles * n.div_ceil(TILE_TOKENS);
     let slices = match pass.args.epilogue {
         Epilogue::Residual => RESIDUAL_SLICES,
@@ -111,7 +100,7 @@ pub(crate) fn launch<'a>(
             *weight = weight_map(call, operand)?;
         }
     }
-    let blocks = thread_blocks(format, gpu.info().multiprocessors, tiles * slices);
+    let blocks = thread_blocks(gpu.info().multiprocessors, tiles * slices);
     let geometry = Geometry {
         grid: (count(OP, "thread blocks", blocks)?, 1, 1),
         block: if format == Format::F16 { 384 } else { 512 },
@@ -165,18 +154,15 @@ mod tests {
 
     #[test]
     fn a_cluster_has_whole_pairs_of_tiles() {
-        for (outputs, dense, packed) in [(1, 2, 1), (192, 2, 1), (193, 2, 2), (6144, 32, 32)] {
-            assert_eq!(output_tiles(Format::F16, outputs), dense);
-            assert_eq!(output_tiles(Format::Int4, outputs), packed);
+        for (outputs, tiles) in [(1, 2), (192, 2), (193, 2), (385, 4), (6144, 32)] {
+            assert_eq!(output_tiles(outputs), tiles);
         }
     }
 
     #[test]
     fn the_grid_fills_the_gpu_with_whole_clusters_or_has_a_block_for_each_item() {
-        assert_eq!(thread_blocks(Format::F16, 133, 1000), 132);
-        assert_eq!(thread_blocks(Format::F16, 132, 8), 8);
-        assert_eq!(thread_blocks(Format::F16, 132, 7), 8);
-        assert_eq!(thread_blocks(Format::Int8, 133, 1000), 133);
-        assert_eq!(thread_blocks(Format::Int8, 132, 7), 7);
+        assert_eq!(thread_blocks(133, 1000), 132);
+        assert_eq!(thread_blocks(132, 8), 8);
+        assert_eq!(thread_blocks(132, 7), 8);
     }
 }

@@ -1,10 +1,11 @@
 //! The matrix products of prefill (GEMM), with their epilogues in the same launch. The order of a
 //! token's sums does not depend on the number of tokens.
 
-use moss_weights::KernelError;
+use moss_weights::{KernelError, Rule};
 
 use crate::{
     buffer::Buffer,
+    contract::rule,
     device::Gpu,
     gemm_mma,
     gemm_sm90::{self, GemmScratch},
@@ -61,6 +62,12 @@ impl Gpu {
         n: usize,
         scratch: Option<&'a GemmScratch>,
     ) -> Result<(), KernelError> {
+        // The epilogues read and write pairs of outputs.
+        for operand in passes.iter().flat_map(|pass| pass.operands).flatten() {
+            let outputs = operand.linear.out_features;
+            let even = outputs.is_multiple_of(2);
+            rule(OP, "out_features", outputs, even, Rule::MultipleOf(2))?;
+        }
         passes.iter().try_for_each(|pass| {
             if self.has_wgmma() {
                 gemm_sm90::launch(self, call, pass, n, scratch)
