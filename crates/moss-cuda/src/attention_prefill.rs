@@ -18,12 +18,6 @@ use crate::{
     weights::GpuLinear,
 };
 
-/// Bytes of dynamic shared memory of a thread block on sm_90: the queries, and the pipeline stages
-/// of keys and values.
-pub(crate) const SHARED_64: u32 = (16 + 4 * 16) * 1024;
-pub(crate) const SHARED_128: u32 = (32 + 4 * 32) * 1024;
-pub(crate) const SHARED_256: u32 = 227 * 1024;
-
 /// Threads of a block, and tokens of a tile.
 const THREADS: u32 = 128;
 const TILE: usize = 64;
