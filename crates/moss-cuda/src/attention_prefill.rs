@@ -18,17 +18,6 @@ use crate::{
     weights::GpuLinear,
 };
 
-/// Bytes of dynamic shared memory of a thread block on sm_90: the queries, and the pipeline stages
-/// of keys and values.
-pub(crate) const SHARED_64: u32 = shared_bytes(64);
-pub(crate) const SHARED_128: u32 = shared_bytes(128);
-pub(crate) const SHARED_256: u32 = shared_bytes(256);
-
-/// 128 queries and four stages of 64 positions, aligned to 1024 bytes, and the barriers.
-const fn shared_bytes(head: u32) -> u32 {
-    (128 + 4 * 64) * head * 2 + 2048
-}
-
 /// Threads of a block, and tokens of a tile.
 const THREADS: u32 = 128;
 const TILE: usize = 64;

@@ -17,9 +17,6 @@ use crate::{
     weights::Format,
 };
 
-/// Bytes of dynamic shared memory of a thread block.
-pub(crate) const GEMM_SHARED_BYTES: u32 = 227 * 1024;
-
 /// Tokens and outputs of the tile that a thread block computes.
 const TILE_TOKENS: usize = 128;
 const TILE_OUTPUTS: usize = 192;

@@ -22,11 +22,10 @@ use crate::{
         PermuteUpperF32Args, PrefillAttentionArgs, PrefillAttentionSm90Args, RepackArgs,
         RepackTableArgs, SplitHeadsF32Args, TopKArgs,
     },
-    attention_prefill,
     contract::During,
     fatbin,
-    gemm_sm90::GEMM_SHARED_BYTES,
     gpu_info::{GpuCode, GpuInfo},
+    shared_memory,
 };
 
 /// A `__global__` function that takes the parameters `A`.
@@ -99,9 +98,9 @@ kernels! {
         HEAD_256 = "attention_prefill_256",
     }
     PrefillAttentionSm90Args: "attention_prefill_sm90" {
-        HEAD_64 = "attention_prefill_sm90_64" with attention_prefill::SHARED_64,
-        HEAD_128 = "attention_prefill_sm90_128" with attention_prefill::SHARED_128,
-        HEAD_256 = "attention_prefill_sm90_256" with attention_prefill::SHARED_256,
+        HEAD_64 = "attention_prefill_sm90_64" with shared_memory::ATTENTION_64,
+        HEAD_128 = "attention_prefill_sm90_128" with shared_memory::ATTENTION_128,
+        HEAD_256 = "attention_prefill_sm90_256" with shared_memory::ATTENTION_256,
     }
     CopyRunsArgs: "copy_runs" { // idiom-ok: file name
         BATCHED_MEMCPY = "copy_runs", // idiom-ok: name of the function
@@ -116,12 +115,12 @@ kernels! {
         GEMM_INT4_N128 = "gemm_mma_int4_n128",
     }
     GemmArgs: "gemm_sm90" {
-        F16_ROPE_GELU = "gemm_f16_rope_gelu" with GEMM_SHARED_BYTES,
-        F16_RESIDUAL = "gemm_f16_residual" with GEMM_SHARED_BYTES,
-        INT8_ROPE_GELU = "gemm_int8_rope_gelu" with GEMM_SHARED_BYTES,
-        INT8_RESIDUAL = "gemm_int8_residual" with GEMM_SHARED_BYTES,
-        INT4_ROPE_GELU = "gemm_int4_rope_gelu" with GEMM_SHARED_BYTES,
-        INT4_RESIDUAL = "gemm_int4_residual" with GEMM_SHARED_BYTES,
+        F16_ROPE_GELU = "gemm_f16_rope_gelu" with shared_memory::GEMM,
+        F16_RESIDUAL = "gemm_f16_residual" with shared_memory::GEMM,
+        INT8_ROPE_GELU = "gemm_int8_rope_gelu" with shared_memory::GEMM,
+        INT8_RESIDUAL = "gemm_int8_residual" with shared_memory::GEMM,
+        INT4_ROPE_GELU = "gemm_int4_rope_gelu" with shared_memory::GEMM,
+        INT4_RESIDUAL = "gemm_int4_residual" with shared_memory::GEMM,
     }
     LayerNormF32Args: "f32_ops" { LAYER_NORM = "layer_norm_f32", }
     AddBiasF32Args: "f32_ops" { ADD_BIAS = "add_bias_f32", }

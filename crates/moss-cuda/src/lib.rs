@@ -80,6 +80,8 @@ mod qkv_rope_gelu;
 #[cfg(feature = "cuda")]
 mod repack;
 #[cfg(feature = "cuda")]
+mod shared_memory;
+#[cfg(feature = "cuda")]
 mod tensor_map;
 #[cfg(feature = "cuda")]
 mod top_k;

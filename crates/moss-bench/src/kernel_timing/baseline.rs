@@ -4,7 +4,7 @@ use half::f16;
 use moss_cuda::{Gpu, GpuLinear, LinearInput};
 use moss_weights::{KernelError, synthetic::noise};
 
-use super::{measure::median, network::SPEC, times::KernelTime};
+use super::{median::median, network::SPEC, times::KernelTime};
 
 /// Products per measurement.
 const RUNS: usize = 8;

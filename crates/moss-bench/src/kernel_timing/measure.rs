@@ -5,14 +5,12 @@ use moss_weights::KernelError;
 
 use super::{
     baseline::Baseline,
+    median::median,
     network::{Buffers, FcOutState, HISTORY, KernelTiming, SPEC, VOCABULARY},
     parts::{AFTER, BEFORE, PROMPT, Part, STEP},
     times::{KernelTime, KernelTimes, PromptTimes},
 };
 use crate::fixture::Layer;
-
-/// Measurements of which the median is reported.
-const SAMPLES: usize = 9;
 
 /// Launches of a graph per measurement: the first one waits for the host.
 const LAUNCHES: usize = 8;
@@ -174,17 +172,4 @@ impl KernelTiming<'_> {
             seconds,
         }
     }
-}
-
-/// Returns the median of several measurements, after two warm-up runs.
-pub(super) fn median(
-    mut measure: impl FnMut() -> Result<f64, KernelError>,
-) -> Result<f64, KernelError> {
-    measure()?;
-    measure()?;
-    let mut times = (0..SAMPLES)
-        .map(|_| measure())
-        .collect::<Result<Vec<_>, _>>()?;
-    times.sort_by(f64::total_cmp);
-    Ok(times.get(SAMPLES / 2).copied().unwrap_or(f64::NAN))
 }

@@ -6,6 +6,8 @@ mod baseline;
 #[cfg(feature = "cuda")]
 mod measure;
 #[cfg(feature = "cuda")]
+mod median;
+#[cfg(feature = "cuda")]
 mod network;
 #[cfg(feature = "cuda")]
 mod parts;
