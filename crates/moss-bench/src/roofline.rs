@@ -124,10 +124,7 @@ mod tests {
             layers: 0..34,
             has_embedding: true,
             has_head: true,
-            weights: 0,
-            embedding: 0,
-            cache: 0,
-            workspace: 0,
+            memory: moss_model::MemoryPlan::default(),
             free_after: 0,
         };
         let flops = stage_flops(&stage, &MossConfig::moon_003(), 512);

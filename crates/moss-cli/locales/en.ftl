@@ -57,7 +57,7 @@ note-on-cpu = note: the { $layers } layer(s) on the CPU take { FIXED($ms, digits
 # Download
 download-ask = Download it? [y/N]
 download-cannot-ask = `{ $model }` is not on this machine, and there is no terminal on which to ask whether to download it
-    .hint = `--yes` downloads without asking, as does `moss-cli download { $model }`; you can also put the files into ./fnlp/NAME; `--demo` starts immediately, with a small demo model
+    .hint = `--yes` downloads without asking, as does `moss-cli download { $model }`; you can also put the files into ./{ $model }; `--demo` starts immediately, with a small demo model
 download-declined = `{ $model }` is not on this machine, and the download was declined
     .hint = `moss-cli download { $model }` downloads it at any time; `--demo` starts immediately, with a small demo model
 download-waiting = another process is downloading { $file }; waiting

@@ -157,6 +157,7 @@ value-container-safetensors = safetensors 文件
 help-usage = 用法：{ $usage }
 help-options = [选项]
 help-command = [命令]
+help-heading = { $heading }：
 help-see = 详见 `--help`
 heading-Commands = 命令
 heading-Arguments = 参数

@@ -57,7 +57,7 @@ note-on-cpu = 提示：CPU 上的 { $layers } 层占每词元 { FIXED($of_ms, di
 # Download
 download-ask = 现在下载吗？[y/N]
 download-cannot-ask = 本机没有 `{ $model }`，且没有终端可以询问是否下载
-    .hint = 加 `--yes` 则不询问直接下载，也可运行 `moss-cli download { $model }`，或手动把文件放入 ./fnlp/名称；`--demo` 可立即试用小型演示模型
+    .hint = 加 `--yes` 则不询问直接下载，也可运行 `moss-cli download { $model }`，或手动把文件放入 ./{ $model }；`--demo` 可立即试用小型演示模型
 download-declined = 本机没有 `{ $model }`，且未同意下载
     .hint = 可随时用 `moss-cli download { $model }` 下载；`--demo` 可立即试用小型演示模型
 download-waiting = 另一进程正在下载 { $file }，等待其完成

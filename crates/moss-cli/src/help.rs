@@ -50,10 +50,14 @@ pub(crate) fn translated(mut command: Command, language: Language) -> Command {
     }
 }
 
-/// Renders Chinese help in lines that fit the terminal.
-pub(crate) fn render(help: &clap::Error, terminal: TerminalEnv) -> String {
+/// Renders Chinese help in lines that fit the terminal. `parsed` is the result of parsing the
+/// arguments, `command` the translated command.
+pub(crate) fn render(parsed: &clap::Error, command: Command, terminal: TerminalEnv) -> String {
     let colors = stdout().is_terminal() && !terminal.no_color && !terminal.dumb;
-    let text = help.render();
+    let text = match sectioned(command).try_get_matches_from(std::env::args_os()) {
+        Err(help) => help.render(),
+        Ok(_) => parsed.render(),
+    };
     let text = if colors {
         text.ansi().to_string()
     } else {
@@ -96,6 +100,63 @@ fn chinese(command: Command) -> Command {
         .subcommand_value_name(heading("Commands"))
         .mut_args(|arg| chinese_arg(arg, &name))
         .mut_subcommands(chinese)
+}
+
+/// Returns a translated command whose help has full-width colons in the headings of its sections. clap
+/// writes ASCII colons, so that each section is rendered alone, without heading.
+fn sectioned(command: Command) -> Command {
+    let (short, long) = (sections(&command, false), sections(&command, true));
+    let template = format!("{{about-with-newline}}\n{}{{after-help}}", usage(&command));
+    command
+        .help_template(template)
+        .after_help(short)
+        .after_long_help(long)
+        .mut_subcommands(sectioned)
+}
+
+/// Returns the sections of `-h` or of `--help`, in clap's order.
+fn sections(command: &Command, long: bool) -> String {
+    let commands = command.get_subcommands().any(|inner| !inner.is_hide_set());
+    let commands = command
+        .get_subcommand_help_heading()
+        .filter(|_| commands)
+        .map(|heading| (heading, alone(command.clone(), "{subcommands}", long)));
+    let mut sections: Vec<_> = commands.into_iter().collect();
+    for heading in command.get_arguments().filter_map(Arg::get_help_heading) {
+        if sections.iter().any(|(other, _)| *other == heading) {
+            continue;
+        }
+        let hide = |arg: Arg| {
+            let is_hidden = arg.is_hide_set() || arg.get_help_heading() != Some(heading);
+            arg.hide(is_hidden)
+        };
+        let only = command.clone().mut_args(hide);
+        let kinds = ["{positionals}", "{options}"];
+        let parts = kinds.map(|template| alone(only.clone(), template, long));
+        sections.push((heading, parts.concat()));
+    }
+    let header = command.get_styles().get_header();
+    let section = |(heading, lines): &(&str, String)| {
+        let heading = text("help-heading", &[("heading", heading.to_arg())]).unwrap_or_default();
+        (!lines.is_empty()).then(|| format!("{header}{heading}{header:#}\n{lines}"))
+    };
+    let sections: Vec<_> = sections.iter().filter_map(section).collect();
+    sections.join("\n")
+}
+
+/// Renders one part of a command's help, in lines; empty if there is nothing to show.
+fn alone(command: Command, template: &'static str, long: bool) -> String {
+    let mut command = command.help_template(template);
+    let help = match long {
+        true => command.render_long_help(),
+        false => command.render_help(),
+    };
+    let text = help.ansi().to_string();
+    if text.trim().is_empty() {
+        String::new()
+    } else {
+        text
+    }
 }
 
 fn chinese_arg(arg: Arg, command: &str) -> Arg {
@@ -231,10 +292,13 @@ mod tests {
         for name in names.chain(["".into()]) {
             for flag in ["-h", "--help"] {
                 let line = format!("moss-cli {name} {flag}").replace("  ", " ");
-                let shown = translated(Cli::command(), Language::Zh)
-                    .try_get_matches_from(line.split(' '))
-                    .unwrap_err()
-                    .to_string();
+                let command = translated(Cli::command(), Language::Zh);
+                let [plain, shown] = [command.clone(), sectioned(command)].map(|command| {
+                    let parsed = command.try_get_matches_from(line.split(' '));
+                    parsed.unwrap_err().to_string()
+                });
+                let wide = plain.replace(":\n", "：\n");
+                assert!(plain != wide && shown == wide, "{line}:\n{shown}");
                 for word in [
                     " the ",
                     " of ",

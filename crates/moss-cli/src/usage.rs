@@ -45,7 +45,9 @@ pub(crate) fn show(
         .collect();
     match (language, error.use_stderr(), usage_error(error)) {
         // A closed pipe is not an error.
-        (Language::Zh, false, _) => drop(printer.raw(&help::render(error, terminal))),
+        (Language::Zh, false, _) => {
+            drop(printer.raw(&help::render(error, command.clone(), terminal)))
+        }
         (Language::Zh, true, Some(what)) => {
             printer.failure(&what, tip(error, command, &words).as_deref());
             printer.note(&help::usage(subcommand(command, &words)));

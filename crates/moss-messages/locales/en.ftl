@@ -357,7 +357,8 @@ EngineError-NoPendingCommand = no command waits for results
 # moss-hub
 -mirror = use a mirror (HF_ENDPOINT=https://hf-mirror.com) or `--source modelscope`
 -demo = `--demo` runs a small model that is part of this program, without a network
--by-hand = put config.json, vocab.json, merges.txt, added_tokens.json and the weight files into ./fnlp/NAME by hand
+-model-files = config.json, vocab.json, merges.txt, added_tokens.json and the weight files
+-by-hand = put { -model-files } into ./fnlp/NAME by hand
 -other-ways = { -mirror }; HTTPS_PROXY sets a proxy; or { -by-hand }
 -login = open any web page in a browser and log in
 -log-in-first = the network seems to require a login: { -login }, then run it again; { -other-ways }
@@ -444,7 +445,7 @@ HubError-Write = cannot write the demo model to `{ $path }`
 HubError-BadId = `{ $id }` is not a model name, expected ORGANISATION/NAME or a published short name
     .hint = such as `fnlp/moss-moon-003-sft-int4`, or `moss-moon-003-sft-int4` for short
 HubError-Offline = `{ $id }` is not downloaded, and offline mode is on
-    .hint = omit `--offline` (HF_HUB_OFFLINE), or { -by-hand }; { -demo }
+    .hint = omit `--offline` (HF_HUB_OFFLINE), or put { -model-files } into ./{ $id } by hand; { -demo }
 HubError-BadEndpoint = the hub's address `{ $endpoint }` is invalid: { $reason }
     .hint = such as HF_ENDPOINT=https://hf-mirror.com, or MODELSCOPE_ENDPOINT=https://www.modelscope.cn with `--source modelscope`
 HubError-BadProxy = the proxy's address is invalid: { $reason }
@@ -452,7 +453,7 @@ HubError-BadProxy = the proxy's address is invalid: { $reason }
 HubError-Listing = the file list of `{ $id }` at { $url } is invalid: { $reason }
     .hint = check the address; a login page or a proxy of the network may have answered instead of the hub; { -mirror }; or { -by-hand }
 HubError-Incomplete = `{ $id }` at { $endpoint } has no { $missing }
-    .hint = { -mirror }; or { -by-hand }
+    .hint = { -mirror }; or put { -model-files } into ./{ $id } by hand
 HubError-Transfer = cannot download { $file } from { $url } ({ $attempts } attempt(s))
 HubError-Hash = { $file } from { $url } has the hash { $found }, expected { $expected }
     .hint = the download was discarded; run it again, and if that does not help, { -login }, or { -mirror }, or { -by-hand }

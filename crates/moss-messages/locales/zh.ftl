@@ -357,7 +357,8 @@ EngineError-NoPendingCommand = 没有等待结果的命令
 # moss-hub
 -mirror = 设置镜像（HF_ENDPOINT=https://hf-mirror.com）或使用 `--source modelscope`
 -demo = `--demo` 无需网络，可立即试用本程序自带的小型演示模型
--by-hand = 手动将 config.json、vocab.json、merges.txt、added_tokens.json 和权重文件放入 ./fnlp/名称，程序会在那里查找
+-model-files = config.json、vocab.json、merges.txt、added_tokens.json 和权重文件
+-by-hand = 手动将 { -model-files }放入 ./fnlp/名称，程序会在那里查找
 -other-ways = 也可{ -mirror }；HTTPS_PROXY 可设置代理；或{ -by-hand }
 -login = 用浏览器打开任一网页完成登录
 -log-in-first = 当前网络可能要求先登录：请{ -login }，然后重新运行；{ -other-ways }
@@ -444,7 +445,7 @@ HubError-Write = 无法将演示模型写入 `{ $path }`
 HubError-BadId = `{ $id }` 不是模型名称，应为“组织/名称”或已发布模型的短名称
     .hint = 例如 `fnlp/moss-moon-003-sft-int4`，或短名称 `moss-moon-003-sft-int4`
 HubError-Offline = 未下载 `{ $id }`，且处于离线模式
-    .hint = 请去掉 `--offline`（HF_HUB_OFFLINE），或{ -by-hand }；{ -demo }
+    .hint = 请去掉 `--offline`（HF_HUB_OFFLINE），或手动将 { -model-files }放入 ./{ $id }，程序会在那里查找；{ -demo }
 HubError-BadEndpoint = 模型库地址 `{ $endpoint }` 无效：{ $reason }
     .hint = 例如 HF_ENDPOINT=https://hf-mirror.com；使用 `--source modelscope` 时为 MODELSCOPE_ENDPOINT=https://www.modelscope.cn
 HubError-BadProxy = 代理地址无效：{ $reason }
@@ -452,7 +453,7 @@ HubError-BadProxy = 代理地址无效：{ $reason }
 HubError-Listing = { $url } 给出的 `{ $id }` 的文件列表无效：{ $reason }
     .hint = 请核对地址；也可能是网络的登录页或代理代替模型库作了应答；请{ -mirror }；或{ -by-hand }
 HubError-Incomplete = { $endpoint } 上的 `{ $id }` 缺少{ $missing }
-    .hint = 请{ -mirror }；或{ -by-hand }
+    .hint = 请{ -mirror }；或手动将 { -model-files }放入 ./{ $id }，程序会在那里查找
 HubError-Transfer = 无法从 { $url } 下载{ $file }（已尝试 { $attempts } 次）
 HubError-Hash = 来自 { $url } 的 { $file } 的哈希为 { $found }，应为 { $expected }
     .hint = 收到的内容已丢弃；请重新运行，若仍不行，请{ -login }，或{ -mirror }，或{ -by-hand }

@@ -47,7 +47,8 @@ pub use kv_cache::{BlockPool, BlockTable, CacheShape};
 pub use language_model::{LanguageModel, LogitRows, Logits, SequenceChunk, TokenKind};
 pub use model::Moss;
 pub use moss_weights::{LinearKind, LinearParts, LinearShape, names};
-pub use options::{DeviceInfo, LoadEvent, LoadOptions, MemoryPlan, StageInfo};
+pub use options::{DeviceInfo, LoadEvent, LoadOptions, StageInfo};
+pub use placement::MemoryPlan;
 #[cfg(feature = "reference")]
 pub use reference::Reference;
 pub use source::WeightSource;

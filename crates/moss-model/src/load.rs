@@ -188,19 +188,12 @@ fn plan(
     let mut planned = Vec::with_capacity(placement.stages.len());
     for (index, stage) in placement.stages.into_iter().enumerate() {
         let device = options.devices[stage.device];
-        let memory = MemoryPlan {
-            weights: stage.weights,
-            embedding: stage.embedding,
-            cache: stage.cache,
-            workspace: stage.workspace,
-            free: devices[stage.device].free,
-        };
         if device != DeviceSpec::Cpu {
             progress(LoadEvent::Planned {
                 stage: index,
                 device,
                 layers: stage.layers.clone(),
-                memory,
+                memory: stage.memory,
             });
         }
         // Each entry of the device list has at most one stage.
@@ -209,7 +202,7 @@ fn plan(
                 device,
                 open,
                 layers: stage.layers,
-                memory,
+                memory: stage.memory,
                 embedding_on_host: embedding_on_host && stage.has_embedding,
             });
         }

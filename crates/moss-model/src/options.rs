@@ -5,7 +5,7 @@ use std::ops::Range;
 use moss_cpu::{Activations, ops::RopePrecision};
 use moss_cuda::GpuInfo;
 
-use crate::{CacheShape, ComputeDtype, DeviceSpec, ModelError, placement::Note};
+use crate::{CacheShape, ComputeDtype, DeviceSpec, MemoryPlan, ModelError, placement::Note};
 
 /// Options of [`crate::Moss::load`].
 #[derive(Debug, Clone)]
@@ -114,29 +114,6 @@ pub enum LoadEvent {
     },
     /// All layers were loaded.
     Finished,
-}
-
-/// The use of a GPU's memory in bytes, planned before loading.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct MemoryPlan {
-    /// Weights of blocks, final norm and lm_head, in the kernels' layout.
-    pub weights: u64,
-    /// The embedding; 0 if it stays in host memory to make the model fit.
-    pub embedding: u64,
-    /// Keys and values.
-    pub cache: u64,
-    /// Activations, scratch and libraries.
-    pub workspace: u64,
-    /// Free memory of the GPU.
-    pub free: u64,
-}
-
-impl MemoryPlan {
-    /// Returns the total bytes.
-    pub fn needed(&self) -> u64 {
-        let parts = [self.weights, self.embedding, self.cache, self.workspace];
-        parts.into_iter().fold(0, u64::saturating_add)
-    }
 }
 
 /// A loaded stage.

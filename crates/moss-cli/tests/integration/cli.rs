@@ -22,13 +22,17 @@ fn a_missing_model_is_an_error_that_lists_the_places_searched() {
 }
 
 #[test]
-fn a_gpu_is_refused_with_the_build_command() {
+fn a_gpu_that_cannot_be_used_is_refused_with_what_is_missing() {
     let out = run(&["--demo", "--gpu", "0,1"], "");
     let notes = text(&out.stderr);
-    assert!(
-        notes.contains("--gpu 0,1") && notes.contains("--features cuda"),
-        "{notes}"
-    );
+    let expected: &[&str] = match moss::model::has_gpu() {
+        Ok(false) if moss::model::CUDA => &["no NVIDIA driver found", "omit `--gpu`"],
+        Ok(false) => &["--gpu 0,1", "--features cuda"],
+        _ => &[], // what happens depends on the GPUs
+    };
+    for part in expected {
+        assert!(notes.contains(part) && !out.status.success(), "{notes}");
+    }
     assert!(run(&["--demo", "--gpu", "cpu"], "").status.success());
 }
 

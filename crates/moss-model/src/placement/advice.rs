@@ -29,50 +29,32 @@ pub(super) fn changes(request: &Request<'_>) -> Vec<Change> {
     if request.layers_per_device.is_some() && fits(&automatic) {
         return vec![Change::Division];
     }
-    [
-        shorter_context(&automatic),
-        other_format(&automatic),
-        more_gpus(&automatic),
-        cpu(&automatic),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+    let kinds = [shorter_context, other_format, more_gpus, cpu];
+    kinds
+        .iter()
+        .filter_map(|change| change(&automatic))
+        .collect()
 }
 
 fn fits(request: &Request<'_>) -> bool {
-    Division::new(request).fits()
+    Division::new(request).shortfalls().is_empty()
 }
 
 /// Finds the longest context that fits, in whole blocks.
 fn shorter_context(request: &Request<'_>) -> Option<Change> {
-    let fits_blocks = |blocks: usize| {
-        let model = ModelBytes {
-            positions: blocks * CacheShape::BLOCK_SIZE,
+    let block = CacheShape::BLOCK_SIZE;
+    let contexts: Vec<usize> = (MIN_CONTEXT..=request.model.positions)
+        .step_by(block)
+        .collect();
+    let fitting = contexts.partition_point(|positions| {
+        let model = &ModelBytes {
+            positions: *positions,
             ..request.model.clone()
         };
-        fits(&Request {
-            model: &model,
-            ..*request
-        })
-    };
-    let mut low = MIN_CONTEXT / CacheShape::BLOCK_SIZE;
-    let mut high = request.model.positions / CacheShape::BLOCK_SIZE;
-    if low >= high || !fits_blocks(low) {
-        return None;
-    }
-    // Bisection: `low` fits, and no number of blocks above `high` does.
-    while low < high {
-        let middle = low + (high - low).div_ceil(2);
-        if fits_blocks(middle) {
-            low = middle;
-        } else {
-            high = middle - 1;
-        }
-    }
-    Some(Change::Context {
-        positions: low * CacheShape::BLOCK_SIZE,
-    })
+        fits(&Request { model, ..*request })
+    });
+    let positions = *contexts[..fitting].last()?;
+    Some(Change::Context { positions })
 }
 
 /// Finds the largest other format that fits.
@@ -87,26 +69,20 @@ fn more_gpus(request: &Request<'_>) -> Option<Change> {
     let entries = request.devices.iter().enumerate();
     let gpus = entries.filter(|(_, device)| device.kind != DeviceKind::Cpu);
     let (like, template) = gpus.max_by_key(|(index, gpu)| (gpu.free, Reverse(*index)))?;
-    let ordinals = request
-        .devices
-        .iter()
-        .filter_map(|device| match device.kind {
-            DeviceKind::Gpu { ordinal } => Some(ordinal),
-            DeviceKind::Cpu => None,
-        });
-    let unused = ordinals.max()?.saturating_add(1);
     let mut devices = request.devices.to_vec();
     (1..=MAX_ADDED_GPUS).find_map(|count| {
-        let ordinal = unused.saturating_add(count - 1);
+        // Ordinals that no machine has.
+        let ordinal = usize::MAX - count;
         devices.push(Device {
             kind: DeviceKind::Gpu { ordinal },
             ..template.clone()
         });
-        let extended = Request {
-            devices: &devices,
+        let devices = &devices;
+        fits(&Request {
+            devices,
             ..*request
-        };
-        fits(&extended).then_some(Change::MoreGpus { count, like })
+        })
+        .then_some(Change::MoreGpus { count, like })
     })
 }
 
@@ -116,15 +92,15 @@ fn cpu(request: &Request<'_>) -> Option<Change> {
     if request.devices.iter().any(is_cpu) {
         return None;
     }
-    let devices = [request.devices, &[UNLIMITED_CPU]].concat();
-    let request = Request {
-        devices: &devices,
+    let devices = &[request.devices, &[UNLIMITED_CPU]].concat()[..];
+    let placement = Division::new(&Request {
+        devices,
         ..*request
-    };
-    let placement = Division::new(&request).placement();
+    })
+    .placement();
     let stage = placement.stages.last()?;
-    (stage.device == devices.len() - 1).then(|| Change::Cpu {
+    (stage.device == request.devices.len()).then(|| Change::Cpu {
         layers: stage.layers.len(),
-        bytes: stage.needed(),
+        bytes: stage.memory.needed(),
     })
 }

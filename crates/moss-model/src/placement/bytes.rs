@@ -1,5 +1,7 @@
 //! Sizes of a network's parts in bytes, the basis of every placement.
 
+use std::ops::Range;
+
 use moss_cuda::{DECODE_SPLIT, MAX_GEMV_TOKENS};
 
 use crate::{
@@ -36,32 +38,25 @@ impl ModelBytes {
         dtype: ComputeDtype,
     ) -> Self {
         // Scale and zero point of a group take four bytes, instead of two for the stored scale.
-        let stored = |prefix: &str| {
-            source
-                .stored_bytes(prefix, false)
-                .saturating_add(source.stored_bytes(prefix, true))
-        };
-        let embedding = source.stored_bytes(names::EMBEDDING, false);
-        let bias = source.stored_bytes(&format!("{}.bias", names::LM_HEAD), false);
-        let head = match stored(names::LM_HEAD) {
+        let stored = |prefix: &str| sum([false, true].map(|is| source.stored_bytes(prefix, is)));
+        let plain = |prefix: &str| source.stored_bytes(prefix, false);
+        let embedding = plain(names::EMBEDDING);
+        let bias = plain(&format!("{}.bias", names::LM_HEAD));
+        let mut head = stored(names::LM_HEAD);
+        if head == 0 || head == bias && source.synthetic_format().is_none() {
             // The embedding serves as lm_head; the last stage has a copy.
-            head if head == 0 || head == bias && source.synthetic_format().is_none() => {
-                head.saturating_add(embedding)
-            }
-            head => head,
-        };
+            head = head.saturating_add(embedding);
+        }
         let layout = config.block().head_layout();
-        let stride = product([layout.stride(), layout.num_heads]);
         Self {
             layers: (0..config.num_layers)
                 .map(|layer| stored(&names::layer_prefix(layer)))
                 .collect(),
             embedding,
-            head: head
-                .saturating_add(source.stored_bytes(&format!("{}.", names::FINAL_NORM), false)),
-            cache_per_position: stride.saturating_mul(2 * dtype.bytes() as u64),
+            head: head.saturating_add(plain(&format!("{}.", names::FINAL_NORM))),
+            cache_per_position: product([2, layout.stride(), layout.num_heads, dtype.bytes()]),
             positions: cache.positions(),
-            workspace: workspace(config).saturating_add(MARGIN),
+            workspace: workspace(config),
         }
     }
 
@@ -72,12 +67,8 @@ impl ModelBytes {
         cache: CacheShape,
         dtype: ComputeDtype,
     ) -> Self {
-        Self::of(
-            &RandomWeights::new(config.clone(), format),
-            config,
-            cache,
-            dtype,
-        )
+        let source = RandomWeights::new(config.clone(), format);
+        Self::of(&source, config, cache, dtype)
     }
 
     /// Returns the bytes of keys and values of a layer.
@@ -85,25 +76,66 @@ impl ModelBytes {
         self.cache_per_position
             .saturating_mul(self.positions as u64)
     }
+
+    /// Returns the memory of a stage with `layers` on a device with `free` bytes, with the embedding
+    /// in host memory.
+    pub(super) fn stage(&self, layers: &Range<usize>, free: u64) -> MemoryPlan {
+        let is_last = layers.end == self.layers.len();
+        let head = if is_last { self.head } else { 0 };
+        MemoryPlan {
+            weights: sum(self.layers[layers.clone()].iter().copied().chain([head])),
+            embedding: 0,
+            cache: self.cache_per_layer().saturating_mul(layers.len() as u64),
+            workspace: self.workspace,
+            free,
+        }
+    }
+}
+
+/// The use of a device's memory by a stage, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct MemoryPlan {
+    /// Weights of blocks, final norm and lm_head, in the kernels' layout.
+    pub weights: u64,
+    /// The embedding; 0 if it stays in host memory, from which a token reads one row.
+    pub embedding: u64,
+    /// Keys and values.
+    pub cache: u64,
+    /// Activations, scratch and libraries.
+    pub workspace: u64,
+    /// Free memory of the device.
+    pub free: u64,
+}
+
+impl MemoryPlan {
+    /// Returns the total bytes.
+    pub fn needed(&self) -> u64 {
+        sum([self.weights, self.embedding, self.cache, self.workspace])
+    }
+
+    /// Returns the bytes that a token reads with a full KV cache.
+    pub(super) fn read(&self) -> u64 {
+        self.weights.saturating_add(self.cache)
+    }
+}
+
+/// Computes a sum, saturated at `u64::MAX`.
+pub(super) fn sum(terms: impl IntoIterator<Item = u64>) -> u64 {
+    terms.into_iter().fold(0, u64::saturating_add)
 }
 
 /// Returns the bytes of the activations of a micro-batch, of the logits of the tokens that pass
-/// through lm_head together, and of the partial results of decode attention.
+/// through lm_head together, and of the partial results of decode attention, with a margin.
 fn workspace(config: &MossConfig) -> u64 {
-    let [hidden, inner, vocab] =
-        [config.hidden_size, config.inner_size, config.vocab_size].map(|n| n as u64);
-    let sum = |terms: &[(u64, u64)]| {
-        terms.iter().fold(0u64, |sum, (factor, size)| {
-            sum.saturating_add(factor.saturating_mul(*size))
-        })
-    };
-    let row = sum(&[(4 + 2 * (2 + 2), hidden), (2, inner)]);
+    let (hidden, inner) = (config.hidden_size, config.inner_size);
     let layout = config.block().head_layout();
     let splits = config.context_length.div_ceil(DECODE_SPLIT);
-    let attention = product([layout.num_heads, layout.stride() + 2]).saturating_mul(splits as u64);
-    sum(&[
-        (MAX_BATCH_TOKENS as u64, row),
-        (4 * MAX_GEMV_TOKENS as u64, vocab),
-        (4 * MAX_GEMV_TOKENS as u64, attention),
+    let partial = [layout.num_heads, layout.stride() + 2, splits];
+    sum([
+        product([MAX_BATCH_TOKENS, 4 + 2 * (2 + 2), hidden]),
+        product([MAX_BATCH_TOKENS, 2, inner]),
+        product([4, MAX_GEMV_TOKENS, config.vocab_size]),
+        product(partial).saturating_mul(4 * MAX_GEMV_TOKENS as u64),
+        MARGIN,
     ])
 }

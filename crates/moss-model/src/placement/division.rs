@@ -1,150 +1,103 @@
 //! A division of the layers among the devices, its shortfalls, and the placement made of it.
 
+use std::ops::Range;
+
 use super::{
-    Device, LeftOut, Note, Placement, PlacementError, Request, Shortfall, Stage,
-    search::{Problem, spans},
+    DeviceKind, LeftOut, Note, Placement, Request, Shortfall, Stage, bytes::sum, search::best,
 };
-
-/// Maximum entries of the device list, more than any host has GPUs.
-const MAX_DEVICES: usize = 128;
-
-/// Checks for requests that no division can satisfy.
-pub(super) fn check(request: &Request<'_>) -> Result<(), PlacementError> {
-    let (devices, layers) = (request.devices, request.model.layers.len());
-    if devices.is_empty() {
-        return Err(PlacementError::NoDevices);
-    }
-    if devices.len() > MAX_DEVICES {
-        return Err(PlacementError::TooManyDevices {
-            found: devices.len(),
-            expected: MAX_DEVICES,
-        });
-    }
-    if layers == 0 {
-        return Err(PlacementError::NoLayers);
-    }
-    let is_valid = |device: &&Device| device.bandwidth > 0.0 && device.bandwidth.is_finite();
-    if let Some(device) = devices.iter().find(|device| !is_valid(device)) {
-        return Err(PlacementError::Bandwidth {
-            device: device.name.clone(),
-            found: device.bandwidth,
-        });
-    }
-    let Some(counts) = request.layers_per_device else {
-        return Ok(());
-    };
-    if counts.len() != devices.len() {
-        return Err(PlacementError::Counts {
-            found: counts.len(),
-            expected: devices.len(),
-        });
-    }
-    if let Some(device) = counts.iter().position(|count| *count == 0) {
-        return Err(PlacementError::Empty { device });
-    }
-    let sum = counts.iter().copied().fold(0, usize::saturating_add);
-    if sum != layers {
-        return Err(PlacementError::Sum {
-            found: sum,
-            expected: layers,
-        });
-    }
-    Ok(())
-}
 
 /// The requested or the best division of the layers.
 pub(super) struct Division<'a> {
     request: &'a Request<'a>,
-    problem: Problem<'a>,
     /// Layers of each entry of the device list.
     counts: Vec<usize>,
 }
 
 impl<'a> Division<'a> {
     pub(super) fn new(request: &'a Request<'a>) -> Self {
-        let problem = Problem::new(request);
-        let counts = request
-            .layers_per_device
-            .map_or_else(|| problem.best(), <[usize]>::to_vec);
-        Self {
-            request,
-            problem,
-            counts,
-        }
+        let requested = request.layers_per_device.map(<[usize]>::to_vec);
+        let counts = requested.unwrap_or_else(|| best(request));
+        Self { request, counts }
     }
 
-    /// Returns true if every device has enough memory.
-    pub(super) fn fits(&self) -> bool {
-        self.shortfalls().is_empty()
+    /// Returns the layers of an entry.
+    fn layers(&self, entry: usize) -> Range<usize> {
+        let start = self.counts[..entry].iter().sum();
+        start..start + self.counts[entry]
+    }
+
+    /// Returns the bytes in use of the device of `entry`, without the embedding.
+    fn used(&self, entry: usize) -> u64 {
+        let layers = self.request.entries(entry).map(|entry| self.layers(entry));
+        let stages = layers.filter(|layers| !layers.is_empty());
+        sum(stages.map(|layers| self.request.model.stage(&layers, 0).needed()))
     }
 
     /// Returns the devices with too little memory.
     pub(super) fn shortfalls(&self) -> Vec<Shortfall> {
-        let used = self.problem.used(&self.counts).into_iter().enumerate();
-        let lacking = used.filter(|(device, needed)| *needed > self.problem.free[*device]);
-        let shortfall = |(device, needed): (usize, u64)| {
-            let free = self.problem.free[device];
-            let entries = self.problem.first_entry.iter().zip(&self.counts);
-            let layers = entries.filter(|(first, _)| **first == device);
-            Shortfall {
+        let request = self.request;
+        let shortfall = |device: usize| {
+            let (needed, free) = (self.used(device), request.free(device));
+            let is_first = request.entries(device).next() == Some(device);
+            let counts = request.entries(device).map(|entry| self.counts[entry]);
+            (is_first && needed > free).then(|| Shortfall {
                 device,
-                name: self.request.devices[device].name.clone(),
-                layers: layers.map(|(_, count)| count).sum(),
+                name: request.devices[device].name.clone(),
+                layers: counts.sum(),
                 needed,
                 free,
                 missing: needed - free,
-            }
+            })
         };
-        lacking.map(shortfall).collect()
+        (0..self.counts.len()).filter_map(shortfall).collect()
     }
 
     pub(super) fn placement(&self) -> Placement {
-        let (problem, model) = (&self.problem, self.request.model);
-        let spans = spans(&self.counts);
-        let mut used = problem.used(&self.counts);
-        let mut embedding = 0;
-        if let Some((entry, _)) = spans.first() {
-            let used = &mut used[problem.first_entry[*entry]];
-            if model.embedding <= problem.free[*entry].saturating_sub(*used) {
-                embedding = model.embedding;
-                *used = used.saturating_add(embedding);
-            }
-        }
-        let stages: Vec<Stage> = spans
-            .into_iter()
-            .map(|(entry, layers)| Stage {
-                device: entry,
-                has_embedding: layers.start == 0,
-                has_head: layers.end == model.layers.len(),
-                weights: problem.weights(&layers),
-                embedding: if layers.start == 0 { embedding } else { 0 },
-                cache: model.cache_per_layer().saturating_mul(layers.len() as u64),
-                workspace: model.workspace,
-                free_after: problem.free[entry].saturating_sub(used[problem.first_entry[entry]]),
-                layers,
+        let request = self.request;
+        let entries = (0..self.counts.len()).filter(|entry| self.counts[*entry] > 0);
+        let mut stages: Vec<Stage> = entries
+            .map(|entry| {
+                let (layers, free) = (self.layers(entry), request.free(entry));
+                Stage {
+                    device: entry,
+                    has_embedding: layers.start == 0,
+                    has_head: layers.end == request.model.layers.len(),
+                    memory: request.model.stage(&layers, free),
+                    free_after: free.saturating_sub(self.used(entry)),
+                    layers,
+                }
             })
             .collect();
+        if stages[0].free_after >= request.model.embedding {
+            stages[0].memory.embedding = request.model.embedding;
+            let first = request.devices[stages[0].device].kind;
+            let is_same = |stage: &&mut Stage| request.devices[stage.device].kind == first;
+            for stage in stages.iter_mut().filter(is_same) {
+                stage.free_after -= request.model.embedding;
+            }
+        }
         let notes = self.notes(&stages);
         Placement { stages, notes }
     }
 
     fn notes(&self, stages: &[Stage]) -> Vec<Note> {
-        let counts = self.counts.iter().enumerate();
-        let mut notes: Vec<Note> = counts
-            .filter(|(_, count)| **count == 0)
-            .map(|(device, _)| Note::LeftOut {
+        let Request { model, devices, .. } = *self.request;
+        let left_out = (0..devices.len()).filter(|entry| self.counts[*entry] == 0);
+        let mut notes: Vec<Note> = left_out
+            .map(|device| Note::LeftOut {
                 device,
                 why: self.why_left_out(device),
             })
             .collect();
-        let is_cpu = |stage: &&Stage| self.problem.is_cpu(stage.device);
-        let on_host = |stage: &Stage| stage.embedding == 0 && !is_cpu(&stage);
-        if self.request.model.embedding > 0 && stages.first().is_some_and(on_host) {
+        let first = &stages[0];
+        let is_cpu = devices[first.device].kind == DeviceKind::Cpu;
+        if first.memory.embedding < model.embedding && !is_cpu {
             notes.push(Note::EmbeddingOnHost);
         }
-        let seconds = |stage: &Stage| stage.token_seconds(&self.request.devices[stage.device], 1.0);
-        let on_cpu = || stages.iter().filter(is_cpu);
-        if self.problem.has_gpu && on_cpu().next().is_some() {
+        let seconds = |stage: &Stage| stage.token_seconds(&devices[stage.device], 1.0);
+        let is_fallback = |stage: &&Stage| self.request.is_fallback(stage.device);
+        let on_cpu = || stages.iter().filter(is_fallback);
+        if on_cpu().next().is_some() {
             notes.push(Note::OnCpu {
                 layers: on_cpu().map(|stage| stage.layers.len()).sum(),
                 seconds: on_cpu().map(seconds).sum(),
@@ -155,15 +108,12 @@ impl<'a> Division<'a> {
     }
 
     fn why_left_out(&self, entry: usize) -> LeftOut {
-        let Request { model, devices, .. } = self.request;
-        let layers = 0..model.layers.len();
-        let smallest = layers.map(|layer| self.problem.needed(&(layer..layer + 1)));
-        if self.problem.has_gpu && self.problem.is_cpu(entry) {
+        let Request { model, devices, .. } = *self.request;
+        let single = (0..model.layers.len()).map(|layer| model.stage(&(layer..layer + 1), 0));
+        let smallest = single.map(|stage| stage.needed()).min();
+        if self.request.is_fallback(entry) {
             LeftOut::NotNeeded
-        } else if smallest
-            .min()
-            .is_some_and(|bytes| bytes > devices[entry].free)
-        {
+        } else if smallest > Some(devices[entry].free) {
             LeftOut::TooSmall
         } else if devices.len() > model.layers.len() {
             LeftOut::NoLayersLeft

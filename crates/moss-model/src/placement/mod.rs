@@ -13,7 +13,7 @@ mod error;
 mod plan;
 mod search;
 
-pub use bytes::ModelBytes;
+pub use bytes::{MemoryPlan, ModelBytes};
 pub use error::{Change, PlacementError, Shortfall};
 pub use plan::{Device, DeviceKind, LeftOut, Note, Placement, Request, Stage};
 
@@ -23,20 +23,21 @@ use division::Division;
 ///
 /// Every entry of the device list gets consecutive layers or none, in the order of the list and
 /// within the free memory of its device. With GPUs and `cpu`, as little work as possible is left to
-/// the CPU. Then the slowest stage is as fast as possible, and then the times are as even as
-/// possible. A device that is listed several times runs several stages within its memory.
+/// the CPU. Then the slowest stage is as fast as possible, then the second slowest, and so on. A
+/// device that is listed several times runs several stages within its memory.
 ///
 /// # Errors
 /// [`PlacementError::DoesNotFit`] with the missing bytes of each device; other variants for invalid
 /// requests.
 pub fn place(request: &Request<'_>) -> Result<Placement, PlacementError> {
-    division::check(request)?;
+    request.check()?;
     let division = Division::new(request);
-    if division.fits() {
+    let shortfalls = division.shortfalls();
+    if shortfalls.is_empty() {
         return Ok(division.placement());
     }
     Err(PlacementError::DoesNotFit {
-        shortfalls: division.shortfalls(),
+        shortfalls,
         changes: advice::changes(request),
     })
 }

@@ -2,8 +2,11 @@
 
 use std::ops::Range;
 
-use super::ModelBytes;
+use super::{MemoryPlan, ModelBytes, PlacementError};
 use crate::WeightFormat;
+
+/// Maximum entries of the device list, more than any host has GPUs.
+const MAX_DEVICES: usize = 128;
 
 /// A kind of device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +47,70 @@ pub struct Request<'a> {
     pub other_formats: &'a [(WeightFormat, ModelBytes)],
 }
 
+impl Request<'_> {
+    /// Checks for requests that no division can satisfy.
+    pub(super) fn check(&self) -> Result<(), PlacementError> {
+        let (devices, layers) = (self.devices, self.model.layers.len());
+        if devices.is_empty() {
+            return Err(PlacementError::NoDevices);
+        }
+        if devices.len() > MAX_DEVICES {
+            return Err(PlacementError::TooManyDevices {
+                found: devices.len(),
+                expected: MAX_DEVICES,
+            });
+        }
+        if layers == 0 {
+            return Err(PlacementError::NoLayers);
+        }
+        let is_valid = |device: &&Device| device.bandwidth > 0.0 && device.bandwidth.is_finite();
+        if let Some(device) = devices.iter().find(|device| !is_valid(device)) {
+            return Err(PlacementError::Bandwidth {
+                device: device.name.clone(),
+                found: device.bandwidth,
+            });
+        }
+        let Some(counts) = self.layers_per_device else {
+            return Ok(());
+        };
+        if counts.len() != devices.len() {
+            return Err(PlacementError::Counts {
+                found: counts.len(),
+                expected: devices.len(),
+            });
+        }
+        if let Some(device) = counts.iter().position(|count| *count == 0) {
+            return Err(PlacementError::Empty { device });
+        }
+        let sum = counts.iter().copied().fold(0, usize::saturating_add);
+        if sum != layers {
+            return Err(PlacementError::Sum {
+                found: sum,
+                expected: layers,
+            });
+        }
+        Ok(())
+    }
+
+    /// Returns the entries of the device of `entry`, which share its memory.
+    pub(super) fn entries(&self, entry: usize) -> impl Iterator<Item = usize> {
+        let kind = self.devices[entry].kind;
+        (0..self.devices.len()).filter(move |other| self.devices[*other].kind == kind)
+    }
+
+    /// Returns the free bytes of the device of `entry`.
+    pub(super) fn free(&self, entry: usize) -> u64 {
+        let free = self.entries(entry).map(|entry| self.devices[entry].free);
+        free.min().unwrap_or(0)
+    }
+
+    /// Returns true for a CPU next to GPUs, which runs what does not fit them.
+    pub(super) fn is_fallback(&self, entry: usize) -> bool {
+        let is_cpu = |device: &Device| device.kind == DeviceKind::Cpu;
+        is_cpu(&self.devices[entry]) && !self.devices.iter().all(is_cpu)
+    }
+}
+
 /// Consecutive layers on a device.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stage {
@@ -55,32 +122,17 @@ pub struct Stage {
     pub has_embedding: bool,
     /// The stage has the final norm and lm_head.
     pub has_head: bool,
-    /// Bytes of weights of its layers, final norm and lm_head.
-    pub weights: u64,
-    /// Bytes of the embedding on the device; 0 if it stays in host memory, from which a token reads
-    /// one row.
-    pub embedding: u64,
-    /// Bytes of keys and values.
-    pub cache: u64,
-    /// Bytes of activations, scratch and libraries.
-    pub workspace: u64,
+    /// Its memory.
+    pub memory: MemoryPlan,
     /// Free bytes of its device when all stages are loaded.
     pub free_after: u64,
 }
 
 impl Stage {
-    /// Returns the bytes that the stage needs on its device.
-    pub fn needed(&self) -> u64 {
-        self.weights
-            .saturating_add(self.embedding)
-            .saturating_add(self.cache)
-            .saturating_add(self.workspace)
-    }
-
     /// Returns the minimum time per token in seconds: the bytes read divided by the bandwidth, with
     /// `share` of the KV cache in use (from 0 to 1).
     pub fn token_seconds(&self, device: &Device, share: f64) -> f64 {
-        (self.weights as f64 + self.cache as f64 * share) / device.bandwidth
+        (self.memory.weights as f64 + self.memory.cache as f64 * share) / device.bandwidth
     }
 }
 

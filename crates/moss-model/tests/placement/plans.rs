@@ -32,7 +32,7 @@ fn the_last_of_four_equal_gpus_gets_fewer_layers_because_of_the_head() {
     let model = moon(WeightFormat::F16, 2048);
     let placement = place(&request(&model, &t4s(4))).unwrap();
     assert_eq!(counts(&placement), [9, 9, 9, 7]);
-    assert!(placement.notes.is_empty() && placement.stages[0].embedding == model.embedding);
+    assert!(placement.notes.is_empty() && placement.stages[0].memory.embedding == model.embedding);
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn the_embedding_stays_in_host_memory_if_it_does_not_fit() {
     let needed = 10 + 10 + 5 + 1;
     let exact = [gpu(0, needed, 1.0)];
     let placement = place(&request(&model, &exact)).unwrap();
-    assert!(placement.embedding_on_host() && placement.stages[0].embedding == 0);
+    assert!(placement.embedding_on_host() && placement.stages[0].memory.embedding == 0);
     let roomy = [gpu(0, needed + 5, 1.0)];
     let placement = place(&request(&model, &roomy)).unwrap();
     assert!(!placement.embedding_on_host() && placement.stages[0].free_after == 0);

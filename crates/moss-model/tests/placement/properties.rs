@@ -70,22 +70,22 @@ fn read(model: &ModelBytes, layers: &Range<usize>) -> u64 {
         + head
 }
 
-/// Returns the bytes that the CPU reads if there are GPUs, and the time of the slowest stage in
-/// nanoseconds.
-fn cost(model: &ModelBytes, devices: &[Device], stages: &[(usize, Range<usize>)]) -> (u64, u64) {
+/// Bytes that the CPU reads if there are GPUs, and nanoseconds of the stages, slowest first.
+type Cost = (u64, Vec<u64>);
+
+fn cost(model: &ModelBytes, devices: &[Device], stages: &[(usize, Range<usize>)]) -> Cost {
     let on_cpu = stages
         .iter()
         .filter(|(device, _)| has_gpu(devices) && devices[*device].kind == DeviceKind::Cpu);
     let time = |(device, layers): &(usize, Range<usize>)| {
         (read(model, layers) as f64 / devices[*device].bandwidth * 1e9).round() as u64
     };
-    (
-        on_cpu.map(|(_, layers)| read(model, layers)).sum(),
-        stages.iter().map(time).max().unwrap_or(0),
-    )
+    let mut times: Vec<u64> = stages.iter().map(time).collect();
+    times.sort_by(|a, b| b.cmp(a));
+    (on_cpu.map(|(_, layers)| read(model, layers)).sum(), times)
 }
 
-fn cost_of(model: &ModelBytes, devices: &[Device], placement: &Placement) -> (u64, u64) {
+fn cost_of(model: &ModelBytes, devices: &[Device], placement: &Placement) -> Cost {
     let stages: Vec<_> = placement
         .stages
         .iter()
@@ -107,19 +107,21 @@ fn fits(model: &ModelBytes, devices: &[Device], stages: &[(usize, Range<usize>)]
 }
 
 /// Returns the smallest cost of all divisions that fit, by exhaustive search.
-fn best_of_all(model: &ModelBytes, devices: &[Device]) -> Option<(u64, u64)> {
+fn best_of_all(model: &ModelBytes, devices: &[Device]) -> Option<Cost> {
     fn go(
         model: &ModelBytes,
         devices: &[Device],
         device: usize,
         start: usize,
         stages: &mut Vec<(usize, Range<usize>)>,
-        best: &mut Option<(u64, u64)>,
+        best: &mut Option<Cost>,
     ) {
         if device == devices.len() {
             if start == model.layers.len() && fits(model, devices, stages) {
                 let found = cost(model, devices, stages);
-                *best = Some(best.map_or(found, |best| best.min(found)));
+                if best.as_ref().is_none_or(|best| found < *best) {
+                    *best = Some(found);
+                }
             }
             return;
         }
@@ -158,13 +160,13 @@ proptest! {
         prop_assert_eq!(layer, model.layers.len());
         for device in &devices {
             let here = placement.stages.iter().filter(|stage| devices[stage.device].kind == device.kind);
-            let used: u64 = here.clone().map(moss_model::placement::Stage::needed).sum();
+            let used: u64 = here.clone().map(|stage| stage.memory.needed()).sum();
             prop_assert!(used <= device.free);
             for stage in here {
                 prop_assert_eq!(stage.free_after, device.free - used);
             }
         }
-        let weights: u64 = placement.stages.iter().map(|stage| stage.weights).sum();
+        let weights: u64 = placement.stages.iter().map(|stage| stage.memory.weights).sum();
         prop_assert_eq!(weights, model.layers.iter().sum::<u64>() + model.head);
         let left_out = placement.notes.iter().filter(|note| matches!(note, Note::LeftOut { .. })).count();
         prop_assert_eq!(left_out + placement.stages.len(), devices.len());

@@ -66,10 +66,10 @@ impl Report<'_> {
     fn row(&self, index: usize, stage: &Stage) -> [String; 8] {
         let layers = format!("{}–{}", stage.layers.start, stage.layers.end - 1);
         let [weights, embedding, cache, workspace, free] = [
-            stage.weights,
-            stage.embedding,
-            stage.cache,
-            stage.workspace,
+            stage.memory.weights,
+            stage.memory.embedding,
+            stage.memory.cache,
+            stage.memory.workspace,
             stage.free_after,
         ]
         .map(bytes);
@@ -111,8 +111,8 @@ impl Report<'_> {
         let stage = |stage: &Stage| {
             json!({
                 "device": self.devices.get(stage.device).map(label), "layers": [stage.layers.start, stage.layers.end],
-                "weights": stage.weights, "embedding": stage.embedding, "cache": stage.cache,
-                "workspace": stage.workspace, "free_after": stage.free_after,
+                "weights": stage.memory.weights, "embedding": stage.memory.embedding, "cache": stage.memory.cache,
+                "workspace": stage.memory.workspace, "free_after": stage.free_after,
             })
         };
         let note = |note: &Note| placement_note(note, &self.names()).to_string();

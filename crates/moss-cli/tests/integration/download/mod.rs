@@ -72,7 +72,7 @@ fn offline_overrides_every_other_flag() {
         assert_eq!(out.status.code(), Some(1));
         let notes = text(&out.stderr);
         assert!(
-            notes.contains("offline") && notes.contains("./fnlp/NAME"),
+            notes.contains("offline") && notes.contains(&format!("./fnlp/{SHORT} ")),
             "{notes}"
         );
     }
