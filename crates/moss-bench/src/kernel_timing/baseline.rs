@@ -6,9 +6,6 @@ use moss_weights::{KernelError, synthetic::noise};
 
 use super::{median::median, network::SPEC, times::KernelTime};
 
-/// Products per measurement.
-const RUNS: usize = 8;
-
 /// Dense weights of the sizes of [qkv_proj | fc_in] and [out_proj | fc_out]. Each is several times
 /// larger than an L2 cache, so one layer suffices.
 pub(super) struct Baseline<'a> {
@@ -61,10 +58,11 @@ impl<'a> Baseline<'a> {
                     values: &x,
                     stride: inputs,
                 };
+                // As many as of the other products: the clocks fall under load.
                 let run = || -> Result<(), KernelError> {
-                    (0..RUNS).try_for_each(|_| self.gpu.cublas_product(linear, x, n, &y))
+                    (0..calls).try_for_each(|_| self.gpu.cublas_product(linear, x, n, &y))
                 };
-                let seconds = median(|| Ok(self.gpu.time(run)? / RUNS as f64))?;
+                let seconds = median(|| Ok(self.gpu.time(run)? / calls as f64))?;
                 Ok(KernelTime {
                     kernel,
                     calls,

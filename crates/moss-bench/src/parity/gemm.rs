@@ -15,7 +15,7 @@ const TOKENS: [usize; 15] = [
     1, 2, 7, 15, 16, 17, 63, 64, 65, 127, 128, 129, 192, 257, 512,
 ];
 const OUTPUTS: [usize; 5] = [16, 48, 176, 192, 208];
-const INPUTS: [usize; 4] = [64, 100, 192, 320];
+const INPUTS: [usize; 4] = [64, 104, 192, 320];
 
 /// Numbers of heads and their sizes: 48, 144, 192, 240 and 576 outputs of qkv_proj.
 const HEADS: [(usize, usize); 5] = [(4, 4), (4, 12), (4, 16), (4, 20), (12, 16)];
