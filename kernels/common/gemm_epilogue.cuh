@@ -60,7 +60,7 @@ __device__ __forceinline__ HeadGroup find_head_group(const Heads& to, u32 r) {
             part | u32(r < 3 * to.hidden) << 2 | lane / 2 << 3};
 }
 
-// Stores outputs of qkv_proj if heads are no multiple of 8 wide, pair by pair.
+// Stores outputs of qkv_proj pair by pair, for heads whose width is not a multiple of 8.
 template <u32 J> __device__ __forceinline__ void store_narrow_heads(const Heads& to, u32 n,
                                                                     u32 token, u32 output,
                                                                     const float (&c)[4 * J]) {

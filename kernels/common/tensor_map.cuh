@@ -3,9 +3,9 @@
 #include "layouts.cuh"
 #include "types.cuh"
 
-// A CUtensorMap, which the driver encodes (crates/moss-cuda/src/tensor_map.rs). All maps here are of
-// f16 with the 128-byte swizzle of common/wgmma.cuh; elements outside the tensor are read as zero.
-// Mirrored by `TensorMap` in crates/moss-cuda/src/args.
+// A CUtensorMap, which the driver encodes (crates/moss-cuda/src/tensor_map.rs). All maps here are
+// of f16 with the 128-byte swizzle of common/wgmma.cuh; elements outside the tensor are read as
+// zero. Mirrored by `TensorMap` in crates/moss-cuda/src/args.
 struct alignas(64) TensorMap {
     u64 words[16];
 };

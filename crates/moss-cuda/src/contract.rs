@@ -69,3 +69,35 @@ pub(crate) fn count(op: &'static str, arg: &'static str, n: usize) -> Result<u32
         rule: Rule::Below(1 << 32),
     })
 }
+
+/// Returns the bytes of `len` values.
+///
+/// # Errors
+/// [`KernelError::Argument`] if they exceed the address space.
+pub(crate) fn bytes_of<T>(op: &'static str, len: usize) -> Result<usize, KernelError> {
+    let bytes = len.checked_mul(size_of::<T>());
+    bytes
+        .filter(|bytes| isize::try_from(*bytes).is_ok())
+        .ok_or(KernelError::Argument {
+            op,
+            arg: "len",
+            found: len,
+            rule: Rule::Addressable,
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_that_exceed_the_address_space_are_errors() {
+        assert_eq!(bytes_of::<u32>("x", 3).ok(), Some(12));
+        for len in [(1 << 62) + 1, usize::MAX, 1 << 61] {
+            assert!(matches!(
+                bytes_of::<u32>("x", len),
+                Err(KernelError::Argument { arg: "len", .. })
+            ));
+        }
+    }
+}

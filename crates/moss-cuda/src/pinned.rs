@@ -9,8 +9,7 @@ use crate::{
     address::{In, Out},
     args,
     buffer::{Buffer, View},
-    contract::{During, rule},
-    device::bytes_of,
+    contract::{During, bytes_of, rule},
     device_id::DeviceId,
     page_locked::PageLocked,
 };
