@@ -1,6 +1,6 @@
-// attention_decode_{16,32,64,128,256}: softmax(q k^T * scale) v for one query per sequence over the
-// paged KV cache. The keys are split over thread blocks (flash-decoding). The last block of a head
-// to finish combines the partial results, in the order of the keys.
+// attention_decode_{16,32,64,128,256}: softmax(q k^T * scale) v for one query per generated
+// token over the paged KV cache. The keys are split over thread blocks (flash-decoding). The last
+// block of a head to finish combines the partial results, in the order of the keys.
 //
 //   q             f16 [tokens, heads, stride], zero past head_dim
 //   keys, values  f16 [blocks, heads, 16, stride]

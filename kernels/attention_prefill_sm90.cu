@@ -8,12 +8,12 @@
 //         keys and values f16 [blocks * heads * 16, stride], boxes of 16 x 64
 //   stride  a multiple of 8, at most the number in the kernel's name
 //   The token at position p attends to positions 0..=p, which must be in the cache. A result has the
-//   same bits in any tile, but a non-finite key or value also affects the earlier tokens of its tile.
+//   same bits in any tile, but a non-finite value also affects the earlier tokens of its tile.
 //   grid (num_tiles, heads)   block 384   shared 50, 98 and 194 KB   sm_90a
 //   One warp copies queries, keys and values; two consumer warpgroups compute 64 queries each. The
 //   product of the next keys and that of these values run during the softmax.
 //   cost 4 * head_dim operations per token, head and visible position: measure it in TFLOP/s
-//   pair crates/moss-cuda/src/attention.rs
+//   pair crates/moss-cuda/src/attention_prefill.rs
 #include "common/gemm_epilogue.cuh"
 #include "common/prefill_attention_args.cuh"
 #include "common/tensor_map.cuh"

@@ -12,7 +12,7 @@
 //   A row of y has the same bits for every n, in every tile and in both tile sizes: the sums are in
 //   the order of the inputs.
 //   cost 2 n operations per weight; reads x and the weight once per tile, mostly from L2
-//   pair crates/moss-cuda/src/gemm.rs
+//   pair crates/moss-cuda/src/gemm_mma.rs
 #include "common/dequantize.cuh"
 #include "common/gemm_epilogue.cuh"
 #include "common/linear_args.cuh"

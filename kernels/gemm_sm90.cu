@@ -18,7 +18,7 @@
 //   A row of y has the same bits for every n and in every tile: the sums are in the order of the
 //   inputs within a slice, then in the order of the slices.
 //   cost 2 n operations per weight; reads x and the weight once per tile, mostly from L2
-//   pair crates/moss-cuda/src/gemm.rs
+//   pair crates/moss-cuda/src/gemm_sm90.rs
 #include "common/gemm_epilogue.cuh"
 #include "common/gemm_producer.cuh"
 #include "common/gemm_schedule.cuh"
@@ -31,7 +31,7 @@ __device__ __forceinline__ void consumer_barrier() {
 }
 
 // Waits until the earlier slices of the tile have been added.
-__device__ __forceinline__ void wait_turn(const u32* semaphore, u32 slice) {
+__device__ __forceinline__ void wait_for_slice(const u32* semaphore, u32 slice) {
     if (threadIdx.x % WARPGROUP == 0) {
         u32 now;
         do {
@@ -44,7 +44,7 @@ __device__ __forceinline__ void wait_turn(const u32* semaphore, u32 slice) {
     consumer_barrier();
 }
 
-__device__ __forceinline__ void pass_turn(u32* semaphore, u32 next) {
+__device__ __forceinline__ void release_slice(u32* semaphore, u32 next) {
     __threadfence();
     consumer_barrier();
     if (threadIdx.x == blockDim.x - 1)
@@ -148,12 +148,12 @@ template <Format F, bool RESIDUAL> struct Consumer {
             multiply(c, item, group, is_active);
             if constexpr (RESIDUAL) {
                 const bool is_last = item.slice + 1 == a.slices;
-                const bool has_turns = !schedule.has_whole_tiles();
+                const bool shares_tiles = !schedule.has_whole_tiles();
                 u32* const semaphore = a.semaphores + item.semaphore;
-                if (has_turns && item.slice > 0) wait_turn(semaphore, item.slice);
+                if (shares_tiles && item.slice > 0) wait_for_slice(semaphore, item.slice);
                 if (is_active && item.end > item.begin)
                     add_residual<J>(a.linear, token, item.output, c, is_last);
-                if (has_turns) pass_turn(semaphore, is_last ? 0 : item.slice + 1);
+                if (shares_tiles) release_slice(semaphore, is_last ? 0 : item.slice + 1);
             } else {
                 const Heads& to = a.linear.heads;
                 if (is_active && item.segment == 0) {

@@ -25,22 +25,24 @@ pub struct KnownGpu {
     bandwidth: f64,
     /// 10^12 operations per second on the tensor cores: f16 products, f32 sums, no sparsity.
     tensor: f64,
+    /// Compute capability 9.0.
+    has_wgmma: bool,
 }
 
 /// The GPUs that predictions can be made for.
 #[rustfmt::skip] // a table
 pub const KNOWN_GPUS: [KnownGpu; 11] = [
-    KnownGpu { name: "t4",        memory: 16,  check_bits: true,  display: false, bandwidth: 320.0,  tensor: 65.0 },
-    KnownGpu { name: "a10",       memory: 24,  check_bits: true,  display: false, bandwidth: 600.0,  tensor: 125.0 },
-    KnownGpu { name: "l4",        memory: 24,  check_bits: true,  display: false, bandwidth: 300.0,  tensor: 121.0 },
-    KnownGpu { name: "l40s",      memory: 48,  check_bits: true,  display: false, bandwidth: 864.0,  tensor: 362.0 },
-    KnownGpu { name: "a100-40",   memory: 40,  check_bits: false, display: false, bandwidth: 1555.0, tensor: 312.0 },
-    KnownGpu { name: "a100-80",   memory: 80,  check_bits: false, display: false, bandwidth: 2039.0, tensor: 312.0 },
-    KnownGpu { name: "h100",      memory: 80,  check_bits: false, display: false, bandwidth: 3350.0, tensor: 989.0 },
-    KnownGpu { name: "h200",      memory: 141, check_bits: false, display: false, bandwidth: 4800.0, tensor: 989.0 },
-    KnownGpu { name: "rtx2080ti", memory: 11,  check_bits: false, display: true,  bandwidth: 616.0,  tensor: 53.8 },
-    KnownGpu { name: "rtx3090",   memory: 24,  check_bits: false, display: true,  bandwidth: 936.0,  tensor: 71.0 },
-    KnownGpu { name: "rtx4090",   memory: 24,  check_bits: false, display: true,  bandwidth: 1008.0, tensor: 165.2 },
+    KnownGpu { name: "t4",        memory: 16,  check_bits: true,  display: false, bandwidth: 320.0,  tensor: 65.0, has_wgmma: false },
+    KnownGpu { name: "a10",       memory: 24,  check_bits: true,  display: false, bandwidth: 600.0,  tensor: 125.0, has_wgmma: false },
+    KnownGpu { name: "l4",        memory: 24,  check_bits: true,  display: false, bandwidth: 300.0,  tensor: 121.0, has_wgmma: false },
+    KnownGpu { name: "l40s",      memory: 48,  check_bits: true,  display: false, bandwidth: 864.0,  tensor: 362.0, has_wgmma: false },
+    KnownGpu { name: "a100-40",   memory: 40,  check_bits: false, display: false, bandwidth: 1555.0, tensor: 312.0, has_wgmma: false },
+    KnownGpu { name: "a100-80",   memory: 80,  check_bits: false, display: false, bandwidth: 2039.0, tensor: 312.0, has_wgmma: false },
+    KnownGpu { name: "h100",      memory: 80,  check_bits: false, display: false, bandwidth: 3350.0, tensor: 989.0, has_wgmma: true },
+    KnownGpu { name: "h200",      memory: 141, check_bits: false, display: false, bandwidth: 4800.0, tensor: 989.0, has_wgmma: true },
+    KnownGpu { name: "rtx2080ti", memory: 11,  check_bits: false, display: true,  bandwidth: 616.0,  tensor: 53.8, has_wgmma: false },
+    KnownGpu { name: "rtx3090",   memory: 24,  check_bits: false, display: true,  bandwidth: 936.0,  tensor: 71.0, has_wgmma: false },
+    KnownGpu { name: "rtx4090",   memory: 24,  check_bits: false, display: true,  bandwidth: 1008.0, tensor: 165.2, has_wgmma: false },
 ];
 
 /// Common GPUs that are too old for the kernels, with their compute capability.
@@ -53,6 +55,8 @@ pub struct PlannedDevice {
     pub device: Device,
     /// Peak operations per second of its tensor cores, if known.
     pub tensor_flops: Option<f64>,
+    /// Is true if prompts use the kernels for sm_90.
+    pub has_wgmma: bool,
 }
 
 impl KnownGpu {
@@ -82,6 +86,7 @@ impl KnownGpu {
                 bandwidth: self.bandwidth * 1e9,
             },
             tensor_flops: Some(self.tensor * 1e12),
+            has_wgmma: self.has_wgmma,
         }
     }
 }

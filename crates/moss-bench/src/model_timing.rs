@@ -49,7 +49,7 @@ impl ConversationTimer<'_> {
         BlockPool::new(self.model.cache_shape()).grow(&mut blocks, prompt + new)?;
         self.step(&ids, 0..1, TokenKind::Prompt, &blocks)?; // reads the weights into memory
         let times = if self.on_gpu {
-            self.step(&ids, 0..prompt, TokenKind::Prompt, &blocks)?; // libraries choose and load their kernels
+            self.step(&ids, 0..prompt, TokenKind::Prompt, &blocks)?; // loads the kernels
             GPU_PREFILLS
         } else {
             1

@@ -11,10 +11,14 @@ use crate::hardware::PlannedDevice;
 /// Tokens of the prompt whose time is predicted.
 const PROMPT: usize = 512;
 
-/// Shares of the tensor cores' peak of 989 x 10^12 operations per second that prompts of 512 tokens
-/// reach on an H100: 15.9 x 10^12 operations in 29 ms (fp16) and 58 ms (int8, int4), measured.
-const DENSE_SHARE: f64 = 0.55;
-const PACKED_SHARE: f64 = 0.27;
+/// Shares of the tensor cores' peak that prompts of 512 tokens reach, for dense and packed weights, as
+/// measured on an H200. `gemm_sm90.cu`: 15.8 x 10^12 operations in 27.6 ms (fp16) and 37.0 ms (int8),
+/// of 989 x 10^12 per second.
+const WGMMA_SHARES: [f64; 2] = [0.58, 0.43];
+
+/// `gemm_mma.cu`, by compute_75 code: the products of a layer take 2.32 ms (fp16) and 2.09 ms (int4),
+/// of the 478 x 10^12 operations per second that its instruction reaches alone.
+const MMA_SHARES: [f64; 2] = [0.42, 0.46];
 
 /// The upper bounds of a plan.
 #[derive(Debug, Clone, Copy)]
@@ -45,21 +49,26 @@ impl Prediction {
             .map(|planned| planned.device.clone())
             .collect();
         let prompt = PROMPT.min(positions);
-        let share = if is_packed { PACKED_SHARE } else { DENSE_SHARE };
+        let share = |has_wgmma: bool| {
+            let shares = if has_wgmma { WGMMA_SHARES } else { MMA_SHARES };
+            shares[usize::from(is_packed)]
+        };
         // A stage also reads its weights once.
         let prefill = |stage: &Stage| {
             let PlannedDevice {
                 device,
                 tensor_flops,
+                has_wgmma,
             } = devices.get(stage.device)?;
-            let arithmetic = stage_flops(stage, config, prompt) / ((*tensor_flops)? * share);
+            let rate = (*tensor_flops)? * share(*has_wgmma);
+            let arithmetic = stage_flops(stage, config, prompt) / rate;
             Some(arithmetic.max(stage.token_seconds(device, 0.0)))
         };
         Self {
             rate_empty: 1.0 / placement.token_seconds(&placed, 0.0),
             rate_full: 1.0 / placement.token_seconds(&placed, 1.0),
             prompt,
-            share,
+            share: share(devices.iter().all(|planned| planned.has_wgmma)),
             first_token: placement.stages.iter().map(prefill).sum(),
         }
     }

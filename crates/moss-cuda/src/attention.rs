@@ -111,8 +111,11 @@ impl SharedArgs {
             OP,
             "output stride",
             out.stride,
-            out.stride >= out_proj.input_stride(),
-            Rule::AtLeast(out_proj.input_stride()),
+            out.stride >= out_proj.input_stride() && out.stride.is_multiple_of(8),
+            Rule::AlignedAtLeast {
+                multiple: 8,
+                least: out_proj.input_stride(),
+            },
         )?;
         rule(
             OP,
@@ -154,8 +157,8 @@ impl SharedArgs {
 }
 
 impl Gpu {
-    /// Computes `softmax(q k^T / sqrt(head_dim)) v` for one token per sequence, into the input of
-    /// out_proj. The caller guarantees that block tables, token numbers and positions are valid,
+    /// Computes `softmax(q k^T / sqrt(head_dim)) v` for one query per generated token, each with
+    /// its block table, into the input of out_proj. The caller guarantees that block tables, token numbers and positions are valid,
     /// and that positions are below `max_blocks * 16`.
     ///
     /// # Errors

@@ -127,8 +127,11 @@ impl<'b> QkvRopeGelu<'b> {
             OP,
             "inner stride",
             inner_stride,
-            inner_stride >= self.fc_out.input_stride(),
-            Rule::AtLeast(self.fc_out.input_stride()),
+            inner_stride >= self.fc_out.input_stride() && inner_stride.is_multiple_of(8),
+            Rule::AlignedAtLeast {
+                multiple: 8,
+                least: self.fc_out.input_stride(),
+            },
         )?;
         let inner_bias = fc_in.bias.as_ref().ok_or(KernelError::Argument {
             op: OP,

@@ -41,7 +41,7 @@ pub(crate) struct GpuStage {
     pub(super) head: Option<Head>,
     rope: RopeOnGpu,
     pub(super) workspace: Workspace,
-    /// Decode steps by their number of sequences.
+    /// Decode steps by their number of tokens.
     pub(super) graphs: HashMap<usize, Graph>,
     /// Blocks of the cache that are mapped to memory.
     mapped_blocks: usize,

@@ -68,6 +68,7 @@ fn measured(device: Device) -> PlannedDevice {
     PlannedDevice {
         device,
         tensor_flops: None,
+        has_wgmma: false,
     }
 }
 
