@@ -1,9 +1,14 @@
-// Body of linear_{f16,int8,int4}.cu: y = W x for 1 to 64 tokens (decode, GEMV), with the epilogue
-// in the same launch.
+// Body of linear_{f16,int8,int4}.cu: y = W x of generated tokens (decode), with the epilogue in the
+// same launch.
 #pragma once
 #include "dequantize.cuh"
 #include "linear_args.cuh"
 #include "mma.cuh"
+
+// The inputs are cut into this many slices, whatever the batch and the GPU: the order of sums.
+constexpr u32 SLICES = 8;
+
+constexpr u32 MAX_COLUMNS = 64;  // tokens of a thread block
 
 // Pieces of 16 bytes per lane and block.
 template <Format F> constexpr u32 PIECES = F == Format::F16 ? 4 : F == Format::Int8 ? 2 : 1;
@@ -115,10 +120,9 @@ __device__ __forceinline__ void add_unit(const WeightUnit<F, B>& unit, const uin
 template <Format F, int NT, u32 B>
 __device__ __forceinline__ void accumulate(const Segment& s, u32 tile, u32 n, bool wait,
                                            float (&acc)[NT][4]) {
-    const u32 warp = threadIdx.x / WARP, warps = blockDim.x / WARP;
-    const u32 g = threadIdx.x % WARP / 4, t = threadIdx.x % 4;
-    const u32 units = s.blocks / B, first = units * warp / warps;
-    u32 left = units * (warp + 1) / warps - first;
+    const u32 slice = threadIdx.x / WARP, g = threadIdx.x % WARP / 4, t = threadIdx.x % 4;
+    const u32 units = s.blocks / B, first = units * slice / SLICES;
+    u32 left = units * (slice + 1) / SLICES - first;
     WeightIterator<F, B> weights(s, tile, first);
     WeightUnit<F, B> even, odd;  // double buffering: one is used while the other is loaded
     if (left > 0) even.load(weights);
@@ -127,7 +131,8 @@ __device__ __forceinline__ void accumulate(const Segment& s, u32 tile, u32 n, bo
     const uint4* x[NT];
 #pragma unroll
     for (int i = 0; i < NT; ++i) {  // columns past n repeat the last token; their sums are unused
-        const half* const token = s.x + u64(min(i * 8 + g, n - 1)) * s.x_stride;
+        const u32 column = blockIdx.y * MAX_COLUMNS + i * 8 + g;
+        const half* const token = s.x + u64(min(column, n - 1)) * s.x_stride;
         x[i] = reinterpret_cast<const uint4*>(token) + first * B * 8 + t;
     }
     if constexpr (F == Format::Int4 && NT == 4) {
@@ -148,14 +153,22 @@ __device__ __forceinline__ void accumulate(const Segment& s, u32 tile, u32 n, bo
     }
 }
 
-// A thread block computes one tile of 16 outputs. Each warp takes a part of the inputs (split-K);
-// their sums are added in a fixed order.
+// Adds the sums of the slices as a balanced tree: a device that has 4, 2 or 1 neighbouring slices
+// (tensor parallelism) has a subtree.
+__device__ __forceinline__ float sum_slices(const float* sums, u32 stride) {
+    const auto pair = [&](u32 i) { return sums[i * stride] + sums[(i + 1) * stride]; };
+    return (pair(0) + pair(2)) + (pair(4) + pair(6));
+}
+
+// A thread block computes one tile of 16 outputs of up to 64 tokens. Each warp takes a slice of the
+// inputs (split-K).
 template <Format F, int NT> __device__ __forceinline__ void linear(const LinearArgs& args) {
     constexpr u32 COLUMNS = 8 * NT, STRIDE = COLUMNS + 2;
-    __shared__ float sums[8 * 16 * STRIDE];
+    __shared__ float sums[SLICES * 16 * STRIDE];
     const u32 tile = blockIdx.x + args.tile_offset;
-    const u32 warp = threadIdx.x / WARP, warps = blockDim.x / WARP;
+    const u32 slice = threadIdx.x / WARP;
     const u32 lane = threadIdx.x % WARP, g = lane / 4, t = lane % 4;
+    const u32 first_token = blockIdx.y * MAX_COLUMNS, columns = min(args.n - first_token, COLUMNS);
     const bool second = args.first_tiles > 0 && tile >= args.first_tiles;  // a tile of segments[1]
     float acc[NT][4] = {};
     griddepcontrol_launch_dependents();
@@ -172,7 +185,7 @@ template <Format F, int NT> __device__ __forceinline__ void linear(const LinearA
             accumulate<F, NT, 1>(s, segment_tile, args.n, i == 0, acc);
         }
     }
-    float* own_sums = sums + warp * 16 * STRIDE;
+    float* own_sums = sums + slice * 16 * STRIDE;
 #pragma unroll
     for (int i = 0; i < NT; ++i) {
         float* at = own_sums + g * STRIDE + i * 8 + 2 * t;
@@ -180,13 +193,11 @@ template <Format F, int NT> __device__ __forceinline__ void linear(const LinearA
         at[8 * STRIDE] = acc[i][2], at[8 * STRIDE + 1] = acc[i][3];
     }
     __syncthreads();
-    for (u32 i = threadIdx.x; i < 8 * args.n; i += blockDim.x) {
-        const u32 pair = i % 8, column = i / 8;
-        float even = 0.f, odd = 0.f;
-        for (u32 w = 0; w < warps; ++w) {
-            even += sums[(w * 16 + 2 * pair) * STRIDE + column];
-            odd += sums[(w * 16 + 2 * pair + 1) * STRIDE + column];
-        }
+    for (u32 i = threadIdx.x; i < 8 * columns; i += blockDim.x) {
+        const u32 pair = i % 8, column = first_token + i / 8;
+        const float* const at = sums + 2 * pair * STRIDE + i / 8;
+        const float even = sum_slices(at, 16 * STRIDE);
+        const float odd = sum_slices(at + STRIDE, 16 * STRIDE);
         if (args.epilogue == QKV_ROPE_GELU) {
             if (second) {
                 const u32 r = (tile - args.first_tiles) * 16 + 2 * pair;

@@ -12,8 +12,8 @@ pub const BLOCK_POSITIONS: usize = 16;
 /// Positions of a split: the keys that one thread block of decode attention reads.
 pub const DECODE_SPLIT: usize = 32;
 
-/// Maximum number of tokens of the decode (GEMV) kernels.
-pub const MAX_GEMV_TOKENS: usize = 64;
+/// Maximum number of tokens of the decode kernels.
+pub const MAX_DECODE_TOKENS: usize = 256;
 
 /// Sizes of the heads.
 #[derive(Debug, Clone, Copy)]

@@ -94,7 +94,7 @@ mod weights;
 
 pub use discovery::{COMPILED, gpu_count, list_gpus, load_cublas, set_library_folders};
 pub use gpu_info::{GpuCode, GpuInfo};
-pub use layout::{BLOCK, BLOCK_POSITIONS, DECODE_SPLIT, HeadLayout, MAX_GEMV_TOKENS, TILE};
+pub use layout::{BLOCK, BLOCK_POSITIONS, DECODE_SPLIT, HeadLayout, MAX_DECODE_TOKENS, TILE};
 pub use moss_weights::{
     DenseDtype, DenseWeight, DriverCall, GptqBits, GptqWeight, GroupIndex, KernelError,
     LinearWeight, Rule,

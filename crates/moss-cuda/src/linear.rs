@@ -1,4 +1,5 @@
-//! Linear layers for up to 64 tokens (decode, GEMV), with their epilogues in the same launch.
+//! Linear layers of the decode kernels, for up to [`MAX_DECODE_TOKENS`] tokens, with their epilogues
+//! in the same launch.
 
 use moss_weights::{KernelError, Rule};
 
@@ -9,18 +10,21 @@ use crate::{
     device::Gpu,
     kernels::Kernel,
     launch::{Call, Geometry},
-    layout::MAX_GEMV_TOKENS,
+    layout::MAX_DECODE_TOKENS,
     linear_args::{self, OP, base_args},
     operands::{CompleteInput, FcOutInput, LinearInput, LinearPair, NonFiniteCheck},
     qkv_rope_gelu::QkvRopeGelu,
     weights::{Format, GpuLinear},
 };
 
-/// Warps of a thread block, among which the inputs are divided (split-K).
-const MAX_WARPS: usize = 8;
+/// Threads of a block: a warp per slice of the inputs (split-K).
+const THREADS: u32 = 32 * 8;
+
+/// Tokens of a thread block.
+const TOKENS: usize = 64;
 
 impl Gpu {
-    /// Computes `out[token] = W x[token] + bias` in f32 for up to [`MAX_GEMV_TOKENS`] tokens.
+    /// Computes `out[token] = W x[token] + bias` in f32 for up to [`MAX_DECODE_TOKENS`] tokens.
     ///
     /// # Errors
     /// [`KernelError::Argument`] if a buffer is too short; [`KernelError::WrongDevice`];
@@ -41,7 +45,7 @@ impl Gpu {
             bias: linear.bias_address(&call)?,
             ..base_args(&call, linear, n, Epilogue::Store, check)?
         };
-        launch(&call, linear.format, n, linear.tiles(), linear.blocks, args)
+        launch(&call, linear.format, n, linear.tiles(), args)
     }
 
     /// Computes `stream[token] += out_proj attended[token] + fc_out inner[token] + fc_out's bias`
@@ -62,10 +66,9 @@ impl Gpu {
     ) -> Result<(), KernelError> {
         check_tokens(n)?;
         let call = Call::new(self, OP);
-        let blocks = pair.first.blocks + pair.second.blocks;
         for pass in linear_args::out_fc_out(&call, pair, [attended, inner.get()], n, stream, check)?
         {
-            launch(&call, pass.format, n, pair.first.tiles(), blocks, pass.args)?;
+            launch(&call, pass.format, n, pair.first.tiles(), pass.args)?;
         }
         Ok(())
     }
@@ -88,7 +91,7 @@ impl Gpu {
         for pass in linear_args::qkv_fc_in(&call, pair, x, n, to, check)? {
             let computed = pass.operands.iter().flatten();
             let tiles = computed.map(|operand| operand.linear.tiles()).sum();
-            launch(&call, pass.format, n, tiles, pair.first.blocks, pass.args)?;
+            launch(&call, pass.format, n, tiles, pass.args)?;
         }
         Ok(FcOutInput(to.inner))
     }
@@ -100,8 +103,8 @@ fn check_tokens(n: usize) -> Result<(), KernelError> {
         OP,
         "tokens",
         n,
-        (1..=MAX_GEMV_TOKENS).contains(&n),
-        Rule::Between(1, MAX_GEMV_TOKENS),
+        (1..=MAX_DECODE_TOKENS).contains(&n),
+        Rule::Between(1, MAX_DECODE_TOKENS),
     )
 }
 
@@ -110,22 +113,17 @@ fn launch(
     format: Format,
     n: usize,
     tiles: usize,
-    blocks: usize,
     args: LinearArgs,
 ) -> Result<(), KernelError> {
     let geometry = Geometry {
-        grid: (count(OP, "tiles", tiles)?, 1, 1),
-        block: 32 * warps(format, blocks),
+        grid: (
+            count(OP, "tiles", tiles)?,
+            count(OP, "tokens", n.div_ceil(TOKENS))?,
+            1,
+        ),
+        block: THREADS,
     };
     call.launch(kernel_for(format, n), geometry, &args)
-}
-
-/// Returns the warps of a thread block. They depend on the weight only, because they determine the
-/// order of sums. A warp gets twice the blocks of a packed weight, whose loads take less time.
-fn warps(format: Format, blocks: usize) -> u32 {
-    let blocks_per_warp = if format == Format::F16 { 8 } else { 16 };
-    let wanted = (blocks / blocks_per_warp).clamp(1, MAX_WARPS);
-    1 << wanted.ilog2()
 }
 
 /// Returns the kernel for `n` tokens.

@@ -3,7 +3,6 @@
 use std::ops::Range;
 
 use moss_cpu::ops::SequenceRows;
-use moss_cuda::MAX_GEMV_TOKENS;
 use moss_sampling::{TopKCandidates, TopKRequest};
 
 use crate::{
@@ -12,6 +11,9 @@ use crate::{
 
 /// Maximum tokens of a micro-batch.
 pub(crate) const MAX_BATCH_TOKENS: usize = 512;
+
+/// Most generated tokens of a micro-batch.
+pub(crate) const MAX_DECODE_ROWS: usize = 64;
 
 /// The tokens of one forward batch: generated tokens first, then prompt tokens, each in the order of
 /// the request's chunks. [`Plan::new`] finds every invalid chunk before any work.
@@ -74,7 +76,7 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Splits the tokens into micro-batches of one kind: of at most [`MAX_GEMV_TOKENS`] generated
+    /// Splits the tokens into micro-batches of one kind: of at most [`MAX_DECODE_ROWS`] generated
     /// tokens, then of at most [`MAX_BATCH_TOKENS`] prompt tokens. The split is independent of the
     /// stages.
     pub(crate) fn micro_batches(&self) -> impl Iterator<Item = MicroBatch<'_, 'a>> {
@@ -83,7 +85,7 @@ impl<'a> Plan<'a> {
             starts.map(move |first| (kind, first..rows.end.min(first + max)))
         };
         let (generated, rows) = (self.generated, self.token_ids.len());
-        parts(TokenKind::Generated, 0..generated, MAX_GEMV_TOKENS)
+        parts(TokenKind::Generated, 0..generated, MAX_DECODE_ROWS)
             .chain(parts(TokenKind::Prompt, generated..rows, MAX_BATCH_TOKENS))
             .enumerate()
             .map(|(index, (kind, rows))| MicroBatch::new(self, index, kind, rows))

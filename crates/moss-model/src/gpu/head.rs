@@ -3,20 +3,24 @@
 use half::f16;
 use moss_cuda::{
     Buffer, CopyRun, DenseWeight, DeviceTopK, Gpu, GpuLinear, KernelError, LinearInput,
-    MAX_GEMV_TOKENS, NonFiniteCheck, NormWeights, Pinned, View,
+    NonFiniteCheck, NormWeights, Pinned, View,
 };
 use moss_sampling::TopKRequest;
 
 use super::{MAX_STEP_ROWS, loader::Loader, workspace::Workspace};
-use crate::{ModelError, MossConfig, micro_batch::BatchOutput, names};
+use crate::{
+    ModelError, MossConfig,
+    micro_batch::{BatchOutput, MAX_DECODE_ROWS},
+    names,
+};
 
 #[derive(Debug)]
 pub(super) struct Head {
     norm: NormWeights,
     linear: GpuLinear,
-    /// `[MAX_GEMV_TOKENS, stride]`
+    /// `[MAX_DECODE_ROWS, stride]`
     normed: Buffer<f16>,
-    /// `[MAX_GEMV_TOKENS, vocab]` f32
+    /// `[MAX_DECODE_ROWS, vocab]` f32
     logits: Buffer<f32>,
     fetched: Pinned<f32>,
     /// `None` if the vocabulary is too large for it.
@@ -41,10 +45,10 @@ impl Head {
         let head = Self {
             norm,
             normed: gpu
-                .zeros(MAX_GEMV_TOKENS * linear.input_stride())
+                .zeros(MAX_DECODE_ROWS * linear.input_stride())
                 .map_err(kernel)?,
-            logits: gpu.zeros(MAX_GEMV_TOKENS * vocab).map_err(kernel)?,
-            fetched: gpu.pinned(MAX_GEMV_TOKENS * vocab).map_err(kernel)?,
+            logits: gpu.zeros(MAX_DECODE_ROWS * vocab).map_err(kernel)?,
+            fetched: gpu.pinned(MAX_DECODE_ROWS * vocab).map_err(kernel)?,
             top_k: DeviceTopK::new(gpu, MAX_STEP_ROWS, vocab, config.context_length)
                 .map_err(kernel)?,
             linear,

@@ -12,7 +12,7 @@ use std::{collections::HashMap, ops::Range};
 
 use candle_core::{Device, Tensor};
 use moss_cpu::ops::{RopePrecision, RopeTable};
-use moss_cuda::{Gpu, Graph, KernelError, MAX_GEMV_TOKENS, RopeOnGpu, StageTransfer};
+use moss_cuda::{Gpu, Graph, KernelError, RopeOnGpu, StageTransfer};
 
 use super::{
     MAX_LAYERS, OpenGpu,
@@ -26,7 +26,7 @@ use crate::{
     ComputeDtype, DeviceInfo, HiddenPoint, LoadEvent, ModelError, MossConfig, NetworkRule,
     TokenKind,
     hook::Hook,
-    micro_batch::{BatchOutput, MicroBatch},
+    micro_batch::{BatchOutput, MAX_DECODE_ROWS, MicroBatch},
     stage::{NonFinite, RunContext, Stage, StageInput, StageSpec},
 };
 
@@ -270,7 +270,7 @@ impl Stage for GpuStage {
     ) -> Result<(), ModelError> {
         let (n, layer) = (batch.len(), self.layers.end);
         let is_step = self.is_decode_step(batch, hook);
-        let in_order = n <= MAX_GEMV_TOKENS && batch.wanted.len() == n;
+        let in_order = n <= MAX_DECODE_ROWS && batch.wanted.len() == n;
         let kernel = |op| move |source| ModelError::Kernel { layer, op, source };
         let Some(head) = &mut self.head else {
             return Err(ModelError::NoStageInput { layer });
@@ -279,7 +279,7 @@ impl Stage for GpuStage {
             return self.fetch_non_finite();
         }
         let mut first = 0;
-        for requests in batch.top_k.chunks(MAX_GEMV_TOKENS) {
+        for requests in batch.top_k.chunks(MAX_DECODE_ROWS) {
             if !is_step {
                 let rows = if in_order {
                     None

@@ -4,13 +4,13 @@ use candle_core::Tensor;
 use half::f16;
 use moss_cuda::{
     Buffer, CopyRun, DecodeRows, DecodeScratch, DenseWeight, GemmScratch, Gpu, GpuLinear,
-    KernelError, LinearInput, LinearPair, MAX_GEMV_TOKENS, Pinned, PrefillTiles, Rule, View,
+    KernelError, LinearInput, LinearPair, Pinned, PrefillTiles, Rule, View,
 };
 
 use super::non_finite::NonFiniteFlag;
 use crate::{
     CacheShape, MossConfig, TokenKind,
-    micro_batch::{MAX_BATCH_TOKENS, MicroBatch},
+    micro_batch::{MAX_BATCH_TOKENS, MAX_DECODE_ROWS, MicroBatch},
 };
 
 /// Micro-batches whose inputs may be in flight to the GPU at the same time.
@@ -95,7 +95,7 @@ impl Workspace {
             q: halves(layout.num_heads * layout.stride())?,
             gemm: GemmScratch::new(gpu, hidden, MAX_BATCH_TOKENS)?,
             non_finite: NonFiniteFlag::new(gpu)?,
-            scratch: DecodeScratch::new(gpu, MAX_GEMV_TOKENS, config.context_length, layout)?,
+            scratch: DecodeScratch::new(gpu, MAX_DECODE_ROWS, config.context_length, layout)?,
             normed: [
                 halves(widest(&|layer| layer.inputs.first.input_stride()))?,
                 halves(widest(&|layer| {

@@ -2,11 +2,13 @@
 
 use std::ops::Range;
 
-use moss_cuda::{DECODE_SPLIT, MAX_GEMV_TOKENS};
+use moss_cuda::DECODE_SPLIT;
 
 use crate::{
     CacheShape, ComputeDtype, MossConfig, RandomWeights, WeightFormat, WeightSource,
-    micro_batch::MAX_BATCH_TOKENS, names, synthetic::product,
+    micro_batch::{MAX_BATCH_TOKENS, MAX_DECODE_ROWS},
+    names,
+    synthetic::product,
 };
 
 /// Memory of libraries and page rounding, in addition to the buffers counted here.
@@ -134,8 +136,8 @@ fn workspace(config: &MossConfig) -> u64 {
     sum([
         product([MAX_BATCH_TOKENS, 4 + 2 * (2 + 2), hidden]),
         product([MAX_BATCH_TOKENS, 2, inner]),
-        product([4, MAX_GEMV_TOKENS, config.vocab_size]),
-        product(partial).saturating_mul(4 * MAX_GEMV_TOKENS as u64),
+        product([4, MAX_DECODE_ROWS, config.vocab_size]),
+        product(partial).saturating_mul(4 * MAX_DECODE_ROWS as u64),
         MARGIN,
     ])
 }
