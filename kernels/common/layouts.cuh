@@ -41,6 +41,11 @@
     CHECK_FIELD(LinearArgs, non_finite, 144, 8); \
     CHECK_FIELD(LinearArgs, heads, 152, 112)
 
+#define CHECK_LAYOUT_DecodeLinearArgs \
+    CHECK_SIZE(DecodeLinearArgs, 272); \
+    CHECK_FIELD(DecodeLinearArgs, linear, 0, 264); \
+    CHECK_FIELD(DecodeLinearArgs, tiles, 264, 4)
+
 #define CHECK_LAYOUT_Heads \
     CHECK_SIZE(Heads, 112); \
     CHECK_FIELD(Heads, q, 0, 8); \

@@ -35,3 +35,10 @@ struct LinearArgs {
     Heads heads;        // QKV_ROPE_GELU: segments[0] is qkv_proj, segments[1] is fc_in
 };
 CHECK_LAYOUT_LinearArgs;
+
+// Parameters of the decode kernels. Mirrored by `DecodeLinearArgs` in crates/moss-cuda/src/args.
+struct DecodeLinearArgs {
+    LinearArgs linear;
+    u32 tiles;  // of the launch
+};
+CHECK_LAYOUT_DecodeLinearArgs;

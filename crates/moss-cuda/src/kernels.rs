@@ -17,10 +17,10 @@ use moss_weights::{DriverCall, KernelError};
 
 use crate::{
     args::{
-        AddBiasF32Args, CausalSoftmaxF32Args, CopyRunsArgs, DecodeAttentionArgs, EmbeddingArgs,
-        FillRandomArgs, GemmArgs, LayerNormArgs, LayerNormF32Args, LinearArgs, MergeHeadsF32Args,
-        PermuteUpperF32Args, PrefillAttentionArgs, PrefillAttentionSm90Args, RepackArgs,
-        RepackTableArgs, SplitHeadsF32Args, TopKArgs,
+        AddBiasF32Args, CausalSoftmaxF32Args, CopyRunsArgs, DecodeAttentionArgs, DecodeLinearArgs,
+        EmbeddingArgs, FillRandomArgs, GemmArgs, LayerNormArgs, LayerNormF32Args, LinearArgs,
+        MergeHeadsF32Args, PermuteUpperF32Args, PrefillAttentionArgs, PrefillAttentionSm90Args,
+        RepackArgs, RepackTableArgs, SplitHeadsF32Args, TopKArgs,
     },
     contract::During,
     fatbin,
@@ -129,19 +129,19 @@ kernels! {
     CausalSoftmaxF32Args: "f32_ops" { CAUSAL_SOFTMAX = "causal_softmax_f32", }
     PermuteUpperF32Args: "f32_ops" { PERMUTE_UPPER = "permute_upper_f32", }
     LayerNormArgs: "layer_norm" { LAYER_NORM = "layer_norm", }
-    LinearArgs: "linear_f16" {
+    DecodeLinearArgs: "linear_f16" {
         F16_N8 = "linear_f16_n8",
         F16_N16 = "linear_f16_n16",
         F16_N32 = "linear_f16_n32",
         F16_N64 = "linear_f16_n64",
     }
-    LinearArgs: "linear_int4" {
+    DecodeLinearArgs: "linear_int4" {
         INT4_N8 = "linear_int4_n8",
         INT4_N16 = "linear_int4_n16",
         INT4_N32 = "linear_int4_n32",
         INT4_N64 = "linear_int4_n64",
     }
-    LinearArgs: "linear_int8" {
+    DecodeLinearArgs: "linear_int8" {
         INT8_N8 = "linear_int8_n8",
         INT8_N16 = "linear_int8_n16",
         INT8_N32 = "linear_int8_n32",

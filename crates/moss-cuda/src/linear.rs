@@ -4,7 +4,7 @@
 use moss_weights::{KernelError, Rule};
 
 use crate::{
-    args::{Epilogue, LinearArgs, Segment},
+    args::{DecodeLinearArgs, Epilogue, LinearArgs, Segment},
     buffer::{Buffer, View},
     contract::{count, rule},
     device::Gpu,
@@ -19,9 +19,6 @@ use crate::{
 
 /// Threads of a block: a warp per slice of the inputs (split-K).
 const THREADS: u32 = 32 * 8;
-
-/// Tokens of a thread block.
-const TOKENS: usize = 64;
 
 impl Gpu {
     /// Computes `out[token] = W x[token] + bias` in f32 for up to [`MAX_DECODE_TOKENS`] tokens.
@@ -108,6 +105,7 @@ fn check_tokens(n: usize) -> Result<(), KernelError> {
     )
 }
 
+/// Enqueues the product of `tiles` tiles of outputs.
 fn launch(
     call: &Call<'_>,
     format: Format,
@@ -115,31 +113,89 @@ fn launch(
     tiles: usize,
     args: LinearArgs,
 ) -> Result<(), KernelError> {
+    let size = BlockSize::for_tokens(n);
+    let first_tiles = args.first_tiles.saturating_sub(args.tile_offset) as usize;
     let geometry = Geometry {
         grid: (
-            count(OP, "tiles", tiles)?,
-            count(OP, "tokens", n.div_ceil(TOKENS))?,
+            count(OP, "tiles", size.output_blocks(first_tiles, tiles))?,
+            count(OP, "tokens", n.div_ceil(size.tokens))?,
             1,
         ),
         block: THREADS,
     };
-    call.launch(kernel_for(format, n), geometry, &args)
+    let args = DecodeLinearArgs {
+        linear: args,
+        tiles: count(OP, "tiles", tiles)?,
+    };
+    call.launch(kernel_for(format, size), geometry, &args)
 }
 
-/// Returns the kernel for `n` tokens.
-fn kernel_for(format: Format, n: usize) -> Kernel<LinearArgs> {
-    match (format, n) {
-        (Format::F16, ..=8) => Kernel::F16_N8,
-        (Format::F16, ..=16) => Kernel::F16_N16,
-        (Format::F16, ..=32) => Kernel::F16_N32,
+/// What a thread block computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct BlockSize {
+    /// Most tokens: 8, 16, 32 or 64.
+    tokens: usize,
+    /// Most tiles of outputs. Two tiles share the reads of their input, which bound the time of
+    /// many tokens; with fewer tokens, more thread blocks are worth more.
+    tiles: usize,
+}
+
+impl BlockSize {
+    fn for_tokens(n: usize) -> Self {
+        let (tokens, tiles) = match n {
+            ..=8 => (8, 1),
+            ..=16 => (16, 1),
+            ..=32 => (32, 1),
+            _ => (64, 2),
+        };
+        Self { tokens, tiles }
+    }
+
+    /// Returns the number of thread blocks for `tiles` tiles, of which the first `first` are of
+    /// another matrix than the rest: a thread block computes tiles of one matrix.
+    fn output_blocks(self, first: usize, tiles: usize) -> usize {
+        let first = first.min(tiles);
+        first.div_ceil(self.tiles) + (tiles - first).div_ceil(self.tiles)
+    }
+}
+
+fn kernel_for(format: Format, size: BlockSize) -> Kernel<DecodeLinearArgs> {
+    match (format, size.tokens) {
+        (Format::F16, 8) => Kernel::F16_N8,
+        (Format::F16, 16) => Kernel::F16_N16,
+        (Format::F16, 32) => Kernel::F16_N32,
         (Format::F16, _) => Kernel::F16_N64,
-        (Format::Int8, ..=8) => Kernel::INT8_N8,
-        (Format::Int8, ..=16) => Kernel::INT8_N16,
-        (Format::Int8, ..=32) => Kernel::INT8_N32,
+        (Format::Int8, 8) => Kernel::INT8_N8,
+        (Format::Int8, 16) => Kernel::INT8_N16,
+        (Format::Int8, 32) => Kernel::INT8_N32,
         (Format::Int8, _) => Kernel::INT8_N64,
-        (Format::Int4, ..=8) => Kernel::INT4_N8,
-        (Format::Int4, ..=16) => Kernel::INT4_N16,
-        (Format::Int4, ..=32) => Kernel::INT4_N32,
+        (Format::Int4, 8) => Kernel::INT4_N8,
+        (Format::Int4, 16) => Kernel::INT4_N16,
+        (Format::Int4, 32) => Kernel::INT4_N32,
         (Format::Int4, _) => Kernel::INT4_N64,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thread_blocks_have_tiles_of_one_matrix_and_cover_all() {
+        for n in [1, 8, 9, 16, 17, 32, 33, 64, 65, 128, 256] {
+            let size = BlockSize::for_tokens(n);
+            assert!(size.tokens >= n.min(64));
+            for (first, tiles) in [(0, 1), (0, 7), (3, 3), (3, 8), (4, 8), (9, 4)] {
+                let blocks = size.output_blocks(first, tiles);
+                assert!(blocks * size.tiles >= tiles);
+                let (left, right) = (first.min(tiles), tiles.saturating_sub(first));
+                let wasted = blocks * size.tiles - tiles;
+                assert_eq!(
+                    wasted,
+                    left % size.tiles + right % size.tiles,
+                    "{first} {tiles}"
+                );
+            }
+        }
     }
 }

@@ -17,9 +17,9 @@ pub(crate) use parameters::{
     SplitHeadsF32Args,
 };
 pub(crate) use structs::{
-    CopyRun, CopyRunsArgs, DecodeAttentionArgs, Epilogue, GemmArgs, Heads, LinearArgs, NormTarget,
-    PrefillAttentionArgs, PrefillAttentionSm90Args, Segment, TensorMap, TopKArgs, TopKParams,
-    TopKResult,
+    CopyRun, CopyRunsArgs, DecodeAttentionArgs, DecodeLinearArgs, Epilogue, GemmArgs, Heads,
+    LinearArgs, NormTarget, PrefillAttentionArgs, PrefillAttentionSm90Args, Segment, TensorMap,
+    TopKArgs, TopKParams, TopKResult,
 };
 
 #[cfg(test)]

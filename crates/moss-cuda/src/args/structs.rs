@@ -58,7 +58,8 @@ structs! {
         unit_blocks: u32,
     }
 
-    /// The parameters of `linear_{f16,int8,int4}` and `gemm_mma_{f16,int8,int4}`.
+    /// A matrix product with its epilogue: the parameters of `gemm_mma_{f16,int8,int4}`, and a part
+    /// of those of the other products.
     "LinearArgs": LinearArgs {
         segments: [Segment; 2],
         first_tiles: u32,
@@ -72,6 +73,12 @@ structs! {
         bias: In<f32>,
         non_finite: Out<u64>,
         heads: Heads,
+    }
+
+    /// The parameters of `linear_{f16,int8,int4}`.
+    "DecodeLinearArgs": DecodeLinearArgs {
+        linear: LinearArgs,
+        tiles: u32,
     }
 
     /// The destinations of the epilogue of qkv_proj and fc_in.
@@ -314,6 +321,7 @@ macro_rules! by_value {
 by_value! {
     LinearArgs,
     GemmArgs,
+    DecodeLinearArgs,
     DecodeAttentionArgs,
     PrefillAttentionArgs,
     PrefillAttentionSm90Args,
