@@ -130,7 +130,7 @@ fn launch(
     call.launch(kernel_for(format, size), geometry, &args)
 }
 
-/// What a thread block computes.
+/// The part of a product that a thread block computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct BlockSize {
     /// Most tokens: 8, 16, 32 or 64.
