@@ -1,8 +1,8 @@
 //! Chunked prefill and admission: pure decisions over token and block counts.
 //!
-//! Every running sequence with one pending token is part of the next batch. Of those with more, the
-//! oldest one processes a chunk of its prompt, so long prompts do not block decoding. The chunks of
-//! a prompt depend on its request alone.
+//! Every running sequence with one pending token is part of the next batch. Those with more share a
+//! budget of tokens, the oldest first: chunks of several prompts fill one batch, and a long prompt
+//! does not block decoding. The results of a prompt do not depend on its chunks.
 
 /// The tokens of one sequence in a forward batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,19 +14,18 @@ pub(crate) struct ScheduledChunk {
 }
 
 /// Returns the next forward batch. `pending[i]` is the number of pending tokens of sequence `i`, in
-/// order of admission.
+/// order of admission; `prefill_chunk` is the budget of the sequences with more than one.
 pub(crate) fn next_batch(pending: &[usize], prefill_chunk: usize) -> Vec<ScheduledChunk> {
-    let prompt = pending.iter().position(|tokens| *tokens > 1);
-    let chunk = |(sequence, tokens): (usize, &usize)| match *tokens {
-        1 => Some(ScheduledChunk {
-            sequence,
-            tokens: 1,
-        }),
-        tokens if Some(sequence) == prompt => Some(ScheduledChunk {
-            sequence,
-            tokens: tokens.min(prefill_chunk.max(1)),
-        }),
-        _ => None,
+    let mut left = prefill_chunk.max(1);
+    let chunk = |(sequence, pending): (usize, &usize)| {
+        let tokens = if *pending > 1 {
+            let tokens = (*pending).min(left);
+            left -= tokens;
+            tokens
+        } else {
+            *pending
+        };
+        (tokens > 0).then_some(ScheduledChunk { sequence, tokens })
     };
     pending.iter().enumerate().filter_map(chunk).collect()
 }
@@ -53,11 +52,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_batch_has_one_prompt_chunk_and_every_decoding_sequence() {
-        let batch = next_batch(&[1, 300, 1, 50], 128);
-        let expected = [(0, 1), (1, 128), (2, 1)]
-            .map(|(sequence, tokens)| ScheduledChunk { sequence, tokens });
-        assert_eq!(batch, expected);
+    fn a_batch_has_every_decoding_sequence_and_prompts_up_to_the_budget() {
+        let of = |pending: &[usize]| {
+            let batch = next_batch(pending, 128).into_iter();
+            batch
+                .map(|chunk| (chunk.sequence, chunk.tokens))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(of(&[1, 300, 1, 50]), [(0, 1), (1, 128), (2, 1)]);
+        assert_eq!(
+            of(&[1, 100, 1, 20, 50]),
+            [(0, 1), (1, 100), (2, 1), (3, 20), (4, 8)]
+        );
+        assert_eq!(of(&[64, 64, 2, 1]), [(0, 64), (1, 64), (3, 1)]);
     }
 
     #[test]
@@ -73,7 +80,10 @@ mod tests {
             let batch = next_batch(&pending, prefill_chunk);
             prop_assert!(!batch.is_empty());
             prop_assert!(batch.iter().all(|chunk| chunk.tokens >= 1 && chunk.tokens <= pending[chunk.sequence]));
-            prop_assert!(batch.iter().filter(|chunk| chunk.tokens > 1).count() <= 1);
+            let prompts = batch.iter().filter(|chunk| pending[chunk.sequence] > 1);
+            prop_assert!(prompts.map(|chunk| chunk.tokens).sum::<usize>() <= prefill_chunk);
+            let decoding = pending.iter().filter(|tokens| **tokens == 1).count();
+            prop_assert_eq!(batch.iter().filter(|chunk| pending[chunk.sequence] == 1).count(), decoding);
         }
 
         #[test]
