@@ -133,7 +133,7 @@ fn launch(
 /// The part of a product that a thread block computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct BlockSize {
-    /// Most tokens: 8, 16, 32 or 64.
+    /// Most tokens.
     tokens: usize,
     /// Most tiles of outputs. Two tiles share the reads of their input, which bound the time of
     /// many tokens; with fewer tokens, more thread blocks are worth more.
@@ -142,13 +142,11 @@ struct BlockSize {
 
 impl BlockSize {
     fn for_tokens(n: usize) -> Self {
-        let (tokens, tiles) = match n {
-            ..=8 => (8, 1),
-            ..=16 => (16, 1),
-            ..=32 => (32, 1),
-            _ => (64, 2),
-        };
-        Self { tokens, tiles }
+        let tokens = n.next_power_of_two().clamp(8, 64);
+        Self {
+            tokens,
+            tiles: if tokens == 64 { 2 } else { 1 },
+        }
     }
 
     /// Returns the number of thread blocks for `tiles` tiles, of which the first `first` are of
@@ -160,19 +158,31 @@ impl BlockSize {
 }
 
 fn kernel_for(format: Format, size: BlockSize) -> Kernel<DecodeLinearArgs> {
-    match (format, size.tokens) {
-        (Format::F16, 8) => Kernel::F16_N8,
-        (Format::F16, 16) => Kernel::F16_N16,
-        (Format::F16, 32) => Kernel::F16_N32,
-        (Format::F16, _) => Kernel::F16_N64,
-        (Format::Int8, 8) => Kernel::INT8_N8,
-        (Format::Int8, 16) => Kernel::INT8_N16,
-        (Format::Int8, 32) => Kernel::INT8_N32,
-        (Format::Int8, _) => Kernel::INT8_N64,
-        (Format::Int4, 8) => Kernel::INT4_N8,
-        (Format::Int4, 16) => Kernel::INT4_N16,
-        (Format::Int4, 32) => Kernel::INT4_N32,
-        (Format::Int4, _) => Kernel::INT4_N64,
+    let [n8, n16, n32, n64] = match format {
+        Format::F16 => [
+            Kernel::F16_N8,
+            Kernel::F16_N16,
+            Kernel::F16_N32,
+            Kernel::F16_N64,
+        ],
+        Format::Int8 => [
+            Kernel::INT8_N8,
+            Kernel::INT8_N16,
+            Kernel::INT8_N32,
+            Kernel::INT8_N64,
+        ],
+        Format::Int4 => [
+            Kernel::INT4_N8,
+            Kernel::INT4_N16,
+            Kernel::INT4_N32,
+            Kernel::INT4_N64,
+        ],
+    };
+    match size.tokens {
+        8 => n8,
+        16 => n16,
+        32 => n32,
+        _ => n64,
     }
 }
 
