@@ -1,19 +1,24 @@
 // attention_decode_{16,32,64,128,256}: softmax(q k^T * scale) v for one query per generated
-// token over the paged KV cache. The keys are split over thread blocks (flash-decoding). The last
-// block of a head to finish combines the partial results, in the order of the keys.
+// token over the paged KV cache. A thread block computes a range of the splits of 32 positions of a
+// head (flash-decoding). If a head has several blocks, the last one to finish combines the partial
+// results, in the order of the positions. The arithmetic of a head, and so its bits, depend on
+// its context alone: not on the number of blocks or sequences.
 //
-//   q             f16 [tokens, heads, stride], zero past head_dim
+//   q             f16 [n, heads, stride], zero past head_dim
 //   keys, values  f16 [blocks, heads, 16, stride]
 //   tables        u32 [n, max_blocks], the block tables
-//   rows          u32 [n] or null: sequence i has the one token rows[i], or i
-//   positions     u32 [tokens]
-//   parts         f32 [n, heads, splits, 2 + stride]: maximum, sum of weights, weighted values
-//   tickets       u32 [n, heads], zero before and after
-//   out           f16 [tokens, out_stride], column c = head * head_dim + d, or scatter[c]
+//   positions     u32 [n]; rows of one sequence have consecutive positions
+//   parts         f32 [n, heads, max_blocks / 2, 2 + stride]: maximum, sum of weights, weighted
+//                 values of each split; unused if the grid has one block per head
+//   tickets       u32 [n, heads], zero before and after; unused like parts
+//   out           f16 [n, out_stride], column c = head * head_dim + d, or scatter[c]
 //   stride        a multiple of 8, at most the number in the kernel's name
-//   grid (splits, heads, n), 32 positions per split; splits past the context return at once
-//   block 128, half a cache block per warp   shared 5.2 KB   sm_75+
-//   cost reads 4 * stride bytes per position and head: bound by memory bandwidth
+//   least_splits  splits of a block, if the head has so many
+//   grid (heads, n, blocks per head), 64 splits per block at most; blocks without a split return
+//   block 128   shared 11 KB   sm_75+
+//   cost reads 4 * stride bytes per position and head: bound by memory bandwidth. One layer of MOSS
+//        at context 512 on an H200: 1 sequence 6.9 us (share of copy bandwidth 0.42), 8 25.6 us
+//        (0.92), 64 184 us (1.02), 256 725 us (1.04)
 //   pair crates/moss-cuda/src/attention.rs
 #include "common/layouts.cuh"
 #include "common/types.cuh"
@@ -24,19 +29,19 @@ struct DecodeAttentionArgs {
     const half* keys;
     const half* values;
     const u32* tables;
-    const u32* rows;
     const u32* positions;
     float* parts;
     u32* tickets;
     half* out;
     const u32* scatter;
-    u32 max_blocks, heads, head_dim, stride, out_stride;
+    u32 max_blocks, heads, head_dim, stride, out_stride, least_splits;
     float scale;
 };
 CHECK_LAYOUT_DecodeAttentionArgs;
 
-constexpr u32 WARPS = 4, WARP_POSITIONS = BLOCK_POSITIONS / 2, SPLIT = WARPS * WARP_POSITIONS;
-constexpr u32 COMBINED = WARPS * WARP;  // splits combined per round, one per thread
+constexpr u32 WARPS = 4, GROUP = BLOCK_POSITIONS / 2, SPLIT = WARPS * GROUP;
+constexpr u32 MAX_SPLITS = 64;  // splits per thread block
+constexpr u32 COMBINED = 16;    // partial results in flight per thread while combining
 
 // Eight neighbouring elements of a head.
 struct Float8 {
@@ -54,185 +59,359 @@ __device__ __forceinline__ Float8 to_float8(uint4 raw) {
     return e;
 }
 
-// Combines the partial results of one head, 128 splits per round: first one thread per split
-// computes its weight, then one thread per element of the head sums over the splits.
-__device__ __forceinline__ void combine_splits(const DecodeAttentionArgs& a, const float* parts,
-                                               u32 used, u32 row, u32 head) {
-    __shared__ float weights[COMBINED], split_sums[COMBINED];
-    const u32 part_size = 2 + a.stride, thread = threadIdx.x;
-    float max_score = -INFINITY;
-    for (u32 s = thread % WARP; s < used; s += WARP)
-        max_score = fmaxf(max_score, __ldcg(parts + s * part_size));
-    max_score = warp_max(max_score);       // the same value in every warp
-    float weight_sum = 0.f, sums[2] = {};  // a head has at most 256 elements
-    for (u32 first = 0; first < used; first += COMBINED) {
-        const u32 count = min(COMBINED, used - first);
-        __syncthreads();
-        if (thread < count) {
-            const float* part = parts + (first + thread) * part_size;
-            weights[thread] = expf(__ldcg(part) - max_score);
-            split_sums[thread] = __ldcg(part + 1);
-        }
-        __syncthreads();
-        const float* values = parts + first * part_size + 2 + thread;
-#pragma unroll 8
-        for (u32 s = 0; s < count; ++s) {
-            weight_sum += weights[s] * split_sums[s];
-            if (thread < a.head_dim) sums[0] += weights[s] * __ldcg(values + s * part_size);
-            if (thread + COMBINED < a.head_dim)
-                sums[1] += weights[s] * __ldcg(values + s * part_size + COMBINED);
-        }
-    }
-#pragma unroll
-    for (u32 i = 0; i < 2; ++i) {
-        const u32 d = thread + i * COMBINED, column = head * a.head_dim + d;
-        if (d < a.head_dim)
-            a.out[u64(row) * a.out_stride + (a.scatter ? a.scatter[column] : column)] =
-                __float2half_rn(sums[i] / weight_sum);
-    }
+// Adds weight * value to sum.
+__device__ __forceinline__ void add_weighted(float2& sum, float weight, float2 value) {
+    sum.x = fmaf(weight, value.x, sum.x);
+    sum.y = fmaf(weight, value.y, sum.y);
 }
 
-// LANES lanes share a key, 8 of its elements each.
-template <u32 LANES> __device__ __forceinline__ void attend(const DecodeAttentionArgs& a) {
-    constexpr u32 KEYS = WARP / LANES;  // keys per round of a warp
-    constexpr u32 ROUNDS = KEYS < WARP_POSITIONS ? WARP_POSITIONS / KEYS : 1;
-    __shared__ float max_scores[WARPS], weight_sums[WARPS];
-    __shared__ float sums[WARPS][LANES * 8];
+__device__ __forceinline__ float2 operator+(float2 a, float2 b) {
+    return make_float2(a.x + b.x, a.y + b.y);
+}
+
+// Adds pairs of neighbours, then pairs of sums.
+template <u32 COUNT, typename T> __device__ __forceinline__ T tree_sum(T (&terms)[COUNT]) {
+#pragma unroll
+    for (u32 step = 1; step < COUNT; step *= 2) {
+#pragma unroll
+        for (u32 i = 0; i < COUNT; i += 2 * step) terms[i] = terms[i] + terms[i + step];
+    }
+    return terms[0];
+}
+
+// Sums each of COUNT values over LANES neighbouring lanes. Lane l of these has the sum of value
+// l / (LANES / COUNT). A step exchanges half of the values with the other half of the lanes: fewer
+// shuffles than a sum for each value, in the same order.
+template <u32 LANES, u32 COUNT>
+__device__ __forceinline__ float lane_sums(float (&values)[COUNT], u32 lane) {
+    u32 live = COUNT;
+#pragma unroll
+    for (u32 step = LANES / 2; step > 0; step /= 2) {
+        if (live > 1) {
+            live /= 2;
+#pragma unroll
+            for (u32 i = 0; i < COUNT; ++i) {
+                if (i < live) {
+                    const bool upper = lane & step;
+                    const float sent = upper ? values[i] : values[i + live];
+                    const float kept = upper ? values[i + live] : values[i];
+                    values[i] = kept + __shfl_xor_sync(~0u, sent, step);
+                }
+            }
+        } else {
+            values[0] += __shfl_xor_sync(~0u, values[0], step);
+        }
+    }
+    return values[0];
+}
+
+// Adds one to the counter of a head's finished blocks. Their writes are visible to the block that
+// this returns true to, the last one.
+__device__ __forceinline__ bool is_last_of(u32* ticket, u32 blocks) {
     __shared__ bool is_last;
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        u32 before;
+        asm volatile("atom.acq_rel.gpu.global.add.u32 %0, [%1], 1;"
+                     : "=r"(before)
+                     : "l"(ticket)
+                     : "memory");
+        is_last = before == blocks - 1;
+        if (is_last) *ticket = 0;
+    }
+    __syncthreads();
+    return is_last;
+}
+
+// The weighted values of a thread's elements, and the sum of the weights.
+struct Attended {
+    float2 values;
+    float weights;
+
+    __device__ __forceinline__ void add(float weight, float2 split_values, float split_weights) {
+        add_weighted(values, weight, split_values);
+        weights = fmaf(weight, split_weights, weights);
+    }
+};
+
+// Combines the partial results of a head. Every warp computes the weights of 32 splits at a time.
+__device__ __forceinline__ Attended combine(const float* parts, u32 used, u32 size, u32 d) {
+    const u32 lane = threadIdx.x % WARP;
+    const bool in_stride = d + 2 < size;
+    const auto load = [&](u32 split, u32 element, bool exists) {
+        const float* from = parts + split * size + element;
+        return exists && split < used ? __ldcg(reinterpret_cast<const float2*>(from))
+                                      : make_float2(0.f, 0.f);
+    };
+    float2 values[COMBINED];
+#pragma unroll
+    for (u32 i = 0; i < COMBINED; ++i) values[i] = load(i, 2 + d, in_stride);
+    float2 own = load(lane, 0, true);  // maximum and sum of weights of a split
+    float max_score = lane < used ? own.x : -INFINITY;
+    for (u32 s = lane + WARP; s < used; s += WARP)
+        max_score = fmaxf(max_score, __ldcg(parts + s * size));
+    max_score = warp_max(max_score);
+    Attended sum = {};
+    for (u32 first = 0; first < used; first += COMBINED) {
+        if (first > 0 && first % WARP == 0) own = load(first + lane, 0, true);
+        const float own_weight = expf(own.x - max_score);
+#pragma unroll
+        for (u32 i = 0; i < COMBINED; ++i) {
+            const float weight = __shfl_sync(~0u, own_weight, (first + i) % WARP);
+            const float weights = __shfl_sync(~0u, own.y, (first + i) % WARP);
+            if (first + i < used) sum.add(weight, values[i], weights);
+            values[i] = load(first + COMBINED + i, 2 + d, in_stride);
+        }
+    }
+    return sum;
+}
+
+// What the warps of a block exchange.
+struct Shared {
+    float weights[MAX_SPLITS * SPLIT];  // exp(score - maximum of its group), 16-byte aligned
+    float factors[MAX_SPLITS * WARPS];  // exp(maximum of a group - maximum of its split)
+    float maxima[MAX_SPLITS * WARPS];   // of the scores of a group
+    float split_maxima[MAX_SPLITS], split_sums[MAX_SPLITS];
+    u32 blocks[MAX_SPLITS * SPLIT / BLOCK_POSITIONS];
+    // Of the head; here instead of in registers.
+    float* parts;
+    u32 used, row_blocks;  // splits and thread blocks
+};
+
+// Which positions of the next split are loaded while one is computed.
+enum class Next { ALL, VISIBLE, NONE };
+
+// LANES lanes share a key, 8 of its elements each. A warp computes the scores of 8 positions of
+// each split, then the weighted values of 64 elements of the head.
+template <u32 LANES> __device__ __forceinline__ void attend(const DecodeAttentionArgs& a) {
+    constexpr u32 KEYS = WARP / LANES < GROUP ? WARP / LANES : GROUP;  // per round of a warp
+    constexpr u32 ROUNDS = GROUP / KEYS;
+    __shared__ alignas(16) Shared shared;
+    const u32 stride = a.stride;
     // Positions, block tables and the cache of earlier forward passes were written before the
     // preceding kernel started: reading and prefetching them needs no griddepcontrol.wait.
-    const u32 split = blockIdx.x, head = blockIdx.y, sequence = blockIdx.z;
-    const u32 row = a.rows ? a.rows[sequence] : sequence;
+    const u32 head = blockIdx.x, row = blockIdx.y, n = gridDim.y;
     const u32 position = a.positions[row], used = position / SPLIT + 1;
+    const u32 per_block = max((used + gridDim.z - 1) / gridDim.z, a.least_splits);
+    const u32 first_split = blockIdx.z * per_block, first = first_split * SPLIT;
+    // Without griddepcontrol.wait: the next kernel starts after the first block of the head, which
+    // calls it, has called griddepcontrol.launch_dependents.
+    if (first_split >= used) return;
+    const u32 splits = min(per_block, used - first_split), last = splits - 1;
+    const u32 seen = position + 1 - first;  // positions from the block's first
     const u32 warp = threadIdx.x / WARP, lane = threadIdx.x % WARP;
     const u32 part = lane % LANES, key = lane / LANES;
-    const u32 first = split * SPLIT + warp * WARP_POSITIONS;  // first position of this warp
-    const bool in_stride = part * 8 < a.stride;
-    u64 at = 0;
-    if (split < used && first <= position) {
-        const u64 block = a.tables[sequence * a.max_blocks + first / BLOCK_POSITIONS];
-        at = ((block * a.heads + head) * BLOCK_POSITIONS + first % BLOCK_POSITIONS) * a.stride;
-        for (u32 line = lane; line * 64 < WARP_POSITIONS * a.stride; line += WARP) {
-            prefetch_l2(a.keys + at + line * 64);
-            prefetch_l2(a.values + at + line * 64);
-        }
-        at += part * 8;
+    const u32 d = 2 * threadIdx.x;  // of two elements of the head
+    const u32 table = row * a.max_blocks + first / BLOCK_POSITIONS;
+    if (threadIdx.x == 0) {
+        const u64 row_head = u64(row) * a.heads + head;
+        shared.parts = a.parts + row_head * ((a.max_blocks + 1) / 2) * (2 + stride);
+        shared.used = used;
+        shared.row_blocks = (used + per_block - 1) / per_block;
+    }
+    for (u32 i = threadIdx.x; i < splits * (SPLIT / BLOCK_POSITIONS); i += blockDim.x)
+        shared.blocks[i] = i * BLOCK_POSITIONS < seen ? a.tables[table + i] : 0;
+    __syncthreads();
+
+    // The first element of a position of this head, counted from the block's first position.
+    const auto line_of = [&](u32 offset) {
+        const u64 block = shared.blocks[offset / BLOCK_POSITIONS];
+        return ((block * a.heads + head) * BLOCK_POSITIONS + offset % BLOCK_POSITIONS) * stride;
+    };
+    // Keys and values past the position may be uninitialized memory: they are not read, and count
+    // as zero. In `raw`, a round of keys takes four words, a position of values one.
+    u32 raw[SPLIT];
+    const bool has_part = part * 8 < stride, has_d = d < stride;
+    const auto load_key = [&](u32 i, const half* line, u32 visible) {
+        const u32 offset = i * KEYS + key;
+        uint4 words = make_uint4(0, 0, 0, 0);
+        if (offset < visible && has_part)
+            words = load_streaming(reinterpret_cast<const uint4*>(line + i * KEYS * stride));
+        raw[4 * i] = words.x, raw[4 * i + 1] = words.y;
+        raw[4 * i + 2] = words.z, raw[4 * i + 3] = words.w;
+    };
+    const auto load_value = [&](u32 i, const half* line, u32 visible) {
+        const half* from = line + i % BLOCK_POSITIONS * stride;
+        raw[i] = i < visible && has_d ? __ldcs(reinterpret_cast<const u32*>(from)) : 0;
+    };
+    const auto keys_of = [&](u32 split) {
+        return a.keys + line_of(split * SPLIT + warp * GROUP) + key * stride + part * 8;
+    };
+    const auto values_of = [&](u32 block) {
+        return a.values + line_of(block * BLOCK_POSITIONS) + d;
+    };
+    // Visible positions of this warp's group of a split.
+    const auto visible_of = [&](u32 split) {
+        const u32 start = split * SPLIT + warp * GROUP;
+        return seen > start ? min(seen - start, GROUP) : 0;
+    };
+
+    const u32 first_visible = visible_of(0);
+    for (u32 at = lane * 64; at < first_visible * stride; at += WARP * 64)
+        prefetch_l2(a.values + line_of(warp * GROUP) + at);
+    // The n rows of this pass may be of one sequence.
+    const bool is_old = (warp + 1) * GROUP + n <= seen;
+    const half* first_keys = keys_of(0);
+    if (is_old) {
+#pragma unroll
+        for (u32 i = 0; i < ROUNDS; ++i) load_key(i, first_keys, GROUP);
     }
     griddepcontrol_wait();
     // Only after the wait: the next kernel reads results of the kernel before this one ahead of its
     // own griddepcontrol.wait (segments[1] in common/linear.cuh).
     griddepcontrol_launch_dependents();
-    if (split >= used) return;
+    const uint4* from = reinterpret_cast<const uint4*>(a.q + (u64(row) * a.heads + head) * stride +
+                                                       part * 8);
+    const Float8 q = to_float8(has_part ? *from : make_uint4(0, 0, 0, 0));
+    if (!is_old) {
+#pragma unroll
+        for (u32 i = 0; i < ROUNDS; ++i) load_key(i, first_keys, first_visible);
+    }
 
-    float max_score = -INFINITY, weight_sum = 0.f;
-    Float8 sum = {};
-    if (first <= position) {
-        const Float8 q = to_float8(
-            in_stride ? *reinterpret_cast<const uint4*>(
-                            a.q + (u64(row) * a.heads + head) * a.stride + part * 8)
-                      : make_uint4(0, 0, 0, 0));
-        const auto is_visible = [&](u32 round) {
-            const u32 offset = round * KEYS + key;
-            return offset < WARP_POSITIONS && first + offset <= position;
-        };
-        // All loads are in flight before the first is used. Keys past the position may be
-        // uninitialized memory: they are not read, and count as zero.
-        uint4 raw[ROUNDS];
-        const auto load = [&](const half* from) {
-#pragma unroll
-            for (u32 i = 0; i < ROUNDS; ++i) {
-                const half* line = from + at + u64(i * KEYS + key) * a.stride;
-                raw[i] = is_visible(i) && in_stride
-                             ? load_streaming(reinterpret_cast<const uint4*>(line))
-                             : make_uint4(0, 0, 0, 0);
-            }
-        };
-        float scores[ROUNDS];
-        load(a.keys);
+    const auto compute_scores = [&](u32 s, Next next) {
+        const u32 visible = next == Next::NONE ? visible_of(s) : GROUP;
+        const u32 next_visible = next == Next::VISIBLE ? visible_of(s + 1) : GROUP;
+        const half* next_keys = next == Next::NONE ? nullptr : keys_of(s + 1);
+        float dots[ROUNDS];
 #pragma unroll
         for (u32 i = 0; i < ROUNDS; ++i) {
-            const Float8 k = to_float8(raw[i]);
-            float dot = 0.f;
+            const Float8 k = to_float8(
+                make_uint4(raw[4 * i], raw[4 * i + 1], raw[4 * i + 2], raw[4 * i + 3]));
+            if (next != Next::NONE) load_key(i, next_keys, next_visible);
+            dots[i] = 0.f;
 #pragma unroll
-            for (u32 j = 0; j < 8; ++j) dot += q.v[j] * k.v[j];
-#pragma unroll
-            for (u32 step = LANES / 2; step > 0; step /= 2) dot += __shfl_xor_sync(~0u, dot, step);
-            scores[i] = is_visible(i) ? dot * a.scale : -INFINITY;
-            max_score = fmaxf(max_score, scores[i]);
+            for (u32 j = 0; j < 8; ++j) dots[i] = fmaf(q.v[j], k.v[j], dots[i]);
         }
-        max_score = warp_max(max_score);
-        load(a.values);
+        if (next == Next::NONE) {
+            const half* lines[2] = {values_of(0), values_of(1)};
 #pragma unroll
-        for (u32 i = 0; i < ROUNDS; ++i) {
-            const float weight = expf(scores[i] - max_score);
-            const Float8 v = to_float8(raw[i]);
-            weight_sum += weight;
-#pragma unroll
-            for (u32 j = 0; j < 8; ++j) sum.v[j] += weight * v.v[j];
+            for (u32 i = 0; i < SPLIT; ++i) load_value(i, lines[i / BLOCK_POSITIONS], seen);
         }
-#pragma unroll
-        for (u32 step = LANES; step < WARP; step *= 2) {  // sum over the keys of a round
-            weight_sum += __shfl_xor_sync(~0u, weight_sum, step);
-#pragma unroll
-            for (u32 j = 0; j < 8; ++j) sum.v[j] += __shfl_xor_sync(~0u, sum.v[j], step);
-        }
-    }
-    if (lane == 0) max_scores[warp] = max_score, weight_sums[warp] = weight_sum;
-    if (key == 0) {
-#pragma unroll
-        for (u32 j = 0; j < 8; ++j) sums[warp][part * 8 + j] = sum.v[j];
-    }
+        const float dot = lane_sums<LANES>(dots, part);
+        constexpr u32 SUM_LANES = LANES / ROUNDS;  // with the same sum
+        const u32 offset = part / SUM_LANES * KEYS + key;
+        const float score = offset < visible ? __fmul_rn(dot, a.scale) : -INFINITY;
+        const float max_score = warp_max(score);
+        if (part % SUM_LANES == 0 && offset < GROUP)
+            shared.weights[s * SPLIT + warp * GROUP + offset] = visible > 0
+                                                                    ? expf(score - max_score)
+                                                                    : 0.f;
+        if (lane == 0) shared.maxima[s * WARPS + warp] = max_score;
+    };
+    u32 s = 0;
+    for (; s + 1 < last; ++s) compute_scores(s, Next::ALL);
+    for (; s < last; ++s) compute_scores(s, Next::VISIBLE);
+    compute_scores(s, Next::NONE);
     __syncthreads();
 
-    float* parts = a.parts + (u64(sequence) * a.heads + head) * gridDim.x * (2 + a.stride);
-    float* own_part = parts + split * (2 + a.stride);
-    float block_max = max_scores[0];  // the first warp always has a key
+    const auto load_weights = [&](float (&own)[GROUP], u32 group) {
 #pragma unroll
-    for (u32 w = 1; w < WARPS; ++w) block_max = fmaxf(block_max, max_scores[w]);
-    for (u32 d = threadIdx.x; d < a.stride; d += blockDim.x) {
-        float value = 0.f;
+        for (u32 i = 0; i < GROUP; i += 4) {
+            const float4 four = *reinterpret_cast<const float4*>(shared.weights + group * GROUP +
+                                                                 i);
+            own[i] = four.x, own[i + 1] = four.y, own[i + 2] = four.z, own[i + 3] = four.w;
+        }
+    };
+    // One thread per group: its sum of weights, and its factor in the split.
+    for (u32 g = threadIdx.x; g - lane < splits * WARPS; g += blockDim.x) {
+        const u32 group = min(g, splits * WARPS - 1);
+        const float max_score = shared.maxima[group];
+        float split_max = fmaxf(max_score, __shfl_xor_sync(~0u, max_score, 1));
+        split_max = fmaxf(split_max, __shfl_xor_sync(~0u, split_max, 2));
+        const float factor = expf(max_score - split_max);
+        float own[GROUP], sums[KEYS] = {}, split_sum = 0.f;
+        load_weights(own, group);
 #pragma unroll
-        for (u32 w = 0; w < WARPS; ++w) value += expf(max_scores[w] - block_max) * sums[w][d];
-        __stcg(own_part + 2 + d, value);
-    }
-    if (threadIdx.x == 0) {
-        float block_sum = 0.f;
+        for (u32 i = 0; i < GROUP; ++i) sums[i % KEYS] += own[i];
+        const float sum = tree_sum(sums);
 #pragma unroll
         for (u32 w = 0; w < WARPS; ++w)
-            block_sum += expf(max_scores[w] - block_max) * weight_sums[w];
-        __stcg(own_part, block_max);
-        __stcg(own_part + 1, block_sum);
-    }
-    __threadfence();
-    __syncthreads();
-    if (threadIdx.x == 0) {
-        u32* ticket = a.tickets + sequence * a.heads + head;
-        is_last = atomicAdd(ticket, 1u) == used - 1;
-        if (is_last) *ticket = 0;
+            split_sum = fmaf(__shfl_sync(~0u, factor, w, WARPS), __shfl_sync(~0u, sum, w, WARPS),
+                             split_sum);
+        if (g == group) {
+            shared.factors[g] = factor;
+            shared.split_maxima[g / WARPS] = split_max;
+            shared.split_sums[g / WARPS] = split_sum;
+        }
     }
     __syncthreads();
-    if (!is_last) return;
-    __threadfence();
-    combine_splits(a, parts, used, row, head);
+
+    const u32 row_blocks = shared.row_blocks, part_size = 2 + stride;
+    float max_score = -INFINITY;  // of this block
+    for (u32 i = lane; i < splits; i += WARP) max_score = fmaxf(max_score, shared.split_maxima[i]);
+    max_score = warp_max(max_score);
+    Attended sum = {};
+    const auto add_values = [&](u32 s, Next next) {
+        const u32 next_split = (s + 1) * SPLIT, visible = seen - s * SPLIT;
+        const u32 next_visible = next == Next::VISIBLE ? seen - next_split : SPLIT;
+        const half* lines[2] = {next == Next::NONE ? nullptr : values_of(2 * s + 2),
+                                next == Next::NONE ? nullptr : values_of(2 * s + 3)};
+        float2 value = {};
+#pragma unroll
+        for (u32 w = 0; w < WARPS; ++w) {
+            if (next == Next::NONE && w * GROUP >= visible) break;
+            float2 sums[KEYS] = {};
+            float own[GROUP];
+            load_weights(own, s * WARPS + w);
+#pragma unroll
+            for (u32 j = 0; j < GROUP; ++j) {
+                const u32 i = w * GROUP + j;
+                const float2 v = __half22float2(reinterpret_cast<const half2&>(raw[i]));
+                if (next != Next::NONE) load_value(i, lines[i / BLOCK_POSITIONS], next_visible);
+                add_weighted(sums[j % KEYS], own[j], v);
+            }
+            add_weighted(value, shared.factors[s * WARPS + w], tree_sum(sums));
+        }
+        if (row_blocks == 1) {
+            sum.add(expf(shared.split_maxima[s] - max_score), value, shared.split_sums[s]);
+        } else {
+            float2* own = reinterpret_cast<float2*>(shared.parts + (first_split + s) * part_size);
+            if (has_d) __stcg(own + 1 + threadIdx.x, value);
+            if (threadIdx.x == 0)
+                __stcg(own, make_float2(shared.split_maxima[s], shared.split_sums[s]));
+        }
+    };
+    for (s = 0; s + 1 < last; ++s) add_values(s, Next::ALL);
+    for (; s < last; ++s) add_values(s, Next::VISIBLE);
+    add_values(s, Next::NONE);
+    if (row_blocks > 1) {
+        if (!is_last_of(a.tickets + row * a.heads + head, row_blocks)) return;
+        sum = combine(shared.parts, shared.used, part_size, d);
+    }
+    const float attended[2] = {sum.values.x / sum.weights, sum.values.y / sum.weights};
+#pragma unroll
+    for (u32 i = 0; i < 2; ++i) {
+        const u32 column = head * a.head_dim + d + i;
+        if (d + i < a.head_dim)
+            a.out[u64(row) * a.out_stride + (a.scatter ? a.scatter[column] : column)] =
+                __float2half_rn(attended[i]);
+    }
 }
 
-extern "C" __global__ void __launch_bounds__(128) attention_decode_16(
+extern "C" __global__ void __launch_bounds__(128, 3) attention_decode_16(
     const __grid_constant__ DecodeAttentionArgs a) {
     attend<2>(a);
 }
-extern "C" __global__ void __launch_bounds__(128) attention_decode_32(
+extern "C" __global__ void __launch_bounds__(128, 3) attention_decode_32(
     const __grid_constant__ DecodeAttentionArgs a) {
     attend<4>(a);
 }
-extern "C" __global__ void __launch_bounds__(128) attention_decode_64(
+extern "C" __global__ void __launch_bounds__(128, 3) attention_decode_64(
     const __grid_constant__ DecodeAttentionArgs a) {
     attend<8>(a);
 }
-extern "C" __global__ void __launch_bounds__(128) attention_decode_128(
+extern "C" __global__ void __launch_bounds__(128, 3) attention_decode_128(
     const __grid_constant__ DecodeAttentionArgs a) {
     attend<16>(a);
 }
-extern "C" __global__ void __launch_bounds__(128) attention_decode_256(
+// With 7 blocks per multiprocessor (72 registers) or 5 (96), 32 sequences take 10 and 30 % longer
+// on an H200. For sm_80, 80 registers are too few.
+#if __CUDA_ARCH__ == 800
+constexpr u32 LEAST_BLOCKS = 5;
+#else
+constexpr u32 LEAST_BLOCKS = 6;
+#endif
+extern "C" __global__ void __launch_bounds__(128, LEAST_BLOCKS) attention_decode_256(
     const __grid_constant__ DecodeAttentionArgs a) {
     attend<32>(a);
 }

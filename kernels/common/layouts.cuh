@@ -79,18 +79,18 @@
     CHECK_FIELD(DecodeAttentionArgs, keys, 8, 8); \
     CHECK_FIELD(DecodeAttentionArgs, values, 16, 8); \
     CHECK_FIELD(DecodeAttentionArgs, tables, 24, 8); \
-    CHECK_FIELD(DecodeAttentionArgs, rows, 32, 8); \
-    CHECK_FIELD(DecodeAttentionArgs, positions, 40, 8); \
-    CHECK_FIELD(DecodeAttentionArgs, parts, 48, 8); \
-    CHECK_FIELD(DecodeAttentionArgs, tickets, 56, 8); \
-    CHECK_FIELD(DecodeAttentionArgs, out, 64, 8); \
-    CHECK_FIELD(DecodeAttentionArgs, scatter, 72, 8); \
-    CHECK_FIELD(DecodeAttentionArgs, max_blocks, 80, 4); \
-    CHECK_FIELD(DecodeAttentionArgs, heads, 84, 4); \
-    CHECK_FIELD(DecodeAttentionArgs, head_dim, 88, 4); \
-    CHECK_FIELD(DecodeAttentionArgs, stride, 92, 4); \
-    CHECK_FIELD(DecodeAttentionArgs, out_stride, 96, 4); \
-    CHECK_FIELD(DecodeAttentionArgs, scale, 100, 4)
+    CHECK_FIELD(DecodeAttentionArgs, positions, 32, 8); \
+    CHECK_FIELD(DecodeAttentionArgs, parts, 40, 8); \
+    CHECK_FIELD(DecodeAttentionArgs, tickets, 48, 8); \
+    CHECK_FIELD(DecodeAttentionArgs, out, 56, 8); \
+    CHECK_FIELD(DecodeAttentionArgs, scatter, 64, 8); \
+    CHECK_FIELD(DecodeAttentionArgs, max_blocks, 72, 4); \
+    CHECK_FIELD(DecodeAttentionArgs, heads, 76, 4); \
+    CHECK_FIELD(DecodeAttentionArgs, head_dim, 80, 4); \
+    CHECK_FIELD(DecodeAttentionArgs, stride, 84, 4); \
+    CHECK_FIELD(DecodeAttentionArgs, out_stride, 88, 4); \
+    CHECK_FIELD(DecodeAttentionArgs, least_splits, 92, 4); \
+    CHECK_FIELD(DecodeAttentionArgs, scale, 96, 4)
 
 #define CHECK_LAYOUT_PrefillAttentionArgs \
     CHECK_SIZE(PrefillAttentionArgs, 80); \

@@ -8,6 +8,7 @@ use crate::{
     args::DecodeAttentionArgs,
     buffer::{Buffer, View},
     contract::{count, rule},
+    decode_grid::{DecodeGrid, DecodeScratchSize},
     device::Gpu,
     kernels::Kernel,
     kv_blocks::KvBlocks,
@@ -19,23 +20,19 @@ use crate::{
 
 pub(crate) const OP: &str = "attention";
 
-const SPLIT: usize = crate::layout::DECODE_SPLIT;
-
 /// Threads of a block.
 const THREADS: u32 = 128;
 
-/// Sequences with one token each.
+/// Generated tokens, each with the block table of its sequence.
 #[derive(Debug, Clone, Copy)]
 pub struct DecodeRows<'a> {
-    /// Block tables, `[sequences, max_blocks]`.
+    /// Block tables, `[count, max_blocks]`.
     pub tables: View<'a, u32>,
     /// Entries of a block table.
     pub max_blocks: usize,
-    /// The token of each sequence; `None` if sequence `i` has token `i`.
-    pub rows: Option<View<'a, u32>>,
-    /// Position of each token.
+    /// Position of each token. Tokens of one sequence have consecutive positions.
     pub positions: View<'a, u32>,
-    /// Number of sequences.
+    /// Number of tokens.
     pub count: usize,
 }
 
@@ -47,7 +44,8 @@ pub struct DecodeScratch {
 }
 
 impl DecodeScratch {
-    /// Allocates the memory for up to `sequences` of up to `positions`.
+    /// Allocates the memory for up to `sequences` tokens at positions below `positions`: the bytes
+    /// that [`decode_scratch_bytes`](crate::decode_scratch_bytes) returns.
     ///
     /// # Errors
     /// [`KernelError::OutOfMemory`].
@@ -57,11 +55,10 @@ impl DecodeScratch {
         positions: usize,
         layout: HeadLayout,
     ) -> Result<Self, KernelError> {
-        let splits = positions.div_ceil(SPLIT).max(1);
-        let heads = sequences * layout.num_heads;
+        let size = DecodeScratchSize::up_to(sequences, positions, layout);
         Ok(Self {
-            parts: gpu.zeros(heads * splits * (2 + layout.stride()))?,
-            tickets: gpu.zeros(heads)?,
+            parts: gpu.zeros(size.parts)?,
+            tickets: gpu.zeros(size.tickets)?,
         })
     }
 }
@@ -158,8 +155,9 @@ impl SharedArgs {
 
 impl Gpu {
     /// Computes `softmax(q k^T / sqrt(head_dim)) v` for one query per generated token, each with
-    /// its block table, into the input of out_proj. The caller guarantees that block tables, token numbers and positions are valid,
-    /// and that positions are below `max_blocks * 16`.
+    /// its block table, into the input of out_proj. The result of a token depends on its context
+    /// alone, not on the other tokens. The caller guarantees that block tables and positions are
+    /// valid, and that positions are below `max_blocks * 16`.
     ///
     /// # Errors
     /// [`KernelError::Argument`] if a buffer is too short; [`KernelError::WrongDevice`];
@@ -175,9 +173,9 @@ impl Gpu {
     ) -> Result<AttentionLaunch, KernelError> {
         let call = Call::new(self, OP);
         let shared = SharedArgs::new(&call, q, cache, rows.count, out, layout)?;
-        let splits = (rows.max_blocks * BLOCK_POSITIONS).div_ceil(SPLIT);
-        let head_rows = rows.count * layout.num_heads;
-        let parts = head_rows * splits * (2 + layout.stride());
+        let positions = rows.max_blocks * BLOCK_POSITIONS;
+        let grid = DecodeGrid::new(rows.count, positions, layout.num_heads);
+        let size = DecodeScratchSize::exact(rows.count, positions, layout);
         let kernel = shared.kernel([
             (16, Kernel::<DecodeAttentionArgs>::HEAD_16),
             (32, Kernel::<DecodeAttentionArgs>::HEAD_32),
@@ -190,10 +188,9 @@ impl Gpu {
             keys: shared.keys,
             values: shared.values,
             tables: call.input("tables", rows.tables, rows.count * rows.max_blocks)?,
-            rows: call.optional_input("rows", rows.rows, rows.count)?,
             positions: call.input("positions", rows.positions, rows.count)?,
-            parts: call.output("parts", &scratch.parts, parts)?,
-            tickets: call.output("tickets", &scratch.tickets, head_rows)?,
+            parts: call.output("parts", &scratch.parts, size.parts)?,
+            tickets: call.output("tickets", &scratch.tickets, size.tickets)?,
             out: shared.out,
             scatter: shared.scatter,
             max_blocks: count(OP, "max_blocks", rows.max_blocks)?,
@@ -201,13 +198,14 @@ impl Gpu {
             head_dim: shared.head_dim,
             stride: shared.stride,
             out_stride: shared.out_stride,
+            least_splits: count(OP, "least_splits", grid.least_splits)?,
             scale: shared.scale,
         };
         let geometry = Geometry {
             grid: (
-                count(OP, "splits", splits)?,
                 shared.heads,
-                count(OP, "sequences", rows.count)?,
+                count(OP, "tokens", rows.count)?,
+                count(OP, "blocks per head", grid.blocks)?,
             ),
             block: THREADS,
         };

@@ -9,7 +9,7 @@ pub const TILE: usize = 16;
 /// Positions of a block of the KV cache.
 pub const BLOCK_POSITIONS: usize = 16;
 
-/// Positions of a split: the keys that one thread block of decode attention reads.
+/// Positions of a split, of which decode attention computes one partial result.
 pub const DECODE_SPLIT: usize = 32;
 
 /// Maximum number of tokens of the decode kernels.

@@ -31,6 +31,7 @@ mod contract;
 mod copy;
 #[cfg(feature = "cuda")]
 mod cublas;
+mod decode_grid;
 #[cfg(feature = "cuda")]
 mod device;
 #[cfg(feature = "cuda")]
@@ -92,6 +93,7 @@ mod virtual_memory;
 #[cfg(feature = "cuda")]
 mod weights;
 
+pub use decode_grid::decode_scratch_bytes;
 pub use discovery::{COMPILED, gpu_count, list_gpus, load_cublas, set_library_folders};
 pub use gpu_info::{GpuCode, GpuInfo};
 pub use layout::{BLOCK, BLOCK_POSITIONS, DECODE_SPLIT, HeadLayout, MAX_DECODE_TOKENS, TILE};

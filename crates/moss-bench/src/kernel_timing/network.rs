@@ -293,7 +293,6 @@ impl<'a> KernelTiming<'a> {
             let rows = DecodeRows {
                 tables,
                 max_blocks,
-                rows: None,
                 positions,
                 count: 1,
             };

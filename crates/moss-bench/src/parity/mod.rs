@@ -21,6 +21,8 @@ mod harness;
 mod invariance;
 #[cfg(feature = "cuda")]
 mod linear;
+#[cfg(feature = "cuda")]
+mod paged;
 mod report;
 #[cfg(feature = "cuda")]
 mod tolerance;

@@ -116,7 +116,6 @@ structs! {
         keys: In<f16>,
         values: In<f16>,
         tables: In<u32>,
-        rows: In<u32>,
         positions: In<u32>,
         parts: Out<f32>,
         tickets: Out<u32>,
@@ -127,6 +126,7 @@ structs! {
         head_dim: u32,
         stride: u32,
         out_stride: u32,
+        least_splits: u32,
         scale: f32,
     }
 

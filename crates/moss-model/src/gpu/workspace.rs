@@ -284,7 +284,6 @@ impl Workspace {
         Ok(DecodeRows {
             tables,
             max_blocks: self.max_blocks,
-            rows: None,
             positions: self.positions(n)?,
             count: n,
         })
