@@ -144,7 +144,7 @@ impl SharedArgs {
         let found = kernels.into_iter().find(|(size, _)| self.stride <= *size);
         found
             .map(|(_, kernel)| kernel)
-            .ok_or_else(|| KernelError::Argument {
+            .ok_or(KernelError::Argument {
                 op: OP,
                 arg: "head_dim",
                 found: self.head_dim as usize,
