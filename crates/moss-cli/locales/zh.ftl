@@ -8,7 +8,7 @@ ArgError-AtLeast = 应为不小于 { $min } 的整数
 ArgError-Range = 应为 { $min } 至 { $max } 的整数
 ArgError-Bits = 应为 4 或 8
 ArgError-Size = 应为 1 至 { $max } 的整数，或 `1-{ $max }` 这样的范围
-ArgError-ReversedRange = 范围从 { $first } 到 { $last }，应为小数在前
+ArgError-ReversedRange = 范围从 { $first } 到 { $last }，应先写较小的数
 
 # Labels
 label-error = 错误：
@@ -252,8 +252,8 @@ bench-loaded = 加载用时 { FIXED($seconds, digits: 2) } s
 bench-loaded-gpus = { $loaded }，其中 GPU 权重 { FIXED($seconds, digits: 2) } s，{ FIXED($rate, digits: 1) } GB/s
 bench-upload = { $loaded }；主机内存到 GPU { FIXED($rate, digits: 1) } GB/s（页锁定，本次实测）
 bench-clients = { $clients } 个并发请求，各 { $prompt } 个输入词元和 { $new } 个新词元：合计 { FIXED($rate, digits: 1) } tok/s
-bench-first-token = {"     "}首词元延迟，毫秒：{ $quantiles }
-bench-per-token = {"     "}每个输出词元的时间，毫秒：{ $quantiles }
+bench-first-token = {"     "}首词元延迟 { $p50 } ms（中位数），{ $p90 }（90 %），{ $p99 }（99 %），{ $max }（最大）
+bench-per-token = {"     "}每个输出词元的时间 { $p50 } ms（中位数），{ $p90 }（90 %），{ $p99 }（99 %），{ $max }（最大）
 bench-batch-columns = 序列数 | 上下文 | 每步 ms | tok/s | 下限 ms | 占比
 bench-cliff = 断崖：{ $sequences } 个序列的一步用时是 { $next } 个序列的 { FIXED($ratio, digits: 2) } 倍
 bench-no-cliff = 无断崖：任一大小的一步用时都不超过下一更大大小的 { FIXED($ratio, digits: 2) } 倍

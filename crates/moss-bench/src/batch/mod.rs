@@ -21,8 +21,8 @@ pub use cliffs::{CLIFF_RATIO, Cliff};
 
 use observed::{ObservedModel, Pass, PassLog};
 
-/// Maximum sequences of a step.
-pub const MAX_SEQUENCES: usize = 256;
+/// Maximum sequences of a step: more generated tokens are split into several micro-batches.
+pub const MAX_SEQUENCES: usize = moss_cuda::MAX_DECODE_TOKENS;
 
 /// Tokens that a sequence generates in addition to the measured steps: the first one comes from its
 /// prompt, the second one possibly while the prompts of other sequences run, and the last step has

@@ -54,7 +54,7 @@ pub(crate) struct BenchArgs {
         value_name = "N[-N][,N…]",
         value_delimiter = ',',
         value_parser = sizes::<MAX_SEQUENCES>,
-        conflicts_with_all = ["kernels", "clients", "timeline"]
+        conflicts_with_all = ["kernels", "rows", "clients", "timeline"]
     )]
     pub(crate) batch: Vec<RangeInclusive<usize>>,
     /// Draw when each stage is busy, for the last prompt and a token after it

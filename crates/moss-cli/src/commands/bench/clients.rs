@@ -14,24 +14,23 @@ pub(super) fn text(served: &Served, language: Language) -> String {
         ..
     } = served;
     let (rate, clients) = (served.tokens_per_s(), format!("{clients:>4}"));
+    let [p50, p90, p99, max] = milliseconds(first_s, 0);
     let mut lines = vec![
         msg!("bench-clients", clients, prompt, new, rate),
-        msg!("bench-first-token", quantiles = milliseconds(first_s, 0)),
+        msg!("bench-first-token", p50, p90, p99, max),
     ];
     if let Some(token_s) = token_s {
-        let quantiles = milliseconds(token_s, 2);
-        lines.push(msg!("bench-per-token", quantiles));
+        let [p50, p90, p99, max] = milliseconds(token_s, 2);
+        lines.push(msg!("bench-per-token", p50, p90, p99, max));
     }
     let lines = lines.iter().map(|line| language.text(line));
     lines.map(|line| format!("  {line}\n")).collect()
 }
 
 /// Formats quantiles in milliseconds, with `digits` decimals.
-fn milliseconds(quantiles: &Quantiles, digits: usize) -> String {
-    let Quantiles { p50, p90, p99, max } = quantiles;
-    let named = [("p50", p50), ("p90", p90), ("p99", p99), ("max", max)];
-    let parts = named.map(|(name, seconds)| format!("{name} {:.digits$}", seconds * 1e3));
-    parts.join(", ")
+fn milliseconds(quantiles: &Quantiles, digits: usize) -> [String; 4] {
+    let Quantiles { p50, p90, p99, max } = *quantiles;
+    [p50, p90, p99, max].map(|seconds| format!("{:.digits$}", seconds * 1e3))
 }
 
 pub(super) fn json(served: &Served) -> Value {
@@ -83,8 +82,8 @@ mod tests {
         let text = text(&served(), Language::En);
         for part in [
             "3200.0 tok/s in total",
-            "time to first token, ms: p50 500, p90 1000, p99 1500, max 2000\n",
-            "time per output token, ms: p50 12.50, p90 25.00, p99 37.50, max 50.00\n",
+            "time to first token 500 ms (median), 1000 (90 %), 1500 (99 %), 2000 (maximum)\n",
+            "time per output token 12.50 ms (median), 25.00 (90 %), 37.50 (99 %), 50.00 (maximum)\n",
         ] {
             assert!(text.contains(part), "{part}: {text}");
         }
@@ -98,7 +97,7 @@ mod tests {
         };
         assert_eq!(text(&one, Language::En).lines().count(), 2);
         assert!(json(&one)["token_quantiles_s"].is_null());
-        assert_eq!(json(&served())["token_quantiles_s"]["p99"], 0.0375);
+        assert_eq!(json(&served())["token_quantiles_s"]["p90"], 0.025);
         assert_eq!(json(&served())["first_token_max_s"], 2.0);
     }
 }

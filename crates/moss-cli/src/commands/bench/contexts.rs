@@ -1,7 +1,7 @@
 //! Measurements of one sequence at several contexts, and of concurrent requests.
 
 use moss::sampling::Sampler;
-use moss_bench::{concurrency::serve, model_timing::ConversationTimer};
+use moss_bench::{batch::MAX_SEQUENCES, concurrency::serve, model_timing::ConversationTimer};
 
 use crate::open;
 
@@ -21,7 +21,11 @@ pub(super) fn measure(bench: &Bench<'_>, pool: &rayon::ThreadPool) -> anyhow::Re
     let first = prompts.first().copied().unwrap_or(1);
     let needed = Needed {
         longest: (prompts.iter().max().copied().unwrap_or(1), new),
-        sequences: args.clients.iter().max().copied().unwrap_or(0),
+        sequences: args
+            .clients
+            .iter()
+            .max()
+            .map_or(0, |most| (*most).min(MAX_SEQUENCES)),
         positions: first.saturating_add(new),
         may_shrink: false,
     };

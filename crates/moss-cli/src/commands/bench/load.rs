@@ -7,7 +7,7 @@ use moss::{
         placement::{Change, ModelBytes, PlacementError},
     },
 };
-use moss_bench::{LoadTimer, concurrency::cache_positions};
+use moss_bench::{LoadTimer, batch::MAX_SEQUENCES, concurrency::cache_positions};
 
 use moss_messages::{Text, msg};
 
@@ -56,7 +56,8 @@ pub(super) fn load(
     printer: &Printer,
     timer: &mut LoadTimer,
 ) -> anyhow::Result<Loaded> {
-    let builder = open::builder(source::model(&cli.model), cli, printer)?;
+    let sequences = needed.sequences.clamp(1, MAX_SEQUENCES);
+    let builder = open::builder(source::model(&cli.model), cli, printer)?.max_sequences(sequences);
     let positions = needed.cache().positions();
     let options = builder.load_options(positions).map_err(build_failed)?;
     let fits = |config: &MossConfig| {

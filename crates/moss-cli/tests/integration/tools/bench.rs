@@ -139,19 +139,7 @@ fn bench_batch_prints_a_table_in_both_languages() {
     for (language, lines) in [("en", ["sequences", "cliff: "]), ("zh", ["序列数", "断崖"])] {
         let out = ok(
             &[
-                "bench",
-                "--random-weights",
-                "--layers",
-                "1",
-                "--gpu",
-                "cpu",
-                "--batch",
-                "1,2",
-                "--prompt",
-                "4",
-                "--new",
-                "1",
-                "--lang",
+                "bench", "--demo", "--batch", "1,2", "--prompt", "4", "--new", "1", "--lang",
                 language,
             ],
             "",
