@@ -38,6 +38,21 @@ impl Needed {
         let concurrent = cache_positions(self.sequences, self.positions);
         CacheShape::for_positions(prompt.saturating_add(new).max(concurrent))
     }
+
+    /// Returns the sequences whose cache fits the memory of the GPUs, if loading failed because
+    /// those needed do not, and fewer do. The placement is checked before any weights are read.
+    fn fitting_gpus(&self, error: &ModelError) -> Option<usize> {
+        let ModelError::Placement(PlacementError::DoesNotFit { changes, .. }) = error else {
+            return None;
+        };
+        let positions = changes.iter().find_map(|change| match change {
+            Change::Context { positions } => Some(*positions),
+            _ => None,
+        })?;
+        let fewer = positions / cache_positions(1, self.positions).max(1);
+        let shrinks = self.may_shrink && (1..self.sequences).contains(&fewer);
+        shrinks.then_some(fewer)
+    }
 }
 
 /// A loaded model.
@@ -129,26 +144,11 @@ impl Loading<'_> {
                 }
                 Err(error) => error,
             };
-            match self.fitting_gpus(&error) {
+            match self.needed.fitting_gpus(&error) {
                 Some(fewer) => self.needed.sequences = fewer,
                 None => return Err(error),
             }
         }
-    }
-
-    /// Returns the sequences whose cache fits the memory of the GPUs, if loading failed because
-    /// those needed do not, and fewer do. The placement is checked before any weights are read.
-    fn fitting_gpus(&self, error: &ModelError) -> Option<usize> {
-        let ModelError::Placement(PlacementError::DoesNotFit { changes, .. }) = error else {
-            return None;
-        };
-        let positions = changes.iter().find_map(|change| match change {
-            Change::Context { positions } => Some(*positions),
-            _ => None,
-        })?;
-        let fewer = positions / cache_positions(1, self.needed.positions).max(1);
-        let shrinks = self.needed.may_shrink && (1..self.needed.sequences).contains(&fewer);
-        shrinks.then_some(fewer)
     }
 
     /// Returns the sequences whose cache fits the host's memory next to the weights: the placement
@@ -202,4 +202,58 @@ fn fit_memory(
         found,
         fewer,
     )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NEEDED: Needed = Needed {
+        longest: (512, 35),
+        sequences: 256,
+        positions: 547,
+        may_shrink: true,
+    };
+
+    /// An error after which a cache of `positions` fits.
+    fn full(positions: usize) -> ModelError {
+        ModelError::Placement(PlacementError::DoesNotFit {
+            shortfalls: Vec::new(),
+            changes: vec![
+                Change::Cpu {
+                    layers: 1,
+                    bytes: 1,
+                },
+                Change::Context { positions },
+            ],
+        })
+    }
+
+    #[test]
+    fn the_cache_holds_whole_blocks_of_every_sequence() {
+        assert_eq!(NEEDED.cache().positions(), 256 * 560);
+        let one = Needed {
+            sequences: 0,
+            ..NEEDED
+        };
+        assert_eq!(one.cache().positions(), 560);
+    }
+
+    #[test]
+    fn as_many_sequences_are_kept_as_fit_the_gpus() {
+        assert_eq!(NEEDED.fitting_gpus(&full(560 * 96 + 559)), Some(96));
+        assert_eq!(NEEDED.fitting_gpus(&full(560)), Some(1));
+    }
+
+    #[test]
+    fn an_error_remains_if_not_one_sequence_fits_or_all_are_required() {
+        assert_eq!(NEEDED.fitting_gpus(&full(559)), None);
+        let all = Needed {
+            may_shrink: false,
+            ..NEEDED
+        };
+        assert_eq!(all.fitting_gpus(&full(560 * 96)), None);
+        // Loading again with the same cache would fail again.
+        assert_eq!(NEEDED.fitting_gpus(&full(560 * 256)), None);
+    }
 }
