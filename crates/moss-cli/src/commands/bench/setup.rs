@@ -1,4 +1,4 @@
-//! What all measurements of a loaded model begin with.
+//! The flags of a run, and the report with which every measurement of a model begins.
 
 use moss_bench::LoadTimer;
 
