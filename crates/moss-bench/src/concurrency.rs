@@ -2,14 +2,11 @@
 
 use std::time::Instant;
 
-use moss_engine::{Engine, EngineOptions, Request, Run, StopRules};
+use moss_engine::{Engine, EngineOptions, Request, Run, StopRules, Timings};
 use moss_model::{CacheShape, Moss};
 use moss_sampling::SamplingParams;
 
-use crate::{
-    BenchError,
-    model_timing::{median, synthetic_token_ids},
-};
+use crate::{BenchError, Quantiles, batch::MAX_SEQUENCES, model_timing::synthetic_token_ids};
 
 /// The times of concurrent requests.
 #[derive(Debug, Clone, Copy)]
@@ -22,18 +19,22 @@ pub struct Served {
     pub new: usize,
     /// Seconds from the first request to the last token.
     pub seconds: f64,
-    /// Seconds from a request to its first token: the median, and the longest.
-    pub first_s: [f64; 2],
+    /// Seconds from a request to its first token.
+    pub first_s: Quantiles,
+    /// Seconds per token of a request after its first one; `None` if each has only one.
+    pub token_s: Option<Quantiles>,
 }
 
-/// Returns the cache positions of `clients` conversations of `positions` tokens.
+/// Returns the cache positions of `clients` conversations of `positions` tokens, which all run at
+/// the same time.
 pub fn cache_positions(clients: usize, positions: usize) -> usize {
     let blocks = clients.saturating_mul(positions.div_ceil(CacheShape::BLOCK_SIZE));
     blocks.saturating_mul(CacheShape::BLOCK_SIZE)
 }
 
 /// Runs each number of concurrent requests. Each request has a different prompt of `prompt` tokens
-/// and generates `new` tokens. The first number is run twice, the first time as a warm-up.
+/// and generates `new` tokens. At most [`MAX_SEQUENCES`] run at the same time, and the others wait.
+/// The first number is run twice, the first time as a warm-up.
 ///
 /// # Errors
 /// Those of the engine.
@@ -47,7 +48,7 @@ pub fn serve(
     let most = numbers.iter().max().copied().unwrap_or(1);
     let ids = synthetic_token_ids(&model, prompt + most);
     let options = EngineOptions {
-        max_sequences: most,
+        max_sequences: most.min(MAX_SEQUENCES),
         threads: Some(threads),
         ..EngineOptions::default()
     };
@@ -74,17 +75,17 @@ pub fn serve(
             .map(Run::wait)
             .collect::<Result<Vec<_>, _>>()?;
         let seconds = start.elapsed().as_secs_f64();
-        let first = outcomes
-            .iter()
-            .map(|outcome| outcome.timings.queued + outcome.timings.prefill);
-        let first: Vec<f64> = first.map(|time| time.as_secs_f64()).collect();
-        let longest = first.iter().copied().fold(0.0, f64::max);
+        let timings = || outcomes.iter().map(|outcome| outcome.timings);
+        let first = timings().map(|timings| timings.first_token.as_secs_f64());
+        let after_first = |timings: Timings| timings.decode.as_secs_f64() / (new - 1) as f64;
+        let per_token = (new > 1).then(|| timings().map(after_first).collect());
         Ok(Served {
             clients,
             prompt,
             new,
             seconds,
-            first_s: [median(first)?, longest],
+            first_s: Quantiles::of(first.collect())?,
+            token_s: per_token.map(Quantiles::of).transpose()?,
         })
     };
     numbers.first().map(|first| measure(*first)).transpose()?;

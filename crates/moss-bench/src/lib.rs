@@ -4,6 +4,7 @@
 //! Without the feature `cuda`, the functions that need GPU kernels return
 //! [`moss_weights::KernelError::NotCompiled`].
 
+pub mod batch;
 pub mod concurrency;
 mod devices;
 mod error;
@@ -14,9 +15,11 @@ pub mod kernel_timing;
 mod load_timing;
 pub mod model_timing;
 pub mod parity;
+mod quantiles;
 pub mod roofline;
 pub mod verify;
 
 pub use devices::{DeviceReport, devices};
 pub use error::BenchError;
 pub use load_timing::LoadTimer;
+pub use quantiles::Quantiles;

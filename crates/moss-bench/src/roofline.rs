@@ -122,6 +122,27 @@ impl DecodeRoofline {
     }
 }
 
+/// The bytes that a decode step of several sequences reads at least.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct DecodeStep {
+    /// Bytes of the weights, which are read once.
+    pub weights: f64,
+    /// Bytes of the keys and values of all sequences.
+    pub cache: f64,
+}
+
+impl DecodeStep {
+    /// Returns the sum in bytes.
+    pub fn total(&self) -> f64 {
+        self.weights + self.cache
+    }
+
+    /// Returns the lower bound of the step's seconds at `bandwidth` bytes per second.
+    pub fn seconds(&self, bandwidth: f64) -> f64 {
+        self.total() / bandwidth
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,5 +177,18 @@ mod tests {
             );
         }
         assert!((rooflines[0].rate(3.01e12) - 93.7).abs() < 1.0);
+    }
+
+    #[test]
+    fn a_step_reads_the_weights_once_and_every_cache() {
+        let cache = 835_584.0 * 512.0; // bytes per position and positions of a sequence
+        let step = |sequences: f64| DecodeStep {
+            weights: 9.3e9,
+            cache: sequences * cache,
+        };
+        let difference = step(64.0).total() - step(1.0).total();
+        assert!((difference - 63.0 * cache).abs() < 1.0, "{difference}");
+        // 9.3 GB and 64 caches of 0.43 GB.
+        assert!((step(64.0).seconds(4.25e12) - 8.63e-3).abs() < 1e-5);
     }
 }

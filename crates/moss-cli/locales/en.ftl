@@ -7,6 +7,8 @@ ArgError-AboveZero = expected a number above 0
 ArgError-AtLeast = expected a whole number of at least { $min }
 ArgError-Range = expected a whole number from { $min } to { $max }
 ArgError-Bits = expected 4 or 8
+ArgError-Size = expected a whole number from 1 to { $max }, or a range of them such as `1-{ $max }`
+ArgError-ReversedRange = the range begins with { $first } and ends with { $last }, expected the smaller number first
 
 # Labels
 label-error = {"error: "}
@@ -249,7 +251,15 @@ bench-gpu = { $name }, { $code } code, driver for CUDA { VERSION($cuda) }, clock
 bench-loaded = loaded in { FIXED($seconds, digits: 2) } s
 bench-loaded-gpus = { $loaded }, the weights of the GPUs in { FIXED($seconds, digits: 2) } s, { FIXED($rate, digits: 1) } GB/s
 bench-upload = { $loaded }; host memory to GPU { FIXED($rate, digits: 1) } GB/s (pinned, measured in this run)
-bench-clients = { $clients } concurrent requests, { $prompt } prompt and { $new } new tokens each: { FIXED($rate, digits: 1) } tok/s in total, time to first token { FIXED($median, digits: 0) } ms (median), { FIXED($longest, digits: 0) } ms (maximum)
+bench-clients = { $clients } concurrent requests, { $prompt } prompt and { $new } new tokens each: { FIXED($rate, digits: 1) } tok/s in total
+bench-first-token = {"     "}time to first token { $p50 } ms (median), { $p90 } (90 %), { $p99 } (99 %), { $max } (maximum)
+bench-per-token = {"     "}time per output token { $p50 } ms (median), { $p90 } (90 %), { $p99 } (99 %), { $max } (maximum)
+bench-batch-columns = sequences | context | step ms | tok/s | floor ms | share
+bench-cliff = cliff: a step of { $sequences } sequences takes { FIXED($ratio, digits: 2) } times as long as one of { $next }
+bench-no-cliff = no cliff: a step of any size takes at most { FIXED($ratio, digits: 2) } times as long as one of the next larger size
+bench-batch-limit = the memory holds the cache of { $sequences } sequences of { $positions } tokens each; larger sizes were not measured
+bench-batch-memory = the smallest size of `--batch` is { $smallest } sequences of { $positions } tokens each, the memory holds the cache of { $sequences }
+    .hint = use a shorter `--prompt`, or smaller sizes
 bench-timeline = { $what }, { FIXED($ms, digits: 2) } ms; the digit is the micro-batch
 bench-timeline-stage = stage { $stage } |{ $line }| { $share } % busy
 bench-prompt = a prompt of { $prompt } tokens
@@ -264,6 +274,7 @@ bench-one-gpu = `--kernels` times the kernels of one GPU
 bench-positions = `--kernels`: the number of positions is { $found }, expected 2 to { $window }
     .hint = omit `--prompt`, or use `--prompt 512`
 bench-step = one token at context { $context }
+bench-step-rows = a step of { $rows } sequences at context { $context }
 bench-kernels = { $device }: { $format }, { $layers } layers; copy bandwidth { FIXED($rate, digits: 1) } GB/s, measured in this run
 bench-kernel-columns = kernel | runs | bytes | us each | GB/s | TFLOP/s | share
 bench-sum = sum of runs { FIXED($sum, digits: 1) } us; 1 - sum / whole = { FIXED($rest, digits: 3) }

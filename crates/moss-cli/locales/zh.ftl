@@ -7,6 +7,8 @@ ArgError-AboveZero = 应为大于 0 的数
 ArgError-AtLeast = 应为不小于 { $min } 的整数
 ArgError-Range = 应为 { $min } 至 { $max } 的整数
 ArgError-Bits = 应为 4 或 8
+ArgError-Size = 应为 1 至 { $max } 的整数，或 `1-{ $max }` 这样的范围
+ArgError-ReversedRange = 范围从 { $first } 到 { $last }，应先写较小的数
 
 # Labels
 label-error = 错误：
@@ -249,7 +251,15 @@ bench-gpu = { $name }，{ $code } 代码，驱动支持 CUDA { VERSION($cuda) }�
 bench-loaded = 加载用时 { FIXED($seconds, digits: 2) } s
 bench-loaded-gpus = { $loaded }，其中 GPU 权重 { FIXED($seconds, digits: 2) } s，{ FIXED($rate, digits: 1) } GB/s
 bench-upload = { $loaded }；主机内存到 GPU { FIXED($rate, digits: 1) } GB/s（页锁定，本次实测）
-bench-clients = { $clients } 个并发请求，各 { $prompt } 个输入词元和 { $new } 个新词元：合计 { FIXED($rate, digits: 1) } tok/s，首词元延迟 { FIXED($median, digits: 0) } ms（中位数），{ FIXED($longest, digits: 0) } ms（最大）
+bench-clients = { $clients } 个并发请求，各 { $prompt } 个输入词元和 { $new } 个新词元：合计 { FIXED($rate, digits: 1) } tok/s
+bench-first-token = {"     "}首词元延迟 { $p50 } ms（中位数），{ $p90 }（90 %），{ $p99 }（99 %），{ $max }（最大）
+bench-per-token = {"     "}每个输出词元的时间 { $p50 } ms（中位数），{ $p90 }（90 %），{ $p99 }（99 %），{ $max }（最大）
+bench-batch-columns = 序列数 | 上下文 | 每步 ms | tok/s | 下限 ms | 占比
+bench-cliff = 断崖：{ $sequences } 个序列的一步用时是 { $next } 个序列的 { FIXED($ratio, digits: 2) } 倍
+bench-no-cliff = 无断崖：任一大小的一步用时都不超过下一更大大小的 { FIXED($ratio, digits: 2) } 倍
+bench-batch-limit = 内存只能容纳 { $sequences } 个各 { $positions } 个词元的序列的缓存；更大的大小没有测量
+bench-batch-memory = `--batch` 的最小值是 { $smallest } 个各 { $positions } 个词元的序列，内存只能容纳 { $sequences } 个的缓存
+    .hint = 缩短 `--prompt`，或减小序列数
 bench-timeline = { $what }，{ FIXED($ms, digits: 2) } ms；数字为微批次编号
 bench-timeline-stage = 阶段 { $stage } |{ $line }| 忙碌 { $share } %
 bench-prompt = { $prompt } 个词元的输入
@@ -264,6 +274,7 @@ bench-one-gpu = `--kernels` 测量单块 GPU 的内核
 bench-positions = `--kernels`：位置数为 { $found }，应为 2 至 { $window }
     .hint = 请去掉 `--prompt`，或用 `--prompt 512`
 bench-step = 上下文 { $context } 处的一个词元
+bench-step-rows = 上下文 { $context } 处 { $rows } 个序列的一步
 bench-kernels = { $device }：{ $format }，{ $layers } 层；复制带宽 { FIXED($rate, digits: 1) } GB/s，本次实测
 bench-kernel-columns = 内核 | 次数 | 字节 | 每次 us | GB/s | TFLOP/s | 占比
 bench-sum = 各次之和 { FIXED($sum, digits: 1) } us；1 - 和 / 整体 = { FIXED($rest, digits: 3) }

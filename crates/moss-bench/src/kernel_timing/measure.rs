@@ -8,7 +8,8 @@ use super::{
     median::median,
     network::{Buffers, FcOutState, HISTORY, KernelTiming, SPEC, VOCABULARY},
     parts::{AFTER, BEFORE, PROMPT, Part, STEP},
-    times::{KernelTime, KernelTimes, PromptTimes},
+    times::{KernelTime, KernelTimes, PromptTimes, StepTimes},
+    tokens::Tokens,
 };
 use crate::fixture::Layer;
 
@@ -16,13 +17,14 @@ use crate::fixture::Layer;
 const LAUNCHES: usize = 8;
 
 impl KernelTiming<'_> {
-    /// Times a decode step of one sequence whose new token is the last of `context` positions.
+    /// Times a decode step of `rows` sequences. The new token of each is the last of `context`
+    /// positions.
     ///
     /// # Errors
-    /// [`KernelError::Argument`] for more positions than the cache has;
-    /// [`KernelError::OutOfMemory`]; [`KernelError::Driver`].
-    pub(super) fn step(&self, context: usize) -> Result<KernelTimes, KernelError> {
-        let b = self.buffers(1, context)?;
+    /// [`KernelError::Argument`] for more positions than the cache has, or more sequences than the
+    /// kernels take; [`KernelError::OutOfMemory`]; [`KernelError::Driver`].
+    pub(super) fn step(&self, rows: usize, context: usize) -> Result<KernelTimes, KernelError> {
+        let b = self.buffers(Tokens::Generated { rows, context })?;
         let total = self.in_graph(|| self.all(&b, &STEP), 1)?;
         let mut kernels = Vec::new();
         for part in [&BEFORE[..], &STEP, &AFTER].concat() {
@@ -41,6 +43,22 @@ impl KernelTiming<'_> {
             kernels,
             seconds: total,
         })
+    }
+
+    /// Times decode steps of these numbers of sequences.
+    ///
+    /// # Errors
+    /// As for [`KernelTiming::step`].
+    pub(super) fn steps(
+        &self,
+        rows: &[usize],
+        context: usize,
+    ) -> Result<Vec<StepTimes>, KernelError> {
+        let step = |&rows: &usize| {
+            let times = self.step(rows, context)?;
+            Ok(StepTimes { rows, times })
+        };
+        rows.iter().map(step).collect()
     }
 
     /// Times prompts of these numbers of tokens, and cuBLAS for the same numbers.
@@ -70,7 +88,7 @@ impl KernelTiming<'_> {
     /// # Errors
     /// As for [`KernelTiming::step`].
     fn prompt(&self, rows: usize) -> Result<KernelTimes, KernelError> {
-        let b = self.buffers(rows, rows)?;
+        let b = self.buffers(Tokens::Prompt { rows })?;
         let total = self.one_by_one(|| self.all(&b, &PROMPT), 1)?;
         let mut kernels = Vec::new();
         for part in [&BEFORE[..], &PROMPT, &AFTER].concat() {
@@ -113,17 +131,20 @@ impl KernelTiming<'_> {
     /// Returns the bytes and operations of a part, with the seconds of a run.
     pub(super) fn described(&self, b: &Buffers, part: Part, seconds: f64) -> KernelTime {
         let (hidden, inner) = (SPEC.hidden_size() as u64, SPEC.inner_size as u64);
-        let (rows, context) = (b.rows as u64, b.context as u64);
+        let [rows, outputs] = [b.tokens.rows(), b.tokens.outputs()].map(|rows| rows as u64);
         let layer = |pick: &dyn Fn(&Layer) -> u64| self.layers.first().map_or(0, pick);
         let pair = |pair: &LinearPair| pair.first.weight_bytes() + pair.second.weight_bytes();
         let product = |inputs: u64, outputs: u64| 2.0 * (inputs * outputs * rows) as f64;
-        // A query attends to the positions before it: on average half of the new ones.
-        let seen = rows * (context - rows) + rows * (rows + 1) / 2;
+        let [cached, seen] = [b.tokens.cached(), b.tokens.seen()].map(|count| count as u64);
         let vocabulary = VOCABULARY as u64;
         let (kernel, bytes, operations) = match part {
-            Part::UploadTopK => ("batched memcpy: to the GPU", 8 * HISTORY as u64, 0.0),
-            Part::TopK => ("top_k", 8 * vocabulary, 0.0),
-            Part::DownloadTopK => ("batched memcpy: to the host", 2 * 4096, 0.0),
+            Part::UploadTopK => (
+                "batched memcpy: to the GPU",
+                outputs * 8 * HISTORY as u64,
+                0.0,
+            ),
+            Part::TopK => ("top_k", outputs * 8 * vocabulary, 0.0),
+            Part::DownloadTopK => ("batched memcpy: to the host", outputs * 2 * 4096, 0.0),
             Part::Embedding => ("embedding", rows * hidden * 6, 0.0),
             Part::Norm => ("layer_norm", rows * hidden * 6 + 8 * hidden, 0.0),
             Part::QkvFcIn => (
@@ -137,12 +158,11 @@ impl KernelTiming<'_> {
                 product(hidden + inner, hidden),
             ),
             Part::Attention => (
-                if rows == 1 {
-                    "attention_decode"
-                } else {
-                    "attention_prefill"
+                match b.tokens {
+                    Tokens::Generated { .. } => "attention_decode",
+                    Tokens::Prompt { .. } => "attention_prefill",
                 },
-                4 * hidden * context + 4 * hidden * rows,
+                4 * hidden * cached + 4 * hidden * rows,
                 (4 * hidden * seen) as f64,
             ),
             Part::PrefillQkvFcIn => (
@@ -155,11 +175,11 @@ impl KernelTiming<'_> {
                 layer(&|l| pair(&l.outputs)) + rows * (10 * hidden + 2 * inner),
                 product(hidden + inner, hidden),
             ),
-            Part::FinalNorm => ("layer_norm: final", 14 * hidden, 0.0),
+            Part::FinalNorm => ("layer_norm: final", outputs * hidden * 6 + 8 * hidden, 0.0),
             Part::LmHead => (
                 "linear: lm_head",
                 self.lm_head.weight_bytes(),
-                2.0 * (hidden * vocabulary) as f64,
+                2.0 * (hidden * vocabulary * outputs) as f64,
             ),
         };
         let once = BEFORE.contains(&part) || AFTER.contains(&part);

@@ -15,7 +15,10 @@ use moss_model::{BlockSpec, LinearKind, LinearShape, MossConfig};
 use moss_sampling::{SamplingParams, TopKRequest};
 use moss_weights::{GptqBits, KernelError, Rule, synthetic::noise};
 
-use super::parts::{AFTER, BEFORE, Part};
+use super::{
+    parts::{AFTER, BEFORE, Part},
+    tokens::Tokens,
+};
 use crate::fixture::{ForwardBuffers, Layer, norm};
 
 pub(super) const SPEC: BlockSpec = BlockSpec::MOON_003;
@@ -40,18 +43,19 @@ impl std::fmt::Debug for KernelTiming<'_> {
     }
 }
 
-/// The buffers of a forward batch of `rows` tokens at the end of `context` positions.
+/// The buffers of a forward batch.
 pub(super) struct Buffers {
     pass: ForwardBuffers,
-    pub(super) rows: usize,
-    pub(super) context: usize,
+    pub(super) tokens: Tokens,
     ids: Buffer<u32>,
-    table: Buffer<u32>,
+    /// `[sequences, blocks]`
+    tables: Buffer<u32>,
     tiles: Buffer<u32>,
     scratch: DecodeScratch,
     gemm: GemmScratch,
     final_normed: Buffer<f16>,
-    last_row: Buffer<u32>,
+    /// The tokens that pass through lm_head.
+    last_rows: Buffer<u32>,
     logits: Buffer<f32>,
     top_k: RefCell<DeviceTopK>,
 }
@@ -118,19 +122,20 @@ impl<'a> KernelTiming<'a> {
     }
 
     /// Allocates the buffers.
-    pub(super) fn buffers(&self, rows: usize, context: usize) -> Result<Buffers, KernelError> {
+    pub(super) fn buffers(&self, tokens: Tokens) -> Result<Buffers, KernelError> {
         let gpu = self.gpu;
-        let hidden = SPEC.hidden_size();
-        let cached = self
+        let (rows, outputs) = (tokens.rows(), tokens.outputs());
+        let capacity = self
             .layers
             .first()
-            .map_or(0, |layer| layer.cache.num_blocks() * BLOCK_POSITIONS);
-        if !(rows..=cached).contains(&context) {
+            .map_or(0, |layer| layer.cache.num_blocks());
+        let blocks = outputs * tokens.blocks();
+        if !(outputs..=capacity).contains(&blocks) {
             return Err(KernelError::Argument {
                 op: "timing",
-                arg: "context",
-                found: context,
-                rule: Rule::Between(rows, cached),
+                arg: "cache blocks",
+                found: blocks,
+                rule: Rule::Between(outputs, capacity),
             });
         }
         let Some(layer) = self.layers.first() else {
@@ -142,27 +147,24 @@ impl<'a> KernelTiming<'a> {
             });
         };
         let numbers = |range: std::ops::Range<usize>| range.map(|n| n as u32).collect::<Vec<_>>();
-        let positions = numbers(context - rows..context);
         let (mut tiles, tile) = (Vec::new(), gpu.prefill_tile());
         for first in (0..rows).step_by(tile) {
-            tiles.extend(
-                [0, first, tile.min(rows - first), context - rows + first].map(|n| n as u32),
-            );
+            tiles.extend([0, first, tile.min(rows - first), first].map(|n| n as u32));
         }
+        let pass = ForwardBuffers::new(gpu, SPEC, layer, &tokens.positions(), &tokens.slots())?;
+        let layout = SPEC.head_layout();
         Ok(Buffers {
-            // The blocks are in order, so a position is also the slot.
-            pass: ForwardBuffers::new(gpu, SPEC, layer, &positions, &positions)?,
-            rows,
-            context,
+            pass,
+            tokens,
             ids: gpu.upload(&numbers(1000..1000 + rows))?,
-            table: gpu.upload(&numbers(0..layer.cache.num_blocks()))?,
+            tables: gpu.upload(&numbers(0..blocks))?,
             tiles: gpu.upload(&tiles)?,
-            scratch: DecodeScratch::new(gpu, 1, cached, SPEC.head_layout())?,
-            gemm: GemmScratch::new(gpu, hidden, rows)?,
-            final_normed: gpu.zeros(hidden)?,
-            last_row: gpu.upload(&[rows as u32 - 1])?,
-            logits: gpu.upload(&noise(VOCABULARY, 6.0, 2))?,
-            top_k: RefCell::new(top_k(gpu)?),
+            scratch: DecodeScratch::new(gpu, outputs, tokens.context(), layout)?,
+            gemm: GemmScratch::new(gpu, SPEC.hidden_size(), rows)?,
+            final_normed: gpu.zeros(outputs * self.lm_head.input_stride())?,
+            last_rows: gpu.upload(&numbers(rows - outputs..rows))?,
+            logits: gpu.upload(&noise(outputs * VOCABULARY, 6.0, 2))?,
+            top_k: RefCell::new(top_k(gpu, outputs)?),
         })
     }
 
@@ -213,7 +215,8 @@ impl<'a> KernelTiming<'a> {
         layer: &'b Layer,
         state: FcOutState<'b>,
     ) -> Result<FcOutState<'b>, KernelError> {
-        let (gpu, pass, n) = (self.gpu, &b.pass, b.rows);
+        let (gpu, pass) = (self.gpu, &b.pass);
+        let (n, outputs) = (b.tokens.rows(), b.tokens.outputs());
         let check = NonFiniteCheck {
             flag: &pass.flag,
             layer: 0,
@@ -226,7 +229,7 @@ impl<'a> KernelTiming<'a> {
             stride: self.lm_head.input_stride(),
         };
         match part {
-            Part::UploadTopK => gpu.batched_memcpy(&b.top_k.borrow_mut().upload(1)?)?,
+            Part::UploadTopK => gpu.batched_memcpy(&b.top_k.borrow_mut().upload(outputs)?)?,
             Part::Embedding => {
                 let (table, hidden) = (self.lm_head.dense_rows()?, SPEC.hidden_size());
                 let flag = Some(&pass.flag);
@@ -273,12 +276,16 @@ impl<'a> KernelTiming<'a> {
                 gpu.prefill_out_fc_out(pair, attended, inner, n, stream, check, &b.gemm)?;
             }
             Part::FinalNorm => {
-                let (row, to) = (Some(b.last_row.all()), [(last, &self.lm_head)]);
-                gpu.layer_norm(&pass.stream, row, 1, &self.final_norm, &to)?;
+                let (rows, to) = (Some(b.last_rows.all()), [(last, &self.lm_head)]);
+                gpu.layer_norm(&pass.stream, rows, outputs, &self.final_norm, &to)?;
             }
-            Part::LmHead => gpu.linear_store(&self.lm_head, last, 1, b.logits.all(), check)?,
-            Part::TopK => gpu.top_k(b.logits.all(), 1, &b.top_k.borrow())?,
-            Part::DownloadTopK => gpu.batched_memcpy(&[b.top_k.borrow_mut().download(1)?])?,
+            Part::LmHead => {
+                gpu.linear_store(&self.lm_head, last, outputs, b.logits.all(), check)?;
+            }
+            Part::TopK => gpu.top_k(b.logits.all(), outputs, &b.top_k.borrow())?,
+            Part::DownloadTopK => {
+                gpu.batched_memcpy(&[b.top_k.borrow_mut().download(outputs)?])?
+            }
         }
         Ok(state)
     }
@@ -286,15 +293,15 @@ impl<'a> KernelTiming<'a> {
     fn attend(&self, b: &Buffers, layer: &Layer) -> Result<AttentionLaunch, KernelError> {
         let (pass, layout) = (&b.pass, SPEC.head_layout());
         let [attended, _] = pass.output_inputs(layer);
-        let (tables, max_blocks) = (b.table.all(), b.table.len());
+        let (tables, max_blocks) = (b.tables.all(), b.tokens.blocks());
         let out = (attended, &layer.outputs.first);
-        if b.rows == 1 {
+        if let Tokens::Generated { rows, .. } = b.tokens {
             let positions = pass.positions.all();
             let rows = DecodeRows {
                 tables,
                 max_blocks,
                 positions,
-                count: 1,
+                count: rows,
             };
             return self
                 .gpu
@@ -307,27 +314,28 @@ impl<'a> KernelTiming<'a> {
             count: b.tiles.len() / 4,
         };
         self.gpu
-            .attention_prefill(&pass.q, &layer.cache, tiles, b.rows, out, layout)
+            .attention_prefill(&pass.q, &layer.cache, tiles, b.tokens.rows(), out, layout)
     }
 }
 
-/// Returns the buffers of device-side top-k with one request with the settings of a chat.
-fn top_k(gpu: &Gpu) -> Result<DeviceTopK, KernelError> {
+/// Returns the buffers of device-side top-k with `rows` requests with the settings of a chat.
+fn top_k(gpu: &Gpu, rows: usize) -> Result<DeviceTopK, KernelError> {
     let none = KernelError::Argument {
         op: "timing",
         arg: "vocab",
         found: VOCABULARY,
         rule: Rule::Fewer,
     };
-    let mut top_k = DeviceTopK::new(gpu, 1, VOCABULARY, HISTORY)?.ok_or(none)?;
+    let mut top_k = DeviceTopK::new(gpu, rows, VOCABULARY, HISTORY)?.ok_or(none)?;
     let history: Vec<u32> = (0..600).collect();
     let chat = SamplingParams::CHAT;
-    top_k.stage(&[Some(TopKRequest {
+    let request = TopKRequest {
         history: &history,
         repetition_penalty: chat.repetition_penalty,
         temperature: chat.temperature,
         top_k: chat.top_k.unwrap_or(TopKRequest::MAX_TOP_K),
         allowed: VOCABULARY,
-    })])?;
+    };
+    top_k.stage(&vec![Some(request); rows])?;
     Ok(top_k)
 }

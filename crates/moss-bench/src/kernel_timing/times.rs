@@ -24,6 +24,15 @@ pub struct KernelTimes {
     pub seconds: f64,
 }
 
+/// The times of a decode step of several sequences.
+#[derive(Debug, Clone)]
+pub struct StepTimes {
+    /// Sequences, each with one generated token.
+    pub rows: usize,
+    /// The times of its kernels.
+    pub times: KernelTimes,
+}
+
 /// The times of a prompt.
 #[derive(Debug, Clone)]
 pub struct PromptTimes {

@@ -1,11 +1,14 @@
 //! Flags of `bench`.
 
+use std::ops::RangeInclusive;
+
 use clap::Args;
 use moss::model::MossConfig;
+use moss_bench::batch::MAX_SEQUENCES;
 
 use super::{
     model::FormatArg,
-    parse::{at_least, layers},
+    parse::{at_least, layers, sizes},
 };
 
 /// Measure prefill and decode speed, compared with the memory bandwidth
@@ -21,23 +24,73 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "N", default_value_t = MossConfig::moon_003().num_layers, value_parser = layers)]
     pub(crate) layers: usize,
     /// Prompt tokens; several are measured one after the other [default: 512; on a GPU
-    /// 64,512,1900]
+    /// 64,512,1900; with --batch 64, on a GPU 512]
     #[arg(long, value_name = "N[,N…]", value_delimiter = ',', value_parser = at_least::<1>)]
     pub(crate) prompt: Vec<usize>,
-    /// Tokens to generate after each prompt [default: 16; on a GPU 128]
+    /// Tokens to generate after each prompt, or steps to measure of each size of --batch [default:
+    /// 16; on a GPU 128; with --batch 4, on a GPU 32]
     #[arg(long, value_name = "N", value_parser = at_least::<1>)]
     pub(crate) new: Option<usize>,
     /// Time each kernel of one GPU separately, with random weights; --prompt sets the prompt
     /// lengths, the first one is the context too [default: 512]
     #[arg(long)]
     pub(crate) kernels: bool,
+    /// With --kernels, also time decode steps of N sequences
+    #[arg(
+        long,
+        value_name = "N[-N][,N…]",
+        value_delimiter = ',',
+        value_parser = sizes::<MAX_SEQUENCES>,
+        requires = "kernels"
+    )]
+    pub(crate) rows: Vec<RangeInclusive<usize>>,
     /// Then measure N concurrent requests, each with the first prompt [default prompt: 128]
     #[arg(long, value_name = "N[,N…]", value_delimiter = ',', value_parser = at_least::<1>, conflicts_with = "kernels")]
     pub(crate) clients: Vec<usize>,
+    /// Instead measure decode steps of N sequences after the first prompt, and list the sizes that
+    /// cost more than the next larger one
+    #[arg(
+        long,
+        value_name = "N[-N][,N…]",
+        value_delimiter = ',',
+        value_parser = sizes::<MAX_SEQUENCES>,
+        conflicts_with_all = ["kernels", "rows", "clients", "timeline"]
+    )]
+    pub(crate) batch: Vec<RangeInclusive<usize>>,
     /// Draw when each stage is busy, for the last prompt and a token after it
     #[arg(long, conflicts_with = "kernels")]
     pub(crate) timeline: bool,
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+impl BenchArgs {
+    /// Returns the sizes of `--batch`, each once, in ascending order.
+    pub(crate) fn batch_sizes(&self) -> Vec<usize> {
+        ascending(&self.batch)
+    }
+
+    /// Returns the sizes of `--rows`, each once, in ascending order.
+    pub(crate) fn row_counts(&self) -> Vec<usize> {
+        ascending(&self.rows)
+    }
+}
+
+fn ascending(ranges: &[RangeInclusive<usize>]) -> Vec<usize> {
+    let mut sizes: Vec<usize> = ranges.iter().cloned().flatten().collect();
+    sizes.sort_unstable();
+    sizes.dedup();
+    sizes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn overlapping_ranges_in_any_order_give_each_size_once() {
+        assert_eq!(ascending(&[8..=8, 1..=4, 3..=5, 8..=8]), [1, 2, 3, 4, 5, 8]);
+        assert!(ascending(&[]).is_empty());
+    }
 }

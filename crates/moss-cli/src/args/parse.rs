@@ -15,9 +15,23 @@ pub(crate) enum ArgError {
     Seconds,
     SecondsAboveZero,
     AboveZero,
-    AtLeast { min: usize },
-    Range { min: u64, max: u64 },
+    AtLeast {
+        min: usize,
+    },
+    Range {
+        min: u64,
+        max: u64,
+    },
     Bits,
+    /// Not a size, or one outside of the range.
+    Size {
+        max: usize,
+    },
+    /// A range of sizes whose first number is the larger one.
+    ReversedRange {
+        first: usize,
+        last: usize,
+    },
 }
 
 pub(super) fn seconds(text: &str) -> Result<Duration, ArgError> {
@@ -57,10 +71,68 @@ where
     }
 }
 
+/// Parses a size from 1 to `MAX`, or a range of sizes such as `1-130`.
+pub(super) fn sizes<const MAX: usize>(text: &str) -> Result<RangeInclusive<usize>, ArgError> {
+    let size = |text: &str| {
+        let number = text.trim().parse().ok();
+        let size = number.filter(|number| (1..=MAX).contains(number));
+        size.ok_or(ArgError::Size { max: MAX })
+    };
+    let (first, last) = match text.split_once('-') {
+        Some((first, last)) => (size(first)?, size(last)?),
+        None => (size(text)?, size(text)?),
+    };
+    if first > last {
+        return Err(ArgError::ReversedRange { first, last });
+    }
+    Ok(first..=last)
+}
+
 pub(super) fn bits(text: &str) -> Result<GptqBits, ArgError> {
     match text {
         "4" => Ok(GptqBits::Four),
         "8" => Ok(GptqBits::Eight),
         _ => Err(ArgError::Bits),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_numbers_or_ranges() {
+        assert_eq!(sizes::<256>("1").unwrap(), 1..=1);
+        assert_eq!(sizes::<256>("256").unwrap(), 256..=256);
+        assert_eq!(sizes::<256>("1-130").unwrap(), 1..=130);
+        assert_eq!(sizes::<256>("7-7").unwrap(), 7..=7);
+    }
+
+    #[test]
+    fn sizes_outside_of_the_range_and_reversed_ranges_are_different_errors() {
+        for text in [
+            "0",
+            "257",
+            "0-3",
+            "3-257",
+            "",
+            "-",
+            "3-",
+            "-3",
+            "1-2-3",
+            "x",
+            "1.5",
+            "18446744073709551616",
+        ] {
+            let found = sizes::<256>(text);
+            assert!(
+                matches!(found, Err(ArgError::Size { max: 256 })),
+                "{text}: {found:?}"
+            );
+        }
+        let found = sizes::<256>("8-4");
+        let expected = ArgError::ReversedRange { first: 8, last: 4 };
+        assert_eq!(found.unwrap_err().to_string(), expected.to_string());
     }
 }

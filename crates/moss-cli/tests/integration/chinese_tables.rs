@@ -70,6 +70,7 @@ fn the_tables_of_bench_are_chinese_but_for_units_and_names() {
         "\n  加载用时 ",
         "\n    输入   预填充 ms ",
         "     2 个并发请求，各 16 个输入词元和 2 个新词元：",
+        "\n       每个输出词元的时间 ",
         "\n  16 个词元的输入，",
         "\n  阶段 0 |0",
     ] {

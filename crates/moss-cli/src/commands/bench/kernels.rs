@@ -4,14 +4,14 @@ use std::process::ExitCode;
 
 use moss::model::{DeviceSpec, MossConfig, WeightFormat};
 use moss_bench::kernel_timing::{
-    self, KernelTime, KernelTimes, PromptTimes, TimingOptions, TimingReport,
+    self, KernelTime, KernelTimes, PromptTimes, StepTimes, TimingOptions, TimingReport,
 };
 use serde_json::{Value, json};
 
 use moss_messages::{Language, Text, msg};
 
 use crate::{
-    args::Cli,
+    args::{BenchArgs, Cli},
     errors::CliError,
     fold::{left, right},
     open,
@@ -21,16 +21,14 @@ use crate::{
 /// Widths of the columns after the kernel's name.
 const WIDTHS: [usize; 6] = [6, 14, 12, 9, 9, 8];
 
-/// Times the kernels at the published sizes, with random weights. The context of the decode step
+/// Times the kernels at the published sizes, with random weights. The context of the decode steps
 /// is the first prompt.
-pub(crate) fn run(
-    format: WeightFormat,
-    layers: usize,
-    prompts: &[usize],
-    as_json: bool,
-    cli: &Cli,
-    printer: &Printer,
-) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &BenchArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
+    let (format, layers) = (args.format.format(), args.layers);
+    let prompts = match args.prompt.is_empty() {
+        true => vec![512],
+        false => args.prompt.clone(),
+    };
     let devices = open::devices(&cli.model)?;
     let [
         DeviceSpec::Gpu {
@@ -59,10 +57,11 @@ pub(crate) fn run(
             bits,
             layers,
             context,
-            prompts: prompts.to_vec(),
+            prompts,
+            rows: args.row_counts(),
         },
     )?;
-    if as_json {
+    if args.json {
         let mut report = json!({
             "card": measured.device, // idiom-ok: published field
             "format": format.to_string(), "layers": layers, "context": context,
@@ -74,6 +73,14 @@ pub(crate) fn run(
         // Readers of one prompt find the first one.
         report["prompt"] = prompts.first().cloned().unwrap_or_default();
         report["prompts"] = prompts.into();
+        if !measured.steps.is_empty() {
+            let step = |step: &StepTimes| {
+                let mut value = whole_json(&step.times, measured.bandwidth);
+                value["rows"] = step.rows.into();
+                value
+            };
+            report["rows"] = measured.steps.iter().map(step).collect();
+        }
         printer.json(&report)?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -81,6 +88,7 @@ pub(crate) fn run(
         device,
         bandwidth,
         step,
+        steps,
         prompts,
     } = &measured;
     let rate = bandwidth / 1e9;
@@ -96,6 +104,10 @@ pub(crate) fn run(
     ))?;
     let title = msg!("bench-step", context);
     printer.report(&table(&title, step, &[], *bandwidth, printer.language))?;
+    for StepTimes { rows, times } in steps {
+        let title = msg!("bench-step-rows", rows, context);
+        printer.report(&table(&title, times, &[], *bandwidth, printer.language))?;
+    }
     for PromptTimes {
         tokens,
         times,

@@ -9,7 +9,7 @@ use moss_bench::{LoadTimer, concurrency::Served, model_timing::ConversationTimes
 use moss_messages::{Language, Text, msg};
 use serde_json::{Value, json};
 
-use super::timeline::Timeline;
+use super::{batch::Batches, clients, timeline::Timeline};
 use crate::{fold::right, messages::size};
 
 /// Widths of the columns of the table.
@@ -27,6 +27,8 @@ pub(super) struct Report {
     pub(super) measured: Vec<ConversationTimes>,
     /// Results of concurrent requests.
     pub(super) served: Vec<Served>,
+    /// Results of `--batch`.
+    pub(super) batches: Option<Batches>,
     pub(super) timelines: Vec<Timeline>,
     pub(super) stages: Vec<StageInfo>,
 }
@@ -57,7 +59,9 @@ impl Report {
         text += &format!("  {}\n", language.text(&self.loading_text()));
         let bandwidth = gb(self.bandwidth);
         text += &format!("  {}\n", language.text(&msg!("bench-bandwidth", bandwidth)));
-        text += &heads(language);
+        if !self.measured.is_empty() {
+            text += &heads(language);
+        }
         for m in &self.measured {
             let rate = m.token_bytes / m.token_s;
             text += &format!(
@@ -74,8 +78,11 @@ impl Report {
         text.extend(
             self.served
                 .iter()
-                .map(|served| served_text(served, language)),
+                .map(|served| clients::text(served, language)),
         );
+        if let Some(batches) = &self.batches {
+            text += &batches.text(self.bandwidth, language);
+        }
         text.extend(
             self.timelines
                 .iter()
@@ -121,7 +128,7 @@ impl Report {
             })
         });
         let weights = self.loading.gpu_weights();
-        json!({
+        let mut report = json!({
             "model": self.name.to_string(), "threads": self.threads, "isa": cpu_features().to_string(),
             "activations": match self.activations { Activations::Exact => "exact", Activations::Int8 => "int8" },
             "load_s": self.loading.seconds,
@@ -129,9 +136,13 @@ impl Report {
             "card_weights_bytes_per_s": weights.map(|(_, rate)| rate), // idiom-ok: published field
             "upload_bandwidth": self.upload,
             "bandwidth": self.bandwidth, "contexts": contexts.collect::<Vec<_>>(), "stages": stages.collect::<Vec<_>>(),
-            "clients": self.served.iter().map(served_json).collect::<Vec<_>>(),
+            "clients": self.served.iter().map(clients::json).collect::<Vec<_>>(),
             "timelines": self.timelines.iter().map(Timeline::json).collect::<Vec<_>>(),
-        })
+        });
+        if let Some(batches) = &self.batches {
+            batches.add_json(self.bandwidth, &mut report);
+        }
+        report
     }
 }
 
@@ -179,27 +190,6 @@ fn gpu_json(info: &DeviceInfo) -> Value {
         "memory_clock_khz": gpu.memory_clock_khz, "total_memory": gpu.total_memory,
         "free_before": info.free_before, "free_now": info.free_now,
         "taken": info.free_before.saturating_sub(info.free_now),
-    })
-}
-
-fn served_text(served: &Served, language: Language) -> String {
-    let Served {
-        clients,
-        prompt,
-        new,
-        first_s,
-        ..
-    } = served;
-    let (rate, [median, longest]) = (served.tokens_per_s(), first_s.map(|seconds| seconds * 1e3));
-    let clients = format!("{clients:>4}");
-    let text = msg!("bench-clients", clients, prompt, new, rate, median, longest);
-    format!("  {}\n", language.text(&text))
-}
-
-fn served_json(served: &Served) -> Value {
-    json!({
-        "clients": served.clients, "prompt": served.prompt, "new": served.new, "seconds": served.seconds,
-        "tokens_per_s": served.tokens_per_s(), "first_token_s": served.first_s[0], "first_token_max_s": served.first_s[1],
     })
 }
 

@@ -84,3 +84,140 @@ fn bench_refuses_weights_that_this_machine_cannot_hold_and_says_how_many_layers_
     );
     assert!(error.contains("use fewer: `--layers "), "{error}");
 }
+
+#[test]
+fn bench_batch_measures_every_size_and_lists_cliffs() {
+    let out = ok(
+        &[
+            "bench",
+            "--demo",
+            "--batch",
+            "4,1-2",
+            "--prompt",
+            "16",
+            "--new",
+            "3",
+            "--json",
+            "--threads",
+            "1",
+        ],
+        "",
+    );
+    let found: Value = serde_json::from_str(&out).unwrap();
+    let bandwidth = found["bandwidth"].as_f64().unwrap();
+    let batches = found["batches"].as_array().unwrap();
+    let sizes: Vec<_> = batches
+        .iter()
+        .map(|batch| batch["sequences"].as_u64().unwrap())
+        .collect();
+    assert_eq!(sizes, [1, 2, 4]);
+    for batch in batches {
+        let number = |name: &str| batch[name].as_f64().unwrap();
+        assert!(number("steps") >= 3.0, "{batch}");
+        // The context grows from the prompt, by the steps and three further tokens.
+        assert!(
+            number("context") > 16.0 && number("context") < 23.0,
+            "{batch}"
+        );
+        let floor = (number("weight_bytes") + number("cache_bytes")) / bandwidth;
+        assert!((number("floor_s") / floor - 1.0).abs() < 1e-9, "{batch}");
+        let share = floor / number("step_s");
+        assert!((number("share") / share - 1.0).abs() < 1e-9, "{batch}");
+    }
+    // Each size has the cache of its sequences, and the weights once.
+    let cache = |index: usize| batches[index]["cache_bytes"].as_f64().unwrap();
+    assert!(cache(2) > 3.5 * cache(0) && cache(2) < 4.5 * cache(0));
+    assert_eq!(batches[0]["weight_bytes"], batches[2]["weight_bytes"]);
+    for cliff in found["cliffs"].as_array().unwrap() {
+        assert!(cliff["ratio"].as_f64().unwrap() > 1.05, "{cliff}");
+    }
+    assert!(found["batch_limit"].is_null());
+}
+
+#[test]
+fn bench_batch_prints_a_table_in_both_languages() {
+    for (language, lines) in [("en", ["sequences", "cliff: "]), ("zh", ["序列数", "断崖"])] {
+        let out = ok(
+            &[
+                "bench", "--demo", "--batch", "1,2", "--prompt", "4", "--new", "1", "--lang",
+                language,
+            ],
+            "",
+        );
+        for line in lines {
+            assert!(out.contains(line), "{line}: {out}");
+        }
+    }
+}
+
+#[test]
+fn bench_batch_refuses_sizes_that_are_not_from_1_to_256() {
+    for (sizes, expected) in [
+        ("0", "expected a whole number from 1 to 256"),
+        ("1,257", "expected a whole number from 1 to 256"),
+        ("1-300", "expected a whole number from 1 to 256"),
+        ("4-x", "expected a whole number from 1 to 256"),
+        ("8-4", "begins with 8 and ends with 4"),
+    ] {
+        let out = run(&["bench", "--demo", "--batch", sizes], "");
+        let error = text(&out.stderr);
+        assert!(
+            out.status.code() == Some(2) && error.contains(expected),
+            "{sizes}: {error}"
+        );
+    }
+    let out = run(&["bench", "--demo", "--batch", "8-4", "--lang", "zh"], "");
+    let error = text(&out.stderr);
+    assert!(
+        out.status.code() == Some(2) && error.contains("范围从 8 到 4"),
+        "{error}"
+    );
+    for other in [
+        &["--clients", "2"][..],
+        &["--kernels"],
+        &["--rows", "8"],
+        &["--timeline"],
+    ] {
+        let args = [&["bench", "--demo", "--batch", "1"], other].concat();
+        let out = run(&args, "");
+        assert_eq!(out.status.code(), Some(2), "{other:?}");
+    }
+}
+
+#[test]
+fn bench_batch_refuses_steps_that_the_window_cannot_hold() {
+    let out = run(
+        &[
+            "bench", "--demo", "--batch", "1", "--prompt", "2040", "--new", "6",
+        ],
+        "",
+    );
+    assert!(out.status.code() == Some(1) && text(&out.stderr).contains("context length 2048"));
+}
+
+#[test]
+fn bench_clients_reports_quantiles_of_both_latencies_for_many_requests() {
+    let out = ok(
+        &[
+            "bench",
+            "--demo",
+            "--clients",
+            "1,40",
+            "--prompt",
+            "8",
+            "--new",
+            "3",
+            "--json",
+        ],
+        "",
+    );
+    let found: Value = serde_json::from_str(&out).unwrap();
+    for (clients, expected) in found["clients"].as_array().unwrap().iter().zip([1, 40]) {
+        assert_eq!(clients["clients"], expected);
+        for latency in ["first_token_quantiles_s", "token_quantiles_s"] {
+            let of = |name: &str| clients[latency][name].as_f64().unwrap();
+            let ascending = ["p50", "p90", "p99", "max"].map(of);
+            assert!(ascending[0] > 0.0 && ascending.is_sorted(), "{clients}");
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! Measurements of one sequence at several contexts, and of concurrent requests.
+
+use moss::sampling::Sampler;
+use moss_bench::{batch::MAX_SEQUENCES, concurrency::serve, model_timing::ConversationTimer};
+
+use crate::open;
+
+use super::{load::Needed, report::Report, setup::Bench, timeline::Timeline};
+
+/// Measures each prompt and the tokens after it, then the concurrent requests.
+pub(super) fn measure(bench: &Bench<'_>, pool: &rayon::ThreadPool) -> anyhow::Result<Report> {
+    let args = bench.args;
+    let prompts = match (args.prompt.is_empty(), bench.on_gpu) {
+        (false, _) => args.prompt.clone(),
+        _ if !args.clients.is_empty() => vec![128],
+        (true, true) => vec![64, 512, 1900],
+        (true, false) => vec![512],
+    };
+    let new = args.new.unwrap_or(if bench.on_gpu { 128 } else { 16 });
+    let sampling = open::sampling(&bench.cli.answer);
+    let first = prompts.first().copied().unwrap_or(1);
+    let needed = Needed {
+        longest: (prompts.iter().max().copied().unwrap_or(1), new),
+        sequences: args
+            .clients
+            .iter()
+            .max()
+            .map_or(0, |most| (*most).min(MAX_SEQUENCES)),
+        positions: first.saturating_add(new),
+        may_shrink: false,
+    };
+    let (mut loaded, mut report) = bench.load(needed, pool)?;
+    let mut timer = ConversationTimer {
+        model: &mut loaded.model,
+        sampler: Sampler::new(sampling.clone())?,
+        on_gpu: bench.on_gpu,
+    };
+    for prompt in &prompts {
+        report.measured.push(timer.measure(*prompt, new)?);
+    }
+    if let (true, Some(prompt)) = (args.timeline, prompts.last()) {
+        report.timelines = Timeline::of(*prompt, timer.timelines(*prompt)?).into();
+    }
+    report.stages = loaded.model.stages()?; // before the next measurement allocates memory
+    report.upload = loaded.model.upload_bandwidth().ok().flatten(); // fails if GPU memory is full
+    if !args.clients.is_empty() {
+        let (model, shape) = (loaded.model, (first, new));
+        let threads = pool.current_num_threads();
+        report.served = serve(model, &args.clients, shape, &sampling, threads)?;
+    }
+    Ok(report)
+}
