@@ -10,7 +10,7 @@ struct Heads {
     half* keys;  // KV cache of one layer: [num_blocks, num_heads, 16, head_stride]
     half* values;
     const u32* positions;  // [tokens]
-    const u32* slots;      // [tokens], block * 16 + offset
+    const u32* slots;      // [tokens], block * 16 + offset; decode: or NO_SLOT
     const float* sin;      // [context length, rotary_pairs]
     const float* cos;
     const float* inner_bias;   // [inner_size]
@@ -25,7 +25,7 @@ struct Heads {
 CHECK_LAYOUT_Heads;
 
 // Stores outputs r and r + 1 (r even) of qkv_proj for one token: queries and keys are rotated, keys
-// and values are written to the cache.
+// and values are written to the cache, if the token has a slot.
 __device__ __forceinline__ void store_head_pair(const Heads& to, u32 token, u32 r, float even,
                                                 float odd) {
     const u32 part_size = to.hidden / to.shards;
@@ -46,6 +46,7 @@ __device__ __forceinline__ void store_head_pair(const Heads& to, u32 token, u32 
         at = to.q + (u64(token) * to.num_heads + head) * to.head_stride;
     } else {
         const u32 slot = to.slots[token];
+        if (slot == NO_SLOT) return;
         const u64 cache_row = (u64(slot / BLOCK_POSITIONS) * to.num_heads + head) *
                                   BLOCK_POSITIONS +
                               slot % BLOCK_POSITIONS;

@@ -13,6 +13,7 @@ using u64 = unsigned long long;
 
 constexpr u32 WARP = 32;
 constexpr u32 BLOCK_POSITIONS = 16;  // positions per block of the KV cache
+constexpr u32 NO_SLOT = ~0u;         // slot of a token without keys and values in the cache
 constexpr u32 K_BLOCK = 64;          // input features per block of a weight
 
 __device__ __forceinline__ float warp_sum(float v) {

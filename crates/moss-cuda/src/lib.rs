@@ -96,7 +96,10 @@ mod weights;
 pub use decode_grid::decode_scratch_bytes;
 pub use discovery::{COMPILED, gpu_count, list_gpus, load_cublas, set_library_folders};
 pub use gpu_info::{GpuCode, GpuInfo};
-pub use layout::{BLOCK, BLOCK_POSITIONS, DECODE_SPLIT, HeadLayout, MAX_DECODE_TOKENS, TILE};
+pub use layout::{
+    BLOCK, BLOCK_POSITIONS, DECODE_SPLIT, HeadLayout, MAX_DECODE_TOKENS, NO_SLOT, TILE,
+    TOP_K_ROW_BYTES,
+};
 pub use moss_weights::{
     DenseDtype, DenseWeight, DriverCall, GptqBits, GptqWeight, GroupIndex, KernelError,
     LinearWeight, Rule,

@@ -62,7 +62,7 @@ pub struct QkvRopeGelu<'a> {
     pub cache: &'a KvBlocks,
     /// Position of each token.
     pub positions: View<'a, u32>,
-    /// Cache slot of each token.
+    /// Cache slot of each token, or [`NO_SLOT`](crate::NO_SLOT) in a decode step.
     pub slots: View<'a, u32>,
     /// Angles.
     pub rope: &'a RopeOnGpu,

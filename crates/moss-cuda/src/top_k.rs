@@ -10,6 +10,7 @@ use crate::{
     device::Gpu,
     kernels::Kernel,
     launch::{Call, Geometry},
+    layout::TOP_K_ROW_BYTES,
     pinned::{CopyRun, Pinned},
 };
 
@@ -23,6 +24,15 @@ const MAX_RUNS: usize = 2048;
 
 /// Most scores per row that may reach the bound.
 const MAX_FOUND: usize = 2048;
+
+const _: () = assert!(
+    TOP_K_ROW_BYTES
+        == size_of::<TopKParams>()
+            + MAX_RUNS * size_of::<u32>()
+            + MAX_FOUND * size_of::<u64>()
+            + size_of::<u64>()
+            + size_of::<TopKResult>()
+);
 
 /// Status of a result with candidates.
 const CANDIDATES: u32 = 1;

@@ -22,6 +22,13 @@ pub enum EngineError {
         /// Tokens of prompt and answer together.
         context_length: usize,
     },
+    /// More concurrent sequences than a decode step computes.
+    TooManySequences {
+        /// [`EngineOptions::max_sequences`](crate::EngineOptions::max_sequences).
+        found: usize,
+        /// [`EngineOptions::MAX_SEQUENCES`](crate::EngineOptions::MAX_SEQUENCES).
+        most: usize,
+    },
     /// The queue of waiting requests is full.
     QueueFull {
         /// The most waiting requests.

@@ -54,12 +54,13 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError::TokenizerMismatch`] for a tokenizer with more tokens than the model has rows;
-    /// [`EngineError::Threads`].
+    /// [`EngineError::TooManySequences`]; [`EngineError::Threads`].
     pub fn start(
         model: Box<dyn LanguageModel>,
         tokenizer: Option<Tokenizer>,
         options: EngineOptions,
     ) -> Result<Self, EngineError> {
+        options.check()?;
         let config = model.config().clone();
         if let Some(tokens) = tokenizer
             .as_ref()

@@ -2,15 +2,18 @@
 
 use std::time::Duration;
 
-use moss_model::LanguageModel;
+use moss_model::{LanguageModel, MAX_DECODE_ROWS};
+
+use crate::EngineError;
 
 /// Limits of an engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineOptions {
     /// The most waiting requests; at least one.
     pub queue_limit: usize,
-    /// The most sequences that run concurrently. A sequence is also admitted only if its worst-case
-    /// KV demand can be reserved.
+    /// The most sequences that run concurrently, at most [`EngineOptions::MAX_SEQUENCES`]. A
+    /// sequence is also admitted only if its worst-case KV demand can be reserved. The code that
+    /// loads the model uses it for [`LoadOptions::max_decode_rows`](moss_model::LoadOptions).
     pub max_sequences: usize,
     /// Prompt tokens per forward batch. Larger chunks read the weights less often; smaller ones
     /// delay other replies less. `None` for [`LanguageModel::prefill_chunk`].
@@ -30,6 +33,8 @@ pub struct EngineOptions {
 }
 
 impl EngineOptions {
+    /// The largest `max_sequences`: a decode step computes one token of every sequence.
+    pub const MAX_SEQUENCES: usize = MAX_DECODE_ROWS;
     /// The default `stall_time` of a model with layers on the CPU.
     pub const CPU_STALL_TIME: Duration = Duration::from_secs(300);
     /// The default `stall_time` of a model on GPUs only.
@@ -57,6 +62,18 @@ impl EngineOptions {
     pub fn cache_tokens(&self, context_length: usize) -> usize {
         let default = context_length.saturating_mul(self.cache_windows);
         self.cache_tokens.unwrap_or(default).max(context_length)
+    }
+
+    /// Checks the limits.
+    ///
+    /// # Errors
+    /// [`EngineError::TooManySequences`] for more than [`EngineOptions::MAX_SEQUENCES`].
+    pub fn check(&self) -> Result<(), EngineError> {
+        let (found, most) = (self.max_sequences, Self::MAX_SEQUENCES);
+        if found > most {
+            return Err(EngineError::TooManySequences { found, most });
+        }
+        Ok(())
     }
 
     pub(crate) fn prefill_chunk(&self, model: &dyn LanguageModel) -> usize {

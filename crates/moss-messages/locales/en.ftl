@@ -329,6 +329,7 @@ Change-Cpu = `cpu` at the end of the list ({ $layers } layers in { SIZE($bytes, 
 EngineError-EmptyPrompt = the prompt is empty, expected at least one token
 EngineError-PromptTooLong = the prompt is too long: it has { $found } tokens, and this model's maximum context length is { $context_length } tokens, including the answer
     .hint = shorten the prompt, or start a new conversation
+EngineError-TooManySequences = { $found } sequences at the same time, expected at most { $most }
 EngineError-QueueFull = { $limit } requests are already waiting
     .hint = try again when some of them are done
 EngineError-UnknownToken = token id { $id } at position { $position } of the prompt is outside the model's { $rows } embedding rows

@@ -329,6 +329,7 @@ Change-Cpu = 在列表末尾加上 `cpu`（{ $layers } 层，占主机内存 { S
 EngineError-EmptyPrompt = 输入为空，至少应有一个词元
 EngineError-PromptTooLong = 输入过长：共 { $found } 个词元，而模型的上下文长度（含回答）为 { $context_length } 个词元
     .hint = 请缩短输入，或开始新的对话
+EngineError-TooManySequences = 同时生成的序列数为 { $found }，最多为 { $most }
 EngineError-QueueFull = 已有 { $limit } 个请求在排队
     .hint = 请在其中一些完成后再试
 EngineError-UnknownToken = 输入中位置 { $position } 的词元 ID { $id } 超出模型的 { $rows } 个嵌入行

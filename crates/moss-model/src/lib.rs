@@ -11,6 +11,7 @@ mod block;
 mod block_spec;
 mod config;
 mod cpu;
+mod decode_rows;
 mod defaults;
 mod device_spec;
 mod devices;
@@ -37,6 +38,7 @@ mod timeline;
 
 pub use block_spec::{BlockSpec, ColumnSlices, QkvPart};
 pub use config::MossConfig;
+pub use decode_rows::MAX_DECODE_ROWS;
 pub use device_spec::DeviceSpec;
 pub use devices::{CUDA, has_gpu, machine_gpus};
 pub use dtype::ComputeDtype;

@@ -157,7 +157,8 @@ fn plan(
         open.push(Some(OpenDevice::open(*device)?));
     }
     let devices: Vec<Device> = open.iter().flatten().map(OpenDevice::describe).collect();
-    let model = ModelBytes::of(source, config, options.cache, options.dtype);
+    let model = ModelBytes::of(source, config, options.cache, options.dtype)
+        .with_decode_rows(config, options.max_decode_rows);
     let smaller = [
         WeightFormat::Gptq(GptqBits::Eight),
         WeightFormat::Gptq(GptqBits::Four),
@@ -166,7 +167,8 @@ fn plan(
         .map(|format| {
             (
                 format,
-                ModelBytes::in_format(config, format, options.cache, options.dtype),
+                ModelBytes::in_format(config, format, options.cache, options.dtype)
+                    .with_decode_rows(config, options.max_decode_rows),
             )
         })
         .into_iter()

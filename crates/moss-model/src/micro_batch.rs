@@ -12,9 +12,6 @@ use crate::{
 /// Maximum tokens of a micro-batch.
 pub(crate) const MAX_BATCH_TOKENS: usize = 512;
 
-/// Most generated tokens of a micro-batch.
-pub(crate) const MAX_DECODE_ROWS: usize = 64;
-
 /// The tokens of one forward batch: generated tokens first, then prompt tokens, each in the order of
 /// the request's chunks. [`Plan::new`] finds every invalid chunk before any work.
 pub(crate) struct Plan<'a> {
@@ -25,6 +22,8 @@ pub(crate) struct Plan<'a> {
     spans: Vec<Span<'a>>,
     /// Number of generated tokens.
     generated: usize,
+    /// Most generated tokens of a micro-batch.
+    decode_rows: usize,
 }
 
 /// The tokens of one chunk in a [`Plan`].
@@ -36,9 +35,11 @@ struct Span<'a> {
 }
 
 impl<'a> Plan<'a> {
+    /// Returns the plan of `batch`, with at most `decode_rows` generated tokens per micro-batch.
     pub(crate) fn new(
         config: &MossConfig,
         cache: CacheShape,
+        decode_rows: usize,
         batch: &[SequenceChunk<'a>],
     ) -> Result<Self, ModelError> {
         for (sequence, chunk) in batch.iter().enumerate() {
@@ -50,6 +51,7 @@ impl<'a> Plan<'a> {
             slots: vec![],
             spans: vec![],
             generated: 0,
+            decode_rows: decode_rows.max(1),
         };
         plan.add(cache, batch, TokenKind::Generated);
         plan.generated = plan.token_ids.len();
@@ -76,7 +78,7 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Splits the tokens into micro-batches of one kind: of at most [`MAX_DECODE_ROWS`] generated
+    /// Splits the tokens into micro-batches of one kind: of at most `decode_rows` generated
     /// tokens, then of at most [`MAX_BATCH_TOKENS`] prompt tokens. The split is independent of the
     /// stages.
     pub(crate) fn micro_batches(&self) -> impl Iterator<Item = MicroBatch<'_, 'a>> {
@@ -85,7 +87,7 @@ impl<'a> Plan<'a> {
             starts.map(move |first| (kind, first..rows.end.min(first + max)))
         };
         let (generated, rows) = (self.generated, self.token_ids.len());
-        parts(TokenKind::Generated, 0..generated, MAX_DECODE_ROWS)
+        parts(TokenKind::Generated, 0..generated, self.decode_rows)
             .chain(parts(TokenKind::Prompt, generated..rows, MAX_BATCH_TOKENS))
             .enumerate()
             .map(|(index, (kind, rows))| MicroBatch::new(self, index, kind, rows))

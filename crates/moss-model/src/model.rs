@@ -20,6 +20,8 @@ pub struct Moss {
     config: MossConfig,
     cache: CacheShape,
     dtype: ComputeDtype,
+    /// Most generated tokens of a micro-batch.
+    decode_rows: usize,
     pipeline: Pipeline,
 }
 
@@ -54,6 +56,7 @@ impl Moss {
             config,
             cache: options.cache,
             dtype: options.dtype,
+            decode_rows: options.decode_rows(),
             pipeline,
         })
     }
@@ -120,7 +123,7 @@ impl Moss {
         interrupted: &dyn Fn() -> bool,
         hook: Option<&mut HiddenTap<'_>>,
     ) -> Result<Vec<Logits>, ModelError> {
-        let plan = Plan::new(&self.config, self.cache, batch)?;
+        let plan = Plan::new(&self.config, self.cache, self.decode_rows, batch)?;
         let Some(hook) = hook else {
             return self.pipeline.forward(&plan, interrupted, &mut Hook(None));
         };

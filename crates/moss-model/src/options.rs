@@ -5,7 +5,10 @@ use std::ops::Range;
 use moss_cpu::{Activations, ops::RopePrecision};
 use moss_cuda::GpuInfo;
 
-use crate::{CacheShape, ComputeDtype, DeviceSpec, MemoryPlan, ModelError, placement::Note};
+use crate::{
+    CacheShape, ComputeDtype, DeviceSpec, MemoryPlan, ModelError, decode_rows::decode_rows,
+    placement::Note,
+};
 
 /// Options of [`crate::Moss::load`].
 #[derive(Debug, Clone)]
@@ -19,6 +22,11 @@ pub struct LoadOptions {
     pub rope_precision: RopePrecision,
     /// Size of the KV cache. On the CPU, pages are committed on first use.
     pub cache: CacheShape,
+    /// Sequences that decode together, from 1 to [`MAX_DECODE_ROWS`](crate::MAX_DECODE_ROWS); other
+    /// values are clamped. A micro-batch has at most as many generated tokens, and each takes about
+    /// 2 MB of GPU memory at the published size. More sequences in a forward batch are correct, but
+    /// slow.
+    pub max_decode_rows: usize,
     /// Devices of the stages, in order. Each gets one stage of consecutive layers; a device may be
     /// listed several times.
     pub devices: Vec<DeviceSpec>,
@@ -36,6 +44,7 @@ impl LoadOptions {
             activations: Activations::Exact,
             rope_precision: RopePrecision::F32,
             cache: CacheShape::for_positions(positions),
+            max_decode_rows: 16,
             devices: vec![DeviceSpec::Cpu],
             layers_per_device: None,
             peer_copies: true,
@@ -59,6 +68,11 @@ impl LoadOptions {
             devices,
             ..Self::cpu(positions)
         }
+    }
+
+    /// Returns the most rows of a decode step, padding included.
+    pub(crate) fn decode_rows(&self) -> usize {
+        decode_rows(self.max_decode_rows)
     }
 
     /// Checks for options that exclude each other.

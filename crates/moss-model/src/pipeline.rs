@@ -9,7 +9,7 @@ use crate::{
     Logits, ModelError,
     hook::Hook,
     micro_batch::{BatchOutput, MicroBatch, Plan},
-    stage::{NonFinite, PlacedStage, RunContext, StageInput},
+    stage::{PlacedStage, RunContext, StageInput},
     timeline::Clock,
 };
 
@@ -117,38 +117,34 @@ impl Pipeline {
 
     /// Returns an error for the first non-finite value that a stage reports, possibly of an earlier
     /// micro-batch.
+    ///
+    /// Reports of padding rows of a decode step are ignored. They may hide a report of a later layer
+    /// of the same forward pass, whose value the sampler then finds in the logits.
     fn check_non_finite(&self, plan: &Plan<'_>) -> Result<(), ModelError> {
-        let mut first: Option<NonFinite> = None;
+        let head = self.stages.last().map(|(_, stage)| stage.layers().end);
+        let mut first = None;
         for (_, stage) in &self.stages {
-            if let Some(found) = stage.non_finite()?
-                && first.as_ref().is_none_or(|first| found.batch < first.batch)
+            let Some(found) = stage.non_finite()? else {
+                continue;
+            };
+            let layer = found.layer;
+            let batch = plan
+                .micro_batches()
+                .nth(found.batch)
+                .ok_or(ModelError::NoStageInput { layer })?;
+            let row = if head == Some(layer) {
+                batch.wanted.get(found.row).map(|row| *row as usize)
+            } else {
+                Some(found.row).filter(|row| *row < batch.len())
+            };
+            let is_earlier = |(other, _): &(usize, ModelError)| found.batch < *other;
+            if let Some(row) = row
+                && first.as_ref().is_none_or(is_earlier)
             {
-                first = Some(found);
+                first = Some((found.batch, batch.non_finite(layer, row, found.value)));
             }
         }
-        let Some(NonFinite {
-            batch,
-            layer,
-            row,
-            value,
-        }) = first
-        else {
-            return Ok(());
-        };
-        let batch = plan
-            .micro_batches()
-            .nth(batch)
-            .ok_or(ModelError::NoStageInput { layer })?;
-        let is_head = self
-            .stages
-            .last()
-            .is_some_and(|(_, stage)| stage.layers().end == layer);
-        let row = if is_head {
-            batch.wanted.get(row).map_or(0, |row| *row as usize)
-        } else {
-            row
-        };
-        Err(batch.non_finite(layer, row, value))
+        first.map_or(Ok(()), |(_, error)| Err(error))
     }
 
     /// Adds the stage to an error if there are several stages.

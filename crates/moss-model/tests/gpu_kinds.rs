@@ -5,15 +5,17 @@
 
 use std::ops::Range;
 
+use gpu_support::{CODES, chunk, options, small_config, token_ids};
 use moss_checkpoint::Checkpoint;
 use moss_model::{
-    BlockPool, BlockTable, CacheShape, DeviceSpec, LanguageModel, LoadOptions, LogitRows, Moss,
-    MossConfig, RandomWeights, SequenceChunk,
+    BlockPool, BlockTable, CacheShape, LanguageModel, LoadOptions, Moss, RandomWeights,
     TokenKind::{self, Generated, Prompt},
     WeightFormat, WeightSource, has_gpu,
 };
 use moss_testing::fixture;
 use moss_weights::GptqBits;
+
+mod gpu_support;
 
 /// f16, int4 and int8, with and without act-order; heads of different sizes.
 const FIXTURES: [&str; 7] = [
@@ -26,25 +28,20 @@ const FIXTURES: [&str; 7] = [
     "wide-int4",
 ];
 
-/// Code of the GPU itself, and of a T4.
-const CODES: [Option<u32>; 2] = [None, Some(75)];
-
 /// Sequences next to the one that is compared; half of them decode.
 const OTHERS: usize = 40;
 
 /// Tokens of each of them.
 const OTHER_TOKENS: usize = 9;
 
+/// Layers of the random networks; a network runs in each number of stages that it has layers for.
+const LAYERS: usize = 7;
+
+/// Numbers of stages.
+const STAGES: [usize; 4] = [1, 2, 4, 7];
+
 /// Returns the fixtures, and networks of the published context length, which no fixture has.
 fn sources() -> Vec<(String, Box<dyn WeightSource>)> {
-    let config = MossConfig {
-        vocab_size: 512,
-        hidden_size: 1024,
-        num_layers: 2,
-        num_heads: 4,
-        inner_size: 4096,
-        ..MossConfig::moon_003()
-    };
     let formats = [
         WeightFormat::F16,
         WeightFormat::Gptq(GptqBits::Four),
@@ -56,7 +53,7 @@ fn sources() -> Vec<(String, Box<dyn WeightSource>)> {
         sources.push((folder.to_owned(), Box::new(checkpoint)));
     }
     for format in formats {
-        let weights = RandomWeights::new(config.clone(), format);
+        let weights = RandomWeights::new(small_config(LAYERS), format);
         sources.push((format!("random {format}"), Box::new(weights)));
     }
     sources
@@ -75,14 +72,10 @@ impl Run {
     /// Loads a model in `stages` stages.
     fn load(source: &dyn WeightSource, newest_code: Option<u32>, stages: usize) -> Self {
         let context = source.config().unwrap().context_length;
-        let gpu = DeviceSpec::Gpu {
-            ordinal: 0,
-            newest_code,
-        };
         let positions = context + OTHERS * CacheShape::BLOCK_SIZE;
         let options = LoadOptions {
-            devices: vec![gpu; stages],
-            ..LoadOptions::gpu(0, positions)
+            max_decode_rows: OTHERS + 1,
+            ..options(newest_code, stages, positions)
         };
         let model = Moss::load(source, &options, &mut |_| {}).unwrap();
         let mut run = Self {
@@ -102,10 +95,9 @@ impl Run {
 
     /// Returns the token ids and blocks of a new sequence.
     fn sequence(&mut self, tokens: usize, seed: usize) -> (Vec<u32>, BlockTable) {
-        let id = |i: u32| i.wrapping_mul(2_654_435_761).wrapping_add(seed as u32) % self.vocab;
         let mut blocks = BlockTable::default();
         self.pool.grow(&mut blocks, tokens).unwrap();
-        ((1..=tokens as u32).map(id).collect(), blocks)
+        (token_ids(tokens, self.vocab, seed), blocks)
     }
 
     /// Runs the chunks of one sequence, each alone or together with the other
@@ -137,21 +129,6 @@ impl Run {
     }
 }
 
-fn chunk<'a>(
-    ids: &'a [u32],
-    tokens: Range<usize>,
-    kind: TokenKind,
-    blocks: &'a BlockTable,
-) -> SequenceChunk<'a> {
-    SequenceChunk {
-        token_ids: &ids[tokens.clone()],
-        kind,
-        start_pos: tokens.start,
-        blocks,
-        logits: LogitRows::All,
-    }
-}
-
 /// Returns `tokens` in chunks of `size`.
 fn chunks(
     tokens: Range<usize>,
@@ -170,8 +147,9 @@ fn for_each_model(check: impl Fn(&mut Run, &str)) {
         return;
     }
     for (source, weights) in sources() {
+        let layers = weights.config().unwrap().num_layers;
         for newest_code in CODES {
-            for stages in [1, 2] {
+            for stages in STAGES.into_iter().filter(|stages| *stages <= layers) {
                 let name = format!("{source}, code {newest_code:?}, {stages} stages");
                 check(&mut Run::load(&*weights, newest_code, stages), &name);
             }
@@ -203,8 +181,8 @@ fn generated_tokens_have_the_same_bits_one_by_one_as_drafts_and_next_to_others()
         let first = tokens / 5;
         run.run(&sequence, chunks(0..first, first, Prompt), false);
         let expected = run.run(&sequence, chunks(first..tokens, 1, Generated), false);
-        // A CUDA graph has up to 16 tokens, and a micro-batch up to 64.
-        for size in [1, 2, 5, 16, 17, 64, 65, tokens] {
+        // A micro-batch has up to 48 tokens: 41 and padding.
+        for size in [1, 2, 5, 16, 17, 48, 49, tokens] {
             for with_others in [false, true] {
                 let chunks = chunks(first..tokens, size, Generated);
                 let found = run.run(&sequence, chunks, with_others);

@@ -239,7 +239,7 @@ impl Builder {
     /// # Errors
     /// [`BuildError::Model`] if the GPU driver does not start.
     pub fn load_options(&self, positions: usize) -> Result<LoadOptions, BuildError> {
-        self.settings.load_options(positions)
+        self.settings.own_load_options(positions)
     }
 
     /// Starts the threads that CPU kernels run on, for programs that run a model without an engine.

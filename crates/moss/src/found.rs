@@ -74,7 +74,7 @@ impl Found {
     /// # Errors
     /// [`BuildError::Model`] if the GPU driver does not start.
     pub fn load_options(&self, positions: usize) -> Result<LoadOptions, BuildError> {
-        self.settings.load_options(positions)
+        self.settings.own_load_options(positions)
     }
 
     /// Starts the threads that CPU kernels run on, for programs that run a model without an engine.
@@ -133,7 +133,7 @@ impl Found {
         let checkpoint = self.checkpoint()?;
         let engine = self.settings.engine_options(EngineOptions::default);
         let positions = positions(&checkpoint, &engine)?;
-        let options = self.load_options(positions)?;
+        let options = self.settings.load_options(positions, &engine)?;
         Ok(Moss::load(&checkpoint, &options, &mut self.progress())?)
     }
 
@@ -146,7 +146,8 @@ impl Found {
         positions: usize,
     ) -> Result<Box<dyn LanguageModel>, BuildError> {
         let checkpoint = self.checkpoint()?;
-        self.load(&checkpoint, positions)
+        let options = self.load_options(positions)?;
+        self.load(&checkpoint, &options)
     }
 
     /// Loads the model and starts an engine. Without a tokenizer the engine has no text.
@@ -218,7 +219,10 @@ impl Found {
         default: fn() -> EngineOptions,
     ) -> Result<Engine, BuildError> {
         let options = self.settings.engine_options(default);
-        let mut model = self.load(checkpoint, positions(checkpoint, &options)?)?;
+        options.check()?;
+        let positions = positions(checkpoint, &options)?;
+        let load_options = self.settings.load_options(positions, &options)?;
+        let mut model = self.load(checkpoint, &load_options)?;
         if let Some(wrap) = self.settings.wrap_model.take() {
             model = wrap(model);
         }
@@ -228,15 +232,14 @@ impl Found {
     fn load(
         &mut self,
         checkpoint: &Checkpoint,
-        positions: usize,
+        options: &LoadOptions,
     ) -> Result<Box<dyn LanguageModel>, BuildError> {
-        let options = self.load_options(positions)?;
         let backend = self.settings.backend;
         let mut progress = self.progress();
         Ok(match backend {
-            Backend::Native => Box::new(Moss::load(checkpoint, &options, &mut progress)?),
+            Backend::Native => Box::new(Moss::load(checkpoint, options, &mut progress)?),
             #[cfg(feature = "candle")]
-            Backend::Candle => Box::new(Reference::load(checkpoint, &options, &mut progress)?),
+            Backend::Candle => Box::new(Reference::load(checkpoint, options, &mut progress)?),
         })
     }
 

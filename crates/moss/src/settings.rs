@@ -86,8 +86,12 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Returns the placement with a KV cache for `positions` tokens.
-    pub(crate) fn load_options(&self, positions: usize) -> Result<LoadOptions, BuildError> {
+    /// Returns the placement with a KV cache for `positions` tokens, for the sequences of `engine`.
+    pub(crate) fn load_options(
+        &self,
+        positions: usize,
+        engine: &EngineOptions,
+    ) -> Result<LoadOptions, BuildError> {
         let devices = match &self.devices {
             Some(devices) => devices.clone(),
             None => self.backend.devices()?,
@@ -100,8 +104,14 @@ impl Settings {
             devices,
             layers_per_device: self.layers_per_device.clone(),
             peer_copies: self.peer_copies,
+            max_decode_rows: engine.max_sequences,
             ..LoadOptions::cpu(positions)
         })
+    }
+
+    /// Returns the placement for a program that runs the model itself.
+    pub(crate) fn own_load_options(&self, positions: usize) -> Result<LoadOptions, BuildError> {
+        self.load_options(positions, &self.engine_options(EngineOptions::default))
     }
 
     /// Returns the engine's limits; `default` is that of the use.

@@ -4,6 +4,11 @@ use std::{net::IpAddr, path::PathBuf};
 
 use clap::{Args, ValueEnum};
 
+use super::parse::in_range;
+
+/// Maximum of `--parallel`.
+const MAX_PARALLEL: u64 = moss::EngineOptions::MAX_SEQUENCES as u64;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
     Text,
@@ -45,8 +50,8 @@ pub(crate) struct ServeArgs {
     /// Origin of another web page that may call the API from a browser, or `*`
     #[arg(long, value_name = "ORIGIN")]
     pub(crate) cors_origin: Vec<String>,
-    /// Maximum number of answers that are generated at the same time
-    #[arg(long, value_name = "N", default_value_t = 32)]
+    /// Maximum number of answers that are generated at the same time, from 1 to 256
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = in_range::<usize>(1..=MAX_PARALLEL))]
     pub(crate) parallel: usize,
     /// Maximum number of queued requests; further requests get status 429
     #[arg(long, value_name = "N", default_value_t = 256)]

@@ -133,7 +133,7 @@ fn login() -> Login {
 
 fn engine_options(args: &ServeArgs) -> EngineOptions {
     let options = EngineOptions {
-        max_sequences: args.parallel.max(1),
+        max_sequences: args.parallel,
         queue_limit: args.queue,
         cache_tokens: args.cache_tokens,
         ..EngineOptions::server()

@@ -43,6 +43,22 @@ fn plugins_need_a_plugin_model() {
 }
 
 #[test]
+fn a_server_answers_at_most_256_requests_at_the_same_time() {
+    for (value, is_valid) in [("0", false), ("1", true), ("256", true), ("257", false)] {
+        // A port that is in use comes after the flags.
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port().to_string();
+        let out = run(
+            &["serve", "--demo", "--port", &port, "--parallel", value],
+            "",
+        );
+        let notes = text(&out.stderr);
+        let names_range = notes.contains("1 to 256") && out.status.code() == Some(2);
+        assert_eq!(names_range, !is_valid, "{value}: {notes}");
+    }
+}
+
+#[test]
 fn completions_manual_and_help_are_printed() {
     for shell in ["bash", "zsh", "fish"] {
         assert!(ok(&["completions", shell], "").contains("moss-cli"));

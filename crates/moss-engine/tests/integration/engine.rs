@@ -169,6 +169,26 @@ fn the_queue_is_bounded() {
 }
 
 #[test]
+fn more_sequences_than_a_decode_step_has_are_refused() {
+    let start = |max_sequences| {
+        let options = EngineOptions {
+            max_sequences,
+            ..options()
+        };
+        let model = ScriptedModel::new(97, 64, mix);
+        Engine::start(Box::new(model), None, options).map(drop)
+    };
+    assert!(start(256).is_ok());
+    assert!(matches!(
+        start(257),
+        Err(EngineError::TooManySequences {
+            found: 257,
+            most: 256
+        })
+    ));
+}
+
+#[test]
 fn rows_beyond_the_tokenizer_are_drawn_only_when_asked_for() {
     let next = |_: &[u32]| 1530;
     let engine = ScriptedModel::new(1536, 64, next).start(options(), Some(tokenizer()));

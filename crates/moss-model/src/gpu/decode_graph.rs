@@ -1,39 +1,49 @@
 //! Decode steps as CUDA graphs. A step runs the same kernels at other positions, so it is captured
-//! once per number of tokens and then launched as one graph.
+//! once per number of rows and then launched as one graph.
 
 use moss_cuda::{Graph, KernelError};
 
-use super::{GpuStage, MAX_STEP_ROWS, head::copy_results};
-use crate::{ModelError, TokenKind, hook::Hook, micro_batch::MicroBatch};
+use super::{GpuStage, head::copy_results};
+use crate::{
+    ModelError, TokenKind, decode_rows::captured_rows, hook::Hook, micro_batch::MicroBatch,
+};
 
 impl GpuStage {
-    /// Returns whether `batch` is launched as a CUDA graph: up to [`MAX_STEP_ROWS`] generated
-    /// tokens, whose logits are all needed, and no hook. Only the first micro-batch of a forward
-    /// pass can be one, because a graph begins by clearing the report of non-finite values, which
-    /// may be of an earlier micro-batch.
-    pub(super) fn is_decode_step(&self, batch: &MicroBatch<'_, '_>, hook: &Hook<'_, '_>) -> bool {
+    /// Returns the rows of the CUDA graph that computes `batch`, padding included; `None` if it is
+    /// launched kernel by kernel. A graph needs generated tokens whose logits are all needed, and
+    /// no hook. Only the first micro-batch of a forward pass can be one, because a graph begins by
+    /// clearing the report of non-finite values, which may be of an earlier micro-batch.
+    pub(super) fn step_rows(
+        &self,
+        batch: &MicroBatch<'_, '_>,
+        hook: &Hook<'_, '_>,
+    ) -> Option<usize> {
         let n = batch.len();
         let is_step = batch.kind == TokenKind::Generated && batch.wanted.len() == n;
-        is_step && n <= MAX_STEP_ROWS && batch.index == 0 && hook.0.is_none()
+        (is_step && n <= self.decode_rows && batch.index == 0 && hook.0.is_none())
+            .then(|| captured_rows(n))
     }
 
-    /// Launches the graph of `batch`. It is captured at the first step with this number of tokens.
+    /// Launches the graph of `batch`, of `rows` rows. It is captured at the first step with this
+    /// number of rows.
     pub(super) fn launch_decode_graph(
         &mut self,
         batch: &MicroBatch<'_, '_>,
+        rows: usize,
     ) -> Result<(), ModelError> {
-        let n = batch.len();
         let at = |layer, op| move |source| ModelError::Kernel { layer, op, source };
         if let Some(head) = &mut self.head {
-            head.stage_top_k(&batch.top_k)
+            let mut requests = batch.top_k.clone();
+            requests.resize(rows, None);
+            head.stage_top_k(&requests)
                 .map_err(at(self.layers.end, "sampling"))?;
         }
-        if !self.graphs.contains_key(&n) {
-            let graph = Graph::capture(self.gpu.graph_capture(), || self.decode_step(n));
+        if !self.graphs.contains_key(&rows) {
+            let graph = Graph::capture(self.gpu.graph_capture(), || self.decode_step(rows));
             self.graphs
-                .insert(n, graph.map_err(at(self.layers.start, "graph capture"))?);
+                .insert(rows, graph.map_err(at(self.layers.start, "graph capture"))?);
         }
-        if let Some(graph) = self.graphs.get_mut(&n) {
+        if let Some(graph) = self.graphs.get_mut(&rows) {
             graph
                 .launch()
                 .map_err(at(self.layers.start, "graph launch"))?;
@@ -41,24 +51,23 @@ impl GpuStage {
         Ok(())
     }
 
-    /// Enqueues a whole step of `n` tokens, from inputs in host memory to results in host
-    /// memory.
-    fn decode_step(&mut self, n: usize) -> Result<(), KernelError> {
+    /// Enqueues a whole step of `rows` rows, from inputs in host memory to results in host memory.
+    fn decode_step(&mut self, rows: usize) -> Result<(), KernelError> {
         let mut runs = vec![self.workspace.step_inputs()?];
         if let Some(head) = &mut self.head {
-            runs.extend(head.upload_top_k(n)?);
+            runs.extend(head.upload_top_k(rows)?);
         }
         self.gpu.batched_memcpy(&runs)?;
         if self.embedding.is_some() {
-            self.embed(n, 0)?;
+            self.embed(rows, 0)?;
         }
         for layer in self.layers.clone() {
-            self.layer(layer, 0, n, TokenKind::Generated)?;
+            self.layer(layer, 0, rows, TokenKind::Generated)?;
         }
         if let Some(head) = &mut self.head {
             let check = self.workspace.non_finite.check(0, self.layers.end);
-            head.run(&self.gpu, &self.workspace.stream, None, n, check)?;
+            head.run(&self.gpu, &self.workspace.stream, None, rows, check)?;
         }
-        copy_results(&self.gpu, &mut self.workspace, self.head.as_mut(), n)
+        copy_results(&self.gpu, &mut self.workspace, self.head.as_mut(), rows)
     }
 }

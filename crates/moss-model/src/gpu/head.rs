@@ -7,22 +7,23 @@ use moss_cuda::{
 };
 use moss_sampling::TopKRequest;
 
-use super::{MAX_STEP_ROWS, loader::Loader, workspace::Workspace};
-use crate::{
-    ModelError, MossConfig,
-    micro_batch::{BatchOutput, MAX_DECODE_ROWS},
-    names,
-};
+use super::{loader::Loader, workspace::Workspace};
+use crate::{ModelError, MossConfig, decode_rows::head_rows, micro_batch::BatchOutput, names};
+
+/// Whole rows of logits that are on their way to the host at the same time: enough for the bus, and
+/// 7 MB of page-locked memory at the published size.
+const FETCHED_ROWS: usize = 16;
 
 #[derive(Debug)]
 pub(super) struct Head {
     norm: NormWeights,
     linear: GpuLinear,
-    /// `[MAX_DECODE_ROWS, stride]`
+    /// `[head_rows, stride]`
     normed: Buffer<f16>,
-    /// `[MAX_DECODE_ROWS, vocab]` f32
+    /// `[head_rows, vocab]` f32
     logits: Buffer<f32>,
-    fetched: Pinned<f32>,
+    /// Up to [`FETCHED_ROWS`] rows of logits, allocated when the first is needed.
+    fetched: Vec<Pinned<f32>>,
     /// `None` if the vocabulary is too large for it.
     top_k: Option<DeviceTopK>,
 }
@@ -32,6 +33,7 @@ impl Head {
     pub(super) fn load(
         loader: &mut Loader<'_>,
         config: &MossConfig,
+        decode_rows: usize,
     ) -> Result<(Self, Option<DenseWeight>), ModelError> {
         let (layer, vocab) = (config.num_layers, config.vocab_size);
         let kernel = |source| ModelError::Kernel {
@@ -41,15 +43,15 @@ impl Head {
         };
         let (linear, rows) = loader.lm_head(config)?;
         let norm = loader.norm(layer, names::FINAL_NORM, config)?;
-        let gpu = loader.gpu;
+        let (gpu, rows_at_once) = (loader.gpu, head_rows(decode_rows));
         let head = Self {
             norm,
             normed: gpu
-                .zeros(MAX_DECODE_ROWS * linear.input_stride())
+                .zeros(rows_at_once * linear.input_stride())
                 .map_err(kernel)?,
-            logits: gpu.zeros(MAX_DECODE_ROWS * vocab).map_err(kernel)?,
-            fetched: gpu.pinned(MAX_DECODE_ROWS * vocab).map_err(kernel)?,
-            top_k: DeviceTopK::new(gpu, MAX_STEP_ROWS, vocab, config.context_length)
+            logits: gpu.zeros(rows_at_once * vocab).map_err(kernel)?,
+            fetched: Vec::new(),
+            top_k: DeviceTopK::new(gpu, decode_rows, vocab, config.context_length)
                 .map_err(kernel)?,
             linear,
         };
@@ -65,8 +67,8 @@ impl Head {
         self.linear.weight_bytes()
     }
 
-    /// Writes the requests of the next rows to host memory, for [`Head::upload_top_k`]. Above
-    /// [`MAX_STEP_ROWS`] rows, whole rows of logits are returned instead.
+    /// Writes the requests of the next rows to host memory, for [`Head::upload_top_k`]. For
+    /// more rows than a decode step has, whole rows of logits are returned instead.
     pub(super) fn stage_top_k(
         &mut self,
         requests: &[Option<TopKRequest<'_>>],
@@ -127,32 +129,42 @@ impl Head {
     }
 
     /// Waits for the candidates of [`Head::download_top_k`], and copies the rows without
-    /// candidates.
+    /// candidates, [`FETCHED_ROWS`] at a time.
     pub(super) fn collect(
         &mut self,
+        gpu: &Gpu,
         requests: &[Option<TopKRequest<'_>>],
         output: &mut BatchOutput,
     ) -> Result<(), KernelError> {
-        let (vocab, rows) = (self.linear.out_features(), requests.len());
+        let vocab = self.linear.out_features();
         let top_k = self
             .top_k
-            .as_mut()
-            .filter(|top_k| rows <= top_k.max_rows() && requests.iter().any(Option::is_some));
-        let Some(top_k) = top_k else {
-            self.fetched.copy_from(&self.logits, 0, rows * vocab)?;
-            output.extend(rows, self.fetched.as_slice()?[..rows * vocab].to_vec());
-            return Ok(());
-        };
+            .as_ref()
+            .filter(|top_k| requests.len() <= top_k.max_rows());
+        let mut whole_rows = Vec::new();
         for (row, request) in requests.iter().enumerate() {
-            let candidates = match request {
-                Some(_) => top_k.candidates(row)?,
-                None => None,
+            let candidates = match (top_k, request) {
+                (Some(top_k), Some(_)) => top_k.candidates(row)?,
+                _ => None,
             };
-            if candidates.is_some() {
-                output.top_k.push(candidates);
-            } else {
-                self.fetched.copy_from(&self.logits, row * vocab, vocab)?;
-                output.extend(1, self.fetched.as_slice()?[..vocab].to_vec());
+            if candidates.is_none() {
+                whole_rows.push(row);
+            }
+            output.top_k.push(candidates);
+        }
+        output.logits.reserve(whole_rows.len() * vocab);
+        for rows in whole_rows.chunks(FETCHED_ROWS) {
+            while self.fetched.len() < rows.len() {
+                self.fetched.push(gpu.pinned(vocab)?);
+            }
+            // All copies are enqueued before the first wait.
+            for (fetched, row) in self.fetched.iter_mut().zip(rows) {
+                fetched.copy_from(&self.logits, row * vocab, vocab)?;
+            }
+            for fetched in &self.fetched[..rows.len()] {
+                output
+                    .logits
+                    .extend_from_slice(&fetched.as_slice()?[..vocab]);
             }
         }
         Ok(())

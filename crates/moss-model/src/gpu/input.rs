@@ -10,11 +10,12 @@ use crate::{
 };
 
 impl GpuStage {
-    /// Copies the input of `batch` to the residual stream. Clears the report of non-finite values
-    /// before the first micro-batch.
+    /// Copies the input of `batch`, of `rows` rows with its padding, to the residual stream. Clears
+    /// the report of non-finite values before the first micro-batch.
     pub(super) fn receive(
         &mut self,
         batch: &MicroBatch<'_, '_>,
+        rows: usize,
         input: StageInput<'_>,
     ) -> Result<(), ModelError> {
         let layer = self.layers.start;
@@ -27,7 +28,7 @@ impl GpuStage {
             return match embedding {
                 EmbeddingTable::Host(table) => self
                     .workspace
-                    .put_embedding(batch.token_ids(), table)
+                    .put_embedding(batch.token_ids(), rows, table)
                     .map_err(|source| ModelError::Kernel {
                         layer,
                         op: "embedding",
@@ -41,7 +42,9 @@ impl GpuStage {
         }
         match input {
             StageInput::TokenIds(_) => return Err(ModelError::NoStageInput { layer }),
-            StageInput::Host(x) => self.workspace.put_stream(&x),
+            StageInput::Host(x) => self
+                .workspace
+                .put_stream(&x, rows * self.config.hidden_size),
             StageInput::Device { gpu, stream } => {
                 let transfer = match self.transfer.take() {
                     Some(transfer) => transfer,
@@ -55,7 +58,8 @@ impl GpuStage {
                 };
                 let transfer = self.transfer.insert(transfer);
                 let to = (&self.gpu, &self.workspace.stream);
-                transfer.copy((gpu, stream), to, batch.len() * self.config.hidden_size)
+                // The previous stage has computed the same padding rows.
+                transfer.copy((gpu, stream), to, rows * self.config.hidden_size)
             }
         }
         .map_err(failed)

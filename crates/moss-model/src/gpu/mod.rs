@@ -13,15 +13,16 @@ mod workspace;
 
 use moss_cuda::Gpu;
 
-use crate::{ModelError, devices, placement::Device};
+use crate::{
+    ModelError, decode_rows::max_head_runs, devices, micro_batch::MAX_BATCH_TOKENS,
+    placement::Device,
+};
 
 pub(crate) use stage::GpuStage;
 
-/// Maximum number of tokens of a decode step that is captured as a CUDA graph.
-const MAX_STEP_ROWS: usize = 16;
-
-/// Maximum number of layers that a report of non-finite values can name, including the head.
-const MAX_LAYERS: usize = 254;
+/// Maximum number of layers. A report of non-finite values names one of 256: a layer, or one of the
+/// runs of lm_head over the tokens of a micro-batch.
+const MAX_LAYERS: usize = 256 - max_head_runs(MAX_BATCH_TOKENS);
 
 /// An open GPU, before the stage is loaded.
 #[derive(Debug)]

@@ -63,7 +63,7 @@ impl StageSpec<'_> {
             .then(|| loader.embedding(self.config, self.embedding_on_host))
             .transpose()?;
         let head = (self.layers.end == end)
-            .then(|| Head::load(&mut loader, self.config))
+            .then(|| Head::load(&mut loader, self.config, self.options.decode_rows()))
             .transpose()?;
         let mut tables: Vec<Table<'_>> = Vec::with_capacity(2);
         if let Some((EmbeddingTable::Device(to), Some(from))) = &embedding {

@@ -2,7 +2,7 @@
 //!
 //! The kind of a micro-batch's tokens selects the kernels. Generated tokens are computed by the
 //! decode (GEMV) kernels, whose epilogues run in the same launch; a decode step is captured and then
-//! launched as one CUDA graph. Prompt tokens, even a single one, are computed by the matrix products
+//! launched as one CUDA graph, whose rows are padded to few sizes. Prompt tokens, even a single one, are computed by the matrix products
 //! and the attention of prefill (GEMM). lm_head is computed by the decode kernels for both.
 //!
 //! Only [`Stage::logits`], [`Stage::non_finite`], and [`Stage::output`] to the host wait for the
@@ -25,8 +25,9 @@ use super::{
 use crate::{
     ComputeDtype, DeviceInfo, HiddenPoint, LoadEvent, ModelError, MossConfig, NetworkRule,
     TokenKind,
+    decode_rows::head_rows,
     hook::Hook,
-    micro_batch::{BatchOutput, MAX_DECODE_ROWS, MicroBatch},
+    micro_batch::{BatchOutput, MicroBatch},
     stage::{NonFinite, RunContext, Stage, StageInput, StageSpec},
 };
 
@@ -41,7 +42,9 @@ pub(crate) struct GpuStage {
     pub(super) head: Option<Head>,
     rope: RopeOnGpu,
     pub(super) workspace: Workspace,
-    /// Decode steps by their number of tokens.
+    /// Most rows of a decode step, padding included.
+    pub(super) decode_rows: usize,
+    /// Decode steps by their number of rows; see [`captured_rows`](crate::decode_rows::captured_rows).
     pub(super) graphs: HashMap<usize, Graph>,
     /// Blocks of the cache that are mapped to memory.
     mapped_blocks: usize,
@@ -87,8 +90,14 @@ impl GpuStage {
             .map_err(at(layers.start, "rotary table"))?;
         let rows_from_host = matches!(embedding, Some(EmbeddingTable::Host(_)));
         let linears: Vec<_> = blocks.iter().map(GpuBlock::linears).collect();
-        let workspace = Workspace::new(&gpu, config, &linears, rows_from_host)
-            .map_err(at(layers.start, "workspace"))?;
+        let workspace = Workspace::new(
+            &gpu,
+            config,
+            &linears,
+            rows_from_host,
+            options.decode_rows(),
+        )
+        .map_err(at(layers.start, "workspace"))?;
         gpu.synchronize().map_err(at(layers.start, "workspace"))?;
         let info = gpu.info();
         tracing::info!(?layers, gpu = info.ordinal, code = %info.code, "stage placed");
@@ -100,6 +109,7 @@ impl GpuStage {
             head,
             rope,
             workspace,
+            decode_rows: options.decode_rows(),
             graphs: HashMap::new(),
             mapped_blocks: 0,
             transfer: None,
@@ -115,8 +125,8 @@ impl GpuStage {
         batch: &MicroBatch<'_, '_>,
         hook: &mut Hook<'_, '_>,
     ) -> Result<(), ModelError> {
-        if self.is_decode_step(batch, hook) {
-            return self.launch_decode_graph(batch);
+        if let Some(rows) = self.step_rows(batch, hook) {
+            return self.launch_decode_graph(batch, rows);
         }
         let n = batch.len();
         let at = |layer, op| move |source| ModelError::Kernel { layer, op, source };
@@ -236,12 +246,12 @@ impl Stage for GpuStage {
         let at = |layer, op| move |source| ModelError::Kernel { layer, op, source };
         let (start, end) = (self.layers.start, self.layers.end);
         self.map_cache_pages(batch)?;
-        let is_step = self.is_decode_step(batch, context.hook);
-        self.workspace.non_finite.fetched_by_graph = is_step;
+        let step_rows = self.step_rows(batch, context.hook);
+        self.workspace.non_finite.fetched_by_graph = step_rows.is_some();
         self.workspace
-            .put(batch, is_step)
+            .put(batch, step_rows)
             .map_err(at(start, "inputs"))?;
-        self.receive(batch, input)?;
+        self.receive(batch, step_rows.unwrap_or(batch.len()), input)?;
         let Some([begin, finish]) = &context.span else {
             return self.compute(batch, context.hook);
         };
@@ -269,8 +279,9 @@ impl Stage for GpuStage {
         hook: &mut Hook<'_, '_>,
     ) -> Result<(), ModelError> {
         let (n, layer) = (batch.len(), self.layers.end);
-        let is_step = self.is_decode_step(batch, hook);
-        let in_order = n <= MAX_DECODE_ROWS && batch.wanted.len() == n;
+        let is_step = self.step_rows(batch, hook).is_some();
+        let rows_at_once = head_rows(self.decode_rows);
+        let in_order = n <= rows_at_once && batch.wanted.len() == n;
         let kernel = |op| move |source| ModelError::Kernel { layer, op, source };
         let Some(head) = &mut self.head else {
             return Err(ModelError::NoStageInput { layer });
@@ -278,20 +289,19 @@ impl Stage for GpuStage {
         if batch.top_k.is_empty() {
             return self.fetch_non_finite();
         }
-        let mut first = 0;
-        for requests in batch.top_k.chunks(MAX_DECODE_ROWS) {
+        for (run, requests) in batch.top_k.chunks(rows_at_once).enumerate() {
             if !is_step {
                 let rows = if in_order {
                     None
                 } else {
-                    let rows = self.workspace.wanted(n, first, requests.len());
+                    let rows = self.workspace.wanted(n, run * rows_at_once, requests.len());
                     Some(rows.map_err(kernel("head"))?)
                 };
                 head.stage_top_k(requests).map_err(kernel("sampling"))?;
                 head.upload_top_k(requests.len())
                     .and_then(|runs| self.gpu.batched_memcpy(&runs))
                     .map_err(kernel("sampling"))?;
-                let check = self.workspace.non_finite.check(batch.index, layer);
+                let check = self.workspace.non_finite.check(batch.index, layer + run);
                 head.run(
                     &self.gpu,
                     &self.workspace.stream,
@@ -304,21 +314,21 @@ impl Stage for GpuStage {
                 copy_results(&self.gpu, &mut self.workspace, Some(head), requests.len())
                     .map_err(kernel("sampling"))?;
             }
-            head.collect(requests, output).map_err(kernel("logits"))?;
+            head.collect(&self.gpu, requests, output)
+                .map_err(kernel("logits"))?;
             if hook.0.is_some() {
                 let normed = head
                     .normed(&self.gpu, requests.len())
                     .map_err(kernel("head"))?;
                 hook.show_values(HiddenPoint::FinalNorm, &normed);
             }
-            first += requests.len();
         }
         Ok(())
     }
 
     /// A CUDA graph contains the head, whose buffers only the next run of the head overwrites.
     fn keeps_results(&self, batch: &MicroBatch<'_, '_>, hook: &Hook<'_, '_>) -> bool {
-        self.is_decode_step(batch, hook)
+        self.step_rows(batch, hook).is_some()
     }
 
     fn fetch_non_finite(&mut self) -> Result<(), ModelError> {
@@ -334,7 +344,16 @@ impl Stage for GpuStage {
 
     fn non_finite(&self) -> Result<Option<NonFinite>, ModelError> {
         let flag = &self.workspace.non_finite;
-        flag.read().map_err(self.at_end("finite check"))
+        let found = flag.read().map_err(self.at_end("finite check"))?;
+        // The runs of lm_head have the numbers of the layers after the last.
+        Ok(found.map(|found| {
+            let run = found.layer.saturating_sub(self.layers.end);
+            NonFinite {
+                layer: found.layer - run,
+                row: found.row + run * head_rows(self.decode_rows),
+                ..found
+            }
+        }))
     }
 }
 

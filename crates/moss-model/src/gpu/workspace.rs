@@ -4,13 +4,13 @@ use candle_core::Tensor;
 use half::f16;
 use moss_cuda::{
     Buffer, CopyRun, DecodeRows, DecodeScratch, DenseWeight, GemmScratch, Gpu, GpuLinear,
-    KernelError, LinearInput, LinearPair, Pinned, PrefillTiles, Rule, View,
+    KernelError, LinearInput, LinearPair, NO_SLOT, Pinned, PrefillTiles, Rule, View,
 };
 
 use super::non_finite::NonFiniteFlag;
 use crate::{
     CacheShape, MossConfig, TokenKind,
-    micro_batch::{MAX_BATCH_TOKENS, MAX_DECODE_ROWS, MicroBatch},
+    micro_batch::{MAX_BATCH_TOKENS, MicroBatch},
 };
 
 /// Micro-batches whose inputs may be in flight to the GPU at the same time.
@@ -71,6 +71,7 @@ impl Workspace {
         config: &MossConfig,
         layers: &[LayerLinears<'_>],
         embedding_on_host: bool,
+        decode_rows: usize,
     ) -> Result<Self, KernelError> {
         let widest =
             |pick: &dyn Fn(&LayerLinears<'_>) -> usize| layers.iter().map(pick).max().unwrap_or(0);
@@ -95,7 +96,7 @@ impl Workspace {
             q: halves(layout.num_heads * layout.stride())?,
             gemm: GemmScratch::new(gpu, hidden, MAX_BATCH_TOKENS)?,
             non_finite: NonFiniteFlag::new(gpu)?,
-            scratch: DecodeScratch::new(gpu, MAX_DECODE_ROWS, config.context_length, layout)?,
+            scratch: DecodeScratch::new(gpu, decode_rows, config.context_length, layout)?,
             normed: [
                 halves(widest(&|layer| layer.inputs.first.input_stride()))?,
                 halves(widest(&|layer| {
@@ -122,14 +123,19 @@ impl Workspace {
         })
     }
 
-    /// Writes the inputs of a micro-batch to host memory and enqueues their copy to the GPU. In a
-    /// captured decode step, [`Workspace::step_inputs`] copies them.
+    /// Writes the inputs of a micro-batch to host memory and enqueues their copy to the GPU. If
+    /// `step_rows` is the number of rows of a captured decode step, [`Workspace::step_inputs`]
+    /// copies them.
+    ///
+    /// A padding row is the first token again, at position 0 of its sequence, without a slot in the
+    /// cache. It attends to one position and stores no keys and values. Its values are finite if
+    /// those of the first token are.
     pub(super) fn put(
         &mut self,
         batch: &MicroBatch<'_, '_>,
-        is_captured: bool,
+        step_rows: Option<usize>,
     ) -> Result<(), KernelError> {
-        let n = batch.len();
+        let n = step_rows.unwrap_or(batch.len());
         // Block tables and tiles are aligned to 16 bytes.
         let tables_at = (3 * n + batch.wanted.len().max(n)).next_multiple_of(4);
         let table_count = match batch.kind {
@@ -137,23 +143,33 @@ impl Workspace {
             TokenKind::Prompt => batch.sequences.len(),
         };
         let tiles_at = (tables_at + table_count * self.max_blocks).next_multiple_of(4);
-        let staged = if is_captured {
+        let staged = if step_rows.is_some() {
             &mut self.staged_step
         } else {
             self.next_staged = (self.next_staged + 1) % BATCHES_AHEAD;
             &mut self.staged[self.next_staged]
         };
         let numbers = staged.as_mut_slice()?;
+        let padding_id = batch.token_ids().first().copied().unwrap_or(0);
         let parts = [
-            batch.token_ids(),
-            batch.positions(),
-            batch.slots(),
-            &batch.wanted,
+            (batch.token_ids(), padding_id),
+            (batch.positions(), 0),
+            (batch.slots(), NO_SLOT),
+            (&batch.wanted, 0),
         ];
-        for (place, part) in numbers.chunks_mut(n).zip(parts) {
-            place[..part.len()].copy_from_slice(part);
+        for (place, (part, padding)) in numbers.chunks_mut(n).zip(parts) {
+            let (used, rest) = place.split_at_mut(part.len());
+            used.copy_from_slice(part);
+            rest.fill(padding);
         }
         let (tables, tiles) = numbers[tables_at..].split_at_mut(tiles_at - tables_at);
+        let first_blocks = batch.sequences.first().map(|rows| rows.blocks);
+        if let (Some(_), Some([first, ..])) = (step_rows, first_blocks) {
+            let places = tables.chunks_mut(self.max_blocks).skip(batch.len());
+            places
+                .take(n - batch.len())
+                .for_each(|place| place[0] = *first);
+        }
         let mut count = 0;
         for (sequence, rows) in batch.sequences.iter().enumerate() {
             let used = &rows.blocks[..rows.blocks.len().min(self.max_blocks)];
@@ -186,7 +202,7 @@ impl Workspace {
             tables: table_count,
             tiles: count,
         };
-        if is_captured {
+        if step_rows.is_some() {
             Ok(())
         } else {
             staged.copy_to(&self.inputs, 0, end)
@@ -194,32 +210,38 @@ impl Workspace {
     }
 
     /// Returns the copy of the inputs of a decode step to the GPU. Their layout depends on the
-    /// number of tokens only.
+    /// number of rows only.
     pub(super) fn step_inputs(&mut self) -> Result<CopyRun<'_>, KernelError> {
         self.staged_step.run_to(&self.inputs, 0, self.layout.end)
     }
 
-    /// Enqueues the copy of hidden states, `[tokens, hidden]` f32, from the host.
-    pub(super) fn put_stream(&mut self, x: &Tensor) -> Result<(), KernelError> {
+    /// Enqueues the copy of hidden states, `[tokens, hidden]` f32, from the host, followed by zeros
+    /// up to `len` values.
+    pub(super) fn put_stream(&mut self, x: &Tensor, len: usize) -> Result<(), KernelError> {
         let values = x.flatten_all()?.to_vec1::<f32>()?;
         let staged = self.staged_stream.as_mut_slice()?;
         let room = staged.len();
         let place = staged
-            .get_mut(..values.len())
+            .get_mut(..len)
+            .filter(|_| values.len() <= len)
             .ok_or_else(|| KernelError::Argument {
                 op: "stage transfer",
                 arg: "values",
                 found: values.len(),
-                rule: Rule::AtMost(room),
+                rule: Rule::AtMost(room.min(len)),
             })?;
-        place.copy_from_slice(&values);
-        self.staged_stream.copy_to(&self.stream, 0, values.len())
+        let (used, rest) = place.split_at_mut(values.len());
+        used.copy_from_slice(&values);
+        rest.fill(0.0);
+        self.staged_stream.copy_to(&self.stream, 0, len)
     }
 
-    /// Enqueues the copy of embedding rows from host memory.
+    /// Enqueues the copy of the embedding rows of `ids` from host memory; padding up to `rows` rows
+    /// repeats the first.
     pub(super) fn put_embedding(
         &mut self,
         ids: &[u32],
+        rows: usize,
         table: &DenseWeight,
     ) -> Result<(), KernelError> {
         let Some((device, staged)) = &mut self.embedding else {
@@ -227,11 +249,17 @@ impl Workspace {
         };
         let hidden = table.in_features;
         let row_bytes = hidden * table.dtype.bytes();
-        for (row, id) in staged.as_mut_slice()?.chunks_exact_mut(hidden).zip(ids) {
+        let padding = ids
+            .first()
+            .into_iter()
+            .cycle()
+            .take(rows.saturating_sub(ids.len()));
+        let places = staged.as_mut_slice()?.chunks_exact_mut(hidden);
+        for (row, id) in places.zip(ids.iter().chain(padding)) {
             let from = &table.data[*id as usize * row_bytes..][..row_bytes];
             table.dtype.to_f16(from, row);
         }
-        staged.copy_to(device, 0, ids.len() * hidden)
+        staged.copy_to(device, 0, rows * hidden)
     }
 
     /// Returns the rows that [`Workspace::put_embedding`] copied.

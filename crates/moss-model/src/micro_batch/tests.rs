@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::BlockPool;
+use crate::{BlockPool, MAX_DECODE_ROWS};
 
 /// Token ids name the chunk and the position, so that a mistaken token is noticed.
 const POSITIONS: usize = 1024;
@@ -46,8 +46,12 @@ fn id(sequence: usize, position: usize) -> u32 {
     (sequence * POSITIONS + position) as u32
 }
 
-/// Calls `see` with the plan of a request.
+/// Calls `see` with the plan of a request, for the largest decode steps.
 pub(crate) fn with_plan<T>(parts: &[Part], see: impl FnOnce(&Plan<'_>) -> T) -> T {
+    with_plan_of(MAX_DECODE_ROWS, parts, see)
+}
+
+fn with_plan_of<T>(decode_rows: usize, parts: &[Part], see: impl FnOnce(&Plan<'_>) -> T) -> T {
     let config = MossConfig {
         vocab_size: parts.len() * POSITIONS,
         ..MossConfig::moon_003()
@@ -79,7 +83,7 @@ pub(crate) fn with_plan<T>(parts: &[Part], see: impl FnOnce(&Plan<'_>) -> T) -> 
             logits: part.logits,
         })
         .collect();
-    see(&Plan::new(&config, cache, &batch).unwrap())
+    see(&Plan::new(&config, cache, decode_rows, &batch).unwrap())
 }
 
 /// Returns kind and size of each micro-batch.
@@ -99,7 +103,7 @@ fn sizes(parts: &[Part]) -> Vec<(TokenKind, usize)> {
 #[test]
 fn each_micro_batch_has_one_kind_and_at_most_its_number_of_tokens() {
     let all = |kind, sizes: &[usize]| sizes.iter().map(|size| (kind, *size)).collect::<Vec<_>>();
-    let generated_sizes: [(usize, &[usize]); 9] = [
+    let generated_sizes: [(usize, &[usize]); 12] = [
         (0, &[]),
         (1, &[1]),
         (15, &[15]),
@@ -107,8 +111,11 @@ fn each_micro_batch_has_one_kind_and_at_most_its_number_of_tokens() {
         (17, &[17]),
         (63, &[63]),
         (64, &[64]),
-        (65, &[64, 1]),
-        (130, &[64, 64, 2]),
+        (65, &[65]),
+        (255, &[255]),
+        (256, &[256]),
+        (257, &[256, 1]),
+        (514, &[256, 256, 2]),
     ];
     let prompt_sizes: [(usize, &[usize]); 10] = [
         (0, &[]),
@@ -150,6 +157,25 @@ fn each_micro_batch_has_one_kind_and_at_most_its_number_of_tokens() {
 }
 
 #[test]
+fn generated_tokens_are_split_by_the_rows_of_a_decode_step() {
+    let sizes_of = |rows, parts: &[Part]| {
+        with_plan_of(rows, parts, |plan| {
+            plan.micro_batches()
+                .map(|batch| batch.len())
+                .collect::<Vec<_>>()
+        })
+    };
+    let parts = [vec![generated(1); 17], vec![prompt(600)]].concat();
+    assert_eq!(
+        sizes_of(1, &parts)[..18],
+        [[1; 17].as_slice(), &[512]].concat()
+    );
+    assert_eq!(sizes_of(8, &parts), [8, 8, 1, 512, 88]);
+    assert_eq!(sizes_of(16, &parts), [16, 1, 512, 88]);
+    assert_eq!(sizes_of(24, &parts), [17, 512, 88]);
+}
+
+#[test]
 fn the_kind_is_that_of_the_chunk_whatever_its_length() {
     assert_eq!(sizes(&[prompt(1)]), [(TokenKind::Prompt, 1)]);
     assert_eq!(sizes(&[generated(5)]), [(TokenKind::Generated, 5)]);
@@ -161,7 +187,7 @@ fn the_kind_is_that_of_the_chunk_whatever_its_length() {
 
 #[test]
 fn draft_tokens_continue_in_the_next_micro_batch() {
-    let parts = [generated(60), generated(10), prompt(2)];
+    let parts = [generated(250), generated(12), prompt(2)];
     with_plan(&parts, |plan| {
         let batches: Vec<_> = plan.micro_batches().collect();
         let rows = |batch: &MicroBatch<'_, '_>| {
@@ -170,10 +196,10 @@ fn draft_tokens_continue_in_the_next_micro_batch() {
                 .map(|rows| (rows.first_row, rows.num_rows, rows.start_pos))
                 .collect::<Vec<_>>()
         };
-        assert_eq!(rows(&batches[0]), [(0, 60, 3), (60, 4, 3)]);
-        assert_eq!(rows(&batches[1]), [(0, 6, 7)]);
+        assert_eq!(rows(&batches[0]), [(0, 250, 3), (250, 6, 3)]);
+        assert_eq!(rows(&batches[1]), [(0, 6, 9)]);
         assert_eq!(rows(&batches[2]), [(0, 2, 3)]);
-        assert_eq!(batches[1].positions(), [7, 8, 9, 10, 11, 12]);
+        assert_eq!(batches[1].positions(), [9, 10, 11, 12, 13, 14]);
     });
 }
 
@@ -208,7 +234,8 @@ fn invalid_chunks_are_named_by_their_place_in_the_request() {
         logits: LogitRows::Last,
     };
     use TokenKind::{Generated, Prompt};
-    let error = |batch: &[SequenceChunk<'_>]| Plan::new(&config, cache, batch).err();
+    let error =
+        |batch: &[SequenceChunk<'_>]| Plan::new(&config, cache, MAX_DECODE_ROWS, batch).err();
     let found = error(&[chunk(Prompt, 1), chunk(Prompt, 17), chunk(Generated, 0)]);
     assert!(
         matches!(

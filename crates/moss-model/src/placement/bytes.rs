@@ -2,11 +2,12 @@
 
 use std::ops::Range;
 
-use moss_cuda::DECODE_SPLIT;
+use moss_cuda::{DECODE_SPLIT, TOP_K_ROW_BYTES};
 
 use crate::{
     CacheShape, ComputeDtype, MossConfig, RandomWeights, WeightFormat, WeightSource,
-    micro_batch::{MAX_BATCH_TOKENS, MAX_DECODE_ROWS},
+    decode_rows::{decode_rows, head_rows},
+    micro_batch::MAX_BATCH_TOKENS,
     names,
     synthetic::product,
 };
@@ -27,12 +28,14 @@ pub struct ModelBytes {
     pub cache_per_position: u64,
     /// Positions of the KV cache.
     pub positions: usize,
-    /// Activations, scratch and libraries of one stage, with a margin.
+    /// Activations, scratch and libraries of one stage, with a margin; see
+    /// [`ModelBytes::with_decode_rows`].
     pub workspace: u64,
 }
 
 impl ModelBytes {
-    /// Returns the sizes of the tensors of `source`, with a KV cache of `dtype`.
+    /// Returns the sizes of the tensors of `source`, with a KV cache of `dtype`, for one sequence per
+    /// decode step.
     pub fn of(
         source: &dyn WeightSource,
         config: &MossConfig,
@@ -58,11 +61,11 @@ impl ModelBytes {
             head: head.saturating_add(plain(&format!("{}.", names::FINAL_NORM))),
             cache_per_position: product([2, layout.stride(), layout.num_heads, dtype.bytes()]),
             positions: cache.positions(),
-            workspace: workspace(config),
+            workspace: workspace(config, decode_rows(1)),
         }
     }
 
-    /// Returns the sizes of a network in `format`.
+    /// As [`ModelBytes::of`] for a network in `format`.
     pub fn in_format(
         config: &MossConfig,
         format: WeightFormat,
@@ -71,6 +74,12 @@ impl ModelBytes {
     ) -> Self {
         let source = RandomWeights::new(config.clone(), format);
         Self::of(&source, config, cache, dtype)
+    }
+
+    /// Sets the workspace to that of [`LoadOptions::max_decode_rows`](crate::LoadOptions).
+    pub fn with_decode_rows(mut self, config: &MossConfig, max_decode_rows: usize) -> Self {
+        self.workspace = workspace(config, decode_rows(max_decode_rows));
+        self
     }
 
     /// Returns the bytes of keys and values of a layer.
@@ -126,18 +135,26 @@ pub(super) fn sum(terms: impl IntoIterator<Item = u64>) -> u64 {
     terms.into_iter().fold(0, u64::saturating_add)
 }
 
-/// Returns the bytes of the activations of a micro-batch, of the logits of the tokens that pass
-/// through lm_head together, and of the partial results of decode attention, with a margin.
-fn workspace(config: &MossConfig) -> u64 {
+/// Returns the bytes of the activations and inputs of a micro-batch, of the rows that pass through
+/// lm_head together, and of the scratch of decode attention and device-side top-k for `rows` rows,
+/// with a margin.
+fn workspace(config: &MossConfig, rows: usize) -> u64 {
     let (hidden, inner) = (config.hidden_size, config.inner_size);
     let layout = config.block().head_layout();
     let splits = config.context_length.div_ceil(DECODE_SPLIT);
     let partial = [layout.num_heads, layout.stride() + 2, splits];
+    let max_blocks = config.context_length.div_ceil(CacheShape::BLOCK_SIZE);
+    let top_k = product([4, config.vocab_size.saturating_add(config.context_length)]);
+    let head = product([4, config.vocab_size]).saturating_add(product([2, hidden]));
     sum([
         product([MAX_BATCH_TOKENS, 4 + 2 * (2 + 2), hidden]),
         product([MAX_BATCH_TOKENS, 2, inner]),
-        product([4, MAX_DECODE_ROWS, config.vocab_size]),
-        product(partial).saturating_mul(4 * MAX_DECODE_ROWS as u64),
+        product([MAX_BATCH_TOKENS, 4, 8 + max_blocks]),
+        head.saturating_mul(head_rows(rows) as u64),
+        product(partial).saturating_mul(4 * rows as u64),
+        top_k
+            .saturating_add(TOP_K_ROW_BYTES as u64)
+            .saturating_mul(rows as u64),
         MARGIN,
     ])
 }

@@ -20,7 +20,7 @@ use self::{
 };
 use crate::{
     BlockTable, CacheShape, ComputeDtype, LanguageModel, LogitRows, Logits, ModelError, MossConfig,
-    SequenceChunk, hook::to_host, micro_batch::Plan,
+    SequenceChunk, decode_rows::MAX_DECODE_ROWS, hook::to_host, micro_batch::Plan,
 };
 
 /// A MOSS network of candle's modules, on one device or layer by layer over several.
@@ -174,7 +174,7 @@ impl LanguageModel for Reference {
         batch: &[SequenceChunk<'_>],
         interrupted: &dyn Fn() -> bool,
     ) -> Result<Vec<Logits>, ModelError> {
-        Plan::new(&self.config, self.cache, batch)?; // checks the batch
+        Plan::new(&self.config, self.cache, MAX_DECODE_ROWS, batch)?; // checks the batch
         let mut sequences = Vec::with_capacity(batch.len());
         let logits = self
             .find_sequences(batch, &mut sequences)

@@ -56,6 +56,27 @@ fn published_sizes_match_those_of_the_files() {
 }
 
 #[test]
+fn the_workspace_has_the_buffers_of_each_row_of_a_decode_step() {
+    let config = MossConfig::moon_003();
+    let workspace = |rows| {
+        let model = moon(INT4, 2048).with_decode_rows(&config, rows);
+        model.workspace
+    };
+    let attention = 16 * 64 * (2 + 256) * 4; // heads, splits, partial results
+    let top_k = (107_008 + 2048) * 4 + 28_700;
+    let head = 107_008 * 4 + 4096 * 2;
+    assert_eq!(
+        workspace(256) - workspace(128),
+        128 * (attention + top_k + head)
+    );
+    // lm_head has 64 rows in any case, and graphs of 17 to 24 rows are the same.
+    assert_eq!(workspace(24) - workspace(16), 8 * (attention + top_k));
+    assert_eq!(workspace(17), workspace(24));
+    assert_eq!([workspace(0), workspace(257)], [1, 256].map(workspace));
+    assert_eq!(moon(INT4, 2048).workspace, workspace(1));
+}
+
+#[test]
 fn the_embedding_stays_in_host_memory_if_it_does_not_fit() {
     let model = model(&[10, 10], 5, 5, 0, 1);
     let needed = 10 + 10 + 5 + 1;
