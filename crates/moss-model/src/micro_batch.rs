@@ -113,14 +113,20 @@ impl<'a> Plan<'a> {
 
     /// Splits `output`, the results of all wanted tokens, by chunks, in the order of the request.
     pub(crate) fn split_by_sequence(&self, output: BatchOutput, vocab_size: usize) -> Vec<Logits> {
-        let (mut rest, mut top_k) = (output.logits, output.top_k.into_iter());
+        let (mut logits, mut top_k) = (output.logits, output.top_k.into_iter());
+        let mut first = 0;
         let mut take = |chunk: &SequenceChunk<'_>| {
             let rows = rows_of(chunk);
             if let Some(Some(candidates)) = top_k.by_ref().take(rows).last() {
                 return Logits::from_top_k(candidates, vocab_size);
             }
-            let tail = rest.split_off((rows * vocab_size).min(rest.len()));
-            Logits::new(std::mem::replace(&mut rest, tail), vocab_size)
+            let end = (first + rows * vocab_size).min(logits.len());
+            if first == 0 && end == logits.len() {
+                return Logits::new(std::mem::take(&mut logits), vocab_size); // without a copy
+            }
+            let values = logits[first..end].to_vec();
+            first = end;
+            Logits::new(values, vocab_size)
         };
         let spans = self.spans.iter();
         in_request_order(spans.map(|span| (span.sequence, take(&span.chunk))))

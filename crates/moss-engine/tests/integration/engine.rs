@@ -1,6 +1,6 @@
 //! Requests from their submission to their outcome, with a model without weights.
 
-use moss_engine::{EngineError, EngineOptions, Event, Request, StopCause, Vocabulary};
+use moss_engine::{Engine, EngineError, EngineOptions, Event, Request, StopCause, Vocabulary};
 use moss_sampling::SamplingParams;
 use moss_testing::model::ScriptedModel;
 

@@ -62,9 +62,9 @@ fn the_workspace_has_the_buffers_of_each_row_of_a_decode_step() {
         let model = moon(INT4, 2048).with_decode_rows(&config, rows);
         model.workspace
     };
-    let attention = 16 * 64 * (2 + 256) * 4; // heads, splits, partial results
+    let attention = 24 * 64 * (2 + 256) * 4; // heads, splits, partial results
     let top_k = (107_008 + 2048) * 4 + 28_700;
-    let head = 107_008 * 4 + 4096 * 2;
+    let head = 107_008 * 4 + 6144 * 2;
     assert_eq!(
         workspace(256) - workspace(128),
         128 * (attention + top_k + head)
