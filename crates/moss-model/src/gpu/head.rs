@@ -10,8 +10,8 @@ use moss_sampling::TopKRequest;
 use super::{loader::Loader, workspace::Workspace};
 use crate::{ModelError, MossConfig, decode_rows::head_rows, micro_batch::BatchOutput, names};
 
-/// Whole rows of logits that are on their way to the host at the same time: enough for the bus, and
-/// 7 MB of page-locked memory at the published size.
+/// Whole rows of logits whose copies to the host are in flight at the same time: enough for the
+/// bus, and 7 MB of page-locked memory at the published size.
 const FETCHED_ROWS: usize = 16;
 
 #[derive(Debug)]

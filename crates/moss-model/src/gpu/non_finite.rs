@@ -1,7 +1,8 @@
 //! The report of the first non-finite value: one word in device memory.
 //!
 //! The word is `batch << 56 | layer << 48 | row << 32 | bits of the value`, or all ones. Kernels
-//! write the minimum, so the earliest micro-batch, layer and row is reported.
+//! write the minimum, so the earliest micro-batch, layer and row is reported. The layers after the
+//! last are the runs of lm_head over a micro-batch.
 
 use moss_cuda::{Buffer, CopyRun, Gpu, KernelError, NonFiniteCheck, Pinned};
 

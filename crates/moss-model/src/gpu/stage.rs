@@ -2,8 +2,9 @@
 //!
 //! The kind of a micro-batch's tokens selects the kernels. Generated tokens are computed by the
 //! decode (GEMV) kernels, whose epilogues run in the same launch; a decode step is captured and then
-//! launched as one CUDA graph, whose rows are padded to few sizes. Prompt tokens, even a single one, are computed by the matrix products
-//! and the attention of prefill (GEMM). lm_head is computed by the decode kernels for both.
+//! launched as one CUDA graph, whose rows are padded to few sizes. Prompt tokens, even a single
+//! one, are computed by the matrix products and the attention of prefill (GEMM). lm_head is computed
+//! by the decode kernels for both.
 //!
 //! Only [`Stage::logits`], [`Stage::non_finite`], and [`Stage::output`] to the host wait for the
 //! device.

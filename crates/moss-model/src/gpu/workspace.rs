@@ -128,8 +128,8 @@ impl Workspace {
     /// copies them.
     ///
     /// A padding row is the first token again, at position 0 of its sequence, without a slot in the
-    /// cache. It attends to one position and stores no keys and values. Its values are finite if
-    /// those of the first token are.
+    /// cache. It attends to one position and stores no keys and values, so it costs almost nothing
+    /// and changes nothing.
     pub(super) fn put(
         &mut self,
         batch: &MicroBatch<'_, '_>,

@@ -12,7 +12,7 @@ use super::*;
 use crate::{
     DeviceSpec, LogitRows, TokenKind,
     micro_batch::tests::{part, parts, wanted, with_plan},
-    stage::Stage,
+    stage::{NonFinite, Stage},
 };
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -27,6 +27,8 @@ enum Call {
 struct Recorded {
     calls: Arc<Mutex<Vec<Call>>>,
     head: Vec<f32>,
+    /// Micro-batch, layer and row of a non-finite value.
+    report: Option<[usize; 3]>,
 }
 
 fn is_step(batch: &MicroBatch<'_, '_>) -> bool {
@@ -89,27 +91,76 @@ impl Stage for Recorded {
         Ok(())
     }
 
+    fn non_finite(&self) -> Result<Option<NonFinite>, ModelError> {
+        Ok(self.report.map(|[batch, layer, row]| NonFinite {
+            batch,
+            layer,
+            row,
+            value: f32::NAN,
+        }))
+    }
+
     fn keeps_results(&self, batch: &MicroBatch<'_, '_>, _: &Hook<'_, '_>) -> bool {
         is_step(batch)
     }
+}
+
+/// Runs a plan over two stages.
+fn forward(plan: &Plan<'_>, stages: [Recorded; 2]) -> Result<Vec<Logits>, ModelError> {
+    let stages = stages.map(|stage| -> PlacedStage { (DeviceSpec::Cpu, Box::new(stage)) });
+    let mut pipeline = Pipeline {
+        stages: stages.into(),
+        vocab_size: 1,
+        clock: None,
+    };
+    pipeline.forward(plan, &|| false, &mut Hook(None))
 }
 
 /// Runs a plan over two stages. Returns the logits, and the calls of the last stage.
 fn run(plan: &Plan<'_>) -> (Vec<Logits>, Vec<Call>) {
     let last = Recorded::default();
     let calls = last.calls.clone();
-    let stages: Vec<PlacedStage> = vec![
-        (DeviceSpec::Cpu, Box::new(Recorded::default())),
-        (DeviceSpec::Cpu, Box::new(last)),
-    ];
-    let mut pipeline = Pipeline {
-        stages,
-        vocab_size: 1,
-        clock: None,
-    };
-    let logits = pipeline.forward(plan, &|| false, &mut Hook(None)).unwrap();
+    let logits = forward(plan, [Recorded::default(), last]).unwrap();
     let calls = calls.lock().unwrap().clone();
     (logits, calls)
+}
+
+#[test]
+fn the_first_report_of_a_token_is_the_error_and_one_of_a_padding_row_is_none() {
+    const HEAD: usize = 1; // the layer after the last
+    let parts = [
+        part(TokenKind::Prompt, 4, LogitRows::Last),
+        part(TokenKind::Generated, 3, LogitRows::All),
+    ];
+    // Micro-batch 0 has the three generated tokens, micro-batch 1 the prompt, of which lm_head
+    // computes the last token.
+    let error = |reports: [Option<[usize; 3]>; 2]| {
+        let stages = reports.map(|report| Recorded {
+            report,
+            ..Recorded::default()
+        });
+        match with_plan(&parts, |plan| forward(plan, stages).map(drop)) {
+            Ok(()) => None,
+            Err(ModelError::NonFinite {
+                layer,
+                sequence,
+                position,
+                ..
+            }) => Some((layer, sequence, position)),
+            Err(other) => panic!("{other}"),
+        }
+    };
+    assert_eq!(error([None, None]), None);
+    assert_eq!(error([Some([0, 0, 2]), None]), Some((0, 1, 5)));
+    assert_eq!(error([Some([0, 0, 3]), None]), None);
+    assert_eq!(error([None, Some([0, HEAD, 3])]), None);
+    assert_eq!(error([None, Some([1, HEAD, 0])]), Some((HEAD, 0, 6)));
+    assert_eq!(error([None, Some([1, HEAD, 1])]), None);
+    // Padding does not hide a value that another stage reports.
+    let of_token = Some([1, 0, 2]);
+    assert_eq!(error([Some([0, 0, 3]), of_token]), Some((0, 0, 5)));
+    assert_eq!(error([of_token, Some([0, 0, 3])]), Some((0, 0, 5)));
+    assert_eq!(error([of_token, Some([0, 0, 1])]), Some((0, 1, 4)));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What the tests on a GPU share.
+//! Shared parts of the tests on a GPU.
 
 use std::ops::Range;
 
