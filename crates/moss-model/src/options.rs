@@ -23,8 +23,8 @@ pub struct LoadOptions {
     /// Size of the KV cache. On the CPU, pages are committed on first use.
     pub cache: CacheShape,
     /// Sequences that decode together, from 1 to [`MAX_DECODE_ROWS`](crate::MAX_DECODE_ROWS); other
-    /// values are clamped. A micro-batch has at most as many generated tokens, and each takes 2
-    /// to 2.5 MB of GPU memory at the published size. More sequences in a forward batch are correct, but
+    /// values are clamped. A micro-batch has at most as many generated tokens, and each takes 0.5
+    /// to 2 MB of GPU memory at the published size. More sequences in a forward batch are correct, but
     /// slow.
     pub max_decode_rows: usize,
     /// Devices of the stages, in order. Each gets one stage of consecutive layers; a device may be

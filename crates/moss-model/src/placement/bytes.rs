@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use moss_cuda::{DECODE_SPLIT, TOP_K_ROW_BYTES};
+use moss_cuda::{TOP_K_ROW_BYTES, decode_scratch_bytes};
 
 use crate::{
     CacheShape, ComputeDtype, MossConfig, RandomWeights, WeightFormat, WeightSource,
@@ -141,8 +141,6 @@ pub(super) fn sum(terms: impl IntoIterator<Item = u64>) -> u64 {
 fn workspace(config: &MossConfig, rows: usize) -> u64 {
     let (hidden, inner) = (config.hidden_size, config.inner_size);
     let layout = config.block().head_layout();
-    let splits = config.context_length.div_ceil(DECODE_SPLIT);
-    let partial = [layout.num_heads, layout.stride() + 2, splits];
     let max_blocks = config.context_length.div_ceil(CacheShape::BLOCK_SIZE);
     let top_k = product([4, config.vocab_size.saturating_add(config.context_length)]);
     let head = product([4, config.vocab_size]).saturating_add(product([2, hidden]));
@@ -151,7 +149,7 @@ fn workspace(config: &MossConfig, rows: usize) -> u64 {
         product([MAX_BATCH_TOKENS, 2, inner]),
         product([MAX_BATCH_TOKENS, 4, 8 + max_blocks]),
         head.saturating_mul(head_rows(rows) as u64),
-        product(partial).saturating_mul(4 * rows as u64),
+        decode_scratch_bytes(rows, config.context_length, layout),
         top_k
             .saturating_add(TOP_K_ROW_BYTES as u64)
             .saturating_mul(rows as u64),
