@@ -2,6 +2,8 @@
 
 use std::cmp::Ordering;
 
+use crate::exp::exp;
+
 /// A token with its score, and with its weight after [`weigh`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Candidate {
@@ -39,6 +41,6 @@ pub(crate) fn weigh(candidates: &mut [Candidate]) {
             best.max(candidate.score)
         });
     for candidate in candidates {
-        candidate.weight = f64::from(candidate.score - best).exp();
+        candidate.weight = exp(f64::from(candidate.score - best));
     }
 }

@@ -7,6 +7,7 @@
 
 mod candidate;
 mod error;
+mod exp;
 mod logits;
 mod logprobs;
 mod params;
