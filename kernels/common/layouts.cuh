@@ -128,14 +128,15 @@
     CHECK_FIELD(PrefillAttentionSm90Args, base, 384, 80)
 
 #define CHECK_LAYOUT_CopyRun \
-    CHECK_SIZE(CopyRun, 24); \
+    CHECK_SIZE(CopyRun, 32); \
     CHECK_FIELD(CopyRun, from, 0, 8); \
     CHECK_FIELD(CopyRun, to, 8, 8); \
-    CHECK_FIELD(CopyRun, words, 16, 8)
+    CHECK_FIELD(CopyRun, words, 16, 8); \
+    CHECK_FIELD(CopyRun, row_words, 24, 8)
 
 #define CHECK_LAYOUT_CopyRunsArgs \
-    CHECK_SIZE(CopyRunsArgs, 96); \
-    CHECK_FIELD(CopyRunsArgs, runs, 0, 96)
+    CHECK_SIZE(CopyRunsArgs, 128); \
+    CHECK_FIELD(CopyRunsArgs, runs, 0, 128)
 
 #define CHECK_LAYOUT_SampleParams \
     CHECK_SIZE(SampleParams, 20); \

@@ -13,8 +13,11 @@ use crate::{
 
 const OP: &str = "batched memcpy";
 
-/// Words that a thread block copies.
+/// Words that a thread block copies at a time.
 const TILE: usize = 1024;
+
+/// Thread blocks per copy, enough for the bandwidth of the bus.
+const MAX_BLOCKS: usize = 256;
 
 impl Gpu {
     /// Enqueues up to four copies in one launch, and disables programmatic dependent launch for the
@@ -37,10 +40,17 @@ impl Gpu {
             self.id.check(OP, "copy", run.device)?;
             *to = run.run;
         }
-        let words = runs.iter().map(|run| run.run.words as usize);
-        let longest = words.max().unwrap_or(0);
+        let blocks = runs.iter().map(|CopyRun { run, .. }| {
+            let part = if run.row_words == 0 {
+                TILE
+            } else {
+                run.row_words as usize
+            };
+            (run.words as usize).div_ceil(part)
+        });
+        let most_blocks = blocks.max().unwrap_or(0).min(MAX_BLOCKS);
         let grid = (
-            count(OP, "words", longest.div_ceil(TILE))?,
+            count(OP, "words", most_blocks)?,
             count(OP, "copies", runs.len())?,
             1,
         );

@@ -174,6 +174,23 @@ impl<T: DeviceRepr + ValidAsZeroBits> Pinned<T> {
         Ok(self.run(self.memory.start() as u64, to, len))
     }
 
+    /// As [`Pinned::run_to`], for `rows` rows of `row_len` values of 4 bytes. Of each row, only as many
+    /// values are copied as its first one says, itself included. It is read when the copy runs.
+    ///
+    /// # Errors
+    /// As for [`Pinned::copy_to`].
+    pub fn counted_rows_to<'a>(
+        &'a mut self,
+        to: &'a Buffer<T>,
+        rows: usize,
+        row_len: usize,
+    ) -> Result<CopyRun<'a>, KernelError> {
+        const { assert!(size_of::<T>() == 4) };
+        let mut copy = self.run_to(to, 0, rows * row_len)?;
+        copy.run.row_words = row_len as u64;
+        Ok(copy)
+    }
+
     /// Returns the copy of `len` values of `from` from `at` on to the first values.
     ///
     /// # Errors
@@ -196,6 +213,7 @@ impl<T: DeviceRepr + ValidAsZeroBits> Pinned<T> {
                 from: In::checked(from),
                 to: Out::checked(to),
                 words: (len * size_of::<T>() / 4) as u64,
+                row_words: 0,
             },
             device: self.device,
             memory: self,

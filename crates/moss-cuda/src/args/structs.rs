@@ -175,6 +175,8 @@ structs! {
         from: In<u32>,
         to: Out<u32>,
         words: u64,
+        /// Not 0 for rows of this length whose first words are their numbers of words.
+        row_words: u64,
     }
 
     /// The parameters of a batched memcpy.
@@ -280,6 +282,7 @@ impl CopyRunsArgs {
             from: In::NULL,
             to: Out::NULL,
             words: 0,
+            row_words: 0,
         }; 4],
     };
 }
