@@ -139,31 +139,31 @@
     CHECK_FIELD(CopyRunsArgs, runs, 0, 128)
 
 #define CHECK_LAYOUT_SampleParams \
-    CHECK_SIZE(SampleParams, 20); \
+    CHECK_SIZE(SampleParams, 64); \
     CHECK_FIELD(SampleParams, repetition_penalty, 0, 4); \
     CHECK_FIELD(SampleParams, temperature, 4, 4); \
     CHECK_FIELD(SampleParams, top_k, 8, 4); \
     CHECK_FIELD(SampleParams, allowed, 12, 4); \
-    CHECK_FIELD(SampleParams, history_len, 16, 4)
+    CHECK_FIELD(SampleParams, history_len, 16, 4); \
+    CHECK_FIELD(SampleParams, top_p, 20, 4); \
+    CHECK_FIELD(SampleParams, min_p, 24, 4); \
+    CHECK_FIELD(SampleParams, stop_ids, 28, 20); \
+    CHECK_FIELD(SampleParams, stop_factor, 48, 8); \
+    CHECK_FIELD(SampleParams, uniform, 56, 8)
 
-#define CHECK_LAYOUT_SampleAnswer \
-    CHECK_SIZE(SampleAnswer, 4096); \
-    CHECK_FIELD(SampleAnswer, status, 0, 4); \
-    CHECK_FIELD(SampleAnswer, kept, 4, 4); \
-    CHECK_FIELD(SampleAnswer, unused, 8, 24); \
-    CHECK_FIELD(SampleAnswer, candidates, 32, 4064)
+#define CHECK_LAYOUT_SampleResult \
+    CHECK_SIZE(SampleResult, 8); \
+    CHECK_FIELD(SampleResult, status, 0, 4); \
+    CHECK_FIELD(SampleResult, token, 4, 4)
 
-#define CHECK_LAYOUT_SampleCutArgs \
-    CHECK_SIZE(SampleCutArgs, 80); \
-    CHECK_FIELD(SampleCutArgs, logits, 0, 8); \
-    CHECK_FIELD(SampleCutArgs, params, 8, 8); \
-    CHECK_FIELD(SampleCutArgs, history, 16, 8); \
-    CHECK_FIELD(SampleCutArgs, keys, 24, 8); \
-    CHECK_FIELD(SampleCutArgs, maxima, 32, 8); \
-    CHECK_FIELD(SampleCutArgs, found, 40, 8); \
-    CHECK_FIELD(SampleCutArgs, states, 48, 8); \
-    CHECK_FIELD(SampleCutArgs, answers, 56, 8); \
-    CHECK_FIELD(SampleCutArgs, logits_stride, 64, 4); \
-    CHECK_FIELD(SampleCutArgs, history_stride, 68, 4); \
-    CHECK_FIELD(SampleCutArgs, vocab, 72, 4)
+#define CHECK_LAYOUT_SampleArgs \
+    CHECK_SIZE(SampleArgs, 56); \
+    CHECK_FIELD(SampleArgs, logits, 0, 8); \
+    CHECK_FIELD(SampleArgs, params, 8, 8); \
+    CHECK_FIELD(SampleArgs, history, 16, 8); \
+    CHECK_FIELD(SampleArgs, maxima, 24, 8); \
+    CHECK_FIELD(SampleArgs, results, 32, 8); \
+    CHECK_FIELD(SampleArgs, logits_stride, 40, 4); \
+    CHECK_FIELD(SampleArgs, history_stride, 44, 4); \
+    CHECK_FIELD(SampleArgs, vocab, 48, 4)
 // clang-format on

@@ -115,8 +115,8 @@ impl ConversationTimer<'_> {
     ) -> Result<(f64, u32), BenchError> {
         let start = Instant::now();
         let allowed = self.model.config().vocab_size;
-        let request = self.sampler.top_k_request(&ids[..rows.end], allowed);
-        let logits = request.map_or(LogitRows::Last, LogitRows::TopK);
+        let request = self.sampler.request(&ids[..rows.end], 0, allowed);
+        let logits = request.map_or(LogitRows::Last, LogitRows::Sample);
         let chunk = SequenceChunk {
             token_ids: &ids[rows.clone()],
             kind,
@@ -126,8 +126,8 @@ impl ConversationTimer<'_> {
         };
         let mut outputs = self.model.forward(&[chunk], &|| false)?;
         let output = outputs.first_mut().ok_or(BenchError::NoAnswer)?;
-        let id = match output.candidates() {
-            Some(candidates) => self.sampler.sample_candidates(candidates, 0)?,
+        let id = match output.token() {
+            Some(id) => self.sampler.accept(id, 0, allowed)?,
             None => {
                 let row = output.last_mut().ok_or(BenchError::NoLogits)?;
                 self.sampler.sample(row, &ids[..rows.end], 0, allowed)?

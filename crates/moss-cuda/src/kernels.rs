@@ -20,7 +20,7 @@ use crate::{
         AddBiasF32Args, CausalSoftmaxF32Args, CopyRunsArgs, DecodeAttentionArgs, DecodeLinearArgs,
         EmbeddingArgs, FillRandomArgs, GemmArgs, LayerNormArgs, LayerNormF32Args, LinearArgs,
         MergeHeadsF32Args, PermuteUpperF32Args, PrefillAttentionArgs, PrefillAttentionSm90Args,
-        RepackArgs, RepackTableArgs, SplitHeadsF32Args, TopKArgs,
+        RepackArgs, RepackTableArgs, SampleArgs, SplitHeadsF32Args,
     },
     contract::During,
     fatbin,
@@ -156,9 +156,9 @@ kernels! {
         INT8 = "repack_table_int8",
     }
     FillRandomArgs: "repack" { FILL_RANDOM = "fill_random", }
-    TopKArgs: "sample_cut" { // idiom-ok: file name
+    SampleArgs: "sampling" {
         SCORE = "sample_score",
-        SELECT = "sample_cut", // idiom-ok: name of the function
+        DRAW = "sample_draw",
     }
 }
 

@@ -15,9 +15,8 @@ pub const DECODE_SPLIT: usize = 32;
 /// Maximum number of tokens of the decode kernels.
 pub const MAX_DECODE_TOKENS: usize = 256;
 
-/// Bytes of the buffers of device-side top-k per row, in addition to four per id of the vocabulary
-/// and of the history.
-pub const TOP_K_ROW_BYTES: usize = 28_700;
+/// Bytes of the buffers of sampling per row, in addition to four per id of the history.
+pub const SAMPLE_ROW_BYTES: usize = 4172;
 
 /// The cache slot of a token whose keys and values are not stored, for the decode kernels.
 pub const NO_SLOT: u32 = u32::MAX;

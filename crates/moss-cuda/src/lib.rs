@@ -81,11 +81,11 @@ mod qkv_rope_gelu;
 #[cfg(feature = "cuda")]
 mod repack;
 #[cfg(feature = "cuda")]
+mod sampling;
+#[cfg(feature = "cuda")]
 mod shared_memory;
 #[cfg(feature = "cuda")]
 mod tensor_map;
-#[cfg(feature = "cuda")]
-mod top_k;
 #[cfg(feature = "cuda")]
 mod upload;
 #[cfg(feature = "cuda")]
@@ -97,8 +97,8 @@ pub use decode_grid::decode_scratch_bytes;
 pub use discovery::{COMPILED, gpu_count, list_gpus, load_cublas, set_library_folders};
 pub use gpu_info::{GpuCode, GpuInfo};
 pub use layout::{
-    BLOCK, BLOCK_POSITIONS, DECODE_SPLIT, HeadLayout, MAX_DECODE_TOKENS, NO_SLOT, TILE,
-    TOP_K_ROW_BYTES,
+    BLOCK, BLOCK_POSITIONS, DECODE_SPLIT, HeadLayout, MAX_DECODE_TOKENS, NO_SLOT, SAMPLE_ROW_BYTES,
+    TILE,
 };
 pub use moss_weights::{
     DenseDtype, DenseWeight, DriverCall, GptqBits, GptqWeight, GroupIndex, KernelError,
@@ -123,7 +123,7 @@ pub use {
     p2p::{StageTransfer, TransferPath},
     pinned::{CopyRun, Pinned},
     qkv_rope_gelu::{QkvRopeGelu, RopeOnGpu},
-    top_k::DeviceTopK,
+    sampling::DeviceSampler,
     upload::{Read, Uploader},
     weights::GpuLinear,
 };

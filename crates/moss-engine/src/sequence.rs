@@ -9,7 +9,7 @@ use std::{
 };
 
 use moss_model::{BlockTable, LogitRows, Logits, TokenKind};
-use moss_sampling::{Logprobs, Sampler, TopKRequest};
+use moss_sampling::{Logprobs, SampleRequest, Sampler};
 use moss_text::{Piece, ReplyText, SegmentKind, Tokenizer};
 
 use crate::{
@@ -200,20 +200,23 @@ impl Sequence {
         }
     }
 
-    /// Returns the top-k request of the next token; log-probabilities need the whole row.
-    fn top_k_request(&self) -> Option<TopKRequest<'_>> {
-        let request = self.sampler.top_k_request(&self.ids, self.allowed);
+    /// Returns the request that the model may sample the next token for; log-probabilities need the
+    /// whole row.
+    fn sample_request(&self) -> Option<SampleRequest<'_>> {
+        let request = self
+            .sampler
+            .request(&self.ids, self.generated(), self.allowed);
         request.filter(|_| self.logprobs.is_none())
     }
 
-    /// Returns the logits that the model computes at the last position: candidates if they suffice.
+    /// Returns what the model computes at the last position: a token if it can sample it.
     pub(crate) fn logits_request(&self) -> LogitRows<'_> {
-        self.top_k_request()
-            .map_or(LogitRows::Last, LogitRows::TopK)
+        self.sample_request()
+            .map_or(LogitRows::Last, LogitRows::Sample)
     }
 
-    /// Samples the next token from the model's output, either `expected` logits or top-k
-    /// candidates. Returns the cause if the token is the last one.
+    /// Adds the next token: the model's output, or sampled from it if it is `expected` logits.
+    /// Returns the cause if the token is the last one.
     pub(crate) fn sample_next(
         &mut self,
         output: Option<&mut Logits>,
@@ -227,9 +230,9 @@ impl Sequence {
         };
         let output = output.ok_or(missing(0))?;
         let mut logprobs = None;
-        let may_select = self.top_k_request().is_some();
-        let id = match output.candidates() {
-            Some(candidates) if may_select => self.sampler.sample_candidates(candidates, step)?,
+        let was_requested = self.sample_request().is_some();
+        let id = match output.token() {
+            Some(id) if was_requested => self.sampler.accept(id, step, self.allowed)?,
             Some(_) => return Err(missing(0)), // the request was for all logits
             None => {
                 let row = output.last_mut().ok_or(missing(0))?;

@@ -263,6 +263,7 @@ SamplingError-UnknownBias = `logit_bias` names token id { $id }, but there are {
     .hint = the id may be from another model's tokenizer
 SamplingError-BadLogits = at step { $step } the logit of token { $id } is { $value }, expected a finite number
     .hint = the weights may be damaged; `--dtype f32` rules out overflow
+SamplingError-NotAllowed = at step { $step } the device sampled token id { $id }, expected an id below { $tokens }
 SamplingError-NothingLeft = at step { $step } every token has the logit -inf
 
 # moss-model

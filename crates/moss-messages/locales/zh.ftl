@@ -263,6 +263,7 @@ SamplingError-UnknownBias = `logit_bias` 指定了词元 ID { $id }，但从 0 �
     .hint = 该 ID 可能来自另一个模型的分词器
 SamplingError-BadLogits = 第 { $step } 步，词元 { $id } 的 logit 为 { $value }，应为有限的数
     .hint = 权重可能已损坏；`--dtype f32` 可排除溢出
+SamplingError-NotAllowed = 第 { $step } 步，设备采样的词元 ID 为 { $id }，应小于 { $tokens }
 SamplingError-NothingLeft = 第 { $step } 步，所有词元的 logit 都是 -inf
 
 # moss-model

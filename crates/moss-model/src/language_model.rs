@@ -1,6 +1,6 @@
-//! The interface between engine and model: chunks of sequences in, logits or top-k candidates out.
+//! The interface between engine and model: chunks of sequences in, logits or sampled tokens out.
 
-use moss_sampling::{TopKCandidates, TopKRequest};
+use moss_sampling::SampleRequest;
 
 use crate::{BlockTable, CacheShape, ModelError, MossConfig};
 
@@ -13,9 +13,8 @@ pub enum LogitRows<'a> {
     Last,
     /// Every position of the chunk, for evaluation.
     All,
-    /// The top-k candidates of the last position, which suffice for sampling and are a hundredth of
-    /// the size of the logits. A model may return all logits instead.
-    TopK(TopKRequest<'a>),
+    /// A token sampled from those of the last position. A model may return the logits instead.
+    Sample(SampleRequest<'a>),
 }
 
 /// The kind of a chunk's tokens. On a GPU it selects the kernels of the layers; the number of tokens
@@ -47,13 +46,13 @@ pub struct SequenceChunk<'a> {
     pub logits: LogitRows<'a>,
 }
 
-/// Logits of one chunk, `[rows, vocab_size]` f32 in host memory, or the candidates that a
-/// [`TopKRequest`] selects from one row.
+/// Logits of one chunk, `[rows, vocab_size]` f32 in host memory, or the token that a
+/// [`SampleRequest`] draws from one row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Logits {
     values: Vec<f32>,
     vocab_size: usize,
-    candidates: Option<TopKCandidates>,
+    token: Option<u32>,
 }
 
 impl Logits {
@@ -64,22 +63,22 @@ impl Logits {
         Self {
             values,
             vocab_size,
-            candidates: None,
+            token: None,
         }
     }
 
-    /// Wraps the candidates of a [`TopKRequest`].
-    pub fn from_top_k(candidates: TopKCandidates, vocab_size: usize) -> Self {
+    /// Wraps the token of a [`SampleRequest`].
+    pub fn from_token(token: u32, vocab_size: usize) -> Self {
         Self {
             values: Vec::new(),
             vocab_size,
-            candidates: Some(candidates),
+            token: Some(token),
         }
     }
 
-    /// Returns the candidates of a [`TopKRequest`]; `None` if there are rows instead.
-    pub fn candidates(&self) -> Option<&TopKCandidates> {
-        self.candidates.as_ref()
+    /// Returns the token of a [`SampleRequest`]; `None` if there are rows instead.
+    pub fn token(&self) -> Option<u32> {
+        self.token
     }
 
     /// Returns the number of rows: 0, 1 or the chunk's length, according to [`LogitRows`].

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use moss_cpu::ops::SequenceRows;
-use moss_sampling::{TopKCandidates, TopKRequest};
+use moss_sampling::SampleRequest;
 
 use crate::{
     BlockTable, CacheShape, LogitRows, Logits, ModelError, MossConfig, SequenceChunk, TokenKind,
@@ -113,12 +113,12 @@ impl<'a> Plan<'a> {
 
     /// Splits `output`, the results of all wanted tokens, by chunks, in the order of the request.
     pub(crate) fn split_by_sequence(&self, output: BatchOutput, vocab_size: usize) -> Vec<Logits> {
-        let (mut logits, mut top_k) = (output.logits, output.top_k.into_iter());
+        let (mut logits, mut tokens) = (output.logits, output.tokens.into_iter());
         let mut first = 0;
         let mut take = |chunk: &SequenceChunk<'_>| {
             let rows = rows_of(chunk);
-            if let Some(Some(candidates)) = top_k.by_ref().take(rows).last() {
-                return Logits::from_top_k(candidates, vocab_size);
+            if let Some(Some(token)) = tokens.by_ref().take(rows).last() {
+                return Logits::from_token(token, vocab_size);
             }
             let end = (first + rows * vocab_size).min(logits.len());
             if first == 0 && end == logits.len() {
@@ -209,14 +209,14 @@ pub(crate) struct MicroBatch<'p, 'a> {
     pub(crate) sequences: Vec<SequenceRows<'a>>,
     /// Tokens that pass through lm_head, relative to the micro-batch, in order.
     pub(crate) wanted: Vec<u32>,
-    /// The top-k request of each wanted token, if any; the CPU returns all logits.
+    /// The request to sample after each wanted token, if any; the CPU returns all logits.
     #[cfg_attr(not(feature = "cuda"), allow(dead_code))]
-    pub(crate) top_k: Vec<Option<TopKRequest<'a>>>,
+    pub(crate) requests: Vec<Option<SampleRequest<'a>>>,
 }
 
 impl<'p, 'a> MicroBatch<'p, 'a> {
     fn new(plan: &'p Plan<'a>, index: usize, kind: TokenKind, rows: Range<usize>) -> Self {
-        let (mut sequences, mut wanted, mut top_k) = (vec![], vec![], vec![]);
+        let (mut sequences, mut wanted, mut requests) = (vec![], vec![], vec![]);
         for Span {
             first_row, chunk, ..
         } in &plan.spans
@@ -232,14 +232,14 @@ impl<'p, 'a> MicroBatch<'p, 'a> {
                 start_pos: chunk.start_pos + overlap.start - first_row,
                 blocks: BlockTable::blocks(chunk.blocks),
             });
-            let request = if let LogitRows::TopK(request) = chunk.logits {
+            let request = if let LogitRows::Sample(request) = chunk.logits {
                 Some(request)
             } else {
                 None
             };
             for row in overlap.start.max(end - rows_of(chunk))..overlap.end {
                 wanted.push((row - rows.start) as u32);
-                top_k.push(request);
+                requests.push(request);
             }
         }
         Self {
@@ -249,7 +249,7 @@ impl<'p, 'a> MicroBatch<'p, 'a> {
             rows,
             sequences,
             wanted,
-            top_k,
+            requests,
         }
     }
 
@@ -279,10 +279,10 @@ impl<'p, 'a> MicroBatch<'p, 'a> {
 /// Results of lm_head for the wanted tokens, in order.
 #[derive(Debug, Default)]
 pub(crate) struct BatchOutput {
-    /// The logits of tokens without candidates.
+    /// The logits of tokens after which none was sampled.
     pub(crate) logits: Vec<f32>,
-    /// The candidates of each token, or `None` if its logits are in `logits`.
-    pub(crate) top_k: Vec<Option<TopKCandidates>>,
+    /// The token sampled after each token, or `None` if its logits are in `logits`.
+    pub(crate) tokens: Vec<Option<u32>>,
 }
 
 impl BatchOutput {
@@ -293,7 +293,7 @@ impl BatchOutput {
         } else {
             self.logits.extend(logits);
         }
-        self.top_k.extend((0..rows).map(|_| None));
+        self.tokens.resize(self.tokens.len() + rows, None);
     }
 }
 
@@ -301,7 +301,7 @@ impl BatchOutput {
 fn rows_of(chunk: &SequenceChunk<'_>) -> usize {
     match chunk.logits {
         LogitRows::None => 0,
-        LogitRows::Last | LogitRows::TopK(_) => 1,
+        LogitRows::Last | LogitRows::Sample(_) => 1,
         LogitRows::All => chunk.token_ids.len(),
     }
 }

@@ -10,7 +10,7 @@ use moss_model::{
     TokenKind::{Generated, Prompt},
     WeightFormat, WeightSource, has_gpu, names,
 };
-use moss_sampling::TopKRequest;
+use moss_sampling::SampleRequest;
 use moss_weights::{DenseWeight, GptqBits};
 
 mod gpu_support;
@@ -36,23 +36,14 @@ struct Sequence {
     expected: Vec<Answer>,
 }
 
-/// The bits of the logits, and the candidates by id with the bits of their scores.
+/// The bits of the logits, and the sampled token.
 #[derive(Debug, PartialEq)]
-struct Answer(Vec<u32>, Option<Vec<(u32, u32)>>);
+struct Answer(Vec<u32>, Option<u32>);
 
 impl From<&Logits> for Answer {
     fn from(logits: &Logits) -> Self {
         let bits = logits.values().iter().map(|value| value.to_bits());
-        let candidates = logits.candidates().map(|candidates| {
-            let mut found: Vec<_> = candidates
-                .0
-                .iter()
-                .map(|(id, score)| (*id, score.to_bits()))
-                .collect();
-            found.sort_unstable();
-            found
-        });
-        Self(bits.collect(), candidates)
+        Self(bits.collect(), logits.token())
     }
 }
 
@@ -112,18 +103,23 @@ fn step_of(sequence: &Sequence, index: usize, step: usize) -> SequenceChunk<'_> 
         Generated,
         &sequence.blocks,
     );
-    let request = TopKRequest {
+    let request = SampleRequest {
         history: &sequence.ids[..=position],
         repetition_penalty: 1.1,
         temperature: 0.7,
         top_k: 1 + index % 40,
+        top_p: 0.9,
+        min_p: 0.0,
+        stop_ids: &[],
+        stop_factor: 1.0,
         allowed: usize::MAX,
+        uniform: ((7 * index + step) % 97) as f64 / 97.0,
     };
     if index.is_multiple_of(3) {
         one
     } else {
         SequenceChunk {
-            logits: LogitRows::TopK(request),
+            logits: LogitRows::Sample(request),
             ..one
         }
     }

@@ -47,6 +47,15 @@ pub enum SamplingError {
         /// inf or NaN.
         value: f32,
     },
+    /// A token that a device sampled and that may not be sampled.
+    NotAllowed {
+        /// Tokens generated before this one.
+        step: usize,
+        /// The token.
+        id: u32,
+        /// The number of tokens that may be sampled.
+        tokens: usize,
+    },
     /// Every token is excluded.
     NothingLeft {
         /// Tokens generated before this one.

@@ -2,8 +2,8 @@
 //!
 //! The order is that of transformers and upstream's `moss_inference.py`: custom logits processors,
 //! logit bias, repetition penalty, presence and frequency penalty, temperature, top-k, top-p,
-//! min-p, stop-token length penalty, sampling. A model may compute the part up to top-k on its
-//! device: [`TopKRequest`].
+//! min-p, stop-token length penalty, sampling. A model may sample on its device:
+//! [`SampleRequest`].
 
 mod candidate;
 mod error;
@@ -12,12 +12,12 @@ mod logits;
 mod logprobs;
 mod params;
 mod processors;
+mod request;
 mod rng;
 mod sampler;
-mod top_k;
 
 pub use error::{ParameterRange, SamplingError};
 pub use logprobs::Logprobs;
 pub use params::{SamplingParams, StopLengthPenalty};
+pub use request::SampleRequest;
 pub use sampler::{LogitsProcessor, Sampler};
-pub use top_k::{TopKCandidates, TopKRequest};

@@ -1,7 +1,7 @@
 //! The chain of logits processors, and sampling.
 
 use crate::{
-    SamplingError, SamplingParams, TopKCandidates, TopKRequest,
+    SampleRequest, SamplingError, SamplingParams,
     candidate::{self, Candidate},
     logits,
     processors::{
@@ -96,42 +96,70 @@ impl Sampler {
         self.draw(generated)
     }
 
-    /// Returns the top-k request for a token below `allowed` after `history`. A model may return
-    /// its candidates instead of all logits. `None` if all logits are needed: with custom
-    /// processors, a logit bias, presence or frequency penalties, or a top-k that is off or large.
-    pub fn top_k_request<'h>(&self, history: &'h [u32], allowed: usize) -> Option<TopKRequest<'h>> {
-        let SamplingParams {
-            temperature,
-            repetition_penalty,
-            top_k,
-            ..
-        } = self.params;
-        let top_k = if temperature == 0.0 { 1 } else { top_k? };
-        let is_small = (1..=TopKRequest::MAX_TOP_K).contains(&top_k);
-        let is_plain = self.params.presence_penalty == 0.0
-            && self.params.frequency_penalty == 0.0
-            && self.params.logit_bias.is_empty();
-        (self.processors.is_empty() && is_plain && is_small).then_some(TopKRequest {
+    /// Returns the request for the next token below `allowed`, so that the model samples on its
+    /// device; arguments as for [`Sampler::sample`]. It contains the random number of the token,
+    /// which [`Sampler::accept`] consumes.
+    ///
+    /// `None` if all logits are needed: with custom processors, a logit bias, presence or frequency
+    /// penalties, a top-k that is off or large, or a length penalty on many stop tokens.
+    pub fn request<'a>(
+        &'a self,
+        history: &'a [u32],
+        generated: usize,
+        allowed: usize,
+    ) -> Option<SampleRequest<'a>> {
+        let params = &self.params;
+        let top_k = if params.temperature == 0.0 {
+            1
+        } else {
+            params.top_k?
+        };
+        let penalty = params.stop_length_penalty.as_ref();
+        let stop_factor = stop_length::factor(penalty, generated);
+        let stop_ids = match (penalty, stop_factor) {
+            (Some(penalty), Some(_)) => penalty.stop_ids.as_slice(),
+            _ => &[],
+        };
+        let is_possible = self.processors.is_empty()
+            && params.presence_penalty == 0.0
+            && params.frequency_penalty == 0.0
+            && params.logit_bias.is_empty()
+            && (1..=SampleRequest::MAX_CANDIDATES).contains(&top_k)
+            && stop_ids.len() <= SampleRequest::MAX_STOP_IDS;
+        is_possible.then_some(SampleRequest {
             history,
-            repetition_penalty,
-            temperature,
+            repetition_penalty: params.repetition_penalty,
+            temperature: params.temperature,
             top_k,
+            top_p: params.top_p,
+            min_p: params.min_p,
+            stop_ids,
+            stop_factor: stop_factor.unwrap_or(1.0),
             allowed,
+            uniform: self.rng.peek(),
         })
     }
 
-    /// Samples from the candidates of [`Sampler::top_k_request`]. The result is the same as that of
-    /// [`Sampler::sample`] with all logits.
+    /// Accepts the token that the model returned for [`Sampler::request`], and consumes its random
+    /// number. Arguments as for [`Sampler::sample`].
     ///
     /// # Errors
-    /// As for [`Sampler::sample`].
-    pub fn sample_candidates(
+    /// [`SamplingError::NotAllowed`] for an id that may not be sampled.
+    pub fn accept(
         &mut self,
-        candidates: &TopKCandidates,
+        id: u32,
         generated: usize,
+        allowed: usize,
     ) -> Result<u32, SamplingError> {
-        self.filter_from_top_k(candidates, generated)?;
-        self.draw(generated)
+        if id as usize >= allowed {
+            return Err(SamplingError::NotAllowed {
+                step: generated,
+                id,
+                tokens: allowed,
+            });
+        }
+        self.rng.uniform();
+        Ok(id)
     }
 
     /// Returns the distribution that [`Sampler::sample`] would sample from: ids and probabilities,
@@ -148,19 +176,6 @@ impl Sampler {
         allowed: usize,
     ) -> Result<Vec<(u32, f32)>, SamplingError> {
         self.filter(logits, history, generated, allowed)?;
-        Ok(self.ranked())
-    }
-
-    /// Returns the distribution that [`Sampler::sample_candidates`] would sample from.
-    ///
-    /// # Errors
-    /// As for [`Sampler::sample`].
-    pub fn kept_candidates(
-        &mut self,
-        candidates: &TopKCandidates,
-        generated: usize,
-    ) -> Result<Vec<(u32, f32)>, SamplingError> {
-        self.filter_from_top_k(candidates, generated)?;
         Ok(self.ranked())
     }
 
@@ -246,55 +261,14 @@ impl Sampler {
         Ok(())
     }
 
-    /// Computes `candidates` from those of a top-k request.
-    fn filter_from_top_k(
-        &mut self,
-        TopKCandidates(found): &TopKCandidates,
-        step: usize,
-    ) -> Result<(), SamplingError> {
-        let bad = found
-            .iter()
-            .filter(|(_, score)| score.is_nan() || *score == f32::INFINITY);
-        if let Some(&(id, value)) = bad.min_by_key(|(id, _)| *id) {
-            return Err(SamplingError::BadLogits {
-                step,
-                id: id as usize,
-                value,
-            });
-        }
-        self.candidates.clear();
-        let possible = found.iter().filter(|(_, score)| *score > f32::NEG_INFINITY);
-        self.candidates
-            .extend(possible.map(|(id, score)| Candidate::new(*id as usize, *score)));
-        // Weights are summed and subtracted in the same order as with all logits.
-        self.candidates
-            .sort_unstable_by_key(|candidate| candidate.id);
-        let best = self
-            .candidates
-            .iter()
-            .fold(f32::NEG_INFINITY, |best, found| best.max(found.score));
-        if best == f32::NEG_INFINITY {
-            return Err(SamplingError::NothingLeft { step });
-        }
-        if self.params.temperature == 0.0 {
-            self.candidates.retain(|candidate| candidate.score == best);
-            self.candidates.truncate(1);
-            self.candidates
-                .iter_mut()
-                .for_each(|candidate| candidate.weight = 1.0);
-            return Ok(());
-        }
-        self.filter_candidates(step);
-        Ok(())
-    }
-
     /// Applies the processors after top-k: top-p, min-p, stop-token length penalty.
     fn filter_candidates(&mut self, generated: usize) {
         candidate::weigh(&mut self.candidates);
         self.top_p.keep(&mut self.candidates, self.params.top_p);
         min_p::keep(&mut self.candidates, self.params.min_p);
-        if let Some(penalty) = &self.params.stop_length_penalty {
-            stop_length::apply(&mut self.candidates, penalty, generated);
+        let penalty = self.params.stop_length_penalty.as_ref();
+        if let (Some(penalty), Some(factor)) = (penalty, stop_length::factor(penalty, generated)) {
+            stop_length::apply(&mut self.candidates, &penalty.stop_ids, factor);
         }
     }
 }

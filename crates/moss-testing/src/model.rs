@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex};
 use moss_model::{
     CacheShape, LanguageModel, LogitRows, Logits, ModelError, MossConfig, SequenceChunk, TokenKind,
 };
-use moss_sampling::TopKCandidates;
 
 type Next = Box<dyn Fn(&[u32]) -> u32 + Send>;
 
@@ -47,8 +46,8 @@ pub struct ScriptedModel {
     pub poison: Option<u32>,
     /// Number of checks for interruption in a forward pass, each after a call of [`Self::before`].
     pub layers: usize,
-    /// Answers top-k requests with candidates, as a model on a GPU does.
-    pub selects: bool,
+    /// Samples tokens on request, as a model on a GPU does.
+    pub samples: bool,
     /// Logits of the other tokens, given history and token id. They must be less than 10.
     pub noise: Option<fn(&[u32], u32) -> f32>,
     /// Planned failures.
@@ -80,7 +79,7 @@ impl ScriptedModel {
             before: Box::new(|_| {}),
             poison: None,
             layers: 1,
-            selects: false,
+            samples: false,
             noise: None,
             faults: Faults::default(),
             seen: Arc::default(),
@@ -133,14 +132,18 @@ impl ScriptedModel {
             Some(Fault::ShortRows) => return Logits::new(row[1..].to_vec(), vocab - 1),
             _ => {}
         }
-        if let LogitRows::TopK(request) = chunk.logits
-            && self.selects
-            && let Some(candidates) = request.select(&row)
-        {
-            return Logits::from_top_k(candidates, vocab);
+        if fault == Some(Fault::UnrequestedToken) {
+            return Logits::from_token(1, vocab);
         }
-        if fault == Some(Fault::UnrequestedCandidates) {
-            return Logits::from_top_k(TopKCandidates(vec![(1, 0.0)]), vocab);
+        if let LogitRows::Sample(request) = chunk.logits
+            && self.samples
+        {
+            if fault == Some(Fault::UnknownToken) {
+                return Logits::from_token(vocab as u32, vocab);
+            }
+            if let Some(token) = request.draw(&row) {
+                return Logits::from_token(token, vocab);
+            }
         }
         if chunk.logits == LogitRows::None {
             row.clear();

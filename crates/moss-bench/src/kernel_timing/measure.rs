@@ -6,7 +6,7 @@ use moss_weights::KernelError;
 use super::{
     baseline::Baseline,
     median::median,
-    network::{Buffers, FcOutState, HISTORY, KernelTiming, SPEC, VOCABULARY},
+    network::{Buffers, FcOutState, KernelTiming, SPEC, VOCABULARY},
     parts::{AFTER, BEFORE, PROMPT, Part, STEP},
     times::{KernelTime, KernelTimes, PromptTimes, StepTimes},
     tokens::Tokens,
@@ -138,13 +138,13 @@ impl KernelTiming<'_> {
         let [cached, seen] = [b.tokens.cached(), b.tokens.seen()].map(|count| count as u64);
         let vocabulary = VOCABULARY as u64;
         let (kernel, bytes, operations) = match part {
-            Part::UploadTopK => (
+            Part::UploadRequest => (
                 "batched memcpy: to the GPU",
-                outputs * 8 * HISTORY as u64,
+                outputs * 2 * (64 + 4 * 601),
                 0.0,
             ),
-            Part::TopK => ("top_k", outputs * 8 * vocabulary, 0.0),
-            Part::DownloadTopK => ("batched memcpy: to the host", outputs * 2 * 4096, 0.0),
+            Part::Sampling => ("sampling", outputs * 4 * vocabulary, 0.0),
+            Part::DownloadToken => ("batched memcpy: to the host", outputs * 2 * 8, 0.0),
             Part::Embedding => ("embedding", rows * hidden * 6, 0.0),
             Part::Norm => ("layer_norm", rows * hidden * 6 + 8 * hidden, 0.0),
             Part::QkvFcIn => (

@@ -7,12 +7,12 @@ use std::cell::RefCell;
 
 use half::f16;
 use moss_cuda::{
-    AttentionLaunch, BLOCK_POSITIONS, Buffer, CompleteInput, DecodeRows, DecodeScratch, DeviceTopK,
-    FcOutInput, GemmScratch, Gpu, GpuLinear, LinearInput, LinearPair, NonFiniteCheck, NormWeights,
-    PrefillTiles,
+    AttentionLaunch, BLOCK_POSITIONS, Buffer, CompleteInput, DecodeRows, DecodeScratch,
+    DeviceSampler, FcOutInput, GemmScratch, Gpu, GpuLinear, LinearInput, LinearPair,
+    NonFiniteCheck, NormWeights, PrefillTiles,
 };
 use moss_model::{BlockSpec, LinearKind, LinearShape, MossConfig};
-use moss_sampling::{SamplingParams, TopKRequest};
+use moss_sampling::{Sampler, SamplingParams};
 use moss_weights::{GptqBits, KernelError, Rule, synthetic::noise};
 
 use super::{
@@ -25,7 +25,7 @@ pub(super) const SPEC: BlockSpec = BlockSpec::MOON_003;
 pub(super) const VOCABULARY: usize = MossConfig::moon_003().vocab_size;
 
 /// Maximum number of ids of a history: the context length.
-pub(super) const HISTORY: usize = SPEC.context_length;
+const HISTORY: usize = SPEC.context_length;
 
 /// A network of synthetic weights on a GPU.
 pub(super) struct KernelTiming<'a> {
@@ -57,7 +57,7 @@ pub(super) struct Buffers {
     /// The tokens that pass through lm_head.
     last_rows: Buffer<u32>,
     logits: Buffer<f32>,
-    top_k: RefCell<DeviceTopK>,
+    sampler: RefCell<DeviceSampler>,
 }
 
 /// The state of the input of fc_out between the parts of a step.
@@ -164,7 +164,7 @@ impl<'a> KernelTiming<'a> {
             final_normed: gpu.zeros(outputs * self.lm_head.input_stride())?,
             last_rows: gpu.upload(&numbers(rows - outputs..rows))?,
             logits: gpu.upload(&noise(outputs * VOCABULARY, 6.0, 2))?,
-            top_k: RefCell::new(top_k(gpu, outputs)?),
+            sampler: RefCell::new(sampler(gpu, outputs)?),
         })
     }
 
@@ -229,7 +229,7 @@ impl<'a> KernelTiming<'a> {
             stride: self.lm_head.input_stride(),
         };
         match part {
-            Part::UploadTopK => gpu.batched_memcpy(&b.top_k.borrow_mut().upload(outputs)?)?,
+            Part::UploadRequest => gpu.batched_memcpy(&b.sampler.borrow_mut().upload(outputs)?)?,
             Part::Embedding => {
                 let (table, hidden) = (self.lm_head.dense_rows()?, SPEC.hidden_size());
                 let flag = Some(&pass.flag);
@@ -282,9 +282,9 @@ impl<'a> KernelTiming<'a> {
             Part::LmHead => {
                 gpu.linear_store(&self.lm_head, last, outputs, b.logits.all(), check)?;
             }
-            Part::TopK => gpu.top_k(b.logits.all(), outputs, &b.top_k.borrow())?,
-            Part::DownloadTopK => {
-                gpu.batched_memcpy(&[b.top_k.borrow_mut().download(outputs)?])?
+            Part::Sampling => gpu.sample(b.logits.all(), outputs, &b.sampler.borrow())?,
+            Part::DownloadToken => {
+                gpu.batched_memcpy(&[b.sampler.borrow_mut().download(outputs)?])?
             }
         }
         Ok(state)
@@ -318,24 +318,20 @@ impl<'a> KernelTiming<'a> {
     }
 }
 
-/// Returns the buffers of device-side top-k with `rows` requests with the settings of a chat.
-fn top_k(gpu: &Gpu, rows: usize) -> Result<DeviceTopK, KernelError> {
+/// Returns the buffers of sampling with `rows` requests with the settings of a chat.
+fn sampler(gpu: &Gpu, rows: usize) -> Result<DeviceSampler, KernelError> {
     let none = KernelError::Argument {
         op: "timing",
         arg: "vocab",
         found: VOCABULARY,
         rule: Rule::Fewer,
     };
-    let mut top_k = DeviceTopK::new(gpu, rows, VOCABULARY, HISTORY)?.ok_or(none)?;
+    let mut sampler = DeviceSampler::new(gpu, rows, VOCABULARY, HISTORY)?.ok_or(none)?;
     let history: Vec<u32> = (0..600).collect();
-    let chat = SamplingParams::CHAT;
-    let request = TopKRequest {
-        history: &history,
-        repetition_penalty: chat.repetition_penalty,
-        temperature: chat.temperature,
-        top_k: chat.top_k.unwrap_or(TopKRequest::MAX_TOP_K),
-        allowed: VOCABULARY,
-    };
-    top_k.stage(&vec![Some(request); rows])?;
-    Ok(top_k)
+    let chat = Sampler::new(SamplingParams::CHAT).ok();
+    let request = chat
+        .as_ref()
+        .and_then(|chat| chat.request(&history, 0, VOCABULARY));
+    sampler.stage(&vec![request; rows])?;
+    Ok(sampler)
 }

@@ -3,7 +3,7 @@
 /// A part of a step or a prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {
-    UploadTopK,
+    UploadRequest,
     Embedding,
     Norm,
     QkvFcIn,
@@ -15,19 +15,19 @@ pub(super) enum Part {
     PrefillOutFcOut,
     FinalNorm,
     LmHead,
-    TopK,
-    DownloadTopK,
+    Sampling,
+    DownloadToken,
 }
 
 /// The parts before all layers.
-pub(super) const BEFORE: [Part; 2] = [Part::UploadTopK, Part::Embedding];
+pub(super) const BEFORE: [Part; 2] = [Part::UploadRequest, Part::Embedding];
 
 /// The parts after all layers.
 pub(super) const AFTER: [Part; 4] = [
     Part::FinalNorm,
     Part::LmHead,
-    Part::TopK,
-    Part::DownloadTopK,
+    Part::Sampling,
+    Part::DownloadToken,
 ];
 
 /// The parts of a layer in a decode step.

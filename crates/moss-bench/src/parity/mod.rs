@@ -25,9 +25,9 @@ mod linear;
 mod paged;
 mod report;
 #[cfg(feature = "cuda")]
-mod tolerance;
+mod sampling;
 #[cfg(feature = "cuda")]
-mod top_k;
+mod tolerance;
 #[cfg(feature = "cuda")]
 mod weights;
 
@@ -47,7 +47,7 @@ pub fn cases() -> Vec<Case> {
         attention::cases(),
         gemm::cases(),
         invariance::cases(),
-        top_k::cases(),
+        sampling::cases(),
     ]
     .into_iter()
     .flatten()

@@ -4,7 +4,7 @@ use std::ffi::c_void;
 
 use cudarc::driver::{DeviceRepr, ValidAsZeroBits};
 use half::f16;
-use moss_sampling::TopKRequest;
+use moss_sampling::SampleRequest;
 
 use super::arguments::Arguments;
 use crate::address::{In, Out};
@@ -185,33 +185,32 @@ structs! {
     }
 
     /// The request of one row.
-    "SampleParams": TopKParams {
+    "SampleParams": SampleParams {
         repetition_penalty: f32,
         temperature: f32,
         top_k: u32,
         allowed: u32,
         history_len: u32,
+        top_p: f32,
+        min_p: f32,
+        stop_ids: [u32; SampleRequest::MAX_STOP_IDS],
+        stop_factor: f64,
+        uniform: f64,
     }
 
     /// The result of one row.
-    "SampleAnswer": TopKResult {
+    "SampleResult": SampleResult {
         status: u32,
-        kept: u32,
-        unused: [u32; 6],
-        /// Id and bits of the score.
-        candidates: [[u32; 2]; TopKRequest::MAX_CANDIDATES],
+        token: u32,
     }
 
-    /// The parameters of both top-k kernels.
-    "SampleCutArgs": TopKArgs {
+    /// The parameters of both kernels of sampling.
+    "SampleArgs": SampleArgs {
         logits: In<f32>,
-        params: In<TopKParams>,
+        params: In<SampleParams>,
         history: In<u32>,
-        keys: Out<u32>,
         maxima: Out<u32>,
-        found: Out<u64>,
-        states: Out<u64>,
-        answers: Out<TopKResult>,
+        results: Out<SampleResult>,
         logits_stride: u32,
         history_stride: u32,
         vocab: u32,
@@ -287,26 +286,33 @@ impl CopyRunsArgs {
     };
 }
 
-impl TopKParams {
+impl SampleParams {
     /// No request.
     pub(crate) const NONE: Self = Self {
-        repetition_penalty: 0.0,
+        repetition_penalty: 1.0,
         temperature: 0.0,
         top_k: 0,
         allowed: 0,
         history_len: 0,
+        top_p: 1.0,
+        min_p: 0.0,
+        stop_ids: [u32::MAX; SampleRequest::MAX_STOP_IDS],
+        stop_factor: 1.0,
+        uniform: 0.0,
     };
 }
 
-// SAFETY: `repr(C)`, and every field is a number of 4 bytes or an array of them, so there is no
-// padding, and all bytes zero is a value of every field.
-unsafe impl DeviceRepr for TopKParams {}
+// SAFETY: `repr(C)`, and every field is a number or an array of numbers, those of 8 bytes after an
+// even number of those of 4 bytes, so there is no padding, and all bytes zero is a value of every
+// field.
+unsafe impl DeviceRepr for SampleParams {}
 // SAFETY: as for `DeviceRepr`.
-unsafe impl ValidAsZeroBits for TopKParams {}
-// SAFETY: as for `TopKParams`.
-unsafe impl DeviceRepr for TopKResult {}
-// SAFETY: as for `TopKParams`.
-unsafe impl ValidAsZeroBits for TopKResult {}
+unsafe impl ValidAsZeroBits for SampleParams {}
+// SAFETY: `repr(C)`, and both fields are numbers of 4 bytes, so there is no padding, and all bytes
+// zero is a value of both.
+unsafe impl DeviceRepr for SampleResult {}
+// SAFETY: as for `DeviceRepr`.
+unsafe impl ValidAsZeroBits for SampleResult {}
 
 /// Implements [`Arguments`] for structs that are the only parameter of their kernels.
 macro_rules! by_value {
@@ -329,5 +335,5 @@ by_value! {
     PrefillAttentionArgs,
     PrefillAttentionSm90Args,
     CopyRunsArgs,
-    TopKArgs,
+    SampleArgs,
 }

@@ -265,7 +265,7 @@ fn an_engine_stops_with_its_queue_full() {
 #[test]
 fn the_likelihood_of_tokens_comes_with_them_when_asked_for() {
     let mut model = ScriptedModel::new(97, 256, mix);
-    model.selects = true; // log probabilities cannot be computed from candidates
+    model.samples = true; // log probabilities need all logits
     let engine = model.start(options(), None);
     let request = Request {
         logprobs: Some(2),

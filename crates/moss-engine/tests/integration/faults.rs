@@ -117,9 +117,29 @@ fn too_few_logits_are_an_error() {
 }
 
 #[test]
-fn candidates_where_a_row_was_requested_are_an_error() {
+fn a_sampled_token_outside_of_the_vocabulary_is_an_error() {
+    let mut model = ScriptedModel::new(97, 256, mix);
+    model.samples = true;
+    model.faults.after(2, Fault::UnknownToken);
+    let engine = model.start(options(), None);
+    let error = engine.submit(greedy(&[1], 9)).unwrap().wait().unwrap_err();
+    assert!(
+        matches!(
+            error,
+            EngineError::Sampling(SamplingError::NotAllowed {
+                step: 2,
+                id: 97,
+                tokens: 97
+            })
+        ),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_token_where_a_row_was_requested_is_an_error() {
     let model = ScriptedModel::new(97, 256, mix);
-    model.faults.after(0, Fault::UnrequestedCandidates);
+    model.faults.after(0, Fault::UnrequestedToken);
     let engine = model.start(options(), None);
     let whole = SamplingParams {
         top_k: None,

@@ -11,6 +11,6 @@ mod faults;
 mod health;
 mod kinds;
 mod properties;
+mod sampled;
 mod sessions;
 mod support;
-mod top_k;

@@ -33,9 +33,9 @@ impl GpuStage {
     ) -> Result<(), ModelError> {
         let at = |layer, op| move |source| ModelError::Kernel { layer, op, source };
         if let Some(head) = &mut self.head {
-            let mut requests = batch.top_k.clone();
+            let mut requests = batch.requests.clone();
             requests.resize(rows, None);
-            head.stage_top_k(&requests)
+            head.stage_requests(&requests)
                 .map_err(at(self.layers.end, "sampling"))?;
         }
         if !self.graphs.contains_key(&rows) {
@@ -55,7 +55,7 @@ impl GpuStage {
     fn decode_step(&mut self, rows: usize) -> Result<(), KernelError> {
         let mut runs = vec![self.workspace.step_inputs()?];
         if let Some(head) = &mut self.head {
-            runs.extend(head.upload_top_k(rows)?);
+            runs.extend(head.upload_requests(rows)?);
         }
         self.gpu.batched_memcpy(&runs)?;
         if self.embedding.is_some() {

@@ -1,11 +1,11 @@
-//! The end of the network on a GPU: final norm, lm_head, and top-k selection for sampling.
+//! The end of the network on a GPU: final norm, lm_head, and sampling.
 
 use half::f16;
 use moss_cuda::{
-    Buffer, CopyRun, DenseWeight, DeviceTopK, Gpu, GpuLinear, KernelError, LinearInput,
+    Buffer, CopyRun, DenseWeight, DeviceSampler, Gpu, GpuLinear, KernelError, LinearInput,
     NonFiniteCheck, NormWeights, Pinned, View,
 };
-use moss_sampling::TopKRequest;
+use moss_sampling::SampleRequest;
 
 use super::{loader::Loader, workspace::Workspace};
 use crate::{ModelError, MossConfig, decode_rows::head_rows, micro_batch::BatchOutput, names};
@@ -25,7 +25,7 @@ pub(super) struct Head {
     /// Up to [`FETCHED_ROWS`] rows of logits, allocated when the first is needed.
     fetched: Vec<Pinned<f32>>,
     /// `None` if the vocabulary is too large for it.
-    top_k: Option<DeviceTopK>,
+    sampler: Option<DeviceSampler>,
 }
 
 impl Head {
@@ -51,7 +51,7 @@ impl Head {
                 .map_err(kernel)?,
             logits: gpu.zeros(rows_at_once * vocab).map_err(kernel)?,
             fetched: Vec::new(),
-            top_k: DeviceTopK::new(gpu, decode_rows, vocab, config.context_length)
+            sampler: DeviceSampler::new(gpu, decode_rows, vocab, config.context_length)
                 .map_err(kernel)?,
             linear,
         };
@@ -67,40 +67,43 @@ impl Head {
         self.linear.weight_bytes()
     }
 
-    /// Writes the requests of the next rows to host memory, for [`Head::upload_top_k`]. For
+    /// Writes the requests of the next rows to host memory, for [`Head::upload_requests`]. For
     /// more rows than a decode step has, whole rows of logits are returned instead.
-    pub(super) fn stage_top_k(
+    pub(super) fn stage_requests(
         &mut self,
-        requests: &[Option<TopKRequest<'_>>],
+        requests: &[Option<SampleRequest<'_>>],
     ) -> Result<(), KernelError> {
-        let top_k = self.top_k.as_mut();
-        top_k
-            .filter(|top_k| requests.len() <= top_k.max_rows())
-            .map_or(Ok(()), |top_k| top_k.stage(requests))
+        let sampler = self.sampler.as_mut();
+        sampler
+            .filter(|sampler| requests.len() <= sampler.max_rows())
+            .map_or(Ok(()), |sampler| sampler.stage(requests))
     }
 
     /// Returns the copies of the staged requests of `count` rows to the GPU.
-    pub(super) fn upload_top_k(&mut self, count: usize) -> Result<Vec<CopyRun<'_>>, KernelError> {
-        let top_k = self.top_k.as_mut();
-        top_k
-            .filter(|top_k| count <= top_k.max_rows())
-            .map_or(Ok(vec![]), |top_k| Ok(top_k.upload(count)?.into()))
+    pub(super) fn upload_requests(
+        &mut self,
+        count: usize,
+    ) -> Result<Vec<CopyRun<'_>>, KernelError> {
+        let sampler = self.sampler.as_mut();
+        sampler
+            .filter(|sampler| count <= sampler.max_rows())
+            .map_or(Ok(vec![]), |sampler| Ok(sampler.upload(count)?.into()))
     }
 
-    /// Returns the copy of the candidates of `count` rows to the host.
-    pub(super) fn download_top_k(
+    /// Returns the copy of the sampled tokens of `count` rows to the host.
+    pub(super) fn download_tokens(
         &mut self,
         count: usize,
     ) -> Result<Option<CopyRun<'_>>, KernelError> {
-        let top_k = self.top_k.as_mut();
-        top_k
-            .filter(|top_k| count <= top_k.max_rows())
-            .map(|top_k| top_k.download(count))
+        let sampler = self.sampler.as_mut();
+        sampler
+            .filter(|sampler| count <= sampler.max_rows())
+            .map(|sampler| sampler.download(count))
             .transpose()
     }
 
-    /// Computes the logits of `count` tokens of `stream`: those in `rows`, or the first. Can be
-    /// captured in a CUDA graph.
+    /// Computes the logits of `count` tokens of `stream`, those in `rows` or the first, and samples.
+    /// Can be captured in a CUDA graph.
     pub(super) fn run(
         &self,
         gpu: &Gpu,
@@ -119,39 +122,37 @@ impl Head {
         gpu.layer_norm(stream, rows, count, &self.norm, &[(input, &self.linear)])?;
         gpu.linear_store(&self.linear, input, count, self.logits.all(), check)?;
         match self
-            .top_k
+            .sampler
             .as_ref()
-            .filter(|top_k| count <= top_k.max_rows())
+            .filter(|sampler| count <= sampler.max_rows())
         {
-            Some(top_k) => gpu.top_k(self.logits.all(), count, top_k),
+            Some(sampler) => gpu.sample(self.logits.all(), count, sampler),
             None => Ok(()),
         }
     }
 
-    /// Waits for the candidates of [`Head::download_top_k`], and copies the rows without
-    /// candidates, [`FETCHED_ROWS`] at a time.
+    /// Waits for the tokens of [`Head::download_tokens`], and copies the rows without a token,
+    /// [`FETCHED_ROWS`] at a time.
     pub(super) fn collect(
         &mut self,
         gpu: &Gpu,
-        requests: &[Option<TopKRequest<'_>>],
+        requests: &[Option<SampleRequest<'_>>],
         output: &mut BatchOutput,
     ) -> Result<(), KernelError> {
         let vocab = self.linear.out_features();
-        let top_k = self
-            .top_k
-            .as_ref()
-            .filter(|top_k| requests.len() <= top_k.max_rows());
-        let mut whole_rows = Vec::new();
-        for (row, request) in requests.iter().enumerate() {
-            let candidates = match (top_k, request) {
-                (Some(top_k), Some(_)) => top_k.candidates(row)?,
-                _ => None,
-            };
-            if candidates.is_none() {
-                whole_rows.push(row);
-            }
-            output.top_k.push(candidates);
+        let sampler = self.sampler.as_ref().filter(|sampler| {
+            requests.len() <= sampler.max_rows() && requests.iter().any(Option::is_some)
+        });
+        let first = output.tokens.len();
+        if let Some(sampler) = sampler {
+            output.tokens.extend(sampler.tokens()?.take(requests.len()));
         }
+        output.tokens.resize(first + requests.len(), None);
+        let tokens = output.tokens[first..].iter().enumerate();
+        let whole_rows: Vec<usize> = tokens
+            .filter(|(_, token)| token.is_none())
+            .map(|(row, _)| row)
+            .collect();
         output.logits.reserve(whole_rows.len() * vocab);
         for rows in whole_rows.chunks(FETCHED_ROWS) {
             while self.fetched.len() < rows.len() {
@@ -185,16 +186,16 @@ impl Head {
     }
 }
 
-/// Enqueues the copies of the report of non-finite values and, of a head, of the candidates of `n`
-/// tokens, in one launch. Can be captured.
+/// Enqueues the copies of the report of non-finite values and, of a head, of the tokens sampled after
+/// `n` tokens, in one launch. Can be captured.
 pub(super) fn copy_results(
     gpu: &Gpu,
     workspace: &mut Workspace,
     head: Option<&mut Head>,
     n: usize,
 ) -> Result<(), KernelError> {
-    let candidates = head.map_or(Ok(None), |head| head.download_top_k(n))?;
-    let runs: Vec<_> = candidates
+    let tokens = head.map_or(Ok(None), |head| head.download_tokens(n))?;
+    let runs: Vec<_> = tokens
         .into_iter()
         .chain([workspace.non_finite.memcpy()?])
         .collect();

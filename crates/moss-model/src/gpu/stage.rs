@@ -287,10 +287,10 @@ impl Stage for GpuStage {
         let Some(head) = &mut self.head else {
             return Err(ModelError::NoStageInput { layer });
         };
-        if batch.top_k.is_empty() {
+        if batch.requests.is_empty() {
             return self.fetch_non_finite();
         }
-        for (run, requests) in batch.top_k.chunks(rows_at_once).enumerate() {
+        for (run, requests) in batch.requests.chunks(rows_at_once).enumerate() {
             if !is_step {
                 let rows = if in_order {
                     None
@@ -298,8 +298,8 @@ impl Stage for GpuStage {
                     let rows = self.workspace.wanted(n, run * rows_at_once, requests.len());
                     Some(rows.map_err(kernel("head"))?)
                 };
-                head.stage_top_k(requests).map_err(kernel("sampling"))?;
-                head.upload_top_k(requests.len())
+                head.stage_requests(requests).map_err(kernel("sampling"))?;
+                head.upload_requests(requests.len())
                     .and_then(|runs| self.gpu.batched_memcpy(&runs))
                     .map_err(kernel("sampling"))?;
                 let check = self.workspace.non_finite.check(batch.index, layer + run);

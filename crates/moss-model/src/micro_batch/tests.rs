@@ -34,12 +34,17 @@ fn generated(tokens: usize) -> Part {
     part(TokenKind::Generated, tokens, LogitRows::All)
 }
 
-const REQUEST: TopKRequest<'static> = TopKRequest {
+const REQUEST: SampleRequest<'static> = SampleRequest {
     history: &[],
     repetition_penalty: 1.0,
     temperature: 1.0,
     top_k: 1,
+    top_p: 1.0,
+    min_p: 0.0,
+    stop_ids: &[],
+    stop_factor: 1.0,
     allowed: usize::MAX,
+    uniform: 0.0,
 };
 
 fn id(sequence: usize, position: usize) -> u32 {
@@ -210,13 +215,16 @@ fn only_wanted_tokens_pass_through_lm_head() {
         prompt(4),
         generated(2),
         none,
-        part(TokenKind::Generated, 3, LogitRows::TopK(REQUEST)),
+        part(TokenKind::Generated, 3, LogitRows::Sample(REQUEST)),
     ];
     with_plan(&parts, |plan| {
         let wanted: Vec<_> = plan.micro_batches().map(|batch| batch.wanted).collect();
         assert_eq!(wanted, [vec![0, 1, 4], vec![3], vec![]]);
-        let top_k: Vec<_> = plan.micro_batches().map(|batch| batch.top_k).collect();
-        assert_eq!(top_k, [vec![None, None, Some(REQUEST)], vec![None], vec![]]);
+        let requests: Vec<_> = plan.micro_batches().map(|batch| batch.requests).collect();
+        assert_eq!(
+            requests,
+            [vec![None, None, Some(REQUEST)], vec![None], vec![]]
+        );
     });
 }
 
@@ -261,7 +269,7 @@ pub(crate) fn parts() -> impl Strategy<Value = Vec<Part>> {
         Just(LogitRows::None),
         Just(LogitRows::Last),
         Just(LogitRows::All),
-        Just(LogitRows::TopK(REQUEST)),
+        Just(LogitRows::Sample(REQUEST)),
     ];
     let tokens = prop_oneof![3 => 1usize..4, 1 => 1usize..700];
     let part = (kind, tokens, 0usize..300, logits);
@@ -278,7 +286,7 @@ pub(crate) fn parts() -> impl Strategy<Value = Vec<Part>> {
 pub(crate) fn wanted(sequence: usize, part: &Part) -> Vec<u32> {
     let rows = match part.logits {
         LogitRows::None => 0,
-        LogitRows::Last | LogitRows::TopK(_) => 1,
+        LogitRows::Last | LogitRows::Sample(_) => 1,
         LogitRows::All => part.tokens,
     };
     let end = part.start_pos + part.tokens;
@@ -290,16 +298,16 @@ pub(crate) fn wanted(sequence: usize, part: &Part) -> Vec<u32> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// The logits of a token are its id, twice; some top-k requests return candidates.
+    /// The logits of a token are its id, twice; a sampled token is its id.
     #[test]
-    fn results_are_in_the_order_of_the_request(parts in parts(), selects in any::<bool>()) {
+    fn results_are_in_the_order_of_the_request(parts in parts(), samples in any::<bool>()) {
         with_plan(&parts, |plan| {
             let mut output = BatchOutput::default();
             for batch in plan.micro_batches() {
-                for (row, request) in batch.wanted.iter().zip(&batch.top_k) {
+                for (row, request) in batch.wanted.iter().zip(&batch.requests) {
                     let id = batch.token_ids()[*row as usize];
-                    if selects && request.is_some() {
-                        output.top_k.push(Some(TopKCandidates(vec![(id, 1.0)])));
+                    if samples && request.is_some() {
+                        output.tokens.push(Some(id));
                     } else {
                         output.extend(1, vec![id as f32; 2]);
                     }
@@ -309,9 +317,8 @@ proptest! {
             prop_assert_eq!(results.len(), parts.len());
             for (sequence, (part, found)) in parts.iter().zip(results).enumerate() {
                 let expected = wanted(sequence, part);
-                if let (LogitRows::TopK(_), true) = (part.logits, selects) {
-                    let candidates = TopKCandidates(vec![(expected[0], 1.0)]);
-                    prop_assert_eq!(found.candidates(), Some(&candidates));
+                if let (LogitRows::Sample(_), true) = (part.logits, samples) {
+                    prop_assert_eq!(found.token(), Some(expected[0]));
                 } else {
                     let expected: Vec<_> = expected.iter().flat_map(|id| [*id as f32; 2]).collect();
                     prop_assert_eq!(found.values(), expected);

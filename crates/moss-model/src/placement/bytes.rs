@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use moss_cuda::{TOP_K_ROW_BYTES, decode_scratch_bytes};
+use moss_cuda::{SAMPLE_ROW_BYTES, decode_scratch_bytes};
 
 use crate::{
     CacheShape, ComputeDtype, MossConfig, RandomWeights, WeightFormat, WeightSource,
@@ -136,13 +136,13 @@ pub(super) fn sum(terms: impl IntoIterator<Item = u64>) -> u64 {
 }
 
 /// Returns the bytes of the activations and inputs of a micro-batch, of the rows that pass through
-/// lm_head together, and of the scratch of decode attention and device-side top-k for `rows` rows,
+/// lm_head together, and of the scratch of decode attention and sampling for `rows` rows,
 /// with a margin.
 fn workspace(config: &MossConfig, rows: usize) -> u64 {
     let (hidden, inner) = (config.hidden_size, config.inner_size);
     let layout = config.block().head_layout();
     let max_blocks = config.context_length.div_ceil(CacheShape::BLOCK_SIZE);
-    let top_k = product([4, config.vocab_size.saturating_add(config.context_length)]);
+    let history = product([4, config.context_length]);
     let head = product([4, config.vocab_size]).saturating_add(product([2, hidden]));
     sum([
         product([MAX_BATCH_TOKENS, 4 + 2 * (2 + 2), hidden]),
@@ -150,8 +150,8 @@ fn workspace(config: &MossConfig, rows: usize) -> u64 {
         product([MAX_BATCH_TOKENS, 4, 8 + max_blocks]),
         head.saturating_mul(head_rows(rows) as u64),
         decode_scratch_bytes(rows, config.context_length, layout),
-        top_k
-            .saturating_add(TOP_K_ROW_BYTES as u64)
+        history
+            .saturating_add(SAMPLE_ROW_BYTES as u64)
             .saturating_mul(rows as u64),
         MARGIN,
     ])

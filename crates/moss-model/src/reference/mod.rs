@@ -144,7 +144,7 @@ impl Reference {
         let (layer, tokens) = (self.config.num_layers, chunk.token_ids.len());
         let rows = match chunk.logits {
             LogitRows::None => return Ok(Logits::new(Vec::new(), self.config.vocab_size)),
-            LogitRows::Last | LogitRows::TopK(_) => 1,
+            LogitRows::Last | LogitRows::Sample(_) => 1,
             LogitRows::All => tokens,
         };
         let first = tokens - rows;

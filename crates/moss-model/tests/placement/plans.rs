@@ -64,12 +64,12 @@ fn the_workspace_has_the_buffers_of_each_row_of_a_decode_step() {
     };
     // Heads, splits, partial results and a counter; only for fewer than 32 rows.
     let attention = 24 * (64 * (2 + 256) + 1) * 4;
-    let top_k = (107_008 + 2048) * 4 + 28_700;
+    let sampling = 2048 * 4 + 4172;
     let head = 107_008 * 4 + 6144 * 2;
-    assert_eq!(workspace(256) - workspace(128), 128 * (top_k + head));
+    assert_eq!(workspace(256) - workspace(128), 128 * (sampling + head));
     // lm_head has 64 rows in any case, and graphs of 17 to 24 rows are the same.
-    assert_eq!(workspace(24) - workspace(16), 8 * (attention + top_k));
-    assert_eq!(workspace(64) - workspace(32), 32 * top_k);
+    assert_eq!(workspace(24) - workspace(16), 8 * (attention + sampling));
+    assert_eq!(workspace(64) - workspace(32), 32 * sampling);
     assert_eq!(workspace(17), workspace(24));
     assert_eq!([workspace(0), workspace(257)], [1, 256].map(workspace));
     assert_eq!(moon(INT4, 2048).workspace, workspace(1));

@@ -1,9 +1,15 @@
 //! Top-p (nucleus sampling). Source: arXiv 1904.09751.
 
-use crate::candidate::{Candidate, best_first};
+use crate::{
+    SampleRequest,
+    candidate::{Candidate, best_first},
+};
 
 /// Up to this many candidates are sorted.
 const FEW: usize = 256;
+
+// A device adds and draws in the order of the sort.
+const _: () = assert!(SampleRequest::MAX_CANDIDATES <= FEW);
 
 /// Classes of weight, 64 per factor of two; the last one has all weights below 2^-64.
 const CLASSES: usize = 4096;

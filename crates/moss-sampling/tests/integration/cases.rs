@@ -1,6 +1,6 @@
 //! The tokens that transformers keeps, case by case.
 
-use moss_sampling::{Sampler, SamplingParams, TopKRequest};
+use moss_sampling::{Sampler, SamplingParams};
 use moss_testing::{fixture, ids, read_json};
 use safetensors::SafeTensors;
 use serde_json::Value;
@@ -83,22 +83,7 @@ fn check(case: &Value, mut logits: Vec<f32>, history: &[u32], name: &str) {
         ..SamplingParams::CHAT
     };
     let mut sampler = Sampler::new(params).unwrap();
-    let candidates = sampler
-        .top_k_request(history, usize::MAX)
-        .map(|request| request.select(&logits));
-    assert_eq!(
-        candidates.is_some(),
-        (1..=TopKRequest::MAX_TOP_K).contains(&(number("top_k") as usize)),
-        "{name}"
-    );
     let found = sampler.kept(&mut logits, history, 0, usize::MAX).unwrap();
-    if let Some(Some(candidates)) = candidates {
-        assert_eq!(
-            sampler.kept_candidates(&candidates, 0).unwrap(),
-            found,
-            "{name}: from candidates"
-        );
-    }
     let expected = case["kept"].as_array().unwrap();
     assert_eq!(found.len(), expected.len(), "{name}: {found:?}");
     for pair in expected {

@@ -5,5 +5,5 @@
 
 mod cases;
 mod properties;
+mod request;
 mod sampler;
-mod top_k;

@@ -407,7 +407,7 @@ fn a_bias_makes_a_token_certain_or_impossible_and_takes_the_whole_row() {
     let sample = |bias| Sampler::new(biased(bias))?.sample(&mut [5.0, 4.0, 3.0], &[], 0, 3);
     assert_eq!((sample(100.0), sample(-100.0)), (Ok(1), Ok(0)));
     let sampler = Sampler::new(biased(1.0)).unwrap();
-    assert_eq!(sampler.top_k_request(&[], 3), None);
+    assert_eq!(sampler.request(&[], 0, 3), None);
     assert!(matches!(
         sample(f32::NAN),
         Err(SamplingError::Parameter {

@@ -41,8 +41,10 @@ pub enum Fault {
     NoRows,
     /// Rows that lack one token.
     ShortRows,
-    /// Candidates although rows were requested.
-    UnrequestedCandidates,
+    /// A sampled token although rows were requested.
+    UnrequestedToken,
+    /// A sampled token that is not in the vocabulary.
+    UnknownToken,
     /// One output fewer than chunks.
     MissingOutput,
     /// A driver error after which the GPU's context is lost, such as an illegal address.

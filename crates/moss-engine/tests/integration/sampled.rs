@@ -1,10 +1,10 @@
-//! With a model that returns top-k candidates instead of rows, the same tokens are sampled.
+//! With a model that samples on its device instead of returning rows, the tokens are the same.
 
 use moss_engine::{EngineError, Request, StopRules};
 use moss_sampling::{LogitsProcessor, SamplingError, SamplingParams, StopLengthPenalty};
 use moss_testing::model::{Fault, ScriptedModel};
 
-use crate::support::{StartEngine, expected, greedy, mix, options};
+use crate::support::{StartEngine, expected, greedy, mix, options, slow};
 
 /// Returns multiples of a third, so that some tie; the same for the same history.
 fn noise(history: &[u32], id: u32) -> f32 {
@@ -15,9 +15,9 @@ fn noise(history: &[u32], id: u32) -> f32 {
     (hash >> 13) as f32 % 40.0 / 3.0 - 4.0
 }
 
-fn model(selects: bool) -> ScriptedModel {
+fn model(samples: bool) -> ScriptedModel {
     let mut model = ScriptedModel::new(97, 1024, mix);
-    model.selects = selects;
+    model.samples = samples;
     model.noise = Some(noise);
     model
 }
@@ -45,7 +45,7 @@ fn said(model: ScriptedModel, params: &[SamplingParams]) -> Vec<Vec<u32>> {
 }
 
 #[test]
-fn device_side_top_k_gives_the_same_answer_for_every_seed_and_setting() {
+fn a_model_that_samples_gives_the_same_answer_for_every_seed_and_setting() {
     let chat = SamplingParams::CHAT;
     let stop_length_penalty = Some(StopLengthPenalty {
         factor: 1.3,
@@ -66,7 +66,7 @@ fn device_side_top_k_gives_the_same_answer_for_every_seed_and_setting() {
             ..chat.clone()
         },
         SamplingParams {
-            top_k: Some(400),
+            top_k: Some(256),
             top_p: 0.95,
             stop_length_penalty,
             ..chat.clone()
@@ -99,7 +99,7 @@ fn device_side_top_k_gives_the_same_answer_for_every_seed_and_setting() {
 #[test]
 fn a_greedy_answer_has_the_most_likely_tokens() {
     let mut model = ScriptedModel::new(97, 256, mix);
-    model.selects = true;
+    model.samples = true;
     let ids = model
         .start(options(), None)
         .submit(greedy(&[1, 2, 3], 30))
@@ -111,7 +111,7 @@ fn a_greedy_answer_has_the_most_likely_tokens() {
 }
 
 #[test]
-fn logits_without_candidates_come_as_a_row_and_fail_as_ever() {
+fn logits_without_a_token_come_as_a_row_and_fail_as_ever() {
     for fault in [Fault::NanLogits, Fault::InfiniteLogits] {
         let model = model(true);
         model.faults.after(4, fault);
@@ -152,4 +152,33 @@ fn custom_steps_see_the_whole_row() {
         engine.submit(request).unwrap().wait().unwrap().ids,
         [5, 5, 5]
     );
+}
+
+#[test]
+fn a_repeated_forward_batch_draws_with_the_same_random_numbers() {
+    let params = SamplingParams {
+        seed: Some(3),
+        ..SamplingParams::CHAT
+    };
+    let request = |prompt: Vec<u32>| Request {
+        stop: StopRules {
+            max_new_tokens: Some(30),
+            ..StopRules::default()
+        },
+        ..Request::new(prompt, params.clone())
+    };
+    let alone = said_by(model(true), request(vec![1, 2]));
+    let disturbed = model(true).before(slow);
+    // Fails the last sequence of a batch; the other one repeats its chunk.
+    disturbed.faults.after(12, Fault::NonFinite);
+    let engine = disturbed.start(options(), None);
+    let first = engine.submit(request(vec![1, 2])).unwrap();
+    let second = engine.submit(request(vec![3])).unwrap();
+    assert_eq!(first.wait().unwrap().ids, alone);
+    assert!(matches!(second.wait(), Err(EngineError::Model { .. })));
+}
+
+fn said_by(model: ScriptedModel, request: Request) -> Vec<u32> {
+    let engine = model.start(options(), None);
+    engine.submit(request).unwrap().wait().unwrap().ids
 }
