@@ -129,6 +129,10 @@ impl LanguageModel for Faulty {
         self.model.prefill_chunk()
     }
 
+    fn shared_prefill(&self) -> usize {
+        self.model.shared_prefill()
+    }
+
     fn runs_on_cpu(&self) -> bool {
         self.model.runs_on_cpu()
     }

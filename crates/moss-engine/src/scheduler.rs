@@ -1,8 +1,9 @@
 //! Chunked prefill and admission: pure decisions over token and block counts.
 //!
-//! Every running sequence with one pending token is part of the next batch. Those with more share a
-//! budget of tokens, the oldest first: chunks of several prompts fill one batch, and a long prompt
-//! does not block decoding. The results of a prompt do not depend on its chunks.
+//! Every running sequence with one pending token is part of the next batch. Of those with more, the
+//! oldest one processes a chunk of its prompt, so long prompts do not block decoding. Chunks of
+//! further prompts join it as long as they fit whole: the chunks of a prompt depend on its request
+//! alone, and a later prompt never delays an earlier one by more than the shared budget.
 
 /// The tokens of one sequence in a forward batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,18 +15,23 @@ pub(crate) struct ScheduledChunk {
 }
 
 /// Returns the next forward batch. `pending[i]` is the number of pending tokens of sequence `i`, in
-/// order of admission; `prefill_chunk` is the budget of the sequences with more than one.
-pub(crate) fn next_batch(pending: &[usize], prefill_chunk: usize) -> Vec<ScheduledChunk> {
-    let mut left = prefill_chunk.max(1);
+/// order of admission; chunks have at most `prefill_chunk` tokens, and those of several prompts
+/// together at most `shared`.
+pub(crate) fn next_batch(
+    pending: &[usize],
+    prefill_chunk: usize,
+    shared: usize,
+) -> Vec<ScheduledChunk> {
+    let mut prompt_tokens = 0;
     let chunk = |(sequence, pending): (usize, &usize)| {
-        let tokens = if *pending > 1 {
-            let tokens = (*pending).min(left);
-            left -= tokens;
-            tokens
-        } else {
-            *pending
-        };
-        (tokens > 0).then_some(ScheduledChunk { sequence, tokens })
+        let tokens = (*pending).min(prefill_chunk.max(1));
+        if *pending > 1 {
+            if prompt_tokens > 0 && prompt_tokens + tokens > shared {
+                return None;
+            }
+            prompt_tokens += tokens;
+        }
+        Some(ScheduledChunk { sequence, tokens })
     };
     pending.iter().enumerate().filter_map(chunk).collect()
 }
@@ -51,20 +57,22 @@ mod tests {
 
     use super::*;
 
+    fn of(pending: &[usize], shared: usize) -> Vec<(usize, usize)> {
+        let batch = next_batch(pending, 128, shared).into_iter();
+        batch.map(|chunk| (chunk.sequence, chunk.tokens)).collect()
+    }
+
     #[test]
-    fn a_batch_has_every_decoding_sequence_and_prompts_up_to_the_budget() {
-        let of = |pending: &[usize]| {
-            let batch = next_batch(pending, 128).into_iter();
-            batch
-                .map(|chunk| (chunk.sequence, chunk.tokens))
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(of(&[1, 300, 1, 50]), [(0, 1), (1, 128), (2, 1)]);
-        assert_eq!(
-            of(&[1, 100, 1, 20, 50]),
-            [(0, 1), (1, 100), (2, 1), (3, 20), (4, 8)]
-        );
-        assert_eq!(of(&[64, 64, 2, 1]), [(0, 64), (1, 64), (3, 1)]);
+    fn a_batch_has_every_decoding_sequence_and_the_prompts_that_fit_whole() {
+        assert_eq!(of(&[1, 300, 1, 50], 128), [(0, 1), (1, 128), (2, 1)]);
+        let mixed = [1, 100, 1, 20, 50, 8];
+        assert_eq!(of(&mixed, 128), [(0, 1), (1, 100), (2, 1), (3, 20), (5, 8)]);
+        assert_eq!(of(&[300, 300, 300], 256), [(0, 128), (1, 128)]);
+    }
+
+    #[test]
+    fn without_a_shared_budget_prompts_run_one_at_a_time() {
+        assert_eq!(of(&[10, 20, 1, 30], 0), [(0, 10), (2, 1)]);
     }
 
     #[test]
@@ -76,23 +84,27 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_batch_makes_progress_and_never_overruns(pending in prop::collection::vec(1usize..500, 1..12), prefill_chunk in 1usize..200) {
-            let batch = next_batch(&pending, prefill_chunk);
+        fn every_batch_makes_progress_and_never_overruns(pending in prop::collection::vec(1usize..500, 1..12), prefill_chunk in 1usize..200, shared in 0usize..400) {
+            let batch = next_batch(&pending, prefill_chunk, shared);
             prop_assert!(!batch.is_empty());
-            prop_assert!(batch.iter().all(|chunk| chunk.tokens >= 1 && chunk.tokens <= pending[chunk.sequence]));
-            let prompts = batch.iter().filter(|chunk| pending[chunk.sequence] > 1);
-            prop_assert!(prompts.map(|chunk| chunk.tokens).sum::<usize>() <= prefill_chunk);
+            // Chunks are those of the sequence alone.
+            prop_assert!(batch.iter().all(|chunk| chunk.tokens == pending[chunk.sequence].min(prefill_chunk)));
+            let prompts: Vec<_> = batch.iter().filter(|chunk| pending[chunk.sequence] > 1).collect();
+            let oldest = pending.iter().position(|tokens| *tokens > 1);
+            prop_assert_eq!(prompts.first().map(|chunk| chunk.sequence), oldest);
+            let tokens = prompts.iter().map(|chunk| chunk.tokens).sum::<usize>();
+            prop_assert!(prompts.len() <= 1 || tokens <= shared);
             let decoding = pending.iter().filter(|tokens| **tokens == 1).count();
-            prop_assert_eq!(batch.iter().filter(|chunk| pending[chunk.sequence] == 1).count(), decoding);
+            prop_assert_eq!(batch.len() - prompts.len(), decoding);
         }
 
         #[test]
-        fn every_sequence_completes(mut pending in prop::collection::vec(1usize..300, 1..8), prefill_chunk in 1usize..100) {
+        fn every_sequence_completes(mut pending in prop::collection::vec(1usize..300, 1..8), prefill_chunk in 1usize..100, shared in 0usize..200) {
             let mut steps = 0;
             while pending.iter().any(|tokens| *tokens > 0) {
                 let active: Vec<usize> = (0..pending.len()).filter(|i| pending[*i] > 0).collect();
                 let counts: Vec<usize> = active.iter().map(|i| pending[*i]).collect();
-                for chunk in next_batch(&counts, prefill_chunk) {
+                for chunk in next_batch(&counts, prefill_chunk, shared) {
                     pending[active[chunk.sequence]] -= chunk.tokens;
                 }
                 steps += 1;

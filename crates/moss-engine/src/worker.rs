@@ -225,7 +225,8 @@ impl Worker {
         }
         let pending: Vec<_> = self.running.iter().map(Sequence::pending).collect();
         let prefill_chunk = self.options.prefill_chunk(&*self.model);
-        let chunks = scheduler::next_batch(&pending, prefill_chunk);
+        let shared = self.model.shared_prefill();
+        let chunks = scheduler::next_batch(&pending, prefill_chunk, shared);
         for chunk in &chunks {
             let sequence = &mut self.running[chunk.sequence];
             if let Err(error) = self

@@ -156,6 +156,12 @@ pub trait LanguageModel: Send {
         256
     }
 
+    /// Returns the number of prompt tokens up to which chunks of several prompts share a forward
+    /// pass; 0 if prompts run one after the other.
+    fn shared_prefill(&self) -> usize {
+        0
+    }
+
     /// Returns true if a part of the model runs on a CPU, where a forward pass takes much longer.
     fn runs_on_cpu(&self) -> bool {
         true

@@ -187,6 +187,16 @@ impl LanguageModel for Moss {
         MAX_BATCH_TOKENS * self.devices().count().min(4)
     }
 
+    fn shared_prefill(&self) -> usize {
+        // On a CPU, sharing would only delay the first prompt. On GPUs, one micro-batch: the results
+        // of each are awaited before the next is enqueued.
+        if self.runs_on_cpu() {
+            0
+        } else {
+            MAX_BATCH_TOKENS
+        }
+    }
+
     fn runs_on_cpu(&self) -> bool {
         self.devices().any(|device| device == DeviceSpec::Cpu)
     }

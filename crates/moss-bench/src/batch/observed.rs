@@ -97,6 +97,10 @@ impl<M: LanguageModel> LanguageModel for ObservedModel<M> {
         self.model.prefill_chunk()
     }
 
+    fn shared_prefill(&self) -> usize {
+        self.model.shared_prefill()
+    }
+
     fn runs_on_cpu(&self) -> bool {
         self.model.runs_on_cpu()
     }
