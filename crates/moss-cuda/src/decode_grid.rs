@@ -91,7 +91,9 @@ impl DecodeScratchSize {
 /// Returns the bytes of `DecodeScratch` for up to `sequences` of up to `positions`.
 pub fn decode_scratch_bytes(sequences: usize, positions: usize, layout: HeadLayout) -> u64 {
     let size = DecodeScratchSize::up_to(sequences, positions, layout);
-    4 * (size.parts as u64).saturating_add(size.tickets as u64)
+    (size.parts as u64)
+        .saturating_add(size.tickets as u64)
+        .saturating_mul(4)
 }
 
 fn splits(positions: usize) -> usize {

@@ -264,6 +264,7 @@ SamplingError-UnknownBias = `logit_bias` names token id { $id }, but there are {
 SamplingError-BadLogits = at step { $step } the logit of token { $id } is { $value }, expected a finite number
     .hint = the weights may be damaged; `--dtype f32` rules out overflow
 SamplingError-NotAllowed = at step { $step } the device sampled token id { $id }, expected an id below { $tokens }
+    .hint = this is a fault of the GPU or of this program; please report it
 SamplingError-NothingLeft = at step { $step } every token has the logit -inf
 
 # moss-model
@@ -331,6 +332,7 @@ EngineError-EmptyPrompt = the prompt is empty, expected at least one token
 EngineError-PromptTooLong = the prompt is too long: it has { $found } tokens, and this model's maximum context length is { $context_length } tokens, including the answer
     .hint = shorten the prompt, or start a new conversation
 EngineError-TooManySequences = { $found } sequences at the same time, expected at most { $most }
+    .hint = lower the number; further requests wait for their turn
 EngineError-QueueFull = { $limit } requests are already waiting
     .hint = try again when some of them are done
 EngineError-UnknownToken = token id { $id } at position { $position } of the prompt is outside the model's { $rows } embedding rows

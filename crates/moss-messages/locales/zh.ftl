@@ -264,6 +264,7 @@ SamplingError-UnknownBias = `logit_bias` 指定了词元 ID { $id }，但从 0 �
 SamplingError-BadLogits = 第 { $step } 步，词元 { $id } 的 logit 为 { $value }，应为有限的数
     .hint = 权重可能已损坏；`--dtype f32` 可排除溢出
 SamplingError-NotAllowed = 第 { $step } 步，设备采样的词元 ID 为 { $id }，应小于 { $tokens }
+    .hint = 这是 GPU 或本程序的故障，请报告
 SamplingError-NothingLeft = 第 { $step } 步，所有词元的 logit 都是 -inf
 
 # moss-model
@@ -331,6 +332,7 @@ EngineError-EmptyPrompt = 输入为空，至少应有一个词元
 EngineError-PromptTooLong = 输入过长：共 { $found } 个词元，而模型的上下文长度（含回答）为 { $context_length } 个词元
     .hint = 请缩短输入，或开始新的对话
 EngineError-TooManySequences = 同时生成的序列数为 { $found }，最多为 { $most }
+    .hint = 请减小该值；其余请求会排队
 EngineError-QueueFull = 已有 { $limit } 个请求在排队
     .hint = 请在其中一些完成后再试
 EngineError-UnknownToken = 输入中位置 { $position } 的词元 ID { $id } 超出模型的 { $rows } 个嵌入行

@@ -53,7 +53,7 @@ pub(crate) trait Stage: Debug + Send {
     /// copies to the host unless `on_device`.
     fn output(&mut self, tokens: usize, on_device: bool) -> Result<StageInput<'_>, ModelError>;
 
-    /// Adds the logits of the wanted tokens, or their top-k candidates, to `output`, after
+    /// Adds the logits of the wanted tokens, or the sampled ones, to `output`, after
     /// [`Stage::run`].
     fn logits(
         &mut self,

@@ -1,7 +1,7 @@
 //! The model of a plan.
 
 use moss::{
-    BuildError, Checkpoint,
+    BuildError, Checkpoint, EngineOptions,
     checkpoint::{DType, LinearFormat},
     hub::HubError,
     model::{CacheShape, ComputeDtype, MossConfig, WeightFormat, placement::ModelBytes},
@@ -42,7 +42,10 @@ impl Subject {
         let named =
             |config: MossConfig, name: String, format: WeightFormat| -> anyhow::Result<Self> {
                 let cache = cache(args, &config)?;
-                let bytes = ModelBytes::in_format(&config, format, cache, dtype);
+                let bytes = with_buffers(
+                    ModelBytes::in_format(&config, format, cache, dtype),
+                    &config,
+                );
                 let is_packed = format != WeightFormat::F16;
                 Ok(Self {
                     name,
@@ -79,7 +82,7 @@ impl Subject {
             name,
             format: stored_format(&checkpoint),
             is_packed: checkpoint.quantization().is_some(),
-            bytes: ModelBytes::of(&checkpoint, &config, cache, dtype),
+            bytes: with_buffers(ModelBytes::of(&checkpoint, &config, cache, dtype), &config),
             config,
             cache,
         })
@@ -93,7 +96,10 @@ impl Subject {
             .map(|format| {
                 (
                     format,
-                    ModelBytes::in_format(&self.config, format, self.cache, dtype),
+                    with_buffers(
+                        ModelBytes::in_format(&self.config, format, self.cache, dtype),
+                        &self.config,
+                    ),
                 )
             })
             .into_iter()
@@ -149,4 +155,10 @@ fn cache(args: &PlanArgs, config: &MossConfig) -> Result<CacheShape, CliError> {
             Err(CliError::new(what))
         }
     }
+}
+
+/// Counts the buffers of a server with its default number of concurrent answers: what fits then also
+/// fits for one conversation.
+fn with_buffers(bytes: ModelBytes, config: &MossConfig) -> ModelBytes {
+    bytes.with_decode_rows(config, EngineOptions::server().max_sequences)
 }
