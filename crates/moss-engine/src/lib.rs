@@ -29,7 +29,7 @@ pub use event::{Event, TokenLogprobs};
 pub use handle::Engine;
 pub use health::FaultListener;
 pub use metrics::Metrics;
-pub use options::EngineOptions;
+pub use options::{EngineOptions, Speculation};
 pub use request::{PromptLimit, Request, StopRules, Vocabulary};
 pub use run::{CancelHandle, EventSink, Run};
 pub use session::Session;

@@ -30,6 +30,34 @@ pub struct EngineOptions {
     pub cache_windows: usize,
     /// Tokens in the KV cache, over all sequences. The code that loads the model uses it.
     pub cache_tokens: Option<usize>,
+    /// Makes the tokens of a request depend on the request alone, also on GPUs: only cache blocks
+    /// that were computed as prompt are reused. By default, a later turn of a conversation also
+    /// reuses those of generated tokens. On the CPU there is no difference.
+    pub deterministic: bool,
+    /// Speculative decoding.
+    pub speculation: Speculation,
+    /// The most sequences of one [`Request::owner`](crate::Request::owner) that run concurrently;
+    /// `None` for no limit.
+    pub max_per_owner: Option<usize>,
+}
+
+/// Speculative decoding without a draft model: tokens that followed the same text earlier in the
+/// sequence are verified together. The results are those of plain decoding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Speculation {
+    /// While it is measured to be faster.
+    #[default]
+    Auto,
+    /// Never.
+    Off,
+    /// Always, with at most this many draft tokens per step, from 1 to
+    /// [`Speculation::MAX_DRAFTS`].
+    Drafts(usize),
+}
+
+impl Speculation {
+    /// The most draft tokens per step.
+    pub const MAX_DRAFTS: usize = 7;
 }
 
 impl EngineOptions {
@@ -101,6 +129,9 @@ impl Default for EngineOptions {
             stall_time: None,
             cache_windows: 2,
             cache_tokens: None,
+            deterministic: false,
+            speculation: Speculation::Auto,
+            max_per_owner: None,
         }
     }
 }

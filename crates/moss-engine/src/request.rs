@@ -1,6 +1,6 @@
 //! Requests to the engine.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use moss_model::MossConfig;
 use moss_sampling::{LogitsProcessor, SamplingParams};
@@ -76,6 +76,11 @@ pub struct Request {
     pub align: bool,
     /// The [`crate::Session::id`] whose cache is reused and updated.
     pub session: Option<u64>,
+    /// Who the request belongs to, such as an API key; empty by default. Owners take turns, and
+    /// share no cached prefixes except pinned ones.
+    pub owner: Arc<str>,
+    /// Restricts the sharing of cached prefixes to requests of the owner with the same key.
+    pub cache_key: Option<Arc<str>>,
 }
 
 impl Request {
@@ -92,6 +97,8 @@ impl Request {
             text: TextMode::default(),
             align: false,
             session: None,
+            owner: Arc::from(""),
+            cache_key: None,
         }
     }
 
