@@ -44,9 +44,10 @@ pub(crate) struct Sequence {
     logprobs: Option<usize>,
     events: Arc<EventSender>,
     usage: Usage,
-    submitted: Instant,
+    pub(crate) submitted: Instant,
     started: Instant,
     first_token: Option<Instant>,
+    pub(crate) last_token: Option<Instant>,
     /// Prompt tokens to process until its first token: those of this and of earlier sequences.
     work: usize,
     /// The deadline of the first token.
@@ -102,6 +103,7 @@ impl Sequence {
             submitted,
             started: Instant::now(),
             first_token: None,
+            last_token: None,
             work,
             prompt_deadline: None,
         };
@@ -254,7 +256,9 @@ impl Sequence {
         };
         self.ids.push(id);
         self.usage.generated_tokens += 1;
-        self.first_token.get_or_insert_with(Instant::now);
+        let now = Instant::now();
+        self.first_token.get_or_insert(now);
+        self.last_token = Some(now);
         let mut cause = None;
         let mut piece = no_text();
         if let Some(text) = &mut self.text {

@@ -175,9 +175,7 @@ impl Worker {
             };
             self.counters.waiting.fetch_sub(1, Relaxed);
             let (table, cached) = self.cache.resume(job.request.session, &job.request.prompt);
-            self.counters
-                .reused_tokens
-                .fetch_add(cached as u64, Relaxed);
+            self.counters.count_admission(job.submitted, cached);
             let rows = self.model.config().vocab_size;
             let allowed = match job.request.vocabulary {
                 Vocabulary::RealTokens => {
@@ -315,15 +313,17 @@ impl Worker {
             if sequence.pending() > 0 {
                 continue; // its prompt is not complete
             }
-            let step = sequence.generated();
+            let (step, previous) = (sequence.generated(), sequence.last_token);
             let sampled = match sequence.cause_before_sampling() {
                 Some(cause) => Ok(Some(cause)),
                 None => catch_panic(|| sequence.sample_next(logits.as_mut(), rows))
                     .unwrap_or_else(|message| Err(EngineError::StepPanicked { step, message })),
             };
-            self.counters
-                .generated_tokens
-                .fetch_add((sequence.generated() - step) as u64, Relaxed);
+            if let Some(now) = sequence.last_token
+                && sequence.generated() > step
+            {
+                self.counters.count_token(sequence.submitted, previous, now);
+            }
             match sampled {
                 Ok(None) => continue,
                 Ok(Some(cause)) => sequence.finish(cause),

@@ -225,6 +225,14 @@ fn timings_and_counts_add_up() {
         ),
         (1, 20, 10)
     );
+    let [queued, first, later] = [
+        metrics.queue_time,
+        metrics.first_token_time,
+        metrics.inter_token_time,
+    ];
+    assert_eq!((queued.count(), first.count(), later.count()), (1, 1, 9));
+    assert!(first.sum_s() >= 0.006 && later.sum_s() >= 0.018);
+    assert!(later.sum_s() <= timings.decode.as_secs_f64() + 0.001);
 }
 
 #[test]
