@@ -101,6 +101,10 @@ fn cache(dtype: DType) -> KvLayer {
     KvLayer::zeros(NUM_BLOCKS, HEADS, BLOCK, HEAD_DIM, dtype, &Device::Cpu).unwrap()
 }
 
+fn int8_cache() -> KvLayer {
+    KvLayer::int8(NUM_BLOCKS, HEADS, BLOCK, HEAD_DIM, &Device::Cpu).unwrap()
+}
+
 #[test]
 fn attention_over_shuffled_blocks_is_causal_and_correct() {
     let sequence = Sequence::new(&[7, 0, 11, 4], 13, DType::F32);
@@ -114,8 +118,56 @@ fn attention_over_shuffled_blocks_is_causal_and_correct() {
 }
 
 #[test]
+fn attention_over_eight_bit_integers_is_close_to_the_exact_one() {
+    let sequence = Sequence::new(&[7, 0, 11, 4], 13, DType::F32);
+    let found = sequence.forward(&int8_cache(), 0, 13);
+    let exact = sequence.reference();
+    // Values up to 4 are rounded to multiples of 4 / 127, so each has an error of 0.016, which sums
+    // of weights that add up to one do not exceed. Rounded keys change scores by a few thousandths.
+    let largest = found
+        .iter()
+        .zip(&exact)
+        .map(|(found, exact)| (f64::from(*found) - exact).abs())
+        .fold(0.0, f64::max);
+    assert!(largest > 0.0 && largest < 0.06, "{largest}");
+}
+
+#[test]
+fn eight_bit_caches_of_all_types_hold_the_same_bytes() {
+    // Values that every type represents.
+    let rows = |seed: usize| {
+        let number = |at: usize| ((at * 37 + seed * 11) % 255) as f32 - 127.0;
+        let values: Vec<f32> = (0..5 * HEADS * HEAD_DIM).map(number).collect();
+        Tensor::from_vec(values, (5, HEADS, HEAD_DIM), &Device::Cpu).unwrap()
+    };
+    let (k, v) = (rows(1), rows(2));
+    let written = |dtype| {
+        let cache = int8_cache();
+        let slots = [3, 9, 10, 47, 0];
+        let to = |x: &Tensor| x.to_dtype(dtype).unwrap();
+        kv_write(&cache, &to(&k), &to(&v), &slots).unwrap();
+        cache
+            .contents()
+            .map(|x| x.flatten_all().unwrap().to_vec1::<u8>().unwrap())
+    };
+    let expected = written(DType::F32);
+    assert!(expected[0] != expected[1]);
+    for dtype in [DType::F16, DType::BF16] {
+        assert_eq!(written(dtype), expected, "{dtype:?}");
+    }
+}
+
+#[test]
 fn chunks_that_cross_block_boundaries_change_no_bit() {
-    for dtype in [DType::F32, DType::F16, DType::BF16] {
+    for (dtype, int8) in [
+        (DType::F32, false),
+        (DType::F16, false),
+        (DType::BF16, false),
+        (DType::F32, true),
+        (DType::F16, true),
+        (DType::BF16, true),
+    ] {
+        let cache = |dtype| if int8 { int8_cache() } else { cache(dtype) };
         let sequence = Sequence::new(&[7, 0, 11, 4], 13, dtype);
         let whole = sequence.forward(&cache(dtype), 0, 13);
         let chunked = cache(dtype);
@@ -123,7 +175,7 @@ fn chunks_that_cross_block_boundaries_change_no_bit() {
         for (from, rows) in [(0, 3), (3, 3), (6, 1), (7, 6)] {
             found.extend(sequence.forward(&chunked, from, rows));
         }
-        assert_eq!(found, whole, "{dtype:?}");
+        assert_eq!(found, whole, "{dtype:?}, int8 {int8}");
     }
 }
 

@@ -7,6 +7,9 @@ use super::{
     simd::{Chunk, Simd},
 };
 
+/// The stored byte of the 8-bit integer 0.
+pub(crate) const INT8_ZERO: f32 = 128.0;
+
 /// An element type that vectors are loaded from.
 pub(crate) trait Element: Plain + Send + Sync {
     /// The bytes of a vector of elements.
@@ -60,6 +63,21 @@ impl Element for bf16 {
     fn round(values: &mut [f32]) {
         round_to::<Self>(values);
     }
+}
+
+/// An 8-bit integer of the KV cache, stored with [`INT8_ZERO`] added.
+impl Element for u8 {
+    type Packed<S: Simd> = S::Packed8;
+    #[inline(always)]
+    fn load<S: Simd>(simd: S, from: &S::Packed8) -> S::F {
+        simd.add(simd.bytes(from), simd.splat(-INT8_ZERO))
+    }
+    #[inline(always)]
+    fn widen(self) -> f32 {
+        f32::from(self) - INT8_ZERO
+    }
+    /// Rounds nothing: the probabilities of an 8-bit cache stay f32.
+    fn round(_values: &mut [f32]) {}
 }
 
 fn round_to<T: Copy + Default>(values: &mut [f32])

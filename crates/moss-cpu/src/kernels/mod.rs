@@ -19,6 +19,7 @@ pub(crate) mod elementwise;
 mod features;
 mod floats;
 pub(crate) mod gptq;
+mod int8_head;
 mod isa;
 mod plain;
 mod portable;
@@ -31,7 +32,7 @@ mod tests;
 
 pub(crate) use aligned::Aligned;
 pub(crate) use columns::{Columns, split_columns};
-pub(crate) use element::Element;
 pub(crate) use floats::Floats;
+pub(crate) use int8_head::quantize_head;
 pub use isa::{Isa, cpu_features};
 pub(crate) use sum::sum_of;

@@ -6,13 +6,13 @@ use rayon::prelude::*;
 use super::{
     check::shape_error,
     floats::{rounded, with_f32},
-    kv_cache::KvLayer,
+    kv_cache::{Extents, KvLayer},
 };
 use crate::{
     KernelError, Rule,
     kernels::{
-        Columns, Element,
-        attention::{self, Queries},
+        Columns,
+        attention::{self, Cached, Queries},
         cpu_features, split_columns,
     },
 };
@@ -48,7 +48,12 @@ pub fn attention(
     cache: &KvLayer,
     sequences: &[SequenceRows<'_>],
 ) -> Result<Tensor, KernelError> {
-    let (num_blocks, num_heads, block_size, head_dim) = cache.extents()?;
+    let Extents {
+        num_blocks,
+        num_heads,
+        block_size,
+        head_dim,
+    } = cache.extents;
     let rows = q.dims().first().copied().unwrap_or(0);
     if q.dims() != [rows, num_heads, head_dim] {
         return Err(shape_error(
@@ -117,6 +122,9 @@ pub fn attention(
             (Storage::Cpu(CpuStorage::BF16(k)), Storage::Cpu(CpuStorage::BF16(v))) => {
                 run(q, k, v, &groups, shape, &mut out);
             }
+            (Storage::Cpu(CpuStorage::U8(k)), Storage::Cpu(CpuStorage::U8(v))) => {
+                run(q, k, v, &groups, shape, &mut out);
+            }
             _ => return Err(KernelError::NotCompiled { op: OP }),
         }
         Ok(())
@@ -141,7 +149,7 @@ struct Group<'a> {
     blocks: &'a [u32],
 }
 
-fn run<T: Element>(
+fn run<T: Cached>(
     q: &[f32],
     keys: &[T],
     values: &[T],

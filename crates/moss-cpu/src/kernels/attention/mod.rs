@@ -2,13 +2,19 @@
 //!
 //! Scores, softmax and sums are f32. Probabilities are rounded to the type of the values, as in the
 //! reference implementation. The result of a query does not depend on the other queries.
+//!
+//! Of an 8-bit cache, the integers are multiplied, and a product with a key, or the probability of a
+//! value, is multiplied by the scale of the position.
 
+mod cached;
 mod dots;
+
+pub(crate) use self::cached::Cached;
 
 use self::dots::{KEYS, dots};
 use super::{
     columns::Columns,
-    element::{Element, vectors},
+    element::vectors,
     elementwise::exp_of_difference,
     simd::{Chunk, Kernel, Simd},
 };
@@ -22,7 +28,8 @@ pub(crate) struct Queries<'a, T> {
     pub(crate) rows: usize,
     /// `[rows, num_heads, head_dim]`, from the first query on.
     pub(crate) q: &'a [f32],
-    /// The layer's keys, `[num_blocks, num_heads, block_size, head_dim]`.
+    /// The layer's keys, `[num_blocks, num_heads, block_size, head_dim]`. Of an 8-bit cache, each
+    /// block ends with its scales, `[num_heads, block_size]` f16.
     pub(crate) keys: &'a [T],
     /// The layer's values, in the same shape.
     pub(crate) values: &'a [T],
@@ -40,7 +47,7 @@ pub(crate) struct Queries<'a, T> {
     pub(crate) out: Columns<'a>,
 }
 
-impl<T: Element> Kernel for Queries<'_, T> {
+impl<T: Cached> Kernel for Queries<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -56,17 +63,38 @@ impl<T: Element> Kernel for Queries<'_, T> {
     }
 }
 
-impl<T: Element> Queries<'_, T> {
+impl<T: Cached> Queries<'_, T> {
     /// Returns the index of the first element of cache block `index` for this head, and the number
     /// of its positions that are below `len`.
     #[inline(always)]
     fn block(&self, index: usize, len: usize) -> (usize, usize) {
         let used = (len - index * self.block_size).min(self.block_size);
-        let block = self.blocks[index] as usize;
-        (
-            (block * self.num_heads + self.head) * self.block_size * self.head_dim,
-            used,
-        )
+        let block = self.blocks[index] as usize * self.block_len();
+        (block + self.head * self.block_size * self.head_dim, used)
+    }
+
+    /// Returns the elements of a block, with its scales.
+    #[inline(always)]
+    fn block_len(&self) -> usize {
+        self.num_heads * self.block_size * (self.head_dim + T::SCALE)
+    }
+
+    /// Multiplies `numbers`, one per position, by the scales of the positions.
+    #[inline(always)]
+    fn multiply_scales(&self, storage: &[T], numbers: &mut [f32]) {
+        if T::SCALE == 0 {
+            return;
+        }
+        let len = numbers.len();
+        for (index, numbers) in numbers.chunks_mut(self.block_size).enumerate() {
+            let (first, _) = self.block(index, len);
+            let block = first - self.head * self.block_size * self.head_dim;
+            let scales = block + self.block_len() - self.num_heads * self.block_size * T::SCALE;
+            let scales = &storage[scales + self.head * self.block_size * T::SCALE..];
+            for (number, scale) in numbers.iter_mut().zip(scales.chunks_exact(T::SCALE.max(1))) {
+                *number *= T::scale(scale);
+            }
+        }
     }
 
     /// Computes `Q` rows from `row` on. The sums of `N` vectors of values are kept in registers.
@@ -76,9 +104,11 @@ impl<T: Element> Queries<'_, T> {
         let end = len + Q - 1;
         self.compute_scores::<S, Q>(simd, row);
         let root = (head_dim as f32).sqrt();
+        let buffer = std::mem::take(&mut self.scores);
         for i in 0..Q {
             // Scores of positions after a row's position are not used.
-            let scores = &mut self.scores[i * end..][..len + i];
+            let scores = &mut buffer[i * end..][..len + i];
+            self.multiply_scales(self.keys, scores);
             scores.iter_mut().for_each(|score| *score /= root);
             let max = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
             let sum = exp_of_difference(scores, max);
@@ -86,7 +116,9 @@ impl<T: Element> Queries<'_, T> {
                 .iter_mut()
                 .for_each(|probability| *probability /= sum);
             T::round(scores);
+            self.multiply_scales(self.values, scores);
         }
+        self.scores = buffer;
         let (mut at, whole) = (0, head_dim / S::LANES);
         while at + N <= whole {
             self.add_values::<S, Q, N>(simd, row, at);
