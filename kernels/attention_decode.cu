@@ -1,11 +1,11 @@
-// attention_decode_{16,32,64,128,256}: softmax(q k^T * scale) v for one query per generated
+// attention_decode_{,int8_}{16,32,64,128,256}: softmax(q k^T * scale) v for one query per generated
 // token over the paged KV cache. A thread block computes a range of the splits of 32 positions of a
 // head (flash-decoding). If a head has several blocks, the last one to finish combines the partial
 // results, in the order of the positions. The arithmetic of a head, and so its bits, depend on
 // its context alone: not on the number of blocks or sequences.
 //
 //   q             f16 [n, heads, stride], zero past head_dim
-//   keys, values  f16 [blocks, heads, 16, stride]
+//   keys, values  f16 [blocks, heads, 16, stride], or 8-bit integers (common/kv_cache.cuh)
 //   tables        u32 [n, max_blocks], the block tables
 //   positions     u32 [n]; rows of one sequence have consecutive positions
 //   parts         f32 [n, heads, max_blocks / 2, 2 + stride]: maximum, sum of weights, weighted
@@ -18,8 +18,11 @@
 //   block 128   shared 11 KB   sm_75+
 //   cost reads 4 * stride bytes per position and head: bound by memory bandwidth. One layer of MOSS
 //        at context 512 on an H200: 1 sequence 6.9 us (share of copy bandwidth 0.42), 8 25.6 us
-//        (0.92), 64 184 us (1.02), 256 725 us (1.04)
+//        (0.92), 64 184 us (1.02), 256 725 us (1.04). An 8-bit cache has
+//        2 * stride + 4 bytes; 1, 8, 64 and 256 sequences take 0.87, 0.71, 0.63 and 0.59 times as
+//        long, of 0.50
 //   pair crates/moss-cuda/src/attention.rs
+#include "common/kv_cache.cuh"
 #include "common/layouts.cuh"
 #include "common/types.cuh"
 
@@ -181,9 +184,35 @@ struct Shared {
 // Which positions of the next split are loaded while one is computed.
 enum class Next { ALL, VISIBLE, NONE };
 
+// Eight neighbouring elements of a key.
+__device__ __forceinline__ Float8 key_elements(const F16Cache&, const u32* raw) {
+    return to_float8(make_uint4(raw[0], raw[1], raw[2], raw[3]));
+}
+__device__ __forceinline__ Float8 key_elements(const Int8Cache&, const u32* raw) {
+    return {int8_at<0>(raw[0]), int8_at<1>(raw[0]), int8_at<2>(raw[0]), int8_at<3>(raw[0]),
+            int8_at<0>(raw[1]), int8_at<1>(raw[1]), int8_at<2>(raw[1]), int8_at<3>(raw[1])};
+}
+
+// Two neighbouring elements of a value.
+__device__ __forceinline__ float2 value_elements(const F16Cache&, u32 raw) {
+    return __half22float2(reinterpret_cast<const half2&>(raw));
+}
+__device__ __forceinline__ float2 value_elements(const Int8Cache&, u32 raw) {
+    return make_float2(int8_at<0>(raw), int8_at<1>(raw));
+}
+
 // LANES lanes share a key, 8 of its elements each. A warp computes the scores of 8 positions of
-// each split, then the weighted values of 64 elements of the head.
-template <u32 LANES> __device__ __forceinline__ void attend(const DecodeAttentionArgs& a) {
+// each split, then the weighted values of 64 elements of the head. Of an 8-bit cache, a score is
+// multiplied by the scale of the key, and a weight, after it was added to the sum of weights, by
+// that of the value.
+template <u32 LANES, typename Cache>
+__device__ __forceinline__ void attend(const DecodeAttentionArgs& a) {
+    using Element = typename Cache::Element;
+    constexpr u32 KEY_WORDS = 8 * sizeof(Element) / 4;  // of a lane
+    constexpr u32 LINE = 128 / sizeof(Element);         // elements of a line of L2
+    constexpr Cache CACHE = {};
+    const Element* const all_keys = reinterpret_cast<const Element*>(a.keys);
+    const Element* const all_values = reinterpret_cast<const Element*>(a.values);
     constexpr u32 KEYS = WARP / LANES < GROUP ? WARP / LANES : GROUP;  // per round of a warp
     constexpr u32 ROUNDS = GROUP / KEYS;
     __shared__ alignas(16) Shared shared;
@@ -215,30 +244,56 @@ template <u32 LANES> __device__ __forceinline__ void attend(const DecodeAttentio
 
     // The first element of a position of this head, counted from the block's first position.
     const auto line_of = [&](u32 offset) {
-        const u64 block = shared.blocks[offset / BLOCK_POSITIONS];
-        return ((block * a.heads + head) * BLOCK_POSITIONS + offset % BLOCK_POSITIONS) * stride;
+        return Cache::line(shared.blocks[offset / BLOCK_POSITIONS], a.heads, head,
+                           offset % BLOCK_POSITIONS, stride);
+    };
+    // The scale of a position, and those of the following ones up to a multiple of 8.
+    const auto scales_of = [&](const Element* cache, u32 offset) {
+        if constexpr (Cache::HAS_SCALES)
+            return Cache::scales(cache, shared.blocks[offset / BLOCK_POSITIONS], a.heads, head,
+                                 offset % BLOCK_POSITIONS, stride);
     };
     // Keys and values past the position may be uninitialized memory: they are not read, and count
-    // as zero. In `raw`, a round of keys takes four words, a position of values one.
+    // as zero, or have the weight zero. In `raw`, a round of keys takes KEY_WORDS words, a position
+    // of values one.
     u32 raw[SPLIT];
+    u16 raw_scale = 0;  // of the key whose score this lane has
     const bool has_part = part * 8 < stride, has_d = d < stride;
-    const auto load_key = [&](u32 i, const half* line, u32 visible) {
+    const auto load_key = [&](u32 i, const Element* line, u32 visible) {
         const u32 offset = i * KEYS + key;
-        uint4 words = make_uint4(0, 0, 0, 0);
-        if (offset < visible && has_part)
-            words = load_streaming(reinterpret_cast<const uint4*>(line + i * KEYS * stride));
-        raw[4 * i] = words.x, raw[4 * i + 1] = words.y;
-        raw[4 * i + 2] = words.z, raw[4 * i + 3] = words.w;
+        const bool is_visible = offset < visible && has_part;
+        const Element* const from = line + i * KEYS * stride;
+        if constexpr (KEY_WORDS == 4) {
+            uint4 words = make_uint4(0, 0, 0, 0);
+            if (is_visible) words = load_streaming(reinterpret_cast<const uint4*>(from));
+            raw[4 * i] = words.x, raw[4 * i + 1] = words.y;
+            raw[4 * i + 2] = words.z, raw[4 * i + 3] = words.w;
+        } else {
+            uint2 words = make_uint2(0, 0);
+            if (is_visible) words = __ldcs(reinterpret_cast<const uint2*>(from));
+            raw[2 * i] = words.x, raw[2 * i + 1] = words.y;
+        }
     };
-    const auto load_value = [&](u32 i, const half* line, u32 visible) {
-        const half* from = line + i % BLOCK_POSITIONS * stride;
-        raw[i] = i < visible && has_d ? __ldcs(reinterpret_cast<const u32*>(from)) : 0;
+    const auto load_value = [&](u32 i, const Element* line, u32 visible) {
+        using Pair = typename Cache::Pair;
+        const Element* from = line + i % BLOCK_POSITIONS * stride;
+        raw[i] = i < visible && has_d ? __ldcs(reinterpret_cast<const Pair*>(from)) : 0;
     };
     const auto keys_of = [&](u32 split) {
-        return a.keys + line_of(split * SPLIT + warp * GROUP) + key * stride + part * 8;
+        return all_keys + line_of(split * SPLIT + warp * GROUP) + key * stride + part * 8;
     };
     const auto values_of = [&](u32 block) {
-        return a.values + line_of(block * BLOCK_POSITIONS) + d;
+        return all_values + line_of(block * BLOCK_POSITIONS) + d;
+    };
+    // The position in a group whose score this lane has after lane_sums.
+    constexpr u32 SUM_LANES = LANES / ROUNDS;  // with the same sum
+    const u32 scored = part / SUM_LANES * KEYS + key;
+    const auto load_scale = [&](u32 split, u32 visible) {
+        if constexpr (Cache::HAS_SCALES) {
+            const half* const scales = scales_of(all_keys, split * SPLIT + warp * GROUP);
+            raw_scale = 0;
+            if (scored < visible) raw_scale = __ldcs(reinterpret_cast<const u16*>(scales) + scored);
+        }
     };
     // Visible positions of this warp's group of a split.
     const auto visible_of = [&](u32 split) {
@@ -247,14 +302,20 @@ template <u32 LANES> __device__ __forceinline__ void attend(const DecodeAttentio
     };
 
     const u32 first_visible = visible_of(0);
-    for (u32 at = lane * 64; at < first_visible * stride; at += WARP * 64)
-        prefetch_l2(a.values + line_of(warp * GROUP) + at);
+    for (u32 at = lane * LINE; at < first_visible * stride; at += WARP * LINE)
+        prefetch_l2(all_values + line_of(warp * GROUP) + at);
+    if constexpr (Cache::HAS_SCALES) {
+        for (u32 i = threadIdx.x * BLOCK_POSITIONS; i < splits * SPLIT && i < seen;
+             i += blockDim.x * BLOCK_POSITIONS)
+            prefetch_l2(scales_of(all_values, i));
+    }
     // The n rows of this pass may be of one sequence.
     const bool is_old = (warp + 1) * GROUP + n <= seen;
-    const half* first_keys = keys_of(0);
+    const Element* first_keys = keys_of(0);
     if (is_old) {
 #pragma unroll
         for (u32 i = 0; i < ROUNDS; ++i) load_key(i, first_keys, GROUP);
+        load_scale(0, GROUP);
     }
     griddepcontrol_wait();
     // Only after the wait: the next kernel reads results of the kernel before this one ahead of its
@@ -266,34 +327,35 @@ template <u32 LANES> __device__ __forceinline__ void attend(const DecodeAttentio
     if (!is_old) {
 #pragma unroll
         for (u32 i = 0; i < ROUNDS; ++i) load_key(i, first_keys, first_visible);
+        load_scale(0, first_visible);
     }
 
     const auto compute_scores = [&](u32 s, Next next) {
         const u32 visible = next == Next::NONE ? visible_of(s) : GROUP;
         const u32 next_visible = next == Next::VISIBLE ? visible_of(s + 1) : GROUP;
-        const half* next_keys = next == Next::NONE ? nullptr : keys_of(s + 1);
+        const Element* next_keys = next == Next::NONE ? nullptr : keys_of(s + 1);
+        const float key_scale = __half2float(__ushort_as_half(raw_scale));
+        if (next != Next::NONE) load_scale(s + 1, next_visible);
         float dots[ROUNDS];
 #pragma unroll
         for (u32 i = 0; i < ROUNDS; ++i) {
-            const Float8 k = to_float8(
-                make_uint4(raw[4 * i], raw[4 * i + 1], raw[4 * i + 2], raw[4 * i + 3]));
+            const Float8 k = key_elements(CACHE, raw + KEY_WORDS * i);
             if (next != Next::NONE) load_key(i, next_keys, next_visible);
             dots[i] = 0.f;
 #pragma unroll
             for (u32 j = 0; j < 8; ++j) dots[i] = fmaf(q.v[j], k.v[j], dots[i]);
         }
         if (next == Next::NONE) {
-            const half* lines[2] = {values_of(0), values_of(1)};
+            const Element* lines[2] = {values_of(0), values_of(1)};
 #pragma unroll
             for (u32 i = 0; i < SPLIT; ++i) load_value(i, lines[i / BLOCK_POSITIONS], seen);
         }
-        const float dot = lane_sums<LANES>(dots, part);
-        constexpr u32 SUM_LANES = LANES / ROUNDS;  // with the same sum
-        const u32 offset = part / SUM_LANES * KEYS + key;
-        const float score = offset < visible ? __fmul_rn(dot, a.scale) : -INFINITY;
+        float dot = lane_sums<LANES>(dots, part);
+        if constexpr (Cache::HAS_SCALES) dot = __fmul_rn(dot, key_scale);
+        const float score = scored < visible ? __fmul_rn(dot, a.scale) : -INFINITY;
         const float max_score = warp_max(score);
-        if (part % SUM_LANES == 0 && offset < GROUP)
-            shared.weights[s * SPLIT + warp * GROUP + offset] = visible > 0
+        if (part % SUM_LANES == 0 && scored < GROUP)
+            shared.weights[s * SPLIT + warp * GROUP + scored] = visible > 0
                                                                     ? expf(score - max_score)
                                                                     : 0.f;
         if (lane == 0) shared.maxima[s * WARPS + warp] = max_score;
@@ -323,6 +385,18 @@ template <u32 LANES> __device__ __forceinline__ void attend(const DecodeAttentio
         load_weights(own, group);
 #pragma unroll
         for (u32 i = 0; i < GROUP; ++i) sums[i % KEYS] += own[i];
+        if constexpr (Cache::HAS_SCALES) {
+            const u32 start = group * GROUP;  // those of positions that are not read may be NaN
+            uint4 words = make_uint4(0, 0, 0, 0);
+            if (start < seen)
+                words = __ldcs(reinterpret_cast<const uint4*>(scales_of(all_values, start)));
+            const Float8 scales = to_float8(words);
+            if (g == group) {
+#pragma unroll
+                for (u32 i = 0; i < GROUP; ++i)
+                    shared.weights[start + i] = start + i < seen ? own[i] * scales.v[i] : 0.f;
+            }
+        }
         const float sum = tree_sum(sums);
 #pragma unroll
         for (u32 w = 0; w < WARPS; ++w)
@@ -344,8 +418,8 @@ template <u32 LANES> __device__ __forceinline__ void attend(const DecodeAttentio
     const auto add_values = [&](u32 s, Next next) {
         const u32 next_split = (s + 1) * SPLIT, visible = seen - s * SPLIT;
         const u32 next_visible = next == Next::VISIBLE ? seen - next_split : SPLIT;
-        const half* lines[2] = {next == Next::NONE ? nullptr : values_of(2 * s + 2),
-                                next == Next::NONE ? nullptr : values_of(2 * s + 3)};
+        const Element* lines[2] = {next == Next::NONE ? nullptr : values_of(2 * s + 2),
+                                   next == Next::NONE ? nullptr : values_of(2 * s + 3)};
         float2 value = {};
 #pragma unroll
         for (u32 w = 0; w < WARPS; ++w) {
@@ -356,7 +430,7 @@ template <u32 LANES> __device__ __forceinline__ void attend(const DecodeAttentio
 #pragma unroll
             for (u32 j = 0; j < GROUP; ++j) {
                 const u32 i = w * GROUP + j;
-                const float2 v = __half22float2(reinterpret_cast<const half2&>(raw[i]));
+                const float2 v = value_elements(CACHE, raw[i]);
                 if (next != Next::NONE) load_value(i, lines[i / BLOCK_POSITIONS], next_visible);
                 add_weighted(sums[j % KEYS], own[j], v);
             }
@@ -388,22 +462,6 @@ template <u32 LANES> __device__ __forceinline__ void attend(const DecodeAttentio
     }
 }
 
-extern "C" __global__ void __launch_bounds__(128, 3) attention_decode_16(
-    const __grid_constant__ DecodeAttentionArgs a) {
-    attend<2>(a);
-}
-extern "C" __global__ void __launch_bounds__(128, 3) attention_decode_32(
-    const __grid_constant__ DecodeAttentionArgs a) {
-    attend<4>(a);
-}
-extern "C" __global__ void __launch_bounds__(128, 3) attention_decode_64(
-    const __grid_constant__ DecodeAttentionArgs a) {
-    attend<8>(a);
-}
-extern "C" __global__ void __launch_bounds__(128, 3) attention_decode_128(
-    const __grid_constant__ DecodeAttentionArgs a) {
-    attend<16>(a);
-}
 // With 7 blocks per multiprocessor (72 registers) or 5 (96), 32 sequences take 10 and 30 % longer
 // on an H200. For sm_80, 80 registers are too few.
 #if __CUDA_ARCH__ == 800
@@ -411,7 +469,19 @@ constexpr u32 LEAST_BLOCKS = 5;
 #else
 constexpr u32 LEAST_BLOCKS = 6;
 #endif
-extern "C" __global__ void __launch_bounds__(128, LEAST_BLOCKS) attention_decode_256(
-    const __grid_constant__ DecodeAttentionArgs a) {
-    attend<32>(a);
-}
+
+#define KERNEL(name, lanes, cache, least_blocks)                          \
+    extern "C" __global__ void __launch_bounds__(128, least_blocks) name( \
+        const __grid_constant__ DecodeAttentionArgs a) {                  \
+        attend<lanes, cache>(a);                                          \
+    }
+KERNEL(attention_decode_16, 2, F16Cache, 3)
+KERNEL(attention_decode_32, 4, F16Cache, 3)
+KERNEL(attention_decode_64, 8, F16Cache, 3)
+KERNEL(attention_decode_128, 16, F16Cache, 3)
+KERNEL(attention_decode_256, 32, F16Cache, LEAST_BLOCKS)
+KERNEL(attention_decode_int8_16, 2, Int8Cache, 3)
+KERNEL(attention_decode_int8_32, 4, Int8Cache, 3)
+KERNEL(attention_decode_int8_64, 8, Int8Cache, 3)
+KERNEL(attention_decode_int8_128, 16, Int8Cache, 3)
+KERNEL(attention_decode_int8_256, 32, Int8Cache, LEAST_BLOCKS)

@@ -1,9 +1,10 @@
-// attention_prefill_{16,32,64,128,256}: softmax(q k^T * scale) v, causal, for many queries per
-// sequence over the paged KV cache (FlashAttention-2, arXiv 2307.08691). Softmax and sums are
+// attention_prefill_{,int8_}{16,32,64,128,256}: softmax(q k^T * scale) v, causal, for many queries
+// per sequence over the paged KV cache (FlashAttention-2, arXiv 2307.08691). Softmax and sums are
 // computed in f32; the weights are rounded to f16.
 //
 //   q             f16 [tokens, heads, stride], zero past head_dim
-//   keys, values  f16 [blocks, heads, 16, stride]
+//   keys, values  f16 [blocks, heads, 16, stride], or 8-bit integers (common/kv_cache.cuh), which
+//                 are dequantized to f16 in shared memory
 //   tables        u32 [sequences, max_blocks], the block tables
 //   tiles         [num_tiles] of (sequence, first token in q, number of tokens 1..=64, position of
 //                 the first token); the tokens of a tile have consecutive positions
@@ -17,6 +18,7 @@
 //   shared 192 B (sm_80+) or 128 B (sm_75) per element of a head: at 256, 48 or 32 KB
 //   cost 4 * head_dim operations per token, head and visible position: measure it in TFLOP/s
 //   pair crates/moss-cuda/src/attention_prefill.rs
+#include "common/kv_cache.cuh"
 #include "common/mma.cuh"
 #include "common/prefill_attention_args.cuh"
 
@@ -60,6 +62,26 @@ struct AsyncCopy {
 #if __CUDA_ARCH__ < 800
         *to = registers;
 #endif
+    }
+};
+
+// The same of 8 integers of an 8-bit cache, through registers on every GPU.
+struct DequantizingCopy {
+    uint4* to;
+    uint2 integers;
+    u16 scale;
+
+    __device__ __forceinline__ void start(uint4* destination, const u8* from, const half* scales,
+                                          bool in_range) {
+        to = destination;
+        integers = in_range ? *reinterpret_cast<const uint2*>(from) : make_uint2(0, 0);
+        scale = in_range ? *reinterpret_cast<const u16*>(scales) : 0;
+    }
+    __device__ __forceinline__ void finish() const {
+        const half2 factor = __half2half2(__ushort_as_half(scale));
+        const uint2 low = dequantize_int8(integers.x, factor);
+        const uint2 high = dequantize_int8(integers.y, factor);
+        *to = make_uint4(low.x, low.y, high.x, high.y);
     }
 };
 
@@ -162,7 +184,7 @@ template <u32 D> struct KeyValueSource {
     u32 last;  // position of the last token of the query tile
 
     // Copies key tile i / 2 into the ring buffer: its keys if i is even, its values if i is odd.
-    __device__ __forceinline__ void copy(const PrefillAttentionArgs& a,
+    __device__ __forceinline__ void copy(const F16Cache&, const PrefillAttentionArgs& a,
                                          uint4 (*ring)[KEYS * Layout<D>::PIECES], u32 i) const {
         constexpr u32 PIECES = Layout<D>::PIECES;
         constexpr u32 STEP = THREADS / PIECES;  // rows per copy of all threads
@@ -199,6 +221,41 @@ template <u32 D> struct KeyValueSource {
             }
         }
         commit_copies();
+    }
+
+    __device__ __forceinline__ void copy(const Int8Cache&, const PrefillAttentionArgs& a,
+                                         uint4 (*ring)[KEYS * Layout<D>::PIECES], u32 i) const {
+        constexpr u32 PIECES = Layout<D>::PIECES;
+        constexpr u32 STEP = THREADS / PIECES;  // rows per copy of all threads
+        constexpr u32 COPIES = KEYS > STEP ? KEYS / STEP : 1, BATCH = COPIES < 4 ? COPIES : 4;
+        const u32 first = i / 2 * KEYS, row = threadIdx.x / PIECES, piece = threadIdx.x % PIECES;
+        if (first > last || row >= KEYS) return;
+        const u8* cache = reinterpret_cast<const u8*>(i % 2 == 0 ? a.keys : a.values);
+        const u32* table_entry = a.tables + table + first / BLOCK_POSITIONS;
+        const u32 blocks[2] = {table_entry[0],
+                               first + BLOCK_POSITIONS <= last ? table_entry[1] : table_entry[0]};
+        // As above. The values of the rows after them are 0.
+        const int valid_rows = piece * 8 < a.stride ? int(last - first) + 1 - int(row) : 0;
+        uint4* to = ring[i % STAGES];
+        const u32 index = Layout<D>::index(row, piece);
+#pragma unroll
+        for (u32 from = 0; from < COPIES; from += BATCH) {
+            DequantizingCopy copies[BATCH];
+#pragma unroll
+            for (u32 j = 0; j < BATCH; ++j) {
+                const u32 down = (from + j) * STEP;
+                const bool is_upper = (STEP < KEYS ? down : row) < BLOCK_POSITIONS;
+                const u32 block = is_upper ? blocks[0] : blocks[1];
+                const u32 offset = (row + down) % BLOCK_POSITIONS;
+                copies[j].start(
+                    to + Layout<D>::index_below(index, down),
+                    cache + Int8Cache::line(block, a.heads, head, offset, a.stride) + piece * 8,
+                    Int8Cache::scales(cache, block, a.heads, head, offset, a.stride),
+                    int(down) < valid_rows);
+            }
+#pragma unroll
+            for (u32 j = 0; j < BATCH; ++j) copies[j].finish();
+        }
     }
 };
 
@@ -363,7 +420,8 @@ template <u32 D> struct WarpRows {
     }
 };
 
-template <u32 D> __device__ __forceinline__ void attend(const PrefillAttentionArgs& a) {
+template <u32 D, typename Cache>
+__device__ __forceinline__ void attend(const PrefillAttentionArgs& a) {
     __shared__ __align__(128) uint4 ring[STAGES][KEYS * Layout<D>::PIECES];
     griddepcontrol_wait();
     // Only after the wait: the next kernel may read results of the kernel before this one ahead of
@@ -374,7 +432,7 @@ template <u32 D> __device__ __forceinline__ void attend(const PrefillAttentionAr
     const u32 row = threadIdx.x / WARP * WARP_ROWS, position = work.tile.w + row;
     const KeyValueSource<D> source{work.tile.x * a.max_blocks, work.head, last};
 #pragma unroll
-    for (u32 i = 0; i < STAGES - 1; ++i) source.copy(a, ring, i);
+    for (u32 i = 0; i < STAGES - 1; ++i) source.copy(Cache(), a, ring, i);
 
     WarpRows<D> rows;
     rows.load(a, work, row);
@@ -382,10 +440,10 @@ template <u32 D> __device__ __forceinline__ void attend(const PrefillAttentionAr
     for (u32 first = 0, i = 0; first <= last; first += KEYS, i += 2) {
         u32 weights[KEYS / 16][4];
         wait_copies();
-        source.copy(a, ring, i + STAGES - 1);
+        source.copy(Cache(), a, ring, i + STAGES - 1);
         rows.score(weights, shared_address(ring[i % STAGES]), first, position, scale_log2);
         wait_copies();
-        source.copy(a, ring, i + STAGES);
+        source.copy(Cache(), a, ring, i + STAGES);
         rows.add_values(weights, shared_address(ring[(i + 1) % STAGES]));
     }
     rows.store(a, find_work_tile(a), find_warp_row());
@@ -393,21 +451,41 @@ template <u32 D> __device__ __forceinline__ void attend(const PrefillAttentionAr
 
 extern "C" __global__ void __launch_bounds__(THREADS) attention_prefill_16(
     const __grid_constant__ PrefillAttentionArgs a) {
-    attend<16>(a);
+    attend<16, F16Cache>(a);
 }
 extern "C" __global__ void __launch_bounds__(THREADS) attention_prefill_32(
     const __grid_constant__ PrefillAttentionArgs a) {
-    attend<32>(a);
+    attend<32, F16Cache>(a);
 }
 extern "C" __global__ void __launch_bounds__(THREADS) attention_prefill_64(
     const __grid_constant__ PrefillAttentionArgs a) {
-    attend<64>(a);
+    attend<64, F16Cache>(a);
 }
 extern "C" __global__ void __launch_bounds__(THREADS) attention_prefill_128(
     const __grid_constant__ PrefillAttentionArgs a) {
-    attend<128>(a);
+    attend<128, F16Cache>(a);
 }
 extern "C" __global__ void __launch_bounds__(THREADS, 2) attention_prefill_256(
     const __grid_constant__ PrefillAttentionArgs a) {
-    attend<256>(a);
+    attend<256, F16Cache>(a);
+}
+extern "C" __global__ void __launch_bounds__(THREADS) attention_prefill_int8_16(
+    const __grid_constant__ PrefillAttentionArgs a) {
+    attend<16, Int8Cache>(a);
+}
+extern "C" __global__ void __launch_bounds__(THREADS) attention_prefill_int8_32(
+    const __grid_constant__ PrefillAttentionArgs a) {
+    attend<32, Int8Cache>(a);
+}
+extern "C" __global__ void __launch_bounds__(THREADS) attention_prefill_int8_64(
+    const __grid_constant__ PrefillAttentionArgs a) {
+    attend<64, Int8Cache>(a);
+}
+extern "C" __global__ void __launch_bounds__(THREADS) attention_prefill_int8_128(
+    const __grid_constant__ PrefillAttentionArgs a) {
+    attend<128, Int8Cache>(a);
+}
+extern "C" __global__ void __launch_bounds__(THREADS, 2) attention_prefill_int8_256(
+    const __grid_constant__ PrefillAttentionArgs a) {
+    attend<256, Int8Cache>(a);
 }

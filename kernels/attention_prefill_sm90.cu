@@ -1,20 +1,23 @@
-// attention_prefill_sm90_{64,128,256}: softmax(q k^T * scale) v, causal, for the queries of prompts
-// over the paged KV cache, on tensor cores by wgmma (FlashAttention-3, arXiv 2407.08608). Softmax
-// and sums are computed in f32; the weights are rounded to f16.
+// attention_prefill_sm90_{,int8_}{64,128,256}: softmax(q k^T * scale) v, causal, for the queries of
+// prompts over the paged KV cache, on tensor cores by wgmma (FlashAttention-3, arXiv 2407.08608).
+// Softmax and sums are computed in f32; the weights are rounded to f16.
 //
 //   q, keys, values, tables, tiles, out, scatter  as in attention_prefill.cu, which runs on other
 //   GPUs; a tile has up to 128 tokens
 //   maps  tensor maps: q f16 [tokens, heads, stride], boxes of 64 tokens of a head and 64 values;
-//         keys and values f16 [blocks * heads * 16, stride], boxes of 16 x 64
+//         keys and values f16 [blocks * heads * 16, stride], boxes of 16 x 64; unused for an
+//         8-bit cache
 //   stride  a multiple of 8, at most the number in the kernel's name
 //   The token at position p attends to positions 0..=p, which must be in the cache. A result has the
 //   same bits in any tile, but a non-finite value also affects the earlier tokens of its tile.
 //   grid (num_tiles, heads)   block 384   shared 50, 98 and 194 KB   sm_90a
 //   One warp copies queries, keys and values; two consumer warpgroups compute 64 queries each. The
-//   product of the next keys and that of these values run during the softmax.
+//   product of the next keys and that of these values run during the softmax. Of an 8-bit cache, a
+//   warpgroup dequantizes keys and values to f16 in shared memory.
 //   cost 4 * head_dim operations per token, head and visible position: measure it in TFLOP/s
 //   pair crates/moss-cuda/src/attention_prefill.rs
 #include "common/gemm_epilogue.cuh"
+#include "common/kv_cache.cuh"
 #include "common/prefill_attention_args.cuh"
 #include "common/tensor_map.cuh"
 #include "common/tma.cuh"
@@ -62,18 +65,24 @@ __device__ __forceinline__ WorkTile find_work_tile(const PrefillAttentionArgs& a
     return WorkTile{number % a.heads, a.tiles[gridDim.x - 1 - number / a.heads]};
 }
 
+template <u32 D> __device__ __forceinline__ void copy_queries(const PrefillAttentionSm90Args& a,
+                                                              const WorkTile& work,
+                                                              const Memory<D>& to) {
+    constexpr u32 COLUMNS = Memory<D>::COLUMNS;
+    mbarrier_arrive_expect(to.q_full, Memory<D>::Q_BYTES);
+    for (u32 i = 0; i < CONSUMERS * COLUMNS; ++i)
+        copy_box(to.q + i * ROWS * SWIZZLED_ROW, a.q, i % COLUMNS * 64, work.head,
+                 work.tile.y + i / COLUMNS * ROWS, to.q_full);
+}
+
 // Copies all tiles: lane i copies column i % COLUMNS of block i / COLUMNS of each.
-template <u32 D> __device__ __forceinline__ void copy_tiles(const PrefillAttentionSm90Args& a,
-                                                            const WorkTile& work,
-                                                            const Memory<D>& to) {
+template <u32 D>
+__device__ __forceinline__ void copy_tiles(const F16Cache&, const PrefillAttentionSm90Args& a,
+                                           const WorkTile& work, const Memory<D>& to) {
     constexpr u32 COLUMNS = Memory<D>::COLUMNS;
     const u32 lane = threadIdx.x, column = lane % COLUMNS, block = lane / COLUMNS;
-    if (lane == 0) {
-        mbarrier_arrive_expect(to.q_full, Memory<D>::Q_BYTES);
-        for (u32 i = 0; i < CONSUMERS * COLUMNS; ++i)
-            copy_box(to.q + i * ROWS * SWIZZLED_ROW, a.q, i % COLUMNS * 64, work.head,
-                     work.tile.y + i / COLUMNS * ROWS, to.q_full);
-    }
+    if (lane >= WARP) return;
+    if (lane == 0) copy_queries<D>(a, work, to);
     const u32 blocks = work.last() / BLOCK_POSITIONS + 1;
     const u32* const table = a.base.tables + work.tile.x * a.base.max_blocks;
     u32 stage = 0, phase = 0;
@@ -92,6 +101,63 @@ template <u32 D> __device__ __forceinline__ void copy_tiles(const PrefillAttenti
                 copy_box(to.stages + stage * Memory<D>::STAGE_BYTES + column * COLUMN_BYTES +
                              block * BOX_BYTES,
                          is_value ? a.values : a.keys, column * 64, row, full);
+            if (++stage == STAGES) stage = 0, phase ^= 1;
+        }
+    }
+}
+
+// Dequantizes all tiles, with all threads of the warpgroup. Rows after the last position are zeros.
+template <u32 D>
+__device__ __forceinline__ void copy_tiles(const Int8Cache&, const PrefillAttentionSm90Args& a,
+                                           const WorkTile& work, const Memory<D>& to) {
+    constexpr u32 PIECES = D / 8, STEP = WARPGROUP / PIECES;  // rows per copy of all threads
+    constexpr u32 COPIES = KEYS / STEP, BATCH = D == 256 ? 8 : 4;
+    static_assert(STEP <= BLOCK_POSITIONS, "the rows of a copy are of one block");
+    const u32 piece = threadIdx.x % PIECES, row = threadIdx.x / PIECES;
+    const u32 stride = a.base.stride, heads = a.base.heads, last = work.last();
+    if (threadIdx.x == 0) copy_queries<D>(a, work, to);
+    const u32* const table = a.base.tables + work.tile.x * a.base.max_blocks;
+    const u32 column = to.stages + piece / 8 * COLUMN_BYTES;
+    u32 stage = 0, phase = 0;
+    for (u32 first = 0; first <= last; first += KEYS) {
+#pragma unroll 1
+        for (u32 is_value = 0; is_value < 2; ++is_value) {
+            const u8* const cache = reinterpret_cast<const u8*>(is_value ? a.base.values
+                                                                         : a.base.keys);
+            mbarrier_wait(to.empty + 8 * stage, phase ^ 1);
+#pragma unroll 1
+            for (u32 from = 0; from < COPIES; from += BATCH) {
+                uint2 integers[BATCH];
+                u16 scales[BATCH];
+#pragma unroll
+                for (u32 i = 0; i < BATCH; ++i) {
+                    const u32 position = first + row + (from + i) * STEP;
+                    integers[i] = make_uint2(0, 0), scales[i] = 0;
+                    if (position > last || piece * 8 >= stride) continue;
+                    const u32 block = table[position / BLOCK_POSITIONS];
+                    const u32 offset = position % BLOCK_POSITIONS;
+                    integers[i] = *reinterpret_cast<const uint2*>(
+                        cache + Int8Cache::line(block, heads, work.head, offset, stride) +
+                        piece * 8);
+                    scales[i] = *reinterpret_cast<const u16*>(
+                        Int8Cache::scales(cache, block, heads, work.head, offset, stride));
+                }
+#pragma unroll
+                for (u32 i = 0; i < BATCH; ++i) {
+                    const half2 scale = __half2half2(__ushort_as_half(scales[i]));
+                    const uint2 low = dequantize_int8(integers[i].x, scale);
+                    const uint2 high = dequantize_int8(integers[i].y, scale);
+                    const u32 to_row = row + (from + i) * STEP;
+                    const u32 at = column + stage * Memory<D>::STAGE_BYTES + to_row * SWIZZLED_ROW +
+                                   (piece % 8 ^ to_row % 8) * 16;
+                    asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(at), "r"(low.x),
+                                 "r"(low.y), "r"(high.x), "r"(high.y)
+                                 : "memory");
+                }
+            }
+            fence_proxy_async();
+            __syncwarp();
+            if (threadIdx.x % WARP == 0) mbarrier_arrive(to.full + 8 * stage);
             if (++stage == STAGES) stage = 0, phase ^= 1;
         }
     }
@@ -306,13 +372,14 @@ template <u32 D> __device__ __forceinline__ void attend(const PrefillAttentionSm
     for (u32 i = 2 * own_tiles; i < 2 * tiles; ++i) wait(i / 2, i % 2), release(i % STAGES);
 }
 
-template <u32 D> __device__ __forceinline__ void attention(const PrefillAttentionSm90Args& a) {
+template <u32 D, typename Cache>
+__device__ __forceinline__ void attention(const PrefillAttentionSm90Args& a) {
     extern __shared__ char shared[];
     const Memory<D> memory((shared_address(shared) + 1023) & ~1023u);  // for the swizzle
     if (threadIdx.x == 0) {
         mbarrier_init(memory.q_full, 1);
         for (u32 i = 0; i < STAGES; ++i) {
-            mbarrier_init(memory.full + 8 * i, 1);
+            mbarrier_init(memory.full + 8 * i, Cache::HAS_SCALES ? WARPGROUP / WARP : 1);
             mbarrier_init(memory.empty + 8 * i, CONSUMERS * WARPGROUP / WARP);
         }
         fence_mbarrier_init();
@@ -322,29 +389,42 @@ template <u32 D> __device__ __forceinline__ void attention(const PrefillAttentio
     griddepcontrol_launch_dependents();
     const WorkTile work = find_work_tile(a.base);
     if (threadIdx.x < WARPGROUP) {
-        decrease_registers<24>();
-        if (threadIdx.x < WARP) copy_tiles<D>(a, work, memory);
+        decrease_registers<Cache::HAS_SCALES ? 56 : 24>();
+        copy_tiles<D>(Cache(), a, work, memory);
     } else {
-        increase_registers<240>();
+        increase_registers<Cache::HAS_SCALES ? 224 : 240>();
         attend<D>(a, work, memory);
     }
 }
 
 #else
 
-template <u32 D> __device__ __forceinline__ void attention(const PrefillAttentionSm90Args&) {}
+template <u32 D, typename Cache>
+__device__ __forceinline__ void attention(const PrefillAttentionSm90Args&) {}
 
 #endif
 
 extern "C" __global__ void __launch_bounds__(THREADS, 1) attention_prefill_sm90_64(
     const __grid_constant__ PrefillAttentionSm90Args a) {
-    attention<64>(a);
+    attention<64, F16Cache>(a);
 }
 extern "C" __global__ void __launch_bounds__(THREADS, 1) attention_prefill_sm90_128(
     const __grid_constant__ PrefillAttentionSm90Args a) {
-    attention<128>(a);
+    attention<128, F16Cache>(a);
 }
 extern "C" __global__ void __launch_bounds__(THREADS, 1) attention_prefill_sm90_256(
     const __grid_constant__ PrefillAttentionSm90Args a) {
-    attention<256>(a);
+    attention<256, F16Cache>(a);
+}
+extern "C" __global__ void __launch_bounds__(THREADS, 1) attention_prefill_sm90_int8_64(
+    const __grid_constant__ PrefillAttentionSm90Args a) {
+    attention<64, Int8Cache>(a);
+}
+extern "C" __global__ void __launch_bounds__(THREADS, 1) attention_prefill_sm90_int8_128(
+    const __grid_constant__ PrefillAttentionSm90Args a) {
+    attention<128, Int8Cache>(a);
+}
+extern "C" __global__ void __launch_bounds__(THREADS, 1) attention_prefill_sm90_int8_256(
+    const __grid_constant__ PrefillAttentionSm90Args a) {
+    attention<256, Int8Cache>(a);
 }

@@ -92,6 +92,16 @@
     CHECK_FIELD(DecodeAttentionArgs, least_splits, 92, 4); \
     CHECK_FIELD(DecodeAttentionArgs, scale, 96, 4)
 
+#define CHECK_LAYOUT_KvQuantizeArgs \
+    CHECK_SIZE(KvQuantizeArgs, 48); \
+    CHECK_FIELD(KvQuantizeArgs, keys, 0, 8); \
+    CHECK_FIELD(KvQuantizeArgs, values, 8, 8); \
+    CHECK_FIELD(KvQuantizeArgs, slots, 16, 8); \
+    CHECK_FIELD(KvQuantizeArgs, key_cache, 24, 8); \
+    CHECK_FIELD(KvQuantizeArgs, value_cache, 32, 8); \
+    CHECK_FIELD(KvQuantizeArgs, heads, 40, 4); \
+    CHECK_FIELD(KvQuantizeArgs, stride, 44, 4)
+
 #define CHECK_LAYOUT_PrefillAttentionArgs \
     CHECK_SIZE(PrefillAttentionArgs, 80); \
     CHECK_FIELD(PrefillAttentionArgs, q, 0, 8); \

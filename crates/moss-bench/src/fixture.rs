@@ -4,8 +4,8 @@ use candle_core::Device;
 use half::f16;
 use moss_cpu::ops::{RopePrecision, RopeTable};
 use moss_cuda::{
-    BLOCK_POSITIONS, Buffer, Gpu, GpuLinear, KvBlocks, LinearInput, LinearPair, NormWeights,
-    QkvRopeGelu, RopeOnGpu,
+    BLOCK_POSITIONS, Buffer, Gpu, GpuLinear, KvBlocks, KvFormat, LinearInput, LinearPair,
+    NormWeights, QkvRopeGelu, RopeOnGpu,
 };
 use moss_model::BlockSpec;
 use moss_weights::{KernelError, synthetic::noise};
@@ -29,7 +29,8 @@ impl Layer {
         outputs: LinearPair,
         cache_blocks: usize,
     ) -> Result<Self, KernelError> {
-        let mut cache = KvBlocks::new(gpu, cache_blocks, BLOCK_POSITIONS, spec.head_layout())?;
+        let (layout, format) = (spec.head_layout(), KvFormat::F16);
+        let mut cache = KvBlocks::new(gpu, cache_blocks, BLOCK_POSITIONS, layout, format)?;
         cache.ensure_mapped(gpu, cache_blocks)?;
         Ok(Self {
             norm: norm(gpu, spec.hidden_size())?,

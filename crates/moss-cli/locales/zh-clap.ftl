@@ -47,6 +47,7 @@ arg-engine = 运行模型的实现
 arg-threads = CPU 内核的线程数 [默认：每核一个]
 arg-dtype = 中间结果的数据类型 [默认：CPU 为 f32，GPU 为 f16]；累加始终用 f32
 arg-activations = int4、int8 权重的输入：保持精确，或舍入到 8 位（更快，精度较低，仅限 CPU，此时 --dtype 默认为 f16）
+arg-kv-cache = 缓存中的键和值：采用 --dtype 的类型，或存为 8 位整数（内存约为 f16 的一半，回复略有不同）
 arg-rope-precision = 旋转位置编码的频率：精确值，或与上游量化模型相同的舍入值
 arg-gpu = GPU 编号，分担各层的多个 GPU 编号，或 `cpu` [默认：0；没有 GPU 或构建不含 CUDA 时为 `cpu`]
     .long = `--gpu 0,1,2,3` 按此顺序将各层分到四块 GPU。其中可以有 `cpu`，同一块 GPU 可以列两次。

@@ -4,7 +4,9 @@ use moss::{
     Backend, Builder, ChatOptions, Found, SamplingParams, SystemText,
     checkpoint::WeightStorage,
     cpu::{Activations, ops::RopePrecision},
-    model::{CUDA, ComputeDtype, DeviceSpec, ModelError, Reference, UnsupportedOption},
+    model::{
+        CUDA, ComputeDtype, DeviceSpec, KvCacheType, ModelError, Reference, UnsupportedOption,
+    },
     sampling::StopLengthPenalty,
     text::Plugin,
 };
@@ -12,7 +14,10 @@ use moss::{
 use moss_messages::msg;
 
 use crate::{
-    args::{ActivationsArg, AnswerArgs, Cli, Command, DtypeArg, EngineArg, ModelArgs, RopeArg},
+    args::{
+        ActivationsArg, AnswerArgs, Cli, Command, DtypeArg, EngineArg, KvCacheArg, ModelArgs,
+        RopeArg,
+    },
     errors::{CliError, build_failed},
     memory,
     printer::Printer,
@@ -69,6 +74,7 @@ pub(crate) fn placed(builder: Builder, args: &ModelArgs) -> anyhow::Result<Build
         .devices(devices(args)?)
         .peer_copies(!args.no_peer_copies)
         .activations(activations(args))
+        .kv_cache(kv_cache(args))
         .rope_precision(match args.rope_precision {
             RopeArg::F32 => RopePrecision::F32,
             RopeArg::F16 => RopePrecision::F16,
@@ -119,9 +125,16 @@ pub(crate) fn check_engine(cli: &Cli) -> anyhow::Result<()> {
     if cli.model.engine == EngineArg::Native {
         return Ok(());
     }
-    let option = match (cli.model.activations, cli.model.gpu_code) {
-        (ActivationsArg::Int8, _) => Some(UnsupportedOption::Int8Activations),
-        (_, Some(_)) => Some(UnsupportedOption::GpuCode),
+    let ModelArgs {
+        activations,
+        kv_cache,
+        gpu_code,
+        ..
+    } = &cli.model;
+    let option = match (activations, kv_cache, gpu_code) {
+        (ActivationsArg::Int8, ..) => Some(UnsupportedOption::Int8Activations),
+        (_, KvCacheArg::Int8, _) => Some(UnsupportedOption::Int8Cache),
+        (_, _, Some(_)) => Some(UnsupportedOption::GpuCode),
         _ => None,
     };
     if let Some(option) = option {
@@ -188,6 +201,14 @@ fn compute_dtype(dtype: DtypeArg) -> ComputeDtype {
         DtypeArg::F32 => ComputeDtype::F32,
         DtypeArg::F16 => ComputeDtype::F16,
         DtypeArg::Bf16 => ComputeDtype::BF16,
+    }
+}
+
+/// Returns the type of keys and values in the cache.
+pub(crate) fn kv_cache(args: &ModelArgs) -> KvCacheType {
+    match args.kv_cache {
+        KvCacheArg::Native => KvCacheType::Native,
+        KvCacheArg::Int8 => KvCacheType::Int8,
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
     kernels::Kernel,
     kv_blocks::KvBlocks,
     launch::{Call, Geometry},
-    layout::{BLOCK_POSITIONS, HeadLayout},
+    layout::{BLOCK_POSITIONS, HeadLayout, KvFormat},
     operands::{AttentionLaunch, LinearInput},
     weights::GpuLinear,
 };
@@ -75,6 +75,8 @@ pub(crate) struct SharedArgs {
     pub(crate) out: Out<f16>,
     pub(crate) scatter: In<u32>,
     pub(crate) scale: f32,
+    /// Format of the cache.
+    format: KvFormat,
 }
 
 impl SharedArgs {
@@ -132,18 +134,23 @@ impl SharedArgs {
             out: call.output("output", out.values, n * out.stride)?,
             scatter: out_proj.scatter_address(call)?,
             scale: 1.0 / (head_dim as f32).sqrt(),
+            format: cache.format,
         })
     }
 
-    /// Returns the kernel for the stride of the heads, from those for strides up to a size, in
-    /// ascending order.
+    /// Returns the kernel for the stride of the heads and the format of the cache, from those for
+    /// strides up to a size, f16 and 8-bit, in ascending order.
     pub(crate) fn kernel<A, const N: usize>(
         &self,
-        kernels: [(u32, Kernel<A>); N],
+        kernels: [(u32, Kernel<A>, Kernel<A>); N],
     ) -> Result<Kernel<A>, KernelError> {
-        let found = kernels.into_iter().find(|(size, _)| self.stride <= *size);
+        let mut kernels = kernels.into_iter();
+        let found = kernels.find(|(size, ..)| self.stride <= *size);
         found
-            .map(|(_, kernel)| kernel)
+            .map(|(_, f16, int8)| match self.format {
+                KvFormat::F16 => f16,
+                KvFormat::Int8 => int8,
+            })
             .ok_or(KernelError::Argument {
                 op: OP,
                 arg: "head_dim",
@@ -177,11 +184,31 @@ impl Gpu {
         let grid = DecodeGrid::new(rows.count, positions, layout.num_heads);
         let size = DecodeScratchSize::exact(rows.count, positions, layout);
         let kernel = shared.kernel([
-            (16, Kernel::<DecodeAttentionArgs>::HEAD_16),
-            (32, Kernel::<DecodeAttentionArgs>::HEAD_32),
-            (64, Kernel::<DecodeAttentionArgs>::HEAD_64),
-            (128, Kernel::<DecodeAttentionArgs>::HEAD_128),
-            (256, Kernel::<DecodeAttentionArgs>::HEAD_256),
+            (
+                16,
+                Kernel::<DecodeAttentionArgs>::HEAD_16,
+                Kernel::<DecodeAttentionArgs>::INT8_HEAD_16,
+            ),
+            (
+                32,
+                Kernel::<DecodeAttentionArgs>::HEAD_32,
+                Kernel::<DecodeAttentionArgs>::INT8_HEAD_32,
+            ),
+            (
+                64,
+                Kernel::<DecodeAttentionArgs>::HEAD_64,
+                Kernel::<DecodeAttentionArgs>::INT8_HEAD_64,
+            ),
+            (
+                128,
+                Kernel::<DecodeAttentionArgs>::HEAD_128,
+                Kernel::<DecodeAttentionArgs>::INT8_HEAD_128,
+            ),
+            (
+                256,
+                Kernel::<DecodeAttentionArgs>::HEAD_256,
+                Kernel::<DecodeAttentionArgs>::INT8_HEAD_256,
+            ),
         ])?;
         let args = DecodeAttentionArgs {
             q: shared.q,

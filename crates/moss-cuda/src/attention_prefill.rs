@@ -4,7 +4,7 @@ use half::f16;
 use moss_weights::KernelError;
 
 use crate::{
-    args::{PrefillAttentionArgs, PrefillAttentionSm90Args},
+    args::{PrefillAttentionArgs, PrefillAttentionSm90Args, TensorMap},
     attention::{OP, SharedArgs},
     buffer::{Buffer, View},
     contract::count,
@@ -12,7 +12,7 @@ use crate::{
     kernels::Kernel,
     kv_blocks::KvBlocks,
     launch::{Call, Geometry},
-    layout::{BLOCK_POSITIONS, HeadLayout},
+    layout::{BLOCK_POSITIONS, HeadLayout, KvFormat},
     operands::{AttentionLaunch, LinearInput},
     tensor_map::Boxes,
     weights::GpuLinear,
@@ -91,19 +91,51 @@ impl Gpu {
         };
         if !self.has_wgmma() {
             let kernel = shared.kernel([
-                (16, Kernel::<PrefillAttentionArgs>::HEAD_16),
-                (32, Kernel::<PrefillAttentionArgs>::HEAD_32),
-                (64, Kernel::<PrefillAttentionArgs>::HEAD_64),
-                (128, Kernel::<PrefillAttentionArgs>::HEAD_128),
-                (256, Kernel::<PrefillAttentionArgs>::HEAD_256),
+                (
+                    16,
+                    Kernel::<PrefillAttentionArgs>::HEAD_16,
+                    Kernel::<PrefillAttentionArgs>::INT8_HEAD_16,
+                ),
+                (
+                    32,
+                    Kernel::<PrefillAttentionArgs>::HEAD_32,
+                    Kernel::<PrefillAttentionArgs>::INT8_HEAD_32,
+                ),
+                (
+                    64,
+                    Kernel::<PrefillAttentionArgs>::HEAD_64,
+                    Kernel::<PrefillAttentionArgs>::INT8_HEAD_64,
+                ),
+                (
+                    128,
+                    Kernel::<PrefillAttentionArgs>::HEAD_128,
+                    Kernel::<PrefillAttentionArgs>::INT8_HEAD_128,
+                ),
+                (
+                    256,
+                    Kernel::<PrefillAttentionArgs>::HEAD_256,
+                    Kernel::<PrefillAttentionArgs>::INT8_HEAD_256,
+                ),
             ])?;
             call.launch(kernel, geometry(THREADS)?, &args)?;
             return Ok(AttentionLaunch(()));
         }
         let kernel = shared.kernel([
-            (64, Kernel::<PrefillAttentionSm90Args>::HEAD_64),
-            (128, Kernel::<PrefillAttentionSm90Args>::HEAD_128),
-            (256, Kernel::<PrefillAttentionSm90Args>::HEAD_256),
+            (
+                64,
+                Kernel::<PrefillAttentionSm90Args>::HEAD_64,
+                Kernel::<PrefillAttentionSm90Args>::INT8_HEAD_64,
+            ),
+            (
+                128,
+                Kernel::<PrefillAttentionSm90Args>::HEAD_128,
+                Kernel::<PrefillAttentionSm90Args>::INT8_HEAD_128,
+            ),
+            (
+                256,
+                Kernel::<PrefillAttentionSm90Args>::HEAD_256,
+                Kernel::<PrefillAttentionSm90Args>::INT8_HEAD_256,
+            ),
         ])?;
         let (heads, stride) = (layout.num_heads, layout.stride());
         let queries = Boxes {
@@ -112,10 +144,14 @@ impl Gpu {
             strides: [stride, heads * stride],
             boxed: [BOX_ELEMENTS, 1, BOX_TOKENS],
         };
+        let boxes = |arg, buffer| match cache.format {
+            KvFormat::F16 => call.tensor_map(arg, positions(cache, buffer)),
+            KvFormat::Int8 => Ok(TensorMap::NONE),
+        };
         let args = PrefillAttentionSm90Args {
             q: call.tensor_map("q", queries)?,
-            keys: call.tensor_map("keys", positions(cache, cache.keys()))?,
-            values: call.tensor_map("values", positions(cache, cache.values()))?,
+            keys: boxes("keys", cache.keys())?,
+            values: boxes("values", cache.values())?,
             base: args,
         };
         call.launch(kernel, geometry(THREADS_SM90)?, &args)?;

@@ -18,9 +18,9 @@ use moss_weights::{DriverCall, KernelError};
 use crate::{
     args::{
         AddBiasF32Args, CausalSoftmaxF32Args, CopyRunsArgs, DecodeAttentionArgs, DecodeLinearArgs,
-        EmbeddingArgs, FillRandomArgs, GemmArgs, LayerNormArgs, LayerNormF32Args, LinearArgs,
-        MergeHeadsF32Args, PermuteUpperF32Args, PrefillAttentionArgs, PrefillAttentionSm90Args,
-        RepackArgs, RepackTableArgs, SampleArgs, SplitHeadsF32Args,
+        EmbeddingArgs, FillRandomArgs, GemmArgs, KvQuantizeArgs, LayerNormArgs, LayerNormF32Args,
+        LinearArgs, MergeHeadsF32Args, PermuteUpperF32Args, PrefillAttentionArgs,
+        PrefillAttentionSm90Args, RepackArgs, RepackTableArgs, SampleArgs, SplitHeadsF32Args,
     },
     contract::During,
     fatbin,
@@ -89,6 +89,11 @@ kernels! {
         HEAD_64 = "attention_decode_64",
         HEAD_128 = "attention_decode_128",
         HEAD_256 = "attention_decode_256",
+        INT8_HEAD_16 = "attention_decode_int8_16",
+        INT8_HEAD_32 = "attention_decode_int8_32",
+        INT8_HEAD_64 = "attention_decode_int8_64",
+        INT8_HEAD_128 = "attention_decode_int8_128",
+        INT8_HEAD_256 = "attention_decode_int8_256",
     }
     PrefillAttentionArgs: "attention_prefill" {
         HEAD_16 = "attention_prefill_16",
@@ -96,11 +101,19 @@ kernels! {
         HEAD_64 = "attention_prefill_64",
         HEAD_128 = "attention_prefill_128",
         HEAD_256 = "attention_prefill_256",
+        INT8_HEAD_16 = "attention_prefill_int8_16",
+        INT8_HEAD_32 = "attention_prefill_int8_32",
+        INT8_HEAD_64 = "attention_prefill_int8_64",
+        INT8_HEAD_128 = "attention_prefill_int8_128",
+        INT8_HEAD_256 = "attention_prefill_int8_256",
     }
     PrefillAttentionSm90Args: "attention_prefill_sm90" {
         HEAD_64 = "attention_prefill_sm90_64" with shared_memory::ATTENTION_64,
         HEAD_128 = "attention_prefill_sm90_128" with shared_memory::ATTENTION_128,
         HEAD_256 = "attention_prefill_sm90_256" with shared_memory::ATTENTION_256,
+        INT8_HEAD_64 = "attention_prefill_sm90_int8_64" with shared_memory::ATTENTION_64,
+        INT8_HEAD_128 = "attention_prefill_sm90_int8_128" with shared_memory::ATTENTION_128,
+        INT8_HEAD_256 = "attention_prefill_sm90_int8_256" with shared_memory::ATTENTION_256,
     }
     CopyRunsArgs: "copy_runs" { // idiom-ok: file name
         BATCHED_MEMCPY = "copy_runs", // idiom-ok: name of the function
@@ -122,6 +135,7 @@ kernels! {
         INT4_ROPE_GELU = "gemm_int4_rope_gelu" with shared_memory::GEMM,
         INT4_RESIDUAL = "gemm_int4_residual" with shared_memory::GEMM,
     }
+    KvQuantizeArgs: "kv_quantize" { KV_QUANTIZE = "kv_quantize", }
     LayerNormF32Args: "f32_ops" { LAYER_NORM = "layer_norm_f32", }
     AddBiasF32Args: "f32_ops" { ADD_BIAS = "add_bias_f32", }
     SplitHeadsF32Args: "f32_ops" { SPLIT_HEADS = "split_heads_f32", }

@@ -7,16 +7,20 @@ use crate::{
     buffer::Buffer,
     contract::rule,
     device::Gpu,
-    layout::{BLOCK_POSITIONS, HeadLayout},
+    layout::{BLOCK_POSITIONS, HeadLayout, KvFormat},
 };
 
 /// The KV cache of one layer: keys and values, `[num_blocks, heads, 16, stride]` each.
+///
+/// In the 8-bit format, a block is `[heads, 16, stride]` integers with 128 added, then `[heads, 16]`
+/// scales in f16. The buffers are in units of two bytes in both formats.
 #[derive(Debug)]
 pub struct KvBlocks {
     keys: Buffer<f16>,
     values: Buffer<f16>,
     pub(crate) heads: usize,
     pub(crate) stride: usize,
+    pub(crate) format: KvFormat,
     num_blocks: usize,
 }
 
@@ -30,6 +34,7 @@ impl KvBlocks {
         num_blocks: usize,
         block_size: usize,
         layout: HeadLayout,
+        format: KvFormat,
     ) -> Result<Self, KernelError> {
         rule(
             "kv cache",
@@ -38,13 +43,13 @@ impl KvBlocks {
             block_size == BLOCK_POSITIONS,
             Rule::Exactly(BLOCK_POSITIONS),
         )?;
-        let (heads, stride) = (layout.num_heads, layout.stride());
-        let len = num_blocks * heads * BLOCK_POSITIONS * stride;
+        let len = num_blocks * format.block_bytes(layout) / size_of::<f16>();
         Ok(Self {
             keys: gpu.reserve(len)?,
             values: gpu.reserve(len)?,
-            heads,
-            stride,
+            heads: layout.num_heads,
+            stride: layout.stride(),
+            format,
             num_blocks,
         })
     }
@@ -54,7 +59,7 @@ impl KvBlocks {
     /// # Errors
     /// As for [`Gpu::ensure_mapped`].
     pub fn ensure_mapped(&mut self, gpu: &Gpu, blocks: usize) -> Result<(), KernelError> {
-        let len = blocks * self.heads * BLOCK_POSITIONS * self.stride;
+        let len = self.keys.len() / self.num_blocks.max(1) * blocks;
         gpu.ensure_mapped(&mut self.keys, len)?;
         gpu.ensure_mapped(&mut self.values, len)
     }
@@ -91,6 +96,25 @@ impl KvBlocks {
         }
         (self.keys, self.values) = (keys, values);
         Ok(())
+    }
+
+    /// Checks the format.
+    pub(crate) fn expect_format(
+        &self,
+        op: &'static str,
+        expected: KvFormat,
+    ) -> Result<(), KernelError> {
+        let bytes = |format| match format {
+            KvFormat::F16 => 2,
+            KvFormat::Int8 => 1,
+        };
+        rule(
+            op,
+            "bytes per value of the cache",
+            bytes(self.format),
+            self.format == expected,
+            Rule::Exactly(bytes(expected)),
+        )
     }
 
     /// Returns the number of blocks.

@@ -41,3 +41,29 @@ impl HeadLayout {
         }
     }
 }
+
+/// The format of keys and values in the cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum KvFormat {
+    /// f16.
+    #[default]
+    F16,
+    /// 8-bit integers with one f16 scale per position and head.
+    Int8,
+}
+
+impl KvFormat {
+    /// Returns the bytes of the keys, or of the values, of a position and head.
+    pub const fn head_bytes(self, layout: HeadLayout) -> usize {
+        let stride = layout.stride();
+        match self {
+            Self::F16 => stride.saturating_mul(2),
+            Self::Int8 => stride.saturating_add(2),
+        }
+    }
+
+    /// Returns the bytes of the keys, or of the values, of a block.
+    pub const fn block_bytes(self, layout: HeadLayout) -> usize {
+        self.head_bytes(layout) * layout.num_heads * BLOCK_POSITIONS
+    }
+}

@@ -57,6 +57,8 @@ mod kernels;
 #[cfg(feature = "cuda")]
 mod kv_blocks;
 #[cfg(feature = "cuda")]
+mod kv_quantize;
+#[cfg(feature = "cuda")]
 mod launch;
 mod layout;
 #[cfg(feature = "cuda")]
@@ -97,8 +99,8 @@ pub use decode_grid::decode_scratch_bytes;
 pub use discovery::{COMPILED, gpu_count, list_gpus, load_cublas, set_library_folders};
 pub use gpu_info::{GpuCode, GpuInfo};
 pub use layout::{
-    BLOCK, BLOCK_POSITIONS, DECODE_SPLIT, HeadLayout, MAX_DECODE_TOKENS, NO_SLOT, SAMPLE_ROW_BYTES,
-    TILE,
+    BLOCK, BLOCK_POSITIONS, DECODE_SPLIT, HeadLayout, KvFormat, MAX_DECODE_TOKENS, NO_SLOT,
+    SAMPLE_ROW_BYTES, TILE,
 };
 pub use moss_weights::{
     DenseDtype, DenseWeight, DriverCall, GptqBits, GptqWeight, GroupIndex, KernelError,

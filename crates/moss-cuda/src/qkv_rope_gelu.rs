@@ -10,7 +10,7 @@ use crate::{
     device::Gpu,
     kv_blocks::KvBlocks,
     launch::Call,
-    layout::{HeadLayout, TILE},
+    layout::{HeadLayout, KvFormat, TILE},
     operands::LinearInput,
     weights::GpuLinear,
 };
@@ -58,7 +58,7 @@ pub(crate) fn check_angles(sin: &[f32], cos: &[f32], pairs: usize) -> Result<(),
 pub struct QkvRopeGelu<'a> {
     /// The queries, `[tokens, num_heads, stride]`.
     pub q: &'a Buffer<f16>,
-    /// The layer's cache.
+    /// The layer's cache in f16, or a buffer that [`Gpu::kv_quantize`] reads.
     pub cache: &'a KvBlocks,
     /// Position of each token.
     pub positions: View<'a, u32>,
@@ -122,6 +122,7 @@ impl<'b> QkvRopeGelu<'b> {
             (self.cache.heads, self.cache.stride) == (num_heads, stride),
             Rule::Exactly(num_heads),
         )?;
+        self.cache.expect_format(OP, KvFormat::F16)?;
         let inner_stride = self.inner.stride;
         rule(
             OP,

@@ -269,6 +269,7 @@ SamplingError-NothingLeft = at step { $step } every token has the logit -inf
 
 # moss-model
 UnsupportedOption-Int8Activations = 8-bit activations
+UnsupportedOption-Int8Cache = an 8-bit KV cache
 UnsupportedOption-GpuCode = a limit on the GPU architecture
 NetworkRule-AboveZero = a number above 0
 NetworkRule-AtMost = at most { $value }

@@ -269,6 +269,7 @@ SamplingError-NothingLeft = 第 { $step } 步，所有词元的 logit 都是 -in
 
 # moss-model
 UnsupportedOption-Int8Activations = 8 位激活值
+UnsupportedOption-Int8Cache = 8 位 KV 缓存
 UnsupportedOption-GpuCode = 限制 GPU 架构
 NetworkRule-AboveZero = 大于 0 的数
 NetworkRule-AtMost = 至多 { $value }

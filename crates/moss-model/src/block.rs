@@ -16,7 +16,8 @@ use moss_cpu::{
 use moss_weights::{LinearKind, LinearShape};
 
 use crate::{
-    BlockSpec, CacheShape, ColumnSlices, ModelError, MossConfig, QkvPart, WeightSource, names,
+    BlockSpec, CacheShape, ColumnSlices, KvCacheType, ModelError, MossConfig, QkvPart,
+    WeightSource, names,
 };
 
 /// LayerNorm weights, `[hidden_size]` each.
@@ -76,13 +77,13 @@ pub(crate) struct Block {
 }
 
 impl Block {
-    /// Loads layer `layer`. Values between operations and in the cache are rounded to `dtype`, and
-    /// inputs of packed weights according to `activations`.
+    /// Loads layer `layer`. Values between operations are rounded to `dtype`, those in the cache to
+    /// `kv_cache`, and inputs of packed weights according to `activations`.
     pub(crate) fn load(
         source: &dyn WeightSource,
         layer: usize,
         config: &MossConfig,
-        cache: CacheShape,
+        (cache, kv_cache): (CacheShape, KvCacheType),
         (dtype, activations): (DType, Activations),
         device: &Device,
     ) -> Result<Self, ModelError> {
@@ -91,14 +92,17 @@ impl Block {
             let name = kind.name(layer);
             load_linear(source, layer, &name, spec.linear(kind), activations, device)
         };
-        let kv = KvLayer::zeros(
-            cache.num_blocks,
-            spec.num_heads,
-            cache.block_size,
-            spec.head_dim,
-            dtype,
-            device,
-        )
+        let CacheShape {
+            block_size,
+            num_blocks,
+        } = cache;
+        let (heads, head_dim) = (spec.num_heads, spec.head_dim);
+        let kv = match kv_cache {
+            KvCacheType::Native => {
+                KvLayer::zeros(num_blocks, heads, block_size, head_dim, dtype, device)
+            }
+            KvCacheType::Int8 => KvLayer::int8(num_blocks, heads, block_size, head_dim, device),
+        }
         .map_err(|source| ModelError::Kernel {
             layer,
             op: "kv cache",

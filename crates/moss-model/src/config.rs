@@ -2,7 +2,7 @@
 
 use moss_checkpoint::RawConfig;
 
-use crate::{BlockSpec, ModelError, NetworkRule};
+use crate::{BlockSpec, ComputeDtype, KvCacheType, ModelError, NetworkRule};
 
 /// The shards of [query | value | key] rows in `qkv_proj`, a trace of four-way sharded training.
 const TRAINING_SHARDS: usize = 4;
@@ -80,6 +80,20 @@ impl MossConfig {
         sizes
             .iter()
             .fold(2, |bytes: u64, size| bytes.saturating_mul(*size as u64))
+    }
+
+    /// Returns the bytes of keys and values per position, over all layers, in a cache of this type.
+    /// `dtype` is that of [`LoadOptions::dtype`](crate::LoadOptions::dtype).
+    pub fn kv_cache_bytes(&self, kv_cache: KvCacheType, dtype: ComputeDtype) -> u64 {
+        match kv_cache {
+            KvCacheType::Native => self.cache_bytes_per_position(dtype.bytes()),
+            KvCacheType::Int8 => {
+                // Two bytes per scale.
+                let scales = [2, self.num_layers, self.num_heads, 2].map(|size| size as u64);
+                let scales = scales.into_iter().fold(1, u64::saturating_mul);
+                self.cache_bytes_per_position(1).saturating_add(scales)
+            }
+        }
     }
 }
 

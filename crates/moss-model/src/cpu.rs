@@ -83,9 +83,10 @@ impl CpuStage {
         )
         .map_err(|error| at_head("rotary table", error))?;
         let rounding = (options.dtype.candle(), options.activations);
+        let cache = (options.cache, options.kv_cache);
         let mut blocks = Vec::with_capacity(layers.len());
         for layer in layers.clone() {
-            let block = Block::load(source, layer, config, options.cache, rounding, device)?;
+            let block = Block::load(source, layer, config, cache, rounding, device)?;
             progress(LoadEvent::Layer {
                 bytes: block.weight_bytes(),
             });

@@ -44,6 +44,8 @@ pub enum UnsupportedOption {
     Int8Activations,
     /// [`DeviceSpec::Gpu`] with a limit on the architecture.
     GpuCode,
+    /// [`KvCacheType::Int8`](crate::KvCacheType::Int8).
+    Int8Cache,
 }
 
 /// Errors of loading or running a model.

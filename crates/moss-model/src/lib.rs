@@ -41,7 +41,7 @@ pub use config::MossConfig;
 pub use decode_rows::MAX_DECODE_ROWS;
 pub use device_spec::DeviceSpec;
 pub use devices::{CUDA, has_gpu, machine_gpus};
-pub use dtype::ComputeDtype;
+pub use dtype::{ComputeDtype, KvCacheType};
 pub use error::{ModelError, NetworkRule, UnsupportedOption};
 pub use format::WeightFormat;
 pub use hook::{HiddenPoint, HiddenTap};

@@ -158,6 +158,7 @@ fn plan(
     }
     let devices: Vec<Device> = open.iter().flatten().map(OpenDevice::describe).collect();
     let model = ModelBytes::of(source, config, options.cache, options.dtype)
+        .with_kv_cache(config, options.kv_cache)
         .with_decode_rows(config, options.max_decode_rows);
     let smaller = [
         WeightFormat::Gptq(GptqBits::Eight),
@@ -168,6 +169,7 @@ fn plan(
             (
                 format,
                 ModelBytes::in_format(config, format, options.cache, options.dtype)
+                    .with_kv_cache(config, options.kv_cache)
                     .with_decode_rows(config, options.max_decode_rows),
             )
         })

@@ -1,8 +1,8 @@
 //! The complete network, on any devices.
 
 use crate::{
-    CacheShape, ComputeDtype, DeviceSpec, HiddenTap, LanguageModel, LoadEvent, LoadOptions, Logits,
-    ModelError, MossConfig, SequenceChunk, StageInfo, StageSpan, WeightSource,
+    CacheShape, ComputeDtype, DeviceSpec, HiddenTap, KvCacheType, LanguageModel, LoadEvent,
+    LoadOptions, Logits, ModelError, MossConfig, SequenceChunk, StageInfo, StageSpan, WeightSource,
     hook::{HiddenStates, Hook},
     load,
     micro_batch::{MAX_BATCH_TOKENS, Plan},
@@ -20,6 +20,7 @@ pub struct Moss {
     config: MossConfig,
     cache: CacheShape,
     dtype: ComputeDtype,
+    kv_cache: KvCacheType,
     /// Most generated tokens of a micro-batch.
     decode_rows: usize,
     pipeline: Pipeline,
@@ -56,6 +57,7 @@ impl Moss {
             config,
             cache: options.cache,
             dtype: options.dtype,
+            kv_cache: options.kv_cache,
             decode_rows: options.decode_rows(),
             pipeline,
         })
@@ -176,7 +178,7 @@ impl LanguageModel for Moss {
     }
 
     fn cache_bytes_per_position(&self) -> u64 {
-        self.config.cache_bytes_per_position(self.dtype.bytes())
+        self.config.kv_cache_bytes(self.kv_cache, self.dtype)
     }
 
     fn prefill_chunk(&self) -> usize {

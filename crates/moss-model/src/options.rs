@@ -6,20 +6,23 @@ use moss_cpu::{Activations, ops::RopePrecision};
 use moss_cuda::GpuInfo;
 
 use crate::{
-    CacheShape, ComputeDtype, DeviceSpec, MemoryPlan, ModelError, decode_rows::decode_rows,
-    placement::Note,
+    CacheShape, ComputeDtype, DeviceSpec, KvCacheType, MemoryPlan, ModelError,
+    decode_rows::decode_rows, placement::Note,
 };
 
 /// Options of [`crate::Moss::load`].
 #[derive(Debug, Clone)]
 pub struct LoadOptions {
-    /// Data type of activations and KV cache; on a GPU [`ComputeDtype::F16`].
+    /// Data type of activations, and of the KV cache unless [`LoadOptions::kv_cache`] says otherwise;
+    /// on a GPU [`ComputeDtype::F16`].
     pub dtype: ComputeDtype,
     /// Rounding of the inputs of packed weights. [`Activations::Int8`] requires the CPU, packed
     /// weights, and a [`ComputeDtype`] other than f32.
     pub activations: Activations,
     /// Exact rotary frequencies, or rounded to f16 as in the published quantized models.
     pub rope_precision: RopePrecision,
+    /// Type of keys and values in the cache.
+    pub kv_cache: KvCacheType,
     /// Size of the KV cache. On the CPU, pages are committed on first use.
     pub cache: CacheShape,
     /// Sequences that decode together, from 1 to [`MAX_DECODE_ROWS`](crate::MAX_DECODE_ROWS); other
@@ -43,6 +46,7 @@ impl LoadOptions {
             dtype: ComputeDtype::F32,
             activations: Activations::Exact,
             rope_precision: RopePrecision::F32,
+            kv_cache: KvCacheType::Native,
             cache: CacheShape::for_positions(positions),
             max_decode_rows: 32,
             devices: vec![DeviceSpec::Cpu],

@@ -8,7 +8,8 @@ use std::ops::Range;
 use gpu_support::{CODES, chunk, options, small_config, token_ids};
 use moss_checkpoint::Checkpoint;
 use moss_model::{
-    BlockPool, BlockTable, CacheShape, LanguageModel, LoadOptions, Moss, RandomWeights,
+    BlockPool, BlockTable, CacheShape, KvCacheType, LanguageModel, LoadOptions, Moss,
+    RandomWeights,
     TokenKind::{self, Generated, Prompt},
     WeightFormat, WeightSource, has_gpu,
 };
@@ -70,11 +71,17 @@ struct Run {
 
 impl Run {
     /// Loads a model in `stages` stages.
-    fn load(source: &dyn WeightSource, newest_code: Option<u32>, stages: usize) -> Self {
+    fn load(
+        source: &dyn WeightSource,
+        newest_code: Option<u32>,
+        stages: usize,
+        kv_cache: KvCacheType,
+    ) -> Self {
         let context = source.config().unwrap().context_length;
         let positions = context + OTHERS * CacheShape::BLOCK_SIZE;
         let options = LoadOptions {
             max_decode_rows: OTHERS + 1,
+            kv_cache,
             ..options(newest_code, stages, positions)
         };
         let model = Moss::load(source, &options, &mut |_| {}).unwrap();
@@ -151,8 +158,13 @@ fn for_each_model(check: impl Fn(&mut Run, &str)) {
         for newest_code in CODES {
             let most = if newest_code.is_some() { 2 } else { layers };
             for stages in STAGES.into_iter().filter(|stages| *stages <= most) {
-                let name = format!("{source}, code {newest_code:?}, {stages} stages");
-                check(&mut Run::load(&*weights, newest_code, stages), &name);
+                for kv_cache in [KvCacheType::Native, KvCacheType::Int8] {
+                    let name = format!(
+                        "{source}, cache {kv_cache:?}, code {newest_code:?}, {stages} stages"
+                    );
+                    let mut run = Run::load(&*weights, newest_code, stages, kv_cache);
+                    check(&mut run, &name);
+                }
             }
         }
     }

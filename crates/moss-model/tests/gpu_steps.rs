@@ -5,8 +5,8 @@
 
 use gpu_support::{CODES, chunk, options, small_config, token_ids};
 use moss_model::{
-    BlockPool, BlockTable, LanguageModel, LinearParts, LinearShape, LoadOptions, LogitRows, Logits,
-    ModelError, Moss, MossConfig, RandomWeights, SequenceChunk,
+    BlockPool, BlockTable, KvCacheType, LanguageModel, LinearParts, LinearShape, LoadOptions,
+    LogitRows, Logits, ModelError, Moss, MossConfig, RandomWeights, SequenceChunk,
     TokenKind::{Generated, Prompt},
     WeightFormat, WeightSource, has_gpu, names,
 };
@@ -138,15 +138,22 @@ fn for_each_network(max_decode_rows: usize, check: impl Fn(&mut Network, &str)) 
     if !gpu_is_present() {
         return;
     }
-    for format in [WeightFormat::F16, WeightFormat::Gptq(GptqBits::Four)] {
+    let int4 = WeightFormat::Gptq(GptqBits::Four);
+    for (format, kv_cache) in [
+        (WeightFormat::F16, KvCacheType::Native),
+        (int4, KvCacheType::Native),
+        (int4, KvCacheType::Int8),
+    ] {
         let source = RandomWeights::new(small_config(2), format);
         for newest_code in CODES {
             for stages in [1, 2] {
                 let options = LoadOptions {
                     max_decode_rows,
+                    kv_cache,
                     ..options(newest_code, stages, (SEQUENCES + 16) * 64)
                 };
-                let name = format!("{format}, code {newest_code:?}, {stages} stages");
+                let name =
+                    format!("{format}, cache {kv_cache:?}, code {newest_code:?}, {stages} stages");
                 check(&mut Network::load(&source, &options, SEQUENCES), &name);
             }
         }
@@ -284,9 +291,14 @@ fn a_non_finite_value_is_reported_for_its_sequence() {
     }
     let broken = 0; // in no sequence
     let source = changed(Some(broken), 1.0);
-    for stages in [1, 2] {
+    for (stages, kv_cache) in [
+        (1, KvCacheType::Native),
+        (2, KvCacheType::Native),
+        (1, KvCacheType::Int8),
+    ] {
         let options = LoadOptions {
             max_decode_rows: 24,
+            kv_cache,
             ..options(None, stages, 64 * 64)
         };
         let mut network = Network::load(&source, &options, 21);

@@ -7,9 +7,9 @@ use std::{cell::Cell, path::PathBuf};
 use moss_checkpoint::{Checkpoint, CheckpointError};
 use moss_cpu::{Activations, ops::RopePrecision};
 use moss_model::{
-    BlockPool, BlockTable, ComputeDtype, DeviceSpec, LanguageModel, LoadOptions, LogitRows,
-    ModelError, Moss, MossConfig, Reference, SequenceChunk, TokenKind, UnsupportedOption,
-    WeightSource, placement::PlacementError,
+    BlockPool, BlockTable, ComputeDtype, DeviceSpec, KvCacheType, LanguageModel, LoadOptions,
+    LogitRows, ModelError, Moss, MossConfig, Reference, SequenceChunk, TokenKind,
+    UnsupportedOption, WeightSource, placement::PlacementError,
 };
 
 /// The engines add in another order, and the packed kernels multiply a group's sum by its scale
@@ -333,6 +333,13 @@ fn options_without_an_implementation_are_errors() {
             LoadOptions {
                 activations: Activations::Int8,
                 ..options(ComputeDtype::F16)
+            },
+        ),
+        (
+            UnsupportedOption::Int8Cache,
+            LoadOptions {
+                kv_cache: KvCacheType::Int8,
+                ..plain()
             },
         ),
         (

@@ -5,7 +5,7 @@ use moss_cpu::{Activations, ops::RopePrecision};
 use moss_engine::{ChatOptions, EngineOptions};
 #[cfg(feature = "candle")]
 use moss_model::Reference;
-use moss_model::{ComputeDtype, DeviceSpec, LanguageModel, LoadOptions};
+use moss_model::{ComputeDtype, DeviceSpec, KvCacheType, LanguageModel, LoadOptions};
 use moss_text::{Plugin, SystemText};
 
 use crate::{BuildError, event::Listener};
@@ -20,8 +20,8 @@ pub enum Backend {
     #[default]
     Native,
     /// The reference in candle's modules. It is slower, and copies the weights. It has neither
-    /// [`Activations::Int8`] nor [`DeviceSpec::Gpu`] with a limit on the architecture, and GPUs need
-    /// the feature `candle-cuda`.
+    /// [`Activations::Int8`], nor [`KvCacheType::Int8`], nor [`DeviceSpec::Gpu`] with a limit on the
+    /// architecture, and GPUs need the feature `candle-cuda`.
     #[cfg(feature = "candle")]
     Candle,
 }
@@ -49,6 +49,7 @@ pub(crate) struct Settings {
     pub(crate) dtype: Option<ComputeDtype>,
     pub(crate) activations: Activations,
     pub(crate) rope_precision: RopePrecision,
+    pub(crate) kv_cache: KvCacheType,
     /// `None` for the default of the use.
     pub(crate) engine: Option<EngineOptions>,
     pub(crate) threads: Option<usize>,
@@ -72,6 +73,7 @@ impl Default for Settings {
             dtype: None,
             activations: Activations::Exact,
             rope_precision: RopePrecision::F32,
+            kv_cache: KvCacheType::Native,
             engine: None,
             threads: None,
             max_sequences: None,
@@ -101,6 +103,7 @@ impl Settings {
             dtype: self.dtype.unwrap_or_else(default),
             activations: self.activations,
             rope_precision: self.rope_precision,
+            kv_cache: self.kv_cache,
             devices,
             layers_per_device: self.layers_per_device.clone(),
             peer_copies: self.peer_copies,

@@ -11,7 +11,7 @@ use super::{
     weights::Stored,
 };
 
-const DECODE: Tolerance = Tolerance {
+pub(super) const DECODE: Tolerance = Tolerance {
     allowed: HALF_STEP + 1.0 / 32_768.0,
     reason: "f32 sums and exponentials in parts of 32 positions, then rounded to f16: half a step of 2^-10",
 };
@@ -23,7 +23,7 @@ const PREFILL: Tolerance = Tolerance {
 
 /// Number of heads and `head_dim`: those of the test checkpoints and of the published model, and
 /// some that are not multiples of 16 bytes or of the size of a kernel.
-const HEADS: [(usize, usize); 8] = [
+pub(super) const HEADS: [(usize, usize); 8] = [
     (4, 32),
     (8, 16),
     (4, 256),
@@ -87,12 +87,12 @@ pub(super) fn cases() -> Vec<Case> {
 }
 
 /// Returns the contexts of `n` sequences: the ends of groups, splits and blocks among them.
-fn mixed_contexts(n: usize) -> Vec<usize> {
+pub(super) fn mixed_contexts(n: usize) -> Vec<usize> {
     const CONTEXTS: [usize; 11] = [1, 700, 16, 31, 2048, 17, 15, 512, 33, 511, 32];
     CONTEXTS.into_iter().cycle().take(n).collect()
 }
 
-fn words((heads, head_dim): (usize, usize), stored: Stored) -> String {
+pub(super) fn words((heads, head_dim): (usize, usize), stored: Stored) -> String {
     let order = if stored == Stored::F16 {
         ""
     } else {
@@ -102,7 +102,7 @@ fn words((heads, head_dim): (usize, usize), stored: Stored) -> String {
 }
 
 /// Lists sequences of `(positions, tokens)`; of many, the first ones.
-fn listed(sequences: &[(usize, usize)]) -> String {
+pub(super) fn listed(sequences: &[(usize, usize)]) -> String {
     let first: Vec<String> = sequences
         .iter()
         .take(6)
@@ -188,7 +188,7 @@ fn prefill(heads: (usize, usize), sequences: Vec<(usize, usize)>, stored: Stored
 }
 
 /// Returns the tiles of sequences of `(positions, tokens)`, of up to `size` tokens.
-fn tiles(sequences: &[(usize, usize)], size: usize) -> Vec<u32> {
+pub(super) fn tiles(sequences: &[(usize, usize)], size: usize) -> Vec<u32> {
     let mut numbers: Vec<u32> = Vec::new();
     let mut first_row = 0;
     for (sequence, (positions, rows)) in sequences.iter().enumerate() {

@@ -18,6 +18,8 @@ mod gemm;
 #[cfg(feature = "cuda")]
 mod harness;
 #[cfg(feature = "cuda")]
+mod int8_cache;
+#[cfg(feature = "cuda")]
 mod invariance;
 #[cfg(feature = "cuda")]
 mod linear;
@@ -45,6 +47,7 @@ pub fn cases() -> Vec<Case> {
         linear::cases(),
         fused::cases(),
         attention::cases(),
+        int8_cache::cases(),
         gemm::cases(),
         invariance::cases(),
         sampling::cases(),

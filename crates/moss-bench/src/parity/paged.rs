@@ -7,7 +7,7 @@ use half::f16;
 use moss_cpu::ops::{KvLayer, SequenceRows, attention};
 use moss_cuda::{
     BLOCK_POSITIONS, Buffer, DecodeRows, DecodeScratch, Gpu, GpuLinear, HeadLayout, KvBlocks,
-    LinearInput, PrefillTiles,
+    KvFormat, LinearInput, PrefillTiles,
 };
 use moss_weights::{KernelError, LinearWeight, synthetic::halves};
 
@@ -112,13 +112,8 @@ impl Paged {
         halves(self.cache_len(), 1.0, 53)
     }
 
-    /// Returns the contents of the GPU's cache: `values`, and NaN at positions of no sequence.
-    pub(super) fn in_cache(&self, values: &[f32]) -> Vec<f32> {
-        let HeadLayout {
-            num_heads,
-            head_dim,
-            ..
-        } = self.layout;
+    /// Returns whether each slot belongs to a sequence.
+    pub(super) fn used_slots(&self) -> Vec<bool> {
         let mut seen = vec![false; self.blocks * BLOCK_POSITIONS];
         for ((positions, _), table) in self.sequences.iter().zip(&self.tables) {
             for position in 0..*positions {
@@ -126,6 +121,17 @@ impl Paged {
                 seen[block * BLOCK_POSITIONS + position % BLOCK_POSITIONS] = true;
             }
         }
+        seen
+    }
+
+    /// Returns the contents of the GPU's cache: `values`, and NaN at positions of no sequence.
+    pub(super) fn in_cache(&self, values: &[f32]) -> Vec<f32> {
+        let HeadLayout {
+            num_heads,
+            head_dim,
+            ..
+        } = self.layout;
+        let seen = self.used_slots();
         let mut values = values.to_vec();
         for (at, line) in values.chunks_exact_mut(head_dim).enumerate() {
             let (block, offset) = (at / BLOCK_POSITIONS / num_heads, at % BLOCK_POSITIONS);
@@ -147,6 +153,20 @@ impl Paged {
         let shape = (self.blocks, num_heads, BLOCK_POSITIONS, head_dim);
         let tensor = |values| Tensor::from_vec(values, shape, &Device::Cpu);
         let cache = KvLayer::from_tensors(tensor(self.keys())?, tensor(self.values())?)?;
+        self.attend(&cache, out_proj)
+    }
+
+    /// Computes the inputs of `out_proj` for every token on the CPU.
+    pub(super) fn attend(
+        &self,
+        cache: &KvLayer,
+        out_proj: &LinearWeight,
+    ) -> Result<Vec<f32>, KernelError> {
+        let HeadLayout {
+            num_heads,
+            head_dim,
+            ..
+        } = self.layout;
         let mut sequences = Vec::new();
         let mut first_row = 0;
         for ((positions, rows), blocks) in self.sequences.iter().zip(&self.tables) {
@@ -163,9 +183,7 @@ impl Paged {
             (self.rows(), num_heads, head_dim),
             &Device::Cpu,
         )?;
-        let attended: Vec<f32> = attention(&q, &cache, &sequences)?
-            .flatten_all()?
-            .to_vec1()?;
+        let attended: Vec<f32> = attention(&q, cache, &sequences)?.flatten_all()?.to_vec1()?;
         Ok(permuted(out_proj, &attended))
     }
 }
@@ -189,11 +207,22 @@ impl<'a> PagedOnGpu<'a> {
         out_proj: &LinearWeight,
     ) -> Result<Self, KernelError> {
         let (gpu, layout) = (harness.gpu, paged.layout);
-        let mut cache = KvBlocks::new(gpu, paged.blocks, BLOCK_POSITIONS, layout)?;
+        let mut cache = KvBlocks::new(gpu, paged.blocks, BLOCK_POSITIONS, layout, KvFormat::F16)?;
         cache.set_contents(
             harness.halves(&paged.in_cache(&paged.keys()))?,
             harness.halves(&paged.in_cache(&paged.values()))?,
         )?;
+        Self::with_cache(harness, paged, out_proj, cache)
+    }
+
+    /// As [`PagedOnGpu::new`] with other contents.
+    pub(super) fn with_cache(
+        harness: &ParityHarness<'a>,
+        paged: &Paged,
+        out_proj: &LinearWeight,
+        cache: KvBlocks,
+    ) -> Result<Self, KernelError> {
+        let (gpu, layout) = (harness.gpu, paged.layout);
         let out_proj = harness.load(out_proj, None)?;
         Ok(Self {
             gpu,

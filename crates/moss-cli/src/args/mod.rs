@@ -35,7 +35,8 @@ pub(crate) use self::{
     logits::LogitsArgs,
     man::ManArgs,
     model::{
-        ActivationsArg, DemoArg, DtypeArg, EngineArg, FormatArg, ModelArgs, RopeArg, SourceArg,
+        ActivationsArg, DemoArg, DtypeArg, EngineArg, FormatArg, KvCacheArg, ModelArgs, RopeArg,
+        SourceArg,
     },
     output::OutputArgs,
     parse::ArgError,

@@ -30,6 +30,12 @@ pub(crate) enum ActivationsArg {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum KvCacheArg {
+    Native,
+    Int8,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum RopeArg {
     F32,
     F16,
@@ -116,6 +122,10 @@ pub(crate) struct ModelArgs {
     /// accurate, CPU only, and makes f16 the default of --dtype
     #[arg(long, global = true, value_name = "TYPE", default_value = "exact")]
     pub(crate) activations: ActivationsArg,
+    /// Keys and values in the cache: in the type of --dtype, or as 8-bit integers, which need about
+    /// half the memory of f16 and change replies slightly
+    #[arg(long, global = true, value_name = "TYPE", default_value = "native")]
+    pub(crate) kv_cache: KvCacheArg,
     /// Frequencies of the rotary embedding: exact, or rounded as in upstream's quantized models
     #[arg(long, global = true, value_name = "TYPE", default_value = "f32")]
     pub(crate) rope_precision: RopeArg,

@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use moss::{
     Found,
     cpu::Activations,
-    model::LanguageModel,
+    model::{KvCacheType, LanguageModel},
     quantize::{Perplexity, Windows, agreement, perplexity, read_samples},
 };
 use serde_json::json;
@@ -29,7 +29,10 @@ pub(crate) fn run(args: &EvalArgs, cli: &Cli, printer: &Printer) -> anyhow::Resu
     let mut found = open::find_local(builder, &cli.model)?;
     let find = |name: &PathBuf| {
         let builder = open::builder(source::at(name, &cli.model), cli, printer)?;
-        open::find_local(builder.activations(Activations::Exact), &cli.model)
+        let exact = builder
+            .activations(Activations::Exact)
+            .kv_cache(KvCacheType::Native);
+        open::find_local(exact, &cli.model)
     };
     let other = args.against.as_ref().map(find).transpose()?;
     let samples = read_samples(&args.perplexity, &found.prompts().map_err(build_failed)?)?;

@@ -108,6 +108,11 @@ fn options_that_the_reference_lacks_are_named() {
     );
     let (_, error) = candle(&["--activations", "int8", "--lang", "zh", "generate", "hi"]);
     assert!(error.contains("candle 引擎不支持：8 位激活值"), "{error}");
+    let (status, error) = candle(&["--kv-cache", "int8", "generate", "hi"]);
+    assert!(
+        status == 1 && error.contains("8-bit KV cache") && error.contains("hint:"),
+        "{error}"
+    );
     let (_, error) = candle(&["--gpu-code", "75", "generate", "hi"]);
     assert!(error.contains("GPU architecture"), "{error}");
     let (_, error) = candle(&[

@@ -71,6 +71,7 @@ fn completions_manual_and_help_are_printed() {
         "--threads",
         "--dtype",
         "--activations",
+        "--kv-cache",
         "--seed",
         "--top-k",
         "--plugins",

@@ -57,6 +57,24 @@ fn published_models_are_planned_without_their_files() {
 }
 
 #[test]
+fn an_8_bit_cache_needs_258_bytes_where_f16_needs_512() {
+    let cache = |more: &[&str]| {
+        let plan = plan(&[&["--cards", "a100-80"], more].concat());
+        let bytes = |stage: &Value| stage["cache"].as_u64().unwrap();
+        plan["stages"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(bytes)
+            .sum::<u64>()
+    };
+    let (native, int8) = (cache(&[]), cache(&["--kv-cache", "int8"]));
+    // Heads of 256 values: two bytes each, or one each and two for the scale.
+    assert_eq!(int8 * 512, native * 258);
+    assert!(native > 0);
+}
+
+#[test]
 fn a_checkpoint_is_planned_by_its_own_tensors() {
     let found = plan(&[
         "--demo",

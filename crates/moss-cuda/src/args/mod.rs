@@ -18,8 +18,8 @@ pub(crate) use parameters::{
 };
 pub(crate) use structs::{
     CopyRun, CopyRunsArgs, DecodeAttentionArgs, DecodeLinearArgs, Epilogue, GemmArgs, Heads,
-    LinearArgs, NormTarget, PrefillAttentionArgs, PrefillAttentionSm90Args, SampleArgs,
-    SampleParams, SampleResult, Segment, TensorMap,
+    KvQuantizeArgs, LinearArgs, NormTarget, PrefillAttentionArgs, PrefillAttentionSm90Args,
+    SampleArgs, SampleParams, SampleResult, Segment, TensorMap,
 };
 
 #[cfg(test)]

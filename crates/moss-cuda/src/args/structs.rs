@@ -130,6 +130,17 @@ structs! {
         scale: f32,
     }
 
+    /// The parameters of `kv_quantize`.
+    "KvQuantizeArgs": KvQuantizeArgs {
+        keys: In<f16>,
+        values: In<f16>,
+        slots: In<u32>,
+        key_cache: Out<f16>,
+        value_cache: Out<f16>,
+        heads: u32,
+        stride: u32,
+    }
+
     /// The parameters of prefill attention.
     "PrefillAttentionArgs": PrefillAttentionArgs {
         q: In<f16>,
@@ -332,6 +343,7 @@ by_value! {
     GemmArgs,
     DecodeLinearArgs,
     DecodeAttentionArgs,
+    KvQuantizeArgs,
     PrefillAttentionArgs,
     PrefillAttentionSm90Args,
     CopyRunsArgs,

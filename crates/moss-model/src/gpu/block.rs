@@ -9,7 +9,7 @@ use super::{
     loader::Loader,
     workspace::{LayerLinears, Workspace},
 };
-use crate::{CacheShape, LinearKind, ModelError, MossConfig, TokenKind, names};
+use crate::{CacheShape, KvCacheType, LinearKind, ModelError, MossConfig, TokenKind, names};
 
 #[derive(Debug)]
 pub(super) struct GpuBlock {
@@ -27,17 +27,17 @@ impl GpuBlock {
         loader: &mut Loader<'_>,
         layer: usize,
         config: &MossConfig,
-        cache: CacheShape,
+        (cache, kv_cache): (CacheShape, KvCacheType),
     ) -> Result<Self, ModelError> {
         let spec = config.block();
         let layout = spec.head_layout();
-        let cache = KvBlocks::new(loader.gpu, cache.num_blocks, cache.block_size, layout).map_err(
-            |source| ModelError::Kernel {
+        let (blocks, block_size) = (cache.num_blocks, cache.block_size);
+        let cache = KvBlocks::new(loader.gpu, blocks, block_size, layout, kv_cache.on_gpu())
+            .map_err(|source| ModelError::Kernel {
                 layer,
                 op: "kv cache",
                 source,
-            },
-        )?;
+            })?;
         let norm = loader.norm(layer, &names::block_norm(layer), config)?;
         let mut linear =
             |kind: LinearKind| loader.linear(layer, &kind.name(layer), spec.linear(kind));
@@ -126,11 +126,16 @@ impl GpuBlock {
         };
         gpu.layer_norm(&w.stream, None, n, &self.norm, to)?;
 
+        // The scale of a head needs all of its values, which several thread blocks compute.
+        let (cache, slots) = match &w.unrounded {
+            Some(unrounded) => (unrounded, w.row_numbers(n)?),
+            None => (&self.cache, w.slots(n)?),
+        };
         let epilogue = QkvRopeGelu {
             q: &w.q,
-            cache: &self.cache,
+            cache,
             positions: w.positions(n)?,
-            slots: w.slots(n)?,
+            slots,
             rope,
             inner,
             fc_out,
@@ -147,6 +152,7 @@ impl GpuBlock {
         gpu.prefill_out_fc_out(&self.outputs, attended, inner, n, stream, check, scratch)
     }
 
+    /// Enqueues attention, and before it the rounding of keys and values for an 8-bit cache.
     fn attention(
         &self,
         gpu: &Gpu,
@@ -156,6 +162,9 @@ impl GpuBlock {
         out: LinearInput<'_>,
     ) -> Result<AttentionLaunch, KernelError> {
         let (cache, out) = (&self.cache, (out, &self.outputs.first));
+        if let Some(unrounded) = &w.unrounded {
+            gpu.kv_quantize(unrounded, cache, w.slots(n)?, n)?;
+        }
         match kind {
             TokenKind::Generated => {
                 let rows = w.decode_rows(n)?;

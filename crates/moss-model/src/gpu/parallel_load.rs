@@ -146,7 +146,8 @@ impl StageSpec<'_> {
     ) -> Result<Option<(usize, GpuBlock)>, ModelError> {
         match part {
             Part::Layer(layer) => {
-                let block = GpuBlock::load(loader, *layer, self.config, self.options.cache)?;
+                let cache = (self.options.cache, self.options.kv_cache);
+                let block = GpuBlock::load(loader, *layer, self.config, cache)?;
                 Ok(Some((*layer, block)))
             }
             Part::Rows(table, rows) => {

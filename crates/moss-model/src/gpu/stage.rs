@@ -91,14 +91,8 @@ impl GpuStage {
             .map_err(at(layers.start, "rotary table"))?;
         let rows_from_host = matches!(embedding, Some(EmbeddingTable::Host(_)));
         let linears: Vec<_> = blocks.iter().map(GpuBlock::linears).collect();
-        let workspace = Workspace::new(
-            &gpu,
-            config,
-            &linears,
-            rows_from_host,
-            options.decode_rows(),
-        )
-        .map_err(at(layers.start, "workspace"))?;
+        let workspace = Workspace::new(&gpu, config, &linears, rows_from_host, options)
+            .map_err(at(layers.start, "workspace"))?;
         gpu.synchronize().map_err(at(layers.start, "workspace"))?;
         let info = gpu.info();
         tracing::info!(?layers, gpu = info.ordinal, code = %info.code, "stage placed");

@@ -4,12 +4,13 @@ use candle_core::Tensor;
 use half::f16;
 use moss_cuda::{
     Buffer, CopyRun, DecodeRows, DecodeScratch, DenseWeight, GemmScratch, Gpu, GpuLinear,
-    KernelError, LinearInput, LinearPair, NO_SLOT, Pinned, PrefillTiles, Rule, View,
+    HeadLayout, KernelError, KvBlocks, KvFormat, LinearInput, LinearPair, NO_SLOT, Pinned,
+    PrefillTiles, Rule, View,
 };
 
 use super::non_finite::NonFiniteFlag;
 use crate::{
-    CacheShape, MossConfig, TokenKind,
+    CacheShape, KvCacheType, LoadOptions, MossConfig, TokenKind,
     micro_batch::{MAX_BATCH_TOKENS, MicroBatch},
 };
 
@@ -31,6 +32,9 @@ pub(super) struct Workspace {
     pub(super) stream: Buffer<f32>,
     /// `[tokens, heads, stride]`
     pub(super) q: Buffer<f16>,
+    /// For an 8-bit cache, the keys and values of the micro-batch before they are rounded; token `i`
+    /// is in slot `i`.
+    pub(super) unrounded: Option<KvBlocks>,
     pub(super) gemm: GemmScratch,
     pub(super) non_finite: NonFiniteFlag,
     pub(super) scratch: DecodeScratch,
@@ -65,18 +69,28 @@ struct Layout {
     tiles: usize,
 }
 
+/// Allocates keys and values of [`MAX_BATCH_TOKENS`] tokens. What the epilogue does not write, the
+/// padding of the heads, is zero.
+fn unrounded(gpu: &Gpu, layout: HeadLayout) -> Result<KvBlocks, KernelError> {
+    let blocks = MAX_BATCH_TOKENS.div_ceil(CacheShape::BLOCK_SIZE);
+    let block_size = CacheShape::BLOCK_SIZE;
+    let mut cache = KvBlocks::new(gpu, blocks, block_size, layout, KvFormat::F16)?;
+    cache.ensure_mapped(gpu, blocks)?;
+    Ok(cache)
+}
+
 impl Workspace {
     pub(super) fn new(
         gpu: &Gpu,
         config: &MossConfig,
         layers: &[LayerLinears<'_>],
         embedding_on_host: bool,
-        decode_rows: usize,
+        options: &LoadOptions,
     ) -> Result<Self, KernelError> {
         let widest =
             |pick: &dyn Fn(&LayerLinears<'_>) -> usize| layers.iter().map(pick).max().unwrap_or(0);
         let halves = |stride: usize| gpu.zeros::<f16>(MAX_BATCH_TOKENS * stride);
-        let hidden = config.hidden_size;
+        let (hidden, decode_rows) = (config.hidden_size, options.decode_rows());
         let layout = config.block().head_layout();
         let max_blocks = config.context_length.div_ceil(CacheShape::BLOCK_SIZE);
         // Three numbers per token, its number if its logits are needed, and at most one block table
@@ -91,7 +105,12 @@ impl Workspace {
         } else {
             None
         };
+        let unrounded = match options.kv_cache {
+            KvCacheType::Native => None,
+            KvCacheType::Int8 => Some(unrounded(gpu, layout)?),
+        };
         Ok(Self {
+            unrounded,
             stream: gpu.zeros(MAX_BATCH_TOKENS * hidden)?,
             q: halves(layout.num_heads * layout.stride())?,
             gemm: GemmScratch::new(gpu, hidden, MAX_BATCH_TOKENS)?,

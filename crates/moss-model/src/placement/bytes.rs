@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-use moss_cuda::{SAMPLE_ROW_BYTES, decode_scratch_bytes};
+use moss_cuda::{KvFormat, SAMPLE_ROW_BYTES, decode_scratch_bytes};
 
 use crate::{
-    CacheShape, ComputeDtype, MossConfig, RandomWeights, WeightFormat, WeightSource,
+    CacheShape, ComputeDtype, KvCacheType, MossConfig, RandomWeights, WeightFormat, WeightSource,
     decode_rows::{decode_rows, head_rows},
     micro_batch::MAX_BATCH_TOKENS,
     names,
@@ -28,7 +28,10 @@ pub struct ModelBytes {
     pub cache_per_position: u64,
     /// Positions of the KV cache.
     pub positions: usize,
-    /// Activations, scratch and libraries of one stage, with a margin; see
+    /// Keys and values of a micro-batch on a GPU before they are rounded to 8 bits; see
+    /// [`ModelBytes::with_kv_cache`].
+    pub unrounded: u64,
+    /// Other activations, scratch and libraries of one stage, with a margin; see
     /// [`ModelBytes::with_decode_rows`].
     pub workspace: u64,
 }
@@ -61,6 +64,7 @@ impl ModelBytes {
             head: head.saturating_add(plain(&format!("{}.", names::FINAL_NORM))),
             cache_per_position: product([2, layout.stride(), layout.num_heads, dtype.bytes()]),
             positions: cache.positions(),
+            unrounded: 0,
             workspace: workspace(config, decode_rows(1)),
         }
     }
@@ -74,6 +78,18 @@ impl ModelBytes {
     ) -> Self {
         let source = RandomWeights::new(config.clone(), format);
         Self::of(&source, config, cache, dtype)
+    }
+
+    /// Sets the type of the cache; see [`LoadOptions::kv_cache`](crate::LoadOptions).
+    pub fn with_kv_cache(mut self, config: &MossConfig, kv_cache: KvCacheType) -> Self {
+        if kv_cache == KvCacheType::Int8 {
+            let layout = config.block().head_layout();
+            let bytes =
+                |format: KvFormat| product([2, layout.num_heads, format.head_bytes(layout)]);
+            self.cache_per_position = bytes(KvFormat::Int8);
+            self.unrounded = bytes(KvFormat::F16).saturating_mul(MAX_BATCH_TOKENS as u64);
+        }
+        self
     }
 
     /// Sets the workspace to that of [`LoadOptions::max_decode_rows`](crate::LoadOptions).
@@ -97,7 +113,7 @@ impl ModelBytes {
             weights: sum(self.layers[layers.clone()].iter().copied().chain([head])),
             embedding: 0,
             cache: self.cache_per_layer().saturating_mul(layers.len() as u64),
-            workspace: self.workspace,
+            workspace: self.workspace.saturating_add(self.unrounded),
             free,
         }
     }

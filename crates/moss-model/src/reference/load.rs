@@ -10,7 +10,8 @@ use super::{
     weights::{Linear, Weights},
 };
 use crate::{
-    DeviceSpec, LoadEvent, LoadOptions, ModelError, UnsupportedOption, WeightSource, names,
+    DeviceSpec, KvCacheType, LoadEvent, LoadOptions, ModelError, UnsupportedOption, WeightSource,
+    names,
     placement::{self, DeviceKind, ModelBytes, Request, place},
     source::lm_head,
 };
@@ -124,6 +125,8 @@ fn check(options: &LoadOptions) -> Result<(), ModelError> {
         UnsupportedOption::Int8Activations
     } else if options.devices.iter().any(is_tuned) {
         UnsupportedOption::GpuCode
+    } else if options.kv_cache == KvCacheType::Int8 {
+        UnsupportedOption::Int8Cache
     } else {
         return Ok(());
     };

@@ -22,6 +22,7 @@ pub(crate) fn model(
         head,
         cache_per_position: cache,
         positions: 1,
+        unrounded: 0,
         workspace,
     }
 }

@@ -1,7 +1,7 @@
 //! Plans for the published sizes, and errors.
 
 use moss_model::{
-    CacheShape, ComputeDtype, MossConfig, WeightFormat,
+    CacheShape, ComputeDtype, KvCacheType, MossConfig, WeightFormat,
     placement::{Change, Device, LeftOut, ModelBytes, Note, PlacementError, Request, place},
 };
 use moss_weights::GptqBits;
@@ -26,6 +26,21 @@ fn t4s(count: usize) -> Vec<Device> {
 
 const INT8: WeightFormat = WeightFormat::Gptq(GptqBits::Eight);
 const INT4: WeightFormat = WeightFormat::Gptq(GptqBits::Four);
+
+#[test]
+fn an_8_bit_cache_is_counted_with_its_scales_and_its_buffer() {
+    let config = MossConfig::moon_003();
+    let cache = CacheShape::for_positions(2048);
+    let native = ModelBytes::in_format(&config, WeightFormat::F16, cache, ComputeDtype::F16);
+    let int8 = native.clone().with_kv_cache(&config, KvCacheType::Int8);
+    // Keys and values of 24 heads of 256.
+    assert_eq!(native.cache_per_position, 2 * 24 * 512);
+    assert_eq!(int8.cache_per_position, 2 * 24 * 258);
+    // Those of the 512 tokens of a micro-batch, in f16.
+    assert_eq!(int8.unrounded, 512 * native.cache_per_position);
+    let again = native.clone().with_kv_cache(&config, KvCacheType::Native);
+    assert_eq!(again, native);
+}
 
 #[test]
 fn the_last_of_four_equal_gpus_gets_fewer_layers_because_of_the_head() {

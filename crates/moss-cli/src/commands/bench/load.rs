@@ -160,7 +160,9 @@ impl Loading<'_> {
             return Ok(sequences);
         };
         let (cache, dtype) = (self.options.cache, self.options.dtype);
-        let bytes = ModelBytes::of(self.source, &self.source.config()?, cache, dtype);
+        let config = self.source.config()?;
+        let bytes = ModelBytes::of(self.source, &config, cache, dtype)
+            .with_kv_cache(&config, self.options.kv_cache);
         let positions = cache_positions(1, self.needed.positions) as u64;
         let sequence = positions * bytes.cache_per_position * bytes.layers.len() as u64;
         let free = free.saturating_sub(weights(&bytes) + bytes.workspace);

@@ -3,7 +3,7 @@
 use moss::{
     cpu::{Activations, cpu_features},
     cuda::GpuInfo,
-    model::{DeviceInfo, StageInfo},
+    model::{DeviceInfo, KvCacheType, StageInfo},
 };
 use moss_bench::{LoadTimer, concurrency::Served, model_timing::ConversationTimes};
 use moss_messages::{Language, Text, msg};
@@ -19,6 +19,7 @@ pub(super) struct Report {
     pub(super) name: Text,
     pub(super) threads: usize,
     pub(super) activations: Activations,
+    pub(super) kv_cache: KvCacheType,
     pub(super) loading: LoadTimer,
     /// Bytes per second from pinned host memory to a GPU.
     pub(super) upload: Option<f64>,
@@ -131,6 +132,7 @@ impl Report {
         let mut report = json!({
             "model": self.name.to_string(), "threads": self.threads, "isa": cpu_features().to_string(),
             "activations": match self.activations { Activations::Exact => "exact", Activations::Int8 => "int8" },
+            "kv_cache": match self.kv_cache { KvCacheType::Native => "native", KvCacheType::Int8 => "int8" },
             "load_s": self.loading.seconds,
             "card_weights_s": weights.map(|(seconds, _)| seconds), // idiom-ok: published field
             "card_weights_bytes_per_s": weights.map(|(_, rate)| rate), // idiom-ok: published field

@@ -35,6 +35,7 @@ impl Bench<'_> {
             name: loaded.name.clone(),
             threads: pool.current_num_threads(),
             activations: open::activations(&self.cli.model),
+            kv_cache: open::kv_cache(&self.cli.model),
             loading,
             upload: None,
             bandwidth: loaded.model.memory_bandwidth()?,

@@ -4,7 +4,9 @@ use moss::{
     BuildError, Checkpoint, EngineOptions,
     checkpoint::{DType, LinearFormat},
     hub::HubError,
-    model::{CacheShape, ComputeDtype, MossConfig, WeightFormat, placement::ModelBytes},
+    model::{
+        CacheShape, ComputeDtype, KvCacheType, MossConfig, WeightFormat, placement::ModelBytes,
+    },
     weights::GptqBits,
 };
 
@@ -13,6 +15,7 @@ use moss_messages::msg;
 use crate::{
     args::{Cli, FormatArg, PlanArgs},
     errors::{CliError, Context, build_failed},
+    open,
     printer::Printer,
     progress, source,
 };
@@ -28,6 +31,7 @@ pub(super) struct Subject {
     pub(super) is_packed: bool,
     pub(super) config: MossConfig,
     pub(super) cache: CacheShape,
+    kv_cache: KvCacheType,
     pub(super) bytes: ModelBytes,
 }
 
@@ -39,12 +43,14 @@ impl Subject {
         printer: &Printer,
         dtype: ComputeDtype,
     ) -> anyhow::Result<Self> {
+        let kv_cache = open::kv_cache(&cli.model);
         let named =
             |config: MossConfig, name: String, format: WeightFormat| -> anyhow::Result<Self> {
                 let cache = cache(args, &config)?;
                 let bytes = with_buffers(
                     ModelBytes::in_format(&config, format, cache, dtype),
                     &config,
+                    kv_cache,
                 );
                 let is_packed = format != WeightFormat::F16;
                 Ok(Self {
@@ -53,6 +59,7 @@ impl Subject {
                     is_packed,
                     config,
                     cache,
+                    kv_cache,
                     bytes,
                 })
             };
@@ -82,9 +89,14 @@ impl Subject {
             name,
             format: stored_format(&checkpoint),
             is_packed: checkpoint.quantization().is_some(),
-            bytes: with_buffers(ModelBytes::of(&checkpoint, &config, cache, dtype), &config),
+            bytes: with_buffers(
+                ModelBytes::of(&checkpoint, &config, cache, dtype),
+                &config,
+                kv_cache,
+            ),
             config,
             cache,
+            kv_cache,
         })
     }
 
@@ -99,6 +111,7 @@ impl Subject {
                     with_buffers(
                         ModelBytes::in_format(&self.config, format, self.cache, dtype),
                         &self.config,
+                        self.kv_cache,
                     ),
                 )
             })
@@ -159,6 +172,7 @@ fn cache(args: &PlanArgs, config: &MossConfig) -> Result<CacheShape, CliError> {
 
 /// Counts the buffers of a server with its default number of concurrent answers: what fits then also
 /// fits for one conversation.
-fn with_buffers(bytes: ModelBytes, config: &MossConfig) -> ModelBytes {
+fn with_buffers(bytes: ModelBytes, config: &MossConfig, kv_cache: KvCacheType) -> ModelBytes {
+    let bytes = bytes.with_kv_cache(config, kv_cache);
     bytes.with_decode_rows(config, EngineOptions::server().max_sequences)
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use moss::{
     Found, LoadOptions, Moss, Tokenizer,
     cpu::Activations,
-    model::{ComputeDtype, LanguageModel, Reference},
+    model::{ComputeDtype, KvCacheType, LanguageModel, Reference},
 };
 use moss_bench::verify::{Check, CompareOptions, compare};
 use moss_messages::msg;
@@ -96,6 +96,7 @@ fn prompts(found: &Found) -> anyhow::Result<Vec<Vec<u32>>> {
 fn tolerance(options: &LoadOptions) -> f32 {
     match options.dtype {
         _ if options.activations == Activations::Int8 => 1.0,
+        _ if options.kv_cache == KvCacheType::Int8 => 1.0,
         ComputeDtype::F32 => TOLERANCE,
         ComputeDtype::F16 => 0.2,
         ComputeDtype::BF16 => 0.5,

@@ -42,6 +42,27 @@ fn verify_passes_every_fixture_and_fails_a_wrong_one() {
 }
 
 #[test]
+fn a_cache_of_8_bits_is_measured() {
+    for dtype in ["f32", "f16"] {
+        let out = ok(
+            &[
+                "verify",
+                &fixture("tiny-int4"),
+                "--kv-cache",
+                "int8",
+                "--dtype",
+                dtype,
+            ],
+            "",
+        );
+        assert!(
+            !out.contains("FAIL") && !out.contains("greedy paths"),
+            "{out}"
+        );
+    }
+}
+
+#[test]
 fn activations_of_8_bits_are_measured_and_refused_by_name() {
     let out = ok(
         &["verify", &fixture("tiny-int4"), "--activations", "int8"],

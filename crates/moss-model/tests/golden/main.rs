@@ -12,6 +12,8 @@ use moss_model::{
 };
 use moss_testing::{Goldens, fixture, ids};
 
+mod int8_cache;
+
 /// Both compute in f32 on the same weights, with sums in different orders.
 const F32_TOL: f32 = 1e-4;
 /// The oracle rounds dequantized weights to f32, the kernels do not.
