@@ -46,6 +46,16 @@
     CHECK_FIELD(DecodeLinearArgs, linear, 0, 264); \
     CHECK_FIELD(DecodeLinearArgs, tiles, 264, 4)
 
+#define CHECK_LAYOUT_LinearSm90Args \
+    CHECK_SIZE(LinearSm90Args, 1088); \
+    CHECK_FIELD(LinearSm90Args, x, 0, 256); \
+    CHECK_FIELD(LinearSm90Args, weight, 256, 256); \
+    CHECK_FIELD(LinearSm90Args, table, 512, 256); \
+    CHECK_FIELD(LinearSm90Args, linear, 768, 264); \
+    CHECK_FIELD(LinearSm90Args, parts, 1032, 8); \
+    CHECK_FIELD(LinearSm90Args, tickets, 1040, 8); \
+    CHECK_FIELD(LinearSm90Args, tiles, 1048, 4)
+
 #define CHECK_LAYOUT_Heads \
     CHECK_SIZE(Heads, 112); \
     CHECK_FIELD(Heads, q, 0, 8); \

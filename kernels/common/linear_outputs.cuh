@@ -60,6 +60,99 @@ __device__ __forceinline__ void store_outputs(const LinearArgs& args, u32 of_lau
     }
 }
 
+// Outputs 2 pair and 2 pair + 1 of a tile of the launch, for several tokens: the loads of all come
+// first. The results are those of store_outputs.
+struct OutputPair {
+    const LinearArgs& args;
+    const u32 tile, pair;
+
+    __device__ __forceinline__ OutputPair(const LinearArgs& a, u32 of_launch, u32 p)
+        : args(a), tile(of_launch + a.tile_offset), pair(p) {}
+
+    // Stores the first `count` of COUNT tokens.
+    template <u32 COUNT> __device__ __forceinline__ void store(const u32 (&tokens)[COUNT],
+                                                               u32 count,
+                                                               float2 (&y)[COUNT]) const {
+        if (args.epilogue != QKV_ROPE_GELU) {
+            store_sums(tile * 16 + 2 * pair, tokens, count, y);
+        } else if (tile < args.first_tiles) {
+            store_heads(tile * 16 + 2 * pair, tokens, count, y);
+        } else {
+            store_inner_pair((tile - args.first_tiles) * 16 + 2 * pair, tokens, count, y);
+        }
+    }
+
+private:
+    template <u32 COUNT>
+    __device__ __forceinline__ void store_sums(u32 r, const u32 (&tokens)[COUNT], u32 count,
+                                               const float2 (&y)[COUNT]) const {
+        float old[COUNT][2] = {}, bias[2] = {};
+#pragma unroll
+        for (u32 e = 0; e < 2; ++e) {
+            if (r + e >= args.rows) break;
+            if (args.bias) bias[e] = args.bias[r + e];
+            if (args.epilogue != RESIDUAL) continue;
+#pragma unroll
+            for (u32 i = 0; i < COUNT; ++i)
+                old[i][e] = args.out[tokens[i] * args.out_stride + r + e];
+        }
+#pragma unroll
+        for (u32 i = 0; i < COUNT; ++i) {
+            if (i >= count) break;
+#pragma unroll
+            for (u32 e = 0; e < 2; ++e) {
+                if (r + e >= args.rows) break;
+                const float sum = (e ? y[i].y : y[i].x) + bias[e] + old[i][e];
+                args.out[tokens[i] * args.out_stride + r + e] = sum;
+                if (!is_finite(sum)) report_non_finite(args.non_finite, args.layer, tokens[i], sum);
+            }
+        }
+    }
+    template <u32 COUNT>
+    __device__ __forceinline__ void store_heads(u32 r, const u32 (&tokens)[COUNT], u32 count,
+                                                float2 (&y)[COUNT]) const {
+        const Heads& to = args.heads;
+        if (r >= 3 * to.hidden) return;
+        const HeadPair heads(to, r);
+        u32 slot[COUNT] = {};
+        if (heads.needs_slot()) {
+#pragma unroll
+            for (u32 i = 0; i < COUNT; ++i) slot[i] = to.slots[tokens[i]];
+        }
+        if (heads.is_rotated()) {
+            u64 angle[COUNT];
+            float sin[COUNT], cos[COUNT];
+#pragma unroll
+            for (u32 i = 0; i < COUNT; ++i) angle[i] = heads.angle(to.positions[tokens[i]]);
+#pragma unroll
+            for (u32 i = 0; i < COUNT; ++i) sin[i] = to.sin[angle[i]], cos[i] = to.cos[angle[i]];
+#pragma unroll
+            for (u32 i = 0; i < COUNT; ++i) y[i] = HeadPair::rotated(y[i], sin[i], cos[i]);
+        }
+#pragma unroll
+        for (u32 i = 0; i < COUNT; ++i)
+            if (i < count) heads.store(tokens[i], slot[i], y[i]);
+    }
+    template <u32 COUNT>
+    __device__ __forceinline__ void store_inner_pair(u32 r, const u32 (&tokens)[COUNT], u32 count,
+                                                     const float2 (&y)[COUNT]) const {
+        const Heads& to = args.heads;
+#pragma unroll
+        for (u32 e = 0; e < 2; ++e) {
+            if (r + e >= to.inner_size) break;
+            const u32 column = to.inner_scatter ? to.inner_scatter[r + e] : r + e;
+            const float bias = to.inner_bias[r + e];
+            half out[COUNT];
+#pragma unroll
+            for (u32 i = 0; i < COUNT; ++i)
+                out[i] = __float2half_rn(gelu_tanh((e ? y[i].y : y[i].x) + bias));
+#pragma unroll
+            for (u32 i = 0; i < COUNT; ++i)
+                if (i < count) to.inner[u64(tokens[i]) * to.inner_stride + column] = out[i];
+        }
+    }
+};
+
 // Adds the sums of the slices, which are `stride` apart.
 __device__ __forceinline__ float sum_slices(const float* sums, u32 stride) {
     const auto pair = [&](u32 i) { return sums[i * stride] + sums[(i + 1) * stride]; };

@@ -101,6 +101,28 @@ __device__ __forceinline__ void wgmma_64x192(float (&c)[96], u64 a, u64 b, bool 
         : "l"(a), "l"(b), "r"(u32(add)));
 }
 
+// C[64][N] (+)= A[64][16] B[N][16]^T for N = 32 or 64, added if ADD. A is in registers, as
+// fragments of common/mma.cuh; B has rows of the inner dimension (matrix_descriptor).
+template <bool ADD>
+__device__ __forceinline__ void wgmma_fragments(float (&c)[16], const u32 (&a)[4], u64 b) {
+    asm volatile(
+        "wgmma.mma_async.sync.aligned.m64n32k16.f32.f16.f16 {"
+        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15}, "
+        "{%16, %17, %18, %19}, %20, %21, 1, 1, 0;"
+        : MOSS_8(c, 0), MOSS_8(c, 8)
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "n"(int(ADD)));
+}
+template <bool ADD>
+__device__ __forceinline__ void wgmma_fragments(float (&c)[32], const u32 (&a)[4], u64 b) {
+    asm volatile(
+        "wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 {"
+        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
+        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "
+        "{%32, %33, %34, %35}, %36, %37, 1, 1, 0;"
+        : MOSS_8(c, 0), MOSS_8(c, 8), MOSS_8(c, 16), MOSS_8(c, 24)
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "n"(int(ADD)));
+}
+
 // Matrix descriptor of a matrix whose rows are the inner dimension of the product: B[16][columns].
 // Groups of 64 columns are `stride` bytes apart; the next 16 rows are 2048 bytes further on.
 __device__ __forceinline__ u64 transposed_descriptor(u32 address, u32 stride) {

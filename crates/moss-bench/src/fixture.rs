@@ -4,8 +4,8 @@ use candle_core::Device;
 use half::f16;
 use moss_cpu::ops::{RopePrecision, RopeTable};
 use moss_cuda::{
-    BLOCK_POSITIONS, Buffer, Gpu, GpuLinear, KvBlocks, KvFormat, LinearInput, LinearPair,
-    NormWeights, QkvRopeGelu, RopeOnGpu,
+    BLOCK_POSITIONS, Buffer, Gpu, GpuLinear, InputOrder, KvBlocks, KvFormat, LinearInput,
+    LinearPair, LinearScratch, NormWeights, QkvRopeGelu, RopeOnGpu,
 };
 use moss_model::BlockSpec;
 use moss_weights::{KernelError, synthetic::noise};
@@ -78,6 +78,9 @@ pub(crate) struct ForwardBuffers {
     pub(crate) positions: Buffer<u32>,
     pub(crate) slots: Buffer<u32>,
     pub(crate) flag: Buffer<u64>,
+    /// Scratch memory of decode kernels, and the number of tokens of a step; `None` for the kernels
+    /// that every GPU has.
+    pub(crate) linear: Option<(LinearScratch, usize)>,
 }
 
 impl ForwardBuffers {
@@ -104,12 +107,24 @@ impl ForwardBuffers {
             positions: gpu.upload(positions)?,
             slots: gpu.upload(slots)?,
             flag: gpu.upload(&[u64::MAX])?,
+            linear: None,
         })
+    }
+
+    /// Returns the order of the inputs of linear layers.
+    pub(crate) fn order(&self) -> InputOrder<'_> {
+        let linear = self.linear.as_ref();
+        linear.map_or(InputOrder::Columns, |(scratch, n)| scratch.order(*n))
     }
 
     /// Returns the inputs of qkv_proj and fc_in.
     pub(crate) fn normed<'a>(&'a self, layer: &Layer) -> [LinearInput<'a>; 2] {
-        let input = |values, stride| LinearInput { values, stride };
+        let order = self.order();
+        let input = |values, stride| LinearInput {
+            values,
+            stride,
+            order,
+        };
         [
             input(&self.normed[0], layer.inputs.first.input_stride()),
             input(&self.normed[1], layer.inputs.second.input_stride()),
@@ -118,7 +133,12 @@ impl ForwardBuffers {
 
     /// Returns the inputs of out_proj and fc_out.
     pub(crate) fn output_inputs<'a>(&'a self, layer: &Layer) -> [LinearInput<'a>; 2] {
-        let input = |values, stride| LinearInput { values, stride };
+        let order = self.order();
+        let input = |values, stride| LinearInput {
+            values,
+            stride,
+            order,
+        };
         [
             input(&self.attended, layer.outputs.first.input_stride()),
             input(&self.inner, layer.outputs.second.input_stride()),

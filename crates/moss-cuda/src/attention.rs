@@ -132,7 +132,7 @@ impl SharedArgs {
             stride: count(OP, "stride", stride)?,
             out_stride: count(OP, "output stride", out.stride)?,
             out: call.output("output", out.values, n * out.stride)?,
-            scatter: out_proj.scatter_address(call)?,
+            scatter: out_proj.scatter_address(call, out.order)?,
             scale: 1.0 / (head_dim as f32).sqrt(),
             format: cache.format,
         })

@@ -160,7 +160,7 @@ impl Gpu {
 }
 
 /// Returns the boxes of keys or values: one block of the cache and head.
-fn positions<'a>(cache: &KvBlocks, values: &'a Buffer<f16>) -> Boxes<'a, 2, 1> {
+fn positions<'a>(cache: &KvBlocks, values: &'a Buffer<f16>) -> Boxes<'a, f16, 2, 1> {
     Boxes {
         values: values.all(),
         extents: [

@@ -115,7 +115,7 @@ impl Gpu {
             )?;
             *target = NormTarget {
                 out: call.output("output", out.values, n * out.stride)?,
-                scatter: linear.scatter_address(&call)?,
+                scatter: linear.scatter_address(&call, out.order)?,
                 stride: count(OP, "output stride", out.stride)?,
             };
         }

@@ -125,7 +125,7 @@ fn input_map<'a>(
 fn weight_map<'a>(call: &Call<'a>, operand: Operand<'a>) -> Result<TensorMap, KernelError> {
     let linear = operand.linear;
     let boxes = Boxes {
-        values: View::of_bytes(&linear.weight),
+        values: View::<half::f16>::of_bytes(&linear.weight),
         extents: [linear.input_stride(), linear.tiles() * TILE],
         strides: [linear.input_stride()],
         boxed: [BLOCK as u32, TILE_OUTPUTS as u32],

@@ -19,7 +19,7 @@ use crate::{
     args::{
         AddBiasF32Args, CausalSoftmaxF32Args, CopyRunsArgs, DecodeAttentionArgs, DecodeLinearArgs,
         EmbeddingArgs, FillRandomArgs, GemmArgs, KvQuantizeArgs, LayerNormArgs, LayerNormF32Args,
-        LinearArgs, MergeHeadsF32Args, PermuteUpperF32Args, PrefillAttentionArgs,
+        LinearArgs, LinearSm90Args, MergeHeadsF32Args, PermuteUpperF32Args, PrefillAttentionArgs,
         PrefillAttentionSm90Args, RepackArgs, RepackTableArgs, SampleArgs, SplitHeadsF32Args,
     },
     contract::During,
@@ -160,6 +160,14 @@ kernels! {
         INT8_N16 = "linear_int8_n16",
         INT8_N32 = "linear_int8_n32",
         INT8_N64 = "linear_int8_n64",
+    }
+    LinearSm90Args: "linear_sm90" {
+        SM90_F16_N32 = "linear_sm90_f16_n32" with shared_memory::LINEAR_SM90,
+        SM90_F16_N64 = "linear_sm90_f16_n64" with shared_memory::LINEAR_SM90,
+        SM90_INT8_N32 = "linear_sm90_int8_n32" with shared_memory::LINEAR_SM90,
+        SM90_INT8_N64 = "linear_sm90_int8_n64" with shared_memory::LINEAR_SM90,
+        SM90_INT4_N32 = "linear_sm90_int4_n32" with shared_memory::LINEAR_SM90,
+        SM90_INT4_N64 = "linear_sm90_int4_n64" with shared_memory::LINEAR_SM90,
     }
     RepackArgs: "repack" {
         INT4 = "repack_int4",

@@ -15,6 +15,19 @@ pub const DECODE_SPLIT: usize = 32;
 /// Maximum number of tokens of the decode kernels.
 pub const MAX_DECODE_TOKENS: usize = 256;
 
+/// Number of tokens up to which the decode kernels of every GPU are the same.
+pub(crate) const FEW_DECODE_TOKENS: usize = 16;
+
+/// Returns the bytes of `LinearScratch` for `max_tokens` tokens on a GPU with at most 144
+/// multiprocessors, without its tickets, which are a few kilobytes. Only GPUs of sm_90 have it.
+pub const fn linear_scratch_bytes(max_tokens: usize) -> u64 {
+    if max_tokens <= FEW_DECODE_TOKENS {
+        return 0;
+    }
+    const PART: u64 = 64 * 64 * 4; // outputs, tokens and bytes of a warpgroup
+    144 * 2 * 8 * PART
+}
+
 /// Bytes of the buffers of sampling per row, in addition to four per id of the history.
 pub const SAMPLE_ROW_BYTES: usize = 4172;
 

@@ -66,6 +66,8 @@ mod linear;
 #[cfg(feature = "cuda")]
 mod linear_args;
 #[cfg(feature = "cuda")]
+mod linear_sm90;
+#[cfg(feature = "cuda")]
 mod measure;
 #[cfg(feature = "cuda")]
 mod operands;
@@ -100,13 +102,13 @@ pub use discovery::{COMPILED, gpu_count, list_gpus, load_cublas, set_library_fol
 pub use gpu_info::{GpuCode, GpuInfo};
 pub use layout::{
     BLOCK, BLOCK_POSITIONS, DECODE_SPLIT, HeadLayout, KvFormat, MAX_DECODE_TOKENS, NO_SLOT,
-    SAMPLE_ROW_BYTES, TILE,
+    SAMPLE_ROW_BYTES, TILE, linear_scratch_bytes,
 };
 pub use moss_weights::{
     DenseDtype, DenseWeight, DriverCall, GptqBits, GptqWeight, GroupIndex, KernelError,
     LinearWeight, Rule,
 };
-pub use permutation::{InputPermutation, PADDING};
+pub use permutation::{InputPermutation, PADDING, fragment_column};
 
 #[cfg(feature = "cuda")]
 pub use {
@@ -119,8 +121,10 @@ pub use {
     gemm_sm90::GemmScratch,
     graph::{Graph, GraphCapture},
     kv_blocks::KvBlocks,
+    linear_sm90::LinearScratch,
     operands::{
-        AttentionLaunch, CompleteInput, FcOutInput, LinearInput, LinearPair, NonFiniteCheck,
+        AttentionLaunch, CompleteInput, FcOutInput, InputOrder, LinearInput, LinearPair,
+        NonFiniteCheck,
     },
     p2p::{StageTransfer, TransferPath},
     pinned::{CopyRun, Pinned},

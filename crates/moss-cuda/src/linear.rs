@@ -10,9 +10,10 @@ use crate::{
     device::Gpu,
     kernels::Kernel,
     launch::{Call, Geometry},
-    layout::MAX_DECODE_TOKENS,
-    linear_args::{self, OP, base_args},
-    operands::{CompleteInput, FcOutInput, LinearInput, LinearPair, NonFiniteCheck},
+    layout::{MAX_DECODE_TOKENS, TILE},
+    linear_args::{self, OP, Operand, PairLaunch, base_args},
+    linear_sm90,
+    operands::{CompleteInput, FcOutInput, InputOrder, LinearInput, LinearPair, NonFiniteCheck},
     qkv_rope_gelu::QkvRopeGelu,
     weights::{Format, GpuLinear},
 };
@@ -42,7 +43,12 @@ impl Gpu {
             bias: linear.bias_address(&call)?,
             ..base_args(&call, linear, n, Epilogue::Store, check)?
         };
-        launch(&call, linear.format, n, linear.tiles(), args)
+        let pass = PairLaunch {
+            format: linear.format,
+            args,
+            operands: [Some(Operand { linear, x }), None],
+        };
+        self.decode_product(&call, &pass, n)
     }
 
     /// Computes `stream[token] += out_proj attended[token] + fc_out inner[token] + fc_out's bias`
@@ -65,7 +71,7 @@ impl Gpu {
         let call = Call::new(self, OP);
         for pass in linear_args::out_fc_out(&call, pair, [attended, inner.get()], n, stream, check)?
         {
-            launch(&call, pass.format, n, pair.first.tiles(), pass.args)?;
+            self.decode_product(&call, &pass, n)?;
         }
         Ok(())
     }
@@ -86,11 +92,32 @@ impl Gpu {
         check_tokens(n)?;
         let call = Call::new(self, OP);
         for pass in linear_args::qkv_fc_in(&call, pair, x, n, to, check)? {
-            let computed = pass.operands.iter().flatten();
-            let tiles = computed.map(|operand| operand.linear.tiles()).sum();
-            launch(&call, pass.format, n, tiles, pass.args)?;
+            self.decode_product(&call, &pass, n)?;
         }
         Ok(FcOutInput(to.inner))
+    }
+
+    /// Enqueues the product of `n` tokens by the kernel for the order of its inputs.
+    fn decode_product<'a>(
+        &self,
+        call: &Call<'a>,
+        pass: &PairLaunch<'a>,
+        n: usize,
+    ) -> Result<(), KernelError> {
+        let inputs = pass.operands.iter().flatten();
+        let mut scratch = inputs.map(|operand| match operand.x.order {
+            InputOrder::Columns => None,
+            InputOrder::Fragments(scratch) => Some(scratch),
+        });
+        let first = scratch.next().flatten();
+        let is_same = scratch.all(|other| other.is_some() == first.is_some());
+        rule(OP, "input order", 0, is_same, Rule::Exactly(1))?;
+        match first {
+            Some(scratch) => {
+                linear_sm90::launch(call, pass, n, self.info().multiprocessors, scratch)
+            }
+            None => launch(call, pass, n),
+        }
     }
 }
 
@@ -105,15 +132,11 @@ fn check_tokens(n: usize) -> Result<(), KernelError> {
     )
 }
 
-/// Enqueues the product of `tiles` tiles of outputs.
-fn launch(
-    call: &Call<'_>,
-    format: Format,
-    n: usize,
-    tiles: usize,
-    args: LinearArgs,
-) -> Result<(), KernelError> {
+/// Enqueues the product of `n` tokens.
+fn launch(call: &Call<'_>, pass: &PairLaunch<'_>, n: usize) -> Result<(), KernelError> {
     let size = BlockSize::for_tokens(n);
+    let tiles = pass.outputs().map(|outputs| outputs.div_ceil(TILE)).sum();
+    let args = pass.args;
     let first_tiles = args.first_tiles.saturating_sub(args.tile_offset) as usize;
     let geometry = Geometry {
         grid: (
@@ -127,7 +150,7 @@ fn launch(
         linear: args,
         tiles: count(OP, "tiles", tiles)?,
     };
-    call.launch(kernel_for(format, size), geometry, &args)
+    call.launch(kernel_for(pass.format, size), geometry, &args)
 }
 
 /// The part of a product that a thread block computes.

@@ -10,6 +10,14 @@ use moss_weights::{GptqWeight, GroupIndex};
 
 use crate::layout::BLOCK;
 
+/// Returns the place of a column in [`InputOrder::Fragments`](crate::InputOrder): in each block of 32
+/// columns, pairs of neighbours are ordered as the lanes of a warp take them, so that tensor cores
+/// read them from shared memory (`kernels/linear_sm90.cu`).
+pub const fn fragment_column(column: usize) -> usize {
+    let (lane, step, pair) = (column / 8 % 4, column / 4 % 2, column / 2 % 2);
+    column / 32 * 32 + 16 * step + 8 * pair + 2 * lane + column % 2
+}
+
 /// A column without an input.
 pub const PADDING: u32 = u32::MAX;
 

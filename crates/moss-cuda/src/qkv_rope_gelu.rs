@@ -151,7 +151,7 @@ impl<'b> QkvRopeGelu<'b> {
             cos: call.input("cosines", &rope.cos, rope.sin.len())?,
             inner_bias: call.input("fc_in bias", inner_bias, fc_in.out_features)?,
             inner: call.output("inner", self.inner.values, n * inner_stride)?,
-            inner_scatter: self.fc_out.scatter_address(call)?,
+            inner_scatter: self.fc_out.scatter_address(call, self.inner.order)?,
             inner_size: count(OP, "inner size", fc_in.out_features)?,
             inner_stride: count(OP, "inner stride", inner_stride)?,
             hidden: count(OP, "hidden", hidden)?,

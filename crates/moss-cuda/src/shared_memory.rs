@@ -3,6 +3,9 @@
 /// `gemm_sm90`.
 pub(crate) const GEMM: u32 = 227 * 1024;
 
+/// `linear_sm90`.
+pub(crate) const LINEAR_SM90: u32 = 227 * 1024;
+
 /// `attention_prefill_sm90`.
 pub(crate) const ATTENTION_64: u32 = attention(64);
 pub(crate) const ATTENTION_128: u32 = attention(128);

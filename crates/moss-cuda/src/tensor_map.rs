@@ -3,9 +3,12 @@
 
 use std::ffi::c_void;
 
-use cudarc::driver::sys::{
-    self, CUtensorMap, CUtensorMapDataType, CUtensorMapFloatOOBfill, CUtensorMapInterleave,
-    CUtensorMapL2promotion, CUtensorMapSwizzle,
+use cudarc::driver::{
+    DeviceRepr,
+    sys::{
+        self, CUtensorMap, CUtensorMapDataType, CUtensorMapFloatOOBfill, CUtensorMapInterleave,
+        CUtensorMapL2promotion, CUtensorMapSwizzle,
+    },
 };
 use half::f16;
 use moss_weights::{DriverCall, KernelError, Rule};
@@ -25,9 +28,27 @@ const ALIGNMENT: usize = 16;
 /// Highest rank of a tensor here; the driver supports 5.
 const MAX_RANK: usize = 3;
 
-/// A tensor in f16 and the boxes that are copied from it. Dimension 0 is contiguous.
-pub(crate) struct Boxes<'a, const RANK: usize, const STRIDES: usize> {
-    pub(crate) values: View<'a, f16>,
+/// The values of a tensor.
+pub(crate) trait Element: DeviceRepr + 'static {
+    const TYPE: CUtensorMapDataType;
+    const SWIZZLE: CUtensorMapSwizzle;
+}
+
+/// Matrices for `wgmma`.
+impl Element for f16 {
+    const TYPE: CUtensorMapDataType = CUtensorMapDataType::CU_TENSOR_MAP_DATA_TYPE_FLOAT16;
+    const SWIZZLE: CUtensorMapSwizzle = CUtensorMapSwizzle::CU_TENSOR_MAP_SWIZZLE_128B;
+}
+
+/// Packed weights and their tables.
+impl Element for u32 {
+    const TYPE: CUtensorMapDataType = CUtensorMapDataType::CU_TENSOR_MAP_DATA_TYPE_UINT32;
+    const SWIZZLE: CUtensorMapSwizzle = CUtensorMapSwizzle::CU_TENSOR_MAP_SWIZZLE_NONE;
+}
+
+/// A tensor and the boxes that are copied from it. Dimension 0 is contiguous.
+pub(crate) struct Boxes<'a, T, const RANK: usize, const STRIDES: usize> {
+    pub(crate) values: View<'a, T>,
     /// Extent of each dimension.
     pub(crate) extents: [usize; RANK],
     /// Values from one index to the next, of the dimensions after dimension 0.
@@ -37,16 +58,16 @@ pub(crate) struct Boxes<'a, const RANK: usize, const STRIDES: usize> {
 }
 
 impl<'a> Call<'a> {
-    /// Encodes the tensor map of argument `arg`, with the 128-byte swizzle.
+    /// Encodes the tensor map of argument `arg`.
     ///
     /// # Errors
     /// [`KernelError::WrongDevice`]; [`KernelError::WrongStream`]; [`KernelError::Argument`] for
     /// fewer values than the tensor has, or an address or stride that is not a multiple of 16
     /// bytes; [`KernelError::Driver`].
-    pub(crate) fn tensor_map<const RANK: usize, const STRIDES: usize>(
+    pub(crate) fn tensor_map<T: Element, const RANK: usize, const STRIDES: usize>(
         &self,
         arg: &'static str,
-        tensor: Boxes<'a, RANK, STRIDES>,
+        tensor: Boxes<'a, T, RANK, STRIDES>,
     ) -> Result<TensorMap, KernelError> {
         const {
             assert!(RANK == STRIDES + 1 && RANK <= MAX_RANK);
@@ -66,8 +87,8 @@ impl<'a> Call<'a> {
         check_alignment("address", address as usize)?;
         let mut byte_strides = [0u64; MAX_RANK];
         for (bytes, stride) in byte_strides.iter_mut().zip(strides) {
-            *bytes = (stride * size_of::<f16>()) as u64;
-            check_alignment("stride in bytes", stride * size_of::<f16>())?;
+            *bytes = (stride * size_of::<T>()) as u64;
+            check_alignment("stride in bytes", stride * size_of::<T>())?;
         }
         let extents = extents.map(|extent| extent as u64);
         let element_strides = [1u32; MAX_RANK];
@@ -80,7 +101,7 @@ impl<'a> Call<'a> {
         unsafe {
             sys::cuTensorMapEncodeTiled(
                 &raw mut map,
-                CUtensorMapDataType::CU_TENSOR_MAP_DATA_TYPE_FLOAT16,
+                T::TYPE,
                 RANK as u32,
                 address as *mut c_void,
                 extents.as_ptr(),
@@ -88,7 +109,7 @@ impl<'a> Call<'a> {
                 boxed.as_ptr(),
                 element_strides.as_ptr(),
                 CUtensorMapInterleave::CU_TENSOR_MAP_INTERLEAVE_NONE,
-                CUtensorMapSwizzle::CU_TENSOR_MAP_SWIZZLE_128B,
+                T::SWIZZLE,
                 CUtensorMapL2promotion::CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
                 CUtensorMapFloatOOBfill::CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE,
             )

@@ -13,7 +13,8 @@ use crate::{
     device::Gpu,
     launch::Call,
     layout::{BLOCK, TILE},
-    permutation::InputPermutation,
+    operands::InputOrder,
+    permutation::{InputPermutation, fragment_column},
     upload::Uploader,
 };
 
@@ -59,6 +60,8 @@ pub struct GpuLinear {
     pub(crate) bias: Option<Buffer<f32>>,
     /// Column of each input, if the inputs are permuted.
     pub(crate) scatter: Option<Buffer<u32>>,
+    /// Column of each input in the order of fragments, on GPUs whose kernels read it.
+    fragment_scatter: Option<Buffer<u32>>,
     /// Bytes that a token reads, in the published layout.
     pub(crate) bytes: u64,
 }
@@ -177,10 +180,12 @@ impl GpuLinear {
             Rule::AtLeast(1),
         )?;
         let tiles = out_features.div_ceil(TILE);
-        let scatter = permutation
-            .scatter(in_features)
-            .map(|scatter| gpu.upload(&scatter))
+        let scatter = permutation.scatter(in_features);
+        let fragment_scatter = gpu
+            .has_wgmma()
+            .then(|| gpu.upload(&fragment_columns(scatter.as_deref(), in_features)))
             .transpose()?;
+        let scatter = scatter.map(|scatter| gpu.upload(&scatter)).transpose()?;
         Ok(Self {
             format,
             in_features,
@@ -192,6 +197,7 @@ impl GpuLinear {
             table: None,
             bias: None,
             scatter,
+            fragment_scatter,
             bytes: (in_features * out_features * format.block_bytes() / (TILE * BLOCK)) as u64,
         })
     }
@@ -368,10 +374,31 @@ impl GpuLinear {
         ])
     }
 
-    /// Returns the column of each input, or null, as kernels take it.
-    pub(crate) fn scatter_address<'a>(&'a self, call: &Call<'a>) -> Result<In<u32>, KernelError> {
-        call.optional_input("scatter", self.scatter.as_ref(), self.in_features)
+    /// Returns the column of each input in an order, or null for the column of its number, as
+    /// kernels take it.
+    pub(crate) fn scatter_address<'a>(
+        &'a self,
+        call: &Call<'a>,
+        order: InputOrder<'_>,
+    ) -> Result<In<u32>, KernelError> {
+        let scatter = match order {
+            InputOrder::Columns => self.scatter.as_ref(),
+            InputOrder::Fragments(_) => {
+                let has_order = self.fragment_scatter.is_some();
+                rule(OP, "input order", 0, has_order, Rule::OnDevice)?;
+                self.fragment_scatter.as_ref()
+            }
+        };
+        call.optional_input("scatter", scatter, self.in_features)
     }
+}
+
+/// Returns the place of each input in the order of fragments.
+fn fragment_columns(scatter: Option<&[u32]>, in_features: usize) -> Vec<u32> {
+    let column = |input: usize| scatter.map_or(input, |columns| columns[input] as usize);
+    (0..in_features)
+        .map(|input| fragment_column(column(input)) as u32)
+        .collect()
 }
 
 /// Returns the values of a dense weight in f16: borrowed or, for other types, converted. The error

@@ -1,7 +1,7 @@
 //! cuBLAS as a baseline of the matrix products of a prompt.
 
 use half::f16;
-use moss_cuda::{Gpu, GpuLinear, LinearInput};
+use moss_cuda::{Gpu, GpuLinear, InputOrder, LinearInput};
 use moss_weights::{KernelError, synthetic::noise};
 
 use super::{median::median, network::SPEC, times::KernelTime};
@@ -57,6 +57,7 @@ impl<'a> Baseline<'a> {
                 let x = LinearInput {
                     values: &x,
                     stride: inputs,
+                    order: InputOrder::Columns,
                 };
                 // As many as of the other products: the clocks fall under load.
                 let run = || -> Result<(), KernelError> {

@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use half::f16;
 use moss_cuda::{
     AttentionLaunch, BLOCK_POSITIONS, Buffer, CompleteInput, DecodeRows, DecodeScratch,
-    DeviceSampler, FcOutInput, GemmScratch, Gpu, GpuLinear, LinearInput, LinearPair,
+    DeviceSampler, FcOutInput, GemmScratch, Gpu, GpuLinear, LinearInput, LinearPair, LinearScratch,
     NonFiniteCheck, NormWeights, PrefillTiles,
 };
 use moss_model::{BlockSpec, LinearKind, LinearShape, MossConfig};
@@ -151,7 +151,10 @@ impl<'a> KernelTiming<'a> {
         for first in (0..rows).step_by(tile) {
             tiles.extend([0, first, tile.min(rows - first), first].map(|n| n as u32));
         }
-        let pass = ForwardBuffers::new(gpu, SPEC, layer, &tokens.positions(), &tokens.slots())?;
+        let mut pass = ForwardBuffers::new(gpu, SPEC, layer, &tokens.positions(), &tokens.slots())?;
+        if let Tokens::Generated { rows, .. } = tokens {
+            pass.linear = Some((LinearScratch::new(gpu, rows, VOCABULARY)?, rows));
+        }
         let layout = SPEC.head_layout();
         Ok(Buffers {
             pass,
@@ -227,6 +230,7 @@ impl<'a> KernelTiming<'a> {
         let last = LinearInput {
             values: &b.final_normed,
             stride: self.lm_head.input_stride(),
+            order: pass.order(),
         };
         match part {
             Part::UploadRequest => gpu.batched_memcpy(&b.sampler.borrow_mut().upload(outputs)?)?,

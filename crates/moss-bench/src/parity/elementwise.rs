@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use candle_core::{DType, Device, Tensor};
 use half::f16;
 use moss_cpu::ops;
-use moss_cuda::{Buffer, Gpu, LinearInput};
+use moss_cuda::{Buffer, Gpu, InputOrder, LinearInput};
 use moss_model::BlockSpec;
 use moss_weights::{
     KernelError, LinearWeight,
@@ -103,6 +103,7 @@ fn layer_norm(hidden: usize, n: usize, to: [Stored; 2]) -> Case {
                     LinearInput {
                         values: &out[at],
                         stride: linears[at].input_stride(),
+                        order: InputOrder::Columns,
                     },
                     &linears[at],
                 )
@@ -148,6 +149,7 @@ fn norm_of_rows() -> Case {
                     LinearInput {
                         values: &out,
                         stride: HIDDEN,
+                        order: InputOrder::Columns,
                     },
                     &linear,
                 );

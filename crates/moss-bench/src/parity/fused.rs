@@ -6,7 +6,7 @@ use candle_core::{DType, Device, Tensor};
 use half::f16;
 use moss_cpu::ops;
 use moss_cuda::{
-    BLOCK_POSITIONS, Buffer, CompleteInput, GemmScratch, Gpu, LinearInput, LinearPair,
+    BLOCK_POSITIONS, Buffer, CompleteInput, GemmScratch, Gpu, InputOrder, LinearInput, LinearPair,
     NonFiniteCheck,
 };
 use moss_model::{BlockSpec, QkvPart};
@@ -489,7 +489,11 @@ impl<'a> ResidualSum<'a> {
             flag: &self.flag,
             layer: 3,
         };
-        let input = |values, stride| LinearInput { values, stride };
+        let input = |values, stride| LinearInput {
+            values,
+            stride,
+            order: InputOrder::Columns,
+        };
         let attended = input(&x[0], pair.first.input_stride());
         let inner = input(&x[1], pair.second.input_stride());
         match self.path {

@@ -2,7 +2,10 @@
 //! that are not multiples of a block.
 
 use half::f16;
-use moss_cuda::{Buffer, Gpu, GpuLinear, LinearInput, NonFiniteCheck};
+use moss_cuda::{
+    Buffer, Gpu, GpuLinear, InputOrder, LinearInput, LinearScratch, MAX_DECODE_TOKENS,
+    NonFiniteCheck, fragment_column,
+};
 use moss_weights::{
     KernelError, LinearWeight,
     synthetic::{Grouping, halves, noise},
@@ -15,7 +18,7 @@ use super::{
 };
 
 /// Numbers of tokens around those at which another kernel or another column tile begins.
-const TOKENS: [usize; 8] = [1, 2, 7, 8, 9, 16, 33, 64];
+const TOKENS: [usize; 11] = [1, 2, 7, 8, 9, 16, 17, 32, 33, 64, 65];
 
 pub(super) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
@@ -79,6 +82,7 @@ pub(super) fn cases() -> Vec<Case> {
 struct OnGpu<'a> {
     gpu: &'a Gpu,
     linear: GpuLinear,
+    scratch: LinearScratch,
     flag: Buffer<u64>,
 }
 
@@ -91,11 +95,27 @@ impl<'a> OnGpu<'a> {
         Ok(Self {
             gpu: harness.gpu,
             linear: harness.load(weight, Some(bias))?,
+            scratch: LinearScratch::new(harness.gpu, MAX_DECODE_TOKENS, bias.len())?,
             flag: harness.gpu.upload(&[u64::MAX])?,
         })
     }
 
-    /// Returns the outputs of `n` tokens of `x`, which is in the order of the input permutation.
+    /// Returns `x` of `n` tokens, which is in the order of the input permutation, in the order that
+    /// the kernel for `n` tokens reads.
+    fn arranged(&self, x: &[f32], n: usize) -> Vec<f32> {
+        let mut places = x.to_vec();
+        if let InputOrder::Fragments(_) = self.scratch.order(n) {
+            let stride = self.linear.input_stride();
+            for (row, from) in places.chunks_mut(stride).zip(x.chunks(stride)) {
+                for (column, value) in from.iter().enumerate() {
+                    row[fragment_column(column)] = *value;
+                }
+            }
+        }
+        places
+    }
+
+    /// Returns the outputs of `n` tokens of `x`, which is arranged.
     fn run(&self, x: &Buffer<f16>, n: usize) -> Result<Vec<f32>, KernelError> {
         let out = self
             .gpu
@@ -103,6 +123,7 @@ impl<'a> OnGpu<'a> {
         let input = LinearInput {
             values: x,
             stride: self.linear.input_stride(),
+            order: self.scratch.order(n),
         };
         self.gpu.linear_store(
             &self.linear,
@@ -128,8 +149,8 @@ fn store(stored: Stored, inputs: usize, outputs: usize, n: usize) -> Case {
             let weight = stored.weight(inputs, outputs, 1);
             let (x, bias) = (halves(n * inputs, 1.0, 2), noise(outputs, 1.0, 3));
             let expected = on_cpu(&weight, Some(&bias), &x)?;
-            let x_on_gpu = harness.halves(&permuted(&weight, &x))?;
             let linear = OnGpu::new(harness, &weight, &bias)?;
+            let x_on_gpu = harness.halves(&linear.arranged(&permuted(&weight, &x), n))?;
             Ok(Prepared {
                 expected,
                 run: Box::new(move || linear.run(&x_on_gpu, n)),
@@ -150,7 +171,7 @@ fn alone(stored: Stored, inputs: usize, outputs: usize) -> Case {
         for row in x.chunks_exact(inputs) {
             expected.extend(linear.run(&harness.halves(&permuted(&weight, row))?, 1)?);
         }
-        let together = harness.halves(&permuted(&weight, &x))?;
+        let together = harness.halves(&linear.arranged(&permuted(&weight, &x), N))?;
         Ok(Prepared {
             expected,
             run: Box::new(move || linear.run(&together, N)),

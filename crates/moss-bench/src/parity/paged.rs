@@ -6,8 +6,8 @@ use candle_core::{Device, Tensor};
 use half::f16;
 use moss_cpu::ops::{KvLayer, SequenceRows, attention};
 use moss_cuda::{
-    BLOCK_POSITIONS, Buffer, DecodeRows, DecodeScratch, Gpu, GpuLinear, HeadLayout, KvBlocks,
-    KvFormat, LinearInput, PrefillTiles,
+    BLOCK_POSITIONS, Buffer, DecodeRows, DecodeScratch, Gpu, GpuLinear, HeadLayout, InputOrder,
+    KvBlocks, KvFormat, LinearInput, PrefillTiles,
 };
 use moss_weights::{KernelError, LinearWeight, synthetic::halves};
 
@@ -280,6 +280,7 @@ impl<'a> PagedOnGpu<'a> {
             LinearInput {
                 values: &self.out,
                 stride: self.out_proj.input_stride(),
+                order: InputOrder::Columns,
             },
             &self.out_proj,
         )

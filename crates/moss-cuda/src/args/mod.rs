@@ -18,8 +18,8 @@ pub(crate) use parameters::{
 };
 pub(crate) use structs::{
     CopyRun, CopyRunsArgs, DecodeAttentionArgs, DecodeLinearArgs, Epilogue, GemmArgs, Heads,
-    KvQuantizeArgs, LinearArgs, NormTarget, PrefillAttentionArgs, PrefillAttentionSm90Args,
-    SampleArgs, SampleParams, SampleResult, Segment, TensorMap,
+    KvQuantizeArgs, LinearArgs, LinearSm90Args, NormTarget, PrefillAttentionArgs,
+    PrefillAttentionSm90Args, SampleArgs, SampleParams, SampleResult, Segment, TensorMap,
 };
 
 #[cfg(test)]

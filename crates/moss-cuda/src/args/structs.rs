@@ -81,6 +81,17 @@ structs! {
         tiles: u32,
     }
 
+    /// The parameters of `linear_sm90_{f16,int8,int4}`.
+    "LinearSm90Args": LinearSm90Args {
+        x: [TensorMap; 2],
+        weight: [TensorMap; 2],
+        table: [TensorMap; 2],
+        linear: LinearArgs,
+        parts: Out<f32>,
+        tickets: Out<u32>,
+        tiles: u32,
+    }
+
     /// The destinations of the epilogue of qkv_proj and fc_in.
     "Heads": Heads {
         q: Out<f16>,
@@ -341,6 +352,7 @@ macro_rules! by_value {
 by_value! {
     LinearArgs,
     GemmArgs,
+    LinearSm90Args,
     DecodeLinearArgs,
     DecodeAttentionArgs,
     KvQuantizeArgs,

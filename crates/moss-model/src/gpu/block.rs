@@ -104,10 +104,11 @@ impl GpuBlock {
             first: out_proj,
             second: fc_out,
         } = &self.outputs;
-        let [attended, inner] = [w.attended(out_proj), w.inner(fc_out)];
+        let order = w.order(n, kind);
+        let [attended, inner] = [w.attended(out_proj, order), w.inner(fc_out, order)];
         let h = [
-            w.normed(0, qkv),
-            w.normed(usize::from(!qkv.shares_input(fc_in)), fc_in),
+            w.normed(0, qkv, order),
+            w.normed(usize::from(!qkv.shares_input(fc_in)), fc_in, order),
         ];
         for (linear, input) in [
             (qkv, h[0]),

@@ -66,7 +66,7 @@ impl GpuStage {
         }
         if let Some(head) = &mut self.head {
             let check = self.workspace.non_finite.check(0, self.layers.end);
-            head.run(&self.gpu, &self.workspace.stream, None, rows, check)?;
+            head.run(&self.gpu, &self.workspace, None, rows, check)?;
         }
         copy_results(&self.gpu, &mut self.workspace, self.head.as_mut(), rows)
     }

@@ -2,13 +2,15 @@
 
 use half::f16;
 use moss_cuda::{
-    Buffer, CopyRun, DenseWeight, DeviceSampler, Gpu, GpuLinear, KernelError, LinearInput,
-    NonFiniteCheck, NormWeights, Pinned, View,
+    Buffer, CopyRun, DenseWeight, DeviceSampler, Gpu, GpuLinear, InputOrder, KernelError,
+    LinearInput, NonFiniteCheck, NormWeights, Pinned, View, fragment_column,
 };
 use moss_sampling::SampleRequest;
 
 use super::{loader::Loader, workspace::Workspace};
-use crate::{ModelError, MossConfig, decode_rows::head_rows, micro_batch::BatchOutput, names};
+use crate::{
+    ModelError, MossConfig, TokenKind, decode_rows::head_rows, micro_batch::BatchOutput, names,
+};
 
 /// Whole rows of logits whose copies to the host are in flight at the same time: enough for the
 /// bus, and 7 MB of page-locked memory at the published size.
@@ -102,19 +104,21 @@ impl Head {
             .transpose()
     }
 
-    /// Computes the logits of `count` tokens of `stream`, those in `rows` or the first, and samples.
-    /// Can be captured in a CUDA graph.
+    /// Computes the logits of `count` tokens of the residual stream, those in `rows` or the first,
+    /// and samples. Can be captured in a CUDA graph.
     pub(super) fn run(
         &self,
         gpu: &Gpu,
-        stream: &Buffer<f32>,
+        workspace: &Workspace,
         rows: Option<View<'_, u32>>,
         count: usize,
         check: NonFiniteCheck<'_>,
     ) -> Result<(), KernelError> {
+        let stream = &workspace.stream;
         let input = LinearInput {
             values: &self.normed,
             stride: self.linear.input_stride(),
+            order: workspace.order(count, TokenKind::Generated), // lm_head has one path
         };
         if self.linear.has_padding() {
             gpu.clear(input.values)?;
@@ -172,16 +176,22 @@ impl Head {
     }
 
     /// Returns the output of the final norm in f32, for a hook.
-    pub(super) fn normed(&self, gpu: &Gpu, count: usize) -> Result<Vec<f32>, KernelError> {
+    pub(super) fn normed(
+        &self,
+        gpu: &Gpu,
+        workspace: &Workspace,
+        count: usize,
+    ) -> Result<Vec<f32>, KernelError> {
         let stride = self.linear.input_stride();
         let values = gpu.download(&self.normed, count * stride)?;
+        let place = match workspace.order(count, TokenKind::Generated) {
+            InputOrder::Columns => |column| column,
+            InputOrder::Fragments(_) => fragment_column,
+        };
         let rows = values.chunks_exact(stride);
+        let columns = 0..self.linear.in_features();
         Ok(rows
-            .flat_map(|row| {
-                row[..self.linear.in_features()]
-                    .iter()
-                    .map(|half| half.to_f32())
-            })
+            .flat_map(|row| columns.clone().map(|column| row[place(column)].to_f32()))
             .collect())
     }
 }

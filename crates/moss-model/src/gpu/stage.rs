@@ -297,14 +297,8 @@ impl Stage for GpuStage {
                     .and_then(|runs| self.gpu.batched_memcpy(&runs))
                     .map_err(kernel("sampling"))?;
                 let check = self.workspace.non_finite.check(batch.index, layer + run);
-                head.run(
-                    &self.gpu,
-                    &self.workspace.stream,
-                    rows,
-                    requests.len(),
-                    check,
-                )
-                .map_err(kernel("head"))?;
+                head.run(&self.gpu, &self.workspace, rows, requests.len(), check)
+                    .map_err(kernel("head"))?;
                 // Both copies are enqueued before the one wait.
                 copy_results(&self.gpu, &mut self.workspace, Some(head), requests.len())
                     .map_err(kernel("sampling"))?;
@@ -313,7 +307,7 @@ impl Stage for GpuStage {
                 .map_err(kernel("logits"))?;
             if hook.0.is_some() {
                 let normed = head
-                    .normed(&self.gpu, requests.len())
+                    .normed(&self.gpu, &self.workspace, requests.len())
                     .map_err(kernel("head"))?;
                 hook.show_values(HiddenPoint::FinalNorm, &normed);
             }

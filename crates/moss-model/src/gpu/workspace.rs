@@ -4,8 +4,8 @@ use candle_core::Tensor;
 use half::f16;
 use moss_cuda::{
     Buffer, CopyRun, DecodeRows, DecodeScratch, DenseWeight, GemmScratch, Gpu, GpuLinear,
-    HeadLayout, KernelError, KvBlocks, KvFormat, LinearInput, LinearPair, NO_SLOT, Pinned,
-    PrefillTiles, Rule, View,
+    HeadLayout, InputOrder, KernelError, KvBlocks, KvFormat, LinearInput, LinearPair,
+    LinearScratch, NO_SLOT, Pinned, PrefillTiles, Rule, View,
 };
 
 use super::non_finite::NonFiniteFlag;
@@ -36,6 +36,7 @@ pub(super) struct Workspace {
     /// is in slot `i`.
     pub(super) unrounded: Option<KvBlocks>,
     pub(super) gemm: GemmScratch,
+    linear: LinearScratch,
     pub(super) non_finite: NonFiniteFlag,
     pub(super) scratch: DecodeScratch,
     normed: [Buffer<f16>; 2],
@@ -91,6 +92,7 @@ impl Workspace {
             |pick: &dyn Fn(&LayerLinears<'_>) -> usize| layers.iter().map(pick).max().unwrap_or(0);
         let halves = |stride: usize| gpu.zeros::<f16>(MAX_BATCH_TOKENS * stride);
         let (hidden, decode_rows) = (config.hidden_size, options.decode_rows());
+        let outputs = config.vocab_size.max(3 * hidden + config.inner_size);
         let layout = config.block().head_layout();
         let max_blocks = config.context_length.div_ceil(CacheShape::BLOCK_SIZE);
         // Three numbers per token, its number if its logits are needed, and at most one block table
@@ -114,6 +116,7 @@ impl Workspace {
             stream: gpu.zeros(MAX_BATCH_TOKENS * hidden)?,
             q: halves(layout.num_heads * layout.stride())?,
             gemm: GemmScratch::new(gpu, hidden, MAX_BATCH_TOKENS)?,
+            linear: LinearScratch::new(gpu, decode_rows, outputs)?,
             non_finite: NonFiniteFlag::new(gpu)?,
             scratch: DecodeScratch::new(gpu, decode_rows, config.context_length, layout)?,
             normed: [
@@ -353,24 +356,48 @@ impl Workspace {
         })
     }
 
-    pub(super) fn normed(&self, which: usize, linear: &GpuLinear) -> LinearInput<'_> {
+    /// Returns the order of the inputs of linear layers for `n` tokens of a kind.
+    pub(super) fn order(&self, n: usize, kind: TokenKind) -> InputOrder<'_> {
+        match kind {
+            TokenKind::Generated => self.linear.order(n),
+            TokenKind::Prompt => InputOrder::Columns,
+        }
+    }
+
+    pub(super) fn normed<'a>(
+        &'a self,
+        which: usize,
+        linear: &GpuLinear,
+        order: InputOrder<'a>,
+    ) -> LinearInput<'a> {
         LinearInput {
             values: &self.normed[which],
             stride: linear.input_stride(),
+            order,
         }
     }
 
-    pub(super) fn attended(&self, out_proj: &GpuLinear) -> LinearInput<'_> {
+    pub(super) fn attended<'a>(
+        &'a self,
+        out_proj: &GpuLinear,
+        order: InputOrder<'a>,
+    ) -> LinearInput<'a> {
         LinearInput {
             values: &self.attended,
             stride: out_proj.input_stride(),
+            order,
         }
     }
 
-    pub(super) fn inner(&self, fc_out: &GpuLinear) -> LinearInput<'_> {
+    pub(super) fn inner<'a>(
+        &'a self,
+        fc_out: &GpuLinear,
+        order: InputOrder<'a>,
+    ) -> LinearInput<'a> {
         LinearInput {
             values: &self.inner,
             stride: fc_out.input_stride(),
+            order,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use moss_cuda::{KvFormat, SAMPLE_ROW_BYTES, decode_scratch_bytes};
+use moss_cuda::{KvFormat, SAMPLE_ROW_BYTES, decode_scratch_bytes, linear_scratch_bytes};
 
 use crate::{
     CacheShape, ComputeDtype, KvCacheType, MossConfig, RandomWeights, WeightFormat, WeightSource,
@@ -166,6 +166,7 @@ fn workspace(config: &MossConfig, rows: usize) -> u64 {
         product([MAX_BATCH_TOKENS, 4, 8 + max_blocks]),
         head.saturating_mul(head_rows(rows) as u64),
         decode_scratch_bytes(rows, config.context_length, layout),
+        linear_scratch_bytes(rows),
         history
             .saturating_add(SAMPLE_ROW_BYTES as u64)
             .saturating_mul(rows as u64),
