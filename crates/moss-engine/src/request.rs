@@ -76,7 +76,7 @@ pub struct Request {
     pub align: bool,
     /// The [`crate::Session::id`] whose cache is reused and updated.
     pub session: Option<u64>,
-    /// Who the request belongs to, such as an API key; empty by default. Owners take turns, and
+    /// The owner of the request, such as an API key; empty by default. Owners take turns, and
     /// share no cached prefixes except pinned ones.
     pub owner: Arc<str>,
     /// Restricts the sharing of cached prefixes to requests of the owner with the same key.
