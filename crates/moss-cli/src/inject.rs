@@ -136,4 +136,8 @@ impl LanguageModel for Faulty {
     fn runs_on_cpu(&self) -> bool {
         self.model.runs_on_cpu()
     }
+
+    fn shares_blocks(&self) -> bool {
+        self.model.shares_blocks()
+    }
 }

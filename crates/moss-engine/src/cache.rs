@@ -1,38 +1,75 @@
-//! Prefix reuse: the KV cache blocks of running sequences and of idle sessions.
+//! The KV cache blocks of sequences, and of the prefixes that later requests can reuse.
 //!
-//! Only bookkeeping over [`BlockPool`]; the model owns the storage. An idle session keeps its
-//! blocks until a running sequence needs them. Then the least recently used session is evicted, and
-//! its next turn prefills the whole prompt.
+//! Only bookkeeping: [`BlockPool`] counts users, [`PrefixCache`] finds blocks, and the model owns
+//! their storage.
 
-use std::collections::HashMap;
+use moss_model::{BlockPool, BlockTable, CacheShape, ModelError, TokenKind};
 
-use moss_model::{BlockPool, BlockTable, CacheShape, ModelError};
+use crate::{
+    kinds::KindChanges,
+    prefix_cache::{BlockKey, NodeId, PrefixCache, Scope},
+};
 
-/// The cache blocks of an idle session.
+/// The cache blocks of one sequence.
 #[derive(Debug)]
-struct Idle {
-    /// The ids whose keys and values are in `table`.
-    ids: Vec<u32>,
+pub(crate) struct SequenceBlocks {
+    scope: Scope,
     table: BlockTable,
-    /// [`SharedCache::clock`] of its last use.
-    last_use: u64,
+    /// Positions whose keys and values are in the blocks.
+    positions: usize,
+    kinds: KindChanges,
+    /// The nodes of the first blocks of the table.
+    nodes: Vec<NodeId>,
+    /// Is true if further blocks cannot enter the prefix cache, because it has the block before
+    /// them with other rounding.
+    is_detached: bool,
 }
 
-/// The block pool, and the blocks of idle sessions.
+impl SequenceBlocks {
+    pub(crate) fn new(scope: Scope) -> Self {
+        Self {
+            scope,
+            table: BlockTable::default(),
+            positions: 0,
+            kinds: KindChanges::default(),
+            nodes: Vec::new(),
+            is_detached: false,
+        }
+    }
+
+    pub(crate) fn table(&self) -> &BlockTable {
+        &self.table
+    }
+
+    /// Returns the number of positions whose keys and values are in the cache.
+    pub(crate) fn positions(&self) -> usize {
+        self.positions
+    }
+
+    fn last_node(&self) -> NodeId {
+        self.nodes.last().copied().unwrap_or(PrefixCache::ROOT)
+    }
+}
+
+/// The block pool and the prefix cache.
+///
+/// A block table that uses a node's block also uses those of its ancestors. Every idle block can
+/// therefore be evicted, leaves first.
 #[derive(Debug)]
 pub(crate) struct SharedCache {
     pool: BlockPool,
-    /// By session id. Each has at least one block, so the number of blocks bounds their number.
-    idle: HashMap<u64, Idle>,
-    clock: u64,
+    /// `None` for a model without shared blocks.
+    prefixes: Option<PrefixCache>,
+    /// [`EngineOptions::deterministic`](crate::EngineOptions::deterministic).
+    is_deterministic: bool,
 }
 
 impl SharedCache {
-    pub(crate) fn new(shape: CacheShape) -> Self {
+    pub(crate) fn new(shape: CacheShape, shares_blocks: bool, is_deterministic: bool) -> Self {
         Self {
             pool: BlockPool::new(shape),
-            idle: HashMap::new(),
-            clock: 0,
+            prefixes: shares_blocks.then(|| PrefixCache::new(shape.block_size)),
+            is_deterministic,
         }
     }
 
@@ -40,196 +77,168 @@ impl SharedCache {
         self.pool.shape()
     }
 
-    /// Returns the blocks of running sequences and idle sessions.
+    /// Returns the number of blocks of running sequences.
     pub(crate) fn used_blocks(&self) -> usize {
-        self.shape().num_blocks - self.pool.free_blocks()
+        self.shape().num_blocks - self.pool.free_blocks() - self.pool.idle_blocks()
     }
 
-    /// Returns the blocks of a session that a prompt can reuse, and the number of positions: those
-    /// of the longest common prefix, without the prompt's last token, whose logits are needed. The
-    /// other blocks are freed.
-    pub(crate) fn resume(&mut self, session: Option<u64>, prompt: &[u32]) -> (BlockTable, usize) {
-        let Some(mut idle) = session.and_then(|id| self.idle.remove(&id)) else {
-            return (BlockTable::default(), 0);
+    /// Makes the full blocks of a prefix visible to all scopes once they are computed.
+    pub(crate) fn pin(&mut self, prefix: Vec<u32>) {
+        if let Some(prefixes) = &mut self.prefixes {
+            prefixes.pin(prefix);
+        }
+    }
+
+    /// Adds cached blocks of `prompt` to `blocks`, and returns the number of new positions. The
+    /// logits of the last token are needed, so it is computed in any case.
+    pub(crate) fn reuse(&mut self, blocks: &mut SequenceBlocks, prompt: &[u32]) -> usize {
+        let Some(prefixes) = self.prefixes.as_mut().filter(|_| !blocks.is_detached) else {
+            return 0;
         };
-        let shared = idle
-            .ids
-            .iter()
-            .zip(prompt)
-            .take_while(|(a, b)| a == b)
-            .count();
-        let cached = shared.min(prompt.len().saturating_sub(1));
-        self.pool.truncate(&mut idle.table, cached);
-        (idle.table, cached)
+        let (size, limit) = (self.pool.shape().block_size, prompt.len().saturating_sub(1));
+        let before = blocks.positions;
+        let may_use = |kinds: &KindChanges, end| !self.is_deterministic || kinds.is_prompt(end);
+        loop {
+            let start = blocks.nodes.len() * size;
+            let end = start + size;
+            if end > limit {
+                break;
+            }
+            let node = prefixes.child(blocks.last_node(), &blocks.scope, &prompt[start..end]);
+            let Some(node) = node.filter(|node| may_use(&prefixes.node(*node).kinds, end)) else {
+                break;
+            };
+            let found = prefixes.node(node);
+            self.pool.truncate(&mut blocks.table, start);
+            self.pool.share(&mut blocks.table, found.block);
+            (blocks.kinds, blocks.positions) = (found.kinds.clone(), end);
+            blocks.nodes.push(node);
+        }
+        // A partly filled block is reused if that does not lose more than it gains.
+        let start = blocks.nodes.len() * size;
+        if blocks.positions == start && start < limit {
+            let rest = &prompt[start..limit];
+            let leaf = prefixes.partial(blocks.last_node(), &blocks.scope, rest);
+            let leaf = leaf.filter(|(node, shared)| {
+                2 * shared >= prefixes.tokens(*node)
+                    && may_use(&prefixes.node(*node).kinds, start + shared)
+            });
+            if let Some((node, shared)) = leaf {
+                blocks.positions = start + shared;
+                blocks.kinds = prefixes.node(node).kinds.clone();
+                blocks.kinds.truncate(blocks.positions);
+                let block = prefixes.remove(node);
+                self.pool.truncate(&mut blocks.table, start);
+                self.pool.take_over(&mut blocks.table, block);
+            }
+        }
+        prefixes.touch(&blocks.nodes);
+        blocks.positions - before
     }
 
-    /// Allocates blocks for `positions` in `table`, and evicts idle sessions if necessary.
+    /// Returns the key of the block that the sequence computes next, if the block ends within
+    /// `prompt` and enters the prefix cache.
+    pub(crate) fn next_block<'a>(
+        &self,
+        blocks: &'a SequenceBlocks,
+        prompt: &'a [u32],
+    ) -> Option<BlockKey<'a>> {
+        let prefixes = self.prefixes.as_ref().filter(|_| !blocks.is_detached)?;
+        let prefix = prompt.get(..(blocks.nodes.len() + 1) * self.shape().block_size)?;
+        Some(prefixes.key(blocks.last_node(), &blocks.scope, prefix))
+    }
+
+    /// Allocates blocks for `tokens` more positions, and evicts cached prefixes if necessary.
     ///
     /// # Errors
     /// [`ModelError::CacheFull`] if running sequences use too many blocks.
     pub(crate) fn grow(
         &mut self,
-        table: &mut BlockTable,
-        positions: usize,
+        blocks: &mut SequenceBlocks,
+        tokens: usize,
     ) -> Result<(), ModelError> {
+        let positions = blocks.positions + tokens;
         loop {
-            let Err(full) = self.pool.grow(table, positions) else {
+            let Err(full) = self.pool.grow(&mut blocks.table, positions) else {
                 return Ok(());
             };
-            let oldest = self
-                .idle
-                .iter()
-                .min_by_key(|(_, idle)| idle.last_use)
-                .map(|(session, _)| *session);
-            let Some(session) = oldest else {
-                return Err(full);
+            let evicted = self
+                .prefixes
+                .as_mut()
+                .and_then(|prefixes| prefixes.evict(&self.pool));
+            self.pool.forget(evicted.ok_or(full)?);
+        }
+    }
+
+    /// Counts `tokens` more positions, which the model has written as `kind`. `ids` are those of
+    /// the sequence. Complete blocks enter the prefix cache.
+    pub(crate) fn advance(
+        &mut self,
+        blocks: &mut SequenceBlocks,
+        ids: &[u32],
+        tokens: usize,
+        kind: TokenKind,
+    ) {
+        blocks.kinds.push(blocks.positions, kind);
+        blocks.positions += tokens;
+        let size = self.shape().block_size;
+        let Some(prefixes) = &mut self.prefixes else {
+            return;
+        };
+        while !blocks.is_detached && (blocks.nodes.len() + 1) * size <= blocks.positions {
+            let index = blocks.nodes.len();
+            let (start, end) = (index * size, (index + 1) * size);
+            let (parent, own) = (blocks.last_node(), blocks.table.blocks()[index]);
+            let mut kinds = blocks.kinds.clone();
+            kinds.truncate(end);
+            let Some(node) = prefixes.child(parent, &blocks.scope, &ids[start..end]) else {
+                self.pool.keep(own);
+                let key = prefixes.key(parent, &blocks.scope, &ids[..end]);
+                blocks.nodes.push(prefixes.insert(&key, own, kinds));
+                continue;
             };
-            tracing::debug!(session, "idle session evicted from the cache");
-            self.forget(session);
+            let found = prefixes.node(node);
+            if found.kinds.agrees(&kinds, end) {
+                // Another sequence has computed the same bits.
+                self.pool.replace(&mut blocks.table, index, found.block);
+            } else if kinds.is_prompt(end) && self.pool.tables(found.block) == 0 {
+                self.pool.keep(own);
+                let old = prefixes.replace(node, own, kinds);
+                self.pool.forget(old);
+            } else {
+                blocks.is_detached = true;
+                return;
+            }
+            blocks.nodes.push(node);
         }
     }
 
-    /// Keeps the blocks of an ended sequence for its session. `ids` are the tokens whose keys and
-    /// values were written.
-    pub(crate) fn keep(&mut self, session: u64, ids: Vec<u32>, mut table: BlockTable) {
-        self.forget(session); // another sequence of the same session may have ended before
-        self.pool.truncate(&mut table, ids.len());
-        if !table.blocks().is_empty() {
-            self.clock += 1;
-            self.idle.insert(
-                session,
-                Idle {
-                    ids,
-                    table,
-                    last_use: self.clock,
-                },
-            );
+    /// Releases the blocks of an ended sequence with these `ids`. The prefix cache keeps them until
+    /// they are evicted. Only positions that were written are kept, so they are valid even after an
+    /// error.
+    pub(crate) fn retire(&mut self, mut blocks: SequenceBlocks, ids: &[u32]) {
+        if let Some(prefixes) = &mut self.prefixes {
+            let start = blocks.nodes.len() * self.pool.shape().block_size;
+            if !blocks.is_detached && start < blocks.positions {
+                let block = blocks.table.blocks()[blocks.nodes.len()];
+                let ids = &ids[start..blocks.positions];
+                blocks.kinds.truncate(blocks.positions);
+                let (parent, kinds) = (blocks.last_node(), blocks.kinds);
+                let (is_kept, replaced) =
+                    prefixes.insert_partial(parent, &blocks.scope, ids, block, kinds);
+                if is_kept {
+                    self.pool.keep(block);
+                }
+                if let Some(replaced) = replaced {
+                    self.pool.forget(replaced);
+                }
+            }
+            prefixes.touch(&blocks.nodes);
         }
-    }
-
-    pub(crate) fn release(&mut self, table: BlockTable) {
-        self.pool.release(table);
-    }
-
-    /// Frees the blocks of a session.
-    pub(crate) fn forget(&mut self, session: u64) {
-        if let Some(idle) = self.idle.remove(&session) {
-            self.pool.release(idle.table);
-        }
+        self.pool.release(blocks.table);
     }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const SHAPE: CacheShape = CacheShape {
-        block_size: 4,
-        num_blocks: 8,
-    };
-
-    /// Adds an idle session with these ids.
-    fn add_idle(cache: &mut SharedCache, session: u64, ids: &[u32]) {
-        let mut table = BlockTable::default();
-        cache.grow(&mut table, ids.len()).unwrap();
-        cache.keep(session, ids.to_vec(), table);
-    }
-
-    #[test]
-    fn the_longest_common_prefix_is_kept_and_the_other_blocks_are_freed() {
-        let mut cache = SharedCache::new(SHAPE);
-        add_idle(&mut cache, 1, &[1, 2, 3, 4, 5, 6, 7, 8, 9]);
-        assert_eq!(cache.used_blocks(), 3);
-        let (table, cached) = cache.resume(Some(1), &[1, 2, 3, 4, 5, 60, 70]);
-        assert_eq!(
-            (cached, table.blocks().len(), cache.used_blocks()),
-            (5, 2, 2)
-        );
-    }
-
-    #[test]
-    fn the_last_token_of_a_prompt_is_never_reused() {
-        let mut cache = SharedCache::new(SHAPE);
-        add_idle(&mut cache, 1, &[1, 2, 3, 4, 5]);
-        assert_eq!(cache.resume(Some(1), &[1, 2, 3, 4, 5]).1, 4);
-        assert_eq!(
-            cache.resume(Some(1), &[1, 2]).1,
-            0,
-            "the blocks are in use already"
-        );
-        assert_eq!(cache.resume(None, &[1, 2]).1, 0);
-    }
-
-    #[test]
-    fn the_least_recently_used_session_is_evicted_and_no_more_than_needed() {
-        let mut cache = SharedCache::new(SHAPE);
-        for session in 1..=3 {
-            add_idle(&mut cache, session, &[session as u32; 8]);
-        }
-        let (table, _) = cache.resume(Some(1), &[1; 8]);
-        cache.keep(1, vec![1; 8], table); // now 2 is the least recently used
-        let mut table = BlockTable::default();
-        cache.grow(&mut table, 16).unwrap();
-        assert_eq!(cache.resume(Some(2), &[2; 8]).1, 0);
-        assert_eq!(
-            (
-                cache.resume(Some(1), &[1; 8]).1,
-                cache.resume(Some(3), &[3; 8]).1
-            ),
-            (7, 7)
-        );
-    }
-
-    #[test]
-    fn a_cache_full_of_running_sequences_is_an_error() {
-        let mut cache = SharedCache::new(SHAPE);
-        let mut running = BlockTable::default();
-        cache.grow(&mut running, 32).unwrap();
-        let error = cache.grow(&mut BlockTable::default(), 1).unwrap_err();
-        assert!(matches!(
-            error,
-            ModelError::CacheFull {
-                needed_blocks: 1,
-                free_blocks: 0
-            }
-        ));
-    }
-
-    proptest! {
-        /// Any mix of starting, growing, keeping and forgetting: each block has one owner, and none
-        /// is lost.
-        #[test]
-        fn no_block_is_lost_or_owned_twice(steps in prop::collection::vec((0u8..4, 0u64..4, 1usize..33), 1..60)) {
-            let mut cache = SharedCache::new(SHAPE);
-            let mut running: Vec<(u64, BlockTable, usize)> = Vec::new();
-            for (what, session, positions) in steps {
-                match what {
-                    0 => {
-                        let (table, cached) = cache.resume(Some(session), &vec![7; positions]);
-                        running.push((session, table, cached));
-                    }
-                    1 => {
-                        if let Some((_, table, cached)) = running.first_mut()
-                            && cache.grow(table, positions).is_ok() {
-                            *cached = (*cached).max(positions);
-                        }
-                    }
-                    2 if !running.is_empty() => {
-                        let (session, table, cached) = running.remove(0);
-                        cache.keep(session, vec![7; cached], table);
-                    }
-                    _ => cache.forget(session),
-                }
-                let tables = running.iter().map(|(_, table, _)| table).chain(cache.idle.values().map(|idle| &idle.table));
-                let mut held: Vec<u32> = tables.flat_map(|table| table.blocks()).copied().collect();
-                prop_assert_eq!(held.len(), cache.used_blocks());
-                held.sort_unstable();
-                held.dedup();
-                prop_assert_eq!(held.len(), cache.used_blocks());
-            }
-        }
-    }
-}
+mod tests;

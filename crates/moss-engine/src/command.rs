@@ -16,8 +16,8 @@ use crate::{EngineError, Event, Outcome, Request, StopCause, Timings, Usage, hea
 pub(crate) enum Command {
     /// A request.
     Submit(Box<Job>),
-    /// A session was dropped.
-    EndSession(u64),
+    /// [`Engine::pin_prefix`](crate::Engine::pin_prefix).
+    Pin(Vec<u32>),
     /// The engine was dropped.
     Stop,
 }

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, Ordering::Relaxed},
     },
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -16,7 +16,7 @@ use moss_text::Tokenizer;
 
 use crate::{
     CancelHandle, EngineError, EngineOptions, Event, EventSink, FaultListener, Metrics, Request,
-    Run, Session, StopRules, Vocabulary,
+    Run, StopRules, Vocabulary,
     command::{Command, Job},
     health::Health,
     metrics::Counters,
@@ -38,7 +38,6 @@ pub struct Engine {
     context_length: usize,
     tokenizer: Option<Tokenizer>,
     options: EngineOptions,
-    next_session: AtomicU64,
     stopping: Arc<AtomicBool>,
     health: Arc<Health>,
     thread: Option<JoinHandle<()>>,
@@ -118,7 +117,6 @@ impl Engine {
             context_length,
             tokenizer,
             options,
-            next_session: AtomicU64::new(0),
             stopping,
             health,
             thread: Some(thread),
@@ -184,12 +182,12 @@ impl Engine {
         })
     }
 
-    /// Creates a session: the KV cache of a new conversation.
-    pub fn session(&self) -> Session {
-        Session {
-            id: self.next_session.fetch_add(1, Relaxed),
-            commands: self.commands.clone(),
-        }
+    /// Shares a prefix of prompts, such as the instruction of a server, between all owners: its
+    /// full cache blocks are found by every request once one has computed them, and are evicted
+    /// last. Prefixes that were computed before are not affected.
+    pub fn pin_prefix(&self, ids: &[u32]) {
+        // Fails if the engine is gone.
+        let _ = self.commands.send(Command::Pin(ids.to_vec()));
     }
 
     /// Queues a request.

@@ -31,7 +31,8 @@ pub struct Metrics {
     pub waiting: usize,
     /// Sequences that are running.
     pub running: usize,
-    /// Cache blocks in use by sequences and idle sessions.
+    /// Cache blocks in use by sequences. Those of cached prefixes are not in use: they can be
+    /// evicted.
     pub cache_blocks_used: usize,
     /// All cache blocks.
     pub cache_blocks: usize,
@@ -69,9 +70,15 @@ impl Counters {
     /// prompt tokens in the cache.
     pub(crate) fn count_admission(&self, submitted: Instant, reused: usize) {
         self.queue_time.record(submitted.elapsed());
+        self.count_reuse(reused, true);
+    }
+
+    /// Counts `reused` prompt tokens that were found in the cache, the first ones of their request
+    /// or further ones.
+    pub(crate) fn count_reuse(&self, reused: usize, is_first: bool) {
         self.reused_tokens.fetch_add(reused as u64, Relaxed);
         self.reused_requests
-            .fetch_add(u64::from(reused > 0), Relaxed);
+            .fetch_add(u64::from(is_first && reused > 0), Relaxed);
     }
 
     /// Counts a generated token: the first of a request that was submitted at `submitted`, or one

@@ -6,6 +6,8 @@ use moss_model::MossConfig;
 use moss_sampling::{LogitsProcessor, SamplingParams};
 use moss_text::{NextRun, TextMode};
 
+use crate::prefix_cache::Scope;
+
 /// The ids that may be sampled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Vocabulary {
@@ -20,7 +22,7 @@ pub enum Vocabulary {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct StopRules {
     /// The most tokens to generate; `None` for as many as the context length allows. 0 only fills
-    /// the cache of a session with the prompt.
+    /// the cache with the prompt.
     pub max_new_tokens: Option<usize>,
     /// Tokens that end the reply; none by default. A chat adds the end-of-turn tokens.
     pub stop_ids: Vec<u32>,
@@ -74,8 +76,6 @@ pub struct Request {
     pub text: TextMode,
     /// Assigns text to its tokens, in [`crate::Event::Text`].
     pub align: bool,
-    /// The [`crate::Session::id`] whose cache is reused and updated.
-    pub session: Option<u64>,
     /// The owner of the request, such as an API key; empty by default. Owners take turns, and
     /// share no cached prefixes except pinned ones.
     pub owner: Arc<str>,
@@ -84,7 +84,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// Creates a request without limits, stop tokens or session.
+    /// Creates a request without limits or stop tokens.
     pub fn new(prompt: Vec<u32>, sampling: SamplingParams) -> Self {
         let (stop, vocabulary) = (StopRules::default(), Vocabulary::default());
         Self {
@@ -96,13 +96,12 @@ impl Request {
             logprobs: None,
             text: TextMode::default(),
             align: false,
-            session: None,
             owner: Arc::from(""),
             cache_key: None,
         }
     }
 
-    /// Creates a request for one run of a reply, without a session.
+    /// Creates a request for one run of a reply.
     pub fn of(run: NextRun, sampling: SamplingParams) -> Self {
         let stop = StopRules {
             max_new_tokens: run.max_new_tokens,
@@ -113,6 +112,16 @@ impl Request {
             stop,
             text: run.text,
             ..Self::new(run.prompt, sampling)
+        }
+    }
+}
+
+impl Request {
+    /// Returns the scope of its cached prefixes.
+    pub(crate) fn scope(&self) -> Scope {
+        Scope::Only {
+            owner: self.owner.clone(),
+            cache_key: self.cache_key.clone(),
         }
     }
 }

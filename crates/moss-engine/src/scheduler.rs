@@ -15,7 +15,7 @@ pub(crate) struct ScheduledChunk {
 }
 
 /// Returns the next forward batch. `pending[i]` is the number of pending tokens of sequence `i`, in
-/// order of admission; chunks have at most `prefill_chunk` tokens, and those of several prompts
+/// order of admission, or 0 if the sequence waits for the next batch; chunks have at most `prefill_chunk` tokens, and those of several prompts
 /// together at most `shared`.
 pub(crate) fn next_batch(
     pending: &[usize],
@@ -25,6 +25,9 @@ pub(crate) fn next_batch(
     let mut prompt_tokens = 0;
     let chunk = |(sequence, pending): (usize, &usize)| {
         let tokens = (*pending).min(prefill_chunk.max(1));
+        if tokens == 0 {
+            return None;
+        }
         if *pending > 1 {
             if prompt_tokens > 0 && prompt_tokens + tokens > shared {
                 return None;
@@ -73,6 +76,11 @@ mod tests {
     #[test]
     fn without_a_shared_budget_prompts_run_one_at_a_time() {
         assert_eq!(of(&[10, 20, 1, 30], 0), [(0, 10), (2, 1)]);
+    }
+
+    #[test]
+    fn a_sequence_without_pending_tokens_is_left_out() {
+        assert_eq!(of(&[0, 1, 0, 50], 0), [(1, 1), (3, 50)]);
     }
 
     #[test]

@@ -8,13 +8,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use moss_model::{BlockTable, LogitRows, Logits, TokenKind};
+use moss_model::{LogitRows, Logits, SequenceChunk, TokenKind};
 use moss_sampling::{Logprobs, SampleRequest, Sampler};
 use moss_text::{Piece, ReplyText, SegmentKind, Tokenizer};
 
 use crate::{
     EngineError, Event, Outcome, PromptLimit, StopCause, StopRules, Timings, TokenLogprobs, Usage,
-    command::Job, health::EventSender, speed::Speed,
+    cache::{SequenceBlocks, SharedCache},
+    command::Job,
+    health::EventSender,
+    prefix_cache::BlockKey,
+    speed::Speed,
 };
 
 /// The limit of [`PromptLimit::Measured`], as a multiple of the predicted prefill time. The margin
@@ -26,12 +30,9 @@ pub(crate) struct Sequence {
     id: u64,
     /// Prompt and reply.
     pub(crate) ids: Vec<u32>,
-    /// Positions whose keys and values are in the cache.
-    pub(crate) cached: usize,
-    pub(crate) table: BlockTable,
+    pub(crate) blocks: SequenceBlocks,
     /// Blocks that it needs in the worst case.
     pub(crate) reserved: usize,
-    pub(crate) session: Option<u64>,
     pub(crate) cancelled: Arc<AtomicBool>,
     sampler: Sampler,
     /// Ids below this may be sampled.
@@ -61,7 +62,7 @@ impl Sequence {
         allowed: usize,
         context_length: usize,
         reserved: usize,
-        (table, cached): (BlockTable, usize),
+        blocks: SequenceBlocks,
         ahead: usize,
     ) -> Self {
         let Job {
@@ -72,6 +73,7 @@ impl Sequence {
             cancelled,
             submitted,
         } = job;
+        let cached = blocks.positions();
         let usage = Usage {
             prompt_tokens: request.prompt.len(),
             reused_tokens: cached,
@@ -87,10 +89,8 @@ impl Sequence {
         let sequence = Self {
             id,
             ids: request.prompt,
-            cached,
-            table,
+            blocks,
             reserved,
-            session: request.session,
             cancelled,
             sampler,
             allowed,
@@ -122,7 +122,7 @@ impl Sequence {
 
     /// Returns the number of tokens whose keys and values are not in the cache.
     pub(crate) fn pending(&self) -> usize {
-        self.ids.len() - self.cached
+        self.ids.len() - self.blocks.positions()
     }
 
     /// Returns the kind of the pending tokens. They are of one kind: the next token is sampled only
@@ -130,7 +130,7 @@ impl Sequence {
     /// are part of the prompt: the last token of a reply, which was never fed back, and all tokens
     /// of a conversation that was evicted.
     pub(crate) fn kind(&self) -> TokenKind {
-        if self.cached < self.usage.prompt_tokens {
+        if self.blocks.positions() < self.usage.prompt_tokens {
             TokenKind::Prompt
         } else {
             TokenKind::Generated
@@ -189,14 +189,52 @@ impl Sequence {
         }
     }
 
-    /// Counts `tokens` more positions as cached.
-    pub(crate) fn add_cached(&mut self, tokens: usize) {
-        self.cached += tokens;
-        if self.usage.generated_tokens == 0 {
+    /// Returns the chunk of the next `tokens` pending tokens.
+    pub(crate) fn chunk(&self, tokens: usize) -> SequenceChunk<'_> {
+        let start_pos = self.blocks.positions();
+        let logits = if tokens == self.pending() {
+            self.logits_request()
+        } else {
+            LogitRows::None
+        };
+        SequenceChunk {
+            token_ids: &self.ids[start_pos..][..tokens],
+            kind: self.kind(),
+            start_pos,
+            blocks: self.blocks.table(),
+            logits,
+        }
+    }
+
+    /// Continues the prompt after the blocks that are in the cache by now. Returns the number of
+    /// tokens that need not be computed.
+    pub(crate) fn reuse(&mut self, cache: &mut SharedCache) -> usize {
+        let prompt = &self.ids[..self.usage.prompt_tokens];
+        let tokens = cache.reuse(&mut self.blocks, prompt);
+        self.usage.reused_tokens += tokens;
+        self.events.set_pending(self.pending());
+        tokens
+    }
+
+    pub(crate) fn reused_tokens(&self) -> usize {
+        self.usage.reused_tokens
+    }
+
+    /// Returns the block that it computes next, if it can be shared.
+    pub(crate) fn next_block<'a>(&'a self, cache: &SharedCache) -> Option<BlockKey<'a>> {
+        let prompt = &self.ids[..self.usage.prompt_tokens];
+        cache.next_block(&self.blocks, prompt)
+    }
+
+    /// Counts `tokens` more positions, which are in the cache now.
+    pub(crate) fn advance(&mut self, cache: &mut SharedCache, tokens: usize) {
+        let kind = self.kind();
+        cache.advance(&mut self.blocks, &self.ids, tokens, kind);
+        if kind == TokenKind::Prompt {
             self.usage.prefilled_tokens += tokens;
             self.events.set_pending(self.pending());
             self.send(Event::Prefill {
-                done: self.cached,
+                done: self.blocks.positions(),
                 total: self.usage.prompt_tokens,
             });
         }
@@ -212,7 +250,7 @@ impl Sequence {
     }
 
     /// Returns what the model computes at the last position: a token if it can sample it.
-    pub(crate) fn logits_request(&self) -> LogitRows<'_> {
+    fn logits_request(&self) -> LogitRows<'_> {
         self.sample_request()
             .map_or(LogitRows::Last, LogitRows::Sample)
     }
@@ -300,7 +338,7 @@ impl Sequence {
         text.into_raw()
     }
 
-    /// Sends the last event. The block table is kept, for the session or the pool.
+    /// Sends the last event. The cache blocks are not released.
     pub(crate) fn finish(&mut self, cause: StopCause) {
         let text = self.finish_text();
         let now = Instant::now();

@@ -38,7 +38,7 @@ impl CacheShape {
 
 /// The blocks of one sequence, in the order of its positions.
 ///
-/// Not `Clone`, because a block belongs to one table. Only [`BlockPool`] allocates and frees blocks.
+/// Not `Clone`, because [`BlockPool`] counts the tables that use a block. Only the pool changes it.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct BlockTable {
     blocks: Vec<u32>,
@@ -59,20 +59,36 @@ impl BlockTable {
     }
 }
 
-/// The free blocks of a KV cache.
+/// The users of one block. A block without users is free.
+#[derive(Debug, Clone, Copy, Default)]
+struct BlockUsers {
+    tables: usize,
+    /// Is true if a prefix cache uses the block too.
+    is_kept: bool,
+}
+
+/// The blocks of a KV cache, and the number of users of each: block tables, and a prefix cache,
+/// which *keeps* blocks that no table may write again.
 #[derive(Debug)]
 pub struct BlockPool {
     shape: CacheShape,
     free: Vec<u32>,
+    /// By block number.
+    users: Vec<BlockUsers>,
+    /// Kept blocks that no table uses.
+    idle: usize,
 }
 
 impl BlockPool {
     /// Returns a pool in which all blocks are free. The lowest numbers are allocated first.
     pub fn new(shape: CacheShape) -> Self {
-        let free = (0..u32::try_from(shape.num_blocks).unwrap_or(u32::MAX))
-            .rev()
-            .collect();
-        Self { shape, free }
+        let blocks = u32::try_from(shape.num_blocks).unwrap_or(u32::MAX);
+        Self {
+            shape,
+            free: (0..blocks).rev().collect(),
+            users: vec![BlockUsers::default(); blocks as usize],
+            idle: 0,
+        }
     }
 
     /// Returns the size of the cache.
@@ -80,9 +96,19 @@ impl BlockPool {
         self.shape
     }
 
-    /// Returns the number of free blocks.
+    /// Returns the number of blocks without users.
     pub fn free_blocks(&self) -> usize {
         self.free.len()
+    }
+
+    /// Returns the number of kept blocks that no table uses.
+    pub fn idle_blocks(&self) -> usize {
+        self.idle
+    }
+
+    /// Returns the number of tables that use `block`.
+    pub fn tables(&self, block: u32) -> usize {
+        self.users[block as usize].tables
     }
 
     /// Allocates blocks so that `table` covers `positions`; allocates none if too few are free.
@@ -100,21 +126,84 @@ impl BlockPool {
             });
         }
         let taken = self.free.split_off(self.free.len() - missing);
-        table.blocks.extend(taken.into_iter().rev());
+        for block in taken.into_iter().rev() {
+            self.users[block as usize].tables = 1;
+            table.blocks.push(block);
+        }
         Ok(())
     }
 
-    /// Frees the blocks that `positions` do not need.
+    /// Releases the blocks that `positions` do not need. A table that is written afterwards must
+    /// not be cut within a shared block.
     pub fn truncate(&mut self, table: &mut BlockTable, positions: usize) {
         let keep = positions
             .div_ceil(self.shape.block_size)
             .min(table.blocks.len());
-        self.free.extend(table.blocks.drain(keep..).rev());
+        for block in table.blocks.drain(keep..).rev() {
+            self.remove_table(block);
+        }
     }
 
-    /// Frees all blocks of `table`.
+    /// Releases all blocks of `table`.
     pub fn release(&mut self, mut table: BlockTable) {
         self.truncate(&mut table, 0);
+    }
+
+    /// Keeps `block`, which a table uses, for a prefix cache: it stays allocated when no table uses
+    /// it any more.
+    pub fn keep(&mut self, block: u32) {
+        let users = &mut self.users[block as usize];
+        debug_assert!(users.tables > 0 && !users.is_kept);
+        users.is_kept = true;
+    }
+
+    /// Ends [`BlockPool::keep`]. The block is freed if no table uses it.
+    pub fn forget(&mut self, block: u32) {
+        let users = &mut self.users[block as usize];
+        debug_assert!(users.is_kept);
+        users.is_kept = false;
+        if users.tables == 0 {
+            self.idle -= 1;
+            self.free.push(block);
+        }
+    }
+
+    /// Appends a kept block to `table`, which must not write it.
+    pub fn share(&mut self, table: &mut BlockTable, block: u32) {
+        self.add_table(block);
+        table.blocks.push(block);
+    }
+
+    /// Appends a kept block that no table uses to `table`, and ends [`BlockPool::keep`], so that the
+    /// table may write it.
+    pub fn take_over(&mut self, table: &mut BlockTable, block: u32) {
+        debug_assert_eq!(self.tables(block), 0);
+        self.share(table, block);
+        self.users[block as usize].is_kept = false;
+    }
+
+    /// Replaces block `index` of `table` by a kept block with the same contents.
+    pub fn replace(&mut self, table: &mut BlockTable, index: usize, block: u32) {
+        self.add_table(block);
+        let own = std::mem::replace(&mut table.blocks[index], block);
+        self.remove_table(own);
+    }
+
+    fn add_table(&mut self, block: u32) {
+        let users = &mut self.users[block as usize];
+        debug_assert!(users.is_kept);
+        self.idle -= usize::from(users.tables == 0);
+        users.tables += 1;
+    }
+
+    fn remove_table(&mut self, block: u32) {
+        let users = &mut self.users[block as usize];
+        users.tables -= 1;
+        match *users {
+            BlockUsers { tables: 1.., .. } => {}
+            BlockUsers { is_kept: true, .. } => self.idle += 1,
+            BlockUsers { .. } => self.free.push(block),
+        }
     }
 }
 
@@ -172,5 +261,45 @@ mod tests {
             }
         ));
         assert_eq!((table.blocks().len(), pool.free_blocks()), (0, 2));
+    }
+
+    #[test]
+    fn a_kept_block_outlives_its_table_and_is_shared_until_it_is_forgotten() {
+        let mut pool = BlockPool::new(CacheShape {
+            block_size: 16,
+            num_blocks: 3,
+        });
+        let (mut one, mut two) = (BlockTable::default(), BlockTable::default());
+        pool.grow(&mut one, 32).unwrap();
+        pool.keep(0);
+        pool.share(&mut two, 0);
+        pool.release(one);
+        assert_eq!((pool.tables(0), pool.free_blocks()), (1, 2));
+        pool.release(two);
+        assert_eq!((pool.idle_blocks(), pool.free_blocks()), (1, 2));
+        pool.forget(0);
+        assert_eq!((pool.idle_blocks(), pool.free_blocks()), (0, 3));
+    }
+
+    #[test]
+    fn a_block_that_is_taken_over_or_replaced_has_one_user() {
+        let mut pool = BlockPool::new(CacheShape {
+            block_size: 16,
+            num_blocks: 3,
+        });
+        let mut table = BlockTable::default();
+        pool.grow(&mut table, 16).unwrap();
+        pool.keep(0);
+        pool.release(table);
+        let mut table = BlockTable::default();
+        pool.grow(&mut table, 16).unwrap();
+        pool.replace(&mut table, 0, 0);
+        assert_eq!((table.blocks(), pool.free_blocks()), (&[0][..], 2));
+        pool.release(table);
+        let mut table = BlockTable::default();
+        pool.take_over(&mut table, 0);
+        assert_eq!((pool.tables(0), pool.idle_blocks()), (1, 0));
+        pool.release(table);
+        assert_eq!(pool.free_blocks(), 3);
     }
 }

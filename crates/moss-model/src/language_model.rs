@@ -166,4 +166,10 @@ pub trait LanguageModel: Send {
     fn runs_on_cpu(&self) -> bool {
         true
     }
+
+    /// Returns true if keys and values are in the blocks of [`BlockTable`], so that tables can share
+    /// the blocks of a common prefix.
+    fn shares_blocks(&self) -> bool {
+        true
+    }
 }

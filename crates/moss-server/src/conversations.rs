@@ -2,16 +2,15 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use moss_engine::Session;
 use moss_text::Turn;
 
 use crate::Limits;
 
-/// Conversations by name. The engine keeps the cache of each between its turns.
+/// Conversations by name.
 pub(crate) struct Conversations {
     kept: Mutex<HashMap<String, Kept>>,
     limit: usize,
@@ -28,7 +27,6 @@ pub(crate) struct Conversation {
     pub(crate) turns: Vec<Turn>,
     /// The visible answer of each turn.
     pub(crate) shown: Vec<String>,
-    pub(crate) session: Option<Arc<Session>>,
 }
 
 impl Conversations {

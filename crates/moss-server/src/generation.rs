@@ -35,7 +35,6 @@ pub(crate) struct Generation {
     events: UnboundedReceiver<Event>,
     cancel: CancelHandle,
     seed: u64,
-    session: Option<u64>,
     submitted: Instant,
     /// Prompt tokens of this request and of those before it at submission.
     backlog: usize,
@@ -68,7 +67,6 @@ impl Generation {
         admission: &Admission,
     ) -> Result<Self, ApiError> {
         let (cancel, engine) = (CancelHandle::default(), model.engine.clone());
-        let session = request.session;
         let (events, seed) = submit(&engine, request, &cancel)?;
         Ok(Self {
             state: state.clone(),
@@ -77,7 +75,6 @@ impl Generation {
             events,
             cancel,
             seed,
-            session,
             submitted: Instant::now(),
             admission: admission.clone(),
             first: None,
@@ -88,13 +85,12 @@ impl Generation {
         })
     }
 
-    /// Submits another run of the same reply, with the seed and session of the first.
+    /// Submits another run of the same reply, with the seed of the first.
     ///
     /// # Errors
     /// Those of [`moss_engine::Engine::submit`].
     pub(crate) fn follow_up(&mut self, mut request: Request) -> Result<(), ApiError> {
         request.sampling.seed = Some(self.seed);
-        request.session = self.session;
         (self.events, _) = submit(&self.engine, request, &self.cancel)?;
         (self.follows, self.end) = (true, End::Open);
         Ok(())

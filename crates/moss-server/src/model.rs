@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use moss_engine::Engine;
-use moss_text::{Plugin, PluginSwitches, PromptBuilder, SystemText, Tokenizer};
+use moss_text::{Plugin, PluginSwitches, PromptBuilder, SystemText, TextError, Tokenizer};
 
 use crate::{ServerError, error::ApiError};
 
@@ -32,12 +32,23 @@ impl ServedModel {
             .cloned()
             .ok_or(ServerError::NoTokenizer)?;
         tokenizer.special().map_err(ServerError::Tokenizer)?;
-        Ok(Self {
+        let model = Self {
             engine,
             tokenizer,
             has_plugins,
             system,
-        })
+        };
+        model.pin_instruction().map_err(ServerError::Tokenizer)?;
+        Ok(model)
+    }
+
+    /// Shares the cached instruction between all clients.
+    fn pin_instruction(&self) -> Result<(), TextError> {
+        let plugins = self.has_plugins.then(PluginSwitches::default);
+        let builder = PromptBuilder::new(self.tokenizer.clone(), self.system.clone(), plugins)?;
+        let layout = builder.layout(&[], "", &[])?;
+        self.engine.pin_prefix(layout.instruction());
+        Ok(())
     }
 
     /// Returns the builder of prompts with this system prompt, or with the default one.

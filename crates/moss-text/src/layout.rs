@@ -87,6 +87,11 @@ impl PromptBuilder {
 }
 
 impl PromptLayout<'_> {
+    /// Returns the ids of the system prompt.
+    pub fn instruction(&self) -> &[u32] {
+        &self.openings[self.first][..self.instruction]
+    }
+
     /// Returns the tokens of the prompt for message `range.end` after the turns in `range`; the
     /// index of the last message is the number of turns. With `begun`, the start of the reply
     /// counts too.

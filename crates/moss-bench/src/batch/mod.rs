@@ -7,7 +7,7 @@
 mod cliffs;
 mod observed;
 
-use moss_engine::{Engine, EngineOptions, Request, Run, Session, StopRules};
+use moss_engine::{Engine, EngineOptions, Request, Run, StopRules};
 use moss_model::{LanguageModel, Moss};
 use moss_sampling::SamplingParams;
 
@@ -93,21 +93,19 @@ pub fn measure(
         log: log.clone(),
     };
     let engine = Engine::start(Box::new(observed), None, options)?;
-    let sessions: Vec<Session> = (0..most).map(|_| engine.session()).collect();
     // Each run of a size continues from the same cached prompts.
     let run = |sequences: usize, new: usize| -> Result<Vec<Pass>, BenchError> {
         log.take();
         let held = log.hold();
-        let request = |(first, session): (usize, &Session)| Request {
-            session: Some(session.id()),
+        let request = |first: usize| Request {
             stop: StopRules {
                 max_new_tokens: Some(new),
                 ..StopRules::default()
             },
             ..Request::new(ids[first..first + prompt].to_vec(), sampling.clone())
         };
-        let requests = sessions.iter().take(sequences).enumerate().map(request);
-        let runs = requests
+        let runs = (0..sequences)
+            .map(request)
             .map(|request| engine.submit(request))
             .collect::<Result<Vec<_>, _>>()?;
         drop(held);

@@ -104,4 +104,8 @@ impl<M: LanguageModel> LanguageModel for ObservedModel<M> {
     fn runs_on_cpu(&self) -> bool {
         self.model.runs_on_cpu()
     }
+
+    fn shares_blocks(&self) -> bool {
+        self.model.shares_blocks()
+    }
 }

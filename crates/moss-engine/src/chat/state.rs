@@ -5,13 +5,12 @@ use std::sync::Arc;
 use moss_text::{NextRun, PromptBuilder, Reply, Turn};
 
 use super::ChatOptions;
-use crate::{CancelHandle, Engine, EngineError, Request, Run, Session};
+use crate::{CancelHandle, Engine, EngineError, Request, Run};
 
-/// A conversation with its KV cache.
+/// A conversation. The engine's prefix cache keeps its keys and values between turns.
 #[derive(Debug)]
 pub(super) struct ChatState {
     pub(super) engine: Arc<Engine>,
-    session: Session,
     pub(super) builder: PromptBuilder,
     /// All turns, those before `first_shown` included.
     pub(super) turns: Vec<Turn>,
@@ -29,10 +28,8 @@ pub(super) struct SubmittedTurn {
 
 impl ChatState {
     pub(super) fn new(engine: Arc<Engine>, builder: PromptBuilder) -> Self {
-        let session = engine.session();
         Self {
             engine,
-            session,
             builder,
             turns: Vec::new(),
             first_shown: 0,
@@ -89,7 +86,6 @@ impl ChatState {
         sampling.seed = seed.or(sampling.seed);
         let mut request = Request::of(next, sampling);
         request.stop.time_limit = options.time_limit;
-        request.session = Some(self.session.id());
         self.engine.submit_with(request, cancel)
     }
 }

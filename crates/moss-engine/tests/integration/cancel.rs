@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use moss_engine::{EngineOptions, Event, PromptLimit, Request, StopCause};
+use moss_engine::{EngineOptions, Event, PromptLimit, StopCause};
 use moss_testing::model::ScriptedModel;
 
 use crate::support::{Pace, StartEngine, expected, greedy, mix, options, slow};
@@ -59,11 +59,7 @@ fn a_prompt_can_be_cancelled_and_what_was_run_of_it_is_kept() {
         .before(pace.wait())
         .start(options(), None);
     let prompt: Vec<u32> = (0..97).collect();
-    let session = engine.session();
-    let request = || Request {
-        session: Some(session.id()),
-        ..greedy(&prompt, 3)
-    };
+    let request = || greedy(&prompt, 3);
     let mut run = engine.submit(request()).unwrap();
     let cancel = run.cancel_handle();
     loop {
@@ -254,7 +250,7 @@ fn a_measured_prompt_limit_lets_slow_prompts_end_and_stops_those_that_got_slower
 
 #[test]
 fn an_interrupted_pass_does_not_count_as_written() {
-    // An interrupted model leaves arbitrary values in the cache, which the session must not reuse.
+    // An interrupted model leaves arbitrary values in the cache, which no request may reuse.
     let passes = Arc::new(AtomicUsize::new(0));
     let counter = passes.clone();
     let before = move |_| {
@@ -264,12 +260,8 @@ fn an_interrupted_pass_does_not_count_as_written() {
     let mut model = ScriptedModel::new(97, 256, mix).before(before);
     model.layers = 20;
     let engine = model.start(options(), None);
-    let session = engine.session();
     let prompt: Vec<u32> = (0..30).collect();
-    let request = || Request {
-        session: Some(session.id()),
-        ..greedy(&prompt, 3)
-    };
+    let request = || greedy(&prompt, 3);
     let run = engine.submit(request()).unwrap();
     while passes.load(SeqCst) < 30 {
         std::thread::yield_now(); // the second chunk is half done

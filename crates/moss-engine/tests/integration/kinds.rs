@@ -34,7 +34,8 @@ fn run(engine: &Engine, seen: &Seen, request: Request) -> (Vec<u32>, Vec<Chunk>)
 #[test]
 fn a_prompt_is_prompt_in_every_chunk_and_a_sampled_token_is_generated() {
     let (engine, seen) = start(256);
-    let chunks = |prompt: usize| run(&engine, &seen, greedy(&vec![5; prompt], 3)).1;
+    // Different ids, so that nothing is in the cache.
+    let chunks = |prompt: usize| run(&engine, &seen, greedy(&vec![prompt as u32; prompt], 3)).1;
     let steps = |prompt| [(prompt, 1, Generated), (prompt + 1, 1, Generated)];
     let of_prompt: [(usize, &[Chunk]); 5] = [
         (1, &[(0, 1, Prompt)]),
@@ -52,15 +53,10 @@ fn a_prompt_is_prompt_in_every_chunk_and_a_sampled_token_is_generated() {
 #[test]
 fn the_last_token_of_a_reply_is_part_of_the_next_prompt() {
     let (engine, seen) = start(256);
-    let session = engine.session();
     let mut ids: Vec<u32> = (0..8).collect();
     let mut turn = |new: &[u32]| {
         ids.extend_from_slice(new);
-        let request = Request {
-            session: Some(session.id()),
-            ..greedy(&ids, 3)
-        };
-        let (reply, chunks) = run(&engine, &seen, request);
+        let (reply, chunks) = run(&engine, &seen, greedy(&ids, 3));
         ids.extend(reply);
         chunks
     };
@@ -83,16 +79,11 @@ fn the_last_token_of_a_reply_is_part_of_the_next_prompt() {
 #[test]
 fn an_evicted_conversation_is_computed_again_as_a_prompt() {
     let (engine, seen) = start(64);
-    let session = engine.session();
-    let in_session = |ids: &[u32]| Request {
-        session: Some(session.id()),
-        ..greedy(ids, 3)
-    };
     let mut ids: Vec<u32> = (0..5).collect();
-    ids.extend(run(&engine, &seen, in_session(&ids)).0);
+    ids.extend(run(&engine, &seen, greedy(&ids, 3)).0);
     run(&engine, &seen, greedy(&[1; 60], 2)); // needs every block
     ids.push(50);
-    let (_, chunks) = run(&engine, &seen, in_session(&ids));
+    let (_, chunks) = run(&engine, &seen, greedy(&ids, 3));
     assert_eq!(
         chunks,
         [
@@ -120,8 +111,12 @@ proptest! {
         let seen = model.seen.clone();
         let chunked = EngineOptions { prefill_chunk: Some(prefill_chunk), ..options() };
         let engine = model.start(chunked, None);
-        let submit = |(prompt, max): &Plan| engine.submit(greedy(&vec![*prompt as u32; *prompt], *max));
-        let runs: Vec<_> = plans.iter().map(|plan| submit(plan).unwrap()).collect();
+        let submit = |(index, (prompt, max)): (usize, &Plan)| {
+            // Owners share no cached prefixes.
+            let owner = Arc::from(index.to_string());
+            engine.submit(Request { owner, ..greedy(&vec![*prompt as u32; *prompt], *max) })
+        };
+        let runs: Vec<_> = plans.iter().enumerate().map(|plan| submit(plan).unwrap()).collect();
         for run in runs {
             run.wait().unwrap();
         }

@@ -10,7 +10,7 @@ mod failures;
 mod faults;
 mod health;
 mod kinds;
+mod prefixes;
 mod properties;
 mod sampled;
-mod sessions;
 mod support;

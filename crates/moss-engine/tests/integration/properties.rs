@@ -1,13 +1,15 @@
 //! Properties of any mix of requests, and of any text.
 
+use std::sync::Arc;
+
 use moss_engine::{EngineOptions, Event, Request, StopCause};
 use moss_testing::model::ScriptedModel;
 use proptest::prelude::*;
 
 use crate::support::{StartEngine, expected, greedy, mix, options, scripted, tokenizer};
 
-/// A request: prompt length, first id of the prompt, tokens, session if below 3, and the number of
-/// tokens after which it is cancelled.
+/// A request: prompt length, first id of the prompt, tokens, owner, and the number of tokens after
+/// which it is cancelled.
 type Plan = (usize, u32, usize, usize, Option<usize>);
 
 fn plan() -> impl Strategy<Value = Plan> {
@@ -15,26 +17,24 @@ fn plan() -> impl Strategy<Value = Plan> {
         1usize..60,
         0u32..4,
         0usize..25,
-        0usize..6,
+        0usize..3,
         prop::option::weighted(0.3, 0usize..10),
     )
 }
 
 fn drive(plans: &[Plan], options: EngineOptions) {
     // The cache is large enough for two or three sequences, so that requests wait for admission and
-    // idle sessions are evicted.
+    // cached prefixes are evicted.
     let engine = ScriptedModel::new(97, 192, mix).start(options, None);
-    let mut sessions: Vec<_> = (0..3).map(|_| engine.session()).collect();
     let prompt = |len: usize, first: u32| {
         (0..len as u32)
             .map(|i| (first + i * i) % 97)
             .collect::<Vec<_>>()
     };
-    let submit = |(len, first, max, session, _): &Plan| {
-        let session = sessions.get(*session).map(|session| session.id());
+    let submit = |(len, first, max, owner, _): &Plan| {
         engine
             .submit(Request {
-                session,
+                owner: Arc::from(owner.to_string()),
                 ..greedy(&prompt(*len, *first), *max)
             })
             .unwrap()
@@ -72,7 +72,6 @@ fn drive(plans: &[Plan], options: EngineOptions) {
             );
         }
     }
-    sessions.clear();
     for _ in 0..2 {
         engine.submit(greedy(&[1], 1)).unwrap().wait().unwrap();
     }

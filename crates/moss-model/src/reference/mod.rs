@@ -199,6 +199,10 @@ impl LanguageModel for Reference {
     fn runs_on_cpu(&self) -> bool {
         self.blocks.iter().any(|block| block.device.is_cpu())
     }
+
+    fn shares_blocks(&self) -> bool {
+        false
+    }
 }
 
 fn kernel(layer: usize, op: &'static str) -> impl Fn(KernelError) -> ModelError {

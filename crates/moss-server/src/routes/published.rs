@@ -1,8 +1,6 @@
 //! `POST /`: MOSS's published API. It keeps conversations by their `uid`; this server limits their
 //! number and time.
 
-use std::sync::Arc;
-
 use axum::{Json, extract::State};
 use moss_engine::Event;
 use moss_text::{Prompt, PromptBuilder, Reply, SegmentKind, Step, TextError, Turn};
@@ -92,13 +90,8 @@ pub(crate) async fn ask(
     conversation.turns.drain(..dropped);
     conversation.shown.drain(..dropped);
     plan.max_tokens = longest.saturating_sub(prompt.ids.len()).max(1);
-    let session = conversation
-        .session
-        .get_or_insert_with(|| Arc::new(model.engine.session()))
-        .clone();
     let (mut reply, run) = Reply::begin(&builder, model.eos(), prompt, Some(plan.max_tokens));
-    let mut request = plan.request(run, 0);
-    request.session = Some(session.id());
+    let request = plan.request(run, 0);
     let mut generation = Generation::start(&state, &model, request, &Admission::default())?;
     let mut response = String::new();
     let outcome = loop {

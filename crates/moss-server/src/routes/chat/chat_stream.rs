@@ -1,6 +1,6 @@
 //! A streamed answer in a conversation: its text, and the thoughts and commands of plugin models.
 
-use moss_engine::{Event, Outcome, Session};
+use moss_engine::{Event, Outcome};
 use moss_text::{NextRun, Reply, SegmentKind, Step};
 
 use super::prompt::ChatPrompt;
@@ -31,8 +31,6 @@ pub(super) struct ChatStream {
     generation: Generation,
     reply: Reply,
     likelihoods: Option<Likelihoods>,
-    /// The cache of a plugin model's reply, which may take two runs.
-    _session: Option<Session>,
 }
 
 impl ChatStream {
@@ -50,16 +48,13 @@ impl ChatStream {
         } = prompt;
         let most = Some(plan.max_tokens);
         let (reply, run) = Reply::begin(builder, model.eos(), prompt.clone(), most);
-        let session = model.has_plugins.then(|| model.engine.session());
-        let mut request = plan.request(run, index);
-        request.session = session.as_ref().map(Session::id);
+        let request = plan.request(run, index);
         Ok(Self {
             plan: plan.clone(),
             index,
             generation: Generation::start(state, model, request, admission)?,
             reply,
             likelihoods: plan.logprobs.map(|_| Likelihoods::new(&model.tokenizer)),
-            _session: session,
         })
     }
 
