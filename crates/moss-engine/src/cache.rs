@@ -20,6 +20,9 @@ pub(crate) struct SequenceBlocks {
     kinds: KindChanges,
     /// The nodes of the first blocks of the table.
     nodes: Vec<NodeId>,
+    /// The kinds of a preempted sequence's tokens, and their number, until they are in the cache
+    /// again.
+    replay: Option<(KindChanges, usize)>,
     /// Is true if further blocks cannot enter the prefix cache, because it has the block before
     /// them with other rounding.
     is_detached: bool,
@@ -33,8 +36,18 @@ impl SequenceBlocks {
             positions: 0,
             kinds: KindChanges::default(),
             nodes: Vec::new(),
+            replay: None,
             is_detached: false,
         }
+    }
+
+    /// Returns true if the sequence was preempted, and not all of its tokens are in the cache again.
+    pub(crate) fn is_replayed(&self) -> bool {
+        self.replay.is_some()
+    }
+
+    pub(crate) fn scope(&self) -> &Scope {
+        &self.scope
     }
 
     pub(crate) fn table(&self) -> &BlockTable {
@@ -49,6 +62,15 @@ impl SequenceBlocks {
     fn last_node(&self) -> NodeId {
         self.nodes.last().copied().unwrap_or(PrefixCache::ROOT)
     }
+}
+
+/// The blocks that a waiting sequence needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Demand {
+    /// Blocks that are not in the prefix cache.
+    pub(crate) needed: usize,
+    /// Blocks that are free or can be evicted, without those that it would share.
+    pub(crate) available: usize,
 }
 
 /// The block pool and the prefix cache.
@@ -89,35 +111,43 @@ impl SharedCache {
         }
     }
 
-    /// Adds cached blocks of `prompt` to `blocks`, and returns the number of new positions. The
+    /// Adds cached blocks with these `ids` to `blocks`, and returns the number of new positions. The
     /// logits of the last token are needed, so it is computed in any case.
-    pub(crate) fn reuse(&mut self, blocks: &mut SequenceBlocks, prompt: &[u32]) -> usize {
+    ///
+    /// The ids are those of a prompt. A preempted sequence uses only blocks with the kinds of its
+    /// own tokens, and those of its reply too.
+    pub(crate) fn reuse(&mut self, blocks: &mut SequenceBlocks, ids: &[u32]) -> usize {
         let Some(prefixes) = self.prefixes.as_mut().filter(|_| !blocks.is_detached) else {
             return 0;
         };
-        let (size, limit) = (self.pool.shape().block_size, prompt.len().saturating_sub(1));
+        let (size, limit) = (self.pool.shape().block_size, ids.len().saturating_sub(1));
         let before = blocks.positions;
-        let may_use = |kinds: &KindChanges, end| !self.is_deterministic || kinds.is_prompt(end);
+        let replay = blocks.replay.take();
+        let may_use = |kinds: &KindChanges, end| match &replay {
+            Some((own, _)) => kinds.agrees(own, end),
+            None => !self.is_deterministic || kinds.is_prompt(end),
+        };
         loop {
             let start = blocks.nodes.len() * size;
             let end = start + size;
             if end > limit {
                 break;
             }
-            let node = prefixes.child(blocks.last_node(), &blocks.scope, &prompt[start..end]);
+            let node = prefixes.child(blocks.last_node(), &blocks.scope, &ids[start..end]);
             let Some(node) = node.filter(|node| may_use(&prefixes.node(*node).kinds, end)) else {
                 break;
             };
             let found = prefixes.node(node);
             self.pool.truncate(&mut blocks.table, start);
             self.pool.share(&mut blocks.table, found.block);
-            (blocks.kinds, blocks.positions) = (found.kinds.clone(), end);
+            blocks.kinds.extend(&found.kinds, start, end);
+            blocks.positions = end;
             blocks.nodes.push(node);
         }
         // A partly filled block is reused if that does not lose more than it gains.
         let start = blocks.nodes.len() * size;
         if blocks.positions == start && start < limit {
-            let rest = &prompt[start..limit];
+            let rest = &ids[start..limit];
             let leaf = prefixes.partial(blocks.last_node(), &blocks.scope, rest);
             let leaf = leaf.filter(|(node, shared)| {
                 2 * shared >= prefixes.tokens(*node)
@@ -125,15 +155,46 @@ impl SharedCache {
             });
             if let Some((node, shared)) = leaf {
                 blocks.positions = start + shared;
-                blocks.kinds = prefixes.node(node).kinds.clone();
-                blocks.kinds.truncate(blocks.positions);
+                let kinds = &prefixes.node(node).kinds;
+                blocks.kinds.extend(kinds, start, blocks.positions);
                 let block = prefixes.remove(node);
                 self.pool.truncate(&mut blocks.table, start);
                 self.pool.take_over(&mut blocks.table, block);
             }
         }
         prefixes.touch(&blocks.nodes);
+        blocks.replay = replay.filter(|(_, positions)| blocks.positions < *positions);
         blocks.positions - before
+    }
+
+    /// Returns the number of blocks that a sequence with these ids needs in addition to those of the
+    /// prefix cache, and the number of blocks that it could allocate.
+    pub(crate) fn demand(&self, scope: &Scope, ids: &[u32]) -> Demand {
+        let size = self.shape().block_size;
+        let needed = ids.len().div_ceil(size);
+        let available = self.pool.free_blocks() + self.pool.idle_blocks();
+        let (mut shared, mut idle, mut node) = (0, 0, PrefixCache::ROOT);
+        if let Some(prefixes) = &self.prefixes {
+            let full = ids[..ids.len().saturating_sub(1)].chunks_exact(size);
+            for ids in full {
+                let Some(child) = prefixes.child(node, scope, ids) else {
+                    break;
+                };
+                node = child;
+                shared += 1;
+                idle += usize::from(self.pool.tables(prefixes.node(node).block) == 0);
+            }
+        }
+        Demand {
+            needed: needed - shared,
+            available: available - idle,
+        }
+    }
+
+    /// Returns the blocks that a sequence needs until all of its `ids` are in the cache.
+    pub(crate) fn outstanding(&self, blocks: &SequenceBlocks, ids: &[u32]) -> usize {
+        let needed = ids.len().div_ceil(self.shape().block_size);
+        needed.saturating_sub(blocks.table.blocks().len())
     }
 
     /// Returns the key of the block that the sequence computes next, if the block ends within
@@ -181,6 +242,8 @@ impl SharedCache {
     ) {
         blocks.kinds.push(blocks.positions, kind);
         blocks.positions += tokens;
+        let positions = blocks.positions;
+        blocks.replay.take_if(|(_, end)| *end <= positions);
         let size = self.shape().block_size;
         let Some(prefixes) = &mut self.prefixes else {
             return;
@@ -211,6 +274,19 @@ impl SharedCache {
             }
             blocks.nodes.push(node);
         }
+    }
+
+    /// Releases the blocks of a preempted sequence, as [`SharedCache::retire`] does, and returns its
+    /// empty blocks.
+    pub(crate) fn preempt(&mut self, blocks: SequenceBlocks, ids: &[u32]) -> SequenceBlocks {
+        // A sequence that is preempted again keeps the kinds of its longer past.
+        let own = Some((blocks.kinds.clone(), blocks.positions));
+        let empty = SequenceBlocks {
+            replay: blocks.replay.clone().or(own),
+            ..SequenceBlocks::new(blocks.scope.clone())
+        };
+        self.retire(blocks, ids);
+        empty
     }
 
     /// Releases the blocks of an ended sequence with these `ids`. The prefix cache keeps them until

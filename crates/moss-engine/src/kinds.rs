@@ -9,14 +9,17 @@ pub(crate) struct KindChanges(Vec<usize>);
 impl KindChanges {
     /// Records that the tokens from `start` on are of `kind`.
     pub(crate) fn push(&mut self, start: usize, kind: TokenKind) {
-        let last = if self.0.len().is_multiple_of(2) {
-            TokenKind::Prompt
-        } else {
-            TokenKind::Generated
-        };
-        if kind != last {
+        if kind != kind_after(&self.0) {
             self.0.push(start);
         }
+    }
+
+    /// Replaces the kinds from `start` on by those of `other` up to `end`.
+    pub(crate) fn extend(&mut self, other: &Self, start: usize, end: usize) {
+        self.truncate(start);
+        let before = other.0.partition_point(|change| *change <= start);
+        self.push(start, kind_after(&other.0[..before]));
+        self.0.extend(&other.until(end)[before..]);
     }
 
     pub(crate) fn truncate(&mut self, positions: usize) {
@@ -36,6 +39,15 @@ impl KindChanges {
     /// Returns the changes before `positions`.
     fn until(&self, positions: usize) -> &[usize] {
         &self.0[..self.0.partition_point(|start| *start < positions)]
+    }
+}
+
+/// Returns the kind of the tokens after these changes.
+fn kind_after(changes: &[usize]) -> TokenKind {
+    if changes.len().is_multiple_of(2) {
+        TokenKind::Prompt
+    } else {
+        TokenKind::Generated
     }
 }
 
@@ -63,5 +75,20 @@ mod tests {
         other.truncate(30);
         assert_eq!(other, KindChanges(vec![20]));
         assert!(kinds.agrees(&other, 30) && !kinds.agrees(&other, 31));
+    }
+
+    #[test]
+    fn kinds_continue_with_those_of_another_sequence() {
+        let other = KindChanges(vec![4, 10, 20]);
+        let extended = |own: &[usize], start, end| {
+            let mut kinds = KindChanges(own.to_vec());
+            kinds.extend(&other, start, end);
+            kinds.0
+        };
+        assert_eq!(extended(&[], 0, 16), [4, 10]);
+        assert_eq!(extended(&[], 8, 24), [8, 10, 20]);
+        assert_eq!(extended(&[2], 4, 10), [2]);
+        assert_eq!(extended(&[2], 12, 16), [2, 12]);
+        assert_eq!(extended(&[2, 14], 12, 24), [2, 12, 20]);
     }
 }

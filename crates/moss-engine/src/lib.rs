@@ -22,6 +22,7 @@ mod run;
 mod scheduler;
 mod sequence;
 mod speed;
+mod waiting;
 mod watchdog;
 mod worker;
 

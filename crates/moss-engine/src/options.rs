@@ -12,8 +12,8 @@ pub struct EngineOptions {
     /// The most waiting requests; at least one.
     pub queue_limit: usize,
     /// The most sequences that run concurrently, at most [`EngineOptions::MAX_SEQUENCES`]. A
-    /// sequence is also admitted only if its worst-case KV demand can be reserved. The code that
-    /// loads the model uses it for [`LoadOptions::max_decode_rows`](moss_model::LoadOptions).
+    /// sequence is also admitted only if the cache has room for its prompt. If replies outgrow the
+    /// cache, the newest sequences are preempted and continue later. The code that loads the model uses it for [`LoadOptions::max_decode_rows`](moss_model::LoadOptions).
     pub max_sequences: usize,
     /// Prompt tokens per forward batch. Larger chunks read the weights less often; smaller ones
     /// delay other replies less. `None` for [`LanguageModel::prefill_chunk`].

@@ -5,6 +5,8 @@
 //! further prompts join it as long as they fit whole: the chunks of a prompt depend on its request
 //! alone, and a later prompt never delays an earlier one by more than the shared budget.
 
+use crate::cache::Demand;
+
 /// The tokens of one sequence in a forward batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ScheduledChunk {
@@ -39,19 +41,19 @@ pub(crate) fn next_batch(
     pending.iter().enumerate().filter_map(chunk).collect()
 }
 
-/// Returns `true` if one more sequence can be admitted: its worst-case demand of blocks, `needed`,
-/// fits next to the `reserved` blocks of the running ones.
-///
-/// Blocks are allocated as sequences grow. The reservation guarantees that an admitted sequence
-/// never waits for blocks.
+/// Returns `true` if one more sequence can be admitted: the blocks that it needs now fit next to the
+/// `outstanding` ones of running prompts and a watermark, so that running replies can grow. A
+/// sequence that would run alone is always admitted.
 pub(crate) fn admits(
-    reserved: usize,
-    needed: usize,
+    demand: Demand,
+    outstanding: usize,
     total: usize,
     running: usize,
     max_sequences: usize,
 ) -> bool {
-    running < max_sequences.max(1) && reserved + needed <= total
+    let watermark = running.max(total / 100);
+    let needed = demand.needed + outstanding + watermark;
+    running < max_sequences.max(1) && (running == 0 || needed <= demand.available)
 }
 
 #[cfg(test)]
@@ -84,10 +86,16 @@ mod tests {
     }
 
     #[test]
-    fn a_sequence_is_admitted_only_if_its_worst_case_demand_fits() {
-        assert!(admits(100, 28, 128, 3, 4));
-        assert!(!admits(101, 28, 128, 3, 4));
-        assert!(!admits(0, 1, 128, 4, 4));
+    fn a_sequence_is_admitted_if_its_blocks_and_a_watermark_are_available() {
+        let demand = |needed| Demand {
+            needed,
+            available: 40,
+        };
+        assert!(admits(demand(30), 7, 128, 3, 4));
+        assert!(!admits(demand(31), 7, 128, 3, 4), "one block per sequence");
+        assert!(!admits(demand(31), 0, 1000, 3, 4), "one per cent");
+        assert!(!admits(demand(0), 0, 128, 4, 4));
+        assert!(admits(demand(50), 0, 128, 0, 4), "alone");
     }
 
     proptest! {

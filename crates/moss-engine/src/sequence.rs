@@ -28,11 +28,11 @@ const PROMPT_FACTOR: u32 = 4;
 /// A running request.
 pub(crate) struct Sequence {
     id: u64,
+    /// The number of sequences that were admitted before this one.
+    pub(crate) admission: u64,
     /// Prompt and reply.
     pub(crate) ids: Vec<u32>,
     pub(crate) blocks: SequenceBlocks,
-    /// Blocks that it needs in the worst case.
-    pub(crate) reserved: usize,
     pub(crate) cancelled: Arc<AtomicBool>,
     sampler: Sampler,
     /// Ids below this may be sampled.
@@ -47,6 +47,10 @@ pub(crate) struct Sequence {
     usage: Usage,
     pub(crate) submitted: Instant,
     started: Instant,
+    /// The time of its last admission.
+    resumed: Instant,
+    /// Positions of the prompt that have been in the cache at some time.
+    prompt_done: usize,
     first_token: Option<Instant>,
     pub(crate) last_token: Option<Instant>,
     /// Prompt tokens to process until its first token: those of this and of earlier sequences.
@@ -61,8 +65,8 @@ impl Sequence {
         tokenizer: Option<&Tokenizer>,
         allowed: usize,
         context_length: usize,
-        reserved: usize,
         blocks: SequenceBlocks,
+        admission: u64,
         ahead: usize,
     ) -> Self {
         let Job {
@@ -86,11 +90,12 @@ impl Sequence {
         });
         let work = ahead + request.prompt.len() - cached;
         events.set_pending(request.prompt.len() - cached);
+        let now = Instant::now();
         let sequence = Self {
             id,
+            admission,
             ids: request.prompt,
             blocks,
-            reserved,
             cancelled,
             sampler,
             allowed,
@@ -101,7 +106,9 @@ impl Sequence {
             events,
             usage,
             submitted,
-            started: Instant::now(),
+            started: now,
+            resumed: now,
+            prompt_done: cached,
             first_token: None,
             last_token: None,
             work,
@@ -125,10 +132,19 @@ impl Sequence {
         self.ids.len() - self.blocks.positions()
     }
 
-    /// Returns the kind of the pending tokens. They are of one kind: the next token is sampled only
-    /// after the whole prompt is in the cache. Tokens of earlier replies that are not in the cache
-    /// are part of the prompt: the last token of a reply, which was never fed back, and all tokens
-    /// of a conversation that was evicted.
+    /// Returns the number of first pending tokens that are of one kind.
+    pub(crate) fn pending_of_kind(&self) -> usize {
+        let positions = self.blocks.positions();
+        match self.kind() {
+            TokenKind::Prompt => self.usage.prompt_tokens - positions,
+            TokenKind::Generated => self.ids.len() - positions,
+        }
+    }
+
+    /// Returns the kind of the next pending token. A preempted sequence computes its tokens again as
+    /// what they were. Tokens of earlier replies that are not in the cache are part of the prompt:
+    /// the last token of a reply, which was never fed back, and all tokens of a conversation that
+    /// was evicted.
     pub(crate) fn kind(&self) -> TokenKind {
         if self.blocks.positions() < self.usage.prompt_tokens {
             TokenKind::Prompt
@@ -176,7 +192,7 @@ impl Sequence {
                 predicted.map(|time| time.saturating_mul(PROMPT_FACTOR).max(floor))
             }
         };
-        self.prompt_deadline = limit.and_then(|limit| self.started.checked_add(limit));
+        self.prompt_deadline = limit.and_then(|limit| self.resumed.checked_add(limit));
     }
 
     /// Returns the cause if the request ends before the next token. A token whose logits exist is
@@ -206,14 +222,50 @@ impl Sequence {
         }
     }
 
-    /// Continues the prompt after the blocks that are in the cache by now. Returns the number of
-    /// tokens that need not be computed.
+    /// Continues after the blocks that are in the cache by now. Returns the number of prompt tokens
+    /// that need not be computed; those of a preempted sequence count once.
     pub(crate) fn reuse(&mut self, cache: &mut SharedCache) -> usize {
-        let prompt = &self.ids[..self.usage.prompt_tokens];
-        let tokens = cache.reuse(&mut self.blocks, prompt);
-        self.usage.reused_tokens += tokens;
-        self.events.set_pending(self.pending());
-        tokens
+        if self.kind() == TokenKind::Generated && !self.blocks.is_replayed() {
+            return 0;
+        }
+        let tokens = if self.blocks.is_replayed() {
+            self.ids.len()
+        } else {
+            self.usage.prompt_tokens
+        };
+        cache.reuse(&mut self.blocks, &self.ids[..tokens]);
+        let reused = self.count_prompt();
+        self.usage.reused_tokens += reused;
+        reused
+    }
+
+    /// Updates the progress of the prompt, and returns the number of tokens that are in the cache
+    /// for the first time.
+    fn count_prompt(&mut self) -> usize {
+        let done = self.blocks.positions().min(self.usage.prompt_tokens);
+        let new = done.saturating_sub(self.prompt_done);
+        self.prompt_done += new;
+        let pending = self.usage.prompt_tokens - self.prompt_done;
+        self.events.set_pending(pending);
+        new
+    }
+
+    /// Releases the cache blocks. Everything else is unchanged.
+    pub(crate) fn preempt(mut self, cache: &mut SharedCache) -> Self {
+        tracing::debug!(
+            sequence = self.id,
+            tokens = self.ids.len(),
+            "request preempted"
+        );
+        self.blocks = cache.preempt(self.blocks, &self.ids);
+        self.prompt_deadline = None;
+        self
+    }
+
+    /// Runs again after a preemption; `ahead` is the number of pending tokens of other sequences.
+    pub(crate) fn resume(&mut self, ahead: usize) {
+        self.resumed = Instant::now();
+        self.work = ahead + self.pending();
     }
 
     pub(crate) fn reused_tokens(&self) -> usize {
@@ -230,11 +282,11 @@ impl Sequence {
     pub(crate) fn advance(&mut self, cache: &mut SharedCache, tokens: usize) {
         let kind = self.kind();
         cache.advance(&mut self.blocks, &self.ids, tokens, kind);
-        if kind == TokenKind::Prompt {
-            self.usage.prefilled_tokens += tokens;
-            self.events.set_pending(self.pending());
+        let new = self.count_prompt();
+        if new > 0 {
+            self.usage.prefilled_tokens += new;
             self.send(Event::Prefill {
-                done: self.blocks.positions(),
+                done: self.prompt_done,
                 total: self.usage.prompt_tokens,
             });
         }

@@ -17,12 +17,8 @@ use moss_model::{LanguageModel, ModelError};
 use moss_text::Tokenizer;
 
 use crate::{
-    EngineError, EngineOptions, StopCause,
-    cache::SharedCache,
-    command::{Command, Job},
-    health::Health,
-    metrics::Counters,
-    sequence::Sequence,
+    EngineError, EngineOptions, StopCause, cache::SharedCache, command::Command, health::Health,
+    metrics::Counters, sequence::Sequence, waiting::Waiting,
 };
 
 pub(crate) struct Worker {
@@ -33,9 +29,11 @@ pub(crate) struct Worker {
     counters: Arc<Counters>,
     stopping: Arc<AtomicBool>,
     cache: SharedCache,
-    waiting: VecDeque<Box<Job>>,
-    /// In order of admission.
+    waiting: VecDeque<Waiting>,
+    /// In order of their first admission.
     running: Vec<Sequence>,
+    /// Sequences that were admitted so far.
+    admitted: u64,
     health: Arc<Health>,
     /// The error after which the model cannot be used.
     broken: Option<EngineError>,
@@ -70,6 +68,7 @@ impl Worker {
             cache,
             waiting,
             running,
+            admitted: 0,
             health,
             broken: None,
         }
@@ -92,8 +91,8 @@ impl Worker {
         for mut sequence in std::mem::take(&mut self.running) {
             sequence.finish(StopCause::Cancelled);
         }
-        for job in std::mem::take(&mut self.waiting) {
-            job.end_before_start(None);
+        for waiting in std::mem::take(&mut self.waiting) {
+            waiting.end(StopCause::Cancelled, None);
         }
     }
 
@@ -114,7 +113,7 @@ impl Worker {
 
     fn take(&mut self, command: Command) {
         match command {
-            Command::Submit(job) => self.waiting.push_back(job),
+            Command::Submit(job) => self.waiting.push_back(Waiting::New(job)),
             Command::Pin(ids) => self.cache.pin(ids),
             Command::Stop => {}
         }
@@ -130,12 +129,13 @@ impl Worker {
         }
         let (ended, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut self.waiting)
             .into_iter()
-            .partition(|job| job.is_cancelled() || self.broken.is_some());
+            .partition(|waiting| waiting.external_cause().is_some() || self.broken.is_some());
         self.waiting = waiting.into();
-        for job in ended {
+        for waiting in ended {
             self.counters.waiting.fetch_sub(1, Relaxed);
-            let error = self.broken.clone().filter(|_| !job.is_cancelled());
-            job.end_before_start(error);
+            let cause = waiting.external_cause();
+            let error = self.broken.clone().filter(|_| cause.is_none());
+            waiting.end(cause.unwrap_or(StopCause::Cancelled), error);
         }
     }
 

@@ -30,6 +30,19 @@ struct Running {
     blocks: SequenceBlocks,
 }
 
+impl Running {
+    /// Returns the number of pending tokens of the next kind.
+    fn next(&self) -> usize {
+        let positions = self.blocks.positions();
+        let end = if positions < self.prompt {
+            self.prompt
+        } else {
+            self.ids.len()
+        };
+        end - positions
+    }
+}
+
 impl Fixture {
     fn new(num_blocks: usize) -> Self {
         Self::with(num_blocks, false)
@@ -83,6 +96,25 @@ impl Fixture {
         for id in reply {
             running.ids.push(*id);
             assert!(self.compute(running, 1));
+        }
+    }
+
+    /// Releases the blocks of a sequence, and lets it start again.
+    fn preempt(&mut self, running: &mut Running) {
+        let blocks = std::mem::replace(&mut running.blocks, SequenceBlocks::new(scope("none")));
+        running.blocks = self.cache.preempt(blocks, &running.ids);
+    }
+
+    /// Computes all pending tokens again.
+    fn replay(&mut self, running: &mut Running) {
+        self.cache.reuse(&mut running.blocks, &running.ids);
+        loop {
+            let positions = running.blocks.positions();
+            let tokens = running.next();
+            if tokens == 0 {
+                return;
+            }
+            assert!(self.compute(running, tokens) && running.blocks.positions() > positions);
         }
     }
 
@@ -273,6 +305,66 @@ fn a_prompt_continues_after_the_blocks_that_another_one_has_computed() {
 }
 
 #[test]
+fn a_preempted_sequence_finds_its_blocks_until_they_are_evicted() {
+    let mut fixture = Fixture::new(8);
+    let mut running = fixture.start("a", &ids(6));
+    fixture.run(&mut running, &[50, 51, 52, 53]);
+    running.ids.push(54); // sampled, and not computed yet
+    let before = fixture.read(&running.blocks);
+    fixture.preempt(&mut running);
+    assert_eq!(
+        (running.blocks.positions(), fixture.cache.used_blocks()),
+        (0, 0)
+    );
+    fixture.cache.reuse(&mut running.blocks, &running.ids);
+    assert_eq!(running.blocks.positions(), 10);
+    fixture.preempt(&mut running);
+    let mut other = fixture.start("b", &[7; 32]);
+    fixture.run(&mut other, &[]);
+    fixture.retire(other);
+    fixture.replay(&mut running);
+    assert_eq!(fixture.read(&running.blocks)[..10], before);
+    assert!(!running.blocks.is_replayed());
+}
+
+#[test]
+fn a_preempted_sequence_uses_only_blocks_with_the_kinds_of_its_own() {
+    let mut fixture = Fixture::new(16);
+    let mut running = fixture.start("a", &ids(4));
+    fixture.run(&mut running, &[50, 51, 52, 53, 54]);
+    fixture.preempt(&mut running);
+    // The same ids as a prompt replace the blocks of the reply.
+    let prompt = running.ids.clone();
+    let mut other = fixture.start("c", &prompt);
+    other.blocks.scope = scope("a");
+    fixture.run(&mut other, &[]);
+    fixture.cache.reuse(&mut running.blocks, &running.ids);
+    assert_eq!(running.blocks.positions(), 4);
+    // The last token is still that of the reply.
+    let turn = fixture.start("a", &[&prompt[..], &[1]].concat());
+    assert_eq!(turn.blocks.positions(), 9);
+    assert!(turn.blocks.kinds.is_prompt(8) && !turn.blocks.kinds.is_prompt(9));
+}
+
+#[test]
+fn shared_blocks_are_not_part_of_a_demand() {
+    let mut fixture = Fixture::new(16);
+    let demand = |fixture: &Fixture, count| fixture.cache.demand(&scope("a"), &ids(count));
+    let (needed, available) = (3, 16);
+    assert_eq!(demand(&fixture, 10), Demand { needed, available });
+    let mut running = fixture.start("a", &ids(10));
+    assert_eq!(fixture.cache.outstanding(&running.blocks, &running.ids), 3);
+    fixture.run(&mut running, &[]);
+    assert_eq!(fixture.cache.outstanding(&running.blocks, &running.ids), 0);
+    let (needed, available) = (1, 13);
+    assert_eq!(demand(&fixture, 12), Demand { needed, available });
+    fixture.retire(running);
+    // Two of the idle blocks would be shared.
+    let available = 14;
+    assert_eq!(demand(&fixture, 12), Demand { needed, available });
+}
+
+#[test]
 fn a_model_without_shared_blocks_reuses_nothing() {
     let shape = CacheShape {
         block_size: BLOCK,
@@ -311,6 +403,11 @@ fn check(fixture: &Fixture, running: &[Running]) {
             kinds.agrees(&sequence.blocks.kinds, read.len()),
             "{kinds:?}"
         );
+        if fixture.cache.is_deterministic {
+            let mut own = KindChanges::default();
+            own.push(sequence.prompt, Generated);
+            assert!(kinds.agrees(&own, read.len()), "{kinds:?}");
+        }
     }
     let counted: Vec<usize> = (0..tables.len() as u32)
         .map(|block| pool.tables(block))
@@ -323,11 +420,11 @@ fn check(fixture: &Fixture, running: &[Running]) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Any mix of starting, computing, generating and ending: no block is lost, shared wrongly or
+    /// Any mix of starting, computing, generating, preempting and ending: no block is lost, shared wrongly or
     /// freed twice, and all idle blocks can be evicted.
     #[test]
     fn every_table_leads_to_the_ids_of_its_sequence(
-        steps in prop::collection::vec((0u8..6, 0usize..8, 0usize..40), 1..120),
+        steps in prop::collection::vec((0u8..8, 0usize..8, 0usize..40), 1..120),
         is_deterministic in any::<bool>(),
         pins in any::<bool>(),
     ) {
@@ -359,12 +456,17 @@ fn act(fixture: &mut Fixture, running: &mut Vec<Running>, (what, which, number):
             running.push(fixture.start(["a", "b"][number % 2], &prompt));
         }
         (2, Some(sequence)) => {
-            let prompt = sequence.ids[..sequence.prompt].to_vec();
-            fixture.cache.reuse(&mut sequence.blocks, &prompt);
+            let ids = if sequence.blocks.is_replayed() {
+                &sequence.ids[..]
+            } else {
+                &sequence.ids[..sequence.prompt]
+            };
+            if sequence.blocks.positions() < ids.len() {
+                fixture.cache.reuse(&mut sequence.blocks, ids);
+            }
         }
         (3 | 4, Some(sequence)) => {
-            let positions = sequence.blocks.positions();
-            let pending = sequence.ids.len() - positions;
+            let pending = sequence.next();
             if pending > 0 {
                 fixture.compute(sequence, pending.min(1 + number));
             } else {
@@ -374,6 +476,7 @@ fn act(fixture: &mut Fixture, running: &mut Vec<Running>, (what, which, number):
                 }
             }
         }
+        (5, Some(sequence)) => fixture.preempt(sequence),
         (_, Some(_)) => fixture.retire(running.remove(at)),
         (_, None) => {}
     }

@@ -25,12 +25,12 @@ impl Worker {
         let pending = self.pending();
         let prefill_chunk = self.options.prefill_chunk(&*self.model);
         let shared = self.model.shared_prefill();
-        let chunks = scheduler::next_batch(&pending, prefill_chunk, shared);
-        for chunk in &chunks {
-            let sequence = &mut self.running[chunk.sequence];
-            if let Err(error) = self.cache.grow(&mut sequence.blocks, chunk.tokens) {
-                return self.fail(&[chunk.sequence], error);
-            }
+        let mut chunks = scheduler::next_batch(&pending, prefill_chunk, shared);
+        if let Err((sequence, error)) = self.allocate(&mut chunks) {
+            return self.fail(&[sequence], error);
+        }
+        if chunks.is_empty() {
+            return;
         }
         self.health
             .step(chunks.iter().map(|chunk| chunk.tokens).sum());
@@ -39,7 +39,7 @@ impl Worker {
             Ok(Ok(logits)) => {
                 let prompts = chunks
                     .iter()
-                    .filter(|chunk| self.running[chunk.sequence].generated() == 0);
+                    .filter(|chunk| self.running[chunk.sequence].kind() == TokenKind::Prompt);
                 self.health
                     .speed
                     .record(prompts.map(|chunk| chunk.tokens).sum(), began.elapsed());
@@ -62,18 +62,22 @@ impl Worker {
     /// that are in the cache by now.
     fn pending(&mut self) -> Vec<usize> {
         for sequence in &mut self.running {
-            if sequence.kind() == TokenKind::Prompt {
-                let is_first = sequence.reused_tokens() == 0;
-                let reused = sequence.reuse(&mut self.cache);
-                self.counters.count_reuse(reused, is_first);
-            }
+            let is_first = sequence.reused_tokens() == 0;
+            let reused = sequence.reuse(&mut self.cache);
+            self.counters.count_reuse(reused, is_first);
         }
         let mut computed = HashSet::new();
+        let rows = self.options.max_sequences.max(1);
         let mut pending = Vec::with_capacity(self.running.len());
         for sequence in &self.running {
             let next = sequence.next_block(&self.cache);
             let waits = next.is_some_and(|block| !computed.insert(block));
-            pending.push(if waits { 0 } else { sequence.pending() });
+            pending.push(match sequence.kind() {
+                _ if waits => 0,
+                TokenKind::Prompt => sequence.pending_of_kind(),
+                // Tokens of a reply that are computed again fill one decode step.
+                TokenKind::Generated => sequence.pending_of_kind().min(rows),
+            });
         }
         pending
     }
@@ -111,7 +115,7 @@ impl Worker {
         for chunk in chunks {
             let mut logits = logits.next();
             let sequence = &mut self.running[chunk.sequence];
-            if sequence.generated() == 0 {
+            if sequence.kind() == TokenKind::Prompt {
                 self.counters
                     .prefilled_tokens
                     .fetch_add(chunk.tokens as u64, Relaxed);

@@ -77,9 +77,9 @@ fn regenerate_and_undo_go_back_one_turn() {
     read(chat.ask("b").unwrap());
     let (text, outcome, _) = read(chat.regenerate().unwrap());
     assert_eq!((text.as_str(), chat.turns().len()), ("回答 2", 2));
-    assert_eq!(
-        outcome.usage.prefilled_tokens, 1,
-        "the cache has the prompt except the token whose logits are needed"
+    assert!(
+        outcome.usage.prefilled_tokens <= 16,
+        "the cache has the prompt except its last block, which the old reply has completed"
     );
     assert_eq!(chat.undo().as_deref(), Some("b"));
     assert_eq!(read(chat.ask("c").unwrap()).0, "回答 2");

@@ -5,11 +5,13 @@
 
 mod cancel;
 mod chat;
+mod deterministic;
 mod engine;
 mod failures;
 mod faults;
 mod health;
 mod kinds;
+mod preemption;
 mod prefixes;
 mod properties;
 mod sampled;
