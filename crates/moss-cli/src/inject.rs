@@ -129,8 +129,12 @@ impl LanguageModel for Faulty {
         self.model.prefill_chunk()
     }
 
-    fn shared_prefill(&self) -> usize {
-        self.model.shared_prefill()
+    fn prefill_tile(&self) -> usize {
+        self.model.prefill_tile()
+    }
+
+    fn decode_rows(&self) -> usize {
+        self.model.decode_rows()
     }
 
     fn runs_on_cpu(&self) -> bool {

@@ -57,9 +57,12 @@ impl Engine {
     pub fn start(
         model: Box<dyn LanguageModel>,
         tokenizer: Option<Tokenizer>,
-        options: EngineOptions,
+        mut options: EngineOptions,
     ) -> Result<Self, EngineError> {
         options.check()?;
+        if options.fewer_sequences {
+            options.max_sequences = options.max_sequences.min(model.decode_rows());
+        }
         let config = model.config().clone();
         if let Some(tokens) = tokenizer
             .as_ref()
@@ -134,6 +137,11 @@ impl Engine {
     /// KV cache if that is smaller.
     pub fn context_length(&self) -> usize {
         self.context_length
+    }
+
+    /// Returns the most sequences that run concurrently.
+    pub fn max_sequences(&self) -> usize {
+        self.options.max_sequences
     }
 
     /// Returns the tokenizer, if there is one.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use moss_model::{LanguageModel, MAX_DECODE_ROWS};
 
-use crate::EngineError;
+use crate::{EngineError, step_cost::ChunkLimits};
 
 /// Limits of an engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,8 +15,13 @@ pub struct EngineOptions {
     /// sequence is also admitted only if the cache has room for its prompt. If replies outgrow the
     /// cache, the newest sequences are preempted and continue later. The code that loads the model uses it for [`LoadOptions::max_decode_rows`](moss_model::LoadOptions).
     pub max_sequences: usize,
-    /// Prompt tokens per forward batch. Larger chunks read the weights less often; smaller ones
-    /// delay other replies less. `None` for [`LanguageModel::prefill_chunk`].
+    /// `max_sequences` is an upper bound: there are fewer if the model was loaded for fewer, because
+    /// the memory of a GPU or the speed of a CPU is not enough. The code that loads the model uses
+    /// it for [`LoadOptions::fewer_rows`](moss_model::LoadOptions).
+    pub fewer_sequences: bool,
+    /// The most prompt tokens per forward batch, of all sequences together. While replies run, the
+    /// number follows from the measured speed and may be smaller. `None` for
+    /// [`LanguageModel::prefill_chunk`].
     pub prefill_chunk: Option<usize>,
     /// Threads of the CPU kernels; `None` for one per core.
     pub threads: Option<usize>,
@@ -28,6 +33,10 @@ pub struct EngineOptions {
     pub stall_time: Option<Duration>,
     /// Context windows in the KV cache, unless [`EngineOptions::cache_tokens`] is set.
     pub cache_windows: usize,
+    /// The KV cache uses the remaining memory of GPUs, and has at least one context window, unless
+    /// [`EngineOptions::cache_tokens`] is set. The code that loads the model uses it for
+    /// [`LoadOptions::fill_memory`](moss_model::LoadOptions).
+    pub fill_memory: bool,
     /// Tokens in the KV cache, over all sequences. The code that loads the model uses it.
     pub cache_tokens: Option<usize>,
     /// Makes the tokens of a request depend on the request alone, also on GPUs: only cache blocks
@@ -77,11 +86,13 @@ impl EngineOptions {
         }
     }
 
-    /// Returns the limits for a server with concurrent requests.
+    /// Returns the limits for a server with concurrent requests: as many as the devices allow.
     pub fn server() -> Self {
         Self {
-            max_sequences: 32,
+            max_sequences: Self::MAX_SEQUENCES,
+            fewer_sequences: true,
             cache_windows: 4,
+            fill_memory: true,
             ..Self::default()
         }
     }
@@ -104,8 +115,11 @@ impl EngineOptions {
         Ok(())
     }
 
-    pub(crate) fn prefill_chunk(&self, model: &dyn LanguageModel) -> usize {
-        self.prefill_chunk.unwrap_or_else(|| model.prefill_chunk())
+    pub(crate) fn chunk_limits(&self, model: &dyn LanguageModel) -> ChunkLimits {
+        ChunkLimits {
+            most: self.prefill_chunk.unwrap_or_else(|| model.prefill_chunk()),
+            tile: model.prefill_tile(),
+        }
     }
 
     pub(crate) fn stall_time(&self, model: &dyn LanguageModel) -> Duration {
@@ -124,10 +138,12 @@ impl Default for EngineOptions {
         Self {
             queue_limit: 256,
             max_sequences: 16,
+            fewer_sequences: false,
             prefill_chunk: None,
             threads: None,
             stall_time: None,
             cache_windows: 2,
+            fill_memory: false,
             cache_tokens: None,
             deterministic: false,
             speculation: Speculation::Auto,

@@ -1,14 +1,24 @@
-//! Chunked prefill and admission: pure decisions over token and block counts.
+//! The plan of a step: pure decisions over token and block counts.
 //!
-//! Every running sequence with one pending token is part of the next batch. Of those with more, the
-//! oldest one processes a chunk of its prompt, so long prompts do not block decoding. Chunks of
-//! further prompts join it as long as they fit whole: the chunks of a prompt depend on its request
-//! alone, and a later prompt never delays an earlier one by more than the shared budget.
+//! Every running reply is part of every step. Prompts share a budget of tokens, in order of
+//! admission: the oldest one continues first, and what it leaves is for the next one. Chunking
+//! changes no bit of a reply (batch invariance).
 
 use crate::cache::Demand;
 
+/// The tokens that a running sequence could process in a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pending {
+    /// The last token of a reply, with its draft tokens: always processed.
+    Reply(usize),
+    /// A prompt, or tokens that are computed again: any part of it, within the budget.
+    Prompt(usize),
+    /// A prompt that waits for a block that another sequence computes.
+    Waiting,
+}
+
 /// The tokens of one sequence in a forward batch.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ScheduledChunk {
     /// Index among the running sequences.
     pub(crate) sequence: usize,
@@ -16,27 +26,43 @@ pub(crate) struct ScheduledChunk {
     pub(crate) tokens: usize,
 }
 
-/// Returns the next forward batch. `pending[i]` is the number of pending tokens of sequence `i`, in
-/// order of admission, or 0 if the sequence waits for the next batch; chunks have at most `prefill_chunk` tokens, and those of several prompts
-/// together at most `shared`.
-pub(crate) fn next_batch(
-    pending: &[usize],
-    prefill_chunk: usize,
-    shared: usize,
-) -> Vec<ScheduledChunk> {
-    let mut prompt_tokens = 0;
-    let chunk = |(sequence, pending): (usize, &usize)| {
-        let tokens = (*pending).min(prefill_chunk.max(1));
-        if tokens == 0 {
-            return None;
-        }
-        if *pending > 1 {
-            if prompt_tokens > 0 && prompt_tokens + tokens > shared {
-                return None;
+/// Returns the number of generated tokens in a step.
+pub(crate) fn reply_rows(pending: &[Pending]) -> usize {
+    let rows = pending.iter().map(|pending| match pending {
+        Pending::Reply(tokens) => *tokens,
+        Pending::Prompt(_) | Pending::Waiting => 0,
+    });
+    rows.sum()
+}
+
+/// Returns the tokens of the oldest prompt that does not wait; 0 without one.
+pub(crate) fn first_prompt(pending: &[Pending]) -> usize {
+    let mut prompts = pending.iter().filter_map(|pending| match pending {
+        Pending::Prompt(tokens) => Some(*tokens),
+        Pending::Reply(_) | Pending::Waiting => None,
+    });
+    prompts.next().unwrap_or(0)
+}
+
+/// Returns the chunks of the next step, at most one per sequence, in their order. `pending[i]` is of
+/// sequence `i`, in order of admission. Prompts have at most `budget` tokens together; without
+/// replies, at least one.
+pub(crate) fn plan(pending: &[Pending], budget: usize) -> Vec<ScheduledChunk> {
+    let mut left = match reply_rows(pending) {
+        0 => budget.max(1),
+        _ => budget,
+    };
+    let chunk = |(sequence, pending): (usize, &Pending)| {
+        let tokens = match *pending {
+            Pending::Reply(tokens) => tokens,
+            Pending::Prompt(tokens) => {
+                let tokens = tokens.min(left);
+                left -= tokens;
+                tokens
             }
-            prompt_tokens += tokens;
-        }
-        Some(ScheduledChunk { sequence, tokens })
+            Pending::Waiting => 0,
+        };
+        (tokens > 0).then_some(ScheduledChunk { sequence, tokens })
     };
     pending.iter().enumerate().filter_map(chunk).collect()
 }
@@ -60,29 +86,41 @@ pub(crate) fn admits(
 mod tests {
     use proptest::prelude::*;
 
+    use super::Pending::{Prompt, Reply, Waiting};
     use super::*;
 
-    fn of(pending: &[usize], shared: usize) -> Vec<(usize, usize)> {
-        let batch = next_batch(pending, 128, shared).into_iter();
-        batch.map(|chunk| (chunk.sequence, chunk.tokens)).collect()
+    fn of(pending: &[Pending], budget: usize) -> Vec<(usize, usize)> {
+        let chunks = plan(pending, budget).into_iter();
+        chunks.map(|chunk| (chunk.sequence, chunk.tokens)).collect()
     }
 
     #[test]
-    fn a_batch_has_every_decoding_sequence_and_the_prompts_that_fit_whole() {
-        assert_eq!(of(&[1, 300, 1, 50], 128), [(0, 1), (1, 128), (2, 1)]);
-        let mixed = [1, 100, 1, 20, 50, 8];
-        assert_eq!(of(&mixed, 128), [(0, 1), (1, 100), (2, 1), (3, 20), (5, 8)]);
-        assert_eq!(of(&[300, 300, 300], 256), [(0, 128), (1, 128)]);
+    fn a_step_has_every_reply_and_prompts_in_order_within_the_budget() {
+        let pending = [Reply(1), Prompt(300), Reply(4), Prompt(50)];
+        assert_eq!(of(&pending, 128), [(0, 1), (1, 128), (2, 4)]);
+        assert_eq!(of(&pending, 320), [(0, 1), (1, 300), (2, 4), (3, 20)]);
+        assert_eq!((reply_rows(&pending), first_prompt(&pending)), (5, 300));
     }
 
     #[test]
-    fn without_a_shared_budget_prompts_run_one_at_a_time() {
-        assert_eq!(of(&[10, 20, 1, 30], 0), [(0, 10), (2, 1)]);
+    fn a_prompt_of_one_token_counts_too() {
+        assert_eq!(
+            of(&[Prompt(1), Reply(1), Prompt(1), Prompt(1)], 2),
+            [(0, 1), (1, 1), (2, 1)]
+        );
     }
 
     #[test]
-    fn a_sequence_without_pending_tokens_is_left_out() {
-        assert_eq!(of(&[0, 1, 0, 50], 0), [(1, 1), (3, 50)]);
+    fn without_a_budget_replies_run_alone_but_a_prompt_alone_continues() {
+        assert_eq!(of(&[Prompt(9), Reply(1)], 0), [(1, 1)]);
+        assert_eq!(of(&[Prompt(9), Prompt(9)], 0), [(0, 1)]);
+    }
+
+    #[test]
+    fn a_waiting_prompt_leaves_the_budget_to_the_next_one() {
+        assert_eq!(of(&[Waiting, Prompt(9)], 4), [(1, 4)]);
+        assert_eq!(first_prompt(&[Waiting, Prompt(9)]), 9);
+        assert_eq!(first_prompt(&[Waiting, Reply(1)]), 0);
     }
 
     #[test]
@@ -98,34 +136,52 @@ mod tests {
         assert!(admits(demand(50), 0, 128, 0, 4), "alone");
     }
 
+    fn pending() -> impl Strategy<Value = Pending> {
+        prop_oneof![
+            (1usize..9).prop_map(Reply),
+            (1usize..500).prop_map(Prompt),
+            Just(Waiting)
+        ]
+    }
+
     proptest! {
         #[test]
-        fn every_batch_makes_progress_and_never_overruns(pending in prop::collection::vec(1usize..500, 1..12), prefill_chunk in 1usize..200, shared in 0usize..400) {
-            let batch = next_batch(&pending, prefill_chunk, shared);
-            prop_assert!(!batch.is_empty());
-            // Chunks are those of the sequence alone.
-            prop_assert!(batch.iter().all(|chunk| chunk.tokens == pending[chunk.sequence].min(prefill_chunk)));
-            let prompts: Vec<_> = batch.iter().filter(|chunk| pending[chunk.sequence] > 1).collect();
-            let oldest = pending.iter().position(|tokens| *tokens > 1);
-            prop_assert_eq!(prompts.first().map(|chunk| chunk.sequence), oldest);
-            let tokens = prompts.iter().map(|chunk| chunk.tokens).sum::<usize>();
-            prop_assert!(prompts.len() <= 1 || tokens <= shared);
-            let decoding = pending.iter().filter(|tokens| **tokens == 1).count();
-            prop_assert_eq!(batch.len() - prompts.len(), decoding);
+        fn a_step_keeps_its_budget_and_the_order_of_admission(pending in prop::collection::vec(pending(), 1..12), budget in 0usize..600) {
+            let chunks = plan(&pending, budget);
+            prop_assert!(chunks.is_sorted_by_key(|chunk| chunk.sequence));
+            let tokens_of = |sequence: usize| chunks.iter().find(|chunk| chunk.sequence == sequence).map_or(0, |chunk| chunk.tokens);
+            let mut used = 0;
+            let mut incomplete = false;
+            for (sequence, pending) in pending.iter().enumerate() {
+                match *pending {
+                    Reply(tokens) => prop_assert_eq!(tokens_of(sequence), tokens),
+                    Waiting => prop_assert_eq!(tokens_of(sequence), 0),
+                    Prompt(tokens) => {
+                        let scheduled = tokens_of(sequence);
+                        prop_assert!(scheduled <= tokens);
+                        // No later prompt overtakes an earlier one.
+                        prop_assert!(!incomplete || scheduled == 0);
+                        incomplete |= scheduled < tokens;
+                        used += scheduled;
+                    }
+                }
+            }
+            let budget = if reply_rows(&pending) == 0 { budget.max(1) } else { budget };
+            prop_assert!(used <= budget);
+            // The budget is used up while prompts are left.
+            prop_assert!(!incomplete || used == budget);
         }
 
         #[test]
-        fn every_sequence_completes(mut pending in prop::collection::vec(1usize..300, 1..8), prefill_chunk in 1usize..100, shared in 0usize..200) {
-            let mut steps = 0;
-            while pending.iter().any(|tokens| *tokens > 0) {
-                let active: Vec<usize> = (0..pending.len()).filter(|i| pending[*i] > 0).collect();
-                let counts: Vec<usize> = active.iter().map(|i| pending[*i]).collect();
-                for chunk in next_batch(&counts, prefill_chunk, shared) {
-                    pending[active[chunk.sequence]] -= chunk.tokens;
+        fn every_prompt_completes_in_order(mut left in prop::collection::vec(1usize..300, 1..8), budget in 1usize..200) {
+            let tokens: usize = left.iter().sum();
+            for _ in 0..tokens.div_ceil(budget) {
+                let pending: Vec<_> = left.iter().map(|tokens| if *tokens == 0 { Reply(1) } else { Prompt(*tokens) }).collect();
+                for chunk in plan(&pending, budget) {
+                    left[chunk.sequence] = left[chunk.sequence].saturating_sub(chunk.tokens);
                 }
-                steps += 1;
-                prop_assert!(steps < 5000);
             }
+            prop_assert_eq!(left.iter().sum::<usize>(), 0);
         }
     }
 }

@@ -33,6 +33,7 @@ pub(crate) struct Sequence {
     /// Prompt and reply.
     pub(crate) ids: Vec<u32>,
     pub(crate) blocks: SequenceBlocks,
+    pub(crate) owner: Arc<str>,
     pub(crate) cancelled: Arc<AtomicBool>,
     sampler: Sampler,
     /// Ids below this may be sampled.
@@ -96,6 +97,7 @@ impl Sequence {
             admission,
             ids: request.prompt,
             blocks,
+            owner: request.owner,
             cancelled,
             sampler,
             allowed,

@@ -102,7 +102,7 @@ mod tests {
     fn the_limit_follows_measured_speed_above_its_floor() {
         let (health, floor) = (Health::default(), Duration::from_secs(60));
         assert_eq!(limit(&health, 256, floor), floor);
-        health.speed.record(256, Duration::from_secs(64)); // 4 tokens a second
+        health.speed.record(0, 256, Duration::from_secs(64)); // 4 tokens a second
         assert_eq!(limit(&health, 256, floor), Duration::from_secs(512));
         assert_eq!(limit(&health, 1, floor), floor);
     }

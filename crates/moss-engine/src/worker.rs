@@ -4,12 +4,9 @@
 mod admit;
 mod step;
 
-use std::{
-    collections::VecDeque,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::Relaxed},
 };
 
 use crossbeam_channel::Receiver;
@@ -18,7 +15,7 @@ use moss_text::Tokenizer;
 
 use crate::{
     EngineError, EngineOptions, StopCause, cache::SharedCache, command::Command, health::Health,
-    metrics::Counters, sequence::Sequence, waiting::Waiting,
+    metrics::Counters, queue::FairQueue, sequence::Sequence, waiting::Waiting,
 };
 
 pub(crate) struct Worker {
@@ -29,7 +26,7 @@ pub(crate) struct Worker {
     counters: Arc<Counters>,
     stopping: Arc<AtomicBool>,
     cache: SharedCache,
-    waiting: VecDeque<Waiting>,
+    waiting: FairQueue<Waiting>,
     /// In order of their first admission.
     running: Vec<Sequence>,
     /// Sequences that were admitted so far.
@@ -57,7 +54,7 @@ impl Worker {
         counters
             .cache_blocks
             .store(cache.shape().num_blocks, Relaxed);
-        let (waiting, running) = (VecDeque::new(), Vec::new());
+        let (waiting, running) = (FairQueue::new(options.max_per_owner), Vec::new());
         Self {
             model,
             tokenizer,
@@ -91,7 +88,7 @@ impl Worker {
         for mut sequence in std::mem::take(&mut self.running) {
             sequence.finish(StopCause::Cancelled);
         }
-        for waiting in std::mem::take(&mut self.waiting) {
+        for waiting in self.waiting.extract(|_| true) {
             waiting.end(StopCause::Cancelled, None);
         }
     }
@@ -113,7 +110,10 @@ impl Worker {
 
     fn take(&mut self, command: Command) {
         match command {
-            Command::Submit(job) => self.waiting.push_back(Waiting::New(job)),
+            Command::Submit(job) => {
+                let owner = job.request.owner.clone();
+                self.waiting.push(&owner, Waiting::New(job));
+            }
             Command::Pin(ids) => self.cache.pin(ids),
             Command::Stop => {}
         }
@@ -127,10 +127,10 @@ impl Worker {
                 self.retire(index);
             }
         }
-        let (ended, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut self.waiting)
-            .into_iter()
-            .partition(|waiting| waiting.external_cause().is_some() || self.broken.is_some());
-        self.waiting = waiting.into();
+        let is_broken = self.broken.is_some();
+        let ended = self
+            .waiting
+            .extract(|waiting| is_broken || waiting.external_cause().is_some());
         for waiting in ended {
             self.counters.waiting.fetch_sub(1, Relaxed);
             let cause = waiting.external_cause();
@@ -141,7 +141,10 @@ impl Worker {
 
     /// Removes a sequence. Its cache blocks go to the prefix cache.
     fn retire(&mut self, index: usize) {
-        let Sequence { ids, blocks, .. } = self.running.remove(index);
+        let Sequence {
+            ids, blocks, owner, ..
+        } = self.running.remove(index);
+        self.waiting.end(&owner);
         self.cache.retire(blocks, &ids);
     }
 

@@ -2,7 +2,7 @@
 
 use moss_sampling::SampleRequest;
 
-use crate::{BlockTable, CacheShape, ModelError, MossConfig};
+use crate::{BlockTable, CacheShape, MAX_DECODE_ROWS, ModelError, MossConfig};
 
 /// The positions of a chunk whose logits are computed. Only those pass through lm_head.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -151,15 +151,19 @@ pub trait LanguageModel: Send {
     fn cache_bytes_per_position(&self) -> u64;
 
     /// Returns the number of prompt tokens that one forward pass should process to be bound by
-    /// arithmetic instead of memory bandwidth.
+    /// arithmetic instead of memory bandwidth, and to use all stages. More are not more efficient.
     fn prefill_chunk(&self) -> usize {
         256
     }
 
-    /// Returns the number of prompt tokens up to which chunks of several prompts share a forward
-    /// pass; 0 if prompts run one after the other.
-    fn shared_prefill(&self) -> usize {
-        0
+    /// Returns the number of prompt tokens that take about as long as one: fewer would waste time.
+    fn prefill_tile(&self) -> usize {
+        1
+    }
+
+    /// Returns the number of generated tokens of a forward pass up to which it is efficient.
+    fn decode_rows(&self) -> usize {
+        MAX_DECODE_ROWS
     }
 
     /// Returns true if a part of the model runs on a CPU, where a forward pass takes much longer.

@@ -7,10 +7,10 @@ use moss_weights::GptqBits;
 #[cfg(feature = "cuda")]
 use crate::gpu::{GpuStage, OpenGpu};
 use crate::{
-    DeviceSpec, LoadEvent, LoadOptions, MemoryPlan, ModelError, MossConfig, WeightFormat,
-    WeightSource,
+    CacheShape, DeviceSpec, LoadEvent, LoadOptions, MemoryPlan, ModelError, MossConfig,
+    WeightFormat, WeightSource,
     cpu::CpuStage,
-    placement::{Device, DeviceKind, ModelBytes, Request, place},
+    placement::{Device, DeviceKind, ModelBytes, Request, WantedCapacity, capacity, place},
     stage::{PlacedStage, Stage, StageSpec},
 };
 
@@ -86,14 +86,16 @@ struct PlannedStage {
     embedding_on_host: bool,
 }
 
-/// Loads the stages of `options`; several stages load in parallel, one thread each.
+/// Loads the stages of `options`; several stages load in parallel, one thread each. Sets the size of
+/// the KV cache and the rows of a decode step that follow from the memory.
 pub(crate) fn stages(
     source: &dyn WeightSource,
     config: &MossConfig,
-    options: &LoadOptions,
+    options: &mut LoadOptions,
     progress: &mut dyn FnMut(LoadEvent),
 ) -> Result<Vec<PlacedStage>, ModelError> {
     let mut planned = plan(source, config, options, progress)?;
+    let options = &*options;
     let threads = rayon::current_num_threads(); // of the caller's pool: the loading threads are not part of it
     let load = |stage: PlannedStage, progress: &mut dyn FnMut(LoadEvent)| {
         let spec = StageSpec {
@@ -145,11 +147,44 @@ pub(crate) fn stages(
 /// all much faster.
 const CPU_BANDWIDTH: f64 = 20e9;
 
+/// Sets the rows of a decode step and the KV cache to what the memory of the devices allows, as far as
+/// the options permit.
+fn use_memory(
+    source: &dyn WeightSource,
+    config: &MossConfig,
+    options: &mut LoadOptions,
+    devices: &[Device],
+) {
+    if devices.iter().any(|device| device.kind == DeviceKind::Cpu) {
+        if options.fewer_rows {
+            options.max_decode_rows = options.max_decode_rows.min(LoadOptions::CPU_ROWS);
+        }
+        return;
+    }
+    if !options.fill_memory {
+        return;
+    }
+    let request = Request {
+        model: &ModelBytes::of(source, config, options.cache, options.dtype),
+        devices,
+        layers_per_device: options.layers_per_device.as_deref(),
+        other_formats: &[],
+    };
+    let wanted = WantedCapacity {
+        positions: options.cache.positions().min(config.context_length),
+        sequences: options.max_decode_rows,
+        may_reduce: options.fewer_rows,
+    };
+    let found = capacity(&request, config, wanted);
+    options.cache = CacheShape::for_positions(found.positions);
+    options.max_decode_rows = found.sequences;
+}
+
 /// Opens the devices, places the layers and checks the memory, before weights are read.
 fn plan(
     source: &dyn WeightSource,
     config: &MossConfig,
-    options: &LoadOptions,
+    options: &mut LoadOptions,
     progress: &mut dyn FnMut(LoadEvent),
 ) -> Result<Vec<PlannedStage>, ModelError> {
     let mut open = Vec::with_capacity(options.devices.len());
@@ -157,6 +192,8 @@ fn plan(
         open.push(Some(OpenDevice::open(*device)?));
     }
     let devices: Vec<Device> = open.iter().flatten().map(OpenDevice::describe).collect();
+    use_memory(source, config, options, &devices);
+    let options = &*options;
     let model = ModelBytes::of(source, config, options.cache, options.dtype)
         .with_kv_cache(config, options.kv_cache)
         .with_decode_rows(config, options.max_decode_rows);

@@ -25,11 +25,17 @@ pub struct LoadOptions {
     pub kv_cache: KvCacheType,
     /// Size of the KV cache. On the CPU, pages are committed on first use.
     pub cache: CacheShape,
+    /// If all layers run on GPUs, the KV cache uses the remaining memory instead, and has at least one
+    /// context window; see [`capacity`](crate::placement::capacity).
+    pub fill_memory: bool,
     /// Sequences that decode together, from 1 to [`MAX_DECODE_ROWS`](crate::MAX_DECODE_ROWS); other
     /// values are clamped. A micro-batch has at most as many generated tokens. At the published
     /// size, a GPU needs 1.6 MB for each up to 31, and 0.45 MB for each above 64. More sequences in a
     /// forward batch are correct, but slow.
     pub max_decode_rows: usize,
+    /// `max_decode_rows` is an upper bound: there are fewer if the KV cache would be small for them,
+    /// and at most [`LoadOptions::CPU_ROWS`] with layers on the CPU.
+    pub fewer_rows: bool,
     /// Devices of the stages, in order. Each gets one stage of consecutive layers; a device may be
     /// listed several times.
     pub devices: Vec<DeviceSpec>,
@@ -40,6 +46,10 @@ pub struct LoadOptions {
 }
 
 impl LoadOptions {
+    /// The most `max_decode_rows` with layers on the CPU, if there may be fewer. More sequences
+    /// would each be slower than reading speed.
+    pub const CPU_ROWS: usize = 32;
+
     /// Returns options for f32 on the CPU with a cache of `positions`.
     pub fn cpu(positions: usize) -> Self {
         Self {
@@ -48,7 +58,9 @@ impl LoadOptions {
             rope_precision: RopePrecision::F32,
             kv_cache: KvCacheType::Native,
             cache: CacheShape::for_positions(positions),
+            fill_memory: false,
             max_decode_rows: 32,
+            fewer_rows: false,
             devices: vec![DeviceSpec::Cpu],
             layers_per_device: None,
             peer_copies: true,

@@ -97,8 +97,12 @@ impl<M: LanguageModel> LanguageModel for ObservedModel<M> {
         self.model.prefill_chunk()
     }
 
-    fn shared_prefill(&self) -> usize {
-        self.model.shared_prefill()
+    fn prefill_tile(&self) -> usize {
+        self.model.prefill_tile()
+    }
+
+    fn decode_rows(&self) -> usize {
+        self.model.decode_rows()
     }
 
     fn runs_on_cpu(&self) -> bool {

@@ -16,13 +16,13 @@ use crate::{
 };
 
 impl Worker {
-    /// Admits waiting requests, in order, while their blocks are available.
+    /// Admits waiting requests, their owners in turn, while their blocks are available.
     pub(super) fn admit(&mut self) {
-        while let Some(next) = self.waiting.front() {
+        while let Some(next) = self.waiting.peek() {
             if !self.can_admit(next) {
                 return;
             }
-            let Some(next) = self.waiting.pop_front() else {
+            let Some(next) = self.waiting.pop() else {
                 return;
             };
             self.counters.waiting.fetch_sub(1, Relaxed);
@@ -110,7 +110,8 @@ impl Worker {
         let sequence = self.running.remove(index).preempt(&mut self.cache);
         self.counters.preemptions.fetch_add(1, Relaxed);
         self.counters.waiting.fetch_add(1, Relaxed);
+        let owner = sequence.owner.clone();
         self.waiting
-            .push_front(Waiting::Preempted(Box::new(sequence)));
+            .push_preempted(&owner, Waiting::Preempted(Box::new(sequence)));
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     collections::HashSet,
     sync::{Arc, atomic::Ordering::Relaxed},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use moss_model::{Logits, ModelError, TokenKind};
@@ -12,7 +12,7 @@ use super::Worker;
 use crate::{
     EngineError,
     panics::catch_panic,
-    scheduler::{self, ScheduledChunk},
+    scheduler::{self, Pending, ScheduledChunk},
 };
 
 impl Worker {
@@ -23,9 +23,11 @@ impl Worker {
             sequence.set_deadline(&self.health.speed, stall_time);
         }
         let pending = self.pending();
-        let prefill_chunk = self.options.prefill_chunk(&*self.model);
-        let shared = self.model.shared_prefill();
-        let mut chunks = scheduler::next_batch(&pending, prefill_chunk, shared);
+        let rows = scheduler::reply_rows(&pending);
+        let first = scheduler::first_prompt(&pending);
+        let limits = self.options.chunk_limits(&*self.model);
+        let budget = self.health.speed.prompt_tokens(rows, first, limits);
+        let mut chunks = scheduler::plan(&pending, budget);
         if let Err((sequence, error)) = self.allocate(&mut chunks) {
             return self.fail(&[sequence], error);
         }
@@ -37,12 +39,7 @@ impl Worker {
         let began = Instant::now();
         match self.forward(&chunks) {
             Ok(Ok(logits)) => {
-                let prompts = chunks
-                    .iter()
-                    .filter(|chunk| self.running[chunk.sequence].kind() == TokenKind::Prompt);
-                self.health
-                    .speed
-                    .record(prompts.map(|chunk| chunk.tokens).sum(), began.elapsed());
+                self.record_time(&chunks, began.elapsed());
                 self.process_outputs(&chunks, logits);
             }
             // Ended sequences are removed before the next batch; the others repeat this one.
@@ -57,10 +54,9 @@ impl Worker {
         }
     }
 
-    /// Returns the number of pending tokens of each sequence, or 0 if it waits for the next batch:
-    /// an earlier sequence computes the next block of its prompt. Prompts continue after the blocks
+    /// Returns the pending tokens of each sequence. A sequence waits for the next batch if an earlier sequence computes the next block of its prompt. Prompts continue after the blocks
     /// that are in the cache by now.
-    fn pending(&mut self) -> Vec<usize> {
+    fn pending(&mut self) -> Vec<Pending> {
         for sequence in &mut self.running {
             let is_first = sequence.reused_tokens() == 0;
             let reused = sequence.reuse(&mut self.cache);
@@ -73,13 +69,30 @@ impl Worker {
             let next = sequence.next_block(&self.cache);
             let waits = next.is_some_and(|block| !computed.insert(block));
             pending.push(match sequence.kind() {
-                _ if waits => 0,
-                TokenKind::Prompt => sequence.pending_of_kind(),
-                // Tokens of a reply that are computed again fill one decode step.
-                TokenKind::Generated => sequence.pending_of_kind().min(rows),
+                _ if waits => Pending::Waiting,
+                TokenKind::Prompt => Pending::Prompt(sequence.pending_of_kind()),
+                TokenKind::Generated => match sequence.pending_of_kind() {
+                    1 => Pending::Reply(1),
+                    // Tokens of a reply that are computed again, at most one decode step of them.
+                    tokens => Pending::Prompt(tokens.min(rows)),
+                },
             });
         }
         pending
+    }
+
+    fn record_time(&self, chunks: &[ScheduledChunk], time: Duration) {
+        let tokens_of = |kind| {
+            let chunks = chunks
+                .iter()
+                .filter(|chunk| self.running[chunk.sequence].kind() == kind);
+            chunks.map(|chunk| chunk.tokens).sum()
+        };
+        let (rows, prompt) = (
+            tokens_of(TokenKind::Generated),
+            tokens_of(TokenKind::Prompt),
+        );
+        self.health.speed.record(rows, prompt, time);
     }
 
     fn forward(

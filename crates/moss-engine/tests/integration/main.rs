@@ -8,6 +8,7 @@ mod chat;
 mod deterministic;
 mod engine;
 mod failures;
+mod fairness;
 mod faults;
 mod health;
 mod kinds;

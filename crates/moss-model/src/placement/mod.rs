@@ -8,12 +8,14 @@
 
 mod advice;
 mod bytes;
+mod capacity;
 mod division;
 mod error;
 mod plan;
 mod search;
 
 pub use bytes::{MemoryPlan, ModelBytes};
+pub use capacity::{Capacity, WantedCapacity, capacity};
 pub use error::{Change, PlacementError, Shortfall};
 pub use plan::{Device, DeviceKind, LeftOut, Note, Placement, Request, Stage};
 

@@ -187,6 +187,15 @@ impl Placement {
         self.notes.contains(&Note::EmbeddingOnHost)
     }
 
+    /// Returns the layers that do not fit the GPUs and run on the CPU.
+    pub(super) fn layers_on_cpu(&self) -> usize {
+        let layers = self.notes.iter().map(|note| match note {
+            Note::OnCpu { layers, .. } => *layers,
+            Note::LeftOut { .. } | Note::EmbeddingOnHost => 0,
+        });
+        layers.sum()
+    }
+
     /// Returns the minimum time per token in seconds, the sum over the stages. `devices` are those of
     /// the request, `share` is the used part of the KV cache.
     pub fn token_seconds(&self, devices: &[Device], share: f64) -> f64 {

@@ -19,8 +19,9 @@ use self::{
     weights::Linear,
 };
 use crate::{
-    BlockTable, CacheShape, ComputeDtype, LanguageModel, LogitRows, Logits, ModelError, MossConfig,
-    SequenceChunk, decode_rows::MAX_DECODE_ROWS, hook::to_host, micro_batch::Plan,
+    BlockTable, CacheShape, ComputeDtype, LanguageModel, LoadOptions, LogitRows, Logits,
+    ModelError, MossConfig, SequenceChunk, decode_rows::MAX_DECODE_ROWS, hook::to_host,
+    micro_batch::Plan,
 };
 
 /// A MOSS network of candle's modules, on one device or layer by layer over several.
@@ -194,6 +195,10 @@ impl LanguageModel for Reference {
 
     fn cache_bytes_per_position(&self) -> u64 {
         self.config.cache_bytes_per_position(self.dtype.bytes())
+    }
+
+    fn decode_rows(&self) -> usize {
+        LoadOptions::CPU_ROWS
     }
 
     fn runs_on_cpu(&self) -> bool {

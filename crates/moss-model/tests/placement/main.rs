@@ -2,6 +2,7 @@
 //! the published sizes.
 #![allow(clippy::unwrap_used)]
 
+mod capacities;
 mod plans;
 mod properties;
 
