@@ -224,6 +224,8 @@ verify-probabilities = sampling probabilities
 # plan
 plan-title = { $name }, { $format }, { $layers } layers, context { $positions }
 plan-columns = stage | device | layers | weights | embedding | cache | workspace | free after
+plan-conversations = KV cache of { $tokens } tokens: { $full } conversations of { $context } tokens, or { $typical } of { $of }; `serve` generates up to { $parallel } answers at the same time
+plan-conversations-cpu = memory for a KV cache of { $tokens } tokens: { $full } conversations of { $context } tokens, or { $typical } of { $of }; `serve` generates up to { $parallel } answers at the same time, and uses { $default } tokens unless you pass `--cache-tokens`
 plan-rate = predicted: at most { FIXED($empty, digits: 1) } tok/s, { FIXED($full, digits: 1) } with a full cache (memory bandwidth divided by bytes read)
 plan-first-token = predicted: first token of a { $prompt }-token prompt after { FIXED($seconds, digits: 2) } s (at { $share } of the tensor cores' f16 peak, measured with the same kernels on an H200)
 plan-first-token-unknown = first token of a { $prompt }-token prompt: not predicted, because a device's arithmetic peak is unknown
@@ -254,6 +256,7 @@ bench-upload = { $loaded }; host memory to GPU { FIXED($rate, digits: 1) } GB/s 
 bench-clients = { $clients } concurrent requests, { $prompt } prompt and { $new } new tokens each: { FIXED($rate, digits: 1) } tok/s in total
 bench-first-token = {"     "}time to first token { $p50 } ms (median), { $p90 } (90 %), { $p99 } (99 %), { $max } (maximum)
 bench-per-token = {"     "}time per output token { $p50 } ms (median), { $p90 } (90 %), { $p99 } (99 %), { $max } (maximum)
+bench-arrival = {"     "}when a prompt of { $prompt } tokens arrives: largest gap { $largest } ms ({ FIXED($gaps, digits: 2) } times the median of { $median } ms before); its first token after { $first } ms ({ FIXED($firsts, digits: 2) } times that of { $alone } ms alone)
 bench-batch-columns = sequences | context | step ms | tok/s | floor ms | share
 bench-cliff = cliff: a step of { $sequences } sequences takes { FIXED($ratio, digits: 2) } times as long as one of { $next }
 bench-no-cliff = no cliff: a step of any size takes at most { FIXED($ratio, digits: 2) } times as long as one of the next larger size

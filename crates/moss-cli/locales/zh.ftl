@@ -224,6 +224,8 @@ verify-probabilities = 采样概率
 # plan
 plan-title = { $name }，{ $format }，{ $layers } 层，上下文 { $positions }
 plan-columns = 阶段 | 设备 | 层 | 权重 | 嵌入 | 缓存 | 工作区 | 剩余
+plan-conversations = KV 缓存可容纳 { $tokens } 个词元：{ $full } 个 { $context } 词元的对话，或 { $typical } 个 { $of } 词元的对话；`serve` 最多同时生成 { $parallel } 个回答
+plan-conversations-cpu = 内存可容纳 { $tokens } 个词元的 KV 缓存：{ $full } 个 { $context } 词元的对话，或 { $typical } 个 { $of } 词元的对话；`serve` 最多同时生成 { $parallel } 个回答，默认使用 { $default } 个词元，可用 `--cache-tokens` 更改
 plan-rate = 预测：最多 { FIXED($empty, digits: 1) } tok/s，缓存满时 { FIXED($full, digits: 1) }（内存带宽除以读取字节数）
 plan-first-token = 预测：{ $prompt } 词元输入的首词元延迟约 { FIXED($seconds, digits: 2) } 秒（按张量核心 f16 峰值的 { $share }，即相同内核在 H200 上的实测比例）
 plan-first-token-unknown = { $prompt } 词元输入的首词元延迟：无法预测，有设备的算力峰值未知
@@ -254,6 +256,7 @@ bench-upload = { $loaded }；主机内存到 GPU { FIXED($rate, digits: 1) } GB/
 bench-clients = { $clients } 个并发请求，各 { $prompt } 个输入词元和 { $new } 个新词元：合计 { FIXED($rate, digits: 1) } tok/s
 bench-first-token = {"     "}首词元延迟 { $p50 } ms（中位数），{ $p90 }（90 %），{ $p99 }（99 %），{ $max }（最大）
 bench-per-token = {"     "}每个输出词元的时间 { $p50 } ms（中位数），{ $p90 }（90 %），{ $p99 }（99 %），{ $max }（最大）
+bench-arrival = {"     "}{ $prompt } 个词元的输入到达时：最大间隔 { $largest } ms（此前中位数 { $median } ms 的 { FIXED($gaps, digits: 2) } 倍）；其首词元延迟 { $first } ms（单独运行时 { $alone } ms 的 { FIXED($firsts, digits: 2) } 倍）
 bench-batch-columns = 序列数 | 上下文 | 每步 ms | tok/s | 下限 ms | 占比
 bench-cliff = 断崖：{ $sequences } 个序列的一步用时是 { $next } 个序列的 { FIXED($ratio, digits: 2) } 倍
 bench-no-cliff = 无断崖：任一大小的一步用时都不超过下一更大大小的 { FIXED($ratio, digits: 2) } 倍

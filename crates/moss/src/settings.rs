@@ -108,6 +108,8 @@ impl Settings {
             layers_per_device: self.layers_per_device.clone(),
             peer_copies: self.peer_copies,
             max_decode_rows: engine.max_sequences,
+            fewer_rows: engine.fewer_sequences,
+            fill_memory: engine.fill_memory && engine.cache_tokens.is_none(),
             ..LoadOptions::cpu(positions)
         })
     }
@@ -123,6 +125,7 @@ impl Settings {
         EngineOptions {
             threads: self.threads.or(options.threads),
             max_sequences: self.max_sequences.unwrap_or(options.max_sequences),
+            fewer_sequences: options.fewer_sequences && self.max_sequences.is_none(),
             cache_tokens: self.cache_tokens.or(options.cache_tokens),
             ..options
         }

@@ -50,14 +50,15 @@ pub(crate) struct ServeArgs {
     /// Origin of another web page that may call the API from a browser, or `*`
     #[arg(long, value_name = "ORIGIN")]
     pub(crate) cors_origin: Vec<String>,
-    /// Maximum number of answers that are generated at the same time, from 1 to 256
-    #[arg(long, value_name = "N", default_value_t = 32, value_parser = in_range::<usize>(1..=MAX_PARALLEL))]
-    pub(crate) parallel: usize,
+    /// Maximum number of answers that are generated at the same time, from 1 to 256 [default: 256, or
+    /// as many as the memory of the GPUs allows; 32 on a CPU]
+    #[arg(long, value_name = "N", value_parser = in_range::<usize>(1..=MAX_PARALLEL))]
+    pub(crate) parallel: Option<usize>,
     /// Maximum number of queued requests; further requests get status 429
     #[arg(long, value_name = "N", default_value_t = 256)]
     pub(crate) queue: usize,
-    /// Size of the KV cache in tokens, for all answers together [default: four times the context
-    /// length]
+    /// Size of the KV cache in tokens, for all answers together [default: the remaining memory of the
+    /// GPUs; on a CPU four times the context length]
     #[arg(long, value_name = "N")]
     pub(crate) cache_tokens: Option<usize>,
     /// Maximum time of a request in the queue, in seconds [default: 120, or longer if the requests

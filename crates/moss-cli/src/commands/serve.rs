@@ -132,11 +132,13 @@ fn login() -> Login {
 }
 
 fn engine_options(args: &ServeArgs) -> EngineOptions {
+    let defaults = EngineOptions::server();
     let options = EngineOptions {
-        max_sequences: args.parallel,
+        max_sequences: args.parallel.unwrap_or(defaults.max_sequences),
+        fewer_sequences: args.parallel.is_none(),
         queue_limit: args.queue,
         cache_tokens: args.cache_tokens,
-        ..EngineOptions::server()
+        ..defaults
     };
     #[cfg(debug_assertions)]
     let options = EngineOptions {

@@ -75,6 +75,23 @@ fn an_8_bit_cache_needs_258_bytes_where_f16_needs_512() {
 }
 
 #[test]
+fn a_plan_counts_the_conversations_of_a_server() {
+    let t4 = plan(&["--cards", "t4"])["kv_cache"].clone();
+    let of = |name: &str| t4[name].as_u64().unwrap();
+    assert!(
+        of("conversations") >= 2 && of("conversations_of_512") >= 8,
+        "{t4}"
+    );
+    assert_eq!(of("tokens") / 2048, of("conversations"));
+    assert!((8..=32).contains(&of("parallel")), "{t4}");
+    let h200 = plan(&["--cards", "h200", "--model", "moss-moon-003-sft"])["kv_cache"].clone();
+    assert_eq!(h200["parallel"], 256);
+    assert!(h200["conversations"].as_u64().unwrap() > 40, "{h200}");
+    let text = ok(&["plan", "--cards", "t4"], "");
+    assert!(text.contains("conversations of 2048 tokens"), "{text}");
+}
+
+#[test]
 fn a_checkpoint_is_planned_by_its_own_tensors() {
     let found = plan(&[
         "--demo",

@@ -39,11 +39,13 @@ pub(crate) fn run(args: &PlanArgs, cli: &Cli, printer: &Printer) -> anyhow::Resu
         true => ComputeDtype::F16,
         false => open::dtype(&cli.model, &[]),
     };
-    let subject = Subject::find(args, cli, printer, dtype)?;
+    let mut subject = Subject::find(args, cli, printer, dtype)?;
+    let layers = cli.model.layers_per_gpu.as_deref();
+    let capacity = subject.serve_on(&devices, layers);
     let request = Request {
         model: &subject.bytes,
         devices: &devices,
-        layers_per_device: cli.model.layers_per_gpu.as_deref(),
+        layers_per_device: layers,
         other_formats: &subject.smaller(dtype),
     };
     let placement = place(&request)?;
@@ -59,6 +61,7 @@ pub(crate) fn run(args: &PlanArgs, cli: &Cli, printer: &Printer) -> anyhow::Resu
         devices: &devices,
         placement: &placement,
         prediction: &prediction,
+        capacity,
     };
     match args.json {
         true => printer.json(&report.json())?,

@@ -1,6 +1,7 @@
 //! The report of `plan`, as text and as JSON.
 
-use moss::model::placement::{Device, DeviceKind, Note, Placement, Stage};
+use moss::EngineOptions;
+use moss::model::placement::{Capacity, Device, DeviceKind, Note, Placement, Stage};
 use moss_bench::{
     hardware::{DISPLAY_MEMORY, DRIVER_MEMORY},
     roofline::Prediction,
@@ -21,7 +22,12 @@ pub(super) struct Report<'a> {
     pub(super) devices: &'a [Device],
     pub(super) placement: &'a Placement,
     pub(super) prediction: &'a Prediction,
+    /// The KV cache that fits, and the concurrent answers of a server.
+    pub(super) capacity: Capacity,
 }
+
+/// Tokens of a typical conversation, for the number that fits.
+const TYPICAL_TOKENS: usize = 512;
 
 impl Report<'_> {
     /// Returns the text. `by_name` is true if the GPUs are from the built-in table.
@@ -57,10 +63,48 @@ impl Report<'_> {
                 .iter()
                 .map(|note| language.text(&placement_note(note, &self.names()))),
         );
-        let texts = predicted(self.prediction).into_iter();
+        let texts = [self.conversations()].into_iter();
+        let texts = texts.chain(predicted(self.prediction));
         let data_sheets = by_name.then(data_sheets);
         lines.extend(texts.chain(data_sheets).map(|text| language.text(&text)));
         lines.join("\n") + "\n"
+    }
+
+    /// Returns the number of conversations of each length for which the KV cache has room.
+    fn conversations_of(&self, tokens: usize) -> usize {
+        self.capacity.positions / tokens.max(1)
+    }
+
+    fn conversations(&self) -> Text {
+        let context = self.subject.config.context_length;
+        let full = self.conversations_of(context);
+        let typical = self.conversations_of(TYPICAL_TOKENS.min(context));
+        let tokens = self.capacity.positions;
+        let parallel = self.capacity.sequences;
+        let on_cpu = |device: &Device| device.kind == DeviceKind::Cpu;
+        if self.devices.iter().any(on_cpu) {
+            let default = EngineOptions::server().cache_tokens(context);
+            msg!(
+                "plan-conversations-cpu",
+                tokens,
+                full,
+                context,
+                typical,
+                of = TYPICAL_TOKENS.min(context),
+                parallel,
+                default,
+            )
+        } else {
+            msg!(
+                "plan-conversations",
+                tokens,
+                full,
+                context,
+                typical,
+                of = TYPICAL_TOKENS.min(context),
+                parallel,
+            )
+        }
     }
 
     fn row(&self, index: usize, stage: &Stage) -> [String; 8] {
@@ -121,6 +165,12 @@ impl Report<'_> {
             "stages": self.placement.stages.iter().map(stage).collect::<Vec<_>>(),
             "notes": self.placement.notes.iter().map(note).collect::<Vec<_>>(),
             "embedding_on_host": self.placement.embedding_on_host(),
+            "kv_cache": {
+                "tokens": self.capacity.positions,
+                "conversations": self.conversations_of(config.context_length),
+                "conversations_of_512": self.conversations_of(TYPICAL_TOKENS),
+                "parallel": self.capacity.sequences,
+            },
             "predicted": {
                 "tokens_per_s_empty": rate_empty, "tokens_per_s_full": rate_full, "prompt_tokens": prompt,
                 "first_token_s": first_token, "share_of_tensor_peak": share,

@@ -5,7 +5,8 @@ use moss::{
     checkpoint::{DType, LinearFormat},
     hub::HubError,
     model::{
-        CacheShape, ComputeDtype, KvCacheType, MossConfig, WeightFormat, placement::ModelBytes,
+        CacheShape, ComputeDtype, KvCacheType, LoadOptions, MossConfig, WeightFormat,
+        placement::{Capacity, Device, DeviceKind, ModelBytes, Request, WantedCapacity, capacity},
     },
     weights::GptqBits,
 };
@@ -33,6 +34,8 @@ pub(super) struct Subject {
     pub(super) cache: CacheShape,
     kv_cache: KvCacheType,
     pub(super) bytes: ModelBytes,
+    /// Concurrent answers of a server.
+    sequences: usize,
 }
 
 impl Subject {
@@ -47,11 +50,8 @@ impl Subject {
         let named =
             |config: MossConfig, name: String, format: WeightFormat| -> anyhow::Result<Self> {
                 let cache = cache(args, &config)?;
-                let bytes = with_buffers(
-                    ModelBytes::in_format(&config, format, cache, dtype),
-                    &config,
-                    kv_cache,
-                );
+                let bytes = ModelBytes::in_format(&config, format, cache, dtype)
+                    .with_kv_cache(&config, kv_cache);
                 let is_packed = format != WeightFormat::F16;
                 Ok(Self {
                     name,
@@ -61,6 +61,7 @@ impl Subject {
                     cache,
                     kv_cache,
                     bytes,
+                    sequences: 1,
                 })
             };
         let builder = source::model(&cli.model).on_event(progress::building(printer));
@@ -89,15 +90,41 @@ impl Subject {
             name,
             format: stored_format(&checkpoint),
             is_packed: checkpoint.quantization().is_some(),
-            bytes: with_buffers(
-                ModelBytes::of(&checkpoint, &config, cache, dtype),
-                &config,
-                kv_cache,
-            ),
+            bytes: ModelBytes::of(&checkpoint, &config, cache, dtype)
+                .with_kv_cache(&config, kv_cache),
             config,
             cache,
             kv_cache,
+            sequences: 1,
         })
+    }
+
+    /// Returns the KV cache and the concurrent answers of a server on `devices`, and counts the
+    /// buffers of these: what fits then also fits for one conversation.
+    pub(super) fn serve_on(&mut self, devices: &[Device], layers: Option<&[usize]>) -> Capacity {
+        let on_cpu = devices.iter().any(|device| device.kind == DeviceKind::Cpu);
+        let request = Request {
+            model: &self.bytes,
+            devices,
+            layers_per_device: layers,
+            other_formats: &[],
+        };
+        let wanted = WantedCapacity {
+            positions: self.cache.positions(),
+            sequences: if on_cpu {
+                LoadOptions::CPU_ROWS
+            } else {
+                EngineOptions::MAX_SEQUENCES
+            },
+            may_reduce: !on_cpu,
+        };
+        let capacity = capacity(&request, &self.config, wanted);
+        self.sequences = capacity.sequences;
+        self.bytes = self
+            .bytes
+            .clone()
+            .with_decode_rows(&self.config, capacity.sequences);
+        capacity
     }
 
     /// Returns the same network in the smaller formats.
@@ -108,11 +135,9 @@ impl Subject {
             .map(|format| {
                 (
                     format,
-                    with_buffers(
-                        ModelBytes::in_format(&self.config, format, self.cache, dtype),
-                        &self.config,
-                        self.kv_cache,
-                    ),
+                    ModelBytes::in_format(&self.config, format, self.cache, dtype)
+                        .with_kv_cache(&self.config, self.kv_cache)
+                        .with_decode_rows(&self.config, self.sequences),
                 )
             })
             .into_iter()
@@ -168,11 +193,4 @@ fn cache(args: &PlanArgs, config: &MossConfig) -> Result<CacheShape, CliError> {
             Err(CliError::new(what))
         }
     }
-}
-
-/// Counts the buffers of a server with its default number of concurrent answers: what fits then also
-/// fits for one conversation.
-fn with_buffers(bytes: ModelBytes, config: &MossConfig, kv_cache: KvCacheType) -> ModelBytes {
-    let bytes = bytes.with_kv_cache(config, kv_cache);
-    bytes.with_decode_rows(config, EngineOptions::server().max_sequences)
 }
