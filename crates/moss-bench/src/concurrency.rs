@@ -6,7 +6,10 @@ use moss_engine::{Engine, EngineOptions, Request, Run, StopRules, Timings};
 use moss_model::{CacheShape, Moss};
 use moss_sampling::SamplingParams;
 
-use crate::{BenchError, Quantiles, batch::MAX_SEQUENCES, model_timing::synthetic_token_ids};
+use crate::{
+    Arrival, BenchError, Quantiles, arrival, batch::MAX_SEQUENCES,
+    model_timing::synthetic_token_ids,
+};
 
 /// The times of concurrent requests.
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +26,31 @@ pub struct Served {
     pub first_s: Quantiles,
     /// Seconds per token of a request after its first one; `None` if each has only one.
     pub token_s: Option<Quantiles>,
+    /// The effect of a prompt that arrives while the others run, if it was measured.
+    pub arrival: Option<Arrival>,
+}
+
+/// Prompts of synthetic tokens, none of which begins like another one: a cached prefix would save
+/// work.
+pub(crate) struct Prompts {
+    ids: Vec<u32>,
+    next: usize,
+}
+
+impl Prompts {
+    /// Different prompts, after which they repeat.
+    const COUNT: usize = 4096;
+
+    fn new(model: &Moss, longest: usize) -> Self {
+        let ids = synthetic_token_ids(model, longest + Self::COUNT);
+        Self { ids, next: 0 }
+    }
+
+    /// Returns the next prompt, of `tokens`.
+    pub(crate) fn next(&mut self, tokens: usize) -> Vec<u32> {
+        self.next = (self.next + 1) % Self::COUNT;
+        self.ids[self.next..][..tokens].to_vec()
+    }
 }
 
 /// Returns the cache positions of `clients` conversations of `positions` tokens, which all run at
@@ -34,26 +62,30 @@ pub fn cache_positions(clients: usize, positions: usize) -> usize {
 
 /// Runs each number of concurrent requests. Each request has a different prompt of `prompt` tokens
 /// and generates `new` tokens. At most [`MAX_SEQUENCES`] run at the same time, and the others wait.
-/// The first number is run twice, the first time as a warm-up.
+/// The first number is run twice, the first time as a warm-up. With `arriving`, also measures the
+/// arrival of a prompt of so many tokens.
 ///
 /// # Errors
-/// Those of the engine.
+/// Those of the engine; [`BenchError::NothingMeasured`] if a stream ends before an arriving prompt is
+/// complete.
 pub fn serve(
     model: Moss,
     numbers: &[usize],
     (prompt, new): (usize, usize),
+    arriving: Option<usize>,
     sampling: &SamplingParams,
     threads: usize,
 ) -> Result<Vec<Served>, BenchError> {
     let most = numbers.iter().max().copied().unwrap_or(1);
-    let ids = synthetic_token_ids(&model, prompt + most);
+    let mut prompts = Prompts::new(&model, prompt.max(arriving.unwrap_or(0)));
+    let sequences = most.saturating_add(usize::from(arriving.is_some()));
     let options = EngineOptions {
-        max_sequences: most.min(MAX_SEQUENCES),
+        max_sequences: sequences.min(MAX_SEQUENCES),
         threads: Some(threads),
         ..EngineOptions::default()
     };
     let options = EngineOptions {
-        queue_limit: most.max(options.queue_limit),
+        queue_limit: sequences.max(options.queue_limit),
         ..options
     };
     let engine = Engine::start(Box::new(model), None, options)?;
@@ -61,14 +93,17 @@ pub fn serve(
         max_new_tokens: Some(new),
         ..StopRules::default()
     };
-    let measure = |clients: usize| -> Result<Served, BenchError> {
+    let mut measure = |clients: usize| -> Result<Served, BenchError> {
+        let requests: Vec<_> = (0..clients)
+            .map(|_| Request {
+                stop: stop.clone(),
+                ..Request::new(prompts.next(prompt), sampling.clone())
+            })
+            .collect();
         let start = Instant::now();
-        let request = |client: usize| Request {
-            stop: stop.clone(),
-            ..Request::new(ids[client..client + prompt].to_vec(), sampling.clone())
-        };
-        let runs = (0..clients)
-            .map(|client| engine.submit(request(client)))
+        let runs = requests
+            .into_iter()
+            .map(|request| engine.submit(request))
             .collect::<Result<Vec<_>, _>>()?;
         let outcomes = runs
             .into_iter()
@@ -86,10 +121,22 @@ pub fn serve(
             seconds,
             first_s: Quantiles::of(first.collect())?,
             token_s: per_token.map(Quantiles::of).transpose()?,
+            arrival: None,
         })
     };
     numbers.first().map(|first| measure(*first)).transpose()?;
-    numbers.iter().map(|clients| measure(*clients)).collect()
+    let mut served = numbers
+        .iter()
+        .map(|clients| measure(*clients))
+        .collect::<Result<Vec<_>, _>>()?;
+    if let Some(arriving) = arriving {
+        for served in &mut served {
+            let shape = (served.clients, prompt);
+            let found = arrival::measure(&engine, &mut prompts, shape, arriving, sampling)?;
+            served.arrival = Some(found);
+        }
+    }
+    Ok(served)
 }
 
 impl Served {

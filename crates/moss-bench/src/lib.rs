@@ -4,6 +4,7 @@
 //! Without the feature `cuda`, the functions that need GPU kernels return
 //! [`moss_weights::KernelError::NotCompiled`].
 
+mod arrival;
 pub mod batch;
 pub mod concurrency;
 mod devices;
@@ -19,6 +20,7 @@ mod quantiles;
 pub mod roofline;
 pub mod verify;
 
+pub use arrival::{Arrival, STREAM_TOKENS};
 pub use devices::{DeviceReport, devices};
 pub use error::BenchError;
 pub use load_timing::LoadTimer;

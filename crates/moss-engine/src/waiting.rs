@@ -1,7 +1,5 @@
 //! Requests that are not running: new ones, and preempted ones.
 
-use std::sync::Arc;
-
 use crate::{EngineError, StopCause, command::Job, prefix_cache::Scope, sequence::Sequence};
 
 /// A request that waits for admission.
@@ -12,13 +10,6 @@ pub(crate) enum Waiting {
 }
 
 impl Waiting {
-    pub(crate) fn owner(&self) -> Arc<str> {
-        match self {
-            Self::New(job) => job.request.owner.clone(),
-            Self::Preempted(sequence) => sequence.owner.clone(),
-        }
-    }
-
     pub(crate) fn scope(&self) -> Scope {
         match self {
             Self::New(job) => job.request.scope(),

@@ -47,6 +47,9 @@ pub(crate) struct BenchArgs {
     /// Then measure N concurrent requests, each with the first prompt [default prompt: 128]
     #[arg(long, value_name = "N[,N…]", value_delimiter = ',', value_parser = at_least::<1>, conflicts_with = "kernels")]
     pub(crate) clients: Vec<usize>,
+    /// With --clients, also measure the longest gap in N streams while a prompt of TOKENS arrives
+    #[arg(long, value_name = "TOKENS", value_parser = at_least::<1>, requires = "clients")]
+    pub(crate) arrival: Option<usize>,
     /// Instead measure decode steps of N sequences after the first prompt, and list the sizes that
     /// cost more than the next larger one
     #[arg(

@@ -54,8 +54,9 @@ impl Worker {
         }
     }
 
-    /// Returns the pending tokens of each sequence. A sequence waits for the next batch if an earlier sequence computes the next block of its prompt. Prompts continue after the blocks
-    /// that are in the cache by now.
+    /// Returns the pending tokens of each sequence. A sequence waits for the next batch if an earlier
+    /// one computes the next block of its prompt. Prompts continue after the blocks that are in the
+    /// cache by now.
     fn pending(&mut self) -> Vec<Pending> {
         for sequence in &mut self.running {
             let is_first = sequence.reused_tokens() == 0;

@@ -1,7 +1,7 @@
 //! The results of concurrent requests, as text and as JSON.
 
-use moss_bench::{Quantiles, concurrency::Served};
-use moss_messages::{Language, msg};
+use moss_bench::{Arrival, Quantiles, concurrency::Served};
+use moss_messages::{Language, Text, msg};
 use serde_json::{Value, json};
 
 pub(super) fn text(served: &Served, language: Language) -> String {
@@ -23,8 +23,29 @@ pub(super) fn text(served: &Served, language: Language) -> String {
         let [p50, p90, p99, max] = milliseconds(token_s, 2);
         lines.push(msg!("bench-per-token", p50, p90, p99, max));
     }
+    lines.extend(served.arrival.as_ref().map(arrival_text));
     let lines = lines.iter().map(|line| language.text(line));
     lines.map(|line| format!("  {line}\n")).collect()
+}
+
+fn arrival_text(arrival: &Arrival) -> Text {
+    let [largest, median, first, alone] = [
+        arrival.largest_gap_s,
+        arrival.median_gap_s,
+        arrival.first_token_s,
+        arrival.alone_s,
+    ]
+    .map(|seconds| format!("{:.1}", seconds * 1e3));
+    msg!(
+        "bench-arrival",
+        prompt = arrival.prompt,
+        largest,
+        gaps = arrival.gap_ratio(),
+        median,
+        first,
+        firsts = arrival.first_token_ratio(),
+        alone,
+    )
 }
 
 /// Formats quantiles in milliseconds, with `digits` decimals.
@@ -41,6 +62,7 @@ pub(super) fn json(served: &Served) -> Value {
         seconds,
         first_s,
         token_s,
+        arrival,
     } = served;
     json!({
         "clients": clients, "prompt": prompt, "new": new, "seconds": seconds,
@@ -48,6 +70,22 @@ pub(super) fn json(served: &Served) -> Value {
         "first_token_s": first_s.p50, "first_token_max_s": first_s.max,
         "first_token_quantiles_s": quantiles_json(first_s),
         "token_quantiles_s": token_s.as_ref().map(quantiles_json),
+        "arrival": arrival.as_ref().map(arrival_json),
+    })
+}
+
+fn arrival_json(arrival: &Arrival) -> Value {
+    let Arrival {
+        prompt,
+        median_gap_s,
+        largest_gap_s,
+        first_token_s,
+        alone_s,
+    } = arrival;
+    json!({
+        "prompt": prompt, "median_gap_s": median_gap_s, "largest_gap_s": largest_gap_s,
+        "gap_ratio": arrival.gap_ratio(), "first_token_s": first_token_s,
+        "first_token_alone_s": alone_s, "first_token_ratio": arrival.first_token_ratio(),
     })
 }
 
@@ -74,6 +112,7 @@ mod tests {
             seconds: 2.0,
             first_s: quantiles(0.5),
             token_s: Some(quantiles(0.0125)),
+            arrival: None,
         }
     }
 
@@ -87,6 +126,31 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part}: {text}");
         }
+    }
+
+    #[test]
+    fn an_arrival_is_reported_with_both_ratios() {
+        let arrival = Arrival {
+            prompt: 1900,
+            median_gap_s: 0.005,
+            largest_gap_s: 0.0125,
+            first_token_s: 0.3,
+            alone_s: 0.15,
+        };
+        let served = Served {
+            arrival: Some(arrival),
+            ..served()
+        };
+        let text = text(&served, Language::En);
+        for part in [
+            "12.5 ms (2.50 times",
+            "5.0 ms",
+            "300.0 ms (2.00 times",
+            "150.0 ms",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert_eq!(json(&served)["arrival"]["gap_ratio"], 2.5);
     }
 
     #[test]

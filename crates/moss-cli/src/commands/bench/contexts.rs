@@ -1,7 +1,9 @@
 //! Measurements of one sequence at several contexts, and of concurrent requests.
 
 use moss::sampling::Sampler;
-use moss_bench::{batch::MAX_SEQUENCES, concurrency::serve, model_timing::ConversationTimer};
+use moss_bench::{
+    STREAM_TOKENS, batch::MAX_SEQUENCES, concurrency::serve, model_timing::ConversationTimer,
+};
 
 use crate::open;
 
@@ -19,15 +21,23 @@ pub(super) fn measure(bench: &Bench<'_>, pool: &rayon::ThreadPool) -> anyhow::Re
     let new = args.new.unwrap_or(if bench.on_gpu { 128 } else { 16 });
     let sampling = open::sampling(&bench.cli.answer);
     let first = prompts.first().copied().unwrap_or(1);
+    let clients = args.clients.iter().max().copied().unwrap_or(0);
     let needed = Needed {
         longest: (prompts.iter().max().copied().unwrap_or(1), new),
-        sequences: args
-            .clients
-            .iter()
-            .max()
-            .map_or(0, |most| (*most).min(MAX_SEQUENCES)),
+        sequences: clients.min(MAX_SEQUENCES),
         positions: first.saturating_add(new),
         may_shrink: false,
+    };
+    let needed = match args.arrival {
+        None => needed,
+        Some(arriving) => Needed {
+            longest: (needed.longest.0.max(arriving), new),
+            sequences: clients.saturating_add(1).min(MAX_SEQUENCES),
+            positions: first
+                .saturating_add(new.max(STREAM_TOKENS))
+                .max(arriving.saturating_add(1)),
+            ..needed
+        },
     };
     let (mut loaded, mut report) = bench.load(needed, pool)?;
     let mut timer = ConversationTimer {
@@ -46,7 +56,8 @@ pub(super) fn measure(bench: &Bench<'_>, pool: &rayon::ThreadPool) -> anyhow::Re
     if !args.clients.is_empty() {
         let (model, shape) = (loaded.model, (first, new));
         let threads = pool.current_num_threads();
-        report.served = serve(model, &args.clients, shape, &sampling, threads)?;
+        let arriving = args.arrival;
+        report.served = serve(model, &args.clients, shape, arriving, &sampling, threads)?;
     }
     Ok(report)
 }

@@ -223,3 +223,22 @@ fn bench_clients_reports_quantiles_of_both_latencies_for_many_requests() {
         }
     }
 }
+
+#[test]
+fn bench_arrival_reports_the_largest_gap_of_running_streams() {
+    let args = ["bench", "--demo", "--clients", "2", "--arrival", "600"];
+    let found: Value = serde_json::from_str(&ok(
+        &[&args[..], &["--prompt", "8", "--new", "3", "--json"]].concat(),
+        "",
+    ))
+    .unwrap();
+    let arrival = &found["clients"][0]["arrival"];
+    let of = |name: &str| arrival[name].as_f64().unwrap();
+    assert_eq!(arrival["prompt"], 600);
+    assert!(of("median_gap_s") > 0.0 && of("first_token_s") > 0.0);
+    assert!(of("gap_ratio") > 1.0, "the largest gap of all: {arrival}");
+    // The prompt does not run in one step while streams run.
+    assert!(of("largest_gap_s") < of("first_token_s"), "{arrival}");
+    let out = run(&["bench", "--demo", "--arrival", "600"], "");
+    assert!(out.status.code() == Some(2) && text(&out.stderr).contains("--clients"));
+}
