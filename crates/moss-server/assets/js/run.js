@@ -63,6 +63,7 @@ export class Run {
       node.stats = {
         prompt_tokens: chunk.usage?.prompt_tokens,
         completion_tokens: chunk.usage?.completion_tokens,
+        cached_tokens: chunk.usage?.prompt_tokens_details?.cached_tokens,
         time_to_first_token_s: chunk.moss?.time_to_first_token_s ?? (this.firstPieceAt ? (this.firstPieceAt - askedAt) / 1000 : undefined),
         tokens_per_s: chunk.moss?.tokens_per_s ?? this.liveRate() ?? undefined,
       };

@@ -159,7 +159,10 @@ class Handler(BaseHTTPRequestHandler):
             time.sleep(pause)
         self.event({"choices": [{"index": 0, "delta": {}, "finish_reason": finish}]})
         prompt = sum(len(message["content"]) for message in body["messages"]) // 2 + 379
-        self.event({"choices": [], "usage": {"prompt_tokens": prompt, "completion_tokens": len(pieces), "total_tokens": prompt + len(pieces)},
+        # The first answer computes the instruction, later ones find it in the cache.
+        cached = 368 if len(body["messages"]) > 1 else 0
+        self.event({"choices": [], "usage": {"prompt_tokens": prompt, "completion_tokens": len(pieces), "total_tokens": prompt + len(pieces),
+                                             "prompt_tokens_details": {"cached_tokens": cached}},
                     "moss": {"time_to_first_token_s": 0.07, "tokens_per_s": len(pieces) / (time.monotonic() - begin), "stop_reason": "end_of_turn" if finish == "stop" else "max_tokens"}})
         self.raw("data: [DONE]\n\n")
 

@@ -17,6 +17,15 @@ def test_an_answer_streams_in_and_is_shown_whole(page):
 
 
 @pytest.mark.mock_only
+def test_the_statistics_show_cached_tokens_if_there_are_any(page):
+    send(page, "hello")
+    expect(answers(page).last.locator(".stats")).not_to_contain_text("cached")
+    send(page, "again")
+    expect(answers(page).last.locator(".stats")).to_contain_text("368 of")
+    expect(answers(page).last.locator(".stats")).to_contain_text("prompt tokens cached")
+
+
+@pytest.mark.mock_only
 def test_text_grows_while_the_server_is_still_writing(page, log):
     send(page, "[slow]", done=False)
     expect(answers(page).last).to_contain_text("word3")

@@ -181,10 +181,11 @@ function button(label, picture, onclick) {
   return h("button", { type: "button", class: "icon-button", "aria-label": t(label), title: t(label), "data-action": label, onclick }, icon(picture));
 }
 
-function statsText({ completion_tokens, tokens_per_s, time_to_first_token_s }) {
+function statsText({ prompt_tokens, completion_tokens, cached_tokens, tokens_per_s, time_to_first_token_s }) {
   const rate = tokens_per_s.toFixed(tokens_per_s < 100 ? 1 : 0);
   if (completion_tokens === undefined || time_to_first_token_s === undefined) return t("stats_short", { rate });
-  return t("stats", { tokens: completion_tokens, rate, first: time_to_first_token_s.toFixed(time_to_first_token_s < 10 ? 2 : 0) });
+  const text = t("stats", { tokens: completion_tokens, rate, first: time_to_first_token_s.toFixed(time_to_first_token_s < 10 ? 2 : 0) });
+  return cached_tokens ? text + t("stats_cached", { cached: cached_tokens, prompt: prompt_tokens }) : text;
 }
 
 function countDown(retry, seconds) {

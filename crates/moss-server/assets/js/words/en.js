@@ -96,6 +96,7 @@ export default {
   context_label: "Context used",
   rate: "{n} tokens/s",
   stats: "{tokens} tokens · {rate} tokens/s · first after {first} s",
+  stats_cached: " · {cached} of {prompt} prompt tokens cached",
   stats_short: "{rate} tokens/s",
   this_chat: "This chat",
   system: "System prompt",

@@ -96,6 +96,7 @@ export default {
   context_label: "已用上下文",
   rate: "{n} 词元/秒",
   stats: "{tokens} 词元 · {rate} 词元/秒 · {first} 秒后开始",
+  stats_cached: " · 输入 {prompt} 词元，缓存 {cached} 个",
   stats_short: "{rate} 词元/秒",
   this_chat: "当前对话",
   system: "系统提示词",
