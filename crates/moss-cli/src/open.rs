@@ -57,6 +57,7 @@ pub(crate) fn builder(builder: Builder, cli: &Cli, printer: &Printer) -> anyhow:
         .system(system.map_or(SystemText::Published, SystemText::Custom))
         .plugins(plugins.collect::<Result<Vec<_>, _>>()?)
         .chat_options(chat_options(answer)?)
+        .deterministic(answer.deterministic)
         .on_event(progress::building(printer));
     #[cfg(debug_assertions)]
     let builder = crate::inject::inject_fault(builder);

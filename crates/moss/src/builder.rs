@@ -208,6 +208,18 @@ impl Builder {
         self
     }
 
+    /// Sets [`EngineOptions::deterministic`].
+    pub fn deterministic(mut self, deterministic: bool) -> Self {
+        self.settings.deterministic = Some(deterministic);
+        self
+    }
+
+    /// Sets [`EngineOptions::max_per_owner`].
+    pub fn max_per_owner(mut self, sequences: usize) -> Self {
+        self.settings.max_per_owner = Some(sequences);
+        self
+    }
+
     /// Sets the system prompt.
     pub fn system(mut self, system: SystemText) -> Self {
         self.settings.system = system;

@@ -55,6 +55,8 @@ pub(crate) struct Settings {
     pub(crate) threads: Option<usize>,
     pub(crate) max_sequences: Option<usize>,
     pub(crate) cache_tokens: Option<usize>,
+    pub(crate) deterministic: Option<bool>,
+    pub(crate) max_per_owner: Option<usize>,
     pub(crate) system: SystemText,
     pub(crate) plugins: Vec<Plugin>,
     pub(crate) chat: ChatOptions,
@@ -78,6 +80,8 @@ impl Default for Settings {
             threads: None,
             max_sequences: None,
             cache_tokens: None,
+            deterministic: None,
+            max_per_owner: None,
             system: SystemText::Published,
             plugins: Vec::new(),
             chat: ChatOptions::default(),
@@ -94,10 +98,7 @@ impl Settings {
         positions: usize,
         engine: &EngineOptions,
     ) -> Result<LoadOptions, BuildError> {
-        let devices = match &self.devices {
-            Some(devices) => devices.clone(),
-            None => self.backend.devices()?,
-        };
+        let devices = self.devices()?;
         let default = || ComputeDtype::default_for(&devices, self.activations);
         Ok(LoadOptions {
             dtype: self.dtype.unwrap_or_else(default),
@@ -114,6 +115,14 @@ impl Settings {
         })
     }
 
+    /// Returns the devices, or those of the backend by default.
+    pub(crate) fn devices(&self) -> Result<Vec<DeviceSpec>, BuildError> {
+        match &self.devices {
+            Some(devices) => Ok(devices.clone()),
+            None => self.backend.devices(),
+        }
+    }
+
     /// Returns the placement for a program that runs the model itself.
     pub(crate) fn own_load_options(&self, positions: usize) -> Result<LoadOptions, BuildError> {
         self.load_options(positions, &self.engine_options(EngineOptions::default))
@@ -127,6 +136,8 @@ impl Settings {
             max_sequences: self.max_sequences.unwrap_or(options.max_sequences),
             fewer_sequences: options.fewer_sequences && self.max_sequences.is_none(),
             cache_tokens: self.cache_tokens.or(options.cache_tokens),
+            deterministic: self.deterministic.unwrap_or(options.deterministic),
+            max_per_owner: self.max_per_owner.or(options.max_per_owner),
             ..options
         }
     }

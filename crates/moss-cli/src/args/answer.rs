@@ -71,6 +71,13 @@ pub(crate) struct AnswerArgs {
     /// Random seed; the same seed gives the same text with the same build
     #[arg(long, global = true, value_name = "N")]
     pub(crate) seed: Option<u64>,
+    /// Make an answer depend on its prompt alone, also on GPUs
+    ///
+    /// By default, the next turn of a conversation reuses the cache of generated tokens, whose
+    /// rounding on a GPU differs from that of a prompt. With this flag, it processes them again. On
+    /// the CPU there is no difference.
+    #[arg(long, global = true)]
+    pub(crate) deterministic: bool,
     /// System prompt; replaces MOSS's meta instruction
     #[arg(long, global = true, value_name = "TEXT")]
     pub(crate) system: Option<String>,
