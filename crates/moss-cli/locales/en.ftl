@@ -152,7 +152,9 @@ engine-failed = the engine failed
 key-needed = `--host { $host }` allows other machines to connect, but there is no API key
     .hint = set a key with `--api-key-file` or MOSS_API_KEY, or allow access without one with `--no-key`
 no-key-in-file = `{ $file }` contains no API key
-    .hint = write one key per line
+    .hint = write one key per line, with a name before it: `NAME KEY`
+key-of-flag = the API key { $number } of `--api-key` or MOSS_API_KEY { $fault }
+key-file-exposed = all users of this machine can read `{ $file }`; restrict it with `chmod 600`
 cors-origin = `--cors-origin { $text }` is not an origin as browsers send it
     .hint = { $sent ->
         [none] for example `https://chat.example` or `http://localhost:3000`; repeat the flag for several origins

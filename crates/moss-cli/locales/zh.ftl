@@ -152,7 +152,9 @@ engine-failed = 引擎出现故障
 key-needed = `--host { $host }` 向其他机器开放，却没有 API 密钥
     .hint = 请用 `--api-key-file` 或 MOSS_API_KEY 给出密钥，或指明 `--no-key`
 no-key-in-file = `{ $file }` 中没有 API 密钥
-    .hint = 请每行写一个
+    .hint = 每行写一个密钥，前面可加名称：`NAME KEY`
+key-of-flag = `--api-key` 或 MOSS_API_KEY 的第 { $number } 个 API 密钥{ $fault }
+key-file-exposed = 本机的所有用户都能读取 `{ $file }`；请用 `chmod 600` 限制权限
 cors-origin = `--cors-origin { $text }` 不是浏览器发送的来源（Origin）形式
     .hint = { $sent ->
         [none] 例如 `https://chat.example` 或 `http://localhost:3000`；如有多个，请重复使用该选项

@@ -19,6 +19,7 @@ mod output;
 mod printer;
 mod progress;
 mod repl;
+mod signals;
 mod source;
 mod terminal;
 mod truncation;

@@ -519,7 +519,19 @@ ServerError-NoTokenizer = the model cannot be served without a tokenizer for con
     .hint = put the published tokenizer files next to the weights
 ServerError-Tokenizer = the model cannot be served without a tokenizer for conversations
 ServerError-AlreadyOpen = the server already has a model
+ServerError-NoKeys = there are no API keys any more, and without keys the server would admit all clients
 ServerError-Listen = cannot accept connections
+KeyFileError = line { $line } { $fault }
+    .hint = a line is `NAME KEY` or `KEY`; lines that begin with `#` are comments
+KeyFault-Words = has { $found } words, expected `NAME KEY` or `KEY`
+KeyFault-NameLength = has a name of { $found } characters, expected 1 to { $most }
+KeyFault-NameCharacters = has a name that begins with `#`, or contains white space or control characters
+KeyFault-KeyLength = has a key of { $found } bytes, expected 1 to { $most }
+KeyFault-KeyCharacters = has a key with characters other than visible ASCII, which HTTP clients cannot send
+KeyFault-RepeatedName = has the same name as line { $first }
+KeyFault-RepeatedKey = has the same key as line { $first }
+KeyFault-KnownName = has a name that another key has already
+KeyFault-KnownKey = has a key that is known already
 
 # moss-weights: CPU and GPU kernels
 

@@ -519,7 +519,19 @@ ServerError-NoTokenizer = 没有可用于对话的分词器，无法提供该模
     .hint = 请将发布的分词器文件与权重放在一起
 ServerError-Tokenizer = 没有可用于对话的分词器，无法提供该模型的服务
 ServerError-AlreadyOpen = 服务器已有模型
+ServerError-NoKeys = 已没有任何 API 密钥；没有密钥时，服务器会向所有客户端开放
 ServerError-Listen = 无法接受连接
+KeyFileError = 第 { $line } 行{ $fault }
+    .hint = 每行是 `名称 密钥` 或 `密钥`；以 `#` 开头的行是注释
+KeyFault-Words = 有 { $found } 个词，应为 `名称 密钥` 或 `密钥`
+KeyFault-NameLength = 的名称有 { $found } 个字符，应为 1 到 { $most } 个
+KeyFault-NameCharacters = 的名称以 `#` 开头，或含有空白或控制字符
+KeyFault-KeyLength = 的密钥有 { $found } 字节，应为 1 到 { $most } 字节
+KeyFault-KeyCharacters = 的密钥含有可见 ASCII 以外的字符，HTTP 客户端无法发送
+KeyFault-RepeatedName = 的名称与第 { $first } 行相同
+KeyFault-RepeatedKey = 的密钥与第 { $first } 行相同
+KeyFault-KnownName = 的名称已被另一个密钥使用
+KeyFault-KnownKey = 的密钥此前已经给出
 
 # moss-weights: CPU and GPU kernels
 

@@ -3,7 +3,7 @@
 use moss_cuda::{GpuInfo, KernelError, gpu_count, list_gpus};
 
 use crate::{
-    ModelError,
+    DeviceSpec, ModelError,
     placement::{Device, DeviceKind},
 };
 
@@ -33,6 +33,30 @@ pub fn machine_gpus() -> Result<Vec<Device>, ModelError> {
         .iter()
         .map(|(info, free)| describe(info, *free))
         .collect())
+}
+
+/// Returns the names of the code that computes a model on these devices, each once: the architecture
+/// of a GPU's machine code, such as `sm_90`, or the instruction set of the CPU. GPUs that the driver
+/// does not report are left out.
+pub fn device_code(devices: &[DeviceSpec]) -> Vec<String> {
+    let code = |device: &DeviceSpec| match *device {
+        DeviceSpec::Cpu => Some(moss_cpu::cpu_features().to_string()),
+        DeviceSpec::Gpu {
+            ordinal,
+            newest_code,
+        } => {
+            let gpus = list_gpus(newest_code).ok()?;
+            let (gpu, _) = gpus.iter().find(|(gpu, _)| gpu.ordinal == ordinal)?;
+            Some(gpu.code.to_string())
+        }
+    };
+    let mut names = Vec::new();
+    for name in devices.iter().filter_map(code) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
 }
 
 /// Describes a GPU with `free` bytes of memory for a placement.

@@ -40,7 +40,7 @@ pub use block_spec::{BlockSpec, ColumnSlices, QkvPart};
 pub use config::MossConfig;
 pub use decode_rows::MAX_DECODE_ROWS;
 pub use device_spec::DeviceSpec;
-pub use devices::{CUDA, has_gpu, machine_gpus};
+pub use devices::{CUDA, device_code, has_gpu, machine_gpus};
 pub use dtype::{ComputeDtype, KvCacheType};
 pub use error::{ModelError, NetworkRule, UnsupportedOption};
 pub use format::WeightFormat;

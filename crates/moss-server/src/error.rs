@@ -33,6 +33,8 @@ pub enum ServerError {
     ),
     /// The server has a model already.
     AlreadyOpen,
+    /// An empty list of API keys for a server that has keys: it would admit all clients.
+    NoKeys,
     /// The socket failed.
     Listen(#[from] std::io::Error),
 }

@@ -2,8 +2,9 @@
 //! known fields, for the test of the API description.
 
 use crate::{
-    ServerOptions,
+    ApiKeys, ServerOptions,
     body::{JsonBody, parse},
+    middleware::trace_parent::TraceParent,
     routes,
     wire::{chat::ChatRequest, completion::CompletionRequest},
 };
@@ -28,6 +29,34 @@ pub fn completion(body: &[u8]) -> bool {
     parse(body)
         .and_then(|JsonBody(request, _)| plan(&request))
         .is_ok()
+}
+
+/// Returns true if these bytes are a valid key file.
+pub fn key_file(bytes: &[u8]) -> bool {
+    let Ok(text) = moss_unicode::decode(bytes) else {
+        return false;
+    };
+    let mut keys = ApiKeys::default();
+    match keys.add_file(text) {
+        Ok(()) => true,
+        Err(error) => {
+            assert!(keys.is_empty() && (1..=text.lines().count()).contains(&error.line));
+            false
+        }
+    }
+}
+
+/// Returns true if these bytes are a valid value of the header `traceparent`.
+pub fn trace_parent(bytes: &[u8]) -> bool {
+    let parsed = std::str::from_utf8(bytes).ok().and_then(TraceParent::parse);
+    if let Some(TraceParent {
+        trace_id,
+        parent_id,
+    }) = parsed
+    {
+        assert!((trace_id.len(), parent_id.len()) == (32, 16));
+    }
+    parsed.is_some()
 }
 
 /// Returns the fields of requests to a path.

@@ -14,7 +14,10 @@ use moss_engine::{
 };
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use crate::{Limits, ServedModel, error::ApiError, state::Shared, wire::answer::end_error};
+use crate::{
+    Limits, ServedModel, error::ApiError, metrics::OwnerCounts, state::Shared,
+    wire::answer::end_error,
+};
 
 /// Factor from the predicted to the maximum time in the queue.
 const QUEUE_FACTOR: u32 = 2;
@@ -42,7 +45,8 @@ pub(crate) struct Generation {
     /// Received by [`Generation::admitted`], for [`Generation::next`].
     first: Option<Event>,
     has_started: bool,
-    last_token: Option<Instant>,
+    /// The counters of the request's owner.
+    counts: Arc<OwnerCounts>,
     /// It continues an earlier run, which has counted the prompt.
     follows: bool,
     end: End,
@@ -67,6 +71,7 @@ impl Generation {
         admission: &Admission,
     ) -> Result<Self, ApiError> {
         let (cancel, engine) = (CancelHandle::default(), model.engine.clone());
+        let counts = state.metrics.owners.of(&request.owner);
         let (events, seed) = submit(&engine, request, &cancel)?;
         Ok(Self {
             state: state.clone(),
@@ -79,7 +84,7 @@ impl Generation {
             admission: admission.clone(),
             first: None,
             has_started: false,
-            last_token: None,
+            counts,
             follows: false,
             end: End::Open,
         })
@@ -201,21 +206,15 @@ impl Generation {
                 prompt_tokens,
                 reused_tokens,
             } if !self.follows => {
-                metrics
-                    .queue_time
-                    .observe(self.submitted.elapsed().as_secs_f64());
-                metrics.prompt_tokens.inc_by(*prompt_tokens as u64);
-                metrics.cached_tokens.inc_by(*reused_tokens as u64);
+                let (prompt, reused) = (*prompt_tokens as u64, *reused_tokens as u64);
+                metrics.prompt_tokens.inc_by(prompt);
+                metrics.cached_tokens.inc_by(reused);
+                self.counts.prompt_tokens.fetch_add(prompt, Relaxed);
+                self.counts.cached_tokens.fetch_add(reused, Relaxed);
             }
             Event::Text { id: Some(_), .. } => {
-                let now = Instant::now();
-                match self.last_token.replace(now) {
-                    None => metrics
-                        .first_token
-                        .observe((now - self.submitted).as_secs_f64()),
-                    Some(before) => metrics.between_tokens.observe((now - before).as_secs_f64()),
-                }
                 metrics.generated_tokens.inc();
+                self.counts.generated_tokens.fetch_add(1, Relaxed);
             }
             Event::Finished(outcome) => self.end = End::Finished(outcome.cause.clone()),
             _ => {}

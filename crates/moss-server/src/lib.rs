@@ -7,6 +7,7 @@
 //! `error.rs`. This crate reads no flags, environment variables or model files.
 
 mod body;
+mod build_info;
 mod connections;
 mod conversations;
 mod error;
@@ -14,6 +15,7 @@ mod error;
 pub mod fuzzing;
 mod generation;
 mod ignored;
+mod keys;
 mod limits;
 mod metrics;
 mod middleware;
@@ -28,7 +30,9 @@ mod sse;
 mod state;
 mod wire;
 
+pub use build_info::BuildInfo;
 pub use error::ServerError;
+pub use keys::{ApiKeys, KeyFault, KeyFileError};
 pub use limits::Limits;
 pub use model::ServedModel;
 pub use options::{Defaults, ServerOptions};

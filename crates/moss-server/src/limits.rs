@@ -21,6 +21,8 @@ pub struct Limits {
     pub stop_bytes: usize,
     /// Tokens in `logit_bias`.
     pub biases: usize,
+    /// Bytes of `prompt_cache_key` and `cache_salt` each.
+    pub cache_key_bytes: usize,
     /// Most likely tokens reported with each token.
     pub top_logprobs: usize,
     /// Time from the first to the last byte of a head, and between two requests of a connection.
@@ -59,6 +61,7 @@ impl Default for Limits {
             stop_strings: 16,
             stop_bytes: 256,
             biases: 1024,
+            cache_key_bytes: 256,
             top_logprobs: 20,
             header_time: Duration::from_secs(15),
             body_time: Duration::from_secs(30),

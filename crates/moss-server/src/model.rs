@@ -13,6 +13,7 @@ pub struct ServedModel {
     pub(crate) engine: Arc<Engine>,
     pub(crate) tokenizer: Tokenizer,
     pub(crate) has_plugins: bool,
+    pub(crate) device_code: Vec<String>,
     system: SystemText,
 }
 
@@ -36,6 +37,7 @@ impl ServedModel {
             engine,
             tokenizer,
             has_plugins,
+            device_code: Vec::new(),
             system,
         };
         model.pin_instruction().map_err(ServerError::Tokenizer)?;
@@ -49,6 +51,13 @@ impl ServedModel {
         let layout = builder.layout(&[], "", &[])?;
         self.engine.pin_prefix(layout.instruction());
         Ok(())
+    }
+
+    /// Sets the names of the code that computes the model, such as `sm_90`, for `/metrics` and
+    /// `/stats`.
+    pub fn with_device_code(mut self, code: Vec<String>) -> Self {
+        self.device_code = code;
+        self
     }
 
     /// Returns the builder of prompts with this system prompt, or with the default one.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use moss_sampling::SamplingParams;
 
-use crate::Limits;
+use crate::{ApiKeys, BuildInfo, Limits};
 
 /// Generation settings for requests that do not set them.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,8 +30,9 @@ impl Default for Defaults {
 pub struct ServerOptions {
     /// Name of the model in the API.
     pub model: String,
-    /// API keys for `/v1/…`, `/api/…`, `/metrics` and `POST /`. If empty, no key is needed.
-    pub api_keys: Vec<String>,
+    /// API keys for `/v1/…`, `/api/…`, `/metrics`, `/stats` and `POST /`. If empty, no key is
+    /// needed.
+    pub api_keys: ApiKeys,
     /// Accepted values of the header `Host`, without ports; `None` accepts all. A web page can make
     /// a browser call this machine with the page's host name (DNS rebinding), but not with one of
     /// these names.
@@ -52,6 +53,8 @@ pub struct ServerOptions {
     pub log_prompts: bool,
     /// Rejects requests with unknown fields instead of ignoring these fields.
     pub strict: bool,
+    /// The program, for `/metrics` and `/stats`.
+    pub build: BuildInfo,
 }
 
 impl ServerOptions {
@@ -62,7 +65,7 @@ impl ServerOptions {
             .to_vec();
         Self {
             model: model.into(),
-            api_keys: Vec::new(),
+            api_keys: ApiKeys::default(),
             allowed_hosts: Some(hosts),
             cors_origins: Vec::new(),
             defaults: Defaults::default(),
@@ -72,6 +75,7 @@ impl ServerOptions {
             keep_alive: Duration::from_secs(10),
             log_prompts: false,
             strict: false,
+            build: BuildInfo::default(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Checks a request's fields and completes them with the server's defaults.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use moss_engine::{PromptLimit, Request};
 use moss_sampling::SamplingParams;
@@ -30,6 +30,10 @@ pub(crate) struct Plan {
     pub(crate) include_usage: bool,
     /// Reports the log probability of each token and of this many most likely tokens.
     pub(crate) logprobs: Option<usize>,
+    /// The owner of the request's API key; empty without one.
+    pub(crate) owner: Arc<str>,
+    /// Restricts the sharing of cached prefixes.
+    pub(crate) cache_key: Option<Arc<str>>,
 }
 
 impl Plan {
@@ -123,6 +127,8 @@ impl Plan {
             stream: fields.stream,
             include_usage,
             logprobs: None,
+            owner: Arc::default(),
+            cache_key: cache_key(fields.prompt_cache_key, fields.cache_salt, limits)?,
         })
     }
 
@@ -136,6 +142,8 @@ impl Plan {
         request.stop.prompt_limit = Some(self.prompt_limit);
         request.logprobs = self.logprobs;
         request.align = self.logprobs.is_some();
+        request.owner = self.owner.clone();
+        request.cache_key = self.cache_key.clone();
         request
     }
 }
@@ -199,4 +207,55 @@ fn time_limit(seconds: Option<f64>, limits: &Limits) -> Result<Duration, ApiErro
         ));
     }
     Ok(Duration::from_secs_f64(seconds))
+}
+
+/// Returns the key of cached prefixes. OpenAI's name of the field is `prompt_cache_key`, vLLM's is
+/// `cache_salt`; with both, prefixes are shared only if both are equal. An empty salt is an error,
+/// because a request that expects to be isolated would not be.
+fn cache_key(
+    key: Option<String>,
+    salt: Option<String>,
+    limits: &Limits,
+) -> Result<Option<Arc<str>>, ApiError> {
+    let most = limits.cache_key_bytes;
+    let length = |text: &Option<String>| text.as_ref().map(String::len);
+    at_most(
+        "prompt_cache_key",
+        length(&key).unwrap_or(0),
+        0,
+        most,
+        "bytes",
+    )?;
+    at_most("cache_salt", length(&salt).unwrap_or(1), 1, most, "bytes")?;
+    let key = key.filter(|key| !key.is_empty());
+    Ok(match (key, salt) {
+        (None, None) => None,
+        (Some(only), None) | (None, Some(only)) => Some(only.into()),
+        // The length makes the pair unambiguous.
+        (Some(key), Some(salt)) => Some(format!("{}:{key}{salt}", key.len()).into()),
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cache_key_and_a_salt_restrict_together_and_have_a_length() {
+        let limits = Limits::default();
+        let of = |key: Option<&str>, salt: Option<&str>| {
+            cache_key(key.map(str::to_owned), salt.map(str::to_owned), &limits)
+        };
+        let key = |key, salt| of(key, salt).unwrap();
+        assert_eq!(key(None, None), None);
+        assert_eq!(key(Some(""), None), None);
+        assert_eq!(key(Some("a"), None).as_deref(), Some("a"));
+        assert_ne!(key(Some("a"), Some("bc")), key(Some("ab"), Some("c")));
+        assert_ne!(key(Some("a"), Some("b")), key(Some("a"), None));
+        let (long, longer) = ("k".repeat(256), "k".repeat(257));
+        assert!(of(Some(&long), Some(&long)).is_ok());
+        assert!(of(Some(&longer), None).is_err() && of(None, Some(&longer)).is_err());
+        assert!(of(None, Some("")).is_err());
+    }
 }

@@ -7,7 +7,7 @@ use moss_engine::EngineError;
 use tokio::net::TcpListener;
 
 use crate::{
-    ServedModel, ServerError, ServerOptions, connections, routes,
+    ApiKeys, ServedModel, ServerError, ServerOptions, connections, routes,
     state::{Shared, State},
 };
 
@@ -32,6 +32,14 @@ impl Server {
     /// [`ServerError::AlreadyOpen`].
     pub fn open(&self, model: ServedModel) -> Result<(), ServerError> {
         self.state.open(model).map_err(|_| ServerError::AlreadyOpen)
+    }
+
+    /// Replaces the API keys. Requests that were accepted with a former key continue.
+    ///
+    /// # Errors
+    /// [`ServerError::NoKeys`] if there were keys and none are left.
+    pub fn set_api_keys(&self, keys: &ApiKeys) -> Result<(), ServerError> {
+        self.state.keys.replace(keys)
     }
 
     /// Returns all routes, for a program with another web server. Only [`Server::serve`] limits

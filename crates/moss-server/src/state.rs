@@ -5,7 +5,7 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use moss_engine::EngineError;
@@ -13,18 +13,20 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     ServedModel, ServerOptions, conversations::Conversations, error::ApiError,
-    ignored::IgnoredFields, metrics::ServerMetrics,
+    ignored::IgnoredFields, keys::KeyStore, metrics::ServerMetrics,
 };
 
 pub(crate) type Shared = Arc<State>;
 
 pub(crate) struct State {
     pub(crate) options: ServerOptions,
+    pub(crate) keys: KeyStore,
     pub(crate) metrics: ServerMetrics,
     pub(crate) conversations: Conversations,
     pub(crate) ignored: IgnoredFields,
     /// Creation time, in seconds since the Unix epoch.
     pub(crate) created: u64,
+    pub(crate) started: Instant,
     model: OnceLock<ServedModel>,
     draining: AtomicBool,
     /// Cancelled to abort all answers after the drain time.
@@ -36,19 +38,21 @@ pub(crate) struct State {
 impl State {
     pub(crate) fn new(options: ServerOptions) -> Self {
         let conversations = Conversations::new(&options.limits);
-        let (metrics, model, draining) = (
-            ServerMetrics::default(),
-            OnceLock::new(),
-            AtomicBool::new(false),
+        let (keys, metrics) = (
+            KeyStore::new(&options.api_keys),
+            ServerMetrics::new(&options.build),
         );
+        let (model, draining) = (OnceLock::new(), AtomicBool::new(false));
         let (abandon, failed) = (CancellationToken::new(), CancellationToken::new());
         let ignored = IgnoredFields::default();
         Self {
             options,
+            keys,
             metrics,
             conversations,
             ignored,
             created: now(),
+            started: Instant::now(),
             model,
             draining,
             abandon,
@@ -58,7 +62,8 @@ impl State {
 
     pub(crate) fn open(&self, model: ServedModel) -> Result<(), ServedModel> {
         let engine = model.engine.clone();
-        self.model.set(model)?;
+        self.model.set(model.clone())?;
+        self.metrics.open(&model);
         let failed = self.failed.clone();
         engine.on_fault(Box::new(move |_| failed.cancel()));
         Ok(())

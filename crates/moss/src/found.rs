@@ -7,6 +7,8 @@ use moss_engine::{Batch, Chat, Engine, EngineOptions};
 use moss_hub::ResolvedModel;
 #[cfg(feature = "candle")]
 use moss_model::Reference;
+#[cfg(feature = "server")]
+use moss_model::device_code;
 use moss_model::{LanguageModel, LoadEvent, LoadOptions, Moss, MossConfig};
 #[cfg(feature = "server")]
 use moss_server::{ServedModel, Server, ServerOptions};
@@ -197,8 +199,10 @@ impl Found {
         let checkpoint = self.checkpoint()?;
         let (system, has_plugins) = (self.settings.system.clone(), self.has_plugins());
         let tokenizer = self.tokenizer()?;
+        let code = device_code(&self.settings.devices()?);
         let engine = self.start(&checkpoint, Some(tokenizer), EngineOptions::server)?;
-        Ok(ServedModel::new(Arc::new(engine), system, has_plugins)?)
+        let model = ServedModel::new(Arc::new(engine), system, has_plugins)?;
+        Ok(model.with_device_code(code))
     }
 
     /// Loads the model and creates a server with it.

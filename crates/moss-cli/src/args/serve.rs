@@ -37,9 +37,13 @@ pub(crate) struct ServeArgs {
         hide_env_values = true
     )]
     pub(crate) api_key: Vec<String>,
-    /// File with API keys, one per line
+    /// File with API keys, a name and a key per line; repeat the flag for several files
+    ///
+    /// The name may be omitted. It is the key's name in the log, in /metrics and in /stats. Empty
+    /// lines and lines that begin with `#` are ignored. On SIGHUP, the files are read again; if one
+    /// is invalid, the former keys stay in use.
     #[arg(long, env = "MOSS_API_KEY_FILE", value_name = "FILE")]
-    pub(crate) api_key_file: Option<PathBuf>,
+    pub(crate) api_key_file: Vec<PathBuf>,
     /// Listen to other machines without a key
     #[arg(long)]
     pub(crate) no_key: bool,
@@ -54,6 +58,10 @@ pub(crate) struct ServeArgs {
     /// as many as the memory of the GPUs allows; 32 on a CPU]
     #[arg(long, value_name = "N", value_parser = in_range::<usize>(1..=MAX_PARALLEL))]
     pub(crate) parallel: Option<usize>,
+    /// Maximum number of answers that are generated at the same time for one API key [default: as
+    /// many as --parallel]
+    #[arg(long, value_name = "N", value_parser = in_range::<usize>(1..=MAX_PARALLEL))]
+    pub(crate) max_per_key: Option<usize>,
     /// Maximum number of queued requests; further requests get status 429
     #[arg(long, value_name = "N", default_value_t = 256)]
     pub(crate) queue: usize,

@@ -1,12 +1,17 @@
 //! `serve`: serves an OpenAI-compatible API and a web page with continuous batching.
 
+mod keys;
+
 use std::{
     net::SocketAddr, process::ExitCode, sync::Arc, sync::atomic::AtomicBool,
     sync::atomic::Ordering::SeqCst, time::Duration,
 };
 
-use moss::server::{Defaults, Limits, Server, ServerOptions};
-use moss::{EngineOptions, unicode};
+use moss::{
+    EngineOptions,
+    model::{CUDA, Reference},
+    server::{ApiKeys, BuildInfo, Defaults, Limits, Server, ServerOptions},
+};
 use socket2::SockRef;
 use tokio::{net::TcpListener, sync::oneshot};
 
@@ -16,23 +21,29 @@ use crate::{
     addresses::{self, Login, Tunnel, url_host},
     args::{Cli, ServeArgs},
     errors::{CliError, Context, build_failed},
-    interrupt::{ENGINE_FAILED, StopSignals},
+    interrupt::ENGINE_FAILED,
     messages::{key_state, listening},
     open, origin,
     printer::Printer,
+    signals::{Request, ServerSignals},
     source,
 };
+use keys::KeySources;
 
 /// Time for a process to exit after its engine failed, before it is aborted.
 const ABORT_AFTER: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(args: &ServeArgs, cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
-    options(args, cli, String::new())?; // reports invalid flags before a large download
+    let sources = KeySources::new(args);
+    let api_keys = sources.read()?;
+    // Reports invalid flags before a large download.
+    options(args, cli, String::new(), api_keys.clone())?;
+    sources.warn(printer);
     let builder = open::builder(source::model(&cli.model), cli, printer)?;
     let builder = builder.engine_options(engine_options(args));
     let found = open::find_with(builder, &cli.model, printer)?;
     let name = found.name().to_owned();
-    let options = options(args, cli, name.clone())?;
+    let options = options(args, cli, name.clone(), api_keys)?;
     let runtime = tokio::runtime::Runtime::new().context(msg!("serve-threads"))?;
     let address = SocketAddr::new(args.host, args.port);
     let listener = runtime
@@ -48,16 +59,21 @@ pub(crate) fn run(args: &ServeArgs, cli: &Cli, printer: &Printer) -> anyhow::Res
     let (hosts, has_keys) = (options.allowed_hosts.clone(), !options.api_keys.is_empty());
     let server = Server::new(options);
     let mut signals = runtime
-        .block_on(async { StopSignals::watch() })
+        .block_on(async { ServerSignals::watch(!sources.files.is_empty()) })
         .context(msg!("cannot-watch-signals"))?;
     let (failed, failure) = oneshot::channel::<()>();
     let loading = Arc::new(AtomicBool::new(true));
     let serving = {
         let (server, printer, loading) = (server.clone(), printer.clone(), loading.clone());
         runtime.spawn(async move {
+            let stop_signal = async {
+                while signals.next().await == Request::Reload {
+                    sources.reload(&server);
+                }
+            };
             let stop = async {
                 tokio::select! {
-                    () = signals.first() => printer.say(msg!("draining")),
+                    () = stop_signal => printer.say(msg!("draining")),
                     // The sender is dropped when the model is loaded.
                     () = async { if failure.await.is_err() { std::future::pending().await } } => {}
                 }
@@ -138,6 +154,7 @@ fn engine_options(args: &ServeArgs) -> EngineOptions {
         fewer_sequences: args.parallel.is_none(),
         queue_limit: args.queue,
         cache_tokens: args.cache_tokens,
+        max_per_owner: args.max_per_key,
         ..defaults
     };
     #[cfg(debug_assertions)]
@@ -148,8 +165,12 @@ fn engine_options(args: &ServeArgs) -> EngineOptions {
     options
 }
 
-fn options(args: &ServeArgs, cli: &Cli, model: String) -> anyhow::Result<ServerOptions> {
-    let api_keys = keys(args)?;
+fn options(
+    args: &ServeArgs,
+    cli: &Cli,
+    model: String,
+    api_keys: ApiKeys,
+) -> anyhow::Result<ServerOptions> {
     let is_local = args.host.to_canonical().is_loopback();
     args.cors_origin
         .iter()
@@ -201,27 +222,17 @@ fn options(args: &ServeArgs, cli: &Cli, model: String) -> anyhow::Result<ServerO
         drain_time: Duration::from_secs(args.drain_time),
         log_prompts: args.log_prompts,
         strict: args.strict,
+        build: build_info(),
         ..local
     })
 }
 
-/// Returns the keys of the command line, the environment and the file.
-fn keys(args: &ServeArgs) -> anyhow::Result<Vec<String>> {
-    let mut keys = args.api_key.clone();
-    if let Some(file) = &args.api_key_file {
-        let shown = file.display();
-        let cannot = || msg!("cannot-read", file = shown);
-        let bytes = moss::files::read_bytes(file, moss::files::MAX_BYTES)
-            .map_err(|error| CliError::new(cannot()).because(error))?;
-        let text =
-            unicode::decode(&bytes).map_err(|error| CliError::new(cannot()).because(error))?;
-        keys.extend(text.lines().map(|line| line.trim().to_owned()));
-        if keys.iter().all(String::is_empty) {
-            let what = msg!("no-key-in-file", file = shown);
-            return Err(CliError::new(what).into());
-        }
+fn build_info() -> BuildInfo {
+    let features = [("cuda", CUDA), ("candle-cuda", Reference::CUDA)];
+    let features = features.into_iter().filter(|(_, is_compiled)| *is_compiled);
+    BuildInfo {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        commit: option_env!("MOSS_COMMIT").map(str::to_owned),
+        features: features.map(|(name, _)| name.to_owned()).collect(),
     }
-    // HTTP headers do not preserve white space around a value.
-    let keys = keys.iter().map(|key| key.trim().to_owned());
-    Ok(keys.filter(|key| !key.is_empty()).collect())
 }

@@ -1,5 +1,5 @@
-//! Logs one line per request, with an id that the response also has. Prompts and answers are not
-//! logged.
+//! Logs one line per request, with an id that the response also has, the owner of its API key, and
+//! the trace that a client or proxy assigns it to (`traceparent`). Prompts and answers are not logged.
 
 use std::time::Instant;
 
@@ -9,8 +9,9 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use tracing::Instrument;
+use tracing::{Instrument, field};
 
+use super::trace_parent::TraceParent;
 use crate::state::Shared;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -26,7 +27,19 @@ pub(crate) async fn write(State(state): State<Shared>, request: Request, next: N
         .get::<MatchedPath>()
         .map_or("other", MatchedPath::as_str)
         .to_owned();
-    let span = tracing::info_span!("request", %id, %method, route);
+    let span = tracing::info_span!(
+        "request",
+        %id,
+        %method,
+        route,
+        key = field::Empty,
+        trace_id = field::Empty,
+        parent_id = field::Empty,
+    );
+    if let Some(parent) = TraceParent::of(request.headers()) {
+        span.record("trace_id", field::display(parent.trace_id));
+        span.record("parent_id", field::display(parent.parent_id));
+    }
     let mut response = next.run(request).instrument(span.clone()).await;
     let status = response.status().as_u16();
     state.metrics.served(&route, status);

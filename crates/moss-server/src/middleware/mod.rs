@@ -5,3 +5,4 @@ pub(crate) mod headers;
 pub(crate) mod host;
 pub(crate) mod key;
 pub(crate) mod log;
+pub(crate) mod trace_parent;

@@ -1,7 +1,7 @@
 //! `POST /v1/completions`.
 
 use axum::{
-    Json,
+    Extension, Json,
     extract::State,
     response::{IntoResponse, Response},
 };
@@ -14,6 +14,7 @@ use crate::{
     body::JsonBody,
     error::ApiError,
     generation::{Admission, Generation, one_admitted},
+    middleware::key::Owner,
     plan::{Plan, at_most},
     reason::Reason,
     routes::likelihoods::Likelihoods,
@@ -35,10 +36,12 @@ const DEFAULT_PROMPT: &str = "<|endoftext|>";
 
 pub(crate) async fn complete(
     State(state): State<Shared>,
+    Extension(Owner(owner)): Extension<Owner>,
     JsonBody(request, ignored): JsonBody<CompletionRequest>,
 ) -> Result<Response, ApiError> {
     let model = state.model()?.clone();
-    let plan = plan(&request, &state.options)?;
+    let mut plan = plan(&request, &state.options)?;
+    plan.owner = owner;
     if state.options.log_prompts {
         tracing::info!(prompt = ?request.prompt, "completion");
     }

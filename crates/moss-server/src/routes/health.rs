@@ -20,8 +20,7 @@ pub(crate) async fn ready(State(state): State<Shared>) -> Result<&'static str, A
 }
 
 pub(crate) async fn metrics(State(state): State<Shared>) -> Result<impl IntoResponse, ApiError> {
-    let engine = state.loaded().map(|model| model.engine.metrics());
-    let text = state.metrics.text(engine).map_err(|_| ApiError::Internal)?;
+    let text = state.metrics.text().map_err(|_| ApiError::Internal)?;
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind)], text))
 }

@@ -9,6 +9,7 @@ mod likelihoods;
 mod models;
 mod page;
 pub(crate) mod published;
+mod stats;
 
 use std::any::Any;
 
@@ -31,6 +32,7 @@ pub(crate) fn router(state: &Shared) -> Router {
         .route("/v1/models", only(get(models::list), "GET, HEAD"))
         .route("/v1/models/{*name}", only(get(models::one), "GET, HEAD"))
         .route("/api/info", only(get(info::info), "GET, HEAD"))
+        .route("/stats", only(get(stats::stats), "GET, HEAD"))
         .route("/metrics", only(get(health::metrics), "GET, HEAD"))
         .route(
             "/",

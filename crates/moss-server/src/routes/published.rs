@@ -1,7 +1,9 @@
 //! `POST /`: MOSS's published API. It keeps conversations by their `uid`; this server limits their
 //! number and time.
 
-use axum::{Json, extract::State};
+use std::sync::Arc;
+
+use axum::{Extension, Json, extract::State};
 use moss_engine::Event;
 use moss_text::{Prompt, PromptBuilder, Reply, SegmentKind, Step, TextError, Turn};
 use serde::{Deserialize, Serialize};
@@ -11,6 +13,7 @@ use crate::{
     conversations::Conversation,
     error::ApiError,
     generation::{Admission, Generation},
+    middleware::key::Owner,
     plan::Plan,
     reason::Expected,
     state::{Shared, now},
@@ -52,12 +55,15 @@ impl Asked {
 
 pub(crate) async fn ask(
     State(state): State<Shared>,
+    Extension(Owner(owner)): Extension<Owner>,
     JsonBody(asked, ignored): JsonBody<Asked>,
 ) -> Result<Json<Answered>, ApiError> {
     let model = state.model()?.clone();
+    // A key continues only its conversations. Owners contain no space.
+    let stored_as = |uid: &str| format!("{owner} {uid}");
     let known = asked
         .uid
-        .and_then(|uid| Some((state.conversations.find(&uid)?, uid)));
+        .and_then(|uid| Some((state.conversations.find(&stored_as(&uid))?, uid)));
     let (mut conversation, uid): (Conversation, String) = known.unwrap_or_default();
     let uid = if uid.is_empty() {
         uuid::Uuid::new_v4().to_string()
@@ -70,6 +76,7 @@ pub(crate) async fn ask(
         ..Default::default()
     };
     let mut plan = Plan::new(fields, &state.options)?;
+    plan.owner = owner.clone();
     let window = model.engine.context_length();
     let longest = asked
         .max_length
@@ -127,7 +134,7 @@ pub(crate) async fn ask(
     conversation.shown.push(response.clone());
     let users = conversation.turns.iter().map(|turn| turn.user.clone());
     let history = users.zip(conversation.shown.iter().cloned()).collect();
-    state.conversations.keep(uid.clone(), conversation);
+    state.conversations.keep(stored_as(&uid), conversation);
     let moss = Notes {
         ignored,
         dropped_messages: 2 * dropped, // what the user said, and the answer

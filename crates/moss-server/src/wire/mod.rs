@@ -33,12 +33,15 @@ macro_rules! text_request {
                 stop: Option<$crate::wire::shared::Stop>,
                 n: Option<$crate::wire::number::Count>,
                 max_tokens: Option<$crate::wire::number::Limit>,
+                prompt_cache_key: Option<String>,
+                /// vLLM's name of `prompt_cache_key`.
+                cache_salt: Option<String>,
                 moss: Option<$crate::wire::shared::MossFields>,
                 $($(#[$field_doc])* $field: $type,)*
             }
             // Accounting, caching and names in the client's system do not change an answer.
             without effect {
-                user, metadata, store, service_tier, prompt_cache_key, prompt_cache_retention, safety_identifier, $($inert,)*
+                user, metadata, store, service_tier, prompt_cache_retention, safety_identifier, $($inert,)*
             }
         }
 
@@ -61,6 +64,8 @@ macro_rules! text_request {
                     stop: self.stop.clone(),
                     n: self.n,
                     max_tokens: self.max_tokens,
+                    prompt_cache_key: self.prompt_cache_key.clone(),
+                    cache_salt: self.cache_salt.clone(),
                     moss: self.moss.clone().unwrap_or_default(),
                 }
             }

@@ -34,6 +34,8 @@ pub(crate) struct Shared {
     pub(crate) n: Option<Count>,
     /// No limit for as many as fit the context length.
     pub(crate) max_tokens: Option<Limit>,
+    pub(crate) prompt_cache_key: Option<String>,
+    pub(crate) cache_salt: Option<String>,
     pub(crate) moss: MossFields,
 }
 

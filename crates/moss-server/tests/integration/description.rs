@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use moss_testing::http::with;
 use serde_json::{Value, json};
 
-use crate::support::{Running, sum};
+use crate::support::{Running, Setup, sum};
 
 #[test]
 fn every_field_that_is_taken_is_described_and_the_other_way_round() {
@@ -173,5 +173,19 @@ fn answers_and_chunks_of_streams_are_as_described() {
                 .is_err()
             );
         }
+    }
+}
+
+#[test]
+fn statistics_and_info_are_as_described() {
+    let mut setup = Setup::default();
+    setup.options.api_keys.add_named("alice", "key").unwrap();
+    let server = setup.start();
+    let headers = [("authorization", "Bearer key")];
+    let description = server.get("/openapi.json").json();
+    for path in ["/stats", "/api/info"] {
+        let content = &description["paths"][path]["get"]["responses"]["200"]["content"];
+        let value = server.send("GET", path, &headers, b"").json();
+        conforms(&description, &content["application/json"]["schema"], &value).unwrap();
     }
 }

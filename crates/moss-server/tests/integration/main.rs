@@ -11,6 +11,7 @@ mod drain;
 mod failures;
 mod gone;
 mod http;
+mod keys;
 mod limits;
 mod order;
 mod plugins;

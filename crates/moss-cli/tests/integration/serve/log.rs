@@ -35,3 +35,29 @@ fn an_unknown_field_is_logged_once_and_refused_by_a_strict_server() {
         );
     }
 }
+
+#[test]
+fn a_valid_traceparent_is_logged_and_an_invalid_one_is_ignored() {
+    let (trace, parent) = ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331");
+    let server = ServerProcess::demo(&["--api-key", "secret"]);
+    for header in [
+        format!("00-{trace}-{parent}-01"),
+        format!("ff-{}-{parent}-01", "1".repeat(32)),
+        "\u{1}nonsense".into(),
+    ] {
+        let headers = [("authorization", "Bearer secret"), ("traceparent", &header)];
+        let reply = server.client().send("GET", "/v1/models", &headers, b"");
+        assert!([200, 400].contains(&reply.status), "{}", reply.body);
+    }
+    let log = server.kill();
+    assert_eq!(log.matches("trace_id=").count(), 1, "{log}");
+    let line = log.lines().find(|line| line.contains("trace_id=")).unwrap();
+    for part in [
+        &format!("trace_id={trace}"),
+        &format!("parent_id={parent}"),
+        "key=\"#1\"",
+    ] {
+        assert!(line.contains(part), "{line}");
+    }
+    assert!(!log.contains("secret"), "{log}");
+}

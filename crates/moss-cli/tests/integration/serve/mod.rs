@@ -1,15 +1,16 @@
 //! `serve`: addresses, keys, the log, and how it ends.
 
 mod addresses;
+mod keys;
 mod log;
 mod signals;
 
 use std::{io::Read, net::TcpStream};
 
-use moss_testing::http::{JSON, with};
+use moss_testing::http::with;
 use serde_json::{Value, json};
 
-use crate::support::{fixture, ok_json, run, server::ServerProcess, text};
+use crate::support::{ok_json, server::ServerProcess};
 
 const TEXT: &str = "/v1/completions";
 
@@ -48,35 +49,6 @@ fn values_of_flags_that_would_match_nothing_are_refused_with_a_hint() {
         let args = [&["serve", "--demo", "--port", "0"][..], &args].concat();
         crate::support::fails(&args, &["hint: ", hint]);
     }
-}
-
-#[test]
-fn keys_come_from_a_file() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("keys");
-    let path = file.to_str().unwrap();
-    std::fs::write(&file, "\nsecret-one\nsecret-two\n").unwrap();
-    let statuses = |file: &str, keys: &[&str], body: &str| -> Vec<u16> {
-        let server = ServerProcess::demo(&["--api-key-file", file]);
-        let status = |key: &&str| {
-            let key = format!("Bearer {key}");
-            let headers = [JSON, ("authorization", &key)];
-            let client = server.client();
-            client.send("POST", TEXT, &headers, body.as_bytes()).status
-        };
-        keys.iter().map(status).collect()
-    };
-    let body = r#"{"prompt": "Hello", "max_tokens": 1}"#;
-    let keys = ["secret-one", "secret-two", "secret", ""];
-    assert_eq!(statuses(path, &keys, body), [200, 200, 401, 401]);
-    // The file and the body with byte order marks, as written on Windows.
-    let windows = fixture("encodings/api-key-file-bom-crlf.txt");
-    let keys = ["secret-one", "secret-two", "\u{feff}secret-one"];
-    let marked = format!("\u{feff}{body}");
-    assert_eq!(statuses(&windows, &keys, &marked), [200, 200, 401]);
-    std::fs::write(&file, "\n").unwrap();
-    let out = run(&["serve", "--demo", "--api-key-file", path], "");
-    assert!(text(&out.stderr).contains("contains no API key"));
 }
 
 #[test]

@@ -2,12 +2,13 @@
 
 use std::{
     env,
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader},
     process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex},
     thread::JoinHandle,
 };
 
-use moss_testing::http::Client;
+use moss_testing::{http::Client, wait_until};
 
 use super::command;
 
@@ -16,8 +17,10 @@ pub(crate) struct ServerProcess {
     child: Child,
     /// Its stderr until it was ready.
     pub(crate) start: String,
-    /// Reads the rest of stderr, because a full pipe would block the server.
-    log: Option<JoinHandle<String>>,
+    /// Its stderr since then.
+    log: Arc<Mutex<String>>,
+    /// Reads stderr, because a full pipe would block the server.
+    reader: Option<JoinHandle<()>>,
 }
 
 impl ServerProcess {
@@ -47,15 +50,20 @@ impl ServerProcess {
             start += &line;
             assert!(read > 0, "the server ended: {start}");
         }
-        let log = std::thread::spawn(move || {
-            let mut rest = String::new();
-            stderr.read_to_string(&mut rest).unwrap();
-            rest
+        let log = Arc::<Mutex<String>>::default();
+        let rest = log.clone();
+        let reader = std::thread::spawn(move || {
+            let mut line = String::new();
+            while stderr.read_line(&mut line).unwrap() > 0 {
+                rest.lock().unwrap().push_str(&line);
+                line.clear();
+            }
         });
         Self {
             child,
             start,
-            log: Some(log),
+            log,
+            reader: Some(reader),
         }
     }
 
@@ -83,11 +91,18 @@ impl ServerProcess {
         self.child.try_wait().unwrap().is_none()
     }
 
+    /// Waits until the server has written `text` to stderr since it was ready.
+    pub(crate) fn wait_for_log(&self, text: &str) {
+        wait_until(text, || self.log.lock().unwrap().contains(text));
+    }
+
     /// Waits until the server ends. Returns its status and what it wrote to stderr after it was
     /// ready.
     pub(crate) fn wait(mut self) -> (ExitStatus, String) {
         let status = self.child.wait().unwrap();
-        (status, self.log.take().unwrap().join().unwrap())
+        self.reader.take().unwrap().join().unwrap();
+        let log = std::mem::take(&mut *self.log.lock().unwrap());
+        (status, log)
     }
 
     /// Kills the server. Returns what it wrote to stderr after it was ready.

@@ -6,7 +6,7 @@ mod stream;
 mod truncation;
 
 use axum::{
-    Json,
+    Extension, Json,
     extract::State,
     response::{IntoResponse, Response},
 };
@@ -18,6 +18,7 @@ use crate::{
     body::JsonBody,
     error::ApiError,
     generation::{Admission, one_admitted},
+    middleware::key::Owner,
     plan::{Plan, at_most},
     reason::Reason,
     state::{Shared, now},
@@ -34,11 +35,13 @@ use crate::{
 
 pub(crate) async fn chat(
     State(state): State<Shared>,
+    Extension(Owner(owner)): Extension<Owner>,
     JsonBody(request, mut ignored): JsonBody<ChatRequest>,
 ) -> Result<Response, ApiError> {
     let model = state.model()?.clone();
     ignored.extend(request.check()?.into_iter().map(String::from));
-    let plan = plan(&request, &state.options)?;
+    let mut plan = plan(&request, &state.options)?;
+    plan.owner = owner;
     let plugins = request.moss.as_ref().and_then(|moss| moss.plugins.as_ref());
     let plugins = plugins.map(|plugins| plugins.on()).unwrap_or_default();
     if !model.has_plugins && !plugins.is_empty() {

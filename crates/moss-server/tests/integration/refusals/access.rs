@@ -19,14 +19,16 @@ fn a_server_without_its_model_is_alive_and_not_ready() {
 #[test]
 fn keys_open_everything_but_health_and_the_page() {
     let mut setup = Setup::default();
-    setup.options.api_keys = vec!["first".into(), "second".into()];
+    for key in ["first", "second"] {
+        setup.options.api_keys.add(key).unwrap();
+    }
     let server = setup.start();
     let asked = |key: Option<&str>, path: &str| {
         let key = key.map(|key| format!("Bearer {key}"));
         let headers = key.as_deref().map(|key| ("authorization", key));
         server.send("GET", path, headers.as_slice(), b"").status
     };
-    for path in ["/v1/models", "/api/info", "/metrics"] {
+    for path in ["/v1/models", "/api/info", "/metrics", "/stats"] {
         let statuses = [None, Some("wrong"), Some(""), Some("first"), Some("second")]
             .map(|key| asked(key, path));
         assert_eq!(statuses, [401, 401, 401, 200, 200], "{path}");
