@@ -237,12 +237,14 @@ fn cuda_version(isa: u32) -> u32 {
 
 /// Returns the table of fat binaries as Rust source, with the version of the compiler from the PTX.
 fn table(folder: &Path, stems: &[String]) -> Result<String, Box<dyn Error>> {
+    use sha2::{Digest as _, Sha256};
     let mut text = String::from("pub(super) static IMAGES: &[Image] = &[\n");
-    let mut version = 0;
+    let (mut version, mut digest) = (0, Sha256::new());
     for stem in stems {
         let path = folder.join(format!("{stem}.fatbin"));
         let wrong = |reason: &str| format!("`{}`: {reason}", path.display());
         let bytes = fs::read(&path).map_err(|error| wrong(&error.to_string()))?;
+        digest.update(&bytes);
         let images = fatbin::read(&bytes).map_err(|reason| wrong(&reason))?;
         for wanted in [75, 80, 90] {
             let found = |image: &FatbinImage<'_>| matches!(image, FatbinImage::Machine { architecture, .. } if *architecture == wanted);
@@ -268,5 +270,11 @@ fn table(folder: &Path, stems: &[String]) -> Result<String, Box<dyn Error>> {
         )?;
     }
     writeln!(text, "];\nconst COMPILER_VERSION: u32 = {version};")?;
+    let digest: [u8; 32] = digest.finalize().into();
+    let [start, ..] = digest.as_chunks::<8>().0 else {
+        return Err("a digest has 32 bytes".into());
+    };
+    let start = u64::from_be_bytes(*start);
+    writeln!(text, "const DIGEST: u64 = {start};")?;
     Ok(text)
 }

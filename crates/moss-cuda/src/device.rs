@@ -104,6 +104,24 @@ impl Gpu {
         &self.info
     }
 
+    /// Describes the code that computes on this GPU: two GPUs with equal descriptions compute equal
+    /// bits. It is that of the kernels in this binary and, for PTX, of the driver that compiled it.
+    pub fn code_description(&self) -> String {
+        let (code, kernels) = (self.info.code, fatbin::digest());
+        let compiled = match code {
+            GpuCode::Machine(_) => String::new(),
+            GpuCode::Ptx(_) => {
+                let GpuInfo {
+                    capability,
+                    driver_cuda,
+                    ..
+                } = self.info;
+                format!(" for {capability} by driver {driver_cuda}")
+            }
+        };
+        format!("{code}{compiled}, kernels {kernels:016x}")
+    }
+
     /// Returns the bytes of free memory.
     ///
     /// # Errors
@@ -212,6 +230,37 @@ impl Gpu {
         let mut values = vec![T::default(); len.min(buffer.len)];
         copy::from_device(&self.stream, buffer.all(), &mut values)?;
         Ok(values)
+    }
+
+    /// Copies the values of `buffer` from `start` on over `values` and waits for the copy.
+    ///
+    /// # Errors
+    /// [`KernelError::Argument`] if the buffer ends before them; as for [`Gpu::download`].
+    pub(crate) fn download_part<T: DeviceRepr + ValidAsZeroBits>(
+        &self,
+        buffer: &Buffer<T>,
+        start: usize,
+        values: &mut [T],
+    ) -> Result<(), KernelError> {
+        self.id
+            .check("copy from the GPU", "buffer", buffer.device)?;
+        let from = buffer.view(start, values.len())?;
+        copy::from_device(&self.stream, from, values)
+    }
+
+    /// Copies `values` over those of `buffer` from `start` on and waits for the copy.
+    ///
+    /// # Errors
+    /// As for [`Gpu::download_part`].
+    pub(crate) fn upload_part<T: DeviceRepr + ValidAsZeroBits>(
+        &self,
+        values: &[T],
+        buffer: &Buffer<T>,
+        start: usize,
+    ) -> Result<(), KernelError> {
+        self.id.check("copy to the GPU", "buffer", buffer.device)?;
+        let to = buffer.view(start, values.len())?;
+        copy::to_device(&self.stream, values, to)
     }
 
     /// Allocates page-locked host memory.

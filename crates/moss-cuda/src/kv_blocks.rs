@@ -64,6 +64,81 @@ impl KvBlocks {
         gpu.ensure_mapped(&mut self.values, len)
     }
 
+    /// Returns the bytes of a block: its keys, then its values, with the padding of the heads.
+    pub fn block_bytes(&self) -> usize {
+        2 * self.block_len() * size_of::<f16>()
+    }
+
+    /// Appends the keys and then the values of a block to `out`, in little-endian order, after all
+    /// enqueued work of the stream.
+    ///
+    /// # Errors
+    /// [`KernelError::Argument`] for a block past the cache; as for [`Gpu::download`].
+    pub fn read_block(
+        &self,
+        gpu: &Gpu,
+        block: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<(), KernelError> {
+        let len = self.block_len();
+        let mut values = vec![f16::ZERO; len];
+        for buffer in [&self.keys, &self.values] {
+            gpu.download_part(buffer, self.block_start(block)?, &mut values)?;
+            let at = out.len();
+            out.resize(at + size_of_val(&*values), 0);
+            let bytes = out[at..].chunks_exact_mut(size_of::<f16>());
+            for (value, bytes) in values.iter().zip(bytes) {
+                bytes.copy_from_slice(&value.to_le_bytes());
+            }
+        }
+        Ok(())
+    }
+
+    /// Replaces a block, which is mapped, by the bytes that [`KvBlocks::read_block`] appended.
+    ///
+    /// # Errors
+    /// [`KernelError::Argument`] for a block past the cache or another number of bytes; as for
+    /// [`Gpu::upload`].
+    pub fn write_block(&self, gpu: &Gpu, block: usize, bytes: &[u8]) -> Result<(), KernelError> {
+        let (found, expected) = (bytes.len(), self.block_bytes());
+        let is_whole = found == expected;
+        rule(
+            "kv block",
+            "bytes",
+            found,
+            is_whole,
+            Rule::Exactly(expected),
+        )?;
+        let start = self.block_start(block)?;
+        for (buffer, bytes) in [&self.keys, &self.values]
+            .into_iter()
+            .zip(bytes.chunks_exact((expected / 2).max(1)))
+        {
+            let values = bytes.chunks_exact(size_of::<f16>());
+            let values = values.map(|bytes| f16::from_le_bytes([bytes[0], bytes[1]]));
+            gpu.upload_part(&values.collect::<Vec<_>>(), buffer, start)?;
+        }
+        Ok(())
+    }
+
+    /// Returns the values of a block's keys.
+    fn block_len(&self) -> usize {
+        self.heads * BLOCK_POSITIONS * self.stride
+    }
+
+    /// Returns the index of the first value of a block.
+    fn block_start(&self, block: usize) -> Result<usize, KernelError> {
+        let blocks = self.num_blocks;
+        rule(
+            "kv block",
+            "block",
+            block,
+            block < blocks,
+            Rule::Below(blocks),
+        )?;
+        Ok(block * self.block_len())
+    }
+
     /// Returns the keys.
     pub fn keys(&self) -> &Buffer<f16> {
         &self.keys

@@ -289,6 +289,7 @@ ModelError-WindowFull = position { $end } exceeds the model's context length of 
 ModelError-CacheFull = the KV cache is full: { $needed_blocks } more blocks needed, { $free_blocks } free
 ModelError-BlocksMissing = sequence { $sequence } of the batch has { $found } cache blocks, needs { $expected }
 ModelError-PositionsMissing = sequence { $sequence } of the batch has { $found } positions in the cache, expected { $expected }
+ModelError-BlocksNotStored = cache blocks of this model cannot be read or written
 ModelError-EmptyChunk = sequence { $sequence } of the batch has no tokens to run
 ModelError-UnknownToken = token id { $id } is outside the model's { $vocab_size } embedding rows
 ModelError-Stage = stage { $stage } on { $device } failed

@@ -289,6 +289,7 @@ ModelError-WindowFull = 位置 { $end } 超出模型的上下文长度 { $contex
 ModelError-CacheFull = KV 缓存已满：还需要 { $needed_blocks } 块，剩余 { $free_blocks } 块
 ModelError-BlocksMissing = 批次中的序列 { $sequence } 有 { $found } 个缓存块，需要 { $expected } 个
 ModelError-PositionsMissing = 批次中的序列 { $sequence } 在缓存中有 { $found } 个位置，应有 { $expected } 个
+ModelError-BlocksNotStored = 该模型不支持读写缓存块
 ModelError-EmptyChunk = 批次中的序列 { $sequence } 没有要计算的词元
 ModelError-UnknownToken = 词元 ID { $id } 超出模型的 { $vocab_size } 个嵌入行
 ModelError-Stage = { $device } 上的阶段 { $stage } 失败

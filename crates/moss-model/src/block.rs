@@ -120,6 +120,11 @@ impl Block {
         })
     }
 
+    /// Returns the KV cache of the layer.
+    pub(crate) fn cache(&self) -> &KvLayer {
+        &self.cache
+    }
+
     /// Returns the bytes of weights that one token reads.
     pub(crate) fn weight_bytes(&self) -> u64 {
         [&self.qkv_proj, &self.out_proj, &self.fc_in, &self.fc_out]

@@ -16,6 +16,7 @@ use crate::{
     names,
     source::lm_head,
     stage::{RunContext, Stage, StageInput},
+    stored_blocks::{StoredBlocks, in_cache, parts},
     timeline::note,
 };
 
@@ -101,6 +102,34 @@ impl CpuStage {
             dtype: options.dtype,
             hidden: None,
         })
+    }
+}
+
+impl StoredBlocks for CpuStage {
+    fn code(&self) -> String {
+        format!("CPU {}", moss_cpu::cpu_features())
+    }
+
+    fn block_bytes(&self) -> usize {
+        let layers = self.blocks.iter();
+        layers.map(|layer| layer.cache().block_bytes()).sum()
+    }
+
+    fn read_block(&mut self, block: usize, out: &mut Vec<u8>) -> Result<(), ModelError> {
+        for (layer, weights) in self.layers.clone().zip(&self.blocks) {
+            let read = weights.cache().read_block(block, out);
+            read.map_err(|source| in_cache(layer, source))?;
+        }
+        Ok(())
+    }
+
+    fn write_block(&mut self, block: usize, bytes: &[u8]) -> Result<(), ModelError> {
+        let parts = parts(bytes, self.blocks.len());
+        for ((layer, weights), bytes) in self.layers.clone().zip(&self.blocks).zip(parts) {
+            let written = weights.cache().write_block(block, bytes);
+            written.map_err(|source| in_cache(layer, source))?;
+        }
+        Ok(())
     }
 }
 

@@ -107,6 +107,8 @@ pub enum ModelError {
         /// Positions before the chunk.
         expected: usize,
     },
+    /// A model whose cache blocks cannot be read and written.
+    BlocksNotStored,
     /// A chunk without tokens.
     EmptyChunk {
         /// Index in the batch.

@@ -2,7 +2,7 @@
 
 use moss_sampling::SampleRequest;
 
-use crate::{BlockTable, CacheShape, MAX_DECODE_ROWS, ModelError, MossConfig};
+use crate::{BlockFormat, BlockTable, CacheShape, MAX_DECODE_ROWS, ModelError, MossConfig};
 
 /// The positions of a chunk whose logits are computed. Only those pass through lm_head.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -164,6 +164,29 @@ pub trait LanguageModel: Send {
     /// Returns the number of generated tokens of a forward pass up to which it is efficient.
     fn decode_rows(&self) -> usize {
         MAX_DECODE_ROWS
+    }
+
+    /// Returns the form of cache blocks as bytes; `None` if they cannot be read and written.
+    fn block_format(&self) -> Option<BlockFormat> {
+        None
+    }
+
+    /// Appends the keys and values of a cache block, [`BlockFormat::bytes`], to `out`.
+    ///
+    /// # Errors
+    /// [`ModelError::BlocksNotStored`] without a [`LanguageModel::block_format`];
+    /// [`ModelError::Kernel`] for a block past the cache, or an error of a copy.
+    fn read_block(&mut self, _block: u32, _out: &mut Vec<u8>) -> Result<(), ModelError> {
+        Err(ModelError::BlocksNotStored)
+    }
+
+    /// Replaces a cache block by what [`LanguageModel::read_block`] appended, in this process or in
+    /// another one with the same [`LanguageModel::block_format`] and the same weights.
+    ///
+    /// # Errors
+    /// As for [`LanguageModel::read_block`], and for another number of bytes.
+    fn write_block(&mut self, _block: u32, _bytes: &[u8]) -> Result<(), ModelError> {
+        Err(ModelError::BlocksNotStored)
     }
 
     /// Returns true if a part of the model runs on a CPU, where a forward pass takes much longer.

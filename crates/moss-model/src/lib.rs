@@ -33,6 +33,7 @@ pub mod placement;
 mod reference;
 mod source;
 mod stage;
+mod stored_blocks;
 mod synthetic;
 mod timeline;
 
@@ -54,5 +55,6 @@ pub use placement::MemoryPlan;
 #[cfg(feature = "reference")]
 pub use reference::Reference;
 pub use source::WeightSource;
+pub use stored_blocks::BlockFormat;
 pub use synthetic::RandomWeights;
 pub use timeline::StageSpan;

@@ -1,13 +1,15 @@
 //! The complete network, on any devices.
 
 use crate::{
-    CacheShape, ComputeDtype, DeviceSpec, HiddenTap, KvCacheType, LanguageModel, LoadEvent,
-    LoadOptions, Logits, ModelError, MossConfig, SequenceChunk, StageInfo, StageSpan, WeightSource,
+    BlockFormat, CacheShape, ComputeDtype, DeviceSpec, HiddenTap, KvCacheType, LanguageModel,
+    LoadEvent, LoadOptions, Logits, ModelError, MossConfig, SequenceChunk, StageInfo, StageSpan,
+    WeightSource,
     hook::{HiddenStates, Hook},
     load,
     micro_batch::{MAX_BATCH_TOKENS, Plan},
     pipeline::Pipeline,
     stage::PlacedStage,
+    stored_blocks::Rounding,
     timeline::Clock,
 };
 
@@ -27,6 +29,7 @@ pub struct Moss {
     cache: CacheShape,
     dtype: ComputeDtype,
     kv_cache: KvCacheType,
+    rounding: Rounding,
     /// Most generated tokens of a micro-batch.
     decode_rows: usize,
     pipeline: Pipeline,
@@ -65,6 +68,7 @@ impl Moss {
             cache: options.cache,
             dtype: options.dtype,
             kv_cache: options.kv_cache,
+            rounding: options.into(),
             decode_rows: options.decode_rows(),
             pipeline,
         })
@@ -206,6 +210,19 @@ impl LanguageModel for Moss {
 
     fn decode_rows(&self) -> usize {
         self.decode_rows
+    }
+
+    fn block_format(&self) -> Option<BlockFormat> {
+        let positions = self.cache.block_size;
+        Some(self.pipeline.block_format(positions, self.rounding))
+    }
+
+    fn read_block(&mut self, block: u32, out: &mut Vec<u8>) -> Result<(), ModelError> {
+        self.pipeline.read_block(block, out)
+    }
+
+    fn write_block(&mut self, block: u32, bytes: &[u8]) -> Result<(), ModelError> {
+        self.pipeline.write_block(block, bytes)
     }
 
     fn runs_on_cpu(&self) -> bool {

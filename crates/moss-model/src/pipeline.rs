@@ -148,7 +148,7 @@ impl Pipeline {
     }
 
     /// Adds the stage to an error if there are several stages.
-    fn with_stage_context(&self, stage: usize, error: ModelError) -> ModelError {
+    pub(crate) fn with_stage_context(&self, stage: usize, error: ModelError) -> ModelError {
         match (&error, self.stages.get(stage)) {
             (ModelError::Kernel { .. } | ModelError::Gpu(_), Some((device, _)))
                 if self.stages.len() > 1 =>

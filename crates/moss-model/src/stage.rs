@@ -10,12 +10,13 @@ use crate::{
     DeviceInfo, DeviceSpec, LoadOptions, MemoryPlan, ModelError, MossConfig, WeightSource,
     hook::Hook,
     micro_batch::{BatchOutput, MicroBatch},
+    stored_blocks::StoredBlocks,
     timeline::Moment,
 };
 
 /// Consecutive layers with their KV cache on one device. The first stage also has the embedding, the
 /// last the final norm and lm_head.
-pub(crate) trait Stage: Debug + Send {
+pub(crate) trait Stage: StoredBlocks + Debug + Send {
     /// Returns its layers.
     fn layers(&self) -> Range<usize>;
 

@@ -7,7 +7,8 @@ pub use fault::{Fault, Faults, device_lost};
 use std::sync::{Arc, Mutex};
 
 use moss_model::{
-    CacheShape, LanguageModel, LogitRows, Logits, ModelError, MossConfig, SequenceChunk, TokenKind,
+    BlockFormat, CacheShape, LanguageModel, LogitRows, Logits, ModelError, MossConfig,
+    SequenceChunk, TokenKind,
 };
 
 type Next = Box<dyn Fn(&[u32]) -> u32 + Send>;
@@ -201,6 +202,32 @@ impl LanguageModel for ScriptedModel {
             out.pop();
         }
         Ok(out)
+    }
+
+    fn block_format(&self) -> Option<BlockFormat> {
+        Some(BlockFormat {
+            bytes: self.cache.block_size * size_of::<u32>(),
+            description: "scripted".to_owned(),
+        })
+    }
+
+    fn read_block(&mut self, block: u32, out: &mut Vec<u8>) -> Result<(), ModelError> {
+        let size = self.cache.block_size;
+        let slots = &self.slots[block as usize * size..][..size];
+        out.extend(slots.iter().flat_map(|slot| slot.to_le_bytes()));
+        Ok(())
+    }
+
+    fn write_block(&mut self, block: u32, bytes: &[u8]) -> Result<(), ModelError> {
+        let size = self.cache.block_size;
+        let slots = bytes.as_chunks::<4>().0;
+        if slots.len() != size {
+            return Err(ModelError::BlocksNotStored);
+        }
+        for (slot, bytes) in self.slots[block as usize * size..].iter_mut().zip(slots) {
+            *slot = u32::from_le_bytes(*bytes);
+        }
+        Ok(())
     }
 
     fn weight_bytes_per_token(&self) -> u64 {

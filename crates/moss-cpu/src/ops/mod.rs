@@ -9,6 +9,7 @@ mod embedding;
 mod finite;
 mod floats;
 mod gather_columns;
+mod kv_blocks;
 mod kv_cache;
 mod norm;
 mod residual;

@@ -21,6 +21,11 @@ pub(crate) fn compiler_version() -> u32 {
     COMPILER_VERSION
 }
 
+/// Returns a digest of all kernels.
+pub(crate) fn digest() -> u64 {
+    DIGEST
+}
+
 /// Returns the CUDA version of the oldest driver that runs `code`. Machine code runs on every
 /// driver of the compiler's major version, if it has the functions that this crate calls; PTX needs
 /// a driver as new as the compiler.

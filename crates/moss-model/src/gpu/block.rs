@@ -69,6 +69,11 @@ impl GpuBlock {
         self.cache.ensure_mapped(gpu, blocks)
     }
 
+    /// Returns the KV cache of the layer.
+    pub(super) fn cache(&self) -> &KvBlocks {
+        &self.cache
+    }
+
     /// Returns the bytes of weights that one token reads.
     pub(super) fn weight_bytes(&self) -> u64 {
         let LinearPair {

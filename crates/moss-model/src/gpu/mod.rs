@@ -9,6 +9,7 @@ mod loader;
 mod non_finite;
 mod parallel_load;
 mod stage;
+mod stored_blocks;
 mod workspace;
 
 use moss_cuda::Gpu;

@@ -38,7 +38,7 @@ use crate::{
 pub(crate) struct GpuStage {
     pub(super) config: MossConfig,
     pub(super) layers: Range<usize>,
-    blocks: Vec<GpuBlock>,
+    pub(super) blocks: Vec<GpuBlock>,
     pub(super) embedding: Option<EmbeddingTable>,
     pub(super) head: Option<Head>,
     rope: RopeOnGpu,
@@ -141,7 +141,11 @@ impl GpuStage {
     /// Maps cache pages to memory as the conversations grow.
     fn map_cache_pages(&mut self, batch: &MicroBatch<'_, '_>) -> Result<(), ModelError> {
         let blocks = batch.sequences.iter().flat_map(|rows| rows.blocks);
-        let wanted = blocks.max().map_or(0, |last| *last as usize + 1);
+        self.map_blocks(blocks.max().map_or(0, |last| *last as usize + 1))
+    }
+
+    /// Maps the first `wanted` blocks of the cache to memory.
+    pub(super) fn map_blocks(&mut self, wanted: usize) -> Result<(), ModelError> {
         if wanted > self.mapped_blocks {
             for (layer, block) in self.layers.clone().zip(&mut self.blocks) {
                 block

@@ -13,6 +13,7 @@ use crate::{
     DeviceSpec, LogitRows, TokenKind,
     micro_batch::tests::{part, parts, wanted, with_plan},
     stage::{NonFinite, Stage},
+    stored_blocks::StoredBlocks,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -27,6 +28,8 @@ enum Call {
 struct Recorded {
     calls: Arc<Mutex<Vec<Call>>>,
     head: Vec<f32>,
+    /// A block of the cache.
+    block: Vec<u8>,
     /// Micro-batch, layer and row of a non-finite value.
     report: Option<[usize; 3]>,
 }
@@ -40,6 +43,26 @@ impl Recorded {
         let wanted = batch.wanted.iter();
         let ids = wanted.map(|row| batch.token_ids()[*row as usize] as f32);
         self.head = ids.collect();
+    }
+}
+
+impl StoredBlocks for Recorded {
+    fn code(&self) -> String {
+        "recorded".to_owned()
+    }
+
+    fn block_bytes(&self) -> usize {
+        self.block.len()
+    }
+
+    fn read_block(&mut self, _: usize, out: &mut Vec<u8>) -> Result<(), ModelError> {
+        out.extend_from_slice(&self.block);
+        Ok(())
+    }
+
+    fn write_block(&mut self, _: usize, bytes: &[u8]) -> Result<(), ModelError> {
+        self.block = bytes.to_vec();
+        Ok(())
     }
 }
 
