@@ -60,6 +60,11 @@ fuzz-checkpoint:
 fuzz-server:
     cargo check --manifest-path crates/moss-server/fuzz/Cargo.toml
 
+# Compile the fuzz target of the prompt cache
+[group('rust')]
+fuzz-prompt-cache:
+    cargo check --manifest-path crates/moss-prompt-cache/fuzz/Cargo.toml
+
 # Look for paths of one machine and for files over 8 MB
 [group('repository')]
 tidy:

@@ -11,6 +11,7 @@ mod config;
 mod contents;
 mod dtype;
 mod error;
+mod fingerprint;
 mod formats;
 mod gptq_v2;
 mod groups;

@@ -360,6 +360,22 @@ EngineError-ShutDown = the engine has been shut down
 EngineError-NothingToRegenerate = nothing to regenerate
 EngineError-NoPendingCommand = no command waits for results
 
+# moss-prompt-cache
+FileFault-NotAPromptCache = it is not a file of the prompt cache
+FileFault-Version = its format has version { $value }
+FileFault-Length = a length in its header is outside of its limits
+FileFault-Size = it is shorter or longer than its header says
+FileFault-HeaderChecksum = its header does not match its checksum
+FileFault-NotText = its name or description is not text
+FileFault-OtherPrefix = it belongs to another model, other code or other tokens
+FileFault-BlockChecksum = block { $value } does not match its checksum
+PromptCacheError-Damaged = `{ $path }` cannot be used: { $reason }
+    .hint = `moss-cli cache clear` removes the files of the prompt cache
+PromptCacheError-Read = cannot read `{ $path }`
+PromptCacheError-Write = cannot write `{ $path }`
+PromptCacheError-BlockSize = the block has { $found } bytes, expected { $expected }
+PromptCacheError-BlockCount = the file has { $found } blocks, expected { $expected }
+
 # moss-hub
 -mirror = use a mirror (HF_ENDPOINT=https://hf-mirror.com) or `--source modelscope`
 -demo = `--demo` runs a small model that is part of this program, without a network

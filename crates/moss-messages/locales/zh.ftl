@@ -360,6 +360,22 @@ EngineError-ShutDown = 引擎已关闭
 EngineError-NothingToRegenerate = 没有可以重新生成的回答
 EngineError-NoPendingCommand = 没有等待结果的命令
 
+# moss-prompt-cache
+FileFault-NotAPromptCache = 它不是系统提示词缓存的文件
+FileFault-Version = 其格式版本为 { $value }
+FileFault-Length = 文件头中的某个长度超出限制
+FileFault-Size = 其长度与文件头不符
+FileFault-HeaderChecksum = 文件头与校验和不符
+FileFault-NotText = 其名称或描述不是文本
+FileFault-OtherPrefix = 它属于其他模型、其他代码或其他词元
+FileFault-BlockChecksum = 第 { $value } 块与校验和不符
+PromptCacheError-Damaged = 无法使用 `{ $path }`：{ $reason }
+    .hint = `moss-cli cache clear` 可删除系统提示词缓存的文件
+PromptCacheError-Read = 无法读取 `{ $path }`
+PromptCacheError-Write = 无法写入 `{ $path }`
+PromptCacheError-BlockSize = 该块有 { $found } 字节，应为 { $expected } 字节
+PromptCacheError-BlockCount = 文件有 { $found } 块，应为 { $expected } 块
+
 # moss-hub
 -mirror = 设置镜像（HF_ENDPOINT=https://hf-mirror.com）或使用 `--source modelscope`
 -demo = `--demo` 无需网络，可立即试用本程序自带的小型演示模型
