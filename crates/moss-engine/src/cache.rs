@@ -59,6 +59,11 @@ impl SequenceBlocks {
         self.positions
     }
 
+    /// Returns true if all positions were computed as prompt.
+    pub(crate) fn is_prompt(&self) -> bool {
+        self.kinds.is_prompt(self.positions)
+    }
+
     fn last_node(&self) -> NodeId {
         self.nodes.last().copied().unwrap_or(PrefixCache::ROOT)
     }

@@ -1,16 +1,18 @@
 //! Messages from an engine's handle to its worker thread.
 
-use std::{
+use std::time::Instant;
+
+use moss_sampling::Sampler;
+
+use crate::{
+    EngineError, Event, Outcome, Request, StopCause, Timings, Usage,
+    health::EventSender,
+    prefix_blocks::BlockCommand,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
-    time::Instant,
 };
-
-use moss_sampling::Sampler;
-
-use crate::{EngineError, Event, Outcome, Request, StopCause, Timings, Usage, health::EventSender};
 
 /// Messages to the worker.
 pub(crate) enum Command {
@@ -18,6 +20,8 @@ pub(crate) enum Command {
     Submit(Box<Job>),
     /// [`Engine::pin_prefix`](crate::Engine::pin_prefix).
     Pin(Vec<u32>),
+    /// [`PrefixBlocks`](crate::PrefixBlocks).
+    Block(BlockCommand),
     /// The engine was dropped.
     Stop,
 }

@@ -1,26 +1,25 @@
 //! The public handle of the engine.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-    thread::JoinHandle,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
-use moss_model::{LanguageModel, MossConfig};
+use moss_model::{BlockFormat, LanguageModel, MossConfig};
 use moss_sampling::{Sampler, SamplingError, SamplingParams};
 use moss_text::Tokenizer;
 
 use crate::{
-    CancelHandle, EngineError, EngineOptions, Event, EventSink, FaultListener, Metrics, Request,
-    Run, StopRules, Vocabulary,
+    CancelHandle, EngineError, EngineOptions, Event, EventSink, FaultListener, Metrics,
+    PrefixBlocks, Request, Run, StopRules, Vocabulary,
     command::{Command, Job},
     health::Health,
     metrics::Counters,
     panics::catch_panic,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+        channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded},
+        kernel_pool,
+        thread::{self, JoinHandle},
+    },
     watchdog,
     worker::Worker,
 };
@@ -36,6 +35,9 @@ pub struct Engine {
     counters: Arc<Counters>,
     config: MossConfig,
     context_length: usize,
+    block_size: usize,
+    /// `None` if cache blocks cannot be read and written.
+    block_format: Option<Arc<BlockFormat>>,
     tokenizer: Option<Tokenizer>,
     options: EngineOptions,
     stopping: Arc<AtomicBool>,
@@ -76,12 +78,10 @@ impl Engine {
         }
         let threads = options.threads.unwrap_or(0);
         let error = |reason: String| EngineError::Threads { threads, reason };
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .thread_name(|index| format!("moss-kernel-{index}"))
-            .build()
-            .map_err(|source| error(source.to_string()))?;
+        let pool = kernel_pool(threads).map_err(|source| error(source.to_string()))?;
         let context_length = config.context_length.min(model.cache_shape().positions());
+        let block_size = model.cache_shape().block_size;
+        let block_format = model.block_format().filter(|_| model.shares_blocks());
         let (commands, inbox) = unbounded();
         let (counters, stopping) = (Arc::<Counters>::default(), Arc::<AtomicBool>::default());
         let health = Arc::<Health>::default();
@@ -98,7 +98,7 @@ impl Engine {
         let watchdog = watchdog::start(health.clone(), stall_time)
             .map_err(|source| error(source.to_string()))?;
         let (at_end, ended) = bounded(0);
-        let thread = std::thread::Builder::new()
+        let thread = thread::Builder::new()
             .name("moss-engine".into())
             .spawn({
                 let health = health.clone();
@@ -118,6 +118,8 @@ impl Engine {
             counters,
             config,
             context_length,
+            block_size,
+            block_format: block_format.map(Arc::new),
             tokenizer,
             options,
             stopping,
@@ -196,6 +198,16 @@ impl Engine {
     pub fn pin_prefix(&self, ids: &[u32]) {
         // Fails if the engine is gone.
         let _ = self.commands.send(Command::Pin(ids.to_vec()));
+    }
+
+    /// Returns access to cached blocks as bytes; `None` if the model does not support it.
+    pub fn prefix_blocks(&self) -> Option<PrefixBlocks> {
+        Some(PrefixBlocks {
+            commands: self.commands.clone(),
+            format: self.block_format.clone()?,
+            block_size: self.block_size,
+            health: self.health.clone(),
+        })
     }
 
     /// Queues a request.

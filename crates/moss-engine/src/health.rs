@@ -3,15 +3,17 @@
 //! Shared between the worker thread, the handles and the watchdog, so that the watchdog can end
 //! requests while the worker thread is blocked in the model.
 
-use std::{
-    collections::HashMap,
+use std::{collections::HashMap, time::Duration};
+
+use crate::{
+    EngineError, Event, EventSink,
+    speed::Speed,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
+        thread,
     },
 };
-
-use crate::{EngineError, Event, EventSink, speed::Speed};
 
 /// Receives the fault that stopped an engine; see [`crate::Engine::on_fault`].
 pub type FaultListener = Box<dyn FnOnce(EngineError) + Send>;
@@ -167,7 +169,7 @@ impl EventSender {
             Err(TryLockError::Poisoned(sink)) => sink.into_inner(),
             Err(TryLockError::WouldBlock) => {
                 // The worker is sending an event, which takes microseconds: sinks do not block.
-                std::thread::sleep(std::time::Duration::from_millis(50));
+                thread::sleep(Duration::from_millis(50));
                 let Ok(sink) = self.sink.try_lock() else {
                     return;
                 };

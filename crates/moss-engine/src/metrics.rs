@@ -1,11 +1,11 @@
 //! Counters of an engine.
 
-use std::{
-    sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
-    time::Instant,
-};
+use std::time::Instant;
 
-use crate::histogram::{AtomicHistogram, Histogram};
+use crate::{
+    histogram::{AtomicHistogram, Histogram},
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+};
 
 /// A snapshot of the counters. The current values (waiting, running, blocks) are updated after each
 /// forward batch, after its events are sent.

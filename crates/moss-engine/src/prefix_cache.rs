@@ -26,6 +26,17 @@ pub(crate) enum Scope {
     },
 }
 
+impl Scope {
+    /// Returns the scope of requests without an owner and a cache key: those of a program that
+    /// serves itself.
+    pub(crate) fn of_program() -> Self {
+        Self::Only {
+            owner: Arc::from(""),
+            cache_key: None,
+        }
+    }
+}
+
 /// The index of a node.
 pub(crate) type NodeId = usize;
 

@@ -1,13 +1,13 @@
 //! The events of a submitted request, and its cancellation.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering::Relaxed},
+use crate::{
+    EngineError, Event, Outcome,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+        channel::Receiver,
+    },
 };
-
-use crossbeam_channel::Receiver;
-
-use crate::{EngineError, Event, Outcome};
 
 /// Cancels a run from any thread.
 #[derive(Debug, Clone, Default)]

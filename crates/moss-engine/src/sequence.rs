@@ -1,12 +1,6 @@
 //! A running request: its tokens, its cache blocks, and its text.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use moss_model::{LogitRows, Logits, SequenceChunk, TokenKind};
 use moss_sampling::{Logprobs, SampleRequest, Sampler};
@@ -19,6 +13,10 @@ use crate::{
     health::EventSender,
     prefix_cache::BlockKey,
     speed::Speed,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 
 /// The limit of [`PromptLimit::Measured`], as a multiple of the predicted prefill time. The margin

@@ -3,14 +3,17 @@
 //! The worker may be blocked in a driver call or in a page fault, so the watchdog has a separate
 //! thread and ends the open requests itself.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
+use std::time::{Duration, Instant};
+
+use crate::{
+    EngineError,
+    health::Health,
+    sync::{
+        Arc,
+        channel::{RecvTimeoutError, Sender, bounded},
+        thread,
+    },
 };
-
-use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
-
-use crate::{EngineError, health::Health};
 
 /// The limit on time without progress, as a multiple of the predicted time of a forward batch.
 const FACTOR: u32 = 8;
@@ -38,7 +41,7 @@ pub(crate) fn start(health: Arc<Health>, floor: Duration) -> std::io::Result<Sen
             }
         }
     };
-    std::thread::Builder::new()
+    thread::Builder::new()
         .name("moss-watchdog".into())
         .spawn(watch)?;
     Ok(stop)

@@ -2,20 +2,28 @@
 //! requests.
 
 mod admit;
+mod blocks;
 mod step;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering::Relaxed},
-};
 
-use crossbeam_channel::Receiver;
 use moss_model::{LanguageModel, ModelError};
 use moss_text::Tokenizer;
 
 use crate::{
-    EngineError, EngineOptions, StopCause, cache::SharedCache, command::Command, health::Health,
-    metrics::Counters, queue::FairQueue, sequence::Sequence, waiting::Waiting,
+    EngineError, EngineOptions, StopCause,
+    cache::SharedCache,
+    command::Command,
+    health::Health,
+    metrics::Counters,
+    prefix_blocks::BlockWait,
+    queue::FairQueue,
+    sequence::Sequence,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+        channel::Receiver,
+    },
+    waiting::Waiting,
 };
 
 pub(crate) struct Worker {
@@ -32,6 +40,8 @@ pub(crate) struct Worker {
     /// Sequences that were admitted so far.
     admitted: u64,
     health: Arc<Health>,
+    /// Functions to call when prefixes have been computed.
+    block_waits: Vec<BlockWait>,
     /// The error after which the model cannot be used.
     broken: Option<EngineError>,
 }
@@ -67,6 +77,7 @@ impl Worker {
             running,
             admitted: 0,
             health,
+            block_waits: Vec::new(),
             broken: None,
         }
     }
@@ -78,6 +89,7 @@ impl Worker {
             if !self.running.is_empty() {
                 self.step();
                 self.health.step(0);
+                self.end_block_waits();
             }
             // The watchdog may have reported a stall while this thread was blocked.
             if let Some(fault) = self.health.fault().filter(|_| self.broken.is_none()) {
@@ -115,6 +127,7 @@ impl Worker {
                 self.waiting.push(&owner, Waiting::New(job));
             }
             Command::Pin(ids) => self.cache.pin(ids),
+            Command::Block(command) => self.take_block(command),
             Command::Stop => {}
         }
     }

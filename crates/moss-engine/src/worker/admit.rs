@@ -1,7 +1,5 @@
 //! Admission of waiting requests, and preemption of running ones.
 
-use std::sync::atomic::Ordering::Relaxed;
-
 use moss_model::ModelError;
 use moss_text::Tokenizer;
 
@@ -12,6 +10,7 @@ use crate::{
     command::Job,
     scheduler::{self, ScheduledChunk},
     sequence::Sequence,
+    sync::atomic::Ordering::Relaxed,
     waiting::Waiting,
 };
 

@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashSet,
-    sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
@@ -13,6 +12,7 @@ use crate::{
     EngineError,
     panics::catch_panic,
     scheduler::{self, Pending, ScheduledChunk},
+    sync::{Arc, atomic::Ordering::Relaxed},
 };
 
 impl Worker {

@@ -13,6 +13,7 @@ mod faults;
 mod health;
 mod kinds;
 mod preemption;
+mod prefix_blocks;
 mod prefixes;
 mod properties;
 mod sampled;
