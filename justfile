@@ -65,6 +65,11 @@ fuzz-server:
 fuzz-prompt-cache:
     cargo check --manifest-path crates/moss-prompt-cache/fuzz/Cargo.toml
 
+# Explore interleavings of the engine's threads
+[group('rust')]
+interleavings:
+    cargo test -p moss-engine --features shuttle --test interleavings
+
 # Look for paths of one machine and for files over 8 MB
 [group('repository')]
 tidy:

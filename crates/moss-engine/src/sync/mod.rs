@@ -1,5 +1,13 @@
-//! Threads, locks, atomics and channels of the engine.
+//! Threads, locks, atomics and channels: those of the standard library and of crossbeam, or with the
+//! feature `shuttle` those of the test runner that explores interleavings
+//! (`tests/interleavings.rs`).
 
+#[cfg(feature = "shuttle")]
+mod explored;
+#[cfg(not(feature = "shuttle"))]
 mod native;
 
+#[cfg(feature = "shuttle")]
+pub(crate) use explored::{channel, kernel_pool, sync::*, thread};
+#[cfg(not(feature = "shuttle"))]
 pub(crate) use native::{channel, kernel_pool, sync::*, thread};
