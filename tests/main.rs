@@ -7,6 +7,7 @@
 mod candle_backend;
 mod demo_goldens;
 mod pipeline_split;
+mod prompt_cache;
 #[cfg(feature = "quantize")]
 mod quantize_demo;
 mod sampling_second_opinion;

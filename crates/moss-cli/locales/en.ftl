@@ -56,6 +56,18 @@ note-no-faster = it would not make the slowest stage faster
 note-embedding-on-host = note: the embedding stays in host memory, so that the first stage fits
 note-on-cpu = note: the { $layers } layer(s) on the CPU take { FIXED($ms, digits: 0) } of { FIXED($of_ms, digits: 0) } ms per token (predicted)
 
+# The prompt cache
+prompt-cache-off = the prompt cache is off
+    .hint = omit `--prompt-cache off`, or name a folder
+prompt-cache-used = { $tokens } tokens of the system prompt were read from the prompt cache
+prompt-cache = { $folder }: { $count } file(s), { $total }
+prompt-cache-file = { $model }: { $tokens } tokens, { $bytes }, used { $unused }
+prompt-cache-cleared = { $count } file(s) removed, { $total }
+seconds-ago = { $count } s ago
+minutes-ago = { $count } min ago
+hours-ago = { $count } h ago
+days-ago = { $count } days ago
+
 # Download
 download-ask = Download it? [y/N]
 download-cannot-ask = `{ $model }` is not on this machine, and there is no terminal on which to ask whether to download it

@@ -56,6 +56,18 @@ note-no-faster = 加入它也不能加快最慢的阶段
 note-embedding-on-host = 提示：为放下第一阶段，嵌入留在主机内存
 note-on-cpu = 提示：CPU 上的 { $layers } 层占每词元 { FIXED($of_ms, digits: 0) } 毫秒中的 { FIXED($ms, digits: 0) } 毫秒（预测）
 
+# The prompt cache
+prompt-cache-off = 系统提示词缓存已关闭
+    .hint = 请去掉 `--prompt-cache off`，或指定一个文件夹
+prompt-cache-used = 系统提示词的 { $tokens } 个词元已从缓存读取
+prompt-cache = { $folder }：{ $count } 个文件，共 { $total }
+prompt-cache-file = { $model }：{ $tokens } 个词元，{ $bytes }，{ $unused }使用
+prompt-cache-cleared = 已删除 { $count } 个文件，共 { $total }
+seconds-ago = { $count } 秒前
+minutes-ago = { $count } 分钟前
+hours-ago = { $count } 小时前
+days-ago = { $count } 天前
+
 # Download
 download-ask = 现在下载吗？[y/N]
 download-cannot-ask = 本机没有 `{ $model }`，且没有终端可以询问是否下载

@@ -70,6 +70,7 @@ fn run(cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
         Some(Command::Inspect(args)) => commands::inspect::run(args, cli, printer),
         Some(Command::Serve(args)) => commands::serve::run(args, cli, printer),
         Some(Command::Bench(args)) => commands::bench::run(args, cli, printer),
+        Some(Command::Cache(args)) => commands::cache::run(args, cli, printer),
         Some(Command::Doctor(args)) => commands::doctor::run(args, cli, printer),
         Some(Command::Plan(args)) => commands::plan::run(args, cli, printer),
         Some(Command::Tokenize(args)) => commands::tokenize::run(args, cli, printer),

@@ -1,12 +1,13 @@
 //! Builds a model from the flags.
 
 use moss::{
-    Backend, Builder, ChatOptions, Found, SamplingParams, SystemText,
+    Backend, Builder, Chat, ChatOptions, Found, SamplingParams, StoredPrompt, SystemText,
     checkpoint::WeightStorage,
     cpu::{Activations, ops::RopePrecision},
     model::{
         CUDA, ComputeDtype, DeviceSpec, KvCacheType, ModelError, Reference, UnsupportedOption,
     },
+    prompt_cache::PromptCache,
     sampling::StopLengthPenalty,
     text::Plugin,
 };
@@ -182,6 +183,33 @@ pub(crate) fn check_room(found: &Found, args: &ModelArgs) -> Result<(), CliError
     } else {
         msg!("candle-memory", needed, free)
     }))
+}
+
+/// Returns the prompt cache of `--prompt-cache`; `None` if it is off, or without a cache folder.
+pub(crate) fn prompt_cache(args: &ModelArgs) -> Option<PromptCache> {
+    let folder = match &args.prompt_cache {
+        Some(folder) if folder.as_os_str() == "off" => None,
+        Some(folder) if !folder.as_os_str().is_empty() => Some(folder.clone()),
+        _ => dirs::cache_dir().map(|cache| cache.join("moss-rs").join("prompts")),
+    };
+    folder.map(|folder| PromptCache::new(folder, PromptCache::MAX_BYTES))
+}
+
+/// Starts a chat, with the prompt cache of the flags.
+pub(crate) fn chat(
+    found: Found,
+    args: &ModelArgs,
+    printer: &Printer,
+) -> anyhow::Result<(Chat, Option<StoredPrompt>)> {
+    let Some(cache) = prompt_cache(args) else {
+        return Ok((found.chat().map_err(build_failed)?, None));
+    };
+    let (chat, stored) = found.cached_chat(&cache).map_err(build_failed)?;
+    if stored.tokens() > 0 {
+        let tokens = stored.tokens();
+        printer.detail(&printer.text(&msg!("prompt-cache-used", tokens)));
+    }
+    Ok((chat, Some(stored)))
 }
 
 /// Starts the threads of the CPU kernels, for commands that run them without an engine.

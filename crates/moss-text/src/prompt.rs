@@ -113,6 +113,22 @@ impl PromptBuilder {
         }
     }
 
+    /// Returns the ids that the first prompts of all conversations begin with: those of the system
+    /// prompt, and of the label after it.
+    ///
+    /// # Errors
+    /// [`TextError::Encode`] if the tokenizers crate fails.
+    pub fn shared_prefix(&self) -> Result<Vec<u32>, TextError> {
+        let mut shared = self.opening(true, "")?;
+        // The last token before a message may depend on how the message begins.
+        for user in ["a", "1", " ", "\n", "你", "\""] {
+            let other = self.opening(true, user)?;
+            let pairs = shared.iter().zip(&other);
+            shared.truncate(pairs.take_while(|(one, other)| one == other).count());
+        }
+        Ok(shared)
+    }
+
     /// Returns the ids of a whole prompt: the system prompt, `turns`, and the message `user`. See
     /// [`PromptBuilder::layout`].
     ///

@@ -10,11 +10,12 @@ use moss_model::Reference;
 #[cfg(feature = "server")]
 use moss_model::device_code;
 use moss_model::{LanguageModel, LoadEvent, LoadOptions, Moss, MossConfig};
+use moss_prompt_cache::PromptCache;
 #[cfg(feature = "server")]
 use moss_server::{ServedModel, Server, ServerOptions};
 use moss_text::{PluginSwitches, PromptBuilder, TextError, Tokenizer};
 
-use crate::{Backend, BuildError, event::BuildEvent, settings::Settings};
+use crate::{Backend, BuildError, StoredPrompt, event::BuildEvent, settings::Settings};
 
 /// A model on this machine, with the settings of its [`Builder`](crate::Builder).
 pub struct Found {
@@ -176,6 +177,21 @@ impl Found {
         let tokenizer = Some(prompts.tokenizer().clone());
         let engine = self.start(&checkpoint, tokenizer, EngineOptions::chat)?;
         Ok(Chat::new(Arc::new(engine), prompts, options))
+    }
+
+    /// As [`Found::chat`]; the keys and values of the system prompt are read from a file of `cache`.
+    /// If there is none, they are written to one when the first reply has computed them.
+    ///
+    /// # Errors
+    /// Those of [`Found::chat`]. Faults of the cache are logged.
+    pub fn cached_chat(mut self, cache: &PromptCache) -> Result<(Chat, StoredPrompt), BuildError> {
+        let checkpoint = self.checkpoint()?;
+        let (prompts, options) = (self.prompts()?, self.settings.chat.clone());
+        let (tokenizer, name) = (Some(prompts.tokenizer().clone()), self.name().to_owned());
+        let engine = self.start(&checkpoint, tokenizer, EngineOptions::chat)?;
+        let ids = prompts.shared_prefix()?;
+        let stored = StoredPrompt::begin(cache, &engine, ids, &name, &checkpoint);
+        Ok((Chat::new(Arc::new(engine), prompts, options), stored))
     }
 
     /// Loads the model, to answer many messages at the same time.

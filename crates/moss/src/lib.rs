@@ -42,6 +42,7 @@ pub use moss_files as files;
 pub use moss_hub as hub;
 pub use moss_messages as messages;
 pub use moss_model as model;
+pub use moss_prompt_cache as prompt_cache;
 #[cfg(feature = "quantize")]
 pub use moss_quantize as quantize;
 pub use moss_sampling as sampling;
@@ -67,9 +68,11 @@ mod error;
 mod event;
 mod found;
 mod settings;
+mod stored_prompt;
 
 pub use builder::Builder;
 pub use error::BuildError;
 pub use event::BuildEvent;
 pub use found::Found;
 pub use settings::Backend;
+pub use stored_prompt::StoredPrompt;

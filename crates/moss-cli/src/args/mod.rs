@@ -2,6 +2,7 @@
 
 mod answer;
 mod bench;
+mod cache;
 mod completions;
 mod convert;
 mod doctor;
@@ -25,6 +26,7 @@ use clap::{Parser, Subcommand};
 pub(crate) use self::{
     answer::AnswerArgs,
     bench::BenchArgs,
+    cache::{CacheAction, CacheArgs},
     completions::CompletionsArgs,
     convert::{ContainerArg, ConvertArgs},
     doctor::DoctorArgs,
@@ -73,6 +75,7 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     Serve(ServeArgs),
     Bench(BenchArgs),
+    Cache(CacheArgs),
     Doctor(DoctorArgs),
     Plan(PlanArgs),
     Tokenize(TokenizeArgs),

@@ -151,6 +151,21 @@ pub(crate) struct ModelArgs {
     /// Newest architecture whose GPU code may run; 75 tests the code of a T4 on a newer GPU
     #[arg(long, global = true, value_name = "75|80|90", value_parser = clap::value_parser!(u32).range(75..), hide_short_help = true)]
     pub(crate) gpu_code: Option<u32>,
+    /// Folder of computed system prompts, or `off` [default: moss-rs/prompts in the user's cache
+    /// folder]
+    ///
+    /// A chat writes keys and values of its system prompt to a file, and reads them at the next
+    /// start, so that the first token needs only the rest of the prompt. Answers do not change. The
+    /// files have up to 4 GB together; the least recently used ones are removed. They contain parts
+    /// of the prompt, so the folder should be readable by you alone.
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR|off",
+        env = "MOSS_PROMPT_CACHE",
+        hide_short_help = true
+    )]
+    pub(crate) prompt_cache: Option<PathBuf>,
     /// The hub's cache of models
     #[arg(
         long,

@@ -34,9 +34,12 @@ pub(crate) fn run(args: &GenerateArgs, cli: &Cli, printer: &Printer) -> anyhow::
     let (outcome, interrupts);
     match message {
         Some(message) if args.is_turn() => {
-            let mut chat = found.chat().map_err(build_failed)?;
+            let (mut chat, stored) = open::chat(found, &cli.model, printer)?;
             interrupts = Interrupts::watch(printer)?;
             outcome = answer(&message, args, printer, &mut chat, &interrupts)?;
+            if let Some(stored) = stored {
+                stored.finish();
+            }
         }
         message => {
             let prompt = prompt(message.as_deref(), args, &found)?;

@@ -19,7 +19,7 @@ use moss_messages::msg;
 
 use crate::{
     args::Cli,
-    errors::{Unanswered, Unwritable, build_failed},
+    errors::{Unanswered, Unwritable},
     interrupt::{Interrupts, interrupted},
     messages::WELCOME,
     open,
@@ -33,7 +33,7 @@ pub(crate) fn run(cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
     let interrupts = Interrupts::watch(printer)?;
     // Text that is typed while the model loads is the first message.
     let mut input = Input::new()?;
-    let mut chat = found.chat().map_err(build_failed)?;
+    let (mut chat, stored) = open::chat(found, &cli.model, printer)?;
     let mut session = Session::new(printer, interrupts);
     if input.is_terminal() {
         printer.note(WELCOME);
@@ -68,6 +68,9 @@ pub(crate) fn run(cli: &Cli, printer: &Printer) -> anyhow::Result<ExitCode> {
                 }
             }
         }
+    }
+    if let Some(stored) = stored {
+        stored.finish();
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -37,6 +37,19 @@ fn the_first_turn_is_the_readmes_string_tokenised_whole() {
 }
 
 #[test]
+fn the_shared_prefix_starts_every_first_prompt_and_has_the_whole_system_prompt() {
+    let system = "You are MOSS.";
+    let builder = builder(system);
+    let shared = builder.shared_prefix().unwrap();
+    let text = tokenizer().decode(&shared, Specials::Show);
+    assert!(text.starts_with("You are MOSS.\n<|Human|>"), "{text}");
+    for user in ["Hi", "你好", "", "\n\n", "  7", "!?", "😀", ": :"] {
+        let prompt = builder.prompt(&[], user).unwrap();
+        assert!(prompt.starts_with(&shared), "{user:?}");
+    }
+}
+
+#[test]
 fn later_turns_follow_the_ids_of_the_earlier_ones() {
     let turns = [turn("Hi", " Hello!<eom>"), turn("你好", " 你好！<eom>")];
     let ids = builder("S").prompt(&turns, "再见").unwrap();
