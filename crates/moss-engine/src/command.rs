@@ -7,10 +7,10 @@ use moss_sampling::Sampler;
 use crate::{
     EngineError, Event, Outcome, Request, StopCause, Timings, Usage,
     health::EventSender,
-    prefix_blocks::BlockCommand,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
+        channel::Sender,
     },
 };
 
@@ -24,6 +24,30 @@ pub(crate) enum Command {
     Block(BlockCommand),
     /// The engine was dropped.
     Stop,
+}
+
+/// A request to the worker about a block: the one that ends with the last of `ids`, whose number is
+/// a multiple of the block size.
+pub(crate) enum BlockCommand {
+    /// Returns the bytes of a block that was computed as prompt; `None` if it is not cached.
+    Read {
+        ids: Vec<u32>,
+        reply: Sender<Result<Option<Vec<u8>>, EngineError>>,
+    },
+    /// Adds a block; returns false if it cannot be added.
+    Write {
+        ids: Vec<u32>,
+        bytes: Vec<u8>,
+        reply: Sender<Result<bool, EngineError>>,
+    },
+    /// Waits for a block that is computed as prompt.
+    Wait(BlockWait),
+}
+
+/// Calls a function when a block has been computed as prompt.
+pub(crate) struct BlockWait {
+    pub(crate) ids: Vec<u32>,
+    pub(crate) then: Box<dyn FnOnce() + Send>,
 }
 
 /// A waiting request, and the receiver of its events.

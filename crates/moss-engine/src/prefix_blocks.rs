@@ -6,7 +6,7 @@ use moss_model::BlockFormat;
 
 use crate::{
     EngineError,
-    command::Command,
+    command::{BlockCommand, BlockWait, Command},
     health::Health,
     sync::{
         Arc,
@@ -26,30 +26,6 @@ pub struct PrefixBlocks {
 
 /// Interval at which a wait for the worker thread checks for a stall.
 const POLL: Duration = Duration::from_millis(100);
-
-/// A request to the worker about a block: the one that ends with the last of `ids`, whose number is
-/// a multiple of the block size.
-pub(crate) enum BlockCommand {
-    /// Returns the bytes of a block that was computed as prompt; `None` if it is not cached.
-    Read {
-        ids: Vec<u32>,
-        reply: Sender<Result<Option<Vec<u8>>, EngineError>>,
-    },
-    /// Adds a block; returns false if it cannot be added.
-    Write {
-        ids: Vec<u32>,
-        bytes: Vec<u8>,
-        reply: Sender<Result<bool, EngineError>>,
-    },
-    /// Waits for a block that is computed as prompt.
-    Wait(BlockWait),
-}
-
-/// Calls a function when a block has been computed as prompt.
-pub(crate) struct BlockWait {
-    pub(crate) ids: Vec<u32>,
-    pub(crate) then: Box<dyn FnOnce() + Send>,
-}
 
 impl PrefixBlocks {
     /// Returns the form of the blocks.

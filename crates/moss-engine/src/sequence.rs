@@ -424,6 +424,11 @@ impl Sequence {
         self.send(Event::Failed(error));
     }
 
+    /// Sends the error that has stopped the engine, unless the last event was sent already.
+    pub(crate) fn end_with(&self, error: &EngineError) {
+        let _ = self.events.send(Event::Failed(error.clone())); // the receiver may be gone
+    }
+
     fn send(&self, event: Event) {
         if !self.events.send(event) {
             self.cancelled.store(true, Relaxed); // the receiver is gone

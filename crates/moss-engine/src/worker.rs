@@ -12,10 +12,9 @@ use moss_text::Tokenizer;
 use crate::{
     EngineError, EngineOptions, StopCause,
     cache::SharedCache,
-    command::Command,
+    command::{BlockWait, Command},
     health::Health,
     metrics::Counters,
-    prefix_blocks::BlockWait,
     queue::FairQueue,
     sequence::Sequence,
     sync::{
@@ -178,6 +177,10 @@ impl Worker {
     /// and a lost device returns no results.
     fn fail_all(&mut self, error: EngineError) {
         self.health.fail(&error);
+        // The watchdog skips a request whose sink this thread was in when it reported a stall.
+        for sequence in &self.running {
+            sequence.end_with(&error);
+        }
         while !self.running.is_empty() {
             self.retire(0);
         }

@@ -6,15 +6,15 @@ use super::Worker;
 use crate::{
     EngineError,
     cache::SequenceBlocks,
+    command::{BlockCommand, BlockWait},
     panics::catch_panic,
-    prefix_blocks::{BlockCommand, BlockWait},
     prefix_cache::Scope,
     sync::Arc,
 };
 
 impl Worker {
     pub(super) fn take_block(&mut self, command: BlockCommand) {
-        // A thread that does not wait for the reply any more is no error.
+        // Sending fails if the thread does not wait for the reply any more.
         match command {
             BlockCommand::Read { ids, reply } => drop(reply.send(self.read_block(&ids))),
             BlockCommand::Write { ids, bytes, reply } => {
