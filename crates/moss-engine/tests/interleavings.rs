@@ -83,8 +83,12 @@ impl Ends {
         engine.submit_to(request, cancel, sink).is_ok()
     }
 
-    /// Returns the last event, after the engine was dropped.
+    /// Returns the last event, after the engine was dropped. An engine that has stalled does not wait
+    /// for its worker.
     fn last(&self) -> Option<String> {
+        while self.dropped.load(SeqCst) == 0 {
+            thread::yield_now();
+        }
         let last = self.last.lock().unwrap();
         assert!(last.len() <= 1, "two last events: {last:?}");
         assert_eq!(self.dropped.load(SeqCst), 1, "the sink is dropped once");

@@ -44,7 +44,7 @@ enum StoreError {
 
 impl StoredPrompt {
     /// Reads the blocks of `ids`, the first tokens of every prompt, from the cache into the engine.
-    /// If they are not there, a thread writes them when they have been computed. Faults of the cache
+    /// If there is no file, a thread writes them when they have been computed. Faults of the cache
     /// are logged: without it, the engine computes the blocks.
     pub(crate) fn begin(
         cache: &PromptCache,

@@ -2,7 +2,7 @@
 
 use clap::{Args, ValueEnum};
 
-/// What to do with the prompt cache.
+/// An action on the prompt cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum CacheAction {
     /// Show its files, the last used first
@@ -16,7 +16,7 @@ pub(crate) enum CacheAction {
 /// `--prompt-cache` names the folder.
 #[derive(Debug, Args)]
 pub(crate) struct CacheArgs {
-    /// What to do
+    /// The action
     pub(crate) action: CacheAction,
     /// Print one JSON object
     #[arg(long)]

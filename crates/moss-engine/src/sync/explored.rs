@@ -4,13 +4,10 @@ pub(crate) mod channel;
 
 use std::convert::Infallible;
 
-pub(crate) use shuttle::thread;
-
-pub(crate) mod sync {
-    pub(crate) use shuttle::sync::{
-        Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak, atomic,
-    };
-}
+pub(crate) use shuttle::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak, atomic},
+    thread,
+};
 
 /// Runs the worker on its own thread: kernel threads are outside of what is explored.
 pub(crate) struct NoPool;

@@ -8,6 +8,10 @@ mod explored;
 mod native;
 
 #[cfg(feature = "shuttle")]
-pub(crate) use explored::{channel, kernel_pool, sync::*, thread};
+pub(crate) use explored::{
+    Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak, atomic, channel, kernel_pool, thread,
+};
 #[cfg(not(feature = "shuttle"))]
-pub(crate) use native::{channel, kernel_pool, sync::*, thread};
+pub(crate) use native::{
+    Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak, atomic, channel, kernel_pool, thread,
+};

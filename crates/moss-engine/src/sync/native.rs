@@ -1,12 +1,11 @@
 //! The real ones.
 
-pub(crate) use std::thread;
+pub(crate) use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak, atomic},
+    thread,
+};
 
 pub(crate) use crossbeam_channel as channel;
-
-pub(crate) mod sync {
-    pub(crate) use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak, atomic};
-}
 
 /// Starts the threads of the CPU kernels; 0 for one per core.
 pub(crate) fn kernel_pool(

@@ -105,23 +105,23 @@ fn a_full_cache_takes_no_block_and_loses_none() {
 fn the_wait_for_a_prefix_ends_when_it_has_been_computed() {
     let (prompt, engine) = (prompt(40), engine());
     let blocks = engine.prefix_blocks().unwrap();
-    let (told, tells) = channel();
+    let (sender, calls) = channel();
     let wait = |count: u32| {
-        let told = told.clone();
-        let then = move || told.send(count).unwrap();
+        let sender = sender.clone();
+        let then = move || sender.send(count).unwrap();
         blocks.when_computed(&prompt, then).unwrap();
     };
     wait(1);
     run(&engine, &[3; 20]);
-    assert!(tells.try_recv().is_err());
+    assert!(calls.try_recv().is_err());
     run(&engine, &prompt);
     assert_eq!(
-        tells.try_recv(),
+        calls.try_recv(),
         Ok(1),
         "before the last event of the request"
     );
     wait(2);
-    assert_eq!(tells.recv(), Ok(2));
+    assert_eq!(calls.recv(), Ok(2));
 }
 
 #[test]
@@ -159,9 +159,9 @@ fn a_stopped_engine_ends_readers_and_waits() {
     model.faults.after(0, Fault::Panic);
     let engine = model.start(EngineOptions::default(), None);
     let blocks = engine.prefix_blocks().unwrap();
-    let (told, tells) = channel();
+    let (sender, calls) = channel();
     blocks
-        .when_computed(&prompt, move || told.send(()).unwrap())
+        .when_computed(&prompt, move || sender.send(()).unwrap())
         .unwrap();
     assert!(engine.submit(greedy(&prompt, 3)).unwrap().wait().is_err());
     assert!(blocks.read(&prompt[..16]).unwrap_err().is_fatal());
@@ -172,6 +172,6 @@ fn a_stopped_engine_ends_readers_and_waits() {
             .is_fatal()
     );
     drop(engine);
-    assert!(tells.recv().is_err(), "the function is dropped");
+    assert!(calls.recv().is_err(), "the function is dropped");
     assert!(blocks.read(&prompt[..16]).is_err());
 }
