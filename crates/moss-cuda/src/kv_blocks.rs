@@ -123,7 +123,7 @@ impl KvBlocks {
 
     /// Returns the values of a block's keys.
     fn block_len(&self) -> usize {
-        self.heads * BLOCK_POSITIONS * self.stride
+        self.keys.len() / self.num_blocks.max(1)
     }
 
     /// Returns the index of the first value of a block.

@@ -5,7 +5,6 @@ mod admit;
 mod blocks;
 mod step;
 
-
 use moss_model::{LanguageModel, ModelError};
 use moss_text::Tokenizer;
 

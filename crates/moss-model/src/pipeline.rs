@@ -5,6 +5,8 @@
 //! at the same time. The host waits only if values are copied to it. The split of a prompt into
 //! micro-batches is independent of the stages, and so are the bits of the results.
 
+mod blocks;
+
 use crate::{
     Logits, ModelError,
     hook::Hook,

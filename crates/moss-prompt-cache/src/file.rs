@@ -41,7 +41,7 @@ const MAX_BLOCK: u64 = 1 << 32;
 pub struct Prefix {
     /// The name of the model, for lists.
     pub model: String,
-    /// Everything that determines the bits of a block, besides the token ids: checkpoint, code,
+    /// Everything that determines the bits of a block, except the token ids: checkpoint, code,
     /// data types. Two files with different descriptions are never mixed.
     pub description: String,
     /// The token ids. Only full blocks are stored.

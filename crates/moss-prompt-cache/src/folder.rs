@@ -33,7 +33,7 @@ pub struct Entry {
     pub bytes: u64,
     /// The time of its last use.
     pub used: SystemTime,
-    /// What it has according to its header, or the fault of the file.
+    /// Its prefix according to its header, or the fault of the file.
     pub prefix: Result<Prefix, PromptCacheError>,
 }
 

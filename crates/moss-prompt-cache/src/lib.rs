@@ -7,8 +7,8 @@
 //! ids, and the checksum of each block before it is used. A file that is damaged, incomplete or of
 //! another origin is never an error, but as good as none.
 //!
-//! The checksums detect damage, not intent: whoever may write to the folder chooses what the model
-//! has read. It is created for its user alone.
+//! The checksums detect damage, not intent: a user who may write to the folder can choose what the
+//! model has read. It is created for its user alone.
 
 mod error;
 mod file;

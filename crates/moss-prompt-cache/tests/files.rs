@@ -1,4 +1,4 @@
-//! What is written is read, and everything else is refused.
+//! Files that were written are read, and all others are refused.
 #![allow(clippy::unwrap_used)]
 
 use std::{

@@ -14,6 +14,7 @@ macro_rules! with_block_type {
             CpuStorage::F32($values) => $run,
             CpuStorage::F16($values) => $run,
             CpuStorage::BF16($values) => $run,
+            CpuStorage::U8($values) => $run,
             _ => $otherwise,
         }
     };
@@ -79,7 +80,7 @@ impl KvLayer {
 
     /// Returns the index of the first value of a block.
     fn block_start(&self, block: usize) -> Result<usize, KernelError> {
-        let num_blocks = self.extents()?.0;
+        let num_blocks = self.extents.num_blocks;
         if block >= num_blocks {
             let rule = Rule::Below(num_blocks);
             return Err(KernelError::Argument {
@@ -107,7 +108,7 @@ impl InplaceOp1 for Overwrite<'_> {
     fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> candle_core::Result<()> {
         let range = layout.start_offset() + self.start..;
         with_block_type!(storage, values => overwrite(&mut values[range], self.bytes), {
-            candle_core::bail!("a cache of floats is expected")
+            candle_core::bail!("an unknown type of cache")
         });
         Ok(())
     }
@@ -136,7 +137,7 @@ macro_rules! cache_value {
     )+};
 }
 
-cache_value!(f32, half::f16, half::bf16);
+cache_value!(f32, half::f16, half::bf16, u8);
 
 fn append<T: CacheValue>(values: &[T], out: &mut Vec<u8>) {
     let at = out.len();
