@@ -15,6 +15,30 @@ pub enum LogitRows<'a> {
     All,
     /// A token sampled from those of the last position. A model may return the logits instead.
     Sample(SampleRequest<'a>),
+    /// A token sampled at each of the last positions, one per request: draft tokens that are
+    /// verified together. A model may return the logits of any of them instead.
+    SampleEach(&'a [SampleRequest<'a>]),
+}
+
+impl<'a> LogitRows<'a> {
+    /// Returns the number of positions, the last ones of a chunk of `tokens`.
+    pub fn count(&self, tokens: usize) -> usize {
+        match self {
+            Self::None => 0,
+            Self::Last | Self::Sample(_) => tokens.min(1),
+            Self::All => tokens,
+            Self::SampleEach(requests) => tokens.min(requests.len()),
+        }
+    }
+
+    /// Returns the request to sample at row `row` of [`LogitRows::count`].
+    pub fn request(&self, row: usize) -> Option<SampleRequest<'a>> {
+        match self {
+            Self::None | Self::Last | Self::All => None,
+            Self::Sample(request) => (row == 0).then_some(*request),
+            Self::SampleEach(requests) => requests.get(row).copied(),
+        }
+    }
 }
 
 /// The kind of a chunk's tokens. On a GPU it selects the kernels of the layers; the number of tokens
@@ -46,42 +70,69 @@ pub struct SequenceChunk<'a> {
     pub logits: LogitRows<'a>,
 }
 
-/// Logits of one chunk, `[rows, vocab_size]` f32 in host memory, or the token that a
-/// [`SampleRequest`] draws from one row.
+/// The results of one chunk: for each of its [`LogitRows`], the token that its [`SampleRequest`]
+/// draws, or its logits, f32 in host memory.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Logits {
+    /// `[rows without a token, vocab_size]`
     values: Vec<f32>,
     vocab_size: usize,
-    token: Option<u32>,
+    /// The token of each row, if any was sampled; empty otherwise.
+    tokens: Vec<Option<u32>>,
 }
 
 impl Logits {
     /// Wraps `[rows, vocab_size]` row-major values. A trailing partial row is dropped.
-    pub fn new(mut values: Vec<f32>, vocab_size: usize) -> Self {
-        let rows = values.len().checked_div(vocab_size).unwrap_or(0);
-        values.truncate(rows * vocab_size);
-        Self {
-            values,
-            vocab_size,
-            token: None,
-        }
+    pub fn new(values: Vec<f32>, vocab_size: usize) -> Self {
+        Self::sampled(Vec::new(), values, vocab_size)
     }
 
     /// Wraps the token of a [`SampleRequest`].
     pub fn from_token(token: u32, vocab_size: usize) -> Self {
+        Self::sampled(vec![Some(token)], Vec::new(), vocab_size)
+    }
+
+    /// Wraps the sampled token of each row, and the logits of those without one. A trailing partial
+    /// row is dropped.
+    pub fn sampled(tokens: Vec<Option<u32>>, mut values: Vec<f32>, vocab_size: usize) -> Self {
+        let rows = values.len().checked_div(vocab_size).unwrap_or(0);
+        values.truncate(rows * vocab_size);
+        let any = tokens.iter().any(Option::is_some);
         Self {
-            values: Vec::new(),
+            values,
             vocab_size,
-            token: Some(token),
+            tokens: if any { tokens } else { Vec::new() },
         }
     }
 
-    /// Returns the token of a [`SampleRequest`]; `None` if there are rows instead.
+    /// Returns the token sampled at the last row; `None` if its logits are there instead.
     pub fn token(&self) -> Option<u32> {
-        self.token
+        self.tokens.last().copied().flatten()
     }
 
-    /// Returns the number of rows: 0, 1 or the chunk's length, according to [`LogitRows`].
+    /// Returns the token sampled at row `row` of [`LogitRows::count`]; `None` if its logits are
+    /// there instead.
+    pub fn token_of(&self, row: usize) -> Option<u32> {
+        self.tokens.get(row).copied().flatten()
+    }
+
+    /// Returns the logits of row `row` of [`LogitRows::count`], which a sampler edits in place;
+    /// `None` if a token was sampled.
+    pub fn logits_of(&mut self, row: usize) -> Option<&mut [f32]> {
+        let index = if self.tokens.is_empty() {
+            row
+        } else {
+            let before = self.tokens.get(..=row)?;
+            if before.last().copied().flatten().is_some() {
+                return None;
+            }
+            before.iter().filter(|token| token.is_none()).count() - 1
+        };
+        let mut rows = self.values.chunks_exact_mut(self.vocab_size.max(1));
+        rows.nth(index)
+    }
+
+    /// Returns the number of rows of logits.
     pub fn rows(&self) -> usize {
         self.values.len().checked_div(self.vocab_size).unwrap_or(0)
     }

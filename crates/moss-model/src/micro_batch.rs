@@ -5,9 +5,7 @@ use std::ops::Range;
 use moss_cpu::ops::SequenceRows;
 use moss_sampling::SampleRequest;
 
-use crate::{
-    BlockTable, CacheShape, LogitRows, Logits, ModelError, MossConfig, SequenceChunk, TokenKind,
-};
+use crate::{BlockTable, CacheShape, Logits, ModelError, MossConfig, SequenceChunk, TokenKind};
 
 /// Maximum tokens of a micro-batch.
 pub(crate) const MAX_BATCH_TOKENS: usize = 512;
@@ -116,17 +114,17 @@ impl<'a> Plan<'a> {
         let (mut logits, mut tokens) = (output.logits, output.tokens.into_iter());
         let mut first = 0;
         let mut take = |chunk: &SequenceChunk<'_>| {
-            let rows = rows_of(chunk);
-            if let Some(Some(token)) = tokens.by_ref().take(rows).last() {
-                return Logits::from_token(token, vocab_size);
-            }
+            let sampled: Vec<_> = tokens.by_ref().take(rows_of(chunk)).collect();
+            let rows = sampled.iter().filter(|token| token.is_none()).count();
             let end = (first + rows * vocab_size).min(logits.len());
-            if first == 0 && end == logits.len() {
-                return Logits::new(std::mem::take(&mut logits), vocab_size); // without a copy
-            }
-            let values = logits[first..end].to_vec();
-            first = end;
-            Logits::new(values, vocab_size)
+            let values = if first == 0 && end == logits.len() {
+                std::mem::take(&mut logits) // without a copy
+            } else {
+                let values = logits[first..end].to_vec();
+                first = end;
+                values
+            };
+            Logits::sampled(sampled, values, vocab_size)
         };
         let spans = self.spans.iter();
         in_request_order(spans.map(|span| (span.sequence, take(&span.chunk))))
@@ -232,14 +230,10 @@ impl<'p, 'a> MicroBatch<'p, 'a> {
                 start_pos: chunk.start_pos + overlap.start - first_row,
                 blocks: BlockTable::blocks(chunk.blocks),
             });
-            let request = if let LogitRows::Sample(request) = chunk.logits {
-                Some(request)
-            } else {
-                None
-            };
-            for row in overlap.start.max(end - rows_of(chunk))..overlap.end {
+            let first_wanted = end - rows_of(chunk);
+            for row in overlap.start.max(first_wanted)..overlap.end {
                 wanted.push((row - rows.start) as u32);
-                requests.push(request);
+                requests.push(chunk.logits.request(row - first_wanted));
             }
         }
         Self {
@@ -299,11 +293,7 @@ impl BatchOutput {
 
 /// Returns the number of tokens of a chunk that pass through lm_head.
 fn rows_of(chunk: &SequenceChunk<'_>) -> usize {
-    match chunk.logits {
-        LogitRows::None => 0,
-        LogitRows::Last | LogitRows::Sample(_) => 1,
-        LogitRows::All => chunk.token_ids.len(),
-    }
+    chunk.logits.count(chunk.token_ids.len())
 }
 
 #[cfg(test)]

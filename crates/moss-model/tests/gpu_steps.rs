@@ -225,6 +225,95 @@ fn a_step_and_a_prompt_in_one_forward_batch_get_the_bits_of_each_alone() {
     });
 }
 
+/// Draft tokens are rows of a step, whose keys and values are read once per sequence.
+#[test]
+fn draft_tokens_get_the_bits_of_separate_steps() {
+    for_each_network(SEQUENCES, |network, name| {
+        // Contexts in one block, and in several splits and thread blocks.
+        for (context, rows) in [
+            (1, 2),
+            (3, 8),
+            (30, 5),
+            (40, 8),
+            (70, 8),
+            (130, 3),
+            (700, 8),
+        ] {
+            let sequence = network.sequence(context + rows, 2000 + context);
+            let ids = &sequence.ids;
+            let prompt = chunk(ids, 0..context, Prompt, &sequence.blocks);
+            network.forward(&[prompt]);
+            let request = |row: usize| SampleRequest {
+                history: &ids[..=context + row],
+                repetition_penalty: 1.1,
+                temperature: 0.7,
+                top_k: 1 + 7 * row,
+                top_p: 0.9,
+                min_p: 0.0,
+                stop_ids: &[],
+                stop_factor: 1.0,
+                allowed: usize::MAX,
+                uniform: (13 * row % 97) as f64 / 97.0,
+            };
+            let requests: Vec<_> = (0..rows).map(request).collect();
+            let row = |row: usize, logits| SequenceChunk {
+                logits,
+                ..chunk(
+                    ids,
+                    context + row..context + row + 1,
+                    Generated,
+                    &sequence.blocks,
+                )
+            };
+            let mut alone = |index, logits| network.forward(&[row(index, logits)]).remove(0);
+            let tokens: Vec<_> = (0..rows)
+                .map(|index| alone(index, LogitRows::Sample(requests[index])).1)
+                .collect();
+            let bits: Vec<_> = (0..rows)
+                .flat_map(|index| alone(index, LogitRows::Last).0)
+                .collect();
+            assert!(tokens.iter().all(Option::is_some));
+            let others = [network.sequence(50, 3000), network.sequence(9, 3001)];
+            for other in &others {
+                let end = other.ids.len() - 1;
+                network.forward(&[chunk(&other.ids, 0..end, Prompt, &other.blocks)]);
+            }
+            let mut step = |other: &'_ Sequence| {
+                let end = other.ids.len();
+                network.forward(&[chunk(&other.ids, end - 1..end, Generated, &other.blocks)])
+            };
+            let of_others = others.each_ref().map(&mut step);
+            for with_others in [0, 1, 2] {
+                let drafts = |logits| SequenceChunk {
+                    logits,
+                    ..chunk(ids, context..context + rows, Generated, &sequence.blocks)
+                };
+                let text = format!("{name}: {rows} rows after {context}, {with_others} others");
+                for logits in [LogitRows::SampleEach(&requests), LogitRows::All] {
+                    let mut batch = vec![drafts(logits)];
+                    for (index, other) in others[..with_others].iter().enumerate() {
+                        let end = other.ids.len();
+                        let one = chunk(&other.ids, end - 1..end, Generated, &other.blocks);
+                        batch.insert(index, one);
+                    }
+                    let mut found = network.model.forward(&batch, &|| false).unwrap();
+                    let own = found.remove(with_others);
+                    if logits == LogitRows::All {
+                        let found: Vec<_> = own.values().iter().map(|v| v.to_bits()).collect();
+                        assert!(found == bits, "{text}");
+                    } else {
+                        let found: Vec<_> = (0..rows).map(|row| own.token_of(row)).collect();
+                        assert_eq!(found, tokens, "{text}");
+                    }
+                    for (found, expected) in found.iter().zip(&of_others) {
+                        assert!(Answer::from(found) == expected[0], "{text}");
+                    }
+                }
+            }
+        }
+    });
+}
+
 /// Random weights, except for the embedding of one token and one weight of the final norm.
 struct Changed {
     weights: RandomWeights,

@@ -22,13 +22,32 @@ impl Rng {
         }
     }
 
-    /// Returns the number that [`Rng::uniform`] returns next.
-    pub(crate) fn peek(&self) -> f64 {
-        self.next
+    /// Returns the number that [`Rng::uniform`] returns after `ahead` others, and consumes none.
+    pub(crate) fn peek(&self, ahead: usize) -> f64 {
+        if ahead == 0 {
+            return self.next;
+        }
+        let mut source = self.source.clone();
+        let numbers = std::iter::repeat_with(|| source.random());
+        numbers.take(ahead).last().unwrap_or(self.next)
     }
 
     /// Returns the next number and consumes it.
     pub(crate) fn uniform(&mut self) -> f64 {
         std::mem::replace(&mut self.next, self.source.random())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peeking_ahead_returns_the_numbers_that_follow() {
+        let mut rng = Rng::new(Some(3));
+        rng.uniform();
+        let peeked: Vec<f64> = (0..200).map(|ahead| rng.peek(ahead)).collect();
+        let drawn: Vec<f64> = (0..200).map(|_| rng.uniform()).collect();
+        assert_eq!(peeked, drawn);
     }
 }

@@ -108,6 +108,19 @@ impl Sampler {
         generated: usize,
         allowed: usize,
     ) -> Option<SampleRequest<'a>> {
+        self.request_ahead(history, generated, allowed, 0)
+    }
+
+    /// Returns the request for the token after `ahead` others that are sampled first, as
+    /// [`Sampler::request`] returns it once they are accepted. `history` and `generated` include
+    /// them: draft tokens, which are verified in one forward pass.
+    pub fn request_ahead<'a>(
+        &'a self,
+        history: &'a [u32],
+        generated: usize,
+        allowed: usize,
+        ahead: usize,
+    ) -> Option<SampleRequest<'a>> {
         let params = &self.params;
         let top_k = if params.temperature == 0.0 {
             1
@@ -136,7 +149,7 @@ impl Sampler {
             stop_ids,
             stop_factor: stop_factor.unwrap_or(1.0),
             allowed,
-            uniform: self.rng.peek(),
+            uniform: self.rng.peek(ahead),
         })
     }
 

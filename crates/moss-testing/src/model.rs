@@ -7,8 +7,8 @@ pub use fault::{Fault, Faults, device_lost};
 use std::sync::{Arc, Mutex};
 
 use moss_model::{
-    BlockFormat, CacheShape, LanguageModel, LogitRows, Logits, ModelError, MossConfig,
-    SequenceChunk, TokenKind,
+    BlockFormat, CacheShape, LanguageModel, Logits, ModelError, MossConfig, SequenceChunk,
+    TokenKind,
 };
 
 type Next = Box<dyn Fn(&[u32]) -> u32 + Send>;
@@ -119,7 +119,8 @@ impl ScriptedModel {
             .collect()
     }
 
-    fn logits(&self, chunk: &SequenceChunk<'_>, history: &[u32], fault: Option<Fault>) -> Logits {
+    /// Returns the logits after `history`.
+    fn row(&self, history: &[u32], fault: Option<Fault>) -> Vec<f32> {
         let vocab = self.config.vocab_size;
         let mut row = vec![0.0; vocab];
         if let Some(noise) = self.noise {
@@ -130,26 +131,36 @@ impl ScriptedModel {
             Some(Fault::NanLogits) => row.fill(f32::NAN),
             Some(Fault::InfiniteLogits) => row.fill(f32::NEG_INFINITY),
             Some(Fault::NoRows) => row.clear(),
-            Some(Fault::ShortRows) => return Logits::new(row[1..].to_vec(), vocab - 1),
             _ => {}
         }
+        row
+    }
+
+    fn logits(&self, chunk: &SequenceChunk<'_>, history: &[u32], fault: Option<Fault>) -> Logits {
+        let vocab = self.config.vocab_size;
         if fault == Some(Fault::UnrequestedToken) {
             return Logits::from_token(1, vocab);
         }
-        if let LogitRows::Sample(request) = chunk.logits
-            && self.samples
-        {
-            if fault == Some(Fault::UnknownToken) {
-                return Logits::from_token(vocab as u32, vocab);
+        let count = chunk.logits.count(chunk.token_ids.len());
+        let (mut tokens, mut values) = (Vec::new(), Vec::new());
+        for index in 0..count {
+            let seen = &history[..history.len() - (count - 1 - index)];
+            let row = self.row(seen, fault);
+            if fault == Some(Fault::ShortRows) {
+                return Logits::new(row[1..].to_vec(), vocab - 1);
             }
-            if let Some(token) = request.draw(&row) {
-                return Logits::from_token(token, vocab);
+            let request = chunk.logits.request(index).filter(|_| self.samples);
+            let token = match request {
+                Some(_) if fault == Some(Fault::UnknownToken) => Some(vocab as u32),
+                Some(request) if row.len() == vocab => request.draw(&row),
+                _ => None,
+            };
+            if token.is_none() {
+                values.extend(row);
             }
+            tokens.push(token);
         }
-        if chunk.logits == LogitRows::None {
-            row.clear();
-        }
-        Logits::new(row, vocab)
+        Logits::sampled(tokens, values, vocab)
     }
 }
 

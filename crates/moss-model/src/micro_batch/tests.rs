@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::{BlockPool, MAX_DECODE_ROWS};
+use crate::{BlockPool, LogitRows, MAX_DECODE_ROWS};
 
 /// Token ids name the chunk and the position, so that a mistaken token is noticed.
 const POSITIONS: usize = 1024;
@@ -46,6 +46,19 @@ const REQUEST: SampleRequest<'static> = SampleRequest {
     allowed: usize::MAX,
     uniform: 0.0,
 };
+
+/// Requests of draft tokens.
+const EACH: [SampleRequest<'static>; 3] = [
+    REQUEST,
+    SampleRequest {
+        uniform: 0.25,
+        ..REQUEST
+    },
+    SampleRequest {
+        uniform: 0.5,
+        ..REQUEST
+    },
+];
 
 fn id(sequence: usize, position: usize) -> u32 {
     (sequence * POSITIONS + position) as u32
@@ -216,14 +229,19 @@ fn only_wanted_tokens_pass_through_lm_head() {
         generated(2),
         none,
         part(TokenKind::Generated, 3, LogitRows::Sample(REQUEST)),
+        part(TokenKind::Generated, 4, LogitRows::SampleEach(&EACH)),
     ];
     with_plan(&parts, |plan| {
         let wanted: Vec<_> = plan.micro_batches().map(|batch| batch.wanted).collect();
-        assert_eq!(wanted, [vec![0, 1, 4], vec![3], vec![]]);
+        assert_eq!(wanted, [vec![0, 1, 4, 6, 7, 8], vec![3], vec![]]);
         let requests: Vec<_> = plan.micro_batches().map(|batch| batch.requests).collect();
         assert_eq!(
             requests,
-            [vec![None, None, Some(REQUEST)], vec![None], vec![]]
+            [
+                [vec![None, None, Some(REQUEST)], EACH.map(Some).to_vec()].concat(),
+                vec![None],
+                vec![]
+            ]
         );
     });
 }
@@ -270,6 +288,7 @@ pub(crate) fn parts() -> impl Strategy<Value = Vec<Part>> {
         Just(LogitRows::Last),
         Just(LogitRows::All),
         Just(LogitRows::Sample(REQUEST)),
+        Just(LogitRows::SampleEach(&EACH)),
     ];
     let tokens = prop_oneof![3 => 1usize..4, 1 => 1usize..700];
     let part = (kind, tokens, 0usize..300, logits);
@@ -288,6 +307,7 @@ pub(crate) fn wanted(sequence: usize, part: &Part) -> Vec<u32> {
         LogitRows::None => 0,
         LogitRows::Last | LogitRows::Sample(_) => 1,
         LogitRows::All => part.tokens,
+        LogitRows::SampleEach(requests) => part.tokens.min(requests.len()),
     };
     let end = part.start_pos + part.tokens;
     (end - rows..end)
@@ -298,15 +318,16 @@ pub(crate) fn wanted(sequence: usize, part: &Part) -> Vec<u32> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// The logits of a token are its id, twice; a sampled token is its id.
+    /// The logits of a token are its id, twice; a sampled token is its id. No token is sampled at
+    /// positions that are a multiple of `refused`.
     #[test]
-    fn results_are_in_the_order_of_the_request(parts in parts(), samples in any::<bool>()) {
+    fn results_are_in_the_order_of_the_request(parts in parts(), samples in any::<bool>(), refused in 1u32..5) {
         with_plan(&parts, |plan| {
             let mut output = BatchOutput::default();
             for batch in plan.micro_batches() {
                 for (row, request) in batch.wanted.iter().zip(&batch.requests) {
                     let id = batch.token_ids()[*row as usize];
-                    if samples && request.is_some() {
+                    if samples && request.is_some() && !id.is_multiple_of(refused) {
                         output.tokens.push(Some(id));
                     } else {
                         output.extend(1, vec![id as f32; 2]);
@@ -316,13 +337,18 @@ proptest! {
             let results = plan.split_by_sequence(output, 2);
             prop_assert_eq!(results.len(), parts.len());
             for (sequence, (part, found)) in parts.iter().zip(results).enumerate() {
-                let expected = wanted(sequence, part);
-                if let (LogitRows::Sample(_), true) = (part.logits, samples) {
-                    prop_assert_eq!(found.token(), Some(expected[0]));
-                } else {
-                    let expected: Vec<_> = expected.iter().flat_map(|id| [*id as f32; 2]).collect();
-                    prop_assert_eq!(found.values(), expected);
+                let (mut found, expected) = (found, wanted(sequence, part));
+                for (row, id) in expected.iter().enumerate() {
+                    let has_request = part.logits.request(row).is_some();
+                    if samples && has_request && !id.is_multiple_of(refused) {
+                        prop_assert_eq!(found.token_of(row), Some(*id));
+                        prop_assert_eq!(found.logits_of(row), None);
+                    } else {
+                        prop_assert_eq!(found.token_of(row), None);
+                        prop_assert_eq!(found.logits_of(row), Some(&mut [*id as f32; 2][..]));
+                    }
                 }
+                prop_assert_eq!(found.logits_of(expected.len()), None);
             }
             Ok(())
         })?;

@@ -19,9 +19,8 @@ use self::{
     weights::Linear,
 };
 use crate::{
-    BlockTable, CacheShape, ComputeDtype, LanguageModel, LoadOptions, LogitRows, Logits,
-    ModelError, MossConfig, SequenceChunk, decode_rows::MAX_DECODE_ROWS, hook::to_host,
-    micro_batch::Plan,
+    BlockTable, CacheShape, ComputeDtype, LanguageModel, LoadOptions, Logits, ModelError,
+    MossConfig, SequenceChunk, decode_rows::MAX_DECODE_ROWS, hook::to_host, micro_batch::Plan,
 };
 
 /// A MOSS network of candle's modules, on one device or layer by layer over several.
@@ -143,11 +142,10 @@ impl Reference {
         index: usize,
     ) -> Result<Logits, ModelError> {
         let (layer, tokens) = (self.config.num_layers, chunk.token_ids.len());
-        let rows = match chunk.logits {
-            LogitRows::None => return Ok(Logits::new(Vec::new(), self.config.vocab_size)),
-            LogitRows::Last | LogitRows::Sample(_) => 1,
-            LogitRows::All => tokens,
-        };
+        let rows = chunk.logits.count(tokens);
+        if rows == 0 {
+            return Ok(Logits::new(Vec::new(), self.config.vocab_size));
+        }
         let first = tokens - rows;
         let run = || -> Result<Tensor, KernelError> {
             let normed = self.norm.forward(&x.narrow(0, first, rows)?)?;
