@@ -11,3 +11,4 @@ mod prompt_cache;
 #[cfg(feature = "quantize")]
 mod quantize_demo;
 mod sampling_second_opinion;
+mod speculation;

@@ -8,6 +8,7 @@ mod arrival;
 pub mod batch;
 pub mod concurrency;
 mod devices;
+pub mod draft_timing;
 mod error;
 #[cfg(feature = "cuda")]
 mod fixture;

@@ -7,6 +7,7 @@
 mod cache;
 mod chat;
 mod command;
+mod draft;
 mod error;
 mod event;
 mod handle;
@@ -23,6 +24,7 @@ mod request;
 mod run;
 mod scheduler;
 mod sequence;
+mod speculation;
 mod speed;
 mod step_cost;
 mod sync;

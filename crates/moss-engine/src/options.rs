@@ -13,7 +13,8 @@ pub struct EngineOptions {
     pub queue_limit: usize,
     /// The most sequences that run concurrently, at most [`EngineOptions::MAX_SEQUENCES`]. A
     /// sequence is also admitted only if the cache has room for its prompt. If replies outgrow the
-    /// cache, the newest sequences are preempted and continue later. The code that loads the model uses it for [`LoadOptions::max_decode_rows`](moss_model::LoadOptions).
+    /// cache, the newest sequences are preempted and continue later. The code that loads the model
+    /// uses it for [`EngineOptions::decode_rows`].
     pub max_sequences: usize,
     /// `max_sequences` is an upper bound: there are fewer if the model was loaded for fewer, because
     /// the memory of a GPU or the speed of a CPU is not enough. The code that loads the model uses
@@ -95,6 +96,18 @@ impl EngineOptions {
             fill_memory: true,
             ..Self::default()
         }
+    }
+
+    /// Returns the rows of the largest decode step, for
+    /// [`LoadOptions::max_decode_rows`](moss_model::LoadOptions): those of all sequences, or of few
+    /// sequences and their drafts.
+    pub fn decode_rows(&self) -> usize {
+        let with_drafts = match self.speculation {
+            Speculation::Off => 1,
+            Speculation::Auto => 1 + Speculation::MAX_DRAFTS,
+            Speculation::Drafts(drafts) => 1 + drafts.min(Speculation::MAX_DRAFTS),
+        };
+        self.max_sequences.max(with_drafts)
     }
 
     /// Returns the number of tokens in the KV cache, at least the context length.

@@ -1,11 +1,14 @@
 //! A running request: its tokens, its cache blocks, and its text.
 
+mod drafts;
+
 use std::time::{Duration, Instant};
 
 use moss_model::{LogitRows, Logits, SequenceChunk, TokenKind};
 use moss_sampling::{Logprobs, SampleRequest, Sampler};
 use moss_text::{Piece, ReplyText, SegmentKind, Tokenizer};
 
+use self::drafts::Drafter;
 use crate::{
     EngineError, Event, Outcome, PromptLimit, StopCause, StopRules, Timings, TokenLogprobs, Usage,
     cache::{SequenceBlocks, SharedCache},
@@ -56,6 +59,7 @@ pub(crate) struct Sequence {
     work: usize,
     /// The deadline of the first token.
     prompt_deadline: Option<Instant>,
+    drafter: Drafter,
 }
 
 impl Sequence {
@@ -80,8 +84,7 @@ impl Sequence {
         let usage = Usage {
             prompt_tokens: request.prompt.len(),
             reused_tokens: cached,
-            prefilled_tokens: 0,
-            generated_tokens: 0,
+            ..Usage::default()
         };
         let text = tokenizer.map(|tokenizer| {
             let stop = &request.stop.stop_strings;
@@ -113,6 +116,7 @@ impl Sequence {
             last_token: None,
             work,
             prompt_deadline: None,
+            drafter: Drafter::default(),
         };
         tracing::debug!(
             sequence = id,
@@ -205,10 +209,17 @@ impl Sequence {
         }
     }
 
-    /// Returns the chunk of the next `tokens` pending tokens.
-    pub(crate) fn chunk(&self, tokens: usize) -> SequenceChunk<'_> {
+    /// Returns the chunk of the next `tokens` pending tokens. `requests` are those of its rows, if
+    /// some are drafts.
+    pub(crate) fn chunk<'a>(
+        &'a self,
+        tokens: usize,
+        requests: &'a [SampleRequest<'a>],
+    ) -> SequenceChunk<'a> {
         let start_pos = self.blocks.positions();
-        let logits = if tokens == self.pending() {
+        let logits = if !requests.is_empty() {
+            LogitRows::SampleEach(requests)
+        } else if tokens == self.pending() {
             self.logits_request()
         } else {
             LogitRows::None
@@ -307,11 +318,12 @@ impl Sequence {
             .map_or(LogitRows::Last, LogitRows::Sample)
     }
 
-    /// Adds the next token: the model's output, or sampled from it if it is `expected` logits.
-    /// Returns the cause if the token is the last one.
+    /// Adds the next token: row `row` of the model's output, or sampled from it if it is `expected`
+    /// logits. Returns the cause if the token is the last one.
     pub(crate) fn sample_next(
         &mut self,
         output: Option<&mut Logits>,
+        row: usize,
         expected: usize,
     ) -> Result<Option<StopCause>, EngineError> {
         let step = self.usage.generated_tokens;
@@ -323,11 +335,11 @@ impl Sequence {
         let output = output.ok_or(missing(0))?;
         let mut logprobs = None;
         let was_requested = self.sample_request().is_some();
-        let id = match output.token() {
+        let id = match output.token_of(row) {
             Some(id) if was_requested => self.sampler.accept(id, step, self.allowed)?,
             Some(_) => return Err(missing(0)), // the request was for all logits
             None => {
-                let row = output.last_mut().ok_or(missing(0))?;
+                let row = output.logits_of(row).ok_or(missing(0))?;
                 if row.len() != expected {
                     return Err(missing(row.len()));
                 }

@@ -3,6 +3,7 @@
 
 mod admit;
 mod blocks;
+mod drafts;
 mod step;
 
 use moss_model::{LanguageModel, ModelError};
@@ -16,6 +17,7 @@ use crate::{
     metrics::Counters,
     queue::FairQueue,
     sequence::Sequence,
+    speculation::Speculator,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -40,6 +42,7 @@ pub(crate) struct Worker {
     health: Arc<Health>,
     /// Functions to call when prefixes have been computed.
     block_waits: Vec<BlockWait>,
+    speculator: Speculator,
     /// The error after which the model cannot be used.
     broken: Option<EngineError>,
 }
@@ -63,6 +66,7 @@ impl Worker {
             .cache_blocks
             .store(cache.shape().num_blocks, Relaxed);
         let (waiting, running) = (FairQueue::new(options.max_per_owner), Vec::new());
+        let speculator = Speculator::new(options.speculation);
         Self {
             model,
             tokenizer,
@@ -76,6 +80,7 @@ impl Worker {
             admitted: 0,
             health,
             block_waits: Vec::new(),
+            speculator,
             broken: None,
         }
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use moss_checkpoint::WeightStorage;
 use moss_cpu::{Activations, ops::RopePrecision};
-use moss_engine::{Batch, Chat, ChatOptions, Engine, EngineOptions};
+use moss_engine::{Batch, Chat, ChatOptions, Engine, EngineOptions, Speculation};
 #[cfg(feature = "hub")]
 use moss_hub::{DEMO_NAME, DemoFormat, DownloadPlan, HubSettings, unpack_demo};
 use moss_hub::{ResolvedModel, SearchPlaces, resolve};
@@ -199,6 +199,12 @@ impl Builder {
     /// Sets [`EngineOptions::max_sequences`].
     pub fn max_sequences(mut self, sequences: usize) -> Self {
         self.settings.max_sequences = Some(sequences);
+        self
+    }
+
+    /// Sets [`EngineOptions::speculation`].
+    pub fn speculation(mut self, speculation: Speculation) -> Self {
+        self.settings.speculation = Some(speculation);
         self
     }
 

@@ -2,7 +2,7 @@
 
 use moss_checkpoint::WeightStorage;
 use moss_cpu::{Activations, ops::RopePrecision};
-use moss_engine::{ChatOptions, EngineOptions};
+use moss_engine::{ChatOptions, EngineOptions, Speculation};
 #[cfg(feature = "candle")]
 use moss_model::Reference;
 use moss_model::{ComputeDtype, DeviceSpec, KvCacheType, LanguageModel, LoadOptions};
@@ -57,6 +57,7 @@ pub(crate) struct Settings {
     pub(crate) cache_tokens: Option<usize>,
     pub(crate) deterministic: Option<bool>,
     pub(crate) max_per_owner: Option<usize>,
+    pub(crate) speculation: Option<Speculation>,
     pub(crate) system: SystemText,
     pub(crate) plugins: Vec<Plugin>,
     pub(crate) chat: ChatOptions,
@@ -82,6 +83,7 @@ impl Default for Settings {
             cache_tokens: None,
             deterministic: None,
             max_per_owner: None,
+            speculation: None,
             system: SystemText::Published,
             plugins: Vec::new(),
             chat: ChatOptions::default(),
@@ -108,7 +110,7 @@ impl Settings {
             devices,
             layers_per_device: self.layers_per_device.clone(),
             peer_copies: self.peer_copies,
-            max_decode_rows: engine.max_sequences,
+            max_decode_rows: engine.decode_rows(),
             fewer_rows: engine.fewer_sequences,
             fill_memory: engine.fill_memory && engine.cache_tokens.is_none(),
             ..LoadOptions::cpu(positions)
@@ -138,6 +140,7 @@ impl Settings {
             cache_tokens: self.cache_tokens.or(options.cache_tokens),
             deterministic: self.deterministic.unwrap_or(options.deterministic),
             max_per_owner: self.max_per_owner.or(options.max_per_owner),
+            speculation: self.speculation.unwrap_or(options.speculation),
             ..options
         }
     }

@@ -7,7 +7,7 @@
 mod cliffs;
 mod observed;
 
-use moss_engine::{Engine, EngineOptions, Request, Run, StopRules};
+use moss_engine::{Engine, EngineOptions, Request, Run, Speculation, StopRules};
 use moss_model::{LanguageModel, Moss};
 use moss_sampling::SamplingParams;
 
@@ -86,6 +86,7 @@ pub fn measure(
         max_sequences: most,
         queue_limit: most.max(EngineOptions::default().queue_limit),
         threads: Some(threads),
+        speculation: Speculation::Off, // a step has one token of each sequence
         ..EngineOptions::default()
     };
     let observed = ObservedModel {

@@ -78,8 +78,8 @@ impl Worker {
         )
     }
 
-    /// Allocates the blocks of `chunks`. If too few are left, the newest sequences are preempted,
-    /// and their chunks are removed.
+    /// Allocates the blocks of `chunks`. If too few are left, drafts are dropped; then the newest
+    /// sequences are preempted, and their chunks are removed.
     ///
     /// # Errors
     /// The index of a sequence that has no room even alone.
@@ -94,6 +94,9 @@ impl Worker {
                 next += 1;
                 continue;
             };
+            if self.drop_drafts(chunks) {
+                continue;
+            }
             let newest = self.running.len() - 1;
             if newest == 0 {
                 return Err((0, full));

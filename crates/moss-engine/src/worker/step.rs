@@ -12,6 +12,7 @@ use crate::{
     EngineError,
     panics::catch_panic,
     scheduler::{self, Pending, ScheduledChunk},
+    sequence::Sequence,
     sync::{Arc, atomic::Ordering::Relaxed},
 };
 
@@ -28,6 +29,7 @@ impl Worker {
         let limits = self.options.chunk_limits(&*self.model);
         let budget = self.health.speed.prompt_tokens(rows, first, limits);
         let mut chunks = scheduler::plan(&pending, budget);
+        self.add_drafts(&mut chunks);
         if let Err((sequence, error)) = self.allocate(&mut chunks) {
             return self.fail(&[sequence], error);
         }
@@ -37,10 +39,19 @@ impl Worker {
         self.health
             .step(chunks.iter().map(|chunk| chunk.tokens).sum());
         let began = Instant::now();
-        match self.forward(&chunks) {
+        let result = self.forward(&chunks);
+        // Until they are accepted, drafts are not part of their sequence.
+        let running = self.running.iter_mut();
+        let drafts: Vec<_> = running.map(Sequence::take_drafts).collect();
+        match result {
             Ok(Ok(logits)) => {
-                self.record_time(&chunks, began.elapsed());
-                self.process_outputs(&chunks, logits);
+                let time = began.elapsed();
+                self.record_time(&chunks, time);
+                let tokens = self.process_outputs(&chunks, &drafts, logits);
+                if let Some(tokens) = tokens {
+                    let rows = chunks.iter().map(|chunk| chunk.tokens).sum();
+                    self.speculator.record(chunks.len(), rows, tokens, time);
+                }
             }
             // Ended sequences are removed before the next batch; the others repeat this one.
             Ok(Err(ModelError::Interrupted)) => {}
@@ -101,9 +112,16 @@ impl Worker {
         chunks: &[ScheduledChunk],
     ) -> Result<Result<Vec<Logits>, ModelError>, String> {
         let (model, running) = (&mut self.model, &self.running);
-        let batch: Vec<_> = chunks
-            .iter()
-            .map(|chunk| running[chunk.sequence].chunk(chunk.tokens))
+        let with_sequence = || {
+            let chunks = chunks.iter();
+            chunks.map(|chunk| (chunk.tokens, &running[chunk.sequence]))
+        };
+        let requests: Vec<_> = with_sequence()
+            .map(|(_, sequence)| sequence.draft_requests())
+            .collect();
+        let batch: Vec<_> = with_sequence()
+            .zip(&requests)
+            .map(|((tokens, sequence), requests)| sequence.chunk(tokens, requests))
             .collect();
         let (stopping, health) = (&self.stopping, &self.health);
         let has_ended = |chunk: &ScheduledChunk| running[chunk.sequence].external_cause().is_some();
@@ -114,51 +132,101 @@ impl Worker {
         catch_panic(|| model.forward(&batch, &interrupted))
     }
 
-    /// Counts the cached positions of each chunk, and samples the next token of sequences without
-    /// pending tokens.
-    fn process_outputs(&mut self, chunks: &[ScheduledChunk], logits: Vec<Logits>) {
-        let rows = self.model.config().vocab_size;
+    /// Counts the cached positions of each chunk, and samples the next tokens of sequences without
+    /// pending tokens: one, and one more for each of the `drafts` (by sequence) that equals the
+    /// sampled token. Returns the number of sampled tokens, or `None` if a chunk was of a prompt.
+    fn process_outputs(
+        &mut self,
+        chunks: &[ScheduledChunk],
+        drafts: &[Vec<u32>],
+        logits: Vec<Logits>,
+    ) -> Option<usize> {
         // Result count mismatch: outputs cannot be attributed to sequences, so all of them fail.
         let logits = if logits.len() == chunks.len() {
             logits
         } else {
             Vec::new()
         };
-        let mut logits = logits.into_iter();
-        let mut ended = Vec::new();
+        let (mut logits, mut ended) = (logits.into_iter(), Vec::new());
+        let (mut tokens, mut has_prompt) = (0, false);
         for chunk in chunks {
-            let mut logits = logits.next();
             let sequence = &mut self.running[chunk.sequence];
+            let is_recomputed = chunk.tokens > 1 + drafts[chunk.sequence].len();
+            has_prompt |= sequence.kind() == TokenKind::Prompt || is_recomputed;
             if sequence.kind() == TokenKind::Prompt {
                 self.counters
                     .prefilled_tokens
                     .fetch_add(chunk.tokens as u64, Relaxed);
             }
-            sequence.advance(&mut self.cache, chunk.tokens);
-            if sequence.pending() > 0 {
-                continue; // its prompt is not complete
+            let before = sequence.generated();
+            if self.process_rows(chunk, &drafts[chunk.sequence], logits.next()) {
+                ended.push(chunk.sequence);
             }
-            let (step, previous) = (sequence.generated(), sequence.last_token);
-            let sampled = match sequence.cause_before_sampling() {
-                Some(cause) => Ok(Some(cause)),
-                None => catch_panic(|| sequence.sample_next(logits.as_mut(), rows))
-                    .unwrap_or_else(|message| Err(EngineError::StepPanicked { step, message })),
-            };
-            if let Some(now) = sequence.last_token
-                && sequence.generated() > step
-            {
-                self.counters.count_token(sequence.submitted, previous, now);
-            }
-            match sampled {
-                Ok(None) => continue,
-                Ok(Some(cause)) => sequence.finish(cause),
-                Err(error) => sequence.fail(error),
-            }
-            ended.push(chunk.sequence);
+            tokens += self.running[chunk.sequence].generated() - before;
         }
         for index in ended.into_iter().rev() {
             self.retire(index); // chunks are in the order of `running`
         }
+        (!has_prompt).then_some(tokens)
+    }
+
+    /// Samples the rows of a chunk up to the first that differs from its draft. Returns true if the
+    /// sequence has ended. Each row is a step as without drafts: the position before it is counted
+    /// as cached, and all limits apply.
+    fn process_rows(
+        &mut self,
+        chunk: &ScheduledChunk,
+        drafts: &[u32],
+        mut logits: Option<Logits>,
+    ) -> bool {
+        let vocab_size = self.model.config().vocab_size;
+        let mut accepted = 0;
+        for row in 0..=drafts.len() {
+            let sequence = &mut self.running[chunk.sequence];
+            let computed = if row == 0 {
+                chunk.tokens - drafts.len()
+            } else {
+                1
+            };
+            sequence.advance(&mut self.cache, computed);
+            if sequence.pending() > 0 {
+                break; // its prompt is not complete
+            }
+            let (step, previous) = (sequence.generated(), sequence.last_token);
+            let cause = if row == 0 {
+                sequence.cause_before_sampling()
+            } else {
+                sequence.external_cause()
+            };
+            let sampled = match cause {
+                Some(cause) => Ok(Some(cause)),
+                None => catch_panic(|| sequence.sample_next(logits.as_mut(), row, vocab_size))
+                    .unwrap_or_else(|message| Err(EngineError::StepPanicked { step, message })),
+            };
+            let is_sampled = sequence.generated() > step;
+            if let Some(now) = sequence.last_token
+                && is_sampled
+            {
+                self.counters.count_token(sequence.submitted, previous, now);
+            }
+            let is_accepted = is_sampled && drafts.get(row) == sequence.ids.last();
+            accepted += usize::from(is_accepted);
+            let ending = match sampled {
+                Ok(None) if is_accepted => continue,
+                Ok(None) => break,
+                Ok(Some(cause)) => Ok(cause),
+                Err(error) => Err(error),
+            };
+            self.count_drafts(chunk.sequence, drafts.len(), accepted);
+            let sequence = &mut self.running[chunk.sequence];
+            match ending {
+                Ok(cause) => sequence.finish(cause),
+                Err(error) => sequence.fail(error),
+            }
+            return true;
+        }
+        self.count_drafts(chunk.sequence, drafts.len(), accepted);
+        false
     }
 }
 

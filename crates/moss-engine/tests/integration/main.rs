@@ -6,6 +6,7 @@
 mod cancel;
 mod chat;
 mod deterministic;
+mod drafts;
 mod engine;
 mod failures;
 mod fairness;

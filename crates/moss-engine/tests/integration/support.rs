@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use moss_engine::{Engine, EngineOptions, Request, StopRules};
+use moss_engine::{Engine, EngineOptions, Request, Speculation, StopRules};
 use moss_sampling::SamplingParams;
 use moss_testing::{fixture, model::ScriptedModel};
 use moss_text::Tokenizer;
@@ -71,6 +71,7 @@ pub(crate) fn options() -> EngineOptions {
         max_sequences: 4,
         prefill_chunk: Some(8),
         threads: Some(1),
+        speculation: Speculation::Off, // by default, it depends on the time of each step
         ..EngineOptions::default()
     }
 }

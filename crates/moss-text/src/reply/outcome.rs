@@ -48,6 +48,8 @@ impl Outcome {
         self.text.push_str(&next.text);
         self.usage.prefilled_tokens += next.usage.prefilled_tokens;
         self.usage.generated_tokens += next.usage.generated_tokens;
+        self.usage.drafted_tokens += next.usage.drafted_tokens;
+        self.usage.accepted_tokens += next.usage.accepted_tokens;
         self.timings.queued += next.timings.queued;
         self.timings.prefill += next.timings.prefill;
         self.timings.decode += next.timings.decode;
@@ -65,6 +67,10 @@ pub struct Usage {
     pub prefilled_tokens: usize,
     /// Generated tokens.
     pub generated_tokens: usize,
+    /// Draft tokens that were verified (speculative decoding).
+    pub drafted_tokens: usize,
+    /// Draft tokens that became part of the reply; they are also generated tokens.
+    pub accepted_tokens: usize,
 }
 
 /// Times of a generation.

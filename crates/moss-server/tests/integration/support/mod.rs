@@ -16,7 +16,7 @@ use std::{
 };
 
 use moss_checkpoint::Checkpoint;
-use moss_engine::{Engine, EngineOptions};
+use moss_engine::{Engine, EngineOptions, Speculation};
 use moss_model::{LoadOptions, Moss};
 use moss_server::{ServedModel, Server, ServerOptions};
 use moss_testing::{demo, http::Client, model::Fault};
@@ -49,6 +49,7 @@ impl Default for Setup {
             options: ServerOptions::local("moss-demo"),
             engine: EngineOptions {
                 threads: Some(1),
+                speculation: Speculation::Off, // the number of passes is known
                 ..EngineOptions::default()
             },
             contexts: 4,

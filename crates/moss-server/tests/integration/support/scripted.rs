@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering::SeqCst},
 };
 
-use moss_engine::{Engine, EngineOptions};
+use moss_engine::{Engine, EngineOptions, Speculation};
 use moss_server::{ServedModel, Server, ServerOptions};
 use moss_testing::{demo, model::ScriptedModel};
 use moss_text::{SystemText, Tokenizer};
@@ -71,6 +71,7 @@ impl Script {
         let options = EngineOptions {
             max_sequences: 1,
             threads: Some(1),
+            speculation: Speculation::Off, // rejected drafts would be in `seen`
             ..EngineOptions::default()
         };
         Arc::new(Engine::start(Box::new(model), Some(tokenizer), options).unwrap())
