@@ -75,6 +75,7 @@ pub(crate) fn placed(builder: Builder, args: &ModelArgs) -> anyhow::Result<Build
         })
         .devices(devices(args)?)
         .peer_copies(!args.no_peer_copies)
+        .speculation(args.speculate)
         .activations(activations(args))
         .kv_cache(kv_cache(args))
         .rope_precision(match args.rope_precision {

@@ -60,6 +60,10 @@ pub(crate) struct BenchArgs {
         conflicts_with_all = ["kernels", "rows", "clients", "timeline"]
     )]
     pub(crate) batch: Vec<RangeInclusive<usize>>,
+    /// Instead measure speculative decoding after the first prompt: a reply that repeats it, and a
+    /// random one, without drafts and with those of --speculate
+    #[arg(long, conflicts_with_all = ["kernels", "rows", "clients", "batch", "timeline"])]
+    pub(crate) drafts: bool,
     /// Draw when each stage is busy, for the last prompt and a token after it
     #[arg(long, conflicts_with = "kernels")]
     pub(crate) timeline: bool,

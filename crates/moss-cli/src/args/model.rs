@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use moss::{model::WeightFormat, weights::GptqBits};
+use moss::{engine::Speculation, model::WeightFormat, weights::GptqBits};
 
-use super::parse::in_range;
+use super::parse::{in_range, speculation};
 
 /// An implementation of the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -129,6 +129,13 @@ pub(crate) struct ModelArgs {
     /// Frequencies of the rotary embedding: exact, or rounded as in upstream's quantized models
     #[arg(long, global = true, value_name = "TYPE", default_value = "f32")]
     pub(crate) rope_precision: RopeArg,
+    /// Draft tokens per step: `auto`, `off`, or 1 to 7
+    ///
+    /// Drafts repeat what followed the same text earlier in the conversation, and are verified
+    /// together with the next token. They change the speed, never the result. `auto` uses them
+    /// while they are measured to be faster.
+    #[arg(long, global = true, value_name = "auto|off|N", default_value = "auto", value_parser = speculation)]
+    pub(crate) speculate: Speculation,
     /// GPU number, several GPU numbers that share the layers, or `cpu` [default: 0, or `cpu`
     /// without a GPU or in a build without CUDA]
     ///

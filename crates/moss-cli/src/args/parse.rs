@@ -2,7 +2,7 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
-use moss::weights::GptqBits;
+use moss::{engine::Speculation, weights::GptqBits};
 use moss_messages::Message;
 
 /// Maximum of `bench --layers`: thirty times the layers of the published model.
@@ -23,6 +23,10 @@ pub(crate) enum ArgError {
         max: u64,
     },
     Bits,
+    /// Neither `auto` nor `off` nor a number of drafts.
+    Speculation {
+        max: usize,
+    },
     /// Not a size, or one outside of the range.
     Size {
         max: usize,
@@ -49,6 +53,19 @@ pub(super) fn above_zero(text: &str) -> Result<f64, ArgError> {
 pub(super) fn at_least<const MIN: usize>(text: &str) -> Result<usize, ArgError> {
     let count = text.parse().ok().filter(|count| *count >= MIN);
     count.ok_or(ArgError::AtLeast { min: MIN })
+}
+
+/// Parses `auto`, `off`, or the draft tokens per step.
+pub(super) fn speculation(text: &str) -> Result<Speculation, ArgError> {
+    let max = Speculation::MAX_DRAFTS;
+    let drafts = text.parse().ok().filter(|n| (1..=max).contains(n));
+    match text {
+        "auto" => Ok(Speculation::Auto),
+        "off" => Ok(Speculation::Off),
+        _ => drafts
+            .map(Speculation::Drafts)
+            .ok_or(ArgError::Speculation { max }),
+    }
 }
 
 pub(super) fn layers(text: &str) -> Result<usize, ArgError> {

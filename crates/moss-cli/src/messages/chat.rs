@@ -9,7 +9,7 @@ pub(crate) const WELCOME: &str = "欢迎使用 MOSS 人工智能助手！输入�
 /// Returns the token counts and the speed of an answer.
 pub(crate) fn last_answer(outcome: &Outcome) -> Text {
     let Outcome { usage, timings, .. } = outcome;
-    msg!(
+    let answer = msg!(
         "last-answer",
         prompt = usage.prompt_tokens,
         reused = usage.reused_tokens,
@@ -17,7 +17,12 @@ pub(crate) fn last_answer(outcome: &Outcome) -> Text {
         seconds = timings.prefill.as_secs_f64(),
         generated = usage.generated_tokens,
         rate = timings.decode_rate(usage),
-    )
+    );
+    let (drafted, accepted) = (usage.drafted_tokens, usage.accepted_tokens);
+    if drafted == 0 {
+        return answer;
+    }
+    msg!("last-answer-drafts", answer, accepted, drafted)
 }
 
 #[cfg(test)]

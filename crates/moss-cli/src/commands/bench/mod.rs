@@ -3,6 +3,7 @@
 mod batch;
 mod clients;
 mod contexts;
+mod drafts;
 mod kernels;
 mod load;
 mod report;
@@ -32,7 +33,9 @@ pub(crate) fn run(args: &BenchArgs, cli: &Cli, printer: &Printer) -> anyhow::Res
     };
     let pool = open::pool(&cli.model)?;
     let report = pool.install(|| {
-        if args.batch.is_empty() {
+        if args.drafts {
+            drafts::measure(&bench, &pool)
+        } else if args.batch.is_empty() {
             contexts::measure(&bench, &pool)
         } else {
             steps::measure(&bench, &pool)

@@ -5,11 +5,13 @@ use moss::{
     cuda::GpuInfo,
     model::{DeviceInfo, KvCacheType, StageInfo},
 };
-use moss_bench::{LoadTimer, concurrency::Served, model_timing::ConversationTimes};
+use moss_bench::{
+    LoadTimer, concurrency::Served, draft_timing::DraftTimes, model_timing::ConversationTimes,
+};
 use moss_messages::{Language, Text, msg};
 use serde_json::{Value, json};
 
-use super::{batch::Batches, clients, timeline::Timeline};
+use super::{batch::Batches, clients, drafts, timeline::Timeline};
 use crate::{fold::right, messages::size};
 
 /// Widths of the columns of the table.
@@ -30,6 +32,8 @@ pub(super) struct Report {
     pub(super) served: Vec<Served>,
     /// Results of `--batch`.
     pub(super) batches: Option<Batches>,
+    /// Results of `--drafts`.
+    pub(super) drafts: Vec<DraftTimes>,
     pub(super) timelines: Vec<Timeline>,
     pub(super) stages: Vec<StageInfo>,
 }
@@ -80,6 +84,11 @@ impl Report {
             self.served
                 .iter()
                 .map(|served| clients::text(served, language)),
+        );
+        text.extend(
+            self.drafts
+                .iter()
+                .map(|times| drafts::text(times, language)),
         );
         if let Some(batches) = &self.batches {
             text += &batches.text(self.bandwidth, language);
@@ -143,6 +152,9 @@ impl Report {
         });
         if let Some(batches) = &self.batches {
             batches.add_json(self.bandwidth, &mut report);
+        }
+        if !self.drafts.is_empty() {
+            report["drafts"] = self.drafts.iter().map(drafts::json).collect();
         }
         report
     }

@@ -42,6 +42,7 @@ impl Bench<'_> {
             measured: Vec::new(),
             served: Vec::new(),
             batches: None,
+            drafts: Vec::new(),
             timelines: Vec::new(),
             stages: Vec::new(),
         };
