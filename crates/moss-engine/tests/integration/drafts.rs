@@ -18,7 +18,7 @@ use crate::support::{StartEngine, greedy, mix, options, scripted, tokenizer};
 fn echo(history: &[u32]) -> u32 {
     let len = history.len();
     match history.get(len.wrapping_sub(6)) {
-        Some(id) if len % 17 != 0 => *id,
+        Some(id) if !len.is_multiple_of(17) => *id,
         _ => mix(history),
     }
 }
