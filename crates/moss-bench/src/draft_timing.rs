@@ -104,7 +104,7 @@ impl Forced {
                 moss.weight_bytes_per_token(),
                 moss.cache_bytes_per_position(),
             ],
-            chunks: [moss.prefill_chunk(), moss.shared_prefill()],
+            chunks: [moss.prefill_chunk(), moss.prefill_tile()],
             runs_on_cpu: moss.runs_on_cpu(),
         }
     }
@@ -149,7 +149,7 @@ impl LanguageModel for Forced {
         self.chunks[0]
     }
 
-    fn shared_prefill(&self) -> usize {
+    fn prefill_tile(&self) -> usize {
         self.chunks[1]
     }
 

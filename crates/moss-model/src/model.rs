@@ -68,7 +68,7 @@ impl Moss {
             cache: options.cache,
             dtype: options.dtype,
             kv_cache: options.kv_cache,
-            rounding: options.into(),
+            rounding: (&options).into(),
             decode_rows: options.decode_rows(),
             pipeline,
         })

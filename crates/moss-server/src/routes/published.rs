@@ -1,8 +1,6 @@
 //! `POST /`: MOSS's published API. It keeps conversations by their `uid`; this server limits their
 //! number and time.
 
-use std::sync::Arc;
-
 use axum::{Extension, Json, extract::State};
 use moss_engine::Event;
 use moss_text::{Prompt, PromptBuilder, Reply, SegmentKind, Step, TextError, Turn};
