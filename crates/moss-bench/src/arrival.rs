@@ -5,7 +5,7 @@ use std::{sync::mpsc, time::Instant};
 use moss_engine::{CancelHandle, Engine, Event, Request, StopRules};
 use moss_sampling::SamplingParams;
 
-use crate::{BenchError, concurrency::Prompts, model_timing::median};
+use crate::{BenchError, model_timing::median, prompts::Prompts};
 
 /// Tokens of each stream that are not measured, because other prompts may still run.
 const WARM_UP: usize = 8;

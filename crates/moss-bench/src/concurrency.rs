@@ -6,10 +6,7 @@ use moss_engine::{Engine, EngineOptions, Request, Run, StopRules, Timings};
 use moss_model::{CacheShape, Moss};
 use moss_sampling::SamplingParams;
 
-use crate::{
-    Arrival, BenchError, Quantiles, arrival, batch::MAX_SEQUENCES,
-    model_timing::synthetic_token_ids,
-};
+use crate::{Arrival, BenchError, Quantiles, arrival, batch::MAX_SEQUENCES, prompts::Prompts};
 
 /// The times of concurrent requests.
 #[derive(Debug, Clone, Copy)]
@@ -28,29 +25,6 @@ pub struct Served {
     pub token_s: Option<Quantiles>,
     /// The effect of a prompt that arrives while the others run, if it was measured.
     pub arrival: Option<Arrival>,
-}
-
-/// Prompts of synthetic tokens, none of which begins like another one: a cached prefix would save
-/// work.
-pub(crate) struct Prompts {
-    ids: Vec<u32>,
-    next: usize,
-}
-
-impl Prompts {
-    /// Different prompts, after which they repeat.
-    const COUNT: usize = 4096;
-
-    fn new(model: &Moss, longest: usize) -> Self {
-        let ids = synthetic_token_ids(model, longest + Self::COUNT);
-        Self { ids, next: 0 }
-    }
-
-    /// Returns the next prompt, of `tokens`.
-    pub(crate) fn next(&mut self, tokens: usize) -> Vec<u32> {
-        self.next = (self.next + 1) % Self::COUNT;
-        self.ids[self.next..][..tokens].to_vec()
-    }
 }
 
 /// Returns the cache positions of `clients` conversations of `positions` tokens, which all run at

@@ -17,6 +17,7 @@ pub mod kernel_timing;
 mod load_timing;
 pub mod model_timing;
 pub mod parity;
+mod prompts;
 mod quantiles;
 pub mod roofline;
 pub mod verify;

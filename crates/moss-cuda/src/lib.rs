@@ -66,6 +66,8 @@ mod linear;
 #[cfg(feature = "cuda")]
 mod linear_args;
 #[cfg(feature = "cuda")]
+mod linear_scratch;
+#[cfg(feature = "cuda")]
 mod linear_sm90;
 #[cfg(feature = "cuda")]
 mod measure;
@@ -121,10 +123,9 @@ pub use {
     gemm_sm90::GemmScratch,
     graph::{Graph, GraphCapture},
     kv_blocks::KvBlocks,
-    linear_sm90::LinearScratch,
+    linear_scratch::{InputOrder, LinearScratch},
     operands::{
-        AttentionLaunch, CompleteInput, FcOutInput, InputOrder, LinearInput, LinearPair,
-        NonFiniteCheck,
+        AttentionLaunch, CompleteInput, FcOutInput, LinearInput, LinearPair, NonFiniteCheck,
     },
     p2p::{StageTransfer, TransferPath},
     pinned::{CopyRun, Pinned},

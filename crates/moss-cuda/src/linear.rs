@@ -12,8 +12,9 @@ use crate::{
     launch::{Call, Geometry},
     layout::{MAX_DECODE_TOKENS, TILE},
     linear_args::{self, OP, Operand, PairLaunch, base_args},
+    linear_scratch::InputOrder,
     linear_sm90,
-    operands::{CompleteInput, FcOutInput, InputOrder, LinearInput, LinearPair, NonFiniteCheck},
+    operands::{CompleteInput, FcOutInput, LinearInput, LinearPair, NonFiniteCheck},
     qkv_rope_gelu::QkvRopeGelu,
     weights::{Format, GpuLinear},
 };

@@ -3,7 +3,7 @@
 use half::f16;
 use moss_weights::KernelError;
 
-use crate::{buffer::Buffer, device::Gpu, linear_sm90::LinearScratch, weights::GpuLinear};
+use crate::{buffer::Buffer, device::Gpu, linear_scratch::InputOrder, weights::GpuLinear};
 
 /// Two linear layers that run in one launch if their formats are equal.
 #[derive(Debug)]
@@ -23,16 +23,6 @@ pub struct LinearInput<'a> {
     pub stride: usize,
     /// The order of the columns. It selects the decode kernel, which changes no bit of the result.
     pub order: InputOrder<'a>,
-}
-
-/// The order of the columns of a linear layer's input.
-#[derive(Debug, Clone, Copy)]
-pub enum InputOrder<'a> {
-    /// The columns of the layer.
-    Columns,
-    /// That of tensor core fragments ([`fragment_column`](crate::fragment_column)), for the decode
-    /// kernels of sm_90 and their scratch memory. [`LinearScratch::order`] says when it is faster.
-    Fragments(&'a LinearScratch),
 }
 
 /// The destination of reports of non-finite values, and the layer that they name.

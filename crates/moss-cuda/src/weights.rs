@@ -13,7 +13,7 @@ use crate::{
     device::Gpu,
     launch::Call,
     layout::{BLOCK, TILE},
-    operands::InputOrder,
+    linear_scratch::InputOrder,
     permutation::{InputPermutation, fragment_column},
     upload::Uploader,
 };

@@ -8,6 +8,7 @@ mod cache;
 mod chat;
 mod command;
 mod draft;
+mod drafter;
 mod error;
 mod event;
 mod handle;

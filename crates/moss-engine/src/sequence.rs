@@ -8,11 +8,11 @@ use moss_model::{LogitRows, Logits, SequenceChunk, TokenKind};
 use moss_sampling::{Logprobs, SampleRequest, Sampler};
 use moss_text::{Piece, ReplyText, SegmentKind, Tokenizer};
 
-use self::drafts::Drafter;
 use crate::{
     EngineError, Event, Outcome, PromptLimit, StopCause, StopRules, Timings, TokenLogprobs, Usage,
     cache::{SequenceBlocks, SharedCache},
     command::Job,
+    drafter::Drafter,
     health::EventSender,
     prefix_cache::BlockKey,
     speed::Speed,

@@ -7,7 +7,7 @@ use moss_cuda::GpuInfo;
 
 use crate::{
     CacheShape, ComputeDtype, DeviceSpec, KvCacheType, MemoryPlan, ModelError,
-    decode_rows::decode_rows, placement::Note,
+    decode_rows::decode_rows, placement::Note, stored_blocks::Rounding,
 };
 
 /// Options of [`crate::Moss::load`].
@@ -106,6 +106,17 @@ impl LoadOptions {
         {
             Some(&device) => Err(ModelError::ActivationsOffCpu { device }),
             None => Ok(()),
+        }
+    }
+}
+
+impl From<&LoadOptions> for Rounding {
+    fn from(options: &LoadOptions) -> Self {
+        Self {
+            dtype: options.dtype,
+            activations: options.activations,
+            rope: options.rope_precision,
+            kv_cache: options.kv_cache,
         }
     }
 }

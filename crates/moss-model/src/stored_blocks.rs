@@ -2,7 +2,7 @@
 
 use moss_cpu::{Activations, KernelError, ops::RopePrecision};
 
-use crate::{ComputeDtype, KvCacheType, LoadOptions, ModelError};
+use crate::{ComputeDtype, KvCacheType, ModelError};
 
 /// The form of a model's cache blocks as bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,15 +62,4 @@ pub(crate) struct Rounding {
     pub(crate) activations: Activations,
     pub(crate) rope: RopePrecision,
     pub(crate) kv_cache: KvCacheType,
-}
-
-impl From<&LoadOptions> for Rounding {
-    fn from(options: &LoadOptions) -> Self {
-        Self {
-            dtype: options.dtype,
-            activations: options.activations,
-            rope: options.rope_precision,
-            kv_cache: options.kv_cache,
-        }
-    }
 }

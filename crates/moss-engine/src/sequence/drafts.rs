@@ -4,22 +4,7 @@ use moss_model::TokenKind;
 use moss_sampling::SampleRequest;
 
 use super::Sequence;
-use crate::{
-    Speculation,
-    draft::{DraftIndex, Match, append_drafts},
-    speculation::{Acceptance, Proposal},
-};
-
-/// The state of a sequence's drafts.
-#[derive(Debug, Default)]
-pub(crate) struct Drafter {
-    index: DraftIndex,
-    acceptance: Acceptance,
-    /// The match of the last proposal.
-    found: Option<Match>,
-    /// The last ids that are drafts.
-    pub(super) count: usize,
-}
+use crate::{Speculation, draft::append_drafts, speculation::Proposal};
 
 impl Sequence {
     /// Returns true if the next token of the reply is the only one that is computed.

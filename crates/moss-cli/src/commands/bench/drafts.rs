@@ -1,8 +1,6 @@
 //! `bench --drafts`: measures speculative decoding.
 
-use moss_bench::draft_timing::{self, DraftTimes, ForcedReply};
-use moss_messages::{Language, msg};
-use serde_json::{Value, json};
+use moss_bench::draft_timing;
 
 use super::{load::Needed, report::Report, setup::Bench};
 
@@ -22,36 +20,4 @@ pub(super) fn measure(bench: &Bench<'_>, pool: &rayon::ThreadPool) -> anyhow::Re
     let (speculation, threads) = (bench.cli.model.speculate, pool.current_num_threads());
     report.drafts = draft_timing::measure(loaded.model, (prompt, new), speculation, threads)?;
     Ok(report)
-}
-
-pub(super) fn text(times: &DraftTimes, language: Language) -> String {
-    let reply = match times.reply {
-        ForcedReply::Repetition => msg!("bench-drafts-repetition"),
-        ForcedReply::Random => msg!("bench-drafts-random"),
-    };
-    let line = msg!(
-        "bench-drafts",
-        reply,
-        prompt = times.prompt,
-        new = times.new,
-        plain = 1.0 / times.plain_s,
-        rate = 1.0 / times.drafted_s,
-        speedup = times.speedup(),
-        accepted = times.accepted,
-        drafted = times.drafted,
-        acceptance = times.acceptance(),
-    );
-    format!("  {}\n", language.text(&line))
-}
-
-pub(super) fn json(times: &DraftTimes) -> Value {
-    let reply = match times.reply {
-        ForcedReply::Repetition => "repetition",
-        ForcedReply::Random => "random",
-    };
-    json!({
-        "reply": reply, "prompt": times.prompt, "new": times.new,
-        "plain_s_per_token": times.plain_s, "s_per_token": times.drafted_s,
-        "speedup": times.speedup(), "drafted": times.drafted, "accepted": times.accepted,
-    })
 }

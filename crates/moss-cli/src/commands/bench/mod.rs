@@ -3,6 +3,7 @@
 mod batch;
 mod clients;
 mod contexts;
+mod draft_times;
 mod drafts;
 mod kernels;
 mod load;

@@ -11,7 +11,7 @@ use moss_bench::{
 use moss_messages::{Language, Text, msg};
 use serde_json::{Value, json};
 
-use super::{batch::Batches, clients, drafts, timeline::Timeline};
+use super::{batch::Batches, clients, draft_times, timeline::Timeline};
 use crate::{fold::right, messages::size};
 
 /// Widths of the columns of the table.
@@ -88,7 +88,7 @@ impl Report {
         text.extend(
             self.drafts
                 .iter()
-                .map(|times| drafts::text(times, language)),
+                .map(|times| draft_times::text(times, language)),
         );
         if let Some(batches) = &self.batches {
             text += &batches.text(self.bandwidth, language);
@@ -154,7 +154,7 @@ impl Report {
             batches.add_json(self.bandwidth, &mut report);
         }
         if !self.drafts.is_empty() {
-            report["drafts"] = self.drafts.iter().map(drafts::json).collect();
+            report["drafts"] = self.drafts.iter().map(draft_times::json).collect();
         }
         report
     }
