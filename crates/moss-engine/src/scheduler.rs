@@ -35,13 +35,14 @@ pub(crate) fn reply_rows(pending: &[Pending]) -> usize {
     rows.sum()
 }
 
-/// Returns the tokens of the oldest prompt that does not wait; 0 without one.
-pub(crate) fn first_prompt(pending: &[Pending]) -> usize {
+/// Returns the number of prompts that do not wait, and the tokens of the oldest one.
+pub(crate) fn prompts(pending: &[Pending]) -> (usize, usize) {
     let mut prompts = pending.iter().filter_map(|pending| match pending {
         Pending::Prompt(tokens) => Some(*tokens),
         Pending::Reply(_) | Pending::Waiting => None,
     });
-    prompts.next().unwrap_or(0)
+    let first = prompts.next();
+    first.map_or((0, 0), |first| (1 + prompts.count(), first))
 }
 
 /// Returns the chunks of the next step, at most one per sequence, in their order. `pending[i]` is of
@@ -99,7 +100,7 @@ mod tests {
         let pending = [Reply(1), Prompt(300), Reply(4), Prompt(50)];
         assert_eq!(of(&pending, 128), [(0, 1), (1, 128), (2, 4)]);
         assert_eq!(of(&pending, 320), [(0, 1), (1, 300), (2, 4), (3, 20)]);
-        assert_eq!((reply_rows(&pending), first_prompt(&pending)), (5, 300));
+        assert_eq!((reply_rows(&pending), prompts(&pending)), (5, (2, 300)));
     }
 
     #[test]
@@ -119,8 +120,8 @@ mod tests {
     #[test]
     fn a_waiting_prompt_leaves_the_budget_to_the_next_one() {
         assert_eq!(of(&[Waiting, Prompt(9)], 4), [(1, 4)]);
-        assert_eq!(first_prompt(&[Waiting, Prompt(9)]), 9);
-        assert_eq!(first_prompt(&[Waiting, Reply(1)]), 0);
+        assert_eq!(prompts(&[Waiting, Prompt(9)]), (1, 9));
+        assert_eq!(prompts(&[Waiting, Reply(1)]), (0, 0));
     }
 
     #[test]

@@ -77,8 +77,13 @@ impl Speed {
     }
 
     /// As [`StepCost::prompt_tokens`].
-    pub(crate) fn prompt_tokens(&self, rows: usize, first: usize, limits: ChunkLimits) -> usize {
-        self.lock().steps.prompt_tokens(rows, first, limits)
+    pub(crate) fn prompt_tokens(
+        &self,
+        rows: usize,
+        prompts: (usize, usize),
+        limits: ChunkLimits,
+    ) -> usize {
+        self.lock().steps.prompt_tokens(rows, prompts, limits)
     }
 }
 

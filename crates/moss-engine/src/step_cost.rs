@@ -16,6 +16,10 @@ const SLOWDOWN: f64 = 2.5;
 /// The longest step if the smallest efficient chunk does not fit into that. On an H200, a chunk of 96
 /// tokens in int4 takes twice as long as a step of eight replies.
 const LONGEST: f64 = 3.25;
+/// The longest time that several waiting prompts add to a step, in seconds, beyond what a single one
+/// may add. Small chunks waste the device while many users wait for their first token, and a gap
+/// of this length is not noticed.
+const SHARED_S: f64 = 0.05;
 /// The steps of a measurement.
 const SAMPLES: usize = 5;
 /// Steps before the first use of a measurement of generated tokens.
@@ -190,16 +194,23 @@ impl StepCost {
     ///   less than 1 / [`SLOWDOWN`] of their rate without replies: small chunks waste the device.
     /// - Without, prompts after the first one, of `first` tokens, delay its first token by the same
     ///   factor.
+    /// - With several of `prompts`, each may add as much as one, and all together [`SHARED_S`].
     ///
     /// Returns 0 if the generated tokens have to be measured alone first: at the first two steps
     /// with about so many, also after a change of speed, and at one of 64 later ones.
-    pub(crate) fn prompt_tokens(&self, rows: usize, first: usize, limits: ChunkLimits) -> usize {
+    pub(crate) fn prompt_tokens(
+        &self,
+        rows: usize,
+        (prompts, first): (usize, usize),
+        limits: ChunkLimits,
+    ) -> usize {
         let most = limits.most.max(1);
         let tile = limits.tile.clamp(1, most);
         if rows == 0 {
             let alone = self.prefill_s(first).filter(|_| first < most);
             let shared = alone.map_or(first, |alone| {
-                self.largest(most, |seconds| seconds <= SLOWDOWN * alone)
+                let shared = (alone * prompts as f64).min(SHARED_S);
+                self.largest(most, |seconds| seconds <= (SLOWDOWN * alone).max(shared))
             });
             return shared.max(first).max(tile).min(most);
         }
@@ -221,7 +232,11 @@ impl StepCost {
         });
         let efficient = rounded_up(wasteful + 1).min(within(LONGEST));
         let grown = self.points().last().map_or(0, |point| point.tokens) * GROWTH;
-        let tokens = within(SLOWDOWN).max(efficient).min(grown);
+        let added = (SLOWDOWN - 1.0) * decode * prompts as f64;
+        let shared = self.largest(most, |seconds| {
+            prompts > 1 && seconds <= added.min(SHARED_S)
+        });
+        let tokens = within(SLOWDOWN).max(efficient).max(shared).min(grown);
         rounded_down(tokens).clamp(tile, most)
     }
 

@@ -202,21 +202,24 @@ impl Generation {
     fn measure(&mut self, event: &Event) {
         let metrics = &self.state.metrics;
         match event {
-            Event::Started {
-                prompt_tokens,
-                reused_tokens,
-            } if !self.follows => {
-                let (prompt, reused) = (*prompt_tokens as u64, *reused_tokens as u64);
+            Event::Started { prompt_tokens, .. } if !self.follows => {
+                let prompt = *prompt_tokens as u64;
                 metrics.prompt_tokens.inc_by(prompt);
-                metrics.cached_tokens.inc_by(reused);
                 self.counts.prompt_tokens.fetch_add(prompt, Relaxed);
-                self.counts.cached_tokens.fetch_add(reused, Relaxed);
             }
             Event::Text { id: Some(_), .. } => {
                 metrics.generated_tokens.inc();
                 self.counts.generated_tokens.fetch_add(1, Relaxed);
             }
-            Event::Finished(outcome) => self.end = End::Finished(outcome.cause.clone()),
+            Event::Finished(outcome) => {
+                if !self.follows {
+                    // Blocks that other requests computed meanwhile are included.
+                    let reused = outcome.usage.reused_tokens as u64;
+                    metrics.cached_tokens.inc_by(reused);
+                    self.counts.cached_tokens.fetch_add(reused, Relaxed);
+                }
+                self.end = End::Finished(outcome.cause.clone());
+            }
             _ => {}
         }
     }

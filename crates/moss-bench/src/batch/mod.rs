@@ -25,9 +25,9 @@ use observed::{ObservedModel, Pass, PassLog};
 pub const MAX_SEQUENCES: usize = moss_cuda::MAX_DECODE_TOKENS;
 
 /// Tokens that a sequence generates in addition to the measured steps: the first one comes from its
-/// prompt, the second one possibly while the prompts of other sequences run, and the last step has
-/// no next one that would end it.
-const UNMEASURED: usize = 3;
+/// prompt, others while the prompts of other sequences run, in several steps so that replies continue,
+/// and the last step has no next one that would end it.
+const UNMEASURED: usize = 16;
 
 /// The time of a decode step.
 #[derive(Debug, Clone, Copy, PartialEq)]

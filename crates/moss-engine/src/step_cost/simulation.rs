@@ -1,7 +1,7 @@
 //! Replies and prompts in simulated time, on machines of different speeds.
 
 use super::*;
-use crate::scheduler::{Pending, first_prompt, plan, reply_rows};
+use crate::scheduler::{Pending, plan, prompts, reply_rows};
 
 /// The costs of a machine.
 struct Machine {
@@ -103,8 +103,8 @@ impl Simulation {
 
     /// Runs one step, and returns its seconds without noise.
     fn step(&mut self, pending: &mut [Pending]) -> f64 {
-        let (rows, first) = (reply_rows(pending), first_prompt(pending));
-        let budget = self.cost.prompt_tokens(rows, first, self.machine.limits);
+        let (rows, prompts) = (reply_rows(pending), prompts(pending));
+        let budget = self.cost.prompt_tokens(rows, prompts, self.machine.limits);
         let mut tokens = 0;
         for chunk in plan(pending, budget) {
             if let Pending::Prompt(left) = &mut pending[chunk.sequence] {

@@ -47,7 +47,7 @@ fn two_chunks_of_another_speed_scale_all_sizes_and_measure_replies_again() {
     let mut cost = measured(5.0, &[(64, 8.0), (512, 40.0)]);
     cost.record(8, 64, 5.0 + 24.0);
     assert_eq!((cost.decode_s(8), cost.prefill_s(64)), (None, Some(8.0)));
-    assert_eq!(cost.prompt_tokens(8, 400, LIMITS), 0);
+    assert_eq!(cost.prompt_tokens(8, (1, 400), LIMITS), 0);
     for _ in 0..2 {
         cost.record(8, 0, 15.0);
     }
@@ -89,32 +89,32 @@ fn a_number_of_rows_without_a_measurement_has_that_of_the_next_smaller_one() {
 #[test]
 fn generated_tokens_are_measured_alone_first_and_again_later() {
     let mut cost = measured(5.0, &[(64, 5.0)]);
-    assert_eq!(cost.prompt_tokens(1, 400, LIMITS), 0);
-    assert!(cost.prompt_tokens(8, 400, LIMITS) > 0);
+    assert_eq!(cost.prompt_tokens(1, (1, 400), LIMITS), 0);
+    assert!(cost.prompt_tokens(8, (1, 400), LIMITS) > 0);
     for _ in 0..DECODE_AGE {
-        assert!(cost.prompt_tokens(8, 400, LIMITS) > 0);
+        assert!(cost.prompt_tokens(8, (1, 400), LIMITS) > 0);
         cost.record(8, 64, 10.0);
     }
-    assert_eq!(cost.prompt_tokens(8, 400, LIMITS), 0);
+    assert_eq!(cost.prompt_tokens(8, (1, 400), LIMITS), 0);
     cost.record(8, 0, 5.0);
-    assert!(cost.prompt_tokens(8, 400, LIMITS) > 0);
+    assert!(cost.prompt_tokens(8, (1, 400), LIMITS) > 0);
 }
 
 #[test]
 fn a_step_takes_two_and_a_half_times_its_replies() {
     // 0.1 s per prompt token: 75 of them take 7.5 s, rounded down to blocks.
     let cost = measured(5.0, &[(64, 6.4), (512, 51.2)]);
-    assert_eq!(cost.prompt_tokens(8, 400, LIMITS), 64);
+    assert_eq!(cost.prompt_tokens(8, (1, 400), LIMITS), 64);
     let slow = measured(0.25, &[(512, 62.0)]);
     let limits = ChunkLimits { tile: 2, ..LIMITS };
-    assert_eq!(slow.prompt_tokens(8, 400, limits), 3);
+    assert_eq!(slow.prompt_tokens(8, (1, 400), limits), 3);
 }
 
 #[test]
 fn a_chunk_is_not_smaller_than_the_device_can_use() {
     // Any chunk takes at least 8 s, and a large one 15 tokens per second.
     let cost = measured(5.0, &[(16, 8.0), (64, 9.0), (128, 10.0), (512, 34.0)]);
-    let tokens = cost.prompt_tokens(8, 400, LIMITS);
+    let tokens = cost.prompt_tokens(8, (1, 400), LIMITS);
     let step = 5.0 + cost.prefill_s(tokens).unwrap_or_default();
     assert!(step < LONGEST * 5.0, "{tokens} tokens take {step} s");
     assert!(
@@ -126,7 +126,7 @@ fn a_chunk_is_not_smaller_than_the_device_can_use() {
 #[test]
 fn without_replies_the_first_prompt_is_not_delayed_by_more_than_the_factor() {
     let cost = measured(5.0, &[(16, 1.6), (512, 51.2)]);
-    let tokens = |first| cost.prompt_tokens(0, first, LIMITS);
+    let tokens = |first| cost.prompt_tokens(0, (1, first), LIMITS);
     assert_eq!((tokens(600), tokens(512), tokens(40)), (512, 512, 100));
     assert_eq!(StepCost::default().prompt_tokens(0, 40, LIMITS), 40);
 }
@@ -137,11 +137,11 @@ fn before_any_measurement_chunks_are_small_and_grow() {
     for _ in 0..2 {
         cost.record(8, 0, 5.0);
     }
-    assert_eq!(cost.prompt_tokens(8, 400, LIMITS), 16);
+    assert_eq!(cost.prompt_tokens(8, (1, 400), LIMITS), 16);
     cost.record(8, 16, 5.1);
-    assert_eq!(cost.prompt_tokens(8, 400, LIMITS), 64);
+    assert_eq!(cost.prompt_tokens(8, (1, 400), LIMITS), 64);
     cost.record(8, 64, 5.4);
-    assert_eq!(cost.prompt_tokens(8, 400, LIMITS), 256);
+    assert_eq!(cost.prompt_tokens(8, (1, 400), LIMITS), 256);
 }
 
 proptest! {
@@ -156,14 +156,14 @@ proptest! {
         }
         let limits = ChunkLimits { most, tile };
         for _ in 0..2 {
-            let tokens = cost.prompt_tokens(rows, first, limits);
+            let tokens = cost.prompt_tokens(rows, (1, first), limits);
             prop_assert!(tokens <= most);
             if tokens > 0 {
                 return Ok(());
             }
             cost.record(rows, 0, 1.0);
         }
-        let tokens = cost.prompt_tokens(rows, first, limits);
+        let tokens = cost.prompt_tokens(rows, (1, first), limits);
         prop_assert!(tokens >= tile.min(most) && tokens <= most, "{}", tokens);
     }
 

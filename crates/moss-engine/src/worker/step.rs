@@ -25,9 +25,9 @@ impl Worker {
         }
         let pending = self.pending();
         let rows = scheduler::reply_rows(&pending);
-        let first = scheduler::first_prompt(&pending);
+        let prompts = scheduler::prompts(&pending);
         let limits = self.options.chunk_limits(&*self.model);
-        let budget = self.health.speed.prompt_tokens(rows, first, limits);
+        let budget = self.health.speed.prompt_tokens(rows, prompts, limits);
         let mut chunks = scheduler::plan(&pending, budget);
         self.add_drafts(&mut chunks);
         if let Err((sequence, error)) = self.allocate(&mut chunks) {

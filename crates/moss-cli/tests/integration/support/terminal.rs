@@ -26,6 +26,7 @@ pub(crate) fn spawn(mut command: Command, home: &Path, environment: &[(&str, &st
         .env("LANG", "C.UTF-8")
         .env("TERM", "xterm")
         .env("XDG_CACHE_HOME", super::shared_cache())
+        .env("MOSS_PROMPT_CACHE", "off")
         .envs(environment.iter().copied());
     spawn_command(command, Some(TIMEOUT_MS)).unwrap()
 }
