@@ -51,7 +51,6 @@ pub(crate) fn command(folder: &Path, args: &[&str]) -> Command {
         .env("HOME", folder)
         .env("XDG_CACHE_HOME", shared_cache())
         .env("MOSS_PROMPT_CACHE", "off") // what a test computes depends on it alone
-        .env("MOSS_PROMPT_CACHE", "off")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
