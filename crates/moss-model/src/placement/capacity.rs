@@ -37,9 +37,16 @@ pub struct Capacity {
 /// Returns the largest KV cache that fits the devices: at most the context length for every
 /// sequence, and such that a twentieth of the free memory remains unused and no part of the model
 /// moves to the host or to the CPU for it. If sequences would share less than 256 tokens each, there
-/// are fewer. Without enough memory, the result is the smallest cache, which [`super::place`] rejects.
+/// are fewer. Without enough memory, or for an invalid request, the result is the smallest cache, which
+/// [`super::place`] rejects.
 pub fn capacity(request: &Request<'_>, config: &MossConfig, wanted: WantedCapacity) -> Capacity {
     let least = CacheShape::for_positions(wanted.positions).num_blocks;
+    if request.check().is_err() {
+        return Capacity {
+            positions: least * CacheShape::BLOCK_SIZE,
+            sequences: wanted.sequences.max(1),
+        };
+    }
     let mut sequences = wanted.sequences.max(1);
     let fewest = MIN_SEQUENCES.min(sequences);
     loop {
