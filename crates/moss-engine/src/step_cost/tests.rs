@@ -128,7 +128,7 @@ fn without_replies_the_first_prompt_is_not_delayed_by_more_than_the_factor() {
     let cost = measured(5.0, &[(16, 1.6), (512, 51.2)]);
     let tokens = |first| cost.prompt_tokens(0, (1, first), LIMITS);
     assert_eq!((tokens(600), tokens(512), tokens(40)), (512, 512, 100));
-    assert_eq!(StepCost::default().prompt_tokens(0, 40, LIMITS), 40);
+    assert_eq!(StepCost::default().prompt_tokens(0, (1, 40), LIMITS), 40);
 }
 
 #[test]

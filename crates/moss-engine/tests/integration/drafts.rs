@@ -161,7 +161,7 @@ fn a_step_has_at_most_eight_rows_with_drafts_and_those_are_generated_tokens() {
     for (sequences, most) in [(1, 8), (2, 4), (3, 2), (4, 2), (5, 1)] {
         let model = model(true);
         let seen = model.seen.clone();
-        let requests = (0..sequences).map(|_| greedy(&[1, 2, 3], 100)).collect();
+        let requests = (0..sequences).map(|_| greedy(&[1, 2, 3], 400)).collect();
         events(model, with(Drafts(7), sequences), requests);
         let seen = seen.lock().unwrap();
         let rows = |batch: &&Vec<SeenChunk>| batch.iter().map(|c| c.token_ids.len()).max();
