@@ -73,7 +73,7 @@ fn owners_without_items_are_forgotten() {
 
 /// A change of the queue.
 #[derive(Debug, Clone)]
-enum Change {
+enum QueueStep {
     Push(usize),
     Pop,
     /// Ends the running item of this rank.
@@ -83,13 +83,13 @@ enum Change {
     Cancel(u32),
 }
 
-fn change() -> impl Strategy<Value = Change> {
+fn change() -> impl Strategy<Value = QueueStep> {
     prop_oneof![
-        4 => (0usize..5).prop_map(Change::Push),
-        4 => Just(Change::Pop),
-        2 => (0usize..8).prop_map(Change::End),
-        1 => (0usize..8).prop_map(Change::Preempt),
-        1 => (0u32..7).prop_map(Change::Cancel),
+        4 => (0usize..5).prop_map(QueueStep::Push),
+        4 => Just(QueueStep::Pop),
+        2 => (0usize..8).prop_map(QueueStep::End),
+        1 => (0usize..8).prop_map(QueueStep::Preempt),
+        1 => (0u32..7).prop_map(QueueStep::Cancel),
     ]
 }
 
@@ -109,12 +109,12 @@ proptest! {
         let name = |number: usize| owner(number);
         for change in changes {
             match change {
-                Change::Push(number) => {
+                QueueStep::Push(number) => {
                     queue.push(&name(number), next);
                     waiting[number].push_back(next);
                     next += 1;
                 }
-                Change::Pop => {
+                QueueStep::Pop => {
                     let peeked = queue.peek().copied();
                     let popped = queue.pop();
                     prop_assert_eq!(peeked, popped);
@@ -139,16 +139,16 @@ proptest! {
                     waiting[number].pop_front();
                     running.push((number, item));
                 }
-                Change::End(rank) if rank < running.len() => {
+                QueueStep::End(rank) if rank < running.len() => {
                     let (number, _) = running.remove(rank);
                     queue.end(&name(number));
                 }
-                Change::Preempt(rank) if rank < running.len() => {
+                QueueStep::Preempt(rank) if rank < running.len() => {
                     let (number, item) = running.remove(rank);
                     queue.push_preempted(&name(number), item);
                     waiting[number].push_front(item);
                 }
-                Change::Cancel(remainder) => {
+                QueueStep::Cancel(remainder) => {
                     let removed = queue.extract(|item| item % 7 == remainder);
                     let before: usize = waiting.iter().map(VecDeque::len).sum();
                     for items in &mut waiting {
@@ -158,7 +158,7 @@ proptest! {
                     prop_assert_eq!(removed.len(), before - after);
                     overtaken.clear();
                 }
-                Change::End(_) | Change::Preempt(_) => {}
+                QueueStep::End(_) | QueueStep::Preempt(_) => {}
             }
             let left: usize = waiting.iter().map(VecDeque::len).sum();
             prop_assert_eq!((queue.len(), queue.is_empty()), (left, left == 0));

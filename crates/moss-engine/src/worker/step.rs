@@ -46,7 +46,7 @@ impl Worker {
         match result {
             Ok(Ok(logits)) => {
                 let time = began.elapsed();
-                self.record_time(&chunks, time);
+                self.record_time(&chunks, &drafts, time);
                 let tokens = self.process_outputs(&chunks, &drafts, logits);
                 if let Some(tokens) = tokens {
                     let rows = chunks.iter().map(|chunk| chunk.tokens).sum();
@@ -93,17 +93,19 @@ impl Worker {
         pending
     }
 
-    fn record_time(&self, chunks: &[ScheduledChunk], time: Duration) {
-        let tokens_of = |kind| {
-            let chunks = chunks
-                .iter()
-                .filter(|chunk| self.running[chunk.sequence].kind() == kind);
-            chunks.map(|chunk| chunk.tokens).sum()
-        };
-        let (rows, prompt) = (
-            tokens_of(TokenKind::Generated),
-            tokens_of(TokenKind::Prompt),
-        );
+    /// Records the time of a step. Drafts do not count: the next step is planned without them.
+    /// Tokens that are computed again count as prompt, as in the plan.
+    fn record_time(&self, chunks: &[ScheduledChunk], drafts: &[Vec<u32>], time: Duration) {
+        let (mut rows, mut prompt) = (0, 0);
+        for chunk in chunks {
+            let is_reply = self.running[chunk.sequence].kind() == TokenKind::Generated
+                && chunk.tokens == 1 + drafts[chunk.sequence].len();
+            if is_reply {
+                rows += 1;
+            } else {
+                prompt += chunk.tokens;
+            }
+        }
         self.health.speed.record(rows, prompt, time);
     }
 

@@ -25,7 +25,14 @@ fn the_time_limit_of_an_answer_starts_at_its_first_token() {
     let server = slow(10).start();
     let asked = with(endless(100, 500), json!({"moss": {"max_time_s": 0.3}}));
     for stream in [false, true] {
-        let reply = server.post(TEXT, &with(asked.clone(), json!({"stream": stream})));
+        let reply = server.post(
+            TEXT,
+            &with(
+                asked.clone(),
+                // No cached prompt.
+                json!({"stream": stream, "prompt_cache_key": stream.to_string()}),
+            ),
+        );
         let events = if stream {
             reply.events()
         } else {
