@@ -114,9 +114,9 @@ fn bench_batch_measures_every_size_and_lists_cliffs() {
     for batch in batches {
         let number = |name: &str| batch[name].as_f64().unwrap();
         assert!(number("steps") >= 3.0, "{batch}");
-        // The context grows from the prompt, by the steps and three further tokens.
+        // The context grows from the prompt, by the steps and 16 further tokens.
         assert!(
-            number("context") > 16.0 && number("context") < 23.0,
+            number("context") > 16.0 && number("context") < 35.0,
             "{batch}"
         );
         let floor = (number("weight_bytes") + number("cache_bytes")) / bandwidth;
