@@ -10,7 +10,7 @@ use moss_weights::{GptqWeight, GroupIndex};
 
 use crate::layout::BLOCK;
 
-/// Returns the place of a column in [`InputOrder::Fragments`](crate::InputOrder): in each block of 32
+/// Returns the place of a column in `InputOrder::Fragments`: in each block of 32
 /// columns, pairs of neighbours are ordered as the lanes of a warp take them, so that tensor cores
 /// read them from shared memory (`kernels/linear_sm90.cu`).
 pub const fn fragment_column(column: usize) -> usize {
