@@ -15,7 +15,10 @@ use crate::{
     panics::catch_panic,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{
+            AtomicBool,
+            Ordering::{Relaxed, Release},
+        },
         channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded},
         kernel_pool,
         thread::{self, JoinHandle},
@@ -341,7 +344,7 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        self.stopping.store(true, Relaxed);
+        self.stopping.store(true, Release); // after all commands
         let _ = self.commands.send(Command::Stop); // fails if the worker has stopped already
         while self.ended.recv_timeout(JOIN_POLL) == Err(RecvTimeoutError::Timeout) {
             if matches!(self.fault(), Some(EngineError::Stalled { .. })) {

@@ -20,7 +20,10 @@ use crate::{
     speculation::Speculator,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{
+            AtomicBool,
+            Ordering::{Acquire, Relaxed},
+        },
         channel::Receiver,
     },
     waiting::Waiting,
@@ -103,6 +106,10 @@ impl Worker {
         for mut sequence in std::mem::take(&mut self.running) {
             sequence.finish(StopCause::Cancelled);
         }
+        // Commands that arrived after the last look at the inbox
+        while let Ok(command) = self.inbox.try_recv() {
+            self.take(command);
+        }
         for waiting in self.waiting.extract(|_| true) {
             waiting.end(StopCause::Cancelled, None);
         }
@@ -120,7 +127,7 @@ impl Worker {
         while let Ok(command) = self.inbox.try_recv() {
             self.take(command);
         }
-        !self.stopping.load(Relaxed)
+        !self.stopping.load(Acquire)
     }
 
     fn take(&mut self, command: Command) {
