@@ -1,5 +1,5 @@
-//! How the decode kernels of sm_90 divide a product, their scratch memory, and the order of inputs
-//! that they read.
+//! The division of a product among thread blocks of sm_90, its scratch memory, and the order of inputs
+//! that these decode kernels read.
 
 use moss_weights::KernelError;
 
