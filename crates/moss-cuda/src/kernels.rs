@@ -161,6 +161,11 @@ kernels! {
         INT8_N32 = "linear_int8_n32",
         INT8_N64 = "linear_int8_n64",
     }
+    DecodeLinearArgs: "linear_persistent" {
+        PERSISTENT_INT8_N8 = "linear_persistent_int8_n8",
+        PERSISTENT_INT4_N8 = "linear_persistent_int4_n8",
+        PERSISTENT_INT4_N16 = "linear_persistent_int4_n16",
+    }
     LinearSm90Args: "linear_sm90" {
         SM90_F16_N32 = "linear_sm90_f16_n32" with shared_memory::LINEAR_SM90,
         SM90_F16_N64 = "linear_sm90_f16_n64" with shared_memory::LINEAR_SM90,

@@ -6,6 +6,9 @@ pub const BLOCK: usize = 64;
 /// Outputs of a tile of a weight, which one thread block computes.
 pub const TILE: usize = 16;
 
+/// Slices of the inputs, whose sums the decode kernels add as a tree.
+pub(crate) const SLICES: usize = 8;
+
 /// Positions of a block of the KV cache.
 pub const BLOCK_POSITIONS: usize = 16;
 

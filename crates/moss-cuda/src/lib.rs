@@ -66,8 +66,9 @@ mod linear;
 #[cfg(feature = "cuda")]
 mod linear_args;
 #[cfg(feature = "cuda")]
-mod linear_scratch;
+mod linear_persistent;
 #[cfg(feature = "cuda")]
+mod linear_scratch;
 mod linear_sm90;
 #[cfg(feature = "cuda")]
 mod measure;

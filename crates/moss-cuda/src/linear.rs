@@ -10,8 +10,9 @@ use crate::{
     device::Gpu,
     kernels::Kernel,
     launch::{Call, Geometry},
-    layout::{MAX_DECODE_TOKENS, TILE},
+    layout::{MAX_DECODE_TOKENS, SLICES, TILE},
     linear_args::{self, OP, Operand, PairLaunch, base_args},
+    linear_persistent,
     linear_scratch::InputOrder,
     linear_sm90,
     operands::{CompleteInput, FcOutInput, LinearInput, LinearPair, NonFiniteCheck},
@@ -20,7 +21,7 @@ use crate::{
 };
 
 /// Threads of a block: a warp per slice of the inputs (split-K).
-const THREADS: u32 = 32 * 8;
+const THREADS: u32 = 32 * SLICES as u32;
 
 impl Gpu {
     /// Computes `out[token] = W x[token] + bias` in f32 for up to [`MAX_DECODE_TOKENS`] tokens.
@@ -117,7 +118,13 @@ impl Gpu {
             Some(scratch) => {
                 linear_sm90::launch(call, pass, n, self.info().multiprocessors, scratch)
             }
-            None => launch(call, pass, n),
+            None => {
+                let multiprocessors = self.info().multiprocessors;
+                if linear_persistent::launch(call, pass, n, multiprocessors)? {
+                    return Ok(());
+                }
+                launch(call, pass, n)
+            }
         }
     }
 }

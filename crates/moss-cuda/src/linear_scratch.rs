@@ -6,14 +6,11 @@ use moss_weights::KernelError;
 use crate::{
     buffer::Buffer,
     device::Gpu,
-    layout::{FEW_DECODE_TOKENS, TILE},
+    layout::{FEW_DECODE_TOKENS, SLICES, TILE},
 };
 
 /// Thread blocks of a cluster.
 pub(crate) const CLUSTER: usize = 2;
-
-/// Slices of the inputs, and parts that a warpgroup may store.
-const SLICES: usize = 8;
 
 /// The parts of a product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -47,6 +47,11 @@ pub(super) fn cases() -> Vec<Case> {
             cases.push(store(stored, inputs, outputs, 3));
         }
         cases.push(alone(stored, 1032, 100));
+        // Persistent thread blocks compute three tiles each: more than they have buffers for sums.
+        cases.push(alone(stored, 2048, 19_008));
+        for tokens in [8, 9, 16] {
+            cases.push(store(stored, 2048, 19_008, tokens));
+        }
     }
     // The shapes of lm_head, which is never packed.
     for outputs in [160, 320, 1536, 2752] {
