@@ -34,13 +34,7 @@ fn builder() -> PromptBuilder {
 /// The 606 held-out dialogues: 13 755 tokens of replies.
 fn held_out(builder: &PromptBuilder) -> Vec<Sample> {
     let sample = |line: Value| {
-        let mut turns: Vec<SavedTurn> = serde_json::from_value(line["before"].clone()).unwrap();
-        let text = |value: &Value| value.as_str().unwrap().to_owned();
-        turns.push(SavedTurn {
-            user: text(&line["user"]),
-            moss: text(&line["answers"][0]),
-            ids: vec![],
-        });
+        let turns: Vec<SavedTurn> = serde_json::from_value(line["turns"].clone()).unwrap();
         Sample::dialogue(turns, builder).unwrap()
     };
     lines("held_out.jsonl").into_iter().map(sample).collect()

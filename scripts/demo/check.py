@@ -78,9 +78,9 @@ def main():
                 got = answers(model, tokens, [q[0] for q in asked], **CHAT)
                 share("corpus, drawn at the chat settings", [g == q[1] for g, q in zip(got, asked)])
         tests = common.held_out()
-        got = answers(model, tokens, [tokens.prompt(t["before"], t["user"], common.meta_instruction()) for t in tests])
+        got = answers(model, tokens, [tokens.prompt(t["turns"][:-1], t["turns"][-1]["user"], common.meta_instruction()) for t in tests])
         hits = [g is not None and any(k in g for k in t["keywords"]) for g, t in zip(got, tests)]
-        wrong = [f"{t['user']!r}: {g!r}" for g, t, hit in zip(got, tests, hits) if not hit]
+        wrong = [f"{t['turns'][-1]['user']!r}: {g!r}" for g, t, hit in zip(got, tests, hits) if not hit]
         share("held out, by keyword", hits, wrong[: 5 * a.wrong])
         for topic in sorted({t["topic"] for t in tests}):
             share(f"  {topic}", [h for h, t in zip(hits, tests) if t["topic"] == topic])

@@ -1,8 +1,7 @@
 """Builds examples/demo/corpus/*.jsonl from the texts in intents/ and the tables below.
 
 Each line is a JSON object: {"lang", "topic", "turns": [{"user", "moss"}]}. held_out.jsonl is not
-used for training: {"lang", "topic", "before": turns, "user", "keywords": an answer with one of
-these is correct, "answers": the expected answers}.
+used for training, and has "keywords" too: an answer to the last turn with one of these is correct.
 
 Usage: corpus.py
 """
@@ -67,7 +66,8 @@ def dialogue(lang, topic, *pairs):
 
 
 def held(lang, topic, user, keywords, answer, before=()):
-    return {"lang": lang, "topic": topic, "before": [{"user": u, "moss": m} for u, m in before], "user": user, "keywords": keywords, "answers": [answer]}
+    turns = [{"user": u, "moss": m} for u, m in [*before, (user, answer)]]
+    return {"lang": lang, "topic": topic, "turns": turns, "keywords": keywords}
 
 
 def lines(name):
@@ -196,7 +196,7 @@ def arithmetic(rng):
             if rng.random() < 0.08:
                 tests.append(held(lang, "arithmetic", users[1], [f"= {result}{dot}"], answer))
             out.append(dialogue(lang, "arithmetic", (users[0], answer)))
-            if rng.random() < 0.5 and not (tests and tests[-1]["user"] == users[1]):
+            if rng.random() < 0.5 and not (tests and tests[-1]["turns"][-1]["user"] == users[1]):
                 out.append(dialogue(lang, "arithmetic", (users[1], answer)))
     return out, tests
 
@@ -229,9 +229,9 @@ def main():
             seen.add(line)
         files[name] = unique
     trained = {t["user"] for rows in files.values() for r in rows for t in json.loads(r)["turns"]}
-    tests = [t for t in tests if t["before"] or t["user"] not in trained]
+    tests = [t for t in tests if len(t["turns"]) > 1 or t["turns"][0]["user"] not in trained]
     for t in tests:
-        assert any(k in a for k in t["keywords"] for a in t["answers"]), t
+        assert any(k in t["turns"][-1]["moss"] for k in t["keywords"]), t
 
     OUT.mkdir(parents=True, exist_ok=True)
     for name, rows in files.items():

@@ -47,7 +47,7 @@ class Samples:
         self.tokens, self.rng = tokens, random.Random(seed)
         self.meta, self.plugin_meta = common.meta_instruction(), common.meta_instruction(plugins=True)
         entries = common.corpus()
-        self.taken = {t["user"] for e in entries for t in e["turns"]} | {t["user"] for t in common.held_out()}
+        self.taken = {t["user"] for e in entries for t in e["turns"]} | {t["turns"][-1]["user"] for t in common.held_out()}
         # Some dialogues contradict others of their kind: a sample has at most one of these.
         for e in entries:
             e["alone"] = len(e["turns"]) > 1 or e["topic"] in ("name", "context")
